@@ -1,0 +1,324 @@
+"""The errors of this project: one tree, split by who can mend the cause.
+
+An exception is how a failure travels inside one thread; a `Problem` is the same fact as a plain value, for
+the journal, the reports and other threads. Every class names its `code` (a stable machine word), its `fault`
+(who can mend it), its `scope` (does it concern one set or the whole service), its `advice` (what to do next) and whether it is `final`
+(repeating cannot help).
+The default message of an exception is the first line of its docstring, so that none is undocumented.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar
+
+
+class Fault(StrEnum):
+    """Who can mend the cause."""
+
+    FILES = "files"  # whoever dropped the set
+    ACCOUNT = "account"  # whoever pays the vendor: credits, plan, key
+    VENDOR = "vendor"  # Hyper3D
+    NETWORK = "network"  # the line between
+    MACHINE = "machine"  # the computer that runs the service: disks, rights, folders
+    OWNER = "owner"  # whoever configured the service
+    NOBODY = "nobody"  # it was asked for
+
+
+class Scope(StrEnum):
+    """What is affected: one set, or everything of its kind."""
+
+    SET = "set"
+    SERVICE = "service"
+
+
+class Lane(StrEnum):
+    """A class of steps that one service error pauses together."""
+
+    SUBMIT = "submit"  # spending money
+    API = "api"  # every call to the vendor
+    DISK = "disk"  # everything that writes files
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What went wrong, as a value: safe to store and to show (it never holds a secret)."""
+
+    code: str
+    fault: Fault
+    scope: Scope
+    message: str
+    advice: str
+    lane: Lane | None = None
+    retry_after_seconds: float | None = None
+
+
+class RodinWatchdError(Exception):
+    """Something went wrong."""
+
+    code: ClassVar[str] = "error"
+    fault: ClassVar[Fault] = Fault.MACHINE
+    scope: ClassVar[Scope] = Scope.SET
+    lane: ClassVar[Lane | None] = None
+    final: ClassVar[bool] = False
+    advice: ClassVar[str] = "Run `rodin-watchd show JOB` to see what happened."
+
+    def __init__(self, message: str = "", *, advice: str = "", retry_after_seconds: float | None = None) -> None:
+        """Take a sentence for people (default: the docstring's first line) and, if they differ, advice and a wait."""
+        self.message = message or (self.__doc__ or "").splitlines()[0]
+        self.advice_given = advice or self.advice
+        self.retry_after_seconds = retry_after_seconds
+        super().__init__(self.message)
+
+    @property
+    def problem(self) -> Problem:
+        """The same fact as a value."""
+        return Problem(
+            code=self.code,
+            fault=self.fault,
+            scope=self.scope,
+            message=self.message,
+            advice=self.advice_given,
+            lane=self.lane,
+            retry_after_seconds=self.retry_after_seconds,
+        )
+
+
+# ---- the owner of the service ---------------------------------------------------------------------------------------
+
+
+class OwnerError(RodinWatchdError):
+    """The service cannot start or go on as it is set up."""
+
+    code = "setup"
+    fault = Fault.OWNER
+    scope = Scope.SERVICE
+    advice = "Run `rodin-watchd check` for the whole list."
+
+
+class ConfigError(OwnerError):
+    """The configuration is not valid."""
+
+    code = "config"
+    advice = "Mend the lines named above; `config.example.toml` lists every key."
+
+
+class JournalError(OwnerError):
+    """The journal cannot be used."""
+
+    code = "journal"
+
+
+class AlreadyRunningError(OwnerError):
+    """Another rodin_watchd already serves this folder."""
+
+    code = "already-running"
+    advice = "Stop the other one first: two daemons on one folder could pay twice."
+
+
+class CommandRefusedError(OwnerError):
+    """The command does not fit the job as it is now."""
+
+    code = "command-refused"
+    advice = "`rodin-watchd show JOB` tells the job's state."
+
+
+# ---- one set --------------------------------------------------------------------------------------------------------
+
+
+class FilesError(RodinWatchdError):
+    """The dropped files cannot be used."""
+
+    code = "files"
+    fault = Fault.FILES
+    final = True
+    advice = "Correct the files and drop the set into the inbox again."
+
+
+class FileRefusedError(FilesError):
+    """A file is not what its name says, too large, or not a plain file."""
+
+    code = "file-refused"
+
+
+class UnfinishedFileError(FilesError):
+    """A file never became complete."""
+
+    code = "file-unfinished"
+    advice = "Copy the file again, whole, and drop the set into the inbox again."
+
+
+class SidecarError(FilesError):
+    """The sidecar TOML cannot be used."""
+
+    code = "sidecar"
+    advice = "Correct the TOML file and drop the set into the inbox again."
+
+
+class AmbiguousSetError(FilesError):
+    """Several files compete for one place in the set."""
+
+    code = "ambiguous"
+    advice = "Keep the one you want, take the others out, and drop the set into the inbox again."
+
+
+class ChangedWhileTakenError(FilesError):
+    """The set changed while it was taken."""
+
+    code = "changed"
+    advice = "Wait until the copy is complete, then drop the set into the inbox again."
+
+
+class DuplicateSetError(FilesError):
+    """The same model, image and options were dropped before."""
+
+    code = "duplicate"
+    advice = "Use the result there is, or write `again = true` into the sidecar to pay for it again."
+
+
+class VendorRefusedError(FilesError):
+    """The vendor refused the set."""
+
+    code = "vendor-refused"
+
+
+class RightsError(RodinWatchdError):
+    """The service may not move the files of the set."""
+
+    code = "rights"
+    advice = "Give the service's user the right to write in that folder; it tries again by itself."
+
+
+class CanceledError(RodinWatchdError):
+    """The job was canceled."""
+
+    code = "canceled"
+    fault = Fault.NOBODY
+    final = True
+    advice = "Drop the set into the inbox again if you want it after all."
+
+
+class TaskFailedError(RodinWatchdError):
+    """The vendor reports that the task failed; it gives no reason."""
+
+    code = "task-failed"
+    fault = Fault.VENDOR
+    final = True
+    advice = "Drop the set again to try once more (it costs again), or ask the vendor's support about the task."
+
+
+class TaskLostError(RodinWatchdError):
+    """The vendor does not know the task, or no longer keeps its results."""
+
+    code = "task-lost"
+    fault = Fault.VENDOR
+    advice = "Ask the vendor's support about the task: it was paid for."
+
+
+class NotReadyError(RodinWatchdError):
+    """The vendor has not made the results available yet."""
+
+    code = "not-ready"
+    fault = Fault.VENDOR
+    advice = "`rodin-watchd retry JOB` asks for the results again, free of charge."
+
+
+class DownloadError(RodinWatchdError):
+    """A result file could not be downloaded whole."""
+
+    code = "download"
+    fault = Fault.VENDOR
+    advice = "`rodin-watchd retry JOB` asks for the results again, free of charge."
+
+
+class VendorAnswerError(RodinWatchdError):
+    """The vendor's answer could not be understood."""
+
+    code = "vendor-answer"
+    fault = Fault.VENDOR
+    advice = "`rodin-watchd retry JOB` asks again, free of charge."
+
+
+class InternalError(RodinWatchdError):
+    """A fault in rodin_watchd itself."""
+
+    code = "internal"
+    fault = Fault.MACHINE
+    advice = "Please report it with the lines that the service logged."
+
+
+class OutcomeUnknownError(RodinWatchdError):
+    """The request may have been accepted and charged; nobody can tell from here."""
+
+    code = "unknown-outcome"
+    fault = Fault.NETWORK
+    advice = "Look into the vendor's account, then use `rodin-watchd resolve JOB`."
+
+
+# ---- the whole service ----------------------------------------------------------------------------------------------
+
+
+class ServiceError(RodinWatchdError):
+    """Something outside keeps a whole class of steps from working; no set is to blame."""
+
+    code = "service"
+    scope = Scope.SERVICE
+    lane = Lane.API
+
+
+class KeyRefusedError(ServiceError):
+    """The vendor refuses the API key."""
+
+    code = "key-refused"
+    fault = Fault.ACCOUNT
+    advice = "Check the API key; the service goes on by itself when the key works."
+
+
+class NoCreditsError(ServiceError):
+    """The vendor's account has no credits, or its plan does not allow the API."""
+
+    code = "no-credits"
+    fault = Fault.ACCOUNT
+    lane = Lane.SUBMIT
+    advice = "Buy credits or change the plan; the service goes on by itself."
+
+
+class ThrottledError(ServiceError):
+    """The vendor asks for fewer calls."""
+
+    code = "throttled"
+    fault = Fault.VENDOR
+    advice = "Nothing to do: the service waits and goes on by itself."
+
+
+class NetworkError(ServiceError):
+    """The vendor cannot be reached."""
+
+    code = "network"
+    fault = Fault.NETWORK
+    advice = "Check the network; the service goes on by itself."
+
+
+class VendorDownError(ServiceError):
+    """The vendor's service is out of order."""
+
+    code = "vendor-down"
+    fault = Fault.VENDOR
+    advice = "Nothing to do: the service goes on by itself when the vendor does."
+
+
+class DiskError(ServiceError):
+    """A folder cannot be written."""
+
+    code = "disk"
+    fault = Fault.MACHINE
+    lane = Lane.DISK
+    advice = "Make room or mend the rights; the service goes on by itself."
+
+
+class FolderGoneError(DiskError):
+    """A folder of the service is missing."""
+
+    code = "folder-gone"
+    advice = "Bring the share back; the service goes on by itself."

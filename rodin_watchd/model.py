@@ -1,0 +1,245 @@
+"""The words of the project: frozen values that every layer speaks.
+
+Nothing here does anything: rules live in `core`, effects in `adapters` and `service`. Paths are relative to the
+service's root folder, with `/` as separator; names that are not UTF-8 carry lone surrogates (PEP 383).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import StrEnum
+from typing import NamedTuple, TypeAlias
+
+from rodin_watchd.errors import Problem
+
+OptionValue: TypeAlias = str | int | float
+"""A value of one API option, as it is sent: text parts of the multipart body (API contract, Generate Texture)."""
+
+VENDOR_DEFAULTS: Mapping[str, OptionValue] = {"geometry_file_format": "glb", "material": "PBR", "resolution": "Basic"}
+"""What the vendor takes for options that are not sent (API contract, Generate Texture)."""
+
+CREDITS_PER_TEXTURE = Decimal("0.5")
+"""What one texture task costs, in credits (API contract, calls)."""
+
+MODEL_LIMIT_BYTES = 10_000_000
+"""The largest model the vendor takes: 10 MB (API contract, Generate Texture)."""
+
+
+class State(StrEnum):
+    """What is durable now. `uploading`, `submitting` and `failing` are intents; see `core.machine`."""
+
+    CLAIMED = "claimed"
+    STAGED = "staged"
+    UPLOADING = "uploading"
+    SUBMITTING = "submitting"
+    SUBMITTED = "submitted"
+    GENERATED = "generated"
+    DOWNLOADED = "downloaded"
+    PROCESSED = "processed"
+    DELIVERED = "delivered"
+    ARCHIVED = "archived"
+    FAILING = "failing"
+    FAILED = "failed"
+    HELD = "held"
+
+
+class Step(StrEnum):
+    """What is done to a job next: one function, one outside effect."""
+
+    STAGE = "stage"
+    SUBMIT = "submit"
+    POLL = "poll"
+    DOWNLOAD = "download"
+    PROCESS = "process"
+    DELIVER = "deliver"
+    ARCHIVE = "archive"
+    BURY = "bury"
+
+
+class Role(StrEnum):
+    """What a file is in its set."""
+
+    MODEL = "model"
+    IMAGE = "image"
+    SIDECAR = "sidecar"
+
+
+class Kind(StrEnum):
+    """What a directory entry is; only regular files are ever taken."""
+
+    FILE = "file"
+    FOLDER = "folder"
+    SYMLINK = "symbolic link"
+    OTHER = "special file"
+
+
+class Signature(NamedTuple):
+    """What `fstat` says of a file's content and identity; equal signatures mean "not touched since"."""
+
+    size: int  # bytes
+    mtime_ns: int
+    ino: int
+
+
+class Entry(NamedTuple):
+    """One directory entry of a snapshot of the inbox."""
+
+    path: str  # relative to the inbox, with "/"
+    kind: Kind
+    signature: Signature
+    ctime_ns: int
+    links: int  # hard links
+
+
+@dataclass(frozen=True, slots=True)
+class InputFile:
+    """A member of a claimed set: where it lay, what it was, and whether other sets still need it there."""
+
+    role: Role
+    source: str  # relative to the root
+    signature: Signature
+    shared: bool = False  # copied, because another set names it too
+    sha256: str = ""  # hex; known once staged
+
+    @property
+    def name(self) -> str:
+        """The file's own name."""
+        return self.source.rpartition("/")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """The vendor's side of a job (API contract, Generate Texture)."""
+
+    uuid: str
+    subscription_key: str = field(repr=False)  # a token: a secret in logs
+    submitted_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A complete HTTP answer, not yet understood."""
+
+    status: int
+    body: bytes = field(repr=False)  # may hold the subscription key
+    retry_after_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One file of a result list (API contract, Download Results). The URL's query is a secret."""
+
+    name: str
+    url: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ResultFile:
+    """A downloaded or processed result file."""
+
+    name: str
+    original_name: str
+    size: int  # bytes
+    sha256: str  # hex
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One set on its way; a row of the journal. Only the daemon's main thread moves it."""
+
+    id: str
+    name: str  # of the set, as the artist spells it
+    folder: str  # below the inbox, "" for the inbox itself; mirrored in the other folders
+    state: State
+    files: tuple[InputFile, ...]
+    options: Mapping[str, OptionValue]
+    created_at: float
+    again: bool = False
+    fingerprint: str = ""
+    retries: int = 0  # how often a person took the failed job up again
+    attempts: int = 0  # of the step that is next
+    not_before: float = 0.0
+    deadline: float | None = None
+    times: Mapping[str, float] = field(default_factory=dict)  # state -> first reached, UTC
+    task: Task | None = None
+    answer: Answer | None = None  # committed before it is parsed
+    charges: int = 0  # accepted submits: each cost CREDITS_PER_TEXTURE
+    results: tuple[ResultFile, ...] = ()
+    place: str = ""  # where it was published or buried, relative to the root
+    problem: Problem | None = None
+    progress: str = ""  # the vendor's last word, for people
+
+    def file(self, role: Role) -> InputFile | None:
+        """Return the member with this role, if the set has one."""
+        return next((f for f in self.files if f.role is role), None)
+
+
+# ---- what a step returns --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The step's effect is durable; `job` is the job with what was learned filled in, its state unchanged."""
+
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
+class NotYet:
+    """The vendor works on; `progress` is a word for people."""
+
+    progress: str
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Nothing happened that cannot be repeated; with a problem of scope *service* no attempt is used up."""
+
+    problem: Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """The request may have been accepted: never repeated on its own."""
+
+    problem: Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The set cannot go on; nothing will change that by repeating."""
+
+    problem: Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A submit got a complete answer: to be made durable as it is, then to be understood."""
+
+    answer: Answer
+
+
+Outcome: TypeAlias = Done | NotYet | Retry | Unknown | Rejected
+"""What a step makes of its job."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """A decided move: the job as it is to be committed, and the event that tells it."""
+
+    job: Job
+    action: str  # a stable machine word
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A row of a job's history."""
+
+    job_id: str
+    at: float
+    action: str
+    state: State
+    message: str
