@@ -1,0 +1,188 @@
+"""File names from outside: which are junk, which mean the same, and how they are shown and made safe.
+
+Names of the inbox come from artists and their programs, names of results from the vendor's server
+(API contract, Download Results). Both are hostile. Names that are not UTF-8 carry lone surrogates (PEP 383).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+RESULT_NAME_BYTES: Final = 120
+"""The longest result name, in bytes of UTF-8: below every filesystem's 255, with room for numbers and suffixes."""
+
+_EXTENSION_BYTES: Final = 16
+_RESERVED_KEYS: Final = frozenset({"job.toml"})  # the receipt
+_DEVICE: Final = re.compile(
+    r"(?:con|prn|aux|nul|clock\$|conin\$|conout\$|(?:com|lpt)[0-9¹²³]) *(?:\.|\Z)", re.IGNORECASE
+)
+_DRIVE: Final = re.compile(r"\A[A-Za-z]:")
+_PART: Final = re.compile(r"\.(part)\Z", re.IGNORECASE)
+_UNSAFE: Final = re.compile(r'[<>:"|?*]')
+
+
+class JunkKind(StrEnum):
+    """Why a name is ignored for good, in a word: for counting."""
+
+    SYSTEM = "system"  # made by an operating system or a file server
+    CONFLICT = "conflict"  # a second version that a synchronising program made
+    SYNC = "sync"  # a synchronising program's own
+    TEMPORARY = "temporary"  # a file that is being written, a lock or a backup
+    HIDDEN = "hidden"
+
+
+_TEMPORARY_SUFFIX: Final = (
+    r"\.(?:part|partial|crdownload|download|opdownload|filepart|tmp|temp|!ut|!qb|!sync|bc!|aria2|sw[opx]|lock|lck)"
+)
+_CONFLICT: Final = (
+    r"\.sync-conflict-\d{8}-\d{6}"
+    r"|\(.*(?:conflicted copy|conflict copy|case conflict|sync conflict|encoding conflict|sfconflict)[^()]*\)"
+    r"|_conflict-\d{8}-\d{6}"
+)
+_SYSTEM: Final = (
+    r"\.ds_store|\.apdisk|\.appledouble|\.localized|\.fseventsd|\.spotlight-v100|\.trashes|\.trash-.*"
+    r"|icon\r|thumbs\.db(?::.*)?|ehthumbs(?:_vista)?\.db"
+    r"|desktop\.ini|autorun\.inf|@eadir|@recycle|@recently-snapshot|#recycle|#snapshot|\$recycle\.bin|recycler"
+    r"|system volume information|network trash folder|temporary items|lost\+found|__macosx"
+)
+_JUNK: Final = tuple(
+    (kind, re.compile(pattern, re.DOTALL), reason)
+    for kind, pattern, reason in (
+        (JunkKind.SYSTEM, rf"\A(?:{_SYSTEM})\Z", "made by the operating system or the file server"),
+        (JunkKind.SYSTEM, r"\A\._", "made by macOS beside the real file"),
+        (JunkKind.SYSTEM, r"\A\.(?:nfs|smbdelete|fuse_hidden)", "a deleted file that is still open"),
+        (JunkKind.CONFLICT, _CONFLICT, "a conflict copy made by a synchronising program"),
+        (JunkKind.SYNC, r"\A[.~]syncthing[.~]|\A\.st(?:folder|versions|ignore)", "made by Syncthing"),
+        (JunkKind.SYNC, r"\A\.dropbox", "made by Dropbox"),
+        (
+            JunkKind.SYNC,
+            r"\A\.~.*\.[0-9a-f]+\Z|\A\.(?:_sync_|sync_|owncloudsync|nextcloudsync)",
+            "made by Nextcloud or ownCloud",
+        ),
+        (JunkKind.SYNC, r"\.icloud\Z", "not yet downloaded from iCloud"),
+        (JunkKind.TEMPORARY, r"\A~\$|\A\.?~lock\.", "the lock of a program that has a file open"),
+        (JunkKind.TEMPORARY, r"\A\.goutputstream-", "a temporary name (.goutputstream)"),
+        (JunkKind.TEMPORARY, rf"{_TEMPORARY_SUFFIX}\Z", "a temporary name"),
+        (JunkKind.TEMPORARY, r"\.sb-[0-9a-f]{8}-[0-9a-z]{6}\Z", "a temporary name (.sb-…)"),
+        (JunkKind.TEMPORARY, r"~\Z|\A#.*#\Z", "a backup made by an editor"),
+        (JunkKind.TEMPORARY, r"\A~", "a temporary name (~)"),
+        (JunkKind.HIDDEN, r"\A\.", "a hidden file"),
+    )
+)
+
+
+def junk_kind(name: str) -> JunkKind | None:
+    """Classify the name of a file or folder in the inbox that is ignored for good; None for all others.
+
+    Upper and lower case are the same. Pure, never raises.
+    """
+    return next((kind for kind, _ in _junk(name)), None)
+
+
+def junk_reason(name: str) -> str | None:
+    """Say why a name in the inbox is ignored for good, as a piece of a sentence for people; None if it is not.
+
+    Takes one name, not a path, of a file or a folder; upper and lower case are the same. Pure, never raises.
+    """
+    return next((reason for _, reason in _junk(name)), None)
+
+
+def _junk(name: str) -> Iterator[tuple[JunkKind, str]]:
+    key = match_key(name)
+    for kind, pattern, reason in _JUNK:
+        found = pattern.search(key)
+        if found:
+            suffix = f" ({found[0]})" if reason == "a temporary name" else ""
+            yield kind, reason + suffix
+
+
+def match_key(name: str) -> str:
+    """Give the form in which names that artists mean to be the same are equal: NFC, without upper and lower case.
+
+    Idempotent; takes any string, lone surrogates too (Unicode Standard, 3.13, D145: a canonical caseless match).
+    """
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Split a name into its stem, as it is spelt, and its extension, in lower case with the dot.
+
+    `chair.v2.GLB` gives `chair.v2` and `.glb`; a name without an extension, or with nothing before or after its
+    only dot, is all stem.
+    """
+    stem, dot, extension = name.rpartition(".")
+    return (stem, dot + extension.lower()) if stem.strip(".") and extension else (name, "")
+
+
+def printable(name: str, limit: int = 120) -> str:
+    """Show a name in text for people: on one line, nothing invisible, nothing that turns the text around.
+
+    What cannot be printed (control and format characters, line ends, bidirectional overrides, lone surrogates, blanks
+    other than the space) is escaped as in Python source. At most `limit` (1 or more) characters; the middle of
+    a longer name becomes one "…", so that its extension stays.
+    """
+    pieces = [c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in name]
+    if sum(map(len, pieces)) <= limit:
+        return "".join(pieces)
+    ending = _fitting(pieces[::-1], (limit - 1) // 3)[::-1]
+    return "".join((*_fitting(pieces, limit - 1 - sum(map(len, ending))), "…", *ending))
+
+
+def _fitting(pieces: Sequence[str], room: int) -> Sequence[str]:
+    for count, piece in enumerate(pieces):
+        room -= len(piece)
+        if room < 0:
+            return pieces[:count]
+    return pieces
+
+
+def safe_result_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Make the server's file names safe to write into one folder on any system; the same positions, all different.
+
+    Of a path only its last part is kept, so that a material file still finds its textures. Every name then is NFC,
+    1 to `RESULT_NAME_BYTES` bytes of UTF-8 with its extension kept; it holds no separator, control or otherwise
+    unprintable character, none of `<>:"|?*`, no dot, dash, blank or tilde in front, no dot or blank at the end; it is
+    no Windows device, not `job.toml`, does not end in `.part`, and differs from the others in more than case. An
+    empty name becomes `result-N` (N: its position from 1), a repeated one gets `-2`, `-3`, …. Idempotent.
+    """
+    taken = dict.fromkeys(_RESERVED_KEYS, 1)
+    return tuple(_untaken(*_tamed(name, position), taken) for position, name in enumerate(names, start=1))
+
+
+def _tamed(name: str, position: int) -> tuple[str, str]:
+    parts = [part for part in re.split(r"[/\\]", unicodedata.normalize("NFC", name)) if part]
+    last = _UNSAFE.sub("_", _DRIVE.sub("", "".join(parts[-1:])))
+    clean = "".join(c if c.isprintable() else "_" for c in last).rstrip(" .")
+    stem, dot, extension = clean.rpartition(".")
+    if len(extension.encode()) >= _EXTENSION_BYTES or not dot:
+        stem, dot, extension = clean, "", ""
+    return stem.lstrip(" .-~") or f"result-{position}", dot + extension
+
+
+def _untaken(stem: str, extension: str, taken: dict[str, int]) -> str:
+    """Find a free name; `taken` maps each taken key to the last number that was tried for it."""
+    first_key = match_key(_numbered(stem, extension, 1))
+    number = taken.get(first_key, 0) + 1
+    while (key := match_key(name := _numbered(stem, extension, number))) in taken:
+        number += 1
+    taken |= {key: 1, first_key: number}
+    return name
+
+
+def _numbered(stem: str, extension: str, number: int) -> str:
+    ending = extension if number == 1 else f"-{number}{extension}"
+    room = RESULT_NAME_BYTES - len(ending.encode())
+    name = _cut(stem, room) + ending
+    if _DEVICE.match(name):
+        name = f"_{_cut(stem, room - 1)}{ending}"
+    return _PART.sub(r"-\1", name.rstrip(" ."))
+
+
+def _cut(stem: str, room: int) -> str:
+    return stem.encode()[:room].decode(errors="ignore")

@@ -1,0 +1,299 @@
+"""File names from outside: junk, sameness, showing, making safe."""
+
+from __future__ import annotations
+
+import re
+import sys
+import unicodedata
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from rodin_watchd.core.names import (
+    RESULT_NAME_BYTES,
+    JunkKind,
+    junk_kind,
+    junk_reason,
+    match_key,
+    printable,
+    safe_result_names,
+    split_name,
+)
+
+modest = settings(max_examples=200, deadline=None)
+
+ANY_CHARACTER = st.characters(codec=None, categories=None)  # with lone surrogates
+ANY_NAME = st.text(ANY_CHARACTER, max_size=40)
+NASTY_PIECE = st.sampled_from(
+    [
+        *("..", ".", "/", "\\", "C:", "CON", "nul", "com1", "lpt¹", " ", "-", "~", "\n", "\0", "\u202e", "\udcff", "?"),
+        *(".part", ".PART", ".glb", "job.toml", "JOB", ".toml", "result-1", "-2", "é", "e\u0301", "ß", "ss", "\u0301"),
+        *("x" * 130, "ü" * 70, "𝄞" * 40, ".verylongextension", "CON" + " " * 130 + "x", "a.part" + "b" * 20),
+    ]
+)
+NASTY_NAME = st.one_of(ANY_NAME, st.lists(NASTY_PIECE, max_size=5).map("".join))
+WINDOWS_DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in "0123456789¹²³")}
+
+JUNK = [
+    (".DS_Store", JunkKind.SYSTEM, "made by the operating system or the file server"),
+    ("THUMBS.DB", JunkKind.SYSTEM, "made by the operating system or the file server"),
+    ("ehthumbs.db", JunkKind.SYSTEM, "made by the operating system or the file server"),
+    ("desktop.ini", JunkKind.SYSTEM, "made by the operating system or the file server"),
+    ("Icon\r", JunkKind.SYSTEM, "made by the operating system or the file server"),
+    ("@eaDir", JunkKind.SYSTEM, "made by the operating system or the file server"),
+    ("#recycle", JunkKind.SYSTEM, "made by the operating system or the file server"),
+    ("$RECYCLE.BIN", JunkKind.SYSTEM, "made by the operating system or the file server"),
+    ("System Volume Information", JunkKind.SYSTEM, "made by the operating system or the file server"),
+    (".Trash-1000", JunkKind.SYSTEM, "made by the operating system or the file server"),
+    ("lost+found", JunkKind.SYSTEM, "made by the operating system or the file server"),
+    ("._chair.glb", JunkKind.SYSTEM, "made by macOS beside the real file"),
+    (".nfs000000000123abcd00000001", JunkKind.SYSTEM, "a deleted file that is still open"),
+    (".smbdeleteAAA1b2c3", JunkKind.SYSTEM, "a deleted file that is still open"),
+    (".fuse_hidden0000a1b200000001", JunkKind.SYSTEM, "a deleted file that is still open"),
+    ("chair.sync-conflict-20240101-101010-ABCDEF.glb", JunkKind.CONFLICT, None),
+    ("chair (conflicted copy 2024-01-01).glb", JunkKind.CONFLICT, None),
+    ("chair (Anna's conflicted copy 2024-01-01).glb", JunkKind.CONFLICT, None),
+    ("chair (Anna (PC)'s conflicted copy 2024-01-01).glb", JunkKind.CONFLICT, None),
+    ("chair (Case Conflict).glb", JunkKind.CONFLICT, None),
+    ("chair (case conflict 1).glb", JunkKind.CONFLICT, None),
+    ("chair (SFConflict anna@x.org 2024-01-01-10-10-10).glb", JunkKind.CONFLICT, None),
+    ("chair_conflict-20240101-101010.glb", JunkKind.CONFLICT, None),
+    (".syncthing.chair.glb.tmp", JunkKind.SYNC, "made by Syncthing"),
+    ("~syncthing~chair.glb.tmp", JunkKind.SYNC, "made by Syncthing"),
+    (".stfolder", JunkKind.SYNC, "made by Syncthing"),
+    (".dropbox.cache", JunkKind.SYNC, "made by Dropbox"),
+    (".~chair.glb.1a2b3c", JunkKind.SYNC, "made by Nextcloud or ownCloud"),
+    (".sync_0123456789ab.db-wal", JunkKind.SYNC, "made by Nextcloud or ownCloud"),
+    (".chair.glb.icloud", JunkKind.SYNC, "not yet downloaded from iCloud"),
+    ("~$chair.docx", JunkKind.TEMPORARY, "the lock of a program that has a file open"),
+    (".~lock.chair.odt#", JunkKind.TEMPORARY, "the lock of a program that has a file open"),
+    ("~lock.chair", JunkKind.TEMPORARY, "the lock of a program that has a file open"),
+    (".goutputstream-A1B2C3", JunkKind.TEMPORARY, "a temporary name (.goutputstream)"),
+    ("chair.glb.part", JunkKind.TEMPORARY, "a temporary name (.part)"),
+    ("chair.glb.PARTIAL", JunkKind.TEMPORARY, "a temporary name (.partial)"),
+    ("Unconfirmed 123.crdownload", JunkKind.TEMPORARY, "a temporary name (.crdownload)"),
+    ("chair.glb.download", JunkKind.TEMPORARY, "a temporary name (.download)"),
+    ("chair.glb.opdownload", JunkKind.TEMPORARY, "a temporary name (.opdownload)"),
+    ("chair.glb.filepart", JunkKind.TEMPORARY, "a temporary name (.filepart)"),
+    ("chair.glb.!ut", JunkKind.TEMPORARY, "a temporary name (.!ut)"),
+    ("chair.glb.aria2", JunkKind.TEMPORARY, "a temporary name (.aria2)"),
+    ("chair.tmp", JunkKind.TEMPORARY, "a temporary name (.tmp)"),
+    ("chair.temp", JunkKind.TEMPORARY, "a temporary name (.temp)"),
+    ("chair.swp", JunkKind.TEMPORARY, "a temporary name (.swp)"),
+    ("chair.lock", JunkKind.TEMPORARY, "a temporary name (.lock)"),
+    ("chair.toml.sb-1a2b3c4d-Xy12Zz", JunkKind.TEMPORARY, "a temporary name (.sb-…)"),
+    ("chair.toml~", JunkKind.TEMPORARY, "a backup made by an editor"),
+    ("chair.~", JunkKind.TEMPORARY, "a backup made by an editor"),
+    ("#chair.toml#", JunkKind.TEMPORARY, "a backup made by an editor"),
+    ("~chair.glb", JunkKind.TEMPORARY, "a temporary name (~)"),
+    (".chair.glb.a1B2c3", JunkKind.HIDDEN, "a hidden file"),
+    (".rodin-watchd", JunkKind.HIDDEN, "a hidden file"),
+]
+
+
+@pytest.mark.parametrize(("name", "kind", "reason"), JUNK)
+@pytest.mark.parametrize("change", [str, str.upper, str.lower])
+def test_junk_is_known_by_its_name(name: str, kind: JunkKind, reason: str | None, change: type[str]) -> None:
+    """Each sort of junk is classified and explained, in upper and lower case."""
+    assert junk_kind(change(name)) is kind
+    assert junk_reason(change(name)) == (reason or "a conflict copy made by a synchronising program")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("chair.glb", "chair.v2.GLB", "chair", "Stuhl (Kopie).png", "chair (1).glb", "chair-tmp.glb", "part.glb"),
+        *(
+            "tmp",
+            "temp.obj",
+            "lock.png",
+            "conflicted copy.png",
+            "thumbs.png",
+            "Icon",
+            "icons",
+            "desktop.glb",
+            "# 1.glb",
+        ),
+        *("_folder.toml", "$100 chair.glb", "a~b.glb", "chair.partly", "\udcff.glb", "椅子.glb", "sync.glb", "nfs.glb"),
+    ],
+)
+def test_what_artists_call_their_files_is_not_junk(name: str) -> None:
+    """A name that only resembles junk is taken."""
+    assert junk_reason(name) is None
+    assert junk_kind(name) is None
+
+
+@modest
+@given(ANY_NAME)
+def test_junk_has_a_kind_if_and_only_if_it_has_a_reason(name: str) -> None:
+    """No name raises, and the count and the sentence never disagree."""
+    assert (junk_kind(name) is None) == (junk_reason(name) is None)
+
+
+@modest
+@given(ANY_NAME)
+@example("ΐ\u0345ͅA")
+@example("İSTANBUL")
+def test_match_key_is_idempotent(name: str) -> None:
+    """The key of a key is that key."""
+    assert match_key(match_key(name)) == match_key(name)
+
+
+@modest
+@given(ANY_NAME)
+@example("Straße é")
+def test_match_key_ignores_normalisation_and_case(name: str) -> None:
+    """Every normal form and every case of a name has the same key, in NFC."""
+    key = match_key(name)
+    assert key == match_key(unicodedata.normalize("NFD", name)) == match_key(unicodedata.normalize("NFC", name))
+    assert key == match_key(unicodedata.normalize("NFD", name).casefold())
+    assert unicodedata.is_normalized("NFC", key)
+
+
+def test_match_key_of_every_character_is_idempotent() -> None:
+    """No single character of Unicode, nor its decomposition, breaks the key."""
+    for character in map(chr, range(sys.maxunicode + 1)):
+        key = match_key(character)
+        assert match_key(key) == key == match_key(unicodedata.normalize("NFD", character))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("Stühle.GLB", "stu\u0308hle.glb", True),
+        ("STRASSE", "straße", True),
+        ("chair", "chairs", False),
+        ("stuhle", "stühle", False),
+        ("a\udcff", "A\udcff", True),
+        ("a\udcff", "a\udcfe", False),
+    ],
+)
+def test_match_key_finds_names_that_mean_the_same(one: str, other: str, same: bool) -> None:
+    """Spellings of one name are one name; different names stay different."""
+    assert (match_key(one) == match_key(other)) is same
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("chair.glb", ("chair", ".glb")),
+        ("Chair.GLB", ("Chair", ".glb")),
+        ("chair.v2.glb", ("chair.v2", ".glb")),
+        ("chair", ("chair", "")),
+        ("chair.", ("chair.", "")),
+        (".glb", (".glb", "")),
+        ("..glb", ("..glb", "")),
+        ("", ("", "")),
+        ("a\udcff.Png", ("a\udcff", ".png")),
+    ],
+)
+def test_split_name(name: str, parts: tuple[str, str]) -> None:
+    """The last dot parts the stem, as it is spelt, from the extension in lower case."""
+    assert split_name(name) == parts
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("Stühle 椅子.glb", "Stühle 椅子.glb"),
+        ("a\nb\tc\x00\x1b[31m", "a\\nb\\tc\\x00\\x1b[31m"),
+        ("cha\u202eglb.exe", "cha\\u202eglb.exe"),
+        ("a\udcff.glb", "a\\udcff.glb"),
+        ("line\u2028end\xa0\U000e0041", "line\\u2028end\\xa0\\U000e0041"),
+        ("", ""),
+    ],
+)
+def test_printable_shows_what_cannot_be_seen(name: str, shown: str) -> None:
+    """Ordinary letters stay; everything invisible is escaped."""
+    assert printable(name) == shown
+
+
+@modest
+@given(ANY_NAME, st.integers(1, 60))
+def test_printable_is_one_bounded_line(name: str, limit: int) -> None:
+    """Whatever comes, the text is printable, encodable and no longer than asked."""
+    shown = printable(name, limit)
+    assert len(shown) <= limit
+    assert shown.isprintable()
+    assert printable(shown, limit) == shown
+
+
+@pytest.mark.parametrize(
+    ("limit", "shown"), [(20, "aaaaaaaaaaaaa…aa.glb"), (9, "aaaaaa…lb"), (1, "…"), (27, "a" * 23 + ".glb")]
+)
+def test_printable_cuts_the_middle(limit: int, shown: str) -> None:
+    """A long name keeps its beginning and its extension."""
+    assert printable("a" * 23 + ".glb", limit) == shown
+
+
+@pytest.mark.parametrize(
+    ("names", "safe"),
+    [
+        (["model.glb", "preview.webp"], ["model.glb", "preview.webp"]),
+        (["../../etc/passwd", "/etc/shadow", "a/b\\c.png"], ["passwd", "shadow", "c.png"]),
+        (["C:\\Windows\\x.glb", "c:x.glb", "C:"], ["x.glb", "x-2.glb", "result-3"]),
+        (["", ".", "..", "/", "...", " . "], [f"result-{n}" for n in range(1, 7)]),
+        ([".glb", "../.hidden.glb"], ["result-1.glb", "hidden.glb"]),
+        (
+            ["CON.glb", "nul", "Com1.tar.gz", "aux .txt", "console.glb"],
+            ["_CON.glb", "_nul", "_Com1.tar.gz", "_aux .txt", "console.glb"],
+        ),
+        (["a.glb", "A.GLB", "a-2.glb", "a.glb"], ["a.glb", "A-2.GLB", "a-2-2.glb", "a-3.glb"]),
+        (["é.png", "e\u0301.png"], ["é.png", "é-2.png"]),
+        (["job.toml", "JOB.TOML"], ["job-2.toml", "JOB-3.TOML"]),
+        (["model.glb.part", ".part", "x.PART"], ["model.glb-part", "result-2-part", "x-PART"]),
+        (['a<b>:"|?*c.glb', "a\n\x7f\u202eb.glb", "a\udcff.glb"], ["a_b______c.glb", "a___b.glb", "a_.glb"]),
+        (["-rf.glb", "~root.glb", " a.glb", "model.glb. . "], ["rf.glb", "root.glb", "a.glb", "model.glb"]),
+        (["x" * 300 + ".glb"], ["x" * 116 + ".glb"]),
+        (["ü" * 100 + ".glb"] * 2, ["ü" * 58 + ".glb", "ü" * 57 + "-2.glb"]),
+        (["CON" + " " * 130 + "x"], ["_CON"]),
+    ],
+)
+def test_result_names_are_made_safe(names: list[str], safe: list[str]) -> None:
+    """Each danger in a server's file name, and what becomes of it."""
+    assert list(safe_result_names(names)) == safe
+
+
+def assert_safe(name: str) -> None:
+    """Check one name against everything that a filesystem or a reader could stumble over."""
+    assert 1 <= len(name.encode()) <= RESULT_NAME_BYTES
+    assert name.isprintable()
+    assert not re.search(r'[/\\<>:"|?*]', name)
+    assert name[0] not in " .-~"
+    assert name[-1] not in " ."
+    assert name.partition(".")[0].rstrip().lower() not in WINDOWS_DEVICES
+    assert not name.lower().endswith(".part")
+    assert name.lower() != "job.toml"
+    assert unicodedata.is_normalized("NFC", name)
+
+
+@modest
+@given(st.lists(NASTY_NAME, max_size=8))
+def test_every_result_name_is_safe_and_its_own(names: list[str]) -> None:
+    """Whatever the server sends, every name is safe, no two are the same on any system, and none is lost."""
+    safe = safe_result_names(names)
+    for name in safe:
+        assert_safe(name)
+    assert len(safe) == len(names) == len({match_key(name) for name in safe})
+
+
+@modest
+@given(st.lists(NASTY_NAME, max_size=8))
+@example(["0..0.PART"])
+def test_safe_result_names_stay_as_they_are(names: list[str]) -> None:
+    """Making safe names safe again changes nothing."""
+    safe = safe_result_names(names)
+    assert safe_result_names(safe) == safe
+
+
+@modest
+@given(st.text("ab", min_size=1, max_size=200), st.sampled_from([".glb", ".png", ".webp", ".mtl"]))
+def test_a_result_keeps_its_extension(stem: str, extension: str) -> None:
+    """However long a name is, its extension tells what the file is."""
+    assert all(name.endswith(extension) for name in safe_result_names([stem + extension] * 12))
+
+
+def test_many_equal_result_names_are_numbered() -> None:
+    """A list of thousands of equal names is no trap: they are numbered through."""
+    assert safe_result_names(["m.glb"] * 5000)[-1] == "m-5000.glb"
