@@ -1,0 +1,90 @@
+"""Reference texts that are made from the models: the commented examples and the JSON schemas for editors.
+
+Nothing here is written twice: names, descriptions, limits and defaults come from the fields of the models.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING, Final
+
+import tomli_w
+
+from rodin_watchd.config import Config
+from rodin_watchd.core.model_words import Node, allowed_words, plain_schema
+from rodin_watchd.core.sidecar import Sidecar
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+CONFIG_SCHEMA: Final = "docs/schemas/config.schema.json"
+"""Where the config's schema lies in the project."""
+
+SIDECAR_SCHEMA: Final = "docs/schemas/sidecar.schema.json"
+"""Where the sidecar's schema lies in the project."""
+
+_DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+_WIDTH: Final = 116
+
+
+def config_schema() -> Node:
+    """Give the JSON schema (draft 2020-12) of `config.toml`."""
+    return _schema(Config, "rodin-watchd: config.toml")
+
+
+def sidecar_schema() -> Node:
+    """Give the JSON schema (draft 2020-12) of a sidecar; a `_folder.toml` may hold all but its last three keys."""
+    return _schema(Sidecar, "rodin-watchd: the TOML file of a set")
+
+
+def _schema(model: type[BaseModel], title: str) -> Node:
+    return {"$schema": _DIALECT, **plain_schema(model), "title": title}
+
+
+def example(schema: str = CONFIG_SCHEMA) -> str:
+    """Write a config file that says what holds anyway: every key with its comment, those without a default disabled.
+
+    `schema` is the path or URL, seen from the file, by which editors (Taplo, Even Better TOML) find the schema.
+    """
+    sections = plain_schema(Config)["properties"]
+    return "\n".join([_head(schema, "The configuration of rodin-watchd."), *map(_section, sections, sections.values())])
+
+
+def sidecar_example(schema: str = SIDECAR_SCHEMA) -> str:
+    """Write a sidecar in which every key is explained and disabled: what holds when there is none."""
+    keys = {name: node for name, node in plain_schema(Sidecar)["properties"].items() if node["type"] != "object"}
+    head = _head(
+        schema, "Put this beside the model and the image, with the same name: chair.glb, chair.png, chair.toml."
+    )
+    return "\n".join([head, *map(_disabled_key, keys, keys.values())])
+
+
+def _head(schema: str, sentence: str) -> str:
+    disabled = "A key behind a # is not in force; take the # away to set it."
+    return f"#:schema {schema}\n{_comment(sentence)}{_comment(disabled)}"
+
+
+def _section(name: str, node: Node) -> str:
+    keys = node["properties"]
+    return "\n".join([f"{_comment(node['description'])}[{name}]", *map(_key, keys, keys.values())])
+
+
+def _key(name: str, node: Node) -> str:
+    if "default" not in node:
+        return _disabled_key(name, node)
+    line = tomli_w.dumps({name: node["default"]})
+    default = line.partition(" = ")[2]
+    return f"{_comment(node['description'])}{_comment(f'{_allowed(node)} Default: {default}')}{line}"
+
+
+def _disabled_key(name: str, node: Node) -> str:
+    value = node["default"] if "default" in node else node["examples"][0]
+    return f"{_comment(node['description'])}{_comment(_allowed(node))}# {tomli_w.dumps({name: value})}"
+
+
+def _allowed(node: Node) -> str:
+    return f"Allowed: {allowed_words(node)}."
+
+
+def _comment(text: str) -> str:
+    return textwrap.indent(textwrap.fill(" ".join(text.split()), _WIDTH) + "\n", "# ")

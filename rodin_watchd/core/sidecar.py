@@ -1,0 +1,141 @@
+"""What the TOML files in the inbox say: a set's sidecar, and the preset of a drop folder.
+
+Anybody who can drop a file writes these, so whatever is not understood is refused, with its line and with what is
+allowed: a misspelt key that is silently ignored is a paid job with the wrong texture.
+"""
+
+from __future__ import annotations
+
+import re
+from difflib import get_close_matches
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias, TypeVar
+
+from pydantic import Field, ValidationError
+
+from rodin_watchd.core.model_words import quoted
+from rodin_watchd.core.options import Options, frozen
+from rodin_watchd.core.toml_text import MOST_PROBLEMS, Document, TextProblem, dotted, explain_validation_error, parse
+from rodin_watchd.errors import SidecarError
+
+if TYPE_CHECKING:
+    from rodin_watchd.model import OptionValue
+
+PRESET_NAME: Final = "_folder.toml"
+"""The name of the file that presets the options of every set in its folder and below."""
+
+Reference: TypeAlias = Annotated[str, Field(min_length=1, max_length=1000)]
+_Model = TypeVar("_Model", bound="Preset")
+
+_DRIVE: Final = re.compile(r"[A-Za-z]:")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_ONE_SET_ONLY: Final = "this belongs into a sidecar: a preset serves every set of its folder"
+_NOT_IN_PRESETS: Final = MappingProxyType(
+    {
+        "model": _ONE_SET_ONLY,
+        "image": _ONE_SET_ONLY,
+        "again": "this belongs into a sidecar: in a preset it would pay again and again for every set of the folder",
+    }
+)
+
+
+class Preset(Options):
+    """What every set of one folder has in common (`_folder.toml`)."""
+
+    plugins: dict[str, dict[str, object]] = Field(
+        default_factory=dict, description="Settings for plugins: one table [plugins.NAME] for each."
+    )
+
+
+class Sidecar(Preset):
+    """What one set asks for."""
+
+    model: Reference | None = Field(
+        default=None,
+        description="The model, if its name differs from this file's. A path from this file's folder, inside the inbox.",
+        examples=["chair.glb"],
+    )
+    image: Reference | None = Field(
+        default=None,
+        description="The reference image, if its name differs from this file's; several sidecars may name the same. "
+        "A path from this file's folder, inside the inbox.",
+        examples=["oak.png"],
+    )
+    again: bool = Field(
+        default=False, description="Pay once more for a model, image and options that were textured before."
+    )
+
+
+def read_sidecar(data: bytes, where: str, known_plugins: frozenset[str] = frozenset()) -> Sidecar:
+    """Understand the content of a sidecar; `where` names it for people, `known_plugins` are those installed.
+
+    Raises SidecarError, which tells every mistake on a line of its own, and nothing else, whatever the bytes are.
+    """
+    return _read(data, where, known_plugins, Sidecar)
+
+
+def read_preset(data: bytes, where: str, known_plugins: frozenset[str] = frozenset()) -> Preset:
+    """Understand the content of a `_folder.toml`, as `read_sidecar` does; it cannot name files or pay again."""
+    return _read(data, where, known_plugins, Preset)
+
+
+def _read(data: bytes, where: str, known_plugins: frozenset[str], model: type[_Model]) -> _Model:
+    document = parse(data, where)
+    problems = [*document.problems, *_plugin_problems(document, known_plugins)]
+    try:
+        read = model.model_validate(document.values)
+    except ValidationError as error:
+        problems += explain_validation_error(error, document, model, _NOT_IN_PRESETS)
+    if problems:
+        raise SidecarError(document.report(problems))
+    return read
+
+
+def _plugin_problems(document: Document, known_plugins: frozenset[str]) -> list[TextProblem]:
+    tables = document.values.get("plugins")
+    names = tables.keys() - known_plugins if isinstance(tables, dict) else ()
+    return [_not_installed(document, name, known_plugins) for name in sorted(names)[:MOST_PROBLEMS]]
+
+
+def _not_installed(document: Document, name: str, known_plugins: frozenset[str]) -> TextProblem:
+    path = ("plugins", name)
+    near = get_close_matches(name, known_plugins, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    message = f"{dotted(path)}: no plugin of this name is installed{hint}"
+    return TextProblem(dotted(path), document.line_of(path), message)
+
+
+def layered(*layers: Options) -> dict[str, OptionValue]:
+    """Put layers of options over each other: a later one wins, but only in what it sets.
+
+    In order: the config's `[defaults]`, the presets from the outermost folder inwards, the sidecar.
+    """
+    return {key: value for layer in layers for key, value in frozen(layer).items()}
+
+
+def resolve_member(reference: str, folder: str) -> str:
+    r"""Find what a sidecar names: `reference` starts from the sidecar's `folder`; the result from the inbox.
+
+    `folder` is relative to the inbox, "" for the inbox itself. Both `/` and `\` separate. Pure arithmetic: nothing is
+    looked up, and links are not followed. Raises SidecarError for what is empty, absolute, no file name, leads out, or holds control characters.
+    """
+    if _CONTROL.search(reference):
+        raise SidecarError(f"{quoted(reference)} holds a control character: write paths with / or in 'single quotes'")
+    steps = reference.replace("\\", "/").split("/")
+    if reference[:1] in ("/", "\\") or _DRIVE.match(reference):
+        raise SidecarError(f"{quoted(reference)} is an absolute path: write it relative to the sidecar's folder")
+    if steps[-1] in ("", ".", ".."):
+        raise SidecarError(f"{quoted(reference)} does not name a file")
+    return "/".join(_walk(reference, folder.split("/") + steps))
+
+
+def _walk(reference: str, steps: list[str]) -> list[str]:
+    place: list[str] = []
+    for step in steps:
+        if step == ".." and not place:
+            raise SidecarError(f"{quoted(reference)} leads out of the inbox")
+        if step == "..":
+            place.pop()
+        elif step not in ("", "."):
+            place.append(step)
+    return place
