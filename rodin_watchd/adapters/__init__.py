@@ -1,0 +1,1 @@
+"""The outside world, one thing for each module; none imports another."""

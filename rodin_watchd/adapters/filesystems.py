@@ -1,0 +1,88 @@
+"""What kind of filesystem a folder lies on: asked before a journal is opened and before a watcher is chosen.
+
+SQLite's write-ahead log must not lie on a network filesystem, and a network filesystem reports no change that another
+machine made. Both are known only by the filesystem's type, which Linux tells in /proc/self/mountinfo
+(proc_pid_mountinfo(5)). Elsewhere the answer is "unknown, not a network": nothing is refused on a guess.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+_MOUNTINFO = Path("/proc/self/mountinfo")
+
+_NETWORK_KINDS = frozenset(
+    (
+        *("afs", "beegfs", "ceph", "cifs", "coda", "davfs", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4"),
+        *("orangefs", "panfs", "pvfs2", "smb3", "smbfs"),
+        *("gfs2", "ocfs2"),  # one disk under several machines: each sees only its own events
+        *("9p", "drvfs", "fakeowner", "prl_fs", "vboxsf", "virtiofs", "vmhgfs"),  # a virtual machine's host
+    )
+)
+_LOCAL_FUSE = frozenset({"fuse.fuse-overlayfs"})  # the root of a rootless container; `fuseblk` is a disk by its name
+
+_MOUNT_POINT_FIELD = 4
+_OPTIONAL_FIELDS = 6  # from here on, any number of them, ended by a lone "-"
+_ESCAPE = re.compile(r"\\([0-7]{3})")
+
+
+@dataclass(frozen=True, slots=True)
+class Filesystem:
+    """A mounted filesystem: its type as the kernel names it, whether other machines share it, and where it is."""
+
+    kind: str
+    network: bool
+    mount_point: str
+
+
+_UNKNOWN = Filesystem(kind="unknown", network=False, mount_point="")
+
+
+def filesystem_of(path: Path) -> Filesystem:
+    """Tell which filesystem `path` lies on, or would lie on if it existed; symbolic links are followed.
+
+    Where mounts cannot be read the kind is "unknown" and `network` is False. Nothing is raised for a missing path; a
+    loop of symbolic links raises RuntimeError or OSError. May be repeated; a later mount changes the answer.
+    """
+    try:
+        text = _MOUNTINFO.read_bytes().decode(errors="surrogateescape")  # bytes: a name may hold a carriage return
+    except OSError:
+        return _UNKNOWN
+    return holding(parse_mountinfo(text), path.resolve().as_posix())
+
+
+def holding(filesystems: tuple[Filesystem, ...], path: str) -> Filesystem:
+    """Return the filesystem with the longest mount point above the absolute `path`; of equals the last, the topmost."""
+    above = {path, *map(str, PurePosixPath(path).parents)}
+    candidates = [found for found in reversed(filesystems) if found.mount_point in above]
+    return max(candidates, key=lambda found: len(found.mount_point), default=_UNKNOWN)
+
+
+def parse_mountinfo(text: str) -> tuple[Filesystem, ...]:
+    """Read the text of a mountinfo file, in its order; lines of another form are passed over.
+
+    Bytes that are not UTF-8 are expected as lone surrogates (PEP 383) and stay so.
+    """
+    return tuple(found for line in text.split("\n") if (found := _parse_line(line)) is not None)
+
+
+def _parse_line(line: str) -> Filesystem | None:
+    fields = line.split(" ")
+    try:
+        kind = fields[fields.index("-", _OPTIONAL_FIELDS) + 1]
+    except (ValueError, IndexError):
+        return None
+    return Filesystem(kind=kind, network=_is_network(kind), mount_point=_unescaped(fields[_MOUNT_POINT_FIELD]))
+
+
+def _unescaped(field: str) -> str:
+    """Undo the kernel's octal escapes: space, tab, newline, backslash, and in some versions `#`."""
+    return _ESCAPE.sub(lambda match: chr(int(match[1], 8)), field)
+
+
+def _is_network(kind: str) -> bool:
+    """Tell whether other machines may write there; a FUSE filesystem is taken for one unless known to be local."""
+    fuse = kind == "fuse" or kind.startswith("fuse.")
+    return kind in _NETWORK_KINDS or (fuse and kind not in _LOCAL_FUSE)
