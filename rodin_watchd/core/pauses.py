@@ -1,0 +1,141 @@
+"""Pauses of the service: what a service error stops, when it is tried again, and which steps are due now.
+
+A service error (no credits, key refused, network down, disk full) pauses a *lane*: every step that would meet the same
+cause. When the wait is over one job goes ahead as a probe; its success ends the pause, another service error renews
+it with a longer wait. No set loses an attempt meanwhile. Pure functions on frozen values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from rodin_watchd.core.machine import AT_VENDOR, POLICIES, RESTING
+from rodin_watchd.core.schedule import backoff_seconds, is_due
+from rodin_watchd.errors import Lane, Problem
+from rodin_watchd.model import Job, State, Step
+
+LANES: Mapping[Step, frozenset[Lane]] = {
+    Step.STAGE: frozenset({Lane.DISK}),
+    Step.SUBMIT: frozenset({Lane.SUBMIT, Lane.API}),
+    Step.POLL: frozenset({Lane.API}),
+    Step.DOWNLOAD: frozenset({Lane.API, Lane.DISK}),
+    Step.PROCESS: frozenset({Lane.DISK}),
+    Step.DELIVER: frozenset({Lane.DISK}),
+    Step.ARCHIVE: frozenset({Lane.DISK}),
+    Step.BURY: frozenset({Lane.DISK}),
+}
+"""What each step needs to be in order."""
+
+FIRST_WAIT_SECONDS = 2.0
+LONGEST_WAIT_SECONDS = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Why a lane stands still, since when (UTC) and until when (UTC) at least."""
+
+    problem: Problem
+    since_at: float
+    until_at: float
+    tries: int = 1
+
+
+Pauses = Mapping[Lane, Pause]
+
+
+def renewed(pauses: Pauses, problem: Problem, now: float, chance: float) -> Pauses:
+    """Return the pauses after one more service error; a `Retry-After` of the vendor is honoured."""
+    if problem.lane is None:
+        return pauses
+    old = pauses.get(problem.lane)
+    if old and not _is_over(old, now):
+        return pauses  # several steps were under way when the lane stopped: one pause, one notice
+    tries = old.tries + 1 if old else 1
+    wait = backoff_seconds(tries, FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS, chance)
+    until_at = now + max(wait, problem.retry_after_seconds or 0.0)
+    since_at = old.since_at if old else now
+    return {**pauses, problem.lane: Pause(problem, since_at, until_at, tries)}
+
+
+def ended(pauses: Pauses, step: Step) -> Pauses:
+    """Return the pauses after this step succeeded: what it needed is in order."""
+    return {lane: pause for lane, pause in pauses.items() if lane not in LANES[step]}
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What bounds the choice of the next steps."""
+
+    at_vendor: int  # jobs between the upload's first byte and the vendor's Done
+    calls: int  # API calls that the rate budget allows now
+    workers: int  # free threads
+    submits: bool = True  # False while a person has paused the service
+
+
+def due_jobs(jobs: Iterable[Job], busy: frozenset[str], pauses: Pauses, limits: Limits, now: float) -> list[Job]:
+    """Choose the jobs whose next step is to be handed out now, oldest first.
+
+    `busy` holds the ids of jobs whose step is under way. Everything is bounded: the vendor's places, the rate budget,
+    the threads; a lane whose pause is over lets one probe through.
+    """
+    jobs = list(jobs)
+    chooser = _Chooser(jobs, busy, pauses, limits, now)
+    ready = [j for j in jobs if j.id not in busy and is_ready(j, now)]
+    ready.sort(key=lambda j: (_URGENCY.get(j.state, 1), j.not_before, j.created_at))
+    return [j for j in ready if chooser.takes(j)]
+
+
+def is_ready(job: Job, now: float) -> bool:
+    """Tell whether a job has a next step and its wait is over."""
+    if job.state in RESTING:
+        return False
+    return is_due(job.not_before, now, POLICIES[job.state].longest_wait_seconds)
+
+
+_URGENCY = {State.SUBMITTED: 0, State.GENERATED: 0, State.STAGED: 2}
+"""What was paid for goes before what was not; new submits come last."""
+
+
+class _Chooser:
+    """Counts down the limits while jobs are taken, one after the other."""
+
+    def __init__(self, jobs: Iterable[Job], busy: frozenset[str], pauses: Pauses, limits: Limits, now: float) -> None:
+        self.places = limits.at_vendor - sum(j.state in AT_VENDOR for j in jobs)
+        self.calls = limits.calls
+        self.workers = limits.workers
+        self.submits = limits.submits
+        self.stopped = {lane for lane, pause in pauses.items() if not _is_over(pause, now)}
+        self.probing = {lane for lane in pauses if lane not in self.stopped}
+        self.probing_now = {
+            lane for j in jobs if j.id in busy and j.state not in RESTING for lane in LANES[POLICIES[j.state].step]
+        }
+
+    def takes(self, job: Job) -> bool:
+        """Take the job if everything it needs is free, and count it."""
+        step = POLICIES[job.state].step
+        lanes = LANES[step]
+        if self.workers < 1 or lanes & self.stopped or lanes & self.probing & self.probing_now:
+            return False
+        if Lane.API in lanes and self.calls < 1:
+            return False
+        if step is Step.SUBMIT and not self._takes_submit(job):
+            return False
+        self.workers -= 1
+        self.calls -= Lane.API in lanes
+        self.probing_now |= lanes
+        return True
+
+    def _takes_submit(self, job: Job) -> bool:
+        """Take a place at the vendor; a job found in `uploading` has one already."""
+        if not self.submits:
+            return False
+        if job.state is State.STAGED:
+            if self.places < 1:
+                return False
+            self.places -= 1
+        return True
+
+
+def _is_over(pause: Pause, now: float) -> bool:
+    return is_due(pause.until_at, now, max(LONGEST_WAIT_SECONDS, pause.problem.retry_after_seconds or 0.0))

@@ -1,0 +1,135 @@
+"""What a job leaves behind in words: the receipt of a delivery, and the report of a failure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, tzinfo
+from decimal import Decimal
+from typing import Any
+
+import tomli_w
+
+from rodin_watchd.core.names import printable
+from rodin_watchd.errors import Fault, OutcomeUnknownError, Problem
+from rodin_watchd.model import CREDITS_PER_TEXTURE, Job, State
+
+UNKNOWN = OutcomeUnknownError.code
+
+WHOSE: Mapping[Fault, str] = {
+    Fault.FILES: "the dropped files",
+    Fault.ACCOUNT: "the vendor account (credits, plan or key)",
+    Fault.VENDOR: "the vendor",
+    Fault.NETWORK: "the network",
+    Fault.MACHINE: "the machine that runs the service",
+    Fault.OWNER: "the service's configuration",
+    Fault.NOBODY: "nobody: it was asked for",
+}
+"""Who can mend the cause, in words."""
+
+
+def credits_spent(job: Job) -> Decimal:
+    """Return the credits that this job is known to have cost."""
+    return job.charges * CREDITS_PER_TEXTURE
+
+
+def cost(job: Job) -> str:
+    """Say in words what a job cost."""
+    spent = credits_spent(job)
+    if job.problem and job.problem.code == UNKNOWN:
+        return f"{spent} credits for certain, and {CREDITS_PER_TEXTURE} more if the last submit was accepted."
+    return f"{spent} credits." if spent else "Nothing: no credits were spent."
+
+
+def receipt(job: Job, version: str, now: float) -> str:
+    """Return the text of `job.toml`: what went in, what was asked, what it cost, what came out. Holds no secret."""
+    results = [
+        {"name": r.name, "bytes": r.size, "sha256": r.sha256, "original_name": _text(r.original_name)}
+        for r in job.results
+    ]
+    return tomli_w.dumps({**_told(job, version, now), "results": results})
+
+
+def report_toml(job: Job, version: str, now: float, notes: tuple[str, ...] = ()) -> str:
+    """Return the text of `report.toml`: the failure for programs."""
+    problem = _problem(job)
+    told = _told(job, version, now)
+    told["job"]["cost_is_certain"] = problem.code != UNKNOWN
+    told["problem"] = {
+        "code": problem.code,
+        "fault": problem.fault.value,
+        "message": _text(problem.message),
+        "advice": _text(problem.advice),
+        "notes": [_text(n) for n in notes],
+    }
+    return tomli_w.dumps(told)
+
+
+def _told(job: Job, version: str, now: float) -> dict[str, Any]:
+    """Return what receipts and reports have in common."""
+    told: dict[str, Any] = {
+        "job": {
+            "id": job.id,
+            "retries": job.retries,
+            "set": _text(job.name),
+            "folder": _text(job.folder),
+            "credits": float(credits_spent(job)),
+            "software": f"rodin_watchd {version}",
+            "written_at": instant(now),
+        },
+        "options": dict(job.options),
+        "times": _times(job),
+        "inputs": _inputs(job),
+    }
+    if job.task:
+        told["task"] = {"uuid": _text(job.task.uuid), "submitted_at": instant(job.task.submitted_at)}
+    return told
+
+
+def report_text(job: Job, now: float, zone: tzinfo, notes: tuple[str, ...] = ()) -> str:
+    """Return the text of `REPORT.txt`: cause, fault, cost and what to do next, for whoever dropped the set."""
+    problem = _problem(job)
+    lines = [
+        f"“{printable(job.name)}” was not textured.",
+        "",
+        f"What happened:  {_text(problem.message)}",
+        f"Who can mend:   {WHOSE[problem.fault]}",
+        f"What it cost:   {cost(job)}",
+        f"What to do:     {_text(problem.advice)}",
+        *(f"Note:           {_text(note)}" for note in notes),
+        "",
+        f"Job {job.id}, {local(now, zone)}." + (f" The vendor's task is {_text(job.task.uuid)}." if job.task else ""),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def instant(at: float) -> datetime:
+    """Return an instant as TOML writes it: UTC, whole milliseconds."""
+    return datetime.fromtimestamp(round(at, 3), UTC)
+
+
+def local(at: float, zone: tzinfo) -> str:
+    """Return an instant for people: local time with its zone."""
+    return datetime.fromtimestamp(at, zone).strftime("%Y-%m-%d %H:%M:%S %Z")
+
+
+def _problem(job: Job) -> Problem:
+    if job.problem is None:
+        raise ValueError("a failed job has a problem")
+    return job.problem
+
+
+def _times(job: Job) -> dict[str, Any]:
+    order = {state.value: number for number, state in enumerate(State)}
+    reached = {"created": instant(job.created_at)}
+    return reached | {state: instant(job.times[state]) for state in sorted(job.times, key=lambda s: order[s])}
+
+
+def _inputs(job: Job) -> list[dict[str, Any]]:
+    return [
+        {"role": f.role.value, "name": _text(f.name), "bytes": f.signature.size, "sha256": f.sha256} for f in job.files
+    ]
+
+
+def _text(text: str) -> str:
+    """Return text that UTF-8 and TOML can hold."""
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,134 @@
+"""STATUS.txt: one page, in the shared folder itself, that tells whoever dropped a set where it is.
+
+The page is a value first (`Page`), so that the command line shows the same facts, and it holds no running clock: it
+changes only when there is something new to read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import tzinfo
+from typing import Any
+
+from rodin_watchd.core.layout import REPORT
+from rodin_watchd.core.machine import ENDED
+from rodin_watchd.core.names import printable
+from rodin_watchd.core.receipt import cost, local
+from rodin_watchd.model import Job, State
+
+MOST_LINES = 40
+"""So many entries of one kind are listed; the rest is counted."""
+
+DOING: Mapping[State, str] = {
+    State.CLAIMED: "taken, being checked",
+    State.STAGED: "checked, waits to be sent",
+    State.UPLOADING: "being sent",
+    State.SUBMITTING: "being sent",
+    State.SUBMITTED: "the vendor works on it",
+    State.GENERATED: "finished at the vendor, being downloaded",
+    State.DOWNLOADED: "downloaded, being prepared",
+    State.PROCESSED: "ready, being moved to the outbox",
+    State.DELIVERED: "delivered, inputs being archived",
+    State.FAILING: "failed, the report is being written",
+    State.FAILED: "failed",
+    State.HELD: "held for a person's decision",
+    State.ARCHIVED: "delivered",
+}
+"""Each state in the words of whoever dropped the set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One set on the page."""
+
+    name: str  # with its folder, printable
+    text: str
+    job_id: str = ""
+    since_at: float | None = None  # UTC
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """All that STATUS.txt says."""
+
+    notices: tuple[str, ...] = ()  # pauses and troubles of the service
+    waiting: tuple[Line, ...] = ()
+    running: tuple[Line, ...] = ()
+    held: tuple[Line, ...] = ()
+    recent: tuple[Line, ...] = ()  # newest first
+    ignored: tuple[tuple[str, int], ...] = ()  # reason, how many
+
+    def as_data(self) -> dict[str, Any]:
+        """Return the page as JSON can hold it."""
+        lists = {
+            key: [_line_data(line) for line in getattr(self, key)] for key in ("waiting", "running", "held", "recent")
+        }
+        return {"notices": list(self.notices), **lists, "ignored": dict(self.ignored)}
+
+
+def job_line(job: Job) -> Line:
+    """Return a live job's line."""
+    text = DOING[job.state]
+    if job.state is State.HELD and job.problem:
+        text = f"{text}: {job.problem.message} {cost(job)} {job.problem.advice}"
+    elif job.state is State.SUBMITTED and job.progress:
+        text = f"{text} ({job.progress})"
+    if job.problem and job.attempts and job.state is not State.HELD:
+        text = f"{text}; trying again: {job.problem.message}"
+    return Line(set_name(job.folder, job.name), text, job.id, job.times.get(job.state.value, job.created_at))
+
+
+def ended_line(job: Job) -> Line:
+    """Return the line of a job that came to its end."""
+    ended_at = job.times.get(job.state.value)
+    if job.state is State.FAILED and job.problem:
+        text = f"FAILED: {job.problem.message} See {printable(job.place)}/{REPORT}"
+    else:
+        text = f"delivered to {printable(job.place)}"
+    return Line(set_name(job.folder, job.name), text, job.id, ended_at)
+
+
+def sorted_jobs(jobs: Iterable[Job]) -> tuple[tuple[Line, ...], tuple[Line, ...]]:
+    """Return the lines of running and of held jobs, oldest first."""
+    live = sorted((j for j in jobs if j.state not in ENDED), key=lambda j: (j.created_at, j.id))
+    held = tuple(job_line(j) for j in live if j.state is State.HELD)
+    return tuple(job_line(j) for j in live if j.state is not State.HELD), held
+
+
+def set_name(folder: str, name: str) -> str:
+    """Return a set's name with its folder, for people."""
+    return printable(f"{folder}/{name}" if folder else name)
+
+
+def render(page: Page, zone: tzinfo) -> str:
+    """Return the text of STATUS.txt."""
+    parts = ["rodin_watchd: drop a model and an image of the same name into inbox/.\n"]
+    if page.notices:
+        parts.append("ATTENTION\n" + "".join(f"  ! {notice}\n" for notice in page.notices))
+    parts.append(_section("Waiting in the inbox", page.waiting, zone, "nothing"))
+    parts.append(_section("Running", page.running, zone, "nothing"))
+    if page.held:
+        parts.append(_section("HELD: a person has to decide", page.held, zone, ""))
+    parts.append(_section("Newest results", page.recent, zone, "none yet"))
+    if page.ignored:
+        told = "".join(f"  {count} x {reason}\n" for reason, count in page.ignored)
+        parts.append(f"Ignored files in the inbox\n{told}")
+    return "\n".join(parts)
+
+
+def _section(title: str, lines: Sequence[Line], zone: tzinfo, none: str) -> str:
+    shown = "".join(_line_text(line, zone) for line in lines[:MOST_LINES]) or f"  {none}\n"
+    more = f"  … and {len(lines) - MOST_LINES:,} more\n" if len(lines) > MOST_LINES else ""
+    count = f" ({len(lines):,})" if lines else ""
+    return f"{title}{count}\n{shown}{more}"
+
+
+def _line_text(line: Line, zone: tzinfo) -> str:
+    since = f"  [{local(line.since_at, zone)}]" if line.since_at is not None else ""
+    job = f"  (job {line.job_id})" if line.job_id else ""
+    return f"  {line.name}: {line.text}{since}{job}\n"
+
+
+def _line_data(line: Line) -> dict[str, Any]:
+    return {"name": line.name, "text": line.text, "job": line.job_id or None, "since_at": line.since_at}
