@@ -1,0 +1,89 @@
+"""Jobs as rows of the journal, and back.
+
+A job is stored whole as an ASCII JSON document, beside the few columns that queries and invariants need. ASCII, because
+file names that are not UTF-8 carry lone surrogates, which JSON escapes and SQLite's text columns refuse.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from rodin_watchd.core.names import printable
+from rodin_watchd.core.schedule import kind_of, vendor_seconds
+from rodin_watchd.errors import Fault, Lane, Problem, Scope
+from rodin_watchd.model import Answer, Event, InputFile, Job, ResultFile, Role, Signature, State, Task
+
+
+def row(job: Job, changed_at: float) -> dict[str, Any]:
+    """Return the columns of a job's row."""
+    return {
+        "id": job.id,
+        "state": job.state.value,
+        "name": printable(job.name),
+        "folder": printable(job.folder),
+        "fingerprint": job.fingerprint,
+        "kind": kind_of(job.options),
+        "vendor_seconds": vendor_seconds(job),
+        "task_uuid": job.task.uuid if job.task else None,
+        "charges": job.charges,
+        "created_at": job.created_at,
+        "changed_at": changed_at,
+        "place": printable(job.place),
+        "doc": json.dumps(_as_dict(job), separators=(",", ":")),
+    }
+
+
+def job(doc: str) -> Job:
+    """Return the job of a stored document."""
+    data = json.loads(doc)
+    return Job(
+        **{
+            **data,
+            "state": State(data["state"]),
+            "files": tuple(_input_file(f) for f in data["files"]),
+            "task": Task(**data["task"]) if data["task"] else None,
+            "answer": _answer(data["answer"]) if data["answer"] else None,
+            "results": tuple(ResultFile(**r) for r in data["results"]),
+            "problem": _problem(data["problem"]) if data["problem"] else None,
+        }
+    )
+
+
+def event(stored: sqlite3.Row) -> Event:
+    """Return the event of a stored row."""
+    return Event(stored["job_id"], stored["at"], stored["action"], State(stored["state"]), stored["message"])
+
+
+def plain(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the values with every text storable as UTF-8."""
+    return tuple(v.encode("utf-8", "backslashreplace").decode() if isinstance(v, str) else v for v in values)
+
+
+def _as_dict(value: Any) -> Any:  # noqa: ANN401 - walks any of the project's values
+    """Return a value as what JSON can hold; unlike `dataclasses.asdict`, without deep copies."""
+    if hasattr(value, "__dataclass_fields__"):
+        return {f.name: _as_dict(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, bytes):
+        return value.decode("latin-1")
+    if isinstance(value, Mapping):
+        return {k: _as_dict(v) for k, v in value.items()}
+    if isinstance(value, tuple):
+        return [_as_dict(v) for v in value]
+    return value
+
+
+def _input_file(data: dict[str, Any]) -> InputFile:
+    return InputFile(**{**data, "role": Role(data["role"]), "signature": Signature(*data["signature"])})
+
+
+def _answer(data: dict[str, Any]) -> Answer:
+    return Answer(**{**data, "body": data["body"].encode("latin-1")})
+
+
+def _problem(data: dict[str, Any]) -> Problem:
+    lane = Lane(data["lane"]) if data["lane"] else None
+    return Problem(**{**data, "fault": Fault(data["fault"]), "scope": Scope(data["scope"]), "lane": lane})

@@ -1,0 +1,87 @@
+"""The journal's schema: numbered migrations, with the project's invariants in them.
+
+A migration that has shipped is never edited; a change is a new one at the end.
+"""
+
+from __future__ import annotations
+
+from string import Template
+from typing import Final
+
+from rodin_watchd.core.machine import ENDED, TABLE
+from rodin_watchd.model import State
+
+_MIGRATIONS: Final = (
+    """
+    CREATE TABLE jobs (
+        id TEXT PRIMARY KEY,
+        state TEXT NOT NULL CHECK (state IN ($STATES)),
+        name TEXT NOT NULL,
+        folder TEXT NOT NULL,
+        fingerprint TEXT NOT NULL DEFAULT '',
+        kind TEXT NOT NULL,
+        vendor_seconds REAL,
+        task_uuid TEXT UNIQUE,
+        charges INTEGER NOT NULL CHECK (charges >= 0),
+        created_at REAL NOT NULL,
+        changed_at REAL NOT NULL,
+        place TEXT NOT NULL,
+        doc TEXT NOT NULL,
+        CHECK (task_uuid IS NOT NULL OR state NOT IN ('submitted', 'generated', 'downloaded', 'processed', 'delivered')),
+        CHECK (fingerprint <> '' OR state IN ('claimed', 'failing', 'failed'))
+    ) STRICT;
+    CREATE UNIQUE INDEX one_live_job_for_each_content ON jobs (fingerprint)
+        WHERE fingerprint <> '' AND state NOT IN ($ENDED);
+    CREATE INDEX jobs_by_state ON jobs (state, changed_at);
+    CREATE INDEX jobs_by_content ON jobs (fingerprint) WHERE fingerprint <> '';
+    CREATE TABLE events (
+        id INTEGER PRIMARY KEY,
+        job_id TEXT NOT NULL REFERENCES jobs (id),
+        at REAL NOT NULL,
+        action TEXT NOT NULL,
+        state TEXT NOT NULL,
+        message TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX events_by_job ON events (job_id, id);
+    CREATE INDEX jobs_by_kind ON jobs (kind, created_at) WHERE vendor_seconds IS NOT NULL;
+    CREATE TABLE commands (
+        id INTEGER PRIMARY KEY,
+        at REAL NOT NULL,
+        verb TEXT NOT NULL,
+        arguments TEXT NOT NULL,
+        answer TEXT
+    ) STRICT;
+    CREATE INDEX commands_open ON commands (id) WHERE answer IS NULL;
+    CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+    CREATE TABLE moves (before TEXT NOT NULL, after TEXT NOT NULL, PRIMARY KEY (before, after)) STRICT;
+    CREATE TRIGGER legal_moves_only BEFORE UPDATE OF state ON jobs
+        WHEN NOT EXISTS (SELECT 1 FROM moves WHERE before = OLD.state AND after = NEW.state)
+        BEGIN SELECT RAISE (ABORT, 'not a legal move'); END;
+    CREATE TRIGGER never_paid_twice BEFORE UPDATE OF state ON jobs
+        WHEN NEW.state IN ('uploading', 'submitting') AND NEW.task_uuid IS NOT NULL
+        BEGIN SELECT RAISE (ABORT, 'the job has a task already'); END;
+    CREATE TRIGGER history_is_kept_1 BEFORE UPDATE ON events BEGIN SELECT RAISE (ABORT, 'history is append-only'); END;
+    CREATE TRIGGER history_is_kept_2 BEFORE DELETE ON events BEGIN SELECT RAISE (ABORT, 'history is append-only'); END;
+    CREATE TRIGGER jobs_are_kept BEFORE DELETE ON jobs BEGIN SELECT RAISE (ABORT, 'jobs are never deleted'); END;
+    """,
+)
+
+VERSION: Final = len(_MIGRATIONS)
+"""The schema that this program writes (SQLite's `user_version`)."""
+
+
+def migrations(version: int) -> list[tuple[int, str]]:
+    """Return the scripts that lead from a version to `VERSION`, each with the version it leads to."""
+    words = {"STATES": _listed(State), "ENDED": _listed(ENDED)}
+    scripts = [Template(script).substitute(words) for script in _MIGRATIONS]
+    return list(enumerate(scripts[version:], version + 1))
+
+
+def legal_moves() -> list[tuple[str, str]]:
+    """Return the moves that the state machine knows, and staying; the schema refuses all others."""
+    moves = {(before.value, after.value) for (before, _), after in TABLE.items()}
+    return sorted(moves | {(state.value, state.value) for state in State})
+
+
+def _listed(states: type[State] | frozenset[State]) -> str:
+    return ", ".join(f"'{state}'" for state in sorted(states))

@@ -1,0 +1,104 @@
+"""Files in folders that strangers can write: opened, made and moved without ever following a link.
+
+A path is walked one folder at a time with `O_NOFOLLOW`, relative to the descriptor of the folder before, so that nobody
+can swap a folder for a symbolic link between a look and an act (POSIX openat).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from rodin_watchd.errors import DiskError
+from rodin_watchd.model import Entry, Kind, Signature
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # O_NONBLOCK: a FIFO must not hold us up
+
+_MACHINE_ERRNOS = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.EXDEV, errno.ESTALE}
+    | {errno.ENODEV, errno.ENOTCONN, errno.EHOSTDOWN, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+)
+
+
+@contextlib.contextmanager
+def disk_errors(what: str) -> Iterator[None]:
+    """Turn an OSError that no set is to blame for into a DiskError that says what could not be done."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _MACHINE_ERRNOS:
+            raise DiskError(f"{what}: {os.strerror(error.errno)}.") from error
+        raise
+
+
+@contextlib.contextmanager
+def folder_beneath(root: Path, path: str, *, make: bool = False) -> Iterator[int]:
+    """Open (and, if asked, make) a folder below `root` and give its descriptor. Raises OSError, also for a link."""
+    descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for part in filter(None, path.split("/")):
+            if make:
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(part, dir_fd=descriptor)
+            deeper = os.open(part, _FOLDER, dir_fd=descriptor)
+            os.close(descriptor)
+            descriptor = deeper
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def file_beneath(root: Path, path: str) -> Iterator[int]:
+    """Open a file below `root` for reading, give its descriptor. Raises OSError; its kind is the caller's to check."""
+    folder, _, name = path.rpartition("/")
+    with folder_beneath(root, folder) as parent:
+        descriptor = os.open(name, _FILE, dir_fd=parent)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def entry_of(path: str, status: os.stat_result) -> Entry:
+    """Return a snapshot's entry of what `lstat` or `fstat` says."""
+    return Entry(path, _kind_of(status.st_mode), signature_of(status), status.st_ctime_ns, status.st_nlink)
+
+
+def signature_of(status: os.stat_result) -> Signature:
+    """Return what tells a touched file from an untouched one."""
+    return Signature(status.st_size, status.st_mtime_ns, status.st_ino)
+
+
+def _kind_of(mode: int) -> Kind:
+    if stat.S_ISREG(mode):
+        return Kind.FILE
+    if stat.S_ISDIR(mode):
+        return Kind.FOLDER
+    return Kind.SYMLINK if stat.S_ISLNK(mode) else Kind.OTHER
+
+
+def sync_folder(descriptor: int) -> None:
+    """Make a folder's entries durable; file systems that cannot (shares: EINVAL, ENOTSUP) are left alone."""
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """Write a file so that after a crash it is there whole or not at all; may be repeated. Raises OSError."""
+    part = path.with_name(f".{path.name}.part")
+    with part.open("wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+    part.replace(path)
+    with folder_beneath(path.parent, "") as parent:
+        sync_folder(parent)
