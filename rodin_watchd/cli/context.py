@@ -1,0 +1,55 @@
+"""What commands have in common: finding the config, opening the journal for reading, printing data."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from rodin_watchd.adapters.journal import JournalReader
+from rodin_watchd.config import Config, find_config, journal_path, load_config
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def config_option(command: F) -> F:
+    """Add `--config FILE` to a command."""
+    return click.option(
+        "--config",
+        "config_file",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="The config file. Default: $RODIN_WATCHD_CONFIG, ./config.toml, /etc/rodin-watchd/config.toml.",
+    )(command)
+
+
+def json_option(command: F) -> F:
+    """Add `--json` to a command that prints data."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")(command)
+
+
+def find(config_file: Path | None) -> Path:
+    """Return the config file to use. Raises ConfigError."""
+    return find_config(config_file, os.environ, Path.cwd())
+
+
+def load(config_file: Path | None) -> Config:
+    """Return the configuration. Raises ConfigError."""
+    return load_config(find(config_file))
+
+
+@contextlib.contextmanager
+def reader(config: Config) -> Iterator[JournalReader]:
+    """Give the journal, read-only. Raises JournalError."""
+    with contextlib.closing(JournalReader(journal_path(config, os.environ))) as journal:
+        yield journal
+
+
+def print_json(data: Any) -> None:  # noqa: ANN401 - whatever JSON can hold
+    """Print data for programs."""
+    click.echo(json.dumps(data, indent=2, ensure_ascii=True))

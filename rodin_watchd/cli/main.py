@@ -1,0 +1,73 @@
+"""The command `rodin-watchd`: a table of commands, each loaded when it is called.
+
+Exit codes: 0 done, 1 failed, 2 wrong use (and a wrong configuration is wrong use).
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Mapping
+
+import click
+
+from rodin_watchd import __version__
+from rodin_watchd.errors import ConfigError, RodinWatchdError
+
+COMMANDS: Mapping[str, tuple[str, str]] = {
+    "init": ("setup:init", "Make the folders and a commented config.toml."),
+    "demo": ("demo:demo", "Show it all on this machine, with an emulated vendor; no key, no cost."),
+    "run": ("run:run", "Watch the inbox until SIGTERM or Ctrl-C."),
+    "status": ("look:status", "What waits, runs, is held, and what came out last."),
+    "list": ("look:list_jobs", "All jobs, newest first."),
+    "show": ("look:show", "One job with its whole history."),
+    "explain": ("explain:explain", "Why a file or set waits, is ignored or was refused."),
+    "retry": ("act:retry", "Take a failed job up again."),
+    "resolve": ("act:resolve", "Decide about a held job."),
+    "cancel": ("act:cancel", "Stop a job before its results arrive."),
+    "pause": ("act:pause", "Take and submit nothing until `resume`."),
+    "resume": ("act:resume", "Go on after `pause`."),
+    "check": ("check:check", "Check config, folders, rights, limits, key and balance."),
+    "balance": ("check:balance", "The credits left in the vendor's account."),
+    "emulator": ("emulator:emulator", "Run a stand-in for the vendor's API on this machine."),
+}
+"""Name → (module:attribute below `rodin_watchd.cli`, short help): `--help` loads none of them."""
+
+
+class _LazyGroup(click.Group):
+    """Commands from the table, in its order."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        command = getattr(importlib.import_module(f"rodin_watchd.cli.{module}"), attribute)
+        assert isinstance(command, click.Command)  # noqa: S101 - the table above is ours
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write the table, without loading what it names."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, told) for name, (_, told) in COMMANDS.items()])
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, package_name="rodin-watchd")
+def cli() -> None:
+    """Texture 3D models through the Hyper3D Rodin API: drop a model and an image into a folder."""
+
+
+def main() -> None:
+    """Run the command line and exit; a user's mistake is told in words, never as a traceback."""
+    try:
+        cli()
+    except RodinWatchdError as error:
+        click.echo(f"Error: {error.message}\n{error.advice_given}".rstrip(), err=True)
+        sys.exit(2 if isinstance(error, ConfigError) else 1)
+    except BrokenPipeError:  # the reader of our output went away: `rodin-watchd list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

@@ -1,0 +1,99 @@
+"""Putting the service together from its configuration; the one place that knows all parts."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, tzinfo
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from rodin_watchd.adapters.filesystems import filesystem_of
+from rodin_watchd.adapters.journal import Journal
+from rodin_watchd.adapters.lock import Lock
+from rodin_watchd.adapters.rodin_client import RodinClient, Timeouts
+from rodin_watchd.adapters.spool import Spool
+from rodin_watchd.adapters.watcher import Watcher, open_watcher
+from rodin_watchd.config import Config, journal_path, lock_path
+from rodin_watchd.core.layout import INBOX
+from rodin_watchd.errors import DiskError, JournalError
+from rodin_watchd.service.book import Book
+from rodin_watchd.service.daemon import SPARE_WORKERS, Daemon
+from rodin_watchd.service.desk import Clock
+from rodin_watchd.service.steps import Tools
+
+SYSTEM_CLOCK = Clock(time.time, time.monotonic, random.random)
+QUIET_LOCAL_SECONDS, QUIET_SHARE_SECONDS = 2.0, 10.0
+"""What `intake.quiet_seconds = "auto"` means: writers of a share buffer, and show their times late."""
+
+
+def quiet_seconds(config: Config) -> float:
+    """Return how long a file must stay unchanged, by configuration or by where the inbox lies."""
+    given = config.intake.quiet_seconds
+    if given != "auto":
+        return given
+    return QUIET_SHARE_SECONDS if filesystem_of(config.folders.root).network else QUIET_LOCAL_SECONDS
+
+
+def local_zone() -> tzinfo:
+    """Return this machine's time zone with its rules, else its present offset."""
+    name = os.environ.get("TZ", "").lstrip(":")
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        if name:
+            return ZoneInfo(name)
+        with Path("/etc/localtime").open("rb") as rules:
+            return ZoneInfo.from_file(rules)
+    return datetime.now().astimezone().tzinfo or UTC
+
+
+@contextlib.contextmanager
+def assembled(config: Config, key: str, clock: Clock = SYSTEM_CLOCK) -> Iterator[Daemon]:
+    """Give a daemon that is ready to run; holds the lock, the journal and the connections until the end.
+
+    Raises OwnerError or DiskError when it cannot run as it is set up.
+    """
+    spool = Spool(config.folders.root)
+    spool.prepare()
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(Lock(lock_path(config)))
+        journal = stack.enter_context(contextlib.closing(_journal(config)))
+        client = stack.enter_context(contextlib.closing(_client(config, key)))
+        tools = Tools(spool, client, clock.now, local_zone(), config.results.max_file_bytes)
+        yield Daemon(config, tools, Book(journal), _watcher_of(config), clock, quiet_seconds(config))
+
+
+def _journal(config: Config) -> Journal:
+    path = journal_path(config, os.environ)
+    refuse_network_journal(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DiskError(f"The state folder {path.parent} cannot be made: {error.strerror}.") from error
+    return Journal(path)
+
+
+def refuse_network_journal(path: Path) -> None:
+    """Raise JournalError for a journal on a network filesystem (https://sqlite.org/wal.html: WAL does not work there)."""
+    there = filesystem_of(path.parent)
+    if there.network:
+        raise JournalError(
+            f"The journal {path} would lie on a network share ({there.kind}), where SQLite's locks cannot be trusted.",
+            advice="Set folders.state in the config to a folder on a local disk.",
+        )
+
+
+def _client(config: Config, key: str) -> RodinClient:
+    timeouts = Timeouts(config.api.connect_seconds, config.api.read_seconds)
+    return RodinClient(config.api.base_url, key, timeouts=timeouts, max_calls=config.api.max_in_flight + SPARE_WORKERS)
+
+
+def _watcher_of(config: Config) -> Callable[[Callable[[], None]], Watcher]:
+    def start(wake: Callable[[], None]) -> Watcher:
+        inbox = config.folders.root / INBOX
+        there = filesystem_of(inbox)
+        return open_watcher(inbox, wake, config.intake.watcher, share=there.kind if there.network else "")
+
+    return start

@@ -1,0 +1,90 @@
+"""The book: the live jobs in memory, always equal to the journal; the main thread's alone."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+
+from rodin_watchd.adapters.journal import Journal
+from rodin_watchd.core.machine import ENDED
+from rodin_watchd.core.schedule import kind_of
+from rodin_watchd.core.status import set_name
+from rodin_watchd.errors import DuplicateSetError
+from rodin_watchd.model import Job, OptionValue, State, Transition
+
+log = logging.getLogger("rodin_watchd")
+
+MOST_RECENT = 20
+"""So many ended jobs are remembered for the status page."""
+
+
+class Book:
+    """Live jobs by id, read from the journal once and written through it."""
+
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
+        live = [state for state in State if state not in ENDED]
+        self._jobs = {job.id: job for job in journal.jobs(live)}
+        self.recent: tuple[Job, ...] = tuple(journal.jobs(ENDED, limit=MOST_RECENT))  # newest first
+        self._histories: dict[str, list[float]] = {}
+        self.changes = 0  # grows with every change
+
+    @property
+    def jobs(self) -> Mapping[str, Job]:
+        """The jobs that have not ended."""
+        return self._jobs
+
+    def commit(self, transitions: Sequence[Transition], now: float) -> None:
+        """Make these moves durable in one transaction, each with its event, then known. Raises DiskError, JournalError."""
+        if not transitions:
+            return
+        self.journal.commit(transitions, now)
+        for transition in transitions:
+            self._know(transition.job)
+            _tell(transition)
+
+    def note(self, job: Job) -> None:
+        """Change a waiting time or a word of the vendor, which need not survive a restart."""
+        self._jobs[job.id] = job
+        self.changes += 1
+
+    def _know(self, job: Job) -> None:
+        self.changes += 1
+        if job.state is State.GENERATED:
+            self._histories.pop(kind_of(job.options), None)
+        if job.state in ENDED:
+            self._jobs.pop(job.id, None)
+            self.recent = (job, *(other for other in self.recent if other.id != job.id))[:MOST_RECENT]
+        else:
+            self._jobs[job.id] = job
+            self.recent = tuple(other for other in self.recent if other.id != job.id)
+
+    def history(self, options: Mapping[str, OptionValue]) -> list[float]:
+        """Return how long tasks of this kind took, in seconds."""
+        kind = kind_of(options)
+        if kind not in self._histories:
+            self._histories[kind] = self.journal.durations(kind)
+        return self._histories[kind]
+
+    def duplicate(self, job: Job) -> DuplicateSetError | None:
+        """Return why a staged job would pay for something twice, if it would."""
+        same = self.journal.same_content(job.fingerprint, besides=job.id)
+        if same is None or (job.again and same.state in ENDED):
+            return None
+        if same.state not in ENDED:
+            return DuplicateSetError(
+                f"The same model, image and options are being worked on already (job {same.id}).",
+                advice="Wait for that job's result.",
+            )
+        return DuplicateSetError(
+            f"The same model, image and options were delivered before: {same.place} (job {same.id})."
+        )
+
+
+def _tell(transition: Transition) -> None:
+    """Log one line for one state change."""
+    job = transition.job
+    name = set_name(job.folder, job.name)
+    level = logging.WARNING if job.state in (State.HELD, State.FAILING) else logging.INFO
+    text = f": {transition.message}" if transition.message else ""
+    log.log(level, "%s %s (job %s)%s", transition.action, name, job.id, text, extra={"action": transition.action})

@@ -1,0 +1,98 @@
+"""The pool: worker threads that run steps, and the one mailbox through which they speak to the main thread.
+
+Workers never touch the journal. They hand back outcomes; an upload that is about to send its last bytes asks the main
+thread to commit that, and waits for the answer.
+"""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from rodin_watchd.errors import RodinWatchdError, Scope
+from rodin_watchd.model import Answered, Job, Outcome
+from rodin_watchd.service.steps import Tools, run
+
+
+class StoppingError(RodinWatchdError):
+    """The service is stopping."""
+
+    code = "stopping"
+    scope = Scope.SERVICE
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A worker's step came to its end."""
+
+    job_id: str
+    outcome: Outcome | Answered
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """An upload asks for `submitting` to be committed; `reply` is its permission, or the reason against it."""
+
+    job_id: str
+    reply: Future[None]
+
+
+Message: TypeAlias = Finished | Closing
+
+
+class Pool:
+    """Runs steps; all methods are for the main thread, `wake` is called from the workers."""
+
+    def __init__(self, tools: Tools, workers: int, wake: Callable[[], None]) -> None:
+        self._tools = tools
+        self._wake = wake
+        self._workers = workers
+        self._messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="step")
+        self._busy: set[str] = set()
+
+    @property
+    def busy(self) -> frozenset[str]:
+        """The ids of the jobs whose step is under way."""
+        return frozenset(self._busy)
+
+    @property
+    def free(self) -> int:
+        """How many more steps can be run at once."""
+        return self._workers - len(self._busy)
+
+    def hand_out(self, job: Job) -> None:
+        """Start a job's next step. The job must not be busy."""
+        self._busy.add(job.id)
+        self._threads.submit(self._work, job)
+
+    def take(self) -> Iterator[Message]:
+        """Give what the workers said since the last call."""
+        while True:
+            try:
+                message = self._messages.get_nowait()
+            except queue.Empty:
+                return
+            if isinstance(message, Finished):
+                self._busy.discard(message.job_id)
+            yield message
+
+    def close(self) -> None:
+        """Start nothing more; does not wait for what is under way."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _work(self, job: Job) -> None:
+        outcome = run(self._tools, job, lambda: self._ask_to_close(job.id))
+        self._say(Finished(job.id, outcome))
+
+    def _ask_to_close(self, job_id: str) -> None:
+        reply: Future[None] = Future()
+        self._say(Closing(job_id, reply))
+        reply.result()
+
+    def _say(self, message: Message) -> None:
+        self._messages.put(message)
+        self._wake()
