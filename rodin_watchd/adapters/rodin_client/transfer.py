@@ -1,0 +1,281 @@
+"""How bytes travel over `requests`: connections that nothing can hold for ever, bounded bodies, plain words for failures.
+
+No `requests.Session` is used, only its adapters (pools of connections, safe to share between threads): a session would
+add cookies, redirects, `.netrc` and look-ups in the environment, and none of them is wanted near an API key. Nothing
+here repeats a request.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import io
+import os
+import shutil
+import ssl
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from urllib.parse import urlsplit
+from urllib.request import (  # type: ignore[attr-defined]  # typeshed lacks the second; unlike requests' own look-up
+    getproxies,
+    proxy_bypass_environment,  # it does not write to os.environ
+)
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3 import exceptions as urllib3_errors
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+from rodin_watchd.core.wire import BODY_LIMIT_BYTES
+from rodin_watchd.core.wire_text import is_loopback
+from rodin_watchd.errors import DiskError, DownloadError
+
+if TYPE_CHECKING:
+    import socket
+
+    from urllib3.connectionpool import ConnectionPool
+
+BLOCK_BYTES: Final = 256 * 1024
+"""How much of an upload is read and sent at a time: the fewest CPU cycles for little memory."""
+
+SLOWEST_BYTES_PER_SECOND: Final = 4096
+"""A body may take the read time-out and a second more for each of these bytes; its head the read time-out alone."""
+
+NETWORK_ERRORS: Final = (requests.RequestException, urllib3_errors.HTTPError, OSError, http.client.HTTPException)
+"""What a transfer raises when the line, the other side or a proxy fails."""
+
+_COPY_BYTES = 1 << 20
+_CONNECTING = (urllib3_errors.ConnectTimeoutError, urllib3_errors.ProxyError, urllib3_errors.SSLError, ssl.SSLError)
+_WORDS: Final[tuple[tuple[type[Exception], str], ...]] = (
+    (urllib3_errors.NameResolutionError, "its name cannot be resolved"),
+    (ConnectionRefusedError, "it refuses connections"),
+    (ssl.SSLCertVerificationError, "its TLS certificate cannot be verified"),
+    (requests.exceptions.InvalidSchema, "the proxy setting cannot be used"),
+    (urllib3_errors.ProxyError, "the proxy does not let the call through"),
+    (urllib3_errors.SSLError, "TLS failed"),
+    (urllib3_errors.ConnectTimeoutError, "no connection could be made in time"),
+    (urllib3_errors.TimeoutError, "it took too long"),
+    (TimeoutError, "it took too long"),
+)
+
+
+def why(error: BaseException) -> str:
+    """Return in plain words why a transfer failed; never the error's own text, which can hold a link's query."""
+    causes = tuple(_causes(error))
+    return next(
+        (words for kind, words in _WORDS for cause in causes if isinstance(cause, kind)), "the connection broke"
+    )
+
+
+def never_connected(error: BaseException) -> bool:
+    """Tell whether a transfer failed before there was a connection: it is the network's fault, or the whole host's."""
+    return any(isinstance(cause, _CONNECTING) for cause in _causes(error))
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield the error and what it wraps: requests and urllib3 pass the cause on in `args`, `reason` or `__cause__`."""
+    cause: object = error
+    for _ in range(8):
+        if not isinstance(cause, BaseException):
+            return
+        yield cause
+        inner = (getattr(cause, "reason", None), *reversed(cause.args), cause.__cause__)
+        cause = next((one for one in inner if isinstance(one, BaseException)), None)
+
+
+# ---- connections ----------------------------------------------------------------------------------------------------
+
+
+class _PacedStream(io.RawIOBase):
+    """What comes out of a socket, within a time that can grow only with what came: a drip cannot hold a thread for ever."""
+
+    def __init__(self, source: io.RawIOBase, sock: socket.socket) -> None:
+        self._source = source
+        self._sock = sock
+        self._patience_seconds = sock.gettimeout() or 0.0
+        self._seconds_per_byte = 0.0
+        self._ends_at = time.monotonic() + self._patience_seconds
+
+    def begin_body(self) -> None:
+        """Give the body a time of its own, which grows with what comes; the head has a fixed one."""
+        self._seconds_per_byte = 1 / SLOWEST_BYTES_PER_SECOND
+        self._ends_at = time.monotonic() + self._patience_seconds
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:  # noqa: ANN401 - a writable buffer; its type is named from 3.12 on
+        left = self._ends_at - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the answer came too slowly")
+        self._sock.settimeout(min(left, self._patience_seconds))
+        got = self._source.readinto(buffer)
+        self._ends_at += (got or 0) * self._seconds_per_byte
+        return got
+
+    def close(self) -> None:
+        self._source.close()
+        super().close()
+
+
+class _PacedResponse(http.client.HTTPResponse):
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - handed on as they are
+        super().__init__(sock, *args, **kwargs)
+        self._stream = _PacedStream(self.fp.detach(), sock)
+        self.fp = io.BufferedReader(self._stream)
+
+    def begin(self) -> None:
+        super().begin()
+        self._stream.begin_body()
+
+
+class _Paced:
+    """Gives each block that is sent a time of its own; urllib3 would give it what is left of the connect time-out."""
+
+    response_class: Any = _PacedResponse
+    sock: socket.socket | None
+
+    def __init__(self, *args: Any, send_seconds: float, **kwargs: Any) -> None:  # noqa: ANN401 - handed on as they are
+        self._send_seconds = send_seconds
+        super().__init__(*args, **kwargs)
+
+    def send(self, data: Any) -> None:  # noqa: ANN401 - whatever http.client takes
+        if self.sock is not None:
+            self.sock.settimeout(self._send_seconds)
+        super().send(data)  # type: ignore[misc]  # the next in line is an HTTPConnection
+
+
+class _PlainConnection(_Paced, HTTPConnection):
+    """HTTP with a pace."""
+
+
+class _TlsConnection(_Paced, HTTPSConnection):
+    """HTTPS with a pace."""
+
+
+class PacedAdapter(HTTPAdapter):
+    """Connections for requests, kept in a pool of `pool_size` for each host, with large blocks and no retries."""
+
+    def __init__(self, *, pool_size: int, send_seconds: float) -> None:
+        connections = {"http": _PlainConnection, "https": _TlsConnection}
+        self._connections = {name: partial(kind, send_seconds=send_seconds) for name, kind in connections.items()}
+        super().__init__(pool_maxsize=pool_size, max_retries=0)
+
+    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **kwargs: Any) -> None:  # noqa: ANN401 - as inherited
+        """Set the block size; for the pools behind a proxy `proxy_manager_for` does."""
+        super().init_poolmanager(connections, maxsize, block, blocksize=BLOCK_BYTES, **kwargs)
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:  # noqa: ANN401 - as inherited
+        """Set the block size."""
+        return super().proxy_manager_for(proxy, blocksize=BLOCK_BYTES, **kwargs)
+
+    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> ConnectionPool:  # noqa: ANN401 - as inherited
+        """Return the pool for a request, which makes paced connections from now on."""
+        pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
+        pool.ConnectionCls = self._connections[pool.scheme]
+        return pool  # type: ignore[no-any-return]  # it is what was inherited
+
+
+class Proxies:
+    """The proxy for each address, decided by what was given, or by what the environment said at construction.
+
+    This machine is never called through a proxy: that is the one place where plain HTTP is allowed.
+    """
+
+    def __init__(self, given: Mapping[str, str] | None) -> None:
+        self._proxies = dict(getproxies() if given is None else given)
+
+    def to(self, url: str) -> dict[str, str]:
+        """Return the proxies for requests to `url`, in the form that requests takes."""
+        parts = urlsplit(url)
+        if is_loopback(parts.hostname or "") or proxy_bypass_environment(parts.netloc, self._proxies):
+            return {}
+        return self._proxies
+
+
+# ---- bodies ---------------------------------------------------------------------------------------------------------
+
+
+def bounded_body(response: requests.Response) -> tuple[bytes, bool]:
+    """Return the body as far as it came, and whether it came whole; of one above the limit no more than proves it."""
+    body = bytearray()
+    try:
+        while len(body) <= BODY_LIMIT_BYTES:
+            piece = response.raw.read1(64 * 1024, decode_content=True)
+            if not piece:
+                return bytes(body), True
+            body += piece
+    except NETWORK_ERRORS:
+        return bytes(body), False
+    return bytes(body), True
+
+
+class _Meter:
+    """A file that counts and hashes what is written, up to a limit."""
+
+    def __init__(self, file: BinaryIO, limit_bytes: int) -> None:
+        self._file = file
+        self._limit_bytes = limit_bytes
+        self.size = 0
+        self.digest = hashlib.sha256()
+
+    def write(self, data: bytes) -> int:
+        self.size += len(data)
+        if self.size > self._limit_bytes:
+            raise too_large(self._limit_bytes)
+        self.digest.update(data)
+        return self._file.write(data)
+
+
+def too_large(limit_bytes: int) -> DownloadError:
+    """Return the error for a result above the limit."""
+    return DownloadError(f"A result file is larger than the limit of {limit_bytes:,} bytes.")
+
+
+def save(response: requests.Response, destination: Path, limit_bytes: int) -> tuple[int, str]:
+    """Write the body to `destination`, durably or not at all; return its size in bytes and its SHA-256 (hex).
+
+    It grows as `destination` + ".part" and gets its name by a rename. Raises DownloadError when it does not come whole
+    or is above the limit, DiskError when it cannot be written.
+    """
+    part = destination.with_name(destination.name + ".part")
+    try:
+        size, digest = _written(response, part, limit_bytes)
+        part.replace(destination)
+        _sync_folder(destination.parent)
+    except OSError as error:
+        _remove(part)
+        raise DiskError(f"A result file cannot be written to {destination.parent}: {error.strerror}.") from error
+    except BaseException:
+        _remove(part)
+        raise
+    return size, digest
+
+
+def _written(response: requests.Response, part: Path, limit_bytes: int) -> tuple[int, str]:
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    with os.fdopen(descriptor, "wb", buffering=0) as file:
+        meter = _Meter(file, limit_bytes)
+        try:
+            shutil.copyfileobj(response.raw, meter, _COPY_BYTES)
+        except (urllib3_errors.HTTPError, http.client.HTTPException) as error:
+            raise DownloadError(f"A result file did not come whole: {why(error)}.") from None
+        os.fsync(file.fileno())
+    return meter.size, meter.digest.hexdigest()
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _remove(part: Path) -> None:
+    with suppress(OSError):  # it is truncated by the next try in any case
+        part.unlink()

@@ -1,0 +1,140 @@
+"""The multipart body of a submit: read from disk while it is sent, checked, and its end withheld."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import secrets
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol, Self
+
+from rodin_watchd.adapters.rodin_client.transfer import BLOCK_BYTES
+from rodin_watchd.core import multipart
+from rodin_watchd.core.wire_text import plain
+from rodin_watchd.errors import ChangedWhileTakenError, DiskError
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file to be sent, with what is known of its content; of `filename` only the extension is sent."""
+
+    path: Path
+    size: int  # bytes
+    sha256: str  # hex
+    filename: str
+    content_type: str
+
+
+class _Source(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
+class _CheckedFile:
+    """A file whose every byte is hashed while it is read, and which must be what it was announced to be."""
+
+    def __init__(self, file: BinaryIO, upload: Upload) -> None:
+        self._file = file
+        self._upload = upload
+        self._left = upload.size
+        self._digest = hashlib.sha256()
+
+    def read(self, size: int, /) -> bytes:
+        data = self._file.read(min(size, self._left))
+        self._left -= len(data)
+        self._digest.update(data)
+        if not data:
+            self._check()
+        return data
+
+    def _check(self) -> None:
+        whole = self._left == 0 and not self._file.read(1)
+        if not whole or self._digest.hexdigest() != self._upload.sha256:
+            raise ChangedWhileTakenError(f"{plain(self._upload.filename, 120)} changed while it was sent.")
+
+
+class WithdrawnError(Exception):
+    """The body was not handed out to its end; the reason is in `UploadBody.failure`.
+
+    urllib3 swallows some errors of the operating system that come out of a body; this one passes it.
+    """
+
+
+class UploadBody:
+    """A multipart body that is read from disk as it is sent, and whose closing boundary line is withheld.
+
+    A server cannot take a body of known length for complete before that line. So everything else is handed out, the files
+    are found to be what they were announced to be, `before_closing` is called, and only when it has returned is the line
+    handed out. http.client sends what one `read` gave before it calls the next.
+    """
+
+    def __init__(
+        self, model: Upload, image: Upload, fields: Sequence[tuple[str, str]], before_closing: Callable[[], None]
+    ) -> None:
+        boundary = secrets.token_hex(16)
+        self.content_type = multipart.content_type(boundary)
+        self.failure: Exception | None = None
+        self.closing_left = False
+        self._before_closing = before_closing
+        self._closing = multipart.closing(boundary)
+        head = b"".join(multipart.text_part(boundary, name, value) for name, value in fields)
+        self._heads = (head + _head(boundary, "model", model), multipart.NEXT + _head(boundary, "image", image))
+        self._uploads = (model, image)
+        self._length = sum(map(len, self._heads)) + model.size + image.size + len(self._closing)
+        self._files = ExitStack()
+        self._sources: list[_Source] = []
+
+    def __enter__(self) -> Self:
+        """Open the files; raises DiskError when they cannot be opened."""
+        with ExitStack() as opened:
+            for head, upload in zip(self._heads, self._uploads, strict=True):
+                self._sources += [io.BytesIO(head), _CheckedFile(opened.enter_context(_opened(upload.path)), upload)]
+            self._files = opened.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._files.close()
+
+    def __len__(self) -> int:
+        return self._length
+
+    def read(self, size: int = BLOCK_BYTES) -> bytes:
+        """Return at most `size` bytes (the closing line comes in one piece), b"" at the end."""
+        try:
+            return self._next(size)
+        except Exception as error:
+            self.failure = error
+            raise WithdrawnError from error
+
+    def _next(self, size: int) -> bytes:
+        while self._sources:
+            data = self._read(self._sources[0], size)
+            if data:
+                return data
+            self._sources.pop(0)
+        if self.closing_left:
+            return b""
+        self._before_closing()
+        self.closing_left = True
+        return self._closing
+
+    @staticmethod
+    def _read(source: _Source, size: int) -> bytes:
+        try:
+            return source.read(size)
+        except OSError as error:
+            raise DiskError(f"A file of the set cannot be read: {error.strerror}.") from error
+
+
+def _head(boundary: str, part: str, upload: Upload) -> bytes:
+    return multipart.file_head(boundary, part, upload.filename, upload.content_type)
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        return os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb", buffering=0)
+    except OSError as error:
+        raise DiskError(f"A file of the set cannot be opened: {error.strerror}.") from error

@@ -1,0 +1,289 @@
+"""The vendor's requests and replies as data: what is sent, and what an answer means. Nothing here sends anything.
+
+Every `read_*` takes a complete HTTP answer and either returns a value or raises the error that says whose fault it is
+and whether it may be repeated. Answers are hostile: their size, depth and types are checked, and what they say to people
+is cleaned and bounded. An error's code outranks the HTTP status, because it is more exact (API contract, Errors).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import Enum
+from typing import Any, Final, TypeAlias, TypeVar
+from urllib.parse import urlsplit
+
+from rodin_watchd.core.formats import MODEL_EXTENSIONS
+from rodin_watchd.core.wire_text import credits_of, described, plain, usable_url, without_query
+from rodin_watchd.errors import (
+    KeyRefusedError,
+    NetworkError,
+    NoCreditsError,
+    OutcomeUnknownError,
+    RodinWatchdError,
+    ServiceError,
+    TaskLostError,
+    ThrottledError,
+    VendorAnswerError,
+    VendorDownError,
+    VendorRefusedError,
+)
+from rodin_watchd.model import Answer, Link, OptionValue, Task
+
+BODY_LIMIT_BYTES: Final = 1 << 20
+"""A JSON answer longer than this is not read: real ones hold a few kilobytes."""
+
+LINK_LIMIT: Final = 200
+"""The longest list of results that is believed."""
+
+FIELDS: Final = ("prompt", "seed", "reference_scale", "geometry_file_format", "material", "resolution", "escore")
+"""The text parts that the vendor knows, in the order they are sent (API contract, Generate Texture)."""
+
+_Reply: TypeAlias = Mapping[str, Any]
+_Failure = TypeVar("_Failure", bound=RodinWatchdError)
+
+_SERVICE_CODES: Final[Mapping[str, type[ServiceError]]] = {
+    "INSUFFICIENT_FUND": NoCreditsError,
+    "API_INSUFFICIENT_FUNDS": NoCreditsError,
+    "NO_ACTIVE_SUBSCRIPTION": NoCreditsError,
+    "SUBSCRIPTION_PLAN_TOO_LOW": NoCreditsError,
+    "USER_NOT_FOUND": KeyRefusedError,
+    "GROUP_NOT_FOUND": KeyRefusedError,
+    "PERMISSION_DENIED": KeyRefusedError,
+}
+_SERVICE_STATUSES: Final[Mapping[int, type[ServiceError]]] = {
+    401: KeyRefusedError,
+    402: NoCreditsError,
+    403: KeyRefusedError,
+    407: NetworkError,  # said by a proxy
+    408: NetworkError,  # the request did not arrive in time (RFC 9110, section 15.5.9): no set's fault
+    429: ThrottledError,
+}
+_WRONG_ADDRESS: Final[Mapping[int, str]] = {
+    **dict.fromkeys((301, 307, 308), "The vendor's address has moved: the call was redirected and not carried out"),
+    **dict.fromkeys((404, 405), "The vendor's address does not know this call"),
+}
+_WAITING, _DONE = "Waiting", "Done"
+_FAILED: Final = frozenset({"Failed", "Canceled"})
+_TERMINAL: Final = _FAILED | {_DONE}
+_KNOWN: Final = _TERMINAL | {_WAITING, "Generating"}
+
+
+class Verdict(Enum):
+    """What the statuses of a task's parts say about the task."""
+
+    WORKING = "working"
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class TaskStatus:
+    """The statuses of a task's parts ("jobs" in the vendor's words), as they were said (API contract, Check Status)."""
+
+    statuses: tuple[str, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """The task is over when all parts are, and there is one; it failed when any part did. All else is "not yet"."""
+        if not self.statuses or not _TERMINAL.issuperset(self.statuses):
+            return Verdict.WORKING
+        return Verdict.DONE if _FAILED.isdisjoint(self.statuses) else Verdict.FAILED
+
+    @property
+    def unknown_words(self) -> tuple[str, ...]:
+        """The first ten different statuses that the contract does not name, cleaned for a log line."""
+        strange = dict.fromkeys(plain(word, 40) or "(empty)" for word in self.statuses if word not in _KNOWN)
+        return tuple(strange)[:10]
+
+    @property
+    def progress(self) -> str:
+        """A short phrase for people."""
+        if all(word == _WAITING for word in self.statuses):
+            return "waiting in the vendor's queue"
+        done = self.statuses.count(_DONE)
+        return f"{done} of {len(self.statuses)} parts done"
+
+
+def submit_fields(options: Mapping[str, OptionValue]) -> tuple[tuple[str, str], ...]:
+    """Return the text parts of a submit, numbers in plain digits (API contract, Generate Texture).
+
+    Keys that the vendor does not know (see FIELDS) are not sent. Raises ValueError for a number that is not finite.
+    """
+    return tuple((key, _field_text(options[key])) for key in FIELDS if key in options)
+
+
+def _field_text(value: OptionValue) -> str:
+    if not isinstance(value, float):
+        return str(value)
+    number = Decimal(repr(value))
+    if not number.is_finite():
+        raise ValueError("an option's number must be finite")
+    return format(number.normalize(), "f")
+
+
+def read_submit(answer: Answer, submitted_at: float) -> Task:
+    """Return the task that the vendor accepted; `submitted_at` is UTC epoch seconds (API contract, Generate Texture).
+
+    Never to be repeated on its own after OutcomeUnknownError: 5xx, and a 2xx answer without a readable task, or one that
+    names a task and an error at once. Every other error proves that nothing was charged ("When a submit fails").
+
+    A redirect is never followed. 301, 307 and 308 say that the call belongs elsewhere and was not carried out (RFC 9110,
+    section 15.4), for all sets alike: VendorDownError. 302 and 303 are also what a server says *after* it has carried
+    out a POST, so they, and any other status outside 2xx and 4xx, leave the outcome unknown.
+
+    404 and 405 without one of the vendor's codes say that the address knows no such call, for all sets alike, too.
+
+    A `uuid` without a `subscription_key` is accepted and paid for: the task has an empty key. Its status cannot be asked
+    then, but its results can.
+    """
+    reply = _json_object(answer.body)
+    if answer.status in _WRONG_ADDRESS and not _error_code(reply):
+        advice = "Set `api.base_url` to the vendor's address of today; the service tries again by itself."
+        raise _failed(VendorDownError, answer, reply, _WRONG_ADDRESS[answer.status], advice=advice)
+    if 400 <= answer.status < 500:
+        raise _refused(answer, reply)
+    uuid, code = _word(reply, "uuid"), _error_code(reply)
+    if 200 <= answer.status < 300 and code not in {"", "UNKNOWN"} and not uuid:
+        raise _refused(answer, reply)
+    if not 200 <= answer.status < 300 or code or not uuid:
+        raise _failed(OutcomeUnknownError, answer, reply)
+    return Task(uuid=uuid, subscription_key=_subscription_key(reply), submitted_at=submitted_at)
+
+
+def _refused(answer: Answer, reply: _Reply | None) -> RodinWatchdError:
+    return _failed(_service_error(answer, reply) or VendorRefusedError, answer, reply)
+
+
+def _subscription_key(reply: _Reply | None) -> str:
+    jobs = (reply or {}).get("jobs")
+    return _word(jobs, "subscription_key") if isinstance(jobs, Mapping) else ""
+
+
+def read_status(answer: Answer) -> TaskStatus:
+    """Return the statuses of a task's parts; missing or empty `jobs` are an empty status, "not yet" (Check Status).
+
+    Raises KeyRefusedError, NoCreditsError, ThrottledError or NetworkError (service), TaskLostError for a task that the
+    vendor does not know (it may be known a while later), VendorAnswerError for all else. May always be repeated.
+    """
+    jobs = _list(_task_reply(answer), "jobs")
+    return TaskStatus(tuple(_status_word(job) for job in jobs))
+
+
+def _status_word(job: object) -> str:
+    word = job.get("status") if isinstance(job, Mapping) else None
+    return word if isinstance(word, str) else ""
+
+
+def read_links(answer: Answer, *, loopback: bool = True) -> tuple[Link, ...]:
+    """Return the list of results, which may be empty or incomplete for a while (API contract, Download Results).
+
+    Every URL must be https, or http on this machine where `loopback` allows it. Names are as hostile as they came; a
+    missing one is "". Raises what `read_status` raises, VendorAnswerError also for a list with an entry that cannot be
+    used: without it the result would be delivered in part. May always be repeated.
+    """
+    entries = _list(_task_reply(answer), "list")
+    if len(entries) > LINK_LIMIT:
+        raise VendorAnswerError(
+            f"The vendor lists {len(entries)} result files; more than {LINK_LIMIT} is not believed."
+        )
+    return tuple(_link(entry, loopback) for entry in entries)
+
+
+def _link(entry: object, loopback: bool) -> Link:
+    if not isinstance(entry, Mapping):
+        raise VendorAnswerError("The vendor's list of results has an entry that is not an object.")
+    name, url = entry.get("name"), entry.get("url")
+    if not isinstance(name, str | None):
+        raise VendorAnswerError("The vendor's list of results has a file whose name is not text.")
+    if not isinstance(url, str) or not usable_url(url, loopback=loopback):
+        where = without_query(url) if isinstance(url, str) else "none"
+        raise VendorAnswerError(
+            f'The vendor\'s link to "{plain(name or "", 80)}" is not a usable https address: {where}.'
+        )
+    return Link(name=name or "", url=url)
+
+
+def has_model(links: tuple[Link, ...]) -> bool:
+    """Tell whether the list holds a model file; without one it is incomplete (API contract, Download Results)."""
+    return any((link.name or urlsplit(link.url).path).lower().endswith(tuple(MODEL_EXTENSIONS)) for link in links)
+
+
+def read_balance(answer: Answer) -> Decimal:
+    """Return the account's credits, exactly: whole, with a fraction, or as text (API contract, Check Balance).
+
+    Raises what `read_status` raises, but for TaskLostError. May always be repeated.
+    """
+    balance = credits_of(_reply(answer).get("balance"))
+    if balance is None:
+        raise VendorAnswerError("The vendor's answer about the balance holds no usable number.")
+    return balance
+
+
+# ---- replies in general ---------------------------------------------------------------------------------------------
+
+
+def _task_reply(answer: Answer) -> _Reply:
+    reply = _json_object(answer.body)
+    if _error_code(reply) == "NO_SUCH_TASK" or (answer.status == 404 and _service_error(answer, reply) is None):
+        raise _failed(TaskLostError, answer, reply)
+    return _reply(answer)
+
+
+def _reply(answer: Answer) -> _Reply:
+    reply = _json_object(answer.body)
+    service_error = _service_error(answer, reply)
+    if service_error:
+        raise _failed(service_error, answer, reply)
+    if reply is None or not 200 <= answer.status < 300 or _error_code(reply):
+        raise _failed(VendorAnswerError, answer, reply)
+    return reply
+
+
+def _service_error(answer: Answer, reply: _Reply | None) -> type[ServiceError] | None:
+    return _SERVICE_CODES.get(_error_code(reply)) or _SERVICE_STATUSES.get(answer.status)
+
+
+def _failed(
+    kind: type[_Failure], answer: Answer, reply: _Reply | None, text: str = "", *, advice: str = ""
+) -> _Failure:
+    lead = (text or kind().message).rstrip(".")
+    message = f"{lead} ({described(answer.status, _error_code(reply), (reply or {}).get('message'))})."
+    return kind(message, advice=advice, retry_after_seconds=answer.retry_after_seconds)
+
+
+def _json_object(body: bytes) -> _Reply | None:
+    """Return the JSON object that `body` holds, or None; NaN and the infinities become Decimals, as all fractions do."""
+    if len(body) > BODY_LIMIT_BYTES:
+        return None
+    try:
+        value = json.loads(body, parse_float=Decimal, parse_constant=Decimal)
+    except (ValueError, ArithmeticError, RecursionError):  # Decimal raises the second for absurd exponents
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _error_code(reply: _Reply | None) -> str:
+    """Return the error's code, "" for success: `null`, "", "OK", or absent (API contract, Errors)."""
+    error = (reply or {}).get("error")
+    if error is None or error is False:
+        return ""
+    code = error.strip().upper() if isinstance(error, str) else "UNKNOWN"
+    return "" if code == "OK" else code
+
+
+def _list(reply: _Reply, key: str) -> list[object]:
+    value = reply.get(key)
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise VendorAnswerError(f"The vendor's answer holds `{key}`, but it is not a list.")
+    return value
+
+
+def _word(reply: _Reply | None, key: str) -> str:
+    """Return a token of the reply, "" if there is none that can be used."""
+    value = (reply or {}).get(key)
+    return value if isinstance(value, str) and value.isprintable() and len(value) <= 8192 else ""

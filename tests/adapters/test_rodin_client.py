@@ -1,0 +1,951 @@
+"""Tests for the calls to the Rodin API, against scripted servers on loopback."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import json
+import logging
+import os
+import re
+import socket
+import ssl
+import subprocess
+import threading
+import traceback
+import tracemalloc
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
+
+import pytest
+from scripted_server import PATIENCE_SECONDS, Conversation, Script, ScriptedServer, answering, response
+
+from rodin_watchd import __version__
+from rodin_watchd.adapters.rodin_client import RodinClient, Timeouts, Upload, upload
+from rodin_watchd.core import wire
+from rodin_watchd.core.wire import Verdict
+from rodin_watchd.errors import (
+    ChangedWhileTakenError,
+    ConfigError,
+    DiskError,
+    DownloadError,
+    KeyRefusedError,
+    NetworkError,
+    OutcomeUnknownError,
+    RodinWatchdError,
+    Scope,
+    TaskLostError,
+    ThrottledError,
+    VendorAnswerError,
+    VendorDownError,
+    VendorRefusedError,
+)
+from rodin_watchd.model import Link, Task
+
+KEY = "sk-very-secret-0123456789"
+TIMEOUTS = Timeouts(connect_seconds=5, read_seconds=PATIENCE_SECONDS)
+IMPATIENT = Timeouts(connect_seconds=1000, read_seconds=0.2)
+FIELDS = (("prompt", "rusty röst"), ("seed", "7"))
+ACCEPTED = b'{"error": null, "uuid": "task-1", "jobs": {"uuids": ["j"], "subscription_key": "sub"}}'
+CLOSING = re.compile(rb"\r\n--[0-9a-f]{32}--\r\n\Z")
+
+
+def client_for(
+    url: str, *, key: str = KEY, timeouts: Timeouts = TIMEOUTS, verify: bool | str = True, max_calls: int = 4
+) -> RodinClient:
+    """Make a client."""
+    return RodinClient(url, key, timeouts=timeouts, max_calls=max_calls, verify=verify)
+
+
+def upload_of(path: Path, content: bytes, kind: str) -> Upload:
+    """Write a file and describe it."""
+    path.write_bytes(content)
+    return Upload(path, len(content), hashlib.sha256(content).hexdigest(), path.name, kind)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Upload:
+    """Return a model of a few blocks, whose content holds what looks like boundaries."""
+    return upload_of(tmp_path / "Stühle von Anna.GLB", b"\r\n----\r\n" + os.urandom(700_000), "model/gltf-binary")
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Upload:
+    """Return an image."""
+    return upload_of(tmp_path / "geheim.png", b"\x89PNG" + os.urandom(30_000), "image/png")
+
+
+def nothing() -> None:
+    """Agree to the closing boundary."""
+
+
+def never() -> None:
+    """Must not be asked."""
+    raise AssertionError("the closing boundary was asked for")
+
+
+def names_in(folder: Path) -> list[str]:
+    """List a folder."""
+    return sorted(path.name for path in folder.iterdir())
+
+
+def parts_of(body: bytes) -> list[tuple[bytes, bytes]]:
+    """Take a multipart body apart, by the RFC: the head and the content of each part."""
+    delimiter = b"\r\n" + body[: body.index(b"\r\n")]
+    pieces = (b"\r\n" + body).split(delimiter)
+    assert pieces[0] == b""
+    assert pieces[-1] == b"--\r\n"
+    split = [piece.removeprefix(b"\r\n").partition(b"\r\n\r\n") for piece in pieces[1:-1]]
+    return [(head, content) for head, _, content in split]
+
+
+# ---- submit: what is sent -------------------------------------------------------------------------------------------
+
+
+def test_a_submit_sends_the_set_as_documented(model: Upload, image: Upload) -> None:
+    """The parts, their heads and their contents, the length, the key and a connection of its own."""
+    with ScriptedServer(answering(response(201, ACCEPTED))) as server, closing(client_for(server.url)) as client:
+        answer = client.submit(model, image, FIELDS, nothing)
+    (request,) = server.requests
+    assert request.line == "POST /api/v2/rodin_texture_only HTTP/1.1"
+    assert request.headers["authorization"] == f"Bearer {KEY}"
+    assert request.headers["connection"] == "close"
+    assert request.headers["content-length"] == str(len(request.body))
+    assert request.headers["user-agent"] == f"rodin-watchd/{__version__}"
+    assert "transfer-encoding" not in request.headers
+    assert request.headers["content-type"].endswith(f"boundary={request.body[2:34].decode()}")
+    assert parts_of(request.body) == [
+        (b'Content-Disposition: form-data; name="prompt"', "rusty röst".encode()),
+        (b'Content-Disposition: form-data; name="seed"', b"7"),
+        (
+            b'Content-Disposition: form-data; name="model"; filename="model.glb"\r\nContent-Type: model/gltf-binary',
+            model.path.read_bytes(),
+        ),
+        (
+            b'Content-Disposition: form-data; name="image"; filename="image.png"\r\nContent-Type: image/png',
+            image.path.read_bytes(),
+        ),
+    ]
+    assert wire.read_submit(answer, 5.0) == Task("task-1", "sub", 5.0)
+
+
+def test_each_submit_has_a_connection_of_its_own(model: Upload, image: Upload) -> None:
+    """No kept connection is used, so none can have been closed by the other side in the meantime."""
+    kept = answering(response(200, b'{"balance": 1}'), response(201, ACCEPTED))
+    with ScriptedServer(kept, answering(response(201, ACCEPTED))) as server, closing(client_for(server.url)) as client:
+        client.balance()
+        client.submit(model, image, (), nothing)
+        client.submit(model, image, (), nothing)
+        client.close()
+    assert [len(conversation.requests) for conversation in server.conversations] == [1, 1, 1]
+
+
+def test_nothing_but_the_closing_line_is_withheld(model: Upload, image: Upload) -> None:
+    """When `before_closing` is called, the server can have all but the closing boundary line, and no byte of that."""
+    seen: list[bytes] = []
+
+    def before_closing() -> None:
+        end = image.path.read_bytes()
+        seen.append(server.conversation().wait_for(lambda data: data.endswith(end)))
+
+    with ScriptedServer(answering(response(201, ACCEPTED))) as server, closing(client_for(server.url)) as client:
+        client.submit(model, image, FIELDS, before_closing)
+    (before,) = seen
+    body = server.requests[0].body
+    rest = body[len(before.partition(b"\r\n\r\n")[2]) :]
+    assert CLOSING.fullmatch(rest)
+    assert body.endswith(image.path.read_bytes() + rest)
+
+
+def test_the_closing_line_is_in_no_block_before(model: Upload, image: Upload) -> None:
+    """Whatever the size of the blocks, the closing line is handed out alone, after `before_closing` has returned."""
+    for size in (1 << 16, 699_999, 1 << 22):
+        handed = bytearray()
+        at_call: list[int] = []
+        with upload.UploadBody(model, image, FIELDS, partial(note_length, handed, at_call)) as body:
+            while block := body.read(size):
+                handed += block
+            assert body.read(size) == b""
+            assert len(body) == len(handed)
+        assert CLOSING.fullmatch(bytes(handed[at_call[0] :]))
+        assert len(at_call) == 1
+
+
+def note_length(handed: bytearray, lengths: list[int]) -> None:
+    """Agree to the closing boundary, and note what was handed out before it."""
+    lengths.append(len(handed))
+
+
+class StopAskedError(Exception):
+    """What a test raises instead of agreeing."""
+
+
+@pytest.mark.parametrize(
+    "error", [StopAskedError("stop"), BrokenPipeError("stop"), ConnectionResetError(104, "x"), StopIteration()]
+)
+def test_an_abort_never_sends_the_closing_line(model: Upload, image: Upload, error: Exception) -> None:
+    """What `before_closing` raises comes out unchanged, whatever the server says, and the closing line is never sent."""
+
+    def before_closing() -> None:
+        raise error
+
+    def script(conversation: Conversation) -> None:
+        while not conversation.received.endswith(image.path.read_bytes()):
+            assert conversation.take()
+        conversation.send(response(201, ACCEPTED))
+        conversation.take_until_end()
+
+    with ScriptedServer(script) as server, closing(client_for(server.url)) as client:
+        with pytest.raises(type(error)) as caught:
+            client.submit(model, image, FIELDS, before_closing)
+        assert caught.value is error
+        assert server.conversation().ended.wait(PATIENCE_SECONDS)
+        received = server.conversation().received
+    boundary = re.search(rb"boundary=([0-9a-f]{32})", received)
+    assert boundary
+    assert b"--" + boundary[1] + b"--" not in received
+    assert received.endswith(image.path.read_bytes())
+
+
+@pytest.mark.parametrize("change", ["content", "longer", "shorter"])
+@pytest.mark.parametrize("which", ["model", "image"])
+def test_a_set_that_changed_is_never_closed(model: Upload, image: Upload, which: str, change: str) -> None:
+    """Other bytes, more bytes or fewer bytes than announced: the closing line is not even asked for."""
+    victim = model if which == "model" else image
+    content = victim.path.read_bytes()
+    changed = {"content": content[:100] + bytes([content[100] ^ 1]) + content[101:], "longer": content + b"x"}
+    victim.path.write_bytes(changed.get(change, content[:-1]))
+    with (
+        ScriptedServer(Conversation.take_until_end) as server,
+        closing(client_for(server.url)) as client,
+        pytest.raises(ChangedWhileTakenError, match=victim.filename),
+    ):
+        client.submit(model, image, FIELDS, never)
+
+
+def test_a_set_that_cannot_be_read_is_the_disks_fault(model: Upload, image: Upload, tmp_path: Path) -> None:
+    """A missing file, a symbolic link and a folder are never sent, and no set is to blame."""
+    link, folder = tmp_path / "link.png", tmp_path / "folder.png"
+    link.symlink_to(image.path)
+    folder.mkdir()
+    with ScriptedServer(Conversation.take_until_end) as server, closing(client_for(server.url)) as client:
+        for path in (tmp_path / "missing.png", link, folder):
+            with pytest.raises(DiskError):
+                client.submit(model, replace(image, path=path), FIELDS, never)
+
+
+# ---- submit: what comes back ----------------------------------------------------------------------------------------
+
+
+def test_a_server_that_is_not_there_was_not_submitted_to(model: Upload, image: Upload) -> None:
+    """A name that does not resolve and a port that refuses are network errors, before anything was asked."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    for url, reason in ((f"http://127.0.0.1:{port}", "refuses"), ("https://rodin.invalid", "resolved")):
+        with closing(client_for(url)) as client, pytest.raises(NetworkError, match=reason):
+            client.submit(model, image, FIELDS, never)
+
+
+def read_some(conversation: Conversation) -> None:
+    """Read the head and no more."""
+    conversation.head()
+
+
+def read_some_and_reset(conversation: Conversation) -> None:
+    """Read the head and break the connection."""
+    conversation.head()
+    conversation.reset()
+
+
+@pytest.mark.parametrize("script", [read_some, read_some_and_reset])
+def test_a_break_before_the_closing_line_is_no_submit(tmp_path: Path, image: Upload, script: Script) -> None:
+    """The connection ends while the body is on its way: nothing was submitted."""
+    large = upload_of(tmp_path / "large.glb", bytes(30_000_000), "model/gltf-binary")
+    with ScriptedServer(script) as server, closing(client_for(server.url)) as client, pytest.raises(NetworkError):
+        client.submit(large, image, FIELDS, never)
+
+
+def test_a_server_that_takes_nothing_does_not_hold_a_submit(tmp_path: Path, image: Upload) -> None:
+    """A block that is not taken in time ends the upload."""
+    large = upload_of(tmp_path / "large.glb", bytes(30_000_000), "model/gltf-binary")
+    done = threading.Event()
+    with ScriptedServer(lambda _: done.wait(PATIENCE_SECONDS)) as server, ExitStack() as stack:
+        stack.callback(done.set)
+        client = stack.enter_context(closing(client_for(server.url, timeouts=IMPATIENT)))
+        with pytest.raises(NetworkError, match="too long"):
+            client.submit(large, image, FIELDS, never)
+
+
+@pytest.mark.parametrize("status", [401, 413, 429])
+def test_an_early_refusal_is_read(tmp_path: Path, image: Upload, status: int) -> None:
+    """A server that answers and closes before the body is sent is heard; nothing was submitted."""
+    large = upload_of(tmp_path / "large.glb", bytes(30_000_000), "model/gltf-binary")
+
+    def script(conversation: Conversation) -> None:
+        conversation.head()
+        conversation.send(
+            response(status, b'{"error": null, "message": "early"}', "Connection: close", "Retry-After: 9")
+        )
+        conversation.sock.shutdown(socket.SHUT_WR)
+
+    with ScriptedServer(script) as server, closing(client_for(server.url)) as client:
+        answer = client.submit(large, image, FIELDS, never)
+    assert (answer.status, answer.retry_after_seconds) == (status, 9.0)
+
+
+@pytest.mark.parametrize("status", [503, 302, 307])
+def test_an_early_breakdown_is_no_unknown_outcome(tmp_path: Path, image: Upload, status: int) -> None:
+    """A 5xx or a redirect before the closing line left proves that nothing was submitted."""
+    large = upload_of(tmp_path / "large.glb", bytes(30_000_000), "model/gltf-binary")
+
+    def script(conversation: Conversation) -> None:
+        conversation.head()
+        conversation.send(response(status, b"<html>", "Connection: close", "Location: /elsewhere"))
+
+    with (
+        ScriptedServer(script) as server,
+        closing(client_for(server.url)) as client,
+        pytest.raises(VendorDownError, match=f"HTTP {status}"),
+    ):
+        client.submit(large, image, FIELDS, never)
+
+
+def then(*steps: Callable[[Conversation], object]) -> Script:
+    """Read a whole request, then do these steps."""
+
+    def script(conversation: Conversation) -> None:
+        conversation.request()
+        for step in steps:
+            step(conversation)
+
+    return script
+
+
+LOST_ANSWERS: dict[str, Script] = {
+    "closed": then(),
+    "reset": then(Conversation.reset),
+    "garbage": then(lambda c: c.send(b"SSH-2.0-OpenSSH\r\n")),
+    "half a head": then(lambda c: c.send(b"HTTP/1.1 2")),
+    "endless head": then(lambda c: c.send(b"HTTP/1.1 201 Created\r\nX: " + b"x" * 200_000)),
+    "bad length": then(lambda c: c.send(b"HTTP/1.1 201 Created\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n{}")),
+}
+
+
+@pytest.mark.parametrize("script", LOST_ANSWERS.values(), ids=LOST_ANSWERS)
+def test_a_lost_answer_is_an_unknown_outcome(model: Upload, image: Upload, script: Script) -> None:
+    """After the closing line has left, no break of the line says whether the set was accepted."""
+    with (
+        ScriptedServer(script) as server,
+        closing(client_for(server.url)) as client,
+        pytest.raises(OutcomeUnknownError) as caught,
+    ):
+        client.submit(model, image, FIELDS, nothing)
+    assert len(server.conversations) == 1
+    assert caught.value.problem.scope is Scope.SET
+
+
+def until_the_client_leaves(send: bytes) -> Script:
+    """Send this again and again until the client has gone."""
+
+    def script(conversation: Conversation) -> None:
+        conversation.request()
+        conversation.sock.settimeout(0.02)
+        while not conversation.ended.is_set():
+            conversation.send(send)
+            try:
+                if not conversation.sock.recv(1):
+                    return
+            except TimeoutError:
+                continue
+
+    return script
+
+
+@pytest.mark.parametrize("drip", [b"", b"H", b"\r\n", b"HTTP/1.1 100 Continue\r\n\r\n"], ids=repr)
+def test_a_silent_or_dripping_answer_ends_in_time(model: Upload, image: Upload, drip: bytes) -> None:
+    """Silence, and a head that comes byte by byte for ever, end as an unknown outcome and never hold the thread."""
+    script = until_the_client_leaves(drip)
+    with (
+        ScriptedServer(script) as server,
+        closing(client_for(server.url, timeouts=IMPATIENT)) as client,
+        pytest.raises(OutcomeUnknownError),
+    ):
+        client.submit(model, image, FIELDS, nothing)
+
+
+def test_half_a_head_is_an_unknown_outcome_too(model: Upload, image: Upload) -> None:
+    """http.client takes a head that ends early for a whole one; without a body it says nothing."""
+    with (
+        ScriptedServer(then(lambda c: c.send(b"HTTP/1.1 201 Cre"))) as server,
+        closing(client_for(server.url)) as client,
+        pytest.raises(OutcomeUnknownError),
+    ):
+        wire.read_submit(client.submit(model, image, FIELDS, nothing), 0.0)
+
+
+def test_a_cut_answer_is_handed_on_as_far_as_it_came(model: Upload, image: Upload) -> None:
+    """A JSON object that came whole is as good as a whole answer, and half of one can only be an unknown outcome."""
+    cut = answering(response(201, ACCEPTED[:40], length=500))
+    loose = answering(response(201, ACCEPTED, length=500))
+    with ScriptedServer(cut, loose) as server, closing(client_for(server.url)) as client:
+        first = client.submit(model, image, FIELDS, nothing)
+        second = client.submit(model, image, FIELDS, nothing)
+    assert first.body == ACCEPTED[:40]
+    with pytest.raises(OutcomeUnknownError):
+        wire.read_submit(first, 0.0)
+    assert wire.read_submit(second, 0.0).uuid == "task-1"
+
+
+def test_a_huge_answer_is_not_read_to_its_end(model: Upload, image: Upload) -> None:
+    """Nothing much above the limit is ever in memory, and what there is cannot be read."""
+    huge = answering(response(201, b" " * 5_000_000 + ACCEPTED))
+    with ScriptedServer(huge) as server, closing(client_for(server.url)) as client:
+        answer = client.submit(model, image, FIELDS, nothing)
+    assert wire.BODY_LIMIT_BYTES < len(answer.body) <= wire.BODY_LIMIT_BYTES + (64 << 10)
+    with pytest.raises(OutcomeUnknownError):
+        wire.read_submit(answer, 0.0)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_submit_follows_no_redirect(model: Upload, image: Upload, status: int) -> None:
+    """One request is sent, whatever the answer says."""
+    moved = answering(response(status, b"", "Location: /api/v2/again"))
+    with ScriptedServer(moved) as server, closing(client_for(server.url)) as client:
+        answer = client.submit(model, image, FIELDS, nothing)
+    assert answer.status == status
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("status", [200, 400, 401, 500, 503])
+def test_a_complete_answer_is_handed_on_raw(model: Upload, image: Upload, status: int) -> None:
+    """Status, body and wait come out as they came in, for the journal."""
+    script = answering(response(status, b"<html>\xff", "Retry-After: 5"))
+    with ScriptedServer(script) as server, closing(client_for(server.url)) as client:
+        answer = client.submit(model, image, FIELDS, nothing)
+    assert (answer.status, answer.body, answer.retry_after_seconds) == (status, b"<html>\xff", 5.0)
+
+
+def test_sixteen_uploads_at_once_need_little_memory(tmp_path: Path, image: Upload) -> None:
+    """The memory of an upload is a few blocks, whatever the size of its files."""
+    size = 8_000_000
+    large = upload_of(tmp_path / "large.glb", bytes(size), "model/gltf-binary")
+    gate = threading.Barrier(16)
+
+    def script(conversation: Conversation) -> None:
+        conversation.swallow()
+        conversation.send(response(201, ACCEPTED))
+
+    def together() -> None:
+        gate.wait(PATIENCE_SECONDS)
+
+    def submit(_: int) -> int:
+        return client.submit(large, image, FIELDS, together).status
+
+    gc.collect()
+    with ScriptedServer(script) as server, closing(client_for(server.url)) as client, ThreadPoolExecutor(16) as pool:
+        tracemalloc.start()
+        statuses = list(pool.map(submit, range(16)))
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert statuses == [201] * 16
+    assert peak < 2 * size  # sixteen whole files are 128 MB
+
+
+# ---- status, links, balance -----------------------------------------------------------------------------------------
+
+
+def test_the_free_calls_ask_as_documented() -> None:
+    """Method, path, body and key of the three calls, all on one kept connection."""
+    script = answering(
+        response(201, b'{"error": "OK", "jobs": [{"uuid": "j", "status": "Done"}]}'),
+        response(201, b'{"list": [{"url": "http://127.0.0.1:1/a.glb?s=1", "name": "a.glb"}]}'),
+        response(201, b'{"balance": 11.5}'),
+    )
+    with ScriptedServer(script) as server, closing(client_for(server.url + "/")) as client:
+        assert client.status("sub").verdict is Verdict.DONE
+        assert client.links("task-1") == (Link("a.glb", "http://127.0.0.1:1/a.glb?s=1"),)
+        assert client.balance() == Decimal("11.5")
+        client.close()
+    asked = [(request.line, request.body and json.loads(request.body)) for request in server.requests]
+    assert asked == [
+        ("POST /api/v2/status HTTP/1.1", {"subscription_key": "sub"}),
+        ("POST /api/v2/download HTTP/1.1", {"task_uuid": "task-1"}),
+        ("GET /api/v2/check_balance HTTP/1.1", b""),
+    ]
+    assert [request.headers.get("content-type") for request in server.requests] == ["application/json"] * 2 + [None]
+    assert {request.headers["authorization"] for request in server.requests} == {f"Bearer {KEY}"}
+    assert len(server.conversations) == 1
+
+
+def test_a_base_url_may_have_a_path() -> None:
+    """A gateway in front of the API can serve it under a path."""
+    with (
+        ScriptedServer(answering(response(200, b'{"balance": 1}'))) as server,
+        closing(client_for(server.url + "/rodin/")) as client,
+    ):
+        client.balance()
+    assert server.requests[0].line == "GET /rodin/api/v2/check_balance HTTP/1.1"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        (401, b"", KeyRefusedError),
+        (404, b"", TaskLostError),
+        (429, b"", ThrottledError),
+        (503, b"<html>", VendorAnswerError),
+        (302, b"", VendorAnswerError),
+        (200, b"<html>", VendorAnswerError),
+    ],
+)
+def test_a_free_call_says_whose_fault_it_is(status: int, body: bytes, kind: type[RodinWatchdError]) -> None:
+    """An answer becomes the error that `core.wire` reads in it, after one request."""
+    script = answering(response(status, body, "Retry-After: 4", "Location: /elsewhere"))
+    with ScriptedServer(script) as server, closing(client_for(server.url)) as client, pytest.raises(kind) as caught:
+        client.status("sub")
+    assert caught.value.retry_after_seconds == 4.0
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("script", [*LOST_ANSWERS.values(), answering(response(200, b'{"bal', length=90))])
+def test_a_free_call_that_breaks_concerns_its_set_alone(script: Script) -> None:
+    """Once there was a connection, one call that breaks says nothing of the others; nothing below repeats it."""
+    with ScriptedServer(script) as server, closing(client_for(server.url)) as client, pytest.raises(VendorAnswerError):
+        client.balance()
+    assert len(server.conversations) == 1
+
+
+@pytest.mark.parametrize("start", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 900000\r\n\r\n"])
+def test_a_dripping_answer_to_a_free_call_ends_in_time(start: bytes) -> None:
+    """A byte now and then, in the head or in the body, does not hold the thread for ever."""
+
+    def script(conversation: Conversation) -> None:
+        conversation.sock.sendall(start)
+        until_the_client_leaves(b"x")(conversation)
+
+    with (
+        ScriptedServer(script) as server,
+        closing(client_for(server.url, timeouts=IMPATIENT)) as client,
+        pytest.raises(VendorAnswerError),
+    ):
+        client.balance()
+
+
+def test_many_threads_share_a_client() -> None:
+    """Calls from several threads at once do not mix up their answers."""
+
+    def script(conversation: Conversation) -> None:
+        while True:
+            question = json.loads(conversation.request().body)
+            status = {"status": question["subscription_key"]}
+            conversation.send(response(200, json.dumps({"jobs": [status]}).encode()))
+
+    with ScriptedServer(script) as server, closing(client_for(server.url)) as client, ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(client.status, map(str, range(100))))
+        client.close()
+    assert [answer.statuses for answer in answers] == [(str(number),) for number in range(100)]
+    assert len(server.conversations) <= 4
+
+
+# ---- downloads ------------------------------------------------------------------------------------------------------
+
+CONTENT = bytes(range(256)) * 12_000
+
+
+def fetched(
+    script: Script, destination: Path, *, limit: int = 10_000_000, path: str = "/a?sig=hush"
+) -> tuple[int, str]:
+    """Fetch one link from a server with this script."""
+    with ScriptedServer(script) as server, closing(client_for(server.url)) as client:
+        try:
+            return client.fetch(Link("a.glb", server.url + path), destination, limit)
+        finally:
+            client.close()
+
+
+def test_a_result_is_downloaded_whole(tmp_path: Path) -> None:
+    """Size and digest are of what lies at the destination, and the key did not travel."""
+    with (
+        ScriptedServer(answering(response(200, CONTENT, "Set-Cookie: a=b"))) as server,
+        closing(client_for(server.url)) as client,
+    ):
+        got = client.fetch(Link("a.glb", server.url + "/a?sig=hush"), tmp_path / "a.glb", len(CONTENT))
+    assert got == (len(CONTENT), hashlib.sha256(CONTENT).hexdigest())
+    assert (tmp_path / "a.glb").read_bytes() == CONTENT
+    assert names_in(tmp_path) == ["a.glb"]
+    (request,) = server.requests
+    assert request.line == "GET /a?sig=hush HTTP/1.1"
+    assert set(request.headers) == {"host", "user-agent", "accept-encoding"}
+    assert request.headers["accept-encoding"] == "identity"
+
+
+def test_a_chunked_result_is_downloaded_whole(tmp_path: Path) -> None:
+    """Chunks tell their own end, so no length is needed."""
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    script = answering(head + b"3\r\nabc\r\n4\r\ndefg\r\n0\r\n\r\n")
+    assert fetched(script, tmp_path / "a") == (7, hashlib.sha256(b"abcdefg").hexdigest())
+    assert (tmp_path / "a").read_bytes() == b"abcdefg"
+
+
+BAD_DOWNLOADS: dict[str, tuple[bytes, str]] = {
+    "cut": (response(200, CONTENT, length=len(CONTENT) + 1), "did not come whole"),
+    "cut chunk": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nabc", "did not come whole"),
+    "chunks without an end": (
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
+        "did not come whole",
+    ),
+    "no length": (b"HTTP/1.1 200 OK\r\n\r\nabc", "no length"),
+    "empty": (response(200), "nothing"),
+    "too large by its length": (response(200, b"", length=10_000_001), "limit"),
+    "too large in chunks": (
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n989681\r\n" + bytes(10_000_001) + b"\r\n0\r\n\r\n",
+        "limit",
+    ),
+    "encoded": (response(200, b"abc", "Content-Encoding: gzip"), "encoding"),
+    "partial": (response(206, b"abc"), "HTTP 206"),
+    "expired 403": (response(403, b"<Error/>"), "expired"),
+    "expired 404": (response(404), "expired"),
+    "expired 410": (response(410), "expired"),
+    "broken": (response(503), "HTTP 503"),
+    "not modified": (response(304), "HTTP 304"),
+    "to plain http": (response(302, b"", "Location: http://f.example/a?sig=hush"), "not https: http://f.example/a"),
+    "to a file": (response(302, b"", "Location: file:///etc/passwd"), "not https"),
+    "to nowhere": (response(302), "redirected more than 3 times"),
+    "garbage": (b"\x00\x01\x02\r\n\r\n", "could not be downloaded"),
+    "closed": (b"", "could not be downloaded"),
+}
+
+
+@pytest.mark.parametrize(("data", "reason"), BAD_DOWNLOADS.values(), ids=BAD_DOWNLOADS)
+def test_a_result_that_is_not_whole_is_no_result(tmp_path: Path, data: bytes, reason: str) -> None:
+    """Nothing is left at the destination, and the error names neither the query nor another set's fault."""
+
+    def script(conversation: Conversation) -> None:
+        conversation.request()
+        conversation.send(data)
+
+    with pytest.raises(DownloadError, match=reason) as caught:
+        fetched(script, tmp_path / "a.glb")
+    assert names_in(tmp_path) == []
+    assert "hush" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_a_dripping_download_ends_in_time(tmp_path: Path) -> None:
+    """A byte now and then does not hold the thread for ever."""
+
+    def script(conversation: Conversation) -> None:
+        conversation.send(b"HTTP/1.1 200 OK\r\nContent-Length: 900000\r\n\r\n")
+        until_the_client_leaves(b"x")(conversation)
+
+    with (
+        ScriptedServer(script) as server,
+        closing(client_for(server.url, timeouts=IMPATIENT)) as client,
+        pytest.raises(DownloadError, match="too long"),
+    ):
+        client.fetch(Link("a.glb", server.url), tmp_path / "a.glb", 10_000_000)
+    assert names_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_file_host_may_redirect_a_little(tmp_path: Path, status: int) -> None:
+    """Three redirects are followed, to relative and to whole addresses."""
+    hops = [response(status, b"", f"Location: {place}") for place in ("b?sig=1", "/c/d", "e")]
+    scripts = [answering(data) for data in (*hops, response(200, CONTENT))]
+    with ScriptedServer(*scripts) as server, closing(client_for(server.url)) as client:
+        client.fetch(Link("a.glb", server.url + "/x/a"), tmp_path / "a.glb", len(CONTENT))
+    assert (tmp_path / "a.glb").read_bytes() == CONTENT
+    asked = [request.line.split()[1] for request in server.requests]
+    assert asked == ["/x/a", "/x/b?sig=1", "/c/d", "/c/e"]
+
+
+def test_a_file_host_that_is_not_there_fails_its_download_alone(tmp_path: Path) -> None:
+    """The API may work all the same, and the query stays secret."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        url = f"http://127.0.0.1:{free.getsockname()[1]}/a?sig=hush"
+    with closing(client_for("http://127.0.0.1:1")) as client, pytest.raises(DownloadError) as caught:
+        client.fetch(Link("a.glb", url), tmp_path / "a.glb", 10)
+    assert "hush" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_a_download_replaces_what_an_earlier_try_left(tmp_path: Path) -> None:
+    """A longer rest under the temporary name, and an old result, are overwritten."""
+    (tmp_path / "a.glb.part").write_bytes(CONTENT * 2)
+    (tmp_path / "a.glb").write_bytes(b"old")
+    fetched(answering(response(200, CONTENT)), tmp_path / "a.glb")
+    assert (tmp_path / "a.glb").read_bytes() == CONTENT
+    assert names_in(tmp_path) == ["a.glb"]
+
+
+def test_a_symbolic_link_is_never_written_through(tmp_path: Path) -> None:
+    """What lies under the temporary name may be a trap; the service says that it cannot write."""
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"mine")
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / "a.glb.part").symlink_to(victim)
+    with pytest.raises(DiskError):
+        fetched(answering(response(200, CONTENT)), work / "a.glb")
+    assert victim.read_bytes() == b"mine"
+
+
+def test_a_disk_that_cannot_be_written_is_no_sets_fault(tmp_path: Path) -> None:
+    """A missing folder, and a device that is full, are disk errors."""
+    with pytest.raises(DiskError):
+        fetched(answering(response(200, CONTENT)), tmp_path / "missing" / "a.glb")
+    (tmp_path / "a.glb").mkdir()
+    with pytest.raises(DiskError):
+        fetched(answering(response(200, CONTENT)), tmp_path / "a.glb")
+    assert names_in(tmp_path) == ["a.glb"]
+
+
+# ---- TLS, environment, secrets --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Return a certificate for 127.0.0.1 that nobody signed, and its key."""
+    folder = tmp_path_factory.mktemp("tls")
+    files = (folder / "cert.pem", folder / "key.pem")
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    names = ["-subj", "/CN=scripted", "-addext", "subjectAltName=IP:127.0.0.1,DNS:rodin.invalid", "-days", "2"]
+    try:
+        subprocess.run([*command, *names, "-out", files[0], "-keyout", files[1]], check=True, capture_output=True)
+    except FileNotFoundError:
+        pytest.skip("openssl is not installed")
+    return files
+
+
+@pytest.fixture
+def tls(certificate: tuple[Path, Path]) -> ssl.SSLContext:
+    """Return the server's side of TLS."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    return context
+
+
+def test_tls_works_when_the_certificate_is_known(
+    certificate: tuple[Path, Path], tls: ssl.SSLContext, model: Upload, image: Upload, tmp_path: Path
+) -> None:
+    """Submit, status and download over HTTPS, with the certificate given as the bundle."""
+    script = answering(response(201, ACCEPTED))
+    download = answering(response(200, CONTENT))
+    poll = answering(response(200, b'{"balance": 1}'))
+    with (
+        ScriptedServer(script, poll, download, tls=tls) as server,
+        closing(client_for(server.url, verify=str(certificate[0]))) as client,
+    ):
+        assert wire.read_submit(client.submit(model, image, FIELDS, nothing), 0.0).uuid == "task-1"
+        assert client.balance() == 1
+        assert client.fetch(Link("a", server.url), tmp_path / "a", 10_000_000)[0] == len(CONTENT)
+    assert len(parts_of(server.requests[0].body)) == 4
+
+
+def test_an_unknown_certificate_is_no_submit(
+    certificate: tuple[Path, Path], tls: ssl.SSLContext, model: Upload, image: Upload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A certificate that cannot be verified ends every call before anything is sent, whatever the environment says."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate[0]))
+    monkeypatch.setenv("CURL_CA_BUNDLE", str(certificate[0]))
+    with ScriptedServer(Conversation.take_until_end, tls=tls) as server, closing(client_for(server.url)) as client:
+        with pytest.raises(NetworkError, match="certificate"):
+            client.submit(model, image, FIELDS, never)
+        with pytest.raises(NetworkError, match="certificate"):
+            client.balance()
+    assert server.requests == []
+
+
+@pytest.fixture
+def hostile_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Set everything that requests looks up in the environment."""
+    (tmp_path / "netrc").write_text("default login eve password hush\n")
+    (tmp_path / "netrc").chmod(0o600)
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "HTTPS_PROXY", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    for name in ("NO_PROXY", "no_proxy", "REQUEST_METHOD"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "missing.pem"))
+
+
+@pytest.mark.usefixtures("hostile_environment")
+def test_the_environment_changes_nothing_near_this_machine(tmp_path: Path, model: Upload, image: Upload) -> None:
+    """No `.netrc` replaces the key or goes to the file host, and no proxy stands before loopback."""
+    scripts = [answering(response(200, body)) for body in (b'{"balance": 1}', ACCEPTED, CONTENT)]
+    with ScriptedServer(*scripts) as server:
+        for number, call in enumerate(("balance", "submit", "fetch")):
+            with closing(client_for(server.url)) as client:
+                if call == "balance":
+                    client.balance()
+                elif call == "submit":
+                    client.submit(model, image, FIELDS, nothing)
+                else:
+                    client.fetch(Link("a", server.url), tmp_path / "a", 10_000_000)
+            assert len(server.requests) == number + 1
+    assert [r.headers.get("authorization") for r in server.requests] == [f"Bearer {KEY}", f"Bearer {KEY}", None]
+
+
+@pytest.fixture
+def proxy() -> Iterator[ScriptedServer]:
+    """Return a proxy that lets nothing through."""
+    with ScriptedServer(answering(response(403))) as server:
+        yield server
+
+
+def test_a_proxy_is_used_for_the_rest_of_the_world(
+    proxy: ScriptedServer, model: Upload, image: Upload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The proxy of the environment at construction, or the one that was given; it sees a tunnel and never the key."""
+    monkeypatch.setenv("https_proxy", proxy.url)
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    from_environment = client_for("https://rodin.invalid")
+    monkeypatch.delenv("https_proxy")
+    given = RodinClient(
+        "https://rodin.invalid",
+        KEY,
+        timeouts=TIMEOUTS,
+        max_calls=1,
+        proxies={"https": proxy.url.removeprefix("http://")},
+    )
+    for client in (from_environment, given):
+        with closing(client), pytest.raises(NetworkError, match="proxy"):
+            client.submit(model, image, FIELDS, never)
+    assert [request.line.rpartition(" ")[0] for request in proxy.requests] == ["CONNECT rodin.invalid:443"] * 2
+    assert all("authorization" not in request.headers for request in proxy.requests)
+
+
+def tunnel(tls: ssl.SSLContext, *responses: bytes) -> Script:
+    """Return the script of a proxy that lets a call through, with the API behind it."""
+
+    def script(conversation: Conversation) -> None:
+        conversation.request()
+        conversation.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        conversation.sock = tls.wrap_socket(conversation.sock, server_side=True)
+        answering(*responses)(conversation)
+
+    return script
+
+
+def test_an_api_elsewhere_is_called_through_the_proxys_tunnel(
+    certificate: tuple[Path, Path], tls: ssl.SSLContext, model: Upload, image: Upload, tmp_path: Path
+) -> None:
+    """A submit goes through the tunnel whole; and an API elsewhere cannot send the service to this machine's ports."""
+    link = Link("a.glb", "http://127.0.0.1:1/a.glb")
+    links = json.dumps({"list": [{"url": link.url, "name": link.name}]}).encode()
+    scripts = (tunnel(tls, response(201, ACCEPTED)), tunnel(tls, response(200, links)))
+    with ScriptedServer(*scripts) as server:
+        client = RodinClient(
+            "https://rodin.invalid",
+            KEY,
+            timeouts=TIMEOUTS,
+            max_calls=1,
+            proxies={"https": server.url},
+            verify=str(certificate[0]),
+        )
+        with closing(client):
+            assert understood(client, model, image).uuid == "task-1"
+            with pytest.raises(VendorAnswerError, match="not a usable https address"):
+                client.links("task-1")
+            with pytest.raises(DownloadError, match="not https"):
+                client.fetch(link, tmp_path / "a.glb", 10)
+    connect, submit, _, asked = server.requests
+    assert (connect.line.split()[1], "authorization" in connect.headers) == ("rodin.invalid:443", False)
+    assert len(parts_of(submit.body)) == 4
+    assert asked.headers["authorization"] == f"Bearer {KEY}"
+
+
+def test_an_exempt_host_is_called_directly(proxy: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`no_proxy` at construction holds."""
+    monkeypatch.setenv("https_proxy", proxy.url)
+    monkeypatch.setenv("no_proxy", "example.org,.invalid")
+    with closing(client_for("https://rodin.invalid")) as client, pytest.raises(NetworkError, match="resolved"):
+        client.balance()
+    assert proxy.conversations == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://api.example",
+        "ftp://127.0.0.1",
+        "api.example",
+        "",
+        "https://u:p@api.example",
+        "https://api.example/?x=1",
+        "https://api.example/#x",
+        "https://",
+        "https://*.example",
+        "http://127.0.0.1\\@api.example",
+    ],
+)
+def test_a_base_url_must_be_safe(url: str) -> None:
+    """Only https, or http on this machine, without user, query and fragment."""
+    with pytest.raises(ConfigError, match=r"api\.base_url"):
+        client_for(url)
+
+
+def test_a_bundle_of_certificates_must_be_there(tmp_path: Path) -> None:
+    """A wrong path is said at once, not as a broken network later."""
+    with pytest.raises(ConfigError, match=r"missing\.pem"):
+        client_for("https://api.example", verify=str(tmp_path / "missing.pem"))
+
+
+@pytest.mark.parametrize(
+    "key", ["", " ", "two words", "line\nbreak", "tail\n", "tab\t", "clé-0123456789", "nul\x00", "\u202ekey"]
+)
+def test_a_key_must_be_one_plain_word(key: str) -> None:
+    """Anything that could break a header is refused, and not repeated."""
+    with pytest.raises(ConfigError) as caught:
+        client_for("https://api.example", key=key)
+    assert not key.strip() or key.strip() not in "".join(traceback.format_exception(caught.value))
+
+
+def understood(client: RodinClient, model: Upload, image: Upload) -> Task:
+    """Submit, and read the answer."""
+    return wire.read_submit(client.submit(model, image, FIELDS, nothing), 0.0)
+
+
+def test_the_key_and_the_links_never_come_out(
+    model: Upload, image: Upload, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Every kind of failure is made to happen, with a vendor that repeats the key: no text, answer or log line has it."""
+    caplog.set_level(logging.DEBUG)
+    echo = json.dumps({"error": "INVALID_REQUEST", "message": f"bad key {KEY}", "uuid": None}).encode()
+    scripts: list[Script] = [answering(response(status, echo)) for status in (200, 400, 401, 404, 429, 500)]
+    link = "/a.glb?sig=hush"
+    texts = []
+    for script in (*scripts, *LOST_ANSWERS.values(), answering(response(302, echo, f"Location: {link}"))):
+        with ScriptedServer(script) as server, closing(client_for(server.url)) as client:
+            calls: list[Callable[[], object]] = [
+                partial(client.submit, model, image, FIELDS, nothing),
+                partial(understood, client, model, image),
+                partial(client.status, "sub"),
+                partial(client.links, "task"),
+                client.balance,
+                partial(client.fetch, Link("a", server.url + link), tmp_path / "missing" / "a", 1_000_000),
+            ]
+            for call in calls:
+                try:
+                    texts.append(repr(call()))
+                except RodinWatchdError as error:
+                    texts += [repr(error), repr(error.problem), *traceback.format_exception(error)]
+            texts.append(repr(client))
+    assert len(texts) > 100
+    everything = "\n".join((*texts, caplog.text))
+    assert KEY not in everything
+    assert "hush" not in everything
+
+
+def test_the_key_is_taken_out_of_an_answer(model: Upload, image: Upload) -> None:
+    """An answer is stored as it came, so a key that the vendor repeats is replaced."""
+    echo = json.dumps({"error": "INVALID_REQUEST", "message": f"bad key {KEY}!"}).encode()
+    with ScriptedServer(answering(response(400, echo))) as server, closing(client_for(server.url)) as client:
+        answer = client.submit(model, image, FIELDS, nothing)
+    assert json.loads(answer.body)["message"] == "bad key [API key]!"
+    with pytest.raises(VendorRefusedError, match="bad key"):
+        wire.read_submit(answer, 0.0)
