@@ -1,0 +1,66 @@
+# Every target makes what it needs: the virtual environment, the development tools, the glTF validator.
+
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+LOCK := requirements-dev.lock
+# apt-get serves machines where somebody may install; elsewhere the message tells what is missing.
+APT = if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && apt-get install -y -qq $(1); fi
+
+.PHONY: help demo test lint types unit bench reference lock clean
+
+help:  ## List the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: $(VENV)/.demo  ## Show it all: emulated vendor, real daemon, sample sets
+	$(BIN)/rodin-watchd demo
+
+test: lint types unit  ## Every check of the project: lint, types, generated files, tests
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/python tools/write_reference.py --check
+	$(BIN)/python tools/draw_states.py --check
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+unit: $(VENV)/.dev .node/node_modules/gltf-validator
+	$(BIN)/pytest -q -n 2 --dist worksteal
+
+bench: $(VENV)/.dev  ## Measure, each figure beside its floor
+	$(BIN)/python -m benchmarks
+
+reference: $(VENV)/.dev  ## Write the generated files: config.example.toml, the schemas, the state diagram
+	$(BIN)/python tools/write_reference.py
+	$(BIN)/python tools/draw_states.py
+
+lock: $(VENV)/.dev  ## Renew the lock of the development environment
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --no-annotate --no-header --no-emit-index-url \
+		--extra emulator --extra usdz --group dev --upgrade -o $(LOCK) pyproject.toml
+
+clean:  ## Remove what the targets made
+	rm -rf $(VENV) .node dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(VENV)/.made:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed (set PYTHON=…)." >&2; exit 1; }
+	$(PYTHON) -c 'import ensurepip' 2>/dev/null || { $(call APT,python3-venv); }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.made pyproject.toml $(LOCK)
+	$(BIN)/pip install -q --disable-pip-version-check -c $(LOCK) -e '.[emulator]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.made pyproject.toml $(LOCK)
+	$(BIN)/pip install -q --disable-pip-version-check -r $(LOCK)
+	$(BIN)/pip install -q --disable-pip-version-check --no-deps -e .
+	@touch $@ $(VENV)/.demo
+
+# The Khronos validator judges what the emulator writes; without npm its test is skipped with the reason.
+.node/node_modules/gltf-validator:
+	@command -v npm >/dev/null || { $(call APT,nodejs npm); }
+	@if command -v npm >/dev/null; then npm install --silent --no-audit --no-fund --prefix .node gltf-validator@2.0.0-dev.3.10; \
+		else echo "npm is missing: the glTF validator's test will be skipped"; fi
