@@ -22,7 +22,7 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/python tools/write_reference.py --check
-	$(BIN)/python tools/draw_states.py --check
+	$(BIN)/python tools/write_docs.py --check
 
 types: $(VENV)/.dev
 	$(BIN)/mypy
@@ -35,11 +35,11 @@ bench: $(VENV)/.dev  ## Measure, each figure beside its floor
 
 reference: $(VENV)/.dev  ## Write the generated files: config.example.toml, the schemas, the state diagram
 	$(BIN)/python tools/write_reference.py
-	$(BIN)/python tools/draw_states.py
+	$(BIN)/python tools/write_docs.py
 
 lock: $(VENV)/.dev  ## Renew the lock of the development environment
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --no-annotate --no-header --no-emit-index-url \
-		--extra emulator --extra usdz --group dev --upgrade -o $(LOCK) pyproject.toml
+		--extra emulator --extra usdz --extra dev --upgrade -o $(LOCK) pyproject.toml
 
 clean:  ## Remove what the targets made
 	rm -rf $(VENV) .node dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
