@@ -1,0 +1,222 @@
+"""The API's routes and the file host's: both listen on ports of their own and share one shop."""
+
+from __future__ import annotations
+
+from concurrent.futures import wait
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from rodin_watchd.emulator.effects import Call, Dropped, drain, expired_link
+from rodin_watchd.emulator.faults import FaultBook, Site
+from rodin_watchd.emulator.forms import parse_fields, parse_multipart, read_body
+from rodin_watchd.emulator.ledger import Ledger, Snapshot
+from rodin_watchd.emulator.links import Links
+from rodin_watchd.emulator.orders import generation_order, texture_order
+from rodin_watchd.emulator.refusal import Refusal, check_key, invalid
+from rodin_watchd.emulator.tasks import TaskBook
+from rodin_watchd.emulator.workshop import Workshop
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from rodin_watchd.emulator.faults import Fault
+    from rodin_watchd.emulator.forms import Form
+    from rodin_watchd.emulator.ledger import Charge
+    from rodin_watchd.emulator.orders import Order
+    from rodin_watchd.emulator.settings import EmulatorSettings
+    from rodin_watchd.emulator.tasks import Task
+
+Act: TypeAlias = "Callable[[Request], Awaitable[Response]]"
+CarryOut: TypeAlias = "Callable[[tuple[Fault, ...], Request], Awaitable[Response]]"
+
+
+class Accepted(JSONResponse):
+    """The answer to an order that was charged."""
+
+
+class Shop:
+    """The emulator without its sockets: routes, tasks, money, work and faults."""
+
+    def __init__(self, settings: EmulatorSettings, files_url: str, on_charge: Callable[[Charge], None]) -> None:
+        self._settings = settings
+        self._files_url = files_url
+        self._ledger = Ledger(settings.balance, on_charge)
+        self._faults = FaultBook(settings.faults, self._ledger.faults)
+        self._links = Links(settings.link_seconds)
+        self._workshop = Workshop()
+        lasting = (0.0, 0.0) if settings.instant else (settings.waiting_seconds, settings.generating_seconds)
+        self._tasks = TaskBook(*lasting, settings.keep_seconds)
+
+    def api(self) -> Starlette:
+        """Give the application that serves the API."""
+        texture = self._counted(self._submit(texture_order))
+        generation = self._counted(self._submit(generation_order))
+        return Starlette(
+            routes=[
+                Route("/api/v2/rodin_texture_only", self._call(Site.SUBMIT, texture), methods=["POST"]),
+                Route("/api/v2/rodin", self._call(Site.SUBMIT, generation), methods=["POST"]),
+                Route("/api/v2/status", self._call(Site.STATUS, partial(_carry_out, self._status)), methods=["POST"]),
+                Route(
+                    "/api/v2/download", self._call(Site.DOWNLOAD, partial(_carry_out, self._download)), methods=["POST"]
+                ),
+                Route(
+                    "/api/v2/check_balance",
+                    self._call(Site.BALANCE, partial(_carry_out, self._balance)),
+                    methods=["GET"],
+                ),
+                Route("/emulator/ledger", self._show_ledger, methods=["GET"]),
+            ]
+        )
+
+    def files(self) -> Starlette:
+        """Give the application that serves the results."""
+        file = self._call(Site.FILE, partial(_carry_out, self._file))
+        return Starlette(routes=[Route("/results/{task_uuid}/{name}", file, methods=["GET"])])
+
+    def ledger(self) -> Snapshot:
+        """Give the ledger as it stands."""
+        return self._ledger.snapshot(self._outcome)
+
+    def close(self) -> None:
+        """End the work."""
+        self._workshop.close()
+
+    def _outcome(self, task_uuid: str) -> str:
+        now = self._settings.clock()
+        task = self._tasks.kept(task_uuid, now)
+        return task.outcome(now) if task else "Expired"
+
+    def _call(self, site: Site, carry_out: CarryOut) -> Act:
+        """Carry out a call, then let the faults that strike it work on the answer."""
+
+        async def endpoint(request: Request) -> Response:
+            striking = self._faults.strike(site)
+            answer = await carry_out(striking, request)
+            for fault in striking:
+                if fault.kind.effect and not fault.kind.instead and not isinstance(answer, Dropped):
+                    answer = await fault.kind.effect(Call(request, fault.value, answer))
+            return answer
+
+        return endpoint
+
+    def _counted(self, act: Act) -> CarryOut:
+        """Count how each submit ends, whatever a fault then makes of the answer."""
+
+        async def carry_out(striking: tuple[Fault, ...], request: Request) -> Response:
+            self._ledger.uploads["begun"] += 1
+            answer = await _carry_out(act, striking, request)
+            self._ledger.uploads[_fate(answer)] += 1
+            return answer
+
+        return carry_out
+
+    def _submit(self, read: Callable[[Form], Order]) -> Act:
+        """Give the call that takes an order, charges it and answers with the task."""
+
+        async def act(request: Request) -> Response:
+            body = await read_body(request)
+            api_key = check_key(request, self._settings.api_keys)
+            content_type = request.headers.get("content-type", "")
+            order = await run_in_threadpool(lambda: read(parse_multipart(body, content_type)))
+            task = await self._accept(api_key, order)
+            return Accepted(_submitted(task), 201)
+
+        return act
+
+    async def _accept(self, api_key: str, order: Order) -> Task:
+        self._ledger.require_credit()
+        work = self._workshop.begin(order)
+        if self._settings.instant and not work.done():
+            await run_in_threadpool(wait, [work])
+            self._ledger.require_credit()  # others may have spent it meanwhile; from here on nothing waits
+        now = self._settings.clock()
+        end = next((fault.kind.end for fault in self._faults.strike(Site.TASK)), "Done")
+        task = self._tasks.open(api_key, work, now, end)
+        self._ledger.charge(task.uuid, order, now)
+        return task
+
+    async def _status(self, request: Request) -> Response:
+        now = self._settings.clock()
+        api_key, subscription_key = await self._asked(request, "subscription_key")
+        task = self._tasks.by_subscription(subscription_key, api_key, now)
+        words = zip(task.jobs, task.statuses(now), strict=True)
+        return JSONResponse({"error": "OK", "jobs": [{"uuid": job.uuid, "status": word} for job, word in words]}, 201)
+
+    async def _download(self, request: Request) -> Response:
+        now = self._settings.clock()
+        api_key, task_uuid = await self._asked(request, "task_uuid")
+        task = self._tasks.by_uuid(task_uuid, api_key, now)
+        names = [file.name for file in task.results(now)]
+        listed = [{"url": self._files_url + self._links.path(task.uuid, name, now), "name": name} for name in names]
+        return JSONResponse({"error": "OK", "list": listed}, 201)
+
+    async def _asked(self, request: Request, field: str) -> tuple[str, str]:
+        """Give the API key and the one field that a status or download call must have."""
+        body = await read_body(request)
+        api_key = check_key(request, self._settings.api_keys)
+        fields = parse_fields(body, request.headers.get("content-type", ""))
+        if not fields.get(field):
+            raise invalid(f"{field} is required")
+        return api_key, fields[field]
+
+    async def _balance(self, request: Request) -> Response:
+        check_key(request, self._settings.api_keys)
+        balance = self._ledger.balance
+        return JSONResponse({"balance": int(balance) if balance == int(balance) else float(balance)}, 201)
+
+    async def _show_ledger(self, _request: Request) -> Response:
+        return JSONResponse(self.ledger())
+
+    async def _file(self, request: Request) -> Response:
+        if "authorization" in request.headers:
+            self._ledger.key_leaks.append(request.url.path)
+        now = self._settings.clock()
+        task_uuid, name = request.path_params["task_uuid"], request.path_params["name"]
+        task = self._tasks.kept(task_uuid, now)
+        if task is None or not self._links.good(task_uuid, name, request.query_params, now):
+            return expired_link()
+        file = task.result(name)
+        return Response(file.data, media_type=file.media_type)
+
+
+async def _carry_out(act: Act, striking: tuple[Fault, ...], request: Request) -> Response:
+    """Carry out a call unless a fault takes its place."""
+    for fault in striking:
+        if fault.kind.effect and fault.kind.instead:
+            return await _after_reading(request, await fault.kind.effect(Call(request, fault.value, Response())))
+    try:
+        return await act(request)
+    except Refusal as refusal:
+        return refusal.answer()
+    except ClientDisconnect:
+        return Dropped()
+
+
+async def _after_reading(request: Request, answer: Response) -> Response:
+    """Read the request before answering it; else the client may see a reset connection instead of the answer."""
+    if not isinstance(answer, Dropped):
+        await drain(request)
+    return answer
+
+
+def _fate(answer: Response) -> str:
+    if isinstance(answer, Dropped):
+        return "cut"
+    return "accepted" if isinstance(answer, Accepted) else "refused"
+
+
+def _submitted(task: Task) -> dict[str, object]:
+    return {
+        "error": None,
+        "message": "Submitted.",
+        "uuid": task.uuid,
+        "submit_time": datetime.fromtimestamp(task.submitted_at, UTC).isoformat(),
+        "jobs": {"uuids": [job.uuid for job in task.jobs], "subscription_key": task.subscription_key},
+    }

@@ -1,0 +1,143 @@
+"""What is ordered: the two paid calls, read and checked (API contract, Generate Texture and Rodin Generation)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from hashlib import sha256
+from io import BytesIO
+from typing import TYPE_CHECKING, cast
+
+from PIL import Image
+
+from rodin_watchd.emulator import usdz
+from rodin_watchd.emulator.mesh_io import model_format
+from rodin_watchd.emulator.refusal import invalid
+from rodin_watchd.emulator.relief import text_image
+from rodin_watchd.emulator.texture import TEXTURE_EDGE
+
+if TYPE_CHECKING:
+    from rodin_watchd.emulator.forms import Form
+    from rodin_watchd.emulator.mesh import Material
+
+MODEL_LIMIT = 10_000_000
+"""Bytes of a model at most: the contract's 10 MB."""
+
+PIXEL_LIMIT = 64_000_000
+TEXT_KEYS = ("prompt", "seed", "reference_scale", "geometry_file_format", "material", "resolution", "escore")
+GEOMETRY_FILE_FORMATS = ("glb", "usdz", "fbx", "obj", "stl")
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A checked order. `model` is None when a new model is made from the image."""
+
+    model: bytes | None
+    image: bytes
+    geometry_file_format: str
+    material: Material
+    resolution: str
+    options: dict[str, str]
+    """The text parts as they were sent, those the contract knows."""
+
+    model_sha256: str | None
+    image_sha256: str
+
+    @property
+    def recipe(self) -> tuple[str | None, str, str, str, str]:
+        """Give all that the results depend on: equal recipes give equal results."""
+        return (self.model_sha256, self.image_sha256, self.geometry_file_format, self.material, self.resolution)
+
+
+def texture_order(form: Form) -> Order:
+    """Check a Generate Texture call. Raises Refusal (`INVALID_REQUEST`) with a sentence for people."""
+    return _order(form, _model(form), _image(_only(form, "image")))
+
+
+def generation_order(form: Form) -> Order:
+    """Check a Rodin Generation call: the first of `images`, else an image of the `prompt`. Raises Refusal."""
+    images = form.files("images") + form.files("image")
+    if images:
+        return _order(form, None, _image(images[0]))
+    prompt = form.texts().get("prompt", "").strip()
+    if not prompt:
+        raise invalid("images or a prompt are required")
+    return _order(form, None, text_image(prompt))
+
+
+def _order(form: Form, model: bytes | None, image: bytes) -> Order:
+    texts = form.texts()
+    _check_seed(texts.get("seed", "0"))
+    for key in ("reference_scale", "escore"):
+        _check_number(key, texts.get(key, "1"))
+    return Order(
+        model=model,
+        image=image,
+        geometry_file_format=_writable(_choice(texts, "geometry_file_format", GEOMETRY_FILE_FORMATS)),
+        material=cast("Material", _choice(texts, "material", ("PBR", "Shaded"))),
+        resolution=_choice(texts, "resolution", tuple(TEXTURE_EDGE)),
+        options={key: texts[key] for key in TEXT_KEYS if key in texts},
+        model_sha256=None if model is None else sha256(model).hexdigest(),
+        image_sha256=sha256(image).hexdigest(),
+    )
+
+
+def _only(form: Form, name: str) -> bytes:
+    files = form.files(name)
+    if len(files) != 1:
+        raise invalid(f"exactly one file named {name!r} is required, not {len(files)}")
+    return files[0]
+
+
+def _model(form: Form) -> bytes:
+    model = _only(form, "model")
+    if not model:
+        raise invalid("the model is empty")
+    if len(model) > MODEL_LIMIT:
+        raise invalid(f"the model has {len(model):,} bytes; at most {MODEL_LIMIT:,} are allowed")
+    try:
+        model_format(model)
+    except ValueError as error:
+        raise invalid(str(error)) from error
+    return model
+
+
+def _image(data: bytes) -> bytes:
+    try:
+        with Image.open(BytesIO(data), formats=("PNG", "JPEG", "WEBP")) as image:
+            if image.width * image.height > PIXEL_LIMIT:
+                raise invalid(f"the image has more than {PIXEL_LIMIT:,} pixels")
+            image.load()
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise invalid("the image cannot be decoded: send a whole PNG, JPEG or WebP") from error
+    return data
+
+
+def _check_seed(text: str) -> None:
+    if not (text.isascii() and text.isdecimal() and int(text[:9]) <= 65535 and len(text) < 9):
+        raise invalid("seed must be a whole number from 0 to 65535")
+
+
+def _check_number(key: str, text: str) -> None:
+    try:
+        good = math.isfinite(float(text)) and float(text) > 0
+    except ValueError:
+        good = False
+    if not good:
+        raise invalid(f"{key} must be a number above 0")
+
+
+def _choice(texts: dict[str, str], key: str, allowed: tuple[str, ...]) -> str:
+    """Give the value of a key; the first of those allowed is the default."""
+    value = texts.get(key, allowed[0])
+    if value not in allowed:
+        raise invalid(f"{key} must be one of {', '.join(allowed)}")
+    return value
+
+
+def _writable(geometry_file_format: str) -> str:
+    if geometry_file_format == "fbx":
+        raise invalid("the emulator cannot write FBX, the real API can: ask for glb, obj, stl or usdz")
+    if geometry_file_format == "usdz" and not usdz.AVAILABLE:
+        raise invalid(usdz.MISSING)
+    return geometry_file_format

@@ -1,0 +1,110 @@
+"""Texturing: the image is projected on the model from six sides (box projection)."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from rodin_watchd.emulator.mesh import Material, Mesh, TexturedMesh, UnusableModelError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+TEXTURE_EDGE = {"Basic": 2048, "High": 4096}
+"""Longest edge of the texture in pixels for each `resolution` (API contract, Generate Texture)."""
+
+CREASE_COSINE = 0.72
+"""Corners bent by more than about 45 degrees stay sharp."""
+
+# For the sides +X -X +Y -Y +Z -Z, as seen from outside with y up: which axis runs to the right in the image and
+# which runs up, and in which direction, so that no side shows the image mirrored.
+RIGHT_AXIS = np.array([2, 2, 0, 0, 0, 0])
+RIGHT_SIGN = np.array([-1.0, 1.0, 1.0, 1.0, 1.0, -1.0])
+UP_AXIS = np.array([1, 1, 2, 2, 1, 1])
+UP_SIGN = np.array([1.0, 1.0, -1.0, 1.0, 1.0, 1.0])
+
+
+def texture_image(data: bytes, resolution: str) -> Image.Image:
+    """Give the image as RGB, upright, transparency laid on white, its longest edge bounded by `resolution`."""
+    with Image.open(BytesIO(data)) as source:
+        upright = ImageOps.exif_transpose(source).convert("RGBA")
+    upright.thumbnail((TEXTURE_EDGE[resolution], TEXTURE_EDGE[resolution]), Image.Resampling.LANCZOS)
+    ground = Image.new("RGBA", upright.size, "white")
+    return Image.alpha_composite(ground, upright).convert("RGB")
+
+
+def project(mesh: Mesh, image: Image.Image, material: Material) -> TexturedMesh:
+    """Put the image on the mesh; each face takes it from the side that its normal points to most.
+
+    Raises UnusableModelError when the mesh has no face with an area, or coordinates that are no numbers.
+    """
+    corners = _solid_corners(mesh)
+    face_normals = unit(face_crosses(corners))
+    return TexturedMesh(
+        positions=corners.reshape(-1, 3).astype(np.float32),
+        normals=_corner_normals(corners, face_normals).reshape(-1, 3).astype(np.float32),
+        uvs=_box_uvs(corners, face_normals).reshape(-1, 2).astype(np.float32),
+        image=image,
+        material=material,
+    )
+
+
+def face_crosses(corners: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Give a vector along the normal of each triangle (m, 3, 3), twice its area long."""
+    return np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+
+
+def _solid_corners(mesh: Mesh) -> NDArray[np.float64]:
+    if not len(mesh.faces):
+        raise UnusableModelError("the model has no faces")
+    corners = mesh.positions[mesh.faces]
+    if not np.isfinite(corners).all() or np.abs(corners).max() > 1e18:  # its square must fit float32
+        raise UnusableModelError("the model has coordinates that are no usable numbers")
+    solid: NDArray[np.float64] = corners[np.linalg.norm(face_crosses(corners), axis=1) > 1e-30]
+    if not len(solid):
+        raise UnusableModelError("the model has no face with an area")
+    return solid
+
+
+def unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Give the vectors with length 1; those of length 0 stay."""
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    scaled: NDArray[np.float64] = vectors / np.maximum(lengths, 1e-300)
+    return scaled
+
+
+def _corner_normals(corners: NDArray[np.float64], face_normals: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Smooth normals where the surface bends gently, the face's own where it has an edge.
+
+    Faces count by their angle at the point, so that it does not matter how a flat side is cut into triangles.
+    """
+    keys = np.ascontiguousarray(corners.reshape(-1, 3).astype(np.float32) + np.float32(0)).view("V12").ravel()
+    _, points = np.unique(keys, return_inverse=True)
+    flat = np.broadcast_to(face_normals[:, None, :], corners.shape)
+    weights = (flat * _angles(corners)[..., None]).reshape(-1, 3)
+    sums: NDArray[np.float64] = np.stack([np.bincount(points, weights[:, axis]) for axis in range(3)], axis=1)
+    smooth = unit(sums)[points].reshape(-1, 3, 3)
+    gentle = np.sum(smooth * flat, axis=2, keepdims=True) > CREASE_COSINE
+    return np.where(gentle, smooth, flat)
+
+
+def _angles(corners: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Give the angle at each corner (m, 3) in radians."""
+    onwards = unit(np.roll(corners, -1, axis=1) - corners)
+    back = unit(np.roll(corners, 1, axis=1) - corners)
+    angles: NDArray[np.float64] = np.arccos((onwards * back).sum(axis=2).clip(-1, 1))
+    return angles
+
+
+def _box_uvs(corners: NDArray[np.float64], face_normals: NDArray[np.float64]) -> NDArray[np.float64]:
+    axis = np.abs(face_normals).argmax(axis=1)
+    side = axis * 2 + (face_normals[np.arange(len(axis)), axis] < 0)
+    low, high = corners.min(axis=(0, 1)), corners.max(axis=(0, 1))
+    centred = (corners - (low + high) / 2) / (high - low).max()  # one scale: the image keeps its proportions
+    rows = np.arange(len(corners))
+    right = centred[rows, :, RIGHT_AXIS[side]] * RIGHT_SIGN[side, None]
+    up = centred[rows, :, UP_AXIS[side]] * UP_SIGN[side, None]
+    return np.stack([0.5 + right, 0.5 - up], axis=2).clip(0.0, 1.0)

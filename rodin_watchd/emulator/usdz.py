@@ -1,0 +1,129 @@
+"""USDZ through OpenUSD (`pxr`), which is an optional extra: `rodin-watchd[usdz]`."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rodin_watchd.emulator.mesh import Mesh, UnusableModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rodin_watchd.emulator.mesh import TexturedMesh
+
+try:
+    from pxr import Gf, Sdf, Usd, UsdGeom, UsdShade, UsdUtils, Vt
+except ImportError:
+    AVAILABLE = False
+else:
+    AVAILABLE = True
+
+MISSING = "the emulator needs the extra 'usdz' for USDZ: pip install 'rodin-watchd[usdz]'"
+
+
+def read_usdz(data: bytes) -> Mesh:
+    """Read all meshes of a USDZ file, in world coordinates, y up. Raises UnusableModelError when there are none."""
+    with tempfile.TemporaryDirectory(prefix="rodin-emulator-") as folder:
+        path = Path(folder, "model.usdz")
+        path.write_bytes(data)
+        return read_stage(Usd.Stage.Open(str(path)))
+
+
+def read_stage(stage: Any) -> Mesh:  # noqa: ANN401 - pxr has no types
+    """Read all meshes of an open stage, as `read_usdz` does."""
+    z_up = UsdGeom.GetStageUpAxis(stage) == UsdGeom.Tokens.z
+    parts = [_part(prim, z_up=z_up) for prim in stage.Traverse() if prim.IsA(UsdGeom.Mesh)]
+    if not parts:
+        raise UnusableModelError("the USDZ file holds no mesh")
+    starts = np.cumsum([0, *(len(part.positions) for part in parts)])
+    return Mesh(
+        np.concatenate([part.positions for part in parts]),
+        np.concatenate([part.faces + start for part, start in zip(parts, starts, strict=False)]),
+    )
+
+
+def _part(prim: Any, *, z_up: bool) -> Mesh:  # noqa: ANN401 - pxr has no types
+    mesh = UsdGeom.Mesh(prim)
+    matrix = np.array(UsdGeom.Xformable(prim).ComputeLocalToWorldTransform(Usd.TimeCode.Default()))
+    points = np.array(mesh.GetPointsAttr().Get(), dtype=np.float64).reshape(-1, 3) @ matrix[:3, :3] + matrix[3, :3]
+    upright = points[:, [0, 2, 1]] * (1.0, 1.0, -1.0) if z_up else points
+    counts, indices = mesh.GetFaceVertexCountsAttr().Get(), mesh.GetFaceVertexIndicesAttr().Get()
+    return Mesh(upright, np.array(list(_fans(counts, indices)), dtype=np.int64).reshape(-1, 3))
+
+
+def _fans(counts: Any, indices: Any) -> Iterator[tuple[int, int, int]]:  # noqa: ANN401 - pxr has no types
+    start = 0
+    for count in counts:
+        for corner in range(1, count - 1):
+            yield indices[start], indices[start + corner], indices[start + corner + 1]
+        start += count
+
+
+def usdz_bytes(mesh: TexturedMesh) -> bytes:
+    """Give the mesh with a UsdPreviewSurface material and its texture inside as one USDZ package."""
+    with tempfile.TemporaryDirectory(prefix="rodin-emulator-") as folder:
+        layer, package = Path(folder, "model.usdc"), Path(folder, "model.usdz")
+        mesh.image.save(Path(folder, "texture.png"), compress_level=1)
+        _write_stage(mesh, layer)
+        UsdUtils.CreateNewUsdzPackage(str(layer), str(package))
+        return package.read_bytes()
+
+
+def _write_stage(mesh: TexturedMesh, path: Path) -> None:
+    stage = Usd.Stage.CreateNew(str(path))
+    UsdGeom.SetStageUpAxis(stage, UsdGeom.Tokens.y)
+    UsdGeom.SetStageMetersPerUnit(stage, 1.0)
+    root = UsdGeom.Xform.Define(stage, "/model")
+    stage.SetDefaultPrim(root.GetPrim())
+    shape = _define_shape(stage, mesh)
+    UsdShade.MaterialBindingAPI.Apply(shape.GetPrim()).Bind(_define_material(stage, mesh))
+    stage.GetRootLayer().Save()
+
+
+def _define_shape(stage: Any, mesh: TexturedMesh) -> Any:  # noqa: ANN401 - pxr has no types
+    shape = UsdGeom.Mesh.Define(stage, "/model/shape")
+    shape.CreateSubdivisionSchemeAttr(UsdGeom.Tokens.none)
+    shape.CreateDoubleSidedAttr(True)
+    shape.CreatePointsAttr(Vt.Vec3fArray.FromNumpy(mesh.positions))
+    shape.CreateExtentAttr([Gf.Vec3f(*bound.tolist()) for bound in (mesh.positions.min(0), mesh.positions.max(0))])
+    shape.CreateFaceVertexCountsAttr(Vt.IntArray.FromNumpy(np.full(len(mesh.positions) // 3, 3, np.int32)))
+    shape.CreateFaceVertexIndicesAttr(Vt.IntArray.FromNumpy(np.arange(len(mesh.positions), dtype=np.int32)))
+    shape.CreateNormalsAttr(Vt.Vec3fArray.FromNumpy(mesh.normals))
+    shape.SetNormalsInterpolation(UsdGeom.Tokens.faceVarying)
+    coordinates = UsdGeom.PrimvarsAPI(shape).CreatePrimvar(
+        "st", Sdf.ValueTypeNames.TexCoord2fArray, UsdGeom.Tokens.faceVarying
+    )
+    coordinates.Set(Vt.Vec2fArray.FromNumpy(np.ascontiguousarray(mesh.uvs_upwards)))
+    return shape
+
+
+def _define_material(stage: Any, mesh: TexturedMesh) -> Any:  # noqa: ANN401 - pxr has no types
+    material = UsdShade.Material.Define(stage, "/model/material")
+    reader = _shader(stage, "coordinates", "UsdPrimvarReader_float2", {"varname": (Sdf.ValueTypeNames.String, "st")})
+    image = _shader(stage, "texture", "UsdUVTexture", {"file": (Sdf.ValueTypeNames.Asset, "./texture.png")})
+    image.CreateInput("st", Sdf.ValueTypeNames.Float2).ConnectToSource(
+        reader.CreateOutput("result", Sdf.ValueTypeNames.Float2)
+    )
+    surface = _shader(stage, "surface", "UsdPreviewSurface", {"roughness": (Sdf.ValueTypeNames.Float, 0.7)})
+    target = (
+        "diffuseColor" if mesh.material == "PBR" else "emissiveColor"
+    )  # Shaded: the texture as it is, without light
+    if mesh.material == "Shaded":
+        surface.CreateInput("diffuseColor", Sdf.ValueTypeNames.Color3f).Set(Gf.Vec3f(0))
+    surface.CreateInput(target, Sdf.ValueTypeNames.Color3f).ConnectToSource(
+        image.CreateOutput("rgb", Sdf.ValueTypeNames.Float3)
+    )
+    material.CreateSurfaceOutput().ConnectToSource(surface.CreateOutput("surface", Sdf.ValueTypeNames.Token))
+    return material
+
+
+def _shader(stage: Any, name: str, kind: str, inputs: dict[str, tuple[Any, Any]]) -> Any:  # noqa: ANN401 - pxr has no types
+    shader = UsdShade.Shader.Define(stage, f"/model/material/{name}")
+    shader.CreateIdAttr(kind)
+    for key, (value_type, value) in inputs.items():
+        shader.CreateInput(key, value_type).Set(value)
+    return shader

@@ -1,0 +1,49 @@
+"""The work behind a task: from an order to the files of its result, off the event loop, equal orders once."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeAlias
+from weakref import WeakValueDictionary
+
+from rodin_watchd.emulator.exports import ResultFile, model_files
+from rodin_watchd.emulator.mesh_io import read_model
+from rodin_watchd.emulator.preview import preview_webp
+from rodin_watchd.emulator.relief import relief
+from rodin_watchd.emulator.texture import project, texture_image
+
+if TYPE_CHECKING:
+    from rodin_watchd.emulator.orders import Order
+
+Work: TypeAlias = "Future[tuple[ResultFile, ...]]"
+
+
+def make(order: Order) -> tuple[ResultFile, ...]:
+    """Make the files of a result: the model first, `preview.webp` last.
+
+    Raises UnusableModelError when the model cannot be read.
+    """
+    image = texture_image(order.image, order.resolution)
+    mesh = relief(image) if order.model is None else read_model(order.model)
+    textured = project(mesh, image, order.material)
+    return (*model_files(textured, order.geometry_file_format), ResultFile("preview.webp", preview_webp(textured)))
+
+
+class Workshop:
+    """Two worker threads and the results of equal orders for as long as a task holds them."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="rodin-emulator-work")
+        self._known: WeakValueDictionary[tuple[str | None, ...], Work] = WeakValueDictionary()
+
+    def begin(self, order: Order) -> Work:
+        """Start the work, or give what an equal order has already started."""
+        work = self._known.get(order.recipe)
+        if work is None:
+            work = self._pool.submit(make, order)
+            self._known[order.recipe] = work
+        return work
+
+    def close(self) -> None:
+        """End the threads; work that has not begun is dropped."""
+        self._pool.shutdown(cancel_futures=True)

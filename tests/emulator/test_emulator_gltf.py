@@ -1,0 +1,103 @@
+"""Binary glTF: valid by the Khronos validator, and with the texture really inside."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from emulator_client import MORE_SAMPLES, SAMPLES, cube, glb_array, glb_image, glb_parts
+from PIL import Image, ImageChops
+
+from rodin_watchd.emulator.gltf import glb_bytes
+from rodin_watchd.emulator.mesh import Material, Mesh
+from rodin_watchd.emulator.mesh_io import read_model
+from rodin_watchd.emulator.relief import relief
+from rodin_watchd.emulator.texture import project, texture_image
+
+ROOT = Path(__file__).parents[2]
+VALIDATOR = "gltf-validator@2.0.0-dev.3.10"
+
+
+def textured(model: str, image: str, material: Material = "PBR") -> bytes:
+    """Texture a sample."""
+    mesh = read_model((SAMPLES / model).read_bytes())
+    return glb_bytes(project(mesh, texture_image((SAMPLES / image).read_bytes(), "Basic"), material))
+
+
+@pytest.mark.timeout(110)
+def test_the_khronos_validator_finds_no_fault(tmp_path: Path) -> None:
+    """Samples, both materials, a relief and odd sizes: 0 errors and 0 warnings each."""
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if node is None or npm is None:
+        pytest.skip("node and npm are needed for the Khronos glTF validator")
+    modules = ROOT / ".node"
+    if not (modules / "node_modules" / "gltf-validator").is_dir():
+        subprocess.run([npm, "install", "--no-audit", "--no-fund", "--prefix", modules, VALIDATOR], check=True)
+    odd = texture_image((MORE_SAMPLES / "react.webp").read_bytes(), "Basic")
+    files = {
+        "bunny": textured("bunny.glb", "matcap-a.png"),
+        "suzi": textured("suzi.glb", "matcap-b.jpg", "Shaded"),
+        "logo": textured("pmndrs.stl", "matcap-c.webp"),
+        "relief": glb_bytes(project(relief(odd), odd, "Shaded")),
+        "tiny": glb_bytes(project(Mesh(cube().positions * 1e-9, cube().faces), odd.resize((1, 3)), "PBR")),
+        "large": glb_bytes(project(Mesh(cube().positions * 1e9 + 0.1, cube().faces), odd, "PBR")),
+    }
+    for name, data in files.items():
+        (tmp_path / f"{name}.glb").write_bytes(data)
+    command: list[str | Path] = [
+        node,
+        ROOT / "tools" / "validate_gltf.mjs",
+        modules,
+        *(tmp_path / f"{name}.glb" for name in files),
+    ]
+    reports = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    assert len(reports) == len(files)
+    for report in reports.values():
+        assert (report["issues"]["numErrors"], report["issues"]["numWarnings"]) == (0, 0), report["issues"]
+        assert report["info"]["drawCallCount"] == 1
+        assert report["info"]["hasTextures"] is True
+
+
+@pytest.mark.parametrize("image", ["matcap-a.png", "matcap-b.jpg", "matcap-c.webp"])
+def test_the_texture_inside_is_the_image(image: str) -> None:
+    """The decoded texture equals the decoded image, pixel for pixel."""
+    with Image.open(SAMPLES / image) as sent:
+        difference = ImageChops.difference(glb_image(textured("bunny.glb", image)), sent.convert("RGB"))
+    assert difference.getbbox() is None
+
+
+def test_the_arrays_inside_are_the_mesh() -> None:
+    """Positions, normals and UVs are read back as they were, and the bounds are theirs."""
+    mesh = project(cube(), Image.new("RGB", (3, 3), "red"), "PBR")
+    data = glb_bytes(mesh)
+    assert np.array_equal(glb_array(data, "POSITION"), mesh.positions)
+    assert np.array_equal(glb_array(data, "NORMAL"), mesh.normals)
+    assert np.array_equal(glb_array(data, "TEXCOORD_0"), mesh.uvs)
+    accessor = glb_parts(data)[0]["accessors"][0]
+    assert (accessor["min"], accessor["max"], accessor["count"]) == ([-1, -1, -1], [1, 1, 1], 36)
+
+
+def test_materials_can_be_told_apart() -> None:
+    """PBR reacts to light, Shaded is unlit, and both carry the texture as base colour."""
+    documents = {}
+    for material in ("PBR", "Shaded"):
+        document, _ = glb_parts(glb_bytes(project(cube(), Image.new("RGB", (3, 3)), material)))
+        documents[material] = document
+        assert document["materials"][0]["pbrMetallicRoughness"]["baseColorTexture"] == {"index": 0}
+    assert "extensionsUsed" not in documents["PBR"]
+    assert documents["Shaded"]["extensionsUsed"] == ["KHR_materials_unlit"]
+    assert documents["Shaded"]["materials"][0]["extensions"] == {"KHR_materials_unlit": {}}
+
+
+def test_the_texture_is_png() -> None:
+    """The image inside says that it is a PNG, and is."""
+    data = textured("bunny.glb", "matcap-b.jpg")
+    document, body = glb_parts(data)
+    assert document["images"][0]["mimeType"] == "image/png"
+    offset = document["bufferViews"][3]["byteOffset"]
+    assert Image.open(BytesIO(body[offset:])).format == "PNG"

@@ -1,0 +1,119 @@
+"""Texturing: where on the model which part of the image lands."""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+import numpy as np
+import pytest
+from emulator_client import MORE_SAMPLES, SAMPLES, cube, png
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from PIL import Image
+
+from rodin_watchd.emulator.mesh import Mesh, UnusableModelError
+from rodin_watchd.emulator.mesh_io import read_model
+from rodin_watchd.emulator.texture import project, texture_image
+
+WHITE = Image.new("RGB", (4, 4), "white")
+
+
+def uv_at(mesh_point: tuple[float, float, float], side: tuple[int, int, int]) -> tuple[float, float]:
+    """Give where in the image a corner of the cube lands on one of its sides."""
+    textured = project(cube(), WHITE, "PBR")
+    same = (textured.positions == mesh_point).all(axis=1) & (textured.normals @ np.array(side) > 0.9)
+    u, v = textured.uvs[same][0].tolist()
+    return u, v
+
+
+@pytest.mark.parametrize(
+    ("top_left", "side"),
+    [
+        ((-1, 1, 1), (0, 0, 1)),
+        ((1, 1, -1), (0, 0, -1)),
+        ((1, 1, 1), (1, 0, 0)),
+        ((-1, 1, -1), (-1, 0, 0)),
+        ((-1, 1, -1), (0, 1, 0)),
+        ((-1, -1, 1), (0, -1, 0)),
+    ],
+)
+def test_no_side_shows_the_image_mirrored(top_left: tuple[int, int, int], side: tuple[int, int, int]) -> None:
+    """On each side of a cube the image's top left is where a person in front of it sees top left."""
+    assert uv_at(top_left, side) == (0.0, 0.0)
+    normal, up = np.array(side), np.array((0, 1, 0) if side[1] == 0 else (0, 0, -side[1]))
+    right = np.cross(up, normal)
+    across, down = np.array(top_left) + 2 * right, np.array(top_left) - 2 * up
+    assert uv_at(tuple(across.tolist()), side) == (1.0, 0.0)
+    assert uv_at(tuple(down.tolist()), side) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize("name", ["bunny.glb", "suzi.glb", "pmndrs.stl"])
+def test_samples_are_unwelded_with_unit_normals_and_uvs_in_range(name: str) -> None:
+    """Each face has three corners of its own, UVs lie in the image and are spread over it."""
+    mesh = read_model((SAMPLES / name).read_bytes())
+    textured = project(mesh, WHITE, "PBR")
+    assert len(textured.positions) == len(textured.normals) == len(textured.uvs)
+    assert len(mesh.faces) - 2 <= len(textured.positions) / 3 <= len(mesh.faces)  # but for faces without an area
+    assert np.abs(np.linalg.norm(textured.normals, axis=1) - 1).max() < 1e-5
+    assert textured.uvs.min() >= 0
+    assert textured.uvs.max() <= 1
+    assert np.ptp(textured.uvs, axis=0).min() > 0.6
+
+
+def test_edges_stay_sharp_and_curves_smooth() -> None:
+    """A cube's normals point along the axes, the bunny's differ from its faces' own."""
+    box = project(cube(), WHITE, "PBR")
+    assert set(np.abs(box.normals).max(axis=1).tolist()) == {1.0}
+    bunny = project(read_model((SAMPLES / "bunny.glb").read_bytes()), WHITE, "PBR")
+    assert (bunny.normals[0::3] != bunny.normals[1::3]).any(axis=1).mean() > 0.9
+
+
+def test_unusable_meshes_are_refused() -> None:
+    """No faces, faces without an area, and coordinates that are no numbers cannot be textured."""
+    line = np.array([[0.0, 0, 0], [1, 0, 0], [2, 0, 0]])
+    face = np.array([[0, 1, 2]])
+    for positions, faces in (
+        (line, np.zeros((0, 3), dtype=np.int64)),
+        (line, face),
+        (line * np.nan, face),
+        (line * 1e30, face),
+    ):
+        with pytest.raises(UnusableModelError):
+            project(Mesh(positions, faces), WHITE, "PBR")
+
+
+@settings(max_examples=60, deadline=None)
+@given(arrays(np.float64, (6, 3), elements=st.floats(width=32)))
+def test_any_triangles_are_textured_or_refused(positions: np.ndarray[tuple[int, int], np.dtype[np.float64]]) -> None:
+    """Whatever the coordinates, the result is in range or the model is refused."""
+    with np.errstate(all="ignore"):
+        try:
+            textured = project(Mesh(positions, np.array([[0, 1, 2], [3, 4, 5]])), WHITE, "PBR")
+        except UnusableModelError:
+            return
+    assert np.isfinite(textured.positions).all()
+    assert ((textured.uvs >= 0) & (textured.uvs <= 1)).all()
+    assert np.allclose(np.linalg.norm(textured.normals, axis=1), 1, atol=1e-3)
+
+
+@pytest.mark.parametrize(("resolution", "edge"), [("Basic", 2048), ("High", 4096)])
+def test_the_resolution_bounds_the_texture(resolution: str, edge: int) -> None:
+    """A larger image is made smaller in its proportions, a smaller one stays as it is."""
+    assert texture_image(png(size=(4200, 60)), resolution).size == (edge, round(60 * edge / 4200))
+    assert texture_image(png(size=(300, 200)), resolution).size == (300, 200)
+
+
+def test_images_become_upright_and_opaque() -> None:
+    """Transparency is laid on white, grey and palettes become RGB, the EXIF orientation is applied."""
+    with Image.open(MORE_SAMPLES / "react.webp") as transparent:
+        corner_alpha = transparent.convert("RGBA").getpixel((0, 0))
+    assert isinstance(corner_alpha, tuple)
+    assert corner_alpha[3] == 0
+    assert texture_image((MORE_SAMPLES / "react.webp").read_bytes(), "Basic").getpixel((0, 0)) == (255, 255, 255)
+    turned = BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("L", (30, 10), 50).save(turned, "JPEG", exif=exif)
+    upright = texture_image(turned.getvalue(), "Basic")
+    assert (upright.size, upright.mode) == ((10, 30), "RGB")
