@@ -5,6 +5,11 @@ file read-only. A job's change and its event are one transaction, durable when t
 `synchronous=FULL`: measured at about the cost of one fsync). The invariants stand in the schema, so that no fault of
 the program can break them: one live job for each content, legal moves only, a history that cannot be rewritten, no
 upload of a job that has a task.
+
+What is secret in it: the subscription keys of tasks, in `jobs.doc` alone, as part of the task and, until it is understood,
+of the vendor's raw answer. By the contract one opens nothing without the API key, which every call carries (API contract,
+calls) and which is never stored here. The file is readable as the service's umask says (022: by every user of the machine,
+027: by the service's group); who can read it can run the commands that only read.
 """
 
 from __future__ import annotations
@@ -12,14 +17,25 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rodin_watchd.adapters.journal import rows, schema
-from rodin_watchd.errors import CommandRefusedError, DiskError, JournalError
-from rodin_watchd.model import Event, Job, State, Transition
+from rodin_watchd.adapters.journal.reading import (
+    JournalReader,
+    check_exists,
+    check_version,
+    closed_on_error,
+    code_of,
+    connect,
+    in_words,
+)
+from rodin_watchd.errors import DiskError, JournalError
+from rodin_watchd.model import Transition
+
+__all__ = ["Command", "Journal", "JournalReader", "insert_command"]
 
 _SAVE = """
     INSERT INTO jobs (id, state, name, folder, fingerprint, kind, vendor_seconds, task_uuid, charges, created_at,
@@ -30,13 +46,13 @@ _SAVE = """
         task_uuid = :task_uuid, charges = :charges, changed_at = :changed_at, place = :place, doc = :doc
 """
 _EVENT = "INSERT INTO events (job_id, at, action, state, message) VALUES (?, ?, ?, ?, ?)"
-_SAME_CONTENT = """
-    SELECT doc FROM jobs WHERE fingerprint = ? AND id <> ? AND state <> 'failed' ORDER BY created_at DESC LIMIT 1
-"""
-_DURATIONS = """
-    SELECT vendor_seconds FROM jobs WHERE kind = ? AND vendor_seconds IS NOT NULL ORDER BY created_at DESC LIMIT ?
-"""
-_FIND = "SELECT doc FROM jobs WHERE id LIKE :prefix ESCAPE '!' OR name = :name ORDER BY created_at DESC LIMIT 5"
+_SET_META = "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
+
+_TRANSIENT: dict[int, str] = {
+    sqlite3.SQLITE_FULL: "The disk with the journal is full.",
+    sqlite3.SQLITE_BUSY: "Another program keeps the journal locked.",
+}
+_NO_RIGHT_CODES = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,111 +64,53 @@ class Command:
     arguments: dict[str, Any]
 
 
-class JournalReader:
-    """Read the journal; from any process and thread of its own, while the daemon runs or not.
-
-    Opening raises JournalError when there is no journal, it is damaged, from a newer version, or may not be read.
-    """
-
-    def __init__(self, path: Path) -> None:
-        if not path.exists():
-            raise JournalError(
-                f"There is no journal at {path}.", advice="Has `rodin-watchd run` ever been started here?"
-            )
-        try:
-            self._db = _open_read_only(path)
-            _check_version(self._db, path)
-        except sqlite3.Error as error:
-            raise JournalError(f"The journal {path} cannot be read: {error}.") from error
-
-    def close(self) -> None:
-        """Close the file; may be repeated."""
-        self._db.close()
-
-    def find(self, prefix: str) -> Job:
-        """Return the one job whose id or set name begins with (or is) `prefix`. Raises CommandRefusedError."""
-        found = [rows.job(row["doc"]) for row in self._db.execute(_FIND, {"prefix": _like(prefix), "name": prefix})]
-        if not found:
-            raise CommandRefusedError(f"There is no job “{prefix}”.", advice="`rodin-watchd list` shows them all.")
-        if len(found) > 1:
-            ids = ", ".join(job.id for job in found)
-            raise CommandRefusedError(f"“{prefix}” fits several jobs: {ids}.", advice="Name one of them by its id.")
-        return found[0]
-
-    def jobs(self, states: Iterable[State] = State, limit: int = -1) -> list[Job]:
-        """Return the jobs in these states, newest change first; `limit` < 0 means all."""
-        wanted = json.dumps([state.value for state in states])
-        query = """SELECT doc FROM jobs WHERE state IN (SELECT value FROM json_each(?))
-                   ORDER BY changed_at DESC, id LIMIT ?"""
-        return [rows.job(row["doc"]) for row in self._db.execute(query, (wanted, limit))]
-
-    def counts(self) -> dict[State, int]:
-        """Return how many jobs there are in each state."""
-        return {State(row[0]): row[1] for row in self._db.execute("SELECT state, count(*) FROM jobs GROUP BY state")}
-
-    def events(self, job_id: str) -> list[Event]:
-        """Return a job's whole history, oldest first."""
-        query = "SELECT job_id, at, action, state, message FROM events WHERE job_id = ? ORDER BY id"
-        return [rows.event(row) for row in self._db.execute(query, (job_id,))]
-
-    def same_content(self, fingerprint: str, besides: str) -> Job | None:
-        """Return the newest job with this content that did not fail, besides the one with the given id."""
-        row = self._db.execute(_SAME_CONTENT, (fingerprint, besides)).fetchone()
-        return rows.job(row["doc"]) if row else None
-
-    def durations(self, kind: str, limit: int = 50) -> list[float]:
-        """Return how long the newest tasks of this kind took, in seconds from submit to Done."""
-        return [row[0] for row in self._db.execute(_DURATIONS, (kind, limit))]
-
-    def meta(self, key: str) -> Any:  # noqa: ANN401 - whatever JSON was stored
-        """Return a stored JSON value, None if there is none."""
-        row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-        return json.loads(row[0]) if row else None
-
-    def answer(self, command_id: int) -> dict[str, Any] | None:
-        """Return the daemon's answer to a command, None while it is open."""
-        row = self._db.execute("SELECT answer FROM commands WHERE id = ?", (command_id,)).fetchone()
-        return json.loads(row[0]) if row and row[0] else None
-
-    def quick_check(self) -> str:
-        """Return "ok", or what SQLite finds damaged."""
-        return str(self._db.execute("PRAGMA quick_check(1)").fetchone()[0])
-
-
 class Journal(JournalReader):
     """Read and write the journal; the daemon's main thread only.
 
-    Opening creates or upgrades the file, readable for the owner and the group as the umask says. Every writing call is
-    one transaction: when it returns, it is on the disk. Raises DiskError when the disk is full (nothing half-written),
-    JournalError for every other failure: then the daemon must end, because what is durable is no longer known.
+    Opening creates or upgrades the file, and refuses a damaged one. Every writing call is one transaction: when it
+    returns, it is on the disk. Raises DiskError when the disk is full or another program keeps the file locked (nothing is
+    half-written: it may be repeated), JournalError for every other failure: then the daemon must end, because what is
+    durable is no longer known.
     """
 
     def __init__(self, path: Path) -> None:
-        try:
-            self._db = _open(path)
-            _check_version(self._db, path)
-            self._migrate()
-        except sqlite3.Error as error:
-            raise JournalError(f"The journal {path} cannot be opened: {error}.") from error
+        with in_words(f"The journal {path} cannot be opened"):
+            self._db = connect(path, "mode=rwc")
+            with closed_on_error(self._db):
+                check_version(self._db, path)
+                _prepare(self._db)
+                self._refuse_damage(path)
+                self._migrate()
+
+    def _refuse_damage(self, path: Path) -> None:
+        """Refuse to pay by a journal that may have lost what it knew."""
+        if (found := self.quick_check()) != "ok":
+            raise sqlite3.DatabaseError(f"{path} is damaged: {found}")
+
+    def _migrate(self) -> None:
+        for number, script in schema.migrations(self.schema_version()):
+            self._db.executescript(f"BEGIN IMMEDIATE; {script}; PRAGMA user_version = {number}; COMMIT;")
+        with self._transaction():
+            self._db.execute("DELETE FROM moves")
+            self._db.executemany("INSERT INTO moves (before, after) VALUES (?, ?)", schema.legal_moves())
 
     def commit(self, transitions: Sequence[Transition], now: float) -> None:
         """Make these moves durable, all or none, each with its event."""
         with self._transaction():
             for transition in transitions:
                 self._db.execute(_SAVE, rows.row(transition.job, now))
-                event = (transition.job.id, now, transition.action, transition.job.state, transition.message)
-                self._db.execute(_EVENT, rows.plain(event))
+                self._db.execute(_EVENT, rows.event_row(transition, now))
 
     def set_meta(self, key: str, value: Any) -> None:  # noqa: ANN401 - whatever JSON can hold
         """Store a JSON value."""
         with self._transaction():
-            query = "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
-            self._db.execute(query, (key, json.dumps(value)))
+            self._db.execute(_SET_META, (key, json.dumps(value)))
 
+    @in_words()
     def open_commands(self) -> list[Command]:
         """Return the commands that nobody has answered yet, oldest first."""
         query = "SELECT id, verb, arguments FROM commands WHERE answer IS NULL ORDER BY id"
-        return [Command(row[0], row[1], json.loads(row[2])) for row in self._db.execute(query)]
+        return [Command(row[0], row[1], dict(json.loads(row[2]))) for row in self._rows(query)]
 
     def answer_command(self, command_id: int, *, ok: bool, message: str) -> None:
         """Close a command with its answer."""
@@ -162,15 +120,7 @@ class Journal(JournalReader):
 
     def changed_outside(self) -> int:
         """Return a number that changes when another process has written (SQLite's `data_version`)."""
-        return int(self._db.execute("PRAGMA data_version").fetchone()[0])
-
-    def _migrate(self) -> None:
-        version = self._db.execute("PRAGMA user_version").fetchone()[0]
-        for number, script in schema.migrations(version):
-            self._db.executescript(f"BEGIN IMMEDIATE; {script}; PRAGMA user_version = {number}; COMMIT;")
-        with self._transaction():
-            self._db.execute("DELETE FROM moves")
-            self._db.executemany("INSERT INTO moves (before, after) VALUES (?, ?)", schema.legal_moves())
+        return int(self._value("PRAGMA data_version"))
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -181,68 +131,38 @@ class Journal(JournalReader):
         except BaseException as error:
             with contextlib.suppress(sqlite3.Error):
                 self._db.execute("ROLLBACK")
-            if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode == sqlite3.SQLITE_FULL:
-                raise DiskError("The disk with the journal is full.") from error
-            if isinstance(error, sqlite3.Error):
-                raise JournalError(f"The journal cannot be written: {error}.") from error
-            raise
+            if not isinstance(error, sqlite3.Error):
+                raise
+            if transient := _TRANSIENT.get(code_of(error)):
+                raise DiskError(transient) from error
+            raise JournalError(f"The journal cannot be written: {error}.") from error
 
 
 def insert_command(path: Path, verb: str, arguments: dict[str, Any], now: float) -> int:
     """Leave a command for the daemon; from any process that may write the journal. Returns the command's number.
 
-    Raises JournalError when the journal cannot be written by this user.
+    Raises JournalError when there is no journal, or this user may not write it.
     """
+    check_exists(path)
     try:
-        with contextlib.closing(_open(path)) as db:
+        with contextlib.closing(connect(path, "mode=rw")) as db:
+            check_version(db, path)
+            _prepare(db)
             query = "INSERT INTO commands (at, verb, arguments) VALUES (?, ?, ?)"
-            number = db.execute(query, (now, verb, json.dumps(arguments))).lastrowid
-            return number or 0
+            return db.execute(query, (now, verb, json.dumps(arguments))).lastrowid or 0
     except sqlite3.Error as error:
+        advice = "Run it as the user that the service runs as." if code_of(error) in _NO_RIGHT_CODES else ""
+        raise JournalError(f"The command could not be left in {path}: {error}.", advice=advice) from error
+
+
+def _prepare(db: sqlite3.Connection) -> None:
+    """Set what makes a commit durable (https://sqlite.org/pragma.html). Raises JournalError where that is not to be had."""
+    mode = db.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+    if mode != "wal":
         raise JournalError(
-            f"The command could not be left in {path}: {error}.", advice="Run it as the user that the service runs as."
-        ) from error
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(path, isolation_level=None, timeout=5.0)
-    db.row_factory = sqlite3.Row
-    db.execute("PRAGMA journal_mode = WAL")
+            f"SQLite cannot keep a write-ahead log there (it says “{mode}”).",
+            advice="Set folders.state in the config to a folder on a local disk.",
+        )
     db.execute("PRAGMA synchronous = FULL")
     db.execute("PRAGMA foreign_keys = ON")
-    return db
-
-
-def _open_read_only(path: Path) -> sqlite3.Connection:
-    """Open for reading, also as a user that may not write beside the file.
-
-    A closed WAL database has no `-wal` file, and a reader without write permission could not make one: the file is
-    complete then, and is read as it is (https://sqlite.org/wal.html, Read-Only Databases).
-    """
-    for options in ("mode=ro", "mode=ro&immutable=1"):
-        db = sqlite3.connect(f"{path.absolute().as_uri()}?{options}", uri=True, isolation_level=None, timeout=5.0)
-        db.row_factory = sqlite3.Row
-        try:
-            db.execute("SELECT 1 FROM sqlite_master").fetchone()
-        except sqlite3.OperationalError:
-            db.close()
-            if Path(f"{path}-wal").exists() or "immutable" in options:
-                raise
-        else:
-            break
-    return db
-
-
-def _check_version(db: sqlite3.Connection, path: Path) -> None:
-    version = db.execute("PRAGMA user_version").fetchone()[0]
-    if version > schema.VERSION:
-        raise JournalError(
-            f"The journal {path} was written by a newer rodin_watchd (schema {version}, this one knows {schema.VERSION}).",
-            advice="Install the newer version again.",
-        )
-
-
-def _like(prefix: str) -> str:
-    """Return a LIKE pattern that matches what begins with this text."""
-    escaped = "".join(f"!{c}" if c in "!%_" else c for c in prefix)
-    return f"{escaped}%" if prefix else ""
+    db.execute("PRAGMA recursive_triggers = ON")  # else INSERT OR REPLACE deletes rows that are kept for good

@@ -9,18 +9,17 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any
 
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.schedule import kind_of, vendor_seconds
 from rodin_watchd.errors import Fault, Lane, Problem, Scope
-from rodin_watchd.model import Answer, Event, InputFile, Job, ResultFile, Role, Signature, State, Task
+from rodin_watchd.model import Answer, Event, InputFile, Job, ResultFile, Role, Signature, State, Task, Transition
 
 
 def row(job: Job, changed_at: float) -> dict[str, Any]:
     """Return the columns of a job's row."""
-    return {
+    columns = {
         "id": job.id,
         "state": job.state.value,
         "name": printable(job.name),
@@ -33,8 +32,9 @@ def row(job: Job, changed_at: float) -> dict[str, Any]:
         "created_at": job.created_at,
         "changed_at": changed_at,
         "place": printable(job.place),
-        "doc": json.dumps(_as_dict(job), separators=(",", ":")),
+        "doc": json.dumps(job, default=_as_plain, separators=(",", ":")),
     }
+    return {name: plain(value) for name, value in columns.items()}
 
 
 def job(doc: str) -> Job:
@@ -58,22 +58,24 @@ def event(stored: sqlite3.Row) -> Event:
     return Event(stored["job_id"], stored["at"], stored["action"], State(stored["state"]), stored["message"])
 
 
-def plain(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return the values with every text storable as UTF-8."""
-    return tuple(v.encode("utf-8", "backslashreplace").decode() if isinstance(v, str) else v for v in values)
+def event_row(transition: Transition, at: float) -> tuple[Any, ...]:
+    """Return the columns of the event that tells a move."""
+    job = transition.job
+    return tuple(map(plain, (job.id, at, transition.action, job.state.value, transition.message)))
 
 
-def _as_dict(value: Any) -> Any:  # noqa: ANN401 - walks any of the project's values
-    """Return a value as what JSON can hold; unlike `dataclasses.asdict`, without deep copies."""
-    if hasattr(value, "__dataclass_fields__"):
-        return {f.name: _as_dict(getattr(value, f.name)) for f in fields(value)}
+def plain(value: Any) -> Any:  # noqa: ANN401 - whatever a column holds
+    """Return a value with its text storable as UTF-8."""
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
+
+
+def _as_plain(value: Any) -> Any:  # noqa: ANN401 - any of the project's values that JSON does not know
+    """Return a value as what JSON can hold, one level of it: the encoder asks for what is inside."""
     if isinstance(value, bytes):
         return value.decode("latin-1")
     if isinstance(value, Mapping):
-        return {k: _as_dict(v) for k, v in value.items()}
-    if isinstance(value, tuple):
-        return [_as_dict(v) for v in value]
-    return value
+        return dict(value)
+    return {name: getattr(value, name) for name in value.__slots__}  # all others are dataclasses with slots
 
 
 def _input_file(data: dict[str, Any]) -> InputFile:

@@ -21,19 +21,22 @@ _MIGRATIONS: Final = (
         fingerprint TEXT NOT NULL DEFAULT '',
         kind TEXT NOT NULL,
         vendor_seconds REAL,
-        task_uuid TEXT UNIQUE,
+        task_uuid TEXT,
         charges INTEGER NOT NULL CHECK (charges >= 0),
         created_at REAL NOT NULL,
         changed_at REAL NOT NULL,
         place TEXT NOT NULL,
         doc TEXT NOT NULL,
         CHECK (task_uuid IS NOT NULL OR state NOT IN ('submitted', 'generated', 'downloaded', 'processed', 'delivered')),
+        CONSTRAINT never_paid_twice CHECK (task_uuid IS NULL OR state NOT IN ('staged', 'uploading', 'submitting')),
         CHECK (fingerprint <> '' OR state IN ('claimed', 'failing', 'failed'))
     ) STRICT;
     CREATE UNIQUE INDEX one_live_job_for_each_content ON jobs (fingerprint)
         WHERE fingerprint <> '' AND state NOT IN ($ENDED);
     CREATE INDEX jobs_by_state ON jobs (state, changed_at);
     CREATE INDEX jobs_by_content ON jobs (fingerprint) WHERE fingerprint <> '';
+    CREATE INDEX jobs_by_task ON jobs (task_uuid) WHERE task_uuid IS NOT NULL;
+    CREATE INDEX jobs_by_kind ON jobs (kind, created_at) WHERE vendor_seconds IS NOT NULL;
     CREATE TABLE events (
         id INTEGER PRIMARY KEY,
         job_id TEXT NOT NULL REFERENCES jobs (id),
@@ -43,7 +46,6 @@ _MIGRATIONS: Final = (
         message TEXT NOT NULL
     ) STRICT;
     CREATE INDEX events_by_job ON events (job_id, id);
-    CREATE INDEX jobs_by_kind ON jobs (kind, created_at) WHERE vendor_seconds IS NOT NULL;
     CREATE TABLE commands (
         id INTEGER PRIMARY KEY,
         at REAL NOT NULL,
@@ -57,9 +59,8 @@ _MIGRATIONS: Final = (
     CREATE TRIGGER legal_moves_only BEFORE UPDATE OF state ON jobs
         WHEN NOT EXISTS (SELECT 1 FROM moves WHERE before = OLD.state AND after = NEW.state)
         BEGIN SELECT RAISE (ABORT, 'not a legal move'); END;
-    CREATE TRIGGER never_paid_twice BEFORE UPDATE OF state ON jobs
-        WHEN NEW.state IN ('uploading', 'submitting') AND NEW.task_uuid IS NOT NULL
-        BEGIN SELECT RAISE (ABORT, 'the job has a task already'); END;
+    CREATE TRIGGER costs_are_kept BEFORE UPDATE OF charges ON jobs WHEN NEW.charges < OLD.charges
+        BEGIN SELECT RAISE (ABORT, 'what was paid stays paid'); END;
     CREATE TRIGGER history_is_kept_1 BEFORE UPDATE ON events BEGIN SELECT RAISE (ABORT, 'history is append-only'); END;
     CREATE TRIGGER history_is_kept_2 BEFORE DELETE ON events BEGIN SELECT RAISE (ABORT, 'history is append-only'); END;
     CREATE TRIGGER jobs_are_kept BEFORE DELETE ON jobs BEGIN SELECT RAISE (ABORT, 'jobs are never deleted'); END;

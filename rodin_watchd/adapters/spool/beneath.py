@@ -18,6 +18,10 @@ from rodin_watchd.model import Entry, Kind, Signature
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # O_NONBLOCK: a FIFO must not hold us up
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+NO_FOLDER_ERRNOS = frozenset({errno.ENOTDIR, errno.ELOOP})
+"""What opening a folder answers when a file or a link lies there."""
 
 _MACHINE_ERRNOS = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.EXDEV, errno.ESTALE}
@@ -36,18 +40,48 @@ def disk_errors(what: str) -> Iterator[None]:
         raise
 
 
+# ---- opening --------------------------------------------------------------------------------------------------------
+
+
 @contextlib.contextmanager
 def folder_beneath(root: Path, path: str, *, make: bool = False) -> Iterator[int]:
-    """Open (and, if asked, make) a folder below `root` and give its descriptor. Raises OSError, also for a link."""
+    """Open (and, if asked, make durably) a folder below `root`; give its descriptor. Raises OSError, also for a link."""
     descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         for part in filter(None, path.split("/")):
             if make:
-                with contextlib.suppress(FileExistsError):
-                    os.mkdir(part, dir_fd=descriptor)
+                _make_folder(descriptor, part)
             deeper = os.open(part, _FOLDER, dir_fd=descriptor)
             os.close(descriptor)
             descriptor = deeper
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _make_folder(parent: int, name: str) -> None:
+    try:
+        os.mkdir(name, dir_fd=parent)
+    except FileExistsError:
+        return
+    sync_folder(parent)
+
+
+@contextlib.contextmanager
+def folder_in(parent: int, name: str) -> Iterator[int]:
+    """Open a folder in an open one and give its descriptor. Raises OSError, also for a link."""
+    descriptor = os.open(name, _FOLDER, dir_fd=parent)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def file_in(parent: int, name: str) -> Iterator[int]:
+    """Open a file in an open folder for reading, give its descriptor. Raises OSError; its kind is the caller's to check."""
+    descriptor = os.open(name, _FILE, dir_fd=parent)
+    try:
         yield descriptor
     finally:
         os.close(descriptor)
@@ -57,12 +91,11 @@ def folder_beneath(root: Path, path: str, *, make: bool = False) -> Iterator[int
 def file_beneath(root: Path, path: str) -> Iterator[int]:
     """Open a file below `root` for reading, give its descriptor. Raises OSError; its kind is the caller's to check."""
     folder, _, name = path.rpartition("/")
-    with folder_beneath(root, folder) as parent:
-        descriptor = os.open(name, _FILE, dir_fd=parent)
-    try:
+    with folder_beneath(root, folder) as parent, file_in(parent, name) as descriptor:
         yield descriptor
-    finally:
-        os.close(descriptor)
+
+
+# ---- looking --------------------------------------------------------------------------------------------------------
 
 
 def entry_of(path: str, status: os.stat_result) -> Entry:
@@ -83,6 +116,9 @@ def _kind_of(mode: int) -> Kind:
     return Kind.SYMLINK if stat.S_ISLNK(mode) else Kind.OTHER
 
 
+# ---- writing --------------------------------------------------------------------------------------------------------
+
+
 def sync_folder(descriptor: int) -> None:
     """Make a folder's entries durable; file systems that cannot (shares: EINVAL, ENOTSUP) are left alone."""
     try:
@@ -92,13 +128,30 @@ def sync_folder(descriptor: int) -> None:
             raise
 
 
+@contextlib.contextmanager
+def new_file(folder: int, name: str) -> Iterator[int]:
+    """Make a file in an open folder and give its descriptor; durable at the end, gone if anything is raised.
+
+    What a crash has left under this name is removed first. Raises OSError.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=folder)
+    descriptor = os.open(name, _NEW_FILE, 0o666, dir_fd=folder)
+    try:
+        yield descriptor
+        os.fsync(descriptor)
+    except BaseException:
+        os.unlink(name, dir_fd=folder)
+        raise
+    finally:
+        os.close(descriptor)
+
+
 def write_durably(path: Path, data: bytes) -> None:
     """Write a file so that after a crash it is there whole or not at all; may be repeated. Raises OSError."""
-    part = path.with_name(f".{path.name}.part")
-    with part.open("wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-    part.replace(path)
-    with folder_beneath(path.parent, "") as parent:
-        sync_folder(parent)
+    part = f".{path.name}.part"
+    with folder_beneath(path.parent, "") as folder:
+        with new_file(folder, part) as descriptor, open(descriptor, "wb", closefd=False) as stream:
+            stream.write(data)
+        os.replace(part, path.name, src_dir_fd=folder, dst_dir_fd=folder)
+        sync_folder(folder)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import os
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 from typing import TypeVar
 
-from rodin_watchd.adapters.spool.beneath import disk_errors, entry_of, file_beneath
+from rodin_watchd.adapters.spool.beneath import NO_FOLDER_ERRNOS, entry_of, file_beneath, folder_beneath, folder_in
 from rodin_watchd.core.formats import Verdict, probe
 from rodin_watchd.core.names import junk_reason, split_name
-from rodin_watchd.errors import FolderGoneError
+from rodin_watchd.errors import DiskError, FolderGoneError
 from rodin_watchd.model import Entry, Kind
 
 DEEPEST = 32
@@ -40,35 +41,14 @@ class Inbox:
         """Take a snapshot. Raises FolderGoneError when the inbox is missing, DiskError when it cannot be read."""
         entries: list[Entry] = []
         junk: dict[str, str] = {}
-        with disk_errors(f"The inbox {self.folder} cannot be read"):
-            try:
-                self._look_into("", 0, entries, junk)
-            except FileNotFoundError as error:
-                raise FolderGoneError(f"The inbox {self.folder} is missing.") from error
-        return Look(tuple(entries), junk)
-
-    def _look_into(self, folder: str, depth: int, entries: list[Entry], junk: dict[str, str]) -> None:
-        with os.scandir(self.folder / folder if folder else self.folder) as found:
-            for item in found:
-                path = f"{folder}/{item.name}" if folder else item.name
-                if reason := junk_reason(item.name):
-                    junk[path] = reason
-                    continue
-                with contextlib.suppress(FileNotFoundError):  # gone since the listing: not part of the snapshot
-                    entry = entry_of(path, item.stat(follow_symlinks=False))
-                    entries.append(entry)
-                    if entry.kind is Kind.FOLDER:
-                        self._look_deeper(path, depth + 1, entries, junk)
-
-    def _look_deeper(self, path: str, depth: int, entries: list[Entry], junk: dict[str, str]) -> None:
-        """Look into a sub-folder; one that is closed to the service hides its own files only, visibly."""
-        if depth > DEEPEST:
-            junk[path] = "nested too deep"
-            return
         try:
-            self._look_into(path, depth, entries, junk)
-        except PermissionError:
-            junk[path] = "a folder that the service may not read"
+            with folder_beneath(self.folder, "") as top:
+                _look_into(top, "", 0, entries, junk)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise FolderGoneError(f"The inbox {self.folder} is missing.") from error
+        except OSError as error:
+            raise DiskError(f"The inbox {self.folder} cannot be read: {error.strerror}.") from error
+        return Look(tuple(entries), junk)
 
     def probe(self, entry: Entry) -> Verdict | None:
         """Judge a file by its content; None when it is not the file of the snapshot any more, or cannot be read."""
@@ -91,9 +71,48 @@ class Inbox:
 
     def may_move(self, entry: Entry) -> bool:
         """Tell whether this user may move a file away: write permission on its folder, and its sticky bit."""
-        parent = (self.folder / entry.path).parent
-        if not os.access(parent, os.W_OK | os.X_OK):
+        folder, _, name = entry.path.rpartition("/")
+        try:
+            with folder_beneath(self.folder, folder) as parent:
+                status = os.fstat(parent)
+                free = not status.st_mode & stat.S_ISVTX or os.geteuid() in (0, status.st_uid)
+                return os.access(".", os.W_OK | os.X_OK, dir_fd=parent) and (free or _is_ours(name, parent))
+        except OSError:  # gone: the next snapshot tells
             return False
-        status = parent.stat()
-        sticky = status.st_mode & 0o1000 and os.geteuid() not in (0, status.st_uid)
-        return not sticky or (self.folder / entry.path).lstat().st_uid == os.geteuid()
+
+
+def _is_ours(name: str, folder: int) -> bool:
+    return os.stat(name, dir_fd=folder, follow_symlinks=False).st_uid == os.geteuid()
+
+
+def _look_into(descriptor: int, folder: str, depth: int, entries: list[Entry], junk: dict[str, str]) -> None:
+    """Add what lies in an open folder and below it."""
+    with os.scandir(descriptor) as found:
+        for item in found:
+            path = f"{folder}/{item.name}" if folder else item.name
+            if reason := junk_reason(item.name):
+                junk[path] = reason
+                continue
+            try:
+                entry = entry_of(path, item.stat(follow_symlinks=False))
+            except FileNotFoundError:  # gone since the listing: not part of the snapshot
+                continue
+            entries.append(entry)
+            if entry.kind is Kind.FOLDER:
+                _look_deeper(descriptor, item.name, (path, depth + 1), entries, junk)
+
+
+def _look_deeper(parent: int, name: str, where: tuple[str, int], entries: list[Entry], junk: dict[str, str]) -> None:
+    """Look into a sub-folder; one that cannot be read hides its own files only, visibly."""
+    path, depth = where
+    if depth > DEEPEST:
+        junk[path] = "nested too deep"
+        return
+    try:
+        with folder_in(parent, name) as descriptor:
+            _look_into(descriptor, path, depth, entries, junk)
+    except PermissionError:
+        junk[path] = "a folder that the service may not read"
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, *NO_FOLDER_ERRNOS):  # those: gone, or something else by now
+            junk[path] = f"a folder that cannot be read ({error.strerror})"

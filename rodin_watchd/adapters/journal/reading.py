@@ -1,0 +1,248 @@
+"""Reading the journal: what the command line and the daemon ask it. No error of SQLite's gets out, only JournalError."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from rodin_watchd.adapters.journal import rows, schema
+from rodin_watchd.core.names import printable
+from rodin_watchd.errors import CommandRefusedError, JournalError
+from rodin_watchd.model import Event, Job, State
+
+_BUSY_SECONDS = 5.0
+
+_SAME_CONTENT = """
+    SELECT doc FROM jobs WHERE fingerprint = ? AND id <> ? AND state <> 'failed'
+    ORDER BY state = 'archived', created_at DESC LIMIT 1
+"""  # a live one first: it must not be joined by a second
+_DURATIONS = """
+    SELECT vendor_seconds FROM jobs WHERE kind = ? AND vendor_seconds IS NOT NULL ORDER BY created_at DESC LIMIT ?
+"""
+_CHARGES_SINCE = """
+    SELECT count(*) FROM events AS accepted WHERE at >= ? AND state = 'submitted' AND (
+        SELECT state FROM events WHERE job_id = accepted.job_id AND id < accepted.id ORDER BY id DESC LIMIT 1
+    ) IN ('uploading', 'submitting', 'held')
+"""  # not 'claimed': that job went back to a task that was paid before
+_FIND = """
+    SELECT doc FROM jobs WHERE id LIKE :prefix ESCAPE '!' OR name = :name
+    ORDER BY id = :name DESC, created_at DESC LIMIT 5
+"""
+
+_DAMAGED_CODES = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_DAMAGE_ADVICE = (
+    "Stop the service and put a backup in the file's place; keep the damaged one: it may tell what was paid for."
+)
+
+
+@contextlib.contextmanager
+def in_words(what: str = "The journal cannot be read") -> Iterator[None]:
+    """Turn what SQLite, or a row that makes no sense, raises into a JournalError."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        damaged = code_of(error) in _DAMAGED_CODES
+        raise JournalError(f"{what}: {error}.", advice=_DAMAGE_ADVICE if damaged else "") from error
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        raise JournalError(
+            f"{what}: it is damaged ({type(error).__name__} in a row).", advice=_DAMAGE_ADVICE
+        ) from error
+
+
+def code_of(error: sqlite3.Error) -> int:
+    """Return SQLite's primary result code of an error, 0 if it has none (https://sqlite.org/rescode.html)."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+class JournalReader:
+    """Read the journal; from any process and thread of its own, while the daemon runs or not.
+
+    Opening raises JournalError when there is no journal, it is damaged, of another version, or may not be read; so do
+    all methods. One that was opened while no daemon ran, by a user who may not write beside the file, sees the file as
+    it is and nothing that comes later: open it anew for each look.
+    """
+
+    def __init__(self, path: Path) -> None:
+        with in_words(f"The journal {path} cannot be read"):
+            self._db = _open_read_only(path)
+            with closed_on_error(self._db):
+                check_version(self._db, path)
+                if self.schema_version() < schema.VERSION:
+                    raise JournalError(
+                        f"The journal {path} is not set up for this version of rodin_watchd.",
+                        advice="Start `rodin-watchd run` once: it brings the journal up to date.",
+                    )
+
+    def close(self) -> None:
+        """Close the file; may be repeated."""
+        self._db.close()
+
+    # ---- jobs -------------------------------------------------------------------------------------------------------
+
+    def find(self, prefix: str) -> Job:
+        """Return the one job whose id is or begins with `prefix`, or whose set has this name, raw or as it is shown.
+
+        A whole id wins over everything else. Raises CommandRefusedError when there is none, or several.
+        """
+        shown = printable(prefix)
+        found = self._jobs(_FIND, {"prefix": _like(shown), "name": shown})
+        if not found:
+            raise CommandRefusedError(f"There is no job “{shown}”.", advice="`rodin-watchd list` shows them all.")
+        if len(found) > 1 and found[0].id != shown:
+            ids = ", ".join(job.id for job in found)
+            raise CommandRefusedError(f"“{shown}” fits several jobs: {ids}.", advice="Name one of them by its id.")
+        return found[0]
+
+    def jobs(self, states: Iterable[State] = State, limit: int = -1) -> list[Job]:
+        """Return the jobs in these states, newest change first; `limit` < 0 means all."""
+        wanted = json.dumps([state.value for state in states])
+        query = """SELECT doc FROM jobs WHERE state IN (SELECT value FROM json_each(?))
+                   ORDER BY changed_at DESC, id LIMIT ?"""
+        return self._jobs(query, (wanted, limit))
+
+    def same_content(self, fingerprint: str, besides: str) -> Job | None:
+        """Return a job with this content that did not fail, besides the one with the given id: the live one, or the newest."""
+        return next(iter(self._jobs(_SAME_CONTENT, (fingerprint, besides))), None)
+
+    def with_task(self, uuid: str) -> Job | None:
+        """Return the job that has this task of the vendor."""
+        return next(iter(self._jobs("SELECT doc FROM jobs WHERE task_uuid = ?", (rows.plain(uuid),))), None)
+
+    def with_file(self, name: str) -> list[Job]:
+        """Return the jobs that have or had an input of this name, newest first."""
+        stored = json.dumps(f"/{name}")[1:]  # as it ends a path in a job's document
+        found = self._jobs("SELECT doc FROM jobs WHERE instr(doc, ?) > 0 ORDER BY created_at DESC", (stored,))
+        return [job for job in found if any(file.name == name for file in job.files)]
+
+    # ---- numbers and history ----------------------------------------------------------------------------------------
+
+    @in_words()
+    def counts(self) -> dict[State, int]:
+        """Return how many jobs there are in each state."""
+        return {State(row[0]): row[1] for row in self._rows("SELECT state, count(*) FROM jobs GROUP BY state")}
+
+    @in_words()
+    def events(self, job_id: str) -> list[Event]:
+        """Return a job's whole history, oldest first."""
+        query = "SELECT job_id, at, action, state, message FROM events WHERE job_id = ? ORDER BY id"
+        return [rows.event(row) for row in self._rows(query, (rows.plain(job_id),))]
+
+    def durations(self, kind: str, limit: int = 50) -> list[float]:
+        """Return how long the newest tasks of this kind took, in seconds from submit to Done."""
+        return [row[0] for row in self._rows(_DURATIONS, (kind, limit))]
+
+    def charges(self) -> int:
+        """Return how many submits were accepted, ever."""
+        return int(self._value("SELECT coalesce(sum(charges), 0) FROM jobs"))
+
+    def charges_since(self, at: float) -> int:
+        """Return how many submits were accepted since an instant (UTC)."""
+        return int(self._value(_CHARGES_SINCE, (at,)))
+
+    # ---- what else is kept ------------------------------------------------------------------------------------------
+
+    @in_words()
+    def meta(self, key: str) -> Any:  # noqa: ANN401 - whatever JSON was stored
+        """Return a stored JSON value, None if there is none."""
+        stored = self._value("SELECT value FROM meta WHERE key = ?", (key,))
+        return None if stored is None else json.loads(stored)
+
+    @in_words()
+    def answer(self, command_id: int) -> dict[str, Any] | None:
+        """Return the daemon's answer to a command, None while it is open."""
+        stored = self._value("SELECT answer FROM commands WHERE id = ?", (command_id,))
+        return dict(json.loads(stored)) if stored else None
+
+    def quick_check(self) -> str:
+        """Return "ok", or what SQLite finds damaged."""
+        return str(self._value("PRAGMA quick_check(1)"))
+
+    def schema_version(self) -> int:
+        """Return the number of the schema that the file has."""
+        return int(self._value("PRAGMA user_version"))
+
+    # ---- asking SQLite ----------------------------------------------------------------------------------------------
+
+    @in_words()
+    def _rows(self, query: str, values: Any = ()) -> list[sqlite3.Row]:  # noqa: ANN401 - as sqlite3 takes them
+        """Ask, and read all of the answer: an open statement would hold up the writer's checkpoints."""
+        return self._db.execute(query, values).fetchall()
+
+    @in_words()
+    def _jobs(self, query: str, values: Any = ()) -> list[Job]:  # noqa: ANN401 - as sqlite3 takes them
+        return [rows.job(row["doc"]) for row in self._rows(query, values)]
+
+    def _value(self, query: str, values: Any = ()) -> Any:  # noqa: ANN401 - whatever is stored
+        found = self._rows(query, values)
+        return found[0][0] if found else None
+
+
+def connect(path: Path, options: str) -> sqlite3.Connection:
+    """Open the file by SQLite's URI options, in autocommit mode. Raises sqlite3.Error."""
+    uri = f"{path.absolute().as_uri()}?{options}"
+    db = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=_BUSY_SECONDS)
+    db.row_factory = sqlite3.Row
+    return db
+
+
+@contextlib.contextmanager
+def closed_on_error(db: sqlite3.Connection) -> Iterator[None]:
+    """Close a connection whose owner does not come into being."""
+    try:
+        yield
+    except BaseException:
+        db.close()
+        raise
+
+
+def check_version(db: sqlite3.Connection, path: Path) -> None:
+    """Raise JournalError for a journal that a newer program wrote."""
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if version > schema.VERSION:
+        raise JournalError(
+            f"The journal {path} was written by a newer rodin_watchd (schema {version}, this one knows {schema.VERSION}).",
+            advice="Install the newer version again.",
+        )
+
+
+def check_exists(path: Path) -> None:
+    """Raise JournalError where there is no journal, or its folder is closed to this user."""
+    try:
+        path.stat()
+    except PermissionError as error:
+        raise JournalError(f"The journal {path} may not be read by this user.") from error
+    except OSError as error:
+        advice = "Has `rodin-watchd run` ever been started here?"
+        raise JournalError(f"There is no journal at {path}.", advice=advice) from error
+
+
+def _open_read_only(path: Path) -> sqlite3.Connection:
+    """Open for reading, also as a user that may not write beside the file.
+
+    A closed WAL database has no `-wal` file, and a reader without write permission could not make one: the file is
+    complete then, and is read as it is (https://sqlite.org/wal.html, Read-Only Databases).
+    """
+    check_exists(path)
+    try:
+        return _opened(path, "mode=ro")
+    except sqlite3.OperationalError:
+        if Path(f"{path}-wal").exists():
+            raise
+    return _opened(path, "mode=ro&immutable=1")
+
+
+def _opened(path: Path, options: str) -> sqlite3.Connection:
+    db = connect(path, options)
+    with closed_on_error(db):
+        db.execute("SELECT 1 FROM sqlite_master").fetchone()
+    return db
+
+
+def _like(prefix: str) -> str:
+    """Return a LIKE pattern that matches what begins with this text."""
+    escaped = "".join(f"!{c}" if c in "!%_" else c for c in prefix)
+    return f"{escaped}%" if prefix else ""

@@ -1,0 +1,98 @@
+"""Where a folder is published, and whether it was: names that are free, receipts that tell whose a folder is."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rodin_watchd.adapters.spool.beneath import file_beneath, folder_in
+from rodin_watchd.adapters.spool.moving import holds_all, move_folder
+from rodin_watchd.core.layout import ARCHIVE, FAILED, OUTBOX, RECEIPT, REPORT, REPORT_DATA
+from rodin_watchd.core.names import match_key
+from rodin_watchd.model import Job
+
+NAME_LIMIT_BYTES = 255
+
+RECEIPTS: Mapping[str, str] = {OUTBOX: RECEIPT, ARCHIVE: RECEIPT, FAILED: REPORT_DATA}
+"""By top folder, the file in each published folder that tells which job it belongs to."""
+
+_TEXTS = (RECEIPT, REPORT, REPORT_DATA)  # a repetition writes them anew, with another time in them
+_MOST_NAMES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a folder is to be published: a top folder, the folder mirrored from the inbox, the set's name."""
+
+    top: str
+    folder: str
+    name: str
+
+    @property
+    def parent(self) -> str:
+        """The folder that it goes into, relative to the root."""
+        return f"{self.top}/{self.folder}" if self.folder else self.top
+
+
+def published_name(root: Path, into: int, job: Job, source: Path, place: Place) -> str | None:
+    """Return the name in `into` under which this job was published before, if it was.
+
+    Its receipt names the job and this retry of it, and it holds all that is left at `source`: a receipt alone can be a
+    forgery, and must not make us forget what was paid for.
+    """
+    keys = {match_key(name) for name in _names(place.name, job.id)}
+    for there in os.listdir(into):
+        if match_key(there) not in keys:
+            continue
+        folder = f"{place.parent}/{there}"
+        if told_by(root, f"{folder}/{RECEIPTS[place.top]}") == (job.id, job.retries) and _holds(into, there, source):
+            return there
+    return None
+
+
+def _holds(into: int, name: str, source: Path) -> bool:
+    with folder_in(into, name) as folder:
+        return holds_all(folder, source, besides=_TEXTS)
+
+
+def move_to_free_name(source: Path, into: int, job: Job, place: Place) -> str:
+    """Move a folder into `into` under the first name that nobody has, compared as artists compare; return the name.
+
+    Raises OSError; FileExistsError when others were faster under each of the names.
+    """
+    taken = {match_key(name) for name in os.listdir(into)}
+    for name in _names(place.name, job.id):
+        if match_key(name) in taken:
+            continue
+        try:
+            move_folder(source, into, name)
+        except FileExistsError:  # somebody was faster
+            continue
+        return name
+    raise FileExistsError(place.name)
+
+
+def told_by(root: Path, path: str) -> tuple[object, object] | None:
+    """Return the job's id and retry that a receipt or report below `root` names; None when it cannot be read."""
+    try:
+        with file_beneath(root, path) as descriptor, open(descriptor, "rb", closefd=False) as stream:
+            job = tomllib.loads(stream.read(1 << 20).decode())["job"]
+            return job["id"], job["retries"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):  # anybody may have written it
+        return None
+
+
+def _names(name: str, job_id: str) -> Sequence[str]:
+    """Return the names that a job's folder may get, the most wanted first."""
+    numbered = (f"-{job_id}-{number}" for number in range(2, _MOST_NAMES))
+    return [_with_suffix(name, suffix) for suffix in ("", f"-{job_id[:6]}", f"-{job_id}", *numbered)]
+
+
+def _with_suffix(name: str, suffix: str) -> str:
+    """Add a suffix, within the length that filesystems take; no character is cut in two."""
+    while len(os.fsencode(name + suffix)) > NAME_LIMIT_BYTES:
+        name = name[:-1]
+    return name + suffix

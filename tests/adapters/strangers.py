@@ -1,0 +1,86 @@
+"""What only root can set up: another user's process, another filesystem."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import subprocess
+import tempfile
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NoReturn, TypeVar, cast
+
+import pytest
+
+T = TypeVar("T")
+
+NOBODY = 65534
+IS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
+
+
+def as_nobody(act: Callable[[], T]) -> T:
+    """Do something as another user, without any right of its own, in a forked process; return what it returns."""
+    if not IS_ROOT:
+        pytest.skip("only root may act as another user")
+    receiver, sender = os.pipe()
+    with warnings.catch_warnings(action="ignore"):  # Python 3.12 on: this process may have threads
+        child = os.fork()
+    if child == 0:
+        _answer_as_nobody(act, sender)
+    os.close(sender)
+    with os.fdopen(receiver, "rb") as answer:
+        data = answer.read()
+    os.waitpid(child, 0)
+    told, result = pickle.loads(data)  # noqa: S301 - our own child wrote it
+    assert told == "", told
+    return cast("T", result)
+
+
+def _answer_as_nobody(act: Callable[[], object], sender: int) -> NoReturn:
+    try:
+        os.setgroups([])
+        os.setresgid(NOBODY, NOBODY, NOBODY)
+        os.setresuid(NOBODY, NOBODY, NOBODY)
+        answer = pickle.dumps(("", act()))
+    except BaseException:  # noqa: BLE001 - the child must not go on as pytest
+        answer = pickle.dumps((traceback.format_exc(), None))
+    os.write(sender, answer)
+    os._exit(0)
+
+
+def listed(folder: Path) -> list[str]:
+    """List the names in a folder, in order."""
+    return sorted(entry.name for entry in folder.iterdir())
+
+
+@contextlib.contextmanager
+def public_folder() -> Iterator[Path]:
+    """Give a folder that every user can reach; pytest's own are closed."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+def filled_up(ballast: Path) -> None:
+    """Write to a file until its disk is full."""
+    with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+
+
+@contextlib.contextmanager
+def mounted(folder: Path, size: str = "16m") -> Iterator[Path]:
+    """Mount another filesystem on a folder."""
+    if not IS_ROOT:
+        pytest.skip("only root may mount a filesystem")
+    folder.mkdir(exist_ok=True)
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+    if subprocess.run(command, check=False, capture_output=True).returncode:
+        pytest.skip("mounting is not permitted here")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)

@@ -1,0 +1,171 @@
+"""Images as they come: sound, broken, lying about what they are, and far too large."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import struct
+import subprocess
+import sys
+import warnings
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from rodin_watchd.adapters.images import MOST_BYTES, MOST_PIXELS, why_undecodable
+
+SAMPLES = Path(__file__).parents[1] / "samples"
+IMAGES = sorted(path for path in SAMPLES.iterdir() if path.suffix in (".png", ".jpg", ".webp"))
+UNDECODABLE = "it cannot be decoded"
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    """Return a chunk of a PNG file (PNG specification, 5.3)."""
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png(width: int, height: int, rows: bytes) -> bytes:
+    """Return a PNG image of one bit for each pixel."""
+    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    parts = (chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(rows, 9)), chunk(b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def saved(path: Path, image: Image.Image, kind: str, **options: object) -> Path:
+    """Save an image under a path that may lie about its kind."""
+    image.save(path, kind, **options)
+    return path
+
+
+@pytest.mark.parametrize("path", IMAGES, ids=lambda path: path.name)
+def test_samples_are_sound(path: Path) -> None:
+    """Real PNG, JPEG and WebP files have nothing wrong."""
+    assert why_undecodable(path) == ""
+
+
+@pytest.mark.parametrize("path", IMAGES, ids=lambda path: path.name)
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99])
+def test_cut_images_are_refused(path: Path, share: float, tmp_path: Path) -> None:
+    """A file that breaks off is refused, wherever it does."""
+    data = path.read_bytes()
+    (tmp_path / path.name).write_bytes(data[: int(len(data) * share)])
+    assert why_undecodable(tmp_path / path.name) == UNDECODABLE
+
+
+def test_what_is_no_image_is_refused(tmp_path: Path) -> None:
+    """Text, a model, and an image of a kind the vendor does not take are refused under any name."""
+    (tmp_path / "text.png").write_text("This is no image.")
+    shutil.copy(SAMPLES / "suzi.glb", tmp_path / "model.png")
+    picture = Image.new("RGB", (8, 8))
+    for kind in ("GIF", "TIFF", "BMP", "PPM"):
+        saved(tmp_path / f"{kind}.png", picture, kind)
+    assert {why_undecodable(path) for path in tmp_path.iterdir()} == {UNDECODABLE}
+
+
+def test_flipped_bits_are_noticed(tmp_path: Path) -> None:
+    """A PNG with damaged pixels is refused: its checksums say so."""
+    data = bytearray((SAMPLES / "matcap-a.png").read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 100] = bytes(100)
+    (tmp_path / "damaged.png").write_bytes(data)
+    assert why_undecodable(tmp_path / "damaged.png") == UNDECODABLE
+
+
+def test_unusual_images_are_sound(tmp_path: Path) -> None:
+    """16 bits, CMYK, a palette, one bit, animations and wrong names are no reason to refuse an image."""
+    frames = [Image.new("RGB", (16, 16), colour) for colour in ("red", "green")]
+    paths = [
+        saved(tmp_path / "deep.png", Image.new("I;16", (16, 16), 40_000), "PNG"),
+        saved(tmp_path / "grey.png", Image.new("1", (16, 16)), "PNG"),
+        saved(tmp_path / "alpha.png", Image.new("RGBA", (16, 16)), "PNG"),
+        saved(tmp_path / "palette.png", Image.new("P", (16, 16)), "PNG", transparency=b"\0\1"),
+        saved(tmp_path / "ink.jpg", Image.new("CMYK", (16, 16)), "JPEG"),
+        saved(tmp_path / "named.jpg", Image.new("RGB", (16, 16)), "PNG"),
+        saved(tmp_path / "several.png", frames[0], "PNG", save_all=True, append_images=frames[1:]),
+        saved(tmp_path / "several.webp", frames[0], "WEBP", save_all=True, append_images=frames[1:]),
+        saved(tmp_path / "lossless.webp", Image.new("RGBA", (16, 16)), "WEBP", lossless=True),
+        saved(tmp_path / "steps.jpg", Image.new("RGB", (64, 64)), "JPEG", progressive=True),
+    ]
+    assert {path.name: why_undecodable(path) for path in paths} == {path.name: "" for path in paths}
+
+
+@pytest.mark.parametrize("side", [10_001, 20_000, 60_000])
+def test_bomb_is_refused_unread(side: int, tmp_path: Path) -> None:
+    """More pixels than any reference image has are refused in words, before they are decoded."""
+    (tmp_path / "bomb.png").write_bytes(png(side, side, b"\0"))  # decoding would say that it is cut
+    assert why_undecodable(tmp_path / "bomb.png") == f"it has more than {MOST_PIXELS:,} pixels"
+
+
+def test_large_image_within_the_limit_is_taken_without_a_word(tmp_path: Path) -> None:
+    """An image that Pillow warns of, but which is within our limit, is decoded and nobody is warned."""
+    (tmp_path / "large.png").write_bytes(png(9_984, 9_984, bytes(9_984 * (1 + 9_984 // 8))))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert why_undecodable(tmp_path / "large.png") == ""
+    assert caught == []
+
+
+def test_huge_file_is_refused_unread(tmp_path: Path) -> None:
+    """A file beyond all reason is refused by its size."""
+    with (tmp_path / "huge.webp").open("wb") as file:
+        file.write((SAMPLES / "matcap-c.webp").read_bytes())
+        file.truncate(MOST_BYTES + 1)
+    assert why_undecodable(tmp_path / "huge.webp") == f"it has more than {MOST_BYTES:,} bytes"
+
+
+def test_many_threads_leave_the_filters_of_warnings_alone(tmp_path: Path) -> None:
+    """Decoding in several threads at once changes nothing for the rest of the program."""
+    image = saved(tmp_path / "image.jpg", Image.new("RGB", (64, 64)), "JPEG")
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(why_undecodable, [image, *IMAGES] * 30)) == {""}
+    assert list(warnings.filters) == before
+
+
+def test_missing_file_is_not_the_images_fault(tmp_path: Path) -> None:
+    """A file that cannot be opened or read raises OSError: nothing is said of the image."""
+    with pytest.raises(FileNotFoundError):
+        why_undecodable(tmp_path / "missing.png")
+    with pytest.raises(IsADirectoryError):
+        why_undecodable(tmp_path)
+
+
+PEAK = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from rodin_watchd.adapters.images import why_undecodable
+def peak_kib():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
+why_undecodable(Path(sys.argv[1]))
+before = peak_kib()
+with ThreadPoolExecutor(8) as pool:
+    assert set(pool.map(why_undecodable, [Path(sys.argv[2])] * 8)) == {""}
+print(peak_kib() - before)
+"""
+
+
+def test_memory_is_that_of_one_image(tmp_path: Path) -> None:
+    """Eight threads with an image each take the memory of one image, not of eight."""
+    small = saved(tmp_path / "small.png", Image.new("RGBA", (16, 16)), "PNG")
+    large = saved(tmp_path / "large.png", Image.new("RGBA", (3000, 3000)), "PNG")
+    command = [sys.executable, "-c", PEAK, str(small), str(large)]
+    environment = {**os.environ, "MALLOC_ARENA_MAX": "1"}  # what is in use counts, not what the allocator keeps
+    answer = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60, env=environment)
+    assert 0.5 < int(answer.stdout) * 1024 / (3000 * 3000 * 4) < 2.5
+
+
+def test_photo_is_not_decoded_to_full_size(tmp_path: Path) -> None:
+    """A JPEG of many pixels is decoded whole, but to a fraction of its size."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (3000, 3000)).save(buffer, "JPEG")
+    data = buffer.getvalue()
+    (tmp_path / "whole.jpg").write_bytes(data)
+    (tmp_path / "cut.jpg").write_bytes(data[: len(data) * 9 // 10])
+    assert why_undecodable(tmp_path / "whole.jpg") == ""
+    assert why_undecodable(tmp_path / "cut.jpg") == UNDECODABLE
