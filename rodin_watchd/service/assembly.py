@@ -7,9 +7,7 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, tzinfo
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 from rodin_watchd.adapters.filesystems import filesystem_of
 from rodin_watchd.adapters.journal import Journal
@@ -17,36 +15,17 @@ from rodin_watchd.adapters.lock import Lock
 from rodin_watchd.adapters.rodin_client import RodinClient, Timeouts
 from rodin_watchd.adapters.spool import Spool
 from rodin_watchd.adapters.watcher import Watcher, open_watcher
+from rodin_watchd.adapters.zone import local_zone
 from rodin_watchd.config import Config, journal_path, lock_path
 from rodin_watchd.core.layout import INBOX
 from rodin_watchd.errors import DiskError, JournalError
 from rodin_watchd.service.book import Book
 from rodin_watchd.service.daemon import SPARE_WORKERS, Daemon
 from rodin_watchd.service.desk import Clock
+from rodin_watchd.service.quiet import quiet_seconds
 from rodin_watchd.service.steps import Tools
 
 SYSTEM_CLOCK = Clock(time.time, time.monotonic, random.random)
-QUIET_LOCAL_SECONDS, QUIET_SHARE_SECONDS = 2.0, 10.0
-"""What `intake.quiet_seconds = "auto"` means: writers of a share buffer, and show their times late."""
-
-
-def quiet_seconds(config: Config) -> float:
-    """Return how long a file must stay unchanged, by configuration or by where the inbox lies."""
-    given = config.intake.quiet_seconds
-    if given != "auto":
-        return given
-    return QUIET_SHARE_SECONDS if filesystem_of(config.folders.root).network else QUIET_LOCAL_SECONDS
-
-
-def local_zone() -> tzinfo:
-    """Return this machine's time zone with its rules, else its present offset."""
-    name = os.environ.get("TZ", "").lstrip(":")
-    with contextlib.suppress(OSError, ValueError, KeyError):
-        if name:
-            return ZoneInfo(name)
-        with Path("/etc/localtime").open("rb") as rules:
-            return ZoneInfo.from_file(rules)
-    return datetime.now().astimezone().tzinfo or UTC
 
 
 @contextlib.contextmanager
@@ -60,9 +39,11 @@ def assembled(config: Config, key: str, clock: Clock = SYSTEM_CLOCK) -> Iterator
     with contextlib.ExitStack() as stack:
         stack.enter_context(Lock(lock_path(config)))
         journal = stack.enter_context(contextlib.closing(_journal(config)))
-        client = stack.enter_context(contextlib.closing(_client(config, key)))
+        client = stack.enter_context(contextlib.closing(client_of(config, key)))
         tools = Tools(spool, client, clock.now, local_zone(), config.results.max_file_bytes)
-        yield Daemon(config, tools, Book(journal), _watcher_of(config), clock, quiet_seconds(config))
+        daemon = Daemon(config, tools, Book(journal), watcher_of(config), clock, quiet_seconds(config))
+        stack.callback(daemon.close)  # whatever ends it: no upload waits for ever for permission to send its last bytes
+        yield daemon
 
 
 def _journal(config: Config) -> Journal:
@@ -85,12 +66,15 @@ def refuse_network_journal(path: Path) -> None:
         )
 
 
-def _client(config: Config, key: str) -> RodinClient:
+def client_of(config: Config, key: str) -> RodinClient:
+    """Return the client for the vendor's API, to be closed by the caller. Raises ConfigError."""
     timeouts = Timeouts(config.api.connect_seconds, config.api.read_seconds)
     return RodinClient(config.api.base_url, key, timeouts=timeouts, max_calls=config.api.max_in_flight + SPARE_WORKERS)
 
 
-def _watcher_of(config: Config) -> Callable[[Callable[[], None]], Watcher]:
+def watcher_of(config: Config) -> Callable[[Callable[[], None]], Watcher]:
+    """Return what starts the inbox's watcher, given whom it is to wake."""
+
     def start(wake: Callable[[], None]) -> Watcher:
         inbox = config.folders.root / INBOX
         there = filesystem_of(inbox)

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 
 from rodin_watchd.adapters.journal import Journal
 from rodin_watchd.core.machine import ENDED
+from rodin_watchd.core.names import printable
 from rodin_watchd.core.schedule import kind_of
 from rodin_watchd.core.status import set_name
-from rodin_watchd.errors import DuplicateSetError
+from rodin_watchd.errors import CommandRefusedError, DuplicateSetError
 from rodin_watchd.model import Job, OptionValue, State, Transition
 
 log = logging.getLogger("rodin_watchd")
@@ -27,7 +28,6 @@ class Book:
         self._jobs = {job.id: job for job in journal.jobs(live)}
         self.recent: tuple[Job, ...] = tuple(journal.jobs(ENDED, limit=MOST_RECENT))  # newest first
         self._histories: dict[str, list[float]] = {}
-        self.changes = 0  # grows with every change
 
     @property
     def jobs(self) -> Mapping[str, Job]:
@@ -46,10 +46,8 @@ class Book:
     def note(self, job: Job) -> None:
         """Change a waiting time or a word of the vendor, which need not survive a restart."""
         self._jobs[job.id] = job
-        self.changes += 1
 
     def _know(self, job: Job) -> None:
-        self.changes += 1
         if job.state is State.GENERATED:
             self._histories.pop(kind_of(job.options), None)
         if job.state in ENDED:
@@ -68,17 +66,33 @@ class Book:
 
     def duplicate(self, job: Job) -> DuplicateSetError | None:
         """Return why a staged job would pay for something twice, if it would."""
+        if (live := self._same_live(job)) is not None:
+            return live
         same = self.journal.same_content(job.fingerprint, besides=job.id)
-        if same is None or (job.again and same.state in ENDED):
+        if same is None or job.again or job.task:
             return None
-        if same.state not in ENDED:
-            return DuplicateSetError(
-                f"The same model, image and options are being worked on already (job {same.id}).",
-                advice="Wait for that job's result.",
-            )
         return DuplicateSetError(
-            f"The same model, image and options were delivered before: {same.place} (job {same.id})."
+            f"The same model, image and options were delivered before: {printable(same.place)} (job {same.id})."
         )
+
+    def _same_live(self, job: Job) -> DuplicateSetError | None:
+        for other in self._jobs.values():
+            if job.fingerprint and other.fingerprint == job.fingerprint and other.id != job.id:
+                return DuplicateSetError(
+                    f"The same model, image and options are being worked on already (job {other.id}).",
+                    advice="Wait for that job's result.",
+                )
+        return None
+
+    def owner_of_task(self, job: Job) -> Job | None:
+        """Return another job that has the same task of the vendor."""
+        owner = self.journal.with_task(job.task.uuid) if job.task else None
+        return None if owner is None or owner.id == job.id else owner
+
+    def refuse_clash(self, job: Job) -> None:
+        """Raise CommandRefusedError if a job as a person wants it has the task of another one."""
+        if other := self.owner_of_task(job):
+            raise CommandRefusedError(f"That task belongs to job {other.id}.")
 
 
 def _tell(transition: Transition) -> None:

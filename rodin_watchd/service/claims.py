@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from enum import StrEnum
 
 from rodin_watchd.core.layout import INBOX
 from rodin_watchd.core.options import Options
@@ -12,12 +14,32 @@ from rodin_watchd.model import InputFile, Job, State, Transition
 from rodin_watchd.service.intake import ReadySet, View
 
 
+class Turn(StrEnum):
+    """Why a set that is ready is not claimed yet, for people."""
+
+    ROOM = "complete, waits for its turn"
+    COPY = "waits until another set has copied a file that both name"
+    PAUSED = "complete, but the service is paused"
+
+
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """The jobs to begin, and the sets that have to wait for their turn, with the reason."""
+    """The jobs to begin, and the sets that have to wait for their turn, with the reason.
 
-    begun: tuple[Transition, ...]
-    waiting: tuple[tuple[ReadySet, str], ...]
+    `crowded` tells whether any waits for room, `blocked` holds the paths of each set that waits for a copy.
+    """
+
+    begun: tuple[Transition, ...] = ()
+    waiting: tuple[tuple[ReadySet, Turn], ...] = ()
+    crowded: bool = False
+    blocked: tuple[AbstractSet[str], ...] = ()
+
+    def may_go_on(self, jobs: Sequence[Job], *, has_room: bool) -> bool:
+        """Tell whether a set that waits for its turn may have it now."""
+        if self.crowded and has_room:
+            return True
+        copying = copied_paths(jobs) if self.blocked else frozenset()
+        return any(copying.isdisjoint(paths) for paths in self.blocked)
 
 
 def claims(
@@ -30,23 +52,24 @@ def claims(
     every copy is made.
     """
     uses = dict(view.uses)
-    copying = {f.source for job in jobs if job.state in (State.CLAIMED, State.FAILING) for f in job.files if f.shared}
+    copying = set(copied_paths(jobs))
     begun: list[Transition] = []
-    waiting: list[tuple[ReadySet, str]] = []
+    waiting: list[tuple[ReadySet, Turn]] = []
     for ready in view.ready:
         shared = frozenset(path for path in ready.entries if uses[path] > 1)
-        sources = {f"{INBOX}/{path}" for path in ready.entries if path not in shared}
-        if sources & copying:
-            waiting.append((ready, "waits until another set has copied a file that both name"))
+        if copying & (ready.entries.keys() - shared):
+            waiting.append((ready, Turn.COPY))
         elif ready.problem is None and room < 1:
-            waiting.append((ready, "complete, waits for its turn"))
+            waiting.append((ready, Turn.ROOM))
         else:
             room -= ready.problem is None
             begun.append(_begin(ready, shared, defaults, new_id(), now))
-            copying |= {f"{INBOX}/{path}" for path in shared}
+            copying |= shared
             for path in ready.entries:
                 uses[path] -= 1
-    return Claims(tuple(begun), tuple(waiting))
+    crowded = any(turn is Turn.ROOM for _, turn in waiting)
+    blocked = tuple(ready.entries.keys() for ready, turn in waiting if turn is Turn.COPY)
+    return Claims(tuple(begun), tuple(waiting), crowded, blocked)
 
 
 def _begin(ready: ReadySet, shared: frozenset[str], defaults: Options, job_id: str, now: float) -> Transition:
@@ -72,13 +95,23 @@ def _begin(ready: ReadySet, shared: frozenset[str], defaults: Options, job_id: s
     return Transition(job, action=state.value, message=ready.problem.message if ready.problem else "")
 
 
+def copied_paths(jobs: Iterable[Job]) -> frozenset[str]:
+    """Return the paths below the inbox that a job is about to copy; one that cannot be buried holds nobody up."""
+    copying = (job for job in jobs if job.state is State.CLAIMED or (job.state is State.FAILING and not job.attempts))
+    return frozenset(_inbox_paths(copying, shared=True))
+
+
 def taken_paths(jobs: Iterable[Job]) -> frozenset[str]:
     """Return the paths below the inbox that belong to a job which is about to move them."""
+    taking = (job for job in jobs if job.state in (State.CLAIMED, State.FAILING))
+    return frozenset(_inbox_paths(taking, shared=False))
+
+
+def _inbox_paths(jobs: Iterable[Job], *, shared: bool) -> Iterable[str]:
     prefix = f"{INBOX}/"
-    return frozenset(
+    return (
         f.source.removeprefix(prefix)
         for job in jobs
-        if job.state in (State.CLAIMED, State.FAILING)
         for f in job.files
-        if not f.shared and f.source.startswith(prefix)
+        if f.shared is shared and f.source.startswith(prefix)
     )

@@ -2,35 +2,48 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from typing import Any, TypeAlias
 
-from rodin_watchd.core import machine
+from rodin_watchd.adapters.journal import Command
+from rodin_watchd.core import people
 from rodin_watchd.errors import CommandRefusedError
 from rodin_watchd.model import Job, Task, Transition
+from rodin_watchd.service.book import Book
+
+log = logging.getLogger("rodin_watchd")
 
 Decide: TypeAlias = Callable[[Job, Mapping[str, Any], float], Transition]
 
 
 def _retry(job: Job, arguments: Mapping[str, Any], now: float) -> Transition:
-    return machine.retry(job, now, pay_again=bool(arguments.get("pay_again")))
+    return people.retry(job, now, pay_again=bool(arguments.get("pay_again")))
 
 
 def _cancel(job: Job, _arguments: Mapping[str, Any], now: float) -> Transition:
-    return machine.cancel(job, now)
+    return people.cancel(job, now)
 
 
 def _resolve(job: Job, arguments: Mapping[str, Any], now: float) -> Transition:
     match arguments.get("how"):
         case "not-charged":
-            return machine.resolve_not_charged(job, now)
+            return people.resolve_not_charged(job, now)
         case "give-up":
-            return machine.resolve_give_up(job, now)
+            return people.resolve_give_up(job, now)
         case "task":
-            task = Task(str(arguments["task"]), str(arguments.get("subscription_key", "")), now)
-            return machine.resolve_adopt(job, task, now)
+            return people.resolve_adopt(job, _task(arguments, now), now)
         case other:
             raise CommandRefusedError(f"A job cannot be resolved by “{other}”.")
+
+
+def _task(arguments: Mapping[str, Any], now: float) -> Task:
+    uuid = str(arguments.get("task") or "").strip()
+    if not uuid:
+        raise CommandRefusedError("The task is not named.")
+    return Task(uuid, str(arguments.get("subscription_key") or ""), now)
 
 
 JOB_VERBS: Mapping[str, Decide] = {"retry": _retry, "cancel": _cancel, "resolve": _resolve}
@@ -38,3 +51,62 @@ JOB_VERBS: Mapping[str, Decide] = {"retry": _retry, "cancel": _cancel, "resolve"
 
 PAUSE, RESUME = "pause", "resume"
 """Commands that concern the service: whether sets are taken and submitted."""
+
+
+class Commands:
+    """Carries out what people left in the journal. The main thread's alone.
+
+    `paused` tells whether a person has paused the service, also in a run before; `awaited` holds the ids of the jobs that
+    a command waits for, because their step is under way.
+    """
+
+    def __init__(self, book: Book, now: Callable[[], float]) -> None:
+        self._book = book
+        self._now = now
+        self._seen = -1
+        self.paused = bool(book.journal.meta(PAUSE))
+        self.awaited: frozenset[str] = frozenset()
+
+    def take(self, busy: AbstractSet[str]) -> None:
+        """Carry out and answer the commands, but those for jobs that are `busy`: they wait for a later call."""
+        outside = self._book.journal.changed_outside()
+        if outside == self._seen and not self.awaited:
+            return
+        waits = (self._carry_out(command, busy) for command in self._book.journal.open_commands())
+        self.awaited = frozenset(filter(None, waits))
+        self._seen = outside
+
+    def _carry_out(self, command: Command, busy: AbstractSet[str]) -> str:
+        """Carry out a command and answer it; or return the id of the job that has to end its step first."""
+        try:
+            if command.verb in (PAUSE, RESUME):
+                told = self._pause(command.verb == PAUSE)
+            else:
+                job = self._job(command)
+                if job.id in busy:
+                    return job.id
+                told = self._move(job, command)
+            self._book.journal.answer_command(command.id, ok=True, message=told)
+        except CommandRefusedError as error:
+            told = f"{error.message} {error.advice_given}"
+            self._book.journal.answer_command(command.id, ok=False, message=told)
+        log.info("command %s: %s", command.verb, told, extra={"action": "command"})
+        return ""
+
+    def _pause(self, paused: bool) -> str:
+        self.paused = paused
+        self._book.journal.set_meta(PAUSE, paused)
+        return "Paused: nothing is taken or submitted." if paused else "Resumed."
+
+    def _job(self, command: Command) -> Job:
+        if command.verb not in JOB_VERBS:
+            raise CommandRefusedError(f"This version does not know the command “{command.verb}”.")
+        found = self._book.journal.find(str(command.arguments.get("job", "")))
+        return self._book.jobs.get(found.id, found)  # what is known here of a live job is newer
+
+    def _move(self, job: Job, command: Command) -> str:
+        now = self._now()
+        transition = JOB_VERBS[command.verb](job, command.arguments, now)
+        self._book.refuse_clash(transition.job)
+        self._book.commit([replace(transition, action=command.verb)], now)
+        return f"Job {job.id} is {transition.job.state} now."

@@ -7,20 +7,18 @@ sleeps until a file event, a worker's outcome or the next due time. Only this th
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 
-from rodin_watchd.adapters.journal import Command
 from rodin_watchd.adapters.spool.inbox import Inbox
 from rodin_watchd.adapters.watcher import Watcher
 from rodin_watchd.config import Config
-from rodin_watchd.core.machine import RESTING
-from rodin_watchd.core.status import Page
-from rodin_watchd.errors import CommandRefusedError, Fault
+from rodin_watchd.core.status import Line, Page
+from rodin_watchd.errors import DiskError, Problem
 from rodin_watchd.service.book import Book
-from rodin_watchd.service.commands import JOB_VERBS, PAUSE, RESUME
+from rodin_watchd.service.commands import Commands
 from rodin_watchd.service.desk import Clock, Desk
 from rodin_watchd.service.intake import Intake
 from rodin_watchd.service.pool import Pool
@@ -36,6 +34,9 @@ LONGEST_SLEEP_SECONDS = 1.0
 TELL_SECONDS = 1.0
 """STATUS.txt is rewritten at most this often."""
 
+CLOCK_JUMP_SECONDS = 2.0
+"""By less than this, instants on the status page do not follow a clock that is being adjusted: the page would flicker."""
+
 SPARE_WORKERS = 4
 """Threads beside those that `api.max_in_flight` uploads may hold: a long upload never holds up a delivery."""
 
@@ -45,7 +46,7 @@ class Wake:
 
     def __init__(self) -> None:
         self._event = threading.Event()
-        self._files = False
+        self._files = threading.Event()
 
     def __call__(self) -> None:
         """Wake the loop."""
@@ -53,13 +54,15 @@ class Wake:
 
     def for_files(self) -> None:
         """Wake the loop and have the inbox looked at."""
-        self._files = True
+        self._files.set()
         self._event.set()
 
     def take(self) -> bool:
         """Begin a tick: tell whether files woke us, and be ready for the next wake-up."""
         self._event.clear()
-        files, self._files = self._files, False
+        files = self._files.is_set()
+        if files:
+            self._files.clear()  # before the look: what comes after asks for another one
         return files
 
     def wait(self, seconds: float) -> None:
@@ -85,14 +88,17 @@ class Daemon:
         self._zone = tools.zone
         self._pool = Pool(tools, config.api.max_in_flight + SPARE_WORKERS, self._wake)
         self._desk = Desk(config, book, self._pool, clock)
+        self._commands = Commands(book, clock.now)
         self._watcher = open_watcher(self._wake.for_files)
         intake = Intake(Inbox(tools.spool.inbox), config.intake, quiet_seconds)
         self._reception = Reception(config, book, intake, self._watcher, clock)
         self._teller = Teller(tools.spool, book.journal, tools.zone)
-        self._paused = bool(book.journal.meta(PAUSE))
+        self._offset = clock.now() - clock.monotonic()
+        self._journal_problem: Problem | None = None
         self._stopping = False
-        self._outside = -1
         self._told_at = float("-inf")
+        self._seen = (-1, 0.0)
+        self._waiting: tuple[Line, ...] = ()  # made anew only for another look: there may be 10,000
 
     @property
     def failed(self) -> int:
@@ -111,7 +117,6 @@ class Daemon:
 
     def run(self, *, until_idle: bool = False) -> None:
         """Work until `stop` is called, or until nothing moves any more."""
-        self._desk.settle_open_submits()
         while not self._stopping:
             self.tick()
             if until_idle and self.is_idle():
@@ -119,84 +124,74 @@ class Daemon:
             self.sleep()
 
     def tick(self) -> None:
-        """Do all that is due now, and return."""
+        """Do all that is due now, and return. While the journal's disk is full nothing moves, and nothing is lost."""
         self._reception.woken |= self._wake.take()
-        self._desk.take_messages(stopping=self._stopping)
-        self._take_commands()
-        self._reception.take_in(paused=self._paused)
-        self._desk.hand_out(submits=not self._paused)
+        try:
+            self._act()
+        except DiskError as error:
+            if self._journal_problem is None:
+                log.warning("paused everything: %s", error, extra={"action": "paused"})
+            self._journal_problem = error.problem
+        else:
+            self._journal_problem = None
         self._tell(force=False)
+
+    def _act(self) -> None:
+        paused = self._commands.paused
+        self._commands.take(self._pool.busy)  # before an upload is allowed to end: it may be the one to be canceled
+        self._desk.take_messages(self._why_drop)
+        if self._commands.awaited:
+            self._commands.take(self._pool.busy)
+        self._reception.woken |= paused is not self._commands.paused
+        self._reception.take_in(paused=self._commands.paused)
+        self._desk.hand_out(submits=not self._commands.paused)
+
+    def _why_drop(self, job_id: str) -> str:
+        """Return why an upload must not send its last bytes, or ""."""
+        if self._stopping:
+            return "The service is stopping."
+        if self._commands.paused:
+            return "The service was paused."
+        return "A person's command waits for this job." if job_id in self._commands.awaited else ""
 
     def sleep(self) -> None:
         """Wait for a wake-up or the next due time."""
         due = (*self._desk.next_due_seconds(), *self._reception.next_due_seconds())
-        self._wake.wait(min((LONGEST_SLEEP_SECONDS, *due)))
+        self._wake.wait(min((LONGEST_SLEEP_SECONDS, *due)) if self._journal_problem is None else LONGEST_SLEEP_SECONDS)
 
     def drain(self, seconds: float) -> bool:
         """Let steps that are under way end, for so long, and start nothing; return whether all ended.
 
-        Uploads are dropped before their last bytes. What ends in time is committed.
+        Uploads are dropped before their last bytes. What ends in time is committed. Ends with `close`.
         """
         self._stopping = True
-        self._watcher.close()
         deadline = self._clock.monotonic() + seconds
         while self._pool.busy and self._clock.monotonic() < deadline:
             self._wake.wait(0.2)
             self._wake.take()
-            self._desk.take_messages(stopping=True)
-        self._pool.close()
+            with contextlib.suppress(DiskError):  # redone at the next start
+                self._desk.take_messages(self._why_drop)
+        self.close()
         self._tell(force=True)
         return not self._pool.busy
+
+    def close(self) -> None:
+        """Stop watching, start nothing more, let no upload send its last bytes. Waits for nothing; may be repeated."""
+        self._watcher.close()
+        self._pool.close()
 
     # ---- idleness ---------------------------------------------------------------------------------------------------
 
     def is_idle(self) -> bool:
         """Tell whether nothing settles, is claimed or moves; or only a person can make it move."""
-        if self._pool.busy:
+        if self._pool.busy or self._journal_problem or not self._reception.is_settled:
             return False
-        moving = any(job.state not in RESTING for job in self._book.jobs.values())
-        return self.needs_person() or (not moving and self._reception.is_quiet)
+        waiting = bool(self._reception.claims.waiting) and not self.needs_person()
+        return not waiting and not self._desk.can_move(submits=not self._commands.paused)
 
     def needs_person(self) -> bool:
         """Tell whether the service stands still until somebody pays, mends the key, or resumes it."""
-        return self._paused or any(p.problem.fault is Fault.ACCOUNT for p in self._desk.pauses.values())
-
-    # ---- commands ---------------------------------------------------------------------------------------------------
-
-    def _take_commands(self) -> None:
-        """Carry out what people left in the journal; a job whose step is under way is left for a later tick."""
-        outside = self._book.journal.changed_outside()
-        if outside == self._outside:
-            return
-        left = [command for command in self._book.journal.open_commands() if not self._carry_out(command)]
-        self._outside = -1 if left else outside
-
-    def _carry_out(self, command: Command) -> bool:
-        """Carry out a command and answer it; False when it has to wait for its job's step."""
-        if command.arguments.get("job") in self._pool.busy:
-            return False
-        try:
-            told = self._obey(command)
-            self._book.journal.answer_command(command.id, ok=True, message=told)
-        except CommandRefusedError as error:
-            told = f"{error.message} {error.advice_given}"
-            self._book.journal.answer_command(command.id, ok=False, message=told)
-        log.info("command %s: %s", command.verb, told, extra={"action": "command"})
-        return True
-
-    def _obey(self, command: Command) -> str:
-        if command.verb in (PAUSE, RESUME):
-            self._paused = command.verb == PAUSE
-            self._book.journal.set_meta(PAUSE, self._paused)
-            self._reception.woken = True
-            return "Paused: nothing is taken or submitted." if self._paused else "Resumed."
-        if command.verb not in JOB_VERBS:
-            raise CommandRefusedError(f"This version does not know the command “{command.verb}”.")
-        now = self._clock.now()
-        job = self._book.journal.find(str(command.arguments.get("job", "")))
-        transition = JOB_VERBS[command.verb](self._book.jobs.get(job.id, job), command.arguments, now)
-        self._book.commit([replace(transition, action=command.verb)], now)
-        return f"Job {job.id} is {transition.job.state} now."
+        return self._commands.paused or self._desk.unpaid
 
     # ---- telling ----------------------------------------------------------------------------------------------------
 
@@ -208,14 +203,24 @@ class Daemon:
             self._teller.tell(self._page(self._clock.now() - monotonic))
 
     def _page(self, offset: float) -> Page:
-        notices = pause_notices(self._desk.pauses, self._zone)
-        if self._paused:
-            notices.append("Paused by request: nothing is taken or submitted (`rodin-watchd resume` goes on).")
-        if self._reception.problem:
-            notices.append(self._reception.problem.message)
-        if self._reception.trouble:
-            notices.append(self._reception.trouble)
-        waiting = [waiting_line(w, offset) for w in self._reception.view.waiting]
-        waiting += [turn_line(ready, reason) for ready, reason in self._reception.claims.waiting]
+        if abs(offset - self._offset) > CLOCK_JUMP_SECONDS:
+            self._offset = offset
+        seen = (self._reception.looks, self._offset)
+        if seen != self._seen:
+            self._seen, self._waiting = seen, self._waiting_lines()
         ignored = self._reception.view.ignored.values()
-        return page_of(notices, waiting, self._book.jobs.values(), self._book.recent, ignored)
+        return page_of(self._notices(), self._waiting, self._book.jobs.values(), self._book.recent, ignored)
+
+    def _waiting_lines(self) -> tuple[Line, ...]:
+        lines = [waiting_line(w, self._offset) for w in self._reception.view.waiting]
+        lines += [turn_line(ready, turn) for ready, turn in self._reception.claims.waiting]
+        return tuple(lines)
+
+    def _notices(self) -> list[str]:
+        """Return what people must know of the service as a whole."""
+        notices = pause_notices(self._desk.pauses, self._zone)
+        if self._commands.paused:
+            notices.append("Paused by request: nothing is taken or submitted (`rodin-watchd resume` goes on).")
+        problems = filter(None, (self._journal_problem, self._reception.problem))
+        notices += [f"{problem.message} {problem.advice}" for problem in problems]
+        return [*notices, self._reception.trouble] if self._reception.trouble else notices

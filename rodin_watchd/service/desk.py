@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rodin_watchd.config import Config
 from rodin_watchd.core import machine
-from rodin_watchd.core.pauses import Limits, Pauses, due_jobs, ended, renewed
+from rodin_watchd.core.pauses import LANES, Limits, Pauses, due_jobs, ended, renewed
 from rodin_watchd.core.schedule import RateBudget, poll_delay_seconds
-from rodin_watchd.errors import Scope
-from rodin_watchd.model import Answered, Done, Job, NotYet, Outcome, Rejected, Retry, State, Transition, Unknown
+from rodin_watchd.errors import DiskError, Fault, Lane, OutcomeUnknownError, Problem, Scope, ThrottledError
+from rodin_watchd.model import Answered, Done, Job, NotYet, Outcome, Rejected, Retry, State, Step, Transition, Unknown
+from rodin_watchd.service.blame import Blame
 from rodin_watchd.service.book import Book
-from rodin_watchd.service.pool import Closing, Finished, Pool, StoppingError
+from rodin_watchd.service.pool import Closing, Finished, Pool, UploadDroppedError
 
 log = logging.getLogger("rodin_watchd")
 
-_CALLING = frozenset({State.STAGED, State.UPLOADING, State.SUBMITTED, State.GENERATED})
 _BURST_CALLS = 10
 
 
@@ -31,7 +32,11 @@ class Clock:
 
 
 class Desk:
-    """Moves jobs: the only place where an outcome becomes a state."""
+    """Moves jobs: the only place where an outcome becomes a state.
+
+    Every method may raise DiskError when the journal's disk is full: then nothing of what it was about is lost, and it
+    is to be called again.
+    """
 
     def __init__(self, config: Config, book: Book, pool: Pool, clock: Clock) -> None:
         self._limits = config.polling
@@ -40,70 +45,96 @@ class Desk:
         self._pool = pool
         self._clock = clock
         self._budget = RateBudget(config.api.requests_per_minute, burst=max(_BURST_CALLS, self._places))
+        self._undecided: deque[Finished] = deque()
+        self._blame = Blame()
         self.pauses: Pauses = {}
         self.failed = 0  # jobs that failed or were held since the start
 
-    def settle_open_submits(self) -> None:
-        """At start-up: understand the answer that was committed, or hold the job. All other states simply go on."""
-        now = self._clock.now()
-        for job in list(self._book.jobs.values()):
-            if job.state is State.SUBMITTING or (job.state is State.UPLOADING and job.answer):
-                self._decide(job, machine.understood(job, now), now)
-
     # ---- what the workers did ---------------------------------------------------------------------------------------
 
-    def take_messages(self, *, stopping: bool) -> None:
-        """Decide about and commit what the workers did since the last call."""
-        now = self._clock.now()
+    def take_messages(self, why_drop: Callable[[str], str]) -> None:
+        """Decide about and commit what the workers did since the last call.
+
+        `why_drop` takes the id of a job whose upload is about to send its last bytes, and says why it must not, or "".
+        """
         for message in self._pool.take():
             match message:
                 case Closing():
-                    self._answer(message, now, stopping=stopping)
+                    self._answer(message, why_drop(message.job_id))
                 case Finished():
-                    self._finish(self._book.jobs[message.job_id], message.outcome, now)
+                    self._undecided.append(message)
+        while self._undecided:
+            message = self._undecided[0]
+            self._finish(self._book.jobs[message.job_id], message.outcome)
+            self._undecided.popleft()
+            self._pool.release(message.job_id)
 
-    def _answer(self, request: Closing, now: float, *, stopping: bool) -> None:
+    def _answer(self, request: Closing, why_drop: str) -> None:
         """Commit `submitting`, then let the last bytes go; or refuse, and the upload is dropped."""
-        if stopping:
-            request.reply.set_exception(StoppingError())
+        if why_drop:
+            request.reply.set_exception(UploadDroppedError(why_drop))
             return
+        now = self._clock.now()
         try:
             self._book.commit([machine.close_upload(self._book.jobs[request.job_id], now)], now)
+        except DiskError as error:  # not durable: not one byte more
+            request.reply.set_exception(error)
         except BaseException:
-            request.reply.set_exception(StoppingError())  # not durable: not one byte more
+            request.reply.set_exception(UploadDroppedError())
             raise
-        request.reply.set_result(None)
+        else:
+            request.reply.set_result(None)
 
-    def _finish(self, job: Job, outcome: Outcome | Answered, now: float) -> None:
+    def _finish(self, job: Job, outcome: Outcome | Answered) -> None:
         """Make a raw answer durable before it is understood, and refuse to pay for the same content twice."""
+        now = self._clock.now()
         if isinstance(outcome, Answered):
-            self._book.commit([machine.answered(job, outcome.answer)], now)
+            if job.answer != outcome.answer:
+                self._book.commit([machine.answered(job, outcome.answer)], now)
             job = self._book.jobs[job.id]
-            outcome = machine.understood(job, now)
+            outcome = self._understood(job, now)
         if isinstance(outcome, Done) and job.state is State.CLAIMED and (twice := self._book.duplicate(outcome.job)):
             outcome = Rejected(twice.problem)
         self._decide(job, outcome, now)
 
+    def _understood(self, job: Job, now: float) -> Outcome:
+        """Understand a committed answer; a task that another job has is no proof of anything."""
+        outcome = machine.understood(job, now)
+        if isinstance(outcome, Done) and (other := self._book.owner_of_task(outcome.job)):
+            return Unknown(OutcomeUnknownError(f"The vendor answered with the task of job {other.id}.").problem)
+        return outcome
+
     def _decide(self, job: Job, outcome: Outcome, now: float) -> None:
-        self._mind_pauses(job, outcome, now)
+        outcome = self._mind_pauses(job, outcome, now)
         transition = machine.after(job, outcome, now, self._clock.chance(), self._poll_seconds(job, now))
         if _must_survive(job, transition, outcome):
             self._book.commit([transition], now)
         else:
             self._book.note(transition.job)
+        if transition.job.state in machine.RESTING:
+            self._blame.forget(job.id)
         self.failed += transition.job.state in (State.FAILED, State.HELD)
 
-    def _mind_pauses(self, job: Job, outcome: Outcome, now: float) -> None:
-        """Pause what a service error stops; end the pauses of what works again. Each is told once."""
-        before = self.pauses
-        if isinstance(outcome, Retry | Unknown) and outcome.problem.scope is Scope.SERVICE:
+    def _mind_pauses(self, job: Job, outcome: Outcome, now: float) -> Outcome:
+        """Pause what a service error stops, end the pauses of what works again, each told once; return the outcome.
+
+        An error that this job alone meets comes back as one of the set.
+        """
+        before, step = self.pauses, machine.POLICIES[job.state].step
+        if isinstance(outcome, Retry) and outcome.problem.scope is Scope.SERVICE and (lane := outcome.problem.lane):
+            if self._is_own(job, step, lane, outcome.problem):
+                return Retry(replace(outcome.problem, scope=Scope.SET))
             self.pauses = renewed(before, outcome.problem, now, self._clock.chance())
         elif isinstance(outcome, Done | NotYet):
-            self.pauses = ended(before, machine.POLICIES[job.state].step)
-        for lane in self.pauses.keys() - before.keys():
-            log.warning("paused %s: %s", lane, self.pauses[lane].problem.message, extra={"action": "paused"})
-        for lane in before.keys() - self.pauses.keys():
-            log.info("resumed %s", lane, extra={"action": "resumed"})
+            self.pauses = ended(before, step, now)
+            self._blame.worked(job.id, LANES[step])
+        _tell_pauses(before, self.pauses)
+        return outcome
+
+    def _is_own(self, job: Job, step: Step, lane: Lane, problem: Problem) -> bool:
+        if problem.code == ThrottledError.code:  # said to the account, whichever job happens to hear it
+            return False
+        return self._blame.is_own(job.id, lane) or lane not in LANES[step]  # which no pause of the lane would stop
 
     def _poll_seconds(self, job: Job, now: float) -> float:
         """Return how long to wait before the vendor is asked about a job, by what is known of its kind."""
@@ -121,15 +152,26 @@ class Desk:
 
     def hand_out(self, *, submits: bool) -> None:
         """Give due steps to the pool; an upload's intent is committed first. `submits`: whether money may be spent."""
+        self._settle_open_submits()
         now, monotonic = self._clock.now(), self._clock.monotonic()
-        limits = Limits(self._places, self._budget.available(monotonic), self._pool.free, submits=submits)
+        calls = self._budget.available(monotonic)
+        limits = Limits(self._places, calls, self._pool.free, submits, self._limits.max_seconds)
         due = due_jobs(self._book.jobs.values(), self._pool.busy, self.pauses, limits, now)
         intents = [machine.begin_upload(j, now) for j in due if j.state in (State.STAGED, State.UPLOADING)]
         self._book.commit(intents, now)
         for job in due:
-            if job.state in _CALLING:
+            if Lane.API in LANES[machine.POLICIES[job.state].step]:
                 self._budget = self._budget.spend(monotonic)
+            self._blame.begin(job.id)
             self._pool.hand_out(self._book.jobs[job.id])
+
+    def _settle_open_submits(self) -> None:
+        """After a start: understand the answer that was committed, or hold the job. All other states simply go on."""
+        now = self._clock.now()
+        for job in list(self._book.jobs.values()):
+            answered = job.state is State.SUBMITTING or (job.state is State.UPLOADING and job.answer)
+            if answered and job.id not in self._pool.busy:
+                self._decide(job, self._understood(job, now), now)
 
     def next_due_seconds(self) -> list[float]:
         """Return in how many seconds something may become due; what is overdue waits for something else."""
@@ -139,6 +181,29 @@ class Desk:
         due += [pause.until_at - now for pause in self.pauses.values()]
         due.append(self._budget.wait_seconds(self._clock.monotonic()))
         return [seconds for seconds in due if seconds > 0]
+
+    # ---- standing still ---------------------------------------------------------------------------------------------
+
+    @property
+    def unpaid(self) -> bool:
+        """Whether something stands still until somebody pays, or mends the key."""
+        return any(pause.problem.fault is Fault.ACCOUNT for pause in self.pauses.values())
+
+    def can_move(self, *, submits: bool) -> bool:
+        """Tell whether any job goes on without a person. `submits`: whether money may be spent."""
+        stopped = {lane for lane, pause in self.pauses.items() if pause.problem.fault is Fault.ACCOUNT}
+        live = (job for job in self._book.jobs.values() if job.state not in machine.RESTING)
+        steps = {machine.POLICIES[job.state].step for job in live}
+        return any(LANES[step].isdisjoint(stopped) and (submits or step is not Step.SUBMIT) for step in steps)
+
+
+def _tell_pauses(before: Pauses, after: Pauses) -> None:
+    """Log what was paused and what goes on, each once."""
+    for lane in after.keys() - before.keys():
+        problem: Problem = after[lane].problem
+        log.warning("paused %s: %s", lane, problem.message, extra={"action": "paused"})
+    for lane in before.keys() - after.keys():
+        log.info("resumed %s", lane, extra={"action": "resumed"})
 
 
 def _must_survive(job: Job, transition: Transition, outcome: Outcome) -> bool:

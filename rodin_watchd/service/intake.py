@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
 from rodin_watchd.adapters.spool.inbox import Inbox
@@ -17,11 +17,11 @@ from rodin_watchd.config import Intake as IntakeSettings
 from rodin_watchd.core.formats import Verdict, Wholeness
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.pairing import Candidate, Member, pair
-from rodin_watchd.core.settle import Judgement, Readiness, Rules, Sighting, judge, observe
+from rodin_watchd.core.settle import Judgement, Readiness, Rules, Sighting, is_settled, judge, observe
 from rodin_watchd.core.sidecar import PRESET_NAME, Preset, Sidecar, read_preset, read_sidecar
 from rodin_watchd.core.toml_text import LIMIT_BYTES
 from rodin_watchd.errors import Problem, SidecarError
-from rodin_watchd.model import Entry, Role
+from rodin_watchd.model import Entry, Kind, Role
 
 T = TypeVar("T")
 
@@ -63,16 +63,19 @@ class View:
 class _Memory(Generic[T]):
     """What was read from a file, for as long as the file stays as it is."""
 
-    def __init__(self, read: Callable[[Entry], T]) -> None:
+    def __init__(self, read: Callable[[Entry], T | None]) -> None:
         self._read = read
         self._known: dict[str, tuple[Entry, T]] = {}
 
-    def of(self, entry: Entry) -> T:
-        """Return what the file holds; read it only when it changed."""
+    def of(self, entry: Entry) -> T | None:
+        """Return what the file holds; read it only when it changed, or when it could not be read before: None."""
         known = self._known.get(entry.path)
-        if known is None or known[0] != entry:
-            known = self._known[entry.path] = (entry, self._read(entry))
-        return known[1]
+        if known is not None and known[0] == entry:
+            return known[1]
+        found = self._read(entry)
+        if found is not None:
+            self._known[entry.path] = (entry, found)
+        return found
 
     def keep(self, paths: AbstractSet[str]) -> None:
         """Forget all other files."""
@@ -88,29 +91,36 @@ class Intake:
         self._settings = settings
         self._rules = Rules(quiet_seconds, settings.incomplete_seconds)
         self._sightings: dict[str, Sighting] = {}
-        self._verdicts = _Memory(inbox.probe)
-        self._sidecars = _Memory(self._read_sidecar)
-        self._presets = _Memory(self._read_preset)
-        self._movable = _Memory(inbox.may_move)
+        self._preset_files: dict[str, Sighting] = {}  # by folder
+        self._verdicts: _Memory[Verdict] = _Memory(inbox.probe)
+        self._sidecars: _Memory[Sidecar | Problem] = _Memory(self._read_sidecar)
+        self._presets: _Memory[Preset | Problem] = _Memory(self._read_preset)
 
     def look(self, now: float, closed: AbstractSet[str], taken: AbstractSet[str]) -> View:
         """Take a snapshot and decide; `now` is monotonic, `closed` are the vouched paths, `taken` belong to jobs.
 
         Raises DiskError when the inbox cannot be looked at.
         """
-        look = self._inbox.look()
-        entries = [entry for entry in look.entries if entry.path not in taken]
-        self._sightings = observe(self._sightings, entries, closed, now)
+        junk = self._observe(now, closed, taken)
+        self._preset_files = _preset_files(self._sightings)
         self._forget()
+        entries = [sighting.entry for sighting in self._sightings.values()]
         pairing = pair(entries, self._stated(entries))
         decided = [self._decide(candidate, now) for candidate in pairing.candidates]
         ready = sorted((d for d in decided if isinstance(d, ReadySet)), key=_turn)
         waiting = tuple(d for d in decided if isinstance(d, WaitingSet))
         again_at = min((w.again_at for w in waiting), default=math.inf)
-        return View(tuple(ready), waiting, {**look.junk, **pairing.ignored}, pairing.uses(), again_at)
+        return View(tuple(ready), waiting, {**junk, **pairing.ignored}, pairing.uses(), again_at)
+
+    def _observe(self, now: float, closed: AbstractSet[str], taken: AbstractSet[str]) -> Mapping[str, str]:
+        """Take the snapshot and remember it; return what is ignored for good, by path."""
+        look = self._inbox.look()
+        entries = (entry for entry in look.entries if entry.path not in taken)
+        self._sightings = observe(self._sightings, entries, closed, now)
+        return look.junk
 
     def _forget(self) -> None:
-        for memory in (self._verdicts, self._sidecars, self._presets, self._movable):
+        for memory in (self._verdicts, self._sidecars, self._presets):
             memory.keep(self._sightings.keys())
 
     # ---- reading ----------------------------------------------------------------------------------------------------
@@ -147,13 +157,13 @@ class Intake:
         judgements = [self._judge(m, now) for m in candidate.members]
         for judgement in judgements:
             if judgement.readiness is Readiness.WAIT:
-                return _waiting(candidate, sightings, judgement.reason, settling=True, again_at=judgement.again_at)
+                return _waiting_for_time(candidate, sightings, judgement)
         problem = candidate.problem or next((j.problem for j in judgements if j.problem), None)
         if blocked := self._blocked(candidate, sightings, problem, now):
             return blocked
-        presets = () if problem else self._presets_for(candidate)
-        if isinstance(presets, str):
-            return _waiting(candidate, sightings, presets, settling=False, again_at=now + self._rules.quiet_seconds)
+        presets = () if problem else self._presets_for(candidate, now)
+        if isinstance(presets, Judgement):
+            return _waiting_for_time(candidate, sightings, presets)
         return ReadySet(
             candidate,
             {s.entry.path: s.entry for s in sightings},
@@ -176,8 +186,12 @@ class Intake:
         )
 
     def _judge(self, member: Member, now: float) -> Judgement:
+        """Judge a file; one that is left alone and still cannot be read needs a person, not time."""
         sighting = self._sightings[member.path]
-        return judge(sighting, self._verdict(member, sighting.entry), now, self._rules)
+        verdict = self._verdict(member, sighting.entry)
+        judgement = judge(sighting, verdict, now, self._rules)
+        hopeless = verdict is None and is_settled(sighting, now, self._rules)
+        return replace(judgement, again_at=math.inf) if hopeless else judgement
 
     def _verdict(self, member: Member, entry: Entry) -> Verdict | None:
         if member.role is Role.SIDECAR:
@@ -189,7 +203,7 @@ class Intake:
     ) -> WaitingSet | None:
         """Return why a complete set still has to wait: for rights, or for a sidecar that may come."""
         for sighting in sightings:
-            if not self._movable.of(sighting.entry):
+            if not self._inbox.may_move(sighting.entry):
                 name = printable(sighting.entry.path)
                 reason = f"the service may not move “{name}”: give its user the right to write in that folder"
                 return _waiting(candidate, sightings, reason, settling=False)
@@ -202,19 +216,20 @@ class Intake:
             return _waiting(candidate, sightings, "waits a moment for a sidecar", settling=True, again_at=ready_at)
         return None
 
-    def _presets_for(self, candidate: Candidate) -> tuple[Preset, ...] | str:
-        """Return the presets of the folders above, or why the set has to wait for one of them."""
+    def _presets_for(self, candidate: Candidate, now: float) -> tuple[Preset, ...] | Judgement:
+        """Return the presets of the folders above, outermost first, or why the set has to wait for one of them."""
         found = []
-        parts = candidate.folder.split("/") if candidate.folder else []
-        for depth in range(len(parts) + 1):
-            path = "/".join((*parts[:depth], PRESET_NAME))
-            sighting = self._sightings.get(path)
-            if sighting is None:
+        for folder in _folders_above(candidate.folder):
+            if (sighting := self._preset_files.get(folder)) is None:
                 continue
+            name = printable(sighting.entry.path)
+            if not is_settled(sighting, now, self._rules):
+                again_at = sighting.since + self._rules.quiet_seconds
+                return Judgement(Readiness.WAIT, f"the folder's preset “{name}” is still being copied", again_at)
             preset = self._presets.of(sighting.entry)
             if not isinstance(preset, Preset):
-                told = preset.message if preset else f"“{printable(path)}” cannot be read"
-                return f"the folder's preset has to be mended first: {told}"
+                told = preset.message if preset else f"“{name}” cannot be read"
+                return Judgement(Readiness.WAIT, f"the folder's preset has to be mended first: {told}")
             found.append(preset)
         return tuple(found)
 
@@ -229,6 +244,28 @@ _READABLE = Verdict(Wholeness.WHOLE)
 
 def _turn(ready: ReadySet) -> tuple[float, str, str]:
     return (ready.settled_since, ready.candidate.folder, ready.candidate.name)
+
+
+def _preset_files(sightings: Mapping[str, Sighting]) -> dict[str, Sighting]:
+    """Return each folder's preset, whatever its letters' case; the plain spelling, which sorts last, comes first."""
+    split = ((*path.rpartition("/")[::2], sightings[path]) for path in sorted(sightings))
+    return {
+        folder: sighting
+        for folder, name, sighting in split
+        if name.casefold() == PRESET_NAME and sighting.entry.kind is not Kind.FOLDER
+    }
+
+
+def _folders_above(folder: str) -> list[str]:
+    """Return the inbox itself, "", then each folder on the way to `folder`, and that folder."""
+    parts = folder.split("/") if folder else []
+    return ["/".join(parts[:depth]) for depth in range(len(parts) + 1)]
+
+
+def _waiting_for_time(candidate: Candidate, sightings: Sequence[Sighting], judgement: Judgement) -> WaitingSet:
+    """Return a set that settles, if time alone can change the judgement."""
+    settling = math.isfinite(judgement.again_at)
+    return _waiting(candidate, sightings, judgement.reason, settling=settling, again_at=judgement.again_at)
 
 
 def _waiting(

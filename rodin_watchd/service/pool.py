@@ -7,20 +7,21 @@ thread to commit that, and waits for the answer.
 from __future__ import annotations
 
 import queue
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from rodin_watchd.errors import RodinWatchdError, Scope
+from rodin_watchd.errors import Fault, RodinWatchdError, Scope
 from rodin_watchd.model import Answered, Job, Outcome
 from rodin_watchd.service.steps import Tools, run
 
 
-class StoppingError(RodinWatchdError):
-    """The service is stopping."""
+class UploadDroppedError(RodinWatchdError):
+    """The upload was dropped before its last bytes: nothing was submitted."""
 
-    code = "stopping"
+    code = "upload-dropped"
+    fault = Fault.NOBODY
     scope = Scope.SERVICE
 
 
@@ -53,10 +54,12 @@ class Pool:
         self._messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="step")
         self._busy: set[str] = set()
+        self._asked: dict[str, Future[None]] = {}  # by job id: who may still wait for permission
+        self._closed = False
 
     @property
     def busy(self) -> frozenset[str]:
-        """The ids of the jobs whose step is under way."""
+        """The ids of the jobs whose step is under way, or whose outcome is not dealt with yet."""
         return frozenset(self._busy)
 
     @property
@@ -69,20 +72,25 @@ class Pool:
         self._busy.add(job.id)
         self._threads.submit(self._work, job)
 
-    def take(self) -> Iterator[Message]:
-        """Give what the workers said since the last call."""
-        while True:
-            try:
-                message = self._messages.get_nowait()
-            except queue.Empty:
-                return
-            if isinstance(message, Finished):
-                self._busy.discard(message.job_id)
-            yield message
+    def take(self) -> list[Message]:
+        """Return what the workers said since the last call."""
+        messages = [self._messages.get_nowait() for _ in range(self._messages.qsize())]
+        self._asked |= {m.job_id: m.reply for m in messages if isinstance(m, Closing)}
+        return messages
+
+    def release(self, job_id: str) -> None:
+        """Say that the outcome of a job's step has been dealt with."""
+        self._busy.discard(job_id)
+        self._asked.pop(job_id, None)
 
     def close(self) -> None:
-        """Start nothing more; does not wait for what is under way."""
+        """Start nothing more and let no upload send its last bytes; does not wait for what is under way. May be repeated."""
+        self._closed = True
         self._threads.shutdown(wait=False, cancel_futures=True)
+        self.take()
+        for reply in self._asked.values():
+            if not reply.done():
+                reply.set_exception(UploadDroppedError())
 
     def _work(self, job: Job) -> None:
         outcome = run(self._tools, job, lambda: self._ask_to_close(job.id))
@@ -91,6 +99,10 @@ class Pool:
     def _ask_to_close(self, job_id: str) -> None:
         reply: Future[None] = Future()
         self._say(Closing(job_id, reply))
+        if (
+            self._closed and not reply.done()
+        ):  # after asking: either `close` finds the question, or this finds it closed
+            raise UploadDroppedError
         reply.result()
 
     def _say(self, message: Message) -> None:

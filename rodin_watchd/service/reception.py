@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import secrets
 
 from rodin_watchd.adapters.watcher import Watcher
@@ -11,7 +12,7 @@ from rodin_watchd.config import Config
 from rodin_watchd.errors import DiskError, Problem
 from rodin_watchd.model import State
 from rodin_watchd.service.book import Book
-from rodin_watchd.service.claims import Claims, claims, taken_paths
+from rodin_watchd.service.claims import Claims, Turn, claims, taken_paths
 from rodin_watchd.service.desk import Clock
 from rodin_watchd.service.intake import Intake, View
 
@@ -36,63 +37,76 @@ class Reception:
         self._look_seconds = 0.0
         self._looked_at = -math.inf
         self.woken = True
+        self.looks = 0  # how often the inbox was looked at: view and claims change with nothing else
         self.view = View()
-        self.claims = Claims((), ())
+        self.claims = Claims()
         self.problem: Problem | None = None  # why the inbox cannot be looked at
         self.trouble = ""  # what people must know about the watching
 
     @property
-    def is_quiet(self) -> bool:
-        """Whether nothing settles and nothing waits for its turn; sets that wait for a person do not count."""
-        looked = math.isfinite(self._looked_at) and not self.woken
-        return looked and not self.claims.waiting and not any(w.settling for w in self.view.waiting)
+    def is_settled(self) -> bool:
+        """Whether the inbox was looked at and nothing settles; what waits for its turn or for a person does not count."""
+        return not self.woken and self.problem is None and not any(w.settling for w in self.view.waiting)
 
     def take_in(self, *, paused: bool) -> None:
         """Look at the inbox if it is time, and commit the claims of what is ready, in one transaction."""
         started = self._clock.monotonic()
         if not self._is_time(started):
             return
-        self.woken = False
         self._look(started)
+        self.looks += 1
         self._look_seconds = self._clock.monotonic() - started
         self._looked_at = started
         self.claims = self._choose(paused=paused)
         self._book.commit(self.claims.begun, self._clock.now())
+        self.woken = False  # not before: what could not be committed is looked at again
 
     def next_due_seconds(self) -> list[float]:
         """Return in how many seconds a look may become due."""
         now = self._clock.monotonic()
-        at = [self.view.again_at, self._looked_at + self._rescan_seconds()]
-        if self.woken or self._has_room_for_waiting():
-            at.append(self._looked_at + LOOK_SHARE * self._look_seconds)
+        soonest = self._looked_at + LOOK_SHARE * self._look_seconds
+        at = [max(self.view.again_at, soonest), self._looked_at + self._rescan_seconds()]
+        if self.woken or self._may_go_on():
+            at.append(soonest)
         return [max(instant - now, 0.0) for instant in at]
 
     def _is_time(self, now: float) -> bool:
         since = now - self._looked_at
-        woken = self.woken or now >= self.view.again_at or self._has_room_for_waiting()
+        woken = self.woken or now >= self.view.again_at or self._may_go_on()
         return since >= self._rescan_seconds() or (woken and since >= LOOK_SHARE * self._look_seconds)
 
     def _rescan_seconds(self) -> float:
         return max(self._config.intake.rescan_seconds, RESCAN_SHARE * self._look_seconds)
 
     def _look(self, now: float) -> None:
-        self._watcher.rearm()
         if trouble := self._watcher.take_trouble():
             log.warning("watching: %s", trouble, extra={"action": "watcher"})
             self.trouble = trouble
+        self._watcher.rearm()
         closed = self._watcher.take_closed()  # before the look: a vouch holds for what is found now
+        self.view, self.claims = View(), Claims()  # not two views at once: of 10,000 sets each has 10 MB
         try:
             self.view = self._intake.look(now, closed, taken_paths(self._book.jobs.values()))
         except DiskError as error:
-            if self.problem is None:
-                log.warning("inbox: %s", error, extra={"action": "inbox"})
-            self.problem, self.view = error.problem, View()
+            self._cannot_look(error)
+        except OSError as error:
+            self._cannot_look(DiskError(f"The inbox cannot be looked at: {os.strerror(error.errno or 0)}."))
         else:
-            self.problem = None
+            self._can_look()
+
+    def _cannot_look(self, error: DiskError) -> None:
+        if self.problem is None:
+            log.warning("inbox: %s", error, extra={"action": "inbox"})
+        self.problem, self.view = error.problem, View()
+
+    def _can_look(self) -> None:
+        if self.problem is not None:
+            log.info("inbox: back", extra={"action": "inbox"})
+            self.problem, self.trouble = None, ""
 
     def _choose(self, *, paused: bool) -> Claims:
         if paused:
-            return Claims((), tuple((ready, "complete, but the service is paused") for ready in self.view.ready))
+            return Claims(waiting=tuple((ready, Turn.PAUSED) for ready in self.view.ready))
         jobs = self._book.jobs.values()
         return claims(self.view, jobs, self._room(), self._config.defaults, _new_id, self._clock.now())
 
@@ -101,8 +115,9 @@ class Reception:
         ahead = sum(job.state in (State.CLAIMED, State.STAGED) for job in self._book.jobs.values())
         return 2 * self._config.api.max_in_flight - ahead
 
-    def _has_room_for_waiting(self) -> bool:
-        return bool(self.claims.waiting) and self._room() >= self._config.api.max_in_flight
+    def _may_go_on(self) -> bool:
+        has_room = self._room() >= self._config.api.max_in_flight
+        return self.claims.may_go_on(tuple(self._book.jobs.values()), has_room=has_room)
 
 
 def _new_id() -> str:

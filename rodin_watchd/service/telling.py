@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import tzinfo
 
 from rodin_watchd.adapters.journal import Journal
 from rodin_watchd.adapters.spool import Spool
 from rodin_watchd.core.pauses import Pauses
 from rodin_watchd.core.receipt import local
-from rodin_watchd.core.status import Line, Page, ended_line, render, set_name, sorted_jobs
-from rodin_watchd.errors import DiskError, Problem
+from rodin_watchd.core.status import PAGE, Line, Page, ended_line, render, set_name, sorted_jobs
+from rodin_watchd.errors import DiskError
 from rodin_watchd.model import Job
 from rodin_watchd.service.intake import ReadySet, WaitingSet
 
 log = logging.getLogger("rodin_watchd")
-
-PAGE = "page"
-"""The journal's key of the page."""
 
 
 def pause_notices(pauses: Pauses, zone: tzinfo) -> list[str]:
@@ -54,20 +51,35 @@ class Teller:
     """Writes the page where it changed; the main thread's alone."""
 
     def __init__(self, spool: Spool, journal: Journal, zone: tzinfo) -> None:
-        self._spool = spool
-        self._journal = journal
-        self._zone = zone
-        self._told: Page | None = None
+        self._copies = (
+            _Copy("STATUS.txt", lambda page: spool.write_status(render(page, zone))),
+            _Copy("the journal's page", lambda page: journal.set_meta(PAGE, page.as_data())),
+        )
 
-    def tell(self, page: Page) -> Problem | None:
-        """Write STATUS.txt and the journal's copy if the page changed; return what kept STATUS.txt from it."""
-        if page == self._told:
-            return None
-        self._journal.set_meta(PAGE, page.as_data())
+    def tell(self, page: Page) -> None:
+        """Write STATUS.txt and the journal's copy, each if the page changed since it was written; never raises OSError."""
+        for copy in self._copies:
+            copy.write(page)
+
+
+class _Copy:
+    """One place where the page stands."""
+
+    def __init__(self, name: str, write: Callable[[Page], None]) -> None:
+        self._name = name
+        self._write = write
+        self._written: Page | None = None
+        self._trouble = ""
+
+    def write(self, page: Page) -> None:
+        """Write the page if it is another one; what keeps it from being written is logged once."""
+        if page == self._written:
+            return
         try:
-            self._spool.write_status(render(page, self._zone))
-        except DiskError as error:
-            log.warning("STATUS.txt: %s", error)
-            return error.problem
-        self._told = page
-        return None
+            self._write(page)
+        except (DiskError, OSError) as error:  # also odd ones: anybody may put a folder where STATUS.txt belongs
+            if str(error) != self._trouble:
+                log.warning("%s cannot be written: %s", self._name, error, extra={"action": "status"})
+            self._trouble = str(error)
+        else:
+            self._written, self._trouble = page, ""

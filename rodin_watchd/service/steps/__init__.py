@@ -1,0 +1,58 @@
+"""The steps: each is one function with one outside effect that may be repeated, and returns an `Outcome` value.
+
+They run in worker threads, one step of a job at a time, and share nothing but `Tools`. What goes wrong is raised as an
+error of the project's tree; `run` makes it an outcome. The one step that may not be repeated, submitting, asks the main
+thread to commit `submitting` before its last bytes leave (`core.machine`).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+
+from rodin_watchd.core.machine import POLICIES, outcome_of
+from rodin_watchd.errors import InternalError, OutcomeUnknownError, RodinWatchdError
+from rodin_watchd.model import Answered, Job, Outcome, Step
+from rodin_watchd.service.steps.buying import stage, submit
+from rodin_watchd.service.steps.delivery import archive, bury, deliver, process
+from rodin_watchd.service.steps.results import download, poll
+from rodin_watchd.service.steps.tools import BeforeClosing, Tools
+
+__all__ = ["BeforeClosing", "Tools", "run"]
+
+log = logging.getLogger("rodin_watchd")
+
+_REPEATABLE: Mapping[Step, Callable[[Tools, Job], Outcome]] = {
+    Step.STAGE: stage,
+    Step.POLL: poll,
+    Step.DOWNLOAD: download,
+    Step.PROCESS: process,
+    Step.DELIVER: deliver,
+    Step.ARCHIVE: archive,
+    Step.BURY: bury,
+}
+
+
+def run(tools: Tools, job: Job, before_closing: BeforeClosing) -> Outcome | Answered:
+    """Run a job's next step and return what came of it; never raises. Any thread."""
+    step = POLICIES[job.state].step
+    closed = False
+
+    def closing() -> None:
+        nonlocal closed
+        before_closing()
+        closed = True
+
+    try:
+        return submit(tools, job, closing) if step is Step.SUBMIT else _REPEATABLE[step](tools, job)
+    except Exception as error:  # noqa: BLE001 - one job's fault, whatever it is, is that job's outcome
+        return outcome_of(_told(error, job, step, closed=closed))
+
+
+def _told(error: Exception, job: Job, step: Step, *, closed: bool) -> RodinWatchdError:
+    """Return what went wrong as an error of ours; once the last bytes have left, nothing proves that it may be repeated."""
+    if isinstance(error, OutcomeUnknownError) or (isinstance(error, RodinWatchdError) and not closed):
+        return error
+    log.error("fault in step %s of job %s", step, job.id, exc_info=error)
+    kind = OutcomeUnknownError if closed else InternalError
+    return kind(f"A fault in rodin_watchd: {type(error).__name__} in step {step}.")

@@ -1,0 +1,90 @@
+"""The steps up to the purchase: taking and checking a set, and the one call that costs credits."""
+
+from __future__ import annotations
+
+import hashlib
+import mimetypes
+from dataclasses import replace
+from pathlib import Path
+
+from rodin_watchd.adapters.images import why_undecodable
+from rodin_watchd.adapters.rodin_client import Upload
+from rodin_watchd.core.content import fingerprint
+from rodin_watchd.core.formats import Wholeness, probe
+from rodin_watchd.core.names import printable, split_name
+from rodin_watchd.core.wire import submit_fields
+from rodin_watchd.errors import (
+    DiskError,
+    FileRefusedError,
+    InternalError,
+    OutcomeUnknownError,
+    UnfinishedFileError,
+)
+from rodin_watchd.model import MODEL_LIMIT_BYTES, Answered, Done, InputFile, Job, Outcome, Role, State
+from rodin_watchd.service.steps.inputs import left_behind, remove_set_folder
+from rodin_watchd.service.steps.tools import BeforeClosing, Tools, need_room
+
+
+def stage(tools: Tools, job: Job) -> Outcome:
+    """Move the set into the work folder, check it, hash it. A set that was paid for needs no check any more."""
+    need_room(tools)
+    if problems := tools.spool.problems():
+        raise DiskError(" ".join(problems))
+    staged = _with_files_if_there(tools, job) if job.task else _with_checked_files(tools, job)
+    if job.place:
+        tools.spool.clear_report(job.place)
+    remove_set_folder(tools.spool, job)
+    return Done(replace(staged, place=""))
+
+
+def _with_files_if_there(tools: Tools, job: Job) -> Job:
+    """Take what is still there: that somebody cleaned up must not cost a result that was paid for."""
+    for file in job.files:
+        left_behind(tools.spool, job, file)
+    return replace(job, fingerprint=fingerprint(job.files, job.options))
+
+
+def _with_checked_files(tools: Tools, job: Job) -> Job:
+    files = tuple(_checked(f, tools.spool.take(job.id, f)) for f in job.files)
+    return replace(job, files=files, fingerprint=fingerprint(files, job.options))
+
+
+def _checked(file: InputFile, path: Path) -> InputFile:
+    """Check a taken file by its content and return it with its digest."""
+    name = printable(file.name)
+    if file.role is Role.MODEL and file.signature.size > MODEL_LIMIT_BYTES:
+        raise FileRefusedError(
+            f"“{name}” has {file.signature.size:,} bytes; the vendor takes models of at most {MODEL_LIMIT_BYTES:,}.",
+            advice="Make the model smaller (fewer triangles, no embedded textures) and drop the set again.",
+        )
+    with path.open("rb") as stream:
+        if file.role is not Role.SIDECAR:
+            verdict = probe(split_name(file.name)[1], stream, file.signature.size)
+            if verdict.wholeness is Wholeness.WRONG:
+                raise FileRefusedError(f"“{name}” cannot be used: {verdict.detail}.")
+            if verdict.wholeness is Wholeness.UNFINISHED:
+                raise UnfinishedFileError(f"“{name}” is not complete: {verdict.detail}.")
+            stream.seek(0)
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    if file.role is Role.IMAGE and (why := why_undecodable(path)):
+        raise FileRefusedError(f"“{name}” is not a usable image: {why}.")
+    return replace(file, sha256=digest)
+
+
+def submit(tools: Tools, job: Job, before_closing: BeforeClosing) -> Answered:
+    """Send the set; not to be repeated once `before_closing` has returned."""
+    if job.state is not State.UPLOADING:  # a fault of the program: better to ask a person than to pay twice
+        raise OutcomeUnknownError(f"The job was to be submitted while it is {job.state}.")
+    need_room(tools)
+    model, image = (_upload(tools, job, role) for role in (Role.MODEL, Role.IMAGE))
+    return Answered(tools.client.submit(model, image, submit_fields(job.options), before_closing))
+
+
+def _upload(tools: Tools, job: Job, role: Role) -> Upload:
+    file = job.file(role)
+    if file is None:
+        raise InternalError(f"The job has no {role}.")
+    extension = split_name(file.name)[1]
+    media_type = mimetypes.types_map.get(extension, "application/octet-stream")
+    path = tools.spool.inputs(job.id) / file.name
+    return Upload(path, file.signature.size, file.sha256, f"{role}{extension}", media_type)

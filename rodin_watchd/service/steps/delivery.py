@@ -1,0 +1,52 @@
+"""The last steps, all of them local: results to the outbox, inputs to the archive or to `failed/`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from rodin_watchd import __version__
+from rodin_watchd.adapters.spool import Place
+from rodin_watchd.adapters.spool.beneath import disk_errors
+from rodin_watchd.core.layout import ARCHIVE, FAILED, OUTBOX, RECEIPT, REPORT, REPORT_DATA
+from rodin_watchd.core.receipt import receipt, report_text, report_toml
+from rodin_watchd.model import Done, Job, Outcome
+from rodin_watchd.service.steps.inputs import left_behind, put_away, remove_set_folder, write_beside
+from rodin_watchd.service.steps.tools import Tools
+
+
+def process(tools: Tools, job: Job) -> Outcome:
+    """Build the result folder anew from the downloads."""
+    source, target = tools.spool.downloads(job.id), tools.spool.result(job.id)
+    with disk_errors(f"{target} cannot be written"):
+        tools.spool.start_over(target)
+        for result in job.results:
+            tools.spool.link(source / result.name, target / result.name)
+    return Done(job)
+
+
+def deliver(tools: Tools, job: Job) -> Outcome:
+    """Publish the result folder, receipt and all, by one rename."""
+    source = tools.spool.result(job.id)
+    write_beside(source, {RECEIPT: receipt(job, __version__, tools.now())})
+    return Done(replace(job, place=tools.spool.publish(job, source, Place(OUTBOX, job.folder, job.name))))
+
+
+def archive(tools: Tools, job: Job) -> Outcome:
+    """Move the inputs of a delivered set to the archive, with the receipt."""
+    put_away(tools.spool, job, ARCHIVE, {RECEIPT: receipt(job, __version__, tools.now())})
+    return Done(job)
+
+
+def bury(tools: Tools, job: Job) -> Outcome:
+    """Move what can be had of the set to `failed/`, with the report."""
+    notes = tuple(filter(None, (left_behind(tools.spool, job, f) for f in job.files)))
+    now = tools.now()
+    texts = {
+        REPORT: report_text(job, now, tools.zone, notes),
+        REPORT_DATA: report_toml(job, __version__, now, notes),
+    }
+    place = put_away(tools.spool, job, FAILED, texts)
+    if job.place not in ("", place):
+        tools.spool.clear_report(job.place)  # of the failure before: the files that it reported are here now
+    remove_set_folder(tools.spool, job)
+    return Done(replace(job, place=place))

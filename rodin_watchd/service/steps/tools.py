@@ -1,0 +1,36 @@
+"""What all steps share: the things they work with, and the room they need."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import tzinfo
+from typing import TypeAlias
+
+from rodin_watchd.adapters.rodin_client import RodinClient
+from rodin_watchd.adapters.spool import Spool
+from rodin_watchd.errors import DiskError
+
+ROOM_BYTES = 200_000_000
+"""Less free room than this, and nothing is taken, sent or downloaded: a paid result must find its place."""
+
+BeforeClosing: TypeAlias = Callable[[], None]
+"""Blocks until `submitting` is committed; raises to abort the upload."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What the steps work with."""
+
+    spool: Spool
+    client: RodinClient
+    now: Callable[[], float]  # UTC epoch seconds
+    zone: tzinfo
+    max_file_bytes: int
+
+
+def need_room(tools: Tools) -> None:
+    """Raise DiskError when the disk of the work folder is nearly full."""
+    free = tools.spool.free_bytes()
+    if free < ROOM_BYTES:
+        raise DiskError(f"Only {free // 1_000_000:,} MB are free on the disk of {tools.spool.root}.")

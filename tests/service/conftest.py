@@ -1,0 +1,31 @@
+"""What most of these tests have in common: a daemon, and an emulated vendor without faults, which they share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from workshop import Vendor, Workshop, emulated, workshop
+
+from rodin_watchd.emulator.server import Emulator
+
+
+@pytest.fixture(scope="session")
+def emulator() -> Iterator[Emulator]:
+    """Give an emulator without faults."""
+    with emulated() as vendor:
+        yield vendor.emulator
+
+
+@pytest.fixture
+def vendor(emulator: Emulator) -> Vendor:
+    """Give the vendor's ledger as of now."""
+    return Vendor(emulator)
+
+
+@pytest.fixture
+def shop(tmp_path: Path, vendor: Vendor) -> Iterator[Workshop]:
+    """Give a daemon that runs."""
+    with workshop(tmp_path, vendor.emulator.base_url) as shop:
+        yield shop

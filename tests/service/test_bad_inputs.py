@@ -1,0 +1,266 @@
+"""Bad inputs: each is told in the folder, nothing is lost or paid for, and the good set beside it is not held up."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from workshop import START_AT, Vendor, Workshop, glb, image, model
+
+from rodin_watchd.model import State
+
+PROMPTLY_SECONDS = 6.0
+
+
+def deliver_the_good_one(shop: Workshop) -> None:
+    """Drop a good set beside what is there, and check that it is delivered promptly."""
+    dropped_at = START_AT + shop.hands.seconds
+    shop.drop_set("good")
+    shop.until(shop.is_in("good", State.ARCHIVED))
+    assert shop.job("good").times[State.DELIVERED] - dropped_at <= PROMPTLY_SECONDS
+    assert {"good/model.glb", "good/preview.webp", "good/job.toml"} <= shop.found("outbox")
+
+
+REFUSED: dict[str, tuple[Callable[[], dict[str, bytes]], str]] = {
+    "a PNG named .glb": (lambda: {"chair.glb": image("x"), "chair.png": image("x")}, "“chair.glb” cannot be used"),
+    "a model of 10,000,001 bytes": (
+        lambda: {"chair.obj": model("big").ljust(10_000_001, b"\n"), "chair.png": image("x")},
+        "“chair.obj” has 10,000,001 bytes; the vendor takes models of at most 10,000,000",
+    ),
+    "a text named .png": (
+        lambda: {"chair.obj": model("x"), "chair.png": b"hello, world"},
+        "“chair.png” cannot be used",
+    ),
+    "a GIF named .png": (lambda: {"chair.obj": model("x"), "chair.png": b"GIF89a" + bytes(99)}, "“chair.png”"),
+    "a sidecar that is not TOML": (lambda: _with_sidecar(b"seed = = 3"), "line 1"),
+    "a sidecar that is not UTF-8": (lambda: _with_sidecar(b'prompt = "\xff\xfe"'), "UTF-8"),
+    "an unknown key": (lambda: _with_sidecar(b"\nseeed = 3"), "did you mean seed"),
+    "seed = -1": (lambda: _with_sidecar(b"seed = -1"), "seed"),
+    'seed = "7"': (lambda: _with_sidecar(b'seed = "7"'), "seed"),
+    "a path out of the inbox": (lambda: _with_sidecar(b'image = "../../secret.png"'), "leads out of the inbox"),
+    "an absolute path": (lambda: _with_sidecar(b'image = "/etc/passwd"'), "absolute"),
+    "two images for one model": (
+        lambda: {"chair.obj": model("x"), "chair.png": image("x"), "chair.webp": image("y")},
+        "“chair.png”, “chair.webp”",
+    ),
+}
+
+
+def _with_sidecar(sidecar: bytes) -> dict[str, bytes]:
+    return {"chair.obj": model("x"), "chair.png": image("x"), "chair.toml": sidecar}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_a_bad_set_is_refused_in_words_and_costs_nothing(shop: Workshop, vendor: Vendor, kind: str) -> None:
+    """What can never work lies in `failed/` with all that was dropped of it and the reason, and was not paid for."""
+    files, reason = REFUSED[kind]
+    for name, data in files().items():
+        shop.drop(name, data)
+    deliver_the_good_one(shop)
+    shop.idle()
+    assert shop.job("chair").state is State.FAILED
+    report = shop.report("chair")
+    assert reason in report
+    assert "no credits were spent" in report
+    assert "the dropped files" in report
+    assert "failed/chair/REPORT.txt" in shop.status()
+    assert vendor.charges == 1
+    shop.assert_nothing_lost()
+
+
+UNFINISHED: dict[str, Callable[[], dict[str, bytes]]] = {
+    "a truncated GLB": lambda: {"chair.glb": glb("x")[:-100], "chair.png": image("x")},
+    "an empty model": lambda: {"chair.glb": b"", "chair.png": image("x")},
+    "an empty image": lambda: {"chair.obj": model("x"), "chair.png": b""},
+    "an empty OBJ": lambda: {"chair.obj": b"", "chair.png": image("x")},
+    "a PNG without its end": lambda: {"chair.obj": model("x"), "chair.png": image("x")[:-8]},
+}
+
+
+@pytest.mark.parametrize("kind", UNFINISHED)
+def test_an_unfinished_set_waits_visibly_and_is_refused_when_nothing_more_comes(
+    shop: Workshop, vendor: Vendor, kind: str
+) -> None:
+    """A file that proves itself unfinished gets `incomplete_seconds` for its rest, then the set is refused, unpaid."""
+    for name, data in UNFINISHED[kind]().items():
+        shop.drop(name, data)
+    deliver_the_good_one(shop)
+    shop.ticks(1, step_seconds=1)
+    assert shop.states() == {"good": State.ARCHIVED}
+    assert "is not complete" in shop.status()
+    assert not shop.daemon.is_idle()
+    shop.ticks(1, step_seconds=580)
+    assert shop.states() == {"good": State.ARCHIVED}
+    shop.ticks(1, step_seconds=20)
+    shop.idle()
+    assert "nothing more came" in shop.report("chair")
+    assert vendor.charges == 1
+    shop.assert_nothing_lost()
+
+
+def test_an_unfinished_file_that_is_completed_is_delivered(shop: Workshop) -> None:
+    """The rest of a file ends the wait, whenever it comes."""
+    whole = glb("x")
+    path = shop.drop("chair.glb", whole)
+    path.write_bytes(whole[:-100])
+    shop.drop("chair.png", image("x"))
+    shop.ticks(5, step_seconds=60)
+    path.write_bytes(whole)
+    shop.idle()
+    assert shop.states() == {"chair": State.ARCHIVED}
+    shop.assert_nothing_lost()
+
+
+def test_what_is_no_plain_file_is_ignored_visibly(shop: Workshop, tmp_path: Path) -> None:
+    """A FIFO, a symbolic link and a folder named like a model are left alone, named in STATUS.txt, and hold nobody up."""
+    secret = tmp_path / "secret.glb"
+    secret.write_bytes(glb("secret"))
+    inbox = tmp_path / "inbox"
+    os.mkfifo(inbox / "pipe.glb")
+    (inbox / "link.glb").symlink_to(secret)
+    (inbox / "chair.glb").mkdir()
+    for name in ("pipe", "link", "chair"):
+        shop.drop(f"{name}.png", image(name))
+    deliver_the_good_one(shop)
+    shop.idle()
+    assert shop.states() == {"good": State.ARCHIVED}
+    status = shop.status()
+    assert "1 x a special file; only plain files are taken" in status
+    assert "1 x a symbolic link; only plain files are taken" in status
+    assert "1 x a folder, not a model file" in status
+    assert (inbox / "link.glb").is_symlink()
+    assert (inbox / "pipe.glb").exists()
+    assert secret.read_bytes() == glb("secret")
+    shop.assert_nothing_lost()
+
+
+def test_a_hard_link_waits_for_a_person_and_keeps_nobody_busy(shop: Workshop, tmp_path: Path) -> None:
+    """A file with a second name elsewhere is not taken, STATUS.txt says why, and the service counts as idle."""
+    elsewhere = tmp_path / "elsewhere.obj"
+    elsewhere.write_bytes(model("x"))
+    os.link(elsewhere, tmp_path / "inbox" / "chair.obj")
+    shop.drop("chair.png", image("x"))
+    deliver_the_good_one(shop)
+    shop.idle()
+    assert "“chair.obj” has a second name elsewhere" in shop.status()
+    elsewhere.unlink()
+    shop.ticks(1, step_seconds=11)
+    shop.idle()
+    assert shop.states()["chair"] is State.ARCHIVED
+
+
+NAMES = {
+    "a newline": b"cha\nir",
+    "an emoji": "\N{CHAIR}\N{ZERO WIDTH JOINER}\N{ARTIST PALETTE}".encode(),
+    "a leading dash": b"-rf",
+    "255 bytes": b"c" * 251,
+    "not UTF-8": b"st\xfchl",
+    "blanks": b"  chair  ",
+    "an escape sequence": b"\x1b[2Jchair",
+    "a right-to-left override": "chair\u202egnp".encode(),
+}
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_names_of_all_kinds_are_delivered_as_they_are_spelt(
+    shop: Workshop, vendor: Vendor, tmp_path: Path, kind: str
+) -> None:
+    """Whatever the filesystem can hold as a name is delivered under it, and never breaks a line of STATUS.txt."""
+    stem = NAMES[kind]
+    shop.drop(stem + b".obj", model("x"))
+    shop.drop(stem + b".png", image("x"))
+    deliver_the_good_one(shop)
+    shop.idle()
+    assert sorted(os.fsencode(path.name) for path in (tmp_path / "outbox").iterdir()) == sorted([stem, b"good"])
+    assert (tmp_path / "outbox" / os.fsdecode(stem) / "model.glb").stat().st_size > 1000
+    assert {job.state for job in shop.jobs()} == {State.ARCHIVED}
+    assert all(line.isprintable() for line in shop.status().splitlines())
+    assert vendor.charges == 2
+    shop.assert_nothing_lost()
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_names_of_all_kinds_are_refused_with_a_report(
+    shop: Workshop, vendor: Vendor, tmp_path: Path, kind: str
+) -> None:
+    """A bad set with an odd name gets its report like any other."""
+    stem = NAMES[kind]
+    shop.drop(stem + b".glb", b"no model at all" * 9)
+    shop.drop(stem + b".png", image("x"))
+    deliver_the_good_one(shop)
+    shop.idle()
+    failed = tmp_path / "failed" / os.fsdecode(stem)
+    assert "cannot be used" in (failed / "REPORT.txt").read_text()
+    assert (failed / f"{os.fsdecode(stem)}.glb").read_bytes() == b"no model at all" * 9
+    assert vendor.charges == 1
+    shop.assert_nothing_lost()
+
+
+def test_two_sets_whose_names_differ_in_case_only_are_both_delivered(shop: Workshop, vendor: Vendor) -> None:
+    """Equal spelling pairs first, and neither result overwrites the other."""
+    for name in ("chair", "Chair"):
+        shop.drop_set(name)
+    shop.idle()
+    assert shop.states() == {"chair": State.ARCHIVED, "Chair": State.ARCHIVED}
+    places = {job.place for job in shop.jobs()}
+    assert len({place.casefold() for place in places}) == 2
+    assert all(shop.path(f"{place}/model.glb").exists() for place in places)
+    assert vendor.charges == 2
+    shop.assert_nothing_lost()
+
+
+def test_a_set_that_changes_while_it_is_taken_is_refused_and_stays(
+    shop: Workshop, vendor: Vendor, tmp_path: Path
+) -> None:
+    """Between look and stage a new content is never taken for the old one: it stays in the inbox, the rest is buried."""
+    shop.daemon._pool._workers = 0  # no step is handed out: the set is claimed, and that is all
+    shop.drop_set("chair")
+    shop.until(shop.is_in("chair", State.CLAIMED))
+    path = tmp_path / "inbox" / "chair.obj"
+    path.write_bytes(model("another"))
+    shop.dropped = [image("chair"), model("another")]
+    shop.daemon._pool._workers = 4
+    deliver_the_good_one(shop)
+    shop.until(shop.is_in("chair", State.FAILED))
+    assert "changed while it was taken" in shop.report("chair")
+    assert path.read_bytes() == model("another")
+    assert shop.found("failed") == {"chair/chair.png", "chair/REPORT.txt", "chair/report.toml"}
+    assert vendor.charges == 1
+    shop.assert_nothing_lost()
+
+
+def test_a_set_that_vanishes_while_it_is_taken_leaves_a_report(shop: Workshop, vendor: Vendor, tmp_path: Path) -> None:
+    """Whoever takes a set back after it was claimed finds out what became of the claim."""
+    shop.daemon._pool._workers = 0
+    shop.drop_set("chair")
+    shop.until(shop.is_in("chair", State.CLAIMED))
+    for extension in ("obj", "png"):
+        (tmp_path / "inbox" / f"chair.{extension}").unlink()
+    shop.dropped.clear()
+    shop.daemon._pool._workers = 4
+    deliver_the_good_one(shop)
+    shop.idle()
+    assert "vanished before it could be taken" in shop.report("chair")
+    assert vendor.charges == 1
+
+
+def test_a_member_that_became_a_link_is_never_followed(shop: Workshop, vendor: Vendor, tmp_path: Path) -> None:
+    """A claimed file that is swapped for a link to somebody's secret is not what was claimed."""
+    secret = tmp_path / "secret.obj"
+    secret.write_bytes(model("secret"))
+    shop.daemon._pool._workers = 0
+    shop.drop_set("chair")
+    shop.until(shop.is_in("chair", State.CLAIMED))
+    path = tmp_path / "inbox" / "chair.obj"
+    path.unlink()
+    path.symlink_to(secret)
+    shop.dropped = [image("chair")]
+    shop.daemon._pool._workers = 4
+    shop.idle()
+    assert shop.states() == {"chair": State.FAILED}
+    assert path.is_symlink()
+    assert shop.found("failed") == {"chair/chair.png", "chair/REPORT.txt", "chair/report.toml"}
+    assert vendor.charges == 0
+    shop.assert_nothing_lost()

@@ -1,0 +1,87 @@
+"""The live jobs in memory: always equal to the journal."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rodin_watchd.adapters.journal import Journal
+from rodin_watchd.errors import CommandRefusedError
+from rodin_watchd.model import Job, State, Task, Transition
+from rodin_watchd.service.book import MOST_RECENT, Book
+
+WAY = (State.STAGED, State.UPLOADING, State.SUBMITTING, State.SUBMITTED, State.GENERATED, State.DOWNLOADED)
+END = (State.PROCESSED, State.DELIVERED, State.ARCHIVED)
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> Iterator[Book]:
+    """Give a book over an empty journal."""
+    with contextlib.closing(Journal(tmp_path / "journal.sqlite3")) as journal:
+        yield Book(journal)
+
+
+def add(book: Book, number: int, state: State, fingerprint: str, *, again: bool = False) -> Job:
+    """Lead a job to a state by legal moves."""
+    job = Job(f"job-{number:06}", f"set-{number}", "", State.CLAIMED, (), {}, float(number), again=again)
+    book.commit([Transition(job, "claimed")], float(number))
+    for step in () if state is State.CLAIMED else (*WAY, *END):
+        task = Task(f"task-{number}", "key") if step not in (*WAY[:3],) else None
+        job = replace(job, state=step, fingerprint=fingerprint, task=task, place=f"outbox/set-{number}")
+        book.commit([Transition(job, step.value)], float(number))
+        if step is state:
+            break
+    return job
+
+
+def test_it_is_the_same_after_a_restart(book: Book) -> None:
+    """Live jobs and the newest results are read back from the journal as they were known."""
+    for number in range(MOST_RECENT + 5):
+        add(book, number, State.ARCHIVED, f"content-{number}")
+    live = add(book, 100, State.STAGED, "live")
+    again = Book(book.journal)
+    assert dict(again.jobs) == dict(book.jobs) == {live.id: live}
+    assert [job.id for job in book.recent] == [f"job-{number:06}" for number in range(24, 4, -1)]
+    assert sorted(job.id for job in again.recent) == sorted(job.id for job in book.recent)
+
+
+def test_a_note_is_known_but_not_durable(book: Book) -> None:
+    """A waiting time is kept in memory alone."""
+    job = add(book, 1, State.STAGED, "content")
+    book.note(replace(job, not_before=77.0))
+    assert book.jobs[job.id].not_before == 77.0
+    assert Book(book.journal).jobs[job.id].not_before == 0.0
+
+
+@pytest.mark.parametrize(
+    ("state", "again", "paid", "told"),
+    [
+        (State.SUBMITTED, False, False, "being worked on already"),
+        (State.SUBMITTED, True, False, "being worked on already"),
+        (State.SUBMITTED, False, True, "being worked on already"),
+        (State.ARCHIVED, False, False, "delivered before: outbox/set-1"),
+        (State.ARCHIVED, True, False, ""),
+        (State.ARCHIVED, False, True, ""),
+    ],
+)
+def test_what_counts_as_paid_twice(book: Book, state: State, again: bool, paid: bool, told: str) -> None:
+    """The same content is refused while it is worked on, and after a delivery unless `again` is asked or it is paid."""
+    add(book, 1, state, "content")
+    job = replace(add(book, 2, State.CLAIMED, ""), fingerprint="content", again=again)
+    error = book.duplicate(replace(job, task=Task("task-2", "key")) if paid else job)
+    assert (error.message if error else "").find(told) != -1
+    assert bool(error) == bool(told)
+
+
+def test_a_task_has_one_owner(book: Book) -> None:
+    """A job cannot be given the task of another one; its own is no clash."""
+    owner = add(book, 1, State.SUBMITTED, "content")
+    book.refuse_clash(owner)
+    other = add(book, 2, State.CLAIMED, "")
+    book.refuse_clash(other)
+    with pytest.raises(CommandRefusedError, match="belongs to job job-000001"):
+        book.refuse_clash(replace(other, task=Task("task-1", "")))

@@ -1,0 +1,207 @@
+"""Crash-only: a daemon that is dropped at any moment is continued by the next one, and nothing is lost or paid twice."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from pathlib import Path
+
+import pytest
+from workshop import START_AT, Vendor, Workshop, emulated, image, model, workshop
+
+from rodin_watchd.adapters.journal import Journal
+from rodin_watchd.config import journal_path
+from rodin_watchd.core import machine
+from rodin_watchd.model import Answer, State
+
+STATES = ("claimed", "uploading", "submitted", "generated", "downloaded", "processed", "delivered")
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_a_job_goes_on_after_a_crash_in_each_state(shop: Workshop, vendor: Vendor, state: str) -> None:
+    """Dropped after a state was committed, with the next step's effect done but not committed: redone, paid once."""
+    shop.drop_set("chair", "seed = 5\n")
+    shop.until(shop.is_in("chair", State(state)))
+    shop.restart()
+    assert shop.job("chair").state == state
+    shop.idle()
+    assert shop.states() == {"chair": State.ARCHIVED}
+    assert shop.found("outbox") == {"chair/model.glb", "chair/preview.webp", "chair/job.toml"}
+    assert shop.found("archive") == {"chair/chair.obj", "chair/chair.png", "chair/chair.toml", "chair/job.toml"}
+    assert shop.found("inbox") == set()
+    assert not list((shop.root / ".rodin-watchd" / "work").iterdir())
+    assert vendor.charges == 1
+    shop.assert_nothing_lost()
+
+
+@pytest.mark.parametrize("crashes", [1, 3])
+def test_a_crash_while_a_set_is_buried_buries_it_once(shop: Workshop, vendor: Vendor, crashes: int) -> None:
+    """The report is written and published again, in one place, with nothing left in the work folder."""
+    shop.drop("chair.glb", b"nonsense" * 20)
+    shop.drop("chair.png", image("chair"))
+    shop.until(shop.is_in("chair", State.FAILING))
+    for _ in range(crashes):
+        shop.restart()
+        shop.ticks(1)
+    shop.idle()
+    assert shop.states() == {"chair": State.FAILED}
+    assert shop.found("failed") == {"chair/chair.glb", "chair/chair.png", "chair/REPORT.txt", "chair/report.toml"}
+    assert not list((shop.root / ".rodin-watchd" / "work").iterdir())
+    assert vendor.charges == 0
+    shop.assert_nothing_lost()
+
+
+def test_a_crash_after_each_tick_delivers_all_and_pays_once(shop: Workshop, vendor: Vendor) -> None:
+    """However often the service dies, each set is delivered or held, nothing is lost and nothing is paid for twice."""
+    for name in ("one", "two", "three"):
+        shop.drop_set(name)
+    ends = {State.ARCHIVED, State.HELD}
+    for _ in range(60):
+        shop.ticks(1, step_seconds=1)
+        if len(shop.states()) == 3 and set(shop.states().values()) <= ends:
+            break
+        shop.restart()
+    shop.idle()
+    assert set(shop.states().values()) <= ends
+    assert vendor.charges <= 3
+    archived = [job for job in shop.jobs() if job.state is State.ARCHIVED]
+    assert all(shop.path(f"{job.place}/model.glb").exists() for job in archived)
+    for job in shop.jobs():
+        if job.state is State.HELD:
+            assert shop.command("resolve", job=job.id, how="give-up")["ok"]
+    shop.idle()
+    shop.assert_nothing_lost()
+
+
+def test_a_crash_during_an_upload_is_proven_not_submitted(shop: Workshop, vendor: Vendor) -> None:
+    """An upload whose end was never sent is no job at the vendor, and is simply sent again."""
+    shop.drop_set("chair")
+    shop.until(shop.is_in("chair", State.UPLOADING))
+    shop.restart()
+    assert vendor.charges == 0
+    shop.idle()
+    assert shop.states() == {"chair": State.ARCHIVED}
+    assert (vendor.charges, vendor.uploads) == (1, 1)
+
+
+def test_a_crash_between_the_last_bytes_and_the_answer_holds_the_job(shop: Workshop, vendor: Vendor) -> None:
+    """`submitting` without an answer is never sent again on its own: a person decides, and STATUS.txt says so."""
+    shop.drop_set("chair")
+    shop.until(shop.is_in("chair", State.SUBMITTING))
+    shop.restart()
+    shop.idle()
+    assert shop.states() == {"chair": State.HELD}
+    for _ in range(3):
+        shop.restart()
+        shop.ticks(3, step_seconds=100_000)
+    assert (vendor.charges, vendor.uploads) == (1, 1)
+    assert "HELD: a person has to decide (1)" in shop.status()
+    assert "may have accepted and charged it" in shop.status()
+    assert shop.daemon.is_idle()
+
+
+def test_a_committed_answer_is_understood_after_a_crash(shop: Workshop, vendor: Vendor) -> None:
+    """`submitting` with its answer in the journal goes on with the task that the answer names."""
+    shop.drop_set("chair")
+    shop.until(shop.is_in("chair", State.SUBMITTING))
+    shop.crash()
+    uuid = vendor.emulator.ledger()["charges"][-1]["task_uuid"]
+    body = json.dumps({"error": None, "uuid": uuid, "jobs": {"uuids": []}}).encode()
+    with contextlib.closing(Journal(journal_path(shop.config, os.environ))) as journal:
+        [job] = journal.jobs()
+        journal.commit([machine.answered(job, Answer(201, body))], START_AT)
+    shop.start()
+    shop.idle()
+    assert shop.states() == {"chair": State.ARCHIVED}
+    assert (vendor.charges, vendor.uploads) == (1, 1)
+    assert shop.job("chair").charges == 1
+
+
+def test_a_refusal_that_was_committed_is_understood_after_a_crash(shop: Workshop, vendor: Vendor) -> None:
+    """`submitting` with a 429 in the journal was not charged: it is submitted again."""
+    shop.drop_set("chair")
+    shop.until(shop.is_in("chair", State.UPLOADING))
+    shop.restart()
+    shop.crash()
+    with contextlib.closing(Journal(journal_path(shop.config, os.environ))) as journal:
+        [job] = journal.jobs()
+        closing = machine.close_upload(job, START_AT)
+        journal.commit([closing, machine.answered(closing.job, Answer(429, b"{}"))], START_AT)
+    shop.start()
+    shop.idle()
+    assert shop.states() == {"chair": State.ARCHIVED}
+    assert (vendor.charges, vendor.uploads) == (1, 1)
+
+
+def test_the_task_of_another_job_proves_nothing(shop: Workshop, vendor: Vendor) -> None:
+    """A vendor that answers two submits with one task holds the second job, and does not stop the service."""
+    shop.drop_set("first")
+    shop.idle()
+    shop.drop_set("second")
+    shop.until(shop.is_in("second", State.SUBMITTING))
+    shop.crash()
+    uuid = vendor.emulator.ledger()["charges"][-2]["task_uuid"]
+    with contextlib.closing(Journal(journal_path(shop.config, os.environ))) as journal:
+        [job] = journal.jobs([State.SUBMITTING])
+        journal.commit([machine.answered(job, Answer(201, json.dumps({"uuid": uuid}).encode()))], START_AT)
+    shop.start()
+    shop.idle()
+    assert shop.states() == {"first": State.ARCHIVED, "second": State.HELD}
+    assert "the task of job" in shop.status()
+
+
+def test_a_paused_service_is_still_paused_after_a_restart(shop: Workshop, vendor: Vendor) -> None:
+    """What a person stopped does not start to spend money because the machine was restarted."""
+    shop.command("pause")
+    shop.drop_set("chair")
+    shop.restart()
+    shop.idle()
+    assert shop.jobs() == []
+    assert vendor.charges == 0
+
+
+def test_a_clock_that_was_turned_back_holds_nothing_up(shop: Workshop, vendor: Vendor) -> None:
+    """Waiting times from a clock that ran years ahead are over at once when it is put right."""
+    shop.hands.jump_seconds = 1e8
+    shop.drop_set("chair")
+    shop.until(shop.is_in("chair", State.SUBMITTED))
+    shop.hands.jump_seconds = 0
+    shop.restart()
+    shop.idle()
+    assert shop.states() == {"chair": State.ARCHIVED}
+    assert vendor.charges == 1
+
+
+def test_a_cleaned_up_work_folder_costs_the_set_not_the_service(shop: Workshop, vendor: Vendor) -> None:
+    """Inputs that somebody removed from the work folder are never sent; the others go on."""
+    shop.drop_set("chair")
+    shop.command("pause")
+    shop.command("resume")
+    shop.until(shop.is_in("chair", State.UPLOADING))
+    shop.restart()
+    shop.crash()
+    job_id = next((shop.root / ".rodin-watchd" / "work").iterdir())
+    (job_id / "inputs" / "chair.obj").write_bytes(model("tampered"))
+    shop.dropped = [image("chair"), model("tampered")]
+    shop.start()
+    shop.drop_set("good")
+    shop.idle()
+    assert shop.states() == {"chair": State.FAILED, "good": State.ARCHIVED}
+    assert vendor.charges == 1
+    shop.assert_nothing_lost()
+
+
+def test_a_lost_share_does_not_look_like_an_empty_one(tmp_path: Path) -> None:
+    """While the inbox is missing the service says so and is not idle; when it is back, it goes on by itself."""
+    with emulated() as vendor, workshop(tmp_path, vendor.emulator.base_url) as shop:
+        shop.drop_set("chair")
+        away = tmp_path / "away"
+        shop.path("inbox").rename(away)
+        shop.ticks(3, step_seconds=2)
+        assert not shop.daemon.is_idle()
+        assert "is missing" in shop.status()
+        away.rename(shop.path("inbox"))
+        shop.idle()
+        assert shop.states() == {"chair": State.ARCHIVED}
+        assert "ATTENTION" not in shop.status()

@@ -1,0 +1,129 @@
+"""From a look at the inbox to decisions: what is read, how often, and what a wait says of itself."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from workshop import glb, image, model
+
+from rodin_watchd.adapters.spool.inbox import Inbox
+from rodin_watchd.config import Intake as Settings
+from rodin_watchd.core.formats import Verdict
+from rodin_watchd.model import Entry
+from rodin_watchd.service.intake import Intake, View
+
+QUIET_SECONDS = 2.0
+
+
+class CountingInbox(Inbox):
+    """The real inbox, which counts its reads, and can be out of order as a share is for a moment."""
+
+    def __init__(self, folder: Path) -> None:
+        """Count from nothing."""
+        super().__init__(folder)
+        self.reads: list[str] = []
+        self.in_order = True
+
+    def probe(self, entry: Entry) -> Verdict | None:
+        """Count and judge."""
+        self.reads.append(entry.path)
+        return super().probe(entry) if self.in_order else None
+
+    def read(self, entry: Entry, limit_bytes: int) -> bytes | None:
+        """Count and read."""
+        self.reads.append(entry.path)
+        return super().read(entry, limit_bytes)
+
+
+@pytest.fixture
+def inbox(tmp_path: Path) -> CountingInbox:
+    """Give an empty inbox."""
+    return CountingInbox(tmp_path)
+
+
+@pytest.fixture
+def look(inbox: CountingInbox) -> Callable[[float], View]:
+    """Give a look at the inbox at a monotonic instant."""
+    intake = Intake(inbox, Settings(sidecar_wait_seconds=0), QUIET_SECONDS)
+    return lambda now: intake.look(now, frozenset(), frozenset())
+
+
+def test_content_is_read_once_for_each_signature(
+    tmp_path: Path, inbox: CountingInbox, look: Callable[[float], View]
+) -> None:
+    """A file that stays as it is is read once, however often the inbox is looked at; a changed one once more."""
+    (tmp_path / "chair.glb").write_bytes(glb("chair")[:-9])
+    (tmp_path / "chair.png").write_bytes(image("chair"))
+    (tmp_path / "chair.toml").write_bytes(b"seed = 1\n")
+    (tmp_path / "_folder.toml").write_bytes(b"seed = 2\n")
+    for second in range(20):
+        look(float(second))
+    assert sorted(inbox.reads) == ["chair.glb", "chair.png", "chair.toml"]
+    inbox.reads.clear()
+    (tmp_path / "chair.glb").write_bytes(glb("chair"))
+    for second in range(20, 40):
+        view = look(float(second))
+    assert sorted(inbox.reads) == ["_folder.toml", "chair.glb"]
+    assert [ready.candidate.name for ready in view.ready] == ["chair"]
+
+
+def test_what_cannot_be_read_is_tried_again(
+    tmp_path: Path, inbox: CountingInbox, look: Callable[[float], View]
+) -> None:
+    """A file that could not be read for a moment is not written off: the next look reads it."""
+    (tmp_path / "chair.obj").write_bytes(model("chair"))
+    (tmp_path / "chair.png").write_bytes(image("chair"))
+    inbox.in_order = False
+    look(0.0)
+    [waiting] = look(3.0).waiting
+    assert "cannot be read" in waiting.reason
+    assert not waiting.settling
+    inbox.in_order = True
+    assert [ready.candidate.name for ready in look(3.0).ready] == ["chair"]
+
+
+def test_a_wait_says_when_it_may_be_over(tmp_path: Path, look: Callable[[float], View]) -> None:
+    """What settles names the instant of the next look; what needs a person names none."""
+    (tmp_path / "lonely.obj").write_bytes(model("lonely"))
+    assert look(0.0).again_at == 600.0
+    (tmp_path / "chair.obj").write_bytes(model("chair"))
+    (tmp_path / "chair.png").write_bytes(image("chair"))
+    view = look(10.0)
+    assert view.again_at == 12.0
+    assert {waiting.candidate.name: waiting.settling for waiting in view.waiting} == {"lonely": False, "chair": True}
+    assert [ready.candidate.name for ready in look(12.0).ready] == ["chair"]
+    assert look(700.0).again_at == math.inf
+
+
+def test_a_broken_preset_does_not_make_the_loop_spin(tmp_path: Path) -> None:
+    """With no quiet time at all a set that waits for a preset still names no instant that is over."""
+    (tmp_path / "_folder.toml").write_bytes(b"nonsense = 1\n")
+    (tmp_path / "chair.obj").write_bytes(model("chair"))
+    (tmp_path / "chair.png").write_bytes(image("chair"))
+    intake = Intake(Inbox(tmp_path), Settings(sidecar_wait_seconds=0), 0.0)
+    view = intake.look(5.0, frozenset(), frozenset())
+    assert [waiting.settling for waiting in view.waiting] == [False]
+    assert view.again_at == math.inf
+
+
+def test_a_plainly_spelt_preset_comes_first(tmp_path: Path, look: Callable[[float], View]) -> None:
+    """Of two spellings of the preset the documented one holds."""
+    (tmp_path / "_FOLDER.toml").write_bytes(b"seed = 1\n")
+    (tmp_path / "_folder.toml").write_bytes(b"seed = 2\n")
+    (tmp_path / "chair.obj").write_bytes(model("chair"))
+    (tmp_path / "chair.png").write_bytes(image("chair"))
+    look(0.0)
+    [ready] = look(3.0).ready
+    assert [preset.seed for preset in ready.presets] == [2]
+
+
+def test_taken_files_are_not_seen(tmp_path: Path) -> None:
+    """What belongs to a job that is about to move it is in no set."""
+    (tmp_path / "chair.obj").write_bytes(model("chair"))
+    (tmp_path / "chair.png").write_bytes(image("chair"))
+    intake = Intake(Inbox(tmp_path), Settings(), 0.0)
+    view = intake.look(5.0, frozenset(), frozenset({"chair.obj", "chair.png"}))
+    assert (view.ready, view.waiting) == ((), ())

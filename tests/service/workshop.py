@@ -1,0 +1,304 @@
+"""A daemon in a folder of its own, with a vendor on this machine and a clock that the test turns.
+
+Nothing sleeps: the loop ticks, waits for the daemon's own wake-up while a step is under way, and else turns the clock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from PIL import Image
+
+from rodin_watchd.adapters.journal import insert_command
+from rodin_watchd.config import journal_path, load_config
+from rodin_watchd.emulator.ledger import Snapshot
+from rodin_watchd.emulator.server import Emulator, EmulatorSettings, parse_fault
+from rodin_watchd.model import Job, State
+from rodin_watchd.service.assembly import assembled
+from rodin_watchd.service.daemon import Daemon
+from rodin_watchd.service.desk import Clock
+
+KEY = "key-of-the-tests-123"
+PATIENCE_SECONDS = 20.0
+MOST_TICKS = 3000
+START_AT = 1_800_000_000.0
+SAMPLES = Path(__file__).parent.parent / "samples"
+QUIET_SECONDS = 2.0
+ENDED = (State.ARCHIVED, State.FAILED)
+
+_CUBE = "\n".join(
+    [f"v {x} {y} {z}" for x in (0, 1) for y in (0, 1) for z in (0, 1)]
+    + ["f 1 2 4", "f 1 4 3", "f 5 7 8", "f 5 8 6", "f 1 5 6", "f 1 6 2", "f 3 4 8", "f 3 8 7", "f 1 3 7", "f 1 7 5"]
+)
+
+
+def model(word: str) -> bytes:
+    """Return a small OBJ; another word makes another content."""
+    return f"# {word!a}\n{_CUBE}\n".encode()
+
+
+def glb(word: str) -> bytes:
+    """Return a GLB that proves its own completeness; another word makes another content."""
+    data = (SAMPLES / "pmndrs.glb").read_bytes()
+    length = int.from_bytes(data[12:16], "little")
+    text = data[20 : 20 + length].rstrip(b" ")
+    assert text.endswith(b"}")
+    text = text[:-1] + f',"extras":{{"word":"{word.encode().hex()}"}}}}'.encode()
+    text += b" " * (-len(text) % 4)
+    rest = data[20 + length :]
+    whole = 20 + len(text) + len(rest)
+    return (
+        b"glTF"
+        + (2).to_bytes(4, "little")
+        + whole.to_bytes(4, "little")
+        + len(text).to_bytes(4, "little")
+        + (b"JSON" + text + rest)
+    )
+
+
+def image(word: str) -> bytes:
+    """Return a small PNG; another word makes another content."""
+    out = io.BytesIO()
+    colours = (word.encode("utf-8", "backslashreplace") * 48)[:48]
+    Image.frombytes("RGB", (4, 4), colours).save(out, "PNG")
+    return out.getvalue()
+
+
+class Hands:
+    """The hands of a clock: they move when the test says so."""
+
+    def __init__(self) -> None:
+        """Start at a fixed instant."""
+        self.seconds = 0.0
+        self.jump_seconds = 0.0  # of the wall clock alone
+
+    def clock(self) -> Clock:
+        """Return the clock that has these hands."""
+        return Clock(lambda: START_AT + self.seconds + self.jump_seconds, lambda: 5000.0 + self.seconds, lambda: 0.5)
+
+
+class Workshop:
+    """One root folder and the daemon that serves it; the daemon can be stopped abruptly and started again."""
+
+    def __init__(self, root: Path, base_url: str, sections: Mapping[str, Mapping[str, Any]]) -> None:
+        """Write the config; `sections` go over what suits most tests."""
+        self.root = root
+        self.hands = Hands()
+        self.dropped: list[bytes] = []
+        defaults: dict[str, dict[str, Any]] = {
+            "api": {"base_url": base_url, "requests_per_minute": 100_000},
+            "intake": {
+                "watcher": "polling",
+                "rescan_seconds": 1,
+                "sidecar_wait_seconds": 0,
+                "quiet_seconds": QUIET_SECONDS,
+            },
+            "polling": {"min_seconds": 1, "max_seconds": 2},
+        }
+        told = {name: {**defaults.get(name, {}), **sections.get(name, {})} for name in {*defaults, *sections}}
+        (root / "config.toml").write_text(tomli_w.dumps(told))
+        self.config = load_config(root / "config.toml")
+        self._stack = ExitStack()
+
+    # ---- the daemon -------------------------------------------------------------------------------------------------
+
+    def start(self) -> Daemon:
+        """Start a daemon as the command line does."""
+        self.daemon = self._stack.enter_context(assembled(self.config, KEY, self.hands.clock()))
+        return self.daemon
+
+    def crash(self) -> None:
+        """Drop the daemon between two ticks: nothing more is committed, and what the workers do is never heard."""
+        self._stack.close()
+        self.daemon._pool._threads.shutdown(wait=True)
+
+    def restart(self) -> Daemon:
+        """Crash when the steps under way have done all that they can on their own; start again on the same folder."""
+        pool, event = self.daemon._pool, self.daemon._wake._event
+        event.clear()
+        while pool._messages.qsize() < len(pool.busy):
+            assert event.wait(PATIENCE_SECONDS), "a step hangs"
+            event.clear()
+        self.crash()
+        return self.start()
+
+    def until(self, done: Callable[[], bool], *, step_seconds: float = 0.5, busy_seconds: float | None = None) -> None:
+        """Tick until `done`, turning the clock between the ticks while no step is under way.
+
+        With `busy_seconds` a step under way holds the clock up for so long only.
+        """
+        for _ in range(MOST_TICKS):
+            self.daemon.tick()
+            if done():
+                return
+            if self.daemon._pool.busy:
+                event = self.daemon._wake._event
+                woken = event.wait(PATIENCE_SECONDS if busy_seconds is None else busy_seconds)
+                assert woken or busy_seconds is not None, "a step hangs"
+                if woken:
+                    continue
+            self.hands.seconds += step_seconds
+        raise AssertionError(f"it never came true:\n{self.status()}\n{[(j.name, j.state) for j in self.jobs()]}")
+
+    def idle(self, *, step_seconds: float = 0.5) -> None:
+        """Let the inbox be looked at, tick until nothing moves any more, then let the status page be written."""
+        self.hands.seconds += 1.0
+        self.until(self.daemon.is_idle, step_seconds=step_seconds)
+        self.hands.seconds += 1.0
+        self.daemon.tick()
+
+    def ticks(self, count: int, *, step_seconds: float = 0.0) -> None:
+        """Tick so often, waiting for no worker."""
+        for _ in range(count):
+            self.hands.seconds += step_seconds
+            self.daemon.tick()
+
+    def command(self, verb: str, **arguments: object) -> dict[str, Any]:
+        """Leave a command as the command line does, and return the daemon's answer."""
+        path = journal_path(self.config, os.environ)
+        number = insert_command(path, verb, arguments, self.hands.seconds)
+        answers: list[dict[str, Any]] = []
+
+        def answered() -> bool:
+            answers[:] = filter(None, [self.daemon._book.journal.answer(number)])
+            return bool(answers)
+
+        self.until(answered, step_seconds=0.0, busy_seconds=PATIENCE_SECONDS)
+        return answers[0]
+
+    # ---- the folders ------------------------------------------------------------------------------------------------
+
+    def path(self, name: str) -> Path:
+        """Return a path below the root."""
+        return self.root / name
+
+    def drop(self, name: str | bytes, data: bytes) -> Path:
+        """Write a file into the inbox, folders and all."""
+        path = self.root / "inbox" / os.fsdecode(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        self.dropped.append(data)
+        return path
+
+    def drop_set(self, name: str, sidecar: str | None = None) -> None:
+        """Drop a set by base name, of a content of its own."""
+        self.drop(f"{name}.obj", model(name))
+        self.drop(f"{name}.png", image(name))
+        if sidecar is not None:
+            self.drop(f"{name}.toml", sidecar.encode())
+
+    def found(self, top: str) -> set[str]:
+        """Return the files below a top folder, relative to it."""
+        there = self.root / top
+        return {str(p.relative_to(there)) for p in there.rglob("*") if p.is_file() or p.is_symlink()}
+
+    def assert_nothing_lost(self) -> None:
+        """Check that every byte that was dropped is in the inbox, in `failed/` or in the archive."""
+        kept = set()
+        for top in ("inbox", "failed", "archive"):
+            for path in (self.root / top).rglob("*"):
+                if path.is_file():
+                    kept.add(path.read_bytes())
+        assert [data[:80] for data in self.dropped if data not in kept] == []
+
+    def status(self) -> str:
+        """Return STATUS.txt."""
+        with contextlib.suppress(FileNotFoundError):
+            return self.path("STATUS.txt").read_text()
+        return ""
+
+    def report(self, place: str) -> str:
+        """Return the REPORT.txt of a failed set."""
+        return self.path(f"failed/{place}/REPORT.txt").read_text()
+
+    def report_data(self, place: str) -> dict[str, Any]:
+        """Return the report.toml of a failed set."""
+        return tomllib.loads(self.path(f"failed/{place}/report.toml").read_text())
+
+    # ---- the journal ------------------------------------------------------------------------------------------------
+
+    def jobs(self) -> list[Job]:
+        """Return all jobs, as the journal has them."""
+        return self.daemon._book.journal.jobs()
+
+    def job(self, name: str) -> Job:
+        """Return the only job of a set."""
+        [job] = [job for job in self.jobs() if job.name == name]
+        return job
+
+    def states(self) -> dict[str, State]:
+        """Return each job's state by the set's name."""
+        return {job.name: job.state for job in self.jobs()}
+
+    def is_in(self, name: str, state: State) -> Callable[[], bool]:
+        """Return whether a set's job is in a state, as a question for `until`."""
+        return lambda: self.states().get(name) is state
+
+    def actions(self, job: Job) -> list[str]:
+        """Return a job's history in single words."""
+        return [event.action for event in self.daemon._book.journal.events(job.id)]
+
+
+class Vendor:
+    """An emulator, and what its ledger has said since the test began."""
+
+    def __init__(self, emulator: Emulator) -> None:
+        """Take over a running one; several tests may share it."""
+        self.emulator = emulator
+        ledger = emulator.ledger()
+        self._charges_before, self._uploads_before = len(ledger["charges"]), _whole(ledger)
+
+    @property
+    def charges(self) -> int:
+        """How often it charged; never twice for the same, and the key never went astray."""
+        ledger = self.emulator.ledger()
+        assert ledger["key_leaks"] == []
+        new = ledger["charges"][self._charges_before :]
+        bought = {(row["model_sha256"], row["image_sha256"], str(sorted(row["options"].items()))) for row in new}
+        assert len(bought) == len(new)
+        return len(new)
+
+    @property
+    def uploads(self) -> int:
+        """How many submits came whole; those that were dropped are noticed too late to be counted."""
+        return _whole(self.emulator.ledger()) - self._uploads_before
+
+
+def _whole(ledger: Snapshot) -> int:
+    return ledger["uploads"]["accepted"] + ledger["uploads"]["refused"]
+
+
+@contextlib.contextmanager
+def emulated(*faults: str, **settings: Any) -> Iterator[Vendor]:  # noqa: ANN401 - any setting of the emulator
+    """Run an emulator whose tasks are done at once."""
+    wanted = replace(EmulatorSettings(api_keys=(KEY,), instant=True), **settings)
+    with Emulator(replace(wanted, faults=tuple(parse_fault(fault) for fault in faults))) as emulator:
+        yield Vendor(emulator)
+
+
+@contextlib.contextmanager
+def workshop(root: Path, base_url: str, **sections: Mapping[str, Any]) -> Iterator[Workshop]:
+    """Give a workshop whose daemon runs; its threads end with it."""
+    root.mkdir(exist_ok=True)
+    shop = Workshop(root, base_url, sections)
+    shop.start()
+    try:
+        yield shop
+    finally:
+        shop.crash()
+
+
+@contextlib.contextmanager
+def working(root: Path, *faults: str, **sections: Mapping[str, Any]) -> Iterator[tuple[Workshop, Vendor]]:
+    """Give a workshop with an emulated vendor."""
+    with emulated(*faults) as vendor, workshop(root, vendor.emulator.base_url, **sections) as shop:
+        yield shop, vendor
