@@ -1,4 +1,4 @@
-"""What commands have in common: finding the config, opening the journal for reading, printing data."""
+"""What commands have in common: finding the config, reading the journal, whether the daemon runs, printing data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 import click
 
 from rodin_watchd.adapters.journal import JournalReader
-from rodin_watchd.config import Config, find_config, journal_path, load_config
+from rodin_watchd.adapters.lock import holder
+from rodin_watchd.config import Config, find_config, journal_path, load_config, lock_path
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -43,13 +44,23 @@ def load(config_file: Path | None) -> Config:
     return load_config(find(config_file))
 
 
+def journal_of(config: Config) -> Path:
+    """Return where the journal lies."""
+    return journal_path(config, os.environ)
+
+
 @contextlib.contextmanager
 def reader(config: Config) -> Iterator[JournalReader]:
     """Give the journal, read-only. Raises JournalError."""
-    with contextlib.closing(JournalReader(journal_path(config, os.environ))) as journal:
+    with contextlib.closing(JournalReader(journal_of(config))) as journal:
         yield journal
 
 
+def daemon_of(config: Config) -> dict[str, Any] | None:
+    """Return host and pid of the daemon that serves the root, None when none runs."""
+    return holder(lock_path(config))
+
+
 def print_json(data: Any) -> None:  # noqa: ANN401 - whatever JSON can hold
-    """Print data for programs."""
+    """Print data for programs; names that are not UTF-8 come as lone surrogates, escaped (PEP 383)."""
     click.echo(json.dumps(data, indent=2, ensure_ascii=True))

@@ -6,7 +6,7 @@ Exit codes: 0 done, 1 failed, 2 wrong use (and a wrong configuration is wrong us
 from __future__ import annotations
 
 import importlib
-import os
+import io
 import sys
 from collections.abc import Mapping
 
@@ -62,12 +62,21 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command line and exit; a user's mistake is told in words, never as a traceback."""
+    """Run the command line and exit; what users or their machine can mend is told in words, never as a traceback."""
+    _print_whatever_comes()
     try:
-        cli()
+        cli(prog_name="rodin-watchd")
     except RodinWatchdError as error:
         click.echo(f"Error: {error.message}\n{error.advice_given}".rstrip(), err=True)
         sys.exit(2 if isinstance(error, ConfigError) else 1)
-    except BrokenPipeError:  # the reader of our output went away: `rodin-watchd list | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        where = f": {error.filename!r}" if error.filename else ""
+        click.echo(f"Error: {error.strerror or error}{where}.", err=True)
         sys.exit(1)
+
+
+def _print_whatever_comes() -> None:
+    """Let characters that the terminal's encoding does not have come out escaped, instead of ending the command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

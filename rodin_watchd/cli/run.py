@@ -6,12 +6,17 @@ import logging
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
+from typing import NoReturn
+from urllib.parse import urlsplit
 
 import click
 
-from rodin_watchd.cli.context import config_option, find
-from rodin_watchd.config import find_key, load_config
+from rodin_watchd.cli.context import config_option, load
+from rodin_watchd.config import Config, find_key
+from rodin_watchd.core.layout import INBOX
+from rodin_watchd.errors import RodinWatchdError
 from rodin_watchd.service.assembly import assembled
 from rodin_watchd.service.daemon import Daemon
 
@@ -21,27 +26,55 @@ DRAIN_SECONDS = 20.0
 log = logging.getLogger("rodin_watchd")
 
 
-@click.command()
+@click.command(epilog="Example: rodin-watchd run --config /srv/textures/config.toml")
 @config_option
-@click.option("--until-idle", is_flag=True, help="Work off what is there, then exit: 1 if something failed or is held.")
+@click.option("--until-idle", is_flag=True, help="Work off what is there, then exit.")
 @click.option("--verbose", is_flag=True, help="Log more.")
 def run(config_file: Path | None, *, until_idle: bool, verbose: bool) -> None:
-    """Watch the inbox until SIGTERM or Ctrl-C."""
+    """Watch the inbox and texture what is dropped, until SIGTERM or Ctrl-C; a second one ends it at once.
+
+    Nothing is lost by ending it, in whatever way: the next start goes on. One line is logged for each change, on
+    standard error; `rodin-watchd status --watch` shows the whole.
+
+    With --until-idle the exit code is 0, or 1 when something failed, is held for a person's decision, or keeps all from
+    going on that only a person can mend (credits, key, `pause`). Sets that lack a file stay in the inbox.
+    """
     _log_to_stderr(verbose=verbose)
-    path = find(config_file)
-    config = load_config(path)
+    config = load(config_file)
     with assembled(config, find_key(config, os.environ)) as daemon:
         _stop_on_signals(daemon)
-        log.info("watching %s (%s)", config.folders.root, daemon.watching)
-        daemon.run(until_idle=until_idle)
-        log.info("stopping")
-        ended = daemon.drain(DRAIN_SECONDS)
-        failed = until_idle and (daemon.failed > 0 or daemon.needs_person())
+        _tell_start(config, daemon.watching)
+        try:
+            daemon.run(until_idle=until_idle)
+            log.info("stopping")
+            ended = daemon.drain(DRAIN_SECONDS)
+            failed = until_idle and (daemon.failed > 0 or daemon.needs_person())
+        except Exception as error:  # noqa: BLE001 - whatever ended the loop, the process ends now
+            _tell_end(error)
+            _leave(1)
     log.info("stopped")
-    if not ended:  # a thread still waits for the network; all it could tell is redone at the next start
-        logging.shutdown()
-        os._exit(int(failed))
+    if not ended:
+        _leave(int(failed))
     sys.exit(int(failed))
+
+
+def _tell_end(error: Exception) -> None:
+    """Log why the loop ended: a user's matter in words, a fault of the program with its traceback."""
+    if isinstance(error, RodinWatchdError):
+        log.critical("%s %s", error.message, error.advice_given)
+    else:
+        log.critical("a fault in rodin_watchd; please report it", exc_info=error)
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process at once: a thread may wait for the network for minutes; what it does is redone at the next start."""
+    logging.shutdown()
+    os._exit(code)
+
+
+def _tell_start(config: Config, watching: str) -> None:
+    log.info("serving %s with %s", config.folders.root, urlsplit(config.api.base_url).netloc)
+    log.info("watching: %s; drop sets into %s", watching, config.folders.root / INBOX)
 
 
 def _log_to_stderr(*, verbose: bool) -> None:
@@ -58,7 +91,7 @@ def _stop_on_signals(daemon: Daemon) -> None:
 
     def stop(number: int, _frame: object) -> None:
         signal.signal(number, signal.SIG_DFL)
-        daemon.stop()
+        threading.Thread(target=daemon.stop).start()  # the loop, interrupted here, may hold the lock that this takes
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)

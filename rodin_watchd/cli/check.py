@@ -1,0 +1,57 @@
+"""`rodin-watchd check` and `balance`: whether all is in order, before money is spent."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from rodin_watchd.cli.checks import Finding, Verdict, balance_of, credits_text, findings, textures
+from rodin_watchd.cli.context import config_option, json_option, load, print_json
+
+MARKS = {Verdict.OK: "ok", Verdict.WARNING: "warning", Verdict.PROBLEM: "PROBLEM"}
+
+
+@click.command(epilog="Example: rodin-watchd check --config /srv/textures/config.toml")
+@config_option
+@json_option
+@click.option("--offline", is_flag=True, help="Make no call to the vendor.")
+def check(config_file: Path | None, *, as_json: bool, offline: bool) -> None:
+    """Check config, folders, rights, limits, room, journal, key and balance; 1 is the exit code if there is a problem.
+
+    Run it as the user that the service runs as. It makes one call, which is free, and changes nothing; in the inbox a
+    hidden file comes and goes, to see whether file events work. The key is never printed.
+
+    --json prints one object: ok (no problem found) and checks, each with name, verdict (ok, warning, problem), text
+    and advice.
+    """
+    found = []
+    for finding in findings(config_file, offline=offline):
+        found.append(finding)
+        if not as_json:
+            click.echo(_line(finding))
+    ok = all(finding.verdict is not Verdict.PROBLEM for finding in found)
+    if as_json:
+        print_json({"ok": ok, "checks": [asdict(finding) for finding in found]})
+    sys.exit(0 if ok else 1)
+
+
+def _line(finding: Finding) -> str:
+    return f"{MARKS[finding.verdict]:<8} {finding.name}: {finding.text} {finding.advice}".rstrip()
+
+
+@click.command(epilog="Example: rodin-watchd balance")
+@config_option
+@json_option
+def balance(config_file: Path | None, *, as_json: bool) -> None:
+    """Ask the vendor how many credits are left; the call is free.
+
+    --json prints one object: credits, and textures (how many they pay).
+    """
+    left = balance_of(load(config_file))
+    if as_json:
+        print_json({"credits": float(left), "textures": textures(left)})
+    else:
+        click.echo(credits_text(left))

@@ -1,0 +1,215 @@
+"""What `check` looks at: each finding is ok, a warning or a problem, with what to do about it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import shlex
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from rodin_watchd.adapters.filesystems import filesystem_of
+from rodin_watchd.adapters.journal import JournalReader
+from rodin_watchd.adapters.spool import Spool
+from rodin_watchd.adapters.spool.inbox import Inbox
+from rodin_watchd.cli.context import daemon_of, find, journal_of
+from rodin_watchd.config import Config, find_key, load_config
+from rodin_watchd.core.layout import INBOX
+from rodin_watchd.errors import RodinWatchdError
+from rodin_watchd.model import CREDITS_PER_TEXTURE, Kind
+from rodin_watchd.service.assembly import client_of, refuse_network_journal, watcher_of
+from rodin_watchd.service.steps.tools import ROOM_BYTES
+
+WATCHES = Path("/proc/sys/fs/inotify/max_user_watches")
+ENOUGH_WATCHES = 524_288
+
+
+class Verdict(StrEnum):
+    """How a check came out."""
+
+    OK = "ok"
+    WARNING = "warning"
+    PROBLEM = "problem"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check found; `advice` says what to do."""
+
+    name: str
+    text: str
+    verdict: Verdict = Verdict.OK
+    advice: str = ""
+
+
+Check = Callable[[Config], Iterator[Finding]]
+
+
+def findings(config_file: Path | None, *, offline: bool) -> Iterator[Finding]:
+    """Give one finding after the other, as they come; `offline`: make no call to the vendor. Raises nothing."""
+    try:
+        path = find(config_file)
+        config = load_config(path)
+    except RodinWatchdError as error:
+        yield _problem("config", error)
+        return
+    yield Finding("config", f"{path} is valid.")
+    checks = CHECKS if offline else {**CHECKS, "balance": _balance}
+    for name, check in checks.items():
+        try:
+            yield from check(config)
+        except RodinWatchdError as error:
+            yield _problem(name, error)
+        except OSError as error:
+            text = f"{error.filename or config.folders.root}: {error.strerror}."
+            yield Finding(name, text, Verdict.PROBLEM, "Mend that, then check again.")
+
+
+def _problem(name: str, error: RodinWatchdError) -> Finding:
+    return Finding(name, error.message, Verdict.PROBLEM, error.advice_given)
+
+
+# ---- folders --------------------------------------------------------------------------------------------------------
+
+
+def _folders(config: Config) -> Iterator[Finding]:
+    spool = Spool(config.folders.root)
+    if not spool.root.is_dir():
+        advice = f"Run `rodin-watchd init {shlex.quote(str(spool.root))}`, or bring the share back."
+        yield Finding("folders", f"There is no folder {spool.root}.", Verdict.PROBLEM, advice)
+        return
+    missing = [str(folder.relative_to(spool.root)) for folder in spool.folders if not folder.is_dir()]
+    if missing:
+        text = f"Not in {spool.root} yet: {', '.join(missing)}."
+        yield Finding("folders", text, Verdict.WARNING, "The start makes them, or `rodin-watchd init`.")
+        return
+    problems = spool.problems()
+    for text in problems:
+        yield Finding("folders", text, Verdict.PROBLEM, f"This user is {_user()}: change owner, mode or user.")
+    if not problems:
+        yield Finding("folders", f"Those in {spool.root} can be read and written by {_user()}.")
+
+
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
+
+
+def _filesystems(config: Config) -> Iterator[Finding]:
+    inbox = filesystem_of(config.folders.root / INBOX)
+    share = f" network share: changes by other machines are found every {config.intake.rescan_seconds:g} s at best"
+    yield Finding("filesystem", f"The inbox is on {inbox.kind}{',' + share if inbox.network else ''}.")
+    path = journal_of(config)
+    refuse_network_journal(path)
+    yield Finding("filesystem", f"The journal is on {filesystem_of(path.parent).kind}, no network share.")
+
+
+def _room(config: Config) -> Iterator[Finding]:
+    spool = Spool(config.folders.root)
+    if not spool.work.is_dir():
+        return
+    free, wanted = (n // 1_000_000 for n in (spool.free_bytes(), ROOM_BYTES))
+    if free < wanted:
+        advice = f"Nothing is taken or downloaded below {wanted:,} MB: make room."
+        yield Finding("room", f"Only {free:,} MB are free for results.", Verdict.PROBLEM, advice)
+    else:
+        yield Finding("room", f"{free:,} MB are free for results.")
+
+
+# ---- watching -------------------------------------------------------------------------------------------------------
+
+
+def _watching(config: Config) -> Iterator[Finding]:
+    """Start the watcher that the daemon would start, and look at what the kernel allows."""
+    with contextlib.closing(watcher_of(config)(lambda: None)) as watcher:
+        trouble, native = watcher.take_trouble(), watcher.native
+        yield Finding("watching", trouble or f"{watcher.description}.", Verdict.WARNING if trouble else Verdict.OK)
+    if native:
+        yield _watches(sum(e.kind is Kind.FOLDER for e in Inbox(config.folders.root / INBOX).look().entries) + 1)
+
+
+def _watches(folders: int) -> Finding:
+    """Compare the folders of the inbox with the kernel's limit (inotify(7)), which all programs of a user share."""
+    limit = int(WATCHES.read_text(encoding="ascii"))
+    text = f"{folders:,} folders to watch; fs.inotify.max_user_watches is {limit:,}."
+    if folders * 2 <= limit:
+        return Finding("inotify", text)
+    setting = f"fs.inotify.max_user_watches={max(ENOUGH_WATCHES, limit * 4)}"
+    advice = f"Run `sysctl -w {setting}`, and put `{setting}` into /etc/sysctl.d/60-rodin-watchd.conf."
+    return Finding("inotify", text, Verdict.WARNING, advice)
+
+
+# ---- the service and the vendor -------------------------------------------------------------------------------------
+
+
+def _journal(config: Config) -> Iterator[Finding]:
+    path = journal_of(config)
+    if not path.exists():
+        yield Finding("journal", f"None yet: the first start makes {path}.")
+        return
+    with contextlib.closing(JournalReader(path)) as journal:
+        state, version, jobs = journal.quick_check(), journal.schema_version(), sum(journal.counts().values())
+    if state != "ok":
+        advice = "Stop the service and restore the file from a backup; the vendor's account tells what was paid."
+        yield Finding("journal", f"{path} is damaged: {state}.", Verdict.PROBLEM, advice)
+    elif not os.access(path, os.W_OK):
+        advice = f"This user is {_user()}: run it as the user that owns the journal."
+        yield Finding("journal", f"{path} may not be written.", Verdict.PROBLEM, advice)
+    else:
+        yield Finding("journal", f"{path} is whole: {jobs:,} jobs, schema {version}.")
+
+
+def _daemon(config: Config) -> Iterator[Finding]:
+    daemon = daemon_of(config)
+    if daemon is None:
+        yield Finding("service", "Not running; `rodin-watchd run` starts it.")
+    else:
+        yield Finding("service", f"Running: {', '.join(f'{key} {value}' for key, value in daemon.items())}.")
+
+
+def _key(config: Config) -> Iterator[Finding]:
+    find_key(config, os.environ)
+    yield Finding("key", "Found.")
+
+
+def _balance(config: Config) -> Iterator[Finding]:
+    balance = balance_of(config)
+    host, text = urlsplit(config.api.base_url).netloc, credits_text(balance)
+    if textures(balance):
+        yield Finding("balance", f"{host} says: {text}")
+    else:
+        yield Finding("balance", f"{host} says: {text}", Verdict.WARNING, "Buy credits: nothing can be submitted.")
+
+
+def balance_of(config: Config) -> Decimal:
+    """Ask the vendor for the credits that are left; free. Raises ConfigError without a key, ServiceError."""
+    with contextlib.closing(client_of(config, find_key(config, os.environ))) as client:
+        return client.balance()
+
+
+def textures(balance: Decimal) -> int:
+    """Return how many textures a balance pays for."""
+    return max(int(balance // CREDITS_PER_TEXTURE), 0)
+
+
+def credits_text(balance: Decimal) -> str:
+    """Say what a balance is worth."""
+    return f"{balance} credits are left, which pay {textures(balance):,} textures."
+
+
+CHECKS: dict[str, Check] = {
+    "folders": _folders,
+    "filesystem": _filesystems,
+    "room": _room,
+    "watching": _watching,
+    "journal": _journal,
+    "service": _daemon,
+    "key": _key,
+}

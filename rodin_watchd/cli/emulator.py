@@ -1,0 +1,97 @@
+"""`rodin-watchd emulator`: a stand-in for the vendor's API on this machine."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import click
+
+from rodin_watchd.cli.extras import needs_emulator
+from rodin_watchd.errors import ConfigError
+
+
+class _WithFaults(click.Command):
+    """Lists the faults below the options, by their own table."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the example and the faults; the list needs what the emulator needs."""
+        super().format_epilog(ctx, formatter)
+        try:
+            with needs_emulator():
+                from rodin_watchd.emulator.faults import FAULTS  # noqa: PLC0415 - an optional extra
+        except ConfigError as error:
+            formatter.write_text(f"{error.message} {error.advice_given}")
+            return
+        with formatter.section("Faults (NAME, NAME=VALUE, NAME@N or NAME=VALUE@N; @N: only the Nth such call)"):
+            formatter.write_dl(list(FAULTS.items()))
+
+
+@click.command(cls=_WithFaults, epilog="Example: rodin-watchd emulator --port 8080 --fault lost-answer@2")
+@click.option("--port", default=8765, show_default=True, type=click.IntRange(0, 65535), help="Of the API; 0: any.")
+@click.option(
+    "--files-port", default=0, show_default=True, type=click.IntRange(0, 65535), help="Of the file host; 0: any."
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen.")
+@click.option(
+    "--key", "keys", multiple=True, default=("emulator-key",), show_default=True, help="An API key that is accepted."
+)
+@click.option("--balance", default="100", show_default=True, metavar="CREDITS", help="Credits at the start.")
+@click.option(
+    "--waiting", default=2.0, show_default=True, type=click.FloatRange(0), metavar="SECONDS", help="Time in the queue."
+)
+@click.option(
+    "--generating", default=6.0, show_default=True, type=click.FloatRange(0), metavar="SECONDS", help="Time of work."
+)
+@click.option("--instant", is_flag=True, help="Answer a submit when its results are there; no times count.")
+@click.option(
+    "--fault", "faults", multiple=True, metavar="FAULT", help="Misbehave, as listed below; several if wanted."
+)
+def emulator(  # noqa: PLR0913 - one argument for each option
+    *,
+    port: int,
+    files_port: int,
+    host: str,
+    keys: tuple[str, ...],
+    balance: str,
+    waiting: float,
+    generating: float,
+    instant: bool,
+    faults: tuple[str, ...],
+) -> None:
+    """Run a stand-in for the Rodin API until Ctrl-C: it textures really, keeps a ledger, and costs nothing.
+
+    Point a config at it with api.base_url, and give one of its keys in RODIN_API_KEY.
+    """
+    with needs_emulator():
+        from rodin_watchd.emulator.server import EmulatorSettings, parse_fault, serve  # noqa: PLC0415 - optional extra
+    try:
+        settings = EmulatorSettings(
+            host=host,
+            port=port,
+            files_port=files_port,
+            api_keys=keys,
+            balance=_credits(balance),
+            waiting_seconds=waiting,
+            generating_seconds=generating,
+            faults=tuple(map(parse_fault, faults)),
+            instant=instant,
+        )
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    try:
+        serve(settings)
+    except OSError as error:
+        raise ConfigError(
+            f"The emulator cannot listen on {host}, port {port}: {error.strerror}.",
+            advice="Choose another one with --port; 0 takes any that is free.",
+        ) from None
+
+
+def _credits(text: str) -> Decimal:
+    try:
+        credits_left = Decimal(text)
+    except ArithmeticError:
+        raise ValueError(f"--balance must be a number of credits, like 12.5, not {text!r}.") from None
+    if not (credits_left.is_finite() and credits_left >= 0):
+        raise ValueError(f"--balance must be a number of credits from 0, not {text!r}.")
+    return credits_left

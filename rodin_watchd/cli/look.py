@@ -1,0 +1,173 @@
+"""`rodin-watchd status`, `list` and `show`: what the journal says, whether the daemon runs or not."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, tzinfo
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import click
+
+from rodin_watchd.adapters.journal import JournalReader
+from rodin_watchd.adapters.zone import local_zone
+from rodin_watchd.cli import job_words
+from rodin_watchd.cli.context import config_option, daemon_of, json_option, load, print_json, reader
+from rodin_watchd.config import Config
+from rodin_watchd.core.machine import ENDED
+from rodin_watchd.core.status import DOING, PAGE, Page, ended_line, render, sorted_jobs
+from rodin_watchd.model import CREDITS_PER_TEXTURE, State
+
+WATCH_SECONDS = 1.0
+NEWEST = 20
+"""So many results are on the page."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What `status` tells: the daemon's page, with the jobs as the journal has them now."""
+
+    root: Path
+    daemon: Mapping[str, Any] | None  # host and pid; None when it is stopped
+    page: Page
+    counts: Mapping[State, int]
+    total: Decimal  # credits
+    today: Decimal  # credits, since midnight
+
+    def as_data(self) -> dict[str, Any]:
+        """Return the report as JSON can hold it."""
+        return {
+            "root": str(self.root),
+            "running": self.daemon is not None,
+            "daemon": self.daemon,
+            "credits": {"total": float(self.total), "today": float(self.today)},
+            "counts": {state.value: number for state, number in self.counts.items()},
+            "page": self.page.as_data(),
+        }
+
+
+def taken(config: Config, journal: JournalReader, now: float, zone: tzinfo) -> Report:
+    """Put the report together."""
+    jobs = journal.jobs(state for state in State if state not in ENDED)
+    running, held = sorted_jobs(jobs)
+    recent = tuple(map(ended_line, journal.jobs(ENDED, limit=NEWEST)))
+    told = journal.meta(PAGE)
+    page = replace(Page.of_data(told) if told else Page(), running=running, held=held, recent=recent)
+    midnight = datetime.fromtimestamp(now, zone).replace(hour=0, minute=0, second=0, microsecond=0).timestamp()
+    total, today = (n * CREDITS_PER_TEXTURE for n in (journal.charges(), journal.charges_since(midnight)))
+    return Report(config.folders.root, daemon_of(config), page, journal.counts(), total, today)
+
+
+def text_of(report: Report, zone: tzinfo) -> str:
+    """Return the report for people."""
+    head = f"{_daemon_line(report)}\nCredits spent: {report.today} today, {report.total} in total\n"
+    if report.counts:
+        head += f"Jobs: {', '.join(f'{n:,} {DOING[state]}' for state, n in report.counts.items())}\n"
+    sections = render(report.page, zone).partition("\n\n")[2]
+    return f"{head}\n{sections}".rstrip()
+
+
+def _daemon_line(report: Report) -> str:
+    if report.daemon is None:
+        return (
+            f"STOPPED: nothing serves {report.root}; `rodin-watchd run` starts it.\n"
+            "What waits in the inbox, and what stood still, is as of its last look."
+        )
+    who = ", ".join(f"{key} {value}" for key, value in report.daemon.items())
+    return f"Running for {report.root}{f' ({who})' if who else ''}"
+
+
+@click.command(epilog="Example: rodin-watchd status --watch")
+@config_option
+@json_option
+@click.option("--watch", is_flag=True, help="Show it every second, until Ctrl-C.")
+def status(config_file: Path | None, *, as_json: bool, watch: bool) -> None:
+    """Tell what waits, runs, is held, and what came out last.
+
+    --json prints one object: root, running, daemon (host and pid, null when stopped), credits (total, today), counts
+    (jobs by state) and page (notices, waiting, running, held, recent, ignored). An entry of the page has name, text, job
+    (null in the inbox) and since_at (UTC seconds, or null). While the daemon is stopped, waiting and notices are as of
+    its last look.
+    """
+    if watch and as_json:
+        raise click.UsageError("--watch is for people, --json for programs: choose one.")
+    if watch and not sys.stdout.isatty():
+        raise click.UsageError("--watch needs a terminal; without it the page is printed once.")
+    config = load(config_file)
+    zone = local_zone()
+    with reader(config) as journal:
+        if watch:
+            _watch(config, journal, zone)
+        elif as_json:
+            print_json(taken(config, journal, time.time(), zone).as_data())
+        else:
+            click.echo(text_of(taken(config, journal, time.time(), zone), zone))
+
+
+def _watch(config: Config, journal: JournalReader, zone: tzinfo) -> None:
+    """Show the page anew every second; what does not fit on the screen is cut off below."""
+    from rich.live import Live  # noqa: PLC0415 - a tenth of a second that no other command should pay
+    from rich.text import Text  # noqa: PLC0415 - the same
+
+    def page() -> Text:
+        return Text(text_of(taken(config, journal, time.time(), zone), zone))
+
+    try:
+        with Live(page(), auto_refresh=False) as live:
+            while True:
+                time.sleep(WATCH_SECONDS)
+                live.update(page(), refresh=True)
+    except KeyboardInterrupt:
+        return
+
+
+@click.command("list", epilog="Example: rodin-watchd list --state failed --state held --limit 10")
+@config_option
+@json_option
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Choice([state.value for state in State]),
+    help="Only jobs in this state; may be given several times.",
+)
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most N jobs. Default: all.")
+def list_jobs(config_file: Path | None, *, as_json: bool, states: tuple[str, ...], limit: int | None) -> None:
+    """List all jobs, newest change first.
+
+    --json prints a list; each job has id, set, folder, state, created_at, since_at (UTC seconds), credits,
+    cost_is_certain, place (relative to the root, or null) and problem (a sentence, or null).
+    """
+    with reader(load(config_file)) as journal:
+        jobs = journal.jobs(map(State, states or State), limit or -1)
+    if as_json:
+        print_json([job_words.brief(job) for job in jobs])
+    elif jobs:
+        zone = local_zone()
+        click.echo(job_words.table([job_words.HEADINGS, *(job_words.row(job, zone) for job in jobs)]))
+    else:
+        click.echo("There are no jobs." if not states else "There are no such jobs.")
+
+
+@click.command(epilog="Example: rodin-watchd show chair")
+@config_option
+@json_option
+@click.argument("job")
+def show(config_file: Path | None, job: str, *, as_json: bool) -> None:
+    """Show one job with its whole history. JOB is its id, the beginning of the id, or the set's name.
+
+    --json prints what `list --json` has, and files, options, again, fingerprint, times (state: UTC seconds), retries,
+    attempts, not_before, deadline, task (uuid, submitted_at), progress, results, problem (code, fault, message, advice;
+    or null) and events (at, action, state, message; oldest first).
+    """
+    with reader(load(config_file)) as journal:
+        found = journal.find(job)
+        events = journal.events(found.id)
+    if as_json:
+        print_json(job_words.whole(found, events))
+    else:
+        click.echo(job_words.page(found, events, local_zone()))

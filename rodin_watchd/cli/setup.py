@@ -1,0 +1,79 @@
+"""`rodin-watchd init`: the folders and a commented config, without touching what is there."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+import click
+
+from rodin_watchd.adapters.spool import Spool
+from rodin_watchd.config import CONFIG_NAME, CREDENTIAL_NAME, KEY_VARIABLE
+from rodin_watchd.config_text import config_schema, example, sidecar_schema
+from rodin_watchd.core.layout import HIDDEN, INBOX, OUTBOX
+from rodin_watchd.errors import DiskError
+
+CONFIG_SCHEMA = f"{HIDDEN}/config.schema.json"
+SIDECAR_SCHEMA = f"{HIDDEN}/sidecar.schema.json"
+
+
+@click.command(epilog="Example: rodin-watchd init /srv/textures")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+def init(folder: Path) -> None:
+    """Make DIR with inbox, outbox, failed and archive, and a config.toml in which every key is explained.
+
+    Nothing that exists is changed, so this may be repeated. The JSON schemas, by which editors check config.toml and
+    sidecars, go into DIR/.rodin-watchd.
+    """
+    root = folder.absolute()
+    try:
+        made, left = make(root)
+    except OSError as error:
+        raise DiskError(
+            f"{error.filename or root} cannot be made: {error.strerror}.",
+            advice="Choose a folder that you may write in.",
+        ) from None
+    for path in made:
+        click.echo(f"made        {path}")
+    for path in left:
+        click.echo(f"left alone  {path}: it was there before")
+    click.echo(f"\n{next_steps(root)}")
+
+
+def make(root: Path) -> tuple[list[Path], list[Path]]:
+    """Make what is missing; return the files and folders that were made, and those that were there. Raises OSError."""
+    made: list[Path] = []
+    left: list[Path] = []
+    for folder in (root, *Spool(root).folders):
+        (left if folder.is_dir() else made).append(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+    for path, text in _texts(root).items():
+        try:
+            with path.open("x", encoding="utf-8") as file:
+                file.write(text)
+        except FileExistsError:
+            left.append(path)
+        else:
+            made.append(path)
+    return made, left
+
+
+def _texts(root: Path) -> dict[Path, str]:
+    schemas = {CONFIG_SCHEMA: config_schema(), SIDECAR_SCHEMA: sidecar_schema()}
+    texts = {root / name: json.dumps(schema, indent=2) + "\n" for name, schema in schemas.items()}
+    return {root / CONFIG_NAME: example(CONFIG_SCHEMA), **texts}
+
+
+def next_steps(root: Path) -> str:
+    """Say how to go on from an empty folder to the first result."""
+    config = shlex.quote(str(root / CONFIG_NAME))
+    return f"""Next:
+  1. Give the API key: set {KEY_VARIABLE}, or name a file that holds it in api.key_file in the config,
+     or give a systemd service the credential {CREDENTIAL_NAME}.
+  2. Look whether all is in order:  rodin-watchd check --config {config}
+  3. Start the service:             rodin-watchd run --config {config}
+  4. Drop a model and an image of the same name into {root / INBOX};
+     results come to {root / OUTBOX}, and STATUS.txt beside it tells where each set is.
+     For help in editors, begin a sidecar with: #:schema {root / SIDECAR_SCHEMA}
+No key yet? `rodin-watchd demo` shows it all with an emulated vendor, free of charge."""

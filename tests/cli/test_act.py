@@ -1,0 +1,114 @@
+"""`retry`, `cancel`, `resolve`, `pause`, `resume`: commands left in the journal, and the daemon's answers."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from cli_stage import SECRET, Stage, a_failed_job, a_held_job, a_job, running
+
+from rodin_watchd.adapters.journal import Command, Journal
+
+HELD = a_held_job().id
+
+
+def left(stage: Stage) -> list[Command]:
+    """Return the commands that nobody has answered."""
+    with closing(Journal(stage.journal)) as journal:
+        return journal.open_commands()
+
+
+def test_commands_for_a_stopped_service_wait_for_its_start(stage: Stage) -> None:
+    """Each command is left in the journal for the job's whole id, and it is said that the service does not run."""
+    stage.journaled(a_failed_job(), a_held_job())
+    for command in (("retry", "lamp"), ("cancel", "cccc"), ("pause",), ("resume",), ("resolve", "vase", "--give-up")):
+        run = stage.told_here(*command)
+        assert run.exit_code == 0, run.output
+        assert "carried out when it starts" in run.output
+    assert [(c.verb, c.arguments) for c in left(stage)] == [
+        ("retry", {"pay_again": False, "job": a_failed_job().id}),
+        ("cancel", {"job": HELD}),
+        ("pause", {}),
+        ("resume", {}),
+        ("resolve", {"how": "give-up", "job": HELD}),
+    ]
+
+
+def test_a_job_that_is_not_there_leaves_no_command(stage: Stage) -> None:
+    """A misspelt job is exit code 1, and nothing is left for the daemon."""
+    stage.journaled(a_failed_job())
+    run = stage.told("retry", "lmap")
+    assert run.returncode == 1
+    assert "There is no job “lmap”" in run.stderr
+    assert left(stage) == []
+
+
+def test_the_subscription_key_comes_from_standard_input(stage: Stage) -> None:
+    """With `-` the key is read from standard input, so that it stands in no list of processes, and is never printed."""
+    stage.journaled(a_held_job())
+    run = stage.told("resolve", "vase", "--task", "uuid-1", "--subscription-key", "-", input=f" {SECRET}\n")
+    assert run.returncode == 0, run.stderr
+    assert left(stage)[0].arguments == {"how": "task", "task": "uuid-1", "subscription_key": SECRET, "job": HELD}
+    assert SECRET not in run.stdout + run.stderr
+
+
+def test_a_task_without_its_key_is_adopted_as_well(stage: Stage) -> None:
+    """The key may be unknown: it is left out then."""
+    stage.journaled(a_held_job())
+    assert stage.told_here("resolve", "vase", "--task", "uuid-1").exit_code == 0
+    assert left(stage)[0].arguments["subscription_key"] == ""
+
+
+def test_what_may_cost_money_twice_asks_first(stage: Stage) -> None:
+    """`--not-charged` asks; a no, or nobody there to ask, leaves nothing; a yes or `--yes` leaves the command."""
+    stage.journaled(a_held_job())
+    for answer in ("n\n", ""):
+        run = stage.told_here("resolve", "vase", "--not-charged", typed=answer)
+        assert run.exit_code == 1
+        assert "0.5 credits" in run.output
+        assert left(stage) == []
+    assert stage.told_here("resolve", "vase", "--not-charged", typed="y\n").exit_code == 0
+    assert stage.told_here("resolve", "vase", "--not-charged", "--yes").exit_code == 0
+    assert [command.arguments["how"] for command in left(stage)] == ["not-charged", "not-charged"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        (),
+        ("--give-up", "--not-charged"),
+        ("--give-up", "--task", "x"),
+        ("--give-up", "--subscription-key", "-"),
+        ("--task", "two words"),
+        ("--task", "x", "--subscription-key", ""),
+    ],
+)
+def test_resolve_wants_exactly_one_way(options: tuple[str, ...], stage: Stage) -> None:
+    """No way, two ways, a key without its task, or a value that cannot be one is wrong use."""
+    stage.journaled(a_held_job())
+    assert stage.told_here("resolve", "vase", *options).exit_code == 2
+    assert left(stage) == []
+
+
+def test_a_running_service_answers(served: Stage) -> None:
+    """What the daemon says is printed; a refusal is exit code 1, with the reason; an order is carried out."""
+    served.journaled(a_job(), a_failed_job(), a_held_job())
+    with running(served):
+        assert served.told("pause").stdout.startswith("Paused")
+        refused = served.told("retry", "chair")
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert "Only a failed job can be retried" in refused.stderr
+        assert "failing" in served.told("resolve", "vase", "--give-up").stdout
+        assert any("Paused by request" in notice for notice in served.data("status")["page"]["notices"])
+        assert served.told("resume").stdout.startswith("Resumed")
+    assert left(served) == []
+
+
+def test_a_journal_that_is_missing_is_told(tmp_path: Path) -> None:
+    """A command for a service that never ran makes no journal."""
+    stage = Stage(tmp_path / "root")
+    run = stage.told("pause")
+    assert run.returncode == 1
+    assert "There is no journal" in run.stderr
+    assert not stage.journal.exists()

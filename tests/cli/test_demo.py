@@ -1,0 +1,80 @@
+"""`demo`: all of it, for real, on this machine."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+from pathlib import Path
+
+from cli_stage import PROGRAM, environment
+
+from rodin_watchd.adapters.lock import holder
+
+SETS = ("suzi", "worn-oak", "logo")
+
+
+def lock_of(root: Path) -> Path:
+    """Return the lock of the demo's service."""
+    return root / ".rodin-watchd" / "lock"
+
+
+def test_the_demo_delivers_three_sets_and_says_where(tmp_path: Path) -> None:
+    """Three kinds of sets go from the inbox to the outbox, each step on a line, at the emulated vendor's cost alone."""
+    root = tmp_path / "demo"
+    surroundings = environment(
+        HTTP_PROXY="http://127.0.0.1:9", http_proxy="http://127.0.0.1:9", STATE_DIRECTORY="/proc"
+    )
+    command = [*PROGRAM, "demo", "--dir", str(root)]
+    run = subprocess.run(command, capture_output=True, text=True, check=False, env=surroundings, timeout=100)
+    assert run.returncode == 0, run.stdout + run.stderr
+    for name in SETS:
+        seen = re.findall(rf"s  {name} \(.*?\): ([^:\n]*)", run.stdout)
+        assert seen[0] == "waiting in the inbox"
+        assert seen[-1] == "delivered"
+        assert "at the vendor" in seen
+    assert "It “cost” 1.5 credits" in run.stdout
+    assert str(root) in run.stdout
+    delivered = {path.name: {file.name for file in path.iterdir()} for path in (root / "outbox").iterdir()}
+    assert set(delivered) == set(SETS)
+    assert all({"preview.webp", "job.toml"} <= files for files in delivered.values())
+    assert "model.obj" in delivered["worn-oak"]
+    assert 'prompt = "worn oak' in (root / "outbox" / "worn-oak" / "job.toml").read_text()
+    assert {path.name for path in (root / "archive").iterdir()} == set(SETS)
+    assert [path for path in (root / "inbox").rglob("*") if path.is_file()] == []
+    assert holder(lock_of(root)) is None
+
+
+def test_ctrl_c_ends_the_demo_and_its_service(tmp_path: Path) -> None:
+    """Whoever stops the demo gets told where it was, and no process stays behind."""
+    root = tmp_path / "demo"
+    with subprocess.Popen(
+        [*PROGRAM, "demo", "--dir", str(root)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    ) as process:
+        assert process.stdout
+        lines = iter(process.stdout.readline, "")
+        assert any("at the vendor" in line for line in lines)
+        service = holder(lock_of(root))
+        assert service
+        process.send_signal(signal.SIGINT)
+        rest, complaints = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert f"What was made so far is in {root}" in rest
+    assert "Traceback" not in complaints
+    assert holder(lock_of(root)) is None
+    assert not Path(f"/proc/{service['pid']}").exists() or os.name != "posix"
+
+
+def test_a_folder_with_something_in_it_is_left_alone(tmp_path: Path) -> None:
+    """The demo wants a folder of its own."""
+    (tmp_path / "mine").write_text("")
+    command = [*PROGRAM, "demo", "--dir", str(tmp_path)]
+    run = subprocess.run(command, capture_output=True, text=True, check=False, env=environment())
+    assert run.returncode == 1
+    assert "is not empty" in run.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
