@@ -26,6 +26,7 @@ lint: $(VENV)/.dev
 
 types: $(VENV)/.dev
 	$(BIN)/mypy
+	$(BIN)/mypy tests/cli/conftest.py
 
 unit: $(VENV)/.dev .node/node_modules/gltf-validator
 	$(BIN)/pytest -q -n 2 --dist worksteal

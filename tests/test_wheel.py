@@ -84,5 +84,5 @@ def test_the_wheel_works_in_a_clean_environment(version: str, wheel: Path, tmp_p
     missing = subprocess.run(
         [command, "emulator"], capture_output=True, text=True, check=False, env=environment, timeout=60
     )
-    assert missing.returncode == 1
+    assert missing.returncode == 2
     assert "rodin-watchd[emulator]" in missing.stderr
