@@ -99,22 +99,29 @@ def status(config_file: Path | None, *, as_json: bool, watch: bool) -> None:
         raise click.UsageError("--watch needs a terminal; without it the page is printed once.")
     config = load(config_file)
     zone = local_zone()
+    if watch:
+        _watch(config, zone)
+        return
+    now = _now(config, zone)
+    if as_json:
+        print_json(now.as_data())
+    else:
+        click.echo(text_of(now, zone))
+
+
+def _now(config: Config, zone: tzinfo) -> Report:
+    """Put the report together from the journal as it is now, opened anew: it may have been replaced or closed since."""
     with reader(config) as journal:
-        if watch:
-            _watch(config, journal, zone)
-        elif as_json:
-            print_json(taken(config, journal, time.time(), zone).as_data())
-        else:
-            click.echo(text_of(taken(config, journal, time.time(), zone), zone))
+        return taken(config, journal, time.time(), zone)
 
 
-def _watch(config: Config, journal: JournalReader, zone: tzinfo) -> None:
+def _watch(config: Config, zone: tzinfo) -> None:
     """Show the page anew every second; what does not fit on the screen is cut off below."""
     from rich.live import Live  # noqa: PLC0415 - a tenth of a second that no other command should pay
     from rich.text import Text  # noqa: PLC0415 - the same
 
     def page() -> Text:
-        return Text(text_of(taken(config, journal, time.time(), zone), zone))
+        return Text(text_of(_now(config, zone), zone))
 
     try:
         with Live(page(), auto_refresh=False) as live:

@@ -47,7 +47,7 @@ def run(config_file: Path | None, *, until_idle: bool, verbose: bool) -> None:
         try:
             daemon.run(until_idle=until_idle)
             log.info("stopping")
-            ended = daemon.drain(DRAIN_SECONDS)
+            ended = daemon.drain(DRAIN_SECONDS, config.api.read_seconds)
             failed = until_idle and (daemon.failed > 0 or daemon.needs_person())
         except Exception as error:  # noqa: BLE001 - whatever ended the loop, the process ends now
             _tell_end(error)

@@ -38,7 +38,10 @@ def assembled(config: Config, key: str, clock: Clock = SYSTEM_CLOCK) -> Iterator
     spool.prepare()
     with contextlib.ExitStack() as stack:
         stack.enter_context(Lock(lock_path(config)))
-        journal = stack.enter_context(contextlib.closing(_journal(config)))
+        path = _journal_place(config)
+        if path.parent != lock_path(config).parent:  # two roots must not share a journal either
+            stack.enter_context(Lock(path.with_name("lock")))
+        journal = stack.enter_context(contextlib.closing(Journal(path)))
         client = stack.enter_context(contextlib.closing(client_of(config, key)))
         tools = Tools(spool, client, clock.now, local_zone(), config.results.max_file_bytes)
         daemon = Daemon(config, tools, Book(journal), watcher_of(config), clock, quiet_seconds(config))
@@ -46,14 +49,15 @@ def assembled(config: Config, key: str, clock: Clock = SYSTEM_CLOCK) -> Iterator
         yield daemon
 
 
-def _journal(config: Config) -> Journal:
+def _journal_place(config: Config) -> Path:
+    """Return where the journal lies, with its folder made. Raises JournalError on a network share, DiskError."""
     path = journal_path(config, os.environ)
     refuse_network_journal(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DiskError(f"The state folder {path.parent} cannot be made: {error.strerror}.") from error
-    return Journal(path)
+    return path
 
 
 def refuse_network_journal(path: Path) -> None:

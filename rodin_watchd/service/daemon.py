@@ -159,14 +159,18 @@ class Daemon:
         due = (*self._desk.next_due_seconds(), *self._reception.next_due_seconds())
         self._wake.wait(min((LONGEST_SLEEP_SECONDS, *due)) if self._journal_problem is None else LONGEST_SLEEP_SECONDS)
 
-    def drain(self, seconds: float) -> bool:
+    def drain(self, seconds: float, answer_seconds: float = 0.0) -> bool:
         """Let steps that are under way end, for so long, and start nothing; return whether all ended.
 
-        Uploads are dropped before their last bytes. What ends in time is committed. Ends with `close`.
+        Uploads are dropped before their last bytes; one that has sent them is given `answer_seconds`, if that is longer,
+        because its answer cannot be asked for again. What ends in time is committed. Ends with `close`.
         """
         self._stopping = True
-        deadline = self._clock.monotonic() + seconds
-        while self._pool.busy and self._clock.monotonic() < deadline:
+        began = self._clock.monotonic()
+        while self._pool.busy:
+            patience = max(seconds, answer_seconds) if self._desk.awaits_answer() else seconds
+            if self._clock.monotonic() - began >= patience:
+                break
             self._wake.wait(0.2)
             self._wake.take()
             with contextlib.suppress(DiskError):  # redone at the next start

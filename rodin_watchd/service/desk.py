@@ -189,6 +189,10 @@ class Desk:
         """Whether something stands still until somebody pays, or mends the key."""
         return any(pause.problem.fault is Fault.ACCOUNT for pause in self.pauses.values())
 
+    def awaits_answer(self) -> bool:
+        """Tell whether an upload has sent its last bytes, and its answer is not here yet."""
+        return any(self._book.jobs[job_id].state is State.SUBMITTING for job_id in self._pool.busy)
+
     def can_move(self, *, submits: bool) -> bool:
         """Tell whether any job goes on without a person. `submits`: whether money may be spent."""
         stopped = {lane for lane, pause in self.pauses.items() if pause.problem.fault is Fault.ACCOUNT}

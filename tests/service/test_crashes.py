@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -170,6 +171,17 @@ def test_a_clock_that_was_turned_back_holds_nothing_up(shop: Workshop, vendor: V
     shop.restart()
     shop.idle()
     assert shop.states() == {"chair": State.ARCHIVED}
+    assert vendor.charges == 1
+
+
+def test_a_result_that_was_taken_away_before_the_restart_comes_once_more(shop: Workshop, vendor: Vendor) -> None:
+    """Published, not yet committed, and fetched by a quick consumer: the job does not stand still, and pays nothing."""
+    shop.drop_set("chair")
+    shop.until(shop.is_in("chair", State.PROCESSED))
+    shop.restart(between=lambda: shutil.rmtree(shop.root / "outbox" / "chair"))
+    shop.idle()
+    assert shop.states() == {"chair": State.ARCHIVED}
+    assert (shop.root / "outbox" / "chair" / "job.toml").is_file()
     assert vendor.charges == 1
 
 

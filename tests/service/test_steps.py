@@ -15,7 +15,7 @@ from rodin_watchd.adapters.rodin_client import RodinClient, Timeouts
 from rodin_watchd.adapters.spool import Spool
 from rodin_watchd.adapters.spool.beneath import signature_of
 from rodin_watchd.errors import DiskError
-from rodin_watchd.model import Answered, Done, InputFile, Job, Rejected, Retry, Role, State, Task, Unknown
+from rodin_watchd.model import Answered, Done, InputFile, Job, Rejected, ResultFile, Retry, Role, State, Task, Unknown
 from rodin_watchd.service.pool import UploadDroppedError
 from rodin_watchd.service.steps import Tools, run
 
@@ -104,7 +104,8 @@ def test_a_fault_of_the_program_is_the_jobs_to_bear(tools: Tools, job: Job) -> N
     outcome = run(tools, replace(job, state=State.SUBMITTED, task=None), allow)
     assert isinstance(outcome, Retry)
     assert outcome.problem.code == "internal"
-    lost = replace(job, state=State.PROCESSED, task=Task("t", "k"))
+    results = (ResultFile("model.glb", "model.glb", 1, "aa"),)
+    lost = replace(job, state=State.PROCESSED, task=Task("t", "k"), results=results)
     outcome = run(tools, lost, allow)
     assert isinstance(outcome, Retry)
 

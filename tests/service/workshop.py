@@ -121,14 +121,18 @@ class Workshop:
         self._stack.close()
         self.daemon._pool._threads.shutdown(wait=True)
 
-    def restart(self) -> Daemon:
-        """Crash when the steps under way have done all that they can on their own; start again on the same folder."""
+    def restart(self, between: Callable[[], object] = lambda: None) -> Daemon:
+        """Crash when the steps under way have done all that they can on their own; start again on the same folder.
+
+        `between` is done while no daemon runs.
+        """
         pool, event = self.daemon._pool, self.daemon._wake._event
         event.clear()
         while pool._messages.qsize() < len(pool.busy):
             assert event.wait(PATIENCE_SECONDS), "a step hangs"
             event.clear()
         self.crash()
+        between()
         return self.start()
 
     def until(self, done: Callable[[], bool], *, step_seconds: float = 0.5, busy_seconds: float | None = None) -> None:

@@ -112,7 +112,9 @@ class _PacedStream(io.RawIOBase):
         left = self._ends_at - time.monotonic()
         if left <= 0:
             raise TimeoutError("the answer came too slowly")
-        self._sock.settimeout(min(left, self._patience_seconds))
+        timeout = min(left, self._patience_seconds)
+        if timeout != self._sock.gettimeout():  # setting it is a system call, and there may be thousands of pieces
+            self._sock.settimeout(timeout)
         got = self._source.readinto(buffer)
         self._ends_at += (got or 0) * self._seconds_per_byte
         return got

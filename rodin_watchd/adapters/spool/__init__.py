@@ -152,13 +152,19 @@ class Spool:
                     raise RightsError(f"The service may not write in “{where}”.") from error
                 raise
 
+    def make(self, folder: Path) -> None:
+        """Make a folder of a job's work if it is missing. Raises DiskError, OSError."""
+        with (
+            self._disk_errors(f"{folder} cannot be written"),
+            folder_beneath(self.work, folder.relative_to(self.work).as_posix(), make=True),
+        ):
+            pass
+
     def start_over(self, folder: Path) -> None:
         """Make a folder of a job's work anew, empty. Raises DiskError, OSError."""
-        with self._disk_errors(f"{folder} cannot be written"):
-            with contextlib.suppress(FileNotFoundError):
-                shutil.rmtree(folder)
-            with folder_beneath(self.work, folder.relative_to(self.work).as_posix(), make=True):
-                pass
+        with self._disk_errors(f"{folder} cannot be written"), contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(folder)
+        self.make(folder)
 
     def link(self, source: Path, target: Path) -> None:
         """Give a file of a job's work a second name, or copy it where the filesystem has no hard links."""

@@ -16,17 +16,23 @@ from rodin_watchd.service.steps.tools import Tools
 
 def process(tools: Tools, job: Job) -> Outcome:
     """Build the result folder anew from the downloads."""
+    _build(tools, job)
+    return Done(job)
+
+
+def _build(tools: Tools, job: Job) -> None:
     source, target = tools.spool.downloads(job.id), tools.spool.result(job.id)
     with disk_errors(f"{target} cannot be written"):
         tools.spool.start_over(target)
         for result in job.results:
             tools.spool.link(source / result.name, target / result.name)
-    return Done(job)
 
 
 def deliver(tools: Tools, job: Job) -> Outcome:
     """Publish the result folder, receipt and all, by one rename."""
     source = tools.spool.result(job.id)
+    if not source.is_dir():  # published before a crash; and if somebody has taken it away since, it comes once more
+        _build(tools, job)
     write_beside(source, {RECEIPT: receipt(job, __version__, tools.now())})
     return Done(replace(job, place=tools.spool.publish(job, source, Place(OUTBOX, job.folder, job.name))))
 

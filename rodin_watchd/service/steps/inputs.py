@@ -35,8 +35,7 @@ def remove_set_folder(spool: Spool, job: Job) -> None:
 def put_away(spool: Spool, job: Job, top: str, texts: Mapping[str, str]) -> str:
     """Publish a job's inputs with these texts beside them, forget its work, return the place. May be repeated."""
     source = spool.inputs(job.id)
-    with disk_errors(f"{source} cannot be written"):
-        source.mkdir(parents=True, exist_ok=True)
+    spool.make(source)
     write_beside(source, texts)
     place = spool.publish(job, source, Place(top, job.folder, job.name))
     _remove_texts(source, texts)
