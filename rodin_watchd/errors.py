@@ -208,6 +208,15 @@ class TaskFailedError(RodinWatchdError):
     advice = "Drop the set again to try once more (it costs again), or ask the vendor's support about the task."
 
 
+class OverdueError(RodinWatchdError):
+    """The vendor did not finish in time."""
+
+    code = "deadline"
+    fault = Fault.VENDOR
+    final = True
+    advice = "`rodin-watchd retry JOB` asks for the same task again, free of charge."
+
+
 class TaskLostError(RodinWatchdError):
     """The vendor does not know the task, or no longer keeps its results."""
 

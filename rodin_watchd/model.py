@@ -161,8 +161,8 @@ class Job:
     retries: int = 0  # how often a person took the failed job up again
     attempts: int = 0  # of the step that is next
     not_before: float = 0.0
-    deadline: float | None = None
-    times: Mapping[str, float] = field(default_factory=dict)  # state -> first reached, UTC
+    deadline: float | None = None  # UTC; what counts is its distance from not_before (`core.patience`)
+    times: Mapping[str, float] = field(default_factory=dict)  # state -> last reached since it was taken (up), UTC
     task: Task | None = None
     answer: Answer | None = None  # committed before it is parsed
     charges: int = 0  # accepted submits: each cost CREDITS_PER_TEXTURE

@@ -17,8 +17,11 @@ Retrying and polling are columns of a job (`attempts`, `not_before`, `deadline`)
 the service, never of a job: an error of scope *service* (no credits, network down, disk full) sends the job back to
 where it was without using up an attempt, and the service pauses that whole lane (`core.pauses`).
 
+How long a state is patient is `core.patience`'s arithmetic; how patient each state is, `POLICIES` says.
+
 A job that was paid never loses its task: asking for its results is free, so `retry` of a failed job that has one goes
-back through `claimed` (the inputs move back into the work folder) straight to `submitted`, past the POST.
+back through `claimed` (the inputs move back into the work folder) straight to `submitted`, past the POST. What people
+may ask for is in `core.people`.
 
 Time and chance are arguments. Nothing here reads a clock, a disk or a network.
 """
@@ -26,22 +29,14 @@ Time and chance are arguments. Nothing here reads a clock, a disk or a network.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from typing import assert_never
 
 from rodin_watchd.core.names import printable
-from rodin_watchd.core.schedule import backoff_seconds
+from rodin_watchd.core.patience import Policy, later, overdue, spent, wait_seconds
 from rodin_watchd.core.wire import read_submit
-from rodin_watchd.errors import (
-    CanceledError,
-    CommandRefusedError,
-    Fault,
-    OutcomeUnknownError,
-    Problem,
-    RodinWatchdError,
-    Scope,
-)
+from rodin_watchd.errors import OutcomeUnknownError, Problem, RodinWatchdError, Scope
 from rodin_watchd.model import (
     Answer,
     Done,
@@ -52,7 +47,6 @@ from rodin_watchd.model import (
     Retry,
     State,
     Step,
-    Task,
     Transition,
     Unknown,
 )
@@ -88,7 +82,6 @@ TABLE: Mapping[tuple[State, Signal], State] = {
     (S.CLAIMED, E.CANCEL): S.FAILING,
     # The inputs are in the work folder, hashed and checked; nothing was sent.
     (S.STAGED, E.BEGIN): S.UPLOADING,
-    (S.STAGED, E.REJECTED): S.FAILING,
     (S.STAGED, E.CANCEL): S.FAILING,
     # Intent: the body may be on its way, its closing boundary is not.
     (S.UPLOADING, E.BEGIN): S.UPLOADING,
@@ -144,17 +137,6 @@ AT_VENDOR = frozenset({S.UPLOADING, S.SUBMITTING, S.SUBMITTED})
 DAY_SECONDS = 86_400.0
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """How a state goes on: its step, how often set errors are tried, how long it may last, how long to wait."""
-
-    step: Step
-    max_attempts: int | None = None  # None: until it works
-    deadline_seconds: float | None = None
-    first_wait_seconds: float = 2.0
-    longest_wait_seconds: float = 300.0
-
-
 POLICIES: Mapping[State, Policy] = {
     S.CLAIMED: Policy(Step.STAGE, max_attempts=6),
     S.STAGED: Policy(Step.SUBMIT, max_attempts=10),
@@ -169,32 +151,29 @@ POLICIES: Mapping[State, Policy] = {
     S.DELIVERED: Policy(Step.ARCHIVE),
     S.FAILING: Policy(Step.BURY),
 }
-
-
-PATIENCE: Mapping[str, int] = {"task-lost": 12}
-"""Set errors that end a job after so many tries, whatever its state: a new task may be unknown for a moment only."""
+"""How each state goes on."""
 
 
 def after(job: Job, outcome: Outcome, now: float, chance: float, poll_seconds: float = 0.0) -> Transition:
     """Decide what a step's outcome makes of its job.
 
     `now` is UTC epoch seconds, `chance` a number in [0, 1) that spreads the waiting times, `poll_seconds` the wait
-    until the next status call, where the job goes on to be polled. Raises KeyError for an outcome that the state does not know: a fault of the program,
-    not of any input.
+    until the next status call, where the job goes on to be polled. Raises KeyError for an outcome that no step of the
+    state returns: a fault of the program, not of any input.
     """
     match outcome:
         case Done():
-            signal = Signal.DONE_BEFORE if job.state is State.CLAIMED and outcome.job.task else Signal.DONE
-            mended = outcome.job if job.state is State.FAILING else replace(outcome.job, problem=None)
-            return _move(mended, signal, now, wait_seconds=poll_seconds)
+            return _done(job, outcome.job, now, poll_seconds)
         case NotYet():
             return _not_yet(replace(job, progress=outcome.progress, attempts=0, problem=None), now, poll_seconds)
-        case Retry():
-            return _retry(job, outcome.problem, now, chance)
         case Unknown():
-            return _move(replace(job, problem=outcome.problem), Signal.UNKNOWN, now, outcome.problem.message)
-        case Rejected():
+            return _hold(job, outcome.problem, now)
+        case Retry() | Rejected() if job.state is State.SUBMITTING and job.answer is None:
+            return _hold(job, _unanswered(job), now)  # whatever a step believes: only an answer proves a refusal
+        case Rejected() if _may_fail(job):
             return _reject(job, outcome.problem, now)
+        case Retry() | Rejected():
+            return _retry(job, outcome.problem, now, chance)
         case _:
             assert_never(outcome)
 
@@ -205,18 +184,14 @@ def answered(job: Job, answer: Answer) -> Transition:
 
 
 def understood(job: Job, now: float) -> Outcome:
-    """Understand the committed answer of a job in `submitting`; may be repeated after a crash.
+    """Understand the committed answer of a job in `uploading` or `submitting`; may be repeated after a crash.
 
     Without one, nobody can tell whether the vendor accepted and charged the job.
     """
     if job.answer is None:
-        error = OutcomeUnknownError(
-            f"The service ended while it was submitting “{printable(job.name)}”: "
-            "the vendor may have accepted and charged it."
-        )
-        return Unknown(error.problem)
+        return Unknown(_unanswered(job))
     try:
-        task = read_submit(job.answer, job.times.get(State.SUBMITTING, now))
+        task = read_submit(job.answer, job.times.get(job.state, now))
     except RodinWatchdError as error:
         return outcome_of(error)
     return Done(replace(job, task=task, answer=None, charges=job.charges + 1))
@@ -231,66 +206,16 @@ def outcome_of(error: RodinWatchdError) -> Outcome:
 
 def begin_upload(job: Job, now: float) -> Transition:
     """Intend to send all of the body but its closing boundary: to be committed before a connection is made."""
-    return _move(replace(job, answer=None), Signal.BEGIN, now)
+    return move(replace(job, answer=None), Signal.BEGIN, now)
 
 
 def close_upload(job: Job, now: float) -> Transition:
     """Intend to send the closing boundary: to be committed before its first byte leaves."""
-    return _move(job, Signal.CLOSE, now)
+    return move(job, Signal.CLOSE, now)
 
 
-def retry(job: Job, now: float, *, pay_again: bool) -> Transition:
-    """Take a failed job up again, from the files in `failed/`.
-
-    A job with a task asks for that task's results, free of charge, unless `pay_again`. Raises CommandRefusedError
-    when the job did not fail, or when only paying again could help and nobody agreed to that.
-    """
-    if job.state is not State.FAILED:
-        raise CommandRefusedError(f"Only a failed job can be retried; this one is {job.state}.")
-    if job.task and not pay_again and job.problem and job.problem.code == "task-failed":
-        raise CommandRefusedError(
-            "The vendor reports that this task failed, so asking again cannot help.",
-            advice="`rodin-watchd retry --pay-again JOB` submits it anew, for 0.5 credits.",
-        )
-    files = tuple(replace(f, source=f"{job.place}/{f.name}", shared=False) for f in job.files)
-    task = None if pay_again else job.task
-    fresh = replace(job, files=files, problem=None, answer=None, task=task, results=(), retries=job.retries + 1)
-    return _move(fresh, Signal.ASK_RETRY, now)
-
-
-def cancel(job: Job, now: float) -> Transition:
-    """Stop a job before its results arrive. Raises CommandRefusedError where that is too late or not the way."""
-    if (job.state, Signal.CANCEL) not in TABLE:
-        advice = "Use `rodin-watchd resolve --give-up JOB`." if job.state is State.HELD else ""
-        raise CommandRefusedError(f"A job that is {job.state} cannot be canceled.", advice=advice)
-    paid = " It was already paid for." if job.task else ""
-    return _move(replace(job, problem=CanceledError(f"Canceled on request.{paid}").problem), Signal.CANCEL, now)
-
-
-def resolve_not_charged(job: Job, now: float) -> Transition:
-    """Take a person's word that a held job was not charged: submit again. Raises CommandRefusedError if not held."""
-    return _move(replace(_held(job), problem=None, answer=None), Signal.NOT_CHARGED, now)
-
-
-def resolve_adopt(job: Job, task: Task, now: float) -> Transition:
-    """Adopt the task that a person found for a held job. Raises CommandRefusedError if the job is not held."""
-    adopted = replace(_held(job), problem=None, answer=None, task=task, charges=job.charges + 1)
-    return _move(adopted, Signal.ADOPT, now)
-
-
-def resolve_give_up(job: Job, now: float) -> Transition:
-    """Bury a held job with what is known. Raises CommandRefusedError if the job is not held."""
-    return _move(_held(job), Signal.GIVE_UP, now)
-
-
-def _held(job: Job) -> Job:
-    if job.state is not State.HELD:
-        raise CommandRefusedError(f"Only a held job needs resolving; this one is {job.state}.")
-    return job
-
-
-def _move(job: Job, signal: Signal, now: float, message: str = "", wait_seconds: float = 0.0) -> Transition:
-    """Enter the next state: fresh attempts, fresh deadline, the time noted."""
+def move(job: Job, signal: Signal, now: float, message: str = "", poll_seconds: float = 0.0) -> Transition:
+    """Enter the next state: fresh attempts, fresh deadline, the time noted. Raises KeyError for what is not in TABLE."""
     state = TABLE[job.state, signal]
     policy = POLICIES.get(state)
     deadline = now + policy.deadline_seconds if policy and policy.deadline_seconds else None
@@ -298,7 +223,7 @@ def _move(job: Job, signal: Signal, now: float, message: str = "", wait_seconds:
         job,
         state=state,
         attempts=job.attempts if signal in _KEEP_ATTEMPTS else 0,
-        not_before=now + (wait_seconds if state is State.SUBMITTED else 0.0),
+        not_before=now + (poll_seconds if state is State.SUBMITTED else 0.0),
         deadline=deadline,
         times={**job.times, state.value: now},
     )
@@ -308,47 +233,51 @@ def _move(job: Job, signal: Signal, now: float, message: str = "", wait_seconds:
 _KEEP_ATTEMPTS = frozenset({Signal.BEGIN, Signal.CLOSE})  # else a failing upload would be tried for ever
 
 
+def _done(job: Job, after_step: Job, now: float, poll_seconds: float) -> Transition:
+    """Go on; a job that is being buried keeps the problem that it is buried for."""
+    signal = Signal.DONE_BEFORE if job.state is State.CLAIMED and after_step.task else Signal.DONE
+    problem = job.problem if job.state is State.FAILING else None
+    return move(replace(after_step, problem=problem), signal, now, poll_seconds=poll_seconds)
+
+
+def _hold(job: Job, problem: Problem, now: float) -> Transition:
+    return move(replace(job, problem=problem), Signal.UNKNOWN, now, problem.message)
+
+
+def _unanswered(job: Job) -> Problem:
+    return OutcomeUnknownError(
+        f"“{printable(job.name)}” was being submitted, and no answer is known: "
+        "the vendor may have accepted and charged it."
+    ).problem
+
+
+def _may_fail(job: Job) -> bool:
+    """Tell whether the state can be given up; what is local is tried until it works."""
+    return (job.state, Signal.REJECTED) in TABLE
+
+
+def _reject(job: Job, problem: Problem, now: float) -> Transition:
+    return move(replace(job, problem=problem), Signal.REJECTED, now, problem.message)
+
+
 def _not_yet(job: Job, now: float, poll_seconds: float) -> Transition:
     """Ask again later, unless the time is spent."""
-    if spent := _overdue(job, now):
-        return _reject(job, spent, now)
-    waiting = replace(job, state=TABLE[job.state, Signal.NOT_YET], not_before=now + poll_seconds)
+    asked = later(job, now)
+    if problem := overdue(asked, now):
+        return _reject(asked, problem, now)
+    waiting = replace(asked, state=TABLE[job.state, Signal.NOT_YET], not_before=now + poll_seconds)
     return Transition(waiting, action="progress", message=job.progress)
 
 
 def _retry(job: Job, problem: Problem, now: float, chance: float) -> Transition:
     """Try again later, unless attempts or time are spent; a service error uses up neither."""
     policy = POLICIES[job.state]
-    counted = 0 if problem.scope is Scope.SERVICE else 1
-    tried = replace(job, attempts=job.attempts + counted, problem=problem)
-    if counted and (spent := _spent(tried, policy, now)):
-        return _reject(tried, spent, now)
-    pause = backoff_seconds(tried.attempts, policy.first_wait_seconds, policy.longest_wait_seconds, chance) * counted
-    waiting = replace(tried, state=TABLE[job.state, Signal.RETRY], not_before=now + pause)
+    counted = problem.scope is Scope.SET
+    told = job.problem if job.state is State.FAILING and job.problem else problem  # what it is buried for stays
+    tried = replace(later(job, now), attempts=job.attempts + counted, problem=told)
+    if counted and _may_fail(job) and (last := spent(tried, policy, now)):
+        return _reject(tried, last, now)
+    paused = not counted and problem.lane  # then the pause of the lane is wait enough
+    pause_seconds = 0.0 if paused else wait_seconds(tried.attempts, policy, problem, chance)
+    waiting = replace(tried, state=TABLE[job.state, Signal.RETRY], not_before=now + pause_seconds)
     return Transition(waiting, action="retry", message=problem.message)
-
-
-def _spent(job: Job, policy: Policy, now: float) -> Problem | None:
-    """Return the problem to fail with, when no attempt or no time is left."""
-    limit = PATIENCE.get(job.problem.code) if job.problem else None
-    limits = [n for n in (policy.max_attempts, limit) if n is not None]
-    if limits and job.attempts >= min(limits):
-        return job.problem
-    return _overdue(job, now)
-
-
-def _reject(job: Job, problem: Problem, now: float) -> Transition:
-    return _move(replace(job, problem=problem), Signal.REJECTED, now, problem.message)
-
-
-def _overdue(job: Job, now: float) -> Problem | None:
-    """Return the problem to fail with, when the state's deadline has passed."""
-    if job.deadline is None or now <= job.deadline:
-        return None
-    return job.problem or Problem(
-        code="deadline",
-        fault=Fault.VENDOR,
-        scope=Scope.SET,
-        message=f"The vendor did not finish in time; its last word was “{job.progress or 'nothing'}”.",
-        advice="`rodin-watchd retry JOB` asks for the same task again, free of charge.",
-    )

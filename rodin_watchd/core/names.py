@@ -107,6 +107,8 @@ def match_key(name: str) -> str:
 
     Idempotent; takes any string, lone surrogates too (Unicode Standard, 3.13, D145: a canonical caseless match).
     """
+    if name.isascii():
+        return name.lower()  # the same, much sooner: this is asked for each name at each look
     return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
 
 
@@ -127,6 +129,8 @@ def printable(name: str, limit: int = 120) -> str:
     other than the space) is escaped as in Python source. At most `limit` (1 or more) characters; the middle of
     a longer name becomes one "…", so that its extension stays.
     """
+    if name.isprintable() and len(name) <= limit:
+        return name
     pieces = [c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in name]
     if sum(map(len, pieces)) <= limit:
         return "".join(pieces)

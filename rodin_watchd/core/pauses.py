@@ -8,7 +8,7 @@ it with a longer wait. No set loses an attempt meanwhile. Pure functions on froz
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rodin_watchd.core.machine import AT_VENDOR, POLICIES, RESTING
 from rodin_watchd.core.schedule import backoff_seconds, is_due
@@ -17,7 +17,7 @@ from rodin_watchd.model import Job, State, Step
 
 LANES: Mapping[Step, frozenset[Lane]] = {
     Step.STAGE: frozenset({Lane.DISK}),
-    Step.SUBMIT: frozenset({Lane.SUBMIT, Lane.API}),
+    Step.SUBMIT: frozenset({Lane.SUBMIT, Lane.API, Lane.DISK}),  # what is paid for must find its room
     Step.POLL: frozenset({Lane.API}),
     Step.DOWNLOAD: frozenset({Lane.API, Lane.DISK}),
     Step.PROCESS: frozenset({Lane.DISK}),
@@ -49,18 +49,22 @@ def renewed(pauses: Pauses, problem: Problem, now: float, chance: float) -> Paus
     if problem.lane is None:
         return pauses
     old = pauses.get(problem.lane)
-    if old and not _is_over(old, now):
-        return pauses  # several steps were under way when the lane stopped: one pause, one notice
+    asked_until = now + (problem.retry_after_seconds or 0.0)
+    if old and not _is_over(old, now):  # several steps were under way when the lane stopped: one pause, one notice
+        longer = replace(old, problem=problem, until_at=asked_until)
+        return {**pauses, problem.lane: longer} if asked_until > old.until_at else pauses
     tries = old.tries + 1 if old else 1
     wait = backoff_seconds(tries, FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS, chance)
-    until_at = now + max(wait, problem.retry_after_seconds or 0.0)
     since_at = old.since_at if old else now
-    return {**pauses, problem.lane: Pause(problem, since_at, until_at, tries)}
+    return {**pauses, problem.lane: Pause(problem, since_at, max(now + wait, asked_until), tries)}
 
 
-def ended(pauses: Pauses, step: Step) -> Pauses:
-    """Return the pauses after this step succeeded: what it needed is in order."""
-    return {lane: pause for lane, pause in pauses.items() if lane not in LANES[step]}
+def ended(pauses: Pauses, step: Step, now: float) -> Pauses:
+    """Return the pauses after this step succeeded: what it needed is in order.
+
+    A pause whose time is not over yet stays: the step was begun before it, and proves nothing about now.
+    """
+    return {lane: pause for lane, pause in pauses.items() if lane not in LANES[step] or not _is_over(pause, now)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,7 @@ class Limits:
     calls: int  # API calls that the rate budget allows now
     workers: int  # free threads
     submits: bool = True  # False while a person has paused the service
+    longest_poll_seconds: float = 120.0  # between two status calls about one task, as configured
 
 
 def due_jobs(jobs: Iterable[Job], busy: frozenset[str], pauses: Pauses, limits: Limits, now: float) -> list[Job]:
@@ -81,20 +86,25 @@ def due_jobs(jobs: Iterable[Job], busy: frozenset[str], pauses: Pauses, limits: 
     """
     jobs = list(jobs)
     chooser = _Chooser(jobs, busy, pauses, limits, now)
-    ready = [j for j in jobs if j.id not in busy and is_ready(j, now)]
-    ready.sort(key=lambda j: (_URGENCY.get(j.state, 1), j.not_before, j.created_at))
+    ready = [j for j in jobs if j.id not in busy and is_ready(j, now, limits.longest_poll_seconds)]
+    ready.sort(key=_turn)
     return [j for j in ready if chooser.takes(j)]
 
 
-def is_ready(job: Job, now: float) -> bool:
-    """Tell whether a job has a next step and its wait is over."""
-    if job.state in RESTING:
+def is_ready(job: Job, now: float, longest_poll_seconds: float) -> bool:
+    """Tell whether a job has a next step that may be begun, and its wait is over.
+
+    Never so in `submitting`: whatever became of that submit, it is not sent again on its own.
+    """
+    if job.state in RESTING or job.state is State.SUBMITTING:
         return False
-    return is_due(job.not_before, now, POLICIES[job.state].longest_wait_seconds)
+    longest = POLICIES[job.state].longest_wait_seconds
+    return is_due(job.not_before, now, max(longest, longest_poll_seconds if job.state is State.SUBMITTED else 0.0))
 
 
-_URGENCY = {State.SUBMITTED: 0, State.GENERATED: 0, State.STAGED: 2}
-"""What was paid for goes before what was not; new submits come last."""
+def _turn(job: Job) -> tuple[bool, float, float]:
+    """Sort what costs money last, else who waited longest first: a job that failed just now is no lane's next probe."""
+    return (POLICIES[job.state].step is Step.SUBMIT, job.not_before, job.created_at)
 
 
 class _Chooser:

@@ -10,6 +10,7 @@ from typing import Any
 import tomli_w
 
 from rodin_watchd.core.names import printable
+from rodin_watchd.core.wire_text import plain
 from rodin_watchd.errors import Fault, OutcomeUnknownError, Problem
 from rodin_watchd.model import CREDITS_PER_TEXTURE, Job, State
 
@@ -36,8 +37,19 @@ def cost(job: Job) -> str:
     """Say in words what a job cost."""
     spent = credits_spent(job)
     if job.problem and job.problem.code == UNKNOWN:
-        return f"{spent} credits for certain, and {CREDITS_PER_TEXTURE} more if the last submit was accepted."
-    return f"{spent} credits." if spent else "Nothing: no credits were spent."
+        sure = in_credits(spent) if spent else "Nothing"
+        return f"{sure} for certain, and {in_credits(CREDITS_PER_TEXTURE)} more if the last submit was accepted."
+    return f"{in_credits(spent)}." if spent else "Nothing: no credits were spent."
+
+
+def in_credits(amount: Decimal) -> str:
+    """Say an amount of credits exactly, without needless zeros: `0.5 credits`, `1 credit`, `10 credits`."""
+    return f"{format(amount.normalize(), 'f')} {'credit' if amount == 1 else 'credits'}"
+
+
+def advice(job: Job) -> str:
+    """Return what to do about a job's problem, with the job's id where a command wants it; "" without a problem."""
+    return job.problem.advice.replace(" JOB`", f" {job.id}`") if job.problem else ""
 
 
 def receipt(job: Job, version: str, now: float) -> str:
@@ -58,7 +70,7 @@ def report_toml(job: Job, version: str, now: float, notes: tuple[str, ...] = ())
         "code": problem.code,
         "fault": problem.fault.value,
         "message": _text(problem.message),
-        "advice": _text(problem.advice),
+        "advice": _text(advice(job)),
         "notes": [_text(n) for n in notes],
     }
     return tomli_w.dumps(told)
@@ -88,18 +100,28 @@ def _told(job: Job, version: str, now: float) -> dict[str, Any]:
 def report_text(job: Job, now: float, zone: tzinfo, notes: tuple[str, ...] = ()) -> str:
     """Return the text of `REPORT.txt`: cause, fault, cost and what to do next, for whoever dropped the set."""
     problem = _problem(job)
+    task = f" The vendor's task is {plain(job.task.uuid)}." if job.task else ""
     lines = [
         f"“{printable(job.name)}” was not textured.",
         "",
-        f"What happened:  {_text(problem.message)}",
-        f"Who can mend:   {WHOSE[problem.fault]}",
-        f"What it cost:   {cost(job)}",
-        f"What to do:     {_text(problem.advice)}",
-        *(f"Note:           {_text(note)}" for note in notes),
+        *_paragraph("What happened:", problem.message),
+        *_paragraph("Who can mend:", WHOSE[problem.fault]),
+        *_paragraph("What it cost:", cost(job)),
+        *_paragraph("What to do:", advice(job)),
+        *(line for note in notes for line in _paragraph("Note:", note)),
         "",
-        f"Job {job.id}, {local(now, zone)}." + (f" The vendor's task is {_text(job.task.uuid)}." if job.task else ""),
+        f"Job {job.id}, {local(now, zone)}.{task}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _paragraph(label: str, text: str) -> list[str]:
+    """Return labelled text, further lines indented: what comes from outside cannot pass for a label."""
+    lines = [plain(line, _LONGEST_LINE) for line in text.splitlines()] or [""]
+    return [f"{head:<16}{line}" for head, line in zip((label, *[""] * (len(lines) - 1)), lines, strict=True)]
+
+
+_LONGEST_LINE = 500
 
 
 def instant(at: float) -> datetime:

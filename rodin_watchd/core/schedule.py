@@ -10,14 +10,16 @@ from rodin_watchd.model import VENDOR_DEFAULTS, Job, OptionValue, State
 JITTER = 0.2
 """Waiting times are spread over ±10 %, so that jobs which failed together do not come back together."""
 
-CALL_WORTH_SECONDS = 0.4
+CALL_WORTH_SECONDS = 0.3
 """How many seconds of expected delay one poll is worth; `benchmarks/polling.py` shows what it buys."""
 
-OVERDUE_GROWTH = 0.15
-"""Without a forecast, polls are spaced by this share of the time already waited."""
+LIKENESS = 12
+"""How closely a task repeats a known one: about seven in ten come within 15 % of it."""
 
-ENOUGH_HISTORY = 5
-"""Fewer finished tasks than this are no forecast."""
+TYPICAL_SECONDS = 60.0
+"""What half of all tasks need, as a guess that counts as much as one finished task."""
+
+_POLL_PRECISION_SECONDS = 0.05
 
 
 def backoff_seconds(attempts: int, first_seconds: float, longest_seconds: float, chance: float) -> float:
@@ -45,11 +47,17 @@ def kind_of(options: Mapping[str, OptionValue]) -> str:
 
 
 def vendor_seconds(job: Job) -> float | None:
-    """Return how long the vendor worked on a job, as far as polling could see it; None while it does."""
+    """Return how long the vendor worked on a job, as far as polling could see it.
+
+    None while it does; and for a task that was not watched from its submit on (taken up again, or adopted by a person),
+    or whose times a jump of the clock has turned round: such figures would spoil the forecast.
+    """
     generated_at = job.times.get(State.GENERATED)
-    if job.task is None or generated_at is None:
+    watched = State.SUBMITTING in job.times and State.HELD not in job.times
+    if job.task is None or generated_at is None or not watched:
         return None
-    return max(generated_at - job.task.submitted_at, 0.0)
+    seconds = generated_at - job.task.submitted_at
+    return seconds if seconds > 0 else None
 
 
 def poll_delay_seconds(
@@ -57,25 +65,28 @@ def poll_delay_seconds(
 ) -> float:
     """Return the seconds until the next status call for a task that has been running for `elapsed_seconds`.
 
-    `history` holds the durations (submit to Done, seconds) of finished tasks of the same kind. A call after x seconds
-    finds the task done with probability P(x), and then comes x/2 late on average; so the call that is worth making is
-    the first one for which x * P(x) reaches `CALL_WORTH_SECONDS`. That is rarely while no known task was ever done,
-    closely when most were, and closer the narrower the history. Once a task has outlived its history, the spacing
-    grows with the time by which it is overdue. The result lies within `shortest` and `longest`, spread included.
+    A call after x seconds finds the task done with probability P(x), and then comes x/2 late on average; so the call
+    that is worth making is the first one for which x * P(x) reaches `CALL_WORTH_SECONDS`. `history` holds the durations
+    (submit to Done, seconds) of finished tasks of the same kind, and P follows from them: calls are rare while no known
+    task was ever done, close when most were, and ever rarer for a task that has outlived them all. The result lies
+    within `shortest` and `longest`, spread included.
     """
-    remaining = sorted(d - elapsed_seconds for d in history if d > elapsed_seconds)
-    if len(history) >= ENOUGH_HISTORY and remaining:
-        wanted = _worthwhile_seconds(remaining)
-    else:
-        known = max(history, default=0.0) if len(history) >= ENOUGH_HISTORY else 0.0
-        wanted = OVERDUE_GROWTH * (elapsed_seconds - known)
-    return min(max(spread(wanted, chance), shortest), longest)
+    running = _weight_running(history, elapsed_seconds)
+    low, high = shortest, longest
+    while high - low > _POLL_PRECISION_SECONDS:
+        middle = (low + high) / 2
+        done = 1.0 - _weight_running(history, elapsed_seconds + middle) / running
+        low, high = (low, middle) if middle * done >= CALL_WORTH_SECONDS else (middle, high)
+    return min(max(spread(high, chance), shortest), longest)
 
 
-def _worthwhile_seconds(remaining: Sequence[float]) -> float:
-    """Return the smallest x with x * P(done within x) >= CALL_WORTH_SECONDS, P by the sorted remaining times."""
-    count = len(remaining)
-    return min(max(x, CALL_WORTH_SECONDS * count / rank) for rank, x in enumerate(remaining, 1))
+def _weight_running(history: Sequence[float], seconds: float) -> float:
+    """Return how many of the known tasks, and of one typical one, would still run after so long.
+
+    Each stands for durations about its own by the log-logistic distribution; the typical one for the widest of these.
+    """
+    alike = sum(1.0 / (1.0 + (seconds / max(known, 1.0)) ** LIKENESS) for known in history)
+    return alike + 1.0 / (1.0 + seconds / TYPICAL_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +102,9 @@ class RateBudget:
 
     def available(self, now: float) -> int:
         """Return how many calls may go now."""
-        return max(0, int(self.burst - (self.full_at - now) / self._cost_seconds)) if self.full_at > now else self.burst
+        if self.wait_seconds(now) > 0:
+            return 0
+        return max(1, int(self.burst - max(self.full_at - now, 0.0) / self._cost_seconds))
 
     def wait_seconds(self, now: float) -> float:
         """Return how long the next call has to wait; 0 when it may go now."""

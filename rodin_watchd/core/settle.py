@@ -41,9 +41,9 @@ def observe(
         if old is None or old.entry != entry:
             after[entry.path] = Sighting(entry, now, vouched)
         elif vouched and not old.closed:
-            after[entry.path] = old._replace(closed=True)
+            after[old.entry.path] = old._replace(closed=True)
         else:
-            after[entry.path] = old
+            after[old.entry.path] = old  # the values of before are kept, for memory's sake: there may be 100,000
     return after
 
 

@@ -9,16 +9,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
-from typing import Any
+from typing import Any, Self
 
 from rodin_watchd.core.layout import REPORT
 from rodin_watchd.core.machine import ENDED
 from rodin_watchd.core.names import printable
-from rodin_watchd.core.receipt import cost, local
+from rodin_watchd.core.receipt import advice, cost, local
+from rodin_watchd.core.wire_text import plain
 from rodin_watchd.model import Job, State
+
+PAGE = "page"
+"""The journal's key of the page: the daemon leaves it there, the command line shows it."""
 
 MOST_LINES = 40
 """So many entries of one kind are listed; the rest is counted."""
+
+_LONGEST_TEXT = 500
 
 DOING: Mapping[State, str] = {
     State.CLAIMED: "taken, being checked",
@@ -66,26 +72,39 @@ class Page:
         }
         return {"notices": list(self.notices), **lists, "ignored": dict(self.ignored)}
 
+    @classmethod
+    def of_data(cls, data: Mapping[str, Any]) -> Self:
+        """Return the page that `as_data` stored."""
+        lists = {key: tuple(map(_line_of, data[key])) for key in ("waiting", "running", "held", "recent")}
+        return cls(notices=tuple(data["notices"]), **lists, ignored=tuple(data["ignored"].items()))
+
 
 def job_line(job: Job) -> Line:
     """Return a live job's line."""
-    text = DOING[job.state]
-    if job.state is State.HELD and job.problem:
-        text = f"{text}: {job.problem.message} {cost(job)} {job.problem.advice}"
-    elif job.state is State.SUBMITTED and job.progress:
-        text = f"{text} ({job.progress})"
-    if job.problem and job.attempts and job.state is not State.HELD:
-        text = f"{text}; trying again: {job.problem.message}"
+    text = f"{DOING[job.state]}{_detail(job)}"
     return Line(set_name(job.folder, job.name), text, job.id, job.times.get(job.state.value, job.created_at))
+
+
+def _detail(job: Job) -> str:
+    """Return what is to be said beyond the state: what is wrong, what it cost, how far the vendor is."""
+    progress = f" ({job.progress})" if job.state is State.SUBMITTED and job.progress else ""
+    if job.problem is None:
+        return progress
+    if job.state is State.HELD:
+        return f": {job.problem.message} Cost: {cost(job)} {advice(job)}"
+    if job.state is State.FAILING:
+        return f": {job.problem.message}"
+    return f"{progress}; trying again: {job.problem.message}" if job.attempts else progress
 
 
 def ended_line(job: Job) -> Line:
     """Return the line of a job that came to its end."""
     ended_at = job.times.get(job.state.value)
-    if job.state is State.FAILED and job.problem:
-        text = f"FAILED: {job.problem.message} See {printable(job.place)}/{REPORT}"
+    if job.state is State.FAILED:
+        told = f"{job.problem.message} " if job.problem else ""
+        text = f"FAILED: {told}Cost: {cost(job)} See {printable(job.place)}/{REPORT}"
     else:
-        text = f"delivered to {printable(job.place)}"
+        text = f"delivered to {printable(job.place)}. Cost: {cost(job)}"
     return Line(set_name(job.folder, job.name), text, job.id, ended_at)
 
 
@@ -105,7 +124,7 @@ def render(page: Page, zone: tzinfo) -> str:
     """Return the text of STATUS.txt."""
     parts = ["rodin_watchd: drop a model and an image of the same name into inbox/.\n"]
     if page.notices:
-        parts.append("ATTENTION\n" + "".join(f"  ! {notice}\n" for notice in page.notices))
+        parts.append("ATTENTION\n" + "".join(f"  ! {plain(notice, _LONGEST_TEXT)}\n" for notice in page.notices))
     parts.append(_section("Waiting in the inbox", page.waiting, zone, "nothing"))
     parts.append(_section("Running", page.running, zone, "nothing"))
     if page.held:
@@ -127,8 +146,12 @@ def _section(title: str, lines: Sequence[Line], zone: tzinfo, none: str) -> str:
 def _line_text(line: Line, zone: tzinfo) -> str:
     since = f"  [{local(line.since_at, zone)}]" if line.since_at is not None else ""
     job = f"  (job {line.job_id})" if line.job_id else ""
-    return f"  {line.name}: {line.text}{since}{job}\n"
+    return f"  {line.name}: {plain(line.text, _LONGEST_TEXT)}{since}{job}\n"
 
 
 def _line_data(line: Line) -> dict[str, Any]:
     return {"name": line.name, "text": line.text, "job": line.job_id or None, "since_at": line.since_at}
+
+
+def _line_of(data: Mapping[str, Any]) -> Line:
+    return Line(data["name"], data["text"], data["job"] or "", data["since_at"])

@@ -1,0 +1,65 @@
+"""Which files belong together: a snapshot of the inbox and its sidecars → candidate sets.
+
+Three kinds of sets, found in this order; a file that one rule used is not offered to the next:
+
+1. *by sidecar* (`by_sidecar`): a TOML that names `model` and/or `image`; what it does not name is looked for by base
+   name. Several sidecars may name the same file.
+2. *by base name* (`by_name`): `chair.glb`, `chair.png` and perhaps `chair.toml` in one folder. Names are compared as
+   artists compare them (NFC, case-insensitive); where several spellings compete, equal spelling pairs first.
+3. *by folder* (`by_folder`): a sub-folder with exactly one model and one image, and any one TOML, which no base name
+   holds together. A folder that holds a `_folder.toml` is a drop folder for many sets, so this rule leaves it alone.
+
+Pure: names and parsed sidecars in, candidates out. Whether files are complete is `core.settle`'s question.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from rodin_watchd.core.pairing.by_folder import by_folder
+from rodin_watchd.core.pairing.by_name import by_base_name
+from rodin_watchd.core.pairing.by_sidecar import by_sidecar
+from rodin_watchd.core.pairing.candidates import Candidate, Sidecars
+from rodin_watchd.core.pairing.members import Member, member_of, sort_out
+from rodin_watchd.model import Entry
+
+__all__ = ["Candidate", "Member", "Pairing", "Sidecars", "member_of", "pair"]
+
+
+@dataclass(frozen=True, slots=True)
+class Pairing:
+    """The candidates of a snapshot, and by path why other files are ignored."""
+
+    candidates: tuple[Candidate, ...]
+    ignored: Mapping[str, str]
+
+    def uses(self) -> Mapping[str, int]:
+        """Count by path how many candidates name a file."""
+        return Counter(_paths(self.candidates))
+
+
+def pair(entries: Iterable[Entry], sidecars: Sidecars) -> Pairing:
+    """Find the candidate sets of a snapshot; every file is in one of them or ignored with a reason, but presets.
+
+    `sidecars` holds, for the TOML files that could be read, what they say or what is wrong with them.
+    """
+    members, ignored, drop_folders = sort_out(entries, sidecars)
+    named = by_sidecar(members, sidecars)
+    alike = by_base_name(_without(members, named), sidecars)
+    together = by_folder(alike, sidecars, drop_folders)
+    joined = frozenset(_paths(together))
+    rest = [candidate for candidate in alike if joined.isdisjoint(m.path for m in candidate.members)]
+    candidates = (*named, *rest, *together)
+    left = {m.path: f"beside a file in a format that is taken ({m.advice})" for m in _without(members, candidates)}
+    return Pairing(candidates, {**ignored, **left})
+
+
+def _paths(candidates: Iterable[Candidate]) -> Iterable[str]:
+    return (member.path for candidate in candidates for member in candidate.members)
+
+
+def _without(members: Iterable[Member], candidates: Iterable[Candidate]) -> list[Member]:
+    used = frozenset(_paths(candidates))
+    return [member for member in members if member.path not in used]

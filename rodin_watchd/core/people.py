@@ -1,0 +1,104 @@
+"""What people may ask of a job: retry, cancel, and to resolve what is held. The moves are those of `core.machine`.
+
+Whatever may pay again has to be asked for in so many words: the service itself never does it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from rodin_watchd.core.machine import TABLE, Signal, move
+from rodin_watchd.core.names import printable
+from rodin_watchd.errors import CanceledError, CommandRefusedError, OutcomeUnknownError, TaskFailedError
+from rodin_watchd.model import CREDITS_PER_TEXTURE, Job, State, Task, Transition
+
+_PAY_AGAIN = f"`rodin-watchd retry --pay-again JOB` submits it anew, for {CREDITS_PER_TEXTURE} credits."
+
+
+def retry(job: Job, now: float, *, pay_again: bool) -> Transition:
+    """Take a failed job up again, from the files in `failed/`.
+
+    A job with a task asks for that task's results, free of charge, unless `pay_again`. Raises CommandRefusedError
+    when the job did not fail, or when retrying could pay again and nobody agreed to that.
+    """
+    if job.state is not State.FAILED:
+        raise CommandRefusedError(f"Only a failed job can be retried; this one is {job.state}.")
+    if not pay_again:
+        _refuse_to_pay(job)
+    fresh = replace(
+        job,
+        files=tuple(replace(f, source=f"{job.place}/{f.name}", shared=False) for f in job.files),
+        fingerprint="",  # known again when staged; until then the content may belong to another job
+        task=None if pay_again else job.task,
+        problem=None,
+        answer=None,
+        results=(),
+        progress="",
+        times={},
+        retries=job.retries + 1,
+    )
+    return move(fresh, Signal.ASK_RETRY, now, _given_up(job) if pay_again else "")
+
+
+def _refuse_to_pay(job: Job) -> None:
+    """Raise CommandRefusedError when only a new task could help, or when there may be a task that nobody knows."""
+    code = job.problem.code if job.problem else ""
+    if job.task and code == TaskFailedError.code:
+        reason = "The vendor reports that this task failed, so asking again cannot help."
+        raise CommandRefusedError(reason, advice=_PAY_AGAIN)
+    if not job.task and code == OutcomeUnknownError.code:
+        reason = "The vendor may have accepted and charged this job already."
+        raise CommandRefusedError(reason, advice=_PAY_AGAIN)
+
+
+def _given_up(job: Job) -> str:
+    """Name the task that is given up: the history is the only place that keeps it."""
+    return f"to be paid anew; the task before was {printable(job.task.uuid)}" if job.task else "to be paid anew"
+
+
+def cancel(job: Job, now: float) -> Transition:
+    """Stop a job before its results arrive. Raises CommandRefusedError where that is too late or not the way."""
+    if (job.state, Signal.CANCEL) not in TABLE:
+        advice = "Use `rodin-watchd resolve --give-up JOB`." if job.state is State.HELD else ""
+        raise CommandRefusedError(f"A job that is {job.state} cannot be canceled.", advice=advice)
+    return move(replace(job, problem=_canceled(job).problem), Signal.CANCEL, now)
+
+
+def _canceled(job: Job) -> CanceledError:
+    if job.task is None:
+        return CanceledError("Canceled on request.")
+    return CanceledError(
+        "Canceled on request. It was already paid for.",
+        advice="`rodin-watchd retry JOB` fetches the result after all, free of charge.",
+    )
+
+
+def resolve_not_charged(job: Job, now: float) -> Transition:
+    """Take a person's word that a held job was not charged: submit again. Raises CommandRefusedError if not held."""
+    return move(replace(_held(job), problem=None, answer=None), Signal.NOT_CHARGED, now)
+
+
+def resolve_adopt(job: Job, task: Task, now: float) -> Transition:
+    """Adopt the task that a person found for a held job.
+
+    Raises CommandRefusedError if the job is not held, or if the task's id is not one line of text.
+    """
+    if not task.uuid.strip() or not task.uuid.isprintable():
+        raise CommandRefusedError(
+            "The task has no usable id.", advice="Copy the task's UUID from the vendor's account."
+        )
+    adopted = replace(_held(job), problem=None, answer=None, task=task, charges=job.charges + 1)
+    return move(adopted, Signal.ADOPT, now)
+
+
+def resolve_give_up(job: Job, now: float) -> Transition:
+    """Bury a held job with what is known. Raises CommandRefusedError if the job is not held."""
+    problem = _held(job).problem
+    told = replace(problem, advice=f"Look into the vendor's account first. {_PAY_AGAIN}") if problem else None
+    return move(replace(job, problem=told), Signal.GIVE_UP, now)
+
+
+def _held(job: Job) -> Job:
+    if job.state is not State.HELD:
+        raise CommandRefusedError(f"Only a held job needs resolving; this one is {job.state}.")
+    return job

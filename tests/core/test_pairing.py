@@ -1,0 +1,556 @@
+"""Which files belong together."""
+
+from __future__ import annotations
+
+import os
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rodin_watchd.core.formats import IMAGE_EXTENSIONS, MODEL_EXTENSIONS
+from rodin_watchd.core.names import match_key, split_name
+from rodin_watchd.core.pairing import Candidate, Pairing, member_of, pair
+from rodin_watchd.core.sidecar import Sidecar, read_sidecar
+from rodin_watchd.errors import Problem, SidecarError
+from rodin_watchd.model import Entry, Kind, Role, Signature
+
+modest = settings(max_examples=200, deadline=None)
+BROKEN = SidecarError("chair.toml line 1: what is this?").problem
+
+
+def files(*paths: str, kind: Kind = Kind.FILE) -> list[Entry]:
+    """Return a snapshot that holds these entries."""
+    return [Entry(path, kind, Signature(1, 1, n), ctime_ns=1, links=1) for n, path in enumerate(paths)]
+
+
+def paired(*paths: str, **sidecars: Sidecar | Problem) -> Pairing:
+    """Pair these files; `sidecars` by base name in the inbox itself, plain ones for all other TOML files."""
+    said = {path: sidecars.get(path.removesuffix(".toml"), Sidecar()) for path in paths if path.endswith(".toml")}
+    return pair(files(*paths), said)
+
+
+def told(pairing: Pairing) -> list[tuple[str, str, list[str]]]:
+    """Return folder, name and files of each candidate."""
+    return sorted((c.folder, c.name, sorted(m.path for m in c.members)) for c in pairing.candidates)
+
+
+def only(pairing: Pairing) -> Candidate:
+    """Return the one candidate."""
+    (candidate,) = pairing.candidates
+    return candidate
+
+
+def problem_of(candidate: Candidate) -> Problem:
+    """Return what is wrong with a candidate."""
+    assert candidate.problem is not None
+    return candidate.problem
+
+
+# ---- by base name ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", sorted(MODEL_EXTENSIONS))
+@pytest.mark.parametrize("image", sorted(IMAGE_EXTENSIONS))
+def test_a_model_and_an_image_of_one_name_are_a_set(model: str, image: str) -> None:
+    """In every format that is taken, with or without a sidecar, each file in its role."""
+    candidate = only(paired(f"chair{image}", f"chair{model.upper()}", "chair.toml"))
+    assert candidate.is_whole
+    assert {m.role: m.name for m in candidate.members} == {
+        Role.MODEL: f"chair{model.upper()}",
+        Role.IMAGE: f"chair{image}",
+        Role.SIDECAR: "chair.toml",
+    }
+
+
+@pytest.mark.parametrize(
+    ("model", "image"),
+    [
+        ("Chair.GLB", "chair.png"),
+        ("b\u00e4r.glb", "ba\u0308r.png"),
+        ("STRASSE.glb", "stra\u00dfe.png"),
+        ("chair.v2.glb", "chair.v2.png"),
+        ("-rf.glb", "-rf.png"),
+        ("a\nb.glb", "a\nb.png"),
+        ("\U0001fa91.glb", "\U0001fa91.png"),
+        ("caf\udce9.glb", "caf\udce9.png"),
+        ("x" * 251 + ".glb", "x" * 251 + ".png"),
+    ],
+)
+def test_names_are_compared_as_artists_mean_them(model: str, image: str) -> None:
+    """Case and the way an umlaut is stored do not matter; hostile names are names; the spelling is the model's."""
+    candidate = only(paired(image, model))
+    assert candidate.is_whole
+    assert candidate.name in {split_name(model)[0], split_name(image)[0]}
+
+
+def test_names_in_different_folders_are_different() -> None:
+    """Two folders, two incomplete sets."""
+    assert told(paired("a/chair.glb", "b/chair.png")) == [
+        ("a", "chair", ["a/chair.glb"]),
+        ("b", "chair", ["b/chair.png"]),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "missing"),
+    [
+        ("chair.glb", ["an image file: “chair.png” (.jpg, .webp)"]),
+        ("chair.png", ["a model file: “chair.glb” (.fbx, .obj, .stl, .usdz)"]),
+        ("a\nb.glb", [r"an image file: “a\nb.png” (.jpg, .webp)"]),
+        ("chair.psd", ["another format of “chair.psd” (export as .png)"]),
+        ("chair.gltf", ["another format of “chair.gltf” (a .gltf keeps its data in other files: export as .glb)"]),
+    ],
+)
+def test_an_incomplete_set_says_what_it_waits_for(path: str, missing: list[str]) -> None:
+    """With the name to give it and the formats that are taken; it is never a problem."""
+    candidate = only(paired(path))
+    assert list(candidate.missing) == missing
+    assert candidate.problem is None
+
+
+@pytest.mark.parametrize(
+    ("paths", "message"),
+    [
+        (
+            ("chair.glb", "chair.jpg", "chair.png"),
+            "2 files compete to be the image of this set: “chair.jpg”, “chair.png”.",
+        ),
+        (
+            ("chair.glb", "chair.obj", "chair.png"),
+            "2 files compete to be the model of this set: “chair.glb”, “chair.obj”.",
+        ),
+        (("Chair.GLB", "chair.glb", "cHAIR.png"), "“Chair.GLB”, “chair.glb”"),
+    ],
+)
+def test_an_ambiguous_set_names_the_choices(paths: tuple[str, ...], message: str) -> None:
+    """It is refused with all its files, and nobody guesses."""
+    candidate = only(paired(*paths))
+    assert problem_of(candidate).code == "ambiguous"
+    assert message in problem_of(candidate).message
+    assert {m.path for m in candidate.members} == set(paths)
+
+
+def test_two_sets_that_differ_in_case_only_are_two_sets() -> None:
+    """Where several spellings compete, equal spelling pairs, sidecars too."""
+    pairing = paired("Chair.glb", "Chair.png", "chair.glb", "chair.png", "chair.toml")
+    assert told(pairing) == [
+        ("", "Chair", ["Chair.glb", "Chair.png"]),
+        ("", "chair", ["chair.glb", "chair.png", "chair.toml"]),
+    ]
+    assert all(candidate.is_whole for candidate in pairing.candidates)
+
+
+def test_a_whole_spelling_does_not_wait_for_another_one() -> None:
+    """One set is here and another one of nearly the same name is still coming: the first goes, the second waits."""
+    first, second = paired("Chair.glb", "Chair.png", "chair.glb").candidates
+    assert (first.name, first.is_whole) == ("Chair", True)
+    assert (second.name, [m.path for m in second.members], second.problem) == ("chair", ["chair.glb"], None)
+
+
+def test_a_sidecar_of_a_third_spelling_keeps_all_from_being_paid() -> None:
+    """Nobody can tell which set it is for."""
+    candidate = only(paired("Chair.glb", "Chair.png", "chair.glb", "chair.png", "CHAIR.toml"))
+    assert problem_of(candidate).code == "ambiguous"
+
+
+def test_a_broken_sidecar_of_another_spelling_is_not_left_behind() -> None:
+    """Nothing competes here, so the set is one, and its sidecar's mistake refuses it."""
+    candidate = only(paired("Chair.glb", "Chair.png", "chair.toml", chair=BROKEN))
+    assert problem_of(candidate) == BROKEN
+    assert len(candidate.members) == 3
+
+
+def test_a_broken_sidecar_refuses_its_whole_set() -> None:
+    """The set is not paid without the options that somebody wrote; another set is not concerned."""
+    pairing = paired("chair.glb", "chair.png", "chair.toml", "table.glb", "table.png", chair=BROKEN)
+    chair, table = pairing.candidates
+    assert (problem_of(chair), len(chair.members)) == (BROKEN, 3)
+    assert table.is_whole
+
+
+# ---- formats that are not taken --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "partner", "advice"),
+    [
+        ("chair.gltf", "chair.png", "A .gltf keeps its data in other files: export as .glb. Then"),
+        ("chair.blend", "chair.png", "Export as .glb. Then"),
+        ("chair.usdc", "chair.png", "Export as .usdz or .glb. Then"),
+        ("chair.tiff", "chair.glb", "Export as .png. Then"),
+        ("chair.jfif", "chair.glb", "Rename it to .jpg. Then"),
+    ],
+)
+def test_a_format_that_is_not_taken_is_refused_with_what_to_do(path: str, partner: str, advice: str) -> None:
+    """The vendor would not take it: the report says what to export instead."""
+    problem = problem_of(only(paired(path, partner)))
+    assert problem.message == f"“{path}” is in a format that the vendor does not take."
+    assert problem.advice.startswith(advice)
+
+
+def test_a_working_file_beside_its_export_is_ignored_with_the_reason() -> None:
+    """The `.blend` from which the `.glb` was made is no second model; it stays, and somebody can read why."""
+    pairing = paired("chair.blend", "chair.glb", "chair.png", "chair.psd")
+    assert told(pairing) == [("", "chair", ["chair.glb", "chair.png"])]
+    assert only(pairing).is_whole
+    assert pairing.ignored == {
+        "chair.blend": "beside a file in a format that is taken (export as .glb)",
+        "chair.psd": "beside a file in a format that is taken (export as .png)",
+    }
+
+
+# ---- by sidecar -----------------------------------------------------------------------------------------------------
+
+
+def test_a_sidecar_names_its_model_and_image() -> None:
+    """From its own folder, anywhere in the inbox; the set has the sidecar's name and place."""
+    hero = Sidecar(model="../models/body.glb", image="skin.png")
+    pairing = pair(files("anna/hero.toml", "models/body.glb", "anna/skin.png"), {"anna/hero.toml": hero})
+    assert told(pairing) == [("anna", "hero", ["anna/hero.toml", "anna/skin.png", "models/body.glb"])]
+    assert only(pairing).is_whole
+
+
+@pytest.mark.parametrize(
+    ("sidecar", "paths"),
+    [
+        (Sidecar(image="oak.png"), ("hero.glb", "oak.png")),  # the model by the sidecar's own base name
+        (Sidecar(model="chair.glb"), ("chair.glb", "hero.png")),
+        (Sidecar(model="chair.glb"), ("chair.glb", "chair.png")),  # the image by the model's base name
+        (Sidecar(model="CHAIR.GLB", image="Oak.PNG"), ("chair.glb", "oak.png")),
+        (Sidecar(model="chair.glb", image="oak.png"), ("chair.glb", "oak.png")),
+    ],
+)
+def test_what_a_sidecar_does_not_name_is_looked_for_by_base_name(sidecar: Sidecar, paths: tuple[str, str]) -> None:
+    """Beside the sidecar first, then beside the file that it names."""
+    candidate = only(paired("hero.toml", *paths, hero=sidecar))
+    assert candidate.is_whole
+    assert {m.path for m in candidate.members} == {"hero.toml", *paths}
+
+
+def test_equal_spelling_goes_first_beside_a_sidecar() -> None:
+    """Of two images that differ in case the one that is spelled as the sidecar is meant."""
+    pairing = paired("hero.toml", "chair.glb", "hero.png", "HERO.png", hero=Sidecar(model="chair.glb"))
+    assert ("", "hero", ["chair.glb", "hero.png", "hero.toml"]) in told(pairing)
+
+
+def test_the_exact_path_goes_first() -> None:
+    """A sidecar that spells a path exactly is not asked which of two it means."""
+    pairing = paired("hero.toml", "chair.glb", "oak.png", "Oak.png", hero=Sidecar(model="chair.glb", image="Oak.png"))
+    assert ("", "hero", ["Oak.png", "chair.glb", "hero.toml"]) in told(pairing)
+
+
+@pytest.mark.parametrize(
+    ("sidecar", "others"),
+    [
+        (Sidecar(model="chair.glb", image="OAK.png"), ("oak.png", "Oak.png")),
+        (Sidecar(model="chair.glb"), ("chair.png", "chair.jpg")),
+        (Sidecar(model="chair.glb"), ("hero.png", "hero.jpg")),
+    ],
+)
+def test_a_sidecar_that_leaves_a_choice_is_refused_with_the_names(sidecar: Sidecar, others: tuple[str, str]) -> None:
+    """Named in a third spelling, or two partners by base name: nobody guesses."""
+    pairing = paired("hero.toml", "chair.glb", *others, hero=sidecar)
+    hero = next(c for c in pairing.candidates if c.name == "hero")
+    assert problem_of(hero).code == "ambiguous"
+    assert all(f"“{name}”" in problem_of(hero).message for name in others)
+
+
+def test_a_file_that_several_sidecars_name_is_in_each_set() -> None:
+    """Three sets share an oak; the count tells that it is to be copied."""
+    names = ("a", "b", "c")
+    paths = [f"{name}.{end}" for name in names for end in ("glb", "toml")]
+    pairing = paired("oak.png", *paths, **dict.fromkeys(names, Sidecar(image="oak.png")))
+    assert [c.name for c in pairing.candidates if c.is_whole] == list(names)
+    assert pairing.uses() == {"oak.png": 3, **dict.fromkeys(paths, 1)}
+
+
+def test_a_named_file_that_is_not_there_is_waited_for() -> None:
+    """By its path, and by who names it; what is there already belongs to the set and is not offered to others."""
+    pairing = paired("hero.toml", "chair.glb", "chair.png", hero=Sidecar(model="chair.glb", image="x/oak.png"))
+    hero, chair = pairing.candidates
+    assert hero.missing == ("“x/oak.png”, which “hero.toml” names",)
+    assert {m.path for m in hero.members} == {"hero.toml", "chair.glb"}
+    assert (chair.name, [m.path for m in chair.members], chair.is_whole) == ("chair", ["chair.png"], False)
+
+
+@pytest.mark.parametrize(
+    ("sidecar", "message"),
+    [
+        (Sidecar(model="chair.png"), "model names “chair.png”, which is not a model file."),
+        (Sidecar(image="chair.glb"), "image names “chair.glb”, which is not an image file."),
+        (Sidecar(model="notes.txt"), "model names “notes.txt”, which is not a model file."),
+        (Sidecar(image="gone.txt"), "image names “gone.txt”, which is not an image file."),
+        (Sidecar(model="chair.toml"), "model names “chair.toml”, which is not a model file."),
+        (Sidecar(model="../chair.glb"), "leads out of the inbox"),
+        (Sidecar(model="/etc/passwd"), "absolute"),
+        (Sidecar(image="x/../../y.png"), "leads out of the inbox"),
+    ],
+)
+def test_a_sidecar_that_names_nonsense_refuses_all_of_its_name(sidecar: Sidecar, message: str) -> None:
+    """At once, and with its model and image: without their sidecar they would be paid as they are."""
+    pairing = paired("chair.toml", "chair.glb", "chair.png", "notes.txt", chair=sidecar)
+    candidate = only(pairing)
+    assert message in problem_of(candidate).message
+    assert [m.path for m in candidate.members if m.role is Role.SIDECAR] == ["chair.toml"]
+    assert sorted(m.path for m in candidate.members) == ["chair.glb", "chair.png", "chair.toml"]
+    assert candidate.missing == ()
+
+
+def test_a_named_file_in_a_refused_format_refuses_the_set() -> None:
+    """With what to export instead."""
+    candidate = only(paired("hero.toml", "chair.gltf", "oak.png", hero=Sidecar(model="chair.gltf", image="oak.png")))
+    assert problem_of(candidate).advice.startswith("A .gltf keeps its data in other files: export as .glb.")
+
+
+def test_a_working_file_is_no_partner_of_a_sidecar() -> None:
+    """A `.psd` of the sidecar's name is not the image that it means: the set waits for one that can be sent."""
+    hero = next(c for c in paired("hero.toml", "chair.glb", "hero.psd", hero=Sidecar(model="chair.glb")).candidates)
+    assert hero.missing == ("an image file: “hero.png” (.jpg, .webp)",)
+    assert [m.path for m in hero.members] == ["hero.toml", "chair.glb"]
+
+
+def test_a_broken_sidecar_is_told_before_a_format() -> None:
+    """The first thing to mend is what nobody could read."""
+    assert problem_of(only(paired("chair.gltf", "chair.png", "chair.toml", chair=BROKEN))) == BROKEN
+
+
+# ---- by folder ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("model.glb", "front.png"),
+        ("model.glb", "front.png", "how.toml"),
+        ("model.glb", "model.toml", "front.png"),
+        ("chair.glb", "chair.png", "settings.toml"),
+    ],
+)
+def test_a_folder_with_one_model_and_one_image_is_a_set(names: tuple[str, ...]) -> None:
+    """Whatever they are called; any one TOML is its sidecar; the set has the folder's name and lies in its parent."""
+    paths = [f"anna/chair set/{name}" for name in names]
+    pairing = paired(*paths)
+    assert told(pairing) == [("anna", "chair set", sorted(paths))]
+    assert only(pairing).is_whole
+
+
+def test_a_folder_of_one_base_name_is_a_set_by_base_name() -> None:
+    """It keeps its name and its place below the folder."""
+    assert told(paired("anna/chair.glb", "anna/chair.png", "anna/chair.toml")) == [
+        ("anna", "chair", ["anna/chair.glb", "anna/chair.png", "anna/chair.toml"])
+    ]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("a.glb", "b.png", "_folder.toml"),
+        ("a.glb", "b.png", "_Folder.TOML"),
+        ("a.glb", "b.png", "c.png"),
+        ("a.glb", "b.glb", "c.png"),
+        ("a.glb", "b.png", "c.toml", "d.toml"),
+        ("a.glb", "b.blend"),
+    ],
+)
+def test_a_folder_that_is_not_one_set_joins_nothing(names: tuple[str, ...]) -> None:
+    """A drop folder, a second image or model or sidecar: each base name waits for its own partner."""
+    pairing = paired(*(f"anna/{name}" for name in names))
+    assert {c.folder for c in pairing.candidates} == {"anna"}
+    assert not any(c.is_whole for c in pairing.candidates)
+
+
+def test_the_inbox_itself_is_no_folder_set() -> None:
+    """Everybody's files lie there."""
+    assert not any(c.is_whole for c in paired("a.glb", "b.png").candidates)
+
+
+def test_a_working_file_does_not_keep_a_folder_from_being_a_set() -> None:
+    """The model and the image are joined; the `.blend` stays by itself and says what it could be."""
+    whole = next(c for c in paired("x/a.glb", "x/b.png", "x/c.blend").candidates if c.is_whole)
+    assert sorted(m.path for m in whole.members) == ["x/a.glb", "x/b.png"]
+
+
+def test_a_broken_sidecar_refuses_a_folder() -> None:
+    """Under any name."""
+    pairing = pair(files("x/a.glb", "x/b.png", "x/c.toml"), {"x/c.toml": BROKEN})
+    assert (problem_of(only(pairing)), only(pairing).name) == (BROKEN, "x")
+
+
+# ---- what is ignored -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "reason"),
+    [
+        ("notes.txt", Kind.FILE, "not a model, an image or a sidecar"),
+        ("chair.glb", Kind.FOLDER, "a folder, not a model file"),
+        ("chair.png", Kind.SYMLINK, "a symbolic link; only plain files are taken"),
+        ("chair.toml", Kind.OTHER, "a special file; only plain files are taken"),
+        ("_folder.toml", Kind.SYMLINK, "a symbolic link; only plain files are taken"),
+        ("anna/REPORT.txt", Kind.FILE, "left over from an earlier job"),
+        ("anna/Report.toml", Kind.FILE, "left over from an earlier job"),
+        ("JOB.TOML", Kind.FILE, "left over from an earlier job"),
+    ],
+)
+def test_what_cannot_be_of_a_set_is_ignored_with_the_reason(path: str, kind: Kind, reason: str) -> None:
+    """Nothing is ignored in silence."""
+    assert pair(files(path, kind=kind), {}) == Pairing((), {path: reason})
+
+
+def test_plain_folders_and_presets_need_no_reason() -> None:
+    """They are neither of a set nor left out."""
+    entries = [*files("anna", kind=Kind.FOLDER), *files("anna/_folder.toml", "_FOLDER.toml")]
+    assert pair(entries, {}) == Pairing((), {})
+
+
+def test_a_delivered_folder_that_comes_back_is_a_set_without_its_receipt() -> None:
+    """The receipt is no sidecar: it does not even read as one."""
+    with pytest.raises(SidecarError) as error:
+        read_sidecar(b'[job]\nid = "abc"\n', "job.toml")
+    entries = files("chair/model.glb", "chair/preview.webp", "chair/job.toml")
+    pairing = pair(entries, {"chair/job.toml": error.value.problem})
+    assert told(pairing) == [("", "chair", ["chair/model.glb", "chair/preview.webp"])]
+    assert pairing.ignored == {"chair/job.toml": "left over from an earlier job"}
+
+
+def test_a_set_may_be_called_job() -> None:
+    """A `job.toml` that reads as a sidecar is one: its options are not dropped in silence."""
+    assert told(paired("job.glb", "job.png", "job.toml")) == [("", "job", ["job.glb", "job.png", "job.toml"])]
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", ".glb", "glb", "chair.", "a.b/c", ".toml", "\udcff", "chair.glb."])
+def test_names_without_a_meaning_are_no_members(name: str) -> None:
+    """Whatever a file system may hold."""
+    assert member_of(name) is None
+
+
+# ---- any inbox -------------------------------------------------------------------------------------------------------
+
+FOLDERS = st.sampled_from(["", "a/", "A/", "a/b/", "\udcff/"])
+STEMS = st.sampled_from(
+    ["chair", "Chair", "tisch\u00e4", "tischa\u0308", "-x", "a\nb", "caf\udce9", "\U0001fa91", "job"]
+)
+ENDS = st.sampled_from([".glb", ".GLB", ".obj", ".png", ".jpg", ".toml", ".blend", ".psd", ".txt", ""])
+PATHS = st.one_of(
+    st.builds(lambda *parts: "".join(parts), FOLDERS, STEMS, ENDS),
+    st.builds(lambda folder, name: folder + name, FOLDERS, st.sampled_from(["_folder.toml", "REPORT.txt", "job.toml"])),
+)
+REFERENCES = st.one_of(
+    st.none(), st.sampled_from(["chair.glb", "CHAIR.png", "../chair.glb", "b/chair.png", "x.txt", "a/chair.obj"])
+)
+STATED = st.one_of(
+    st.just(Sidecar()), st.just(BROKEN), st.builds(lambda m, i: Sidecar(model=m, image=i), REFERENCES, REFERENCES)
+)
+KINDS = st.sampled_from([Kind.FILE] * 12 + [Kind.SYMLINK, Kind.FOLDER])
+
+
+@st.composite
+def inboxes(draw: st.DrawFn) -> tuple[list[Entry], dict[str, Sidecar | Problem]]:
+    """Any snapshot, with what its TOML files say; some could not be read."""
+    paths = draw(st.lists(PATHS, unique=True, max_size=14))
+    entries = [Entry(p, draw(KINDS), Signature(1, 1, n), 1, 1) for n, p in enumerate(paths)]
+    tomls = [e.path for e in entries if e.path.endswith(".toml") and e.kind is Kind.FILE]
+    said = {path: draw(STATED) for path in tomls if draw(st.integers(0, 9))}
+    return entries, said
+
+
+def is_by_sidecar(candidate: Candidate, said: dict[str, Sidecar | Problem]) -> bool:
+    """Tell whether a candidate was built from what its sidecar names."""
+    stated = [said.get(m.path) for m in candidate.members if m.role is Role.SIDECAR]
+    return any(isinstance(s, Sidecar) and bool(s.model or s.image) for s in stated)
+
+
+@modest
+@given(inboxes())
+def test_every_file_has_its_place(inbox: tuple[list[Entry], dict[str, Sidecar | Problem]]) -> None:
+    """It is in a candidate, or ignored with a reason, or a preset: nothing is both, and nothing is lost."""
+    entries, said = inbox
+    pairing = pair(entries, said)
+    used = {m.path for c in pairing.candidates for m in c.members}
+    for entry in entries:
+        name = entry.path.rpartition("/")[2]
+        is_preset = entry.kind is Kind.FILE and name.casefold() == "_folder.toml"
+        is_plain_folder = entry.kind is Kind.FOLDER and member_of(entry.path) is None
+        places = (entry.path in used, bool(pairing.ignored.get(entry.path)), is_preset or is_plain_folder)
+        assert sum(places) == 1
+    assert used | pairing.ignored.keys() <= {entry.path for entry in entries}
+
+
+@modest
+@given(inboxes())
+def test_no_file_is_in_two_sets_but_where_sidecars_say_so(
+    inbox: tuple[list[Entry], dict[str, Sidecar | Problem]],
+) -> None:
+    """A file of a set by name or by folder is in that set alone; and no set holds a file twice."""
+    entries, said = inbox
+    pairing = pair(entries, said)
+    uses = pairing.uses()
+    for candidate in pairing.candidates:
+        paths = [m.path for m in candidate.members]
+        assert len(paths) == len(set(paths))
+        assert is_by_sidecar(candidate, said) or all(uses[path] == 1 for path in paths)
+
+
+@modest
+@given(inboxes())
+def test_a_whole_candidate_is_a_set(inbox: tuple[list[Entry], dict[str, Sidecar | Problem]]) -> None:
+    """One usable model, one usable image, at most one sidecar that can be used; all others say why not."""
+    entries, said = inbox
+    kinds = {entry.path: entry.kind for entry in entries}
+    for candidate in pair(entries, said).candidates:
+        assert all(kinds[m.path] is Kind.FILE for m in candidate.members)
+        roles = [m.role for m in candidate.members]
+        if candidate.is_whole:
+            assert (roles.count(Role.MODEL), roles.count(Role.IMAGE)) == (1, 1)
+            assert roles.count(Role.SIDECAR) <= 1
+            assert not any(m.advice or isinstance(said.get(m.path), Problem) for m in candidate.members)
+        assert candidate.members
+
+
+@modest
+@given(inboxes())
+def test_no_set_is_paid_without_the_sidecar_of_its_name(
+    inbox: tuple[list[Entry], dict[str, Sidecar | Problem]],
+) -> None:
+    """A TOML with exactly the base name of a whole set's model is in that set, unless it names other files."""
+    entries, said = inbox
+    tomls = {e.path for e in entries if e.kind is Kind.FILE and member_of(e.path) and e.path in said}
+    for candidate in pair(entries, said).candidates:
+        model = candidate.member(Role.MODEL)
+        if not candidate.is_whole or model is None or is_by_sidecar(candidate, said):
+            continue
+        own = f"{model.folder}/{model.stem}.toml".lstrip("/")
+        stated = said.get(own)
+        elsewhere = isinstance(stated, Sidecar) and bool(stated.model or stated.image)
+        leftover = isinstance(stated, Problem) and own.rpartition("/")[2] in ("job.toml", "report.toml")
+        assert own not in tomls or elsewhere or leftover or own in {m.path for m in candidate.members}
+
+
+@modest
+@given(inboxes(), st.randoms(use_true_random=False))
+def test_the_order_of_the_listing_does_not_matter(
+    inbox: tuple[list[Entry], dict[str, Sidecar | Problem]], chance: random.Random
+) -> None:
+    """Two looks at the same inbox come to the same, however the file system lists it; and so does looking again."""
+    entries, said = inbox
+    shuffled = entries.copy()
+    chance.shuffle(shuffled)
+    assert pair(shuffled, said) == pair(entries, said) == pair(iter(entries), said)
+
+
+def test_a_large_inbox_is_paired_in_one_go() -> None:
+    """Ten thousand sets, each found; the work grows with the files, not with their square."""
+    paths = [f"{n % 50}/set{n}.{end}" for n in range(10_000) for end in ("glb", "png")]
+    candidates = pair(files(*paths), {}).candidates
+    assert len(candidates) == 10_000
+    assert all(c.is_whole for c in candidates)
+
+
+def test_names_are_shown_safely() -> None:
+    """What people read holds no line end and no lone surrogate, whatever the names hold."""
+    name = os.fsdecode(b"a\nb\xff")
+    texts = [*only(paired(f"{name}.glb")).missing, problem_of(only(paired(f"{name}.glb", f"{name}.obj"))).message]
+    assert all(text.isprintable() for text in texts)
+    assert match_key(name) == name

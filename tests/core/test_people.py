@@ -1,0 +1,143 @@
+"""What people may ask of a job, and what is refused because it could pay again."""
+
+from __future__ import annotations
+
+import pytest
+from job_samples import NOW, RESULTS, TASK, a_job, all_errors
+
+from rodin_watchd.core.people import cancel, resolve_adopt, resolve_give_up, resolve_not_charged, retry
+from rodin_watchd.errors import (
+    CommandRefusedError,
+    DownloadError,
+    FileRefusedError,
+    OutcomeUnknownError,
+    RodinWatchdError,
+    TaskFailedError,
+)
+from rodin_watchd.model import State, Task
+
+S = State
+
+
+# ---- retry ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pay_again", [False, True])
+@pytest.mark.parametrize("state", [state for state in State if state is not S.FAILED])
+def test_only_a_failed_job_is_retried(state: State, pay_again: bool) -> None:
+    """Everything else is refused with its state."""
+    with pytest.raises(CommandRefusedError, match=state.value):
+        retry(a_job(state), NOW, pay_again=pay_again)
+
+
+def test_a_retry_starts_afresh_from_the_failed_folder() -> None:
+    """The files are moved back from where they were buried; what the failure left is gone; the task stays."""
+    failed = a_job(
+        S.FAILED, task=TASK, charges=1, results=RESULTS, problem=DownloadError().problem, progress="3 of 3 parts done"
+    )
+    job = retry(failed, NOW + 9, pay_again=False).job
+    assert (job.state, job.task, job.charges, job.retries) == (S.CLAIMED, TASK, 1, 1)
+    assert (job.results, job.problem, job.answer, job.progress) == ((), None, None, "")
+    assert [f.source for f in job.files] == [f"failed/chair/chair.{end}" for end in ("glb", "png", "toml")]
+    assert not any(f.shared for f in job.files)
+    assert dict(job.times) == {"claimed": NOW + 9}
+
+
+def test_a_retry_gives_up_its_claim_on_the_content() -> None:
+    """The same files may have been dropped again meanwhile: two live jobs with one fingerprint cannot be."""
+    assert retry(a_job(S.FAILED, problem=FileRefusedError().problem), NOW, pay_again=False).job.fingerprint == ""
+
+
+@pytest.mark.parametrize("kind", [kind for kind in all_errors() if kind is not TaskFailedError])
+def test_a_paid_job_is_retried_without_paying(kind: type[RodinWatchdError]) -> None:
+    """Whatever it failed of but the vendor's own failure: its task is asked again."""
+    job = retry(a_job(S.FAILED, task=TASK, charges=1, problem=kind().problem), NOW, pay_again=False).job
+    assert (job.task, job.charges) == (TASK, 1)
+
+
+@pytest.mark.parametrize(("task", "kind"), [(TASK, TaskFailedError), (None, OutcomeUnknownError)])
+def test_paying_again_has_to_be_asked_for(task: Task | None, kind: type[RodinWatchdError]) -> None:
+    """A failed task, and a submit that may have been charged, cost again: refused, with the words that would do it."""
+    failed = a_job(S.FAILED, task=task, charges=bool(task), problem=kind().problem)
+    with pytest.raises(CommandRefusedError) as refused:
+        retry(failed, NOW, pay_again=False)
+    assert "--pay-again JOB" in refused.value.advice_given
+    assert "0.5 credits" in refused.value.advice_given
+    assert retry(failed, NOW, pay_again=True).job.task is None
+
+
+def test_paying_again_keeps_the_old_task_in_the_history() -> None:
+    """The journal's event is the only place that still names the task that was given up."""
+    moved = retry(a_job(S.FAILED, task=TASK, charges=1, problem=TaskFailedError().problem), NOW, pay_again=True)
+    assert (moved.job.task, moved.job.charges) == (None, 1)
+    assert TASK.uuid in moved.message
+    assert TASK.subscription_key not in moved.message
+
+
+# ---- cancel ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", [S.CLAIMED, S.STAGED, S.UPLOADING, S.SUBMITTED, S.GENERATED])
+def test_a_job_is_canceled_before_its_results_are_here(state: State) -> None:
+    """It goes to `failed/`, and the report tells whether it was paid, and that fetching it after all is free."""
+    job = cancel(a_job(state), NOW).job
+    assert job.state is S.FAILING
+    assert job.problem is not None
+    assert job.problem.code == "canceled"
+    assert ("paid" in job.problem.message) == (job.task is not None)
+    assert ("retry JOB" in job.problem.advice) == (job.task is not None)
+
+
+@pytest.mark.parametrize(
+    "state", [S.SUBMITTING, S.DOWNLOADED, S.PROCESSED, S.DELIVERED, S.ARCHIVED, S.FAILING, S.FAILED, S.HELD]
+)
+def test_it_can_be_too_late_to_cancel(state: State) -> None:
+    """A submit on its last bytes, and what is being delivered, goes on; a held job is resolved instead."""
+    with pytest.raises(CommandRefusedError, match=state.value) as refused:
+        cancel(a_job(state), NOW)
+    assert ("resolve --give-up" in refused.value.advice_given) == (state is S.HELD)
+
+
+# ---- resolve --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", [state for state in State if state is not S.HELD])
+def test_only_a_held_job_is_resolved(state: State) -> None:
+    """Each of the three ways refuses every other state."""
+    job = a_job(state)
+    with pytest.raises(CommandRefusedError, match=state.value):
+        resolve_not_charged(job, NOW)
+    with pytest.raises(CommandRefusedError, match=state.value):
+        resolve_adopt(job, TASK, NOW)
+    with pytest.raises(CommandRefusedError, match=state.value):
+        resolve_give_up(job, NOW)
+
+
+def test_not_charged_submits_again() -> None:
+    """A person's word that it was not charged sends the set back, without the old trouble."""
+    job = resolve_not_charged(a_job(S.HELD, attempts=4, problem=OutcomeUnknownError().problem), NOW).job
+    assert (job.state, job.attempts, job.problem, job.charges) == (S.STAGED, 0, None, 0)
+
+
+def test_a_task_that_was_found_is_polled() -> None:
+    """It was charged, so it counts, and its results are asked for at once."""
+    job = resolve_adopt(a_job(S.HELD, problem=OutcomeUnknownError().problem), TASK, NOW).job
+    assert (job.state, job.task, job.charges, job.problem) == (S.SUBMITTED, TASK, 1, None)
+    assert (job.not_before, job.deadline) == (NOW, NOW + 86_400.0)
+
+
+@pytest.mark.parametrize("uuid", ["", " ", "a\nb", "\x1b[2J"])
+def test_a_task_needs_an_id(uuid: str) -> None:
+    """Nothing, or something that is not one line, is not taken for the vendor's task."""
+    with pytest.raises(CommandRefusedError, match="no usable id"):
+        resolve_adopt(a_job(S.HELD), Task(uuid, "", NOW), NOW)
+
+
+def test_giving_up_says_what_it_may_have_cost() -> None:
+    """The doubt stays with the job, and the advice no longer speaks of resolving."""
+    job = resolve_give_up(a_job(S.HELD, problem=OutcomeUnknownError().problem), NOW).job
+    assert job.state is S.FAILING
+    assert job.problem is not None
+    assert job.problem.code == "unknown-outcome"
+    assert "resolve" not in job.problem.advice
+    assert "--pay-again JOB" in job.problem.advice

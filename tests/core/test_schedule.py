@@ -1,0 +1,248 @@
+"""Waiting times, polling by history, the rate budget."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from job_samples import NOW, TASK, a_job
+
+from rodin_watchd.core.schedule import (
+    RateBudget,
+    backoff_seconds,
+    is_due,
+    kind_of,
+    poll_delay_seconds,
+    spread,
+    vendor_seconds,
+)
+from rodin_watchd.model import OptionValue, State
+
+modest = settings(max_examples=150, deadline=None)
+chances = st.floats(0, 1, exclude_max=True)
+histories = st.lists(st.floats(0, 1e6), max_size=60)
+
+
+# ---- waits ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("attempts", "wait"), [(0, 2.0), (1, 2.0), (2, 4.0), (3, 8.0), (8, 256.0), (9, 300.0), (61, 300.0), (2000, 300.0)]
+)
+def test_the_back_off_doubles_up_to_its_limit(attempts: int, wait: float) -> None:
+    """Two seconds, four, eight, …, five minutes: at attempt 2,000 as well."""
+    assert backoff_seconds(attempts, 2.0, 300.0, 0.5) == wait
+
+
+@modest
+@given(st.integers(-5, 5000), chances)
+def test_the_back_off_never_shrinks_with_the_attempts(attempts: int, chance: float) -> None:
+    """At the same chance a later attempt never waits less."""
+    assert backoff_seconds(attempts, 1.0, 120.0, chance) <= backoff_seconds(attempts + 1, 1.0, 120.0, chance)
+
+
+@modest
+@given(st.floats(0, 1e9), chances)
+def test_a_spread_wait_is_within_a_tenth(seconds: float, chance: float) -> None:
+    """Ninety to a hundred and ten in the hundred; the middle chance changes nothing."""
+    assert seconds * 0.9 <= spread(seconds, chance) <= seconds * 1.1
+    assert spread(seconds, 0.5) == seconds
+
+
+@pytest.mark.parametrize(
+    ("not_before", "due"),
+    [(NOW - 1, True), (NOW, True), (NOW + 0.1, False), (NOW + 132, False), (NOW + 145, True), (NOW + 1e8, True)],
+)
+def test_a_wait_beyond_the_longest_is_over(not_before: float, due: bool) -> None:
+    """Nobody set it: the clock was turned back meanwhile. A spread wait is still within."""
+    assert is_due(not_before, NOW, 120.0) == due
+
+
+@modest
+@given(st.floats(0.1, 300), chances, st.floats(-1e8, 1e8))
+def test_no_jump_of_the_clock_stops_a_job(wait: float, chance: float, jump: float) -> None:
+    """Wherever the clock jumps to, a wait is over at once or within the longest wait and its spread."""
+    not_before, now = NOW + spread(wait, chance), NOW + jump
+    assert is_due(not_before, now, 300.0) or is_due(not_before, now + 300.0 * 1.2 + 1e-6, 300.0)
+
+
+# ---- what is known of a kind of task ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "kind"),
+    [
+        ({}, "glb/PBR/Basic"),
+        ({"prompt": "x", "seed": 3}, "glb/PBR/Basic"),
+        ({"geometry_file_format": "glb", "material": "PBR", "resolution": "Basic"}, "glb/PBR/Basic"),
+        ({"resolution": "High", "geometry_file_format": "fbx"}, "fbx/PBR/High"),
+    ],
+)
+def test_a_kind_is_what_makes_a_task_long(options: dict[str, OptionValue], kind: str) -> None:
+    """Format, material and resolution, with the vendor's defaults spelled out."""
+    assert kind_of(options) == kind
+
+
+def test_a_watched_task_is_measured() -> None:
+    """From the submit to the poll that found it done."""
+    times = {"submitting": NOW, "submitted": NOW + 1, "generated": NOW + 61.5}
+    assert vendor_seconds(a_job(State.GENERATED, task=replace(TASK, submitted_at=NOW), times=times)) == 61.5
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        {"submitting": NOW, "submitted": NOW},  # still under way
+        {"claimed": NOW, "submitted": NOW, "generated": NOW + 5},  # taken up again by `retry`
+        {"submitting": NOW, "held": NOW + 9, "submitted": NOW + 9999, "generated": NOW + 10_000},  # adopted
+        {"submitting": NOW, "generated": NOW - 100},  # the clock was set back
+    ],
+)
+def test_a_task_that_was_not_watched_is_no_forecast(times: dict[str, float]) -> None:
+    """Figures that hold a stop, a person's thinking or a jump of the clock would spoil it."""
+    assert vendor_seconds(a_job(State.GENERATED, task=replace(TASK, submitted_at=NOW), times=times)) is None
+
+
+def test_a_job_without_a_task_has_no_duration() -> None:
+    """Nothing was submitted yet."""
+    assert vendor_seconds(a_job(State.STAGED, times={"submitting": NOW, "generated": NOW + 5})) is None
+
+
+# ---- polling --------------------------------------------------------------------------------------------------------
+
+
+@modest
+@given(histories, st.floats(0, 1e6), chances, st.floats(0.1, 100), st.floats(0, 1000))
+@example([], 0.0, 0.999, 2.0, 0.0)
+@example([60.0] * 9, 60.0, 0.0, 2.0, 28.0)
+def test_polls_keep_to_their_bounds(
+    history: list[float], elapsed: float, chance: float, shortest: float, extra: float
+) -> None:
+    """Never sooner than the shortest, never later than the longest, spread included."""
+    longest = shortest + extra
+    wait = poll_delay_seconds(history, elapsed, shortest=shortest, longest=longest, chance=chance)
+    assert shortest <= wait <= longest
+
+
+@pytest.mark.parametrize("known", [5, 50])
+def test_nobody_asks_often_before_a_task_was_ever_done(known: int) -> None:
+    """All tasks took three minutes: in the first two there are at most six calls."""
+    assert len(_asked_at([180.0] * known, until=120.0)) <= 6
+
+
+def test_calls_are_close_when_a_task_is_due() -> None:
+    """All tasks took a minute: around it the calls come faster than ever before it, and again slower long after."""
+    waits = [_wait([60.0] * 20, elapsed) for elapsed in (0.0, 60.0, 300.0)]
+    assert waits[1] <= 2.5 < waits[0]
+    assert waits[1] < waits[2]
+
+
+def test_a_long_history_is_trusted_more() -> None:
+    """The more tasks took a minute, the longer nobody asks in the beginning."""
+    waits = [_wait([60.0] * known, 5.0) for known in (0, 1, 5, 50)]
+    assert waits == sorted(waits)
+    assert waits[0] < waits[-1] / 2
+
+
+def test_an_overdue_task_is_asked_about_less_and_less() -> None:
+    """Beyond all that is known, the spacing grows up to the longest."""
+    waits = [_wait([60.0] * 9, 60.0 + over) for over in (20.0, 100.0, 400.0, 10_000.0)]
+    assert waits == sorted(waits)
+    assert waits[-1] == 30.0
+
+
+def test_without_a_history_the_spacing_grows_with_the_time() -> None:
+    """A guess of a minute: about every five seconds at first, the longest wait for a task that never ends."""
+    waits = [_wait([], elapsed) for elapsed in (0.0, 60.0, 300.0, 86_400.0)]
+    assert waits == pytest.approx([4.4, 6.2, 10.5, 30.0], abs=0.1)
+
+
+@modest
+@given(st.lists(st.floats(1, 300), max_size=60), st.floats(0, 250))
+def test_a_task_that_is_never_done_is_not_asked_about_for_ever_at_the_shortest(history: list[float], at: float) -> None:
+    """A day late is long after anything known."""
+    assert _wait(history, at + 86_400.0) == 30.0
+
+
+@pytest.mark.parametrize("took", [54.0, 58.0, 60.0, 63.0, 66.0])
+def test_a_history_saves_calls_and_delay(took: float) -> None:
+    """Fewer calls than one every five seconds, and the end is noticed within four."""
+    asked = _asked_at([60.0] * 20, until=took)
+    noticed_at = asked[-1] + _wait([60.0] * 20, asked[-1])
+    assert len(asked) + 1 < took / 5.0
+    assert noticed_at - took <= 4.0
+
+
+def test_two_kinds_of_durations_are_met_twice() -> None:
+    """Half took thirty seconds, half two minutes: close at each, rare between."""
+    history = [30.0] * 25 + [120.0] * 25
+    assert max(_wait(history, 30.0), _wait(history, 115.0)) < 5.0
+    assert min(_wait(history, 0.0), _wait(history, 50.0)) > 15.0
+
+
+@pytest.mark.parametrize("elapsed", [0.0, 30.0, 60.0])
+def test_one_odd_duration_does_not_spoil_the_forecast(elapsed: float) -> None:
+    """A task that took a weekend, for the service was off, is one of many."""
+    usual, odd = [60.0] * 20, [60.0] * 20 + [200_000.0]
+    assert _wait(odd, elapsed) == pytest.approx(_wait(usual, elapsed), rel=0.2)
+
+
+def _wait(history: list[float], elapsed: float) -> float:
+    return poll_delay_seconds(history, elapsed, shortest=2.0, longest=30.0, chance=0.5)
+
+
+def _asked_at(history: list[float], until: float) -> list[float]:
+    asked = [_wait(history, 0.0)]
+    while asked[-1] < until:
+        asked.append(asked[-1] + _wait(history, asked[-1]))
+    return asked[:-1]
+
+
+# ---- the rate budget ------------------------------------------------------------------------------------------------
+
+
+@modest
+@given(
+    st.integers(1, 6000),
+    st.integers(1, 20),
+    st.lists(st.tuples(st.floats(0, 30), st.integers(0, 30)), max_size=40),
+)
+def test_no_pattern_of_calls_breaks_the_budget(per_minute: int, burst: int, pattern: list[tuple[float, int]]) -> None:
+    """In every span of time: at most the burst, and what the average allows on top."""
+    budget, now, calls = RateBudget(per_minute, burst), 1000.0, list[float]()
+    for pause, wanted in pattern:
+        now += pause
+        for _ in range(min(wanted, budget.available(now))):
+            budget = budget.spend(now)
+            calls.append(now)
+    for first, since in enumerate(calls):
+        for last, until in enumerate(calls[first:], first):
+            assert last - first + 1 <= burst + (until - since) * per_minute / 60 + 1e-6
+
+
+@modest
+@given(st.integers(1, 6000), st.integers(1, 20), st.floats(0, 1e6), st.floats(-10, 1000))
+def test_a_call_may_go_exactly_when_nothing_is_to_be_waited_for(
+    per_minute: int, burst: int, now: float, ahead: float
+) -> None:
+    """The two questions have one answer, and after the wait it is yes."""
+    budget = RateBudget(per_minute, burst, full_at=now + ahead)
+    wait = budget.wait_seconds(now)
+    assert (budget.available(now) > 0) == (wait == 0)
+    assert budget.available(now + wait + 1e-6) >= 1
+
+
+def test_a_rested_budget_is_a_whole_burst_and_no_more() -> None:
+    """A night without calls saves nothing up."""
+    budget = RateBudget(60, 5).spend(0.0)
+    assert (budget.available(0.0), budget.available(1.0), budget.available(1e6)) == (4, 5, 5)
+    assert budget.wait_seconds(0.0) == 0.0
+
+
+def test_a_spent_budget_comes_back_call_by_call() -> None:
+    """Sixty a minute: one second for each."""
+    budget = RateBudget(60, 2).spend(10.0).spend(10.0)
+    assert (budget.available(10.0), budget.wait_seconds(10.0)) == (0, 1.0)
+    assert (budget.available(11.0), budget.available(12.0)) == (1, 2)

@@ -1,0 +1,203 @@
+"""The import rule: what a line of code may touch is said by the folder that it lies in."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import rodin_watchd
+
+ROOT = Path(rodin_watchd.__file__).parent
+ORDER = ("errors", "model", "core", "config", "adapters", "service", "cli")
+PLACES = {"config_text": "config", "__main__": "cli"}
+"""Modules of the top folder that belong to a layer of another name."""
+
+PURE = {
+    *("__future__", "abc", "collections", "contextlib", "dataclasses", "datetime", "decimal", "difflib", "email"),
+    *(
+        "enum",
+        "functools",
+        "hashlib",
+        "io",
+        "ipaddress",
+        "itertools",
+        "json",
+        "math",
+        "pydantic",
+        "pydantic_core",
+        "re",
+    ),
+    *("struct", "tomli_w", "tomllib", "types", "typing", "unicodedata", "urllib", "zlib"),
+}
+"""All that the core may import from elsewhere: no disk, no network, no clock, no threads, no log."""
+
+LATE_IMPORTS = {
+    "rodin_watchd.emulator.usdz": {"pxr"},  # the extra `usdz`: only who asks for USDZ needs it
+    "rodin_watchd.emulator.exports": {"rodin_watchd.emulator.usdz", "rodin_watchd"},  # the same extra
+}
+"""Imports inside functions outside the cli, each for an optional extra."""
+
+PAGES_OF_STATUS = ("look", "explain", "explain_inbox", "answer", "job_words", "context")
+"""What `status`, `list`, `show` and `explain` are made of."""
+
+
+@dataclass(frozen=True)
+class Import:
+    """One import statement's target."""
+
+    name: str
+    line: int
+    late: bool  # inside a function
+    for_types: bool  # below `if TYPE_CHECKING`
+
+
+def modules() -> dict[str, Path]:
+    """Return every module of the package by its dotted name."""
+    return {dotted(path): path for path in sorted(ROOT.rglob("*.py"))}
+
+
+def dotted(path: Path) -> str:
+    """Return a module's dotted name."""
+    parts = path.relative_to(ROOT.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports_of(path: Path) -> list[Import]:
+    """Return what a module imports, wherever the statement stands."""
+    return list(_walk(ast.parse(path.read_text()), late=False, for_types=False))
+
+
+def _walk(node: ast.AST, *, late: bool, for_types: bool) -> Iterator[Import]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import):
+            yield from (Import(alias.name, child.lineno, late, for_types) for alias in child.names)
+        elif isinstance(child, ast.ImportFrom):
+            assert child.level == 0, f"line {child.lineno}: a relative import"
+            module = child.module or ""
+            names = (f"{module}.{alias.name}" for alias in child.names)
+            yield from (Import(_known(name, module), child.lineno, late, for_types) for name in names)
+        else:
+            inside = late or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+            typing_only = for_types or (isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING")
+            yield from _walk(child, late=inside, for_types=typing_only)
+
+
+def _known(name: str, module: str) -> str:
+    """Return the module of `from module import name`: the name itself where it is one."""
+    return name if name in MODULES else module
+
+
+MODULES = modules()
+IMPORTS = {name: imports_of(path) for name, path in MODULES.items()}
+OURS = {name: [i for i in found if i.name.split(".")[0] == "rodin_watchd"] for name, found in IMPORTS.items()}
+each = pytest.mark.parametrize("name", sorted(MODULES))
+
+
+def layer_of(name: str) -> str:
+    """Return the layer of one of our modules, "" for the package itself."""
+    part = [*name.split("."), ""][1]
+    return PLACES.get(part, part)
+
+
+def reached_from(start: str) -> set[str]:
+    """Return all that is imported when a module is: its packages, and what those and it import, and so on."""
+    reached: set[str] = set()
+    new = {start}
+    while new:
+        reached |= new
+        found = {i.name for name in new for i in IMPORTS.get(name, []) if not i.for_types}
+        packages = {name.rpartition(".")[0] for name in new | found}
+        new = (found | packages) - reached - {""}
+    return reached
+
+
+def test_every_module_has_its_layer() -> None:
+    """A new folder or top-level module has to say what it may touch."""
+    assert {layer_of(name) for name in MODULES} - {""} <= {*ORDER, "emulator"}
+    assert len(MODULES) > 50
+
+
+@each
+def test_imports_go_one_way(name: str) -> None:
+    """Errors, model, core, config, adapters, service, cli: nobody imports from a later layer."""
+    layer = layer_of(name)
+    if layer not in ORDER:
+        return
+    allowed = {"", *ORDER[: ORDER.index(layer) + 1], *(["emulator"] if layer == "cli" else [])}
+    wrong = [f"line {i.line}: {i.name}" for i in OURS[name] if layer_of(i.name) not in allowed]
+    assert wrong == []
+
+
+@each
+def test_the_core_is_pure(name: str) -> None:
+    """Errors, model and core import data and arithmetic alone: time, disk, network and threads are arguments or absent."""
+    if layer_of(name) not in ("errors", "model", "core"):
+        return
+    foreign = {i.name.split(".")[0] for i in IMPORTS[name]} - {"rodin_watchd"}
+    assert foreign <= PURE
+    assert not any(i.name.startswith("urllib.request") for i in IMPORTS[name])
+
+
+@each
+def test_the_core_does_not_ask_for_the_time(name: str) -> None:
+    """`datetime` is there to write instants; nobody asks it what time it is, and nothing is opened or printed."""
+    if layer_of(name) not in ("errors", "model", "core"):
+        return
+    calls = [node.func for node in ast.walk(ast.parse(MODULES[name].read_text())) if isinstance(node, ast.Call)]
+    called = {ast.unparse(call).rpartition(".")[2] for call in calls}
+    assert not called & {"now", "utcnow", "today", "open", "print", "input", "sleep"}
+
+
+@each
+def test_no_adapter_imports_another(name: str) -> None:
+    """One outside thing each; what two of them have in common is data, and lies in the core."""
+    if layer_of(name) != "adapters" or name.count(".") < 2:
+        return
+    own = name.split(".")[2]
+    others = {
+        i.name for i in OURS[name] if layer_of(i.name) == "adapters" and i.name.split(".")[2:3] not in ([own], [])
+    }
+    assert others == set()
+
+
+@each
+def test_the_emulator_stands_alone(name: str) -> None:
+    """It must not share a mistake with the client that is tested against it; and only the cli starts it."""
+    for found in OURS[name]:
+        inside = layer_of(name) == "emulator"
+        assert not inside or layer_of(found.name) in ("emulator", "")
+        assert layer_of(found.name) != "emulator" or inside or layer_of(name) == "cli"
+
+
+def test_there_are_no_import_cycles() -> None:
+    """Every module can be read by itself, types included."""
+    graph = {name: {i.name for i in found if i.name in MODULES} for name, found in OURS.items()}
+    order = list(TopologicalSorter(graph).static_order())
+    assert set(order) == set(MODULES)
+
+
+@each
+def test_imports_stand_at_the_top(name: str) -> None:
+    """A hidden import hides a cycle or a cost; the cli's commands and optional extras may come late."""
+    if layer_of(name) == "cli":
+        return
+    late = {i.name for i in IMPORTS[name] if i.late}
+    assert late <= LATE_IMPORTS.get(name, set())
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES_OF_STATUS if f"rodin_watchd.cli.{page}" in MODULES])
+def test_status_commands_never_load_the_daemon(page: str) -> None:
+    """They read the journal and look: nothing that could submit, and no HTTP, is even imported."""
+    reached = reached_from(f"rodin_watchd.cli.{page}")
+    assert not reached & {
+        "rodin_watchd.service.daemon",
+        "rodin_watchd.service.desk",
+        "rodin_watchd.adapters.rodin_client",
+    }
+    assert not {name.split(".")[0] for name in reached} & {"requests", "urllib3", "http"}
+    assert "rodin_watchd.adapters.journal" in reached or page == "job_words"
