@@ -243,3 +243,12 @@ class Event:
     action: str
     state: State
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceEvent:
+    """A row of the service's own history: what began or ended for all sets alike."""
+
+    at: float  # UTC
+    kind: str  # a stable machine word
+    message: str

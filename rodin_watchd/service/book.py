@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections import deque
 from collections.abc import Mapping, Sequence
 
 from rodin_watchd.adapters.journal import Journal
@@ -10,10 +12,16 @@ from rodin_watchd.core.machine import ENDED
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.schedule import kind_of
 from rodin_watchd.core.status import set_name
-from rodin_watchd.errors import CommandRefusedError, DuplicateSetError
-from rodin_watchd.model import Job, OptionValue, State, Transition
+from rodin_watchd.errors import CommandRefusedError, DiskError, DuplicateSetError
+from rodin_watchd.model import Job, OptionValue, ServiceEvent, State, Transition
 
 log = logging.getLogger("rodin_watchd")
+
+_BAD_NEWS = frozenset({"paused", "offline", "alarm", "set-aside"})
+"""Kinds of service events that are logged as warnings."""
+
+_MOST_UNTOLD = 1000
+"""So many service events wait for room on the journal's disk, the newest."""
 
 MOST_RECENT = 20
 """So many ended jobs are remembered for the status page."""
@@ -28,6 +36,7 @@ class Book:
         self._jobs = {job.id: job for job in journal.jobs(live)}
         self.recent: tuple[Job, ...] = tuple(journal.jobs(ENDED, limit=MOST_RECENT))  # newest first
         self._histories: dict[str, list[float]] = {}
+        self._untold: deque[ServiceEvent] = deque(maxlen=_MOST_UNTOLD)
 
     @property
     def jobs(self) -> Mapping[str, Job]:
@@ -46,6 +55,16 @@ class Book:
     def note(self, job: Job) -> None:
         """Change a waiting time or a word of the vendor, which need not survive a restart."""
         self._jobs[job.id] = job
+
+    def tell(self, kind: str, message: str, now: float) -> None:
+        """Log, and journal as a service event; while the journal's disk is full it waits, and a restart loses it."""
+        log.log(logging.WARNING if kind in _BAD_NEWS else logging.INFO, "%s: %s", kind, message, extra={"action": kind})
+        self._untold.append(ServiceEvent(now, kind, message))
+        with contextlib.suppress(DiskError):
+            while self._untold:
+                event = self._untold[0]
+                self.journal.note_service_event(event.kind, event.message, event.at)
+                self._untold.popleft()
 
     def _know(self, job: Job) -> None:
         if job.state is State.GENERATED:

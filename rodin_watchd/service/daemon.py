@@ -130,9 +130,13 @@ class Daemon:
             self._act()
         except DiskError as error:
             if self._journal_problem is None:
-                log.warning("paused everything: %s", error, extra={"action": "paused"})
+                self._book.tell("paused", f"everything: {error}", self._clock.now())
             self._journal_problem = error.problem
         else:
+            if self._journal_problem is not None:
+                self._book.tell(
+                    "resumed", f"everything: {self._journal_problem.message} That is over.", self._clock.now()
+                )
             self._journal_problem = None
         self._tell(force=False)
 

@@ -128,8 +128,15 @@ class Desk:
         elif isinstance(outcome, Done | NotYet):
             self.pauses = ended(before, step, now)
             self._blame.worked(job.id, LANES[step])
-        _tell_pauses(before, self.pauses)
+        self._tell_pauses(before, now)
         return outcome
+
+    def _tell_pauses(self, before: Pauses, now: float) -> None:
+        """Tell what was paused and what goes on, each once."""
+        for lane in self.pauses.keys() - before.keys():
+            self._book.tell("paused", f"{lane}: {self.pauses[lane].problem.message}", now)
+        for lane in before.keys() - self.pauses.keys():
+            self._book.tell("resumed", f"{lane}: {before[lane].problem.message} That is over.", now)
 
     def _is_own(self, job: Job, step: Step, lane: Lane, problem: Problem) -> bool:
         if problem.code == ThrottledError.code:  # said to the account, whichever job happens to hear it
@@ -199,15 +206,6 @@ class Desk:
         live = (job for job in self._book.jobs.values() if job.state not in machine.RESTING)
         steps = {machine.POLICIES[job.state].step for job in live}
         return any(LANES[step].isdisjoint(stopped) and (submits or step is not Step.SUBMIT) for step in steps)
-
-
-def _tell_pauses(before: Pauses, after: Pauses) -> None:
-    """Log what was paused and what goes on, each once."""
-    for lane in after.keys() - before.keys():
-        problem: Problem = after[lane].problem
-        log.warning("paused %s: %s", lane, problem.message, extra={"action": "paused"})
-    for lane in before.keys() - after.keys():
-        log.info("resumed %s", lane, extra={"action": "resumed"})
 
 
 def _must_survive(job: Job, transition: Transition, outcome: Outcome) -> bool:

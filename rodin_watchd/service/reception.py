@@ -96,12 +96,12 @@ class Reception:
 
     def _cannot_look(self, error: DiskError) -> None:
         if self.problem is None:
-            log.warning("inbox: %s", error, extra={"action": "inbox"})
+            self._book.tell("paused", f"intake: {error}", self._clock.now())
         self.problem, self.view = error.problem, View()
 
     def _can_look(self) -> None:
         if self.problem is not None:
-            log.info("inbox: back", extra={"action": "inbox"})
+            self._book.tell("resumed", f"intake: {self.problem.message} That is over.", self._clock.now())
             self.problem, self.trouble = None, ""
 
     def _choose(self, *, paused: bool) -> Claims:

@@ -812,3 +812,24 @@ def test_secret_stays_out_of_what_is_listed(journal: Journal) -> None:
     assert dump.count("secret") == 1
     (document,) = (row[0] for row in journal._db.execute("SELECT doc FROM jobs"))
     assert json.loads(document)["task"]["subscription_key"] == "secret"
+
+
+# ---- the service's own history --------------------------------------------------------------------------------------
+
+
+def test_the_service_has_a_history_of_its_own(journal: Journal, path: Path) -> None:
+    """What began and ended for all sets alike is kept in its order, newest first for readers."""
+    journal.note_service_event("paused", "api: no network", NOW)
+    journal.note_service_event("resumed", "api: it is back \udcff", NOW + 5)
+    with closing(JournalReader(path)) as reader:
+        told = [(event.at, event.kind, event.message) for event in reader.service_events()]
+        assert [event.kind for event in reader.service_events(limit=1)] == ["resumed"]
+    assert told == [(NOW + 5, "resumed", "api: it is back \\udcff"), (NOW, "paused", "api: no network")]
+
+
+@pytest.mark.parametrize("change", ["UPDATE service_events SET kind = 'x'", "DELETE FROM service_events"])
+def test_the_services_history_cannot_be_rewritten(journal: Journal, change: str) -> None:
+    """The schema refuses it."""
+    journal.note_service_event("paused", "api", NOW)
+    with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+        journal._db.execute(change)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from strangers import filled_up, mounted
 
 from rodin_watchd.adapters.journal import Journal
 from rodin_watchd.errors import CommandRefusedError
@@ -85,3 +86,16 @@ def test_a_task_has_one_owner(book: Book) -> None:
     book.refuse_clash(other)
     with pytest.raises(CommandRefusedError, match="belongs to job job-000001"):
         book.refuse_clash(replace(other, task=Task("task-1", "")))
+
+
+def test_what_concerns_all_is_told_when_there_is_room(tmp_path: Path) -> None:
+    """While the journal's disk is full a service event waits; then it comes with its own time."""
+    with mounted(tmp_path / "small", size="1m") as small, contextlib.closing(Journal(small / "j.sqlite3")) as journal:
+        book = Book(journal)
+        filled_up(small / "filler")
+        for number in range(3):
+            book.tell("paused", f"api {number} {'x' * 5000}", float(number))
+        (small / "filler").unlink()
+        book.tell("resumed", "api", 9.0)
+        told = [(event.at, event.kind) for event in journal.service_events()]
+    assert told == [(9.0, "resumed"), (2.0, "paused"), (1.0, "paused"), (0.0, "paused")]

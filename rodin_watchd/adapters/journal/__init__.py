@@ -46,6 +46,7 @@ _SAVE = """
         task_uuid = :task_uuid, charges = :charges, changed_at = :changed_at, place = :place, doc = :doc
 """
 _EVENT = "INSERT INTO events (job_id, at, action, state, message) VALUES (?, ?, ?, ?, ?)"
+_SERVICE_EVENT = "INSERT INTO service_events (at, kind, message) VALUES (?, ?, ?)"
 _SET_META = "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
 
 _TRANSIENT: dict[int, str] = {
@@ -105,6 +106,11 @@ class Journal(JournalReader):
         """Store a JSON value."""
         with self._transaction():
             self._db.execute(_SET_META, (key, json.dumps(value)))
+
+    def note_service_event(self, kind: str, message: str, at: float) -> None:
+        """Add to the service's own history; `kind` is a stable machine word."""
+        with self._transaction():
+            self._db.execute(_SERVICE_EVENT, (at, kind, rows.plain(message)))
 
     @in_words()
     def open_commands(self) -> list[Command]:

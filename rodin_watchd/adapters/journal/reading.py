@@ -12,7 +12,7 @@ from typing import Any
 from rodin_watchd.adapters.journal import rows, schema
 from rodin_watchd.core.names import printable
 from rodin_watchd.errors import CommandRefusedError, JournalError
-from rodin_watchd.model import Event, Job, State
+from rodin_watchd.model import Event, Job, ServiceEvent, State
 
 _BUSY_SECONDS = 5.0
 
@@ -130,6 +130,12 @@ class JournalReader:
         """Return a job's whole history, oldest first."""
         query = "SELECT job_id, at, action, state, message FROM events WHERE job_id = ? ORDER BY id"
         return [rows.event(row) for row in self._rows(query, (rows.plain(job_id),))]
+
+    @in_words()
+    def service_events(self, limit: int = -1) -> list[ServiceEvent]:
+        """Return the service's own history, newest first; `limit` < 0 means all."""
+        query = "SELECT at, kind, message FROM service_events ORDER BY id DESC LIMIT ?"
+        return [ServiceEvent(*row) for row in self._rows(query, (limit,))]
 
     def durations(self, kind: str, limit: int = 50) -> list[float]:
         """Return how long the newest tasks of this kind took, in seconds from submit to Done."""

@@ -46,6 +46,12 @@ _MIGRATIONS: Final = (
         message TEXT NOT NULL
     ) STRICT;
     CREATE INDEX events_by_job ON events (job_id, id);
+    CREATE TABLE service_events (
+        id INTEGER PRIMARY KEY,
+        at REAL NOT NULL,
+        kind TEXT NOT NULL,
+        message TEXT NOT NULL
+    ) STRICT;
     CREATE TABLE commands (
         id INTEGER PRIMARY KEY,
         at REAL NOT NULL,
@@ -63,6 +69,10 @@ _MIGRATIONS: Final = (
         BEGIN SELECT RAISE (ABORT, 'what was paid stays paid'); END;
     CREATE TRIGGER history_is_kept_1 BEFORE UPDATE ON events BEGIN SELECT RAISE (ABORT, 'history is append-only'); END;
     CREATE TRIGGER history_is_kept_2 BEFORE DELETE ON events BEGIN SELECT RAISE (ABORT, 'history is append-only'); END;
+    CREATE TRIGGER history_is_kept_3 BEFORE UPDATE ON service_events
+        BEGIN SELECT RAISE (ABORT, 'history is append-only'); END;
+    CREATE TRIGGER history_is_kept_4 BEFORE DELETE ON service_events
+        BEGIN SELECT RAISE (ABORT, 'history is append-only'); END;
     CREATE TRIGGER jobs_are_kept BEFORE DELETE ON jobs BEGIN SELECT RAISE (ABORT, 'jobs are never deleted'); END;
     """,
 )
