@@ -84,6 +84,10 @@ class Shop:
         """Give the ledger as it stands."""
         return self._ledger.snapshot(self._outcome)
 
+    def set_faults(self, faults: tuple[Fault, ...]) -> None:
+        """Have other faults strike from the next call on."""
+        self._faults.replace(faults)
+
     def close(self) -> None:
         """End the work."""
         self._workshop.close()

@@ -76,12 +76,17 @@ class Fault:
 
 
 class FaultBook:
-    """Counts the calls of each site and tells which faults strike. Used by the event loop's thread alone."""
+    """Counts the calls of each site and tells which faults strike. `strike` is for the event loop's thread alone."""
 
     def __init__(self, faults: tuple[Fault, ...], struck: Counter[str]) -> None:
         self._faults = faults
         self._struck = struck
         self._turns: Counter[Site] = Counter()
+
+    def replace(self, faults: tuple[Fault, ...]) -> None:
+        """Take other faults from the next call on, and count the calls anew. Any thread."""
+        self._faults, self._turns = (), Counter()  # a call that comes just now is counted, and struck by none
+        self._faults = faults
 
     def strike(self, site: Site) -> tuple[Fault, ...]:
         """Count one call and give the faults that strike it."""

@@ -67,6 +67,10 @@ class Emulator:
         """Give the ledger as it stands; also after the end."""
         return self._shop.ledger()
 
+    def set_faults(self, *faults: Fault) -> None:
+        """Have these faults strike instead of those before; `@N` counts from the next call on."""
+        self._shop.set_faults(faults)
+
     def _run(self) -> None:
         asyncio.run(self._serve())
 
