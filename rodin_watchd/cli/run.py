@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 
 import click
 
+from rodin_watchd.adapters.privacy import hide_memory, hide_variable
 from rodin_watchd.cli.context import config_option, load
-from rodin_watchd.config import Config, find_key
+from rodin_watchd.config import KEY_VARIABLE, Config, find_key
 from rodin_watchd.core.layout import INBOX
 from rodin_watchd.errors import RodinWatchdError
 from rodin_watchd.service.assembly import assembled
@@ -40,8 +41,11 @@ def run(config_file: Path | None, *, until_idle: bool, verbose: bool) -> None:
     going on that only a person can mend (credits, key, `pause`). Sets that lack a file stay in the inbox.
     """
     _log_to_stderr(verbose=verbose)
+    hide_memory()
     config = load(config_file)
-    with assembled(config, find_key(config, os.environ)) as daemon:
+    key = find_key(config, os.environ)
+    hide_variable(KEY_VARIABLE)
+    with assembled(config, key) as daemon:
         _stop_on_signals(daemon)
         _tell_start(config, daemon.watching)
         try:

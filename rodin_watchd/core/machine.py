@@ -35,6 +35,7 @@ from typing import assert_never
 
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.patience import Policy, later, overdue, spent, wait_seconds
+from rodin_watchd.core.secrecy import forgetting
 from rodin_watchd.core.wire import read_submit
 from rodin_watchd.errors import OutcomeUnknownError, Problem, RodinWatchdError, Scope
 from rodin_watchd.model import (
@@ -227,7 +228,7 @@ def move(job: Job, signal: Signal, now: float, message: str = "", poll_seconds: 
         deadline=deadline,
         times={**job.times, state.value: now},
     )
-    return Transition(entered, action=state.value, message=message)
+    return Transition(forgetting(entered), action=state.value, message=message)
 
 
 _KEEP_ATTEMPTS = frozenset({Signal.BEGIN, Signal.CLOSE})  # else a failing upload would be tried for ever
@@ -280,4 +281,4 @@ def _retry(job: Job, problem: Problem, now: float, chance: float) -> Transition:
     paused = not counted and problem.lane  # then the pause of the lane is wait enough
     pause_seconds = 0.0 if paused else wait_seconds(tried.attempts, policy, problem, chance)
     waiting = replace(tried, state=TABLE[job.state, Signal.RETRY], not_before=now + pause_seconds)
-    return Transition(waiting, action="retry", message=problem.message)
+    return Transition(forgetting(waiting), action="retry", message=problem.message)

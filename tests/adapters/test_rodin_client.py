@@ -941,6 +941,33 @@ def test_the_key_and_the_links_never_come_out(
     assert "hush" not in everything
 
 
+def test_a_subscription_key_is_taken_out_of_the_answer_about_it() -> None:
+    """A vendor that repeats the token it was asked about tells nobody: not in its message, not in a status word."""
+    token = "eyJ.token/with+odd=signs"  # noqa: S105 - made up
+    refusal = json.dumps({"error": "UNKNOWN", "message": f"no such token {token}"}).encode()
+    words = json.dumps({"jobs": [{"status": f"odd {token}"}]}).replace("/", "\\/").encode()
+    script = answering(response(400, refusal), response(200, words))
+    with ScriptedServer(script) as server, closing(client_for(server.url)) as client:
+        with pytest.raises(VendorAnswerError, match=r"no such token \[subscription key\]"):
+            client.status(token)
+        assert client.status(token).unknown_words == ("odd [subscription key]",)
+        assert [json.loads(request.body) for request in server.requests] == [{"subscription_key": token}] * 2
+
+
+def test_calls_are_logged_without_their_queries(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """With more logging each call is a line: what was called and what it answered, and no secret."""
+    caplog.set_level(logging.DEBUG, logger="rodin_watchd")
+    listing = json.dumps({"balance": 7}).encode()
+    scripts = (answering(response(200, listing)), answering(response(200, b"data")))
+    with ScriptedServer(*scripts) as server, closing(client_for(server.url)) as client:
+        client.balance()
+        client.fetch(Link("a.glb", f"{server.url}/a.glb?sig=hush"), tmp_path / "a.glb", 1_000)
+    assert caplog.messages == [
+        f"GET {server.url}/api/v2/check_balance: HTTP 200",
+        f"GET {server.url}/a.glb: HTTP 200",
+    ]
+
+
 def test_the_key_is_taken_out_of_an_answer(model: Upload, image: Upload) -> None:
     """An answer is stored as it came, so a key that the vendor repeats is replaced."""
     echo = json.dumps({"error": "INVALID_REQUEST", "message": f"bad key {KEY}!"}).encode()

@@ -17,7 +17,7 @@ import requests
 from emulator_client import CUBE, Api, png, running, until
 
 from rodin_watchd import emulator as package
-from rodin_watchd.emulator.server import Emulator, EmulatorSettings
+from rodin_watchd.emulator.server import Emulator, EmulatorSettings, parse_fault
 
 SERVE = """
 from rodin_watchd.emulator.server import EmulatorSettings, parse_fault, serve
@@ -138,3 +138,15 @@ def test_the_program_says_where_it_is_and_ends_with_the_ledger(number: signal.Si
     assert "charged again for the same set: 1" in tail
     assert "the API key was sent to the file host: '/results/x/y'" in tail
     assert "secret" not in tail
+
+
+def test_other_faults_may_strike_while_it_runs() -> None:
+    """They take the place of those before, and count from the next call on."""
+    with running("balance-500") as api:
+        statuses = [api.balance().status_code]
+        api.emulator.set_faults(parse_fault("balance-502@2"))
+        statuses += [api.balance().status_code for _ in range(3)]
+        api.emulator.set_faults()
+        statuses.append(api.balance().status_code)
+    assert statuses == [500, 201, 502, 201, 201]
+    assert api.emulator.ledger()["faults"] == {"balance-500": 1, "balance-502": 1}

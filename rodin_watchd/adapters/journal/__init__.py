@@ -6,9 +6,11 @@ file read-only. A job's change and its event are one transaction, durable when t
 the program can break them: one live job for each content, legal moves only, a history that cannot be rewritten, no
 upload of a job that has a task.
 
-What is secret in it: the subscription keys of tasks, in `jobs.doc` alone, as part of the task and, until it is understood,
-of the vendor's raw answer. By the contract one opens nothing without the API key, which every call carries (API contract,
-calls) and which is never stored here. The file is readable as the service's umask says (022: by every user of the machine,
+What is secret in it: the subscription keys of tasks, in `jobs.doc`, as part of the task while the vendor works on it and,
+until it is understood, of the vendor's raw answer; and in the arguments of a `resolve` that nobody has answered yet. What
+is not needed any more is blotted out, in the file (`secure_delete`) and in the write-ahead log (`sweep`). By the contract
+such a key opens nothing without the API key, which every call carries (API contract, calls) and which is never stored
+here. The file is readable as the service's umask says (022: by every user of the machine,
 027: by the service's group); who can read it can run the commands that only read.
 """
 
@@ -25,6 +27,7 @@ from typing import Any
 from rodin_watchd.adapters.journal import rows, schema
 from rodin_watchd.adapters.journal.reading import (
     JournalReader,
+    BUSY_SECONDS,
     check_exists,
     check_version,
     closed_on_error,
@@ -48,6 +51,7 @@ _SAVE = """
 _EVENT = "INSERT INTO events (job_id, at, action, state, message) VALUES (?, ?, ?, ?, ?)"
 _SERVICE_EVENT = "INSERT INTO service_events (at, kind, message) VALUES (?, ?, ?)"
 _SET_META = "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
+_ANSWER = "UPDATE commands SET answer = ?, arguments = json_remove(arguments, '$.subscription_key') WHERE id = ?"
 
 _TRANSIENT: dict[int, str] = {
     sqlite3.SQLITE_FULL: "The disk with the journal is full.",
@@ -86,6 +90,7 @@ class Journal(JournalReader):
     def _refuse_damage(self, path: Path) -> None:
         """Refuse to pay by a journal that may have lost what it knew."""
         if (found := self.quick_check()) != "ok":
+        self._swept = -1  # so many changes had been made when the log was emptied; what a run before left is swept, too
             raise sqlite3.DatabaseError(f"{path} is damaged: {found}")
 
     def _migrate(self) -> None:
@@ -122,7 +127,25 @@ class Journal(JournalReader):
         """Close a command with its answer."""
         with self._transaction():
             answer = json.dumps({"ok": ok, "message": message})
-            self._db.execute("UPDATE commands SET answer = ? WHERE id = ?", (answer, command_id))
+            self._db.execute(_ANSWER, (answer, command_id))
+
+    def sweep(self) -> None:
+        """Empty the write-ahead log, where what was blotted out still stands. May be repeated.
+
+        A reader that is in the way, and a disk that is full, leave it to the next call.
+        """
+        changes = self._db.total_changes
+        if changes == self._swept:
+            return
+        self._db.execute("PRAGMA busy_timeout = 0")  # nobody waits for a reader
+        try:
+            busy = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        except sqlite3.OperationalError:
+            busy = True
+        finally:
+            self._db.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}")
+        if not busy:
+            self._swept = changes
 
     def changed_outside(self) -> int:
         """Return a number that changes when another process has written (SQLite's `data_version`)."""
@@ -172,3 +195,4 @@ def _prepare(db: sqlite3.Connection) -> None:
     db.execute("PRAGMA synchronous = FULL")
     db.execute("PRAGMA foreign_keys = ON")
     db.execute("PRAGMA recursive_triggers = ON")  # else INSERT OR REPLACE deletes rows that are kept for good
+    db.execute("PRAGMA secure_delete = ON")  # what is overwritten is overwritten with zeros

@@ -14,7 +14,7 @@ from rodin_watchd.core.names import printable
 from rodin_watchd.errors import CommandRefusedError, JournalError
 from rodin_watchd.model import Event, Job, ServiceEvent, State
 
-_BUSY_SECONDS = 5.0
+BUSY_SECONDS = 5.0
 
 _SAME_CONTENT = """
     SELECT doc FROM jobs WHERE fingerprint = ? AND id <> ? AND state <> 'failed'
@@ -190,7 +190,7 @@ class JournalReader:
 def connect(path: Path, options: str) -> sqlite3.Connection:
     """Open the file by SQLite's URI options, in autocommit mode. Raises sqlite3.Error."""
     uri = f"{path.absolute().as_uri()}?{options}"
-    db = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=_BUSY_SECONDS)
+    db = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=BUSY_SECONDS)
     db.row_factory = sqlite3.Row
     return db
 

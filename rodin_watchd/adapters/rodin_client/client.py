@@ -24,6 +24,7 @@ from rodin_watchd import __version__
 from rodin_watchd.adapters.rodin_client import transfer
 from rodin_watchd.adapters.rodin_client.upload import Upload, UploadBody
 from rodin_watchd.core import wire
+from rodin_watchd.core.secrecy import blotted
 from rodin_watchd.core.wire_text import is_loopback, plain, retry_after_seconds, usable_url, without_query
 from rodin_watchd.errors import (
     ConfigError,
@@ -40,8 +41,9 @@ STATUS_PATH: Final = "/api/v2/status"
 LINKS_PATH: Final = "/api/v2/download"
 BALANCE_PATH: Final = "/api/v2/check_balance"
 
+log = logging.getLogger("rodin_watchd")
+
 _KEY = re.compile(r"[!-~]+")
-_SHORTEST_SECRET = 8
 _REDIRECTS = 3
 _REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
 _GONE = frozenset({403, 404, 410})
@@ -77,7 +79,7 @@ class RodinClient:
         if isinstance(verify, str) and not Path(verify).exists():
             raise ConfigError(f"There is no bundle of CA certificates at {verify}.")
         self._template = _template(base_url, key)
-        self._secret = key.encode() if len(key) >= _SHORTEST_SECRET else None
+        self._key = key
         self._loopback = is_loopback(urlsplit(base_url).hostname or "")
         self._timeouts = timeouts
         self._proxies = transfer.Proxies(proxies)
@@ -121,7 +123,7 @@ class RodinClient:
         request.headers["Connection"] = "close"
         try:
             with closing(self._sent(fresh, request)) as response:
-                return self._answer(response, transfer.bounded_body(response)[0])
+                return self._answer(response, transfer.bounded_body(response)[0], {})
         except Exception as error:  # noqa: BLE001 - whatever broke, what counts is whether the closing line had left
             failure = self._submit_failure(error, body)
         raise failure  # here, where what requests said is not its context
@@ -161,7 +163,7 @@ class RodinClient:
             content, whole = transfer.bounded_body(response)
             if not whole:
                 raise VendorAnswerError("The vendor's answer did not come whole.")
-            return self._answer(response, content)
+            return self._answer(response, content, question or {})
 
     def _request(self, method: str, path: str, body: UploadBody | bytes | None, content_type: str) -> PreparedRequest:
         """Return a request made from the prepared one: a tenth of the cost of preparing each."""
@@ -173,11 +175,11 @@ class RodinClient:
             request.headers["Content-Type"] = content_type
         return request
 
-    def _answer(self, response: requests.Response, body: bytes) -> Answer:
-        """Return the answer, without the key should the vendor repeat it (one of under 8 characters is let be)."""
-        safe = body.replace(self._secret, b"[API key]") if self._secret else body
+    def _answer(self, response: requests.Response, body: bytes, asked: Mapping[str, str]) -> Answer:
+        """Return the answer; should the vendor repeat the key, or the token it was asked about, that is blotted out."""
+        secrets = {self._key: "[API key]", asked.get("subscription_key", ""): "[subscription key]"}
         wait = retry_after_seconds(response.headers.get("Retry-After"), time.time())
-        return Answer(status=response.status_code, body=safe, retry_after_seconds=wait)
+        return Answer(status=response.status_code, body=blotted(body, secrets), retry_after_seconds=wait)
 
     # ---- the file host ----------------------------------------------------------------------------------------------
 
@@ -219,7 +221,9 @@ class RodinClient:
     def _sent(self, adapter: transfer.PacedAdapter, request: PreparedRequest) -> requests.Response:
         timeouts = (self._timeouts.connect_seconds, self._timeouts.read_seconds)
         proxies = self._proxies.to(request.url or "")
-        return adapter.send(request, stream=True, timeout=timeouts, verify=self._verify, proxies=proxies)
+        response = adapter.send(request, stream=True, timeout=timeouts, verify=self._verify, proxies=proxies)
+        log.debug("%s %s: HTTP %d", request.method, without_query(request.url or ""), response.status_code)
+        return response
 
     def _unreachable(self, error: BaseException) -> NetworkError:
         return NetworkError(f"{without_query(self._template.url or '')} cannot be reached: {transfer.why(error)}.")
