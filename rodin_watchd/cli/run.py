@@ -83,7 +83,7 @@ def _tell_start(config: Config, watching: str) -> None:
 
 def _log_to_stderr(*, verbose: bool) -> None:
     logging.basicConfig(
-        level=logging.DEBUG if verbose else logging.INFO,
+        level=logging.INFO,  # of the libraries: what they say beyond that may hold secrets
         format="%(asctime)s %(levelname)-7s %(message)s",
         datefmt="%Y-%m-%d %H:%M:%S",
         stream=sys.stderr,
@@ -99,3 +99,4 @@ def _stop_on_signals(daemon: Daemon) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
+    log.setLevel(logging.DEBUG if verbose else logging.INFO)

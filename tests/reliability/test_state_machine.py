@@ -1,0 +1,267 @@
+"""Whatever artists, the vendor, the clock and the power do, in whatever order: nothing is lost, nothing is paid twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import pytest
+from effort import searching
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from studio import Studio
+from workshop import KEY, emulated, glb, image, model
+
+from rodin_watchd.emulator.server import Emulator
+from rodin_watchd.model import State
+
+MOODS = (
+    *("lost-answer", "charged-503", "submit-503", "submit-429=30", "submit-error=INSUFFICIENT_FUND", "no-uuid"),
+    *("submit-error=INVALID_REQUEST", "submit-key-refused", "submit-closed", "submit-html", "submit-truncated"),
+    *("status-503", "status-404", "status-429", "status-key-refused", "status-closed", "empty-jobs", "unknown-status"),
+    *("download-503", "download-404", "empty-list", "partial-list", "download-key-refused", "no-subscription-key"),
+    *("cut-download", "expired-link", "file-503", "file-closed", "failed-job", "canceled-job", "balance-503"),
+    *("balance-error=INSUFFICIENT_FUND", "submit-error=UNKNOWN", "same-names", "evil-names"),
+)
+NAMES = ("chair", "Stuhl ü", "-x", "日本", "two\nlines", "a" * 180, "oak/table", "oak/Chair")
+CALLS = st.integers(1, 3)
+PICK = st.integers(0, 7)
+NAMED = st.sampled_from(NAMES)
+JUMPS = (-1e9, -100_000.0, -61.0, 61.0, 5_000.0, 700_000.0)
+
+
+class Chaos(RuleBasedStateMachine):
+    """Everything that may happen, in any order; each rule does one thing."""
+
+    def __init__(self, emulator: Emulator) -> None:
+        """Open a studio."""
+        super().__init__()
+        self.studio = Studio(emulator)
+        self.number = 0
+
+    def teardown(self) -> None:
+        """Let it come to an end."""
+        self.studio.end()
+
+    @invariant()
+    def all_is_well(self) -> None:
+        """Check what must hold after each step."""
+        self.studio.check()
+
+    def _new(self) -> str:
+        self.number += 1
+        return f"content {self.number}"
+
+    def _pick(self, found: list[Any], pick: int, act: Callable[[Any], object]) -> None:
+        if found:
+            act(found[pick % len(found)])
+
+    # ---- the artists ------------------------------------------------------------------------------------------------
+
+    @rule(name=NAMED, kind=st.sampled_from([("obj", model), ("glb", glb)]), sidecar=st.booleans())
+    def drop_by_name(self, name: str, kind: tuple[str, Callable[[str], bytes]], sidecar: bool) -> None:
+        """Drop a model and an image of one name, perhaps with a sidecar."""
+        word = self._new()
+        self.studio.put(f"{name}.{kind[0]}", kind[1](word))
+        self.studio.put(f"{name}.png", image(word))
+        if sidecar:
+            self.studio.put(f"{name}.toml", f"seed = {self.number}\n".encode())
+
+    @rule(name=NAMED, count=st.integers(1, 3))
+    def drop_by_sidecar(self, name: str, count: int) -> None:
+        """Drop several sidecars that share one image."""
+        shared = image(self._new())
+        base = name.rpartition("/")[2].replace("\n", "\\n")
+        self.studio.put(f"{name} view.png", shared)
+        for turn in range(count):
+            word = self._new()
+            self.studio.put(f"{name} {turn}.obj", model(word))
+            text = f'image = "{base} view.png"\nmodel = "{base} {turn}.obj"\nseed = {self.number}\n'
+            self.studio.put(f"{name} set {turn}.toml", text.encode())
+
+    @rule(name=NAMED)
+    def drop_folder(self, name: str) -> None:
+        """Drop a sub-folder with one model and one image of other names."""
+        word = self._new()
+        self.studio.put(f"{name} folder/part.obj", model(word))
+        self.studio.put(f"{name} folder/wood.png", image(word))
+
+    @rule(name=NAMED, wrong=st.sampled_from(["seed = -1", "speed = 3", "no toml", 'model = "../x.obj"']))
+    def drop_bad_sidecar(self, name: str, wrong: str) -> None:
+        """Drop a set whose sidecar cannot be used."""
+        self.drop_by_name(name, ("obj", model), sidecar=False)
+        self.studio.put(f"{name}.toml", f"{wrong} # {self._new()}".encode())
+
+    @rule(name=NAMED)
+    def drop_nonsense(self, name: str) -> None:
+        """Drop a model that is none."""
+        self.studio.put(f"{name}.glb", f"nonsense {self._new()}".encode() * 9)
+        self.studio.put(f"{name}.png", image(self._new()))
+
+    @rule(name=NAMED, role=st.booleans())
+    def drop_half_a_set(self, name: str, role: bool) -> None:
+        """Drop a model without an image, or the other way round."""
+        word = self._new()
+        self.studio.put(f"{name}.obj" if role else f"{name}.png", model(word) if role else image(word))
+
+    @rule(name=NAMED, number=st.integers(1, 4), again=st.booleans())
+    def drop_the_same_again(self, name: str, number: int, again: bool) -> None:
+        """Drop a set of a content that may have been dropped before."""
+        word = f"content {number}"
+        self.studio.put(f"again {name}.obj", model(word))
+        self.studio.put(f"again {name}.png", image(word))
+        if again:
+            self.studio.put(f"again {name}.toml", b"again = true\n")
+
+    @rule(name=NAMED)
+    def drop_unfinished(self, name: str) -> None:
+        """Drop a model whose copy is under way."""
+        word = self._new()
+        data = glb(word)
+        self.studio.put(f"{name}.glb", data[: len(data) // 2])
+        self.studio.put(f"{name}.png", image(word))
+
+    @rule(pick=PICK)
+    def finish(self, pick: int) -> None:
+        """Bring the rest of such a copy; or write an odd line to the end of another file."""
+        words = {glb(f"content {n}")[:2000]: glb(f"content {n}") for n in range(1, self.number + 1)}
+
+        def grow(path: Any) -> None:  # noqa: ANN401 - a path
+            data = path.read_bytes()
+            whole = words.get(data[:2000], b"")
+            rest = whole[len(data) :] if whole.startswith(data) else b""
+            self.studio.grow(path, rest or f"# {self._new()}\n".encode())
+
+        self._pick(self.studio.inbox(), pick, grow)
+
+    @rule(pick=PICK, name=NAMED)
+    def rename(self, pick: int, name: str) -> None:
+        """Give a file another name, unless that is taken."""
+
+        def act(path: Any) -> None:  # noqa: ANN401 - a path
+            target = self.studio.root / "inbox" / f"{name}{path.suffix}"
+            target.parent.mkdir(exist_ok=True)
+            if not target.exists():
+                path.rename(target)
+
+        self._pick(self.studio.inbox(), pick, act)
+
+    @rule(pick=PICK, in_place=st.booleans())
+    def replace(self, pick: int, in_place: bool) -> None:
+        """Give a file another content: by a new file of its name, or by writing over it."""
+
+        def act(path: Any) -> None:  # noqa: ANN401 - a path
+            word = self._new()
+            data = {".png": image(word), ".toml": f"seed = {self.number}".encode()}.get(path.suffix, model(word))
+            if in_place:
+                self.studio.dropped[path.read_bytes()] -= 1
+                path.write_bytes(data)
+                self.studio.dropped[data] += 1
+            else:
+                self.studio.put(str(path.relative_to(self.studio.root / "inbox")), data)
+
+        self._pick(self.studio.inbox(), pick, act)
+
+    @rule(pick=PICK, put_away=st.booleans())
+    def delete(self, pick: int, put_away: bool) -> None:
+        """Take a file out of the inbox; or out of `failed/` or the archive."""
+        self._pick(self.studio.put_away() if put_away else self.studio.inbox(), pick, self.studio.delete)
+
+    # ---- the vendor, the clock, the power ---------------------------------------------------------------------------
+
+    @rule(mood=st.sampled_from(MOODS), calls=CALLS)
+    def bad_mood(self, mood: str, calls: int) -> None:
+        """Let the next calls of one kind go wrong."""
+        self.studio.strike(*(f"{mood}@{turn}" for turn in range(1, calls + 1)))
+
+    @rule(seconds=st.sampled_from(JUMPS))
+    def jump(self, seconds: float) -> None:
+        """Put the wall clock right, or wrong."""
+        self.studio.shop.hands.jump_seconds += seconds
+
+    @precondition(lambda self: self.studio.runs)
+    @rule()
+    def crash(self) -> None:
+        """Cut the power."""
+        self.studio.crash()
+
+    @precondition(lambda self: not self.studio.runs)
+    @rule()
+    def start(self) -> None:
+        """Bring the power back."""
+        self.studio.start()
+
+    @precondition(lambda self: self.studio.runs)
+    @rule(seconds=st.sampled_from([0.0, 0.5, 3.0, 70.0]))
+    def tick(self, seconds: float) -> None:
+        """Let the main loop turn; no step ends meanwhile."""
+        self.studio.tick(seconds)
+
+    @precondition(lambda self: self.studio.runs)
+    @rule(pick=PICK)
+    def work(self, pick: int) -> None:
+        """Carry out one step."""
+        self.studio.work(pick)
+
+    @precondition(lambda self: self.studio.runs)
+    @rule(rounds=st.integers(1, 6))
+    def bustle(self, rounds: int) -> None:
+        """Let all go on as it should for a while."""
+        for _ in range(rounds):
+            self.studio.tick(3.0)
+            self.studio.work_all()
+
+    @precondition(lambda self: self.studio.runs)
+    @rule()
+    def rest(self) -> None:
+        """Let it all come to rest."""
+        self.studio.until_idle()
+
+    @precondition(lambda self: self.studio.runs)
+    @rule()
+    def read_the_page(self) -> None:
+        """Read STATUS.txt."""
+        self.studio.check_status()
+
+    # ---- people at the command line ---------------------------------------------------------------------------------
+
+    @rule(verb=st.sampled_from(["pause", "resume"]))
+    def pause(self, verb: str) -> None:
+        """Stop the spending, or go on."""
+        self.studio.ask(verb)
+
+    @rule(pick=PICK, pay_again=st.booleans())
+    def retry(self, pick: int, pay_again: bool) -> None:
+        """Take a failed job up again."""
+        failed = self.studio.jobs(State.FAILED)
+        self._pick(failed, pick, lambda job: self.studio.ask("retry", job=job.id, pay_again=pay_again))
+
+    @rule(pick=PICK)
+    def cancel(self, pick: int) -> None:
+        """Cancel a job."""
+        live = self.studio.jobs(*(state for state in State if state not in (State.ARCHIVED, State.FAILED)))
+        self._pick(live, pick, lambda job: self.studio.ask("cancel", job=job.id))
+
+    @rule(pick=PICK, how=st.sampled_from(["not-charged", "give-up", "task"]), key=st.sampled_from(["", "wrong"]))
+    def resolve(self, pick: int, how: str, key: str) -> None:
+        """Decide about a held job; a task is one that the vendor has."""
+        uuids = [charge.task_uuid for charge in self.studio.charges()][::-1]
+        task = {"task": uuids[pick % len(uuids)], "subscription_key": key} if uuids else {"task": ""}
+        held = self.studio.jobs(State.HELD)
+        self._pick(held, pick, lambda job: self.studio.ask("resolve", job=job.id, how=how, **task))
+
+
+@pytest.fixture(scope="module")
+def emulator() -> Iterator[Emulator]:
+    """Give a vendor with all the credit in the world."""
+    with emulated(balance=10**6) as vendor:
+        assert vendor.emulator.settings.api_keys == (KEY,)
+        yield vendor.emulator
+
+
+@pytest.mark.timeout(0)
+def test_nothing_is_lost_or_paid_twice(emulator: Emulator) -> None:
+    """In any order of drops, changes, faults, crashes, jumps of the clock and commands, all promises are kept."""
+    chaos: Any = partial(Chaos, emulator)  # what makes a machine, where its class is asked for
+    run_state_machine_as_test(chaos, settings=searching(20, steps=30))
