@@ -88,6 +88,7 @@ def _log_to_stderr(*, verbose: bool) -> None:
         datefmt="%Y-%m-%d %H:%M:%S",
         stream=sys.stderr,
     )
+    log.setLevel(logging.DEBUG if verbose else logging.INFO)
 
 
 def _stop_on_signals(daemon: Daemon) -> None:
@@ -99,4 +100,3 @@ def _stop_on_signals(daemon: Daemon) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    log.setLevel(logging.DEBUG if verbose else logging.INFO)

@@ -24,10 +24,10 @@ from rodin_watchd.service.intake import Intake
 from rodin_watchd.service.pool import Pool
 from rodin_watchd.service.reception import Reception
 from rodin_watchd.service.steps import Tools
+from rodin_watchd.service.sweeping import Sweeper
 from rodin_watchd.service.telling import Teller, page_of, pause_notices, turn_line, waiting_line
 
 log = logging.getLogger("rodin_watchd")
-from rodin_watchd.service.sweeping import Sweeper
 
 LONGEST_SLEEP_SECONDS = 1.0
 """How late a command of a person may be noticed."""
@@ -93,12 +93,12 @@ class Daemon:
         self._watcher = open_watcher(self._wake.for_files)
         intake = Intake(Inbox(tools.spool.inbox), config.intake, quiet_seconds)
         self._reception = Reception(config, book, intake, self._watcher, clock)
+        self._sweeper = Sweeper(book.journal, clock.monotonic)
         self._teller = Teller(tools.spool, book.journal, tools.zone)
         self._offset = clock.now() - clock.monotonic()
         self._journal_problem: Problem | None = None
         self._stopping = False
         self._told_at = float("-inf")
-        self._sweeper = Sweeper(book.journal, clock.monotonic)
         self._seen = (-1, 0.0)
         self._waiting: tuple[Line, ...] = ()  # made anew only for another look: there may be 10,000
 
@@ -141,12 +141,12 @@ class Daemon:
                 )
             self._journal_problem = None
         self._tell(force=False)
+        self._sweeper.sweep()
 
     def _act(self) -> None:
         paused = self._commands.paused
         self._commands.take(self._pool.busy)  # before an upload is allowed to end: it may be the one to be canceled
         self._desk.take_messages(self._why_drop)
-        self._sweeper.sweep()
         if self._commands.awaited:
             self._commands.take(self._pool.busy)
         self._reception.woken |= paused is not self._commands.paused

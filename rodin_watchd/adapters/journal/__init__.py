@@ -26,8 +26,8 @@ from typing import Any
 
 from rodin_watchd.adapters.journal import rows, schema
 from rodin_watchd.adapters.journal.reading import (
-    JournalReader,
     BUSY_SECONDS,
+    JournalReader,
     check_exists,
     check_version,
     closed_on_error,
@@ -50,8 +50,8 @@ _SAVE = """
 """
 _EVENT = "INSERT INTO events (job_id, at, action, state, message) VALUES (?, ?, ?, ?, ?)"
 _SERVICE_EVENT = "INSERT INTO service_events (at, kind, message) VALUES (?, ?, ?)"
-_SET_META = "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
 _ANSWER = "UPDATE commands SET answer = ?, arguments = json_remove(arguments, '$.subscription_key') WHERE id = ?"
+_SET_META = "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
 
 _TRANSIENT: dict[int, str] = {
     sqlite3.SQLITE_FULL: "The disk with the journal is full.",
@@ -79,6 +79,7 @@ class Journal(JournalReader):
     """
 
     def __init__(self, path: Path) -> None:
+        self._swept = -1  # so many changes had been made when the log was emptied; what a run before left is swept, too
         with in_words(f"The journal {path} cannot be opened"):
             self._db = connect(path, "mode=rwc")
             with closed_on_error(self._db):
@@ -90,7 +91,6 @@ class Journal(JournalReader):
     def _refuse_damage(self, path: Path) -> None:
         """Refuse to pay by a journal that may have lost what it knew."""
         if (found := self.quick_check()) != "ok":
-        self._swept = -1  # so many changes had been made when the log was emptied; what a run before left is swept, too
             raise sqlite3.DatabaseError(f"{path} is damaged: {found}")
 
     def _migrate(self) -> None:
@@ -194,5 +194,5 @@ def _prepare(db: sqlite3.Connection) -> None:
         )
     db.execute("PRAGMA synchronous = FULL")
     db.execute("PRAGMA foreign_keys = ON")
-    db.execute("PRAGMA recursive_triggers = ON")  # else INSERT OR REPLACE deletes rows that are kept for good
     db.execute("PRAGMA secure_delete = ON")  # what is overwritten is overwritten with zeros
+    db.execute("PRAGMA recursive_triggers = ON")  # else INSERT OR REPLACE deletes rows that are kept for good
