@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 import shutil
@@ -16,7 +17,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from rodin_watchd.adapters.images import MOST_BYTES, MOST_PIXELS, why_undecodable
+from rodin_watchd.adapters.images import MOST_BYTES, MOST_PIXELS, MOST_SCANS, why_undecodable
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 IMAGES = sorted(path for path in SAMPLES.iterdir() if path.suffix in (".png", ".jpg", ".webp"))
@@ -98,6 +99,73 @@ def test_bomb_is_refused_unread(side: int, tmp_path: Path) -> None:
     """More pixels than any reference image has are refused in words, before they are decoded."""
     (tmp_path / "bomb.png").write_bytes(png(side, side, b"\0"))  # decoding would say that it is cut
     assert why_undecodable(tmp_path / "bomb.png") == f"it has more than {MOST_PIXELS:,} pixels"
+
+
+def webp_of_canvas(side: int) -> bytes:
+    """Return an animated WebP of 182 bytes that claims a canvas (RFC 9649, 2.7.1)."""
+    buffer = io.BytesIO()
+    frames = [Image.new("RGB", (16, 16), colour) for colour in ("black", "red")]
+    frames[0].save(buffer, "WEBP", save_all=True, append_images=frames[1:])
+    data, size = bytearray(buffer.getvalue()), (side - 1).to_bytes(3, "little")
+    start = data.index(b"VP8X") + 12
+    data[start : start + 6] = size + size
+    return bytes(data)
+
+
+@pytest.mark.parametrize("side", [6_001, 9_999, 16_384])
+def test_webp_bomb_is_refused_unread(side: int, tmp_path: Path) -> None:
+    """The decoder holds the whole canvas several times, however little is drawn on it."""
+    (tmp_path / "bomb.webp").write_bytes(webp_of_canvas(side))
+    assert "pixels" in why_undecodable(tmp_path / "bomb.webp")
+
+
+def jpeg_of_scans(side: int, more: int) -> bytes:
+    """Return a progressive JPEG whose last scan, of a few bytes, comes so many more times."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (side, side)).save(buffer, "JPEG", progressive=True)
+    data = buffer.getvalue()
+    last = data[data.rindex(b"\xff\xda") : -2]
+    return data[:-2] + last * more + data[-2:]
+
+
+@pytest.mark.parametrize(("more", "told"), [(0, ""), (40, ""), (41, "scans"), (100_000, "scans")])
+def test_jpeg_of_endless_scans_is_refused_undecoded(more: int, told: str, tmp_path: Path) -> None:
+    """Each scan of a few bytes costs a pass over all pixels: a small file could keep a core busy for days."""
+    (tmp_path / "scans.jpg").write_bytes(jpeg_of_scans(64, more))
+    assert why_undecodable(tmp_path / "scans.jpg") == (f"it has more than {MOST_SCANS} {told}" if told else "")
+
+
+@pytest.mark.parametrize("progressive", [True, False])
+def test_what_a_jpeg_carries_along_is_no_scan(progressive: bool, tmp_path: Path) -> None:
+    """Marks of scans in a camera's notes, and in a film behind the picture's end, do not count."""
+    buffer = io.BytesIO()
+    notes = b"Exif\0\0" + b"\xff\xda\0\2" * 9_000
+    Image.effect_noise((300, 300), 90).save(buffer, "JPEG", progressive=progressive, exif=notes, quality=95)
+    (tmp_path / "phone.jpg").write_bytes(buffer.getvalue() + b"\xff\xda\0\2" * 9_000)
+    assert why_undecodable(tmp_path / "phone.jpg") == ""
+
+
+@functools.cache
+def packed_gigabyte() -> bytes:
+    """Return a gigabyte of zeros, packed."""
+    packer, zeros = zlib.compressobj(1), bytes(1 << 20)
+    return b"".join(packer.compress(zeros) for _ in range(1024)) + packer.flush()
+
+
+@pytest.mark.parametrize("kind", [b"zTXt", b"iTXt", b"iCCP"])
+def test_words_and_profiles_of_a_png_are_not_unpacked_without_bound(kind: bytes, tmp_path: Path) -> None:
+    """Some megabytes that unpack to a gigabyte are refused; in a process whose memory is bounded."""
+    head = {b"zTXt": b"a\0\0", b"iTXt": b"a\0\1\0\0\0", b"iCCP": b"a\0\0"}[kind]
+    good = png(8, 8, bytes(16))
+    (tmp_path / "bomb.png").write_bytes(good[:33] + chunk(kind, head + packed_gigabyte()) + good[33:])
+    program = (
+        "import resource, sys; from pathlib import Path\n"
+        "from rodin_watchd.adapters.images import why_undecodable\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (500_000_000, 500_000_000))\n"
+        "print(why_undecodable(Path(sys.argv[1])))"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "bomb.png")]
+    assert subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout == f"{UNDECODABLE}\n"
 
 
 def test_large_image_within_the_limit_is_taken_without_a_word(tmp_path: Path) -> None:

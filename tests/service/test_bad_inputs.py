@@ -264,3 +264,25 @@ def test_a_member_that_became_a_link_is_never_followed(shop: Workshop, vendor: V
     assert shop.found("failed") == {"chair/chair.png", "chair/REPORT.txt", "chair/report.toml"}
     assert vendor.charges == 0
     shop.assert_nothing_lost()
+
+
+def test_a_huge_image_that_sets_share_is_never_copied(shop: Workshop, vendor: Vendor) -> None:
+    """A file of 1 GB that is all hole costs no room for each set that names it; the last set takes it along."""
+    shop.drop_set("good")
+    for name in ("one", "two"):
+        shop.drop(f"{name}-model.obj", model(name))
+        shop.drop(f"{name}.toml", f'model = "{name}-model.obj"\nimage = "shared.png"\n'.encode())
+    whole = image("shared")
+    with (shop.root / "inbox" / "shared.png").open("wb") as file:
+        file.write(whole)
+        file.seek(1_000_000_000 - len(whole))
+        file.write(whole)
+    shop.idle()
+    assert shop.states() == {"good": State.ARCHIVED, "one": State.FAILED, "two": State.FAILED}
+    huge = [path for path in shop.root.rglob("shared.png") if path.stat().st_size == 1_000_000_000]
+    assert [path.parent.name for path in huge] in (["one"], ["two"])
+    assert huge[0].stat().st_blocks * 512 < 10_000_000
+    reports = {name: shop.report(name) for name in ("one", "two")}
+    assert all("1,000,000,000 bytes; images of at most" in report for report in reports.values())
+    assert sum("It was left where it is" in report for report in reports.values()) == 1
+    assert vendor.charges == 1

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import mimetypes
+import os
 from dataclasses import replace
 from pathlib import Path
 
-from rodin_watchd.adapters.images import why_undecodable
+from rodin_watchd.adapters.images import MOST_BYTES, why_undecodable
 from rodin_watchd.adapters.rodin_client import Upload
 from rodin_watchd.core.content import fingerprint
 from rodin_watchd.core.formats import Wholeness, probe
@@ -16,6 +17,7 @@ from rodin_watchd.core.wire import submit_fields
 from rodin_watchd.errors import (
     DiskError,
     FileRefusedError,
+    FilesGoneError,
     InternalError,
     OutcomeUnknownError,
     UnfinishedFileError,
@@ -45,18 +47,26 @@ def _with_files_if_there(tools: Tools, job: Job) -> Job:
 
 
 def _with_checked_files(tools: Tools, job: Job) -> Job:
+    for file in job.files:
+        _refuse_large(file)  # before anything is copied
     files = tuple(_checked(f, tools.spool.take(job.id, f)) for f in job.files)
     return replace(job, files=files, fingerprint=fingerprint(files, job.options))
+
+
+def _refuse_large(file: InputFile) -> None:
+    name, size = printable(file.name), file.signature.size
+    if file.role is Role.MODEL and size > MODEL_LIMIT_BYTES:
+        raise FileRefusedError(
+            f"“{name}” has {size:,} bytes; the vendor takes models of at most {MODEL_LIMIT_BYTES:,}.",
+            advice="Make the model smaller (fewer triangles, no embedded textures) and drop the set again.",
+        )
+    if file.role is Role.IMAGE and size > MOST_BYTES:
+        raise FileRefusedError(f"“{name}” has {size:,} bytes; images of at most {MOST_BYTES:,} are taken.")
 
 
 def _checked(file: InputFile, path: Path) -> InputFile:
     """Check a taken file by its content and return it with its digest."""
     name = printable(file.name)
-    if file.role is Role.MODEL and file.signature.size > MODEL_LIMIT_BYTES:
-        raise FileRefusedError(
-            f"“{name}” has {file.signature.size:,} bytes; the vendor takes models of at most {MODEL_LIMIT_BYTES:,}.",
-            advice="Make the model smaller (fewer triangles, no embedded textures) and drop the set again.",
-        )
     with path.open("rb") as stream:
         if file.role is not Role.SIDECAR:
             verdict = probe(split_name(file.name)[1], stream, file.signature.size)
@@ -65,10 +75,9 @@ def _checked(file: InputFile, path: Path) -> InputFile:
             if verdict.wholeness is Wholeness.UNFINISHED:
                 raise UnfinishedFileError(f"“{name}” is not complete: {verdict.detail}.")
             stream.seek(0)
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    if file.role is Role.IMAGE and (why := why_undecodable(path)):
-        raise FileRefusedError(f"“{name}” is not a usable image: {why}.")
-    return replace(file, sha256=digest)
+        if file.role is Role.IMAGE and (why := why_undecodable(path)):
+            raise FileRefusedError(f"“{name}” is not a usable image: {why}.")
+        return replace(file, sha256=hashlib.file_digest(stream, "sha256").hexdigest())
 
 
 def submit(tools: Tools, job: Job, before_closing: BeforeClosing) -> Answered:
@@ -87,4 +96,6 @@ def _upload(tools: Tools, job: Job, role: Role) -> Upload:
     extension = split_name(file.name)[1]
     media_type = mimetypes.types_map.get(extension, "application/octet-stream")
     path = tools.spool.inputs(job.id) / file.name
+    if not os.path.lexists(path):
+        raise FilesGoneError(f"“{printable(file.name)}” is not in the work folder any more.")
     return Upload(path, file.signature.size, file.sha256, f"{role}{extension}", media_type)

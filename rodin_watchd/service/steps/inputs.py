@@ -6,15 +6,19 @@ import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 
+from rodin_watchd.adapters.images import MOST_BYTES
 from rodin_watchd.adapters.spool import Place, Spool
 from rodin_watchd.adapters.spool.beneath import disk_errors, write_durably
 from rodin_watchd.core.layout import INBOX
+from rodin_watchd.core.names import printable
 from rodin_watchd.errors import ChangedWhileTakenError, FilesError
 from rodin_watchd.model import InputFile, Job
 
 
 def left_behind(spool: Spool, job: Job, file: InputFile) -> str:
     """Take a file if it can be had and return "", or say why it is not with the others."""
+    if file.shared and file.signature.size > MOST_BYTES:  # no copy of what no set can use; the last set moves it
+        return f"“{printable(file.name)}” is very large, and other sets name it as well. It was left where it is."
     try:
         spool.take(job.id, file)
     except ChangedWhileTakenError as error:
