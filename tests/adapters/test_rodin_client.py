@@ -663,6 +663,19 @@ def test_a_file_host_may_redirect_a_little(tmp_path: Path, status: int) -> None:
     assert asked == ["/x/a", "/x/b?sig=1", "/c/d", "/c/e"]
 
 
+@pytest.mark.parametrize("place", ["http://[::1/a", "http://[", "//[x]y/", "https://a\u2100b/x"])
+def test_a_redirect_to_what_is_no_address_is_refused(tmp_path: Path, place: str) -> None:
+    """A file host that sends us to nonsense is to blame, and nothing in us breaks."""
+    hop = response(302, b"", f"Location: {place.encode().decode('latin-1')}")
+    with (
+        ScriptedServer(answering(hop)) as server,
+        closing(client_for(server.url)) as client,
+        pytest.raises(DownloadError),
+    ):
+        client.fetch(Link("a.glb", server.url), tmp_path / "a.glb", 1_000)
+    assert names_in(tmp_path) == []
+
+
 def test_a_file_host_that_is_not_there_fails_its_download_alone(tmp_path: Path) -> None:
     """The API may work all the same, and the query stays secret."""
     with socket.create_server(("127.0.0.1", 0)) as free:

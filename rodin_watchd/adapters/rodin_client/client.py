@@ -203,7 +203,7 @@ class RodinClient:
             if response.status_code not in _REDIRECT_STATUSES:
                 return response
             response.close()
-            url = urljoin(url, response.headers.get("Location", ""))
+            url = _next(url, response)
         raise DownloadError(f"{_called(link)} is redirected more than {_REDIRECTS} times.")
 
     def _file_response(self, url: str) -> requests.Response:
@@ -249,6 +249,14 @@ def _template(base_url: str, key: str) -> PreparedRequest:
 
 def _called(link: Link) -> str:
     return f'The link to the result "{plain(link.name, 120)}"'
+
+
+def _next(url: str, response: requests.Response) -> str:
+    """Return where a redirect leads, "" for nowhere; the address is as hostile as any word of a server."""
+    try:
+        return urljoin(url, response.headers.get("Location", ""))
+    except ValueError:
+        return ""
 
 
 def _check_head(response: requests.Response, link: Link, limit_bytes: int) -> None:
