@@ -97,6 +97,22 @@ class Folders(_Section):
         "Left out: the service's state directory if there is one, else .rodin-watchd in the root.",
         examples=["/var/lib/rodin-watchd"],
     )
+    reserve_megabytes: Annotated[int, Field(ge=0, le=10_000_000)] = Field(
+        default=200,
+        description="While the disk of the work folder has less room than this many megabytes, nothing is taken, sent or "
+        "downloaded: a result that was paid for must find its place.",
+    )
+    lease: Literal["auto", "always"] = Field(
+        default="auto",
+        description="Whether a file with a heartbeat keeps a second daemon off the root, besides the lock. auto: on a "
+        "network share, where locks may not work between machines; always: everywhere. A start after a crash of another "
+        "machine's daemon takes half a minute longer.",
+    )
+
+    @property
+    def reserve_bytes(self) -> int:
+        """The same room in bytes."""
+        return self.reserve_megabytes * 1_000_000
 
 
 class Api(_Section):
@@ -265,6 +281,11 @@ def journal_path(config: Config, environ: Mapping[str, str]) -> Path:
 def lock_path(config: Config) -> Path:
     """Return the lock that the daemon of this root holds."""
     return config.folders.root / HIDDEN / "lock"
+
+
+def lease_path(config: Config) -> Path:
+    """Return the lease that the daemon of this root holds, where one is needed."""
+    return lock_path(config).with_name("lease")
 
 
 # ---- the API key ----------------------------------------------------------------------------------------------------

@@ -39,6 +39,11 @@ class Lane(StrEnum):
     SUBMIT = "submit"  # spending money
     API = "api"  # every call to the vendor
     DISK = "disk"  # everything that writes files
+    TAKING = "taking"  # taking new sets
+    ROOM = "room"  # everything that needs much room in the work folder
+    OUTBOX = "outbox"  # publishing there
+    FAILED = "failed"
+    ARCHIVE = "archive"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +147,13 @@ class FileRefusedError(FilesError):
     code = "file-refused"
 
 
+class FilesGoneError(FilesError):
+    """The set's files are not in the work folder any more."""
+
+    code = "files-gone"
+    advice = "Somebody removed them from the service's hidden folder; drop the set into the inbox again."
+
+
 class UnfinishedFileError(FilesError):
     """A file never became complete."""
 
@@ -241,6 +253,12 @@ class DownloadError(RodinWatchdError):
     advice = "`rodin-watchd retry JOB` asks for the results again, free of charge."
 
 
+class ResultsGoneError(RodinWatchdError):
+    """The downloaded results are not in the work folder any more; they are fetched again, free of charge."""
+
+    code = "results-gone"
+
+
 class VendorAnswerError(RodinWatchdError):
     """The vendor's answer could not be understood."""
 
@@ -317,6 +335,15 @@ class VendorDownError(ServiceError):
     advice = "Nothing to do: the service goes on by itself when the vendor does."
 
 
+class UnansweredSubmitError(ServiceError):
+    """A submit got no answer that tells its outcome; the next one waits a while, and longer each time."""
+
+    code = "unanswered-submit"
+    fault = Fault.VENDOR
+    lane = Lane.SUBMIT
+    advice = "Nothing to do for the sets that wait: the service goes on by itself."
+
+
 class DiskError(ServiceError):
     """A folder cannot be written."""
 
@@ -326,8 +353,50 @@ class DiskError(ServiceError):
     advice = "Make room or mend the rights; the service goes on by itself."
 
 
+class UnfitFoldersError(DiskError):
+    """A folder cannot be used, so nothing new is taken: what is bought must find its place."""
+
+    code = "unfit-folders"
+    lane = Lane.TAKING
+
+
+class RoomError(DiskError):
+    """The disk of the work folder is full."""
+
+    code = "disk-full"
+    lane = Lane.ROOM
+    advice = "Make room; the service goes on by itself."
+
+
+class OutboxError(DiskError):
+    """The outbox cannot be written."""
+
+    code = "outbox"
+    lane = Lane.OUTBOX
+
+
+class FailedFolderError(DiskError):
+    """The folder of failed sets cannot be written."""
+
+    code = "failed-folder"
+    lane = Lane.FAILED
+
+
+class ArchiveError(DiskError):
+    """The archive cannot be written."""
+
+    code = "archive"
+    lane = Lane.ARCHIVE
+
+
 class FolderGoneError(DiskError):
     """A folder of the service is missing."""
 
     code = "folder-gone"
     advice = "Bring the share back; the service goes on by itself."
+
+
+class RootAwayError(FolderGoneError):
+    """The root that the journal knows is not there: its share or disk is not mounted."""
+
+    code = "root-away"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -15,20 +16,27 @@ from typing import Any, Self
 from rodin_watchd.errors import AlreadyRunningError, DiskError
 
 _FLOCK = struct.Struct("hhqqi")  # fcntl(2), struct flock: type, whence, start, length, pid
+_NO_LOCKS_ERRNOS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 _WHOLE_FILE = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
 
 
 class Lock:
     """Hold the lock while the process lives, as a context manager; the kernel frees it even after `kill -9`.
 
-    Entering raises AlreadyRunningError, which names the holder, or DiskError when the file cannot be written or locked.
+    Entering raises AlreadyRunningError, which names the holder, or DiskError when the file cannot be written or locked;
+    a lock that is not `needed`, because something else keeps others off, may be one that the filesystem does not know.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, needed: bool = True) -> None:
         self._path = path
+        self._needed = needed
         self._descriptor = -1
 
     def __enter__(self) -> Self:
+        self._descriptor = self._taken()
+        return self
+
+    def _taken(self) -> int:
         with _disk_errors(self._path):
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
             try:
@@ -37,8 +45,23 @@ class Lock:
             except BaseException:
                 os.close(descriptor)
                 raise
-        self._descriptor = descriptor
-        return self
+        return descriptor
+
+    def keep(self) -> None:
+        """Take the lock anew if the file at its path is not the one that is held: a share that was away may be back.
+
+        Cheap, and to be called often. Raises AlreadyRunningError if somebody else was faster, DiskError.
+        """
+        if not self._is_held():
+            fresh = self._taken()
+            os.close(self._descriptor)
+            self._descriptor = fresh
+
+    def _is_held(self) -> bool:
+        try:
+            return os.path.samestat(os.fstat(self._descriptor), self._path.stat())
+        except OSError:  # removed; or a descriptor of a share that was lost (ESTALE)
+            return False
 
     def __exit__(self, *_error: object) -> None:
         os.close(self._descriptor)
@@ -50,6 +73,9 @@ class Lock:
             raise AlreadyRunningError(
                 f"Another rodin_watchd serves this folder: {_told(holder(self._path) or {})}."
             ) from None
+        except OSError as error:
+            if self._needed or error.errno not in _NO_LOCKS_ERRNOS:
+                raise
 
 
 @contextlib.contextmanager

@@ -15,15 +15,19 @@ from urllib.parse import urlsplit
 
 from rodin_watchd.adapters.filesystems import filesystem_of
 from rodin_watchd.adapters.journal import JournalReader
+from rodin_watchd.adapters.journal.backup import how_to_recover
 from rodin_watchd.adapters.spool import Spool
+from rodin_watchd.adapters.spool.grounds import Grounds
 from rodin_watchd.adapters.spool.inbox import Inbox
-from rodin_watchd.cli.context import daemon_of, find, journal_of
+from rodin_watchd.cli.context import daemon_of, find, journal_of, reader
 from rodin_watchd.config import Config, find_key, load_config
+from rodin_watchd.core.grounds import Ground
 from rodin_watchd.core.layout import INBOX
 from rodin_watchd.errors import RodinWatchdError
 from rodin_watchd.model import CREDITS_PER_TEXTURE, Kind
-from rodin_watchd.service.assembly import client_of, refuse_network_journal, watcher_of
-from rodin_watchd.service.steps.tools import ROOM_BYTES
+from rodin_watchd.service.assembly import client_of, watcher_of
+from rodin_watchd.service.keeper import ROOT_ID, advice_for, judged, remembered
+from rodin_watchd.service.opening import refuse_network_journal
 
 WATCHES = Path("/proc/sys/fs/inotify/max_user_watches")
 ENOUGH_WATCHES = 524_288
@@ -111,11 +115,28 @@ def _filesystems(config: Config) -> Iterator[Finding]:
     yield Finding("filesystem", f"The journal is on {filesystem_of(path.parent).kind}, no network share.")
 
 
+def _grounds(config: Config) -> Iterator[Finding]:
+    """Compare the folders with those that the journal remembers."""
+    if not journal_of(config).exists():
+        return
+    with reader(config) as journal:
+        known, root_id = remembered(journal), str(journal.meta(ROOT_ID) or "")
+    grounds, away = Grounds(config.folders.root), 0
+    for ground in Ground if known else ():
+        verdict = judged(grounds, ground, known, root_id)
+        if isinstance(verdict, str):
+            away += 1
+            yield Finding("mounts", f"{grounds.path(ground)}: {verdict}", Verdict.PROBLEM, advice_for(ground))
+    if known and not away:
+        own = ", ".join(ground.value for ground in known if known[ground].own) or "none"
+        yield Finding("mounts", f"All folders are those that the journal knows; mounts of their own: {own}.")
+
+
 def _room(config: Config) -> Iterator[Finding]:
     spool = Spool(config.folders.root)
     if not spool.work.is_dir():
         return
-    free, wanted = (n // 1_000_000 for n in (spool.free_bytes(), ROOM_BYTES))
+    free, wanted = (n // 1_000_000 for n in (spool.free_bytes(), config.folders.reserve_bytes))
     if free < wanted:
         advice = f"Nothing is taken or downloaded below {wanted:,} MB: make room."
         yield Finding("room", f"Only {free:,} MB are free for results.", Verdict.PROBLEM, advice)
@@ -157,8 +178,7 @@ def _journal(config: Config) -> Iterator[Finding]:
     with contextlib.closing(JournalReader(path)) as journal:
         state, version, jobs = journal.quick_check(), journal.schema_version(), sum(journal.counts().values())
     if state != "ok":
-        advice = "Stop the service and restore the file from a backup; the vendor's account tells what was paid."
-        yield Finding("journal", f"{path} is damaged: {state}.", Verdict.PROBLEM, advice)
+        yield Finding("journal", f"{path} is damaged: {state}.", Verdict.PROBLEM, how_to_recover(path))
     elif not os.access(path, os.W_OK):
         advice = f"This user is {_user()}: run it as the user that owns the journal."
         yield Finding("journal", f"{path} may not be written.", Verdict.PROBLEM, advice)
@@ -206,6 +226,7 @@ def credits_text(balance: Decimal) -> str:
 
 CHECKS: dict[str, Check] = {
     "folders": _folders,
+    "mounts": _grounds,
     "filesystem": _filesystems,
     "room": _room,
     "watching": _watching,

@@ -28,6 +28,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "cancel": ("act:cancel", "Stop a job before its results arrive."),
     "pause": ("act:pause", "Take and submit nothing until `resume`."),
     "resume": ("act:resume", "Go on after `pause`."),
+    "accept": ("accept:accept", "Accept a folder that was moved to another disk or share."),
     "check": ("check:check", "Check config, folders, rights, limits, key and balance."),
     "balance": ("check:balance", "The credits left in the vendor's account."),
     "emulator": ("emulator:emulator", "Run a stand-in for the vendor's API on this machine."),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
 import sys
 import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
@@ -17,12 +20,15 @@ from rodin_watchd.adapters.privacy import hide_memory, hide_variable
 from rodin_watchd.cli.context import config_option, load
 from rodin_watchd.config import KEY_VARIABLE, Config, find_key
 from rodin_watchd.core.layout import INBOX
-from rodin_watchd.errors import RodinWatchdError
+from rodin_watchd.errors import RodinWatchdError, RootAwayError
 from rodin_watchd.service.assembly import assembled
 from rodin_watchd.service.daemon import Daemon
 
 DRAIN_SECONDS = 20.0
 """How long a polite end waits for steps under way; what does not end in time is redone at the next start."""
+
+AWAY_SECONDS = 2.0
+"""How often a start looks whether the root is back."""
 
 log = logging.getLogger("rodin_watchd")
 
@@ -45,7 +51,7 @@ def run(config_file: Path | None, *, until_idle: bool, verbose: bool) -> None:
     config = load(config_file)
     key = find_key(config, os.environ)
     hide_variable(KEY_VARIABLE)
-    with assembled(config, key) as daemon:
+    with _when_the_root_is_there(config, key, wait=not until_idle) as daemon:
         _stop_on_signals(daemon)
         _tell_start(config, daemon.watching)
         try:
@@ -60,6 +66,25 @@ def run(config_file: Path | None, *, until_idle: bool, verbose: bool) -> None:
     if not ended:
         _leave(int(failed))
     sys.exit(int(failed))
+
+
+@contextlib.contextmanager
+def _when_the_root_is_there(config: Config, key: str, *, wait: bool) -> Iterator[Daemon]:
+    """Give a daemon; while the root is a share that is away, wait for it, holding nothing that a second start could need."""
+    told = ""
+    with contextlib.ExitStack() as stack:
+        while True:
+            try:
+                daemon = stack.enter_context(assembled(config, key))
+                break
+            except RootAwayError as error:
+                if not wait:
+                    raise
+                if error.message != told:
+                    told = error.message
+                    log.warning("%s %s", told, error.advice_given)
+            time.sleep(AWAY_SECONDS)
+        yield daemon
 
 
 def _tell_end(error: Exception) -> None:

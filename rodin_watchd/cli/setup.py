@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import secrets
 import shlex
 from pathlib import Path
 
 import click
 
 from rodin_watchd.adapters.spool import Spool
+from rodin_watchd.adapters.spool.grounds import mark_text
 from rodin_watchd.config import CONFIG_NAME, CREDENTIAL_NAME, KEY_VARIABLE
 from rodin_watchd.config_text import config_schema, example, sidecar_schema
-from rodin_watchd.core.layout import HIDDEN, INBOX, OUTBOX
+from rodin_watchd.core.grounds import Ground, Mark
+from rodin_watchd.core.layout import HIDDEN, INBOX, MARK, OUTBOX
 from rodin_watchd.errors import DiskError
 
 CONFIG_SCHEMA = f"{HIDDEN}/config.schema.json"
@@ -62,7 +65,8 @@ def make(root: Path) -> tuple[list[Path], list[Path]]:
 def _texts(root: Path) -> dict[Path, str]:
     schemas = {CONFIG_SCHEMA: config_schema(), SIDECAR_SCHEMA: sidecar_schema()}
     texts = {root / name: json.dumps(schema, indent=2) + "\n" for name, schema in schemas.items()}
-    return {root / CONFIG_NAME: example(CONFIG_SCHEMA), **texts}
+    mark = mark_text(Mark(secrets.token_hex(8), Ground.ROOT.value))
+    return {root / CONFIG_NAME: example(CONFIG_SCHEMA), root / MARK: mark, **texts}
 
 
 def next_steps(root: Path) -> str:

@@ -35,9 +35,10 @@ from typing import assert_never
 
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.patience import Policy, later, overdue, spent, wait_seconds
+from rodin_watchd.core.retention import urgent_wait_seconds
 from rodin_watchd.core.secrecy import forgetting
 from rodin_watchd.core.wire import read_submit
-from rodin_watchd.errors import OutcomeUnknownError, Problem, RodinWatchdError, Scope
+from rodin_watchd.errors import OutcomeUnknownError, Problem, ResultsGoneError, RodinWatchdError, Scope
 from rodin_watchd.model import (
     Answer,
     Done,
@@ -64,6 +65,7 @@ class Signal(StrEnum):
     REJECTED = "rejected"
     BEGIN = "begin"
     CLOSE = "close"
+    LOST = "results gone"
     ASK_RETRY = "retry asked"
     CANCEL = "cancel asked"
     NOT_CHARGED = "resolved: not charged"
@@ -111,6 +113,8 @@ TABLE: Mapping[tuple[State, Signal], State] = {
     # The results are here: from now on everything is local and is tried until it works.
     (S.DOWNLOADED, E.DONE): S.PROCESSED,
     (S.DOWNLOADED, E.RETRY): S.DOWNLOADED,
+    (S.DOWNLOADED, E.LOST): S.GENERATED,  # somebody cleared up in the work folder: to be fetched again, free of charge
+    (S.PROCESSED, E.LOST): S.GENERATED,
     (S.PROCESSED, E.DONE): S.DELIVERED,
     (S.PROCESSED, E.RETRY): S.PROCESSED,
     (S.DELIVERED, E.DONE): S.ARCHIVED,
@@ -134,6 +138,9 @@ RESTING = ENDED | {S.HELD}
 
 AT_VENDOR = frozenset({S.UPLOADING, S.SUBMITTING, S.SUBMITTED})
 """States that count against `api.max_in_flight`."""
+
+ANSWERED = "answered"
+"""The action of the event that keeps the vendor's raw answer to a submit."""
 
 DAY_SECONDS = 86_400.0
 
@@ -181,7 +188,7 @@ def after(job: Job, outcome: Outcome, now: float, chance: float, poll_seconds: f
 
 def answered(job: Job, answer: Answer) -> Transition:
     """Keep the vendor's raw answer to a submit: to be committed before anybody tries to understand it."""
-    return Transition(replace(job, answer=answer), action="answered", message=f"HTTP status {answer.status}")
+    return Transition(replace(job, answer=answer), action=ANSWERED, message=f"HTTP status {answer.status}")
 
 
 def understood(job: Job, now: float) -> Outcome:
@@ -272,6 +279,8 @@ def _not_yet(job: Job, now: float, poll_seconds: float) -> Transition:
 
 def _retry(job: Job, problem: Problem, now: float, chance: float) -> Transition:
     """Try again later, unless attempts or time are spent; a service error uses up neither."""
+    if problem.code == ResultsGoneError.code:
+        return move(replace(job, results=(), problem=None), Signal.LOST, now, problem.message)
     policy = POLICIES[job.state]
     counted = problem.scope is Scope.SET
     told = job.problem if job.state is State.FAILING and job.problem else problem  # what it is buried for stays
@@ -279,6 +288,7 @@ def _retry(job: Job, problem: Problem, now: float, chance: float) -> Transition:
     if counted and _may_fail(job) and (last := spent(tried, policy, now)):
         return _reject(tried, last, now)
     paused = not counted and problem.lane  # then the pause of the lane is wait enough
-    pause_seconds = 0.0 if paused else wait_seconds(tried.attempts, policy, problem, chance)
+    usual_seconds = wait_seconds(tried.attempts, policy, problem, chance)
+    pause_seconds = 0.0 if paused else urgent_wait_seconds(usual_seconds, job, now)
     waiting = replace(tried, state=TABLE[job.state, Signal.RETRY], not_before=now + pause_seconds)
     return Transition(forgetting(waiting), action="retry", message=problem.message)

@@ -10,20 +10,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from rodin_watchd.core.grounds import Ground, has_ground
 from rodin_watchd.core.machine import AT_VENDOR, POLICIES, RESTING
+from rodin_watchd.core.retention import turn
 from rodin_watchd.core.schedule import backoff_seconds, is_due
 from rodin_watchd.errors import Lane, Problem
 from rodin_watchd.model import Job, State, Step
 
 LANES: Mapping[Step, frozenset[Lane]] = {
-    Step.STAGE: frozenset({Lane.DISK}),
-    Step.SUBMIT: frozenset({Lane.SUBMIT, Lane.API, Lane.DISK}),  # what is paid for must find its room
+    Step.STAGE: frozenset({Lane.DISK, Lane.ROOM, Lane.TAKING}),
+    Step.SUBMIT: frozenset({Lane.SUBMIT, Lane.API, Lane.DISK, Lane.ROOM}),  # what is paid for must find its room
     Step.POLL: frozenset({Lane.API}),
-    Step.DOWNLOAD: frozenset({Lane.API, Lane.DISK}),
+    Step.DOWNLOAD: frozenset({Lane.API, Lane.DISK, Lane.ROOM}),
     Step.PROCESS: frozenset({Lane.DISK}),
-    Step.DELIVER: frozenset({Lane.DISK}),
-    Step.ARCHIVE: frozenset({Lane.DISK}),
-    Step.BURY: frozenset({Lane.DISK}),
+    Step.DELIVER: frozenset({Lane.DISK, Lane.OUTBOX}),
+    Step.ARCHIVE: frozenset({Lane.DISK, Lane.ARCHIVE}),
+    Step.BURY: frozenset({Lane.DISK, Lane.FAILED}),
 }
 """What each step needs to be in order."""
 
@@ -50,7 +52,7 @@ def renewed(pauses: Pauses, problem: Problem, now: float, chance: float) -> Paus
         return pauses
     old = pauses.get(problem.lane)
     asked_until = now + (problem.retry_after_seconds or 0.0)
-    if old and not _is_over(old, now):  # several steps were under way when the lane stopped: one pause, one notice
+    if old and not is_over(old, now):  # several steps were under way when the lane stopped: one pause, one notice
         longer = replace(old, problem=problem, until_at=asked_until)
         return {**pauses, problem.lane: longer} if asked_until > old.until_at else pauses
     tries = old.tries + 1 if old else 1
@@ -64,7 +66,7 @@ def ended(pauses: Pauses, step: Step, now: float) -> Pauses:
 
     A pause whose time is not over yet stays: the step was begun before it, and proves nothing about now.
     """
-    return {lane: pause for lane, pause in pauses.items() if lane not in LANES[step] or not _is_over(pause, now)}
+    return {lane: pause for lane, pause in pauses.items() if lane not in LANES[step] or not is_over(pause, now)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,7 @@ class Limits:
     workers: int  # free threads
     submits: bool = True  # False while a person has paused the service
     longest_poll_seconds: float = 120.0  # between two status calls about one task, as configured
+    away: frozenset[Ground] = frozenset()  # folders that are not there
 
 
 def due_jobs(jobs: Iterable[Job], busy: frozenset[str], pauses: Pauses, limits: Limits, now: float) -> list[Job]:
@@ -87,7 +90,7 @@ def due_jobs(jobs: Iterable[Job], busy: frozenset[str], pauses: Pauses, limits: 
     jobs = list(jobs)
     chooser = _Chooser(jobs, busy, pauses, limits, now)
     ready = [j for j in jobs if j.id not in busy and is_ready(j, now, limits.longest_poll_seconds)]
-    ready.sort(key=_turn)
+    ready.sort(key=lambda job: _turn(job, pauses))
     return [j for j in ready if chooser.takes(j)]
 
 
@@ -102,9 +105,10 @@ def is_ready(job: Job, now: float, longest_poll_seconds: float) -> bool:
     return is_due(job.not_before, now, max(longest, longest_poll_seconds if job.state is State.SUBMITTED else 0.0))
 
 
-def _turn(job: Job) -> tuple[bool, float, float]:
-    """Sort what costs money last, else who waited longest first: a job that failed just now is no lane's next probe."""
-    return (POLICIES[job.state].step is Step.SUBMIT, job.not_before, job.created_at)
+def _turn(job: Job, pauses: Pauses) -> tuple[bool, float, float, float]:
+    """Sort what costs money last, and first what the vendor will not keep much longer (`core.retention`)."""
+    step = POLICIES[job.state].step
+    return (step is Step.SUBMIT, *turn(job, probing=not LANES[step].isdisjoint(pauses)), job.created_at)
 
 
 class _Chooser:
@@ -115,7 +119,8 @@ class _Chooser:
         self.calls = limits.calls
         self.workers = limits.workers
         self.submits = limits.submits
-        self.stopped = {lane for lane, pause in pauses.items() if not _is_over(pause, now)}
+        self.away = limits.away
+        self.stopped = {lane for lane, pause in pauses.items() if not is_over(pause, now)}
         self.probing = {lane for lane in pauses if lane not in self.stopped}
         self.probing_now = {
             lane for j in jobs if j.id in busy and j.state not in RESTING for lane in LANES[POLICIES[j.state].step]
@@ -127,7 +132,7 @@ class _Chooser:
         lanes = LANES[step]
         if self.workers < 1 or lanes & self.stopped or lanes & self.probing & self.probing_now:
             return False
-        if Lane.API in lanes and self.calls < 1:
+        if (Lane.API in lanes and self.calls < 1) or not has_ground(job, self.away):
             return False
         if step is Step.SUBMIT and not self._takes_submit(job):
             return False
@@ -147,5 +152,6 @@ class _Chooser:
         return True
 
 
-def _is_over(pause: Pause, now: float) -> bool:
+def is_over(pause: Pause, now: float) -> bool:
+    """Tell whether a pause has lasted long enough for a probe."""
     return is_due(pause.until_at, now, max(LONGEST_WAIT_SECONDS, pause.problem.retry_after_seconds or 0.0))

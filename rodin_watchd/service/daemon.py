@@ -15,13 +15,18 @@ from collections.abc import Callable
 from rodin_watchd.adapters.spool.inbox import Inbox
 from rodin_watchd.adapters.watcher import Watcher
 from rodin_watchd.config import Config
+from rodin_watchd.core.alarms import alarms
+from rodin_watchd.core.layout import INBOX
 from rodin_watchd.core.status import Line, Page
-from rodin_watchd.errors import DiskError, Problem
+from rodin_watchd.errors import DiskError, FolderGoneError, Problem
+from rodin_watchd.service.alarms import Alarms
 from rodin_watchd.service.book import Book
 from rodin_watchd.service.commands import Commands
 from rodin_watchd.service.desk import Clock, Desk
 from rodin_watchd.service.intake import Intake
+from rodin_watchd.service.keeper import Standing
 from rodin_watchd.service.pool import Pool
+from rodin_watchd.service.quiet import quiet_seconds
 from rodin_watchd.service.reception import Reception
 from rodin_watchd.service.steps import Tools
 from rodin_watchd.service.sweeping import Sweeper
@@ -79,9 +84,9 @@ class Daemon:
         config: Config,
         tools: Tools,
         book: Book,
+        standing: Standing,
         open_watcher: Callable[[Callable[[], None]], Watcher],
         clock: Clock,
-        quiet_seconds: float,
     ) -> None:
         self._wake = Wake()
         self._clock = clock
@@ -91,9 +96,13 @@ class Daemon:
         self._desk = Desk(config, book, self._pool, clock)
         self._commands = Commands(book, clock.now)
         self._watcher = open_watcher(self._wake.for_files)
-        intake = Intake(Inbox(tools.spool.inbox), config.intake, quiet_seconds)
+        self._standing = standing
+        inbox = Inbox(tools.spool.inbox, tools.spool.grounds.anchor(INBOX))
+        intake = Intake(inbox, config.intake, quiet_seconds(config))
         self._reception = Reception(config, book, intake, self._watcher, clock)
         self._sweeper = Sweeper(book.journal, clock.monotonic)
+        self._housekeeping = standing.housekeeping
+        self._alarms = Alarms(book, tools.zone, clock.now)
         self._teller = Teller(tools.spool, book.journal, tools.zone)
         self._offset = clock.now() - clock.monotonic()
         self._journal_problem: Problem | None = None
@@ -144,17 +153,24 @@ class Daemon:
         self._sweeper.sweep()
 
     def _act(self) -> None:
+        self._reception.woken |= self._standing.check()
         paused = self._commands.paused
         self._commands.take(self._pool.busy)  # before an upload is allowed to end: it may be the one to be canceled
         self._desk.take_messages(self._why_drop)
         if self._commands.awaited:
             self._commands.take(self._pool.busy)
         self._reception.woken |= paused is not self._commands.paused
+        self._alarms.ring()
+        self._housekeeping.keep()
         self._reception.take_in(paused=self._commands.paused)
-        self._desk.hand_out(submits=not self._commands.paused)
+        self._desk.hand_out(submits=not self._commands.paused, away=frozenset(self._standing.keeper.away))
 
     def _why_drop(self, job_id: str) -> str:
         """Return why an upload must not send its last bytes, or ""."""
+        try:
+            self._standing.keep()  # the last moment before money is spent
+        except DiskError as error:  # nobody can tell whether the folders are still ours
+            return error.message
         if self._stopping:
             return "The service is stopping."
         if self._commands.paused:
@@ -181,6 +197,7 @@ class Daemon:
             self._wake.wait(0.2)
             self._wake.take()
             with contextlib.suppress(DiskError):  # redone at the next start
+                self._standing.keep()
                 self._desk.take_messages(self._why_drop)
         self.close()
         self._tell(force=True)
@@ -190,6 +207,7 @@ class Daemon:
         """Stop watching, start nothing more, let no upload send its last bytes. Waits for nothing; may be repeated."""
         self._watcher.close()
         self._pool.close()
+        self._housekeeping.close()
 
     # ---- idleness ---------------------------------------------------------------------------------------------------
 
@@ -229,9 +247,11 @@ class Daemon:
 
     def _notices(self) -> list[str]:
         """Return what people must know of the service as a whole."""
-        notices = pause_notices(self._desk.pauses, self._zone)
+        pressing = alarms(self._book.jobs.values(), self._clock.now(), self._zone)
+        notices = [*pressing, *self._standing.keeper.notices(), *pause_notices(self._desk.pauses, self._zone)]
         if self._commands.paused:
             notices.append("Paused by request: nothing is taken or submitted (`rodin-watchd resume` goes on).")
         problems = filter(None, (self._journal_problem, self._reception.problem))
-        notices += [f"{problem.message} {problem.advice}" for problem in problems]
-        return [*notices, self._reception.trouble] if self._reception.trouble else notices
+        known = FolderGoneError.code if self._standing.keeper.away else ""  # told above
+        notices += [f"{problem.message} {problem.advice}" for problem in problems if problem.code != known]
+        return [*notices, *filter(None, (self._reception.trouble, self._housekeeping.trouble))]

@@ -9,8 +9,10 @@ from dataclasses import dataclass, replace
 
 from rodin_watchd.config import Config
 from rodin_watchd.core import machine
+from rodin_watchd.core.grounds import Ground
 from rodin_watchd.core.pauses import LANES, Limits, Pauses, due_jobs, ended, renewed
 from rodin_watchd.core.schedule import RateBudget, poll_delay_seconds
+from rodin_watchd.core.storms import after_unknown, calmed
 from rodin_watchd.errors import DiskError, Fault, Lane, OutcomeUnknownError, Problem, Scope, ThrottledError
 from rodin_watchd.model import Answered, Done, Job, NotYet, Outcome, Rejected, Retry, State, Step, Transition, Unknown
 from rodin_watchd.service.blame import Blame
@@ -125,11 +127,18 @@ class Desk:
             if self._is_own(job, step, lane, outcome.problem):
                 return Retry(replace(outcome.problem, scope=Scope.SET))
             self.pauses = renewed(before, outcome.problem, now, self._clock.chance())
+        elif isinstance(outcome, Unknown):
+            self.pauses = after_unknown(before, now, self._clock.chance())
         elif isinstance(outcome, Done | NotYet):
             self.pauses = ended(before, step, now)
             self._blame.worked(job.id, LANES[step])
         self._tell_pauses(before, now)
         return outcome
+
+    def _calm(self) -> None:
+        before, now = self.pauses, self._clock.now()
+        self.pauses = calmed(before, self._book.jobs.values(), now)
+        self._tell_pauses(before, now)
 
     def _tell_pauses(self, before: Pauses, now: float) -> None:
         """Tell what was paused and what goes on, each once."""
@@ -157,12 +166,16 @@ class Desk:
 
     # ---- what is due ------------------------------------------------------------------------------------------------
 
-    def hand_out(self, *, submits: bool) -> None:
-        """Give due steps to the pool; an upload's intent is committed first. `submits`: whether money may be spent."""
+    def hand_out(self, *, submits: bool, away: frozenset[Ground] = frozenset()) -> None:
+        """Give due steps to the pool; an upload's intent is committed first. `submits`: whether money may be spent.
+
+        What needs a folder that is `away` waits.
+        """
         self._settle_open_submits()
+        self._calm()
         now, monotonic = self._clock.now(), self._clock.monotonic()
         calls = self._budget.available(monotonic)
-        limits = Limits(self._places, calls, self._pool.free, submits, self._limits.max_seconds)
+        limits = Limits(self._places, calls, self._pool.free, submits, self._limits.max_seconds, away)
         due = due_jobs(self._book.jobs.values(), self._pool.busy, self.pauses, limits, now)
         intents = [machine.begin_upload(j, now) for j in due if j.state in (State.STAGED, State.UPLOADING)]
         self._book.commit(intents, now)

@@ -114,9 +114,10 @@ class Intake:
 
     def _observe(self, now: float, closed: AbstractSet[str], taken: AbstractSet[str]) -> Mapping[str, str]:
         """Take the snapshot and remember it; return what is ignored for good, by path."""
+        before, self._sightings = self._sightings, {}  # after a look that failed nothing counts as watched
         look = self._inbox.look()
         entries = (entry for entry in look.entries if entry.path not in taken)
-        self._sightings = observe(self._sightings, entries, closed, now)
+        self._sightings = observe(before, entries, closed, now)
         return look.junk
 
     def _forget(self) -> None:

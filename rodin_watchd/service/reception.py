@@ -9,7 +9,7 @@ import secrets
 
 from rodin_watchd.adapters.watcher import Watcher
 from rodin_watchd.config import Config
-from rodin_watchd.errors import DiskError, Problem
+from rodin_watchd.errors import DiskError, FolderGoneError, Problem
 from rodin_watchd.model import State
 from rodin_watchd.service.book import Book
 from rodin_watchd.service.claims import Claims, Turn, claims, taken_paths
@@ -95,13 +95,14 @@ class Reception:
             self._can_look()
 
     def _cannot_look(self, error: DiskError) -> None:
-        if self.problem is None:
+        if self.problem is None and not isinstance(error, FolderGoneError):  # of that the keeper of the grounds tells
             self._book.tell("paused", f"intake: {error}", self._clock.now())
         self.problem, self.view = error.problem, View()
 
     def _can_look(self) -> None:
         if self.problem is not None:
-            self._book.tell("resumed", f"intake: {self.problem.message} That is over.", self._clock.now())
+            if self.problem.code != FolderGoneError.code:
+                self._book.tell("resumed", f"intake: {self.problem.message} That is over.", self._clock.now())
             self.problem, self.trouble = None, ""
 
     def _choose(self, *, paused: bool) -> Claims:

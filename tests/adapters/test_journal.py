@@ -498,7 +498,7 @@ def test_command_of_a_user_without_rights() -> None:
             assert advice == "Run it as the user that the service runs as."
             assert journal.open_commands() == []
         assert "could not be left" in as_nobody(refused)[0]
-        assert listed(folder) == ["journal.sqlite3"]
+        assert listed(folder) == ["journal.ballast", "journal.sqlite3"]
 
 
 # ---- readers --------------------------------------------------------------------------------------------------------
@@ -588,7 +588,7 @@ def test_another_user_reads() -> None:
             save(journal, new_job("b2"))
             assert as_nobody(lambda: read_ids(path)) == ["a1", "b2"]
         assert as_nobody(lambda: read_ids(path)) == ["a1", "b2"]
-        assert listed(folder) == ["journal.sqlite3"]
+        assert listed(folder) == ["journal.ballast", "journal.sqlite3"]
         killed = folder / "killed.sqlite3"
         acknowledged = killed_after(killed, 20)
         assert set(acknowledged) <= set(as_nobody(lambda: read_ids(killed)))
@@ -604,7 +604,9 @@ def test_file_is_made_by_the_umask() -> None:
                 modes = {found.name: oct(found.stat().st_mode & 0o777) for found in folder.iterdir()}
         finally:
             os.umask(before)
-        assert modes == dict.fromkeys(("journal.sqlite3", "journal.sqlite3-wal", "journal.sqlite3-shm"), "0o640")
+        assert modes == dict.fromkeys(
+            ("journal.ballast", "journal.sqlite3", "journal.sqlite3-wal", "journal.sqlite3-shm"), "0o640"
+        )
         if IS_ROOT:
             assert "cannot be read" in as_nobody(lambda: refusal(lambda: JournalReader(path)))
             folder.chmod(0o700)
@@ -759,16 +761,16 @@ def saved_until_full(journal: Journal) -> int:
 
 def test_full_disk(tmp_path: Path) -> None:
     """On a full disk a commit is refused as a whole, readers go on, and with new room the daemon goes on, too."""
-    with mounted(tmp_path / "small", size="1m") as small, closing(Journal(small / "journal.sqlite3")) as journal:
+    with mounted(tmp_path / "small", size="6m") as small, closing(Journal(small / "journal.sqlite3")) as journal:
         save(journal, new_job("first"))
-        ballast = small / "ballast"
-        filled_up(ballast)
+        filler = small / "filler"
+        filled_up(filler)
         kept = saved_until_full(journal)
         expected = {"first"} | {f"{number:04}{letter}" for number in range(kept) for letter in "ab"}
         assert set(read_ids(small / "journal.sqlite3")) == expected == {job.id for job in journal.jobs()}
         with pytest.raises(DiskError):
             journal.set_meta("page", "x" * 100_000)
-        ballast.unlink()
+        filler.unlink()
         save(journal, new_job("last"))
         assert {job.id for job in journal.jobs()} == expected | {"last"}
         assert {len(journal.events(identity)) for identity in expected} == {1}

@@ -103,8 +103,12 @@ def test_folders_are_made(spool: Spool) -> None:
 def test_missing_root(tmp_path: Path) -> None:
     """A missing root is not made: a share may be away."""
     with pytest.raises(FolderGoneError, match="does not exist"):
-        Spool(tmp_path / "root").prepare()
+        Spool(tmp_path / "root").refuse_bare()
     assert not (tmp_path / "root").exists()
+    (tmp_path / "root" / "lost+found").mkdir(parents=True)
+    with pytest.raises(FolderGoneError, match="is empty"):
+        Spool(tmp_path / "root").refuse_bare()
+    Spool(tmp_path).refuse_bare()
 
 
 def test_file_in_the_place_of_a_folder(tmp_path: Path) -> None:
@@ -543,7 +547,7 @@ def test_rights_of_folders_to_publish_in() -> None:
             "The service may not write in “outbox/team”.",
         )
         assert as_nobody(lambda: told(job("sofa", identity="b" * 12))) == (
-            "DiskError",
+            "OutboxError",
             "outbox cannot be written: Permission denied.",
         )
 

@@ -9,7 +9,7 @@ from workshop import KEY, Hands, Workshop
 
 from rodin_watchd.adapters.lock import holder
 from rodin_watchd.config import lock_path
-from rodin_watchd.errors import AlreadyRunningError, ConfigError, DiskError, FolderGoneError
+from rodin_watchd.errors import AlreadyRunningError, ConfigError, DiskError, FolderGoneError, RootAwayError
 from rodin_watchd.service.assembly import assembled
 
 NOWHERE = "http://127.0.0.1:9"
@@ -56,12 +56,13 @@ def test_an_unusable_key_is_told_without_the_key(tmp_path: Path) -> None:
 
 
 def test_two_roots_cannot_share_a_journal(tmp_path: Path) -> None:
-    """A second daemon on the same state folder would move the first one's jobs."""
+    """A second daemon on the same state folder would move the first one's jobs; later the journal knows its own root."""
     folders = {"state": str(tmp_path / "state")}
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
     first, second = (config_of(tmp_path / name, folders=folders) for name in ("one", "two"))
     with assembled(first.config, KEY), pytest.raises(AlreadyRunningError), assembled(second.config, KEY):
         pass
-    with assembled(second.config, KEY):
-        assert holder(lock_path(first.config)) is None
+    with pytest.raises(RootAwayError, match="two is away"), assembled(second.config, KEY):
+        pass
+    assert holder(lock_path(first.config)) is None

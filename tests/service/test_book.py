@@ -90,7 +90,7 @@ def test_a_task_has_one_owner(book: Book) -> None:
 
 def test_what_concerns_all_is_told_when_there_is_room(tmp_path: Path) -> None:
     """While the journal's disk is full a service event waits; then it comes with its own time."""
-    with mounted(tmp_path / "small", size="1m") as small, contextlib.closing(Journal(small / "j.sqlite3")) as journal:
+    with mounted(tmp_path / "small", size="8m") as small, contextlib.closing(Journal(small / "j.sqlite3")) as journal:
         book = Book(journal)
         filled_up(small / "filler")
         for number in range(3):

@@ -25,6 +25,8 @@ from pathlib import Path
 from typing import Any
 
 from rodin_watchd.adapters.journal import rows, schema
+from rodin_watchd.adapters.journal.backup import COPIED_AT, how_to_recover
+from rodin_watchd.adapters.journal.ballast import Ballast
 from rodin_watchd.adapters.journal.reading import (
     BUSY_SECONDS,
     JournalReader,
@@ -35,7 +37,8 @@ from rodin_watchd.adapters.journal.reading import (
     connect,
     in_words,
 )
-from rodin_watchd.errors import DiskError, JournalError
+from rodin_watchd.core.machine import ANSWERED
+from rodin_watchd.errors import DiskError, JournalError, RoomError
 from rodin_watchd.model import Transition
 
 __all__ = ["Command", "Journal", "JournalReader", "insert_command"]
@@ -53,10 +56,7 @@ _SERVICE_EVENT = "INSERT INTO service_events (at, kind, message) VALUES (?, ?, ?
 _ANSWER = "UPDATE commands SET answer = ?, arguments = json_remove(arguments, '$.subscription_key') WHERE id = ?"
 _SET_META = "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
 
-_TRANSIENT: dict[int, str] = {
-    sqlite3.SQLITE_FULL: "The disk with the journal is full.",
-    sqlite3.SQLITE_BUSY: "Another program keeps the journal locked.",
-}
+_FULL = "The disk with the journal is full."
 _NO_RIGHT_CODES = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM)
 
 
@@ -80,7 +80,8 @@ class Journal(JournalReader):
 
     def __init__(self, path: Path) -> None:
         self._swept = -1  # so many changes had been made when the log was emptied; what a run before left is swept, too
-        with in_words(f"The journal {path} cannot be opened"):
+        self._ballast = Ballast(path.with_name("journal.ballast"))
+        with in_words(f"The journal {path} cannot be opened", how_to_recover(path)):
             self._db = connect(path, "mode=rwc")
             with closed_on_error(self._db):
                 check_version(self._db, path)
@@ -91,18 +92,33 @@ class Journal(JournalReader):
     def _refuse_damage(self, path: Path) -> None:
         """Refuse to pay by a journal that may have lost what it knew."""
         if (found := self.quick_check()) != "ok":
-            raise sqlite3.DatabaseError(f"{path} is damaged: {found}")
+            raise JournalError(f"The journal {path} is damaged: {found}.", advice=how_to_recover(path))
 
     def _migrate(self) -> None:
         for number, script in schema.migrations(self.schema_version()):
             self._db.executescript(f"BEGIN IMMEDIATE; {script}; PRAGMA user_version = {number}; COMMIT;")
+        if {tuple(row) for row in self._rows("SELECT before, after FROM moves")} == set(schema.legal_moves()):
+            return  # the usual start writes nothing: the disk may be full
         with self._transaction():
             self._db.execute("DELETE FROM moves")
             self._db.executemany("INSERT INTO moves (before, after) VALUES (?, ?)", schema.legal_moves())
 
     def commit(self, transitions: Sequence[Transition], now: float) -> None:
-        """Make these moves durable, all or none, each with its event."""
-        with self._transaction():
+        """Make these moves durable, all or none, each with its event.
+
+        The vendor's answer to a submit cannot be had again: it finds room on a full disk, too (`Ballast`). Until there is
+        room again nothing else is written then.
+        """
+        vital = any(transition.action == ANSWERED for transition in transitions)
+        try:
+            self._save(transitions, now, vital=vital)
+        except RoomError:
+            if not (vital and self._ballast.release()):
+                raise
+            self._save(transitions, now, vital=vital)
+
+    def _save(self, transitions: Sequence[Transition], now: float, *, vital: bool) -> None:
+        with self._transaction(vital=vital):
             for transition in transitions:
                 self._db.execute(_SAVE, rows.row(transition.job, now))
                 self._db.execute(_EVENT, rows.event_row(transition, now))
@@ -116,6 +132,11 @@ class Journal(JournalReader):
         """Add to the service's own history; `kind` is a stable machine word."""
         with self._transaction():
             self._db.execute(_SERVICE_EVENT, (at, kind, rows.plain(message)))
+
+    def forget_copy(self) -> None:
+        """Take off the mark of a backup that was put in the journal's place, once it has been dealt with."""
+        with self._transaction():
+            self._db.execute("DELETE FROM meta WHERE key = ?", (COPIED_AT,))
 
     @in_words()
     def open_commands(self) -> list[Command]:
@@ -152,7 +173,9 @@ class Journal(JournalReader):
         return int(self._value("PRAGMA data_version"))
 
     @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def _transaction(self, *, vital: bool = False) -> Iterator[None]:
+        if not vital and not self._ballast.lay():
+            raise RoomError(_FULL)
         try:
             self._db.execute("BEGIN IMMEDIATE")
             yield
@@ -162,9 +185,15 @@ class Journal(JournalReader):
                 self._db.execute("ROLLBACK")
             if not isinstance(error, sqlite3.Error):
                 raise
-            if transient := _TRANSIENT.get(code_of(error)):
-                raise DiskError(transient) from error
-            raise JournalError(f"The journal cannot be written: {error}.") from error
+            raise _told(error) from error
+
+
+def _told(error: sqlite3.Error) -> DiskError | JournalError:
+    if code_of(error) == sqlite3.SQLITE_FULL:
+        return RoomError(_FULL)
+    if code_of(error) == sqlite3.SQLITE_BUSY:
+        return DiskError("Another program keeps the journal locked.")
+    return JournalError(f"The journal cannot be written: {error}.")
 
 
 def insert_command(path: Path, verb: str, arguments: dict[str, Any], now: float) -> int:

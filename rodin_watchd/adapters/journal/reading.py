@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rodin_watchd.adapters.journal import rows, schema
+from rodin_watchd.adapters.journal.backup import how_to_recover
 from rodin_watchd.core.names import printable
 from rodin_watchd.errors import CommandRefusedError, JournalError
 from rodin_watchd.model import Event, Job, ServiceEvent, State
@@ -34,23 +35,19 @@ _FIND = """
 """
 
 _DAMAGED_CODES = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-_DAMAGE_ADVICE = (
-    "Stop the service and put a backup in the file's place; keep the damaged one: it may tell what was paid for."
-)
+_DAMAGE_ADVICE = "Stop the service; `rodin-watchd check` tells how to put the backup in the file's place."
 
 
 @contextlib.contextmanager
-def in_words(what: str = "The journal cannot be read") -> Iterator[None]:
+def in_words(what: str = "The journal cannot be read", recovery: str = _DAMAGE_ADVICE) -> Iterator[None]:
     """Turn what SQLite, or a row that makes no sense, raises into a JournalError."""
     try:
         yield
     except sqlite3.Error as error:
         damaged = code_of(error) in _DAMAGED_CODES
-        raise JournalError(f"{what}: {error}.", advice=_DAMAGE_ADVICE if damaged else "") from error
+        raise JournalError(f"{what}: {error}.", advice=recovery if damaged else "") from error
     except (ValueError, TypeError, LookupError, AttributeError) as error:
-        raise JournalError(
-            f"{what}: it is damaged ({type(error).__name__} in a row).", advice=_DAMAGE_ADVICE
-        ) from error
+        raise JournalError(f"{what}: it is damaged ({type(error).__name__} in a row).", advice=recovery) from error
 
 
 def code_of(error: sqlite3.Error) -> int:
@@ -67,7 +64,7 @@ class JournalReader:
     """
 
     def __init__(self, path: Path) -> None:
-        with in_words(f"The journal {path} cannot be read"):
+        with in_words(f"The journal {path} cannot be read", how_to_recover(path)):
             self._db = _open_read_only(path)
             with closed_on_error(self._db):
                 check_version(self._db, path)
@@ -211,7 +208,7 @@ def check_version(db: sqlite3.Connection, path: Path) -> None:
     if version > schema.VERSION:
         raise JournalError(
             f"The journal {path} was written by a newer rodin_watchd (schema {version}, this one knows {schema.VERSION}).",
-            advice="Install the newer version again.",
+            advice="Install the newer version again: this one does not know what its journal says, and could pay twice.",
         )
 
 

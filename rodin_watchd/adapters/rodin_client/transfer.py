@@ -7,6 +7,7 @@ here repeats a request.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import http.client
 import io
@@ -32,7 +33,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from rodin_watchd.core.wire import BODY_LIMIT_BYTES
 from rodin_watchd.core.wire_text import is_loopback
-from rodin_watchd.errors import DiskError, DownloadError
+from rodin_watchd.errors import DiskError, DownloadError, RoomError
 
 if TYPE_CHECKING:
     import socket
@@ -251,7 +252,8 @@ def save(response: requests.Response, destination: Path, limit_bytes: int) -> tu
         _sync_folder(destination.parent)
     except OSError as error:
         _remove(part)
-        raise DiskError(f"A result file cannot be written to {destination.parent}: {error.strerror}.") from error
+        kind = RoomError if error.errno in (errno.ENOSPC, errno.EDQUOT) else DiskError
+        raise kind(f"A result file cannot be written to {destination.parent}: {error.strerror}.") from error
     except BaseException:
         _remove(part)
         raise

@@ -12,21 +12,38 @@ import errno
 import os
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from rodin_watchd.adapters.spool.beneath import (
     NO_FOLDER_ERRNOS,
+    Anchor,
     disk_errors,
     folder_beneath,
     sync_folder,
-    write_durably,
+    write_durably_in,
 )
-from rodin_watchd.adapters.spool.publishing import RECEIPTS, Place, move_to_free_name, published_name, told_by
+from rodin_watchd.adapters.spool.grounds import Grounds
+from rodin_watchd.adapters.spool.publishing import (
+    RECEIPTS,
+    Place,
+    move_stray,
+    move_to_free_name,
+    published_name,
+    told_by,
+)
 from rodin_watchd.adapters.spool.taking import take_file
+from rodin_watchd.core.grounds import PATHS, Ground
 from rodin_watchd.core.layout import ARCHIVE, FAILED, HIDDEN, INBOX, OUTBOX, REPORT, REPORT_DATA, STATUS
 from rodin_watchd.core.names import printable
-from rodin_watchd.errors import DiskError, FolderGoneError, RightsError
+from rodin_watchd.errors import (
+    ArchiveError,
+    DiskError,
+    FailedFolderError,
+    FolderGoneError,
+    OutboxError,
+    RightsError,
+)
 from rodin_watchd.model import InputFile, Job
 
 __all__ = ["RECEIPTS", "Place", "Spool", "told_by"]
@@ -41,14 +58,22 @@ class Spool:
         self.root = root
         self.inbox = root / INBOX
         self.work = root / HIDDEN / "work"
+        self.grounds = Grounds(root)
         self.folders = (self.inbox, root / OUTBOX, root / FAILED, root / ARCHIVE, self.work)
         self._naming = {top: threading.Lock() for top in RECEIPTS}  # two jobs may want names that differ in case only
 
-    def prepare(self) -> None:
-        """Make the folders that are missing; may be repeated. Raises DiskError, or FolderGoneError without a root."""
+    def refuse_bare(self) -> None:
+        """Raise FolderGoneError for a root that is missing or empty: it may be the place where a share is to be mounted."""
         if not os.path.isdir(self.root):  # noqa: PTH112 - unlike Path.is_dir, False also where we may not look
             raise FolderGoneError(f"The folder {self.root} does not exist.", advice="Run `rodin-watchd init` for it.")
-        for folder in self.folders:
+        with self._disk_errors(f"{self.root} cannot be read"), os.scandir(self.root) as found:
+            if all(entry.name == "lost+found" for entry in found):
+                advice = "Mount the share or disk that belongs there; for a new folder run `rodin-watchd init` first."
+                raise FolderGoneError(f"The folder {self.root} is empty.", advice=advice)
+
+    def prepare(self, may_make: Callable[[Path], bool] = lambda _folder: True) -> None:
+        """Make the folders that are missing and may be made; may be repeated. Raises DiskError."""
+        for folder in filter(may_make, self.folders):
             try:
                 folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
@@ -62,6 +87,10 @@ class Spool:
                 f"{self.inbox} and {self.work} are on different filesystems: a set cannot be taken by renames."
             )
         return found
+
+    @property
+    def _work(self) -> Anchor:
+        return self.grounds.anchor(PATHS[Ground.WORK])
 
     def free_bytes(self) -> int:
         """Return the room on the filesystem that holds the work folder. Raises DiskError."""
@@ -105,9 +134,9 @@ class Spool:
         """
         with (
             self._disk_errors(f"{self.inputs(job_id)} cannot be written"),
-            folder_beneath(self.work, f"{job_id}/inputs", make=True) as into,
+            folder_beneath(self._work, f"{job_id}/inputs", make=True) as into,
         ):
-            take_file(self.root, file, into)
+            take_file(self.grounds.anchor(), file, into)
         return self.inputs(job_id) / file.name
 
     # ---- publishing -------------------------------------------------------------------------------------------------
@@ -123,7 +152,7 @@ class Spool:
         """
         with (
             self._place_errors(place),
-            folder_beneath(self.root, place.parent, make=True) as into,
+            folder_beneath(self.grounds.anchor(), place.parent, make=True) as into,
         ):
             name = published_name(self.root, into, job, source, place)
             if name is None:
@@ -137,7 +166,7 @@ class Spool:
     def _place_errors(self, place: Place) -> Iterator[None]:
         """Blame the disk; but a mirrored folder that cannot be used holds up its own sets only."""
         where = printable(place.parent, 1000)
-        with self._disk_errors(f"{where} cannot be written"):
+        with _blamed_on(place.top), self._disk_errors(f"{where} cannot be written"):
             try:
                 yield
             except OSError as error:
@@ -156,7 +185,7 @@ class Spool:
         """Make a folder of a job's work if it is missing. Raises DiskError, OSError."""
         with (
             self._disk_errors(f"{folder} cannot be written"),
-            folder_beneath(self.work, folder.relative_to(self.work).as_posix(), make=True),
+            folder_beneath(self._work, folder.relative_to(self.work).as_posix(), make=True),
         ):
             pass
 
@@ -178,9 +207,44 @@ class Spool:
     def write_status(self, text: str) -> None:
         """Replace STATUS.txt. Raises DiskError."""
         try:
-            write_durably(self.root / STATUS, text.encode("utf-8", "backslashreplace"))
+            with folder_beneath(self.grounds.anchor(), "") as root:
+                write_durably_in(root, STATUS, text.encode("utf-8", "backslashreplace"))
         except OSError as error:
             raise DiskError(f"STATUS.txt cannot be written: {error.strerror}.") from error
+
+    # ---- what belongs to nobody -------------------------------------------------------------------------------------
+
+    def work_folders(self) -> set[str]:
+        """Return the names of the folders in the work folder. Raises DiskError."""
+        with (
+            self._disk_errors(f"{self.work} cannot be read"),
+            folder_beneath(self._work, "") as work,
+            os.scandir(work) as found,
+        ):
+            return {entry.name for entry in found if entry.is_dir(follow_symlinks=False) and entry.name[0] != "."}
+
+    def set_aside(self, name: str, report: str) -> str:
+        """Move a work folder that no live job has to `failed/`, with a report, and return its place; "" if it was empty.
+
+        Raises DiskError, OSError.
+        """
+        source = self.work / name
+        with contextlib.suppress(OSError):
+            source.rmdir()
+        if not source.exists():
+            return ""
+        with (
+            _blamed_on(FAILED),
+            self._disk_errors(f"{FAILED} cannot be written"),
+            folder_beneath(self.grounds.anchor(), FAILED) as into,
+        ):
+            with folder_beneath(self._work, name) as folder:
+                write_durably_in(folder, REPORT, report.encode("utf-8", "backslashreplace"))
+            with self._naming[FAILED]:
+                found = move_stray(source, into, f"set-aside-{name}")
+            sync_folder(into)
+            shutil.rmtree(source, ignore_errors=True)  # what a copy to another filesystem leaves behind
+        return f"{FAILED}/{found}"
 
     # ---- clearing up ------------------------------------------------------------------------------------------------
 
@@ -194,7 +258,7 @@ class Spool:
 
     def clear_report(self, place: str) -> None:
         """Remove a failure's report whose set is being taken up again, and the folder if nothing else is in it."""
-        with contextlib.suppress(OSError), folder_beneath(self.root, place) as folder:
+        with contextlib.suppress(OSError), folder_beneath(self.grounds.anchor(), place) as folder:
             for name in (REPORT, REPORT_DATA):
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(name, dir_fd=folder)
@@ -202,8 +266,22 @@ class Spool:
 
     def remove_empty(self, folder: str) -> None:
         """Remove the folder of a set that was dropped as a folder, if nothing is left in it."""
-        with contextlib.suppress(OSError), folder_beneath(self.root, folder.rpartition("/")[0]) as parent:
+        with contextlib.suppress(OSError), folder_beneath(self.grounds.anchor(), folder.rpartition("/")[0]) as parent:
             os.rmdir(folder.rpartition("/")[2], dir_fd=parent)
+
+
+_TOP_ERRORS = {OUTBOX: OutboxError, FAILED: FailedFolderError, ARCHIVE: ArchiveError}
+
+
+@contextlib.contextmanager
+def _blamed_on(top: str) -> Iterator[None]:
+    """Stop only what publishes there: the rest of the service can go on."""
+    try:
+        yield
+    except FolderGoneError:
+        raise
+    except DiskError as error:
+        raise _TOP_ERRORS[top](error.message) from error
 
 
 def _problem_of(folder: Path) -> str | None:

@@ -10,10 +10,11 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-from rodin_watchd.errors import DiskError
+from rodin_watchd.errors import DiskError, RoomError
 from rodin_watchd.model import Entry, Kind, Signature
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -23,8 +24,9 @@ _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 NO_FOLDER_ERRNOS = frozenset({errno.ENOTDIR, errno.ELOOP})
 """What opening a folder answers when a file or a link lies there."""
 
-_MACHINE_ERRNOS = frozenset(
-    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.EXDEV, errno.ESTALE}
+FULL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT})
+_MACHINE_ERRNOS = FULL_ERRNOS | frozenset(
+    {errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.EXDEV, errno.ESTALE}
     | {errno.ENODEV, errno.ENOTCONN, errno.EHOSTDOWN, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 )
 
@@ -36,24 +38,43 @@ def disk_errors(what: str) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in _MACHINE_ERRNOS:
-            raise DiskError(f"{what}: {os.strerror(error.errno)}.") from error
+            kind = RoomError if error.errno in FULL_ERRNOS else DiskError
+            raise kind(f"{what}: {os.strerror(error.errno)}.") from error
         raise
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """A folder that paths start from, and a check on each folder that is opened on the way.
+
+    `check` takes the path walked so far, relative to the anchor, and the open descriptor; it raises what it will. The
+    `fixed` paths are never made.
+    """
+
+    path: Path
+    check: Callable[[str, int], None]
+    fixed: frozenset[str] = frozenset()
 
 
 # ---- opening --------------------------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
-def folder_beneath(root: Path, path: str, *, make: bool = False) -> Iterator[int]:
+def folder_beneath(root: Path | Anchor, path: str, *, make: bool = False) -> Iterator[int]:
     """Open (and, if asked, make durably) a folder below `root`; give its descriptor. Raises OSError, also for a link."""
-    descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    anchor = root if isinstance(root, Anchor) else Anchor(root, lambda _walked, _descriptor: None)
+    descriptor = os.open(anchor.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
+        anchor.check("", descriptor)
+        walked = ""
         for part in filter(None, path.split("/")):
-            if make:
+            walked = f"{walked}/{part}" if walked else part
+            if make and walked not in anchor.fixed:
                 _make_folder(descriptor, part)
             deeper = os.open(part, _FOLDER, dir_fd=descriptor)
             os.close(descriptor)
             descriptor = deeper
+            anchor.check(walked, descriptor)
         yield descriptor
     finally:
         os.close(descriptor)
@@ -88,7 +109,7 @@ def file_in(parent: int, name: str) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def file_beneath(root: Path, path: str) -> Iterator[int]:
+def file_beneath(root: Path | Anchor, path: str) -> Iterator[int]:
     """Open a file below `root` for reading, give its descriptor. Raises OSError; its kind is the caller's to check."""
     folder, _, name = path.rpartition("/")
     with folder_beneath(root, folder) as parent, file_in(parent, name) as descriptor:
@@ -149,9 +170,14 @@ def new_file(folder: int, name: str) -> Iterator[int]:
 
 def write_durably(path: Path, data: bytes) -> None:
     """Write a file so that after a crash it is there whole or not at all; may be repeated. Raises OSError."""
-    part = f".{path.name}.part"
     with folder_beneath(path.parent, "") as folder:
-        with new_file(folder, part) as descriptor, open(descriptor, "wb", closefd=False) as stream:
-            stream.write(data)
-        os.replace(part, path.name, src_dir_fd=folder, dst_dir_fd=folder)
-        sync_folder(folder)
+        write_durably_in(folder, path.name, data)
+
+
+def write_durably_in(folder: int, name: str, data: bytes) -> None:
+    """Do the same in an open folder."""
+    part = f".{name}.part"
+    with new_file(folder, part) as descriptor, open(descriptor, "wb", closefd=False) as stream:
+        stream.write(data)
+    os.replace(part, name, src_dir_fd=folder, dst_dir_fd=folder)
+    sync_folder(folder)

@@ -11,8 +11,16 @@ from io import BufferedReader
 from pathlib import Path
 from typing import TypeVar
 
-from rodin_watchd.adapters.spool.beneath import NO_FOLDER_ERRNOS, entry_of, file_beneath, folder_beneath, folder_in
+from rodin_watchd.adapters.spool.beneath import (
+    NO_FOLDER_ERRNOS,
+    Anchor,
+    entry_of,
+    file_beneath,
+    folder_beneath,
+    folder_in,
+)
 from rodin_watchd.core.formats import Verdict, probe
+from rodin_watchd.core.layout import MARK
 from rodin_watchd.core.names import junk_reason, split_name
 from rodin_watchd.errors import DiskError, FolderGoneError
 from rodin_watchd.model import Entry, Kind
@@ -34,16 +42,19 @@ class Look:
 class Inbox:
     """The folder where sets are dropped; for one thread at a time."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, anchor: Anchor | None = None) -> None:
         self.folder = folder
+        self._anchor = anchor or folder
 
     def look(self) -> Look:
         """Take a snapshot. Raises FolderGoneError when the inbox is missing, DiskError when it cannot be read."""
         entries: list[Entry] = []
         junk: dict[str, str] = {}
         try:
-            with folder_beneath(self.folder, "") as top:
+            with folder_beneath(self._anchor, "") as top:
                 _look_into(top, "", 0, entries, junk)
+            with folder_beneath(self._anchor, ""):  # a share that went away meanwhile: what was seen proves nothing
+                pass
         except (FileNotFoundError, NotADirectoryError) as error:
             raise FolderGoneError(f"The inbox {self.folder} is missing.") from error
         except OSError as error:
@@ -61,7 +72,7 @@ class Inbox:
 
     def _with(self, entry: Entry, use: Callable[[BufferedReader], T]) -> T | None:
         try:
-            with file_beneath(self.folder, entry.path) as descriptor:
+            with file_beneath(self._anchor, entry.path) as descriptor:
                 if entry_of(entry.path, os.fstat(descriptor)) != entry:
                     return None
                 with open(descriptor, "rb", closefd=False) as stream:
@@ -73,7 +84,7 @@ class Inbox:
         """Tell whether this user may move a file away: write permission on its folder, and its sticky bit."""
         folder, _, name = entry.path.rpartition("/")
         try:
-            with folder_beneath(self.folder, folder) as parent:
+            with folder_beneath(self._anchor, folder) as parent:
                 status = os.fstat(parent)
                 free = not status.st_mode & stat.S_ISVTX or os.geteuid() in (0, status.st_uid)
                 return os.access(".", os.W_OK | os.X_OK, dir_fd=parent) and (free or _is_ours(name, parent))
@@ -90,6 +101,8 @@ def _look_into(descriptor: int, folder: str, depth: int, entries: list[Entry], j
     with os.scandir(descriptor) as found:
         for item in found:
             path = f"{folder}/{item.name}" if folder else item.name
+            if item.name == MARK:
+                continue
             if reason := junk_reason(item.name):
                 junk[path] = reason
                 continue

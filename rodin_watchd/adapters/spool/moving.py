@@ -32,8 +32,12 @@ def move_folder(source: Path, into: int, name: str) -> None:
             raise
         hidden = f".rodin-{source.parent.name}-{source.name}"
         shutil.rmtree(hidden, ignore_errors=True, dir_fd=into)
-        copy_folder(source, into, hidden)
-        rename_new(hidden, into, name, folder=into)
+        try:
+            copy_folder(source, into, hidden)
+            rename_new(hidden, into, name, folder=into)
+        except OSError:
+            shutil.rmtree(hidden, ignore_errors=True, dir_fd=into)  # half a copy must not fill a disk that is full
+            raise
 
 
 def _sync_all(folder: Path) -> None:

@@ -75,6 +75,17 @@ def move_to_free_name(source: Path, into: int, job: Job, place: Place) -> str:
     raise FileExistsError(place.name)
 
 
+def move_stray(source: Path, into: int, name: str) -> str:
+    """Move a folder into `into` under this name, or this name and a number; return the name. Raises OSError."""
+    taken = {match_key(there) for there in os.listdir(into)}
+    for number in range(1, _MOST_NAMES):
+        wanted = _with_suffix(name, "" if number == 1 else f"-{number}")
+        if match_key(wanted) not in taken:
+            move_folder(source, into, wanted)
+            return wanted
+    raise FileExistsError(name)
+
+
 def told_by(root: Path, path: str) -> tuple[object, object] | None:
     """Return the job's id and retry that a receipt or report below `root` names; None when it cannot be read."""
     try:

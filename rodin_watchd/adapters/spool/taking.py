@@ -9,7 +9,14 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from rodin_watchd.adapters.spool.beneath import NO_FOLDER_ERRNOS, file_in, folder_beneath, signature_of, sync_folder
+from rodin_watchd.adapters.spool.beneath import (
+    NO_FOLDER_ERRNOS,
+    Anchor,
+    file_in,
+    folder_beneath,
+    signature_of,
+    sync_folder,
+)
 from rodin_watchd.adapters.spool.moving import copy_file
 from rodin_watchd.core.layout import INBOX
 from rodin_watchd.core.names import printable
@@ -20,7 +27,7 @@ _PART = ".taken.part"  # a copy that is not whole
 _IN_USE_ERRNOS = (errno.EBUSY, errno.ETXTBSY)
 
 
-def take_file(root: Path, file: InputFile, into: int) -> None:
+def take_file(root: Path | Anchor, file: InputFile, into: int) -> None:
     """Bring a file into the open folder `into` under its own name; may be repeated after a crash at any point.
 
     Raises ChangedWhileTakenError, FileRefusedError, RightsError, and OSError when the machine is to blame.
@@ -63,7 +70,7 @@ def _file_errors(file: InputFile) -> Iterator[None]:
         raise
 
 
-def _bring(root: Path, file: InputFile, into: int) -> None:
+def _bring(root: Path | Anchor, file: InputFile, into: int) -> None:
     folder, _, name = file.source.rpartition("/")
     with folder_beneath(root, folder) as parent:
         status = os.stat(name, dir_fd=parent, follow_symlinks=False)
@@ -119,7 +126,7 @@ def _copy(file: InputFile, name: str, parent: int, into: int) -> None:
     sync_folder(into)
 
 
-def _remove_original(root: Path, file: InputFile) -> None:
+def _remove_original(root: Path | Anchor, file: InputFile) -> None:
     """Remove what was copied from another filesystem; after a rename there is nothing of this identity any more."""
     folder, _, name = file.source.rpartition("/")
     with contextlib.suppress(FileNotFoundError, NotADirectoryError), folder_beneath(root, folder) as parent:

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Mapping
 
 from rodin_watchd.core.machine import POLICIES, outcome_of
-from rodin_watchd.errors import InternalError, OutcomeUnknownError, RodinWatchdError
+from rodin_watchd.errors import Fault, InternalError, OutcomeUnknownError, RodinWatchdError
 from rodin_watchd.model import Answered, Job, Outcome, Step
 from rodin_watchd.service.steps.buying import stage, submit
 from rodin_watchd.service.steps.delivery import archive, bury, deliver, process
@@ -46,13 +46,22 @@ def run(tools: Tools, job: Job, before_closing: BeforeClosing) -> Outcome | Answ
     try:
         return submit(tools, job, closing) if step is Step.SUBMIT else _REPEATABLE[step](tools, job)
     except Exception as error:  # noqa: BLE001 - one job's fault, whatever it is, is that job's outcome
-        return outcome_of(_told(error, job, step, closed=closed))
+        return outcome_of(_told(tools, error, job, step, closed=closed))
 
 
-def _told(error: Exception, job: Job, step: Step, *, closed: bool) -> RodinWatchdError:
+def _told(tools: Tools, error: Exception, job: Job, step: Step, *, closed: bool) -> RodinWatchdError:
     """Return what went wrong as an error of ours; once the last bytes have left, nothing proves that it may be repeated."""
+    if not closed and _may_be_the_ground(error, step) and (gone := tools.spool.grounds.gone()):
+        return gone  # a share went away under the step: nothing that was found missing proves anything
     if isinstance(error, OutcomeUnknownError) or (isinstance(error, RodinWatchdError) and not closed):
         return error
     log.error("fault in step %s of job %s", step, job.id, exc_info=error)
     kind = OutcomeUnknownError if closed else InternalError
     return kind(f"A fault in rodin_watchd: {type(error).__name__} in step {step}.")
+
+
+def _may_be_the_ground(error: Exception, step: Step) -> bool:
+    """Tell whether a folder that is away can be the cause; what the vendor says has nothing to do with folders."""
+    if step is Step.POLL or isinstance(error, OutcomeUnknownError):
+        return False
+    return not isinstance(error, RodinWatchdError) or error.fault in (Fault.FILES, Fault.MACHINE)

@@ -15,12 +15,12 @@ from rodin_watchd.core.formats import Wholeness, probe
 from rodin_watchd.core.names import printable, split_name
 from rodin_watchd.core.wire import submit_fields
 from rodin_watchd.errors import (
-    DiskError,
     FileRefusedError,
     FilesGoneError,
     InternalError,
     OutcomeUnknownError,
     UnfinishedFileError,
+    UnfitFoldersError,
 )
 from rodin_watchd.model import MODEL_LIMIT_BYTES, Answered, Done, InputFile, Job, Outcome, Role, State
 from rodin_watchd.service.steps.inputs import left_behind, remove_set_folder
@@ -31,7 +31,7 @@ def stage(tools: Tools, job: Job) -> Outcome:
     """Move the set into the work folder, check it, hash it. A set that was paid for needs no check any more."""
     need_room(tools)
     if problems := tools.spool.problems():
-        raise DiskError(" ".join(problems))
+        raise UnfitFoldersError(" ".join(problems))
     staged = _with_files_if_there(tools, job) if job.task else _with_checked_files(tools, job)
     if job.place:
         tools.spool.clear_report(job.place)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 from rodin_watchd import __version__
@@ -9,6 +10,7 @@ from rodin_watchd.adapters.spool import Place
 from rodin_watchd.adapters.spool.beneath import disk_errors
 from rodin_watchd.core.layout import ARCHIVE, FAILED, OUTBOX, RECEIPT, REPORT, REPORT_DATA
 from rodin_watchd.core.receipt import receipt, report_text, report_toml
+from rodin_watchd.errors import ResultsGoneError
 from rodin_watchd.model import Done, Job, Outcome
 from rodin_watchd.service.steps.inputs import left_behind, put_away, remove_set_folder, write_beside
 from rodin_watchd.service.steps.tools import Tools
@@ -23,6 +25,8 @@ def process(tools: Tools, job: Job) -> Outcome:
 def _build(tools: Tools, job: Job) -> None:
     source, target = tools.spool.downloads(job.id), tools.spool.result(job.id)
     with disk_errors(f"{target} cannot be written"):
+        if missing := [result.name for result in job.results if not os.path.lexists(source / result.name)]:
+            raise ResultsGoneError(f"{len(missing)} of the downloaded results are not in {source} any more.")
         tools.spool.start_over(target)
         for result in job.results:
             tools.spool.link(source / result.name, target / result.name)
@@ -31,8 +35,8 @@ def _build(tools: Tools, job: Job) -> None:
 def deliver(tools: Tools, job: Job) -> Outcome:
     """Publish the result folder, receipt and all, by one rename."""
     source = tools.spool.result(job.id)
-    if not source.is_dir():  # published before a crash; and if somebody has taken it away since, it comes once more
-        _build(tools, job)
+    if not source.is_dir() or not all(os.path.lexists(source / result.name) for result in job.results):
+        _build(tools, job)  # published before a crash; and if somebody has taken it away since, it comes once more
     write_beside(source, {RECEIPT: receipt(job, __version__, tools.now())})
     return Done(replace(job, place=tools.spool.publish(job, source, Place(OUTBOX, job.folder, job.name))))
 

@@ -9,10 +9,7 @@ from typing import TypeAlias
 
 from rodin_watchd.adapters.rodin_client import RodinClient
 from rodin_watchd.adapters.spool import Spool
-from rodin_watchd.errors import DiskError
-
-ROOM_BYTES = 200_000_000
-"""Less free room than this, and nothing is taken, sent or downloaded: a paid result must find its place."""
+from rodin_watchd.errors import RoomError
 
 BeforeClosing: TypeAlias = Callable[[], None]
 """Blocks until `submitting` is committed; raises to abort the upload."""
@@ -27,10 +24,11 @@ class Tools:
     now: Callable[[], float]  # UTC epoch seconds
     zone: tzinfo
     max_file_bytes: int
+    reserve_bytes: int  # less free room than this, and nothing is taken, sent or downloaded
 
 
 def need_room(tools: Tools) -> None:
-    """Raise DiskError when the disk of the work folder is nearly full."""
+    """Raise RoomError when the disk of the work folder is nearly full."""
     free = tools.spool.free_bytes()
-    if free < ROOM_BYTES:
-        raise DiskError(f"Only {free // 1_000_000:,} MB are free on the disk of {tools.spool.root}.")
+    if free < tools.reserve_bytes:
+        raise RoomError(f"Only {free // 1_000_000:,} MB are free on the disk of {tools.spool.work}.")

@@ -1,0 +1,100 @@
+"""The journal's backup: a whole copy beside it, made while the daemon goes on, without what is secret.
+
+A journal that is put back from a backup is a day behind: what it believes to be unsent may have been sent, and paid for,
+since. So the copy carries a mark that the journal itself never has; who opens it finds out (`core.restored`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+import sqlite3
+from pathlib import Path
+
+from rodin_watchd.errors import DiskError, JournalError
+
+COPIED_AT = "copied_at"
+"""The key of the mark in the copy: when it was made, UTC."""
+
+_BUSY_SECONDS = 5.0
+
+
+def backup_path(journal: Path) -> Path:
+    """Return where the backup of a journal lies."""
+    return journal.with_name("journal.backup.sqlite3")
+
+
+def make_backup(journal: Path, now: float) -> Path:
+    """Copy the journal beside itself, in place of the copy before, and return where; any thread, any process.
+
+    The daemon may write meanwhile: the copy is the journal as it was at one moment (https://sqlite.org/backup.html).
+    Raises DiskError when there is no room, JournalError; then the copy before is still there.
+    """
+    target = backup_path(journal)
+    part = target.with_name(f".{target.name}.part")
+    try:
+        part.unlink(missing_ok=True)
+        _copy(journal, part, now)
+        part.chmod(journal.stat().st_mode & 0o777)
+        _sync(part)
+        part.replace(target)
+        _sync(target.parent)
+    except (sqlite3.Error, OSError) as error:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        kind = (
+            DiskError if isinstance(error, OSError) or error.sqlite_errorcode == sqlite3.SQLITE_FULL else JournalError
+        )
+        raise kind(f"The journal's backup {target} cannot be made: {error}.") from error
+    return target
+
+
+def _copy(journal: Path, part: Path, now: float) -> None:
+    source = sqlite3.connect(f"{journal.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY_SECONDS)
+    with contextlib.closing(source), contextlib.closing(sqlite3.connect(part, isolation_level=None)) as copy:
+        source.backup(copy)
+        copy.execute("PRAGMA journal_mode = DELETE")  # one file, which can be copied back as it is
+        copy.execute("PRAGMA secure_delete = ON")
+        with copy:
+            copy.execute("BEGIN")
+            _blot(copy)
+            copy.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (COPIED_AT, json.dumps(now)))
+        if (found := copy.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
+            raise sqlite3.DatabaseError(f"the copy is damaged: {found}")
+
+
+def _blot(copy: sqlite3.Connection) -> None:
+    """Take the tasks' keys and raw answers out of the copy: a backup must not keep them longer than the journal does."""
+    query = "SELECT id, doc FROM jobs WHERE state NOT IN ('archived', 'failed')"
+    for job_id, doc in copy.execute(query).fetchall():
+        data = json.loads(doc)
+        if data["task"]:
+            data["task"]["subscription_key"] = ""
+        data["answer"] = None
+        copy.execute("UPDATE jobs SET doc = ? WHERE id = ?", (json.dumps(data, separators=(",", ":")), job_id))
+    copy.execute("UPDATE commands SET arguments = json_remove(arguments, '$.subscription_key')")
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def how_to_recover(journal: Path) -> str:
+    """Say what to do about a damaged journal, command by command."""
+    folder, name, backup = shlex.quote(str(journal.parent)), journal.name, backup_path(journal)
+    away = f"Stop the service, then: cd {folder} && mkdir -p damaged && mv {name}* damaged/"
+    if os.path.exists(backup):  # noqa: PTH110 - unlike Path.exists, False also where we may not look
+        return (
+            f"{away} && cp -p {backup.name} {name} — then start it again: what may have been paid for since the backup was "
+            "made is held for your decision. Keep what is in damaged/."
+        )
+    return (
+        f"{away} — there is no backup beside it: put one in its place if you have any. Without one, `rodin-watchd accept "
+        "root` begins anew, and nothing is known of what was paid for. Keep what is in damaged/."
+    )

@@ -1,0 +1,118 @@
+"""The grounds on the disk: what is there now, the marks, and a check on every folder that is opened.
+
+The check is made on the open descriptor that the act then goes through. So nothing is ever written into the bare mount
+point of a share that went away, at whatever moment it went.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tomllib
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
+
+import tomli_w
+
+from rodin_watchd.adapters.spool.beneath import Anchor, file_beneath, folder_beneath, write_durably_in
+from rodin_watchd.core.grounds import PATHS, Ground, Identity, Mark, Seen
+from rodin_watchd.core.layout import MARK
+from rodin_watchd.errors import FolderGoneError
+
+_GROUNDS: Mapping[str, Ground] = {path: ground for ground, path in PATHS.items()}
+_MARK_BYTES = 4096
+_LEFT_OVER = frozenset({"lost+found", MARK})
+_OPENING = "# rodin_watchd knows this folder by this file. Please leave it here.\n"
+
+
+class Grounds:
+    """The folders that everything stands on. Any thread may use the anchors; the main thread alone says what to believe.
+
+    As long as `believe` was never called nothing is checked: commands that only look have no journal to compare with.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._believed: Mapping[Ground, Identity] | None = None
+
+    def path(self, ground: Ground) -> Path:
+        """Return where a ground lies."""
+        return self.root / PATHS[ground]
+
+    def believe(self, grounds: Mapping[Ground, Identity]) -> None:
+        """From now on open only these, as long as each is the same folder; all others are away."""
+        self._believed = MappingProxyType(dict(grounds))
+
+    def anchor(self, path: str = "") -> Anchor:
+        """Return where paths below a folder of the root start; `path` is relative to the root."""
+        return Anchor(self.root / path, partial(self._check, path), frozenset() if path else frozenset(_GROUNDS))
+
+    def _check(self, start: str, walked: str, descriptor: int) -> None:
+        """Raise FolderGoneError for an open folder that is not the ground that it should be."""
+        ground = _GROUNDS.get("/".join(filter(None, (start, walked))))
+        if ground is None or self._believed is None:
+            return
+        if self._believed.get(ground) != _identity(os.fstat(descriptor)):
+            raise _gone(self.path(ground))
+
+    def gone(self) -> FolderGoneError | None:
+        """Return an error if any ground that is believed is not there at this moment."""
+        for ground, identity in (self._believed or {}).items():
+            try:
+                there = _identity(self.path(ground).stat())
+            except OSError:
+                there = None
+            if there != identity:
+                return _gone(self.path(ground))
+        return None
+
+    def identity(self, ground: Ground) -> Identity | None:
+        """Return which folder is there now, None if none can be looked at: cheap enough for every tick."""
+        try:
+            status = self.path(ground).stat(follow_symlinks=ground is Ground.ROOT)
+        except OSError:
+            return None
+        return _identity(status) if stat.S_ISDIR(status.st_mode) else None
+
+    def look(self, ground: Ground, mount_point: Path) -> Seen | None:
+        """Return what is there now; `mount_point` is where the filesystem that the ground lies on is mounted."""
+        identity, path = self.identity(ground), self.path(ground)
+        if identity is None:
+            return None
+        try:
+            with os.scandir(path) as found:
+                empty = all(entry.name in _LEFT_OVER for entry in found)
+            return Seen(identity, mount_point == path.resolve(), empty, read_mark(path))
+        except OSError:
+            return None
+
+    def leave_mark(self, ground: Ground, mark: Mark) -> None:
+        """Write the mark into a ground. Raises OSError, FolderGoneError."""
+        with folder_beneath(self.anchor(), PATHS[ground]) as folder:
+            write_durably_in(folder, MARK, mark_text(mark).encode())
+
+
+def read_mark(folder: Path) -> Mark | None:
+    """Return a folder's mark; None when there is none that can be read."""
+    try:
+        with file_beneath(folder, MARK) as descriptor, open(descriptor, "rb", closefd=False) as stream:
+            data = tomllib.loads(stream.read(_MARK_BYTES).decode())
+        return Mark(str(data["id"]), str(data["folder"]), str(data.get("journal", "")))
+    except (OSError, ValueError, KeyError, RecursionError):  # anybody may have written it
+        return None
+
+
+def mark_text(mark: Mark) -> str:
+    """Return the text of a mark."""
+    journal = {"journal": mark.journal} if mark.journal else {}
+    return _OPENING + tomli_w.dumps({"id": mark.root_id, "folder": mark.ground, **journal})
+
+
+def _gone(path: Path) -> FolderGoneError:
+    return FolderGoneError(f"{path} is not the folder that the service knows: is a share or disk not mounted?")
+
+
+def _identity(status: os.stat_result) -> Identity:
+    return Identity(status.st_dev, status.st_ino)

@@ -1,0 +1,125 @@
+"""Whether the folders are still those that the service knows: a share that is away leaves an empty folder behind.
+
+A *ground* is one of the six folders that everything stands on. Each may be a mount of its own, and a mount may vanish
+under a running service; then its mount point shows, which looks like a folder that was emptied. So a ground is believed
+only while it is the same folder (device and inode), or carries the mark that the service left in it. Device numbers of
+shares and removable disks change between two mounts: then the mark decides. Pure: what was seen is an argument.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, NamedTuple, Self
+
+from rodin_watchd.core.layout import ARCHIVE, FAILED, HIDDEN, INBOX, OUTBOX
+from rodin_watchd.core.machine import POLICIES
+from rodin_watchd.model import Job, Step
+
+
+class Ground(StrEnum):
+    """A folder that may be a mount of its own."""
+
+    ROOT = "root"
+    INBOX = "inbox"
+    OUTBOX = "outbox"
+    FAILED = "failed"
+    ARCHIVE = "archive"
+    WORK = "work"
+
+
+PATHS: Mapping[Ground, str] = {
+    Ground.ROOT: "",
+    Ground.INBOX: INBOX,
+    Ground.OUTBOX: OUTBOX,
+    Ground.FAILED: FAILED,
+    Ground.ARCHIVE: ARCHIVE,
+    Ground.WORK: f"{HIDDEN}/work",
+}
+"""Where each lies, relative to the root."""
+
+NEEDS: Mapping[Step, frozenset[Ground]] = {
+    Step.STAGE: frozenset(Ground),  # nothing is bought that could not be delivered
+    Step.SUBMIT: frozenset({Ground.WORK}),
+    Step.POLL: frozenset(),
+    Step.DOWNLOAD: frozenset({Ground.WORK}),
+    Step.PROCESS: frozenset({Ground.WORK}),
+    Step.DELIVER: frozenset({Ground.WORK, Ground.OUTBOX}),
+    Step.ARCHIVE: frozenset({Ground.WORK, Ground.ARCHIVE}),
+    Step.BURY: frozenset({Ground.WORK, Ground.FAILED}),
+}
+"""What each step stands on, besides the places that a set's own files come from."""
+
+_TAKING = frozenset({Step.STAGE, Step.BURY})
+
+
+def has_ground(job: Job, away: AbstractSet[Ground]) -> bool:
+    """Tell whether the next step of a live job touches no folder that is away."""
+    step = POLICIES[job.state].step
+    tops = {file.source.partition("/")[0] for file in job.files} if step in _TAKING else set()
+    return NEEDS[step].isdisjoint(away) and not any(ground.value in tops for ground in away)
+
+
+class Identity(NamedTuple):
+    """What stays equal as long as it is the same folder of the same mount."""
+
+    device: int
+    inode: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What the file that the service leaves in a ground says."""
+
+    root_id: str
+    ground: str
+    journal: str = ""  # of the root: where the journal lies that knows what was paid for; "" before the first start
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a look at a ground found."""
+
+    identity: Identity
+    own: bool  # something is mounted on just this folder
+    empty: bool
+    mark: Mark | None
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the journal remembers of a ground."""
+
+    identity: Identity
+    own: bool
+
+    def as_data(self) -> dict[str, Any]:
+        """Return it as JSON can hold it."""
+        return {"device": self.identity.device, "inode": self.identity.inode, "own": self.own}
+
+    @classmethod
+    def of_data(cls, data: Mapping[str, Any]) -> Self:
+        """Return what `as_data` stored."""
+        return cls(Identity(data["device"], data["inode"]), data["own"])
+
+
+def why_away(ground: Ground, known: Known | None, seen: Seen | None, root: Identity, root_id: str) -> str:
+    """Say why a ground must not be believed, "" if it may; `root` is the root's identity, as it is believed.
+
+    A ground that was never seen before is believed, unless it carries the mark of something else.
+    """
+    if seen is None:
+        return "it is missing"
+    if seen.mark and (seen.mark.root_id, seen.mark.ground) == (root_id, ground.value):
+        return ""
+    if known is not None and seen.identity == known.identity:
+        return ""
+    if seen.mark:
+        return f"what is there now belongs to another service's {seen.mark.ground!r}"
+    plain = ground is not Ground.ROOT and not seen.own and seen.identity.device == root.device
+    if known is None or (plain and not known.own):
+        return ""
+    what = "an empty folder" if seen.empty else "another folder, without the service's mark,"
+    return f"{what} is there now: is the share or disk not mounted?"

@@ -1,0 +1,98 @@
+"""Housekeeping: what is done once a day beside the work: the journal's backup, and a look for what belongs to nobody.
+
+The main thread's alone, but for the copying itself, which a thread of its own does: no tick waits for it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from rodin_watchd.adapters.journal.backup import make_backup
+from rodin_watchd.errors import RodinWatchdError
+from rodin_watchd.service.book import Book
+from rodin_watchd.service.desk import Clock
+
+log = logging.getLogger("rodin_watchd")
+
+BACKED_UP_AT = "backed_up_at"
+"""The journal's key: when its newest backup was made, UTC."""
+
+DAY_SECONDS = 86_400.0
+
+FIRST_SECONDS = 3600.0
+"""A journal without a backup gets its first so long after the start."""
+
+AGAIN_SECONDS = 3600.0
+"""So long after a backup failed it is tried again."""
+
+END_SECONDS = 10.0
+"""How long the end waits for a backup that is being made."""
+
+
+class Housekeeping:
+    """Looks in each tick whether a day has passed; `trouble` says why the journal has no fresh backup."""
+
+    def __init__(self, book: Book, journal: Path, clock: Clock, daily: Callable[[], object]) -> None:
+        self._book = book
+        self._journal = journal
+        self._clock = clock
+        self._daily = daily
+        self._copying: _Copying | None = None
+        stored = book.journal.meta(BACKED_UP_AT)
+        self._made_at: float | None = float(stored) if stored is not None else None
+        self._not_before = clock.monotonic() + (FIRST_SECONDS if stored is None else 0.0)
+        self.trouble = ""
+
+    def keep(self) -> None:
+        """Do what is due. Raises DiskError when the journal's disk is full."""
+        if self._copying is not None:
+            if not self._copying.is_alive():
+                copying, self._copying = self._copying, None
+                self._take(copying)
+        elif self._is_due():
+            self._daily()
+            self._copying = _Copying(self._journal, self._clock.now())
+            self._copying.start()
+
+    def close(self) -> None:
+        """Wait a while for a backup that is being made; what is not done then is done another day."""
+        if self._copying is not None:
+            self._copying.join(END_SECONDS)
+
+    def _is_due(self) -> bool:
+        """Tell whether a day has passed; a clock that was turned back makes it due as well."""
+        if self._clock.monotonic() < self._not_before:
+            return False
+        return self._made_at is None or not 0.0 <= self._clock.now() - self._made_at < DAY_SECONDS
+
+    def _take(self, copying: _Copying) -> None:
+        if copying.error is None:
+            self._made_at = copying.at
+            self._book.journal.set_meta(BACKED_UP_AT, copying.at)
+            if self.trouble:
+                self._book.tell("resumed", "The journal's backup is made again.", self._clock.now())
+            self.trouble = ""
+            return
+        self._not_before = self._clock.monotonic() + AGAIN_SECONDS
+        if not self.trouble:
+            self._book.tell("paused", f"backup: {copying.error.message}", self._clock.now())
+        self.trouble = copying.error.message
+
+
+class _Copying(threading.Thread):
+    """Makes one backup."""
+
+    def __init__(self, journal: Path, now: float) -> None:
+        super().__init__(name="backup", daemon=True)
+        self._journal = journal
+        self.at = now
+        self.error: RodinWatchdError | None = None
+
+    def run(self) -> None:
+        try:
+            make_backup(self._journal, self.at)
+        except RodinWatchdError as error:
+            self.error = error

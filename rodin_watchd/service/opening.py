@@ -1,0 +1,108 @@
+"""Opening what the service stands on: journal, folders, locks; in the order that lets nothing be written too early."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import tzinfo
+from pathlib import Path
+
+from rodin_watchd.adapters.filesystems import filesystem_of
+from rodin_watchd.adapters.journal import Journal
+from rodin_watchd.adapters.journal.backup import COPIED_AT
+from rodin_watchd.adapters.lease import Lease
+from rodin_watchd.adapters.lock import Lock
+from rodin_watchd.adapters.spool import Spool
+from rodin_watchd.adapters.zone import local_zone
+from rodin_watchd.config import Config, journal_path, lease_path, lock_path
+from rodin_watchd.core.receipt import local
+from rodin_watchd.core.restored import after_restore
+from rodin_watchd.errors import DiskError, JournalError
+from rodin_watchd.service.book import Book
+from rodin_watchd.service.desk import Clock
+from rodin_watchd.service.housekeeping import Housekeeping
+from rodin_watchd.service.keeper import Hold, Keeper, Standing
+from rodin_watchd.service.strays import Strays
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """What is open as long as the daemon runs."""
+
+    spool: Spool
+    book: Book
+    standing: Standing
+
+
+@contextlib.contextmanager
+def opened(config: Config, clock: Clock, wait: Callable[[float], None]) -> Iterator[Base]:
+    """Give the journal and the folders, held against a second daemon until the end.
+
+    Raises OwnerError, DiskError, RootAwayError. Into a root that is away nothing is written.
+    """
+    spool = Spool(config.folders.root)
+    spool.refuse_bare()
+    with contextlib.ExitStack() as stack:
+        path = _journal_place(config)
+        first = stack.enter_context(Lock(path.with_name("lock")))  # two roots must not share a journal either
+        book = Book(stack.enter_context(contextlib.closing(Journal(path))))
+        keeper = Keeper(spool.grounds, book, f"{socket.gethostname()}:{path}", clock.now)
+        keeper.begin()
+        spool.prepare(keeper.may_make)
+        holds = [first, *_root_holds(config, path, clock, wait, stack)]
+        _mind_restore(book, clock.now(), local_zone())
+        strays = Strays(spool, book, local_zone(), clock.now)
+
+        def daily() -> None:
+            keeper.settle()
+            strays.look(frozenset(keeper.away))
+
+        daily()
+        yield Base(spool, book, Standing(keeper, holds, Housekeeping(book, path, clock, daily)))
+
+
+def _root_holds(
+    config: Config, journal: Path, clock: Clock, wait: Callable[[float], None], stack: contextlib.ExitStack
+) -> Iterator[Hold]:
+    """Give what keeps others off the root, besides the lock beside the journal, which often is the root's own."""
+    leased = config.folders.lease == "always" or filesystem_of(config.folders.root).network
+    if journal.parent != lock_path(config).parent:
+        yield stack.enter_context(Lock(lock_path(config), needed=not leased))
+    if leased:
+        yield stack.enter_context(Lease(lease_path(config), clock.monotonic, wait))
+
+
+def _mind_restore(book: Book, now: float, zone: tzinfo) -> None:
+    """Find out whether the journal is a backup that was put back; then hold what may have been paid for since."""
+    copied_at = book.journal.meta(COPIED_AT)
+    if copied_at is None:
+        return
+    for job in list(book.jobs.values()):
+        book.commit(after_restore(job, float(copied_at), now, zone), now)
+    told = f"The journal was put back from its backup of {local(float(copied_at), zone)}."
+    book.tell("restored", f"{told} What may have been submitted since is held, or failed with that reason.", now)
+    book.journal.forget_copy()
+
+
+def _journal_place(config: Config) -> Path:
+    """Return where the journal lies, with its folder made. Raises JournalError on a network share, DiskError."""
+    path = journal_path(config, os.environ)
+    refuse_network_journal(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DiskError(f"The state folder {path.parent} cannot be made: {error.strerror}.") from error
+    return path
+
+
+def refuse_network_journal(path: Path) -> None:
+    """Raise JournalError for a journal on a network filesystem (https://sqlite.org/wal.html: WAL does not work there)."""
+    there = filesystem_of(path.parent)
+    if there.network:
+        raise JournalError(
+            f"The journal {path} would lie on a network share ({there.kind}), where SQLite's locks cannot be trusted.",
+            advice="Set folders.state in the config to a folder on a local disk.",
+        )
