@@ -6,6 +6,7 @@ import contextlib
 import os
 import pwd
 import shlex
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -16,16 +17,28 @@ from urllib.parse import urlsplit
 from rodin_watchd.adapters.filesystems import filesystem_of
 from rodin_watchd.adapters.journal import JournalReader
 from rodin_watchd.adapters.journal.backup import how_to_recover
+from rodin_watchd.adapters.lease import (
+    HEARTBEAT_SECONDS,
+    LEASE_SECONDS,
+    holder_of,
+    is_dead_here,
+    myself,
+    read_lease,
+    watch,
+)
 from rodin_watchd.adapters.spool import Spool
 from rodin_watchd.adapters.spool.grounds import Grounds
 from rodin_watchd.adapters.spool.inbox import Inbox
+from rodin_watchd.adapters.zone import local_zone
 from rodin_watchd.cli.context import daemon_of, find, journal_of, reader
-from rodin_watchd.config import Config, find_key, load_config
+from rodin_watchd.config import Config, find_key, lease_path, load_config
 from rodin_watchd.core.grounds import Ground
 from rodin_watchd.core.layout import INBOX
-from rodin_watchd.errors import RodinWatchdError
+from rodin_watchd.core.receipt import local
+from rodin_watchd.errors import AlreadyRunningError, RodinWatchdError
 from rodin_watchd.model import CREDITS_PER_TEXTURE, Kind
 from rodin_watchd.service.assembly import client_of, watcher_of
+from rodin_watchd.service.housekeeping import BACKED_UP_AT
 from rodin_watchd.service.keeper import ROOT_ID, advice_for, judged, remembered
 from rodin_watchd.service.opening import refuse_network_journal
 
@@ -177,21 +190,42 @@ def _journal(config: Config) -> Iterator[Finding]:
         return
     with contextlib.closing(JournalReader(path)) as journal:
         state, version, jobs = journal.quick_check(), journal.schema_version(), sum(journal.counts().values())
+        backed_up_at = journal.meta(BACKED_UP_AT)
     if state != "ok":
         yield Finding("journal", f"{path} is damaged: {state}.", Verdict.PROBLEM, how_to_recover(path))
     elif not os.access(path, os.W_OK):
         advice = f"This user is {_user()}: run it as the user that owns the journal."
         yield Finding("journal", f"{path} may not be written.", Verdict.PROBLEM, advice)
     else:
-        yield Finding("journal", f"{path} is whole: {jobs:,} jobs, schema {version}.")
+        backup = f"backed up on {local(backed_up_at, local_zone())}" if backed_up_at else "not backed up yet"
+        yield Finding("journal", f"{path} is whole: {jobs:,} jobs, schema {version}, {backup}.")
 
 
 def _daemon(config: Config) -> Iterator[Finding]:
     daemon = daemon_of(config)
-    if daemon is None:
-        yield Finding("service", "Not running; `rodin-watchd run` starts it.")
-    else:
+    if daemon is not None:
         yield Finding("service", f"Running: {', '.join(f'{key} {value}' for key, value in daemon.items())}.")
+    elif (lease := read_lease(lease_path(config))) is not None:
+        yield _leased(lease_path(config), lease)
+    else:
+        yield Finding("service", "Not running; `rodin-watchd run` starts it.")
+
+
+def _leased(path: Path, lease: bytes) -> Finding:
+    """Tell who holds the root's lease, and whether it gives a sign of life while we look."""
+    holder = holder_of(lease)
+    who = holder.words if holder else "unknown who"
+    if holder and is_dead_here(holder, myself()):
+        return Finding("service", f"Not running. The lease of {who} was left behind: the next start takes it at once.")
+    try:
+        watch(path, lease, 2 * HEARTBEAT_SECONDS, time.monotonic, time.sleep)
+    except AlreadyRunningError as error:
+        return Finding("service", f"Running on another machine: {error.message}")
+    text = f"The lease {path} is held by {who}, which gave no sign of life while this looked."
+    advice = (
+        f"Stop the service there, if it runs. A start waits {LEASE_SECONDS:.0f} s for a sign of life, then takes over."
+    )
+    return Finding("service", text, Verdict.WARNING, advice)
 
 
 def _key(config: Config) -> Iterator[Finding]:

@@ -1,0 +1,88 @@
+"""Whether a folder is believed: by its identity, by its mark, never by its emptiness."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from job_samples import a_job, some_files
+
+from rodin_watchd.core.grounds import NEEDS, PATHS, Ground, Identity, Known, Mark, Seen, has_ground, why_away
+from rodin_watchd.core.machine import POLICIES
+from rodin_watchd.model import State, Step
+
+ROOT, HERE, THERE = Identity(1, 2), Identity(1, 50), Identity(9, 2)
+ID = "our-id"
+PLAIN, OWN = Known(HERE, own=False), Known(THERE, own=True)
+
+
+def seen(identity: Identity = HERE, *, own: bool = False, empty: bool = False, mark: Mark | None = None) -> Seen:
+    """Return what a look found."""
+    return Seen(identity, own, empty, mark)
+
+
+OURS = Mark(ID, "outbox")
+
+
+@pytest.mark.parametrize(
+    ("known", "found", "believed"),
+    [
+        (None, seen(), True),  # the first start
+        (None, seen(mark=OURS), True),
+        (None, seen(mark=Mark("other", "outbox")), False),
+        (PLAIN, seen(), True),
+        (PLAIN, seen(Identity(1, 77)), True),  # a plain folder that people made anew
+        (PLAIN, seen(THERE, own=True), False),  # something was mounted on it
+        (PLAIN, seen(THERE, own=True, mark=OURS), True),
+        (OWN, seen(THERE, own=True), True),  # somebody deleted the mark
+        (OWN, seen(HERE, empty=True), False),  # the bare mount point
+        (OWN, seen(HERE), False),
+        (OWN, seen(Identity(10, 2), own=True), False),  # another disk
+        (OWN, seen(Identity(10, 2), own=True, mark=OURS), True),  # the same, by another number
+        (OWN, seen(Identity(10, 2), own=True, mark=Mark(ID, "archive")), False),  # swapped
+        (OWN, None, False),
+        (PLAIN, None, False),
+    ],
+)
+def test_what_is_believed(known: Known | None, found: Seen | None, *, believed: bool) -> None:
+    """A table of all that can be there."""
+    assert (why_away(Ground.OUTBOX, known, found, ROOT, ID) == "") is believed
+
+
+def test_a_root_is_known_by_itself() -> None:
+    """It has no folder around it that could vouch for it."""
+    known = Known(ROOT, own=False)
+    assert why_away(Ground.ROOT, known, seen(ROOT), ROOT, ID) == ""
+    assert "empty folder is there now" in why_away(Ground.ROOT, known, seen(Identity(1, 3), empty=True), ROOT, ID)
+    assert "without the service's mark" in why_away(Ground.ROOT, known, seen(Identity(1, 3)), ROOT, ID)
+    assert why_away(Ground.ROOT, known, seen(Identity(1, 3), mark=Mark(ID, "root", "x")), ROOT, ID) == ""
+
+
+def test_what_is_known_can_be_stored() -> None:
+    """And comes back."""
+    assert Known.of_data(OWN.as_data()) == OWN
+
+
+def test_each_step_says_what_it_stands_on() -> None:
+    """None is forgotten; polls stand on nothing."""
+    assert set(NEEDS) == set(Step)
+    assert NEEDS[Step.POLL] == frozenset()
+    assert set(PATHS) == set(Ground)
+
+
+@pytest.mark.parametrize("state", sorted(POLICIES))
+def test_a_step_waits_for_what_it_needs_only(state: State) -> None:
+    """And with nothing away, for nothing."""
+    job = a_job(state)
+    needs = NEEDS[POLICIES[state].step]
+    assert has_ground(job, frozenset())
+    for ground in Ground:
+        source = ground is Ground.INBOX and POLICIES[state].step is Step.BURY
+        assert has_ground(job, {ground}) == (ground not in needs and not source)
+
+
+def test_a_set_is_taken_from_where_its_files_are() -> None:
+    """A failed one that is taken up again comes from `failed/`, and does not touch the inbox."""
+    job = replace(a_job(State.FAILING), files=some_files("failed/chair"))
+    assert has_ground(job, {Ground.INBOX})
+    assert not has_ground(job, {Ground.FAILED})
