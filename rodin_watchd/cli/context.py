@@ -57,8 +57,12 @@ def reader(config: Config) -> Iterator[JournalReader]:
 
 
 def daemon_of(config: Config) -> dict[str, Any] | None:
-    """Return host and pid of the daemon that serves the root, None when none runs."""
-    return holder(lock_path(config))
+    """Return host and pid of the daemon that serves the root, None when none runs.
+
+    While the root is a share that is away, the lock beside the journal tells.
+    """
+    found = holder(lock_path(config))
+    return holder(journal_of(config).with_name("lock")) if found is None else found
 
 
 def print_json(data: Any) -> None:  # noqa: ANN401 - whatever JSON can hold

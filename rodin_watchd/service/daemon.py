@@ -204,7 +204,10 @@ class Daemon:
         return not self._pool.busy
 
     def close(self) -> None:
-        """Stop watching, start nothing more, let no upload send its last bytes. Waits for nothing; may be repeated."""
+        """Stop watching, start nothing more, let no upload send its last bytes; may be repeated.
+
+        Waits for nothing but a backup that is being made, and for that not long.
+        """
         self._watcher.close()
         self._pool.close()
         self._housekeeping.close()

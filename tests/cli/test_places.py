@@ -63,6 +63,17 @@ def test_a_root_that_is_away(tmp_path: Path, served: Stage) -> None:
                 assert "is away" in process.stderr.readline()
                 root.come()
                 assert "serving" in process.stderr.readline()
+                assert "watching" in process.stderr.readline()
+                root.go()
+                while "offline: root" not in process.stderr.readline():
+                    pass
+                told = stage.told("status").stdout
+                assert told.startswith("Running")
+                assert f"AWAY: root, {root.place}" in told
+                assert "is away" not in stage.told("pause").stdout
+                root.come()
+                while "online: root" not in process.stderr.readline():
+                    pass
             finally:
                 process.kill()
         assert [path.name for path in root.place.iterdir() if path.name == "notes.txt"] == []
