@@ -217,7 +217,10 @@ class TaskFailedError(RodinWatchdError):
     code = "task-failed"
     fault = Fault.VENDOR
     final = True
-    advice = "Drop the set again to try once more (it costs again), or ask the vendor's support about the task."
+    advice = (
+        "To try once more, which costs again, drop the set with `again = true` in its TOML file; "
+        "or ask the vendor's support about the task."
+    )
 
 
 class OverdueError(RodinWatchdError):
@@ -275,12 +278,28 @@ class InternalError(RodinWatchdError):
     advice = "Please report it with the lines that the service logged."
 
 
+class OverBudgetError(RodinWatchdError):
+    """The budget of the day is spent."""
+
+    code = "over-budget"
+    fault = Fault.OWNER
+    advice = "Nothing to do: it goes on by itself the next day. Who cannot wait raises the budget in the config."
+
+
 class OutcomeUnknownError(RodinWatchdError):
     """The request may have been accepted and charged; nobody can tell from here."""
 
     code = "unknown-outcome"
     fault = Fault.NETWORK
     advice = "Look into the vendor's account, then use `rodin-watchd resolve JOB`."
+
+
+class ChargedTaskLostError(RodinWatchdError):
+    """The vendor charged the job, but the task's id is lost."""
+
+    code = "charged-task-lost"
+    fault = Fault.NETWORK
+    advice = "Ask the vendor's support for the task's id, then use `rodin-watchd resolve JOB` with --task or --give-up."
 
 
 # ---- the whole service ----------------------------------------------------------------------------------------------
@@ -309,6 +328,13 @@ class NoCreditsError(ServiceError):
     fault = Fault.ACCOUNT
     lane = Lane.SUBMIT
     advice = "Buy credits or change the plan; the service goes on by itself."
+
+
+class EmptyAccountError(NoCreditsError):
+    """The vendor's account is empty."""
+
+    code = "empty-account"
+    advice = "Buy credits; the service asks for the balance and goes on by itself."
 
 
 class ThrottledError(ServiceError):

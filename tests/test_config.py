@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -153,13 +154,37 @@ def test_a_bad_limit_is_not_compared(tmp_path: Path) -> None:
             "config.toml line 2: api.max_in_flight must be a whole number from 1 to 64, but is 65",
         ),
         ("[intake]\nrescan_seconds = inf", "config.toml line 2: intake.rescan_seconds must be a number above 0"),
-        ("[budget]\nday = 3", "config.toml line 1: budget: unknown key; known here: folders, api, intake"),
+        ("[sound]\nday = 3", "config.toml line 1: sound: unknown key; known here: folders, api, intake"),
+        (
+            "[budget]\nper_day_credits = -1",
+            "config.toml line 2: budget.per_day_credits must be a number from 0 to 1000000",
+        ),
+        (
+            '[budget]\nlow_balance = "5"',
+            "config.toml line 2: budget.low_balance must be a number of credits, like 5 or 12.5",
+        ),
+        (
+            "[budget]\nper_folder_credits = true",
+            "config.toml line 2: budget.per_folder_credits must be a number of credits",
+        ),
+        ("[budget]\nper_day_credits = nan", "config.toml line 2: budget.per_day_credits must be a number from 0"),
+        ("[budget]\nhold_above_sets = 2.5", "config.toml line 2: budget.hold_above_sets must be a whole number from 0"),
+        ("[budget]\nsole_spender = 1", "config.toml line 2: budget.sole_spender must be true or false, but is 1"),
+        ("[budget]\nper_day = 1", "config.toml line 2: budget.per_day: unknown key; did you mean per_day_credits?"),
     ],
 )
 def test_what_cannot_be_used_is_refused(tmp_path: Path, text: str, words: str) -> None:
     """A service does not start on a config that somebody meant differently."""
     (line,) = refusal(tmp_path, text)
     assert line.startswith(words)
+
+
+@pytest.mark.parametrize("written", ["0", "5", "0.1", "12.5", "0.30000000000000004", "1e-7", "1000000"])
+def test_credits_are_read_digit_for_digit(tmp_path: Path, written: str) -> None:
+    """Money is decimal from the first: 0.1 is a tenth, and no binary fraction."""
+    path = tmp_path / "config.toml"
+    path.write_text(f"[budget]\nper_day_credits = {written}\n")
+    assert load_config(path).budget.per_day_credits == Decimal(written)
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:

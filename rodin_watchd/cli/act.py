@@ -1,4 +1,4 @@
-"""`rodin-watchd retry`, `cancel`, `resolve`, `pause` and `resume`: what people ask of the daemon.
+"""`rodin-watchd retry`, `cancel`, `resolve`, `approve`, `pause` and `resume`: what people ask of the daemon.
 
 A command is left in the journal; the daemon, the journal's only other writer, carries it out and answers there.
 """
@@ -15,6 +15,7 @@ import click
 from rodin_watchd.adapters.journal import JournalReader, insert_command
 from rodin_watchd.cli.context import config_option, daemon_of, journal_of, load, reader
 from rodin_watchd.config import Config
+from rodin_watchd.core.layout import INBOX
 from rodin_watchd.core.receipt import cost
 from rodin_watchd.core.status import set_name
 from rodin_watchd.errors import CommandRefusedError
@@ -69,6 +70,29 @@ def resume(config_file: Path | None) -> None:
     config = load(config_file)
     with reader(config) as journal:
         _ask(config, journal, "resume", {})
+
+
+@click.command(epilog="Example: rodin-watchd approve chairs/oak")
+@config_option
+@click.argument("folder", required=False)
+@click.option("--all", "everything", is_flag=True, help="Approve all sets that wait.")
+def approve(config_file: Path | None, folder: str | None, *, everything: bool) -> None:
+    """Let sets go on that came in very large numbers at once and wait in the inbox (budget.hold_above_sets).
+
+    FOLDER is a folder of the inbox: its sets and those below are approved; a set's own name with its folder approves that
+    one; "." means the sets that lie in the inbox itself.
+    """
+    if everything is (folder is not None):
+        raise click.UsageError("Name a folder of the inbox, or say --all.")
+    config = load(config_file)
+    with reader(config) as journal:
+        _ask(config, journal, "approve", {"folder": _in_inbox(folder) if folder is not None else None})
+
+
+def _in_inbox(folder: str) -> str:
+    """Return a folder relative to the inbox, however it was spelled: `chairs/`, `inbox/chairs`, `./chairs`."""
+    parts = [part for part in folder.split("/") if part not in ("", ".")]
+    return "/".join(parts[1:] if parts[:1] == [INBOX] else parts) or "."
 
 
 @click.command(epilog="Example: rodin-watchd resolve chair --task UUID --subscription-key - < key.txt")

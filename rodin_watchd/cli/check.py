@@ -52,6 +52,6 @@ def balance(config_file: Path | None, *, as_json: bool) -> None:
     """
     left = balance_of(load(config_file))
     if as_json:
-        print_json({"credits": float(left), "textures": textures(left)})
+        print_json({"credits": left, "textures": textures(left)})
     else:
         click.echo(credits_text(left))

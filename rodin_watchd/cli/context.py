@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -67,4 +68,11 @@ def daemon_of(config: Config) -> dict[str, Any] | None:
 
 def print_json(data: Any) -> None:  # noqa: ANN401 - whatever JSON can hold
     """Print data for programs; names that are not UTF-8 come as lone surrogates, escaped (PEP 383)."""
-    click.echo(json.dumps(data, indent=2, ensure_ascii=True))
+    click.echo(json.dumps(data, indent=2, ensure_ascii=True, default=_number))
+
+
+def _number(value: object) -> int | float:
+    """Return credits as JSON writes numbers; the digits stay as they are: amounts have few, and half credits are exact."""
+    if not isinstance(value, Decimal):
+        raise TypeError(f"{type(value).__name__} is nothing that JSON knows")
+    return int(value) if value == value.to_integral_value() else float(value)

@@ -12,6 +12,7 @@ from rodin_watchd.adapters.spool.inbox import Inbox
 from rodin_watchd.cli.answer import Answer, Verdict, about_job, about_past, job_sentence
 from rodin_watchd.cli.context import daemon_of
 from rodin_watchd.config import Config
+from rodin_watchd.core.approval import Pass
 from rodin_watchd.core.layout import FAILED, INBOX
 from rodin_watchd.core.machine import ENDED
 from rodin_watchd.core.names import match_key, printable, split_name
@@ -128,6 +129,7 @@ def _about_sets(scene: Scene, sets: Sequence[ReadySet | WaitingSet], path: str) 
     told = [sentence for answer in answers[:MOST_SETS] for sentence in answer.sentences]
     if len(sets) > MOST_SETS:
         told.append(f"And {len(sets) - MOST_SETS:,} more sets.")
+    told += _waits_for_approval(scene, sets)
     if not _OF_SERVICE.isdisjoint(verdicts):
         told += _service_says(scene)
     job = _earlier_job(scene.journal, path)
@@ -171,6 +173,17 @@ def _about_waiting(config: Config, waiting: WaitingSet, what: str) -> Answer:
     minutes = config.intake.incomplete_seconds / 60
     after = f"If that lasts unchanged for {minutes:g} minutes, the set is refused; copy the file again before."
     return Answer(Verdict.SETTLING, (what, f"It is not taken yet: {waiting.reason}.", after))
+
+
+def _waits_for_approval(scene: Scene, sets: Sequence[ReadySet | WaitingSet]) -> list[str]:
+    """Say whether these sets came with so many others that somebody has to approve them."""
+    gate = scene.journal.gate() if scene.journal and scene.config.budget.hold_above_sets is not None else {}
+    names = [f"{decided.candidate.folder}/{decided.candidate.name}".lstrip("/") for decided in sets]
+    held = sum(gate.get(name) == Pass.HELD for name in names)
+    if not held:
+        return []
+    who = "It" if len(sets) == 1 else f"{held:,} of them"
+    return [f"{who} came with very many others: nothing is taken until somebody runs `rodin-watchd approve`."]
 
 
 def _service_says(scene: Scene) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.receipt import UNKNOWN, WHOSE, cost, credits_spent, local
 from rodin_watchd.core.status import DOING, set_name
-from rodin_watchd.model import Event, InputFile, Job
+from rodin_watchd.model import Event, InputFile, Job, ServiceEvent
 
 
 def since_at(job: Job) -> float:
@@ -36,14 +36,14 @@ def brief(job: Job) -> dict[str, Any]:
         "state": job.state.value,
         "created_at": job.created_at,
         "since_at": since_at(job),
-        "credits": float(credits_spent(job)),
+        "credits": credits_spent(job),
         "cost_is_certain": is_cost_certain(job),
         "place": job.place or None,
         "problem": job.problem.message if job.problem else None,
     }
 
 
-def whole(job: Job, events: Iterable[Event]) -> dict[str, Any]:
+def whole(job: Job, events: Iterable[Event], meanwhile: Iterable[ServiceEvent] = ()) -> dict[str, Any]:
     """Return what `show --json` tells of a job: all but the subscription key and the vendor's raw answer."""
     return {
         **brief(job),
@@ -61,6 +61,7 @@ def whole(job: Job, events: Iterable[Event]) -> dict[str, Any]:
         "results": [asdict(result) for result in job.results],
         "problem": _problem_data(job),
         "events": [{"at": e.at, "action": e.action, "state": e.state.value, "message": e.message} for e in events],
+        "service_events": [asdict(event) for event in meanwhile],
     }
 
 
@@ -116,8 +117,8 @@ def _cells(text: str) -> int:
     return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
-def page(job: Job, events: Sequence[Event], zone: tzinfo) -> str:
-    """Return all that is known of a job, and its history, for people."""
+def page(job: Job, events: Sequence[Event], meanwhile: Sequence[ServiceEvent], zone: tzinfo) -> str:
+    """Return all that is known of a job, and its history with what happened to the service meanwhile, for people."""
     facts = [
         ("Set", set_name(job.folder, job.name)),
         ("Job", f"{job.id}, since {local(job.created_at, zone)}"),
@@ -132,7 +133,7 @@ def page(job: Job, events: Sequence[Event], zone: tzinfo) -> str:
         *(("Result", f"{printable(r.name)}, {r.size:,} bytes, sha256 {r.sha256}") for r in job.results),
     ]
     told = "\n".join(f"{name + ':':<13}{text}" for name, text in facts)
-    return f"{told}\n\nHistory\n{_history(events, zone)}"
+    return f"{told}\n\nHistory\n{_history(events, meanwhile, zone)}"
 
 
 def _trouble(job: Job, zone: tzinfo) -> list[tuple[str, str]]:
@@ -153,8 +154,10 @@ def _file_words(file: InputFile) -> str:
     return f"{file.role}: {printable(file.source)}, {file.signature.size:,} bytes{digest}{shared}"
 
 
-def _history(events: Sequence[Event], zone: tzinfo) -> str:
-    rows = [(f"  {local(e.at, zone)}", e.action, _plain(e.message)) for e in events]
+def _history(events: Sequence[Event], meanwhile: Sequence[ServiceEvent], zone: tzinfo) -> str:
+    own = [(e.at, e.action, e.message) for e in events]
+    told = sorted([*own, *((e.at, "(service)", f"{e.kind}: {e.message}") for e in meanwhile)], key=lambda row: row[0])
+    rows = [(f"  {local(at, zone)}", action, _plain(message)) for at, action, message in told]
     return table(rows) if rows else "  nothing yet"
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from datetime import datetime, tzinfo
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import tzinfo
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,31 @@ from rodin_watchd.adapters.zone import local_zone
 from rodin_watchd.cli import job_words
 from rodin_watchd.cli.context import config_option, daemon_of, json_option, load, print_json, reader
 from rodin_watchd.config import Config
+from rodin_watchd.core.account import BALANCE
+from rodin_watchd.core.budget import BUDGET_DAY, midnight
 from rodin_watchd.core.machine import ENDED
+from rodin_watchd.core.names import printable
+from rodin_watchd.core.receipt import in_credits, local
 from rodin_watchd.core.status import DOING, PAGE, Page, ended_line, render, sorted_jobs
-from rodin_watchd.model import CREDITS_PER_TEXTURE, State
+from rodin_watchd.model import CREDITS_PER_TEXTURE, ServiceEvent, State
 
 WATCH_SECONDS = 1.0
 NEWEST = 20
 """So many results are on the page."""
+
+FEW = 5
+"""So many events of the service are shown to people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    """What was spent, and what may be; in credits."""
+
+    total: Decimal
+    today: Decimal  # charged since midnight
+    per_day: Decimal | None  # the budget
+    spent: Decimal  # of the budget, with what may have been charged
+    balance: Mapping[str, Any] | None  # credits, at (UTC) and low: as it was read last
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +53,8 @@ class Report:
     daemon: Mapping[str, Any] | None  # host and pid; None when it is stopped
     page: Page
     counts: Mapping[State, int]
-    total: Decimal  # credits
-    today: Decimal  # credits, since midnight
+    money: Money
+    events: Sequence[ServiceEvent]  # the service's own, newest first
 
     def as_data(self) -> dict[str, Any]:
         """Return the report as JSON can hold it."""
@@ -44,7 +62,10 @@ class Report:
             "root": str(self.root),
             "running": self.daemon is not None,
             "daemon": self.daemon,
-            "credits": {"total": float(self.total), "today": float(self.today)},
+            "credits": {"total": self.money.total, "today": self.money.today},
+            "budget": {"per_day": self.money.per_day, "spent": self.money.spent},
+            "balance": self.money.balance,
+            "events": [asdict(event) for event in self.events],
             "counts": {state.value: number for state, number in self.counts.items()},
             "page": self.page.as_data(),
         }
@@ -57,18 +78,48 @@ def taken(config: Config, journal: JournalReader, now: float, zone: tzinfo) -> R
     recent = tuple(map(ended_line, journal.jobs(ENDED, limit=NEWEST)))
     told = journal.meta(PAGE)
     page = replace(Page.of_data(told) if told else Page(), running=running, held=held, recent=recent)
-    midnight = datetime.fromtimestamp(now, zone).replace(hour=0, minute=0, second=0, microsecond=0).timestamp()
-    total, today = (n * CREDITS_PER_TEXTURE for n in (journal.charges(), journal.charges_since(midnight)))
-    return Report(config.folders.root, daemon_of(config), page, journal.counts(), total, today)
+    money = _money(config, journal, midnight(now, zone))
+    events = journal.service_events(NEWEST)
+    return Report(config.folders.root, daemon_of(config), page, journal.counts(), money, events)
+
+
+def _money(config: Config, journal: JournalReader, today_at: float) -> Money:
+    day_at = journal.meta(BUDGET_DAY)
+    counts = (
+        journal.charges(),
+        journal.charges_since(today_at),
+        sum(journal.spent_since(today_at if day_at is None else day_at).values()),
+    )
+    total, today, spent = (count * CREDITS_PER_TEXTURE for count in counts)
+    known = journal.meta(BALANCE)
+    balance = {**known, "credits": Decimal(known["credits"])} if known else None
+    return Money(total, today, config.budget.per_day_credits, spent, balance)
 
 
 def text_of(report: Report, zone: tzinfo) -> str:
     """Return the report for people."""
-    head = f"{_daemon_line(report)}\nCredits spent: {report.today} today, {report.total} in total\n"
+    head = f"{_daemon_line(report)}\n{_money_lines(report.money, zone)}"
     if report.counts:
         head += f"Jobs: {', '.join(f'{n:,} {DOING[state]}' for state, n in report.counts.items())}\n"
     sections = render(report.page, zone).partition("\n\n")[2]
-    return f"{head}\n{sections}".rstrip()
+    return f"{head}\n{sections.rstrip()}\n\n{_events(report.events[:FEW], zone)}".rstrip()
+
+
+def _money_lines(money: Money, zone: tzinfo) -> str:
+    told = f"Credits spent: {money.today} today, {money.total} in total\n"
+    if money.per_day is not None:
+        told += f"Budget of the day: {money.spent} of {in_credits(money.per_day)}\n"
+    if money.balance:
+        told += f"Balance: {in_credits(money.balance['credits'])} on {local(money.balance['at'], zone)}\n"
+    return told
+
+
+def _events(events: Sequence[ServiceEvent], zone: tzinfo) -> str:
+    """Return the newest events of the service itself, as a section; "" without any."""
+    if not events:
+        return ""
+    rows = [(f"  {local(event.at, zone)}", event.kind, printable(event.message, limit=500)) for event in events]
+    return f"Newest events of the service\n{job_words.table(rows)}"
 
 
 def _daemon_line(report: Report) -> str:
@@ -88,9 +139,10 @@ def _daemon_line(report: Report) -> str:
 def status(config_file: Path | None, *, as_json: bool, watch: bool) -> None:
     """Tell what waits, runs, is held, and what came out last.
 
-    --json prints one object: root, running, daemon (host and pid, null when stopped), credits (total, today), counts
-    (jobs by state) and page (notices, waiting, running, held, recent, ignored). An entry of the page has name, text, job
-    (null in the inbox) and since_at (UTC seconds, or null). While the daemon is stopped, waiting and notices are as of
+    --json prints one object: root, running, daemon (host and pid, null when stopped), credits (total, today), budget
+    (per_day, null without one; spent), balance (credits, at, low; null if it was never read), events (of the service: at,
+    kind, message; newest first), counts (jobs by state) and page (notices, waiting, running, held, recent, ignored). An
+    entry of the page has name, text, job (null in the inbox) and since_at (UTC seconds, or null). While the daemon is stopped, waiting and notices are as of
     its last look.
     """
     if watch and as_json:
@@ -169,12 +221,16 @@ def show(config_file: Path | None, job: str, *, as_json: bool) -> None:
 
     --json prints what `list --json` has, and files, options, again, fingerprint, times (state: UTC seconds), retries,
     attempts, not_before, deadline, task (uuid, submitted_at), progress, results, problem (code, fault, message, advice;
-    or null) and events (at, action, state, message; oldest first).
+    or null), events (at, action, state, message; oldest first) and service_events (what happened to the service as a
+    whole meanwhile: at, kind, message; oldest first).
     """
     with reader(load(config_file)) as journal:
         found = journal.find(job)
         events = journal.events(found.id)
+        others = journal.service_events(since_at=found.created_at)
+    until_at = job_words.since_at(found) if found.state in ENDED else time.time()
+    meanwhile = [event for event in reversed(others) if event.at <= until_at]
     if as_json:
-        print_json(job_words.whole(found, events))
+        print_json(job_words.whole(found, events, meanwhile))
     else:
-        click.echo(job_words.page(found, events, local_zone()))
+        click.echo(job_words.page(found, events, meanwhile, local_zone()))

@@ -24,6 +24,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "show": ("look:show", "One job with its whole history."),
     "explain": ("explain:explain", "Why a file or set waits, is ignored or was refused."),
     "retry": ("act:retry", "Take a failed job up again."),
+    "approve": ("act:approve", "Let a very large drop of sets go on."),
     "resolve": ("act:resolve", "Decide about a held job."),
     "cancel": ("act:cancel", "Stop a job before its results arrive."),
     "pause": ("act:pause", "Take and submit nothing until `resume`."),

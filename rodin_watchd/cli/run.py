@@ -44,7 +44,7 @@ def run(config_file: Path | None, *, until_idle: bool, verbose: bool) -> None:
     standard error; `rodin-watchd status --watch` shows the whole.
 
     With --until-idle the exit code is 0, or 1 when something failed, is held for a person's decision, or keeps all from
-    going on that only a person can mend (credits, key, `pause`). Sets that lack a file stay in the inbox.
+    going on that only a person can mend (credits, key, `pause`, approval, a spent budget). Sets that lack a file stay in the inbox.
     """
     _log_to_stderr(verbose=verbose)
     hide_memory()

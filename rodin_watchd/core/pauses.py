@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from rodin_watchd.core.budget import UNLIMITED, Allowance
 from rodin_watchd.core.grounds import Ground, has_ground
 from rodin_watchd.core.machine import AT_VENDOR, POLICIES, RESTING
 from rodin_watchd.core.retention import turn
@@ -66,7 +67,12 @@ def ended(pauses: Pauses, step: Step, now: float) -> Pauses:
 
     A pause whose time is not over yet stays: the step was begun before it, and proves nothing about now.
     """
-    return {lane: pause for lane, pause in pauses.items() if lane not in LANES[step] or not is_over(pause, now)}
+    return ended_by(pauses, LANES[step], now)
+
+
+def ended_by(pauses: Pauses, lanes: frozenset[Lane], now: float) -> Pauses:
+    """Return the pauses after something worked that needs these lanes."""
+    return {lane: pause for lane, pause in pauses.items() if lane not in lanes or not is_over(pause, now)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +85,7 @@ class Limits:
     submits: bool = True  # False while a person has paused the service
     longest_poll_seconds: float = 120.0  # between two status calls about one task, as configured
     away: frozenset[Ground] = frozenset()  # folders that are not there
+    budget: Allowance = UNLIMITED
 
 
 def due_jobs(jobs: Iterable[Job], busy: frozenset[str], pauses: Pauses, limits: Limits, now: float) -> list[Job]:
@@ -119,6 +126,7 @@ class _Chooser:
         self.calls = limits.calls
         self.workers = limits.workers
         self.submits = limits.submits
+        self.budget = limits.budget
         self.away = limits.away
         self.stopped = {lane for lane, pause in pauses.items() if not is_over(pause, now)}
         self.probing = {lane for lane in pauses if lane not in self.stopped}
@@ -142,13 +150,14 @@ class _Chooser:
         return True
 
     def _takes_submit(self, job: Job) -> bool:
-        """Take a place at the vendor; a job found in `uploading` has one already."""
-        if not self.submits:
+        """Take a place at the vendor and a part of the budget; a job found in `uploading` has a place already."""
+        if not self.submits or self.budget.why_not(job.folder):
             return False
         if job.state is State.STAGED:
             if self.places < 1:
                 return False
             self.places -= 1
+        self.budget = self.budget.after(job.folder)
         return True
 
 

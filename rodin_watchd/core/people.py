@@ -9,7 +9,13 @@ from dataclasses import replace
 
 from rodin_watchd.core.machine import TABLE, Signal, move
 from rodin_watchd.core.names import printable
-from rodin_watchd.errors import CanceledError, CommandRefusedError, OutcomeUnknownError, TaskFailedError
+from rodin_watchd.errors import (
+    CanceledError,
+    ChargedTaskLostError,
+    CommandRefusedError,
+    OutcomeUnknownError,
+    TaskFailedError,
+)
 from rodin_watchd.model import CREDITS_PER_TEXTURE, Job, State, Task, Transition
 
 _PAY_AGAIN = f"`rodin-watchd retry --pay-again JOB` submits it anew, for {CREDITS_PER_TEXTURE} credits."
@@ -30,6 +36,7 @@ def retry(job: Job, now: float, *, pay_again: bool) -> Transition:
         files=tuple(replace(f, source=f"{job.place}/{f.name}", shared=False) for f in job.files),
         fingerprint="",  # known again when staged; until then the content may belong to another job
         task=None if pay_again else job.task,
+        again=job.again or pay_again,
         problem=None,
         answer=None,
         results=(),
@@ -49,6 +56,8 @@ def _refuse_to_pay(job: Job) -> None:
     if not job.task and code == OutcomeUnknownError.code:
         reason = "The vendor may have accepted and charged this job already."
         raise CommandRefusedError(reason, advice=_PAY_AGAIN)
+    if not job.task and code == ChargedTaskLostError.code:
+        raise CommandRefusedError("This job was charged already, and its task's id is lost.", advice=_PAY_AGAIN)
 
 
 def _given_up(job: Job) -> str:
@@ -74,8 +83,16 @@ def _canceled(job: Job) -> CanceledError:
 
 
 def resolve_not_charged(job: Job, now: float) -> Transition:
-    """Take a person's word that a held job was not charged: submit again. Raises CommandRefusedError if not held."""
-    return move(replace(_held(job), problem=None, answer=None), Signal.NOT_CHARGED, now)
+    """Take a person's word that a held job was not charged: submit again.
+
+    Raises CommandRefusedError if the job is not held, or if the balance has shown that it was charged.
+    """
+    if _is_charged(_held(job)):
+        raise CommandRefusedError(
+            "The balance shows that this job was charged.",
+            advice=f"To pay once more, use `rodin-watchd resolve --give-up JOB`; then {_PAY_AGAIN}",
+        )
+    return move(replace(job, problem=None, answer=None), Signal.NOT_CHARGED, now)
 
 
 def resolve_adopt(job: Job, task: Task, now: float) -> Transition:
@@ -87,8 +104,13 @@ def resolve_adopt(job: Job, task: Task, now: float) -> Transition:
         raise CommandRefusedError(
             "The task has no usable id.", advice="Copy the task's UUID from the vendor's account."
         )
-    adopted = replace(_held(job), problem=None, answer=None, task=task, charges=job.charges + 1)
+    adopted = replace(_held(job), problem=None, answer=None, task=task, charges=job.charges + (not _is_charged(job)))
     return move(adopted, Signal.ADOPT, now)
+
+
+def _is_charged(job: Job) -> bool:
+    """Tell whether the balance has shown that the lost submit was charged: then it is counted already."""
+    return job.problem is not None and job.problem.code == ChargedTaskLostError.code
 
 
 def resolve_give_up(job: Job, now: float) -> Transition:

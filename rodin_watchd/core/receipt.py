@@ -84,7 +84,7 @@ def _told(job: Job, version: str, now: float) -> dict[str, Any]:
             "retries": job.retries,
             "set": _text(job.name),
             "folder": _text(job.folder),
-            "credits": float(credits_spent(job)),
+            "credits": credits_spent(job),
             "software": f"rodin_watchd {version}",
             "written_at": instant(now),
         },

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Any, Self
 
+from rodin_watchd.core.budget import is_over_budget
 from rodin_watchd.core.layout import REPORT
 from rodin_watchd.core.machine import ENDED
 from rodin_watchd.core.names import printable
@@ -92,7 +93,7 @@ def _detail(job: Job) -> str:
         return progress
     if job.state is State.HELD:
         return f": {job.problem.message} Cost: {cost(job)} {advice(job)}"
-    if job.state is State.FAILING:
+    if job.state is State.FAILING or is_over_budget(job):
         return f": {job.problem.message}"
     return f"{progress}; trying again: {job.problem.message}" if job.attempts else progress
 

@@ -25,6 +25,7 @@ from rodin_watchd.emulator.workshop import Workshop
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from decimal import Decimal
 
     from rodin_watchd.emulator.faults import Fault
     from rodin_watchd.emulator.forms import Form
@@ -87,6 +88,10 @@ class Shop:
     def set_faults(self, faults: tuple[Fault, ...]) -> None:
         """Have other faults strike from the next call on."""
         self._faults.replace(faults)
+
+    def pay_in(self, amount: Decimal) -> None:
+        """Add to the balance; not while an order is being charged."""
+        self._ledger.balance += amount
 
     def close(self) -> None:
         """End the work."""

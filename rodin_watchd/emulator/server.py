@@ -19,6 +19,7 @@ from rodin_watchd.emulator.terminal import Terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from decimal import Decimal
 
     from starlette.applications import Starlette
 
@@ -66,6 +67,10 @@ class Emulator:
     def ledger(self) -> Snapshot:
         """Give the ledger as it stands; also after the end."""
         return self._shop.ledger()
+
+    def pay_in(self, amount: Decimal) -> None:
+        """Have credits paid into the account, or spent from it by somebody else (a negative amount)."""
+        self._shop.pay_in(amount)
 
     def set_faults(self, *faults: Fault) -> None:
         """Have these faults strike instead of those before; `@N` counts from the next call on."""

@@ -6,19 +6,23 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from rodin_watchd.adapters.journal import Journal
+from rodin_watchd.adapters.journal import NO_META, Affordable, Journal
 from rodin_watchd.core.machine import ENDED
-from rodin_watchd.core.names import printable
 from rodin_watchd.core.schedule import kind_of
 from rodin_watchd.core.status import set_name
+from rodin_watchd.core.twins import bought_before
 from rodin_watchd.errors import CommandRefusedError, DiskError, DuplicateSetError
 from rodin_watchd.model import Job, OptionValue, ServiceEvent, State, Transition
 
 log = logging.getLogger("rodin_watchd")
 
-_BAD_NEWS = frozenset({"paused", "offline", "alarm", "set-aside"})
+_BAD_NEWS = frozenset({"paused", "offline", "alarm", "set-aside", "low-balance", "inquiry", "crowd"})
 """Kinds of service events that are logged as warnings."""
+
+_NEWEST_EVENTS = 1000
+"""So far back a start looks for what the run before had paused."""
 
 _MOST_UNTOLD = 1000
 """So many service events wait for room on the journal's disk, the newest."""
@@ -43,11 +47,24 @@ class Book:
         """The jobs that have not ended."""
         return self._jobs
 
-    def commit(self, transitions: Sequence[Transition], now: float) -> None:
-        """Make these moves durable in one transaction, each with its event, then known. Raises DiskError, JournalError."""
-        if not transitions:
-            return
-        self.journal.commit(transitions, now)
+    def commit(self, transitions: Sequence[Transition], now: float, meta: Mapping[str, Any] = NO_META) -> None:
+        """Make these moves, and `meta`, durable in one transaction, each move with its event, then known.
+
+        Raises DiskError, JournalError.
+        """
+        if transitions or meta:
+            self.journal.commit(transitions, now, meta)
+            self._take_in(transitions)
+
+    def commit_affordable(
+        self, intents: Sequence[Transition], now: float, since_at: float, affordable: Affordable
+    ) -> Sequence[Transition]:
+        """Make those intents durable that the budget allows, decided in the same transaction; return them. Raises as `commit`."""
+        chosen = self.journal.commit_affordable(intents, now, since_at, affordable) if intents else ()
+        self._take_in(chosen)
+        return chosen
+
+    def _take_in(self, transitions: Sequence[Transition]) -> None:
         for transition in transitions:
             self._know(transition.job)
             _tell(transition)
@@ -55,6 +72,19 @@ class Book:
     def note(self, job: Job) -> None:
         """Change a waiting time or a word of the vendor, which need not survive a restart."""
         self._jobs[job.id] = job
+
+    def start(self, now: float) -> None:
+        """Tell of a start that ends what the run before had paused: this run looks at all of it anew."""
+        ended: set[str] = set()
+        for event in self.journal.service_events(_NEWEST_EVENTS):  # newest first
+            subject = event.message.partition(":")[0]
+            if event.kind == "started":
+                return
+            if event.kind == "paused" and subject not in ended:
+                self.tell("started", "The service was started; what was paused is looked at anew.", now)
+                return
+            if event.kind == "resumed":
+                ended.add(subject)
 
     def tell(self, kind: str, message: str, now: float) -> None:
         """Log, and journal as a service event; while the journal's disk is full it waits, and a restart loses it."""
@@ -88,19 +118,12 @@ class Book:
         if (live := self._same_live(job)) is not None:
             return live
         same = self.journal.same_content(job.fingerprint, besides=job.id)
-        if same is None or job.again or job.task:
-            return None
-        return DuplicateSetError(
-            f"The same model, image and options were delivered before: {printable(same.place)} (job {same.id})."
-        )
+        return None if same is None or job.again or job.task else bought_before(same)
 
     def _same_live(self, job: Job) -> DuplicateSetError | None:
         for other in self._jobs.values():
             if job.fingerprint and other.fingerprint == job.fingerprint and other.id != job.id:
-                return DuplicateSetError(
-                    f"The same model, image and options are being worked on already (job {other.id}).",
-                    advice="Wait for that job's result.",
-                )
+                return bought_before(other)
         return None
 
     def owner_of_task(self, job: Job) -> Job | None:

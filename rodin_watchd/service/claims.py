@@ -20,6 +20,12 @@ class Turn(StrEnum):
     ROOM = "complete, waits for its turn"
     COPY = "waits until another set has copied a file that both name"
     PAUSED = "complete, but the service is paused"
+    APPROVAL = "complete, waits for approval (`rodin-watchd approve`)"
+    BUDGET = "complete, waits for another day: today's budget is spent"
+
+
+MOVING = frozenset({Turn.ROOM, Turn.COPY})
+"""What ends without a person, and before another day."""
 
 
 @dataclass(frozen=True, slots=True)

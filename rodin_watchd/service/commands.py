@@ -12,6 +12,7 @@ from rodin_watchd.adapters.journal import Command
 from rodin_watchd.core import people
 from rodin_watchd.errors import CommandRefusedError
 from rodin_watchd.model import Job, Task, Transition
+from rodin_watchd.service.admission import Admission
 from rodin_watchd.service.book import Book
 
 log = logging.getLogger("rodin_watchd")
@@ -52,20 +53,25 @@ JOB_VERBS: Mapping[str, Decide] = {"retry": _retry, "cancel": _cancel, "resolve"
 PAUSE, RESUME = "pause", "resume"
 """Commands that concern the service: whether sets are taken and submitted."""
 
+APPROVE = "approve"
+"""Lets sets go on that are held in the inbox: of a `folder`, or all of them."""
+
 
 class Commands:
     """Carries out what people left in the journal. The main thread's alone.
 
     `paused` tells whether a person has paused the service, also in a run before; `awaited` holds the ids of the jobs that
-    a command waits for, because their step is under way.
+    a command waits for, because their step is under way; `approvals` counts what was approved in this run.
     """
 
-    def __init__(self, book: Book, now: Callable[[], float]) -> None:
+    def __init__(self, book: Book, admission: Admission, now: Callable[[], float]) -> None:
         self._book = book
+        self._admission = admission
         self._now = now
         self._seen = -1
         self.paused = bool(book.journal.meta(PAUSE))
         self.awaited: frozenset[str] = frozenset()
+        self.approvals = 0
 
     def take(self, busy: AbstractSet[str]) -> None:
         """Carry out and answer the commands, but those for jobs that are `busy`: they wait for a later call."""
@@ -81,6 +87,8 @@ class Commands:
         try:
             if command.verb in (PAUSE, RESUME):
                 told = self._pause(command.verb == PAUSE)
+            elif command.verb == APPROVE:
+                told = self._approve(command)
             else:
                 job = self._job(command)
                 if job.id in busy:
@@ -97,6 +105,12 @@ class Commands:
         self.paused = paused
         self._book.journal.set_meta(PAUSE, paused)
         return "Paused: nothing is taken or submitted." if paused else "Resumed."
+
+    def _approve(self, command: Command) -> str:
+        folder = command.arguments.get("folder")
+        told = self._admission.approve(None if folder is None else str(folder))
+        self.approvals += 1
+        return told
 
     def _job(self, command: Command) -> Job:
         if command.verb not in JOB_VERBS:

@@ -19,13 +19,16 @@ from rodin_watchd.core.alarms import alarms
 from rodin_watchd.core.layout import INBOX
 from rodin_watchd.core.status import Line, Page
 from rodin_watchd.errors import DiskError, FolderGoneError, Problem
+from rodin_watchd.service.admission import Admission
 from rodin_watchd.service.alarms import Alarms
 from rodin_watchd.service.book import Book
+from rodin_watchd.service.claims import MOVING
 from rodin_watchd.service.commands import Commands
 from rodin_watchd.service.desk import Clock, Desk
 from rodin_watchd.service.intake import Intake
 from rodin_watchd.service.keeper import Standing
 from rodin_watchd.service.pool import Pool
+from rodin_watchd.service.purse import Purse
 from rodin_watchd.service.quiet import quiet_seconds
 from rodin_watchd.service.reception import Reception
 from rodin_watchd.service.steps import Tools
@@ -93,13 +96,16 @@ class Daemon:
         self._book = book
         self._zone = tools.zone
         self._pool = Pool(tools, config.api.max_in_flight + SPARE_WORKERS, self._wake)
-        self._desk = Desk(config, book, self._pool, clock)
-        self._commands = Commands(book, clock.now)
+        book.start(clock.now())
+        self._purse = Purse(config.budget, book, tools.zone, clock.now, clock.monotonic)
+        self._admission = Admission(config, book, self._purse, clock.now)
+        self._desk = Desk(config, book, self._pool, self._purse, clock)
+        self._commands = Commands(book, self._admission, clock.now)
         self._watcher = open_watcher(self._wake.for_files)
         self._standing = standing
         inbox = Inbox(tools.spool.inbox, tools.spool.grounds.anchor(INBOX))
         intake = Intake(inbox, config.intake, quiet_seconds(config))
-        self._reception = Reception(config, book, intake, self._watcher, clock)
+        self._reception = Reception(config, book, intake, self._watcher, self._admission, clock)
         self._sweeper = Sweeper(book.journal, clock.monotonic)
         self._housekeeping = standing.housekeeping
         self._alarms = Alarms(book, tools.zone, clock.now)
@@ -154,12 +160,12 @@ class Daemon:
 
     def _act(self) -> None:
         self._reception.woken |= self._standing.check()
-        paused = self._commands.paused
+        before = (self._commands.paused, self._commands.approvals)
         self._commands.take(self._pool.busy)  # before an upload is allowed to end: it may be the one to be canceled
         self._desk.take_messages(self._why_drop)
         if self._commands.awaited:
             self._commands.take(self._pool.busy)
-        self._reception.woken |= paused is not self._commands.paused
+        self._reception.woken |= before != (self._commands.paused, self._commands.approvals)
         self._alarms.ring()
         self._housekeeping.keep()
         self._reception.take_in(paused=self._commands.paused)
@@ -218,11 +224,17 @@ class Daemon:
         """Tell whether nothing settles, is claimed or moves; or only a person can make it move."""
         if self._pool.busy or self._journal_problem or not self._reception.is_settled:
             return False
-        waiting = bool(self._reception.claims.waiting) and not self.needs_person()
-        return not waiting and not self._desk.can_move(submits=not self._commands.paused)
+        moving = any(turn in MOVING for _, turn in self._reception.claims.waiting)
+        return not (moving and not self._stands_still()) and not self._desk.can_move(submits=not self._commands.paused)
 
     def needs_person(self) -> bool:
-        """Tell whether the service stands still until somebody pays, mends the key, or resumes it."""
+        """Tell whether the service, or a set, stands still until somebody acts: pays, mends the key, resumes, approves.
+
+        A set over the budget counts: who cannot wait for another day has to raise it.
+        """
+        return self._stands_still() or self._purse.waits or self._admission.waits
+
+    def _stands_still(self) -> bool:
         return self._commands.paused or self._desk.unpaid
 
     # ---- telling ----------------------------------------------------------------------------------------------------
@@ -254,6 +266,7 @@ class Daemon:
         notices = [*pressing, *self._standing.keeper.notices(), *pause_notices(self._desk.pauses, self._zone)]
         if self._commands.paused:
             notices.append("Paused by request: nothing is taken or submitted (`rodin-watchd resume` goes on).")
+        notices += [*self._admission.notices(), *self._desk.notices()]
         problems = filter(None, (self._journal_problem, self._reception.problem))
         known = FolderGoneError.code if self._standing.keeper.away else ""  # told above
         notices += [f"{problem.message} {problem.advice}" for problem in problems if problem.code != known]

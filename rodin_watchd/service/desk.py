@@ -6,18 +6,32 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from decimal import Decimal
 
 from rodin_watchd.config import Config
 from rodin_watchd.core import machine
+from rodin_watchd.core.account import after_balance, of_submits
+from rodin_watchd.core.budget import UNLIMITED, is_over_budget
 from rodin_watchd.core.grounds import Ground
 from rodin_watchd.core.pauses import LANES, Limits, Pauses, due_jobs, ended, renewed
 from rodin_watchd.core.schedule import RateBudget, poll_delay_seconds
 from rodin_watchd.core.storms import after_unknown, calmed
-from rodin_watchd.errors import DiskError, Fault, Lane, OutcomeUnknownError, Problem, Scope, ThrottledError
+from rodin_watchd.errors import (
+    DiskError,
+    Fault,
+    Lane,
+    NoCreditsError,
+    OutcomeUnknownError,
+    Problem,
+    Scope,
+    ThrottledError,
+)
 from rodin_watchd.model import Answered, Done, Job, NotYet, Outcome, Rejected, Retry, State, Step, Transition, Unknown
+from rodin_watchd.service.account import Account
 from rodin_watchd.service.blame import Blame
 from rodin_watchd.service.book import Book
-from rodin_watchd.service.pool import Closing, Finished, Pool, UploadDroppedError
+from rodin_watchd.service.pool import BALANCE, BalanceRead, Closing, Finished, Pool, UploadDroppedError
+from rodin_watchd.service.purse import Purse
 
 log = logging.getLogger("rodin_watchd")
 
@@ -40,15 +54,17 @@ class Desk:
     is to be called again.
     """
 
-    def __init__(self, config: Config, book: Book, pool: Pool, clock: Clock) -> None:
+    def __init__(self, config: Config, book: Book, pool: Pool, purse: Purse, clock: Clock) -> None:
         self._limits = config.polling
         self._places = config.api.max_in_flight
         self._book = book
         self._pool = pool
         self._clock = clock
         self._budget = RateBudget(config.api.requests_per_minute, burst=max(_BURST_CALLS, self._places))
-        self._undecided: deque[Finished] = deque()
+        self._undecided: deque[Finished | BalanceRead] = deque()
         self._blame = Blame()
+        self._purse = purse
+        self._account = Account(config.budget, book, clock.now, clock.monotonic)
         self.pauses: Pauses = {}
         self.failed = 0  # jobs that failed or were held since the start
 
@@ -63,13 +79,17 @@ class Desk:
             match message:
                 case Closing():
                     self._answer(message, why_drop(message.job_id))
-                case Finished():
+                case Finished() | BalanceRead():
                     self._undecided.append(message)
         while self._undecided:
-            message = self._undecided[0]
-            self._finish(self._book.jobs[message.job_id], message.outcome)
+            match self._undecided[0]:
+                case Finished(job_id, outcome):
+                    self._finish(self._book.jobs[job_id], outcome)
+                    self._pool.release(job_id)
+                case BalanceRead(answer):
+                    self._take_balance(answer)
+                    self._pool.release(BALANCE)
             self._undecided.popleft()
-            self._pool.release(message.job_id)
 
     def _answer(self, request: Closing, why_drop: str) -> None:
         """Commit `submitting`, then let the last bytes go; or refuse, and the upload is dropped."""
@@ -123,17 +143,29 @@ class Desk:
         An error that this job alone meets comes back as one of the set.
         """
         before, step = self.pauses, machine.POLICIES[job.state].step
+        outcome = of_submits(outcome, step)
         if isinstance(outcome, Retry) and outcome.problem.scope is Scope.SERVICE and (lane := outcome.problem.lane):
             if self._is_own(job, step, lane, outcome.problem):
                 return Retry(replace(outcome.problem, scope=Scope.SET))
             self.pauses = renewed(before, outcome.problem, now, self._clock.chance())
-        elif isinstance(outcome, Unknown):
+        elif isinstance(outcome, Unknown) and not self._account.proves:  # a proof stops the submits itself
             self.pauses = after_unknown(before, now, self._clock.chance())
         elif isinstance(outcome, Done | NotYet):
             self.pauses = ended(before, step, now)
             self._blame.worked(job.id, LANES[step])
         self._tell_pauses(before, now)
         return outcome
+
+    def _take_balance(self, answer: Decimal | Problem) -> None:
+        """Pause or go on by what the account holds; a call that failed for the account or the network pauses as any does."""
+        before, now, chance = self.pauses, self._clock.now(), self._clock.chance()
+        if isinstance(answer, Decimal):
+            after = after_balance(before, answer, now, chance)
+        else:
+            after = renewed(before, answer, now, chance)
+        self._account.take(answer, after)
+        self.pauses = after
+        self._tell_pauses(before, now)
 
     def _calm(self) -> None:
         before, now = self.pauses, self._clock.now()
@@ -149,6 +181,8 @@ class Desk:
 
     def _is_own(self, job: Job, step: Step, lane: Lane, problem: Problem) -> bool:
         if problem.code == ThrottledError.code:  # said to the account, whichever job happens to hear it
+            return False
+        if problem.code == NoCreditsError.code and self._account.textures() == 0:  # that is reason enough
             return False
         return self._blame.is_own(job.id, lane) or lane not in LANES[step]  # which no pause of the lane would stop
 
@@ -173,17 +207,31 @@ class Desk:
         """
         self._settle_open_submits()
         self._calm()
+        self.failed -= self._account.inquire()
+        self._ask_balance(submits=submits)
+        spends = submits and not self._account.holds_submits(self.pauses)
         now, monotonic = self._clock.now(), self._clock.monotonic()
+        allowance = self._purse.allowance if any(map(_to_send, self._book.jobs.values())) else UNLIMITED
         calls = self._budget.available(monotonic)
-        limits = Limits(self._places, calls, self._pool.free, submits, self._limits.max_seconds, away)
+        limits = Limits(self._places, calls, self._pool.free, spends, self._limits.max_seconds, away, allowance)
         due = due_jobs(self._book.jobs.values(), self._pool.busy, self.pauses, limits, now)
-        intents = [machine.begin_upload(j, now) for j in due if j.state in (State.STAGED, State.UPLOADING)]
-        self._book.commit(intents, now)
-        for job in due:
+        intents = [machine.begin_upload(job, now) for job in due if _to_send(job)]
+        bought = self._purse.buy(intents[: self._account.textures()])
+        for job in (*(job for job in due if not _to_send(job)), *bought):
             if Lane.API in LANES[machine.POLICIES[job.state].step]:
                 self._budget = self._budget.spend(monotonic)
             self._blame.begin(job.id)
             self._pool.hand_out(self._book.jobs[job.id])
+        self._purse.put_off([job for job in self._book.jobs.values() if job.id not in self._pool.busy])
+
+    def _ask_balance(self, *, submits: bool) -> None:
+        """Ask for the account's credits, if that is worth a call now."""
+        monotonic = self._clock.monotonic()
+        can = self._pool.free > 0 and self._budget.available(monotonic) > 0
+        if can and self._account.wants_balance(self.pauses, submits=submits):
+            self._account.ask()
+            self._budget = self._budget.spend(monotonic)
+            self._pool.ask_balance()
 
     def _settle_open_submits(self) -> None:
         """After a start: understand the answer that was committed, or hold the job. All other states simply go on."""
@@ -200,6 +248,7 @@ class Desk:
         due = [job.not_before - now for job in live]
         due += [pause.until_at - now for pause in self.pauses.values()]
         due.append(self._budget.wait_seconds(self._clock.monotonic()))
+        due += self._account.next_due_seconds()
         return [seconds for seconds in due if seconds > 0]
 
     # ---- standing still ---------------------------------------------------------------------------------------------
@@ -209,16 +258,27 @@ class Desk:
         """Whether something stands still until somebody pays, or mends the key."""
         return any(pause.problem.fault is Fault.ACCOUNT for pause in self.pauses.values())
 
+    def notices(self) -> list[str]:
+        """Return what people must know of the money."""
+        return [*self._account.notices(), *self._purse.notices()]
+
     def awaits_answer(self) -> bool:
         """Tell whether an upload has sent its last bytes, and its answer is not here yet."""
-        return any(self._book.jobs[job_id].state is State.SUBMITTING for job_id in self._pool.busy)
+        under_way = (job for job_id, job in self._book.jobs.items() if job_id in self._pool.busy)
+        return any(job.state is State.SUBMITTING for job in under_way)
 
     def can_move(self, *, submits: bool) -> bool:
         """Tell whether any job goes on without a person. `submits`: whether money may be spent."""
         stopped = {lane for lane, pause in self.pauses.items() if pause.problem.fault is Fault.ACCOUNT}
-        live = (job for job in self._book.jobs.values() if job.state not in machine.RESTING)
+        if self._account.inquires:
+            return True
+        live = (job for job in self._book.jobs.values() if not (job.state in machine.RESTING or is_over_budget(job)))
         steps = {machine.POLICIES[job.state].step for job in live}
         return any(LANES[step].isdisjoint(stopped) and (submits or step is not Step.SUBMIT) for step in steps)
+
+
+def _to_send(job: Job) -> bool:
+    return job.state in (State.STAGED, State.UPLOADING)
 
 
 def _must_survive(job: Job, transition: Transition, outcome: Outcome) -> bool:

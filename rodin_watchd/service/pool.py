@@ -10,11 +10,12 @@ import queue
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TypeAlias
 
-from rodin_watchd.errors import Fault, RodinWatchdError, Scope
+from rodin_watchd.errors import Fault, Problem, RodinWatchdError, Scope
 from rodin_watchd.model import Answered, Job, Outcome
-from rodin_watchd.service.steps import Tools, run
+from rodin_watchd.service.steps import Tools, balance, run
 
 
 class UploadDroppedError(RodinWatchdError):
@@ -41,7 +42,17 @@ class Closing:
     reply: Future[None]
 
 
-Message: TypeAlias = Finished | Closing
+@dataclass(frozen=True, slots=True)
+class BalanceRead:
+    """The account's credits, or why they are not known; no job's step."""
+
+    answer: Decimal | Problem
+
+
+BALANCE = "balance"
+"""What the question for the balance is called among the busy; no job has this id."""
+
+Message: TypeAlias = Finished | Closing | BalanceRead
 
 
 class Pool:
@@ -59,7 +70,7 @@ class Pool:
 
     @property
     def busy(self) -> frozenset[str]:
-        """The ids of the jobs whose step is under way, or whose outcome is not dealt with yet."""
+        """The ids of the jobs whose step is under way, or whose outcome is not dealt with yet; and BALANCE likewise."""
         return frozenset(self._busy)
 
     @property
@@ -71,6 +82,11 @@ class Pool:
         """Start a job's next step. The job must not be busy."""
         self._busy.add(job.id)
         self._threads.submit(self._work, job)
+
+    def ask_balance(self) -> None:
+        """Ask for the account's credits; it is busy as BALANCE until it is released."""
+        self._busy.add(BALANCE)
+        self._threads.submit(lambda: self._say(BalanceRead(balance(self._tools))))
 
     def take(self) -> list[Message]:
         """Return what the workers said since the last call."""

@@ -6,11 +6,14 @@ import logging
 import math
 import os
 import secrets
+from dataclasses import replace
 
 from rodin_watchd.adapters.watcher import Watcher
 from rodin_watchd.config import Config
+from rodin_watchd.core.budget import is_over_budget
 from rodin_watchd.errors import DiskError, FolderGoneError, Problem
 from rodin_watchd.model import State
+from rodin_watchd.service.admission import Admission
 from rodin_watchd.service.book import Book
 from rodin_watchd.service.claims import Claims, Turn, claims, taken_paths
 from rodin_watchd.service.desk import Clock
@@ -28,8 +31,11 @@ LOOK_SHARE = 4
 class Reception:
     """Looks at the inbox when files woke us, when waiting may be over, and every `intake.rescan_seconds`."""
 
-    def __init__(self, config: Config, book: Book, intake: Intake, watcher: Watcher, clock: Clock) -> None:
+    def __init__(
+        self, config: Config, book: Book, intake: Intake, watcher: Watcher, admission: Admission, clock: Clock
+    ) -> None:
         self._config = config
+        self._admission = admission
         self._book = book
         self._intake = intake
         self._watcher = watcher
@@ -108,13 +114,17 @@ class Reception:
     def _choose(self, *, paused: bool) -> Claims:
         if paused:
             return Claims(waiting=tuple((ready, Turn.PAUSED) for ready in self.view.ready))
+        if self.problem is not None:
+            return Claims()
+        view, barred = self._admission.admit(self.view, self._clock.monotonic())
         jobs = self._book.jobs.values()
-        return claims(self.view, jobs, self._room(), self._config.defaults, _new_id, self._clock.now())
+        chosen = claims(view, jobs, self._room(), self._config.defaults, _new_id, self._clock.now())
+        return replace(chosen, waiting=(*chosen.waiting, *barred))
 
     def _room(self) -> int:
         """Return how many more sets may be claimed: so many that the vendor's places never wait for one."""
-        ahead = sum(job.state in (State.CLAIMED, State.STAGED) for job in self._book.jobs.values())
-        return 2 * self._config.api.max_in_flight - ahead
+        ahead = (job for job in self._book.jobs.values() if job.state in (State.CLAIMED, State.STAGED))
+        return 2 * self._config.api.max_in_flight - sum(not is_over_budget(job) for job in ahead)
 
     def _may_go_on(self) -> bool:
         has_room = self._room() >= self._config.api.max_in_flight

@@ -423,18 +423,6 @@ def test_jobs_by_the_name_of_a_file(journal: Journal) -> None:
     assert journal.with_file("missing.glb") == journal.with_file("hair.glb") == []
 
 
-def test_charges(journal: Journal) -> None:
-    """All accepted submits are counted, and those since an instant; going back to a paid task is none."""
-    for number, state in enumerate((State.UPLOADING, State.SUBMITTING, State.HELD)):
-        submitted = replace(new_job(f"{number}", state=State.SUBMITTED), charges=1)
-        save_at(journal, replace(submitted, state=state, task=None, charges=0))
-        save(journal, submitted, now=NOW + 10 * number)
-    for state in (State.FAILING, State.FAILED, State.CLAIMED, State.SUBMITTED):
-        save(journal, replace(submitted, state=state), now=NOW + 99)
-    assert journal.charges() == 3
-    assert [journal.charges_since(NOW + since) for since in (0, 5, 15, 25)] == [3, 2, 1, 0]
-
-
 @pytest.mark.parametrize("value", [None, True, 1.5, "\udcff 🪑", {"a": [1, {"b": "c"}]}])
 def test_meta_values(journal: Journal, value: object) -> None:
     """A JSON value is kept under its key and can be replaced."""
@@ -693,6 +681,10 @@ def test_damaged_journal(path: Path, damage: str) -> None:
         lambda reader: reader.with_task("t"),
         lambda reader: reader.durations("x"),
         lambda reader: reader.charges_since(0.0),
+        lambda reader: reader.spent_since(0.0),
+        lambda reader: reader.purchases_since(0, 0.0),
+        JournalReader.newest_purchase,
+        JournalReader.gate,
         lambda reader: reader.meta("page"),
         lambda reader: reader.answer(1),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import closing
 from pathlib import Path
 
@@ -112,3 +113,55 @@ def test_a_journal_that_is_missing_is_told(tmp_path: Path) -> None:
     assert run.returncode == 1
     assert "There is no journal" in run.stderr
     assert not stage.journal.exists()
+
+
+# ---- approve --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        (("--all",), None),
+        (("chairs",), "chairs"),
+        (("chairs/oak/",), "chairs/oak"),
+        (("inbox/chairs",), "chairs"),
+        (("./inbox",), "."),
+        ((".",), "."),
+    ],
+)
+def test_approve_names_a_folder_of_the_inbox(stage: Stage, given: tuple[str, ...], meant: str | None) -> None:
+    """However the folder is spelled, the daemon is left its path below the inbox; all is None."""
+    stage.journaled(a_job())
+    assert stage.told_here("approve", *given).exit_code == 0
+    assert [(c.verb, c.arguments) for c in left(stage)] == [("approve", {"folder": meant})]
+
+
+@pytest.mark.parametrize("given", [(), ("chairs", "--all")])
+def test_approve_wants_one_of_two(stage: Stage, given: tuple[str, ...]) -> None:
+    """Neither or both is wrong use: nobody approves all by accident."""
+    stage.journaled(a_job())
+    assert stage.told_here("approve", *given).exit_code == 2
+    assert left(stage) == []
+
+
+def test_a_held_drop_is_shown_explained_and_approved(served: Stage) -> None:
+    """From the crowd to the delivery by the command line alone."""
+    served.config.write_text(served.config.read_text() + "[budget]\nhold_above_sets = 0\nper_day_credits = 10\n")
+    served.drop("chair.glb", "bunny.glb", "chair.png", "matcap-a.png")
+    with running(served) as service:
+        service.until("wait for approval")
+        assert (
+            "nothing is taken until somebody runs `rodin-watchd approve`" in served.told_here("explain", "chair").output
+        )
+        assert served.told("approve", "--all").stdout == "Approved 1 set in the inbox.\n"
+        service.until("archived chair")
+        told = served.told_here("status").output
+        assert "Budget of the day: 0.5 of 10 credits" in told
+        assert re.search(r"Balance: 100 credits on \d{4}-", told)
+        assert re.search(r"approved +Approved 1 set in the inbox\.", told)
+        data = served.data_here("status")
+        assert (data["credits"], data["budget"]) == ({"total": 0.5, "today": 0.5}, {"per_day": 10, "spent": 0.5})
+        assert (data["balance"]["credits"], data["balance"]["low"]) == (100, False)
+        assert [event["kind"] for event in data["events"]] == ["approved", "crowd"]
+        refused = served.told("approve", "--all")
+        assert (refused.returncode, refused.stderr.startswith("Error: No set in the inbox waits")) == (1, True)

@@ -33,7 +33,7 @@ BRIEF = {
 }
 WHOLE = BRIEF | {
     *("files", "options", "again", "fingerprint", "times", "retries", "attempts", "not_before", "deadline", "task"),
-    *("progress", "results", "events"),
+    *("progress", "results", "events", "service_events"),
 }
 
 
@@ -180,17 +180,35 @@ def test_status_of_a_running_service_names_it(stage: Stage) -> None:
 
 
 def test_status_counts_credits_of_today_and_in_total(stage: Stage) -> None:
-    """A submit counts on the day on which it was accepted; going back to a task that was paid costs nothing."""
+    """A submit counts on the day on which it was sent; going back to a task that was paid costs nothing."""
     now = time.time()
     for job_id, paid_at in (("aaaaaaaaaaaa", now - 7 * 86_400.0), ("bbbbbbbbbbbb", now)):
-        job = a_job(id=job_id, state=State.SUBMITTING, task=None, charges=0, created_at=paid_at, fingerprint=job_id)
+        job = a_job(id=job_id, task=None, answer=None, charges=0, created_at=paid_at, fingerprint=job_id)
         paid = replace(job, state=State.SUBMITTED, charges=1, task=Task(f"task-of-{job_id}", SECRET, paid_at))
-        stage.journaled(job, paid)
+        sent = (replace(job, state=state) for state in (State.STAGED, State.UPLOADING, State.SUBMITTING))
+        stage.journaled(*sent, paid)
     gone_back = [State.FAILING, State.FAILED, State.CLAIMED, State.SUBMITTED]
     stage.journaled(
         *(replace(paid, state=state, created_at=now + n, problem=LOST) for n, state in enumerate(gone_back))
     )
-    assert stage.data_here("status")["credits"] == {"total": 1.0, "today": 0.5}
+    data = stage.data_here("status")
+    assert data["credits"] == {"total": 1, "today": 0.5}
+    assert (data["budget"], data["balance"], data["events"]) == ({"per_day": None, "spent": 0.5}, None, [])
+    assert "Budget" not in stage.told_here("status").output
+
+
+def test_show_tells_what_happened_to_the_service_meanwhile(stage: Stage) -> None:
+    """Between the job's beginning and its end, in the order of time, among the job's own history."""
+    stage.journaled(a_job())
+    journal = Journal(stage.journal)
+    for at, message in ((-9.0, "too early"), (50.0, "api: no network"), (999.0, "too late")):
+        journal.note_service_event("paused", message, a_job().created_at + at)
+    journal.close()
+    shown = stage.told_here("show", "chair").output
+    assert re.search(r"archived .*\n.*\(service\) +paused: api: no network", shown)
+    assert "too early" not in shown
+    assert "too late" not in shown
+    assert [event["message"] for event in stage.data_here("show", "chair")["service_events"]] == ["api: no network"]
 
 
 def test_status_without_a_journal(stage: Stage) -> None:

@@ -12,6 +12,7 @@ import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -302,7 +303,9 @@ def workshop(root: Path, base_url: str, **sections: Mapping[str, Any]) -> Iterat
 
 
 @contextlib.contextmanager
-def working(root: Path, *faults: str, **sections: Mapping[str, Any]) -> Iterator[tuple[Workshop, Vendor]]:
-    """Give a workshop with an emulated vendor."""
-    with emulated(*faults) as vendor, workshop(root, vendor.emulator.base_url, **sections) as shop:
+def working(
+    root: Path, *faults: str, balance: Decimal = Decimal(100), **sections: Mapping[str, Any]
+) -> Iterator[tuple[Workshop, Vendor]]:
+    """Give a workshop with an emulated vendor, whose account holds so many credits."""
+    with emulated(*faults, balance=balance) as vendor, workshop(root, vendor.emulator.base_url, **sections) as shop:
         yield shop, vendor

@@ -19,10 +19,11 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, TypeAlias
 
 from rodin_watchd.adapters.journal import rows, schema
 from rodin_watchd.adapters.journal.backup import COPIED_AT, how_to_recover
@@ -41,7 +42,7 @@ from rodin_watchd.core.machine import ANSWERED
 from rodin_watchd.errors import DiskError, JournalError, RoomError
 from rodin_watchd.model import Transition
 
-__all__ = ["Command", "Journal", "JournalReader", "insert_command"]
+__all__ = ["NO_META", "Affordable", "Command", "Journal", "JournalReader", "insert_command"]
 
 _SAVE = """
     INSERT INTO jobs (id, state, name, folder, fingerprint, kind, vendor_seconds, task_uuid, charges, created_at,
@@ -55,6 +56,16 @@ _EVENT = "INSERT INTO events (job_id, at, action, state, message) VALUES (?, ?, 
 _SERVICE_EVENT = "INSERT INTO service_events (at, kind, message) VALUES (?, ?, ?)"
 _ANSWER = "UPDATE commands SET answer = ?, arguments = json_remove(arguments, '$.subscription_key') WHERE id = ?"
 _SET_META = "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
+
+_FREE_UPLOADS = """
+    UPDATE purchases SET outcome = 'free' WHERE outcome = 'open' AND job_id IN (
+        SELECT id FROM jobs WHERE state = 'uploading' AND json_extract(doc, '$.answer') IS NULL
+    )
+"""
+NO_META: Mapping[str, Any] = MappingProxyType({})
+
+Affordable: TypeAlias = Callable[[Mapping[str, int], Sequence[Transition]], Sequence[Transition]]
+"""Chooses intents, given how many textures were bought by top folder."""
 
 _FULL = "The disk with the journal is full."
 _NO_RIGHT_CODES = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM)
@@ -103,30 +114,71 @@ class Journal(JournalReader):
             self._db.execute("DELETE FROM moves")
             self._db.executemany("INSERT INTO moves (before, after) VALUES (?, ?)", schema.legal_moves())
 
-    def commit(self, transitions: Sequence[Transition], now: float) -> None:
-        """Make these moves durable, all or none, each with its event.
+    def commit(self, transitions: Sequence[Transition], now: float, meta: Mapping[str, Any] = NO_META) -> None:
+        """Make these moves durable, all or none, each with its event; and `meta`, JSON values by their keys.
 
         The vendor's answer to a submit cannot be had again: it finds room on a full disk, too (`Ballast`). Until there is
         room again nothing else is written then.
         """
         vital = any(transition.action == ANSWERED for transition in transitions)
         try:
-            self._save(transitions, now, vital=vital)
+            self._commit(transitions, now, meta, vital=vital)
         except RoomError:
             if not (vital and self._ballast.release()):
                 raise
-            self._save(transitions, now, vital=vital)
+            self._commit(transitions, now, meta, vital=vital)
 
-    def _save(self, transitions: Sequence[Transition], now: float, *, vital: bool) -> None:
+    def _commit(self, transitions: Sequence[Transition], now: float, meta: Mapping[str, Any], *, vital: bool) -> None:
         with self._transaction(vital=vital):
-            for transition in transitions:
-                self._db.execute(_SAVE, rows.row(transition.job, now))
-                self._db.execute(_EVENT, rows.event_row(transition, now))
+            self._save(transitions, now)
+            self._set_meta(meta)
+
+    def commit_affordable(
+        self, intents: Sequence[Transition], now: float, since_at: float, affordable: Affordable
+    ) -> Sequence[Transition]:
+        """Make those intents durable that `affordable` chooses, given what was spent since an instant; return them.
+
+        Reading, choosing and writing are one transaction: no two intents are paid by the same credits.
+        """
+        with self._transaction():
+            chosen = affordable(self.spent_since(since_at), intents)
+            self._save(chosen, now)
+        return chosen
+
+    def _save(self, transitions: Sequence[Transition], now: float) -> None:
+        for transition in transitions:
+            self._db.execute(_SAVE, rows.row(transition.job, now))
+            self._db.execute(_EVENT, rows.event_row(transition, now))
 
     def set_meta(self, key: str, value: Any) -> None:  # noqa: ANN401 - whatever JSON can hold
         """Store a JSON value."""
         with self._transaction():
-            self._db.execute(_SET_META, (key, json.dumps(value)))
+            self._set_meta({key: value})
+
+    def _set_meta(self, meta: Mapping[str, Any]) -> None:
+        self._db.executemany(_SET_META, [(key, json.dumps(value)) for key, value in meta.items()])
+
+    # ---- the books --------------------------------------------------------------------------------------------------
+
+    def open_books(self, now: float) -> None:
+        """After a start: what was being uploaded was proven not submitted, and nothing was bought in the future."""
+        with self._transaction():
+            self._db.execute(_FREE_UPLOADS)
+            self._db.execute("UPDATE purchases SET at = ? WHERE at > ?", (now, now))
+
+    def shift_purchases(self, seconds: float, since_at: float, meta: Mapping[str, Any]) -> None:
+        """Move the instants of the purchases since `since_at` with a clock that was set; and store `meta`."""
+        with self._transaction():
+            self._db.execute("UPDATE purchases SET at = at + ? WHERE at >= ?", (seconds, since_at))
+            self._set_meta(meta)
+
+    def set_gate(self, changes: Mapping[str, str | None]) -> None:
+        """Store which sets are held for approval or have passed (see `core.approval`); None forgets a set."""
+        with self._transaction():
+            for name, verdict in changes.items():
+                self._db.execute("DELETE FROM gate WHERE name = ?", (json.dumps(name),))
+                if verdict:
+                    self._db.execute("INSERT INTO gate (name, verdict) VALUES (?, ?)", (json.dumps(name), verdict))
 
     def note_service_event(self, kind: str, message: str, at: float) -> None:
         """Add to the service's own history; `kind` is a stable machine word."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from rodin_watchd.adapters.journal import rows, schema
 from rodin_watchd.adapters.journal.backup import how_to_recover
+from rodin_watchd.adapters.journal.purchases import PurchaseReader
 from rodin_watchd.core.names import printable
 from rodin_watchd.errors import CommandRefusedError, JournalError
 from rodin_watchd.model import Event, Job, ServiceEvent, State
@@ -18,17 +19,13 @@ from rodin_watchd.model import Event, Job, ServiceEvent, State
 BUSY_SECONDS = 5.0
 
 _SAME_CONTENT = """
-    SELECT doc FROM jobs WHERE fingerprint = ? AND id <> ? AND state <> 'failed'
-    ORDER BY state = 'archived', created_at DESC LIMIT 1
-"""  # a live one first: it must not be joined by a second
+    SELECT doc FROM jobs WHERE id <> :besides AND (fingerprint = :content AND state <> 'failed' OR id IN (
+        SELECT job_id FROM purchases WHERE fingerprint = :content AND outcome <> 'free'
+    )) ORDER BY state IN ('archived', 'failed'), state = 'failed', created_at DESC LIMIT 1
+"""  # a live one first: it must not be joined by a second; then one that has a result
 _DURATIONS = """
     SELECT vendor_seconds FROM jobs WHERE kind = ? AND vendor_seconds IS NOT NULL ORDER BY created_at DESC LIMIT ?
 """
-_CHARGES_SINCE = """
-    SELECT count(*) FROM events AS accepted WHERE at >= ? AND state = 'submitted' AND (
-        SELECT state FROM events WHERE job_id = accepted.job_id AND id < accepted.id ORDER BY id DESC LIMIT 1
-    ) IN ('uploading', 'submitting', 'held')
-"""  # not 'claimed': that job went back to a task that was paid before
 _FIND = """
     SELECT doc FROM jobs WHERE id LIKE :prefix ESCAPE '!' OR name = :name
     ORDER BY id = :name DESC, created_at DESC LIMIT 5
@@ -55,7 +52,7 @@ def code_of(error: sqlite3.Error) -> int:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
-class JournalReader:
+class JournalReader(PurchaseReader):
     """Read the journal; from any process and thread of its own, while the daemon runs or not.
 
     Opening raises JournalError when there is no journal, it is damaged, of another version, or may not be read; so do
@@ -102,8 +99,12 @@ class JournalReader:
         return self._jobs(query, (wanted, limit))
 
     def same_content(self, fingerprint: str, besides: str) -> Job | None:
-        """Return a job with this content that did not fail, besides the one with the given id: the live one, or the newest."""
-        return next(iter(self._jobs(_SAME_CONTENT, (fingerprint, besides))), None)
+        """Return another job that has this content, or was, or may have been, charged for it; None if there is none.
+
+        The live one comes first, then the newest that was delivered; a failed one that cost nothing does not count.
+        """
+        values = {"content": fingerprint, "besides": rows.plain(besides)}
+        return next(iter(self._jobs(_SAME_CONTENT, values)), None)
 
     def with_task(self, uuid: str) -> Job | None:
         """Return the job that has this task of the vendor."""
@@ -129,10 +130,10 @@ class JournalReader:
         return [rows.event(row) for row in self._rows(query, (rows.plain(job_id),))]
 
     @in_words()
-    def service_events(self, limit: int = -1) -> list[ServiceEvent]:
-        """Return the service's own history, newest first; `limit` < 0 means all."""
-        query = "SELECT at, kind, message FROM service_events ORDER BY id DESC LIMIT ?"
-        return [ServiceEvent(*row) for row in self._rows(query, (limit,))]
+    def service_events(self, limit: int = -1, since_at: float = 0.0) -> list[ServiceEvent]:
+        """Return the service's own history since an instant (UTC), newest first; `limit` < 0 means all."""
+        query = "SELECT at, kind, message FROM service_events WHERE at >= ? ORDER BY id DESC LIMIT ?"
+        return [ServiceEvent(*row) for row in self._rows(query, (since_at, limit))]
 
     def durations(self, kind: str, limit: int = 50) -> list[float]:
         """Return how long the newest tasks of this kind took, in seconds from submit to Done."""
@@ -142,11 +143,12 @@ class JournalReader:
         """Return how many submits were accepted, ever."""
         return int(self._value("SELECT coalesce(sum(charges), 0) FROM jobs"))
 
-    def charges_since(self, at: float) -> int:
-        """Return how many submits were accepted since an instant (UTC)."""
-        return int(self._value(_CHARGES_SINCE, (at,)))
-
     # ---- what else is kept ------------------------------------------------------------------------------------------
+
+    @in_words()
+    def gate(self) -> dict[str, str]:
+        """Return the sets that are held for approval or have passed, each with that word."""
+        return {json.loads(row[0]): row[1] for row in self._rows("SELECT name, verdict FROM gate")}
 
     @in_words()
     def meta(self, key: str) -> Any:  # noqa: ANN401 - whatever JSON was stored

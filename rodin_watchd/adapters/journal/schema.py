@@ -52,6 +52,19 @@ _MIGRATIONS: Final = (
         kind TEXT NOT NULL,
         message TEXT NOT NULL
     ) STRICT;
+    -- What was begun to be bought: the content ledger and the budget's books. Triggers keep it in step with the jobs.
+    CREATE TABLE purchases (
+        id INTEGER PRIMARY KEY,
+        job_id TEXT NOT NULL REFERENCES jobs (id),
+        fingerprint TEXT NOT NULL,
+        top TEXT NOT NULL,
+        at REAL NOT NULL,
+        outcome TEXT NOT NULL CHECK (outcome IN ('open', 'charged', 'unknown', 'free'))
+    ) STRICT;
+    CREATE UNIQUE INDEX one_open_purchase_for_each_job ON purchases (job_id) WHERE outcome = 'open';
+    CREATE INDEX purchases_by_job ON purchases (job_id);
+    CREATE INDEX purchases_by_content ON purchases (fingerprint) WHERE outcome <> 'free';
+    CREATE INDEX purchases_by_time ON purchases (at) WHERE outcome <> 'free';
     CREATE TABLE commands (
         id INTEGER PRIMARY KEY,
         at REAL NOT NULL,
@@ -60,12 +73,32 @@ _MIGRATIONS: Final = (
         answer TEXT
     ) STRICT;
     CREATE INDEX commands_open ON commands (id) WHERE answer IS NULL;
+    CREATE TABLE gate (name TEXT PRIMARY KEY, verdict TEXT NOT NULL CHECK (verdict IN ('held', 'passed'))) STRICT;
     CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
     CREATE TABLE moves (before TEXT NOT NULL, after TEXT NOT NULL, PRIMARY KEY (before, after)) STRICT;
     CREATE TRIGGER legal_moves_only BEFORE UPDATE OF state ON jobs
         WHEN NOT EXISTS (SELECT 1 FROM moves WHERE before = OLD.state AND after = NEW.state)
         BEGIN SELECT RAISE (ABORT, 'not a legal move'); END;
     CREATE TRIGGER costs_are_kept BEFORE UPDATE OF charges ON jobs WHEN NEW.charges < OLD.charges
+        BEGIN SELECT RAISE (ABORT, 'what was paid stays paid'); END;
+    CREATE TRIGGER purchase_begins AFTER UPDATE OF state ON jobs
+        WHEN NEW.state = 'uploading' AND json_extract(NEW.doc, '$$.answer') IS NULL BEGIN
+        UPDATE purchases SET outcome = 'free' WHERE job_id = NEW.id AND outcome = 'open';
+        INSERT INTO purchases (job_id, fingerprint, top, at, outcome) VALUES (NEW.id, NEW.fingerprint,
+            substr(NEW.folder, 1, instr(NEW.folder || '/', '/') - 1), NEW.changed_at, 'open');
+    END;
+    CREATE TRIGGER purchase_is_charged AFTER UPDATE OF charges ON jobs WHEN NEW.charges > OLD.charges
+        BEGIN UPDATE purchases SET outcome = 'charged' WHERE job_id = NEW.id AND outcome = 'open'; END;
+    CREATE TRIGGER purchase_was_free AFTER UPDATE OF state ON jobs
+        WHEN OLD.state IN ('uploading', 'submitting', 'held') AND NEW.state = 'staged'
+            OR OLD.state IN ('uploading', 'submitting') AND NEW.state = 'failing'
+        BEGIN UPDATE purchases SET outcome = 'free' WHERE job_id = NEW.id AND outcome = 'open'; END;
+    CREATE TRIGGER purchase_stays_unknown AFTER UPDATE OF state ON jobs WHEN OLD.state = 'held' AND NEW.state = 'failing'
+        BEGIN UPDATE purchases SET outcome = 'unknown' WHERE job_id = NEW.id AND outcome = 'open'; END;
+    CREATE TRIGGER purchases_are_kept_1 BEFORE DELETE ON purchases
+        BEGIN SELECT RAISE (ABORT, 'purchases are never deleted'); END;
+    CREATE TRIGGER purchases_are_kept_2 BEFORE UPDATE OF outcome ON purchases
+        WHEN OLD.outcome = 'charged' AND NEW.outcome <> 'charged'
         BEGIN SELECT RAISE (ABORT, 'what was paid stays paid'); END;
     CREATE TRIGGER history_is_kept_1 BEFORE UPDATE ON events BEGIN SELECT RAISE (ABORT, 'history is append-only'); END;
     CREATE TRIGGER history_is_kept_2 BEFORE DELETE ON events BEGIN SELECT RAISE (ABORT, 'history is append-only'); END;

@@ -15,10 +15,10 @@ from rodin_watchd.errors import Fault, InternalError, OutcomeUnknownError, Rodin
 from rodin_watchd.model import Answered, Job, Outcome, Step
 from rodin_watchd.service.steps.buying import stage, submit
 from rodin_watchd.service.steps.delivery import archive, bury, deliver, process
-from rodin_watchd.service.steps.results import download, poll
+from rodin_watchd.service.steps.results import balance, download, poll
 from rodin_watchd.service.steps.tools import BeforeClosing, Tools
 
-__all__ = ["BeforeClosing", "Tools", "run"]
+__all__ = ["BeforeClosing", "Tools", "balance", "run"]
 
 log = logging.getLogger("rodin_watchd")
 

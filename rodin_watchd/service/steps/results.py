@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
 from rodin_watchd.adapters.spool.beneath import disk_errors
 from rodin_watchd.core.formats import MODEL_EXTENSIONS, Wholeness, probe
 from rodin_watchd.core.names import printable, safe_result_names, split_name
 from rodin_watchd.core.wire import Verdict, has_model
-from rodin_watchd.errors import DownloadError, InternalError, NotReadyError, TaskFailedError
+from rodin_watchd.errors import (
+    DownloadError,
+    InternalError,
+    NotReadyError,
+    Problem,
+    RodinWatchdError,
+    TaskFailedError,
+)
 from rodin_watchd.model import Done, Job, Link, NotYet, Outcome, ResultFile, Task
 from rodin_watchd.service.steps.tools import Tools, need_room
 
@@ -21,6 +29,17 @@ PREVIEW_SECONDS = 60.0
 
 FRESH_LINKS = 2
 """How often one file is tried again with new links, because the old ones expire under way."""
+
+
+def balance(tools: Tools) -> Decimal | Problem:
+    """Ask for the account's credits, or say why they are not known; never raises."""
+    try:
+        return tools.client.balance()
+    except RodinWatchdError as error:
+        return error.problem
+    except Exception as error:
+        log.exception("fault while the balance was asked for")
+        return InternalError(f"A fault in rodin_watchd: {type(error).__name__} in the balance.").problem
 
 
 def poll(tools: Tools, job: Job) -> Outcome:

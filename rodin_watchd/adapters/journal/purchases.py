@@ -1,0 +1,56 @@
+"""Reading the purchases: what was begun to be bought, when, for which folder, and what came of it.
+
+A row begins with the intent to upload, in the same transaction (the schema's triggers), and ends `charged`, `free` (proven
+not charged) or `unknown` (given up without knowing). So it is the content ledger (what was paid for is not paid again), and
+the budget's books (what is not known to be free counts as spent). The numbers of the rows only grow: unlike
+instants they tell before and after whatever the clock says.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from typing import Any
+
+from rodin_watchd.core.proof import Since
+
+_SPENT = "SELECT top, count(*) FROM purchases WHERE at >= ? AND outcome <> 'free' GROUP BY top"
+_CHARGED = "SELECT count(*) FROM purchases WHERE at >= ? AND outcome = 'charged'"
+_NEWEST = "SELECT coalesce(max(id), 0) FROM purchases"
+_SINCE = """
+    SELECT coalesce(sum(outcome = 'charged'), 0), coalesce(sum(outcome IN ('open', 'unknown')), 0)
+    FROM purchases WHERE id > ?
+"""
+_OPEN = "SELECT job_id FROM purchases WHERE id > ? AND outcome = 'open'"
+_LOST = """
+    SELECT count(*) FROM events WHERE at >= ? AND state = 'failing'
+        AND job_id IN (SELECT job_id FROM purchases WHERE outcome = 'charged')
+"""
+
+
+class PurchaseReader:
+    """A part of the journal's reader; every method raises JournalError."""
+
+    def _rows(self, query: str, values: Any = ()) -> list[sqlite3.Row]:  # noqa: ANN401 - as sqlite3 takes them
+        raise NotImplementedError
+
+    def spent_since(self, at: float) -> Mapping[str, int]:
+        """Return how many textures were bought since an instant (UTC), by top folder, "" for the inbox itself.
+
+        One whose outcome is not known to be free counts: what is being sent, and what is held.
+        """
+        return {row[0]: row[1] for row in self._rows(_SPENT, (at,))}
+
+    def charges_since(self, at: float) -> int:
+        """Return how many textures were charged that were sent since an instant (UTC)."""
+        return int(self._rows(_CHARGED, (at,))[0][0])
+
+    def newest_purchase(self) -> int:
+        """Return the number of the newest purchase, 0 without any."""
+        return int(self._rows(_NEWEST)[0][0])
+
+    def purchases_since(self, purchase: int, refunds_at: float) -> Since:
+        """Return what happened to the money after a purchase; failures of paid jobs count from `refunds_at` (UTC) on."""
+        charged, unknown = self._rows(_SINCE, (purchase,))[0]
+        undecided = frozenset(row[0] for row in self._rows(_OPEN, (purchase,)))
+        return Since(charged, unknown, undecided, int(self._rows(_LOST, (refunds_at,))[0][0]))

@@ -1,0 +1,78 @@
+"""The vendor's account: when its balance is worth a call, and whether it stops the submits. Pure functions.
+
+A balance is a free call, so it goes first wherever an upload would only find out the same: before the first submit of a
+run, and as the probe of a pause that only the account's owner can end. But it is a warning, not a condition: when the
+vendor cannot say it, submits go on and find out themselves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+from typing import Final
+
+from rodin_watchd.core.pauses import Pause, Pauses, ended_by, is_over, renewed
+from rodin_watchd.core.receipt import in_credits
+from rodin_watchd.errors import EmptyAccountError, Fault, Lane
+from rodin_watchd.model import CREDITS_PER_TEXTURE, Outcome, Retry, Step
+
+BALANCE: Final = "balance"
+"""The journal's key of the newest balance: credits (text, exact), at (UTC), low (below `budget.low_balance`), and
+exact (whether a balance was ever no whole number)."""
+
+REFRESH_PURCHASES: Final = 20
+REFRESH_SECONDS: Final = 600.0
+"""A balance that somebody watches is asked for again after so many submits, or after so long if there was any."""
+
+_ASKED_FIRST: Final = (Lane.SUBMIT, Lane.API)
+
+
+def account_pauses(pauses: Pauses) -> list[Pause]:
+    """Return the pauses that only the account's owner can end, and that stop submits."""
+    found = (pauses.get(lane) for lane in _ASKED_FIRST)
+    return [pause for pause in found if pause and pause.problem.fault is Fault.ACCOUNT]
+
+
+def to_ask_about(pauses: Pauses, cleared: frozenset[Pause], now: float) -> list[Pause]:
+    """Return the pauses of the account whose wait is over, and about which the balance was not asked since.
+
+    `cleared` holds those about which it was: the balance did not explain them, so an upload has to try.
+    """
+    return [pause for pause in account_pauses(pauses) if is_over(pause, now) and pause not in cleared]
+
+
+def after_balance(pauses: Pauses, balance: Decimal, now: float, chance: float) -> Pauses:
+    """Return the pauses when the balance was read: the API works; an empty account stops submits, credits let them go on."""
+    reached = ended_by(pauses, frozenset({Lane.API}), now)
+    if balance < CREDITS_PER_TEXTURE:
+        return renewed(reached, empty(balance).problem, now, chance)
+    submit = reached.get(Lane.SUBMIT)
+    if submit and submit.problem.code == EmptyAccountError.code:
+        return {lane: pause for lane, pause in reached.items() if lane is not Lane.SUBMIT}
+    return reached
+
+
+def empty(balance: Decimal) -> EmptyAccountError:
+    """Return the error of an account that cannot pay one texture."""
+    cost = in_credits(CREDITS_PER_TEXTURE)
+    return EmptyAccountError(f"The vendor's account is empty: it holds {in_credits(balance)}, a texture costs {cost}.")
+
+
+def is_stale(purchases: int, seconds: float) -> bool:
+    """Tell whether a balance that somebody watches is to be asked for again: after so many purchases, so long ago."""
+    return purchases >= REFRESH_PURCHASES or (purchases > 0 and seconds >= REFRESH_SECONDS)
+
+
+def low_balance_text(balance: Decimal, limit: Decimal) -> str:
+    """Say that credits run out."""
+    return f"The vendor's account holds {in_credits(balance)}, less than budget.low_balance ({in_credits(limit)})."
+
+
+def of_submits(outcome: Outcome, step: Step) -> Outcome:
+    """Return the outcome of a step, where what the account refuses to a submit concerns the submits alone.
+
+    Free calls may still be allowed then; they find out for themselves.
+    """
+    if step is Step.SUBMIT and isinstance(outcome, Retry) and outcome.problem.fault is Fault.ACCOUNT:
+        return Retry(replace(outcome.problem, lane=Lane.SUBMIT))
+    return outcome

@@ -1,0 +1,122 @@
+"""The budget: what may be spent in a day, in all and for each folder. Pure functions on frozen values.
+
+A day is a day of the service's own zone, but it is begun by the clock *and* by the time that has passed: the next one
+begins at a midnight, and at the earliest SHORTEST_DAY_SECONDS after the last one began. When the clock is set (a jump
+against monotonic time), everything that was dated moves with it, so ages stay true. So a clock that runs ahead
+for an hour, or is set back over midnight, gives no second budget: it can only make a day longer. What nothing here can
+see is a clock that was set ahead while the service stood still.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta, tzinfo
+from decimal import Decimal
+from typing import Final
+
+from rodin_watchd.core.names import printable
+from rodin_watchd.core.receipt import in_credits
+from rodin_watchd.errors import OverBudgetError
+from rodin_watchd.model import CREDITS_PER_TEXTURE, Job, State, Transition
+
+BUDGET_DAY: Final = "budget-day"
+"""The journal's key of the instant (UTC) at which the budget's day began."""
+
+SHORTEST_DAY_SECONDS: Final = 20 * 3600.0
+"""Days have 23 to 25 hours, where clocks change; a shorter one is a lie of the clock."""
+
+CLOCK_STEP_SECONDS: Final = 60.0
+"""By more than this, wall clock and monotonic time drift apart only when somebody sets the clock."""
+
+
+def midnight(now: float, zone: tzinfo) -> float:
+    """Return when the day of `now` began in this zone; both UTC."""
+    return datetime.fromtimestamp(now, zone).replace(hour=0, minute=0, second=0, microsecond=0).timestamp()
+
+
+def next_midnight(now: float, zone: tzinfo) -> float:
+    """Return when the day after that of `now` begins; both UTC."""
+    tomorrow = datetime.fromtimestamp(now, zone) + timedelta(days=1)
+    return tomorrow.replace(hour=0, minute=0, second=0, microsecond=0).timestamp()
+
+
+def day_began_at(before: float | None, now: float, zone: tzinfo) -> float:
+    """Return when the budget's day began, given when the last known one did; UTC."""
+    today = midnight(now, zone)
+    if before is None or before > now or today - before >= SHORTEST_DAY_SECONDS:
+        return today
+    return before
+
+
+def top_folder(folder: str) -> str:
+    """Return the top folder below the inbox, as the journal's books spell it; "" for the inbox itself."""
+    return printable(folder).partition("/")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """What may be spent in a day, in credits; None is no limit."""
+
+    per_day: Decimal | None = None
+    per_folder: Decimal | None = None
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether there is any limit."""
+        return self.per_day is not None or self.per_folder is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What may still be spent today: `spent` counts textures by top folder."""
+
+    caps: Caps
+    spent: Mapping[str, int]
+
+    def why_not(self, folder: str) -> str:
+        """Return why a set of this folder cannot be bought today, "" if it can."""
+        top = top_folder(folder)
+        if _is_over(self.caps.per_day, sum(self.spent.values())):
+            return f"today's budget of {in_credits(self.caps.per_day or Decimal(0))} is spent"
+        if _is_over(self.caps.per_folder, self.spent.get(top, 0)):
+            where = f"the folder “{top}”" if top else "the inbox itself"
+            return f"today's budget of {in_credits(self.caps.per_folder or Decimal(0))} for {where} is spent"
+        return ""
+
+    def after(self, folder: str) -> Allowance:
+        """Return what is left when one texture was bought for this folder."""
+        top = top_folder(folder)
+        return replace(self, spent={**self.spent, top: self.spent.get(top, 0) + 1})
+
+    def affordable(self, intents: Iterable[Transition]) -> list[Transition]:
+        """Return the intents that may go, in their order."""
+        left, chosen = self, []
+        for intent in intents:
+            if not left.why_not(intent.job.folder):
+                left = left.after(intent.job.folder)
+                chosen.append(intent)
+        return chosen
+
+
+UNLIMITED: Final = Allowance(Caps(), {})
+
+
+def _is_over(cap: Decimal | None, textures: int) -> bool:
+    return cap is not None and (textures + 1) * CREDITS_PER_TEXTURE > cap
+
+
+def is_over_budget(job: Job) -> bool:
+    """Tell whether a job waits for another day."""
+    return job.state is State.STAGED and job.problem is not None and job.problem.code == OverBudgetError.code
+
+
+def put_off(job: Job, reason: str) -> Transition | None:
+    """Return the move that notes why a staged job waits for another day; None if that is noted already."""
+    problem = OverBudgetError(f"It waits for another day: {reason}.").problem
+    return None if job.problem == problem else Transition(replace(job, problem=problem), "over-budget", problem.message)
+
+
+def freed(job: Job) -> Job:
+    """Return a job without the note that it waits for another day."""
+    return replace(job, problem=None) if is_over_budget(job) else job

@@ -1,0 +1,46 @@
+"""The same content twice: what to say about the job that has, or may have, paid for it before. Pure."""
+
+from __future__ import annotations
+
+from rodin_watchd.core.machine import ENDED
+from rodin_watchd.core.names import printable
+from rodin_watchd.errors import DuplicateSetError, TaskFailedError
+from rodin_watchd.model import Job, State
+
+_SAME = "The same model, image and options"
+_AGAIN = "write `again = true` into the TOML file to pay for it again"
+
+
+def bought_before(same: Job) -> DuplicateSetError:
+    """Return why a set is refused whose content another job has bought, may have bought, or is buying."""
+    if same.state is State.ARCHIVED:
+        return DuplicateSetError(f"{_SAME} were delivered before: {printable(same.place)} (job {same.id}).")
+    if same.state is State.HELD:
+        return DuplicateSetError(
+            f"{_SAME} are held for a person's decision (job {same.id}).",
+            advice="Wait for what comes of that job.",
+        )
+    if same.state not in ENDED:
+        return DuplicateSetError(
+            f"{_SAME} are being worked on already (job {same.id}).",
+            advice="Wait for that job's result.",
+        )
+    return _failed_after_paying(same)
+
+
+def _failed_after_paying(same: Job) -> DuplicateSetError:
+    where = f"{printable(same.place)} (job {same.id})"
+    if not same.charges:
+        return DuplicateSetError(
+            f"{_SAME} may have been paid for before: the answer was lost, see {where}.",
+            advice=f"Have the vendor's account looked into, or {_AGAIN}.",
+        )
+    if same.task is None or (same.problem and same.problem.code == TaskFailedError.code):
+        return DuplicateSetError(
+            f"{_SAME} were paid for before, without a result: see {where}.",
+            advice=f"Change the files or the options, or {_AGAIN}.",
+        )
+    return DuplicateSetError(
+        f"{_SAME} were paid for before: see {where}.",
+        advice=f"`rodin-watchd retry {same.id}` fetches that result, free of charge; or {_AGAIN}.",
+    )

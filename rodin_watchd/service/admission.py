@@ -1,0 +1,100 @@
+"""Admission: which sets that are ready may be claimed, by the budget and by approval; the main thread's alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeAlias
+
+from rodin_watchd.config import Config
+from rodin_watchd.core.approval import Gate, Pass
+from rodin_watchd.core.names import printable
+from rodin_watchd.errors import CommandRefusedError
+from rodin_watchd.service.book import Book
+from rodin_watchd.service.claims import Turn
+from rodin_watchd.service.intake import ReadySet, View, WaitingSet
+from rodin_watchd.service.purse import Purse
+
+Barred: TypeAlias = tuple[tuple[ReadySet, Turn], ...]
+
+
+class Admission:
+    """Keeps sets in the inbox that nobody may pay for yet. `now` is UTC. Every method may raise DiskError."""
+
+    def __init__(self, config: Config, book: Book, purse: Purse, now: Callable[[], float]) -> None:
+        self._limit = config.budget.hold_above_sets
+        self._window_seconds = config.intake.rescan_seconds
+        self._book = book
+        self._purse = purse
+        self._now = now
+        stored = book.journal.gate()
+        self._gate = Gate({} if self._limit is None else {name: Pass(verdict) for name, verdict in stored.items()})
+
+    def admit(self, view: View, monotonic: float) -> tuple[View, Barred]:
+        """Return the view with only those ready sets that may be claimed, and the others with the reason.
+
+        A set that is to be refused costs nothing and always may.
+        """
+        if self._limit is not None:
+            self._look(view, monotonic, self._limit)
+        left, barred, late = self._purse.allowance, [], Counter[str]()
+        for ready in view.ready:
+            if ready.problem is None and self._gate.verdicts.get(_name(ready)) is Pass.HELD:
+                barred.append((ready, Turn.APPROVAL))
+            elif ready.problem is None and (reason := left.why_not(ready.candidate.folder)):
+                barred.append((ready, Turn.BUDGET))
+                late[reason] += 1
+        self._purse.barred = late
+        kept = {id(ready) for ready, _ in barred}
+        return replace(view, ready=tuple(r for r in view.ready if id(r) not in kept)), tuple(barred)
+
+    def _look(self, view: View, monotonic: float, limit: int) -> None:
+        """Note what came; tell once when sets begin to be held."""
+        ready = (_name(r) for r in view.ready if r.problem is None)
+        settling = (_name(w) for w in view.waiting if w.settling)
+        gate = self._gate.looked((*ready, *settling), monotonic, self._window_seconds, limit)
+        was_held = bool(self._gate.held)
+        self._change(gate)
+        if gate.held and not was_held:
+            self._book.tell("crowd", self._reason(len(gate.held)), self._now())
+
+    def _change(self, gate: Gate) -> None:
+        if changes := gate.changes_from(self._gate):
+            self._book.journal.set_gate(changes)
+        self._gate = gate
+
+    def approve(self, folder: str | None) -> str:
+        """Let the held sets of a folder go on, or of a name, or all (None); say how many. Raises CommandRefusedError."""
+        gate = self._gate.approved(folder)
+        count = len(self._gate.held) - len(gate.held)
+        where = "in the inbox" if folder in (None, ".") else f"below “{printable(str(folder))}”"
+        if not count:
+            raise CommandRefusedError(
+                f"No set {where} waits for approval.", advice="`rodin-watchd status` tells which do."
+            )
+        self._change(gate)
+        told = f"Approved {_sets(count)} {where}."
+        self._book.tell("approved", told, self._now())
+        return told
+
+    @property
+    def waits(self) -> bool:
+        """Whether any set waits for approval."""
+        return bool(self._gate.held)
+
+    def notices(self) -> list[str]:
+        """Return what people must know."""
+        held = len(self._gate.held)
+        return [f"{self._reason(held)} `rodin-watchd approve` lets them go on."] if held else []
+
+    def _reason(self, held: int) -> str:
+        return f"{_sets(held)} came at once (budget.hold_above_sets is {self._limit}) and wait for approval."
+
+
+def _sets(count: int) -> str:
+    return "1 set" if count == 1 else f"{count:,} sets"
+
+
+def _name(found: ReadySet | WaitingSet) -> str:
+    return f"{found.candidate.folder}/{found.candidate.name}".lstrip("/")

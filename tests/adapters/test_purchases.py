@@ -1,0 +1,243 @@
+"""The books in the journal: what was begun to be bought, kept by the schema itself, whoever moves the jobs."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rodin_watchd.adapters.journal import Journal, JournalReader
+from rodin_watchd.core.proof import Since
+from rodin_watchd.errors import JournalError
+from rodin_watchd.model import Answer, Job, State, Task, Transition
+
+NOW = 1_700_000_000.0
+S = State
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    """Open a new journal."""
+    with closing(Journal(tmp_path / "journal.sqlite3")) as opened:
+        yield opened
+
+
+def led(
+    journal: Journal, *states: State, name: str = "a1", folder: str = "", content: str = "c", at: float = NOW
+) -> Job:
+    """Lead a job along these states, charged where it is accepted; the last may be given twice to charge it late."""
+    found = [job for job in journal.jobs() if job.id == name]
+    job = found[0] if found else Job(name, name, folder, S.CLAIMED, (), {}, at)
+    if not found:
+        journal.commit([Transition(job, "claimed")], at)
+    for state in states:
+        accepted = state is S.SUBMITTED and job.state in (S.UPLOADING, S.SUBMITTING, S.HELD)
+        task = None if state in (S.STAGED, S.UPLOADING, S.SUBMITTING) else job.task
+        job = replace(job, state=state, fingerprint=content, task=Task(f"t-{name}", "") if accepted else task)
+        job = replace(job, charges=job.charges + accepted)
+        journal.commit([Transition(job, state.value)], at)
+    return job
+
+
+def outcomes(journal: Journal) -> list[str]:
+    """Return what came of each purchase, oldest first."""
+    return [row[0] for row in journal._db.execute("SELECT outcome FROM purchases ORDER BY id")]
+
+
+SENT = (S.STAGED, S.UPLOADING, S.SUBMITTING)
+
+
+@pytest.mark.parametrize(
+    ("states", "expected"),
+    [
+        ((S.STAGED,), []),
+        ((S.STAGED, S.UPLOADING), ["open"]),
+        ((S.STAGED, S.UPLOADING, S.STAGED), ["free"]),
+        ((S.STAGED, S.UPLOADING, S.FAILING), ["free"]),
+        ((S.STAGED, S.UPLOADING, S.UPLOADING), ["free", "open"]),
+        ((S.STAGED, S.UPLOADING, S.SUBMITTED), ["charged"]),
+        ((S.STAGED, S.UPLOADING, S.HELD), ["open"]),
+        (SENT, ["open"]),
+        ((*SENT, S.STAGED), ["free"]),
+        ((*SENT, S.FAILING), ["free"]),
+        ((*SENT, S.SUBMITTED), ["charged"]),
+        ((*SENT, S.SUBMITTED, S.FAILING, S.FAILED, S.CLAIMED, S.SUBMITTED), ["charged"]),
+        ((*SENT, S.HELD), ["open"]),
+        ((*SENT, S.HELD, S.STAGED, S.UPLOADING), ["free", "open"]),
+        ((*SENT, S.HELD, S.SUBMITTED), ["charged"]),
+        ((*SENT, S.HELD, S.FAILING), ["unknown"]),
+        ((*SENT, S.HELD, S.FAILING, S.FAILED, S.CLAIMED, *SENT, S.SUBMITTED), ["unknown", "charged"]),
+    ],
+)
+def test_each_way_of_a_job_has_its_books(journal: Journal, states: tuple[State, ...], expected: list[str]) -> None:
+    """Open with the intent; then charged, free where that is proven, unknown where nobody will ever tell."""
+    job = led(journal, *states)
+    assert outcomes(journal) == expected
+    assert expected.count("charged") == job.charges
+
+
+def test_a_held_job_that_is_found_charged_closes_its_purchase(journal: Journal) -> None:
+    """The books follow the charge, not the state."""
+    held = led(journal, *SENT, S.HELD)
+    journal.commit([Transition(replace(held, charges=1), "charged")], NOW)
+    assert outcomes(journal) == ["charged"]
+    assert journal.purchases_since(0, NOW) == Since(1, 0, frozenset(), 0)
+
+
+@pytest.mark.parametrize(
+    ("query", "reason"),
+    [
+        ("DELETE FROM purchases", "purchases are never deleted"),
+        ("UPDATE purchases SET outcome = 'free'", "what was paid stays paid"),
+        ("UPDATE purchases SET outcome = 'cheap'", "stays paid|CHECK"),
+        ("INSERT INTO purchases VALUES (9, 'nobody', 'c', '', 0, 'open')", "FOREIGN KEY"),
+    ],
+)
+def test_the_books_defend_themselves(journal: Journal, query: str, reason: str) -> None:
+    """What was charged cannot be made free, by any program."""
+    led(journal, *SENT, S.SUBMITTED)
+    with pytest.raises(sqlite3.IntegrityError, match=reason):
+        journal._db.execute(query)
+
+
+def test_spending_is_counted_by_top_folder_and_day(journal: Journal) -> None:
+    """Charged, open and unknown count; free does not; what was sent before the instant does not."""
+    led(journal, *SENT, S.SUBMITTED, name="a", content="a", at=NOW)
+    led(journal, *SENT, S.SUBMITTED, name="b", content="b", folder="top", at=NOW + 10)
+    led(journal, *SENT, S.HELD, name="c", content="c", folder="top/deep/er", at=NOW + 20)
+    led(journal, *SENT, S.HELD, S.FAILING, name="d", content="d", folder="other \udcff/x", at=NOW + 20)
+    led(journal, *SENT, S.STAGED, name="e", content="e", folder="top", at=NOW + 20)
+    assert journal.spent_since(NOW) == {"": 1, "top": 2, "other \\udcff": 1}
+    assert journal.spent_since(NOW + 15) == {"top": 1, "other \\udcff": 1}
+    assert [journal.charges_since(NOW + late) for late in (0, 5, 15)] == [2, 1, 0]
+    assert journal.charges() == 2
+
+
+def test_charges_count_from_when_the_set_was_sent(journal: Journal) -> None:
+    """Money that a person finds days later was spent when it was; and going back to a paid task is no charge."""
+    led(journal, *SENT, S.HELD, at=NOW)
+    led(journal, S.SUBMITTED, at=NOW + 500)
+    led(journal, S.FAILING, S.FAILED, S.CLAIMED, S.SUBMITTED, at=NOW + 900)
+    assert [journal.charges_since(NOW + late) for late in (0, 1, 600)] == [1, 0, 0]
+
+
+def test_intents_are_chosen_and_committed_in_one(journal: Journal) -> None:
+    """What was spent is read, the choice made and written in one transaction; what was not chosen is not written."""
+    led(journal, *SENT, S.SUBMITTED, name="old", content="old")
+    intents = [
+        Transition(replace(led(journal, S.STAGED, name=name, content=name), state=S.UPLOADING), "uploading")
+        for name in ("x", "y")
+    ]
+    asked: list[Mapping[str, int]] = []
+
+    def affordable(spent: Mapping[str, int], offered: Sequence[Transition]) -> Sequence[Transition]:
+        asked.append(spent)
+        assert journal._db.in_transaction
+        return offered[1:]
+
+    chosen = journal.commit_affordable(intents, NOW + 5, NOW, affordable)
+    assert asked == [{"": 1}]
+    assert chosen == intents[1:]
+    assert {job.id: job.state for job in journal.jobs()} == {"old": S.SUBMITTED, "x": S.STAGED, "y": S.UPLOADING}
+    assert journal.spent_since(NOW) == {"": 2}
+
+
+def test_a_choice_that_fails_commits_nothing(journal: Journal) -> None:
+    """All or none."""
+    intent = Transition(replace(led(journal, S.STAGED), state=S.ARCHIVED), "nonsense")
+    with pytest.raises(JournalError, match="legal move"):
+        journal.commit_affordable([intent], NOW, NOW, lambda _spent, offered: offered)
+    assert journal.jobs()[0].state is S.STAGED
+
+
+def test_opening_the_books_frees_what_was_cut(journal: Journal) -> None:
+    """An upload found at the start was proven not submitted, unless its answer is there; no purchase lies in the future."""
+    led(journal, S.STAGED, S.UPLOADING, name="cut", content="cut")
+    answered = led(journal, S.STAGED, S.UPLOADING, name="early", content="early", at=NOW + 1e6)
+    journal.commit([Transition(replace(answered, answer=Answer(201, b"{}")), "answered")], NOW)
+    led(journal, *SENT, name="lost", content="lost", at=NOW + 1e6)
+    journal.open_books(NOW + 50)
+    assert outcomes(journal) == ["free", "open", "open"]
+    assert journal.spent_since(NOW + 50) == {"": 2}
+    assert journal.spent_since(NOW + 51) == {}
+
+
+def test_purchases_move_with_a_clock_that_was_set(journal: Journal) -> None:
+    """Those since an instant; older ones stay, and a JSON value is stored in the same transaction."""
+    for number, name in enumerate(("old", "new")):
+        led(journal, *SENT, S.SUBMITTED, name=name, content=name, at=NOW + 100 * number)
+    journal.shift_purchases(-500.0, NOW + 50, {"budget-day": 7.5})
+    at = [row[0] for row in journal._db.execute("SELECT at FROM purchases ORDER BY id")]
+    assert at == [NOW, NOW - 400]
+    assert journal.meta("budget-day") == 7.5
+
+
+def test_what_happened_since_a_purchase(journal: Journal) -> None:
+    """By the numbers of the rows, whatever the clock said; failures of paid jobs by time."""
+    led(journal, *SENT, S.SUBMITTED, name="before", content="before", at=NOW + 1e6)
+    mark = journal.newest_purchase()
+    assert mark == 1
+    led(journal, *SENT, S.SUBMITTED, name="paid", content="paid")
+    led(journal, *SENT, S.HELD, name="lost", content="lost")
+    led(journal, *SENT, S.HELD, S.FAILING, name="gone", content="gone")
+    led(journal, *SENT, S.STAGED, name="free", content="free")
+    assert journal.purchases_since(mark, NOW) == Since(1, 2, frozenset({"lost"}), 0)
+    led(journal, S.FAILING, name="before", at=NOW + 70)
+    assert journal.purchases_since(mark, NOW + 60).failures == 1
+    assert journal.purchases_since(mark, NOW + 80).failures == 0
+    assert journal.purchases_since(journal.newest_purchase(), NOW + 80) == Since(0, 0, frozenset(), 0)
+
+
+@pytest.mark.parametrize(
+    ("states", "counts"),
+    [
+        ((S.STAGED, S.FAILING, S.FAILED), False),
+        ((*SENT, S.FAILING, S.FAILED), False),
+        ((*SENT, S.SUBMITTED, S.FAILING, S.FAILED), True),
+        ((*SENT, S.HELD, S.FAILING, S.FAILED), True),
+        ((*SENT, S.HELD, S.STAGED, S.FAILING, S.FAILED), False),
+    ],
+)
+def test_a_failed_job_owns_its_content_if_it_cost_anything(
+    journal: Journal, states: tuple[State, ...], counts: bool
+) -> None:
+    """Charged, or perhaps; what was proven free does not count."""
+    led(journal, *states, content="same")
+    found = journal.same_content("same", besides="x")
+    assert (found is not None) is counts
+    assert journal.same_content("same", besides="a1") is None
+
+
+def test_a_job_that_is_taken_up_again_still_owns_what_it_paid_for(journal: Journal) -> None:
+    """Its fingerprint is not known until it is staged; the books know it all the time."""
+    paid = led(journal, *SENT, S.SUBMITTED, S.FAILING, S.FAILED, content="same")
+    journal.commit([Transition(replace(paid, state=S.CLAIMED, fingerprint=""), "retry")], NOW)
+    found = journal.same_content("same", besides="x")
+    assert found is not None
+    assert found.id == "a1"
+
+
+def test_a_delivered_job_comes_before_one_that_failed(journal: Journal) -> None:
+    """The place of a result is what the artist needs."""
+    done = (S.SUBMITTED, S.GENERATED, S.DOWNLOADED, S.PROCESSED, S.DELIVERED, S.ARCHIVED)
+    led(journal, *SENT, *done, name="done", content="same", at=NOW)
+    led(journal, *SENT, S.SUBMITTED, S.FAILING, S.FAILED, name="later", content="same", at=NOW + 9)
+    found = journal.same_content("same", besides="x")
+    assert found is not None
+    assert found.id == "done"
+
+
+def test_the_gate_is_kept(journal: Journal, tmp_path: Path) -> None:
+    """Which sets wait for approval, by names of any kind; a change replaces, None forgets."""
+    journal.set_gate({"a": "held", "odd \udcff\nname": "held", "b": "passed"})
+    journal.set_gate({"a": "passed", "b": None})
+    with closing(JournalReader(tmp_path / "journal.sqlite3")) as reader:
+        assert reader.gate() == {"a": "passed", "odd \udcff\nname": "held"}
+    with pytest.raises(JournalError, match="CHECK"):
+        journal.set_gate({"c": "open"})
+    assert json.dumps("c") not in [row[0] for row in journal._db.execute("SELECT name FROM gate")]

@@ -1,0 +1,115 @@
+"""The account: what a balance stops and lets go on, and when it is worth a call."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from rodin_watchd.core.account import (
+    REFRESH_PURCHASES,
+    REFRESH_SECONDS,
+    account_pauses,
+    after_balance,
+    is_stale,
+    low_balance_text,
+    to_ask_about,
+)
+from rodin_watchd.core.pauses import Pause, Pauses, renewed
+from rodin_watchd.errors import DiskError, EmptyAccountError, KeyRefusedError, Lane, NetworkError, NoCreditsError
+
+NOW = 1_700_000_000.0
+NOTHING: frozenset[Pause] = frozenset()
+
+
+def paused(*errors: type[NoCreditsError | KeyRefusedError | NetworkError | DiskError]) -> Pauses:
+    """Return the pauses after these errors, two seconds long."""
+    pauses: Pauses = {}
+    for error in errors:
+        pauses = renewed(pauses, error().problem, NOW, 0.5)
+    return pauses
+
+
+@pytest.mark.parametrize("balance", ["0", "0.25", "0.499999"])
+def test_less_than_a_texture_is_empty(balance: str) -> None:
+    """Submits pause, with the figures."""
+    pause = after_balance({}, Decimal(balance), NOW, 0.5)[Lane.SUBMIT]
+    assert pause.problem.code == EmptyAccountError.code
+    assert (
+        pause.problem.message
+        == f"The vendor's account is empty: it holds {balance} credits, a texture costs 0.5 credits."
+    )
+    assert (pause.since_at, pause.until_at, pause.tries) == (NOW, NOW + 2, 1)
+
+
+def test_an_account_that_stays_empty_is_asked_ever_more_rarely() -> None:
+    """Two seconds, four, eight; it is one pause all the time."""
+    pauses, now, waits = after_balance({}, Decimal(0), NOW, 0.5), NOW, []
+    for _ in range(4):
+        waits.append(pauses[Lane.SUBMIT].until_at - now)
+        now = pauses[Lane.SUBMIT].until_at
+        pauses = after_balance(pauses, Decimal(0), now, 0.5)
+    assert waits == [2.0, 4.0, 8.0, 16.0]
+    assert pauses[Lane.SUBMIT].since_at == NOW
+
+
+def test_credits_end_what_the_empty_account_stopped() -> None:
+    """One texture's worth is enough."""
+    pauses = after_balance({}, Decimal(0), NOW, 0.5)
+    assert after_balance(pauses, Decimal("0.5"), NOW + 9, 0.5) == {}
+
+
+def test_credits_do_not_end_what_another_refusal_stopped() -> None:
+    """A plan that does not allow the API: the balance says nothing about it, an upload has to try."""
+    pauses = paused(NoCreditsError)
+    assert after_balance(pauses, Decimal(100), NOW + 9, 0.5) == pauses
+
+
+def test_a_refusal_for_lack_of_credits_becomes_an_empty_account() -> None:
+    """The next look tells the figures, and from then on the balance decides; it is still one pause."""
+    pauses = after_balance(paused(NoCreditsError), Decimal(0), NOW + 9, 0.5)
+    assert pauses[Lane.SUBMIT].problem.code == EmptyAccountError.code
+    assert pauses[Lane.SUBMIT].since_at == NOW
+    assert after_balance(pauses, Decimal(1), NOW + 99, 0.5) == {}
+
+
+def test_a_balance_that_came_shows_that_the_api_works() -> None:
+    """A pause of the network or the key is over; not one that was told to last longer, nor the disk's."""
+    pauses = paused(KeyRefusedError, DiskError)
+    assert set(after_balance(pauses, Decimal(9), NOW + 2, 0.5)) == {Lane.DISK}
+    assert after_balance(pauses, Decimal(9), NOW + 1, 0.5) == pauses
+
+
+def test_only_the_accounts_pauses_are_asked_about_and_once() -> None:
+    """When their wait is over; one that was asked about leaves the rest to an upload, until it is renewed."""
+    pauses = paused(KeyRefusedError, NoCreditsError, DiskError)
+    assert account_pauses(paused(NetworkError, DiskError)) == []
+    assert to_ask_about(pauses, NOTHING, NOW + 1) == []
+    asked = to_ask_about(pauses, NOTHING, NOW + 2)
+    assert asked == [pauses[Lane.SUBMIT], pauses[Lane.API]]
+    assert to_ask_about(pauses, frozenset(asked), NOW + 2) == []
+    again = renewed(pauses, NoCreditsError().problem, NOW + 2, 0.5)
+    assert to_ask_about(again, frozenset(asked), NOW + 999) == [again[Lane.SUBMIT]]
+
+
+@pytest.mark.parametrize(
+    ("purchases", "seconds", "stale"),
+    [
+        (0, 1e9, False),
+        (1, REFRESH_SECONDS - 1, False),
+        (1, REFRESH_SECONDS, True),
+        (REFRESH_PURCHASES - 1, 0, False),
+        (REFRESH_PURCHASES, 0, True),
+    ],
+)
+def test_a_watched_balance_is_renewed_after_so_many_purchases_or_so_long(
+    purchases: int, seconds: float, stale: bool
+) -> None:
+    """Never while nothing was bought."""
+    assert is_stale(purchases, seconds) is stale
+
+
+def test_a_low_balance_names_its_limit() -> None:
+    """Exactly, without needless zeros."""
+    text = low_balance_text(Decimal("2.50"), Decimal(10))
+    assert text == "The vendor's account holds 2.5 credits, less than budget.low_balance (10 credits)."

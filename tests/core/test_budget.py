@@ -1,0 +1,196 @@
+"""The budget: what may still go today, and when a day begins whatever the clock says."""
+
+from __future__ import annotations
+
+import zoneinfo
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from job_samples import NOW, a_job
+
+from rodin_watchd.core.budget import (
+    SHORTEST_DAY_SECONDS,
+    UNLIMITED,
+    Allowance,
+    Caps,
+    day_began_at,
+    freed,
+    is_over_budget,
+    midnight,
+    next_midnight,
+    put_off,
+    top_folder,
+)
+from rodin_watchd.model import CREDITS_PER_TEXTURE, State, Transition
+
+BERLIN = zoneinfo.ZoneInfo("Europe/Berlin")
+BEIRUT = zoneinfo.ZoneInfo("Asia/Beirut")  # its clocks change at midnight
+DAY = 86_400.0
+modest = settings(max_examples=200, deadline=None)
+folders = st.sampled_from(["", "a", "a/b", "a/b/c", "b", "odd \n name"])
+
+
+def at(text: str, zone: zoneinfo.ZoneInfo = BERLIN) -> float:
+    """Return a local instant as UTC seconds."""
+    return datetime.fromisoformat(text).replace(tzinfo=zone).timestamp()
+
+
+@pytest.mark.parametrize(
+    ("folder", "top"), [("", ""), ("a", "a"), ("a/b/c", "a"), ("two\nlines/x", "two\\nlines"), ("\udcff/x", "\\udcff")]
+)
+def test_the_top_folder_is_what_counts(folder: str, top: str) -> None:
+    """Directly below the inbox, as the journal spells it; "" is the inbox itself."""
+    assert top_folder(folder) == top
+
+
+@pytest.mark.parametrize(
+    ("cap", "spent", "may"),
+    [
+        ("1", 0, True),
+        ("1", 1, True),
+        ("1", 2, False),
+        ("0.5", 0, True),
+        ("0.5", 1, False),
+        ("0", 0, False),
+        ("0.9", 1, False),
+    ],
+)
+def test_a_cap_is_never_exceeded(cap: str, spent: int, may: bool) -> None:
+    """Exactly reached is fine; what would go beyond waits. For the day and for a folder alike."""
+    assert (Allowance(Caps(Decimal(cap), None), {"a": spent}).why_not("b") == "") is may
+    assert (Allowance(Caps(None, Decimal(cap)), {"a": spent}).why_not("a/deep") == "") is may
+    assert (Allowance(Caps(None, Decimal(cap)), {"a": 99, "b": spent}).why_not("b") == "") is may
+
+
+def test_the_reason_names_the_budget() -> None:
+    """Whoever dropped the set reads which one it is."""
+    assert Allowance(Caps(Decimal(5), None), {"": 10}).why_not("a") == "today's budget of 5 credits is spent"
+    folder = Allowance(Caps(None, Decimal("0.5")), {"a": 1, "": 1})
+    assert folder.why_not("a/b") == "today's budget of 0.5 credits for the folder “a” is spent"
+    assert folder.why_not("") == "today's budget of 0.5 credits for the inbox itself is spent"
+    assert folder.why_not("b") == UNLIMITED.why_not("a") == ""
+
+
+caps = st.none() | st.integers(0, 20).map(lambda count: count * Decimal("0.25"))
+
+
+@modest
+@given(caps, caps, st.lists(folders), st.lists(folders, max_size=20))
+def test_no_choice_goes_over_a_cap_and_none_is_left_out(
+    day: Decimal | None, folder: Decimal | None, spent: list[str], asked: list[str]
+) -> None:
+    """Of any intents those go, in order, that fit; each that is left out would have gone over."""
+    before = Counter(map(top_folder, spent))
+    allowance = Allowance(Caps(day, folder), before)
+    intents = [Transition(a_job(State.UPLOADING, id=str(n), folder=name), "uploading") for n, name in enumerate(asked)]
+    chosen = allowance.affordable(intents)
+    after = before + Counter(top_folder(intent.job.folder) for intent in chosen)
+    new = after - before
+    if day is not None and new:
+        assert after.total() * CREDITS_PER_TEXTURE <= day
+    for top in new:
+        assert folder is None or after[top] * CREDITS_PER_TEXTURE <= folder
+    left = [intent for intent in intents if intent not in chosen]
+    assert all(Allowance(Caps(day, folder), after).why_not(intent.job.folder) for intent in left)
+    assert [intent for intent in intents if intent in chosen] == chosen
+
+
+def test_a_set_that_waits_says_so_once() -> None:
+    """The note is made once, says which budget, and goes with the next upload."""
+    job = a_job(State.STAGED)
+    move = put_off(job, "today's budget of 5 credits is spent")
+    assert move is not None
+    assert (move.action, move.job.state, move.job.attempts) == ("over-budget", State.STAGED, 0)
+    assert move.message == "It waits for another day: today's budget of 5 credits is spent."
+    assert is_over_budget(move.job)
+    assert put_off(move.job, "today's budget of 5 credits is spent") is None
+    assert put_off(move.job, "another reason") is not None
+    assert freed(move.job) == job
+    assert not is_over_budget(job)
+    assert freed(job) is job
+
+
+# ---- days -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("now", "began", "ends"),
+    [
+        ("2026-11-22T00:00", "2026-11-22T00:00", "2026-11-23T00:00"),
+        ("2026-11-22T23:59:59", "2026-11-22T00:00", "2026-11-23T00:00"),
+        ("2026-03-29T12:00", "2026-03-29T00:00", "2026-03-30T00:00"),  # of 23 hours
+        ("2026-10-25T12:00", "2026-10-25T00:00", "2026-10-26T00:00"),  # of 25
+    ],
+)
+def test_a_day_is_one_of_the_zone(now: str, began: str, ends: str) -> None:
+    """From midnight to midnight, however long that is."""
+    assert midnight(at(now), BERLIN) == at(began)
+    assert next_midnight(at(now), BERLIN) == at(ends)
+
+
+@modest
+@given(st.floats(0, 4e9), st.sampled_from([BERLIN, BEIRUT, zoneinfo.ZoneInfo("Pacific/Apia"), UTC]))
+def test_days_follow_each_other(now: float, zone: zoneinfo.ZoneInfo) -> None:
+    """Each instant lies in its day; the next one begins later, within 26 hours, where clocks change at midnight too."""
+    assert midnight(now, zone) <= now
+    if datetime.fromtimestamp(now, zone).date() + timedelta(days=1) != datetime(2011, 12, 30).date():  # noqa: DTZ001 - Apia skipped it
+        assert 0 < next_midnight(now, zone) - now <= 26 * 3600
+
+
+def test_honest_days_begin_at_midnight() -> None:
+    """Over a year, clock changes included, each midnight begins a new day at once."""
+    began_at: float | None = None
+    now = at("2026-01-01T12:00")
+    while now < at("2027-01-01T12:00"):
+        began_at = day_began_at(began_at, now, BERLIN)
+        assert began_at == midnight(now, BERLIN)
+        now += 3600
+
+
+def test_a_day_is_not_shorter_than_a_day_can_be() -> None:
+    """A midnight that comes too soon after the last day began is a lie of the clock."""
+    began_at = at("2026-11-22T10:00")  # moved there when the clock was set ahead by ten hours
+    assert day_began_at(began_at, at("2026-11-23T00:00:01"), BERLIN) == began_at
+    assert day_began_at(began_at, at("2026-11-24T00:00:01"), BERLIN) == at("2026-11-24T00:00")
+
+
+def test_a_day_that_begins_in_the_future_was_a_lie() -> None:
+    """Found at the start with a clock that was put right: today counts."""
+    assert day_began_at(NOW + 400 * DAY, NOW, BERLIN) == midnight(NOW, BERLIN)
+
+
+class Wall:
+    """A wall clock that somebody sets, seen by the rules alone: when it jumps, what was dated moves with it."""
+
+    def __init__(self) -> None:
+        """Begin at noon."""
+        self.offset = at("2026-11-22T12:00")
+        self.began_at = day_began_at(None, self.offset, BERLIN)
+
+    def after(self, passed: float, step: float) -> float:
+        """Return the age of the day's beginning at a real time, after a step of the clock."""
+        self.offset += step
+        self.began_at += step
+        now = self.offset + passed
+        self.began_at = day_began_at(self.began_at, now, BERLIN)
+        return now - self.began_at
+
+
+@modest
+@given(st.lists(st.tuples(st.floats(0, 7200), st.floats(-3 * DAY, 3 * DAY)), max_size=60))
+def test_no_clock_makes_days_shorter(moments: list[tuple[float, float]]) -> None:
+    """However it is set, between two beginnings of a day lie twenty real hours: two budgets never meet in one."""
+    wall, passed, beginnings = Wall(), 0.0, []
+    for elapsed, step in moments:
+        passed += elapsed
+        before = wall.began_at + step - wall.offset - step
+        wall.after(passed, step)
+        began = wall.began_at - wall.offset  # in real time
+        if began != pytest.approx(before, abs=1e-3):
+            beginnings.append(began)
+    assert all(later - earlier >= SHORTEST_DAY_SECONDS - 1 for earlier, later in pairwise(beginnings))

@@ -1,0 +1,169 @@
+"""What two readings of the balance prove about submits whose answer was lost."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from job_samples import NOW, a_job
+
+from rodin_watchd.core.proof import (
+    LONGEST_SECONDS,
+    READ_AFTER_SECONDS,
+    Baseline,
+    Inquiry,
+    Proof,
+    Since,
+    Verdict,
+    concluded,
+    judged,
+    shows_parts,
+)
+from rodin_watchd.errors import ChargedTaskLostError, OutcomeUnknownError
+from rodin_watchd.model import State
+
+TEN = Baseline(Decimal(10), 7, NOW)
+HALF = Decimal("0.5")
+modest = settings(max_examples=200, deadline=None)
+halves = st.integers(0, 2000).map(lambda count: count * HALF)
+
+
+def since(charged: int = 0, unknown: int = 1, failures: int = 0) -> Since:
+    """Return what was bought."""
+    return Since(charged, unknown, frozenset({"job"}), failures)
+
+
+@pytest.mark.parametrize(
+    ("after", "bought", "verdict"),
+    [
+        ("10", since(), Verdict.NOT_CHARGED),
+        ("10.0", since(), Verdict.NOT_CHARGED),
+        ("9.5", since(), Verdict.CHARGED),
+        ("9", since(), Verdict.UNDECIDED),
+        ("10.5", since(), Verdict.UNDECIDED),
+        ("9.500000000000001", since(), Verdict.UNDECIDED),
+        ("8", since(charged=4), Verdict.NOT_CHARGED),
+        ("7.5", since(charged=4), Verdict.CHARGED),
+        ("8.5", since(charged=4), Verdict.UNDECIDED),
+        ("10", since(unknown=3), Verdict.NOT_CHARGED),
+        ("8.5", since(unknown=3), Verdict.CHARGED),
+        ("9", since(unknown=3), Verdict.UNDECIDED),
+        ("10", since(failures=1), Verdict.UNDECIDED),
+        ("9.5", since(failures=1), Verdict.UNDECIDED),
+    ],
+)
+def test_the_arithmetic(after: str, bought: Since, verdict: Verdict) -> None:
+    """Lower by the accepted ones alone: not charged; by all unknown ones besides: charged; all else proves nothing."""
+    assert judged(TEN, bought, (Decimal(after), Decimal(after)), exact=True).verdict is verdict
+
+
+def test_readings_that_differ_prove_nothing() -> None:
+    """Whatever each of them would say."""
+    for first, second in (("10", "9.5"), ("9.5", "10"), ("9.5", "9")):
+        proof = judged(TEN, since(), (Decimal(first), Decimal(second)), exact=True)
+        assert proof == Proof(Verdict.UNDECIDED, "The balance cannot tell: it changed between two readings.")
+
+
+def test_the_reason_names_the_figures() -> None:
+    """Whoever reads the history can do the sum."""
+    known = judged(TEN, since(charged=4), (Decimal("7.5"), Decimal("7.5")), exact=True)
+    assert known.reason == (
+        "It was charged: the balance was 10 credits before and is 7.5 credits after 2 credits that are known."
+    )
+    mixed = judged(TEN, since(unknown=3), (Decimal(9), Decimal(9)), exact=True)
+    assert "cannot tell which were charged, 1 credit of 3 submits" in mixed.reason
+    strange = judged(TEN, since(), (Decimal(4), Decimal(4)), exact=True)
+    assert "somebody else spends or pays in" in strange.reason
+
+
+@modest
+@given(halves, st.integers(0, 50), st.integers(1, 8), st.data())
+def test_sole_spender_is_never_wrong(before: Decimal, charged: int, unknown: int, data: st.DataObject) -> None:
+    """If nobody else spends, "not charged" is said only when none was charged, and "charged" only when all were."""
+    truly = data.draw(st.integers(0, unknown))
+    start = before + (charged + unknown) * HALF
+    after = start - (charged + truly) * HALF
+    verdict = judged(Baseline(start, 0, NOW), since(charged, unknown), (after, after), exact=True).verdict
+    expected = {0: Verdict.NOT_CHARGED, unknown: Verdict.CHARGED}.get(truly, Verdict.UNDECIDED)
+    assert verdict is expected
+
+
+@pytest.mark.parametrize("after", ["10", "9"])
+def test_whole_credits_alone_prove_nothing(after: str) -> None:
+    """A vendor that rounds would say 10 before and 10 after a texture that cost the half between."""
+    readings = (Decimal(after), Decimal(after))
+    proof = judged(TEN, since(unknown=2), readings, exact=False)
+    assert proof.reason == "The balance cannot tell: so far it was only ever shown in whole credits."
+    assert judged(TEN, since(), (Decimal("9.5"),) * 2, exact=False).verdict is Verdict.CHARGED
+    half = Baseline(Decimal("10.5"), 7, NOW)
+    assert judged(half, since(charged=1), (Decimal(10),) * 2, exact=False).verdict is Verdict.NOT_CHARGED
+    assert [shows_parts(Decimal(text)) for text in ("7", "7.0", "7.5", "0.1")] == [False, False, True, True]
+
+
+def held() -> OutcomeUnknownError:
+    """Return why a job is held."""
+    return OutcomeUnknownError("The answer was lost.")
+
+
+def test_a_job_that_was_not_charged_is_submitted_again() -> None:
+    """By the machine's own move, with nothing left of the lost answer, and the event says why."""
+    job = a_job(State.HELD, problem=held().problem)
+    move = concluded(job, Proof(Verdict.NOT_CHARGED, "Proven."), NOW + 9)
+    assert (move.job.state, move.action, move.message) == (State.STAGED, "not-charged", "Proven.")
+    assert (move.job.problem, move.job.answer, move.job.charges) == (None, None, 0)
+    assert move.job.times[State.STAGED.value] == NOW + 9
+
+
+def test_a_job_that_was_charged_stays_held_and_costs_what_it_cost() -> None:
+    """Its charge is in the books; what is missing is the task's id."""
+    move = concluded(a_job(State.HELD, problem=held().problem), Proof(Verdict.CHARGED, "It was charged: 10, 9.5."), NOW)
+    assert (move.job.state, move.job.charges, move.action) == (State.HELD, 1, "charged")
+    assert move.job.problem is not None
+    assert move.job.problem.code == ChargedTaskLostError.code
+    assert move.job.problem.message == "It was charged: 10, 9.5. The task's id is lost with the answer."
+
+
+def test_a_job_that_cannot_be_decided_stays_as_it_is_with_the_reason() -> None:
+    """A person reads both: what was lost, and why the balance does not tell."""
+    job = a_job(State.HELD, problem=held().problem)
+    move = concluded(job, Proof(Verdict.UNDECIDED, "It moved."), NOW)
+    assert move.action == "undecided"
+    assert move.job == replace(job, problem=OutcomeUnknownError("The answer was lost. It moved.").problem)
+
+
+def test_an_inquiry_reads_when_nothing_is_open_and_long_enough() -> None:
+    """Twenty and sixty seconds after the last submit or task ended."""
+    begun = Inquiry(100.0)
+    assert begun.due_at is None
+    waiting = begun.seen(is_open=True, now=130.0)
+    assert waiting.due_at is None
+    quiet = waiting.seen(is_open=False, now=150.0).seen(is_open=False, now=155.0)
+    assert quiet.due_at == 150.0 + READ_AFTER_SECONDS[0]
+    once = quiet.read(Decimal(1))
+    assert (once.due_at, once.is_complete) == (150.0 + READ_AFTER_SECONDS[1], False)
+    twice = once.read(Decimal(1))
+    assert (twice.due_at, twice.is_complete) == (None, True)
+
+
+def test_what_opens_in_between_starts_the_readings_anew() -> None:
+    """A reading beside an open submit proves nothing."""
+    once = Inquiry(0.0).seen(is_open=False, now=1.0).read(Decimal(1))
+    again = once.seen(is_open=True, now=30.0).seen(is_open=False, now=50.0)
+    assert (again.readings, again.due_at) == ((), 50.0 + READ_AFTER_SECONDS[0])
+
+
+def test_an_inquiry_does_not_last_for_ever() -> None:
+    """Others wait for it."""
+    assert not Inquiry(100.0).is_overdue(100.0 + LONGEST_SECONDS)
+    assert Inquiry(100.0).is_overdue(100.1 + LONGEST_SECONDS)
+
+
+@modest
+@given(st.decimals(0, 10**9, places=12), st.integers(0, 2**60), st.floats(0, 2e9))
+def test_a_baseline_is_stored_exactly(balance: Decimal, purchase: int, read_at: float) -> None:
+    """Every digit comes back."""
+    baseline = Baseline(balance, purchase, read_at)
+    assert Baseline.of_data(baseline.as_data()) == baseline

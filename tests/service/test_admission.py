@@ -1,0 +1,137 @@
+"""Approval: a very large drop waits in the inbox until a person lets it go on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from workshop import Workshop, working
+
+from rodin_watchd.model import State
+
+
+def dropped(shop: Workshop, count: int, folder: str = "") -> None:
+    """Drop so many sets at once."""
+    for number in range(count):
+        shop.drop_set(f"{folder}/set-{number}".lstrip("/"))
+
+
+def kinds(shop: Workshop) -> list[str]:
+    """Return the kinds of the service's events, oldest first."""
+    return [event.kind for event in reversed(shop.daemon._book.journal.service_events())]
+
+
+def test_as_many_as_allowed_pass(tmp_path: Path) -> None:
+    """The limit itself is no crowd."""
+    with working(tmp_path, budget={"hold_above_sets": 3}) as (shop, vendor):
+        dropped(shop, 3)
+        shop.idle()
+        assert vendor.charges == 3
+        assert kinds(shop) == []
+
+
+def test_a_crowd_waits_in_the_inbox_until_it_is_approved(tmp_path: Path) -> None:
+    """Nothing is taken, STATUS.txt says what to do, it lasts through a restart, and one command lets all go on."""
+    with working(tmp_path, budget={"hold_above_sets": 3}) as (shop, vendor):
+        dropped(shop, 5)
+        shop.idle()
+        assert shop.jobs() == []
+        assert "5 sets came at once (budget.hold_above_sets is 3) and wait for approval." in shop.status()
+        assert "set-0: complete, waits for approval (`rodin-watchd approve`)" in shop.status()
+        assert shop.daemon.needs_person()
+        shop.restart()
+        shop.idle()
+        assert len(shop.found("inbox")) == 10
+        assert shop.command("approve", folder=None) == {"ok": True, "message": "Approved 5 sets in the inbox."}
+        shop.idle()
+        assert vendor.charges == 5
+        assert "ATTENTION" not in shop.status()
+        assert not shop.daemon.needs_person()
+        assert kinds(shop) == ["crowd", "approved"]
+
+
+def test_a_folder_can_be_approved_alone(tmp_path: Path) -> None:
+    """What lies there and below goes on; the rest still waits; a set's own name approves that one."""
+    with working(tmp_path, budget={"hold_above_sets": 1}) as (shop, vendor):
+        dropped(shop, 2, "good")
+        dropped(shop, 2, "good/deep")
+        dropped(shop, 2, "bad")
+        dropped(shop, 2)
+        shop.idle()
+        assert shop.command("approve", folder="good")["message"] == "Approved 4 sets below “good”."
+        shop.idle()
+        assert vendor.charges == 4
+        assert {job.folder for job in shop.jobs()} == {"good", "good/deep"}
+        assert shop.command("approve", folder="bad/set-1")["ok"]
+        assert shop.command("approve", folder=".")["message"] == "Approved 2 sets in the inbox."
+        shop.idle()
+        assert vendor.charges == 7
+        assert shop.status().count("waits for approval") == 1
+        assert "1 set came at once" in shop.status()
+        refused = shop.command("approve", folder="nowhere")
+        assert (refused["ok"], "No set below “nowhere” waits for approval." in refused["message"]) == (False, True)
+
+
+def test_a_crowd_that_comes_in_pieces_is_noticed(tmp_path: Path) -> None:
+    """Within one rescan all that come count together: at most the limit slips through, however often files wake us."""
+    with working(tmp_path, budget={"hold_above_sets": 2}, intake={"rescan_seconds": 10, "quiet_seconds": 0}) as (
+        shop,
+        vendor,
+    ):
+        for number in range(8):
+            shop.drop_set(f"set-{number}")
+            shop.daemon._wake.for_files()
+            shop.ticks(2, step_seconds=0.5)
+        shop.idle()
+        assert vendor.charges <= 2
+        assert len(shop.found("inbox")) == 2 * (8 - vendor.charges)
+
+
+def test_sets_that_come_one_by_one_pass(tmp_path: Path) -> None:
+    """Many sets over a long time are no crowd, also while they wait for their turn."""
+    with working(tmp_path, budget={"hold_above_sets": 1}) as (shop, vendor):
+        for number in range(6):
+            shop.drop_set(f"set-{number}")
+            shop.ticks(6, step_seconds=1)
+        shop.idle()
+        assert vendor.charges == 6
+        assert kinds(shop) == []
+
+
+def test_what_had_passed_is_not_asked_about_after_a_restart(tmp_path: Path) -> None:
+    """Sets that wait for their turn are no new crowd when the service starts again."""
+    with working(
+        tmp_path, "empty-jobs", budget={"hold_above_sets": 1}, api={"max_in_flight": 1}, intake={"rescan_seconds": 1}
+    ) as (shop, _):
+        for number in range(7):
+            shop.drop_set(f"set-{number}")
+            shop.ticks(6, step_seconds=1)
+        waiting = len(shop.found("inbox"))
+        assert waiting >= 4
+        shop.restart()
+        shop.ticks(10, step_seconds=1)
+        assert "approval" not in shop.status()
+        assert "crowd" not in kinds(shop)
+
+
+def test_a_set_that_is_refused_waits_for_nobody(tmp_path: Path) -> None:
+    """It costs nothing: its report comes at once."""
+    with working(tmp_path, budget={"hold_above_sets": 0}) as (shop, vendor):
+        shop.drop_set("chair", "seed = -1\n")
+        shop.drop_set("good")
+        shop.idle()
+        assert shop.states() == {"chair": State.FAILED}
+        assert "good: complete, waits for approval" in shop.status()
+        assert vendor.charges == 0
+
+
+@pytest.mark.parametrize("name", ["with\nline", b"\xff-not-utf-8".decode("utf-8", "surrogateescape")])
+def test_odd_names_can_be_approved(tmp_path: Path, name: str) -> None:
+    """By the name as STATUS.txt shows it."""
+    with working(tmp_path, budget={"hold_above_sets": 0}) as (shop, vendor):
+        shop.drop_set(f"{name}/chair")
+        shop.idle()
+        shown = next(line for line in shop.status().splitlines() if "chair: complete" in line)
+        assert shop.command("approve", folder=shown.strip().partition("/")[0])["ok"]
+        shop.idle()
+        assert vendor.charges == 1

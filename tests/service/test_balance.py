@@ -1,0 +1,412 @@
+"""The account: what its balance stops, what it lets go on, and what it proves."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from workshop import Vendor, Workshop, working
+
+from rodin_watchd.core.account import BALANCE
+from rodin_watchd.emulator.server import parse_fault
+from rodin_watchd.model import State
+from rodin_watchd.service.account import BASELINE
+
+SOLE = {"sole_spender": True}
+EXACT = Decimal("100.5")
+"""A balance that shows that the vendor does not round."""
+
+
+def kinds(shop: Workshop) -> list[str]:
+    """Return the kinds of the service's events, oldest first."""
+    return [event.kind for event in reversed(shop.daemon._book.journal.service_events())]
+
+
+def told(shop: Workshop) -> str:
+    """Return the service's events in words."""
+    return "\n".join(f"{e.kind} {e.message}" for e in reversed(shop.daemon._book.journal.service_events()))
+
+
+def balances(vendor: Vendor) -> int:
+    """Return how many submits came, begun or whole: what an upload as a probe would add to."""
+    return vendor.emulator.ledger()["uploads"]["begun"]
+
+
+# ---- an empty account -----------------------------------------------------------------------------------------------
+
+
+def test_an_empty_account_stops_submits_before_one_is_sent(tmp_path: Path) -> None:
+    """The balance is read before the first submit: nothing is uploaded in vain, told once, and credits end it."""
+    with working(tmp_path, balance=Decimal("0.25")) as (shop, vendor):
+        shop.drop_set("chair")
+        shop.idle()
+        assert shop.states() == {"chair": State.STAGED}
+        assert shop.daemon.needs_person()
+        assert shop.status().count("The vendor's account is empty: it holds 0.25 credits, a texture costs 0.5") == 1
+        for _ in range(5):
+            shop.ticks(1, step_seconds=150)
+            shop.idle()
+        assert balances(vendor) == 0
+        assert shop.job("chair").attempts == 0
+        vendor.emulator.pay_in(Decimal(1))
+        shop.until(shop.is_in("chair", State.ARCHIVED))
+        shop.idle()
+        assert "ATTENTION" not in shop.status()
+        assert kinds(shop).count("paused") == kinds(shop).count("resumed") == 1
+        assert (vendor.charges, balances(vendor)) == (1, 1)
+
+
+def test_an_account_that_runs_dry_is_not_tried_by_an_upload(tmp_path: Path) -> None:
+    """What the balance does not pay is not sent: of three sets one goes, and the balance says why the others wait."""
+    with working(tmp_path, balance=Decimal("0.5")) as (shop, vendor):
+        for name in ("one", "two", "three"):
+            shop.drop_set(name)
+        shop.idle()
+        assert sorted(shop.states().values()) == [State.ARCHIVED, State.STAGED, State.STAGED]
+        assert balances(vendor) == vendor.charges == 1
+        assert "account is empty: it holds 0 credits" in shop.status()
+
+
+def test_an_account_that_others_empty_is_probed_by_its_balance(tmp_path: Path) -> None:
+    """The submit that was refused uses no attempt; until there are credits, only free calls are made."""
+    with working(tmp_path, balance=Decimal(1)) as (shop, vendor):
+        shop.drop_set("one")
+        shop.idle()
+        vendor.emulator.pay_in(Decimal("-0.5"))
+        shop.drop_set("two")
+        shop.idle()
+        refused = balances(vendor)
+        assert refused == 2
+        for _ in range(5):
+            shop.ticks(1, step_seconds=150)
+            shop.idle()
+        assert balances(vendor) == refused
+        assert shop.states() == {"one": State.ARCHIVED, "two": State.STAGED}
+        assert shop.job("two").attempts == 0
+        assert shop.status().count("The vendor's account is empty: it holds 0 credits") == 1
+        vendor.emulator.pay_in(Decimal("0.5"))
+        shop.until(shop.is_in("two", State.ARCHIVED))
+        assert kinds(shop).count("paused") == kinds(shop).count("resumed") == 1
+        assert vendor.charges == 2
+
+
+def test_a_restart_asks_anew_before_anything_is_sent(tmp_path: Path) -> None:
+    """The history stays in pairs: what was paused ends with the start, and begins again if the account is still empty."""
+    with working(tmp_path, balance=Decimal(0)) as (shop, vendor):
+        shop.drop_set("chair")
+        shop.idle()
+        shop.restart()
+        shop.idle()
+        assert "account is empty" in shop.status()
+        assert kinds(shop) == ["paused", "started", "paused"]
+        vendor.emulator.pay_in(Decimal(1))
+        shop.restart()
+        shop.idle()
+        assert kinds(shop) == ["paused", "started", "paused", "started"]
+        assert balances(vendor) == 1
+        shop.restart()
+        assert kinds(shop) == ["paused", "started", "paused", "started"]
+
+
+def test_credits_that_come_in_drops_use_up_no_attempts(tmp_path: Path) -> None:
+    """Each time they pay for one set only; whoever is refused beside it is not to blame."""
+    with working(tmp_path, balance=Decimal("0.5")) as (shop, vendor):
+        for name in "abcd":
+            shop.drop_set(name)
+        for paid in range(1, 5):
+            shop.idle()
+            assert vendor.charges == paid
+            assert {job.attempts for job in shop.jobs()} == {0}
+            vendor.emulator.pay_in(Decimal("0.5"))
+            shop.ticks(3, step_seconds=150)
+        assert set(shop.states().values()) == {State.ARCHIVED}
+
+
+@pytest.mark.parametrize("fault", ["balance-500", "balance-closed", "balance-html", "balance-error", "balance-429@1"])
+def test_a_balance_that_cannot_be_read_stops_nobody(tmp_path: Path, fault: str) -> None:
+    """It is an early warning alone."""
+    with working(tmp_path, fault) as (shop, vendor):
+        shop.drop_set("chair")
+        shop.idle()
+        assert shop.states() == {"chair": State.ARCHIVED}
+        assert vendor.charges == 1
+
+
+def test_a_refused_key_is_found_out_by_the_balance(tmp_path: Path) -> None:
+    """401 to the free call: nothing is uploaded, no attempt is used, one event each way, and it ends by itself."""
+    with working(tmp_path, *(f"balance-key-refused@{turn}" for turn in range(1, 5))) as (shop, vendor):
+        shop.drop_set("chair")
+        shop.until(lambda: "refuses the API key" in shop.status())
+        assert shop.daemon.needs_person()
+        assert balances(vendor) == 0
+        shop.until(shop.is_in("chair", State.ARCHIVED))
+        assert kinds(shop) == ["paused", "resumed"]
+        assert (vendor.charges, balances(vendor)) == (1, 1)
+        assert shop.actions(shop.job("chair")).count("uploading") == 1
+
+
+def test_a_submit_that_is_refused_by_the_account_does_not_stop_free_calls(tmp_path: Path) -> None:
+    """403 to submits alone: paid jobs are polled and delivered meanwhile, and no attempt is used up."""
+    with working(tmp_path, "empty-jobs=2", *(f"submit-key-refused@{turn}" for turn in range(2, 9))) as (shop, vendor):
+        shop.drop_set("paid")
+        shop.until(shop.is_in("paid", State.SUBMITTED))
+        shop.drop_set("late")
+        shop.until(shop.is_in("paid", State.ARCHIVED))
+        shop.until(lambda: balances(vendor) >= 4)
+        assert shop.states() == {"paid": State.ARCHIVED, "late": State.STAGED} or shop.job("late").attempts == 0
+        assert "refuses the API key" in shop.status()
+        shop.until(shop.is_in("late", State.ARCHIVED), step_seconds=5)
+        assert shop.actions(shop.job("late")).count("uploading") == 8
+        assert shop.job("late").attempts == 0
+        assert kinds(shop) == ["paused", "resumed"]
+
+
+# ---- a low balance --------------------------------------------------------------------------------------------------
+
+
+def test_a_low_balance_is_told_once_each_way(tmp_path: Path) -> None:
+    """Below `budget.low_balance` STATUS.txt and one event say so, also through a restart; when it is paid in, one more."""
+    with working(tmp_path, budget={"low_balance": 3}, balance=Decimal("3.5")) as (shop, vendor):
+        for number in range(3):
+            shop.drop_set(f"set-{number}")
+        shop.idle()
+        assert "low_balance" not in shop.status()
+        shop.ticks(2, step_seconds=700)
+        shop.idle()
+        assert "holds 2 credits, less than budget.low_balance (3 credits)" in shop.status()
+        shop.restart()
+        shop.ticks(2, step_seconds=700)
+        shop.idle()
+        assert kinds(shop) == ["low-balance"]
+        vendor.emulator.pay_in(Decimal(20))
+        shop.ticks(2, step_seconds=700)
+        shop.idle()
+        assert kinds(shop) == ["low-balance", "balance-restored"]
+        assert "ATTENTION" not in shop.status()
+        known = shop.daemon._book.journal.meta(BALANCE)
+        assert (known["credits"], known["low"]) == ("22", False)
+
+
+def test_without_a_limit_the_balance_is_read_once(shop: Workshop) -> None:
+    """A free call is not made without need."""
+    for number in range(3):
+        shop.drop_set(f"set-{number}")
+        shop.idle()
+        at = shop.daemon._book.journal.meta(BALANCE)["at"]
+        shop.ticks(3, step_seconds=700)
+        shop.idle()
+    assert shop.daemon._book.journal.meta(BALANCE)["at"] == at
+    assert kinds(shop) == []
+
+
+# ---- proof by balance -----------------------------------------------------------------------------------------------
+
+
+def test_a_lost_submit_that_was_not_charged_is_submitted_again(tmp_path: Path) -> None:
+    """503 after the last bytes, nothing charged: two readings prove it, the history says so, and the set is delivered."""
+    with working(tmp_path, "submit-503@1", budget=SOLE, balance=EXACT) as (shop, vendor):
+        shop.drop_set("chair")
+        shop.until(shop.is_in("chair", State.HELD))
+        began = shop.hands.seconds
+        shop.ticks(1)
+        assert not shop.daemon.is_idle()
+        shop.until(lambda: "until the balance tells" in shop.status())
+        shop.until(shop.is_in("chair", State.ARCHIVED))
+        assert 60 <= shop.hands.seconds - began < 90
+        shop.idle()
+        assert shop.actions(shop.job("chair")).count("not-charged") == 1
+        assert "Proven not charged: the balance was 100.5 credits before and is 100.5 credits after." in told(shop)
+        assert kinds(shop) == ["inquiry", "inquiry-ended"]
+        assert (vendor.charges, shop.daemon.failed) == (1, 0)
+        assert "ATTENTION" not in shop.status()
+
+
+@pytest.mark.parametrize("fault", ["lost-answer@2", "charged-503@2"])
+def test_a_lost_submit_that_was_charged_is_held_with_that_fact(tmp_path: Path, fault: str) -> None:
+    """The balance is lower by exactly one job: never sent again, the cost is certain, the next set goes on."""
+    with working(tmp_path, fault, budget=SOLE, balance=EXACT) as (shop, vendor):
+        for name in ("before", "lost", "after"):
+            shop.drop_set(name)
+            shop.idle()
+        assert shop.states() == {"before": State.ARCHIVED, "lost": State.HELD, "after": State.ARCHIVED}
+        lost = shop.job("lost")
+        assert lost.charges == 1
+        assert "It was charged" in shop.status()
+        assert "task's id is lost" in shop.status()
+        assert "Cost: 0.5 credits." in shop.status()
+        assert shop.daemon._book.journal.charges() == vendor.charges == 3
+        shop.restart()
+        shop.ticks(3, step_seconds=1000)
+        shop.idle()
+        assert shop.actions(shop.job("lost")).count("charged") == 1
+        refused = shop.command("resolve", job="lost", how="not-charged")
+        assert not refused["ok"]
+        assert "was charged" in refused["message"]
+        uuid = vendor.emulator.ledger()["charges"][1]["task_uuid"]
+        assert shop.command("resolve", job="lost", how="task", task=uuid)["ok"]
+        shop.idle()
+        assert shop.job("lost").state is State.ARCHIVED
+        assert shop.job("lost").charges == 1
+        assert vendor.charges == 3
+
+
+def test_somebody_elses_spending_proves_nothing(tmp_path: Path) -> None:
+    """A balance that fits neither branch leaves the job to a person."""
+    with working(tmp_path, "submit-503@1", budget=SOLE, balance=EXACT) as (shop, vendor):
+        shop.drop_set("chair")
+        shop.until(shop.is_in("chair", State.HELD))
+        vendor.emulator.pay_in(Decimal(-7))
+        shop.idle()
+        assert shop.states() == {"chair": State.HELD}
+        assert "somebody else spends or pays in" in shop.status()
+        assert shop.daemon.failed == 1
+        assert vendor.charges == 0
+
+
+def test_a_balance_that_moves_between_the_readings_proves_nothing(tmp_path: Path) -> None:
+    """Twenty seconds after it looks uncharged, a minute after it does not: held."""
+    with working(tmp_path, "submit-503@1", budget=SOLE, balance=EXACT) as (shop, vendor):
+        shop.drop_set("chair")
+        shop.until(shop.is_in("chair", State.HELD))
+        began = shop.hands.seconds
+        shop.until(lambda: shop.hands.seconds - began > 40)
+        vendor.emulator.pay_in(Decimal("-0.5"))
+        shop.idle()
+        assert shop.states() == {"chair": State.HELD}
+        assert "changed between two readings" in shop.status()
+
+
+def test_no_submit_begins_during_the_proof(tmp_path: Path) -> None:
+    """The next sets wait, staged, until the verdict; then they go on."""
+    with working(tmp_path, "lost-answer@1", budget=SOLE, balance=EXACT) as (shop, vendor):
+        shop.drop_set("lost")
+        shop.until(shop.is_in("lost", State.HELD))
+        shop.drop_set("next")
+        shop.until(shop.is_in("next", State.STAGED))
+        began = shop.hands.seconds
+        shop.until(lambda: shop.states()["next"] is not State.STAGED)
+        assert shop.hands.seconds - began > 50
+        assert "It was charged" in told(shop)
+        shop.idle()
+        assert shop.states() == {"lost": State.HELD, "next": State.ARCHIVED}
+        assert vendor.charges == 2
+
+
+@pytest.mark.parametrize(("fault", "end"), [("submit-503@1", State.ARCHIVED), ("lost-answer@1", State.HELD)])
+def test_a_submit_found_open_at_the_start_is_proven_too(tmp_path: Path, fault: str, end: State) -> None:
+    """The baseline is durable: killed between the last bytes and the answer, the next start proves by it."""
+    with working(tmp_path, fault, budget=SOLE, balance=EXACT) as (shop, vendor):
+        shop.drop_set("chair")
+        shop.until(shop.is_in("chair", State.SUBMITTING))
+        shop.restart()
+        shop.idle()
+        assert shop.states() == {"chair": end}
+        assert vendor.charges == 1
+        assert shop.job("chair").charges == 1
+
+
+def test_a_crash_during_the_proof_begins_it_anew(tmp_path: Path) -> None:
+    """Readings that were not acted upon are made again."""
+    with working(tmp_path, "submit-503@1", budget=SOLE, balance=EXACT) as (shop, vendor):
+        shop.drop_set("chair")
+        shop.until(shop.is_in("chair", State.HELD))
+        began = shop.hands.seconds
+        shop.until(lambda: shop.hands.seconds - began > 40)
+        shop.restart()
+        shop.idle()
+        assert shop.states() == {"chair": State.ARCHIVED}
+        assert shop.hands.seconds - began > 100
+        assert vendor.charges == 1
+
+
+def test_several_lost_submits_are_decided_together(tmp_path: Path) -> None:
+    """Three lost at once, none charged: all go on; of two, one was charged: nobody can tell which, both are held."""
+    with working(tmp_path, "submit-503=3", budget=SOLE, balance=EXACT) as (shop, vendor):
+        for name in ("a", "b", "c"):
+            shop.drop_set(name)
+        shop.idle()
+        assert set(shop.states().values()) == {State.ARCHIVED}
+        assert vendor.charges == 3
+        vendor.emulator.set_faults(parse_fault("submit-503@1"), parse_fault("lost-answer@2"))
+        for name in ("d", "e"):
+            shop.drop_set(name)
+        shop.idle()
+        held = {name for name, state in shop.states().items() if state is State.HELD}
+        assert held == {"d", "e"}
+        assert "cannot tell which were charged, 0.5 credits of 2 submits" in shop.status()
+        assert vendor.charges == 4
+
+
+def test_a_balance_that_cannot_be_read_during_the_proof_gives_up_in_the_end(tmp_path: Path) -> None:
+    """New sets are not held back for ever: after a quarter of an hour a person decides, and the others go on."""
+    with working(tmp_path, "lost-answer@1", budget=SOLE, balance=EXACT) as (shop, vendor):
+        shop.drop_set("lost")
+        shop.until(shop.is_in("lost", State.HELD))
+        vendor.emulator.set_faults(parse_fault("balance-500"))
+        shop.drop_set("next")
+        shop.idle(step_seconds=5)
+        assert shop.states() == {"lost": State.HELD, "next": State.ARCHIVED}
+        assert "could not be read" in shop.status()
+        assert "0.5 credits more if the last submit was accepted" in shop.status()
+        assert vendor.charges == 2
+
+
+def test_a_refund_that_may_come_proves_nothing(tmp_path: Path) -> None:
+    """After a paid task failed, its refund could hide a charge: held, with that reason."""
+    with working(tmp_path, "failed-job@1", "submit-503@2", budget=SOLE, balance=EXACT) as (shop, vendor):
+        shop.drop_set("failed")
+        shop.idle()
+        shop.drop_set("lost")
+        shop.idle()
+        assert shop.states() == {"failed": State.FAILED, "lost": State.HELD}
+        assert "refund could hide a charge" in shop.status()
+        assert vendor.charges == 1
+
+
+def test_an_account_that_is_shared_proves_nothing(tmp_path: Path) -> None:
+    """Without `sole_spender` nothing is believed, no baseline is kept, and an old one is forgotten."""
+    with working(tmp_path, "submit-503@1") as (shop, vendor):
+        shop.drop_set("chair")
+        shop.idle()
+        shop.ticks(3, step_seconds=1000)
+        assert shop.states() == {"chair": State.HELD}
+        assert shop.daemon._book.journal.meta(BASELINE) is None
+        assert vendor.charges == 0
+
+
+def test_the_baseline_follows_when_nothing_is_open(tmp_path: Path) -> None:
+    """Credits that are paid in while the service idles are no obstacle to the next proof."""
+    with working(tmp_path, "submit-503@2", budget=SOLE, balance=EXACT) as (shop, vendor):
+        shop.drop_set("one")
+        shop.idle()
+        shop.ticks(5, step_seconds=30)
+        shop.idle()
+        known = shop.daemon._book.journal.meta(BASELINE)
+        assert (known["balance"], known["purchase"]) == ("100", 1)
+        shop.drop_set("two")
+        shop.idle()
+        assert shop.states() == {"one": State.ARCHIVED, "two": State.ARCHIVED}
+        assert "Proven not charged" in told(shop)
+        assert vendor.charges == 2
+
+
+def test_an_account_that_shows_whole_credits_proves_nothing(tmp_path: Path) -> None:
+    """A rounded balance could hide the half that a texture costs; once a half was seen, also in a run before, it counts."""
+    with working(tmp_path, "submit-503@1", budget=SOLE) as (shop, vendor):
+        shop.drop_set("chair")
+        shop.idle()
+        assert shop.states() == {"chair": State.HELD}
+        assert "only ever shown in whole credits" in shop.status()
+        assert shop.command("resolve", job="chair", how="not-charged")["ok"]
+        shop.idle()
+        shop.ticks(5, step_seconds=30)
+        shop.idle()
+        shop.drop_set("to be whole again")
+        shop.idle()
+        shop.restart()
+        vendor.emulator.set_faults(parse_fault("submit-503@1"))
+        shop.drop_set("next")
+        shop.idle()
+        assert shop.states()["next"] is State.ARCHIVED
+        assert vendor.charges == 3
