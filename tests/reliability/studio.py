@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 from ledgers import Told, check_history, check_money, check_outbox, check_status
@@ -14,7 +15,7 @@ from workshop import Workshop
 
 from rodin_watchd.adapters.journal import insert_command
 from rodin_watchd.config import journal_path
-from rodin_watchd.core.machine import RESTING
+from rodin_watchd.core.machine import DAY_SECONDS, RESTING
 from rodin_watchd.emulator.ledger import Charge
 from rodin_watchd.emulator.server import Emulator, parse_fault
 from rodin_watchd.model import Job, State
@@ -22,18 +23,19 @@ from rodin_watchd.model import Job, State
 OURS = ("REPORT.txt", "report.toml", "job.toml")
 SECTIONS = {"intake": {"incomplete_seconds": 60, "pair_minutes": 1}}
 MOST_ROUNDS = 4000
+MOST_DAYS = 60
 
 
 class Studio:
     """One root folder with its service and its history. Everything happens in the test's thread, step by step."""
 
-    def __init__(self, emulator: Emulator) -> None:
-        """Start the service in a new folder."""
+    def __init__(self, emulator: Emulator, budget: Mapping[str, object]) -> None:
+        """Start the service in a new folder, with a budget as configured."""
         self.root = Path(tempfile.mkdtemp(prefix="rodin-studio-"))
         self.emulator = emulator
         self.emulator.set_faults()
         self._charged_before = len(self._all_charges())
-        self.shop = Workshop(self.root, emulator.base_url, SECTIONS)
+        self.shop = Workshop(self.root, emulator.base_url, {**SECTIONS, "budget": budget})
         self.journal = journal_path(self.shop.config, os.environ)
         self.dropped: Counter[bytes] = Counter()  # by content: how many files of it the artists have not taken away
         self.told = Told({}, ())
@@ -73,7 +75,7 @@ class Studio:
     def until_idle(self) -> None:
         """Let it all come to rest; time passes fast while nothing else does."""
         for number in range(MOST_ROUNDS):
-            self.tick(1.0 if number < 10 else 20.0)
+            self.tick(1.0 if number < 10 else 20.0 if number < 200 else 900.0)
             if not self.steps.waiting and self.shop.daemon.is_idle():
                 break
             self.work_all()
@@ -182,13 +184,21 @@ class Studio:
                 self.crash()
             shutil.rmtree(self.root)
 
+    def _until_all_rest(self) -> None:
+        """Let it come to rest; what is over the budget of a day goes on the next day."""
+        for _ in range(MOST_DAYS):
+            self.until_idle()
+            if {job.state for job in Told.of(self.journal).jobs.values()} <= RESTING:
+                return
+            self.shop.hands.seconds += DAY_SECONDS
+
     def _come_to_an_end(self) -> None:
         self.strike()
         self.shop.hands.jump_seconds = 0.0
         if not self.runs:
             self.start()
         self.ask("resume")
-        self.until_idle()
+        self._until_all_rest()
         self.check()
         self.check_status()
         assert {job.state for job in self.told.jobs.values()} <= RESTING

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
 import pytest
 from effort import searching
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from studio import Studio
 from workshop import KEY, emulated, glb, image, model
 
@@ -28,6 +35,7 @@ AFTERWARDS = (
 )
 MOODS = st.one_of([st.sampled_from(words) for words in (UNKNOWN, REFUSED, AFTERWARDS)])
 NAMES = ("chair", "Stuhl ü", "-x", "日本", "two\nlines", "a" * 180, "oak/table", "oak/Chair")
+BUDGETS: tuple[Mapping[str, object], ...] = ({}, {"sole_spender": True}, {"sole_spender": True, "per_day_credits": 1.5})
 CALLS = st.integers(1, 3)
 ROUNDS = st.integers(1, 8)
 PICK = st.integers(0, 7)
@@ -38,11 +46,18 @@ JUMPS = (-1e9, -100_000.0, -61.0, 61.0, 5_000.0, 700_000.0)
 class Chaos(RuleBasedStateMachine):
     """Everything that may happen, in any order; each rule does one thing."""
 
+    studio: Studio
+
     def __init__(self, emulator: Emulator) -> None:
-        """Open a studio."""
+        """Know the vendor."""
         super().__init__()
-        self.studio = Studio(emulator)
+        self.emulator = emulator
         self.number = 0
+
+    @initialize(budget=st.sampled_from(BUDGETS))
+    def open_studio(self, budget: Mapping[str, object]) -> None:
+        """Open a studio."""
+        self.studio = Studio(self.emulator, budget)
 
     def teardown(self) -> None:
         """Let it come to an end."""
@@ -209,6 +224,13 @@ class Chaos(RuleBasedStateMachine):
             self.studio.tick()
         self.studio.crash()
         self.studio.start()
+
+    @precondition(lambda self: self.studio.runs)
+    @rule(name=NAMED, rounds=ROUNDS, hears=st.booleans())
+    def blackout(self, name: str, rounds: int, hears: bool) -> None:
+        """Cut the power while a set is on its way."""
+        self.drop_by_name(name, ("obj", model), sidecar=False)
+        self.falter(rounds, 0, hears)
 
     @precondition(lambda self: not self.studio.runs)
     @rule()

@@ -1,0 +1,202 @@
+"""A service's folder with sets in it whose every byte is known, for the proofs under crashes."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import shutil
+import sqlite3
+import struct
+import tempfile
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from PIL import Image
+
+from rodin_watchd.adapters.journal import JournalReader
+from rodin_watchd.errors import JournalError
+from rodin_watchd.model import Event, Job
+
+KEY = "emulator-key"
+
+CONFIG = """\
+[api]
+base_url = "{base_url}"
+requests_per_minute = 100000
+read_seconds = 10
+[intake]
+sidecar_wait_seconds = 0
+quiet_seconds = 0.05
+[polling]
+min_seconds = 0.05
+max_seconds = 0.1
+"""
+
+
+class End(StrEnum):
+    """How a set must end, unless a person has to decide about it."""
+
+    DELIVERED = "archived"
+    REFUSED = "refused"  # failed before the vendor heard of it
+    FAILS = "failed"  # the vendor took the money and failed
+
+
+@dataclass(frozen=True)
+class DroppedSet:
+    """One set: its files (path in the inbox -> bytes), which two of them are bought, how it must end."""
+
+    name: str
+    files: Mapping[str, bytes]
+    model: str
+    image: str
+    end: End = End.DELIVERED
+
+    @property
+    def bought(self) -> tuple[str, str]:
+        """What the vendor's ledger knows it by."""
+        return sha256(self.files[self.model]), sha256(self.files[self.image])
+
+
+def sha256(data: bytes) -> str:
+    """Return the digest of these bytes, as hex."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def stl(seed: int) -> bytes:
+    """Return a small pyramid as binary STL; another one for each seed."""
+    tip = (0.0, 0.0, 1.0 + seed / 1000)
+    corners = ((0.0, 0.0, 0.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0))
+    faces = (corners, (corners[0], corners[1], tip), (corners[1], corners[2], tip), (corners[2], corners[0], tip))
+    packed = (struct.pack("<12fH", 0, 0, 0, *a, *b, *c, 0) for a, b, c in faces)
+    return bytes(80) + struct.pack("<I", len(faces)) + b"".join(packed)
+
+
+def empty_glb(seed: int, size: int = 0) -> bytes:
+    """Return a whole GLB file without a mesh, which the vendor takes and then fails on; of about `size` bytes, if given."""
+    document = json.dumps({"asset": {"version": "2.0", "generator": f"{seed}"}}).encode()
+    document += b" " * (-len(document) % 4)
+    chunks = struct.pack("<II", len(document), 0x4E4F534A) + document
+    if size:
+        binary = b"rodin-watchd" * (size // 12)
+        chunks += struct.pack("<II", len(binary), 0x004E4942) + binary
+    return struct.pack("<4sII", b"glTF", 2, 12 + len(chunks)) + chunks
+
+
+def png(seed: int) -> bytes:
+    """Return a small picture; another one for each seed."""
+    stream = io.BytesIO()
+    Image.new("RGB", (4, 4), (seed % 256, seed // 256 % 256, 7)).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def base_name_set(seed: int) -> DroppedSet:
+    """Give a model and an image of one name."""
+    name = f"base{seed}"
+    return DroppedSet(
+        name, {f"{name}.stl": stl(seed), f"{name}.png": png(seed)}, model=f"{name}.stl", image=f"{name}.png"
+    )
+
+
+def sidecar_sets(seed: int) -> tuple[DroppedSet, DroppedSet]:
+    """Give two sets whose sidecars name one image."""
+    image = f"shared{seed}.png"
+
+    def one(side: str, number: int) -> DroppedSet:
+        name, model = f"{side}{seed}", f"model-{side}{seed}.stl"
+        sidecar = f'model = "{model}"\nimage = "{image}"\n'.encode()
+        files = {f"{name}.toml": sidecar, model: stl(number), image: png(seed)}
+        return DroppedSet(name, files, model=model, image=image)
+
+    return one("left", seed), one("right", seed + 1)
+
+
+def folder_set(seed: int) -> DroppedSet:
+    """Give a set that is dropped as a folder."""
+    name = f"crate{seed}"
+    files = {f"{name}/model.stl": stl(seed), f"{name}/picture.png": png(seed)}
+    return DroppedSet(name, files, model=f"{name}/model.stl", image=f"{name}/picture.png")
+
+
+def refused_set(seed: int) -> DroppedSet:
+    """Give a set whose sidecar asks for what there is not."""
+    name = f"bad{seed}"
+    files = {f"{name}.stl": stl(seed), f"{name}.png": png(seed), f"{name}.toml": f"colour = {seed}\n".encode()}
+    return DroppedSet(name, files, model=f"{name}.stl", image=f"{name}.png", end=End.REFUSED)
+
+
+def failing_set(seed: int) -> DroppedSet:
+    """Give a set whose task the vendor takes, charges and fails."""
+    name = f"broken{seed}"
+    files = {f"{name}.glb": empty_glb(seed), f"{name}.png": png(seed)}
+    return DroppedSet(name, files, model=f"{name}.glb", image=f"{name}.png", end=End.FAILS)
+
+
+def all_kinds(seed: int) -> tuple[DroppedSet, ...]:
+    """Give one set of each kind; the next call needs a seed higher by ten."""
+    return (
+        base_name_set(seed),
+        *sidecar_sets(seed + 1),
+        folder_set(seed + 3),
+        refused_set(seed + 4),
+        failing_set(seed + 5),
+    )
+
+
+class Scene:
+    """A service's root, its config, and what was dropped there."""
+
+    def __init__(self, root: Path, base_url: str) -> None:
+        self.root = root
+        self.inbox = root / "inbox"
+        self.inbox.mkdir(parents=True)
+        self.config = root / "config.toml"
+        self.config.write_text(CONFIG.format(base_url=base_url))
+        self.journal = root / ".rodin-watchd" / "journal.sqlite3"
+        self.sets: list[DroppedSet] = []
+
+    def drop(self, sets: Iterable[DroppedSet]) -> None:
+        """Drop these sets, as a plain copy does: file by file, in place."""
+        for dropped in sets:
+            self.sets.append(dropped)
+            for path, data in dropped.files.items():
+                target = self.inbox / path
+                target.parent.mkdir(exist_ok=True)
+                if not target.exists():
+                    target.write_bytes(data)
+
+    def history(self) -> dict[str, tuple[Job, list[Event]]]:
+        """Return every job of the journal with its events; read from a copy, so that the scene of a crash stays as it is."""
+        if not self.journal.exists():
+            return {}
+        with tempfile.TemporaryDirectory(prefix="crash-journal-") as folder:
+            copy = Path(folder, self.journal.name)
+            for part in ("", "-wal", "-journal"):
+                source = Path(f"{self.journal}{part}")
+                if source.exists():
+                    shutil.copyfile(source, f"{copy}{part}")
+            return _read(copy)
+
+
+def _read(journal: Path) -> dict[str, tuple[Job, list[Event]]]:
+    """Read a journal that may have been left at any moment, also before its tables were made."""
+    if not journal.read_bytes():
+        return {}
+    _recover(journal)
+    try:
+        reader = JournalReader(journal)
+    except JournalError as error:
+        if "not set up for this version" in error.message:  # its first run did not come so far
+            return {}
+        raise
+    with closing(reader):
+        return {job.id: (job, reader.events(job.id)) for job in reader.jobs()}
+
+
+def _recover(journal: Path) -> None:
+    """Let SQLite take up what its logs hold, as the next start would."""
+    with closing(sqlite3.connect(journal)) as db:
+        db.execute("SELECT count(*) FROM sqlite_master").fetchone()

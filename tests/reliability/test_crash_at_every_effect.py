@@ -1,0 +1,51 @@
+"""The real daemon, killed before or after a chosen effect on the world: nothing is lost, paid twice or shown half-done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from crash_start import NO_COMPILER, Crash, build, cold
+from crash_trials import Bench, spread, vendor
+
+pytestmark = [pytest.mark.skipif(bool(NO_COMPILER), reason=NO_COMPILER), pytest.mark.timeout(300)]
+
+SINGLE, PAIRS, PARTS = 18, 4, 4
+"""How many scenes are killed once and twice, and into how many tests they are cut; `tools/soak.py` kills at each effect."""
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    """Give a place for trials of `python -m rodin_watchd run --until-idle`."""
+    folder = tmp_path_factory.mktemp("crashes")
+    with vendor() as emulator:
+        yield Bench(folder, emulator, cold(build(folder)))
+
+
+@pytest.fixture(scope="module")
+def effects(bench: Bench) -> int:
+    """Give how many effects a run has."""
+    return bench.effects()
+
+
+def test_the_effects_are_counted(effects: int) -> None:
+    """The library sees the daemon's files, folders, syncs and connections: a run has hundreds of effects."""
+    assert effects > 300
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_one_crash_is_survived(bench: Bench, effects: int, part: int) -> None:
+    """Killed once, anywhere: every set ends as it would have, or is held where nobody can know."""
+    crashes = [Crash(at, after=bool(number % 2)) for number, at in enumerate(spread(effects, SINGLE))]
+    done = [bench.trial([crash]) for crash in crashes[part::PARTS]]
+    assert [failure for trial in done for failure in trial.failures] == []
+    assert sum(len(trial.effects) for trial in done) >= len(done) - 1  # the last may lie beyond the end
+
+
+@pytest.mark.parametrize("pair", range(PAIRS))
+def test_two_crashes_are_survived(bench: Bench, effects: int, pair: int) -> None:
+    """Killed, and killed again while it takes up what the first crash left."""
+    first = spread(effects, PAIRS + 2)[pair + 1]
+    trial = bench.trial([Crash(first, after=bool(pair % 2)), Crash(40 + 17 * pair, after=bool(pair // 2 % 2))])
+    assert trial.failures == []
+    assert trial.effects
