@@ -279,7 +279,7 @@ def _not_yet(job: Job, now: float, poll_seconds: float) -> Transition:
 
 def _retry(job: Job, problem: Problem, now: float, chance: float) -> Transition:
     """Try again later, unless attempts or time are spent; a service error uses up neither."""
-    if problem.code == ResultsGoneError.code:
+    if problem.code == ResultsGoneError.code and (job.state, Signal.LOST) in TABLE:
         return move(replace(job, results=(), problem=None), Signal.LOST, now, problem.message)
     policy = POLICIES[job.state]
     counted = problem.scope is Scope.SET
