@@ -35,7 +35,7 @@ class Studio:
         self.emulator = emulator
         self.emulator.set_faults()
         self._charged_before = len(self._all_charges())
-        self.shop = Workshop(self.root, emulator.base_url, {**SECTIONS, "budget": budget})
+        self.shop = Workshop(self.root, emulator.base_url, {**SECTIONS, **({"budget": budget} if budget else {})})
         self.journal = journal_path(self.shop.config, os.environ)
         self.dropped: Counter[bytes] = Counter()  # by content: how many files of it the artists have not taken away
         self.told = Told({}, ())
