@@ -170,6 +170,7 @@ class Job:
     place: str = ""  # where it was published or buried, relative to the root
     problem: Problem | None = None
     progress: str = ""  # the vendor's last word, for people
+    working_at: float = 0.0  # when the vendor last said that it is not done
 
     def file(self, role: Role) -> InputFile | None:
         """Return the member with this role, if the set has one."""

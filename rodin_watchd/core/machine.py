@@ -165,7 +165,8 @@ def after(job: Job, outcome: Outcome, now: float, chance: float, poll_seconds: f
         case Done():
             return _done(job, outcome.job, now, poll_seconds)
         case NotYet():
-            return _not_yet(replace(job, progress=outcome.progress, attempts=0, problem=None), now, poll_seconds)
+            seen = replace(job, progress=outcome.progress, working_at=now, attempts=0, problem=None)
+            return _not_yet(seen, now, poll_seconds)
         case Unknown():
             return _hold(job, outcome.problem, now)
         case Retry() | Rejected() if job.state is State.SUBMITTING and job.answer is None:

@@ -8,12 +8,15 @@ from collections.abc import Mapping, Sequence
 from rodin_watchd.adapters.journal import Journal
 from rodin_watchd.core.machine import ENDED
 from rodin_watchd.core.names import printable
-from rodin_watchd.core.schedule import kind_of
+from rodin_watchd.core.schedule import kind_of, vendor_seconds
 from rodin_watchd.core.status import set_name
 from rodin_watchd.errors import CommandRefusedError, DuplicateSetError
 from rodin_watchd.model import Job, OptionValue, State, Transition
 
 log = logging.getLogger("rodin_watchd")
+
+MOST_HISTORY = 50
+"""So many of the newest tasks of a kind are the forecast for the next one."""
 
 MOST_RECENT = 20
 """So many ended jobs are remembered for the status page."""
@@ -48,8 +51,9 @@ class Book:
         self._jobs[job.id] = job
 
     def _know(self, job: Job) -> None:
-        if job.state is State.GENERATED:
-            self._histories.pop(kind_of(job.options), None)
+        history = self._histories.get(kind_of(job.options))
+        if history is not None and job.state is State.GENERATED and (seconds := vendor_seconds(job)) is not None:
+            self._histories[kind_of(job.options)] = [seconds, *history][:MOST_HISTORY]
         if job.state in ENDED:
             self._jobs.pop(job.id, None)
             self.recent = (job, *(other for other in self.recent if other.id != job.id))[:MOST_RECENT]
@@ -61,7 +65,7 @@ class Book:
         """Return how long tasks of this kind took, in seconds."""
         kind = kind_of(options)
         if kind not in self._histories:
-            self._histories[kind] = self.journal.durations(kind)
+            self._histories[kind] = self.journal.durations(kind, MOST_HISTORY)
         return self._histories[kind]
 
     def duplicate(self, job: Job) -> DuplicateSetError | None:

@@ -409,8 +409,8 @@ def test_durations_of_a_kind(journal: Journal) -> None:
         )
     save(journal, new_job("unfinished"))
     kind = rows.row(new_job(), NOW)["kind"]
-    assert journal.durations(kind) == [30.0, 20.0, 10.0]
-    assert journal.durations(kind, limit=1) == [30.0]
+    assert journal.durations(kind) == [15.0, 10.0, 5.0]
+    assert journal.durations(kind, limit=1) == [15.0]
     assert journal.durations("other") == []
 
 

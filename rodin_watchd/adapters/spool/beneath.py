@@ -49,9 +49,7 @@ def folder_beneath(root: Path, path: str, *, make: bool = False) -> Iterator[int
     descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         for part in filter(None, path.split("/")):
-            if make:
-                _make_folder(descriptor, part)
-            deeper = os.open(part, _FOLDER, dir_fd=descriptor)
+            deeper = _opened_or_made(descriptor, part) if make else os.open(part, _FOLDER, dir_fd=descriptor)
             os.close(descriptor)
             descriptor = deeper
         yield descriptor
@@ -59,12 +57,14 @@ def folder_beneath(root: Path, path: str, *, make: bool = False) -> Iterator[int
         os.close(descriptor)
 
 
-def _make_folder(parent: int, name: str) -> None:
+def _opened_or_made(parent: int, name: str) -> int:
     try:
-        os.mkdir(name, dir_fd=parent)
-    except FileExistsError:
-        return
-    sync_folder(parent)
+        return os.open(name, _FOLDER, dir_fd=parent)
+    except FileNotFoundError:
+        with contextlib.suppress(FileExistsError):  # somebody was faster
+            os.mkdir(name, dir_fd=parent)
+        sync_folder(parent)
+        return os.open(name, _FOLDER, dir_fd=parent)
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,9 +43,9 @@ def published_name(root: Path, into: int, job: Job, source: Path, place: Place) 
     Its receipt names the job and this retry of it, and it holds all that is left at `source`: a receipt alone can be a
     forgery, and must not make us forget what was paid for.
     """
-    keys = {match_key(name) for name in _names(place.name, job.id)}
+    plain, mark = match_key(place.name), _mark(job.id)
     for there in os.listdir(into):
-        if match_key(there) not in keys:
+        if mark not in there and match_key(there) != plain:
             continue
         folder = f"{place.parent}/{there}"
         if told_by(root, f"{folder}/{RECEIPTS[place.top]}") == (job.id, job.retries) and _holds(into, there, source):
@@ -85,10 +85,15 @@ def told_by(root: Path, path: str) -> tuple[object, object] | None:
         return None
 
 
-def _names(name: str, job_id: str) -> Sequence[str]:
-    """Return the names that a job's folder may get, the most wanted first."""
-    numbered = (f"-{job_id}-{number}" for number in range(2, _MOST_NAMES))
-    return [_with_suffix(name, suffix) for suffix in ("", f"-{job_id[:6]}", f"-{job_id}", *numbered)]
+def _names(name: str, job_id: str) -> Iterator[str]:
+    """Yield the names that a job's folder may get, the most wanted first; all but the first hold the job's mark."""
+    yield name
+    for suffix in (_mark(job_id), f"-{job_id}", *(f"-{job_id}-{number}" for number in range(2, _MOST_NAMES))):
+        yield _with_suffix(name, suffix)
+
+
+def _mark(job_id: str) -> str:
+    return f"-{job_id[:6]}"
 
 
 def _with_suffix(name: str, suffix: str) -> str:
