@@ -76,4 +76,4 @@ def next_steps(root: Path) -> str:
   4. Drop a model and an image of the same name into {root / INBOX};
      results come to {root / OUTBOX}, and STATUS.txt beside it tells where each set is.
      For help in editors, begin a sidecar with: #:schema {root / SIDECAR_SCHEMA}
-No key yet? `rodin-watchd demo` shows it all with an emulated vendor, free of charge."""
+No key yet? `rodin-watchd demo` shows it all with an emulated vendor, free of charge (it needs the extra “emulator”)."""

@@ -104,5 +104,5 @@ def _tell(transition: Transition) -> None:
     job = transition.job
     name = set_name(job.folder, job.name)
     level = logging.WARNING if job.state in (State.HELD, State.FAILING) else logging.INFO
-    text = f": {transition.message}" if transition.message else ""
+    text = f": {' / '.join(transition.message.splitlines())}" if transition.message else ""
     log.log(level, "%s %s (job %s)%s", transition.action, name, job.id, text, extra={"action": transition.action})

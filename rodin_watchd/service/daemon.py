@@ -17,6 +17,7 @@ from rodin_watchd.adapters.watcher import Watcher
 from rodin_watchd.config import Config
 from rodin_watchd.core.status import Line, Page
 from rodin_watchd.errors import DiskError, Problem
+from rodin_watchd.model import State
 from rodin_watchd.service.book import Book
 from rodin_watchd.service.commands import Commands
 from rodin_watchd.service.desk import Clock, Desk
@@ -102,8 +103,8 @@ class Daemon:
 
     @property
     def failed(self) -> int:
-        """How many jobs failed or were held since the start."""
-        return self._desk.failed
+        """How many jobs failed since the start, or are held now."""
+        return self._desk.failed + sum(job.state is State.HELD for job in self._book.jobs.values())
 
     @property
     def watching(self) -> str:

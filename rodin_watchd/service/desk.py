@@ -48,7 +48,7 @@ class Desk:
         self._undecided: deque[Finished] = deque()
         self._blame = Blame()
         self.pauses: Pauses = {}
-        self.failed = 0  # jobs that failed or were held since the start
+        self.failed = 0  # jobs that failed since the start
 
     # ---- what the workers did ---------------------------------------------------------------------------------------
 
@@ -113,7 +113,7 @@ class Desk:
             self._book.note(transition.job)
         if transition.job.state in machine.RESTING:
             self._blame.forget(job.id)
-        self.failed += transition.job.state in (State.FAILED, State.HELD)
+        self.failed += transition.job.state is State.FAILED
 
     def _mind_pauses(self, job: Job, outcome: Outcome, now: float) -> Outcome:
         """Pause what a service error stops, end the pauses of what works again, each told once; return the outcome.

@@ -176,7 +176,7 @@ def test_a_refused_set_is_buried_with_the_vendors_words(tmp_path: Path) -> None:
         shop.drop_set("chair")
         shop.idle()
         assert "INVALID_REQUEST" in shop.report("chair")
-        assert "no credits were spent" in shop.report("chair")
+        assert "no credits" in shop.report("chair")
         assert vendor.charges == 0
         shop.assert_nothing_lost()
 

@@ -29,8 +29,9 @@ def poll(tools: Tools, job: Job) -> Outcome:
     if not task.subscription_key:
         return Done(job) if has_model(tools.client.links(task.uuid)) else NotYet("")
     status = tools.client.status(task.subscription_key)
-    if status.unknown_words and status.progress != job.progress:
-        log.warning("job %s: the vendor says %s, which the contract does not name", job.id, status.unknown_words)
+    for word in status.unknown_words:
+        if word not in job.progress:  # a word is told when it comes up
+            log.warning("job %s: the vendor says “%s”, which the contract does not name", job.id, word)
     if status.verdict is Verdict.FAILED:
         raise TaskFailedError
     return Done(job) if status.verdict is Verdict.DONE else NotYet(status.progress)
