@@ -230,8 +230,7 @@ def test_a_poisoned_job_is_tried_less_and_less_often(shop: Workshop, caplog: pyt
     shop.until(shop.is_in("poison", State.SUBMITTED))
     work = shop.root / ".rodin-watchd" / "work" / shop.job("poison").id
     shop.until(shop.is_in("poison", State.DOWNLOADED))
-    for path in (work / "download").iterdir():
-        path.unlink()
+    shop.restart(between=lambda: [path.unlink() for part in ("download", "result") for path in (work / part).glob("*")])
     caplog.set_level(logging.CRITICAL)
     shop.until(lambda: bool(shop.job("poison").attempts))
     began = shop.hands.seconds
