@@ -6,10 +6,7 @@ help in editors (`config_text`). The API key is never in here.
 
 from __future__ import annotations
 
-import os
 import re
-import shlex
-import stat
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeAlias
@@ -25,6 +22,7 @@ from pydantic import (
     field_validator,
 )
 
+from rodin_watchd.api_key import CREDENTIAL_NAME, KEY_VARIABLE
 from rodin_watchd.core.layout import HIDDEN
 from rodin_watchd.core.options import Options
 from rodin_watchd.core.toml_text import LIMIT_BYTES, explain_validation_error, parse
@@ -37,13 +35,9 @@ if TYPE_CHECKING:
 CONFIG_NAME: Final = "config.toml"
 CONFIG_VARIABLE: Final = "RODIN_WATCHD_CONFIG"
 SYSTEM_CONFIG: Final = Path("/etc/rodin-watchd/config.toml")
-KEY_VARIABLE: Final = "RODIN_API_KEY"
-CREDENTIALS_VARIABLE: Final = "CREDENTIALS_DIRECTORY"  # systemd.exec(5), Credentials
 STATE_VARIABLE: Final = "STATE_DIRECTORY"  # systemd.exec(5), StateDirectory
-CREDENTIAL_NAME: Final = "rodin-api-key"
 
 _NOT_IN_BASE_URL: Final = re.compile(r"[?#\s]")
-_KEY_BYTES: Final = 4096
 _DAY_SECONDS: Final = 86_400
 _KEY_ELSEWHERE: Final = (
     f"the key never belongs into this file; take it out, and set {KEY_VARIABLE}, or name a file in api.key_file, "
@@ -265,51 +259,3 @@ def journal_path(config: Config, environ: Mapping[str, str]) -> Path:
 def lock_path(config: Config) -> Path:
     """Return the lock that the daemon of this root holds."""
     return config.folders.root / HIDDEN / "lock"
-
-
-# ---- the API key ----------------------------------------------------------------------------------------------------
-
-
-def find_key(config: Config, environ: Mapping[str, str]) -> str:
-    """Find the API key: $RODIN_API_KEY, else the file `api.key_file`, else the systemd credential.
-
-    The result is one line of printable ASCII. Raises ConfigError when there is none, when it cannot be a key, or when
-    others may read its file; the error never repeats what was found.
-    """
-    if environ.get(KEY_VARIABLE, "").strip():
-        return _checked_key(environ[KEY_VARIABLE], f"${KEY_VARIABLE}")
-    if config.api.key_file is not None:
-        return _key_from(config.api.key_file, "the file that api.key_file names")
-    folder = environ.get(CREDENTIALS_VARIABLE)
-    if folder and _is_file(Path(folder, CREDENTIAL_NAME)):
-        return _key_from(Path(folder, CREDENTIAL_NAME), f"the credential {CREDENTIAL_NAME}")
-    raise ConfigError(
-        "There is no API key.",
-        advice=f"Set {KEY_VARIABLE}, or name a file in api.key_file, or give the service the systemd credential "
-        f"{CREDENTIAL_NAME} (LoadCredential=).",
-    )
-
-
-def _key_from(path: Path, origin: str) -> str:
-    """Read a key file; its path is not repeated unless it exists, for it may be a key written in the wrong place."""
-    try:
-        with path.open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            text = file.read(_KEY_BYTES + 1).decode("utf-8-sig", "replace")
-    except OSError as error:
-        raise ConfigError(f"The API key cannot be read: {origin}: {error.strerror}.") from None
-    if mode & (stat.S_IROTH | stat.S_IWOTH):
-        raise ConfigError(
-            f"Everybody on this machine can read or change the API key: {origin}.",
-            advice=f"Run: chmod o-rw {shlex.quote(str(path))}",
-        )
-    return _checked_key(text, origin)
-
-
-def _checked_key(text: str, origin: str) -> str:
-    key = text.strip()
-    if not key:
-        raise ConfigError(f"The API key is empty: {origin}.")
-    if len(text) > _KEY_BYTES or not (key.isascii() and key.isprintable()) or " " in key:
-        raise ConfigError(f"The API key must be one line of plain characters without spaces: {origin}.")
-    return key

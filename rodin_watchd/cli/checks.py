@@ -17,8 +17,9 @@ from rodin_watchd.adapters.filesystems import filesystem_of
 from rodin_watchd.adapters.journal import JournalReader
 from rodin_watchd.adapters.spool import Spool
 from rodin_watchd.adapters.spool.inbox import Inbox
+from rodin_watchd.api_key import find_key
 from rodin_watchd.cli.context import daemon_of, find, journal_of
-from rodin_watchd.config import Config, find_key, load_config
+from rodin_watchd.config import Config, load_config
 from rodin_watchd.core.layout import INBOX
 from rodin_watchd.errors import RodinWatchdError
 from rodin_watchd.model import CREDITS_PER_TEXTURE, Kind
@@ -175,7 +176,7 @@ def _daemon(config: Config) -> Iterator[Finding]:
 
 
 def _key(config: Config) -> Iterator[Finding]:
-    find_key(config, os.environ)
+    find_key(config.api.key_file, os.environ)
     yield Finding("key", "Found.")
 
 
@@ -190,7 +191,7 @@ def _balance(config: Config) -> Iterator[Finding]:
 
 def balance_of(config: Config) -> Decimal:
     """Ask the vendor for the credits that are left; free. Raises ConfigError without a key, ServiceError."""
-    with contextlib.closing(client_of(config, find_key(config, os.environ))) as client:
+    with contextlib.closing(client_of(config, find_key(config.api.key_file, os.environ))) as client:
         return client.balance()
 
 

@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 
 import click
 
+from rodin_watchd.api_key import find_key
 from rodin_watchd.cli.context import config_option, load
-from rodin_watchd.config import Config, find_key
+from rodin_watchd.config import Config
 from rodin_watchd.core.layout import INBOX
 from rodin_watchd.errors import RodinWatchdError
 from rodin_watchd.service.assembly import assembled
@@ -41,7 +42,7 @@ def run(config_file: Path | None, *, until_idle: bool, verbose: bool) -> None:
     """
     _log_to_stderr(verbose=verbose)
     config = load(config_file)
-    with assembled(config, find_key(config, os.environ)) as daemon:
+    with assembled(config, find_key(config.api.key_file, os.environ)) as daemon:
         _stop_on_signals(daemon)
         _tell_start(config, daemon.watching)
         try:

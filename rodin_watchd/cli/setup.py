@@ -9,7 +9,8 @@ from pathlib import Path
 import click
 
 from rodin_watchd.adapters.spool import Spool
-from rodin_watchd.config import CONFIG_NAME, CREDENTIAL_NAME, KEY_VARIABLE
+from rodin_watchd.api_key import CREDENTIAL_NAME, KEY_VARIABLE
+from rodin_watchd.config import CONFIG_NAME
 from rodin_watchd.config_text import config_schema, example, sidecar_schema
 from rodin_watchd.core.layout import HIDDEN, INBOX, OUTBOX
 from rodin_watchd.errors import DiskError

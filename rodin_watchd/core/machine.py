@@ -36,7 +36,7 @@ from typing import assert_never
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.patience import Policy, later, overdue, spent, wait_seconds
 from rodin_watchd.core.wire import read_submit
-from rodin_watchd.errors import OutcomeUnknownError, Problem, RodinWatchdError, Scope
+from rodin_watchd.errors import OutcomeUnknownError, RodinWatchdError
 from rodin_watchd.model import (
     Answer,
     Done,
@@ -50,6 +50,7 @@ from rodin_watchd.model import (
     Transition,
     Unknown,
 )
+from rodin_watchd.problem import Problem, Scope
 
 
 class Signal(StrEnum):

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 
 from rodin_watchd.core.machine import AT_VENDOR, POLICIES, RESTING
 from rodin_watchd.core.schedule import backoff_seconds, is_due
-from rodin_watchd.errors import Lane, Problem
 from rodin_watchd.model import Job, State, Step
+from rodin_watchd.problem import Lane, Problem
 
 LANES: Mapping[Step, frozenset[Lane]] = {
     Step.STAGE: frozenset({Lane.DISK}),

@@ -12,8 +12,9 @@ import tomli_w
 
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.wire_text import plain
-from rodin_watchd.errors import Fault, OutcomeUnknownError, Problem
+from rodin_watchd.errors import OutcomeUnknownError
 from rodin_watchd.model import CREDITS_PER_TEXTURE, Job, State
+from rodin_watchd.problem import Fault, Problem
 
 UNKNOWN = OutcomeUnknownError.code
 _SOFTWARE = "rodin_watchd "

@@ -16,8 +16,9 @@ from rodin_watchd.adapters.spool.inbox import Inbox
 from rodin_watchd.adapters.watcher import Watcher
 from rodin_watchd.config import Config
 from rodin_watchd.core.status import Line, Page
-from rodin_watchd.errors import DiskError, Problem
+from rodin_watchd.errors import DiskError
 from rodin_watchd.model import State
+from rodin_watchd.problem import Problem
 from rodin_watchd.service.book import Book
 from rodin_watchd.service.commands import Commands
 from rodin_watchd.service.desk import Clock, Desk

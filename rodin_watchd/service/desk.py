@@ -11,8 +11,9 @@ from rodin_watchd.config import Config
 from rodin_watchd.core import machine
 from rodin_watchd.core.pauses import LANES, Limits, Pauses, due_jobs, ended, renewed
 from rodin_watchd.core.schedule import RateBudget, poll_delay_seconds
-from rodin_watchd.errors import DiskError, Fault, Lane, OutcomeUnknownError, Problem, Scope, ThrottledError
+from rodin_watchd.errors import DiskError, OutcomeUnknownError, ThrottledError
 from rodin_watchd.model import Answered, Done, Job, NotYet, Outcome, Rejected, Retry, State, Step, Transition, Unknown
+from rodin_watchd.problem import Fault, Lane, Problem, Scope
 from rodin_watchd.service.blame import Blame
 from rodin_watchd.service.book import Book
 from rodin_watchd.service.pool import Closing, Finished, Pool, UploadDroppedError

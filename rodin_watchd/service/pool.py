@@ -12,8 +12,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from rodin_watchd.errors import Fault, RodinWatchdError, Scope
+from rodin_watchd.errors import RodinWatchdError
 from rodin_watchd.model import Answered, Job, Outcome
+from rodin_watchd.problem import Fault, Scope
 from rodin_watchd.service.steps import Tools, run
 
 

@@ -9,8 +9,9 @@ import secrets
 
 from rodin_watchd.adapters.watcher import Watcher
 from rodin_watchd.config import Config
-from rodin_watchd.errors import DiskError, Problem
+from rodin_watchd.errors import DiskError
 from rodin_watchd.model import State
+from rodin_watchd.problem import Problem
 from rodin_watchd.service.book import Book
 from rodin_watchd.service.claims import Claims, Turn, claims, taken_paths
 from rodin_watchd.service.desk import Clock

@@ -13,8 +13,9 @@ from rodin_watchd.core.formats import IMAGE_EXTENSIONS, MODEL_EXTENSIONS
 from rodin_watchd.core.names import match_key, split_name
 from rodin_watchd.core.pairing import Candidate, Pairing, member_of, pair
 from rodin_watchd.core.sidecar import Sidecar
-from rodin_watchd.errors import Problem, SidecarError
+from rodin_watchd.errors import SidecarError
 from rodin_watchd.model import Entry, Kind, Role, Signature
+from rodin_watchd.problem import Problem
 
 modest = settings(max_examples=200, deadline=None)
 BROKEN = SidecarError("chair.toml line 1: what is this?").problem

@@ -26,15 +26,14 @@ from rodin_watchd.core.receipt import (
 )
 from rodin_watchd.errors import (
     CanceledError,
-    Fault,
     FileRefusedError,
     NetworkError,
     OutcomeUnknownError,
-    Problem,
     SidecarError,
     TaskFailedError,
 )
 from rodin_watchd.model import Answer, Job, ResultFile, State
+from rodin_watchd.problem import Fault, Problem
 
 modest = settings(max_examples=150, deadline=None)
 BERLIN = timezone(timedelta(hours=1), "CET")

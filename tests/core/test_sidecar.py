@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from rodin_watchd.core.options import Options
 from rodin_watchd.core.sidecar import Preset, Sidecar, layered, read_preset, read_sidecar, resolve_member
-from rodin_watchd.errors import Fault, Scope, SidecarError
+from rodin_watchd.errors import SidecarError
+from rodin_watchd.problem import Fault, Scope
 
 EVERYTHING = b"""
 prompt = "worn oak"

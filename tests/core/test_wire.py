@@ -20,7 +20,6 @@ from rodin_watchd.errors import (
     NoCreditsError,
     OutcomeUnknownError,
     RodinWatchdError,
-    Scope,
     TaskLostError,
     ThrottledError,
     VendorAnswerError,
@@ -28,6 +27,7 @@ from rodin_watchd.errors import (
     VendorRefusedError,
 )
 from rodin_watchd.model import Answer, Link, OptionValue, Task
+from rodin_watchd.problem import Scope
 
 ACCEPTED = {
     "error": None,

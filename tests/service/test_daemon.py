@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
+import shutil
 import sqlite3
 import threading
 from pathlib import Path
@@ -230,7 +231,7 @@ def test_a_poisoned_job_is_tried_less_and_less_often(shop: Workshop, caplog: pyt
     shop.until(shop.is_in("poison", State.SUBMITTED))
     work = shop.root / ".rodin-watchd" / "work" / shop.job("poison").id
     shop.until(shop.is_in("poison", State.DOWNLOADED))
-    shop.restart(between=lambda: [path.unlink() for part in ("download", "result") for path in (work / part).glob("*")])
+    shop.restart(between=lambda: [shutil.rmtree(work / part, ignore_errors=True) for part in ("download", "result")])
     caplog.set_level(logging.CRITICAL)
     shop.until(lambda: bool(shop.job("poison").attempts))
     began = shop.hands.seconds

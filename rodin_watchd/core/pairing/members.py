@@ -14,8 +14,8 @@ from rodin_watchd.core.formats import (
 from rodin_watchd.core.layout import RECEIPT, REPORT, REPORT_DATA
 from rodin_watchd.core.names import match_key, printable, split_name
 from rodin_watchd.core.sidecar import PRESET_NAME, Sidecar
-from rodin_watchd.errors import Problem
 from rodin_watchd.model import Entry, Kind, Role
+from rodin_watchd.problem import Problem
 
 LEFTOVERS = frozenset(name.casefold() for name in (RECEIPT, REPORT, REPORT_DATA))
 """Receipts and reports: they come back when somebody drops a delivered or failed folder again.
