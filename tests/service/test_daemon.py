@@ -231,7 +231,12 @@ def test_a_poisoned_job_is_tried_less_and_less_often(shop: Workshop, caplog: pyt
     shop.until(shop.is_in("poison", State.SUBMITTED))
     work = shop.root / ".rodin-watchd" / "work" / shop.job("poison").id
     shop.until(shop.is_in("poison", State.DOWNLOADED))
-    shop.restart(between=lambda: [shutil.rmtree(work / part, ignore_errors=True) for part in ("download", "result")])
+
+    def spoil() -> None:
+        for part in ("download", "result"):
+            shutil.rmtree(work / part, ignore_errors=True)
+
+    shop.restart(between=spoil)
     caplog.set_level(logging.CRITICAL)
     shop.until(lambda: bool(shop.job("poison").attempts))
     began = shop.hands.seconds
