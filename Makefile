@@ -8,7 +8,7 @@ LOCK := requirements-dev.lock
 # apt-get serves machines where somebody may install; elsewhere the message tells what is missing.
 APT = if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && apt-get install -y -qq $(1); fi
 
-.PHONY: help demo test lint types unit bench reference lock clean
+.PHONY: help demo test lint types unit bench soak reference lock clean
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -33,6 +33,11 @@ unit: $(VENV)/.dev .node/node_modules/gltf-validator
 
 bench: $(VENV)/.dev  ## Measure, each figure beside its floor
 	$(BIN)/python -m benchmarks
+
+soak: $(VENV)/.dev  ## Kill the service in every way we know, for ten minutes, and count what broke
+	@command -v gcc >/dev/null || { $(call APT,gcc libc6-dev); }
+	@command -v nginx >/dev/null || { $(call APT,nginx); }
+	$(BIN)/python tools/soak.py $(SOAK)
 
 reference: $(VENV)/.dev  ## Write the generated files: config.example.toml, the schemas, the state diagram
 	$(BIN)/python tools/write_reference.py
@@ -63,5 +68,6 @@ $(VENV)/.dev: $(VENV)/.made pyproject.toml $(LOCK)
 # The Khronos validator judges what the emulator writes; without npm its test is skipped with the reason.
 .node/node_modules/gltf-validator:
 	@command -v npm >/dev/null || { $(call APT,nodejs npm); }
-	@if command -v npm >/dev/null; then npm install --silent --no-audit --no-fund --prefix .node gltf-validator@2.0.0-dev.3.10; \
+	@if command -v npm >/dev/null; then npm install --no-audit --no-fund --prefix .node gltf-validator@2.0.0-dev.3.10 \
+		|| echo "npm failed, as told above: the glTF validator's test will be skipped"; \
 		else echo "npm is missing: the glTF validator's test will be skipped"; fi

@@ -5,15 +5,13 @@ What its sections may say is in `config_sections`. The API key is never in here.
 
 from __future__ import annotations
 
-import os
-import shlex
-import stat
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from pydantic import Field, ValidationError
 
+from rodin_watchd.api_key import CREDENTIAL_NAME, KEY_VARIABLE
 from rodin_watchd.config_sections import Api, Budget, Folders, Intake, Polling, Results, Section
 from rodin_watchd.core.layout import HIDDEN
 from rodin_watchd.core.options import Options
@@ -32,7 +30,6 @@ __all__ = [
     "Polling",
     "Results",
     "find_config",
-    "find_key",
     "journal_path",
     "lease_path",
     "load_config",
@@ -42,12 +39,8 @@ __all__ = [
 CONFIG_NAME: Final = "config.toml"
 CONFIG_VARIABLE: Final = "RODIN_WATCHD_CONFIG"
 SYSTEM_CONFIG: Final = Path("/etc/rodin-watchd/config.toml")
-KEY_VARIABLE: Final = "RODIN_API_KEY"
-CREDENTIALS_VARIABLE: Final = "CREDENTIALS_DIRECTORY"  # systemd.exec(5), Credentials
 STATE_VARIABLE: Final = "STATE_DIRECTORY"  # systemd.exec(5), StateDirectory
-CREDENTIAL_NAME: Final = "rodin-api-key"
 
-_KEY_BYTES: Final = 4096
 _KEY_ELSEWHERE: Final = (
     f"the key never belongs into this file; take it out, and set {KEY_VARIABLE}, or name a file in api.key_file, "
     f"or use the systemd credential {CREDENTIAL_NAME}"
@@ -144,51 +137,3 @@ def lock_path(config: Config) -> Path:
 def lease_path(config: Config) -> Path:
     """Return the lease that the daemon of this root holds, where one is needed."""
     return lock_path(config).with_name("lease")
-
-
-# ---- the API key ----------------------------------------------------------------------------------------------------
-
-
-def find_key(config: Config, environ: Mapping[str, str]) -> str:
-    """Find the API key: $RODIN_API_KEY, else the file `api.key_file`, else the systemd credential.
-
-    The result is one line of printable ASCII. Raises ConfigError when there is none, when it cannot be a key, or when
-    others may read its file; the error never repeats what was found.
-    """
-    if environ.get(KEY_VARIABLE, "").strip():
-        return _checked_key(environ[KEY_VARIABLE], f"${KEY_VARIABLE}")
-    if config.api.key_file is not None:
-        return _key_from(config.api.key_file, "the file that api.key_file names")
-    folder = environ.get(CREDENTIALS_VARIABLE)
-    if folder and _is_file(Path(folder, CREDENTIAL_NAME)):
-        return _key_from(Path(folder, CREDENTIAL_NAME), f"the credential {CREDENTIAL_NAME}")
-    raise ConfigError(
-        "There is no API key.",
-        advice=f"Set {KEY_VARIABLE}, or name a file in api.key_file, or give the service the systemd credential "
-        f"{CREDENTIAL_NAME} (LoadCredential=).",
-    )
-
-
-def _key_from(path: Path, origin: str) -> str:
-    """Read a key file; its path is not repeated unless it exists, for it may be a key written in the wrong place."""
-    try:
-        with path.open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            text = file.read(_KEY_BYTES + 1).decode("utf-8-sig", "replace")
-    except OSError as error:
-        raise ConfigError(f"The API key cannot be read: {origin}: {error.strerror}.") from None
-    if mode & (stat.S_IROTH | stat.S_IWOTH):
-        raise ConfigError(
-            f"Everybody on this machine can read or change the API key: {origin}.",
-            advice=f"Run: chmod o-rw {shlex.quote(str(path))}",
-        )
-    return _checked_key(text, origin)
-
-
-def _checked_key(text: str, origin: str) -> str:
-    key = text.strip()
-    if not key:
-        raise ConfigError(f"The API key is empty: {origin}.")
-    if len(text) > _KEY_BYTES or not (key.isascii() and key.isprintable()) or " " in key:
-        raise ConfigError(f"The API key must be one line of plain characters without spaces: {origin}.")
-    return key

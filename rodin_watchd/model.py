@@ -12,7 +12,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple, TypeAlias
 
-from rodin_watchd.errors import Problem
+from rodin_watchd.problem import Problem
 
 OptionValue: TypeAlias = str | int | float
 """A value of one API option, as it is sent: text parts of the multipart body (API contract, Generate Texture)."""
@@ -170,6 +170,7 @@ class Job:
     place: str = ""  # where it was published or buried, relative to the root
     problem: Problem | None = None
     progress: str = ""  # the vendor's last word, for people
+    working_at: float = 0.0  # when the vendor last said that it is not done
 
     def file(self, role: Role) -> InputFile | None:
         """Return the member with this role, if the set has one."""

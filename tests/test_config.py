@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from rodin_watchd.config import SYSTEM_CONFIG, Api, Config, Folders, find_config, find_key, load_config
+from rodin_watchd.api_key import find_key
+from rodin_watchd.config import SYSTEM_CONFIG, Api, Config, Folders, find_config, load_config
 from rodin_watchd.core.options import frozen
 from rodin_watchd.errors import ConfigError
 
@@ -354,26 +355,21 @@ def key_file(path: Path, content: bytes = KEY.encode() + b"\n", mode: int = 0o60
     return path
 
 
-def with_key_file(path: Path) -> Config:
-    """Give a config that names a key file."""
-    return Config(api=Api(key_file=path))
-
-
 def test_the_key_is_looked_for_in_three_places(tmp_path: Path) -> None:
     """The environment is before the file that the config names, and that before the credential."""
-    config = with_key_file(key_file(tmp_path / "key", b"from-file\n"))
+    named = key_file(tmp_path / "key", b"from-file\n")
     key_file(tmp_path / "rodin-api-key", b"from-credential", 0o400)
     credentials = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
-    assert find_key(config, {"RODIN_API_KEY": f" {KEY}\n", **credentials}) == KEY
-    assert find_key(config, {"RODIN_API_KEY": " ", **credentials}) == "from-file"
-    assert find_key(Config(), credentials) == "from-credential"
+    assert find_key(named, {"RODIN_API_KEY": f" {KEY}\n", **credentials}) == KEY
+    assert find_key(named, {"RODIN_API_KEY": " ", **credentials}) == "from-file"
+    assert find_key(None, credentials) == "from-credential"
 
 
 @pytest.mark.parametrize("environ", [{}, {"RODIN_API_KEY": ""}, {"CREDENTIALS_DIRECTORY": "/nonexistent"}])
 def test_without_a_key_the_three_ways_are_told(environ: dict[str, str]) -> None:
     """The advice names the variable, the config key and the credential."""
     with pytest.raises(ConfigError, match="There is no API key") as error:
-        find_key(Config(), environ)
+        find_key(None, environ)
     assert all(way in error.value.problem.advice for way in ("RODIN_API_KEY", "api.key_file", "LoadCredential="))
 
 
@@ -382,14 +378,14 @@ def test_a_key_that_everybody_can_read_is_refused(tmp_path: Path, mode: int) -> 
     """The advice is the command that mends it, for any file name."""
     path = key_file(tmp_path / "my key's", mode=mode)
     with pytest.raises(ConfigError, match="Everybody on this machine can read or change") as error:
-        find_key(with_key_file(path), {})
+        find_key(path, {})
     assert error.value.problem.advice == f"Run: chmod o-rw {shlex.quote(str(path))}"
     assert KEY not in str(error.value.problem)
 
 
 def test_the_group_may_read_the_key(tmp_path: Path) -> None:
     """A service's group is a usual way to share the file."""
-    assert find_key(with_key_file(key_file(tmp_path / "key", mode=0o640)), {}) == KEY
+    assert find_key(key_file(tmp_path / "key", mode=0o640), {}) == KEY
 
 
 @pytest.mark.parametrize(
@@ -408,21 +404,21 @@ def test_the_group_may_read_the_key(tmp_path: Path) -> None:
 def test_what_cannot_be_a_key_is_refused_and_not_repeated(tmp_path: Path, content: bytes, words: str) -> None:
     """Whatever the file holds may be most of a key."""
     with pytest.raises(ConfigError) as error:
-        find_key(with_key_file(key_file(tmp_path / "key", content)), {})
+        find_key(key_file(tmp_path / "key", content), {})
     assert words in error.value.message
     assert KEY not in str(error.value.problem)
 
 
 def test_a_byte_order_mark_is_no_part_of_a_key(tmp_path: Path) -> None:
     """Keys saved with a Windows editor work."""
-    assert find_key(with_key_file(key_file(tmp_path / "key", b"\xef\xbb\xbf" + KEY.encode() + b"\r\n")), {}) == KEY
+    assert find_key(key_file(tmp_path / "key", b"\xef\xbb\xbf" + KEY.encode() + b"\r\n"), {}) == KEY
 
 
 def test_a_key_written_in_place_of_its_file_is_not_repeated(tmp_path: Path) -> None:
     """A file that does not exist may be the key itself; the credential is not tried in its place."""
     key_file(tmp_path / "rodin-api-key")
     with pytest.raises(ConfigError, match=r"the file that api\.key_file names: No such file") as error:
-        find_key(with_key_file(tmp_path / "sk-s3cret"), {"CREDENTIALS_DIRECTORY": str(tmp_path)})
+        find_key(tmp_path / "sk-s3cret", {"CREDENTIALS_DIRECTORY": str(tmp_path)})
     assert "s3cret" not in str(error.value.problem)
 
 

@@ -14,7 +14,13 @@ import rodin_watchd
 
 ROOT = Path(rodin_watchd.__file__).parent
 ORDER = ("errors", "model", "core", "config", "adapters", "service", "cli")
-PLACES = {"config_sections": "config", "config_text": "config", "__main__": "cli"}
+PLACES = {
+    "problem": "errors",
+    "api_key": "config",
+    "config_sections": "config",
+    "config_text": "config",
+    "__main__": "cli",
+}
 """Modules of the top folder that belong to a layer of another name."""
 
 PURE = {

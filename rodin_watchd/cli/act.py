@@ -20,6 +20,7 @@ from rodin_watchd.core.receipt import cost
 from rodin_watchd.core.status import set_name
 from rodin_watchd.errors import CommandRefusedError
 from rodin_watchd.model import CREDITS_PER_TEXTURE, Job, State
+from rodin_watchd.service.commands import JOB_VERBS
 
 ANSWER_SECONDS = 5.0
 """So long the daemon's answer is waited for."""
@@ -156,6 +157,8 @@ def _about(config: Config, verb: str, name: str, arguments: dict[str, Any], *, c
     """Ask something about one job."""
     with reader(config) as journal:
         job = journal.find(name)
+        if daemon_of(config) is None:  # refuse now what the daemon would refuse at its next start
+            JOB_VERBS[verb](job, arguments, time.time())
         if confirm:
             _confirm(job)
         _ask(config, journal, verb, {**arguments, "job": job.id})

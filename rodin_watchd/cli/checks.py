@@ -30,8 +30,9 @@ from rodin_watchd.adapters.spool import Spool
 from rodin_watchd.adapters.spool.grounds import Grounds
 from rodin_watchd.adapters.spool.inbox import Inbox
 from rodin_watchd.adapters.zone import local_zone
+from rodin_watchd.api_key import find_key
 from rodin_watchd.cli.context import daemon_of, find, journal_of, reader
-from rodin_watchd.config import Config, find_key, lease_path, load_config
+from rodin_watchd.config import Config, lease_path, load_config
 from rodin_watchd.core.grounds import Ground
 from rodin_watchd.core.layout import INBOX
 from rodin_watchd.core.receipt import local
@@ -229,7 +230,7 @@ def _leased(path: Path, lease: bytes) -> Finding:
 
 
 def _key(config: Config) -> Iterator[Finding]:
-    find_key(config, os.environ)
+    find_key(config.api.key_file, os.environ)
     yield Finding("key", "Found.")
 
 
@@ -244,7 +245,7 @@ def _balance(config: Config) -> Iterator[Finding]:
 
 def balance_of(config: Config) -> Decimal:
     """Ask the vendor for the credits that are left; free. Raises ConfigError without a key, ServiceError."""
-    with contextlib.closing(client_of(config, find_key(config, os.environ))) as client:
+    with contextlib.closing(client_of(config, find_key(config.api.key_file, os.environ))) as client:
         return client.balance()
 
 

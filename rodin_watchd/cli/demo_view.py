@@ -14,8 +14,8 @@ import click
 from rich.live import Live
 from rich.table import Table
 
+from rodin_watchd.api_key import KEY_VARIABLE
 from rodin_watchd.cli.demo_stage import KEY, SETS, Play, Show
-from rodin_watchd.config import KEY_VARIABLE
 from rodin_watchd.model import Job, State
 
 WORDS: Mapping[State, str] = {

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
+import sys
 from collections.abc import Iterator
 
 from rodin_watchd.errors import ConfigError
@@ -18,5 +20,5 @@ def needs_emulator() -> Iterator[None]:
             raise
         raise ConfigError(
             f"The emulator is not installed: {error.name} is missing.",
-            advice='Run: pip install "rodin-watchd[emulator]"',
+            advice=f'Run: {shlex.quote(sys.executable)} -m pip install "rodin-watchd[emulator]"',
         ) from None

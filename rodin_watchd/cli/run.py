@@ -17,8 +17,9 @@ from urllib.parse import urlsplit
 import click
 
 from rodin_watchd.adapters.privacy import hide_memory, hide_variable
+from rodin_watchd.api_key import KEY_VARIABLE, find_key
 from rodin_watchd.cli.context import config_option, load
-from rodin_watchd.config import KEY_VARIABLE, Config, find_key
+from rodin_watchd.config import Config
 from rodin_watchd.core.layout import INBOX
 from rodin_watchd.errors import RodinWatchdError, RootAwayError
 from rodin_watchd.service.assembly import assembled
@@ -49,7 +50,7 @@ def run(config_file: Path | None, *, until_idle: bool, verbose: bool) -> None:
     _log_to_stderr(verbose=verbose)
     hide_memory()
     config = load(config_file)
-    key = find_key(config, os.environ)
+    key = find_key(config.api.key_file, os.environ)
     hide_variable(KEY_VARIABLE)
     with _when_the_root_is_there(config, key, wait=not until_idle) as daemon:
         _stop_on_signals(daemon)

@@ -11,14 +11,16 @@ import click
 
 from rodin_watchd.adapters.spool import Spool
 from rodin_watchd.adapters.spool.grounds import mark_text
-from rodin_watchd.config import CONFIG_NAME, CREDENTIAL_NAME, KEY_VARIABLE
-from rodin_watchd.config_text import config_schema, example, sidecar_schema
+from rodin_watchd.api_key import CREDENTIAL_NAME, KEY_VARIABLE
+from rodin_watchd.config import CONFIG_NAME
+from rodin_watchd.config_text import config_schema, example, sidecar_example, sidecar_schema
 from rodin_watchd.core.grounds import Ground, Mark
 from rodin_watchd.core.layout import HIDDEN, INBOX, MARK, OUTBOX
 from rodin_watchd.errors import DiskError
 
 CONFIG_SCHEMA = f"{HIDDEN}/config.schema.json"
 SIDECAR_SCHEMA = f"{HIDDEN}/sidecar.schema.json"
+SIDECAR_EXAMPLE = "sidecar.example.toml"
 
 
 @click.command(epilog="Example: rodin-watchd init /srv/textures")
@@ -26,8 +28,8 @@ SIDECAR_SCHEMA = f"{HIDDEN}/sidecar.schema.json"
 def init(folder: Path) -> None:
     """Make DIR with inbox, outbox, failed and archive, and a config.toml in which every key is explained.
 
-    Nothing that exists is changed, so this may be repeated. The JSON schemas, by which editors check config.toml and
-    sidecars, go into DIR/.rodin-watchd.
+    Nothing that exists is changed, so this may be repeated. A commented sidecar.example.toml lies beside the config; the
+    JSON schemas, by which editors check both kinds of file, go into DIR/.rodin-watchd.
     """
     root = folder.absolute()
     try:
@@ -65,8 +67,9 @@ def make(root: Path) -> tuple[list[Path], list[Path]]:
 def _texts(root: Path) -> dict[Path, str]:
     schemas = {CONFIG_SCHEMA: config_schema(), SIDECAR_SCHEMA: sidecar_schema()}
     texts = {root / name: json.dumps(schema, indent=2) + "\n" for name, schema in schemas.items()}
+    examples = {CONFIG_NAME: example(CONFIG_SCHEMA), SIDECAR_EXAMPLE: sidecar_example(SIDECAR_SCHEMA)}
     mark = mark_text(Mark(secrets.token_hex(8), Ground.ROOT.value))
-    return {root / CONFIG_NAME: example(CONFIG_SCHEMA), root / MARK: mark, **texts}
+    return {**{root / name: text for name, text in examples.items()}, root / MARK: mark, **texts}
 
 
 def next_steps(root: Path) -> str:
@@ -79,5 +82,5 @@ def next_steps(root: Path) -> str:
   3. Start the service:             rodin-watchd run --config {config}
   4. Drop a model and an image of the same name into {root / INBOX};
      results come to {root / OUTBOX}, and STATUS.txt beside it tells where each set is.
-     For help in editors, begin a sidecar with: #:schema {root / SIDECAR_SCHEMA}
-No key yet? `rodin-watchd demo` shows it all with an emulated vendor, free of charge."""
+     Options for a set go into a TOML file beside it; {root / SIDECAR_EXAMPLE} explains them all.
+No key yet? `rodin-watchd demo` shows it all with an emulated vendor, free of charge (it needs the extra “emulator”)."""

@@ -13,8 +13,9 @@ from typing import Final
 
 from rodin_watchd.core.pauses import Pause, Pauses, ended_by, is_over, renewed
 from rodin_watchd.core.receipt import in_credits
-from rodin_watchd.errors import EmptyAccountError, Fault, Lane
+from rodin_watchd.errors import EmptyAccountError
 from rodin_watchd.model import CREDITS_PER_TEXTURE, Outcome, Retry, Step
+from rodin_watchd.problem import Fault, Lane
 
 BALANCE: Final = "balance"
 """The journal's key of the newest balance: credits (text, exact), at (UTC), low (below `budget.low_balance`), and

@@ -38,7 +38,7 @@ from rodin_watchd.core.patience import Policy, later, overdue, spent, wait_secon
 from rodin_watchd.core.retention import urgent_wait_seconds
 from rodin_watchd.core.secrecy import forgetting
 from rodin_watchd.core.wire import read_submit
-from rodin_watchd.errors import OutcomeUnknownError, Problem, ResultsGoneError, RodinWatchdError, Scope
+from rodin_watchd.errors import OutcomeUnknownError, ResultsGoneError, RodinWatchdError
 from rodin_watchd.model import (
     Answer,
     Done,
@@ -52,6 +52,7 @@ from rodin_watchd.model import (
     Transition,
     Unknown,
 )
+from rodin_watchd.problem import Problem, Scope
 
 
 class Signal(StrEnum):
@@ -173,7 +174,8 @@ def after(job: Job, outcome: Outcome, now: float, chance: float, poll_seconds: f
         case Done():
             return _done(job, outcome.job, now, poll_seconds)
         case NotYet():
-            return _not_yet(replace(job, progress=outcome.progress, attempts=0, problem=None), now, poll_seconds)
+            seen = replace(job, progress=outcome.progress, working_at=now, attempts=0, problem=None)
+            return _not_yet(seen, now, poll_seconds)
         case Unknown():
             return _hold(job, outcome.problem, now)
         case Retry() | Rejected() if job.state is State.SUBMITTING and job.answer is None:

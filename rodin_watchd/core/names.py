@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 RESULT_NAME_BYTES: Final = 120
 """The longest result name, in bytes of UTF-8: below every filesystem's 255, with room for numbers and suffixes."""
@@ -25,16 +24,6 @@ _DEVICE: Final = re.compile(
 _DRIVE: Final = re.compile(r"\A[A-Za-z]:")
 _PART: Final = re.compile(r"\.(part)\Z", re.IGNORECASE)
 _UNSAFE: Final = re.compile(r'[<>:"|?*]')
-
-
-class JunkKind(StrEnum):
-    """Why a name is ignored for good, in a word: for counting."""
-
-    SYSTEM = "system"  # made by an operating system or a file server
-    CONFLICT = "conflict"  # a second version that a synchronising program made
-    SYNC = "sync"  # a synchronising program's own
-    TEMPORARY = "temporary"  # a file that is being written, a lock or a backup
-    HIDDEN = "hidden"
 
 
 _TEMPORARY_SUFFIX: Final = (
@@ -52,37 +41,28 @@ _SYSTEM: Final = (
     r"|system volume information|network trash folder|temporary items|lost\+found|__macosx"
 )
 _JUNK: Final = tuple(
-    (kind, re.compile(pattern, re.DOTALL), reason)
-    for kind, pattern, reason in (
-        (JunkKind.SYSTEM, rf"\A(?:{_SYSTEM})\Z", "made by the operating system or the file server"),
-        (JunkKind.SYSTEM, r"\A\._", "made by macOS beside the real file"),
-        (JunkKind.SYSTEM, r"\A\.(?:nfs|smbdelete|fuse_hidden)", "a deleted file that is still open"),
-        (JunkKind.CONFLICT, _CONFLICT, "a conflict copy made by a synchronising program"),
-        (JunkKind.SYNC, r"\A[.~]syncthing[.~]|\A\.st(?:folder|versions|ignore)", "made by Syncthing"),
-        (JunkKind.SYNC, r"\A\.dropbox", "made by Dropbox"),
+    (re.compile(pattern, re.DOTALL), reason)
+    for pattern, reason in (
+        (rf"\A(?:{_SYSTEM})\Z", "made by the operating system or the file server"),
+        (r"\A\._", "made by macOS beside the real file"),
+        (r"\A\.(?:nfs|smbdelete|fuse_hidden)", "a deleted file that is still open"),
+        (_CONFLICT, "a conflict copy made by a synchronising program"),
+        (r"\A[.~]syncthing[.~]|\A\.st(?:folder|versions|ignore)", "made by Syncthing"),
+        (r"\A\.dropbox", "made by Dropbox"),
         (
-            JunkKind.SYNC,
             r"\A\.~.*\.[0-9a-f]+\Z|\A\.(?:_sync_|sync_|owncloudsync|nextcloudsync)",
             "made by Nextcloud or ownCloud",
         ),
-        (JunkKind.SYNC, r"\.icloud\Z", "not yet downloaded from iCloud"),
-        (JunkKind.TEMPORARY, r"\A~\$|\A\.?~lock\.", "the lock of a program that has a file open"),
-        (JunkKind.TEMPORARY, r"\A\.goutputstream-", "a temporary name (.goutputstream)"),
-        (JunkKind.TEMPORARY, rf"{_TEMPORARY_SUFFIX}\Z", "a temporary name"),
-        (JunkKind.TEMPORARY, r"\.sb-[0-9a-f]{8}-[0-9a-z]{6}\Z", "a temporary name (.sb-…)"),
-        (JunkKind.TEMPORARY, r"~\Z|\A#.*#\Z", "a backup made by an editor"),
-        (JunkKind.TEMPORARY, r"\A~", "a temporary name (~)"),
-        (JunkKind.HIDDEN, r"\A\.", "a hidden file"),
+        (r"\.icloud\Z", "not yet downloaded from iCloud"),
+        (r"\A~\$|\A\.?~lock\.", "the lock of a program that has a file open"),
+        (r"\A\.goutputstream-", "a temporary name (.goutputstream)"),
+        (rf"{_TEMPORARY_SUFFIX}\Z", "a temporary name"),
+        (r"\.sb-[0-9a-f]{8}-[0-9a-z]{6}\Z", "a temporary name (.sb-…)"),
+        (r"~\Z|\A#.*#\Z", "a backup made by an editor"),
+        (r"\A~", "a temporary name (~)"),
+        (r"\A\.", "a hidden file"),
     )
 )
-
-
-def junk_kind(name: str) -> JunkKind | None:
-    """Classify the name of a file or folder in the inbox that is ignored for good; None for all others.
-
-    Upper and lower case are the same. Pure, never raises.
-    """
-    return next((kind for kind, _ in _junk(name)), None)
 
 
 def junk_reason(name: str) -> str | None:
@@ -90,16 +70,11 @@ def junk_reason(name: str) -> str | None:
 
     Takes one name, not a path, of a file or a folder; upper and lower case are the same. Pure, never raises.
     """
-    return next((reason for _, reason in _junk(name)), None)
-
-
-def _junk(name: str) -> Iterator[tuple[JunkKind, str]]:
     key = match_key(name)
-    for kind, pattern, reason in _JUNK:
-        found = pattern.search(key)
-        if found:
-            suffix = f" ({found[0]})" if reason == "a temporary name" else ""
-            yield kind, reason + suffix
+    for pattern, reason in _JUNK:
+        if found := pattern.search(key):
+            return f"{reason} ({found[0]})" if reason == "a temporary name" else reason
+    return None
 
 
 def match_key(name: str) -> str:

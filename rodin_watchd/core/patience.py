@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from rodin_watchd.core.schedule import backoff_seconds
-from rodin_watchd.errors import OverdueError, Problem, TaskLostError
+from rodin_watchd.errors import OverdueError, TaskLostError
 from rodin_watchd.model import Job, Step
+from rodin_watchd.problem import Problem
 
 PATIENCE: Mapping[str, int] = {TaskLostError.code: 12}
 """Set errors that end a job after so many tries, whatever its state: a new task may be unknown for a moment only."""

@@ -15,8 +15,8 @@ from rodin_watchd.core.grounds import Ground, has_ground
 from rodin_watchd.core.machine import AT_VENDOR, POLICIES, RESTING
 from rodin_watchd.core.retention import turn
 from rodin_watchd.core.schedule import backoff_seconds, is_due
-from rodin_watchd.errors import Lane, Problem
 from rodin_watchd.model import Job, State, Step
+from rodin_watchd.problem import Lane, Problem
 
 LANES: Mapping[Step, frozenset[Lane]] = {
     Step.STAGE: frozenset({Lane.DISK, Lane.ROOM, Lane.TAKING}),

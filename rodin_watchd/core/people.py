@@ -41,6 +41,7 @@ def retry(job: Job, now: float, *, pay_again: bool) -> Transition:
         answer=None,
         results=(),
         progress="",
+        working_at=0.0,
         times={},
         retries=job.retries + 1,
     )

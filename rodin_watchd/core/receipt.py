@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Mapping
 from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
@@ -11,10 +12,12 @@ import tomli_w
 
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.wire_text import plain
-from rodin_watchd.errors import Fault, OutcomeUnknownError, Problem
+from rodin_watchd.errors import OutcomeUnknownError
 from rodin_watchd.model import CREDITS_PER_TEXTURE, Job, State
+from rodin_watchd.problem import Fault, Problem
 
 UNKNOWN = OutcomeUnknownError.code
+_SOFTWARE = "rodin_watchd "
 
 WHOSE: Mapping[Fault, str] = {
     Fault.FILES: "the dropped files",
@@ -37,9 +40,9 @@ def cost(job: Job) -> str:
     """Say in words what a job cost."""
     spent = credits_spent(job)
     if job.problem and job.problem.code == UNKNOWN:
-        sure = in_credits(spent) if spent else "Nothing"
+        sure = in_credits(spent) if spent else "no credits"
         return f"{sure} for certain, and {in_credits(CREDITS_PER_TEXTURE)} more if the last submit was accepted."
-    return f"{in_credits(spent)}." if spent else "Nothing: no credits were spent."
+    return f"{in_credits(spent)}." if spent else "no credits."
 
 
 def in_credits(amount: Decimal) -> str:
@@ -85,7 +88,7 @@ def _told(job: Job, version: str, now: float) -> dict[str, Any]:
             "set": _text(job.name),
             "folder": _text(job.folder),
             "credits": credits_spent(job),
-            "software": f"rodin_watchd {version}",
+            "software": f"{_SOFTWARE}{version}",
             "written_at": instant(now),
         },
         "options": dict(job.options),
@@ -95,6 +98,15 @@ def _told(job: Job, version: str, now: float) -> dict[str, Any]:
     if job.task:
         told["task"] = {"uuid": _text(job.task.uuid), "submitted_at": instant(job.task.submitted_at)}
     return told
+
+
+def is_ours(data: bytes) -> bool:
+    """Tell whether a file is a receipt or a report of this service; never raises, whatever the bytes are."""
+    try:
+        software = tomllib.loads(data.decode())["job"]["software"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return False
+    return isinstance(software, str) and software.startswith(_SOFTWARE)
 
 
 def report_text(job: Job, now: float, zone: tzinfo, notes: tuple[str, ...] = ()) -> str:
@@ -148,7 +160,9 @@ def _times(job: Job) -> dict[str, Any]:
 
 def _inputs(job: Job) -> list[dict[str, Any]]:
     return [
-        {"role": f.role.value, "name": _text(f.name), "bytes": f.signature.size, "sha256": f.sha256} for f in job.files
+        {"role": f.role.value, "name": _text(f.name), "bytes": f.signature.size}
+        | ({"sha256": f.sha256} if f.sha256 else {})
+        for f in job.files
     ]
 
 

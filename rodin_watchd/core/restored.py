@@ -13,8 +13,9 @@ from datetime import tzinfo
 from rodin_watchd.core.machine import Signal, begin_upload, move
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.receipt import local
-from rodin_watchd.errors import OutcomeUnknownError, Problem
+from rodin_watchd.errors import OutcomeUnknownError
 from rodin_watchd.model import Job, State, Transition
+from rodin_watchd.problem import Problem
 
 
 def after_restore(job: Job, copied_at: float, now: float, zone: tzinfo) -> tuple[Transition, ...]:

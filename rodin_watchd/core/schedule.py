@@ -20,6 +20,7 @@ TYPICAL_SECONDS = 60.0
 """What half of all tasks need, as a guess that counts as much as one finished task."""
 
 _POLL_PRECISION_SECONDS = 0.05
+_BRIEFEST_SECONDS = 0.01  # no task is quicker, and nothing is divided by zero
 
 
 def backoff_seconds(attempts: int, first_seconds: float, longest_seconds: float, chance: float) -> float:
@@ -49,6 +50,9 @@ def kind_of(options: Mapping[str, OptionValue]) -> str:
 def vendor_seconds(job: Job) -> float | None:
     """Return how long the vendor worked on a job, as far as polling could see it.
 
+    It was done at some time between the last call that said "not yet" and the one that said "Done"; the middle is taken.
+    (The later end would make the forecast prove itself right: polled late, noticed late, expected late.)
+
     None while it does; and for a task that was not watched from its submit on (taken up again, or adopted by a person),
     or whose times a jump of the clock has turned round: such figures would spoil the forecast.
     """
@@ -56,7 +60,7 @@ def vendor_seconds(job: Job) -> float | None:
     watched = State.SUBMITTING in job.times and State.HELD not in job.times
     if job.task is None or generated_at is None or not watched:
         return None
-    seconds = generated_at - job.task.submitted_at
+    seconds = (max(job.working_at, job.task.submitted_at) + generated_at) / 2 - job.task.submitted_at
     return seconds if seconds > 0 else None
 
 
@@ -85,7 +89,7 @@ def _weight_running(history: Sequence[float], seconds: float) -> float:
 
     Each stands for durations about its own by the log-logistic distribution; the typical one for the widest of these.
     """
-    alike = sum(1.0 / (1.0 + (seconds / max(known, 1.0)) ** LIKENESS) for known in history)
+    alike = sum(1.0 / (1.0 + (seconds / max(known, _BRIEFEST_SECONDS)) ** LIKENESS) for known in history)
     return alike + 1.0 / (1.0 + seconds / TYPICAL_SECONDS)
 
 

@@ -19,6 +19,8 @@ from rodin_watchd.core.toml_text import MOST_PROBLEMS, Document, TextProblem, do
 from rodin_watchd.errors import SidecarError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rodin_watchd.model import OptionValue
 
 PRESET_NAME: Final = "_folder.toml"
@@ -66,12 +68,13 @@ class Sidecar(Preset):
     )
 
 
-def read_sidecar(data: bytes, where: str, known_plugins: frozenset[str] = frozenset()) -> Sidecar:
-    """Understand the content of a sidecar; `where` names it for people, `known_plugins` are those installed.
+def read_sidecar(data: bytes, where: str, known_plugins: frozenset[str] = frozenset(), *, folder: str = "") -> Sidecar:
+    """Understand the content of a sidecar that lies in `folder` below the inbox.
 
-    Raises SidecarError, which tells every mistake on a line of its own, and nothing else, whatever the bytes are.
+    `where` names it for people, `known_plugins` are those installed. Raises SidecarError, which tells every mistake on a
+    line of its own, and nothing else, whatever the bytes are.
     """
-    return _read(data, where, known_plugins, Sidecar)
+    return _read(data, where, known_plugins, Sidecar, folder)
 
 
 def read_preset(data: bytes, where: str, known_plugins: frozenset[str] = frozenset()) -> Preset:
@@ -79,9 +82,9 @@ def read_preset(data: bytes, where: str, known_plugins: frozenset[str] = frozens
     return _read(data, where, known_plugins, Preset)
 
 
-def _read(data: bytes, where: str, known_plugins: frozenset[str], model: type[_Model]) -> _Model:
+def _read(data: bytes, where: str, known_plugins: frozenset[str], model: type[_Model], folder: str = "") -> _Model:
     document = parse(data, where)
-    problems = [*document.problems, *_plugin_problems(document, known_plugins)]
+    problems = [*document.problems, *_plugin_problems(document, known_plugins), *_reference_problems(document, folder)]
     try:
         read = model.model_validate(document.values)
     except ValidationError as error:
@@ -89,6 +92,18 @@ def _read(data: bytes, where: str, known_plugins: frozenset[str], model: type[_M
     if problems:
         raise SidecarError(document.report(problems))
     return read
+
+
+def _reference_problems(document: Document, folder: str) -> Iterator[TextProblem]:
+    """Yield what is wrong with the paths that a sidecar names."""
+    for key in ("model", "image"):
+        reference = document.values.get(key)
+        if not isinstance(reference, str) or not reference:
+            continue  # told by the model's own check
+        try:
+            resolve_member(reference, folder)
+        except SidecarError as error:
+            yield TextProblem(key, document.line_of((key,)), f"{key}: {error.message}")
 
 
 def _plugin_problems(document: Document, known_plugins: frozenset[str]) -> list[TextProblem]:

@@ -132,8 +132,9 @@ def render(page: Page, zone: tzinfo) -> str:
         parts.append(_section("HELD: a person has to decide", page.held, zone, ""))
     parts.append(_section("Newest results", page.recent, zone, "none yet"))
     if page.ignored:
-        told = "".join(f"  {count} x {reason}\n" for reason, count in page.ignored)
-        parts.append(f"Ignored files in the inbox\n{told}")
+        told = "".join(f"  {count} x {reason}\n" for reason, count in page.ignored[:MOST_LINES])
+        more = sum(count for _, count in page.ignored[MOST_LINES:])
+        parts.append(f"Ignored files in the inbox\n{told}" + (f"  … and {more:,} more\n" if more else ""))
     return "\n".join(parts)
 
 

@@ -10,8 +10,9 @@ from collections.abc import Iterable
 
 from rodin_watchd.core.pauses import FIRST_WAIT_SECONDS, Pauses, is_over, renewed
 from rodin_watchd.core.schedule import backoff_seconds
-from rodin_watchd.errors import Lane, UnansweredSubmitError
+from rodin_watchd.errors import UnansweredSubmitError
 from rodin_watchd.model import Job, State
+from rodin_watchd.problem import Lane
 
 LONGEST_WAIT_SECONDS = 3600.0
 

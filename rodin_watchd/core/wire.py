@@ -103,8 +103,8 @@ class TaskStatus:
         """A short phrase for people."""
         if all(word == _WAITING for word in self.statuses):
             return "waiting in the vendor's queue"
-        done = self.statuses.count(_DONE)
-        return f"{done} of {len(self.statuses)} parts done"
+        strange = f" (the vendor says: {', '.join(self.unknown_words)})" if self.unknown_words else ""
+        return f"{self.statuses.count(_DONE)} of {len(self.statuses)} parts done{strange}"
 
 
 def submit_fields(options: Mapping[str, OptionValue]) -> tuple[tuple[str, str], ...]:

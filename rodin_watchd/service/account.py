@@ -22,8 +22,8 @@ from rodin_watchd.core.proof import (
     judged,
     shows_parts,
 )
-from rodin_watchd.errors import Lane, Problem
 from rodin_watchd.model import CREDITS_PER_TEXTURE, State
+from rodin_watchd.problem import Lane, Problem
 from rodin_watchd.service.book import Book
 
 BASELINE = "baseline"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rodin_watchd.errors import Lane
+from rodin_watchd.problem import Lane
 
 
 class Blame:

@@ -10,7 +10,7 @@ from typing import Any
 
 from rodin_watchd.adapters.journal import NO_META, Affordable, Journal
 from rodin_watchd.core.machine import ENDED
-from rodin_watchd.core.schedule import kind_of
+from rodin_watchd.core.schedule import kind_of, vendor_seconds
 from rodin_watchd.core.status import set_name
 from rodin_watchd.core.twins import bought_before
 from rodin_watchd.errors import CommandRefusedError, DiskError, DuplicateSetError
@@ -26,6 +26,8 @@ _NEWEST_EVENTS = 1000
 
 _MOST_UNTOLD = 1000
 """So many service events wait for room on the journal's disk, the newest."""
+MOST_HISTORY = 50
+"""So many of the newest tasks of a kind are the forecast for the next one."""
 
 MOST_RECENT = 20
 """So many ended jobs are remembered for the status page."""
@@ -97,8 +99,9 @@ class Book:
                 self._untold.popleft()
 
     def _know(self, job: Job) -> None:
-        if job.state is State.GENERATED:
-            self._histories.pop(kind_of(job.options), None)
+        history = self._histories.get(kind_of(job.options))
+        if history is not None and job.state is State.GENERATED and (seconds := vendor_seconds(job)) is not None:
+            self._histories[kind_of(job.options)] = [seconds, *history][:MOST_HISTORY]
         if job.state in ENDED:
             self._jobs.pop(job.id, None)
             self.recent = (job, *(other for other in self.recent if other.id != job.id))[:MOST_RECENT]
@@ -110,7 +113,7 @@ class Book:
         """Return how long tasks of this kind took, in seconds."""
         kind = kind_of(options)
         if kind not in self._histories:
-            self._histories[kind] = self.journal.durations(kind)
+            self._histories[kind] = self.journal.durations(kind, MOST_HISTORY)
         return self._histories[kind]
 
     def duplicate(self, job: Job) -> DuplicateSetError | None:
@@ -142,5 +145,5 @@ def _tell(transition: Transition) -> None:
     job = transition.job
     name = set_name(job.folder, job.name)
     level = logging.WARNING if job.state in (State.HELD, State.FAILING) else logging.INFO
-    text = f": {transition.message}" if transition.message else ""
+    text = f": {' / '.join(transition.message.splitlines())}" if transition.message else ""
     log.log(level, "%s %s (job %s)%s", transition.action, name, job.id, text, extra={"action": transition.action})

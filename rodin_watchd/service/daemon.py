@@ -18,7 +18,9 @@ from rodin_watchd.config import Config
 from rodin_watchd.core.alarms import alarms
 from rodin_watchd.core.layout import INBOX
 from rodin_watchd.core.status import Line, Page
-from rodin_watchd.errors import DiskError, FolderGoneError, Problem
+from rodin_watchd.errors import DiskError, FolderGoneError
+from rodin_watchd.model import State
+from rodin_watchd.problem import Problem
 from rodin_watchd.service.admission import Admission
 from rodin_watchd.service.alarms import Alarms
 from rodin_watchd.service.book import Book
@@ -119,8 +121,8 @@ class Daemon:
 
     @property
     def failed(self) -> int:
-        """How many jobs failed or were held since the start."""
-        return self._desk.failed
+        """How many jobs failed since the start, or are held now."""
+        return self._desk.failed + sum(job.state is State.HELD for job in self._book.jobs.values())
 
     @property
     def watching(self) -> str:

@@ -16,17 +16,9 @@ from rodin_watchd.core.grounds import Ground
 from rodin_watchd.core.pauses import LANES, Limits, Pauses, due_jobs, ended, renewed
 from rodin_watchd.core.schedule import RateBudget, poll_delay_seconds
 from rodin_watchd.core.storms import after_unknown, calmed
-from rodin_watchd.errors import (
-    DiskError,
-    Fault,
-    Lane,
-    NoCreditsError,
-    OutcomeUnknownError,
-    Problem,
-    Scope,
-    ThrottledError,
-)
+from rodin_watchd.errors import DiskError, NoCreditsError, OutcomeUnknownError, ThrottledError
 from rodin_watchd.model import Answered, Done, Job, NotYet, Outcome, Rejected, Retry, State, Step, Transition, Unknown
+from rodin_watchd.problem import Fault, Lane, Problem, Scope
 from rodin_watchd.service.account import Account
 from rodin_watchd.service.blame import Blame
 from rodin_watchd.service.book import Book
@@ -66,7 +58,7 @@ class Desk:
         self._purse = purse
         self._account = Account(config.budget, book, clock.now, clock.monotonic)
         self.pauses: Pauses = {}
-        self.failed = 0  # jobs that failed or were held since the start
+        self.failed = 0  # jobs that failed since the start
 
     # ---- what the workers did ---------------------------------------------------------------------------------------
 
@@ -135,7 +127,7 @@ class Desk:
             self._book.note(transition.job)
         if transition.job.state in machine.RESTING:
             self._blame.forget(job.id)
-        self.failed += transition.job.state in (State.FAILED, State.HELD)
+        self.failed += transition.job.state is State.FAILED
 
     def _mind_pauses(self, job: Job, outcome: Outcome, now: float) -> Outcome:
         """Pause what a service error stops, end the pauses of what works again, each told once; return the outcome.

@@ -16,12 +16,14 @@ from rodin_watchd.adapters.spool.inbox import Inbox
 from rodin_watchd.config import Intake as IntakeSettings
 from rodin_watchd.core.formats import Verdict, Wholeness
 from rodin_watchd.core.names import printable
-from rodin_watchd.core.pairing import Candidate, Member, pair
+from rodin_watchd.core.pairing import LEFTOVERS, Candidate, Member, pair
+from rodin_watchd.core.receipt import is_ours
 from rodin_watchd.core.settle import Judgement, Readiness, Rules, Sighting, is_settled, judge, observe
 from rodin_watchd.core.sidecar import PRESET_NAME, Preset, Sidecar, read_preset, read_sidecar
 from rodin_watchd.core.toml_text import LIMIT_BYTES
-from rodin_watchd.errors import Problem, SidecarError
+from rodin_watchd.errors import SidecarError
 from rodin_watchd.model import Entry, Kind, Role
+from rodin_watchd.problem import Problem
 
 T = TypeVar("T")
 
@@ -136,9 +138,13 @@ class Intake:
         return stated
 
     def _read_sidecar(self, entry: Entry) -> Sidecar | Problem | None:
+        """Return what a sidecar says, or what is wrong with it; None for one that cannot be read, and for a leftover."""
         data = self._inbox.read(entry, LIMIT_BYTES + 1)
+        folder, _, name = entry.path.rpartition("/")
+        if data is None or (name.casefold() in LEFTOVERS and is_ours(data)):
+            return None
         try:
-            return None if data is None else read_sidecar(data, printable(entry.path))
+            return read_sidecar(data, printable(entry.path), folder=folder)
         except SidecarError as error:
             return error.problem
 
@@ -177,7 +183,9 @@ class Intake:
     def _incomplete(self, candidate: Candidate, sightings: Sequence[Sighting], now: float) -> WaitingSet:
         """Say what a set waits for, and what will be wrong with it; after `pair_minutes` say that it takes long."""
         reason = "waits for " + " and ".join(candidate.missing)
-        if candidate.problem:
+        if candidate.problem and all(m.role is Role.SIDECAR for m in candidate.members):
+            reason = f"has to be mended before anything is taken: {candidate.problem.message}"
+        elif candidate.problem:
             reason = f"{candidate.problem.message} Besides, it {reason}"
         late_at = min(s.since for s in sightings) + self._settings.pair_minutes * 60.0
         if now < late_at:

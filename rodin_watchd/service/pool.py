@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TypeAlias
 
-from rodin_watchd.errors import Fault, Problem, RodinWatchdError, Scope
+from rodin_watchd.errors import RodinWatchdError
 from rodin_watchd.model import Answered, Job, Outcome
+from rodin_watchd.problem import Fault, Problem, Scope
 from rodin_watchd.service.steps import Tools, balance, run
 
 

@@ -11,8 +11,9 @@ from dataclasses import replace
 from rodin_watchd.adapters.watcher import Watcher
 from rodin_watchd.config import Config
 from rodin_watchd.core.budget import is_over_budget
-from rodin_watchd.errors import DiskError, FolderGoneError, Problem
+from rodin_watchd.errors import DiskError, FolderGoneError
 from rodin_watchd.model import State
+from rodin_watchd.problem import Problem
 from rodin_watchd.service.admission import Admission
 from rodin_watchd.service.book import Book
 from rodin_watchd.service.claims import Claims, Turn, claims, taken_paths

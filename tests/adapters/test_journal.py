@@ -23,7 +23,7 @@ from strangers import IS_ROOT, as_nobody, filled_up, listed, mounted, public_fol
 from rodin_watchd.adapters.journal import Command, Journal, JournalReader, insert_command, rows, schema
 from rodin_watchd.core.machine import TABLE
 from rodin_watchd.core.names import printable
-from rodin_watchd.errors import CommandRefusedError, DiskError, Fault, JournalError, Lane, Problem, Scope
+from rodin_watchd.errors import CommandRefusedError, DiskError, JournalError
 from rodin_watchd.model import (
     Answer,
     Event,
@@ -36,6 +36,7 @@ from rodin_watchd.model import (
     Task,
     Transition,
 )
+from rodin_watchd.problem import Fault, Lane, Problem, Scope
 
 NOW = 1_700_000_000.0
 WITH_TASK = (State.SUBMITTED, State.GENERATED, State.DOWNLOADED, State.PROCESSED, State.DELIVERED)
@@ -409,8 +410,8 @@ def test_durations_of_a_kind(journal: Journal) -> None:
         )
     save(journal, new_job("unfinished"))
     kind = rows.row(new_job(), NOW)["kind"]
-    assert journal.durations(kind) == [30.0, 20.0, 10.0]
-    assert journal.durations(kind, limit=1) == [30.0]
+    assert journal.durations(kind) == [15.0, 10.0, 5.0]
+    assert journal.durations(kind, limit=1) == [15.0]
     assert journal.durations("other") == []
 
 

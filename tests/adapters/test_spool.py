@@ -296,7 +296,7 @@ def test_failed_set_comes_back_from_another_filesystem(spool: Spool) -> None:
         (spool.inputs(ID) / REPORT_DATA).write_text(receipt(of))
         place = spool.publish(of, spool.inputs(ID), Place(FAILED, "", "chair"))
         assert spool.take(ID, replace(file, source=f"{place}/chair.glb")).read_bytes() == b"model"
-        spool.clear_report(place)
+        spool.clear_leftovers(place)
         assert listed(spool.root / FAILED) == []
 
 
@@ -694,11 +694,22 @@ def test_report_is_cleared(spool: Spool) -> None:
     for name, other in (("chair", False), ("sofa", True)):
         folder = spool.root / FAILED / name
         folder.mkdir()
-        for text in (REPORT, REPORT_DATA, *(["notes.txt"] if other else [])):
+        for text in (REPORT, *(["notes.txt"] if other else [])):
             (folder / text).touch()
-        spool.clear_report(f"failed/{name}")
-        spool.clear_report(f"failed/{name}")
+        (folder / REPORT_DATA).write_text('[job]\nid = "abc"\nretries = 0\n')
+        spool.clear_leftovers(f"failed/{name}")
+        spool.clear_leftovers(f"failed/{name}")
     assert tree(spool.root / FAILED) == {"sofa", "sofa/notes.txt"}
+
+
+def test_a_persons_own_report_is_no_leftover(spool: Spool) -> None:
+    """What does not name a job of this service is never removed, whatever it is called."""
+    folder = spool.root / FAILED / "chair"
+    folder.mkdir()
+    (folder / REPORT).write_text("mine")
+    (folder / REPORT_DATA).write_text("mine = true")
+    spool.clear_leftovers("failed/chair")
+    assert tree(spool.root / FAILED) == {"chair", f"chair/{REPORT}", f"chair/{REPORT_DATA}"}
 
 
 def test_empty_folder_is_removed(spool: Spool) -> None:

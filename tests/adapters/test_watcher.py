@@ -622,3 +622,12 @@ def test_rearming_leaves_no_second_thread(root: Path, watcher: EventWatcher) -> 
     assert threading.active_count() == threads
     assert len(open_descriptors()) == descriptors
     assert seen(watcher) == frozenset()
+
+
+def test_a_probe_that_a_crash_left_behind_goes_with_the_next(tmp_path: Path) -> None:
+    """No litter stays in the folder, however often a start is cut off."""
+    (tmp_path / ".rodin-watchd-probe").touch()
+    watcher = open_watcher(tmp_path, lambda: None, "auto")
+    watcher.close()
+    assert watcher.native
+    assert list(tmp_path.iterdir()) == []

@@ -20,8 +20,8 @@ from click.testing import CliRunner, Result
 
 from rodin_watchd.adapters.journal import Journal
 from rodin_watchd.cli.main import cli
-from rodin_watchd.errors import Fault, Problem, Scope
 from rodin_watchd.model import Answer, InputFile, Job, ResultFile, Role, Signature, State, Task, Transition
+from rodin_watchd.problem import Fault, Problem, Scope
 
 SAMPLES = Path(__file__).parents[2] / "rodin_watchd" / "emulator" / "samples"
 KEY = "emulator-key"

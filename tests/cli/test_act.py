@@ -23,17 +23,26 @@ def left(stage: Stage) -> list[Command]:
 def test_commands_for_a_stopped_service_wait_for_its_start(stage: Stage) -> None:
     """Each command is left in the journal for the job's whole id, and it is said that the service does not run."""
     stage.journaled(a_failed_job(), a_held_job())
-    for command in (("retry", "lamp"), ("cancel", "cccc"), ("pause",), ("resume",), ("resolve", "vase", "--give-up")):
+    for command in (("retry", "lamp"), ("pause",), ("resume",), ("resolve", "vase", "--give-up")):
         run = stage.told_here(*command)
         assert run.exit_code == 0, run.output
         assert "carried out when it starts" in run.output
     assert [(c.verb, c.arguments) for c in left(stage)] == [
         ("retry", {"pay_again": False, "job": a_failed_job().id}),
-        ("cancel", {"job": HELD}),
         ("pause", {}),
         ("resume", {}),
         ("resolve", {"how": "give-up", "job": HELD}),
     ]
+
+
+@pytest.mark.parametrize("command", [("cancel", "cccc"), ("retry", "vase"), ("resolve", "lamp", "--give-up")])
+def test_what_the_daemon_would_refuse_is_refused_at_once(stage: Stage, command: tuple[str, ...]) -> None:
+    """A command that does not fit the job as the journal has it is not left for a service that does not run."""
+    stage.journaled(a_failed_job(), a_held_job())
+    run = stage.told(*command)
+    assert run.returncode == 1
+    assert run.stderr.startswith("Error: ")
+    assert left(stage) == []
 
 
 def test_a_job_that_is_not_there_leaves_no_command(stage: Stage) -> None:

@@ -31,7 +31,7 @@ def test_the_demo_delivers_three_sets_and_says_where(tmp_path: Path) -> None:
     assert run.returncode == 0, run.stdout + run.stderr
     for name in SETS:
         seen = re.findall(rf"s  {name} \(.*?\): ([^:\n]*)", run.stdout)
-        assert seen[0] == "waiting in the inbox"
+        assert seen[0] in {"waiting in the inbox", "taken"}  # the view looks now and then, and a set may be quick
         assert seen[-1] == "delivered"
         assert "at the vendor" in seen
     assert "It “cost” 1.5 credits" in run.stdout

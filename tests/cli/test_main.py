@@ -36,7 +36,13 @@ def test_help_loads_nothing_heavy(tmp_path: Path) -> None:
     """`--help` names every command and loads nothing but click and two modules of the project."""
     loaded = modules_after("--help", cwd=tmp_path)
     own = {name for name in loaded if name.startswith("rodin_watchd")}
-    assert own == {"rodin_watchd", "rodin_watchd.cli", "rodin_watchd.cli.main", "rodin_watchd.errors"}
+    assert own == {
+        "rodin_watchd",
+        "rodin_watchd.cli",
+        "rodin_watchd.cli.main",
+        "rodin_watchd.errors",
+        "rodin_watchd.problem",
+    }
     assert not {"pydantic", "requests", "rich", "PIL", "watchdog", "sqlite3"} & loaded
 
 

@@ -10,7 +10,9 @@ from pathlib import Path
 import jsonschema
 from cli_stage import PROGRAM, environment
 
+from rodin_watchd.cli.setup import make
 from rodin_watchd.config import load_config
+from rodin_watchd.core.sidecar import Sidecar, read_sidecar
 
 
 def init(folder: Path, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -94,3 +96,11 @@ def test_init_where_nothing_can_be_made_is_told(tmp_path: Path) -> None:
     assert run.returncode == 1
     assert run.stderr.startswith(f"Error: {tmp_path}/file/root cannot be made: Not a directory.")
     assert len(run.stderr.splitlines()) == 2
+
+
+def test_the_example_of_a_sidecar_asks_for_nothing(tmp_path: Path) -> None:
+    """Copied into the inbox as it is, it changes no option; every key in it is explained."""
+    make(tmp_path / "shop")
+    text = (tmp_path / "shop" / "sidecar.example.toml").read_bytes()
+    assert read_sidecar(text, "chair.toml") == Sidecar()
+    assert all(f"# {key} = ".encode() in text for key in ("prompt", "seed", "resolution", "model", "image"))

@@ -16,7 +16,8 @@ from rodin_watchd.core.account import (
     to_ask_about,
 )
 from rodin_watchd.core.pauses import Pause, Pauses, renewed
-from rodin_watchd.errors import DiskError, EmptyAccountError, KeyRefusedError, Lane, NetworkError, NoCreditsError
+from rodin_watchd.errors import DiskError, EmptyAccountError, KeyRefusedError, NetworkError, NoCreditsError
+from rodin_watchd.problem import Lane
 
 NOW = 1_700_000_000.0
 NOTHING: frozenset[Pause] = frozenset()

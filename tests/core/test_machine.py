@@ -31,14 +31,13 @@ from rodin_watchd.errors import (
     DiskError,
     NetworkError,
     OutcomeUnknownError,
-    Problem,
     RodinWatchdError,
-    Scope,
     TaskFailedError,
     TaskLostError,
     VendorAnswerError,
 )
 from rodin_watchd.model import Answer, Done, Job, NotYet, Outcome, Rejected, Retry, State, Step, Unknown
+from rodin_watchd.problem import Problem, Scope
 
 modest = settings(max_examples=150, deadline=None)
 S = State

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from rodin_watchd.core.formats import IMAGE_EXTENSIONS, MODEL_EXTENSIONS
 from rodin_watchd.core.names import match_key, split_name
 from rodin_watchd.core.pairing import Candidate, Pairing, member_of, pair
-from rodin_watchd.core.sidecar import Sidecar, read_sidecar
-from rodin_watchd.errors import Problem, SidecarError
+from rodin_watchd.core.sidecar import Sidecar
+from rodin_watchd.errors import SidecarError
 from rodin_watchd.model import Entry, Kind, Role, Signature
+from rodin_watchd.problem import Problem
 
 modest = settings(max_examples=200, deadline=None)
 BROKEN = SidecarError("chair.toml line 1: what is this?").problem
@@ -385,10 +386,11 @@ def test_a_broken_sidecar_refuses_a_folder() -> None:
     ("path", "kind", "reason"),
     [
         ("notes.txt", Kind.FILE, "not a model, an image or a sidecar"),
-        ("chair.glb", Kind.FOLDER, "a folder, not a model file"),
-        ("chair.png", Kind.SYMLINK, "a symbolic link; only plain files are taken"),
-        ("chair.toml", Kind.OTHER, "a special file; only plain files are taken"),
-        ("_folder.toml", Kind.SYMLINK, "a symbolic link; only plain files are taken"),
+        ("chair.glb", Kind.FOLDER, "“chair.glb” is a folder; only plain files are taken"),
+        ("chair.png", Kind.SYMLINK, "“chair.png” is a symbolic link; only plain files are taken"),
+        ("chair.toml", Kind.OTHER, "“chair.toml” is a special file; only plain files are taken"),
+        ("_folder.toml", Kind.SYMLINK, "“_folder.toml” is a symbolic link; only plain files are taken"),
+        ("pipe", Kind.OTHER, "a special file; only plain files are taken"),
         ("anna/REPORT.txt", Kind.FILE, "left over from an earlier job"),
         ("anna/Report.toml", Kind.FILE, "left over from an earlier job"),
         ("JOB.TOML", Kind.FILE, "left over from an earlier job"),
@@ -406,18 +408,28 @@ def test_plain_folders_and_presets_need_no_reason() -> None:
 
 
 def test_a_delivered_folder_that_comes_back_is_a_set_without_its_receipt() -> None:
-    """The receipt is no sidecar: it does not even read as one."""
-    with pytest.raises(SidecarError) as error:
-        read_sidecar(b'[job]\nid = "abc"\n', "job.toml")
+    """The receipt is no sidecar: whoever reads the files leaves our own out."""
     entries = files("chair/model.glb", "chair/preview.webp", "chair/job.toml")
-    pairing = pair(entries, {"chair/job.toml": error.value.problem})
+    pairing = pair(entries, {})
     assert told(pairing) == [("", "chair", ["chair/model.glb", "chair/preview.webp"])]
     assert pairing.ignored == {"chair/job.toml": "left over from an earlier job"}
 
 
-def test_a_set_may_be_called_job() -> None:
-    """A `job.toml` that reads as a sidecar is one: its options are not dropped in silence."""
-    assert told(paired("job.glb", "job.png", "job.toml")) == [("", "job", ["job.glb", "job.png", "job.toml"])]
+@pytest.mark.parametrize("name", ["job", "report", "Report"])
+def test_a_sidecar_called_like_a_receipt_waits_for_another_name(name: str) -> None:
+    """The receipt or report would be written over it; and without it the set would be paid without its options."""
+    (candidate,) = paired(f"{name}.glb", f"{name}.png", f"{name}.toml").candidates
+    assert len(candidate.members) == 3
+    assert candidate.missing == (f"another name for “{name}.toml”, which receipts and reports are called",)
+    (candidate,) = paired("chair/a.glb", "chair/b.png", "chair/job.toml").candidates
+    assert "another name for “job.toml”" in candidate.missing[0]
+
+
+@pytest.mark.parametrize("kind", [Kind.FOLDER, Kind.SYMLINK, Kind.OTHER])
+def test_what_lies_in_the_way_of_a_missing_file_is_named(kind: Kind) -> None:
+    """Whoever sees `chair.glb` in the folder is told why it does not count."""
+    (candidate,) = pair([*files("chair.png"), *files("chair.glb", kind=kind)], {}).candidates
+    assert candidate.missing[0].endswith(f"(“chair.glb” is a {kind}; only plain files are taken)")
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", ".glb", "glb", "chair.", "a.b/c", ".toml", "\udcff", "chair.glb."])

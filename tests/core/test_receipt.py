@@ -26,15 +26,14 @@ from rodin_watchd.core.receipt import (
 )
 from rodin_watchd.errors import (
     CanceledError,
-    Fault,
     FileRefusedError,
     NetworkError,
     OutcomeUnknownError,
-    Problem,
     SidecarError,
     TaskFailedError,
 )
 from rodin_watchd.model import Answer, Job, ResultFile, State
+from rodin_watchd.problem import Fault, Problem
 
 modest = settings(max_examples=150, deadline=None)
 BERLIN = timezone(timedelta(hours=1), "CET")
@@ -76,13 +75,13 @@ def test_credits_are_told_exactly(charges: int, text: str) -> None:
 @pytest.mark.parametrize(
     ("charges", "problem", "text"),
     [
-        (0, None, "Nothing: no credits were spent."),
+        (0, None, "no credits."),
         (1, None, "0.5 credits."),
         (2, TaskFailedError().problem, "1 credit."),
         (
             0,
             OutcomeUnknownError().problem,
-            "Nothing for certain, and 0.5 credits more if the last submit was accepted.",
+            "no credits for certain, and 0.5 credits more if the last submit was accepted.",
         ),
         (
             1,
@@ -158,7 +157,7 @@ def test_a_report_reads_well() -> None:
         "\n"
         "What happened:  “chair.glb” cannot be used: it is a PNG.\n"
         "Who can mend:   the dropped files\n"
-        "What it cost:   Nothing: no credits were spent.\n"
+        "What it cost:   no credits.\n"
         "What to do:     Correct the files and drop the set into the inbox again.\n"
         "Note:           “chair.toml” vanished. It was left where it is.\n"
         "\n"

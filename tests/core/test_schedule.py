@@ -86,9 +86,21 @@ def test_a_kind_is_what_makes_a_task_long(options: dict[str, OptionValue], kind:
 
 
 def test_a_watched_task_is_measured() -> None:
-    """From the submit to the poll that found it done."""
+    """It was done between the last poll that found it at work and the one that found it done: the middle is taken."""
     times = {"submitting": NOW, "submitted": NOW + 1, "generated": NOW + 61.5}
-    assert vendor_seconds(a_job(State.GENERATED, task=replace(TASK, submitted_at=NOW), times=times)) == 61.5
+    job = a_job(State.GENERATED, task=replace(TASK, submitted_at=NOW), times=times)
+    assert vendor_seconds(replace(job, working_at=NOW + 58.5)) == 60.0
+    assert vendor_seconds(job) == 61.5 / 2  # found done by the first poll
+
+
+def test_quick_tasks_are_learnt_though_they_are_polled_late() -> None:
+    """A kind that is done at once, but asked for late, is asked for ever earlier."""
+    history: list[float] = []
+    delays = []
+    for _ in range(12):
+        delays.append(poll_delay_seconds(history, 0.0, shortest=0.1, longest=30.0, chance=0.5))
+        history.insert(0, delays[-1] / 2)
+    assert delays[-1] < delays[0] / 4
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from rodin_watchd.core.options import Options
 from rodin_watchd.core.sidecar import Preset, Sidecar, layered, read_preset, read_sidecar, resolve_member
-from rodin_watchd.errors import Fault, Scope, SidecarError
+from rodin_watchd.errors import SidecarError
+from rodin_watchd.problem import Fault, Scope
 
 EVERYTHING = b"""
 prompt = "worn oak"
@@ -35,7 +36,7 @@ def refusal(data: bytes, known_plugins: frozenset[str] = frozenset()) -> list[st
 
 def test_everything_that_a_sidecar_may_say_is_read() -> None:
     """Each key arrives as it was written."""
-    assert read_sidecar(EVERYTHING, "chair.toml", frozenset({"thumbs"})) == Sidecar(
+    assert read_sidecar(EVERYTHING, "chair.toml", frozenset({"thumbs"}), folder="sets") == Sidecar(
         prompt="worn oak",
         seed=7,
         reference_scale=1.0,
@@ -48,6 +49,16 @@ def test_everything_that_a_sidecar_may_say_is_read() -> None:
         again=True,
         plugins={"thumbs": {"sizes": [64, 128]}},
     )
+
+
+def test_paths_that_lead_nowhere_are_told_with_the_rest() -> None:
+    """Both references and a bad value, each with its line; from a sub-folder a step up may stay inside."""
+    data = b'model = "../chair.glb"\nimage = "/etc/hostname"\nseed = -3'
+    told = "\n".join(refusal(data))
+    assert 'chair.toml line 1: model: "../chair.glb" leads out of the inbox' in told
+    assert 'chair.toml line 2: image: "/etc/hostname" is an absolute path' in told
+    assert "chair.toml line 3: seed" in told
+    assert read_sidecar(b'model = "../chair.glb"', "chair.toml", folder="sets").model == "../chair.glb"
 
 
 def test_an_empty_sidecar_asks_for_nothing() -> None:

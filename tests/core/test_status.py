@@ -56,7 +56,7 @@ def test_a_held_job_tells_cause_cost_and_what_to_type() -> None:
     """All that a person needs to decide."""
     problem = OutcomeUnknownError("No answer came.").problem
     assert job_line(a_job(S.HELD, problem=problem)).text == (
-        "held for a person's decision: No answer came. Cost: Nothing for certain, and 0.5 credits more if the last submit "
+        "held for a person's decision: No answer came. Cost: no credits for certain, and 0.5 credits more if the last submit "
         "was accepted. Look into the vendor's account, then use `rodin-watchd resolve abc123def456`."
     )
 
@@ -73,7 +73,7 @@ def test_ended_jobs_say_where_they_are_and_what_they_cost() -> None:
     assert done == Line("chair", "delivered to outbox/chair. Cost: 0.5 credits.", "abc123def456", NOW)
     lost = ended_line(a_job(S.FAILED, task=TASK, charges=1, problem=TaskFailedError("It failed.").problem))
     assert lost.text == "FAILED: It failed. Cost: 0.5 credits. See failed/chair/REPORT.txt"
-    assert ended_line(a_job(S.FAILED)).text.startswith("FAILED: Cost: Nothing")
+    assert ended_line(a_job(S.FAILED)).text.startswith("FAILED: Cost: no credits")
 
 
 def test_jobs_are_sorted_into_running_and_held_oldest_first() -> None:
@@ -185,3 +185,9 @@ def test_no_secret_is_on_the_page() -> None:
     running, held = sorted_jobs(jobs)
     text = render(Page(running=running, held=held, recent=tuple(map(ended_line, jobs))), UTC)
     assert SECRET not in text
+
+
+def test_many_reasons_to_ignore_files_are_counted() -> None:
+    """The page stays a page, whatever lies in the inbox."""
+    page = Page(ignored=tuple((f"reason {number}", 2) for number in range(MOST_LINES + 5)))
+    assert render(page, UTC).endswith(f"  2 x reason {MOST_LINES - 1}\n  … and 10 more\n")

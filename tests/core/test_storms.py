@@ -7,8 +7,8 @@ from job_samples import NOW, a_job
 
 from rodin_watchd.core.pauses import FIRST_WAIT_SECONDS, Pauses, ended, is_over
 from rodin_watchd.core.storms import LONGEST_WAIT_SECONDS, after_unknown, calmed
-from rodin_watchd.errors import Lane
 from rodin_watchd.model import State, Step
+from rodin_watchd.problem import Lane
 
 
 def test_each_lost_answer_doubles_the_wait() -> None:

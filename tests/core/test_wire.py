@@ -20,7 +20,6 @@ from rodin_watchd.errors import (
     NoCreditsError,
     OutcomeUnknownError,
     RodinWatchdError,
-    Scope,
     TaskLostError,
     ThrottledError,
     VendorAnswerError,
@@ -28,6 +27,7 @@ from rodin_watchd.errors import (
     VendorRefusedError,
 )
 from rodin_watchd.model import Answer, Link, OptionValue, Task
+from rodin_watchd.problem import Scope
 
 ACCEPTED = {
     "error": None,
@@ -258,8 +258,8 @@ def test_hostile_answers_raise_nothing_but_our_own_errors(status: int, body: byt
         ("Done Failed Generating", Verdict.WORKING, "1 of 3 parts done"),
         ("Done Failed", Verdict.FAILED, "1 of 2 parts done"),
         ("Canceled Done", Verdict.FAILED, "1 of 2 parts done"),
-        ("Done Dreaming", Verdict.WORKING, "1 of 2 parts done"),
-        ("Failed Dreaming", Verdict.WORKING, "0 of 2 parts done"),
+        ("Done Dreaming", Verdict.WORKING, "1 of 2 parts done (the vendor says: Dreaming)"),
+        ("Failed Dreaming", Verdict.WORKING, "0 of 2 parts done (the vendor says: Dreaming)"),
     ],
 )
 def test_a_task_is_over_when_all_its_parts_are(words: str, verdict: Verdict, progress: str) -> None:

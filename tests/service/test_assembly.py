@@ -57,7 +57,7 @@ def test_an_unusable_key_is_told_without_the_key(tmp_path: Path) -> None:
 
 def test_two_roots_cannot_share_a_journal(tmp_path: Path) -> None:
     """A second daemon on the same state folder would move the first one's jobs; later the journal knows its own root."""
-    folders = {"state": str(tmp_path / "state")}
+    folders: dict[str, object] = {"state": str(tmp_path / "state")}
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
     first, second = (config_of(tmp_path / name, folders=folders) for name in ("one", "two"))

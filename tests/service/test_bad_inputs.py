@@ -63,7 +63,7 @@ def test_a_bad_set_is_refused_in_words_and_costs_nothing(shop: Workshop, vendor:
     assert shop.job("chair").state is State.FAILED
     report = shop.report("chair")
     assert reason in report
-    assert "no credits were spent" in report
+    assert "no credits" in report
     assert "the dropped files" in report
     assert "failed/chair/REPORT.txt" in shop.status()
     assert vendor.charges == 1
@@ -127,9 +127,10 @@ def test_what_is_no_plain_file_is_ignored_visibly(shop: Workshop, tmp_path: Path
     shop.idle()
     assert shop.states() == {"good": State.ARCHIVED}
     status = shop.status()
-    assert "1 x a special file; only plain files are taken" in status
-    assert "1 x a symbolic link; only plain files are taken" in status
-    assert "1 x a folder, not a model file" in status
+    for name, kind in (("pipe", "special file"), ("link", "symbolic link"), ("chair", "folder")):
+        reason = f"“{name}.glb” is a {kind}; only plain files are taken"
+        assert f"1 x {reason}" in status
+        assert f"({reason})" in status  # beside the set that lacks its model
     assert (inbox / "link.glb").is_symlink()
     assert (inbox / "pipe.glb").exists()
     assert secret.read_bytes() == glb("secret")

@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 import pytest
 from workshop import Vendor, Workshop, image, model, workshop
 
-from rodin_watchd.errors import Lane
 from rodin_watchd.model import State
+from rodin_watchd.problem import Lane
 from rodin_watchd.service.blame import Blame
 
 

@@ -64,7 +64,7 @@ def test_cancel_drops_an_upload_before_its_last_bytes(shop: Workshop, vendor: Ve
     shop.idle()
     assert shop.states() == {"chair": State.FAILED}
     assert "Canceled on request" in shop.report("chair")
-    assert "no credits were spent" in shop.report("chair")
+    assert "no credits" in shop.report("chair")
     assert vendor.charges == 0
     shop.assert_nothing_lost()
 

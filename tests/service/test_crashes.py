@@ -100,6 +100,7 @@ def test_a_crash_between_the_last_bytes_and_the_answer_holds_the_job(shop: Works
     assert "HELD: a person has to decide (1)" in shop.status()
     assert "may have accepted and charged it" in shop.status()
     assert shop.daemon.is_idle()
+    assert shop.daemon.failed == 1  # also in a run that began when it was held already
 
 
 def test_a_committed_answer_is_understood_after_a_crash(shop: Workshop, vendor: Vendor) -> None:

@@ -239,3 +239,19 @@ def test_an_incomplete_set_waits_visibly_and_is_never_moved(shop: Workshop) -> N
     shop.drop("chair.png", image("chair"))
     shop.idle()
     assert shop.states() == {"chair": State.ARCHIVED}
+
+
+@pytest.mark.parametrize("name", ["job", "report"])
+def test_a_sidecar_called_like_a_receipt_is_neither_paid_nor_overwritten(
+    shop: Workshop, vendor: Vendor, name: str
+) -> None:
+    """It waits, visibly, until it has another name; then its options count and it lies in the archive as it was."""
+    shop.drop_set(name, "# precious\nseed = 79\n")
+    shop.idle()
+    assert vendor.charges == 0
+    assert f"another name for “{name}.toml”" in shop.status()
+    for extension in ("obj", "png", "toml"):
+        (shop.root / "inbox" / f"{name}.{extension}").rename(shop.root / "inbox" / f"chair.{extension}")
+    shop.idle()
+    assert vendor.charges == 1
+    assert (shop.root / "archive" / "chair" / "chair.toml").read_bytes() == b"# precious\nseed = 79\n"

@@ -13,8 +13,8 @@ from typing import Any
 
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.schedule import kind_of, vendor_seconds
-from rodin_watchd.errors import Fault, Lane, Problem, Scope
 from rodin_watchd.model import Answer, Event, InputFile, Job, ResultFile, Role, Signature, State, Task, Transition
+from rodin_watchd.problem import Fault, Lane, Problem, Scope
 
 
 def row(job: Job, changed_at: float) -> dict[str, Any]:

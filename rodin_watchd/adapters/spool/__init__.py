@@ -34,7 +34,7 @@ from rodin_watchd.adapters.spool.publishing import (
 )
 from rodin_watchd.adapters.spool.taking import take_file
 from rodin_watchd.core.grounds import PATHS, Ground
-from rodin_watchd.core.layout import ARCHIVE, FAILED, HIDDEN, INBOX, OUTBOX, REPORT, REPORT_DATA, STATUS
+from rodin_watchd.core.layout import ARCHIVE, FAILED, HIDDEN, INBOX, OUTBOX, RECEIPT, REPORT, REPORT_DATA, STATUS
 from rodin_watchd.core.names import printable
 from rodin_watchd.errors import (
     ArchiveError,
@@ -256,13 +256,14 @@ class Spool:
         with contextlib.suppress(OSError):  # something unexpected in it: it stays
             home.rmdir()
 
-    def clear_report(self, place: str) -> None:
-        """Remove a failure's report whose set is being taken up again, and the folder if nothing else is in it."""
-        with contextlib.suppress(OSError), folder_beneath(self.grounds.anchor(), place) as folder:
-            for name in (REPORT, REPORT_DATA):
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(name, dir_fd=folder)
-        self.remove_empty(place)
+    def clear_leftovers(self, folder: str) -> None:
+        """Remove from a folder whose set was taken what an earlier job left in it (receipt, report); and it, if empty then."""
+        with contextlib.suppress(OSError), folder_beneath(self.grounds.anchor(), folder) as opened:
+            if any(told_by(self.grounds.anchor(), f"{folder}/{name}") for name in (RECEIPT, REPORT_DATA)):
+                for name in (RECEIPT, REPORT, REPORT_DATA):
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(name, dir_fd=opened)
+        self.remove_empty(folder)
 
     def remove_empty(self, folder: str) -> None:
         """Remove the folder of a set that was dropped as a folder, if nothing is left in it."""

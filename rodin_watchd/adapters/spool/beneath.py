@@ -69,9 +69,8 @@ def folder_beneath(root: Path | Anchor, path: str, *, make: bool = False) -> Ite
         walked = ""
         for part in filter(None, path.split("/")):
             walked = f"{walked}/{part}" if walked else part
-            if make and walked not in anchor.fixed:
-                _make_folder(descriptor, part)
-            deeper = os.open(part, _FOLDER, dir_fd=descriptor)
+            missing_is_made = make and walked not in anchor.fixed
+            deeper = _opened_or_made(descriptor, part) if missing_is_made else os.open(part, _FOLDER, dir_fd=descriptor)
             os.close(descriptor)
             descriptor = deeper
             anchor.check(walked, descriptor)
@@ -80,12 +79,14 @@ def folder_beneath(root: Path | Anchor, path: str, *, make: bool = False) -> Ite
         os.close(descriptor)
 
 
-def _make_folder(parent: int, name: str) -> None:
+def _opened_or_made(parent: int, name: str) -> int:
     try:
-        os.mkdir(name, dir_fd=parent)
-    except FileExistsError:
-        return
-    sync_folder(parent)
+        return os.open(name, _FOLDER, dir_fd=parent)
+    except FileNotFoundError:
+        with contextlib.suppress(FileExistsError):  # somebody was faster
+            os.mkdir(name, dir_fd=parent)
+        sync_folder(parent)
+        return os.open(name, _FOLDER, dir_fd=parent)
 
 
 @contextlib.contextmanager

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from rodin_watchd.adapters.spool.beneath import file_beneath, folder_in
+from rodin_watchd.adapters.spool.beneath import Anchor, file_beneath, folder_in
 from rodin_watchd.adapters.spool.moving import holds_all, move_folder
 from rodin_watchd.core.layout import ARCHIVE, FAILED, OUTBOX, RECEIPT, REPORT, REPORT_DATA
 from rodin_watchd.core.names import match_key
@@ -43,9 +43,9 @@ def published_name(root: Path, into: int, job: Job, source: Path, place: Place) 
     Its receipt names the job and this retry of it, and it holds all that is left at `source`: a receipt alone can be a
     forgery, and must not make us forget what was paid for.
     """
-    keys = {match_key(name) for name in _names(place.name, job.id)}
+    plain, mark = match_key(place.name), _mark(job.id)
     for there in os.listdir(into):
-        if match_key(there) not in keys:
+        if mark not in there and match_key(there) != plain:
             continue
         folder = f"{place.parent}/{there}"
         if told_by(root, f"{folder}/{RECEIPTS[place.top]}") == (job.id, job.retries) and _holds(into, there, source):
@@ -86,7 +86,7 @@ def move_stray(source: Path, into: int, name: str) -> str:
     raise FileExistsError(name)
 
 
-def told_by(root: Path, path: str) -> tuple[object, object] | None:
+def told_by(root: Path | Anchor, path: str) -> tuple[object, object] | None:
     """Return the job's id and retry that a receipt or report below `root` names; None when it cannot be read."""
     try:
         with file_beneath(root, path) as descriptor, open(descriptor, "rb", closefd=False) as stream:
@@ -96,10 +96,15 @@ def told_by(root: Path, path: str) -> tuple[object, object] | None:
         return None
 
 
-def _names(name: str, job_id: str) -> Sequence[str]:
-    """Return the names that a job's folder may get, the most wanted first."""
-    numbered = (f"-{job_id}-{number}" for number in range(2, _MOST_NAMES))
-    return [_with_suffix(name, suffix) for suffix in ("", f"-{job_id[:6]}", f"-{job_id}", *numbered)]
+def _names(name: str, job_id: str) -> Iterator[str]:
+    """Yield the names that a job's folder may get, the most wanted first; all but the first hold the job's mark."""
+    yield name
+    for suffix in (_mark(job_id), f"-{job_id}", *(f"-{job_id}-{number}" for number in range(2, _MOST_NAMES))):
+        yield _with_suffix(name, suffix)
+
+
+def _mark(job_id: str) -> str:
+    return f"-{job_id[:6]}"
 
 
 def _with_suffix(name: str, suffix: str) -> str:

@@ -9,14 +9,13 @@ where it is missing (another platform, a changed watchdog) the `Observer` serves
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, Protocol
 
 from rodin_watchd.adapters.watcher._hints import HAS_HINTS, HintSession
 from rodin_watchd.adapters.watcher._inotify import HAS_INOTIFY, _InotifySession
-from rodin_watchd.adapters.watcher._mailbox import PROBE_PREFIX, Mailbox, defect, limit_text
+from rodin_watchd.adapters.watcher._mailbox import PROBE_NAME, Mailbox, defect, limit_text
 
 __all__ = ["HAS_INOTIFY", "EventWatcher", "PollingWatcher", "Watcher", "_InotifySession", "limit_text", "open_watcher"]
 
@@ -173,8 +172,9 @@ class EventWatcher:
         if self._session is None:
             return False
         self._mailbox.probed.clear()
-        with tempfile.NamedTemporaryFile(prefix=PROBE_PREFIX, dir=self._root):
-            pass
+        probe = self._root / PROBE_NAME  # always the same: one that a crash left behind goes with the next
+        os.close(os.open(probe, os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+        probe.unlink(missing_ok=True)
         return self._mailbox.probed.wait(timeout_seconds)
 
     def _check(self) -> None:

@@ -9,7 +9,7 @@ from watchdog.events import FileClosedEvent, FileCreatedEvent, FileMovedEvent, F
 from watchdog.observers import Observer
 from watchdog.observers.polling import PollingObserver
 
-from rodin_watchd.adapters.watcher._mailbox import PROBE_PREFIX, Mailbox
+from rodin_watchd.adapters.watcher._mailbox import PROBE_NAME, Mailbox
 
 HAS_HINTS = Observer is not PollingObserver
 """Whether this platform has file events at all."""
@@ -47,7 +47,7 @@ class HintSession(FileSystemEventHandler):
         self._observer.join()
 
     def on_any_event(self, event: FileSystemEvent) -> None:
-        if Path(os.fsdecode(event.src_path)).name.startswith(PROBE_PREFIX):
+        if Path(os.fsdecode(event.src_path)).name == PROBE_NAME:
             self._mailbox.probed.set()
         else:
             self._mailbox.wake()

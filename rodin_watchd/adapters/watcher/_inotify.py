@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from watchdog.utils import UnsupportedLibcError
 
-from rodin_watchd.adapters.watcher._mailbox import PROBE_PREFIX, Mailbox, defect, join
+from rodin_watchd.adapters.watcher._mailbox import PROBE_NAME, Mailbox, defect, join
 
 try:
     from watchdog.observers.inotify_c import CallbackId, InotifyFD, Mask
@@ -113,7 +113,7 @@ class _InotifySession:
         self._mailbox.wake()  # files may have been in it before its watch was
 
     def _on_file(self, folder: bytes, name: bytes, mask: int) -> None:
-        if name.startswith(PROBE_PREFIX.encode()):
+        if name == PROBE_NAME.encode():
             if mask & Flag.IN_CLOSE_WRITE:
                 self._mailbox.probed.set()
         elif mask & Flag.IN_CREATE:

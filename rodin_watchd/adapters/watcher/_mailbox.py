@@ -8,8 +8,8 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-PROBE_PREFIX = ".rodin-watchd-probe-"
-"""How the names of probe files begin: hidden, so that no scan takes one for a member of a set."""
+PROBE_NAME = ".rodin-watchd-probe"
+"""The probe file: hidden, so that no scan takes it for a member of a set."""
 
 _LEAST_LIMITS = {"max_user_watches": 524_288, "max_user_instances": 1024}
 # What the errors of inotify_add_watch(2) and inotify_init(2) mean.

@@ -16,16 +16,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from rodin_watchd.core.formats import IMAGE_EXTENSIONS, MODEL_EXTENSIONS
+from rodin_watchd.core.names import printable
 from rodin_watchd.core.pairing.by_folder import by_folder
 from rodin_watchd.core.pairing.by_name import by_base_name
 from rodin_watchd.core.pairing.by_sidecar import by_sidecar
 from rodin_watchd.core.pairing.candidates import Candidate, Sidecars
-from rodin_watchd.core.pairing.members import Member, member_of, sort_out
+from rodin_watchd.core.pairing.members import LEFTOVERS, Member, member_of, sort_out
 from rodin_watchd.model import Entry
 
-__all__ = ["Candidate", "Member", "Pairing", "Sidecars", "member_of", "pair"]
+__all__ = ["LEFTOVERS", "Candidate", "Member", "Pairing", "Sidecars", "member_of", "pair"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,8 @@ class Pairing:
 def pair(entries: Iterable[Entry], sidecars: Sidecars) -> Pairing:
     """Find the candidate sets of a snapshot; every file is in one of them or ignored with a reason, but presets.
 
-    `sidecars` holds, for the TOML files that could be read, what they say or what is wrong with them.
+    `sidecars` holds, for the TOML files that could be read, what they say or what is wrong with them; receipts and
+    reports of this service are not among them.
     """
     members, ignored, drop_folders = sort_out(entries, sidecars)
     named = by_sidecar(members, sidecars)
@@ -51,9 +54,29 @@ def pair(entries: Iterable[Entry], sidecars: Sidecars) -> Pairing:
     together = by_folder(alike, sidecars, drop_folders)
     joined = frozenset(_paths(together))
     rest = [candidate for candidate in alike if joined.isdisjoint(m.path for m in candidate.members)]
-    candidates = (*named, *rest, *together)
+    candidates = tuple(_explained(candidate, ignored) for candidate in (*named, *rest, *together))
     left = {m.path: f"beside a file in a format that is taken ({m.advice})" for m in _without(members, candidates)}
     return Pairing(candidates, {**ignored, **left})
+
+
+def _explained(candidate: Candidate, ignored: Mapping[str, str]) -> Candidate:
+    """Add to what a set lacks the reasons that are not seen at a glance: a kept name, a link or folder in the way."""
+    kept = [m for m in candidate.members if m.name.casefold() in LEFTOVERS]
+    names = (f"another name for “{printable(m.name)}”, which receipts and reports are called" for m in kept)
+    missing = (*candidate.missing, *names)
+    if candidate.missing and (odd := _in_the_way(candidate, ignored)):
+        missing = (*missing[:-1], f"{missing[-1]} ({odd})")
+    return replace(candidate, missing=missing) if missing != candidate.missing else candidate
+
+
+def _in_the_way(candidate: Candidate, ignored: Mapping[str, str]) -> str:
+    """Return why something with a name that the set waits for does not count, "" if there is no such thing."""
+    for extension in (*MODEL_EXTENSIONS, *IMAGE_EXTENSIONS):
+        name = f"{candidate.name}{extension}"
+        path = f"{candidate.folder}/{name}" if candidate.folder else name
+        if path in ignored:
+            return ignored[path]
+    return ""
 
 
 def _paths(candidates: Iterable[Candidate]) -> Iterable[str]:

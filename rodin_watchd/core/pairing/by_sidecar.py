@@ -10,8 +10,9 @@ from rodin_watchd.core.names import match_key, printable
 from rodin_watchd.core.pairing.candidates import KIND_OF_FILE, Candidate, Sidecars, ambiguous, refuse_formats, wanted
 from rodin_watchd.core.pairing.members import Member, member_of
 from rodin_watchd.core.sidecar import Sidecar, resolve_member
-from rodin_watchd.errors import Problem, SidecarError
+from rodin_watchd.errors import SidecarError
 from rodin_watchd.model import Role
+from rodin_watchd.problem import Problem
 
 
 def by_sidecar(members: Sequence[Member], sidecars: Sidecars) -> list[Candidate]:

@@ -10,8 +10,9 @@ from rodin_watchd.core.formats import IMAGE_EXTENSIONS, MODEL_EXTENSIONS
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.pairing.members import Member
 from rodin_watchd.core.sidecar import Sidecar
-from rodin_watchd.errors import AmbiguousSetError, FileRefusedError, Problem
+from rodin_watchd.errors import AmbiguousSetError, FileRefusedError
 from rodin_watchd.model import Role
+from rodin_watchd.problem import Problem
 
 Sidecars: TypeAlias = Mapping[str, Sidecar | Problem]
 """By path below the inbox: what a TOML file says, or what is wrong with it."""

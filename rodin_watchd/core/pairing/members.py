@@ -12,13 +12,16 @@ from rodin_watchd.core.formats import (
     REFUSED_MODEL_EXTENSIONS,
 )
 from rodin_watchd.core.layout import RECEIPT, REPORT, REPORT_DATA
-from rodin_watchd.core.names import match_key, split_name
+from rodin_watchd.core.names import match_key, printable, split_name
 from rodin_watchd.core.sidecar import PRESET_NAME, Sidecar
-from rodin_watchd.errors import Problem
 from rodin_watchd.model import Entry, Kind, Role
+from rodin_watchd.problem import Problem
 
 LEFTOVERS = frozenset(name.casefold() for name in (RECEIPT, REPORT, REPORT_DATA))
-"""Receipts and reports: they come back when somebody drops a delivered or failed folder again."""
+"""Receipts and reports: they come back when somebody drops a delivered or failed folder again.
+
+Their names are kept for them: a set's own file of such a name would be overwritten by the set's receipt or report.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +93,13 @@ def sort_out(
 
 def _why_ignored(entry: Entry, member: Member | None, sidecars: Mapping[str, Sidecar | Problem]) -> str:
     """Return the reason for people; "" for what can be a member, and for a plain folder, which needs none."""
+    name = entry.path.rpartition("/")[2]
+    if entry.kind is not Kind.FILE and member:
+        return f"“{printable(name)}” is a {entry.kind}; only plain files are taken"
     if entry.kind is Kind.FOLDER:
-        return f"a folder, not a {member.role} file" if member else ""
+        return ""
     if entry.kind is not Kind.FILE:
         return f"a {entry.kind}; only plain files are taken"
-    is_sidecar = isinstance(sidecars.get(entry.path), Sidecar)  # of a set that is called “job” or “report”
-    if entry.path.rpartition("/")[2].casefold() in LEFTOVERS and not is_sidecar:
+    if name.casefold() in LEFTOVERS and entry.path not in sidecars:
         return "left over from an earlier job"
     return "" if member else "not a model, an image or a sidecar"

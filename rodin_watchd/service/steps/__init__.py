@@ -11,8 +11,9 @@ import logging
 from collections.abc import Callable, Mapping
 
 from rodin_watchd.core.machine import POLICIES, outcome_of
-from rodin_watchd.errors import Fault, InternalError, OutcomeUnknownError, RodinWatchdError
+from rodin_watchd.errors import InternalError, OutcomeUnknownError, RodinWatchdError
 from rodin_watchd.model import Answered, Job, Outcome, Step
+from rodin_watchd.problem import Fault
 from rodin_watchd.service.steps.buying import stage, submit
 from rodin_watchd.service.steps.delivery import archive, bury, deliver, process
 from rodin_watchd.service.steps.results import balance, download, poll

@@ -49,7 +49,8 @@ def archive(tools: Tools, job: Job) -> Outcome:
 
 def bury(tools: Tools, job: Job) -> Outcome:
     """Move what can be had of the set to `failed/`, with the report."""
-    notes = tuple(filter(None, (left_behind(tools.spool, job, f) for f in job.files)))
+    cause = f"{job.problem.message} " if job.problem else ""
+    notes = tuple(note.removeprefix(cause) for f in job.files if (note := left_behind(tools.spool, job, f)))
     now = tools.now()
     texts = {
         REPORT: report_text(job, now, tools.zone, notes),
@@ -57,6 +58,6 @@ def bury(tools: Tools, job: Job) -> Outcome:
     }
     place = put_away(tools.spool, job, FAILED, texts)
     if job.place not in ("", place):
-        tools.spool.clear_report(job.place)  # of the failure before: the files that it reported are here now
+        tools.spool.clear_leftovers(job.place)  # of the failure before: the files that it reported are here now
     remove_set_folder(tools.spool, job)
     return Done(replace(job, place=place))

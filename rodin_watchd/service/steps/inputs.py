@@ -33,7 +33,7 @@ def remove_set_folder(spool: Spool, job: Job) -> None:
     homes = {f.source.rpartition("/")[0] for f in job.files}
     home = "/".join(filter(None, (INBOX, job.folder, job.name)))
     if homes == {home}:
-        spool.remove_empty(home)
+        spool.clear_leftovers(home)
 
 
 def put_away(spool: Spool, job: Job, top: str, texts: Mapping[str, str]) -> str:

@@ -11,15 +11,9 @@ from rodin_watchd.adapters.spool.beneath import disk_errors
 from rodin_watchd.core.formats import MODEL_EXTENSIONS, Wholeness, probe
 from rodin_watchd.core.names import printable, safe_result_names, split_name
 from rodin_watchd.core.wire import Verdict, has_model
-from rodin_watchd.errors import (
-    DownloadError,
-    InternalError,
-    NotReadyError,
-    Problem,
-    RodinWatchdError,
-    TaskFailedError,
-)
+from rodin_watchd.errors import DownloadError, InternalError, NotReadyError, RodinWatchdError, TaskFailedError
 from rodin_watchd.model import Done, Job, Link, NotYet, Outcome, ResultFile, Task
+from rodin_watchd.problem import Problem
 from rodin_watchd.service.steps.tools import Tools, need_room
 
 log = logging.getLogger("rodin_watchd")
@@ -48,8 +42,9 @@ def poll(tools: Tools, job: Job) -> Outcome:
     if not task.subscription_key:
         return Done(job) if has_model(tools.client.links(task.uuid)) else NotYet("")
     status = tools.client.status(task.subscription_key)
-    if status.unknown_words and status.progress != job.progress:
-        log.warning("job %s: the vendor says %s, which the contract does not name", job.id, status.unknown_words)
+    for word in status.unknown_words:
+        if word not in job.progress:  # a word is told when it comes up
+            log.warning("job %s: the vendor says “%s”, which the contract does not name", job.id, word)
     if status.verdict is Verdict.FAILED:
         raise TaskFailedError
     return Done(job) if status.verdict is Verdict.DONE else NotYet(status.progress)

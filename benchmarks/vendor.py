@@ -1,0 +1,119 @@
+"""A tiny vendor: accepts every set at once, and prints when the head of each submit arrived.
+
+It costs as little as a server in Python can, so that the client under test is what is seen. As a program:
+`python -m benchmarks.vendor [CERTIFICATE]` prints its port, then a line for each submit (CLOCK_MONOTONIC, seconds).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, cast
+
+from benchmarks.processes import running
+
+SAMPLES = Path(__file__).resolve().parent.parent / "rodin_watchd" / "emulator" / "samples"
+RESULTS = {"model.glb": SAMPLES / "bunny.glb", "preview.webp": SAMPLES / "matcap-c.webp"}
+
+_SUBMITTED = {"error": None, "uuid": "", "jobs": {"uuids": ["a"], "subscription_key": "key"}}
+_STATUS = {"error": "OK", "jobs": [{"uuid": "a", "status": "Done"}]}
+
+
+@contextlib.contextmanager
+def vendor(certificate: Path | None = None) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """Run the tiny vendor in a process of its own; give its base URL and the process, whose output tells the times."""
+    arguments = ["-m", "benchmarks.vendor", *([str(certificate)] if certificate else [])]
+    with running(*arguments, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None  # noqa: S101 - it was asked for
+        port = int(process.stdout.readline())
+        yield f"{'https' if certificate else 'http'}://127.0.0.1:{port}", process
+
+
+def make_certificate(folder: Path) -> Path:
+    """Make a self-signed certificate for this machine, with its key in the same file."""
+    path = folder / "certificate.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
+    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(path), "-out", str(folder / "only.pem")]
+    subprocess.run(command, check=True, capture_output=True)
+    path.write_text(path.read_text() + (folder / "only.pem").read_text())
+    return path
+
+
+def _serve(certificate: str | None) -> None:
+    context = None
+    if certificate:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+    listening = socket.create_server(("127.0.0.1", 0), backlog=128)
+    base_url = f"{'https' if certificate else 'http'}://127.0.0.1:{listening.getsockname()[1]}"
+    print(listening.getsockname()[1], flush=True)
+    while True:
+        connection, _ = listening.accept()
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        threading.Thread(target=_converse, args=(connection, context, base_url), daemon=True).start()
+
+
+def _converse(connection: socket.socket, context: ssl.SSLContext | None, base_url: str) -> None:
+    with contextlib.suppress(OSError), connection:
+        secured = context.wrap_socket(connection, server_side=True) if context else connection
+        with secured, cast("IO[bytes]", secured.makefile("rb", buffering=1 << 18)) as stream:
+            while head := _head(stream):
+                _answer(secured, stream, head, base_url)
+
+
+def _head(stream: IO[bytes]) -> list[str]:
+    """Read the request line and the headers; [] at the end of the connection."""
+    lines = []
+    while (line := stream.readline()) not in (b"\r\n", b""):
+        lines.append(line.decode("latin-1").strip())
+    return lines
+
+
+def _answer(connection: socket.socket, stream: IO[bytes], head: list[str], base_url: str) -> None:
+    path = head[0].split()[1]
+    if path.endswith("/rodin_texture_only"):
+        print(time.monotonic(), flush=True)
+    _drain(stream, head)
+    if path.startswith("/zeros/"):
+        _send_zeros(connection, int(path.rpartition("/")[2]))
+    elif path.startswith("/file/"):
+        _send(connection, "200 OK", RESULTS[path.rpartition("/")[2]].read_bytes())
+    else:
+        _send(connection, "201 Created", json.dumps(_reply(path, base_url)).encode())
+
+
+def _drain(stream: IO[bytes], head: list[str]) -> None:
+    length = next((int(line.split(":")[1]) for line in head if line.lower().startswith("content-length:")), 0)
+    while length > 0:
+        length -= len(stream.read(min(length, 1 << 18)))
+
+
+def _reply(path: str, base_url: str) -> object:
+    if path.endswith("/rodin_texture_only"):
+        return {**_SUBMITTED, "uuid": f"task-{time.monotonic_ns()}"}
+    if path.endswith("/download"):
+        return {"error": "OK", "list": [{"url": f"{base_url}/file/{name}", "name": name} for name in RESULTS]}
+    return _STATUS
+
+
+def _send(connection: socket.socket, status: str, body: bytes) -> None:
+    connection.sendall(f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+
+
+def _send_zeros(connection: socket.socket, size: int) -> None:
+    connection.sendall(f"HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n".encode())
+    block = memoryview(bytes(1 << 20))
+    for start in range(0, size, len(block)):
+        connection.sendall(block[: size - start])
+
+
+if __name__ == "__main__":
+    _serve(sys.argv[1] if len(sys.argv) > 1 else None)

@@ -1,0 +1,44 @@
+"""The benchmarks run, and their table comes out."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.figures import Figure, cells, markdown
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.mark.timeout(300)
+def test_every_benchmark_gives_figures() -> None:
+    """All of them run in the quick way, and each figure has a value; how large it is says nothing here."""
+    command = [sys.executable, "-m", "benchmarks", "--quick", "--json"]
+    told = json.loads(subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout)
+    assert told["machine"]
+    assert len(told["figures"]) > 30
+    assert all(figure["value"] >= 0 and figure["unit"] for figure in told["figures"])
+
+
+@pytest.mark.parametrize(
+    ("figure", "goal", "met"),
+    [
+        (Figure("x", 3.0, "ms", 2.0, "bare", at_most_times_floor=1.5), "<= 1.5 x floor", "yes"),
+        (Figure("x", 3.1, "ms", 2.0, "bare", at_most_times_floor=1.5), "<= 1.5 x floor", "NO"),
+        (Figure("x", 50.0, "ms", at_most=50), "<= 50 ms", "yes"),
+        (Figure("x", 50.1, "ms", 2.0, "bare", at_most=50), "<= 50 ms", "NO"),
+        (Figure("x", 3.0, "ms", 2.0, "bare"), "", ""),
+    ],
+)
+def test_a_goal_is_met_or_not(figure: Figure, goal: str, met: str) -> None:
+    """For the value itself, or for its multiple of the floor; without a goal nothing is claimed."""
+    assert cells(figure)[-2:] == (goal, met)
+
+
+def test_a_table_is_aligned_markdown() -> None:
+    """Each column is as wide as its widest cell."""
+    assert markdown(("a", "bb"), [("1234", "5")]).splitlines() == ["| a    | bb |", "| ---- | -- |", "| 1234 | 5  |"]
