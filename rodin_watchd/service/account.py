@@ -17,7 +17,6 @@ from rodin_watchd.core.proof import (
     Baseline,
     Inquiry,
     Since,
-    Verdict,
     concluded,
     judged,
     shows_parts,
@@ -196,20 +195,19 @@ class Account:
 
     # ---- proving ----------------------------------------------------------------------------------------------------
 
-    def inquire(self) -> int:
-        """Begin, go on with or end a proof about held jobs; return how many go on without a person."""
+    def inquire(self) -> None:
+        """Begin, go on with or end a proof about held jobs; those that were not charged go on without a person."""
         if self._baseline is None:
-            return 0
+            return
         held = frozenset(job.id for job in self._book.jobs.values() if job.state is State.HELD)
         if held != self._held:
             self._begin(self._baseline, held)
         if self._inquiry is None:
-            return 0
+            return
         now = self._monotonic()
         self._inquiry = self._inquiry.seen(is_open=self._is_any(AT_VENDOR), now=now)
         if self._inquiry.is_complete or self._inquiry.is_overdue(now):
-            return self._conclude(self._baseline, self._inquiry)
-        return 0
+            self._conclude(self._baseline, self._inquiry)
 
     def _begin(self, baseline: Baseline, held: frozenset[str]) -> None:
         """Begin an inquiry if the balance can tell about any held job; end one that no held job needs any more."""
@@ -226,7 +224,7 @@ class Account:
     def _since(self, baseline: Baseline) -> Since:
         return self._book.journal.purchases_since(baseline.purchase, baseline.read_at - REFUND_SECONDS)
 
-    def _conclude(self, baseline: Baseline, inquiry: Inquiry) -> int:
+    def _conclude(self, baseline: Baseline, inquiry: Inquiry) -> None:
         """Commit the verdict with the new baseline, in one transaction."""
         since, now = self._since(baseline), self._now()
         proof = judged(baseline, since, inquiry.readings, exact=self._exact) if inquiry.is_complete else OVERDUE
@@ -237,4 +235,3 @@ class Account:
         self._book.commit([concluded(job, proof, now) for job in jobs], now, meta)
         self._book.tell("inquiry-ended", proof.reason, now)
         self._baseline, self._inquiry = renewed, None
-        return len(jobs) if proof.verdict is Verdict.NOT_CHARGED else 0

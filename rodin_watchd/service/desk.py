@@ -199,7 +199,7 @@ class Desk:
         """
         self._settle_open_submits()
         self._calm()
-        self.failed -= self._account.inquire()
+        self._account.inquire()
         self._ask_balance(submits=submits)
         spends = submits and not self._account.holds_submits(self.pauses)
         now, monotonic = self._clock.now(), self._clock.monotonic()

@@ -82,7 +82,7 @@ def test_an_identical_set_is_refused_with_the_place_of_the_result(
     report = shop.path(f"{second.place}/REPORT.txt").read_text()
     assert f"were delivered before: outbox/chair (job {first.id})" in report
     assert "again = true" in report
-    assert "no credits were spent" in report
+    assert "What it cost:   no credits." in report
     assert (vendor.charges, vendor.uploads) == (1, 1)
     shop.assert_nothing_lost()
 
