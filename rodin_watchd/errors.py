@@ -84,6 +84,15 @@ class CommandRefusedError(OwnerError):
     advice = "`rodin-watchd show JOB` tells the job's state."
 
 
+class PluginLoadError(ConfigError):
+    """A plugin cannot be used."""
+
+    code = "plugin"
+    advice = (
+        "`rodin-watchd plugins check` tells more; `optional = true` in its table lets the service start without it."
+    )
+
+
 # ---- one set --------------------------------------------------------------------------------------------------------
 
 
@@ -255,6 +264,45 @@ class ChargedTaskLostError(RodinWatchdError):
     code = "charged-task-lost"
     fault = Fault.NETWORK
     advice = "Ask the vendor's support for the task's id, then use `rodin-watchd resolve JOB` with --task or --give-up."
+
+
+class PluginError(RodinWatchdError):
+    """A plugin failed."""
+
+    code = "plugin-failed"
+    fault = Fault.OWNER
+    advice = "`rodin-watchd show JOB` has what the plugin said; whoever wrote it can mend it."
+
+    def __init__(self, message: str = "", *, output: str = "", trace: str = "") -> None:
+        """Take what happened, what the plugin printed, and where it was in its code."""
+        super().__init__(message)
+        self.output, self.trace = output, trace
+
+
+class PluginCrashedError(PluginError):
+    """A plugin's process ended in the middle of a call."""
+
+    code = "plugin-crashed"
+
+
+class PluginTimeoutError(PluginError):
+    """A plugin took too long."""
+
+    code = "plugin-timeout"
+    advice = "A larger `timeout_seconds` in the plugin's table gives it more time."
+
+
+class PluginGreedyError(PluginError):
+    """A plugin wrote more than it may."""
+
+    code = "plugin-greedy"
+    advice = "A larger `disk_megabytes` in the plugin's table gives it more room."
+
+
+class PluginRefusedError(FilesError):
+    """A plugin refused the set."""
+
+    code = "plugin-refused"
 
 
 # ---- the whole service ----------------------------------------------------------------------------------------------

@@ -1,0 +1,157 @@
+"""The plugins' host: keeps their processes, and has calls carried out there.
+
+Plugin code never runs in the daemon. Each plugin has processes of its own, which stay ready for the next call (so a call
+costs less than a millisecond over what the plugin does) and are ended with all that they started when a call takes too long,
+writes too much, or breaks the line. What a plugin does wrong costs its own call.
+
+This is protection against accidents, not against malice: the code runs as the service's user.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from rodin_watchd.adapters.plugin_host.child import Child, Limits, Loaded, Reply, Source
+from rodin_watchd.errors import PluginError
+
+__all__ = ["Call", "Limits", "Loaded", "PluginHost", "Ready", "Reply", "Source", "clean_environ"]
+
+_KEPT: Final = (
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "LANG",
+    "LANGUAGE",
+    "TZ",
+    "XDG_RUNTIME_DIR",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+)
+_NEVER: Final = ("RODIN_API_KEY", "CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET")
+_MOST_IDLE: Final = 16
+"""So many processes wait for their next call; the one that has waited longest makes room."""
+
+
+def _nothing() -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A plugin that may be called: its code, its limits, and its table in the configuration."""
+
+    source: Source
+    limits: Limits
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of one hook of one plugin."""
+
+    plugin: str
+    hook: str
+    arguments: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    seconds: float
+    watch: Callable[[], None] = _nothing  # called now and then meanwhile; raises to end it
+
+
+class PluginHost:
+    """Carries out calls, so many at once; any thread. To be closed."""
+
+    def __init__(self, plugins: Sequence[Ready], workers: int, environ: Mapping[str, str], scratch: Path) -> None:
+        self._plugins = {plugin.source.name: plugin for plugin in plugins}
+        self._environ = environ
+        self._places = threading.BoundedSemaphore(workers)
+        self._lock = threading.Lock()
+        self._idle: list[Child] = []  # the longest idle first
+        self._busy: set[Child] = set()
+        self._closed = False
+        scratch.mkdir(parents=True, exist_ok=True)
+        self._scratch = Path(tempfile.mkdtemp(prefix="plugins-", dir=scratch))
+
+    def load(self, name: str) -> Loaded:
+        """Load a plugin, check its settings and have it get ready; return what it says of itself. Raises PluginError."""
+        with self._child(name) as child:
+            return child.loaded
+
+    def check(self, name: str, settings: Mapping[str, Any], seconds: float) -> None:
+        """Check a table for a plugin without calling any hook. Raises PluginError."""
+        self.call(Call(name, "settings", {}, settings, seconds))
+
+    def call(self, call: Call) -> Reply:
+        """Have a call carried out. Raises PluginError, and whatever `call.watch` raises."""
+        request = {"hook": call.hook, "arguments": dict(call.arguments), "settings": dict(call.settings)}
+        with self._child(call.plugin) as child:
+            return child.ask(request, call.seconds, call.watch)
+
+    @contextlib.contextmanager
+    def _child(self, name: str) -> Iterator[Child]:
+        with self._places:
+            child = self._taken(name) or self._started(name)
+            with self._lock:
+                self._busy.add(child)
+            try:
+                yield child
+            finally:
+                self._put_back(child)
+
+    def _taken(self, name: str) -> Child | None:
+        with self._lock:
+            found = next((child for child in reversed(self._idle) if child.source.name == name), None)
+            if found:
+                self._idle.remove(found)
+        if found and not found.is_open:
+            found.close()
+            return None
+        return found
+
+    def _started(self, name: str) -> Child:
+        plugin = self._plugins[name]
+        if self._closed:
+            raise PluginError("The service is stopping.")
+        child = Child(plugin.source, plugin.limits, self._environ, self._scratch)
+        try:
+            request = {"hook": "rodin_configure", "arguments": {}, "settings": dict(plugin.settings)}
+            child.ask(request, plugin.limits.start_seconds, _nothing)
+        except BaseException:
+            child.close()
+            raise
+        return child
+
+    def _put_back(self, child: Child) -> None:
+        with self._lock:
+            self._busy.discard(child)
+            keep = child.is_open and not self._closed
+            if keep:
+                self._idle.append(child)
+            extra = None if keep and len(self._idle) <= _MOST_IDLE else self._idle.pop(0) if keep else child
+        if extra:
+            extra.close()
+
+    def close(self) -> None:
+        """End all processes, also those in the middle of a call; may be repeated."""
+        with self._lock:
+            self._closed = True
+            idle, busy = list(self._idle), list(self._busy)
+            self._idle.clear()
+        for child in busy:
+            child.kill()  # whoever waits for its answer closes it
+        for child in idle:
+            child.close()
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+
+def clean_environ(environ: Mapping[str, str], passed: Sequence[str]) -> dict[str, str]:
+    """Return the environment of plugins: what programs need, and what the configuration passes on; never a secret of ours."""
+    kept = {name: value for name, value in environ.items() if name in _KEPT or name.startswith("LC_") or name in passed}
+    return {name: value for name, value in kept.items() if name not in _NEVER}

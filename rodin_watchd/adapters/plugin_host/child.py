@@ -1,0 +1,264 @@
+"""One process of one plugin: started, asked, and ended."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from rodin_watchd.adapters.plugin_host.ending import end
+from rodin_watchd.core.names import printable
+from rodin_watchd.errors import PluginCrashedError, PluginError, PluginTimeoutError
+from rodin_watchd.hooks.messages import packed, unpacked
+
+OUTPUT_BYTES: Final = 16_384
+"""So much of what a plugin prints in one call is kept, the newest."""
+
+_WATCH_SECONDS: Final = 0.25
+_READ_BYTES: Final = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a plugin's process may use."""
+
+    memory_bytes: int  # of address space; 0: as much as it wants
+    file_bytes: int  # of one file
+    start_seconds: float  # until it is loaded
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Which code is a plugin's: a file, or an object as an entry point names it (`module:attribute`)."""
+
+    name: str
+    path: str = ""
+    entry: str = ""
+
+    @property
+    def where(self) -> str:
+        """For people."""
+        return self.path or self.entry
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came of a call."""
+
+    value: Any
+    output: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a plugin says of itself."""
+
+    hooks: tuple[str, ...]
+    about: str
+    schema: Mapping[str, Any] | None
+
+
+class Child:
+    """A plugin's process. One call at a time, from any thread. Raises PluginError when the plugin cannot be loaded."""
+
+    def __init__(self, source: Source, limits: Limits, environ: Mapping[str, str], scratch: Path) -> None:
+        self.source = source
+        self._output = bytearray()
+        self._home = Path(tempfile.mkdtemp(prefix=f"{source.name}-", dir=scratch))
+        self._line, theirs = socket.socketpair()
+        with theirs:
+            self._process = _started(source, limits, {**environ, "TMPDIR": str(self._home)}, theirs, self._home)
+        assert self._process.stdout is not None  # noqa: S101 - asked for above
+        self._pipe = self._process.stdout
+        os.set_blocking(self._pipe.fileno(), False)
+        self._line.setblocking(False)
+        try:
+            told, _ = self._hear(limits.start_seconds, lambda: None)
+            self.loaded = self._loaded(told)
+        except BaseException as error:
+            self.close()
+            if isinstance(error, PluginError):
+                error.output = self.output
+            raise
+
+    def ask(self, request: Mapping[str, Any], seconds: float, watch: Callable[[], None]) -> Reply:
+        """Have a call carried out. `watch` is called now and then meanwhile, and raises to end it.
+
+        Raises PluginError with what the plugin printed. After a failure that is not the plugin's own word (a crash, a
+        time-out, garbage, what `watch` raised) the process is gone: `is_open` is False then.
+        """
+        began = time.monotonic()
+        self._read_output()
+        self._output.clear()
+        try:
+            self._send(packed(dict(request)), began + seconds)
+            value, left = self._hear(seconds, watch)
+        except PluginError as error:
+            error.output = self.output
+            raise
+        except BaseException:
+            self.close()
+            raise
+        if left:  # processes of its own that still run
+            self.close()
+        return Reply(value, self.output, time.monotonic() - began)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it can be asked again."""
+        return self._line.fileno() >= 0 and self._process.poll() is None
+
+    @property
+    def output(self) -> str:
+        """What it printed in the newest call, the end of it."""
+        return self._output.decode("utf-8", "replace")
+
+    def kill(self) -> int:
+        """End it and all that it started, and return its status; any thread, may be repeated."""
+        return end(self._process)
+
+    def close(self) -> int:
+        """End it, give back what it used, and return its status; may be repeated."""
+        status = self.kill()
+        with contextlib.suppress(OSError):
+            self._read_output()
+        self._line.close()
+        self._pipe.close()
+        shutil.rmtree(self._home, ignore_errors=True)
+        return status
+
+    # ---- talking ----------------------------------------------------------------------------------------------------
+
+    def _send(self, data: bytes, until: float) -> None:
+        """Send a whole message; a process that does not listen gets no more time than for its answer."""
+        self._line.settimeout(max(until - time.monotonic(), 0.01))
+        try:
+            self._line.sendall(data)
+        except TimeoutError:
+            raise self._late(0.0) from None
+        except OSError:
+            raise self._crashed() from None
+        finally:
+            if self._line.fileno() >= 0:
+                self._line.setblocking(False)
+
+    def _hear(self, seconds: float, watch: Callable[[], None]) -> tuple[Any, bool]:
+        """Wait for an answer, and read what is printed meanwhile. Returns the value, and whether it left processes."""
+        until = time.monotonic() + seconds
+        data = bytearray()
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._line, selectors.EVENT_READ)
+            selector.register(self._pipe, selectors.EVENT_READ)
+            while (answer := self._understood(data)) is None:
+                left = until - time.monotonic()
+                if left <= 0:
+                    raise self._late(seconds)
+                for key, _ in selector.select(min(left, _WATCH_SECONDS)):
+                    if key.fileobj is self._line:
+                        data += self._read_line()
+                    elif not self._read_output():
+                        selector.unregister(self._pipe)  # closed by the plugin: it may go on without
+                watch()
+        self._read_output()
+        return self._accepted(answer)
+
+    def _understood(self, data: bytearray) -> dict[str, Any] | None:
+        try:
+            return unpacked(data)
+        except ValueError:
+            raise self._garbage() from None
+
+    def _loaded(self, told: Any) -> Loaded:  # noqa: ANN401 - whatever came
+        try:
+            return Loaded(tuple(map(str, told["hooks"])), str(told["about"]), told["schema"])
+        except (KeyError, TypeError):
+            raise self._garbage() from None
+
+    def _accepted(self, answer: Mapping[str, Any]) -> tuple[Any, bool]:
+        """Return the value; raise what the plugin raised. A plugin can write to its line, too: nothing is believed."""
+        try:
+            if answer["ok"] is True:
+                return answer["value"], bool(answer["left"])
+            told = [str(answer[key]) for key in ("message", "where", "trace")]
+        except KeyError:
+            raise self._garbage() from None
+        at = f" ({told[1]})" if told[1] else ""
+        raise PluginError(f"{self._named} failed: {told[0]}{at}.", trace=told[2])
+
+    def _read_line(self) -> bytes:
+        try:
+            part = self._line.recv(_READ_BYTES)
+        except BlockingIOError:
+            return b""
+        except OSError:
+            part = b""
+        if not part:
+            raise self._crashed()
+        return part
+
+    def _read_output(self) -> bool:
+        """Take some of what was printed, as much as a pipe holds; return False at its end."""
+        if self._pipe.closed:
+            return False
+        try:
+            part = os.read(self._pipe.fileno(), _READ_BYTES)
+        except BlockingIOError:
+            return True
+        self._output += part
+        del self._output[:-OUTPUT_BYTES]
+        return bool(part)
+
+    @property
+    def _named(self) -> str:
+        return f"The plugin {printable(self.source.name)}"
+
+    def _garbage(self) -> PluginCrashedError:
+        self.close()
+        return PluginCrashedError(f"{self._named} answered with garbage.")
+
+    def _late(self, seconds: float) -> PluginTimeoutError:
+        self.close()
+        return PluginTimeoutError(f"{self._named} took longer than {seconds:g} seconds and was ended.")
+
+    def _crashed(self) -> PluginCrashedError:
+        with contextlib.suppress(subprocess.TimeoutExpired):  # it has hung up: it is ending
+            self._process.wait(1.0)
+        return PluginCrashedError(f"{self._named} {_how(self.close())}.")
+
+
+def _how(status: int) -> str:
+    if status < 0:
+        with contextlib.suppress(ValueError):
+            return f"crashed ({signal.Signals(-status).name})"
+    return f"ended its process in the middle of a call (status {status})"
+
+
+def _started(
+    source: Source, limits: Limits, environ: Mapping[str, str], line: socket.socket, home: Path
+) -> subprocess.Popen[bytes]:
+    code = {"path": source.path} if source.path else {"entry": source.entry}
+    task = json.dumps({"name": source.name, "source": code, "limits": asdict(limits)})
+    return subprocess.Popen(  # noqa: S603 - our own interpreter and module
+        [sys.executable, "-P", "-s", "-m", "rodin_watchd.hooks.worker", str(line.fileno()), task],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        pass_fds=(line.fileno(),),
+        env=dict(environ),
+        cwd=home,
+        start_new_session=True,
+        bufsize=0,
+    )

@@ -1,0 +1,108 @@
+"""Finding plugins without running any of their code, and refusing those that somebody else could change."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Final
+
+from rodin_watchd.adapters.plugin_host.child import Source
+from rodin_watchd.errors import PluginLoadError
+from rodin_watchd.v1 import GROUP
+
+SHIPPED: Final = "rodin_watchd.shipped"
+"""The group of entry points of the plugins that come with the project; each is off until it has a table."""
+
+NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,39}")
+_OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
+
+
+class Origin(StrEnum):
+    """Where a plugin comes from."""
+
+    SHIPPED = "shipped"
+    INSTALLED = "installed"
+    FILE = "file"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A plugin that is there; nothing of it has been run."""
+
+    source: Source
+    origin: Origin
+    package: str = ""  # of an installed one: name and version
+
+    @property
+    def name(self) -> str:
+        """The name of its table."""
+        return self.source.name
+
+    @property
+    def where(self) -> str:
+        """For people."""
+        return f"{self.source.where} ({self.package})" if self.package else self.source.where
+
+
+def find(folders: Sequence[Path]) -> dict[str, Found]:
+    """Return the plugins by name. Raises PluginLoadError for names that clash, and for what others could change."""
+    found: dict[str, Found] = {}
+    for plugin in (*_installed(SHIPPED, Origin.SHIPPED), *_installed(GROUP, Origin.INSTALLED), *_files(folders)):
+        if not NAME.fullmatch(plugin.name):
+            raise PluginLoadError(
+                f"A plugin cannot be called “{plugin.name}” ({plugin.where}).",
+                advice="Its name must be a word of small letters, digits and _, up to 40.",
+            )
+        if other := found.get(plugin.name):
+            raise PluginLoadError(
+                f"Two plugins are called {plugin.name}: {other.where} and {plugin.where}.",
+                advice="Rename or remove one of them.",
+            )
+        found[plugin.name] = plugin
+    return found
+
+
+def _installed(group: str, origin: Origin) -> Iterator[Found]:
+    for point in sorted(entry_points(group=group), key=lambda point: point.name):
+        package = f"{point.dist.name} {point.dist.version}" if point.dist else ""
+        yield Found(Source(point.name, entry=point.value), origin, package)
+
+
+def _files(folders: Iterable[Path]) -> Iterator[Found]:
+    for folder in folders:
+        if not folder.is_dir():
+            raise PluginLoadError(
+                f"The plugins' folder {folder} is missing.", advice="Make it, or mend plugins.folders."
+            )
+        refuse_untrusted(folder)
+        for path in sorted(folder.glob("*.py")):
+            if path.name[0] not in "._":
+                refuse_untrusted(path)
+                yield Found(Source(path.stem, path=str(path)), Origin.FILE)
+
+
+def refuse_untrusted(path: Path) -> None:
+    """Raise PluginLoadError for what another user could change, itself or a folder above it: its code runs as the service."""
+    for place in (path, *path.resolve().parents):
+        status = place.stat()
+        writers = status.st_mode & _OTHERS_WRITE
+        shared = (
+            place != path and status.st_mode & stat.S_ISVTX
+        )  # like /tmp: what is in it can only be changed by its owner
+        if writers and not shared:
+            command = f"chmod go-w {shlex.quote(str(place))}"
+        elif status.st_uid not in (0, os.geteuid()):
+            command = f"chown {os.geteuid()} {shlex.quote(str(place))}"
+        else:
+            continue
+        raise PluginLoadError(
+            f"Others can change {place}, so no plugin is loaded from {'it' if place == path else path}.",
+            advice=f"Run: {command}",
+        )

@@ -1,0 +1,1 @@
+"""Hooks: what plugins may do (`hookspecs`), and the process in which they do it (`worker`)."""

@@ -1,0 +1,169 @@
+"""A plugin, loaded: its hooks, its settings, and what is wrong with it. Runs in the plugin's own process."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from types import MappingProxyType, ModuleType
+from typing import Any, Final
+
+import pluggy
+from pydantic import BaseModel, ValidationError
+
+from rodin_watchd.hooks import hookspecs
+from rodin_watchd.v1 import Event, FileSet, Job, Waiting, of_data
+
+HOOKS: Final = tuple(name for name in vars(hookspecs) if name.startswith("rodin_"))
+"""The names of all hooks."""
+
+_ARGUMENTS: Final[Mapping[str, Callable[[Any], Any]]] = {
+    "fileset": lambda data: of_data(FileSet, data),
+    "job": lambda data: of_data(Job, data),
+    "waiting": lambda data: of_data(Waiting, data),
+    "event": lambda data: of_data(Event, data),
+    "options": MappingProxyType,
+    "directory": Path,
+}
+
+
+class BadPluginError(Exception):
+    """The plugin cannot be used: what is wrong with it, and where."""
+
+    def __init__(self, message: str, where: str = "", trace: str = "") -> None:
+        """Take words for people, `FILE:LINE`, and a traceback for the plugin's author."""
+        super().__init__(message)
+        self.message, self.where, self.trace = message, where, trace
+
+
+class Plugin:
+    """One plugin. Loading imports its code: raises BadPluginError for whatever goes wrong in it."""
+
+    def __init__(self, name: str, source: Mapping[str, str]) -> None:
+        self._name = name
+        self._source = source
+        try:
+            self._module = _imported(name, source)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a stranger's code raises is told, not passed on
+            raise bad(error, source) from None
+        self._manager = pluggy.PluginManager("rodin_watchd")
+        self._manager.add_hookspecs(hookspecs)
+        self._register()
+        self.hooks = tuple(caller.name for caller in self._manager.get_hookcallers(self._module) or ())
+        if not self.hooks:
+            raise BadPluginError(f"it implements no hook (a function marked with @hookimpl, named {HOOKS[1]}, say)")
+        self._model = _settings_model(self._module)
+
+    def _register(self) -> None:
+        """Take the hooks in; a misspelt hook or argument is an error."""
+        misspelt = [name for name in vars(self._module) if name.startswith("rodin_") and name not in HOOKS]
+        for name in misspelt:
+            near = get_close_matches(name, HOOKS, n=1)
+            hint = f"; did you mean {near[0]}?" if near else f" (there are {', '.join(HOOKS)})"
+            raise BadPluginError(f"there is no hook {name}{hint}", _line_of(self._module, name))
+        try:
+            self._manager.register(self._module, self._name)
+        except pluggy.PluginValidationError as error:
+            raise BadPluginError(" ".join(str(error).split()), self._source.get("path", "")) from None
+
+    @property
+    def about(self) -> str:
+        """The first line of its docstring."""
+        return (inspect.getdoc(self._module) or "").partition("\n")[0]
+
+    @property
+    def schema(self) -> dict[str, Any] | None:
+        """The JSON schema of its settings, if it has a model or a schema."""
+        if isinstance(self._model, dict):
+            return self._model
+        return self._model.model_json_schema() if self._model else None
+
+    def settings(self, table: Mapping[str, Any]) -> Any:  # noqa: ANN401 - the plugin's own type
+        """Understand the plugin's table. Raises BadPluginError, which tells every mistake on a line of its own."""
+        if self._model is None:
+            return MappingProxyType(dict(table))
+        if isinstance(self._model, dict):
+            return _by_schema(self._model, table)
+        try:
+            return self._model.model_validate(dict(table))
+        except ValidationError as error:
+            lines = (f"{_key(problem['loc'])}: {problem['msg']}" for problem in error.errors(include_input=False))
+            raise BadPluginError("\n".join(lines)) from None
+
+    def call(self, hook: str, arguments: Mapping[str, Any], table: Mapping[str, Any]) -> Any:  # noqa: ANN401 - JSON out
+        """Call its implementation of a hook. Raises BadPluginError for whatever it raises."""
+        if hook not in self.hooks:
+            return None
+        settings = self.settings(table)
+        values = {name: _ARGUMENTS[name](data) for name, data in arguments.items()}
+        try:
+            answers = getattr(self._manager.hook, hook)(**values, settings=settings)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - as above
+            raise bad(error, self._source) from None
+        return next((answer for answer in answers if answer is not None), None)
+
+
+def _imported(name: str, source: Mapping[str, str]) -> Any:  # noqa: ANN401 - a module, or an object with hooks
+    if "path" not in source:
+        module, _, attribute = source["entry"].partition(":")
+        found = importlib.import_module(module)
+        for part in filter(None, attribute.split(".")):
+            found = getattr(found, part)
+        return found
+    sys.dont_write_bytecode = True  # nothing is left behind in the folder of the plugins
+    spec = importlib.util.spec_from_file_location(f"rodin_watchd_plugin_{name}", source["path"])
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{source['path']} is no Python file")
+    module_ = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module_
+    spec.loader.exec_module(module_)
+    return module_
+
+
+def _settings_model(module: ModuleType) -> type[BaseModel] | dict[str, Any] | None:
+    """Return what the plugin's table is checked by: a pydantic model `Settings`, or a JSON schema `SETTINGS_SCHEMA`."""
+    model = getattr(module, "Settings", None)
+    if isinstance(model, type) and issubclass(model, BaseModel):
+        return model
+    schema = getattr(module, "SETTINGS_SCHEMA", None)
+    return schema if isinstance(schema, dict) else None
+
+
+def _by_schema(schema: dict[str, Any], table: Mapping[str, Any]) -> Mapping[str, Any]:
+    try:
+        import jsonschema  # noqa: PLC0415 - only a plugin that has a schema instead of a model needs it
+    except ImportError:
+        advice = "its settings are checked by a JSON schema: run `pip install jsonschema`, or give it a pydantic model"
+        raise BadPluginError(advice) from None
+    errors = jsonschema.Draft202012Validator(schema).iter_errors(dict(table))
+    if lines := [f"{_key(tuple(error.path)) or 'its table'}: {error.message}" for error in errors]:
+        raise BadPluginError("\n".join(lines))
+    return MappingProxyType(dict(table))
+
+
+def _key(path: tuple[int | str, ...]) -> str:
+    return ".".join(map(str, path))
+
+
+def bad(error: BaseException, source: Mapping[str, str]) -> BadPluginError:
+    """Return what a plugin raised, with the place in its own code where that was known."""
+    told = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    if isinstance(error, SyntaxError):
+        return BadPluginError(told, f"{error.filename}:{error.lineno}")
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if frame.filename == source.get("path")] or [
+        frame for frame in frames if "importlib" not in frame.filename and "pluggy" not in frame.filename
+    ]
+    where = f"{own[-1].filename}:{own[-1].lineno}" if own else source.get("path", "")
+    trace = "".join(traceback.format_exception(error))
+    return BadPluginError(told, where, trace)
+
+
+def _line_of(module: ModuleType, name: str) -> str:
+    code = getattr(getattr(module, name), "__code__", None)
+    return f"{code.co_filename}:{code.co_firstlineno}" if code else ""

@@ -1,0 +1,123 @@
+"""What plugins are written with, version 1: the marker `hookimpl`, and the frozen values that hooks are given.
+
+A plugin imports from here and from nowhere else of the project. Within version 1 names stay and nothing is taken away;
+values may gain fields. Every value is plain data: `to_data` makes JSON of it and `of_data` the value again, because
+plugins run in processes of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Final, TypeAlias, TypeVar
+
+import pluggy
+
+__all__ = ["GROUP", "Event", "File", "FileSet", "Job", "OptionValue", "Problem", "Settings", "Waiting", "hookimpl"]
+
+GROUP: Final = "rodin_watchd.v1"
+"""The group of entry points under which an installed package names its plugins."""
+
+hookimpl = pluggy.HookimplMarker("rodin_watchd")
+"""Marks a function of a plugin as the implementation of the hook with its name."""
+
+OptionValue: TypeAlias = str | int | float
+"""A value of one of the vendor's options."""
+
+Settings: TypeAlias = Any
+"""An instance of the plugin's own `Settings` model; a read-only mapping for a plugin without one."""
+
+_Value = TypeVar("_Value")
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file of a set, or of a result."""
+
+    name: str  # of a result with folders in it: with "/"
+    size: int  # bytes
+    sha256: str = ""  # hex; "" where it is not known yet
+    role: str = ""  # of a set's file: "model", "image" or "sidecar"
+
+
+@dataclass(frozen=True, slots=True)
+class FileSet:
+    """A dropped set that is complete and was taken, before anything is sent."""
+
+    name: str
+    folder: str  # below the inbox, "" for the inbox itself
+    files: tuple[File, ...]
+    options: Mapping[str, OptionValue]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why a job failed or is held."""
+
+    code: str  # a stable machine word
+    fault: str  # who can mend it: files, account, vendor, network, machine, owner, nobody
+    message: str
+    advice: str
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One set on its way."""
+
+    id: str
+    name: str
+    folder: str  # below the inbox; mirrored below outbox, failed and archive
+    state: str
+    options: Mapping[str, OptionValue]
+    files: tuple[File, ...]
+    created_at: float  # UTC epoch seconds
+    results: tuple[File, ...] = ()
+    credits: str = "0"  # what it is known to have cost, as a decimal number
+    task: str = ""  # the vendor's id
+    place: str = ""  # where it was published or buried, relative to the service's root
+    problem: Problem | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A set that has been incomplete for long."""
+
+    name: str
+    folder: str
+    files: tuple[str, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that people may want to know; told at least once, and each time with the same id."""
+
+    id: str
+    kind: str  # delivered, failed, held, waiting; or of the service: paused, resumed, low-balance, alarm, …
+    at: float  # UTC epoch seconds
+    message: str
+    attempt: int = 1  # counts the times it was told to this plugin
+
+
+_NESTED: Final[Mapping[type, Mapping[str, type]]] = {
+    FileSet: {"files": File},
+    Job: {"files": File, "results": File, "problem": Problem},
+}
+
+
+def to_data(value: File | FileSet | Job | Waiting | Event) -> dict[str, Any]:
+    """Return a value as JSON can hold it."""
+    return asdict(value)
+
+
+def of_data(kind: type[_Value], data: Mapping[str, Any]) -> _Value:
+    """Return the value that `to_data` made this of; fields that this version does not know are left out."""
+    nested = _NESTED.get(kind, {})
+    known = {f.name for f in fields(kind)} & data.keys()  # type: ignore[arg-type]  # every kind is a dataclass
+    return kind(**{name: _part(data[name], nested.get(name)) for name in known})
+
+
+def _part(data: Any, kind: type | None) -> Any:  # noqa: ANN401 - JSON in, a field's value out
+    if isinstance(data, list):
+        return tuple(of_data(kind, part) if kind else part for part in data)
+    return of_data(kind, data) if kind and data is not None else data
