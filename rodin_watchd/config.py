@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from pydantic import Field, ValidationError
 
 from rodin_watchd.api_key import CREDENTIAL_NAME, KEY_VARIABLE
+from rodin_watchd.config_plugins import Plugins
 from rodin_watchd.config_sections import Api, Budget, Folders, Intake, Polling, Results, Section
 from rodin_watchd.core.layout import HIDDEN
 from rodin_watchd.core.options import Options
@@ -27,6 +28,7 @@ __all__ = [
     "Config",
     "Folders",
     "Intake",
+    "Plugins",
     "Polling",
     "Results",
     "find_config",
@@ -58,6 +60,7 @@ class Config(Section):
     polling: Polling = Field(default_factory=Polling)
     results: Results = Field(default_factory=Results)
     budget: Budget = Field(default_factory=Budget)
+    plugins: Plugins = Field(default_factory=Plugins)
     defaults: Options = Field(
         default_factory=Options,
         description="Options for every set, under the presets (_folder.toml) and the sidecars. "

@@ -5,6 +5,7 @@ Nothing here is written twice: names, descriptions, limits and defaults come fro
 
 from __future__ import annotations
 
+import json
 import textwrap
 from typing import TYPE_CHECKING, Final
 
@@ -66,7 +67,14 @@ def _head(schema: str, sentence: str) -> str:
 
 def _section(name: str, node: Node) -> str:
     keys = node["properties"]
-    return "\n".join([f"{_comment(node['description'])}[{name}]", *map(_key, keys, keys.values())])
+    named = [_named(name, table)] if (table := node.get("additionalProperties")) else []
+    return "\n".join([f"{_comment(node['description'])}[{name}]", *map(_key, keys, keys.values()), *named])
+
+
+def _named(section: str, node: Node) -> str:
+    """Write the tables that have names of their own, disabled."""
+    keys = node["properties"]
+    return "\n".join([f"{_comment(node['description'])}# [{section}.NAME]", *map(_disabled_key, keys, keys.values())])
 
 
 def _key(name: str, node: Node) -> str:
@@ -79,7 +87,10 @@ def _key(name: str, node: Node) -> str:
 
 def _disabled_key(name: str, node: Node) -> str:
     value = node["default"] if "default" in node else node["examples"][0]
-    return f"{_comment(node['description'])}{_comment(_allowed(node))}# {tomli_w.dumps({name: value})}"
+    line = (
+        f"{name} = [{', '.join(map(json.dumps, value))}]\n" if isinstance(value, list) else tomli_w.dumps({name: value})
+    )
+    return f"{_comment(node['description'])}{_comment(_allowed(node))}# {line}"
 
 
 def _allowed(node: Node) -> str:

@@ -273,10 +273,8 @@ class PluginError(RodinWatchdError):
     fault = Fault.OWNER
     advice = "`rodin-watchd show JOB` has what the plugin said; whoever wrote it can mend it."
 
-    def __init__(self, message: str = "", *, output: str = "", trace: str = "") -> None:
-        """Take what happened, what the plugin printed, and where it was in its code."""
-        super().__init__(message)
-        self.output, self.trace = output, trace
+    output = ""  # what it printed, the end of it
+    trace = ""  # where it was in its code
 
 
 class PluginCrashedError(PluginError):

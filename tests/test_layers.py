@@ -13,10 +13,12 @@ import pytest
 import rodin_watchd
 
 ROOT = Path(rodin_watchd.__file__).parent
-ORDER = ("errors", "model", "core", "config", "adapters", "service", "cli")
+ORDER = ("errors", "model", "hooks", "core", "config", "adapters", "service", "cli")
 PLACES = {
     "problem": "errors",
+    "v1": "hooks",
     "api_key": "config",
+    "config_plugins": "config",
     "config_sections": "config",
     "config_text": "config",
     "__main__": "cli",
@@ -43,6 +45,7 @@ PURE = {
 """All that the core may import from elsewhere: no disk, no network, no clock, no threads, no log."""
 
 LATE_IMPORTS = {
+    "rodin_watchd.hooks.plugin": {"jsonschema"},  # only a plugin that checks its settings by a schema needs it
     "rodin_watchd.emulator.usdz": {"pxr"},  # the extra `usdz`: only who asks for USDZ needs it
     "rodin_watchd.emulator.exports": {"rodin_watchd.emulator.usdz", "rodin_watchd"},  # the same extra
 }

@@ -256,13 +256,20 @@ def explain_validation_error(
 def _explained(detail: ErrorDetails, schema: Node, refused: Mapping[str, str]) -> tuple[KeyPath, str]:
     location = detail["loc"]
     path, node = node_at(schema, location)
-    if detail["type"] == "extra_forbidden":
+    if detail["type"] == "extra_forbidden" or _is_no_table(detail, schema):
         name = str(location[-1])
+        node = node_at(schema, location[:-1])[1]
         reason = refused.get(_usual_spelling(name)) or f"unknown key; {_hint(schema, node, name)}"
         return location, f"{dotted(location)}: {reason}"
     if detail["type"] == "value_error":
         return path, f"{dotted(path)} {detail['ctx']['error']}"
     return path, f"{dotted(path)} must be {allowed_words(node)}, but {_fact(detail)}"
+
+
+def _is_no_table(detail: ErrorDetails, schema: Node) -> bool:
+    """Tell whether an unknown key stands where only tables may have names of their own."""
+    known = node_at(schema, detail["loc"][:-1])[1].get("properties", {})
+    return detail["type"] == "model_type" and detail["loc"][-1] not in known
 
 
 def _fact(detail: ErrorDetails) -> str:

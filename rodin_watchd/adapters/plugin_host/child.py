@@ -196,7 +196,9 @@ class Child:
         except KeyError:
             raise self._garbage() from None
         at = f" ({told[1]})" if told[1] else ""
-        raise PluginError(f"{self._named} failed: {told[0]}{at}.", trace=told[2])
+        error = PluginError(f"{self._named} failed: {told[0]}{at}.")
+        error.trace = told[2]
+        raise error
 
     def _read_line(self) -> bytes:
         try:
