@@ -18,7 +18,7 @@ from benchmarks.sets import SMALL_IMAGE, SMALL_MODEL
 from rodin_watchd.adapters.journal import insert_command
 from rodin_watchd.config import journal_path, load_config
 from rodin_watchd.service.assembly import SYSTEM_CLOCK, assembled
-from rodin_watchd.service.desk import Clock
+from rodin_watchd.service.clock import Clock
 
 NOWHERE = "http://127.0.0.1:9"
 LONG_SECONDS = 3600.0

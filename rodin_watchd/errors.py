@@ -297,6 +297,24 @@ class PluginGreedyError(PluginError):
     advice = "A larger `disk_megabytes` in the plugin's table gives it more room."
 
 
+class PluginAsideError(PluginError, OwnerError):
+    """A plugin failed too often and is set aside for a while."""
+
+    code = "plugin-aside"
+    scope = Scope.SERVICE
+
+
+class PluginRequiredError(PluginError):
+    """A plugin without which no result is to be delivered could not process it."""
+
+    code = "plugin-required"
+    final = True
+    advice = (
+        "The results lie beside this report. When the plugin is mended, `rodin-watchd retry JOB` fetches and processes "
+        "them again, free of charge while the vendor keeps them."
+    )
+
+
 class PluginRefusedError(FilesError):
     """A plugin refused the set."""
 

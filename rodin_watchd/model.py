@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from rodin_watchd.problem import Problem
 
@@ -166,11 +166,19 @@ class Job:
     task: Task | None = None
     answer: Answer | None = None  # committed before it is parsed
     charges: int = 0  # accepted submits: each cost CREDITS_PER_TEXTURE
-    results: tuple[ResultFile, ...] = ()
+    results: tuple[ResultFile, ...] = ()  # as they came from the vendor
+    processed: tuple[ResultFile, ...] = ()  # as plugins left them; () when none did
+    facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # what plugins say for the receipt, by plugin
+    plugins: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # the set's own settings for plugins
     place: str = ""  # where it was published or buried, relative to the root
     problem: Problem | None = None
     progress: str = ""  # the vendor's last word, for people
     working_at: float = 0.0  # when the vendor last said that it is not done
+
+    @property
+    def published(self) -> tuple[ResultFile, ...]:
+        """What is, or will be, in the outbox beside the receipt."""
+        return self.processed or self.results
 
     def file(self, role: Role) -> InputFile | None:
         """Return the member with this role, if the set has one."""
@@ -233,6 +241,34 @@ class Transition:
     job: Job
     action: str  # a stable machine word
     message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OwedCall:
+    """A call of a plugin's hook that is to be made once what it tells of is durable."""
+
+    hook: str
+    plugin: str
+    arguments: Mapping[str, Any]  # JSON values; of the event all but its id and attempt
+
+
+@dataclass(frozen=True, slots=True)
+class HookRun:
+    """A row of `hook_runs`: a call of a plugin's hook that was made, or is owed."""
+
+    id: int  # 0: not stored yet
+    event_id: str
+    job_id: str  # "" when it is no job's
+    hook: str
+    plugin: str
+    outcome: str  # due, done, failed
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    attempts: int = 0
+    not_before: float = 0.0  # UTC
+    value: Any = None  # what the hook returned
+    told: str = ""  # what went wrong
+    output: str = ""  # what the plugin printed
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ def error_classes() -> list[type[RodinWatchdError]]:
     while new:
         found += new
         new = [below for kind in new for below in kind.__subclasses__()]
-    return found
+    return list(dict.fromkeys(found))
 
 
 CLASSES = error_classes()

@@ -38,7 +38,7 @@ from rodin_watchd.core.patience import Policy, later, overdue, spent, wait_secon
 from rodin_watchd.core.retention import urgent_wait_seconds
 from rodin_watchd.core.secrecy import forgetting
 from rodin_watchd.core.wire import read_submit
-from rodin_watchd.errors import OutcomeUnknownError, ResultsGoneError, RodinWatchdError
+from rodin_watchd.errors import OutcomeUnknownError, PluginRequiredError, ResultsGoneError, RodinWatchdError
 from rodin_watchd.model import (
     Answer,
     Done,
@@ -67,6 +67,7 @@ class Signal(StrEnum):
     BEGIN = "begin"
     CLOSE = "close"
     LOST = "results gone"
+    UNFIT = "required plugin failed"
     ASK_RETRY = "retry asked"
     CANCEL = "cancel asked"
     NOT_CHARGED = "resolved: not charged"
@@ -114,6 +115,7 @@ TABLE: Mapping[tuple[State, Signal], State] = {
     # The results are here: from now on everything is local and is tried until it works.
     (S.DOWNLOADED, E.DONE): S.PROCESSED,
     (S.DOWNLOADED, E.RETRY): S.DOWNLOADED,
+    (S.DOWNLOADED, E.UNFIT): S.FAILING,  # a plugin that the owner requires cannot process them
     (S.DOWNLOADED, E.LOST): S.GENERATED,  # somebody cleared up in the work folder: to be fetched again, free of charge
     (S.PROCESSED, E.LOST): S.GENERATED,
     (S.PROCESSED, E.DONE): S.DELIVERED,
@@ -282,7 +284,9 @@ def _not_yet(job: Job, now: float, poll_seconds: float) -> Transition:
 def _retry(job: Job, problem: Problem, now: float, chance: float) -> Transition:
     """Try again later, unless attempts or time are spent; a service error uses up neither."""
     if problem.code == ResultsGoneError.code and (job.state, Signal.LOST) in TABLE:
-        return move(replace(job, results=(), problem=None), Signal.LOST, now, problem.message)
+        return move(replace(job, results=(), processed=(), facts={}, problem=None), Signal.LOST, now, problem.message)
+    if problem.code == PluginRequiredError.code and (job.state, Signal.UNFIT) in TABLE:
+        return move(replace(job, problem=problem), Signal.UNFIT, now, problem.message)
     policy = POLICIES[job.state]
     counted = problem.scope is Scope.SET
     told = job.problem if job.state is State.FAILING and job.problem else problem  # what it is buried for stays

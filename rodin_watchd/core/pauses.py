@@ -86,6 +86,7 @@ class Limits:
     longest_poll_seconds: float = 120.0  # between two status calls about one task, as configured
     away: frozenset[Ground] = frozenset()  # folders that are not there
     budget: Allowance = UNLIMITED
+    calls_of_plugins: int | None = None  # steps that may call plugins now; None: none does
 
 
 def due_jobs(jobs: Iterable[Job], busy: frozenset[str], pauses: Pauses, limits: Limits, now: float) -> list[Job]:
@@ -128,6 +129,7 @@ class _Chooser:
         self.submits = limits.submits
         self.budget = limits.budget
         self.away = limits.away
+        self.plugin_calls = limits.calls_of_plugins
         self.stopped = {lane for lane, pause in pauses.items() if not is_over(pause, now)}
         self.probing = {lane for lane in pauses if lane not in self.stopped}
         self.probing_now = {
@@ -142,8 +144,12 @@ class _Chooser:
             return False
         if (Lane.API in lanes and self.calls < 1) or not has_ground(job, self.away):
             return False
+        if step is Step.PROCESS and self.plugin_calls is not None and self.plugin_calls < 1:
+            return False
         if step is Step.SUBMIT and not self._takes_submit(job):
             return False
+        if step is Step.PROCESS and self.plugin_calls is not None:
+            self.plugin_calls -= 1
         self.workers -= 1
         self.calls -= Lane.API in lanes
         self.probing_now |= lanes

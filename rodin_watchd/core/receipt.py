@@ -59,9 +59,10 @@ def receipt(job: Job, version: str, now: float) -> str:
     """Return the text of `job.toml`: what went in, what was asked, what it cost, what came out. Holds no secret."""
     results = [
         {"name": r.name, "bytes": r.size, "sha256": r.sha256, "original_name": _text(r.original_name)}
-        for r in job.results
+        for r in job.published
     ]
-    return tomli_w.dumps({**_told(job, version, now), "results": results})
+    told = _told(job, version, now)
+    return tomli_w.dumps({**told, "results": results, **({"plugins": dict(job.facts)} if job.facts else {})})
 
 
 def report_toml(job: Job, version: str, now: float, notes: tuple[str, ...] = ()) -> str:

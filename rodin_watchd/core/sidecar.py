@@ -128,6 +128,15 @@ def layered(*layers: Options) -> dict[str, OptionValue]:
     return {key: value for layer in layers for key, value in frozen(layer).items()}
 
 
+def layered_plugins(*layers: Preset) -> dict[str, dict[str, object]]:
+    """Put what layers say to plugins over each other, key by key, in the same order."""
+    tables: dict[str, dict[str, object]] = {}
+    for layer in layers:
+        for name, table in layer.plugins.items():
+            tables[name] = {**tables.get(name, {}), **table}
+    return tables
+
+
 def resolve_member(reference: str, folder: str) -> str:
     r"""Find what a sidecar names: `reference` starts from the sidecar's `folder`; the result from the inbox.
 

@@ -11,15 +11,19 @@ import ctypes
 import json
 import os
 import resource
+import select
+import signal
 import socket
 import sys
+import threading
 from collections.abc import Mapping
 from typing import Any, Final
 
 from rodin_watchd.hooks.messages import packed, unpacked
 from rodin_watchd.hooks.plugin import BadPluginError, Plugin
 
-_PR_SET_CHILD_SUBREAPER: Final = 36  # prctl(2)
+_PR_SET_PDEATHSIG: Final = 1  # prctl(2)
+_PR_SET_CHILD_SUBREAPER: Final = 36
 _NICE: Final = 10  # a conversion that takes minutes must not slow the service down
 _FIRST_VICTIM: Final = "1000"  # proc(5), oom_score_adj: rather this process than the daemon
 
@@ -30,9 +34,18 @@ def main() -> None:
     line.set_inheritable(False)
     task = json.loads(sys.argv[2])
     _bound(task["limits"])
+    threading.Thread(target=_end_with, args=(line.fileno(),), daemon=True).start()
     plugin = _loaded(line, task)
     while plugin and (request := _heard(line)) is not None:
         line.sendall(_answered(plugin, request))
+
+
+def _end_with(descriptor: int) -> None:
+    """Wait until the daemon hangs up, in the middle of a call or not, and end with all that the plugin started."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLRDHUP)
+    poll.poll()
+    os.killpg(0, signal.SIGKILL)
 
 
 def _loaded(line: socket.socket, task: Mapping[str, Any]) -> Plugin | None:
@@ -111,7 +124,9 @@ def _bound(limits: Mapping[str, int]) -> None:
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as knob:  # noqa: PTH123 - no path to speak of
         knob.write(_FIRST_VICTIM)
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        prctl = ctypes.CDLL(None).prctl
+        prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # a plugin that keeps the interpreter's lock ends, too
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -12,12 +13,15 @@ from rodin_watchd.adapters.filesystems import filesystem_of
 from rodin_watchd.adapters.rodin_client import RodinClient, Timeouts
 from rodin_watchd.adapters.watcher import Watcher, open_watcher
 from rodin_watchd.adapters.zone import local_zone
-from rodin_watchd.config import Config
+from rodin_watchd.config import Config, journal_path
 from rodin_watchd.core.grounds import Ground
 from rodin_watchd.core.layout import INBOX
+from rodin_watchd.service.book import Book
+from rodin_watchd.service.catalogue import chosen, hosted, loaded
+from rodin_watchd.service.clock import Clock
 from rodin_watchd.service.daemon import SPARE_WORKERS, Daemon
-from rodin_watchd.service.desk import Clock
 from rodin_watchd.service.opening import opened
+from rodin_watchd.service.plugins import Plugins
 from rodin_watchd.service.steps import Tools
 
 SYSTEM_CLOCK = Clock(time.time, time.monotonic, random.random)
@@ -25,22 +29,47 @@ SYSTEM_CLOCK = Clock(time.time, time.monotonic, random.random)
 
 @contextlib.contextmanager
 def assembled(
-    config: Config, key: str, clock: Clock = SYSTEM_CLOCK, wait: Callable[[float], None] = time.sleep
+    config: Config,
+    key: str,
+    clock: Clock = SYSTEM_CLOCK,
+    wait: Callable[[float], None] = time.sleep,
+    *,
+    safe_mode: bool = False,
 ) -> Iterator[Daemon]:
     """Give a daemon that is ready to run; holds the lock, the journal and the connections until the end.
 
-    `wait` lets seconds pass: on a share it may take some to see that nobody else serves the root. Raises OwnerError or
-    DiskError when it cannot run as it is set up, RootAwayError while a root that it knows is not mounted.
+    `wait` lets seconds pass: on a share it may take some to see that nobody else serves the root. In `safe_mode` no plugin
+    is loaded. Raises OwnerError or DiskError when it cannot run as it is set up, RootAwayError while a root that it knows is not mounted.
     """
     with contextlib.ExitStack() as stack:
         base = stack.enter_context(opened(config, clock, wait))
+        plugins = stack.enter_context(plugged(config, clock, base.book, safe_mode=safe_mode))
+        base.begin()
         client = stack.enter_context(contextlib.closing(client_of(config, key)))
         bounds = (config.results.max_file_bytes, config.folders.reserve_bytes)
-        tools = Tools(base.spool, client, clock.now, local_zone(), *bounds)
+        tools = Tools(base.spool, client, plugins, clock.now, local_zone(), *bounds)
         watcher = watcher_of(config, away=Ground.INBOX in base.standing.keeper.away)
         daemon = Daemon(config, tools, base.book, base.standing, watcher, clock)
         stack.callback(daemon.close)  # whatever ends it: no upload waits for ever for permission to send its last bytes
         yield daemon
+
+
+@contextlib.contextmanager
+def plugged(config: Config, clock: Clock, book: Book, *, safe_mode: bool) -> Iterator[Plugins]:
+    """Give the plugins in use, loaded, and have them told what happens. Raises PluginLoadError.
+
+    In safe mode none is loaded; what they are owed waits for the next start.
+    """
+    there = chosen(config)
+    scratch = journal_path(config, os.environ).parent / "plugins"
+    with hosted(config, {} if safe_mode else there, scratch) as host:
+        catalogue = loaded(config, host, {} if safe_mode else there)
+        plugins = Plugins(config.plugins, host, catalogue.hooks(), frozenset(there), clock)
+        plugins.remember(book.journal.answers(tuple(book.jobs)))
+        book.announcer = plugins.announcer
+        for message in catalogue.left_out.values():
+            book.tell("plugin-left-out", message, clock.now())
+        yield plugins
 
 
 def client_of(config: Config, key: str) -> RodinClient:

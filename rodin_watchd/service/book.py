@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rodin_watchd.adapters.journal import NO_META, Affordable, Journal
+from rodin_watchd.core.announcing import SILENT, Announcer
 from rodin_watchd.core.machine import ENDED
 from rodin_watchd.core.schedule import kind_of, vendor_seconds
 from rodin_watchd.core.status import set_name
@@ -26,6 +27,7 @@ _NEWEST_EVENTS = 1000
 
 _MOST_UNTOLD = 1000
 """So many service events wait for room on the journal's disk, the newest."""
+
 MOST_HISTORY = 50
 """So many of the newest tasks of a kind are the forecast for the next one."""
 
@@ -38,6 +40,7 @@ class Book:
 
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
+        self.announcer: Announcer = SILENT  # what plugins are told of each move and each event of the service
         live = [state for state in State if state not in ENDED]
         self._jobs = {job.id: job for job in journal.jobs(live)}
         self.recent: tuple[Job, ...] = tuple(journal.jobs(ENDED, limit=MOST_RECENT))  # newest first
@@ -55,7 +58,7 @@ class Book:
         Raises DiskError, JournalError.
         """
         if transitions or meta:
-            self.journal.commit(transitions, now, meta)
+            self.journal.commit(transitions, now, meta, self.announcer)
             self._take_in(transitions)
 
     def commit_affordable(
@@ -95,7 +98,7 @@ class Book:
         with contextlib.suppress(DiskError):
             while self._untold:
                 event = self._untold[0]
-                self.journal.note_service_event(event.kind, event.message, event.at)
+                self.journal.note_service_event(event.kind, event.message, event.at, self.announcer)
                 self._untold.popleft()
 
     def _know(self, job: Job) -> None:

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from rodin_watchd.core.layout import INBOX
 from rodin_watchd.core.options import Options
-from rodin_watchd.core.sidecar import layered
+from rodin_watchd.core.sidecar import layered, layered_plugins
 from rodin_watchd.model import InputFile, Job, State, Transition
 from rodin_watchd.service.intake import ReadySet, View
 
@@ -81,7 +81,7 @@ def claims(
 def _begin(ready: ReadySet, shared: frozenset[str], defaults: Options, job_id: str, now: float) -> Transition:
     """Return the job that a set becomes: claimed, or on its way to `failed/`."""
     state = State.FAILING if ready.problem else State.CLAIMED
-    layers: list[Options] = [defaults, *ready.presets, *([ready.sidecar] if ready.sidecar else [])]
+    said = [*ready.presets, *([ready.sidecar] if ready.sidecar else [])]
     job = Job(
         id=job_id,
         name=ready.candidate.name,
@@ -91,7 +91,8 @@ def _begin(ready: ReadySet, shared: frozenset[str], defaults: Options, job_id: s
             InputFile(m.role, f"{INBOX}/{m.path}", ready.entries[m.path].signature, shared=m.path in shared)
             for m in ready.candidate.members
         ),
-        options={} if ready.problem else layered(*layers),
+        options={} if ready.problem else layered(defaults, *said),
+        plugins={} if ready.problem else layered_plugins(*said),
         created_at=now,
         again=bool(ready.sidecar and ready.sidecar.again),
         not_before=now,

@@ -14,6 +14,7 @@ from rodin_watchd.errors import CommandRefusedError
 from rodin_watchd.model import Job, Task, Transition
 from rodin_watchd.service.admission import Admission
 from rodin_watchd.service.book import Book
+from rodin_watchd.service.herald import Herald
 
 log = logging.getLogger("rodin_watchd")
 
@@ -53,6 +54,9 @@ JOB_VERBS: Mapping[str, Decide] = {"retry": _retry, "cancel": _cancel, "resolve"
 PAUSE, RESUME = "pause", "resume"
 """Commands that concern the service: whether sets are taken and submitted."""
 
+RERUN = "rerun"
+"""Has plugins told once more what became of a job."""
+
 APPROVE = "approve"
 """Lets sets go on that are held in the inbox: of a `folder`, or all of them."""
 
@@ -64,9 +68,10 @@ class Commands:
     a command waits for, because their step is under way; `approvals` counts what was approved in this run.
     """
 
-    def __init__(self, book: Book, admission: Admission, now: Callable[[], float]) -> None:
+    def __init__(self, book: Book, admission: Admission, herald: Herald, now: Callable[[], float]) -> None:
         self._book = book
         self._admission = admission
+        self._herald = herald
         self._now = now
         self._seen = -1
         self.paused = bool(book.journal.meta(PAUSE))
@@ -91,9 +96,12 @@ class Commands:
                 told = self._approve(command)
             else:
                 job = self._job(command)
-                if job.id in busy:
+                if command.verb == RERUN:
+                    told = self._herald.repeat(job, str(command.arguments.get("plugin") or ""))
+                elif job.id in busy:
                     return job.id
-                told = self._move(job, command)
+                else:
+                    told = self._move(job, command)
             self._book.journal.answer_command(command.id, ok=True, message=told)
         except CommandRefusedError as error:
             told = f"{error.message} {error.advice_given}"
@@ -113,7 +121,7 @@ class Commands:
         return told
 
     def _job(self, command: Command) -> Job:
-        if command.verb not in JOB_VERBS:
+        if command.verb not in (*JOB_VERBS, RERUN):
             raise CommandRefusedError(f"This version does not know the command “{command.verb}”.")
         found = self._book.journal.find(str(command.arguments.get("job", "")))
         return self._book.jobs.get(found.id, found)  # what is known here of a live job is newer

@@ -25,8 +25,10 @@ from rodin_watchd.service.admission import Admission
 from rodin_watchd.service.alarms import Alarms
 from rodin_watchd.service.book import Book
 from rodin_watchd.service.claims import MOVING
+from rodin_watchd.service.clock import Clock
 from rodin_watchd.service.commands import Commands
-from rodin_watchd.service.desk import Clock, Desk
+from rodin_watchd.service.desk import Desk
+from rodin_watchd.service.herald import Herald
 from rodin_watchd.service.intake import Intake
 from rodin_watchd.service.keeper import Standing
 from rodin_watchd.service.pool import Pool
@@ -97,16 +99,17 @@ class Daemon:
         self._clock = clock
         self._book = book
         self._zone = tools.zone
-        self._pool = Pool(tools, config.api.max_in_flight + SPARE_WORKERS, self._wake)
+        self._pool = Pool(tools, config.api.max_in_flight + SPARE_WORKERS + config.plugins.workers, self._wake)
         book.start(clock.now())
         self._purse = Purse(config.budget, book, tools.zone, clock.now, clock.monotonic)
         self._admission = Admission(config, book, self._purse, clock.now)
         self._desk = Desk(config, book, self._pool, self._purse, clock)
-        self._commands = Commands(book, self._admission, clock.now)
+        self._herald = Herald(book, tools.plugins, self._pool, config.folders.root, clock)
+        self._commands = Commands(book, self._admission, self._herald, clock.now)
         self._watcher = open_watcher(self._wake.for_files)
         self._standing = standing
         inbox = Inbox(tools.spool.inbox, tools.spool.grounds.anchor(INBOX))
-        intake = Intake(inbox, config.intake, quiet_seconds(config))
+        intake = Intake(inbox, config.intake, quiet_seconds(config), tools.plugins.known)
         self._reception = Reception(config, book, intake, self._watcher, self._admission, clock)
         self._sweeper = Sweeper(book.journal, clock.monotonic)
         self._housekeeping = standing.housekeeping
@@ -164,7 +167,7 @@ class Daemon:
         self._reception.woken |= self._standing.check()
         before = (self._commands.paused, self._commands.approvals)
         self._commands.take(self._pool.busy)  # before an upload is allowed to end: it may be the one to be canceled
-        self._desk.take_messages(self._why_drop)
+        self._desk.take_messages(self._why_drop, self._herald.take)
         if self._commands.awaited:
             self._commands.take(self._pool.busy)
         self._reception.woken |= before != (self._commands.paused, self._commands.approvals)
@@ -172,6 +175,8 @@ class Daemon:
         self._housekeeping.keep()
         self._reception.take_in(paused=self._commands.paused)
         self._desk.hand_out(submits=not self._commands.paused, away=frozenset(self._standing.keeper.away))
+        self._herald.mind(self._reception.view.waiting)
+        self._herald.hand_out()
 
     def _why_drop(self, job_id: str) -> str:
         """Return why an upload must not send its last bytes, or ""."""
@@ -187,7 +192,7 @@ class Daemon:
 
     def sleep(self) -> None:
         """Wait for a wake-up or the next due time."""
-        due = (*self._desk.next_due_seconds(), *self._reception.next_due_seconds())
+        due = (*self._desk.next_due_seconds(), *self._reception.next_due_seconds(), *self._herald.next_due_seconds())
         self._wake.wait(min((LONGEST_SLEEP_SECONDS, *due)) if self._journal_problem is None else LONGEST_SLEEP_SECONDS)
 
     def drain(self, seconds: float, answer_seconds: float = 0.0) -> bool:
@@ -206,7 +211,7 @@ class Daemon:
             self._wake.take()
             with contextlib.suppress(DiskError):  # redone at the next start
                 self._standing.keep()
-                self._desk.take_messages(self._why_drop)
+                self._desk.take_messages(self._why_drop, self._herald.take)
         self.close()
         self._tell(force=True)
         return not self._pool.busy
@@ -224,7 +229,7 @@ class Daemon:
 
     def is_idle(self) -> bool:
         """Tell whether nothing settles, is claimed or moves; or only a person can make it move."""
-        if self._pool.busy or self._journal_problem or not self._reception.is_settled:
+        if self._pool.busy or self._journal_problem or not (self._reception.is_settled and self._herald.is_idle):
             return False
         moving = any(turn in MOVING for _, turn in self._reception.claims.waiting)
         return not (moving and not self._stands_still()) and not self._desk.can_move(submits=not self._commands.paused)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import Decimal
 
 from rodin_watchd.config import Config
@@ -22,21 +22,14 @@ from rodin_watchd.problem import Fault, Lane, Problem, Scope
 from rodin_watchd.service.account import Account
 from rodin_watchd.service.blame import Blame
 from rodin_watchd.service.book import Book
-from rodin_watchd.service.pool import BALANCE, BalanceRead, Closing, Finished, Pool, UploadDroppedError
+from rodin_watchd.service.clock import Clock
+from rodin_watchd.service.plugins import PluginNews, Ran
+from rodin_watchd.service.pool import BALANCE, BalanceRead, Closing, Finished, Pool, Told, UploadDroppedError
 from rodin_watchd.service.purse import Purse
 
 log = logging.getLogger("rodin_watchd")
 
 _BURST_CALLS = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Clock:
-    """Where time comes from."""
-
-    now: Callable[[], float]  # UTC epoch seconds; may jump
-    monotonic: Callable[[], float]  # seconds; never goes back
-    chance: Callable[[], float]  # in [0, 1)
 
 
 class Desk:
@@ -53,7 +46,7 @@ class Desk:
         self._pool = pool
         self._clock = clock
         self._budget = RateBudget(config.api.requests_per_minute, burst=max(_BURST_CALLS, self._places))
-        self._undecided: deque[Finished | BalanceRead] = deque()
+        self._undecided: deque[Finished | BalanceRead | Ran | Told | PluginNews] = deque()
         self._blame = Blame()
         self._purse = purse
         self._account = Account(config.budget, book, clock.now, clock.monotonic)
@@ -62,19 +55,24 @@ class Desk:
 
     # ---- what the workers did ---------------------------------------------------------------------------------------
 
-    def take_messages(self, why_drop: Callable[[str], str]) -> None:
+    def take_messages(
+        self, why_drop: Callable[[str], str], take_call: Callable[[Ran | Told | PluginNews], None]
+    ) -> None:
         """Decide about and commit what the workers did since the last call.
 
-        `why_drop` takes the id of a job whose upload is about to send its last bytes, and says why it must not, or "".
+        `why_drop` takes the id of a job whose upload is about to send its last bytes, and says why it must not, or "";
+        `take_call` takes what came of plugins' calls.
         """
         for message in self._pool.take():
             match message:
                 case Closing():
                     self._answer(message, why_drop(message.job_id))
-                case Finished() | BalanceRead():
+                case _:
                     self._undecided.append(message)
         while self._undecided:
             match self._undecided[0]:
+                case Ran() | Told() | PluginNews() as call:
+                    take_call(call)
                 case Finished(job_id, outcome):
                     self._finish(self._book.jobs[job_id], outcome)
                     self._pool.release(job_id)
@@ -205,7 +203,16 @@ class Desk:
         now, monotonic = self._clock.now(), self._clock.monotonic()
         allowance = self._purse.allowance if any(map(_to_send, self._book.jobs.values())) else UNLIMITED
         calls = self._budget.available(monotonic)
-        limits = Limits(self._places, calls, self._pool.free, spends, self._limits.max_seconds, away, allowance)
+        limits = Limits(
+            self._places,
+            calls,
+            self._pool.free,
+            spends,
+            self._limits.max_seconds,
+            away,
+            allowance,
+            self._pool.plugin_places,
+        )
         due = due_jobs(self._book.jobs.values(), self._pool.busy, self.pauses, limits, now)
         intents = [machine.begin_upload(job, now) for job in due if _to_send(job)]
         bought = self._purse.buy(intents[: self._account.textures()])

@@ -13,7 +13,7 @@ from pathlib import Path
 from rodin_watchd.adapters.journal.backup import make_backup
 from rodin_watchd.errors import RodinWatchdError
 from rodin_watchd.service.book import Book
-from rodin_watchd.service.desk import Clock
+from rodin_watchd.service.clock import Clock
 
 log = logging.getLogger("rodin_watchd")
 

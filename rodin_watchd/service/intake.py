@@ -48,6 +48,8 @@ class WaitingSet:
     reason: str
     since: float  # monotonic
     settling: bool  # False: it waits for a person to add or change something
+    entries: tuple[Entry, ...] = ()
+    late: bool = False  # it has been incomplete for longer than `pair_minutes`
     again_at: float = math.inf  # monotonic
 
 
@@ -88,8 +90,11 @@ class _Memory(Generic[T]):
 class Intake:
     """Looks at the inbox and says what to do; the daemon's main thread only."""
 
-    def __init__(self, inbox: Inbox, settings: IntakeSettings, quiet_seconds: float) -> None:
+    def __init__(
+        self, inbox: Inbox, settings: IntakeSettings, quiet_seconds: float, known_plugins: frozenset[str] = frozenset()
+    ) -> None:
         self._inbox = inbox
+        self._known_plugins = known_plugins
         self._settings = settings
         self._rules = Rules(quiet_seconds, settings.incomplete_seconds)
         self._sightings: dict[str, Sighting] = {}
@@ -144,14 +149,14 @@ class Intake:
         if data is None or (name.casefold() in LEFTOVERS and is_ours(data)):
             return None
         try:
-            return read_sidecar(data, printable(entry.path), folder=folder)
+            return read_sidecar(data, printable(entry.path), self._known_plugins, folder=folder)
         except SidecarError as error:
             return error.problem
 
     def _read_preset(self, entry: Entry) -> Preset | Problem | None:
         data = self._inbox.read(entry, LIMIT_BYTES + 1)
         try:
-            return None if data is None else read_preset(data, printable(entry.path))
+            return None if data is None else read_preset(data, printable(entry.path), self._known_plugins)
         except SidecarError as error:
             return error.problem
 
@@ -190,9 +195,8 @@ class Intake:
         late_at = min(s.since for s in sightings) + self._settings.pair_minutes * 60.0
         if now < late_at:
             return _waiting(candidate, sightings, reason, settling=False, again_at=late_at)
-        return _waiting(
-            candidate, sightings, f"{reason}. Is it still coming? Nothing happens without it", settling=False
-        )
+        told = f"{reason}. Is it still coming? Nothing happens without it"
+        return replace(_waiting(candidate, sightings, told, settling=False), late=True)
 
     def _judge(self, member: Member, now: float) -> Judgement:
         """Judge a file; one that is left alone and still cannot be read needs a person, not time."""
@@ -280,4 +284,5 @@ def _waiting_for_time(candidate: Candidate, sightings: Sequence[Sighting], judge
 def _waiting(
     candidate: Candidate, sightings: Sequence[Sighting], reason: str, *, settling: bool, again_at: float = math.inf
 ) -> WaitingSet:
-    return WaitingSet(candidate, reason, min(s.since for s in sightings), settling, again_at)
+    entries = tuple(sighting.entry for sighting in sightings)
+    return WaitingSet(candidate, reason, min(s.since for s in sightings), settling, entries, again_at=again_at)

@@ -22,7 +22,7 @@ from rodin_watchd.core.receipt import local
 from rodin_watchd.core.restored import after_restore
 from rodin_watchd.errors import DiskError, JournalError
 from rodin_watchd.service.book import Book
-from rodin_watchd.service.desk import Clock
+from rodin_watchd.service.clock import Clock
 from rodin_watchd.service.housekeeping import Housekeeping
 from rodin_watchd.service.keeper import Hold, Keeper, Standing
 from rodin_watchd.service.strays import Strays
@@ -35,6 +35,7 @@ class Base:
     spool: Spool
     book: Book
     standing: Standing
+    begin: Callable[[], None]  # to be called once, when plugins can be told what it finds
 
 
 @contextlib.contextmanager
@@ -53,15 +54,17 @@ def opened(config: Config, clock: Clock, wait: Callable[[float], None]) -> Itera
         keeper.begin()
         spool.prepare(keeper.may_make)
         holds = [first, *_root_holds(config, path, clock, wait, stack)]
-        _mind_restore(book, clock.now(), local_zone())
         strays = Strays(spool, book, local_zone(), clock.now)
 
         def daily() -> None:
             keeper.settle()
             strays.look(frozenset(keeper.away))
 
-        daily()
-        yield Base(spool, book, Standing(keeper, holds, Housekeeping(book, path, clock, daily)))
+        def begin() -> None:
+            _mind_restore(book, clock.now(), local_zone())
+            daily()
+
+        yield Base(spool, book, Standing(keeper, holds, Housekeeping(book, path, clock, daily)), begin)
 
 
 def _root_holds(

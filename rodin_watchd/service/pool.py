@@ -11,11 +11,13 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from decimal import Decimal
+from pathlib import Path
 from typing import TypeAlias
 
 from rodin_watchd.errors import RodinWatchdError
-from rodin_watchd.model import Answered, Job, Outcome
+from rodin_watchd.model import Answered, HookRun, Job, Outcome, State
 from rodin_watchd.problem import Fault, Problem, Scope
+from rodin_watchd.service.plugins import PluginNews, Ran
 from rodin_watchd.service.steps import Tools, balance, run
 
 
@@ -50,10 +52,24 @@ class BalanceRead:
     answer: Decimal | Problem
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A call that was owed to a plugin came to its end."""
+
+    run: HookRun
+
+
 BALANCE = "balance"
 """What the question for the balance is called among the busy; no job has this id."""
 
-Message: TypeAlias = Finished | Closing | BalanceRead
+Message: TypeAlias = Finished | Closing | BalanceRead | Ran | Told | PluginNews
+
+
+_CALL = "call "
+
+
+def _call_id(run: HookRun) -> str:
+    return f"{_CALL}{run.id}"
 
 
 class Pool:
@@ -66,8 +82,10 @@ class Pool:
         self._messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="step")
         self._busy: set[str] = set()
+        self._processing: set[str] = set()
         self._asked: dict[str, Future[None]] = {}  # by job id: who may still wait for permission
         self._closed = False
+        tools.plugins.listen(self._say)
 
     @property
     def busy(self) -> frozenset[str]:
@@ -82,12 +100,36 @@ class Pool:
     def hand_out(self, job: Job) -> None:
         """Start a job's next step. The job must not be busy."""
         self._busy.add(job.id)
+        if job.state is State.DOWNLOADED:
+            self._processing.add(job.id)
         self._threads.submit(self._work, job)
 
     def ask_balance(self) -> None:
         """Ask for the account's credits; it is busy as BALANCE until it is released."""
         self._busy.add(BALANCE)
         self._threads.submit(lambda: self._say(BalanceRead(balance(self._tools))))
+
+    def hand_out_call(self, run: HookRun, job: Job | None, directory: Path | None) -> None:
+        """Have an owed call made; it is busy until it is released."""
+        self._busy.add(_call_id(run))
+        self._threads.submit(lambda: self._say(Told(self._tools.plugins.tell(run, job, directory))))
+
+    def is_told(self, run: HookRun) -> bool:
+        """Tell whether an owed call is under way."""
+        return _call_id(run) in self._busy
+
+    def release_call(self, run: HookRun) -> None:
+        """Say that what came of an owed call has been dealt with."""
+        self._busy.discard(_call_id(run))
+
+    @property
+    def plugin_places(self) -> int | None:
+        """How many more steps and owed calls may use plugins at once; None: no plugin works on results."""
+        if not self._tools.plugins.names:
+            return None
+        return (
+            self._tools.plugins.settings.workers - len(self._processing) - sum(b.startswith(_CALL) for b in self._busy)
+        )
 
     def take(self) -> list[Message]:
         """Return what the workers said since the last call."""
@@ -98,6 +140,7 @@ class Pool:
     def release(self, job_id: str) -> None:
         """Say that the outcome of a job's step has been dealt with."""
         self._busy.discard(job_id)
+        self._processing.discard(job_id)
         self._asked.pop(job_id, None)
 
     def close(self) -> None:

@@ -17,7 +17,7 @@ from rodin_watchd.problem import Problem
 from rodin_watchd.service.admission import Admission
 from rodin_watchd.service.book import Book
 from rodin_watchd.service.claims import Claims, Turn, claims, taken_paths
-from rodin_watchd.service.desk import Clock
+from rodin_watchd.service.clock import Clock
 from rodin_watchd.service.intake import Intake, View
 
 log = logging.getLogger("rodin_watchd")

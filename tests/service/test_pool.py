@@ -8,13 +8,13 @@ from pathlib import Path
 from workshop import PATIENCE_SECONDS, Vendor, Workshop
 
 from rodin_watchd.model import Retry, State
-from rodin_watchd.service.pool import BalanceRead, Closing, Finished
+from rodin_watchd.service.pool import Closing, Finished, Message
 
 
-def messages(shop: Workshop, count: int) -> list[Closing | Finished | BalanceRead]:
+def messages(shop: Workshop, count: int) -> list[Message]:
     """Wait for so many messages of the workers."""
     pool, event = shop.daemon._pool, shop.daemon._wake._event
-    found: list[Closing | Finished | BalanceRead] = []
+    found: list[Message] = []
     while len(found) < count:
         event.clear()
         found += pool.take()

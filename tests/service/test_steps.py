@@ -9,7 +9,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
-from workshop import KEY, Vendor, image, model
+from workshop import KEY, Vendor, image, model, no_plugins
 
 from rodin_watchd.adapters.rodin_client import RodinClient, Timeouts
 from rodin_watchd.adapters.spool import Spool
@@ -27,7 +27,7 @@ def tools(tmp_path: Path, vendor: Vendor) -> Iterator[Tools]:
     spool.prepare()
     timeouts = Timeouts(connect_seconds=10, read_seconds=20)
     with contextlib.closing(RodinClient(vendor.emulator.base_url, KEY, timeouts=timeouts, max_calls=1)) as client:
-        yield Tools(spool, client, lambda: 1000.0, ZoneInfo("UTC"), 10**9, 1_000_000)
+        yield Tools(spool, client, no_plugins(tmp_path), lambda: 1000.0, ZoneInfo("UTC"), 10**9, 1_000_000)
 
 
 def claimed(tmp_path: Path, **files: bytes) -> Job:

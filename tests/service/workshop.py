@@ -20,13 +20,16 @@ import tomli_w
 from PIL import Image
 
 from rodin_watchd.adapters.journal import insert_command
+from rodin_watchd.adapters.plugin_host import PluginHost
+from rodin_watchd.config import Plugins as PluginSettings
 from rodin_watchd.config import journal_path, load_config
 from rodin_watchd.emulator.ledger import Snapshot
 from rodin_watchd.emulator.server import Emulator, EmulatorSettings, parse_fault
 from rodin_watchd.model import Job, State
 from rodin_watchd.service.assembly import assembled
+from rodin_watchd.service.clock import Clock
 from rodin_watchd.service.daemon import Daemon
-from rodin_watchd.service.desk import Clock
+from rodin_watchd.service.plugins import Plugins
 
 KEY = "key-of-the-tests-123"
 PATIENCE_SECONDS = 20.0
@@ -85,6 +88,12 @@ class Hands:
     def clock(self) -> Clock:
         """Return the clock that has these hands."""
         return Clock(lambda: START_AT + self.seconds + self.jump_seconds, lambda: 5000.0 + self.seconds, lambda: 0.5)
+
+
+def no_plugins(folder: Path) -> Plugins:
+    """Return what stands for plugins where there is none."""
+    host = PluginHost([], 1, {}, folder / "scratch")
+    return Plugins(PluginSettings(), host, {}, frozenset(), Hands().clock())
 
 
 class Workshop:

@@ -28,6 +28,7 @@ from typing import Any, TypeAlias
 from rodin_watchd.adapters.journal import rows, schema
 from rodin_watchd.adapters.journal.backup import COPIED_AT, how_to_recover
 from rodin_watchd.adapters.journal.ballast import Ballast
+from rodin_watchd.adapters.journal.hook_runs import HookRunWriter
 from rodin_watchd.adapters.journal.reading import (
     BUSY_SECONDS,
     JournalReader,
@@ -38,6 +39,7 @@ from rodin_watchd.adapters.journal.reading import (
     connect,
     in_words,
 )
+from rodin_watchd.core.announcing import SILENT, Announcer
 from rodin_watchd.core.machine import ANSWERED
 from rodin_watchd.errors import DiskError, JournalError, RoomError
 from rodin_watchd.model import Transition
@@ -80,7 +82,7 @@ class Command:
     arguments: dict[str, Any]
 
 
-class Journal(JournalReader):
+class Journal(JournalReader, HookRunWriter):
     """Read and write the journal; the daemon's main thread only.
 
     Opening creates or upgrades the file, and refuses a damaged one. Every writing call is one transaction: when it
@@ -114,23 +116,39 @@ class Journal(JournalReader):
             self._db.execute("DELETE FROM moves")
             self._db.executemany("INSERT INTO moves (before, after) VALUES (?, ?)", schema.legal_moves())
 
-    def commit(self, transitions: Sequence[Transition], now: float, meta: Mapping[str, Any] = NO_META) -> None:
+    def commit(
+        self,
+        transitions: Sequence[Transition],
+        now: float,
+        meta: Mapping[str, Any] = NO_META,
+        announcer: Announcer = SILENT,
+    ) -> None:
         """Make these moves durable, all or none, each with its event; and `meta`, JSON values by their keys.
+
+        What plugins are to be told of the moves is written with them.
 
         The vendor's answer to a submit cannot be had again: it finds room on a full disk, too (`Ballast`). Until there is
         room again nothing else is written then.
         """
         vital = any(transition.action == ANSWERED for transition in transitions)
         try:
-            self._commit(transitions, now, meta, vital=vital)
+            self._commit(transitions, now, meta, announcer, vital=vital)
         except RoomError:
             if not (vital and self._ballast.release()):
                 raise
-            self._commit(transitions, now, meta, vital=vital)
+            self._commit(transitions, now, meta, announcer, vital=vital)
 
-    def _commit(self, transitions: Sequence[Transition], now: float, meta: Mapping[str, Any], *, vital: bool) -> None:
+    def _commit(
+        self,
+        transitions: Sequence[Transition],
+        now: float,
+        meta: Mapping[str, Any],
+        announcer: Announcer,
+        *,
+        vital: bool,
+    ) -> None:
         with self._transaction(vital=vital):
-            self._save(transitions, now)
+            self._save(transitions, now, announcer)
             self._set_meta(meta)
 
     def commit_affordable(
@@ -145,10 +163,12 @@ class Journal(JournalReader):
             self._save(chosen, now)
         return chosen
 
-    def _save(self, transitions: Sequence[Transition], now: float) -> None:
+    def _save(self, transitions: Sequence[Transition], now: float, announcer: Announcer = SILENT) -> None:
         for transition in transitions:
             self._db.execute(_SAVE, rows.row(transition.job, now))
-            self._db.execute(_EVENT, rows.event_row(transition, now))
+            event = self._db.execute(_EVENT, rows.event_row(transition, now)).lastrowid
+            if owed := announcer.of_move(transition, now):
+                self._owe(f"{transition.job.id}-{event}", transition.job.id, owed, now)
 
     def set_meta(self, key: str, value: Any) -> None:  # noqa: ANN401 - whatever JSON can hold
         """Store a JSON value."""
@@ -180,10 +200,11 @@ class Journal(JournalReader):
                 if verdict:
                     self._db.execute("INSERT INTO gate (name, verdict) VALUES (?, ?)", (json.dumps(name), verdict))
 
-    def note_service_event(self, kind: str, message: str, at: float) -> None:
+    def note_service_event(self, kind: str, message: str, at: float, announcer: Announcer = SILENT) -> None:
         """Add to the service's own history; `kind` is a stable machine word."""
         with self._transaction():
-            self._db.execute(_SERVICE_EVENT, (at, kind, rows.plain(message)))
+            event = self._db.execute(_SERVICE_EVENT, (at, kind, rows.plain(message))).lastrowid
+            self._owe(f"service-{event}", "", announcer.of_service(kind, message, at), at)
 
     def forget_copy(self) -> None:
         """Take off the mark of a backup that was put in the journal's place, once it has been dealt with."""
@@ -219,6 +240,11 @@ class Journal(JournalReader):
             self._db.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}")
         if not busy:
             self._swept = changes
+
+    @property
+    def changes(self) -> int:
+        """A number that grows with each change that is made through this object."""
+        return self._db.total_changes
 
     def changed_outside(self) -> int:
         """Return a number that changes when another process has written (SQLite's `data_version`)."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from rodin_watchd.adapters.journal import rows, schema
 from rodin_watchd.adapters.journal.backup import how_to_recover
+from rodin_watchd.adapters.journal.hook_runs import HookRunReader
 from rodin_watchd.adapters.journal.purchases import PurchaseReader
 from rodin_watchd.core.names import printable
 from rodin_watchd.errors import CommandRefusedError, JournalError
@@ -52,7 +53,7 @@ def code_of(error: sqlite3.Error) -> int:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
-class JournalReader(PurchaseReader):
+class JournalReader(PurchaseReader, HookRunReader):
     """Read the journal; from any process and thread of its own, while the daemon runs or not.
 
     Opening raises JournalError when there is no journal, it is damaged, of another version, or may not be read; so do
@@ -105,6 +106,10 @@ class JournalReader(PurchaseReader):
         """
         values = {"content": fingerprint, "besides": rows.plain(besides)}
         return next(iter(self._jobs(_SAME_CONTENT, values)), None)
+
+    def job(self, job_id: str) -> Job | None:
+        """Return the job with this id."""
+        return next(iter(self._jobs("SELECT doc FROM jobs WHERE id = ?", (rows.plain(job_id),))), None)
 
     def with_task(self, uuid: str) -> Job | None:
         """Return the job that has this task of the vendor."""

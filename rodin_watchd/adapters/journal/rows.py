@@ -48,6 +48,7 @@ def job(doc: str) -> Job:
             "task": Task(**data["task"]) if data["task"] else None,
             "answer": _answer(data["answer"]) if data["answer"] else None,
             "results": tuple(ResultFile(**r) for r in data["results"]),
+            "processed": tuple(ResultFile(**r) for r in data["processed"]),
             "problem": _problem(data["problem"]) if data["problem"] else None,
         }
     )

@@ -65,6 +65,26 @@ _MIGRATIONS: Final = (
     CREATE INDEX purchases_by_job ON purchases (job_id);
     CREATE INDEX purchases_by_content ON purchases (fingerprint) WHERE outcome <> 'free';
     CREATE INDEX purchases_by_time ON purchases (at) WHERE outcome <> 'free';
+    -- Calls of plugins' hooks: made, or owed. What is owed is written with what it tells of.
+    CREATE TABLE hook_runs (
+        id INTEGER PRIMARY KEY,
+        event_id TEXT NOT NULL,
+        job_id TEXT REFERENCES jobs (id),
+        hook TEXT NOT NULL,
+        plugin TEXT NOT NULL,
+        outcome TEXT NOT NULL CHECK (outcome IN ('due', 'done', 'failed')),
+        arguments TEXT NOT NULL,
+        attempts INTEGER NOT NULL,
+        not_before REAL NOT NULL,
+        value TEXT NOT NULL,
+        told TEXT NOT NULL,
+        output TEXT NOT NULL,
+        seconds REAL NOT NULL,
+        at REAL NOT NULL,
+        UNIQUE (event_id, plugin)
+    ) STRICT;
+    CREATE INDEX hook_runs_due ON hook_runs (not_before) WHERE outcome = 'due';
+    CREATE INDEX hook_runs_by_job ON hook_runs (job_id);
     CREATE TABLE commands (
         id INTEGER PRIMARY KEY,
         at REAL NOT NULL,

@@ -76,8 +76,8 @@ class PluginHost:
         self._idle: list[Child] = []  # the longest idle first
         self._busy: set[Child] = set()
         self._closed = False
-        scratch.mkdir(parents=True, exist_ok=True)
-        self._scratch = Path(tempfile.mkdtemp(prefix="plugins-", dir=scratch))
+        self._scratch = scratch
+        self._home: Path | None = None  # made for the first process
 
     def load(self, name: str) -> Loaded:
         """Load a plugin, check its settings and have it get ready; return what it says of itself. Raises PluginError."""
@@ -119,7 +119,7 @@ class PluginHost:
         plugin = self._plugins[name]
         if self._closed:
             raise PluginError("The service is stopping.")
-        child = Child(plugin.source, plugin.limits, self._environ, self._scratch)
+        child = Child(plugin.source, plugin.limits, self._environ, self._place())
         try:
             request = {"hook": "rodin_configure", "arguments": {}, "settings": dict(plugin.settings)}
             child.ask(request, plugin.limits.start_seconds, _nothing)
@@ -148,7 +148,17 @@ class PluginHost:
             child.kill()  # whoever waits for its answer closes it
         for child in idle:
             child.close()
-        shutil.rmtree(self._scratch, ignore_errors=True)
+        if self._home:
+            shutil.rmtree(self._home, ignore_errors=True)
+
+    def _place(self) -> Path:
+        """Return the folder for temporary files; what a daemon that was killed left there is removed."""
+        with self._lock:
+            if self._home is None:
+                shutil.rmtree(self._scratch, ignore_errors=True)
+                self._scratch.mkdir(parents=True)
+                self._home = Path(tempfile.mkdtemp(prefix="", dir=self._scratch))
+            return self._home
 
 
 def clean_environ(environ: Mapping[str, str], passed: Sequence[str]) -> dict[str, str]:

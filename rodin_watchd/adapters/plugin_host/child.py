@@ -171,9 +171,16 @@ class Child:
                         data += self._read_line()
                     elif not self._read_output():
                         selector.unregister(self._pipe)  # closed by the plugin: it may go on without
-                watch()
+                self._watch(watch)
         self._read_output()
         return self._accepted(answer)
+
+    def _watch(self, watch: Callable[[], None]) -> None:
+        try:
+            watch()
+        except BaseException:
+            self.close()
+            raise
 
     def _understood(self, data: bytearray) -> dict[str, Any] | None:
         try:

@@ -109,6 +109,18 @@ class Spool:
         """Return the folder that becomes a job's published result."""
         return self.work / job_id / "result"
 
+    def processed(self, job_id: str) -> Path:
+        """Return the folder of a job's results as plugins left them."""
+        return self.work / job_id / "processed"
+
+    def after(self, job_id: str, plugin: str) -> Path:
+        """Return the folder of the result as one plugin left it."""
+        return self.work / job_id / f"after-{plugin}"
+
+    def working_copy(self, job_id: str) -> Path:
+        """Return the folder in which a plugin works."""
+        return self.work / job_id / "copy"
+
     @contextlib.contextmanager
     def _disk_errors(self, what: str) -> Iterator[None]:
         """Blame the machine for what is its fault; also for a missing folder of the service, which is never made here.
@@ -251,8 +263,9 @@ class Spool:
     def forget(self, job_id: str) -> None:
         """Remove what is left of a job's work folder: copies of what was published; may be repeated."""
         home = self.work / job_id
-        for made_here in (self.downloads(job_id), self.result(job_id)):
-            shutil.rmtree(made_here, ignore_errors=True)
+        made_here = (self.downloads(job_id), self.result(job_id), self.processed(job_id), self.working_copy(job_id))
+        for folder in (*made_here, *home.glob("after-*")):
+            shutil.rmtree(folder, ignore_errors=True)
         with contextlib.suppress(OSError):  # something unexpected in it: it stays
             home.rmdir()
 

@@ -23,6 +23,7 @@ from rodin_watchd.errors import (
     UnfitFoldersError,
 )
 from rodin_watchd.model import MODEL_LIMIT_BYTES, Answered, Done, InputFile, Job, Outcome, Role, State
+from rodin_watchd.service.steps.hooked import consulted
 from rodin_watchd.service.steps.inputs import left_behind, remove_set_folder
 from rodin_watchd.service.steps.tools import BeforeClosing, Tools, need_room
 
@@ -50,7 +51,8 @@ def _with_checked_files(tools: Tools, job: Job) -> Job:
     for file in job.files:
         _refuse_large(file)  # before anything is copied
     files = tuple(_checked(f, tools.spool.take(job.id, f)) for f in job.files)
-    return replace(job, files=files, fingerprint=fingerprint(files, job.options))
+    asked = consulted(tools, replace(job, files=files))
+    return replace(asked, fingerprint=fingerprint(files, asked.options))
 
 
 def _refuse_large(file: InputFile) -> None:

@@ -10,6 +10,7 @@ from typing import TypeAlias
 from rodin_watchd.adapters.rodin_client import RodinClient
 from rodin_watchd.adapters.spool import Spool
 from rodin_watchd.errors import RoomError
+from rodin_watchd.service.plugins import Plugins
 
 BeforeClosing: TypeAlias = Callable[[], None]
 """Blocks until `submitting` is committed; raises to abort the upload."""
@@ -21,6 +22,7 @@ class Tools:
 
     spool: Spool
     client: RodinClient
+    plugins: Plugins
     now: Callable[[], float]  # UTC epoch seconds
     zone: tzinfo
     max_file_bytes: int

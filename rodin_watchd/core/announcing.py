@@ -1,0 +1,117 @@
+"""What plugins are told, and when: from a job's move, or the service's own event, to the calls that are owed. Pure.
+
+A call that is owed becomes a row of the journal in the same transaction as what it tells of, so none is forgotten; it is
+made afterwards, at least once, and always with the same event id.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from rodin_watchd.core.names import printable
+from rodin_watchd.core.receipt import credits_spent
+from rodin_watchd.core.schedule import backoff_seconds
+from rodin_watchd.model import Entry, InputFile, Job, OwedCall, State, Transition
+from rodin_watchd.v1 import File, FileSet, Problem, Waiting
+from rodin_watchd.v1 import Job as PublicJob
+
+HOOK_OF: Mapping[State, str] = {
+    State.DELIVERED: "rodin_delivered",
+    State.FAILED: "rodin_failed",
+    State.HELD: "rodin_held",
+}
+"""Which hook tells of which state."""
+
+SERVICE, WAITING = "rodin_service", "rodin_waiting"
+
+MOST_TRIES = 12
+"""So often a call is made until it is given up: with the waits below, over most of a day."""
+
+_FIRST_WAIT_SECONDS = 5.0
+_LONGEST_WAIT_SECONDS = 7200.0
+
+
+@dataclass(frozen=True, slots=True)
+class Announcer:
+    """Knows which plugins want to hear of what: plugins by hook, in the order in which they are called."""
+
+    plugins: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def of_move(self, move: Transition, now: float) -> list[OwedCall]:
+        """Return the calls that a move owes: those of the hook that tells of the state that it enters."""
+        job = move.job
+        if move.action != job.state.value or job.state not in HOOK_OF:
+            return []
+        event = {"kind": job.state.value, "at": now, "message": printable(move.message, 1000) or job_words(job)}
+        return self._owed(HOOK_OF[job.state], {"job": asdict(public_job(job)), "event": event})
+
+    def of_service(self, kind: str, message: str, at: float) -> list[OwedCall]:
+        """Return the calls that an event of the service owes."""
+        return self._owed(SERVICE, {"event": {"kind": kind, "at": at, "message": message}})
+
+    def of_waiting(self, waiting: Waiting, at: float) -> list[OwedCall]:
+        """Return the calls that a set owes which has been incomplete for long."""
+        event = {"kind": "waiting", "at": at, "message": f"{waiting.name}: {waiting.reason}"}
+        return self._owed(WAITING, {"waiting": asdict(waiting), "event": event})
+
+    def _owed(self, hook: str, arguments: Mapping[str, Any]) -> list[OwedCall]:
+        return [OwedCall(hook, plugin, arguments) for plugin in self.plugins.get(hook, ())]
+
+
+SILENT = Announcer()
+"""No plugin wants to hear of anything."""
+
+
+def job_words(job: Job) -> str:
+    """Say in a line what became of a job."""
+    name = printable(job.name)
+    return f"{name}: {printable(job.place, 1000)}" if job.place else name
+
+
+def wait_seconds(attempts: int, chance: float) -> float:
+    """Return how long to wait before a call is made again that has failed so often."""
+    return backoff_seconds(attempts, _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS, chance)
+
+
+def waiting_id(folder: str, name: str, entries: Sequence[Entry]) -> str:
+    """Name the state that an incomplete set is in: the same files, untouched, have the same name."""
+    text = repr((folder, name, sorted((entry.path, *entry.signature) for entry in entries)))
+    return f"waiting-{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:24]}"
+
+
+# ---- values for plugins ---------------------------------------------------------------------------------------------
+
+
+def public_job(job: Job) -> PublicJob:
+    """Return a job as plugins see it."""
+    return PublicJob(
+        id=job.id,
+        name=job.name,
+        folder=job.folder,
+        state=job.state.value,
+        options=dict(job.options),
+        files=_public_files(job.files),
+        created_at=job.created_at,
+        results=tuple(File(r.name, r.size, r.sha256) for r in job.published),
+        credits=str(credits_spent(job)),
+        task=job.task.uuid if job.task else "",
+        place=job.place,
+        problem=_public_problem(job),
+    )
+
+
+def public_set(job: Job, files: Sequence[InputFile]) -> FileSet:
+    """Return a set that was taken and checked as plugins see it."""
+    return FileSet(job.name, job.folder, _public_files(files), dict(job.options))
+
+
+def _public_files(files: Sequence[InputFile]) -> tuple[File, ...]:
+    return tuple(File(f.name, f.signature.size, f.sha256, f.role.value) for f in files)
+
+
+def _public_problem(job: Job) -> Problem | None:
+    found = job.problem
+    return Problem(found.code, found.fault.value, found.message, found.advice) if found else None

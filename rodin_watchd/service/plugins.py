@@ -1,0 +1,214 @@
+"""Plugins at work: calls that are made once, recorded, given up and set aside. Any thread.
+
+What a call came to is told to the main thread, which alone writes the journal, before the step that asked for it ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from rodin_watchd.adapters.journal.hook_runs import DONE, DUE, FAILED
+from rodin_watchd.adapters.plugin_host import Call, PluginHost
+from rodin_watchd.config import Plugins as Settings
+from rodin_watchd.core.announcing import MOST_TRIES, Announcer, wait_seconds
+from rodin_watchd.core.breaker import Breaker
+from rodin_watchd.errors import PluginAsideError, PluginError
+from rodin_watchd.model import HookRun, Job
+from rodin_watchd.service.clock import Clock
+
+log = logging.getLogger("rodin_watchd")
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """A call for a job's step came to its end: to be recorded."""
+
+    run: HookRun
+
+
+@dataclass(frozen=True, slots=True)
+class PluginNews:
+    """Something about a plugin that people should know."""
+
+    kind: str
+    message: str
+
+
+Say: TypeAlias = Callable[[Ran | PluginNews], None]
+
+
+class Plugins:
+    """The plugins that are in use, in the order in which they are called."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        host: PluginHost,
+        hooks: Mapping[str, Sequence[str]],
+        known: frozenset[str],
+        clock: Clock,
+    ) -> None:
+        self.settings = settings
+        self.announcer = Announcer({hook: self._ordered(names) for hook, names in hooks.items()})
+        self.known = known  # those that sets may have settings for, in use or not
+        self.names = frozenset(name for names in hooks.values() for name in names)
+        self._host = host
+        self._clock = clock
+        self._say: Say = lambda _message: None
+        self._lock = threading.Lock()
+        self._answers: dict[tuple[str, str], Any] = {}
+        self._breakers: dict[str, Breaker] = {}
+
+    def _ordered(self, names: Sequence[str]) -> tuple[str, ...]:
+        return tuple(sorted(names, key=lambda name: (self.settings.table(name).order, name)))
+
+    def of(self, hook: str) -> Sequence[str]:
+        """Return the plugins that have a hook, in the order in which they are called."""
+        return self.announcer.plugins.get(hook, ())
+
+    def listen(self, say: Say) -> None:
+        """Say where what came of calls is told."""
+        self._say = say
+
+    def remember(self, runs: Sequence[HookRun]) -> None:
+        """Take in what was recorded before a restart."""
+        self._answers |= {(run.event_id, run.plugin): run.value for run in runs}
+
+    def forget(self, job_id: str) -> None:
+        """Forget a job's answers: it has ended."""
+        with self._lock:
+            for key in [key for key in self._answers if key[0].startswith(f"{job_id}.")]:
+                del self._answers[key]
+
+    def close(self) -> None:
+        """End all calls and processes; what was not recorded is repeated after the next start."""
+        self._host.close()
+
+    # ---- calls of a job's steps -------------------------------------------------------------------------------------
+
+    def check(self, plugin: str, table: Mapping[str, Any]) -> None:
+        """Check what a set says to a plugin. Raises PluginError."""
+        self._host.check(plugin, {**self.settings.table(plugin).settings, **table}, self.settings.timeout_of(plugin))
+
+    def is_recorded(self, job: Job, hook: str, plugin: str) -> bool:
+        """Tell whether the call was made before, and its answer is known."""
+        return (event_of(job, hook), plugin) in self._answers
+
+    def drop(self, job: Job, hook: str, plugin: str) -> None:
+        """Forget an answer whose effect is not there any more: the call is to be made anew."""
+        with self._lock:
+            self._answers.pop((event_of(job, hook), plugin), None)
+
+    def ask(
+        self,
+        job: Job,
+        hook: str,
+        plugin: str,
+        arguments: Mapping[str, Any],
+        watch: Callable[[], None] = lambda: None,
+        finish: Callable[[Any], Any] = lambda value: value,
+    ) -> Any:  # noqa: ANN401 - JSON out
+        """Make a call, or return what was recorded of it. `finish` makes its effect durable, and the answer to record.
+
+        Raises PluginError; PluginAsideError while the plugin is set aside.
+        """
+        event_id = event_of(job, hook)
+        with self._lock:
+            if (event_id, plugin) in self._answers:
+                return self._answers[event_id, plugin]
+        run = HookRun(0, event_id, job.id, hook, plugin, FAILED, attempts=job.attempts + 1)
+        try:
+            value, ended = self._made(run, job, arguments, watch, finish)
+        except PluginError as error:
+            self._say(Ran(replace(run, told=_told(error), output=error.output)))
+            raise
+        with self._lock:
+            self._answers[event_id, plugin] = value
+        self._say(Ran(ended))
+        return value
+
+    def _made(
+        self,
+        run: HookRun,
+        job: Job,
+        arguments: Mapping[str, Any],
+        watch: Callable[[], None],
+        finish: Callable[[Any], Any],
+    ) -> tuple[Any, HookRun]:
+        with self._minded(run.plugin):
+            table = {**self.settings.table(run.plugin).settings, **job.plugins.get(run.plugin, {})}
+            call = Call(run.plugin, run.hook, arguments, table, self.settings.timeout_of(run.plugin), watch)
+            reply = self._host.call(call)
+            value = finish(reply.value)
+        return value, replace(run, outcome=DONE, value=value, output=reply.output, seconds=reply.seconds)
+
+    @contextlib.contextmanager
+    def _minded(self, plugin: str) -> Iterator[None]:
+        """Count what comes of a call; refuse it while the plugin is set aside."""
+        if self.rests(plugin):
+            raise PluginAsideError(
+                f"The plugin {plugin} failed {self._breakers[plugin].failures} times in a row and is set aside for a while.",
+                retry_after_seconds=self._rest_left(plugin),
+            )
+        try:
+            yield
+        except PluginError as error:
+            self._count(plugin, error)
+            raise
+        with self._lock:
+            before = self._breakers.pop(plugin, Breaker())
+        if before.failures >= self.settings.failures_before_rest:
+            self._say(PluginNews("plugin-back", f"The plugin {plugin} works again."))
+
+    def _count(self, plugin: str, error: PluginError) -> None:
+        most, rest = self.settings.failures_before_rest, self.settings.rest_seconds
+        with self._lock:
+            after = self._breakers.get(plugin, Breaker()).after_failure(self._clock.monotonic(), most, rest)
+            self._breakers[plugin] = after
+        if after.failures == most:
+            told = f"The plugin {plugin} failed {most} times in a row and is set aside; it is tried again from time to time."
+            self._say(PluginNews("plugin-aside", f"{told} The last time: {error.message}"))
+
+    def rests(self, plugin: str) -> bool:
+        """Tell whether a plugin is set aside now."""
+        with self._lock:
+            return self._breakers.get(plugin, Breaker()).is_open(self._clock.monotonic())
+
+    def _rest_left(self, plugin: str) -> float:
+        return max(self._breakers[plugin].until - self._clock.monotonic(), 1.0)
+
+    # ---- calls that are owed ----------------------------------------------------------------------------------------
+
+    def tell(self, run: HookRun, job: Job | None, directory: Path | None) -> HookRun:
+        """Make a call that is owed, and return what is to be recorded of it; never raises."""
+        now, tried = self._clock.now(), replace(run, attempts=run.attempts + 1)
+        event = {**run.arguments["event"], "id": run.event_id, "attempt": tried.attempts}
+        arguments = {**run.arguments, "event": event, **({"directory": str(directory)} if directory else {})}
+        own = job.plugins.get(run.plugin, {}) if job else {}
+        table = {**self.settings.table(run.plugin).settings, **own}
+        try:
+            with self._minded(run.plugin):
+                call = Call(run.plugin, run.hook, arguments, table, self.settings.timeout_of(run.plugin))
+                reply = self._host.call(call)
+        except PluginAsideError as error:
+            return replace(run, not_before=now + (error.retry_after_seconds or 0.0))
+        except PluginError as error:
+            outcome = DUE if tried.attempts < MOST_TRIES else FAILED
+            wait = wait_seconds(tried.attempts, self._clock.chance())
+            return replace(tried, outcome=outcome, not_before=now + wait, told=_told(error), output=error.output)
+        return replace(tried, outcome=DONE, told="", output=reply.output, seconds=reply.seconds)
+
+
+def event_of(job: Job, hook: str) -> str:
+    """Name a job's call of a hook: the same for each repetition, another one when the job is taken up again."""
+    return f"{job.id}.{job.retries}.{hook}"
+
+
+def _told(error: PluginError) -> str:
+    return f"{error.message}\n{error.trace}".strip()

@@ -1,0 +1,260 @@
+"""Plugins at work in the daemon: every hook, what goes wrong in one, and what a restart repeats."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from workshop import Vendor, Workshop, workshop
+
+from rodin_watchd.errors import PluginLoadError
+from rodin_watchd.model import HookRun, State
+
+TELLS = """
+import json
+from rodin_watchd.v1 import hookimpl
+from pathlib import Path
+
+def note(**said):
+    with Path({log!r}).open("a") as file:
+        file.write(json.dumps(said) + chr(10))
+"""
+
+
+@contextmanager
+def plugged(
+    tmp_path: Path, vendor: Vendor, code: str, *, table: dict[str, Any] | None = None, **settings: object
+) -> Iterator[Workshop]:
+    """Give a workshop with one plugin, whose `note` writes a line that `notes` reads."""
+    folder = tmp_path / "plugins"
+    folder.mkdir(exist_ok=True, mode=0o755)
+    (folder / "plug.py").write_text(TELLS.format(log=str(tmp_path / "log")) + code)
+    plugins = {"folders": [str(folder)], **settings, **({"plug": table} if table else {})}
+    with workshop(tmp_path, vendor.emulator.base_url, plugins=plugins) as shop:
+        yield shop
+
+
+def notes(tmp_path: Path) -> list[dict[str, Any]]:
+    """Return what the plugin noted."""
+    log = tmp_path / "log"
+    return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+
+
+def runs(shop: Workshop) -> list[HookRun]:
+    """Return the calls for the only job."""
+    return shop.daemon._book.journal.runs_of(shop.job("chair").id)
+
+
+def receipt(shop: Workshop, name: str = "chair") -> dict[str, Any]:
+    """Return a delivered set's receipt."""
+    return tomllib.loads(shop.path(f"outbox/{name}/job.toml").read_text())
+
+
+PROCESS = """
+@hookimpl
+def rodin_process(job, directory):
+    note(hook="process", job=job.id, files=sorted(p.name for p in directory.iterdir()))
+    (directory / "extra").mkdir()
+    (directory / "extra" / "thumb.txt").write_text("made by a plugin")
+    next(directory.glob("*.webp")).unlink()
+    return {"made": ["extra/thumb.txt"], "bytes": 16}
+"""
+
+
+def test_a_plugin_changes_the_result(tmp_path: Path, vendor: Vendor) -> None:
+    """What it adds and removes is what is published; the receipt lists the files that are there, and its facts."""
+    with plugged(tmp_path, vendor, PROCESS) as shop:
+        shop.drop_set("chair")
+        shop.idle()
+        folder = shop.path("outbox/chair")
+        there = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+        told = receipt(shop)
+        assert {result["name"] for result in told["results"]} | {"job.toml"} == there
+        assert "extra/thumb.txt" in there
+        assert not any(name.endswith(".webp") for name in there)
+        assert told["plugins"]["plug"] == {"made": ["extra/thumb.txt"], "bytes": 16}
+        assert [(run.hook, run.outcome) for run in runs(shop)] == [("rodin_process", "done")]
+        assert not (shop.root / ".rodin-watchd" / "work" / shop.job("chair").id).exists()
+
+
+FAILING = """
+@hookimpl
+def rodin_process(job, directory):
+    note(hook="process")
+    for path in directory.iterdir():
+        path.write_text("spoilt")
+    print("about to fail")
+    raise RuntimeError("no such mesh")
+"""
+
+
+def test_a_failing_plugin_costs_its_own_work_only(tmp_path: Path, vendor: Vendor) -> None:
+    """It is tried again; then the plain result is delivered, untouched, and the receipt says what is missing."""
+    with plugged(tmp_path, vendor, FAILING, tries=2) as shop:
+        shop.drop_set("chair")
+        shop.idle()
+        assert len(notes(tmp_path)) == 2
+        told = receipt(shop)
+        assert "RuntimeError: no such mesh" in told["plugins"]["plug"]["failed"]
+        assert "plug.py:" in told["plugins"]["plug"]["failed"]
+        for result in told["results"]:
+            assert shop.path(f"outbox/chair/{result['name']}").stat().st_size == result["bytes"]
+        assert [(run.outcome, run.output.strip()) for run in runs(shop)] == [("failed", "about to fail")]
+        assert "about to fail" in "\n".join(e.message for e in shop.daemon._book.journal.events(shop.job("chair").id))
+        assert vendor.charges == 1
+
+
+def test_a_required_plugin_fails_the_job_and_loses_nothing(tmp_path: Path, vendor: Vendor) -> None:
+    """The report says which plugin and why; the results that were paid for lie beside it; `retry` costs nothing."""
+    with plugged(tmp_path, vendor, FAILING, tries=1, table={"required": True}) as shop:
+        shop.drop_set("chair")
+        shop.idle()
+        job = shop.job("chair")
+        assert job.state is State.FAILED
+        report = shop.path(f"{job.place}/REPORT.txt").read_text()
+        assert "no such mesh" in report
+        assert "0.5 credits" in report
+        assert any(p.suffix == ".glb" for p in shop.path(f"{job.place}/results").iterdir())
+        shop.path("plugins/plug.py").write_text(
+            "from rodin_watchd.v1 import hookimpl\n@hookimpl\ndef rodin_service(): pass\n"
+        )
+        shop.restart()
+        shop.command("retry", job=job.id)
+        shop.idle()
+        assert shop.job("chair").state is State.ARCHIVED
+        assert vendor.charges == 1
+
+
+NOTIFIES = """
+@hookimpl
+def rodin_delivered(job, directory, event):
+    note(hook="delivered", id=event.id, attempt=event.attempt, files=len(list(directory.iterdir())), place=job.place)
+    if event.attempt == 1:
+        raise ConnectionError("no line")
+
+@hookimpl
+def rodin_failed(job, event):
+    note(hook="failed", code=job.problem.code, message=event.message)
+
+@hookimpl
+def rodin_service(event):
+    note(hook="service", kind=event.kind)
+"""
+
+
+def test_people_are_told_at_least_once_with_one_id(tmp_path: Path, vendor: Vendor) -> None:
+    """A call that fails is made again after a wait, with the same event id; the job is delivered meanwhile."""
+    with plugged(tmp_path, vendor, NOTIFIES) as shop:
+        shop.drop_set("chair")
+        shop.idle()
+        assert shop.job("chair").state is State.ARCHIVED
+        shop.until(lambda: len(notes(tmp_path)) == 2)
+        first, second = notes(tmp_path)
+        assert (first["id"], first["attempt"]) == (second["id"], 1)
+        assert second["attempt"] == 2
+        assert first["place"] == "outbox/chair"
+        assert first["files"] > 1
+        shop.until(lambda: [run.outcome for run in runs(shop)] == ["done"])
+
+
+def test_what_is_owed_survives_a_crash(tmp_path: Path, vendor: Vendor) -> None:
+    """A call that was not recorded is made by the next start, one that was is not made again."""
+    with plugged(tmp_path, vendor, NOTIFIES) as shop:
+        shop.drop_set("chair")
+        shop.idle()
+        assert [n["attempt"] for n in notes(tmp_path)] == [1]
+        shop.restart()
+        shop.until(lambda: len(notes(tmp_path)) == 2)
+        shop.until(lambda: [run.outcome for run in runs(shop)] == ["done"])
+        shop.restart()
+        shop.idle()
+        assert [n["attempt"] for n in notes(tmp_path)] == [1, 2]
+        assert len({n["id"] for n in notes(tmp_path)}) == 1
+
+
+def test_a_failure_is_told_with_its_cause(tmp_path: Path, vendor: Vendor) -> None:
+    """The hook gets the job with its problem, after the report was written."""
+    with plugged(tmp_path, vendor, NOTIFIES) as shop:
+        shop.drop("chair.obj", b"v 1 2 3\n")
+        shop.drop("chair.png", b"no image at all")
+        shop.idle()
+        [told] = notes(tmp_path)
+        assert told["code"] == shop.job("chair").problem.code  # type: ignore[union-attr]
+
+
+ACCEPTS = """
+@hookimpl
+def rodin_accept(fileset, directory, settings):
+    note(hook="accept", files=sorted(p.name for p in directory.iterdir()), limit=settings["limit"])
+    if len(fileset.files) > 5 or fileset.name == "ugly":
+        return "it is ugly"
+
+@hookimpl
+def rodin_options(job, options):
+    return {"seed": 7, "prompt": "worn " + options.get("prompt", "oak")}
+"""
+
+
+def test_a_plugin_refuses_a_set_before_anything_is_sent(tmp_path: Path, vendor: Vendor) -> None:
+    """The report repeats its words, and nothing was charged."""
+    with plugged(tmp_path, vendor, ACCEPTS, table={"limit": 3}) as shop:
+        shop.drop_set("ugly")
+        shop.idle()
+        job = shop.job("ugly")
+        assert job.state is State.FAILED
+        assert "The plugin plug refused the set: it is ugly" in shop.path(f"{job.place}/REPORT.txt").read_text()
+        assert vendor.charges == 0
+        assert notes(tmp_path)[0] == {"hook": "accept", "files": ["ugly.obj", "ugly.png"], "limit": 3}
+
+
+def test_a_plugin_chooses_options_before_they_are_frozen(tmp_path: Path, vendor: Vendor) -> None:
+    """They are what is sent, and part of the fingerprint; the sidecar's settings for the plugin win over the config's."""
+    with plugged(tmp_path, vendor, ACCEPTS, table={"limit": 3}) as shop:
+        shop.drop("chair.toml", b'prompt = "pine"\n[plugins.plug]\nlimit = 4\n')
+        shop.drop_set("chair")
+        shop.idle()
+        assert dict(shop.job("chair").options) == {"prompt": "worn pine", "seed": 7}
+        assert receipt(shop)["options"] == {"prompt": "worn pine", "seed": 7}
+        assert notes(tmp_path)[0]["limit"] == 4
+
+
+def test_a_plugin_that_cannot_be_imported_stops_the_start(tmp_path: Path, vendor: Vendor) -> None:
+    """One line names file, line and cause; with `optional = true` the service starts without it and says so."""
+    broken = "import nothing_of_this_name\n"
+    cause = r"No module named 'nothing_of_this_name' \(.*/plug\.py:\d+\)"
+    with pytest.raises(PluginLoadError, match=cause), plugged(tmp_path, vendor, broken):
+        pass
+    with plugged(tmp_path, vendor, broken, table={"optional": True}) as shop:
+        shop.drop_set("chair")
+        shop.idle()
+        kinds = [event.kind for event in shop.daemon._book.journal.service_events()]
+        assert kinds == ["plugin-left-out"]
+
+
+def test_a_plugin_that_fails_in_a_row_is_set_aside_and_comes_back(tmp_path: Path, vendor: Vendor) -> None:
+    """Said once; not called while it rests; called again later, and its return is said, too."""
+    code = """
+@hookimpl
+def rodin_process(job, directory):
+    note(hook="process", job=job.name)
+    if not Path(LOG).with_name("mended").exists():
+        raise RuntimeError("broken")
+""".replace("LOG", repr(str(tmp_path / "log")))
+    with plugged(tmp_path, vendor, code, tries=1, failures_before_rest=2, rest_seconds=600) as shop:
+        for name in ("one", "two", "three"):
+            shop.drop_set(name)
+            shop.idle()
+        assert [n["job"] for n in notes(tmp_path)] == ["one", "two"]
+        assert "set aside" in receipt(shop, "three")["plugins"]["plug"]["failed"]
+        (tmp_path / "mended").touch()
+        shop.hands.seconds += 700
+        shop.drop_set("four")
+        shop.idle()
+        assert receipt(shop, "four")["plugins"]["plug"] == {}
+        kinds = [event.kind for event in reversed(shop.daemon._book.journal.service_events())]
+        assert kinds == ["plugin-aside", "plugin-back"]
