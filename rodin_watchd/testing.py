@@ -1,0 +1,150 @@
+"""For the tests of plugins: pytest fixtures with a finished job, its result, the emulated vendor, and your plugin at work.
+
+Put `pytest_plugins = ["rodin_watchd.testing"]` into your `conftest.py`. The result is made by the emulator (the extra
+`emulator` has to be installed): a textured model with its preview, as the service lays it into the outbox. A plugin runs
+as in the service: in a process of its own, with the limits that hold there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+
+from rodin_watchd import __version__
+from rodin_watchd.adapters.plugin_host import Call, Limits, PluginHost, Ready, Source, clean_environ
+from rodin_watchd.core.announcing import public_job
+from rodin_watchd.core.receipt import receipt
+from rodin_watchd.emulator.orders import Order
+from rodin_watchd.emulator.server import Emulator, EmulatorSettings
+from rodin_watchd.emulator.workshop import make
+from rodin_watchd.model import InputFile, ResultFile, Role, Signature, State, Task
+from rodin_watchd.model import Job as StoredJob
+from rodin_watchd.v1 import Event, FileSet, Job, Waiting
+
+__all__ = ["PluginUnderTest", "finished", "rodin_emulator", "rodin_job", "rodin_plugin", "rodin_result"]
+
+_LIMITS = Limits(memory_bytes=4 << 30, file_bytes=4 << 30, start_seconds=60.0)
+_VALUES = (Job, Event, FileSet, Waiting)
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A job that was delivered, and the folder of its result."""
+
+    job: Job
+    directory: Path
+
+
+class PluginUnderTest:
+    """A plugin in a process of its own, as the service runs it."""
+
+    def __init__(self, host: PluginHost, name: str, settings: Mapping[str, Any]) -> None:
+        self._host = host
+        self._name = name
+        self._settings = settings
+        self.hooks = host.load(name).hooks
+        host.check(name, settings, _LIMITS.start_seconds)
+
+    def call(self, hook: str, *, seconds: float = 60.0, **arguments: Any) -> Any:  # noqa: ANN401 - what the hook takes and returns
+        """Call a hook with values of `rodin_watchd.v1`, and paths; return what it returns, as JSON has it.
+
+        Raises PluginError with what went wrong (`error.output` has what the plugin printed).
+        """
+        data = {name: _data(value) for name, value in arguments.items()}
+        return self._host.call(Call(self._name, hook, data, self._settings, seconds)).value
+
+
+OpenPlugin: TypeAlias = Callable[..., PluginUnderTest]
+
+
+def _data(value: Any) -> Any:  # noqa: ANN401 - a hook's argument in, JSON out
+    if isinstance(value, _VALUES):
+        return asdict(value)
+    return str(value) if isinstance(value, Path) else value
+
+
+@pytest.fixture
+def rodin_plugin(tmp_path: Path) -> Iterator[OpenPlugin]:
+    """Give a function that loads a plugin: `rodin_plugin("path/to/plugin.py", key="value of its table")`.
+
+    Instead of a file it takes what an entry point would name (`package.module`). Raises PluginError for a plugin that
+    cannot be loaded, or settings that it refuses.
+    """
+    with contextlib.ExitStack() as stack:
+
+        def load(code: str | Path, **settings: Any) -> PluginUnderTest:  # noqa: ANN401 - the plugin's own settings
+            path = Path(code)
+            name = path.stem if path.suffix == ".py" else str(code).rpartition(".")[2]
+            source = Source(name, path=str(path)) if path.suffix == ".py" else Source(name, entry=str(code))
+            environ = clean_environ(os.environ, ())
+            host = PluginHost([Ready(source, _LIMITS, settings)], 1, environ, tmp_path / "plugin-scratch")
+            stack.enter_context(contextlib.closing(host))
+            return PluginUnderTest(host, name, settings)
+
+        yield load
+
+
+@pytest.fixture
+def rodin_result(rodin_finished: Finished) -> Path:
+    """Give the folder of a finished result: a textured `model.glb`, `preview.webp` and the receipt `job.toml`."""
+    return rodin_finished.directory
+
+
+@pytest.fixture
+def rodin_job(rodin_finished: Finished) -> Job:
+    """Give the job of the finished result."""
+    return rodin_finished.job
+
+
+@pytest.fixture
+def rodin_finished(tmp_path: Path) -> Finished:
+    """Give a finished job and its result together."""
+    return finished(tmp_path / "outbox" / "suzi")
+
+
+@pytest.fixture
+def rodin_emulator() -> Iterator[Emulator]:
+    """Give a running emulator of the vendor: its tasks are done at once, `base_url` is its address."""
+    with Emulator(EmulatorSettings(instant=True)) as emulator:
+        yield emulator
+
+
+def finished(directory: Path, geometry_file_format: str = "glb", name: str = "suzi") -> Finished:
+    """Make a finished result in a new folder, and return it with its job."""
+    samples = resources.files("rodin_watchd.emulator") / "samples"
+    model, image = (samples / "suzi.glb").read_bytes(), (samples / "matcap-a.png").read_bytes()
+    order = Order(model, image, geometry_file_format, "PBR", "Basic", {}, None, "")
+    directory.mkdir(parents=True)
+    results = []
+    for file in make(order):
+        (directory / file.name).write_bytes(file.data)
+        results.append(ResultFile(file.name, file.name, len(file.data), sha256(file.data).hexdigest()))
+    inputs = (_input(Role.MODEL, f"{name}.glb", model), _input(Role.IMAGE, f"{name}.png", image))
+    job = StoredJob(
+        id="0123456789ab",
+        name=name,
+        folder="",
+        state=State.DELIVERED,
+        files=inputs,
+        options={"geometry_file_format": geometry_file_format},
+        created_at=time.time(),
+        task=Task("00000000-0000-4000-8000-000000000000", "", time.time()),
+        charges=1,
+        results=tuple(results),
+        place=f"outbox/{name}",
+    )
+    (directory / "job.toml").write_text(receipt(job, __version__, time.time()))
+    return Finished(public_job(job), directory)
+
+
+def _input(role: Role, name: str, data: bytes) -> InputFile:
+    return InputFile(role, f"inbox/{name}", Signature(len(data), 0, 0), sha256=sha256(data).hexdigest())

@@ -1,0 +1,68 @@
+"""`command`: a program of the owner's, with the job on its standard input."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from rodin_watchd.errors import PluginError
+from rodin_watchd.testing import Finished, OpenPlugin
+from rodin_watchd.v1 import Event
+
+PLUGIN = "rodin_watchd_plugins.command"
+EVENT = Event("job-1", "delivered", 1000.0, "suzi: outbox/suzi")
+
+SAVES = "import sys, pathlib; pathlib.Path(sys.argv[1]).write_text(sys.stdin.read())"
+
+
+def test_it_gets_the_job_as_json(rodin_plugin: OpenPlugin, rodin_finished: Finished, tmp_path: Path) -> None:
+    """Arguments reach the program as they are, no shell between; the folder is named where it is asked for."""
+    said = tmp_path / "it's $HOME; said.json"
+    plugin = rodin_plugin(PLUGIN, run=[sys.executable, "-c", SAVES, str(said)])
+    plugin.call("rodin_delivered", job=rodin_finished.job, directory=rodin_finished.directory, event=EVENT)
+    told = json.loads(said.read_text())
+    assert (told["moment"], told["event"]["id"], told["job"]["name"]) == ("delivered", "job-1", "suzi")
+    assert told["directory"] == str(rodin_finished.directory)
+
+
+def test_it_may_change_the_result_before_it_is_published(rodin_plugin: OpenPlugin, rodin_finished: Finished) -> None:
+    """Its working directory is the working copy, {directory} its path; the receipt says that it ran."""
+    code = "import sys, pathlib; pathlib.Path('mark').write_text(sys.argv[1])"
+    plugin = rodin_plugin(PLUGIN, run=[sys.executable, "-c", code, "{directory}"], on=["process"])
+    facts = plugin.call("rodin_process", job=rodin_finished.job, directory=rodin_finished.directory)
+    assert facts == {"ran": sys.executable}
+    assert (rodin_finished.directory / "mark").read_text() == str(rodin_finished.directory)
+
+
+def test_a_failing_program_is_a_failing_call(rodin_plugin: OpenPlugin, rodin_finished: Finished) -> None:
+    """Its exit code is told, and what it printed is kept."""
+    code = "import sys; print('no licence', file=sys.stderr); sys.exit(3)"
+    plugin = rodin_plugin(PLUGIN, run=[sys.executable, "-c", code])
+    with pytest.raises(PluginError, match="exit status 3") as caught:
+        plugin.call("rodin_delivered", job=rodin_finished.job, directory=rodin_finished.directory, event=EVENT)
+    assert "no licence" in caught.value.output
+
+
+def test_it_runs_only_when_it_is_asked_to(rodin_plugin: OpenPlugin, rodin_finished: Finished, tmp_path: Path) -> None:
+    """`on` names the moments."""
+    plugin = rodin_plugin(PLUGIN, run=[sys.executable, "-c", SAVES, str(tmp_path / "said")], on=["failed"])
+    plugin.call("rodin_delivered", job=rodin_finished.job, directory=rodin_finished.directory, event=EVENT)
+    assert not (tmp_path / "said").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"run": ["no-such-program-anywhere"]}, "no-such-program-anywhere is not there"),
+        ({"run": []}, "run: "),
+        ({"run": ["true"], "when": "now"}, "when: "),
+        ({"run": ["true"], "on": ["always"]}, "on.0: "),
+    ],
+)
+def test_wrong_settings_are_refused(rodin_plugin: OpenPlugin, settings: dict[str, object], told: str) -> None:
+    """At the check, by name."""
+    with pytest.raises(PluginError, match=told):
+        rodin_plugin(PLUGIN, **settings)
