@@ -41,7 +41,7 @@ def retry(config_file: Path | None, job: str, *, pay_again: bool) -> None:
     A job that was paid for asks for its results again, free of charge, unless --pay-again is given. JOB is an id, the
     beginning of one, or a set's name.
     """
-    _about(load(config_file), "retry", job, {"pay_again": pay_again})
+    ask_about(load(config_file), "retry", job, {"pay_again": pay_again})
 
 
 @click.command(epilog="Example: rodin-watchd cancel 3f9c")
@@ -52,7 +52,7 @@ def cancel(config_file: Path | None, job: str) -> None:
 
     JOB is an id, the beginning of one, or a set's name.
     """
-    _about(load(config_file), "cancel", job, {})
+    ask_about(load(config_file), "cancel", job, {})
 
 
 @click.command(epilog="Example: rodin-watchd pause")
@@ -132,7 +132,7 @@ def resolve(  # noqa: PLR0913 - one argument for each option
     arguments: dict[str, Any] = {"how": how}
     if task is not None:
         arguments |= {"task": _word(task, "--task"), "subscription_key": _key(subscription_key)}
-    _about(load(config_file), "resolve", job, arguments, confirm=not_charged and not yes)
+    ask_about(load(config_file), "resolve", job, arguments, confirm=not_charged and not yes)
 
 
 def _key(given: str | None) -> str:
@@ -153,11 +153,11 @@ def _word(text: str, option: str) -> str:
     return word
 
 
-def _about(config: Config, verb: str, name: str, arguments: dict[str, Any], *, confirm: bool = False) -> None:
+def ask_about(config: Config, verb: str, name: str, arguments: dict[str, Any], *, confirm: bool = False) -> None:
     """Ask something about one job."""
     with reader(config) as journal:
         job = journal.find(name)
-        if daemon_of(config) is None:  # refuse now what the daemon would refuse at its next start
+        if daemon_of(config) is None and verb in JOB_VERBS:  # refuse now what the daemon would refuse at its next start
             JOB_VERBS[verb](job, arguments, time.time())
         if confirm:
             _confirm(job)

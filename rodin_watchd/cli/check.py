@@ -8,10 +8,9 @@ from pathlib import Path
 
 import click
 
-from rodin_watchd.cli.checks import Finding, Verdict, balance_of, credits_text, findings, textures
+from rodin_watchd.cli.checks import balance_of, credits_text, findings, textures
 from rodin_watchd.cli.context import config_option, json_option, load, print_json
-
-MARKS = {Verdict.OK: "ok", Verdict.WARNING: "warning", Verdict.PROBLEM: "PROBLEM"}
+from rodin_watchd.cli.findings import Verdict, line_of
 
 
 @click.command(epilog="Example: rodin-watchd check --config /srv/textures/config.toml")
@@ -31,15 +30,11 @@ def check(config_file: Path | None, *, as_json: bool, offline: bool) -> None:
     for finding in findings(config_file, offline=offline):
         found.append(finding)
         if not as_json:
-            click.echo(_line(finding))
+            click.echo(line_of(finding))
     ok = all(finding.verdict is not Verdict.PROBLEM for finding in found)
     if as_json:
         print_json({"ok": ok, "checks": [asdict(finding) for finding in found]})
     sys.exit(0 if ok else 1)
-
-
-def _line(finding: Finding) -> str:
-    return f"{MARKS[finding.verdict]:<8} {finding.name}: {finding.text} {finding.advice}".rstrip()
 
 
 @click.command(epilog="Example: rodin-watchd balance")

@@ -8,9 +8,7 @@ import pwd
 import shlex
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from decimal import Decimal
-from enum import StrEnum
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -32,6 +30,8 @@ from rodin_watchd.adapters.spool.inbox import Inbox
 from rodin_watchd.adapters.zone import local_zone
 from rodin_watchd.api_key import find_key
 from rodin_watchd.cli.context import daemon_of, find, journal_of, reader
+from rodin_watchd.cli.findings import Finding, Verdict
+from rodin_watchd.cli.plugin_checks import plugin_findings
 from rodin_watchd.config import Config, lease_path, load_config
 from rodin_watchd.core.grounds import Ground
 from rodin_watchd.core.layout import INBOX
@@ -45,24 +45,6 @@ from rodin_watchd.service.opening import refuse_network_journal
 
 WATCHES = Path("/proc/sys/fs/inotify/max_user_watches")
 ENOUGH_WATCHES = 524_288
-
-
-class Verdict(StrEnum):
-    """How a check came out."""
-
-    OK = "ok"
-    WARNING = "warning"
-    PROBLEM = "problem"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What one check found; `advice` says what to do."""
-
-    name: str
-    text: str
-    verdict: Verdict = Verdict.OK
-    advice: str = ""
 
 
 Check = Callable[[Config], Iterator[Finding]]
@@ -268,4 +250,5 @@ CHECKS: dict[str, Check] = {
     "journal": _journal,
     "service": _daemon,
     "key": _key,
+    "plugins": plugin_findings,
 }

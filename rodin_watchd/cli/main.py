@@ -32,6 +32,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "accept": ("accept:accept", "Accept a folder that was moved to another disk or share."),
     "check": ("check:check", "Check config, folders, rights, limits, key and balance."),
     "balance": ("check:balance", "The credits left in the vendor's account."),
+    "plugins": ("plugins:plugins", "List, check, write and try plugins; tell them once more."),
     "emulator": ("emulator:emulator", "Run a stand-in for the vendor's API on this machine."),
 }
 """Name → (module:attribute below `rodin_watchd.cli`, short help): `--help` loads none of them."""

@@ -37,8 +37,9 @@ log = logging.getLogger("rodin_watchd")
 @click.command(epilog="Example: rodin-watchd run --config /srv/textures/config.toml")
 @config_option
 @click.option("--until-idle", is_flag=True, help="Work off what is there, then exit.")
+@click.option("--safe-mode", is_flag=True, help="Start without plugins.")
 @click.option("--verbose", is_flag=True, help="Log more.")
-def run(config_file: Path | None, *, until_idle: bool, verbose: bool) -> None:
+def run(config_file: Path | None, *, until_idle: bool, safe_mode: bool, verbose: bool) -> None:
     """Watch the inbox and texture what is dropped, until SIGTERM or Ctrl-C; a second one ends it at once.
 
     Nothing is lost by ending it, in whatever way: the next start goes on. One line is logged for each change, on
@@ -52,7 +53,7 @@ def run(config_file: Path | None, *, until_idle: bool, verbose: bool) -> None:
     config = load(config_file)
     key = find_key(config.api.key_file, os.environ)
     hide_variable(KEY_VARIABLE)
-    with _when_the_root_is_there(config, key, wait=not until_idle) as daemon:
+    with _when_the_root_is_there(config, key, wait=not until_idle, safe_mode=safe_mode) as daemon:
         _stop_on_signals(daemon)
         _tell_start(config, daemon.watching)
         try:
@@ -70,13 +71,13 @@ def run(config_file: Path | None, *, until_idle: bool, verbose: bool) -> None:
 
 
 @contextlib.contextmanager
-def _when_the_root_is_there(config: Config, key: str, *, wait: bool) -> Iterator[Daemon]:
+def _when_the_root_is_there(config: Config, key: str, *, wait: bool, safe_mode: bool) -> Iterator[Daemon]:
     """Give a daemon; while the root is a share that is away, wait for it, holding nothing that a second start could need."""
     told = ""
     with contextlib.ExitStack() as stack:
         while True:
             try:
-                daemon = stack.enter_context(assembled(config, key))
+                daemon = stack.enter_context(assembled(config, key, safe_mode=safe_mode))
                 break
             except RootAwayError as error:
                 if not wait:

@@ -83,7 +83,7 @@ def _files(folders: Iterable[Path]) -> Iterator[Found]:
             )
         refuse_untrusted(folder)
         for path in sorted(folder.glob("*.py")):
-            if path.name[0] not in "._":
+            if not path.name.startswith((".", "_", "test_")):
                 refuse_untrusted(path)
                 yield Found(Source(path.stem, path=str(path)), Origin.FILE)
 
