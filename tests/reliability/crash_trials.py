@@ -33,10 +33,14 @@ class Trial:
     violations: tuple[Violation, ...]
 
     @property
+    def where(self) -> str:
+        """Where the crashes were."""
+        return f"killed {' and '.join(self.effects)}" if self.effects else "not killed"
+
+    @property
     def failures(self) -> list[str]:
         """What is wrong, each with where the crashes were."""
-        where = " and ".join(self.effects) or "no crash"
-        return [f"{violation.kind} after {where}: {violation.text}" for violation in self.violations]
+        return [f"{violation.kind}: {violation.text} ({self.where})" for violation in self.violations]
 
 
 @dataclass

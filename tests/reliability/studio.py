@@ -21,7 +21,10 @@ from rodin_watchd.emulator.server import Emulator, parse_fault
 from rodin_watchd.model import Job, State
 
 OURS = ("REPORT.txt", "report.toml", "job.toml")
-SECTIONS = {"intake": {"incomplete_seconds": 60, "pair_minutes": 1}}
+SECTIONS = {
+    "api": {"read_seconds": 1},  # real ones: an answer that comes too late is waited for
+    "intake": {"incomplete_seconds": 60, "pair_minutes": 1},
+}
 MOST_ROUNDS = 4000
 MOST_DAYS = 60
 
@@ -187,6 +190,7 @@ class Studio:
     def _until_all_rest(self) -> None:
         """Let it come to rest; what is over the budget of a day goes on the next day."""
         for _ in range(MOST_DAYS):
+            self.ask("approve")
             self.until_idle()
             if {job.state for job in Told.of(self.journal).jobs.values()} <= RESTING:
                 return
