@@ -52,16 +52,16 @@ class Bench:
     start: Start
     seen: int = 0  # charges in the vendor's ledger that belong to earlier trials
 
-    def effects(self) -> int:
-        """Return how many effects a run without a crash has, for one set of each kind, with a vendor that is warm."""
-        return min(self._counted(), self._counted())  # the first time, there is work to wait for
+    def effects(self) -> list[str]:
+        """Return what the effects of a run without a crash are called, for one set of each kind, with a warm vendor."""
+        return min(self._effects(), self._effects(), key=len)  # the first time, there is work to wait for
 
-    def _counted(self) -> int:
+    def _effects(self) -> list[str]:
         with _scene(self.folder, self.vendor) as scene:
             ended = self.start(scene, Crash())
             assert not ended.fault, ended.fault
             self._charges()
-            return len(ended.effects)
+            return [line.split()[1] for line in ended.effects]
 
     def trial(self, crashes: Sequence[Crash]) -> Trial:
         """Kill the daemon at each of these crashes, then let it end, and judge."""
@@ -134,4 +134,4 @@ def counted_effects() -> int:
     with tempfile.TemporaryDirectory(prefix="crashes-") as place, vendor() as emulator:
         folder = Path(place)
         with warm(build(folder)) as start:
-            return Bench(folder, emulator, start).effects()
+            return len(Bench(folder, emulator, start).effects())

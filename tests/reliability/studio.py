@@ -21,10 +21,7 @@ from rodin_watchd.emulator.server import Emulator, parse_fault
 from rodin_watchd.model import Job, State
 
 OURS = ("REPORT.txt", "report.toml", "job.toml")
-SECTIONS = {
-    "api": {"read_seconds": 1},  # real ones: an answer that comes too late is waited for
-    "intake": {"incomplete_seconds": 60, "pair_minutes": 1},
-}
+SECTIONS = {"intake": {"incomplete_seconds": 60, "pair_minutes": 1}}
 MOST_ROUNDS = 4000
 MOST_DAYS = 60
 
