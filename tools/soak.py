@@ -172,8 +172,8 @@ KINDS_OF_TRIALS: tuple[tuple[str, Callable[[Trial], bool]], ...] = (
 def _trials(
     options: argparse.Namespace, until: float, submit: Callable[..., Future[list[Trial]]]
 ) -> tuple[list[Trial], str]:
-    if NO_COMPILER:
-        return [], f"Not done: crashes at each effect: {NO_COMPILER}."
+    if NO_COMPILER or time.monotonic() >= until:
+        return [], f"Not done: crashes at each effect: {NO_COMPILER or 'no time is left'}."
     total = counted_effects()
     plan = _plan(total, random.Random(options.seed))  # noqa: S311 - when to kill is no secret
     parts = [submit(trials, plan[part :: options.jobs], until) for part in range(options.jobs)]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from crash_scene import Scene, all_kinds
 from crash_start import Crash, Ended, Start, build, warm
-from crash_truth import Kind, Violation, after_kill, at_rest, in_doubt, why_held, wrongly_held
+from crash_truth import Kind, Violation, after_kill, at_rest, in_doubt, needlessly_held, why_held, wrongly_held
 
 from rodin_watchd.emulator.ledger import ChargeRow
 from rodin_watchd.emulator.server import Emulator, EmulatorSettings
@@ -78,9 +78,9 @@ class Bench:
                 elif ended.fault:
                     violations.append(Violation(Kind.WRONG, ended.fault))
             charges = self._charges()
-            violations += [*at_rest(scene, charges), *wrongly_held(scene, doubtful)]
+            violations += at_rest(scene, charges)
+            violations += [*wrongly_held(scene, doubtful), *needlessly_held(scene, doubtful)]
             held = tuple(why_held(events) for job, events in scene.history().values() if job.state is State.HELD)
-            violations += [Violation(Kind.WRONG, "held without a reason in its history") for why in held if not why]
             return Trial(tuple(crashes), tuple(effects), len(scene.sets), len(charges), held, tuple(violations))
 
     def _charges(self) -> list[ChargeRow]:
