@@ -59,10 +59,10 @@ class Book:
             self._take_in(transitions)
 
     def commit_affordable(
-        self, intents: Sequence[Transition], now: float, since_at: float, affordable: Affordable
+        self, intents: Sequence[Transition], now: float, purchase: int, affordable: Affordable
     ) -> Sequence[Transition]:
         """Make those intents durable that the budget allows, decided in the same transaction; return them. Raises as `commit`."""
-        chosen = self.journal.commit_affordable(intents, now, since_at, affordable) if intents else ()
+        chosen = self.journal.commit_affordable(intents, now, purchase, affordable) if intents else ()
         self._take_in(chosen)
         return chosen
 

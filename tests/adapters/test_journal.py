@@ -682,7 +682,7 @@ def test_damaged_journal(path: Path, damage: str) -> None:
         lambda reader: reader.with_task("t"),
         lambda reader: reader.durations("x"),
         lambda reader: reader.charges_since(0.0),
-        lambda reader: reader.spent_since(0.0),
+        lambda reader: reader.spent_since(0),
         lambda reader: reader.purchases_since(0, 0.0),
         JournalReader.newest_purchase,
         JournalReader.gate,
