@@ -126,7 +126,7 @@ class Book:
     def _same_live(self, job: Job) -> DuplicateSetError | None:
         for other in self._jobs.values():
             if job.fingerprint and other.fingerprint == job.fingerprint and other.id != job.id:
-                return bought_before(other)
+                return bought_before(other, again=job.again)
         return None
 
     def owner_of_task(self, job: Job) -> Job | None:

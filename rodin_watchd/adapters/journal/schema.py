@@ -61,7 +61,7 @@ _MIGRATIONS: Final = (
         top TEXT NOT NULL,
         at REAL NOT NULL,
         outcome TEXT NOT NULL CHECK (outcome IN ('open', 'charged', 'unknown', 'free')),
-        told INTEGER NOT NULL DEFAULT 0 -- whether it was not the vendor's answer that ended it
+        told INTEGER NOT NULL DEFAULT 0 -- ended while the job was held, so not by the vendor's answer
     ) STRICT;
     CREATE UNIQUE INDEX one_open_purchase_for_each_job ON purchases (job_id) WHERE outcome = 'open';
     CREATE INDEX purchases_by_job ON purchases (job_id);
