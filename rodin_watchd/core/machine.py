@@ -86,6 +86,7 @@ TABLE: Mapping[tuple[State, Signal], State] = {
     (S.CLAIMED, E.CANCEL): S.FAILING,
     # The inputs are in the work folder, hashed and checked; nothing was sent.
     (S.STAGED, E.BEGIN): S.UPLOADING,
+    (S.STAGED, E.REJECTED): S.FAILING,  # its attempts are spent, the last one proven not charged
     (S.STAGED, E.CANCEL): S.FAILING,
     # Intent: the body may be on its way, its closing boundary is not.
     (S.UPLOADING, E.BEGIN): S.UPLOADING,
@@ -240,7 +241,9 @@ def move(job: Job, signal: Signal, now: float, message: str = "", poll_seconds: 
     return Transition(forgetting(entered), action=state.value, message=message)
 
 
-_KEEP_ATTEMPTS = frozenset({Signal.BEGIN, Signal.CLOSE})  # else a failing upload would be tried for ever
+_KEEP_ATTEMPTS = frozenset(
+    {Signal.BEGIN, Signal.CLOSE, Signal.UNKNOWN}
+)  # else a failing submit would be tried for ever
 
 
 def _done(job: Job, after_step: Job, now: float, poll_seconds: float) -> Transition:
