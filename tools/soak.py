@@ -4,7 +4,7 @@
 2. It is killed at random times, while sets are dropped and the vendor misbehaves.
 3. Uploads to several servers are killed.
 
-Prints tables in Markdown. Exits 1 when anything was lost, paid twice, shown half-done or is otherwise wrong, and when
+Prints tables in Markdown at the end. Exits 1 when anything was lost, paid twice, shown half-done or is otherwise wrong, and when
 one of the three could not be done at all.
 """
 
@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,7 +51,7 @@ class Row:
     held: Counter[str]
     violations: Sequence[Violation]
 
-    def cells(self) -> tuple[object, ...]:
+    def cells(self) -> tuple[str, *tuple[int, ...]]:
         """Return the cells of its row."""
         kinds = Counter(violation.kind for violation in self.violations)
         others = len(self.violations) - kinds[Kind.DUPLICATE] - kinds[Kind.LOST]
@@ -59,24 +59,41 @@ class Row:
         return (self.proof, self.sets, self.kills, self.charges, *bad, self.held.total())
 
 
+@dataclass(frozen=True)
+class Crashes:
+    """What came of all ways of killing the daemon."""
+
+    rows: Sequence[Row]
+    effects: Counter[str]  # at which it was killed
+    faults: Counter[str]  # of the vendor
+    told: str  # about how much of it could be done
+
+
 def main() -> int:
     """Kill, print, and return the exit code."""
     options = _options()
     started = time.monotonic()
-    print(f"seed {options.seed}, {os.cpu_count()} processors, Linux {os.uname().release}\n", flush=True)
     uploads = _uploads(options, started + UPLOAD_SHARE * options.seconds)
+    crashes = _crashes(options, started + options.seconds)
+    print(f"Seed {options.seed}, {os.cpu_count()} processors, {time.monotonic() - started:.0f} s.", crashes.told)
+    print("\n".join(f"- {violation.kind}: {violation.text}" for row in crashes.rows for violation in row.violations))
+    _print_rows(crashes.rows)
+    _print_counts("why a job was held", "jobs", sum((row.held for row in crashes.rows), Counter()))
+    _print_counts("fault injected", "times", _injected(crashes, uploads))
+    _print_counts("killed before or after this call to the system", "times", crashes.effects)
     _print_uploads(uploads)
-    rows, faults = _crashes(options, started + options.seconds)
-    _print_rows(rows)
-    _print_counts("fault of the vendor", "times", faults)
-    _print_counts("why a job was held", "jobs", sum((row.held for row in rows), Counter()))
-    print(f"Took {time.monotonic() - started:.0f} s.")
-    idle = [row.proof for row in rows if not row.kills]
+    idle = [row.proof for row in crashes.rows if not row.kills]
     idle += [] if any(done.kills for done in uploads.values()) else ["uploads"]
     if idle:
         print(f"Nothing was killed, so nothing is proven: {', '.join(idle)}.")
-    broken = any(row.violations for row in rows) or any(done.broken for done in uploads.values())
+    broken = any(row.violations for row in crashes.rows) or any(done.broken for done in uploads.values())
     return int(broken or bool(idle))
+
+
+def _injected(crashes: Crashes, uploads: Mapping[str, UploadKills]) -> Counter[str]:
+    kills = {f"SIGKILL, {row.proof}": row.kills for row in crashes.rows}
+    of_uploads = {"SIGKILL, uploads": sum(done.kills for done in uploads.values())}
+    return Counter({**kills, **of_uploads, **{f"vendor: {name}": count for name, count in crashes.faults.items()}})
 
 
 def _options() -> argparse.Namespace:
@@ -97,7 +114,7 @@ def _uploads(options: argparse.Namespace, until: float) -> dict[str, UploadKills
         share = (until - time.monotonic()) / (len(SERVERS) - number)
         chance = random.Random(options.seed + number)  # noqa: S311 - when to kill is no secret
         if missing or share <= 0:
-            print(f"Not done: uploads to {name}: {missing or 'no time is left'}.\n")
+            print(f"Not done: uploads to {name}: {missing or 'no time is left'}.")
         else:
             done[name] = kill_uploads(serve, UPLOAD_KILLS, chance, time.monotonic() + share, WHOLE_UPLOADS)
     return done
@@ -124,19 +141,16 @@ def _print_uploads(uploads: dict[str, UploadKills]) -> None:
 # ---- the daemon -----------------------------------------------------------------------------------------------------
 
 
-def _crashes(options: argparse.Namespace, until: float) -> tuple[list[Row], Counter[str]]:
+def _crashes(options: argparse.Namespace, until: float) -> Crashes:
     """Make the trials and the random kills at the same time: both mostly wait."""
     with ProcessPoolExecutor(options.jobs + 1, mp_context=multiprocessing.get_context("spawn")) as pool:
         siege = pool.submit(_siege, options.kills, options.seed, until)
-        made = [] if NO_COMPILER else _trials(options, until, pool.submit)
-        if NO_COMPILER:
-            print(f"Not done: crashes at each effect: {NO_COMPILER}.\n")
+        made, told = _trials(options, until, pool.submit)
         stormed = siege.result()
     rows = [_row(proof, wanted, made) for proof, wanted in KINDS_OF_TRIALS]
     random_row = Row("random times", stormed.sets, stormed.kills, stormed.charges, stormed.held, stormed.violations)
-    for violation in stormed.violations:
-        print(f"{violation.kind}: {violation.text}")
-    return [*rows, random_row], stormed.faults
+    effects = Counter(effect.split()[2] for trial in made for effect in trial.effects)
+    return Crashes([*rows, random_row], effects, stormed.faults, told)
 
 
 def _siege(kills: int, seed: int, until: float) -> random_kills.Siege:
@@ -155,17 +169,16 @@ KINDS_OF_TRIALS: tuple[tuple[str, Callable[[Trial], bool]], ...] = (
 )
 
 
-def _trials(options: argparse.Namespace, until: float, submit: Callable[..., Future[list[Trial]]]) -> list[Trial]:
+def _trials(
+    options: argparse.Namespace, until: float, submit: Callable[..., Future[list[Trial]]]
+) -> tuple[list[Trial], str]:
+    if NO_COMPILER or time.monotonic() >= until:
+        return [], f"Not done: crashes at each effect: {NO_COMPILER or 'no time is left'}."
     total = counted_effects()
     plan = _plan(total, random.Random(options.seed))  # noqa: S311 - when to kill is no secret
     parts = [submit(trials, plan[part :: options.jobs], until) for part in range(options.jobs)]
     made = [trial for part in parts for trial in part.result()]
-    print(f"A run without a crash has {total} effects. {len(made)} of {len(plan)} trials were made in the time.")
-    names = Counter(effect.split()[2] for trial in made for effect in trial.effects)
-    print(f"Killed at: {', '.join(f'{name} {count}' for name, count in names.most_common())}.\n")
-    for failure in (failure for trial in made for failure in trial.failures):
-        print(failure)
-    return made
+    return made, f"A run without a crash has {total} effects; {len(made)} of {len(plan)} trials were made in the time."
 
 
 def _plan(total: int, chance: random.Random) -> list[tuple[Crash, ...]]:
@@ -188,16 +201,17 @@ def _row(proof: str, wanted: Callable[[Trial], bool], made: Iterable[Trial]) -> 
         kills=sum(len(trial.effects) for trial in mine),
         charges=sum(trial.charges for trial in mine),
         held=Counter(why for trial in mine for why in trial.held),
-        violations=[violation for trial in mine for violation in trial.violations],
+        violations=[Violation(v.kind, f"{v.text} ({trial.where})") for trial in mine for v in trial.violations],
     )
 
 
 # ---- printing -------------------------------------------------------------------------------------------------------
 
 
-def _print_rows(rows: Iterable[Row]) -> None:
+def _print_rows(rows: Sequence[Row]) -> None:
     head = "killed | sets | kills | charges | duplicates | lost | other faults | held"
-    _print_table(head, [row.cells() for row in rows])
+    cells = [row.cells() for row in rows]
+    _print_table(head, [*cells, ("**all**", *map(sum, zip(*(numbers for _, *numbers in cells), strict=True)))])
 
 
 def _print_counts(what: str, unit: str, counts: Counter[str]) -> None:

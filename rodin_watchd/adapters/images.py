@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,6 +20,12 @@ MOST_WEBP_PIXELS = 36_000_000
 
 MOST_SCANS = 50
 """A JPEG in more scans is refused unread: honest progressive ones have some ten, and each costs a pass over all pixels."""
+
+MOST_PARTS = 100_000
+"""A file of more chunks or segments is refused unread: each costs the decoder's time and memory, though it be empty."""
+
+MOST_HEADER_BYTES = 20_000_000
+"""A JPEG with more before its picture is refused unread: its parts are put together in a time of the size squared."""
 
 MOST_BYTES = 200_000_000
 """A larger file is refused unread: a WebP image is decoded from memory."""
@@ -36,16 +43,19 @@ def why_undecodable(path: Path) -> str:
     memory, for one image at a time whatever the number of threads. Raises OSError when the file cannot be opened or read.
     """
     if path.stat().st_size > MOST_BYTES:
-        return f"it has more than {MOST_BYTES:,} bytes"
+        return _too_many(MOST_BYTES, "bytes")
     with path.open("rb") as stream, _one_at_a_time, warnings.catch_warnings(action="ignore"):
+        if why := _why_endless(stream):
+            return why
         try:
             with Image.open(stream, formats=FORMATS) as image:
-                if why := _why_hostile(image, stream):
-                    return why
+                most_pixels = MOST_WEBP_PIXELS if image.format == "WEBP" else MOST_PIXELS
+                if image.width * image.height > most_pixels:
+                    return _too_many(most_pixels, "pixels")
                 image.draft("L", (1, 1))  # JPEG: decode all of the data, but not to full size
                 image.load()
         except Image.DecompressionBombError:
-            return _too_large(MOST_PIXELS)
+            return _too_many(MOST_PIXELS, "pixels")
         except Exception as error:
             if isinstance(error, OSError) and error.errno:  # the disk's fault, not the image's
                 raise
@@ -53,31 +63,64 @@ def why_undecodable(path: Path) -> str:
     return ""
 
 
-def _why_hostile(image: Image.Image, stream: BinaryIO) -> str:
-    """Return why an image would take too much memory or time to decode; it has been looked at, not decoded."""
-    most_pixels = MOST_WEBP_PIXELS if image.format == "WEBP" else MOST_PIXELS
-    if image.width * image.height > most_pixels:
-        return _too_large(most_pixels)
-    if image.format == "JPEG" and _scans(stream) > MOST_SCANS:
-        return f"it has more than {MOST_SCANS} scans"
+def _why_endless(stream: BinaryIO) -> str:
+    """Return why an image has too many parts to be even opened, "" for nothing. Leaves the stream at its beginning."""
+    head = stream.read(12)
+    if head.startswith(b"\xff\xd8"):
+        why = _why_endless_jpeg(stream)
+    elif head.startswith(b"\x89PNG"):
+        why = _why_endless_chunks(stream, 8, lambda header: 12 + int.from_bytes(header[:4], "big"))
+    elif head.startswith(b"RIFF"):
+        why = _why_endless_chunks(stream, 12, lambda header: 8 + (int.from_bytes(header[4:], "little") + 1) // 2 * 2)
+    else:
+        why = ""
+    stream.seek(0)
+    return why
+
+
+def _why_endless_chunks(stream: BinaryIO, start: int, size_of: Callable[[bytes], int]) -> str:
+    """Walk the chunks of a PNG or WebP file (PNG specification, 5.3; RFC 9649, 2.3)."""
+    for _ in range(MOST_PARTS):
+        stream.seek(start)
+        header = stream.read(8)
+        if len(header) < 8:
+            return ""
+        start += size_of(header)
+    return _too_many(MOST_PARTS, "parts")
+
+
+def _why_endless_jpeg(stream: BinaryIO) -> str:
+    """Walk the segments of a JPEG file, and what is between them before its picture (ITU-T T.81, B.1).
+
+    What is behind its end does not count. Holds the file in memory: one that is mapped, and cut meanwhile, would kill
+    the process.
+    """
+    stream.seek(0)
+    parts, scans = 0, 0
+    for marker, start, gap in _segments(stream.read(MOST_BYTES)):
+        parts += 1 if scans else 1 + gap  # until the picture begins the decoder goes byte by byte
+        if parts > MOST_PARTS:
+            return _too_many(MOST_PARTS, "parts")
+        if start > MOST_HEADER_BYTES and not scans:
+            return f"it has a head of more than {MOST_HEADER_BYTES:,} bytes"
+        scans += marker == _SCAN
+        if scans > MOST_SCANS:
+            return _too_many(MOST_SCANS, "scans")
+        if scans and marker == _END:
+            break
     return ""
 
 
-def _scans(stream: BinaryIO) -> int:
-    """Count a JPEG's scans, one more than `MOST_SCANS` at most; what is behind its end does not count (ITU-T T.81, B.1).
-
-    Keeps the stream's position. Holds the file in memory: one that is mapped, and cut meanwhile, would kill the process.
-    """
-    position = stream.tell()
-    stream.seek(0)
-    data = stream.read(MOST_BYTES)
-    stream.seek(position)
-    count, found = 0, _MARKER.search(data, 2)
-    while found and found[0] != _END and count <= MOST_SCANS:
-        count += found[0] == _SCAN
-        found = _MARKER.search(data, found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big"))
-    return count
+def _segments(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Yield each marker, where it is, and how many bytes lie between it and the segment before; b"" for the file's end."""
+    end, found = 2, _MARKER.search(data, 2)
+    while found:
+        yield found[0], found.start(), found.start() - end
+        length = data[found.end() : found.end() + 2] if found[0] != _END else b""
+        end = found.end() + int.from_bytes(length, "big")
+        found = _MARKER.search(data, end)
+    yield b"", len(data), max(len(data) - end, 0)
 
 
-def _too_large(most_pixels: int) -> str:
-    return f"it has more than {most_pixels:,} pixels"
+def _too_many(most: int, what: str) -> str:
+    return f"it has more than {most:,} {what}"

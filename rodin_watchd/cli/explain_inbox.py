@@ -176,14 +176,16 @@ def _about_waiting(config: Config, waiting: WaitingSet, what: str) -> Answer:
 
 
 def _waits_for_approval(scene: Scene, sets: Sequence[ReadySet | WaitingSet]) -> list[str]:
-    """Say whether these sets came with so many others that somebody has to approve them."""
+    """Say whether somebody has to approve these sets."""
     gate = scene.journal.gate() if scene.journal and scene.config.budget.hold_above_sets is not None else {}
     names = [f"{decided.candidate.folder}/{decided.candidate.name}".lstrip("/") for decided in sets]
     held = sum(gate.get(name) == Pass.HELD for name in names)
     if not held:
         return []
-    who = "It" if len(sets) == 1 else f"{held:,} of them"
-    return [f"{who} came with very many others: nothing is taken until somebody runs `rodin-watchd approve`."]
+    who = "It waits" if len(sets) == 1 else f"{held:,} of them wait"
+    return [
+        f"{who} for approval (budget.hold_above_sets): nothing is taken until somebody runs `rodin-watchd approve`."
+    ]
 
 
 def _service_says(scene: Scene) -> list[str]:

@@ -19,7 +19,7 @@ from rodin_watchd.cli import job_words
 from rodin_watchd.cli.context import config_option, daemon_of, json_option, load, print_json, reader
 from rodin_watchd.config import Config
 from rodin_watchd.core.account import BALANCE
-from rodin_watchd.core.budget import BUDGET_DAY, midnight
+from rodin_watchd.core.budget import BUDGET_DAY, Day, day_of, midnight
 from rodin_watchd.core.machine import ENDED
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.receipt import in_credits, local
@@ -42,6 +42,8 @@ class Money:
     today: Decimal  # charged since midnight
     per_day: Decimal | None  # the budget
     spent: Decimal  # of the budget, with what may have been charged
+    per_folder: Decimal | None  # the budget of each top folder
+    folders: Mapping[str, Decimal]  # what of it each has spent; "" is the inbox itself
     balance: Mapping[str, Any] | None  # credits, at (UTC) and low: as it was read last
 
 
@@ -63,7 +65,12 @@ class Report:
             "running": self.daemon is not None,
             "daemon": self.daemon,
             "credits": {"total": self.money.total, "today": self.money.today},
-            "budget": {"per_day": self.money.per_day, "spent": self.money.spent},
+            "budget": {
+                "per_day": self.money.per_day,
+                "spent": self.money.spent,
+                "per_folder": self.money.per_folder,
+                "folders": dict(self.money.folders),
+            },
             "balance": self.money.balance,
             "events": [asdict(event) for event in self.events],
             "counts": {state.value: number for state, number in self.counts.items()},
@@ -78,22 +85,23 @@ def taken(config: Config, journal: JournalReader, now: float, zone: tzinfo) -> R
     recent = tuple(map(ended_line, journal.jobs(ENDED, limit=NEWEST)))
     told = journal.meta(PAGE)
     page = replace(Page.of_data(told) if told else Page(), running=running, held=held, recent=recent)
-    money = _money(config, journal, midnight(now, zone))
+    money = _money(config, journal, now, zone)
     events = journal.service_events(NEWEST)
     return Report(config.folders.root, daemon_of(config), page, journal.counts(), money, events)
 
 
-def _money(config: Config, journal: JournalReader, today_at: float) -> Money:
-    day_at = journal.meta(BUDGET_DAY)
-    counts = (
-        journal.charges(),
-        journal.charges_since(today_at),
-        sum(journal.spent_since(today_at if day_at is None else day_at).values()),
-    )
-    total, today, spent = (count * CREDITS_PER_TEXTURE for count in counts)
+def _money(config: Config, journal: JournalReader, now: float, zone: tzinfo) -> Money:
+    known, budget = journal.meta(BUDGET_DAY), config.budget
+    day = day_of(Day(*known) if known else None, now, zone, journal.newest_purchase())
+    folders = {top: count * CREDITS_PER_TEXTURE for top, count in journal.spent_since(day.after_purchase).items()}
+    total, today = (n * CREDITS_PER_TEXTURE for n in (journal.charges(), journal.charges_since(midnight(now, zone))))
+    spent = sum(folders.values(), Decimal(0))
+    return Money(total, today, budget.per_day_credits, spent, budget.per_folder_credits, folders, _balance(journal))
+
+
+def _balance(journal: JournalReader) -> Mapping[str, Any] | None:
     known = journal.meta(BALANCE)
-    balance = {**known, "credits": Decimal(known["credits"])} if known else None
-    return Money(total, today, config.budget.per_day_credits, spent, balance)
+    return {"credits": Decimal(known["credits"]), "at": known["at"], "low": known["low"]} if known else None
 
 
 def text_of(report: Report, zone: tzinfo) -> str:
@@ -109,6 +117,9 @@ def _money_lines(money: Money, zone: tzinfo) -> str:
     told = f"Credits spent: {money.today} today, {money.total} in total\n"
     if money.per_day is not None:
         told += f"Budget of the day: {money.spent} of {in_credits(money.per_day)}\n"
+    if money.per_folder is not None and money.folders:
+        spent = ", ".join(f"{printable(top) or 'the inbox itself'} {amount}" for top, amount in money.folders.items())
+        told += f"Budget of each folder and day: {in_credits(money.per_folder)}; spent: {spent}\n"
     if money.balance:
         told += f"Balance: {in_credits(money.balance['credits'])} on {local(money.balance['at'], zone)}\n"
     return told
@@ -140,10 +151,10 @@ def status(config_file: Path | None, *, as_json: bool, watch: bool) -> None:
     """Tell what waits, runs, is held, and what came out last.
 
     --json prints one object: root, running, daemon (host and pid, null when stopped), credits (total, today), budget
-    (per_day, null without one; spent), balance (credits, at, low; null if it was never read), events (of the service: at,
-    kind, message; newest first), counts (jobs by state) and page (notices, waiting, running, held, recent, ignored). An
-    entry of the page has name, text, job (null in the inbox) and since_at (UTC seconds, or null). While the daemon is stopped, waiting and notices are as of
-    its last look.
+    (per_day and per_folder, null without one; spent, in all and by folders), balance (credits, at, low; null if it was
+    never read), events (of the service: at, kind, message; newest first), counts (jobs by state) and page (notices,
+    waiting, running, held, recent, ignored). An entry of the page has name, text, job (null in the inbox) and since_at
+    (UTC seconds, or null). While the daemon is stopped, waiting and notices are as of its last look.
     """
     if watch and as_json:
         raise click.UsageError("--watch is for people, --json for programs: choose one.")

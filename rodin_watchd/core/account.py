@@ -7,9 +7,10 @@ vendor cannot say it, submits go on and find out themselves.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final, Self
 
 from rodin_watchd.core.pauses import Pause, Pauses, ended_by, is_over, renewed
 from rodin_watchd.core.receipt import in_credits
@@ -18,14 +19,36 @@ from rodin_watchd.model import CREDITS_PER_TEXTURE, Outcome, Retry, Step
 from rodin_watchd.problem import Fault, Lane
 
 BALANCE: Final = "balance"
-"""The journal's key of the newest balance: credits (text, exact), at (UTC), low (below `budget.low_balance`), and
-exact (whether a balance was ever no whole number)."""
+"""The journal's key of the newest balance."""
+
+FRESH_SECONDS: Final = 60.0
+"""So long (monotonic) a balance is fresh enough to begin with a submit that a proof may have to start from."""
 
 REFRESH_PURCHASES: Final = 20
 REFRESH_SECONDS: Final = 600.0
 """A balance that somebody watches is asked for again after so many submits, or after so long if there was any."""
 
 _ASKED_FIRST: Final = (Lane.SUBMIT, Lane.API)
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """A balance that the vendor told, as the journal keeps it."""
+
+    credits: Decimal
+    at: float  # UTC
+    low: bool  # below `budget.low_balance`
+    exact: bool  # whether any balance so far was no whole number
+    vendor: str  # the base URL of the API
+
+    def as_data(self) -> dict[str, Any]:
+        """Return it as JSON can hold it."""
+        return {**asdict(self), "credits": str(self.credits)}
+
+    @classmethod
+    def of_data(cls, data: Mapping[str, Any]) -> Self:
+        """Return the balance that `as_data` stored."""
+        return cls(**{**data, "credits": Decimal(data["credits"])})
 
 
 def account_pauses(pauses: Pauses) -> list[Pause]:

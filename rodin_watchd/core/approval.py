@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from rodin_watchd.core.names import printable
+from rodin_watchd.core.names import match_key, printable
 
 
 class Pass(StrEnum):
@@ -72,5 +72,6 @@ def _is_below(name: str, folder: str) -> bool:
     """Tell whether a set has this name, or lies in this folder or below; both raw or as they are shown; "." is the inbox."""
     if folder == ".":
         return "/" not in name
-    spelled = (name, printable(name, len(name) * 10 + 1))
-    return any(text == folder or text.startswith(f"{folder}/") for text in spelled)
+    wanted = match_key(folder)
+    spelled = (match_key(text) for text in (name, printable(name, len(name) * 10 + 1)))
+    return any(text == wanted or text.startswith(f"{wanted}/") for text in spelled)

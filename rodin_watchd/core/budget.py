@@ -2,9 +2,10 @@
 
 A day is a day of the service's own zone, but it is begun by the clock *and* by the time that has passed: the next one
 begins at a midnight, and at the earliest SHORTEST_DAY_SECONDS after the last one began. When the clock is set (a jump
-against monotonic time), everything that was dated moves with it, so ages stay true. So a clock that runs ahead
-for an hour, or is set back over midnight, gives no second budget: it can only make a day longer. What nothing here can
-see is a clock that was set ahead while the service stood still.
+against monotonic time), the day's beginning moves with it, so its age stays true. What was bought in a day is told by
+the numbers of the purchases, not by any clock. So a clock that runs ahead for an hour, or is set back over midnight,
+gives no second budget: it can only make a day longer. What nothing here can see is a clock that was set ahead while the
+service stood still.
 """
 
 from __future__ import annotations
@@ -13,18 +14,22 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, tzinfo
 from decimal import Decimal
-from typing import Final
+from typing import Final, NamedTuple
 
+from rodin_watchd.core.machine import Signal, move
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.receipt import in_credits
 from rodin_watchd.errors import OverBudgetError
 from rodin_watchd.model import CREDITS_PER_TEXTURE, Job, State, Transition
 
 BUDGET_DAY: Final = "budget-day"
-"""The journal's key of the instant (UTC) at which the budget's day began."""
+"""The journal's key of the budget's day."""
 
 SHORTEST_DAY_SECONDS: Final = 20 * 3600.0
 """Days have 23 to 25 hours, where clocks change; a shorter one is a lie of the clock."""
+
+_LONGEST_NAME: Final = 4096
+"""More characters than an escaped file name has: two folders are never taken for one."""
 
 CLOCK_STEP_SECONDS: Final = 60.0
 """By more than this, wall clock and monotonic time drift apart only when somebody sets the clock."""
@@ -41,17 +46,24 @@ def next_midnight(now: float, zone: tzinfo) -> float:
     return tomorrow.replace(hour=0, minute=0, second=0, microsecond=0).timestamp()
 
 
-def day_began_at(before: float | None, now: float, zone: tzinfo) -> float:
-    """Return when the budget's day began, given when the last known one did; UTC."""
+class Day(NamedTuple):
+    """A day of the budget: when it began (UTC), and the newest purchase of the day before."""
+
+    began_at: float
+    after_purchase: int
+
+
+def day_of(before: Day | None, now: float, zone: tzinfo, newest_purchase: int) -> Day:
+    """Return the budget's day, given the last known one. To be asked for before each purchase."""
     today = midnight(now, zone)
-    if before is None or before > now or today - before >= SHORTEST_DAY_SECONDS:
-        return today
-    return before
+    if before is None or today - before.began_at >= SHORTEST_DAY_SECONDS:
+        return Day(today, newest_purchase)
+    return before._replace(began_at=today) if before.began_at > now else before  # the clock was set back: the same day
 
 
 def top_folder(folder: str) -> str:
     """Return the top folder below the inbox, as the journal's books spell it; "" for the inbox itself."""
-    return printable(folder).partition("/")[0]
+    return printable(folder.partition("/")[0], _LONGEST_NAME)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +72,6 @@ class Caps:
 
     per_day: Decimal | None = None
     per_folder: Decimal | None = None
-
-    @property
-    def is_limited(self) -> bool:
-        """Whether there is any limit."""
-        return self.per_day is not None or self.per_folder is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +87,7 @@ class Allowance:
         if _is_over(self.caps.per_day, sum(self.spent.values())):
             return f"today's budget of {in_credits(self.caps.per_day or Decimal(0))} is spent"
         if _is_over(self.caps.per_folder, self.spent.get(top, 0)):
-            where = f"the folder “{top}”" if top else "the inbox itself"
+            where = f"the folder “{printable(top)}”" if top else "the inbox itself"
             return f"today's budget of {in_credits(self.caps.per_folder or Decimal(0))} for {where} is spent"
         return ""
 
@@ -111,12 +118,15 @@ def is_over_budget(job: Job) -> bool:
     return job.state is State.STAGED and job.problem is not None and job.problem.code == OverBudgetError.code
 
 
-def put_off(job: Job, reason: str) -> Transition | None:
-    """Return the move that notes why a staged job waits for another day; None if that is noted already."""
+def put_off(job: Job, reason: str, now: float) -> Transition | None:
+    """Return the move that notes why a job in `staged` or `uploading` waits for another day, or with "" that it does not.
+
+    None where that is known already. An upload that a crash has cut is no upload any more.
+    """
+    if not reason:
+        return Transition(replace(job, problem=None), "within-budget") if is_over_budget(job) else None
     problem = OverBudgetError(f"It waits for another day: {reason}.").problem
-    return None if job.problem == problem else Transition(replace(job, problem=problem), "over-budget", problem.message)
-
-
-def freed(job: Job) -> Job:
-    """Return a job without the note that it waits for another day."""
-    return replace(job, problem=None) if is_over_budget(job) else job
+    if job.problem == problem:
+        return None
+    staged = move(job, Signal.RETRY, now).job if job.state is State.UPLOADING else job
+    return Transition(replace(staged, problem=problem), "over-budget", problem.message)

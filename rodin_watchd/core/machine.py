@@ -6,11 +6,11 @@ recovery code: starting up is reading the states and carrying on.
 
 One effect cannot be repeated: the last bytes of the paid POST. A multipart request with a Content-Length cannot be
 accepted before its closing boundary arrives, so submitting is journaled in two steps. `uploading` is committed before
-the connection is made, and everything but the closing boundary is sent: whatever breaks here is *proven not submitted*
-and is repeated. Then `submitting` is committed, and only then the boundary goes out. Whatever breaks from there until
-the answer is durable is *unknown*: the job is held for a person, because the vendor offers neither an idempotency key
-nor a list of tasks, and paying twice is worse than asking. The answer's raw body is committed before it is parsed, so
-that an answer we misread is not an answer lost.
+the connection is made, and everything but the closing boundary is sent, and waited for to arrive: whatever breaks here
+is *proven not submitted* and is repeated. Then `submitting` is committed, and only then the boundary goes out. Whatever
+breaks from there until the answer is durable is *unknown*: the job is held for a person, because the vendor offers
+neither an idempotency key nor a list of tasks, and paying twice is worse than asking. The answer's raw body is
+committed before it is parsed, so that an answer we misread is not an answer lost.
 
 `uploading`, `submitting` and `failing` are intents: they say what is about to be done, so that a restart finds it.
 Retrying and polling are columns of a job (`attempts`, `not_before`, `deadline`), never states. Pausing is a property of
@@ -87,6 +87,7 @@ TABLE: Mapping[tuple[State, Signal], State] = {
     (S.CLAIMED, E.CANCEL): S.FAILING,
     # The inputs are in the work folder, hashed and checked; nothing was sent.
     (S.STAGED, E.BEGIN): S.UPLOADING,
+    (S.STAGED, E.REJECTED): S.FAILING,  # its attempts are spent, the last one proven not charged
     (S.STAGED, E.CANCEL): S.FAILING,
     # Intent: the body may be on its way, its closing boundary is not.
     (S.UPLOADING, E.BEGIN): S.UPLOADING,
@@ -242,7 +243,9 @@ def move(job: Job, signal: Signal, now: float, message: str = "", poll_seconds: 
     return Transition(forgetting(entered), action=state.value, message=message)
 
 
-_KEEP_ATTEMPTS = frozenset({Signal.BEGIN, Signal.CLOSE})  # else a failing upload would be tried for ever
+_KEEP_ATTEMPTS = frozenset(
+    {Signal.BEGIN, Signal.CLOSE, Signal.UNKNOWN}
+)  # else a failing submit would be tried for ever
 
 
 def _done(job: Job, after_step: Job, now: float, poll_seconds: float) -> Transition:

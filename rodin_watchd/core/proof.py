@@ -7,9 +7,10 @@ them was charged. Lower by all n: each was. Anything else cannot be told apart f
 or a refund, and proves nothing.
 
 A refund could hide a charge: minus one, plus one. So nothing is proven while a task is open, and nothing after a paid
-task failed, unless that lies more than REFUND_SECONDS before the baseline. A charge could come late: so the balance is
-read twice, READ_AFTER_SECONDS after the last submit or task ended, and both readings must agree. What remains to be
-believed is in docs/money.md.
+task failed or was lost, unless that lies more than REFUND_SECONDS before the baseline. A person's word about a submit is
+no figure of the vendor's: nothing is proven after one, until there is a new baseline. A charge could come late: so the
+balance is read twice, READ_AFTER_SECONDS after the last submit or task ended, and both readings must agree. What remains
+to be believed is in docs/money.md.
 
 A vendor that rounds its balances to whole credits would hide a texture's half (API contract, Check Balance: "integer"). So
 nothing is proven until the account has shown a part of a credit.
@@ -23,9 +24,10 @@ from decimal import Decimal
 from enum import Enum
 from typing import Any, Final, Self
 
-from rodin_watchd.core.machine import Signal, move
+from rodin_watchd.core.machine import POLICIES, Signal, move
+from rodin_watchd.core.patience import spent, wait_seconds
 from rodin_watchd.core.receipt import in_credits
-from rodin_watchd.errors import ChargedTaskLostError
+from rodin_watchd.errors import ChargedTaskLostError, VendorAnswerError
 from rodin_watchd.model import CREDITS_PER_TEXTURE, Job, Transition
 
 READ_AFTER_SECONDS: Final = (20.0, 60.0)
@@ -35,7 +37,10 @@ LONGEST_SECONDS: Final = 900.0
 """So long (monotonic) new submits are held back for a proof; then it is given up and a person decides."""
 
 REFUND_SECONDS: Final = 86_400.0
-"""A failed task this long before the baseline counts as refunded by then, if it ever is."""
+"""A failed or lost task this long before the baseline counts as refunded by then, if it ever is."""
+
+BASELINE: Final = "baseline"
+"""The journal's key of the balance that proofs start from. Only the journal that stored it may believe it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +68,8 @@ class Since:
     charged: int  # accepted submits
     unknown: int  # submits whose outcome nobody knows
     undecided: frozenset[str]  # the jobs of those that may still be decided
-    failures: int  # paid jobs that failed: the vendor might pay back
+    refundable: int  # paid tasks that failed or are lost: the vendor might pay back
+    told: int  # submits that a person has decided about
 
 
 class Verdict(Enum):
@@ -114,19 +120,35 @@ def _proves_nothing(baseline: Baseline, since: Since, readings: Sequence[Decimal
         return "it changed between two readings"
     if not (exact or any(map(shows_parts, (baseline.balance, *readings)))):
         return "so far it was only ever shown in whole credits"
-    return "a paid task failed, and its refund could hide a charge" if since.failures else ""
+    if since.told:
+        return "a person has decided about another submit meanwhile"
+    return "a paid task failed or is lost, and its refund could hide a charge" if since.refundable else ""
 
 
-def concluded(job: Job, proof: Proof, now: float) -> Transition:
+def concluded(job: Job, proof: Proof, now: float, chance: float) -> tuple[Transition, ...]:
     """Return what a verdict makes of a held job: it is submitted again, or stays held with what is known now."""
     if proof.verdict is Verdict.NOT_CHARGED:
-        free = move(replace(job, problem=None, answer=None), Signal.NOT_CHARGED, now, proof.reason)
-        return replace(free, action="not-charged")
+        return _sent_again(job, proof.reason, now, chance)
     if proof.verdict is Verdict.CHARGED:
         lost = ChargedTaskLostError(f"{proof.reason} The task's id is lost with the answer.").problem
-        return Transition(replace(job, problem=lost, charges=job.charges + 1), "charged", proof.reason)
+        return (Transition(replace(job, problem=lost, charges=job.charges + 1), "charged", proof.reason),)
     told = replace(job.problem, message=f"{job.problem.message} {proof.reason}") if job.problem else None
-    return Transition(replace(job, problem=told), "undecided", proof.reason)
+    return (Transition(replace(job, problem=told), "undecided", proof.reason),)
+
+
+def _sent_again(job: Job, reason: str, now: float, chance: float) -> tuple[Transition, ...]:
+    """Count an attempt and wait a while, so that a set which the vendor cannot take holds no other up for ever."""
+    staged = move(replace(job, problem=None, answer=None), Signal.NOT_CHARGED, now, reason).job
+    policy, attempts = POLICIES[staged.state], job.attempts + 1
+    problem = VendorAnswerError(
+        f"{attempts} submits got no answer that tells their outcome. {reason}",
+        advice="`rodin-watchd retry JOB` submits it once more.",
+    ).problem
+    waits = replace(staged, attempts=attempts, not_before=now + wait_seconds(attempts, policy, problem, chance))
+    again = Transition(waits, "not-charged", reason)
+    if not (last := spent(replace(waits, problem=problem), policy, now)):
+        return (again,)
+    return (again, move(replace(waits, problem=last), Signal.REJECTED, now, last.message))
 
 
 OVERDUE: Final = Proof(Verdict.UNDECIDED, "The balance cannot tell: it could not be read while nothing was open.")

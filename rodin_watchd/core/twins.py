@@ -11,19 +11,23 @@ _SAME = "The same model, image and options"
 _AGAIN = "write `again = true` into the TOML file to pay for it again"
 
 
-def bought_before(same: Job) -> DuplicateSetError:
-    """Return why a set is refused whose content another job has bought, may have bought, or is buying."""
+def bought_before(same: Job, *, again: bool = False) -> DuplicateSetError:
+    """Return why a set is refused whose content another job has bought, may have bought, or is buying.
+
+    `again`: somebody wants to pay for it once more, which has to wait until the other job has ended.
+    """
+    then = " Then `rodin-watchd retry JOB` pays for this one as well." if again else ""
     if same.state is State.ARCHIVED:
         return DuplicateSetError(f"{_SAME} were delivered before: {printable(same.place)} (job {same.id}).")
     if same.state is State.HELD:
         return DuplicateSetError(
             f"{_SAME} are held for a person's decision (job {same.id}).",
-            advice="Wait for what comes of that job.",
+            advice=f"Wait for what comes of that job.{then}",
         )
     if same.state not in ENDED:
         return DuplicateSetError(
             f"{_SAME} are being worked on already (job {same.id}).",
-            advice="Wait for that job's result.",
+            advice=f"Wait for that job's result.{then}",
         )
     return _failed_after_paying(same)
 

@@ -68,7 +68,7 @@ class Admission:
         """Let the held sets of a folder go on, or of a name, or all (None); say how many. Raises CommandRefusedError."""
         gate = self._gate.approved(folder)
         count = len(self._gate.held) - len(gate.held)
-        where = "in the inbox" if folder in (None, ".") else f"below “{printable(str(folder))}”"
+        where = "in the inbox" if folder in (None, ".") else f"in “{printable(str(folder))}”"
         if not count:
             raise CommandRefusedError(
                 f"No set {where} waits for approval.", advice="`rodin-watchd status` tells which do."
@@ -86,10 +86,15 @@ class Admission:
     def notices(self) -> list[str]:
         """Return what people must know."""
         held = len(self._gate.held)
-        return [f"{self._reason(held)} `rodin-watchd approve` lets them go on."] if held else []
+        return [f"{self._reason(held)} `rodin-watchd approve --all` lets {_them(held)} go on."] if held else []
 
     def _reason(self, held: int) -> str:
-        return f"{_sets(held)} came at once (budget.hold_above_sets is {self._limit}) and wait for approval."
+        crowd = f"more than {self._limit:,} came at once" if self._limit else "every set does"
+        return f"{_sets(held)} {'waits' if held == 1 else 'wait'} for approval: {crowd} (budget.hold_above_sets)."
+
+
+def _them(count: int) -> str:
+    return "it" if count == 1 else "them"
 
 
 def _sets(count: int) -> str:

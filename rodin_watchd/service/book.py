@@ -62,10 +62,10 @@ class Book:
             self._take_in(transitions)
 
     def commit_affordable(
-        self, intents: Sequence[Transition], now: float, since_at: float, affordable: Affordable
+        self, intents: Sequence[Transition], now: float, purchase: int, affordable: Affordable
     ) -> Sequence[Transition]:
         """Make those intents durable that the budget allows, decided in the same transaction; return them. Raises as `commit`."""
-        chosen = self.journal.commit_affordable(intents, now, since_at, affordable) if intents else ()
+        chosen = self.journal.commit_affordable(intents, now, purchase, affordable) if intents else ()
         self._take_in(chosen)
         return chosen
 
@@ -129,7 +129,7 @@ class Book:
     def _same_live(self, job: Job) -> DuplicateSetError | None:
         for other in self._jobs.values():
             if job.fingerprint and other.fingerprint == job.fingerprint and other.id != job.id:
-                return bought_before(other)
+                return bought_before(other, again=job.again)
         return None
 
     def owner_of_task(self, job: Job) -> Job | None:

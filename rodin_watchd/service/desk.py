@@ -49,7 +49,7 @@ class Desk:
         self._undecided: deque[Finished | BalanceRead | Ran | Told | PluginNews] = deque()
         self._blame = Blame()
         self._purse = purse
-        self._account = Account(config.budget, book, clock.now, clock.monotonic)
+        self._account = Account(config, book, clock.now, clock.monotonic)
         self.pauses: Pauses = {}
         self.failed = 0  # jobs that failed since the start
 
@@ -138,7 +138,7 @@ class Desk:
             if self._is_own(job, step, lane, outcome.problem):
                 return Retry(replace(outcome.problem, scope=Scope.SET))
             self.pauses = renewed(before, outcome.problem, now, self._clock.chance())
-        elif isinstance(outcome, Unknown) and not self._account.proves:  # a proof stops the submits itself
+        elif isinstance(outcome, Unknown):
             self.pauses = after_unknown(before, now, self._clock.chance())
         elif isinstance(outcome, Done | NotYet):
             self.pauses = ended(before, step, now)
@@ -197,7 +197,8 @@ class Desk:
         """
         self._settle_open_submits()
         self._calm()
-        self._account.inquire()
+        self._account.inquire(self._clock.chance())
+        self._purse.put_off([job for job in self._book.jobs.values() if job.id not in self._pool.busy])
         self._ask_balance(submits=submits)
         spends = submits and not self._account.holds_submits(self.pauses)
         now, monotonic = self._clock.now(), self._clock.monotonic()
@@ -221,7 +222,6 @@ class Desk:
                 self._budget = self._budget.spend(monotonic)
             self._blame.begin(job.id)
             self._pool.hand_out(self._book.jobs[job.id])
-        self._purse.put_off([job for job in self._book.jobs.values() if job.id not in self._pool.busy])
 
     def _ask_balance(self, *, submits: bool) -> None:
         """Ask for the account's credits, if that is worth a call now."""

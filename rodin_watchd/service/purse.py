@@ -9,11 +9,10 @@ from rodin_watchd.config import Budget
 from rodin_watchd.core.budget import (
     BUDGET_DAY,
     CLOCK_STEP_SECONDS,
-    UNLIMITED,
     Allowance,
     Caps,
-    day_began_at,
-    freed,
+    Day,
+    day_of,
     is_over_budget,
     next_midnight,
     put_off,
@@ -39,34 +38,31 @@ class Purse:
         self._now = now
         self._offset = now() - monotonic()
         self._monotonic = monotonic
-        self._began_at: float | None = book.journal.meta(BUDGET_DAY)
+        known = book.journal.meta(BUDGET_DAY)
+        self._day = Day(*known) if known else None
         self._told: frozenset[str] = frozenset()
         self.barred: Mapping[str, int] = {}
-        book.journal.open_books(now())
+        book.journal.open_books()
 
     @property
     def allowance(self) -> Allowance:
         """What may still be spent today."""
-        return self._left(self._book.journal.spent_since(self._day())) if self._caps.is_limited else UNLIMITED
+        return self._left(self._book.journal.spent_since(self._today().after_purchase))
 
     def buy(self, intents: Sequence[Transition]) -> list[Job]:
         """Make those intents durable that are within the budget; return their jobs."""
-        now = self._now()
-        freely = [Transition(freed(intent.job), intent.action, intent.message) for intent in intents]
-        if not self._caps.is_limited:
-            self._book.commit(freely, now)
-            return [intent.job for intent in freely]
-        chosen = self._book.commit_affordable(freely, now, self._day(), self._affordable)
-        return [intent.job for intent in chosen]
+        if not intents:
+            return []
+        after = self._today().after_purchase
+        return [intent.job for intent in self._book.commit_affordable(intents, self._now(), after, self._affordable)]
 
     def put_off(self, jobs: Iterable[Job]) -> None:
-        """Note on each job that is to be sent now why it waits for another day, if it does."""
-        if not self._caps.is_limited:
-            return
-        left = self.allowance
-        late = [(job, left.why_not(job.folder)) for job in jobs if job.state in (State.STAGED, State.UPLOADING)]
-        moves = (put_off(job, reason) for job, reason in late if reason)
-        self._book.commit([move for move in moves if move], self._now())
+        """Note on each job that is to be sent whether and why it waits for another day."""
+        to_send = [job for job in jobs if job.state in (State.STAGED, State.UPLOADING)]
+        left, now = self.allowance if to_send else self._left({}), self._now()
+        late = [(job, left.why_not(job.folder)) for job in to_send]
+        moves = (put_off(job, reason, now) for job, reason in late)
+        self._book.commit([move for move in moves if move], now)
         self._tell(frozenset(reason for _, reason in late if reason) | self.barred.keys())
 
     def _tell(self, reasons: frozenset[str]) -> None:
@@ -80,7 +76,7 @@ class Purse:
     def notices(self) -> list[str]:
         """Return what people must know: how many sets wait for another day, and until when."""
         count = sum(self.barred.values()) + sum(map(is_over_budget, self._book.jobs.values()))
-        if not count or not self._told:
+        if not count:
             return []
         again = local(next_midnight(self._now(), self._zone), self._zone)
         who = "1 set waits" if count == 1 else f"{count:,} sets wait"
@@ -99,22 +95,14 @@ class Purse:
     def _affordable(self, spent: Mapping[str, int], intents: Sequence[Transition]) -> Sequence[Transition]:
         return self._left(spent).affordable(intents)
 
-    def _day(self) -> float:
-        """Return when the day of the budget began, by a clock that may have been set; what changed is made durable first."""
-        self._mind_clock()
-        began_at = day_began_at(self._began_at, self._now(), self._zone)
-        if began_at != self._began_at:
-            self._book.journal.set_meta(BUDGET_DAY, began_at)
-            self._began_at = began_at
-        return began_at
-
-    def _mind_clock(self) -> None:
-        """Move what was dated with a clock that was set, so that ages stay true."""
-        step = self._now() - self._monotonic() - self._offset
-        if abs(step) <= CLOCK_STEP_SECONDS:
-            return
-        if self._began_at is not None:
-            moved = self._began_at + step
-            self._book.journal.shift_purchases(step, self._began_at, {BUDGET_DAY: moved})
-            self._began_at = moved
-        self._offset += step
+    def _today(self) -> Day:
+        """Return the budget's day, by a clock that may have been set; what changed is made durable first."""
+        now, offset, before = self._now(), self._offset, self._day
+        step = now - self._monotonic() - offset
+        if abs(step) > CLOCK_STEP_SECONDS:  # the clock was set: the day's age stays true
+            offset, before = offset + step, before and before._replace(began_at=before.began_at + step)
+        day = day_of(before, now, self._zone, self._book.journal.newest_purchase())
+        if day != self._day:
+            self._book.journal.set_meta(BUDGET_DAY, day)
+        self._offset, self._day = offset, day
+        return day

@@ -17,7 +17,14 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from rodin_watchd.adapters.images import MOST_BYTES, MOST_PIXELS, MOST_SCANS, why_undecodable
+from rodin_watchd.adapters.images import (
+    MOST_BYTES,
+    MOST_HEADER_BYTES,
+    MOST_PARTS,
+    MOST_PIXELS,
+    MOST_SCANS,
+    why_undecodable,
+)
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 IMAGES = sorted(path for path in SAMPLES.iterdir() if path.suffix in (".png", ".jpg", ".webp"))
@@ -143,6 +150,56 @@ def test_what_a_jpeg_carries_along_is_no_scan(progressive: bool, tmp_path: Path)
     Image.effect_noise((300, 300), 90).save(buffer, "JPEG", progressive=progressive, exif=notes, quality=95)
     (tmp_path / "phone.jpg").write_bytes(buffer.getvalue() + b"\xff\xda\0\2" * 9_000)
     assert why_undecodable(tmp_path / "phone.jpg") == ""
+
+
+def webp_of_chunks(count: int) -> bytes:
+    """Return a WebP with so many empty chunks behind its picture."""
+    picture = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(picture, "WEBP")
+    extended = b"VP8X" + struct.pack("<I", 10) + bytes(4) + (7).to_bytes(3, "little") * 2
+    body = b"WEBP" + extended + picture.getvalue()[12:] + b"note\0\0\0\0" * count
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+def crowds(count: int) -> dict[str, bytes]:
+    """Return images with at least so many parts that hold nothing."""
+    good, photo = png(8, 8, bytes(16)), (SAMPLES / "matcap-b.jpg").read_bytes()
+    return {
+        "before.png": good[:33] + chunk(b"noTe", b"") * count + good[33:],
+        "after.png": good[:-12] + chunk(b"noTe", b"") * count + good[-12:],
+        "data.png": good[:-12] + chunk(b"IDAT", b"") * count + good[-12:],
+        "notes.jpg": photo[:2] + b"\xff\xfe\0\2" * count + photo[2:],
+        "ended.jpg": photo[:2] + b"\xff\xd9" + b"\xff\xfe\0\2" * count + photo[2:],
+        "filled.jpg": photo[:2] + b"\xff" * count + photo[2:],
+        "endless.jpg": photo[:2] + b"\xff" * count,
+        "restarted.jpg": photo[:2] + b"\xff\xd0" * count + photo[2:],
+        "behind.jpg": photo[:-2] + b"\xff\xfe\0\2" * count + photo[-2:],
+        "notes.webp": webp_of_chunks(count),
+    }
+
+
+@pytest.mark.parametrize("name", crowds(0))
+def test_images_of_endless_parts_are_refused_undecoded(name: str, tmp_path: Path) -> None:
+    """Each part costs the decoder time and memory, also an empty one: 200 MB of them took minutes and gigabytes."""
+    (tmp_path / name).write_bytes(crowds(MOST_PARTS + 1)[name])
+    assert why_undecodable(tmp_path / name) == f"it has more than {MOST_PARTS:,} parts"
+
+
+def test_some_parts_are_no_reason_to_refuse_an_image(tmp_path: Path) -> None:
+    """Images of a thousand notes are sound, where they are images at all."""
+    said = {}
+    for name, data in crowds(1000).items():
+        (tmp_path / name).write_bytes(data)
+        said[name] = why_undecodable(tmp_path / name)
+    assert said == {name: UNDECODABLE if name in ("ended.jpg", "endless.jpg") else "" for name in said}
+
+
+def test_a_jpeg_whose_head_is_endless_is_refused_undecoded(tmp_path: Path) -> None:
+    """What a camera says of a picture is put together piece by piece: the time grows with the square of its size."""
+    photo = (SAMPLES / "matcap-b.jpg").read_bytes()
+    piece = b"\xff\xe1" + struct.pack(">H", 60_002) + b"Exif\0\0" + bytes(60_000 - 6)
+    (tmp_path / "head.jpg").write_bytes(photo[:2] + piece * (MOST_HEADER_BYTES // 60_000 + 1) + photo[2:])
+    assert why_undecodable(tmp_path / "head.jpg") == f"it has a head of more than {MOST_HEADER_BYTES:,} bytes"
 
 
 @functools.cache

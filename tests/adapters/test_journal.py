@@ -313,7 +313,10 @@ def test_one_task_in_two_jobs_does_not_stop_the_service(journal: Journal) -> Non
     ("query", "reason"),
     [
         ("UPDATE jobs SET state = 'lost'", "not a legal move"),
-        ("INSERT INTO jobs SELECT 'b2', 'lost', name, folder, 'f', kind, 0, '', 0, 0, 0, '', doc FROM jobs", "CHECK"),
+        (
+            "INSERT INTO jobs SELECT 'b2', 'lost', name, folder, top, 'f', kind, 0, '', 0, 0, 0, '', doc FROM jobs",
+            "CHECK",
+        ),
         ("UPDATE jobs SET charges = -1", "stays paid|CHECK"),
         ("DELETE FROM jobs", "jobs are never deleted"),
         ("UPDATE jobs SET id = 'b2'", "FOREIGN KEY"),
@@ -682,7 +685,7 @@ def test_damaged_journal(path: Path, damage: str) -> None:
         lambda reader: reader.with_task("t"),
         lambda reader: reader.durations("x"),
         lambda reader: reader.charges_since(0.0),
-        lambda reader: reader.spent_since(0.0),
+        lambda reader: reader.spent_since(0),
         lambda reader: reader.purchases_since(0, 0.0),
         JournalReader.newest_purchase,
         JournalReader.gate,

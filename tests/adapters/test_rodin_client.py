@@ -11,6 +11,7 @@ import re
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 import traceback
 import tracemalloc
@@ -279,6 +280,47 @@ def test_a_server_that_takes_nothing_does_not_hold_a_submit(tmp_path: Path, imag
         client = stack.enter_context(closing(client_for(server.url, timeouts=IMPATIENT)))
         with pytest.raises(NetworkError, match="too long"):
             client.submit(large, image, FIELDS, never)
+
+
+LINUX_TELLS = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what the other side has taken")
+
+
+def narrow(server: ScriptedServer) -> None:
+    """Let the server's system take only little that the server does not read."""
+    server.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+
+
+@LINUX_TELLS
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_what_is_still_to_be_sent_is_no_unknown_outcome(
+    certificate: tuple[Path, Path], tls: ssl.SSLContext, model: Upload, image: Upload, encrypted: bool
+) -> None:
+    """A set that fits into the buffers of this machine, and that the other side does not take: nobody asks for its end."""
+    done = threading.Event()
+    server = ScriptedServer(lambda _: done.wait(PATIENCE_SECONDS), tls=tls if encrypted else None)
+    narrow(server)
+    with server, ExitStack() as stack:
+        stack.callback(done.set)
+        client = stack.enter_context(closing(client_for(server.url, timeouts=IMPATIENT, verify=str(certificate[0]))))
+        with pytest.raises(NetworkError, match="too long"):
+            client.submit(model, image, FIELDS, never)
+
+
+@LINUX_TELLS
+def test_an_early_refusal_is_read_while_the_rest_is_sent(model: Upload, image: Upload) -> None:
+    """A server that answers and closes before it has taken the set is heard, and nobody asks for the set's end."""
+
+    def script(conversation: Conversation) -> None:
+        conversation.head()
+        conversation.send(response(413, b'{"error": null, "message": "early"}', "Connection: close"))
+        conversation.sock.shutdown(socket.SHUT_WR)
+        conversation.ended.wait(PATIENCE_SECONDS)
+
+    with ScriptedServer(script) as server, closing(client_for(server.url)) as client:
+        narrow(server)
+        answer = client.submit(model, image, FIELDS, never)
+        server.conversation().ended.set()
+    assert answer.status == 413
 
 
 @pytest.mark.parametrize("status", [401, 413, 429])

@@ -158,7 +158,7 @@ def test_a_held_drop_is_shown_explained_and_approved(served: Stage) -> None:
     served.config.write_text(served.config.read_text() + "[budget]\nhold_above_sets = 0\nper_day_credits = 10\n")
     served.drop("chair.glb", "bunny.glb", "chair.png", "matcap-a.png")
     with running(served) as service:
-        service.until("wait for approval")
+        service.until("waits for approval")
         assert (
             "nothing is taken until somebody runs `rodin-watchd approve`" in served.told_here("explain", "chair").output
         )
@@ -169,7 +169,8 @@ def test_a_held_drop_is_shown_explained_and_approved(served: Stage) -> None:
         assert re.search(r"Balance: 100 credits on \d{4}-", told)
         assert re.search(r"approved +Approved 1 set in the inbox\.", told)
         data = served.data_here("status")
-        assert (data["credits"], data["budget"]) == ({"total": 0.5, "today": 0.5}, {"per_day": 10, "spent": 0.5})
+        assert data["credits"] == {"total": 0.5, "today": 0.5}
+        assert (data["budget"]["per_day"], data["budget"]["spent"]) == (10, 0.5)
         assert (data["balance"]["credits"], data["balance"]["low"]) == (100, False)
         assert [event["kind"] for event in data["events"]] == ["approved", "crowd"]
         refused = served.told("approve", "--all")

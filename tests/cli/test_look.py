@@ -11,7 +11,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import closing
 from dataclasses import replace
+from datetime import UTC
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ from cli_stage import SECRET, Stage, a_failed_job, a_held_job, a_job, running
 
 from rodin_watchd.adapters.journal import Journal
 from rodin_watchd.adapters.lock import Lock
+from rodin_watchd.core.budget import BUDGET_DAY, Day, midnight
 from rodin_watchd.core.status import PAGE, Line, Page
 from rodin_watchd.model import State, Task
 from rodin_watchd.problem import Fault, Problem, Scope
@@ -193,8 +196,30 @@ def test_status_counts_credits_of_today_and_in_total(stage: Stage) -> None:
     )
     data = stage.data_here("status")
     assert data["credits"] == {"total": 1, "today": 0.5}
-    assert (data["budget"], data["balance"], data["events"]) == ({"per_day": None, "spent": 0.5}, None, [])
+    assert (data["budget"]["per_day"], data["budget"]["per_folder"]) == (None, None)
+    assert (data["balance"], data["events"]) == (None, [])
     assert "Budget" not in stage.told_here("status").output
+
+
+def test_status_tells_what_is_left_of_the_budget(stage: Stage) -> None:
+    """Of the present day, by its purchases, in all and for each folder; on the next day, service or not, it is whole again."""
+    with stage.config.open("a") as config:
+        config.write("\n[budget]\nper_day_credits = 5\nper_folder_credits = 1.5\n")
+    now = time.time()
+    for number, folder in enumerate(("", "chairs/oak", "chairs")):
+        job = a_job(id=f"{number:012}", folder=folder, task=None, answer=None, charges=0, fingerprint=str(number))
+        stage.journaled(*(replace(job, state=state) for state in (State.CLAIMED, State.STAGED, State.UPLOADING)))
+    day = {"per_day": 5, "spent": 1, "per_folder": 1.5, "folders": {"chairs": 1}}
+    with closing(Journal(stage.journal)) as journal:
+        journal.set_meta(BUDGET_DAY, Day(midnight(now, UTC), 1))
+    assert stage.data_here("status")["budget"] == day
+    told = stage.told_here("status").output
+    assert (
+        "Budget of the day: 1.0 of 5 credits\nBudget of each folder and day: 1.5 credits; spent: chairs 1.0\n" in told
+    )
+    with closing(Journal(stage.journal)) as journal:
+        journal.set_meta(BUDGET_DAY, Day(midnight(now, UTC) - 86_400, 1))
+    assert stage.data_here("status")["budget"] == {**day, "spent": 0, "folders": {}}
 
 
 def test_show_tells_what_happened_to_the_service_meanwhile(stage: Stage) -> None:

@@ -9,6 +9,7 @@ import pytest
 from rodin_watchd.core.account import (
     REFRESH_PURCHASES,
     REFRESH_SECONDS,
+    Balance,
     account_pauses,
     after_balance,
     is_stale,
@@ -114,3 +115,10 @@ def test_a_low_balance_names_its_limit() -> None:
     """Exactly, without needless zeros."""
     text = low_balance_text(Decimal("2.50"), Decimal(10))
     assert text == "The vendor's account holds 2.5 credits, less than budget.low_balance (10 credits)."
+
+
+def test_a_balance_is_stored_exactly() -> None:
+    """Every digit, and all that is known with it, comes back."""
+    balance = Balance(Decimal("12.50"), NOW, low=True, exact=True, vendor="https://vendor.example")
+    assert Balance.of_data(balance.as_data()) == balance
+    assert str(Balance.of_data(balance.as_data()).credits) == "12.50"

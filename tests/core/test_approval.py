@@ -76,6 +76,7 @@ def test_folders_are_approved_with_all_below() -> None:
     assert "odd\n/w" not in gate.approved("odd\\n").held
     assert gate.approved(None).held == []
     assert gate.approved("nowhere") == gate
+    assert Gate({"Mo\u0308bel/x": Pass.HELD}).approved("m\u00f6bel").held == []  # however it was typed
 
 
 @modest

@@ -18,8 +18,8 @@ from rodin_watchd.core.budget import (
     UNLIMITED,
     Allowance,
     Caps,
-    day_began_at,
-    freed,
+    Day,
+    day_of,
     is_over_budget,
     midnight,
     next_midnight,
@@ -41,7 +41,15 @@ def at(text: str, zone: zoneinfo.ZoneInfo = BERLIN) -> float:
 
 
 @pytest.mark.parametrize(
-    ("folder", "top"), [("", ""), ("a", "a"), ("a/b/c", "a"), ("two\nlines/x", "two\\nlines"), ("\udcff/x", "\\udcff")]
+    ("folder", "top"),
+    [
+        ("", ""),
+        ("a", "a"),
+        ("a/b/c", "a"),
+        ("two\nlines/x", "two\\nlines"),
+        ("\udcff/x", "\\udcff"),
+        (f"{'a' * 200}/x", "a" * 200),
+    ],
 )
 def test_the_top_folder_is_what_counts(folder: str, top: str) -> None:
     """Directly below the inbox, as the journal spells it; "" is the inbox itself."""
@@ -103,16 +111,24 @@ def test_no_choice_goes_over_a_cap_and_none_is_left_out(
 def test_a_set_that_waits_says_so_once() -> None:
     """The note is made once, says which budget, and goes with the next upload."""
     job = a_job(State.STAGED)
-    move = put_off(job, "today's budget of 5 credits is spent")
+    move = put_off(job, "today's budget of 5 credits is spent", NOW)
     assert move is not None
     assert (move.action, move.job.state, move.job.attempts) == ("over-budget", State.STAGED, 0)
     assert move.message == "It waits for another day: today's budget of 5 credits is spent."
     assert is_over_budget(move.job)
-    assert put_off(move.job, "today's budget of 5 credits is spent") is None
-    assert put_off(move.job, "another reason") is not None
-    assert freed(move.job) == job
+    assert put_off(move.job, "today's budget of 5 credits is spent", NOW) is None
+    assert put_off(move.job, "another reason", NOW) is not None
     assert not is_over_budget(job)
-    assert freed(job) is job
+    assert put_off(job, "", NOW) is None
+    assert put_off(move.job, "", NOW) == Transition(job, "within-budget")
+
+
+def test_an_upload_that_was_cut_waits_as_staged() -> None:
+    """What a crash has cut is proven not submitted: over the budget it holds no place at the vendor."""
+    move = put_off(a_job(State.UPLOADING), "today's budget of 5 credits is spent", NOW)
+    assert move is not None
+    assert is_over_budget(move.job)
+    assert put_off(a_job(State.UPLOADING), "", NOW) is None
 
 
 # ---- days -----------------------------------------------------------------------------------------------------------
@@ -144,24 +160,25 @@ def test_days_follow_each_other(now: float, zone: zoneinfo.ZoneInfo) -> None:
 
 def test_honest_days_begin_at_midnight() -> None:
     """Over a year, clock changes included, each midnight begins a new day at once."""
-    began_at: float | None = None
+    day, bought = None, 0
     now = at("2026-01-01T12:00")
     while now < at("2027-01-01T12:00"):
-        began_at = day_began_at(began_at, now, BERLIN)
-        assert began_at == midnight(now, BERLIN)
-        now += 3600
+        before, day = day, day_of(day, now, BERLIN, bought)
+        assert day.began_at == midnight(now, BERLIN)
+        assert (day == before) or day.after_purchase == bought
+        now, bought = now + 3600, bought + 1
 
 
 def test_a_day_is_not_shorter_than_a_day_can_be() -> None:
     """A midnight that comes too soon after the last day began is a lie of the clock."""
-    began_at = at("2026-11-22T10:00")  # moved there when the clock was set ahead by ten hours
-    assert day_began_at(began_at, at("2026-11-23T00:00:01"), BERLIN) == began_at
-    assert day_began_at(began_at, at("2026-11-24T00:00:01"), BERLIN) == at("2026-11-24T00:00")
+    day = Day(at("2026-11-22T10:00"), 5)  # moved there when the clock was set ahead by ten hours
+    assert day_of(day, at("2026-11-23T00:00:01"), BERLIN, 9) == day
+    assert day_of(day, at("2026-11-24T00:00:01"), BERLIN, 9) == Day(at("2026-11-24T00:00"), 9)
 
 
 def test_a_day_that_begins_in_the_future_was_a_lie() -> None:
-    """Found at the start with a clock that was put right: today counts."""
-    assert day_began_at(NOW + 400 * DAY, NOW, BERLIN) == midnight(NOW, BERLIN)
+    """Found at the start with a clock that was put right: it is still the same day, with what was bought in it."""
+    assert day_of(Day(NOW + 400 * DAY, 5), NOW, BERLIN, 9) == Day(midnight(NOW, BERLIN), 5)
 
 
 class Wall:
@@ -170,15 +187,14 @@ class Wall:
     def __init__(self) -> None:
         """Begin at noon."""
         self.offset = at("2026-11-22T12:00")
-        self.began_at = day_began_at(None, self.offset, BERLIN)
+        self.day = day_of(None, self.offset, BERLIN, 0)
 
     def after(self, passed: float, step: float) -> float:
         """Return the age of the day's beginning at a real time, after a step of the clock."""
         self.offset += step
-        self.began_at += step
         now = self.offset + passed
-        self.began_at = day_began_at(self.began_at, now, BERLIN)
-        return now - self.began_at
+        self.day = day_of(self.day._replace(began_at=self.day.began_at + step), now, BERLIN, 0)
+        return now - self.day.began_at
 
 
 @modest
@@ -188,9 +204,9 @@ def test_no_clock_makes_days_shorter(moments: list[tuple[float, float]]) -> None
     wall, passed, beginnings = Wall(), 0.0, []
     for elapsed, step in moments:
         passed += elapsed
-        before = wall.began_at + step - wall.offset - step
+        before = wall.day.began_at + step - wall.offset - step
         wall.after(passed, step)
-        began = wall.began_at - wall.offset  # in real time
+        began = wall.day.began_at - wall.offset  # in real time
         if began != pytest.approx(before, abs=1e-3):
             beginnings.append(began)
     assert all(later - earlier >= SHORTEST_DAY_SECONDS - 1 for earlier, later in pairwise(beginnings))

@@ -31,9 +31,9 @@ modest = settings(max_examples=200, deadline=None)
 halves = st.integers(0, 2000).map(lambda count: count * HALF)
 
 
-def since(charged: int = 0, unknown: int = 1, failures: int = 0) -> Since:
+def since(charged: int = 0, unknown: int = 1, refundable: int = 0, told: int = 0) -> Since:
     """Return what was bought."""
-    return Since(charged, unknown, frozenset({"job"}), failures)
+    return Since(charged, unknown, frozenset({"job"}), refundable, told)
 
 
 @pytest.mark.parametrize(
@@ -51,8 +51,9 @@ def since(charged: int = 0, unknown: int = 1, failures: int = 0) -> Since:
         ("10", since(unknown=3), Verdict.NOT_CHARGED),
         ("8.5", since(unknown=3), Verdict.CHARGED),
         ("9", since(unknown=3), Verdict.UNDECIDED),
-        ("10", since(failures=1), Verdict.UNDECIDED),
-        ("9.5", since(failures=1), Verdict.UNDECIDED),
+        ("10", since(refundable=1), Verdict.UNDECIDED),
+        ("9.5", since(refundable=1), Verdict.UNDECIDED),
+        ("9.5", since(charged=1, told=1), Verdict.UNDECIDED),
     ],
 )
 def test_the_arithmetic(after: str, bought: Since, verdict: Verdict) -> None:
@@ -111,15 +112,28 @@ def held() -> OutcomeUnknownError:
 def test_a_job_that_was_not_charged_is_submitted_again() -> None:
     """By the machine's own move, with nothing left of the lost answer, and the event says why."""
     job = a_job(State.HELD, problem=held().problem)
-    move = concluded(job, Proof(Verdict.NOT_CHARGED, "Proven."), NOW + 9)
+    [move] = concluded(job, Proof(Verdict.NOT_CHARGED, "Proven."), NOW + 9, 0.5)
     assert (move.job.state, move.action, move.message) == (State.STAGED, "not-charged", "Proven.")
     assert (move.job.problem, move.job.answer, move.job.charges) == (None, None, 0)
     assert move.job.times[State.STAGED.value] == NOW + 9
+    assert (move.job.attempts, move.job.not_before) == (1, NOW + 9 + 2)
+
+
+def test_a_job_that_is_never_answered_fails_in_the_end() -> None:
+    """The tenth submit that was proven free is the last: failed, uncharged, and free to be retried."""
+    job = a_job(State.HELD, problem=held().problem, attempts=9)
+    again, failing = concluded(job, Proof(Verdict.NOT_CHARGED, "Proven."), NOW, 0.5)
+    assert [again.job.state, failing.job.state] == [State.STAGED, State.FAILING]
+    assert failing.job.charges == 0
+    assert failing.job.problem is not None
+    assert failing.job.problem.message == "10 submits got no answer that tells their outcome. Proven."
+    assert failing.job.problem.advice == "`rodin-watchd retry JOB` submits it once more."
 
 
 def test_a_job_that_was_charged_stays_held_and_costs_what_it_cost() -> None:
     """Its charge is in the books; what is missing is the task's id."""
-    move = concluded(a_job(State.HELD, problem=held().problem), Proof(Verdict.CHARGED, "It was charged: 10, 9.5."), NOW)
+    proof = Proof(Verdict.CHARGED, "It was charged: 10, 9.5.")
+    [move] = concluded(a_job(State.HELD, problem=held().problem), proof, NOW, 0.5)
     assert (move.job.state, move.job.charges, move.action) == (State.HELD, 1, "charged")
     assert move.job.problem is not None
     assert move.job.problem.code == ChargedTaskLostError.code
@@ -129,7 +143,7 @@ def test_a_job_that_was_charged_stays_held_and_costs_what_it_cost() -> None:
 def test_a_job_that_cannot_be_decided_stays_as_it_is_with_the_reason() -> None:
     """A person reads both: what was lost, and why the balance does not tell."""
     job = a_job(State.HELD, problem=held().problem)
-    move = concluded(job, Proof(Verdict.UNDECIDED, "It moved."), NOW)
+    [move] = concluded(job, Proof(Verdict.UNDECIDED, "It moved."), NOW, 0.5)
     assert move.action == "undecided"
     assert move.job == replace(job, problem=OutcomeUnknownError("The answer was lost. It moved.").problem)
 

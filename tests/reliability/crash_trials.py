@@ -12,7 +12,7 @@ from pathlib import Path
 
 from crash_scene import Scene, all_kinds
 from crash_start import Crash, Ended, Start, build, warm
-from crash_truth import Kind, Violation, after_kill, at_rest, in_doubt, why_held, wrongly_held
+from crash_truth import Kind, Violation, after_kill, at_rest, in_doubt, needlessly_held, why_held, wrongly_held
 
 from rodin_watchd.emulator.ledger import ChargeRow
 from rodin_watchd.emulator.server import Emulator, EmulatorSettings
@@ -33,10 +33,14 @@ class Trial:
     violations: tuple[Violation, ...]
 
     @property
+    def where(self) -> str:
+        """Where the crashes were."""
+        return f"killed {' and '.join(self.effects)}" if self.effects else "not killed"
+
+    @property
     def failures(self) -> list[str]:
         """What is wrong, each with where the crashes were."""
-        where = " and ".join(self.effects) or "no crash"
-        return [f"{violation.kind} after {where}: {violation.text}" for violation in self.violations]
+        return [f"{violation.kind}: {violation.text} ({self.where})" for violation in self.violations]
 
 
 @dataclass
@@ -48,16 +52,16 @@ class Bench:
     start: Start
     seen: int = 0  # charges in the vendor's ledger that belong to earlier trials
 
-    def effects(self) -> int:
-        """Return how many effects a run without a crash has, for one set of each kind, with a vendor that is warm."""
-        return min(self._counted(), self._counted())  # the first time, there is work to wait for
+    def effects(self) -> list[str]:
+        """Return what the effects of a run without a crash are called, for one set of each kind, with a warm vendor."""
+        return min(self._effects(), self._effects(), key=len)  # the first time, there is work to wait for
 
-    def _counted(self) -> int:
+    def _effects(self) -> list[str]:
         with _scene(self.folder, self.vendor) as scene:
             ended = self.start(scene, Crash())
             assert not ended.fault, ended.fault
             self._charges()
-            return len(ended.effects)
+            return [line.split()[1] for line in ended.effects]
 
     def trial(self, crashes: Sequence[Crash]) -> Trial:
         """Kill the daemon at each of these crashes, then let it end, and judge."""
@@ -74,9 +78,9 @@ class Bench:
                 elif ended.fault:
                     violations.append(Violation(Kind.WRONG, ended.fault))
             charges = self._charges()
-            violations += [*at_rest(scene, charges), *wrongly_held(scene, doubtful)]
+            violations += at_rest(scene, charges)
+            violations += [*wrongly_held(scene, doubtful), *needlessly_held(scene, doubtful)]
             held = tuple(why_held(events) for job, events in scene.history().values() if job.state is State.HELD)
-            violations += [Violation(Kind.WRONG, "held without a reason in its history") for why in held if not why]
             return Trial(tuple(crashes), tuple(effects), len(scene.sets), len(charges), held, tuple(violations))
 
     def _charges(self) -> list[ChargeRow]:
@@ -130,4 +134,4 @@ def counted_effects() -> int:
     with tempfile.TemporaryDirectory(prefix="crashes-") as place, vendor() as emulator:
         folder = Path(place)
         with warm(build(folder)) as start:
-            return Bench(folder, emulator, start).effects()
+            return len(Bench(folder, emulator, start).effects())

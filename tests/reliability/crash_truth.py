@@ -210,16 +210,23 @@ def _left_over(root: Path, jobs: Iterable[Job]) -> Iterator[Violation]:
 
 
 def wrongly_held(scene: Scene, doubtful: Collection[str]) -> list[Violation]:
-    """Return the jobs that are held though no crash fell between their last bytes and their answer, and the reverse.
+    """Return the jobs that are held though their history does not say why, and those in doubt that are not held.
 
     `doubtful` are those that `in_doubt` named after the crashes.
     """
-    jobs = {job.id: job for job, _ in scene.history().values()}
-    held = {job.id for job in jobs.values() if job.state is State.HELD}
+    history = scene.history()
+    held = {job.id: events for job, events in history.values() if job.state is State.HELD}
+    loose = [history[i][0] for i in set(doubtful) - held.keys()]
     return [
-        *(Violation(Kind.WRONG, f"{jobs[i].name} is held without need") for i in held - set(doubtful)),
-        *(Violation(Kind.WRONG, f"{jobs[i].name} was in doubt, but is {jobs[i].state}") for i in set(doubtful) - held),
+        *(Violation(Kind.WRONG, f"{history[i][0].name} is held for no reason") for i in held if not why_held(held[i])),
+        *(Violation(Kind.WRONG, f"{job.name} was in doubt, but is {job.state}") for job in loose),
     ]
+
+
+def needlessly_held(scene: Scene, doubtful: Collection[str]) -> list[Violation]:
+    """Return the jobs that are held though no crash fell between their last bytes and their answer: the vendor is sane."""
+    held = [job for job, _ in scene.history().values() if job.state is State.HELD and job.id not in doubtful]
+    return [Violation(Kind.WRONG, f"{job.name} is held without need") for job in held]
 
 
 def why_held(events: Sequence[Event]) -> str:

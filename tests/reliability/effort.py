@@ -1,4 +1,4 @@
-"""How much the searching tests try: little and always the same in `make test`, more and by chance in `make soak`."""
+"""How much the searching tests try: little and always the same in `make test`, more and by chance on demand."""
 
 from __future__ import annotations
 

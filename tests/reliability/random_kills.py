@@ -23,7 +23,7 @@ from crash_scene import (
     sidecar_sets,
 )
 from crash_start import arguments, environment
-from crash_truth import Kind, Violation, after_kill, at_rest, in_doubt, why_held
+from crash_truth import Kind, Violation, after_kill, at_rest, in_doubt, why_held, wrongly_held
 
 from rodin_watchd.emulator.server import Emulator, EmulatorSettings, Fault, parse_fault
 from rodin_watchd.model import State
@@ -86,7 +86,7 @@ def siege(folder: Path, emulator: Emulator, kills: int, chance: random.Random, u
         doubtful |= in_doubt(scene)
     violations += _last_run(scene)
     ledger = emulator.ledger()
-    violations += [*at_rest(scene, ledger["charges"]), *_wrongly_held(scene, doubtful)]
+    violations += [*at_rest(scene, ledger["charges"]), *wrongly_held(scene, doubtful)]
     violations += [Violation(Kind.WRONG, f"the key reached the file host: {path}") for path in ledger["key_leaks"]]
     history = scene.history().values()
     held = Counter(why_held(events) for job, events in history if job.state is State.HELD)
@@ -136,20 +136,3 @@ def _last_run(scene: Scene) -> list[Violation]:
     if done.returncode in (0, 1) and "Traceback" not in done.stderr:
         return []
     return [Violation(Kind.WRONG, f"the last run ended with {done.returncode}: {done.stderr[-2000:]}")]
-
-
-def _wrongly_held(scene: Scene, doubtful: set[str]) -> list[Violation]:
-    """Whatever was in doubt is held, and nothing is held whose history does not say why."""
-    history = scene.history()
-    return [
-        *(
-            Violation(Kind.WRONG, f"{job.name} is held without a reason in its history")
-            for job, events in history.values()
-            if job.state is State.HELD and not why_held(events)
-        ),
-        *(
-            Violation(Kind.WRONG, f"{history[i][0].name} was in doubt, but is {history[i][0].state}")
-            for i in doubtful
-            if history[i][0].state is not State.HELD
-        ),
-    ]

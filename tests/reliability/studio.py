@@ -187,6 +187,7 @@ class Studio:
     def _until_all_rest(self) -> None:
         """Let it come to rest; what is over the budget of a day goes on the next day."""
         for _ in range(MOST_DAYS):
+            self.ask("approve")
             self.until_idle()
             if {job.state for job in Told.of(self.journal).jobs.values()} <= RESTING:
                 return

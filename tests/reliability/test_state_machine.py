@@ -20,22 +20,30 @@ from hypothesis.stateful import (
 from studio import Studio
 from workshop import KEY, emulated, glb, image, model
 
+from rodin_watchd.emulator.faults import KINDS, Site
 from rodin_watchd.emulator.server import Emulator
 from rodin_watchd.model import State
 
-UNKNOWN = ("lost-answer", "charged-503", "submit-503", "no-uuid", "submit-html", "submit-truncated")
-REFUSED = (
-    *("submit-429=30", "submit-error=INSUFFICIENT_FUND", "submit-error=INVALID_REQUEST", "submit-key-refused"),
-    *("submit-closed", "submit-error=UNKNOWN", "balance-503", "balance-error=INSUFFICIENT_FUND"),
+AFTERWARDS = (Site.STATUS, Site.DOWNLOAD, Site.FILE, Site.TASK)
+VALUED = (
+    "submit-429=30",
+    "submit-error=INSUFFICIENT_FUND",
+    "submit-error=INVALID_REQUEST",
+    "balance-error=INSUFFICIENT_FUND",
 )
-AFTERWARDS = (
-    *("status-503", "status-404", "status-429", "status-key-refused", "status-closed", "empty-jobs", "unknown-status"),
-    *("download-503", "download-404", "empty-list", "partial-list", "download-key-refused", "no-subscription-key"),
-    *("cut-download", "expired-link", "file-503", "file-closed", "failed-job", "canceled-job", "same-names"),
-)
-MOODS = st.one_of([st.sampled_from(words) for words in (UNKNOWN, REFUSED, AFTERWARDS)])
+
+
+def moods(*sites: Site) -> st.SearchStrategy[str]:
+    """Give whatever can go wrong there, but for slowness: it is the steps that wait here, for as long as the story likes."""
+    return st.sampled_from([n for n, kind in KINDS.items() if kind.site in sites and not n.endswith("-slow")])
+
+
+MOODS = moods(Site.SUBMIT) | moods(Site.BALANCE) | moods(*AFTERWARDS) | st.sampled_from(VALUED)
 NAMES = ("chair", "Stuhl ü", "-x", "日本", "two\nlines", "a" * 180, "oak/table", "oak/Chair")
-BUDGETS: tuple[Mapping[str, object], ...] = ({}, {"sole_spender": True}, {"sole_spender": True, "per_day_credits": 1.5})
+BUDGETS: tuple[Mapping[str, object], ...] = (
+    *({}, {"sole_spender": True}, {"sole_spender": True, "per_day_credits": 1.5}),
+    {"hold_above_sets": 2, "per_folder_credits": 2},
+)
 CALLS = st.integers(1, 3)
 ROUNDS = st.integers(1, 8)
 PICK = st.integers(0, 7)
@@ -281,6 +289,11 @@ class Chaos(RuleBasedStateMachine):
     def pause(self, verb: str) -> None:
         """Stop the spending, or go on."""
         self.studio.ask(verb)
+
+    @rule()
+    def approve(self) -> None:
+        """Let the sets go on that came in a crowd."""
+        self.studio.ask("approve")
 
     @rule(pick=PICK, pay_again=st.booleans())
     def retry(self, pick: int, pay_again: bool) -> None:

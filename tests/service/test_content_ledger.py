@@ -104,6 +104,24 @@ def test_again_pays_again(shop: Workshop, vendor: Vendor) -> None:
     assert sum(job.charges for job in shop.jobs()) == 2
 
 
+def test_again_waits_for_the_one_that_is_being_worked_on(tmp_path: Path) -> None:
+    """Two live jobs of one content would be mixed up: refused for now, and its report says how to pay for it later."""
+    with working(tmp_path, "empty-jobs=3") as (shop, vendor):
+        shop.drop_set("chair")
+        shop.until(shop.is_in("chair", State.SUBMITTED))
+        shop.drop("twin.obj", model("chair"))
+        shop.drop("twin.png", image("chair"))
+        shop.drop("twin.toml", b"again = true\n")
+        shop.until(shop.is_in("twin", State.FAILED))
+        assert f"are being worked on already (job {shop.job('chair').id})" in shop.report("twin")
+        assert f"`rodin-watchd retry {shop.job('twin').id}` pays for this one as well" in shop.report("twin")
+        shop.idle()
+        assert shop.command("retry", job="twin")["ok"]
+        shop.idle()
+        assert shop.states() == {"chair": State.ARCHIVED, "twin": State.ARCHIVED}
+        assert len(vendor.emulator.ledger()["charges"]) == 2
+
+
 @pytest.mark.parametrize("change", ["model", "image", "options"])
 def test_another_content_is_another_purchase(shop: Workshop, vendor: Vendor, change: str) -> None:
     """A byte of the model, of the image, or one option: bought."""

@@ -195,7 +195,7 @@ def test_the_status_of_what_was_spent_is_exact(tmp_path: Path) -> None:
         for name in ("a/one", "a/two", "three"):
             shop.drop_set(name)
         shop.idle()
-        assert shop.daemon._book.journal.spent_since(0.0) == {"a": 2, "": 1}
+        assert shop.daemon._book.journal.spent_since(0) == {"a": 2, "": 1}
         assert shop.daemon._book.journal.charges_since(START_AT) == 3
 
 

@@ -41,15 +41,16 @@ from rodin_watchd.adapters.journal.reading import (
 )
 from rodin_watchd.core.announcing import SILENT, Announcer
 from rodin_watchd.core.machine import ANSWERED
+from rodin_watchd.core.proof import BASELINE
 from rodin_watchd.errors import DiskError, JournalError, RoomError
 from rodin_watchd.model import Transition
 
 __all__ = ["NO_META", "Affordable", "Command", "Journal", "JournalReader", "insert_command"]
 
 _SAVE = """
-    INSERT INTO jobs (id, state, name, folder, fingerprint, kind, vendor_seconds, task_uuid, charges, created_at,
+    INSERT INTO jobs (id, state, name, folder, top, fingerprint, kind, vendor_seconds, task_uuid, charges, created_at,
         changed_at, place, doc)
-    VALUES (:id, :state, :name, :folder, :fingerprint, :kind, :vendor_seconds, :task_uuid, :charges, :created_at,
+    VALUES (:id, :state, :name, :folder, :top, :fingerprint, :kind, :vendor_seconds, :task_uuid, :charges, :created_at,
         :changed_at, :place, :doc)
     ON CONFLICT (id) DO UPDATE SET state = :state, fingerprint = :fingerprint, vendor_seconds = :vendor_seconds,
         task_uuid = :task_uuid, charges = :charges, changed_at = :changed_at, place = :place, doc = :doc
@@ -152,14 +153,14 @@ class Journal(JournalReader, HookRunWriter):
             self._set_meta(meta)
 
     def commit_affordable(
-        self, intents: Sequence[Transition], now: float, since_at: float, affordable: Affordable
+        self, intents: Sequence[Transition], now: float, purchase: int, affordable: Affordable
     ) -> Sequence[Transition]:
-        """Make those intents durable that `affordable` chooses, given what was spent since an instant; return them.
+        """Make those intents durable that `affordable` chooses, given what was bought after a purchase; return them.
 
         Reading, choosing and writing are one transaction: no two intents are paid by the same credits.
         """
         with self._transaction():
-            chosen = affordable(self.spent_since(since_at), intents)
+            chosen = affordable(self.spent_since(purchase), intents)
             self._save(chosen, now)
         return chosen
 
@@ -180,17 +181,10 @@ class Journal(JournalReader, HookRunWriter):
 
     # ---- the books --------------------------------------------------------------------------------------------------
 
-    def open_books(self, now: float) -> None:
-        """After a start: what was being uploaded was proven not submitted, and nothing was bought in the future."""
+    def open_books(self) -> None:
+        """After a start: what was being uploaded was proven not submitted."""
         with self._transaction():
             self._db.execute(_FREE_UPLOADS)
-            self._db.execute("UPDATE purchases SET at = ? WHERE at > ?", (now, now))
-
-    def shift_purchases(self, seconds: float, since_at: float, meta: Mapping[str, Any]) -> None:
-        """Move the instants of the purchases since `since_at` with a clock that was set; and store `meta`."""
-        with self._transaction():
-            self._db.execute("UPDATE purchases SET at = at + ? WHERE at >= ?", (seconds, since_at))
-            self._set_meta(meta)
 
     def set_gate(self, changes: Mapping[str, str | None]) -> None:
         """Store which sets are held for approval or have passed (see `core.approval`); None forgets a set."""
@@ -207,9 +201,12 @@ class Journal(JournalReader, HookRunWriter):
             self._owe(f"service-{event}", "", announcer.of_service(kind, message, at), at)
 
     def forget_copy(self) -> None:
-        """Take off the mark of a backup that was put in the journal's place, once it has been dealt with."""
+        """Take off the mark of a backup that was put in the journal's place, once it has been dealt with.
+
+        Its baseline goes with it: nobody knows what was bought since the copy was made.
+        """
         with self._transaction():
-            self._db.execute("DELETE FROM meta WHERE key = ?", (COPIED_AT,))
+            self._db.execute("DELETE FROM meta WHERE key IN (?, ?)", (COPIED_AT, BASELINE))
 
     @in_words()
     def open_commands(self) -> list[Command]:

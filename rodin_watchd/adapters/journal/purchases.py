@@ -14,18 +14,20 @@ from typing import Any
 
 from rodin_watchd.core.proof import Since
 
-_SPENT = "SELECT top, count(*) FROM purchases WHERE at >= ? AND outcome <> 'free' GROUP BY top"
+_SPENT = "SELECT top, count(*) FROM purchases WHERE id > ? AND outcome <> 'free' GROUP BY top"
 _CHARGED = "SELECT count(*) FROM purchases WHERE at >= ? AND outcome = 'charged'"
 _NEWEST = "SELECT coalesce(max(id), 0) FROM purchases"
 _SINCE = """
-    SELECT coalesce(sum(outcome = 'charged'), 0), coalesce(sum(outcome IN ('open', 'unknown')), 0)
+    SELECT coalesce(sum(outcome = 'charged'), 0), coalesce(sum(outcome IN ('open', 'unknown')), 0), coalesce(sum(told), 0)
     FROM purchases WHERE id > ?
 """
 _OPEN = "SELECT job_id FROM purchases WHERE id > ? AND outcome = 'open'"
-_LOST = """
-    SELECT count(*) FROM events WHERE at >= ? AND state = 'failing'
-        AND job_id IN (SELECT job_id FROM purchases WHERE outcome = 'charged')
-"""
+_REFUNDABLE = """
+    SELECT (SELECT count(*) FROM events WHERE at >= :at AND state = 'failing'
+            AND job_id IN (SELECT job_id FROM purchases WHERE outcome <> 'free'))
+        + (SELECT count(*) FROM purchases JOIN jobs ON jobs.id = job_id
+            WHERE purchases.id <= :purchase AND at >= :at AND outcome <> 'free' AND state = 'held')
+"""  # a task that failed, or one that nobody can ask about
 
 
 class PurchaseReader:
@@ -34,12 +36,12 @@ class PurchaseReader:
     def _rows(self, query: str, values: Any = ()) -> list[sqlite3.Row]:  # noqa: ANN401 - as sqlite3 takes them
         raise NotImplementedError
 
-    def spent_since(self, at: float) -> Mapping[str, int]:
-        """Return how many textures were bought since an instant (UTC), by top folder, "" for the inbox itself.
+    def spent_since(self, purchase: int) -> Mapping[str, int]:
+        """Return how many textures were bought after a purchase, by top folder, "" for the inbox itself.
 
         One whose outcome is not known to be free counts: what is being sent, and what is held.
         """
-        return {row[0]: row[1] for row in self._rows(_SPENT, (at,))}
+        return {row[0]: row[1] for row in self._rows(_SPENT, (purchase,))}
 
     def charges_since(self, at: float) -> int:
         """Return how many textures were charged that were sent since an instant (UTC)."""
@@ -50,7 +52,8 @@ class PurchaseReader:
         return int(self._rows(_NEWEST)[0][0])
 
     def purchases_since(self, purchase: int, refunds_at: float) -> Since:
-        """Return what happened to the money after a purchase; failures of paid jobs count from `refunds_at` (UTC) on."""
-        charged, unknown = self._rows(_SINCE, (purchase,))[0]
+        """Return what happened to the money after a purchase; failed and lost tasks count from `refunds_at` (UTC) on."""
+        charged, unknown, told = self._rows(_SINCE, (purchase,))[0]
         undecided = frozenset(row[0] for row in self._rows(_OPEN, (purchase,)))
-        return Since(charged, unknown, undecided, int(self._rows(_LOST, (refunds_at,))[0][0]))
+        refundable = self._rows(_REFUNDABLE, {"purchase": purchase, "at": refunds_at})[0][0]
+        return Since(charged, unknown, undecided, refundable, told)

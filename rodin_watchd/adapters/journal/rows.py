@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
+from rodin_watchd.core.budget import top_folder
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.schedule import kind_of, vendor_seconds
 from rodin_watchd.model import Answer, Event, InputFile, Job, ResultFile, Role, Signature, State, Task, Transition
@@ -24,6 +25,7 @@ def row(job: Job, changed_at: float) -> dict[str, Any]:
         "state": job.state.value,
         "name": printable(job.name),
         "folder": printable(job.folder),
+        "top": top_folder(job.folder),
         "fingerprint": job.fingerprint,
         "kind": kind_of(job.options),
         "vendor_seconds": vendor_seconds(job),

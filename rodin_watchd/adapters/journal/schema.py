@@ -18,6 +18,7 @@ _MIGRATIONS: Final = (
         state TEXT NOT NULL CHECK (state IN ($STATES)),
         name TEXT NOT NULL,
         folder TEXT NOT NULL,
+        top TEXT NOT NULL,
         fingerprint TEXT NOT NULL DEFAULT '',
         kind TEXT NOT NULL,
         vendor_seconds REAL,
@@ -59,12 +60,13 @@ _MIGRATIONS: Final = (
         fingerprint TEXT NOT NULL,
         top TEXT NOT NULL,
         at REAL NOT NULL,
-        outcome TEXT NOT NULL CHECK (outcome IN ('open', 'charged', 'unknown', 'free'))
+        outcome TEXT NOT NULL CHECK (outcome IN ('open', 'charged', 'unknown', 'free')),
+        told INTEGER NOT NULL DEFAULT 0 -- ended while the job was held, so not by the vendor's answer
     ) STRICT;
     CREATE UNIQUE INDEX one_open_purchase_for_each_job ON purchases (job_id) WHERE outcome = 'open';
     CREATE INDEX purchases_by_job ON purchases (job_id);
     CREATE INDEX purchases_by_content ON purchases (fingerprint) WHERE outcome <> 'free';
-    CREATE INDEX purchases_by_time ON purchases (at) WHERE outcome <> 'free';
+    CREATE INDEX purchases_by_time ON purchases (at) WHERE outcome = 'charged';
     -- Calls of plugins' hooks: made, or owed. What is owed is written with what it tells of.
     CREATE TABLE hook_runs (
         id INTEGER PRIMARY KEY,
@@ -105,14 +107,16 @@ _MIGRATIONS: Final = (
         WHEN NEW.state = 'uploading' AND json_extract(NEW.doc, '$$.answer') IS NULL BEGIN
         UPDATE purchases SET outcome = 'free' WHERE job_id = NEW.id AND outcome = 'open';
         INSERT INTO purchases (job_id, fingerprint, top, at, outcome) VALUES (NEW.id, NEW.fingerprint,
-            substr(NEW.folder, 1, instr(NEW.folder || '/', '/') - 1), NEW.changed_at, 'open');
+            NEW.top, NEW.changed_at, 'open');
     END;
     CREATE TRIGGER purchase_is_charged AFTER UPDATE OF charges ON jobs WHEN NEW.charges > OLD.charges
-        BEGIN UPDATE purchases SET outcome = 'charged' WHERE job_id = NEW.id AND outcome = 'open'; END;
+        BEGIN UPDATE purchases SET outcome = 'charged', told = OLD.state = 'held'
+            WHERE job_id = NEW.id AND outcome = 'open'; END;
     CREATE TRIGGER purchase_was_free AFTER UPDATE OF state ON jobs
         WHEN OLD.state IN ('uploading', 'submitting', 'held') AND NEW.state = 'staged'
             OR OLD.state IN ('uploading', 'submitting') AND NEW.state = 'failing'
-        BEGIN UPDATE purchases SET outcome = 'free' WHERE job_id = NEW.id AND outcome = 'open'; END;
+        BEGIN UPDATE purchases SET outcome = 'free', told = OLD.state = 'held'
+            WHERE job_id = NEW.id AND outcome = 'open'; END;
     CREATE TRIGGER purchase_stays_unknown AFTER UPDATE OF state ON jobs WHEN OLD.state = 'held' AND NEW.state = 'failing'
         BEGIN UPDATE purchases SET outcome = 'unknown' WHERE job_id = NEW.id AND outcome = 'open'; END;
     CREATE TRIGGER purchases_are_kept_1 BEFORE DELETE ON purchases

@@ -100,9 +100,10 @@ class RodinClient:
     ) -> Answer:
         """Send a set and return the vendor's answer, for `read_submit`. **Costs credits** (API contract, Generate Texture).
 
-        `before_closing` is called when all but the closing boundary line has been handed to the operating system; when
-        it raises, the connection is dropped, the error passes, and nothing was submitted. It is not called when the
-        server answers before that, which is a refusal in practice: the answer is returned, but for 5xx and redirects.
+        `before_closing` is called when all but the closing boundary line has arrived at the other system (where this one
+        tells: on Linux); when it raises, the connection is dropped, the error passes, and nothing was submitted. It is
+        not called when the server answers before that, which is a refusal in practice: the answer is returned, but for
+        5xx and redirects.
 
         May be repeated after NetworkError, VendorDownError, DiskError, ChangedWhileTakenError and what `before_closing`
         raised: nothing was submitted. Never on its own after OutcomeUnknownError, or when the process dies after

@@ -31,6 +31,7 @@ from requests.adapters import HTTPAdapter
 from urllib3 import exceptions as urllib3_errors
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
+from rodin_watchd.adapters.rodin_client.taken import Withheld, wait_until_taken
 from rodin_watchd.core.wire import BODY_LIMIT_BYTES
 from rodin_watchd.core.wire_text import is_loopback
 from rodin_watchd.errors import DiskError, DownloadError, RoomError
@@ -150,6 +151,16 @@ class _Paced:
         if self.sock is not None:
             self.sock.settimeout(self._send_seconds)
         super().send(data)  # type: ignore[misc]  # the next in line is an HTTPConnection
+
+    def request(self, method: str, url: str, body: Any = None, *args: Any, **options: Any) -> None:  # noqa: ANN401 - as inherited
+        """Send a request; one whose end is withheld is told how to wait until the rest of it was taken."""
+        if isinstance(body, Withheld):
+            body.wait_until_taken = self._wait_until_taken
+        super().request(method, url, body, *args, **options)  # type: ignore[misc]  # see above
+
+    def _wait_until_taken(self) -> None:
+        if self.sock is not None:
+            wait_until_taken(self.sock, BLOCK_BYTES, self._send_seconds)
 
 
 class _PlainConnection(_Paced, HTTPConnection):

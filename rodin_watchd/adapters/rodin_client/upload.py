@@ -6,12 +6,13 @@ import hashlib
 import io
 import os
 import secrets
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol, Self
 
+from rodin_watchd.adapters.rodin_client.taken import Withheld
 from rodin_watchd.adapters.rodin_client.transfer import BLOCK_BYTES
 from rodin_watchd.core import multipart
 from rodin_watchd.core.wire_text import plain
@@ -63,17 +64,18 @@ class WithdrawnError(Exception):
     """
 
 
-class UploadBody:
+class UploadBody(Withheld):
     """A multipart body that is read from disk as it is sent, and whose closing boundary line is withheld.
 
     A server cannot take a body of known length for complete before that line. So everything else is handed out, the files
-    are found to be what they were announced to be, `before_closing` is called, and only when it has returned is the line
-    handed out. http.client sends what one `read` gave before it calls the next.
+    are found to be what they were announced to be, all of it is waited for to arrive at the other system, `before_closing`
+    is called, and only when it has returned is the line handed out. http.client sends what one `read` gave before it calls the next.
     """
 
     def __init__(
         self, model: Upload, image: Upload, fields: Sequence[tuple[str, str]], before_closing: Callable[[], None]
     ) -> None:
+        super().__init__()
         boundary = secrets.token_hex(16)
         self.content_type = multipart.content_type(boundary)
         self.failure: Exception | None = None
@@ -103,23 +105,31 @@ class UploadBody:
 
     def read(self, size: int = BLOCK_BYTES) -> bytes:
         """Return at most `size` bytes (the closing line comes in one piece), b"" at the end."""
+        with self._withdrawing():
+            content = self._content(size)
+        if content or self.closing_left:
+            return content
+        self.wait_until_taken()
+        with self._withdrawing():
+            self._before_closing()
+        self.closing_left = True
+        return self._closing
+
+    @contextmanager
+    def _withdrawing(self) -> Iterator[None]:
         try:
-            return self._next(size)
+            yield
         except Exception as error:
             self.failure = error
             raise WithdrawnError from error
 
-    def _next(self, size: int) -> bytes:
+    def _content(self, size: int) -> bytes:
         while self._sources:
             data = self._read(self._sources[0], size)
             if data:
                 return data
             self._sources.pop(0)
-        if self.closing_left:
-            return b""
-        self._before_closing()
-        self.closing_left = True
-        return self._closing
+        return b""
 
     @staticmethod
     def _read(source: _Source, size: int) -> bytes:
