@@ -118,6 +118,6 @@ def of_data(kind: type[_Value], data: Mapping[str, Any]) -> _Value:
 
 
 def _part(data: Any, kind: type | None) -> Any:  # noqa: ANN401 - JSON in, a field's value out
-    if isinstance(data, list):
+    if isinstance(data, list | tuple):
         return tuple(of_data(kind, part) if kind else part for part in data)
     return of_data(kind, data) if kind and data is not None else data

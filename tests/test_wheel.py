@@ -47,7 +47,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     """What a user installs is the package, its typing marker, its samples and its licence; no tests, no tools."""
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.split("/")[0] for name in names}
-    assert all(top == "rodin_watchd" or top.endswith(".dist-info") for top in tops)
+    assert all(top in ("rodin_watchd", "rodin_watchd_plugins") or top.endswith(".dist-info") for top in tops)
     assert "rodin_watchd/py.typed" in names
     assert any(name.endswith("/licenses/LICENSE") for name in names)
     assert any(name.startswith("rodin_watchd/emulator/samples/") for name in names)

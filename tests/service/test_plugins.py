@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from workshop import Vendor, Workshop, workshop
+from workshop import Vendor, Workshop, emulated, workshop
 
 from rodin_watchd.errors import PluginLoadError
 from rodin_watchd.model import HookRun, State
@@ -45,7 +45,7 @@ def notes(tmp_path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
 
 
-def runs(shop: Workshop) -> list[HookRun]:
+def runs_of(shop: Workshop) -> list[HookRun]:
     """Return the calls for the only job."""
     return shop.daemon._book.journal.runs_of(shop.job("chair").id)
 
@@ -78,7 +78,7 @@ def test_a_plugin_changes_the_result(tmp_path: Path, vendor: Vendor) -> None:
         assert "extra/thumb.txt" in there
         assert not any(name.endswith(".webp") for name in there)
         assert told["plugins"]["plug"] == {"made": ["extra/thumb.txt"], "bytes": 16}
-        assert [(run.hook, run.outcome) for run in runs(shop)] == [("rodin_process", "done")]
+        assert [(run.hook, run.outcome) for run in runs_of(shop)] == [("rodin_process", "done")]
         assert not (shop.root / ".rodin-watchd" / "work" / shop.job("chair").id).exists()
 
 
@@ -104,7 +104,7 @@ def test_a_failing_plugin_costs_its_own_work_only(tmp_path: Path, vendor: Vendor
         assert "plug.py:" in told["plugins"]["plug"]["failed"]
         for result in told["results"]:
             assert shop.path(f"outbox/chair/{result['name']}").stat().st_size == result["bytes"]
-        assert [(run.outcome, run.output.strip()) for run in runs(shop)] == [("failed", "about to fail")]
+        assert [(run.outcome, run.output.strip()) for run in runs_of(shop)] == [("failed", "about to fail")]
         assert "about to fail" in "\n".join(e.message for e in shop.daemon._book.journal.events(shop.job("chair").id))
         assert vendor.charges == 1
 
@@ -159,7 +159,7 @@ def test_people_are_told_at_least_once_with_one_id(tmp_path: Path, vendor: Vendo
         assert second["attempt"] == 2
         assert first["place"] == "outbox/chair"
         assert first["files"] > 1
-        shop.until(lambda: [run.outcome for run in runs(shop)] == ["done"])
+        shop.until(lambda: [run.outcome for run in runs_of(shop)] == ["done"])
 
 
 def test_what_is_owed_survives_a_crash(tmp_path: Path, vendor: Vendor) -> None:
@@ -170,7 +170,7 @@ def test_what_is_owed_survives_a_crash(tmp_path: Path, vendor: Vendor) -> None:
         assert [n["attempt"] for n in notes(tmp_path)] == [1]
         shop.restart()
         shop.until(lambda: len(notes(tmp_path)) == 2)
-        shop.until(lambda: [run.outcome for run in runs(shop)] == ["done"])
+        shop.until(lambda: [run.outcome for run in runs_of(shop)] == ["done"])
         shop.restart()
         shop.idle()
         assert [n["attempt"] for n in notes(tmp_path)] == [1, 2]
@@ -258,3 +258,160 @@ def rodin_process(job, directory):
         assert receipt(shop, "four")["plugins"]["plug"] == {}
         kinds = [event.kind for event in reversed(shop.daemon._book.journal.service_events())]
         assert kinds == ["plugin-aside", "plugin-back"]
+
+
+HELD = """
+@hookimpl
+def rodin_held(job, event):
+    note(hook="held", id=job.id, code=job.problem.code, event=event.kind)
+"""
+
+
+def test_a_held_job_is_told(tmp_path: Path) -> None:
+    """Once, when it is held, with what is known."""
+    with emulated("lost-answer@1") as vendor, plugged(tmp_path, vendor, HELD) as shop:
+        shop.drop_set("chair")
+        shop.until(lambda: bool(notes(tmp_path)))
+        job = shop.job("chair")
+        assert notes(tmp_path) == [{"hook": "held", "id": job.id, "code": "unknown-outcome", "event": "held"}]
+        shop.restart()
+        shop.idle()
+        assert len(notes(tmp_path)) == 1
+
+
+WAITS = """
+@hookimpl
+def rodin_waiting(waiting, event):
+    note(hook="waiting", name=waiting.name, files=list(waiting.files), id=event.id)
+"""
+
+
+def test_a_set_that_lacks_a_file_for_long_is_told(tmp_path: Path, vendor: Vendor) -> None:
+    """Once for each state of its files, also over a restart; not before `pair_minutes`."""
+    with plugged(tmp_path, vendor, WAITS) as shop:
+        shop.drop("chair.obj", b"v 1 2 3\n")
+        shop.idle()
+        shop.hands.seconds += 500
+        shop.idle()
+        assert notes(tmp_path) == []
+        shop.hands.seconds += 200
+        shop.idle()
+        [told] = notes(tmp_path)
+        assert (told["name"], told["files"]) == ("chair", ["chair.obj"])
+        shop.restart()
+        shop.hands.seconds += 800
+        shop.idle()
+        assert len(notes(tmp_path)) == 1
+
+
+CONFIGURED = """
+@hookimpl
+def rodin_configure(settings):
+    note(hook="configure", settings=dict(settings))
+    if "bad" in settings:
+        raise ValueError("bad is not good")
+
+@hookimpl
+def rodin_service(event):
+    pass
+"""
+
+
+def test_a_plugin_gets_ready_at_the_start(tmp_path: Path, vendor: Vendor) -> None:
+    """With its table; if it cannot, the service does not start."""
+    with plugged(tmp_path, vendor, CONFIGURED, table={"colour": "red"}):
+        assert notes(tmp_path) == [{"hook": "configure", "settings": {"colour": "red"}}]
+    table = {"bad": 1}
+    with pytest.raises(PluginLoadError, match="bad is not good"), plugged(tmp_path, vendor, CONFIGURED, table=table):
+        pass
+
+
+def test_a_set_with_wrong_settings_for_a_plugin_is_refused(tmp_path: Path, vendor: Vendor) -> None:
+    """Before it is paid for, by the plugin's own model; a plugin that is not there is refused by name and line."""
+    code = """
+from pydantic import BaseModel
+class Settings(BaseModel, extra="forbid"):
+    size: int = 3
+@hookimpl
+def rodin_service(event, settings):
+    pass
+"""
+    with plugged(tmp_path, vendor, code) as shop:
+        shop.drop_set("chair", "[plugins.plug]\nsize = 'large'\n")
+        shop.drop_set("table", "[plugins.plugg]\nsize = 3\n")
+        shop.idle()
+        assert shop.states() == {"chair": State.FAILED, "table": State.FAILED}
+        assert "[plugins.plug]" in shop.report("chair")
+        assert "size" in shop.report("chair")
+        assert "line 1" in shop.report("table")
+        assert "did you mean plug?" in shop.report("table")
+        assert vendor.charges == 0
+
+
+def test_what_was_told_can_be_told_again(tmp_path: Path, vendor: Vendor) -> None:
+    """`plugins rerun`: the same event id, a fresh count of attempts; nothing to repeat is said."""
+    with plugged(tmp_path, vendor, NOTIFIES) as shop:
+        shop.drop_set("chair")
+        shop.idle()
+        shop.until(lambda: [run.outcome for run in runs_of(shop)] == ["done"])
+        answer = shop.command("rerun", job=shop.job("chair").id, plugin="plug")
+        assert (answer["ok"], answer["message"]) == (True, "rodin_delivered is called again: plug.")
+        shop.until(lambda: len(notes(tmp_path)) == 4)
+        assert len({n["id"] for n in notes(tmp_path)}) == 1
+        assert not shop.command("rerun", job=shop.job("chair").id, plugin="other")["ok"]
+
+
+def test_a_plugin_that_fills_the_disk_is_ended(tmp_path: Path, vendor: Vendor) -> None:
+    """In the middle, with its working copy thrown away; the plain result is delivered."""
+    code = """
+import time
+@hookimpl
+def rodin_process(job, directory):
+    for number in range(1000):
+        (directory / f"part{number}").write_bytes(bytes(500_000))
+        time.sleep(0.002)
+    time.sleep(1000)
+"""
+    with plugged(tmp_path, vendor, code, tries=1, table={"disk_megabytes": 3}) as shop:
+        shop.drop_set("chair")
+        shop.idle()
+        assert "wrote more than 3 MB" in receipt(shop)["plugins"]["plug"]["failed"]
+        assert not any("part" in name for name in shop.found("outbox"))
+
+
+def test_a_restart_does_not_repeat_what_was_recorded(tmp_path: Path, vendor: Vendor) -> None:
+    """Two plugins on one result: the first has done its work when the second fails and the service is killed."""
+    second = """
+@hookimpl
+def rodin_process(job, directory):
+    if not Path(LOG).with_name("mended").exists():
+        raise RuntimeError("broken")
+    (directory / "second").write_text((directory / "first").read_text() + " and second")
+""".replace("LOG", repr(str(tmp_path / "log")))
+    folder = tmp_path / "plugins"
+    folder.mkdir(mode=0o755)
+    (folder / "zebra.py").write_text(TELLS.format(log=str(tmp_path / "log")) + second)
+    first = """
+@hookimpl
+def rodin_process(job, directory):
+    note(hook="process")
+    (directory / "first").write_text("first")
+"""
+    with plugged(tmp_path, vendor, first, tries=20) as shop:
+        shop.drop_set("chair")
+        shop.until(lambda: shop.actions(shop.job("chair")).count("plugin") >= 2 if shop.jobs() else False)
+        shop.restart(between=(tmp_path / "mended").touch)
+        shop.idle()
+        assert shop.path("outbox/chair/second").read_text() == "first and second"
+        assert len(notes(tmp_path)) == 1
+
+
+def test_safe_mode_starts_without_plugins(tmp_path: Path, vendor: Vendor) -> None:
+    """Sets with settings for a plugin are not refused; nothing is called."""
+    with plugged(tmp_path, vendor, NOTIFIES) as shop:
+        shop.crash()
+        shop.start(safe_mode=True)
+        shop.drop_set("chair", "[plugins.plug]\nloud = true\n")
+        shop.idle()
+        assert shop.job("chair").state is State.ARCHIVED
+        assert notes(tmp_path) == []

@@ -121,9 +121,10 @@ class Workshop:
 
     # ---- the daemon -------------------------------------------------------------------------------------------------
 
-    def start(self) -> Daemon:
+    def start(self, *, safe_mode: bool = False) -> Daemon:
         """Start a daemon as the command line does."""
-        self.daemon = self._stack.enter_context(assembled(self.config, KEY, self.hands.clock()))
+        assembly = assembled(self.config, KEY, self.hands.clock(), safe_mode=safe_mode)
+        self.daemon = self._stack.enter_context(assembly)
         return self.daemon
 
     def crash(self) -> None:

@@ -1,0 +1,218 @@
+"""Plugins in processes of their own: what goes wrong in a call costs that call, and nothing else."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from rodin_watchd.adapters.plugin_host import Call, Limits, PluginHost, Ready, Source, clean_environ
+from rodin_watchd.adapters.plugin_host.ending import descendants
+from rodin_watchd.errors import PluginCrashedError, PluginError, PluginGreedyError, PluginTimeoutError
+
+LIMITS = Limits(memory_bytes=2 << 30, file_bytes=10_000_000, start_seconds=30.0)
+EVENT = {"event": {"id": "1", "kind": "k", "at": 1.0, "message": "m"}}
+ALL = "from rodin_watchd.v1 import hookimpl\nimport os, sys, time\n@hookimpl\ndef rodin_service(event, settings):\n"
+
+Run = Callable[..., object]
+
+
+@pytest.fixture
+def hosts(tmp_path: Path) -> Iterator[Callable[..., PluginHost]]:
+    """Give a function that makes a host with one plugin, `plug`, of these lines of `rodin_service`."""
+    with contextlib.ExitStack() as stack:
+
+        def make(body: str, *, limits: Limits = LIMITS, workers: int = 2, head: str = ALL) -> PluginHost:
+            path = tmp_path / "plug.py"
+            path.write_text(head + "".join(f"    {line}\n" for line in body.splitlines()))
+            ready = Ready(Source("plug", path=str(path)), limits)
+            host = PluginHost([ready], workers, clean_environ(os.environ, ()), tmp_path / "scratch")
+            return stack.enter_context(contextlib.closing(host))
+
+        yield make
+
+
+def call(host: PluginHost, seconds: float = 30.0, watch: Callable[[], None] = lambda: None, **settings: object) -> str:
+    """Call the hook, and return what was printed."""
+    return host.call(Call("plug", "rodin_service", EVENT, settings, seconds, watch)).output
+
+
+def test_a_process_serves_many_calls(hosts: Callable[..., PluginHost]) -> None:
+    """It stays warm: the second call finds what the first one left in memory."""
+    host = hosts("sys.count = getattr(sys, 'count', 0) + 1\nprint(sys.count)")
+    assert [call(host), call(host), call(host)] == ["1\n", "2\n", "3\n"]
+
+
+WRONG = [
+    ("raise RuntimeError('oh')", PluginError, r"RuntimeError: oh \(.*plug\.py:6\)"),
+    ("sys.exit(3)", PluginError, "SystemExit: 3"),
+    ("os.abort()", PluginCrashedError, "SIGABRT"),
+    ("import ctypes; ctypes.string_at(0)", PluginCrashedError, "SIGSEGV"),
+    ("os._exit(4)", PluginCrashedError, "status 4"),
+    ("return object()", PluginError, "not plain data"),
+    ("return 'x' * 5_000_000", PluginError, "larger than"),
+    ("return bytearray(1 << 40)", PluginError, "MemoryError"),
+    ("open('big', 'wb').write(bytes(20_000_000))", PluginError, "File too large"),
+    (
+        "[os.write(n, b'\\xff' * 9) for n in range(3, 256) if 'socket' in os.path.realpath(f'/proc/self/fd/{n}')]",
+        PluginCrashedError,
+        "garbage",
+    ),
+]
+
+
+@pytest.mark.parametrize(("body", "kind", "told"), WRONG, ids=[line[0][:20] for line in WRONG])
+def test_what_goes_wrong_costs_the_call_alone(
+    hosts: Callable[..., PluginHost], body: str, kind: type[PluginError], told: str
+) -> None:
+    """It is told in words; the next call works."""
+    host = hosts(f"if settings.get('bad'):\n    {body}\nprint('fine')")
+    with pytest.raises(kind, match=told):
+        call(host, bad=True)
+    assert call(host) == "fine\n"
+
+
+def test_a_call_that_hangs_is_ended(hosts: Callable[..., PluginHost]) -> None:
+    """With all that it started, also what left its session; what it printed is told."""
+    body = """
+print('before', flush=True)
+if os.fork() == 0:
+    os.setsid()
+    time.sleep(1000)
+time.sleep(1000)
+"""
+    host = hosts(body)
+    with pytest.raises(PluginTimeoutError, match="longer than 1 seconds") as caught:
+        call(host, seconds=1.0)
+    assert caught.value.output == "before\n"
+    assert descendants(os.getpid()) == []
+
+
+def test_processes_that_a_call_leaves_behind_are_ended(hosts: Callable[..., PluginHost]) -> None:
+    """The call counts, its stray does not live on; the next call gets a fresh process."""
+    host = hosts("print(os.getpid(), flush=True)\nif os.fork() == 0:\n    os.setsid()\n    time.sleep(1000)")
+    first, second = call(host), call(host)
+    assert first != second
+    assert descendants(os.getpid()) == []
+
+
+def test_a_flood_of_output_is_bounded(hosts: Callable[..., PluginHost]) -> None:
+    """The end of it is kept."""
+    host = hosts("print('x' * 3_000_000)\nprint('the end')")
+    told = call(host)
+    assert told.endswith("xxx\nthe end\n")
+    assert len(told) <= 16_384
+
+
+def test_a_call_is_ended_when_the_watch_says_so(hosts: Callable[..., PluginHost]) -> None:
+    """A plugin that fills the disk is stopped in the middle."""
+    host = hosts("while True:\n    time.sleep(0.01)")
+
+    def watch() -> None:
+        raise PluginGreedyError
+
+    with pytest.raises(PluginGreedyError):
+        call(host, watch=watch)
+    assert descendants(os.getpid()) == []
+
+
+def test_calls_run_side_by_side(hosts: Callable[..., PluginHost], tmp_path: Path) -> None:
+    """Each waits for the other to be there: they can only end if both run at once."""
+    body = f"""
+name = settings['name']
+open({str(tmp_path)!r} + '/' + name, 'w').close()
+while len([f for f in os.listdir({str(tmp_path)!r}) if f in 'ab']) < 2:
+    time.sleep(0.001)
+"""
+    host = hosts(body)
+    threads = [threading.Thread(target=call, args=(host,), kwargs={"name": name}) for name in "ab"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive()
+
+
+def test_the_environment_is_clean(hosts: Callable[..., PluginHost], monkeypatch: pytest.MonkeyPatch) -> None:
+    """No key, no proxy, no credentials' folder; what the config passes on, but never the key."""
+    secrets = {"RODIN_API_KEY": "k", "https_proxy": "http://u:p@h", "CREDENTIALS_DIRECTORY": "/run", "DISPLAY": ":0"}
+    for name, value in secrets.items():
+        monkeypatch.setenv(name, value)
+    host = hosts("print(sorted(os.environ))")
+    told = call(host)
+    assert not any(name in told for name in secrets)
+    assert "PATH" in told
+    assert "DISPLAY" in clean_environ(os.environ, ("DISPLAY", "RODIN_API_KEY"))
+    assert "RODIN_API_KEY" not in clean_environ(os.environ, ("DISPLAY", "RODIN_API_KEY"))
+
+
+BROKEN = [
+    ("import nothing_of_this_name\n", r"No module named 'nothing_of_this_name' \(.*plug\.py:1\)"),
+    ("x = (\n", r"SyntaxError: .*\(.*plug\.py:1\)"),
+    ("x = 1\n", "implements no hook"),
+    ("from rodin_watchd.v1 import hookimpl\n@hookimpl\ndef rodin_proces(job): pass\n", "did you mean rodin_process"),
+    ("from rodin_watchd.v1 import hookimpl\n@hookimpl\ndef rodin_process(jobb): pass\n", "jobb"),
+    ("raise SystemExit(1)\n", "SystemExit: 1"),
+]
+
+
+@pytest.mark.parametrize(("code", "told"), BROKEN, ids=[line[0][-30:] for line in BROKEN])
+def test_a_plugin_that_cannot_be_loaded_says_why(hosts: Callable[..., PluginHost], code: str, told: str) -> None:
+    """File, line and cause; a misspelt hook or argument is an error, not silence."""
+    with pytest.raises(PluginError, match=told):
+        hosts("", head=code).load("plug")
+
+
+MODEL = """
+from pydantic import BaseModel
+from rodin_watchd.v1 import hookimpl
+class Settings(BaseModel, extra="forbid"):
+    size: int = 3
+@hookimpl
+def rodin_service(settings):
+    print(settings.size * 2)
+"""
+SCHEMA = """
+from rodin_watchd.v1 import hookimpl
+SETTINGS_SCHEMA = {"properties": {"size": {"type": "integer"}}, "additionalProperties": False}
+@hookimpl
+def rodin_service(settings):
+    print(settings.get("size", 3) * 2)
+"""
+
+
+@pytest.mark.parametrize("code", [MODEL, SCHEMA], ids=["model", "schema"])
+def test_settings_are_checked_by_the_plugin(hosts: Callable[..., PluginHost], code: str) -> None:
+    """By a pydantic model or a JSON schema; what is wrong is named."""
+    host = hosts("", head=code)
+    assert (call(host), call(host, size=5)) == ("6\n", "10\n")
+    with pytest.raises(PluginError, match="size"):
+        host.check("plug", {"size": "large"}, 30.0)
+    with pytest.raises(PluginError, match="sise"):
+        host.check("plug", {"sise": 3}, 30.0)
+
+
+def test_closing_ends_a_call_under_way(hosts: Callable[..., PluginHost], tmp_path: Path) -> None:
+    """The service can stop: whoever waits for the answer gets an error, and no process is left."""
+    os.mkfifo(tmp_path / "begun")
+    host = hosts(f"open({str(tmp_path / 'begun')!r}, 'w').close()\ntime.sleep(1000)")
+    raised: list[BaseException] = []
+
+    def wait() -> None:
+        try:
+            call(host)
+        except PluginError as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    (tmp_path / "begun").open().close()
+    host.close()
+    thread.join(30)
+    assert isinstance(raised[0], PluginCrashedError)
+    assert descendants(os.getpid()) == []
+    assert list((tmp_path / "scratch").iterdir()) == []

@@ -1,0 +1,92 @@
+"""The hooks: each is documented, with its arguments and an example that runs, and each has a test of its own."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rodin_watchd.hooks import hookspecs
+from rodin_watchd.hooks.plugin import HOOKS
+from rodin_watchd.testing import Finished, OpenPlugin
+from rodin_watchd.v1 import Event, File, FileSet, Job, Problem, Waiting, of_data, to_data
+
+PROJECT = Path(__file__).resolve().parents[2]
+PAGE = (PROJECT / "docs" / "hooks.md").read_text(encoding="utf-8")
+TESTS = (PROJECT / "tests" / "service" / "test_plugins.py").read_text(encoding="utf-8")
+SECTIONS: Mapping[str, str] = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))
+BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+PROBLEM = Problem("file-refused", "files", "It is no image.", "Drop another one.")
+VALUES = [
+    File("chair.glb", 12, "ab" * 32, "model"),
+    FileSet("chair", "oak", (File("chair.glb", 12),), {"seed": 7}),
+    Job("a" * 12, "chair", "", "failed", {}, (File("chair.glb", 12),), 5.5, problem=PROBLEM),
+    Waiting("chair", "", ("chair.glb",), "waits for an image"),
+    Event("x-1", "paused", 1.5, "no credits"),
+]
+each_hook = pytest.mark.parametrize("hook", HOOKS)
+
+
+def test_the_page_has_one_heading_for_each_hook() -> None:
+    """In the order of the specifications, and no other."""
+    assert tuple(SECTIONS) == HOOKS
+
+
+@each_hook
+def test_the_page_gives_the_signature(hook: str) -> None:
+    """As the specification has it, word for word."""
+    specified = inspect.signature(getattr(hookspecs, hook))
+    told = BLOCK.findall(SECTIONS[hook])[0]
+    assert " ".join(told.split()) == f"def {hook}{specified}".replace("'", "")
+
+
+@each_hook
+def test_the_specification_states_its_contract(hook: str) -> None:
+    """Each docstring says more than a line; the page says what a failure costs and what is repeated."""
+    assert len((getattr(hookspecs, hook).__doc__ or "").splitlines()) >= 3
+    assert "failure" in SECTIONS[hook]
+    assert "Repeated" in SECTIONS[hook] or "repetition" in SECTIONS[hook]
+
+
+@each_hook
+def test_the_example_of_the_page_runs(
+    hook: str, tmp_path: Path, rodin_plugin: OpenPlugin, rodin_finished: Finished
+) -> None:
+    """It is a whole plugin: it loads, and its hook is called without a complaint."""
+    path = tmp_path / "example.py"
+    path.write_text(BLOCK.findall(SECTIONS[hook])[1], encoding="utf-8")
+    plugin = rodin_plugin(path)
+    assert plugin.hooks == (hook,)
+    known: dict[str, Any] = {
+        "fileset": FileSet("chair", "", (), {}),
+        "job": Job(**{**_fields(rodin_finished.job), "problem": PROBLEM}),
+        "options": {},
+        "directory": rodin_finished.directory,
+        "waiting": Waiting("chair", "", ("chair.glb",), "waits for an image"),
+        "event": Event("x-1", "paused", 1.0, "no credits"),
+    }
+    wanted = set(inspect.signature(getattr(hookspecs, hook)).parameters) - {"settings"}
+    plugin.call(hook, **{name: known[name] for name in wanted})
+
+
+def _fields(job: Job) -> dict[str, Any]:
+    return {name: getattr(job, name) for name in asdict(job)}
+
+
+@each_hook
+def test_each_hook_has_a_test_of_its_own(hook: str) -> None:
+    """In the daemon, with a real plugin."""
+    assert f"def {hook}(" in TESTS
+
+
+@pytest.mark.parametrize("value", VALUES, ids=lambda value: type(value).__name__)
+def test_values_go_through_json_and_back(value: Any) -> None:  # noqa: ANN401 - each of the kinds
+    """Plain data out, the same value in; a field of a later version is left out."""
+    data = to_data(value)
+    assert of_data(type(value), {**data, "a_field_to_come": 1}) == value
