@@ -184,7 +184,7 @@ def watch(
         now = _read(path)
         if now is None:
             return
-        if now != there:
+        if now != there and holder_of(now):  # what is half-written is looked at once more
             raise _taken(now, "serves this folder")
 
 

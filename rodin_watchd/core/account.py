@@ -70,10 +70,11 @@ def low_balance_text(balance: Decimal, limit: Decimal) -> str:
 
 
 def of_submits(outcome: Outcome, step: Step) -> Outcome:
-    """Return the outcome of a step, where what the account refuses to a submit concerns the submits alone.
+    """Return the outcome of a step, where what the account or the network refuses to a submit concerns the submits alone.
 
-    Free calls may still be allowed then; they find out for themselves.
+    Free calls may still work then, over the connections that they have, and prove nothing: each submit makes its own.
     """
-    if step is Step.SUBMIT and isinstance(outcome, Retry) and outcome.problem.fault is Fault.ACCOUNT:
-        return Retry(replace(outcome.problem, lane=Lane.SUBMIT))
-    return outcome
+    if step is not Step.SUBMIT or not isinstance(outcome, Retry) or outcome.problem.lane is not Lane.API:
+        return outcome
+    alone = outcome.problem.fault in (Fault.ACCOUNT, Fault.NETWORK)
+    return Retry(replace(outcome.problem, lane=Lane.SUBMIT)) if alone else outcome

@@ -83,6 +83,16 @@ def test_a_living_holder_is_named(path: Path) -> None:
     assert holder_of(read_lease(path)) == replace(FAR, beat=1)
 
 
+def test_a_sign_of_life_is_read_when_it_is_whole(path: Path) -> None:
+    """A share may show the holder's file while it is written: it is looked at once more, and the holder named."""
+    say(path, FAR)
+    beaten = json.dumps(asdict(replace(FAR, beat=1)))
+    hands = Hands(lambda seconds: path.write_text(beaten[: 0 if seconds == 1 else None]))
+    with pytest.raises(AlreadyRunningError, match=r"process 7 on far\) serves"), lease(path, hands):
+        pass
+    assert hands.seconds == 2
+
+
 def test_a_silent_holder_is_outwaited(path: Path) -> None:
     """After the lease's time by the starter's own clock, whatever the file's times say."""
     say(path, FAR)
