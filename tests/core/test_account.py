@@ -117,9 +117,15 @@ def test_only_the_accounts_pauses_are_asked_about_and_once() -> None:
 )
 def test_what_only_submits_meet_stops_only_submits(step: Step, error: type[ServiceError], lane: Lane) -> None:
     """And no poll that goes through an open connection says that the network is back, and that the set is to blame."""
-    outcome = of_submits(Retry(error().problem), step)
+    outcome = of_submits(Retry(error().problem), step, {})
     assert isinstance(outcome, Retry)
     assert outcome.problem.lane is lane
+
+
+def test_a_network_that_is_down_is_told_once() -> None:
+    """A submit that finds it down as well adds nothing."""
+    outcome = Retry(NetworkError().problem)
+    assert of_submits(outcome, Step.SUBMIT, paused(NetworkError)) == outcome
 
 
 @pytest.mark.parametrize(
