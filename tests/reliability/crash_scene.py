@@ -159,14 +159,18 @@ class Scene:
         self.sets: list[DroppedSet] = []
 
     def drop(self, sets: Iterable[DroppedSet]) -> None:
-        """Drop these sets, as a plain copy does: file by file, in place."""
-        for dropped in sets:
-            self.sets.append(dropped)
-            for path, data in dropped.files.items():
-                target = self.inbox / path
-                target.parent.mkdir(exist_ok=True)
-                if not target.exists():
-                    target.write_bytes(data)
+        """Drop these sets, as a plain copy does: file by file, in place; images last.
+
+        (An image that is there before the second sidecar that names it may be moved for the first one.)
+        """
+        dropped = list(sets)
+        self.sets += dropped
+        files = {path: data for one in dropped for path, data in one.files.items()}
+        for path in sorted(files, key=lambda path: path.endswith(".png")):
+            target = self.inbox / path
+            target.parent.mkdir(exist_ok=True)
+            if not target.exists():
+                target.write_bytes(files[path])
 
     def history(self) -> dict[str, tuple[Job, list[Event]]]:
         """Return every job of the journal with its events; read from a copy, so that the scene of a crash stays as it is."""
