@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError
 from rodin_watchd.api_key import CREDENTIAL_NAME, KEY_VARIABLE
 from rodin_watchd.config_plugins import Plugins
 from rodin_watchd.config_sections import Api, Budget, Folders, Intake, Polling, Results, Section
-from rodin_watchd.core.layout import HIDDEN
+from rodin_watchd.core.layout import CONFIG_NAME, HIDDEN
 from rodin_watchd.core.options import Options
 from rodin_watchd.core.toml_text import LIMIT_BYTES, explain_validation_error, parse
 from rodin_watchd.errors import ConfigError
@@ -38,7 +38,7 @@ __all__ = [
     "lock_path",
 ]
 
-CONFIG_NAME: Final = "config.toml"
+
 CONFIG_VARIABLE: Final = "RODIN_WATCHD_CONFIG"
 SYSTEM_CONFIG: Final = Path("/etc/rodin-watchd/config.toml")
 STATE_VARIABLE: Final = "STATE_DIRECTORY"  # systemd.exec(5), StateDirectory

@@ -27,12 +27,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "relia
 
 import random_kills
 from crash_start import NO_COMPILER, Crash
-from crash_trials import Trial, counted_effects, trials
+from crash_trials import Trial, counted_effects, spread, trials
 from crash_truth import Kind, Violation
 from upload_kills import UploadKills, kill_uploads, quantile
 from upload_servers import SERVERS
 
 PAIRS = 40
+PLUGGED = 60  # crashes with a plugin at work
 UPLOAD_KILLS = 30
 WHOLE_UPLOADS = 30  # without a kill, over each line
 UPLOAD_SHARE = 0.35  # of the time; first and alone, for the windows are measured
@@ -163,9 +164,10 @@ def _siege(kills: int, seed: int, until: float) -> random_kills.Siege:
 
 
 KINDS_OF_TRIALS: tuple[tuple[str, Callable[[Trial], bool]], ...] = (
-    ("before each effect", lambda trial: len(trial.crashes) == 1 and not trial.crashes[0].after),
-    ("after each effect", lambda trial: len(trial.crashes) == 1 and trial.crashes[0].after),
+    ("before each effect", lambda trial: not trial.plugin and len(trial.crashes) == 1 and not trial.crashes[0].after),
+    ("after each effect", lambda trial: not trial.plugin and len(trial.crashes) == 1 and trial.crashes[0].after),
     ("at two effects", lambda trial: len(trial.crashes) == 2),
+    ("with a plugin at work", lambda trial: trial.plugin),
 )
 
 
@@ -176,9 +178,13 @@ def _trials(
         return [], f"Not done: crashes at each effect: {NO_COMPILER or 'no time is left'}."
     total = counted_effects()
     plan = _plan(total, random.Random(options.seed))  # noqa: S311 - when to kill is no secret
-    parts = [submit(trials, plan[part :: options.jobs], until) for part in range(options.jobs)]
+    parts = [submit(trials, _plugged_plan(), until, plugin=True)]
+    parts += [submit(trials, plan[part :: options.jobs], until) for part in range(options.jobs)]
     made = [trial for part in parts for trial in part.result()]
-    return made, f"A run without a crash has {total} effects; {len(made)} of {len(plan)} trials were made in the time."
+    return (
+        made,
+        f"A run without a crash has {total} effects; {sum(not t.plugin for t in made)} of {len(plan)} trials were made in the time.",
+    )
 
 
 def _plan(total: int, chance: random.Random) -> list[tuple[Crash, ...]]:
@@ -189,6 +195,12 @@ def _plan(total: int, chance: random.Random) -> list[tuple[Crash, ...]]:
     ]
     singles = [(Crash(at, after=after),) for after in (False, True) for at in range(1, total + BEYOND)]
     return [*pairs, *singles]
+
+
+def _plugged_plan() -> list[tuple[Crash, ...]]:
+    """Return crashes before and after effects all over a run in which a plugin works on a result and is told of it."""
+    places = spread(counted_effects(plugin=True), PLUGGED)
+    return [(Crash(at, after=bool(number % 2)),) for number, at in enumerate(places)]
 
 
 def _row(proof: str, wanted: Callable[[Trial], bool], made: Iterable[Trial]) -> Row:

@@ -8,6 +8,7 @@ holder that finds another name in the file stops before it does anything else.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import secrets
@@ -30,6 +31,8 @@ CONFIRM_SECONDS = 12.0
 
 _LOOK_SECONDS = 1.0
 _LIMIT_BYTES = 4096
+_LENGTH_BYTES = 1024
+_NO_LINKS_ERRNOS = (errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,16 +95,31 @@ class Lease:
                 self._path.unlink()
 
     def keep(self) -> None:
-        """Say that this daemon lives, if it is time. Raises AlreadyRunningError when another one took over, DiskError."""
-        if self._monotonic() - self._kept_at < HEARTBEAT_SECONDS:
-            return
+        """Do what `confirm` does, if it is time."""
+        if self._monotonic() - self._kept_at >= HEARTBEAT_SECONDS:
+            self.confirm()
+
+    def confirm(self) -> None:
+        """Make sure that the lease is still held, and say that this daemon lives.
+
+        For moments when more than time has to tell: no clock knows how long a machine was suspended. Raises
+        AlreadyRunningError when another one took over, DiskError, also for a lease that cannot be understood.
+        """
         with _disk_errors(self._path):
-            there = _read(self._path)
-            if not self._is_mine(there) and not (there is None and self._make()):
-                raise _taken(_read(self._path), "took this folder over; this one stops")
+            self._look()
             self._me = replace(self._me, beat=self._me.beat + 1)
             self._write()
         self._kept_at = self._monotonic()
+
+    def _look(self) -> None:
+        there = _read(self._path)
+        if there is None and self._make():
+            return
+        there = _read(self._path) if there is None else there
+        if holder_of(there) is None:
+            raise DiskError(f"The lease {self._path} says nobody's name.", advice="If it stays so, remove that file.")
+        if not self._is_mine(there):
+            raise _taken(there, "took this folder over; this one stops")
 
     def _take(self) -> None:
         if self._make():
@@ -124,7 +142,9 @@ class Lease:
             os.link(part, self._path)  # fails if there is one, also over NFS (open(2), O_EXCL)
         except FileExistsError:
             return False
-        except PermissionError:  # no hard links there
+        except OSError as error:
+            if error.errno not in _NO_LINKS_ERRNOS:
+                raise
             return self._make_exclusively()
         finally:
             part.unlink()
@@ -164,7 +184,7 @@ def watch(
         now = _read(path)
         if now is None:
             return
-        if now != there:
+        if now != there and holder_of(now):  # what is half-written is looked at once more
             raise _taken(now, "serves this folder")
 
 
@@ -192,8 +212,9 @@ def _taken(data: bytes | None, what: str) -> AlreadyRunningError:
 
 
 def _bytes(holder: Holder) -> bytes:
+    """Return what stands in the file; always as long, because a share may still remember the length of the one before."""
     told: dict[str, Any] = asdict(holder)
-    return json.dumps(told).encode()
+    return json.dumps(told).encode().ljust(_LENGTH_BYTES)
 
 
 def _read(path: Path) -> bytes | None:

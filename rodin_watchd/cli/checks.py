@@ -7,7 +7,7 @@ import os
 import pwd
 import shlex
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -29,18 +29,18 @@ from rodin_watchd.adapters.spool.grounds import Grounds
 from rodin_watchd.adapters.spool.inbox import Inbox
 from rodin_watchd.adapters.zone import local_zone
 from rodin_watchd.api_key import find_key
-from rodin_watchd.cli.context import daemon_of, find, journal_of, reader
+from rodin_watchd.cli.context import daemon_of, find, journal_of, no_room, reader
 from rodin_watchd.cli.findings import Finding, Verdict
 from rodin_watchd.cli.plugin_checks import plugin_findings
 from rodin_watchd.config import Config, lease_path, load_config
-from rodin_watchd.core.grounds import Ground
+from rodin_watchd.core.grounds import Ground, Known
 from rodin_watchd.core.layout import INBOX
 from rodin_watchd.core.receipt import local
-from rodin_watchd.errors import AlreadyRunningError, RodinWatchdError
+from rodin_watchd.errors import AlreadyRunningError, JournalError, RodinWatchdError
 from rodin_watchd.model import CREDITS_PER_TEXTURE, Kind
 from rodin_watchd.service.assembly import client_of, watcher_of
 from rodin_watchd.service.housekeeping import BACKED_UP_AT
-from rodin_watchd.service.keeper import ROOT_ID, advice_for, judged, remembered
+from rodin_watchd.service.keeper import ROOT_ID, advice_for, judged, remembered, why_not_ours
 from rodin_watchd.service.opening import refuse_network_journal
 
 WATCHES = Path("/proc/sys/fs/inotify/max_user_watches")
@@ -78,7 +78,12 @@ def _problem(name: str, error: RodinWatchdError) -> Finding:
 
 
 def _folders(config: Config) -> Iterator[Finding]:
+    """Compare the folders with those that the journal remembers; then look at those that are there."""
+    away = tuple(_away(config))
+    yield from away
     spool = Spool(config.folders.root)
+    if away:
+        return
     if not spool.root.is_dir():
         advice = f"Run `rodin-watchd init {shlex.quote(str(spool.root))}`, or bring the share back."
         yield Finding("folders", f"There is no folder {spool.root}.", Verdict.PROBLEM, advice)
@@ -111,19 +116,34 @@ def _filesystems(config: Config) -> Iterator[Finding]:
     yield Finding("filesystem", f"The journal is on {filesystem_of(path.parent).kind}, no network share.")
 
 
-def _grounds(config: Config) -> Iterator[Finding]:
-    """Compare the folders with those that the journal remembers."""
-    if not journal_of(config).exists():
-        return
-    with reader(config) as journal:
-        known, root_id = remembered(journal), str(journal.meta(ROOT_ID) or "")
-    grounds, away = Grounds(config.folders.root), 0
+def _away(config: Config) -> Iterator[Finding]:
+    """Give what keeps the folders from being believed."""
+    known, root_id = _remembered(config)
+    if not root_id and (refusal := why_not_ours(config.folders.root, journal_of(config))):
+        yield _problem("mounts", refusal)
+    grounds = Grounds(config.folders.root)
     for ground in Ground if known else ():
         verdict = judged(grounds, ground, known, root_id)
         if isinstance(verdict, str):
-            away += 1
             yield Finding("mounts", f"{grounds.path(ground)}: {verdict}", Verdict.PROBLEM, advice_for(ground))
-    if known and not away:
+            if ground is Ground.ROOT:
+                return  # all others are in it
+
+
+def _remembered(config: Config) -> tuple[Mapping[Ground, Known], str]:
+    """Return the folders that the journal remembers, and the root's id; nothing where it cannot be read: `_journal` tells."""
+    if not journal_of(config).exists():
+        return {}, ""
+    try:
+        with reader(config) as journal:
+            return remembered(journal), str(journal.meta(ROOT_ID) or "")
+    except JournalError:
+        return {}, "unknown"
+
+
+def _mounts(config: Config) -> Iterator[Finding]:
+    known, _root_id = _remembered(config)
+    if known and not any(_away(config)):
         own = ", ".join(ground.value for ground in known if known[ground].own) or "none"
         yield Finding("mounts", f"All folders are those that the journal knows; mounts of their own: {own}.")
 
@@ -145,6 +165,8 @@ def _room(config: Config) -> Iterator[Finding]:
 
 def _watching(config: Config) -> Iterator[Finding]:
     """Start the watcher that the daemon would start, and look at what the kernel allows."""
+    if not (config.folders.root / INBOX).is_dir():
+        return  # told above
     with contextlib.closing(watcher_of(config)(lambda: None)) as watcher:
         trouble, native = watcher.take_trouble(), watcher.native
         yield Finding("watching", trouble or f"{watcher.description}.", Verdict.WARNING if trouble else Verdict.OK)
@@ -174,6 +196,8 @@ def _journal(config: Config) -> Iterator[Finding]:
     with contextlib.closing(JournalReader(path)) as journal:
         state, version, jobs = journal.quick_check(), journal.schema_version(), sum(journal.counts().values())
         backed_up_at = journal.meta(BACKED_UP_AT)
+    if told := no_room(path):
+        yield Finding("journal", told, Verdict.PROBLEM)
     if state != "ok":
         yield Finding("journal", f"{path} is damaged: {state}.", Verdict.PROBLEM, how_to_recover(path))
     elif not os.access(path, os.W_OK):
@@ -189,19 +213,19 @@ def _daemon(config: Config) -> Iterator[Finding]:
     if daemon is not None:
         yield Finding("service", f"Running: {', '.join(f'{key} {value}' for key, value in daemon.items())}.")
     elif (lease := read_lease(lease_path(config))) is not None:
-        yield _leased(lease_path(config), lease)
+        yield leased(lease_path(config), lease, time.monotonic, time.sleep)
     else:
         yield Finding("service", "Not running; `rodin-watchd run` starts it.")
 
 
-def _leased(path: Path, lease: bytes) -> Finding:
+def leased(path: Path, lease: bytes, monotonic: Callable[[], float], wait: Callable[[float], None]) -> Finding:
     """Tell who holds the root's lease, and whether it gives a sign of life while we look."""
     holder = holder_of(lease)
     who = holder.words if holder else "unknown who"
     if holder and is_dead_here(holder, myself()):
         return Finding("service", f"Not running. The lease of {who} was left behind: the next start takes it at once.")
     try:
-        watch(path, lease, 2 * HEARTBEAT_SECONDS, time.monotonic, time.sleep)
+        watch(path, lease, 2 * HEARTBEAT_SECONDS, monotonic, wait)
     except AlreadyRunningError as error:
         return Finding("service", f"Running on another machine: {error.message}")
     text = f"The lease {path} is held by {who}, which gave no sign of life while this looked."
@@ -243,7 +267,7 @@ def credits_text(balance: Decimal) -> str:
 
 CHECKS: dict[str, Check] = {
     "folders": _folders,
-    "mounts": _grounds,
+    "mounts": _mounts,
     "filesystem": _filesystems,
     "room": _room,
     "watching": _watching,

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import click
 
 from rodin_watchd.adapters.journal import JournalReader
+from rodin_watchd.adapters.journal.ballast import can_grow
 from rodin_watchd.adapters.lock import holder
 from rodin_watchd.config import Config, find_config, journal_path, load_config, lock_path
 
@@ -64,6 +65,16 @@ def daemon_of(config: Config) -> dict[str, Any] | None:
     """
     found = holder(lock_path(config))
     return holder(journal_of(config).with_name("lock")) if found is None else found
+
+
+def no_room(journal: Path) -> str:
+    """Return what people must know of a journal whose disk is full, which the journal itself cannot tell; else ""."""
+    if can_grow(journal):
+        return ""
+    return (
+        f"The disk with the journal {journal} is full: the service stands still, and what it wrote last may be old. "
+        "Make room; it goes on by itself."
+    )
 
 
 def print_json(data: Any) -> None:  # noqa: ANN401 - whatever JSON can hold

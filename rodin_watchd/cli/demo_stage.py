@@ -17,7 +17,7 @@ from typing import TypeAlias
 from rodin_watchd.adapters.journal import JournalReader
 from rodin_watchd.adapters.spool import Spool
 from rodin_watchd.api_key import KEY_VARIABLE
-from rodin_watchd.config import CONFIG_NAME
+from rodin_watchd.core.layout import CONFIG_NAME
 from rodin_watchd.core.machine import RESTING
 from rodin_watchd.core.status import PAGE
 from rodin_watchd.errors import JournalError, RodinWatchdError

@@ -16,7 +16,16 @@ import click
 from rodin_watchd.adapters.journal import JournalReader
 from rodin_watchd.adapters.zone import local_zone
 from rodin_watchd.cli import job_words
-from rodin_watchd.cli.context import config_option, daemon_of, json_option, load, print_json, reader
+from rodin_watchd.cli.context import (
+    config_option,
+    daemon_of,
+    journal_of,
+    json_option,
+    load,
+    no_room,
+    print_json,
+    reader,
+)
 from rodin_watchd.config import Config
 from rodin_watchd.core.account import BALANCE
 from rodin_watchd.core.budget import BUDGET_DAY, Day, day_of, midnight
@@ -84,7 +93,9 @@ def taken(config: Config, journal: JournalReader, now: float, zone: tzinfo) -> R
     running, held = sorted_jobs(jobs)
     recent = tuple(map(ended_line, journal.jobs(ENDED, limit=NEWEST)))
     told = journal.meta(PAGE)
-    page = replace(Page.of_data(told) if told else Page(), running=running, held=held, recent=recent)
+    page = Page.of_data(told) if told else Page()
+    notices = (*filter(None, (no_room(journal_of(config)),)), *page.notices)
+    page = replace(page, running=running, held=held, recent=recent, notices=notices)
     money = _money(config, journal, now, zone)
     events = journal.service_events(NEWEST)
     return Report(config.folders.root, daemon_of(config), page, journal.counts(), money, events)

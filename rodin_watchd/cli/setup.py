@@ -12,10 +12,9 @@ import click
 from rodin_watchd.adapters.spool import Spool
 from rodin_watchd.adapters.spool.grounds import mark_text
 from rodin_watchd.api_key import CREDENTIAL_NAME, KEY_VARIABLE
-from rodin_watchd.config import CONFIG_NAME
 from rodin_watchd.config_text import config_schema, example, sidecar_example, sidecar_schema
 from rodin_watchd.core.grounds import Ground, Mark
-from rodin_watchd.core.layout import HIDDEN, INBOX, MARK, OUTBOX
+from rodin_watchd.core.layout import CONFIG_NAME, HIDDEN, INBOX, MARK, OUTBOX
 from rodin_watchd.errors import DiskError
 
 CONFIG_SCHEMA = f"{HIDDEN}/config.schema.json"

@@ -92,11 +92,14 @@ def low_balance_text(balance: Decimal, limit: Decimal) -> str:
     return f"The vendor's account holds {in_credits(balance)}, less than budget.low_balance ({in_credits(limit)})."
 
 
-def of_submits(outcome: Outcome, step: Step) -> Outcome:
-    """Return the outcome of a step, where what the account refuses to a submit concerns the submits alone.
+def of_submits(outcome: Outcome, step: Step, pauses: Pauses) -> Outcome:
+    """Return the outcome of a step, where what the account or the network refuses to a submit concerns the submits alone.
 
-    Free calls may still be allowed then; they find out for themselves.
+    Free calls may still work then, over the connections that they have, and prove nothing: each submit makes its own.
+    Where no call comes through, that stops all of them, and is not told twice.
     """
-    if step is Step.SUBMIT and isinstance(outcome, Retry) and outcome.problem.fault is Fault.ACCOUNT:
-        return Retry(replace(outcome.problem, lane=Lane.SUBMIT))
-    return outcome
+    if step is not Step.SUBMIT or not isinstance(outcome, Retry) or outcome.problem.lane is not Lane.API:
+        return outcome
+    fault = outcome.problem.fault
+    alone = fault is Fault.ACCOUNT or (fault is Fault.NETWORK and Lane.API not in pauses)
+    return Retry(replace(outcome.problem, lane=Lane.SUBMIT)) if alone else outcome

@@ -3,7 +3,8 @@
 A *ground* is one of the six folders that everything stands on. Each may be a mount of its own, and a mount may vanish
 under a running service; then its mount point shows, which looks like a folder that was emptied. So a ground is believed
 only while it is the same folder (device and inode), or carries the mark that the service left in it. Device numbers of
-shares and removable disks change between two mounts: then the mark decides. Pure: what was seen is an argument.
+shares and removable disks change between two mounts, and are given again to others: where there is, or was, a mark, it
+decides. Pure: what was seen is an argument.
 """
 
 from __future__ import annotations
@@ -94,15 +95,16 @@ class Known:
 
     identity: Identity
     own: bool
+    marked: bool = False  # the service's mark was seen there
 
     def as_data(self) -> dict[str, Any]:
         """Return it as JSON can hold it."""
-        return {"device": self.identity.device, "inode": self.identity.inode, "own": self.own}
+        return {"device": self.identity.device, "inode": self.identity.inode, "own": self.own, "marked": self.marked}
 
     @classmethod
     def of_data(cls, data: Mapping[str, Any]) -> Self:
         """Return what `as_data` stored."""
-        return cls(Identity(data["device"], data["inode"]), data["own"])
+        return cls(Identity(data["device"], data["inode"]), data["own"], data["marked"])
 
 
 def why_away(ground: Ground, known: Known | None, seen: Seen | None, root: Identity, root_id: str) -> str:
@@ -111,15 +113,18 @@ def why_away(ground: Ground, known: Known | None, seen: Seen | None, root: Ident
     A ground that was never seen before is believed, unless it carries the mark of something else.
     """
     if seen is None:
-        return "it is missing"
-    if seen.mark and (seen.mark.root_id, seen.mark.ground) == (root_id, ground.value):
-        return ""
-    if known is not None and seen.identity == known.identity:
-        return ""
+        return "it is missing."
     if seen.mark:
-        return f"what is there now belongs to another service's {seen.mark.ground!r}"
-    plain = ground is not Ground.ROOT and not seen.own and seen.identity.device == root.device
-    if known is None or (plain and not known.own):
+        ours = is_ours(seen.mark, ground, root_id)
+        return "" if ours else f"what is there now is marked as another service's {seen.mark.ground}."
+    if known is None or (seen.identity == known.identity and not (known.marked and seen.empty)):
+        return ""
+    if ground is not Ground.ROOT and not known.own and not seen.own and seen.identity.device == root.device:
         return ""
     what = "an empty folder" if seen.empty else "another folder, without the service's mark,"
     return f"{what} is there now: is the share or disk not mounted?"
+
+
+def is_ours(mark: Mark | None, ground: Ground, root_id: str) -> bool:
+    """Tell whether a mark is the one that the service leaves in this ground."""
+    return mark is not None and (mark.root_id, mark.ground) == (root_id, ground.value)

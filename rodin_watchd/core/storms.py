@@ -12,7 +12,7 @@ from rodin_watchd.core.pauses import FIRST_WAIT_SECONDS, Pauses, is_over, renewe
 from rodin_watchd.core.schedule import backoff_seconds
 from rodin_watchd.errors import UnansweredSubmitError
 from rodin_watchd.model import Job, State
-from rodin_watchd.problem import Lane
+from rodin_watchd.problem import Fault, Lane
 
 LONGEST_WAIT_SECONDS = 3600.0
 
@@ -28,9 +28,12 @@ def after_unknown(pauses: Pauses, now: float, chance: float) -> Pauses:
 
 
 def calmed(pauses: Pauses, jobs: Iterable[Job], now: float) -> Pauses:
-    """Return the pauses without a storm that is over and that nothing waits for: people need not read of it any more."""
-    storm = pauses.get(Lane.SUBMIT)
-    if storm is None or storm.problem.code != UnansweredSubmitError.code or not is_over(storm, now):
+    """Return the pauses without one of the submits that is over and that nothing waits for: people need not read of it.
+
+    One that the account's owner has to end stays.
+    """
+    pause = pauses.get(Lane.SUBMIT)
+    if pause is None or pause.problem.fault is Fault.ACCOUNT or not is_over(pause, now):
         return pauses
     if any(job.state in _TO_SEND for job in jobs):
         return pauses

@@ -16,6 +16,7 @@ from rodin_watchd.adapters.spool.inbox import Inbox
 from rodin_watchd.adapters.watcher import Watcher
 from rodin_watchd.config import Config
 from rodin_watchd.core.alarms import alarms
+from rodin_watchd.core.grounds import Ground
 from rodin_watchd.core.layout import INBOX
 from rodin_watchd.core.status import Line, Page
 from rodin_watchd.errors import DiskError, FolderGoneError
@@ -181,7 +182,7 @@ class Daemon:
     def _why_drop(self, job_id: str) -> str:
         """Return why an upload must not send its last bytes, or ""."""
         try:
-            self._standing.keep()  # the last moment before money is spent
+            self._standing.confirm()  # the last moment before money is spent
         except DiskError as error:  # nobody can tell whether the folders are still ours
             return error.message
         if self._stopping:
@@ -277,4 +278,5 @@ class Daemon:
         problems = filter(None, (self._journal_problem, self._reception.problem))
         known = FolderGoneError.code if self._standing.keeper.away else ""  # told above
         notices += [f"{problem.message} {problem.advice}" for problem in problems if problem.code != known]
-        return [*notices, *filter(None, (self._reception.trouble, self._housekeeping.trouble))]
+        watching = "" if Ground.INBOX in self._standing.keeper.away else self._reception.trouble
+        return [*notices, *filter(None, (watching, self._housekeeping.trouble))]

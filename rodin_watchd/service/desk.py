@@ -133,7 +133,7 @@ class Desk:
         An error that this job alone meets comes back as one of the set.
         """
         before, step = self.pauses, machine.POLICIES[job.state].step
-        outcome = of_submits(outcome, step)
+        outcome = of_submits(outcome, step, before)
         if isinstance(outcome, Retry) and outcome.problem.scope is Scope.SERVICE and (lane := outcome.problem.lane):
             if self._is_own(job, step, lane, outcome.problem):
                 return Retry(replace(outcome.problem, scope=Scope.SET))

@@ -23,7 +23,7 @@ BACKED_UP_AT = "backed_up_at"
 DAY_SECONDS = 86_400.0
 
 FIRST_SECONDS = 3600.0
-"""A journal without a backup gets its first so long after the start."""
+"""A journal without a backup gets its first so long after the first job was taken."""
 
 AGAIN_SECONDS = 3600.0
 """So long after a backup failed it is tried again."""
@@ -43,7 +43,7 @@ class Housekeeping:
         self._copying: _Copying | None = None
         stored = book.journal.meta(BACKED_UP_AT)
         self._made_at: float | None = float(stored) if stored is not None else None
-        self._not_before = clock.monotonic() + (FIRST_SECONDS if stored is None else 0.0)
+        self._not_before = clock.monotonic()
         self.trouble = ""
 
     def keep(self) -> None:
@@ -66,7 +66,10 @@ class Housekeeping:
         """Tell whether a day has passed; a clock that was turned back makes it due as well."""
         if self._clock.monotonic() < self._not_before:
             return False
-        return self._made_at is None or not 0.0 <= self._clock.now() - self._made_at < DAY_SECONDS
+        since, patience = self._made_at, DAY_SECONDS
+        if since is None:
+            since, patience = self._book.journal.begun_at(), FIRST_SECONDS
+        return since is not None and not 0.0 <= self._clock.now() - since < patience
 
     def _take(self, copying: _Copying) -> None:
         if copying.error is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import tzinfo
@@ -45,15 +44,22 @@ def opened(config: Config, clock: Clock, wait: Callable[[float], None]) -> Itera
     Raises OwnerError, DiskError, RootAwayError. Into a root that is away nothing is written.
     """
     spool = Spool(config.folders.root)
-    spool.refuse_bare()
+    path = journal_path(config, os.environ)
+    if not os.path.exists(path):  # noqa: PTH110 - unlike Path.exists, False also where we may not look
+        spool.grounds.refuse_bare()  # before the journal's folder is made, which may be in it
     with contextlib.ExitStack() as stack:
-        path = _journal_place(config)
+        _make_place(path)
         first = stack.enter_context(Lock(path.with_name("lock")))  # two roots must not share a journal either
         book = Book(stack.enter_context(contextlib.closing(Journal(path))))
-        keeper = Keeper(spool.grounds, book, f"{socket.gethostname()}:{path}", clock.now)
-        keeper.begin()
+        keeper = Keeper(spool.grounds, book, path, clock.now)
+        if keeper.knows_root:
+            keeper.find()
+        else:
+            spool.grounds.refuse_bare()
         spool.prepare(keeper.may_make)
         holds = [first, *_root_holds(config, path, clock, wait, stack)]
+        if not keeper.knows_root:
+            keeper.adopt()  # who serves it now is named before anybody hears of its journal
         strays = Strays(spool, book, local_zone(), clock.now)
 
         def daily() -> None:
@@ -90,15 +96,13 @@ def _mind_restore(book: Book, now: float, zone: tzinfo) -> None:
     book.journal.forget_copy()
 
 
-def _journal_place(config: Config) -> Path:
-    """Return where the journal lies, with its folder made. Raises JournalError on a network share, DiskError."""
-    path = journal_path(config, os.environ)
+def _make_place(path: Path) -> None:
+    """Make the journal's folder. Raises JournalError on a network share, DiskError."""
     refuse_network_journal(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DiskError(f"The state folder {path.parent} cannot be made: {error.strerror}.") from error
-    return path
 
 
 def refuse_network_journal(path: Path) -> None:

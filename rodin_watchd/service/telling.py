@@ -52,8 +52,8 @@ class Teller:
 
     def __init__(self, spool: Spool, journal: Journal, zone: tzinfo) -> None:
         self._copies = (
-            _Copy("STATUS.txt", lambda page: spool.write_status(render(page, zone))),
             _Copy("the journal's page", lambda page: journal.set_meta(PAGE, page.as_data())),
+            _Copy("STATUS.txt", lambda page: spool.write_status(render(page, zone))),
         )
 
     def tell(self, page: Page) -> None:
@@ -79,7 +79,7 @@ class _Copy:
             self._write(page)
         except (DiskError, OSError) as error:  # also odd ones: anybody may put a folder where STATUS.txt belongs
             if str(error) != self._trouble:
-                log.warning("%s cannot be written: %s", self._name, error, extra={"action": "status"})
+                log.warning("%s is not up to date: %s", self._name, error, extra={"action": "status"})
             self._trouble = str(error)
         else:
             self._written, self._trouble = page, ""

@@ -83,6 +83,16 @@ def test_a_living_holder_is_named(path: Path) -> None:
     assert holder_of(read_lease(path)) == replace(FAR, beat=1)
 
 
+def test_a_sign_of_life_is_read_when_it_is_whole(path: Path) -> None:
+    """A share may show the holder's file while it is written: it is looked at once more, and the holder named."""
+    say(path, FAR)
+    beaten = json.dumps(asdict(replace(FAR, beat=1)))
+    hands = Hands(lambda seconds: path.write_text(beaten[: 0 if seconds == 1 else None]))
+    with pytest.raises(AlreadyRunningError, match=r"process 7 on far\) serves"), lease(path, hands):
+        pass
+    assert hands.seconds == 2
+
+
 def test_a_silent_holder_is_outwaited(path: Path) -> None:
     """After the lease's time by the starter's own clock, whatever the file's times say."""
     say(path, FAR)
@@ -165,6 +175,37 @@ def test_a_holder_that_slept_too_long_stops(path: Path) -> None:
         with pytest.raises(AlreadyRunningError, match="on far\\) took this folder over"):
             held.keep()
     assert holder_of(read_lease(path)) == FAR
+
+
+def test_a_holder_whose_machine_was_suspended_finds_out(path: Path) -> None:
+    """No clock went on meanwhile; before money is spent it looks all the same."""
+    with lease(path, Hands()) as held:
+        say(path, FAR)
+        held.keep()
+        with pytest.raises(AlreadyRunningError, match="on far\\) took this folder over"):
+            held.confirm()
+
+
+def test_a_lease_that_says_nothing_is_nobodys(path: Path) -> None:
+    """A share may show a file half-written: the daemon waits with everything, and neither ends nor goes on."""
+    with lease(path, Hands()) as held:
+        whole = path.read_bytes()
+        path.write_bytes(whole[:40])
+        with pytest.raises(DiskError, match="says nobody's name"):
+            held.confirm()
+        path.write_bytes(whole)
+        held.confirm()
+
+
+def test_its_length_never_changes(path: Path) -> None:
+    """A share may show new content cut to the length that it remembers."""
+    hands = Hands()
+    with lease(path, hands) as held:
+        lengths = {path.stat().st_size}
+        for _ in range(12):
+            held.confirm()
+            lengths.add(path.stat().st_size)
+    assert len(lengths) == 1
 
 
 def test_a_lease_that_somebody_deleted_is_made_again(path: Path) -> None:

@@ -103,12 +103,14 @@ def test_folders_are_made(spool: Spool) -> None:
 def test_missing_root(tmp_path: Path) -> None:
     """A missing root is not made: a share may be away."""
     with pytest.raises(FolderGoneError, match="does not exist"):
-        Spool(tmp_path / "root").refuse_bare()
+        Spool(tmp_path / "root").grounds.refuse_bare()
     assert not (tmp_path / "root").exists()
     (tmp_path / "root" / "lost+found").mkdir(parents=True)
-    with pytest.raises(FolderGoneError, match="is empty"):
-        Spool(tmp_path / "root").refuse_bare()
-    Spool(tmp_path).refuse_bare()
+    (tmp_path / "root" / "NOT MOUNTED").touch()
+    with pytest.raises(FolderGoneError, match=r"neither inbox nor config\.toml"):
+        Spool(tmp_path / "root").grounds.refuse_bare()
+    (tmp_path / "root" / "inbox").mkdir()
+    Spool(tmp_path / "root").grounds.refuse_bare()
 
 
 def test_file_in_the_place_of_a_folder(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import json
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,13 @@ from typing import Any
 import pytest
 from cli_stage import Stage, running
 from places import share
+from strangers import filled_up
 
+from rodin_watchd.adapters.journal import Journal
 from rodin_watchd.adapters.journal.backup import make_backup
 from rodin_watchd.adapters.lease import Holder, myself
 from rodin_watchd.adapters.spool.grounds import read_mark
+from rodin_watchd.cli.checks import Verdict, leased
 from rodin_watchd.core.layout import MARK
 from rodin_watchd.errors import JournalError
 
@@ -26,9 +29,8 @@ FAR = Holder("far", 7, "boot-far", "space", "started", "nonce")
 
 def found(stage: Stage) -> Mapping[str, Mapping[str, Any]]:
     """Return the findings of `check --offline --json` by their names."""
-    return {
-        finding["name"]: finding for finding in json.loads(stage.told("check", "--json", "--offline").stdout)["checks"]
-    }
+    told = stage.told_here("check", "--json", "--offline").stdout
+    return {finding["name"]: finding for finding in json.loads(told)["checks"]}
 
 
 @contextmanager
@@ -48,35 +50,36 @@ def test_a_root_that_is_away(tmp_path: Path, served: Stage) -> None:
     """`run` waits for it and serves it when it comes; `--until-idle` fails; `check` and `status` say what is wrong."""
     with a_root_that_can_go(tmp_path, served.base_url) as (root, stage):
         root.go()
-        (root.place / "notes.txt").write_text("a bare mount point")
         run = stage.told("run", "--until-idle")
         assert run.returncode == 1
         assert "is away" in run.stderr
-        mounts = found(stage)["mounts"]
-        assert mounts["verdict"] == "problem"
-        assert "rodin-watchd accept" in mounts["advice"]
-        assert "AWAY: root" in stage.told("status").stdout
+        assert found(stage)["mounts"]["verdict"] == "problem"
+        assert "rodin-watchd accept root" in found(stage)["mounts"]["advice"]
+        assert {"folders", "watching"}.isdisjoint(found(stage))
+        assert "AWAY: root" in stage.told_here("status").output
         command = stage.command("run")
         with subprocess.Popen(command, env=stage.environment, stderr=subprocess.PIPE, text=True) as process:
             try:
                 assert process.stderr
                 assert "is away" in process.stderr.readline()
+                assert list(root.place.iterdir()) == []
                 root.come()
+                assert "online: root" in process.stderr.readline()
                 assert "serving" in process.stderr.readline()
                 assert "watching" in process.stderr.readline()
                 root.go()
                 while "offline: root" not in process.stderr.readline():
                     pass
-                told = stage.told("status").stdout
+                pages = (stage.told_here("status").output for _ in range(1000))  # the page is written a moment later
+                told = next(page for page in pages if f"AWAY: root, {root.place}" in page)
                 assert told.startswith("Running")
-                assert f"AWAY: root, {root.place}" in told
-                assert "is away" not in stage.told("pause").stdout
+                assert "is away" not in stage.told_here("pause").output
+                assert list(root.place.iterdir()) == []
                 root.come()
                 while "online: root" not in process.stderr.readline():
                     pass
             finally:
                 process.kill()
-        assert [path.name for path in root.place.iterdir() if path.name == "notes.txt"] == []
 
 
 def test_a_moved_root_is_accepted(tmp_path: Path, served: Stage) -> None:
@@ -102,7 +105,8 @@ def test_a_lost_journal_is_accepted(served: Stage) -> None:
     served.journal.unlink()
     refused = served.told("run", "--until-idle")
     assert refused.returncode == 1
-    assert "served with another journal" in refused.stderr
+    assert "it was removed or cut" in refused.stderr
+    assert "it was removed or cut" in found(served)["mounts"]["text"]
     served.journal.unlink()
     assert served.told("accept", "root", "--yes").returncode == 0
     assert served.told("run", "--until-idle").returncode == 0
@@ -133,12 +137,19 @@ def test_a_lease_that_was_left_behind(stage: Stage) -> None:
     assert "was left behind" in finding["text"]
 
 
+def test_a_silent_lease_of_another_machine(stage: Stage) -> None:
+    """Its holder is named, as a warning."""
+    path, instants = lease(stage), iter(range(100))
+    path.write_text(json.dumps(asdict(FAR)))
+    silent = leased(path, path.read_bytes(), lambda: float(next(instants)), lambda _seconds: None)
+    assert silent.verdict is Verdict.WARNING
+    assert "process 7 on far, which gave no sign of life" in silent.text
+
+
 def test_a_lease_of_another_machine(stage: Stage) -> None:
-    """Whoever gives a sign of life is named; who is silent as well, as a warning."""
+    """Whoever gives a sign of life is named."""
     path = lease(stage)
     path.write_text(json.dumps(asdict(FAR)))
-    silent = found(stage)["service"]
-    assert (silent["verdict"], "process 7 on far" in silent["text"]) == ("warning", True)
     beat, end = threading.Event(), threading.Event()
 
     def live() -> None:
@@ -187,6 +198,21 @@ def test_a_damaged_journal(served: Stage) -> None:
     finding = found(served)["journal"]
     assert finding["verdict"] == "problem"
     assert "cp -p journal.backup.sqlite3 journal.sqlite3" in finding["advice"]
+
+
+def test_the_journals_disk_is_full(tmp_path: Path, stage: Stage) -> None:
+    """What the journal cannot say itself any more, `status` and `check` see for themselves."""
+    with share(tmp_path / "disk", tmp_path / "state", size="8m") as state:
+        stage.config.write_text(f'[folders]\nstate = "{state.place}"\n' + stage.config.read_text())
+        with closing(Journal(state.place / "journal.sqlite3")) as journal:
+            journal.set_meta("any", 1)
+        assert "is full" not in stage.told_here("status").output
+        filled_up(state.place / "filler")
+        assert "is full: the service stands still" in stage.told_here("status").output
+        assert found(stage)["journal"]["verdict"] == "ok"  # whole, but
+        told = stage.told_here("check", "--offline").output
+        assert "PROBLEM  journal: The disk with the journal" in told
+        assert "Make room there" in stage.told("pause").stderr
 
 
 def test_no_backup_without_a_journal(tmp_path: Path) -> None:

@@ -14,10 +14,21 @@ from rodin_watchd.core.account import (
     after_balance,
     is_stale,
     low_balance_text,
+    of_submits,
     to_ask_about,
 )
 from rodin_watchd.core.pauses import Pause, Pauses, renewed
-from rodin_watchd.errors import DiskError, EmptyAccountError, KeyRefusedError, NetworkError, NoCreditsError
+from rodin_watchd.errors import (
+    DiskError,
+    EmptyAccountError,
+    KeyRefusedError,
+    NetworkError,
+    NoCreditsError,
+    RoomError,
+    ServiceError,
+    VendorDownError,
+)
+from rodin_watchd.model import Retry, Step
 from rodin_watchd.problem import Lane
 
 NOW = 1_700_000_000.0
@@ -92,6 +103,30 @@ def test_only_the_accounts_pauses_are_asked_about_and_once() -> None:
     assert to_ask_about(pauses, frozenset(asked), NOW + 2) == []
     again = renewed(pauses, NoCreditsError().problem, NOW + 2, 0.5)
     assert to_ask_about(again, frozenset(asked), NOW + 999) == [again[Lane.SUBMIT]]
+
+
+@pytest.mark.parametrize(
+    ("step", "error", "lane"),
+    [
+        (Step.SUBMIT, KeyRefusedError, Lane.SUBMIT),
+        (Step.SUBMIT, NetworkError, Lane.SUBMIT),
+        (Step.SUBMIT, VendorDownError, Lane.API),
+        (Step.SUBMIT, RoomError, Lane.ROOM),
+        (Step.POLL, NetworkError, Lane.API),
+        (Step.POLL, KeyRefusedError, Lane.API),
+    ],
+)
+def test_what_only_submits_meet_stops_only_submits(step: Step, error: type[ServiceError], lane: Lane) -> None:
+    """And no poll that goes through an open connection says that the network is back, and that the set is to blame."""
+    outcome = of_submits(Retry(error().problem), step, {})
+    assert isinstance(outcome, Retry)
+    assert outcome.problem.lane is lane
+
+
+def test_a_network_that_is_down_is_told_once() -> None:
+    """A submit that finds it down as well adds nothing."""
+    outcome = Retry(NetworkError().problem)
+    assert of_submits(outcome, Step.SUBMIT, paused(NetworkError)) == outcome
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from rodin_watchd.model import State, Step
 ROOT, HERE, THERE = Identity(1, 2), Identity(1, 50), Identity(9, 2)
 ID = "our-id"
 PLAIN, OWN = Known(HERE, own=False), Known(THERE, own=True)
+MARKED = Known(THERE, own=True, marked=True)
 
 
 def seen(identity: Identity = HERE, *, own: bool = False, empty: bool = False, mark: Mark | None = None) -> Seen:
@@ -34,7 +35,10 @@ OURS = Mark(ID, "outbox")
         (PLAIN, seen(Identity(1, 77)), True),  # a plain folder that people made anew
         (PLAIN, seen(THERE, own=True), False),  # something was mounted on it
         (PLAIN, seen(THERE, own=True, mark=OURS), True),
-        (OWN, seen(THERE, own=True), True),  # somebody deleted the mark
+        (OWN, seen(THERE, own=True, empty=True), True),  # it could never be marked: it is read-only
+        (MARKED, seen(THERE, own=True), True),  # somebody deleted the mark
+        (MARKED, seen(THERE, own=True, empty=True), False),  # an empty disk that was given the other's number
+        (MARKED, seen(THERE, own=True, mark=Mark("other", "outbox")), False),  # another service's, likewise
         (OWN, seen(HERE, empty=True), False),  # the bare mount point
         (OWN, seen(HERE), False),
         (OWN, seen(Identity(10, 2), own=True), False),  # another disk

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from job_samples import NOW, a_job
 
-from rodin_watchd.core.pauses import FIRST_WAIT_SECONDS, Pauses, ended, is_over
+from rodin_watchd.core.pauses import FIRST_WAIT_SECONDS, Pauses, ended, is_over, renewed
 from rodin_watchd.core.storms import LONGEST_WAIT_SECONDS, after_unknown, calmed
+from rodin_watchd.errors import NetworkError, NoCreditsError
 from rodin_watchd.model import State, Step
 from rodin_watchd.problem import Lane
 
@@ -44,3 +47,11 @@ def test_a_storm_that_nothing_waits_for_is_forgotten(state: State, *, stays: boo
     assert calmed(pauses, jobs, NOW + 1) == pauses
     assert bool(calmed(pauses, jobs, NOW + 60)) is stays
     assert calmed({}, jobs, NOW) == {}
+
+
+def test_what_the_owner_has_to_end_is_not_forgotten() -> None:
+    """An empty account is empty, whether anything waits or not; a network that was down for a submit is yesterday's news."""
+    empty = renewed({}, NoCreditsError().problem, NOW, 0.5)
+    assert calmed(empty, [], NOW + 60) == empty
+    down = renewed({}, replace(NetworkError().problem, lane=Lane.SUBMIT), NOW, 0.5)
+    assert calmed(down, [], NOW + 60) == {}

@@ -37,6 +37,32 @@ max_seconds = 0.1
 """
 
 
+PLUGINS = """\
+[plugins]
+folders = ["plugins"]
+"""
+
+PLUGIN = """\
+from pathlib import Path
+from rodin_watchd.v1 import hookimpl
+
+@hookimpl
+def rodin_process(job, directory):
+    (directory / "{mark}").write_text(job.id)
+    return {{"marked": job.id}}
+
+@hookimpl
+def rodin_delivered(job, directory, event):
+    if not (directory / "{mark}").exists():
+        raise FileNotFoundError("told of what is not there")
+    with Path({log!r}).open("a") as log:
+        log.write(f"{{job.id}} {{event.id}}\\n")
+"""
+"""Marks each result, and notes each time that it is told of one."""
+
+MARK = "marked.txt"
+
+
 class End(StrEnum):
     """How a set must end, unless a person has to decide about it."""
 
@@ -149,24 +175,32 @@ def all_kinds(seed: int) -> tuple[DroppedSet, ...]:
 class Scene:
     """A service's root, its config, and what was dropped there."""
 
-    def __init__(self, root: Path, base_url: str) -> None:
+    def __init__(self, root: Path, base_url: str, *, plugin: bool = False) -> None:
         self.root = root
+        self.told = root.parent / "told.log" if plugin else None  # where the plugin notes what it is told
         self.inbox = root / "inbox"
         self.inbox.mkdir(parents=True)
         self.config = root / "config.toml"
-        self.config.write_text(CONFIG.format(base_url=base_url))
+        self.config.write_text(CONFIG.format(base_url=base_url) + (PLUGINS if plugin else ""))
+        if self.told:
+            (root / "plugins").mkdir(mode=0o755)
+            (root / "plugins" / "marker.py").write_text(PLUGIN.format(mark=MARK, log=str(self.told)))
         self.journal = root / ".rodin-watchd" / "journal.sqlite3"
         self.sets: list[DroppedSet] = []
 
     def drop(self, sets: Iterable[DroppedSet]) -> None:
-        """Drop these sets, as a plain copy does: file by file, in place."""
-        for dropped in sets:
-            self.sets.append(dropped)
-            for path, data in dropped.files.items():
-                target = self.inbox / path
-                target.parent.mkdir(exist_ok=True)
-                if not target.exists():
-                    target.write_bytes(data)
+        """Drop these sets, as a plain copy does: file by file, in place; images last.
+
+        (An image that is there before the second sidecar that names it may be moved for the first one.)
+        """
+        dropped = list(sets)
+        self.sets += dropped
+        files = {path: data for one in dropped for path, data in one.files.items()}
+        for path in sorted(files, key=lambda path: path.endswith(".png")):
+            target = self.inbox / path
+            target.parent.mkdir(exist_ok=True)
+            if not target.exists():
+                target.write_bytes(files[path])
 
     def history(self) -> dict[str, tuple[Job, list[Event]]]:
         """Return every job of the journal with its events; read from a copy, so that the scene of a crash stays as it is."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
-from crash_scene import Scene, all_kinds
+from crash_scene import Scene, all_kinds, base_name_set, failing_set
 from crash_start import Crash, Ended, Start, build, warm
 from crash_truth import Kind, Violation, after_kill, at_rest, in_doubt, needlessly_held, why_held, wrongly_held
 
@@ -31,6 +31,7 @@ class Trial:
     charges: int
     held: tuple[str, ...]  # for each held job, why
     violations: tuple[Violation, ...]
+    plugin: bool = False  # whether a plugin was at work
 
     @property
     def where(self) -> str:
@@ -50,6 +51,7 @@ class Bench:
     folder: Path
     vendor: Emulator
     start: Start
+    plugin: bool = False  # whether a plugin is at work
     seen: int = 0  # charges in the vendor's ledger that belong to earlier trials
 
     def effects(self) -> list[str]:
@@ -57,7 +59,7 @@ class Bench:
         return min(self._effects(), self._effects(), key=len)  # the first time, there is work to wait for
 
     def _effects(self) -> list[str]:
-        with _scene(self.folder, self.vendor) as scene:
+        with _scene(self.folder, self.vendor, plugin=self.plugin) as scene:
             ended = self.start(scene, Crash())
             assert not ended.fault, ended.fault
             self._charges()
@@ -65,7 +67,7 @@ class Bench:
 
     def trial(self, crashes: Sequence[Crash]) -> Trial:
         """Kill the daemon at each of these crashes, then let it end, and judge."""
-        with _scene(self.folder, self.vendor) as scene:
+        with _scene(self.folder, self.vendor, plugin=self.plugin) as scene:
             violations: list[Violation] = []
             doubtful: set[str] = set()
             effects = []
@@ -81,7 +83,8 @@ class Bench:
             violations += at_rest(scene, charges)
             violations += [*wrongly_held(scene, doubtful), *needlessly_held(scene, doubtful)]
             held = tuple(why_held(events) for job, events in scene.history().values() if job.state is State.HELD)
-            return Trial(tuple(crashes), tuple(effects), len(scene.sets), len(charges), held, tuple(violations))
+            counts = (len(scene.sets), len(charges))
+            return Trial(tuple(crashes), tuple(effects), *counts, held, tuple(violations), self.plugin)
 
     def _charges(self) -> list[ChargeRow]:
         ledger = self.vendor.ledger()["charges"]
@@ -96,10 +99,10 @@ def _where(ended: Ended, crash: Crash) -> str:
 
 
 @contextmanager
-def _scene(folder: Path, vendor: Emulator) -> Iterator[Scene]:
+def _scene(folder: Path, vendor: Emulator, *, plugin: bool) -> Iterator[Scene]:
     with tempfile.TemporaryDirectory(prefix="trial-", dir=folder) as place:
-        scene = Scene(Path(place, "root"), vendor.base_url)
-        scene.drop(all_kinds(SEED))
+        scene = Scene(Path(place, "root"), vendor.base_url, plugin=plugin)
+        scene.drop([base_name_set(SEED), failing_set(SEED + 1)] if plugin else all_kinds(SEED))
         yield scene
 
 
@@ -115,13 +118,13 @@ def spread(total: int, count: int) -> list[int]:
     return sorted({1 + round(step * (total - 1) / max(count - 1, 1)) for step in range(count)})
 
 
-def trials(plan: Sequence[Sequence[Crash]], until: float) -> list[Trial]:
+def trials(plan: Sequence[Sequence[Crash]], until: float, *, plugin: bool = False) -> list[Trial]:
     """Make these trials with warm starts, as many as can be begun before `until` (monotonic seconds)."""
     done = []
     with tempfile.TemporaryDirectory(prefix="crashes-") as place, vendor() as emulator:
         folder = Path(place)
         with warm(build(folder)) as start:
-            bench = Bench(folder, emulator, start)
+            bench = Bench(folder, emulator, start, plugin)
             for crashes in plan:
                 if time.monotonic() >= until:
                     break
@@ -129,9 +132,9 @@ def trials(plan: Sequence[Sequence[Crash]], until: float) -> list[Trial]:
     return done
 
 
-def counted_effects() -> int:
+def counted_effects(*, plugin: bool = False) -> int:
     """Return how many effects a run without a crash has."""
     with tempfile.TemporaryDirectory(prefix="crashes-") as place, vendor() as emulator:
         folder = Path(place)
         with warm(build(folder)) as start:
-            return len(Bench(folder, emulator, start).effects())
+            return len(Bench(folder, emulator, start, plugin).effects())

@@ -13,7 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from crash_scene import DroppedSet, End, Scene, sha256
+from crash_scene import MARK, DroppedSet, End, Scene, sha256
 
 from rodin_watchd.emulator.ledger import ChargeRow
 from rodin_watchd.model import Event, Job, Role, State
@@ -137,9 +137,23 @@ def at_rest(scene: Scene, charges: Sequence[ChargeRow]) -> list[Violation]:
     found = [*_unfound(scene, settled=True), *_half_published(scene.root), *_left_over(scene.root, jobs)]
     for dropped in scene.sets:
         found += _wrong_set(scene.root, dropped, _jobs_of(dropped, jobs), charges)
+    found += _untold(scene, jobs)
     known = {dropped.bought for dropped in scene.sets}
     strange = [c for c in charges if (c["model_sha256"], c["image_sha256"]) not in known]
     return [*found, *(Violation(Kind.WRONG, f"charged for what nobody dropped: {c}") for c in strange)]
+
+
+def _untold(scene: Scene, jobs: Iterable[Job]) -> Iterator[Violation]:
+    """Find results that the plugin has not marked or was not told of, or was told of as of two events."""
+    if scene.told is None:
+        return
+    told = [line.split() for line in scene.told.read_text().splitlines()] if scene.told.exists() else []
+    for job in (job for job in jobs if job.state is State.ARCHIVED):
+        if not (scene.root / job.place / MARK).is_file():
+            yield Violation(Kind.WRONG, f"{job.name} was delivered without the plugin's work")
+        events = {event for told_of, event in told if told_of == job.id}
+        if len(events) != 1:
+            yield Violation(Kind.WRONG, f"the plugin was told of {job.name} by {len(events)} events")
 
 
 def _jobs_of(dropped: DroppedSet, jobs: Iterable[Job]) -> list[Job]:

@@ -10,7 +10,7 @@ from crash_trials import Bench, spread, vendor
 
 pytestmark = [pytest.mark.skipif(bool(NO_COMPILER), reason=NO_COMPILER), pytest.mark.timeout(300)]
 
-SINGLE, PAIRS, PARTS = 18, 4, 4
+SINGLE, PAIRS, PARTS, PLUGGED = 18, 4, 4, 8
 """How many scenes are killed once and twice, and into how many tests they are cut; `tools/soak.py` kills at each effect."""
 
 
@@ -50,3 +50,14 @@ def test_two_crashes_are_survived(bench: Bench, effects: list[str], pair: int) -
     trial = bench.trial([Crash(first, after=bool(pair % 2)), Crash(40 + 17 * pair, after=bool(pair // 2 % 2))])
     assert trial.failures == []
     assert trial.effects
+
+
+def test_calls_of_plugins_survive_a_crash(bench: Bench) -> None:
+    """Killed around them: each result has the plugin's work in it, and the plugin is told of it, by one event."""
+    plugged = Bench(bench.folder, bench.vendor, bench.start, plugin=True, seen=bench.seen)
+    total = len(plugged.effects())
+    crashes = [Crash(at, after=bool(number % 2)) for number, at in enumerate(spread(total, PLUGGED + 2)[2:])]
+    done = [plugged.trial([crash]) for crash in crashes]
+    bench.seen = plugged.seen
+    assert [failure for trial in done for failure in trial.failures] == []
+    assert sum(len(trial.effects) for trial in done) >= len(done) - 1

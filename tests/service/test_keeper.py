@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import socket
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from places import Share, share
+from strangers import mounted
 from workshop import KEY, Vendor, Workshop, image, model, workshop
 
 from rodin_watchd.adapters.lease import HEARTBEAT_SECONDS, holder_of, read_lease
 from rodin_watchd.adapters.lock import Lock
 from rodin_watchd.adapters.spool.grounds import read_mark
-from rodin_watchd.config import lease_path
+from rodin_watchd.config import journal_path, lease_path
 from rodin_watchd.core.grounds import Ground
 from rodin_watchd.core.layout import MARK
-from rodin_watchd.errors import AlreadyRunningError, FolderGoneError, OwnerError
+from rodin_watchd.errors import AlreadyRunningError, FolderGoneError, JournalError, OwnerError, RootAwayError
 from rodin_watchd.model import State
 from rodin_watchd.service.assembly import assembled
 
@@ -116,17 +120,57 @@ def test_something_else_is_mounted_on_the_inbox(tmp_path: Path, shop: Workshop, 
 
 
 def test_it_is_gone_at_the_start(tmp_path: Path, vendor: Vendor) -> None:
-    """A known root that is away is not taken for a new one, though something lies in its place; an outbox may be away."""
+    """A known root that is away is not taken for a new one, whatever lies in its place; that is told once each way."""
     with share(tmp_path / "disk", tmp_path / "root") as root:
         with workshop(root.place, vendor.emulator.base_url, **settings(tmp_path)) as shop:
             config = shop.config
         root.go()
-        with pytest.raises(FolderGoneError, match="is empty"), assembled(config, KEY):
+        with pytest.raises(RootAwayError, match="an empty folder is there now"), assembled(config, KEY):
             pass
         (root.place / "notes.txt").write_text("somebody wrote into the mount point")
-        with pytest.raises(FolderGoneError, match="without the service's mark"), assembled(config, KEY):
+        with pytest.raises(RootAwayError, match="without the service's mark"), assembled(config, KEY):
             pass
         assert bare(root.place) == ["notes.txt"]
+        (root.place / "notes.txt").unlink()
+        root.place.rmdir()
+        with pytest.raises(RootAwayError, match="it is missing"), assembled(config, KEY):
+            pass
+        assert not root.place.exists()
+        root.place.mkdir()
+        root.come()
+        shop.start()
+        assert kinds(shop) == ["offline", "online"]
+        shop.crash()
+
+
+def test_what_was_never_set_up_is_not_served(tmp_path: Path, vendor: Vendor) -> None:
+    """A mount point with a note in it is left as it is, though no journal can say that a share belongs there."""
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "NOT MOUNTED.txt").touch()
+    for sections in ({}, settings(tmp_path)):
+        told = {**sections, "folders": {**sections.get("folders", {}), "root": str(root)}}
+        config = Workshop(tmp_path, vendor.emulator.base_url, told).config
+        with pytest.raises(FolderGoneError, match="is not set up"), assembled(config, KEY):
+            pass
+    assert bare(root) == ["NOT MOUNTED.txt"]
+
+
+def test_an_empty_disk_of_the_same_number(tmp_path: Path, vendor: Vendor) -> None:
+    """The kernel gives numbers again: another filesystem with the device and inode of the one before is not taken for it."""
+    outbox = tmp_path / "root" / "outbox"
+    outbox.mkdir(parents=True)
+    with contextlib.ExitStack() as stack:
+        with mounted(outbox):
+            shop = stack.enter_context(workshop(tmp_path / "root", vendor.emulator.base_url))
+            assert read_mark(outbox) is not None
+        with mounted(outbox):
+            shop.ticks(3, step_seconds=1.0)
+            assert Ground.OUTBOX in shop.daemon._standing.keeper.away
+            shop.restart()
+            assert Ground.OUTBOX in shop.daemon._standing.keeper.away
+            assert bare(outbox) == []
+            assert kinds(shop) == ["offline"]
 
 
 def test_a_mount_of_its_own_is_not_made_at_the_start(tmp_path: Path, vendor: Vendor) -> None:
@@ -139,7 +183,7 @@ def test_a_mount_of_its_own_is_not_made_at_the_start(tmp_path: Path, vendor: Ven
         outbox.place.rmdir()
         shop.restart()
         assert not outbox.place.exists()
-        assert shop.daemon._standing.keeper.away == {Ground.OUTBOX: "it is missing"}
+        assert shop.daemon._standing.keeper.away == {Ground.OUTBOX: "it is missing."}
         outbox.place.mkdir()
         outbox.come()
         shop.drop_set("chair")
@@ -184,7 +228,7 @@ def test_shares_that_were_swapped_are_noticed(tmp_path: Path, vendor: Vendor) ->
         try:
             shop.ticks(2)
             away = shop.daemon._standing.keeper.away
-            assert away[Ground.ARCHIVE] == "what is there now belongs to another service's 'outbox'"
+            assert away[Ground.ARCHIVE] == "what is there now is marked as another service's outbox."
             assert set(away) == {Ground.ARCHIVE, Ground.OUTBOX}
         finally:
             swapped.go()
@@ -222,7 +266,26 @@ def test_another_journal_is_refused(tmp_path: Path, vendor: Vendor) -> None:
         pass
 
 
+def test_an_emptied_journal_is_refused(shop: Workshop) -> None:
+    """It opens as a new one; but the root's mark tells that it has served before."""
+    shop.crash()
+    journal_path(shop.config, {}).write_bytes(b"")
+    with pytest.raises(JournalError, match="is empty: it was removed or cut") as caught, assembled(shop.config, KEY):
+        pass
+    assert "there is no backup beside it" in caught.value.advice_given
+
+
 # ---- two daemons ----------------------------------------------------------------------------------------------------
+
+
+def test_a_second_daemon_with_a_journal_of_its_own(tmp_path: Path, shop: Workshop, vendor: Vendor) -> None:
+    """The first one is named, before anything is said of journals and how to overrule them."""
+    elsewhere = Workshop(shop.root, vendor.emulator.base_url, settings(tmp_path))
+    with (
+        pytest.raises(AlreadyRunningError, match=rf"process {os.getpid()} on {socket.gethostname()}"),
+        assembled(elsewhere.config, KEY),
+    ):
+        pass
 
 
 def test_a_root_that_came_back_with_another_daemon_is_left(tmp_path: Path, vendor: Vendor) -> None:

@@ -51,8 +51,8 @@ def test_trouble_with_the_watching_is_told_and_passes(tmp_path: Path, vendor: Ve
         shop.ticks(1)
         shop.path("inbox").rename(tmp_path / "away")
         shop.ticks(2, step_seconds=2)
-        assert "Not watched for changes" in shop.status()
-        assert "is missing" in shop.status()
+        assert "it is missing." in shop.status()
+        assert "Not watched for changes" in shop.daemon._reception.trouble  # which needs no words of its own then
         (tmp_path / "away").rename(shop.path("inbox"))
         shop.ticks(3, step_seconds=2)
         assert "ATTENTION" not in shop.status()

@@ -103,11 +103,16 @@ def test_removed_inputs_fail_the_set_with_a_report(tmp_path: Path, vendor: Vendo
 
 
 def test_a_day_makes_a_backup(shop: Workshop) -> None:
-    """The first after an hour, then each day, with a look for strays; no tick waits for it."""
+    """The first an hour after the first job, whatever restarts there are, then each day, with a look for strays."""
     path = backup_path(journal_path(shop.config, {}))
-    shop.ticks(2, step_seconds=10.0)
+    shop.ticks(3, step_seconds=3600.0)
+    assert not path.exists()  # there is nothing to keep
+    shop.drop_set("chair")
+    shop.idle()
+    shop.ticks(2, step_seconds=1700.0)
+    shop.restart()
     assert not path.exists()
-    shop.ticks(2, step_seconds=3600.0)
+    shop.ticks(2, step_seconds=400.0)
     shop.until(lambda: shop.daemon._book.journal.meta("backed_up_at") is not None, busy_seconds=1.0)
     first = path.stat().st_ino
     stray(shop)
@@ -124,6 +129,8 @@ def test_a_backup_that_fails_is_told(shop: Workshop) -> None:
     path = backup_path(journal_path(shop.config, {}))
     path.mkdir()
     (path / "in the way").write_text("")
+    shop.drop_set("chair")
+    shop.idle()
     shop.ticks(2, step_seconds=3600.0)
     shop.daemon._housekeeping.close()
     shop.ticks(3, step_seconds=1.0)

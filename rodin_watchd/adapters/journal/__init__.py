@@ -27,7 +27,7 @@ from typing import Any, TypeAlias
 
 from rodin_watchd.adapters.journal import rows, schema
 from rodin_watchd.adapters.journal.backup import COPIED_AT, how_to_recover
-from rodin_watchd.adapters.journal.ballast import Ballast
+from rodin_watchd.adapters.journal.ballast import Ballast, ballast_path
 from rodin_watchd.adapters.journal.hook_runs import HookRunWriter
 from rodin_watchd.adapters.journal.reading import (
     BUSY_SECONDS,
@@ -94,7 +94,7 @@ class Journal(JournalReader, HookRunWriter):
 
     def __init__(self, path: Path) -> None:
         self._swept = -1  # so many changes had been made when the log was emptied; what a run before left is swept, too
-        self._ballast = Ballast(path.with_name("journal.ballast"))
+        self._ballast = Ballast(ballast_path(path))
         with in_words(f"The journal {path} cannot be opened", how_to_recover(path)):
             self._db = connect(path, "mode=rwc")
             with closed_on_error(self._db):
@@ -284,7 +284,8 @@ def insert_command(path: Path, verb: str, arguments: dict[str, Any], now: float)
             query = "INSERT INTO commands (at, verb, arguments) VALUES (?, ?, ?)"
             return db.execute(query, (now, verb, json.dumps(arguments))).lastrowid or 0
     except sqlite3.Error as error:
-        advice = "Run it as the user that the service runs as." if code_of(error) in _NO_RIGHT_CODES else ""
+        advice = "Make room there, then give it again." if code_of(error) == sqlite3.SQLITE_FULL else ""
+        advice = "Run it as the user that the service runs as." if code_of(error) in _NO_RIGHT_CODES else advice
         raise JournalError(f"The command could not be left in {path}: {error}.", advice=advice) from error
 
 

@@ -9,13 +9,28 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from pathlib import Path
 
 BALLAST_BYTES = 4 << 20
 """Room for the answers to as many submits as can be under way (64): measured 37 kB of log for each."""
 
+COMMIT_BYTES = 64 << 10
+"""With less free room than this a commit may fail."""
+
 _FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT)
 _NO_CALL_ERRNOS = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
+
+
+def ballast_path(journal: Path) -> Path:
+    """Return where the ballast of a journal lies."""
+    return journal.with_name("journal.ballast")
+
+
+def can_grow(journal: Path) -> bool:
+    """Tell whether there is room for commits: with the ballast laid for some, else for the ballast, which comes first."""
+    laid = Ballast(ballast_path(journal)).is_laid()
+    return shutil.disk_usage(journal.parent).free >= (COMMIT_BYTES if laid else BALLAST_BYTES)
 
 
 class Ballast:
@@ -26,9 +41,9 @@ class Ballast:
         self._laid = False
 
     def lay(self) -> bool:
-        """Make sure that the room is held; tell whether it is. Costs nothing where it was held before."""
-        if not self._laid:
-            self._laid = self._holds() or self._make()
+        """Make sure that the room is held; tell whether it is. Costs next to nothing where it was held before."""
+        if not (self._laid and self._path.exists()):
+            self._laid = self.is_laid() or self._make()
         return self._laid
 
     def release(self) -> bool:
@@ -40,7 +55,8 @@ class Ballast:
             return False
         return True
 
-    def _holds(self) -> bool:
+    def is_laid(self) -> bool:
+        """Tell whether the file is there with its room."""
         try:
             return self._path.stat().st_blocks * 512 >= BALLAST_BYTES
         except OSError:

@@ -135,10 +135,17 @@ class JournalReader(PurchaseReader, HookRunReader):
         return [rows.event(row) for row in self._rows(query, (rows.plain(job_id),))]
 
     @in_words()
-    def service_events(self, limit: int = -1, since_at: float = 0.0) -> list[ServiceEvent]:
-        """Return the service's own history since an instant (UTC), newest first; `limit` < 0 means all."""
-        query = "SELECT at, kind, message FROM service_events WHERE at >= ? ORDER BY id DESC LIMIT ?"
-        return [ServiceEvent(*row) for row in self._rows(query, (since_at, limit))]
+    def service_events(self, limit: int = -1, since_at: float = 0.0, kinds: Iterable[str] = ()) -> list[ServiceEvent]:
+        """Return the service's own history since an instant (UTC), newest first, of these kinds or all; `limit` < 0: all."""
+        query = """SELECT at, kind, message FROM service_events WHERE at >= :since_at
+                   AND (:kinds = '[]' OR kind IN (SELECT value FROM json_each(:kinds))) ORDER BY id DESC LIMIT :limit"""
+        values = {"since_at": since_at, "kinds": json.dumps(list(kinds)), "limit": limit}
+        return [ServiceEvent(*row) for row in self._rows(query, values)]
+
+    def begun_at(self) -> float | None:
+        """Return when (UTC) the first job was taken, None if none was."""
+        at = self._value("SELECT at FROM events ORDER BY id LIMIT 1")
+        return None if at is None else float(at)
 
     def durations(self, kind: str, limit: int = 50) -> list[float]:
         """Return how long the newest tasks of this kind took, in seconds from submit to Done."""

@@ -62,15 +62,6 @@ class Spool:
         self.folders = (self.inbox, root / OUTBOX, root / FAILED, root / ARCHIVE, self.work)
         self._naming = {top: threading.Lock() for top in RECEIPTS}  # two jobs may want names that differ in case only
 
-    def refuse_bare(self) -> None:
-        """Raise FolderGoneError for a root that is missing or empty: it may be the place where a share is to be mounted."""
-        if not os.path.isdir(self.root):  # noqa: PTH112 - unlike Path.is_dir, False also where we may not look
-            raise FolderGoneError(f"The folder {self.root} does not exist.", advice="Run `rodin-watchd init` for it.")
-        with self._disk_errors(f"{self.root} cannot be read"), os.scandir(self.root) as found:
-            if all(entry.name == "lost+found" for entry in found):
-                advice = "Mount the share or disk that belongs there; for a new folder run `rodin-watchd init` first."
-                raise FolderGoneError(f"The folder {self.root} is empty.", advice=advice)
-
     def prepare(self, may_make: Callable[[Path], bool] = lambda _folder: True) -> None:
         """Make the folders that are missing and may be made; may be repeated. Raises DiskError."""
         for folder in filter(may_make, self.folders):

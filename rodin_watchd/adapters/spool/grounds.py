@@ -18,7 +18,7 @@ import tomli_w
 
 from rodin_watchd.adapters.spool.beneath import Anchor, file_beneath, folder_beneath, write_durably_in
 from rodin_watchd.core.grounds import PATHS, Ground, Identity, Mark, Seen
-from rodin_watchd.core.layout import MARK
+from rodin_watchd.core.layout import CONFIG_NAME, INBOX, MARK
 from rodin_watchd.errors import FolderGoneError
 
 _GROUNDS: Mapping[str, Ground] = {path: ground for ground, path in PATHS.items()}
@@ -36,6 +36,15 @@ class Grounds:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._believed: Mapping[Ground, Identity] | None = None
+
+    def refuse_bare(self) -> None:
+        """Raise FolderGoneError for a root in which nothing is ours: it may be the place where a share is to be mounted."""
+        advice = "Mount the share or disk that belongs there; for a new folder run `rodin-watchd init` first."
+        if not os.path.isdir(self.root):  # noqa: PTH112 - unlike Path.is_dir, False also where we may not look
+            raise FolderGoneError(f"The folder {self.root} does not exist.", advice=advice)
+        if not any(os.path.lexists(self.root / name) for name in (INBOX, MARK, CONFIG_NAME)):
+            told = f"The folder {self.root} is not set up: it has neither {INBOX} nor {CONFIG_NAME}."
+            raise FolderGoneError(told, advice=advice)
 
     def path(self, ground: Ground) -> Path:
         """Return where a ground lies."""
