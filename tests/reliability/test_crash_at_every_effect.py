@@ -10,7 +10,7 @@ from crash_trials import Bench, spread, vendor
 
 pytestmark = [pytest.mark.skipif(bool(NO_COMPILER), reason=NO_COMPILER), pytest.mark.timeout(300)]
 
-SINGLE, PAIRS, PARTS, PLUGGED = 18, 4, 4, 8
+SINGLE, PAIRS, PARTS, PLUGGED = 18, 4, 4, 5
 """How many scenes are killed once and twice, and into how many tests they are cut; `tools/soak.py` kills at each effect."""
 
 

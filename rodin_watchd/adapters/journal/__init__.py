@@ -32,13 +32,13 @@ from rodin_watchd.adapters.journal.hook_runs import HookRunWriter
 from rodin_watchd.adapters.journal.reading import (
     BUSY_SECONDS,
     JournalReader,
-    check_exists,
     check_version,
     closed_on_error,
     code_of,
     connect,
     in_words,
 )
+from rodin_watchd.adapters.journal.writing import insert_command, prepare
 from rodin_watchd.core.announcing import SILENT, Announcer
 from rodin_watchd.core.machine import ANSWERED
 from rodin_watchd.core.proof import BASELINE
@@ -71,7 +71,6 @@ Affordable: TypeAlias = Callable[[Mapping[str, int], Sequence[Transition]], Sequ
 """Chooses intents, given how many textures were bought by top folder."""
 
 _FULL = "The disk with the journal is full."
-_NO_RIGHT_CODES = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +98,7 @@ class Journal(JournalReader, HookRunWriter):
             self._db = connect(path, "mode=rwc")
             with closed_on_error(self._db):
                 check_version(self._db, path)
-                _prepare(self._db)
+                prepare(self._db)
                 self._refuse_damage(path)
                 self._migrate()
 
@@ -269,35 +268,3 @@ def _told(error: sqlite3.Error) -> DiskError | JournalError:
     if code_of(error) == sqlite3.SQLITE_BUSY:
         return DiskError("Another program keeps the journal locked.")
     return JournalError(f"The journal cannot be written: {error}.")
-
-
-def insert_command(path: Path, verb: str, arguments: dict[str, Any], now: float) -> int:
-    """Leave a command for the daemon; from any process that may write the journal. Returns the command's number.
-
-    Raises JournalError when there is no journal, or this user may not write it.
-    """
-    check_exists(path)
-    try:
-        with contextlib.closing(connect(path, "mode=rw")) as db:
-            check_version(db, path)
-            _prepare(db)
-            query = "INSERT INTO commands (at, verb, arguments) VALUES (?, ?, ?)"
-            return db.execute(query, (now, verb, json.dumps(arguments))).lastrowid or 0
-    except sqlite3.Error as error:
-        advice = "Make room there, then give it again." if code_of(error) == sqlite3.SQLITE_FULL else ""
-        advice = "Run it as the user that the service runs as." if code_of(error) in _NO_RIGHT_CODES else advice
-        raise JournalError(f"The command could not be left in {path}: {error}.", advice=advice) from error
-
-
-def _prepare(db: sqlite3.Connection) -> None:
-    """Set what makes a commit durable (https://sqlite.org/pragma.html). Raises JournalError where that is not to be had."""
-    mode = db.execute("PRAGMA journal_mode = WAL").fetchone()[0]
-    if mode != "wal":
-        raise JournalError(
-            f"SQLite cannot keep a write-ahead log there (it says “{mode}”).",
-            advice="Set folders.state in the config to a folder on a local disk.",
-        )
-    db.execute("PRAGMA synchronous = FULL")
-    db.execute("PRAGMA foreign_keys = ON")
-    db.execute("PRAGMA secure_delete = ON")  # what is overwritten is overwritten with zeros
-    db.execute("PRAGMA recursive_triggers = ON")  # else INSERT OR REPLACE deletes rows that are kept for good

@@ -1,0 +1,46 @@
+"""Opening the journal for writing, and leaving a command in it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from rodin_watchd.adapters.journal.reading import check_exists, check_version, code_of, connect
+from rodin_watchd.errors import JournalError
+
+_NO_RIGHT_CODES = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM)
+
+
+def insert_command(path: Path, verb: str, arguments: dict[str, Any], now: float) -> int:
+    """Leave a command for the daemon; from any process that may write the journal. Returns the command's number.
+
+    Raises JournalError when there is no journal, or this user may not write it.
+    """
+    check_exists(path)
+    try:
+        with contextlib.closing(connect(path, "mode=rw")) as db:
+            check_version(db, path)
+            prepare(db)
+            query = "INSERT INTO commands (at, verb, arguments) VALUES (?, ?, ?)"
+            return db.execute(query, (now, verb, json.dumps(arguments))).lastrowid or 0
+    except sqlite3.Error as error:
+        advice = "Make room there, then give it again." if code_of(error) == sqlite3.SQLITE_FULL else ""
+        advice = "Run it as the user that the service runs as." if code_of(error) in _NO_RIGHT_CODES else advice
+        raise JournalError(f"The command could not be left in {path}: {error}.", advice=advice) from error
+
+
+def prepare(db: sqlite3.Connection) -> None:
+    """Set what makes a commit durable (https://sqlite.org/pragma.html). Raises JournalError where that is not to be had."""
+    mode = db.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+    if mode != "wal":
+        raise JournalError(
+            f"SQLite cannot keep a write-ahead log there (it says “{mode}”).",
+            advice="Set folders.state in the config to a folder on a local disk.",
+        )
+    db.execute("PRAGMA synchronous = FULL")
+    db.execute("PRAGMA foreign_keys = ON")
+    db.execute("PRAGMA secure_delete = ON")  # what is overwritten is overwritten with zeros
+    db.execute("PRAGMA recursive_triggers = ON")  # else INSERT OR REPLACE deletes rows that are kept for good
