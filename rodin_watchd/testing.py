@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from importlib import resources
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import pytest
@@ -52,15 +54,26 @@ class PluginUnderTest:
         self._name = name
         self._settings = settings
         self.hooks = host.load(name).hooks
-        host.check(name, settings, _LIMITS.start_seconds)
+        self.output = ""  # what it printed in the newest call
+        host.check(name, settings, {}, _LIMITS.start_seconds)
 
-    def call(self, hook: str, *, seconds: float = 60.0, **arguments: Any) -> Any:  # noqa: ANN401 - what the hook takes and returns
+    def call(
+        self,
+        hook: str,
+        *,
+        own: Mapping[str, Any] = MappingProxyType({}),
+        seconds: float = 60.0,
+        **arguments: Any,  # noqa: ANN401 - what the hook takes
+    ) -> Any:  # noqa: ANN401 - what the hook returns
         """Call a hook with values of `rodin_watchd.v1`, and paths; return what it returns, as JSON has it.
 
-        Raises PluginError with what went wrong (`error.output` has what the plugin printed).
+        `own` is what the set's own TOML file says to the plugin. Raises PluginError with what went wrong
+        (`error.output` has what the plugin printed).
         """
         data = {name: _data(value) for name, value in arguments.items()}
-        return self._host.call(Call(self._name, hook, data, self._settings, seconds)).value
+        reply = self._host.call(Call(self._name, hook, data, self._settings, seconds, own))
+        self.output = reply.output
+        return reply.value
 
 
 OpenPlugin: TypeAlias = Callable[..., PluginUnderTest]
@@ -86,7 +99,8 @@ def rodin_plugin(tmp_path: Path) -> Iterator[OpenPlugin]:
             name = path.stem if path.suffix == ".py" else str(code).rpartition(".")[2]
             source = Source(name, path=str(path)) if path.suffix == ".py" else Source(name, entry=str(code))
             environ = clean_environ(os.environ, ())
-            host = PluginHost([Ready(source, _LIMITS, settings)], 1, environ, tmp_path / "plugin-scratch")
+            scratch = Path(tempfile.mkdtemp(prefix="plugin-", dir=tmp_path)) / "scratch"
+            host = PluginHost([Ready(source, _LIMITS, settings)], 1, environ, scratch)
             stack.enter_context(contextlib.closing(host))
             return PluginUnderTest(host, name, settings)
 

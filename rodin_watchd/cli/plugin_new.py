@@ -20,11 +20,14 @@ from rodin_watchd.v1 import Job, hookimpl
 
 
 class Settings(BaseModel):
-    """The table [plugins.$name] of the config; a set's own TOML file may have one, too."""
+    """The table [plugins.$name] of the config."""
 
     model_config = ConfigDict(extra="forbid")  # a misspelt key is told, not ignored
 
     note: str = Field(default="textured by the studio", description="What to write beside each result.")
+
+
+SET_KEYS = {"note"}  # what a set's own TOML file may change, under the same [plugins.$name]; left out: nothing
 
 
 @hookimpl

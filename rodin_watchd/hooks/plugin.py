@@ -58,6 +58,7 @@ class Plugin:
         if not self.hooks:
             raise BadPluginError(f"it implements no hook (a function marked with @hookimpl, named {HOOKS[1]}, say)")
         self._model = _settings_model(self._module)
+        self._for_sets = frozenset(getattr(self._module, "SET_KEYS", ()))
 
     def _register(self) -> None:
         """Take the hooks in; a misspelt hook or argument is an error."""
@@ -83,23 +84,31 @@ class Plugin:
             return self._model
         return self._model.model_json_schema() if self._model else None
 
-    def settings(self, table: Mapping[str, Any]) -> Any:  # noqa: ANN401 - the plugin's own type
-        """Understand the plugin's table. Raises BadPluginError, which tells every mistake on a line of its own."""
+    def settings(self, table: Mapping[str, Any], own: Mapping[str, Any]) -> Any:  # noqa: ANN401 - the plugin's own type
+        """Understand the plugin's table, with what a set says (`own`) over it, as far as the plugin lets sets decide.
+
+        Raises BadPluginError, which tells every mistake on a line of its own.
+        """
+        if forbidden := sorted(own.keys() - self._for_sets):
+            allowed = f"only {', '.join(sorted(self._for_sets))}" if self._for_sets else "none of its keys"
+            raise BadPluginError(f"{forbidden[0]}: a set may change {allowed}; the rest belongs to the config")
+        table = {**table, **own}
         if self._model is None:
-            return MappingProxyType(dict(table))
+            return MappingProxyType(table)
         if isinstance(self._model, dict):
             return _by_schema(self._model, table)
         try:
-            return self._model.model_validate(dict(table))
+            return self._model.model_validate(table)
         except ValidationError as error:
-            lines = (f"{_key(problem['loc'])}: {problem['msg']}" for problem in error.errors(include_input=False))
+            problems = error.errors(include_input=False)
+            lines = (f"{_key(problem['loc']) or 'its table'}: {problem['msg']}" for problem in problems)
             raise BadPluginError("\n".join(lines)) from None
 
-    def call(self, hook: str, arguments: Mapping[str, Any], table: Mapping[str, Any]) -> Any:  # noqa: ANN401 - JSON out
+    def call(self, hook: str, arguments: Mapping[str, Any], table: Mapping[str, Any], own: Mapping[str, Any]) -> Any:  # noqa: ANN401 - JSON out
         """Call its implementation of a hook. Raises BadPluginError for whatever it raises."""
         if hook not in self.hooks:
             return None
-        settings = self.settings(table)
+        settings = self.settings(table, own)
         values = {name: _ARGUMENTS[name](data) for name, data in arguments.items()}
         try:
             answers = getattr(self._manager.hook, hook)(**values, settings=settings)

@@ -84,9 +84,9 @@ def _answered(plugin: Plugin, request: Mapping[str, Any]) -> bytes:
 
 def _carried_out(plugin: Plugin, request: Mapping[str, Any]) -> Any:  # noqa: ANN401 - JSON out
     if request["hook"] == "settings":
-        plugin.settings(request["settings"])
+        plugin.settings(request["settings"], request["own"])
         return None
-    return plugin.call(request["hook"], request["arguments"], request["settings"])
+    return plugin.call(request["hook"], request["arguments"], request["settings"], request["own"])
 
 
 def _success(value: Any, *, left: bool) -> bytes:  # noqa: ANN401 - whatever the plugin returned

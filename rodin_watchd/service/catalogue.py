@@ -88,7 +88,7 @@ def check_plugin(config: Config, host: PluginHost, plugin: Found) -> Loaded:
     """Load one plugin and check its table. Raises PluginLoadError with file, line and cause."""
     try:
         about = host.load(plugin.name)
-        host.check(plugin.name, config.plugins.table(plugin.name).settings, START_SECONDS)
+        host.check(plugin.name, config.plugins.table(plugin.name).settings, {}, START_SECONDS)
     except PluginError as error:
         said = f"\n{error.output}".rstrip() if error.output else ""
         raise PluginLoadError(f"{error.message}{said}") from None

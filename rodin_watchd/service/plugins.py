@@ -94,7 +94,7 @@ class Plugins:
 
     def check(self, plugin: str, table: Mapping[str, Any]) -> None:
         """Check what a set says to a plugin. Raises PluginError."""
-        self._host.check(plugin, {**self.settings.table(plugin).settings, **table}, self.settings.timeout_of(plugin))
+        self._host.check(plugin, self.settings.table(plugin).settings, table, self.settings.timeout_of(plugin))
 
     def is_recorded(self, job: Job, hook: str, plugin: str) -> bool:
         """Tell whether the call was made before, and its answer is known."""
@@ -142,11 +142,16 @@ class Plugins:
         finish: Callable[[Any], Any],
     ) -> tuple[Any, HookRun]:
         with self._minded(run.plugin):
-            table = {**self.settings.table(run.plugin).settings, **job.plugins.get(run.plugin, {})}
-            call = Call(run.plugin, run.hook, arguments, table, self.settings.timeout_of(run.plugin), watch)
-            reply = self._host.call(call)
+            reply = self._host.call(self._call(run, arguments, job, watch))
             value = finish(reply.value)
         return value, replace(run, outcome=DONE, value=value, output=reply.output, seconds=reply.seconds)
+
+    def _call(
+        self, run: HookRun, arguments: Mapping[str, Any], job: Job | None, watch: Callable[[], None] = lambda: None
+    ) -> Call:
+        own = job.plugins.get(run.plugin, {}) if job else {}
+        table, seconds = self.settings.table(run.plugin).settings, self.settings.timeout_of(run.plugin)
+        return Call(run.plugin, run.hook, arguments, table, seconds, own, watch)
 
     @contextlib.contextmanager
     def _minded(self, plugin: str) -> Iterator[None]:
@@ -190,12 +195,9 @@ class Plugins:
         now, tried = self._clock.now(), replace(run, attempts=run.attempts + 1)
         event = {**run.arguments["event"], "id": run.event_id, "attempt": tried.attempts}
         arguments = {**run.arguments, "event": event, **({"directory": str(directory)} if directory else {})}
-        own = job.plugins.get(run.plugin, {}) if job else {}
-        table = {**self.settings.table(run.plugin).settings, **own}
         try:
             with self._minded(run.plugin):
-                call = Call(run.plugin, run.hook, arguments, table, self.settings.timeout_of(run.plugin))
-                reply = self._host.call(call)
+                reply = self._host.call(self._call(run, arguments, job))
         except PluginAsideError as error:
             return replace(run, not_before=now + (error.retry_after_seconds or 0.0))
         except PluginError as error:

@@ -38,7 +38,7 @@ def hosts(tmp_path: Path) -> Iterator[Callable[..., PluginHost]]:
 
 def call(host: PluginHost, seconds: float = 30.0, watch: Callable[[], None] = lambda: None, **settings: object) -> str:
     """Call the hook, and return what was printed."""
-    return host.call(Call("plug", "rodin_service", EVENT, settings, seconds, watch)).output
+    return host.call(Call("plug", "rodin_service", EVENT, settings, seconds, watch=watch)).output
 
 
 def test_a_process_serves_many_calls(hosts: Callable[..., PluginHost]) -> None:
@@ -191,9 +191,9 @@ def test_settings_are_checked_by_the_plugin(hosts: Callable[..., PluginHost], co
     host = hosts("", head=code)
     assert (call(host), call(host, size=5)) == ("6\n", "10\n")
     with pytest.raises(PluginError, match="size"):
-        host.check("plug", {"size": "large"}, 30.0)
+        host.check("plug", {"size": "large"}, {}, 30.0)
     with pytest.raises(PluginError, match="sise"):
-        host.check("plug", {"sise": 3}, 30.0)
+        host.check("plug", {"sise": 3}, {}, 30.0)
 
 
 def test_closing_ends_a_call_under_way(hosts: Callable[..., PluginHost], tmp_path: Path) -> None:
@@ -216,3 +216,16 @@ def test_closing_ends_a_call_under_way(hosts: Callable[..., PluginHost], tmp_pat
     assert isinstance(raised[0], PluginCrashedError)
     assert descendants(os.getpid()) == []
     assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_a_set_changes_only_what_the_plugin_lets_it(hosts: Callable[..., PluginHost]) -> None:
+    """Whoever can drop a file must not decide what the service runs: without SET_KEYS nothing can be changed."""
+    closed = hosts("", head=MODEL)
+    with pytest.raises(PluginError, match="size: a set may change none of its keys"):
+        closed.check("plug", {}, {"size": 4}, 30.0)
+    opened = hosts("", head=f"{MODEL}\nSET_KEYS = {{'size'}}\n")
+    opened.check("plug", {}, {"size": 4}, 30.0)
+    with pytest.raises(PluginError, match="sise: a set may change only size"):
+        opened.check("plug", {}, {"sise": 4}, 30.0)
+    with pytest.raises(PluginError, match="may change"):
+        opened.call(Call("plug", "rodin_service", EVENT, {}, 30.0, {"sise": 4}))

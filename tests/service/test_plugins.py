@@ -188,6 +188,8 @@ def test_a_failure_is_told_with_its_cause(tmp_path: Path, vendor: Vendor) -> Non
 
 
 ACCEPTS = """
+SET_KEYS = ["limit"]
+
 @hookimpl
 def rodin_accept(fileset, directory, settings):
     note(hook="accept", files=sorted(p.name for p in directory.iterdir()), limit=settings["limit"])
@@ -332,6 +334,8 @@ def test_a_set_with_wrong_settings_for_a_plugin_is_refused(tmp_path: Path, vendo
 from pydantic import BaseModel
 class Settings(BaseModel, extra="forbid"):
     size: int = 3
+    run: str = ""
+SET_KEYS = {"size"}
 @hookimpl
 def rodin_service(event, settings):
     pass
@@ -339,8 +343,10 @@ def rodin_service(event, settings):
     with plugged(tmp_path, vendor, code) as shop:
         shop.drop_set("chair", "[plugins.plug]\nsize = 'large'\n")
         shop.drop_set("table", "[plugins.plugg]\nsize = 3\n")
+        shop.drop_set("thief", "[plugins.plug]\nrun = 'rm'\n")
         shop.idle()
-        assert shop.states() == {"chair": State.FAILED, "table": State.FAILED}
+        assert set(shop.states().values()) == {State.FAILED}
+        assert "run: a set may change only size" in shop.report("thief")
         assert "[plugins.plug]" in shop.report("chair")
         assert "size" in shop.report("chair")
         assert "line 1" in shop.report("table")

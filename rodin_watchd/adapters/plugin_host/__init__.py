@@ -62,6 +62,7 @@ class Call:
     arguments: Mapping[str, Any]
     settings: Mapping[str, Any]
     seconds: float
+    own: Mapping[str, Any] = field(default_factory=dict)  # what a set says over the settings
     watch: Callable[[], None] = _nothing  # called now and then meanwhile; raises to end it
 
 
@@ -84,13 +85,14 @@ class PluginHost:
         with self._child(name) as child:
             return child.loaded
 
-    def check(self, name: str, settings: Mapping[str, Any], seconds: float) -> None:
-        """Check a table for a plugin without calling any hook. Raises PluginError."""
-        self.call(Call(name, "settings", {}, settings, seconds))
+    def check(self, name: str, settings: Mapping[str, Any], own: Mapping[str, Any], seconds: float) -> None:
+        """Check a table for a plugin, and what a set says over it, without calling any hook. Raises PluginError."""
+        self.call(Call(name, "settings", {}, settings, seconds, own))
 
     def call(self, call: Call) -> Reply:
         """Have a call carried out. Raises PluginError, and whatever `call.watch` raises."""
-        request = {"hook": call.hook, "arguments": dict(call.arguments), "settings": dict(call.settings)}
+        tables = {"settings": dict(call.settings), "own": dict(call.own)}
+        request = {"hook": call.hook, "arguments": dict(call.arguments), **tables}
         with self._child(call.plugin) as child:
             return child.ask(request, call.seconds, call.watch)
 
@@ -121,7 +123,7 @@ class PluginHost:
             raise PluginError("The service is stopping.")
         child = Child(plugin.source, plugin.limits, self._environ, self._place())
         try:
-            request = {"hook": "rodin_configure", "arguments": {}, "settings": dict(plugin.settings)}
+            request = {"hook": "rodin_configure", "arguments": {}, "settings": dict(plugin.settings), "own": {}}
             child.ask(request, plugin.limits.start_seconds, _nothing)
         except BaseException:
             child.close()
