@@ -6,10 +6,12 @@ import json
 import os
 import re
 import socket
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, ClassVar, Final, TypeAlias
 
 import boto3
 import pytest
@@ -293,29 +295,49 @@ def test_a_store_that_refuses(rodin_plugin: OpenPlugin, rodin_finished: Finished
     assert SECRET not in f"{caught.value} {caught.value.trace} {caught.value.output}"
 
 
-def deny(store: Client, action: str) -> None:
-    """Have the bucket refuse what everybody wants to do with its objects."""
-    statement = {"Effect": "Deny", "Principal": "*", "Action": action, "Resource": f"arn:aws:s3:::{BUCKET}/*"}
-    store.put_bucket_policy(Bucket=BUCKET, Policy=json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
-
-
 def test_a_key_that_may_not_write(
     rodin_plugin: OpenPlugin, rodin_finished: Finished, store: Client, table: Table
 ) -> None:
     """The bucket's own rule is told by the name of what was not allowed."""
-    deny(store, "s3:PutObject")
+    rule = {"Effect": "Deny", "Principal": "*", "Action": "s3:PutObject", "Resource": f"arn:aws:s3:::{BUCKET}/*"}
+    store.put_bucket_policy(Bucket=BUCKET, Policy=json.dumps({"Version": "2012-10-17", "Statement": [rule]}))
     with pytest.raises(PluginError, match="does not allow PutObject in the bucket results"):
         deliver(rodin_plugin(PLUGIN, **table), rodin_finished)
 
 
-def test_a_key_that_may_only_write(
-    rodin_plugin: OpenPlugin, rodin_finished: Finished, store: Client, table: Table
-) -> None:
-    """It cannot learn what is there: all is uploaded, each time."""
-    deny(store, "s3:GetObject")
-    plugin = rodin_plugin(PLUGIN, **table)
-    assert "was there already" not in deliver(plugin, rodin_finished) + deliver(plugin, rodin_finished)
-    assert len(store.list_object_versions(Bucket=BUCKET)["Versions"]) == 6
+class OnlyWritable(BaseHTTPRequestHandler):
+    """A store whose keys may write and not look: it answers HEAD as Amazon does then."""
+
+    protocol_version = "HTTP/1.1"
+    taken: ClassVar[list[str]] = []
+
+    def do_HEAD(self) -> None:
+        """Refuse."""
+        self._answer(403)
+
+    def do_PUT(self) -> None:
+        """Take it."""
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.taken.append(self.path)
+        self._answer(200)
+
+    def _answer(self, status: int) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_a_key_that_may_only_write(rodin_plugin: OpenPlugin, rodin_finished: Finished, table: Table) -> None:
+    """It cannot learn what is there: all is uploaded."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), OnlyWritable) as server:
+        threading.Thread(target=server.serve_forever).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        deliver(rodin_plugin(PLUGIN, **{**table, "endpoint_url": address}), rodin_finished)
+        server.shutdown()
+    assert OnlyWritable.taken == [f"/results/{AT}{name}" for name in ("model.glb", "preview.webp", "job.toml")]
 
 
 @pytest.mark.usefixtures("store")
