@@ -1,26 +1,50 @@
-"""The pages of the shipped plugins: what is written there can be copied into a configuration."""
+"""The plugins' pages: what they show can be used as it stands."""
 
 from __future__ import annotations
 
-import importlib
 import re
 import tomllib
+from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from rodin_watchd.config_plugins import Plugins
+from rodin_watchd.hooks.plugin import Plugin
 
-PAGES = sorted((Path(__file__).parents[2] / "docs" / "plugins").glob("*.md"))
-BLOCK = re.compile(r"^```toml\n(.*?)^```", re.MULTILINE | re.DOTALL)
+PAGES = sorted(Path(__file__).parents[2].joinpath("docs", "plugins").glob("*.md"))
+SHIPPED = {point.name: point.value for point in entry_points(group="rodin_watchd.shipped")}
+
+
+def tables(page: Path) -> list[dict[str, Any]]:
+    """Return the tables [plugins.NAME] that a page shows, of all plugins."""
+    blocks = re.findall(r"^```toml\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    return [tomllib.loads(block)["plugins"] for block in blocks]
+
+
+def test_every_shipped_plugin_has_a_page_and_every_page_a_plugin() -> None:
+    """One page for each, by its name."""
+    assert {page.stem for page in PAGES} == SHIPPED.keys()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_every_table_is_valid(page: Path) -> None:
-    """Each table of a page is one that the service and the plugin take; the page's own plugin has at least one."""
-    blocks = [Plugins.model_validate(tomllib.loads(text)["plugins"]) for text in BLOCK.findall(page.read_text())]
-    tables = [(name, table) for plugins in blocks for name, table in plugins.tables.items()]
-    assert page.stem in {name for name, _ in tables}
-    for name, table in tables:
-        module = importlib.import_module(f"rodin_watchd_plugins.{name}")
-        module.Settings.model_validate(dict(table.settings))
+def test_the_tables_on_a_page_are_valid(page: Path) -> None:
+    """Each is one that the service and the plugin take; the page shows a small and a full one, which has every key."""
+    plugin = Plugin(page.stem, {"entry": SHIPPED[page.stem]})
+    shown = []
+    for table in tables(page):
+        known = Plugins.model_validate(table)
+        for name, own in known.tables.items():
+            loaded = plugin if name == page.stem else Plugin(name, {"entry": SHIPPED[name]})
+            loaded.settings(own.settings, {})
+            shown += [set(own.settings)] if name == page.stem else []
+    assert len(shown) >= 2
+    assert plugin.schema is not None
+    assert set().union(*shown) == set(plugin.schema["properties"])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_page_tells_how_to_install_it(page: Path) -> None:
+    """By pip, with the plugin's extra where it has one."""
+    assert "pip install" in page.read_text(encoding="utf-8")
