@@ -31,7 +31,7 @@ MOST_TRIES = 12
 """So often a call is made until it is given up: with the waits below, over most of a day."""
 
 _FIRST_WAIT_SECONDS = 5.0
-_LONGEST_WAIT_SECONDS = 7200.0
+LONGEST_WAIT_SECONDS = 7200.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ def job_words(job: Job) -> str:
 
 def wait_seconds(attempts: int, chance: float) -> float:
     """Return how long to wait before a call is made again that has failed so often."""
-    return backoff_seconds(attempts, _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS, chance)
+    return backoff_seconds(attempts, _FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS, chance)
 
 
 def waiting_id(folder: str, name: str, entries: Sequence[Entry]) -> str:

@@ -67,6 +67,8 @@ def plugged(config: Config, clock: Clock, book: Book, *, safe_mode: bool) -> Ite
         plugins = Plugins(config.plugins, host, catalogue.hooks(), frozenset(there), clock)
         plugins.remember(book.journal.answers(tuple(book.jobs)))
         book.announcer = plugins.announcer
+        if safe_mode and there:
+            book.tell("safe-mode", f"Started in safe mode, without these plugins: {', '.join(there)}.", clock.now())
         for message in catalogue.left_out.values():
             book.tell("plugin-left-out", message, clock.now())
         yield plugins

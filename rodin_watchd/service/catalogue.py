@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rodin_watchd.adapters.plugin_host import Limits, Loaded, PluginHost, Ready, clean_environ
 from rodin_watchd.adapters.plugin_host.finding import Found, Origin, find
-from rodin_watchd.config import Config
+from rodin_watchd.config import Config, journal_path
 from rodin_watchd.errors import PluginError, PluginLoadError
 
 START_SECONDS = 60.0
@@ -56,9 +56,9 @@ def is_chosen(config: Config, plugin: Found) -> bool:
 def hosted(config: Config, plugins: Mapping[str, Found], scratch: Path) -> Iterator[PluginHost]:
     """Give the host for these plugins; it ends their processes at the end. `scratch` is for their temporary files alone."""
     ready = [ready_plugin(config, plugin) for plugin in plugins.values()]
-    host = PluginHost(
-        ready, config.plugins.workers, clean_environ(os.environ, config.plugins.pass_environment), scratch
-    )
+    kept = str(journal_path(config, os.environ).parent / "plugin-state")
+    environ = {**clean_environ(os.environ, config.plugins.pass_environment), "XDG_STATE_HOME": kept}
+    host = PluginHost(ready, config.plugins.workers, environ, scratch)
     with contextlib.closing(host):
         yield host
 

@@ -100,6 +100,7 @@ class Daemon:
         self._clock = clock
         self._book = book
         self._zone = tools.zone
+        self._plugins = tools.plugins
         self._pool = Pool(tools, config.api.max_in_flight + SPARE_WORKERS + config.plugins.workers, self._wake)
         book.start(clock.now())
         self._purse = Purse(config.budget, book, tools.zone, clock.now, clock.monotonic)
@@ -274,7 +275,7 @@ class Daemon:
         notices = [*pressing, *self._standing.keeper.notices(), *pause_notices(self._desk.pauses, self._zone)]
         if self._commands.paused:
             notices.append("Paused by request: nothing is taken or submitted (`rodin-watchd resume` goes on).")
-        notices += [*self._admission.notices(), *self._desk.notices()]
+        notices += [*self._admission.notices(), *self._desk.notices(), *self._plugins.notices()]
         problems = filter(None, (self._journal_problem, self._reception.problem))
         known = FolderGoneError.code if self._standing.keeper.away else ""  # told above
         notices += [f"{problem.message} {problem.advice}" for problem in problems if problem.code != known]

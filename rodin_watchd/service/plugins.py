@@ -19,7 +19,7 @@ from rodin_watchd.config import Plugins as Settings
 from rodin_watchd.core.announcing import MOST_TRIES, Announcer, wait_seconds
 from rodin_watchd.core.breaker import Breaker
 from rodin_watchd.errors import PluginAsideError, PluginError
-from rodin_watchd.model import HookRun, Job
+from rodin_watchd.model import HookRun, Job, State
 from rodin_watchd.service.clock import Clock
 
 log = logging.getLogger("rodin_watchd")
@@ -149,7 +149,8 @@ class Plugins:
     def _call(
         self, run: HookRun, arguments: Mapping[str, Any], job: Job | None, watch: Callable[[], None] = lambda: None
     ) -> Call:
-        own = job.plugins.get(run.plugin, {}) if job else {}
+        known = job is not None and job.state is not State.FAILED  # a failed one maybe for these very settings
+        own = job.plugins.get(run.plugin, {}) if job and known else {}
         table, seconds = self.settings.table(run.plugin).settings, self.settings.timeout_of(run.plugin)
         return Call(run.plugin, run.hook, arguments, table, seconds, own, watch)
 
@@ -184,6 +185,11 @@ class Plugins:
         """Tell whether a plugin is set aside now."""
         with self._lock:
             return self._breakers.get(plugin, Breaker()).is_open(self._clock.monotonic())
+
+    def notices(self) -> list[str]:
+        """Return which plugins are set aside, for people."""
+        aside = sorted(name for name in self.names if self.rests(name))
+        return [f"The plugin {name} keeps failing and is set aside for a while." for name in aside]
 
     def _rest_left(self, plugin: str) -> float:
         return max(self._breakers[plugin].until - self._clock.monotonic(), 1.0)

@@ -137,6 +137,10 @@ class Pool:
         self._asked |= {m.job_id: m.reply for m in messages if isinstance(m, Closing)}
         return messages
 
+    def forget(self, job_id: str) -> None:
+        """Say that a job has ended: its plugins' answers are not needed any more."""
+        self._tools.plugins.forget(job_id)
+
     def release(self, job_id: str) -> None:
         """Say that the outcome of a job's step has been dealt with."""
         self._busy.discard(job_id)

@@ -253,6 +253,7 @@ def rodin_process(job, directory):
             shop.idle()
         assert [n["job"] for n in notes(tmp_path)] == ["one", "two"]
         assert "set aside" in receipt(shop, "three")["plugins"]["plug"]["failed"]
+        assert "The plugin plug keeps failing and is set aside" in shop.status()
         (tmp_path / "mended").touch()
         shop.hands.seconds += 700
         shop.drop_set("four")
@@ -421,3 +422,39 @@ def test_safe_mode_starts_without_plugins(tmp_path: Path, vendor: Vendor) -> Non
         shop.idle()
         assert shop.job("chair").state is State.ARCHIVED
         assert notes(tmp_path) == []
+        assert [event.kind for event in shop.daemon._book.journal.service_events()] == ["safe-mode"]
+
+
+def test_a_plugin_that_is_set_aside_holds_up_no_other(tmp_path: Path, vendor: Vendor) -> None:
+    """However many calls it is owed."""
+    folder = tmp_path / "plugins"
+    folder.mkdir(mode=0o755)
+    broken = "from rodin_watchd.v1 import hookimpl\n@hookimpl\ndef rodin_service():\n    raise OSError('no line')\n"
+    (folder / "broken.py").write_text(broken)
+    told = """
+@hookimpl
+def rodin_service(event):
+    note(message=event.message)
+"""
+    with plugged(tmp_path, vendor, told, failures_before_rest=1, rest_seconds=80_000) as shop:
+        for number in range(100):
+            shop.daemon._book.tell("test", f"number {number}", 1000.0)
+        shop.until(lambda: len({n["message"] for n in notes(tmp_path)}) >= 100)
+
+
+def test_a_set_refused_for_its_settings_is_told_without_them(tmp_path: Path, vendor: Vendor) -> None:
+    """The plugin whose settings were wrong hears of the failure all the same, with the config's own table."""
+    code = """
+from pydantic import BaseModel
+class Settings(BaseModel, extra="forbid"):
+    size: int = 3
+SET_KEYS = {"size"}
+@hookimpl
+def rodin_failed(job, settings):
+    note(name=job.name, size=settings.size)
+"""
+    with plugged(tmp_path, vendor, code) as shop:
+        shop.drop_set("chair", "[plugins.plug]\nsize = 'large'\n")
+        shop.idle()
+        assert notes(tmp_path) == [{"name": "chair", "size": 3}]
+        assert [run.outcome for run in runs_of(shop)] == ["done"]
