@@ -1,0 +1,128 @@
+"""The errors of this project: one tree, split by who can mend the cause.
+
+An exception is how a failure travels inside one thread; a `Problem` is the same fact as a plain value, for
+the journal, the reports and other threads. Every class names its `code` (a stable machine word), its `fault`
+(who can mend it), its `scope` (does it concern one set or the whole service), its `advice` (what to do next) and whether it is `final`
+(repeating cannot help).
+The default message of an exception is the first line of its docstring, so that none is undocumented.
+"""
+
+from __future__ import annotations
+
+from rodin_watchd.errors.base import (
+    RodinWatchdError,
+)
+from rodin_watchd.errors.owner import (
+    AlreadyRunningError,
+    CommandRefusedError,
+    ConfigError,
+    JournalError,
+    OwnerError,
+)
+from rodin_watchd.errors.plugins import (
+    PluginAsideError,
+    PluginCrashedError,
+    PluginError,
+    PluginGreedyError,
+    PluginLoadError,
+    PluginRefusedError,
+    PluginRequiredError,
+    PluginTimeoutError,
+)
+from rodin_watchd.errors.service import (
+    ArchiveError,
+    DiskError,
+    EmptyAccountError,
+    FailedFolderError,
+    FolderGoneError,
+    KeyRefusedError,
+    NetworkError,
+    NoCreditsError,
+    OutboxError,
+    RoomError,
+    RootAwayError,
+    ServiceError,
+    ThrottledError,
+    UnansweredSubmitError,
+    UnfitFoldersError,
+    VendorDownError,
+)
+from rodin_watchd.errors.sets import (
+    AmbiguousSetError,
+    CanceledError,
+    ChangedWhileTakenError,
+    ChargedTaskLostError,
+    DownloadError,
+    DuplicateSetError,
+    FileRefusedError,
+    FilesError,
+    FilesGoneError,
+    InternalError,
+    NotReadyError,
+    OutcomeUnknownError,
+    OverBudgetError,
+    OverdueError,
+    ResultsGoneError,
+    RightsError,
+    SidecarError,
+    TaskFailedError,
+    TaskLostError,
+    UnfinishedFileError,
+    VendorAnswerError,
+    VendorRefusedError,
+)
+
+__all__ = [
+    "AlreadyRunningError",
+    "AmbiguousSetError",
+    "ArchiveError",
+    "CanceledError",
+    "ChangedWhileTakenError",
+    "ChargedTaskLostError",
+    "CommandRefusedError",
+    "ConfigError",
+    "DiskError",
+    "DownloadError",
+    "DuplicateSetError",
+    "EmptyAccountError",
+    "FailedFolderError",
+    "FileRefusedError",
+    "FilesError",
+    "FilesGoneError",
+    "FolderGoneError",
+    "InternalError",
+    "JournalError",
+    "KeyRefusedError",
+    "NetworkError",
+    "NoCreditsError",
+    "NotReadyError",
+    "OutboxError",
+    "OutcomeUnknownError",
+    "OverBudgetError",
+    "OverdueError",
+    "OwnerError",
+    "PluginAsideError",
+    "PluginCrashedError",
+    "PluginError",
+    "PluginGreedyError",
+    "PluginLoadError",
+    "PluginRefusedError",
+    "PluginRequiredError",
+    "PluginTimeoutError",
+    "ResultsGoneError",
+    "RightsError",
+    "RodinWatchdError",
+    "RoomError",
+    "RootAwayError",
+    "ServiceError",
+    "SidecarError",
+    "TaskFailedError",
+    "TaskLostError",
+    "ThrottledError",
+    "UnansweredSubmitError",
+    "UnfinishedFileError",
+    "UnfitFoldersError",
+    "VendorAnswerError",
+    "VendorDownError",
+    "VendorRefusedError",
+]
