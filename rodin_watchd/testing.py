@@ -8,6 +8,7 @@ as in the service: in a process of its own, with the limits that hold there.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import tempfile
 import time
@@ -25,6 +26,7 @@ from rodin_watchd import __version__
 from rodin_watchd.adapters.plugin_host import Call, Limits, PluginHost, Ready, Source, clean_environ
 from rodin_watchd.core.announcing import public_job
 from rodin_watchd.core.receipt import receipt
+from rodin_watchd.emulator.exports import ResultFile as EmulatedFile
 from rodin_watchd.emulator.orders import Order
 from rodin_watchd.emulator.server import Emulator, EmulatorSettings
 from rodin_watchd.emulator.workshop import make
@@ -136,10 +138,9 @@ def finished(directory: Path, geometry_file_format: str = "glb", name: str = "su
     """Make a finished result in a new folder, and return it with its job."""
     samples = resources.files("rodin_watchd.emulator") / "samples"
     model, image = (samples / "suzi.glb").read_bytes(), (samples / "matcap-a.png").read_bytes()
-    order = Order(model, image, geometry_file_format, "PBR", "Basic", {}, None, "")
     directory.mkdir(parents=True)
     results = []
-    for file in make(order):
+    for file in _made(model, image, geometry_file_format):
         (directory / file.name).write_bytes(file.data)
         results.append(ResultFile(file.name, file.name, len(file.data), sha256(file.data).hexdigest()))
     inputs = (_input(Role.MODEL, f"{name}.glb", model), _input(Role.IMAGE, f"{name}.png", image))
@@ -158,6 +159,12 @@ def finished(directory: Path, geometry_file_format: str = "glb", name: str = "su
     )
     (directory / "job.toml").write_text(receipt(job, __version__, time.time()))
     return Finished(public_job(job), directory)
+
+
+@functools.cache
+def _made(model: bytes, image: bytes, geometry_file_format: str) -> tuple[EmulatedFile, ...]:
+    """Return what the emulator makes of it; once for all tests of a process."""
+    return make(Order(model, image, geometry_file_format, "PBR", "Basic", {}, None, ""))
 
 
 def _input(role: Role, name: str, data: bytes) -> InputFile:

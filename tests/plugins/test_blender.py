@@ -149,12 +149,3 @@ def test_what_cannot_be_is_refused(
     """With the command that mends it, or the key."""
     with pytest.raises(PluginError, match=told):
         rodin_plugin(PLUGIN, **{"script": str(script), "program": stand_in, **settings})
-
-
-@pytest.mark.parametrize("key", ["script", "program", "scene"])
-def test_a_set_cannot_choose_what_is_run(rodin_plugin: OpenPlugin, script: Path, stand_in: str, key: str) -> None:
-    """Its TOML file comes from anybody who may drop files."""
-    asked = {"script": str(script), "program": stand_in}
-    plugin = rodin_plugin(PLUGIN, **asked)
-    with pytest.raises(PluginError, match=f"{key} can be set in the service's configuration only"):
-        plugin._host.check("blender", {**asked, key: "/bin/true"}, 10)

@@ -86,14 +86,6 @@ def test_it_is_told_of_every_moment(
     assert told.keys() - {"moment", "event", "directory"} == about.keys() - {"directory"}
 
 
-def test_a_set_cannot_name_another_program(rodin_plugin: OpenPlugin) -> None:
-    """Whoever may drop a file may not run programs: of its table a set may change `on` alone."""
-    plugin = rodin_plugin(PLUGIN, run=["true"])
-    plugin._host.check("command", {"run": ["true"], "on": ["failed"]}, 10.0)
-    with pytest.raises(PluginError, match=r"run: .*only the service's config can say this"):
-        plugin._host.check("command", {"run": ["rm", "-r", "/"], "on": ["failed"]}, 10.0)
-
-
 def test_it_runs_only_when_it_is_asked_to(rodin_plugin: OpenPlugin, rodin_finished: Finished, tmp_path: Path) -> None:
     """`on` names the moments."""
     plugin = rodin_plugin(PLUGIN, run=[sys.executable, "-c", SAVES, str(tmp_path / "said")], on=["failed"])

@@ -321,15 +321,6 @@ def test_addresses_come_from_a_file_that_others_cannot_read(
     assert len(receiver.requests) == 1
 
 
-def test_a_set_cannot_have_others_told(settings: dict[str, Any], rodin_plugin: OpenPlugin) -> None:
-    """What a dropped file says under [plugins.notify] may change `on`, and nothing else."""
-    plugin = rodin_plugin(PLUGIN, **settings)
-    plugin._host.check("notify", {**settings, "on": []}, 10.0)
-    for key, value in {"urls": ["json://evil.example"], "urls_file": "/etc/passwd", "spool": "/tmp/x"}.items():  # noqa: S108 - not used
-        with pytest.raises(PluginError, match=f"{key}: .*only the service"):
-            plugin._host.check("notify", {**settings, key: value}, 10.0)
-
-
 def test_a_check_leaves_no_folder_behind(settings: dict[str, Any], rodin_plugin: OpenPlugin) -> None:
     """Whoever only checks, root say, makes nothing that the service could not use."""
     rodin_plugin(PLUGIN, **settings)

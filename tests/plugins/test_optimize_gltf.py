@@ -182,14 +182,3 @@ def test_what_gltfpack_cannot_do_is_told(rodin_plugin: OpenPlugin, settings: dic
     """Nothing that was asked for is left out in silence."""
     with pytest.raises(PluginError, match=told):
         rodin_plugin(PLUGIN, tool="gltfpack", gltfpack=GLTFPACK, **settings)
-
-
-@pytest.mark.parametrize("key", ["gltf_transform", "gltfpack"])
-def test_a_set_cannot_choose_what_is_run(rodin_plugin: OpenPlugin, tmp_path: Path, key: str) -> None:
-    """Its TOML file comes from anybody who may drop files; the rest it may set."""
-    copy = "pathlib.Path(sys.argv[3]).write_bytes(pathlib.Path(sys.argv[2]).read_bytes())"
-    asked = {**NOWHERE, "gltf_transform": stand_in(tmp_path, copy)}
-    plugin = rodin_plugin(PLUGIN, **asked)
-    with pytest.raises(PluginError, match=f"{key} can be set in the service's configuration only"):
-        plugin._host.check("optimize_gltf", {**asked, key: "/bin/true"}, 10)
-    plugin._host.check("optimize_gltf", {**asked, "texture_size": 512}, 10)

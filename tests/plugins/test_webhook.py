@@ -236,15 +236,3 @@ def test_a_secret_has_to_be_named(tmp_path: Path, rodin_plugin: OpenPlugin) -> N
         rodin_plugin(PLUGIN, url=url, secret_file=str(tmp_path / "none"))
     with pytest.raises(PluginError, match=r"RODIN_HOOK_SECRET .* is not set; name it in plugins.pass_environment"):
         rodin_plugin(PLUGIN, url=url, secret_environment="RODIN_HOOK_SECRET")  # noqa: S106 - a variable's name
-
-
-def test_a_set_cannot_send_the_message_elsewhere(
-    receiver: Receiver, secret_file: str, rodin_plugin: OpenPlugin
-) -> None:
-    """What a dropped file says under [plugins.webhook] may change `on`, and nothing else."""
-    settings: dict[str, Any] = {"url": receiver.url, "secret_file": secret_file, "allow_networks": HERE}
-    plugin = rodin_plugin(PLUGIN, **settings)
-    plugin._host.check("webhook", {**settings, "on": ["failed"]}, 10.0)
-    for key, value in {"url": "https://evil.example/", "secret_file": "/etc/passwd", "wait_seconds": 1}.items():
-        with pytest.raises(PluginError, match=f"{key}: .*only the service's config can say this"):
-            plugin._host.check("webhook", {**settings, key: value}, 10.0)
