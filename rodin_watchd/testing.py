@@ -34,7 +34,7 @@ from rodin_watchd.model import InputFile, ResultFile, Role, Signature, State, Ta
 from rodin_watchd.model import Job as StoredJob
 from rodin_watchd.v1 import Event, FileSet, Job, Waiting
 
-__all__ = ["PluginUnderTest", "finished", "rodin_emulator", "rodin_job", "rodin_plugin", "rodin_result"]
+__all__ = ["PluginUnderTest", "finished", "loading", "rodin_emulator", "rodin_job", "rodin_plugin", "rodin_result"]
 
 _LIMITS = Limits(memory_bytes=4 << 30, file_bytes=4 << 30, start_seconds=60.0)
 _VALUES = (Job, Event, FileSet, Waiting)
@@ -94,6 +94,16 @@ def rodin_plugin(tmp_path: Path) -> Iterator[OpenPlugin]:
     Instead of a file it takes what an entry point would name (`package.module`). Raises PluginError for a plugin that
     cannot be loaded, or settings that it refuses.
     """
+    with loading(tmp_path) as load:
+        yield load
+
+
+@contextlib.contextmanager
+def loading(folder: Path) -> Iterator[OpenPlugin]:
+    """Give what `rodin_plugin` gives, for a fixture of your own that keeps a plugin for many tests.
+
+    The plugins' scratch space is in the folder; all of them are ended in the end.
+    """
     with contextlib.ExitStack() as stack:
 
         def load(code: str | Path, **settings: Any) -> PluginUnderTest:  # noqa: ANN401 - the plugin's own settings
@@ -101,7 +111,7 @@ def rodin_plugin(tmp_path: Path) -> Iterator[OpenPlugin]:
             name = path.stem if path.suffix == ".py" else str(code).rpartition(".")[2]
             source = Source(name, path=str(path)) if path.suffix == ".py" else Source(name, entry=str(code))
             environ = clean_environ(os.environ, ())
-            scratch = Path(tempfile.mkdtemp(prefix="plugin-", dir=tmp_path)) / "scratch"
+            scratch = Path(tempfile.mkdtemp(prefix="plugin-", dir=folder)) / "scratch"
             host = PluginHost([Ready(source, _LIMITS, settings)], 1, environ, scratch)
             stack.enter_context(contextlib.closing(host))
             return PluginUnderTest(host, name, settings)
