@@ -1,14 +1,15 @@
-# Every target makes what it needs: the virtual environment, the development tools, the glTF validator.
+# Every target makes what it needs: the virtual environment, the development tools, the glTF tools.
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
 LOCK := requirements-dev.lock
+NODE_TOOLS := gltf-validator@2.0.0-dev.3.10 gltfpack@1.3.0 @gltf-transform/cli@4.5.1
 # apt-get serves machines where somebody may install; elsewhere the message tells what is missing.
 APT = if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && apt-get install -y -qq $(1); fi
 
-.PHONY: help demo test lint types unit bench soak reference lock clean
+.PHONY: help demo test lint types unit test-tools bench soak reference lock clean
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -28,8 +29,12 @@ types: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/mypy tests/cli/conftest.py
 
-unit: $(VENV)/.dev .node/node_modules/gltf-validator
+unit: $(VENV)/.dev .node/.made
 	$(BIN)/pytest -q -n 2 --dist worksteal
+
+test-tools: $(VENV)/.dev .node/.made  ## Test the plugins that run others' programs, with Blender, too (installed by apt-get)
+	@command -v blender >/dev/null || { $(call APT,blender python3-numpy); }
+	$(BIN)/pytest -q -rs tests/plugins/test_blender.py tests/plugins/test_optimize_gltf.py
 
 bench: $(VENV)/.dev  ## Measure, each figure beside its floor
 	$(BIN)/python -m benchmarks
@@ -65,9 +70,10 @@ $(VENV)/.dev: $(VENV)/.made pyproject.toml $(LOCK)
 	$(BIN)/pip install -q --disable-pip-version-check --no-deps -e .
 	@touch $@ $(VENV)/.demo
 
-# The Khronos validator judges what the emulator writes; without npm its test is skipped with the reason.
-.node/node_modules/gltf-validator:
+# The Khronos validator judges what the emulator writes, and optimize_gltf runs the others; without npm their tests are
+# skipped with the reason.
+.node/.made: Makefile
 	@command -v npm >/dev/null || { $(call APT,nodejs npm); }
-	@if command -v npm >/dev/null; then npm install --no-audit --no-fund --prefix .node gltf-validator@2.0.0-dev.3.10 \
-		|| echo "npm failed, as told above: the glTF validator's test will be skipped"; \
-		else echo "npm is missing: the glTF validator's test will be skipped"; fi
+	@if command -v npm >/dev/null; then npm install --no-audit --no-fund --prefix .node $(NODE_TOOLS) && touch $@ \
+		|| echo "npm failed, as told above: the tests of $(NODE_TOOLS) will be skipped"; \
+		else echo "npm is missing: the tests of $(NODE_TOOLS) will be skipped"; fi

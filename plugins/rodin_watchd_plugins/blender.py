@@ -11,12 +11,12 @@ import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Final
+from typing import Annotated, Any, Final
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from rodin_watchd.v1 import Job, hookimpl, to_data
-from rodin_watchd_plugins.programs import ProgramSettings, find, last_words, run, small_environ
+from rodin_watchd_plugins.programs import find, last_words, run, small_environ
 
 _MODELS: Final = (".glb", ".gltf", ".usdz", ".fbx", ".obj", ".ply", ".stl")  # the richest first
 _SCRIPT_FAILED: Final = "97"
@@ -25,12 +25,10 @@ _ADVICE: Final = "run: apt-get install blender, or set program to where it is"
 _State = dict[str, tuple[int, int, int]]
 
 
-class Settings(ProgramSettings):
+class Settings(BaseModel):
     """The table [plugins.blender]."""
 
-    OWNERS: ClassVar[frozenset[str]] = frozenset(
-        {"script", "program", "scene", "arguments", "factory_startup", "environment"}
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     script: Path = Field(description="The Python script that Blender runs, with its full path.")
     program: str = Field(default="blender", description="Where Blender is.")
@@ -60,7 +58,6 @@ def rodin_configure(settings: Settings) -> None:
     for path in filter(None, (settings.script, settings.scene)):
         if not path.is_absolute() or not path.is_file():
             raise FileNotFoundError(f"{path} is no file; script and scene take a full path")
-    settings.remember()
     _version(settings)
 
 

@@ -9,25 +9,48 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
-from rodin_watchd.v1 import Event, Job, Waiting, hookimpl, to_data
-from rodin_watchd_plugins._owner import OwnersTable, remember
+from rodin_watchd.v1 import Event, Job, hookimpl, to_data
+from rodin_watchd_plugins.moments import (
+    Moment,
+    rodin_delivered,
+    rodin_failed,
+    rodin_held,
+    rodin_service,
+    rodin_waiting,
+)
 
-Moment = Literal["process", "delivered", "failed", "held", "waiting", "service"]
+__all__ = [
+    "Settings",
+    "rodin_configure",
+    "rodin_delivered",
+    "rodin_failed",
+    "rodin_held",
+    "rodin_process",
+    "rodin_service",
+    "rodin_waiting",
+]
 
 
-class Settings(OwnersTable):
+class Settings(BaseModel):
     """The table [plugins.command]."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     run: Annotated[list[str], Field(min_length=1)] = Field(
         description="The program and its arguments; no shell reads them. {directory} stands for the folder of the result."
     )
-    on: list[Moment] = Field(
+    on: list[Literal["process", Moment]] = Field(
         default=["delivered"],
         description="When to run it: process (before publishing, it may change the files), delivered, failed, held, "
         "waiting, service.",
     )
+
+    def tell(self, moment: Moment, event: Event, about: Mapping[str, Any], directory: Path | None = None) -> None:
+        """Run it for what happened."""
+        if moment in self.on:
+            _run(self, {"moment": moment, "event": to_data(event), **about}, directory)
 
 
 @hookimpl
@@ -35,7 +58,6 @@ def rodin_configure(settings: Settings) -> None:
     """Look for the program now, and not when the first result is there."""
     if shutil.which(settings.run[0]) is None:
         raise FileNotFoundError(f"the program {settings.run[0]} is not there, or may not be run")
-    remember(settings)
 
 
 @hookimpl
@@ -45,43 +67,6 @@ def rodin_process(job: Job, directory: Path, settings: Settings) -> Mapping[str,
         return None
     _run(settings, {"moment": "process", "job": to_data(job)}, directory)
     return {"ran": settings.run[0]}
-
-
-@hookimpl
-def rodin_delivered(job: Job, directory: Path, event: Event, settings: Settings) -> None:
-    """Run it on a result in the outbox."""
-    _tell("delivered", event, settings, {"job": to_data(job)}, directory)
-
-
-@hookimpl
-def rodin_failed(job: Job, directory: Path, event: Event, settings: Settings) -> None:
-    """Run it on a failed set."""
-    _tell("failed", event, settings, {"job": to_data(job)}, directory)
-
-
-@hookimpl
-def rodin_held(job: Job, event: Event, settings: Settings) -> None:
-    """Run it for a job that waits for a decision."""
-    _tell("held", event, settings, {"job": to_data(job)})
-
-
-@hookimpl
-def rodin_waiting(waiting: Waiting, event: Event, settings: Settings) -> None:
-    """Run it for a set that lacks a file."""
-    _tell("waiting", event, settings, {"waiting": to_data(waiting)})
-
-
-@hookimpl
-def rodin_service(event: Event, settings: Settings) -> None:
-    """Run it for what happens to the service."""
-    _tell("service", event, settings, {})
-
-
-def _tell(
-    moment: Moment, event: Event, settings: Settings, about: Mapping[str, Any], directory: Path | None = None
-) -> None:
-    if moment in settings.on:
-        _run(settings, {"moment": moment, "event": to_data(event), **about}, directory)
 
 
 def _run(settings: Settings, said: Mapping[str, Any], directory: Path | None) -> None:

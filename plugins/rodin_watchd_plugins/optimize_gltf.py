@@ -12,12 +12,14 @@ import tempfile
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from rodin_watchd.v1 import hookimpl
-from rodin_watchd_plugins.programs import ProgramSettings, find, is_memory_limited, run, small_environ
+from rodin_watchd_plugins.programs import find, is_memory_limited, run, small_environ
+
+SET_KEYS: Final = ("compression", "texture_size")
 
 _LARGEST_TEXTURE: Final = 16_384  # pixels: no limit, said as a number, because gltf-transform has one of its own
 _ADVICE: Final = {
@@ -27,10 +29,10 @@ _ADVICE: Final = {
 _ROOM: Final = "; programs of Node.js older than 20.15 need memory_megabytes = 0 in [plugins.optimize_gltf]"
 
 
-class Settings(ProgramSettings):
+class Settings(BaseModel):
     """The table [plugins.optimize_gltf]."""
 
-    OWNERS: ClassVar[frozenset[str]] = frozenset({"tool", "gltf_transform", "gltfpack", "arguments"})
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     compression: Literal["meshopt", "draco", "none"] = Field(
         default="meshopt",
@@ -65,7 +67,6 @@ def rodin_configure(settings: Settings) -> None:
     """Try the programs on a small model, with all that is asked for, and not when the first result is there."""
     if settings.arguments and settings.tool == "auto":
         raise ValueError("arguments are for one program: set tool to gltf-transform or gltfpack")
-    settings.remember()
     _chosen(settings)
 
 

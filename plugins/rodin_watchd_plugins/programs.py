@@ -8,33 +8,10 @@ import shutil
 import subprocess
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import ClassVar, Final, Self
-
-from pydantic import BaseModel, ConfigDict, model_validator
+from typing import Final
 
 _KEPT: Final = ("PATH", "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "TZ")
 _TOLD_LINES: Final = 3
-
-
-class ProgramSettings(BaseModel):
-    """Settings of which some are for the configuration alone: a set's TOML file comes from anybody who may drop files."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    OWNERS: ClassVar[frozenset[str]] = frozenset()
-    configured: ClassVar[ProgramSettings | None] = None
-
-    def remember(self) -> None:
-        """Take these for the configuration's word. For `rodin_configure`, which never sees a set's own settings."""
-        type(self).configured = self
-
-    @model_validator(mode="after")
-    def _keep_to_configuration(self) -> Self:
-        if self.configured is not None:
-            for key in sorted(self.OWNERS):
-                if getattr(self, key) != getattr(self.configured, key):
-                    raise ValueError(f"{key} can be set in the service's configuration only")
-        return self
 
 
 def find(program: str, advice: str) -> str:

@@ -19,15 +19,34 @@ import ssl
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal, Self, TypeAlias
+from typing import Any, Final, Self, TypeAlias
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from rodin_watchd.v1 import Event, Job, Waiting, hookimpl, to_data
-from rodin_watchd_plugins._owner import OwnersTable, remember, secret_text
+from rodin_watchd.v1 import Event, hookimpl, to_data
+from rodin_watchd_plugins.moments import (
+    Moment,
+    rodin_delivered,
+    rodin_failed,
+    rodin_held,
+    rodin_service,
+    rodin_waiting,
+)
+from rodin_watchd_plugins.secret import secret_text
 
-Moment = Literal["delivered", "failed", "held", "waiting", "service"]
+__all__ = [
+    "Settings",
+    "may_call",
+    "rodin_configure",
+    "rodin_delivered",
+    "rodin_failed",
+    "rodin_held",
+    "rodin_service",
+    "rodin_waiting",
+    "signed_headers",
+]
+
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -37,8 +56,10 @@ _HEADERS: Final = {"content-type": "application/json", "user-agent": "rodin-watc
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052: an IPv4 address in the last four bytes
 
 
-class Settings(OwnersTable):
+class Settings(BaseModel):
     """The table [plugins.webhook]."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     url: str = Field(
         description="Where to: https://…; http://… only to addresses in allow_networks. Redirects are not followed.",
@@ -82,6 +103,12 @@ class Settings(OwnersTable):
             raise ValueError("give one of secret_file and secret_environment")
         return self
 
+    def tell(self, moment: Moment, event: Event, about: Mapping[str, Any], directory: Path | None = None) -> None:
+        """Post it, without the folder: an answer that is not 2xx is a failed call, which the service repeats."""
+        del directory
+        if moment in self.on:
+            _tell(self, event, {"moment": moment, "event": to_data(event), **about})
+
 
 @hookimpl
 def rodin_configure(settings: Settings) -> None:
@@ -95,47 +122,13 @@ def rodin_configure(settings: Settings) -> None:
         pass  # a name: it is looked up for each call
     else:
         _addresses(host, settings)
-    remember(settings)
-
-
-@hookimpl
-def rodin_delivered(job: Job, event: Event, settings: Settings) -> None:
-    """Tell of a result."""
-    _tell("delivered", event, settings, {"job": to_data(job)})
-
-
-@hookimpl
-def rodin_failed(job: Job, event: Event, settings: Settings) -> None:
-    """Tell of a failed set."""
-    _tell("failed", event, settings, {"job": to_data(job)})
-
-
-@hookimpl
-def rodin_held(job: Job, event: Event, settings: Settings) -> None:
-    """Tell of a job that waits for a decision."""
-    _tell("held", event, settings, {"job": to_data(job)})
-
-
-@hookimpl
-def rodin_waiting(waiting: Waiting, event: Event, settings: Settings) -> None:
-    """Tell of a set that lacks a file."""
-    _tell("waiting", event, settings, {"waiting": to_data(waiting)})
-
-
-@hookimpl
-def rodin_service(event: Event, settings: Settings) -> None:
-    """Tell of what happens to the service."""
-    _tell("service", event, settings, {})
 
 
 # ---- the message ----------------------------------------------------------------------------------------------------
 
 
-def _tell(moment: Moment, event: Event, settings: Settings, about: Mapping[str, Any]) -> None:
-    """Post it; an answer that is not 2xx is a failed call, which the service repeats with growing waits."""
-    if moment not in settings.on:
-        return
-    body = json.dumps({"moment": moment, "event": to_data(event), **about}).encode()
+def _tell(settings: Settings, event: Event, said: Mapping[str, Any]) -> None:
+    body = json.dumps(said).encode()
     status = _posted(settings, body, signed_headers(event.id, int(time.time()), body, _secret(settings)))
     host = urlsplit(settings.url).hostname
     if 300 <= status < 400:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 from receiving import Receiver, serving
+from refusing import refusal
 
 from rodin_watchd.errors import PluginError
 from rodin_watchd.testing import Finished, OpenPlugin
@@ -186,7 +188,7 @@ def test_the_services_that_the_page_names_are_understood(tmp_path: Path, rodin_p
 
 def test_many_become_one_message(settings: dict[str, Any], receiver: Receiver, rodin_plugin: OpenPlugin) -> None:
     """What happens within the window comes together when it ends, without another call."""
-    plugin = rodin_plugin(PLUGIN, **{**settings, "digest_seconds": 3})
+    plugin = rodin_plugin(PLUGIN, **{**settings, "digest_seconds": 2})
     for number in range(5):
         plugin.call("rodin_service", event=event(number, message=f"Number {number}."))
     assert receiver.requests == []
@@ -280,6 +282,7 @@ def test_a_damaged_file_stops_nothing(settings: dict[str, Any], receiver: Receiv
 # ---- settings -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")  # apprise, on Python 3.11 and 3.12
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
@@ -297,13 +300,11 @@ def test_a_damaged_file_stops_nothing(settings: dict[str, Any], receiver: Receiv
         ({"urls_environment": "RODIN_NOTIFY"}, "RODIN_NOTIFY .* is not set"),
     ],
 )
-def test_wrong_settings_are_refused(
-    wrong: dict[str, Any], message: str, settings: dict[str, Any], rodin_plugin: OpenPlugin
-) -> None:
+def test_wrong_settings_are_refused(wrong: dict[str, Any], message: str, settings: dict[str, Any]) -> None:
     """At the check, in words; addresses are not repeated."""
-    with pytest.raises(PluginError, match=message) as caught:
-        rodin_plugin(PLUGIN, **{**settings, **wrong})
-    assert TOKEN not in f"{caught.value.message}{caught.value.trace}{caught.value.output}"
+    told = refusal(PLUGIN, {**settings, **wrong})
+    assert re.search(message, told)
+    assert TOKEN not in told
 
 
 def test_addresses_come_from_a_file_that_others_cannot_read(
@@ -319,15 +320,6 @@ def test_addresses_come_from_a_file_that_others_cannot_read(
     path.chmod(0o600)
     rodin_plugin(PLUGIN, **table).call("rodin_service", event=event(1))
     assert len(receiver.requests) == 1
-
-
-def test_a_set_cannot_have_others_told(settings: dict[str, Any], rodin_plugin: OpenPlugin) -> None:
-    """What a dropped file says under [plugins.notify] may change `on`, and nothing else."""
-    plugin = rodin_plugin(PLUGIN, **settings)
-    plugin._host.check("notify", {**settings, "on": []}, 10.0)
-    for key, value in {"urls": ["json://evil.example"], "urls_file": "/etc/passwd", "spool": "/tmp/x"}.items():  # noqa: S108 - not used
-        with pytest.raises(PluginError, match=f"{key}: .*only the service"):
-            plugin._host.check("notify", {**settings, key: value}, 10.0)
 
 
 def test_a_check_leaves_no_folder_behind(settings: dict[str, Any], rodin_plugin: OpenPlugin) -> None:

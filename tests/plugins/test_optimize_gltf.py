@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
+import re
 import shutil
 import struct
+import subprocess
 import sys
 from io import BytesIO
 from pathlib import Path
@@ -13,18 +14,30 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from refusing import refusal
 
-from rodin_watchd.errors import PluginError
 from rodin_watchd.testing import Finished, OpenPlugin
 
 PLUGIN = "rodin_watchd_plugins.optimize_gltf"
-_NODE = Path(__file__).parents[2] / ".node" / "node_modules" / ".bin"
-_PATH = f"{os.environ.get('PATH', '')}{os.pathsep}{_NODE}"
-GLTF_TRANSFORM, GLTFPACK = shutil.which("gltf-transform", path=_PATH), shutil.which("gltfpack", path=_PATH)
+NODE_PROGRAMS = Path(__file__).parents[2] / ".node" / "node_modules" / ".bin"
 NOWHERE = {"gltf_transform": "no-gltf-transform-here", "gltfpack": "no-gltfpack-here"}
 
-needs_gltf_transform = pytest.mark.skipif(GLTF_TRANSFORM is None, reason="gltf-transform is not installed")
-needs_gltfpack = pytest.mark.skipif(GLTFPACK is None, reason="gltfpack is not installed")
+
+def found(program: str) -> str | None:
+    """Return where a program is, or that of `make` if Node.js is one that can run it within a limit of memory."""
+    node = shutil.which("node")
+    told = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout if node else "v0.0.0"
+    new = tuple(map(int, told.strip().removeprefix("v").split(".")[:2])) >= (20, 15)
+    return shutil.which(program) or (shutil.which(program, path=NODE_PROGRAMS) if new else None)
+
+
+GLTF_TRANSFORM, GLTFPACK = found("gltf-transform"), found("gltfpack")
+needs_gltf_transform = pytest.mark.skipif(
+    GLTF_TRANSFORM is None, reason="gltf-transform (with Node.js 20.15 or newer) is not installed"
+)
+needs_gltfpack = pytest.mark.skipif(
+    GLTFPACK is None, reason="gltfpack (from npm: with Node.js 20.15 or newer) is not installed"
+)
 
 
 def document(path: Path) -> tuple[dict[str, Any], bytes]:
@@ -145,12 +158,9 @@ def test_a_result_without_glb_says_so(rodin_plugin: OpenPlugin, rodin_finished: 
         ("pathlib.Path(sys.argv[3]).write_bytes(b'glTF' + bytes(16))", "left no whole GLB file behind"),
     ],
 )
-def test_a_program_that_does_not_do_it_is_told_at_the_start(
-    rodin_plugin: OpenPlugin, tmp_path: Path, code: str, told: str
-) -> None:
+def test_a_program_that_does_not_do_it_is_told_at_the_start(tmp_path: Path, code: str, told: str) -> None:
     """Every way of failing, before the first result is there."""
-    with pytest.raises(PluginError, match=told):
-        rodin_plugin(PLUGIN, **{**NOWHERE, "gltf_transform": stand_in(tmp_path, code)})
+    assert re.search(told, refusal(PLUGIN, {**NOWHERE, "gltf_transform": stand_in(tmp_path, code)}))
 
 
 @pytest.mark.parametrize(
@@ -164,10 +174,9 @@ def test_a_program_that_does_not_do_it_is_told_at_the_start(
         ({"compression": "zip"}, "compression: "),
     ],
 )
-def test_what_cannot_be_is_refused(rodin_plugin: OpenPlugin, settings: dict[str, object], told: str) -> None:
+def test_what_cannot_be_is_refused(settings: dict[str, object], told: str) -> None:
     """With the command that mends it, or the key."""
-    with pytest.raises(PluginError, match=told):
-        rodin_plugin(PLUGIN, **settings)
+    assert re.search(told, refusal(PLUGIN, settings))
 
 
 @needs_gltfpack
@@ -178,18 +187,6 @@ def test_what_cannot_be_is_refused(rodin_plugin: OpenPlugin, settings: dict[str,
         ({"texture_format": "keep"}, "set texture_format, or texture_size = 0"),
     ],
 )
-def test_what_gltfpack_cannot_do_is_told(rodin_plugin: OpenPlugin, settings: dict[str, object], told: str) -> None:
+def test_what_gltfpack_cannot_do_is_told(settings: dict[str, object], told: str) -> None:
     """Nothing that was asked for is left out in silence."""
-    with pytest.raises(PluginError, match=told):
-        rodin_plugin(PLUGIN, tool="gltfpack", gltfpack=GLTFPACK, **settings)
-
-
-@pytest.mark.parametrize("key", ["gltf_transform", "gltfpack"])
-def test_a_set_cannot_choose_what_is_run(rodin_plugin: OpenPlugin, tmp_path: Path, key: str) -> None:
-    """Its TOML file comes from anybody who may drop files; the rest it may set."""
-    copy = "pathlib.Path(sys.argv[3]).write_bytes(pathlib.Path(sys.argv[2]).read_bytes())"
-    asked = {**NOWHERE, "gltf_transform": stand_in(tmp_path, copy)}
-    plugin = rodin_plugin(PLUGIN, **asked)
-    with pytest.raises(PluginError, match=f"{key} can be set in the service's configuration only"):
-        plugin._host.check("optimize_gltf", {**asked, key: "/bin/true"}, 10)
-    plugin._host.check("optimize_gltf", {**asked, "texture_size": 512}, 10)
+    assert re.search(told, refusal(PLUGIN, {"tool": "gltfpack", "gltfpack": GLTFPACK, **settings}))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from importlib.metadata import entry_points
+from importlib.metadata import entry_points, metadata
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ def test_every_shipped_plugin_has_a_page_and_every_page_a_plugin() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_the_tables_on_a_page_are_valid(page: Path) -> None:
-    """Each is one that the service and the plugin take; the page shows a small and a full one, which has every key."""
+    """Each is one that the service and the plugin take: a small one, and full ones that have every key between them."""
     plugin = Plugin(page.stem, {"entry": SHIPPED[page.stem]})
     shown = []
     for table in tables(page):
@@ -47,4 +47,7 @@ def test_the_tables_on_a_page_are_valid(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_a_page_tells_how_to_install_it(page: Path) -> None:
     """By pip, with the plugin's extra where it has one."""
-    assert "pip install" in page.read_text(encoding="utf-8")
+    extra = page.stem.replace("_", "-")
+    has_one = extra in (metadata("rodin-watchd").get_all("Provides-Extra") or ())
+    install = f"pip install 'rodin-watchd[{extra}]'" if has_one else "pip install rodin-watchd"
+    assert install in page.read_text(encoding="utf-8")

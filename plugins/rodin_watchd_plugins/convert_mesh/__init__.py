@@ -22,6 +22,8 @@ except ImportError as error:
 
 Format: TypeAlias = Literal["glb", "obj", "stl", "ply", "usdz"]
 
+SET_KEYS: Final = ("formats",)
+
 _RICHEST_FIRST: Final = ("glb", "usdz", "obj", "ply", "stl")
 
 

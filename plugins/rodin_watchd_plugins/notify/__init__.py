@@ -10,12 +10,13 @@ from typing import Annotated, Final, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from PIL import Image
-from pydantic import Field, SecretStr, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, model_validator
 
 from rodin_watchd.v1 import Event, Job, Waiting, hookimpl
-from rodin_watchd_plugins._owner import OwnersTable, remember, secret_text
+from rodin_watchd_plugins.moments import Moment
 from rodin_watchd_plugins.notify.quiet import DAYS, Quiet, hours_of
-from rodin_watchd_plugins.notify.wording import Message, Moment, of_job, of_service, of_waiting
+from rodin_watchd_plugins.notify.wording import Message, of_job, of_service, of_waiting
+from rodin_watchd_plugins.secret import secret_text
 
 try:
     from rodin_watchd_plugins.notify.post import Clockwork, Post, is_ours
@@ -33,8 +34,10 @@ Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 Hours = Annotated[str, StringConstraints(pattern=r"^\d\d:\d\d-\d\d:\d\d$")]
 
 
-class Settings(OwnersTable):
+class Settings(BaseModel):
     """The table [plugins.notify]."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     urls: list[SecretStr] = Field(
         default=[],
@@ -110,7 +113,6 @@ def rodin_configure(settings: Settings) -> None:
     urls = _urls(settings)
     targets = [Target(url, number) for number, url in enumerate(urls, 1)]
     post = Post(_spool(settings), targets, settings.digest_seconds, settings.quiet, settings.thumbnails)
-    remember(settings)
     _post.append((post, [Clockwork(post, target) for target in targets]))
 
 

@@ -10,11 +10,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
-from typing import Final, Literal
+from typing import Final
 
 from rodin_watchd.v1 import Event, Job, Waiting
-
-Moment = Literal["delivered", "failed", "held", "waiting", "service"]
+from rodin_watchd_plugins.moments import Moment
 
 _GRAVEST_FIRST: Final[tuple[Moment, ...]] = ("held", "failed", "service", "waiting", "delivered")
 _COUNTED: Final = {

@@ -8,7 +8,7 @@ from pathlib import Path
 from rodin_watchd.v1 import Job, hookimpl
 from rodin_watchd_plugins.upload_s3.files import RECEIPT, Local, opened
 from rodin_watchd_plugins.upload_s3.keys import key_of, prefix_of, public_address
-from rodin_watchd_plugins.upload_s3.settings import CONFIGURED, Settings
+from rodin_watchd_plugins.upload_s3.settings import Settings
 from rodin_watchd_plugins.upload_s3.store import Store
 
 __all__ = ["Settings", "rodin_configure", "rodin_delivered"]
@@ -16,9 +16,8 @@ __all__ = ["Settings", "rodin_configure", "rodin_delivered"]
 
 @hookimpl
 def rodin_configure(settings: Settings) -> None:
-    """Look for the credentials that are named, and keep the table: sets cannot change it."""
+    """Look for the credentials that are named."""
     Store.opened(settings)
-    CONFIGURED.append(settings)
 
 
 @hookimpl

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from rodin_watchd_plugins.upload_s3.keys import check_template
-
-CONFIGURED: Final[list[Settings]] = []
-"""The configuration's table, once it is known: a set's own TOML file cannot send results elsewhere or name other keys."""
 
 Text = Annotated[str, Field(min_length=1, max_length=1000)]
 
@@ -63,13 +60,6 @@ class Settings(BaseModel):
     connections: Annotated[int, Field(ge=1, le=32)] = Field(
         default=4, description="How many parts are uploaded at the same time."
     )
-
-    @field_validator("*")
-    @classmethod
-    def _is_not_a_set_s(cls, value: Any, info: ValidationInfo) -> Any:  # noqa: ANN401 - every field's value
-        if CONFIGURED and value != getattr(CONFIGURED[-1], info.field_name or ""):
-            raise ValueError("is for the service's configuration alone; a set cannot change it")
-        return value
 
     @field_validator("prefix")
     @classmethod

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import shlex
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final, Self
 
+from rodin_watchd_plugins.secret import of_file, of_variable, secret_text
 from rodin_watchd_plugins.upload_s3.files import Local
 from rodin_watchd_plugins.upload_s3.keys import key_problem
 from rodin_watchd_plugins.upload_s3.settings import Settings
@@ -31,7 +28,6 @@ except ImportError:
     raise ImportError("the library boto3 is missing; run: pip install 'rodin-watchd[upload-s3]'") from None
 
 _MEBIBYTE: Final = 1 << 20
-_SECRET_BYTES: Final = 4096
 _SHA256: Final = "sha256"
 _CREDENTIALS: Final = frozenset({"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"})
 _FORBIDDEN: Final = frozenset({"403", "AccessDenied"})
@@ -51,7 +47,7 @@ class Store:
 
     @classmethod
     def opened(cls, settings: Settings) -> Self:
-        """Return the table's store; nothing is sent yet. Raises StoreError for credentials that cannot be had."""
+        """Return the table's store; nothing is sent yet. Raises StoreError, RuntimeError for credentials that cannot be had."""
         with _in_words(settings):
             session = _session(settings)
             if session.get_credentials() is None:
@@ -131,7 +127,7 @@ def _session(settings: Settings) -> Session:
         raise StoreError(f"There is no file {settings.ca_file}, which ca_file names.")
     base = BaseSession(profile=settings.profile)
     if settings.credentials_file:
-        _refuse_open(settings.credentials_file)
+        of_file(settings.credentials_file, "the credentials")  # botocore reads it; here it is seen that no other can
         base.set_config_variable("credentials_file", str(settings.credentials_file))
     region = settings.region or base.get_config_variable("region") or "us-east-1"
     return Session(botocore_session=base, region_name=region, **_named_key(settings))
@@ -139,44 +135,15 @@ def _session(settings: Settings) -> Session:
 
 def _named_key(settings: Settings) -> dict[str, str]:
     """Return the access key that the table names; {} if AWS's own places are to be looked into."""
-    key_id = settings.access_key_id or _variable(settings.access_key_id_variable)
-    secret = _secret(settings.secret_access_key_file) or _variable(settings.secret_access_key_variable)
-    return {"aws_access_key_id": key_id, "aws_secret_access_key": secret} if key_id and secret else {}
-
-
-def _variable(name: str | None) -> str:
-    if name is None:
-        return ""
-    if not (value := os.environ.get(name, "").strip()):
-        raise StoreError(
-            f"The environment variable {name} is not there: set it for the service, and name it in "
-            "plugins.pass_environment."
-        )
-    return value
-
-
-def _secret(path: Path | None) -> str:
-    if path is None:
-        return ""
-    _refuse_open(path)
-    with path.open("rb") as file:
-        text = file.read(_SECRET_BYTES).decode("utf-8-sig", "replace").strip()
-    if not text or not text.isascii() or len(text.split()) != 1:
-        raise StoreError(f"The file {path} is to hold the secret access key on one line.")
-    return text
-
-
-def _refuse_open(path: Path) -> None:
-    """Raise StoreError for a file of secrets that cannot be read, or that everybody can."""
-    try:
-        with path.open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-    except OSError as error:
-        raise StoreError(f"The credentials cannot be read: {path}: {error.strerror}.") from None
-    if mode & (stat.S_IROTH | stat.S_IWOTH):
-        raise StoreError(
-            f"Everybody on this machine can read or change {path}. Run: chmod o-rw {shlex.quote(str(path))}"
-        )
+    file, variable = settings.secret_access_key_file, settings.secret_access_key_variable
+    if file is None and variable is None:
+        return {}
+    secret = secret_text(file, variable, "the secret access key")
+    if not secret.isascii() or len(secret.split()) != 1:
+        raise StoreError("The secret access key is to stand alone and on one line, where the table says.")
+    named = settings.access_key_id
+    key_id = named or of_variable(settings.access_key_id_variable or "", "the access key's id")
+    return {"aws_access_key_id": key_id, "aws_secret_access_key": secret}
 
 
 # ---- errors ---------------------------------------------------------------------------------------------------------
