@@ -5,9 +5,13 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 VENV := .venv
 BIN := $(VENV)/bin
 LOCK := requirements-dev.lock
-NODE_TOOLS := gltf-validator@2.0.0-dev.3.10 gltfpack@1.3.0 @gltf-transform/cli@4.5.1
 # apt-get serves machines where somebody may install; elsewhere the message tells what is missing.
 APT = if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && apt-get install -y -qq $(1); fi
+
+NPM = command -v npm >/dev/null || { $(call APT,nodejs npm); }; if command -v npm >/dev/null; \
+	then npm install --no-audit --no-fund --prefix .node $(1) && touch $@ \
+	|| echo "npm failed, as told above: the tests with $(1) will be skipped"; \
+	else echo "npm is missing: the tests with $(1) will be skipped"; fi
 
 .PHONY: help demo test lint types unit test-tools bench soak reference lock clean
 
@@ -32,7 +36,7 @@ types: $(VENV)/.dev
 unit: $(VENV)/.dev .node/.made
 	$(BIN)/pytest -q -n 2 --dist worksteal
 
-test-tools: $(VENV)/.dev .node/.made  ## Test the plugins that run others' programs, with Blender, too (installed by apt-get)
+test-tools: $(VENV)/.dev .node/.tools  ## Test the plugins that run gltfpack, gltf-transform and Blender with all of them
 	@command -v blender >/dev/null || { $(call APT,blender python3-numpy); }
 	$(BIN)/pytest -q -rs tests/plugins/test_blender.py tests/plugins/test_optimize_gltf.py
 
@@ -70,10 +74,10 @@ $(VENV)/.dev: $(VENV)/.made pyproject.toml $(LOCK)
 	$(BIN)/pip install -q --disable-pip-version-check --no-deps -e .
 	@touch $@ $(VENV)/.demo
 
-# The Khronos validator judges what the emulator writes, and optimize_gltf runs the others; without npm their tests are
-# skipped with the reason.
+# The Khronos validator judges what the emulator writes, optimize_gltf runs gltfpack and gltf-transform; without npm the
+# tests with them are skipped with the reason.
 .node/.made: Makefile
-	@command -v npm >/dev/null || { $(call APT,nodejs npm); }
-	@if command -v npm >/dev/null; then npm install --no-audit --no-fund --prefix .node $(NODE_TOOLS) && touch $@ \
-		|| echo "npm failed, as told above: the tests of $(NODE_TOOLS) will be skipped"; \
-		else echo "npm is missing: the tests of $(NODE_TOOLS) will be skipped"; fi
+	@$(call NPM,gltf-validator@2.0.0-dev.3.10 gltfpack@1.3.0)
+
+.node/.tools: Makefile .node/.made
+	@$(call NPM,@gltf-transform/cli@4.5.1)

@@ -6,6 +6,7 @@ import os
 import re
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from html.parser import HTMLParser
@@ -21,10 +22,9 @@ from rodin_watchd_plugins.contact_sheet.picture import fitting
 from rodin_watchd_plugins.contact_sheet.publishing import Folder, opened
 from rodin_watchd_plugins.contact_sheet.words import in_bytes
 
-from rodin_watchd.adapters.plugin_host import Call
 from rodin_watchd.errors import PluginError
-from rodin_watchd.testing import Finished, OpenPlugin, PluginUnderTest
-from rodin_watchd.v1 import Event, Job, to_data
+from rodin_watchd.testing import Finished, OpenPlugin, PluginUnderTest, loading
+from rodin_watchd.v1 import Event, Job
 
 PLUGIN = "rodin_watchd_plugins.contact_sheet"
 EVENT = Event("job-1", "delivered", 1000.0, "chair: outbox/chair")
@@ -45,8 +45,8 @@ def publish(folder: Path, name: str, day: int = 1, colour: tuple[int, int, int] 
 
 def tell(plugin: PluginUnderTest, directory: Path) -> str:
     """Tell the plugin of a result; return what it printed."""
-    arguments = {"job": to_data(JOB), "directory": str(directory), "event": to_data(EVENT)}
-    return plugin._host.call(Call(plugin._name, "rodin_delivered", arguments, plugin._settings, 60.0)).output
+    plugin.call("rodin_delivered", job=JOB, directory=directory, event=EVENT)
+    return plugin.output
 
 
 @dataclass
@@ -82,6 +82,13 @@ def read(folder: Path) -> Read:
     return page
 
 
+@pytest.fixture(scope="session")
+def sheets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PluginUnderTest]:
+    """Give the plugin with an empty table; of its calls it keeps only small copies of previews."""
+    with loading(tmp_path_factory.mktemp("sheets")) as load:
+        yield load(PLUGIN)
+
+
 @pytest.fixture
 def outbox(tmp_path: Path) -> Path:
     """Give an empty folder for results."""
@@ -93,10 +100,10 @@ def outbox(tmp_path: Path) -> Path:
 # ---- what is on it --------------------------------------------------------------------------------------------------
 
 
-def test_a_real_result_is_on_the_sheet(rodin_plugin: OpenPlugin, rodin_finished: Finished) -> None:
+def test_a_real_result_is_on_the_sheet(sheets: PluginUnderTest, rodin_finished: Finished) -> None:
     """With its preview, its name, its files and their sizes; and every link leads to a file that is there."""
     outbox = rodin_finished.directory.parent
-    assert tell(rodin_plugin(PLUGIN), rodin_finished.directory) == ""
+    assert tell(sheets, rodin_finished.directory) == ""
     page = read(outbox)
     assert page.titles == ["suzi"]
     assert "1 result ·" in page.text
@@ -159,12 +166,12 @@ NAMES = (
 )
 
 
-def test_names_are_text(rodin_plugin: OpenPlugin, outbox: Path) -> None:
+def test_names_are_text(sheets: PluginUnderTest, outbox: Path) -> None:
     """Whatever a folder is called, the page has no tag more, each link leads to the folder, and the text stays in order."""
     folder = outbox / "</title><b>"
     for day, name in enumerate(NAMES, 1):
         result = publish(folder, name, day)
-    tell(rodin_plugin(PLUGIN), result)
+    tell(sheets, result)
     page = read(folder)
     assert "script" not in page.tags
     assert "b" not in page.tags
@@ -179,7 +186,7 @@ def test_names_are_text(rodin_plugin: OpenPlugin, outbox: Path) -> None:
     assert all(os.path.exists(path) for path in there if not path.endswith(b"model.glb"))  # noqa: PTH110 - bytes
 
 
-def test_previews_that_are_none_are_left_out(rodin_plugin: OpenPlugin, outbox: Path) -> None:
+def test_previews_that_are_none_are_left_out(sheets: PluginUnderTest, outbox: Path) -> None:
     """Broken ones, links, pipes, other formats and far too large ones; the result is shown all the same."""
     ways = ("broken", "link", "pipe", "gif", "large", "none", "whole")
     for day, name in enumerate(ways, 1):
@@ -191,7 +198,7 @@ def test_previews_that_are_none_are_left_out(rodin_plugin: OpenPlugin, outbox: P
     os.mkfifo(outbox / "pipe" / "preview.png")
     Image.new("P", (9, 9)).save(outbox / "gif" / "preview.png", "GIF")
     Image.new("1", (9000, 9000)).save(outbox / "large" / "preview.png")
-    tell(rodin_plugin(PLUGIN), result)
+    tell(sheets, result)
     page = read(outbox)
     assert page.titles == list(reversed(ways))
     assert page.tags.count("img") == 1
@@ -210,34 +217,34 @@ def test_previews_that_are_none_are_left_out(rodin_plugin: OpenPlugin, outbox: P
         "a." * 5000 + "b=1",
     ],
 )
-def test_receipts_that_are_none_are_told(rodin_plugin: OpenPlugin, outbox: Path, text: str) -> None:
+def test_receipts_that_are_none_are_told(sheets: PluginUnderTest, outbox: Path, text: str) -> None:
     """Such a folder is left out, and the plugin's output says so."""
     result = publish(outbox, "chair", 1)
     (publish(outbox, "stool", 2) / "job.toml").write_bytes(text.encode("utf-8", "surrogateescape"))
-    assert "'stool' is left out: job.toml: " in tell(rodin_plugin(PLUGIN), result)
+    assert "'stool' is left out: job.toml: " in tell(sheets, result)
     assert read(outbox).titles == ["chair"]
 
 
-def test_a_forged_receipt_leads_nowhere_else(rodin_plugin: OpenPlugin, outbox: Path) -> None:
+def test_a_forged_receipt_leads_nowhere_else(sheets: PluginUnderTest, outbox: Path) -> None:
     """Files outside the result's folder are not linked, and of very many only some are named."""
     result = publish(outbox, "chair")
     names = ["../../private", "/etc/passwd", "a/../../b", "sub/part.bin", *(f"{n}.bin" for n in range(20))]
     files = "".join(f'[[results]]\nname = "{name}"\nbytes = 1\n' for name in names)
     (result / "job.toml").write_text(f"[job]\nwritten_at = 2026-11-01T00:00:00Z\n{files}")
-    tell(rodin_plugin(PLUGIN), result)
+    tell(sheets, result)
     page = read(outbox)
     assert not [address for address in page.addresses if ".." in address or "etc" in address]
     assert "./chair/sub/part.bin" in page.addresses
     assert "and 13 more" in page.text
 
 
-def test_other_things_in_the_folder_are_no_results(rodin_plugin: OpenPlugin, outbox: Path) -> None:
+def test_other_things_in_the_folder_are_no_results(sheets: PluginUnderTest, outbox: Path) -> None:
     """Folders without a receipt, files, and links to results."""
     result = publish(outbox, "chair")
     (outbox / "props").mkdir()
     (outbox / "notes.txt").write_text("")
     (outbox / "again").symlink_to(result)
-    tell(rodin_plugin(PLUGIN), result)
+    tell(sheets, result)
     assert read(outbox).titles == ["chair"]
 
 
@@ -282,22 +289,22 @@ def test_calls_at_once(rodin_plugin: OpenPlugin, outbox: Path) -> None:
         picture.load()
 
 
-def test_a_result_that_was_taken_away(rodin_plugin: OpenPlugin, outbox: Path) -> None:
+def test_a_result_that_was_taken_away(sheets: PluginUnderTest, outbox: Path) -> None:
     """Nothing is written then, not into an empty folder either: it may be where a share was mounted."""
-    told = tell(rodin_plugin(PLUGIN), outbox / "props" / "chair")
+    told = tell(sheets, outbox / "props" / "chair")
     (outbox / "props").mkdir()
-    told += tell(rodin_plugin(PLUGIN), outbox / "props" / "chair")
+    told += tell(sheets, outbox / "props" / "chair")
     assert told.count("chair was taken away; the sheet stays as it is") == 2
     assert list((outbox / "props").iterdir()) == []
 
 
-def test_links_are_replaced_and_not_followed(rodin_plugin: OpenPlugin, outbox: Path) -> None:
+def test_links_are_replaced_and_not_followed(sheets: PluginUnderTest, outbox: Path) -> None:
     """Nothing outside is overwritten; and everybody who may read the folder's files may read the sheet."""
     outside = outbox.parent / "outside"
     result = publish(outbox, "chair")
     outside.write_text("precious")
     (outbox / "contact-sheet.html").symlink_to(outside)
-    tell(rodin_plugin(PLUGIN), result)
+    tell(sheets, result)
     assert outside.read_text() == "precious"
     assert read(outbox).titles == ["chair"]
     mode = (outbox / "contact-sheet.html").lstat().st_mode
@@ -306,23 +313,23 @@ def test_links_are_replaced_and_not_followed(rodin_plugin: OpenPlugin, outbox: P
     assert mode == outside.stat().st_mode
 
 
-def test_what_killed_calls_left_is_removed(rodin_plugin: OpenPlugin, outbox: Path) -> None:
+def test_what_killed_calls_left_is_removed(sheets: PluginUnderTest, outbox: Path) -> None:
     """Once it is old; what is young may belong to a call that runs."""
     result = publish(outbox, "chair")
     old, young = outbox / ".contact-sheet-0.tmp", outbox / ".contact-sheet-1.tmp"
     for left in (old, young):
         left.touch()
     os.utime(old, (time.time() - 7200,) * 2)
-    tell(rodin_plugin(PLUGIN), result)
+    tell(sheets, result)
     assert [there for there in (old, young) if there.exists()] == [young]
 
 
-def test_a_sheet_that_cannot_be_written(rodin_plugin: OpenPlugin, outbox: Path) -> None:
+def test_a_sheet_that_cannot_be_written(sheets: PluginUnderTest, outbox: Path) -> None:
     """It is said why, and nothing unfinished stays."""
     result = publish(outbox, "chair")
     (outbox / "contact-sheet.html").mkdir()
     with pytest.raises(PluginError, match=r"contact-sheet\.html"):
-        tell(rodin_plugin(PLUGIN), result)
+        tell(sheets, result)
     assert not list(outbox.glob(".*"))
 
 

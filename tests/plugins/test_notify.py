@@ -188,7 +188,7 @@ def test_the_services_that_the_page_names_are_understood(tmp_path: Path, rodin_p
 
 def test_many_become_one_message(settings: dict[str, Any], receiver: Receiver, rodin_plugin: OpenPlugin) -> None:
     """What happens within the window comes together when it ends, without another call."""
-    plugin = rodin_plugin(PLUGIN, **{**settings, "digest_seconds": 2})
+    plugin = rodin_plugin(PLUGIN, **{**settings, "digest_seconds": 3})
     for number in range(5):
         plugin.call("rodin_service", event=event(number, message=f"Number {number}."))
     assert receiver.requests == []

@@ -24,8 +24,10 @@ def tables(page: Path) -> list[dict[str, Any]]:
 
 
 def test_every_shipped_plugin_has_a_page_and_every_page_a_plugin() -> None:
-    """One page for each, by its name."""
+    """One page for each, by its name, and a line in the list of all."""
     assert {page.stem for page in PAGES} == SHIPPED.keys()
+    overview = PAGES[0].parents[1].joinpath("plugins.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| \[(\w+)\]\(plugins/\1\.md\)", overview, re.MULTILINE) == sorted(SHIPPED)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
