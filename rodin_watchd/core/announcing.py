@@ -27,6 +27,8 @@ HOOK_OF: Mapping[State, str] = {
 
 SERVICE, WAITING = "rodin_service", "rodin_waiting"
 
+_NEWS = frozenset({"plugin-aside", "plugin-back"})
+
 MOST_TRIES = 12
 """So often a call is made until it is given up: with the waits below, over most of a day."""
 
@@ -49,8 +51,9 @@ class Announcer:
         return self._owed(HOOK_OF[job.state], {"job": asdict(public_job(job)), "event": event})
 
     def of_service(self, kind: str, message: str, at: float) -> list[OwedCall]:
-        """Return the calls that an event of the service owes."""
-        return self._owed(SERVICE, {"event": {"kind": kind, "at": at, "message": message}})
+        """Return the calls that an event of the service owes; news of a plugin are not told to that plugin."""
+        owed = self._owed(SERVICE, {"event": {"kind": kind, "at": at, "message": message}})
+        return [call for call in owed if not (kind in _NEWS and message.startswith(plugin_news(call.plugin, "")))]
 
     def of_waiting(self, waiting: Waiting, at: float) -> list[OwedCall]:
         """Return the calls that a set owes which has been incomplete for long."""
@@ -63,6 +66,11 @@ class Announcer:
 
 SILENT = Announcer()
 """No plugin wants to hear of anything."""
+
+
+def plugin_news(plugin: str, words: str) -> str:
+    """Say something about a plugin."""
+    return f"The plugin {plugin} {words}"
 
 
 def job_words(job: Job) -> str:

@@ -27,6 +27,7 @@ from rodin_watchd.errors.plugins import (
     PluginLoadError,
     PluginRefusedError,
     PluginRequiredError,
+    PluginSettingsError,
     PluginTimeoutError,
 )
 from rodin_watchd.errors.service import (
@@ -108,6 +109,7 @@ __all__ = [
     "PluginLoadError",
     "PluginRefusedError",
     "PluginRequiredError",
+    "PluginSettingsError",
     "PluginTimeoutError",
     "ResultsGoneError",
     "RightsError",

@@ -28,6 +28,12 @@ class PluginError(RodinWatchdError):
     trace = ""  # where it was in its code
 
 
+class PluginSettingsError(PluginError):
+    """What the configuration, or a set, says to a plugin is wrong."""
+
+    code = "plugin-settings"
+
+
 class PluginCrashedError(PluginError):
     """A plugin's process ended in the middle of a call."""
 

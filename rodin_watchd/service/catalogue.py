@@ -67,7 +67,7 @@ def ready_plugin(config: Config, plugin: Found) -> Ready:
     """Return what the host has to know of a plugin."""
     settings = config.plugins
     limits = Limits(settings.memory_bytes_of(plugin.name), settings.disk_bytes_of(plugin.name), START_SECONDS)
-    return Ready(plugin.source, limits, settings.table(plugin.name).settings)
+    return Ready(plugin.source, limits, settings.table(plugin.name).settings, plugin.vet)
 
 
 def loaded(config: Config, host: PluginHost, plugins: Mapping[str, Found]) -> Catalogue:

@@ -69,7 +69,8 @@ class Herald:
 
     def _look(self) -> None:
         """Read anew what is owed by plugins that are not set aside, if anything changed."""
-        able = [name for name in self._names if not self._plugins.rests(name)]
+        pairs = [(name, hook) for hook, names in self._plugins.announcer.plugins.items() for name in names]
+        able = [f"{name}:{hook}" for name, hook in pairs if not self._plugins.rests(name, hook)]
         seen = (self._book.journal.changes, able)
         if seen != self._seen:
             self._due = self._book.journal.due_runs(able, _MOST_AT_ONCE)
@@ -118,10 +119,12 @@ class Herald:
             raise CommandRefusedError(
                 "No plugin in use was told of this job." if not plugin else f"{plugin} was not told."
             )
-        count = self._book.journal.repeat_runs(job.id, hook, plugins, self._clock.now())
-        if not count:
-            raise CommandRefusedError("There is nothing to repeat: no plugin was told of this job.")
-        return f"{hook} is called again: {', '.join(plugins)}."
+        told = {run.plugin for run in self._book.journal.runs_of(job.id) if run.hook == hook}
+        again = [name for name in plugins if name in told]
+        if not again:
+            raise CommandRefusedError("There is nothing to repeat: no such plugin was told of this job.", advice=" ")
+        self._book.journal.repeat_runs(job.id, hook, again, self._clock.now())
+        return f"{hook} is called again: {', '.join(again)}."
 
 
 def _words(run: HookRun) -> str:

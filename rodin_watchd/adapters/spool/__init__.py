@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import secrets
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -44,6 +45,7 @@ from rodin_watchd.errors import (
     OutboxError,
     RightsError,
 )
+from rodin_watchd.hooks.litter import remove
 from rodin_watchd.model import InputFile, Job
 
 __all__ = ["RECEIPTS", "Place", "Spool", "told_by"]
@@ -109,8 +111,8 @@ class Spool:
         return self.work / job_id / f"after-{plugin}"
 
     def working_copy(self, job_id: str) -> Path:
-        """Return the folder in which a plugin works."""
-        return self.work / job_id / "copy"
+        """Return the name of a folder in which a plugin works; each time another one, not made yet."""
+        return self.work / job_id / f"copy-{secrets.token_hex(4)}"
 
     @contextlib.contextmanager
     def _disk_errors(self, what: str) -> Iterator[None]:
@@ -254,9 +256,9 @@ class Spool:
     def forget(self, job_id: str) -> None:
         """Remove what is left of a job's work folder: copies of what was published; may be repeated."""
         home = self.work / job_id
-        made_here = (self.downloads(job_id), self.result(job_id), self.processed(job_id), self.working_copy(job_id))
-        for folder in (*made_here, *home.glob("after-*")):
-            shutil.rmtree(folder, ignore_errors=True)
+        made_here = (self.downloads(job_id), self.result(job_id), self.processed(job_id))
+        for folder in (*made_here, *home.glob("after-*"), *home.glob("copy-*")):
+            remove(folder)
         with contextlib.suppress(OSError):  # something unexpected in it: it stays
             home.rmdir()
 
