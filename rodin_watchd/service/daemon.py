@@ -107,7 +107,7 @@ class Daemon:
         self._admission = Admission(config, book, self._purse, clock.now)
         self._desk = Desk(config, book, self._pool, self._purse, clock)
         self._herald = Herald(book, tools.plugins, self._pool, config.folders.root, clock)
-        self._commands = Commands(book, self._admission, self._herald, clock.now)
+        self._commands = Commands(book, self._admission, self._herald.repeat, clock.now)
         self._watcher = open_watcher(self._wake.for_files)
         self._standing = standing
         inbox = Inbox(tools.spool.inbox, tools.spool.grounds.anchor(INBOX))

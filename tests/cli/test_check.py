@@ -38,7 +38,19 @@ def test_all_in_order(served: Stage) -> None:
     assert {line.split()[0] for line in lines} == {"ok"}
     names = [line.split()[1].rstrip(":") for line in lines]
     assert list(dict.fromkeys(names)) == [
-        *("config", "folders", "filesystem", "room", "watching", "inotify", "journal", "service", "key", "balance")
+        *(
+            "config",
+            "folders",
+            "filesystem",
+            "room",
+            "watching",
+            "inotify",
+            "journal",
+            "service",
+            "key",
+            "plugins",
+            "balance",
+        )
     ]
     assert "100 credits are left, which pay 200 textures." in run.stdout
     assert "1 jobs, schema" in run.stdout
