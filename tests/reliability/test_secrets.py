@@ -108,7 +108,7 @@ def test_no_secret_is_in_anything_that_a_full_run_wrote(tmp_path: Path) -> None:
     assert not any(secret in commands for secret in (KEY, *tokens))
     assert vendor.ledger()["key_leaks"] == []
     log = (stage.root / "stderr.log").read_text()
-    assert re.search(r"DEBUG +GET http://127\.0\.0\.1:\d+/results/[0-9a-f-]+/model\.glb: HTTP 200", log)
+    assert re.search(r"DEBUG +call: GET http://127\.0\.0\.1:\d+/results/[0-9a-f-]+/model\.glb: HTTP 200", log)
     assert "?" not in "".join(re.findall(r"http://\S+", log))
     assert {"submit-429", "lost-answer", "status-error", "cut-download", "expired-link"} <= vendor.ledger()[
         "faults"
@@ -145,7 +145,7 @@ def test_a_token_is_in_the_journal_alone_while_it_is_needed(tmp_path: Path) -> N
     settings = EmulatorSettings(api_keys=(KEY,), waiting_seconds=3600)
     with Emulator(settings) as vendor, served(tmp_path / "root", vendor.base_url) as (stage, service):
         drop(stage, "chair")
-        service.until(r" submitted chair ", r"DEBUG +POST .*/api/v2/status: HTTP 201")
+        service.until(r" submitted chair ", r"DEBUG +call: POST .*/api/v2/status: HTTP 201")
         [token] = tokens_of(vendor)
         found = traces(stage.root, [token])
         assert found
