@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from pydantic import Field, ValidationError
 
 from rodin_watchd.api_key import CREDENTIAL_NAME, KEY_VARIABLE
+from rodin_watchd.config_outputs import Metrics, Output
 from rodin_watchd.config_plugins import Plugins
 from rodin_watchd.config_sections import Api, Budget, Folders, Intake, Polling, Results, Section
 from rodin_watchd.core.layout import CONFIG_NAME, HIDDEN
@@ -28,6 +29,8 @@ __all__ = [
     "Config",
     "Folders",
     "Intake",
+    "Metrics",
+    "Output",
     "Plugins",
     "Polling",
     "Results",
@@ -60,6 +63,8 @@ class Config(Section):
     polling: Polling = Field(default_factory=Polling)
     results: Results = Field(default_factory=Results)
     budget: Budget = Field(default_factory=Budget)
+    output: Output = Field(default_factory=Output)
+    metrics: Metrics = Field(default_factory=Metrics)
     plugins: Plugins = Field(default_factory=Plugins)
     defaults: Options = Field(
         default_factory=Options,

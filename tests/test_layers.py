@@ -18,6 +18,7 @@ PLACES = {
     "problem": "errors",
     "v1": "hooks",
     "api_key": "config",
+    "config_outputs": "config",
     "config_plugins": "config",
     "config_sections": "config",
     "config_text": "config",

@@ -15,6 +15,7 @@ from rodin_watchd.adapters.journal.backup import COPIED_AT
 from rodin_watchd.adapters.lease import Lease
 from rodin_watchd.adapters.lock import Lock
 from rodin_watchd.adapters.spool import Spool
+from rodin_watchd.adapters.spool.sharing import sharing_of
 from rodin_watchd.adapters.zone import local_zone
 from rodin_watchd.config import Config, journal_path, lease_path, lock_path
 from rodin_watchd.core.receipt import local
@@ -41,9 +42,9 @@ class Base:
 def opened(config: Config, clock: Clock, wait: Callable[[float], None]) -> Iterator[Base]:
     """Give the journal and the folders, held against a second daemon until the end.
 
-    Raises OwnerError, DiskError, RootAwayError. Into a root that is away nothing is written.
+    Raises OwnerError (ConfigError for a group that cannot be given), DiskError, RootAwayError. Into a root that is away nothing is written.
     """
-    spool = Spool(config.folders.root)
+    spool = Spool(config.folders.root, sharing_of(config.output.file_mode, config.output.group))
     path = journal_path(config, os.environ)
     if not os.path.exists(path):  # noqa: PTH110 - unlike Path.exists, False also where we may not look
         spool.grounds.refuse_bare()  # before the journal's folder is made, which may be in it
