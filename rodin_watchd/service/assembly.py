@@ -46,8 +46,10 @@ def assembled(
         plugins = stack.enter_context(plugged(config, clock, base.book, safe_mode=safe_mode))
         base.begin()
         client = stack.enter_context(contextlib.closing(client_of(config, key)))
+        meter = base.standing.monitor.meter
+        client.count = meter.api_call
         bounds = (config.results.max_file_bytes, config.folders.reserve_bytes)
-        tools = Tools(base.spool, client, plugins, clock.now, local_zone(), *bounds)
+        tools = Tools(base.spool, client, plugins, clock.now, local_zone(), *bounds, meter)
         watcher = watcher_of(config, away=Ground.INBOX in base.standing.keeper.away)
         daemon = Daemon(config, tools, base.book, base.standing, watcher, clock)
         stack.callback(daemon.close)  # whatever ends it: no upload waits for ever for permission to send its last bytes
