@@ -54,7 +54,8 @@ reference: $(VENV)/.dev  ## Write the generated files: config.example.toml, the 
 
 lock: $(VENV)/.dev  ## Renew the lock of the development environment
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --no-annotate --no-header --no-emit-index-url \
-		--extra emulator --extra usdz --extra convert-mesh --extra notify --extra upload-s3 --extra dev --upgrade -o $(LOCK) pyproject.toml
+		--extra emulator --extra usdz --extra convert-mesh --extra metrics --extra notify --extra upload-s3 --extra dev --upgrade \
+		-o $(LOCK) pyproject.toml
 
 clean:  ## Remove what the targets made
 	rm -rf $(VENV) .node dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

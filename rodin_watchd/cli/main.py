@@ -31,6 +31,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "resume": ("act:resume", "Go on after `pause`."),
     "accept": ("accept:accept", "Accept a folder that was moved to another disk or share."),
     "check": ("check:check", "Check config, folders, rights, limits, key and balance."),
+    "health": ("health:health", "For probes: one line and an exit code."),
     "balance": ("check:balance", "The credits left in the vendor's account."),
     "plugins": ("plugins:plugins", "List, check, write and try plugins; tell them once more."),
     "emulator": ("emulator:emulator", "Run a stand-in for the vendor's API on this machine."),

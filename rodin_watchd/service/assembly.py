@@ -72,7 +72,9 @@ def equipped(
         plugged(config, clock, base.book, scratch, safe_mode=safe_mode) as plugins,
     ):
         bounds = (config.results.max_file_bytes, config.folders.reserve_bytes)
-        yield Tools(base.spool, client, plugins, clock.now, local_zone(), *bounds)
+        meter = base.standing.monitor.meter
+        client.count = meter.api_call
+        yield Tools(base.spool, client, plugins, clock.now, local_zone(), *bounds, meter)
 
 
 @contextlib.contextmanager

@@ -31,6 +31,7 @@ from rodin_watchd.service.commands import Commands
 from rodin_watchd.service.desk import Desk
 from rodin_watchd.service.herald import Herald
 from rodin_watchd.service.intake import Intake
+from rodin_watchd.service.monitor import Scene
 from rodin_watchd.service.opening import Base
 from rodin_watchd.service.pool import Pool
 from rodin_watchd.service.pulse import Pulse
@@ -95,6 +96,7 @@ class Daemon:
         self._reception = Reception(config, book, intake, self._watcher, self._admission, clock)
         self._sweeper = Sweeper(book.journal, clock.monotonic)
         self._housekeeping = standing.housekeeping
+        self._monitor = standing.monitor
         self._alarms = Alarms(book, tools.zone, clock.now)
         self._teller = Teller(tools.spool, book.journal, tools.zone)
         self._offset = clock.now() - clock.monotonic()
@@ -149,6 +151,7 @@ class Daemon:
         self._tell(force=False)
         self._sweeper.sweep()
         self.pulse.beat(self._headline(), looked=self._reception.looks > 0)
+        self._monitor.tick(self._scene)
 
     def _act(self) -> None:
         self._reception.woken |= self._standing.check()
@@ -164,6 +167,13 @@ class Daemon:
         self._desk.hand_out(submits=not self._commands.paused, away=frozenset(self._standing.keeper.away))
         self._herald.mind(self._reception.view.waiting)
         self._herald.hand_out()
+
+    def _scene(self) -> Scene:
+        """Return what the monitor is to see."""
+        reception, away = self._reception, frozenset(self._standing.keeper.away)
+        stands = (self._commands.paused, self._journal_problem is not None, reception.problem is not None)
+        moving = (self._book.jobs, self._pool.busy, reception.view, reception.claims, self._desk.pauses)
+        return Scene(*moving, away, *stands)
 
     def _why_drop(self, job_id: str) -> str:
         """Return why an upload must not send its last bytes, or ""."""
