@@ -146,7 +146,6 @@ ANSWERED = "answered"
 
 DAY_SECONDS = 86_400.0
 
-
 POLICIES: Mapping[State, Policy] = {
     S.CLAIMED: Policy(Step.STAGE, max_attempts=6),
     S.STAGED: Policy(Step.SUBMIT, max_attempts=10),
