@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError
 
 from rodin_watchd.api_key import CREDENTIAL_NAME, KEY_VARIABLE
 from rodin_watchd.config_plugins import Plugins
-from rodin_watchd.config_sections import Api, Budget, Folders, Intake, Polling, Results, Section
+from rodin_watchd.config_sections import Api, Budget, Folders, Intake, Polling, Results, Section, Service
 from rodin_watchd.core.layout import CONFIG_NAME, HIDDEN
 from rodin_watchd.core.options import Options
 from rodin_watchd.core.toml_text import LIMIT_BYTES, explain_validation_error, parse
@@ -31,6 +31,7 @@ __all__ = [
     "Plugins",
     "Polling",
     "Results",
+    "Service",
     "find_config",
     "journal_path",
     "lease_path",
@@ -60,6 +61,7 @@ class Config(Section):
     polling: Polling = Field(default_factory=Polling)
     results: Results = Field(default_factory=Results)
     budget: Budget = Field(default_factory=Budget)
+    service: Service = Field(default_factory=Service)
     plugins: Plugins = Field(default_factory=Plugins)
     defaults: Options = Field(
         default_factory=Options,

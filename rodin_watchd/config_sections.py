@@ -223,3 +223,19 @@ class Budget(Section):
         "the balance can prove that a submit with a lost answer was not charged, and it is submitted again. With a "
         "shared account this must stay false: it could pay twice.",
     )
+
+
+class Service(Section):
+    """How the service runs. SIGHUP (`systemctl reload`) has this whole file read anew; a bad one is refused."""
+
+    stop_seconds: SecondsOrZero = Field(
+        default=20,
+        description="How long SIGTERM lets running steps end; what does not end in time is redone at the next start. An upload "
+        "that has not sent its last bytes is dropped, which is free of charge; one that has sent them is given "
+        "api.read_seconds, if that is longer, because its answer cannot be asked for again.",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info",
+        description="What is logged: debug adds each call to the vendor, warning leaves only what people should look at. "
+        "`run --verbose` means debug, whatever stands here.",
+    )

@@ -73,11 +73,16 @@ def main() -> None:
         cli(prog_name="rodin-watchd")
     except RodinWatchdError as error:
         click.echo(f"Error: {error.message}\n{error.advice_given}".rstrip(), err=True)
-        sys.exit(2 if isinstance(error, ConfigError) else 1)
+        sys.exit(exit_code(error))
     except OSError as error:
         where = f": {error.filename!r}" if error.filename else ""
         click.echo(f"Error: {error.strerror or error}{where}.", err=True)
         sys.exit(1)
+
+
+def exit_code(error: RodinWatchdError) -> int:
+    """Return the exit code of a command that an error of ours ended."""
+    return 2 if isinstance(error, ConfigError) else 1
 
 
 def _print_whatever_comes() -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import logging
 import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,16 +17,17 @@ from urllib.parse import urlsplit
 import click
 
 from rodin_watchd.adapters.privacy import hide_memory, hide_variable
+from rodin_watchd.adapters.systemd import Manager
 from rodin_watchd.api_key import KEY_VARIABLE, find_key
-from rodin_watchd.cli.context import config_option, load
-from rodin_watchd.config import Config
+from rodin_watchd.cli.context import config_option, find
+from rodin_watchd.cli.logs import LogFormat, set_level, start_log
+from rodin_watchd.cli.main import exit_code
+from rodin_watchd.cli.signals import heed_signals
+from rodin_watchd.config import Config, load_config
 from rodin_watchd.core.layout import INBOX
 from rodin_watchd.errors import RodinWatchdError, RootAwayError
-from rodin_watchd.service.assembly import assembled
-from rodin_watchd.service.daemon import Daemon
-
-DRAIN_SECONDS = 20.0
-"""How long a polite end waits for steps under way; what does not end in time is redone at the next start."""
+from rodin_watchd.service.pulse import Pulse
+from rodin_watchd.service.serving import Serving, serving
 
 AWAY_SECONDS = 2.0
 """How often a start looks whether the root is back."""
@@ -38,63 +39,113 @@ log = logging.getLogger("rodin_watchd")
 @config_option
 @click.option("--until-idle", is_flag=True, help="Work off what is there, then exit.")
 @click.option("--safe-mode", is_flag=True, help="Start without plugins.")
-@click.option("--verbose", is_flag=True, help="Log more.")
-def run(config_file: Path | None, *, until_idle: bool, safe_mode: bool, verbose: bool) -> None:
+@click.option("--verbose", is_flag=True, help="Log each call to the vendor, too.")
+@click.option(
+    "--log-format",
+    type=click.Choice(["human", "json", "journal"]),
+    help="How lines are logged. Default: journal where standard error leads to journald, else human.",
+)
+def run(
+    config_file: Path | None, *, until_idle: bool, safe_mode: bool, verbose: bool, log_format: LogFormat | None
+) -> None:
     """Watch the inbox and texture what is dropped, until SIGTERM or Ctrl-C; a second one ends it at once.
 
     Nothing is lost by ending it, in whatever way: the next start goes on. One line is logged for each change, on
-    standard error; `rodin-watchd status --watch` shows the whole.
+    standard error; `rodin-watchd status --watch` shows the whole. SIGHUP has the config read anew; a bad one is refused.
 
     With --until-idle the exit code is 0, or 1 when something failed, is held for a person's decision, or keeps all from
     going on that only a person can mend (credits, key, `pause`, approval, a spent budget). Sets that lack a file stay in the inbox.
     """
-    _log_to_stderr(verbose=verbose)
+    chosen = start_log(log_format, os.environ)
     hide_memory()
-    config = load(config_file)
-    key = find_key(config.api.key_file, os.environ)
+    faulthandler.enable()  # who is ended by the watchdog shows where it was stuck
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to reload
+    pulse = Pulse(Manager.taken_from(os.environ), time.monotonic)
+    try:
+        code = _serve(
+            Setting(find(config_file).absolute(), verbose=verbose), pulse, until_idle=until_idle, safe_mode=safe_mode
+        )
+    except RodinWatchdError as error:
+        if chosen == "human":
+            raise
+        _tell_end(error)
+        code = exit_code(error)
+    sys.exit(code)
+
+
+def _serve(setting: Setting, pulse: Pulse, *, until_idle: bool, safe_mode: bool) -> int:
+    """Serve until the end; return the exit code, or leave at once if something does not end. Raises OwnerError, DiskError."""
+    config, key = setting.read()
+    setting.take(config)
     hide_variable(KEY_VARIABLE)
-    with _when_the_root_is_there(config, key, wait=not until_idle, safe_mode=safe_mode) as daemon:
-        _stop_on_signals(daemon)
-        _tell_start(config, daemon.watching)
+    with _when_the_root_is_there(config, key, pulse, wait=not until_idle, safe_mode=safe_mode) as service:
+        heed_signals(service)
+        _tell_start(config, service.daemon.watching)
         try:
-            daemon.run(until_idle=until_idle)
-            log.info("stopping")
-            ended = daemon.drain(DRAIN_SECONDS, config.api.read_seconds)
+            service.run(setting.read, setting.take, until_idle=until_idle)
+            log.info("stopping", extra={"action": "stopping"})
+            daemon, config = service.daemon, service.config
+            ended = daemon.drain(config.service.stop_seconds, config.api.read_seconds)
             failed = until_idle and (daemon.failed > 0 or daemon.needs_person())
         except Exception as error:  # noqa: BLE001 - whatever ended the loop, the process ends now
             _tell_end(error)
             _leave(1)
-    log.info("stopped")
+    log.info("stopped", extra={"action": "stopped"})
     if not ended:
         _leave(int(failed))
-    sys.exit(int(failed))
+    return int(failed)
+
+
+class Setting:
+    """The config file and the key, read as often as somebody asks."""
+
+    def __init__(self, path: Path, *, verbose: bool) -> None:
+        self._path = path
+        self._verbose = verbose
+        self._given = {
+            name: os.environ[name] for name in (KEY_VARIABLE,) if name in os.environ
+        }  # hidden after the start
+
+    def read(self) -> tuple[Config, str]:
+        """Return the configuration and the key. Raises ConfigError."""
+        config = load_config(self._path)
+        return config, find_key(config.api.key_file, {**os.environ, **self._given})
+
+    def take(self, config: Config) -> None:
+        """Log as the configuration says."""
+        set_level("debug" if self._verbose else config.service.log_level)
 
 
 @contextlib.contextmanager
-def _when_the_root_is_there(config: Config, key: str, *, wait: bool, safe_mode: bool) -> Iterator[Daemon]:
-    """Give a daemon; while the root is a share that is away, wait for it, holding nothing that a second start could need."""
+def _when_the_root_is_there(
+    config: Config, key: str, pulse: Pulse, *, wait: bool, safe_mode: bool
+) -> Iterator[Serving]:
+    """Give a service; while the root is a share that is away, wait for it, holding nothing that a second start could need."""
     told = ""
     with contextlib.ExitStack() as stack:
         while True:
             try:
-                daemon = stack.enter_context(assembled(config, key, safe_mode=safe_mode))
+                service = stack.enter_context(serving(config, key, pulse, safe_mode=safe_mode))
                 break
             except RootAwayError as error:
                 if not wait:
                     raise
                 if error.message != told:
                     told = error.message
-                    log.warning("%s %s", told, error.advice_given)
+                    log.warning("root-away: %s %s", told, error.advice_given, extra={"action": "root-away"})
+                pulse.wait("waits for the root, which is away")
             time.sleep(AWAY_SECONDS)
-        yield daemon
+        yield service
 
 
 def _tell_end(error: Exception) -> None:
     """Log why the loop ended: a user's matter in words, a fault of the program with its traceback."""
+    extra = {"action": "ended"}
     if isinstance(error, RodinWatchdError):
-        log.critical("%s %s", error.message, error.advice_given)
+        for line in (*error.message.splitlines(), error.advice_given):
+            log.critical("ended: %s", line, extra=extra)
     else:
-        log.critical("a fault in rodin_watchd; please report it", exc_info=error)
+        log.critical("ended: a fault in rodin_watchd; please report it", exc_info=error, extra=extra)
 
 
 def _leave(code: int) -> NoReturn:
@@ -104,26 +155,6 @@ def _leave(code: int) -> NoReturn:
 
 
 def _tell_start(config: Config, watching: str) -> None:
-    log.info("serving %s with %s", config.folders.root, urlsplit(config.api.base_url).netloc)
-    log.info("watching: %s; drop sets into %s", watching, config.folders.root / INBOX)
-
-
-def _log_to_stderr(*, verbose: bool) -> None:
-    logging.basicConfig(
-        level=logging.INFO,  # of the libraries: what they say beyond that may hold secrets
-        format="%(asctime)s %(levelname)-7s %(message)s",
-        datefmt="%Y-%m-%d %H:%M:%S",
-        stream=sys.stderr,
-    )
-    log.setLevel(logging.DEBUG if verbose else logging.INFO)
-
-
-def _stop_on_signals(daemon: Daemon) -> None:
-    """End politely at the first SIGTERM or Ctrl-C, at once at the second."""
-
-    def stop(number: int, _frame: object) -> None:
-        signal.signal(number, signal.SIG_DFL)
-        threading.Thread(target=daemon.stop).start()  # the loop, interrupted here, may hold the lock that this takes
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
+    root, host = config.folders.root, urlsplit(config.api.base_url).netloc
+    log.info("serving %s with %s", root, host, extra={"action": "serving"})
+    log.info("watching: %s; drop sets into %s", watching, root / INBOX, extra={"action": "watching"})

@@ -20,9 +20,12 @@ from rodin_watchd.service.book import Book
 from rodin_watchd.service.catalogue import chosen, hosted, loaded
 from rodin_watchd.service.clock import Clock
 from rodin_watchd.service.daemon import SPARE_WORKERS, Daemon
-from rodin_watchd.service.opening import opened
+from rodin_watchd.service.opening import Base, opened
 from rodin_watchd.service.plugins import Plugins
 from rodin_watchd.service.steps import Tools
+
+PLUGIN_FOLDER = "plugins"
+"""Where plugins' temporary files lie, beside the journal."""
 
 SYSTEM_CLOCK = Clock(time.time, time.monotonic, random.random)
 
@@ -43,26 +46,44 @@ def assembled(
     """
     with contextlib.ExitStack() as stack:
         base = stack.enter_context(opened(config, clock, wait))
-        plugins = stack.enter_context(plugged(config, clock, base.book, safe_mode=safe_mode))
+        tools = stack.enter_context(equipped(config, key, base, clock, safe_mode=safe_mode))
         base.begin()
-        client = stack.enter_context(contextlib.closing(client_of(config, key)))
-        bounds = (config.results.max_file_bytes, config.folders.reserve_bytes)
-        tools = Tools(base.spool, client, plugins, clock.now, local_zone(), *bounds)
-        watcher = watcher_of(config, away=Ground.INBOX in base.standing.keeper.away)
-        daemon = Daemon(config, tools, base.book, base.standing, watcher, clock)
+        daemon = daemon_of(config, tools, base, clock)
         stack.callback(daemon.close)  # whatever ends it: no upload waits for ever for permission to send its last bytes
         yield daemon
 
 
+def daemon_of(config: Config, tools: Tools, base: Base, clock: Clock, before: Daemon | None = None) -> Daemon:
+    """Return a daemon that works with these tools; `before` is the one on the same base whose place it is to take."""
+    watcher = watcher_of(config, away=Ground.INBOX in base.standing.keeper.away)
+    return Daemon(config, tools, base, watcher, clock, before)
+
+
 @contextlib.contextmanager
-def plugged(config: Config, clock: Clock, book: Book, *, safe_mode: bool) -> Iterator[Plugins]:
+def equipped(
+    config: Config, key: str, base: Base, clock: Clock, scratch: str = PLUGIN_FOLDER, *, safe_mode: bool = False
+) -> Iterator[Tools]:
+    """Give what the steps work with: client and plugins. `scratch` is a folder beside the journal, for plugins alone.
+
+    Raises ConfigError, PluginLoadError.
+    """
+    with (
+        contextlib.closing(client_of(config, key)) as client,
+        plugged(config, clock, base.book, scratch, safe_mode=safe_mode) as plugins,
+    ):
+        bounds = (config.results.max_file_bytes, config.folders.reserve_bytes)
+        yield Tools(base.spool, client, plugins, clock.now, local_zone(), *bounds)
+
+
+@contextlib.contextmanager
+def plugged(config: Config, clock: Clock, book: Book, scratch: str, *, safe_mode: bool) -> Iterator[Plugins]:
     """Give the plugins in use, loaded, and have them told what happens. Raises PluginLoadError.
 
     In safe mode none is loaded; what they are owed waits for the next start.
     """
     there = chosen(config)
-    scratch = journal_path(config, os.environ).parent / "plugins"
-    with hosted(config, {} if safe_mode else there, scratch) as host:
+    place = journal_path(config, os.environ).parent / scratch
+    with hosted(config, {} if safe_mode else there, place) as host:
         catalogue = loaded(config, host, {} if safe_mode else there)
         plugins = Plugins(config.plugins, host, catalogue.hooks(), frozenset(there), clock)
         plugins.remember(book.journal.answers(tuple(book.jobs)))

@@ -78,7 +78,7 @@ class Book:
         """Change a waiting time or a word of the vendor, which need not survive a restart."""
         self._jobs[job.id] = job
 
-    def start(self, now: float) -> None:
+    def start(self, now: float, what: str = "The service was started") -> None:
         """Tell of a start that ends what the run before had paused: this run looks at all of it anew."""
         ended: set[str] = set()
         for event in self.journal.service_events(_NEWEST_EVENTS):  # newest first
@@ -86,7 +86,7 @@ class Book:
             if event.kind == "started":
                 return
             if event.kind == "paused" and subject not in ended:
-                self.tell("started", "The service was started; what was paused is looked at anew.", now)
+                self.tell("started", f"{what}; what was paused is looked at anew.", now)
                 return
             if event.kind == "resumed":
                 ended.add(subject)
@@ -149,4 +149,5 @@ def _tell(transition: Transition) -> None:
     name = set_name(job.folder, job.name)
     level = logging.WARNING if job.state in (State.HELD, State.FAILING) else logging.INFO
     text = f": {' / '.join(transition.message.splitlines())}" if transition.message else ""
-    log.log(level, "%s %s (job %s)%s", transition.action, name, job.id, text, extra={"action": transition.action})
+    extra = {"action": transition.action, "job": job.id, "set": name}
+    log.log(level, "%s %s (job %s)%s", transition.action, name, job.id, text, extra=extra)

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 from rodin_watchd.adapters.journal import Command
 from rodin_watchd.core import people
+from rodin_watchd.core.status import set_name
 from rodin_watchd.errors import CommandRefusedError
 from rodin_watchd.model import Job, Task, Transition
 from rodin_watchd.service.admission import Admission
@@ -106,8 +107,18 @@ class Commands:
         except CommandRefusedError as error:
             told = f"{error.message} {error.advice_given}"
             self._book.journal.answer_command(command.id, ok=False, message=told)
-        log.info("command %s: %s", command.verb, told, extra={"action": "command"})
+        log.info("command %s: %s", command.verb, told, extra={"action": "command", **self._about(command)})
         return ""
+
+    def _about(self, command: Command) -> dict[str, str]:
+        """Return the job and the set that a command names, if there is one, as fields of a log line."""
+        if "job" not in command.arguments:
+            return {}
+        try:
+            job = self._job(command)
+        except CommandRefusedError:  # no such job, or several
+            return {}
+        return {"job": job.id, "set": set_name(job.folder, job.name)}
 
     def _pause(self, paused: bool) -> str:
         self.paused = paused

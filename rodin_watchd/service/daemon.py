@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import threading
 from collections.abc import Callable
 
 from rodin_watchd.adapters.spool.inbox import Inbox
+from rodin_watchd.adapters.systemd import Manager
 from rodin_watchd.adapters.watcher import Watcher
 from rodin_watchd.config import Config
 from rodin_watchd.core.alarms import alarms
 from rodin_watchd.core.grounds import Ground
+from rodin_watchd.core.headline import headline
 from rodin_watchd.core.layout import INBOX
 from rodin_watchd.core.status import Line, Page
 from rodin_watchd.errors import DiskError, FolderGoneError
@@ -24,21 +25,22 @@ from rodin_watchd.model import State
 from rodin_watchd.problem import Problem
 from rodin_watchd.service.admission import Admission
 from rodin_watchd.service.alarms import Alarms
-from rodin_watchd.service.book import Book
 from rodin_watchd.service.claims import MOVING
 from rodin_watchd.service.clock import Clock
 from rodin_watchd.service.commands import Commands
 from rodin_watchd.service.desk import Desk
 from rodin_watchd.service.herald import Herald
 from rodin_watchd.service.intake import Intake
-from rodin_watchd.service.keeper import Standing
+from rodin_watchd.service.opening import Base
 from rodin_watchd.service.pool import Pool
+from rodin_watchd.service.pulse import Pulse
 from rodin_watchd.service.purse import Purse
 from rodin_watchd.service.quiet import quiet_seconds
 from rodin_watchd.service.reception import Reception
 from rodin_watchd.service.steps import Tools
 from rodin_watchd.service.sweeping import Sweeper
 from rodin_watchd.service.telling import Teller, page_of, pause_notices, turn_line, waiting_line
+from rodin_watchd.service.wake import Wake
 
 log = logging.getLogger("rodin_watchd")
 
@@ -55,53 +57,31 @@ SPARE_WORKERS = 4
 """Threads beside those that `api.max_in_flight` uploads may hold: a long upload never holds up a delivery."""
 
 
-class Wake:
-    """Ends the loop's sleep; `for_files` also asks for a look at the inbox. Any thread."""
-
-    def __init__(self) -> None:
-        self._event = threading.Event()
-        self._files = threading.Event()
-
-    def __call__(self) -> None:
-        """Wake the loop."""
-        self._event.set()
-
-    def for_files(self) -> None:
-        """Wake the loop and have the inbox looked at."""
-        self._files.set()
-        self._event.set()
-
-    def take(self) -> bool:
-        """Begin a tick: tell whether files woke us, and be ready for the next wake-up."""
-        self._event.clear()
-        files = self._files.is_set()
-        if files:
-            self._files.clear()  # before the look: what comes after asks for another one
-        return files
-
-    def wait(self, seconds: float) -> None:
-        """Sleep until woken, for so long at most."""
-        self._event.wait(seconds)
-
-
 class Daemon:
-    """The service's main loop. All methods but `stop` are for the main thread."""
+    """The service's main loop. All methods but `stop` and `wake` are for the main thread.
+
+    With `before`, a daemon on the same base, it has the place of that one as soon as `succeed` is called.
+    """
 
     def __init__(
         self,
         config: Config,
         tools: Tools,
-        book: Book,
-        standing: Standing,
+        base: Base,
         open_watcher: Callable[[Callable[[], None]], Watcher],
         clock: Clock,
+        before: Daemon | None = None,
     ) -> None:
-        self._wake = Wake()
+        book, standing = base.book, base.standing
+        self.pulse = Pulse(Manager(), clock.monotonic)  # who hears of each tick; nobody, unless another one is put here
         self._clock = clock
         self._book = book
         self._zone = tools.zone
-        self._pool = Pool(tools, config.api.max_in_flight + SPARE_WORKERS + config.plugins.workers, self._wake)
-        book.start(clock.now())
+        self._tools = tools
+        self._workers = config.api.max_in_flight + SPARE_WORKERS + config.plugins.workers
+        self._wake: Wake = before._wake if before else Wake()  # noqa: SLF001 - another one of this class
+        self._pool: Pool = before._pool if before else Pool(tools, self._workers, self._wake)  # noqa: SLF001 - the same
+        book.start(clock.now(), "The configuration was read anew" if before else "The service was started")
         self._purse = Purse(config.budget, book, tools.zone, clock.now, clock.monotonic)
         self._admission = Admission(config, book, self._purse, clock.now)
         self._desk = Desk(config, book, self._pool, self._purse, clock)
@@ -138,9 +118,13 @@ class Daemon:
         self._stopping = True
         self._wake()
 
-    def run(self, *, until_idle: bool = False) -> None:
-        """Work until `stop` is called, or until nothing moves any more."""
-        while not self._stopping:
+    def wake(self) -> None:
+        """Have the loop go round once more; any thread."""
+        self._wake()
+
+    def run(self, *, until_idle: bool = False, interrupted: Callable[[], bool] = lambda: False) -> None:
+        """Work until `stop` is called, until something interrupts, or until nothing moves any more."""
+        while not (self._stopping or interrupted()):
             self.tick()
             if until_idle and self.is_idle():
                 break
@@ -163,6 +147,7 @@ class Daemon:
             self._journal_problem = None
         self._tell(force=False)
         self._sweeper.sweep()
+        self.pulse.beat(self._headline(), looked=self._reception.looks > 0)
 
     def _act(self) -> None:
         self._reception.woken |= self._standing.check()
@@ -194,7 +179,8 @@ class Daemon:
     def sleep(self) -> None:
         """Wait for a wake-up or the next due time."""
         due = (*self._desk.next_due_seconds(), *self._reception.next_due_seconds(), *self._herald.next_due_seconds())
-        self._wake.wait(min((LONGEST_SLEEP_SECONDS, *due)) if self._journal_problem is None else LONGEST_SLEEP_SECONDS)
+        longest = min(LONGEST_SLEEP_SECONDS, self.pulse.longest_sleep_seconds)
+        self._wake.wait(min((longest, *due)) if self._journal_problem is None else longest)
 
     def drain(self, seconds: float, answer_seconds: float = 0.0) -> bool:
         """Let steps that are under way end, for so long, and start nothing; return whether all ended.
@@ -203,11 +189,13 @@ class Daemon:
         because its answer cannot be asked for again. What ends in time is committed. Ends with `close`.
         """
         self._stopping = True
+        self.pulse.stop()
         began = self._clock.monotonic()
         while self._pool.busy:
             patience = max(seconds, answer_seconds) if self._desk.awaits_answer() else seconds
             if self._clock.monotonic() - began >= patience:
                 break
+            self.pulse.wait(f"stopping: waits for {len(self._pool.busy)} steps under way")
             self._wake.wait(0.2)
             self._wake.take()
             with contextlib.suppress(DiskError):  # redone at the next start
@@ -225,6 +213,16 @@ class Daemon:
         self._watcher.close()
         self._pool.close()
         self._housekeeping.close()
+
+    def succeed(self, before: Daemon) -> Callable[[], None]:
+        """Go on where another daemon on the same book is now, which does nothing more; its steps under way go on.
+
+        Returns what waits until those have ended, and with them the use of that daemon's tools.
+        """
+        before._watcher.close()
+        self._desk.succeed(before._desk)
+        self._journal_problem = before._journal_problem
+        return self._pool.renew(self._tools, self._workers)
 
     # ---- idleness ---------------------------------------------------------------------------------------------------
 
@@ -267,6 +265,15 @@ class Daemon:
         lines = [waiting_line(w, self._offset) for w in self._reception.view.waiting]
         lines += [turn_line(ready, turn) for ready, turn in self._reception.claims.waiting]
         return tuple(lines)
+
+    def _headline(self) -> str:
+        """Return how the service is, in a line."""
+        problems = (self._journal_problem, self._reception.problem, *self._desk.problems())
+        codes = [problem.code for problem in problems if problem]
+        codes += [FolderGoneError.code] if self._standing.keeper.away else []
+        codes += ["by request"] if self._commands.paused else []
+        waiting = len(self._reception.view.waiting) + len(self._reception.claims.waiting)
+        return headline(self._book.jobs.values(), waiting=waiting, codes=codes)
 
     def _notices(self) -> list[str]:
         """Return what people must know of the service as a whole."""

@@ -53,6 +53,15 @@ class Desk:
         self.pauses: Pauses = {}
         self.failed = 0  # jobs that failed since the start
 
+    def succeed(self, before: Desk) -> None:
+        """Take over what another desk on the same pool has counted and could not commit yet."""
+        self._undecided = before._undecided
+        self.failed = before.failed
+
+    def problems(self) -> list[Problem]:
+        """Return why lanes stand still."""
+        return [pause.problem for pause in self.pauses.values()]
+
     # ---- what the workers did ---------------------------------------------------------------------------------------
 
     def take_messages(
@@ -226,7 +235,7 @@ class Desk:
     def _ask_balance(self, *, submits: bool) -> None:
         """Ask for the account's credits, if that is worth a call now."""
         monotonic = self._clock.monotonic()
-        can = self._pool.free > 0 and self._budget.available(monotonic) > 0
+        can = self._pool.free > 0 and self._budget.available(monotonic) > 0 and BALANCE not in self._pool.busy
         if can and self._account.wants_balance(self.pauses, submits=submits):
             self._account.ask()
             self._budget = self._budget.spend(monotonic)

@@ -103,7 +103,8 @@ class Herald:
         run = message.run
         self._book.journal.note_run(run, _words(run), self._clock.now())
         level = logging.INFO if run.outcome == DONE else logging.WARNING
-        log.log(level, "plugin %s: %s", run.plugin, _words(run).splitlines()[0], extra={"action": "plugin"})
+        extra = {"action": "plugin", "job": run.job_id}
+        log.log(level, "plugin %s", _words(run).splitlines()[0], extra=extra)
         if isinstance(message, Told):
             self._pool.release_call(run)
 

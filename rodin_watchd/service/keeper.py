@@ -125,7 +125,7 @@ class Keeper:
         try:
             self._grounds.leave_mark(ground, mark)
         except (DiskError, OSError) as error:  # without it the folder is known by its device alone
-            log.warning("%s cannot be marked: %s", self._grounds.path(ground), error, extra={"action": "mark"})
+            log.warning("mark: %s cannot be marked: %s", self._grounds.path(ground), error, extra={"action": "mark"})
             return False
         return True
 

@@ -76,16 +76,25 @@ class Pool:
     """Runs steps; all methods are for the main thread, `wake` is called from the workers."""
 
     def __init__(self, tools: Tools, workers: int, wake: Callable[[], None]) -> None:
-        self._tools = tools
         self._wake = wake
-        self._workers = workers
         self._messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
-        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="step")
         self._busy: set[str] = set()
         self._processing: set[str] = set()
         self._asked: dict[str, Future[None]] = {}  # by job id: who may still wait for permission
         self._closed = False
+        self._use(tools, workers)
+
+    def _use(self, tools: Tools, workers: int) -> None:
+        self._tools = tools
+        self._workers = workers
+        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="step")
         tools.plugins.listen(self._say)
+
+    def renew(self, tools: Tools, workers: int) -> Callable[[], None]:
+        """Run what is handed out from now on with other tools; return what waits until the last step with the old ones ends."""
+        threads = self._threads
+        self._use(tools, workers)
+        return threads.shutdown
 
     @property
     def busy(self) -> frozenset[str]:
@@ -102,17 +111,19 @@ class Pool:
         self._busy.add(job.id)
         if job.state is State.DOWNLOADED:
             self._processing.add(job.id)
-        self._threads.submit(self._work, job)
+        self._threads.submit(self._work, self._tools, job)
 
     def ask_balance(self) -> None:
         """Ask for the account's credits; it is busy as BALANCE until it is released."""
         self._busy.add(BALANCE)
-        self._threads.submit(lambda: self._say(BalanceRead(balance(self._tools))))
+        tools = self._tools
+        self._threads.submit(lambda: self._say(BalanceRead(balance(tools))))
 
     def hand_out_call(self, run: HookRun, job: Job | None, directory: Path | None) -> None:
         """Have an owed call made; it is busy until it is released."""
         self._busy.add(_call_id(run))
-        self._threads.submit(lambda: self._say(Told(self._tools.plugins.tell(run, job, directory))))
+        plugins = self._tools.plugins
+        self._threads.submit(lambda: self._say(Told(plugins.tell(run, job, directory))))
 
     def is_told(self, run: HookRun) -> bool:
         """Tell whether an owed call is under way."""
@@ -152,8 +163,8 @@ class Pool:
             if not reply.done():
                 reply.set_exception(UploadDroppedError())
 
-    def _work(self, job: Job) -> None:
-        outcome = run(self._tools, job, lambda: self._ask_to_close(job.id))
+    def _work(self, tools: Tools, job: Job) -> None:
+        outcome = run(tools, job, lambda: self._ask_to_close(job.id))
         self._say(Finished(job.id, outcome))
 
     def _ask_to_close(self, job_id: str) -> None:

@@ -87,7 +87,7 @@ class Reception:
 
     def _look(self, now: float) -> None:
         if trouble := self._watcher.take_trouble():
-            log.warning("watching: %s", trouble, extra={"action": "watcher"})
+            log.warning("watching: %s", trouble, extra={"action": "watching"})
             self.trouble = trouble
         self._watcher.rearm()
         closed = self._watcher.take_closed()  # before the look: a vouch holds for what is found now

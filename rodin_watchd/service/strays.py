@@ -49,7 +49,8 @@ class Strays:
         try:
             place = self.spool.set_aside(name, self._report(name))
         except (DiskError, OSError) as error:
-            log.warning("work folder %s belongs to no live job and cannot be set aside: %s", name, error)
+            told = "stray: work folder %s belongs to no live job and cannot be set aside: %s"
+            log.warning(told, name, error, extra={"action": "stray", "job": name})
             return
         if place:
             self.book.tell(

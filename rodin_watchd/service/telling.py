@@ -79,7 +79,7 @@ class _Copy:
             self._write(page)
         except (DiskError, OSError) as error:  # also odd ones: anybody may put a folder where STATUS.txt belongs
             if str(error) != self._trouble:
-                log.warning("%s is not up to date: %s", self._name, error, extra={"action": "status"})
+                log.warning("status: %s is not up to date: %s", self._name, error, extra={"action": "status"})
             self._trouble = str(error)
         else:
             self._written, self._trouble = page, ""

@@ -145,7 +145,7 @@ def test_a_token_is_in_the_journal_alone_while_it_is_needed(tmp_path: Path) -> N
     settings = EmulatorSettings(api_keys=(KEY,), waiting_seconds=3600)
     with Emulator(settings) as vendor, served(tmp_path / "root", vendor.base_url) as (stage, service):
         drop(stage, "chair")
-        service.until(r" submitted chair ", r"DEBUG +POST .*/api/v2/status: HTTP 201")
+        service.until(r" submitted chair ", r"DEBUG +call: POST .*/api/v2/status: HTTP 201")
         [token] = tokens_of(vendor)
         found = traces(stage.root, [token])
         assert found

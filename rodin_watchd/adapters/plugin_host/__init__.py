@@ -35,7 +35,7 @@ _KEPT: Final = (
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
 )
-_NEVER: Final = ("RODIN_API_KEY", "CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET")
+_NEVER: Final = ("RODIN_API_KEY", "CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 _MOST_IDLE: Final = 16
 """So many processes wait for their next call; the one that has waited longest makes room."""
 

@@ -223,7 +223,8 @@ class RodinClient:
         timeouts = (self._timeouts.connect_seconds, self._timeouts.read_seconds)
         proxies = self._proxies.to(request.url or "")
         response = adapter.send(request, stream=True, timeout=timeouts, verify=self._verify, proxies=proxies)
-        log.debug("%s %s: HTTP %d", request.method, without_query(request.url or ""), response.status_code)
+        told = (request.method, without_query(request.url or ""), response.status_code)
+        log.debug("call: %s %s: HTTP %d", *told, extra={"action": "call"})
         return response
 
     def _unreachable(self, error: BaseException) -> NetworkError:

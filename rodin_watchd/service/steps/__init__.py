@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Mapping
 
 from rodin_watchd.core.machine import POLICIES, outcome_of
+from rodin_watchd.core.status import set_name
 from rodin_watchd.errors import InternalError, OutcomeUnknownError, RodinWatchdError
 from rodin_watchd.model import Answered, Job, Outcome, Step
 from rodin_watchd.problem import Fault
@@ -56,7 +57,8 @@ def _told(tools: Tools, error: Exception, job: Job, step: Step, *, closed: bool)
         return gone  # a share went away under the step: nothing that was found missing proves anything
     if isinstance(error, OutcomeUnknownError) or (isinstance(error, RodinWatchdError) and not closed):
         return error
-    log.error("fault in step %s of job %s", step, job.id, exc_info=error)
+    extra = {"action": "fault", "job": job.id, "set": set_name(job.folder, job.name)}
+    log.error("fault in step %s of job %s", step, job.id, exc_info=error, extra=extra)
     kind = OutcomeUnknownError if closed else InternalError
     return kind(f"A fault in rodin_watchd: {type(error).__name__} in step {step}.")
 

@@ -1,0 +1,84 @@
+"""What the service manager is told, by systemd's notification protocol: datagrams to the socket that $NOTIFY_SOCKET names.
+
+The protocol is that of sd_notify(3) and sd_watchdog_enabled(3). Without a service manager nothing is sent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import time
+from collections.abc import MutableMapping
+from typing import Final, Self
+
+SOCKET_VARIABLE: Final = "NOTIFY_SOCKET"
+WATCHDOG_VARIABLE: Final = "WATCHDOG_USEC"
+WATCHDOG_PID_VARIABLE: Final = "WATCHDOG_PID"
+_MICROSECONDS: Final = 1_000_000
+_SEND_SECONDS: Final = 1.0
+_LONGEST_STATUS: Final = 500
+
+
+class Manager:
+    """The service manager, if there is one. All methods are for one thread; none raises.
+
+    `watchdog_seconds` is how long it waits for a sign of life before it ends the service, 0.0 when it does not watch.
+    Each method returns whether the message was taken; it may be repeated. A manager that is busy costs a second at most.
+    """
+
+    def __init__(self, address: str = "", watchdog_seconds: float = 0.0) -> None:
+        self._address = f"\0{address[1:]}" if address.startswith("@") else address
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) if address else None
+        if self._socket:
+            self._socket.settimeout(_SEND_SECONDS)
+        self.watchdog_seconds = watchdog_seconds if address else 0.0
+
+    @classmethod
+    def taken_from(cls, environ: MutableMapping[str, str]) -> Self:
+        """Return who is named there, and take the names out: no child process is to speak for the service."""
+        address = environ.pop(SOCKET_VARIABLE, "")
+        microseconds = environ.pop(WATCHDOG_VARIABLE, "")
+        for_us = environ.pop(WATCHDOG_PID_VARIABLE, "") in ("", str(os.getpid()))
+        watches = for_us and microseconds.isascii() and microseconds.isdigit()
+        known = address[:1] in ("/", "@")  # sd_notify(3): other kinds lead to other machines
+        return cls(address if known else "", int(microseconds) / _MICROSECONDS if watches else 0.0)
+
+    def close(self) -> None:
+        """Tell nothing more."""
+        if self._socket:
+            self._socket.close()
+        self._socket = None
+
+    def ready(self) -> bool:
+        """Tell that the service does its work, or does it again after `reloading`."""
+        return self._send("READY=1")
+
+    def reloading(self) -> bool:
+        """Tell that the configuration is being read anew; `ready` ends it."""
+        microseconds = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000  # Type=notify-reload compares it
+        return self._send(f"RELOADING=1\nMONOTONIC_USEC={microseconds}")
+
+    def stopping(self) -> bool:
+        """Tell that the service is about to end."""
+        return self._send("STOPPING=1")
+
+    def alive(self) -> bool:
+        """Give a sign of life to a manager that watches."""
+        return not self.watchdog_seconds or self._send("WATCHDOG=1")
+
+    def status(self, words: str) -> bool:
+        """Tell in a line of words how things are."""
+        return self._send(f"STATUS={' '.join(words.split())[:_LONGEST_STATUS]}")
+
+    def extend(self, seconds: float) -> bool:
+        """Ask for so many seconds from now for a start or an end; a longer one asks again before they are over."""
+        return self._send(f"EXTEND_TIMEOUT_USEC={int(seconds * _MICROSECONDS)}")
+
+    def _send(self, message: str) -> bool:
+        if self._socket is None:
+            return True
+        with contextlib.suppress(OSError):  # it is being restarted, or too busy: told again with the next change
+            self._socket.sendto(message.encode("utf-8", "replace"), self._address)
+            return True
+        return False

@@ -1,0 +1,180 @@
+"""Serving: a daemon, and the next one that takes its place when the configuration is read anew.
+
+A reload is a restart of everything but what must not be let go of: journal, locks, and the steps under way. The new daemon is
+complete before the old one is given up, so a configuration that cannot be used changes nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
+
+from rodin_watchd.config import Config
+from rodin_watchd.errors import ConfigError, RodinWatchdError
+from rodin_watchd.service.assembly import PLUGIN_FOLDER, SYSTEM_CLOCK, daemon_of, equipped
+from rodin_watchd.service.clock import Clock
+from rodin_watchd.service.daemon import Daemon
+from rodin_watchd.service.opening import Base, opened
+from rodin_watchd.service.pulse import Pulse
+from rodin_watchd.service.steps import Tools
+
+log = logging.getLogger("rodin_watchd")
+
+Read: TypeAlias = Callable[[], tuple[Config, str]]
+"""Reads the configuration and the API key. Raises ConfigError."""
+
+FIXED = ("folders.root", "folders.state", "folders.lease")
+"""What is held open from start to end."""
+
+_PATIENCE_SECONDS = 5.0
+
+
+class Serving:
+    """The daemon of now. `stop` and `ask_reload` are for any thread, all else for the main thread."""
+
+    def __init__(self, config: Config, base: Base, pulse: Pulse, clock: Clock, *, safe_mode: bool) -> None:
+        self.config = config
+        self._base = base
+        self._pulse = pulse
+        self._clock = clock
+        self._safe_mode = safe_mode
+        self._tools = contextlib.ExitStack()  # those of the daemon of now
+        self._leaving: list[threading.Thread] = []
+        self._daemon: Daemon | None = None
+        self._generation = 0
+        self._stopping = False
+        self._asked = False
+
+    @property
+    def daemon(self) -> Daemon:
+        """The daemon that works now."""
+        assert self._daemon is not None  # noqa: S101 - begun by `serving`
+        return self._daemon
+
+    def begin(self, key: str) -> None:
+        """Make the first daemon. Raises OwnerError."""
+        with contextlib.ExitStack() as stack:
+            tools = stack.enter_context(self._equipped(self.config, key))
+            self._base.begin()
+            self._daemon = daemon_of(self.config, tools, self._base, self._clock)
+            self._daemon.pulse = self._pulse
+            self._tools = stack.pop_all()
+
+    def stop(self) -> None:
+        """Have `run` end."""
+        self._stopping = True
+        self.daemon.stop()
+
+    def ask_reload(self) -> None:
+        """Have the configuration read anew before the next tick."""
+        self._asked = True
+        self.daemon.wake()
+
+    def run(self, read: Read, taken: Callable[[Config], None], *, until_idle: bool = False) -> None:
+        """Work until `stop`, or until nothing moves; `taken` is called with each new configuration that took effect."""
+        while not self._stopping:
+            self.daemon.run(until_idle=until_idle, interrupted=lambda: self._asked or self._stopping)
+            if not self._asked:
+                return
+            self._asked = False
+            self._reload(read, taken)
+
+    def _reload(self, read: Read, taken: Callable[[Config], None]) -> None:
+        """Take another configuration, or tell why not and go on as before."""
+        self._pulse.reload()
+        try:
+            config, key = read()
+            changed = changes(self.config, config)
+            self._renew(config, key, changed)
+        except RodinWatchdError as error:
+            self._pulse.note = "the new configuration was refused, see the log"
+            _tell_refusal(error)
+        else:
+            self._pulse.note = ""
+            told = ", ".join(changed) or "nothing changed"
+            taken(config)
+            log.info("reloaded: %s", told, extra={"action": "reloaded"})
+
+    def _renew(self, config: Config, key: str, changed: list[str]) -> None:
+        """Put another daemon into the place of the one of now. Raises RodinWatchdError: then nothing has changed."""
+        if fixed := [name for name in changed if name in FIXED]:
+            raise ConfigError(
+                f"{' and '.join(fixed)} cannot change while the service runs.",
+                advice="Restart the service for that (`systemctl restart`), or take the change back.",
+            )
+        announcer = self._base.book.announcer
+        with contextlib.ExitStack() as stack:
+            try:
+                tools = stack.enter_context(self._equipped(config, key))
+                daemon = daemon_of(config, tools, self._base, self._clock, self.daemon)
+            except BaseException:
+                self._base.book.announcer = announcer
+                raise
+            daemon.pulse = self._pulse
+            self._let_go(daemon.succeed(self.daemon))
+            self._daemon, self.config, self._tools = daemon, config, stack.pop_all()
+
+    def _equipped(self, config: Config, key: str) -> contextlib.AbstractContextManager[Tools]:
+        self._generation += 1
+        scratch = PLUGIN_FOLDER if self._generation == 1 else f"{PLUGIN_FOLDER}/{self._generation}"
+        return equipped(config, key, self._base, self._clock, scratch, safe_mode=self._safe_mode)
+
+    def _let_go(self, wait: Callable[[], None]) -> None:
+        """Close the tools of now when the last step that uses them has ended."""
+
+        def leave(tools: contextlib.ExitStack = self._tools) -> None:
+            wait()
+            tools.close()
+
+        self._leaving = [thread for thread in self._leaving if thread.is_alive()]
+        self._leaving.append(threading.Thread(target=leave, name="leave", daemon=True))
+        self._leaving[-1].start()
+
+    def close(self) -> None:
+        """Start nothing more and end plugins' processes; those of tools that are still in use end with this process."""
+        self.daemon.close()
+        self._tools.close()
+        for thread in self._leaving:
+            thread.join(_PATIENCE_SECONDS)
+
+
+@contextlib.contextmanager
+def serving(
+    config: Config,
+    key: str,
+    pulse: Pulse,
+    clock: Clock = SYSTEM_CLOCK,
+    wait: Callable[[float], None] = time.sleep,
+    *,
+    safe_mode: bool = False,
+) -> Iterator[Serving]:
+    """Give a service that is ready to run; the rest is as with `assembly.assembled`, whose daemon never reloads."""
+    with opened(config, clock, wait) as base:
+        service = Serving(config, base, pulse, clock, safe_mode=safe_mode)
+        service.begin(key)
+        with contextlib.closing(service):
+            yield service
+
+
+def _tell_refusal(error: RodinWatchdError) -> None:
+    """Log each mistake on a line of its own."""
+    for line in (*error.message.splitlines(), error.advice_given, "The old configuration stays."):
+        log.error("reload-refused: %s", line, extra={"action": "reload-refused"})
+
+
+def changes(before: Config, after: Config) -> list[str]:
+    """Return the names of the settings that differ, without their values: plugins' may be secret."""
+    return sorted(_differing(before.model_dump(), after.model_dump(), ""))
+
+
+def _differing(before: dict[str, Any], after: dict[str, Any], prefix: str) -> Iterator[str]:
+    for name in before.keys() | after.keys():
+        old, new = before.get(name), after.get(name)
+        if isinstance(old, dict) and isinstance(new, dict):
+            yield from _differing(old, new, f"{prefix}{name}.")
+        elif old != new:
+            yield f"{prefix}{name}"
