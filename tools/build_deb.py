@@ -30,7 +30,7 @@ PLATFORMS = {"amd64": "x86_64-manylinux_2_36", "arm64": "aarch64-manylinux_2_36"
 """glibc 2.36 is bookworm's."""
 
 LAUNCHER = """\
-#!/{home}/bin/python -I
+#!{home}/bin/python -I
 from rodin_watchd.cli.main import main
 
 main()
@@ -117,8 +117,8 @@ def architecture() -> str:
     return run("dpkg", "--print-architecture").strip()
 
 
-def build(into: Path, version: str, python: str = PYTHON) -> Path:
-    """Build the package and return its file."""
+def build(into: Path, version: str, python: str = PYTHON, compression: str = "xz") -> Path:
+    """Build the package and return its file. `compression` is dpkg-deb's word: xz is small, none is quick."""
     into.mkdir(parents=True, exist_ok=True)
     package = into / f"rodin-watchd_{version}_{architecture()}.deb"
     with tempfile.TemporaryDirectory(prefix="rodin-watchd-deb-") as folder:
@@ -130,7 +130,7 @@ def build(into: Path, version: str, python: str = PYTHON) -> Path:
                 path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) else 0o644)
         stage.chmod(0o755)
         fill_control(stage, version, python)
-        run("dpkg-deb", "--root-owner-group", "-Zxz", "--build", stage, package)
+        run("dpkg-deb", "--root-owner-group", f"-Z{compression}", "--build", stage, package)
     return package
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import shlex
 import subprocess
 from collections.abc import Iterable
@@ -56,7 +56,7 @@ class Put:
 
 @dataclass(frozen=True, slots=True)
 class Remove:
-    """A file that is to go, and its folder if that is a drop-in's and empty then."""
+    """A file that is to go, and its folder if that is for drop-ins and empty then."""
 
     path: Path
 
@@ -68,9 +68,9 @@ class Remove:
         """Do it, and return what was done. Raises OSError."""
         told = self.told()
         self.path.unlink(missing_ok=True)
-        folder = self.path.parent
-        if folder.suffix == ".d" and folder.name.endswith(".service.d") and folder.is_dir() and not os.listdir(folder):
-            folder.rmdir()
+        if self.path.parent.name.endswith(".service.d"):
+            with contextlib.suppress(OSError):  # somebody's drop-ins lie there, too, or there was none
+                self.path.parent.rmdir()
         return told
 
 

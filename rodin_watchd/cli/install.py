@@ -32,8 +32,8 @@ PACKAGED: Final = Path("/usr/lib/systemd/system")
 RUNNING: Final = Path("/run/systemd/system")
 """It is there while systemd is the service manager, sd_booted(3)."""
 
-HIDDEN: Final = (Path("/home"), Path("/root"), Path("/run/user"))
-"""What ProtectHome= hides from the service, systemd.exec(5)."""
+HIDDEN: Final = (*map(Path, ("/home", "/root", "/run/user", "/tmp", "/var/tmp")),)  # noqa: S108 - where nothing may be
+"""What ProtectHome= and PrivateTmp= hide from the service, systemd.exec(5)."""
 
 DROP_IN: Final = "10-installed.conf"
 
@@ -179,7 +179,7 @@ def _refuse_hidden(*paths: Path) -> None:
         real = path.resolve()
         if any(real.is_relative_to(home) for home in HIDDEN):
             raise ConfigError(
-                f"{path} lies in a home, which the sandbox of a system service does not show it.",
+                f"{path} lies in a home or in /tmp, which the sandbox hides from a service of the machine.",
                 advice="Install the program into /opt (a virtual environment) and keep the shared folder in /srv; "
                 "or make it a service of your own with --user.",
             )

@@ -116,8 +116,10 @@ def user_unit(program: tuple[str, ...], config: Path) -> str:
 
 
 def folders_text(place: Place, config: Path, share: Path) -> str:
-    """Write the tmpfiles.d snippet. A shared folder at another place than the usual is somebody's, if it is there already:
-    its owner and mode stay (the colons, tmpfiles.d(5)), and so do those of the folders in it.
+    """Write the tmpfiles.d snippet.
+
+    At another place than the usual, folders that are there already are somebody's: the colons, tmpfiles.d(5), keep
+    their owner and mode.
     """
     text = text_of(f"{NAME}.tmpfiles").replace(f" {CONFIGS / 'config.toml'} ", f" {_field(config)} ")
     if share != place.share:
