@@ -195,7 +195,8 @@ class Daemon:
             patience = max(seconds, answer_seconds) if self._desk.awaits_answer() else seconds
             if self._clock.monotonic() - began >= patience:
                 break
-            self.pulse.wait(f"stopping: waits for {len(self._pool.busy)} steps under way")
+            plural = "" if len(self._pool.busy) == 1 else "s"
+            self.pulse.wait(f"stopping: waits for {len(self._pool.busy)} step{plural} under way")
             self._wake.wait(0.2)
             self._wake.take()
             with contextlib.suppress(DiskError):  # redone at the next start

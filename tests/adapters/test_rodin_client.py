@@ -1018,8 +1018,8 @@ def test_calls_are_logged_without_their_queries(tmp_path: Path, caplog: pytest.L
         client.balance()
         client.fetch(Link("a.glb", f"{server.url}/a.glb?sig=hush"), tmp_path / "a.glb", 1_000)
     assert caplog.messages == [
-        f"GET {server.url}/api/v2/check_balance: HTTP 200",
-        f"GET {server.url}/a.glb: HTTP 200",
+        f"call: GET {server.url}/api/v2/check_balance: HTTP 200",
+        f"call: GET {server.url}/a.glb: HTTP 200",
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from rodin_watchd.emulator.server import Emulator
 @pytest.fixture(scope="session")
 def emulator() -> Iterator[Emulator]:
     """Give an emulator without faults."""
-    with emulated() as vendor:
+    with emulated(balance=Decimal(10_000)) as vendor:  # one run of all tests buys more than 200 textures
         yield vendor.emulator
 
 

@@ -233,6 +233,8 @@ def test_an_unknown_status_word_is_told_once(tmp_path: Path, caplog: pytest.LogC
         shop.idle()
         assert shop.states() == {"chair": State.ARCHIVED}
         told = [record.getMessage() for record in caplog.records if "contract does not name" in record.getMessage()]
-        assert told == [f"job {shop.job('chair').id}: the vendor says “Dreaming”, which the contract does not name"]
+        assert told == [
+            f"unknown-word: job {shop.job('chair').id}: the vendor says “Dreaming”, which the contract does not name"
+        ]
         shown = [event.message for event in shop.daemon._book.journal.events(shop.job("chair").id)]
         assert any("the vendor says: Dreaming" in message for message in shown)

@@ -1,0 +1,144 @@
+"""The log of `run`: its formats, its fields, its levels."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import json
+import logging
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cli_stage import KEY, Stage, environment
+
+import rodin_watchd
+from rodin_watchd.cli.logs import fields_of, leads_to_journald
+
+PACKAGE = Path(rodin_watchd.__file__).parent
+CALLS = {f"log.{name}" for name in ("debug", "info", "warning", "error", "critical", "exception", "log")}
+
+
+def log_calls() -> list[tuple[str, ast.Call]]:
+    """Return every call of a logger in the service's code, with its place."""
+    paths = sorted({*PACKAGE.rglob("*.py")} - {*(PACKAGE / "emulator").rglob("*.py")})
+    nodes = ((path, node) for path in paths for node in ast.walk(ast.parse(path.read_text())))
+    return [
+        (f"{path.relative_to(PACKAGE)}:{node.lineno}", node)
+        for path, node in nodes
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in CALLS
+    ]
+
+
+def test_every_log_call_names_its_action() -> None:
+    """No line of the service is without a word that programs can rely on."""
+    calls = log_calls()
+    assert len(calls) > 15
+    assert [place for place, call in calls if "extra" not in {word.arg for word in call.keywords}] == []
+
+
+def test_json_lines_have_action_job_and_set(served: Stage) -> None:
+    """With --log-format json each line is an object; the lines of a set tell its job from the claim to the archive."""
+    served.drop("chair.glb", "bunny.glb", "chair.png", "matcap-a.png")
+    run = served.told("run", "--until-idle", "--log-format", "json")
+    lines = [json.loads(line) for line in run.stderr.splitlines()]
+    assert {"at", "level", "action", "message"} <= set.intersection(*(set(line) for line in lines))
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line["at"]) for line in lines)
+    of_set = [line for line in lines if line.get("set") == "chair"]
+    assert len({line["job"] for line in of_set}) == 1
+    actions = [line["action"] for line in of_set]
+    assert (actions[0], actions[-1]) == ("claimed", "archived")
+    assert len(actions) == len(set(actions)), "one line for one state change"
+    assert [line["action"] for line in lines if "job" not in line] == ["serving", "watching", "stopping", "stopped"]
+    assert KEY not in run.stderr
+
+
+def test_each_line_for_people_begins_with_its_action(served: Stage) -> None:
+    """Time, level, action; nothing else begins a line."""
+    served.drop("chair.glb", "bunny.glb", "chair.png", "matcap-a.png")
+    run = served.told("run", "--until-idle")
+    shape = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d INFO    ([a-z]+)\b")
+    found = [shape.match(line) for line in run.stderr.splitlines()]
+    assert all(found), run.stderr
+    assert [match[1] for match in found if match][:3] == ["serving", "watching", "claimed"]
+
+
+@pytest.mark.parametrize(
+    ("log_format", "first"),
+    [
+        ("human", "Error: There is no API key."),
+        ("journal", "<2>ended: There is no API key."),
+        ("json", '"level": "critical", "action": "ended", "message": "ended: There is no API key."'),
+    ],
+)
+def test_a_start_that_is_refused_is_told_in_the_same_format(stage: Stage, log_format: str, first: str) -> None:
+    """Wrong use keeps its exit code and comes without a traceback, whoever reads it."""
+    stage.environment = environment()
+    run = stage.told("run", "--log-format", log_format)
+    assert run.returncode == 2
+    assert first in run.stderr.splitlines()[0]
+
+
+@pytest.mark.parametrize("matches", [True, False])
+def test_journald_is_recognised_by_its_stream(stage: Stage, tmp_path: Path, *, matches: bool) -> None:
+    """$JOURNAL_STREAM names the device and inode of standard error under journald; a redirected one is for people."""
+    target = tmp_path / "stream"
+    with target.open("wb") as stream:
+        there = os.fstat(stream.fileno())
+        name = f"{there.st_dev}:{there.st_ino + (not matches)}"
+        assert leads_to_journald({"JOURNAL_STREAM": name}, stream.fileno()) is matches
+        assert not leads_to_journald({}, stream.fileno())
+        given = environment(JOURNAL_STREAM=name)
+        subprocess.run(stage.command("run"), stderr=stream, env=given, cwd=stage.root, check=False, timeout=60)
+    assert target.read_text().startswith("<2>ended: " if matches else "Error: ")
+
+
+def test_a_warning_level_leaves_only_what_people_should_look_at(served: Stage) -> None:
+    """`service.log_level` holds from the start; --verbose goes over it."""
+    with served.config.open("a") as config:
+        config.write('[service]\nlog_level = "warning"\n')
+    served.drop("lamp.glb", "bunny.glb", "lamp.png", "suzi.glb")
+    told = served.told("run", "--until-idle").stderr
+    assert {line.split()[2] for line in told.splitlines()} == {"WARNING"}
+    assert " lamp (job " in told
+    served.drop("chair.glb", "bunny.glb", "chair.png", "matcap-a.png")
+    assert "DEBUG   call: " in served.told("run", "--until-idle", "--verbose").stderr
+
+
+def test_a_library_is_the_action_of_its_lines() -> None:
+    """Also what is not ours has a word."""
+    record = logging.makeLogRecord({"name": "urllib3.connectionpool", "msg": "retrying"})
+    assert fields_of(record) == {"action": "urllib3"}
+    ours = logging.makeLogRecord({"name": "rodin_watchd", "action": "claimed", "job": "0123", "set": ""})
+    assert fields_of(ours) == {"action": "claimed", "job": "0123"}
+
+
+JOURNALD = """\
+import logging, os, socket
+os.makedirs("/run/systemd/journal", exist_ok=True)
+journald = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+journald.bind("/run/systemd/journal/socket")
+journald.settimeout(10)
+from rodin_watchd.cli.logs import start_log
+start_log("journal", {})
+logging.getLogger("rodin_watchd").warning("held %s", "chair", extra={"action": "held", "job": "0123", "set": "oak/chair"})
+print(journald.recv(65536).decode())
+"""
+
+
+@pytest.mark.skipif(importlib.util.find_spec("systemd") is None, reason="the extra `systemd` is not installed")
+@pytest.mark.skipif(
+    os.geteuid() != 0 or not shutil.which("unshare"), reason="needs root and unshare for a /run of its own"
+)
+def test_journald_gets_the_fields_apart() -> None:
+    """With systemd-python journald's own socket gets JOB=, SET= and ACTION=, in a /run that only this test sees."""
+    script = f"mount -t tmpfs none /run && exec {sys.executable} -c '{JOURNALD}'".replace("'\\''", "'")
+    run = subprocess.run(["unshare", "-m", "sh", "-c", script], capture_output=True, text=True, check=False, timeout=60)
+    assert run.returncode == 0, run.stderr
+    fields = set(run.stdout.splitlines())
+    assert {"MESSAGE=held chair", "PRIORITY=4", "JOB=0123", "SET=oak/chair", "ACTION=held"} <= fields
+    assert "SYSLOG_IDENTIFIER=rodin-watchd" in fields

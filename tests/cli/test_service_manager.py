@@ -1,0 +1,234 @@
+"""`run` under a service manager: a real socket, real signals, the real emulator."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from cli_stage import CONFIG, Running, Stage, running
+
+from rodin_watchd.emulator.server import Emulator, EmulatorSettings, parse_fault
+
+
+@dataclass
+class Manager:
+    """Hears what a service says."""
+
+    socket: socket.socket
+    heard: list[str] = field(default_factory=list)
+
+    def until(self, *patterns: str) -> None:
+        """Listen until each pattern has fitted something that was heard from now on."""
+        wanted, until = set(patterns), time.monotonic() + 60
+        while wanted:
+            assert time.monotonic() < until, f"{wanted} was not heard: {self.heard}"
+            self.heard.append(self.socket.recv(4096).decode())
+            wanted = {pattern for pattern in wanted if not re.search(pattern, self.heard[-1])}
+
+    def rest(self) -> list[str]:
+        """Return all that was heard, with what still lies there."""
+        self.socket.setblocking(False)
+        while True:
+            try:
+                self.heard.append(self.socket.recv(4096).decode())
+            except BlockingIOError:
+                return self.heard
+
+
+@contextmanager
+def managed(stage: Stage, *arguments: str, watchdog_seconds: float = 40.0) -> Iterator[tuple[Running, Manager]]:
+    """Run a service that tells a manager how it is."""
+    address = f"@rodin-watchd-{os.getpid()}-{stage.root.parent.name}"
+    with closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as listener:
+        listener.bind(address.replace("@", "\0", 1))
+        listener.settimeout(60)
+        told = {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": str(int(watchdog_seconds * 1e6))}
+        stage.environment = {**stage.environment, **told}
+        with running(stage, *arguments) as service:
+            yield service, Manager(listener)
+
+
+def slow_vendor(seconds: float) -> Emulator:
+    """Return a vendor whose answer to a submit takes so long."""
+    return Emulator(EmulatorSettings(instant=True, faults=(parse_fault(f"submit-slow={seconds}"),)))
+
+
+def rewrite(stage: Stage, more: str) -> None:
+    """Change the config."""
+    stage.config.write_text(CONFIG.format(base_url=stage.base_url) + more)
+
+
+def test_the_manager_hears_how_the_service_is(served: Stage) -> None:
+    """READY once the journal is open, the counts in words, signs of life while nothing happens, STOPPING at the end."""
+    with managed(served, watchdog_seconds=0.4) as (service, manager):
+        manager.until("^READY=1$")
+        assert served.journal.exists()
+        assert "STATUS=nothing to do" in manager.heard
+        served.drop("chair.glb", "bunny.glb", "chair.png", "matcap-a.png")
+        manager.until("^STATUS=1 running$")
+        manager.until("^STATUS=nothing to do$")
+        manager.until("^WATCHDOG=1$")
+        manager.until("^WATCHDOG=1$")
+        assert service.stop(signal.SIGTERM) == 0
+        assert manager.rest().count("READY=1") == 1
+        assert "STOPPING=1" in manager.heard
+
+
+def test_no_sign_of_life_comes_from_a_loop_that_stands_still(served: Stage) -> None:
+    """A frozen process is silent; it goes on as if nothing had been when it may."""
+    with managed(served, watchdog_seconds=0.4) as (service, manager):
+        manager.until("^READY=1$")
+        service.process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, service.process.pid, os.WSTOPPED | os.WNOWAIT)
+        manager.rest()
+        manager.socket.settimeout(1.0)
+        with pytest.raises(TimeoutError):
+            manager.socket.recv(4096)
+        service.process.send_signal(signal.SIGCONT)
+        manager.until("^WATCHDOG=1$")
+        assert service.stop() == 0
+
+
+def test_a_good_config_takes_effect_while_jobs_are_at_work(tmp_path: Path) -> None:
+    """SIGHUP in the middle of a submit: the answer is still taken, the set is paid once, and the new values hold."""
+    with slow_vendor(0.8) as vendor:
+        stage = Stage(tmp_path / "root", vendor.base_url)
+        with managed(stage) as (service, manager):
+            manager.until("^READY=1$")
+            stage.drop("chair.glb", "bunny.glb", "chair.png", "matcap-a.png")
+            service.until(" submitting chair ")
+            rewrite(stage, '[defaults]\nseed = 77\n[service]\nlog_level = "debug"\n')
+            service.process.send_signal(signal.SIGHUP)
+            service.until("reloaded: defaults.seed, service.log_level")
+            manager.until("^RELOADING=1\nMONOTONIC_USEC=[0-9]+$")
+            manager.until("^READY=1$")
+            service.until(" submitted chair ")
+            service.until("DEBUG +call: POST ", " archived chair ")
+            stage.drop("lamp.stl", "pmndrs.stl", "lamp.png", "matcap-a.png")
+            service.until(" archived lamp ")
+            assert service.stop() == 0
+        assert stage.data("show", "lamp")["options"]["seed"] == 77
+        assert "seed" not in stage.data("show", "chair")["options"]
+        assert stage.data("status")["credits"]["total"] == 1.0
+        assert "Traceback" not in "".join(service.lines)
+
+
+def test_a_bad_config_is_refused_and_the_old_one_stays(served: Stage) -> None:
+    """Each mistake is a line of the log, the status says so, and sets go on; the mended file is taken."""
+    with managed(served) as (service, manager):
+        manager.until("^READY=1$")
+        rewrite(served, "[budget]\nper_day_credit = 5\n[service]\nstop_seconds = -1\n")
+        service.process.send_signal(signal.SIGHUP)
+        service.until("reload-refused: .*per_day_credit", "reload-refused: .*stop_seconds")
+        service.until("reload-refused: The old configuration stays")
+        refused = "^STATUS=nothing to do; the new configuration was refused, see the log$"
+        manager.until("^READY=1$", refused)
+        served.drop("chair.glb", "bunny.glb", "chair.png", "matcap-a.png")
+        service.until(" archived chair ")
+        rewrite(served, "[budget]\nper_day_credits = 5\n")
+        service.process.send_signal(signal.SIGHUP)
+        service.until("reloaded: budget.per_day_credits")
+        manager.until("^STATUS=nothing to do$")
+        served.config.unlink()
+        service.process.send_signal(signal.SIGHUP)
+        service.until("reload-refused: .* cannot be read")
+        assert service.stop() == 0
+
+
+def test_what_is_held_open_cannot_change(served: Stage, tmp_path: Path) -> None:
+    """Another root, state folder or lease needs a restart, and the log says so; another key that is none, too."""
+    with running(served) as service:
+        rewrite(served, f'[folders]\nroot = "{tmp_path}/other"\nstate = "{tmp_path}/state"\n')
+        service.process.send_signal(signal.SIGHUP)
+        service.until("reload-refused: folders.root and folders.state cannot change while the service runs")
+        rewrite(served, "[plugins.nobody]\n")
+        service.process.send_signal(signal.SIGHUP)
+        service.until("reload-refused: There is no plugin nobody")
+        rewrite(served, "")
+        service.process.send_signal(signal.SIGHUP)
+        service.until("reloaded: nothing changed")
+        assert service.stop() == 0
+
+
+PLUGIN = """\
+import os
+from rodin_watchd.v1 import hookimpl
+
+@hookimpl
+def rodin_delivered(job, directory):
+    print(sorted(name for name in os.environ if name.startswith(("NOTIFY", "WATCHDOG"))))
+"""
+
+
+def test_a_plugin_comes_with_a_reload_and_cannot_speak_for_the_service(served: Stage) -> None:
+    """A plugin that the new config names is loaded at once; it never sees the manager's socket, even where it is passed on."""
+    folder = served.root / "own"
+    folder.mkdir(mode=0o755)
+    (folder / "teller.py").write_text(PLUGIN)
+    (folder / "teller.py").chmod(0o644)
+    with managed(served) as (service, manager):
+        manager.until("^READY=1$")
+        names = '["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"]'
+        rewrite(served, f'[plugins]\nfolders = ["own"]\npass_environment = {names}\n[plugins.teller]\n')
+        service.process.send_signal(signal.SIGHUP)
+        service.until("reloaded: .*plugins.teller")
+        served.drop("chair.glb", "bunny.glb", "chair.png", "matcap-a.png")
+        service.until("plugin teller: rodin_delivered done")
+        assert service.stop() == 0
+    events = json.dumps(served.data("show", "chair")["events"])
+    assert "[]" in events
+    assert "NOTIFY" not in events
+
+
+def test_the_end_waits_for_an_answer_that_may_cost_money(tmp_path: Path) -> None:
+    """With no time at all for the end, a submit whose last bytes are sent is still heard, and more time is asked for."""
+    with slow_vendor(0.8) as vendor:
+        stage = Stage(tmp_path / "root", vendor.base_url)
+        rewrite(stage, "[service]\nstop_seconds = 0\n")
+        with managed(stage) as (service, manager):
+            stage.drop("chair.glb", "bunny.glb", "chair.png", "matcap-a.png")
+            service.until(" submitting chair ")
+            assert service.stop(signal.SIGTERM) == 0
+            assert " submitted chair " in service.lines[-1]
+            told = manager.rest()
+            stopping = told[told.index("STOPPING=1") :]
+            assert any(words.startswith("EXTEND_TIMEOUT_USEC=") for words in stopping)
+            assert "STATUS=stopping: waits for 1 step under way" in stopping
+        assert [job["state"] for job in stage.data("list")] == ["submitted"]
+
+
+def test_a_second_sigterm_ends_at_once(tmp_path: Path) -> None:
+    """Whoever cannot wait for a slow vendor says so again; Ctrl-C counts, too."""
+    with slow_vendor(60) as vendor:
+        stage = Stage(tmp_path / "root", vendor.base_url)
+        with managed(stage) as (service, manager):
+            stage.drop("chair.glb", "bunny.glb", "chair.png", "matcap-a.png")
+            service.until(" submitting chair ")
+            service.process.send_signal(signal.SIGTERM)
+            manager.until("^STOPPING=1$")
+            assert service.stop(signal.SIGINT) == -signal.SIGINT
+        assert stage.data("status")["running"] is False
+
+
+def test_a_closed_terminal_ends_the_service(served: Stage) -> None:
+    """SIGHUP means reload, but where the terminal itself went away: then nobody can see it any more."""
+    pid, terminal = os.forkpty()
+    if not pid:
+        os.execve(served.command("run")[0], served.command("run"), dict(served.environment))  # noqa: S606 - this program itself
+    said = b""
+    while b"drop sets into" not in said:
+        said += os.read(terminal, 4096)
+    os.kill(pid, signal.SIGHUP)
+    while b"reloaded: nothing changed" not in said:
+        said += os.read(terminal, 4096)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0

@@ -1,0 +1,125 @@
+"""Reloading: another daemon on the same base, while the steps of the first go on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from workshop import KEY, PATIENCE_SECONDS, Hands, Vendor, Workshop
+
+from rodin_watchd.adapters.systemd import Manager
+from rodin_watchd.config import Config
+from rodin_watchd.errors import ConfigError
+from rodin_watchd.model import State
+from rodin_watchd.service.pulse import Pulse
+from rodin_watchd.service.serving import Serving, changes, serving
+
+
+class Reloaded(Workshop):
+    """A workshop whose daemon can be exchanged."""
+
+    service: Serving
+
+    def begin(self, stack: ExitStack) -> None:
+        """Start a service instead of a bare daemon."""
+        clock = self.hands.clock()
+        self.service = stack.enter_context(serving(self.config, KEY, Pulse(Manager(), clock.monotonic), clock))
+        self.daemon = self.service.daemon
+
+    def reload(self, **sections: Mapping[str, Any]) -> list[Config]:
+        """Read a config with these sections over the old; return those that were taken."""
+        taken: list[Config] = []
+        self.exchange(lambda: Reloaded(self.root, self.config.api.base_url, sections).config, taken.append)
+        return taken
+
+    def exchange(self, read: Callable[[], Config], take: Callable[[Config], None]) -> None:
+        """Have a reload done, and nothing else."""
+
+        def stop_then(config: Config) -> None:
+            take(config)
+            self.service._stopping = True
+
+        self.service.ask_reload()
+
+        def once() -> tuple[Config, str]:
+            self.service._stopping = True
+            return read(), KEY
+
+        self.service.run(once, stop_then)
+        self.service._stopping = False
+        self.daemon = self.service.daemon
+
+
+@pytest.fixture
+def shop(tmp_path: Path, vendor: Vendor) -> Iterator[Reloaded]:
+    """Give a service that runs."""
+    with ExitStack() as stack:
+        shop = Reloaded(tmp_path, vendor.emulator.base_url, {})
+        shop.hands = Hands()
+        shop.begin(stack)
+        yield shop
+
+
+@pytest.mark.parametrize("state", [State.UPLOADING, State.SUBMITTING])
+def test_an_upload_goes_on_over_a_reload(shop: Reloaded, vendor: Vendor, state: State) -> None:
+    """Before or after its last bytes: the new daemon takes the old one's upload over, and it is paid once."""
+    shop.drop_set("chair")
+    shop.until(shop.is_in("chair", state))
+    first = shop.daemon
+    assert shop.reload(api={"max_in_flight": 1}) != []
+    assert shop.daemon is not first
+    assert shop.service.config.api.max_in_flight == 1
+    shop.idle()
+    assert shop.states() == {"chair": State.ARCHIVED}
+    assert (vendor.charges, vendor.uploads) == (1, 1)
+
+
+def test_the_old_tools_are_closed_when_nobody_uses_them(shop: Reloaded) -> None:
+    """After the last step that began with them; not before."""
+    shop.drop_set("chair")
+    shop.until(shop.is_in("chair", State.UPLOADING))
+    shop.reload(polling={"min_seconds": 1.5})
+    [leaving] = shop.service._leaving
+    assert leaving.is_alive()
+    shop.idle()
+    leaving.join(PATIENCE_SECONDS)
+    assert not leaving.is_alive()
+
+
+def test_a_refusal_changes_nothing(shop: Reloaded, caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever cannot be used, the daemon, its configuration and its plugins stay; each line of the reason is logged."""
+
+    def unreadable() -> Config:
+        raise ConfigError("config.toml: line 3: no\nconfig.toml: line 5: no", advice="Mend it.")
+
+    before = (shop.daemon, shop.service.config, shop.service._base.book.announcer)
+    taken: list[Config] = []
+    shop.exchange(unreadable, taken.append)
+    assert taken == []
+    assert shop.reload(plugins={"nobody": {}}) == []
+    assert shop.reload(folders={"lease": "always"}) == []
+    assert (shop.daemon, shop.service.config, shop.service._base.book.announcer) == before
+    told = [record.getMessage() for record in caplog.records if vars(record)["action"] == "reload-refused"]
+    assert told[:2] == ["reload-refused: config.toml: line 3: no", "reload-refused: config.toml: line 5: no"]
+    assert "reload-refused: folders.lease cannot change while the service runs." in told
+    assert not any(record.exc_info for record in caplog.records)
+
+
+def test_a_pause_of_a_person_outlives_a_reload(shop: Reloaded, vendor: Vendor) -> None:
+    """Who paused the service resumes it; no file of the configuration does."""
+    shop.daemon._commands._pause(paused=True)
+    shop.reload(polling={"min_seconds": 1.5})
+    shop.drop_set("chair")
+    shop.ticks(5, step_seconds=2)
+    assert shop.daemon.needs_person()
+    assert vendor.charges == 0
+
+
+def test_changes_are_named_without_their_values(shop: Reloaded) -> None:
+    """The names come sorted, with their sections; a plugin's table that came or went is one of them."""
+    other = Reloaded(shop.root, shop.config.api.base_url, {"service": {"stop_seconds": 3}, "defaults": {"seed": 5}})
+    assert changes(shop.config, other.config) == ["defaults.seed", "service.stop_seconds"]
+    assert changes(shop.config, shop.config) == []
