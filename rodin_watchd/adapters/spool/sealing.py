@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -26,12 +26,30 @@ class UnfitFileError(Exception):
 
 def copy_tree(source: Path, target: Path) -> None:
     """Copy a folder, so that whatever happens to the copy leaves the folder as it is. Raises OSError."""
-    shutil.copytree(source, target, symlinks=True)
+    _second_tree(source, target, shutil.copy2)
 
 
 def link_tree(source: Path, target: Path) -> None:
     """Make a second folder of the same files (copies where there are no hard links). Raises OSError."""
-    shutil.copytree(source, target, symlinks=True, copy_function=_linked)
+    _second_tree(source, target, _linked)
+
+
+def _second_tree(source: Path, target: Path, second: Callable[[str, str], object]) -> None:
+    """Make folders anew, with the mode that the umask and set-gid folders give.
+
+    `shutil.copytree` would set the set-gid bit itself, which a sandbox (RestrictSUIDSGID=) forbids.
+    """
+    target.mkdir()
+    with os.scandir(source) as found:
+        entries = list(found)
+    for entry in entries:
+        there = target / entry.name
+        if entry.is_symlink():
+            there.symlink_to(Path(entry.path).readlink())
+        elif entry.is_dir():
+            _second_tree(Path(entry.path), there, second)
+        else:
+            second(entry.path, str(there))
 
 
 def _linked(source: str, target: str) -> None:
