@@ -1,4 +1,4 @@
-# Every target makes what it needs: the virtual environment, the development tools, the glTF validator.
+# Every target makes what it needs: the virtual environment, the development tools, the glTF tools.
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -9,7 +9,12 @@ DEB_PYTHON := 3.11
 # apt-get serves machines where somebody may install; elsewhere the message tells what is missing.
 APT = if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && apt-get install -y -qq $(1); fi
 
-.PHONY: help demo test lint types unit test-systemd deb bench soak reference lock clean
+NPM = command -v npm >/dev/null || { $(call APT,nodejs npm); }; if command -v npm >/dev/null; \
+	then npm install --no-audit --no-fund --prefix .node $(1) && touch $@ \
+	|| echo "npm failed, as told above: the tests with $(1) will be skipped"; \
+	else echo "npm is missing: the tests with $(1) will be skipped"; fi
+
+.PHONY: help demo test lint types unit test-tools test-systemd deb bench soak reference lock clean
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -30,7 +35,7 @@ types: $(VENV)/.dev
 	$(BIN)/mypy tests/cli/conftest.py
 	$(BIN)/mypy tests/systemd/*.py tools/build_deb.py tools/systemd_root.py
 
-unit: $(VENV)/.dev .node/node_modules/gltf-validator
+unit: $(VENV)/.dev .node/.made
 	$(BIN)/pytest -q -n 2 --dist worksteal
 
 test-systemd: $(VENV)/.dev  ## Boot a Debian with the service in it, and test it under the real systemd (needs root)
@@ -40,6 +45,10 @@ test-systemd: $(VENV)/.dev  ## Boot a Debian with the service in it, and test it
 
 deb: $(VENV)/.dev  ## Build the Debian package (bookworm; DEB_PYTHON=3.13 for trixie) into dist/
 	$(BIN)/python tools/build_deb.py --python $(DEB_PYTHON)
+
+test-tools: $(VENV)/.dev .node/.tools  ## Test the plugins that run gltfpack, gltf-transform and Blender with all of them
+	@command -v blender >/dev/null || { $(call APT,blender python3-numpy); }
+	$(BIN)/pytest -q -rs tests/plugins/test_blender.py tests/plugins/test_optimize_gltf.py
 
 bench: $(VENV)/.dev  ## Measure, each figure beside its floor
 	$(BIN)/python -m benchmarks
@@ -55,7 +64,8 @@ reference: $(VENV)/.dev  ## Write the generated files: config.example.toml, the 
 
 lock: $(VENV)/.dev  ## Renew the lock of the development environment
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --no-annotate --no-header --no-emit-index-url \
-		--extra emulator --extra usdz --extra dev --upgrade -o $(LOCK) pyproject.toml
+		--extra emulator --extra usdz --extra convert-mesh --extra metrics --extra notify --extra upload-s3 --extra dev --upgrade \
+		-o $(LOCK) pyproject.toml
 
 clean:  ## Remove what the targets made
 	rm -rf $(VENV) .node .systemd-root dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
@@ -75,9 +85,10 @@ $(VENV)/.dev: $(VENV)/.made pyproject.toml $(LOCK)
 	$(BIN)/pip install -q --disable-pip-version-check --no-deps -e .
 	@touch $@ $(VENV)/.demo
 
-# The Khronos validator judges what the emulator writes; without npm its test is skipped with the reason.
-.node/node_modules/gltf-validator:
-	@command -v npm >/dev/null || { $(call APT,nodejs npm); }
-	@if command -v npm >/dev/null; then npm install --no-audit --no-fund --prefix .node gltf-validator@2.0.0-dev.3.10 \
-		|| echo "npm failed, as told above: the glTF validator's test will be skipped"; \
-		else echo "npm is missing: the glTF validator's test will be skipped"; fi
+# The Khronos validator judges what the emulator writes, optimize_gltf runs gltfpack and gltf-transform; without npm the
+# tests with them are skipped with the reason.
+.node/.made: Makefile
+	@$(call NPM,gltf-validator@2.0.0-dev.3.10 gltfpack@1.3.0)
+
+.node/.tools: Makefile .node/.made
+	@$(call NPM,@gltf-transform/cli@4.5.1)

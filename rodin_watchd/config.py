@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from pydantic import Field, ValidationError
 
 from rodin_watchd.api_key import CREDENTIAL_NAME, KEY_VARIABLE
+from rodin_watchd.config_outputs import Metrics, Output
 from rodin_watchd.config_plugins import Plugins
 from rodin_watchd.config_sections import Api, Budget, Folders, Intake, Polling, Results, Section, Service
 from rodin_watchd.core.layout import CONFIG_NAME, HIDDEN
@@ -28,6 +29,8 @@ __all__ = [
     "Config",
     "Folders",
     "Intake",
+    "Metrics",
+    "Output",
     "Plugins",
     "Polling",
     "Results",
@@ -61,7 +64,9 @@ class Config(Section):
     polling: Polling = Field(default_factory=Polling)
     results: Results = Field(default_factory=Results)
     budget: Budget = Field(default_factory=Budget)
+    output: Output = Field(default_factory=Output)
     service: Service = Field(default_factory=Service)
+    metrics: Metrics = Field(default_factory=Metrics)
     plugins: Plugins = Field(default_factory=Plugins)
     defaults: Options = Field(
         default_factory=Options,

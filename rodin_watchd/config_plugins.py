@@ -7,11 +7,12 @@ named here, and a plugin cannot use their names for itself.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Self
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 from rodin_watchd.config_sections import FilePath, Seconds, Section
+from rodin_watchd.core.plain_data import unfit
 
 _MEGABYTE: Final = 1_000_000
 _MEBIBYTE: Final = 1 << 20
@@ -46,6 +47,14 @@ class PluginTable(Section):
     disk_megabytes: Megabytes | None = Field(
         default=None, description="How much disk, instead of plugins.disk_megabytes.", examples=[10000]
     )
+
+    @model_validator(mode="after")
+    def _plain(self) -> Self:
+        """Refuse what no plugin can be told: dates and times, numbers that are not finite."""
+        for key, value in self.settings.items():
+            if why := unfit(value):
+                raise ValueError(f": {key} {why}")
+        return self
 
     @property
     def settings(self) -> Mapping[str, Any]:

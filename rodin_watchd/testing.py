@@ -8,13 +8,16 @@ as in the service: in a process of its own, with the limits that hold there.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from importlib import resources
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import pytest
@@ -23,6 +26,7 @@ from rodin_watchd import __version__
 from rodin_watchd.adapters.plugin_host import Call, Limits, PluginHost, Ready, Source, clean_environ
 from rodin_watchd.core.announcing import public_job
 from rodin_watchd.core.receipt import receipt
+from rodin_watchd.emulator.exports import ResultFile as EmulatedFile
 from rodin_watchd.emulator.orders import Order
 from rodin_watchd.emulator.server import Emulator, EmulatorSettings
 from rodin_watchd.emulator.workshop import make
@@ -30,7 +34,7 @@ from rodin_watchd.model import InputFile, ResultFile, Role, Signature, State, Ta
 from rodin_watchd.model import Job as StoredJob
 from rodin_watchd.v1 import Event, FileSet, Job, Waiting
 
-__all__ = ["PluginUnderTest", "finished", "rodin_emulator", "rodin_job", "rodin_plugin", "rodin_result"]
+__all__ = ["PluginUnderTest", "finished", "loading", "rodin_emulator", "rodin_job", "rodin_plugin", "rodin_result"]
 
 _LIMITS = Limits(memory_bytes=4 << 30, file_bytes=4 << 30, start_seconds=60.0)
 _VALUES = (Job, Event, FileSet, Waiting)
@@ -52,15 +56,26 @@ class PluginUnderTest:
         self._name = name
         self._settings = settings
         self.hooks = host.load(name).hooks
-        host.check(name, settings, _LIMITS.start_seconds)
+        self.output = ""  # what it printed in the newest call
+        host.check(name, settings, {}, _LIMITS.start_seconds)
 
-    def call(self, hook: str, *, seconds: float = 60.0, **arguments: Any) -> Any:  # noqa: ANN401 - what the hook takes and returns
+    def call(
+        self,
+        hook: str,
+        *,
+        own: Mapping[str, Any] = MappingProxyType({}),
+        seconds: float = 60.0,
+        **arguments: Any,  # noqa: ANN401 - what the hook takes
+    ) -> Any:  # noqa: ANN401 - what the hook returns
         """Call a hook with values of `rodin_watchd.v1`, and paths; return what it returns, as JSON has it.
 
-        Raises PluginError with what went wrong (`error.output` has what the plugin printed).
+        `own` is what the set's own TOML file says to the plugin. Raises PluginError with what went wrong
+        (`error.output` has what the plugin printed).
         """
         data = {name: _data(value) for name, value in arguments.items()}
-        return self._host.call(Call(self._name, hook, data, self._settings, seconds)).value
+        reply = self._host.call(Call(self._name, hook, data, self._settings, seconds, own))
+        self.output = reply.output
+        return reply.value
 
 
 OpenPlugin: TypeAlias = Callable[..., PluginUnderTest]
@@ -79,6 +94,16 @@ def rodin_plugin(tmp_path: Path) -> Iterator[OpenPlugin]:
     Instead of a file it takes what an entry point would name (`package.module`). Raises PluginError for a plugin that
     cannot be loaded, or settings that it refuses.
     """
+    with loading(tmp_path) as load:
+        yield load
+
+
+@contextlib.contextmanager
+def loading(folder: Path) -> Iterator[OpenPlugin]:
+    """Give what `rodin_plugin` gives, for a fixture of your own that keeps a plugin for many tests.
+
+    The plugins' scratch space is in the folder; all of them are ended in the end.
+    """
     with contextlib.ExitStack() as stack:
 
         def load(code: str | Path, **settings: Any) -> PluginUnderTest:  # noqa: ANN401 - the plugin's own settings
@@ -86,7 +111,8 @@ def rodin_plugin(tmp_path: Path) -> Iterator[OpenPlugin]:
             name = path.stem if path.suffix == ".py" else str(code).rpartition(".")[2]
             source = Source(name, path=str(path)) if path.suffix == ".py" else Source(name, entry=str(code))
             environ = clean_environ(os.environ, ())
-            host = PluginHost([Ready(source, _LIMITS, settings)], 1, environ, tmp_path / "plugin-scratch")
+            scratch = Path(tempfile.mkdtemp(prefix="plugin-", dir=folder)) / "scratch"
+            host = PluginHost([Ready(source, _LIMITS, settings)], 1, environ, scratch)
             stack.enter_context(contextlib.closing(host))
             return PluginUnderTest(host, name, settings)
 
@@ -122,10 +148,9 @@ def finished(directory: Path, geometry_file_format: str = "glb", name: str = "su
     """Make a finished result in a new folder, and return it with its job."""
     samples = resources.files("rodin_watchd.emulator") / "samples"
     model, image = (samples / "suzi.glb").read_bytes(), (samples / "matcap-a.png").read_bytes()
-    order = Order(model, image, geometry_file_format, "PBR", "Basic", {}, None, "")
     directory.mkdir(parents=True)
     results = []
-    for file in make(order):
+    for file in _made(model, image, geometry_file_format):
         (directory / file.name).write_bytes(file.data)
         results.append(ResultFile(file.name, file.name, len(file.data), sha256(file.data).hexdigest()))
     inputs = (_input(Role.MODEL, f"{name}.glb", model), _input(Role.IMAGE, f"{name}.png", image))
@@ -144,6 +169,12 @@ def finished(directory: Path, geometry_file_format: str = "glb", name: str = "su
     )
     (directory / "job.toml").write_text(receipt(job, __version__, time.time()))
     return Finished(public_job(job), directory)
+
+
+@functools.cache
+def _made(model: bytes, image: bytes, geometry_file_format: str) -> tuple[EmulatedFile, ...]:
+    """Return what the emulator makes of it; once for all tests of a process."""
+    return make(Order(model, image, geometry_file_format, "PBR", "Basic", {}, None, ""))
 
 
 def _input(role: Role, name: str, data: bytes) -> InputFile:

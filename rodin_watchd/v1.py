@@ -96,7 +96,7 @@ class Event:
     kind: str  # delivered, failed, held, waiting; or of the service: paused, resumed, low-balance, alarm, …
     at: float  # UTC epoch seconds
     message: str
-    attempt: int = 1  # counts the times it was told to this plugin
+    attempt: int = 1  # counts the times it was told to this plugin, anew when a person asks for it again
 
 
 _NESTED: Final[Mapping[type, Mapping[str, type]]] = {

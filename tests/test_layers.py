@@ -18,6 +18,7 @@ PLACES = {
     "problem": "errors",
     "v1": "hooks",
     "api_key": "config",
+    "config_outputs": "config",
     "config_plugins": "config",
     "config_sections": "config",
     "config_text": "config",
@@ -45,6 +46,7 @@ PURE = {
 """All that the core may import from elsewhere: no disk, no network, no clock, no threads, no log."""
 
 LATE_IMPORTS = {
+    "rodin_watchd.service.exporting": {"rodin_watchd.adapters.metrics", "rodin_watchd.adapters"},  # the extra `metrics`
     "rodin_watchd.hooks.plugin": {"jsonschema"},  # only a plugin that checks its settings by a schema needs it
     "rodin_watchd.emulator.usdz": {"pxr"},  # the extra `usdz`: only who asks for USDZ needs it
     "rodin_watchd.emulator.exports": {"rodin_watchd.emulator.usdz", "rodin_watchd"},  # the same extra

@@ -26,6 +26,9 @@ SCRIPTS = ("postinst", "prerm", "postrm")
 PYTHON = "3.11"
 """That of Debian 12, bookworm."""
 
+EXTRAS = "metrics"
+"""Besides `systemd`, which is Debian's own python3-systemd."""
+
 PLATFORMS = {"amd64": "x86_64-manylinux_2_36", "arm64": "aarch64-manylinux_2_36"}
 """glibc 2.36 is bookworm's."""
 
@@ -123,7 +126,7 @@ def build(into: Path, version: str, python: str = PYTHON, compression: str = "xz
     package = into / f"rodin-watchd_{version}_{architecture()}.deb"
     with tempfile.TemporaryDirectory(prefix="rodin-watchd-deb-") as folder:
         stage = Path(folder) / "stage"
-        fill_home(stage / HOME, "/" / HOME, built_wheel(Path(folder)), "", python)
+        fill_home(stage / HOME, "/" / HOME, built_wheel(Path(folder)), EXTRAS, python)
         fill_system(stage)
         for path in stage.rglob("*"):
             if not path.is_symlink():

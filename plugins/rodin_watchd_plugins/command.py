@@ -12,8 +12,25 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from rodin_watchd.v1 import Event, Job, hookimpl, to_data
+from rodin_watchd_plugins.moments import (
+    Moment,
+    rodin_delivered,
+    rodin_failed,
+    rodin_held,
+    rodin_service,
+    rodin_waiting,
+)
 
-Moment = Literal["process", "delivered", "failed", "held", "service"]
+__all__ = [
+    "Settings",
+    "rodin_configure",
+    "rodin_delivered",
+    "rodin_failed",
+    "rodin_held",
+    "rodin_process",
+    "rodin_service",
+    "rodin_waiting",
+]
 
 
 class Settings(BaseModel):
@@ -24,10 +41,16 @@ class Settings(BaseModel):
     run: Annotated[list[str], Field(min_length=1)] = Field(
         description="The program and its arguments; no shell reads them. {directory} stands for the folder of the result."
     )
-    on: list[Moment] = Field(
+    on: list[Literal["process", Moment]] = Field(
         default=["delivered"],
-        description="When to run it: process (before publishing, it may change the files), delivered, failed, held, service.",
+        description="When to run it: process (before publishing, it may change the files), delivered, failed, held, "
+        "waiting, service.",
     )
+
+    def tell(self, moment: Moment, event: Event, about: Mapping[str, Any], directory: Path | None = None) -> None:
+        """Run it for what happened."""
+        if moment in self.on:
+            _run(self, {"moment": moment, "event": to_data(event), **about}, directory)
 
 
 @hookimpl
@@ -46,46 +69,17 @@ def rodin_process(job: Job, directory: Path, settings: Settings) -> Mapping[str,
     return {"ran": settings.run[0]}
 
 
-@hookimpl
-def rodin_delivered(job: Job, directory: Path, event: Event, settings: Settings) -> None:
-    """Run it on a result in the outbox."""
-    _tell("delivered", event, settings, job, directory)
-
-
-@hookimpl
-def rodin_failed(job: Job, directory: Path, event: Event, settings: Settings) -> None:
-    """Run it on a failed set."""
-    _tell("failed", event, settings, job, directory)
-
-
-@hookimpl
-def rodin_held(job: Job, event: Event, settings: Settings) -> None:
-    """Run it for a job that waits for a decision."""
-    _tell("held", event, settings, job)
-
-
-@hookimpl
-def rodin_service(event: Event, settings: Settings) -> None:
-    """Run it for what happens to the service."""
-    _tell("service", event, settings)
-
-
-def _tell(
-    moment: Moment, event: Event, settings: Settings, job: Job | None = None, directory: Path | None = None
-) -> None:
-    if moment in settings.on:
-        said = {"moment": moment, "event": to_data(event), **({"job": to_data(job)} if job else {})}
-        _run(settings, said, directory)
-
-
 def _run(settings: Settings, said: Mapping[str, Any], directory: Path | None) -> None:
     """Run the program; what it prints becomes the plugin's output. Raises when it fails."""
     folder = str(directory or "")
     command = [part.replace("{directory}", folder) for part in settings.run]
-    subprocess.run(  # noqa: S603 - the owner's own program, by his config
+    done = subprocess.run(  # noqa: S603 - the owner's own program, by his config
         command,
         input=json.dumps({**said, "directory": folder}),
         text=True,
-        check=True,
+        check=False,
         cwd=directory,
     )
+    if done.returncode:  # told without the arguments, which may hold a password
+        how = f"exit status {done.returncode}" if done.returncode > 0 else f"signal {-done.returncode}"
+        raise RuntimeError(f"{settings.run[0]} ended with {how}")

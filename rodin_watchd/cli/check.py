@@ -18,7 +18,7 @@ from rodin_watchd.cli.findings import Verdict, line_of
 @json_option
 @click.option("--offline", is_flag=True, help="Make no call to the vendor.")
 def check(config_file: Path | None, *, as_json: bool, offline: bool) -> None:
-    """Check config, folders, rights, limits, room, journal, key and balance; 1 is the exit code if there is a problem.
+    """Check config, folders, rights, limits, room, clock, journal, unit, key and balance; 1 is the exit code for a problem.
 
     Run it as the user that the service runs as. It makes one call, which is free, and changes nothing; in the inbox a
     hidden file comes and goes, to see whether file events work. The key is never printed.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pwd
 import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -29,8 +28,13 @@ from rodin_watchd.adapters.spool.grounds import Grounds
 from rodin_watchd.adapters.spool.inbox import Inbox
 from rodin_watchd.adapters.zone import local_zone
 from rodin_watchd.api_key import find_key
+from rodin_watchd.cli.check_clock import clock_findings
+from rodin_watchd.cli.check_metrics import metrics_findings
+from rodin_watchd.cli.check_outputs import output_findings, user_name
+from rodin_watchd.cli.check_unit import unit_findings
 from rodin_watchd.cli.context import daemon_of, find, journal_of, no_room, reader
 from rodin_watchd.cli.findings import Finding, Verdict
+from rodin_watchd.cli.health import told
 from rodin_watchd.cli.plugin_checks import plugin_findings
 from rodin_watchd.config import Config, lease_path, load_config
 from rodin_watchd.core.grounds import Ground, Known
@@ -45,6 +49,9 @@ from rodin_watchd.service.opening import refuse_network_journal
 
 WATCHES = Path("/proc/sys/fs/inotify/max_user_watches")
 ENOUGH_WATCHES = 524_288
+INSTANCES = Path("/proc/sys/fs/inotify/max_user_instances")
+FEW_INSTANCES = 64
+ENOUGH_INSTANCES = 512
 
 
 Check = Callable[[Config], Iterator[Finding]]
@@ -101,10 +108,7 @@ def _folders(config: Config) -> Iterator[Finding]:
 
 
 def _user() -> str:
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return str(os.geteuid())
+    return user_name(os.geteuid())
 
 
 def _filesystems(config: Config) -> Iterator[Finding]:
@@ -176,11 +180,19 @@ def _watching(config: Config) -> Iterator[Finding]:
 
 def _watches(folders: int) -> Finding:
     """Compare the folders of the inbox with the kernel's limit (inotify(7)), which all programs of a user share."""
-    limit = int(WATCHES.read_text(encoding="ascii"))
-    text = f"{folders:,} folders to watch; fs.inotify.max_user_watches is {limit:,}."
-    if folders * 2 <= limit:
+    limit, instances = (int(path.read_text(encoding="ascii")) for path in (WATCHES, INSTANCES))
+    text = f"{folders:,} folders to watch; fs.inotify.max_user_watches is {limit:,}, max_user_instances {instances:,}."
+    return limits_finding(text, folders, limit, instances)
+
+
+def limits_finding(text: str, folders: int, limit: int, instances: int) -> Finding:
+    """Judge the kernel's limits; a warning names the line to set."""
+    if folders * 2 > limit:
+        setting = f"fs.inotify.max_user_watches={max(ENOUGH_WATCHES, limit * 4)}"
+    elif instances < FEW_INSTANCES:
+        setting = f"fs.inotify.max_user_instances={ENOUGH_INSTANCES}"
+    else:
         return Finding("inotify", text)
-    setting = f"fs.inotify.max_user_watches={max(ENOUGH_WATCHES, limit * 4)}"
     advice = f"Run `sysctl -w {setting}`, and put `{setting}` into /etc/sysctl.d/60-rodin-watchd.conf."
     return Finding("inotify", text, Verdict.WARNING, advice)
 
@@ -211,7 +223,10 @@ def _journal(config: Config) -> Iterator[Finding]:
 def _daemon(config: Config) -> Iterator[Finding]:
     daemon = daemon_of(config)
     if daemon is not None:
-        yield Finding("service", f"Running: {', '.join(f'{key} {value}' for key, value in daemon.items())}.")
+        healthy, line = told(journal_of(config))
+        text = f"Running: {', '.join(f'{key} {value}' for key, value in daemon.items())}; {line}."
+        advice = "" if healthy else "Look into its log; start it anew if that does not pass."
+        yield Finding("service", text, Verdict.OK if healthy else Verdict.WARNING, advice)
     elif (lease := read_lease(lease_path(config))) is not None:
         yield leased(lease_path(config), lease, time.monotonic, time.sleep)
     else:
@@ -268,11 +283,15 @@ def credits_text(balance: Decimal) -> str:
 CHECKS: dict[str, Check] = {
     "folders": _folders,
     "mounts": _mounts,
+    "outputs": output_findings,
     "filesystem": _filesystems,
     "room": _room,
     "watching": _watching,
+    "clock": clock_findings,
     "journal": _journal,
     "service": _daemon,
+    "unit": lambda _config: unit_findings(),
+    "metrics": metrics_findings,
     "key": _key,
     "plugins": plugin_findings,
 }

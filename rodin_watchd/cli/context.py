@@ -15,35 +15,17 @@ import click
 from rodin_watchd.adapters.journal import JournalReader
 from rodin_watchd.adapters.journal.ballast import can_grow
 from rodin_watchd.adapters.lock import holder
-from rodin_watchd.config import Config, find_config, journal_path, load_config, lock_path
+from rodin_watchd.cli.configured import config_option, find, load
+from rodin_watchd.config import Config, journal_path, lock_path
+
+__all__ = ["config_option", "daemon_of", "find", "journal_of", "json_option", "load", "no_room", "print_json", "reader"]
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-def config_option(command: F) -> F:
-    """Add `--config FILE` to a command."""
-    return click.option(
-        "--config",
-        "config_file",
-        type=click.Path(path_type=Path),
-        metavar="FILE",
-        help="The config file. Default: $RODIN_WATCHD_CONFIG, ./config.toml, /etc/rodin-watchd/config.toml.",
-    )(command)
 
 
 def json_option(command: F) -> F:
     """Add `--json` to a command that prints data."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")(command)
-
-
-def find(config_file: Path | None) -> Path:
-    """Return the config file to use. Raises ConfigError."""
-    return find_config(config_file, os.environ, Path.cwd())
-
-
-def load(config_file: Path | None) -> Config:
-    """Return the configuration. Raises ConfigError."""
-    return load_config(find(config_file))
 
 
 def journal_of(config: Config) -> Path:

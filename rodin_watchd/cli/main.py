@@ -31,6 +31,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "resume": ("act:resume", "Go on after `pause`."),
     "accept": ("accept:accept", "Accept a folder that was moved to another disk or share."),
     "check": ("check:check", "Check config, folders, rights, limits, key and balance."),
+    "health": ("health:health", "For probes: one line and an exit code."),
     "balance": ("check:balance", "The credits left in the vendor's account."),
     "plugins": ("plugins:plugins", "List, check, write and try plugins; tell them once more."),
     "install-service": ("install:install_service", "Make a systemd service of it, for the machine or for you."),

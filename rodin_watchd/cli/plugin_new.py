@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from string import Template
 
-from rodin_watchd.adapters.plugin_host.finding import NAME
+from rodin_watchd.adapters.plugin_host.finding import NAME, RESERVED
 from rodin_watchd.errors import CommandRefusedError
 
 PLUGIN = Template('''\
@@ -20,11 +20,14 @@ from rodin_watchd.v1 import Job, hookimpl
 
 
 class Settings(BaseModel):
-    """The table [plugins.$name] of the config; a set's own TOML file may have one, too."""
+    """The table [plugins.$name] of the config."""
 
     model_config = ConfigDict(extra="forbid")  # a misspelt key is told, not ignored
 
     note: str = Field(default="textured by the studio", description="What to write beside each result.")
+
+
+SET_KEYS = {"note"}  # what a set's own TOML file may change, under the same [plugins.$name]; left out: nothing
 
 
 @hookimpl
@@ -58,11 +61,13 @@ def test_it_writes_the_note(rodin_plugin, rodin_job, rodin_result):
 
 def write_plugin(name: str, folder: Path) -> Iterator[Path]:
     """Write a plugin and its test, and yield their paths. Raises CommandRefusedError for a bad name, or what is there."""
-    if not NAME.fullmatch(name):
+    if name in RESERVED or not NAME.fullmatch(name):
         raise CommandRefusedError(
             f"A plugin cannot be called “{name}”.", advice="Use small letters, digits and _, beginning with a letter."
         )
-    folder.mkdir(parents=True, exist_ok=True)
+    if not folder.exists():
+        folder.mkdir(parents=True)
+        folder.chmod(0o755)  # whatever the umask is: a folder that others may write is refused
     texts = {folder / f"{name}.py": PLUGIN, folder / f"test_{name}.py": TEST}
     if there := [path for path in texts if path.exists()]:
         raise CommandRefusedError(f"{there[0]} is there already.", advice="Choose another name, or another folder.")

@@ -16,7 +16,7 @@ from rodin_watchd.cli.plugin_new import write_plugin
 from rodin_watchd.cli.plugin_try import tried
 
 
-@click.group()
+@click.group(epilog="Example: rodin-watchd plugins list")
 def plugins() -> None:
     """List, check, write and try plugins; have them told once more what became of a job."""
 

@@ -27,11 +27,13 @@ HOOK_OF: Mapping[State, str] = {
 
 SERVICE, WAITING = "rodin_service", "rodin_waiting"
 
+_NEWS = frozenset({"plugin-aside", "plugin-back"})
+
 MOST_TRIES = 12
 """So often a call is made until it is given up: with the waits below, over most of a day."""
 
 _FIRST_WAIT_SECONDS = 5.0
-_LONGEST_WAIT_SECONDS = 7200.0
+LONGEST_WAIT_SECONDS = 7200.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +51,9 @@ class Announcer:
         return self._owed(HOOK_OF[job.state], {"job": asdict(public_job(job)), "event": event})
 
     def of_service(self, kind: str, message: str, at: float) -> list[OwedCall]:
-        """Return the calls that an event of the service owes."""
-        return self._owed(SERVICE, {"event": {"kind": kind, "at": at, "message": message}})
+        """Return the calls that an event of the service owes; news of a plugin are not told to that plugin."""
+        owed = self._owed(SERVICE, {"event": {"kind": kind, "at": at, "message": message}})
+        return [call for call in owed if not (kind in _NEWS and message.startswith(plugin_news(call.plugin, "")))]
 
     def of_waiting(self, waiting: Waiting, at: float) -> list[OwedCall]:
         """Return the calls that a set owes which has been incomplete for long."""
@@ -65,6 +68,11 @@ SILENT = Announcer()
 """No plugin wants to hear of anything."""
 
 
+def plugin_news(plugin: str, words: str) -> str:
+    """Say something about a plugin."""
+    return f"The plugin {plugin} {words}"
+
+
 def job_words(job: Job) -> str:
     """Say in a line what became of a job."""
     name = printable(job.name)
@@ -73,7 +81,7 @@ def job_words(job: Job) -> str:
 
 def wait_seconds(attempts: int, chance: float) -> float:
     """Return how long to wait before a call is made again that has failed so often."""
-    return backoff_seconds(attempts, _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS, chance)
+    return backoff_seconds(attempts, _FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS, chance)
 
 
 def waiting_id(folder: str, name: str, entries: Sequence[Entry]) -> str:

@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError
 
 from rodin_watchd.core.model_words import quoted
 from rodin_watchd.core.options import Options, frozen
+from rodin_watchd.core.plain_data import unfit
 from rodin_watchd.core.toml_text import MOST_PROBLEMS, Document, TextProblem, dotted, explain_validation_error, parse
 from rodin_watchd.errors import SidecarError
 
@@ -85,6 +86,7 @@ def read_preset(data: bytes, where: str, known_plugins: frozenset[str] = frozens
 def _read(data: bytes, where: str, known_plugins: frozenset[str], model: type[_Model], folder: str = "") -> _Model:
     document = parse(data, where)
     problems = [*document.problems, *_plugin_problems(document, known_plugins), *_reference_problems(document, folder)]
+    problems += _unfit_values(document)
     try:
         read = model.model_validate(document.values)
     except ValidationError as error:
@@ -110,6 +112,16 @@ def _plugin_problems(document: Document, known_plugins: frozenset[str]) -> list[
     tables = document.values.get("plugins")
     names = tables.keys() - known_plugins if isinstance(tables, dict) else ()
     return [_not_installed(document, name, known_plugins) for name in sorted(names)[:MOST_PROBLEMS]]
+
+
+def _unfit_values(document: Document) -> Iterator[TextProblem]:
+    """Yield the settings for plugins that hold what only TOML knows."""
+    tables = document.values.get("plugins")
+    for name, table in tables.items() if isinstance(tables, dict) else ():
+        for key, value in table.items() if isinstance(table, dict) else ():
+            if why := unfit(value):
+                path = ("plugins", name, key)
+                yield TextProblem(dotted(path), document.line_of(path), f"{dotted(path)} {why}")
 
 
 def _not_installed(document: Document, name: str, known_plugins: frozenset[str]) -> TextProblem:

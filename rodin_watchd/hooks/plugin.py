@@ -7,7 +7,7 @@ import importlib.util
 import inspect
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType, ModuleType
@@ -41,6 +41,10 @@ class BadPluginError(Exception):
         self.message, self.where, self.trace = message, where, trace
 
 
+class BadSettingsError(BadPluginError):
+    """What the config, or a set, says to the plugin is wrong."""
+
+
 class Plugin:
     """One plugin. Loading imports its code: raises BadPluginError for whatever goes wrong in it."""
 
@@ -49,7 +53,7 @@ class Plugin:
         self._source = source
         try:
             self._module = _imported(name, source)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a stranger's code raises is told, not passed on
+        except BaseException as error:  # noqa: BLE001 - whatever a stranger's code raises is told, not passed on
             raise bad(error, source) from None
         self._manager = pluggy.PluginManager("rodin_watchd")
         self._manager.add_hookspecs(hookspecs)
@@ -58,16 +62,15 @@ class Plugin:
         if not self.hooks:
             raise BadPluginError(f"it implements no hook (a function marked with @hookimpl, named {HOOKS[1]}, say)")
         self._model = _settings_model(self._module)
+        self._for_sets = _keys_for_sets(self._module)
 
     def _register(self) -> None:
-        """Take the hooks in; a misspelt hook or argument is an error."""
-        misspelt = [name for name in vars(self._module) if name.startswith("rodin_") and name not in HOOKS]
-        for name in misspelt:
-            near = get_close_matches(name, HOOKS, n=1)
-            hint = f"; did you mean {near[0]}?" if near else f" (there are {', '.join(HOOKS)})"
-            raise BadPluginError(f"there is no hook {name}{hint}", _line_of(self._module, name))
+        """Take the hooks in; a misspelt hook or argument, and a hook that is not marked, is an error."""
+        for name, function in inspect.getmembers(self._module, inspect.isroutine):
+            _refuse_misspelt(name, function)
         try:
             self._manager.register(self._module, self._name)
+            self._manager.check_pending()
         except pluggy.PluginValidationError as error:
             raise BadPluginError(" ".join(str(error).split()), self._source.get("path", "")) from None
 
@@ -79,33 +82,58 @@ class Plugin:
     @property
     def schema(self) -> dict[str, Any] | None:
         """The JSON schema of its settings, if it has a model or a schema."""
-        if isinstance(self._model, dict):
+        if isinstance(self._model, dict) or self._model is None:
             return self._model
-        return self._model.model_json_schema() if self._model else None
+        try:
+            return self._model.model_json_schema()
+        except Exception:  # noqa: BLE001 - a model may hold what no schema can say; it works all the same
+            return None
 
-    def settings(self, table: Mapping[str, Any]) -> Any:  # noqa: ANN401 - the plugin's own type
-        """Understand the plugin's table. Raises BadPluginError, which tells every mistake on a line of its own."""
+    def settings(self, table: Mapping[str, Any], own: Mapping[str, Any]) -> Any:  # noqa: ANN401 - the plugin's own type
+        """Understand the plugin's table, with what a set says (`own`) over it, as far as the plugin lets sets decide.
+
+        Raises BadPluginError, which tells every mistake on a line of its own.
+        """
+        if forbidden := sorted(own.keys() - self._for_sets):
+            allowed = f"only {', '.join(sorted(self._for_sets))}" if self._for_sets else "none of its keys"
+            raise BadSettingsError(f"{forbidden[0]}: a set may change {allowed}; the rest belongs to the config")
+        table = {**table, **own}
         if self._model is None:
-            return MappingProxyType(dict(table))
+            return MappingProxyType(table)
         if isinstance(self._model, dict):
             return _by_schema(self._model, table)
         try:
-            return self._model.model_validate(dict(table))
+            return self._model.model_validate(table)
         except ValidationError as error:
-            lines = (f"{_key(problem['loc'])}: {problem['msg']}" for problem in error.errors(include_input=False))
-            raise BadPluginError("\n".join(lines)) from None
+            problems = error.errors(include_input=False)
+            lines = (f"{_key(problem['loc']) or 'its table'}: {problem['msg']}" for problem in problems)
+            raise BadSettingsError("\n".join(lines)) from None
 
-    def call(self, hook: str, arguments: Mapping[str, Any], table: Mapping[str, Any]) -> Any:  # noqa: ANN401 - JSON out
+    def call(self, hook: str, arguments: Mapping[str, Any], table: Mapping[str, Any], own: Mapping[str, Any]) -> Any:  # noqa: ANN401 - JSON out
         """Call its implementation of a hook. Raises BadPluginError for whatever it raises."""
         if hook not in self.hooks:
-            return None
-        settings = self.settings(table)
+            if hook == "rodin_configure":
+                return None
+            raise BadPluginError(f"it has no hook {hook} any more")
+        settings = self.settings(table, own)
         values = {name: _ARGUMENTS[name](data) for name, data in arguments.items()}
         try:
             answers = getattr(self._manager.hook, hook)(**values, settings=settings)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - as above
+        except BaseException as error:  # noqa: BLE001 - as above
             raise bad(error, self._source) from None
         return next((answer for answer in answers if answer is not None), None)
+
+
+def _refuse_misspelt(name: str, function: Any) -> None:  # noqa: ANN401 - a function of the plugin
+    """Raise BadPluginError for a function that is, or looks like, a hook and can never be called."""
+    marked = getattr(function, "rodin_watchd_impl", None)
+    meant = (marked or {}).get("specname") or name
+    if meant in HOOKS and marked is None:
+        raise BadPluginError(f"{name} is not marked with @hookimpl", _line_of(function))
+    if meant not in HOOKS and (marked is not None or name.startswith("rodin_")):
+        near = get_close_matches(meant, HOOKS, n=1)
+        hint = f"; did you mean {near[0]}?" if near else f" (there are {', '.join(HOOKS)})"
+        raise BadPluginError(f"there is no hook {meant}{hint}", _line_of(function))
 
 
 def _imported(name: str, source: Mapping[str, str]) -> Any:  # noqa: ANN401 - a module, or an object with hooks
@@ -125,6 +153,13 @@ def _imported(name: str, source: Mapping[str, str]) -> Any:  # noqa: ANN401 - a 
     return module_
 
 
+def _keys_for_sets(module: ModuleType) -> frozenset[str]:
+    keys = getattr(module, "SET_KEYS", ())
+    if isinstance(keys, str) or not isinstance(keys, Collection) or not all(isinstance(key, str) for key in keys):
+        raise BadPluginError("SET_KEYS must be a set of names of settings")
+    return frozenset(keys)
+
+
 def _settings_model(module: ModuleType) -> type[BaseModel] | dict[str, Any] | None:
     """Return what the plugin's table is checked by: a pydantic model `Settings`, or a JSON schema `SETTINGS_SCHEMA`."""
     model = getattr(module, "Settings", None)
@@ -142,7 +177,7 @@ def _by_schema(schema: dict[str, Any], table: Mapping[str, Any]) -> Mapping[str,
         raise BadPluginError(advice) from None
     errors = jsonschema.Draft202012Validator(schema).iter_errors(dict(table))
     if lines := [f"{_key(tuple(error.path)) or 'its table'}: {error.message}" for error in errors]:
-        raise BadPluginError("\n".join(lines))
+        raise BadSettingsError("\n".join(lines))
     return MappingProxyType(dict(table))
 
 
@@ -150,9 +185,19 @@ def _key(path: tuple[int | str, ...]) -> str:
     return ".".join(map(str, path))
 
 
+_UNSAID: Final = "(it cannot be shown)"
+
+
+def _said(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - a stranger's exception may fail at anything
+        return _UNSAID
+
+
 def bad(error: BaseException, source: Mapping[str, str]) -> BadPluginError:
     """Return what a plugin raised, with the place in its own code where that was known."""
-    told = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    told = f"{type(error).__name__}: {_said(error)}".removesuffix(": ")
     if isinstance(error, SyntaxError):
         return BadPluginError(told, f"{error.filename}:{error.lineno}")
     frames = traceback.extract_tb(error.__traceback__)
@@ -160,10 +205,10 @@ def bad(error: BaseException, source: Mapping[str, str]) -> BadPluginError:
         frame for frame in frames if "importlib" not in frame.filename and "pluggy" not in frame.filename
     ]
     where = f"{own[-1].filename}:{own[-1].lineno}" if own else source.get("path", "")
-    trace = "".join(traceback.format_exception(error))
+    trace = "".join(traceback.format_exception(error)) if _said(error) != _UNSAID else ""
     return BadPluginError(told, where, trace)
 
 
-def _line_of(module: ModuleType, name: str) -> str:
-    code = getattr(getattr(module, name), "__code__", None)
+def _line_of(function: Any) -> str:  # noqa: ANN401 - a function of the plugin
+    code = getattr(function, "__code__", None)
     return f"{code.co_filename}:{code.co_firstlineno}" if code else ""

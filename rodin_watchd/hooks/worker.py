@@ -15,46 +15,84 @@ import select
 import signal
 import socket
 import sys
-import threading
 from collections.abc import Mapping
 from typing import Any, Final
 
+from rodin_watchd.hooks.descendants import end_below
 from rodin_watchd.hooks.messages import packed, unpacked
-from rodin_watchd.hooks.plugin import BadPluginError, Plugin
+from rodin_watchd.hooks.plugin import BadPluginError, BadSettingsError, Plugin
 
-_PR_SET_PDEATHSIG: Final = 1  # prctl(2)
-_PR_SET_CHILD_SUBREAPER: Final = 36
+_PR_SET_CHILD_SUBREAPER: Final = 36  # prctl(2)
 _NICE: Final = 10  # a conversion that takes minutes must not slow the service down
 _FIRST_VICTIM: Final = "1000"  # proc(5), oom_score_adj: rather this process than the daemon
 
 
 def main() -> None:
-    """Serve until the daemon hangs up. Arguments: the socket's descriptor, and the plugin as JSON."""
+    """Serve until the daemon hangs up. Arguments: the socket's descriptor, and the plugin as JSON.
+
+    Two processes: the first runs none of the plugin's code. It waits for the daemon to hang up, or for the second to end,
+    and then ends whatever the plugin has started, wherever that went.
+    """
     line = socket.socket(fileno=int(sys.argv[1]))
     line.set_inheritable(False)
-    task = json.loads(sys.argv[2])
+    _take_in_orphans()
+    worker = os.fork()
+    if worker == 0:
+        os.setpgid(0, 0)  # what the plugin does to its group does not reach the one that watches
+        _take_in_orphans()
+        _serve(line, json.loads(sys.argv[2]))
+    else:
+        _guard(line, worker)
+
+
+def _take_in_orphans() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _guard(line: socket.socket, worker: int) -> None:
+    """Wait for the end of either side; end the rest; end as the worker ended."""
+    ended = os.pidfd_open(worker)
+    poll = select.poll()
+    poll.register(line.fileno(), select.POLLRDHUP)
+    poll.register(ended, select.POLLIN)
+    poll.poll()
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(worker, signal.SIGKILL)  # no more than a zombie, if it ended by itself
+    _, status = os.waitpid(worker, 0)
+    end_below(os.getpid())
+    _end_as(os.waitstatus_to_exitcode(status))
+
+
+def _end_as(code: int) -> None:
+    """End with an exit code, or, below 0, by a signal: as the worker did."""
+    if code < 0:
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        if -code != signal.SIGKILL:
+            signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
+    os._exit(code)
+
+
+def _serve(line: socket.socket, task: Mapping[str, Any]) -> None:
+    me = os.getpid()
     _bound(task["limits"])
-    threading.Thread(target=_end_with, args=(line.fileno(),), daemon=True).start()
     plugin = _loaded(line, task)
     while plugin and (request := _heard(line)) is not None:
-        line.sendall(_answered(plugin, request))
-
-
-def _end_with(descriptor: int) -> None:
-    """Wait until the daemon hangs up, in the middle of a call or not, and end with all that the plugin started."""
-    poll = select.poll()
-    poll.register(descriptor, select.POLLRDHUP)
-    poll.poll()
-    os.killpg(0, signal.SIGKILL)
+        os.chdir(os.environ["TMPDIR"])
+        answer = _answered(plugin, request)
+        if os.getpid() != me:
+            os._exit(0)  # a process that the plugin forked: the other one answers
+        line.sendall(answer)
 
 
 def _loaded(line: socket.socket, task: Mapping[str, Any]) -> Plugin | None:
     try:
         plugin = Plugin(task["name"], task["source"])
         told = {"hooks": plugin.hooks, "about": plugin.about, "schema": plugin.schema}
-        line.sendall(_success(told, left=False))
+        line.sendall(_success(0, told, left=False))
     except BadPluginError as error:
-        line.sendall(_failure(error))
+        line.sendall(_failure(0, error))
         return None
     return plugin
 
@@ -72,9 +110,9 @@ def _heard(line: socket.socket) -> dict[str, Any] | None:
 def _answered(plugin: Plugin, request: Mapping[str, Any]) -> bytes:
     try:
         value = _carried_out(plugin, request)
-        answer = _success(value, left=_has_children())
+        answer = _success(request["number"], value, left=_has_children())
     except BadPluginError as error:
-        answer = _failure(error)
+        answer = _failure(request["number"], error)
     finally:
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError):
@@ -84,22 +122,22 @@ def _answered(plugin: Plugin, request: Mapping[str, Any]) -> bytes:
 
 def _carried_out(plugin: Plugin, request: Mapping[str, Any]) -> Any:  # noqa: ANN401 - JSON out
     if request["hook"] == "settings":
-        plugin.settings(request["settings"])
+        plugin.settings(request["settings"], request["own"])
         return None
-    return plugin.call(request["hook"], request["arguments"], request["settings"])
+    return plugin.call(request["hook"], request["arguments"], request["settings"], request["own"])
 
 
-def _success(value: Any, *, left: bool) -> bytes:  # noqa: ANN401 - whatever the plugin returned
+def _success(number: int, value: Any, *, left: bool) -> bytes:  # noqa: ANN401 - whatever the plugin returned
     try:
-        return packed({"ok": True, "value": value, "left": left})
+        return packed({"number": number, "ok": True, "value": value, "left": left})
     except ValueError as error:
-        return _failure(BadPluginError(f"what it returned is not plain data: {error}"))
+        return _failure(number, BadPluginError(f"what it returned is not plain data: {error}"))
 
 
-def _failure(error: BadPluginError) -> bytes:
+def _failure(number: int, error: BadPluginError) -> bytes:
     """Return what went wrong, cut to what people read."""
     told = {"message": error.message[:4000], "where": error.where[:1000], "trace": error.trace[-16_000:]}
-    return packed({"ok": False, **told})
+    return packed({"number": number, "ok": False, "settings": isinstance(error, BadSettingsError), **told})
 
 
 def _has_children() -> bool:
@@ -123,10 +161,6 @@ def _bound(limits: Mapping[str, int]) -> None:
         os.nice(_NICE)
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as knob:  # noqa: PTH123 - no path to speak of
         knob.write(_FIRST_VICTIM)
-    if sys.platform == "linux":
-        prctl = ctypes.CDLL(None).prctl
-        prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # a plugin that keeps the interpreter's lock ends, too
 
 
 if __name__ == "__main__":

@@ -72,7 +72,9 @@ def equipped(
         plugged(config, clock, base.book, scratch, safe_mode=safe_mode) as plugins,
     ):
         bounds = (config.results.max_file_bytes, config.folders.reserve_bytes)
-        yield Tools(base.spool, client, plugins, clock.now, local_zone(), *bounds)
+        meter = base.standing.monitor.meter
+        client.count = meter.api_call
+        yield Tools(base.spool, client, plugins, clock.now, local_zone(), *bounds, meter)
 
 
 @contextlib.contextmanager
@@ -88,6 +90,8 @@ def plugged(config: Config, clock: Clock, book: Book, scratch: str, *, safe_mode
         plugins = Plugins(config.plugins, host, catalogue.hooks(), frozenset(there), clock)
         plugins.remember(book.journal.answers(tuple(book.jobs)))
         book.announcer = plugins.announcer
+        if safe_mode and there:
+            book.tell("safe-mode", f"Started in safe mode, without these plugins: {', '.join(there)}.", clock.now())
         for message in catalogue.left_out.values():
             book.tell("plugin-left-out", message, clock.now())
         yield plugins

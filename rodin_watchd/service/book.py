@@ -19,7 +19,9 @@ from rodin_watchd.model import Job, OptionValue, ServiceEvent, State, Transition
 
 log = logging.getLogger("rodin_watchd")
 
-_BAD_NEWS = frozenset({"paused", "offline", "alarm", "set-aside", "low-balance", "inquiry", "crowd"})
+_BAD_NEWS = frozenset(
+    {"paused", "offline", "alarm", "set-aside", "low-balance", "inquiry", "crowd", "plugin-aside", "plugin-left-out"}
+)
 """Kinds of service events that are logged as warnings."""
 
 _NEWEST_EVENTS = 1000

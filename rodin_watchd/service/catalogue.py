@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rodin_watchd.adapters.plugin_host import Limits, Loaded, PluginHost, Ready, clean_environ
 from rodin_watchd.adapters.plugin_host.finding import Found, Origin, find
-from rodin_watchd.config import Config
+from rodin_watchd.config import Config, journal_path
 from rodin_watchd.errors import PluginError, PluginLoadError
 
 START_SECONDS = 60.0
@@ -56,9 +56,9 @@ def is_chosen(config: Config, plugin: Found) -> bool:
 def hosted(config: Config, plugins: Mapping[str, Found], scratch: Path) -> Iterator[PluginHost]:
     """Give the host for these plugins; it ends their processes at the end. `scratch` is for their temporary files alone."""
     ready = [ready_plugin(config, plugin) for plugin in plugins.values()]
-    host = PluginHost(
-        ready, config.plugins.workers, clean_environ(os.environ, config.plugins.pass_environment), scratch
-    )
+    kept = str(journal_path(config, os.environ).parent / "plugin-state")
+    environ = {**clean_environ(os.environ, config.plugins.pass_environment), "XDG_STATE_HOME": kept}
+    host = PluginHost(ready, config.plugins.workers, environ, scratch)
     with contextlib.closing(host):
         yield host
 
@@ -67,7 +67,7 @@ def ready_plugin(config: Config, plugin: Found) -> Ready:
     """Return what the host has to know of a plugin."""
     settings = config.plugins
     limits = Limits(settings.memory_bytes_of(plugin.name), settings.disk_bytes_of(plugin.name), START_SECONDS)
-    return Ready(plugin.source, limits, settings.table(plugin.name).settings)
+    return Ready(plugin.source, limits, settings.table(plugin.name).settings, plugin.vet)
 
 
 def loaded(config: Config, host: PluginHost, plugins: Mapping[str, Found]) -> Catalogue:
@@ -88,7 +88,7 @@ def check_plugin(config: Config, host: PluginHost, plugin: Found) -> Loaded:
     """Load one plugin and check its table. Raises PluginLoadError with file, line and cause."""
     try:
         about = host.load(plugin.name)
-        host.check(plugin.name, config.plugins.table(plugin.name).settings, START_SECONDS)
+        host.check(plugin.name, config.plugins.table(plugin.name).settings, {}, START_SECONDS)
     except PluginError as error:
         said = f"\n{error.output}".rstrip() if error.output else ""
         raise PluginLoadError(f"{error.message}{said}") from None

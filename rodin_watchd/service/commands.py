@@ -15,9 +15,11 @@ from rodin_watchd.errors import CommandRefusedError
 from rodin_watchd.model import Job, Task, Transition
 from rodin_watchd.service.admission import Admission
 from rodin_watchd.service.book import Book
-from rodin_watchd.service.herald import Herald
 
 log = logging.getLogger("rodin_watchd")
+
+Repeat: TypeAlias = Callable[[Job, str], str]
+"""Has plugins told once more what became of a job, all or one; returns words, or raises CommandRefusedError."""
 
 Decide: TypeAlias = Callable[[Job, Mapping[str, Any], float], Transition]
 
@@ -69,10 +71,10 @@ class Commands:
     a command waits for, because their step is under way; `approvals` counts what was approved in this run.
     """
 
-    def __init__(self, book: Book, admission: Admission, herald: Herald, now: Callable[[], float]) -> None:
+    def __init__(self, book: Book, admission: Admission, repeat: Repeat, now: Callable[[], float]) -> None:
         self._book = book
         self._admission = admission
-        self._herald = herald
+        self._repeat = repeat
         self._now = now
         self._seen = -1
         self.paused = bool(book.journal.meta(PAUSE))
@@ -98,7 +100,7 @@ class Commands:
             else:
                 job = self._job(command)
                 if command.verb == RERUN:
-                    told = self._herald.repeat(job, str(command.arguments.get("plugin") or ""))
+                    told = self._repeat(job, str(command.arguments.get("plugin") or ""))
                 elif job.id in busy:
                     return job.id
                 else:

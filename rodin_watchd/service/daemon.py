@@ -31,6 +31,7 @@ from rodin_watchd.service.commands import Commands
 from rodin_watchd.service.desk import Desk
 from rodin_watchd.service.herald import Herald
 from rodin_watchd.service.intake import Intake
+from rodin_watchd.service.monitor import Scene
 from rodin_watchd.service.opening import Base
 from rodin_watchd.service.pool import Pool
 from rodin_watchd.service.pulse import Pulse
@@ -78,6 +79,7 @@ class Daemon:
         self._book = book
         self._zone = tools.zone
         self._tools = tools
+        self._plugins = tools.plugins
         self._workers = config.api.max_in_flight + SPARE_WORKERS + config.plugins.workers
         self._wake: Wake = before._wake if before else Wake()  # noqa: SLF001 - another one of this class
         self._pool: Pool = before._pool if before else Pool(tools, self._workers, self._wake)  # noqa: SLF001 - the same
@@ -86,7 +88,7 @@ class Daemon:
         self._admission = Admission(config, book, self._purse, clock.now)
         self._desk = Desk(config, book, self._pool, self._purse, clock)
         self._herald = Herald(book, tools.plugins, self._pool, config.folders.root, clock)
-        self._commands = Commands(book, self._admission, self._herald, clock.now)
+        self._commands = Commands(book, self._admission, self._herald.repeat, clock.now)
         self._watcher = open_watcher(self._wake.for_files)
         self._standing = standing
         inbox = Inbox(tools.spool.inbox, tools.spool.grounds.anchor(INBOX))
@@ -94,6 +96,7 @@ class Daemon:
         self._reception = Reception(config, book, intake, self._watcher, self._admission, clock)
         self._sweeper = Sweeper(book.journal, clock.monotonic)
         self._housekeeping = standing.housekeeping
+        self._monitor = standing.monitor
         self._alarms = Alarms(book, tools.zone, clock.now)
         self._teller = Teller(tools.spool, book.journal, tools.zone)
         self._offset = clock.now() - clock.monotonic()
@@ -148,6 +151,7 @@ class Daemon:
         self._tell(force=False)
         self._sweeper.sweep()
         self.pulse.beat(self._headline(), looked=self._reception.looks > 0)
+        self._monitor.tick(self._scene)
 
     def _act(self) -> None:
         self._reception.woken |= self._standing.check()
@@ -163,6 +167,13 @@ class Daemon:
         self._desk.hand_out(submits=not self._commands.paused, away=frozenset(self._standing.keeper.away))
         self._herald.mind(self._reception.view.waiting)
         self._herald.hand_out()
+
+    def _scene(self) -> Scene:
+        """Return what the monitor is to see."""
+        reception, away = self._reception, frozenset(self._standing.keeper.away)
+        stands = (self._commands.paused, self._journal_problem is not None, reception.problem is not None)
+        moving = (self._book.jobs, self._pool.busy, reception.view, reception.claims, self._desk.pauses)
+        return Scene(*moving, away, *stands)
 
     def _why_drop(self, job_id: str) -> str:
         """Return why an upload must not send its last bytes, or ""."""
@@ -282,7 +293,7 @@ class Daemon:
         notices = [*pressing, *self._standing.keeper.notices(), *pause_notices(self._desk.pauses, self._zone)]
         if self._commands.paused:
             notices.append("Paused by request: nothing is taken or submitted (`rodin-watchd resume` goes on).")
-        notices += [*self._admission.notices(), *self._desk.notices()]
+        notices += [*self._admission.notices(), *self._desk.notices(), *self._plugins.notices()]
         problems = filter(None, (self._journal_problem, self._reception.problem))
         known = FolderGoneError.code if self._standing.keeper.away else ""  # told above
         notices += [f"{problem.message} {problem.advice}" for problem in problems if problem.code != known]

@@ -134,6 +134,7 @@ class Desk:
             self._book.note(transition.job)
         if transition.job.state in machine.RESTING:
             self._blame.forget(job.id)
+            self._pool.forget(job.id)
         self.failed += transition.job.state is State.FAILED
 
     def _mind_pauses(self, job: Job, outcome: Outcome, now: float) -> Outcome:

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from rodin_watchd.adapters.journal.hook_runs import DONE, FAILED
-from rodin_watchd.core.announcing import HOOK_OF, waiting_id
+from rodin_watchd.core.announcing import HOOK_OF, LONGEST_WAIT_SECONDS, waiting_id
 from rodin_watchd.core.names import printable
+from rodin_watchd.core.schedule import is_due
 from rodin_watchd.errors import CommandRefusedError
 from rodin_watchd.model import HookRun, Job
 from rodin_watchd.service.book import Book
@@ -35,7 +36,7 @@ class Herald:
         self._clock = clock
         self._names = sorted(plugins.names)
         self._due: list[HookRun] = []
-        self._seen = -1
+        self._seen: tuple[int, list[str]] = (-1, [])
         self._owed_waiting: set[str] = set()
 
     # ---- what is owed -----------------------------------------------------------------------------------------------
@@ -60,22 +61,23 @@ class Herald:
         if not self._names:
             return
         self._look()
-        now = self._clock.now()
         places = min(self._pool.plugin_places or 0, self._pool.free)
-        ready = [r for r in self._due if r.not_before <= now and not self._pool.is_told(r) and not self._rests(r)]
+        ready = [run for run in self._due if self._is_due(run) and not self._pool.is_told(run)]
         for run in ready[: max(places, 0)]:
             job = self._book.journal.job(run.job_id) if run.job_id else None
             self._pool.hand_out_call(run, job, self._directory(run, job))
 
     def _look(self) -> None:
-        """Read anew what is owed, if the journal changed."""
-        changes = self._book.journal.changes
-        if changes != self._seen:
-            self._due = self._book.journal.due_runs(self._names, _MOST_AT_ONCE)
-            self._seen = changes
+        """Read anew what is owed by plugins that are not set aside, if anything changed."""
+        pairs = [(name, hook) for hook, names in self._plugins.announcer.plugins.items() for name in names]
+        able = [f"{name}:{hook}" for name, hook in pairs if not self._plugins.rests(name, hook)]
+        seen = (self._book.journal.changes, able)
+        if seen != self._seen:
+            self._due = self._book.journal.due_runs(able, _MOST_AT_ONCE)
+            self._seen = seen
 
-    def _rests(self, run: HookRun) -> bool:
-        return self._plugins.rests(run.plugin)
+    def _is_due(self, run: HookRun) -> bool:
+        return is_due(run.not_before, self._clock.now(), LONGEST_WAIT_SECONDS)
 
     def _directory(self, run: HookRun, job: Job | None) -> Path | None:
         """Return the folder that a hook is given: where the job was published or buried, as the event found it."""
@@ -91,7 +93,7 @@ class Herald:
     @property
     def is_idle(self) -> bool:
         """Whether nothing is owed now. What is to be repeated after a wait does not count: the next start finds it."""
-        return not any(run.attempts == 0 and not self._rests(run) for run in self._due)
+        return not any(run.attempts == 0 for run in self._due)
 
     # ---- what came of it --------------------------------------------------------------------------------------------
 
@@ -118,10 +120,12 @@ class Herald:
             raise CommandRefusedError(
                 "No plugin in use was told of this job." if not plugin else f"{plugin} was not told."
             )
-        count = self._book.journal.repeat_runs(job.id, hook, plugins, self._clock.now())
-        if not count:
-            raise CommandRefusedError("There is nothing to repeat: no plugin was told of this job.")
-        return f"{hook} is called again: {', '.join(plugins)}."
+        told = {run.plugin for run in self._book.journal.runs_of(job.id) if run.hook == hook}
+        again = [name for name in plugins if name in told]
+        if not again:
+            raise CommandRefusedError("There is nothing to repeat: no such plugin was told of this job.", advice=" ")
+        self._book.journal.repeat_runs(job.id, hook, again, self._clock.now())
+        return f"{hook} is called again: {', '.join(again)}."
 
 
 def _words(run: HookRun) -> str:

@@ -22,6 +22,7 @@ from rodin_watchd.core.status import PAGE, Page
 from rodin_watchd.errors import DiskError, FolderGoneError, JournalError, OwnerError, RootAwayError
 from rodin_watchd.service.book import Book
 from rodin_watchd.service.housekeeping import Housekeeping
+from rodin_watchd.service.monitor import Monitor
 
 log = logging.getLogger("rodin_watchd")
 
@@ -206,9 +207,10 @@ class Hold(Protocol):
 class Standing:
     """What has to be true before the daemon does anything: the folders are there, and nobody else serves them."""
 
-    def __init__(self, keeper: Keeper, holds: Sequence[Hold], housekeeping: Housekeeping) -> None:
+    def __init__(self, keeper: Keeper, holds: Sequence[Hold], housekeeping: Housekeeping, monitor: Monitor) -> None:
         self.keeper = keeper
         self.housekeeping = housekeeping
+        self.monitor = monitor
         self._holds = holds
 
     def check(self) -> bool:

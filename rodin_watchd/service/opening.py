@@ -14,7 +14,9 @@ from rodin_watchd.adapters.journal import Journal
 from rodin_watchd.adapters.journal.backup import COPIED_AT
 from rodin_watchd.adapters.lease import Lease
 from rodin_watchd.adapters.lock import Lock
+from rodin_watchd.adapters.sign import sign_path
 from rodin_watchd.adapters.spool import Spool
+from rodin_watchd.adapters.spool.sharing import sharing_of
 from rodin_watchd.adapters.zone import local_zone
 from rodin_watchd.config import Config, journal_path, lease_path, lock_path
 from rodin_watchd.core.receipt import local
@@ -22,8 +24,10 @@ from rodin_watchd.core.restored import after_restore
 from rodin_watchd.errors import DiskError, JournalError
 from rodin_watchd.service.book import Book
 from rodin_watchd.service.clock import Clock
+from rodin_watchd.service.exporting import metered
 from rodin_watchd.service.housekeeping import Housekeeping
 from rodin_watchd.service.keeper import Hold, Keeper, Standing
+from rodin_watchd.service.monitor import Monitor
 from rodin_watchd.service.strays import Strays
 
 
@@ -41,9 +45,9 @@ class Base:
 def opened(config: Config, clock: Clock, wait: Callable[[float], None]) -> Iterator[Base]:
     """Give the journal and the folders, held against a second daemon until the end.
 
-    Raises OwnerError, DiskError, RootAwayError. Into a root that is away nothing is written.
+    Raises OwnerError (ConfigError for a group that cannot be given, and for metrics that cannot be served), DiskError, RootAwayError. Into a root that is away nothing is written.
     """
-    spool = Spool(config.folders.root)
+    spool = Spool(config.folders.root, sharing_of(config.output.file_mode, config.output.group))
     path = journal_path(config, os.environ)
     if not os.path.exists(path):  # noqa: PTH110 - unlike Path.exists, False also where we may not look
         spool.grounds.refuse_bare()  # before the journal's folder is made, which may be in it
@@ -60,6 +64,7 @@ def opened(config: Config, clock: Clock, wait: Callable[[float], None]) -> Itera
         holds = [first, *_root_holds(config, path, clock, wait, stack)]
         if not keeper.knows_root:
             keeper.adopt()  # who serves it now is named before anybody hears of its journal
+        monitor = Monitor(sign_path(path), clock, stack.enter_context(metered(config, path, clock)))
         strays = Strays(spool, book, local_zone(), clock.now)
 
         def daily() -> None:
@@ -70,7 +75,8 @@ def opened(config: Config, clock: Clock, wait: Callable[[float], None]) -> Itera
             _mind_restore(book, clock.now(), local_zone())
             daily()
 
-        yield Base(spool, book, Standing(keeper, holds, Housekeeping(book, path, clock, daily)), begin)
+        standing = Standing(keeper, holds, Housekeeping(book, path, clock, daily), monitor)
+        yield Base(spool, book, standing, begin)
 
 
 def _root_holds(

@@ -16,10 +16,10 @@ from typing import Any, TypeAlias
 from rodin_watchd.adapters.journal.hook_runs import DONE, DUE, FAILED
 from rodin_watchd.adapters.plugin_host import Call, PluginHost
 from rodin_watchd.config import Plugins as Settings
-from rodin_watchd.core.announcing import MOST_TRIES, Announcer, wait_seconds
+from rodin_watchd.core.announcing import MOST_TRIES, Announcer, plugin_news, wait_seconds
 from rodin_watchd.core.breaker import Breaker
 from rodin_watchd.errors import PluginAsideError, PluginError
-from rodin_watchd.model import HookRun, Job
+from rodin_watchd.model import HookRun, Job, State
 from rodin_watchd.service.clock import Clock
 
 log = logging.getLogger("rodin_watchd")
@@ -63,7 +63,7 @@ class Plugins:
         self._say: Say = lambda _message: None
         self._lock = threading.Lock()
         self._answers: dict[tuple[str, str], Any] = {}
-        self._breakers: dict[str, Breaker] = {}
+        self._breakers: dict[tuple[str, str], Breaker] = {}  # by plugin and hook
 
     def _ordered(self, names: Sequence[str]) -> tuple[str, ...]:
         return tuple(sorted(names, key=lambda name: (self.settings.table(name).order, name)))
@@ -94,7 +94,7 @@ class Plugins:
 
     def check(self, plugin: str, table: Mapping[str, Any]) -> None:
         """Check what a set says to a plugin. Raises PluginError."""
-        self._host.check(plugin, {**self.settings.table(plugin).settings, **table}, self.settings.timeout_of(plugin))
+        self._host.check(plugin, self.settings.table(plugin).settings, table, self.settings.timeout_of(plugin))
 
     def is_recorded(self, job: Job, hook: str, plugin: str) -> bool:
         """Tell whether the call was made before, and its answer is known."""
@@ -141,47 +141,63 @@ class Plugins:
         watch: Callable[[], None],
         finish: Callable[[Any], Any],
     ) -> tuple[Any, HookRun]:
-        with self._minded(run.plugin):
-            table = {**self.settings.table(run.plugin).settings, **job.plugins.get(run.plugin, {})}
-            call = Call(run.plugin, run.hook, arguments, table, self.settings.timeout_of(run.plugin), watch)
-            reply = self._host.call(call)
+        with self._minded(run.plugin, run.hook):
+            reply = self._host.call(self._call(run, arguments, job, watch))
             value = finish(reply.value)
         return value, replace(run, outcome=DONE, value=value, output=reply.output, seconds=reply.seconds)
 
+    def _call(
+        self, run: HookRun, arguments: Mapping[str, Any], job: Job | None, watch: Callable[[], None] = lambda: None
+    ) -> Call:
+        known = job is not None and job.state is not State.FAILED  # a failed one maybe for these very settings
+        own = job.plugins.get(run.plugin, {}) if job and known else {}
+        table, seconds = self.settings.table(run.plugin).settings, self.settings.timeout_of(run.plugin)
+        return Call(run.plugin, run.hook, arguments, table, seconds, own, watch)
+
     @contextlib.contextmanager
-    def _minded(self, plugin: str) -> Iterator[None]:
-        """Count what comes of a call; refuse it while the plugin is set aside."""
-        if self.rests(plugin):
+    def _minded(self, plugin: str, hook: str) -> Iterator[None]:
+        """Count what comes of a call; refuse it while the plugin is set aside from this hook."""
+        if self.rests(plugin, hook):
             raise PluginAsideError(
-                f"The plugin {plugin} failed {self._breakers[plugin].failures} times in a row and is set aside for a while.",
-                retry_after_seconds=self._rest_left(plugin),
+                f"The plugin {plugin} kept failing in {hook} and is set aside for a while.",
+                retry_after_seconds=self._rest_left(plugin, hook),
             )
         try:
             yield
         except PluginError as error:
-            self._count(plugin, error)
+            self._count(plugin, hook, error)
             raise
         with self._lock:
-            before = self._breakers.pop(plugin, Breaker())
+            before = self._breakers.pop((plugin, hook), Breaker())
         if before.failures >= self.settings.failures_before_rest:
-            self._say(PluginNews("plugin-back", f"The plugin {plugin} works again."))
+            self._say(PluginNews("plugin-back", plugin_news(plugin, f"works again in {hook}.")))
 
-    def _count(self, plugin: str, error: PluginError) -> None:
+    def _count(self, plugin: str, hook: str, error: PluginError) -> None:
         most, rest = self.settings.failures_before_rest, self.settings.rest_seconds
         with self._lock:
-            after = self._breakers.get(plugin, Breaker()).after_failure(self._clock.monotonic(), most, rest)
-            self._breakers[plugin] = after
+            before = self._breakers.get((plugin, hook), Breaker())
+            after = before.after_failure(self._clock.monotonic(), most, rest)
+            self._breakers[plugin, hook] = after
         if after.failures == most:
-            told = f"The plugin {plugin} failed {most} times in a row and is set aside; it is tried again from time to time."
-            self._say(PluginNews("plugin-aside", f"{told} The last time: {error.message}"))
+            told = f"failed {most} times in a row in {hook} and is set aside; it is tried again from time to time."
+            self._say(PluginNews("plugin-aside", plugin_news(plugin, f"{told} The last time: {error.message}")))
 
-    def rests(self, plugin: str) -> bool:
-        """Tell whether a plugin is set aside now."""
+    def rests(self, plugin: str, hook: str) -> bool:
+        """Tell whether a plugin is set aside from a hook now."""
         with self._lock:
-            return self._breakers.get(plugin, Breaker()).is_open(self._clock.monotonic())
+            return self._breakers.get((plugin, hook), Breaker()).is_open(self._clock.monotonic())
 
-    def _rest_left(self, plugin: str) -> float:
-        return max(self._breakers[plugin].until - self._clock.monotonic(), 1.0)
+    def notices(self) -> list[str]:
+        """Return which plugins are set aside, for people."""
+        pairs = sorted((name, hook) for hook, names in self.announcer.plugins.items() for name in names)
+        return [
+            plugin_news(name, f"keeps failing in {hook} and is set aside for a while.")
+            for name, hook in pairs
+            if self.rests(name, hook)
+        ]
+
+    def _rest_left(self, plugin: str, hook: str) -> float:
+        return max(self._breakers[plugin, hook].until - self._clock.monotonic(), 1.0)
 
     # ---- calls that are owed ----------------------------------------------------------------------------------------
 
@@ -190,12 +206,9 @@ class Plugins:
         now, tried = self._clock.now(), replace(run, attempts=run.attempts + 1)
         event = {**run.arguments["event"], "id": run.event_id, "attempt": tried.attempts}
         arguments = {**run.arguments, "event": event, **({"directory": str(directory)} if directory else {})}
-        own = job.plugins.get(run.plugin, {}) if job else {}
-        table = {**self.settings.table(run.plugin).settings, **own}
         try:
-            with self._minded(run.plugin):
-                call = Call(run.plugin, run.hook, arguments, table, self.settings.timeout_of(run.plugin))
-                reply = self._host.call(call)
+            with self._minded(run.plugin, run.hook):
+                reply = self._host.call(self._call(run, arguments, job))
         except PluginAsideError as error:
             return replace(run, not_before=now + (error.retry_after_seconds or 0.0))
         except PluginError as error:

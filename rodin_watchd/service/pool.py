@@ -14,6 +14,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TypeAlias
 
+from rodin_watchd.adapters.journal.hook_runs import DONE
 from rodin_watchd.errors import RodinWatchdError
 from rodin_watchd.model import Answered, HookRun, Job, Outcome, State
 from rodin_watchd.problem import Fault, Problem, Scope
@@ -148,6 +149,10 @@ class Pool:
         self._asked |= {m.job_id: m.reply for m in messages if isinstance(m, Closing)}
         return messages
 
+    def forget(self, job_id: str) -> None:
+        """Say that a job has ended: its plugins' answers are not needed any more."""
+        self._tools.plugins.forget(job_id)
+
     def release(self, job_id: str) -> None:
         """Say that the outcome of a job's step has been dealt with."""
         self._busy.discard(job_id)
@@ -177,5 +182,11 @@ class Pool:
         reply.result()
 
     def _say(self, message: Message) -> None:
+        if isinstance(message, Ran | Told):
+            self._count(message.run)
         self._messages.put(message)
         self._wake()
+
+    def _count(self, run: HookRun) -> None:
+        if run.outcome == DONE or run.told:  # else it was not called: the plugin is set aside
+            self._tools.meter.hook_run(run.plugin, run.hook, "done" if run.outcome == DONE else "failed")

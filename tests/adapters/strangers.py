@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn, TypeVar, cast
 
@@ -21,15 +21,15 @@ NOBODY = 65534
 IS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 
 
-def as_nobody(act: Callable[[], T]) -> T:
-    """Do something as another user, without any right of its own, in a forked process; return what it returns."""
+def as_nobody(act: Callable[[], T], groups: Sequence[int] = ()) -> T:
+    """Do something as another user, without any right but those of these groups, in a forked process; return what it returns."""
     if not IS_ROOT:
         pytest.skip("only root may act as another user")
     receiver, sender = os.pipe()
     with warnings.catch_warnings(action="ignore"):  # Python 3.12 on: this process may have threads
         child = os.fork()
     if child == 0:
-        _answer_as_nobody(act, sender)
+        _answer_as_nobody(act, sender, groups)
     os.close(sender)
     with os.fdopen(receiver, "rb") as answer:
         data = answer.read()
@@ -39,9 +39,9 @@ def as_nobody(act: Callable[[], T]) -> T:
     return cast("T", result)
 
 
-def _answer_as_nobody(act: Callable[[], object], sender: int) -> NoReturn:
+def _answer_as_nobody(act: Callable[[], object], sender: int, groups: Sequence[int]) -> NoReturn:
     try:
-        os.setgroups([])
+        os.setgroups(groups)
         os.setresgid(NOBODY, NOBODY, NOBODY)
         os.setresuid(NOBODY, NOBODY, NOBODY)
         answer = pickle.dumps(("", act()))

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from rodin_watchd.adapters.plugin_host import Call, Limits, PluginHost, Ready, Source, clean_environ
-from rodin_watchd.adapters.plugin_host.ending import descendants
+from rodin_watchd.adapters.plugin_host.finding import Found, Origin
 from rodin_watchd.errors import PluginCrashedError, PluginError, PluginGreedyError, PluginTimeoutError
+from rodin_watchd.hooks.descendants import descendants
 
 LIMITS = Limits(memory_bytes=2 << 30, file_bytes=10_000_000, start_seconds=30.0)
 EVENT = {"event": {"id": "1", "kind": "k", "at": 1.0, "message": "m"}}
@@ -38,7 +39,7 @@ def hosts(tmp_path: Path) -> Iterator[Callable[..., PluginHost]]:
 
 def call(host: PluginHost, seconds: float = 30.0, watch: Callable[[], None] = lambda: None, **settings: object) -> str:
     """Call the hook, and return what was printed."""
-    return host.call(Call("plug", "rodin_service", EVENT, settings, seconds, watch)).output
+    return host.call(Call("plug", "rodin_service", EVENT, settings, seconds, watch=watch)).output
 
 
 def test_a_process_serves_many_calls(hosts: Callable[..., PluginHost]) -> None:
@@ -120,6 +121,11 @@ def test_a_call_is_ended_when_the_watch_says_so(hosts: Callable[..., PluginHost]
     assert descendants(os.getpid()) == []
 
 
+def test_a_plugin_may_import_what_begins_like_a_hook(hosts: Callable[..., PluginHost]) -> None:
+    """Only functions are hooks."""
+    assert call(hosts("print('fine')", head=f"import rodin_watchd.v1\nrodin_name = 'x'\n{ALL}")) == "fine\n"
+
+
 def test_calls_run_side_by_side(hosts: Callable[..., PluginHost], tmp_path: Path) -> None:
     """Each waits for the other to be there: they can only end if both run at once."""
     body = f"""
@@ -157,6 +163,14 @@ BROKEN = [
     ("from rodin_watchd.v1 import hookimpl\n@hookimpl\ndef rodin_proces(job): pass\n", "did you mean rodin_process"),
     ("from rodin_watchd.v1 import hookimpl\n@hookimpl\ndef rodin_process(jobb): pass\n", "jobb"),
     ("raise SystemExit(1)\n", "SystemExit: 1"),
+    ("raise KeyboardInterrupt\n", r"KeyboardInterrupt \(.*plug\.py:1\)"),
+    ("from rodin_watchd.v1 import hookimpl\n@hookimpl\ndef rodn_process(job): pass\n", "did you mean rodin_process"),
+    ("from rodin_watchd.v1 import hookimpl\n@hookimpl(specname='rodin_x')\ndef a(job): pass\n", "no hook rodin_x"),
+    ("def rodin_process(job): pass\n", "not marked with @hookimpl"),
+    (
+        "from rodin_watchd.v1 import hookimpl\n@hookimpl\ndef rodin_service(): pass\nSET_KEYS = 'x'\n",
+        "SET_KEYS must be",
+    ),
 ]
 
 
@@ -191,9 +205,9 @@ def test_settings_are_checked_by_the_plugin(hosts: Callable[..., PluginHost], co
     host = hosts("", head=code)
     assert (call(host), call(host, size=5)) == ("6\n", "10\n")
     with pytest.raises(PluginError, match="size"):
-        host.check("plug", {"size": "large"}, 30.0)
+        host.check("plug", {"size": "large"}, {}, 30.0)
     with pytest.raises(PluginError, match="sise"):
-        host.check("plug", {"sise": 3}, 30.0)
+        host.check("plug", {"sise": 3}, {}, 30.0)
 
 
 def test_closing_ends_a_call_under_way(hosts: Callable[..., PluginHost], tmp_path: Path) -> None:
@@ -216,3 +230,96 @@ def test_closing_ends_a_call_under_way(hosts: Callable[..., PluginHost], tmp_pat
     assert isinstance(raised[0], PluginCrashedError)
     assert descendants(os.getpid()) == []
     assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_a_set_changes_only_what_the_plugin_lets_it(hosts: Callable[..., PluginHost]) -> None:
+    """Whoever can drop a file must not decide what the service runs: without SET_KEYS nothing can be changed."""
+    closed = hosts("", head=MODEL)
+    with pytest.raises(PluginError, match="size: a set may change none of its keys"):
+        closed.check("plug", {}, {"size": 4}, 30.0)
+    opened = hosts("", head=f"{MODEL}\nSET_KEYS = {{'size'}}\n")
+    opened.check("plug", {}, {"size": 4}, 30.0)
+    with pytest.raises(PluginError, match="sise: a set may change only size"):
+        opened.check("plug", {}, {"sise": 4}, 30.0)
+    with pytest.raises(PluginError, match="may change"):
+        opened.call(Call("plug", "rodin_service", EVENT, {}, 30.0, {"sise": 4}))
+
+
+def test_a_forked_process_answers_for_nobody(hosts: Callable[..., PluginHost]) -> None:
+    """Each call gets its own answer, also when two processes come back from one hook."""
+    host = hosts("print(settings['name'], flush=True)\nif settings['name'] == 'a':\n    os.fork()")
+    assert "a" in call(host, name="a")
+    assert call(host, name="b") == "b\n"
+    assert call(host, name="c") == "c\n"
+    host.close()
+    assert descendants(os.getpid()) == []
+
+
+def test_what_a_crashed_process_started_is_ended(hosts: Callable[..., PluginHost]) -> None:
+    """Also what left its session before the crash."""
+    host = hosts("if os.fork() == 0:\n    os.setsid()\n    time.sleep(1000)\nos.abort()")
+    with pytest.raises(PluginCrashedError, match="SIGABRT"):
+        call(host)
+    assert descendants(os.getpid()) == []
+
+
+def test_temporary_files_are_bounded_and_do_not_stay(hosts: Callable[..., PluginHost], tmp_path: Path) -> None:
+    """What a call leaves is removed; one that leaves too much is ended."""
+    body = """
+for number in range(settings['files']):
+    open(os.environ['TMPDIR'] + f'/part{number}', 'wb').write(bytes(1_000_000))
+    time.sleep(0.01)
+if settings['files'] > 50:
+    time.sleep(1000)
+"""
+    host = hosts(body)
+    call(host, files=3)
+    assert [path for path in (tmp_path / "scratch").rglob("*") if path.is_file()] == []
+    with pytest.raises(PluginGreedyError, match="temporary files"):
+        call(host, files=60)
+
+
+def test_closing_ends_a_process_that_is_starting(hosts: Callable[..., PluginHost], tmp_path: Path) -> None:
+    """It does not go on to the call that it was started for."""
+    os.mkfifo(tmp_path / "begun")
+    head = f"import time\nopen({str(tmp_path / 'begun')!r}, 'w').close()\ntime.sleep(1000)\n"
+    host = hosts("", head=head)
+    raised: list[BaseException] = []
+
+    def load() -> None:
+        try:
+            host.load("plug")
+        except PluginError as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=load)
+    thread.start()
+    (tmp_path / "begun").open().close()
+    host.close()
+    thread.join(30)
+    assert len(raised) == 1
+    assert descendants(os.getpid()) == []
+
+
+def test_each_call_begins_in_its_own_folder(hosts: Callable[..., PluginHost], tmp_path: Path) -> None:
+    """Whatever the call before has made of the working directory."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    host = hosts(f"print(os.path.basename(os.getcwd()))\nif settings['away']:\n    os.chdir({str(gone)!r})")
+    first = call(host, away=True)
+    gone.rmdir()
+    assert call(host, away=False) == first
+
+
+def test_a_plugin_that_was_opened_to_all_is_not_started_again(tmp_path: Path) -> None:
+    """Each new process looks at the file's rights again."""
+    path = tmp_path / "plug.py"
+    path.write_text(f"{ALL}    os.abort()\n")
+    plugin = Found(Source("plug", path=str(path)), Origin.FILE)
+    ready = Ready(plugin.source, LIMITS, {}, plugin.vet)
+    with contextlib.closing(PluginHost([ready], 1, clean_environ(os.environ, ()), tmp_path / "scratch")) as host:
+        with pytest.raises(PluginCrashedError):
+            call(host)
+        path.chmod(0o666)
+        with pytest.raises(PluginError, match="chmod go-w"):
+            call(host)

@@ -21,6 +21,6 @@ def test_a_soak_without_time_proves_nothing() -> None:
     assert done.returncode == 1
     assert "| before each effect | 0 | 0 | 0 | 0 | 0 | 0 | 0 |" in done.stdout
     assert (
-        "Nothing was killed, so nothing is proven: before each effect, after each effect, at two effects, random times, uploads"
+        "Nothing was killed, so nothing is proven: before each effect, after each effect, at two effects, with a plugin at work, random times, uploads"
         in done.stdout
     )

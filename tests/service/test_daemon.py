@@ -227,9 +227,9 @@ def test_a_full_journal_disk_stops_everything_and_loses_nothing(shop: Workshop, 
 def test_a_poisoned_job_is_tried_less_and_less_often(shop: Workshop, caplog: pytest.LogCaptureFixture) -> None:
     """A job whose step always fails backs off to minutes, is told in STATUS.txt, and holds nobody up."""
     shop.drop_set("poison")
-    shop.until(shop.is_in("poison", State.SUBMITTED))
+    shop.until(shop.is_in("poison", State.DOWNLOADED))
     work = shop.root / ".rodin-watchd" / "work" / shop.job("poison").id
-    (work / "result").write_text("in the way of the folder that is to be built")
+    shop.restart(between=(work / "download" / "job.toml").mkdir)  # in the way of the receipt
     caplog.set_level(logging.CRITICAL)
     shop.until(lambda: bool(shop.job("poison").attempts))
     began = shop.hands.seconds

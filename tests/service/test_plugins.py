@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tomllib
 from collections.abc import Iterator
@@ -188,6 +189,8 @@ def test_a_failure_is_told_with_its_cause(tmp_path: Path, vendor: Vendor) -> Non
 
 
 ACCEPTS = """
+SET_KEYS = ["limit"]
+
 @hookimpl
 def rodin_accept(fileset, directory, settings):
     note(hook="accept", files=sorted(p.name for p in directory.iterdir()), limit=settings["limit"])
@@ -251,6 +254,7 @@ def rodin_process(job, directory):
             shop.idle()
         assert [n["job"] for n in notes(tmp_path)] == ["one", "two"]
         assert "set aside" in receipt(shop, "three")["plugins"]["plug"]["failed"]
+        assert "The plugin plug keeps failing in rodin_process and is set aside" in shop.status()
         (tmp_path / "mended").touch()
         shop.hands.seconds += 700
         shop.drop_set("four")
@@ -332,6 +336,8 @@ def test_a_set_with_wrong_settings_for_a_plugin_is_refused(tmp_path: Path, vendo
 from pydantic import BaseModel
 class Settings(BaseModel, extra="forbid"):
     size: int = 3
+    run: str = ""
+SET_KEYS = {"size"}
 @hookimpl
 def rodin_service(event, settings):
     pass
@@ -339,8 +345,10 @@ def rodin_service(event, settings):
     with plugged(tmp_path, vendor, code) as shop:
         shop.drop_set("chair", "[plugins.plug]\nsize = 'large'\n")
         shop.drop_set("table", "[plugins.plugg]\nsize = 3\n")
+        shop.drop_set("thief", "[plugins.plug]\nrun = 'rm'\n")
         shop.idle()
-        assert shop.states() == {"chair": State.FAILED, "table": State.FAILED}
+        assert set(shop.states().values()) == {State.FAILED}
+        assert "run: a set may change only size" in shop.report("thief")
         assert "[plugins.plug]" in shop.report("chair")
         assert "size" in shop.report("chair")
         assert "line 1" in shop.report("table")
@@ -415,3 +423,150 @@ def test_safe_mode_starts_without_plugins(tmp_path: Path, vendor: Vendor) -> Non
         shop.idle()
         assert shop.job("chair").state is State.ARCHIVED
         assert notes(tmp_path) == []
+        assert [event.kind for event in shop.daemon._book.journal.service_events()] == ["safe-mode"]
+
+
+def test_a_plugin_that_is_set_aside_holds_up_no_other(tmp_path: Path, vendor: Vendor) -> None:
+    """However many calls it is owed."""
+    folder = tmp_path / "plugins"
+    folder.mkdir(mode=0o755)
+    broken = "from rodin_watchd.v1 import hookimpl\n@hookimpl\ndef rodin_service():\n    raise OSError('no line')\n"
+    (folder / "broken.py").write_text(broken)
+    told = """
+@hookimpl
+def rodin_service(event):
+    note(message=event.message)
+"""
+    with plugged(tmp_path, vendor, told, failures_before_rest=1, rest_seconds=80_000) as shop:
+        for number in range(100):
+            shop.daemon._book.tell("test", f"number {number}", 1000.0)
+        shop.until(lambda: len({n["message"] for n in notes(tmp_path)}) >= 100)
+
+
+def test_a_set_refused_for_its_settings_is_told_without_them(tmp_path: Path, vendor: Vendor) -> None:
+    """The plugin whose settings were wrong hears of the failure all the same, with the config's own table."""
+    code = """
+from pydantic import BaseModel
+class Settings(BaseModel, extra="forbid"):
+    size: int = 3
+SET_KEYS = {"size"}
+@hookimpl
+def rodin_failed(job, settings):
+    note(name=job.name, size=settings.size)
+"""
+    with plugged(tmp_path, vendor, code) as shop:
+        shop.drop_set("chair", "[plugins.plug]\nsize = 'large'\n")
+        shop.idle()
+        assert notes(tmp_path) == [{"name": "chair", "size": 3}]
+        assert [run.outcome for run in runs_of(shop)] == ["done"]
+
+
+def test_a_date_in_the_settings_refuses_the_set(tmp_path: Path, vendor: Vendor) -> None:
+    """TOML knows more than plugins can be told: its line and what to do are in the report, and nothing else stops."""
+    with plugged(tmp_path, vendor, NOTIFIES) as shop:
+        shop.drop_set("chair", "[plugins.plug]\nsince = 2024-05-01\n")
+        shop.drop_set("table", "[plugins.plug]\nsize = inf\n")
+        shop.idle()
+        assert "line 2: plugins.plug.since holds a date" in shop.report("chair")
+        assert "plugins.plug.size holds a number that is not finite" in shop.report("table")
+
+
+SPOILS = {
+    "removed": "shutil.rmtree(directory)",
+    "replaced": "shutil.rmtree(directory); directory.write_text('x')",
+    "linked": "shutil.rmtree(directory); directory.symlink_to('/etc')",
+    "named": "open(os.fsencode(directory) + b'/\\xff.txt', 'w').close()",
+    "ours": "(directory / 'JOB.toml').write_text('x')",
+    "piped": "os.mkfifo(directory / 'pipe')",
+    "pointed": "(directory / 'passwd').symlink_to('/etc/passwd')",
+    "emptied": "[path.unlink() for path in directory.iterdir()]",
+}
+
+
+@pytest.mark.parametrize("spoil", SPOILS.values(), ids=SPOILS)
+def test_what_a_plugin_does_to_its_copy_costs_its_work_alone(tmp_path: Path, vendor: Vendor, spoil: str) -> None:
+    """The plain result is delivered, whole; the receipt says what was wrong."""
+    code = f"""
+import os, shutil
+@hookimpl
+def rodin_process(job, directory):
+    {spoil}
+"""
+    with plugged(tmp_path, vendor, code, tries=2) as shop:
+        shop.drop_set("chair")
+        shop.idle()
+        told = receipt(shop)
+        assert told["plugins"]["plug"]["failed"]
+        assert {result["name"] for result in told["results"]} == shop.found("outbox/chair") - {"job.toml"}
+        assert {result["name"] for result in told["results"]} >= {"preview.webp"}
+
+
+def test_nothing_of_a_failed_call_reaches_the_next(tmp_path: Path, vendor: Vendor) -> None:
+    """Neither a process that it started nor a thread that goes on writing."""
+    code = """
+import os, subprocess, sys, threading, time
+GO_ON = "import sys, time\\nwhile True:\\n    open(sys.argv[1], 'a').write('x')\\n    time.sleep(0.001)"
+
+@hookimpl
+def rodin_process(job, directory):
+    note(hook="process")
+    if len(Path(LOG).read_text().splitlines()) == 1:
+        subprocess.Popen([sys.executable, "-c", GO_ON, str(directory / "junk")], start_new_session=True)
+        time.sleep(0.3)
+        raise ValueError("first")
+    late = (directory / "late").open("w", buffering=1)
+    threading.Thread(target=lambda: [late.write("x") or time.sleep(0.001) for _ in range(5000)], daemon=True).start()
+""".replace("LOG", repr(str(tmp_path / "log")))
+    with plugged(tmp_path, vendor, code, tries=3) as shop:
+        shop.drop_set("chair")
+        shop.idle()
+        assert "junk" not in shop.found("outbox/chair")
+        for result in receipt(shop)["results"]:
+            data = shop.path(f"outbox/chair/{result['name']}").read_bytes()
+            assert (len(data), hashlib.sha256(data).hexdigest()) == (result["bytes"], result["sha256"])
+
+
+def test_a_plugin_is_not_told_of_its_own_setting_aside(tmp_path: Path, vendor: Vendor) -> None:
+    """Each hook is set aside by itself: what works goes on, and what fails is said once."""
+    code = """
+@hookimpl
+def rodin_delivered(job):
+    raise OSError("no line")
+
+@hookimpl
+def rodin_service(event):
+    note(kind=event.kind)
+"""
+    with plugged(tmp_path, vendor, code, failures_before_rest=1, rest_seconds=60) as shop:
+        shop.drop_set("chair")
+        shop.idle()
+        for _ in range(5):
+            shop.hands.seconds += 100
+            shop.idle()
+        assert [event.kind for event in shop.daemon._book.journal.service_events()] == ["plugin-aside"]
+        assert notes(tmp_path) == []
+
+
+def test_trouble_of_a_plugin_is_not_the_artists_fault(tmp_path: Path, vendor: Vendor) -> None:
+    """A plugin that cannot get ready for a while holds a set with settings for it back, and does not refuse it."""
+    code = """
+SET_KEYS = {"size"}
+@hookimpl
+def rodin_configure(settings):
+    if Path(LOG).with_name("away").exists():
+        raise ConnectionError("mail server away")
+
+@hookimpl
+def rodin_failed(job):
+    raise ValueError("ends the process")
+""".replace("LOG", repr(str(tmp_path / "log")))
+    with plugged(tmp_path, vendor, code) as shop:
+        (tmp_path / "away").touch()
+        shop.drop("bad.obj", b"v 1 2 3\n")
+        shop.drop("bad.png", b"no image at all")
+        shop.idle()
+        shop.drop_set("chair", "[plugins.plug]\nsize = 3\n")
+        shop.until(lambda: "chair" in shop.states() and shop.job("chair").attempts > 0)
+        (tmp_path / "away").unlink()
+        shop.idle()
+        assert shop.job("chair").state is State.ARCHIVED

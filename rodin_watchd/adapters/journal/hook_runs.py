@@ -26,7 +26,7 @@ _INSERT = """
 """
 _OWE = _INSERT.partition("ON CONFLICT")[0] + "ON CONFLICT (event_id, plugin) DO NOTHING"
 _DUE = f"""
-    SELECT {_COLUMNS} FROM hook_runs WHERE outcome = 'due' AND plugin IN (SELECT value FROM json_each(?))
+    SELECT {_COLUMNS} FROM hook_runs WHERE outcome = 'due' AND plugin || ':' || hook IN (SELECT value FROM json_each(?))
     ORDER BY not_before, id LIMIT ?
 """  # noqa: S608 - the columns stand above
 _ANSWERS = f"""
@@ -57,9 +57,9 @@ class HookRunReader:
         """Return all calls of hooks for a job, the first first."""
         return [_run(row) for row in self._rows(_OF_JOB, (plain(job_id),))]
 
-    def due_runs(self, plugins: Sequence[str], limit: int) -> list[HookRun]:
-        """Return the calls that are owed by these plugins, the first due first."""
-        return [_run(row) for row in self._rows(_DUE, (json.dumps(plugins), limit))]
+    def due_runs(self, hooks: Sequence[str], limit: int) -> list[HookRun]:
+        """Return the calls that are owed to these hooks of plugins (`PLUGIN:HOOK`), the first due first."""
+        return [_run(row) for row in self._rows(_DUE, (json.dumps(hooks), limit))]
 
     def answers(self, job_ids: Sequence[str]) -> list[HookRun]:
         """Return the calls for these jobs that were made and came to a good end."""

@@ -142,6 +142,14 @@ class JournalReader(PurchaseReader, HookRunReader):
         values = {"since_at": since_at, "kinds": json.dumps(list(kinds)), "limit": limit}
         return [ServiceEvent(*row) for row in self._rows(query, values)]
 
+    def newest_at(self) -> float | None:
+        """Return the newest instant (UTC) of all events, None without any: a clock that says less was set back."""
+        query = (
+            "SELECT max(at) FROM (SELECT max(at) AS at FROM service_events UNION ALL SELECT max(changed_at) FROM jobs)"
+        )
+        at = self._value(query)
+        return None if at is None else float(at)
+
     def begun_at(self) -> float | None:
         """Return when (UTC) the first job was taken, None if none was."""
         at = self._value("SELECT at FROM events ORDER BY id LIMIT 1")

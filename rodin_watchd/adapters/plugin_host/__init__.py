@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from rodin_watchd.adapters.plugin_host.child import Child, Limits, Loaded, Reply, Source
-from rodin_watchd.errors import PluginError
+from rodin_watchd.errors import PluginError, PluginLoadError
 
 __all__ = ["Call", "Limits", "Loaded", "PluginHost", "Ready", "Reply", "Source", "clean_environ"]
 
@@ -51,6 +51,7 @@ class Ready:
     source: Source
     limits: Limits
     settings: Mapping[str, Any] = field(default_factory=dict)
+    vet: Callable[[], None] = _nothing  # raises PluginLoadError when its code is not to be trusted any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ class Call:
     arguments: Mapping[str, Any]
     settings: Mapping[str, Any]
     seconds: float
+    own: Mapping[str, Any] = field(default_factory=dict)  # what a set says over the settings
     watch: Callable[[], None] = _nothing  # called now and then meanwhile; raises to end it
 
 
@@ -84,13 +86,14 @@ class PluginHost:
         with self._child(name) as child:
             return child.loaded
 
-    def check(self, name: str, settings: Mapping[str, Any], seconds: float) -> None:
-        """Check a table for a plugin without calling any hook. Raises PluginError."""
-        self.call(Call(name, "settings", {}, settings, seconds))
+    def check(self, name: str, settings: Mapping[str, Any], own: Mapping[str, Any], seconds: float) -> None:
+        """Check a table for a plugin, and what a set says over it, without calling any hook. Raises PluginError."""
+        self.call(Call(name, "settings", {}, settings, seconds, own))
 
     def call(self, call: Call) -> Reply:
         """Have a call carried out. Raises PluginError, and whatever `call.watch` raises."""
-        request = {"hook": call.hook, "arguments": dict(call.arguments), "settings": dict(call.settings)}
+        tables = {"settings": dict(call.settings), "own": dict(call.own)}
+        request = {"hook": call.hook, "arguments": dict(call.arguments), **tables}
         with self._child(call.plugin) as child:
             return child.ask(request, call.seconds, call.watch)
 
@@ -98,9 +101,9 @@ class PluginHost:
     def _child(self, name: str) -> Iterator[Child]:
         with self._places:
             child = self._taken(name) or self._started(name)
-            with self._lock:
-                self._busy.add(child)
             try:
+                if not child.loaded.hooks:
+                    self._make_ready(child)
                 yield child
             finally:
                 self._put_back(child)
@@ -108,25 +111,34 @@ class PluginHost:
     def _taken(self, name: str) -> Child | None:
         with self._lock:
             found = next((child for child in reversed(self._idle) if child.source.name == name), None)
-            if found:
-                self._idle.remove(found)
-        if found and not found.is_open:
-            found.close()
-            return None
-        return found
+            if found is None:
+                return None
+            self._idle.remove(found)
+            if found.is_open:
+                self._busy.add(found)
+                return found
+        found.close()
+        return None
 
     def _started(self, name: str) -> Child:
-        plugin = self._plugins[name]
-        if self._closed:
-            raise PluginError("The service is stopping.")
-        child = Child(plugin.source, plugin.limits, self._environ, self._place())
+        """Start a process; from now on `close` ends it. Nothing is believed of what may have changed since the last one."""
+        plugin, place = self._plugins[name], self._place()
         try:
-            request = {"hook": "rodin_configure", "arguments": {}, "settings": dict(plugin.settings)}
-            child.ask(request, plugin.limits.start_seconds, _nothing)
-        except BaseException:
-            child.close()
-            raise
+            plugin.vet()
+        except PluginLoadError as error:
+            raise PluginError(f"{error.message} {error.advice_given}") from None
+        with self._lock:
+            if self._closed:
+                raise PluginError("The service is stopping.")
+            child = Child(plugin.source, plugin.limits, self._environ, place)
+            self._busy.add(child)
         return child
+
+    def _make_ready(self, child: Child) -> None:
+        plugin = self._plugins[child.source.name]
+        child.load()
+        request = {"hook": "rodin_configure", "arguments": {}, "settings": dict(plugin.settings), "own": {}}
+        child.ask(request, plugin.limits.start_seconds, _nothing)
 
     def _put_back(self, child: Child) -> None:
         with self._lock:

@@ -6,21 +6,27 @@ import contextlib
 import json
 import os
 import selectors
-import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from rodin_watchd.adapters.plugin_host.ending import end
 from rodin_watchd.core.names import printable
-from rodin_watchd.errors import PluginCrashedError, PluginError, PluginTimeoutError
+from rodin_watchd.errors import (
+    PluginCrashedError,
+    PluginError,
+    PluginGreedyError,
+    PluginSettingsError,
+    PluginTimeoutError,
+)
+from rodin_watchd.hooks.litter import remove, size_of
 from rodin_watchd.hooks.messages import packed, unpacked
 
 OUTPUT_BYTES: Final = 16_384
@@ -35,7 +41,7 @@ class Limits:
     """What a plugin's process may use."""
 
     memory_bytes: int  # of address space; 0: as much as it wants
-    file_bytes: int  # of one file
+    file_bytes: int  # of one file, and of all temporary files together
     start_seconds: float  # until it is loaded
 
 
@@ -72,10 +78,13 @@ class Loaded:
 
 
 class Child:
-    """A plugin's process. One call at a time, from any thread. Raises PluginError when the plugin cannot be loaded."""
+    """A plugin's process, to be loaded first. One call at a time, from any thread."""
 
     def __init__(self, source: Source, limits: Limits, environ: Mapping[str, str], scratch: Path) -> None:
         self.source = source
+        self.loaded = Loaded((), "", None)
+        self._limits = limits
+        self._number = 0
         self._output = bytearray()
         self._home = Path(tempfile.mkdtemp(prefix=f"{source.name}-", dir=scratch))
         self._line, theirs = socket.socketpair()
@@ -85,36 +94,52 @@ class Child:
         self._pipe = self._process.stdout
         os.set_blocking(self._pipe.fileno(), False)
         self._line.setblocking(False)
-        try:
-            told, _ = self._hear(limits.start_seconds, lambda: None)
+
+    def load(self) -> None:
+        """Wait until the plugin is loaded. Raises PluginError when it cannot be; then the process is gone."""
+        with self._closed_on_error():
+            told, _ = self._hear(self._limits.start_seconds, lambda: None)
             self.loaded = self._loaded(told)
+
+    def ask(self, request: Mapping[str, Any], seconds: float, watch: Callable[[], None]) -> Reply:
+        """Have a call carried out. `watch` is called now and then meanwhile, and raises to end it.
+
+        Raises PluginError with what the plugin printed, and whatever `watch` raises. After a failure the process is gone,
+        with all that it started: nothing of it can reach the next call.
+        """
+        began = time.monotonic()
+        self._read_output()
+        self._output.clear()
+        self._number += 1
+        with self._closed_on_error():
+            self._send(self._packed(request), began + seconds)
+            value, left = self._hear(seconds, watch)
+        if left:  # processes of its own that still run
+            self.close()
+        else:
+            self._empty_home()
+        return Reply(value, self.output, time.monotonic() - began)
+
+    def _packed(self, request: Mapping[str, Any]) -> bytes:
+        try:
+            return packed({**request, "number": self._number})
+        except ValueError as error:
+            raise PluginError(f"{self._named} cannot be told this: {error}.") from None
+
+    @contextlib.contextmanager
+    def _closed_on_error(self) -> Iterator[None]:
+        try:
+            yield
         except BaseException as error:
             self.close()
             if isinstance(error, PluginError):
                 error.output = self.output
             raise
 
-    def ask(self, request: Mapping[str, Any], seconds: float, watch: Callable[[], None]) -> Reply:
-        """Have a call carried out. `watch` is called now and then meanwhile, and raises to end it.
-
-        Raises PluginError with what the plugin printed. After a failure that is not the plugin's own word (a crash, a
-        time-out, garbage, what `watch` raised) the process is gone: `is_open` is False then.
-        """
-        began = time.monotonic()
-        self._read_output()
-        self._output.clear()
-        try:
-            self._send(packed(dict(request)), began + seconds)
-            value, left = self._hear(seconds, watch)
-        except PluginError as error:
-            error.output = self.output
-            raise
-        except BaseException:
-            self.close()
-            raise
-        if left:  # processes of its own that still run
-            self.close()
-        return Reply(value, self.output, time.monotonic() - began)
+    def _empty_home(self) -> None:
+        """Remove what the call left among its temporary files."""
+        for entry in self._home.iterdir():
+            remove(entry)
 
     @property
     def is_open(self) -> bool:
@@ -137,7 +162,7 @@ class Child:
             self._read_output()
         self._line.close()
         self._pipe.close()
-        shutil.rmtree(self._home, ignore_errors=True)
+        remove(self._home)
         return status
 
     # ---- talking ----------------------------------------------------------------------------------------------------
@@ -176,11 +201,9 @@ class Child:
         return self._accepted(answer)
 
     def _watch(self, watch: Callable[[], None]) -> None:
-        try:
-            watch()
-        except BaseException:
-            self.close()
-            raise
+        if size_of(self._home) > self._limits.file_bytes:
+            raise PluginGreedyError(f"{self._named} left too much among its temporary files and was ended.")
+        watch()
 
     def _understood(self, data: bytearray) -> dict[str, Any] | None:
         try:
@@ -197,13 +220,16 @@ class Child:
     def _accepted(self, answer: Mapping[str, Any]) -> tuple[Any, bool]:
         """Return the value; raise what the plugin raised. A plugin can write to its line, too: nothing is believed."""
         try:
+            if answer["number"] != self._number:
+                raise self._garbage()
             if answer["ok"] is True:
                 return answer["value"], bool(answer["left"])
             told = [str(answer[key]) for key in ("message", "where", "trace")]
+            kind = PluginSettingsError if answer["settings"] is True else PluginError
         except KeyError:
             raise self._garbage() from None
         at = f" ({told[1]})" if told[1] else ""
-        error = PluginError(f"{self._named} failed: {told[0]}{at}.")
+        error = kind(f"{self._named} failed: {told[0]}{at}.")
         error.trace = told[2]
         raise error
 
@@ -235,11 +261,9 @@ class Child:
         return f"The plugin {printable(self.source.name)}"
 
     def _garbage(self) -> PluginCrashedError:
-        self.close()
         return PluginCrashedError(f"{self._named} answered with garbage.")
 
     def _late(self, seconds: float) -> PluginTimeoutError:
-        self.close()
         return PluginTimeoutError(f"{self._named} took longer than {seconds:g} seconds and was ended.")
 
     def _crashed(self) -> PluginCrashedError:

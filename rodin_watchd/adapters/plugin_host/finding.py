@@ -14,11 +14,15 @@ from pathlib import Path
 from typing import Final
 
 from rodin_watchd.adapters.plugin_host.child import Source
+from rodin_watchd.config_plugins import Plugins
 from rodin_watchd.errors import PluginLoadError
 from rodin_watchd.v1 import GROUP
 
 SHIPPED: Final = "rodin_watchd.shipped"
 """The group of entry points of the plugins that come with the project; each is off until it has a table."""
+
+RESERVED: Final = frozenset(Plugins.model_fields)
+"""Keys of the section [plugins], which no table can be called."""
 
 NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
@@ -50,15 +54,20 @@ class Found:
         """For people."""
         return f"{self.source.where} ({self.package})" if self.package else self.source.where
 
+    def vet(self) -> None:
+        """Look once more whether others could change it. Raises PluginLoadError."""
+        if self.origin is Origin.FILE:
+            refuse_untrusted(Path(self.source.path))
+
 
 def find(folders: Sequence[Path]) -> dict[str, Found]:
     """Return the plugins by name. Raises PluginLoadError for names that clash, and for what others could change."""
     found: dict[str, Found] = {}
     for plugin in (*_installed(SHIPPED, Origin.SHIPPED), *_installed(GROUP, Origin.INSTALLED), *_files(folders)):
-        if not NAME.fullmatch(plugin.name):
+        if plugin.name in RESERVED or not NAME.fullmatch(plugin.name):
             raise PluginLoadError(
                 f"A plugin cannot be called “{plugin.name}” ({plugin.where}).",
-                advice="Its name must be a word of small letters, digits and _, up to 40.",
+                advice="Its name must be a word of small letters, digits and _, up to 40, and no key of [plugins].",
             )
         if other := found.get(plugin.name):
             raise PluginLoadError(
@@ -89,13 +98,19 @@ def _files(folders: Iterable[Path]) -> Iterator[Found]:
 
 
 def refuse_untrusted(path: Path) -> None:
-    """Raise PluginLoadError for what another user could change, itself or a folder above it: its code runs as the service."""
-    for place in (path, *path.resolve().parents):
-        status = place.stat()
+    """Raise PluginLoadError for what another user could change: itself, or a folder above it, by either name.
+
+    Its code runs as the service.
+    """
+    for place in dict.fromkeys((path, *path.absolute().parents, *path.resolve().parents)):
+        try:
+            status = place.stat()
+        except OSError as error:
+            raise PluginLoadError(
+                f"{place} cannot be looked at: {error.strerror}.", advice="Mend or remove it."
+            ) from None
         writers = status.st_mode & _OTHERS_WRITE
-        shared = (
-            place != path and status.st_mode & stat.S_ISVTX
-        )  # like /tmp: what is in it can only be changed by its owner
+        shared = place != path and status.st_mode & stat.S_ISVTX  # like /tmp: what is in it only its owner can change
         if writers and not shared:
             command = f"chmod go-w {shlex.quote(str(place))}"
         elif status.st_uid not in (0, os.geteuid()):

@@ -41,8 +41,12 @@ STATUS_PATH: Final = "/api/v2/status"
 LINKS_PATH: Final = "/api/v2/download"
 BALANCE_PATH: Final = "/api/v2/check_balance"
 
+NO_ANSWER: Final = "none"
+"""What a call is counted as that got no answer; one that did is counted by its HTTP status."""
+
 log = logging.getLogger("rodin_watchd")
 
+_CALLS: Final = {SUBMIT_PATH: "submit", STATUS_PATH: "status", LINKS_PATH: "links", BALANCE_PATH: "balance"}
 _KEY = re.compile(r"[!-~]+")
 _REDIRECTS = 3
 _REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
@@ -78,6 +82,7 @@ class RodinClient:
     ) -> None:
         if isinstance(verify, str) and not Path(verify).exists():
             raise ConfigError(f"There is no bundle of CA certificates at {verify}.")
+        self.count: Callable[[str, str], None] = lambda _call, _result: None  # hears of each call; any thread
         self._template = _template(base_url, key)
         self._key = key
         self._loopback = is_loopback(urlsplit(base_url).hostname or "")
@@ -222,13 +227,25 @@ class RodinClient:
     def _sent(self, adapter: transfer.PacedAdapter, request: PreparedRequest) -> requests.Response:
         timeouts = (self._timeouts.connect_seconds, self._timeouts.read_seconds)
         proxies = self._proxies.to(request.url or "")
-        response = adapter.send(request, stream=True, timeout=timeouts, verify=self._verify, proxies=proxies)
+        call = "file" if adapter is self._file_host else _counted_as(request.url or "")
+        try:
+            response = adapter.send(request, stream=True, timeout=timeouts, verify=self._verify, proxies=proxies)
+        except BaseException:
+            self.count(call, NO_ANSWER)
+            raise
+        self.count(call, str(response.status_code))
         told = (request.method, without_query(request.url or ""), response.status_code)
         log.debug("call: %s %s: HTTP %d", *told, extra={"action": "call"})
         return response
 
     def _unreachable(self, error: BaseException) -> NetworkError:
         return NetworkError(f"{without_query(self._template.url or '')} cannot be reached: {transfer.why(error)}.")
+
+
+def _counted_as(url: str) -> str:
+    """Return what a call of the API is counted as."""
+    path = urlsplit(url).path
+    return next(name for end, name in _CALLS.items() if path.endswith(end))
 
 
 def _agent() -> str:

@@ -10,9 +10,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import secrets
 import shutil
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from rodin_watchd.adapters.spool.beneath import (
@@ -20,9 +22,11 @@ from rodin_watchd.adapters.spool.beneath import (
     Anchor,
     disk_errors,
     folder_beneath,
+    folder_in,
     sync_folder,
     write_durably_in,
 )
+from rodin_watchd.adapters.spool.blaming import blamed_on, problem_of
 from rodin_watchd.adapters.spool.grounds import Grounds
 from rodin_watchd.adapters.spool.publishing import (
     RECEIPTS,
@@ -32,18 +36,17 @@ from rodin_watchd.adapters.spool.publishing import (
     published_name,
     told_by,
 )
+from rodin_watchd.adapters.spool.sharing import PLAIN, Sharing
 from rodin_watchd.adapters.spool.taking import take_file
 from rodin_watchd.core.grounds import PATHS, Ground
 from rodin_watchd.core.layout import ARCHIVE, FAILED, HIDDEN, INBOX, OUTBOX, RECEIPT, REPORT, REPORT_DATA, STATUS
 from rodin_watchd.core.names import printable
 from rodin_watchd.errors import (
-    ArchiveError,
     DiskError,
-    FailedFolderError,
     FolderGoneError,
-    OutboxError,
     RightsError,
 )
+from rodin_watchd.hooks.litter import remove
 from rodin_watchd.model import InputFile, Job
 
 __all__ = ["RECEIPTS", "Place", "Spool", "told_by"]
@@ -54,8 +57,9 @@ _NO_LINKS_ERRNOS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
 class Spool:
     """The service's folders below one root. Any thread; one job's files by one thread at a time."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, sharing: Sharing = PLAIN) -> None:
         self.root = root
+        self._sharing = sharing
         self.inbox = root / INBOX
         self.work = root / HIDDEN / "work"
         self.grounds = Grounds(root)
@@ -66,13 +70,21 @@ class Spool:
         """Make the folders that are missing and may be made; may be repeated. Raises DiskError."""
         for folder in filter(may_make, self.folders):
             try:
-                folder.mkdir(parents=True, exist_ok=True)
+                self._prepare(folder)
             except OSError as error:
                 raise DiskError(f"The folder {folder} cannot be made: {error.strerror}.") from error
 
+    def _prepare(self, folder: Path) -> None:
+        if folder.is_dir():
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        if folder.name in RECEIPTS:
+            with folder_beneath(self.root, "") as root, folder_in(root, folder.name) as made:
+                self._sharing.folder(made, root)
+
     def problems(self) -> list[str]:
         """Return what keeps the service from moving inputs and publishing results, in plain words."""
-        found = [problem for problem in map(_problem_of, self.folders) if problem]
+        found = [problem for problem in map(problem_of, self.folders) if problem]
         if not found and self.inbox.stat().st_dev != self.work.stat().st_dev:
             found.append(
                 f"{self.inbox} and {self.work} are on different filesystems: a set cannot be taken by renames."
@@ -109,8 +121,8 @@ class Spool:
         return self.work / job_id / f"after-{plugin}"
 
     def working_copy(self, job_id: str) -> Path:
-        """Return the folder in which a plugin works."""
-        return self.work / job_id / "copy"
+        """Return the name of a folder in which a plugin works; each time another one, not made yet."""
+        return self.work / job_id / f"copy-{secrets.token_hex(4)}"
 
     @contextlib.contextmanager
     def _disk_errors(self, what: str) -> Iterator[None]:
@@ -155,21 +167,28 @@ class Spool:
         """
         with (
             self._place_errors(place),
-            folder_beneath(self.grounds.anchor(), place.parent, make=True) as into,
+            folder_beneath(self._published, place.parent, make=True) as into,
         ):
             name = published_name(self.root, into, job, source, place)
             if name is None:
                 with self._naming[place.top]:
-                    name = move_to_free_name(source, into, job, place)
+                    name = move_to_free_name(source, into, job, place, self._dress(into, widen=place.top == OUTBOX))
             sync_folder(into)
             shutil.rmtree(source, ignore_errors=True)  # what a copy to another filesystem leaves behind
         return f"{place.parent}/{name}"
+
+    @property
+    def _published(self) -> Anchor:
+        return replace(self.grounds.anchor(), made=self._sharing.folder)
+
+    def _dress(self, into: int, *, widen: bool) -> Callable[[int], None]:
+        return lambda folder: self._sharing.tree(folder, into, widen=widen)
 
     @contextlib.contextmanager
     def _place_errors(self, place: Place) -> Iterator[None]:
         """Blame the disk; but a mirrored folder that cannot be used holds up its own sets only."""
         where = printable(place.parent, 1000)
-        with _blamed_on(place.top), self._disk_errors(f"{where} cannot be written"):
+        with blamed_on(place.top), self._disk_errors(f"{where} cannot be written"):
             try:
                 yield
             except OSError as error:
@@ -211,7 +230,7 @@ class Spool:
         """Replace STATUS.txt. Raises DiskError."""
         try:
             with folder_beneath(self.grounds.anchor(), "") as root:
-                write_durably_in(root, STATUS, text.encode("utf-8", "backslashreplace"))
+                write_durably_in(root, STATUS, text.encode("utf-8", "backslashreplace"), self._sharing.file)
         except OSError as error:
             raise DiskError(f"STATUS.txt cannot be written: {error.strerror}.") from error
 
@@ -237,14 +256,14 @@ class Spool:
         if not source.exists():
             return ""
         with (
-            _blamed_on(FAILED),
+            blamed_on(FAILED),
             self._disk_errors(f"{FAILED} cannot be written"),
             folder_beneath(self.grounds.anchor(), FAILED) as into,
         ):
             with folder_beneath(self._work, name) as folder:
                 write_durably_in(folder, REPORT, report.encode("utf-8", "backslashreplace"))
             with self._naming[FAILED]:
-                found = move_stray(source, into, f"set-aside-{name}")
+                found = move_stray(source, into, f"set-aside-{name}", self._dress(into, widen=False))
             sync_folder(into)
             shutil.rmtree(source, ignore_errors=True)  # what a copy to another filesystem leaves behind
         return f"{FAILED}/{found}"
@@ -254,9 +273,9 @@ class Spool:
     def forget(self, job_id: str) -> None:
         """Remove what is left of a job's work folder: copies of what was published; may be repeated."""
         home = self.work / job_id
-        made_here = (self.downloads(job_id), self.result(job_id), self.processed(job_id), self.working_copy(job_id))
-        for folder in (*made_here, *home.glob("after-*")):
-            shutil.rmtree(folder, ignore_errors=True)
+        made_here = (self.downloads(job_id), self.result(job_id), self.processed(job_id))
+        for folder in (*made_here, *home.glob("after-*"), *home.glob("copy-*")):
+            remove(folder)
         with contextlib.suppress(OSError):  # something unexpected in it: it stays
             home.rmdir()
 
@@ -273,27 +292,3 @@ class Spool:
         """Remove the folder of a set that was dropped as a folder, if nothing is left in it."""
         with contextlib.suppress(OSError), folder_beneath(self.grounds.anchor(), folder.rpartition("/")[0]) as parent:
             os.rmdir(folder.rpartition("/")[2], dir_fd=parent)
-
-
-_TOP_ERRORS = {OUTBOX: OutboxError, FAILED: FailedFolderError, ARCHIVE: ArchiveError}
-
-
-@contextlib.contextmanager
-def _blamed_on(top: str) -> Iterator[None]:
-    """Stop only what publishes there: the rest of the service can go on."""
-    try:
-        yield
-    except FolderGoneError:
-        raise
-    except DiskError as error:
-        raise _TOP_ERRORS[top](error.message) from error
-
-
-def _problem_of(folder: Path) -> str | None:
-    if os.path.islink(folder):  # noqa: PTH114 - unlike Path.is_symlink, False where we may not look
-        return f"{folder} is a symbolic link, and those are never followed: mount the other place there instead."
-    if not os.path.isdir(folder):  # noqa: PTH112 - as above
-        return f"{folder} is missing."
-    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
-        return f"{folder} cannot be written by this user."
-    return None

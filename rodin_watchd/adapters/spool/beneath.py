@@ -48,12 +48,13 @@ class Anchor:
     """A folder that paths start from, and a check on each folder that is opened on the way.
 
     `check` takes the path walked so far, relative to the anchor, and the open descriptor; it raises what it will. The
-    `fixed` paths are never made.
+    `fixed` paths are never made. `made` takes the open folder that was just made, and its open parent.
     """
 
     path: Path
     check: Callable[[str, int], None]
     fixed: frozenset[str] = frozenset()
+    made: Callable[[int, int], None] | None = None
 
 
 # ---- opening --------------------------------------------------------------------------------------------------------
@@ -70,7 +71,7 @@ def folder_beneath(root: Path | Anchor, path: str, *, make: bool = False) -> Ite
         for part in filter(None, path.split("/")):
             walked = f"{walked}/{part}" if walked else part
             missing_is_made = make and walked not in anchor.fixed
-            deeper = _opened_or_made(descriptor, part) if missing_is_made else os.open(part, _FOLDER, dir_fd=descriptor)
+            deeper = _opened_or_made(anchor, descriptor, part) if missing_is_made else _opened(descriptor, part)
             os.close(descriptor)
             descriptor = deeper
             anchor.check(walked, descriptor)
@@ -79,14 +80,24 @@ def folder_beneath(root: Path | Anchor, path: str, *, make: bool = False) -> Ite
         os.close(descriptor)
 
 
-def _opened_or_made(parent: int, name: str) -> int:
+def _opened(parent: int, name: str) -> int:
+    return os.open(name, _FOLDER, dir_fd=parent)
+
+
+def _opened_or_made(anchor: Anchor, parent: int, name: str) -> int:
     try:
-        return os.open(name, _FOLDER, dir_fd=parent)
+        return _opened(parent, name)
     except FileNotFoundError:
-        with contextlib.suppress(FileExistsError):  # somebody was faster
+        made = anchor.made
+        try:
             os.mkdir(name, dir_fd=parent)
+        except FileExistsError:  # somebody was faster
+            made = None
         sync_folder(parent)
-        return os.open(name, _FOLDER, dir_fd=parent)
+        if made:
+            with folder_in(parent, name) as folder:
+                made(folder, parent)
+        return _opened(parent, name)
 
 
 @contextlib.contextmanager
@@ -175,10 +186,14 @@ def write_durably(path: Path, data: bytes) -> None:
         write_durably_in(folder, path.name, data)
 
 
-def write_durably_in(folder: int, name: str, data: bytes) -> None:
-    """Do the same in an open folder."""
+def write_durably_in(
+    folder: int, name: str, data: bytes, dress: Callable[[int, int], None] = lambda _file, _folder: None
+) -> None:
+    """Do the same in an open folder; `dress` gives the open file in it the mode that it is to appear with."""
     part = f".{name}.part"
-    with new_file(folder, part) as descriptor, open(descriptor, "wb", closefd=False) as stream:
-        stream.write(data)
+    with new_file(folder, part) as descriptor:
+        with open(descriptor, "wb", closefd=False) as stream:
+            stream.write(data)
+        dress(descriptor, folder)
     os.replace(part, name, src_dir_fd=folder, dst_dir_fd=folder)
     sync_folder(folder)

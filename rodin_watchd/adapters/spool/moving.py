@@ -7,7 +7,7 @@ import ctypes
 import errno
 import os
 import shutil
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from rodin_watchd.adapters.spool.beneath import file_in, folder_beneath, folder_in, new_file, sync_folder
@@ -18,13 +18,15 @@ _RENAME_NOREPLACE = 1
 _renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
 
 
-def move_folder(source: Path, into: int, name: str) -> None:
+def move_folder(source: Path, into: int, name: str, dress: Callable[[int], None]) -> None:
     """Give a folder a name in the open folder `into`, all of it durable before it appears.
 
-    Crossing to another filesystem it is copied under a hidden name there first. Raises FileExistsError when the name is
+    `dress` gives the open folder the modes that it is to appear with. Crossing to another filesystem it is copied under a hidden name there first. Raises FileExistsError when the name is
     taken, be it by an empty folder; OSError.
     """
     try:
+        with folder_beneath(source, "") as folder:
+            dress(folder)
         _sync_all(source)
         rename_new(source, into, name)
     except OSError as error:
@@ -34,6 +36,8 @@ def move_folder(source: Path, into: int, name: str) -> None:
         shutil.rmtree(hidden, ignore_errors=True, dir_fd=into)
         try:
             copy_folder(source, into, hidden)
+            with folder_in(into, hidden) as copy:
+                dress(copy)
             rename_new(hidden, into, name, folder=into)
         except OSError:
             shutil.rmtree(hidden, ignore_errors=True, dir_fd=into)  # half a copy must not fill a disk that is full

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,9 +58,10 @@ def _holds(into: int, name: str, source: Path) -> bool:
         return holds_all(folder, source, besides=_TEXTS)
 
 
-def move_to_free_name(source: Path, into: int, job: Job, place: Place) -> str:
+def move_to_free_name(source: Path, into: int, job: Job, place: Place, dress: Callable[[int], None]) -> str:
     """Move a folder into `into` under the first name that nobody has, compared as artists compare; return the name.
 
+    `dress` gives it the modes that it is to appear with.
     Raises OSError; FileExistsError when others were faster under each of the names.
     """
     taken = {match_key(name) for name in os.listdir(into)}
@@ -68,20 +69,20 @@ def move_to_free_name(source: Path, into: int, job: Job, place: Place) -> str:
         if match_key(name) in taken:
             continue
         try:
-            move_folder(source, into, name)
+            move_folder(source, into, name, dress)
         except FileExistsError:  # somebody was faster
             continue
         return name
     raise FileExistsError(place.name)
 
 
-def move_stray(source: Path, into: int, name: str) -> str:
+def move_stray(source: Path, into: int, name: str, dress: Callable[[int], None]) -> str:
     """Move a folder into `into` under this name, or this name and a number; return the name. Raises OSError."""
     taken = {match_key(there) for there in os.listdir(into)}
     for number in range(1, _MOST_NAMES):
         wanted = _with_suffix(name, "" if number == 1 else f"-{number}")
         if match_key(wanted) not in taken:
-            move_folder(source, into, wanted)
+            move_folder(source, into, wanted, dress)
             return wanted
     raise FileExistsError(name)
 

@@ -17,7 +17,7 @@ from rodin_watchd.model import ResultFile
 
 MOST_FILES: Final = 10_000
 _DEEPEST: Final = 8
-_OURS: Final = (RECEIPT, REPORT, REPORT_DATA)
+_OURS: Final = frozenset(name.casefold() for name in (RECEIPT, REPORT, REPORT_DATA))
 
 
 class UnfitFileError(Exception):
@@ -59,11 +59,6 @@ def _linked(source: str, target: str) -> None:
         shutil.copyfile(source, target)
 
 
-def used_bytes(folder: Path) -> int:
-    """Return how much the files below a folder take; what vanishes under the look does not count."""
-    return sum(status.st_size for _, status in _walk(folder) if stat.S_ISREG(status.st_mode))
-
-
 def sealed(folder: Path) -> tuple[ResultFile, ...]:
     """Make everything below a folder durable, and return its files in the order of their names.
 
@@ -87,11 +82,20 @@ def sealed(folder: Path) -> tuple[ResultFile, ...]:
 def _problem(name: str, mode: int, count: int) -> str:
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         return "is neither a file nor a folder"
-    if name in _OURS:
+    if not name.isprintable() or not _is_utf8(name):
+        return "has a name that not everybody can read"
+    if name.casefold() in _OURS:
         return "has a name that the service needs for its own"
     if name.count("/") >= _DEEPEST:
         return "lies in too many folders"
     return f"is one of more than {MOST_FILES:,} files" if count >= MOST_FILES else ""
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        return bool(name.encode())
+    except UnicodeEncodeError:  # lone surrogates stand for bytes that are no UTF-8 (PEP 383)
+        return False
 
 
 def _sealed_file(folder: Path, name: str) -> ResultFile:

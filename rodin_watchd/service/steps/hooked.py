@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
-import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from rodin_watchd.adapters.spool.beneath import disk_errors
-from rodin_watchd.adapters.spool.sealing import UnfitFileError, copy_tree, link_tree, sealed, used_bytes
+from rodin_watchd.adapters.spool.beneath import FULL_ERRNOS, disk_errors
+from rodin_watchd.adapters.spool.sealing import UnfitFileError, copy_tree, link_tree, sealed
 from rodin_watchd.core.announcing import public_job, public_set
 from rodin_watchd.core.facts import checked_facts
 from rodin_watchd.core.options import Options, frozen
@@ -22,8 +23,11 @@ from rodin_watchd.errors import (
     PluginGreedyError,
     PluginRefusedError,
     PluginRequiredError,
+    PluginSettingsError,
+    RoomError,
     SidecarError,
 )
+from rodin_watchd.hooks.litter import remove, size_of
 from rodin_watchd.model import Job, ResultFile
 from rodin_watchd.service.steps.tools import Tools
 
@@ -41,8 +45,8 @@ def consulted(tools: Tools, job: Job) -> Job:
     _check_settings(tools, job)
     for plugin in tools.plugins.of(ACCEPT):
         arguments = {"fileset": asdict(public_set(job, job.files))}
-        if reason := _asked_with_inputs(tools, job, ACCEPT, plugin, arguments):
-            raise PluginRefusedError(f"The plugin {plugin} refused the set: {str(reason)[:1000]}")
+        if reason := _asked_with_inputs(tools, job, ACCEPT, plugin, arguments, _reason):
+            raise PluginRefusedError(f"The plugin {plugin} refused the set: {reason}")
     for plugin in tools.plugins.of(OPTIONS):
         arguments = {"job": asdict(public_job(job)), "options": dict(job.options)}
         wanted = _asked_with_inputs(tools, job, OPTIONS, plugin, arguments)
@@ -55,19 +59,32 @@ def _check_settings(tools: Tools, job: Job) -> None:
         if plugin in tools.plugins.names:
             try:
                 tools.plugins.check(plugin, table)
-            except PluginAsideError:
-                raise
-            except PluginError as error:
+            except PluginSettingsError as error:
                 raise SidecarError(f"The settings [plugins.{plugin}] cannot be used: {error.message}") from error
 
 
-def _asked_with_inputs(tools: Tools, job: Job, hook: str, plugin: str, arguments: Mapping[str, Any]) -> Any:  # noqa: ANN401 - JSON out
+def _reason(value: Any) -> str:  # noqa: ANN401 - whatever a plugin returned
+    """Return why a plugin refuses a set; "" if it does not."""
+    if value is not None and not isinstance(value, str):
+        raise PluginError("rodin_accept returned neither a text nor None.")
+    return (value or "")[:1000]
+
+
+def _asked_with_inputs(
+    tools: Tools,
+    job: Job,
+    hook: str,
+    plugin: str,
+    arguments: Mapping[str, Any],
+    finish: Callable[[Any], Any] = lambda value: value,
+) -> Any:  # noqa: ANN401 - JSON out
     """Call a hook with a copy of the set's files."""
     copy = _fresh_copy(tools, job, tools.spool.inputs(job.id))
+    given = {**arguments, "directory": str(copy)}
     try:
-        return tools.plugins.ask(job, hook, plugin, {**arguments, "directory": str(copy)}, _watch(tools, plugin, copy))
+        return tools.plugins.ask(job, hook, plugin, given, _watch(tools, plugin, copy), finish)
     finally:
-        shutil.rmtree(copy, ignore_errors=True)
+        remove(copy)
 
 
 def _options(plugin: str, wanted: Any) -> Mapping[str, Any]:  # noqa: ANN401 - whatever a plugin returned
@@ -126,24 +143,46 @@ def _worked_on(tools: Tools, job: Job, plugin: str, current: Path, after: Path) 
         return _finished(plugin, copy, after, value)
 
     arguments = {"job": asdict(public_job(job)), "directory": str(copy)}
-    return dict(tools.plugins.ask(job, PROCESS, plugin, arguments, _watch(tools, plugin, copy), finish))
+    try:
+        return dict(tools.plugins.ask(job, PROCESS, plugin, arguments, _watch(tools, plugin, copy), finish))
+    finally:
+        remove(copy)
 
 
 def _finished(plugin: str, copy: Path, after: Path, value: Any) -> Mapping[str, Any]:  # noqa: ANN401 - as above
-    """Make the copy the result of the plugin's work, durably. Raises PluginError for what cannot be published."""
+    """Make what is in the copy the result of the plugin's work, durably. Raises PluginError for what cannot be published.
+
+    Taken are files of our own: what a thread that the plugin left behind still writes goes nowhere.
+    """
     try:
         facts = checked_facts(value)
     except ValueError as error:
         raise PluginError(f"The plugin {plugin} returned what a receipt cannot hold: {error}.") from None
+    ours = copy.with_name(f"{copy.name}-taken")
     try:
-        with disk_errors(f"{copy} cannot be written"):
-            if not sealed(copy):
+        with _blamed_on(plugin):
+            copy_tree(copy, ours)
+            if not sealed(ours):
                 raise PluginError(f"The plugin {plugin} left nothing of the result.")
-            shutil.rmtree(after, ignore_errors=True)
-            os.rename(copy, after)  # noqa: PTH104 - beside `sealed`, which made all of it durable
-    except UnfitFileError as error:
-        raise PluginError(f"The plugin {plugin} left what cannot be published: {error}.") from None
+        remove(after)
+        os.rename(ours, after)  # noqa: PTH104 - beside `sealed`, which made all of it durable
+    finally:
+        remove(ours)
     return facts
+
+
+@contextlib.contextmanager
+def _blamed_on(plugin: str) -> Iterator[None]:
+    """Blame the plugin for the state of its copy; the machine only for what is the machine's."""
+    try:
+        yield
+    except (OSError, UnfitFileError) as error:
+        if isinstance(error, OSError) and error.errno in _MACHINES_OWN:
+            raise RoomError(f"The disk of the work folder: {os.strerror(error.errno)}.") from error
+        raise PluginError(f"The plugin {plugin} left what cannot be published: {error}.") from None
+
+
+_MACHINES_OWN = FULL_ERRNOS | {errno.EIO, errno.EROFS, errno.ESTALE}
 
 
 def _taken_over(tools: Tools, job: Job, current: Path) -> tuple[ResultFile, ...]:
@@ -159,7 +198,7 @@ def _taken_over(tools: Tools, job: Job, current: Path) -> tuple[ResultFile, ...]
 def rebuild(target: Path, source: Path) -> None:
     """Make a folder anew of the files of another. Raises DiskError, OSError."""
     with disk_errors(f"{target} cannot be written"):
-        shutil.rmtree(target, ignore_errors=True)
+        remove(target)
         link_tree(source, target)
 
 
@@ -169,7 +208,6 @@ def rebuild(target: Path, source: Path) -> None:
 def _fresh_copy(tools: Tools, job: Job, source: Path) -> Path:
     copy = tools.spool.working_copy(job.id)
     with disk_errors(f"{copy} cannot be written"):
-        shutil.rmtree(copy, ignore_errors=True)
         copy_tree(source, copy)
     return copy
 
@@ -179,9 +217,9 @@ def _watch(tools: Tools, plugin: str, copy: Path) -> Callable[[], None]:
     most = tools.plugins.settings.disk_bytes_of(plugin)
 
     def look() -> None:
-        if used_bytes(copy) > most:
+        if size_of(copy) > most:
             raise PluginGreedyError(f"The plugin {plugin} wrote more than {most // 1_000_000:,} MB and was ended.")
         if tools.spool.free_bytes() < tools.reserve_bytes // 2:
-            raise PluginGreedyError(f"The plugin {plugin} left too little room on the disk and was ended.")
+            raise RoomError(f"Too little room was left on the disk of {tools.spool.work} while {plugin} worked.")
 
     return look

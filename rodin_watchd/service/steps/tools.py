@@ -10,6 +10,7 @@ from typing import TypeAlias
 from rodin_watchd.adapters.rodin_client import RodinClient
 from rodin_watchd.adapters.spool import Spool
 from rodin_watchd.errors import RoomError
+from rodin_watchd.service.meter import SILENT, Meter
 from rodin_watchd.service.plugins import Plugins
 
 BeforeClosing: TypeAlias = Callable[[], None]
@@ -27,6 +28,7 @@ class Tools:
     zone: tzinfo
     max_file_bytes: int
     reserve_bytes: int  # less free room than this, and nothing is taken, sent or downloaded
+    meter: Meter = SILENT
 
 
 def need_room(tools: Tools) -> None:

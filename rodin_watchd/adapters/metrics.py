@@ -1,0 +1,224 @@
+"""Metrics for Prometheus, by `prometheus_client` (the extra `metrics`): counted here, served on this machine or in a file.
+
+What changes by itself (ages, the journal's numbers) is read when somebody asks, by whoever asks; the daemon's loop never
+waits for that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
+from prometheus_client import start_http_server as start_server
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from rodin_watchd import __version__
+from rodin_watchd.core.vitals import Books, Vitals
+from rodin_watchd.errors import ConfigError, RodinWatchdError
+from rodin_watchd.model import State
+from rodin_watchd.problem import Lane
+
+log = logging.getLogger("rodin_watchd")
+
+TEXTFILE_SECONDS: Final = 15.0
+"""How often the textfile is written: as often as Prometheus usually looks."""
+
+_BUCKETS: Final = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
+
+
+class Metrics:
+    """The meter whose counts Prometheus gets. Any thread.
+
+    `read` gives the journal's numbers and may raise RodinWatchdError: then those are left out. `monotonic` is the clock of
+    the vitals.
+    """
+
+    def __init__(self, read: Callable[[], Books], monotonic: Callable[[], float]) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call] # has no types; nobody asks when a count began
+        self.registry = CollectorRegistry()
+        self._gauges = _Gauges(read, monotonic)
+        self.registry.register(self._gauges)
+        self._steps = Histogram(
+            "rodin_watchd_step_seconds",
+            "How long the steps of jobs took, by what came of them.",
+            ["step", "outcome"],
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
+        self._calls = Counter(
+            "rodin_watchd_api_calls",
+            "Calls to the vendor and its file host, by HTTP status; none: no answer came.",
+            ["call", "result"],
+            registry=self.registry,
+        )
+        self._hooks = Counter(
+            "rodin_watchd_hook_runs",
+            "Calls of plugins' hooks, by what came of them.",
+            ["plugin", "hook", "outcome"],
+            registry=self.registry,
+        )
+
+    def step(self, step: str, outcome: str, seconds: float) -> None:
+        """Note a step that ended."""
+        self._steps.labels(step, outcome).observe(seconds)
+
+    def api_call(self, call: str, result: str) -> None:
+        """Note a call over HTTP."""
+        self._calls.labels(call, result).inc()
+
+    def hook_run(self, plugin: str, hook: str, outcome: str) -> None:
+        """Note a call of a plugin's hook."""
+        self._hooks.labels(plugin, hook, outcome).inc()
+
+    def tick(self, vitals: Vitals) -> None:
+        """Note how it stands."""
+        self._gauges.vitals = vitals
+
+    def text(self) -> bytes:
+        """Return all metrics in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+
+class _Gauges(Collector):
+    """What is true when somebody asks."""
+
+    def __init__(self, read: Callable[[], Books], monotonic: Callable[[], float]) -> None:
+        self.vitals: Vitals | None = None
+        self._read = read
+        self._monotonic = monotonic
+        self._trouble = ""
+
+    def describe(self) -> Iterable[Metric]:
+        """Name nothing: what is here depends on the moment, and no other metric has these names."""
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        """Give the metrics of this moment."""
+        yield InfoMetricFamily("rodin_watchd", "The program.", {"version": __version__})
+        vitals, books = self.vitals, self._books()
+        yield _sets(vitals, books)
+        if vitals:
+            yield from _of_vitals(vitals, self._monotonic())
+        if books:
+            yield from _of_books(books)
+
+    def _books(self) -> Books | None:
+        try:
+            books = self._read()
+        except RodinWatchdError as error:
+            if error.message != self._trouble:
+                log.warning("metrics: %s", error.message, extra={"action": "metrics"})
+            self._trouble = error.message
+            return None
+        self._trouble = ""
+        return books
+
+
+def _sets(vitals: Vitals | None, books: Books | None) -> Metric:
+    """Return how many sets there are: in the inbox by what they wait for, and jobs, of all times, by state."""
+    jobs = {state.value: books.states.get(state, 0) for state in State} if books else {}
+    inbox = vitals.inbox if vitals else {}
+    return _gauge("sets", "Sets in the inbox by what they wait for, and jobs by state.", "state", {**inbox, **jobs})
+
+
+def _of_vitals(vitals: Vitals, monotonic: float) -> Iterator[Metric]:
+    yield _gauge("last_tick_timestamp_seconds", "When the loop ticked last (UTC).", value=vitals.at)
+    age = max(monotonic - vitals.monotonic, 0.0)
+    yield _gauge("tick_age_seconds", "How long ago the loop ticked last.", value=age)
+    told = "How long the oldest set in the inbox has waited, by what it waits for."
+    yield _gauge("oldest_waiting_seconds", told, "state", vitals.oldest_seconds)
+    told = "How long the worst set has not moved though it should have."
+    yield _gauge("overdue_seconds", told, value=vitals.overdue_seconds)
+    paused = dict.fromkeys((*map(str, Lane), *vitals.paused), 0.0) | dict.fromkeys(vitals.paused, 1.0)
+    yield _gauge("paused", "What stands still: 1.", "what", paused)
+
+
+def _of_books(books: Books) -> Iterator[Metric]:
+    yield CounterMetricFamily("rodin_watchd_credits_spent", "Credits spent, ever.", value=float(books.spent))
+    if books.balance is not None:
+        told = "Credits in the vendor's account, when it was asked last."
+        yield _gauge("balance_credits", told, value=float(books.balance))
+        told = "When the vendor was asked for the balance last (UTC)."
+        yield _gauge("balance_timestamp_seconds", told, value=books.balance_at)
+
+
+def _gauge(
+    name: str, told: str, label: str = "", values: Mapping[str, float] | None = None, value: float | None = None
+) -> Metric:
+    """Return one gauge, by the values of a label or without any."""
+    if values is None:
+        return GaugeMetricFamily(f"rodin_watchd_{name}", told, value=value)
+    family = GaugeMetricFamily(f"rodin_watchd_{name}", told, labels=[label])
+    for labelled, found in values.items():
+        family.add_metric([labelled], found)
+    return family
+
+
+# ---- where they are to be had ---------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def served(metrics: Metrics, host: str, port: int) -> Iterator[int]:
+    """Answer at http://HOST:PORT/metrics meanwhile; give the port (0 takes any). Raises ConfigError if it is taken."""
+    try:
+        server, thread = start_server(port, host, metrics.registry)
+    except OSError as error:
+        raise ConfigError(
+            f"Metrics cannot be served at {host}:{port}: {error.strerror}.",
+            advice="Choose another port in metrics.listen.",
+        ) from error
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@contextlib.contextmanager
+def written(metrics: Metrics, path: Path) -> Iterator[None]:
+    """Write the file every TEXTFILE_SECONDS meanwhile, and remove it in the end: old numbers would be taken for new ones."""
+    stop = threading.Event()
+    thread = threading.Thread(target=_write_again, args=(metrics, path, stop), name="metrics", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+def _write_again(metrics: Metrics, path: Path, stop: threading.Event) -> None:
+    trouble = ""
+    while True:
+        try:
+            write_textfile(path, metrics.text())
+        except OSError as error:
+            if str(error) != trouble:
+                log.warning("metrics: %s cannot be written: %s", path, error.strerror, extra={"action": "metrics"})
+            trouble = str(error)
+        else:
+            trouble = ""
+        if stop.wait(TEXTFILE_SECONDS):
+            return
+
+
+def write_textfile(path: Path, text: bytes) -> None:
+    """Write it so that node_exporter, another user, sees all of it or the one before. Raises OSError."""
+    part = path.with_name(f".{path.name}.part")  # does not end in .prom: nobody reads it
+    with contextlib.suppress(FileNotFoundError):
+        part.unlink()
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    with open(descriptor, "wb") as stream:  # noqa: PTH123 - of a descriptor
+        os.fchmod(descriptor, 0o644)  # whatever the umask says
+        stream.write(text)
+    part.replace(path)

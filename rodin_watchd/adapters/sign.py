@@ -1,0 +1,68 @@
+"""The sign of life: a small file beside the journal, written over by each tick, that a probe reads without any lock.
+
+It is written in place and never synced: after a crash it is of no worth, and a disk that is full has room for it. Who
+reads it must look at the daemon's lock as well, for the file outlives the daemon.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from rodin_watchd.core.vitals import Vitals
+
+_RECORD_BYTES: Final = 4096
+_BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
+
+
+def sign_path(journal: Path) -> Path:
+    """Return where the sign of life of a journal's daemon is."""
+    return journal.with_name("alive.json")
+
+
+def leave_sign(path: Path, vitals: Vitals) -> None:
+    """Write it; no fsync. Raises OSError."""
+    record = json.dumps({"pid": os.getpid(), "boot": _boot(), "vitals": vitals.as_data()}).encode()
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    try:
+        os.pwrite(descriptor, record.ljust(_RECORD_BYTES), 0)  # one write of one length: no reader sees the half of it
+    finally:
+        os.close(descriptor)
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """What was read: who wrote it, and how long ago."""
+
+    pid: int
+    age_seconds: float
+    vitals: Vitals
+
+
+def read_sign(path: Path) -> Sign | None:
+    """Return the sign of life, None where there is none that can be understood. Raises PermissionError."""
+    try:
+        data = json.loads(path.read_bytes())
+        vitals = Vitals.of_data(data["vitals"])
+        return Sign(int(data["pid"]), _age_seconds(vitals, str(data["boot"])), vitals)
+    except PermissionError:
+        raise
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+
+
+def _age_seconds(vitals: Vitals, boot: str) -> float:
+    """Compare by monotonic time, which is one for all processes until the machine is started anew; else by the clock."""
+    same = boot and boot == _boot()
+    return max(time.monotonic() - vitals.monotonic if same else time.time() - vitals.at, 0.0)
+
+
+def _boot() -> str:
+    try:
+        return _BOOT.read_text(encoding="ascii").strip()
+    except OSError:
+        return ""

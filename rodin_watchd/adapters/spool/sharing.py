@@ -1,0 +1,129 @@
+"""Who may use what is published: mode and group of files and folders, set before they appear under their names.
+
+What is published was made in the hidden work folder and comes by a rename, so it inherits nothing from the folder that it
+goes into. Hence a set-gid folder's group and bit are given here, as the kernel gives them to what is made in place
+(inode(7)). What belongs to another user (an artist's input, moved) stays as it is: only its owner may change it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import grp
+import logging
+import os
+import re
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from rodin_watchd.adapters.spool.beneath import file_in, folder_in
+from rodin_watchd.errors import ConfigError
+
+log = logging.getLogger("rodin_watchd")
+
+_UMASK: Final = re.compile(r"^Umask:\s*([0-7]+)$", re.MULTILINE)
+_NO_MODES_ERRNOS: Final = (errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS)
+
+
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """The mode of files (None: by the umask) and the group (None: by set-gid folders). Any thread."""
+
+    mode: int | None = None
+    gid: int | None = None
+
+    def tree(self, folder: int, into: int, *, widen: bool) -> None:
+        """Make an open folder, and all below it, what it has to be in the open folder `into`. May be repeated.
+
+        `widen`: without a mode, what a program has made narrower than the umask says gets what the umask says. Raises
+        OSError for a folder that cannot be read; what the filesystem refuses is logged, for a result must not be lost for it.
+        """
+        above = os.fstat(into)
+        self._folder(folder, above, widen=widen)
+        with os.scandir(folder) as found:
+            entries = list(found)
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                with folder_in(folder, entry.name) as inner:
+                    self.tree(inner, folder, widen=widen)
+            elif entry.is_file(follow_symlinks=False):
+                with contextlib.suppress(PermissionError), file_in(folder, entry.name) as file:
+                    self._give(file, self._gid(above), self._file_mode(os.fstat(file).st_mode, widen=widen))
+
+    def folder(self, made: int, parent: int) -> None:
+        """Make an open folder that was just made what it has to be in its open parent."""
+        self._folder(made, os.fstat(parent), widen=False)
+
+    def file(self, made: int, parent: int) -> None:
+        """Do the same with a file."""
+        self._give(made, self._gid(os.fstat(parent)), self._file_mode(os.fstat(made).st_mode, widen=False))
+
+    def _folder(self, descriptor: int, above: os.stat_result, *, widen: bool) -> None:
+        mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
+        if self.mode is not None:
+            mode = (mode & stat.S_ISGID) | self.mode | (self.mode & 0o444) >> 2
+        elif widen:
+            mode |= 0o777 & ~umask()
+        self._give(descriptor, self._gid(above), mode | (above.st_mode & stat.S_ISGID))
+
+    def _file_mode(self, mode: int, *, widen: bool) -> int:
+        if self.mode is not None:
+            return self.mode
+        return stat.S_IMODE(mode) | (0o666 & ~umask() if widen else 0)
+
+    def _gid(self, above: os.stat_result) -> int:
+        """Return the group of what is in a folder; -1: whatever it is."""
+        if self.gid is not None:
+            return self.gid
+        return above.st_gid if above.st_mode & stat.S_ISGID else -1
+
+    def _give(self, descriptor: int, gid: int, mode: int) -> None:
+        """Give group, then mode: changing the group can take bits away (chown(2))."""
+        before = os.fstat(descriptor)
+        if os.geteuid() not in (0, before.st_uid):
+            return
+        try:
+            if gid not in (-1, before.st_gid):
+                os.fchown(descriptor, -1, gid)
+            if stat.S_IMODE(os.fstat(descriptor).st_mode) != mode:
+                os.fchmod(descriptor, mode)
+        except OSError as error:
+            if error.errno not in _NO_MODES_ERRNOS:
+                raise
+            told = "mode or group of what is published cannot be set: %s"
+            log.warning(told, os.strerror(error.errno or 0), extra={"action": "sharing"})
+
+
+PLAIN: Final = Sharing()
+"""Nothing is configured: umask and set-gid folders hold."""
+
+
+def sharing_of(mode: int | None, group: str | None) -> Sharing:
+    """Return what the configuration means on this machine. Raises ConfigError for a group that this user cannot give."""
+    return Sharing(mode, None if group is None else _usable_gid(group))
+
+
+def _usable_gid(group: str) -> int:
+    try:
+        gid = int(group) if group.isdecimal() else grp.getgrnam(group).gr_gid
+    except KeyError:
+        advice = f"Make it (`groupadd {group}`), or name another one in output.group."
+        raise ConfigError(f"There is no group “{group}” on this machine (output.group).", advice=advice) from None
+    if os.geteuid() != 0 and gid not in (os.getegid(), *os.getgroups()):
+        advice = f"Add it to the group (`usermod -aG {group} USER`), and start the service anew."
+        raise ConfigError(
+            f"The user of the service does not belong to the group “{group}” (output.group).", advice=advice
+        )
+    return gid
+
+
+def umask() -> int:
+    """Return the umask of this process, without changing it where the system tells (proc_pid_status(5))."""
+    with contextlib.suppress(OSError):
+        if found := _UMASK.search(Path("/proc/self/status").read_text(encoding="ascii", errors="replace")):
+            return int(found[1], 8)
+    found_by_setting = os.umask(0o077)
+    os.umask(found_by_setting)
+    return found_by_setting

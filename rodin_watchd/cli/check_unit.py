@@ -1,0 +1,68 @@
+"""What `check` finds about systemd: the installed unit, and how well it is shut in."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from rodin_watchd.cli.findings import Finding, Verdict
+
+UNIT_FOLDERS: Final = tuple(
+    Path(folder)
+    for folder in (
+        "/etc/systemd/system",
+        "/run/systemd/system",
+        "/usr/local/lib/systemd/system",
+        "/usr/lib/systemd/system",
+        "/lib/systemd/system",
+        "~/.config/systemd/user",
+    )
+)
+"""Where units lie, the first one wins (systemd.unit(5), Unit File Load Path)."""
+
+NAMES: Final = ("rodin-watchd.service", "rodin-watchd@.service")
+
+GOOD_SCORE: Final = 1.5
+"""The unit that comes along is at most at this; 10 is not shut in at all."""
+
+_SCORE: Final = re.compile(r"Overall exposure level for \S+: ([0-9.]+)")
+_SECONDS: Final = 30.0
+
+
+def unit_findings(folders: Sequence[Path] = UNIT_FOLDERS) -> Iterator[Finding]:
+    """Look at each unit that is installed."""
+    places = [folder.expanduser() for folder in folders]
+    units = [unit for name in NAMES if (unit := next((p / name for p in places if (p / name).is_file()), None))]
+    for unit in units:
+        yield _judged(unit)
+    if not units:
+        yield Finding("unit", "No systemd unit is installed; `rodin-watchd run` works without.")
+
+
+def _judged(unit: Path) -> Finding:
+    score = score_of(unit)
+    if score is None:
+        return Finding("unit", f"{unit} is installed; systemd-analyze is not there to judge it.")
+    text = f"{unit} is installed; its exposure is {score:.1f} of 10 (`systemd-analyze security`)."
+    if score <= GOOD_SCORE:
+        return Finding("unit", text)
+    advice = f"At most {GOOD_SCORE} is what the unit of this version has: look at changes and drop-ins."
+    return Finding("unit", text, Verdict.WARNING, advice)
+
+
+def score_of(unit: Path) -> float | None:
+    """Return a unit's exposure, 0 to 10, drop-ins and all; None where nobody can tell."""
+    program = shutil.which("systemd-analyze")
+    if program is None:
+        return None
+    command = [program, "security", "--offline=true", "--no-pager", str(unit)]
+    try:
+        run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_SECONDS)  # noqa: S603 - a fixed command
+    except subprocess.TimeoutExpired:
+        return None
+    found = _SCORE.search(run.stdout)
+    return float(found[1]) if found else None

@@ -1,0 +1,61 @@
+"""`rodin-watchd health`: for probes. One line, one exit code, and quick: it opens neither journal nor network."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from rodin_watchd.adapters.lock import holder
+from rodin_watchd.adapters.sign import read_sign, sign_path
+from rodin_watchd.cli.configured import config_option, load
+from rodin_watchd.config import journal_path
+from rodin_watchd.core.vitals import SET_SECONDS, TICK_SECONDS, verdict
+
+
+@click.command(epilog="Example: rodin-watchd health --config /srv/textures/config.toml")
+@config_option
+@click.option(
+    "--tick-seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    default=TICK_SECONDS,
+    show_default=True,
+    help="The last tick may be so old.",
+)
+@click.option(
+    "--set-seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    default=SET_SECONDS,
+    show_default=True,
+    help="A set that should have moved may stand still for so long.",
+)
+def health(config_file: Path | None, tick_seconds: float, set_seconds: float) -> None:
+    """Tell in one line whether the service works; 1 is the exit code if it does not, or does not run.
+
+    A service that is paused (no credits, a share away, `pause`) works: the line says what it waits for, and starting it
+    anew would not help. Run it as a user that may read the service's state folder, on the same machine.
+    """
+    config = load(config_file)
+    healthy, line = told(journal_path(config, os.environ), tick_seconds, set_seconds)
+    click.echo(line)
+    sys.exit(0 if healthy else 1)
+
+
+def told(journal: Path, tick_seconds: float = TICK_SECONDS, set_seconds: float = SET_SECONDS) -> tuple[bool, str]:
+    """Return whether the daemon of this journal is well, and the line that says so."""
+    lock = journal.with_name("lock")
+    try:
+        lock.stat()
+        sign = read_sign(sign_path(journal))
+    except FileNotFoundError:
+        return False, f"not running: there is no {lock}"
+    except PermissionError as error:
+        return False, f"unknown: this user may not read {error.filename}"
+    serving = holder(lock)
+    if serving is None:
+        return False, "not running"
+    if sign is None or sign.pid != serving.get("pid"):
+        return False, "starting: no tick yet"
+    return verdict(sign.vitals, sign.age_seconds, tick_seconds, set_seconds)

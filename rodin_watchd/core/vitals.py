@@ -1,0 +1,148 @@
+"""How it stands with the service at one moment, and whether a probe should worry. Pure functions on frozen values.
+
+A probe worries about two things: a loop that does not tick, and a set that should have moved and did not. What stands
+still for a reason that people are told (a pause, a folder that is away, the budget, a question to a person) is no reason
+to start the service anew. All waiting is measured as observed, in one process, by monotonic time: no clock that is set
+makes a set old.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+from typing import Any, Final, Self
+
+from rodin_watchd.core.budget import is_over_budget
+from rodin_watchd.core.grounds import Ground, has_ground
+from rodin_watchd.core.machine import POLICIES, RESTING
+from rodin_watchd.core.pauses import LANES
+from rodin_watchd.core.status import set_name
+from rodin_watchd.model import Job, State, Step
+from rodin_watchd.problem import Lane
+
+TICK_SECONDS: Final = 30.0
+"""A loop that has not ticked for so long is stuck; it ticks every second, and a look at a huge inbox takes a few."""
+
+SET_SECONDS: Final = 1800.0
+"""A set that should have moved and stands still for so long is stuck: longer than any single step takes."""
+
+SETTLING, INCOMPLETE, READY = "settling", "incomplete", "ready"
+"""What sets in the inbox wait for: that their files are whole, that a person adds or mends a file, that they are taken."""
+
+_LONGEST_NAME: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Vitals:
+    """What one tick leaves for others to see; durations in seconds, as of that tick."""
+
+    at: float  # UTC
+    monotonic: float
+    running: int  # live jobs, without the held ones
+    held: int
+    inbox: Mapping[str, int]  # sets that are not taken, by what they wait for
+    oldest_seconds: Mapping[str, float]  # how long the oldest of each has waited
+    overdue_seconds: float  # for how long the worst set has not moved though it should have
+    overdue: str  # its name, "" without any
+    paused: tuple[str, ...]  # what stands still, in single words
+
+    def as_data(self) -> dict[str, Any]:
+        """Return it as JSON can hold it."""
+        return asdict(self)
+
+    @classmethod
+    def of_data(cls, data: Mapping[str, Any]) -> Self:
+        """Return what `as_data` made; raises TypeError or LookupError for anything else."""
+        return cls(**{**data, "paused": tuple(data["paused"])})
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """What the journal says in numbers."""
+
+    states: Mapping[State, int]  # jobs, of all times
+    spent: Decimal  # credits, ever
+    balance: Decimal | None  # credits, as the vendor said last; None: it was never asked
+    balance_at: float  # UTC
+
+
+# ---- what should have moved -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """How a job stood, and since when (monotonic) it stands so."""
+
+    state: State
+    working_at: float
+    stopped: bool
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stillness:
+    """Since when every live job stands as it does, and when any of them moved last; monotonic."""
+
+    marks: Mapping[str, _Mark]
+    moved_at: float
+
+
+def observed(
+    before: Stillness | None, jobs: Iterable[Job], is_stopped: Callable[[Job], bool], monotonic: float
+) -> Stillness:
+    """Return what is known after one more look. A pause's end counts as a move: what it held up is as fresh as new."""
+    known = before.marks if before else {}
+    marks = {job.id: _marked(known.get(job.id), job, monotonic, stopped=is_stopped(job)) for job in jobs}
+    moved = before is None or marks.keys() != known.keys() or any(mark.since == monotonic for mark in marks.values())
+    return Stillness(marks, monotonic if moved or before is None else before.moved_at)
+
+
+def _marked(before: _Mark | None, job: Job, monotonic: float, *, stopped: bool) -> _Mark:
+    same = before and (before.state, before.working_at, before.stopped) == (job.state, job.working_at, stopped)
+    return before if before and same else _Mark(job.state, job.working_at, stopped, monotonic)
+
+
+def overdue(stillness: Stillness, jobs: Iterable[Job], busy: AbstractSet[str], monotonic: float) -> tuple[float, str]:
+    """Return for how many seconds the worst job has not moved though it should have, and its set's name; (0, "").
+
+    A job that only waits for its turn is as old as the newest move of any job: a queue that moves is no standstill.
+    """
+    found = []
+    for job in jobs:
+        mark = stillness.marks.get(job.id)
+        if mark and not mark.stopped:
+            queues = job.id not in busy and not job.attempts
+            since = max(mark.since, stillness.moved_at) if queues else mark.since
+            found.append((monotonic - since, set_name(job.folder, job.name)[:_LONGEST_NAME]))
+    worst = max(found, default=(0.0, ""))
+    return worst if worst[0] > 0 else (0.0, "")
+
+
+def is_stopped(job: Job, stopped: AbstractSet[Lane], away: AbstractSet[Ground], *, submits: bool) -> bool:
+    """Tell whether a job stands still for a reason that people are told: pauses, folders, budget, a person."""
+    if job.state in RESTING or is_over_budget(job):
+        return True
+    step = POLICIES[job.state].step
+    return bool(LANES[step] & stopped) or not has_ground(job, away) or (step is Step.SUBMIT and not submits)
+
+
+# ---- what a probe says ----------------------------------------------------------------------------------------------
+
+
+def verdict(vitals: Vitals, age_seconds: float, tick_seconds: float, set_seconds: float) -> tuple[bool, str]:
+    """Tell whether the service is well, and say so in one line. `age_seconds`: how long ago those vitals were left."""
+    if age_seconds > tick_seconds:
+        return False, f"stuck: the last tick was {_ago(age_seconds)} ago"
+    if vitals.overdue_seconds > set_seconds:
+        return False, f"stuck: “{vitals.overdue}” should have moved {_ago(vitals.overdue_seconds)} ago"
+    waiting = sum(vitals.inbox.values())
+    told = f"last tick {_ago(age_seconds)} ago; {vitals.running} running, {vitals.held} held, {waiting} in the inbox"
+    return True, f"ok: {told}{'; paused: ' + ', '.join(vitals.paused) if vitals.paused else ''}"
+
+
+def _ago(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,42 @@
+"""What the owner of the service can mend."""
+
+from __future__ import annotations
+
+from rodin_watchd.errors.base import RodinWatchdError
+from rodin_watchd.problem import Fault, Scope
+
+
+class OwnerError(RodinWatchdError):
+    """The service cannot start or go on as it is set up."""
+
+    code = "setup"
+    fault = Fault.OWNER
+    scope = Scope.SERVICE
+    advice = "Run `rodin-watchd check` for the whole list."
+
+
+class ConfigError(OwnerError):
+    """The configuration is not valid."""
+
+    code = "config"
+    advice = "Mend the lines named above; `config.example.toml` lists every key."
+
+
+class JournalError(OwnerError):
+    """The journal cannot be used."""
+
+    code = "journal"
+
+
+class AlreadyRunningError(OwnerError):
+    """Another rodin_watchd already serves this folder."""
+
+    code = "already-running"
+    advice = "Stop the other one first: two daemons on one folder could pay twice."
+
+
+class CommandRefusedError(OwnerError):
+    """The command does not fit the job as it is now."""
+
+    code = "command-refused"
+    advice = "`rodin-watchd show JOB` tells the job's state."

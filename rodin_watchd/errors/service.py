@@ -1,0 +1,129 @@
+"""What concerns the whole service: each of these ends by itself when its cause ends."""
+
+from __future__ import annotations
+
+from rodin_watchd.errors.base import RodinWatchdError
+from rodin_watchd.problem import Fault, Lane, Scope
+
+
+class ServiceError(RodinWatchdError):
+    """Something outside keeps a whole class of steps from working; no set is to blame."""
+
+    code = "service"
+    scope = Scope.SERVICE
+    lane = Lane.API
+
+
+class KeyRefusedError(ServiceError):
+    """The vendor refuses the API key."""
+
+    code = "key-refused"
+    fault = Fault.ACCOUNT
+    advice = "Check the API key; the service goes on by itself when the key works."
+
+
+class NoCreditsError(ServiceError):
+    """The vendor's account has no credits, or its plan does not allow the API."""
+
+    code = "no-credits"
+    fault = Fault.ACCOUNT
+    lane = Lane.SUBMIT
+    advice = "Buy credits or change the plan; the service goes on by itself."
+
+
+class EmptyAccountError(NoCreditsError):
+    """The vendor's account is empty."""
+
+    code = "empty-account"
+    advice = "Buy credits; the service asks for the balance and goes on by itself."
+
+
+class ThrottledError(ServiceError):
+    """The vendor asks for fewer calls."""
+
+    code = "throttled"
+    fault = Fault.VENDOR
+    advice = "Nothing to do: the service waits and goes on by itself."
+
+
+class NetworkError(ServiceError):
+    """The vendor cannot be reached."""
+
+    code = "network"
+    fault = Fault.NETWORK
+    advice = "Check the network; the service goes on by itself."
+
+
+class VendorDownError(ServiceError):
+    """The vendor's service is out of order."""
+
+    code = "vendor-down"
+    fault = Fault.VENDOR
+    advice = "Nothing to do: the service goes on by itself when the vendor does."
+
+
+class UnansweredSubmitError(ServiceError):
+    """A submit got no answer that tells its outcome; the next one waits a while, and longer each time."""
+
+    code = "unanswered-submit"
+    fault = Fault.VENDOR
+    lane = Lane.SUBMIT
+    advice = "Nothing to do for the sets that wait: the service goes on by itself."
+
+
+class DiskError(ServiceError):
+    """A folder cannot be written."""
+
+    code = "disk"
+    fault = Fault.MACHINE
+    lane = Lane.DISK
+    advice = "Make room or mend the rights; the service goes on by itself."
+
+
+class UnfitFoldersError(DiskError):
+    """A folder cannot be used, so nothing new is taken: what is bought must find its place."""
+
+    code = "unfit-folders"
+    lane = Lane.TAKING
+
+
+class RoomError(DiskError):
+    """The disk of the work folder is full."""
+
+    code = "disk-full"
+    lane = Lane.ROOM
+    advice = "Make room; the service goes on by itself."
+
+
+class OutboxError(DiskError):
+    """The outbox cannot be written."""
+
+    code = "outbox"
+    lane = Lane.OUTBOX
+
+
+class FailedFolderError(DiskError):
+    """The folder of failed sets cannot be written."""
+
+    code = "failed-folder"
+    lane = Lane.FAILED
+
+
+class ArchiveError(DiskError):
+    """The archive cannot be written."""
+
+    code = "archive"
+    lane = Lane.ARCHIVE
+
+
+class FolderGoneError(DiskError):
+    """A folder of the service is missing."""
+
+    code = "folder-gone"
+    advice = "Bring the share back; the service goes on by itself."
+
+
+class RootAwayError(FolderGoneError):
+    """The root that the journal knows is not there: its share or disk is not mounted."""
+
+    code = "root-away"

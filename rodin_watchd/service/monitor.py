@@ -1,0 +1,113 @@
+"""The monitor: once a second it leaves a sign of life, with how it stands. The main thread's alone."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rodin_watchd.adapters.sign import leave_sign
+from rodin_watchd.core.grounds import Ground
+from rodin_watchd.core.pauses import Pauses
+from rodin_watchd.core.vitals import INCOMPLETE, READY, SETTLING, Stillness, Vitals, is_stopped, observed, overdue
+from rodin_watchd.model import Job, State
+from rodin_watchd.service.clock import Clock
+from rodin_watchd.service.meter import SILENT, Meter
+
+if TYPE_CHECKING:  # commands that only look load this module, and must not load what reads images
+    from rodin_watchd.service.claims import Claims
+    from rodin_watchd.service.intake import View
+
+log = logging.getLogger("rodin_watchd")
+
+SIGN_SECONDS = 1.0
+"""So often a sign of life is left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What the daemon sees at the end of a tick."""
+
+    jobs: Mapping[str, Job]
+    busy: AbstractSet[str]
+    view: View
+    claims: Claims
+    pauses: Pauses
+    away: AbstractSet[Ground]
+    by_request: bool  # a person's pause: nothing is taken or submitted
+    journal_stands: bool  # nothing at all moves
+    inbox_stands: bool  # nothing is taken
+
+
+class Monitor:
+    """Looks at the scene; a daemon that takes another one's place goes on with it."""
+
+    def __init__(self, sign: Path, clock: Clock, meter: Meter = SILENT) -> None:
+        self.meter = meter
+        self._sign = sign
+        self._clock = clock
+        self._stillness: Stillness | None = None
+        self._left_at = -math.inf
+        self._trouble = ""
+
+    def tick(self, look: Callable[[], Scene]) -> None:
+        """Leave a sign of life, if a second has passed; never raises OSError."""
+        monotonic = self._clock.monotonic()
+        if monotonic - self._left_at < SIGN_SECONDS:
+            return
+        self._left_at = monotonic
+        vitals = self._vitals(look(), monotonic)
+        self.meter.tick(vitals)
+        self._leave(vitals)
+
+    def _leave(self, vitals: Vitals) -> None:
+        try:
+            leave_sign(self._sign, vitals)
+        except OSError as error:
+            if str(error) != self._trouble:
+                log.warning("no sign of life can be left in %s: %s", self._sign, error, extra={"action": "sign"})
+            self._trouble = str(error)
+        else:
+            self._trouble = ""
+
+    def _vitals(self, scene: Scene, monotonic: float) -> Vitals:
+        self._stillness = observed(self._stillness, scene.jobs.values(), _stopped_in(scene), monotonic)
+        held = sum(job.state is State.HELD for job in scene.jobs.values())
+        since = _inbox(scene)
+        return Vitals(
+            self._clock.now(),
+            monotonic,
+            len(scene.jobs) - held,
+            held,
+            {word: len(all_since) for word, all_since in since.items()},
+            {word: max(monotonic - min(all_since, default=monotonic), 0.0) for word, all_since in since.items()},
+            *overdue(self._stillness, scene.jobs.values(), scene.busy, monotonic),
+            tuple(_paused(scene)),
+        )
+
+
+def _stopped_in(scene: Scene) -> Callable[[Job], bool]:
+    def stopped(job: Job) -> bool:
+        return scene.journal_stands or is_stopped(job, scene.pauses.keys(), scene.away, submits=not scene.by_request)
+
+    return stopped
+
+
+def _inbox(scene: Scene) -> Mapping[str, list[float]]:
+    """Return since when (monotonic) sets have waited in the inbox, by what they wait for."""
+    return {
+        SETTLING: [waiting.since for waiting in scene.view.waiting if waiting.settling],
+        INCOMPLETE: [waiting.since for waiting in scene.view.waiting if not waiting.settling],
+        READY: [ready.settled_since for ready, _turn in scene.claims.waiting],
+    }
+
+
+def _paused(scene: Scene) -> Iterable[str]:
+    whole = {"by request": scene.by_request, "journal": scene.journal_stands, "inbox": scene.inbox_stands}
+    yield from (word for word, stands in whole.items() if stands)
+    yield from (f"{ground} is away" for ground in sorted(scene.away))
+    yield from sorted(scene.pauses)

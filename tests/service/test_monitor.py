@@ -1,0 +1,167 @@
+"""What a working daemon leaves for probes and for Prometheus."""
+
+from __future__ import annotations
+
+import json
+import socket
+import urllib.request
+from contextlib import suppress
+from decimal import Decimal
+from pathlib import Path
+
+from prometheus_client.parser import text_string_to_metric_families
+from workshop import Workshop, image, model, working
+
+from rodin_watchd.adapters.sign import read_sign
+from rodin_watchd.core.vitals import Vitals
+from rodin_watchd.model import State
+
+
+def free_port() -> int:
+    """Return a port that nobody has."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def vitals(shop: Workshop) -> Vitals:
+    """Return what the newest tick left."""
+    sign = read_sign(shop.root / ".rodin-watchd" / "alive.json")
+    assert sign
+    return sign.vitals
+
+
+def scraped(port: int) -> dict[str, float]:
+    """Return what Prometheus would store, by names and labels."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        text = answer.read().decode()
+    found: dict[str, float] = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            name = " ".join([sample.name, *(sample.labels[label] for label in sorted(sample.labels))])
+            found[name] = sample.value
+    return found
+
+
+def test_a_tick_leaves_how_it_stands(tmp_path: Path) -> None:
+    """Sets in the inbox by what they wait for, and for how long; jobs; nothing overdue in a service that works."""
+    with working(tmp_path) as (shop, _):
+        shop.drop("stool.obj", model("stool"))
+        shop.drop_set("chair")
+        shop.idle()
+        shop.ticks(30, step_seconds=1.0)
+        seen = vitals(shop)
+        assert (seen.running, seen.held, seen.inbox) == (0, 0, {"settling": 0, "incomplete": 1, "ready": 0})
+        assert 30.0 <= seen.oldest_seconds["incomplete"] <= 60.0
+        assert (seen.overdue_seconds, seen.paused) == (0.0, ())
+        assert seen.monotonic == 5000.0 + shop.hands.seconds
+
+
+def test_it_is_left_once_a_second(tmp_path: Path) -> None:
+    """Many ticks in a second write it once: a busy service pays no more for it."""
+    with working(tmp_path) as (shop, _):
+        shop.ticks(1, step_seconds=1.0)
+        path = shop.root / ".rodin-watchd" / "alive.json"
+        path.unlink()
+        shop.ticks(20, step_seconds=0.01)
+        assert not path.exists()
+        shop.ticks(1, step_seconds=1.0)
+        assert path.exists()
+
+
+def test_an_empty_account_pauses_and_makes_nothing_overdue(tmp_path: Path) -> None:
+    """For hours nothing is submitted, which is told; and nothing is called stuck for it."""
+    with working(tmp_path, balance=Decimal(0)) as (shop, _):
+        shop.drop_set("chair")
+        shop.idle()
+        shop.ticks(50, step_seconds=600.0)
+        assert vitals(shop).paused == ("submit",)
+        assert (vitals(shop).overdue_seconds, vitals(shop).running) == (0.0, 1)
+
+
+def test_a_person_in_the_way_makes_a_set_overdue(tmp_path: Path) -> None:
+    """A result that can never be published, because a file lies in its folder's place, is named after a while."""
+    with working(tmp_path) as (shop, _):
+        shop.drop_set("oak/chair")
+        (shop.root / "outbox" / "oak").write_text("in the way")
+        shop.until(shop.is_in("chair", State.PROCESSED))
+        since = shop.hands.seconds
+        shop.until(lambda: shop.hands.seconds > since + 3600.0, step_seconds=20.0)
+        seen = vitals(shop)
+        assert seen.overdue == "oak/chair"
+        assert 3500.0 < seen.overdue_seconds < 3700.0
+        (shop.root / "outbox" / "oak").unlink()
+        shop.idle(step_seconds=20.0)
+        assert (vitals(shop).overdue, vitals(shop).overdue_seconds) == ("", 0.0)
+
+
+def test_a_folder_that_is_away_and_a_pause_by_request_are_told(tmp_path: Path) -> None:
+    """In words that the metrics use as labels."""
+    with working(tmp_path) as (shop, _):
+        shop.command("pause")
+        (shop.root / "outbox").rename(shop.root / "elsewhere")
+        shop.ticks(2, step_seconds=1.0)
+        assert vitals(shop).paused == ("by request", "outbox is away")
+
+
+def test_a_sign_that_cannot_be_left_stops_nothing(tmp_path: Path) -> None:
+    """Something in its place costs the sign alone."""
+    with working(tmp_path) as (shop, _):
+        path = shop.root / ".rodin-watchd" / "alive.json"
+        with suppress(FileNotFoundError):
+            path.unlink()
+        path.mkdir()
+        shop.drop_set("chair")
+        shop.idle()
+        assert shop.states() == {"chair": State.ARCHIVED}
+
+
+def test_metrics_of_a_set_that_went_through(tmp_path: Path) -> None:
+    """Steps, calls, credits and the balance are counted where Prometheus asks; nothing secret and no name is in it."""
+    port = free_port()
+    with working(tmp_path, metrics={"listen": f"127.0.0.1:{port}"}) as (shop, _):
+        shop.drop_set("very-secret-project")
+        shop.drop("lamp.obj", model("lamp"))
+        shop.drop("lamp.png", image("lamp")[:20] + b"broken" * 9)
+        shop.idle()
+        found = scraped(port)
+        job = shop.job("very-secret-project")
+    assert found["rodin_watchd_sets archived"] == 1
+    assert found["rodin_watchd_credits_spent_total"] == 0.5
+    assert found["rodin_watchd_balance_credits"] == 100
+    for step in ("stage", "process", "deliver", "archive", "download"):
+        assert found[f"rodin_watchd_step_seconds_count done {step}"] >= 1, step
+    assert found["rodin_watchd_step_seconds_count answered submit"] == 1
+    assert found["rodin_watchd_api_calls_total submit 201"] == 1
+    assert found["rodin_watchd_api_calls_total file 200"] == len(job.results)
+    assert found["rodin_watchd_api_calls_total balance 201"] == 1
+    assert found["rodin_watchd_tick_age_seconds"] == 0
+    assert "very-secret-project" not in json.dumps(found)
+
+
+def test_a_vendor_that_does_not_answer_is_counted(tmp_path: Path) -> None:
+    """A call without an answer is counted as none."""
+    port = free_port()
+    with working(tmp_path, "lost-answer", metrics={"listen": f"127.0.0.1:{port}"}) as (shop, _):
+        shop.drop_set("chair")
+        shop.idle()
+        found = scraped(port)
+    assert found["rodin_watchd_api_calls_total submit none"] == 1
+    assert found["rodin_watchd_step_seconds_count unknown submit"] == 1
+    assert found["rodin_watchd_sets held"] == 1
+
+
+def test_hook_runs_are_counted_by_plugin_and_outcome(tmp_path: Path) -> None:
+    """Each call that was made counts, done or failed."""
+    port, plugins = free_port(), tmp_path / "plugins"
+    plugins.mkdir(mode=0o755)
+    (plugins / "teller.py").write_text(
+        "from rodin_watchd import v1\n\n\n@v1.hookimpl\ndef rodin_delivered(event):\n    raise ValueError('no')\n\n\n"
+        "@v1.hookimpl\ndef rodin_process(job):\n    return {}\n"
+    )
+    used = {"folders": [str(plugins)], "teller": {}}
+    with working(tmp_path / "root", plugins=used, metrics={"listen": f"127.0.0.1:{port}"}) as (shop, _):
+        shop.drop_set("chair")
+        shop.until(lambda: scraped(port).get("rodin_watchd_hook_runs_total rodin_delivered failed teller", 0) >= 1)
+        found = scraped(port)
+    assert found["rodin_watchd_hook_runs_total rodin_process done teller"] == 1
