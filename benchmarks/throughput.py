@@ -18,7 +18,7 @@ TASK_SECONDS = 1.0
 
 def measure(effort: Effort) -> list[Figure]:
     """Measure both; the bare script and the daemon take turns."""
-    return [*_at_once(effort.of(500, 10)), *_by_places(effort.of(12, 1))]
+    return [*_at_once(effort.of(500, 4)), *_by_places(effort.of(12, 1))]
 
 
 def _at_once(count: int) -> list[Figure]:

@@ -17,13 +17,11 @@ Retrying and polling are columns of a job (`attempts`, `not_before`, `deadline`)
 the service, never of a job: an error of scope *service* (no credits, network down, disk full) sends the job back to
 where it was without using up an attempt, and the service pauses that whole lane (`core.pauses`).
 
-How long a state is patient is `core.patience`'s arithmetic; how patient each state is, `POLICIES` says.
-
 A job that was paid never loses its task: asking for its results is free, so `retry` of a failed job that has one goes
-back through `claimed` (the inputs move back into the work folder) straight to `submitted`, past the POST. What people
-may ask for is in `core.people`.
+back through `claimed` (the inputs move back into the work folder) straight to `submitted`, past the POST.
 
-Time and chance are arguments. Nothing here reads a clock, a disk or a network.
+How patient each state is, `POLICIES` says (the arithmetic is `core.patience`'s); what people may ask for is in
+`core.people`. Time and chance are arguments. Nothing here reads a clock, a disk or a network.
 """
 
 from __future__ import annotations

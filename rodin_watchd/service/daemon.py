@@ -143,10 +143,8 @@ class Daemon:
                 self._book.tell("paused", f"everything: {error}", self._clock.now())
             self._journal_problem = error.problem
         else:
-            if self._journal_problem is not None:
-                self._book.tell(
-                    "resumed", f"everything: {self._journal_problem.message} That is over.", self._clock.now()
-                )
+            if over := self._journal_problem:
+                self._book.tell("resumed", f"everything: {over.message} That is over.", self._clock.now())
             self._journal_problem = None
         self._tell(force=False)
         self._sweeper.sweep()

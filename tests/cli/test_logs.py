@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
+import importlib.metadata
 import json
 import logging
 import os
@@ -18,6 +18,9 @@ from cli_stage import KEY, Stage, environment
 
 import rodin_watchd
 from rodin_watchd.cli.logs import fields_of, leads_to_journald
+
+HAS_SYSTEMD = any(found.name == "systemd-python" for found in importlib.metadata.distributions())
+
 
 PACKAGE = Path(rodin_watchd.__file__).parent
 CALLS = {f"log.{name}" for name in ("debug", "info", "warning", "error", "critical", "exception", "log")}
@@ -130,7 +133,7 @@ print(journald.recv(65536).decode())
 """
 
 
-@pytest.mark.skipif(importlib.util.find_spec("systemd") is None, reason="the extra `systemd` is not installed")
+@pytest.mark.skipif(not HAS_SYSTEMD, reason="the extra `systemd` is not installed")
 @pytest.mark.skipif(
     os.geteuid() != 0 or not shutil.which("unshare"), reason="needs root and unshare for a /run of its own"
 )
