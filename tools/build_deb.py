@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rodin_watchd import __version__
-from rodin_watchd.cli.service_files import SHARE, config_text, unit_files
+from rodin_watchd.cli.service_files import SHARE, STATE, config_text, unit_files
 
 ROOT = Path(__file__).resolve().parent.parent
 HOME = Path("usr/lib/rodin-watchd")
@@ -79,7 +79,7 @@ def fill_system(stage: Path) -> None:
     """Add what lies outside of the package's own folder."""
     for name, text in unit_files().items():
         write(stage / "usr" / "lib" / name, text)
-    write(stage / "etc" / "rodin-watchd" / "config.toml", config_text(SHARE))
+    write(stage / "etc" / "rodin-watchd" / "config.toml", config_text(SHARE, STATE))
     (stage / "usr" / "bin").mkdir(parents=True)
     (stage / "usr" / "bin" / "rodin-watchd").symlink_to("../lib/rodin-watchd/bin/rodin-watchd")
     documents = stage / "usr" / "share" / "doc" / "rodin-watchd"

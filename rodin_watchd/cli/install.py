@@ -96,7 +96,7 @@ def _system_acts(place: Place, config: Path, share: Path) -> Iterator[Act]:
         yield Put(ADMIN / "systemd" / "system" / place.template, text_of(place.template))
     if (program, config, share) != (PROGRAM, place.config, place.share):
         yield Put(_drop_in_of(place), drop_in(program, config, share))
-    yield Put(config, config_text(share), keep=True)
+    yield Put(config, config_text(share, place.state), keep=True)
     folders = ADMIN / "tmpfiles.d" / place.snippet
     yield Put(folders, folders_text(place, config, share))
     yield Run(("systemd-tmpfiles", "--create", str(folders)))

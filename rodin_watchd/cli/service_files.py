@@ -22,6 +22,7 @@ PROGRAM: Final = ("/usr/bin/rodin-watchd",)
 
 CONFIGS: Final = Path("/etc/rodin-watchd")
 SHARE: Final = Path("/srv/rodin-watchd")
+STATE: Final = Path("/var/lib/rodin-watchd")
 PLACES: Final[Mapping[str, str]] = {
     "systemd/system/rodin-watchd.service": "rodin-watchd.service",
     "systemd/system/rodin-watchd@.service": "rodin-watchd@.service",
@@ -66,6 +67,11 @@ class Place:
         return SHARE.with_name(f"{NAME}-{self.instance}") if self.instance else SHARE
 
     @property
+    def state(self) -> Path:
+        """The folder of its journal, which the unit's StateDirectory= makes."""
+        return STATE / self.instance
+
+    @property
     def snippet(self) -> str:
         """The file name of its tmpfiles.d snippet."""
         return f"{NAME}-{self.instance}.conf" if self.instance else f"{NAME}.conf"
@@ -81,13 +87,20 @@ def unit_files() -> dict[str, str]:
     return {place: text_of(name) for place, name in PLACES.items()}
 
 
-def config_text(share: Path) -> str:
-    """Write a config file for a shared folder, every key with its comment."""
-    _schema, _, text = example().partition("\n")
-    before, line, after = text.partition('root = "."\n')
-    if not line:
-        raise AssertionError("the example has no folders.root")
-    return f"{before}root = {_toml(share)}\n{after}"
+def config_text(share: Path, state: Path) -> str:
+    """Write a config file for a service of the machine, every key with its comment.
+
+    The state folder is named in it, so that `status` and the like find the journal without the service's environment.
+    """
+    text = example().partition("\n")[2]  # without the schema's place, which is another one
+    for line, now in {
+        'root = "."': f"root = {_toml(share)}",
+        f'# state = "{STATE}"': f"state = {_toml(state)}",
+    }.items():
+        if f"\n{line}\n" not in text:
+            raise AssertionError(f"the example has no line {line}")
+        text = text.replace(f"\n{line}\n", f"\n{now}\n", 1)
+    return text
 
 
 def _toml(path: Path) -> str:

@@ -20,7 +20,8 @@ Entry: TypeAlias = dict[str, Any]
 """A line of the machine's journal, with its fields."""
 
 BOOT_SECONDS = 60.0
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 60.0
+END_SECONDS = 5.0
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -158,7 +159,7 @@ def _leader(line: socket.socket) -> int:
 
 def _end(nspawn: subprocess.Popen[bytes]) -> None:
     try:
-        nspawn.wait(PATIENCE_SECONDS)
+        nspawn.wait(END_SECONDS)
     except subprocess.TimeoutExpired:
         nspawn.kill()
         nspawn.wait()

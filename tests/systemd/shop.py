@@ -13,6 +13,7 @@ SHARE = "/srv/rodin-watchd"
 CONFIG = """\
 [folders]
 root = "{share}"
+{state}
 reserve_megabytes = 0
 [api]
 base_url = "http://127.0.0.1:8765"
@@ -33,12 +34,18 @@ class Shop:
     share: str = SHARE
     config: str = "/etc/rodin-watchd/config.toml"
     unit: str = UNIT
+    state: str = "/var/lib/rodin-watchd"  # "" where the unit has none
 
     def furnished(self) -> Shop:
         """Write its config and its key."""
-        self.machine.write(self.config, CONFIG.format(share=self.share))
+        self.machine.write(self.config, self.settings)
         self.machine.write("/etc/rodin-watchd/api-key", f"{KEY}\n", "600")
         return self
+
+    @property
+    def settings(self) -> str:
+        """The config that it begins with."""
+        return CONFIG.format(share=self.share, state=f'state = "{self.state}"' if self.state else "")
 
     def drop_in(self, text: str) -> None:
         """Change the unit as an administrator does."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from machine import Machine
-from shop import CONFIG, KEY, SHARE, UNIT, Shop
+from shop import KEY, SHARE, UNIT, Shop
 
 pytestmark = [pytest.mark.systemd, pytest.mark.timeout(600)]
 
@@ -56,7 +56,13 @@ def test_it_makes_a_service_that_works_and_takes_it_away(bare_machine: Machine) 
 def test_instances_serve_roots_of_their_own(machine: Machine) -> None:
     """Two instances, beside the packaged unit: each with its config, folder and journal; one leaves, the other stays."""
     shops = [
-        Shop(machine, f"/srv/rodin-watchd-{name}", f"/etc/rodin-watchd/{name}.toml", f"rodin-watchd@{name}.service")
+        Shop(
+            machine,
+            share=f"/srv/rodin-watchd-{name}",
+            config=f"/etc/rodin-watchd/{name}.toml",
+            unit=f"rodin-watchd@{name}.service",
+            state=f"/var/lib/rodin-watchd/{name}",
+        )
         for name in ("red", "blue")
     ]
     for shop, name in zip(shops, ("red", "blue"), strict=True):
@@ -76,7 +82,6 @@ def test_instances_serve_roots_of_their_own(machine: Machine) -> None:
 
 def test_another_folder_keeps_its_owner(bare_machine: Machine) -> None:
     """A share that is somebody's is served where it is: its owner and mode stay, and the sandbox lets the service in."""
-    bare_machine.run(f"{PROGRAM} install-service --root /srv/theirs --dry-run")
     bare_machine.run("groupadd artists && install -d -m 2775 -g artists /srv/theirs")
     bare_machine.run(f"{PROGRAM} install-service --root /srv/theirs")
     assert bare_machine.run("stat -c '%U %G %a' /srv/theirs").split() == ["root", "artists", "2775"]
@@ -107,10 +112,10 @@ def test_a_user_has_a_service_of_their_own(bare_machine: Machine) -> None:
 
     as_ann(f"{PROGRAM} install-service --user")
     share = "/home/ann/rodin-watchd"
-    bare_machine.write(f"{share}/config.toml", CONFIG.format(share=share))
+    shop = Shop(bare_machine, share=share, config=f"{share}/config.toml", state="")
+    bare_machine.write(shop.config, shop.settings)
     bare_machine.write("/home/ann/.config/rodin-watchd/api-key", f"{KEY}\n", "600")
     bare_machine.run("chown -R ann: /home/ann")
-    shop = replace(Shop(bare_machine), share=share, config=f"{share}/config.toml")
     shop.open_vendor()
     as_ann("systemctl --user start rodin-watchd")
     shop.drop("chair")
