@@ -42,7 +42,7 @@ instance_option = click.option("--instance", default="", metavar="NAME", help="O
 dry_option = click.option("--dry-run", is_flag=True, help="Print all that would be done, and do nothing.")
 
 
-@click.command("install-service", epilog="Example: sudo rodin-watchd install-service --dry-run")
+@click.command("install-service", epilog="Example: rodin-watchd install-service --dry-run")
 @user_option
 @instance_option
 @click.option("--config", "config_file", type=click.Path(path_type=Path), metavar="FILE", help="The config to serve.")
@@ -67,7 +67,7 @@ def install_service(
     click.echo(f"\n{_next_steps(place, config, share, user=user, now=now)}")
 
 
-@click.command("uninstall-service", epilog="Example: sudo rodin-watchd uninstall-service --dry-run")
+@click.command("uninstall-service", epilog="Example: rodin-watchd uninstall-service --dry-run")
 @user_option
 @instance_option
 @dry_option
