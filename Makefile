@@ -5,6 +5,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 VENV := .venv
 BIN := $(VENV)/bin
 LOCK := requirements-dev.lock
+DEB_PYTHON := 3.11
 # apt-get serves machines where somebody may install; elsewhere the message tells what is missing.
 APT = if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && apt-get install -y -qq $(1); fi
 
@@ -13,7 +14,7 @@ NPM = command -v npm >/dev/null || { $(call APT,nodejs npm); }; if command -v np
 	|| echo "npm failed, as told above: the tests with $(1) will be skipped"; \
 	else echo "npm is missing: the tests with $(1) will be skipped"; fi
 
-.PHONY: help demo test lint types unit test-tools bench soak reference lock clean
+.PHONY: help demo test lint types unit test-tools test-systemd deb bench soak reference lock clean
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -32,9 +33,18 @@ lint: $(VENV)/.dev
 types: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/mypy tests/cli/conftest.py
+	$(BIN)/mypy tests/systemd/*.py tools/build_deb.py tools/systemd_root.py
 
 unit: $(VENV)/.dev .node/.made
 	$(BIN)/pytest -q -n 2 --dist worksteal
+
+test-systemd: $(VENV)/.dev  ## Boot a Debian with the service in it, and test it under the real systemd (needs root)
+	@command -v debootstrap >/dev/null && command -v systemd-nspawn >/dev/null || { $(call APT,debootstrap systemd-container); }
+	-$(BIN)/python tools/systemd_root.py
+	$(BIN)/pytest -q -m systemd tests/systemd
+
+deb: $(VENV)/.dev  ## Build the Debian package (bookworm; DEB_PYTHON=3.13 for trixie) into dist/
+	$(BIN)/python tools/build_deb.py --python $(DEB_PYTHON)
 
 test-tools: $(VENV)/.dev .node/.tools  ## Test the plugins that run gltfpack, gltf-transform and Blender with all of them
 	@command -v blender >/dev/null || { $(call APT,blender python3-numpy); }
@@ -58,7 +68,7 @@ lock: $(VENV)/.dev  ## Renew the lock of the development environment
 		-o $(LOCK) pyproject.toml
 
 clean:  ## Remove what the targets made
-	rm -rf $(VENV) .node dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .node .systemd-root dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(VENV)/.made:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed (set PYTHON=…)." >&2; exit 1; }

@@ -34,6 +34,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "health": ("health:health", "For probes: one line and an exit code."),
     "balance": ("check:balance", "The credits left in the vendor's account."),
     "plugins": ("plugins:plugins", "List, check, write and try plugins; tell them once more."),
+    "install-service": ("install:install_service", "Make a systemd service of it, for the machine or for you."),
+    "uninstall-service": ("install:uninstall_service", "Remove that service; all data stays."),
     "emulator": ("emulator:emulator", "Run a stand-in for the vendor's API on this machine."),
 }
 """Name → (module:attribute below `rodin_watchd.cli`, short help): `--help` loads none of them."""
