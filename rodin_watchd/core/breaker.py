@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,3 @@ class Breaker:
         """Return the breaker after one more failure: the last one that is borne sets the plugin aside."""
         failures = self.failures + 1
         return Breaker(failures, now + rest_seconds if failures >= most else 0.0)
-
-    def after_success(self) -> Breaker:
-        """Return the breaker after a call that worked."""
-        return replace(self, failures=0, until=0.0)

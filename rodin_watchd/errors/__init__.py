@@ -28,6 +28,7 @@ from rodin_watchd.errors.plugins import (
     PluginRefusedError,
     PluginRequiredError,
     PluginSettingsError,
+    PluginStartError,
     PluginTimeoutError,
 )
 from rodin_watchd.errors.service import (
@@ -110,6 +111,7 @@ __all__ = [
     "PluginRefusedError",
     "PluginRequiredError",
     "PluginSettingsError",
+    "PluginStartError",
     "PluginTimeoutError",
     "ResultsGoneError",
     "RightsError",

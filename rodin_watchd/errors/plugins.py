@@ -34,6 +34,14 @@ class PluginSettingsError(PluginError):
     code = "plugin-settings"
 
 
+class PluginStartError(PluginError):
+    """The machine could not start a plugin's process."""
+
+    code = "plugin-start"
+    fault = Fault.MACHINE
+    advice = "It is tried again by itself; it needs room for temporary files, memory, processes and open files."
+
+
 class PluginCrashedError(PluginError):
     """A plugin's process ended in the middle of a call."""
 

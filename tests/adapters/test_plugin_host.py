@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from rodin_watchd.adapters.plugin_host import Call, Limits, PluginHost, Ready, Source, clean_environ
 from rodin_watchd.adapters.plugin_host.finding import Found, Origin
-from rodin_watchd.errors import PluginCrashedError, PluginError, PluginGreedyError, PluginTimeoutError
+from rodin_watchd.errors import PluginCrashedError, PluginError, PluginGreedyError, PluginStartError, PluginTimeoutError
 from rodin_watchd.hooks.descendants import descendants
 
 LIMITS = Limits(memory_bytes=2 << 30, file_bytes=10_000_000, start_seconds=30.0)
@@ -119,6 +120,14 @@ def test_a_call_is_ended_when_the_watch_says_so(hosts: Callable[..., PluginHost]
     with pytest.raises(PluginGreedyError):
         call(host, watch=watch)
     assert descendants(os.getpid()) == []
+
+
+def test_a_flood_of_output_does_not_set_off_a_flood_of_looks(hosts: Callable[..., PluginHost]) -> None:
+    """The watch looks now and then, and once at the end: it may have a whole folder to measure."""
+    looks: list[None] = []
+    host = hosts("print('x' * 3_000_000)")
+    seconds = host.call(Call("plug", "rodin_service", EVENT, {}, 30.0, watch=lambda: looks.append(None))).seconds
+    assert 1 <= len(looks) <= 1 + seconds / 0.25
 
 
 def test_a_plugin_may_import_what_begins_like_a_hook(hosts: Callable[..., PluginHost]) -> None:
@@ -323,3 +332,68 @@ def test_a_plugin_that_was_opened_to_all_is_not_started_again(tmp_path: Path) ->
         path.chmod(0o666)
         with pytest.raises(PluginError, match="chmod go-w"):
             call(host)
+
+
+AWAY = """
+home = os.environ['TMPDIR']
+if settings['away'] == 'removed':
+    os.rmdir(home)
+if settings['away'] == 'link':
+    os.rmdir(home)
+    os.symlink(settings['elsewhere'], home)
+print('fine')
+"""
+
+
+@pytest.mark.parametrize("away", ["removed", "link"])
+def test_a_call_may_take_its_own_folder_away(hosts: Callable[..., PluginHost], tmp_path: Path, away: str) -> None:
+    """It counts, the next one gets a fresh process; nothing is removed through a link that was put there."""
+    kept = tmp_path / "elsewhere" / "kept"
+    kept.parent.mkdir()
+    kept.touch()
+    host = hosts(AWAY)
+    assert call(host, away=away, elsewhere=str(kept.parent)) == "fine\n"
+    assert call(host, away="", elsewhere="") == "fine\n"
+    assert kept.exists()
+
+
+def test_a_machine_that_cannot_start_a_process_is_told(hosts: Callable[..., PluginHost], tmp_path: Path) -> None:
+    """It costs the call; when the machine can again, so can the plugin."""
+    host = hosts("print('fine')")
+    (tmp_path / "scratch").touch()  # in the way of the folder for temporary files
+    with pytest.raises(PluginStartError, match=r"The machine could not start the plugin plug: File exists\."):
+        call(host)
+    (tmp_path / "scratch").unlink()
+    assert call(host) == "fine\n"
+
+
+@contextlib.contextmanager
+def few_open_files(free: int) -> Iterator[None]:
+    """Leave this process so many files to open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 256), hard))
+    taken: list[int] = []
+    try:
+        with contextlib.suppress(OSError):
+            while True:
+                taken.append(os.dup(0))
+        for _ in range(free):
+            os.close(taken.pop())
+        yield
+    finally:
+        for descriptor in taken:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_process_that_could_not_be_started_leaves_nothing(hosts: Callable[..., PluginHost], tmp_path: Path) -> None:
+    """Neither its folder nor an open line: as many files can be opened afterwards."""
+    host = hosts("if settings['bad']:\n    os.abort()\nprint('fine')")
+    with pytest.raises(PluginCrashedError):
+        call(host, bad=True)
+    with few_open_files(3):  # two for the line, one too few for the pipe
+        for _ in range(2):
+            with pytest.raises(PluginStartError, match="Too many open files"):
+                call(host, bad=False)
+    assert [list(home.iterdir()) for home in (tmp_path / "scratch").iterdir()] == [[]]
+    assert call(host, bad=False) == "fine\n"

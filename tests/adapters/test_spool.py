@@ -657,14 +657,6 @@ def test_work_is_started_over(spool: Spool) -> None:
         (folder / "half").touch()
 
 
-def test_file_gets_a_second_name(spool: Spool) -> None:
-    """A file of a job's work is linked, not copied."""
-    spool.start_over(spool.downloads(ID))
-    (spool.downloads(ID) / "a").write_bytes(b"a")
-    spool.link(spool.downloads(ID) / "a", spool.downloads(ID) / "b")
-    assert (spool.downloads(ID) / "b").stat().st_ino == (spool.downloads(ID) / "a").stat().st_ino
-
-
 def test_status_is_written(spool: Spool) -> None:
     """STATUS.txt is replaced; what UTF-8 cannot hold is escaped."""
     spool.write_status("waiting: \udcff.glb\n")

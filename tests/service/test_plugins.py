@@ -275,7 +275,7 @@ def test_a_held_job_is_told(tmp_path: Path) -> None:
     """Once, when it is held, with what is known."""
     with emulated("lost-answer@1") as vendor, plugged(tmp_path, vendor, HELD) as shop:
         shop.drop_set("chair")
-        shop.until(lambda: bool(notes(tmp_path)))
+        shop.until(lambda: bool(notes(tmp_path)) and [run.outcome for run in runs_of(shop)] == ["done"])
         job = shop.job("chair")
         assert notes(tmp_path) == [{"hook": "held", "id": job.id, "code": "unknown-outcome", "event": "held"}]
         shop.restart()
@@ -512,7 +512,8 @@ def rodin_process(job, directory):
     note(hook="process")
     if len(Path(LOG).read_text().splitlines()) == 1:
         subprocess.Popen([sys.executable, "-c", GO_ON, str(directory / "junk")], start_new_session=True)
-        time.sleep(0.3)
+        while not (directory / "junk").exists():
+            time.sleep(0.001)
         raise ValueError("first")
     late = (directory / "late").open("w", buffering=1)
     threading.Thread(target=lambda: [late.write("x") or time.sleep(0.001) for _ in range(5000)], daemon=True).start()

@@ -47,11 +47,11 @@ _AGAIN = """
 """
 
 
-class HookRunReader:
+class HookRunReader(ABC):
     """A part of the journal's reader; every method raises JournalError."""
 
-    def _rows(self, query: str, values: Any = ()) -> list[sqlite3.Row]:  # noqa: ANN401 - as sqlite3 takes them
-        raise NotImplementedError
+    @abstractmethod
+    def _rows(self, query: str, values: Any = ()) -> list[sqlite3.Row]: ...  # noqa: ANN401 - as sqlite3 takes them
 
     def runs_of(self, job_id: str) -> list[HookRun]:
         """Return all calls of hooks for a job, the first first."""

@@ -9,6 +9,7 @@ instants they tell before and after whatever the clock says.
 from __future__ import annotations
 
 import sqlite3
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,11 +31,11 @@ _REFUNDABLE = """
 """  # a task that failed, or one that nobody can ask about
 
 
-class PurchaseReader:
+class PurchaseReader(ABC):
     """A part of the journal's reader; every method raises JournalError."""
 
-    def _rows(self, query: str, values: Any = ()) -> list[sqlite3.Row]:  # noqa: ANN401 - as sqlite3 takes them
-        raise NotImplementedError
+    @abstractmethod
+    def _rows(self, query: str, values: Any = ()) -> list[sqlite3.Row]: ...  # noqa: ANN401 - as sqlite3 takes them
 
     def spent_since(self, purchase: int) -> Mapping[str, int]:
         """Return how many textures were bought after a purchase, by top folder, "" for the inbox itself.

@@ -10,6 +10,7 @@ This is protection against accidents, not against malice: the code runs as the s
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import tempfile
 import threading
@@ -18,8 +19,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from rodin_watchd.adapters.plugin_host.child import Child, Limits, Loaded, Reply, Source
-from rodin_watchd.errors import PluginError, PluginLoadError
+from rodin_watchd.adapters.plugin_host.child import Child, Loaded, Reply
+from rodin_watchd.adapters.plugin_host.starting import Limits, Source
+from rodin_watchd.core.names import printable
+from rodin_watchd.errors import PluginError, PluginLoadError, PluginStartError
 
 __all__ = ["Call", "Limits", "Loaded", "PluginHost", "Ready", "Reply", "Source", "clean_environ"]
 
@@ -122,16 +125,20 @@ class PluginHost:
 
     def _started(self, name: str) -> Child:
         """Start a process; from now on `close` ends it. Nothing is believed of what may have changed since the last one."""
-        plugin, place = self._plugins[name], self._place()
+        plugin = self._plugins[name]
         try:
             plugin.vet()
+            place = self._place()
+            with self._lock:
+                if self._closed:
+                    raise PluginError("The service is stopping.")
+                child = Child(plugin.source, plugin.limits, self._environ, place)
+                self._busy.add(child)
         except PluginLoadError as error:
             raise PluginError(f"{error.message} {error.advice_given}") from None
-        with self._lock:
-            if self._closed:
-                raise PluginError("The service is stopping.")
-            child = Child(plugin.source, plugin.limits, self._environ, place)
-            self._busy.add(child)
+        except OSError as error:
+            why = os.strerror(error.errno or 0)
+            raise PluginStartError(f"The machine could not start the plugin {printable(name)}: {why}.") from error
         return child
 
     def _make_ready(self, child: Child) -> None:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import selectors
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from rodin_watchd.adapters.plugin_host.ending import end
+from rodin_watchd.adapters.plugin_host.starting import Limits, Source, started
 from rodin_watchd.core.names import printable
 from rodin_watchd.errors import (
     PluginCrashedError,
@@ -34,29 +33,6 @@ OUTPUT_BYTES: Final = 16_384
 
 _WATCH_SECONDS: Final = 0.25
 _READ_BYTES: Final = 1 << 16
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a plugin's process may use."""
-
-    memory_bytes: int  # of address space; 0: as much as it wants
-    file_bytes: int  # of one file, and of all temporary files together
-    start_seconds: float  # until it is loaded
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Which code is a plugin's: a file, or an object as an entry point names it (`module:attribute`)."""
-
-    name: str
-    path: str = ""
-    entry: str = ""
-
-    @property
-    def where(self) -> str:
-        """For people."""
-        return self.path or self.entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +63,13 @@ class Child:
         self._number = 0
         self._output = bytearray()
         self._home = Path(tempfile.mkdtemp(prefix=f"{source.name}-", dir=scratch))
-        self._line, theirs = socket.socketpair()
-        with theirs:
-            self._process = _started(source, limits, {**environ, "TMPDIR": str(self._home)}, theirs, self._home)
+        with contextlib.ExitStack() as undo:
+            undo.callback(remove, self._home)
+            self._line, theirs = socket.socketpair()
+            undo.callback(self._line.close)
+            with theirs:
+                self._process = started(source, limits, {**environ, "TMPDIR": str(self._home)}, theirs, self._home)
+            undo.pop_all()  # it runs: `close` ends it
         assert self._process.stdout is not None  # noqa: S101 - asked for above
         self._pipe = self._process.stdout
         os.set_blocking(self._pipe.fileno(), False)
@@ -114,10 +94,8 @@ class Child:
         with self._closed_on_error():
             self._send(self._packed(request), began + seconds)
             value, left = self._hear(seconds, watch)
-        if left:  # processes of its own that still run
+        if left or not self._emptied():  # processes of its own that still run; or no folder for the next call
             self.close()
-        else:
-            self._empty_home()
         return Reply(value, self.output, time.monotonic() - began)
 
     def _packed(self, request: Mapping[str, Any]) -> bytes:
@@ -136,10 +114,14 @@ class Child:
                 error.output = self.output
             raise
 
-    def _empty_home(self) -> None:
-        """Remove what the call left among its temporary files."""
-        for entry in self._home.iterdir():
-            remove(entry)
+    def _emptied(self) -> bool:
+        """Remove what the call left among its temporary files; False if the folder is not what it was."""
+        with contextlib.suppress(OSError):
+            if not self._home.is_symlink():
+                for entry in self._home.iterdir():
+                    remove(entry)
+                return True
+        return False
 
     @property
     def is_open(self) -> bool:
@@ -182,7 +164,8 @@ class Child:
 
     def _hear(self, seconds: float, watch: Callable[[], None]) -> tuple[Any, bool]:
         """Wait for an answer, and read what is printed meanwhile. Returns the value, and whether it left processes."""
-        until = time.monotonic() + seconds
+        looked_at = time.monotonic()
+        until = looked_at + seconds
         data = bytearray()
         with selectors.DefaultSelector() as selector:
             selector.register(self._line, selectors.EVENT_READ)
@@ -196,7 +179,10 @@ class Child:
                         data += self._read_line()
                     elif not self._read_output():
                         selector.unregister(self._pipe)  # closed by the plugin: it may go on without
-                self._watch(watch)
+                if time.monotonic() - looked_at >= _WATCH_SECONDS:
+                    self._watch(watch)
+                    looked_at = time.monotonic()
+        self._watch(watch)
         self._read_output()
         return self._accepted(answer)
 
@@ -277,21 +263,3 @@ def _how(status: int) -> str:
         with contextlib.suppress(ValueError):
             return f"crashed ({signal.Signals(-status).name})"
     return f"ended its process in the middle of a call (status {status})"
-
-
-def _started(
-    source: Source, limits: Limits, environ: Mapping[str, str], line: socket.socket, home: Path
-) -> subprocess.Popen[bytes]:
-    code = {"path": source.path} if source.path else {"entry": source.entry}
-    task = json.dumps({"name": source.name, "source": code, "limits": asdict(limits)})
-    return subprocess.Popen(  # noqa: S603 - our own interpreter and module
-        [sys.executable, "-P", "-s", "-m", "rodin_watchd.hooks.worker", str(line.fileno()), task],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        pass_fds=(line.fileno(),),
-        env=dict(environ),
-        cwd=home,
-        start_new_session=True,
-        bufsize=0,
-    )

@@ -13,7 +13,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Final
 
-from rodin_watchd.adapters.plugin_host.child import Source
+from rodin_watchd.adapters.plugin_host.starting import Source
 from rodin_watchd.config_plugins import Plugins
 from rodin_watchd.errors import PluginLoadError
 from rodin_watchd.v1 import GROUP

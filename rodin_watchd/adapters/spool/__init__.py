@@ -8,7 +8,6 @@ the service's own folders is to blame, errors of scope set when the set is.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import secrets
 import shutil
@@ -50,8 +49,6 @@ from rodin_watchd.hooks.litter import remove
 from rodin_watchd.model import InputFile, Job
 
 __all__ = ["RECEIPTS", "Place", "Spool", "told_by"]
-
-_NO_LINKS_ERRNOS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
 
 
 class Spool:
@@ -216,15 +213,6 @@ class Spool:
         with self._disk_errors(f"{folder} cannot be written"), contextlib.suppress(FileNotFoundError):
             shutil.rmtree(folder)
         self.make(folder)
-
-    def link(self, source: Path, target: Path) -> None:
-        """Give a file of a job's work a second name, or copy it where the filesystem has no hard links."""
-        try:
-            os.link(source, target)
-        except OSError as error:
-            if error.errno not in _NO_LINKS_ERRNOS:
-                raise
-            shutil.copyfile(source, target)
 
     def write_status(self, text: str) -> None:
         """Replace STATUS.txt. Raises DiskError."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -17,6 +18,7 @@ from rodin_watchd.model import ResultFile
 
 MOST_FILES: Final = 10_000
 _DEEPEST: Final = 8
+_NO_LINKS_ERRNOS: Final = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)  # link(2)
 _OURS: Final = frozenset(name.casefold() for name in (RECEIPT, REPORT, REPORT_DATA))
 
 
@@ -55,7 +57,9 @@ def _second_tree(source: Path, target: Path, second: Callable[[str, str], object
 def _linked(source: str, target: str) -> None:
     try:
         os.link(source, target)
-    except OSError:
+    except OSError as error:
+        if error.errno not in _NO_LINKS_ERRNOS:
+            raise
         shutil.copyfile(source, target)
 
 
