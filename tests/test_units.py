@@ -35,7 +35,11 @@ def test_the_units_have_what_is_promised(unit: Path) -> None:
     lines = settings(unit)
     assert set(lines) >= NEEDED
     names = {line.partition("=")[0] for line in lines}
-    assert names >= {"ExecReload", "StateDirectory", "StartLimitIntervalSec", "ReadWritePaths"}
+    signal, check = (line for line in lines if line.startswith("ExecReload="))
+    assert "kill -HUP" in signal
+    start = next(line for line in lines if line.startswith("ExecStart="))
+    assert check == start.replace("ExecStart=", "ExecReload=").replace(" run ", " check --config-only ")
+    assert names >= {"StateDirectory", "StartLimitIntervalSec", "ReadWritePaths"}
 
 
 def test_an_instance_differs_in_names_alone() -> None:

@@ -58,7 +58,10 @@ Check = Callable[[Config], Iterator[Finding]]
 
 
 def findings(config_file: Path | None, *, offline: bool) -> Iterator[Finding]:
-    """Give one finding after the other, as they come; `offline`: make no call to the vendor. Raises nothing."""
+    """Give one finding after the other, as they come, the config file's first; `offline`: make no call to the vendor.
+
+    Raises nothing.
+    """
     try:
         path = find(config_file)
         config = load_config(path)

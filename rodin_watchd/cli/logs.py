@@ -70,8 +70,12 @@ def _journald() -> logging.Handler | None:
 
 
 def _with_journal_fields(record: logging.LogRecord) -> bool:
-    """Name the fields as journald wants them (systemd.journal-fields(7)): in capitals."""
+    """Name the fields as journald wants them (systemd.journal-fields(7)): in capitals.
+
+    The words are put together here, for the handler would send what they are made of once more, as CODE_ARGS=.
+    """
     record.__dict__.update({name.upper(): value for name, value in fields_of(record).items()})
+    record.msg, record.args = record.getMessage(), None
     return True
 
 

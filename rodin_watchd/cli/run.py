@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import click
 
 from rodin_watchd.adapters.privacy import hide_memory, hide_variable
+from rodin_watchd.adapters.spool.sharing import umask, umask_for
 from rodin_watchd.adapters.systemd import Manager
 from rodin_watchd.api_key import KEY_VARIABLE, find_key
 from rodin_watchd.cli.context import config_option, find
@@ -76,9 +77,10 @@ def run(
 def _serve(setting: Setting, pulse: Pulse, *, until_idle: bool, safe_mode: bool) -> int:
     """Serve until the end; return the exit code, or leave at once if something does not end. Raises OwnerError, DiskError."""
     config, key = setting.read()
-    setting.take(config)
+    setting.take_level(config)
     hide_variable(KEY_VARIABLE)
     with _when_the_root_is_there(config, key, pulse, wait=not until_idle, safe_mode=safe_mode) as service:
+        setting.take(config)
         heed_signals(service)
         _tell_start(config, service.daemon.watching)
         try:
@@ -97,10 +99,11 @@ def _serve(setting: Setting, pulse: Pulse, *, until_idle: bool, safe_mode: bool)
 
 
 class Setting:
-    """The config file and the key, read as often as somebody asks."""
+    """The config file and the key, read as often as somebody asks; and what they say of the whole process."""
 
     def __init__(self, path: Path, *, verbose: bool) -> None:
         self._path = path
+        self._umask = umask()
         self._verbose = verbose
         self._given = {
             name: os.environ[name] for name in (KEY_VARIABLE,) if name in os.environ
@@ -112,7 +115,16 @@ class Setting:
         return config, find_key(config.api.key_file, {**os.environ, **self._given})
 
     def take(self, config: Config) -> None:
-        """Log as the configuration says."""
+        """Log as the configuration says, and make files and folders as what is published has to be.
+
+        To be called when the journal is open: what is made before that, for nobody else's eyes, follows the umask alone.
+        """
+        self.take_level(config)
+        mode = config.output.file_mode
+        os.umask(self._umask if mode is None else umask_for(mode))
+
+    def take_level(self, config: Config) -> None:
+        """Log what the configuration says is grave enough."""
         set_level("debug" if self._verbose else config.service.log_level)
 
 

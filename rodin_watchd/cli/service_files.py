@@ -116,7 +116,8 @@ RequiresMountsFor={_word(share)}
 
 [Service]
 ExecStart=
-ExecStart={_start(program, config)}
+ExecReload=
+{_commands(program, config)}
 ReadWritePaths={_word(f"-{share}")}
 """
 
@@ -124,8 +125,9 @@ ReadWritePaths={_word(f"-{share}")}
 def user_unit(program: tuple[str, ...], config: Path) -> str:
     """Write the unit of a user: program and config are in people's homes, so they are named in the unit itself."""
     lines = text_of(f"user/{NAME}.service").splitlines()
-    start = f"ExecStart={_start(program, config)}"
-    return "\n".join(start if line.startswith("ExecStart=") else line for line in lines) + "\n"
+    kept = [line for line in lines if not line.startswith("ExecReload=")]
+    commands = _commands(program, config)
+    return "\n".join(commands if line.startswith("ExecStart=") else line for line in kept) + "\n"
 
 
 def folders_text(place: Place, config: Path, share: Path) -> str:
@@ -140,8 +142,15 @@ def folders_text(place: Place, config: Path, share: Path) -> str:
     return re.sub(rf" {SHARE}(?=[/ ])", lambda _: f" {_field(share)}", text)
 
 
-def _start(program: tuple[str, ...], config: Path) -> str:
-    words = (*program, "run", "--config", str(config))
+def _commands(program: tuple[str, ...], config: Path) -> str:
+    """Write how the service is started, and how it reads its config anew."""
+    signal = next(line for line in text_of(f"{NAME}.service").splitlines() if line.startswith("ExecReload=/bin/sh"))
+    start = _command(*program, "run", "--config", str(config))
+    check = _command(*program, "check", "--config-only", "--config", str(config))
+    return f"ExecStart={start}\n{signal}\nExecReload={check}"
+
+
+def _command(*words: str) -> str:
     return " ".join(_word(word.replace("$", "$$")) for word in words)  # systemd.service(5): variables
 
 

@@ -7,6 +7,7 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Literal
 
 from rodin_watchd.adapters.filesystems import filesystem_of
@@ -30,6 +31,19 @@ PLUGIN_FOLDER = "plugins"
 SYSTEM_CLOCK = Clock(time.time, time.monotonic, random.random)
 
 
+def _nobody(_plugin: str) -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class PluginStart:
+    """How the plugins are started."""
+
+    scratch: str = PLUGIN_FOLDER  # a folder beside the journal, for them alone
+    safe_mode: bool = False  # none is
+    tell: Callable[[str], None] = _nobody  # is told each one's name before it is loaded, which may take a minute
+
+
 @contextlib.contextmanager
 def assembled(
     config: Config,
@@ -46,7 +60,7 @@ def assembled(
     """
     with contextlib.ExitStack() as stack:
         base = stack.enter_context(opened(config, clock, wait))
-        tools = stack.enter_context(equipped(config, key, base, clock, safe_mode=safe_mode))
+        tools = stack.enter_context(equipped(config, key, base, clock, PluginStart(safe_mode=safe_mode)))
         base.begin()
         daemon = daemon_of(config, tools, base, clock)
         stack.callback(daemon.close)  # whatever ends it: no upload waits for ever for permission to send its last bytes
@@ -60,16 +74,14 @@ def daemon_of(config: Config, tools: Tools, base: Base, clock: Clock, before: Da
 
 
 @contextlib.contextmanager
-def equipped(
-    config: Config, key: str, base: Base, clock: Clock, scratch: str = PLUGIN_FOLDER, *, safe_mode: bool = False
-) -> Iterator[Tools]:
-    """Give what the steps work with: client and plugins. `scratch` is a folder beside the journal, for plugins alone.
+def equipped(config: Config, key: str, base: Base, clock: Clock, start: PluginStart) -> Iterator[Tools]:
+    """Give what the steps work with: client and plugins.
 
     Raises ConfigError, PluginLoadError.
     """
     with (
         contextlib.closing(client_of(config, key)) as client,
-        plugged(config, clock, base.book, scratch, safe_mode=safe_mode) as plugins,
+        plugged(config, clock, base.book, start) as plugins,
     ):
         bounds = (config.results.max_file_bytes, config.folders.reserve_bytes)
         meter = base.standing.monitor.meter
@@ -78,19 +90,19 @@ def equipped(
 
 
 @contextlib.contextmanager
-def plugged(config: Config, clock: Clock, book: Book, scratch: str, *, safe_mode: bool) -> Iterator[Plugins]:
+def plugged(config: Config, clock: Clock, book: Book, start: PluginStart) -> Iterator[Plugins]:
     """Give the plugins in use, loaded, and have them told what happens. Raises PluginLoadError.
 
     In safe mode none is loaded; what they are owed waits for the next start.
     """
     there = chosen(config)
-    place = journal_path(config, os.environ).parent / scratch
-    with hosted(config, {} if safe_mode else there, place) as host:
-        catalogue = loaded(config, host, {} if safe_mode else there)
+    place = journal_path(config, os.environ).parent / start.scratch
+    with hosted(config, {} if start.safe_mode else there, place) as host:
+        catalogue = loaded(config, host, {} if start.safe_mode else there, start.tell)
         plugins = Plugins(config.plugins, host, catalogue.hooks(), frozenset(there), clock)
         plugins.remember(book.journal.answers(tuple(book.jobs)))
         book.announcer = plugins.announcer
-        if safe_mode and there:
+        if start.safe_mode and there:
             book.tell("safe-mode", f"Started in safe mode, without these plugins: {', '.join(there)}.", clock.now())
         for message in catalogue.left_out.values():
             book.tell("plugin-left-out", message, clock.now())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -70,11 +70,15 @@ def ready_plugin(config: Config, plugin: Found) -> Ready:
     return Ready(plugin.source, limits, settings.table(plugin.name).settings, plugin.vet)
 
 
-def loaded(config: Config, host: PluginHost, plugins: Mapping[str, Found]) -> Catalogue:
-    """Load the plugins and check their settings. Raises PluginLoadError for the first that fails, unless it is optional."""
+def loaded(config: Config, host: PluginHost, plugins: Mapping[str, Found], loading: Callable[[str], None]) -> Catalogue:
+    """Load the plugins, each told to `loading` before, and check their settings.
+
+    Raises PluginLoadError for the first that fails, unless it is optional.
+    """
     good: dict[str, Loaded] = {}
     left_out: dict[str, str] = {}
     for name, plugin in plugins.items():
+        loading(name)
         try:
             good[name] = check_plugin(config, host, plugin)
         except PluginLoadError as error:

@@ -169,9 +169,9 @@ class Daemon:
     def _scene(self) -> Scene:
         """Return what the monitor is to see."""
         reception, away = self._reception, frozenset(self._standing.keeper.away)
-        stands = (self._commands.paused, self._journal_problem is not None, reception.problem is not None)
+        stopped = (self._journal_problem is not None, reception.problem is not None, self._stopping)
         moving = (self._book.jobs, self._pool.busy, reception.view, reception.claims, self._desk.pauses)
-        return Scene(*moving, away, *stands)
+        return Scene(*moving, away, self._commands.paused, *stopped)
 
     def _why_drop(self, job_id: str) -> str:
         """Return why an upload must not send its last bytes, or ""."""
@@ -211,6 +211,7 @@ class Daemon:
             with contextlib.suppress(DiskError):  # redone at the next start
                 self._standing.keep()
                 self._desk.take_messages(self._why_drop, self._herald.take)
+            self._monitor.tick(self._scene)
         self.close()
         self._tell(force=True)
         return not self._pool.busy

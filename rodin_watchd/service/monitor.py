@@ -41,6 +41,7 @@ class Scene:
     by_request: bool  # a person's pause: nothing is taken or submitted
     journal_stands: bool  # nothing at all moves
     inbox_stands: bool  # nothing is taken
+    stops: bool  # nothing is begun any more
 
 
 class Monitor:
@@ -92,7 +93,11 @@ class Monitor:
 
 def _stopped_in(scene: Scene) -> Callable[[Job], bool]:
     def stopped(job: Job) -> bool:
-        return scene.journal_stands or is_stopped(job, scene.pauses.keys(), scene.away, submits=not scene.by_request)
+        return (
+            scene.journal_stands
+            or scene.stops
+            or is_stopped(job, scene.pauses.keys(), scene.away, submits=not scene.by_request)
+        )
 
     return stopped
 
@@ -107,7 +112,12 @@ def _inbox(scene: Scene) -> Mapping[str, list[float]]:
 
 
 def _paused(scene: Scene) -> Iterable[str]:
-    whole = {"by request": scene.by_request, "journal": scene.journal_stands, "inbox": scene.inbox_stands}
+    whole = {
+        "by request": scene.by_request,
+        "journal": scene.journal_stands,
+        "inbox": scene.inbox_stands,
+        "stopping": scene.stops,
+    }
     yield from (word for word, stands in whole.items() if stands)
     yield from (f"{ground} is away" for ground in sorted(scene.away))
     yield from sorted(scene.pauses)

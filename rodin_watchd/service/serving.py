@@ -13,9 +13,10 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
+from rodin_watchd.adapters.spool.sharing import sharing_of
 from rodin_watchd.config import Config
 from rodin_watchd.errors import ConfigError, RodinWatchdError
-from rodin_watchd.service.assembly import PLUGIN_FOLDER, SYSTEM_CLOCK, daemon_of, equipped
+from rodin_watchd.service.assembly import PLUGIN_FOLDER, SYSTEM_CLOCK, PluginStart, daemon_of, equipped
 from rodin_watchd.service.clock import Clock
 from rodin_watchd.service.daemon import Daemon
 from rodin_watchd.service.opening import Base, opened
@@ -27,7 +28,7 @@ log = logging.getLogger("rodin_watchd")
 Read: TypeAlias = Callable[[], tuple[Config, str]]
 """Reads the configuration and the API key. Raises ConfigError."""
 
-FIXED = ("folders.root", "folders.state", "folders.lease")
+FIXED = ("folders.root", "folders.state", "folders.lease", "metrics.listen", "metrics.textfile")
 """What is held open from start to end."""
 
 _PATIENCE_SECONDS = 5.0
@@ -106,6 +107,7 @@ class Serving:
                 f"{' and '.join(fixed)} cannot change while the service runs.",
                 advice="Restart the service for that (`systemctl restart`), or take the change back.",
             )
+        sharing = sharing_of(config.output.file_mode, config.output.group)
         announcer = self._base.book.announcer
         with contextlib.ExitStack() as stack:
             try:
@@ -116,12 +118,18 @@ class Serving:
                 raise
             daemon.pulse = self._pulse
             self._let_go(daemon.succeed(self.daemon))
+            self._base.spool.share(sharing)
             self._daemon, self.config, self._tools = daemon, config, stack.pop_all()
 
     def _equipped(self, config: Config, key: str) -> contextlib.AbstractContextManager[Tools]:
         self._generation += 1
         scratch = PLUGIN_FOLDER if self._generation == 1 else f"{PLUGIN_FOLDER}/{self._generation}"
-        return equipped(config, key, self._base, self._clock, scratch, safe_mode=self._safe_mode)
+        start = PluginStart(scratch, self._safe_mode, self._tell_loading)
+        return equipped(config, key, self._base, self._clock, start)
+
+    def _tell_loading(self, plugin: str) -> None:
+        """Tell what takes its time; loading one plugin is bounded, loading many is no reason to end the service."""
+        self._pulse.wait(f"loads the plugin {plugin}")
 
     def _let_go(self, wait: Callable[[], None]) -> None:
         """Close the tools of now when the last step that uses them has ended."""

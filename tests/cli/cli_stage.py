@@ -114,6 +114,13 @@ class Stage:
         for name, sample in ((model, model_sample), (image, image_sample)):
             shutil.copyfile(SAMPLES / sample, self.inbox / name)
 
+    def install(self, name: str, code: str) -> None:
+        """Write a plugin into the folder `own`."""
+        folder = self.root / "own"
+        folder.mkdir(mode=0o755)
+        (folder / f"{name}.py").write_text(code)
+        (folder / f"{name}.py").chmod(0o644)
+
     def journaled(self, *jobs: Job) -> None:
         """Put jobs into the journal as they are, each at its `created_at`, with an event."""
         self.journal.parent.mkdir(exist_ok=True)

@@ -27,6 +27,18 @@ def found(stage: Stage, *options: str) -> Mapping[str, Mapping[str, Any]]:
     return {finding["name"]: finding for finding in data["checks"]}
 
 
+def test_the_config_alone(stage: Stage) -> None:
+    """With --config-only nothing else is looked at, not even for a key; a wrong file fails it."""
+    stage.environment = environment()
+    run = stage.told("check", "--config-only")
+    assert (run.returncode, run.stdout) == (0, f"ok       config: {stage.config} is valid.\n")
+    stage.config.write_text("colour = 3\n")
+    run = stage.told("check", "--config-only")
+    assert run.returncode == 1
+    assert run.stdout.startswith("PROBLEM  config: ")
+    assert "colour" in run.stdout
+
+
 def test_all_in_order(served: Stage) -> None:
     """A service that is set up well has a line for each check, all ok, and what the balance pays."""
     for name in ("outbox", "failed", "archive", ".rodin-watchd/work"):

@@ -89,8 +89,12 @@ def test_paths_mean_themselves_in_units() -> None:
     """Blanks, quotes, percent signs and dollars are written as systemd.service(5) and systemd.syntax(7) want them."""
     text = drop_in(("/opt/a b/rodin-watchd",), Path("/etc/100%.toml"), Path('/srv/$x "y"'))
     assert 'ExecStart="/opt/a b/rodin-watchd" run --config /etc/100%%.toml' in text
+    assert "\nExecReload=\n" in text
+    assert 'ExecReload="/opt/a b/rodin-watchd" check --config-only --config /etc/100%%.toml' in text
     assert 'ReadWritePaths="-/srv/$x \\"y\\""' in text
-    assert "--config /home/$$x/c.toml" in user_unit(("/opt/r",), Path("/home/$x/c.toml"))
+    own = user_unit(("/opt/r",), Path("/home/$x/c.toml"))
+    assert own.count("ExecReload=") == 2
+    assert own.count("--config /home/$$x/c.toml") == 2
 
 
 def test_a_folder_elsewhere_keeps_its_mode() -> None:

@@ -171,22 +171,40 @@ def rodin_delivered(job, directory):
 
 def test_a_plugin_comes_with_a_reload_and_cannot_speak_for_the_service(served: Stage) -> None:
     """A plugin that the new config names is loaded at once; it never sees the manager's socket, even where it is passed on."""
-    folder = served.root / "own"
-    folder.mkdir(mode=0o755)
-    (folder / "teller.py").write_text(PLUGIN)
-    (folder / "teller.py").chmod(0o644)
+    served.install("teller", PLUGIN)
     with managed(served) as (service, manager):
         manager.until("^READY=1$")
         names = '["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"]'
         rewrite(served, f'[plugins]\nfolders = ["own"]\npass_environment = {names}\n[plugins.teller]\n')
         service.process.send_signal(signal.SIGHUP)
         service.until("reloaded: .*plugins.teller")
+        manager.until("^STATUS=loads the plugin teller")
         served.drop("chair.glb", "bunny.glb", "chair.png", "matcap-a.png")
         service.until("plugin teller: rodin_delivered done")
         assert service.stop() == 0
     events = json.dumps(served.data("show", "chair")["events"])
     assert "[]" in events
     assert "NOTIFY" not in events
+
+
+MODES = """\
+from rodin_watchd.v1 import hookimpl
+
+@hookimpl
+def rodin_process(job, directory):
+    return {"mode": oct(directory.stat().st_mode & 0o777)}
+"""
+
+
+def test_folders_have_their_mode_from_the_start(served: Stage) -> None:
+    """`output.mode` holds when a folder is made, for a sandbox may forbid to change it; the journal stays as closed as it was."""
+    served.install("moder", MODES)
+    rewrite(served, '[output]\nmode = "0644"\n[plugins]\nfolders = ["own"]\n')
+    served.drop("chair.glb", "bunny.glb", "chair.png", "matcap-a.png")
+    run = served.told("run", "--until-idle", umask=0o077)
+    assert run.returncode == 0, run.stderr
+    assert 'mode = "0o755"' in (served.root / "outbox" / "chair" / "job.toml").read_text()
+    assert served.journal.stat().st_mode & 0o777 == 0o600
 
 
 def test_the_end_waits_for_an_answer_that_may_cost_money(tmp_path: Path) -> None:

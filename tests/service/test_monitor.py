@@ -10,7 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
-from workshop import Workshop, image, model, working
+from workshop import PATIENCE_SECONDS, Workshop, image, model, working
 
 from rodin_watchd.adapters.sign import read_sign
 from rodin_watchd.core.vitals import Vitals
@@ -102,6 +102,17 @@ def test_a_folder_that_is_away_and_a_pause_by_request_are_told(tmp_path: Path) -
         (shop.root / "outbox").rename(shop.root / "elsewhere")
         shop.ticks(2, step_seconds=1.0)
         assert vitals(shop).paused == ("by request", "outbox is away")
+
+
+def test_a_long_end_is_no_ill_health(tmp_path: Path) -> None:
+    """While an answer that was paid for is waited for, signs of life go on, and say why nothing moves."""
+    with working(tmp_path) as (shop, _):
+        shop.drop_set("chair")
+        shop.until(shop.is_in("chair", State.SUBMITTING))
+        shop.hands.seconds += 5
+        assert shop.daemon.drain(0.0, answer_seconds=PATIENCE_SECONDS)
+        seen = vitals(shop)
+        assert (seen.paused, seen.monotonic) == (("stopping",), 5000.0 + shop.hands.seconds)
 
 
 def test_a_sign_that_cannot_be_left_stops_nothing(tmp_path: Path) -> None:

@@ -163,6 +163,17 @@ def test_people_are_told_at_least_once_with_one_id(tmp_path: Path, vendor: Vendo
         shop.until(lambda: [run.outcome for run in runs_of(shop)] == ["done"])
 
 
+def test_each_line_of_a_plugin_names_its_set(tmp_path: Path, vendor: Vendor, caplog: pytest.LogCaptureFixture) -> None:
+    """Beside the job, in fields of their own: for whoever looks for a set in the log."""
+    caplog.set_level("INFO", "rodin_watchd")
+    with plugged(tmp_path, vendor, NOTIFIES) as shop:
+        shop.drop_set("oak/chair")
+        shop.idle()
+        job = shop.job("chair")
+    told = [vars(record) for record in caplog.records if vars(record).get("action") == "plugin"]
+    assert {(line["job"], line["set"]) for line in told} == {(job.id, "oak/chair")}
+
+
 def test_what_is_owed_survives_a_crash(tmp_path: Path, vendor: Vendor) -> None:
     """A call that was not recorded is made by the next start, one that was is not made again."""
     with plugged(tmp_path, vendor, NOTIFIES) as shop:

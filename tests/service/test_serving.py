@@ -101,6 +101,8 @@ def test_a_refusal_changes_nothing(shop: Reloaded, caplog: pytest.LogCaptureFixt
     assert taken == []
     assert shop.reload(plugins={"nobody": {}}) == []
     assert shop.reload(folders={"lease": "always"}) == []
+    assert shop.reload(metrics={"listen": "127.0.0.1:9"}) == []
+    assert shop.reload(output={"group": "a-group-that-is-not-there"}) == []
     assert (shop.daemon, shop.service.config, shop.service._base.book.announcer) == before
     told = [record.getMessage() for record in caplog.records if vars(record)["action"] == "reload-refused"]
     assert told[:2] == ["reload-refused: config.toml: line 3: no", "reload-refused: config.toml: line 5: no"]
@@ -116,6 +118,16 @@ def test_a_pause_of_a_person_outlives_a_reload(shop: Reloaded, vendor: Vendor) -
     shop.ticks(5, step_seconds=2)
     assert shop.daemon.needs_person()
     assert vendor.charges == 0
+
+
+def test_what_is_published_follows_the_new_output(shop: Reloaded) -> None:
+    """Mode and group hold from the reload on."""
+    assert shop.reload(output={"mode": "0640"}) != []
+    shop.drop_set("chair")
+    shop.idle()
+    modes = {oct(path.stat().st_mode & 0o777) for path in shop.path("outbox/chair").iterdir()}
+    assert modes == {"0o640"}
+    assert shop.path("outbox/chair").stat().st_mode & 0o777 == 0o750
 
 
 def test_changes_are_named_without_their_values(shop: Reloaded) -> None:

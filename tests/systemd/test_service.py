@@ -48,16 +48,17 @@ def test_an_administrator_sees_the_same_service(shop: Shop) -> None:
 
 
 def test_modes_are_set_inside_the_sandbox(staffed: Shop) -> None:
-    """`output.mode` holds for files; folders keep their set-gid bit, which the sandbox lets nobody set anew, and so their mode."""
-    staffed.machine.write(staffed.config, f'{staffed.settings}[output]\nmode = "0640"\n')
+    """`output.mode` holds for files and folders, whose set-gid bit the sandbox lets nobody set anew, and for no journal."""
+    staffed.machine.write(staffed.config, f'{staffed.settings}[output]\nmode = "0644"\n')
     staffed.open_vendor()
     staffed.start()
     staffed.drop("chair")
     staffed.heard("archived")
     outbox = f"{SHARE}/outbox/chair"
-    assert staffed.machine.run(f"find {outbox} -type f ! -perm 640") == ""
+    assert staffed.machine.run(f"find {outbox} -type f ! -perm 644") == ""
     assert staffed.machine.run(f"find {outbox} ! -group rodin-watchd") == ""
-    assert staffed.machine.run(f"stat -c %a {outbox}").strip() == "2770"
+    assert staffed.machine.run(f"stat -c %a {outbox}").strip() == "2755"
+    assert staffed.machine.run("stat -c %a /var/lib/rodin-watchd/journal.sqlite3").strip() == "660"
 
 
 def test_a_wrong_config_is_told_and_not_tried_again(shop: Shop) -> None:
@@ -112,7 +113,7 @@ def test_a_reload_takes_a_good_config_and_refuses_a_bad_one(shop: Shop) -> None:
     assert "intake.quiet_seconds" in shop.heard("reloaded")["MESSAGE"]
     mark = shop.machine.diary.mark
     shop.machine.write(shop.config, f"{good}max_seconds = 0.9\n")
-    shop.machine.run(f"systemctl reload {UNIT}")
+    shop.machine.run(f"systemctl reload {UNIT}", code=1)
     shop.heard("reload-refused", mark)
     shop.machine.write(shop.config, good)
     shop.machine.run(f"systemctl reload {UNIT}")

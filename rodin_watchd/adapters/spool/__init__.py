@@ -63,6 +63,10 @@ class Spool:
         self.folders = (self.inbox, root / OUTBOX, root / FAILED, root / ARCHIVE, self.work)
         self._naming = {top: threading.Lock() for top in RECEIPTS}  # two jobs may want names that differ in case only
 
+    def share(self, sharing: Sharing) -> None:
+        """Publish for others than before, from now on."""
+        self._sharing = sharing
+
     def prepare(self, may_make: Callable[[Path], bool] = lambda _folder: True) -> None:
         """Make the folders that are missing and may be made; may be repeated. Raises DiskError."""
         for folder in filter(may_make, self.folders):

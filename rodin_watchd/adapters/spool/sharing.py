@@ -63,7 +63,7 @@ class Sharing:
     def _folder(self, descriptor: int, above: os.stat_result, *, widen: bool) -> None:
         mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
         if self.mode is not None:
-            mode = (mode & stat.S_ISGID) | self.mode | (self.mode & 0o444) >> 2
+            mode = (mode & stat.S_ISGID) | folder_mode(self.mode)
         elif widen:
             mode |= 0o777 & ~umask()
         self._give(descriptor, self._gid(above), mode | (above.st_mode & stat.S_ISGID))
@@ -96,6 +96,11 @@ class Sharing:
             log.warning(told, os.strerror(error.errno or 0), extra={"action": "sharing"})
 
 
+def folder_mode(mode: int) -> int:
+    """Return the mode of folders beside files of this mode: who may read those may enter."""
+    return mode | (mode & 0o444) >> 2
+
+
 PLAIN: Final = Sharing()
 """Nothing is configured: umask and set-gid folders hold."""
 
@@ -117,6 +122,14 @@ def _usable_gid(group: str) -> int:
             f"The user of the service does not belong to the group “{group}” (output.group).", advice=advice
         )
     return gid
+
+
+def umask_for(mode: int) -> int:
+    """Return the umask by which folders are made with the right mode from the start, and files too.
+
+    A set-gid folder's mode cannot be changed later where RestrictSUIDSGID= of systemd.exec(5) holds.
+    """
+    return 0o777 & ~folder_mode(mode)
 
 
 def umask() -> int:
