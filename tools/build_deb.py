@@ -79,7 +79,7 @@ def fill_system(stage: Path) -> None:
     """Add what lies outside of the package's own folder."""
     for name, text in unit_files().items():
         write(stage / "usr" / "lib" / name, text)
-    write(stage / "etc" / "rodin-watchd" / "config.toml", config_text(SHARE, STATE))
+    write(stage / "usr" / "share" / "rodin-watchd" / "config.toml", config_text(SHARE, STATE))
     (stage / "usr" / "bin").mkdir(parents=True)
     (stage / "usr" / "bin" / "rodin-watchd").symlink_to("../lib/rodin-watchd/bin/rodin-watchd")
     documents = stage / "usr" / "share" / "doc" / "rodin-watchd"
@@ -89,7 +89,11 @@ def fill_system(stage: Path) -> None:
 
 
 def fill_control(stage: Path, version: str, python: str) -> None:
-    """Add what dpkg reads: fields, scripts, the files that are the administrator's, sums."""
+    """Add what dpkg reads: fields, scripts, sums.
+
+    The config is no conffile: dpkg would ask about each one that was edited, while the service is down, and stop where nobody
+    answers.
+    """
     files = sorted(path for path in stage.rglob("*") if path.is_file() and not path.is_symlink())
     major, minor = map(int, python.split("."))
     control = (ROOT / "packaging" / "deb" / "control.in").read_text()
@@ -103,16 +107,13 @@ def fill_control(stage: Path, version: str, python: str) -> None:
     write(stage / "DEBIAN" / "control", control.format(**fields))
     for name in SCRIPTS:
         write(stage / "DEBIAN" / name, (ROOT / "packaging" / "deb" / name).read_text(), 0o755)
-    write(stage / "DEBIAN" / "conffiles", "/etc/rodin-watchd/config.toml\n")
     write(stage / "DEBIAN" / "md5sums", "".join(sums(stage, files)))
 
 
 def sums(stage: Path, files: list[Path]) -> Iterator[str]:
     """Give the lines of md5sums: what `dpkg --verify` compares."""
     for path in files:
-        name = path.relative_to(stage)
-        if name.parts[0] != "etc":
-            yield f"{hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()}  {name}\n"
+        yield f"{hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()}  {path.relative_to(stage)}\n"
 
 
 def architecture() -> str:

@@ -47,7 +47,7 @@ dry_option = click.option("--dry-run", is_flag=True, help="Print all that would 
 @instance_option
 @click.option("--config", "config_file", type=click.Path(path_type=Path), metavar="FILE", help="The config to serve.")
 @click.option("--root", type=click.Path(path_type=Path), metavar="DIR", help="The shared folder of a new config.")
-@click.option("--now", is_flag=True, help="Start it, too.")
+@click.option("--now", is_flag=True, help="Start it, too; or anew, if it runs.")
 @dry_option
 def install_service(
     *, user: bool, instance: str, config_file: Path | None, root: Path | None, now: bool, dry_run: bool
@@ -61,9 +61,9 @@ def install_service(
     share = _share(config, root, config.parent if user else place.share)
     _refuse_unprintable(config, share)
     acts = _user_acts(config, share) if user else _system_acts(place, config, share)
-    enable = ("systemctl", *_scope(user=user), "enable", *(["--now"] if now else []), place.unit)
     _refuse_without_rights(user=user, dry_run=dry_run)
-    do_all([*acts, Run(("systemctl", *_scope(user=user), "daemon-reload")), Run(enable)], dry=dry_run)
+    todo = [("daemon-reload",), ("enable", place.unit), *([("restart", place.unit)] if now else [])]
+    do_all([*acts, *(Run(("systemctl", *_scope(user=user), *words)) for words in todo)], dry=dry_run)
     click.echo(f"\n{_next_steps(place, config, share, user=user, now=now)}")
 
 
@@ -88,7 +88,7 @@ def uninstall_service(*, user: bool, instance: str, dry_run: bool) -> None:
 def _system_acts(place: Place, config: Path, share: Path) -> Iterator[Act]:
     """Give what makes a service of the machine; what a package has brought along is not written a second time."""
     program = _program()
-    _refuse_hidden(Path(program[0]), config, share)
+    _refuse_hidden(Path(program[0]), Path(sys.executable), config, share)
     if not _is_packaged(place):
         users = ADMIN / "sysusers.d" / f"{NAME}.conf"
         yield Put(users, text_of(f"{NAME}.sysusers"))
@@ -104,6 +104,9 @@ def _system_acts(place: Place, config: Path, share: Path) -> Iterator[Act]:
 
 def _user_acts(config: Path, share: Path) -> Iterator[Act]:
     if not config.exists():
+        if config != share / CONFIG_NAME:
+            advice = f"A new config lies in its folder: --root DIR makes DIR/{CONFIG_NAME}."
+            raise ConfigError(f"There is no {config}.", advice=advice)
         yield Run((*_program(), "init", str(share)))
     yield Put(_user_units() / f"{NAME}.service", user_unit(_program(), config))
 
@@ -112,12 +115,18 @@ def _system_files(place: Place) -> Iterator[Path]:
     """Give what may have been written for a service, those for all instances with the last of them."""
     yield _drop_in_of(place)
     yield ADMIN / "tmpfiles.d" / place.snippet
-    others = set((ADMIN / "systemd" / "system").glob(f"*.wants/{NAME}*.service"))
-    names = {link.name for link in others} - {place.unit}
+    names = _installed() - {place.unit}
     if not any(name.startswith(f"{NAME}@") for name in names) or not place.instance:
         yield ADMIN / "systemd" / "system" / place.template
     if not names:
         yield ADMIN / "sysusers.d" / f"{NAME}.conf"
+
+
+def _installed() -> set[str]:
+    """Return the units that use the common files: those that this program has installed, and those that are enabled."""
+    ours = {path.stem for path in (ADMIN / "tmpfiles.d").glob(f"{NAME}*.conf")}
+    enabled = {link.name for link in (ADMIN / "systemd" / "system").glob(f"*.wants/{NAME}*.service")}
+    return enabled | {Place(name.removeprefix(NAME).removeprefix("-")).unit for name in ours}
 
 
 def _is_packaged(place: Place) -> bool:
@@ -152,8 +161,13 @@ def _place(instance: str, *, user: bool) -> Place:
 
 def _share(config: Path, asked: Path | None, usual: Path) -> Path:
     """Return the shared folder: that of a config which is there, else the one that was asked for. Raises ConfigError."""
-    if not config.exists():
-        return (asked or usual).absolute()
+    try:
+        if not config.exists():
+            return (asked or usual).absolute()
+    except PermissionError:
+        raise ConfigError(
+            f"This user may not look into {config.parent}.", advice="Use sudo, also for a dry run."
+        ) from None
     root = load_config(config).folders.root
     if asked and asked.absolute() != root:
         raise ConfigError(f"{config} is there already, with folders.root {root}; change it there.")

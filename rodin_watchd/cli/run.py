@@ -6,7 +6,6 @@ import contextlib
 import faulthandler
 import logging
 import os
-import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -23,7 +22,7 @@ from rodin_watchd.api_key import KEY_VARIABLE, find_key
 from rodin_watchd.cli.context import config_option, find
 from rodin_watchd.cli.logs import LogFormat, set_level, start_log
 from rodin_watchd.cli.main import exit_code
-from rodin_watchd.cli.signals import heed_signals
+from rodin_watchd.cli.signals import await_service, heed_signals
 from rodin_watchd.config import Config, load_config
 from rodin_watchd.core.layout import INBOX
 from rodin_watchd.errors import RodinWatchdError, RootAwayError
@@ -60,7 +59,7 @@ def run(
     chosen = start_log(log_format, os.environ)
     hide_memory()
     faulthandler.enable()  # who is ended by the watchdog shows where it was stuck
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to reload
+    await_service()
     pulse = Pulse(Manager.taken_from(os.environ), time.monotonic)
     try:
         code = _serve(

@@ -13,6 +13,22 @@ from rodin_watchd.service.serving import Serving
 ENDING = (signal.SIGTERM, signal.SIGINT)
 
 
+def await_service() -> None:
+    """End in order at a SIGTERM before there is a service: what is held is given back. SIGHUP has nothing to reload yet."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))
+
+
+def _end_at_once() -> None:
+    """Have the next signal end the process; by default the kernel does not end a container's first one, pid_namespaces(7)."""
+    for number in ENDING:
+        signal.signal(number, _leave if os.getpid() == 1 else signal.SIG_DFL)
+
+
+def _leave(number: int, _frame: object) -> None:
+    os._exit(128 + number)
+
+
 def heed_signals(service: Serving) -> None:
     """End politely at the first SIGTERM or Ctrl-C, at once at the second; read the config anew at SIGHUP.
 
@@ -21,8 +37,7 @@ def heed_signals(service: Serving) -> None:
     terminal = _is_terminal()
 
     def stop(_number: int, _frame: object) -> None:
-        for number in ENDING:
-            signal.signal(number, signal.SIG_DFL)
+        _end_at_once()
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         _apart(service.stop)
 

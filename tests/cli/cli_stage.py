@@ -156,13 +156,18 @@ class Running:
 
 
 @contextmanager
-def running(stage: Stage, *arguments: str) -> Iterator[Running]:
-    """Run the service as a child process; it is watching when this returns, and killed in the end if it still lives."""
-    command = stage.command("run", *arguments)
+def running(
+    stage: Stage, *arguments: str, before: tuple[str, ...] = (), begun: str = "drop sets into"
+) -> Iterator[Running]:
+    """Run the service as a child process; it has begun when this returns, and is killed in the end if it still lives.
+
+    `before` is a command that runs it.
+    """
+    command = [*before, *stage.command("run", *arguments)]
     with subprocess.Popen(command, env=stage.environment, stderr=subprocess.PIPE, text=True) as process:
         service = Running(process)
         try:
-            service.until("drop sets into")
+            service.until(begun)
             yield service
         finally:
             process.kill()

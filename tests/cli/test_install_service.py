@@ -41,7 +41,9 @@ def test_a_users_dry_run_prints_everything(tmp_path: Path) -> None:
     assert f"init {tmp_path}/rodin-watchd" in printed
     assert f"write   {tmp_path}/.config/systemd/user/rodin-watchd.service" in printed
     assert f"run --config {tmp_path}/rodin-watchd/config.toml" in printed
-    assert "systemctl --user enable --now rodin-watchd.service" in printed
+    assert "systemctl --user restart rodin-watchd.service" in printed
+    words = ("--user", "--dry-run", "--config", f"{tmp_path}/other.toml", "--root", str(tmp_path))
+    assert f"There is no {tmp_path}/other.toml" in told(tmp_path, "install-service", *words, code=2)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import time
@@ -235,6 +236,44 @@ def test_a_second_sigterm_ends_at_once(tmp_path: Path) -> None:
             manager.until("^STOPPING=1$")
             assert service.stop(signal.SIGINT) == -signal.SIGINT
         assert stage.data("status")["running"] is False
+        assert " held chair " in stage.told("run", "--until-idle").stderr
+
+
+FIRST = ("unshare", "--pid", "--fork", "--kill-child")
+"""Runs a program as the first process of a namespace, as a container without an init does."""
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("unshare"), reason="needs root and unshare")
+def test_a_containers_first_process_heeds_the_second_signal_too(tmp_path: Path) -> None:
+    """The kernel does not end such a process by default, pid_namespaces(7)."""
+    with slow_vendor(60) as vendor:
+        stage = Stage(tmp_path / "root", vendor.base_url)
+        with running(stage, before=FIRST) as service:
+            stage.drop("chair.glb", "bunny.glb", "chair.png", "matcap-a.png")
+            service.until(" submitting chair ")
+            first = child_of(service.process.pid)
+            os.kill(first, signal.SIGTERM)
+            service.until("stopping")
+            os.kill(first, signal.SIGTERM)
+            assert service.process.wait(30) == 128 + signal.SIGTERM
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("unshare"), reason="needs root and unshare")
+def test_a_containers_first_process_can_be_ended_while_it_waits_for_its_root(served: Stage) -> None:
+    """Before there is anything to drain, the first signal ends it in order."""
+    share = served.root / "share"
+    (share / "inbox").mkdir(parents=True)
+    rewrite(served, f'[folders]\nroot = "{share}"\nstate = "{served.root}/state"\n')
+    served.told("run", "--until-idle")
+    share.rename(served.root / "away")
+    with running(served, before=FIRST, begun="root-away") as service:
+        os.kill(child_of(service.process.pid), signal.SIGTERM)
+        assert service.process.wait(30) == 0
+
+
+def child_of(pid: int) -> int:
+    """Return the only child of a process."""
+    return int(Path(f"/proc/{pid}/task/{pid}/children").read_text())
 
 
 def test_a_closed_terminal_ends_the_service(served: Stage) -> None:

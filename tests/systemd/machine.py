@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -138,6 +139,7 @@ def booted(root: Path, folder: Path, binds: Mapping[str, Path]) -> Iterator[Mach
         ending = stack.enter_context(contextlib.ExitStack())
         ending.callback(_end, nspawn)
         machine = Machine(_leader(line))
+        threading.Thread(target=_hear_out, args=(line,), daemon=True).start()
         stack.callback(machine.diary.close)
         ending.pop_all()
         stack.callback(_end, nspawn)
@@ -157,6 +159,14 @@ def _leader(line: socket.socket) -> int:
             return leader
 
 
+def _hear_out(line: socket.socket) -> None:
+    """Read what the machine's systemd tells of long jobs: it would stand still when nobody does."""
+    with contextlib.suppress(OSError):  # closed
+        line.settimeout(None)
+        while line.recv(4096):
+            pass
+
+
 def _end(nspawn: subprocess.Popen[bytes]) -> None:
     try:
         nspawn.wait(END_SECONDS)
@@ -165,9 +175,17 @@ def _end(nspawn: subprocess.Popen[bytes]) -> None:
         nspawn.wait()
 
 
+def _may_mount() -> bool:
+    """Tell whether CAP_SYS_ADMIN, capabilities(7), is among the effective ones."""
+    found = re.search(r"^CapEff:\s*(\w+)$", Path("/proc/self/status").read_text(), re.MULTILINE)
+    return found is not None and bool(int(found[1], 16) >> 21 & 1)
+
+
 def why_not() -> str:
     """Return why no machine can be booted here, "" if one can."""
     if os.geteuid() != 0:
         return "only root boots a machine"
+    if not _may_mount():
+        return "this root may not make namespaces and mounts, which a machine needs"
     missing = [name for name in ("debootstrap", "systemd-nspawn", "dpkg-deb", "nsenter") if not shutil.which(name)]
     return f"{', '.join(missing)} is missing" if missing else ""

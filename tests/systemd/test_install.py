@@ -25,7 +25,13 @@ def test_a_dry_run_prints_all_and_does_nothing(bare_machine: Machine) -> None:
     assert state_of(bare_machine) == before
     for line in ("| ProtectSystem=strict", f"| ExecStart={PROGRAM} run", f'| root = "{SHARE}"', "| u rodin-watchd"):
         assert line in told
-    for command in ("systemd-sysusers", "systemd-tmpfiles --create", "daemon-reload", f"enable --now {UNIT}"):
+    for command in (
+        "systemd-sysusers",
+        "systemd-tmpfiles --create",
+        "daemon-reload",
+        f"enable {UNIT}",
+        f"restart {UNIT}",
+    ):
         assert command in told
 
 
@@ -78,6 +84,28 @@ def test_instances_serve_roots_of_their_own(machine: Machine) -> None:
     machine.run("rodin-watchd uninstall-service --instance red")
     assert machine.property(shops[0].unit, "ActiveState") == "inactive"
     assert machine.property(shops[1].unit, "ActiveState") == "active"
+
+
+def test_the_last_instance_takes_the_common_files_along(bare_machine: Machine) -> None:
+    """One that is not enabled any more, but installed, keeps its unit."""
+    for name in ("red", "blue"):
+        bare_machine.run(f"{PROGRAM} install-service --instance {name}")
+    bare_machine.run("systemctl disable rodin-watchd@blue")
+    bare_machine.run(f"{PROGRAM} uninstall-service --instance red")
+    assert bare_machine.property("rodin-watchd@blue.service", "LoadState") == "loaded"
+    bare_machine.run(f"{PROGRAM} uninstall-service --instance blue")
+    assert bare_machine.run("find /etc/systemd /etc/sysusers.d /etc/tmpfiles.d -name '*rodin*'") == ""
+
+
+def test_a_repeated_installation_starts_anew(bare_machine: Machine) -> None:
+    """With --now the service that ran goes on with the program that is there now."""
+    bare_machine.run(f"{PROGRAM} install-service")
+    shop = Shop(bare_machine).furnished()
+    before = shop.start()
+    bare_machine.run(f"{PROGRAM} install-service --now")
+    assert shop.pid not in (before, 0)
+    told = bare_machine.run(f"runuser -u nobody -- {PROGRAM} install-service --dry-run", code=2)
+    assert "This user may not look into /etc/rodin-watchd" in told
 
 
 def test_another_folder_keeps_its_owner(bare_machine: Machine) -> None:

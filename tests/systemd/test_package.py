@@ -40,6 +40,18 @@ def test_an_upgrade_with_a_job_in_flight_loses_nothing(shop: Shop) -> None:
     assert "reserve_megabytes = 0" in shop.machine.run(f"cat {shop.config}")
 
 
+def test_an_upgrade_asks_nothing(shop: Shop) -> None:
+    """Another text of the config that comes along, and one that was edited, stop no upgrade that nobody watches."""
+    shop.start()
+    shop.machine.run("dpkg-deb --raw-extract /opt/packages/rodin-watchd_1.0-2_*.deb /root/new")
+    shop.machine.run("sed -i 's/^Version: .*/Version: 1.0-3/' /root/new/DEBIAN/control")
+    shop.machine.run("echo '# one more line' >> /root/new/usr/share/rodin-watchd/config.toml")
+    shop.machine.run("dpkg-deb -Znone --build /root/new /root/rodin-watchd_1.0-3.deb")
+    shop.machine.run("DEBIAN_FRONTEND=noninteractive dpkg --install /root/rodin-watchd_1.0-3.deb")
+    assert shop.machine.property(UNIT, "ActiveState") == "active"
+    assert shop.machine.run(f"cat {shop.config}") == shop.settings
+
+
 def test_an_upgrade_leaves_a_stopped_service_stopped(shop: Shop) -> None:
     """What the administrator has stopped is not started by a new version, although it is enabled."""
     shop.machine.run(f"systemctl enable {UNIT}")
@@ -52,6 +64,7 @@ def test_removing_keeps_and_purging_takes(shop: Shop) -> None:
     """Removed: config, key, journal stay. Purged: they go, too. The share with people's files always stays."""
     shop.machine.run(f"systemctl enable {UNIT}")
     shop.start()
+    shop.machine.run("rodin-watchd install-service --instance red")
     shop.machine.run("dpkg --remove rodin-watchd")
     assert shop.machine.property(UNIT, "LoadState") == "not-found"
     shop.machine.run("test ! -e /usr/lib/rodin-watchd && test ! -e /usr/bin/rodin-watchd")
@@ -60,3 +73,4 @@ def test_removing_keeps_and_purging_takes(shop: Shop) -> None:
     shop.machine.run("test ! -e /etc/rodin-watchd && test ! -e /var/lib/rodin-watchd")
     shop.machine.run(f"test -d {SHARE}/inbox && getent passwd rodin-watchd")
     assert shop.machine.run("find /etc/systemd /run/systemd/system -xtype l") == ""
+    assert shop.machine.run("find /etc -name '*rodin-watchd*' -not -path '*/apt/*'").splitlines() == []
