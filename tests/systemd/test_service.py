@@ -58,7 +58,7 @@ def test_modes_are_set_inside_the_sandbox(staffed: Shop) -> None:
     assert staffed.machine.run(f"find {outbox} -type f ! -perm 644") == ""
     assert staffed.machine.run(f"find {outbox} ! -group rodin-watchd") == ""
     assert staffed.machine.run(f"stat -c %a {outbox}").strip() == "2755"
-    assert staffed.machine.run("stat -c %a /var/lib/rodin-watchd/journal.sqlite3").strip() == "660"
+    assert staffed.machine.run("stat -c %a /var/lib/rodin-watchd/journal.sqlite3").strip() == "640"
 
 
 def test_a_wrong_config_is_told_and_not_tried_again(shop: Shop) -> None:
