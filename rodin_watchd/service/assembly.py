@@ -6,11 +6,12 @@ import contextlib
 import os
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from rodin_watchd.adapters.filesystems import filesystem_of
+from rodin_watchd.adapters.plugin_host import PluginHost
 from rodin_watchd.adapters.rodin_client import RodinClient, Timeouts
 from rodin_watchd.adapters.watcher import Watcher, open_watcher
 from rodin_watchd.adapters.zone import local_zone
@@ -18,7 +19,7 @@ from rodin_watchd.config import Config, journal_path
 from rodin_watchd.core.grounds import Ground
 from rodin_watchd.core.layout import INBOX
 from rodin_watchd.service.book import Book
-from rodin_watchd.service.catalogue import chosen, hosted, loaded
+from rodin_watchd.service.catalogue import Catalogue, chosen, hosted, loaded
 from rodin_watchd.service.clock import Clock
 from rodin_watchd.service.daemon import SPARE_WORKERS, Daemon
 from rodin_watchd.service.opening import Base, opened
@@ -44,6 +45,15 @@ class PluginStart:
     tell: Callable[[str], None] = _nobody  # is told each one's name before it is loaded, which may take a minute
 
 
+@dataclass(frozen=True, slots=True)
+class Hosted:
+    """The plugins' processes."""
+
+    host: PluginHost
+    catalogue: Catalogue  # those that were loaded
+    known: Sequence[str]  # those that the configuration has in use
+
+
 @contextlib.contextmanager
 def assembled(
     config: Config,
@@ -60,7 +70,8 @@ def assembled(
     """
     with contextlib.ExitStack() as stack:
         base = stack.enter_context(opened(config, clock, wait))
-        tools = stack.enter_context(equipped(config, key, base, clock, PluginStart(safe_mode=safe_mode)))
+        load = stack.enter_context(hosting(config, PluginStart(safe_mode=safe_mode)))
+        tools = stack.enter_context(equipped(config, key, base, clock, load()))
         base.begin()
         daemon = daemon_of(config, tools, base, clock)
         stack.callback(daemon.close)  # whatever ends it: no upload waits for ever for permission to send its last bytes
@@ -74,39 +85,41 @@ def daemon_of(config: Config, tools: Tools, base: Base, clock: Clock, before: Da
 
 
 @contextlib.contextmanager
-def equipped(config: Config, key: str, base: Base, clock: Clock, start: PluginStart) -> Iterator[Tools]:
-    """Give what the steps work with: client and plugins.
+def hosting(config: Config, start: PluginStart) -> Iterator[Callable[[], Hosted]]:
+    """Give what loads the plugins in use, in any thread; their processes end at the end, also in the middle of that.
 
-    Raises ConfigError, PluginLoadError.
+    Raises PluginLoadError, as what is given does. In safe mode none is loaded; what they are owed waits for the next start.
     """
-    with (
-        contextlib.closing(client_of(config, key)) as client,
-        plugged(config, clock, base.book, start) as plugins,
-    ):
-        bounds = (config.results.max_file_bytes, config.folders.reserve_bytes)
-        meter = base.standing.monitor.meter
-        client.count = meter.api_call
-        yield Tools(base.spool, client, plugins, clock.now, local_zone(), *bounds, meter)
+    known = chosen(config)
+    used = {} if start.safe_mode else known
+    place = journal_path(config, os.environ).parent / start.scratch
+    with hosted(config, used, place) as host:
+        yield lambda: Hosted(host, loaded(config, host, used, start.tell), tuple(known))
 
 
 @contextlib.contextmanager
-def plugged(config: Config, clock: Clock, book: Book, start: PluginStart) -> Iterator[Plugins]:
-    """Give the plugins in use, loaded, and have them told what happens. Raises PluginLoadError.
+def equipped(config: Config, key: str, base: Base, clock: Clock, hosted: Hosted) -> Iterator[Tools]:
+    """Give what the steps work with: client and plugins, who are told what happens from now on. Raises ConfigError."""
+    with contextlib.closing(client_of(config, key)) as client:
+        bounds = (config.results.max_file_bytes, config.folders.reserve_bytes)
+        meter = base.standing.monitor.meter
+        client.count = meter.api_call
+        plugins = plugins_of(config, clock, base.book, hosted)
+        yield Tools(base.spool, client, plugins, clock.now, local_zone(), *bounds, meter)
 
-    In safe mode none is loaded; what they are owed waits for the next start.
-    """
-    there = chosen(config)
-    place = journal_path(config, os.environ).parent / start.scratch
-    with hosted(config, {} if start.safe_mode else there, place) as host:
-        catalogue = loaded(config, host, {} if start.safe_mode else there, start.tell)
-        plugins = Plugins(config.plugins, host, catalogue.hooks(), frozenset(there), clock)
-        plugins.remember(book.journal.answers(tuple(book.jobs)))
-        book.announcer = plugins.announcer
-        if start.safe_mode and there:
-            book.tell("safe-mode", f"Started in safe mode, without these plugins: {', '.join(there)}.", clock.now())
-        for message in catalogue.left_out.values():
-            book.tell("plugin-left-out", message, clock.now())
-        yield plugins
+
+def plugins_of(config: Config, clock: Clock, book: Book, hosted: Hosted) -> Plugins:
+    """Return the plugins in use, and have the book owe them calls."""
+    plugins = Plugins(config.plugins, hosted.host, hosted.catalogue.hooks(), frozenset(hosted.known), clock)
+    plugins.remember(book.journal.answers(tuple(book.jobs)))
+    book.announcer = plugins.announcer
+    if unused := set(hosted.known) - set(hosted.catalogue.found):
+        book.tell(
+            "safe-mode", f"Started in safe mode, without these plugins: {', '.join(sorted(unused))}.", clock.now()
+        )
+    for message in hosted.catalogue.left_out.values():
+        book.tell("plugin-left-out", message, clock.now())
+    return plugins
 
 
 def client_of(config: Config, key: str) -> RodinClient:

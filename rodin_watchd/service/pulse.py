@@ -23,6 +23,7 @@ class Pulse:
         self._manager = manager
         self._monotonic = monotonic
         self._ready = False
+        self._reading = False
         self._status = ""
         self._beaten_at = -math.inf
         self._asked_at = -math.inf
@@ -32,21 +33,24 @@ class Pulse:
         """End a tick: `looked` tells whether the inbox was looked at since the start or reload."""
         self._live()
         self._tell(status)
-        if not self._ready and looked:
+        if not self._ready and looked and not self._reading:
             self._ready = self._manager.ready()
         elif not self._ready:
             self._ask_for_time()
 
     def wait(self, status: str) -> None:
-        """Tell that a start or an end takes its time, and why."""
-        self._live()
+        """Tell that a start or an end takes its time, and why. No watchdog runs then: the manager looks at its time limits."""
         self._tell(status)
         self._ask_for_time()
 
-    def reload(self) -> None:
-        """Tell that the configuration is read anew; the next beat after a look ends that."""
+    def reload(self, note: str) -> None:
+        """Tell that the configuration is read anew, with a note."""
         self._manager.reloading()
-        self._ready = False
+        self._ready, self._reading, self.note = False, True, note
+
+    def reloaded(self, note: str) -> None:
+        """Say that it was read; the next beat after a look tells so."""
+        self._reading, self.note = False, note
 
     def stop(self) -> None:
         """Tell that the service ends."""

@@ -1,7 +1,7 @@
 """Serving: a daemon, and the next one that takes its place when the configuration is read anew.
 
 A reload is a restart of everything but what must not be let go of: journal, locks, and the steps under way. The new daemon is
-complete before the old one is given up, so a configuration that cannot be used changes nothing.
+complete before the old one is given up, so a configuration that cannot be used changes nothing; the old one works until then.
 """
 
 from __future__ import annotations
@@ -16,12 +16,19 @@ from typing import Any, TypeAlias
 from rodin_watchd.adapters.spool.sharing import sharing_of
 from rodin_watchd.config import Config
 from rodin_watchd.errors import ConfigError, RodinWatchdError
-from rodin_watchd.service.assembly import PLUGIN_FOLDER, SYSTEM_CLOCK, PluginStart, daemon_of, equipped
+from rodin_watchd.service.assembly import (
+    PLUGIN_FOLDER,
+    SYSTEM_CLOCK,
+    PluginStart,
+    daemon_of,
+    equipped,
+    hosting,
+)
 from rodin_watchd.service.clock import Clock
 from rodin_watchd.service.daemon import Daemon
+from rodin_watchd.service.loading import Loading
 from rodin_watchd.service.opening import Base, opened
 from rodin_watchd.service.pulse import Pulse
-from rodin_watchd.service.steps import Tools
 
 log = logging.getLogger("rodin_watchd")
 
@@ -46,7 +53,8 @@ class Serving:
         self._tools = contextlib.ExitStack()  # those of the daemon of now
         self._leaving: list[threading.Thread] = []
         self._daemon: Daemon | None = None
-        self._generation = 0
+        self._loading: Loading | None = None
+        self._generation = 1
         self._stopping = False
         self._asked = False
 
@@ -58,8 +66,10 @@ class Serving:
 
     def begin(self, key: str) -> None:
         """Make the first daemon. Raises OwnerError."""
+        start = PluginStart(PLUGIN_FOLDER, self._safe_mode, lambda name: self._pulse.wait(f"loads the plugin {name}"))
         with contextlib.ExitStack() as stack:
-            tools = stack.enter_context(self._equipped(self.config, key))
+            load = stack.enter_context(hosting(self.config, start))
+            tools = stack.enter_context(equipped(self.config, key, self._base, self._clock, load()))
             self._base.begin()
             self._daemon = daemon_of(self.config, tools, self._base, self._clock)
             self._daemon.pulse = self._pulse
@@ -71,47 +81,61 @@ class Serving:
         self.daemon.stop()
 
     def ask_reload(self) -> None:
-        """Have the configuration read anew before the next tick."""
+        """Have the configuration read anew before the next tick; or after, if one that was read is not taken yet."""
         self._asked = True
         self.daemon.wake()
 
     def run(self, read: Read, taken: Callable[[Config], None], *, until_idle: bool = False) -> None:
         """Work until `stop`, or until nothing moves; `taken` is called with each new configuration that took effect."""
-        while not self._stopping:
-            self.daemon.run(until_idle=until_idle, interrupted=lambda: self._asked or self._stopping)
-            if not self._asked:
+        while True:
+            self.daemon.run(until_idle=until_idle, interrupted=self._is_called)
+            if self._stopping or not self._is_called():
                 return
-            self._asked = False
-            self._reload(read, taken)
+            self._turn(read, taken)
 
-    def _reload(self, read: Read, taken: Callable[[Config], None]) -> None:
-        """Take another configuration, or tell why not and go on as before."""
-        self._pulse.reload()
+    def _is_called(self) -> bool:
+        return self._stopping or (self._loading.is_done if self._loading else self._asked)
+
+    def _turn(self, read: Read, taken: Callable[[Config], None]) -> None:
+        """Do the next part of a reload: read another configuration, or take what was read; or tell why not, and go on as before."""
         try:
-            config, key = read()
-            changed = changes(self.config, config)
-            self._renew(config, key, changed)
+            if self._loading:
+                self._take(self._loading, taken)
+            else:
+                self._asked = False
+                self._read(read)
         except RodinWatchdError as error:
-            self._pulse.note = "the new configuration was refused, see the log"
+            self._pulse.reloaded("the new configuration was refused, see the log")
             _tell_refusal(error)
-        else:
-            self._pulse.note = ""
-            told = ", ".join(changed) or "nothing changed"
-            taken(config)
-            log.info("reloaded: %s", told, extra={"action": "reloaded"})
 
-    def _renew(self, config: Config, key: str, changed: list[str]) -> None:
+    def _read(self, read: Read) -> None:
+        """Read the configuration, and begin to load its plugins. Raises RodinWatchdError."""
+        self._pulse.reload("loads the new configuration")
+        config, key = read()
+        _refuse_fixed(changes(self.config, config))
+        sharing_of(config.output.file_mode, config.output.group)  # cannot be used: no need to load anything
+        self._generation += 1
+        start = PluginStart(f"{PLUGIN_FOLDER}/{self._generation}", self._safe_mode)
+        self._loading = Loading(config, key, start, self.daemon.wake)
+
+    def _take(self, loading: Loading, taken: Callable[[Config], None]) -> None:
+        """Let the configuration whose plugins are loaded take effect. Raises RodinWatchdError: then nothing has changed."""
+        self._loading = None
+        changed = changes(self.config, loading.config)
+        with contextlib.closing(loading):
+            self._renew(loading)
+        self._pulse.reloaded("")
+        taken(loading.config)
+        log.info("reloaded: %s", ", ".join(changed) or "nothing changed", extra={"action": "reloaded"})
+
+    def _renew(self, loading: Loading) -> None:
         """Put another daemon into the place of the one of now. Raises RodinWatchdError: then nothing has changed."""
-        if fixed := [name for name in changed if name in FIXED]:
-            raise ConfigError(
-                f"{' and '.join(fixed)} cannot change while the service runs.",
-                advice="Restart the service for that (`systemctl restart`), or take the change back.",
-            )
+        config, announcer = loading.config, self._base.book.announcer
         sharing = sharing_of(config.output.file_mode, config.output.group)
-        announcer = self._base.book.announcer
         with contextlib.ExitStack() as stack:
             try:
-                tools = stack.enter_context(self._equipped(config, key))
+                hosted = loading.take(stack)
+                tools = stack.enter_context(equipped(config, loading.key, self._base, self._clock, hosted))
                 daemon = daemon_of(config, tools, self._base, self._clock, self.daemon)
             except BaseException:
                 self._base.book.announcer = announcer
@@ -120,16 +144,6 @@ class Serving:
             self._let_go(daemon.succeed(self.daemon))
             self._base.spool.share(sharing)
             self._daemon, self.config, self._tools = daemon, config, stack.pop_all()
-
-    def _equipped(self, config: Config, key: str) -> contextlib.AbstractContextManager[Tools]:
-        self._generation += 1
-        scratch = PLUGIN_FOLDER if self._generation == 1 else f"{PLUGIN_FOLDER}/{self._generation}"
-        start = PluginStart(scratch, self._safe_mode, self._tell_loading)
-        return equipped(config, key, self._base, self._clock, start)
-
-    def _tell_loading(self, plugin: str) -> None:
-        """Tell what takes its time; loading one plugin is bounded, loading many is no reason to end the service."""
-        self._pulse.wait(f"loads the plugin {plugin}")
 
     def _let_go(self, wait: Callable[[], None]) -> None:
         """Close the tools of now when the last step that uses them has ended."""
@@ -144,6 +158,8 @@ class Serving:
 
     def close(self) -> None:
         """Start nothing more and end plugins' processes; those of tools that are still in use end with this process."""
+        if self._loading:
+            self._loading.close()
         self.daemon.close()
         self._tools.close()
         for thread in self._leaving:
@@ -172,6 +188,15 @@ def _tell_refusal(error: RodinWatchdError) -> None:
     """Log each mistake on a line of its own."""
     for line in (*error.message.splitlines(), error.advice_given, "The old configuration stays."):
         log.error("reload-refused: %s", line, extra={"action": "reload-refused"})
+
+
+def _refuse_fixed(changed: list[str]) -> None:
+    """Raise ConfigError for what is held open from start to end."""
+    if fixed := [name for name in changed if name in FIXED]:
+        raise ConfigError(
+            f"{' and '.join(fixed)} cannot change while the service runs.",
+            advice="Restart the service for that (`systemctl restart`), or take the change back.",
+        )
 
 
 def changes(before: Config, after: Config) -> list[str]:

@@ -179,13 +179,46 @@ def test_a_plugin_comes_with_a_reload_and_cannot_speak_for_the_service(served: S
         rewrite(served, f'[plugins]\nfolders = ["own"]\npass_environment = {names}\n[plugins.teller]\n')
         service.process.send_signal(signal.SIGHUP)
         service.until("reloaded: .*plugins.teller")
-        manager.until("^STATUS=loads the plugin teller")
+        assert "STATUS=nothing to do; loads the new configuration" in manager.rest()
+        manager.socket.settimeout(60)
         served.drop("chair.glb", "bunny.glb", "chair.png", "matcap-a.png")
         service.until("plugin teller: rodin_delivered done")
         assert service.stop() == 0
     events = json.dumps(served.data("show", "chair")["events"])
     assert "[]" in events
     assert "NOTIFY" not in events
+
+
+SLOW = """\
+from rodin_watchd.v1 import hookimpl
+
+open("{gate}").read()
+
+@hookimpl
+def rodin_delivered(job):
+    pass
+"""
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_the_service_goes_on_while_a_plugin_is_loaded(served: Stage, stopped: bool) -> None:
+    """Sets come through with the old configuration, and it can be stopped at once; the new one holds when all is loaded."""
+    gate = served.root / "gate"
+    os.mkfifo(gate)
+    served.install("slow", SLOW.format(gate=gate))
+    with running(served) as service:
+        rewrite(served, '[plugins]\nfolders = ["own"]\n')
+        service.process.send_signal(signal.SIGHUP)
+        with gate.open("w"):  # the plugin is being loaded now, and waits
+            served.drop("chair.glb", "bunny.glb", "chair.png", "matcap-a.png")
+            service.until(" archived chair ")
+            if stopped:
+                assert service.stop() == 0
+                return
+        service.until("reloaded: plugins.folders")
+        served.drop("lamp.stl", "pmndrs.stl", "lamp.png", "matcap-a.png")
+        service.until("plugin slow: rodin_delivered done")
+        assert service.stop() == 0
 
 
 MODES = """\

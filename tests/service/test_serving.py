@@ -37,19 +37,10 @@ class Reloaded(Workshop):
 
     def exchange(self, read: Callable[[], Config], take: Callable[[Config], None]) -> None:
         """Have a reload done, and nothing else."""
-
-        def stop_then(config: Config) -> None:
-            take(config)
-            self.service._stopping = True
-
         self.service.ask_reload()
-
-        def once() -> tuple[Config, str]:
-            self.service._stopping = True
-            return read(), KEY
-
-        self.service.run(once, stop_then)
-        self.service._stopping = False
+        self.service._turn(lambda: (read(), KEY), take)
+        if self.service._loading:
+            self.service._turn(lambda: (read(), KEY), take)  # waits until all is loaded
         self.daemon = self.service.daemon
 
 

@@ -254,7 +254,7 @@ def test_the_running_systemd_finds_it_tight(machine: Machine) -> None:
 def test_a_stop_waits_for_the_answer_that_is_paid_for(staffed: Shop) -> None:
     """An upload whose last bytes are out may outlast TimeoutStopSec: the service asks for time, and ends in order."""
     staffed.open_vendor("--fault submit-slow=6@1")
-    staffed.drop_in("[Service]\nTimeoutStopSec=2s\n")
+    staffed.drop_in("[Service]\nTimeoutStopSec=2s\nWatchdogSec=2s\n")
     staffed.start()
     staffed.drop("chair")
     staffed.heard("submitting")
