@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from rodin_watchd.adapters.spool.sharing import folder_mode, usable_gid
+from rodin_watchd.cli.check_folders import PUBLISHED
 from rodin_watchd.cli.check_user import User, user_of
 from rodin_watchd.cli.findings import Finding, Verdict
 from rodin_watchd.config import Config
-from rodin_watchd.core.layout import ARCHIVE, FAILED, OUTBOX
 
 K = TypeVar("K")
 
@@ -40,7 +40,7 @@ def output_findings(config: Config) -> Iterator[Finding]:
     user, output = user_of(config), config.output
     gid = None if output.group is None else usable_gid(output.group, user.may_give)
     root = config.folders.root
-    folders = [folder for folder in (root / OUTBOX, root / FAILED, root / ARCHIVE) if folder.is_dir()]
+    folders = [folder for name in PUBLISHED if (folder := root / name).is_dir()]
     looks = {folder: look_in(folder.stat(), user, output.file_mode, gid) for folder in folders}
     yield from _unusable(root, looks, user, configured=gid is not None)
     whose = "the running service" if user.serves else "this user, with this umask,"

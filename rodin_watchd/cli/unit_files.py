@@ -53,7 +53,7 @@ def credential_of(config: Path, folders: Sequence[Path] = UNIT_FOLDERS) -> Path 
     for unit in installed(folders):
         for instance in _instances(config, folders) if unit.name == TEMPLATE else [""]:
             said = _said(unit, instance, folders)
-            if _config_of(said.get("ExecStart", "")) == str(config.absolute()):
+            if Path(_config_of(said.get("ExecStart", ""))).resolve() == config.resolve():
                 return Path(source) if (source := said.get("LoadCredential")) else None
     return None
 

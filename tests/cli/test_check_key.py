@@ -41,6 +41,9 @@ def test_the_key_of_the_unit_is_found_from_a_shell(served: Stage, tmp_path: Path
     findings = found(served)
     assert (findings["key"]["verdict"], findings["balance"]["verdict"]) == ("ok", "ok")
     assert served.data("balance")["textures"] == 200
+    alias = tmp_path / "alias.toml"
+    alias.symlink_to(served.config)
+    assert credential_of(alias, [tmp_path / ".config" / "systemd" / "user"]) is not None
 
 
 def test_a_missing_or_open_source_is_a_problem(stage: Stage, tmp_path: Path) -> None:

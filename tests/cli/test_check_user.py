@@ -70,6 +70,20 @@ def test_groups_that_the_process_alone_has_count() -> None:
     assert f"{pwd.getpwuid(NOBODY).pw_name}:{GROUP}, files 0640" in finding["text"]
 
 
+def test_a_service_outside_the_folders_group_is_to_join_it() -> None:
+    """Where it may not give the group that has the folders, neither set-gid nor output.group alone would help."""
+    with public_folder() as home:
+        stage = set_up(Stage(home / "share"))
+        for folder in (stage.root, *stage.root.rglob("*")):
+            os.chown(folder, NOBODY, GROUP)
+        with running(stage, before=("sh", "-c", 'umask 027; exec "$@"', "sh", *by_user(NOBODY))):
+            told = [line for line in stage.told("check", "--offline").stdout.splitlines() if " outputs: " in line]
+    warning, _ = told
+    name = pwd.getpwuid(NOBODY).pw_name
+    assert warning.startswith("warning  outputs: outbox, failed, archive: ")
+    assert f'Run `usermod -aG {GROUP} {name}`, set output.group = "{GROUP}", and start the service anew.' in warning
+
+
 def test_explain_does_not_guess_whether_the_service_runs() -> None:
     """To a stranger who may not see the root's lock it says so, and tells all else."""
     with public_folder() as home:

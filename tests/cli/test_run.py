@@ -129,6 +129,15 @@ def test_a_folder_that_cannot_be_made_ends_the_start_with_advice_for_a_start(sta
         assert "goes on by itself" not in run.stderr
 
 
+def test_a_lock_that_cannot_be_taken_ends_the_start_with_advice_for_a_start(stage: Stage) -> None:
+    """Here, too, the service has ended, and says what to do before the next start."""
+    (stage.root / ".rodin-watchd" / "lock").mkdir(parents=True)
+    run = stage.told("run")
+    assert run.returncode == 1
+    assert "lock cannot be written: Is a directory." in run.stderr
+    assert "Make room or mend the rights; then start the service anew." in run.stderr
+
+
 def test_closed_standard_streams_are_no_hindrance(served: Stage) -> None:
     """With standard streams closed it works all the same, and none of its files gets the number of one of them."""
     served.drop("chair.glb", "bunny.glb", "chair.png", "matcap-a.png")
