@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from rodin_watchd.errors import ConfigError
+from rodin_watchd.errors import ConfigError, MissingKeyError
 
 KEY_VARIABLE: Final = "RODIN_API_KEY"
 CREDENTIALS_VARIABLE: Final = "CREDENTIALS_DIRECTORY"  # systemd.exec(5), Credentials
@@ -20,7 +20,7 @@ _KEY_BYTES: Final = 4096
 def find_key(key_file: Path | None, environ: Mapping[str, str]) -> str:
     """Find the API key: $RODIN_API_KEY, else `key_file` (the config's `api.key_file`), else the systemd credential.
 
-    The result is one line of printable ASCII. Raises ConfigError when there is none, when it cannot be a key, or when
+    The result is one line of printable ASCII. Raises MissingKeyError when there is none, ConfigError when it cannot be a key, or when
     others may read its file; the error never repeats what was found.
     """
     if environ.get(KEY_VARIABLE, "").strip():
@@ -29,12 +29,16 @@ def find_key(key_file: Path | None, environ: Mapping[str, str]) -> str:
         return _key_from(key_file, "the file that api.key_file names")
     folder = environ.get(CREDENTIALS_VARIABLE)
     if folder and Path(folder, CREDENTIAL_NAME).exists():
-        return _key_from(Path(folder, CREDENTIAL_NAME), f"the credential {CREDENTIAL_NAME}")
-    raise ConfigError(
-        "There is no API key.",
+        return key_of_credential(Path(folder, CREDENTIAL_NAME))
+    raise MissingKeyError(
         advice=f"Set {KEY_VARIABLE}, or name a file in api.key_file, or give the service the systemd credential "
         f"{CREDENTIAL_NAME} (LoadCredential=).",
     )
+
+
+def key_of_credential(path: Path) -> str:
+    """Return the key that the systemd credential is, or is made from. Raises ConfigError."""
+    return _key_from(path, f"the credential {CREDENTIAL_NAME}")
 
 
 def _key_from(path: Path, origin: str) -> str:

@@ -99,10 +99,12 @@ def _sign(descriptor: int) -> None:
 def holder(path: Path) -> dict[str, Any] | None:
     """Return host and pid of the daemon that holds the lock, {} if it does not say, None when nobody does.
 
-    Needs the right to read the file. Asking takes no lock, not even for a moment: it never keeps a daemon from starting.
+    Raises PermissionError without the right to read the file. Asking takes no lock, not even for a moment: it never keeps a daemon from starting.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except PermissionError:
+        raise
     except OSError:
         return None
     try:

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import click
 
-from rodin_watchd.cli.checks import balance_of, credits_text, findings, textures
-from rodin_watchd.cli.context import config_option, json_option, load, print_json
+from rodin_watchd.cli.check_key import balance_of, credits_text, textures
+from rodin_watchd.cli.checks import findings
+from rodin_watchd.cli.context import config_option, find, json_option, print_json
 from rodin_watchd.cli.findings import Verdict, line_of
+from rodin_watchd.config import load_config
 
 
 @click.command(epilog="Example: rodin-watchd check --config /srv/textures/config.toml")
@@ -22,7 +24,7 @@ from rodin_watchd.cli.findings import Verdict, line_of
 def check(config_file: Path | None, *, as_json: bool, offline: bool, config_only: bool) -> None:
     """Check config, folders, rights, limits, room, clock, journal, unit, key and balance; 1 is the exit code for a problem.
 
-    Run it as the user that the service runs as. It makes one call, which is free, and changes nothing; in the inbox a
+    Run it as the user that the service runs as, or as root: rights are then judged as those of the running service. It makes one call, which is free, and changes nothing; in the inbox a
     hidden file comes and goes, to see whether file events work. The key is never printed.
 
     --json prints one object: ok (no problem found) and checks, each with name, verdict (ok, warning, problem), text
@@ -47,7 +49,8 @@ def balance(config_file: Path | None, *, as_json: bool) -> None:
 
     --json prints one object: credits, and textures (how many they pay).
     """
-    left = balance_of(load(config_file))
+    path = find(config_file)
+    left = balance_of(path, load_config(path))
     if as_json:
         print_json({"credits": left, "textures": textures(left)})
     else:

@@ -10,21 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from rodin_watchd.cli.findings import Finding, Verdict
-
-UNIT_FOLDERS: Final = tuple(
-    Path(folder)
-    for folder in (
-        "/etc/systemd/system",
-        "/run/systemd/system",
-        "/usr/local/lib/systemd/system",
-        "/usr/lib/systemd/system",
-        "/lib/systemd/system",
-        "~/.config/systemd/user",
-    )
-)
-"""Where units lie, the first one wins (systemd.unit(5), Unit File Load Path)."""
-
-NAMES: Final = ("rodin-watchd.service", "rodin-watchd@.service")
+from rodin_watchd.cli.unit_files import UNIT_FOLDERS, installed
 
 GOOD_SCORE: Final = 1.5
 """The unit that comes along is at most at this; 10 is not shut in at all."""
@@ -35,8 +21,7 @@ _SECONDS: Final = 30.0
 
 def unit_findings(folders: Sequence[Path] = UNIT_FOLDERS) -> Iterator[Finding]:
     """Look at each unit that is installed."""
-    places = [folder.expanduser() for folder in folders]
-    units = [unit for name in NAMES if (unit := next((p / name for p in places if (p / name).is_file()), None))]
+    units = installed(folders)
     for unit in units:
         yield _judged(unit)
     if not units:

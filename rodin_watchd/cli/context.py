@@ -43,10 +43,19 @@ def reader(config: Config) -> Iterator[JournalReader]:
 def daemon_of(config: Config) -> dict[str, Any] | None:
     """Return host and pid of the daemon that serves the root, None when none runs.
 
-    While the root is a share that is away, the lock beside the journal tells.
+    While the root is a share that is away, the lock beside the journal tells. Raises PermissionError if this user may
+    see too little to tell.
     """
-    found = holder(lock_path(config))
-    return holder(journal_of(config).with_name("lock")) if found is None else found
+    hidden: PermissionError | None = None
+    for lock in (lock_path(config), journal_of(config).with_name("lock")):
+        try:
+            if (found := holder(lock)) is not None:
+                return found
+        except PermissionError as error:
+            hidden = error
+    if hidden:
+        raise hidden
+    return None
 
 
 def no_room(journal: Path) -> str:

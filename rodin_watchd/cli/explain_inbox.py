@@ -190,7 +190,11 @@ def _waits_for_approval(scene: Scene, sets: Sequence[ReadySet | WaitingSet]) -> 
 
 def _service_says(scene: Scene) -> list[str]:
     """Say what of the service itself keeps a set from going on."""
-    if daemon_of(scene.config) is None:
+    try:
+        daemon = daemon_of(scene.config)
+    except PermissionError:
+        return ["Whether the service runs is not visible to this user."]
+    if daemon is None:
         return ["The service is not running, so nothing is taken: `rodin-watchd run` starts it."]
     told = scene.journal.meta(PAGE) if scene.journal else None
     return [f"The service says: {notice}" for notice in Page.of_data(told).notices] if told else []

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from rodin_watchd.errors import RodinWatchdError
+
 
 class Verdict(StrEnum):
     """How a check came out."""
@@ -22,6 +24,11 @@ class Finding:
     text: str
     verdict: Verdict = Verdict.OK
     advice: str = ""
+
+
+def problem(name: str, error: RodinWatchdError) -> Finding:
+    """Return an error as what a check found."""
+    return Finding(name, error.message, Verdict.PROBLEM, error.advice_given)
 
 
 MARKS = {Verdict.OK: "ok", Verdict.WARNING: "warning", Verdict.PROBLEM: "PROBLEM"}

@@ -48,12 +48,11 @@ def told(journal: Path, tick_seconds: float = TICK_SECONDS, set_seconds: float =
     lock = journal.with_name("lock")
     try:
         lock.stat()
-        sign = read_sign(sign_path(journal))
+        sign, serving = read_sign(sign_path(journal)), holder(lock)
     except FileNotFoundError:
         return False, f"not running: there is no {lock}"
     except PermissionError as error:
         return False, f"unknown: this user may not read {error.filename}"
-    serving = holder(lock)
     if serving is None:
         return False, "not running"
     if sign is None or sign.pid != serving.get("pid"):

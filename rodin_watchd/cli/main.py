@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import os
 import sys
 from collections.abc import Mapping
 
@@ -69,6 +70,7 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line and exit; what users or their machine can mend is told in words, never as a traceback."""
+    _open_closed_streams()
     _print_whatever_comes()
     try:
         cli(prog_name="rodin-watchd")
@@ -84,6 +86,16 @@ def main() -> None:
 def exit_code(error: RodinWatchdError) -> int:
     """Return the exit code of a command that an error of ours ended."""
     return 2 if isinstance(error, ConfigError) else 1
+
+
+def _open_closed_streams() -> None:
+    """Lead standard streams that are closed nowhere: else a file that is opened next, the journal, would get their number."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
+            setattr(sys, name, open(number, "r" if number == 0 else "w", closefd=False))  # noqa: SIM115 - for good
 
 
 def _print_whatever_comes() -> None:

@@ -66,6 +66,7 @@ def run(
             Setting(find(config_file).absolute(), verbose=verbose), pulse, until_idle=until_idle, safe_mode=safe_mode
         )
     except RodinWatchdError as error:
+        _advise_start(error)
         if chosen == "human":
             raise
         _tell_end(error)
@@ -149,10 +150,16 @@ def _when_the_root_is_there(
         yield service
 
 
+def _advise_start(error: RodinWatchdError) -> None:
+    """Advise for a service that has ended, where the advice is for one that runs."""
+    error.advice_given = error.advice_given.replace("the service goes on by itself", "then start the service anew")
+
+
 def _tell_end(error: Exception) -> None:
     """Log why the loop ended: a user's matter in words, a fault of the program with its traceback."""
     extra = {"action": "ended"}
     if isinstance(error, RodinWatchdError):
+        _advise_start(error)
         for line in (*error.message.splitlines(), error.advice_given):
             log.critical("ended: %s", line, extra=extra)
     else:

@@ -16,7 +16,9 @@ from rodin_watchd.errors.owner import (
     AlreadyRunningError,
     CommandRefusedError,
     ConfigError,
+    HiddenKeyError,
     JournalError,
+    MissingKeyError,
     OwnerError,
 )
 from rodin_watchd.errors.plugins import (
@@ -92,9 +94,11 @@ __all__ = [
     "FilesError",
     "FilesGoneError",
     "FolderGoneError",
+    "HiddenKeyError",
     "InternalError",
     "JournalError",
     "KeyRefusedError",
+    "MissingKeyError",
     "NetworkError",
     "NoCreditsError",
     "NotReadyError",

@@ -22,6 +22,19 @@ class ConfigError(OwnerError):
     advice = "Mend the lines named above; `config.example.toml` lists every key."
 
 
+class MissingKeyError(ConfigError):
+    """There is no API key."""
+
+    code = "missing-key"
+
+
+class HiddenKeyError(MissingKeyError):
+    """The API key is shown to the service alone."""
+
+    code = "hidden-key"
+    advice = "Run this as root to have it looked at."
+
+
 class JournalError(OwnerError):
     """The journal cannot be used."""
 

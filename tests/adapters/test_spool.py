@@ -135,6 +135,13 @@ def test_missing_folder_is_a_problem(spool: Spool) -> None:
     assert spool.problems() == [f"{spool.inbox} is missing."]
 
 
+def test_a_file_in_a_folders_place_is_a_problem(spool: Spool) -> None:
+    """A file where a folder belongs is told as such: it is not missing, and the start cannot make it."""
+    spool.inbox.rmdir()
+    spool.inbox.touch()
+    assert spool.problems() == [f"{spool.inbox} is not a folder."]
+
+
 def test_folders_of_another_user_are_a_problem() -> None:
     """Folders that this user may not write are told, each of them."""
     with public_folder() as root:

@@ -493,6 +493,7 @@ def test_unreadable_folder_is_told(root: Path) -> None:
     facts = facts_from(root, "unshare", "-U", action=action, seconds=30)
     assert "'closed " in str(facts["trouble"])
     assert "Permission denied" in str(facts["trouble"])
+    assert "rescan" not in str(facts["trouble"]), "it reads no more than the watcher"
     assert facts["again"] is None
     assert facts["closed"] == ["a/chair.glb"]
 

@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import groupby
@@ -155,9 +155,19 @@ class Running:
         return self.process.returncode
 
 
+def by_user(user: int, *groups: int) -> list[str]:
+    """Return what stands before a command that a user with these groups runs, by whose rights it writes.
+
+    It may read whatever it likes, because the interpreter may lie in a home that is closed.
+    """
+    reads = ("--inh-caps=-all,+dac_read_search", "--ambient-caps=-all,+dac_read_search")
+    shared = f"--groups={','.join(map(str, groups))}" if groups else "--clear-groups"
+    return ["setpriv", f"--reuid={user}", f"--regid={user}", shared, *reads]
+
+
 @contextmanager
 def running(
-    stage: Stage, *arguments: str, before: tuple[str, ...] = (), begun: str = "drop sets into"
+    stage: Stage, *arguments: str, before: Sequence[str] = (), begun: str = "drop sets into"
 ) -> Iterator[Running]:
     """Run the service as a child process; it has begun when this returns, and is killed in the end if it still lives.
 

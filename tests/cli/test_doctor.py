@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,8 +15,9 @@ from cli_stage import Stage, a_job, running
 from test_check import found
 
 from rodin_watchd.cli.check_clock import clock_finding
-from rodin_watchd.cli.check_outputs import Writer, look_in
+from rodin_watchd.cli.check_outputs import look_in
 from rodin_watchd.cli.check_unit import GOOD_SCORE, score_of, unit_findings
+from rodin_watchd.cli.check_user import User
 from rodin_watchd.cli.checks import limits_finding
 from rodin_watchd.cli.findings import Verdict
 from rodin_watchd.core.layout import ARCHIVE, FAILED, OUTBOX
@@ -81,6 +84,50 @@ def test_a_group_that_may_read_but_not_enter_is_a_warning(stage: Stage) -> None:
     ]
 
 
+@needs_root
+def test_no_folder_is_taken_from_its_group(stage: Stage) -> None:
+    """Results that would not be readable by the group of the folders: told once, with advice that keeps the group's rights."""
+    set_up(stage)
+    folders = [stage.root, *(stage.root / name for name in (OUTBOX, FAILED, ARCHIVE))]
+    for mode in (0o750, 0o755):
+        for folder in folders:
+            os.chown(folder, -1, GROUP)
+            folder.chmod(mode)
+        warnings = [text for verdict, _, text in outputs(stage, 0o027) if verdict == "warning"]
+        (told,) = warnings
+        assert told.startswith(
+            f"outbox, failed, archive: the group of the folder is {GROUP}, but only root will be able"
+        )
+        assert f'chmod g+s {" ".join(map(str, folders[1:]))}`, or set output.group = "{GROUP}".' in told
+        assert "chgrp" not in told
+    for folder in folders[1:]:
+        folder.chmod(0o2750)
+    assert [verdict for verdict, *_ in outputs(stage, 0o027)] == ["ok"]
+
+
+@needs_root
+def test_the_root_is_opened_and_not_given_away(stage: Stage) -> None:
+    """Where the root keeps the readers out it is named once, and stays its group's."""
+    set_up(stage)
+    for name in (OUTBOX, FAILED, ARCHIVE):
+        os.chown(stage.root / name, -1, GROUP)
+        (stage.root / name).chmod(0o2750)
+    os.chown(stage.root, -1, GROUP + 1)
+    stage.root.chmod(0o750)
+    (told,) = [text for verdict, _, text in outputs(stage, 0o027) if verdict == "warning"]
+    assert told.startswith(f"The group {GROUP} may read what is published in outbox, failed, archive, but not enter")
+    assert told.endswith(f"Run: chmod o+x {stage.root}")
+
+
+def test_set_gid_gives_no_group_that_the_service_is_not_in(tmp_path: Path) -> None:
+    """What is moved into a set-gid folder keeps the service's group unless the service may give the folder's."""
+    os.chown(tmp_path, -1, os.getegid())
+    tmp_path.chmod(0o2755)
+    status, stranger = tmp_path.stat(), User(uid=5, gid=7, groups=(), umask=0o027, serves=False)
+    assert look_in(status, stranger, None, None).gid == 7
+    assert look_in(status, replace(stranger, groups=(status.st_gid,)), None, None).gid == status.st_gid
+
+
 def test_an_unknown_group_is_a_problem(stage: Stage) -> None:
     """It is found before the service refuses to start."""
     set_up(stage, '[output]\ngroup = "no-such-group"\n')
@@ -96,9 +143,9 @@ def test_a_check_by_another_user_than_the_services_is_noticed(stage: Stage) -> N
     """What root may do says nothing of the service; the advice is the right command."""
     set_up(stage).journaled(a_job())
     os.chown(stage.journal, 54_320, -1)
-    (first, *_) = outputs(stage)
-    assert first[0] == "warning"
-    assert "runuser -u 54320 -- rodin-watchd check" in first[2]
+    finding = found(stage, "--offline")["user"]
+    assert finding["verdict"] == "warning"
+    assert f"`runuser -u 54320 -- rodin-watchd check --config {stage.config}`" in finding["advice"]
 
 
 def test_the_running_service_is_asked_for_its_umask(served: Stage) -> None:
@@ -121,7 +168,7 @@ def test_the_running_service_is_asked_for_its_umask(served: Stage) -> None:
 def test_how_things_look_in_a_folder(tmp_path: Path) -> None:
     """Set-gid folders give group and bit, else the writer's group holds; a configured group wins."""
     tmp_path.chmod(0o2755)
-    writer = Writer(uid=0, gid=7, umask=0o027, serves=False)
+    writer = User(uid=0, gid=7, groups=(), umask=0o027, serves=False)
     status = tmp_path.stat()
     look = look_in(status, writer, None, None)
     assert (look.gid, look.mode, look.folder_mode) == (status.st_gid, 0o640, 0o2750)
@@ -206,8 +253,35 @@ def test_metrics_are_looked_at_where_they_are_wanted(stage: Stage, tmp_path: Pat
         finding = found(stage, "--offline")["metrics"]
         assert (finding["verdict"], finding["text"]) == ("problem", f"Another program listens at 127.0.0.1:{port}.")
     assert found(stage, "--offline")["metrics"]["text"] == f"127.0.0.1:{port} is free."
-    set_up(stage, f'textfile = "{tmp_path}/nowhere/x.prom"\n')
-    assert found(stage, "--offline")["metrics"]["verdict"] == "problem"
+    config = stage.config.read_text()
+    for place in ("nowhere/x.prom", "folder.prom"):
+        (tmp_path / "folder.prom").mkdir(exist_ok=True)
+        stage.config.write_text(f'{config}textfile = "{tmp_path}/{place}"\n')
+        assert found(stage, "--offline")["metrics"]["verdict"] == "problem"
+
+
+def test_metrics_of_a_frozen_service_are_not_served(stage: Stage) -> None:
+    """A service that answers is fetched from; one whose port the kernel alone still opens is a warning."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+    set_up(stage, f'[metrics]\nlisten = "127.0.0.1:{port}"\n')
+    with running(stage) as service:
+        finding = found(stage, "--offline")["metrics"]
+        assert (finding["verdict"], finding["text"]) == ("ok", f"127.0.0.1:{port} is served.")
+        service.process.send_signal(signal.SIGSTOP)
+        finding = found(stage, "--offline")["metrics"]
+        assert (finding["verdict"], finding["text"]) == ("warning", f"Nobody answers at 127.0.0.1:{port}.")
+
+
+def test_a_paused_service_is_a_warning(served: Stage) -> None:
+    """It is well, and yet nothing is taken: the line says what is paused, the advice where the reason is."""
+    with running(served):
+        assert served.told("pause").returncode == 0
+        while "paused: by request" not in served.told("health").stdout:
+            pass
+        finding = found(served)["service"]
+    assert (finding["verdict"], "paused: by request" in finding["text"]) == ("warning", True)
+    assert "rodin-watchd status" in finding["advice"]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from cli_stage import KEY, PROGRAM, SAMPLES, Stage, environment
+from cli_stage import KEY, PROGRAM, SAMPLES, Stage, by_user, environment
 from strangers import IS_ROOT, as_nobody, public_folder
 
 from rodin_watchd.emulator.server import Emulator
@@ -23,14 +23,9 @@ pytestmark = [
 
 
 def as_the_service(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a command as the service's user, whose umask hides all from everybody.
-
-    It may read whatever it likes, because the interpreter may lie in a home that is closed; it writes by its own rights.
-    """
-    user = ("setpriv", f"--reuid={SERVICE}", f"--regid={SERVICE}", f"--groups={GROUP}")
-    reads = ("--inh-caps=-all,+dac_read_search", "--ambient-caps=-all,+dac_read_search")
+    """Run a command as the service's user, whose umask hides all from everybody."""
     return subprocess.run(
-        [*user, *reads, *PROGRAM, *arguments],
+        [*by_user(SERVICE, GROUP), *PROGRAM, *arguments],
         umask=0o077,
         env=environment(RODIN_API_KEY=KEY, HOME="/nonexistent"),
         capture_output=True,

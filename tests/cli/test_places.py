@@ -20,7 +20,7 @@ from rodin_watchd.adapters.journal import Journal
 from rodin_watchd.adapters.journal.backup import make_backup
 from rodin_watchd.adapters.lease import Holder, myself
 from rodin_watchd.adapters.spool.grounds import read_mark
-from rodin_watchd.cli.checks import leased
+from rodin_watchd.cli.check_service import leased
 from rodin_watchd.cli.findings import Verdict
 from rodin_watchd.core.layout import MARK
 from rodin_watchd.errors import JournalError

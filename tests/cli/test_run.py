@@ -117,6 +117,37 @@ def test_without_its_root_it_does_not_start(stage: Stage, tmp_path: Path) -> Non
     assert not (tmp_path / "gone").exists()
 
 
+def test_a_folder_that_cannot_be_made_ends_the_start_with_advice_for_a_start(stage: Stage) -> None:
+    """It does not say that the service goes on by itself, for it has ended; neither in words nor as JSON."""
+    stage.inbox.rmdir()
+    stage.inbox.touch()
+    for options in ((), ("--log-format", "json")):
+        run = stage.told("run", *options)
+        assert run.returncode == 1
+        assert f"The folder {stage.inbox} cannot be made: File exists." in run.stderr
+        assert "then start the service anew" in run.stderr
+        assert "goes on by itself" not in run.stderr
+
+
+def test_a_lock_that_cannot_be_taken_ends_the_start_with_advice_for_a_start(stage: Stage) -> None:
+    """Here, too, the service has ended, and says what to do before the next start."""
+    (stage.root / ".rodin-watchd" / "lock").mkdir(parents=True)
+    run = stage.told("run")
+    assert run.returncode == 1
+    assert "lock cannot be written: Is a directory." in run.stderr
+    assert "Make room or mend the rights; then start the service anew." in run.stderr
+
+
+def test_closed_standard_streams_are_no_hindrance(served: Stage) -> None:
+    """With standard streams closed it works all the same, and none of its files gets the number of one of them."""
+    served.drop("chair.glb", "bunny.glb", "chair.png", "matcap-a.png")
+    for closed in ("2>&-", "<&- >&- 2>&-"):
+        shell = ("sh", "-c", f'exec "$@" {closed}', "sh")
+        done = subprocess.run([*shell, *served.command("run", "--until-idle")], env=served.environment, check=False)
+        assert done.returncode == 0
+    assert (served.root / "outbox" / "chair" / "job.toml").exists()
+
+
 def test_a_journal_that_cannot_be_written_ends_the_service_at_once(tmp_path: Path) -> None:
     """When the journal refuses, the process ends with the reason, though a worker still waits for the vendor."""
     settings = EmulatorSettings(instant=True, faults=(parse_fault("submit-slow=60"),))

@@ -181,6 +181,26 @@ def test_the_key_is_shown_to_the_service_alone(staffed: Shop) -> None:
     machine.run(f"grep -rqF {KEY} {SHARE} /var/lib/rodin-watchd", code=1)
 
 
+def test_the_doctor_finds_the_key_of_the_unit(staffed: Shop) -> None:
+    """For root all is well before the start and while it serves; the service's user, who may not read the key, is told so."""
+    staffed.open_vendor()
+    machine = staffed.machine
+    for _ in range(2):
+        told = machine.run("rodin-watchd check")
+        assert "ok       key: Found." in told
+        assert "100 credits are left" in told
+        staffed.start()
+    told = machine.run("runuser -u rodin-watchd -- rodin-watchd check")
+    hidden = "Not visible from here: systemd shows /etc/rodin-watchd/api-key to the service alone."
+    assert f"warning  key: {hidden}" in told
+    assert f"warning  balance: {hidden}" in told
+    machine.run(
+        "mkdir -m 755 /srv/rodin-watchd/inbox/ann && chown ann: /srv/rodin-watchd/inbox/ann && chmod g-s /srv/rodin-watchd/inbox/ann"
+    )
+    told = machine.run("rodin-watchd check")
+    assert "rodin-watchd may not take what is dropped into /srv/rodin-watchd/inbox/ann (drwxr-xr-x, ann's)." in told
+
+
 PROBE = """
 import ctypes, json, os, pathlib, socket
 tries = {}

@@ -34,7 +34,7 @@ def problem_of(folder: Path) -> str | None:
     if os.path.islink(folder):  # noqa: PTH114 - unlike Path.is_symlink, False where we may not look
         return f"{folder} is a symbolic link, and those are never followed: mount the other place there instead."
     if not os.path.isdir(folder):  # noqa: PTH112 - as above
-        return f"{folder} is missing."
+        return f"{folder} is {'not a folder' if os.path.lexists(folder) else 'missing'}."
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
         return f"{folder} cannot be written by this user."
     return None

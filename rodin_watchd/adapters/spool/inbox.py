@@ -85,11 +85,29 @@ class Inbox:
         folder, _, name = entry.path.rpartition("/")
         try:
             with folder_beneath(self._anchor, folder) as parent:
-                status = os.fstat(parent)
-                free = not status.st_mode & stat.S_ISVTX or os.geteuid() in (0, status.st_uid)
-                return os.access(".", os.W_OK | os.X_OK, dir_fd=parent) and (free or _is_ours(name, parent))
+                return _may_change(parent) and (_is_free(parent) or _is_ours(name, parent))
         except OSError:  # gone: the next snapshot tells
             return False
+
+    def may_empty(self, folder: str) -> bool:
+        """Tell whether this user may move away whatever anybody drops into a sub-folder ("": the inbox itself)."""
+        try:
+            with folder_beneath(self._anchor, folder) as opened:
+                return _may_change(opened) and _is_free(opened)
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False
+
+
+def _may_change(folder: int) -> bool:
+    return os.access(".", os.W_OK | os.X_OK, dir_fd=folder)
+
+
+def _is_free(folder: int) -> bool:
+    """Tell whether the sticky bit, inode(7), keeps nobody's files in an open folder from us."""
+    status = os.fstat(folder)
+    return not status.st_mode & stat.S_ISVTX or os.geteuid() in (0, status.st_uid)
 
 
 def _is_ours(name: str, folder: int) -> bool:

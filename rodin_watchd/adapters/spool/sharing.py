@@ -14,6 +14,7 @@ import logging
 import os
 import re
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -107,16 +108,18 @@ PLAIN: Final = Sharing()
 
 def sharing_of(mode: int | None, group: str | None) -> Sharing:
     """Return what the configuration means on this machine. Raises ConfigError for a group that this user cannot give."""
-    return Sharing(mode, None if group is None else _usable_gid(group))
+    may_give = (os.getegid(), *os.getgroups()).__contains__ if os.geteuid() else lambda _gid: True
+    return Sharing(mode, None if group is None else usable_gid(group, may_give))
 
 
-def _usable_gid(group: str) -> int:
+def usable_gid(group: str, may_give: Callable[[int], bool]) -> int:
+    """Return the number of a group by its name or number. Raises ConfigError if there is none, or it may not be given."""
     try:
         gid = int(group) if group.isdecimal() else grp.getgrnam(group).gr_gid
     except KeyError:
         advice = f"Make it (`groupadd {group}`), or name another one in output.group."
         raise ConfigError(f"There is no group “{group}” on this machine (output.group).", advice=advice) from None
-    if os.geteuid() != 0 and gid not in (os.getegid(), *os.getgroups()):
+    if not may_give(gid):
         advice = f"Add it to the group (`usermod -aG {group} USER`), and start the service anew."
         raise ConfigError(
             f"The user of the service does not belong to the group “{group}” (output.group).", advice=advice

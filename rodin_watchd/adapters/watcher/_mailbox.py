@@ -76,6 +76,11 @@ def join(folder: bytes, name: bytes) -> bytes:
 
 def defect(error: OSError, folder: Path) -> tuple[str, str]:
     """Say in words for people why a folder is not watched, with a word for the kind of defect before it."""
+    if isinstance(error, PermissionError):
+        return (
+            "unreadable",
+            f"Nothing is seen in {str(folder)!r} ({error.strerror}): give the service the right to read it.",
+        )
     limit = _LIMITS.get(error.errno or 0)
     if limit is None:
         return "unwatched", f"Not watched for changes, only found by the rescan: {str(folder)!r} ({error.strerror})."

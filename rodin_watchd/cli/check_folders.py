@@ -1,0 +1,178 @@
+"""What `check` finds about the folders: that they are there, are the right ones, can be used, and have room."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from rodin_watchd.adapters.filesystems import Filesystem, filesystem_of
+from rodin_watchd.adapters.spool import Spool
+from rodin_watchd.adapters.spool.blaming import problem_of
+from rodin_watchd.adapters.spool.grounds import Grounds
+from rodin_watchd.adapters.spool.inbox import Inbox
+from rodin_watchd.cli.check_user import acting_as, user_name, user_of
+from rodin_watchd.cli.context import journal_of, reader
+from rodin_watchd.cli.findings import Finding, Verdict, problem
+from rodin_watchd.config import Config
+from rodin_watchd.core.grounds import Ground, Known
+from rodin_watchd.core.layout import ARCHIVE, FAILED, INBOX, OUTBOX
+from rodin_watchd.errors import JournalError
+from rodin_watchd.model import Kind
+from rodin_watchd.service.keeper import ROOT_ID, advice_for, judged, remembered, why_not_ours
+from rodin_watchd.service.opening import refuse_network_journal
+
+PUBLISHED: Final = (OUTBOX, FAILED, ARCHIVE)
+_MEGABYTE: Final = 1_000_000
+_MOST_NAMES: Final = 5
+
+
+def folder_findings(config: Config) -> Iterator[Finding]:
+    """Compare the folders with those that the journal remembers; then look at those that are there."""
+    away = tuple(_away(config))
+    yield from away
+    if away:
+        return
+    with acting_as(user_of(config)):
+        found = [*_usable(Spool(config.folders.root))]
+    yield from found
+
+
+def _usable(spool: Spool) -> Iterator[Finding]:
+    """Look what this user may do with the folders."""
+    if not spool.root.is_dir():
+        advice = f"Run `rodin-watchd init {shlex.quote(str(spool.root))}`, or bring the share back."
+        yield Finding("folders", f"There is no folder {spool.root}.", Verdict.PROBLEM, advice)
+        return
+    missing = [folder for folder in spool.folders if _is_missing(folder)]
+    if missing:
+        text = f"Not in {spool.root} yet: {', '.join(str(folder.relative_to(spool.root)) for folder in missing)}."
+        yield Finding("folders", text, Verdict.WARNING, "The start makes them, or `rodin-watchd init`.")
+    there = (problem_of(folder) for folder in spool.folders if folder not in missing)
+    problems = [text for text in there if text] if missing else spool.problems()
+    for text in problems:
+        yield Finding("folders", text, Verdict.PROBLEM, f"This user is {_user()}: change owner, mode or user.")
+    if not (missing or problems):
+        yield Finding("folders", f"Those in {spool.root} can be read and written by {_user()}.")
+    if spool.inbox.is_dir() and not problems:
+        yield from _held_fast(spool.inbox)
+
+
+def _is_missing(folder: Path) -> bool:
+    try:
+        folder.lstat()
+    except FileNotFoundError:
+        return True
+    return False
+
+
+def _held_fast(folder: Path) -> Iterator[Finding]:
+    """Notice folders of the inbox out of which this user may not move what others drop there."""
+    inbox = Inbox(folder)
+    folders = ["", *(entry.path for entry in inbox.look().entries if entry.kind is Kind.FOLDER)]
+    fast = [folder / path for path in folders if not inbox.may_empty(path)]
+    if fast:
+        text = f"{_user()} may not take what is dropped into {_listed(map(_described, fast))}."
+        advice = "Give it the right to write there, by a group that it shares with whoever drops there, or by an ACL."
+        yield Finding("folders", text, Verdict.WARNING, advice)
+
+
+def _described(folder: Path) -> str:
+    status = folder.lstat()
+    return f"{folder} ({stat.filemode(status.st_mode)}, {user_name(status.st_uid)}'s)"
+
+
+def _listed(words: Iterable[str]) -> str:
+    first, rest = (found := list(words))[:_MOST_NAMES], found[_MOST_NAMES:]
+    return f"{', '.join(first)}{f' and {len(rest):,} more' if rest else ''}"
+
+
+def _user() -> str:
+    return user_name(os.geteuid())
+
+
+# ---- mounts ---------------------------------------------------------------------------------------------------------
+
+
+def mount_findings(config: Config) -> Iterator[Finding]:
+    """Say that all folders are those that the journal knows; what is amiss was told with the folders."""
+    known, _root_id = _remembered(config)
+    if known and not any(_away(config)):
+        own = ", ".join(ground.value for ground in known if known[ground].own) or "none"
+        yield Finding("mounts", f"All folders are those that the journal knows; mounts of their own: {own}.")
+
+
+def _away(config: Config) -> Iterator[Finding]:
+    """Give what keeps the folders from being believed."""
+    known, root_id = _remembered(config)
+    if not root_id and (refusal := why_not_ours(config.folders.root, journal_of(config))):
+        yield problem("mounts", refusal)
+    grounds = Grounds(config.folders.root)
+    for ground in Ground if known else ():
+        verdict = judged(grounds, ground, known, root_id)
+        if isinstance(verdict, str):
+            yield Finding("mounts", f"{grounds.path(ground)}: {verdict}", Verdict.PROBLEM, advice_for(ground))
+            if ground is Ground.ROOT:
+                return  # all others are in it
+
+
+def _remembered(config: Config) -> tuple[Mapping[Ground, Known], str]:
+    """Return the folders that the journal remembers, and the root's id; nothing where it cannot be read: told of the journal."""
+    try:
+        if not journal_of(config).exists():
+            return {}, ""
+        with reader(config) as journal:
+            return remembered(journal), str(journal.meta(ROOT_ID) or "")
+    except (JournalError, PermissionError):
+        return {}, "unknown"
+
+
+# ---- filesystems ----------------------------------------------------------------------------------------------------
+
+
+def filesystem_findings(config: Config) -> Iterator[Finding]:
+    """Name the kinds of filesystems, and what a network share means. Raises JournalError for a journal on one."""
+    mounts: dict[Filesystem, list[str]] = {}
+    for name in (INBOX, *PUBLISHED):
+        mounts.setdefault(filesystem_of(config.folders.root / name), []).append(name)
+    for mount, names in mounts.items():
+        yield Finding("filesystem", f"On {_kind(mount, names, config.intake.rescan_seconds)}: {', '.join(names)}.")
+    path = journal_of(config)
+    refuse_network_journal(path)
+    yield Finding("filesystem", f"The journal is on {filesystem_of(path.parent).kind}, no network share.")
+
+
+def _kind(mount: Filesystem, names: list[str], rescan_seconds: float) -> str:
+    if not mount.network:
+        return mount.kind
+    late = f" (changes by other machines are found every {rescan_seconds:g} s at best)" if INBOX in names else ""
+    return f"{mount.kind}, a network share{late}"
+
+
+def room_findings(config: Config) -> Iterator[Finding]:
+    """Look at the room on each filesystem that takes results or inputs."""
+    spool, devices = Spool(config.folders.root), dict[int, list[Path]]()
+    for folder in (spool.work, *(spool.root / name for name in PUBLISHED)):
+        if folder.is_dir():
+            devices.setdefault(folder.stat().st_dev, []).append(folder)
+    for folders in devices.values():
+        names = ", ".join("results under way" if folder == spool.work else folder.name for folder in folders)
+        takes = spool.work in folders
+        yield room_finding(names, shutil.disk_usage(folders[0]).free, config.folders.reserve_bytes, takes=takes)
+
+
+def room_finding(names: str, free_bytes: int, reserve_bytes: int, *, takes: bool) -> Finding:
+    """Judge the free room; `takes`: of the filesystem on which sets are taken and downloaded, which stops below the reserve."""
+    free, wanted = free_bytes // _MEGABYTE, reserve_bytes // _MEGABYTE
+    if takes and free < wanted:
+        advice = f"Nothing is taken or downloaded below {wanted:,} MB: make room."
+        return Finding("room", f"Only {free:,} MB are free for {names}.", Verdict.PROBLEM, advice)
+    if free < max(wanted, 1):
+        advice = "What finds no room there waits for it: make room."
+        verdict = Verdict.WARNING if free else Verdict.PROBLEM
+        return Finding("room", f"Only {free:,} MB are free for {names}.", verdict, advice)
+    return Finding("room", f"{free:,} MB are free for {names}.")
