@@ -15,12 +15,11 @@ from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent.parent / ".systemd-root"
 RELEASE = "bookworm"
-MIRROR = "http://deb.debian.org/debian"
 PACKAGES = ("dbus", "libpam-systemd", "procps", "python3", "python3-systemd", "systemd", "systemd-sysv")
 
 
-def root(folder: Path = FOLDER, mirror: str = MIRROR) -> Path:
-    """Return the root, made now if it is not there. Raises CalledProcessError."""
+def root(folder: Path = FOLDER, mirror: str = "") -> Path:
+    """Return the root, made now if it is not there; without a mirror from debootstrap's own. Raises CalledProcessError."""
     wanted = hashlib.sha256(repr((RELEASE, PACKAGES)).encode()).hexdigest()[:8]
     made = folder / f"{RELEASE}-{wanted}"
     if not made.is_dir():
@@ -29,7 +28,7 @@ def root(folder: Path = FOLDER, mirror: str = MIRROR) -> Path:
         new = folder / "new"
         packages = ",".join(PACKAGES)
         subprocess.run(
-            ["debootstrap", "--variant=minbase", f"--include={packages}", RELEASE, str(new), mirror],
+            ["debootstrap", "--variant=minbase", f"--include={packages}", RELEASE, str(new), *filter(None, [mirror])],
             check=True,
             stdout=subprocess.DEVNULL,
         )
@@ -40,7 +39,9 @@ def root(folder: Path = FOLDER, mirror: str = MIRROR) -> Path:
 def main() -> int:
     """Make it, and name it."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--mirror", default=MIRROR, help=f"Debian's packages (default: {MIRROR})")
+    parser.add_argument(
+        "--mirror", default="", help="where Debian's packages come from (default: debootstrap's choice)"
+    )
     arguments = parser.parse_args()
     if os.geteuid() != 0 or not shutil.which("debootstrap"):
         print("debootstrap is missing, or this is not root.", file=sys.stderr)
