@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 from rodin_watchd.adapters.spool.sharing import sharing_of
 from rodin_watchd.config import Config
 from rodin_watchd.errors import ConfigError, RodinWatchdError
+from rodin_watchd.log_lines import tell_error
 from rodin_watchd.service.assembly import PLUGIN_FOLDER, SYSTEM_CLOCK, PluginStart, daemon_of, equipped
 from rodin_watchd.service.clock import Clock
 from rodin_watchd.service.daemon import Daemon
@@ -30,6 +31,9 @@ Read: TypeAlias = Callable[[], tuple[Config, str]]
 
 FIXED = ("folders.root", "folders.state", "folders.lease", "metrics.listen", "metrics.textfile")
 """What is held open from start to end."""
+
+LEVEL = "service.log_level"
+"""What can change without another daemon."""
 
 _PATIENCE_SECONDS = 5.0
 
@@ -46,6 +50,7 @@ class Serving:
         self._tools = contextlib.ExitStack()  # those of the daemon of now
         self._leaving: list[threading.Thread] = []
         self._daemon: Daemon | None = None
+        self._key = ""
         self._generation = 0
         self._stopping = False
         self._asked = False
@@ -61,6 +66,7 @@ class Serving:
         with contextlib.ExitStack() as stack:
             tools = stack.enter_context(self._equipped(self.config, key))
             self._base.begin()
+            self._key = key
             self._daemon = daemon_of(self.config, tools, self._base, self._clock)
             self._daemon.pulse = self._pulse
             self._tools = stack.pop_all()
@@ -90,15 +96,15 @@ class Serving:
         try:
             config, key = read()
             changed = changes(self.config, config)
-            self._renew(config, key, changed)
+            if changed != [LEVEL] or key != self._key:
+                self._renew(config, key, changed)
         except RodinWatchdError as error:
             self._pulse.note = "the new configuration was refused, see the log"
-            _tell_refusal(error)
+            tell_error(logging.ERROR, "reload-refused", error)
         else:
             self._pulse.note = ""
-            told = ", ".join(changed) or "nothing changed"
-            taken(config)
-            log.info("reloaded: %s", told, extra={"action": "reloaded"})
+            self.config, self._key = config, key
+            _tell_reload(changed, lambda: taken(config))
 
     def _renew(self, config: Config, key: str, changed: list[str]) -> None:
         """Put another daemon into the place of the one of now. Raises RodinWatchdError: then nothing has changed."""
@@ -119,7 +125,7 @@ class Serving:
             daemon.pulse = self._pulse
             self._let_go(daemon.succeed(self.daemon))
             self._base.spool.share(sharing)
-            self._daemon, self.config, self._tools = daemon, config, stack.pop_all()
+            self._daemon, self._tools = daemon, stack.pop_all()
 
     def _equipped(self, config: Config, key: str) -> contextlib.AbstractContextManager[Tools]:
         self._generation += 1
@@ -168,10 +174,14 @@ def serving(
             yield service
 
 
-def _tell_refusal(error: RodinWatchdError) -> None:
-    """Log each mistake on a line of its own."""
-    for line in (*error.message.splitlines(), error.advice_given, "The old configuration stays."):
-        log.error("reload-refused: %s", line, extra={"action": "reload-refused"})
+def _tell_reload(changed: list[str], take: Callable[[], None]) -> None:
+    """Log what changed, by the level before or after: whichever of them lets it through."""
+    was_heard = log.isEnabledFor(logging.INFO)
+    if not was_heard:
+        take()
+    log.info("reloaded: %s", ", ".join(changed) or "nothing changed", extra={"action": "reloaded"})
+    if was_heard:
+        take()
 
 
 def changes(before: Config, after: Config) -> list[str]:
