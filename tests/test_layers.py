@@ -22,6 +22,7 @@ PLACES = {
     "config_plugins": "config",
     "config_sections": "config",
     "config_text": "config",
+    "log_lines": "config",
     "__main__": "cli",
 }
 """Modules of the top folder that belong to a layer of another name."""

@@ -1,7 +1,7 @@
 """Write what the code itself knows best into the documents, between markers; `--check` only compares.
 
 The state machine's table becomes a picture (Mermaid, which code hosts and editors render) and a table in
-docs/states.md; the emulator's faults become a table in docs/emulator.md.
+docs/states.md; the emulator's faults become a table in docs/emulator.md, the log's actions one in docs/service.md.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from rodin_watchd.core.actions import JOB_ACTIONS, SERVICE_ACTIONS
 from rodin_watchd.core.machine import ENDED, POLICIES, TABLE, Signal
 from rodin_watchd.emulator.faults import FAULTS
 from rodin_watchd.model import State
@@ -68,11 +69,25 @@ def _name(rest: str, sites: list[str]) -> str:
     return ", ".join(f"`{site}-{rest}`" if site else f"`{rest}`" for site in sites)
 
 
+# ---- actions --------------------------------------------------------------------------------------------------------
+
+
+def actions() -> str:
+    """Return the log's words as two tables."""
+    return f"\n{_meanings('of a job', JOB_ACTIONS)}\n{_meanings('of the service', SERVICE_ACTIONS)}\n"
+
+
+def _meanings(whose: str, words: Mapping[str, str]) -> str:
+    rows = (f"| `{word}` | {meaning} |\n" for word, meaning in words.items())
+    return f"| action {whose} | what happened |\n|---|---|\n" + "".join(rows)
+
+
 # ---- pages ----------------------------------------------------------------------------------------------------------
 
 PAGES: Mapping[str, tuple[str, Callable[[], str]]] = {
     "states.md": ("states", states),
     "emulator.md": ("faults", faults),
+    "service.md": ("actions", actions),
 }
 
 

@@ -7,7 +7,6 @@ waits for that.
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -22,10 +21,9 @@ from prometheus_client.registry import Collector
 from rodin_watchd import __version__
 from rodin_watchd.core.vitals import Books, Vitals
 from rodin_watchd.errors import ConfigError, RodinWatchdError
+from rodin_watchd.log_lines import Trouble, why
 from rodin_watchd.model import State
 from rodin_watchd.problem import Lane
-
-log = logging.getLogger("rodin_watchd")
 
 TEXTFILE_SECONDS: Final = 15.0
 """How often the textfile is written: as often as Prometheus usually looks."""
@@ -93,7 +91,7 @@ class _Gauges(Collector):
         self.vitals: Vitals | None = None
         self._read = read
         self._monotonic = monotonic
-        self._trouble = ""
+        self._trouble = Trouble("metrics")
 
     def describe(self) -> Iterable[Metric]:
         """Name nothing: what is here depends on the moment, and no other metric has these names."""
@@ -113,11 +111,9 @@ class _Gauges(Collector):
         try:
             books = self._read()
         except RodinWatchdError as error:
-            if error.message != self._trouble:
-                log.warning("metrics: %s", error.message, extra={"action": "metrics"})
-            self._trouble = error.message
+            self._trouble.begins(error.message)
             return None
-        self._trouble = ""
+        self._trouble.ends("the journal can be read again.")
         return books
 
 
@@ -198,16 +194,14 @@ def written(metrics: Metrics, path: Path) -> Iterator[None]:
 
 
 def _write_again(metrics: Metrics, path: Path, stop: threading.Event) -> None:
-    trouble = ""
+    trouble = Trouble("metrics")
     while True:
         try:
             write_textfile(path, metrics.text())
         except OSError as error:
-            if str(error) != trouble:
-                log.warning("metrics: %s cannot be written: %s", path, error.strerror, extra={"action": "metrics"})
-            trouble = str(error)
+            trouble.begins(f"{path} cannot be written: {why(error)}")
         else:
-            trouble = ""
+            trouble.ends(f"{path} is written again.")
         if stop.wait(TEXTFILE_SECONDS):
             return
 

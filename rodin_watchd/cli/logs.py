@@ -9,10 +9,13 @@ import json
 import logging
 import os
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
+
+from rodin_watchd.log_lines import fields_of_now
 
 LogFormat: TypeAlias = Literal["human", "json", "journal"]
 
@@ -32,8 +35,26 @@ def start_log(chosen: LogFormat | None, environ: Mapping[str, str]) -> LogFormat
     kind = chosen or ("journal" if leads_to_journald(environ, sys.stderr.fileno()) else "human")
     logging.basicConfig(handlers=[_handler(kind)], force=True)
     logging.captureWarnings(capture=True)  # a library's warning is a line like all others
+    _heed_faults()
     set_level("info")
     return kind
+
+
+def _heed_faults() -> None:
+    """Log what nothing caught, in whatever thread: a traceback of Python's own would be no line of the chosen format."""
+    sys.excepthook = _tell_fault
+
+    def in_thread(args: threading.ExceptHookArgs) -> None:
+        if not issubclass(args.exc_type, SystemExit):
+            _tell_fault(args.exc_type, args.exc_value)
+
+    threading.excepthook = in_thread
+    sys.unraisablehook = lambda args: _tell_fault(args.exc_type, args.exc_value)
+
+
+def _tell_fault(kind: type[BaseException], error: BaseException | None, _trace: object = None) -> None:
+    told = (threading.current_thread().name, kind.__name__)
+    log.error("fault in thread %s: %s", *told, exc_info=error, extra={"action": "fault"})
 
 
 def set_level(name: str) -> None:
@@ -80,8 +101,12 @@ def _with_journal_fields(record: logging.LogRecord) -> bool:
 
 
 def fields_of(record: logging.LogRecord) -> dict[str, str]:
-    """Return a line's action and, where it concerns one, its job and set; a library's action is the library's name."""
-    found = {name: str(getattr(record, name, None) or "") for name in FIELDS}
+    """Return a line's action and, where it concerns one, its job and set; a library's action is the library's name.
+
+    To be called in the thread that logs: what works for a job need not name it in each line.
+    """
+    now = fields_of_now()
+    found = {name: str(getattr(record, name, None) or now.get(name, "")) for name in FIELDS}
     found["action"] = found["action"] or record.name.partition(".")[0]
     return {name: value for name, value in found.items() if value}
 

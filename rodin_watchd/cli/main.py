@@ -78,9 +78,14 @@ def main() -> None:
         click.echo(f"Error: {error.message}\n{error.advice_given}".rstrip(), err=True)
         sys.exit(exit_code(error))
     except OSError as error:
-        where = f": {error.filename!r}" if error.filename else ""
-        click.echo(f"Error: {error.strerror or error}{where}.", err=True)
+        click.echo(f"Error: {in_words(error)}", err=True)
         sys.exit(1)
+
+
+def in_words(error: OSError) -> str:
+    """Return what the machine refused, and for which file."""
+    where = f": {error.filename!r}" if error.filename else ""
+    return f"{error.strerror or error}{where}."
 
 
 def exit_code(error: RodinWatchdError) -> int:

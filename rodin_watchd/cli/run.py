@@ -21,11 +21,12 @@ from rodin_watchd.adapters.systemd import Manager
 from rodin_watchd.api_key import KEY_VARIABLE, find_key
 from rodin_watchd.cli.context import config_option, find
 from rodin_watchd.cli.logs import LogFormat, set_level, start_log
-from rodin_watchd.cli.main import exit_code
+from rodin_watchd.cli.main import exit_code, in_words
 from rodin_watchd.cli.signals import await_service, heed_signals
 from rodin_watchd.config import Config, load_config
 from rodin_watchd.core.layout import INBOX
-from rodin_watchd.errors import RodinWatchdError, RootAwayError
+from rodin_watchd.errors import DiskError, RodinWatchdError, RootAwayError
+from rodin_watchd.log_lines import tell_error
 from rodin_watchd.service.pulse import Pulse
 from rodin_watchd.service.serving import Serving, serving
 
@@ -65,12 +66,13 @@ def run(
         code = _serve(
             Setting(find(config_file).absolute(), verbose=verbose), pulse, until_idle=until_idle, safe_mode=safe_mode
         )
-    except RodinWatchdError as error:
-        _advise_start(error)
+    except (RodinWatchdError, OSError) as error:
+        told = error if isinstance(error, RodinWatchdError) else DiskError(in_words(error))
+        _advise_start(told)
         if chosen == "human":
             raise
-        _tell_end(error)
-        code = exit_code(error)
+        tell_error(logging.CRITICAL, "ended", told)
+        code = exit_code(told)
     sys.exit(code)
 
 
@@ -157,13 +159,11 @@ def _advise_start(error: RodinWatchdError) -> None:
 
 def _tell_end(error: Exception) -> None:
     """Log why the loop ended: a user's matter in words, a fault of the program with its traceback."""
-    extra = {"action": "ended"}
     if isinstance(error, RodinWatchdError):
         _advise_start(error)
-        for line in (*error.message.splitlines(), error.advice_given):
-            log.critical("ended: %s", line, extra=extra)
+        tell_error(logging.CRITICAL, "ended", error)
     else:
-        log.critical("ended: a fault in rodin_watchd; please report it", exc_info=error, extra=extra)
+        log.critical("ended: a fault in rodin_watchd; please report it", exc_info=error, extra={"action": "ended"})
 
 
 def _leave(code: int) -> NoReturn:

@@ -297,4 +297,4 @@ def _retry(job: Job, problem: Problem, now: float, chance: float) -> Transition:
     usual_seconds = wait_seconds(tried.attempts, policy, problem, chance)
     pause_seconds = 0.0 if paused else urgent_wait_seconds(usual_seconds, job, now)
     waiting = replace(tried, state=TABLE[job.state, Signal.RETRY], not_before=now + pause_seconds)
-    return Transition(forgetting(waiting), action="retry", message=problem.message)
+    return Transition(forgetting(waiting), action="repeated", message=problem.message)

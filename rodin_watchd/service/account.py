@@ -156,9 +156,10 @@ class Account:
     def _tell_low(self, known: Balance, *, was_low: bool) -> None:
         if known.low == was_low or self._low_limit is None:
             return
-        text = low_balance_text(known.credits, self._low_limit)
-        told = ("low-balance", text) if known.low else ("balance-restored", "The account holds enough credits again.")
-        self._book.tell(*told, self._now())
+        if known.low:
+            self._book.tell("low-balance", low_balance_text(known.credits, self._low_limit), self._now())
+        else:
+            self._book.tell("balance-restored", "The account holds enough credits again.", self._now())
 
     def notices(self) -> list[str]:
         """Return what people must know."""

@@ -7,7 +7,7 @@ from datetime import tzinfo
 
 from rodin_watchd.core.alarms import ALARM, alarm
 from rodin_watchd.core.retention import is_alarming
-from rodin_watchd.model import Job, Transition
+from rodin_watchd.model import Job
 from rodin_watchd.service.book import Book
 
 
@@ -25,9 +25,7 @@ class Alarms:
         now = self._now()
         for job in [job for job in self._book.jobs.values() if is_alarming(job, now)]:
             if job.id not in self._rung and not self._rang_before(job):
-                told = alarm(job, self._zone)
-                self._book.commit([Transition(job, ALARM, told)], now)
-                self._book.tell(ALARM, told, now)
+                self._book.tell_of(job, ALARM, alarm(job, self._zone), now)
             self._rung.add(job.id)
 
     def _rang_before(self, job: Job) -> bool:

@@ -12,17 +12,20 @@ from rodin_watchd.adapters.journal import NO_META, Affordable, Journal
 from rodin_watchd.core.announcing import SILENT, Announcer
 from rodin_watchd.core.machine import ENDED
 from rodin_watchd.core.schedule import kind_of, vendor_seconds
-from rodin_watchd.core.status import set_name
 from rodin_watchd.core.twins import bought_before
 from rodin_watchd.errors import CommandRefusedError, DiskError, DuplicateSetError
+from rodin_watchd.log_lines import NOBODY, fields
 from rodin_watchd.model import Job, OptionValue, ServiceEvent, State, Transition
 
 log = logging.getLogger("rodin_watchd")
 
 _BAD_NEWS = frozenset(
-    {"paused", "offline", "alarm", "set-aside", "low-balance", "inquiry", "crowd", "plugin-aside", "plugin-left-out"}
+    {
+        *("paused", "offline", "alarm", "set-aside", "files-gone"),
+        *("low-balance", "inquiry", "crowd", "plugin-aside", "plugin-left-out"),
+    }
 )
-"""Kinds of service events that are logged as warnings."""
+"""Actions that are logged as warnings, whatever the state of the job."""
 
 _NEWEST_EVENTS = 1000
 """So far back a start looks for what the run before had paused."""
@@ -93,10 +96,21 @@ class Book:
             if event.kind == "resumed":
                 ended.add(subject)
 
-    def tell(self, kind: str, message: str, now: float) -> None:
-        """Log, and journal as a service event; while the journal's disk is full it waits, and a restart loses it."""
-        log.log(logging.WARNING if kind in _BAD_NEWS else logging.INFO, "%s: %s", kind, message, extra={"action": kind})
-        self._untold.append(ServiceEvent(now, kind, message))
+    def tell(self, kind: str, message: str, now: float, about: Mapping[str, str] = NOBODY) -> None:
+        """Log, and journal as a service event; while the journal's disk is full it waits, and a restart loses it.
+
+        `about` are the fields of the job that it is about, if it is about one.
+        """
+        log.log(_level(kind), "%s: %s", kind, message, extra={"action": kind, **about})
+        self._note_event(ServiceEvent(now, kind, message))
+
+    def tell_of(self, job: Job, kind: str, message: str, now: float) -> None:
+        """Tell what concerns a job and the service as well: one line, an event of each history. Raises as `commit`."""
+        self.commit([Transition(job, kind, message)], now)
+        self._note_event(ServiceEvent(now, kind, message))
+
+    def _note_event(self, event: ServiceEvent) -> None:
+        self._untold.append(event)
         with contextlib.suppress(DiskError):
             while self._untold:
                 event = self._untold[0]
@@ -147,9 +161,12 @@ class Book:
 
 def _tell(transition: Transition) -> None:
     """Log one line for one state change."""
-    job = transition.job
-    name = set_name(job.folder, job.name)
-    level = logging.WARNING if job.state in (State.HELD, State.FAILING) else logging.INFO
+    job, action = transition.job, transition.action
+    level = logging.WARNING if job.state in (State.HELD, State.FAILING) else _level(action)
     text = f": {' / '.join(transition.message.splitlines())}" if transition.message else ""
-    extra = {"action": transition.action, "job": job.id, "set": name}
-    log.log(level, "%s %s (job %s)%s", transition.action, name, job.id, text, extra=extra)
+    about = fields(job)
+    log.log(level, "%s %s (job %s)%s", action, about["set"], job.id, text, extra={"action": action, **about})
+
+
+def _level(action: str) -> int:
+    return logging.WARNING if action in _BAD_NEWS else logging.INFO

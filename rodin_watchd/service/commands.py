@@ -10,8 +10,8 @@ from typing import Any, TypeAlias
 
 from rodin_watchd.adapters.journal import Command
 from rodin_watchd.core import people
-from rodin_watchd.core.status import set_name
 from rodin_watchd.errors import CommandRefusedError
+from rodin_watchd.log_lines import fields
 from rodin_watchd.model import Job, Task, Transition
 from rodin_watchd.service.admission import Admission
 from rodin_watchd.service.book import Book
@@ -63,6 +63,9 @@ RERUN = "rerun"
 APPROVE = "approve"
 """Lets sets go on that are held in the inbox: of a `folder`, or all of them."""
 
+_TOLD = (*JOB_VERBS, APPROVE)
+"""Commands that are logged by what they change, unless they are refused."""
+
 
 class Commands:
     """Carries out what people left in the journal. The main thread's alone.
@@ -106,11 +109,16 @@ class Commands:
                 else:
                     told = self._move(job, command)
             self._book.journal.answer_command(command.id, ok=True, message=told)
+            if command.verb not in _TOLD:
+                self._log(command, told)
         except CommandRefusedError as error:
             told = f"{error.message} {error.advice_given}"
             self._book.journal.answer_command(command.id, ok=False, message=told)
-        log.info("command %s: %s", command.verb, told, extra={"action": "command", **self._about(command)})
+            self._log(command, f"refused: {told}")
         return ""
+
+    def _log(self, command: Command, told: str) -> None:
+        log.info("command %s: %s", command.verb, told, extra={"action": "command", **self._about(command)})
 
     def _about(self, command: Command) -> dict[str, str]:
         """Return the job and the set that a command names, if there is one, as fields of a log line."""
@@ -120,7 +128,7 @@ class Commands:
             job = self._job(command)
         except CommandRefusedError:  # no such job, or several
             return {}
-        return {"job": job.id, "set": set_name(job.folder, job.name)}
+        return fields(job)
 
     def _pause(self, paused: bool) -> str:
         self.paused = paused

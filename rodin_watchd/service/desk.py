@@ -173,9 +173,10 @@ class Desk:
         self._tell_pauses(before, now)
 
     def _tell_pauses(self, before: Pauses, now: float) -> None:
-        """Tell what was paused and what goes on, each once."""
-        for lane in self.pauses.keys() - before.keys():
-            self._book.tell("paused", f"{lane}: {self.pauses[lane].problem.message}", now)
+        """Tell what is paused, each cause once, and what goes on."""
+        for lane, pause in self.pauses.items():
+            if lane not in before or before[lane].problem.code != pause.problem.code:
+                self._book.tell("paused", f"{lane}: {pause.problem.message}", now)
         for lane in before.keys() - self.pauses.keys():
             self._book.tell("resumed", f"{lane}: {before[lane].problem.message} That is over.", now)
 

@@ -10,8 +10,8 @@ from rodin_watchd.adapters.journal.hook_runs import DONE, FAILED
 from rodin_watchd.core.announcing import HOOK_OF, LONGEST_WAIT_SECONDS, waiting_id
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.schedule import is_due
-from rodin_watchd.core.status import set_name
 from rodin_watchd.errors import CommandRefusedError
+from rodin_watchd.log_lines import NOBODY, fields
 from rodin_watchd.model import HookRun, Job
 from rodin_watchd.service.book import Book
 from rodin_watchd.service.clock import Clock
@@ -107,8 +107,8 @@ class Herald:
         self._book.journal.note_run(run, _words(run), self._clock.now())
         level = logging.INFO if run.outcome == DONE else logging.WARNING
         job = self._book.journal.job(run.job_id) if run.job_id else None
-        extra = {"action": "plugin", "job": run.job_id, "set": set_name(job.folder, job.name) if job else ""}
-        log.log(level, "plugin %s", _words(run).splitlines()[0], extra=extra)
+        about = fields(job) if job else NOBODY
+        log.log(level, "plugin %s", _words(run).splitlines()[0], extra={"action": "plugin", **about})
         if isinstance(message, Told):
             self._pool.release_call(run)
 

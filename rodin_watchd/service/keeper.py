@@ -5,7 +5,6 @@ The main thread's alone, but for the belief, which the workers' own checks read.
 
 from __future__ import annotations
 
-import logging
 import secrets
 import socket
 from collections.abc import Callable, Container, Mapping, Sequence
@@ -20,11 +19,10 @@ from rodin_watchd.adapters.spool.grounds import Grounds, read_mark
 from rodin_watchd.core.grounds import Ground, Identity, Known, Mark, is_ours, why_away
 from rodin_watchd.core.status import PAGE, Page
 from rodin_watchd.errors import DiskError, FolderGoneError, JournalError, OwnerError, RootAwayError
+from rodin_watchd.log_lines import Trouble, why
 from rodin_watchd.service.book import Book
 from rodin_watchd.service.housekeeping import Housekeeping
 from rodin_watchd.service.monitor import Monitor
-
-log = logging.getLogger("rodin_watchd")
 
 ROOT_ID = "root_id"
 GROUNDS = "grounds"
@@ -42,6 +40,7 @@ class Keeper:
         self._root_id = str(book.journal.meta(ROOT_ID) or "")
         self._known: Mapping[Ground, Known] = remembered(book.journal)
         self._told_away = _told_away(book.journal)
+        self._unmarked = {ground: Trouble("mark") for ground in Ground}
         self.away: Mapping[Ground, str] = {}
 
     @property
@@ -126,8 +125,9 @@ class Keeper:
         try:
             self._grounds.leave_mark(ground, mark)
         except (DiskError, OSError) as error:  # without it the folder is known by its device alone
-            log.warning("mark: %s cannot be marked: %s", self._grounds.path(ground), error, extra={"action": "mark"})
+            self._unmarked[ground].begins(f"{self._grounds.path(ground)} cannot be marked: {why(error)}")
             return False
+        self._unmarked[ground].ends(f"{self._grounds.path(ground)} is marked now.")
         return True
 
     def notices(self) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
@@ -14,6 +13,7 @@ from rodin_watchd.adapters.sign import leave_sign
 from rodin_watchd.core.grounds import Ground
 from rodin_watchd.core.pauses import Pauses
 from rodin_watchd.core.vitals import INCOMPLETE, READY, SETTLING, Stillness, Vitals, is_stopped, observed, overdue
+from rodin_watchd.log_lines import Trouble, why
 from rodin_watchd.model import Job, State
 from rodin_watchd.service.clock import Clock
 from rodin_watchd.service.meter import SILENT, Meter
@@ -21,8 +21,6 @@ from rodin_watchd.service.meter import SILENT, Meter
 if TYPE_CHECKING:  # commands that only look load this module, and must not load what reads images
     from rodin_watchd.service.claims import Claims
     from rodin_watchd.service.intake import View
-
-log = logging.getLogger("rodin_watchd")
 
 SIGN_SECONDS = 1.0
 """So often a sign of life is left."""
@@ -53,7 +51,7 @@ class Monitor:
         self._clock = clock
         self._stillness: Stillness | None = None
         self._left_at = -math.inf
-        self._trouble = ""
+        self._trouble = Trouble("sign")
 
     def tick(self, look: Callable[[], Scene]) -> None:
         """Leave a sign of life, if a second has passed; never raises OSError."""
@@ -69,11 +67,9 @@ class Monitor:
         try:
             leave_sign(self._sign, vitals)
         except OSError as error:
-            if str(error) != self._trouble:
-                log.warning("no sign of life can be left in %s: %s", self._sign, error, extra={"action": "sign"})
-            self._trouble = str(error)
+            self._trouble.begins(f"no sign of life can be left in {self._sign}: {why(error)}")
         else:
-            self._trouble = ""
+            self._trouble.ends(f"signs of life are left in {self._sign} again.")
 
     def _vitals(self, scene: Scene, monotonic: float) -> Vitals:
         self._stillness = observed(self._stillness, scene.jobs.values(), _stopped_in(scene), monotonic)

@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 from rodin_watchd.adapters.spool.sharing import sharing_of
 from rodin_watchd.config import Config
 from rodin_watchd.errors import ConfigError, RodinWatchdError
+from rodin_watchd.log_lines import tell_error
 from rodin_watchd.service.assembly import (
     PLUGIN_FOLDER,
     SYSTEM_CLOCK,
@@ -38,6 +39,9 @@ Read: TypeAlias = Callable[[], tuple[Config, str]]
 FIXED = ("folders.root", "folders.state", "folders.lease", "metrics.listen", "metrics.textfile")
 """What is held open from start to end."""
 
+LEVEL = "service.log_level"
+"""What can change without another daemon."""
+
 _PATIENCE_SECONDS = 5.0
 
 
@@ -55,6 +59,7 @@ class Serving:
         self._daemon: Daemon | None = None
         self._loading: Loading | None = None
         self._generation = 1
+        self._key = ""
         self._stopping = False
         self._asked = False
 
@@ -71,6 +76,7 @@ class Serving:
             load = stack.enter_context(hosting(self.config, start))
             tools = stack.enter_context(equipped(self.config, key, self._base, self._clock, load()))
             self._base.begin()
+            self._key = key
             self._daemon = daemon_of(self.config, tools, self._base, self._clock)
             self._daemon.pulse = self._pulse
             self._tools = stack.pop_all()
@@ -103,16 +109,20 @@ class Serving:
                 self._take(self._loading, taken)
             else:
                 self._asked = False
-                self._read(read)
+                self._read(read, taken)
         except RodinWatchdError as error:
             self._pulse.reloaded("the new configuration was refused, see the log")
-            _tell_refusal(error)
+            tell_error(logging.ERROR, "reload-refused", error)
 
-    def _read(self, read: Read) -> None:
-        """Read the configuration, and begin to load its plugins. Raises RodinWatchdError."""
+    def _read(self, read: Read, taken: Callable[[Config], None]) -> None:
+        """Read the configuration, and begin to load its plugins, if it takes another daemon. Raises RodinWatchdError."""
         self._pulse.reload("loads the new configuration")
         config, key = read()
-        _refuse_fixed(changes(self.config, config))
+        changed = changes(self.config, config)
+        if changed == [LEVEL] and key == self._key:
+            self._accept(config, changed, taken)
+            return
+        _refuse_fixed(changed)
         sharing_of(config.output.file_mode, config.output.group)  # cannot be used: no need to load anything
         self._generation += 1
         start = PluginStart(f"{PLUGIN_FOLDER}/{self._generation}", self._safe_mode)
@@ -124,9 +134,13 @@ class Serving:
         changed = changes(self.config, loading.config)
         with contextlib.closing(loading):
             self._renew(loading)
+        self._key = loading.key
+        self._accept(loading.config, changed, taken)
+
+    def _accept(self, config: Config, changed: list[str], taken: Callable[[Config], None]) -> None:
+        self.config = config
         self._pulse.reloaded("")
-        taken(loading.config)
-        log.info("reloaded: %s", ", ".join(changed) or "nothing changed", extra={"action": "reloaded"})
+        _tell_reload(changed, lambda: taken(config))
 
     def _renew(self, loading: Loading) -> None:
         """Put another daemon into the place of the one of now. Raises RodinWatchdError: then nothing has changed."""
@@ -143,7 +157,7 @@ class Serving:
             daemon.pulse = self._pulse
             self._let_go(daemon.succeed(self.daemon))
             self._base.spool.share(sharing)
-            self._daemon, self.config, self._tools = daemon, config, stack.pop_all()
+            self._daemon, self._tools = daemon, stack.pop_all()
 
     def _let_go(self, wait: Callable[[], None]) -> None:
         """Close the tools of now when the last step that uses them has ended."""
@@ -184,10 +198,14 @@ def serving(
             yield service
 
 
-def _tell_refusal(error: RodinWatchdError) -> None:
-    """Log each mistake on a line of its own."""
-    for line in (*error.message.splitlines(), error.advice_given, "The old configuration stays."):
-        log.error("reload-refused: %s", line, extra={"action": "reload-refused"})
+def _tell_reload(changed: list[str], take: Callable[[], None]) -> None:
+    """Log what changed, by the level before or after: whichever of them lets it through."""
+    was_heard = log.isEnabledFor(logging.INFO)
+    if not was_heard:
+        take()
+    log.info("reloaded: %s", ", ".join(changed) or "nothing changed", extra={"action": "reloaded"})
+    if was_heard:
+        take()
 
 
 def _refuse_fixed(changed: list[str]) -> None:

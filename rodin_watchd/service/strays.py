@@ -13,7 +13,8 @@ from rodin_watchd.core.layout import FAILED
 from rodin_watchd.core.receipt import local
 from rodin_watchd.core.status import set_name
 from rodin_watchd.errors import CommandRefusedError, DiskError
-from rodin_watchd.model import Job, State, Transition
+from rodin_watchd.log_lines import fields, why
+from rodin_watchd.model import Job, State
 from rodin_watchd.service.book import Book
 
 log = logging.getLogger("rodin_watchd")
@@ -50,12 +51,16 @@ class Strays:
             place = self.spool.set_aside(name, self._report(name))
         except (DiskError, OSError) as error:
             told = "stray: work folder %s belongs to no live job and cannot be set aside: %s"
-            log.warning(told, name, error, extra={"action": "stray", "job": name})
+            log.warning(told, name, why(error), extra={"action": "stray", **self._about(name)})
             return
         if place:
-            self.book.tell(
-                "set-aside", f"The work folder {name} belongs to no live job; it lies in {place} now.", self.now()
-            )
+            told = f"The work folder {name} belongs to no live job; it lies in {place} now."
+            self.book.tell("set-aside", told, self.now(), self._about(name))
+
+    def _about(self, name: str) -> dict[str, str]:
+        """Return the fields of a line about a work folder: it has the id of its job, known or not."""
+        job = self._job(name)
+        return fields(job) if job else {"job": name}
 
     def _report(self, name: str) -> str:
         job = self._job(name)
@@ -86,6 +91,5 @@ class Strays:
     def _note(self, job: Job) -> None:
         if any(event.action == GONE for event in self.book.journal.events(job.id)):
             return
-        told = "Its files are not in the work folder any more: somebody removed them."
-        self.book.commit([Transition(job, GONE, told)], self.now())
-        self.book.tell("set-aside", f"“{set_name(job.folder, job.name)}” (job {job.id}): {told}", self.now())
+        told = f"The files of “{set_name(job.folder, job.name)}” are not in the work folder any more: somebody removed them."
+        self.book.tell_of(job, GONE, told, self.now())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from datetime import tzinfo
@@ -13,10 +12,9 @@ from rodin_watchd.core.pauses import Pauses
 from rodin_watchd.core.receipt import local
 from rodin_watchd.core.status import PAGE, Line, Page, ended_line, render, set_name, sorted_jobs
 from rodin_watchd.errors import DiskError
+from rodin_watchd.log_lines import Trouble, why
 from rodin_watchd.model import Job
 from rodin_watchd.service.intake import ReadySet, WaitingSet
-
-log = logging.getLogger("rodin_watchd")
 
 
 def pause_notices(pauses: Pauses, zone: tzinfo) -> list[str]:
@@ -69,7 +67,7 @@ class _Copy:
         self._name = name
         self._write = write
         self._written: Page | None = None
-        self._trouble = ""
+        self._trouble = Trouble("status")
 
     def write(self, page: Page) -> None:
         """Write the page if it is another one; what keeps it from being written is logged once."""
@@ -78,8 +76,7 @@ class _Copy:
         try:
             self._write(page)
         except (DiskError, OSError) as error:  # also odd ones: anybody may put a folder where STATUS.txt belongs
-            if str(error) != self._trouble:
-                log.warning("status: %s is not up to date: %s", self._name, error, extra={"action": "status"})
-            self._trouble = str(error)
+            self._trouble.begins(f"{self._name} is not up to date: {why(error)}")
         else:
-            self._written, self._trouble = page, ""
+            self._written = page
+            self._trouble.ends(f"{self._name} is up to date again.")

@@ -108,10 +108,13 @@ def test_before_the_first_tick_and_without_a_balance() -> None:
 
 
 def test_a_journal_that_cannot_be_read_takes_only_its_own_numbers(caplog: pytest.LogCaptureFixture) -> None:
-    """The other metrics are still told, and the reason is logged once."""
+    """The other metrics are still told; the reason is logged once, and once that it is over."""
+    away = True
 
     def read() -> Books:
-        raise JournalError("The journal is away.")
+        if away:
+            raise JournalError("The journal is away.")
+        return BOOKS
 
     metrics = Metrics(read, lambda: 60.0)
     metrics.tick(VITALS)
@@ -120,7 +123,11 @@ def test_a_journal_that_cannot_be_read_takes_only_its_own_numbers(caplog: pytest
     found = samples(metrics.text())
     assert found["rodin_watchd_tick_age_seconds"] == 10
     assert "rodin_watchd_credits_spent_total" not in found
-    assert [record.getMessage() for record in caplog.records] == ["metrics: The journal is away."]
+    away = False
+    with caplog.at_level(logging.INFO):
+        assert samples(metrics.text()) == samples(metrics.text())
+    told = ["metrics: The journal is away.", "metrics: the journal can be read again."]
+    assert [record.getMessage() for record in caplog.records] == told
 
 
 def test_threads_lose_no_count() -> None:

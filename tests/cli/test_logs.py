@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -75,7 +76,7 @@ def test_each_line_for_people_begins_with_its_action(served: Stage) -> None:
     [
         ("human", "Error: There is no API key."),
         ("journal", "<2>ended: There is no API key."),
-        ("json", '"level": "critical", "action": "ended", "message": "ended: There is no API key."'),
+        ("json", '"level": "critical", "action": "ended", "message": "ended: There is no API key. '),
     ],
 )
 def test_a_start_that_is_refused_is_told_in_the_same_format(stage: Stage, log_format: str, first: str) -> None:
@@ -145,3 +146,68 @@ def test_journald_gets_the_fields_apart() -> None:
     fields = set(run.stdout.splitlines())
     assert {"MESSAGE=held chair", "PRIORITY=4", "JOB=0123", "SET=oak/chair", "ACTION=held"} <= fields
     assert "SYSLOG_IDENTIFIER=rodin-watchd" in fields
+
+
+def test_a_call_to_the_vendor_names_its_job(served: Stage) -> None:
+    """Each but the question for the balance, which is nobody's, has the job and the set that it is for."""
+    served.drop("chair.glb", "bunny.glb", "chair.png", "matcap-a.png")
+    run = served.told("run", "--until-idle", "--verbose", "--log-format", "json")
+    calls = [line for line in map(json.loads, run.stderr.splitlines()) if line["action"] == "call"]
+    assert len(calls) > 3
+    nobodys = [line["message"] for line in calls if "job" not in line]
+    assert all("balance" in message for message in nobodys)
+    assert {line["set"] for line in calls if "job" in line} == {"chair"}
+
+
+FAULTS = """\
+import sys, threading
+from rodin_watchd.cli.logs import start_log
+start_log("json", {})
+
+class Left:
+    def __del__(self):
+        raise ValueError("in a finalizer")
+
+def broken(error):
+    raise error
+
+for error in (ValueError("in a thread"), SystemExit(3)):
+    thread = threading.Thread(target=broken, args=(error,), name="step")
+    thread.start()
+    thread.join()
+Left()
+broken(KeyError("in the end"))
+"""
+
+
+def test_what_nothing_caught_is_a_line_like_all_others() -> None:
+    """In a thread, in a finalizer, in the main thread: a fault with its traceback in one JSON object; a thread may exit."""
+    run = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=False, timeout=60)
+    lines = [json.loads(line) for line in run.stderr.splitlines()]
+    assert run.returncode == 1
+    assert [(line["level"], line["action"]) for line in lines] == [("error", "fault")] * 3
+    words = ("in a thread", "in a finalizer", "in the end")
+    assert [word in line["traceback"] for word, line in zip(words, lines, strict=True)] == [True] * 3
+    assert lines[0]["message"] == "fault in thread step: ValueError"
+
+
+RUN_AS_NOBODY = """\
+import encodings.ascii, os, sys  # all that is loaded late: the interpreter may be closed to others
+import rodin_watchd.cli.run, rodin_watchd.cli.main as program
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+program.main()
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_config_that_cannot_be_read_is_told_in_the_same_format() -> None:
+    """A named file without the right to read it is a line of the log, not a page on usage."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as home:  # pytest closes its own to others
+        Path(home).chmod(0o755)
+        config = Path(home) / "config.toml"
+        config.touch(mode=0o600)
+        command = [sys.executable, "-c", RUN_AS_NOBODY, "run", "--config", str(config), "--log-format", "json"]
+        run = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/", timeout=60)
+    [line] = map(json.loads, run.stderr.splitlines())
+    assert (run.returncode, line["action"], line["level"]) == (2, "ended", "critical")
+    assert f"{config} cannot be read: Permission denied" in line["message"]

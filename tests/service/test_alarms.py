@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from workshop import working
 
 from rodin_watchd.core.retention import KEPT_SECONDS
 from rodin_watchd.model import State
 
 
-def test_it_rings_once_and_stays_on_the_page(tmp_path: Path) -> None:
+def test_it_rings_once_and_stays_on_the_page(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A day before the end: one event for the job, one for the service, also after a restart; gone with the result."""
     with working(tmp_path, "cut-download") as (shop, vendor):
         shop.drop_set("chair")
@@ -25,6 +26,8 @@ def test_it_rings_once_and_stays_on_the_page(tmp_path: Path) -> None:
         assert shop.actions(shop.job("chair")).count("alarm") == 1
         told = [event.kind for event in shop.daemon._book.journal.service_events()]
         assert told.count("alarm") == 1
+        [line] = [vars(record) for record in caplog.records if vars(record)["action"] == "alarm"]
+        assert (line["levelname"], line["set"], line["job"]) == ("WARNING", "chair", shop.job("chair").id)
         vendor.emulator.set_faults()
         shop.idle()
         assert shop.states() == {"chair": State.ARCHIVED}

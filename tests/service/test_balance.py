@@ -91,8 +91,21 @@ def test_an_account_that_others_empty_is_probed_by_its_balance(tmp_path: Path) -
         assert shop.status().count("The vendor's account is empty: it holds 0 credits") == 1
         vendor.emulator.pay_in(Decimal("0.5"))
         shop.until(shop.is_in("two", State.ARCHIVED))
-        assert kinds(shop).count("paused") == kinds(shop).count("resumed") == 1
+        told = [kind for kind in kinds(shop) if kind in ("paused", "resumed")]
+        assert told == ["paused", "paused", "resumed"], "refused; then the balance tells why; then it goes on"
         assert vendor.charges == 2
+
+
+def test_another_cause_of_a_pause_is_told(tmp_path: Path) -> None:
+    """A submit got no answer; when the wait is over the account is empty: the log says why submits stand still now."""
+    with working(tmp_path, "lost-answer@2", balance=Decimal(1), api={"max_in_flight": 1}) as (shop, _):
+        for name in ("one", "two", "three"):
+            shop.drop_set(name)
+        shop.idle()
+        causes = [line for line in told(shop).splitlines() if line.startswith("paused submit: ")]
+        assert "got no answer" in causes[0]
+        assert "is empty" in causes[1]
+        assert len(causes) == 2
 
 
 def test_a_restart_asks_anew_before_anything_is_sent(tmp_path: Path) -> None:

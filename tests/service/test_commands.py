@@ -198,3 +198,30 @@ def test_a_task_of_another_job_cannot_be_adopted(tmp_path: Path) -> None:
         assert not answer["ok"]
         assert "belongs to job" in answer["message"]
         assert shop.states() == {"first": State.ARCHIVED, "second": State.HELD}
+
+
+def test_a_command_is_one_line_of_the_log(shop: Workshop, caplog: pytest.LogCaptureFixture) -> None:
+    """What it changes is the line; what changes no job and what is refused is told by itself."""
+    caplog.set_level("INFO")
+    shop.command("pause")
+    shop.command("resume")
+    shop.drop_set("chair")
+    shop.until(shop.is_in("chair", State.UPLOADING))
+    shop.command("cancel", job="chair")
+    shop.idle()
+    shop.command("cancel", job="chair")
+    job_id = shop.job("chair").id
+    found = [(vars(record)["action"], record.getMessage(), vars(record).get("job")) for record in caplog.records]
+    told = [line for line in found if line[0] in ("command", "cancel")]
+    assert [action for action, _, _ in told] == ["command", "command", "cancel", "command"]
+    assert [job for _, _, job in told] == [None, None, job_id, job_id]
+    assert told[3][1].startswith("command cancel: refused: A job that is failed cannot be canceled.")
+
+
+def test_a_repetition_is_not_called_like_a_persons_command(tmp_path: Path) -> None:
+    """`repeated` is the service's own doing, `retry` a person's."""
+    with working(tmp_path, "cut-download") as (shop, _):
+        shop.drop_set("chair")
+        shop.until(lambda: any(job.attempts > 1 for job in shop.jobs()))
+        assert "repeated" in shop.actions(shop.job("chair"))
+        assert "retry" not in shop.actions(shop.job("chair"))

@@ -173,6 +173,22 @@ def test_an_empty_disk_of_the_same_number(tmp_path: Path, vendor: Vendor) -> Non
             assert kinds(shop) == ["offline"]
 
 
+def test_a_full_folder_that_cannot_be_marked_is_told_once(
+    tmp_path: Path, vendor: Vendor, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One line in words; and one when there is room again, and it could be marked."""
+    with share(tmp_path / "disk", tmp_path / "root" / "outbox", size="64k") as outbox:
+        (outbox.place / "full").write_bytes(bytes(os.statvfs(outbox.place).f_bavail * 4096))
+        with workshop(tmp_path / "root", vendor.emulator.base_url) as shop:
+            marks = [record.getMessage() for record in caplog.records if vars(record)["action"] == "mark"]
+            assert marks == [f"mark: {outbox.place} cannot be marked: No space left on device"]
+            (outbox.place / "full").unlink()
+            caplog.set_level("INFO")
+            shop.daemon._standing.keeper.settle()
+            marks = [record.getMessage() for record in caplog.records if vars(record)["action"] == "mark"]
+            assert marks[1:] == [f"mark: {outbox.place} is marked now."]
+
+
 def test_a_mount_of_its_own_is_not_made_at_the_start(tmp_path: Path, vendor: Vendor) -> None:
     """The daemon starts without its outbox, and delivers when it comes."""
     with (

@@ -9,6 +9,7 @@ from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from workshop import PATIENCE_SECONDS, Workshop, image, model, working
 
@@ -176,3 +177,21 @@ def test_hook_runs_are_counted_by_plugin_and_outcome(tmp_path: Path) -> None:
         shop.until(lambda: scraped(port).get("rodin_watchd_hook_runs_total rodin_delivered failed teller", 0) >= 1)
         found = scraped(port)
     assert found["rodin_watchd_hook_runs_total rodin_process done teller"] == 1
+
+
+def test_a_sign_that_cannot_be_left_is_told_and_so_is_its_return(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A folder in its place: one line; and one when it is gone."""
+    with working(tmp_path) as (shop, _):
+        caplog.set_level("INFO")
+        sign = shop.root / ".rodin-watchd" / "alive.json"
+        shop.ticks(2, step_seconds=2.0)
+        sign.unlink()
+        sign.mkdir()
+        shop.ticks(3, step_seconds=2.0)
+        sign.rmdir()
+        shop.ticks(3, step_seconds=2.0)
+        told = [record.getMessage() for record in caplog.records if vars(record)["action"] == "sign"]
+        assert len(told) == 2
+        assert told[1] == f"sign: signs of life are left in {sign} again."

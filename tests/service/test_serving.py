@@ -11,9 +11,12 @@ import pytest
 from workshop import KEY, PATIENCE_SECONDS, Hands, Vendor, Workshop
 
 from rodin_watchd.adapters.systemd import Manager
+from rodin_watchd.cli.logs import set_level
 from rodin_watchd.config import Config
-from rodin_watchd.errors import ConfigError
+from rodin_watchd.core.pauses import Pause
+from rodin_watchd.errors import ConfigError, NoCreditsError
 from rodin_watchd.model import State
+from rodin_watchd.problem import Lane
 from rodin_watchd.service.pulse import Pulse
 from rodin_watchd.service.serving import Serving, changes, serving
 
@@ -35,12 +38,12 @@ class Reloaded(Workshop):
         self.exchange(lambda: Reloaded(self.root, self.config.api.base_url, sections).config, taken.append)
         return taken
 
-    def exchange(self, read: Callable[[], Config], take: Callable[[Config], None]) -> None:
+    def exchange(self, read: Callable[[], Config], take: Callable[[Config], None], key: str = KEY) -> None:
         """Have a reload done, and nothing else."""
         self.service.ask_reload()
-        self.service._turn(lambda: (read(), KEY), take)
+        self.service._turn(lambda: (read(), key), take)
         if self.service._loading:
-            self.service._turn(lambda: (read(), KEY), take)  # waits until all is loaded
+            self.service._turn(lambda: (read(), key), take)  # waits until all is loaded
         self.daemon = self.service.daemon
 
 
@@ -81,7 +84,7 @@ def test_the_old_tools_are_closed_when_nobody_uses_them(shop: Reloaded) -> None:
 
 
 def test_a_refusal_changes_nothing(shop: Reloaded, caplog: pytest.LogCaptureFixture) -> None:
-    """Whatever cannot be used, the daemon, its configuration and its plugins stay; each line of the reason is logged."""
+    """Whatever cannot be used, the daemon, its configuration and its plugins stay; each mistake is one line of the log."""
 
     def unreadable() -> Config:
         raise ConfigError("config.toml: line 3: no\nconfig.toml: line 5: no", advice="Mend it.")
@@ -96,9 +99,41 @@ def test_a_refusal_changes_nothing(shop: Reloaded, caplog: pytest.LogCaptureFixt
     assert shop.reload(output={"group": "a-group-that-is-not-there"}) == []
     assert (shop.daemon, shop.service.config, shop.service._base.book.announcer) == before
     told = [record.getMessage() for record in caplog.records if vars(record)["action"] == "reload-refused"]
-    assert told[:2] == ["reload-refused: config.toml: line 3: no", "reload-refused: config.toml: line 5: no"]
-    assert "reload-refused: folders.lease cannot change while the service runs." in told
+    assert told[:2] == ["reload-refused: config.toml: line 3: no", "reload-refused: config.toml: line 5: no Mend it."]
+    assert len(told) == 2 + 4, "two mistakes, then one each"
+    restart = "Restart the service for that (`systemctl restart`), or take the change back."
+    assert f"reload-refused: folders.lease cannot change while the service runs. {restart}" in told
     assert not any(record.exc_info for record in caplog.records)
+
+
+@pytest.mark.parametrize(("before", "after"), [("info", "warning"), ("warning", "info")])
+def test_another_level_is_told_and_disturbs_nothing(
+    shop: Reloaded, caplog: pytest.LogCaptureFixture, before: str, after: str
+) -> None:
+    """The same daemon goes on with its pauses, whichever way the level changes; and `reloaded` is seen both ways."""
+    shop.reload(service={"log_level": before})
+    set_level(before)
+    caplog.clear()
+    first, shop.daemon._desk.pauses = shop.daemon, {Lane.SUBMIT: Pause(NoCreditsError().problem, 0.0, 2e9, 1)}
+    shop.exchange(
+        lambda: Reloaded(shop.root, shop.config.api.base_url, {"service": {"log_level": after}}).config,
+        lambda config: set_level(config.service.log_level),
+    )
+    taken = shop.service.config.service.log_level
+    set_level("info")
+    assert (shop.daemon is first, list(first._desk.pauses), taken) == (True, [Lane.SUBMIT], after)
+    told = [record.getMessage() for record in caplog.records if vars(record)["action"] == "reloaded"]
+    assert told == ["reloaded: service.log_level"]
+
+
+def test_another_key_takes_effect_with_another_level(shop: Reloaded) -> None:
+    """The key is no part of the configuration, but the daemon that works has to use the new one."""
+    first, config = (
+        shop.daemon,
+        Reloaded(shop.root, shop.config.api.base_url, {"service": {"log_level": "debug"}}).config,
+    )
+    shop.exchange(lambda: config, lambda _config: None, "another-key")
+    assert shop.daemon is not first
 
 
 def test_a_pause_of_a_person_outlives_a_reload(shop: Reloaded, vendor: Vendor) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pytest
 from places import share
 from workshop import Vendor, Workshop, image, model, workshop
 
@@ -28,7 +29,7 @@ def told(shop: Workshop, kind: str) -> list[str]:
     return [e.message for e in reversed(shop.daemon._book.journal.service_events()) if e.kind == kind]
 
 
-def test_a_work_folder_of_nobody_is_set_aside(shop: Workshop) -> None:
+def test_a_work_folder_of_nobody_is_set_aside(shop: Workshop, caplog: pytest.LogCaptureFixture) -> None:
     """At the next start it comes to light in `failed/`, whole, with a report; empty ones go."""
     stray(shop)
     (shop.root / ".rodin-watchd" / "work" / "0" / "inputs").mkdir(parents=True)
@@ -39,6 +40,7 @@ def test_a_work_folder_of_nobody_is_set_aside(shop: Workshop) -> None:
     assert "the journal knows no job" in text.casefold()
     assert "may have been submitted and charged" in text
     assert told(shop, "set-aside")[-1].endswith(f"it lies in failed/set-aside-{STRAY} now.")
+    assert STRAY in [vars(record)["job"] for record in caplog.records if vars(record)["action"] == "set-aside"]
     assert list((shop.root / ".rodin-watchd" / "work").iterdir()) == []
     stray(shop)
     shop.restart()
@@ -69,7 +71,7 @@ def test_live_jobs_keep_their_folders(shop: Workshop, vendor: Vendor) -> None:
     assert vendor.charges == 1
 
 
-def test_removed_results_are_fetched_again(shop: Workshop, vendor: Vendor) -> None:
+def test_removed_results_are_fetched_again(shop: Workshop, vendor: Vendor, caplog: pytest.LogCaptureFixture) -> None:
     """Somebody cleared the hidden folder: the task is paid for, and its results cost nothing."""
     shop.drop_set("chair")
     shop.until(shop.is_in("chair", State.DOWNLOADED))
@@ -78,6 +80,9 @@ def test_removed_results_are_fetched_again(shop: Workshop, vendor: Vendor) -> No
     shop.idle()
     assert shop.states() == {"chair": State.ARCHIVED}
     assert "files-gone" in shop.actions(shop.job("chair"))
+    assert len(told(shop, "files-gone")) == 1
+    [line] = [vars(record) for record in caplog.records if vars(record)["action"] == "files-gone"]
+    assert (line["levelname"], line["set"], line["job"]) == ("WARNING", "chair", job_id)
     assert "chair/job.toml" in shop.found("outbox")
     assert vendor.charges == 1
 

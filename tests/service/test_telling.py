@@ -87,5 +87,9 @@ def test_whatever_lies_where_the_page_belongs_stops_nobody(
         said = [record for record in caplog.records if "STATUS.txt" in record.getMessage()]
         assert len(said) == 1
         shop.path("STATUS.txt").rmdir()
+        caplog.set_level("INFO")
         shop.idle()
         assert "chair: delivered" in shop.status()
+        shop.ticks(5, step_seconds=2.0)
+        told = [record.getMessage() for record in caplog.records if vars(record)["action"] == "status"]
+        assert told[1:] == ["status: STATUS.txt is up to date again."]

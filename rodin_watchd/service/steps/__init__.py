@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable, Mapping
 
 from rodin_watchd.core.machine import POLICIES, outcome_of
-from rodin_watchd.core.status import set_name
 from rodin_watchd.errors import InternalError, OutcomeUnknownError, RodinWatchdError
+from rodin_watchd.log_lines import about
 from rodin_watchd.model import Answered, Done, Job, NotYet, Outcome, Rejected, Retry, Step, Unknown
 from rodin_watchd.problem import Fault
 from rodin_watchd.service.steps.buying import stage, submit
@@ -50,7 +50,8 @@ def run(tools: Tools, job: Job, before_closing: BeforeClosing) -> Outcome | Answ
     """Run a job's next step and return what came of it; never raises. Any thread."""
     began = time.monotonic()
     step = POLICIES[job.state].step
-    outcome = _ran(tools, job, step, before_closing)
+    with about(job):
+        outcome = _ran(tools, job, step, before_closing)
     tools.meter.step(step, _WORDS[type(outcome)], time.monotonic() - began)
     return outcome
 
@@ -75,8 +76,7 @@ def _told(tools: Tools, error: Exception, job: Job, step: Step, *, closed: bool)
         return gone  # a share went away under the step: nothing that was found missing proves anything
     if isinstance(error, OutcomeUnknownError) or (isinstance(error, RodinWatchdError) and not closed):
         return error
-    extra = {"action": "fault", "job": job.id, "set": set_name(job.folder, job.name)}
-    log.error("fault in step %s of job %s", step, job.id, exc_info=error, extra=extra)
+    log.error("fault in step %s of job %s", step, job.id, exc_info=error, extra={"action": "fault"})
     kind = OutcomeUnknownError if closed else InternalError
     return kind(f"A fault in rodin_watchd: {type(error).__name__} in step {step}.")
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from rodin_watchd.adapters.spool.beneath import disk_errors
 from rodin_watchd.core.formats import MODEL_EXTENSIONS, Wholeness, probe
 from rodin_watchd.core.names import printable, safe_result_names, split_name
-from rodin_watchd.core.status import set_name
 from rodin_watchd.core.wire import Verdict, has_model
 from rodin_watchd.errors import DownloadError, InternalError, NotReadyError, RodinWatchdError, TaskFailedError
 from rodin_watchd.model import Done, Job, Link, NotYet, Outcome, ResultFile, Task
@@ -45,9 +44,8 @@ def poll(tools: Tools, job: Job) -> Outcome:
     status = tools.client.status(task.subscription_key)
     for word in status.unknown_words:
         if word not in job.progress:  # a word is told when it comes up
-            extra = {"action": "unknown-word", "job": job.id, "set": set_name(job.folder, job.name)}
             told = "unknown-word: job %s: the vendor says “%s”, which the contract does not name"
-            log.warning(told, job.id, word, extra=extra)
+            log.warning(told, job.id, word, extra={"action": "unknown-word"})
     if status.verdict is Verdict.FAILED:
         raise TaskFailedError
     return Done(job) if status.verdict is Verdict.DONE else NotYet(status.progress)
