@@ -11,7 +11,7 @@ from typing import Any
 from prometheus_client.parser import text_string_to_metric_families
 
 from rodin_watchd.adapters.metrics import Metrics
-from rodin_watchd.core.vitals import INCOMPLETE, READY, SETTLING, Books, Vitals
+from rodin_watchd.core.vitals import INCOMPLETE, READY, SETTLING, STANDSTILLS, UNMOVABLE, Books, Vitals
 from rodin_watchd.model import State
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -24,11 +24,11 @@ FROM_PROMETHEUS = {"instance", "job"}
 
 def existing() -> dict[str, dict[str, set[str]]]:
     """Return the names of all samples, with their labels' names and values."""
-    waiting = dict.fromkeys((SETTLING, INCOMPLETE, READY), 1)
+    waiting = dict.fromkeys((SETTLING, INCOMPLETE, UNMOVABLE, READY), 1)
     vitals = Vitals(1.0, 1.0, 0, 0, waiting, dict.fromkeys(waiting, 1.0), 0.0, "", ("submit",))
-    metrics = Metrics(lambda: Books({State.HELD: 1}, Decimal(1), Decimal(1), 1.0), lambda: 1.0)
+    metrics = Metrics(lambda: Books({State.HELD: 1}, Decimal(1), Decimal(1), 1.0), lambda: 1.0, "/srv/textures")
     metrics.tick(vitals)
-    for outcome in ("done", "answered", "not-yet", "retry", "unknown", "rejected"):
+    for outcome in ("done", "not-yet", "retry", "unknown", "rejected"):
         metrics.step("submit", outcome, 1.0)
     metrics.api_call("submit", "201")
     metrics.hook_run("command", "rodin_delivered", "done")
@@ -65,7 +65,7 @@ def test_every_query_asks_for_metrics_that_exist() -> None:
         for name, selector in SELECTOR.findall(query):
             for label, operator, value in LABEL.findall(selector):
                 assert label in there[name].keys() | FROM_PROMETHEUS, query
-                if label not in FROM_PROMETHEUS and operator in ("=", "=~", "!~"):
+                if label not in FROM_PROMETHEUS and operator in ("=", "=~", "!~") and value != f"${label}":
                     assert set(value.split("|")) <= there[name][label], query
 
 
@@ -76,6 +76,25 @@ def test_every_legend_names_a_label_of_its_query() -> None:
         for target in panel["targets"]:
             labels = set().union(*(there[name].keys() for name in NAME.findall(target["expr"])))
             assert set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"])) <= labels | FROM_PROMETHEUS
+
+
+def test_several_services_are_told_apart() -> None:
+    """Each series is chosen by instance and root; what is not summed up over services says whose it is."""
+    for panel in dashboard()["panels"]:
+        for target in panel["targets"]:
+            chosen = [set(LABEL.findall(selector)) for _, selector in SELECTOR.findall(target["expr"])]
+            assert len(chosen) == len(NAME.findall(target["expr"]))
+            assert all({("instance", "=~", "$instance"), ("root", "=~", "$root")} <= found for found in chosen)
+            assert " by (" in target["expr"] or target["legendFormat"].startswith("{{instance}} {{root}}")
+
+
+def test_the_page_names_what_sets_wait_for_and_what_can_stand_still() -> None:
+    """Every value that an alert may ask for is in the row of its metric."""
+    page = (DOCS / "health.md").read_text()
+    [sets] = re.findall(r"^\| `rodin_watchd_sets` .*", page, re.MULTILINE)
+    [paused] = re.findall(r"^\| `rodin_watchd_paused` .*", page, re.MULTILINE)
+    assert all(f"`{word}`" in sets for word in (SETTLING, INCOMPLETE, UNMOVABLE, READY))
+    assert set(re.findall(r"`([a-z ]+)`", paused)) - {"what"} == set(STANDSTILLS)
 
 
 def test_the_dashboard_leaves_nothing_out() -> None:
@@ -101,6 +120,6 @@ def test_the_page_names_all_metrics_and_no_others() -> None:
     rows = re.findall(r"^\| `(rodin_watchd_\w+)` \|([^|]*)\|", page, re.MULTILINE)
     there: dict[str, set[str]] = {}
     for name, labels in existing().items():
-        there.setdefault(re.sub(r"_(bucket|count|sum)$", "", name), set()).update(labels.keys() - {"le"})
+        there.setdefault(re.sub(r"_(bucket|count|sum)$", "", name), set()).update(labels.keys() - {"le", "root"})
     assert {name: set(re.findall(r"`(\w+)`", labels)) for name, labels in rows} == there
     assert set(NAME.findall(page)) <= there.keys()

@@ -7,23 +7,34 @@ waits for that.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
+import socket
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from http.server import ThreadingHTTPServer
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
-from prometheus_client import start_http_server as start_server
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    MetricsHandler,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from rodin_watchd import __version__
-from rodin_watchd.core.vitals import Books, Vitals
+from rodin_watchd.core.vitals import STANDSTILLS, Books, Vitals
 from rodin_watchd.errors import ConfigError, RodinWatchdError
 from rodin_watchd.log_lines import Trouble, why
 from rodin_watchd.model import State
-from rodin_watchd.problem import Lane
+
+log = logging.getLogger("rodin_watchd")
 
 TEXTFILE_SECONDS: Final = 15.0
 """How often the textfile is written: as often as Prometheus usually looks."""
@@ -35,32 +46,34 @@ class Metrics:
     """The meter whose counts Prometheus gets. Any thread.
 
     `read` gives the journal's numbers and may raise RodinWatchdError: then those are left out. `monotonic` is the clock of
-    the vitals.
+    the vitals. `root` tells the series of several services on one machine apart.
     """
 
-    def __init__(self, read: Callable[[], Books], monotonic: Callable[[], float]) -> None:
+    def __init__(self, read: Callable[[], Books], monotonic: Callable[[], float], root: str) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call] # has no types; nobody asks when a count began
+        counted = CollectorRegistry()
         self.registry = CollectorRegistry()
+        self.registry.register(_Rooted(counted, root))
         self._gauges = _Gauges(read, monotonic)
-        self.registry.register(self._gauges)
+        counted.register(self._gauges)
         self._steps = Histogram(
             "rodin_watchd_step_seconds",
             "How long the steps of jobs took, by what came of them.",
             ["step", "outcome"],
             buckets=_BUCKETS,
-            registry=self.registry,
+            registry=counted,
         )
         self._calls = Counter(
             "rodin_watchd_api_calls",
             "Calls to the vendor and its file host, by HTTP status; none: no answer came.",
             ["call", "result"],
-            registry=self.registry,
+            registry=counted,
         )
         self._hooks = Counter(
             "rodin_watchd_hook_runs",
             "Calls of plugins' hooks, by what came of them.",
             ["plugin", "hook", "outcome"],
-            registry=self.registry,
+            registry=counted,
         )
 
     def step(self, step: str, outcome: str, seconds: float) -> None:
@@ -82,6 +95,24 @@ class Metrics:
     def text(self) -> bytes:
         """Return all metrics in Prometheus' text format."""
         return generate_latest(self.registry)
+
+
+class _Rooted(Collector):
+    """All that was counted, with the root as a label of every series."""
+
+    def __init__(self, counted: Collector, root: str) -> None:
+        self._counted = counted
+        self._label = {"root": root}
+
+    def describe(self) -> Iterable[Metric]:
+        """Name nothing, as those below."""
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        """Give the metrics of this moment."""
+        for metric in self._counted.collect():
+            metric.samples = [s._replace(labels={**self._label, **s.labels}) for s in metric.samples]
+            yield metric
 
 
 class _Gauges(Collector):
@@ -132,14 +163,14 @@ def _of_vitals(vitals: Vitals, monotonic: float) -> Iterator[Metric]:
     yield _gauge("oldest_waiting_seconds", told, "state", vitals.oldest_seconds)
     told = "How long the worst set has not moved though it should have."
     yield _gauge("overdue_seconds", told, value=vitals.overdue_seconds)
-    paused = dict.fromkeys((*map(str, Lane), *vitals.paused), 0.0) | dict.fromkeys(vitals.paused, 1.0)
-    yield _gauge("paused", "What stands still: 1.", "what", paused)
+    paused = dict.fromkeys(STANDSTILLS, 0.0) | dict.fromkeys(vitals.paused, 1.0)
+    yield _gauge("paused", "1 for what stands still, 0 for what does not.", "what", paused)
 
 
 def _of_books(books: Books) -> Iterator[Metric]:
     yield CounterMetricFamily("rodin_watchd_credits_spent", "Credits spent, ever.", value=float(books.spent))
     if books.balance is not None:
-        told = "Credits in the vendor's account, when it was asked last."
+        told = "Credits in the vendor's account: as it said last, less what was charged since."
         yield _gauge("balance_credits", told, value=float(books.balance))
         told = "When the vendor was asked for the balance last (UTC)."
         yield _gauge("balance_timestamp_seconds", told, value=books.balance_at)
@@ -160,16 +191,32 @@ def _gauge(
 # ---- where they are to be had ---------------------------------------------------------------------------------------
 
 
+class _Server(ThreadingHTTPServer):
+    """Answers each request in a thread of its own. Raises OSError."""
+
+    def __init__(self, host: str, port: int, registry: Collector) -> None:
+        self.address_family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        super().__init__((host, port), MetricsHandler.factory(registry))
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401, ARG002 - as socketserver has it
+        """Log in a line what kept a request from its answer: who went away, or asked for what cannot be had."""
+        error = sys.exception()
+        level = logging.DEBUG if isinstance(error, OSError) else logging.WARNING
+        log.log(level, "metrics: a request was not answered: %r", error, extra={"action": "metrics"})
+
+
 @contextlib.contextmanager
 def served(metrics: Metrics, host: str, port: int) -> Iterator[int]:
     """Answer at http://HOST:PORT/metrics meanwhile; give the port (0 takes any). Raises ConfigError if it is taken."""
     try:
-        server, thread = start_server(port, host, metrics.registry)
+        server = _Server(host, port, metrics.registry)
     except OSError as error:
         raise ConfigError(
             f"Metrics cannot be served at {host}:{port}: {error.strerror}.",
             advice="Choose another port in metrics.listen.",
         ) from error
+    thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
+    thread.start()
     try:
         yield server.server_port
     finally:

@@ -8,7 +8,7 @@ vendor cannot say it, submits go on and find out themselves.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from decimal import Decimal
 from typing import Any, Final, Self
 
@@ -40,6 +40,7 @@ class Balance:
     low: bool  # below `budget.low_balance`
     exact: bool  # whether any balance so far was no whole number
     vendor: str  # the base URL of the API
+    purchase: int  # the newest that it surely knows of; what was charged for later ones is to be subtracted
 
     def as_data(self) -> dict[str, Any]:
         """Return it as JSON can hold it."""
@@ -49,6 +50,15 @@ class Balance:
     def of_data(cls, data: Mapping[str, Any]) -> Self:
         """Return the balance that `as_data` stored."""
         return cls(**{**data, "credits": Decimal(data["credits"])})
+
+
+def remembered(stored: Mapping[str, Any] | None, vendor: str) -> Balance | None:
+    """Return the stored balance of this vendor; what another one said, the emulator for instance, counts for nothing.
+
+    One that another version stored with less is asked for anew.
+    """
+    whole = stored and stored.keys() >= {field.name for field in fields(Balance)}
+    return Balance.of_data(stored) if stored and whole and stored["vendor"] == vendor else None
 
 
 def account_pauses(pauses: Pauses) -> list[Pause]:

@@ -60,6 +60,8 @@ SERVICE_ACTIONS: Mapping[str, str] = {
     "approved": "a person approved them",
     "low-balance": "credits run low",
     "balance-restored": "they do no longer",
+    "unmovable": "a set that the service may not move waits in the inbox",
+    "unmovable-ended": "it may be moved now, or is gone",
     "inquiry": "the balance is asked whether a submit was charged",
     "inquiry-ended": "what it told",
     "plugin-left-out": "a plugin is not used in this run",

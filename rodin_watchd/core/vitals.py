@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass
 from decimal import Decimal
+from enum import StrEnum
 from typing import Any, Final, Self
 
 from rodin_watchd.core.budget import is_over_budget
@@ -28,8 +29,29 @@ TICK_SECONDS: Final = 30.0
 SET_SECONDS: Final = 1800.0
 """A set that should have moved and stands still for so long is stuck: longer than any single step takes."""
 
-SETTLING, INCOMPLETE, READY = "settling", "incomplete", "ready"
-"""What sets in the inbox wait for: that their files are whole, that a person adds or mends a file, that they are taken."""
+SETTLING, INCOMPLETE, UNMOVABLE, READY = "settling", "incomplete", "unmovable", "ready"
+"""What sets in the inbox wait for: that their files are whole, that a person adds or mends a file, that the service gets the
+right to move them, that they are taken."""
+
+
+class Standstill(StrEnum):
+    """What can stand still besides a lane (`Lane`), and what needs a folder that is away."""
+
+    BY_REQUEST = "by request"  # a person's pause: nothing is taken or submitted
+    JOURNAL = "journal"  # its disk is full: nothing at all moves
+    INBOX = "inbox"  # it cannot be looked at: nothing is taken
+    STOPPING = "stopping"  # nothing is begun any more
+    BUDGET = "budget"  # sets wait for another day
+    APPROVAL = "approval"  # sets wait for `approve`
+
+
+def away_word(ground: Ground) -> str:
+    """Return the word for a folder that is away."""
+    return f"{ground} is away"
+
+
+STANDSTILLS: Final[tuple[str, ...]] = (*Standstill, *map(away_word, Ground), *Lane)
+"""All that `Vitals.paused` can hold."""
 
 _LONGEST_NAME: Final = 100
 
@@ -46,7 +68,7 @@ class Vitals:
     oldest_seconds: Mapping[str, float]  # how long the oldest of each has waited
     overdue_seconds: float  # for how long the worst set has not moved though it should have
     overdue: str  # its name, "" without any
-    paused: tuple[str, ...]  # what stands still, in single words
+    paused: tuple[str, ...]  # what stands still, of STANDSTILLS
 
     def as_data(self) -> dict[str, Any]:
         """Return it as JSON can hold it."""
@@ -64,8 +86,8 @@ class Books:
 
     states: Mapping[State, int]  # jobs, of all times
     spent: Decimal  # credits, ever
-    balance: Decimal | None  # credits, as the vendor said last; None: it was never asked
-    balance_at: float  # UTC
+    balance: Decimal | None  # credits, as the vendor said last, less what was charged since; None: it was never asked
+    balance_at: float  # UTC: when it said so
 
 
 # ---- what should have moved -----------------------------------------------------------------------------------------
@@ -137,8 +159,9 @@ def verdict(vitals: Vitals, age_seconds: float, tick_seconds: float, set_seconds
         return False, f"stuck: the last tick was {_ago(age_seconds)} ago"
     if vitals.overdue_seconds > set_seconds:
         return False, f"stuck: “{vitals.overdue}” should have moved {_ago(vitals.overdue_seconds)} ago"
-    waiting = sum(vitals.inbox.values())
+    waiting, stuck = sum(vitals.inbox.values()), vitals.inbox.get(UNMOVABLE, 0)
     told = f"last tick {_ago(age_seconds)} ago; {vitals.running} running, {vitals.held} held, {waiting} in the inbox"
+    told += f" ({stuck} may not be moved)" if stuck else ""
     return True, f"ok: {told}{'; paused: ' + ', '.join(vitals.paused) if vitals.paused else ''}"
 
 

@@ -14,6 +14,7 @@ from rodin_watchd.core.account import (
     account_pauses,
     is_stale,
     low_balance_text,
+    remembered,
     to_ask_about,
 )
 from rodin_watchd.core.budget import is_over_budget
@@ -36,6 +37,11 @@ class _Question:
     sending: int  # submits that were open: the answer may know of them or not
     quiet_at: float | None  # of the inquiry that it is a reading for
 
+    @property
+    def known_purchase(self) -> int:
+        """The newest purchase that the answer surely knows of."""
+        return self.purchase - self.sending
+
 
 class Account:
     """What is known of the account. `now` is UTC and may jump, `monotonic` never does.
@@ -49,7 +55,7 @@ class Account:
         self._book = book
         self._now = now
         self._monotonic = monotonic
-        self._known = self._remembered()
+        self._known = remembered(book.journal.meta(BALANCE), self._vendor)
         sole = config.budget.sole_spender
         self._prover = Prover(book, now, monotonic, trusts=sole, same_account=self._known is not None)
         self._question: _Question | None = None
@@ -58,11 +64,6 @@ class Account:
         self._asked_purchase = book.journal.newest_purchase()
         self._paid_in: Decimal | None = None  # what the newest question found; None when it found nothing
         self._cleared: frozenset[Pause] = frozenset()
-
-    def _remembered(self) -> Balance | None:
-        """Return the newest balance of this vendor; what another one said, the emulator for instance, counts for nothing."""
-        stored = self._book.journal.meta(BALANCE)
-        return Balance.of_data(stored) if stored and stored["vendor"] == self._vendor else None
 
     # ---- whether submits wait, and for what -------------------------------------------------------------------------
 
@@ -137,14 +138,14 @@ class Account:
         else:
             self._prover.read_failed()
         self._asked_once = True
-        self._asked_at, self._asked_purchase = self._monotonic(), self._question.purchase - self._question.sending
+        self._asked_at, self._asked_purchase = self._monotonic(), self._question.known_purchase
         self._cleared = frozenset(pause for pause in account_pauses(pauses) if is_over(pause, self._now()))
         self._question = None
 
     def _read(self, credits_left: Decimal, question: _Question) -> None:
         low = self._low_limit is not None and credits_left < self._low_limit
         exact = shows_parts(credits_left) or (self._known is not None and self._known.exact)
-        known = Balance(credits_left, self._now(), low, exact, self._vendor)
+        known = Balance(credits_left, self._now(), low, exact, self._vendor, question.known_purchase)
         self._book.journal.set_meta(BALANCE, known.as_data())
         self._tell_low(known, was_low=self._known is not None and self._known.low)
         self._known = known

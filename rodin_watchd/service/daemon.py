@@ -169,9 +169,9 @@ class Daemon:
     def _scene(self) -> Scene:
         """Return what the monitor is to see."""
         reception, away = self._reception, frozenset(self._standing.keeper.away)
-        stopped = (self._journal_problem is not None, reception.problem is not None, self._stopping)
-        moving = (self._book.jobs, self._pool.busy, reception.view, reception.claims, self._desk.pauses)
-        return Scene(*moving, away, self._commands.paused, *stopped)
+        moving = (self._book.jobs, self._pool.busy, reception.view, reception.claims, self._desk.pauses, away)
+        stopped = (self._commands.paused, self._journal_problem, reception.problem, self._stopping)
+        return Scene(*moving, *map(bool, (*stopped, self._purse.waits, self._admission.waits)))
 
     def _why_drop(self, job_id: str) -> str:
         """Return why an upload must not send its last bytes, or ""."""

@@ -82,9 +82,8 @@ class Desk:
             match self._undecided[0]:
                 case Ran() | Told() | PluginNews() as call:
                     take_call(call)
-                case Finished(job_id, outcome):
-                    self._finish(self._book.jobs[job_id], outcome)
-                    self._pool.release(job_id)
+                case Finished(job_id, outcome) as finished:
+                    self._pool.end(finished, self._finish(self._book.jobs[job_id], outcome))
                 case BalanceRead(answer):
                     self._take_balance(answer)
                     self._pool.release(BALANCE)
@@ -106,8 +105,8 @@ class Desk:
         else:
             request.reply.set_result(None)
 
-    def _finish(self, job: Job, outcome: Outcome | Answered) -> None:
-        """Make a raw answer durable before it is understood, and refuse to pay for the same content twice."""
+    def _finish(self, job: Job, outcome: Outcome | Answered) -> Outcome:
+        """Make a raw answer durable before it is understood, and refuse to pay for the same content twice; return what came."""
         now = self._clock.now()
         if isinstance(outcome, Answered):
             if job.answer != outcome.answer:
@@ -117,6 +116,7 @@ class Desk:
         if isinstance(outcome, Done) and job.state is State.CLAIMED and (twice := self._book.duplicate(outcome.job)):
             outcome = Rejected(twice.problem)
         self._decide(job, outcome, now)
+        return outcome
 
     def _understood(self, job: Job, now: float) -> Outcome:
         """Understand a committed answer; a task that another job has is no proof of anything."""

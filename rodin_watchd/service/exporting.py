@@ -6,17 +6,21 @@ import contextlib
 import shlex
 import sys
 from collections.abc import Callable, Iterator
-from decimal import Decimal
 from pathlib import Path
+from typing import Final
 
 from rodin_watchd.adapters.journal import JournalReader
 from rodin_watchd.config import Config
-from rodin_watchd.core.account import BALANCE
+from rodin_watchd.core.account import BALANCE, remembered
+from rodin_watchd.core.names import printable
 from rodin_watchd.core.vitals import Books
 from rodin_watchd.errors import ConfigError
 from rodin_watchd.model import CREDITS_PER_TEXTURE
 from rodin_watchd.service.clock import Clock
 from rodin_watchd.service.meter import SILENT, Meter
+
+_LONGEST_ROOT: Final = 4096
+"""More characters than a path has."""
 
 
 @contextlib.contextmanager
@@ -27,7 +31,8 @@ def metered(config: Config, journal: Path, clock: Clock) -> Iterator[Meter]:
         return
     with needs_prometheus():
         from rodin_watchd.adapters import metrics  # noqa: PLC0415 - an optional extra
-    meter = metrics.Metrics(books_of(journal, config.api.base_url), clock.monotonic)
+    root = printable(str(config.folders.root), _LONGEST_ROOT)
+    meter = metrics.Metrics(books_of(journal, config.api.base_url), clock.monotonic, root)
     with contextlib.ExitStack() as stack:
         if config.metrics.address:
             stack.enter_context(metrics.served(meter, *config.metrics.address))
@@ -55,12 +60,12 @@ def books_of(journal: Path, vendor: str) -> Callable[[], Books]:
 
     def read() -> Books:
         with contextlib.closing(JournalReader(journal)) as reader:
-            known = reader.meta(BALANCE)
-            ours = (
-                known if known and known["vendor"] == vendor else None
-            )  # what another account held counts for nothing
-            balance = Decimal(ours["credits"]) if ours else None
+            known = remembered(reader.meta(BALANCE), vendor)
             spent = reader.charges_since(0.0) * CREDITS_PER_TEXTURE
-            return Books(reader.counts(), spent, balance, float(ours["at"]) if ours else 0.0)
+            if known is None:
+                return Books(reader.counts(), spent, None, 0.0)
+            since = reader.purchases_since(known.purchase, known.at)
+            left = known.credits - since.charged * CREDITS_PER_TEXTURE
+            return Books(reader.counts(), spent, left, known.at)
 
     return read

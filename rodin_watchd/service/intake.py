@@ -50,6 +50,7 @@ class WaitingSet:
     settling: bool  # False: it waits for a person to add or change something
     entries: tuple[Entry, ...] = ()
     late: bool = False  # it has been incomplete for longer than `pair_minutes`
+    unmovable: bool = False  # it is complete, and the service may not move its files
     again_at: float = math.inf  # monotonic
 
 
@@ -219,7 +220,7 @@ class Intake:
             if not self._inbox.may_move(sighting.entry):
                 name = printable(sighting.entry.path)
                 reason = f"the service may not move “{name}”: give its user the right to write in that folder"
-                return _waiting(candidate, sightings, reason, settling=False)
+                return replace(_waiting(candidate, sightings, reason, settling=False), unmovable=True)
         if candidate.member(Role.SIDECAR) or problem:
             return None
         if self._settings.sidecar == "required":

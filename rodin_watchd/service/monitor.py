@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,20 @@ from typing import TYPE_CHECKING
 from rodin_watchd.adapters.sign import leave_sign
 from rodin_watchd.core.grounds import Ground
 from rodin_watchd.core.pauses import Pauses
-from rodin_watchd.core.vitals import INCOMPLETE, READY, SETTLING, Stillness, Vitals, is_stopped, observed, overdue
+from rodin_watchd.core.status import set_name
+from rodin_watchd.core.vitals import (
+    INCOMPLETE,
+    READY,
+    SETTLING,
+    UNMOVABLE,
+    Standstill,
+    Stillness,
+    Vitals,
+    away_word,
+    is_stopped,
+    observed,
+    overdue,
+)
 from rodin_watchd.log_lines import Trouble, why
 from rodin_watchd.model import Job, State
 from rodin_watchd.service.clock import Clock
@@ -20,7 +34,9 @@ from rodin_watchd.service.meter import SILENT, Meter
 
 if TYPE_CHECKING:  # commands that only look load this module, and must not load what reads images
     from rodin_watchd.service.claims import Claims
-    from rodin_watchd.service.intake import View
+    from rodin_watchd.service.intake import View, WaitingSet
+
+log = logging.getLogger("rodin_watchd")
 
 SIGN_SECONDS = 1.0
 """So often a sign of life is left."""
@@ -36,10 +52,25 @@ class Scene:
     claims: Claims
     pauses: Pauses
     away: AbstractSet[Ground]
-    by_request: bool  # a person's pause: nothing is taken or submitted
-    journal_stands: bool  # nothing at all moves
-    inbox_stands: bool  # nothing is taken
-    stops: bool  # nothing is begun any more
+    by_request: bool
+    journal_stands: bool
+    inbox_stands: bool
+    stops: bool
+    over_budget: bool
+    unapproved: bool
+
+    @property
+    def whole(self) -> AbstractSet[Standstill]:
+        """What stands still as a whole."""
+        found = {
+            Standstill.BY_REQUEST: self.by_request,
+            Standstill.JOURNAL: self.journal_stands,
+            Standstill.INBOX: self.inbox_stands,
+            Standstill.STOPPING: self.stops,
+            Standstill.BUDGET: self.over_budget,
+            Standstill.APPROVAL: self.unapproved,
+        }
+        return frozenset(word for word, stands in found.items() if stands)
 
 
 class Monitor:
@@ -52,6 +83,7 @@ class Monitor:
         self._stillness: Stillness | None = None
         self._left_at = -math.inf
         self._trouble = Trouble("sign")
+        self._unmovable: AbstractSet[str] = frozenset()
 
     def tick(self, look: Callable[[], Scene]) -> None:
         """Leave a sign of life, if a second has passed; never raises OSError."""
@@ -59,9 +91,23 @@ class Monitor:
         if monotonic - self._left_at < SIGN_SECONDS:
             return
         self._left_at = monotonic
-        vitals = self._vitals(look(), monotonic)
+        scene = look()
+        if not (scene.journal_stands or scene.inbox_stands or scene.stops):  # else the view is an old one, or none
+            self._tell_unmovable(scene.view.waiting)
+        vitals = self._vitals(scene, monotonic)
         self.meter.tick(vitals)
         self._leave(vitals)
+
+    def _tell_unmovable(self, waiting: Sequence[WaitingSet]) -> None:
+        """Log which sets wait for a right that the service lacks, and when that is over, each once."""
+        found = {_name(w): w.reason for w in waiting if w.unmovable}
+        unsure = self._unmovable & {_name(w) for w in waiting if w.settling}  # looked at anew, after a reload say
+        for name in sorted(found.keys() - self._unmovable):
+            log.warning("unmovable %s: %s", name, found[name], extra={"action": "unmovable", "set": name})
+        for name in sorted(self._unmovable - found.keys() - unsure):
+            told = "it may be moved now, or is gone"
+            log.info("unmovable-ended %s: %s", name, told, extra={"action": "unmovable-ended", "set": name})
+        self._unmovable = found.keys() | unsure
 
     def _leave(self, vitals: Vitals) -> None:
         try:
@@ -102,18 +148,17 @@ def _inbox(scene: Scene) -> Mapping[str, list[float]]:
     """Return since when (monotonic) sets have waited in the inbox, by what they wait for."""
     return {
         SETTLING: [waiting.since for waiting in scene.view.waiting if waiting.settling],
-        INCOMPLETE: [waiting.since for waiting in scene.view.waiting if not waiting.settling],
+        INCOMPLETE: [w.since for w in scene.view.waiting if not (w.settling or w.unmovable)],
+        UNMOVABLE: [waiting.since for waiting in scene.view.waiting if waiting.unmovable],
         READY: [ready.settled_since for ready, _turn in scene.claims.waiting],
     }
 
 
+def _name(waiting: WaitingSet) -> str:
+    return set_name(waiting.candidate.folder, waiting.candidate.name)
+
+
 def _paused(scene: Scene) -> Iterable[str]:
-    whole = {
-        "by request": scene.by_request,
-        "journal": scene.journal_stands,
-        "inbox": scene.inbox_stands,
-        "stopping": scene.stops,
-    }
-    yield from (word for word, stands in whole.items() if stands)
-    yield from (f"{ground} is away" for ground in sorted(scene.away))
+    yield from (word for word in Standstill if word in scene.whole)
+    yield from map(away_word, sorted(scene.away))
     yield from sorted(scene.pauses)

@@ -7,7 +7,8 @@ thread to commit that, and waits for the answer.
 from __future__ import annotations
 
 import queue
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from decimal import Decimal
@@ -15,8 +16,9 @@ from pathlib import Path
 from typing import TypeAlias
 
 from rodin_watchd.adapters.journal.hook_runs import DONE
+from rodin_watchd.core.machine import POLICIES
 from rodin_watchd.errors import RodinWatchdError
-from rodin_watchd.model import Answered, HookRun, Job, Outcome, State
+from rodin_watchd.model import Answered, Done, HookRun, Job, NotYet, Outcome, Rejected, Retry, State, Step, Unknown
 from rodin_watchd.problem import Fault, Problem, Scope
 from rodin_watchd.service.plugins import PluginNews, Ran
 from rodin_watchd.service.steps import Tools, balance, run
@@ -36,6 +38,8 @@ class Finished:
 
     job_id: str
     outcome: Outcome | Answered
+    step: Step
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,15 @@ class Told:
 
 BALANCE = "balance"
 """What the question for the balance is called among the busy; no job has this id."""
+
+_WORDS: Mapping[type[Outcome], str] = {
+    Done: "done",
+    NotYet: "not-yet",
+    Retry: "retry",
+    Unknown: "unknown",
+    Rejected: "rejected",
+}
+"""What came of a step, as it is counted."""
 
 Message: TypeAlias = Finished | Closing | BalanceRead | Ran | Told | PluginNews
 
@@ -153,6 +166,11 @@ class Pool:
         """Say that a job has ended: its plugins' answers are not needed any more."""
         self._tools.plugins.forget(job_id)
 
+    def end(self, finished: Finished, outcome: Outcome) -> None:
+        """Say what was made of a step that ended; it is counted, and its job is not busy any more."""
+        self._tools.meter.step(finished.step, _WORDS[type(outcome)], finished.seconds)
+        self.release(finished.job_id)
+
     def release(self, job_id: str) -> None:
         """Say that the outcome of a job's step has been dealt with."""
         self._busy.discard(job_id)
@@ -169,8 +187,9 @@ class Pool:
                 reply.set_exception(UploadDroppedError())
 
     def _work(self, tools: Tools, job: Job) -> None:
+        began = time.monotonic()
         outcome = run(tools, job, lambda: self._ask_to_close(job.id))
-        self._say(Finished(job.id, outcome))
+        self._say(Finished(job.id, outcome, POLICIES[job.state].step, time.monotonic() - began))
 
     def _ask_to_close(self, job_id: str) -> None:
         reply: Future[None] = Future()

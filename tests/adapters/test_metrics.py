@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import logging
 import os
+import socket
 import stat
+import struct
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -21,6 +26,7 @@ from rodin_watchd.core.vitals import Books, Vitals
 from rodin_watchd.errors import ConfigError, JournalError
 from rodin_watchd.model import State
 
+ROOT = "/srv/textures"
 BOOKS = Books({State.ARCHIVED: 7, State.SUBMITTED: 2}, Decimal("4.5"), Decimal("12.5"), 1_700_000_000.0)
 VITALS = Vitals(
     1_700_000_100.0,
@@ -36,15 +42,16 @@ VITALS = Vitals(
 
 
 def samples(text: bytes) -> dict[str, float]:
-    """Return the values by their names with labels, as Prometheus would understand them."""
+    """Return the values by their names with labels, but for the root, as Prometheus would understand them."""
     return {
-        sample.name + "".join(f" {name}={value}" for name, value in sorted(sample.labels.items())): sample.value
+        sample.name
+        + "".join(f" {name}={value}" for name, value in sorted(sample.labels.items()) if name != "root"): sample.value
         for family in text_string_to_metric_families(text.decode())
         for sample in family.samples
     }
 
 
-@contextmanager
+@contextlib.contextmanager
 def umask(mask: int) -> Iterator[None]:
     """Run with another umask."""
     before = os.umask(mask)
@@ -63,7 +70,7 @@ def fetched(port: int, path: str = "/metrics") -> bytes:
 
 def test_all_of_it_over_http() -> None:
     """Sets by state, steps, calls, hooks, money, ages: each is there with its value."""
-    metrics = Metrics(lambda: BOOKS, lambda: 52.5)
+    metrics = Metrics(lambda: BOOKS, lambda: 52.5, ROOT)
     metrics.step("deliver", "done", 0.25)
     metrics.step("deliver", "done", 2.0)
     metrics.api_call("submit", "201")
@@ -101,7 +108,7 @@ def test_all_of_it_over_http() -> None:
 
 def test_before_the_first_tick_and_without_a_balance() -> None:
     """What is not known is left out, never 0."""
-    metrics = Metrics(lambda: Books({}, Decimal(0), None, 0.0), lambda: 0.0)
+    metrics = Metrics(lambda: Books({}, Decimal(0), None, 0.0), lambda: 0.0, ROOT)
     found = samples(metrics.text())
     assert found["rodin_watchd_sets state=archived"] == 0
     assert not {"rodin_watchd_tick_age_seconds", "rodin_watchd_balance_credits"} & found.keys()
@@ -116,7 +123,7 @@ def test_a_journal_that_cannot_be_read_takes_only_its_own_numbers(caplog: pytest
             raise JournalError("The journal is away.")
         return BOOKS
 
-    metrics = Metrics(read, lambda: 60.0)
+    metrics = Metrics(read, lambda: 60.0, ROOT)
     metrics.tick(VITALS)
     with caplog.at_level(logging.WARNING):
         assert samples(metrics.text()) == samples(metrics.text())
@@ -132,7 +139,7 @@ def test_a_journal_that_cannot_be_read_takes_only_its_own_numbers(caplog: pytest
 
 def test_threads_lose_no_count() -> None:
     """Workers count at the same time."""
-    metrics = Metrics(lambda: BOOKS, lambda: 0.0)
+    metrics = Metrics(lambda: BOOKS, lambda: 0.0, ROOT)
 
     def count(_number: int) -> None:
         for _ in range(500):
@@ -143,9 +150,57 @@ def test_threads_lose_no_count() -> None:
     assert samples(metrics.text())["rodin_watchd_api_calls_total call=status result=200"] == 2000
 
 
+def test_every_series_names_its_root() -> None:
+    """Two services on one machine give node_exporter no series twice."""
+    metrics = Metrics(lambda: BOOKS, lambda: 52.5, ROOT)
+    metrics.step("deliver", "done", 0.25)
+    metrics.api_call("submit", "201")
+    metrics.hook_run("command", "rodin_delivered", "failed")
+    metrics.tick(VITALS)
+    found = [s for family in text_string_to_metric_families(metrics.text().decode()) for s in family.samples]
+    assert len(found) > 50
+    assert {sample.labels.get("root") for sample in found} == {ROOT}
+
+
+def test_what_can_stand_still_is_always_told() -> None:
+    """Each word is 0 while nothing is paused: an alert that looks back sees that it was not."""
+    metrics = Metrics(lambda: BOOKS, lambda: 0.0, ROOT)
+    metrics.tick(replace(VITALS, paused=()))
+    found = samples(metrics.text())
+    words = ("by request", "stopping", "budget", "approval", "journal", "inbox", "outbox is away", "submit", "api")
+    assert {word: found.get(f"rodin_watchd_paused what={word}") for word in words} == dict.fromkeys(words, 0.0)
+
+
+def test_who_goes_away_leaves_nothing_on_standard_error(capfd: pytest.CaptureFixture[str]) -> None:
+    """A connection that is reset, or a header of nonsense, costs a line of the log at most."""
+    with served(Metrics(lambda: BOOKS, lambda: 0.0, ROOT), "127.0.0.1", 0) as port:
+        for sent in (b"", b"GET /metr", b"GET / HTTP/1.0\r\nAccept: application/openmetrics-text;version=x\r\n\r\n"):
+            with socket.create_connection(("127.0.0.1", port)) as client:
+                client.sendall(sent)
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        assert fetched(port)  # those before it were taken in their turn
+        for thread in threading.enumerate():
+            if "process_request_thread" in thread.name:
+                thread.join()
+    assert capfd.readouterr().err == ""
+
+
+def test_a_request_of_nonsense_is_a_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """What cannot be answered is told without a traceback; whoever asks properly has an answer."""
+    with served(Metrics(lambda: BOOKS, lambda: 0.0, ROOT), "127.0.0.1", 0) as port:
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as client:
+            client.request("GET", "/metrics", headers={"Accept": "application/openmetrics-text;version=x"})
+            with pytest.raises(http.client.RemoteDisconnected):
+                client.getresponse()
+        assert fetched(port)
+    [record] = caplog.records
+    assert record.getMessage().startswith("metrics: a request was not answered: ")
+    assert record.exc_info is None
+
+
 def test_a_port_that_is_taken_is_told() -> None:
     """A second one on the same port is a mistake of the config, with the key to change; the first goes on."""
-    metrics = Metrics(lambda: BOOKS, lambda: 0.0)
+    metrics = Metrics(lambda: BOOKS, lambda: 0.0, ROOT)
     with served(metrics, "127.0.0.1", 0) as port:
         with pytest.raises(ConfigError, match=rf"127\.0\.0\.1:{port}: Address already in use") as refused:
             served(metrics, "127.0.0.1", port).__enter__()
@@ -158,7 +213,7 @@ def test_a_port_that_is_taken_is_told() -> None:
 def test_the_textfile_is_there_at_once_and_gone_in_the_end(tmp_path: Path) -> None:
     """Old numbers must not be taken for new ones when the service is stopped."""
     path = tmp_path / "rodin-watchd.prom"
-    with written(Metrics(lambda: BOOKS, lambda: 0.0), path):
+    with written(Metrics(lambda: BOOKS, lambda: 0.0, ROOT), path):
         while not path.exists():
             pass
         assert samples(path.read_bytes())["rodin_watchd_credits_spent_total"] == 4.5
@@ -182,7 +237,7 @@ def test_the_textfile_is_another_users_to_read(tmp_path: Path) -> None:
 
 def test_a_textfile_that_cannot_be_written_is_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """It costs the service nothing."""
-    with written(Metrics(lambda: BOOKS, lambda: 0.0), tmp_path / "nowhere" / "x.prom"):
+    with written(Metrics(lambda: BOOKS, lambda: 0.0, ROOT), tmp_path / "nowhere" / "x.prom"):
         while not caplog.records:
             pass
     assert [r.getMessage() for r in caplog.records] == [

@@ -154,6 +154,6 @@ def test_a_low_balance_names_its_limit() -> None:
 
 def test_a_balance_is_stored_exactly() -> None:
     """Every digit, and all that is known with it, comes back."""
-    balance = Balance(Decimal("12.50"), NOW, low=True, exact=True, vendor="https://vendor.example")
+    balance = Balance(Decimal("12.50"), NOW, low=True, exact=True, vendor="https://vendor.example", purchase=7)
     assert Balance.of_data(balance.as_data()) == balance
     assert str(Balance.of_data(balance.as_data()).credits) == "12.50"

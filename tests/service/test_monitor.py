@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import socket
 import urllib.request
 from contextlib import suppress
@@ -10,6 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from places import share
 from prometheus_client.parser import text_string_to_metric_families
 from workshop import PATIENCE_SECONDS, Workshop, image, model, working
 
@@ -33,13 +35,13 @@ def vitals(shop: Workshop) -> Vitals:
 
 
 def scraped(port: int) -> dict[str, float]:
-    """Return what Prometheus would store, by names and labels."""
+    """Return what Prometheus would store, by names and labels, but for the root."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
         text = answer.read().decode()
     found: dict[str, float] = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
-            name = " ".join([sample.name, *(sample.labels[label] for label in sorted(sample.labels))])
+            name = " ".join([sample.name, *(sample.labels[label] for label in sorted(sample.labels.keys() - {"root"}))])
             found[name] = sample.value
     return found
 
@@ -52,7 +54,11 @@ def test_a_tick_leaves_how_it_stands(tmp_path: Path) -> None:
         shop.idle()
         shop.ticks(30, step_seconds=1.0)
         seen = vitals(shop)
-        assert (seen.running, seen.held, seen.inbox) == (0, 0, {"settling": 0, "incomplete": 1, "ready": 0})
+        assert (seen.running, seen.held, seen.inbox) == (
+            0,
+            0,
+            {"settling": 0, "incomplete": 1, "unmovable": 0, "ready": 0},
+        )
         assert 30.0 <= seen.oldest_seconds["incomplete"] <= 60.0
         assert (seen.overdue_seconds, seen.paused) == (0.0, ())
         assert seen.monotonic == 5000.0 + shop.hands.seconds
@@ -140,10 +146,10 @@ def test_metrics_of_a_set_that_went_through(tmp_path: Path) -> None:
         job = shop.job("very-secret-project")
     assert found["rodin_watchd_sets archived"] == 1
     assert found["rodin_watchd_credits_spent_total"] == 0.5
-    assert found["rodin_watchd_balance_credits"] == 100
+    assert found["rodin_watchd_balance_credits"] == 99.5
     for step in ("stage", "process", "deliver", "archive", "download"):
         assert found[f"rodin_watchd_step_seconds_count done {step}"] >= 1, step
-    assert found["rodin_watchd_step_seconds_count answered submit"] == 1
+    assert found["rodin_watchd_step_seconds_count done submit"] == 1
     assert found["rodin_watchd_api_calls_total submit 201"] == 1
     assert found["rodin_watchd_api_calls_total file 200"] == len(job.results)
     assert found["rodin_watchd_api_calls_total balance 201"] == 1
@@ -161,6 +167,101 @@ def test_a_vendor_that_does_not_answer_is_counted(tmp_path: Path) -> None:
     assert found["rodin_watchd_api_calls_total submit none"] == 1
     assert found["rodin_watchd_step_seconds_count unknown submit"] == 1
     assert found["rodin_watchd_sets held"] == 1
+
+
+@pytest.mark.parametrize(
+    ("faults", "balance", "status", "outcome"),
+    [
+        (["submit-error@1"], 100, 201, "unknown"),
+        (["balance-500"], 0, 402, "retry"),
+        (["submit-429@1"], 100, 429, "retry"),
+    ],
+)
+def test_a_submit_is_counted_by_what_its_answer_means(
+    faults: list[str], balance: int, status: int, outcome: str, tmp_path: Path
+) -> None:
+    """The vendor may refuse under any status: what became of the job is counted, not that an answer came."""
+    port = free_port()
+    listen = {"listen": f"127.0.0.1:{port}"}
+    with working(tmp_path, *faults, balance=Decimal(balance), metrics=listen) as (shop, _):
+        shop.drop_set("chair")
+        shop.until(lambda: "rodin_watchd_api_calls_total submit" in " ".join(scraped(port)))
+        shop.until(lambda: not shop.daemon._pool.busy)
+        found = scraped(port)
+    assert found[f"rodin_watchd_api_calls_total submit {status}"] == 1
+    assert found[f"rodin_watchd_step_seconds_count {outcome} submit"] == 1
+
+
+def test_what_was_charged_since_the_balance_was_read_is_subtracted(tmp_path: Path) -> None:
+    """The vendor is asked once; five textures later less is told, also by the next daemon."""
+    port = free_port()
+    with working(tmp_path, metrics={"listen": f"127.0.0.1:{port}"}) as (shop, vendor):
+        for number in range(5):
+            shop.drop_set(f"set-{number}")
+        shop.idle()
+        assert vendor.emulator.ledger()["balance"] == "97.5"
+        assert scraped(port)["rodin_watchd_api_calls_total balance 201"] == 1
+        assert scraped(port)["rodin_watchd_balance_credits"] == 97.5
+        shop.restart()
+        assert scraped(port)["rodin_watchd_balance_credits"] == 97.5
+
+
+def test_the_root_is_a_label(tmp_path: Path) -> None:
+    """Each service names the folder that it serves."""
+    port = free_port()
+    with working(tmp_path / "oak\n", metrics={"listen": f"127.0.0.1:{port}"}) as (shop, _):
+        shop.ticks(1, step_seconds=1.0)
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+            families = list(text_string_to_metric_families(answer.read().decode()))
+    assert {s.labels["root"] for family in families for s in family.samples} == {f"{tmp_path}/oak\\n"}
+
+
+def test_the_budget_and_approval_are_told(tmp_path: Path) -> None:
+    """Sets that wait for another day or for a person's word stand still, with a reason, until that comes."""
+    with working(tmp_path, budget={"per_day_credits": 0.5, "hold_above_sets": 3}) as (shop, _):
+        shop.drop_set("first")
+        shop.drop_set("second")
+        shop.idle()
+        shop.ticks(1, step_seconds=1.0)
+        assert vitals(shop).paused == ("budget",)
+        for number in range(5):
+            shop.drop_set(f"crowd-{number}")
+        shop.idle()
+        shop.ticks(1, step_seconds=1.0)
+        assert vitals(shop).paused == ("budget", "approval")
+        shop.command("approve")
+        shop.ticks(2, step_seconds=1.0)
+        assert vitals(shop).paused == ("budget",)
+        shop.until(lambda: vitals(shop).paused == (), step_seconds=3600.0)
+
+
+def test_a_set_that_may_not_be_moved_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It has a word of its own; the log says when that begins and when it ends, each once, with the set."""
+    root = tmp_path / "root"
+    with share(tmp_path / "disk", root / "inbox" / "oak") as oak, working(root) as (shop, _):
+        shop.drop_set("oak/chair")
+        oak.freeze()  # nobody may write there, not even root
+        with caplog.at_level(logging.INFO):
+            shop.idle()
+            shop.ticks(5, step_seconds=2.0)
+            assert vitals(shop).inbox == {"settling": 0, "incomplete": 0, "unmovable": 1, "ready": 0}
+            assert vitals(shop).oldest_seconds["unmovable"] >= 10.0
+            (root / "inbox").rename(tmp_path / "elsewhere")
+            shop.ticks(3, step_seconds=2.0)
+            (tmp_path / "elsewhere").rename(root / "inbox")
+            shop.ticks(3, step_seconds=2.0)
+            oak.thaw()
+            shop.until(shop.is_in("chair", State.ARCHIVED), step_seconds=2.0)
+        assert vitals(shop).inbox["unmovable"] == 0
+    reason = "the service may not move “oak/chair.obj”: give its user the right to write in that folder"
+    told = [(r.levelname, r.getMessage()) for r in caplog.records if r.__dict__.get("set") == "oak/chair"]
+    assert [line for line in told if "unmovable" in line[1]] == [
+        (
+            "WARNING",
+            f"unmovable oak/chair: {reason}",
+        ),
+        ("INFO", "unmovable-ended oak/chair: it may be moved now, or is gone"),
+    ]
 
 
 def test_hook_runs_are_counted_by_plugin_and_outcome(tmp_path: Path) -> None:

@@ -8,13 +8,12 @@ thread to commit `submitting` before its last bytes leave (`core.machine`).
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Mapping
 
 from rodin_watchd.core.machine import POLICIES, outcome_of
 from rodin_watchd.errors import InternalError, OutcomeUnknownError, RodinWatchdError
 from rodin_watchd.log_lines import about
-from rodin_watchd.model import Answered, Done, Job, NotYet, Outcome, Rejected, Retry, Step, Unknown
+from rodin_watchd.model import Answered, Job, Outcome, Step
 from rodin_watchd.problem import Fault
 from rodin_watchd.service.steps.buying import stage, submit
 from rodin_watchd.service.steps.delivery import archive, bury, deliver, process
@@ -35,25 +34,12 @@ _REPEATABLE: Mapping[Step, Callable[[Tools, Job], Outcome]] = {
     Step.BURY: bury,
 }
 
-_WORDS: Mapping[type[Outcome | Answered], str] = {
-    Done: "done",
-    NotYet: "not-yet",
-    Retry: "retry",
-    Unknown: "unknown",
-    Rejected: "rejected",
-    Answered: "answered",
-}
-"""What came of a step, as it is counted."""
-
 
 def run(tools: Tools, job: Job, before_closing: BeforeClosing) -> Outcome | Answered:
     """Run a job's next step and return what came of it; never raises. Any thread."""
-    began = time.monotonic()
     step = POLICIES[job.state].step
     with about(job):
-        outcome = _ran(tools, job, step, before_closing)
-    tools.meter.step(step, _WORDS[type(outcome)], time.monotonic() - began)
-    return outcome
+        return _ran(tools, job, step, before_closing)
 
 
 def _ran(tools: Tools, job: Job, step: Step, before_closing: BeforeClosing) -> Outcome | Answered:
