@@ -349,6 +349,7 @@ def test_several_lost_submits_are_decided_together(tmp_path: Path) -> None:
         vendor.emulator.set_faults(parse_fault("submit-503@1"), parse_fault("lost-answer@2"))
         for name in ("d", "e"):
             shop.drop_set(name)
+        shop.until_in_step(lambda: State.HELD in shop.states().values())
         shop.idle()
         held = {name for name, state in shop.states().items() if state is State.HELD}
         assert held == {"d", "e"}

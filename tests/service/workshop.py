@@ -137,14 +137,28 @@ class Workshop:
 
         `between` is done while no daemon runs.
         """
+        self.rest()
+        self.crash()
+        between()
+        return self.start()
+
+    def rest(self) -> None:
+        """Wait until the steps under way have done all that they can on their own."""
         pool, event = self.daemon._pool, self.daemon._wake._event
         event.clear()
         while pool._messages.qsize() < len(pool.busy):
             assert event.wait(PATIENCE_SECONDS), "a step hangs"
             event.clear()
-        self.crash()
-        between()
-        return self.start()
+
+    def until_in_step(self, done: Callable[[], bool]) -> None:
+        """Tick until `done`, each time when all steps have had their say: what begins together goes on together."""
+        for _ in range(MOST_TICKS):
+            self.daemon.tick()
+            if done():
+                return
+            self.rest()
+            self.hands.seconds += 0.5
+        raise AssertionError(f"it never came true:\n{self.status()}")
 
     def until(self, done: Callable[[], bool], *, step_seconds: float = 0.5, busy_seconds: float | None = None) -> None:
         """Tick until `done`, turning the clock between the ticks while no step is under way.
