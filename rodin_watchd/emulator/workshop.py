@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 from weakref import WeakValueDictionary
 
 from rodin_watchd.emulator.exports import ResultFile, model_files
@@ -13,7 +13,13 @@ from rodin_watchd.emulator.relief import relief
 from rodin_watchd.emulator.texture import project, texture_image
 
 if TYPE_CHECKING:
+    from rodin_watchd.emulator.mesh import TexturedMesh
     from rodin_watchd.emulator.orders import Order
+
+MOST_PICTURES: Final = 256
+"""So many previews, of some ten kilobytes each, are kept."""
+
+_PICTURES: dict[tuple[str | None, ...], bytes] = {}
 
 Work: TypeAlias = "Future[tuple[ResultFile, ...]]"
 
@@ -26,7 +32,18 @@ def make(order: Order) -> tuple[ResultFile, ...]:
     image = texture_image(order.image, order.resolution)
     mesh = relief(image) if order.model is None else read_model(order.model)
     textured = project(mesh, image, order.material)
-    return (*model_files(textured, order.geometry_file_format), ResultFile("preview.webp", preview_webp(textured)))
+    files = model_files(textured, order.geometry_file_format)
+    return (*files, ResultFile("preview.webp", _preview(order, textured)))
+
+
+def _preview(order: Order, textured: TexturedMesh) -> bytes:
+    """Draw the picture, or give the one of an equal order: it is small, and drawing is most of the work."""
+    picture = _PICTURES.get(order.recipe)
+    if picture is None:
+        picture = _PICTURES[order.recipe] = preview_webp(textured)
+        if len(_PICTURES) > MOST_PICTURES:
+            _PICTURES.pop(next(iter(_PICTURES)), None)  # the oldest; another thread may have taken it
+    return picture
 
 
 class Workshop:
