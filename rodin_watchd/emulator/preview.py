@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rodin_watchd.emulator.rasterizer import Visible
 
 SIZE = 512
-OVERSAMPLED = SIZE * 2
+OVERSAMPLED = SIZE * 3 // 2
 FILLED = 0.80
 """The part of the picture's edge that the model takes up."""
 SHADOW_SIZE = 256
@@ -46,7 +46,7 @@ def preview_webp(mesh: TexturedMesh) -> bytes:
 
 
 def picture(mesh: TexturedMesh) -> Image.Image:
-    """Draw the model at twice the size, then halve it: smooth edges."""
+    """Draw the model larger, then reduce it: smooth edges."""
     view, screen, nearness = _camera(mesh)
     canvas = _ground(*_shadow_shape(mesh, view, screen))
     visible = rasterize(screen.reshape(-1, 3, 2), nearness.reshape(-1, 3), OVERSAMPLED)
