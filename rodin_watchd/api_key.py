@@ -48,7 +48,8 @@ def _key_from(path: Path, origin: str) -> str:
             mode = os.fstat(file.fileno()).st_mode
             text = file.read(_KEY_BYTES + 1).decode("utf-8-sig", "replace")
     except OSError as error:
-        raise ConfigError(f"The API key cannot be read: {origin}: {error.strerror}.") from None
+        advice = "Make the file, or give the user of the service the right to read it."
+        raise ConfigError(f"The API key cannot be read: {origin}: {error.strerror}.", advice=advice) from None
     if mode & (stat.S_IROTH | stat.S_IWOTH):
         raise ConfigError(
             f"Everybody on this machine can read or change the API key: {origin}.",

@@ -97,7 +97,8 @@ def _content(path: Path) -> bytes:
         with path.open("rb") as file:
             return file.read(LIMIT_BYTES + 1)
     except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+        advice = "Give this user the right to read it, or run this as another one."
+        raise ConfigError(f"{path} cannot be read: {error.strerror}.", advice=advice) from None
 
 
 def find_config(explicit: Path | None, environ: Mapping[str, str], cwd: Path) -> Path:

@@ -50,10 +50,11 @@ def _said(seen: Seen) -> str:
 
 
 def _mark(config: Config, ground: Ground, seen: Seen) -> Mark:
-    """Return the mark to leave: the journal's, or a fresh one where there is no journal yet."""
-    path = journal_of(config)
-    if not path.exists():
+    """Return the mark to leave: the journal's, or a fresh one where no journal knows a root yet."""
+    path, root_id = journal_of(config), ""
+    if path.exists():
+        with reader(config) as journal:
+            root_id = str(journal.meta(ROOT_ID) or "")
+    if not root_id:
         return Mark(seen.mark.root_id if seen.mark else secrets.token_hex(8), ground.value)
-    with reader(config) as journal:
-        root_id = str(journal.meta(ROOT_ID) or secrets.token_hex(8))
     return Mark(root_id, ground.value, f"{socket.gethostname()}:{path}" if ground is Ground.ROOT else "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from rodin_watchd.cli.findings import Finding, Verdict
-from rodin_watchd.cli.unit_files import UNIT_FOLDERS, installed
+from rodin_watchd.cli.unit_files import UNIT_FOLDERS, USER_FOLDER, installed
 
 GOOD_SCORE: Final = 1.5
 """The unit that comes along is at most at this; 10 is not shut in at all."""
@@ -29,11 +30,12 @@ def unit_findings(folders: Sequence[Path] = UNIT_FOLDERS) -> Iterator[Finding]:
 
 
 def _judged(unit: Path) -> Finding:
+    """Judge a unit; a user's service has only the part of the sandbox that needs no root."""
     score = score_of(unit)
     if score is None:
         return Finding("unit", f"{unit} is installed; systemd-analyze is not there to judge it.")
     text = f"{unit} is installed; its exposure is {score:.1f} of 10 (`systemd-analyze security`)."
-    if score <= GOOD_SCORE:
+    if score <= GOOD_SCORE or unit.parent == Path(os.path.expanduser(USER_FOLDER)):  # noqa: PTH111 - no error without a home
         return Finding("unit", text)
     advice = f"At most {GOOD_SCORE} is what the unit of this version has: look at changes and drop-ins."
     return Finding("unit", text, Verdict.WARNING, advice)

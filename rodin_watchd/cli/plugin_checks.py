@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rodin_watchd.adapters.plugin_host import PluginHost
 from rodin_watchd.adapters.plugin_host.finding import Found, find
+from rodin_watchd.cli.check_user import acting_as, user_of
 from rodin_watchd.cli.findings import Finding, Verdict
 from rodin_watchd.config import Config
 from rodin_watchd.errors import PluginLoadError
@@ -63,7 +64,13 @@ def _line(
 
 
 def plugin_findings(config: Config) -> Iterator[Finding]:
-    """Yield whether each plugin in use can be used. Raises PluginLoadError for what is wrong with all of them."""
+    """Give whether each plugin in use can be used, by the user of the service. Raises PluginLoadError for what is wrong with all."""
+    with acting_as(user_of(config)):  # neither may root see what the service does not, nor run what it runs
+        found = list(_plugin_findings(config))
+    yield from found
+
+
+def _plugin_findings(config: Config) -> Iterator[Finding]:
     used = chosen(config)
     with host_of(config, used) as host:
         for name, plugin in used.items():

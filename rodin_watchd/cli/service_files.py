@@ -139,7 +139,7 @@ def folders_text(place: Place, config: Path, share: Path) -> str:
     text = text_of(f"{NAME}.tmpfiles").replace(f" {CONFIGS / 'config.toml'} ", f" {_field(config)} ")
     if share != place.share:
         text = re.sub(rf"( {SHARE}\S*) (\S+) (\S+) (\S+)", r"\1 :\2 :\3 :\4", text)
-    return re.sub(rf" {SHARE}(?=[/ ])", lambda _: f" {_field(share)}", text)
+    return re.sub(rf" {SHARE}(/\S*)?(?= )", lambda found: f" {_field(Path(f'{share}{found[1] or str()}'))}", text)
 
 
 def _commands(program: tuple[str, ...], config: Path) -> str:
@@ -161,5 +161,5 @@ def _word(word: object) -> str:
 
 
 def _field(path: Path) -> str:
-    """Write a path as a field of tmpfiles.d(5)."""
-    return str(path).replace("\\", "\\\\").replace("%", "%%").replace(" ", "\\x20")
+    """Write a path as a field of tmpfiles.d(5); all versions take quotes, not all take escapes of blanks."""
+    return _word(path)

@@ -10,10 +10,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from strangers import IS_ROOT, as_nobody, public_folder
 
 from rodin_watchd.adapters.plugin_host import Call, Limits, PluginHost, Ready, Source, clean_environ
-from rodin_watchd.adapters.plugin_host.finding import Found, Origin
-from rodin_watchd.errors import PluginCrashedError, PluginError, PluginGreedyError, PluginStartError, PluginTimeoutError
+from rodin_watchd.adapters.plugin_host.finding import Found, Origin, find
+from rodin_watchd.errors import (
+    PluginCrashedError,
+    PluginError,
+    PluginGreedyError,
+    PluginLoadError,
+    PluginStartError,
+    PluginTimeoutError,
+)
 from rodin_watchd.hooks.descendants import descendants
 
 LIMITS = Limits(memory_bytes=2 << 30, file_bytes=10_000_000, start_seconds=30.0)
@@ -397,3 +405,18 @@ def test_a_process_that_could_not_be_started_leaves_nothing(hosts: Callable[...,
                 call(host, bad=False)
     assert [list(home.iterdir()) for home in (tmp_path / "scratch").iterdir()] == [[]]
     assert call(host, bad=False) == "fine\n"
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="root reads every folder; only it can act as another user")
+def test_a_folder_that_cannot_be_read_is_no_empty_folder() -> None:
+    """A plugin that refuses sets is not left out in silence because somebody has closed its folder."""
+    with public_folder() as home:
+        folder = home / "plugins"
+        folder.mkdir(mode=0o711)
+
+        def look() -> str:
+            with pytest.raises(PluginLoadError) as caught:
+                find([folder])
+            return caught.value.message
+
+        assert as_nobody(look) == f"The plugins' folder {folder} cannot be read: Permission denied."

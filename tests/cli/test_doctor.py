@@ -226,6 +226,18 @@ def test_a_units_score_is_told(tmp_path: Path) -> None:
 
 
 @needs_systemd
+def test_a_users_unit_is_not_measured_by_the_systems(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The parts of the sandbox that need root cannot be in it: its score is told, and is no warning."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    folder = tmp_path / ".config" / "systemd" / "user"
+    folder.mkdir(parents=True)
+    shutil.copy(Path(__file__).parents[2] / "systemd" / "user" / "rodin-watchd.service", folder)
+    [finding] = unit_findings([folder])
+    assert finding.verdict is Verdict.OK
+    assert "its exposure is" in finding.text
+
+
+@needs_systemd
 def test_an_instance_unit_is_judged_as_well(tmp_path: Path) -> None:
     """A template has a score, too; the first folder that has a unit counts."""
     for name in ("rodin-watchd.service", "rodin-watchd@.service"):

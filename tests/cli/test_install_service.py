@@ -104,9 +104,21 @@ def test_a_folder_elsewhere_keeps_its_mode() -> None:
     usual = folders_text(Place(), Path("/etc/rodin-watchd/config.toml"), Path("/srv/rodin-watchd"))
     assert usual == text_of("rodin-watchd.tmpfiles")
     other = folders_text(Place("a"), Path("/etc/rodin-watchd/a.toml"), Path("/srv/my share"))
-    assert "d /srv/my\\x20share/inbox :2770 :rodin-watchd :rodin-watchd -" in other
+    assert 'd "/srv/my share/inbox" :2770 :rodin-watchd :rodin-watchd -' in other
     assert "z /etc/rodin-watchd/a.toml 0640 root rodin-watchd -" in other
     assert "/srv/rodin-watchd" not in other
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("systemd-tmpfiles"), reason="needs root and systemd-tmpfiles")
+@pytest.mark.parametrize("name", ["my tex", 'a "b" \\c', "100% é"])
+def test_folders_are_made_where_they_are_named(tmp_path: Path, name: str) -> None:
+    """Whatever blanks, quotes and signs are in the path; systemd-tmpfiles itself reads it."""
+    text = folders_text(Place(), Path("/etc/rodin-watchd/config.toml"), tmp_path / name)
+    snippet = tmp_path / "snippet.conf"
+    snippet.write_text(text.replace(":rodin-watchd", ":root").replace(" rodin-watchd -", " root -"))
+    done = subprocess.run(["systemd-tmpfiles", "--create", f"--prefix={tmp_path}", str(snippet)], check=False)
+    assert done.returncode == 0
+    assert {path.name for path in (tmp_path / name).iterdir()} == {"inbox", "outbox", "failed", "archive"}
 
 
 def test_acts_are_done_once_and_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

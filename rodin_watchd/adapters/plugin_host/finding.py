@@ -86,15 +86,27 @@ def _installed(group: str, origin: Origin) -> Iterator[Found]:
 
 def _files(folders: Iterable[Path]) -> Iterator[Found]:
     for folder in folders:
-        if not folder.is_dir():
-            raise PluginLoadError(
-                f"The plugins' folder {folder} is missing.", advice="Make it, or mend plugins.folders."
-            )
+        names = _names_in(folder)
         refuse_untrusted(folder)
-        for path in sorted(folder.glob("*.py")):
+        for path in (folder / name for name in names if name.endswith(".py")):
             if not path.name.startswith((".", "_", "test_")):
                 refuse_untrusted(path)
                 yield Found(Source(path.stem, path=str(path)), Origin.FILE)
+
+
+def _names_in(folder: Path) -> list[str]:
+    """Return what is in a folder. Raises PluginLoadError: a plugin that guards the money must not be missed in silence."""
+    try:
+        return sorted(os.listdir(folder))  # noqa: PTH208 - names
+    except (FileNotFoundError, NotADirectoryError):
+        raise PluginLoadError(
+            f"The plugins' folder {folder} is missing.", advice="Make it, or mend plugins.folders."
+        ) from None
+    except OSError as error:
+        raise PluginLoadError(
+            f"The plugins' folder {folder} cannot be read: {error.strerror}.",
+            advice="Give the user of the service the right to read it, or mend plugins.folders.",
+        ) from None
 
 
 def refuse_untrusted(path: Path) -> None:
