@@ -24,6 +24,7 @@ def seen_by_nobody(stage: Stage, **variables: str) -> Mapping[str, Mapping[str, 
     """Return the findings of `check` by a user who owns nothing, by their names."""
     stage.told_here("check", "--offline")  # loads all modules
     stage.environment = environment(HOME="/nonexistent", **variables)
+    stage.told_here("check", "--json", "--offline")  # loads now what the other user may not read
     told = as_nobody(lambda: stage.told_here("check", "--json", "--offline").output)
     return {finding["name"]: finding for finding in json.loads(told)["checks"]}
 
@@ -53,6 +54,7 @@ def test_a_closed_home_is_no_problem_of_the_unit() -> None:
         closed.chmod(0o700)
         stage.told_here("check", "--offline")
         stage.environment = environment(HOME=str(closed))
+        stage.told_here("check", "--offline")  # loads now what the other user may not read
         told = as_nobody(lambda: stage.told_here("check", "--offline").output)
     (unit,) = [line for line in told.splitlines() if line.split()[1] == "unit:"]
     assert unit.startswith("ok ")
@@ -91,6 +93,7 @@ def test_explain_does_not_guess_whether_the_service_runs() -> None:
         (stage.root / ".rodin-watchd").chmod(0o700)
         stage.inbox.chmod(0o777)
         stage.drop("chair.glb", "bunny.glb", "chair.png", "matcap-a.png")
+        stage.told_here("explain", str(stage.inbox / "chair.glb"))  # loads now what the other user may not read
         told = as_nobody(lambda: stage.told_here("explain", str(stage.inbox / "chair.glb")).output)
     assert "Whether the service runs is not visible to this user." in told
     assert "is not running" not in told
@@ -104,5 +107,6 @@ def test_a_lock_that_may_not_be_read_is_not_free() -> None:
         lock = stage.journal.with_name("lock")
         with Lock(lock):
             lock.chmod(0o600)
+            stage.told_here("health")  # loads now what the other user may not read
             told = as_nobody(lambda: stage.told_here("health").output)
     assert told == f"unknown: this user may not read {lock}\n"
