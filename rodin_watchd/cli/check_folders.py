@@ -21,7 +21,7 @@ from rodin_watchd.cli.findings import Finding, Verdict, problem
 from rodin_watchd.config import Config
 from rodin_watchd.core.grounds import Ground, Known
 from rodin_watchd.core.layout import ARCHIVE, FAILED, INBOX, OUTBOX
-from rodin_watchd.errors import JournalError
+from rodin_watchd.errors import FolderGoneError, JournalError
 from rodin_watchd.model import Kind
 from rodin_watchd.service.keeper import ROOT_ID, advice_for, judged, remembered, why_not_ours
 from rodin_watchd.service.opening import refuse_network_journal
@@ -38,15 +38,18 @@ def folder_findings(config: Config) -> Iterator[Finding]:
     if away:
         return
     with acting_as(user_of(config)):
-        found = [*_usable(Spool(config.folders.root))]
+        found = [*_usable(Spool(config.folders.root), known=bool(_remembered(config)[1]))]
     yield from found
 
 
-def _usable(spool: Spool) -> Iterator[Finding]:
-    """Look what this user may do with the folders."""
+def _usable(spool: Spool, *, known: bool) -> Iterator[Finding]:
+    """Look what this user may do with the folders; `known`: the journal knows the root, so that the start takes it as it is."""
     if not spool.root.is_dir():
         advice = f"Run `rodin-watchd init {shlex.quote(str(spool.root))}`, or bring the share back."
         yield Finding("folders", f"There is no folder {spool.root}.", Verdict.PROBLEM, advice)
+        return
+    if not known and (refusal := _bare(spool.grounds)):
+        yield problem("folders", refusal)
         return
     missing = [folder for folder in spool.folders if _is_missing(folder)]
     if missing:
@@ -60,6 +63,15 @@ def _usable(spool: Spool) -> Iterator[Finding]:
         yield Finding("folders", f"Those in {spool.root} can be read and written by {_user()}.")
     if spool.inbox.is_dir() and not problems:
         yield from _held_fast(spool.inbox)
+
+
+def _bare(grounds: Grounds) -> FolderGoneError | None:
+    """Return why the start refuses a root in which nothing is ours, None if something is."""
+    try:
+        grounds.refuse_bare()
+    except FolderGoneError as error:
+        return error
+    return None
 
 
 def _is_missing(folder: Path) -> bool:
