@@ -16,6 +16,7 @@ from rodin_watchd.adapters.spool.blaming import problem_of
 from rodin_watchd.adapters.spool.grounds import Grounds
 from rodin_watchd.adapters.spool.inbox import Inbox
 from rodin_watchd.cli.check_user import acting_as, user_name, user_of
+from rodin_watchd.cli.check_walls import folder_walls
 from rodin_watchd.cli.context import journal_of, reader
 from rodin_watchd.cli.findings import Finding, Verdict, problem
 from rodin_watchd.config import Config
@@ -33,13 +34,14 @@ _MOST_NAMES: Final = 5
 
 def folder_findings(config: Config) -> Iterator[Finding]:
     """Compare the folders with those that the journal remembers; then look at those that are there."""
-    away = tuple(_away(config))
+    away, walls = tuple(_away(config)), tuple(folder_walls(config))
     yield from away
+    yield from walls
     if away:
         return
     with acting_as(user_of(config)):
         found = [*_usable(Spool(config.folders.root), known=bool(_remembered(config)[1]))]
-    yield from found
+    yield from (finding for finding in found if not (walls and finding.verdict is Verdict.OK))
 
 
 def _usable(spool: Spool, *, known: bool) -> Iterator[Finding]:
