@@ -83,7 +83,8 @@ class Metrics(Section):
     )
     textfile: Annotated[FilePath, AfterValidator(_textfile)] | None = Field(
         default=None,
-        description="File that is written anew every 15 seconds, for the textfile collector of node_exporter.",
+        description="File that is written anew every 15 seconds, for the textfile collector of node_exporter. Under systemd "
+        "its folder must be in ReadWritePaths= of the unit (`systemctl edit rodin-watchd`).",
         examples=["/var/lib/prometheus/node-exporter/rodin-watchd.prom"],
     )
 

@@ -16,12 +16,13 @@ from rodin_watchd.adapters.spool.blaming import problem_of
 from rodin_watchd.adapters.spool.grounds import Grounds
 from rodin_watchd.adapters.spool.inbox import Inbox
 from rodin_watchd.cli.check_user import acting_as, user_name, user_of
+from rodin_watchd.cli.check_walls import folder_walls
 from rodin_watchd.cli.context import journal_of, reader
 from rodin_watchd.cli.findings import Finding, Verdict, problem
 from rodin_watchd.config import Config
 from rodin_watchd.core.grounds import Ground, Known
 from rodin_watchd.core.layout import ARCHIVE, FAILED, INBOX, OUTBOX
-from rodin_watchd.errors import JournalError
+from rodin_watchd.errors import FolderGoneError, JournalError
 from rodin_watchd.model import Kind
 from rodin_watchd.service.keeper import ROOT_ID, advice_for, judged, remembered, why_not_ours
 from rodin_watchd.service.opening import refuse_network_journal
@@ -33,20 +34,24 @@ _MOST_NAMES: Final = 5
 
 def folder_findings(config: Config) -> Iterator[Finding]:
     """Compare the folders with those that the journal remembers; then look at those that are there."""
-    away = tuple(_away(config))
+    away, walls = tuple(_away(config)), tuple(folder_walls(config))
     yield from away
+    yield from walls
     if away:
         return
     with acting_as(user_of(config)):
-        found = [*_usable(Spool(config.folders.root))]
-    yield from found
+        found = [*_usable(Spool(config.folders.root), known=bool(_remembered(config)[1]))]
+    yield from (finding for finding in found if not (walls and finding.verdict is Verdict.OK))
 
 
-def _usable(spool: Spool) -> Iterator[Finding]:
-    """Look what this user may do with the folders."""
+def _usable(spool: Spool, *, known: bool) -> Iterator[Finding]:
+    """Look what this user may do with the folders; `known`: the journal knows the root, so that the start takes it as it is."""
     if not spool.root.is_dir():
         advice = f"Run `rodin-watchd init {shlex.quote(str(spool.root))}`, or bring the share back."
         yield Finding("folders", f"There is no folder {spool.root}.", Verdict.PROBLEM, advice)
+        return
+    if not known and (refusal := _bare(spool.grounds)):
+        yield problem("folders", refusal)
         return
     missing = [folder for folder in spool.folders if _is_missing(folder)]
     if missing:
@@ -60,6 +65,15 @@ def _usable(spool: Spool) -> Iterator[Finding]:
         yield Finding("folders", f"Those in {spool.root} can be read and written by {_user()}.")
     if spool.inbox.is_dir() and not problems:
         yield from _held_fast(spool.inbox)
+
+
+def _bare(grounds: Grounds) -> FolderGoneError | None:
+    """Return why the start refuses a root in which nothing is ours, None if something is."""
+    try:
+        grounds.refuse_bare()
+    except FolderGoneError as error:
+        return error
+    return None
 
 
 def _is_missing(folder: Path) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from rodin_watchd.cli.check_user import acting_as, user_of
+from rodin_watchd.cli.check_walls import textfile_walls
 from rodin_watchd.cli.context import daemon_of
 from rodin_watchd.cli.findings import Finding, Verdict
 from rodin_watchd.config import Config
@@ -34,7 +35,10 @@ def metrics_findings(config: Config) -> Iterator[Finding]:
     if config.metrics.textfile:
         with acting_as(user_of(config)):
             found = _textfile(config.metrics.textfile)
-        yield found
+        walls = tuple(textfile_walls(config))
+        yield from walls
+        if not (walls and found.verdict is Verdict.OK):
+            yield found
 
 
 def _port(host: str, port: int, config: Config) -> Finding:

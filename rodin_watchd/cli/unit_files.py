@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -27,11 +28,38 @@ UNIT_FOLDERS: Final = (*SYSTEM_FOLDERS, USER_FOLDER)
 
 SINGLE, TEMPLATE = "rodin-watchd.service", "rodin-watchd@.service"
 _INSTANCE: Final = re.compile(r"(?<=@).*(?=\.service)")
-_SETTING: Final = re.compile(
-    rf"^(ExecStart|LoadCredential(?=[ \t]*=[ \t]*(?:{CREDENTIAL_NAME}:|$)))[ \t]*=[ \t]*(?:{CREDENTIAL_NAME}:)?(.*)$",
-    re.MULTILINE,
-)
-"""Lines about another credential are passed over; an empty line takes back what was said before."""
+_SETTING: Final = re.compile(r"^([A-Za-z]+)[ \t]*=[ \t]*(.*?)[ \t]*$", re.MULTILINE)
+_CONTINUED: Final = re.compile(r"\\\n")
+_ESCAPED: Final = re.compile(r"\\x([0-9a-fA-F]{2})")
+_ON: Final = frozenset({"1", "yes", "y", "true", "t", "on"})
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A unit, or an instance of one, as it is with its drop-ins: what they say, specifiers filled in."""
+
+    name: str
+    by_user: bool  # of `systemctl --user`
+    said: Mapping[str, Sequence[str]]
+
+    def last(self, setting: str) -> str:
+        """Return what holds for a setting that has one value; "" where nothing is said."""
+        return next(reversed(self.said.get(setting, ())), "")
+
+    def words(self, setting: str) -> list[str]:
+        """Return what holds for a setting that is a list."""
+        return [word for line in self.said.get(setting, ()) for word in _words(line)]
+
+    @property
+    def config(self) -> Path:
+        """The config file that its command line names; Path() if none."""
+        words = _words(self.last("ExecStart"))
+        return Path(words[words.index("--config") + 1]) if "--config" in words[:-1] else Path()
+
+    @property
+    def hides_homes(self) -> bool:
+        """Whether homes are away or read-only for it, whatever else is allowed (systemd.exec(5), ProtectHome)."""
+        return self.last("ProtectHome") in {*_ON, "read-only", "tmpfs"}
 
 
 def installed(folders: Sequence[Path] = UNIT_FOLDERS) -> list[Path]:
@@ -50,31 +78,90 @@ def _absolute(folder: Path) -> Path:
 
 def credential_of(config: Path, folders: Sequence[Path] = UNIT_FOLDERS) -> Path | None:
     """Return the file that systemd gives, as the API key, to the service of this config file; None if no unit says so."""
-    for unit in installed(folders):
-        for instance in _instances(config, folders) if unit.name == TEMPLATE else [""]:
-            said = _said(unit, instance, folders)
-            if Path(_config_of(said.get("ExecStart", ""))).resolve() == config.resolve():
-                return Path(source) if (source := said.get("LoadCredential")) else None
-    return None
+    unit = next(units_of(config, folders), None)
+    credentials = [line.partition(":") for line in unit.said.get("LoadCredential", ())] if unit else []
+    return next((Path(source) for name, _, source in reversed(credentials) if name == CREDENTIAL_NAME), None)
 
 
-def _instances(config: Path, folders: Sequence[Path]) -> Iterator[str]:
-    """Give the instances that may serve a config file: the one of its name, and those with drop-ins."""
-    yield config.stem
+def units_of(config: Path, folders: Sequence[Path] = UNIT_FOLDERS) -> Iterator[Unit]:
+    """Give the installed units, and instances, that serve a config file."""
+    for place in installed(folders):
+        for instance in dict.fromkeys([config.stem, *_changed(folders)]) if place.name == TEMPLATE else [""]:
+            unit = _unit(place, instance, folders)
+            if unit.config.resolve() == config.resolve():
+                yield unit
+
+
+def config_files(folders: Sequence[Path] = UNIT_FOLDERS) -> list[Path]:
+    """Return the config files that installed units name and that are there: for a template, those of any name."""
+    patterns = [
+        _unit(place, instance, folders).config
+        for place in installed(folders)
+        for instance in (["*", *_changed(folders)] if place.name == TEMPLATE else [""])
+    ]
+    return list(dict.fromkeys(path for pattern in patterns if pattern.name for path in _matching(pattern)))
+
+
+def _matching(pattern: Path) -> Iterator[Path]:
+    return pattern.parent.glob(pattern.name)
+
+
+def _changed(folders: Sequence[Path]) -> Iterator[str]:
+    """Give the instances with drop-ins, which may serve a config file of any name."""
     for folder in folders:
         for drop_ins in _absolute(folder).glob("rodin-watchd@?*.service.d"):
             yield drop_ins.name.removeprefix("rodin-watchd@").removesuffix(".service.d")
 
 
-def _said(unit: Path, instance: str, folders: Sequence[Path]) -> dict[str, str]:
-    """Return what a unit and its drop-ins say at last, specifiers filled in: those that its files use."""
-    names = dict.fromkeys((unit.name, _INSTANCE.sub(instance, unit.name)))
-    homes = [_absolute(folder) / f"{name}.d" for folder in reversed(folders) for name in names]
+def _unit(place: Path, instance: str, folders: Sequence[Path]) -> Unit:
+    """Read a unit and its drop-ins."""
+    name = _INSTANCE.sub(instance, place.name)
+    homes = [
+        _absolute(folder) / f"{each}.d" for folder in reversed(folders) for each in dict.fromkeys((place.name, name))
+    ]
     drop_ins = {path.name: path for home in homes for path in home.glob("*.conf")}
-    text = "\n".join(_text(path) for path in (unit, *(drop_ins[name] for name in sorted(drop_ins))))
-    settings = _absolute(Path("~/.config")) if unit.is_relative_to(_absolute(USER_FOLDER)) else "/etc"
-    known = {"%i": instance, "%E": str(settings), "%%": "%"}
-    return {line[1]: re.sub("%[iE%]", lambda found: known[found[0]], line[2]) for line in _SETTING.finditer(text)}
+    text = "\n".join(_text(path) for path in (place, *(drop_ins[each] for each in sorted(drop_ins))))
+    by_user = place.is_relative_to(_absolute(USER_FOLDER))
+    return Unit(name, by_user, _said(text, _specifiers(name, instance, by_user=by_user)))
+
+
+def _said(text: str, specifiers: Mapping[str, str]) -> Mapping[str, Sequence[str]]:
+    """Return the values of each setting, in their order; an empty line takes back what was said before."""
+    said: dict[str, list[str]] = {}
+    for line in _SETTING.finditer(_CONTINUED.sub(" ", text)):
+        value = re.sub("%[A-Za-z%]", lambda found: specifiers.get(found[0], found[0]), line[2])
+        said[line[1]] = [*said.get(line[1], ()), value] if value else []
+    return said
+
+
+def bases(*, by_user: bool) -> Mapping[str, str]:
+    """Return below which folders systemd makes a unit's own ones, by the setting that names them (systemd.exec(5))."""
+    if not by_user:
+        own = ("/run", "/var/lib", "/var/cache", "/var/log", "/etc")
+    else:
+        home = str(_absolute(Path("~")))
+        state = f"{home}/.local/state"
+        own = (f"/run/user/{os.getuid()}", state, f"{home}/.cache", f"{state}/log", f"{home}/.config")
+    names = ("RuntimeDirectory", "StateDirectory", "CacheDirectory", "LogsDirectory", "ConfigurationDirectory")
+    return dict(zip(names, own, strict=True))
+
+
+def _specifiers(name: str, instance: str, *, by_user: bool) -> Mapping[str, str]:
+    """Return what specifiers mean (systemd.unit(5), Specifiers): those that name units and folders."""
+    plain = _ESCAPED.sub(lambda found: chr(int(found[1], 16)), instance.replace("-", "/"))
+    own = dict(zip(("%t", "%S", "%C", "%L", "%E"), bases(by_user=by_user).values(), strict=True))
+    home = str(_absolute(Path("~"))) if by_user else "/root"
+    stem = name.removesuffix(".service")
+    return {
+        **own,
+        "%i": instance,
+        "%I": plain,
+        "%n": name,
+        "%N": stem,
+        "%p": stem.partition("@")[0],
+        "%h": home,
+        "%%": "%",
+    }
 
 
 def _text(path: Path) -> str:
@@ -84,10 +171,9 @@ def _text(path: Path) -> str:
         return ""
 
 
-def _config_of(command: str) -> str:
-    """Return the config file that a command line names."""
+def _words(line: str) -> list[str]:
+    """Split a line as systemd.syntax(7) does; what cannot be split holds no words."""
     try:
-        words = shlex.split(command)
-        return words[words.index("--config") + 1]
-    except (ValueError, IndexError):
-        return ""
+        return shlex.split(line)
+    except ValueError:
+        return []

@@ -78,6 +78,19 @@ def test_a_file_in_the_place_of_the_inbox_is_a_problem(stage: Stage) -> None:
     assert told[1][1].startswith(f"{stage.inbox} is not a folder.")
 
 
+def test_an_empty_root_that_the_start_refuses_is_a_problem(stage: Stage) -> None:
+    """What may be a bare mount point is told as the start tells it; folders that the start makes are not promised there."""
+    root = stage.root / "bare"
+    root.mkdir()
+    stage.config.write_text(f'{stage.config.read_text()}[folders]\nroot = "{root}"\n')
+    told = f"The folder {root} is not set up: it has neither inbox nor config.toml."
+    [(verdict, text)] = told_of(stage, "folders")
+    assert (verdict, text.startswith(f"{told} Mount the share")) == ("PROBLEM", True)
+    assert told in stage.told("run").stderr
+    (root / "inbox").mkdir()
+    assert [verdict for verdict, _ in told_of(stage, "folders")] == ["warning"]
+
+
 def test_a_full_outbox_is_a_problem(stage: Stage) -> None:
     """Each filesystem has its line for kind and room: one with nothing free is a problem, whatever is free elsewhere."""
     set_up(stage)
