@@ -42,10 +42,14 @@ def _closed(name: str, wanted: Mapping[str, Path], config: Config, places: Seque
 
 
 def _serving(config: Config, places: Sequence[Path]) -> Iterator[Unit]:
-    """Give the units whose config file says the same as this configuration."""
+    """Give the units whose config file says the same as this configuration.
+
+    A template could serve any config of its folder: where a unit that is no instance serves it, the instance is none.
+    """
     for path in config_files(places):
         if _says(path, config):
-            yield from units_of(path, places)
+            units = list(units_of(path, places))
+            yield from [unit for unit in units if "@" not in unit.name] or units
 
 
 def _says(path: Path, config: Config) -> bool:

@@ -56,6 +56,14 @@ def test_another_root_than_the_units_is_a_problem(tmp_path: Path) -> None:
     assert told(place, config, config.read_text()) == []
 
 
+def test_a_template_beside_the_unit_serves_other_configs(tmp_path: Path) -> None:
+    """Both come with the package; the config of the single one is no instance's."""
+    place, config = packaged(tmp_path), tmp_path / "etc" / "config.toml"
+    template = (UNITS / TEMPLATE).read_text()
+    (place / TEMPLATE).write_text(template.replace("/etc/rodin-watchd/", f"{config.parent}/"))
+    assert told(place, config, '[folders]\nroot = "/srv/rodin-watchd"\nstate = "/var/lib/rodin-watchd"\n') == []
+
+
 def test_state_and_textfile_are_compared_too(tmp_path: Path) -> None:
     """Each has a finding of its own; the place of a textfile that the documentation names is opened by its line there."""
     place, config = packaged(tmp_path), tmp_path / "etc" / "config.toml"
