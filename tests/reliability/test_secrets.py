@@ -63,7 +63,12 @@ def seen_from_outside(service: Running) -> str:
     process = Path("/proc") / str(service.process.pid)
     shown = [process / "cmdline", process / "environ", *process.glob("task/*/children")]
     told = b"".join(path.read_bytes() for path in shown).decode(errors="replace")
-    return told + subprocess.run(["ps", "axeww"], capture_output=True, text=True, check=False).stdout
+    pid = str(service.process.pid)
+    listed = subprocess.run(
+        ["ps", "eww", "--pid", pid, "--ppid", pid], capture_output=True, text=True, check=True
+    ).stdout
+    assert "rodin_watchd run" in listed
+    return told + listed
 
 
 @contextmanager
