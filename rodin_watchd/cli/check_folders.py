@@ -32,9 +32,9 @@ _MEGABYTE: Final = 1_000_000
 _MOST_NAMES: Final = 5
 
 
-def folder_findings(config: Config) -> Iterator[Finding]:
+def folder_findings(path: Path, config: Config) -> Iterator[Finding]:
     """Compare the folders with those that the journal remembers; then look at those that are there."""
-    away, walls = tuple(_away(config)), tuple(folder_walls(config))
+    away, walls = tuple(_away(config)), tuple(folder_walls(path, config))
     yield from away
     yield from walls
     if away:

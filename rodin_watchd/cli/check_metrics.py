@@ -23,7 +23,7 @@ _OURS: Final = b"\nrodin_watchd_info{"
 _LONGEST_BYTES: Final = 10_000_000
 
 
-def metrics_findings(config: Config) -> Iterator[Finding]:
+def metrics_findings(path: Path, config: Config) -> Iterator[Finding]:
     """Look at the extra, the port and the textfile's folder; nothing where no metrics are wanted."""
     if not config.metrics.wanted:
         return
@@ -35,7 +35,7 @@ def metrics_findings(config: Config) -> Iterator[Finding]:
     if config.metrics.textfile:
         with acting_as(user_of(config)):
             found = _textfile(config.metrics.textfile)
-        walls = tuple(textfile_walls(config))
+        walls = tuple(textfile_walls(path, config))
         yield from walls
         if not (walls and found.verdict is Verdict.OK):
             yield found

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from rodin_watchd.cli.findings import Finding, Verdict
 from rodin_watchd.cli.service_files import drop_in
-from rodin_watchd.cli.unit_files import UNIT_FOLDERS, Unit, bases, config_files, units_of
-from rodin_watchd.config import Config, load_config
-from rodin_watchd.errors import RodinWatchdError
+from rodin_watchd.cli.unit_files import UNIT_FOLDERS, Unit, bases, units_of
+from rodin_watchd.config import Config
 
 _NEVER_CLOSED: Final = (Path("/dev"), Path("/proc"), Path("/sys"))
 """What ProtectSystem=strict leaves as it is (systemd.exec(5))."""
@@ -19,44 +18,26 @@ _HOMES: Final = (Path("/home"), Path("/root"), Path("/run/user"))
 """What ProtectHome= is about (systemd.exec(5))."""
 
 
-def folder_walls(config: Config, places: Sequence[Path] = UNIT_FOLDERS) -> Iterator[Finding]:
-    """Give a problem for each of the service's own folders that the unit keeps it from writing."""
+def folder_walls(path: Path, config: Config, places: Sequence[Path] = UNIT_FOLDERS) -> Iterator[Finding]:
+    """Give a problem for each of the service's own folders that the unit of a config file keeps it from writing."""
     wanted = {"folders.root": config.folders.root}
     if config.folders.state:
         wanted["folders.state"] = config.folders.state
-    return _closed("folders", wanted, config, places)
+    return _closed("folders", wanted, units_of(path, places))
 
 
-def textfile_walls(config: Config, places: Sequence[Path] = UNIT_FOLDERS) -> Iterator[Finding]:
+def textfile_walls(path: Path, config: Config, places: Sequence[Path] = UNIT_FOLDERS) -> Iterator[Finding]:
     """Do the same for the folder of metrics.textfile, if there is to be one."""
     wanted = {"metrics.textfile": config.metrics.textfile.parent} if config.metrics.textfile else {}
-    return _closed("metrics", wanted, config, places)
+    return _closed("metrics", wanted, units_of(path, places))
 
 
-def _closed(name: str, wanted: Mapping[str, Path], config: Config, places: Sequence[Path]) -> Iterator[Finding]:
-    for unit in _serving(config, places):
+def _closed(name: str, wanted: Mapping[str, Path], units: Iterable[Unit]) -> Iterator[Finding]:
+    for unit in units:
         for key, folder in wanted.items():
             if not may_write(unit, folder):
                 text = f"{unit.name} may not write {folder} ({key}): ProtectSystem=strict, and no ReadWritePaths= names it."
                 yield Finding(name, text, Verdict.PROBLEM, _advice(unit, folder))
-
-
-def _serving(config: Config, places: Sequence[Path]) -> Iterator[Unit]:
-    """Give the units whose config file says the same as this configuration.
-
-    A template could serve any config of its folder: where a unit that is no instance serves it, the instance is none.
-    """
-    for path in config_files(places):
-        if _says(path, config):
-            units = list(units_of(path, places))
-            yield from [unit for unit in units if "@" not in unit.name] or units
-
-
-def _says(path: Path, config: Config) -> bool:
-    try:
-        return load_config(path) == config
-    except (RodinWatchdError, OSError):  # another service's, which this user need not be able to read
-        return False
 
 
 def may_write(unit: Unit, folder: Path) -> bool:

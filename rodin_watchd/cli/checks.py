@@ -69,7 +69,7 @@ def _checks(path: Path, *, offline: bool) -> Mapping[str, Check]:
     """Return the checks of a config file, in their order."""
     checks: dict[str, Check] = {
         "user": partial(user_findings, path),
-        "folders": folder_findings,
+        "folders": partial(folder_findings, path),
         "mounts": mount_findings,
         "outputs": output_findings,
         "filesystem": filesystem_findings,
@@ -79,7 +79,7 @@ def _checks(path: Path, *, offline: bool) -> Mapping[str, Check]:
         "journal": journal_findings,
         "service": service_findings,
         "unit": lambda _config: unit_findings(),
-        "metrics": metrics_findings,
+        "metrics": partial(metrics_findings, path),
         "key": partial(key_findings, path),
         "plugins": plugin_findings,
     }

@@ -78,32 +78,20 @@ def _absolute(folder: Path) -> Path:
 
 def credential_of(config: Path, folders: Sequence[Path] = UNIT_FOLDERS) -> Path | None:
     """Return the file that systemd gives, as the API key, to the service of this config file; None if no unit says so."""
-    unit = next(units_of(config, folders), None)
+    unit = next(iter(units_of(config, folders)), None)
     credentials = [line.partition(":") for line in unit.said.get("LoadCredential", ())] if unit else []
     return next((Path(source) for name, _, source in reversed(credentials) if name == CREDENTIAL_NAME), None)
 
 
-def units_of(config: Path, folders: Sequence[Path] = UNIT_FOLDERS) -> Iterator[Unit]:
-    """Give the installed units, and instances, that serve a config file."""
-    for place in installed(folders):
-        for instance in dict.fromkeys([config.stem, *_changed(folders)]) if place.name == TEMPLATE else [""]:
-            unit = _unit(place, instance, folders)
-            if unit.config.resolve() == config.resolve():
-                yield unit
-
-
-def config_files(folders: Sequence[Path] = UNIT_FOLDERS) -> list[Path]:
-    """Return the config files that installed units name and that are there: for a template, those of any name."""
-    patterns = [
-        _unit(place, instance, folders).config
+def units_of(config: Path, folders: Sequence[Path] = UNIT_FOLDERS) -> list[Unit]:
+    """Return the installed units that serve a config file; an instance only where no other unit does: a template fits many."""
+    units = [
+        unit
         for place in installed(folders)
-        for instance in (["*", *_changed(folders)] if place.name == TEMPLATE else [""])
+        for instance in (dict.fromkeys([config.stem, *_changed(folders)]) if place.name == TEMPLATE else [""])
+        if (unit := _unit(place, instance, folders)).config.resolve() == config.resolve()
     ]
-    return list(dict.fromkeys(path for pattern in patterns if pattern.name for path in _matching(pattern)))
-
-
-def _matching(pattern: Path) -> Iterator[Path]:
-    return pattern.parent.glob(pattern.name)
+    return [unit for unit in units if "@" not in unit.name] or units
 
 
 def _changed(folders: Sequence[Path]) -> Iterator[str]:

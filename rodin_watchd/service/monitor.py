@@ -159,6 +159,6 @@ def _name(waiting: WaitingSet) -> str:
 
 
 def _paused(scene: Scene) -> Iterable[str]:
-    yield from (word for word in Standstill if word in scene.whole)
+    yield from sorted(scene.whole, key=list(Standstill).index)
     yield from map(away_word, sorted(scene.away))
     yield from sorted(scene.pauses)

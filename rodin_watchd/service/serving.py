@@ -123,7 +123,6 @@ class Serving:
             self._accept(config, changed, taken)
             return
         _refuse_fixed(changed)
-        sharing_of(config.output.file_mode, config.output.group)  # cannot be used: no need to load anything
         self._generation += 1
         start = PluginStart(f"{PLUGIN_FOLDER}/{self._generation}", self._safe_mode)
         self._loading = Loading(config, key, start, self.daemon.wake)

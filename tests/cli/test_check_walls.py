@@ -38,7 +38,7 @@ def told(place: Path, config: Path, sections: str) -> list[tuple[str, str]]:
     """Return text and advice of each finding about a config with these sections."""
     config.write_text(sections)
     loaded = load_config(config)
-    findings = [*folder_walls(loaded, [place]), *textfile_walls(loaded, [place])]
+    findings = [*folder_walls(config, loaded, [place]), *textfile_walls(config, loaded, [place])]
     assert {finding.verdict for finding in findings} <= {"problem"}
     return [(finding.text, finding.advice) for finding in findings]
 
