@@ -16,6 +16,7 @@ from rich.table import Table
 
 from rodin_watchd.api_key import KEY_VARIABLE
 from rodin_watchd.cli.demo_stage import KEY, SETS, Play, Show
+from rodin_watchd.cli.program import program_to_type
 from rodin_watchd.model import Job, State
 
 WORDS: Mapping[State, str] = {
@@ -82,6 +83,7 @@ def closing_words(play: Play, jobs: list[Job], spent: str) -> str:
     results = [f"  {place}/  {', '.join(_files(play.root / place))}" for place in places]
     first = play.root / places[0]
     config, port = shlex.quote(str(play.config)), urlsplit(play.base_url).port
+    command = program_to_type()
     return f"""
 The results are in {play.root}:
 {chr(10).join(results)}
@@ -91,10 +93,10 @@ What was dropped:     {play.root / "archive"}
 It “cost” {spent} credits, at the emulated vendor: nothing was spent.
 
 To go on playing with this folder, in two terminals:
-  rodin-watchd emulator --port {port}
-  {KEY_VARIABLE}={KEY} rodin-watchd run --config {config}
+  {command} emulator --port {port}
+  {KEY_VARIABLE}={KEY} {command} run --config {config}
 In earnest:
-  rodin-watchd init DIR"""
+  {command} init DIR"""
 
 
 def _files(folder: Path) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,9 +11,9 @@ from typing import Final
 import click
 
 from rodin_watchd.cli.acts import Act, Put, Remove, Run, do_all
+from rodin_watchd.cli.program import NAME, program
 from rodin_watchd.cli.service_files import (
     CONFIGS,
-    NAME,
     PROGRAM,
     Place,
     config_text,
@@ -87,15 +86,15 @@ def uninstall_service(*, user: bool, instance: str, dry_run: bool) -> None:
 
 def _system_acts(place: Place, config: Path, share: Path) -> Iterator[Act]:
     """Give what makes a service of the machine; what a package has brought along is not written a second time."""
-    program = _program()
-    _refuse_hidden(Path(program[0]), Path(sys.executable), config, share)
+    started = program()
+    _refuse_hidden(Path(started[0]), Path(sys.executable), config, share)
     if not _is_packaged(place):
         users = ADMIN / "sysusers.d" / f"{NAME}.conf"
         yield Put(users, text_of(f"{NAME}.sysusers"))
         yield Run(("systemd-sysusers", str(users)))
         yield Put(ADMIN / "systemd" / "system" / place.template, text_of(place.template))
-    if (program, config, share) != (PROGRAM, place.config, place.share):
-        yield Put(_drop_in_of(place), drop_in(program, config, share))
+    if (started, config, share) != (PROGRAM, place.config, place.share):
+        yield Put(_drop_in_of(place), drop_in(started, config, share))
     yield Put(config, config_text(share, place.state), keep=True)
     folders = ADMIN / "tmpfiles.d" / place.snippet
     yield Put(folders, folders_text(place, config, share))
@@ -107,8 +106,8 @@ def _user_acts(config: Path, share: Path) -> Iterator[Act]:
         if config != share / CONFIG_NAME:
             advice = f"A new config lies in its folder: --root DIR makes DIR/{CONFIG_NAME}."
             raise ConfigError(f"There is no {config}.", advice=advice)
-        yield Run((*_program(), "init", str(share)))
-    yield Put(_user_units() / f"{NAME}.service", user_unit(_program(), config))
+        yield Run((*program(), "init", str(share)))
+    yield Put(_user_units() / f"{NAME}.service", user_unit(program(), config))
 
 
 def _system_files(place: Place) -> Iterator[Path]:
@@ -172,14 +171,6 @@ def _share(config: Path, asked: Path | None, usual: Path) -> Path:
     if asked and asked.absolute() != root:
         raise ConfigError(f"{config} is there already, with folders.root {root}; change it there.")
     return root
-
-
-def _program() -> tuple[str, ...]:
-    """Return how this installation is started from anywhere."""
-    called = Path(sys.argv[0])
-    if called.name == NAME and (found := shutil.which(str(called))):
-        return (str(Path(found).absolute()),)
-    return (sys.executable, "-m", "rodin_watchd")
 
 
 def _refuse_unprintable(*paths: Path) -> None:

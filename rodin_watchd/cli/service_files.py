@@ -13,10 +13,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
+from rodin_watchd.cli.program import NAME
 from rodin_watchd.config_text import example
 from rodin_watchd.errors import ConfigError
 
-NAME: Final = "rodin-watchd"
 PROGRAM: Final = ("/usr/bin/rodin-watchd",)
 """The program of the units as they are."""
 

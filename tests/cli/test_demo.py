@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 from pathlib import Path
@@ -36,6 +37,8 @@ def test_the_demo_delivers_three_sets_and_says_where(tmp_path: Path) -> None:
         assert "at the vendor" in seen
     assert "It “cost” 1.5 credits" in run.stdout
     assert str(root) in run.stdout
+    typed = re.findall(r"^  (.*) init DIR$", run.stdout, re.MULTILINE)
+    assert subprocess.run([*shlex.split(typed[0]), "--version"], check=False, env=surroundings).returncode == 0
     delivered = {path.name: {file.name for file in path.iterdir()} for path in (root / "outbox").iterdir()}
     assert set(delivered) == set(SETS)
     assert all({"preview.webp", "job.toml"} <= files for files in delivered.values())
