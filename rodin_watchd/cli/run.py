@@ -26,6 +26,7 @@ from rodin_watchd.cli.signals import await_service, heed_signals
 from rodin_watchd.config import Config, load_config
 from rodin_watchd.core.layout import INBOX
 from rodin_watchd.errors import DiskError, RodinWatchdError, RootAwayError
+from rodin_watchd.errors.base import GOES_ON
 from rodin_watchd.log_lines import tell_error
 from rodin_watchd.service.pulse import Pulse
 from rodin_watchd.service.serving import Serving, serving
@@ -154,7 +155,7 @@ def _when_the_root_is_there(
 
 def _advise_start(error: RodinWatchdError) -> None:
     """Advise for a service that has ended, where the advice is for one that runs."""
-    error.advice_given = error.advice_given.replace("the service goes on by itself", "then start the service anew")
+    error.advice_given = error.advice_given.replace(GOES_ON, "then start the service anew")
 
 
 def _tell_end(error: Exception) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from rodin_watchd.problem import Fault, Lane, Problem, Scope
+
+GOES_ON: Final = "the service goes on by itself"
+"""How advice ends for a service that runs; who tells of an error that ended it says otherwise."""
 
 
 class RodinWatchdError(Exception):

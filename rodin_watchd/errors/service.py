@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rodin_watchd.errors.base import RodinWatchdError
+from rodin_watchd.errors.base import GOES_ON, RodinWatchdError
 from rodin_watchd.problem import Fault, Lane, Scope
 
 
@@ -19,7 +19,7 @@ class KeyRefusedError(ServiceError):
 
     code = "key-refused"
     fault = Fault.ACCOUNT
-    advice = "Check the API key; the service goes on by itself when the key works."
+    advice = f"Check the API key; {GOES_ON} when the key works."
 
 
 class NoCreditsError(ServiceError):
@@ -28,7 +28,7 @@ class NoCreditsError(ServiceError):
     code = "no-credits"
     fault = Fault.ACCOUNT
     lane = Lane.SUBMIT
-    advice = "Buy credits or change the plan; the service goes on by itself."
+    advice = f"Buy credits or change the plan; {GOES_ON}."
 
 
 class EmptyAccountError(NoCreditsError):
@@ -51,7 +51,7 @@ class NetworkError(ServiceError):
 
     code = "network"
     fault = Fault.NETWORK
-    advice = "Check the network; the service goes on by itself."
+    advice = f"Check the network; {GOES_ON}."
 
 
 class VendorDownError(ServiceError):
@@ -59,7 +59,7 @@ class VendorDownError(ServiceError):
 
     code = "vendor-down"
     fault = Fault.VENDOR
-    advice = "Nothing to do: the service goes on by itself when the vendor does."
+    advice = f"Nothing to do: {GOES_ON} when the vendor does."
 
 
 class UnansweredSubmitError(ServiceError):
@@ -68,7 +68,7 @@ class UnansweredSubmitError(ServiceError):
     code = "unanswered-submit"
     fault = Fault.VENDOR
     lane = Lane.SUBMIT
-    advice = "Nothing to do for the sets that wait: the service goes on by itself."
+    advice = f"Nothing to do for the sets that wait: {GOES_ON}."
 
 
 class DiskError(ServiceError):
@@ -77,7 +77,7 @@ class DiskError(ServiceError):
     code = "disk"
     fault = Fault.MACHINE
     lane = Lane.DISK
-    advice = "Make room or mend the rights; the service goes on by itself."
+    advice = f"Make room or mend the rights; {GOES_ON}."
 
 
 class UnfitFoldersError(DiskError):
@@ -92,7 +92,7 @@ class RoomError(DiskError):
 
     code = "disk-full"
     lane = Lane.ROOM
-    advice = "Make room; the service goes on by itself."
+    advice = f"Make room; {GOES_ON}."
 
 
 class OutboxError(DiskError):
@@ -120,7 +120,7 @@ class FolderGoneError(DiskError):
     """A folder of the service is missing."""
 
     code = "folder-gone"
-    advice = "Bring the share back; the service goes on by itself."
+    advice = f"Bring the share back; {GOES_ON}."
 
 
 class RootAwayError(FolderGoneError):
