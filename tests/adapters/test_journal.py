@@ -322,7 +322,7 @@ def test_one_task_in_two_jobs_does_not_stop_the_service(journal: Journal) -> Non
         ("UPDATE jobs SET id = 'b2'", "FOREIGN KEY"),
         ("UPDATE events SET message = 'it was otherwise'", "history is append-only"),
         ("DELETE FROM events", "history is append-only"),
-        ("INSERT INTO events SELECT 99, 'nobody', 0, 'x', 'x', ''", "FOREIGN KEY"),
+        ("INSERT INTO events SELECT 99, 'nobody', 0, 'x', 'x', '', ''", "FOREIGN KEY"),
         ("UPDATE jobs SET charges = 'many'", "cannot store TEXT"),
     ],
 )
@@ -720,7 +720,7 @@ def test_damage_while_open(path: Path) -> None:
         ("UPDATE jobs SET doc = '{'", lambda reader: reader.find("a1")),
         ("UPDATE jobs SET doc = '[]'", lambda reader: reader.same_content("a1", besides="")),
         ("UPDATE jobs SET doc = CAST(X'FF' AS TEXT)", lambda reader: reader.jobs()),
-        ("INSERT INTO events VALUES (9, 'a1', 0, 'x', 'lost', '')", lambda reader: reader.events("a1")),
+        ("INSERT INTO events VALUES (9, 'a1', 0, 'x', 'lost', '', '')", lambda reader: reader.events("a1")),
         ("INSERT INTO meta VALUES ('page', '{')", lambda reader: reader.meta("page")),
         ("INSERT INTO commands VALUES (1, 0, 'pause', '{}', '7')", lambda reader: reader.answer(1)),
         ("INSERT INTO commands VALUES (1, 0, 'pause', '[1]', NULL)", lambda reader: reader.open_commands()),

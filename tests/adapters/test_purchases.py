@@ -63,8 +63,8 @@ SENT = (S.STAGED, S.UPLOADING, S.SUBMITTING)
         ((S.STAGED, S.UPLOADING, S.SUBMITTED), ["charged"]),
         ((S.STAGED, S.UPLOADING, S.HELD), ["open"]),
         (SENT, ["open"]),
-        ((*SENT, S.STAGED), ["free"]),
-        ((*SENT, S.FAILING), ["free"]),
+        ((*SENT, S.STAGED), ["refused"]),
+        ((*SENT, S.FAILING), ["refused"]),
         ((*SENT, S.SUBMITTED), ["charged"]),
         ((*SENT, S.SUBMITTED, S.FAILING, S.FAILED, S.CLAIMED, S.SUBMITTED), ["charged"]),
         ((*SENT, S.HELD), ["open"]),
@@ -95,7 +95,7 @@ def test_a_held_job_that_is_found_charged_closes_its_purchase(journal: Journal) 
         ("DELETE FROM purchases", "purchases are never deleted"),
         ("UPDATE purchases SET outcome = 'free'", "what was paid stays paid"),
         ("UPDATE purchases SET outcome = 'cheap'", "stays paid|CHECK"),
-        ("INSERT INTO purchases VALUES (9, 'nobody', 'c', '', 0, 'open', 0)", "FOREIGN KEY"),
+        ("INSERT INTO purchases VALUES (9, 'nobody', 'c', '', '', 0, 'open', '0.5', 0)", "FOREIGN KEY"),
     ],
 )
 def test_the_books_defend_themselves(journal: Journal, query: str, reason: str) -> None:
@@ -111,7 +111,7 @@ def test_spending_is_counted_by_top_folder_and_purchase(journal: Journal) -> Non
     led(journal, *SENT, S.SUBMITTED, name="b", content="b", folder="top", at=NOW + 10)
     led(journal, *SENT, S.HELD, name="c", content="c", folder="top/deep/er", at=NOW + 20)
     led(journal, *SENT, S.HELD, S.FAILING, name="d", content="d", folder="other \udcff/x", at=NOW + 20)
-    led(journal, *SENT, S.STAGED, name="e", content="e", folder="top", at=NOW + 20)
+    led(journal, S.STAGED, S.UPLOADING, S.STAGED, name="e", content="e", folder="top", at=NOW + 20)
     assert journal.spent_since(0) == {"": 1, "top": 2, "other \\udcff": 1}
     assert journal.spent_since(2) == {"top": 1, "other \\udcff": 1}
     assert [journal.charges_since(NOW + late) for late in (0, 5, 15)] == [2, 1, 0]

@@ -1,7 +1,8 @@
 """Reading the purchases: what was begun to be bought, when, for which folder, and what came of it.
 
 A row begins with the intent to upload, in the same transaction (the schema's triggers), and ends `charged`, `free` (proven
-not charged) or `unknown` (given up without knowing). So it is the content ledger (what was paid for is not paid again), and
+not charged), `refused` (the whole body was sent and the answer was a refusal, which proves less than it says) or `unknown`
+(given up without knowing). So it is the content ledger (what was paid for is not paid again), and
 the budget's books (what is not known to be free counts as spent). The numbers of the rows only grow: unlike
 instants they tell before and after whatever the clock says.
 """
@@ -25,9 +26,9 @@ _SINCE = """
 _OPEN = "SELECT job_id FROM purchases WHERE id > ? AND outcome = 'open'"
 _REFUNDABLE = """
     SELECT (SELECT count(*) FROM events WHERE at >= :at AND state = 'failing'
-            AND job_id IN (SELECT job_id FROM purchases WHERE outcome <> 'free'))
+            AND job_id IN (SELECT job_id FROM purchases WHERE outcome NOT IN ('free', 'refused')))
         + (SELECT count(*) FROM purchases JOIN jobs ON jobs.id = job_id
-            WHERE purchases.id <= :purchase AND at >= :at AND outcome <> 'free' AND state = 'held')
+            WHERE purchases.id <= :purchase AND at >= :at AND outcome NOT IN ('free', 'refused') AND state = 'held')
 """  # a task that failed, or one that nobody can ask about
 
 

@@ -21,7 +21,8 @@ BUSY_SECONDS = 5.0
 
 _SAME_CONTENT = """
     SELECT doc FROM jobs WHERE id <> :besides AND (fingerprint = :content AND state <> 'failed' OR id IN (
-        SELECT job_id FROM purchases WHERE fingerprint = :content AND outcome <> 'free'
+        SELECT job_id FROM purchases WHERE fingerprint = :content AND outcome NOT IN ('free', 'refused')
+            AND outcome <> 'free' -- the words of the index
     )) ORDER BY state IN ('archived', 'failed'), state = 'failed', created_at DESC LIMIT 1
 """  # a live one first: it must not be joined by a second; then one that has a result
 _DURATIONS = """

@@ -132,6 +132,78 @@ _MIGRATIONS: Final = (
         BEGIN SELECT RAISE (ABORT, 'history is append-only'); END;
     CREATE TRIGGER jobs_are_kept BEFORE DELETE ON jobs BEGIN SELECT RAISE (ABORT, 'jobs are never deleted'); END;
     """,
+    """
+    -- Purchases say what they cost and by which consent they were begun; a whole body that was refused is not known to be free.
+    DROP TRIGGER purchase_begins;
+    DROP TRIGGER purchase_is_charged;
+    DROP TRIGGER purchase_was_free;
+    DROP TRIGGER purchase_stays_unknown;
+    CREATE TABLE purchases_2 (
+        id INTEGER PRIMARY KEY,
+        job_id TEXT NOT NULL REFERENCES jobs (id),
+        fingerprint TEXT NOT NULL,
+        consent TEXT NOT NULL DEFAULT '', -- what allowed to pay for this content once more; "" for the first time
+        top TEXT NOT NULL,
+        at REAL NOT NULL,
+        outcome TEXT NOT NULL CHECK (outcome IN ('open', 'charged', 'unknown', 'refused', 'free')),
+        cost TEXT NOT NULL, -- credits, a decimal number: the list price, or what the vendor says that it took
+        told INTEGER NOT NULL DEFAULT 0 -- ended while the job was held, so not by the vendor's answer
+    ) STRICT;
+    INSERT INTO purchases_2 (id, job_id, fingerprint, top, at, outcome, cost, told)
+        SELECT id, job_id, fingerprint, top, at, outcome, '0.5', told FROM purchases;
+    DROP TABLE purchases;
+    ALTER TABLE purchases_2 RENAME TO purchases;
+    CREATE UNIQUE INDEX one_open_purchase_for_each_job ON purchases (job_id) WHERE outcome = 'open';
+    CREATE INDEX purchases_by_job ON purchases (job_id);
+    CREATE INDEX purchases_by_content ON purchases (fingerprint) WHERE outcome <> 'free';
+    CREATE INDEX purchases_by_time ON purchases (at) WHERE outcome = 'charged';
+    CREATE INDEX purchases_refused ON purchases (id) WHERE outcome = 'refused';
+    CREATE TRIGGER purchase_begins AFTER UPDATE OF state ON jobs
+        WHEN NEW.state = 'uploading' AND json_extract(NEW.doc, '$$.answer') IS NULL BEGIN
+        UPDATE purchases SET outcome = 'free' WHERE job_id = NEW.id AND outcome = 'open';
+        INSERT INTO purchases (job_id, fingerprint, consent, top, at, outcome, cost) VALUES (NEW.id, NEW.fingerprint,
+            coalesce(json_extract(NEW.doc, '$$.consent'), ''), NEW.top, NEW.changed_at, 'open',
+            coalesce(json_extract(NEW.doc, '$$.price'), '0.5'));
+    END;
+    CREATE TRIGGER purchase_is_charged AFTER UPDATE OF charges ON jobs WHEN NEW.charges > OLD.charges
+        BEGIN UPDATE purchases SET outcome = 'charged', told = OLD.state = 'held',
+            cost = coalesce(json_extract(NEW.doc, '$$.task.credits'), cost)
+            WHERE job_id = NEW.id AND outcome = 'open'; END;
+    CREATE TRIGGER purchase_was_free AFTER UPDATE OF state ON jobs
+        WHEN OLD.state IN ('uploading', 'held') AND NEW.state = 'staged' OR OLD.state = 'uploading' AND NEW.state = 'failing'
+        BEGIN UPDATE purchases SET outcome = 'free', told = OLD.state = 'held'
+            WHERE job_id = NEW.id AND outcome = 'open'; END;
+    CREATE TRIGGER purchase_was_refused AFTER UPDATE OF state ON jobs
+        WHEN OLD.state = 'submitting' AND NEW.state IN ('staged', 'failing')
+        BEGIN UPDATE purchases SET outcome = 'refused' WHERE job_id = NEW.id AND outcome = 'open'; END;
+    CREATE TRIGGER purchase_stays_unknown AFTER UPDATE OF state ON jobs WHEN OLD.state = 'held' AND NEW.state = 'failing'
+        BEGIN UPDATE purchases SET outcome = 'unknown' WHERE job_id = NEW.id AND outcome = 'open'; END;
+    CREATE TRIGGER purchases_are_kept_1 BEFORE DELETE ON purchases
+        BEGIN SELECT RAISE (ABORT, 'purchases are never deleted'); END;
+    CREATE TRIGGER purchases_are_kept_2 BEFORE UPDATE OF outcome ON purchases
+        WHEN OLD.outcome = 'charged' AND NEW.outcome <> 'charged'
+        BEGIN SELECT RAISE (ABORT, 'what was paid stays paid'); END;
+    -- What an event is about, and which error it tells of, as words for programs; a message is for people alone.
+    ALTER TABLE events ADD COLUMN code TEXT NOT NULL DEFAULT '';
+    ALTER TABLE service_events ADD COLUMN subject TEXT NOT NULL DEFAULT '';
+    ALTER TABLE service_events ADD COLUMN code TEXT NOT NULL DEFAULT '';
+    DROP TRIGGER history_is_kept_3;
+    UPDATE service_events SET subject = substr(message, 1, instr(message, ':') - 1)
+        WHERE kind IN ('paused', 'resumed') AND instr(message, ':') > 1;
+    UPDATE service_events SET subject = substr(message, 1, instr(message, ' ') - 1)
+        WHERE kind IN ('offline', 'online') AND instr(message, ' ') > 1;
+    CREATE TRIGGER history_is_kept_3 BEFORE UPDATE ON service_events
+        BEGIN SELECT RAISE (ABORT, 'history is append-only'); END;
+    -- Approval is given for what was there when a person looked: numbers that are never given twice tell before and after.
+    CREATE TABLE gate_2 (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        name TEXT NOT NULL UNIQUE,
+        verdict TEXT NOT NULL CHECK (verdict IN ('held', 'passed'))
+    ) STRICT;
+    INSERT INTO gate_2 (name, verdict) SELECT name, verdict FROM gate;
+    DROP TABLE gate;
+    ALTER TABLE gate_2 RENAME TO gate;
+    """,
 )
 
 VERSION: Final = len(_MIGRATIONS)
