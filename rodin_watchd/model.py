@@ -17,11 +17,11 @@ from rodin_watchd.problem import Problem
 OptionValue: TypeAlias = str | int | float
 """A value of one API option, as it is sent: text parts of the multipart body (API contract, Generate Texture)."""
 
-VENDOR_DEFAULTS: Mapping[str, OptionValue] = {"geometry_file_format": "glb", "material": "PBR", "resolution": "Basic"}
-"""What the vendor takes for options that are not sent (API contract, Generate Texture)."""
-
 CREDITS_PER_TEXTURE = Decimal("0.5")
-"""What one texture task costs, in credits (API contract, calls)."""
+"""The list price of the texture task that is to be bought next, in credits (API contract, calls).
+
+Never multiplied with a count of what was bought: each purchase has its own cost.
+"""
 
 MODEL_LIMIT_BYTES = 10_000_000
 """The largest model the vendor takes: 10 MB (API contract, Generate Texture)."""
@@ -116,6 +116,7 @@ class Task:
     uuid: str
     subscription_key: str = field(repr=False)  # a token: a secret in logs
     submitted_at: float = 0.0
+    credits: Decimal | None = None  # what the vendor says that it took; None: it did not say
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +157,8 @@ class Job:
     files: tuple[InputFile, ...]
     options: Mapping[str, OptionValue]
     created_at: float
-    again: bool = False
+    again: bool | str = False  # as its TOML file says it: once more, or a word for it
+    consent: str = ""  # what allows to pay for this content once more (`core.consent`); known once staged
     fingerprint: str = ""
     retries: int = 0  # how often a person took the failed job up again
     attempts: int = 0  # of the step that is next
@@ -165,7 +167,9 @@ class Job:
     times: Mapping[str, float] = field(default_factory=dict)  # state -> last reached since it was taken (up), UTC
     task: Task | None = None
     answer: Answer | None = None  # committed before it is parsed
-    charges: int = 0  # accepted submits: each cost CREDITS_PER_TEXTURE
+    charges: int = 0  # accepted submits
+    spent: Decimal = Decimal(0)  # what they cost in all, credits
+    price: Decimal = CREDITS_PER_TEXTURE  # by the list, of the submit that is under way or was the last, credits
     results: tuple[ResultFile, ...] = ()  # as they came from the vendor
     processed: tuple[ResultFile, ...] = ()  # as plugins left them; () when none did
     facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # what plugins say for the receipt, by plugin
@@ -240,7 +244,8 @@ class Transition:
 
     job: Job
     action: str  # a stable machine word
-    message: str = ""
+    message: str = ""  # for people alone
+    code: str = ""  # of the error that it tells of, or another stable machine word
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,7 +284,8 @@ class Event:
     at: float
     action: str
     state: State
-    message: str
+    message: str  # for people alone
+    code: str = ""  # as in `Transition`
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,4 +294,6 @@ class ServiceEvent:
 
     at: float  # UTC
     kind: str  # a stable machine word
-    message: str
+    message: str  # for people alone
+    subject: str = ""  # what it is about: a lane, a folder, a plugin, …; a stable machine word
+    code: str = ""  # of the error that it tells of

@@ -95,8 +95,10 @@ class Event:
     id: str
     kind: str  # delivered, failed, held, waiting; or of the service: paused, resumed, low-balance, alarm, …
     at: float  # UTC epoch seconds
-    message: str
+    message: str  # a sentence for people
     attempt: int = 1  # counts the times it was told to this plugin, anew when a person asks for it again
+    subject: str = ""  # of the service: what it is about (a lane, a folder, a plugin, …), a stable machine word
+    code: str = ""  # of the error that it tells of, a stable machine word; "" where it tells of none
 
 
 _NESTED: Final[Mapping[type, Mapping[str, type]]] = {

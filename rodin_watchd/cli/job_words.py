@@ -9,7 +9,7 @@ from datetime import tzinfo
 from typing import Any
 
 from rodin_watchd.core.names import printable
-from rodin_watchd.core.receipt import UNKNOWN, WHOSE, cost, credits_spent, local
+from rodin_watchd.core.receipt import UNKNOWN, WHOSE, cost, local
 from rodin_watchd.core.status import DOING, set_name
 from rodin_watchd.model import Event, InputFile, Job, ServiceEvent
 
@@ -36,7 +36,7 @@ def brief(job: Job) -> dict[str, Any]:
         "state": job.state.value,
         "created_at": job.created_at,
         "since_at": since_at(job),
-        "credits": credits_spent(job),
+        "credits": job.spent,
         "cost_is_certain": is_cost_certain(job),
         "place": job.place or None,
         "problem": job.problem.message if job.problem else None,
@@ -50,6 +50,7 @@ def whole(job: Job, events: Iterable[Event], meanwhile: Iterable[ServiceEvent] =
         "files": [_file_data(file) for file in job.files],
         "options": dict(job.options),
         "again": job.again,
+        "consent": job.consent or None,
         "fingerprint": job.fingerprint or None,
         "times": dict(job.times),
         "retries": job.retries,
@@ -60,7 +61,10 @@ def whole(job: Job, events: Iterable[Event], meanwhile: Iterable[ServiceEvent] =
         "progress": job.progress or None,
         "results": [asdict(result) for result in job.results],
         "problem": _problem_data(job),
-        "events": [{"at": e.at, "action": e.action, "state": e.state.value, "message": e.message} for e in events],
+        "events": [
+            {"at": e.at, "action": e.action, "state": e.state.value, "message": e.message, "code": e.code}
+            for e in events
+        ],
         "service_events": [asdict(event) for event in meanwhile],
     }
 
@@ -97,7 +101,7 @@ def row(job: Job, zone: tzinfo) -> tuple[str, ...]:
     """Return a job's row of the table that `list` prints."""
     doubt = "" if is_cost_certain(job) else "?"
     since = local(since_at(job), zone)
-    spent = f"{credits_spent(job)}{doubt}"
+    spent = f"{job.spent}{doubt}"
     return (job.id, set_name(job.folder, job.name), DOING[job.state], since, spent, printable(job.place) or "-")
 
 

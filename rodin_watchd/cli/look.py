@@ -33,7 +33,7 @@ from rodin_watchd.core.machine import ENDED
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.receipt import in_credits, local
 from rodin_watchd.core.status import DOING, PAGE, Page, ended_line, render, sorted_jobs
-from rodin_watchd.model import CREDITS_PER_TEXTURE, ServiceEvent, State
+from rodin_watchd.model import ServiceEvent, State
 
 WATCH_SECONDS = 1.0
 NEWEST = 20
@@ -104,8 +104,8 @@ def taken(config: Config, journal: JournalReader, now: float, zone: tzinfo) -> R
 def _money(config: Config, journal: JournalReader, now: float, zone: tzinfo) -> Money:
     known, budget = journal.meta(BUDGET_DAY), config.budget
     day = day_of(Day(*known) if known else None, now, zone, journal.newest_purchase())
-    folders = {top: count * CREDITS_PER_TEXTURE for top, count in journal.spent_since(day.after_purchase).items()}
-    total, today = (n * CREDITS_PER_TEXTURE for n in (journal.charges(), journal.charges_since(midnight(now, zone))))
+    folders = journal.spent_since(day.after_purchase)
+    total, today = journal.charged_since(0.0), journal.charged_since(midnight(now, zone))
     spent = sum(folders.values(), Decimal(0))
     return Money(total, today, budget.per_day_credits, spent, budget.per_folder_credits, folders, _balance(journal))
 
@@ -163,7 +163,7 @@ def status(config_file: Path | None, *, as_json: bool, watch: bool) -> None:
 
     --json prints one object: root, running, daemon (host and pid, null when stopped), credits (total, today), budget
     (per_day and per_folder, null without one; spent, in all and by folders), balance (credits, at, low; null if it was
-    never read), events (of the service: at, kind, message; newest first), counts (jobs by state) and page (notices,
+    never read), events (of the service: at, kind, subject, code, message; newest first), counts (jobs by state) and page (notices,
     waiting, running, held, recent, ignored). An entry of the page has name, text, job (null in the inbox) and since_at
     (UTC seconds, or null). While the daemon is stopped, waiting and notices are as of its last look.
     """
@@ -241,10 +241,10 @@ def list_jobs(config_file: Path | None, *, as_json: bool, states: tuple[str, ...
 def show(config_file: Path | None, job: str, *, as_json: bool) -> None:
     """Show one job with its whole history. JOB is its id, the beginning of the id, or the set's name.
 
-    --json prints what `list --json` has, and files, options, again, fingerprint, times (state: UTC seconds), retries,
+    --json prints what `list --json` has, and files, options, again, consent, fingerprint, times (state: UTC seconds), retries,
     attempts, not_before, deadline, task (uuid, submitted_at), progress, results, problem (code, fault, message, advice;
-    or null), events (at, action, state, message; oldest first) and service_events (what happened to the service as a
-    whole meanwhile: at, kind, message; oldest first).
+    or null), events (at, action, state, message, code; oldest first) and service_events (what happened to the service as
+    a whole meanwhile: at, kind, subject, code, message; oldest first).
     """
     with reader(load(config_file)) as journal:
         found = journal.find(job)

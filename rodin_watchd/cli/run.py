@@ -26,7 +26,6 @@ from rodin_watchd.cli.signals import await_service, heed_signals
 from rodin_watchd.config import Config, load_config
 from rodin_watchd.core.layout import INBOX
 from rodin_watchd.errors import DiskError, RodinWatchdError, RootAwayError
-from rodin_watchd.errors.base import GOES_ON
 from rodin_watchd.log_lines import tell_error
 from rodin_watchd.service.pulse import Pulse
 from rodin_watchd.service.serving import Serving, serving
@@ -69,7 +68,7 @@ def run(
         )
     except (RodinWatchdError, OSError) as error:
         told = error if isinstance(error, RodinWatchdError) else DiskError(in_words(error))
-        _advise_start(told)
+        told.has_ended_service()
         if chosen == "human":
             raise
         tell_error(logging.CRITICAL, "ended", told)
@@ -153,15 +152,10 @@ def _when_the_root_is_there(
         yield service
 
 
-def _advise_start(error: RodinWatchdError) -> None:
-    """Advise for a service that has ended, where the advice is for one that runs."""
-    error.advice_given = error.advice_given.replace(GOES_ON, "then start the service anew")
-
-
 def _tell_end(error: Exception) -> None:
     """Log why the loop ended: a user's matter in words, a fault of the program with its traceback."""
     if isinstance(error, RodinWatchdError):
-        _advise_start(error)
+        error.has_ended_service()
         tell_error(logging.CRITICAL, "ended", error)
     else:
         log.critical("ended: a fault in rodin_watchd; please report it", exc_info=error, extra={"action": "ended"})

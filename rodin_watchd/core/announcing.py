@@ -12,9 +12,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from rodin_watchd.core.names import printable
-from rodin_watchd.core.receipt import credits_spent
 from rodin_watchd.core.schedule import backoff_seconds
-from rodin_watchd.model import Entry, InputFile, Job, OwedCall, State, Transition
+from rodin_watchd.model import Entry, InputFile, Job, OwedCall, ServiceEvent, State, Transition
 from rodin_watchd.v1 import File, FileSet, Problem, Waiting
 from rodin_watchd.v1 import Job as PublicJob
 
@@ -47,13 +46,14 @@ class Announcer:
         job = move.job
         if move.action != job.state.value or job.state not in HOOK_OF:
             return []
-        event = {"kind": job.state.value, "at": now, "message": printable(move.message, 1000) or job_words(job)}
+        words = printable(move.message, 1000) or job_words(job)
+        event = {"kind": job.state.value, "at": now, "message": words, "code": move.code}
         return self._owed(HOOK_OF[job.state], {"job": asdict(public_job(job)), "event": event})
 
-    def of_service(self, kind: str, message: str, at: float) -> list[OwedCall]:
+    def of_service(self, event: ServiceEvent) -> list[OwedCall]:
         """Return the calls that an event of the service owes; news of a plugin are not told to that plugin."""
-        owed = self._owed(SERVICE, {"event": {"kind": kind, "at": at, "message": message}})
-        return [call for call in owed if not (kind in _NEWS and message.startswith(plugin_news(call.plugin, "")))]
+        owed = self._owed(SERVICE, {"event": asdict(event)})
+        return [call for call in owed if not (event.kind in _NEWS and event.subject == call.plugin)]
 
     def of_waiting(self, waiting: Waiting, at: float) -> list[OwedCall]:
         """Return the calls that a set owes which has been incomplete for long."""
@@ -104,7 +104,7 @@ def public_job(job: Job) -> PublicJob:
         files=_public_files(job.files),
         created_at=job.created_at,
         results=tuple(File(r.name, r.size, r.sha256) for r in job.published),
-        credits=str(credits_spent(job)),
+        credits=str(job.spent),
         task=job.task.uuid if job.task else "",
         place=job.place,
         problem=_public_problem(job),

@@ -76,25 +76,25 @@ class Caps:
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """What may still be spent today: `spent` counts textures by top folder."""
+    """What may still be spent today: `spent` has the credits that were, by top folder."""
 
     caps: Caps
-    spent: Mapping[str, int]
+    spent: Mapping[str, Decimal]
 
     def why_not(self, folder: str) -> str:
         """Return why a set of this folder cannot be bought today, "" if it can."""
         top = top_folder(folder)
-        if _is_over(self.caps.per_day, sum(self.spent.values())):
+        if _is_over(self.caps.per_day, sum(self.spent.values(), Decimal(0))):
             return f"today's budget of {in_credits(self.caps.per_day or Decimal(0))} is spent"
-        if _is_over(self.caps.per_folder, self.spent.get(top, 0)):
+        if _is_over(self.caps.per_folder, self.spent.get(top, Decimal(0))):
             where = f"the folder “{printable(top)}”" if top else "the inbox itself"
             return f"today's budget of {in_credits(self.caps.per_folder or Decimal(0))} for {where} is spent"
         return ""
 
     def after(self, folder: str) -> Allowance:
-        """Return what is left when one texture was bought for this folder."""
+        """Return what is left when one texture was bought for this folder, by the list."""
         top = top_folder(folder)
-        return replace(self, spent={**self.spent, top: self.spent.get(top, 0) + 1})
+        return replace(self, spent={**self.spent, top: self.spent.get(top, Decimal(0)) + CREDITS_PER_TEXTURE})
 
     def affordable(self, intents: Iterable[Transition]) -> list[Transition]:
         """Return the intents that may go, in their order."""
@@ -109,8 +109,8 @@ class Allowance:
 UNLIMITED: Final = Allowance(Caps(), {})
 
 
-def _is_over(cap: Decimal | None, textures: int) -> bool:
-    return cap is not None and (textures + 1) * CREDITS_PER_TEXTURE > cap
+def _is_over(cap: Decimal | None, spent: Decimal) -> bool:
+    return cap is not None and spent + CREDITS_PER_TEXTURE > cap
 
 
 def is_over_budget(job: Job) -> bool:
@@ -129,4 +129,4 @@ def put_off(job: Job, reason: str, now: float) -> Transition | None:
     if job.problem == problem:
         return None
     staged = move(job, Signal.RETRY, now).job if job.state is State.UPLOADING else job
-    return Transition(replace(staged, problem=problem), "over-budget", problem.message)
+    return Transition(replace(staged, problem=problem), "over-budget", problem.message, problem.code)

@@ -1,20 +1,78 @@
-"""The content of a set: what makes two sets the same purchase."""
+"""The content of a set: what makes two sets the same purchase.
+
+Journals keep fingerprints for ever, so each names its version, and what a version makes of a set is never changed:
+
+- `v2:…`: model, image, and what the options *mean* (`core.options.canonical`). What the vendor takes for an option that is
+  left out is frozen with the version; what it will take tomorrow does not enter.
+- without a name (version 1): model, image, and the options as they were spelled, with three of the vendor's defaults.
+
+A look-up asks for all spellings that a set may have been bought under (`fingerprints`).
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from itertools import product
+from typing import Final
 
-from rodin_watchd.model import VENDOR_DEFAULTS, InputFile, OptionValue, Role
+from rodin_watchd.core.options import canonical
+from rodin_watchd.model import InputFile, OptionValue, Role
+
+_IN_VERSION_1: Final[Mapping[str, OptionValue]] = {
+    "geometry_file_format": "glb",
+    "material": "PBR",
+    "resolution": "Basic",
+}
+"""What version 1 took for granted."""
+
+_SPELLED_IN_VERSION_1: Final[Mapping[str, OptionValue]] = {"reference_scale": 1.0, "escore": 3.5}
+"""Defaults that made another purchase in version 1 where they were spelled out."""
 
 
 def fingerprint(files: Sequence[InputFile], options: Mapping[str, OptionValue]) -> str:
-    """Return a hex digest of what is bought: sha256 of the model, sha256 of the image, the options as sent.
+    """Return what is bought as a digest: sha256 of the model, sha256 of the image, what the options mean.
 
     Names, times and the sidecar's spelling do not count: a set dropped again under another name is the same purchase,
     and so is one that spells out what the vendor takes anyway.
     """
-    digests = {f.role.value: f.sha256 for f in files if f.role is not Role.SIDECAR}
-    text = json.dumps([digests, {**VENDOR_DEFAULTS, **options}], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return second_of(_digests(files), sorted_json(canonical(options)))
+
+
+def fingerprints(files: Sequence[InputFile], options: Mapping[str, OptionValue]) -> tuple[str, ...]:
+    """Return every fingerprint that a purchase of this content may have been stored with, the newest version first."""
+    digests, meant = _digests(files), canonical(options)
+    plain = {name: value for name, value in options.items() if name in meant}
+    unsaid = [item for item in _SPELLED_IN_VERSION_1.items() if item[0] not in meant]
+    spelled = [plain | dict(filter(None, said)) for said in product(*((None, item) for item in unsaid))]
+    older = (first_of(digests, first_options(one)) for one in (options, *spelled))
+    return tuple(dict.fromkeys((fingerprint(files, options), *older)))
+
+
+def second_of(digests: Mapping[str, str], options: str) -> str:
+    """Return the fingerprint of version 2, given the files' digests by role, and what options mean as JSON."""
+    return f"v2:{_sha256(digests, options)}"
+
+
+def first_of(digests: Mapping[str, str], options: str) -> str:
+    """Return the fingerprint of version 1, given the files' digests by role, and what `first_options` returned."""
+    return _sha256(digests, options)
+
+
+def first_options(options: Mapping[str, OptionValue]) -> str:
+    """Return options as they entered the fingerprint of version 1."""
+    return sorted_json({**_IN_VERSION_1, **options})
+
+
+def sorted_json(values: Mapping[str, OptionValue]) -> str:
+    """Return values as JSON whose text depends on nothing else."""
+    return json.dumps(values, sort_keys=True)
+
+
+def _digests(files: Sequence[InputFile]) -> dict[str, str]:
+    return {f.role.value: f.sha256 for f in files if f.role is not Role.SIDECAR}
+
+
+def _sha256(digests: Mapping[str, str], options: str) -> str:
+    return hashlib.sha256(f"[{json.dumps(digests, sort_keys=True)}, {options}]".encode()).hexdigest()

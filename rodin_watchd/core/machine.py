@@ -38,6 +38,7 @@ from rodin_watchd.core.secrecy import forgetting
 from rodin_watchd.core.wire import read_submit
 from rodin_watchd.errors import OutcomeUnknownError, PluginRequiredError, ResultsGoneError, RodinWatchdError
 from rodin_watchd.model import (
+    CREDITS_PER_TEXTURE,
     Answer,
     Done,
     Job,
@@ -204,7 +205,8 @@ def understood(job: Job, now: float) -> Outcome:
         task = read_submit(job.answer, job.times.get(job.state, now))
     except RodinWatchdError as error:
         return outcome_of(error)
-    return Done(replace(job, task=task, answer=None, charges=job.charges + 1))
+    cost = job.price if task.credits is None else task.credits
+    return Done(replace(job, task=task, answer=None, charges=job.charges + 1, spent=job.spent + cost))
 
 
 def outcome_of(error: RodinWatchdError) -> Outcome:
@@ -216,7 +218,7 @@ def outcome_of(error: RodinWatchdError) -> Outcome:
 
 def begin_upload(job: Job, now: float) -> Transition:
     """Intend to send all of the body but its closing boundary: to be committed before a connection is made."""
-    return move(replace(job, answer=None), Signal.BEGIN, now)
+    return move(replace(job, answer=None, price=CREDITS_PER_TEXTURE), Signal.BEGIN, now)
 
 
 def close_upload(job: Job, now: float) -> Transition:
@@ -224,8 +226,13 @@ def close_upload(job: Job, now: float) -> Transition:
     return move(job, Signal.CLOSE, now)
 
 
-def move(job: Job, signal: Signal, now: float, message: str = "", poll_seconds: float = 0.0) -> Transition:
-    """Enter the next state: fresh attempts, fresh deadline, the time noted. Raises KeyError for what is not in TABLE."""
+def move(
+    job: Job, signal: Signal, now: float, message: str = "", code: str = "", *, poll_seconds: float = 0.0
+) -> Transition:
+    """Enter the next state: fresh attempts, fresh deadline, the time noted. Raises KeyError for what is not in TABLE.
+
+    `message` is for people, `code` for programs: what the event tells of.
+    """
     state = TABLE[job.state, signal]
     policy = POLICIES.get(state)
     deadline = now + policy.deadline_seconds if policy and policy.deadline_seconds else None
@@ -237,7 +244,7 @@ def move(job: Job, signal: Signal, now: float, message: str = "", poll_seconds: 
         deadline=deadline,
         times={**job.times, state.value: now},
     )
-    return Transition(forgetting(entered), action=state.value, message=message)
+    return Transition(forgetting(entered), action=state.value, message=message, code=code)
 
 
 _KEEP_ATTEMPTS = frozenset(
@@ -253,7 +260,7 @@ def _done(job: Job, after_step: Job, now: float, poll_seconds: float) -> Transit
 
 
 def _hold(job: Job, problem: Problem, now: float) -> Transition:
-    return move(replace(job, problem=problem), Signal.UNKNOWN, now, problem.message)
+    return move(replace(job, problem=problem), Signal.UNKNOWN, now, problem.message, problem.code)
 
 
 def _unanswered(job: Job) -> Problem:
@@ -269,7 +276,7 @@ def _may_fail(job: Job) -> bool:
 
 
 def _reject(job: Job, problem: Problem, now: float) -> Transition:
-    return move(replace(job, problem=problem), Signal.REJECTED, now, problem.message)
+    return move(replace(job, problem=problem), Signal.REJECTED, now, problem.message, problem.code)
 
 
 def _not_yet(job: Job, now: float, poll_seconds: float) -> Transition:
@@ -284,9 +291,10 @@ def _not_yet(job: Job, now: float, poll_seconds: float) -> Transition:
 def _retry(job: Job, problem: Problem, now: float, chance: float) -> Transition:
     """Try again later, unless attempts or time are spent; a service error uses up neither."""
     if problem.code == ResultsGoneError.code and (job.state, Signal.LOST) in TABLE:
-        return move(replace(job, results=(), processed=(), facts={}, problem=None), Signal.LOST, now, problem.message)
+        bare = replace(job, results=(), processed=(), facts={}, problem=None)
+        return move(bare, Signal.LOST, now, problem.message, problem.code)
     if problem.code == PluginRequiredError.code and (job.state, Signal.UNFIT) in TABLE:
-        return move(replace(job, problem=problem), Signal.UNFIT, now, problem.message)
+        return move(replace(job, problem=problem), Signal.UNFIT, now, problem.message, problem.code)
     policy = POLICIES[job.state]
     counted = problem.scope is Scope.SET
     told = job.problem if job.state is State.FAILING and job.problem else problem  # what it is buried for stays
@@ -297,4 +305,4 @@ def _retry(job: Job, problem: Problem, now: float, chance: float) -> Transition:
     usual_seconds = wait_seconds(tried.attempts, policy, problem, chance)
     pause_seconds = 0.0 if paused else urgent_wait_seconds(usual_seconds, job, now)
     waiting = replace(tried, state=TABLE[job.state, Signal.RETRY], not_before=now + pause_seconds)
-    return Transition(forgetting(waiting), action="repeated", message=problem.message)
+    return Transition(forgetting(waiting), action="repeated", message=problem.message, code=problem.code)

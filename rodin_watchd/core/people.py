@@ -6,7 +6,9 @@ Whatever may pay again has to be asked for in so many words: the service itself 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
+from rodin_watchd.core.consent import by_person
 from rodin_watchd.core.machine import TABLE, Signal, move
 from rodin_watchd.core.names import printable
 from rodin_watchd.errors import (
@@ -17,6 +19,9 @@ from rodin_watchd.errors import (
     TaskFailedError,
 )
 from rodin_watchd.model import CREDITS_PER_TEXTURE, Job, State, Task, Transition
+
+PAID_ANEW: Final = "paid-anew"
+"""The code of the event that tells of a retry that may pay once more."""
 
 _PAY_AGAIN = f"`rodin-watchd retry --pay-again JOB` submits it anew, for {CREDITS_PER_TEXTURE} credits."
 
@@ -36,7 +41,7 @@ def retry(job: Job, now: float, *, pay_again: bool) -> Transition:
         files=tuple(replace(f, source=f"{job.place}/{f.name}", shared=False) for f in job.files),
         fingerprint="",  # known again when staged; until then the content may belong to another job
         task=None if pay_again else job.task,
-        again=job.again or pay_again,
+        consent=by_person(job.id, job.retries + 1) if pay_again else job.consent,
         problem=None,
         answer=None,
         results=(),
@@ -45,7 +50,9 @@ def retry(job: Job, now: float, *, pay_again: bool) -> Transition:
         times={},
         retries=job.retries + 1,
     )
-    return move(fresh, Signal.ASK_RETRY, now, _given_up(job) if pay_again else "")
+    if not pay_again:
+        return move(fresh, Signal.ASK_RETRY, now)
+    return move(fresh, Signal.ASK_RETRY, now, _given_up(job), PAID_ANEW)
 
 
 def _refuse_to_pay(job: Job) -> None:
@@ -71,7 +78,7 @@ def cancel(job: Job, now: float) -> Transition:
     if (job.state, Signal.CANCEL) not in TABLE:
         advice = "Use `rodin-watchd resolve --give-up JOB`." if job.state is State.HELD else ""
         raise CommandRefusedError(f"A job that is {job.state} cannot be canceled.", advice=advice)
-    return move(replace(job, problem=_canceled(job).problem), Signal.CANCEL, now)
+    return move(replace(job, problem=_canceled(job).problem), Signal.CANCEL, now, code=CanceledError.code)
 
 
 def _canceled(job: Job) -> CanceledError:
@@ -105,7 +112,9 @@ def resolve_adopt(job: Job, task: Task, now: float) -> Transition:
         raise CommandRefusedError(
             "The task has no usable id.", advice="Copy the task's UUID from the vendor's account."
         )
-    adopted = replace(_held(job), problem=None, answer=None, task=task, charges=job.charges + (not _is_charged(job)))
+    adopted = replace(_held(job), problem=None, answer=None, task=task)
+    if not _is_charged(job):
+        adopted = replace(adopted, charges=job.charges + 1, spent=job.spent + job.price)
     return move(adopted, Signal.ADOPT, now)
 
 

@@ -1,9 +1,9 @@
 """Proof by balance: whether a submit whose answer is lost was charged. Pure functions on frozen values.
 
 The arithmetic holds for an account that nobody else spends from (`budget.sole_spender`). The balance was read while no
-submit was open (the *baseline*); `Since` counts what this service bought after it. With n submits of unknown outcome the
-balance must now be lower by the accepted ones, and by the unknown ones that were accepted as well. Nothing more: none of
-them was charged. Lower by all n: each was. Anything else cannot be told apart from a stranger's purchase, a top-up
+submit was open (the *baseline*); `Since` sums up what this service bought after it. With n submits of unknown outcome the
+balance must now be lower by what the accepted ones cost, and by the unknown ones that were accepted as well. Nothing more:
+none of them was charged. Lower by the list price of all n: each was. Anything else cannot be told apart from a stranger's purchase, a top-up
 or a refund, and proves nothing.
 
 A refund could hide a charge: minus one, plus one. So nothing is proven while a task is open, and nothing after a paid
@@ -11,6 +11,9 @@ task failed or was lost, unless that lies more than REFUND_SECONDS before the ba
 no figure of the vendor's: nothing is proven after one, until there is a new baseline. A charge could come late: so the
 balance is read twice, READ_AFTER_SECONDS after the last submit or task ended, and both readings must agree. What remains
 to be believed is in docs/money.md.
+
+What the vendor says that a task took beats the list price (`consumed`). Where it took nothing, no balance tells whether a
+submit was accepted: nothing is proven while the newest known task cost nothing.
 
 A vendor that rounds its balances to whole credits would hide a texture's half (API contract, Check Balance: "integer"). So
 nothing is proven until the account has shown a part of a credit.
@@ -28,7 +31,7 @@ from rodin_watchd.core.machine import POLICIES, Signal, move
 from rodin_watchd.core.patience import spent, wait_seconds
 from rodin_watchd.core.receipt import in_credits
 from rodin_watchd.errors import ChargedTaskLostError, VendorAnswerError
-from rodin_watchd.model import CREDITS_PER_TEXTURE, Job, Transition
+from rodin_watchd.model import Job, Transition
 
 READ_AFTER_SECONDS: Final = (20.0, 60.0)
 """The balance is read so long (monotonic) after nothing of ours was open any more."""
@@ -65,11 +68,13 @@ class Baseline:
 class Since:
     """What this service bought after a baseline."""
 
-    charged: int  # accepted submits
+    charged: Decimal  # what accepted submits cost, credits
     unknown: int  # submits whose outcome nobody knows
+    at_stake: Decimal  # what those cost by the list if they were accepted, credits
     undecided: frozenset[str]  # the jobs of those that may still be decided
     refundable: int  # paid tasks that failed or are lost: the vendor might pay back
     told: int  # submits that a person has decided about
+    gratis: bool = False  # the newest submit that is known to be accepted cost nothing
 
 
 class Verdict(Enum):
@@ -102,13 +107,13 @@ def judged(baseline: Baseline, since: Since, readings: Sequence[Decimal], *, exa
         return Proof(Verdict.UNDECIDED, f"The balance cannot tell: {reason}.")
     told = f"the balance was {in_credits(baseline.balance)} before and is {in_credits(readings[-1])} after"
     if since.charged:
-        told += f" {in_credits(since.charged * CREDITS_PER_TEXTURE)} that are known"
-    lower = baseline.balance - readings[-1] - since.charged * CREDITS_PER_TEXTURE
+        told += f" {in_credits(since.charged)} that are known"
+    lower = baseline.balance - readings[-1] - since.charged
     if lower == 0:
         return Proof(Verdict.NOT_CHARGED, f"Proven not charged: {told}.")
-    if lower == since.unknown * CREDITS_PER_TEXTURE:
+    if lower == since.at_stake:
         return Proof(Verdict.CHARGED, f"It was charged: {told}.")
-    if 0 < lower < since.unknown * CREDITS_PER_TEXTURE:
+    if 0 < lower < since.at_stake:
         some = f"{in_credits(lower)} of {since.unknown} submits without an answer"
         return Proof(Verdict.UNDECIDED, f"The balance cannot tell which were charged, {some} were: {told}.")
     return Proof(Verdict.UNDECIDED, f"The balance cannot tell: {told}, so somebody else spends or pays in.")
@@ -120,6 +125,8 @@ def _proves_nothing(baseline: Baseline, since: Since, readings: Sequence[Decimal
         return "it changed between two readings"
     if not (exact or any(map(shows_parts, (baseline.balance, *readings)))):
         return "so far it was only ever shown in whole credits"
+    if since.gratis:
+        return "the newest task that is known cost nothing, and so may this one"
     if since.told:
         return "a person has decided about another submit meanwhile"
     return "a paid task failed or is lost, and its refund could hide a charge" if since.refundable else ""
@@ -131,7 +138,8 @@ def concluded(job: Job, proof: Proof, now: float, chance: float) -> tuple[Transi
         return _sent_again(job, proof.reason, now, chance)
     if proof.verdict is Verdict.CHARGED:
         lost = ChargedTaskLostError(f"{proof.reason} The task's id is lost with the answer.").problem
-        return (Transition(replace(job, problem=lost, charges=job.charges + 1), "charged", proof.reason),)
+        charged = replace(job, problem=lost, charges=job.charges + 1, spent=job.spent + job.price)
+        return (Transition(charged, "charged", proof.reason, lost.code),)
     told = replace(job.problem, message=f"{job.problem.message} {proof.reason}") if job.problem else None
     return (Transition(replace(job, problem=told), "undecided", proof.reason),)
 
@@ -148,7 +156,7 @@ def _sent_again(job: Job, reason: str, now: float, chance: float) -> tuple[Trans
     again = Transition(waits, "not-charged", reason)
     if not (last := spent(replace(waits, problem=problem), policy, now)):
         return (again,)
-    return (again, move(replace(waits, problem=last), Signal.REJECTED, now, last.message))
+    return (again, move(replace(waits, problem=last), Signal.REJECTED, now, last.message, last.code))
 
 
 OVERDUE: Final = Proof(Verdict.UNDECIDED, "The balance cannot tell: it could not be read while nothing was open.")

@@ -13,7 +13,7 @@ import tomli_w
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.wire_text import plain
 from rodin_watchd.errors import OutcomeUnknownError
-from rodin_watchd.model import CREDITS_PER_TEXTURE, Job, State
+from rodin_watchd.model import Job, State
 from rodin_watchd.problem import Fault, Problem
 
 UNKNOWN = OutcomeUnknownError.code
@@ -31,17 +31,12 @@ WHOSE: Mapping[Fault, str] = {
 """Who can mend the cause, in words."""
 
 
-def credits_spent(job: Job) -> Decimal:
-    """Return the credits that this job is known to have cost."""
-    return job.charges * CREDITS_PER_TEXTURE
-
-
 def cost(job: Job) -> str:
     """Say in words what a job cost."""
-    spent = credits_spent(job)
+    spent = job.spent
     if job.problem and job.problem.code == UNKNOWN:
         sure = in_credits(spent) if spent else "no credits"
-        return f"{sure} for certain, and {in_credits(CREDITS_PER_TEXTURE)} more if the last submit was accepted."
+        return f"{sure} for certain, and {in_credits(job.price)} more if the last submit was accepted."
     return f"{in_credits(spent)}." if spent else "no credits."
 
 
@@ -88,7 +83,7 @@ def _told(job: Job, version: str, now: float) -> dict[str, Any]:
             "retries": job.retries,
             "set": _text(job.name),
             "folder": _text(job.folder),
-            "credits": credits_spent(job),
+            "credits": job.spent,
             "software": f"{_SOFTWARE}{version}",
             "written_at": instant(now),
         },

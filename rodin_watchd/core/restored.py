@@ -27,12 +27,12 @@ def after_restore(job: Job, copied_at: float, now: float, zone: tzinfo) -> tuple
     if job.state in (State.UPLOADING, State.SUBMITTING):
         return (_held(job, problem, now),)
     if job.state is State.CLAIMED and job.task is None:
-        return (move(replace(job, problem=problem), Signal.REJECTED, now, problem.message),)
+        return (move(replace(job, problem=problem), Signal.REJECTED, now, problem.message, problem.code),)
     return ()
 
 
 def _held(job: Job, problem: Problem, now: float) -> Transition:
-    return move(replace(job, problem=problem, answer=None), Signal.UNKNOWN, now, problem.message)
+    return move(replace(job, problem=problem, answer=None), Signal.UNKNOWN, now, problem.message, problem.code)
 
 
 def _problem(job: Job, copied_at: float, zone: tzinfo) -> Problem:

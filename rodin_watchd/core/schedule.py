@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from rodin_watchd.model import VENDOR_DEFAULTS, Job, OptionValue, State
+from rodin_watchd.core.options import CHOICES
+from rodin_watchd.model import Job, OptionValue, State
 
 JITTER = 0.2
 """Waiting times are spread over ±10 %, so that jobs which failed together do not come back together."""
@@ -44,7 +45,7 @@ def is_due(not_before: float, now: float, longest_seconds: float) -> bool:
 
 def kind_of(options: Mapping[str, OptionValue]) -> str:
     """Name the kind of a task: tasks of one kind take about as long."""
-    return "/".join(str(options.get(key, default)) for key, default in VENDOR_DEFAULTS.items())
+    return "/".join(str(options.get(key, default)) for key, default in CHOICES.items())
 
 
 def vendor_seconds(job: Job) -> float | None:

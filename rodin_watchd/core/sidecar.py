@@ -7,11 +7,12 @@ allowed: a misspelt key that is silently ignored is a paid job with the wrong te
 from __future__ import annotations
 
 import re
+import unicodedata
 from difflib import get_close_matches
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Final, TypeAlias, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from rodin_watchd.core.model_words import quoted
 from rodin_watchd.core.options import Options, frozen
@@ -28,6 +29,23 @@ PRESET_NAME: Final = "_folder.toml"
 """The name of the file that presets the options of every set in its folder and below."""
 
 Reference: TypeAlias = Annotated[str, Field(min_length=1, max_length=1000)]
+
+
+def _one_word(again: bool | str) -> bool | str:
+    """Return what `again` says, a word in one spelling."""
+    if isinstance(again, bool):
+        return again
+    word = unicodedata.normalize("NFC", again).strip()
+    if not word or not word.isprintable():
+        raise ValueError("must be true, or a word of printable characters")
+    if word.casefold() in ("true", "false"):
+        raise ValueError(f"is {quoted(word)} in quotation marks: write {word.lower()} without them, or another word")
+    return word
+
+
+Again: TypeAlias = Annotated[bool | Annotated[str, Field(min_length=1, max_length=100)], AfterValidator(_one_word)]
+"""Consent to pay once more; what it is worth says `core.consent`."""
+
 _Model = TypeVar("_Model", bound="Preset")
 
 _DRIVE: Final = re.compile(r"[A-Za-z]:")
@@ -64,8 +82,10 @@ class Sidecar(Preset):
         "A path from this file's folder, inside the inbox.",
         examples=["oak.png"],
     )
-    again: bool = Field(
-        default=False, description="Pay once more for a model, image and options that were textured before."
+    again: Again = Field(
+        default=False,
+        description="Pay once more for a model, image and options that were textured before: true, once for this file as "
+        'it is; or a word, once for each word, for instance "second try".',
     )
 
 

@@ -32,6 +32,20 @@ def bought_before(same: Job, *, again: bool = False) -> DuplicateSetError:
     return _failed_after_paying(same)
 
 
+def paid_with(same: Job, again: bool | str) -> DuplicateSetError:
+    """Return why a set is refused whose consent (what its TOML file says for `again`) was spent on another job."""
+    place = f", {printable(same.place)}" if same.place else ""
+    other = "fourth try" if again == "third try" else "third try"
+    if isinstance(again, str):
+        what = f"{_SAME} were paid for with the word “{printable(again)}” already"
+    else:
+        what = "This TOML file has paid once already for the same model, image and options"
+    return DuplicateSetError(
+        f"{what} (job {same.id}{place}).",
+        advice=f'To pay once more write another word into it: `again = "{other}"`.',
+    )
+
+
 def _failed_after_paying(same: Job) -> DuplicateSetError:
     where = f"{printable(same.place)} (job {same.id})"
     if not same.charges:

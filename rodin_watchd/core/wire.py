@@ -16,6 +16,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 from rodin_watchd.core.formats import MODEL_EXTENSIONS
+from rodin_watchd.core.options import DECLARED, text_of
 from rodin_watchd.core.wire_text import credits_of, described, plain, usable_url, without_query
 from rodin_watchd.errors import (
     KeyRefusedError,
@@ -38,8 +39,8 @@ BODY_LIMIT_BYTES: Final = 1 << 20
 LINK_LIMIT: Final = 200
 """The longest list of results that is believed."""
 
-FIELDS: Final = ("prompt", "seed", "reference_scale", "geometry_file_format", "material", "resolution", "escore")
-"""The text parts that the vendor knows, in the order they are sent (API contract, Generate Texture)."""
+MOST_CONSUMED: Final = Decimal(100)
+"""No texture costs so much: an answer that says more is not believed, and the list price holds."""
 
 _Reply: TypeAlias = Mapping[str, Any]
 _Failure = TypeVar("_Failure", bound=RodinWatchdError)
@@ -108,20 +109,14 @@ class TaskStatus:
 
 
 def submit_fields(options: Mapping[str, OptionValue]) -> tuple[tuple[str, str], ...]:
-    """Return the text parts of a submit, numbers in plain digits (API contract, Generate Texture).
+    """Return the text parts of a submit in the order of their declaration, numbers in plain digits (Generate Texture).
 
-    Keys that the vendor does not know (see FIELDS) are not sent. Raises ValueError for a number that is not finite.
+    Raises ValueError for a key that is not declared, which would be paid for and not sent, and for a number that is not
+    finite.
     """
-    return tuple((key, _field_text(options[key])) for key in FIELDS if key in options)
-
-
-def _field_text(value: OptionValue) -> str:
-    if not isinstance(value, float):
-        return str(value)
-    number = Decimal(repr(value))
-    if not number.is_finite():
-        raise ValueError("an option's number must be finite")
-    return format(number.normalize(), "f")
+    if strange := sorted(options.keys() - DECLARED.keys()):
+        raise ValueError(f"no such option: {', '.join(strange)}")
+    return tuple((sent.part, text_of(options[key])) for key, sent in DECLARED.items() if key in options)
 
 
 def read_submit(answer: Answer, submitted_at: float) -> Task:
@@ -135,6 +130,8 @@ def read_submit(answer: Answer, submitted_at: float) -> Task:
     out a POST, so they, and any other status outside 2xx and 4xx, leave the outcome unknown.
 
     404 and 405 without one of the vendor's codes say that the address knows no such call, for all sets alike, too.
+
+    `consumed` is what the task took, in credits; anything but a plain number from 0 to MOST_CONSUMED counts as not said.
 
     A `uuid` without a `subscription_key` is accepted and paid for: the task has an empty key. Its status cannot be asked
     then, but its results can.
@@ -150,11 +147,17 @@ def read_submit(answer: Answer, submitted_at: float) -> Task:
         raise _refused(answer, reply)
     if not 200 <= answer.status < 300 or code or not uuid:
         raise _failed(OutcomeUnknownError, answer, reply)
-    return Task(uuid=uuid, subscription_key=_subscription_key(reply), submitted_at=submitted_at)
+    return Task(uuid, _subscription_key(reply), submitted_at, _consumed(reply))
 
 
 def _refused(answer: Answer, reply: _Reply | None) -> RodinWatchdError:
     return _failed(_service_error(answer, reply) or VendorRefusedError, answer, reply)
+
+
+def _consumed(reply: _Reply | None) -> Decimal | None:
+    """Return the credits that the vendor says it took; None where it says nothing that can be believed."""
+    told = credits_of((reply or {}).get("consumed"))
+    return None if told is None or told > MOST_CONSUMED else Decimal(format(abs(told).normalize(), "f"))
 
 
 def _subscription_key(reply: _Reply | None) -> str:

@@ -19,6 +19,7 @@ from rodin_watchd.errors.owner import (
     HiddenKeyError,
     JournalError,
     MissingKeyError,
+    OldJournalError,
     OwnerError,
 )
 from rodin_watchd.errors.plugins import (
@@ -102,6 +103,7 @@ __all__ = [
     "NetworkError",
     "NoCreditsError",
     "NotReadyError",
+    "OldJournalError",
     "OutboxError",
     "OutcomeUnknownError",
     "OverBudgetError",

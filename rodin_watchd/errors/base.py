@@ -6,8 +6,11 @@ from typing import ClassVar, Final
 
 from rodin_watchd.problem import Fault, Lane, Problem, Scope
 
-GOES_ON: Final = "the service goes on by itself"
-"""How advice ends for a service that runs; who tells of an error that ended it says otherwise."""
+GOES_ON: Final = "{goes on}"
+"""Where advice says how the service goes on, which depends on whether it still runs."""
+
+_RUNNING: Final = "the service goes on by itself"
+_ENDED: Final = "then start the service anew"
 
 
 class RodinWatchdError(Exception):
@@ -23,9 +26,14 @@ class RodinWatchdError(Exception):
     def __init__(self, message: str = "", *, advice: str = "", retry_after_seconds: float | None = None) -> None:
         """Take a sentence for people (default: the docstring's first line) and, if they differ, advice and a wait."""
         self.message = message or (self.__doc__ or "").splitlines()[0]
-        self.advice_given = advice or self.advice
+        self._advice = advice or self.advice
+        self.advice_given = self._advice.replace(GOES_ON, _RUNNING)
         self.retry_after_seconds = retry_after_seconds
         super().__init__(self.message)
+
+    def has_ended_service(self) -> None:
+        """Advise for a service that has ended: it goes on when somebody starts it. May be repeated."""
+        self.advice_given = self._advice.replace(GOES_ON, _ENDED)
 
     @property
     def problem(self) -> Problem:

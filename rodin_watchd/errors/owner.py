@@ -41,6 +41,13 @@ class JournalError(OwnerError):
     code = "journal"
 
 
+class OldJournalError(JournalError):
+    """The journal is of an older version, or was never set up."""
+
+    code = "old-journal"
+    advice = "Start `rodin-watchd run` once: it brings the journal up to date."
+
+
 class AlreadyRunningError(OwnerError):
     """Another rodin_watchd already serves this folder."""
 

@@ -104,5 +104,6 @@ def rodin_waiting(waiting: Waiting, event: Event, settings: Settings) -> None:
 def rodin_service(event: Event, settings: Settings) -> None:
     """Tell people about the service: paused, resumed, low balance, an alarm, a plugin that was set aside.
 
-    `event.kind` is a stable machine word, `event.message` a sentence. Repeated as `rodin_delivered` is.
+    `event.kind`, `event.subject` (what it is about) and `event.code` (of the error that it tells of) are stable machine
+    words, `event.message` is a sentence for people. Repeated as `rodin_delivered` is.
     """

@@ -75,8 +75,8 @@ class Account:
         """Return how many more textures the account pays, by the newest balance and what was bought since; None: unknown."""
         if self._paid_in is None:
             return None
-        left = self._paid_in - (self._book.journal.newest_purchase() - self._asked_purchase) * CREDITS_PER_TEXTURE
-        return max(int(left // CREDITS_PER_TEXTURE), 0)
+        spent = sum(self._book.journal.spent_since(self._asked_purchase).values(), Decimal(0))
+        return max(int((self._paid_in - spent) // CREDITS_PER_TEXTURE), 0)
 
     @property
     def inquires(self) -> bool:
@@ -158,9 +158,11 @@ class Account:
         if known.low == was_low or self._low_limit is None:
             return
         if known.low:
-            self._book.tell("low-balance", low_balance_text(known.credits, self._low_limit), self._now())
+            told = low_balance_text(known.credits, self._low_limit)
+            self._book.tell("low-balance", told, self._now(), subject="balance")
         else:
-            self._book.tell("balance-restored", "The account holds enough credits again.", self._now())
+            told = "The account holds enough credits again."
+            self._book.tell("balance-restored", told, self._now(), subject="balance")
 
     def notices(self) -> list[str]:
         """Return what people must know."""

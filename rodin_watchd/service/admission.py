@@ -57,7 +57,7 @@ class Admission:
         was_held = bool(self._gate.held)
         self._change(gate)
         if gate.held and not was_held:
-            self._book.tell("crowd", self._reason(len(gate.held)), self._now())
+            self._book.tell("crowd", self._reason(len(gate.held)), self._now(), subject="approval")
 
     def _change(self, gate: Gate) -> None:
         if changes := gate.changes_from(self._gate):
@@ -75,7 +75,7 @@ class Admission:
             )
         self._change(gate)
         told = f"Approved {_sets(count)} {where}."
-        self._book.tell("approved", told, self._now())
+        self._book.tell("approved", told, self._now(), subject="approval")
         return told
 
     @property

@@ -114,11 +114,10 @@ def plugins_of(config: Config, clock: Clock, book: Book, hosted: Hosted) -> Plug
     plugins.remember(book.journal.answers(tuple(book.jobs)))
     book.announcer = plugins.announcer
     if unused := set(hosted.known) - set(hosted.catalogue.found):
-        book.tell(
-            "safe-mode", f"Started in safe mode, without these plugins: {', '.join(sorted(unused))}.", clock.now()
-        )
-    for message in hosted.catalogue.left_out.values():
-        book.tell("plugin-left-out", message, clock.now())
+        told = f"Started in safe mode, without these plugins: {', '.join(sorted(unused))}."
+        book.tell("safe-mode", told, clock.now(), subject="plugins")
+    for name, message in hosted.catalogue.left_out.items():
+        book.tell("plugin-left-out", message, clock.now(), subject=name)
     return plugins
 
 

@@ -10,9 +10,10 @@ from typing import Any
 
 from rodin_watchd.adapters.journal import NO_META, Affordable, Journal
 from rodin_watchd.core.announcing import SILENT, Announcer
+from rodin_watchd.core.content import fingerprints
 from rodin_watchd.core.machine import ENDED
 from rodin_watchd.core.schedule import kind_of, vendor_seconds
-from rodin_watchd.core.twins import bought_before
+from rodin_watchd.core.twins import bought_before, paid_with
 from rodin_watchd.errors import CommandRefusedError, DiskError, DuplicateSetError
 from rodin_watchd.log_lines import NOBODY, fields
 from rodin_watchd.model import Job, OptionValue, ServiceEvent, State, Transition
@@ -26,6 +27,9 @@ _BAD_NEWS = frozenset(
     }
 )
 """Actions that are logged as warnings, whatever the state of the job."""
+
+_OF_SUBJECTS = frozenset({"paused", "resumed"})
+"""Events whose words begin with what they are about."""
 
 _NEWEST_EVENTS = 1000
 """So far back a start looks for what the run before had paused."""
@@ -87,34 +91,43 @@ class Book:
         """Tell of a start that ends what the run before had paused: this run looks at all of it anew."""
         ended: set[str] = set()
         for event in self.journal.service_events(_NEWEST_EVENTS):  # newest first
-            subject = event.message.partition(":")[0]
             if event.kind == "started":
                 return
-            if event.kind == "paused" and subject not in ended:
+            if event.kind == "paused" and event.subject not in ended:
                 self.tell("started", f"{what}; what was paused is looked at anew.", now)
                 return
             if event.kind == "resumed":
-                ended.add(subject)
+                ended.add(event.subject)
 
-    def tell(self, kind: str, message: str, now: float, about: Mapping[str, str] = NOBODY) -> None:
+    def tell(
+        self,
+        kind: str,
+        message: str,
+        now: float,
+        about: Mapping[str, str] = NOBODY,
+        *,
+        subject: str = "",
+        code: str = "",
+    ) -> None:
         """Log, and journal as a service event; while the journal's disk is full it waits, and a restart loses it.
 
-        `about` are the fields of the job that it is about, if it is about one.
+        `about` are the fields of the job that it is about, if it is about one. `subject` and `code` are for programs: what
+        the event is about, and the code of the error that it tells of.
         """
-        log.log(_level(kind), "%s: %s", kind, message, extra={"action": kind, **about})
-        self._note_event(ServiceEvent(now, kind, message))
+        named = f"{subject}: {message}" if subject and kind in _OF_SUBJECTS else message
+        log.log(_level(kind), "%s: %s", kind, named, extra={"action": kind, **about})
+        self._note_event(ServiceEvent(now, kind, named, subject, code))
 
     def tell_of(self, job: Job, kind: str, message: str, now: float) -> None:
         """Tell what concerns a job and the service as well: one line, an event of each history. Raises as `commit`."""
         self.commit([Transition(job, kind, message)], now)
-        self._note_event(ServiceEvent(now, kind, message))
+        self._note_event(ServiceEvent(now, kind, message, job.id))
 
     def _note_event(self, event: ServiceEvent) -> None:
         self._untold.append(event)
         with contextlib.suppress(DiskError):
             while self._untold:
-                event = self._untold[0]
-                self.journal.note_service_event(event.kind, event.message, event.at, self.announcer)
+                self.journal.note_service_event(self._untold[0], self.announcer)
                 self._untold.popleft()
 
     def _know(self, job: Job) -> None:
@@ -136,17 +149,30 @@ class Book:
         return self._histories[kind]
 
     def duplicate(self, job: Job) -> DuplicateSetError | None:
-        """Return why a staged job would pay for something twice, if it would."""
-        if (live := self._same_live(job)) is not None:
-            return live
-        same = self.journal.same_content(job.fingerprint, besides=job.id)
-        return None if same is None or job.again or job.task else bought_before(same)
-
-    def _same_live(self, job: Job) -> DuplicateSetError | None:
+        """Return why a staged job would pay for something that nobody agreed to pay for, if it would."""
+        contents = _contents(job)
         for other in self._jobs.values():
-            if job.fingerprint and other.fingerprint == job.fingerprint and other.id != job.id:
-                return bought_before(other, again=job.again)
-        return None
+            if other.fingerprint in contents and other.id != job.id:
+                return bought_before(other, again=bool(job.consent))
+        if job.task:
+            return None
+        if job.consent:
+            return self._bought(job, contents)
+        same = self.journal.same_content(contents, besides=job.id)
+        return bought_before(same) if same else None
+
+    def bought_meanwhile(self, job: Job) -> DuplicateSetError | None:
+        """Return why a job must not be sent, if another one was bought since it was staged that means the same.
+
+        The schema allows one live job for each fingerprint; but two that version 1 told apart may be alive.
+        """
+        return self._bought(job, _contents(job))
+
+    def _bought(self, job: Job, contents: Sequence[str]) -> DuplicateSetError | None:
+        same = self.journal.bought(contents, job.id, job.consent or None)
+        if same is None:
+            return None
+        return paid_with(same, job.again) if job.consent else bought_before(same)
 
     def owner_of_task(self, job: Job) -> Job | None:
         """Return another job that has the same task of the vendor."""
@@ -157,6 +183,11 @@ class Book:
         """Raise CommandRefusedError if a job as a person wants it has the task of another one."""
         if other := self.owner_of_task(job):
             raise CommandRefusedError(f"That task belongs to job {other.id}.")
+
+
+def _contents(job: Job) -> Sequence[str]:
+    """Return every fingerprint that purchases of a staged job's content may have, its own among them."""
+    return (job.fingerprint, *fingerprints(job.files, job.options))
 
 
 def _tell(transition: Transition) -> None:

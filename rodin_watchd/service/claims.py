@@ -94,12 +94,17 @@ def _begin(ready: ReadySet, shared: frozenset[str], defaults: Options, job_id: s
         options={} if ready.problem else layered(defaults, *said),
         plugins={} if ready.problem else layered_plugins(*said),
         created_at=now,
-        again=bool(ready.sidecar and ready.sidecar.again),
+        again=ready.sidecar.again if ready.sidecar else False,
         not_before=now,
         times={state.value: now},
         problem=ready.problem,
     )
-    return Transition(job, action=state.value, message=ready.problem.message if ready.problem else "")
+    return Transition(
+        job,
+        action=state.value,
+        message=ready.problem.message if ready.problem else "",
+        code=ready.problem.code if ready.problem else "",
+    )
 
 
 def copied_paths(jobs: Iterable[Job]) -> frozenset[str]:

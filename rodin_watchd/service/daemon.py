@@ -140,11 +140,12 @@ class Daemon:
             self._act()
         except DiskError as error:
             if self._journal_problem is None:
-                self._book.tell("paused", f"everything: {error}", self._clock.now())
+                self._book.tell("paused", str(error), self._clock.now(), subject="everything", code=error.code)
             self._journal_problem = error.problem
         else:
             if over := self._journal_problem:
-                self._book.tell("resumed", f"everything: {over.message} That is over.", self._clock.now())
+                told = f"{over.message} That is over."
+                self._book.tell("resumed", told, self._clock.now(), subject="everything", code=over.code)
             self._journal_problem = None
         self._tell(force=False)
         self._sweeper.sweep()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from decimal import Decimal
 
@@ -12,6 +12,7 @@ from rodin_watchd.config import Config
 from rodin_watchd.core import machine
 from rodin_watchd.core.account import after_balance, of_submits
 from rodin_watchd.core.budget import UNLIMITED, is_over_budget
+from rodin_watchd.core.content import fingerprint
 from rodin_watchd.core.grounds import Ground
 from rodin_watchd.core.pauses import LANES, Limits, Pauses, due_jobs, ended, renewed
 from rodin_watchd.core.schedule import RateBudget, poll_delay_seconds
@@ -176,9 +177,10 @@ class Desk:
         """Tell what is paused, each cause once, and what goes on."""
         for lane, pause in self.pauses.items():
             if lane not in before or before[lane].problem.code != pause.problem.code:
-                self._book.tell("paused", f"{lane}: {pause.problem.message}", now)
+                self._book.tell("paused", pause.problem.message, now, subject=lane, code=pause.problem.code)
         for lane in before.keys() - self.pauses.keys():
-            self._book.tell("resumed", f"{lane}: {before[lane].problem.message} That is over.", now)
+            over = before[lane].problem
+            self._book.tell("resumed", f"{over.message} That is over.", now, subject=lane, code=over.code)
 
     def _is_own(self, job: Job, step: Step, lane: Lane, problem: Problem) -> bool:
         if problem.code == ThrottledError.code:  # said to the account, whichever job happens to hear it
@@ -226,13 +228,26 @@ class Desk:
             self._pool.plugin_places,
         )
         due = due_jobs(self._book.jobs.values(), self._pool.busy, self.pauses, limits, now)
-        intents = [machine.begin_upload(job, now) for job in due if _to_send(job)]
+        intents = [machine.begin_upload(job, now) for job in self._wanted(due, now)]
         bought = self._purse.buy(intents[: self._account.textures()])
         for job in (*(job for job in due if not _to_send(job)), *bought):
             if Lane.API in LANES[machine.POLICIES[job.state].step]:
                 self._budget = self._budget.spend(monotonic)
             self._blame.begin(job.id)
             self._pool.hand_out(self._book.jobs[job.id])
+
+    def _wanted(self, due: Sequence[Job], now: float) -> Iterator[Job]:
+        """Yield the jobs that are to be sent; refuse those that mean what another job bought since they were staged."""
+        contents: set[str] = set()
+        for job in filter(_to_send, due):
+            content = fingerprint(job.files, job.options)
+            if content in contents:
+                continue  # one after the other
+            contents.add(content)
+            if twice := self._book.bought_meanwhile(job):
+                self._decide(job, Rejected(twice.problem), now)
+            else:
+                yield job
 
     def _ask_balance(self, *, submits: bool) -> None:
         """Ask for the account's credits, if that is worth a call now."""

@@ -15,7 +15,6 @@ from rodin_watchd.core.account import BALANCE, remembered
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.vitals import Books
 from rodin_watchd.errors import ConfigError
-from rodin_watchd.model import CREDITS_PER_TEXTURE
 from rodin_watchd.service.clock import Clock
 from rodin_watchd.service.meter import SILENT, Meter
 
@@ -61,11 +60,11 @@ def books_of(journal: Path, vendor: str) -> Callable[[], Books]:
     def read() -> Books:
         with contextlib.closing(JournalReader(journal)) as reader:
             known = remembered(reader.meta(BALANCE), vendor)
-            spent = reader.charges_since(0.0) * CREDITS_PER_TEXTURE
+            spent = reader.charged_since(0.0)
             if known is None:
                 return Books(reader.counts(), spent, None, 0.0)
             since = reader.purchases_since(known.purchase, known.at)
-            left = known.credits - since.charged * CREDITS_PER_TEXTURE
+            left = known.credits - since.charged
             return Books(reader.counts(), spent, left, known.at)
 
     return read

@@ -101,7 +101,8 @@ class Herald:
     def take(self, message: Ran | Told | PluginNews) -> None:
         """Record what came of a call."""
         if isinstance(message, PluginNews):
-            self._book.tell(message.kind, message.message, self._clock.now())
+            now = self._clock.now()
+            self._book.tell(message.kind, message.message, now, subject=message.plugin, code=message.code)
             return
         run = message.run
         self._book.journal.note_run(run, _words(run), self._clock.now())

@@ -76,12 +76,13 @@ class Housekeeping:
             self._made_at = copying.at
             self._book.journal.set_meta(BACKED_UP_AT, copying.at)
             if self.trouble:
-                self._book.tell("resumed", "The journal's backup is made again.", self._clock.now())
+                self._book.tell("resumed", "It is made again.", self._clock.now(), subject="backup")
             self.trouble = ""
             return
         self._not_before = self._clock.monotonic() + AGAIN_SECONDS
         if not self.trouble:
-            self._book.tell("paused", f"backup: {copying.error.message}", self._clock.now())
+            error = copying.error
+            self._book.tell("paused", error.message, self._clock.now(), subject="backup", code=error.code)
         self.trouble = copying.error.message
 
 

@@ -101,9 +101,10 @@ class Keeper:
         """Tell of each ground once that it is away, and once that it is back; a restart tells nothing twice."""
         gone = _causes(self.away)
         for ground in sorted(gone.keys() - self._told_away):
-            self._book.tell("offline", f"{ground} ({self._grounds.path(ground)}): {gone[ground]}", self._now())
+            told = f"{ground} ({self._grounds.path(ground)}): {gone[ground]}"
+            self._book.tell("offline", told, self._now(), subject=ground)
         for ground in sorted(self._told_away - self.away.keys()):
-            self._book.tell("online", f"{ground} ({self._grounds.path(ground)}) is back.", self._now())
+            self._book.tell("online", f"{ground} ({self._grounds.path(ground)}) is back.", self._now(), subject=ground)
         self._told_away = (self._told_away & self.away.keys()) | gone.keys()
 
     def _remember(self, known: Mapping[Ground, Known]) -> None:
@@ -162,7 +163,7 @@ def _told_away(journal: JournalReader) -> frozenset[Ground]:
     """Return the grounds of which the journal's newest event says that they are away."""
     newest: dict[str, str] = {}
     for event in journal.service_events(kinds=("offline", "online")):
-        newest.setdefault(event.message.partition(" ")[0], event.kind)
+        newest.setdefault(event.subject, event.kind)
     return frozenset(ground for ground in Ground if newest.get(ground.value) == "offline")
 
 

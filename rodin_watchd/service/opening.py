@@ -98,7 +98,8 @@ def _mind_restore(book: Book, now: float, zone: tzinfo) -> None:
     for job in list(book.jobs.values()):
         book.commit(after_restore(job, float(copied_at), now, zone), now)
     told = f"The journal was put back from its backup of {local(float(copied_at), zone)}."
-    book.tell("restored", f"{told} What may have been submitted since is held, or failed with that reason.", now)
+    told += " What may have been submitted since is held, or failed with that reason."
+    book.tell("restored", told, now, subject="journal")
     book.journal.forget_copy()
 
 

@@ -37,7 +37,9 @@ class PluginNews:
     """Something about a plugin that people should know."""
 
     kind: str
+    plugin: str
     message: str
+    code: str = ""
 
 
 Say: TypeAlias = Callable[[Ran | PluginNews], None]
@@ -170,7 +172,7 @@ class Plugins:
         with self._lock:
             before = self._breakers.pop((plugin, hook), Breaker())
         if before.failures >= self.settings.failures_before_rest:
-            self._say(PluginNews("plugin-back", plugin_news(plugin, f"works again in {hook}.")))
+            self._say(PluginNews("plugin-back", plugin, plugin_news(plugin, f"works again in {hook}.")))
 
     def _count(self, plugin: str, hook: str, error: PluginError) -> None:
         most, rest = self.settings.failures_before_rest, self.settings.rest_seconds
@@ -180,7 +182,8 @@ class Plugins:
             self._breakers[plugin, hook] = after
         if after.failures == most:
             told = f"failed {most} times in a row in {hook} and is set aside; it is tried again from time to time."
-            self._say(PluginNews("plugin-aside", plugin_news(plugin, f"{told} The last time: {error.message}")))
+            words = plugin_news(plugin, f"{told} The last time: {error.message}")
+            self._say(PluginNews("plugin-aside", plugin, words, error.code))
 
     def rests(self, plugin: str, hook: str) -> bool:
         """Tell whether a plugin is set aside from a hook now."""

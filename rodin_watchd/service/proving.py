@@ -97,10 +97,10 @@ class Prover:
         undecided = bool(held & self._since(baseline).undecided) if held else False
         if undecided and self._inquiry is None:
             told = "A submit's answer was lost: the balance is asked whether it was charged."
-            self._book.tell("inquiry", told, self._now())
+            self._book.tell("inquiry", told, self._now(), subject="balance")
             self._inquiry = Inquiry(self._monotonic())
         elif not undecided and self._inquiry is not None:
-            self._book.tell("inquiry-ended", "A person has decided.", self._now())
+            self._book.tell("inquiry-ended", "A person has decided.", self._now(), subject="balance")
             self._inquiry = None
         self._held = held
 
@@ -116,7 +116,7 @@ class Prover:
         renewed = None if last is None else Baseline(last, self._book.journal.newest_purchase(), now)
         moves = [move for job in jobs for move in concluded(job, proof, now, chance)]
         self._book.commit(moves, now, {BASELINE: renewed.as_data() if renewed else None})
-        self._book.tell("inquiry-ended", proof.reason, now)
+        self._book.tell("inquiry-ended", proof.reason, now, subject="balance")
         self._baseline, self._inquiry = renewed, None
 
     def notices(self) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import tzinfo
+from decimal import Decimal
 
 from rodin_watchd.config import Budget
 from rodin_watchd.core.budget import (
@@ -18,6 +19,7 @@ from rodin_watchd.core.budget import (
     put_off,
 )
 from rodin_watchd.core.receipt import local
+from rodin_watchd.errors import OverBudgetError
 from rodin_watchd.model import Job, State, Transition
 from rodin_watchd.service.book import Book
 
@@ -68,9 +70,10 @@ class Purse:
     def _tell(self, reasons: frozenset[str]) -> None:
         """Tell what is spent while something waits for it, and when that is over, each once."""
         for reason in sorted(reasons - self._told):
-            self._book.tell("paused", f"budget: {reason}.", self._now())
+            self._book.tell("paused", f"{reason}.", self._now(), subject="budget", code=OverBudgetError.code)
         for reason in sorted(self._told - reasons):
-            self._book.tell("resumed", f"budget: {reason}. That is over.", self._now())
+            told = f"{reason}. That is over."
+            self._book.tell("resumed", told, self._now(), subject="budget", code=OverBudgetError.code)
         self._told = reasons
 
     def notices(self) -> list[str]:
@@ -89,10 +92,10 @@ class Purse:
 
     # ---- the day ----------------------------------------------------------------------------------------------------
 
-    def _left(self, spent: Mapping[str, int]) -> Allowance:
+    def _left(self, spent: Mapping[str, Decimal]) -> Allowance:
         return Allowance(self._caps, spent)
 
-    def _affordable(self, spent: Mapping[str, int], intents: Sequence[Transition]) -> Sequence[Transition]:
+    def _affordable(self, spent: Mapping[str, Decimal], intents: Sequence[Transition]) -> Sequence[Transition]:
         return self._left(spent).affordable(intents)
 
     def _today(self) -> Day:

@@ -103,13 +103,14 @@ class Reception:
 
     def _cannot_look(self, error: DiskError) -> None:
         if self.problem is None and not isinstance(error, FolderGoneError):  # of that the keeper of the grounds tells
-            self._book.tell("paused", f"intake: {error}", self._clock.now())
+            self._book.tell("paused", str(error), self._clock.now(), subject="intake", code=error.code)
         self.problem, self.view = error.problem, View()
 
     def _can_look(self) -> None:
         if self.problem is not None:
             if self.problem.code != FolderGoneError.code:
-                self._book.tell("resumed", f"intake: {self.problem.message} That is over.", self._clock.now())
+                told = f"{self.problem.message} That is over."
+                self._book.tell("resumed", told, self._clock.now(), subject="intake", code=self.problem.code)
             self.problem, self.trouble = None, ""
 
     def _choose(self, *, paused: bool) -> Claims:

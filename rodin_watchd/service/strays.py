@@ -55,7 +55,7 @@ class Strays:
             return
         if place:
             told = f"The work folder {name} belongs to no live job; it lies in {place} now."
-            self.book.tell("set-aside", told, self.now(), self._about(name))
+            self.book.tell("set-aside", told, self.now(), self._about(name), subject=name)
 
     def _about(self, name: str) -> dict[str, str]:
         """Return the fields of a line about a work folder: it has the id of its job, known or not."""

@@ -31,6 +31,7 @@ from rodin_watchd.model import (
     Job,
     ResultFile,
     Role,
+    ServiceEvent,
     Signature,
     State,
     Task,
@@ -295,7 +296,7 @@ def test_cost_is_never_forgotten(journal: Journal) -> None:
     save(journal, replace(new_job(), charges=2))
     with pytest.raises(JournalError, match="what was paid stays paid"):
         save(journal, replace(new_job(), charges=1))
-    assert journal.charges() == 2
+    assert journal.find("a1").charges == 2
 
 
 def test_one_task_in_two_jobs_does_not_stop_the_service(journal: Journal) -> None:
@@ -388,17 +389,17 @@ def test_whole_id_wins(journal: Journal) -> None:
 
 def test_same_content_finds_the_live_one_first(journal: Journal) -> None:
     """Of jobs with one content the live one counts before newer ones that were delivered; failed ones do not count."""
-    assert journal.same_content("same", besides="x") is None
+    assert journal.same_content(("same",), besides="x") is None
     old = replace(new_job("a1", state=State.FAILED, content="same"), created_at=NOW)
     save_at(journal, old)
-    assert journal.same_content("same", besides="x") is None
+    assert journal.same_content(("same",), besides="x") is None
     delivered = replace(new_job("b2", state=State.DELIVERED, content="same"), created_at=NOW + 1)
     save_at(journal, delivered)
     save(journal, replace(delivered, state=State.ARCHIVED))
-    assert journal.same_content("same", besides="b2") is None
+    assert journal.same_content(("same",), besides="b2") is None
     save(journal, replace(old, state=State.CLAIMED))
     for besides, expected in (("x", "a1"), ("a1", "b2")):
-        found = journal.same_content("same", besides=besides)
+        found = journal.same_content(("same",), besides=besides)
         assert found is not None
         assert found.id == expected
 
@@ -538,7 +539,7 @@ WRITE = """
 import sys
 from pathlib import Path
 from rodin_watchd.adapters.journal import Journal
-from rodin_watchd.model import Job, State, Transition
+from rodin_watchd.model import Job, ServiceEvent, State, Transition
 journal = Journal(Path(sys.argv[1]))
 for number in range(10**9):
     job = Job(f"{number:09}", "chair", "", State.CLAIMED, (), {}, created_at=1.0)
@@ -676,15 +677,15 @@ def test_damaged_journal(path: Path, damage: str) -> None:
     questions = (
         JournalReader.jobs,
         JournalReader.counts,
-        JournalReader.charges,
         JournalReader.quick_check,
         lambda reader: reader.find("0001"),
         lambda reader: reader.events("0001"),
-        lambda reader: reader.same_content("0001", besides=""),
+        lambda reader: reader.same_content(("0001",), besides=""),
+        lambda reader: reader.bought(("0001",), ""),
         lambda reader: reader.with_file("chair-1.glb"),
         lambda reader: reader.with_task("t"),
         lambda reader: reader.durations("x"),
-        lambda reader: reader.charges_since(0.0),
+        lambda reader: reader.charged_since(0.0),
         lambda reader: reader.spent_since(0),
         lambda reader: reader.purchases_since(0, 0.0),
         JournalReader.newest_purchase,
@@ -718,7 +719,7 @@ def test_damage_while_open(path: Path) -> None:
     [
         ("UPDATE jobs SET doc = '{}'", lambda reader: reader.jobs()),
         ("UPDATE jobs SET doc = '{'", lambda reader: reader.find("a1")),
-        ("UPDATE jobs SET doc = '[]'", lambda reader: reader.same_content("a1", besides="")),
+        ("UPDATE jobs SET doc = '[]'", lambda reader: reader.same_content(("a1",), besides="")),
         ("UPDATE jobs SET doc = CAST(X'FF' AS TEXT)", lambda reader: reader.jobs()),
         ("INSERT INTO events VALUES (9, 'a1', 0, 'x', 'lost', '', '')", lambda reader: reader.events("a1")),
         ("INSERT INTO meta VALUES ('page', '{')", lambda reader: reader.meta("page")),
@@ -792,7 +793,7 @@ def test_opening_again_keeps_all(path: Path) -> None:
 def test_migrations_lead_on_from_each_version() -> None:
     """From each version the scripts lead to the present one, in order; from the present one there is nothing to do."""
     for version in range(schema.VERSION + 1):
-        assert [number for number, _ in schema.migrations(version)] == list(range(version + 1, schema.VERSION + 1))
+        assert [step.version for step in schema.migrations(version)] == list(range(version + 1, schema.VERSION + 1))
 
 
 def test_moves_of_the_machine_are_the_files() -> None:
@@ -817,17 +818,20 @@ def test_secret_stays_out_of_what_is_listed(journal: Journal) -> None:
 
 def test_the_service_has_a_history_of_its_own(journal: Journal, path: Path) -> None:
     """What began and ended for all sets alike is kept in its order, newest first for readers."""
-    journal.note_service_event("paused", "api: no network", NOW)
-    journal.note_service_event("resumed", "api: it is back \udcff", NOW + 5)
+    journal.note_service_event(ServiceEvent(NOW, "paused", "no network", "api", "network"))
+    journal.note_service_event(ServiceEvent(NOW + 5, "resumed", "it is back \udcff", "api"))
     with closing(JournalReader(path)) as reader:
-        told = [(event.at, event.kind, event.message) for event in reader.service_events()]
+        told = reader.service_events()
         assert [event.kind for event in reader.service_events(limit=1)] == ["resumed"]
-    assert told == [(NOW + 5, "resumed", "api: it is back \\udcff"), (NOW, "paused", "api: no network")]
+    assert told == [
+        ServiceEvent(NOW + 5, "resumed", "it is back \\udcff", "api"),
+        ServiceEvent(NOW, "paused", "no network", "api", "network"),
+    ]
 
 
 @pytest.mark.parametrize("change", ["UPDATE service_events SET kind = 'x'", "DELETE FROM service_events"])
 def test_the_services_history_cannot_be_rewritten(journal: Journal, change: str) -> None:
     """The schema refuses it."""
-    journal.note_service_event("paused", "api", NOW)
+    journal.note_service_event(ServiceEvent(NOW, "paused", "x", "api"))
     with pytest.raises(sqlite3.IntegrityError, match="append-only"):
         journal._db.execute(change)

@@ -14,7 +14,7 @@ from rodin_watchd.adapters.journal import Journal, JournalReader
 from rodin_watchd.adapters.journal.ballast import BALLAST_BYTES, Ballast
 from rodin_watchd.core.machine import answered
 from rodin_watchd.errors import RoomError
-from rodin_watchd.model import Answer, InputFile, Job, Role, Signature, State, Transition
+from rodin_watchd.model import Answer, InputFile, Job, Role, ServiceEvent, Signature, State, Transition
 
 NOW = 1_700_000_000.0
 
@@ -49,7 +49,7 @@ def test_an_answer_is_kept_on_a_full_disk(disk: Path) -> None:
         with pytest.raises(RoomError, match="full"):
             journal.set_meta("x", 1)
         with pytest.raises(RoomError, match="full"):
-            journal.note_service_event("paused", "x", NOW)
+            journal.note_service_event(ServiceEvent(NOW, "paused", "x"))
         assert not (disk / "journal.ballast").exists()
         (disk / "filler").unlink()
         journal.set_meta("x", 1)

@@ -20,7 +20,18 @@ from click.testing import CliRunner, Result
 
 from rodin_watchd.adapters.journal import Journal
 from rodin_watchd.cli.main import cli
-from rodin_watchd.model import Answer, InputFile, Job, ResultFile, Role, Signature, State, Task, Transition
+from rodin_watchd.model import (
+    CREDITS_PER_TEXTURE,
+    Answer,
+    InputFile,
+    Job,
+    ResultFile,
+    Role,
+    Signature,
+    State,
+    Task,
+    Transition,
+)
 from rodin_watchd.problem import Fault, Problem, Scope
 
 SAMPLES = Path(__file__).parents[2] / "rodin_watchd" / "emulator" / "samples"
@@ -202,6 +213,7 @@ def a_job(**changes: Any) -> Job:  # noqa: ANN401 - any of a job's values
         task=Task("task-uuid-1", SECRET, 1_700_000_050.0),
         answer=Answer(201, SECRET.encode()),
         charges=1,
+        spent=CREDITS_PER_TEXTURE,
         results=(ResultFile("model.glb", "model.glb", 9, "cc" * 32),),
         place="outbox/oak/chair",
     )

@@ -23,7 +23,7 @@ from rodin_watchd.adapters.journal import Journal
 from rodin_watchd.adapters.lock import Lock
 from rodin_watchd.core.budget import BUDGET_DAY, Day, midnight
 from rodin_watchd.core.status import PAGE, Line, Page
-from rodin_watchd.model import State, Task
+from rodin_watchd.model import ServiceEvent, State, Task
 from rodin_watchd.problem import Fault, Problem, Scope
 
 ODD = "lu\udcff\nna"
@@ -227,7 +227,7 @@ def test_show_tells_what_happened_to_the_service_meanwhile(stage: Stage) -> None
     stage.journaled(a_job())
     journal = Journal(stage.journal)
     for at, message in ((-9.0, "too early"), (50.0, "api: no network"), (999.0, "too late")):
-        journal.note_service_event("paused", message, a_job().created_at + at)
+        journal.note_service_event(ServiceEvent(a_job().created_at + at, "paused", message, "api"))
     journal.close()
     shown = stage.told_here("show", "chair").output
     assert re.search(r"archived .*\n.*\(service\) +paused: api: no network", shown)

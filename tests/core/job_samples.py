@@ -17,7 +17,7 @@ from rodin_watchd.errors import (
     ThrottledError,
     VendorAnswerError,
 )
-from rodin_watchd.model import Answer, InputFile, Job, ResultFile, Role, Signature, State, Task
+from rodin_watchd.model import CREDITS_PER_TEXTURE, Answer, InputFile, Job, ResultFile, Role, Signature, State, Task
 from rodin_watchd.problem import Problem
 
 NOW = 1_700_000_000.0
@@ -47,7 +47,8 @@ def a_job(state: State = State.CLAIMED, **changes: Any) -> Job:  # noqa: ANN401 
         "charges": 1 if state in PAID else 0,
         "place": {State.FAILED: "failed/chair", State.ARCHIVED: "outbox/chair"}.get(state, ""),
     }
-    return Job(**{**fields, **changes})
+    asked = {**fields, **changes}
+    return Job(**{"spent": asked["charges"] * CREDITS_PER_TEXTURE, **asked})
 
 
 def some_files(folder: str = "inbox", name: str = "chair") -> tuple[InputFile, ...]:

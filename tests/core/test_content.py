@@ -6,20 +6,66 @@ import hashlib
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from job_samples import some_files
 
-from rodin_watchd.core.content import fingerprint
+from rodin_watchd.core.content import fingerprint, fingerprints, first_of, first_options
+from rodin_watchd.core.options import DECLARED
 from rodin_watchd.model import OptionValue, Signature
 
 FILES = some_files()
 SAME = fingerprint(FILES, {})
+DIGESTS = {"model": "aa" * 32, "image": "bb" * 32}
+OF_VERSION_1: dict[str, OptionValue] = {
+    "reference_scale": 1.0,
+    "escore": 3.5,
+    "geometry_file_format": "glb",
+    "material": "PBR",
+    "resolution": "Basic",
+}
 
 
-def test_a_fingerprint_is_the_digest_of_what_is_bought() -> None:
-    """The same today and after any upgrade, for the journal keeps it: of this text, letter by letter."""
-    options = '{"geometry_file_format": "glb", "material": "PBR", "prompt": "\\u00f6l", "resolution": "Basic"}'
-    text = f'[{{"image": "{"bb" * 32}", "model": "{"aa" * 32}"}}, {options}]'
-    assert fingerprint(FILES, {"prompt": "öl"}) == hashlib.sha256(text.encode()).hexdigest()
+def sha256(text: str) -> str:
+    """Return a digest in hex."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_fingerprints_are_pinned() -> None:
+    """The same today and after any upgrade, for journals keep them: of these texts, letter by letter, by version."""
+    files = f'{{"image": "{"bb" * 32}", "model": "{"aa" * 32}"}}'
+    options: dict[str, OptionValue] = {
+        "prompt": "öl",
+        "reference_scale": 1.0,
+        "material": "PBR",
+        "seed": 7,
+        "escore": 2.5,
+    }
+    second = '{"escore": "2.5", "prompt": "\\u00f6l", "seed": "7"}'
+    assert fingerprint(FILES, options) == f"v2:{sha256(f'[{files}, {second}]')}"
+    first = '{"escore": 2.5, "geometry_file_format": "glb", "material": "PBR", "prompt": "\\u00f6l", '
+    as_sent = f'{first}"reference_scale": 1.0, "resolution": "Basic", "seed": 7}}'
+    left_out = f'{first}"resolution": "Basic", "seed": 7}}'
+    older = [sha256(f"[{files}, {text}]") for text in (as_sent, left_out)]
+    assert fingerprints(FILES, options) == (fingerprint(FILES, options), *older)
+    assert SAME == "v2:881827a4978bc76d15c2728030dc43ebb4a14cf62ca1935ca6f9b2f11ad71e06"
+    assert first_of(DIGESTS, first_options({})) == "94da1e738b787e2184b6cd2aca4a6c85c755e0930e88da9cf765edcd60ccfafb"
+
+
+def test_what_version_2_takes_for_left_out_never_changes() -> None:
+    """Whatever the vendor takes tomorrow: journals keep what this made of a set."""
+    pinned = {
+        key: sent.canonical for key, sent in DECLARED.items() if sent.canonical is not None and key in OF_VERSION_1
+    }
+    assert pinned == OF_VERSION_1
+
+
+@given(st.sets(st.sampled_from(sorted(OF_VERSION_1))), st.sets(st.sampled_from(sorted(OF_VERSION_1))))
+def test_a_purchase_of_version_1_is_found_however_its_defaults_were_spelled(bought: set[str], asked: set[str]) -> None:
+    """A default that was spelled out then and is left out now, and the other way round."""
+    stored = first_of(DIGESTS, first_options({**{name: OF_VERSION_1[name] for name in bought}, "seed": 7}))
+    assert stored in fingerprints(FILES, {**{name: OF_VERSION_1[name] for name in asked}, "seed": 7})
+    assert stored not in fingerprints(FILES, {"seed": 8})
 
 
 def test_names_times_and_the_sidecar_do_not_count() -> None:
@@ -35,6 +81,8 @@ def test_names_times_and_the_sidecar_do_not_count() -> None:
         {"geometry_file_format": "glb"},
         {"material": "PBR", "resolution": "Basic"},
         {"resolution": "Basic", "geometry_file_format": "glb", "material": "PBR"},
+        {"reference_scale": 1.0},
+        {"reference_scale": 1, "escore": 3.5},
     ],
 )
 def test_spelling_out_the_vendor_s_defaults_changes_nothing(options: dict[str, OptionValue]) -> None:
@@ -44,12 +92,26 @@ def test_spelling_out_the_vendor_s_defaults_changes_nothing(options: dict[str, O
 
 @pytest.mark.parametrize(
     "options",
-    [{"seed": 0}, {"seed": 1}, {"prompt": "oak"}, {"prompt": "oak "}, {"resolution": "High"}, {"reference_scale": 2.0}],
+    [{"seed": 0}, {"seed": 1}, {"prompt": "oak"}, {"resolution": "High"}, {"reference_scale": 2.0}, {"escore": -3.5}],
 )
 def test_every_other_option_counts(options: dict[str, OptionValue]) -> None:
     """Another texture is another purchase."""
     others = [fingerprint(FILES, {}), fingerprint(FILES, {"seed": 2})]
     assert fingerprint(FILES, options) not in others
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"reference_scale": 2}, {"reference_scale": 2.0}),
+        ({"escore": 0.0}, {"escore": -0.0}),
+        ({"prompt": "B\u00e4r"}, {"prompt": "Ba\u0308r"}),
+        ({"prompt": "oak"}, {"prompt": " oak\n"}),
+    ],
+)
+def test_the_spelling_of_a_value_does_not_count(one: dict[str, OptionValue], other: dict[str, OptionValue]) -> None:
+    """The same number, and the same text in another normal form or with space around it."""
+    assert fingerprint(FILES, one) == fingerprint(FILES, other)
 
 
 def test_model_and_image_count_each_in_its_place() -> None:

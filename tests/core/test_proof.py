@@ -31,9 +31,17 @@ modest = settings(max_examples=200, deadline=None)
 halves = st.integers(0, 2000).map(lambda count: count * HALF)
 
 
-def since(charged: int = 0, unknown: int = 1, refundable: int = 0, told: int = 0) -> Since:
-    """Return what was bought."""
-    return Since(charged, unknown, frozenset({"job"}), refundable, told)
+def since(
+    charged: int = 0,
+    unknown: int = 1,
+    refundable: int = 0,
+    told: int = 0,
+    *,
+    cost: Decimal = HALF,
+    gratis: bool = False,
+) -> Since:
+    """Return what was bought: each accepted task for this cost, the others by the list."""
+    return Since(charged * cost, unknown, unknown * HALF, frozenset({"job"}), refundable, told, gratis)
 
 
 @pytest.mark.parametrize(
@@ -54,6 +62,13 @@ def since(charged: int = 0, unknown: int = 1, refundable: int = 0, told: int = 0
         ("10", since(refundable=1), Verdict.UNDECIDED),
         ("9.5", since(refundable=1), Verdict.UNDECIDED),
         ("9.5", since(charged=1, told=1), Verdict.UNDECIDED),
+        ("7", since(charged=2, cost=Decimal("1.5")), Verdict.NOT_CHARGED),
+        ("6.5", since(charged=2, cost=Decimal("1.5")), Verdict.CHARGED),
+        ("9", since(charged=2, cost=Decimal("1.5")), Verdict.UNDECIDED),
+        ("9.75", since(charged=1, cost=Decimal("0.25")), Verdict.NOT_CHARGED),
+        ("10", since(charged=3, cost=Decimal(0)), Verdict.NOT_CHARGED),
+        ("10", since(charged=1, cost=Decimal(0), gratis=True), Verdict.UNDECIDED),
+        ("9.5", since(gratis=True), Verdict.UNDECIDED),
     ],
 )
 def test_the_arithmetic(after: str, bought: Since, verdict: Verdict) -> None:

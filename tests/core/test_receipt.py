@@ -16,7 +16,6 @@ from rodin_watchd.core.receipt import (
     WHOSE,
     advice,
     cost,
-    credits_spent,
     in_credits,
     instant,
     local,
@@ -68,8 +67,7 @@ def failed(problem: Problem | None = None, **changes: object) -> Job:
 )
 def test_credits_are_told_exactly(charges: int, text: str) -> None:
     """Half a credit for each accepted submit: no rounding, no needless zeros."""
-    assert credits_spent(a_job(charges=charges)) == Decimal(charges) / 2
-    assert in_credits(credits_spent(a_job(charges=charges))) == text
+    assert in_credits(a_job(charges=charges).spent) == text
 
 
 @pytest.mark.parametrize(
@@ -168,7 +166,11 @@ def test_a_report_reads_well() -> None:
 def test_a_report_about_a_task_names_it() -> None:
     """Whoever asks the vendor's support needs its id; and the command to type has the job's."""
     text = report_text(
-        failed(CanceledError(advice="`rodin-watchd retry JOB` helps.").problem, task=TASK, charges=1), NOW, UTC
+        failed(
+            CanceledError(advice="`rodin-watchd retry JOB` helps.").problem, task=TASK, charges=1, spent=Decimal("0.5")
+        ),
+        NOW,
+        UTC,
     )
     assert f"The vendor's task is {TASK.uuid}.\n" in text
     assert "What it cost:   0.5 credits.\n" in text

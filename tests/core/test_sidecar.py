@@ -72,7 +72,17 @@ def test_an_empty_sidecar_asks_for_nothing() -> None:
         (b"seed = -1", "chair.toml line 1: seed must be a whole number from 0 to 65535, but is -1"),
         (b'\nseed = "7"', 'chair.toml line 2: seed must be a whole number from 0 to 65535, but is "7" (text)'),
         (b"seed = true", "chair.toml line 1: seed must be a whole number from 0 to 65535, but is true"),
-        (b"again = 1", "chair.toml line 1: again must be true or false, but is 1"),
+        (b"again = 1", "chair.toml line 1: again must be true or false or text of 1 to 100 characters, but is 1"),
+        (
+            b'again = ""',
+            'chair.toml line 1: again must be true or false or text of 1 to 100 characters, but is "" (text)',
+        ),
+        (b'again = " "', "chair.toml line 1: again must be true, or a word of printable characters"),
+        (b'again = "a\\u0007"', "chair.toml line 1: again must be true, or a word of printable characters"),
+        (
+            b'again = "False"',
+            'chair.toml line 1: again is "False" in quotation marks: write false without them, or another word',
+        ),
         (b'resolutoin = "High"', "chair.toml line 1: resolutoin: unknown key; did you mean resolution?"),
         (b'model = ""', "chair.toml line 1: model must be text of 1 to 1000 characters, but has 0"),
         (

@@ -52,18 +52,53 @@ def said(code: str | None, message: str = "why") -> dict[str, Any]:
 # ---- submit ---------------------------------------------------------------------------------------------------------
 
 
-def test_submit_fields_are_the_known_options_in_plain_digits() -> None:
-    """Only the vendor's keys are sent, in a fixed order, whole numbers without a fraction and never with an exponent."""
+def test_submit_fields_are_the_declared_options_in_plain_digits() -> None:
+    """In the order of their declaration, whole numbers without a fraction and never with an exponent."""
     options: dict[str, OptionValue] = {
         "escore": 3.5,
         "seed": 7,
-        "model": "x.glb",
         "reference_scale": 1.0,
         "prompt": "rusty",
-        "again": 1,
     }
     fields = (("prompt", "rusty"), ("seed", "7"), ("reference_scale", "1"), ("escore", "3.5"))
     assert wire.submit_fields(options) == fields
+
+
+@pytest.mark.parametrize("key", ["model", "again", "quality"])
+def test_an_option_that_is_not_declared_is_an_error(key: str) -> None:
+    """It would be in the receipt, and paid for, and not sent."""
+    with pytest.raises(ValueError, match=f"no such option: {key}"):
+        wire.submit_fields({"seed": 7, key: "x"})
+
+
+@pytest.mark.parametrize(
+    ("consumed", "believed"),
+    [
+        ("0.5", "0.5"),
+        ("1.50", "1.5"),
+        ("0", "0"),
+        ("-0.0", "0"),
+        ("1", "1"),
+        ('"0.5"', "0.5"),
+        ("100", "100"),
+        ("100.1", None),
+        ("1e400", None),
+        ("-0.5", None),
+        ("NaN", None),
+        ("Infinity", None),
+        ('"NaN"', None),
+        ('"half"', None),
+        ("true", None),
+        ("null", None),
+        ("[0.5]", None),
+        ("{}", None),
+    ],
+)
+def test_what_the_task_took_is_believed_if_it_is_a_plain_number(consumed: str, believed: str | None) -> None:
+    """Exactly, as text for the journal; whatever else an answer says there counts as not said."""
+    body = json.dumps(ACCEPTED)[:-1] + f', "consumed": {consumed}}}'
+    task = wire.read_submit(answer(201, body.encode()), 5.0)
+    assert (None if task.credits is None else str(task.credits)) == believed
 
 
 @pytest.mark.parametrize(

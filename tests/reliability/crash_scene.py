@@ -18,7 +18,7 @@ from pathlib import Path
 from PIL import Image
 
 from rodin_watchd.adapters.journal import JournalReader
-from rodin_watchd.errors import JournalError
+from rodin_watchd.errors import OldJournalError
 from rodin_watchd.model import Event, Job
 
 KEY = "emulator-key"
@@ -222,10 +222,8 @@ def _read(journal: Path) -> dict[str, tuple[Job, list[Event]]]:
     _recover(journal)
     try:
         reader = JournalReader(journal)
-    except JournalError as error:
-        if "not set up for this version" in error.message:  # its first run did not come so far
-            return {}
-        raise
+    except OldJournalError:  # its first run did not come so far
+        return {}
     with closing(reader):
         return {job.id: (job, reader.events(job.id)) for job in reader.jobs()}
 

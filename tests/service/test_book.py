@@ -26,9 +26,9 @@ def book(tmp_path: Path) -> Iterator[Book]:
         yield Book(journal)
 
 
-def add(book: Book, number: int, state: State, fingerprint: str, *, again: bool = False) -> Job:
+def add(book: Book, number: int, state: State, fingerprint: str) -> Job:
     """Lead a job to a state by legal moves."""
-    job = Job(f"job-{number:06}", f"set-{number}", "", State.CLAIMED, (), {}, float(number), again=again)
+    job = Job(f"job-{number:06}", f"set-{number}", "", State.CLAIMED, (), {}, float(number))
     book.commit([Transition(job, "claimed")], float(number))
     for step in () if state is State.CLAIMED else (*WAY, *END):
         task = Task(f"task-{number}", "key") if step not in (*WAY[:3],) else None
@@ -59,20 +59,20 @@ def test_a_note_is_known_but_not_durable(book: Book) -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "again", "paid", "told"),
+    ("state", "consent", "paid", "told"),
     [
-        (State.SUBMITTED, False, False, "being worked on already"),
-        (State.SUBMITTED, True, False, "being worked on already"),
-        (State.SUBMITTED, False, True, "being worked on already"),
-        (State.ARCHIVED, False, False, "delivered before: outbox/set-1"),
-        (State.ARCHIVED, True, False, ""),
-        (State.ARCHIVED, False, True, ""),
+        (State.SUBMITTED, "", False, "being worked on already"),
+        (State.SUBMITTED, "word:x", False, "being worked on already"),
+        (State.SUBMITTED, "", True, "being worked on already"),
+        (State.ARCHIVED, "", False, "delivered before: outbox/set-1"),
+        (State.ARCHIVED, "word:x", False, ""),
+        (State.ARCHIVED, "", True, ""),
     ],
 )
-def test_what_counts_as_paid_twice(book: Book, state: State, again: bool, paid: bool, told: str) -> None:
-    """The same content is refused while it is worked on, and after a delivery unless `again` is asked or it is paid."""
+def test_what_counts_as_paid_twice(book: Book, state: State, consent: str, paid: bool, told: str) -> None:
+    """The same content is refused while it is worked on, and after a delivery unless somebody agreed to pay or it is paid."""
     add(book, 1, state, "content")
-    job = replace(add(book, 2, State.CLAIMED, ""), fingerprint="content", again=again)
+    job = replace(add(book, 2, State.CLAIMED, ""), fingerprint="content", consent=consent)
     error = book.duplicate(replace(job, task=Task("task-2", "key")) if paid else job)
     assert (error.message if error else "").find(told) != -1
     assert bool(error) == bool(told)

@@ -190,13 +190,13 @@ def test_a_lying_clock_gives_no_second_budget(tmp_path: Path, lie: str) -> None:
 
 
 def test_the_status_of_what_was_spent_is_exact(tmp_path: Path) -> None:
-    """The journal's books count by top folder, in whole textures."""
+    """The journal's books count by top folder, in credits."""
     with working(tmp_path, budget={"per_day_credits": 10}) as (shop, _):
         for name in ("a/one", "a/two", "three"):
             shop.drop_set(name)
         shop.idle()
-        assert shop.daemon._book.journal.spent_since(0) == {"a": 2, "": 1}
-        assert shop.daemon._book.journal.charges_since(START_AT) == 3
+        assert shop.daemon._book.journal.spent_since(0) == {"a": Decimal(1), "": Decimal("0.5")}
+        assert shop.daemon._book.journal.charged_since(START_AT) == Decimal("1.5")
 
 
 def test_a_receipt_tells_credits_exactly(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeAlias
@@ -34,16 +35,15 @@ from rodin_watchd.adapters.journal.reading import (
     JournalReader,
     check_version,
     closed_on_error,
-    code_of,
     connect,
-    in_words,
 )
+from rodin_watchd.adapters.journal.words import code_of, in_words
 from rodin_watchd.adapters.journal.writing import insert_command, prepare
 from rodin_watchd.core.announcing import SILENT, Announcer
 from rodin_watchd.core.machine import ANSWERED
 from rodin_watchd.core.proof import BASELINE
 from rodin_watchd.errors import DiskError, JournalError, RoomError
-from rodin_watchd.model import Transition
+from rodin_watchd.model import ServiceEvent, Transition
 
 __all__ = ["NO_META", "Affordable", "Command", "Journal", "JournalReader", "insert_command"]
 
@@ -55,8 +55,8 @@ _SAVE = """
     ON CONFLICT (id) DO UPDATE SET state = :state, fingerprint = :fingerprint, vendor_seconds = :vendor_seconds,
         task_uuid = :task_uuid, charges = :charges, changed_at = :changed_at, place = :place, doc = :doc
 """
-_EVENT = "INSERT INTO events (job_id, at, action, state, message) VALUES (?, ?, ?, ?, ?)"
-_SERVICE_EVENT = "INSERT INTO service_events (at, kind, message) VALUES (?, ?, ?)"
+_EVENT = "INSERT INTO events (job_id, at, action, state, message, code) VALUES (?, ?, ?, ?, ?, ?)"
+_SERVICE_EVENT = "INSERT INTO service_events (at, kind, message, subject, code) VALUES (?, ?, ?, ?, ?)"
 _ANSWER = "UPDATE commands SET answer = ?, arguments = json_remove(arguments, '$.subscription_key') WHERE id = ?"
 _SET_META = "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
 
@@ -67,8 +67,8 @@ _FREE_UPLOADS = """
 """
 NO_META: Mapping[str, Any] = MappingProxyType({})
 
-Affordable: TypeAlias = Callable[[Mapping[str, int], Sequence[Transition]], Sequence[Transition]]
-"""Chooses intents, given how many textures were bought by top folder."""
+Affordable: TypeAlias = Callable[[Mapping[str, Decimal], Sequence[Transition]], Sequence[Transition]]
+"""Chooses intents, given what was spent by top folder, in credits."""
 
 _FULL = "The disk with the journal is full."
 
@@ -108,8 +108,11 @@ class Journal(JournalReader, HookRunWriter):
             raise JournalError(f"The journal {path} is damaged: {found}.", advice=how_to_recover(path))
 
     def _migrate(self) -> None:
-        for number, script in schema.migrations(self.schema_version()):
-            self._db.executescript(f"BEGIN IMMEDIATE; {script}; PRAGMA user_version = {number}; COMMIT;")
+        for version, script, go_on in schema.migrations(self.schema_version()):
+            self._db.executescript(f"BEGIN IMMEDIATE; {script}")
+            go_on(self._db)
+            self._db.execute(f"PRAGMA user_version = {version}")
+            self._db.execute("COMMIT")
         if {tuple(row) for row in self._rows("SELECT before, after FROM moves")} == set(schema.legal_moves()):
             return  # the usual start writes nothing: the disk may be full
         with self._transaction():
@@ -193,11 +196,12 @@ class Journal(JournalReader, HookRunWriter):
                 if verdict:
                     self._db.execute("INSERT INTO gate (name, verdict) VALUES (?, ?)", (json.dumps(name), verdict))
 
-    def note_service_event(self, kind: str, message: str, at: float, announcer: Announcer = SILENT) -> None:
-        """Add to the service's own history; `kind` is a stable machine word."""
+    def note_service_event(self, event: ServiceEvent, announcer: Announcer = SILENT) -> None:
+        """Add to the service's own history."""
         with self._transaction():
-            event = self._db.execute(_SERVICE_EVENT, (at, kind, rows.plain(message))).lastrowid
-            self._owe(f"service-{event}", "", announcer.of_service(kind, message, at), at)
+            columns = (event.at, event.kind, event.message, event.subject, event.code)
+            number = self._db.execute(_SERVICE_EVENT, tuple(map(rows.plain, columns))).lastrowid
+            self._owe(f"service-{number}", "", announcer.of_service(event), event.at)
 
     def forget_copy(self) -> None:
         """Take off the mark of a backup that was put in the journal's place, once it has been dealt with.

@@ -11,18 +11,19 @@ from __future__ import annotations
 
 import sqlite3
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from typing import Any
 
+from rodin_watchd.adapters.journal.words import in_words
 from rodin_watchd.core.proof import Since
 
-_SPENT = "SELECT top, count(*) FROM purchases WHERE id > ? AND outcome <> 'free' GROUP BY top"
-_CHARGED = "SELECT count(*) FROM purchases WHERE at >= ? AND outcome = 'charged'"
+_SPENT = "SELECT top, cost, count(*) FROM purchases WHERE id > ? AND outcome <> 'free' GROUP BY top, cost"
+_CHARGED = "SELECT cost, count(*) FROM purchases WHERE at >= ? AND outcome = 'charged' GROUP BY cost"
 _NEWEST = "SELECT coalesce(max(id), 0) FROM purchases"
-_SINCE = """
-    SELECT coalesce(sum(outcome = 'charged'), 0), coalesce(sum(outcome IN ('open', 'unknown')), 0), coalesce(sum(told), 0)
-    FROM purchases WHERE id > ?
-"""
+_SINCE = "SELECT outcome, cost, count(*), sum(told) FROM purchases WHERE id > ? GROUP BY outcome, cost"
+_LAST_COST = "SELECT cost FROM purchases WHERE outcome = 'charged' ORDER BY id DESC LIMIT 1"
+_UNDECIDED = ("open", "unknown")
 _OPEN = "SELECT job_id FROM purchases WHERE id > ? AND outcome = 'open'"
 _REFUNDABLE = """
     SELECT (SELECT count(*) FROM events WHERE at >= :at AND state = 'failing'
@@ -38,24 +39,41 @@ class PurchaseReader(ABC):
     @abstractmethod
     def _rows(self, query: str, values: Any = ()) -> list[sqlite3.Row]: ...  # noqa: ANN401 - as sqlite3 takes them
 
-    def spent_since(self, purchase: int) -> Mapping[str, int]:
-        """Return how many textures were bought after a purchase, by top folder, "" for the inbox itself.
+    @in_words()
+    def spent_since(self, purchase: int) -> Mapping[str, Decimal]:
+        """Return what was spent after a purchase, in credits, by top folder, "" for the inbox itself.
 
-        One whose outcome is not known to be free counts: what is being sent, and what is held.
+        What is not known to be free counts, by the list price: what is being sent, and what is held.
         """
-        return {row[0]: row[1] for row in self._rows(_SPENT, (purchase,))}
+        spent: dict[str, Decimal] = {}
+        for top, cost, count in self._rows(_SPENT, (purchase,)):
+            spent[top] = spent.get(top, Decimal(0)) + Decimal(cost) * count
+        return spent
 
-    def charges_since(self, at: float) -> int:
-        """Return how many textures were charged that were sent since an instant (UTC)."""
-        return int(self._rows(_CHARGED, (at,))[0][0])
+    @in_words()
+    def charged_since(self, at: float) -> Decimal:
+        """Return what was charged for submits since an instant (UTC), in credits."""
+        return _sum((Decimal(cost), count) for cost, count in self._rows(_CHARGED, (at,)))
 
     def newest_purchase(self) -> int:
         """Return the number of the newest purchase, 0 without any."""
         return int(self._rows(_NEWEST)[0][0])
 
+    @in_words()
     def purchases_since(self, purchase: int, refunds_at: float) -> Since:
         """Return what happened to the money after a purchase; failed and lost tasks count from `refunds_at` (UTC) on."""
-        charged, unknown, told = self._rows(_SINCE, (purchase,))[0]
-        undecided = frozenset(row[0] for row in self._rows(_OPEN, (purchase,)))
-        refundable = self._rows(_REFUNDABLE, {"purchase": purchase, "at": refunds_at})[0][0]
-        return Since(charged, unknown, undecided, refundable, told)
+        rows = [(outcome, Decimal(cost), count, told) for outcome, cost, count, told in self._rows(_SINCE, (purchase,))]
+        last = self._rows(_LAST_COST)
+        return Since(
+            charged=_sum((cost, count) for outcome, cost, count, _ in rows if outcome == "charged"),
+            unknown=sum(count for outcome, _, count, _ in rows if outcome in _UNDECIDED),
+            at_stake=_sum((cost, count) for outcome, cost, count, _ in rows if outcome in _UNDECIDED),
+            undecided=frozenset(row[0] for row in self._rows(_OPEN, (purchase,))),
+            refundable=self._rows(_REFUNDABLE, {"purchase": purchase, "at": refunds_at})[0][0],
+            told=sum(told for *_, told in rows),
+            gratis=bool(last) and not Decimal(last[0][0]),
+        )
+
+
+def _sum(costs: Iterable[tuple[Decimal, int]]) -> Decimal:
+    return sum((cost * count for cost, count in costs), Decimal(0))

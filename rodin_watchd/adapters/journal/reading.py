@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +13,30 @@ from rodin_watchd.adapters.journal import rows, schema
 from rodin_watchd.adapters.journal.backup import how_to_recover
 from rodin_watchd.adapters.journal.hook_runs import HookRunReader
 from rodin_watchd.adapters.journal.purchases import PurchaseReader
+from rodin_watchd.adapters.journal.words import in_words
 from rodin_watchd.core.names import printable
-from rodin_watchd.errors import CommandRefusedError, JournalError
+from rodin_watchd.errors import CommandRefusedError, JournalError, OldJournalError
 from rodin_watchd.model import Event, Job, ServiceEvent, State
 
 BUSY_SECONDS = 5.0
 
 _SAME_CONTENT = """
-    SELECT doc FROM jobs WHERE id <> :besides AND (fingerprint = :content AND state <> 'failed' OR id IN (
-        SELECT job_id FROM purchases WHERE fingerprint = :content AND outcome NOT IN ('free', 'refused')
-            AND outcome <> 'free' -- the words of the index
-    )) ORDER BY state IN ('archived', 'failed'), state = 'failed', created_at DESC LIMIT 1
+    WITH content AS (SELECT value FROM json_each(:content))
+    SELECT doc FROM jobs WHERE id <> :besides AND (
+        id IN (SELECT id FROM jobs WHERE fingerprint IN content AND fingerprint <> '' AND state <> 'failed')
+        OR id IN (
+            SELECT job_id FROM purchases WHERE fingerprint IN content AND outcome NOT IN ('free', 'refused')
+                AND outcome <> 'free' -- the words of the index
+        )
+    ) ORDER BY state IN ('archived', 'failed'), state = 'failed', created_at DESC LIMIT 1
 """  # a live one first: it must not be joined by a second; then one that has a result
+_BOUGHT = """
+    SELECT doc FROM jobs WHERE id <> :besides AND id IN (
+        SELECT job_id FROM purchases WHERE fingerprint IN (SELECT value FROM json_each(:content))
+            AND (:consent IS NULL OR consent = :consent)
+            AND outcome NOT IN ('free', 'refused') AND outcome <> 'free' -- the words of the index
+    ) ORDER BY created_at DESC LIMIT 1
+"""
 _DURATIONS = """
     SELECT vendor_seconds FROM jobs WHERE kind = ? AND vendor_seconds IS NOT NULL ORDER BY created_at DESC LIMIT ?
 """
@@ -32,26 +44,6 @@ _FIND = """
     SELECT doc FROM jobs WHERE id LIKE :prefix ESCAPE '!' OR name = :name
     ORDER BY id = :name DESC, created_at DESC LIMIT 5
 """
-
-_DAMAGED_CODES = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-_DAMAGE_ADVICE = "Stop the service; `rodin-watchd check` tells how to put the backup in the file's place."
-
-
-@contextlib.contextmanager
-def in_words(what: str = "The journal cannot be read", recovery: str = _DAMAGE_ADVICE) -> Iterator[None]:
-    """Turn what SQLite, or a row that makes no sense, raises into a JournalError."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        damaged = code_of(error) in _DAMAGED_CODES
-        raise JournalError(f"{what}: {error}.", advice=recovery if damaged else "") from error
-    except (ValueError, TypeError, LookupError, AttributeError) as error:
-        raise JournalError(f"{what}: it is damaged ({type(error).__name__} in a row).", advice=recovery) from error
-
-
-def code_of(error: sqlite3.Error) -> int:
-    """Return SQLite's primary result code of an error, 0 if it has none (https://sqlite.org/rescode.html)."""
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
 class JournalReader(PurchaseReader, HookRunReader):
@@ -68,10 +60,7 @@ class JournalReader(PurchaseReader, HookRunReader):
             with closed_on_error(self._db):
                 check_version(self._db, path)
                 if self.schema_version() < schema.VERSION:
-                    raise JournalError(
-                        f"The journal {path} is not set up for this version of rodin_watchd.",
-                        advice="Start `rodin-watchd run` once: it brings the journal up to date.",
-                    )
+                    raise OldJournalError(f"The journal {path} is not set up for this version of rodin_watchd.")
 
     def close(self) -> None:
         """Close the file; may be repeated."""
@@ -100,13 +89,18 @@ class JournalReader(PurchaseReader, HookRunReader):
                    ORDER BY changed_at DESC, id LIMIT ?"""
         return self._jobs(query, (wanted, limit))
 
-    def same_content(self, fingerprint: str, besides: str) -> Job | None:
+    def same_content(self, fingerprints: Sequence[str], besides: str) -> Job | None:
         """Return another job that has this content, or was, or may have been, charged for it; None if there is none.
 
         The live one comes first, then the newest that was delivered; a failed one that cost nothing does not count.
         """
-        values = {"content": fingerprint, "besides": rows.plain(besides)}
+        values = {"content": json.dumps(fingerprints), "besides": rows.plain(besides)}
         return next(iter(self._jobs(_SAME_CONTENT, values)), None)
+
+    def bought(self, fingerprints: Sequence[str], besides: str, consent: str | None = None) -> Job | None:
+        """Return the newest other job that was, or may have been, charged for this content (by this consent), if any was."""
+        values = {"content": json.dumps(fingerprints), "consent": rows.plain(consent), "besides": rows.plain(besides)}
+        return next(iter(self._jobs(_BOUGHT, values)), None)
 
     def job(self, job_id: str) -> Job | None:
         """Return the job with this id."""
@@ -132,13 +126,13 @@ class JournalReader(PurchaseReader, HookRunReader):
     @in_words()
     def events(self, job_id: str) -> list[Event]:
         """Return a job's whole history, oldest first."""
-        query = "SELECT job_id, at, action, state, message FROM events WHERE job_id = ? ORDER BY id"
+        query = "SELECT job_id, at, action, state, message, code FROM events WHERE job_id = ? ORDER BY id"
         return [rows.event(row) for row in self._rows(query, (rows.plain(job_id),))]
 
     @in_words()
     def service_events(self, limit: int = -1, since_at: float = 0.0, kinds: Iterable[str] = ()) -> list[ServiceEvent]:
         """Return the service's own history since an instant (UTC), newest first, of these kinds or all; `limit` < 0: all."""
-        query = """SELECT at, kind, message FROM service_events WHERE at >= :since_at
+        query = """SELECT at, kind, message, subject, code FROM service_events WHERE at >= :since_at
                    AND (:kinds = '[]' OR kind IN (SELECT value FROM json_each(:kinds))) ORDER BY id DESC LIMIT :limit"""
         values = {"since_at": since_at, "kinds": json.dumps(list(kinds)), "limit": limit}
         return [ServiceEvent(*row) for row in self._rows(query, values)]
@@ -159,10 +153,6 @@ class JournalReader(PurchaseReader, HookRunReader):
     def durations(self, kind: str, limit: int = 50) -> list[float]:
         """Return how long the newest tasks of this kind took, in seconds from submit to Done."""
         return [row[0] for row in self._rows(_DURATIONS, (kind, limit))]
-
-    def charges(self) -> int:
-        """Return how many submits were accepted, ever."""
-        return int(self._value("SELECT coalesce(sum(charges), 0) FROM jobs"))
 
     # ---- what else is kept ------------------------------------------------------------------------------------------
 

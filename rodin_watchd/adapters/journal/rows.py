@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 from rodin_watchd.core.budget import top_folder
@@ -47,7 +48,8 @@ def job(doc: str) -> Job:
             **data,
             "state": State(data["state"]),
             "files": tuple(_input_file(f) for f in data["files"]),
-            "task": Task(**data["task"]) if data["task"] else None,
+            "task": _task(data["task"]) if data["task"] else None,
+            **{name: Decimal(data[name]) for name in ("spent", "price") if name in data},
             "answer": _answer(data["answer"]) if data["answer"] else None,
             "results": tuple(ResultFile(**r) for r in data["results"]),
             "processed": tuple(ResultFile(**r) for r in data["processed"]),
@@ -58,13 +60,14 @@ def job(doc: str) -> Job:
 
 def event(stored: sqlite3.Row) -> Event:
     """Return the event of a stored row."""
-    return Event(stored["job_id"], stored["at"], stored["action"], State(stored["state"]), stored["message"])
+    job_id, at, action, state, message, code = stored
+    return Event(job_id, at, action, State(state), message, code)
 
 
 def event_row(transition: Transition, at: float) -> tuple[Any, ...]:
     """Return the columns of the event that tells a move."""
     job = transition.job
-    return tuple(map(plain, (job.id, at, transition.action, job.state.value, transition.message)))
+    return tuple(map(plain, (job.id, at, transition.action, job.state.value, transition.message, transition.code)))
 
 
 def plain(value: Any) -> Any:  # noqa: ANN401 - whatever a column holds
@@ -78,7 +81,14 @@ def _as_plain(value: Any) -> Any:  # noqa: ANN401 - any of the project's values 
         return value.decode("latin-1")
     if isinstance(value, Mapping):
         return dict(value)
+    if isinstance(value, Decimal):
+        return str(value)
     return {name: getattr(value, name) for name in value.__slots__}  # all others are dataclasses with slots
+
+
+def _task(data: dict[str, Any]) -> Task:
+    told = data.get("credits")
+    return Task(**{**data, "credits": None if told is None else Decimal(told)})
 
 
 def _input_file(data: dict[str, Any]) -> InputFile:

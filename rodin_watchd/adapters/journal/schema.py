@@ -5,9 +5,12 @@ A migration that has shipped is never edited; a change is a new one at the end.
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Callable, Mapping
 from string import Template
-from typing import Final
+from typing import Final, NamedTuple
 
+from rodin_watchd.adapters.journal.upgrading import to_version_2
 from rodin_watchd.core.machine import ENDED, TABLE
 from rodin_watchd.model import State
 
@@ -156,7 +159,7 @@ _MIGRATIONS: Final = (
     CREATE UNIQUE INDEX one_open_purchase_for_each_job ON purchases (job_id) WHERE outcome = 'open';
     CREATE INDEX purchases_by_job ON purchases (job_id);
     CREATE INDEX purchases_by_content ON purchases (fingerprint) WHERE outcome <> 'free';
-    CREATE INDEX purchases_by_time ON purchases (at) WHERE outcome = 'charged';
+    CREATE INDEX purchases_by_time ON purchases (at, cost) WHERE outcome = 'charged';
     CREATE INDEX purchases_refused ON purchases (id) WHERE outcome = 'refused';
     CREATE TRIGGER purchase_begins AFTER UPDATE OF state ON jobs
         WHEN NEW.state = 'uploading' AND json_extract(NEW.doc, '$$.answer') IS NULL BEGIN
@@ -192,6 +195,7 @@ _MIGRATIONS: Final = (
         WHERE kind IN ('paused', 'resumed') AND instr(message, ':') > 1;
     UPDATE service_events SET subject = substr(message, 1, instr(message, ' ') - 1)
         WHERE kind IN ('offline', 'online') AND instr(message, ' ') > 1;
+    UPDATE service_events SET subject = 'backup' WHERE kind = 'resumed' AND message = 'The journal''s backup is made again.';
     CREATE TRIGGER history_is_kept_3 BEFORE UPDATE ON service_events
         BEGIN SELECT RAISE (ABORT, 'history is append-only'); END;
     -- Approval is given for what was there when a person looked: numbers that are never given twice tell before and after.
@@ -210,11 +214,27 @@ VERSION: Final = len(_MIGRATIONS)
 """The schema that this program writes (SQLite's `user_version`)."""
 
 
-def migrations(version: int) -> list[tuple[int, str]]:
-    """Return the scripts that lead from a version to `VERSION`, each with the version it leads to."""
+class Migration(NamedTuple):
+    """One step between two versions, to be made in one transaction: the script, then what SQL alone cannot do."""
+
+    version: int  # that it leads to
+    script: str
+    go_on: Callable[[sqlite3.Connection], None]
+
+
+def migrations(version: int) -> list[Migration]:
+    """Return the steps that lead from a version to `VERSION`."""
     words = {"STATES": _listed(State), "ENDED": _listed(ENDED)}
     scripts = [Template(script).substitute(words) for script in _MIGRATIONS]
-    return list(enumerate(scripts[version:], version + 1))
+    steps = [Migration(number, script, _GO_ON.get(number, _nothing)) for number, script in enumerate(scripts, 1)]
+    return steps[version:]
+
+
+def _nothing(_db: sqlite3.Connection) -> None:
+    """Leave it with the script."""
+
+
+_GO_ON: Final[Mapping[int, Callable[[sqlite3.Connection], None]]] = {2: to_version_2}
 
 
 def legal_moves() -> list[tuple[str, str]]:

@@ -8,7 +8,8 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-from rodin_watchd.adapters.journal.reading import check_exists, check_version, code_of, connect
+from rodin_watchd.adapters.journal.reading import check_exists, check_version, connect
+from rodin_watchd.adapters.journal.words import code_of
 from rodin_watchd.errors import JournalError
 
 _NO_RIGHT_CODES = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rodin_watchd.adapters.images import MOST_BYTES, why_undecodable
 from rodin_watchd.adapters.rodin_client import Upload
+from rodin_watchd.core.consent import of_set
 from rodin_watchd.core.content import fingerprint
 from rodin_watchd.core.formats import Wholeness, probe
 from rodin_watchd.core.names import printable, split_name
@@ -44,15 +45,23 @@ def _with_files_if_there(tools: Tools, job: Job) -> Job:
     """Take what is still there: that somebody cleaned up must not cost a result that was paid for."""
     for file in job.files:
         left_behind(tools.spool, job, file)
-    return replace(job, fingerprint=fingerprint(job.files, job.options))
+    return _recognised(job)
 
 
 def _with_checked_files(tools: Tools, job: Job) -> Job:
     for file in job.files:
         _refuse_large(file)  # before anything is copied
     files = tuple(_checked(f, tools.spool.take(job.id, f)) for f in job.files)
-    asked = consulted(tools, replace(job, files=files))
-    return replace(asked, fingerprint=fingerprint(files, asked.options))
+    return _recognised(consulted(tools, replace(job, files=files)))
+
+
+def _recognised(job: Job) -> Job:
+    """Note what the set is by its content, and what allows to pay for that once more; a person's consent stays."""
+    return replace(
+        job,
+        fingerprint=fingerprint(job.files, job.options),
+        consent=job.consent or of_set(job.again, job.files),
+    )
 
 
 def _refuse_large(file: InputFile) -> None:

@@ -54,8 +54,9 @@ def _keep_results(tools: Tools, job: Job) -> None:
 
 def bury(tools: Tools, job: Job) -> Outcome:
     """Move what can be had of the set to `failed/`, with the report."""
-    cause = f"{job.problem.message} " if job.problem else ""
-    notes = tuple(note.removeprefix(cause) for f in job.files if (note := left_behind(tools.spool, job, f)))
+    told = job.problem.message if job.problem else ""  # in the report already
+    left = filter(None, [left_behind(tools.spool, job, f) for f in job.files])
+    notes = tuple(one.now if one.why == told else f"{one.why} {one.now}" for one in left)
     _keep_results(tools, job)
     now = tools.now()
     texts = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from rodin_watchd.adapters.images import MOST_BYTES
@@ -15,17 +16,26 @@ from rodin_watchd.errors import ChangedWhileTakenError, FilesError
 from rodin_watchd.model import InputFile, Job
 
 
-def left_behind(spool: Spool, job: Job, file: InputFile) -> str:
-    """Take a file if it can be had and return "", or say why it is not with the others."""
+@dataclass(frozen=True, slots=True)
+class Left:
+    """Why a file is not with the others of its set, and what lies there now."""
+
+    why: str
+    now: str
+
+
+def left_behind(spool: Spool, job: Job, file: InputFile) -> Left | None:
+    """Take a file if it can be had, or return why it is not with the others."""
     if file.shared and file.signature.size > MOST_BYTES:  # no copy of what no set can use; the last set moves it
-        return f"“{printable(file.name)}” is very large, and other sets name it as well. It was left where it is."
+        why = f"“{printable(file.name)}” is very large, and other sets name it as well."
+        return Left(why, "It was left where it is.")
     try:
         spool.take(job.id, file)
     except ChangedWhileTakenError as error:
-        return f"{error.message} What lies there now was left where it is."
+        return Left(error.message, "What lies there now was left where it is.")
     except FilesError as error:
-        return f"{error.message} It was left where it is."
-    return ""
+        return Left(error.message, "It was left where it is.")
+    return None
 
 
 def remove_set_folder(spool: Spool, job: Job) -> None:

@@ -1,0 +1,170 @@
+"""Consent to pay once more is spent by one purchase: `again` in a TOML file, a word, and a person's `--pay-again`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from workshop import Vendor, Workshop, image, model, working
+
+from rodin_watchd.model import State
+
+
+@pytest.fixture
+def vendor_and_shop(tmp_path: Path) -> Iterator[tuple[Workshop, Vendor]]:
+    """Give a workshop that runs."""
+    with working(tmp_path) as both:
+        yield both
+
+
+@pytest.fixture
+def shop(vendor_and_shop: tuple[Workshop, Vendor]) -> Workshop:
+    """Give the workshop."""
+    return vendor_and_shop[0]
+
+
+@pytest.fixture
+def vendor(vendor_and_shop: tuple[Workshop, Vendor]) -> Vendor:
+    """Give its vendor."""
+    return vendor_and_shop[1]
+
+
+def charges(vendor: Vendor) -> int:
+    """Return how often the vendor charged, for the same or not."""
+    return len(vendor.emulator.ledger()["charges"])
+
+
+def drop(shop: Workshop, sidecar: str, name: str = "chair", content: str = "chair") -> None:
+    """Drop a set of this content."""
+    shop.drop(f"{name}.obj", model(content))
+    shop.drop(f"{name}.png", image(content))
+    shop.drop(f"{name}.toml", sidecar.encode())
+
+
+def newest_report(shop: Workshop) -> str:
+    """Return the report of the set that failed last."""
+    job = max((job for job in shop.jobs() if job.state is State.FAILED), key=lambda job: job.created_at)
+    return shop.path(f"{job.place}/REPORT.txt").read_text()
+
+
+@pytest.mark.parametrize(("plain", "paid"), [(False, 1), (True, 2)])
+@pytest.mark.parametrize("sidecar", ["again = true\n", 'again = "second try"\n'])
+def test_a_set_that_is_copied_in_again_and_again_is_paid_once(
+    shop: Workshop, vendor: Vendor, sidecar: str, plain: bool, paid: int
+) -> None:
+    """`cp -n` each second, or a synchronising program, over twenty rounds: one charge for each consent."""
+    if plain:
+        shop.drop_set("chair")
+        shop.idle()
+    for _ in range(20):
+        drop(shop, sidecar)
+        shop.idle()
+    assert charges(vendor) == paid
+    assert sum(job.charges for job in shop.jobs()) == paid
+    assert 'again = "third try"' in newest_report(shop)
+    shop.assert_nothing_lost()
+
+
+@pytest.mark.parametrize("name", ["stool", "elsewhere/deep/chair"])
+def test_another_name_or_place_is_no_other_consent(shop: Workshop, vendor: Vendor, name: str) -> None:
+    """The bytes of the TOML file count, and nothing else of it; the report names what it has paid for."""
+    drop(shop, "again = true\n")
+    shop.idle()
+    first = shop.job("chair")
+    drop(shop, "again = true\n", name)
+    for path in shop.path("inbox").rglob("*.*"):
+        os.utime(path, (1.0, 1.0))
+    shop.idle()
+    assert charges(vendor) == 1
+    assert (
+        f"This TOML file has paid once already for the same model, image and options (job {first.id}"
+        in newest_report(shop)
+    )
+    assert "outbox/chair" in newest_report(shop)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "paid"),
+    [
+        ("again = true\n", "again = true  # once more\n", 2),
+        ("again = true\n", 'again = "second try"\n', 2),
+        ('again = "second try"\n', 'again = "third try"\n', 2),
+        ('again = "second try"\n', '# the same word\nagain = " second try"\n', 1),
+        ("again = true\n", "", 1),
+        ("", "again = true\n", 2),
+        ("", 'again = "second try"\n', 2),
+        ("again = false\n", "again = false # no\n", 1),
+    ],
+)
+def test_another_word_or_another_file_pays_once_more(
+    shop: Workshop, vendor: Vendor, first: str, second: str, paid: int
+) -> None:
+    """Whatever changes the file changes its consent; the same word anywhere is the same; a plain set never pays twice."""
+    for sidecar in (first, second, first, second):
+        drop(shop, sidecar)
+        shop.idle()
+    assert charges(vendor) == paid
+
+
+def test_a_consent_is_for_one_content(shop: Workshop, vendor: Vendor) -> None:
+    """The same TOML file beside other sets pays for each of them, and once."""
+    for name in ("chair", "stool", "chair", "stool"):
+        drop(shop, 'again = "blue ones"\n', name, content=name)
+        shop.idle()
+    assert charges(vendor) == 2
+
+
+def test_a_refused_or_cut_submit_spends_no_consent(tmp_path: Path) -> None:
+    """What was proven free may be tried again by the same file."""
+    with working(tmp_path, "submit-error=INVALID_REQUEST@1") as (shop, vendor):
+        drop(shop, "again = true\n")
+        shop.idle()
+        assert shop.states() == {"chair": State.FAILED}
+        drop(shop, "again = true\n", "stool")
+        shop.idle()
+        assert charges(vendor) == 1
+        assert shop.command("retry", job="chair")["ok"]
+        shop.idle()
+        assert charges(vendor) == 1, "the same file was paid for meanwhile"
+        assert shop.states() == {"chair": State.FAILED, "stool": State.ARCHIVED}
+        assert shop.command("retry", job="chair", pay_again=True)["ok"]
+        shop.idle()
+        assert charges(vendor) == 2
+
+
+def test_a_lost_answer_spends_the_consent(tmp_path: Path) -> None:
+    """While it is held, and after it was given up: it may have been charged."""
+    with working(tmp_path, "lost-answer@1") as (shop, vendor):
+        drop(shop, "again = true\n")
+        shop.idle()
+        drop(shop, "again = true\n", "stool")
+        shop.idle()
+        assert shop.command("resolve", job="chair", how="give-up")["ok"]
+        shop.idle()
+        drop(shop, "again = true\n", "bench")
+        shop.idle()
+        assert charges(vendor) == 1
+        assert shop.states() == {"chair": State.FAILED, "stool": State.FAILED, "bench": State.FAILED}
+
+
+def test_a_person_pays_once_for_each_command(tmp_path: Path) -> None:
+    """`retry --pay-again` is a consent of its own; a plain retry after it is not."""
+    with working(tmp_path, "failed-job@1", "failed-job@2") as (shop, vendor):
+        drop(shop, "again = true\n")
+        shop.idle()
+        for paid in (2, 2, 3):
+            shop.command("retry", job="chair", pay_again=paid != charges(vendor))
+            shop.idle()
+            assert charges(vendor) == paid
+        assert shop.states() == {"chair": State.ARCHIVED}
+
+
+def test_the_journal_says_by_which_consent_each_purchase_was_begun(shop: Workshop) -> None:
+    """So that every later look can tell what was spent."""
+    drop(shop, 'again = "second try"\n')
+    shop.idle()
+    rows = shop.daemon._book.journal._db.execute("SELECT consent, fingerprint FROM purchases").fetchall()
+    assert [tuple(row) for row in rows] == [("word:second try", shop.job("chair").fingerprint)]
+    assert shop.job("chair").again == "second try"
