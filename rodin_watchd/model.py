@@ -159,6 +159,7 @@ class Job:
     again: bool = False
     fingerprint: str = ""
     retries: int = 0  # how often a person took the failed job up again
+    holds: int = 0  # how often it was held: the number of its newest hold
     attempts: int = 0  # of the step that is next
     not_before: float = 0.0
     deadline: float | None = None  # UTC; what counts is its distance from not_before (`core.patience`)
