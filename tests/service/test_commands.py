@@ -248,8 +248,9 @@ def test_one_resolve_is_leave_for_one_charge(tmp_path: Path, second: str) -> Non
         resolve = {"job": "chair", "how": "not-charged", **shop.seen("resolve", {"job": "chair"})}
         numbers = []
 
-        def leave() -> None:
+        def leave() -> int:
             numbers.append(shop.leave("resolve", **resolve))
+            return numbers[-1]
 
         if second == "stopped":
             shop.restart(lambda: (leave(), leave()))
