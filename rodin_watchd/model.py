@@ -161,6 +161,7 @@ class Job:
     consent: str = ""  # what allows to pay for this content once more (`core.consent`); known once staged
     fingerprint: str = ""
     retries: int = 0  # how often a person took the failed job up again
+    holds: int = 0  # how often it was held: the number of its newest hold
     attempts: int = 0  # of the step that is next
     not_before: float = 0.0
     deadline: float | None = None  # UTC; what counts is its distance from not_before (`core.patience`)

@@ -10,7 +10,7 @@ from enum import StrEnum
 from rodin_watchd.adapters.journal import JournalReader
 from rodin_watchd.core.machine import ENDED
 from rodin_watchd.core.names import printable
-from rodin_watchd.core.receipt import local
+from rodin_watchd.core.receipt import advice, local
 from rodin_watchd.core.status import ended_line, job_line
 from rodin_watchd.errors import CommandRefusedError
 from rodin_watchd.model import Job, State
@@ -52,7 +52,7 @@ def about_job(opening: str, job: Job, zone: tzinfo) -> Answer:
     """Return the answer about what belongs to a job."""
     sentences = [opening, job_sentence(job, zone)]
     if job.state is State.FAILED and job.problem:
-        sentences.append(f"What to do: {job.problem.advice}")
+        sentences.append(f"What to do: {advice(job)}")
     sentences.append(f"`rodin-watchd show {job.id}` has its whole history.")
     return Answer(_VERDICTS.get(job.state, Verdict.TAKEN), tuple(sentences), (job.id,))
 

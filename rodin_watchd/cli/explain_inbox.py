@@ -179,7 +179,8 @@ def _waits_for_approval(scene: Scene, sets: Sequence[ReadySet | WaitingSet]) -> 
     """Say whether somebody has to approve these sets."""
     gate = scene.journal.gate() if scene.journal and scene.config.budget.hold_above_sets is not None else {}
     names = [f"{decided.candidate.folder}/{decided.candidate.name}".lstrip("/") for decided in sets]
-    held = sum(gate.get(name) == Pass.HELD for name in names)
+    waiting = {key.name for key, verdict in gate.items() if verdict is Pass.HELD}
+    held = sum(name in waiting for name in names)
     if not held:
         return []
     who = "It waits" if len(sets) == 1 else f"{held:,} of them wait"

@@ -9,9 +9,9 @@ from datetime import tzinfo
 from typing import Any
 
 from rodin_watchd.core.names import printable
-from rodin_watchd.core.receipt import UNKNOWN, WHOSE, cost, local
-from rodin_watchd.core.status import DOING, set_name
-from rodin_watchd.model import Event, InputFile, Job, ServiceEvent
+from rodin_watchd.core.receipt import UNKNOWN, WHOSE, advice, cost, local
+from rodin_watchd.core.status import DOING, doing, set_name
+from rodin_watchd.model import Event, InputFile, Job, ServiceEvent, State
 
 
 def since_at(job: Job) -> float:
@@ -34,6 +34,7 @@ def brief(job: Job) -> dict[str, Any]:
         "set": job.name,
         "folder": job.folder,
         "state": job.state.value,
+        "hold": job.holds if job.state is State.HELD else None,
         "created_at": job.created_at,
         "since_at": since_at(job),
         "credits": job.spent,
@@ -102,7 +103,7 @@ def row(job: Job, zone: tzinfo) -> tuple[str, ...]:
     doubt = "" if is_cost_certain(job) else "?"
     since = local(since_at(job), zone)
     spent = f"{job.spent}{doubt}"
-    return (job.id, set_name(job.folder, job.name), DOING[job.state], since, spent, printable(job.place) or "-")
+    return (job.id, set_name(job.folder, job.name), doing(job), since, spent, printable(job.place) or "-")
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
@@ -126,7 +127,7 @@ def page(job: Job, events: Sequence[Event], meanwhile: Sequence[ServiceEvent], z
     facts = [
         ("Set", set_name(job.folder, job.name)),
         ("Job", f"{job.id}, since {local(job.created_at, zone)}"),
-        ("State", f"{DOING[job.state]} ({job.state}), since {local(since_at(job), zone)}"),
+        ("State", f"{DOING[job.state]} ({_state(job)}), since {local(since_at(job), zone)}"),
         *_trouble(job, zone),
         ("Cost", cost(job)),
         *([("Place", printable(job.place))] if job.place else []),
@@ -140,13 +141,17 @@ def page(job: Job, events: Sequence[Event], meanwhile: Sequence[ServiceEvent], z
     return f"{told}\n\nHistory\n{_history(events, meanwhile, zone)}"
 
 
+def _state(job: Job) -> str:
+    return f"{job.state}, hold {job.holds}" if job.state is State.HELD else job.state.value
+
+
 def _trouble(job: Job, zone: tzinfo) -> list[tuple[str, str]]:
     if job.problem is None:
         return []
     told = [
         ("Problem", _plain(job.problem.message)),
         ("Who can mend", WHOSE[job.problem.fault]),
-        ("What to do", _plain(job.problem.advice)),
+        ("What to do", _plain(advice(job))),
     ]
     again = [("Next try", f"{local(job.not_before, zone)}, after {job.attempts} that failed")] if job.attempts else []
     return [*told, *again]

@@ -5,17 +5,23 @@ wrong folder, a restored backup. Then those that are not taken yet are *held* in
 them. A set counts from its first sight as a whole one, also while it still settles, and for as long as a rescan lasts:
 file events wake the service many times while a large copy goes on, and each look alone would see only a few sets.
 
-A set is known by its folder and name. A verdict is durable, so a restart asks nothing twice and lets nothing slip.
+A set is known by its folder and name, and by the state of its files: other files under the name of a set that has passed
+are a new set, which nobody has approved. A verdict is durable, so a restart asks nothing twice and lets nothing slip.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple, TypeAlias
 
 from rodin_watchd.core.names import match_key, printable
+from rodin_watchd.model import Entry
 
 
 class Pass(StrEnum):
@@ -25,53 +31,127 @@ class Pass(StrEnum):
     PASSED = "passed"
 
 
+class GateKey(NamedTuple):
+    """A set in the inbox as a verdict is given about it."""
+
+    name: str  # with its folder
+    version: str  # of its files; "" while they are still being copied
+
+
+class Found(NamedTuple):
+    """A set as one look found it."""
+
+    version: str
+    settled: bool
+
+
+class Arrival(NamedTuple):
+    """When a set came (monotonic), and the version of its files, "" until they are settled."""
+
+    at: float
+    version: str
+
+
+Verdicts: TypeAlias = Mapping[GateKey, Pass]
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What has to be stored of a new gate, in this order."""
+
+    gone: tuple[GateKey, ...] = ()
+    settled: tuple[tuple[GateKey, GateKey], ...] = ()  # the same sets, whose files are settled now
+    new: Verdicts = field(default_factory=dict)  # verdicts that were not there, or were others
+
+
 @dataclass(frozen=True, slots=True)
 class Gate:
     """What is known of the sets in the inbox, by name with folder; instants are monotonic."""
 
     verdicts: Mapping[str, Pass] = field(default_factory=dict)
-    arrived: Mapping[str, float] = field(default_factory=dict)
+    arrived: Mapping[str, Arrival] = field(default_factory=dict)
+    replaced: tuple[float, ...] = ()  # when those came whose files were replaced since
+
+    @classmethod
+    def stored(cls, verdicts: Verdicts, now: float) -> Gate:
+        """Return the gate of a run before; what had passed came long ago."""
+        came = {key: -math.inf if verdict is Pass.PASSED else now for key, verdict in verdicts.items()}
+        arrived = {key.name: Arrival(at, key.version) for key, at in came.items()}
+        return cls({key.name: verdict for key, verdict in verdicts.items()}, arrived)
 
     @property
     def held(self) -> list[str]:
         """The sets that wait for approval."""
         return [name for name, verdict in self.verdicts.items() if verdict is Pass.HELD]
 
-    def looked(self, present: Iterable[str], now: float, window_seconds: float, limit: int) -> Gate:
+    @property
+    def by_key(self) -> Verdicts:
+        """The verdicts, each with the version that it is about."""
+        return {GateKey(name, self.arrived[name].version): verdict for name, verdict in self.verdicts.items()}
+
+    def looked(self, present: Mapping[str, Found], now: float, window_seconds: float, limit: int) -> Gate:
         """Return the gate after a look that found these sets whole; `limit` new ones may come within the window."""
-        there = frozenset(present)
         since = now - window_seconds
-        verdicts = {name: verdict for name, verdict in self.verdicts.items() if name in there}
-        arrived = {name: self.arrived.get(name, _first_seen(verdicts.get(name), now)) for name in there}
-        gone = {name: at for name, at in self.arrived.items() if name not in there and at > since}
-        crowd = sum(at > since for at in (*arrived.values(), *gone.values())) > limit
-        for name in there - verdicts.keys():
-            if crowd and arrived[name] > since:
+        others = {name for name, found in present.items() if self._is_other(name, found)}
+        replaced = (*self.replaced, *(self.arrived[name].at for name in others))
+        here = {name: self._arrival(name, found, now, other=name in others) for name, found in present.items()}
+        gone = {name: arrival for name, arrival in self.arrived.items() if name not in present and arrival.at > since}
+        recent = tuple(at for at in replaced if at > since)
+        crowd = len(recent) + sum(arrival.at > since for arrival in (*here.values(), *gone.values())) > limit
+        verdicts = {
+            name: verdict
+            for name, verdict in self.verdicts.items()
+            if name in present and (verdict is Pass.HELD or name not in others)
+        }
+        for name in present.keys() - verdicts.keys():
+            if crowd and here[name].at > since:
                 verdicts[name] = Pass.HELD
-            elif arrived[name] <= since:
+            elif here[name].at <= since:
                 verdicts[name] = Pass.PASSED
-        return Gate(verdicts, {**arrived, **gone})
+        return Gate(verdicts, {**here, **gone}, recent)
 
-    def approved(self, folder: str | None) -> Gate:
-        """Return the gate when the sets of this folder and below, or of this name, are approved; None: all."""
-        chosen = {name: Pass.PASSED for name in self.held if folder is None or _is_below(name, folder)}
-        return Gate({**self.verdicts, **chosen}, self.arrived)
+    def _is_other(self, name: str, found: Found) -> bool:
+        """Tell whether the files of a set are others than those that had settled under its name."""
+        known = self.arrived.get(name)
+        return known is not None and known.version not in ("", found.version)
 
-    def changes_from(self, before: Gate) -> dict[str, str | None]:
-        """Return what has to be stored: each set whose verdict is another one, None for one that is gone."""
-        new = {name: str(verdict) for name, verdict in self.verdicts.items() if before.verdicts.get(name) != verdict}
-        return {**dict.fromkeys(before.verdicts.keys() - self.verdicts.keys()), **new}
+    def _arrival(self, name: str, found: Found, now: float, *, other: bool) -> Arrival:
+        known = self.arrived.get(name)
+        version = found.version if found.settled else ""
+        if known is None or other:
+            return Arrival(now, version)
+        return Arrival(known.at, known.version or version)
+
+    def approved(self, folder: str | None, seen: AbstractSet[GateKey]) -> Gate:
+        """Return the gate when, of what was seen, the sets of this folder and below, or of this name, are approved; None: all."""
+        chosen = {key.name for key, verdict in self.by_key.items() if verdict is Pass.HELD and key in seen}
+        passed = {name: Pass.PASSED for name in chosen if is_below(name, folder)}
+        return Gate({**self.verdicts, **passed}, self.arrived, self.replaced)
+
+    def changes_from(self, before: Gate) -> Changes:
+        """Return what has to be stored when this gate follows another one."""
+        old, new = before.by_key, self.by_key
+        settled = tuple(
+            (GateKey(key.name, ""), key) for key in new if key.version and key not in old and (key.name, "") in old
+        )
+        kept = {after: old[known] for known, after in settled} | {key: old[key] for key in old.keys() & new.keys()}
+        gone = old.keys() - new.keys() - {known for known, _ in settled}
+        return Changes(tuple(gone), settled, {key: verdict for key, verdict in new.items() if kept.get(key) != verdict})
 
 
-def _first_seen(verdict: Pass | None, now: float) -> float:
-    """Return when a set that was not seen in this run came; one that had passed came long ago."""
-    return -math.inf if verdict is Pass.PASSED else now
+def version_of(entries: Iterable[Entry]) -> str:
+    """Return what tells the files of a set from others under the same names: paths, sizes, times and inodes."""
+    told = json.dumps(sorted((entry.path, *entry.signature) for entry in entries))
+    return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
-def _is_below(name: str, folder: str) -> bool:
-    """Tell whether a set has this name, or lies in this folder or below; both raw or as they are shown; "." is the inbox."""
-    if folder == ".":
-        return "/" not in name
-    wanted = match_key(folder)
+def is_below(name: str, folder: str | None) -> bool:
+    """Tell whether a set has this name, or lies in this folder or below; both raw or as they are shown; "." is the inbox.
+
+    Every set lies below None.
+    """
+    if folder in (None, "."):
+        return folder is None or "/" not in name
+    wanted = match_key(str(folder))
     spelled = (match_key(text) for text in (name, printable(name, len(name) * 10 + 1)))
     return any(text == wanted or text.startswith(f"{wanted}/") for text in spelled)

@@ -243,6 +243,7 @@ def move(
         not_before=now + (poll_seconds if state is State.SUBMITTED else 0.0),
         deadline=deadline,
         times={**job.times, state.value: now},
+        holds=job.holds + (state is State.HELD),
     )
     return Transition(forgetting(entered), action=state.value, message=message, code=code)
 

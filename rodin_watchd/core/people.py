@@ -1,16 +1,22 @@
 """What people may ask of a job: retry, cancel, and to resolve what is held. The moves are those of `core.machine`.
 
-Whatever may pay again has to be asked for in so many words: the service itself never does it.
+Whatever may pay again has to be asked for in so many words: the service itself never does it. And whatever a person
+asks for is asked of the job as that person saw it (`Seen`): a job that was held anew, taken up again or paid for since
+then is another one, about which somebody has to decide who has looked at it.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Final
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import tzinfo
+from typing import Any, Final, Self
 
 from rodin_watchd.core.consent import by_person
-from rodin_watchd.core.machine import TABLE, Signal, move
+from rodin_watchd.core.machine import RESTING, TABLE, Signal, move
 from rodin_watchd.core.names import printable
+from rodin_watchd.core.receipt import cost, local
+from rodin_watchd.core.status import doing
 from rodin_watchd.errors import (
     CanceledError,
     ChargedTaskLostError,
@@ -26,6 +32,73 @@ PAID_ANEW: Final = "paid-anew"
 _PAY_AGAIN = f"`rodin-watchd retry --pay-again JOB` submits it anew, for {CREDITS_PER_TEXTURE} credits."
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a person saw of a job who asks something of it. Two with equal `holds` and `retries` saw the same run of it."""
+
+    state: State
+    since_at: float | None  # when it came into that state, UTC
+    holds: int  # the number of its newest hold
+    retries: int  # how often it was taken up again: the number of its newest failure
+    charges: int
+
+    @classmethod
+    def of(cls, job: Job) -> Self:
+        """Return what is to be seen of a job now."""
+        return cls(job.state, job.times.get(job.state.value), job.holds, job.retries, job.charges)
+
+    @classmethod
+    def of_data(cls, data: object) -> Self:
+        """Return what `as_data` made. Raises CommandRefusedError for anything else: an older version left no such data."""
+        try:
+            fields: Mapping[str, Any] = dict(data)  # type: ignore[call-overload]  # whatever was left; it is checked here
+            since_at = fields["since_at"]
+            counts = (int(fields[name]) for name in ("holds", "retries", "charges"))
+            return cls(State(fields["state"]), None if since_at is None else float(since_at), *counts)
+        except (TypeError, ValueError, KeyError) as error:
+            reason = "This command does not say what was seen of the job: an older version of rodin-watchd left it."
+            raise CommandRefusedError(
+                reason, advice="Look at the job (`rodin-watchd show JOB`), then give it again."
+            ) from error
+
+    def as_data(self) -> dict[str, Any]:
+        """Return it as JSON can hold it."""
+        return asdict(self)
+
+
+def refuse_changed(job: Job, seen: Seen, zone: tzinfo) -> None:
+    """Raise CommandRefusedError if the job is not any more what a person saw, with what became of it since."""
+    if change := _change(job, seen, zone):
+        raise CommandRefusedError(
+            change,
+            advice=f"Look at it (`rodin-watchd show {job.id}`), then decide again: the same command, given anew, is about "
+            "the job as it is then.",
+        )
+
+
+def _change(job: Job, seen: Seen, zone: tzinfo) -> str:
+    """Return what became of a job since it was seen, "" if nobody has to decide anew."""
+    at = job.times.get(job.state.value, job.created_at)
+    now = f"it is {doing(job)} now, since {local(at, zone)}."
+    same = (job.holds, job.retries, job.charges) == (seen.holds, seen.retries, seen.charges)
+    rests = job.state in RESTING
+    changes = (
+        (job.retries > seen.retries, f"This job was taken up again since you looked: {now}"),
+        (
+            job.holds > seen.holds and job.state is State.HELD,
+            f"This job was submitted again since you looked, and is held anew since {local(at, zone)} (hold {job.holds}).",
+        ),
+        (job.holds > seen.holds, f"This job was held since you looked, and went on after that: {now}"),
+        (job.charges > seen.charges, f"This job was paid for since you looked. Cost: {cost(job)} And {now}"),
+        (rests and job.state is not seen.state, f"This job went on since you looked: {now}"),
+        (
+            not same or (rests and job.times.get(job.state.value) != seen.since_at),
+            f"This job is not as you saw it, for another journal was put in place: {now}",
+        ),
+    )
+    return next((told for changed, told in changes if changed), "")
+
+
 def retry(job: Job, now: float, *, pay_again: bool) -> Transition:
     """Take a failed job up again, from the files in `failed/`.
 
@@ -33,7 +106,7 @@ def retry(job: Job, now: float, *, pay_again: bool) -> Transition:
     when the job did not fail, or when retrying could pay again and nobody agreed to that.
     """
     if job.state is not State.FAILED:
-        raise CommandRefusedError(f"Only a failed job can be retried; this one is {job.state}.")
+        raise CommandRefusedError(f"Only a failed job can be retried; {_now(job)}")
     if not pay_again:
         _refuse_to_pay(job)
     fresh = replace(
@@ -71,6 +144,11 @@ def _refuse_to_pay(job: Job) -> None:
 def _given_up(job: Job) -> str:
     """Name the task that is given up: the history is the only place that keeps it."""
     return f"to be paid anew; the task before was {printable(job.task.uuid)}" if job.task else "to be paid anew"
+
+
+def may_be_canceled(job: Job) -> bool:
+    """Tell whether a job whose step is under way can be canceled when that has ended."""
+    return (job.state, Signal.CANCEL) in TABLE or job.state is State.SUBMITTING
 
 
 def cancel(job: Job, now: float) -> Transition:
@@ -132,5 +210,9 @@ def resolve_give_up(job: Job, now: float) -> Transition:
 
 def _held(job: Job) -> Job:
     if job.state is not State.HELD:
-        raise CommandRefusedError(f"Only a held job needs resolving; this one is {job.state}.")
+        raise CommandRefusedError(f"Only a held job needs resolving; {_now(job)}")
     return job
+
+
+def _now(job: Job) -> str:
+    return f"this one is {job.state}: {doing(job)}."

@@ -46,8 +46,13 @@ def in_credits(amount: Decimal) -> str:
 
 
 def advice(job: Job) -> str:
-    """Return what to do about a job's problem, with the job's id where a command wants it; "" without a problem."""
-    return job.problem.advice.replace(" JOB`", f" {job.id}`") if job.problem else ""
+    """Return what to do about a job's problem, with its id, and its hold, where a command wants them; "" without a problem."""
+    if job.problem is None:
+        return ""
+    told = job.problem.advice
+    if job.state is State.HELD:
+        told = told.replace("resolve JOB`", f"resolve {job.id} --hold {job.holds}`")
+    return told.replace(" JOB`", f" {job.id}`")
 
 
 def receipt(job: Job, version: str, now: float) -> str:

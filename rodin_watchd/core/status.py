@@ -80,9 +80,14 @@ class Page:
         return cls(notices=tuple(data["notices"]), **lists, ignored=tuple(data["ignored"].items()))
 
 
+def doing(job: Job) -> str:
+    """Return what a job is doing, in the words of whoever dropped the set; a hold with its number, by which it is resolved."""
+    return f"{DOING[job.state]} (hold {job.holds})" if job.state is State.HELD else DOING[job.state]
+
+
 def job_line(job: Job) -> Line:
     """Return a live job's line."""
-    text = f"{DOING[job.state]}{_detail(job)}"
+    text = f"{doing(job)}{_detail(job)}"
     return Line(set_name(job.folder, job.name), text, job.id, job.times.get(job.state.value, job.created_at))
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeAlias
 
+from rodin_watchd.adapters.journal import Reply
 from rodin_watchd.config import Config
-from rodin_watchd.core.approval import Gate, Pass
+from rodin_watchd.core.approval import Changes, Found, Gate, Pass, is_below, version_of
 from rodin_watchd.core.names import printable
 from rodin_watchd.errors import CommandRefusedError
 from rodin_watchd.service.book import Book
 from rodin_watchd.service.claims import Turn
+from rodin_watchd.service.clock import Clock
 from rodin_watchd.service.intake import ReadySet, View, WaitingSet
 from rodin_watchd.service.purse import Purse
 
@@ -22,14 +23,13 @@ Barred: TypeAlias = tuple[tuple[ReadySet, Turn], ...]
 class Admission:
     """Keeps sets in the inbox that nobody may pay for yet. `now` is UTC. Every method may raise DiskError."""
 
-    def __init__(self, config: Config, book: Book, purse: Purse, now: Callable[[], float]) -> None:
+    def __init__(self, config: Config, book: Book, purse: Purse, clock: Clock) -> None:
         self._limit = config.budget.hold_above_sets
         self._window_seconds = config.intake.rescan_seconds
         self._book = book
         self._purse = purse
-        self._now = now
-        stored = book.journal.gate()
-        self._gate = Gate({} if self._limit is None else {name: Pass(verdict) for name, verdict in stored.items()})
+        self._now = clock.now
+        self._gate = Gate() if self._limit is None else Gate.stored(book.journal.gate(), clock.monotonic())
 
     def admit(self, view: View, monotonic: float) -> tuple[View, Barred]:
         """Return the view with only those ready sets that may be claimed, and the others with the reason.
@@ -51,30 +51,37 @@ class Admission:
 
     def _look(self, view: View, monotonic: float, limit: int) -> None:
         """Note what came; tell once when sets begin to be held."""
-        ready = (_name(r) for r in view.ready if r.problem is None)
-        settling = (_name(w) for w in view.waiting if w.settling)
-        gate = self._gate.looked((*ready, *settling), monotonic, self._window_seconds, limit)
+        settling = {_name(w): Found(version_of(w.entries), settled=False) for w in view.waiting if w.settling}
+        ready = {_name(r): Found(version_of(r.entries.values()), settled=True) for r in view.ready if r.problem is None}
+        gate = self._gate.looked({**settling, **ready}, monotonic, self._window_seconds, limit)
         was_held = bool(self._gate.held)
-        self._change(gate)
+        if (changes := gate.changes_from(self._gate)) != Changes():
+            self._book.journal.set_gate(changes)
+        self._gate = gate
         if gate.held and not was_held:
             self._book.tell("crowd", self._reason(len(gate.held)), self._now(), subject="approval")
 
-    def _change(self, gate: Gate) -> None:
-        if changes := gate.changes_from(self._gate):
-            self._book.journal.set_gate(changes)
-        self._gate = gate
+    def approve(self, folder: str | None, seen: int, command_id: int) -> str:
+        """Let the held sets of a folder go on, or of a name, or all (None); answer the command and return how many.
 
-    def approve(self, folder: str | None) -> str:
-        """Let the held sets of a folder go on, or of a name, or all (None); say how many. Raises CommandRefusedError."""
-        gate = self._gate.approved(folder)
+        Only what is stored up to the number `seen` goes on: what came, or was replaced, later nobody has looked at. Raises
+        CommandRefusedError, with nothing answered.
+        """
+        gate = self._gate.approved(folder, self._book.journal.gate(seen).keys())
         count = len(self._gate.held) - len(gate.held)
+        later = sum(is_below(name, folder) for name in gate.held)
         where = "in the inbox" if folder in (None, ".") else f"in “{printable(str(folder))}”"
+        rest = (
+            f"{_sets(later)} {where} came or changed since you looked, and {_wait(later)} for approval."
+            if later
+            else ""
+        )
         if not count:
-            raise CommandRefusedError(
-                f"No set {where} waits for approval.", advice="`rodin-watchd status` tells which do."
-            )
-        self._change(gate)
-        told = f"Approved {_sets(count)} {where}."
+            told = rest or f"No set {where} waits for approval."
+            raise CommandRefusedError(told, advice="`rodin-watchd status` tells which do.")
+        told = f"Approved {_sets(count)} {where}. {rest}".rstrip()
+        self._book.journal.set_gate(gate.changes_from(self._gate), Reply(command_id, told))
+        self._gate = gate
         self._book.tell("approved", told, self._now(), subject="approval")
         return told
 
@@ -90,7 +97,11 @@ class Admission:
 
     def _reason(self, held: int) -> str:
         crowd = f"more than {self._limit:,} came at once" if self._limit else "every set does"
-        return f"{_sets(held)} {'waits' if held == 1 else 'wait'} for approval: {crowd} (budget.hold_above_sets)."
+        return f"{_sets(held)} {_wait(held)} for approval: {crowd} (budget.hold_above_sets)."
+
+
+def _wait(count: int) -> str:
+    return "waits" if count == 1 else "wait"
 
 
 def _them(count: int) -> str:

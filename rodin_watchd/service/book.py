@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rodin_watchd.adapters.journal import NO_META, Affordable, Journal
+from rodin_watchd.adapters.journal import NO_META, Affordable, Journal, Reply
 from rodin_watchd.core.announcing import SILENT, Announcer
 from rodin_watchd.core.content import fingerprints
 from rodin_watchd.core.machine import ENDED
@@ -61,13 +61,19 @@ class Book:
         """The jobs that have not ended."""
         return self._jobs
 
-    def commit(self, transitions: Sequence[Transition], now: float, meta: Mapping[str, Any] = NO_META) -> None:
+    def commit(
+        self,
+        transitions: Sequence[Transition],
+        now: float,
+        meta: Mapping[str, Any] = NO_META,
+        reply: Reply | None = None,
+    ) -> None:
         """Make these moves, and `meta`, durable in one transaction, each move with its event, then known.
 
-        Raises DiskError, JournalError.
+        The answer to the command that asked for them is in that transaction. Raises DiskError, JournalError.
         """
         if transitions or meta:
-            self.journal.commit(transitions, now, meta, self.announcer)
+            self.journal.commit(transitions, now, meta, self.announcer, reply)
             self._take_in(transitions)
 
     def commit_affordable(

@@ -6,10 +6,12 @@ import logging
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
+from datetime import tzinfo
 from typing import Any, TypeAlias
 
-from rodin_watchd.adapters.journal import Command
+from rodin_watchd.adapters.journal import Command, Reply
 from rodin_watchd.core import people
+from rodin_watchd.core.receipt import local
 from rodin_watchd.errors import CommandRefusedError
 from rodin_watchd.log_lines import fields
 from rodin_watchd.model import Job, Task, Transition
@@ -51,7 +53,9 @@ def _task(arguments: Mapping[str, Any], now: float) -> Task:
     return Task(uuid, str(arguments.get("subscription_key") or ""), now)
 
 
-JOB_VERBS: Mapping[str, Decide] = {"retry": _retry, "cancel": _cancel, "resolve": _resolve}
+CANCEL = "cancel"
+
+JOB_VERBS: Mapping[str, Decide] = {"retry": _retry, CANCEL: _cancel, "resolve": _resolve}
 """Commands that concern one job: each returns the move it decides, or raises CommandRefusedError."""
 
 PAUSE, RESUME = "pause", "resume"
@@ -63,29 +67,42 @@ RERUN = "rerun"
 APPROVE = "approve"
 """Lets sets go on that are held in the inbox: of a `folder`, or all of them."""
 
+SEEN = "seen"
+"""The argument that says what the person saw who gave a command.
+
+Of a job it is `people.Seen` as data, for `resume` the number of the newest `pause`, for `approve` that of the newest set
+that was held then. A command without it was left by an older version, and is refused: nobody knows what it was about.
+"""
+
 _TOLD = (*JOB_VERBS, APPROVE)
 """Commands that are logged by what they change, unless they are refused."""
+
+_GIVE_AGAIN = "Look at `rodin-watchd status`, then give it again."
 
 
 class Commands:
     """Carries out what people left in the journal. The main thread's alone.
 
-    `paused` tells whether a person has paused the service, also in a run before; `awaited` holds the ids of the jobs that
-    a command waits for, because their step is under way; `approvals` counts what was approved in this run.
+    A command is judged when it is seen first, by what the person saw who gave it; only `cancel` may then wait for the job's
+    step to end, and is judged once more. `paused` tells whether a person has paused the service, also in a run before;
+    `awaited` holds the ids of the jobs that a `cancel` waits for; `approvals` counts what was approved in this run.
     """
 
-    def __init__(self, book: Book, admission: Admission, repeat: Repeat, now: Callable[[], float]) -> None:
+    def __init__(
+        self, book: Book, admission: Admission, repeat: Repeat, now: Callable[[], float], zone: tzinfo
+    ) -> None:
         self._book = book
         self._admission = admission
         self._repeat = repeat
         self._now = now
+        self._zone = zone
         self._seen = -1
         self.paused = bool(book.journal.meta(PAUSE))
         self.awaited: frozenset[str] = frozenset()
         self.approvals = 0
 
     def take(self, busy: AbstractSet[str]) -> None:
-        """Carry out and answer the commands, but those for jobs that are `busy`: they wait for a later call."""
+        """Carry out and answer the commands; a `cancel` of a job that is `busy` waits for a later call."""
         outside = self._book.journal.changed_outside()
         if outside == self._seen and not self.awaited:
             return
@@ -97,23 +114,20 @@ class Commands:
         """Carry out a command and answer it; or return the id of the job that has to end its step first."""
         try:
             if command.verb in (PAUSE, RESUME):
-                told = self._pause(command.verb == PAUSE)
+                told = self._pause(command) if command.verb == PAUSE else self._resume(command)
             elif command.verb == APPROVE:
                 told = self._approve(command)
             else:
                 job = self._job(command)
-                if command.verb == RERUN:
-                    told = self._repeat(job, str(command.arguments.get("plugin") or ""))
-                elif job.id in busy:
+                people.refuse_changed(job, people.Seen.of_data(command.arguments.get(SEEN)), self._zone)
+                if command.verb == CANCEL and job.id in busy and people.may_be_canceled(job):
                     return job.id
-                else:
-                    told = self._move(job, command)
-            self._book.journal.answer_command(command.id, ok=True, message=told)
+                told = self._rerun(job, command) if command.verb == RERUN else self._move(job, command)
             if command.verb not in _TOLD:
                 self._log(command, told)
         except CommandRefusedError as error:
             told = f"{error.message} {error.advice_given}"
-            self._book.journal.answer_command(command.id, ok=False, message=told)
+            self._book.journal.answer_command(Reply(command.id, told, ok=False))
             self._log(command, f"refused: {told}")
         return ""
 
@@ -130,14 +144,26 @@ class Commands:
             return {}
         return fields(job)
 
-    def _pause(self, paused: bool) -> str:
-        self.paused = paused
-        self._book.journal.set_meta(PAUSE, paused)
-        return "Paused: nothing is taken or submitted." if paused else "Resumed."
+    def _pause(self, command: Command) -> str:
+        now, told = self._now(), "Paused: nothing is taken or submitted."
+        self._book.commit([], now, {PAUSE: {"number": command.id, "at": now}}, Reply(command.id, told))
+        self.paused = True
+        return told
+
+    def _resume(self, command: Command) -> str:
+        seen = _number_seen(command)
+        pause = self._book.journal.meta(PAUSE)
+        if isinstance(pause, dict) and pause["number"] > seen:  # a version that stored no number paused before this one
+            told = f"The service was paused again since you looked, at {local(pause['at'], self._zone)}."
+            raise CommandRefusedError(told, advice="It stays paused. Whoever knows why may `rodin-watchd resume` it.")
+        told = "Resumed." if self.paused else "The service is not paused."
+        self._book.commit([], self._now(), {PAUSE: None}, Reply(command.id, told))
+        self.paused = False
+        return told
 
     def _approve(self, command: Command) -> str:
         folder = command.arguments.get("folder")
-        told = self._admission.approve(None if folder is None else str(folder))
+        told = self._admission.approve(None if folder is None else str(folder), _number_seen(command), command.id)
         self.approvals += 1
         return told
 
@@ -147,9 +173,25 @@ class Commands:
         found = self._book.journal.find(str(command.arguments.get("job", "")))
         return self._book.jobs.get(found.id, found)  # what is known here of a live job is newer
 
+    def _rerun(self, job: Job, command: Command) -> str:
+        told = self._repeat(job, str(command.arguments.get("plugin") or ""))
+        self._book.journal.answer_command(Reply(command.id, told))
+        return told
+
     def _move(self, job: Job, command: Command) -> str:
         now = self._now()
         transition = JOB_VERBS[command.verb](job, command.arguments, now)
         self._book.refuse_clash(transition.job)
-        self._book.commit([replace(transition, action=command.verb)], now)
-        return f"Job {job.id} is {transition.job.state} now."
+        told = f"Job {job.id} is {transition.job.state} now."
+        self._book.commit([replace(transition, action=command.verb)], now, reply=Reply(command.id, told))
+        return told
+
+
+def _number_seen(command: Command) -> int:
+    """Return the number of the newest thing that was seen. Raises CommandRefusedError where a command does not say it."""
+    seen = command.arguments.get(SEEN)
+    if not isinstance(seen, int):
+        raise CommandRefusedError(
+            "This command does not say what was seen: an older version left it.", advice=_GIVE_AGAIN
+        )
+    return seen

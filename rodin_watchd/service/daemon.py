@@ -85,10 +85,10 @@ class Daemon:
         self._pool: Pool = before._pool if before else Pool(tools, self._workers, self._wake)  # noqa: SLF001 - the same
         book.start(clock.now(), "The configuration was read anew" if before else "The service was started")
         self._purse = Purse(config.budget, book, tools.zone, clock.now, clock.monotonic)
-        self._admission = Admission(config, book, self._purse, clock.now)
+        self._admission = Admission(config, book, self._purse, clock)
         self._desk = Desk(config, book, self._pool, self._purse, clock)
         self._herald = Herald(book, tools.plugins, self._pool, config.folders.root, clock)
-        self._commands = Commands(book, self._admission, self._herald.repeat, clock.now)
+        self._commands = Commands(book, self._admission, self._herald.repeat, clock.now, tools.zone)
         self._watcher = open_watcher(self._wake.for_files)
         self._standing = standing
         inbox = Inbox(tools.spool.inbox, tools.spool.grounds.anchor(INBOX))

@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strangers import IS_ROOT, as_nobody, filled_up, listed, mounted, public_folder
 
-from rodin_watchd.adapters.journal import Command, Journal, JournalReader, insert_command, rows, schema
+from rodin_watchd.adapters.journal import Command, Journal, JournalReader, Reply, insert_command, rows, schema
 from rodin_watchd.core.machine import TABLE
 from rodin_watchd.core.names import printable
 from rodin_watchd.errors import CommandRefusedError, DiskError, JournalError
@@ -460,7 +460,7 @@ print(insert_command(Path(sys.argv[1]), "retry", {"job": "\\udcff", "pay_again":
         Command(second, "pause", {}),
     ]
     assert journal.answer(number) is None
-    journal.answer_command(number, ok=False, message="No: \udcff.")
+    journal.answer_command(Reply(number, "No: \udcff.", ok=False))
     assert journal.open_commands() == [Command(second, "pause", {})]
     with closing(JournalReader(path)) as reader:
         assert reader.answer(number) == {"ok": False, "message": "No: \udcff."}

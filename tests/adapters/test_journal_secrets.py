@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rodin_watchd.adapters.journal import Journal, JournalReader, insert_command
+from rodin_watchd.adapters.journal import Journal, JournalReader, Reply, insert_command
 from rodin_watchd.core.machine import Signal, answered, begin_upload, close_upload, move, understood
 from rodin_watchd.model import Answer, Done, InputFile, Job, Role, Signature, State, Transition
 
@@ -75,7 +75,7 @@ def test_a_key_leaves_the_command_with_its_answer(journal: Journal, tmp_path: Pa
     assert command.arguments == arguments
     journal.sweep()
     assert traces(tmp_path) == {"journal.sqlite3"}
-    journal.answer_command(number, ok=ok, message="so be it")
+    journal.answer_command(Reply(number, "so be it", ok=ok))
     journal.sweep()
     assert traces(tmp_path) == set()
     assert journal.answer(number) == {"ok": ok, "message": "so be it"}

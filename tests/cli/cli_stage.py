@@ -232,5 +232,12 @@ def a_failed_job(**changes: Any) -> Job:  # noqa: ANN401 - any of a job's values
 def a_held_job(**changes: Any) -> Job:  # noqa: ANN401 - any of a job's values
     """Return a job whose submit has an unknown outcome."""
     problem = Problem("unknown-outcome", Fault.NETWORK, Scope.SET, "No answer came.", "Look into the account.")
-    given = {"id": "cccccccccccc", "name": "vase", "state": State.HELD, "fingerprint": "ee" * 32, "charges": 0}
+    given = {
+        "id": "cccccccccccc",
+        "name": "vase",
+        "state": State.HELD,
+        "fingerprint": "ee" * 32,
+        "charges": 0,
+        "holds": 1,
+    }
     return a_job(**{**given, "task": None, "answer": None, "results": (), "problem": problem, "place": "", **changes})

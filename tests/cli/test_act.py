@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import pty
 import re
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cli_stage import SECRET, Stage, a_failed_job, a_held_job, a_job, running
 
 from rodin_watchd.adapters.journal import Command, Journal
+from rodin_watchd.core.approval import Changes, GateKey, Pass
+from rodin_watchd.core.people import Seen
+from rodin_watchd.errors import CommandRefusedError, OutcomeUnknownError
+from rodin_watchd.model import Job
 
 HELD = a_held_job().id
 
@@ -20,18 +27,23 @@ def left(stage: Stage) -> list[Command]:
         return journal.open_commands()
 
 
+def saw(job: Job) -> dict[str, Any]:
+    """Return what the command line leaves of what is to be seen of a job."""
+    return {"job": job.id, "seen": Seen.of(job).as_data()}
+
+
 def test_commands_for_a_stopped_service_wait_for_its_start(stage: Stage) -> None:
     """Each command is left in the journal for the job's whole id, and it is said that the service does not run."""
     stage.journaled(a_failed_job(), a_held_job())
-    for command in (("retry", "lamp"), ("pause",), ("resume",), ("resolve", "vase", "--give-up")):
+    for command in (("retry", "lamp"), ("pause",), ("resume",), ("resolve", "vase", "--give-up", "--hold", "1")):
         run = stage.told_here(*command)
         assert run.exit_code == 0, run.output
         assert "carried out when it starts" in run.output
     assert [(c.verb, c.arguments) for c in left(stage)] == [
-        ("retry", {"pay_again": False, "job": a_failed_job().id}),
+        ("retry", {"pay_again": False, **saw(a_failed_job())}),
         ("pause", {}),
-        ("resume", {}),
-        ("resolve", {"how": "give-up", "job": HELD}),
+        ("resume", {"seen": 2}),
+        ("resolve", {"how": "give-up", **saw(a_held_job())}),
     ]
 
 
@@ -59,7 +71,12 @@ def test_the_subscription_key_comes_from_standard_input(stage: Stage) -> None:
     stage.journaled(a_held_job())
     run = stage.told("resolve", "vase", "--task", "uuid-1", "--subscription-key", "-", input=f" {SECRET}\n")
     assert run.returncode == 0, run.stderr
-    assert left(stage)[0].arguments == {"how": "task", "task": "uuid-1", "subscription_key": SECRET, "job": HELD}
+    assert left(stage)[0].arguments == {
+        "how": "task",
+        "task": "uuid-1",
+        "subscription_key": SECRET,
+        **saw(a_held_job()),
+    }
     assert SECRET not in run.stdout + run.stderr
 
 
@@ -71,16 +88,85 @@ def test_a_task_without_its_key_is_adopted_as_well(stage: Stage) -> None:
 
 
 def test_what_may_cost_money_twice_asks_first(stage: Stage) -> None:
-    """`--not-charged` asks; a no, or nobody there to ask, leaves nothing; a yes or `--yes` leaves the command."""
-    stage.journaled(a_held_job())
-    for answer in ("n\n", ""):
-        run = stage.told_here("resolve", "vase", "--not-charged", typed=answer)
-        assert run.exit_code == 1
-        assert "0.5 credits" in run.output
-        assert left(stage) == []
-    assert stage.told_here("resolve", "vase", "--not-charged", typed="y\n").exit_code == 0
-    assert stage.told_here("resolve", "vase", "--not-charged", "--yes").exit_code == 0
-    assert [command.arguments["how"] for command in left(stage)] == ["not-charged", "not-charged"]
+    """It asks, and shows what it is about; a no, or nobody there to ask, leaves nothing; a yes or `--yes` leaves the command."""
+    stage.journaled(a_held_job(), a_failed_job(charges=1))
+    commands = {
+        ("resolve", "vase", "--not-charged"): "hold 1, since",
+        ("retry", "lamp", "--pay-again"): "Cost so far: 0.5",
+    }
+    for number, (command, shown) in enumerate(commands.items()):
+        for answer, code in (("n\n", 1), ("", 2)):
+            run = stage.told(*command, input=answer)
+            assert run.returncode == code
+            assert shown in run.stdout
+            assert "for 0.5 credits, on top of" in run.stdout
+            assert len(left(stage)) == number
+        assert stage.told(*command, input="y\n").returncode == 0
+        assert len(left(stage)) == number + 1
+
+
+@pytest.mark.parametrize("command", [("resolve", "vase", "--not-charged"), ("retry", "lamp", "--pay-again")])
+def test_the_question_is_asked_on_a_terminal_and_left_out_with_yes(stage: Stage, command: tuple[str, ...]) -> None:
+    """On a terminal somebody answers; `--yes` asks nobody."""
+    stage.journaled(a_held_job(), a_failed_job())
+    ours, theirs = pty.openpty()
+    os.write(ours, b"n\n")
+    assert stage.told(*command, stdin=theirs).returncode == 1
+    assert left(stage) == []
+    os.write(ours, b"y\n")
+    assert stage.told(*command, stdin=theirs).returncode == 0
+    os.close(ours)
+    os.close(theirs)
+    assert len(left(stage)) == 1
+
+
+def test_nobody_is_waited_for_without_a_terminal(stage: Stage) -> None:
+    """A pipe that nobody writes to does not hang a script: it is refused, with the option to use."""
+    stage.journaled(a_failed_job())
+    ours, theirs = os.pipe()
+    run = stage.told("retry", "lamp", "--pay-again", stdin=ours)
+    os.close(ours)
+    os.close(theirs)
+    assert run.returncode == 2
+    assert "say --yes" in run.stderr
+    assert left(stage) == []
+    assert stage.told_here("retry", "lamp", "--pay-again", "--yes").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "command", [("resolve", "vase", "--not-charged", "--yes"), ("retry", "lamp", "--pay-again", "--yes")]
+)
+def test_the_same_is_not_left_twice(stage: Stage, command: tuple[str, ...]) -> None:
+    """While nobody has answered the first one, a second administrator is refused at once, and learns of it."""
+    stage.journaled(a_held_job(), a_failed_job())
+    assert stage.told_here(*command).exit_code == 0
+    with pytest.raises(CommandRefusedError, match="asked of this job already"):
+        stage.told_here(*command)
+    assert len(left(stage)) == 1
+
+
+@pytest.mark.parametrize(
+    ("holds", "given", "reason"), [(2, "1", "Hold 1 is not the newest"), (1, "2", "that is hold 1")]
+)
+def test_a_hold_that_is_not_the_newest_is_refused(stage: Stage, holds: int, given: str, reason: str) -> None:
+    """Who looked earlier, or a script, names the hold that was looked at."""
+    stage.journaled(a_held_job(holds=holds))
+    run = stage.told("resolve", "vase", "--give-up", "--hold", given)
+    assert (run.returncode, reason in run.stderr) == (1, True), run.stderr
+    assert left(stage) == []
+    assert stage.told_here("resolve", "vase", "--give-up", "--hold", str(holds)).exit_code == 0
+
+
+def test_the_hold_has_its_number_wherever_it_is_shown(stage: Stage) -> None:
+    """What is shown can be typed as it stands."""
+    stage.journaled(a_held_job(holds=3, problem=OutcomeUnknownError("No answer came.").problem))
+    assert "held for a person's decision (hold 3)" in stage.told_here("list").output
+    assert "(hold 3)" in stage.told_here("status").output
+    shown = stage.told_here("show", "vase").output
+    assert "(held, hold 3), since" in shown
+    assert f"`rodin-watchd resolve {HELD} --hold 3`" in shown
+    assert stage.data_here("show", "vase")["hold"] == 3
+    assert [job["hold"] for job in stage.data_here("list")] == [3]
 
 
 @pytest.mark.parametrize(
@@ -141,8 +227,18 @@ def test_a_journal_that_is_missing_is_told(tmp_path: Path) -> None:
 def test_approve_names_a_folder_of_the_inbox(stage: Stage, given: tuple[str, ...], meant: str | None) -> None:
     """However the folder is spelled, the daemon is left its path below the inbox; all is None."""
     stage.journaled(a_job())
+    with closing(Journal(stage.journal)) as journal:
+        journal.set_gate(Changes(new={GateKey(name, "v1"): Pass.HELD for name in ("chairs/oak/a", "b")}))
     assert stage.told_here("approve", *given).exit_code == 0
-    assert [(c.verb, c.arguments) for c in left(stage)] == [("approve", {"folder": meant})]
+    assert [(c.verb, c.arguments) for c in left(stage)] == [("approve", {"folder": meant, "seen": 2})]
+
+
+def test_approve_wants_something_that_waits(stage: Stage) -> None:
+    """What nobody could have seen is not approved in advance, for the next start."""
+    stage.journaled(a_job())
+    run = stage.told("approve", "--all")
+    assert (run.returncode, "No set waits for approval." in run.stderr) == (1, True)
+    assert left(stage) == []
 
 
 @pytest.mark.parametrize("given", [(), ("chairs", "--all")])

@@ -32,7 +32,19 @@ ODD = "lu\udcff\nna"
 LOST = Problem("task-lost", Fault.VENDOR, Scope.SET, "The vendor does not know the task.", "Ask its support.")
 
 BRIEF = {
-    *("id", "set", "folder", "state", "created_at", "since_at", "credits", "cost_is_certain", "place", "problem"),
+    *(
+        "id",
+        "set",
+        "folder",
+        "state",
+        "hold",
+        "created_at",
+        "since_at",
+        "credits",
+        "cost_is_certain",
+        "place",
+        "problem",
+    ),
 }
 WHOLE = BRIEF | {
     *("files", "options", "again", "fingerprint", "times", "retries", "attempts", "not_before", "deadline", "task"),

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rodin_watchd.core.approval import Gate, Pass
+from rodin_watchd.core.approval import Found, Gate, GateKey, Pass
 
 WINDOW = 10.0
 modest = settings(max_examples=200, deadline=None)
 names = st.sampled_from([f"{folder}set-{n}" for folder in ("", "a/", "a/b/") for n in range(5)])
 
 
-def looked(gate: Gate, present: str, now: float, limit: int = 2) -> Gate:
-    """Return the gate after a look at sets of one letter each."""
-    return gate.looked(present, now, WINDOW, limit)
+def looked(gate: Gate, present: str, now: float, limit: int = 2, version: str = "v1") -> Gate:
+    """Return the gate after a look at sets of one letter each, whose files are settled."""
+    return gate.looked(dict.fromkeys(present, Found(version, settled=True)), now, WINDOW, limit)
+
+
+def stored(verdicts: Mapping[str, Pass], version: str = "v1") -> Gate:
+    """Return the gate of a run before."""
+    return Gate.stored({GateKey(name, version): verdict for name, verdict in verdicts.items()}, 0.0)
+
+
+def approved(gate: Gate, folder: str | None) -> Gate:
+    """Return the gate when all that is held now was seen."""
+    return gate.approved(folder, gate.by_key.keys())
 
 
 def test_the_limit_itself_passes() -> None:
@@ -46,7 +58,7 @@ def test_what_is_held_stays_held_until_approved() -> None:
     """Time does not approve, nor does a smaller crowd."""
     gate = looked(looked(Gate(), "abc", 0.0), "a", 1000.0)
     assert gate.held == ["a"]
-    assert looked(gate.approved(None), "a", 2000.0).held == []
+    assert looked(approved(gate, None), "a", 2000.0).held == []
 
 
 def test_a_set_that_is_gone_is_forgotten() -> None:
@@ -58,7 +70,7 @@ def test_a_set_that_is_gone_is_forgotten() -> None:
 
 def test_after_a_restart_verdicts_hold_and_what_had_passed_is_no_crowd() -> None:
     """Only what is new to the journal counts."""
-    kept = Gate({"a": Pass.PASSED, "b": Pass.PASSED, "c": Pass.PASSED, "d": Pass.HELD})
+    kept = stored({"a": Pass.PASSED, "b": Pass.PASSED, "c": Pass.PASSED, "d": Pass.HELD})
     gate = looked(kept, "abcde", 0.0)
     assert gate.held == ["d"]
     assert looked(kept, "abcdefg", 0.0).held == ["d", *sorted("efg")] or sorted(
@@ -68,33 +80,76 @@ def test_after_a_restart_verdicts_hold_and_what_had_passed_is_no_crowd() -> None
 
 def test_folders_are_approved_with_all_below() -> None:
     """A folder is no other one that begins with its letters; a name is one set; "." is the inbox itself."""
-    gate = Gate(dict.fromkeys(["a/x", "a/b/y", "ab/z", "x", "odd\n/w"], Pass.HELD))
-    assert sorted(gate.approved("a").held) == ["ab/z", "odd\n/w", "x"]
-    assert sorted(gate.approved("a/x").held) == ["a/b/y", "ab/z", "odd\n/w", "x"]
-    assert "x" not in gate.approved(".").held
-    assert len(gate.approved(".").held) == 4
-    assert "odd\n/w" not in gate.approved("odd\\n").held
-    assert gate.approved(None).held == []
-    assert gate.approved("nowhere") == gate
-    assert Gate({"Mo\u0308bel/x": Pass.HELD}).approved("m\u00f6bel").held == []  # however it was typed
+    gate = stored(dict.fromkeys(["a/x", "a/b/y", "ab/z", "x", "odd\n/w"], Pass.HELD))
+    assert sorted(approved(gate, "a").held) == ["ab/z", "odd\n/w", "x"]
+    assert sorted(approved(gate, "a/x").held) == ["a/b/y", "ab/z", "odd\n/w", "x"]
+    assert "x" not in approved(gate, ".").held
+    assert len(approved(gate, ".").held) == 4
+    assert "odd\n/w" not in approved(gate, "odd\\n").held
+    assert approved(gate, None).held == []
+    assert approved(gate, "nowhere") == gate
+    assert approved(stored({"Mo\u0308bel/x": Pass.HELD}), "m\u00f6bel").held == []  # however it was typed
+
+
+def test_other_files_under_the_name_of_a_held_set_were_not_seen() -> None:
+    """They stay held, as a set of their own: who approves what was there before does not approve them."""
+    gate = looked(Gate(), "abc", 0.0)
+    seen = gate.by_key.keys()
+    gate = looked(gate, "abc", 1.0, version="v2")
+    assert sorted(gate.held) == ["a", "b", "c"]
+    assert gate.approved(None, seen) == gate
+    assert approved(gate, None).held == []
+
+
+def test_other_files_under_the_name_of_a_set_that_passed_are_new() -> None:
+    """A thousand sets with the names of approved ones are a crowd; one such set is none."""
+    gate = approved(looked(Gate(), "abcd", 0.0), None)
+    assert sorted(looked(gate, "abcd", 100.0, version="v2").held) == ["a", "b", "c", "d"]
+    assert looked(gate, "abcd", 100.0).held == []
+    once = gate.looked({"a": Found("v2", settled=True), "b": Found("v1", settled=True)}, 100.0, WINDOW, 2)
+    assert (once.held, "a" in once.verdicts, once.verdicts["b"]) == ([], False, Pass.PASSED)
+
+
+def test_a_set_that_was_replaced_counts_twice() -> None:
+    """Sets that are taken and dropped again under the same names within one rescan are as many as they are."""
+    gate = looked(Gate(), "ab", 0.0)
+    assert looked(gate, "ab", 1.0).held == []
+    assert sorted(looked(gate, "ab", 1.0, version="v2").held) == ["a", "b"]
+
+
+def test_a_set_may_be_approved_while_it_is_copied() -> None:
+    """Its files grow at each look: it is one set all the time, and keeps its verdict, also when it has settled."""
+    gate = Gate()
+    for number in range(3):
+        gate = gate.looked(dict.fromkeys("abc", Found(f"growing-{number}", settled=False)), number, WINDOW, 2)
+    assert sorted(gate.held) == ["a", "b", "c"]
+    gate = approved(gate, None)
+    gate = looked(gate, "abc", 5.0)
+    assert gate.held == []
+    assert gate.by_key == {GateKey(name, "v1"): Pass.PASSED for name in "abc"}
 
 
 @modest
-@given(st.lists(st.tuples(st.sets(names), st.floats(0, 30)), max_size=20), st.integers(0, 5))
-def test_what_is_stored_is_what_is_known(looks: list[tuple[set[str], float]], limit: int) -> None:
+@given(
+    st.lists(st.tuples(st.dictionaries(names, st.sampled_from(["v1", "v2", ""])), st.floats(0, 30)), max_size=20),
+    st.integers(0, 5),
+)
+def test_what_is_stored_is_what_is_known(looks: list[tuple[dict[str, str], float]], limit: int) -> None:
     """The changes of each look, applied one after the other, give the verdicts; and no more than the limit slip through."""
-    gate, stored, now = Gate(), dict[str, str](), 0.0
+    gate, kept, now = Gate(), dict[GateKey, Pass](), 0.0
     for present, passed in looks:
         now += passed
-        after = gate.looked(present, now, WINDOW, limit)
-        for name, verdict in after.changes_from(gate).items():
-            stored.pop(name, None)
-            if verdict:
-                stored[name] = verdict
+        found = {name: Found(version or f"growing-{now}", settled=bool(version)) for name, version in present.items()}
+        after = gate.looked(found, now, WINDOW, limit)
+        changes = after.changes_from(gate)
+        for key in changes.gone:
+            del kept[key]
+        for before, settled in changes.settled:
+            kept[settled] = kept.pop(before)
+        kept.update(changes.new)
         gate = after
-        assert stored == {name: verdict.value for name, verdict in gate.verdicts.items()}
-        assert gate.verdicts.keys() <= present
-        fresh = [
-            name for name in present if gate.arrived[name] > now - WINDOW and gate.verdicts.get(name) is not Pass.HELD
-        ]
+        assert kept == gate.by_key
+        assert gate.verdicts.keys() <= present.keys()
+        assert Gate.stored(kept, now).by_key == kept
+        fresh = [n for n in present if gate.arrived[n].at > now - WINDOW and gate.verdicts.get(n) is not Pass.HELD]
         assert len(fresh) <= limit

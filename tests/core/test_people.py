@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import re
 from dataclasses import replace
+from datetime import UTC
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from job_samples import NOW, RESULTS, TASK, a_job, all_errors
 
-from rodin_watchd.core.people import cancel, resolve_adopt, resolve_give_up, resolve_not_charged, retry
+from rodin_watchd.core.machine import Signal, after, move
+from rodin_watchd.core.people import (
+    Seen,
+    cancel,
+    refuse_changed,
+    resolve_adopt,
+    resolve_give_up,
+    resolve_not_charged,
+    retry,
+)
 from rodin_watchd.errors import (
     CommandRefusedError,
     DownloadError,
@@ -16,7 +32,7 @@ from rodin_watchd.errors import (
     RodinWatchdError,
     TaskFailedError,
 )
-from rodin_watchd.model import State, Task
+from rodin_watchd.model import State, Task, Unknown
 
 S = State
 
@@ -98,6 +114,69 @@ def test_it_can_be_too_late_to_cancel(state: State) -> None:
     with pytest.raises(CommandRefusedError, match=state.value) as refused:
         cancel(a_job(state), NOW)
     assert ("resolve --give-up" in refused.value.advice_given) == (state is S.HELD)
+
+
+# ---- what a person saw -------------------------------------------------------------------------------------------------
+
+LATER: list[tuple[dict[str, Any], str]] = [
+    ({"holds": 2}, "was submitted again since you looked, and is held anew since"),
+    (
+        {"holds": 2, "state": S.STAGED},
+        "was held since you looked, and went on after that: it is checked, waits to be sent",
+    ),
+    ({"retries": 1}, "was taken up again since you looked"),
+    ({"charges": 1}, "was paid for since you looked. Cost: 0.5 credits."),
+    ({"state": S.FAILED}, "went on since you looked: it is failed now"),
+    ({"times": {"held": NOW + 1}}, "is not as you saw it, for another journal was put in place"),
+    ({"holds": 0}, "is not as you saw it"),
+]
+
+
+@pytest.mark.parametrize(("change", "told"), LATER, ids=lambda value: str(value)[:30])
+def test_what_has_changed_since_somebody_looked_is_refused(change: dict[str, Any], told: str) -> None:
+    """With what became of the job; and what is told can be looked at."""
+    seen = Seen.of_data(json.loads(json.dumps(Seen.of(a_job(S.HELD, holds=1)).as_data())))
+    refuse_changed(a_job(S.HELD, holds=1), seen, UTC)
+    with pytest.raises(CommandRefusedError, match=re.escape(told)) as refused:
+        refuse_changed(a_job(**{"state": S.HELD, "holds": 1, **change}), seen, UTC)
+    assert "rodin-watchd show abc123def456" in refused.value.advice_given
+
+
+@pytest.mark.parametrize(
+    "data", [None, 7, "held", [], {}, {"state": "odd"}, {**Seen.of(a_job()).as_data(), "holds": "x"}]
+)
+def test_a_command_that_does_not_say_what_was_seen_is_refused(data: object) -> None:
+    """An older version left it: nobody knows which hold or failure it was about."""
+    with pytest.raises(CommandRefusedError, match="does not say what was seen") as refused:
+        Seen.of_data(data)
+    assert "give it again" in refused.value.advice_given
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["lose", "fail", "look", "resolve", "retry"]), st.integers(0, 9)), max_size=40)
+)
+def test_each_look_is_leave_for_one_more_purchase(story: list[tuple[str, int]]) -> None:
+    """However many people decide, and however late their words arrive, no run of a job is decided about twice."""
+    job, sights, now = a_job(S.SUBMITTING), [Seen.of(a_job(S.SUBMITTING))], NOW
+    leaves: list[Seen] = []
+    for what, pick in story:
+        now += 1.0
+        seen = sights[pick % len(sights)]
+        if what == "look":
+            sights.append(Seen.of(job))
+        elif what == "lose" and job.state is S.SUBMITTING:
+            job = after(job, Unknown(OutcomeUnknownError().problem), now, 0.5).job
+        elif what == "fail" and job.state is S.SUBMITTING:
+            job = move(replace(job, problem=OutcomeUnknownError().problem), Signal.REJECTED, now).job
+            job = replace(move(job, Signal.DONE, now).job, place="failed/chair")
+        elif what in ("resolve", "retry"):
+            with contextlib.suppress(CommandRefusedError):
+                refuse_changed(job, seen, UTC)
+                again = resolve_not_charged(job, now) if what == "resolve" else retry(job, now, pay_again=True)
+                leaves.append(seen)
+                job = replace(again.job, state=S.SUBMITTING)
+    assert len(set(leaves)) == len(leaves)
+    assert all(seen.state in (S.HELD, S.FAILED) for seen in leaves)
 
 
 # ---- resolve --------------------------------------------------------------------------------------------------------

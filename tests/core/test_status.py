@@ -35,7 +35,8 @@ def test_every_state_has_its_words(state: State) -> None:
 @pytest.mark.parametrize("state", [state for state in State if state not in ENDED])
 def test_a_live_job_says_where_it_is_and_since_when(state: State) -> None:
     """Its set with its folder, its state in words, its id, and when it came there."""
-    assert job_line(a_job(state, folder="anna")) == Line("anna/chair", DOING[state], "abc123def456", NOW)
+    doing = f"{DOING[state]} (hold 2)" if state is S.HELD else DOING[state]
+    assert job_line(a_job(state, folder="anna", holds=2)) == Line("anna/chair", doing, "abc123def456", NOW)
 
 
 def test_a_job_at_the_vendor_tells_the_vendor_s_word() -> None:
@@ -55,9 +56,9 @@ def test_a_job_that_tries_again_says_why() -> None:
 def test_a_held_job_tells_cause_cost_and_what_to_type() -> None:
     """All that a person needs to decide."""
     problem = OutcomeUnknownError("No answer came.").problem
-    assert job_line(a_job(S.HELD, problem=problem)).text == (
-        "held for a person's decision: No answer came. Cost: no credits for certain, and 0.5 credits more if the last submit "
-        "was accepted. Look into the vendor's account, then use `rodin-watchd resolve abc123def456`."
+    assert job_line(a_job(S.HELD, problem=problem, holds=2)).text == (
+        "held for a person's decision (hold 2): No answer came. Cost: no credits for certain, and 0.5 credits more if the last submit "
+        "was accepted. Look into the vendor's account, then use `rodin-watchd resolve abc123def456 --hold 2`."
     )
 
 

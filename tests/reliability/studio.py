@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ledgers import Told, check_history, check_money, check_outbox, check_status
 from turnstile import Turnstile
-from workshop import Workshop
+from workshop import Workshop, seen_now
 
 from rodin_watchd.adapters.journal import insert_command
 from rodin_watchd.config import journal_path
@@ -86,7 +86,8 @@ class Studio:
     def ask(self, verb: str, **arguments: object) -> None:
         """Leave a command, as the command line does; nobody waits for the answer."""
         if self.journal.exists():
-            insert_command(self.journal, verb, arguments, self.shop.hands.seconds)
+            seen = seen_now(self.journal, verb, str(arguments.get("job", "")))
+            insert_command(self.journal, verb, {**seen, **arguments}, self.shop.hands.seconds)
 
     def strike(self, *faults: str) -> None:
         """Put the vendor into a mood."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from workshop import Workshop, working
+from workshop import Workshop, model, working
 
 from rodin_watchd.model import State
 
@@ -136,3 +136,61 @@ def test_odd_names_can_be_approved(tmp_path: Path, name: str) -> None:
         assert shop.command("approve", folder=shown.strip().partition("/")[0])["ok"]
         shop.idle()
         assert vendor.charges == 1
+
+
+def test_sets_that_came_after_somebody_looked_are_not_approved(tmp_path: Path) -> None:
+    """Approval is for what was there then; what came later is said to wait, and needs another one."""
+    with working(tmp_path, budget={"hold_above_sets": 0}) as (shop, vendor):
+        dropped(shop, 2)
+        shop.idle()
+        seen = shop.seen("approve", {})
+        dropped(shop, 3, "later")
+        shop.idle()
+        told = shop.command("approve", folder=None, **seen)["message"]
+        assert told == (
+            "Approved 2 sets in the inbox. 3 sets in the inbox came or changed since you looked, and wait for approval."
+        )
+        shop.idle()
+        assert vendor.charges == 2
+        refused = shop.command("approve", folder="later", **seen)
+        assert not refused["ok"]
+        assert refused["message"].startswith(
+            "3 sets in “later” came or changed since you looked, and wait for approval."
+        )
+        assert shop.command("approve", folder="later")["ok"]
+        shop.idle()
+        assert vendor.charges == 5
+
+
+def test_files_that_were_replaced_after_somebody_looked_are_not_approved(tmp_path: Path) -> None:
+    """The name is the same, the set is another one; also when it is replaced while nobody serves."""
+    with working(tmp_path, budget={"hold_above_sets": 0}) as (shop, vendor):
+        shop.drop_set("chair")
+        shop.idle()
+        seen = shop.seen("approve", {})
+        shop.restart(lambda: shop.drop("chair.obj", model("another chair")))
+        shop.idle()
+        refused = shop.command("approve", folder=None, **seen)
+        assert "1 set in the inbox came or changed since you looked, and waits for approval." in refused["message"]
+        shop.idle()
+        assert (shop.jobs(), vendor.charges) == ([], 0)
+        assert shop.command("approve", folder=None)["ok"]
+        shop.idle()
+        assert vendor.charges == 1
+
+
+def test_new_sets_under_approved_names_are_a_crowd_of_their_own(tmp_path: Path) -> None:
+    """An approval is used up by the sets that it was given for, also while they wait for their turn."""
+    with working(tmp_path, "empty-jobs", budget={"hold_above_sets": 2}, api={"max_in_flight": 1}) as (shop, vendor):
+        dropped(shop, 12)
+        shop.ticks(10, step_seconds=1)
+        assert shop.command("approve", folder=None)["ok"]
+        shop.ticks(3, step_seconds=1)
+        waiting = {name.partition(".")[0] for name in shop.found("inbox")}
+        assert len(waiting) > 3
+        for name in waiting:
+            shop.drop(f"{name}.obj", model(f"another {name}"))
+        shop.ticks(20, step_seconds=1)
+        assert {name.partition(".")[0] for name in shop.found("inbox")} == waiting
+        assert "wait for approval" in shop.status()
+        assert vendor.charges <= 12 - len(waiting)

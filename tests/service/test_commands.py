@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 from workshop import Vendor, Workshop, image, model, working
 
+from rodin_watchd.adapters.journal.backup import make_backup
+from rodin_watchd.config import journal_path
 from rodin_watchd.model import State
 
 
@@ -167,7 +170,13 @@ REFUSED: list[tuple[str, dict[str, object], str]] = [
     ("retry", {"job": "chair"}, "Only a failed job can be retried"),
     ("retry", {"job": "nobody"}, "There is no job"),
     ("retry", {}, "There is no job"),
-    ("cancel", {"job": "chair"}, "cannot be canceled"),
+    ("cancel", {"job": "chair"}, "A job that is archived cannot be canceled"),
+    ("cancel", {"job": "chair", "seen": None}, "does not say what was seen"),
+    ("retry", {"job": "chair", "seen": {"state": "odd"}}, "does not say what was seen"),
+    ("resolve", {"job": "chair", "seen": [1], "how": "not-charged"}, "does not say what was seen"),
+    ("rerun", {"job": "chair", "seen": 7}, "does not say what was seen"),
+    ("resume", {"seen": None}, "does not say what was seen"),
+    ("approve", {"seen": "all"}, "does not say what was seen"),
     ("resolve", {"job": "chair", "how": "not-charged"}, "Only a held job needs resolving"),
     ("resolve", {"job": "chair", "how": "by magic"}, "cannot be resolved by"),
     ("resolve", {"job": "chair", "how": "task"}, "The task is not named"),
@@ -225,3 +234,172 @@ def test_a_repetition_is_not_called_like_a_persons_command(tmp_path: Path) -> No
         shop.until(lambda: any(job.attempts > 1 for job in shop.jobs()))
         assert "repeated" in shop.actions(shop.job("chair"))
         assert "retry" not in shop.actions(shop.job("chair"))
+
+
+# ---- what the person saw --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("second", ["at once", "uploading", "submitting", "held anew", "stopped", "restarted"])
+def test_one_resolve_is_leave_for_one_charge(tmp_path: Path, second: str) -> None:
+    """Of two administrators who resolve the same hold one is heard, whenever the second one's word arrives."""
+    with working(tmp_path, "lost-answer=5") as (shop, vendor):
+        shop.drop_set("chair")
+        shop.idle()
+        resolve = {"job": "chair", "how": "not-charged", **shop.seen("resolve", {"job": "chair"})}
+        numbers = []
+
+        def leave() -> int:
+            numbers.append(shop.leave("resolve", **resolve))
+            return numbers[-1]
+
+        if second == "stopped":
+            shop.restart(lambda: (leave(), leave()))
+        else:
+            leave()
+        if second == "at once":
+            leave()
+        elif second in ("uploading", "submitting"):
+            shop.until(shop.is_in("chair", State(second)))
+            leave()
+        shop.until(lambda: shop.job("chair").holds == 2)
+        if second == "held anew":
+            leave()
+        elif second == "restarted":
+            shop.restart(leave)
+        assert shop.answer_to(numbers[0])["ok"]
+        refused = shop.answer_to(numbers[1])
+        shop.idle()
+        shop.restart()
+        shop.idle()
+        assert not refused["ok"]
+        assert "since you looked" in refused["message"] or "Only a held job needs resolving" in refused["message"]
+        assert (shop.job("chair").state, shop.job("chair").holds) == (State.HELD, 2)
+        assert len(vendor.emulator.ledger()["charges"]) == 2
+
+
+def test_a_resolve_is_judged_when_it_arrives(tmp_path: Path) -> None:
+    """One that arrives while the job is being sent is refused at once, with what the job is doing; it waits for nothing."""
+    with working(tmp_path, "lost-answer=5") as (shop, _):
+        shop.drop_set("chair")
+        shop.idle()
+        resolve = {"job": "chair", "how": "give-up", **shop.seen("resolve", {"job": "chair"})}
+        assert shop.command("resolve", job="chair", how="not-charged")["ok"]
+        shop.until(shop.is_in("chair", State.SUBMITTING))
+        number = shop.leave("resolve", **resolve)
+        shop.daemon._commands.take(frozenset({shop.job("chair").id}))
+        answer = shop.daemon._book.journal.answer(number)
+        assert answer is not None
+        assert "this one is submitting: being sent" in answer["message"]
+        shop.idle()
+        later = shop.command("resolve", **resolve)
+        assert "is held anew since" in later["message"]
+        assert "(hold 2)" in later["message"]
+        assert f"rodin-watchd show {shop.job('chair').id}" in later["message"]
+        assert f"resolve {shop.job('chair').id} --hold 2`" in shop.status()
+
+
+def test_one_retry_is_leave_for_one_charge(tmp_path: Path) -> None:
+    """Two administrators who both pay again for the same failure pay once more, not twice."""
+    with working(tmp_path, "failed-job=5") as (shop, vendor):
+        shop.drop_set("chair")
+        shop.idle()
+        retry = {"job": "chair", "pay_again": True, **shop.seen("retry", {"job": "chair"})}
+        first = shop.leave("retry", **retry)
+        second = shop.leave("retry", **retry)
+        assert shop.answer_to(first)["ok"]
+        assert "was taken up again since you looked" in shop.answer_to(second)["message"]
+        shop.idle()
+        assert shop.states() == {"chair": State.FAILED}
+        assert not shop.command("retry", **retry)["ok"]
+        shop.restart()
+        assert not shop.command("retry", **retry)["ok"]
+        assert len(vendor.emulator.ledger()["charges"]) == 2
+
+
+def test_a_job_that_was_not_seen_failing_is_not_retried(shop: Workshop, vendor: Vendor) -> None:
+    """Who saw it being sent has not read why it failed."""
+    shop.drop_set("chair")
+    shop.until(shop.is_in("chair", State.UPLOADING))
+    seen = shop.seen("retry", {"job": "chair"})
+    assert shop.command("cancel", job="chair")["ok"]
+    shop.idle()
+    assert (
+        "This job went on since you looked: it is failed now" in shop.command("retry", job="chair", **seen)["message"]
+    )
+    assert shop.states() == {"chair": State.FAILED}
+    assert vendor.charges == 0
+
+
+def test_a_cancel_that_comes_too_late_to_save_money_is_refused(shop: Workshop, vendor: Vendor) -> None:
+    """Left while the last bytes are under way, it waits for the answer; the job was paid, so it goes on, and that is said."""
+    shop.drop_set("chair")
+    shop.until(shop.is_in("chair", State.SUBMITTING))
+    refused = shop.command("cancel", job="chair")
+    assert not refused["ok"]
+    assert "This job was paid for since you looked. Cost: 0.5 credits." in refused["message"]
+    shop.idle()
+    assert shop.states() == {"chair": State.ARCHIVED}
+    assert vendor.charges == 1
+
+
+def test_a_second_cancel_does_not_stop_what_somebody_took_up_again(shop: Workshop) -> None:
+    """It was about the run that the first one stopped."""
+    shop.drop_set("chair")
+    shop.until(shop.is_in("chair", State.UPLOADING))
+    seen = shop.seen("cancel", {"job": "chair"})
+    assert shop.command("cancel", job="chair", **seen)["ok"]
+    shop.idle()
+    assert shop.command("retry", job="chair")["ok"]
+    assert "was taken up again since you looked" in shop.command("cancel", job="chair", **seen)["message"]
+    shop.idle()
+    assert shop.states() == {"chair": State.ARCHIVED}
+
+
+def test_a_resume_ends_no_pause_that_came_later(shop: Workshop) -> None:
+    """It ends the pause that was seen, and no other one, also when both were left while nobody served."""
+    shop.command("pause")
+    seen = shop.seen("resume", {})
+    shop.command("pause")
+    refused = shop.command("resume", **seen)
+    assert "was paused again since you looked" in refused["message"]
+    assert shop.daemon._commands.paused
+    shop.restart(lambda: (shop.leave("resume", **seen), shop.leave("pause")))
+    shop.ticks(2)
+    assert shop.daemon._commands.paused
+    assert shop.command("resume") == {"ok": True, "message": "Resumed."}
+    assert shop.command("resume") == {"ok": True, "message": "The service is not paused."}
+    assert not shop.daemon._commands.paused
+
+
+def test_a_command_is_answered_in_the_transaction_that_carries_it_out(tmp_path: Path) -> None:
+    """What came of it is told truly after a crash at any moment: nothing is carried out and still open."""
+    with working(tmp_path, "lost-answer=5") as (shop, _):
+        shop.drop_set("chair")
+        shop.idle()
+        commits: list[bool] = []
+        journal = shop.daemon._book.journal
+        number = shop.leave("resolve", job="chair", how="give-up", **shop.seen("resolve", {"job": "chair"}))
+        journal._db.set_trace_callback(
+            lambda text: commits.append(shop.job("chair").state is State.HELD) if text == "COMMIT" else None
+        )
+        shop.daemon._commands.take(frozenset())
+        journal._db.set_trace_callback(None)
+        assert shop.answer_to(number)["ok"]
+        assert len(commits) == 1
+
+
+def test_a_backup_brings_no_command_back(shop: Workshop) -> None:
+    """What nobody had answered when the copy was made may have been carried out, and paid for, before it is put back."""
+    shop.drop_set("chair")
+    shop.until(shop.is_in("chair", State.UPLOADING))
+    place = journal_path(shop.config, os.environ)
+
+    def put_back() -> None:
+        shop.leave("cancel", job="chair", **shop.seen("cancel", {"job": "chair"}))
+        copy = make_backup(place, shop.hands.seconds).read_bytes()
+        for name in (f"{place}-wal", f"{place}-shm"):
+            Path(name).unlink(missing_ok=True)
+        place.write_bytes(copy)
+
+    shop.restart(put_back)
+    assert shop.daemon._book.journal.open_commands() == []

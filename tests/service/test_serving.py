@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from workshop import KEY, PATIENCE_SECONDS, Hands, Vendor, Workshop
+from workshop import KEY, PATIENCE_SECONDS, Hands, Vendor, Workshop, emulated
 
 from rodin_watchd.adapters.systemd import Manager
 from rodin_watchd.cli.logs import set_level
@@ -138,11 +138,44 @@ def test_another_key_takes_effect_with_another_level(shop: Reloaded) -> None:
 
 def test_a_pause_of_a_person_outlives_a_reload(shop: Reloaded, vendor: Vendor) -> None:
     """Who paused the service resumes it; no file of the configuration does."""
-    shop.daemon._commands._pause(paused=True)
+    assert shop.command("pause")["ok"]
     shop.reload(polling={"min_seconds": 1.5})
     shop.drop_set("chair")
     shop.ticks(5, step_seconds=2)
     assert shop.daemon.needs_person()
+    assert vendor.charges == 0
+
+
+def test_a_resolve_that_was_left_before_a_reload_is_not_about_what_comes_after(tmp_path: Path) -> None:
+    """A second word about the same hold, left while the next submit is under way and a reload is done: no third charge."""
+    with emulated("lost-answer=5") as vendor, ExitStack() as stack:
+        shop = Reloaded(tmp_path, vendor.emulator.base_url, {})
+        shop.hands = Hands()
+        shop.begin(stack)
+        shop.drop_set("chair")
+        shop.idle()
+        resolve = {"job": "chair", "how": "not-charged", **shop.seen("resolve", {"job": "chair"})}
+        assert shop.command("resolve", **resolve)["ok"]
+        shop.until(shop.is_in("chair", State.SUBMITTING))
+        second = shop.leave("resolve", **resolve)
+        assert shop.reload(polling={"min_seconds": 1.5}) != []
+        assert not shop.answer_to(second)["ok"]
+        shop.idle()
+        assert (shop.job("chair").state, shop.job("chair").holds) == (State.HELD, 2)
+        assert len(vendor.emulator.ledger()["charges"]) == 2
+
+
+def test_a_cancel_that_waits_is_carried_out_after_a_reload(shop: Reloaded, vendor: Vendor) -> None:
+    """It waits in the journal for the job's step to end; the daemon that follows finds it there."""
+    shop.drop_set("chair")
+    shop.until(shop.is_in("chair", State.UPLOADING))
+    number = shop.leave("cancel", job="chair", **shop.seen("cancel", {"job": "chair"}))
+    shop.daemon._commands.take(frozenset({shop.job("chair").id}))
+    assert shop.daemon._book.journal.answer(number) is None
+    assert shop.reload(polling={"min_seconds": 1.5}) != []
+    assert shop.answer_to(number)["ok"]
+    shop.idle()
+    assert shop.states() == {"chair": State.FAILED}
     assert vendor.charges == 0
 
 

@@ -19,15 +19,18 @@ from typing import Any
 import tomli_w
 from PIL import Image
 
-from rodin_watchd.adapters.journal import insert_command
+from rodin_watchd.adapters.journal import JournalReader, insert_command
 from rodin_watchd.adapters.plugin_host import PluginHost
 from rodin_watchd.config import Plugins as PluginSettings
 from rodin_watchd.config import journal_path, load_config
+from rodin_watchd.core.people import Seen
 from rodin_watchd.emulator.ledger import Snapshot
 from rodin_watchd.emulator.server import Emulator, EmulatorSettings, parse_fault
+from rodin_watchd.errors import CommandRefusedError
 from rodin_watchd.model import Job, State
 from rodin_watchd.service.assembly import assembled
 from rodin_watchd.service.clock import Clock
+from rodin_watchd.service.commands import APPROVE, PAUSE, RESUME, SEEN
 from rodin_watchd.service.daemon import Daemon
 from rodin_watchd.service.plugins import Plugins
 
@@ -75,6 +78,18 @@ def image(word: str) -> bytes:
     colours = (word.encode("utf-8", "backslashreplace") * 48)[:48]
     Image.frombytes("RGB", (4, 4), colours).save(out, "PNG")
     return out.getvalue()
+
+
+def seen_now(journal: Path, verb: str, job: str) -> dict[str, object]:
+    """Return what a person sees now of what a command is about, as an argument of the command."""
+    with contextlib.closing(JournalReader(journal)) as reader:
+        if verb == PAUSE:
+            return {}
+        if verb in (RESUME, APPROVE):
+            return {SEEN: reader.newest_command(PAUSE) if verb == RESUME else reader.newest_held()}
+        with contextlib.suppress(CommandRefusedError):
+            return {SEEN: Seen.of(reader.find(job)).as_data()}
+        return {}
 
 
 class Hands:
@@ -192,9 +207,19 @@ class Workshop:
             self.daemon.tick()
 
     def command(self, verb: str, **arguments: object) -> dict[str, Any]:
-        """Leave a command as the command line does, and return the daemon's answer."""
-        path = journal_path(self.config, os.environ)
-        number = insert_command(path, verb, arguments, self.hands.seconds)
+        """Leave a command as the command line does, about what is to be seen now, and return the daemon's answer."""
+        return self.answer_to(self.leave(verb, **{**self.seen(verb, arguments), **arguments}))
+
+    def seen(self, verb: str, arguments: Mapping[str, object]) -> dict[str, object]:
+        """Return what a person sees now of what a command is about, as the command line leaves it; also while nobody serves."""
+        return seen_now(journal_path(self.config, os.environ), verb, str(arguments.get("job", "")))
+
+    def leave(self, verb: str, **arguments: object) -> int:
+        """Leave a command as it stands, and return its number."""
+        return insert_command(journal_path(self.config, os.environ), verb, arguments, self.hands.seconds)
+
+    def answer_to(self, number: int) -> dict[str, Any]:
+        """Let the daemon work until it has answered a command; return the answer."""
         answers: list[dict[str, Any]] = []
 
         def answered() -> bool:

@@ -40,12 +40,13 @@ from rodin_watchd.adapters.journal.reading import (
 from rodin_watchd.adapters.journal.words import code_of, in_words
 from rodin_watchd.adapters.journal.writing import insert_command, prepare
 from rodin_watchd.core.announcing import SILENT, Announcer
+from rodin_watchd.core.approval import Changes
 from rodin_watchd.core.machine import ANSWERED
 from rodin_watchd.core.proof import BASELINE
 from rodin_watchd.errors import DiskError, JournalError, RoomError
 from rodin_watchd.model import ServiceEvent, Transition
 
-__all__ = ["NO_META", "Affordable", "Command", "Journal", "JournalReader", "insert_command"]
+__all__ = ["NO_META", "Affordable", "Command", "Journal", "JournalReader", "Reply", "insert_command"]
 
 _SAVE = """
     INSERT INTO jobs (id, state, name, folder, top, fingerprint, kind, vendor_seconds, task_uuid, charges, created_at,
@@ -57,6 +58,9 @@ _SAVE = """
 """
 _EVENT = "INSERT INTO events (job_id, at, action, state, message, code) VALUES (?, ?, ?, ?, ?, ?)"
 _SERVICE_EVENT = "INSERT INTO service_events (at, kind, message, subject, code) VALUES (?, ?, ?, ?, ?)"
+_SET_GATE = """
+    INSERT INTO gate (name, verdict) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET verdict = excluded.verdict
+"""
 _ANSWER = "UPDATE commands SET answer = ?, arguments = json_remove(arguments, '$.subscription_key') WHERE id = ?"
 _SET_META = "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
 
@@ -80,6 +84,15 @@ class Command:
     id: int
     verb: str
     arguments: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The answer to a command, which closes it."""
+
+    command_id: int
+    message: str
+    ok: bool = True
 
 
 class Journal(JournalReader, HookRunWriter):
@@ -125,21 +138,23 @@ class Journal(JournalReader, HookRunWriter):
         now: float,
         meta: Mapping[str, Any] = NO_META,
         announcer: Announcer = SILENT,
+        reply: Reply | None = None,
     ) -> None:
         """Make these moves durable, all or none, each with its event; and `meta`, JSON values by their keys.
 
-        What plugins are to be told of the moves is written with them.
+        What plugins are to be told of the moves is written with them, and the answer to the command that asked for them:
+        a command is never carried out without being closed.
 
         The vendor's answer to a submit cannot be had again: it finds room on a full disk, too (`Ballast`). Until there is
         room again nothing else is written then.
         """
         vital = any(transition.action == ANSWERED for transition in transitions)
         try:
-            self._commit(transitions, now, meta, announcer, vital=vital)
+            self._commit(transitions, now, meta, announcer, reply, vital=vital)
         except RoomError:
             if not (vital and self._ballast.release()):
                 raise
-            self._commit(transitions, now, meta, announcer, vital=vital)
+            self._commit(transitions, now, meta, announcer, reply, vital=vital)
 
     def _commit(
         self,
@@ -147,12 +162,14 @@ class Journal(JournalReader, HookRunWriter):
         now: float,
         meta: Mapping[str, Any],
         announcer: Announcer,
+        reply: Reply | None,
         *,
         vital: bool,
     ) -> None:
         with self._transaction(vital=vital):
             self._save(transitions, now, announcer)
             self._set_meta(meta)
+            self._reply(reply)
 
     def commit_affordable(
         self, intents: Sequence[Transition], now: float, purchase: int, affordable: Affordable
@@ -188,13 +205,18 @@ class Journal(JournalReader, HookRunWriter):
         with self._transaction():
             self._db.execute(_FREE_UPLOADS)
 
-    def set_gate(self, changes: Mapping[str, str | None]) -> None:
-        """Store which sets are held for approval or have passed (see `core.approval`); None forgets a set."""
+    def set_gate(self, changes: Changes, reply: Reply | None = None) -> None:
+        """Store which sets are held for approval or have passed (see `core.approval`), with the answer to a command.
+
+        A set keeps its number when it settles or is approved; one that is stored anew gets a number that none had before.
+        """
         with self._transaction():
-            for name, verdict in changes.items():
-                self._db.execute("DELETE FROM gate WHERE name = ?", (json.dumps(name),))
-                if verdict:
-                    self._db.execute("INSERT INTO gate (name, verdict) VALUES (?, ?)", (json.dumps(name), verdict))
+            self._db.executemany("DELETE FROM gate WHERE name = ?", [(rows.gate_name(key),) for key in changes.gone])
+            settled = [(rows.gate_name(after), rows.gate_name(before)) for before, after in changes.settled]
+            self._db.executemany("UPDATE gate SET name = ? WHERE name = ?", settled)
+            new = [(rows.gate_name(key), verdict.value) for key, verdict in changes.new.items()]
+            self._db.executemany(_SET_GATE, new)
+            self._reply(reply)
 
     def note_service_event(self, event: ServiceEvent, announcer: Announcer = SILENT) -> None:
         """Add to the service's own history."""
@@ -217,11 +239,15 @@ class Journal(JournalReader, HookRunWriter):
         query = "SELECT id, verb, arguments FROM commands WHERE answer IS NULL ORDER BY id"
         return [Command(row[0], row[1], dict(json.loads(row[2]))) for row in self._rows(query)]
 
-    def answer_command(self, command_id: int, *, ok: bool, message: str) -> None:
+    def answer_command(self, reply: Reply) -> None:
         """Close a command with its answer."""
         with self._transaction():
-            answer = json.dumps({"ok": ok, "message": message})
-            self._db.execute(_ANSWER, (answer, command_id))
+            self._reply(reply)
+
+    def _reply(self, reply: Reply | None) -> None:
+        if reply:
+            answer = json.dumps({"ok": reply.ok, "message": reply.message})
+            self._db.execute(_ANSWER, (answer, reply.command_id))
 
     def sweep(self) -> None:
         """Empty the write-ahead log, where what was blotted out still stands. May be repeated.

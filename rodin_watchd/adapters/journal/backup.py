@@ -20,6 +20,8 @@ COPIED_AT = "copied_at"
 
 _BUSY_SECONDS = 5.0
 
+_TOO_OLD = "The journal was put back from its backup since this was asked for: look at the job, then give it again."
+
 
 def backup_path(journal: Path) -> Path:
     """Return where the backup of a journal lies."""
@@ -66,7 +68,11 @@ def _copy(journal: Path, part: Path, now: float) -> None:
 
 
 def _blot(copy: sqlite3.Connection) -> None:
-    """Take the tasks' keys and raw answers out of the copy: a backup must not keep them longer than the journal does."""
+    """Take out of the copy what must not come back with it.
+
+    The tasks' keys and raw answers, because a backup must not keep them longer than the journal does; and the commands that
+    nobody has answered yet: by the time that the copy is put back they may have been carried out, and paid for.
+    """
     query = "SELECT id, doc FROM jobs WHERE state NOT IN ('archived', 'failed')"
     for job_id, doc in copy.execute(query).fetchall():
         data = json.loads(doc)
@@ -75,6 +81,9 @@ def _blot(copy: sqlite3.Connection) -> None:
         data["answer"] = None
         copy.execute("UPDATE jobs SET doc = ? WHERE id = ?", (json.dumps(data, separators=(",", ":")), job_id))
     copy.execute("UPDATE commands SET arguments = json_remove(arguments, '$.subscription_key')")
+    copy.execute(
+        "UPDATE commands SET answer = ? WHERE answer IS NULL", (json.dumps({"ok": False, "message": _TOO_OLD}),)
+    )
 
 
 def _sync(path: Path) -> None:

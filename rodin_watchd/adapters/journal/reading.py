@@ -14,6 +14,7 @@ from rodin_watchd.adapters.journal.backup import how_to_recover
 from rodin_watchd.adapters.journal.hook_runs import HookRunReader
 from rodin_watchd.adapters.journal.purchases import PurchaseReader
 from rodin_watchd.adapters.journal.words import in_words
+from rodin_watchd.core.approval import GateKey, Pass
 from rodin_watchd.core.names import printable
 from rodin_watchd.errors import CommandRefusedError, JournalError, OldJournalError
 from rodin_watchd.model import Event, Job, ServiceEvent, State
@@ -157,9 +158,18 @@ class JournalReader(PurchaseReader, HookRunReader):
     # ---- what else is kept ------------------------------------------------------------------------------------------
 
     @in_words()
-    def gate(self) -> dict[str, str]:
-        """Return the sets that are held for approval or have passed, each with that word."""
-        return {json.loads(row[0]): row[1] for row in self._rows("SELECT name, verdict FROM gate")}
+    def gate(self, up_to: int | None = None) -> dict[GateKey, Pass]:
+        """Return what was decided about the sets in the inbox; or only what was stored up to a number."""
+        query = "SELECT name, verdict FROM gate WHERE :up_to IS NULL OR id <= :up_to ORDER BY id"
+        return {rows.gate_key(row["name"]): Pass(row["verdict"]) for row in self._rows(query, {"up_to": up_to})}
+
+    def newest_held(self) -> int:
+        """Return the number of the newest set that is held for approval, 0 without any; no number is given twice."""
+        return int(self._value("SELECT coalesce(max(id), 0) FROM gate WHERE verdict = 'held'"))
+
+    def newest_command(self, verb: str) -> int:
+        """Return the number of the newest command of this kind, answered or not, 0 without any."""
+        return int(self._value("SELECT coalesce(max(id), 0) FROM commands WHERE verb = ?", (verb,)))
 
     @in_words()
     def meta(self, key: str) -> Any:  # noqa: ANN401 - whatever JSON was stored

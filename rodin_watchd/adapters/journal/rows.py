@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
+from rodin_watchd.core.approval import GateKey
 from rodin_watchd.core.budget import top_folder
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.schedule import kind_of, vendor_seconds
@@ -45,6 +46,7 @@ def job(doc: str) -> Job:
     data = json.loads(doc)
     return Job(
         **{
+            "holds": int(data["state"] == State.HELD),  # a version that did not count wrote it
             **data,
             "state": State(data["state"]),
             "files": tuple(_input_file(f) for f in data["files"]),
@@ -68,6 +70,17 @@ def event_row(transition: Transition, at: float) -> tuple[Any, ...]:
     """Return the columns of the event that tells a move."""
     job = transition.job
     return tuple(map(plain, (job.id, at, transition.action, job.state.value, transition.message, transition.code)))
+
+
+def gate_name(key: GateKey) -> str:
+    """Return the text by which the table of the gate knows a set."""
+    return json.dumps(key if key.version else key.name)
+
+
+def gate_key(name: str) -> GateKey:
+    """Return the set of a stored text; the versions before this one stored its name alone."""
+    known = json.loads(name)
+    return GateKey(known, "") if isinstance(known, str) else GateKey(*known)
 
 
 def plain(value: Any) -> Any:  # noqa: ANN401 - whatever a column holds

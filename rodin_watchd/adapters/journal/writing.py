@@ -10,23 +10,36 @@ from typing import Any
 
 from rodin_watchd.adapters.journal.reading import check_exists, check_version, connect
 from rodin_watchd.adapters.journal.words import code_of
-from rodin_watchd.errors import JournalError
+from rodin_watchd.errors import CommandRefusedError, JournalError
 
 _NO_RIGHT_CODES = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM)
 
 
-def insert_command(path: Path, verb: str, arguments: dict[str, Any], now: float) -> int:
+_INSERT = "INSERT INTO commands (at, verb, arguments) VALUES (:at, :verb, :arguments)"
+_INSERT_ONCE = """
+    INSERT INTO commands (at, verb, arguments) SELECT :at, :verb, :arguments WHERE NOT EXISTS (
+        SELECT 1 FROM commands WHERE answer IS NULL AND verb = :verb
+            AND json_extract(arguments, '$.job') = json_extract(:arguments, '$.job')
+    )
+"""  # one statement: two terminals cannot both find that nothing waits
+
+
+def insert_command(path: Path, verb: str, arguments: dict[str, Any], now: float, *, once: bool = False) -> int:
     """Leave a command for the daemon; from any process that may write the journal. Returns the command's number.
 
-    Raises JournalError when there is no journal, or this user may not write it.
+    Raises JournalError when there is no journal, or this user may not write it; and, with `once`, CommandRefusedError while
+    the same is asked of the same job already and not answered yet.
     """
     check_exists(path)
     try:
         with contextlib.closing(connect(path, "mode=rw")) as db:
             check_version(db, path)
             prepare(db)
-            query = "INSERT INTO commands (at, verb, arguments) VALUES (?, ?, ?)"
-            return db.execute(query, (now, verb, json.dumps(arguments))).lastrowid or 0
+            values = {"at": now, "verb": verb, "arguments": json.dumps(arguments)}
+            done = db.execute(_INSERT_ONCE if once else _INSERT, values)
+            if not done.rowcount:
+                raise CommandRefusedError(f"`{verb}` was asked of this job already, and waits for the service.")
+            return done.lastrowid or 0
     except sqlite3.Error as error:
         advice = "Make room there, then give it again." if code_of(error) == sqlite3.SQLITE_FULL else ""
         advice = "Run it as the user that the service runs as." if code_of(error) in _NO_RIGHT_CODES else advice
