@@ -53,7 +53,7 @@ def example(schema: str = CONFIG_SCHEMA) -> str:
 
 def sidecar_example(schema: str = SIDECAR_SCHEMA) -> str:
     """Write a sidecar in which every key is explained and disabled: what holds when there is none."""
-    keys = {name: node for name, node in plain_schema(Sidecar)["properties"].items() if node["type"] != "object"}
+    keys = {name: node for name, node in plain_schema(Sidecar)["properties"].items() if node.get("type") != "object"}
     head = _head(
         schema, "Put this beside the model and the image, with the same name: chair.glb, chair.png, chair.toml."
     )

@@ -1,7 +1,8 @@
 """Write what the code itself knows best into the documents, between markers; `--check` only compares.
 
 The state machine's table becomes a picture (Mermaid, which code hosts and editors render) and a table in
-docs/states.md; the emulator's faults become a table in docs/emulator.md, the log's actions one in docs/service.md.
+docs/states.md; the emulator's faults become a table in docs/emulator.md, the log's actions one in docs/service.md, the keys
+of a sidecar one in docs/intake.md.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from pathlib import Path
 
 from rodin_watchd.core.actions import JOB_ACTIONS, SERVICE_ACTIONS
 from rodin_watchd.core.machine import ENDED, POLICIES, TABLE, Signal
+from rodin_watchd.core.model_words import Node, allowed_words, plain_schema
+from rodin_watchd.core.sidecar import Sidecar
 from rodin_watchd.emulator.faults import FAULTS
 from rodin_watchd.model import State
 
@@ -82,12 +85,27 @@ def _meanings(whose: str, words: Mapping[str, str]) -> str:
     return f"| action {whose} | what happened |\n|---|---|\n" + "".join(rows)
 
 
+# ---- options --------------------------------------------------------------------------------------------------------
+
+
+def options() -> str:
+    """Return what a sidecar may say as a table."""
+    nodes = plain_schema(Sidecar)["properties"]
+    rows = (f"| `{key}` | {node['description']} | {_allowed(node)} |\n" for key, node in nodes.items())
+    return "\n| key | what it says | allowed |\n|---|---|---|\n" + "".join(rows) + "\n"
+
+
+def _allowed(node: Node) -> str:
+    return "tables" if node.get("type") == "object" else allowed_words(node)
+
+
 # ---- pages ----------------------------------------------------------------------------------------------------------
 
 PAGES: Mapping[str, tuple[str, Callable[[], str]]] = {
     "states.md": ("states", states),
     "emulator.md": ("faults", faults),
     "service.md": ("actions", actions),
+    "intake.md": ("options", options),
 }
 
 

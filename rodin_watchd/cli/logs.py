@@ -112,12 +112,12 @@ def fields_of(record: logging.LogRecord) -> dict[str, str]:
 
 
 class _Message(logging.Formatter):
-    """One line, which begins with its action; a fault's traceback follows."""
+    """One line, which begins with its action; a fault's traceback follows. Lines of our own are written so."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
         message = " / ".join(record.message.splitlines())
-        action = fields_of(record)["action"]
-        record.message = message if message.startswith(action) else f"{action}: {message}"
+        is_our_own = bool(getattr(record, "action", ""))
+        record.message = message if is_our_own else f"{fields_of(record)['action']}: {message}"
         return super().formatMessage(record)
 
 

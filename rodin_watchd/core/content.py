@@ -37,42 +37,24 @@ def fingerprint(files: Sequence[InputFile], options: Mapping[str, OptionValue]) 
     Names, times and the sidecar's spelling do not count: a set dropped again under another name is the same purchase,
     and so is one that spells out what the vendor takes anyway.
     """
-    return second_of(_digests(files), sorted_json(canonical(options)))
+    return f"v2:{_sha256(files, canonical(options))}"
 
 
 def fingerprints(files: Sequence[InputFile], options: Mapping[str, OptionValue]) -> tuple[str, ...]:
     """Return every fingerprint that a purchase of this content may have been stored with, the newest version first."""
-    digests, meant = _digests(files), canonical(options)
+    meant = canonical(options)
     plain = {name: value for name, value in options.items() if name in meant}
     unsaid = [item for item in _SPELLED_IN_VERSION_1.items() if item[0] not in meant]
     spelled = [plain | dict(filter(None, said)) for said in product(*((None, item) for item in unsaid))]
-    older = (first_of(digests, first_options(one)) for one in (options, *spelled))
+    older = (first_fingerprint(files, one) for one in (options, *spelled))
     return tuple(dict.fromkeys((fingerprint(files, options), *older)))
 
 
-def second_of(digests: Mapping[str, str], options: str) -> str:
-    """Return the fingerprint of version 2, given the files' digests by role, and what options mean as JSON."""
-    return f"v2:{_sha256(digests, options)}"
+def first_fingerprint(files: Sequence[InputFile], options: Mapping[str, OptionValue]) -> str:
+    """Return the fingerprint of version 1: the options as they were spelled."""
+    return _sha256(files, {**_IN_VERSION_1, **options})
 
 
-def first_of(digests: Mapping[str, str], options: str) -> str:
-    """Return the fingerprint of version 1, given the files' digests by role, and what `first_options` returned."""
-    return _sha256(digests, options)
-
-
-def first_options(options: Mapping[str, OptionValue]) -> str:
-    """Return options as they entered the fingerprint of version 1."""
-    return sorted_json({**_IN_VERSION_1, **options})
-
-
-def sorted_json(values: Mapping[str, OptionValue]) -> str:
-    """Return values as JSON whose text depends on nothing else."""
-    return json.dumps(values, sort_keys=True)
-
-
-def _digests(files: Sequence[InputFile]) -> dict[str, str]:
-    return {f.role.value: f.sha256 for f in files if f.role is not Role.SIDECAR}
-
-
-def _sha256(digests: Mapping[str, str], options: str) -> str:
-    return hashlib.sha256(f"[{json.dumps(digests, sort_keys=True)}, {options}]".encode()).hexdigest()
+def _sha256(files: Sequence[InputFile], options: Mapping[str, OptionValue]) -> str:
+    digests = {f.role.value: f.sha256 for f in files if f.role is not Role.SIDECAR}
+    return hashlib.sha256(json.dumps([digests, options], sort_keys=True).encode()).hexdigest()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import wait
 from datetime import UTC, datetime
+from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -16,7 +17,7 @@ from starlette.routing import Route
 from rodin_watchd.emulator.effects import Call, Dropped, drain, expired_link
 from rodin_watchd.emulator.faults import FaultBook, Site
 from rodin_watchd.emulator.forms import parse_fields, parse_multipart, read_body
-from rodin_watchd.emulator.ledger import Ledger, Snapshot
+from rodin_watchd.emulator.ledger import PRICE, Ledger, Snapshot
 from rodin_watchd.emulator.links import Links
 from rodin_watchd.emulator.orders import generation_order, texture_order
 from rodin_watchd.emulator.refusal import Refusal, check_key, invalid
@@ -25,7 +26,6 @@ from rodin_watchd.emulator.workshop import Workshop
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from decimal import Decimal
 
     from rodin_watchd.emulator.faults import Fault
     from rodin_watchd.emulator.forms import Form
@@ -134,22 +134,26 @@ class Shop:
             api_key = check_key(request, self._settings.api_keys)
             content_type = request.headers.get("content-type", "")
             order = await run_in_threadpool(lambda: read(parse_multipart(body, content_type)))
-            task = await self._accept(api_key, order)
-            return Accepted(_submitted(task), 201)
+            task, consumed = await self._accept(api_key, order)
+            told = {} if consumed is None else {"consumed": float(consumed)}
+            return Accepted({**_submitted(task), **told}, 201)
 
         return act
 
-    async def _accept(self, api_key: str, order: Order) -> Task:
+    async def _accept(self, api_key: str, order: Order) -> tuple[Task, Decimal | None]:
+        """Charge an order; return its task, and what it took where the answer is to say so."""
         self._ledger.require_credit()
         work = self._workshop.begin(order)
         if self._settings.instant and not work.done():
             await run_in_threadpool(wait, [work])
             self._ledger.require_credit()  # others may have spent it meanwhile; from here on nothing waits
         now = self._settings.clock()
-        end = next((fault.kind.end for fault in self._faults.strike(Site.TASK)), "Done")
+        striking = self._faults.strike(Site.TASK)
+        consumed = next((Decimal(fault.value) for fault in striking if fault.name == "consumed"), None)
+        end = next((fault.kind.end for fault in striking if fault.kind.end != "Done"), "Done")
         task = self._tasks.open(api_key, work, now, end)
-        self._ledger.charge(task.uuid, order, now)
-        return task
+        self._ledger.charge(task.uuid, order, now, PRICE if consumed is None else consumed)
+        return task, consumed
 
     async def _status(self, request: Request) -> Response:
         now = self._settings.clock()

@@ -12,6 +12,7 @@ import difflib
 import re
 from collections import Counter
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -141,6 +142,12 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+def _credits(text: str) -> Decimal:
+    if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,6})?", text):
+        raise ValueError(text)
+    return Decimal(text)
+
+
 def _header_text(text: str) -> None:
     if not (text.isascii() and text.isprintable()) and text:
         raise ValueError(text)
@@ -229,6 +236,9 @@ OF_ONE_CALL = {
     "expired-link": FaultKind(Site.FILE, "file: the link has expired, HTTP 403", effects.expired, instead=True),
     "cut-download": FaultKind(
         Site.FILE, "file: the Content-Length promises all, half comes, the connection is closed", effects.cut
+    ),
+    "consumed": FaultKind(
+        Site.TASK, "task: it takes VALUE credits (default 1.5), and the answer says so", default="1.5", check=_credits
     ),
     "failed-job": FaultKind(Site.TASK, "task: its last job ends Failed", end="Failed"),
     "canceled-job": FaultKind(Site.TASK, "task: its last job ends Canceled", end="Canceled"),

@@ -54,7 +54,8 @@ class Snapshot(TypedDict):
 
     `uploads` counts `begun`, `accepted`, `refused` (answered with an error) and `cut` (lost before their end) submits.
     `charged_again` counts charges for something that had been bought before. `faults` counts how often each struck.
-    `key_leaks` are the paths at the file host that an Authorization header reached.
+    `key_leaks` are the paths at the file host that an Authorization header reached. `unknown_parts` are the names of text
+    parts of charged orders that the contract does not know.
     """
 
     balance: str
@@ -64,6 +65,7 @@ class Snapshot(TypedDict):
     uploads: dict[str, int]
     faults: dict[str, int]
     key_leaks: list[str]
+    unknown_parts: list[str]
 
 
 @dataclass(slots=True)
@@ -76,17 +78,19 @@ class Ledger:
     uploads: Counter[str] = field(default_factory=lambda: Counter(begun=0, accepted=0, refused=0, cut=0))
     faults: Counter[str] = field(default_factory=Counter)
     key_leaks: list[str] = field(default_factory=list)
+    unknown_parts: list[str] = field(default_factory=list)
 
     def require_credit(self) -> None:
         """Raise Refusal when the balance does not reach for one more task."""
         if self.balance < PRICE:
             raise Refusal(402, "API_INSUFFICIENT_FUNDS", f"The balance of {self.balance} credits is too low.")
 
-    def charge(self, task_uuid: str, order: Order, now: float) -> None:
+    def charge(self, task_uuid: str, order: Order, now: float, price: Decimal) -> None:
         """Take the price of one task off the balance; ask `require_credit` first."""
-        self.balance -= PRICE
-        charge = Charge(task_uuid, order.model_sha256, order.image_sha256, order.options, PRICE, self.balance, now)
+        self.balance -= price
+        charge = Charge(task_uuid, order.model_sha256, order.image_sha256, order.options, price, self.balance, now)
         self.charges.append(charge)
+        self.unknown_parts += order.unknown_parts
         self.on_charge(charge)
 
     def snapshot(self, outcome_of: Callable[[str], str]) -> Snapshot:
@@ -100,6 +104,7 @@ class Ledger:
             uploads=dict(self.uploads),
             faults=dict(self.faults),
             key_leaks=list(self.key_leaks),
+            unknown_parts=list(self.unknown_parts),
         )
 
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from hashlib import sha256
 from io import BytesIO
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from PIL import Image
 
@@ -24,7 +24,16 @@ MODEL_LIMIT = 10_000_000
 """Bytes of a model at most: the contract's 10 MB."""
 
 PIXEL_LIMIT = 64_000_000
-TEXT_KEYS = ("prompt", "seed", "reference_scale", "geometry_file_format", "material", "resolution", "escore")
+TEXT_KEYS: Final = (
+    "prompt",
+    "seed",
+    "reference_scale",
+    "geometry_file_format",
+    "material",
+    "resolution",
+    "escore",
+)
+"""The text parts that the contract knows (API contract, Generate Texture)."""
 GEOMETRY_FILE_FORMATS = ("glb", "usdz", "fbx", "obj", "stl")
 
 
@@ -38,10 +47,15 @@ class Order:
     material: Material
     resolution: str
     options: dict[str, str]
-    """The text parts as they were sent, those the contract knows."""
+    """All text parts as they were sent, also those that the contract does not know."""
 
     model_sha256: str | None
     image_sha256: str
+
+    @property
+    def unknown_parts(self) -> list[str]:
+        """Name the text parts that the contract does not know."""
+        return sorted(self.options.keys() - set(TEXT_KEYS))
 
     @property
     def recipe(self) -> tuple[str | None, str, str, str, str]:
@@ -76,7 +90,7 @@ def _order(form: Form, model: bytes | None, image: bytes) -> Order:
         geometry_file_format=_writable(_choice(texts, "geometry_file_format", GEOMETRY_FILE_FORMATS)),
         material=cast("Material", _choice(texts, "material", ("PBR", "Shaded"))),
         resolution=_choice(texts, "resolution", tuple(TEXTURE_EDGE)),
-        options={key: texts[key] for key in TEXT_KEYS if key in texts},
+        options=texts,
         model_sha256=None if model is None else sha256(model).hexdigest(),
         image_sha256=sha256(image).hexdigest(),
     )

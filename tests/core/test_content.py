@@ -10,13 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from job_samples import some_files
 
-from rodin_watchd.core.content import fingerprint, fingerprints, first_of, first_options
+from rodin_watchd.core.content import fingerprint, fingerprints, first_fingerprint
 from rodin_watchd.core.options import DECLARED
 from rodin_watchd.model import OptionValue, Signature
 
 FILES = some_files()
 SAME = fingerprint(FILES, {})
-DIGESTS = {"model": "aa" * 32, "image": "bb" * 32}
 OF_VERSION_1: dict[str, OptionValue] = {
     "reference_scale": 1.0,
     "escore": 3.5,
@@ -49,7 +48,7 @@ def test_fingerprints_are_pinned() -> None:
     older = [sha256(f"[{files}, {text}]") for text in (as_sent, left_out)]
     assert fingerprints(FILES, options) == (fingerprint(FILES, options), *older)
     assert SAME == "v2:881827a4978bc76d15c2728030dc43ebb4a14cf62ca1935ca6f9b2f11ad71e06"
-    assert first_of(DIGESTS, first_options({})) == "94da1e738b787e2184b6cd2aca4a6c85c755e0930e88da9cf765edcd60ccfafb"
+    assert first_fingerprint(FILES, {}) == "94da1e738b787e2184b6cd2aca4a6c85c755e0930e88da9cf765edcd60ccfafb"
 
 
 def test_what_version_2_takes_for_left_out_never_changes() -> None:
@@ -63,7 +62,7 @@ def test_what_version_2_takes_for_left_out_never_changes() -> None:
 @given(st.sets(st.sampled_from(sorted(OF_VERSION_1))), st.sets(st.sampled_from(sorted(OF_VERSION_1))))
 def test_a_purchase_of_version_1_is_found_however_its_defaults_were_spelled(bought: set[str], asked: set[str]) -> None:
     """A default that was spelled out then and is left out now, and the other way round."""
-    stored = first_of(DIGESTS, first_options({**{name: OF_VERSION_1[name] for name in bought}, "seed": 7}))
+    stored = first_fingerprint(FILES, {**{name: OF_VERSION_1[name] for name in bought}, "seed": 7})
     assert stored in fingerprints(FILES, {**{name: OF_VERSION_1[name] for name in asked}, "seed": 7})
     assert stored not in fingerprints(FILES, {"seed": 8})
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from rodin_watchd.adapters.journal import rows
 from rodin_watchd.core.machine import ENDED, TABLE
 from rodin_watchd.core.names import printable
+from rodin_watchd.core.people import PAID_ANEW
 from rodin_watchd.core.status import set_name
 from rodin_watchd.core.wire import submit_fields
 from rodin_watchd.emulator.ledger import Charge
@@ -28,7 +29,7 @@ class Told:
     """What the journal says, read from outside: its jobs, and its whole history in order."""
 
     jobs: Mapping[str, Job]
-    events: Sequence[tuple[int, str, str, str, str]]  # id, job, action, state, message
+    events: Sequence[tuple[int, str, str, str, str, str]]  # id, job, action, state, code, message
 
     @classmethod
     def of(cls, path: Path) -> Told:
@@ -37,10 +38,10 @@ class Told:
             return cls({}, ())
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
             jobs = [rows.job(doc) for (doc,) in db.execute("SELECT doc FROM jobs")]
-            events = db.execute("SELECT id, job_id, action, state, message FROM events ORDER BY id").fetchall()
+            events = db.execute("SELECT id, job_id, action, state, code, message FROM events ORDER BY id").fetchall()
         return cls({job.id: job for job in jobs}, events)
 
-    def of_job(self, job_id: str) -> list[tuple[int, str, str, str, str]]:
+    def of_job(self, job_id: str) -> list[tuple[int, str, str, str, str, str]]:
         """Return one job's history."""
         return [event for event in self.events if event[1] == job_id]
 
@@ -50,7 +51,7 @@ def check_history(before: Told, now: Told) -> None:
     assert list(now.events[: len(before.events)]) == list(before.events), "history was rewritten"
     assert before.jobs.keys() <= now.jobs.keys(), "a job vanished"
     states: dict[str, str] = {}
-    for _, job_id, action, state, _ in now.events:
+    for _, job_id, action, state, *_ in now.events:
         assert job_id in now.jobs
         old = states.get(job_id)
         assert (state in ("claimed", "failing")) if old is None else (old, state) in LEGAL, (old, action, state)
@@ -87,23 +88,23 @@ def _bought(job: Job) -> tuple[str | None, str, tuple[tuple[str, str], ...]]:
 def _agreed(told: Told, job_id: str) -> int:
     """Return how often a job may have been charged: once, and once more for each time that a person said so."""
     events = told.of_job(job_id)
-    again = sum(action == "resolve" and state == State.STAGED for _, _, action, state, _ in events)
-    again += sum(action == "retry" and message.startswith("to be paid anew") for _, _, action, _, message in events)
-    return again + any(state == State.UPLOADING for _, _, _, state, _ in events)
+    again = sum(action == "resolve" and state == State.STAGED for _, _, action, state, *_ in events)
+    again += sum(code == PAID_ANEW for *_, code, _ in events)
+    return again + any(state == State.UPLOADING for _, _, _, state, *_ in events)
 
 
 def _unknown(told: Told, job: Job) -> int:
     """Return how many of a job's submits had an outcome that nobody knows."""
-    held = sum(state == State.HELD and action == State.HELD for _, _, action, state, _ in told.of_job(job.id))
+    held = sum(state == State.HELD and action == State.HELD for _, _, action, state, *_ in told.of_job(job.id))
     return held + (job.state in OPEN)
 
 
 def _check_duplicates(told: Told) -> None:
-    """No upload begins while the same content is under way or delivered, unless `again` was said."""
+    """No upload begins while the same content is under way or delivered, unless somebody agreed to pay again."""
     states: dict[str, str] = {}
-    for _, job_id, _, state, _ in told.events:
+    for _, job_id, _, state, *_ in told.events:
         job, old = told.jobs[job_id], states.get(job_id)
-        if state == State.UPLOADING and old == State.STAGED and job.fingerprint and not job.again:
+        if state == State.UPLOADING and old == State.STAGED and job.fingerprint and not job.consent:
             others = [o for o in told.jobs.values() if o.fingerprint == job.fingerprint and o.id != job_id]
             twice = [o.id for o in others if states.get(o.id, "failed") not in ("claimed", "failing", "failed")]
             assert not twice, f"{job_id} was uploaded although {twice} has the same content"

@@ -10,7 +10,7 @@ import json
 import sqlite3
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from rodin_watchd.core.approval import GateKey
 from rodin_watchd.core.budget import top_folder
@@ -18,6 +18,9 @@ from rodin_watchd.core.names import printable
 from rodin_watchd.core.schedule import kind_of, vendor_seconds
 from rodin_watchd.model import Answer, Event, InputFile, Job, ResultFile, Role, Signature, State, Task, Transition
 from rodin_watchd.problem import Fault, Lane, Problem, Scope
+
+_PRICE_BEFORE_2: Final = Decimal("0.5")
+"""What each submit cost, in credits, as far as the documents of version 1 knew: they do not say."""
 
 
 def row(job: Job, changed_at: float) -> dict[str, Any]:
@@ -51,7 +54,8 @@ def job(doc: str) -> Job:
             "state": State(data["state"]),
             "files": tuple(_input_file(f) for f in data["files"]),
             "task": _task(data["task"]) if data["task"] else None,
-            **{name: Decimal(data[name]) for name in ("spent", "price") if name in data},
+            "spent": Decimal(data["spent"]) if "spent" in data else data["charges"] * _PRICE_BEFORE_2,
+            "price": Decimal(data.get("price", _PRICE_BEFORE_2)),
             "answer": _answer(data["answer"]) if data["answer"] else None,
             "results": tuple(ResultFile(**r) for r in data["results"]),
             "processed": tuple(ResultFile(**r) for r in data["processed"]),

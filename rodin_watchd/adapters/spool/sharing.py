@@ -93,7 +93,7 @@ class Sharing:
         except OSError as error:
             if error.errno not in _NO_MODES_ERRNOS:
                 raise
-            told = "mode or group of what is published cannot be set: %s"
+            told = "sharing: mode or group of what is published cannot be set: %s"
             log.warning(told, os.strerror(error.errno or 0), extra={"action": "sharing"})
 
 

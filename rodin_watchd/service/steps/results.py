@@ -42,10 +42,9 @@ def poll(tools: Tools, job: Job) -> Outcome:
     if not task.subscription_key:
         return Done(job) if has_model(tools.client.links(task.uuid)) else NotYet("")
     status = tools.client.status(task.subscription_key)
-    for word in status.unknown_words:
-        if word not in job.progress:  # a word is told when it comes up
-            told = "unknown-word: job %s: the vendor says “%s”, which the contract does not name"
-            log.warning(told, job.id, word, extra={"action": "unknown-word"})
+    for word in status.unknown_words if status.progress != job.progress else ():  # told when it comes up
+        told = "unknown-word: job %s: the vendor says “%s”, which the contract does not name"
+        log.warning(told, job.id, word, extra={"action": "unknown-word"})
     if status.verdict is Verdict.FAILED:
         raise TaskFailedError
     return Done(job) if status.verdict is Verdict.DONE else NotYet(status.progress)

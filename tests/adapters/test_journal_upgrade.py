@@ -1,0 +1,173 @@
+"""A journal that version 1 wrote: it protects what it paid for, and keeps what it knew."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from contextlib import closing
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from rodin_watchd.adapters.journal import Journal, JournalReader, schema
+from rodin_watchd.core.content import fingerprint, fingerprints
+from rodin_watchd.core.machine import ENDED
+from rodin_watchd.errors import JournalError, OldJournalError
+from rodin_watchd.model import Role, State
+
+OLD = Path(__file__).parent.parent / "samples" / "journal-1" / "journal.sql"
+"""Written by the last program of version 1: jobs in every state, paid in every way."""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Lay the journal of version 1 down."""
+    found = tmp_path / "journal.sqlite3"
+    with closing(sqlite3.connect(found)) as db:
+        db.executescript(OLD.read_text())
+    return found
+
+
+def in_version_1(path: Path) -> dict[str, tuple[str, str, int, dict[str, object]]]:
+    """Return state, fingerprint, charges and document of each job as they are in the file."""
+    with closing(sqlite3.connect(path)) as db:
+        rows = db.execute("SELECT name, state, fingerprint, charges, doc FROM jobs").fetchall()
+    return {name: (state, print_, charges, json.loads(doc)) for name, state, print_, charges, doc in rows}
+
+
+def test_every_state_is_in_it(path: Path) -> None:
+    """The sample is as rich as it says."""
+    assert {state for state, *_ in in_version_1(path).values()} == {state.value for state in State}
+
+
+def test_every_job_keeps_what_it_was(path: Path) -> None:
+    """And says what it cost; a live one has a fingerprint of today, one that has ended is found by the one it had."""
+    before = in_version_1(path)
+    with closing(Journal(path)) as journal:
+        assert journal.schema_version() == schema.VERSION
+        jobs = {job.name: job for job in journal.jobs()}
+    assert jobs.keys() == before.keys()
+    for name, (state, old, charges, doc) in before.items():
+        job = jobs[name]
+        assert (job.state.value, job.charges, job.spent) == (state, charges, charges * Decimal("0.5"))
+        assert (job.options, job.again, job.place) == (doc["options"], doc["again"], doc["place"])
+        live = job.state not in ENDED and old and name != "same-too"
+        assert job.fingerprint == (fingerprint(job.files, job.options) if live else old)
+        assert old == "" or old in fingerprints(job.files, job.options)
+
+
+def test_every_purchase_keeps_its_outcome_and_says_what_it_cost(path: Path) -> None:
+    """And is found by what was bought, however its defaults are spelled today."""
+    with closing(sqlite3.connect(path)) as db:
+        before = db.execute("SELECT id, job_id, top, at, outcome, told FROM purchases ORDER BY id").fetchall()
+    with closing(Journal(path)) as journal:
+        rows = journal._db.execute(
+            "SELECT id, job_id, top, at, outcome, told, cost, fingerprint FROM purchases ORDER BY id"
+        )
+        after = [tuple(row) for row in rows.fetchall()]
+        jobs = {job.id: job for job in journal.jobs()}
+    assert [row[:6] for row in after] == [tuple(row) for row in before]
+    assert {row[6] for row in after} == {"0.5"}
+    assert all(row[7] in fingerprints(jobs[row[1]].files, jobs[row[1]].options) for row in after)
+
+
+def test_two_live_jobs_that_mean_the_same_do_not_stop_the_start(path: Path) -> None:
+    """The index allows one: the other keeps its old fingerprint, by which it is found all the same."""
+    with closing(Journal(path)) as journal:
+        one, other = (journal.find(name) for name in ("same", "same-too"))
+        assert {one.fingerprint[:3] == "v2:", other.fingerprint[:3] == "v2:"} == {True, False}
+        for job, twin in ((one, other), (other, one)):
+            found = journal.same_content(fingerprints(job.files, job.options), besides=job.id)
+            assert found is not None
+            assert found.id == twin.id
+    with closing(Journal(path)) as again:
+        assert len([job for job in again.jobs() if job.state not in ENDED and job.name.startswith("same")]) == 2
+
+
+def test_a_toml_file_that_paid_again_is_known(path: Path) -> None:
+    """Version 1 did not say so; the file's digest is in the job."""
+    with closing(Journal(path)) as journal:
+        job = journal.find("once-more")
+        sidecar = job.file(Role.SIDECAR)
+        assert sidecar is not None
+        found = journal.bought(fingerprints(job.files, job.options), "", f"file:{sidecar.sha256}")
+        assert found is not None
+        assert found.id == job.id
+        assert journal.find("staged-again").consent.startswith("file:")
+        assert journal.find("paid-anew").consent == ""
+
+
+def test_the_service_s_history_has_subjects(path: Path) -> None:
+    """From the sentences of version 1, once and for all."""
+    with closing(Journal(path)) as journal:
+        told = [(event.kind, event.subject) for event in journal.service_events(limit=4)]
+        assert {event.code for event in journal.events(journal.find("held").id)} == {""}
+    assert told == [("resumed", "backup"), ("paused", "backup"), ("offline", "outbox"), ("paused", "submit")]
+
+
+def test_readers_wait_for_the_first_start(path: Path) -> None:
+    """A reader does not guess what an old journal means."""
+    with pytest.raises(OldJournalError, match="not set up for this version"):
+        JournalReader(path)
+
+
+def test_an_upgrade_that_fails_changes_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One transaction: a disk that is full in the midst of it leaves the journal of version 1."""
+    before = in_version_1(path)
+
+    def full(_db: sqlite3.Connection) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setitem(schema._GO_ON, 2, full)
+    with pytest.raises(Exception, match="disk is full"):
+        Journal(path)
+    monkeypatch.undo()
+    assert in_version_1(path) == before
+    with closing(Journal(path)) as journal:
+        assert journal.find("staged").fingerprint.startswith("v2:")
+
+
+def test_a_document_that_is_strange_stays_as_it_is(path: Path) -> None:
+    """One that cannot be read, of a live job and of one that has ended, does not stop the start; reading it tells."""
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("UPDATE jobs SET doc = '{\"again\":true}' WHERE name = 'refused'")
+        db.execute("UPDATE jobs SET doc = '[]' WHERE name = 'staged'")
+        db.commit()
+    with closing(Journal(path)) as journal:
+        assert journal.find("plain").charges == 1
+        with pytest.raises(JournalError, match="damaged"):
+            journal.find("staged")
+
+
+def grown(path: Path, count: int) -> None:
+    """Add so many jobs and purchases as version 1 stored them."""
+    with closing(sqlite3.connect(path)) as db:
+        columns = [row[1] for row in db.execute("PRAGMA table_info(jobs)")]
+        row = dict(zip(columns, db.execute("SELECT * FROM jobs WHERE name = 'scaled'").fetchone(), strict=True))
+
+        def one(number: int) -> dict[str, object]:
+            doc = row["doc"].replace(row["fingerprint"], f"{number:064x}").replace(row["id"], f"n{number}")
+            return {**row, "id": f"n{number}", "fingerprint": f"{number:064x}", "doc": doc, "task_uuid": f"t{number}"}
+
+        marks = ", ".join(f":{name}" for name in columns)
+        db.executemany(f"INSERT INTO jobs VALUES ({marks})", map(one, range(count)))  # noqa: S608 - the columns of our own table
+        db.execute(
+            "INSERT INTO purchases (job_id, fingerprint, top, at, outcome) "
+            "SELECT id, fingerprint, '', 0, 'charged' FROM jobs WHERE id LIKE 'n%'"
+        )
+        db.commit()
+
+
+def test_a_large_journal_is_brought_up_to_date_in_little_time(path: Path) -> None:
+    """Each job takes a small part of a millisecond, so that a million does not keep a studio waiting for long."""
+    count = 20_000
+    grown(path, count)
+    began = time.process_time()
+    with closing(Journal(path)) as journal:
+        seconds = time.process_time() - began
+        found = journal.bought([f"{7:064x}"], "")
+    assert found is not None
+    assert found.id == "n7"
+    assert seconds < count * 0.1e-3

@@ -1,0 +1,101 @@
+"""What a task took, by the vendor's own word (`consumed`), is what the books, the budget, the proof and the papers know."""
+
+from __future__ import annotations
+
+import tomllib
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from workshop import Vendor, Workshop, working
+
+from rodin_watchd.emulator.server import parse_fault
+from rodin_watchd.model import State
+
+
+def costs(shop: Workshop) -> list[tuple[str, str]]:
+    """Return outcome and cost of each purchase, oldest first."""
+    rows = shop.daemon._book.journal._db.execute("SELECT outcome, cost FROM purchases ORDER BY id")
+    return [tuple(row) for row in rows.fetchall()]
+
+
+def faults(vendor: Vendor, *names: str) -> None:
+    """Have these faults strike from now on."""
+    vendor.emulator.set_faults(*map(parse_fault, names))
+
+
+@pytest.mark.parametrize("took", ["0", "0.25", "0.5", "1.5"])
+def test_papers_and_books_say_what_was_taken(tmp_path: Path, took: str) -> None:
+    """Receipt, STATUS.txt, journal; and again after a restart."""
+    with working(tmp_path, f"consumed={took}") as (shop, vendor):
+        shop.drop_set("chair")
+        shop.idle()
+        receipt = tomllib.loads(shop.path("outbox/chair/job.toml").read_text(), parse_float=Decimal)
+        assert receipt["job"]["credits"] == Decimal(took)
+        assert f"Cost: {'no' if took == '0' else took} credits." in shop.status()
+        shop.restart()
+        job = shop.job("chair")
+        assert (job.charges, job.spent) == (1, Decimal(took))
+        assert job.task is not None
+        assert job.task.credits == Decimal(took)
+        assert costs(shop) == [("charged", took)]
+        assert (
+            shop.daemon._book.journal.charged_since(0.0) == Decimal(vendor.emulator.ledger()["spent"]) == Decimal(took)
+        )
+
+
+def test_a_vendor_that_says_nothing_took_the_list_price(tmp_path: Path) -> None:
+    """And one whose answer is lost may have."""
+    with working(tmp_path, "lost-answer@2") as (shop, _):
+        shop.drop_set("chair")
+        shop.idle()
+        shop.drop_set("stool")
+        shop.idle()
+        assert costs(shop) == [("charged", "0.5"), ("open", "0.5")]
+        assert shop.job("stool").spent == 0
+
+
+def test_two_tasks_of_one_job_are_summed_up(tmp_path: Path) -> None:
+    """Paid in vain, then paid anew by a person: each for what it took."""
+    with working(tmp_path, "failed-job@1", "consumed=1.5@2") as (shop, _):
+        shop.drop_set("chair")
+        shop.idle()
+        assert "What it cost:   0.5 credits." in shop.report("chair")
+        assert shop.command("retry", job="chair", pay_again=True)["ok"]
+        shop.idle()
+        assert shop.job("chair").spent == Decimal(2)
+        assert "Cost: 2 credits." in shop.status()
+
+
+@pytest.mark.parametrize(("took", "paid"), [("0", 6), ("0.25", 5), ("0.5", 3), ("0.75", 2), ("1.5", 1)])
+def test_the_budget_counts_what_was_taken(tmp_path: Path, took: str, paid: int) -> None:
+    """The next set still has to fit by the list price; a dear one leaves less, a free one spends nothing."""
+    with working(tmp_path, f"consumed={took}", budget={"per_day_credits": 1.5, "per_folder_credits": 1.5}) as (
+        shop,
+        vendor,
+    ):
+        for number in range(6):
+            shop.drop_set(f"set-{number}")
+            shop.idle()
+        assert vendor.charges == paid
+        assert sum(shop.daemon._book.journal.spent_since(0).values()) == paid * Decimal(took)
+        assert list(shop.states().values()) == [State.ARCHIVED] * paid
+
+
+@pytest.mark.parametrize(
+    ("fault", "took", "outcome"),
+    [("submit-503", "1.5", "not-charged"), ("charged-503", "1.5", "charged"), ("submit-503", "0", "undecided")],
+)
+def test_the_proof_reckons_with_what_was_taken(tmp_path: Path, fault: str, took: str, outcome: str) -> None:
+    """A known task for another price beside a lost answer: the sums are right; and nothing is proven where a task is free."""
+    budget = {"sole_spender": True}
+    with working(tmp_path, balance=Decimal("50.5"), budget=budget) as (shop, vendor):
+        faults(vendor, f"consumed={took}@1", f"{fault}@2")
+        shop.drop_set("known")
+        shop.drop_set("lost")
+        shop.until(lambda: any(outcome in shop.actions(job) for job in shop.jobs()), step_seconds=5)
+        shop.idle()
+        charged = 1 if outcome == "undecided" else 2
+        assert len(vendor.emulator.ledger()["charges"]) == charged
+        assert sum(job.charges for job in shop.jobs()) == charged
+        assert sum(job.spent for job in shop.jobs()) == Decimal(vendor.emulator.ledger()["spent"])
