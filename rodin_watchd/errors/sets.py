@@ -56,6 +56,14 @@ class ChangedWhileTakenError(FilesError):
     advice = "Wait until the copy is complete, then drop the set into the inbox again."
 
 
+class NotTakenError(FilesError):
+    """The set was not taken: its files are not there any more as they were found."""
+
+    code = "not-taken"
+    fault = Fault.NOBODY
+    advice = "Nothing to do: what lies in the inbox is looked at anew."
+
+
 class DuplicateSetError(FilesError):
     """The same model, image and options were dropped before."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rodin_watchd.adapters.images import MOST_BYTES
@@ -12,7 +12,36 @@ from rodin_watchd.adapters.spool.beneath import disk_errors, write_durably
 from rodin_watchd.core.layout import INBOX
 from rodin_watchd.core.names import printable
 from rodin_watchd.errors import ChangedWhileTakenError, FilesError
-from rodin_watchd.model import InputFile, Job
+from rodin_watchd.model import InputFile, Job, Role, State
+
+
+_TURN = {role: turn for turn, role in enumerate((Role.MODEL, Role.IMAGE, Role.SIDECAR))}
+
+
+def in_order(job: Job) -> Sequence[InputFile]:
+    """Return a set's files in the order in which they are taken: first what no other set names.
+
+    The first one decides whose the set is: who finds it gone, and has taken nothing, leaves the others where they are.
+    """
+    return sorted(job.files, key=lambda file: (file.shared, _TURN[file.role]))
+
+
+def is_left_to_others(spool: Spool, job: Job) -> bool:
+    """Tell whether nothing of a set in the inbox was taken, and its first file is gone or another one. Raises DiskError.
+
+    Somebody has changed it meanwhile, or another service has taken it.
+    """
+    first = in_order(job)[0]
+    is_dropped = first.source.startswith(f"{INBOX}/") and State.STAGED not in job.times
+    if first.shared or not is_dropped or any(spool.has_taken(job.id, file) for file in job.files):
+        return False
+    try:
+        spool.take(job.id, first)
+    except ChangedWhileTakenError:
+        return True
+    except FilesError:
+        return False
+    return False
 
 
 def left_behind(spool: Spool, job: Job, file: InputFile) -> str:
@@ -20,7 +49,7 @@ def left_behind(spool: Spool, job: Job, file: InputFile) -> str:
     if file.shared and file.signature.size > MOST_BYTES:  # no copy of what no set can use; the last set moves it
         return f"“{printable(file.name)}” is very large, and other sets name it as well. It was left where it is."
     try:
-        spool.take(job.id, file)
+        spool.take(job.id, file, as_it_is=True)
     except ChangedWhileTakenError as error:
         return f"{error.message} What lies there now was left where it is."
     except FilesError as error:
@@ -36,15 +65,15 @@ def remove_set_folder(spool: Spool, job: Job) -> None:
         spool.clear_leftovers(home)
 
 
-def put_away(spool: Spool, job: Job, top: str, texts: Mapping[str, str]) -> str:
+def put_away(spool: Spool, job: Job, place: Place, texts: Mapping[str, str]) -> str:
     """Publish a job's inputs with these texts beside them, forget its work, return the place. May be repeated."""
     source = spool.inputs(job.id)
     spool.make(source)
     write_beside(source, texts)
-    place = spool.publish(job, source, Place(top, job.folder, job.name))
+    found = spool.publish(job, source, place)
     _remove_texts(source, texts)
     spool.forget(job.id)
-    return place
+    return found
 
 
 def write_beside(folder: Path, texts: Mapping[str, str]) -> None:
