@@ -60,7 +60,6 @@ class NotTakenError(FilesError):
     """The set was not taken: its files are not there any more as they were found."""
 
     code = "not-taken"
-    fault = Fault.NOBODY
     advice = "Nothing to do: what lies in the inbox is looked at anew."
 
 

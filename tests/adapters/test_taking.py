@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -137,10 +136,10 @@ def test_a_program_that_writes_on_into_the_claimed_file(tmp_path: Path) -> None:
         late: list[bool] = []
         for count in range(MOST_CALLS):
             job_id, file = f"{count:012}", dropped(spool)
-            path = spool.root / file.source
+            path, taken = spool.root / file.source, spool.inputs(job_id) / file.name
             with path.open("ab", buffering=0) as stream:
 
-                def write(stream: io.FileIO = stream, copy: Path = spool.inputs(job_id) / "chair.glb") -> None:
+                def write(stream: io.FileIO = stream, copy: Path = taken) -> None:
                     late.append(copy.exists())
                     stream.write(b"more")
 
@@ -254,6 +253,6 @@ def test_what_a_lost_job_has_claimed_is_rescued(tmp_path: Path) -> None:
             for left in inputs.iterdir():
                 left.unlink()
             inputs.rmdir()
-            os.rmdir(spool.work / OTHER_ID)
+            inputs.parent.rmdir()
             if not came():
                 break

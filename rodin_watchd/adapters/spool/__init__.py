@@ -79,6 +79,7 @@ class Spool:
     def __init__(self, root: Path, sharing: Sharing = PLAIN) -> None:
         self.root = root
         self._sharing = sharing
+        self.copies = False  # whether sets were copied into the work folder when that was last tried
         self.inbox = root / INBOX
         self.work = root / HIDDEN / "work"
         self.grounds = Grounds(root)
@@ -119,6 +120,12 @@ class Spool:
                 return _renames(inbox, work)
         except (DiskError, OSError):
             return None
+
+    def try_renames(self) -> None:
+        """Find out whether sets are copied; where that cannot be tried now, what was found before holds."""
+        renames = self.renames()
+        if renames is not None:
+            self.copies = not renames
 
     @property
     def _work(self) -> Anchor:
@@ -216,9 +223,12 @@ class Spool:
 
     def is_published(self, job: Job, place: Place) -> bool:
         """Tell whether this job, and this retry of it, has a folder under its place already. Raises DiskError, RightsError."""
-        with self._place_errors(place), contextlib.suppress(FileNotFoundError):
-            with folder_beneath(self.grounds.anchor(), place.parent) as into:
-                return published_name(self.root, into, job, self.inputs(job.id), place) is not None
+        with (
+            self._place_errors(place),
+            contextlib.suppress(FileNotFoundError),
+            folder_beneath(self.grounds.anchor(), place.parent) as into,
+        ):
+            return published_name(self.root, into, job, self.inputs(job.id), place) is not None
         return False
 
     @property
@@ -388,7 +398,7 @@ def _clear_probes(folder: int) -> None:
 def _report_beside(folder: int, text: str) -> Iterator[None]:
     """Lay a report into an open folder that is about to be moved, under a free name; it goes again if that fails."""
     names = itertools.chain((REPORT,), (f"REPORT-{number}.txt" for number in itertools.count(2)))
-    taken = os.listdir(folder)  # noqa: PTH208 - of a descriptor
+    taken = os.listdir(folder)
     name = next(free for free in names if free not in taken)
     with new_file(folder, name) as descriptor, open(descriptor, "wb", closefd=False) as stream:
         stream.write(text.encode("utf-8", "backslashreplace"))

@@ -81,7 +81,7 @@ def rescue(claim: int, into: int) -> None:
 def _bring_anew(name: str, claim: int, into: int) -> None:
     stem, ending = os.path.splitext(name)  # noqa: PTH122 - a name, not a path
     names = (name, *(f"{stem}-{number}{ending}" for number in range(2, _MOST_NAMES)))
-    taken = os.listdir(into)  # noqa: PTH208 - of a descriptor
+    taken = os.listdir(into)
     wanted = next(free for free in names if free not in taken)
     try:
         rename_file_new(name, claim, wanted, into)

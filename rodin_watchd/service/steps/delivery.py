@@ -12,7 +12,14 @@ from rodin_watchd.core.receipt import receipt, report_text, report_toml
 from rodin_watchd.errors import ResultsGoneError
 from rodin_watchd.model import Done, Job, Outcome
 from rodin_watchd.service.steps.hooked import PROCESS, processed, rebuild
-from rodin_watchd.service.steps.inputs import in_order, is_left_to_others, left_behind, put_away, remove_set_folder, write_beside
+from rodin_watchd.service.steps.inputs import (
+    in_order,
+    is_left_to_others,
+    left_behind,
+    put_away,
+    remove_set_folder,
+    write_beside,
+)
 from rodin_watchd.service.steps.tools import Tools
 
 

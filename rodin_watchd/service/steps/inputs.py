@@ -11,9 +11,8 @@ from rodin_watchd.adapters.spool import Place, Spool
 from rodin_watchd.adapters.spool.beneath import disk_errors, write_durably
 from rodin_watchd.core.layout import INBOX
 from rodin_watchd.core.names import printable
-from rodin_watchd.errors import ChangedWhileTakenError, FilesError
+from rodin_watchd.errors import ChangedWhileTakenError, FilesError, OutcomeUnknownError
 from rodin_watchd.model import InputFile, Job, Role, State
-
 
 _TURN = {role: turn for turn, role in enumerate((Role.MODEL, Role.IMAGE, Role.SIDECAR))}
 
@@ -31,6 +30,8 @@ def is_left_to_others(spool: Spool, job: Job) -> bool:
 
     Somebody has changed it meanwhile, or another service has taken it.
     """
+    if job.problem and job.problem.code == OutcomeUnknownError.code:
+        return False  # a set that may have been paid for gets its report
     first = in_order(job)[0]
     is_dropped = first.source.startswith(f"{INBOX}/") and State.STAGED not in job.times
     if first.shared or not is_dropped or any(spool.has_taken(job.id, file) for file in job.files):
