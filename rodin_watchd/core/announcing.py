@@ -45,8 +45,8 @@ class Announcer:
     def of_move(self, move: Transition, now: float) -> list[OwedCall]:
         """Return the calls that a move owes: those of the hook that tells of the state that it enters."""
         job = move.job
-        if move.action != job.state.value or job.state not in HOOK_OF or (job.state is State.FAILED and not job.place):
-            return []  # the last: nothing was taken, and what is there instead is another job's
+        if move.action != job.state.value or job.state not in HOOK_OF:
+            return []
         event = {"kind": job.state.value, "at": now, "message": printable(move.message, 1000) or job_words(job)}
         return self._owed(HOOK_OF[job.state], {"job": asdict(public_job(job)), "event": event})
 

@@ -16,13 +16,13 @@ from rodin_watchd.errors import (
     OutcomeUnknownError,
     TaskFailedError,
 )
-from rodin_watchd.model import CREDITS_PER_TEXTURE, InputFile, Job, State, Task, Transition
+from rodin_watchd.model import CREDITS_PER_TEXTURE, Job, State, Task, Transition
 
 _PAY_AGAIN = f"`rodin-watchd retry --pay-again JOB` submits it anew, for {CREDITS_PER_TEXTURE} credits."
 
 
 def retry(job: Job, now: float, *, pay_again: bool) -> Transition:
-    """Take a failed job up again, from the files in `failed/`, or in the inbox where none was taken.
+    """Take a failed job up again, from the files in `failed/`.
 
     A job with a task asks for that task's results, free of charge, unless `pay_again`. Raises CommandRefusedError
     when the job did not fail, or when retrying could pay again and nobody agreed to that.
@@ -33,7 +33,7 @@ def retry(job: Job, now: float, *, pay_again: bool) -> Transition:
         _refuse_to_pay(job)
     fresh = replace(
         job,
-        files=_where_they_are(job),
+        files=tuple(replace(f, source=f"{job.place}/{f.name}", shared=False) for f in job.files),
         fingerprint="",  # known again when staged; until then the content may belong to another job
         task=None if pay_again else job.task,
         again=job.again or pay_again,
@@ -46,13 +46,6 @@ def retry(job: Job, now: float, *, pay_again: bool) -> Transition:
         retries=job.retries + 1,
     )
     return move(fresh, Signal.ASK_RETRY, now, _given_up(job) if pay_again else "")
-
-
-def _where_they_are(job: Job) -> tuple[InputFile, ...]:
-    """Return a failed job's files where its end has left them: in its folder; or in the inbox, if none was taken."""
-    if not job.place:
-        return job.files
-    return tuple(replace(file, source=f"{job.place}/{file.name}", shared=False) for file in job.files)
 
 
 def _refuse_to_pay(job: Job) -> None:

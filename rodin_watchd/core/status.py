@@ -103,8 +103,7 @@ def ended_line(job: Job) -> Line:
     ended_at = job.times.get(job.state.value)
     if job.state is State.FAILED:
         told = f"{job.problem.message} " if job.problem else ""
-        see = f"See {printable(job.place)}/{REPORT}" if job.place else "What lies in the inbox is looked at anew."
-        text = f"{'FAILED' if job.place else 'NOT TAKEN'}: {told}Cost: {cost(job)} {see}"
+        text = f"FAILED: {told}Cost: {cost(job)} See {printable(job.place)}/{REPORT}"
     else:
         text = f"delivered to {printable(job.place)}. Cost: {cost(job)}"
     return Line(set_name(job.folder, job.name), text, job.id, ended_at)

@@ -56,11 +56,11 @@ class ChangedWhileTakenError(FilesError):
     advice = "Wait until the copy is complete, then drop the set into the inbox again."
 
 
-class NotTakenError(FilesError):
-    """The set was not taken: its files are not there any more as they were found."""
+class GoneWhileTakenError(ChangedWhileTakenError):
+    """A file of the set was taken away, or replaced, before it was taken."""
 
-    code = "not-taken"
-    advice = "Nothing to do: what lies in the inbox is looked at anew."
+    code = "gone"
+    advice = "What lies in the inbox is looked at anew: drop what is missing there."
 
 
 class DuplicateSetError(FilesError):

@@ -44,8 +44,9 @@ def test_a_set_whose_first_file_is_gone_is_left_where_it_is(tmp_path: Path, vend
         shop.idle()
         assert shop.states() == {"chair": State.FAILED}
         assert shop.found("inbox") == {"chair.png", "chair.toml"}
-        assert shop.found("failed") == set()
-        assert "NOT TAKEN: “chair.obj” was changed or taken away" in shop.status()
+        assert shop.found("failed") == {"chair/REPORT.txt", "chair/report.toml"}
+        assert "“chair.obj” vanished before it could be taken" in shop.status()
+        assert "“chair.png” was left where it was" in shop.report("chair")
         assert "chair: waits for" in shop.status()
         shop.drop("chair.obj", model("chair"))
         shop.idle()

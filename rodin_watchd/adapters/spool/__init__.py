@@ -180,7 +180,7 @@ class Spool:
     def take(self, job_id: str, file: InputFile, *, as_it_is: bool = False) -> Path:
         """Bring one member of a set into the job's work folder and return its path; may be repeated.
 
-        Raises ChangedWhileTakenError when it is gone or not what the claim says (what was taken before is not checked any
+        Raises GoneWhileTakenError when it is gone, ChangedWhileTakenError when it is not what the claim says (what was taken before is not checked any
         more if it is wanted `as_it_is`), FileRefusedError when it is not a plain file, RightsError when it may not be
         moved, DiskError.
         """
@@ -220,16 +220,6 @@ class Spool:
             with folder_in(into, name) as there:
                 remove_copied(source, there, besides=TEXTS)  # what a copy to another filesystem leaves behind
         return f"{place.parent}/{name}"
-
-    def is_published(self, job: Job, place: Place) -> bool:
-        """Tell whether this job, and this retry of it, has a folder under its place already. Raises DiskError, RightsError."""
-        with (
-            self._place_errors(place),
-            contextlib.suppress(FileNotFoundError),
-            folder_beneath(self.grounds.anchor(), place.parent) as into,
-        ):
-            return published_name(self.root, into, job, self.inputs(job.id), place) is not None
-        return False
 
     @property
     def _published(self) -> Anchor:

@@ -27,7 +27,7 @@ from rodin_watchd.adapters.spool.beneath import (
 from rodin_watchd.adapters.spool.moving import copy_file, give_back, rename_file_new, same_bytes
 from rodin_watchd.core.layout import CLAIM_PREFIX, INBOX
 from rodin_watchd.core.names import printable
-from rodin_watchd.errors import ChangedWhileTakenError, FileRefusedError, FilesError, RightsError
+from rodin_watchd.errors import ChangedWhileTakenError, FileRefusedError, FilesError, GoneWhileTakenError, RightsError
 from rodin_watchd.model import InputFile
 
 _MOST_NAMES = 100
@@ -127,12 +127,12 @@ def _file_errors(file: InputFile) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise ChangedWhileTakenError(f"“{name}” vanished before it could be taken.") from error
+        raise GoneWhileTakenError(f"“{name}” vanished before it could be taken.") from error
     except PermissionError as error:
         raise RightsError(f"The service may not move “{name}” out of its folder.") from error
     except OSError as error:
         if error.errno in NO_FOLDER_ERRNOS:
-            raise ChangedWhileTakenError(f"“{name}” vanished before it could be taken.") from error
+            raise GoneWhileTakenError(f"“{name}” vanished before it could be taken.") from error
         if error.errno in _IN_USE_ERRNOS:
             advice = "Close the program that has it open; the service tries again by itself."
             raise RightsError(f"“{name}” is in use and cannot be moved.", advice=advice) from error
@@ -250,8 +250,7 @@ def _finish(root: Path | Anchor, job_id: str, file: InputFile, into: int) -> Non
 def _check(file: InputFile, status: os.stat_result) -> None:
     """Refuse what is no plain file of ours alone, or not the file of the claim."""
     name = printable(file.name)
-    if not stat.S_ISREG(status.st_mode):
-        raise FileRefusedError(f"“{name}” is not a plain file; it is not taken.")
+    _refuse_special(file, status)
     if signature_of(status)[:2] != file.signature[:2]:
         raise _changed(file)
     if status.st_nlink > 1:
@@ -260,9 +259,15 @@ def _check(file: InputFile, status: os.stat_result) -> None:
 
 def _refuse_another(file: InputFile, status: os.stat_result) -> None:
     """Do the same, and compare the inode; that of a file in `failed/` may be another one, for it may have come as a copy."""
-    _check(file, status)
+    _refuse_special(file, status)
     if file.source.startswith(f"{INBOX}/") and status.st_ino != file.signature.ino:
-        raise _changed(file)
+        raise GoneWhileTakenError(_changed(file).message)
+    _check(file, status)
+
+
+def _refuse_special(file: InputFile, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise FileRefusedError(f"“{printable(file.name)}” is not a plain file; it is not taken.")
 
 
 def _changed(file: InputFile) -> ChangedWhileTakenError:

@@ -18,14 +18,13 @@ from rodin_watchd.errors import (
     FileRefusedError,
     FilesGoneError,
     InternalError,
-    NotTakenError,
     OutcomeUnknownError,
     UnfinishedFileError,
     UnfitFoldersError,
 )
 from rodin_watchd.model import MODEL_LIMIT_BYTES, Answered, Done, InputFile, Job, Outcome, Role, State
 from rodin_watchd.service.steps.hooked import consulted
-from rodin_watchd.service.steps.inputs import in_order, is_left_to_others, left_behind, remove_set_folder
+from rodin_watchd.service.steps.inputs import in_order, left_behind, remove_set_folder
 from rodin_watchd.service.steps.tools import BeforeClosing, Tools, need_room
 
 
@@ -51,11 +50,6 @@ def _with_files_if_there(tools: Tools, job: Job) -> Job:
 def _with_checked_files(tools: Tools, job: Job) -> Job:
     for file in job.files:
         _refuse_large(file)  # before anything is copied
-    if is_left_to_others(tools.spool, job):
-        name = printable(in_order(job)[0].name)
-        raise NotTakenError(
-            f"“{name}” was changed or taken away before the service could take it. Nothing was taken or sent."
-        )
     taken = {file.source: tools.spool.take(job.id, file) for file in in_order(job)}
     files = tuple(_checked(file, taken[file.source]) for file in job.files)
     asked = consulted(tools, replace(job, files=files))

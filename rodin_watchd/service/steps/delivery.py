@@ -15,6 +15,7 @@ from rodin_watchd.service.steps.hooked import PROCESS, processed, rebuild
 from rodin_watchd.service.steps.inputs import (
     in_order,
     is_left_to_others,
+    left_alone,
     left_behind,
     put_away,
     remove_set_folder,
@@ -48,7 +49,7 @@ def deliver(tools: Tools, job: Job) -> Outcome:
 
 def archive(tools: Tools, job: Job) -> Outcome:
     """Move the inputs of a delivered set to the archive, with the receipt."""
-    put_away(tools.spool, job, Place(ARCHIVE, job.folder, job.name), {RECEIPT: receipt(job, __version__, tools.now())})
+    put_away(tools.spool, job, ARCHIVE, {RECEIPT: receipt(job, __version__, tools.now())})
     return Done(job)
 
 
@@ -61,17 +62,15 @@ def _keep_results(tools: Tools, job: Job) -> None:
 
 def bury(tools: Tools, job: Job) -> Outcome:
     """Move what can be had of the set to `failed/`, with the report; a set that was left to others stays where it is."""
-    place = Place(FAILED, job.folder, job.name)
-    if is_left_to_others(tools.spool, job) and not tools.spool.is_published(job, place):
-        return Done(replace(job, place=""))
     cause = f"{job.problem.message} " if job.problem else ""
-    notes = tuple(note.removeprefix(cause) for f in in_order(job) if (note := left_behind(tools.spool, job, f)))
+    leave = left_alone if is_left_to_others(tools.spool, job) else left_behind
+    notes = tuple(note.removeprefix(cause) for f in in_order(job) if (note := leave(tools.spool, job, f)))
     _keep_results(tools, job)
     now = tools.now()
     text = report_text(job, now, tools.zone, notes)
     texts = {REPORT: text, REPORT_DATA: report_toml(job, __version__, now, notes, text=text)}
-    found = put_away(tools.spool, job, place, texts)
-    if job.place not in ("", found):
+    place = put_away(tools.spool, job, FAILED, texts)
+    if job.place not in ("", place):
         tools.spool.clear_leftovers(job.place)  # of the failure before: the files that it reported are here now
     remove_set_folder(tools.spool, job)
-    return Done(replace(job, place=found))
+    return Done(replace(job, place=place))

@@ -11,7 +11,7 @@ from rodin_watchd.adapters.spool import Place, Spool
 from rodin_watchd.adapters.spool.beneath import disk_errors, write_durably
 from rodin_watchd.core.layout import INBOX
 from rodin_watchd.core.names import printable
-from rodin_watchd.errors import ChangedWhileTakenError, FilesError, OutcomeUnknownError
+from rodin_watchd.errors import ChangedWhileTakenError, FilesError, GoneWhileTakenError, OutcomeUnknownError
 from rodin_watchd.model import InputFile, Job, Role, State
 
 _TURN = {role: turn for turn, role in enumerate((Role.MODEL, Role.IMAGE, Role.SIDECAR))}
@@ -28,7 +28,7 @@ def in_order(job: Job) -> Sequence[InputFile]:
 def is_left_to_others(spool: Spool, job: Job) -> bool:
     """Tell whether nothing of a set in the inbox was taken, and its first file is gone or another one. Raises DiskError.
 
-    Somebody has changed it meanwhile, or another service has taken it.
+    Somebody has moved or replaced it meanwhile, or another service has taken it.
     """
     if job.problem and job.problem.code == OutcomeUnknownError.code:
         return False  # a set that may have been paid for gets its report
@@ -38,11 +38,16 @@ def is_left_to_others(spool: Spool, job: Job) -> bool:
         return False
     try:
         spool.take(job.id, first)
-    except ChangedWhileTakenError:
+    except GoneWhileTakenError:
         return True
     except FilesError:
-        return False
+        pass
     return False
+
+
+def left_alone(_spool: Spool, job: Job, file: InputFile) -> str:
+    """Say of a file of a set that was left to others that it was not touched."""
+    return "" if file is in_order(job)[0] else f"“{printable(file.name)}” was left where it was."
 
 
 def left_behind(spool: Spool, job: Job, file: InputFile) -> str:
@@ -66,15 +71,15 @@ def remove_set_folder(spool: Spool, job: Job) -> None:
         spool.clear_leftovers(home)
 
 
-def put_away(spool: Spool, job: Job, place: Place, texts: Mapping[str, str]) -> str:
+def put_away(spool: Spool, job: Job, top: str, texts: Mapping[str, str]) -> str:
     """Publish a job's inputs with these texts beside them, forget its work, return the place. May be repeated."""
     source = spool.inputs(job.id)
     spool.make(source)
     write_beside(source, texts)
-    found = spool.publish(job, source, place)
+    place = spool.publish(job, source, Place(top, job.folder, job.name))
     _remove_texts(source, texts)
     spool.forget(job.id)
-    return found
+    return place
 
 
 def write_beside(folder: Path, texts: Mapping[str, str]) -> None:
