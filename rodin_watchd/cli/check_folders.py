@@ -22,9 +22,18 @@ from rodin_watchd.cli.findings import Finding, Verdict, problem
 from rodin_watchd.config import Config
 from rodin_watchd.core.grounds import Ground, Known
 from rodin_watchd.core.layout import ARCHIVE, FAILED, INBOX, OUTBOX
-from rodin_watchd.errors import FolderGoneError, JournalError
+from rodin_watchd.core.restored import copied
+from rodin_watchd.errors import FolderGoneError, JournalError, RootCopiedError
 from rodin_watchd.model import Kind
-from rodin_watchd.service.keeper import ROOT_ID, advice_for, judged, remembered, why_not_ours
+from rodin_watchd.service.keeper import (
+    ROOT_ID,
+    advice_for,
+    is_same_journal,
+    judged,
+    other_journal,
+    remembered,
+    why_not_ours,
+)
 from rodin_watchd.service.opening import refuse_network_journal
 
 PUBLISHED: Final = (OUTBOX, FAILED, ARCHIVE)
@@ -61,6 +70,9 @@ def _usable(spool: Spool, *, known: bool) -> Iterator[Finding]:
     problems = [text for text in there if text] if missing else spool.problems()
     for text in problems:
         yield Finding("folders", text, Verdict.PROBLEM, f"This user is {_user()}: change owner, mode or user.")
+    if not (missing or problems) and spool.renames() is False:
+        text = "inbox and work folder are on different filesystems: sets are copied, which takes twice the room for a while."
+        yield Finding("folders", text, Verdict.WARNING, "Nothing has to be done; on one filesystem it is faster.")
     if not (missing or problems):
         yield Finding("folders", f"Those in {spool.root} can be read and written by {_user()}.")
     if spool.inbox.is_dir() and not problems:
@@ -122,12 +134,16 @@ def mount_findings(config: Config) -> Iterator[Finding]:
 
 def _away(config: Config) -> Iterator[Finding]:
     """Give what keeps the folders from being believed."""
-    known, root_id = _remembered(config)
-    if not root_id and (refusal := why_not_ours(config.folders.root, journal_of(config))):
+    (known, root_id), journal = _remembered(config), journal_of(config)
+    if not root_id and (refusal := why_not_ours(config.folders.root, journal)):
         yield problem("mounts", refusal)
     grounds = Grounds(config.folders.root)
+    other = other_journal(grounds, journal) if root_id else ""
+    if other:
+        text = f"{copied(other)}. Nothing is taken or sent."
+        yield Finding("mounts", text, Verdict.PROBLEM, RootCopiedError.advice)
     for ground in Ground if known else ():
-        verdict = judged(grounds, ground, known, root_id)
+        verdict = judged(grounds, ground, known, root_id, lambda place: bool(other) or is_same_journal(place, journal))
         if isinstance(verdict, str):
             yield Finding("mounts", f"{grounds.path(ground)}: {verdict}", Verdict.PROBLEM, advice_for(ground))
             if ground is Ground.ROOT:

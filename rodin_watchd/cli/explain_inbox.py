@@ -13,7 +13,7 @@ from rodin_watchd.cli.answer import Answer, Verdict, about_job, about_past, job_
 from rodin_watchd.cli.context import daemon_of
 from rodin_watchd.config import Config
 from rodin_watchd.core.approval import Pass
-from rodin_watchd.core.layout import FAILED, INBOX
+from rodin_watchd.core.layout import CLAIM_PREFIX, FAILED, INBOX, OWN_PREFIX
 from rodin_watchd.core.machine import ENDED
 from rodin_watchd.core.names import match_key, printable, split_name
 from rodin_watchd.core.pairing import Candidate
@@ -48,9 +48,8 @@ def in_inbox(scene: Scene, path: str) -> Answer:
     """Answer for a path relative to the inbox, "" for the inbox itself. Raises DiskError, JournalError."""
     live = scene.journal.jobs(state for state in State if state not in ENDED) if scene.journal else []
     taken = taken_paths(live)
-    if path in taken:
-        job = next(job for job in live if any(file.source == f"{INBOX}/{path}" for file in job.files))
-        return about_job(f"“{printable(path)}” is being taken.", job, scene.zone)
+    if answer := _about_taking(scene, path, live, taken):
+        return answer
     view = view_of(scene, taken)
     if sets := _sets_at(view, path):
         return _about_sets(scene, sets, path)
@@ -61,6 +60,27 @@ def in_inbox(scene: Scene, path: str) -> Answer:
     if (scene.inbox / path).is_dir():
         return Answer(Verdict.IGNORED, (f"“{printable(path) or INBOX}” is a folder without any file of a set.",))
     return about_past(scene.journal, path, scene.zone)
+
+
+def _about_taking(scene: Scene, path: str, live: Sequence[Job], taken: frozenset[str]) -> Answer | None:
+    """Answer for what a job is about to take, and for what the service itself made in the inbox; None if it is neither."""
+    if path in taken:
+        job = next(job for job in live if any(file.source == f"{INBOX}/{path}" for file in job.files))
+        return about_job(f"“{printable(path)}” is being taken.", job, scene.zone)
+    own = next((part for part in path.split("/") if part.startswith(OWN_PREFIX)), "")
+    return _about_own(scene, own, path, live) if own else None
+
+
+def _about_own(scene: Scene, name: str, path: str, live: Sequence[Job]) -> Answer:
+    """Answer for what the service itself made in the inbox."""
+    if not name.startswith(CLAIM_PREFIX):
+        return Answer(Verdict.IGNORED, (f"“{printable(path)}” is the service's own. Please leave it there.",))
+    job_id = name.removeprefix(CLAIM_PREFIX)
+    opening = f"“{printable(path)}” is hidden while job {job_id} takes its files."
+    if job := next((job for job in live if job.id == job_id), None):
+        return about_job(opening, job, scene.zone)
+    moved = f"No live job has that id: the service moves it to {FAILED}/set-aside-{job_id} at its next start, or within a day."
+    return Answer(Verdict.TAKEN, (opening, moved))
 
 
 def view_of(scene: Scene, taken: frozenset[str]) -> View:

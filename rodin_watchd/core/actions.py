@@ -40,7 +40,7 @@ JOB_ACTIONS: Mapping[str, str] = {
     "call": "a call to the vendor was answered; of no job where the balance was asked for",
     "sharing": "mode or group of what is published cannot be set",
     "set-aside": "a work folder that belongs to no live job lies in `failed/` now",
-    "stray": "such a folder cannot be moved there",
+    "stray": "such a folder, or what such a job had claimed in the inbox, cannot be moved there",
 }
 """What happens to a job: such a line has the job, and the set if it is known."""
 
@@ -50,6 +50,8 @@ SERVICE_ACTIONS: Mapping[str, str] = {
     "started": "a start, or a configuration read anew, looks again at what was paused",
     "safe-mode": "it was started without plugins",
     "restored": "the journal was put back from a backup",
+    "copied": "the root or its journal was copied or moved: nothing is taken or sent until `accept root`",
+    "accepted": "that is over",
     "paused": "something stands still; again when its cause changes",
     "resumed": "it goes on",
     "offline": "a folder is away",

@@ -4,12 +4,13 @@ A *ground* is one of the six folders that everything stands on. Each may be a mo
 under a running service; then its mount point shows, which looks like a folder that was emptied. So a ground is believed
 only while it is the same folder (device and inode), or carries the mark that the service left in it. Device numbers of
 shares and removable disks change between two mounts, and are given again to others: where there is, or was, a mark, it
-decides. Pure: what was seen is an argument.
+decides. A mark names the journal that its folder is served with, so it also tells of another service on the same folder.
+Pure: what was seen is an argument.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import StrEnum
@@ -76,7 +77,7 @@ class Mark:
 
     root_id: str
     ground: str
-    journal: str = ""  # of the root: where the journal lies that knows what was paid for; "" before the first start
+    journal: str = ""  # where the journal lies that knows what was paid for; "" before the first start
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,22 +108,37 @@ class Known:
         return cls(Identity(data["device"], data["inode"]), data["own"], data["marked"])
 
 
-def why_away(ground: Ground, known: Known | None, seen: Seen | None, root: Identity, root_id: str) -> str:
+def why_away(
+    ground: Ground,
+    known: Known | None,
+    seen: Seen | None,
+    root: Identity,
+    root_id: str,
+    is_here: Callable[[str], bool] = lambda _journal: True,
+) -> str:
     """Say why a ground must not be believed, "" if it may; `root` is the root's identity, as it is believed.
 
-    A ground that was never seen before is believed, unless it carries the mark of something else.
+    A ground that was never seen before is believed, unless it carries the mark of something else. `is_here` tells whether
+    the journal that a mark names is ours.
     """
     if seen is None:
         return "it is missing."
     if seen.mark:
-        ours = is_ours(seen.mark, ground, root_id)
-        return "" if ours else f"what is there now is marked as another service's {seen.mark.ground}."
+        return _why_marked_away(seen.mark, ground, root_id, is_here)
     if known is None or (seen.identity == known.identity and not (known.marked and seen.empty)):
         return ""
     if ground is not Ground.ROOT and not known.own and not seen.own and seen.identity.device == root.device:
-        return ""
+        return ""  # a plain folder: people may make it anew, or remove all that is in it
     what = "an empty folder" if seen.empty else "another folder, without the service's mark,"
     return f"{what} is there now: is the share or disk not mounted?"
+
+
+def _why_marked_away(mark: Mark, ground: Ground, root_id: str, is_here: Callable[[str], bool]) -> str:
+    if not is_ours(mark, ground, root_id):
+        return f"what is there now is marked as another service's {mark.ground}."
+    if ground is Ground.ROOT or not mark.journal or is_here(mark.journal):
+        return ""
+    return f"what is there now is marked by a service on a copy of this root (its journal: {mark.journal})."
 
 
 def is_ours(mark: Mark | None, ground: Ground, root_id: str) -> bool:

@@ -20,6 +20,7 @@ _WORDS: Mapping[str, str] = {
     "unfit-folders": "the folders do not fit",
     "folder-gone": "a folder is away",
     "root-away": "the root is away",
+    "root-copied": "the root was copied or moved",
 }
 """Codes of problems that are not words of their own."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tomllib
 from collections.abc import Mapping
 from datetime import UTC, datetime, tzinfo
@@ -65,8 +66,8 @@ def receipt(job: Job, version: str, now: float) -> str:
     return tomli_w.dumps({**told, "results": results, **({"plugins": dict(job.facts)} if job.facts else {})})
 
 
-def report_toml(job: Job, version: str, now: float, notes: tuple[str, ...] = ()) -> str:
-    """Return the text of `report.toml`: the failure for programs."""
+def report_toml(job: Job, version: str, now: float, notes: tuple[str, ...] = (), *, text: str = "") -> str:
+    """Return the text of `report.toml`: the failure for programs. `text` is that of the `REPORT.txt` beside it."""
     problem = _problem(job)
     told = _told(job, version, now)
     told["job"]["cost_is_certain"] = problem.code != UNKNOWN
@@ -77,6 +78,7 @@ def report_toml(job: Job, version: str, now: float, notes: tuple[str, ...] = ())
         "advice": _text(advice(job)),
         "notes": [_text(n) for n in notes],
     }
+    told["report"] = {"sha256": hashlib.sha256(text.encode()).hexdigest()}
     return tomli_w.dumps(told)
 
 

@@ -38,6 +38,7 @@ class Standstill(StrEnum):
     """What can stand still besides a lane (`Lane`), and what needs a folder that is away."""
 
     BY_REQUEST = "by request"  # a person's pause: nothing is taken or submitted
+    COPIED = "root copied"  # its mark names another journal: nothing is taken or submitted until `accept root`
     JOURNAL = "journal"  # its disk is full: nothing at all moves
     INBOX = "inbox"  # it cannot be looked at: nothing is taken
     STOPPING = "stopping"  # nothing is begun any more

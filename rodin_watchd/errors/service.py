@@ -123,6 +123,13 @@ class FolderGoneError(DiskError):
     advice = f"Bring the share back; {GOES_ON}."
 
 
+class RootCopiedError(DiskError):
+    """The root or its journal was copied or moved: its mark names another journal, which may pay for the same sets."""
+
+    code = "root-copied"
+    advice = "When no other service uses this root or a copy of it any more: `rodin-watchd accept root`."
+
+
 class RootAwayError(FolderGoneError):
     """The root that the journal knows is not there: its share or disk is not mounted."""
 

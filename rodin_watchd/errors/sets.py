@@ -56,6 +56,13 @@ class ChangedWhileTakenError(FilesError):
     advice = "Wait until the copy is complete, then drop the set into the inbox again."
 
 
+class GoneWhileTakenError(ChangedWhileTakenError):
+    """A file of the set was taken away, or replaced, before it was taken."""
+
+    code = "gone"
+    advice = "What lies in the inbox is looked at anew: drop what is missing there."
+
+
 class DuplicateSetError(FilesError):
     """The same model, image and options were dropped before."""
 

@@ -22,7 +22,7 @@ log = logging.getLogger("rodin_watchd")
 
 _BAD_NEWS = frozenset(
     {
-        *("paused", "offline", "alarm", "set-aside", "files-gone"),
+        *("paused", "offline", "copied", "alarm", "set-aside", "files-gone"),
         *("low-balance", "inquiry", "crowd", "plugin-aside", "plugin-left-out"),
     }
 )

@@ -19,8 +19,9 @@ from rodin_watchd.core.alarms import alarms
 from rodin_watchd.core.grounds import Ground
 from rodin_watchd.core.headline import headline
 from rodin_watchd.core.layout import INBOX
+from rodin_watchd.core.restored import copied, hold_unsent
 from rodin_watchd.core.status import Line, Page
-from rodin_watchd.errors import DiskError, FolderGoneError
+from rodin_watchd.errors import DiskError, FolderGoneError, RootCopiedError
 from rodin_watchd.model import State
 from rodin_watchd.problem import Problem
 from rodin_watchd.service.admission import Admission
@@ -53,6 +54,12 @@ TELL_SECONDS = 1.0
 
 CLOCK_JUMP_SECONDS = 2.0
 """By less than this, instants on the status page do not follow a clock that is being adjusted: the page would flicker."""
+
+COPIES = (
+    "Sets are copied, not moved, out of the inbox: it is on another filesystem than the service's work folder. That works; "
+    "it is slower, and takes twice the room for a while."
+)
+"""What people must know where a rename does not do."""
 
 SPARE_WORKERS = 4
 """Threads beside those that `api.max_in_flight` uploads may hold: a long upload never holds up a delivery."""
@@ -153,7 +160,9 @@ class Daemon:
         self._monitor.tick(self._scene)
 
     def _act(self) -> None:
-        self._reception.woken |= self._standing.check()
+        was_copied = self._standing.keeper.copied
+        self._reception.woken |= self._standing.check() or was_copied != self._standing.keeper.copied
+        self._hold_unsent()
         before = (self._commands.paused, self._commands.approvals)
         self._commands.take(self._pool.busy)  # before an upload is allowed to end: it may be the one to be canceled
         self._desk.take_messages(self._why_drop, self._herald.take)
@@ -162,16 +171,31 @@ class Daemon:
         self._reception.woken |= before != (self._commands.paused, self._commands.approvals)
         self._alarms.ring()
         self._housekeeping.keep()
-        self._reception.take_in(paused=self._commands.paused)
-        self._desk.hand_out(submits=not self._commands.paused, away=frozenset(self._standing.keeper.away))
+        self._reception.take_in(paused=not self._spends)
+        self._desk.hand_out(submits=self._spends, away=frozenset(self._standing.keeper.away))
         self._herald.mind(self._reception.view.waiting)
         self._herald.hand_out()
+
+    @property
+    def _spends(self) -> bool:
+        """Whether sets may be taken and submitted, as far as people and the root's mark have a say in it."""
+        return not (self._commands.paused or self._standing.keeper.copied)
+
+    def _hold_unsent(self) -> None:
+        """Hold what was about to be sent while the root's mark names another journal: it may have been sent from there."""
+        if not (journal := self._standing.keeper.copied):
+            return
+        now = self._clock.now()
+        for job in list(self._book.jobs.values()):
+            if job.id not in self._pool.busy:
+                self._book.commit(hold_unsent(job, copied(journal), now), now)
 
     def _scene(self) -> Scene:
         """Return what the monitor is to see."""
         reception, away = self._reception, frozenset(self._standing.keeper.away)
         moving = (self._book.jobs, self._pool.busy, reception.view, reception.claims, self._desk.pauses, away)
-        stopped = (self._commands.paused, self._journal_problem, reception.problem, self._stopping)
+        copied_root = self._standing.keeper.copied
+        stopped = (self._commands.paused, copied_root, self._journal_problem, reception.problem, self._stopping)
         return Scene(*moving, *map(bool, (*stopped, self._purse.waits, self._admission.waits)))
 
     def _why_drop(self, job_id: str) -> str:
@@ -243,7 +267,7 @@ class Daemon:
         if self._pool.busy or self._journal_problem or not (self._reception.is_settled and self._herald.is_idle):
             return False
         moving = any(turn in MOVING for _, turn in self._reception.claims.waiting)
-        return not (moving and not self._stands_still()) and not self._desk.can_move(submits=not self._commands.paused)
+        return not (moving and not self._stands_still()) and not self._desk.can_move(submits=self._spends)
 
     def needs_person(self) -> bool:
         """Tell whether the service, or a set, stands still until somebody acts: pays, mends the key, resumes, approves.
@@ -253,7 +277,7 @@ class Daemon:
         return self._stands_still() or self._purse.waits or self._admission.waits
 
     def _stands_still(self) -> bool:
-        return self._commands.paused or self._desk.unpaid
+        return not self._spends or self._desk.unpaid
 
     # ---- telling ----------------------------------------------------------------------------------------------------
 
@@ -283,6 +307,7 @@ class Daemon:
         problems = (self._journal_problem, self._reception.problem, *self._desk.problems())
         codes = [problem.code for problem in problems if problem]
         codes += [FolderGoneError.code] if self._standing.keeper.away else []
+        codes += [RootCopiedError.code] if self._standing.keeper.copied else []
         codes += ["by request"] if self._commands.paused else []
         waiting = len(self._reception.view.waiting) + len(self._reception.claims.waiting)
         return headline(self._book.jobs.values(), waiting=waiting, codes=codes)
@@ -293,6 +318,8 @@ class Daemon:
         notices = [*pressing, *self._standing.keeper.notices(), *pause_notices(self._desk.pauses, self._zone)]
         if self._commands.paused:
             notices.append("Paused by request: nothing is taken or submitted (`rodin-watchd resume` goes on).")
+        if self._tools.spool.copies:
+            notices.append(COPIES)
         notices += [*self._admission.notices(), *self._desk.notices(), *self._plugins.notices()]
         problems = filter(None, (self._journal_problem, self._reception.problem))
         known = FolderGoneError.code if self._standing.keeper.away else ""  # told above

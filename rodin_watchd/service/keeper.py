@@ -5,10 +5,13 @@ The main thread's alone, but for the belief, which the workers' own checks read.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import secrets
 import socket
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -17,8 +20,9 @@ from rodin_watchd.adapters.journal import JournalReader
 from rodin_watchd.adapters.journal.backup import how_to_recover
 from rodin_watchd.adapters.spool.grounds import Grounds, read_mark
 from rodin_watchd.core.grounds import Ground, Identity, Known, Mark, is_ours, why_away
+from rodin_watchd.core.restored import copied
 from rodin_watchd.core.status import PAGE, Page
-from rodin_watchd.errors import DiskError, FolderGoneError, JournalError, OwnerError, RootAwayError
+from rodin_watchd.errors import DiskError, FolderGoneError, JournalError, OwnerError, RootAwayError, RootCopiedError
 from rodin_watchd.log_lines import Trouble, why
 from rodin_watchd.service.book import Book
 from rodin_watchd.service.housekeeping import Housekeeping
@@ -26,11 +30,16 @@ from rodin_watchd.service.monitor import Monitor
 
 ROOT_ID = "root_id"
 GROUNDS = "grounds"
-"""The journal's keys: the root that it belongs to, and the grounds as they were last."""
+COPIED = "copied"
+"""The journal's keys: the root that it belongs to, the grounds as they were last, the other journal that was told of."""
 
 
 class Keeper:
-    """Looks at every ground in every tick; `away` tells which must not be believed, and why."""
+    """Looks at every ground in every tick; `away` tells which must not be believed, and why.
+
+    `copied` is the journal that the root's mark names if that is not ours, else "": then another service may pay for the
+    same sets, and nothing may be taken or sent.
+    """
 
     def __init__(self, grounds: Grounds, book: Book, journal: Path, now: Callable[[], float]) -> None:
         self._grounds = grounds
@@ -40,8 +49,11 @@ class Keeper:
         self._root_id = str(book.journal.meta(ROOT_ID) or "")
         self._known: Mapping[Ground, Known] = remembered(book.journal)
         self._told_away = _told_away(book.journal)
+        self._told_copied = str(book.journal.meta(COPIED) or "")
         self._unmarked = {ground: Trouble("mark") for ground in Ground}
+        self._unmarkable: set[Ground] = set()  # until the next `settle`
         self.away: Mapping[Ground, str] = {}
+        self.copied = ""
 
     @property
     def knows_root(self) -> bool:
@@ -66,9 +78,9 @@ class Keeper:
         self._book.journal.set_meta(ROOT_ID, self._root_id)
 
     def settle(self) -> None:
-        """Look once more, now that missing folders are made, and leave the marks that are missing."""
+        """Look once more, now that missing folders are made, and try again to leave the marks that could not be left."""
+        self._unmarkable.clear()
         self.check()
-        self._remember(self._marked(self._known, self.away))
 
     def may_make(self, path: Path) -> bool:
         """Tell whether a missing folder may be made: never where something is to be mounted."""
@@ -87,18 +99,39 @@ class Keeper:
         known, away = dict(self._known), dict[Ground, str]()
         for ground in Ground:
             root_is_there = Ground.ROOT not in away
-            verdict = judged(self._grounds, ground, known, self._root_id) if root_is_there else "the root is away"
+            belief = partial(judged, self._grounds, ground, known, self._root_id, self._is_here)
+            verdict = belief() if root_is_there else "the root is away"
             if isinstance(verdict, Known):
                 known[ground] = verdict
+                if ground is Ground.ROOT:
+                    self.copied = other_journal(self._grounds, self._journal)
             else:
                 away[ground] = verdict
         self._grounds.believe({ground: found.identity for ground, found in known.items() if ground not in away})
-        if known != self._known:
-            self._remember(self._marked(known, away) if leave_marks else known)
+        self._remember(self._marked(known, away) if leave_marks and not self.copied else known)
         return away
 
+    def _is_here(self, journal: str) -> bool:
+        """Tell whether a mark's journal is ours; a root that was copied or moved has its folders with it, marks and all."""
+        return bool(self.copied) or is_same_journal(journal, self._journal)
+
+    def confirm(self) -> None:
+        """Look at the root's mark at this very moment. Raises FolderGoneError, RootCopiedError if it is not ours."""
+        mark = read_mark(self._grounds.root)
+        if mark and not is_ours(mark, Ground.ROOT, self._root_id):
+            raise FolderGoneError(f"{self._grounds.root} is marked as another service's {mark.ground}.")
+        if mark and mark.journal and not is_same_journal(mark.journal, self._journal):
+            raise RootCopiedError(f"{copied(mark.journal)}.")
+
     def _tell(self) -> None:
-        """Tell of each ground once that it is away, and once that it is back; a restart tells nothing twice."""
+        """Tell of each ground once that it is away, and once that it is back, and of a copy; a restart tells nothing twice."""
+        if self.copied != self._told_copied:
+            if self.copied:
+                self._book.tell("copied", f"{copied(self.copied)}. Nothing is taken or sent.", self._now())
+            else:
+                self._book.tell("accepted", "The root's mark names this service's journal.", self._now())
+            self._book.journal.set_meta(COPIED, self.copied)
+            self._told_copied = self.copied
         gone = _causes(self.away)
         for ground in sorted(gone.keys() - self._told_away):
             told = f"{ground} ({self._grounds.path(ground)}): {gone[ground]}"
@@ -113,19 +146,24 @@ class Keeper:
             self._known = known
 
     def _marked(self, known: Mapping[Ground, Known], away: Container[Ground]) -> Mapping[Ground, Known]:
-        """Mark the root, and each ground that is a mount of its own, where the mark is missing; return who is marked now."""
-        there = {g for g, found in known.items() if g not in away and (found.own or g is Ground.ROOT)}
-        marked = {ground for ground in there if self._leave_mark(ground)}
+        """Mark each ground that is there where the mark is missing; return who is marked now."""
+        marked = {ground for ground in known if ground not in away and self._leave_mark(ground)}
         return {g: replace(found, marked=True) if g in marked else found for g, found in known.items()}
 
     def _leave_mark(self, ground: Ground) -> bool:
-        """Mark a ground where the mark is missing; tell whether it is marked. May be repeated."""
-        mark = Mark(self._root_id, ground.value, place_of(self._journal) if ground is Ground.ROOT else "")
-        if read_mark(self._grounds.path(ground)) == mark:
+        """Mark a ground where the mark is missing, or does not name the journal yet; tell whether it is marked."""
+        mark = self._grounds.mark(ground)
+        if mark is not None and mark.journal:
             return True
+        if ground in self._unmarkable:
+            return False
+        wanted = Mark(self._root_id, ground.value, place_of(self._journal))
         try:
-            self._grounds.leave_mark(ground, mark)
+            self._grounds.leave_mark(ground, wanted, replace=mark is not None)
+        except FileExistsError:  # another service was faster: the next look tells
+            return False
         except (DiskError, OSError) as error:  # without it the folder is known by its device alone
+            self._unmarkable.add(ground)
             self._unmarked[ground].begins(f"{self._grounds.path(ground)} cannot be marked: {why(error)}")
             return False
         self._unmarked[ground].ends(f"{self._grounds.path(ground)} is marked now.")
@@ -133,25 +171,55 @@ class Keeper:
 
     def notices(self) -> list[str]:
         """Return what people must know."""
+        return [*self._copy_notices(), *self._away_notices()]
+
+    def _copy_notices(self) -> list[str]:
+        if not self.copied:
+            return []
+        told = (
+            "Both could pay for the same sets, so nothing is taken or sent. What is paid for is fetched and delivered."
+        )
+        return [f"COPIED OR MOVED: {copied(self.copied)}. {told} {RootCopiedError.advice}"]
+
+    def _away_notices(self) -> list[str]:
         return [
             f"AWAY: {ground}, {self._grounds.path(ground)}: {reason} Nothing is written there. {advice_for(ground)}"
             for ground, reason in _causes(self.away).items()
         ]
 
 
-def judged(grounds: Grounds, ground: Ground, known: Mapping[Ground, Known], root_id: str) -> Known | str:
-    """Return a ground as it is now, or why it must not be believed; `known` is what the journal remembers."""
-    before, path = known.get(ground), grounds.path(ground)
+def judged(
+    grounds: Grounds,
+    ground: Ground,
+    known: Mapping[Ground, Known],
+    root_id: str,
+    is_here: Callable[[str], bool],
+) -> Known | str:
+    """Return a ground as it is now, or why it must not be believed; `known` is what the journal remembers.
+
+    `is_here` tells whether the journal that a mark names is ours.
+    """
+    before, path, mark = known.get(ground), grounds.path(ground), grounds.mark(ground)
     same = before is not None and grounds.identity(ground) == before.identity
-    if before and same and (not before.marked or is_ours(read_mark(path), ground, root_id)):
+    if before and same and (not before.marked if mark is None else _is_left_by_us(mark, ground, root_id, is_here)):
         return before
     seen = grounds.look(ground, Path(filesystem_of(path).mount_point))
     root = known[Ground.ROOT].identity if Ground.ROOT in known else Identity(0, 0)
-    reason = why_away(ground, before, seen, root, root_id)
+    reason = why_away(ground, before, seen, root, root_id, is_here)
     if reason or seen is None:
         return reason
     marked = is_ours(seen.mark, ground, root_id) or bool(before and before.marked and same)
     return Known(seen.identity, seen.own, marked)
+
+
+def _is_left_by_us(mark: Mark, ground: Ground, root_id: str, is_here: Callable[[str], bool]) -> bool:
+    return is_ours(mark, ground, root_id) and (ground is Ground.ROOT or not mark.journal or is_here(mark.journal))
+
+
+def other_journal(grounds: Grounds, journal: Path) -> str:
+    """Return the journal that the root's mark names, if it is another one than ours; "" if not."""
+    mark = grounds.mark(Ground.ROOT)
+    return mark.journal if mark and mark.journal and not is_same_journal(mark.journal, journal) else ""
 
 
 def remembered(journal: JournalReader) -> dict[Ground, Known]:
@@ -172,12 +240,22 @@ def place_of(journal: Path) -> str:
     return f"{socket.gethostname()}:{journal}"
 
 
+def is_same_journal(place: str, journal: Path) -> bool:
+    """Tell whether a mark names this journal: by host and path, or another path of this host to the very same file."""
+    if place == place_of(journal):
+        return True
+    host, _, path = place.partition(":")
+    with contextlib.suppress(OSError, ValueError):
+        return host == socket.gethostname() and os.path.samefile(path, journal)  # noqa: PTH121 - raises alike
+    return False
+
+
 def why_not_ours(root: Path, journal: Path) -> OwnerError | None:
     """Return why a root must not be served with a journal that does not know it, None if it may."""
     mark = read_mark(root)
     if mark is None or not mark.journal:
         return None
-    if mark.journal == place_of(journal):
+    if is_same_journal(mark.journal, journal):
         return JournalError(
             f"{root} was served before, but the journal {journal} is empty: it was removed or cut, and nothing is known "
             "of what was paid for.",
@@ -227,9 +305,13 @@ class Standing:
             hold.keep()
 
     def confirm(self) -> None:
-        """Do the same by a look at this very moment. Raises FolderGoneError, too: of a root that is away nobody can tell."""
+        """Do the same by a look at this very moment. Raises FolderGoneError, too: of a root that is away nobody can tell.
+
+        And RootCopiedError.
+        """
         if reason := self.keeper.away.get(Ground.ROOT):
             raise FolderGoneError(f"The root is away: {reason}")
+        self.keeper.confirm()
         for hold in self._holds:
             hold.confirm()
 
@@ -238,5 +320,5 @@ def advice_for(ground: Ground) -> str:
     """Say what to do about a ground that is away."""
     return (
         "Bring the share, disk or folder back; the service goes on by itself. "
-        f"If it was moved on purpose: `rodin-watchd accept {ground}`."
+        f"If it was moved on purpose, or no other service uses it any more: `rodin-watchd accept {ground}`."
     )

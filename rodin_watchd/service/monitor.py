@@ -53,6 +53,7 @@ class Scene:
     pauses: Pauses
     away: AbstractSet[Ground]
     by_request: bool
+    copied: bool
     journal_stands: bool
     inbox_stands: bool
     stops: bool
@@ -64,6 +65,7 @@ class Scene:
         """What stands still as a whole."""
         found = {
             Standstill.BY_REQUEST: self.by_request,
+            Standstill.COPIED: self.copied,
             Standstill.JOURNAL: self.journal_stands,
             Standstill.INBOX: self.inbox_stands,
             Standstill.STOPPING: self.stops,
@@ -138,7 +140,7 @@ def _stopped_in(scene: Scene) -> Callable[[Job], bool]:
         return (
             scene.journal_stands
             or scene.stops
-            or is_stopped(job, scene.pauses.keys(), scene.away, submits=not scene.by_request)
+            or is_stopped(job, scene.pauses.keys(), scene.away, submits=not (scene.by_request or scene.copied))
         )
 
     return stopped

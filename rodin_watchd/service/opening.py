@@ -19,8 +19,7 @@ from rodin_watchd.adapters.spool import Spool
 from rodin_watchd.adapters.spool.sharing import sharing_of
 from rodin_watchd.adapters.zone import local_zone
 from rodin_watchd.config import Config, journal_path, lease_path, lock_path
-from rodin_watchd.core.receipt import local
-from rodin_watchd.core.restored import after_restore
+from rodin_watchd.core.restored import hold_unsent, put_back
 from rodin_watchd.errors import DiskError, JournalError
 from rodin_watchd.service.book import Book
 from rodin_watchd.service.clock import Clock
@@ -69,7 +68,9 @@ def opened(config: Config, clock: Clock, wait: Callable[[float], None]) -> Itera
 
         def daily() -> None:
             keeper.settle()
-            strays.look(frozenset(keeper.away))
+            spool.try_renames()
+            if not keeper.copied:  # what this journal does not know may be another service's, which goes on with it
+                strays.look(frozenset(keeper.away))
 
         def begin() -> None:
             _mind_restore(book, clock.now(), local_zone())
@@ -95,11 +96,15 @@ def _mind_restore(book: Book, now: float, zone: tzinfo) -> None:
     copied_at = book.journal.meta(COPIED_AT)
     if copied_at is None:
         return
+    reason = put_back(float(copied_at), zone)
     for job in list(book.jobs.values()):
-        book.commit(after_restore(job, float(copied_at), now, zone), now)
-    told = f"The journal was put back from its backup of {local(float(copied_at), zone)}."
-    told += " What may have been submitted since is held, or failed with that reason."
-    book.tell("restored", told, now, subject="journal")
+        book.commit(hold_unsent(job, reason, now), now)
+    book.tell(
+        "restored",
+        f"{reason}. What may have been submitted since is held, or failed with that reason.",
+        now,
+        subject="journal",
+    )
     book.journal.forget_copy()
 
 

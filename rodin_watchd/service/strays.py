@@ -1,4 +1,7 @@
-"""Strays: work folders that no live job has, and live jobs whose files are gone. Set aside and told, never deleted."""
+"""Strays: what no live job has of work folders and claimed files, and live jobs whose files are gone.
+
+Set aside and told, never deleted.
+"""
 
 from __future__ import annotations
 
@@ -39,12 +42,24 @@ class Strays:
         """Set aside what belongs to no live job, and note whose files are gone. Does nothing while a folder is away."""
         if away & {Ground.ROOT, Ground.WORK, Ground.FAILED}:
             return
+        if Ground.INBOX not in away:
+            self._rescue()
         there = self.spool.work_folders()
         for name in sorted(there - self.book.jobs.keys()):
             self._set_aside(name)
         for job in list(self.book.jobs.values()):
             if job.state in _WITH_INPUTS | _WITH_RESULTS and not self._has_files(job):
                 self._note(job)
+
+    def _rescue(self) -> None:
+        """Bring into the work folder what a job that is not live any more had claimed beside the files of the inbox."""
+        for name, claims in sorted(self.spool.claimed().items()):
+            for claim in claims if name not in self.book.jobs else ():
+                try:
+                    self.spool.rescue(name, claim)
+                except (DiskError, OSError) as error:
+                    told = "stray: %s belongs to no live job and cannot be set aside: %s"
+                    log.warning(told, claim, why(error), extra={"action": "stray", **self._about(name)})
 
     def _set_aside(self, name: str) -> None:
         try:

@@ -72,6 +72,21 @@ def filled_up(ballast: Path) -> None:
 
 
 @contextlib.contextmanager
+def bound(folder: Path, place: Path) -> Iterator[Path]:
+    """Show a folder at another place as well, as a mount of its own; it is made if it is missing."""
+    if not IS_ROOT:
+        pytest.skip("only root may mount a folder")
+    for path in (folder, place):
+        path.mkdir(parents=True, exist_ok=True)
+    if subprocess.run(["mount", "--bind", str(folder), str(place)], check=False, capture_output=True).returncode:
+        pytest.skip("mounting is not permitted here")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+@contextlib.contextmanager
 def mounted(folder: Path, size: str = "16m") -> Iterator[Path]:
     """Mount another filesystem on a folder."""
     if not IS_ROOT:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import threading
@@ -10,14 +11,24 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from strangers import IS_ROOT, NOBODY, as_nobody, listed, mounted, public_folder
+from strangers import IS_ROOT, NOBODY, as_nobody, bound, listed, mounted, public_folder
+from system_calls import MOST_CALLS, before_call
 from watchdog.events import DirCreatedEvent, DirMovedEvent, FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 
 from rodin_watchd.adapters.spool import Place, Spool, told_by
 from rodin_watchd.adapters.spool.beneath import folder_beneath
 from rodin_watchd.adapters.spool.moving import rename_new
-from rodin_watchd.core.layout import ARCHIVE, FAILED, OUTBOX, REPORT, REPORT_DATA
+from rodin_watchd.core.layout import (
+    ARCHIVE,
+    ASIDE_PREFIX,
+    FAILED,
+    OUTBOX,
+    OWN_PREFIX,
+    PROBE_PREFIX,
+    REPORT,
+    REPORT_DATA,
+)
 from rodin_watchd.errors import (
     ChangedWhileTakenError,
     DiskError,
@@ -150,12 +161,26 @@ def test_folders_of_another_user_are_a_problem() -> None:
     assert problems == [f"{folder} cannot be written by this user." for folder in Spool(root).folders]
 
 
-def test_inbox_on_another_filesystem_is_a_problem(tmp_path: Path) -> None:
-    """An inbox that is a mount of its own is told."""
-    with mounted(tmp_path / "inbox"):
-        Spool(tmp_path).prepare()
-        (problem,) = Spool(tmp_path).problems()
-    assert "different filesystems" in problem
+def test_whether_sets_are_renamed_or_copied_is_tried(spool: Spool) -> None:
+    """By a real rename, which leaves nothing behind, nor what a crash has left of an earlier one; what is no probe stays."""
+    (spool.inbox / f"{PROBE_PREFIX}left").touch()
+    (spool.inbox / f"{PROBE_PREFIX}full").write_text("somebody's")
+    assert spool.renames() is True
+    with mounted(spool.inbox):
+        assert spool.problems() == []
+        assert spool.renames() is False
+        assert listed(spool.inbox) == []
+    assert listed(spool.inbox) == [f"{PROBE_PREFIX}full"]
+    assert listed(spool.work) == []
+    spool.inbox.rename(spool.root / "elsewhere")
+    assert spool.renames() is None
+
+
+def test_one_disk_by_two_mounts_is_copied(spool: Spool) -> None:
+    """The device is the same and the rename says EXDEV all the same: only the try tells."""
+    with bound(spool.root / "elsewhere", spool.inbox):
+        assert spool.inbox.stat().st_dev == spool.work.stat().st_dev
+        assert spool.renames() is False
 
 
 def test_share_that_is_away_is_not_filled(spool: Spool) -> None:
@@ -284,16 +309,11 @@ def test_new_file_under_a_taken_name_is_left(spool: Spool) -> None:
 
 
 def test_file_on_another_filesystem(spool: Spool) -> None:
-    """A file in a mount below the inbox is copied and then removed, also when a crash came between."""
+    """A file in a mount below the inbox is copied and then removed."""
     with mounted(spool.inbox / "team"):
         file = dropped(spool, "inbox/team/chair.glb")
         taken = spool.take(ID, file)
         assert (taken.read_bytes(), taken.stat().st_mtime_ns) == (b"model", file.signature.mtime_ns)
-        assert listed(spool.inbox / "team") == []
-        again = dropped(spool, "inbox/team/sofa.glb")
-        shutil.copy2(spool.root / again.source, spool.inputs(ID) / "sofa.glb")  # a crash: not yet removed
-        os.utime(spool.inputs(ID) / "sofa.glb", ns=(0, again.signature.mtime_ns))
-        assert spool.take(ID, again).read_bytes() == b"model"
         assert listed(spool.inbox / "team") == []
 
 
@@ -693,14 +713,61 @@ def test_work_is_forgotten(spool: Spool) -> None:
 def test_report_is_cleared(spool: Spool) -> None:
     """A report goes, and its folder with it only if nothing else is there."""
     for name, other in (("chair", False), ("sofa", True)):
-        folder = spool.root / FAILED / name
-        folder.mkdir()
-        for text in (REPORT, *(["notes.txt"] if other else [])):
-            (folder / text).touch()
-        (folder / REPORT_DATA).write_text('[job]\nid = "abc"\nretries = 0\n')
+        folder = reported(spool, name)
+        if other:
+            (folder / "notes.txt").touch()
         spool.clear_leftovers(f"failed/{name}")
         spool.clear_leftovers(f"failed/{name}")
     assert tree(spool.root / FAILED) == {"sofa", "sofa/notes.txt"}
+
+
+def reported(spool: Spool, name: str) -> Path:
+    """Make a failed set's folder, with nothing in it but its report."""
+    folder = spool.root / FAILED / name
+    folder.mkdir()
+    (folder / REPORT).write_text("It failed.")
+    digest = hashlib.sha256(b"It failed.").hexdigest()
+    (folder / REPORT_DATA).write_text(f'[job]\nid = "abc"\nretries = 0\n[report]\nsha256 = "{digest}"\n')
+    return folder
+
+
+def test_a_report_that_somebody_wrote_into_stays(spool: Spool) -> None:
+    """Notes that an artist added are the artist's; so is a file that came into the report's place."""
+    folder = reported(spool, "chair")
+    (folder / REPORT).write_text("It failed.\nI asked Kenji about it.")
+    spool.clear_leftovers("failed/chair")
+    assert tree(spool.root / FAILED) == {"chair", f"chair/{REPORT}"}
+    assert "Kenji" in (folder / REPORT).read_text()
+
+
+@pytest.mark.parametrize("name", [REPORT, REPORT_DATA])
+def test_a_report_that_is_replaced_in_the_last_moment_stays(spool: Spool, name: str) -> None:
+    """Before whichever system call another file comes into its place: that one is not removed."""
+    for count in range(MOST_CALLS):
+        folder = reported(spool, f"chair{count}")
+
+        def replace_it(folder: Path = folder) -> None:
+            (folder / "new").write_text("mine")
+            (folder / "new").replace(folder / name)
+
+        with before_call(count, replace_it) as came:
+            spool.clear_leftovers(f"failed/{folder.name}")
+        if not came():
+            break
+        kept = [path.read_text() for path in folder.iterdir()] if folder.exists() else []
+        assert "mine" in kept
+        assert not [path for path in folder.iterdir() if path.name.startswith(OWN_PREFIX)]
+    assert count > 3
+
+
+def test_what_a_crash_left_renamed_away_gets_its_name_back(spool: Spool) -> None:
+    """Or goes, if it is what was meant."""
+    folder = reported(spool, "chair")
+    (folder / f"{ASIDE_PREFIX}{REPORT}").write_text("mine")
+    (folder / REPORT_DATA).rename(folder / f"{ASIDE_PREFIX}{REPORT_DATA}")
+    (folder / REPORT_DATA).write_bytes((folder / f"{ASIDE_PREFIX}{REPORT_DATA}").read_bytes())
+    spool.clear_leftovers("failed/chair")
+    assert {path.read_text() for path in folder.iterdir()} == {"mine"}
 
 
 def test_a_persons_own_report_is_no_leftover(spool: Spool) -> None:

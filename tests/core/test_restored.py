@@ -8,14 +8,16 @@ from datetime import UTC
 import pytest
 from job_samples import NOW, TASK, a_job
 
-from rodin_watchd.core.restored import after_restore
-from rodin_watchd.model import State
+from rodin_watchd.core.restored import copied, hold_unsent, put_back
+from rodin_watchd.model import Answer, State
+
+REASON = put_back(NOW - 5, UTC)
 
 
 @pytest.mark.parametrize("state", [State.STAGED, State.UPLOADING, State.SUBMITTING])
 def test_what_may_have_been_sent_since_is_held(state: State) -> None:
     """With the reason, by moves that the machine knows."""
-    moves = after_restore(a_job(state), NOW - 5, NOW, UTC)
+    moves = hold_unsent(a_job(state), REASON, NOW)
     assert [transition.job.state for transition in moves][-1] is State.HELD
     assert "put back from its backup of 2023-" in moves[-1].message
     problem = moves[-1].job.problem
@@ -25,7 +27,7 @@ def test_what_may_have_been_sent_since_is_held(state: State) -> None:
 
 def test_what_was_not_taken_yet_fails() -> None:
     """It costs nothing to drop it again, if the account says that it was not charged."""
-    (move,) = after_restore(a_job(State.CLAIMED), NOW - 5, NOW, UTC)
+    (move,) = hold_unsent(a_job(State.CLAIMED), REASON, NOW)
     assert move.job.state is State.FAILING
     assert "may have been submitted" in move.message
 
@@ -33,9 +35,24 @@ def test_what_was_not_taken_yet_fails() -> None:
 @pytest.mark.parametrize("state", sorted(set(State) - {State.CLAIMED, State.STAGED, State.UPLOADING, State.SUBMITTING}))
 def test_what_has_its_task_goes_on(state: State) -> None:
     """Asking for results is free."""
-    assert after_restore(a_job(state), NOW - 5, NOW, UTC) == ()
+    assert hold_unsent(a_job(state), REASON, NOW) == ()
 
 
 def test_what_asks_for_a_paid_result_goes_on() -> None:
     """A failed job that was taken up again, with its task."""
-    assert after_restore(replace(a_job(State.CLAIMED), task=TASK), NOW - 5, NOW, UTC) == ()
+    assert hold_unsent(replace(a_job(State.CLAIMED), task=TASK), REASON, NOW) == ()
+
+
+@pytest.mark.parametrize("state", [State.UPLOADING, State.SUBMITTING])
+def test_an_answer_that_names_the_task_is_believed(state: State) -> None:
+    """It is committed, and only to be understood: the task is paid for, and asking for it is free."""
+    accepted = Answer(201, b'{"error": null, "uuid": "u-1", "jobs": {"uuids": [], "subscription_key": "k"}}')
+    assert hold_unsent(replace(a_job(state), answer=accepted), REASON, NOW) == ()
+    (move,) = hold_unsent(replace(a_job(state), answer=Answer(503, b"")), REASON, NOW)
+    assert move.job.state is State.HELD
+
+
+def test_a_copied_root_is_named() -> None:
+    """With the journal that its mark names, on one line."""
+    (move,) = hold_unsent(a_job(State.UPLOADING), copied("far:/state\n/journal.sqlite3"), NOW)
+    assert "copied or moved: the root's mark names the journal far:/state\\n/journal.sqlite3." in move.message

@@ -31,7 +31,7 @@ def test_a_job_goes_on_after_a_crash_in_each_state(shop: Workshop, vendor: Vendo
     assert shop.found("outbox") == {"chair/model.glb", "chair/preview.webp", "chair/job.toml"}
     assert shop.found("archive") == {"chair/chair.obj", "chair/chair.png", "chair/chair.toml", "chair/job.toml"}
     assert shop.found("inbox") == set()
-    assert not list((shop.root / ".rodin-watchd" / "work").iterdir())
+    assert shop.work_folders() == set()
     assert vendor.charges == 1
     shop.assert_nothing_lost()
 
@@ -48,7 +48,7 @@ def test_a_crash_while_a_set_is_buried_buries_it_once(shop: Workshop, vendor: Ve
     shop.idle()
     assert shop.states() == {"chair": State.FAILED}
     assert shop.found("failed") == {"chair/chair.glb", "chair/chair.png", "chair/REPORT.txt", "chair/report.toml"}
-    assert not list((shop.root / ".rodin-watchd" / "work").iterdir())
+    assert shop.work_folders() == set()
     assert vendor.charges == 0
     shop.assert_nothing_lost()
 
@@ -194,7 +194,8 @@ def test_a_cleaned_up_work_folder_costs_the_set_not_the_service(shop: Workshop, 
     shop.until(shop.is_in("chair", State.UPLOADING))
     shop.restart()
     shop.crash()
-    job_id = next((shop.root / ".rodin-watchd" / "work").iterdir())
+    [name] = shop.work_folders()
+    job_id = shop.root / ".rodin-watchd" / "work" / name
     (job_id / "inputs" / "chair.obj").write_bytes(model("tampered"))
     shop.dropped = [image("chair"), model("tampered")]
     shop.start()

@@ -6,23 +6,28 @@ import contextlib
 import json
 import os
 import socket
-from dataclasses import asdict
+import subprocess
+from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from places import Share, share
-from strangers import mounted
+from strangers import bound, mounted
 from workshop import KEY, Vendor, Workshop, image, model, workshop
 
 from rodin_watchd.adapters.lease import HEARTBEAT_SECONDS, holder_of, read_lease
 from rodin_watchd.adapters.lock import Lock
-from rodin_watchd.adapters.spool.grounds import read_mark
+from rodin_watchd.adapters.spool.grounds import Grounds, read_mark
+from rodin_watchd.cli.main import cli
 from rodin_watchd.config import journal_path, lease_path
-from rodin_watchd.core.grounds import Ground
+from rodin_watchd.core.grounds import PATHS, Ground, Mark
 from rodin_watchd.core.layout import MARK
 from rodin_watchd.errors import AlreadyRunningError, FolderGoneError, JournalError, OwnerError, RootAwayError
 from rodin_watchd.model import State
 from rodin_watchd.service.assembly import assembled
+from rodin_watchd.service.keeper import place_of
 
 
 def bare(place: Path) -> list[str]:
@@ -250,24 +255,250 @@ def test_shares_that_were_swapped_are_noticed(tmp_path: Path, vendor: Vendor) ->
             swapped.go()
 
 
-def test_the_mark_comes_back(shop: Workshop) -> None:
-    """Somebody tidied up: the folder is still known by its device, and marked again at the next start."""
-    mark = read_mark(shop.root)
+@pytest.mark.parametrize("ground", list(Ground))
+def test_each_folder_is_marked_and_the_mark_comes_back(shop: Workshop, ground: Ground) -> None:
+    """Somebody tidied up: the folder is still known by its device, and marked again in the next tick."""
+    folder = shop.path(PATHS[ground])
+    mark = read_mark(folder)
     assert mark is not None
-    (shop.root / MARK).unlink()
+    assert (mark.ground, mark.journal) == (ground.value, place_of(journal_path(shop.config, {})))
+    (folder / MARK).unlink()
+    shop.ticks(1)
+    assert shop.daemon._standing.keeper.away == {}
+    assert read_mark(folder) == mark
+
+
+@pytest.mark.parametrize("name", ["inbox", "outbox", "failed", "archive"])
+def test_a_folder_of_the_same_disk_may_be_replaced(shop: Workshop, name: str) -> None:
+    """A plain folder is no mount: people may make it anew, or empty it of everything; it is marked again."""
+    shop.path(name).rename(shop.path(f"{name}.old"))
+    shop.path(name).mkdir()
     shop.ticks(2)
     assert shop.daemon._standing.keeper.away == {}
+    assert read_mark(shop.path(name)) == read_mark(shop.path(f"{name}.old"))
+    for left in shop.path(name).iterdir():
+        left.unlink()
     shop.restart()
-    assert read_mark(shop.root) == mark
-
-
-def test_a_folder_of_the_same_disk_may_be_replaced(shop: Workshop) -> None:
-    """A plain folder is no mount: people may make it anew."""
-    shop.path("outbox").rename(shop.path("outbox.old"))
-    shop.path("outbox").mkdir()
     shop.drop_set("chair")
     shop.idle()
     assert shop.states() == {"chair": State.ARCHIVED}
+    assert kinds(shop) == []
+
+
+# ---- two services on one folder -------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def two_roots(tmp_path: Path, vendor: Vendor, top: str) -> Iterator[tuple[Workshop, Workshop]]:
+    """Give two services, each with its own state, whose folder of this name is one by a bind mount; both run."""
+    for name in ("one", "two"):
+        (tmp_path / name / top).mkdir(parents=True)
+    with (
+        bound(tmp_path / "one" / top, tmp_path / "two" / top),
+        workshop(tmp_path / "one", vendor.emulator.base_url) as one,
+        workshop(tmp_path / "two", vendor.emulator.base_url) as two,
+    ):
+        yield one, two
+
+
+def lockstep(one: Workshop, two: Workshop, ticks: int) -> None:
+    """Let both work side by side."""
+    for _ in range(ticks):
+        for shop in (one, two):
+            shop.ticks(1, step_seconds=0.5)
+            shop.rest()
+
+
+def test_two_services_on_one_inbox_pay_for_each_set_once(tmp_path: Path, vendor: Vendor) -> None:
+    """The inbox is the first one's; the other one takes nothing from it, and says whose it is and what to do."""
+    with two_roots(tmp_path, vendor, "inbox") as (one, two):
+        for number in range(24):
+            one.drop_set(f"chair{number}")
+        lockstep(one, two, 12)
+        one.idle()
+        assert set(one.states().values()) == {State.ARCHIVED}
+        assert (len(one.jobs()), two.jobs()) == (24, [])
+        assert "AWAY: inbox" in two.status()
+        assert "marked as another service's inbox" in two.status()
+        assert "rodin-watchd accept inbox" in two.status()
+        assert kinds(two) == ["offline"]
+        assert vendor.charges == 24
+        one.assert_nothing_lost()
+
+
+@pytest.mark.parametrize("top", ["inbox", "outbox", "failed", "archive"])
+def test_the_mark_decides_whose_a_folder_is(tmp_path: Path, vendor: Vendor, top: str) -> None:
+    """Both marked it at the same time, or a person accepted it elsewhere: within a tick both know who won."""
+    with two_roots(tmp_path, vendor, top) as (one, two):
+        ground = Ground(top)
+        theirs = replace(read_mark(two.root) or Mark("", ""), ground=top)
+        Grounds(one.root).leave_mark(ground, theirs, replace=True)
+        lockstep(one, two, 1)
+        assert ground in one.daemon._standing.keeper.away
+        assert ground not in two.daemon._standing.keeper.away
+        one.drop_set("chair")
+        lockstep(one, two, 10)
+        assert set(one.states().values()) <= {State.CLAIMED}  # and no step that would touch a file
+        assert one.work_folders() == set()
+        assert read_mark(one.path(top)) == theirs
+
+
+def test_nobody_takes_a_set_that_another_service_has_taken(tmp_path: Path, vendor: Vendor) -> None:
+    """Marks that somebody removes all the time, so that both believe in the inbox: still nothing is paid twice or lost."""
+    with two_roots(tmp_path, vendor, "inbox") as (one, two):
+        for number in range(24):
+            one.drop_set(f"chair{number}")
+
+        def both_idle() -> bool:
+            return one.daemon.is_idle() and two.daemon.is_idle()
+
+        for _ in range(200):
+            for shop in (one, two):
+                (one.path("inbox") / MARK).unlink(missing_ok=True)
+                shop.ticks(1, step_seconds=0.5)
+            one.rest()
+            two.rest()
+            if both_idle() and one.found("inbox") == set():
+                break
+        ended = [job.state for job in (*one.jobs(), *two.jobs()) if job.state is State.ARCHIVED]
+        assert len(ended) == vendor.charges <= 24
+        kept = {path.read_bytes() for shop in (one, two) for path in shop.root.rglob("*") if path.is_file()}
+        assert set(one.dropped) <= kept
+
+
+def test_a_copy_of_the_root_shares_its_outbox(tmp_path: Path, vendor: Vendor) -> None:
+    """It has the same id; but the mark says with which journal the outbox is served."""
+    with workshop(tmp_path / "one", vendor.emulator.base_url) as one:
+        pass
+    subprocess.run(["cp", "-a", str(one.root), str(tmp_path / "two")], check=True)
+    two = Workshop(tmp_path / "two", vendor.emulator.base_url, {})
+    Grounds(two.root).leave_mark(Ground.ROOT, journal_mark(two, Ground.ROOT), replace=True)
+    with bound(one.path("outbox"), two.path("outbox")):
+        two.start()
+        two.ticks(1)
+        away = two.daemon._standing.keeper.away
+        assert "marked by a service on a copy of this root" in away[Ground.OUTBOX]
+        two.crash()
+
+
+def journal_mark(shop: Workshop, ground: Ground) -> Mark:
+    """Return the mark that names a shop's own journal."""
+    before = read_mark(shop.root)
+    assert before is not None
+    return Mark(before.root_id, ground.value, place_of(journal_path(shop.config, {})))
+
+
+# ---- roots that were copied or moved --------------------------------------------------------------------------------
+
+
+def copy_of(shop: Workshop, root: Path) -> Workshop:
+    """Copy a root as it lies there, journal and all, and return the shop that serves the copy; it is not started."""
+    subprocess.run(["cp", "-a", str(shop.root), str(root)], check=True)
+    there = Workshop(root, shop.config.api.base_url, {})
+    there.hands.seconds = shop.hands.seconds
+    there.dropped = list(shop.dropped)
+    return there
+
+
+def accepted(shop: Workshop) -> None:
+    """Accept the root, as the command line does."""
+    run = CliRunner().invoke(cli, ["accept", "root", "--yes", "--config", str(shop.root / "config.toml")])
+    assert run.exit_code == 0, run.output
+
+
+@pytest.mark.parametrize("state", [State.CLAIMED, State.STAGED, State.UPLOADING, State.SUBMITTED])
+def test_a_copied_root_pays_for_nothing_that_the_original_may_pay(tmp_path: Path, vendor: Vendor, state: State) -> None:
+    """Both start: what was about to be sent is sent by the original alone; what is paid for is delivered by both."""
+    with workshop(
+        tmp_path / "root", "http://127.0.0.1:9" if state is State.STAGED else vendor.emulator.base_url
+    ) as shop:
+        shop.drop_set("chair")
+        shop.until(shop.is_in("chair", state))
+        shop.rest()
+        shop.crash()
+        shop.drop_set("fresh")
+        copy = copy_of(shop, tmp_path / "copy")
+    for each in (shop, copy):  # with the vendor there again
+        each.config = each.config.model_copy(
+            update={"api": each.config.api.model_copy(update={"base_url": vendor.emulator.base_url})}
+        )
+    copy.start()
+    copy.idle()
+    expected = {
+        State.CLAIMED: State.FAILED,
+        State.STAGED: State.HELD,
+        State.UPLOADING: State.HELD,
+        State.SUBMITTED: State.ARCHIVED,
+    }
+    assert copy.states() == {"chair": expected[state]}
+    assert vendor.charges == (state is State.SUBMITTED)
+    assert {"fresh.obj", "fresh.png"} <= copy.found("inbox")
+    assert "COPIED OR MOVED" in copy.status()
+    assert "rodin-watchd accept root" in copy.status()
+    shop.start()
+    shop.idle()
+    assert set(shop.states().values()) == {State.ARCHIVED}
+    assert "COPIED" not in shop.status()
+    assert vendor.charges == 2
+    copy.restart()
+    copy.idle()
+    assert [e.kind for e in copy.daemon._book.journal.service_events() if e.kind in ("copied", "accepted")] == [
+        "copied"
+    ]
+    for each in (shop, copy):
+        assert set(each.dropped) <= {path.read_bytes() for path in each.root.rglob("*") if path.is_file()}
+        each.crash()
+
+
+def test_a_copied_root_that_is_accepted_works(tmp_path: Path, vendor: Vendor) -> None:
+    """While it runs, without a restart; what was held stays held."""
+    with workshop(tmp_path / "root", vendor.emulator.base_url) as shop:
+        shop.drop_set("chair")
+        shop.until(shop.is_in("chair", State.UPLOADING))
+        shop.crash()
+        shop.path("inbox/chair.obj").unlink(missing_ok=True)
+        copy = copy_of(shop, tmp_path / "copy")
+    copy.start()
+    copy.drop_set("fresh")
+    copy.ticks(10, step_seconds=1.0)
+    assert copy.states() == {"chair": State.HELD}
+    assert not copy.daemon.is_idle() or copy.daemon.needs_person()
+    accepted(copy)
+    copy.idle()
+    assert copy.states() == {"chair": State.HELD, "fresh": State.ARCHIVED}
+    assert "COPIED" not in copy.status()
+    assert all(read_mark(copy.path(PATHS[ground])) == journal_mark(copy, ground) for ground in Ground)
+    copy.crash()
+
+
+def test_a_root_that_is_accepted_elsewhere_is_not_spent_for_any_more(tmp_path: Path, vendor: Vendor) -> None:
+    """The running service sees it in the next tick, and right before the last bytes of an upload."""
+    with workshop(tmp_path / "root", vendor.emulator.base_url) as shop:
+        shop.drop_set("chair")
+        shop.until(shop.is_in("chair", State.UPLOADING))
+        mark = read_mark(shop.root)
+        assert mark is not None
+        Grounds(shop.root).leave_mark(Ground.ROOT, replace(mark, journal="far:/state/journal.sqlite3"), replace=True)
+        assert "copied or moved" in shop.daemon._why_drop("any")
+        Grounds(shop.root).leave_mark(Ground.ROOT, replace(mark, root_id="another"), replace=True)
+        assert "another service's root" in shop.daemon._why_drop("any")
+        Grounds(shop.root).leave_mark(Ground.ROOT, replace(mark, journal="far:/state/journal.sqlite3"), replace=True)
+        shop.idle()
+        assert shop.states() == {"chair": State.HELD}
+        assert vendor.charges == 0
+
+
+def test_a_root_by_another_path_is_no_copy(tmp_path: Path, vendor: Vendor) -> None:
+    """A link to it, say: the journal is the very same file."""
+    with workshop(tmp_path / "root", vendor.emulator.base_url):
+        pass
+    (tmp_path / "link").symlink_to(tmp_path / "root")
+    there = Workshop(tmp_path / "link", vendor.emulator.base_url, {})
+    there.start()
+    there.drop_set("chair")
+    there.idle()
+    assert there.states() == {"chair": State.ARCHIVED}
+    there.crash()
 
 
 def test_another_journal_is_refused(tmp_path: Path, vendor: Vendor) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from workshop import PATIENCE_SECONDS, Vendor, Workshop, model, workshop
@@ -64,7 +65,7 @@ def test_trouble_with_the_watching_is_told_and_passes(tmp_path: Path, vendor: Ve
 def test_a_file_where_a_folder_was_stops_nobody(shop: Workshop) -> None:
     """An inbox that is a file for a while is told, not fatal."""
     shop.ticks(1)
-    shop.path("inbox").rmdir()
+    shutil.rmtree(shop.path("inbox"))
     shop.path("inbox").write_text("not a folder")
     shop.ticks(3, step_seconds=2)
     assert "ATTENTION" in shop.status()

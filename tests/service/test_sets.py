@@ -27,7 +27,7 @@ def test_a_set_by_base_name_goes_through_with_its_sidecar(shop: Workshop, vendor
     assert options_of(shop, "chair") == {"seed": 7}
     [charge] = vendor.emulator.ledger()["charges"][-1:]
     assert (vendor.charges, charge["options"]) == (1, {"seed": "7"})
-    assert not list((shop.root / ".rodin-watchd" / "work").iterdir())
+    assert shop.work_folders() == set()
 
 
 def test_a_set_by_sidecar_takes_the_files_that_it_names(shop: Workshop, vendor: Vendor) -> None:

@@ -41,7 +41,7 @@ def test_a_work_folder_of_nobody_is_set_aside(shop: Workshop, caplog: pytest.Log
     assert "may have been submitted and charged" in text
     assert told(shop, "set-aside")[-1].endswith(f"it lies in failed/set-aside-{STRAY} now.")
     assert STRAY in [vars(record)["job"] for record in caplog.records if vars(record)["action"] == "set-aside"]
-    assert list((shop.root / ".rodin-watchd" / "work").iterdir()) == []
+    assert shop.work_folders() == set()
     stray(shop)
     shop.restart()
     assert f"set-aside-{STRAY}-2/inputs/lost.obj" in shop.found("failed")
@@ -57,7 +57,7 @@ def test_also_to_another_filesystem(tmp_path: Path, vendor: Vendor) -> None:
         stray(shop)
         shop.restart()
         assert {f"set-aside-{STRAY}/inputs/lost.obj", f"set-aside-{STRAY}/REPORT.txt"} <= shop.found("failed")
-        assert list((shop.root / ".rodin-watchd" / "work").iterdir()) == []
+        assert shop.work_folders() == set()
 
 
 def test_live_jobs_keep_their_folders(shop: Workshop, vendor: Vendor) -> None:

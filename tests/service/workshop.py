@@ -23,6 +23,7 @@ from rodin_watchd.adapters.journal import JournalReader, insert_command
 from rodin_watchd.adapters.plugin_host import PluginHost
 from rodin_watchd.config import Plugins as PluginSettings
 from rodin_watchd.config import journal_path, load_config
+from rodin_watchd.core.layout import HIDDEN, MARK
 from rodin_watchd.core.people import Seen
 from rodin_watchd.emulator.ledger import Snapshot
 from rodin_watchd.emulator.server import Emulator, EmulatorSettings, parse_fault
@@ -251,9 +252,14 @@ class Workshop:
             self.drop(f"{name}.toml", sidecar.encode())
 
     def found(self, top: str) -> set[str]:
-        """Return the files below a top folder, relative to it."""
+        """Return the files below a top folder, relative to it, without the service's mark."""
         there = self.root / top
-        return {str(p.relative_to(there)) for p in there.rglob("*") if p.is_file() or p.is_symlink()}
+        files = (path for path in there.rglob("*") if path.is_file() or path.is_symlink())
+        return {str(path.relative_to(there)) for path in files if path.name != MARK}
+
+    def work_folders(self) -> set[str]:
+        """Return what lies in the hidden work folder, without the service's mark."""
+        return {path.name for path in (self.root / HIDDEN / "work").iterdir() if path.name != MARK}
 
     def assert_nothing_lost(self) -> None:
         """Check that every byte that was dropped is in the inbox, in `failed/` or in the archive."""

@@ -1,18 +1,21 @@
 """The folders: taking files into work, publishing whole folders by one rename.
 
 Every act may be repeated after a crash: it first looks at what is there. Nothing is ever deleted but what this module
-itself made, and no name that is taken is ever overwritten. Raises DiskError (scope service) when a disk or a right of
+itself made or has renamed away and looked at, and no name that is taken is ever overwritten. Raises DiskError (scope service) when a disk or a right of
 the service's own folders is to blame, errors of scope set when the set is.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import hashlib
+import itertools
 import os
 import secrets
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,23 +25,42 @@ from rodin_watchd.adapters.spool.beneath import (
     disk_errors,
     folder_beneath,
     folder_in,
+    new_file,
     sync_folder,
     write_durably_in,
 )
 from rodin_watchd.adapters.spool.blaming import blamed_on, problem_of
 from rodin_watchd.adapters.spool.grounds import Grounds
+from rodin_watchd.adapters.spool.inbox import DEEPEST
+from rodin_watchd.adapters.spool.moving import discard, remove_copied
 from rodin_watchd.adapters.spool.publishing import (
     RECEIPTS,
+    TEXTS,
     Place,
+    contents,
+    job_named_in,
     move_stray,
     move_to_free_name,
     published_name,
+    report_digest_in,
     told_by,
 )
 from rodin_watchd.adapters.spool.sharing import PLAIN, Sharing
-from rodin_watchd.adapters.spool.taking import take_file
+from rodin_watchd.adapters.spool.taking import is_claimed, rescue, take_file
 from rodin_watchd.core.grounds import PATHS, Ground
-from rodin_watchd.core.layout import ARCHIVE, FAILED, HIDDEN, INBOX, OUTBOX, RECEIPT, REPORT, REPORT_DATA, STATUS
+from rodin_watchd.core.layout import (
+    ARCHIVE,
+    CLAIM_PREFIX,
+    FAILED,
+    HIDDEN,
+    INBOX,
+    OUTBOX,
+    PROBE_PREFIX,
+    RECEIPT,
+    REPORT,
+    REPORT_DATA,
+    STATUS,
+)
 from rodin_watchd.core.names import printable
 from rodin_watchd.errors import (
     DiskError,
@@ -57,6 +79,7 @@ class Spool:
     def __init__(self, root: Path, sharing: Sharing = PLAIN) -> None:
         self.root = root
         self._sharing = sharing
+        self.copies = False  # whether sets were copied into the work folder when that was last tried
         self.inbox = root / INBOX
         self.work = root / HIDDEN / "work"
         self.grounds = Grounds(root)
@@ -85,12 +108,24 @@ class Spool:
 
     def problems(self) -> list[str]:
         """Return what keeps the service from moving inputs and publishing results, in plain words."""
-        found = [problem for problem in map(problem_of, self.folders) if problem]
-        if not found and self.inbox.stat().st_dev != self.work.stat().st_dev:
-            found.append(
-                f"{self.inbox} and {self.work} are on different filesystems: a set cannot be taken by renames."
-            )
-        return found
+        return [problem for problem in map(problem_of, self.folders) if problem]
+
+    def renames(self) -> bool | None:
+        """Try whether a file goes from the inbox to the work folder by a rename; None where that cannot be tried now.
+
+        Where it does not, sets are copied, which takes twice the room for a while. The probe does not stay behind.
+        """
+        try:
+            with folder_beneath(self.grounds.anchor(), INBOX) as inbox, folder_beneath(self._work, "") as work:
+                return _renames(inbox, work)
+        except (DiskError, OSError):
+            return None
+
+    def try_renames(self) -> None:
+        """Find out whether sets are copied; where that cannot be tried now, what was found before holds."""
+        renames = self.renames()
+        if renames is not None:
+            self.copies = not renames
 
     @property
     def _work(self) -> Anchor:
@@ -142,18 +177,25 @@ class Spool:
 
     # ---- taking -----------------------------------------------------------------------------------------------------
 
-    def take(self, job_id: str, file: InputFile) -> Path:
+    def take(self, job_id: str, file: InputFile, *, as_it_is: bool = False) -> Path:
         """Bring one member of a set into the job's work folder and return its path; may be repeated.
 
-        Raises ChangedWhileTakenError when it is gone or not what the claim says, FileRefusedError when it is not a
-        plain file, RightsError when it may not be moved, DiskError.
+        Raises GoneWhileTakenError when it is gone, ChangedWhileTakenError when it is not what the claim says (what was taken before is not checked any
+        more if it is wanted `as_it_is`), FileRefusedError when it is not a plain file, RightsError when it may not be
+        moved, DiskError.
         """
         with (
             self._disk_errors(f"{self.inputs(job_id)} cannot be written"),
             folder_beneath(self._work, f"{job_id}/inputs", make=True) as into,
         ):
-            take_file(self.grounds.anchor(), file, into)
+            take_file(self.grounds.anchor(), job_id, file, into, as_it_is=as_it_is)
         return self.inputs(job_id) / file.name
+
+    def has_taken(self, job_id: str, file: InputFile) -> bool:
+        """Tell whether a member of a set is in the job's work folder, or claimed by the job. Raises DiskError."""
+        with self._disk_errors(f"{self.inputs(job_id)} cannot be read"):
+            there = os.path.lexists(self.inputs(job_id) / file.name)
+            return there or (not file.shared and is_claimed(self.grounds.anchor(), job_id, file))
 
     # ---- publishing -------------------------------------------------------------------------------------------------
 
@@ -175,7 +217,8 @@ class Spool:
                 with self._naming[place.top]:
                     name = move_to_free_name(source, into, job, place, self._dress(into, widen=place.top == OUTBOX))
             sync_folder(into)
-            shutil.rmtree(source, ignore_errors=True)  # what a copy to another filesystem leaves behind
+            with folder_in(into, name) as there:
+                remove_copied(source, there, besides=TEXTS)  # what a copy to another filesystem leaves behind
         return f"{place.parent}/{name}"
 
     @property
@@ -252,13 +295,37 @@ class Spool:
             self._disk_errors(f"{FAILED} cannot be written"),
             folder_beneath(self.grounds.anchor(), FAILED) as into,
         ):
-            with folder_beneath(self._work, name) as folder:
-                write_durably_in(folder, REPORT, report.encode("utf-8", "backslashreplace"))
-            with self._naming[FAILED]:
+            with folder_beneath(self._work, name) as folder, _report_beside(folder, report), self._naming[FAILED]:
                 found = move_stray(source, into, f"set-aside-{name}", self._dress(into, widen=False))
             sync_folder(into)
-            shutil.rmtree(source, ignore_errors=True)  # what a copy to another filesystem leaves behind
+            with folder_in(into, found) as there:
+                remove_copied(source, there, besides=())  # what a copy to another filesystem leaves behind
         return f"{FAILED}/{found}"
+
+    def claimed(self) -> Mapping[str, list[str]]:
+        """Return by job the hidden folders beside files of people that hold what a job has claimed. Raises DiskError, OSError."""
+        found: dict[str, list[str]] = {}
+        for top in (INBOX, FAILED):
+            with self._disk_errors(f"{top} cannot be read"), folder_beneath(self.grounds.anchor(), top) as opened:
+                for path in _claims_below(opened, top, DEEPEST):
+                    found.setdefault(path.rpartition(CLAIM_PREFIX)[2], []).append(path)
+        return found
+
+    def rescue(self, job_id: str, claim: str) -> None:
+        """Bring what a job that is not live any more has claimed into its work folder; may be repeated.
+
+        Raises DiskError, OSError.
+        """
+        folder, _, name = claim.rpartition("/")
+        with (
+            self._disk_errors(f"{self.inputs(job_id)} cannot be written"),
+            folder_beneath(self._work, f"{job_id}/inputs", make=True) as into,
+            folder_beneath(self.grounds.anchor(), folder) as parent,
+        ):
+            with folder_in(parent, name) as claimed:
+                rescue(claimed, into)
+            with contextlib.suppress(OSError):  # a folder that somebody made in it
+                os.rmdir(name, dir_fd=parent)
 
     # ---- clearing up ------------------------------------------------------------------------------------------------
 
@@ -272,15 +339,72 @@ class Spool:
             home.rmdir()
 
     def clear_leftovers(self, folder: str) -> None:
-        """Remove from a folder whose set was taken what an earlier job left in it (receipt, report); and it, if empty then."""
+        """Remove from a folder whose set was taken what an earlier job left in it (receipt, report); and it, if empty then.
+
+        What somebody has changed in them since stays: a report is known by its bytes.
+        """
         with contextlib.suppress(OSError), folder_beneath(self.grounds.anchor(), folder) as opened:
-            if any(told_by(self.grounds.anchor(), f"{folder}/{name}") for name in (RECEIPT, REPORT_DATA)):
-                for name in (RECEIPT, REPORT, REPORT_DATA):
-                    with contextlib.suppress(FileNotFoundError):
-                        os.unlink(name, dir_fd=opened)
+            told = contents(self.grounds.anchor(), f"{folder}/{REPORT_DATA}")
+            if digest := report_digest_in(told):
+                discard(opened, REPORT, lambda data: hashlib.sha256(data).hexdigest() == digest)
+            for name in (RECEIPT, REPORT_DATA):
+                discard(opened, name, lambda data: job_named_in(data) is not None)
         self.remove_empty(folder)
 
     def remove_empty(self, folder: str) -> None:
         """Remove the folder of a set that was dropped as a folder, if nothing is left in it."""
         with contextlib.suppress(OSError), folder_beneath(self.grounds.anchor(), folder.rpartition("/")[0]) as parent:
             os.rmdir(folder.rpartition("/")[2], dir_fd=parent)
+
+
+def _renames(inbox: int, work: int) -> bool:
+    name = f"{PROBE_PREFIX}{secrets.token_hex(4)}"
+    for folder in (inbox, work):
+        _clear_probes(folder)
+    os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=inbox))
+    try:
+        os.rename(name, name, src_dir_fd=inbox, dst_dir_fd=work)
+    except OSError as error:
+        if error.errno == errno.EXDEV:
+            return False
+        raise
+    finally:
+        for folder in (inbox, work):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=folder)
+    return True
+
+
+def _clear_probes(folder: int) -> None:
+    """Remove probes that a crash left behind: they are empty."""
+    with os.scandir(folder) as found:
+        left = [entry for entry in found if entry.name.startswith(PROBE_PREFIX)]
+    for entry in left:
+        if entry.is_file(follow_symlinks=False) and not entry.stat(follow_symlinks=False).st_size:
+            os.unlink(entry.name, dir_fd=folder)
+
+
+@contextlib.contextmanager
+def _report_beside(folder: int, text: str) -> Iterator[None]:
+    """Lay a report into an open folder that is about to be moved, under a free name; it goes again if that fails."""
+    names = itertools.chain((REPORT,), (f"REPORT-{number}.txt" for number in itertools.count(2)))
+    taken = os.listdir(folder)
+    name = next(free for free in names if free not in taken)
+    with new_file(folder, name) as descriptor, open(descriptor, "wb", closefd=False) as stream:
+        stream.write(text.encode("utf-8", "backslashreplace"))
+    try:
+        yield
+    except BaseException:
+        os.unlink(name, dir_fd=folder)
+        raise
+
+
+def _claims_below(folder: int, path: str, depth: int) -> Iterator[str]:
+    with os.scandir(folder) as found:
+        names = [entry.name for entry in found if entry.is_dir(follow_symlinks=False)]
+    for name in names:
+        if name.startswith(CLAIM_PREFIX):
+            yield f"{path}/{name}"
+        elif depth and not name.startswith("."):
+            with contextlib.suppress(OSError), folder_in(folder, name) as inner:  # gone, or closed to us
+                yield from _claims_below(inner, f"{path}/{name}", depth - 1)

@@ -7,6 +7,7 @@ point of a share that went away, at whatever moment it went.
 from __future__ import annotations
 
 import os
+import secrets
 import stat
 import tomllib
 from collections.abc import Mapping
@@ -16,9 +17,10 @@ from types import MappingProxyType
 
 import tomli_w
 
-from rodin_watchd.adapters.spool.beneath import Anchor, file_beneath, folder_beneath, write_durably_in
+from rodin_watchd.adapters.spool.beneath import Anchor, file_beneath, folder_beneath, new_file, sync_folder
+from rodin_watchd.adapters.spool.moving import rename_file_new
 from rodin_watchd.core.grounds import PATHS, Ground, Identity, Mark, Seen
-from rodin_watchd.core.layout import CONFIG_NAME, INBOX, MARK
+from rodin_watchd.core.layout import CONFIG_NAME, INBOX, MARK, OWN_PREFIX
 from rodin_watchd.errors import FolderGoneError
 
 _GROUNDS: Mapping[str, Ground] = {path: ground for ground, path in PATHS.items()}
@@ -36,6 +38,7 @@ class Grounds:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._believed: Mapping[Ground, Identity] | None = None
+        self._marks: dict[Ground, tuple[object, Mark | None]] = {}
 
     def refuse_bare(self) -> None:
         """Raise FolderGoneError for a root in which nothing is ours: it may be the place where a share is to be mounted."""
@@ -97,18 +100,47 @@ class Grounds:
         except OSError:
             return None
 
-    def leave_mark(self, ground: Ground, mark: Mark) -> None:
-        """Write the mark into a ground. Raises OSError, FolderGoneError."""
+    def mark(self, ground: Ground) -> Mark | None:
+        """Return a ground's mark; it is read only when it changed, so that this may be asked in every tick."""
+        path = self.path(ground)
+        try:
+            status = (path / MARK).lstat()
+            stamp = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size)
+        except OSError:
+            return None
+        known = self._marks.get(ground)
+        if known is None or known[0] != stamp:
+            known = self._marks[ground] = (stamp, read_mark(path))
+        return known[1]
+
+    def leave_mark(self, ground: Ground, mark: Mark, *, replace: bool) -> None:
+        """Write the mark into a ground; never over one that another service has left meanwhile, unless `replace`.
+
+        Raises FileExistsError, OSError, FolderGoneError.
+        """
+        part = f"{OWN_PREFIX}mark-{secrets.token_hex(4)}.part"
         with folder_beneath(self.anchor(), PATHS[ground]) as folder:
-            write_durably_in(folder, MARK, mark_text(mark).encode())
+            with new_file(folder, part) as descriptor, open(descriptor, "wb", closefd=False) as stream:
+                stream.write(mark_text(mark).encode())
+            try:
+                if replace or (os.path.lexists(self.path(ground) / MARK) and read_mark(self.path(ground)) is None):
+                    os.replace(part, MARK, src_dir_fd=folder, dst_dir_fd=folder)
+                else:
+                    rename_file_new(part, folder, MARK, folder)
+            except OSError:
+                os.unlink(part, dir_fd=folder)
+                raise
+            sync_folder(folder)
 
 
 def read_mark(folder: Path) -> Mark | None:
-    """Return a folder's mark; None when there is none that can be read."""
+    """Return a folder's mark; None when there is none. One that this user may not read is another service's."""
     try:
         with file_beneath(folder, MARK) as descriptor, open(descriptor, "rb", closefd=False) as stream:
             data = tomllib.loads(stream.read(_MARK_BYTES).decode())
         return Mark(str(data["id"]), str(data["folder"]), str(data.get("journal", "")))
+    except PermissionError:
+        return Mark("", "folder, whose mark this user may not read")
     except (OSError, ValueError, KeyError, RecursionError):  # anybody may have written it
         return None
 

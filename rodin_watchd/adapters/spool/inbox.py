@@ -20,7 +20,7 @@ from rodin_watchd.adapters.spool.beneath import (
     folder_in,
 )
 from rodin_watchd.core.formats import Verdict, probe
-from rodin_watchd.core.layout import MARK
+from rodin_watchd.core.layout import OWN_PREFIX
 from rodin_watchd.core.names import junk_reason, split_name
 from rodin_watchd.errors import DiskError, FolderGoneError
 from rodin_watchd.model import Entry, Kind
@@ -119,7 +119,7 @@ def _look_into(descriptor: int, folder: str, depth: int, entries: list[Entry], j
     with os.scandir(descriptor) as found:
         for item in found:
             path = f"{folder}/{item.name}" if folder else item.name
-            if item.name == MARK:
+            if item.name.startswith(OWN_PREFIX):  # the mark, what a job has claimed: nobody dropped it
                 continue
             if reason := junk_reason(item.name):
                 junk[path] = reason

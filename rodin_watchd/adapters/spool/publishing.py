@@ -19,7 +19,7 @@ NAME_LIMIT_BYTES = 255
 RECEIPTS: Mapping[str, str] = {OUTBOX: RECEIPT, ARCHIVE: RECEIPT, FAILED: REPORT_DATA}
 """By top folder, the file in each published folder that tells which job it belongs to."""
 
-_TEXTS = (RECEIPT, REPORT, REPORT_DATA)  # a repetition writes them anew, with another time in them
+TEXTS = (RECEIPT, REPORT, REPORT_DATA)  # a repetition writes them anew, with another time in them
 _MOST_NAMES = 100
 
 
@@ -55,7 +55,7 @@ def published_name(root: Path, into: int, job: Job, source: Path, place: Place) 
 
 def _holds(into: int, name: str, source: Path) -> bool:
     with folder_in(into, name) as folder:
-        return holds_all(folder, source, besides=_TEXTS)
+        return holds_all(folder, source, besides=TEXTS)
 
 
 def move_to_free_name(source: Path, into: int, job: Job, place: Place, dress: Callable[[int], None]) -> str:
@@ -89,12 +89,33 @@ def move_stray(source: Path, into: int, name: str, dress: Callable[[int], None])
 
 def told_by(root: Path | Anchor, path: str) -> tuple[object, object] | None:
     """Return the job's id and retry that a receipt or report below `root` names; None when it cannot be read."""
+    return job_named_in(contents(root, path))
+
+
+def contents(root: Path | Anchor, path: str) -> bytes:
+    """Return the bytes of a small file below `root`; none if it cannot be read."""
     try:
         with file_beneath(root, path) as descriptor, open(descriptor, "rb", closefd=False) as stream:
-            job = tomllib.loads(stream.read(1 << 20).decode())["job"]
-            return job["id"], job["retries"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):  # anybody may have written it
+            return stream.read(1 << 20)
+    except OSError:
+        return b""
+
+
+def job_named_in(data: bytes) -> tuple[object, object] | None:
+    """Return the job's id and retry that a receipt or report names; None if it is none. Anybody may have written it."""
+    try:
+        job = tomllib.loads(data.decode())["job"]
+        return job["id"], job["retries"]
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
+
+
+def report_digest_in(data: bytes) -> str:
+    """Return what a `report.toml` says of the `REPORT.txt` beside it: the SHA-256 of its bytes, in hex; "" if nothing."""
+    try:
+        return str(tomllib.loads(data.decode())["report"]["sha256"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return ""
 
 
 def _names(name: str, job_id: str) -> Iterator[str]:

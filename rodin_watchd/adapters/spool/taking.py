@@ -1,4 +1,10 @@
-"""Taking a file of a set into the work folder: by a rename, or by a copy where it is shared or lies on another disk."""
+"""Taking a file of a set into the work folder: by a rename, or by a claim and a copy where it lies on another filesystem.
+
+A file is taken by one rename, and whoever made it has the file: straight into the work folder, or, where that is another
+filesystem, into a hidden folder beside the file, which carries the job's id. Only from there it is copied, and only
+what lies there is removed. So of two services that look at one inbox one takes a file and the other finds it gone, and a
+version that somebody puts in the file's place at whatever moment is never removed.
+"""
 
 from __future__ import annotations
 
@@ -14,33 +20,96 @@ from rodin_watchd.adapters.spool.beneath import (
     Anchor,
     file_in,
     folder_beneath,
+    folder_in,
     signature_of,
     sync_folder,
 )
-from rodin_watchd.adapters.spool.moving import copy_file
-from rodin_watchd.core.layout import INBOX
+from rodin_watchd.adapters.spool.moving import copy_file, give_back, rename_file_new, same_bytes
+from rodin_watchd.core.layout import CLAIM_PREFIX, INBOX
 from rodin_watchd.core.names import printable
-from rodin_watchd.errors import ChangedWhileTakenError, FileRefusedError, RightsError
+from rodin_watchd.errors import ChangedWhileTakenError, FileRefusedError, FilesError, GoneWhileTakenError, RightsError
 from rodin_watchd.model import InputFile
 
+_MOST_NAMES = 100
 _PART = ".taken.part"  # a copy that is not whole
 _IN_USE_ERRNOS = (errno.EBUSY, errno.ETXTBSY)
 
 
-def take_file(root: Path | Anchor, file: InputFile, into: int) -> None:
+def take_file(root: Path | Anchor, job_id: str, file: InputFile, into: int, *, as_it_is: bool = False) -> None:
     """Bring a file into the open folder `into` under its own name; may be repeated after a crash at any point.
 
-    Raises ChangedWhileTakenError, FileRefusedError, RightsError, and OSError when the machine is to blame.
+    `as_it_is`: what was taken before is not checked any more. Raises ChangedWhileTakenError, FileRefusedError, RightsError,
+    and OSError when the machine is to blame. What is raised for the file leaves it visible in its own folder.
     """
     with contextlib.suppress(FileNotFoundError):
         os.unlink(_PART, dir_fd=into)
-    if not _is_there(file.name, into):
-        with _file_errors(file):
-            _bring(root, file, into)
-    _check(file, os.stat(file.name, dir_fd=into, follow_symlinks=False))
-    if not file.shared:
-        with _file_errors(file):
-            _remove_original(root, file)
+    with _file_errors(file):
+        if not _is_there(file.name, into):
+            _bring(root, job_id, file, into)
+        elif not file.shared:
+            _finish(root, job_id, file, into)
+    if not as_it_is:
+        _check(file, os.stat(file.name, dir_fd=into, follow_symlinks=False))
+
+
+def is_claimed(root: Path | Anchor, job_id: str, file: InputFile) -> bool:
+    """Tell whether a job has claimed a file that is not copied yet. Raises OSError when the machine is to blame."""
+    folder = file.source.rpartition("/")[0]
+    try:
+        with folder_beneath(root, folder) as parent, folder_in(parent, _claim_of(job_id)) as claim:
+            return _is_there(file.name, claim)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, *NO_FOLDER_ERRNOS):
+            return False
+        raise
+
+
+def rescue(claim: int, into: int) -> None:
+    """Bring all files of a claim whose job is not live any more into the open folder `into`, each under a free name.
+
+    May be repeated after a crash at any point. Raises OSError.
+    """
+    with os.scandir(claim) as found:
+        names = sorted(entry.name for entry in found if entry.is_file(follow_symlinks=False))
+    for name in names:
+        if _is_held(name, claim, into):
+            os.unlink(name, dir_fd=claim)
+        else:
+            _bring_anew(name, claim, into)
+
+
+def _bring_anew(name: str, claim: int, into: int) -> None:
+    stem, ending = os.path.splitext(name)  # noqa: PTH122 - a name, not a path
+    names = (name, *(f"{stem}-{number}{ending}" for number in range(2, _MOST_NAMES)))
+    taken = os.listdir(into)
+    wanted = next(free for free in names if free not in taken)
+    try:
+        rename_file_new(name, claim, wanted, into)
+        sync_folder(into)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        with file_in(claim, name) as source:
+            status = os.fstat(source)
+            copy_file(source, into, _PART, status.st_size)
+            if signature_of(os.fstat(source)) != signature_of(status):
+                raise OSError(errno.EBUSY, "it is being changed", name) from None
+        rename_file_new(_PART, into, wanted, into)
+        sync_folder(into)
+        os.unlink(name, dir_fd=claim)
+
+
+def _is_held(name: str, claim: int, into: int) -> bool:
+    """Tell whether the folder has a file of this name with these bytes: copied before a crash."""
+    try:
+        with file_in(claim, name) as claimed, file_in(into, name) as copy:
+            return same_bytes(claimed, copy)
+    except FileNotFoundError:
+        return False
+
+
+def _claim_of(job_id: str) -> str:
+    return f"{CLAIM_PREFIX}{job_id}"
 
 
 def _is_there(name: str, folder: int) -> bool:
@@ -58,51 +127,39 @@ def _file_errors(file: InputFile) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise ChangedWhileTakenError(f"“{name}” vanished before it could be taken.") from error
+        raise GoneWhileTakenError(f"“{name}” vanished before it could be taken.") from error
     except PermissionError as error:
         raise RightsError(f"The service may not move “{name}” out of its folder.") from error
     except OSError as error:
         if error.errno in NO_FOLDER_ERRNOS:
-            raise ChangedWhileTakenError(f"“{name}” vanished before it could be taken.") from error
+            raise GoneWhileTakenError(f"“{name}” vanished before it could be taken.") from error
         if error.errno in _IN_USE_ERRNOS:
             advice = "Close the program that has it open; the service tries again by itself."
             raise RightsError(f"“{name}” is in use and cannot be moved.", advice=advice) from error
         raise
 
 
-def _bring(root: Path | Anchor, file: InputFile, into: int) -> None:
+# ---- taking ---------------------------------------------------------------------------------------------------------
+
+
+def _bring(root: Path | Anchor, job_id: str, file: InputFile, into: int) -> None:
+    """Take a file that is not in the work folder yet: from this job's claim of it, or from where it lay when it was claimed."""
     folder, _, name = file.source.rpartition("/")
     with folder_beneath(root, folder) as parent:
-        status = os.stat(name, dir_fd=parent, follow_symlinks=False)
-        _check(file, status)
-        if _is_another(file, status):
-            raise _changed(file)
-        if file.shared or not _renamed(name, parent, into):
-            _copy(file, name, parent, into)
+        if not file.shared and is_claimed(root, job_id, file):
+            _take_claimed(job_id, file, parent, into)
+            return
+        _refuse_another(file, os.stat(name, dir_fd=parent, follow_symlinks=False))
+        if file.shared:
+            _copy(file, parent, into)
+        elif not _renamed(file, job_id, parent, into):
+            _claim(name, _claim_of(job_id), parent)
+            _take_claimed(job_id, file, parent, into)
 
 
-def _check(file: InputFile, status: os.stat_result) -> None:
-    """Refuse what is no plain file of ours alone, or not the file of the claim."""
-    name = printable(file.name)
-    if not stat.S_ISREG(status.st_mode):
-        raise FileRefusedError(f"“{name}” is not a plain file; it is not taken.")
-    if signature_of(status)[:2] != file.signature[:2]:
-        raise _changed(file)
-    if status.st_nlink > 1:
-        raise FileRefusedError(f"“{name}” has a second name elsewhere (a hard link); it is not taken.")
-
-
-def _is_another(file: InputFile, status: os.stat_result) -> bool:
-    """Tell by the inode whether this is another file than the claim's; one in `failed/` may have come there as a copy."""
-    return file.source.startswith(f"{INBOX}/") and status.st_ino != file.signature.ino
-
-
-def _changed(file: InputFile) -> ChangedWhileTakenError:
-    return ChangedWhileTakenError(f"“{printable(file.name)}” changed while it was taken.")
-
-
-def _renamed(name: str, parent: int, into: int) -> bool:
-    """Move a file, durably; False when it lies on another filesystem."""
+def _renamed(file: InputFile, job_id: str, parent: int, into: int) -> bool:
+    """Move a file, durably; False when it lies on another filesystem. What came in its place in that moment goes back."""
+    name = file.name
     try:
         os.rename(name, name, src_dir_fd=parent, dst_dir_fd=into)
     except OSError as error:
@@ -111,25 +168,107 @@ def _renamed(name: str, parent: int, into: int) -> bool:
         raise
     sync_folder(into)  # before the other: a crash may leave the file in both folders, never in none
     sync_folder(parent)
+    try:
+        _refuse_another(file, os.stat(name, dir_fd=into, follow_symlinks=False))
+    except FilesError:
+        give_back(name, into, name, parent, job_id)
+        raise
     return True
 
 
-def _copy(file: InputFile, name: str, parent: int, into: int) -> None:
+def _claim(name: str, claim: str, parent: int) -> None:
+    """Move a file into a hidden folder beside it: from now on it is this job's alone."""
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(claim, dir_fd=parent)
+    try:
+        with folder_in(parent, claim) as mine:
+            os.rename(name, name, src_dir_fd=parent, dst_dir_fd=mine)
+            sync_folder(mine)
+            sync_folder(parent)
+    except BaseException:
+        _remove_claim(claim, parent)
+        raise
+
+
+def _take_claimed(job_id: str, file: InputFile, parent: int, into: int) -> None:
+    """Copy a claimed file, then remove it; where the file is to blame that this cannot be done, it becomes visible again."""
+    claim = _claim_of(job_id)
+    with folder_in(parent, claim) as mine:
+        try:
+            _copy(file, mine, into, remove=True)
+        except (FilesError, PermissionError):
+            give_back(file.name, mine, file.name, parent, job_id)
+            _remove_claim(claim, parent)
+            raise
+    _remove_claim(claim, parent)
+
+
+def _remove_claim(claim: str, parent: int) -> None:
+    with contextlib.suppress(OSError):  # another file of the set is still in it
+        os.rmdir(claim, dir_fd=parent)
+        sync_folder(parent)
+
+
+def _copy(file: InputFile, folder: int, into: int, *, remove: bool = False) -> None:
     """Copy a file; it appears under its name when it is whole, durable, and proven not to have changed meanwhile."""
-    with file_in(parent, name) as source:
+    name = file.name
+    with file_in(folder, name) as source:
         status = os.fstat(source)
-        _check(file, status)
+        _refuse_another(file, status)
         copy_file(source, into, _PART, file.signature.size)
         if signature_of(os.fstat(source)) != signature_of(status):
+            os.unlink(_PART, dir_fd=into)
             raise _changed(file)
-    os.rename(_PART, name, src_dir_fd=into, dst_dir_fd=into)
-    sync_folder(into)
+        os.rename(_PART, name, src_dir_fd=into, dst_dir_fd=into)
+        sync_folder(into)
+        if not remove:
+            return
+        if signature_of(os.fstat(source)) != signature_of(status):  # by a program that still has it open
+            os.unlink(name, dir_fd=into)
+            raise _changed(file)
+        os.unlink(name, dir_fd=folder)
 
 
-def _remove_original(root: Path | Anchor, file: InputFile) -> None:
-    """Remove what was copied from another filesystem; after a rename there is nothing of this identity any more."""
-    folder, _, name = file.source.rpartition("/")
+def _finish(root: Path | Anchor, job_id: str, file: InputFile, into: int) -> None:
+    """Remove what was claimed and is copied, after a crash in between; a claimed file with other bytes becomes visible again."""
+    folder, claim = file.source.rpartition("/")[0], _claim_of(job_id)
     with contextlib.suppress(FileNotFoundError, NotADirectoryError), folder_beneath(root, folder) as parent:
-        status = os.stat(name, dir_fd=parent, follow_symlinks=False)
-        if signature_of(status)[:2] == file.signature[:2] and not _is_another(file, status):
-            os.unlink(name, dir_fd=parent)
+        with folder_in(parent, claim) as mine:
+            if _is_there(file.name, mine):
+                with file_in(mine, file.name) as claimed, file_in(into, file.name) as copy:
+                    same = same_bytes(claimed, copy)
+                if same:
+                    os.unlink(file.name, dir_fd=mine)
+                else:
+                    give_back(file.name, mine, file.name, parent, job_id)
+        _remove_claim(claim, parent)
+
+
+# ---- checks ---------------------------------------------------------------------------------------------------------
+
+
+def _check(file: InputFile, status: os.stat_result) -> None:
+    """Refuse what is no plain file of ours alone, or not the file of the claim."""
+    name = printable(file.name)
+    _refuse_special(file, status)
+    if signature_of(status)[:2] != file.signature[:2]:
+        raise _changed(file)
+    if status.st_nlink > 1:
+        raise FileRefusedError(f"“{name}” has a second name elsewhere (a hard link); it is not taken.")
+
+
+def _refuse_another(file: InputFile, status: os.stat_result) -> None:
+    """Do the same, and compare the inode; that of a file in `failed/` may be another one, for it may have come as a copy."""
+    _refuse_special(file, status)
+    if file.source.startswith(f"{INBOX}/") and status.st_ino != file.signature.ino:
+        raise GoneWhileTakenError(_changed(file).message)
+    _check(file, status)
+
+
+def _refuse_special(file: InputFile, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise FileRefusedError(f"“{printable(file.name)}” is not a plain file; it is not taken.")
+
+
+def _changed(file: InputFile) -> ChangedWhileTakenError:
+    return ChangedWhileTakenError(f"“{printable(file.name)}” changed while it was taken.")

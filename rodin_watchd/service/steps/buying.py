@@ -25,7 +25,7 @@ from rodin_watchd.errors import (
 )
 from rodin_watchd.model import MODEL_LIMIT_BYTES, Answered, Done, InputFile, Job, Outcome, Role, State
 from rodin_watchd.service.steps.hooked import consulted
-from rodin_watchd.service.steps.inputs import left_behind, remove_set_folder
+from rodin_watchd.service.steps.inputs import in_order, left_behind, remove_set_folder
 from rodin_watchd.service.steps.tools import BeforeClosing, Tools, need_room
 
 
@@ -43,7 +43,7 @@ def stage(tools: Tools, job: Job) -> Outcome:
 
 def _with_files_if_there(tools: Tools, job: Job) -> Job:
     """Take what is still there: that somebody cleaned up must not cost a result that was paid for."""
-    for file in job.files:
+    for file in in_order(job):
         left_behind(tools.spool, job, file)
     return _recognised(job)
 
@@ -51,7 +51,8 @@ def _with_files_if_there(tools: Tools, job: Job) -> Job:
 def _with_checked_files(tools: Tools, job: Job) -> Job:
     for file in job.files:
         _refuse_large(file)  # before anything is copied
-    files = tuple(_checked(f, tools.spool.take(job.id, f)) for f in job.files)
+    taken = {file.source: tools.spool.take(job.id, file) for file in in_order(job)}
+    files = tuple(_checked(file, taken[file.source]) for file in job.files)
     return _recognised(consulted(tools, replace(job, files=files)))
 
 

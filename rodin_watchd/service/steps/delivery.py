@@ -12,7 +12,15 @@ from rodin_watchd.core.receipt import receipt, report_text, report_toml
 from rodin_watchd.errors import ResultsGoneError
 from rodin_watchd.model import Done, Job, Outcome
 from rodin_watchd.service.steps.hooked import PROCESS, processed, rebuild
-from rodin_watchd.service.steps.inputs import left_behind, put_away, remove_set_folder, write_beside
+from rodin_watchd.service.steps.inputs import (
+    in_order,
+    is_left_to_others,
+    left_alone,
+    left_behind,
+    put_away,
+    remove_set_folder,
+    write_beside,
+)
 from rodin_watchd.service.steps.tools import Tools
 
 
@@ -53,16 +61,15 @@ def _keep_results(tools: Tools, job: Job) -> None:
 
 
 def bury(tools: Tools, job: Job) -> Outcome:
-    """Move what can be had of the set to `failed/`, with the report."""
+    """Move what can be had of the set to `failed/`, with the report; a set that was left to others stays where it is."""
     told = job.problem.message if job.problem else ""  # in the report already
-    left = filter(None, [left_behind(tools.spool, job, f) for f in job.files])
-    notes = tuple(one.now if one.why == told else f"{one.why} {one.now}" for one in left)
+    leave = left_alone if is_left_to_others(tools.spool, job) else left_behind
+    left = filter(None, [leave(tools.spool, job, f) for f in in_order(job)])
+    notes = tuple(one.now if one.why in (told, "") else f"{one.why} {one.now}" for one in left)
     _keep_results(tools, job)
     now = tools.now()
-    texts = {
-        REPORT: report_text(job, now, tools.zone, notes),
-        REPORT_DATA: report_toml(job, __version__, now, notes),
-    }
+    text = report_text(job, now, tools.zone, notes)
+    texts = {REPORT: text, REPORT_DATA: report_toml(job, __version__, now, notes, text=text)}
     place = put_away(tools.spool, job, FAILED, texts)
     if job.place not in ("", place):
         tools.spool.clear_leftovers(job.place)  # of the failure before: the files that it reported are here now

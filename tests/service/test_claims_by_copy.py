@@ -1,0 +1,72 @@
+"""Inbox and work folder on different filesystems: sets are claimed, copied, and end where they end elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from places import share
+from workshop import Vendor, image, model, workshop
+
+from rodin_watchd.core.layout import CLAIM_PREFIX, OWN_PREFIX
+from rodin_watchd.model import State
+
+
+def test_sets_from_another_filesystem_are_delivered(tmp_path: Path, vendor: Vendor) -> None:
+    """The service works, says that sets are copied, and leaves nothing hidden behind."""
+    with (
+        share(tmp_path / "disk", tmp_path / "root" / "inbox") as inbox,
+        workshop(tmp_path / "root", vendor.emulator.base_url) as shop,
+    ):
+        shop.drop_set("chair", "seed = 5\n")
+        shop.drop("lamp/body.obj", model("lamp"))
+        shop.drop("lamp/reference.png", image("lamp"))
+        shop.idle()
+        assert shop.states() == {"chair": State.ARCHIVED, "lamp": State.ARCHIVED}
+        assert "Sets are copied" in shop.status()
+        assert shop.found("inbox") == set()
+        assert not (inbox.place / "lamp").exists()
+        assert vendor.charges == 2
+        shop.assert_nothing_lost()
+
+
+def test_a_set_whose_first_file_is_gone_is_left_where_it_is(tmp_path: Path, vendor: Vendor) -> None:
+    """Between claim and taking somebody took the model away: nothing is moved, nothing is paid, STATUS.txt says what happened."""
+    with workshop(tmp_path / "root", vendor.emulator.base_url, folders={"reserve_megabytes": 10**7}) as shop:
+        shop.drop_set("chair", "seed = 5\n")
+        shop.until(shop.is_in("chair", State.CLAIMED))
+        shop.ticks(3, step_seconds=1.0)
+        shop.path("inbox/chair.obj").unlink()
+        shop.dropped.remove(model("chair"))
+        shop.crash()
+        config = shop.config
+        shop.config = config.model_copy(update={"folders": config.folders.model_copy(update={"reserve_megabytes": 0})})
+        shop.start()
+        shop.idle()
+        assert shop.states() == {"chair": State.FAILED}
+        assert shop.found("inbox") == {"chair.png", "chair.toml"}
+        assert shop.found("failed") == {"chair/REPORT.txt", "chair/report.toml"}
+        assert "“chair.obj” vanished before it could be taken" in shop.status()
+        assert "“chair.png” was left where it was" in shop.report("chair")
+        assert "chair: waits for" in shop.status()
+        shop.drop("chair.obj", model("chair"))
+        shop.idle()
+        assert sorted(job.state for job in shop.jobs()) == [State.ARCHIVED, State.FAILED]
+        shop.assert_nothing_lost()
+
+
+def test_what_a_job_of_another_journal_has_claimed_comes_to_light(tmp_path: Path, vendor: Vendor) -> None:
+    """At the start it lies in `failed/`, with a report."""
+    with (
+        share(tmp_path / "disk", tmp_path / "root" / "inbox") as inbox,
+        workshop(tmp_path / "root", vendor.emulator.base_url) as shop,
+    ):
+        claim = inbox.place / "team" / f"{CLAIM_PREFIX}feedfacebeef"
+        claim.mkdir(parents=True)
+        (claim / "chair.obj").write_bytes(model("chair"))
+        shop.dropped.append(model("chair"))
+        shop.restart()
+        assert {"set-aside-feedfacebeef/inputs/chair.obj", "set-aside-feedfacebeef/REPORT.txt"} <= shop.found("failed")
+        assert not [path for path in inbox.place.rglob("*") if path.name.startswith(OWN_PREFIX) and path.is_dir()]
+        shop.idle()
+        shop.assert_nothing_lost()
+        assert vendor.charges == 0
