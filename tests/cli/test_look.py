@@ -35,7 +35,19 @@ BRIEF = {
     *("id", "set", "folder", "state", "created_at", "since_at", "credits", "cost_is_certain", "place", "problem"),
 }
 WHOLE = BRIEF | {
-    *("files", "options", "again", "fingerprint", "times", "retries", "attempts", "not_before", "deadline", "task"),
+    *(
+        "files",
+        "options",
+        "again",
+        "consent",
+        "fingerprint",
+        "times",
+        "retries",
+        "attempts",
+        "not_before",
+        "deadline",
+        "task",
+    ),
     *("progress", "results", "events", "service_events"),
 }
 
