@@ -56,7 +56,7 @@ _JUNK: Final = tuple(
         (r"\.icloud\Z", "not yet downloaded from iCloud"),
         (r"\A~\$|\A\.?~lock\.", "the lock of a program that has a file open"),
         (r"\A\.goutputstream-", "a temporary name (.goutputstream)"),
-        (rf"{_TEMPORARY_SUFFIX}\Z", "a temporary name"),
+        (rf"{_TEMPORARY_SUFFIX}\Z", "a temporary name ({0})"),
         (r"\.sb-[0-9a-f]{8}-[0-9a-z]{6}\Z", "a temporary name (.sb-…)"),
         (r"~\Z|\A#.*#\Z", "a backup made by an editor"),
         (r"\A~", "a temporary name (~)"),
@@ -73,7 +73,7 @@ def junk_reason(name: str) -> str | None:
     key = match_key(name)
     for pattern, reason in _JUNK:
         if found := pattern.search(key):
-            return f"{reason} ({found[0]})" if reason == "a temporary name" else reason
+            return reason.format(found[0])
     return None
 
 

@@ -213,11 +213,11 @@ def a_job(**changes: Any) -> Job:  # noqa: ANN401 - any of a job's values
         task=Task("task-uuid-1", SECRET, 1_700_000_050.0),
         answer=Answer(201, SECRET.encode()),
         charges=1,
-        spent=CREDITS_PER_TEXTURE,
         results=(ResultFile("model.glb", "model.glb", 9, "cc" * 32),),
         place="outbox/oak/chair",
     )
-    return replace(job, **changes)
+    asked = replace(job, **changes)
+    return replace(asked, spent=changes.get("spent", asked.charges * CREDITS_PER_TEXTURE))
 
 
 def a_failed_job(**changes: Any) -> Job:  # noqa: ANN401 - any of a job's values

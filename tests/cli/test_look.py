@@ -47,7 +47,19 @@ BRIEF = {
     ),
 }
 WHOLE = BRIEF | {
-    *("files", "options", "again", "fingerprint", "times", "retries", "attempts", "not_before", "deadline", "task"),
+    *(
+        "files",
+        "options",
+        "again",
+        "consent",
+        "fingerprint",
+        "times",
+        "retries",
+        "attempts",
+        "not_before",
+        "deadline",
+        "task",
+    ),
     *("progress", "results", "events", "service_events"),
 }
 

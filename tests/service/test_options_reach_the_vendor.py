@@ -40,8 +40,7 @@ UNUSUAL = {key: unusual(key) for key in Options.model_fields}
 @pytest.mark.parametrize("where", ["sidecar", "config", "preset"])
 def test_every_declared_option_reaches_the_vendor(tmp_path: Path, where: str) -> None:
     """With a value that is not the default, through the daemon and real HTTP; and the receipt says what was sent."""
-    defaults = {"defaults": UNUSUAL} if where == "config" else {}
-    with working(tmp_path, **defaults) as (shop, vendor):
+    with working(tmp_path, defaults=UNUSUAL if where == "config" else {}) as (shop, vendor):
         if where == "preset":
             shop.drop("_folder.toml", tomli_w.dumps(UNUSUAL).encode())
             shop.dropped.pop()
