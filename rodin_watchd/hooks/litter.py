@@ -31,11 +31,17 @@ def remove(path: Path) -> None:
 
 
 def _open_and_repeat(function: Callable[[str], object], path: str, _error: object) -> None:
-    """Give ourselves the rights on a folder that the plugin took away, and try once more."""
+    """Give ourselves the rights on a folder that the plugin took away, and try once more; links are not followed."""
     with contextlib.suppress(OSError):
-        os.chmod(os.path.dirname(path), stat.S_IRWXU)  # noqa: PTH101, PTH120 - as shutil gives it
+        _open_up(os.path.dirname(path))  # noqa: PTH120 - as shutil gives it
         if function in (os.rmdir, os.unlink):
             function(path)
         else:
-            os.chmod(path, stat.S_IRWXU)  # noqa: PTH101 - as above
+            _open_up(path)
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _open_up(folder: str) -> None:
+    """Give ourselves the rights on a folder; what a link leads to keeps its own. Raises OSError."""
+    if stat.S_ISDIR(os.lstat(folder).st_mode):
+        os.chmod(folder, stat.S_IRWXU)  # noqa: PTH101 - as above

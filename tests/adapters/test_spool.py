@@ -650,6 +650,45 @@ def test_other_filesystem_after_a_crash(spool: Spool) -> None:
         assert not source.exists()
 
 
+@pytest.mark.parametrize("aside", [False, True])
+def test_nothing_goes_from_here_that_the_copy_does_not_hold(spool: Spool, *, aside: bool) -> None:
+    """What appears in the source before whichever system call: it is in the copy, or still here."""
+    with mounted(spool.root / (FAILED if aside else OUTBOX)):
+        for count in range(MOST_CALLS):
+            of = job(f"set{count}", identity=f"{count:012}")
+            source = result(spool, of)
+            (source / "sub").mkdir()
+            (source / "sub" / "wood.png").write_bytes(b"wood")
+            came_late: list[Path] = []
+
+            def come(source: Path = source, came_late: list[Path] = came_late) -> None:
+                for folder in (source, source / "sub"):
+                    if folder.is_dir():
+                        (folder / "late.txt").write_bytes(b"late")
+                        came_late.append(folder)
+
+            with before_call(count, come) as came:
+                if aside:
+                    spool.set_aside(of.id, "It is nobody's.")
+                else:
+                    published(spool, of)
+            if not came():
+                break
+            assert len([*spool.root.rglob("late.txt")]) == len(came_late), count
+            for path in spool.root.rglob("late.txt"):
+                path.unlink()
+        assert count > 10
+
+
+def test_a_report_of_somebody_is_not_overwritten(spool: Spool) -> None:
+    """A work folder of nobody may hold one of its own: ours gets another name beside it."""
+    (spool.work / "stray").mkdir()
+    (spool.work / "stray" / REPORT).write_text("mine")
+    assert spool.set_aside("stray", "It is nobody's.") == "failed/set-aside-stray"
+    found = {path.name: path.read_text() for path in (spool.root / "failed/set-aside-stray").iterdir()}
+    assert found == {REPORT: "mine", "REPORT-2.txt": "It is nobody's."}
+
+
 def test_other_filesystem_has_the_name_taken(spool: Spool) -> None:
     """Also there nobody's folder is replaced, not even an empty one."""
     with mounted(spool.root / OUTBOX) as outbox:

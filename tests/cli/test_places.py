@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,7 @@ from strangers import filled_up
 from rodin_watchd.adapters.journal import Journal
 from rodin_watchd.adapters.journal.backup import make_backup
 from rodin_watchd.adapters.lease import Holder, myself
+from rodin_watchd.adapters.spool import Spool
 from rodin_watchd.adapters.spool.grounds import read_mark
 from rodin_watchd.cli.check_service import leased
 from rodin_watchd.cli.findings import Verdict
@@ -110,6 +112,35 @@ def test_a_lost_journal_is_accepted(served: Stage) -> None:
     assert "it was removed or cut" in found(served)["mounts"]["text"]
     assert served.told("accept", "root", "--yes").returncode == 0
     assert served.told("run", "--until-idle").returncode == 0
+
+
+def test_a_copied_root_is_told_and_accepted_after_a_plain_question(tmp_path: Path, served: Stage) -> None:
+    """`run` takes nothing, `check` and `status` say why; the question says what must not run any more."""
+    assert served.told("run", "--until-idle").returncode == 0
+    copy = Stage(tmp_path / "copy", served.base_url)
+    shutil.rmtree(copy.root)
+    subprocess.run(["cp", "-a", str(served.root), str(copy.root)], check=True)
+    run = copy.told("run", "--until-idle")
+    assert "copied: The root or its journal was copied or moved" in run.stderr
+    assert found(copy)["mounts"]["verdict"] == "problem"
+    assert "rodin-watchd accept root" in found(copy)["mounts"]["advice"]
+    assert "COPIED OR MOVED" in copy.told_here("status").output
+    asked = copy.told_here("accept", "root", typed="n\n")
+    assert "must not run any more" in asked.output
+    assert str(served.journal) in asked.output
+    assert copy.told_here("accept", "root", "--yes").exit_code == 0
+    assert found(copy)["mounts"]["verdict"] == "ok"
+    assert copy.told("run", "--until-idle").returncode == 0
+    assert found(served)["mounts"]["verdict"] == "ok"
+
+
+def test_check_says_that_sets_are_copied(tmp_path: Path, stage: Stage) -> None:
+    """An inbox that is a filesystem of its own is no problem; what it means is told, and no probe stays."""
+    with share(tmp_path / "disk", stage.root / "inbox") as inbox:
+        Spool(stage.root).prepare()
+        told = stage.told_here("check", "--offline").output
+        assert "sets are copied" in told
+        assert not [path for path in inbox.place.iterdir() if "probe" in path.name]
 
 
 def test_what_is_not_there_cannot_be_accepted(served: Stage) -> None:

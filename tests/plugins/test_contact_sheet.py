@@ -313,6 +313,30 @@ def test_links_are_replaced_and_not_followed(sheets: PluginUnderTest, outbox: Pa
     assert mode == outside.stat().st_mode
 
 
+@pytest.mark.parametrize("extension", ["html", "png"])
+def test_a_file_of_somebody_else_stays(sheets: PluginUnderTest, outbox: Path, extension: str) -> None:
+    """An artist's page that happens to have the sheet's name is never replaced; it is said why there is no sheet."""
+    result = publish(outbox, "chair")
+    theirs = outbox / f"contact-sheet.{extension}"
+    theirs.write_text("<html>my portfolio</html>")
+    with pytest.raises(PluginError, match="no contact sheet has this name"):
+        tell(sheets, result)
+    assert theirs.read_text() == "<html>my portfolio</html>"
+    assert not list(outbox.glob(".*"))
+
+
+def test_what_a_killed_call_renamed_away_comes_back(sheets: PluginUnderTest, outbox: Path) -> None:
+    """Where it was no sheet: under a free name."""
+    result = publish(outbox, "chair")
+    tell(sheets, result)
+    aside = outbox / ".contact-sheet-0.html.old"
+    aside.write_text("my portfolio")
+    os.utime(aside, (time.time() - 7200,) * 2)
+    tell(sheets, result)
+    assert not aside.exists()
+    assert (outbox / "contact-sheet-2.html").read_text() == "my portfolio"
+
+
 def test_what_killed_calls_left_is_removed(sheets: PluginUnderTest, outbox: Path) -> None:
     """Once it is old; what is young may belong to a call that runs."""
     result = publish(outbox, "chair")

@@ -9,6 +9,7 @@ from typing import Final
 from urllib.parse import quote
 
 from rodin_watchd_plugins.contact_sheet.gathering import File, Gathered, Result
+from rodin_watchd_plugins.contact_sheet.publishing import SIGN
 from rodin_watchd_plugins.contact_sheet.words import in_bytes, shown
 
 _MOST_FILES: Final = 8
@@ -17,6 +18,7 @@ _PAGE: Final = Template("""\
 <!doctype html>
 <html lang="en">
 <meta charset="utf-8">
+<meta name="generator" content="$sign">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src 'self' file:; style-src 'unsafe-inline'">
@@ -59,7 +61,7 @@ def page(folder: str, seen: Gathered, picture: str) -> bytes:
     count = many if len(seen.results) == seen.count else f"the newest {len(seen.results):,} of {many}"
     link = f' · <a href="{_link(picture)}">as a picture</a>' if picture else ""
     results = "\n".join(map(_article, seen.results))
-    return _PAGE.substitute(title=_text(folder), count=count, picture=link, results=results).encode()
+    return _PAGE.substitute(sign=SIGN, title=_text(folder), count=count, picture=link, results=results).encode()
 
 
 def _article(result: Result) -> str:

@@ -8,8 +8,10 @@ from io import BytesIO
 from typing import Final, TypeAlias
 
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
 from rodin_watchd_plugins.contact_sheet.gathering import Gathered, Result
+from rodin_watchd_plugins.contact_sheet.publishing import SIGN
 from rodin_watchd_plugins.contact_sheet.settings import Settings
 from rodin_watchd_plugins.contact_sheet.thumbnails import thumbnail
 from rodin_watchd_plugins.contact_sheet.words import shown
@@ -47,7 +49,9 @@ def picture(seen: Gathered, settings: Settings) -> bytes:
         row, column = divmod(number, columns)
         _tile(sheet, (column * step + _GAP, row * height + _GAP), result, settings)
     out = BytesIO()
-    sheet.save(out, "PNG", compress_level=4)
+    told = PngInfo()
+    told.add_text("Software", SIGN)
+    sheet.save(out, "PNG", compress_level=4, pnginfo=told)
     return out.getvalue()
 
 
