@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeAlias
 
+from rodin_watchd.adapters.journal import JournalReader
 from rodin_watchd.config import Config
 from rodin_watchd.core.approval import Gate, Pass
 from rodin_watchd.core.names import printable
 from rodin_watchd.errors import CommandRefusedError
+from rodin_watchd.model import Job, State
 from rodin_watchd.service.book import Book
 from rodin_watchd.service.claims import Turn
+from rodin_watchd.service.clock import Clock
 from rodin_watchd.service.intake import ReadySet, View, WaitingSet
 from rodin_watchd.service.purse import Purse
 
@@ -20,16 +22,24 @@ Barred: TypeAlias = tuple[tuple[ReadySet, Turn], ...]
 
 
 class Admission:
-    """Keeps sets in the inbox that nobody may pay for yet. `now` is UTC. Every method may raise DiskError."""
+    """Keeps sets in the inbox that nobody may pay for yet. Every method may raise DiskError.
 
-    def __init__(self, config: Config, book: Book, purse: Purse, now: Callable[[], float]) -> None:
+    `gate` is the one before a reload. After a start the journal knows what was taken within the window, and what was held.
+    """
+
+    def __init__(self, config: Config, book: Book, purse: Purse, clock: Clock, gate: Gate | None = None) -> None:
         self._limit = config.budget.hold_above_sets
         self._window_seconds = config.intake.rescan_seconds
         self._book = book
         self._purse = purse
-        self._now = now
-        stored = book.journal.gate()
-        self._gate = Gate({} if self._limit is None else {name: Pass(verdict) for name, verdict in stored.items()})
+        self._now = clock.now
+        known = gate or _known_gate(book.journal, clock, self._window_seconds)
+        self._gate = Gate() if self._limit is None else known
+
+    @property
+    def gate(self) -> Gate:
+        """What another one goes on with."""
+        return self._gate
 
     def admit(self, view: View, monotonic: float) -> tuple[View, Barred]:
         """Return the view with only those ready sets that may be claimed, and the others with the reason.
@@ -91,6 +101,22 @@ class Admission:
     def _reason(self, held: int) -> str:
         crowd = f"more than {self._limit:,} came at once" if self._limit else "every set does"
         return f"{_sets(held)} {'waits' if held == 1 else 'wait'} for approval: {crowd} (budget.hold_above_sets)."
+
+
+def _known_gate(journal: JournalReader, clock: Clock, window_seconds: float) -> Gate:
+    """Return the gate as the journal knows it: the verdicts, and the sets that were taken within the window.
+
+    A clock that was set back makes a set as new as it can be, so that it counts.
+    """
+    now, monotonic = clock.now(), clock.monotonic()
+    taken = (job for job in journal.jobs(changed_since=now - window_seconds) if State.CLAIMED in job.times)
+    arrived = {_job_name(job): monotonic - max(now - job.created_at, 0.0) for job in taken}
+    verdicts = {name: Pass(verdict) for name, verdict in journal.gate().items()}
+    return Gate(verdicts, {name: at for name, at in arrived.items() if name not in verdicts})
+
+
+def _job_name(job: Job) -> str:
+    return f"{job.folder}/{job.name}".lstrip("/")
 
 
 def _them(count: int) -> str:

@@ -10,12 +10,14 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Self
 
 from rodin_watchd.adapters.spool.inbox import Inbox
-from rodin_watchd.adapters.systemd import Manager
 from rodin_watchd.adapters.watcher import Watcher
 from rodin_watchd.config import Config
 from rodin_watchd.core.alarms import alarms
+from rodin_watchd.core.approval import Gate
 from rodin_watchd.core.grounds import Ground
 from rodin_watchd.core.headline import headline
 from rodin_watchd.core.layout import INBOX
@@ -28,7 +30,7 @@ from rodin_watchd.service.alarms import Alarms
 from rodin_watchd.service.claims import MOVING
 from rodin_watchd.service.clock import Clock
 from rodin_watchd.service.commands import Commands
-from rodin_watchd.service.desk import Desk
+from rodin_watchd.service.desk import Desk, Progress
 from rodin_watchd.service.herald import Herald
 from rodin_watchd.service.intake import Intake
 from rodin_watchd.service.monitor import Scene
@@ -58,10 +60,39 @@ SPARE_WORKERS = 4
 """Threads beside those that `api.max_in_flight` uploads may hold: a long upload never holds up a delivery."""
 
 
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """What goes from a daemon to the one that takes its place after a reload; a first daemon gets `of_start`.
+
+    Everything that decides over money is in here, in the base, or in the journal: a reload begins nothing anew that
+    bounds what is paid.
+    """
+
+    pulse: Pulse
+    wake: Wake
+    pool: Pool
+    progress: Progress = field(default_factory=Progress)
+    gate: Gate | None = None
+    over_budget: frozenset[str] = frozenset()  # the reasons that people know of
+    journal_problem: Problem | None = None
+
+    @classmethod
+    def of_start(cls, config: Config, tools: Tools, pulse: Pulse) -> Self:
+        """Return what a first daemon begins with; `pulse` hears of each tick."""
+        wake = Wake()
+        return cls(pulse, wake, Pool(tools, workers_of(config), wake))
+
+
+def workers_of(config: Config) -> int:
+    """Return how many steps may run at once."""
+    return config.api.max_in_flight + SPARE_WORKERS + config.plugins.workers
+
+
 class Daemon:
     """The service's main loop. All methods but `stop` and `wake` are for the main thread.
 
-    With `before`, a daemon on the same base, it has the place of that one as soon as `succeed` is called.
+    With the handover of a daemon on the same base it has the place of that one as soon as `take_over` is called; until
+    then it changes nothing.
     """
 
     def __init__(
@@ -71,22 +102,24 @@ class Daemon:
         base: Base,
         open_watcher: Callable[[Callable[[], None]], Watcher],
         clock: Clock,
-        before: Daemon | None = None,
+        handover: Handover,
     ) -> None:
         book, standing = base.book, base.standing
-        self.pulse = Pulse(Manager(), clock.monotonic)  # who hears of each tick; nobody, unless another one is put here
+        self.pulse = handover.pulse
         self._clock = clock
         self._book = book
         self._zone = tools.zone
         self._tools = tools
         self._plugins = tools.plugins
-        self._workers = config.api.max_in_flight + SPARE_WORKERS + config.plugins.workers
-        self._wake: Wake = before._wake if before else Wake()  # noqa: SLF001 - another one of this class
-        self._pool: Pool = before._pool if before else Pool(tools, self._workers, self._wake)  # noqa: SLF001 - the same
-        book.start(clock.now(), "The configuration was read anew" if before else "The service was started")
-        self._purse = Purse(config.budget, book, tools.zone, clock.now, clock.monotonic)
-        self._admission = Admission(config, book, self._purse, clock.now)
-        self._desk = Desk(config, book, self._pool, self._purse, clock)
+        self._workers = workers_of(config)
+        self._wake = handover.wake
+        self._pool = handover.pool
+        self._day = base.budget_day
+        self._purse = Purse(config.budget, book, self._day, clock.now, handover.over_budget)
+        self._admission = Admission(config, book, self._purse, clock, handover.gate)
+        self._desk = Desk(
+            config, book, self._pool, self._purse, clock, handover.progress.of_account(tools.client.account)
+        )
         self._herald = Herald(book, tools.plugins, self._pool, config.folders.root, clock)
         self._commands = Commands(book, self._admission, self._herald.repeat, clock.now)
         self._watcher = open_watcher(self._wake.for_files)
@@ -100,7 +133,7 @@ class Daemon:
         self._alarms = Alarms(book, tools.zone, clock.now)
         self._teller = Teller(tools.spool, book.journal, tools.zone)
         self._offset = clock.now() - clock.monotonic()
-        self._journal_problem: Problem | None = None
+        self._journal_problem = handover.journal_problem
         self._stopping = False
         self._told_at = float("-inf")
         self._seen = (-1, 0.0)
@@ -153,6 +186,7 @@ class Daemon:
 
     def _act(self) -> None:
         self._reception.woken |= self._standing.check()
+        self._day.today()  # a clock that is set now is seen now
         before = (self._commands.paused, self._commands.approvals)
         self._commands.take(self._pool.busy)  # before an upload is allowed to end: it may be the one to be canceled
         self._desk.take_messages(self._why_drop, self._herald.take)
@@ -225,15 +259,23 @@ class Daemon:
         self._pool.close()
         self._housekeeping.close()
 
-    def succeed(self, before: Daemon) -> Callable[[], None]:
-        """Go on where another daemon on the same book is now, which does nothing more; its steps under way go on.
+    @property
+    def handover(self) -> Handover:
+        """What the daemon that takes this one's place goes on with; to be taken when this one ticks no more."""
+        told, problem = self._purse.told, self._journal_problem
+        return Handover(self.pulse, self._wake, self._pool, self._desk.progress, self._admission.gate, told, problem)
+
+    def take_over(self) -> Callable[[], None]:
+        """Go on where the daemon of the handover is, which does nothing more and is let go; its steps under way go on.
 
         Returns what waits until those have ended, and with them the use of that daemon's tools.
         """
-        before._watcher.close()
-        self._desk.succeed(before._desk)
-        self._journal_problem = before._journal_problem
+        self._desk.take_over()
         return self._pool.renew(self._tools, self._workers)
+
+    def let_go(self) -> None:
+        """Stop watching: another daemon has this one's place."""
+        self._watcher.close()
 
     # ---- idleness ---------------------------------------------------------------------------------------------------
 

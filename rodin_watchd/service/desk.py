@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from typing import Self
 
 from rodin_watchd.config import Config
 from rodin_watchd.core import machine
-from rodin_watchd.core.account import after_balance, of_submits
+from rodin_watchd.core.account import after_balance, of_another_account, of_submits
 from rodin_watchd.core.budget import UNLIMITED, is_over_budget
 from rodin_watchd.core.grounds import Ground
 from rodin_watchd.core.pauses import LANES, Limits, Pauses, due_jobs, ended, renewed
@@ -25,6 +26,7 @@ from rodin_watchd.service.book import Book
 from rodin_watchd.service.clock import Clock
 from rodin_watchd.service.plugins import PluginNews, Ran
 from rodin_watchd.service.pool import BALANCE, BalanceRead, Closing, Finished, Pool, Told, UploadDroppedError
+from rodin_watchd.service.proving import NOTHING_BEGUN, Proving
 from rodin_watchd.service.purse import Purse
 
 log = logging.getLogger("rodin_watchd")
@@ -32,31 +34,67 @@ log = logging.getLogger("rodin_watchd")
 _BURST_CALLS = 10
 
 
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What a desk hands to the one that takes its place after a reload: all that decides over money outside the journal."""
+
+    account: str = ""  # whose account it is about
+    pauses: Pauses = field(default_factory=dict)
+    told: Pauses = field(default_factory=dict)  # those that people know of
+    proving: Proving = NOTHING_BEGUN
+    undecided: deque[Finished | BalanceRead | Ran | Told | PluginNews] = field(default_factory=deque)
+    blame: Blame = field(default_factory=Blame)
+    full_at: float = 0.0  # of the rate budget
+    failed: int = 0  # jobs that failed since the start
+
+    def of_account(self, name: str) -> Self:
+        """Return what of it holds when the credits of this account are spent from now on."""
+        if name == self.account:
+            return self
+        return replace(self, account=name, pauses=of_another_account(self.pauses), proving=NOTHING_BEGUN)
+
+
 class Desk:
     """Moves jobs: the only place where an outcome becomes a state.
 
-    Every method may raise DiskError when the journal's disk is full: then nothing of what it was about is lost, and it
+    `progress` is that of the desk before a reload, and names the account whose credits are spent. Every method may raise DiskError when the journal's disk is full: then nothing of what it was about is lost, and it
     is to be called again.
     """
 
-    def __init__(self, config: Config, book: Book, pool: Pool, purse: Purse, clock: Clock) -> None:
+    def __init__(self, config: Config, book: Book, pool: Pool, purse: Purse, clock: Clock, progress: Progress) -> None:
         self._limits = config.polling
         self._places = config.api.max_in_flight
         self._book = book
         self._pool = pool
         self._clock = clock
-        self._budget = RateBudget(config.api.requests_per_minute, burst=max(_BURST_CALLS, self._places))
-        self._undecided: deque[Finished | BalanceRead | Ran | Told | PluginNews] = deque()
-        self._blame = Blame()
+        self._budget = RateBudget(
+            config.api.requests_per_minute, burst=max(_BURST_CALLS, self._places), full_at=progress.full_at
+        )
+        self._undecided = progress.undecided
+        self._blame = progress.blame
         self._purse = purse
-        self._account = Account(config, book, clock.now, clock.monotonic)
-        self.pauses: Pauses = {}
-        self.failed = 0  # jobs that failed since the start
+        self._account = Account(config, progress.account, book, clock.now, clock.monotonic, progress.proving)
+        self.pauses = progress.pauses
+        self._told = progress.told
+        self.failed = progress.failed
 
-    def succeed(self, before: Desk) -> None:
-        """Take over what another desk on the same pool has counted and could not commit yet."""
-        self._undecided = before._undecided
-        self.failed = before.failed
+    def take_over(self) -> None:
+        """Tell which pauses have ended because this desk works for another account; once, when it takes its place."""
+        self._tell_pauses(self._told, self._clock.now())
+
+    @property
+    def progress(self) -> Progress:
+        """What another desk on the same pool goes on with."""
+        return Progress(
+            self._account.name,
+            self.pauses,
+            self.pauses,
+            self._account.begun,
+            self._undecided,
+            self._blame,
+            self._budget.full_at,
+            self.failed,
+        )
 
     def problems(self) -> list[Problem]:
         """Return why lanes stand still."""
@@ -157,7 +195,12 @@ class Desk:
         return outcome
 
     def _take_balance(self, answer: Decimal | Problem) -> None:
-        """Pause or go on by what the account holds; a call that failed for the account or the network pauses as any does."""
+        """Pause or go on by what the account holds; a call that failed for the account or the network pauses as any does.
+
+        What was asked for before a reload may be about another account, and is not believed.
+        """
+        if not self._account.asks:
+            return
         before, now, chance = self.pauses, self._clock.now(), self._clock.chance()
         if isinstance(answer, Decimal):
             after = after_balance(before, answer, now, chance)

@@ -23,6 +23,7 @@ from rodin_watchd.core.receipt import local
 from rodin_watchd.core.restored import after_restore
 from rodin_watchd.errors import DiskError, JournalError
 from rodin_watchd.service.book import Book
+from rodin_watchd.service.budget_day import BudgetDay
 from rodin_watchd.service.clock import Clock
 from rodin_watchd.service.exporting import metered
 from rodin_watchd.service.housekeeping import Housekeeping
@@ -38,7 +39,8 @@ class Base:
     spool: Spool
     book: Book
     standing: Standing
-    begin: Callable[[], None]  # to be called once, when plugins can be told what it finds
+    budget_day: BudgetDay
+    begin: Callable[[], None]  # the repairs of a start: once, before any worker runs, when plugins can be told of them
 
 
 @contextlib.contextmanager
@@ -73,10 +75,12 @@ def opened(config: Config, clock: Clock, wait: Callable[[float], None]) -> Itera
 
         def begin() -> None:
             _mind_restore(book, clock.now(), local_zone())
+            book.journal.free_cut_uploads()  # after that: what a backup takes for being sent may have been sent
+            book.start(clock.now())
             daily()
 
         standing = Standing(keeper, holds, Housekeeping(book, path, clock, daily), monitor)
-        yield Base(spool, book, standing, begin)
+        yield Base(spool, book, standing, BudgetDay(book.journal, local_zone(), clock), begin)
 
 
 def _root_holds(

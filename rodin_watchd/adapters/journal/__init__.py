@@ -180,8 +180,11 @@ class Journal(JournalReader, HookRunWriter):
 
     # ---- the books --------------------------------------------------------------------------------------------------
 
-    def open_books(self) -> None:
-        """After a start: what was being uploaded was proven not submitted."""
+    def free_cut_uploads(self) -> None:
+        """Book the uploads that a run before had begun and not ended as free: they were proven not submitted.
+
+        For a start alone, before any worker runs: an upload that is under way may still be charged.
+        """
         with self._transaction():
             self._db.execute(_FREE_UPLOADS)
 

@@ -93,12 +93,12 @@ class JournalReader(PurchaseReader, HookRunReader):
             raise CommandRefusedError(f"“{shown}” fits several jobs: {ids}.", advice="Name one of them by its id.")
         return found[0]
 
-    def jobs(self, states: Iterable[State] = State, limit: int = -1) -> list[Job]:
-        """Return the jobs in these states, newest change first; `limit` < 0 means all."""
+    def jobs(self, states: Iterable[State] = State, limit: int = -1, changed_since: float = 0.0) -> list[Job]:
+        """Return the jobs in these states that have changed since (UTC), newest change first; `limit` < 0 means all."""
         wanted = json.dumps([state.value for state in states])
-        query = """SELECT doc FROM jobs WHERE state IN (SELECT value FROM json_each(?))
+        query = """SELECT doc FROM jobs WHERE state IN (SELECT value FROM json_each(?)) AND changed_at >= ?
                    ORDER BY changed_at DESC, id LIMIT ?"""
-        return self._jobs(query, (wanted, limit))
+        return self._jobs(query, (wanted, changed_since, limit))
 
     def same_content(self, fingerprint: str, besides: str) -> Job | None:
         """Return another job that has this content, or was, or may have been, charged for it; None if there is none.
