@@ -37,7 +37,7 @@ from rodin_watchd.service.monitor import Scene
 from rodin_watchd.service.opening import Base
 from rodin_watchd.service.pool import Pool
 from rodin_watchd.service.pulse import Pulse
-from rodin_watchd.service.purse import Purse
+from rodin_watchd.service.purse import NOTHING_OVER, OverBudget, Purse
 from rodin_watchd.service.quiet import quiet_seconds
 from rodin_watchd.service.reception import Reception
 from rodin_watchd.service.steps import Tools
@@ -73,7 +73,7 @@ class Handover:
     pool: Pool
     progress: Progress = field(default_factory=Progress)
     gate: Gate | None = None
-    over_budget: frozenset[str] = frozenset()  # the reasons that people know of
+    over_budget: OverBudget = NOTHING_OVER
     journal_problem: Problem | None = None
 
     @classmethod
@@ -262,7 +262,7 @@ class Daemon:
     @property
     def handover(self) -> Handover:
         """What the daemon that takes this one's place goes on with; to be taken when this one ticks no more."""
-        told, problem = self._purse.told, self._journal_problem
+        told, problem = self._purse.over, self._journal_problem
         return Handover(self.pulse, self._wake, self._pool, self._desk.progress, self._admission.gate, told, problem)
 
     def take_over(self) -> Callable[[], None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from rodin_watchd.config import Budget
 from rodin_watchd.core.budget import Allowance, Caps, is_over_budget, next_midnight, put_off
@@ -12,22 +13,38 @@ from rodin_watchd.service.book import Book
 from rodin_watchd.service.budget_day import BudgetDay
 
 
+@dataclass(frozen=True, slots=True)
+class OverBudget:
+    """What waits for another day, and what people were told of it."""
+
+    told: frozenset[str] = frozenset()  # reasons
+    barred: Mapping[str, int] = field(default_factory=dict)  # sets in the inbox, by reason
+
+
+NOTHING_OVER = OverBudget()
+
+
 class Purse:
     """Lets only those intents become durable that are within the budget of the day.
 
-    `barred` counts the sets in the inbox that wait for another day, by reason; `told` holds the reasons that people know
-    of. `now` is UTC and may jump. Every method may raise DiskError; it may be called again.
+    `barred` counts the sets in the inbox that wait for another day, by reason. `over` is what waited before a reload.
+    `now` is UTC and may jump. Every method may raise DiskError; it may be called again.
     """
 
     def __init__(
-        self, budget: Budget, book: Book, day: BudgetDay, now: Callable[[], float], told: frozenset[str] = frozenset()
+        self, budget: Budget, book: Book, day: BudgetDay, now: Callable[[], float], over: OverBudget = NOTHING_OVER
     ) -> None:
         self._caps = Caps(budget.per_day_credits, budget.per_folder_credits)
         self._book = book
         self._day = day
         self._now = now
-        self.told = told
-        self.barred: Mapping[str, int] = {}
+        self._told = over.told
+        self.barred = over.barred
+
+    @property
+    def over(self) -> OverBudget:
+        """What another one goes on with."""
+        return OverBudget(self._told, self.barred)
 
     @property
     def allowance(self) -> Allowance:
@@ -52,11 +69,11 @@ class Purse:
 
     def _tell(self, reasons: frozenset[str]) -> None:
         """Tell what is spent while something waits for it, and when that is over, each once."""
-        for reason in sorted(reasons - self.told):
+        for reason in sorted(reasons - self._told):
             self._book.tell("paused", f"budget: {reason}.", self._now())
-        for reason in sorted(self.told - reasons):
+        for reason in sorted(self._told - reasons):
             self._book.tell("resumed", f"budget: {reason}. That is over.", self._now())
-        self.told = reasons
+        self._told = reasons
 
     def notices(self) -> list[str]:
         """Return what people must know: how many sets wait for another day, and until when."""
@@ -65,7 +82,7 @@ class Purse:
             return []
         again = local(next_midnight(self._now(), self._day.zone), self._day.zone)
         who = "1 set waits" if count == 1 else f"{count:,} sets wait"
-        return [f"{who} for another day: {'; '.join(sorted(self.told))}. It goes on by itself at {again}."]
+        return [f"{who} for another day: {'; '.join(sorted(self._told))}. It goes on by itself at {again}."]
 
     @property
     def waits(self) -> bool:
