@@ -1,26 +1,56 @@
-"""What a journal that was put back from a backup may still believe. Pure.
+"""What a journal may still believe that is older than what was paid: a backup, an older copy, one without its log. Pure.
 
-Between the copy and now the service may have submitted, and paid for, whatever the copy takes for unsent. Nothing tells
+Between what it knows last and now the service may have submitted, and paid for, whatever the copy takes for unsent. Nothing tells
 from here: so it is held for a person, or, where it was not even taken from the inbox, failed with that reason. A job that
 has its task goes on: asking for results is free, and what was delivered before is found by its receipt.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-from datetime import tzinfo
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Final, Self
 
 from rodin_watchd.core.machine import Signal, begin_upload, move
 from rodin_watchd.core.names import printable
-from rodin_watchd.core.receipt import local
 from rodin_watchd.errors import OutcomeUnknownError
 from rodin_watchd.model import Job, State, Transition
 from rodin_watchd.problem import Problem
 
+SUBMITS: Final = "submits"
+"""The journal's key of the count of submits that were allowed to send their last bytes; see `SubmitCount`."""
 
-def after_restore(job: Job, copied_at: float, now: float, zone: tzinfo) -> tuple[Transition, ...]:
-    """Return the moves for a live job of a journal that was copied at `copied_at` and put back now; none if it may go on."""
-    problem = _problem(job, copied_at, zone)
+LOST: Final = "lost_submits"
+"""The journal's key of the newest submits that were found missing in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Submits that were sent from the root and that the journal does not know: what each bought is not known any more."""
+
+    count: int = 0
+    found_at: float = 0.0  # UTC
+
+    def since(self, began_at: float) -> int:
+        """Return how many count against the budget of a day that began then (UTC): that of the day when they were missed."""
+        return self.count if began_at <= self.found_at else 0
+
+    def as_data(self) -> dict[str, Any]:
+        """Return it as JSON can hold it."""
+        return asdict(self)
+
+    @classmethod
+    def of_data(cls, data: Mapping[str, Any] | None) -> Self:
+        """Return what `as_data` made; None is nothing lost."""
+        return cls(**data) if data else cls()
+
+
+def after_restore(job: Job, why: str, now: float) -> tuple[Transition, ...]:
+    """Return the moves for a live job of a journal that is older than what was paid; none if it may go on.
+
+    `why` says in a sentence how the journal came to be older, without its end.
+    """
+    problem = _problem(job, why)
     if job.state is State.STAGED:
         begun = begin_upload(job, now)
         return (begun, _held(begun.job, problem, now))
@@ -35,8 +65,5 @@ def _held(job: Job, problem: Problem, now: float) -> Transition:
     return move(replace(job, problem=problem, answer=None), Signal.UNKNOWN, now, problem.message)
 
 
-def _problem(job: Job, copied_at: float, zone: tzinfo) -> Problem:
-    return OutcomeUnknownError(
-        f"The journal was put back from its backup of {local(copied_at, zone)}: “{printable(job.name)}” may have been "
-        "submitted and charged since."
-    ).problem
+def _problem(job: Job, why: str) -> Problem:
+    return OutcomeUnknownError(f"{why}: “{printable(job.name)}” may have been submitted and charged since.").problem

@@ -22,7 +22,7 @@ log = logging.getLogger("rodin_watchd")
 _BAD_NEWS = frozenset(
     {
         *("paused", "offline", "alarm", "set-aside", "files-gone"),
-        *("low-balance", "inquiry", "crowd", "plugin-aside", "plugin-left-out"),
+        *("restored", "journal-written-out", "low-balance", "inquiry", "crowd", "plugin-aside", "plugin-left-out"),
     }
 )
 """Actions that are logged as warnings, whatever the state of the job."""

@@ -30,7 +30,7 @@ from rodin_watchd.service.alarms import Alarms
 from rodin_watchd.service.claims import MOVING
 from rodin_watchd.service.clock import Clock
 from rodin_watchd.service.commands import Commands
-from rodin_watchd.service.desk import Desk, Progress
+from rodin_watchd.service.desk import Desk, Money, Progress
 from rodin_watchd.service.herald import Herald
 from rodin_watchd.service.intake import Intake
 from rodin_watchd.service.monitor import Scene
@@ -117,9 +117,8 @@ class Daemon:
         self._day = base.budget_day
         self._purse = Purse(config.budget, book, self._day, clock.now, handover.over_budget)
         self._admission = Admission(config, book, self._purse, clock, handover.gate)
-        self._desk = Desk(
-            config, book, self._pool, self._purse, clock, handover.progress.of_account(tools.client.account)
-        )
+        money = Money(self._purse, base.submit_count)
+        self._desk = Desk(config, book, self._pool, money, clock, handover.progress.of_account(tools.client.account))
         self._herald = Herald(book, tools.plugins, self._pool, config.folders.root, clock)
         self._commands = Commands(book, self._admission, self._herald.repeat, clock.now)
         self._watcher = open_watcher(self._wake.for_files)
@@ -204,8 +203,8 @@ class Daemon:
         """Return what the monitor is to see."""
         reception, away = self._reception, frozenset(self._standing.keeper.away)
         moving = (self._book.jobs, self._pool.busy, reception.view, reception.claims, self._desk.pauses, away)
-        stopped = (self._commands.paused, self._journal_problem, reception.problem, self._stopping)
-        return Scene(*moving, *map(bool, (*stopped, self._purse.waits, self._admission.waits)))
+        stopped = (reception.problem, self._stopping, self._purse.waits, self._admission.waits)
+        return Scene(*moving, self._commands.paused, self._journal_problem, *map(bool, stopped))
 
     def _why_drop(self, job_id: str) -> str:
         """Return why an upload must not send its last bytes, or ""."""
@@ -243,7 +242,7 @@ class Daemon:
             self._wake.wait(0.2)
             self._wake.take()
             with contextlib.suppress(DiskError):  # redone at the next start
-                self._standing.keep()
+                self._standing.check()
                 self._desk.take_messages(self._why_drop, self._herald.take)
             self._monitor.tick(self._scene)
         self.close()
@@ -331,7 +330,7 @@ class Daemon:
     def _notices(self) -> list[str]:
         """Return what people must know of the service as a whole."""
         pressing = alarms(self._book.jobs.values(), self._clock.now(), self._zone)
-        notices = [*pressing, *self._standing.keeper.notices(), *pause_notices(self._desk.pauses, self._zone)]
+        notices = [*pressing, *self._standing.notices(), *pause_notices(self._desk.pauses, self._zone)]
         if self._commands.paused:
             notices.append("Paused by request: nothing is taken or submitted (`rodin-watchd resume` goes on).")
         notices += [*self._admission.notices(), *self._desk.notices(), *self._plugins.notices()]

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Self
 
+from rodin_watchd.adapters.spool.submit_count import SubmitCount
 from rodin_watchd.config import Config
 from rodin_watchd.core import machine
 from rodin_watchd.core.account import after_balance, of_another_account, of_submits
 from rodin_watchd.core.budget import UNLIMITED, is_over_budget
 from rodin_watchd.core.grounds import Ground
 from rodin_watchd.core.pauses import LANES, Limits, Pauses, due_jobs, ended, renewed
+from rodin_watchd.core.restored import SUBMITS
 from rodin_watchd.core.schedule import RateBudget, poll_delay_seconds
 from rodin_watchd.core.storms import after_unknown, calmed
-from rodin_watchd.errors import DiskError, NoCreditsError, OutcomeUnknownError, ThrottledError
+from rodin_watchd.errors import DiskError, NoCreditsError, OutcomeUnknownError, SubmitCountError, ThrottledError
 from rodin_watchd.model import Answered, Done, Job, NotYet, Outcome, Rejected, Retry, State, Step, Transition, Unknown
 from rodin_watchd.problem import Fault, Lane, Problem, Scope
 from rodin_watchd.service.account import Account
@@ -32,6 +34,14 @@ from rodin_watchd.service.purse import Purse
 log = logging.getLogger("rodin_watchd")
 
 _BURST_CALLS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    """What bounds the submits: the budget, and the count that shows an older journal."""
+
+    purse: Purse
+    submits: SubmitCount
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +71,7 @@ class Desk:
     is to be called again.
     """
 
-    def __init__(self, config: Config, book: Book, pool: Pool, purse: Purse, clock: Clock, progress: Progress) -> None:
+    def __init__(self, config: Config, book: Book, pool: Pool, money: Money, clock: Clock, progress: Progress) -> None:
         self._limits = config.polling
         self._places = config.api.max_in_flight
         self._book = book
@@ -72,7 +82,8 @@ class Desk:
         )
         self._undecided = progress.undecided
         self._blame = progress.blame
-        self._purse = purse
+        self._purse = money.purse
+        self._submits = money.submits
         self._account = Account(config, progress.account, book, clock.now, clock.monotonic, progress.proving)
         self.pauses = progress.pauses
         self._told = progress.told
@@ -110,12 +121,9 @@ class Desk:
         `why_drop` takes the id of a job whose upload is about to send its last bytes, and says why it must not, or "";
         `take_call` takes what came of plugins' calls.
         """
-        for message in self._pool.take():
-            match message:
-                case Closing():
-                    self._answer(message, why_drop(message.job_id))
-                case _:
-                    self._undecided.append(message)
+        messages = self._pool.take()
+        self._undecided += [message for message in messages if not isinstance(message, Closing)]
+        self._close([message for message in messages if isinstance(message, Closing)], why_drop)
         while self._undecided:
             match self._undecided[0]:
                 case Ran() | Told() | PluginNews() as call:
@@ -127,21 +135,40 @@ class Desk:
                     self._pool.release(BALANCE)
             self._undecided.popleft()
 
-    def _answer(self, request: Closing, why_drop: str) -> None:
-        """Commit `submitting`, then let the last bytes go; or refuse, and the upload is dropped."""
+    def _close(self, requests: Sequence[Closing], why_drop: Callable[[str], str]) -> None:
+        """Let the last bytes of uploads go, when that is in the journal, and counted outside of it in one write for all.
+
+        Where the count cannot be kept nothing goes; what `submitting` says by then is taken for unknown, as after a crash.
+        """
+        closing = [request for request in requests if self._commits_closing(request, why_drop(request.job_id))]
+        if not closing:
+            return
+        try:
+            self._submits.keep(self._book.journal.submits())
+        except DiskError as error:
+            for request in closing:
+                request.reply.set_exception(UploadDroppedError(error.message))
+        else:
+            for request in closing:
+                request.reply.set_result(None)
+
+    def _commits_closing(self, request: Closing, why_drop: str) -> bool:
+        """Commit `submitting` and tell so; or refuse, and the upload is dropped."""
         if why_drop:
             request.reply.set_exception(UploadDroppedError(why_drop))
-            return
-        now = self._clock.now()
+            return False
+        now, count = self._clock.now(), self._book.journal.submits() + 1
         try:
-            self._book.commit([machine.close_upload(self._book.jobs[request.job_id], now)], now)
-        except DiskError as error:  # not durable: not one byte more
-            request.reply.set_exception(error)
+            self._book.commit([machine.close_upload(self._book.jobs[request.job_id], now)], now, {SUBMITS: count})
+        except (
+            DiskError
+        ) as error:  # not durable: not one byte more; it is no fault of the folder that the step works in
+            request.reply.set_exception(UploadDroppedError(error.message))
+            return False
         except BaseException:
             request.reply.set_exception(UploadDroppedError())
             raise
-        else:
-            request.reply.set_result(None)
+        return True
 
     def _finish(self, job: Job, outcome: Outcome | Answered) -> Outcome:
         """Make a raw answer durable before it is understood, and refuse to pay for the same content twice; return what came."""
@@ -270,12 +297,23 @@ class Desk:
         )
         due = due_jobs(self._book.jobs.values(), self._pool.busy, self.pauses, limits, now)
         intents = [machine.begin_upload(job, now) for job in due if _to_send(job)]
-        bought = self._purse.buy(intents[: self._account.textures()])
+        bought = self._bought(intents[: self._account.textures()], now)
         for job in (*(job for job in due if not _to_send(job)), *bought):
             if Lane.API in LANES[machine.POLICIES[job.state].step]:
                 self._budget = self._budget.spend(monotonic)
             self._blame.begin(job.id)
             self._pool.hand_out(self._book.jobs[job.id])
+
+    def _bought(self, intents: Sequence[Transition], now: float) -> list[Job]:
+        """Make the intents durable that may be paid; where their submits could not be counted, pause the submits."""
+        try:
+            if intents:
+                self._submits.prepare(self._book.journal.submits())
+            return self._purse.buy(intents)
+        except SubmitCountError as error:
+            before, self.pauses = self.pauses, renewed(self.pauses, error.problem, now, self._clock.chance())
+            self._tell_pauses(before, now)
+            return []
 
     def _ask_balance(self, *, submits: bool) -> None:
         """Ask for the account's credits, if that is worth a call now."""

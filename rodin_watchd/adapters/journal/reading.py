@@ -14,7 +14,7 @@ from rodin_watchd.adapters.journal.backup import how_to_recover
 from rodin_watchd.adapters.journal.hook_runs import HookRunReader
 from rodin_watchd.adapters.journal.purchases import PurchaseReader
 from rodin_watchd.core.names import printable
-from rodin_watchd.errors import CommandRefusedError, JournalError
+from rodin_watchd.errors import CommandRefusedError, JournalBusyError, JournalError
 from rodin_watchd.model import Event, Job, ServiceEvent, State
 
 BUSY_SECONDS = 5.0
@@ -33,16 +33,19 @@ _FIND = """
     ORDER BY id = :name DESC, created_at DESC LIMIT 5
 """
 
+BUSY_CODES = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL)
 _DAMAGED_CODES = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _DAMAGE_ADVICE = "Stop the service; `rodin-watchd check` tells how to put the backup in the file's place."
 
 
 @contextlib.contextmanager
 def in_words(what: str = "The journal cannot be read", recovery: str = _DAMAGE_ADVICE) -> Iterator[None]:
-    """Turn what SQLite, or a row that makes no sense, raises into a JournalError."""
+    """Turn what SQLite, or a row that makes no sense, raises into a JournalError; JournalBusyError where it is locked."""
     try:
         yield
     except sqlite3.Error as error:
+        if code_of(error) in BUSY_CODES:
+            raise JournalBusyError from error
         damaged = code_of(error) in _DAMAGED_CODES
         raise JournalError(f"{what}: {error}.", advice=recovery if damaged else "") from error
     except (ValueError, TypeError, LookupError, AttributeError) as error:
@@ -58,7 +61,7 @@ class JournalReader(PurchaseReader, HookRunReader):
     """Read the journal; from any process and thread of its own, while the daemon runs or not.
 
     Opening raises JournalError when there is no journal, it is damaged, of another version, or may not be read; so do
-    all methods. One that was opened while no daemon ran, by a user who may not write beside the file, sees the file as
+    all methods, and JournalBusyError while another program keeps it locked. One that was opened while no daemon ran, by a user who may not write beside the file, sees the file as
     it is and nothing that comes later: open it anew for each look.
     """
 
@@ -207,10 +210,10 @@ class JournalReader(PurchaseReader, HookRunReader):
         return found[0][0] if found else None
 
 
-def connect(path: Path, options: str) -> sqlite3.Connection:
+def connect(path: Path, options: str, busy_seconds: float = BUSY_SECONDS) -> sqlite3.Connection:
     """Open the file by SQLite's URI options, in autocommit mode. Raises sqlite3.Error."""
     uri = f"{path.absolute().as_uri()}?{options}"
-    db = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=BUSY_SECONDS)
+    db = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=busy_seconds)
     db.row_factory = sqlite3.Row
     return db
 

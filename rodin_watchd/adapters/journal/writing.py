@@ -8,8 +8,8 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-from rodin_watchd.adapters.journal.reading import check_exists, check_version, code_of, connect
-from rodin_watchd.errors import JournalError
+from rodin_watchd.adapters.journal.reading import BUSY_CODES, check_exists, check_version, code_of, connect
+from rodin_watchd.errors import JournalBusyError, JournalError
 
 _NO_RIGHT_CODES = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM)
 
@@ -17,7 +17,7 @@ _NO_RIGHT_CODES = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQL
 def insert_command(path: Path, verb: str, arguments: dict[str, Any], now: float) -> int:
     """Leave a command for the daemon; from any process that may write the journal. Returns the command's number.
 
-    Raises JournalError when there is no journal, or this user may not write it.
+    Raises JournalError when there is no journal, or this user may not write it, JournalBusyError while it is locked.
     """
     check_exists(path)
     try:
@@ -27,6 +27,8 @@ def insert_command(path: Path, verb: str, arguments: dict[str, Any], now: float)
             query = "INSERT INTO commands (at, verb, arguments) VALUES (?, ?, ?)"
             return db.execute(query, (now, verb, json.dumps(arguments))).lastrowid or 0
     except sqlite3.Error as error:
+        if code_of(error) in BUSY_CODES:
+            raise JournalBusyError(advice="Close what has the journal open, then give the command again.") from error
         advice = "Make room there, then give it again." if code_of(error) == sqlite3.SQLITE_FULL else ""
         advice = "Run it as the user that the service runs as." if code_of(error) in _NO_RIGHT_CODES else advice
         raise JournalError(f"The command could not be left in {path}: {error}.", advice=advice) from error
