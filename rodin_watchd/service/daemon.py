@@ -7,7 +7,6 @@ sleeps until a file event, a worker's outcome or the next due time. Only this th
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from rodin_watchd.core.approval import Gate
 from rodin_watchd.core.grounds import Ground
 from rodin_watchd.core.headline import headline
 from rodin_watchd.core.layout import INBOX
+from rodin_watchd.core.receipt import local
 from rodin_watchd.core.status import Line, Page
 from rodin_watchd.errors import DiskError, FolderGoneError
 from rodin_watchd.model import State
@@ -134,6 +134,7 @@ class Daemon:
         self._offset = clock.now() - clock.monotonic()
         self._journal_problem = handover.journal_problem
         self._stopping = False
+        self._ended = False
         self._told_at = float("-inf")
         self._seen = (-1, 0.0)
         self._waiting: tuple[Line, ...] = ()  # made anew only for another look: there may be 10,000
@@ -171,17 +172,25 @@ class Daemon:
         try:
             self._act()
         except DiskError as error:
-            if self._journal_problem is None:
-                self._book.tell("paused", f"everything: {error}", self._clock.now())
-            self._journal_problem = error.problem
+            self._stand_still(error.problem)
         else:
-            if over := self._journal_problem:
-                self._book.tell("resumed", f"everything: {over.message} That is over.", self._clock.now())
-            self._journal_problem = None
+            self._go_on()
         self._tell(force=False)
         self._sweeper.sweep()
         self.pulse.beat(self._headline(), looked=self._reception.looks > 0)
         self._monitor.tick(self._scene)
+
+    def _stand_still(self, problem: Problem) -> None:
+        """Tell once that nothing moves, and why; another cause is told anew."""
+        if self._journal_problem is None or self._journal_problem.code != problem.code:
+            self._book.tell("paused", f"everything: {problem.message}", self._clock.now())
+        self._journal_problem = problem
+
+    def _go_on(self) -> None:
+        """Tell that what kept everything still is over."""
+        if over := self._journal_problem:
+            self._book.tell("resumed", f"everything: {over.message} That is over.", self._clock.now())
+        self._journal_problem = None
 
     def _act(self) -> None:
         self._reception.woken |= self._standing.check()
@@ -241,13 +250,24 @@ class Daemon:
             self.pulse.wait(f"stopping: waits for {len(self._pool.busy)} step{plural} under way")
             self._wake.wait(0.2)
             self._wake.take()
-            with contextlib.suppress(DiskError):  # redone at the next start
-                self._standing.check()
-                self._desk.take_messages(self._why_drop, self._herald.take)
+            self._take_last()
             self._monitor.tick(self._scene)
+        self._take_last()
         self.close()
+        self._ended = True
         self._tell(force=True)
         return not self._pool.busy
+
+    def _take_last(self) -> None:
+        """Commit what the steps did; what cannot be committed is redone at the next start. Looks whether a cause is over."""
+        try:
+            self._standing.check()
+            self._desk.take_messages(self._why_drop, self._herald.take)
+            self._book.journal.try_writing()
+        except DiskError as error:
+            self._stand_still(error.problem)
+        else:
+            self._go_on()
 
     def close(self) -> None:
         """Stop watching, start nothing more, let no upload send its last bytes; may be repeated.
@@ -328,14 +348,20 @@ class Daemon:
         return headline(self._book.jobs.values(), waiting=waiting, codes=codes)
 
     def _notices(self) -> list[str]:
-        """Return what people must know of the service as a whole."""
+        """Return what people must know of the service as a whole.
+
+        What ends by itself may end while nobody is there to take the notice away: a service that has ended says of when it is.
+        """
         pressing = alarms(self._book.jobs.values(), self._clock.now(), self._zone)
-        notices = [*pressing, *self._standing.notices(), *pause_notices(self._desk.pauses, self._zone)]
+        owners, passing = pause_notices(self._desk.pauses, self._zone)
+        notices = [*pressing, *self._standing.notices(), *owners]
         if self._commands.paused:
             notices.append("Paused by request: nothing is taken or submitted (`rodin-watchd resume` goes on).")
         notices += [*self._admission.notices(), *self._desk.notices(), *self._plugins.notices()]
         problems = filter(None, (self._journal_problem, self._reception.problem))
         known = FolderGoneError.code if self._standing.keeper.away else ""  # told above
-        notices += [f"{problem.message} {problem.advice}" for problem in problems if problem.code != known]
+        passing += [f"{problem.message} {problem.advice}" for problem in problems if problem.code != known]
+        as_of = f"When the service stopped ({local(self._clock.now(), self._zone)}): " if self._ended else ""
+        notices += [f"{as_of}{notice}" for notice in passing]
         watching = "" if Ground.INBOX in self._standing.keeper.away else self._reception.trouble
         return [*notices, *filter(None, (watching, self._housekeeping.trouble))]

@@ -118,6 +118,11 @@ class Journal(JournalReader, HookRunWriter):
         self.files = files_of(path)
         self._mode = path.stat().st_mode & 0o777
 
+    def try_writing(self) -> None:
+        """Write nothing, as a transaction. Raises as every writing call would now."""
+        with self._transaction():
+            pass
+
     # ---- its files --------------------------------------------------------------------------------------------------
 
     def why_not_in_place(self) -> str:

@@ -13,7 +13,7 @@ import shlex
 import sqlite3
 from pathlib import Path
 
-from rodin_watchd.adapters.journal.files import Files, files_of, why_not
+from rodin_watchd.adapters.journal.files import Files, why_not
 from rodin_watchd.errors import DiskError, JournalBusyError, JournalError, JournalGoneError, RoomError
 
 COPIED_AT = "copied_at"
@@ -30,18 +30,17 @@ def backup_path(journal: Path) -> Path:
 def make_backup(journal: Path, now: float, expected: Files | None = None) -> Path:
     """Copy the journal beside itself, in place of the copy before, and return where; any thread, any process.
 
-    The daemon may write meanwhile: the copy is the journal as it was at one moment (https://sqlite.org/backup.html). What
-    is copied are the `expected` files, those that are in use: other ones at their place never replace a good copy. Raises DiskError when there is no room, JournalError; then the copy before is still there.
+    The daemon may write meanwhile: the copy is the journal as it was at one moment (https://sqlite.org/backup.html). A
+    daemon says which files it has open, `expected`: other ones in their place never replace a good copy. Raises DiskError when there is no room, JournalError; then the copy before is still there.
     """
     target = backup_path(journal)
     part = target.with_name(f".{target.name}.part")
-    expected = expected or files_of(journal)
     try:
         part.unlink(missing_ok=True)
         _copy(journal, part, now)
         part.chmod(journal.stat().st_mode & 0o777)
         _sync(part)
-        if why := why_not(journal, expected):
+        if expected and (why := why_not(journal, expected)):
             raise JournalGoneError(f"The journal's backup {target} is not made anew: {why}.")  # noqa: TRY301 - cleans up
         part.replace(target)
         _sync(target.parent)
