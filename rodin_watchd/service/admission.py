@@ -37,9 +37,9 @@ class Admission:
         self._gate = Gate() if self._limit is None else known
 
     @property
-    def gate(self) -> Gate:
-        """What another one goes on with."""
-        return self._gate
+    def gate(self) -> Gate | None:
+        """What another one goes on with; None where nothing was counted, so that it begins by the journal."""
+        return None if self._limit is None else self._gate
 
     def admit(self, view: View, monotonic: float) -> tuple[View, Barred]:
         """Return the view with only those ready sets that may be claimed, and the others with the reason.

@@ -23,17 +23,21 @@ def stamp_of(now: float) -> str:
 
 
 class StateFolder:
-    """A folder that locks and journal lie in: made again when somebody removed it, unless its disk is away."""
+    """A folder that locks or the journal lie in: made again when somebody removed it.
 
-    def __init__(self, folder: Path) -> None:
+    On the `fixed` disk, whose files are open from start to end, nothing is made or kept while another one shows in its
+    place. A share may come back with another device number: whether the root is there the keeper of the grounds says.
+    """
+
+    def __init__(self, folder: Path, *, fixed: bool) -> None:
         self._folder = folder
-        self._device = folder.stat().st_dev
+        self._device = folder.stat().st_dev if fixed else None
 
     def keep(self) -> None:
         """Make the folder if it is missing. Raises FolderGoneError while its disk is not mounted, DiskError."""
         there = next(path for path in (self._folder, *self._folder.parents) if path.exists())
         try:
-            if there.stat().st_dev != self._device:
+            if self._device is not None and there.stat().st_dev != self._device:
                 raise FolderGoneError(f"{self._folder} is not there: the disk that held it is not mounted.")
             if there != self._folder:
                 self._folder.mkdir(parents=True, exist_ok=True)

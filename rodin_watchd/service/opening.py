@@ -69,7 +69,11 @@ def opened(config: Config, clock: Clock, wait: Callable[[float], None]) -> Itera
         else:
             spool.grounds.refuse_bare()
         spool.prepare(keeper.may_make)
-        holds: list[Hold] = [StateFolder(path.parent), first, *_root_holds(config, path, clock, wait, stack)]
+        holds: list[Hold] = [
+            StateFolder(path.parent, fixed=True),
+            first,
+            *_root_holds(config, path, clock, wait, stack),
+        ]
         if not keeper.knows_root:
             keeper.adopt()  # who serves it now is named before anybody hears of its journal
         monitor = Monitor(sign_path(path), clock, stack.enter_context(metered(config, path, clock)))
@@ -100,7 +104,7 @@ def _root_holds(
     """Give what keeps others off the root, besides the lock beside the journal, which often is the root's own."""
     leased = config.folders.lease == "always" or filesystem_of(config.folders.root).network
     if journal.parent != lock_path(config).parent:
-        yield StateFolder(lock_path(config).parent)
+        yield StateFolder(lock_path(config).parent, fixed=False)
         yield stack.enter_context(Lock(lock_path(config), needed=not leased))
     if leased:
         yield stack.enter_context(Lease(lease_path(config), clock.monotonic, wait))

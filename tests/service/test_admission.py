@@ -136,3 +136,17 @@ def test_odd_names_can_be_approved(tmp_path: Path, name: str) -> None:
         assert shop.command("approve", folder=shown.strip().partition("/")[0])["ok"]
         shop.idle()
         assert vendor.charges == 1
+
+
+def test_a_restart_gives_no_second_window(tmp_path: Path) -> None:
+    """What was taken within the window stands in the journal: sets before and after a start are one crowd."""
+    with working(tmp_path, budget={"hold_above_sets": 3}, intake={"rescan_seconds": 600}) as (shop, vendor):
+        dropped(shop, 3, "one")
+        shop.daemon._wake.for_files()
+        shop.until(lambda: vendor.charges == 3)
+        shop.restart()
+        dropped(shop, 3, "two")
+        shop.ticks(20, step_seconds=0.5)
+        shop.idle()
+        assert vendor.charges == 3
+        assert "3 sets wait for approval" in shop.status()

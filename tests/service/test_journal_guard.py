@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import sqlite3
+import subprocess
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -184,6 +185,33 @@ def test_a_removed_state_folder_is_made_again(tmp_path: Path) -> None:
         shop.idle()
         assert vendor.charges == 2
         assert told(journal_of(shop))[0]
+
+
+def test_nothing_is_written_below_a_state_folder_whose_disk_is_away(tmp_path: Path) -> None:
+    """A lazily unmounted disk leaves its bare mount point: it stays empty, nothing is paid, and all goes on with the disk."""
+    with (
+        mounted(tmp_path / "small", size="16m") as small,
+        working(tmp_path / "root", folders={"state": str(small / "state")}) as (shop, vendor),
+    ):
+        shop.drop_set("before")
+        shop.idle()
+        journal = small / "state" / "journal.sqlite3"
+        away = tmp_path / "away"
+        away.mkdir()
+        subprocess.run(["mount", "--bind", str(small), str(away)], check=True)
+        subprocess.run(["umount", "--lazy", str(small)], check=True)
+        shop.drop_set("after")
+        shop.ticks(8, step_seconds=1)
+        assert list(small.iterdir()) == []
+        assert vendor.charges == 1
+        assert "the disk that held it is not mounted" in shop.status()
+        subprocess.run(["mount", "--move", str(away), str(small)], check=False)
+        if not journal.exists():
+            subprocess.run(["mount", "--bind", str(away), str(small)], check=True)
+        shop.idle()
+        assert vendor.charges == 2
+        assert not moved_aside(journal)
+        subprocess.run(["umount", "--lazy", str(away)], check=False, capture_output=True)
 
 
 def test_without_room_the_service_waits_and_says_so(tmp_path: Path) -> None:
