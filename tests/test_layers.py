@@ -28,7 +28,18 @@ PLACES = {
 """Modules of the top folder that belong to a layer of another name."""
 
 PURE = {
-    *("__future__", "abc", "collections", "contextlib", "dataclasses", "datetime", "decimal", "difflib", "email"),
+    *(
+        "__future__",
+        "abc",
+        "collections",
+        "contextlib",
+        "dataclasses",
+        "datetime",
+        "decimal",
+        "difflib",
+        "email",
+        "errno",
+    ),
     *(
         "enum",
         "functools",
@@ -44,7 +55,7 @@ PURE = {
     ),
     *("struct", "tomli_w", "tomllib", "types", "typing", "unicodedata", "urllib", "zlib"),
 }
-"""All that the core may import from elsewhere: no disk, no network, no clock, no threads, no log."""
+"""All that the core may import from elsewhere: no disk, no network, no clock, no threads, no log; `errno` is names alone."""
 
 LATE_IMPORTS = {
     "rodin_watchd.service.exporting": {"rodin_watchd.adapters.metrics", "rodin_watchd.adapters"},  # the extra `metrics`

@@ -230,7 +230,7 @@ def _disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise DiskError(f"The lease {path} cannot be kept: {error.strerror}.") from error
+        raise DiskError.of(f"The lease {path} cannot be kept", error) from error
 
 
 def _started(pid: int) -> str:

@@ -87,7 +87,7 @@ def _disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise DiskError(f"The lock {path} cannot be written: {error.strerror}.") from error
+        raise DiskError.of(f"The lock {path} cannot be written", error) from error
 
 
 def _sign(descriptor: int) -> None:

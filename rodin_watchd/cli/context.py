@@ -15,10 +15,24 @@ import click
 from rodin_watchd.adapters.journal import JournalReader
 from rodin_watchd.adapters.journal.ballast import can_grow
 from rodin_watchd.adapters.lock import holder
+from rodin_watchd.adapters.sign import read_sign, sign_path
 from rodin_watchd.cli.configured import config_option, find, load
 from rodin_watchd.config import Config, journal_path, lock_path
+from rodin_watchd.core.vitals import TICK_SECONDS, Standstill
+from rodin_watchd.errors import JournalError
 
-__all__ = ["config_option", "daemon_of", "find", "journal_of", "json_option", "load", "no_room", "print_json", "reader"]
+__all__ = [
+    "config_option",
+    "daemon_of",
+    "find",
+    "journal_gone",
+    "journal_of",
+    "json_option",
+    "load",
+    "no_room",
+    "print_json",
+    "reader",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -36,8 +50,29 @@ def journal_of(config: Config) -> Path:
 @contextlib.contextmanager
 def reader(config: Config) -> Iterator[JournalReader]:
     """Give the journal, read-only. Raises JournalError."""
-    with contextlib.closing(JournalReader(journal_of(config))) as journal:
+    path = journal_of(config)
+    try:
+        journal = JournalReader(path)
+    except JournalError as error:
+        if told := journal_gone(path):
+            raise JournalError(told, advice="STATUS.txt says what keeps it from being written.") from error
+        raise
+    with contextlib.closing(journal):
         yield journal
+
+
+def journal_gone(journal: Path) -> str:
+    """Return what people must know while the service cannot write its journal out again, which no journal tells; else ""."""
+    try:
+        sign = read_sign(sign_path(journal))
+    except PermissionError:
+        return ""
+    if sign is None or sign.age_seconds > TICK_SECONDS or Standstill.JOURNAL_GONE not in sign.vitals.paused:
+        return ""
+    return (
+        f"The files of the journal {journal} were removed or exchanged while the service runs: nothing is taken or paid until "
+        "it can write them out again; then it goes on by itself. Do not stop it: it alone knows what was paid for."
+    )
 
 
 def daemon_of(config: Config) -> dict[str, Any] | None:

@@ -20,7 +20,7 @@ from rodin_watchd.api_key import KEY_VARIABLE
 from rodin_watchd.core.layout import CONFIG_NAME
 from rodin_watchd.core.machine import RESTING
 from rodin_watchd.core.status import PAGE
-from rodin_watchd.errors import JournalError, RodinWatchdError
+from rodin_watchd.errors import JournalBusyError, JournalError, RodinWatchdError
 from rodin_watchd.model import Job, State
 
 KEY = "emulator-key"
@@ -138,7 +138,7 @@ def _delivered(jobs: list[Job]) -> list[Job]:
 def _journal(play: Play, service: subprocess.Popen[bytes], until: float) -> JournalReader:
     """Open the journal as soon as the service has looked at the inbox once."""
     while True:
-        with contextlib.suppress(JournalError), contextlib.ExitStack() as stack:
+        with contextlib.suppress(JournalError, JournalBusyError), contextlib.ExitStack() as stack:
             journal = stack.enter_context(contextlib.closing(JournalReader(play.journal)))
             if journal.meta(PAGE) is not None:
                 stack.pop_all()

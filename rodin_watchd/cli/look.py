@@ -19,6 +19,7 @@ from rodin_watchd.cli import job_words
 from rodin_watchd.cli.context import (
     config_option,
     daemon_of,
+    journal_gone,
     journal_of,
     json_option,
     load,
@@ -94,7 +95,7 @@ def taken(config: Config, journal: JournalReader, now: float, zone: tzinfo) -> R
     recent = tuple(map(ended_line, journal.jobs(ENDED, limit=NEWEST)))
     told = journal.meta(PAGE)
     page = Page.of_data(told) if told else Page()
-    notices = (*filter(None, (no_room(journal_of(config)),)), *page.notices)
+    notices = (*filter(None, (no_room(journal_of(config)), journal_gone(journal_of(config)))), *page.notices)
     page = replace(page, running=running, held=held, recent=recent, notices=notices)
     money = _money(config, journal, now, zone)
     events = journal.service_events(NEWEST)

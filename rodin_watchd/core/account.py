@@ -14,12 +14,15 @@ from typing import Any, Final, Self
 
 from rodin_watchd.core.pauses import Pause, Pauses, ended_by, is_over, renewed
 from rodin_watchd.core.receipt import in_credits
-from rodin_watchd.errors import EmptyAccountError
+from rodin_watchd.errors import EmptyAccountError, UnansweredSubmitError
 from rodin_watchd.model import CREDITS_PER_TEXTURE, Outcome, Retry, Step
 from rodin_watchd.problem import Fault, Lane
 
 BALANCE: Final = "balance"
 """The journal's key of the newest balance."""
+
+ACCOUNT: Final = "account"
+"""The journal's key of the name of the account that this balance is of: a fingerprint of address and API key."""
 
 FRESH_SECONDS: Final = 60.0
 """So long (monotonic) a balance is fresh enough to begin with a submit that a proof may have to start from."""
@@ -65,6 +68,20 @@ def account_pauses(pauses: Pauses) -> list[Pause]:
     """Return the pauses that only the account's owner can end, and that stop submits."""
     found = (pauses.get(lane) for lane in _ASKED_FIRST)
     return [pause for pause in found if pause and pause.problem.fault is Fault.ACCOUNT]
+
+
+def of_another_account(pauses: Pauses) -> Pauses:
+    """Return what of the pauses holds for another account, or another vendor: what stops the disk, and lost answers.
+
+    A refusal of the account or the network was about the one before; the wait after lost answers bounds what may be paid
+    without anybody knowing, whoever is asked.
+    """
+    kept = {UnansweredSubmitError.code}
+    return {
+        lane: pause
+        for lane, pause in pauses.items()
+        if pause.problem.fault not in (Fault.ACCOUNT, Fault.NETWORK, Fault.VENDOR) or pause.problem.code in kept
+    }
 
 
 def to_ask_about(pauses: Pauses, cleared: frozenset[Pause], now: float) -> list[Pause]:

@@ -1,6 +1,8 @@
-"""What a journal may still believe that was put back from a backup, or whose root was copied or moved. Pure.
+"""What a journal may still believe that is older than what was paid, or whose root was copied or moved. Pure.
 
-Between the copy and now another service, or this one, may have submitted, and paid for, whatever the journal takes for
+It is a backup or an older copy that was put back, or one without its write-ahead log.
+
+Between what it knows last and now another service, or this one, may have submitted, and paid for, whatever the journal takes for
 unsent. Nothing tells from here: so it is held for a person, or, where it was not even taken from the inbox, failed with
 that reason. A job that has its task goes on: asking for results is free, and what was delivered before is found by its
 receipt.
@@ -8,8 +10,10 @@ receipt.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from datetime import tzinfo
+from typing import Any, Final, Self
 
 from rodin_watchd.core.machine import Signal, begin_upload, move, understood
 from rodin_watchd.core.names import printable
@@ -17,6 +21,33 @@ from rodin_watchd.core.receipt import local
 from rodin_watchd.errors import OutcomeUnknownError
 from rodin_watchd.model import Done, Job, State, Transition
 from rodin_watchd.problem import Problem
+
+SUBMITS: Final = "submits"
+"""The journal's key of the count of submits that were allowed to send their last bytes; see `SubmitCount`."""
+
+LOST: Final = "lost_submits"
+"""The journal's key of the newest submits that were found missing in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Submits that were sent from the root and that the journal does not know: what each bought is not known any more."""
+
+    count: int = 0
+    found_at: float = 0.0  # UTC
+
+    def since(self, began_at: float) -> int:
+        """Return how many count against the budget of a day that began then (UTC): that of the day when they were missed."""
+        return self.count if began_at <= self.found_at else 0
+
+    def as_data(self) -> dict[str, Any]:
+        """Return it as JSON can hold it."""
+        return asdict(self)
+
+    @classmethod
+    def of_data(cls, data: Mapping[str, Any] | None) -> Self:
+        """Return what `as_data` made; None is nothing lost."""
+        return cls(**data) if data else cls()
 
 
 def put_back(copied_at: float, zone: tzinfo) -> str:
@@ -27,6 +58,10 @@ def put_back(copied_at: float, zone: tzinfo) -> str:
 def copied(journal: str) -> str:
     """Say that the root's mark names another journal."""
     return f"The root or its journal was copied or moved: the root's mark names the journal {printable(journal, 500)}"
+
+
+OLDER: Final = "The journal is older than what was paid from this folder"
+"""The reason where the root counts more submits than the journal knows."""
 
 
 def hold_unsent(job: Job, reason: str, now: float) -> tuple[Transition, ...]:

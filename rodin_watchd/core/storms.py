@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from rodin_watchd.core.machine import RESTING
 from rodin_watchd.core.pauses import FIRST_WAIT_SECONDS, Pauses, is_over, renewed
 from rodin_watchd.core.schedule import backoff_seconds
 from rodin_watchd.errors import UnansweredSubmitError
@@ -28,13 +29,18 @@ def after_unknown(pauses: Pauses, now: float, chance: float) -> Pauses:
 
 
 def calmed(pauses: Pauses, jobs: Iterable[Job], now: float) -> Pauses:
-    """Return the pauses without one of the submits that is over and that nothing waits for: people need not read of it.
+    """Return the pauses without those that are over and that nothing waits for: people need not read of them for ever.
 
-    One that the account's owner has to end stays.
+    That is one of the submits when nothing is to be sent, and any when nothing moves at all: whatever comes next finds out
+    for itself. One that the account's owner has to end stays.
     """
-    pause = pauses.get(Lane.SUBMIT)
-    if pause is None or pause.problem.fault is Fault.ACCOUNT or not is_over(pause, now):
+    if not pauses:
         return pauses
-    if any(job.state in _TO_SEND for job in jobs):
-        return pauses
-    return {lane: pause for lane, pause in pauses.items() if lane is not Lane.SUBMIT}
+    states = {job.state for job in jobs}
+    idle = set(Lane) if states <= RESTING else set()
+    idle |= {Lane.SUBMIT} if states.isdisjoint(_TO_SEND) else set()
+    return {
+        lane: pause
+        for lane, pause in pauses.items()
+        if lane not in idle or pause.problem.fault is Fault.ACCOUNT or not is_over(pause, now)
+    }

@@ -39,7 +39,8 @@ class Standstill(StrEnum):
 
     BY_REQUEST = "by request"  # a person's pause: nothing is taken or submitted
     COPIED = "root copied"  # its mark names another journal: nothing is taken or submitted until `accept root`
-    JOURNAL = "journal"  # its disk is full: nothing at all moves
+    JOURNAL = "journal"  # its disk is full, or another program has it locked: nothing at all moves
+    JOURNAL_GONE = "journal gone"  # its files were removed or exchanged, and cannot be written out again yet
     INBOX = "inbox"  # it cannot be looked at: nothing is taken
     STOPPING = "stopping"  # nothing is begun any more
     BUDGET = "budget"  # sets wait for another day
@@ -158,6 +159,11 @@ def verdict(vitals: Vitals, age_seconds: float, tick_seconds: float, set_seconds
     """Tell whether the service is well, and say so in one line. `age_seconds`: how long ago those vitals were left."""
     if age_seconds > tick_seconds:
         return False, f"stuck: the last tick was {_ago(age_seconds)} ago"
+    if Standstill.JOURNAL_GONE in vitals.paused:
+        return (
+            False,
+            "journal gone: its files were removed or exchanged; nothing is paid until they are written out again",
+        )
     if vitals.overdue_seconds > set_seconds:
         return False, f"stuck: “{vitals.overdue}” should have moved {_ago(vitals.overdue_seconds)} ago"
     waiting, stuck = sum(vitals.inbox.values()), vitals.inbox.get(UNMOVABLE, 0)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final, Self
+
 from rodin_watchd.errors.base import GOES_ON, RodinWatchdError
 from rodin_watchd.problem import Fault, Lane, Scope
 
@@ -71,13 +76,49 @@ class UnansweredSubmitError(ServiceError):
     advice = f"Nothing to do for the sets that wait: {GOES_ON}."
 
 
+FULL_ERRNOS: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""What a disk answers that has no room, or none for this user."""
+
+_WORDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "Make room": ("ENOSPC",),
+        "Make room, or raise the quota of the service's user": ("EDQUOT",),
+        "Mount the disk so that it can be written; if it became read-only by itself, check it first": ("EROFS",),
+        "Give the service's user the right to read and write there": ("EACCES", "EPERM"),
+        "Look into the system's log and check the disk or share: it reports a fault": ("EIO", "EUCLEAN"),
+        "Raise the limit of open files (LimitNOFILE= of the unit, `ulimit -n`) and start the service anew": (
+            *("EMFILE", "ENFILE"),
+        ),
+        "Give the service more memory, or end what uses it up": ("ENOMEM",),
+        "Bring the share or disk back": (
+            *("ESTALE", "ENODEV", "ENXIO", "ENOTCONN", "EHOSTDOWN"),
+            *("EHOSTUNREACH", "ENETUNREACH", "ETIMEDOUT", "EREMOTEIO"),
+        ),
+        "Put back what is missing there, or take away what lies in its place": (
+            *("ENOENT", "ENOTDIR", "EISDIR", "ELOOP", "EEXIST"),
+        ),
+        "Use a filesystem that knows locks, or have the file server offer them": ("ENOLCK", "EOPNOTSUPP"),
+    }
+)
+_REPAIRS: Final[Mapping[int, str]] = MappingProxyType(
+    {getattr(errno, name): words for words, names in _WORDS.items() for name in names if hasattr(errno, name)}
+)
+"""What a person can do about an error of the operating system."""
+
+
 class DiskError(ServiceError):
-    """A folder cannot be written."""
+    """A folder or file of the service cannot be used."""
 
     code = "disk"
     fault = Fault.MACHINE
     lane = Lane.DISK
-    advice = f"Make room or mend the rights; {GOES_ON}."
+    advice = f"Mend what the message says; {GOES_ON}."
+
+    @classmethod
+    def of(cls, what: str, error: OSError) -> Self:
+        """Return the error that says what could not be done, why, and what a person can do about just that."""
+        repair = _REPAIRS.get(error.errno or 0, "Mend that")
+        return cls(f"{what}: {error.strerror or error}.", advice=f"{repair}; {GOES_ON}.")
 
 
 class UnfitFoldersError(DiskError):
@@ -93,6 +134,26 @@ class RoomError(DiskError):
     code = "disk-full"
     lane = Lane.ROOM
     advice = f"Make room; {GOES_ON}."
+
+
+class JournalBusyError(DiskError):
+    """Another program keeps the journal locked."""
+
+    code = "journal-busy"
+    advice = f"Close the database browser, backup or other program that has the journal open; {GOES_ON}."
+
+
+class JournalGoneError(DiskError):
+    """The journal's files are not where they belong."""
+
+    code = "journal-gone"
+
+
+class SubmitCountError(DiskError):
+    """The count of submits cannot be kept, so nothing is submitted."""
+
+    code = "submit-count"
+    lane = Lane.SUBMIT
 
 
 class OutboxError(DiskError):

@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from rodin_watchd.config import Config
 from rodin_watchd.core.account import (
+    ACCOUNT,
     BALANCE,
     FRESH_SECONDS,
     Balance,
@@ -23,7 +24,7 @@ from rodin_watchd.core.proof import shows_parts
 from rodin_watchd.model import CREDITS_PER_TEXTURE, State
 from rodin_watchd.problem import Lane, Problem
 from rodin_watchd.service.book import Book
-from rodin_watchd.service.proving import Prover
+from rodin_watchd.service.proving import NOTHING_BEGUN, Prover, Proving
 
 _SENDING = frozenset({State.UPLOADING, State.SUBMITTING})
 _TO_BUY = frozenset({State.CLAIMED, State.STAGED, State.UPLOADING})
@@ -44,20 +45,31 @@ class _Question:
 
 
 class Account:
-    """What is known of the account. `now` is UTC and may jump, `monotonic` never does.
+    """What is known of the account that `account` names. `now` is UTC and may jump, `monotonic` never does.
 
-    Every method may raise DiskError: then nothing is known yet, and it may be called again.
+    What the journal remembers counts only if it is about this account: a balance of another one proves nothing. `begun` is
+    the proof that was under way before a reload, of this account. Every method may raise DiskError: then nothing is known yet, and it may be called again.
     """
 
-    def __init__(self, config: Config, book: Book, now: Callable[[], float], monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        account: str,
+        book: Book,
+        now: Callable[[], float],
+        monotonic: Callable[[], float],
+        begun: Proving = NOTHING_BEGUN,
+    ) -> None:
         self._low_limit = config.budget.low_balance
         self._vendor = config.api.base_url
+        self.name = account
         self._book = book
         self._now = now
         self._monotonic = monotonic
-        self._known = remembered(book.journal.meta(BALANCE), self._vendor)
+        same = book.journal.meta(ACCOUNT) == account
+        self._known = remembered(book.journal.meta(BALANCE), self._vendor) if same else None
         sole = config.budget.sole_spender
-        self._prover = Prover(book, now, monotonic, trusts=sole, same_account=self._known is not None)
+        self._prover = Prover(book, now, monotonic, begun, trusts=sole, same_account=self._known is not None)
         self._question: _Question | None = None
         self._asked_once = False
         self._asked_at = monotonic()
@@ -77,6 +89,11 @@ class Account:
             return None
         spent = sum(self._book.journal.spent_since(self._asked_purchase).values(), Decimal(0))
         return max(int((self._paid_in - spent) // CREDITS_PER_TEXTURE), 0)
+
+    @property
+    def begun(self) -> Proving:
+        """The proof that another one for the same account goes on with."""
+        return self._prover.begun
 
     @property
     def inquires(self) -> bool:
@@ -128,6 +145,11 @@ class Account:
         """Note that the balance is being asked for."""
         self._question = _Question(self._book.journal.newest_purchase(), self._sending(), self._prover.asked_for())
 
+    @property
+    def asks(self) -> bool:
+        """Whether this account's balance is being asked for."""
+        return self._question is not None
+
     def take(self, answer: Decimal | Problem, pauses: Pauses) -> None:
         """Note what came of it; `pauses` are those after it."""
         if self._question is None:
@@ -146,7 +168,7 @@ class Account:
         low = self._low_limit is not None and credits_left < self._low_limit
         exact = shows_parts(credits_left) or (self._known is not None and self._known.exact)
         known = Balance(credits_left, self._now(), low, exact, self._vendor, question.known_purchase)
-        self._book.journal.set_meta(BALANCE, known.as_data())
+        self._book.commit((), self._now(), {BALANCE: known.as_data(), ACCOUNT: self.name})
         self._tell_low(known, was_low=self._known is not None and self._known.low)
         self._known = known
         none_open = not question.sending and not self._sending()

@@ -6,30 +6,43 @@ from collections import Counter
 from dataclasses import replace
 from typing import TypeAlias
 
-from rodin_watchd.adapters.journal import Reply
+from rodin_watchd.adapters.journal import JournalReader, Reply
 from rodin_watchd.config import Config
-from rodin_watchd.core.approval import Changes, Found, Gate, Pass, is_below, version_of
+from rodin_watchd.core.approval import Arrival, Changes, Found, Gate, Pass, is_below, version_of
 from rodin_watchd.core.names import printable
 from rodin_watchd.errors import CommandRefusedError
+from rodin_watchd.model import Job, State
 from rodin_watchd.service.book import Book
 from rodin_watchd.service.claims import Turn
 from rodin_watchd.service.clock import Clock
 from rodin_watchd.service.intake import ReadySet, View, WaitingSet
 from rodin_watchd.service.purse import Purse
 
+_TAKEN = "taken"
+"""The version of files that are not in the inbox any more: what comes under their name is another arrival."""
+
 Barred: TypeAlias = tuple[tuple[ReadySet, Turn], ...]
 
 
 class Admission:
-    """Keeps sets in the inbox that nobody may pay for yet. `now` is UTC. Every method may raise DiskError."""
+    """Keeps sets in the inbox that nobody may pay for yet. Every method may raise DiskError.
 
-    def __init__(self, config: Config, book: Book, purse: Purse, clock: Clock) -> None:
+    `gate` is the one before a reload. After a start the journal knows what was taken within the window, and what was held.
+    """
+
+    def __init__(self, config: Config, book: Book, purse: Purse, clock: Clock, gate: Gate | None = None) -> None:
         self._limit = config.budget.hold_above_sets
         self._window_seconds = config.intake.rescan_seconds
         self._book = book
         self._purse = purse
         self._now = clock.now
-        self._gate = Gate() if self._limit is None else Gate.stored(book.journal.gate(), clock.monotonic())
+        known = gate or _known_gate(book.journal, clock, self._window_seconds)
+        self._gate = Gate() if self._limit is None else known
+
+    @property
+    def gate(self) -> Gate | None:
+        """What another one goes on with; None where nothing was counted, so that it begins by the journal."""
+        return None if self._limit is None else self._gate
 
     def admit(self, view: View, monotonic: float) -> tuple[View, Barred]:
         """Return the view with only those ready sets that may be claimed, and the others with the reason.
@@ -102,6 +115,22 @@ class Admission:
 
 def _wait(count: int) -> str:
     return "waits" if count == 1 else "wait"
+
+
+def _known_gate(journal: JournalReader, clock: Clock, window_seconds: float) -> Gate:
+    """Return the gate as the journal knows it: the verdicts, and the sets that were taken within the window.
+
+    A clock that was set back makes a set as new as it can be, so that it counts.
+    """
+    now, monotonic = clock.now(), clock.monotonic()
+    known = Gate.stored(journal.gate(), monotonic)
+    jobs = (job for job in journal.jobs(changed_since=now - window_seconds) if State.CLAIMED in job.times)
+    taken = {_job_name(job): Arrival(monotonic - max(now - job.created_at, 0.0), _TAKEN) for job in jobs}
+    return replace(known, arrived={**taken, **known.arrived})
+
+
+def _job_name(job: Job) -> str:
+    return f"{job.folder}/{job.name}".lstrip("/")
 
 
 def _them(count: int) -> str:

@@ -13,6 +13,7 @@ from typing import Literal
 from rodin_watchd.adapters.filesystems import filesystem_of
 from rodin_watchd.adapters.plugin_host import PluginHost
 from rodin_watchd.adapters.rodin_client import RodinClient, Timeouts
+from rodin_watchd.adapters.systemd import Manager
 from rodin_watchd.adapters.watcher import Watcher, open_watcher
 from rodin_watchd.adapters.zone import local_zone
 from rodin_watchd.config import Config, journal_path
@@ -21,9 +22,10 @@ from rodin_watchd.core.layout import INBOX
 from rodin_watchd.service.book import Book
 from rodin_watchd.service.catalogue import Catalogue, chosen, hosted, loaded
 from rodin_watchd.service.clock import Clock
-from rodin_watchd.service.daemon import SPARE_WORKERS, Daemon
+from rodin_watchd.service.daemon import SPARE_WORKERS, Daemon, Handover
 from rodin_watchd.service.opening import Base, opened
 from rodin_watchd.service.plugins import Plugins
+from rodin_watchd.service.pulse import Pulse
 from rodin_watchd.service.steps import Tools
 
 PLUGIN_FOLDER = "plugins"
@@ -73,15 +75,16 @@ def assembled(
         load = stack.enter_context(hosting(config, PluginStart(safe_mode=safe_mode)))
         tools = stack.enter_context(equipped(config, key, base, clock, load()))
         base.begin()
-        daemon = daemon_of(config, tools, base, clock)
+        handover = Handover.of_start(config, tools, Pulse(Manager(), clock.monotonic))
+        daemon = daemon_of(config, tools, base, clock, handover)
         stack.callback(daemon.close)  # whatever ends it: no upload waits for ever for permission to send its last bytes
         yield daemon
 
 
-def daemon_of(config: Config, tools: Tools, base: Base, clock: Clock, before: Daemon | None = None) -> Daemon:
-    """Return a daemon that works with these tools; `before` is the one on the same base whose place it is to take."""
+def daemon_of(config: Config, tools: Tools, base: Base, clock: Clock, handover: Handover) -> Daemon:
+    """Return a daemon that works with these tools, and goes on with what the one before hands over."""
     watcher = watcher_of(config, away=Ground.INBOX in base.standing.keeper.away)
-    return Daemon(config, tools, base, watcher, clock, before)
+    return Daemon(config, tools, base, watcher, clock, handover)
 
 
 @contextlib.contextmanager

@@ -23,7 +23,7 @@ log = logging.getLogger("rodin_watchd")
 _BAD_NEWS = frozenset(
     {
         *("paused", "offline", "copied", "alarm", "set-aside", "files-gone"),
-        *("low-balance", "inquiry", "crowd", "plugin-aside", "plugin-left-out"),
+        *("restored", "journal-written-out", "low-balance", "inquiry", "crowd", "plugin-aside", "plugin-left-out"),
     }
 )
 """Actions that are logged as warnings, whatever the state of the job."""
@@ -93,14 +93,14 @@ class Book:
         """Change a waiting time or a word of the vendor, which need not survive a restart."""
         self._jobs[job.id] = job
 
-    def start(self, now: float, what: str = "The service was started") -> None:
+    def start(self, now: float) -> None:
         """Tell of a start that ends what the run before had paused: this run looks at all of it anew."""
         ended: set[str] = set()
         for event in self.journal.service_events(_NEWEST_EVENTS):  # newest first
             if event.kind == "started":
                 return
             if event.kind == "paused" and event.subject not in ended:
-                self.tell("started", f"{what}; what was paused is looked at anew.", now)
+                self.tell("started", "The service was started; what was paused is looked at anew.", now)
                 return
             if event.kind == "resumed":
                 ended.add(event.subject)

@@ -96,7 +96,7 @@ class Commands:
         self._repeat = repeat
         self._now = now
         self._zone = zone
-        self._seen = -1
+        self._seen: tuple[int, int] | None = None
         self.paused = bool(book.journal.meta(PAUSE))
         self.awaited: frozenset[str] = frozenset()
         self.approvals = 0

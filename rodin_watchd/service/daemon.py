@@ -7,18 +7,20 @@ sleeps until a file event, a worker's outcome or the next due time. Only this th
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Self
 
 from rodin_watchd.adapters.spool.inbox import Inbox
-from rodin_watchd.adapters.systemd import Manager
 from rodin_watchd.adapters.watcher import Watcher
 from rodin_watchd.config import Config
 from rodin_watchd.core.alarms import alarms
+from rodin_watchd.core.approval import Gate
 from rodin_watchd.core.grounds import Ground
 from rodin_watchd.core.headline import headline
 from rodin_watchd.core.layout import INBOX
+from rodin_watchd.core.receipt import local
 from rodin_watchd.core.restored import copied, hold_unsent
 from rodin_watchd.core.status import Line, Page
 from rodin_watchd.errors import DiskError, FolderGoneError, RootCopiedError
@@ -29,14 +31,14 @@ from rodin_watchd.service.alarms import Alarms
 from rodin_watchd.service.claims import MOVING
 from rodin_watchd.service.clock import Clock
 from rodin_watchd.service.commands import Commands
-from rodin_watchd.service.desk import Desk
+from rodin_watchd.service.desk import Desk, Money, Progress
 from rodin_watchd.service.herald import Herald
 from rodin_watchd.service.intake import Intake
 from rodin_watchd.service.monitor import Scene
 from rodin_watchd.service.opening import Base
 from rodin_watchd.service.pool import Pool
 from rodin_watchd.service.pulse import Pulse
-from rodin_watchd.service.purse import Purse
+from rodin_watchd.service.purse import NOTHING_OVER, OverBudget, Purse
 from rodin_watchd.service.quiet import quiet_seconds
 from rodin_watchd.service.reception import Reception
 from rodin_watchd.service.steps import Tools
@@ -65,10 +67,39 @@ SPARE_WORKERS = 4
 """Threads beside those that `api.max_in_flight` uploads may hold: a long upload never holds up a delivery."""
 
 
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """What goes from a daemon to the one that takes its place after a reload; a first daemon gets `of_start`.
+
+    Everything that decides over money is in here, in the base, or in the journal: a reload begins nothing anew that
+    bounds what is paid.
+    """
+
+    pulse: Pulse
+    wake: Wake
+    pool: Pool
+    progress: Progress = field(default_factory=Progress)
+    gate: Gate | None = None
+    over_budget: OverBudget = NOTHING_OVER
+    journal_problem: Problem | None = None
+
+    @classmethod
+    def of_start(cls, config: Config, tools: Tools, pulse: Pulse) -> Self:
+        """Return what a first daemon begins with; `pulse` hears of each tick."""
+        wake = Wake()
+        return cls(pulse, wake, Pool(tools, workers_of(config), wake))
+
+
+def workers_of(config: Config) -> int:
+    """Return how many steps may run at once."""
+    return config.api.max_in_flight + SPARE_WORKERS + config.plugins.workers
+
+
 class Daemon:
     """The service's main loop. All methods but `stop` and `wake` are for the main thread.
 
-    With `before`, a daemon on the same base, it has the place of that one as soon as `succeed` is called.
+    With the handover of a daemon on the same base it has the place of that one as soon as `take_over` is called; until
+    then it changes nothing.
     """
 
     def __init__(
@@ -78,22 +109,23 @@ class Daemon:
         base: Base,
         open_watcher: Callable[[Callable[[], None]], Watcher],
         clock: Clock,
-        before: Daemon | None = None,
+        handover: Handover,
     ) -> None:
         book, standing = base.book, base.standing
-        self.pulse = Pulse(Manager(), clock.monotonic)  # who hears of each tick; nobody, unless another one is put here
+        self.pulse = handover.pulse
         self._clock = clock
         self._book = book
         self._zone = tools.zone
         self._tools = tools
         self._plugins = tools.plugins
-        self._workers = config.api.max_in_flight + SPARE_WORKERS + config.plugins.workers
-        self._wake: Wake = before._wake if before else Wake()  # noqa: SLF001 - another one of this class
-        self._pool: Pool = before._pool if before else Pool(tools, self._workers, self._wake)  # noqa: SLF001 - the same
-        book.start(clock.now(), "The configuration was read anew" if before else "The service was started")
-        self._purse = Purse(config.budget, book, tools.zone, clock.now, clock.monotonic)
-        self._admission = Admission(config, book, self._purse, clock)
-        self._desk = Desk(config, book, self._pool, self._purse, clock)
+        self._workers = workers_of(config)
+        self._wake = handover.wake
+        self._pool = handover.pool
+        self._day = base.budget_day
+        self._purse = Purse(config.budget, book, self._day, clock.now, handover.over_budget)
+        self._admission = Admission(config, book, self._purse, clock, handover.gate)
+        money = Money(self._purse, base.submit_count)
+        self._desk = Desk(config, book, self._pool, money, clock, handover.progress.of_account(tools.client.account))
         self._herald = Herald(book, tools.plugins, self._pool, config.folders.root, clock)
         self._commands = Commands(book, self._admission, self._herald.repeat, clock.now, tools.zone)
         self._watcher = open_watcher(self._wake.for_files)
@@ -107,8 +139,9 @@ class Daemon:
         self._alarms = Alarms(book, tools.zone, clock.now)
         self._teller = Teller(tools.spool, book.journal, tools.zone)
         self._offset = clock.now() - clock.monotonic()
-        self._journal_problem: Problem | None = None
+        self._journal_problem = handover.journal_problem
         self._stopping = False
+        self._ended = False
         self._told_at = float("-inf")
         self._seen = (-1, 0.0)
         self._waiting: tuple[Line, ...] = ()  # made anew only for another look: there may be 10,000
@@ -146,23 +179,33 @@ class Daemon:
         try:
             self._act()
         except DiskError as error:
-            if self._journal_problem is None:
-                self._book.tell("paused", str(error), self._clock.now(), subject="everything", code=error.code)
-            self._journal_problem = error.problem
+            self._stand_still(error.problem)
         else:
-            if over := self._journal_problem:
-                told = f"{over.message} That is over."
-                self._book.tell("resumed", told, self._clock.now(), subject="everything", code=over.code)
-            self._journal_problem = None
+            self._go_on()
         self._tell(force=False)
         self._sweeper.sweep()
         self.pulse.beat(self._headline(), looked=self._reception.looks > 0)
         self._monitor.tick(self._scene)
 
+    def _stand_still(self, problem: Problem) -> None:
+        """Tell once that nothing moves, and why; another cause is told anew."""
+        if self._journal_problem is None or self._journal_problem.code != problem.code:
+            self._book.tell("paused", problem.message, self._clock.now(), subject="everything", code=problem.code)
+        self._journal_problem = problem
+
+    def _go_on(self) -> None:
+        """Tell that what kept everything still is over."""
+        if over := self._journal_problem:
+            self._book.tell(
+                "resumed", f"{over.message} That is over.", self._clock.now(), subject="everything", code=over.code
+            )
+        self._journal_problem = None
+
     def _act(self) -> None:
         was_copied = self._standing.keeper.copied
         self._reception.woken |= self._standing.check() or was_copied != self._standing.keeper.copied
         self._hold_unsent()
+        self._day.today()  # a clock that is set now is seen now
         before = (self._commands.paused, self._commands.approvals)
         self._commands.take(self._pool.busy)  # before an upload is allowed to end: it may be the one to be canceled
         self._desk.take_messages(self._why_drop, self._herald.take)
@@ -194,9 +237,9 @@ class Daemon:
         """Return what the monitor is to see."""
         reception, away = self._reception, frozenset(self._standing.keeper.away)
         moving = (self._book.jobs, self._pool.busy, reception.view, reception.claims, self._desk.pauses, away)
-        copied_root = self._standing.keeper.copied
-        stopped = (self._commands.paused, copied_root, self._journal_problem, reception.problem, self._stopping)
-        return Scene(*moving, *map(bool, (*stopped, self._purse.waits, self._admission.waits)))
+        stopped = (reception.problem, self._stopping, self._purse.waits, self._admission.waits)
+        by_request, copied_root = self._commands.paused, bool(self._standing.keeper.copied)
+        return Scene(*moving, by_request, copied_root, self._journal_problem, *map(bool, stopped))
 
     def _why_drop(self, job_id: str) -> str:
         """Return why an upload must not send its last bytes, or ""."""
@@ -233,13 +276,24 @@ class Daemon:
             self.pulse.wait(f"stopping: waits for {len(self._pool.busy)} step{plural} under way")
             self._wake.wait(0.2)
             self._wake.take()
-            with contextlib.suppress(DiskError):  # redone at the next start
-                self._standing.keep()
-                self._desk.take_messages(self._why_drop, self._herald.take)
+            self._take_last()
             self._monitor.tick(self._scene)
+        self._take_last()
         self.close()
+        self._ended = True
         self._tell(force=True)
         return not self._pool.busy
+
+    def _take_last(self) -> None:
+        """Commit what the steps did; what cannot be committed is redone at the next start. Looks whether a cause is over."""
+        try:
+            self._standing.check()
+            self._desk.take_messages(self._why_drop, self._herald.take)
+            self._book.journal.try_writing()
+        except DiskError as error:
+            self._stand_still(error.problem)
+        else:
+            self._go_on()
 
     def close(self) -> None:
         """Stop watching, start nothing more, let no upload send its last bytes; may be repeated.
@@ -250,15 +304,23 @@ class Daemon:
         self._pool.close()
         self._housekeeping.close()
 
-    def succeed(self, before: Daemon) -> Callable[[], None]:
-        """Go on where another daemon on the same book is now, which does nothing more; its steps under way go on.
+    @property
+    def handover(self) -> Handover:
+        """What the daemon that takes this one's place goes on with; to be taken when this one ticks no more."""
+        told, problem = self._purse.over, self._journal_problem
+        return Handover(self.pulse, self._wake, self._pool, self._desk.progress, self._admission.gate, told, problem)
+
+    def take_over(self) -> Callable[[], None]:
+        """Go on where the daemon of the handover is, which does nothing more and is let go; its steps under way go on.
 
         Returns what waits until those have ended, and with them the use of that daemon's tools.
         """
-        before._watcher.close()
-        self._desk.succeed(before._desk)
-        self._journal_problem = before._journal_problem
+        self._desk.take_over()
         return self._pool.renew(self._tools, self._workers)
+
+    def let_go(self) -> None:
+        """Stop watching: another daemon has this one's place."""
+        self._watcher.close()
 
     # ---- idleness ---------------------------------------------------------------------------------------------------
 
@@ -313,9 +375,13 @@ class Daemon:
         return headline(self._book.jobs.values(), waiting=waiting, codes=codes)
 
     def _notices(self) -> list[str]:
-        """Return what people must know of the service as a whole."""
+        """Return what people must know of the service as a whole.
+
+        What ends by itself may end while nobody is there to take the notice away: a service that has ended says of when it is.
+        """
         pressing = alarms(self._book.jobs.values(), self._clock.now(), self._zone)
-        notices = [*pressing, *self._standing.keeper.notices(), *pause_notices(self._desk.pauses, self._zone)]
+        owners, passing = pause_notices(self._desk.pauses, self._zone)
+        notices = [*pressing, *self._standing.notices(), *owners]
         if self._commands.paused:
             notices.append("Paused by request: nothing is taken or submitted (`rodin-watchd resume` goes on).")
         if self._tools.spool.copies:
@@ -323,6 +389,8 @@ class Daemon:
         notices += [*self._admission.notices(), *self._desk.notices(), *self._plugins.notices()]
         problems = filter(None, (self._journal_problem, self._reception.problem))
         known = FolderGoneError.code if self._standing.keeper.away else ""  # told above
-        notices += [f"{problem.message} {problem.advice}" for problem in problems if problem.code != known]
+        passing += [f"{problem.message} {problem.advice}" for problem in problems if problem.code != known]
+        as_of = f"When the service stopped ({local(self._clock.now(), self._zone)}): " if self._ended else ""
+        notices += [f"{as_of}{notice}" for notice in passing]
         watching = "" if Ground.INBOX in self._standing.keeper.away else self._reception.trouble
         return [*notices, *filter(None, (watching, self._housekeeping.trouble))]

@@ -5,19 +5,22 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from typing import Self
 
+from rodin_watchd.adapters.spool.submit_count import SubmitCount
 from rodin_watchd.config import Config
 from rodin_watchd.core import machine
-from rodin_watchd.core.account import after_balance, of_submits
+from rodin_watchd.core.account import after_balance, of_another_account, of_submits
 from rodin_watchd.core.budget import UNLIMITED, is_over_budget
 from rodin_watchd.core.content import fingerprint
 from rodin_watchd.core.grounds import Ground
 from rodin_watchd.core.pauses import LANES, Limits, Pauses, due_jobs, ended, renewed
+from rodin_watchd.core.restored import SUBMITS
 from rodin_watchd.core.schedule import RateBudget, poll_delay_seconds
 from rodin_watchd.core.storms import after_unknown, calmed
-from rodin_watchd.errors import DiskError, NoCreditsError, OutcomeUnknownError, ThrottledError
+from rodin_watchd.errors import DiskError, NoCreditsError, OutcomeUnknownError, SubmitCountError, ThrottledError
 from rodin_watchd.model import Answered, Done, Job, NotYet, Outcome, Rejected, Retry, State, Step, Transition, Unknown
 from rodin_watchd.problem import Fault, Lane, Problem, Scope
 from rodin_watchd.service.account import Account
@@ -26,6 +29,7 @@ from rodin_watchd.service.book import Book
 from rodin_watchd.service.clock import Clock
 from rodin_watchd.service.plugins import PluginNews, Ran
 from rodin_watchd.service.pool import BALANCE, BalanceRead, Closing, Finished, Pool, Told, UploadDroppedError
+from rodin_watchd.service.proving import NOTHING_BEGUN, Proving
 from rodin_watchd.service.purse import Purse
 
 log = logging.getLogger("rodin_watchd")
@@ -33,31 +37,76 @@ log = logging.getLogger("rodin_watchd")
 _BURST_CALLS = 10
 
 
+@dataclass(frozen=True, slots=True)
+class Money:
+    """What bounds the submits: the budget, and the count that shows an older journal."""
+
+    purse: Purse
+    submits: SubmitCount
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What a desk hands to the one that takes its place after a reload: all that decides over money outside the journal."""
+
+    account: str = ""  # whose account it is about
+    pauses: Pauses = field(default_factory=dict)
+    told: Pauses = field(default_factory=dict)  # those that people know of
+    proving: Proving = NOTHING_BEGUN
+    undecided: deque[Finished | BalanceRead | Ran | Told | PluginNews] = field(default_factory=deque)
+    blame: Blame = field(default_factory=Blame)
+    full_at: float = 0.0  # of the rate budget
+    failed: int = 0  # jobs that failed since the start
+
+    def of_account(self, name: str) -> Self:
+        """Return what of it holds when the credits of this account are spent from now on."""
+        if name == self.account:
+            return self
+        return replace(self, account=name, pauses=of_another_account(self.pauses), proving=NOTHING_BEGUN)
+
+
 class Desk:
     """Moves jobs: the only place where an outcome becomes a state.
 
-    Every method may raise DiskError when the journal's disk is full: then nothing of what it was about is lost, and it
+    `progress` is that of the desk before a reload, and names the account whose credits are spent. Every method may raise DiskError when the journal's disk is full: then nothing of what it was about is lost, and it
     is to be called again.
     """
 
-    def __init__(self, config: Config, book: Book, pool: Pool, purse: Purse, clock: Clock) -> None:
+    def __init__(self, config: Config, book: Book, pool: Pool, money: Money, clock: Clock, progress: Progress) -> None:
         self._limits = config.polling
         self._places = config.api.max_in_flight
         self._book = book
         self._pool = pool
         self._clock = clock
-        self._budget = RateBudget(config.api.requests_per_minute, burst=max(_BURST_CALLS, self._places))
-        self._undecided: deque[Finished | BalanceRead | Ran | Told | PluginNews] = deque()
-        self._blame = Blame()
-        self._purse = purse
-        self._account = Account(config, book, clock.now, clock.monotonic)
-        self.pauses: Pauses = {}
-        self.failed = 0  # jobs that failed since the start
+        self._budget = RateBudget(
+            config.api.requests_per_minute, burst=max(_BURST_CALLS, self._places), full_at=progress.full_at
+        )
+        self._undecided = progress.undecided
+        self._blame = progress.blame
+        self._purse = money.purse
+        self._submits = money.submits
+        self._account = Account(config, progress.account, book, clock.now, clock.monotonic, progress.proving)
+        self.pauses = progress.pauses
+        self._told = progress.told
+        self.failed = progress.failed
 
-    def succeed(self, before: Desk) -> None:
-        """Take over what another desk on the same pool has counted and could not commit yet."""
-        self._undecided = before._undecided
-        self.failed = before.failed
+    def take_over(self) -> None:
+        """Tell which pauses have ended because this desk works for another account; once, when it takes its place."""
+        self._tell_pauses(self._told, self._clock.now())
+
+    @property
+    def progress(self) -> Progress:
+        """What another desk on the same pool goes on with."""
+        return Progress(
+            self._account.name,
+            self.pauses,
+            self.pauses,
+            self._account.begun,
+            self._undecided,
+            self._blame,
+            self._budget.full_at,
+            self.failed,
+        )
 
     def problems(self) -> list[Problem]:
         """Return why lanes stand still."""
@@ -73,12 +122,9 @@ class Desk:
         `why_drop` takes the id of a job whose upload is about to send its last bytes, and says why it must not, or "";
         `take_call` takes what came of plugins' calls.
         """
-        for message in self._pool.take():
-            match message:
-                case Closing():
-                    self._answer(message, why_drop(message.job_id))
-                case _:
-                    self._undecided.append(message)
+        messages = self._pool.take()
+        self._undecided += [message for message in messages if not isinstance(message, Closing)]
+        self._close([message for message in messages if isinstance(message, Closing)], why_drop)
         while self._undecided:
             match self._undecided[0]:
                 case Ran() | Told() | PluginNews() as call:
@@ -90,21 +136,40 @@ class Desk:
                     self._pool.release(BALANCE)
             self._undecided.popleft()
 
-    def _answer(self, request: Closing, why_drop: str) -> None:
-        """Commit `submitting`, then let the last bytes go; or refuse, and the upload is dropped."""
+    def _close(self, requests: Sequence[Closing], why_drop: Callable[[str], str]) -> None:
+        """Let the last bytes of uploads go, when that is in the journal, and counted outside of it in one write for all.
+
+        Where the count cannot be kept nothing goes; what `submitting` says by then is taken for unknown, as after a crash.
+        """
+        closing = [request for request in requests if self._commits_closing(request, why_drop(request.job_id))]
+        if not closing:
+            return
+        try:
+            self._submits.keep(self._book.journal.submits())
+        except DiskError as error:
+            for request in closing:
+                request.reply.set_exception(UploadDroppedError(error.message))
+        else:
+            for request in closing:
+                request.reply.set_result(None)
+
+    def _commits_closing(self, request: Closing, why_drop: str) -> bool:
+        """Commit `submitting` and tell so; or refuse, and the upload is dropped."""
         if why_drop:
             request.reply.set_exception(UploadDroppedError(why_drop))
-            return
-        now = self._clock.now()
+            return False
+        now, count = self._clock.now(), self._book.journal.submits() + 1
         try:
-            self._book.commit([machine.close_upload(self._book.jobs[request.job_id], now)], now)
-        except DiskError as error:  # not durable: not one byte more
-            request.reply.set_exception(error)
+            self._book.commit([machine.close_upload(self._book.jobs[request.job_id], now)], now, {SUBMITS: count})
+        except (
+            DiskError
+        ) as error:  # not durable: not one byte more; it is no fault of the folder that the step works in
+            request.reply.set_exception(UploadDroppedError(error.message))
+            return False
         except BaseException:
             request.reply.set_exception(UploadDroppedError())
             raise
-        else:
-            request.reply.set_result(None)
+        return True
 
     def _finish(self, job: Job, outcome: Outcome | Answered) -> Outcome:
         """Make a raw answer durable before it is understood, and refuse to pay for the same content twice; return what came."""
@@ -158,7 +223,12 @@ class Desk:
         return outcome
 
     def _take_balance(self, answer: Decimal | Problem) -> None:
-        """Pause or go on by what the account holds; a call that failed for the account or the network pauses as any does."""
+        """Pause or go on by what the account holds; a call that failed for the account or the network pauses as any does.
+
+        What was asked for before a reload may be about another account, and is not believed.
+        """
+        if not self._account.asks:
+            return
         before, now, chance = self.pauses, self._clock.now(), self._clock.chance()
         if isinstance(answer, Decimal):
             after = after_balance(before, answer, now, chance)
@@ -229,7 +299,7 @@ class Desk:
         )
         due = due_jobs(self._book.jobs.values(), self._pool.busy, self.pauses, limits, now)
         intents = [machine.begin_upload(job, now) for job in self._wanted(due, now)]
-        bought = self._purse.buy(intents[: self._account.textures()])
+        bought = self._bought(intents[: self._account.textures()], now)
         for job in (*(job for job in due if not _to_send(job)), *bought):
             if Lane.API in LANES[machine.POLICIES[job.state].step]:
                 self._budget = self._budget.spend(monotonic)
@@ -248,6 +318,17 @@ class Desk:
                 self._decide(job, Rejected(twice.problem), now)
             else:
                 yield job
+
+    def _bought(self, intents: Sequence[Transition], now: float) -> list[Job]:
+        """Make the intents durable that may be paid; where their submits could not be counted, pause the submits."""
+        try:
+            if intents:
+                self._submits.prepare(self._book.journal.submits())
+            return self._purse.buy(intents)
+        except SubmitCountError as error:
+            before, self.pauses = self.pauses, renewed(self.pauses, error.problem, now, self._clock.chance())
+            self._tell_pauses(before, now)
+            return []
 
     def _ask_balance(self, *, submits: bool) -> None:
         """Ask for the account's credits, if that is worth a call now."""

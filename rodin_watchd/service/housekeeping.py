@@ -11,7 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rodin_watchd.adapters.journal.backup import make_backup
-from rodin_watchd.errors import RodinWatchdError
+from rodin_watchd.adapters.journal.files import Files
+from rodin_watchd.errors import JournalBusyError, JournalGoneError, RodinWatchdError
 from rodin_watchd.service.book import Book
 from rodin_watchd.service.clock import Clock
 
@@ -27,6 +28,9 @@ FIRST_SECONDS = 3600.0
 
 AGAIN_SECONDS = 3600.0
 """So long after a backup failed it is tried again."""
+
+SOON_SECONDS = 60.0
+"""The same where that ends by itself soon: another program had the journal locked, or its files were just exchanged."""
 
 END_SECONDS = 10.0
 """How long the end waits for a backup that is being made."""
@@ -54,7 +58,7 @@ class Housekeeping:
                 self._take(copying)
         elif self._is_due():
             self._daily()
-            self._copying = _Copying(self._journal, self._clock.now())
+            self._copying = _Copying(self._journal, self._book.journal.files, self._clock.now())
             self._copying.start()
 
     def close(self) -> None:
@@ -79,7 +83,8 @@ class Housekeeping:
                 self._book.tell("resumed", "It is made again.", self._clock.now(), subject="backup")
             self.trouble = ""
             return
-        self._not_before = self._clock.monotonic() + AGAIN_SECONDS
+        soon = isinstance(copying.error, JournalBusyError | JournalGoneError)
+        self._not_before = self._clock.monotonic() + (SOON_SECONDS if soon else AGAIN_SECONDS)
         if not self.trouble:
             error = copying.error
             self._book.tell("paused", error.message, self._clock.now(), subject="backup", code=error.code)
@@ -89,14 +94,15 @@ class Housekeeping:
 class _Copying(threading.Thread):
     """Makes one backup."""
 
-    def __init__(self, journal: Path, now: float) -> None:
+    def __init__(self, journal: Path, files: Files, now: float) -> None:
         super().__init__(name="backup", daemon=True)
         self._journal = journal
+        self._files = files
         self.at = now
         self.error: RodinWatchdError | None = None
 
     def run(self) -> None:
         try:
-            make_backup(self._journal, self.at)
+            make_backup(self._journal, self.at, self._files)
         except RodinWatchdError as error:
             self.error = error

@@ -26,6 +26,7 @@ from rodin_watchd.errors import DiskError, FolderGoneError, JournalError, OwnerE
 from rodin_watchd.log_lines import Trouble, why
 from rodin_watchd.service.book import Book
 from rodin_watchd.service.housekeeping import Housekeeping
+from rodin_watchd.service.journal_guard import JournalGuard
 from rodin_watchd.service.monitor import Monitor
 
 ROOT_ID = "root_id"
@@ -284,25 +285,29 @@ class Hold(Protocol):
 
 
 class Standing:
-    """What has to be true before the daemon does anything: the folders are there, and nobody else serves them."""
+    """What has to be true before the daemon does anything: folders and journal are there, and nobody else serves them."""
 
-    def __init__(self, keeper: Keeper, holds: Sequence[Hold], housekeeping: Housekeeping, monitor: Monitor) -> None:
+    def __init__(
+        self,
+        keeper: Keeper,
+        holds: Sequence[Hold],
+        guard: JournalGuard,
+        housekeeping: Housekeeping,
+        monitor: Monitor,
+    ) -> None:
         self.keeper = keeper
         self.housekeeping = housekeeping
         self.monitor = monitor
-        self._holds = holds
+        self._guard = guard
+        self._holds = (*holds, guard)  # the guard writes: not before everything else is held
 
     def check(self) -> bool:
-        """Look at the grounds, then at the holds; return whether a ground went or came. Raises AlreadyRunningError."""
+        """Look at the grounds, then at the holds; return whether a ground went or came. Raises AlreadyRunningError, DiskError."""
         changed = self.keeper.check()
         if Ground.ROOT not in self.keeper.away:
-            self.keep()
+            for hold in self._holds:
+                hold.keep()
         return changed
-
-    def keep(self) -> None:
-        """Make sure that nobody else serves the folders. Raises AlreadyRunningError, DiskError."""
-        for hold in self._holds:
-            hold.keep()
 
     def confirm(self) -> None:
         """Do the same by a look at this very moment. Raises FolderGoneError, too: of a root that is away nobody can tell.
@@ -314,6 +319,10 @@ class Standing:
         self.keeper.confirm()
         for hold in self._holds:
             hold.confirm()
+
+    def notices(self) -> list[str]:
+        """Return what people must know."""
+        return [*self.keeper.notices(), *self._guard.notices()]
 
 
 def advice_for(ground: Ground) -> str:

@@ -27,8 +27,10 @@ from rodin_watchd.core.vitals import (
     observed,
     overdue,
 )
+from rodin_watchd.errors import JournalGoneError
 from rodin_watchd.log_lines import Trouble, why
 from rodin_watchd.model import Job, State
+from rodin_watchd.problem import Problem
 from rodin_watchd.service.clock import Clock
 from rodin_watchd.service.meter import SILENT, Meter
 
@@ -54,11 +56,16 @@ class Scene:
     away: AbstractSet[Ground]
     by_request: bool
     copied: bool
-    journal_stands: bool
+    journal_problem: Problem | None
     inbox_stands: bool
     stops: bool
     over_budget: bool
     unapproved: bool
+
+    @property
+    def journal_stands(self) -> bool:
+        """Whether nothing at all moves."""
+        return self.journal_problem is not None
 
     @property
     def whole(self) -> AbstractSet[Standstill]:
@@ -67,6 +74,8 @@ class Scene:
             Standstill.BY_REQUEST: self.by_request,
             Standstill.COPIED: self.copied,
             Standstill.JOURNAL: self.journal_stands,
+            Standstill.JOURNAL_GONE: self.journal_problem is not None
+            and self.journal_problem.code == JournalGoneError.code,
             Standstill.INBOX: self.inbox_stands,
             Standstill.STOPPING: self.stops,
             Standstill.BUDGET: self.over_budget,

@@ -12,19 +12,23 @@ from pathlib import Path
 from rodin_watchd.adapters.filesystems import filesystem_of
 from rodin_watchd.adapters.journal import Journal
 from rodin_watchd.adapters.journal.backup import COPIED_AT
+from rodin_watchd.adapters.journal.files import finish
 from rodin_watchd.adapters.lease import Lease
 from rodin_watchd.adapters.lock import Lock
 from rodin_watchd.adapters.sign import sign_path
 from rodin_watchd.adapters.spool import Spool
 from rodin_watchd.adapters.spool.sharing import sharing_of
+from rodin_watchd.adapters.spool.submit_count import SubmitCount
 from rodin_watchd.adapters.zone import local_zone
 from rodin_watchd.config import Config, journal_path, lease_path, lock_path
-from rodin_watchd.core.restored import hold_unsent, put_back
+from rodin_watchd.core.restored import OLDER, Lost, hold_unsent, put_back
 from rodin_watchd.errors import DiskError, JournalError
 from rodin_watchd.service.book import Book
+from rodin_watchd.service.budget_day import BudgetDay
 from rodin_watchd.service.clock import Clock
 from rodin_watchd.service.exporting import metered
 from rodin_watchd.service.housekeeping import Housekeeping
+from rodin_watchd.service.journal_guard import JournalGuard, StateFolder, stamp_of
 from rodin_watchd.service.keeper import Hold, Keeper, Standing
 from rodin_watchd.service.monitor import Monitor
 from rodin_watchd.service.strays import Strays
@@ -37,7 +41,9 @@ class Base:
     spool: Spool
     book: Book
     standing: Standing
-    begin: Callable[[], None]  # to be called once, when plugins can be told what it finds
+    budget_day: BudgetDay
+    submit_count: SubmitCount
+    begin: Callable[[], None]  # the repairs of a start: once, before any worker runs, when plugins can be told of them
 
 
 @contextlib.contextmanager
@@ -53,18 +59,26 @@ def opened(config: Config, clock: Clock, wait: Callable[[float], None]) -> Itera
     with contextlib.ExitStack() as stack:
         _make_place(path)
         first = stack.enter_context(Lock(path.with_name("lock")))  # two roots must not share a journal either
+        finished = finish(path, stamp_of(clock.now()))
         book = Book(stack.enter_context(contextlib.closing(Journal(path))))
         keeper = Keeper(spool.grounds, book, path, clock.now)
-        if keeper.knows_root:
+        knew_root = keeper.knows_root
+        if knew_root:
             keeper.find()
         else:
             spool.grounds.refuse_bare()
         spool.prepare(keeper.may_make)
-        holds = [first, *_root_holds(config, path, clock, wait, stack)]
+        holds: list[Hold] = [
+            StateFolder(path.parent, fixed=True),
+            first,
+            *_root_holds(config, path, clock, wait, stack),
+        ]
         if not keeper.knows_root:
             keeper.adopt()  # who serves it now is named before anybody hears of its journal
         monitor = Monitor(sign_path(path), clock, stack.enter_context(metered(config, path, clock)))
         strays = Strays(spool, book, local_zone(), clock.now)
+        guard = JournalGuard(book, path, clock)
+        count = SubmitCount(spool.grounds)
 
         def daily() -> None:
             keeper.settle()
@@ -73,11 +87,16 @@ def opened(config: Config, clock: Clock, wait: Callable[[float], None]) -> Itera
                 strays.look(frozenset(keeper.away))
 
         def begin() -> None:
-            _mind_restore(book, clock.now(), local_zone())
+            if finished:
+                guard.tell_finished()
+            _find_lost(book, count.read(), clock.now(), local_zone(), knew_root=knew_root)
+            count.keep(book.journal.submits())
+            book.journal.free_cut_uploads()  # after that: what a backup takes for being sent may have been sent
+            book.start(clock.now())
             daily()
 
-        standing = Standing(keeper, holds, Housekeeping(book, path, clock, daily), monitor)
-        yield Base(spool, book, standing, begin)
+        standing = Standing(keeper, holds, guard, Housekeeping(book, path, clock, daily), monitor)
+        yield Base(spool, book, standing, BudgetDay(book.journal, local_zone(), clock), count, begin)
 
 
 def _root_holds(
@@ -86,26 +105,36 @@ def _root_holds(
     """Give what keeps others off the root, besides the lock beside the journal, which often is the root's own."""
     leased = config.folders.lease == "always" or filesystem_of(config.folders.root).network
     if journal.parent != lock_path(config).parent:
+        yield StateFolder(lock_path(config).parent, fixed=False)
         yield stack.enter_context(Lock(lock_path(config), needed=not leased))
     if leased:
         yield stack.enter_context(Lease(lease_path(config), clock.monotonic, wait))
 
 
-def _mind_restore(book: Book, now: float, zone: tzinfo) -> None:
-    """Find out whether the journal is a backup that was put back; then hold what may have been paid for since."""
-    copied_at = book.journal.meta(COPIED_AT)
-    if copied_at is None:
+def _find_lost(book: Book, submits: int, now: float, zone: tzinfo, *, knew_root: bool) -> None:
+    """Find out whether the journal is older than what was bought from this root; then hold what may have been paid for since.
+
+    It is a backup that was put back (it carries a mark), or the root counts more `submits`: it is an older copy, or one
+    whose write-ahead log was removed. A journal that did not know the root was accepted to begin anew: what was lost with
+    the one before counts against no budget.
+    """
+    journal, copied_at = book.journal, book.journal.meta(COPIED_AT)
+    missing = max(submits - journal.submits(), 0)
+    if copied_at is None and not missing:
         return
-    reason = put_back(float(copied_at), zone)
+    reason = OLDER if copied_at is None else put_back(float(copied_at), zone)
     for job in list(book.jobs.values()):
         book.commit(hold_unsent(job, reason, now), now)
-    book.tell(
-        "restored",
-        f"{reason}. What may have been submitted since is held, or failed with that reason.",
-        now,
-        subject="journal",
-    )
-    book.journal.forget_copy()
+    lost = missing if knew_root else 0
+    journal.forget_copy(journal.submits() + missing, Lost(lost, now))
+    told = f"{reason}. What may have been submitted since is held, or failed with that reason."
+    if lost:
+        told += f" {_submits(lost)} missing in it: today's budget counts that as spent."
+    book.tell("restored", told, now, subject="journal")
+
+
+def _submits(count: int) -> str:
+    return "1 submit is" if count == 1 else f"{count:,} submits are"
 
 
 def _make_place(path: Path) -> None:
@@ -114,7 +143,7 @@ def _make_place(path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DiskError(f"The state folder {path.parent} cannot be made: {error.strerror}.") from error
+        raise DiskError.of(f"The state folder {path.parent} cannot be made", error) from error
 
 
 def refuse_network_journal(path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from decimal import Decimal
 
 from rodin_watchd.core.machine import AT_VENDOR
@@ -14,15 +15,33 @@ FAILED_SECONDS = 5.0
 """A reading that failed is tried again after so long (monotonic)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Proving:
+    """A proof that may be under way, and the held jobs that are known."""
+
+    inquiry: Inquiry | None = None
+    held: frozenset[str] = frozenset()
+
+
+NOTHING_BEGUN = Proving()
+
+
 class Prover:
     """Keeps the baseline, and inquires into held jobs. `now` is UTC and may jump, `monotonic` never does.
 
-    `trusts` tells whether nobody else spends from the account; without that it does nothing. Every method may raise
-    DiskError: then nothing is known yet, and it may be called again.
+    `trusts` tells whether nobody else spends from the account; without that it does nothing. `begun` is what the prover
+    before a reload had begun. Every method may raise DiskError: then nothing is known yet, and it may be called again.
     """
 
     def __init__(
-        self, book: Book, now: Callable[[], float], monotonic: Callable[[], float], *, trusts: bool, same_account: bool
+        self,
+        book: Book,
+        now: Callable[[], float],
+        monotonic: Callable[[], float],
+        begun: Proving = NOTHING_BEGUN,
+        *,
+        trusts: bool,
+        same_account: bool,
     ) -> None:
         self._book = book
         self._now = now
@@ -30,9 +49,14 @@ class Prover:
         self.trusts = trusts
         stored = book.journal.meta(BASELINE) if trusts and same_account else None
         self._baseline = Baseline.of_data(stored) if stored else None
-        self._inquiry: Inquiry | None = None
+        self._inquiry = begun.inquiry if self._baseline else None
         self._not_before = monotonic()
-        self._held: frozenset[str] = frozenset()
+        self._held = begun.held if self._baseline else frozenset()
+
+    @property
+    def begun(self) -> Proving:
+        """What a prover that takes this one's place goes on with."""
+        return Proving(self._inquiry, self._held)
 
     @property
     def inquires(self) -> bool:

@@ -3,65 +3,84 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import tzinfo
+from dataclasses import dataclass, field
 from decimal import Decimal
 
+from rodin_watchd.adapters.journal import lost_of
 from rodin_watchd.config import Budget
-from rodin_watchd.core.budget import (
-    BUDGET_DAY,
-    CLOCK_STEP_SECONDS,
-    Allowance,
-    Caps,
-    Day,
-    day_of,
-    is_over_budget,
-    next_midnight,
-    put_off,
-)
+from rodin_watchd.core.budget import Allowance, Caps, is_over_budget, next_midnight, put_off
 from rodin_watchd.core.receipt import local
 from rodin_watchd.errors import OverBudgetError
-from rodin_watchd.model import Job, State, Transition
+from rodin_watchd.model import CREDITS_PER_TEXTURE, Job, State, Transition
 from rodin_watchd.service.book import Book
+from rodin_watchd.service.budget_day import BudgetDay
+
+_NO_FOLDER = "/"
+"""Where purchases are booked whose folder is not known: no folder's name has a slash."""
+
+
+@dataclass(frozen=True, slots=True)
+class OverBudget:
+    """What waits for another day, and what people were told of it."""
+
+    told: frozenset[str] = frozenset()  # reasons
+    barred: Mapping[str, int] = field(default_factory=dict)  # sets in the inbox, by reason
+
+
+NOTHING_OVER = OverBudget()
 
 
 class Purse:
-    """Keeps the budget's day, and lets only those intents become durable that are within the budget.
+    """Lets only those intents become durable that are within the budget of the day.
 
-    `barred` counts the sets in the inbox that wait for another day, by reason. `now` is UTC and may jump, `monotonic` never
-    does. Every method may raise DiskError; it may be called again.
+    `barred` counts the sets in the inbox that wait for another day, by reason. `over` is what waited before a reload.
+    `now` is UTC and may jump. Every method may raise DiskError; it may be called again.
     """
 
     def __init__(
-        self, budget: Budget, book: Book, zone: tzinfo, now: Callable[[], float], monotonic: Callable[[], float]
+        self,
+        budget: Budget,
+        book: Book,
+        day: BudgetDay,
+        now: Callable[[], float],
+        over: OverBudget = NOTHING_OVER,
     ) -> None:
         self._caps = Caps(budget.per_day_credits, budget.per_folder_credits)
         self._book = book
-        self._zone = zone
+        self._day = day
+        self._lost = lost_of(book.journal)
         self._now = now
-        self._offset = now() - monotonic()
-        self._monotonic = monotonic
-        known = book.journal.meta(BUDGET_DAY)
-        self._day = Day(*known) if known else None
-        self._told: frozenset[str] = frozenset()
-        self.barred: Mapping[str, int] = {}
-        book.journal.open_books()
+        self._told = over.told
+        self.barred = over.barred
+
+    @property
+    def over(self) -> OverBudget:
+        """What another one goes on with."""
+        return OverBudget(self._told, self.barred)
 
     @property
     def allowance(self) -> Allowance:
         """What may still be spent today."""
-        return self._left(self._book.journal.spent_since(self._today().after_purchase))
+        today = self._day.today()
+        return self._left(self._book.journal.spent_since(today.after_purchase), self._lost.since(today.began_at))
 
     def buy(self, intents: Sequence[Transition]) -> list[Job]:
         """Make those intents durable that are within the budget; return their jobs."""
         if not intents:
             return []
-        after = self._today().after_purchase
-        return [intent.job for intent in self._book.commit_affordable(intents, self._now(), after, self._affordable)]
+        today = self._day.today()
+        lost = self._lost.since(today.began_at)
+
+        def affordable(spent: Mapping[str, Decimal], intents: Sequence[Transition]) -> Sequence[Transition]:
+            return self._left(spent, lost).affordable(intents)
+
+        bought = self._book.commit_affordable(intents, self._now(), today.after_purchase, affordable)
+        return [intent.job for intent in bought]
 
     def put_off(self, jobs: Iterable[Job]) -> None:
         """Note on each job that is to be sent whether and why it waits for another day."""
         to_send = [job for job in jobs if job.state in (State.STAGED, State.UPLOADING)]
-        left, now = self.allowance if to_send else self._left({}), self._now()
+        left, now = self.allowance if to_send else self._left({}, 0), self._now()
         late = [(job, left.why_not(job.folder)) for job in to_send]
         moves = (put_off(job, reason, now) for job, reason in late)
         self._book.commit([move for move in moves if move], now)
@@ -81,7 +100,7 @@ class Purse:
         count = sum(self.barred.values()) + sum(map(is_over_budget, self._book.jobs.values()))
         if not count:
             return []
-        again = local(next_midnight(self._now(), self._zone), self._zone)
+        again = local(next_midnight(self._now(), self._day.zone), self._day.zone)
         who = "1 set waits" if count == 1 else f"{count:,} sets wait"
         return [f"{who} for another day: {'; '.join(sorted(self._told))}. It goes on by itself at {again}."]
 
@@ -90,22 +109,6 @@ class Purse:
         """Whether any set waits for another day."""
         return bool(self.barred) or any(map(is_over_budget, self._book.jobs.values()))
 
-    # ---- the day ----------------------------------------------------------------------------------------------------
-
-    def _left(self, spent: Mapping[str, Decimal]) -> Allowance:
-        return Allowance(self._caps, spent)
-
-    def _affordable(self, spent: Mapping[str, Decimal], intents: Sequence[Transition]) -> Sequence[Transition]:
-        return self._left(spent).affordable(intents)
-
-    def _today(self) -> Day:
-        """Return the budget's day, by a clock that may have been set; what changed is made durable first."""
-        now, offset, before = self._now(), self._offset, self._day
-        step = now - self._monotonic() - offset
-        if abs(step) > CLOCK_STEP_SECONDS:  # the clock was set: the day's age stays true
-            offset, before = offset + step, before and before._replace(began_at=before.began_at + step)
-        day = day_of(before, now, self._zone, self._book.journal.newest_purchase())
-        if day != self._day:
-            self._book.journal.set_meta(BUDGET_DAY, day)
-        self._offset, self._day = offset, day
-        return day
+    def _left(self, spent: Mapping[str, Decimal], lost: int) -> Allowance:
+        """Return what is left; what a lost submit cost is not known: it counts with the price of the list."""
+        return Allowance(self._caps, {**spent, _NO_FOLDER: lost * CREDITS_PER_TEXTURE} if lost else spent)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import secrets
 from dataclasses import replace
 
@@ -97,7 +96,7 @@ class Reception:
         except DiskError as error:
             self._cannot_look(error)
         except OSError as error:
-            self._cannot_look(DiskError(f"The inbox cannot be looked at: {os.strerror(error.errno or 0)}."))
+            self._cannot_look(DiskError.of("The inbox cannot be looked at", error))
         else:
             self._can_look()
 

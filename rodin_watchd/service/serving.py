@@ -1,6 +1,7 @@
 """Serving: a daemon, and the next one that takes its place when the configuration is read anew.
 
-A reload is a restart of everything but what must not be let go of: journal, locks, and the steps under way. The new daemon is
+A reload makes everything anew but what must not be let go of: journal, locks, the steps under way, and what decides over
+money (`daemon.Handover`, `opening.Base`). The repairs of a start belong to the start alone. The new daemon is
 complete before the old one is given up, so a configuration that cannot be used changes nothing; the old one works until then.
 """
 
@@ -26,7 +27,7 @@ from rodin_watchd.service.assembly import (
     hosting,
 )
 from rodin_watchd.service.clock import Clock
-from rodin_watchd.service.daemon import Daemon
+from rodin_watchd.service.daemon import Daemon, Handover
 from rodin_watchd.service.loading import Loading
 from rodin_watchd.service.opening import Base, opened
 from rodin_watchd.service.pulse import Pulse
@@ -77,8 +78,8 @@ class Serving:
             tools = stack.enter_context(equipped(self.config, key, self._base, self._clock, load()))
             self._base.begin()
             self._key = key
-            self._daemon = daemon_of(self.config, tools, self._base, self._clock)
-            self._daemon.pulse = self._pulse
+            handover = Handover.of_start(self.config, tools, self._pulse)
+            self._daemon = daemon_of(self.config, tools, self._base, self._clock, handover)
             self._tools = stack.pop_all()
 
     def stop(self) -> None:
@@ -149,14 +150,15 @@ class Serving:
             try:
                 hosted = loading.take(stack)
                 tools = stack.enter_context(equipped(config, loading.key, self._base, self._clock, hosted))
-                daemon = daemon_of(config, tools, self._base, self._clock, self.daemon)
+                daemon = daemon_of(config, tools, self._base, self._clock, self.daemon.handover)
             except BaseException:
                 self._base.book.announcer = announcer
                 raise
-            daemon.pulse = self._pulse
-            self._let_go(daemon.succeed(self.daemon))
+            before, self._daemon = self.daemon, daemon
+            self._let_go(daemon.take_over())
+            self._tools = stack.pop_all()
+            before.let_go()
             self._base.spool.share(sharing)
-            self._daemon, self._tools = daemon, stack.pop_all()
 
     def _let_go(self, wait: Callable[[], None]) -> None:
         """Close the tools of now when the last step that uses them has ended."""

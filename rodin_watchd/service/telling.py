@@ -14,15 +14,18 @@ from rodin_watchd.core.status import PAGE, Line, Page, ended_line, render, set_n
 from rodin_watchd.errors import DiskError
 from rodin_watchd.log_lines import Trouble, why
 from rodin_watchd.model import Job
+from rodin_watchd.problem import Fault
 from rodin_watchd.service.intake import ReadySet, WaitingSet
 
 
-def pause_notices(pauses: Pauses, zone: tzinfo) -> list[str]:
-    """Return what stands still and why, without a running clock in it."""
-    return [
-        f"Paused since {local(pause.since_at, zone)}: {pause.problem.message} {pause.problem.advice}"
-        for pause in pauses.values()
-    ]
+def pause_notices(pauses: Pauses, zone: tzinfo) -> tuple[list[str], list[str]]:
+    """Return what stands still and why, without a running clock in it: until the account's owner acts, and by itself."""
+    owners: list[str] = []
+    passing: list[str] = []
+    for pause in pauses.values():
+        told = f"Paused since {local(pause.since_at, zone)}: {pause.problem.message} {pause.problem.advice}"
+        (owners if pause.problem.fault is Fault.ACCOUNT else passing).append(told)
+    return owners, passing
 
 
 def page_of(

@@ -162,7 +162,7 @@ def test_opening_the_books_frees_what_was_cut(journal: Journal) -> None:
     answered = led(journal, S.STAGED, S.UPLOADING, name="early", content="early", at=NOW + 1e6)
     journal.commit([Transition(replace(answered, answer=Answer(201, b"{}")), "answered")], NOW)
     led(journal, *SENT, name="lost", content="lost", at=NOW + 1e6)
-    journal.open_books()
+    journal.free_cut_uploads()
     assert outcomes(journal) == ["free", "open", "open"]
     assert journal.spent_since(0) == {"": 1}
 

@@ -135,7 +135,7 @@ def test_a_lock_that_cannot_be_taken_ends_the_start_with_advice_for_a_start(stag
     run = stage.told("run")
     assert run.returncode == 1
     assert "lock cannot be written: Is a directory." in run.stderr
-    assert "Make room or mend the rights; then start the service anew." in run.stderr
+    assert "take away what lies in its place; then start the service anew." in run.stderr
 
 
 def test_closed_standard_streams_are_no_hindrance(served: Stage) -> None:

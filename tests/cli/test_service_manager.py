@@ -13,9 +13,11 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from cli_stage import CONFIG, Running, Stage, running
+from gated_line import GatedLine
 
 from rodin_watchd.emulator.server import Emulator, EmulatorSettings, parse_fault
 
@@ -121,6 +123,30 @@ def test_a_good_config_takes_effect_while_jobs_are_at_work(tmp_path: Path) -> No
         assert "seed" not in stage.data("show", "chair")["options"]
         assert stage.data("status")["credits"]["total"] == 1.0
         assert "Traceback" not in "".join(service.lines)
+
+
+def test_a_reload_in_the_middle_of_each_upload_frees_no_budget(tmp_path: Path) -> None:
+    """SIGHUP while a set is being sent: with a budget for one set, three sets and their reloads pay one."""
+    with Emulator(EmulatorSettings(instant=True)) as vendor, GatedLine(urlsplit(vendor.base_url).port or 0) as line:
+        stage = Stage(tmp_path / "root", line.base_url)
+        rewrite(stage, "[budget]\nper_day_credits = 0.5\n")
+        with running(stage) as service:
+            reloads = {"one": " uploading one ", "two": "budget of 0.5 credits is spent", "three": ""}
+            for number, (name, line_of_log) in enumerate(reloads.items()):
+                stage.drop(f"{name}.glb", "suzi.glb", f"{name}.png", "matcap-a.png")
+                (stage.inbox / f"{name}.toml").write_text(f"seed = {number}\n")
+                if line_of_log:
+                    service.until(line_of_log)
+                rewrite(stage, f"[budget]\nper_day_credits = 0.5\nlow_balance = {number}\n")
+                service.process.send_signal(signal.SIGHUP)
+                service.until("reloaded: ")
+                if name == "one":
+                    line.gate.set()
+                    service.until(" archived one ")
+            assert service.stop() == 0
+        assert stage.told("run", "--until-idle").returncode == 1, "two sets wait for another day"
+        assert len(vendor.ledger()["charges"]) == 1
+        assert stage.data("status")["budget"]["spent"] == 0.5
 
 
 def test_a_bad_config_is_refused_and_the_old_one_stays(served: Stage) -> None:

@@ -8,7 +8,7 @@ from datetime import UTC
 import pytest
 from job_samples import NOW, TASK, a_job
 
-from rodin_watchd.core.restored import copied, hold_unsent, put_back
+from rodin_watchd.core.restored import OLDER, copied, hold_unsent, put_back
 from rodin_watchd.model import Answer, State
 
 REASON = put_back(NOW - 5, UTC)
@@ -17,9 +17,10 @@ REASON = put_back(NOW - 5, UTC)
 @pytest.mark.parametrize("state", [State.STAGED, State.UPLOADING, State.SUBMITTING])
 def test_what_may_have_been_sent_since_is_held(state: State) -> None:
     """With the reason, by moves that the machine knows."""
-    moves = hold_unsent(a_job(state), REASON, NOW)
+    moves = hold_unsent(a_job(state), OLDER, NOW)
     assert [transition.job.state for transition in moves][-1] is State.HELD
-    assert "put back from its backup of 2023-" in moves[-1].message
+    assert moves[-1].message.startswith(OLDER)
+    assert "may have been submitted" in moves[-1].message
     problem = moves[-1].job.problem
     assert problem is not None
     assert problem.code == "unknown-outcome"

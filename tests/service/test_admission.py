@@ -194,3 +194,17 @@ def test_new_sets_under_approved_names_are_a_crowd_of_their_own(tmp_path: Path) 
         assert {name.partition(".")[0] for name in shop.found("inbox")} == waiting
         assert "wait for approval" in shop.status()
         assert vendor.charges <= 12 - len(waiting)
+
+
+def test_a_restart_gives_no_second_window(tmp_path: Path) -> None:
+    """What was taken within the window stands in the journal: sets before and after a start are one crowd."""
+    with working(tmp_path, budget={"hold_above_sets": 3}, intake={"rescan_seconds": 600}) as (shop, vendor):
+        dropped(shop, 3, "one")
+        shop.daemon._wake.for_files()
+        shop.until(lambda: vendor.charges == 3)
+        shop.restart()
+        dropped(shop, 3, "two")
+        shop.ticks(20, step_seconds=0.5)
+        shop.idle()
+        assert vendor.charges == 3
+        assert "3 sets wait for approval" in shop.status()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from workshop import KEY, PATIENCE_SECONDS, Hands, Vendor, Workshop, emulated
 from rodin_watchd.adapters.systemd import Manager
 from rodin_watchd.cli.logs import set_level
 from rodin_watchd.config import Config
+from rodin_watchd.core.budget import BUDGET_DAY
 from rodin_watchd.core.pauses import Pause
 from rodin_watchd.errors import ConfigError, NoCreditsError
 from rodin_watchd.model import State
@@ -25,6 +27,8 @@ class Reloaded(Workshop):
     """A workshop whose daemon can be exchanged."""
 
     service: Serving
+    sections: Mapping[str, Mapping[str, Any]]
+    reloads = 0
 
     def begin(self, stack: ExitStack) -> None:
         """Start a service instead of a bare daemon."""
@@ -37,6 +41,12 @@ class Reloaded(Workshop):
         taken: list[Config] = []
         self.exchange(lambda: Reloaded(self.root, self.config.api.base_url, sections).config, taken.append)
         return taken
+
+    def reload_alike(self, key: str = KEY) -> None:
+        """Have everything made anew by a change that concerns nothing."""
+        self.reloads += 1
+        more = {**self.sections, "polling": {"min_seconds": 1 + self.reloads / 1e6}}
+        self.exchange(lambda: Reloaded(self.root, self.config.api.base_url, more).config, lambda _config: None, key)
 
     def exchange(self, read: Callable[[], Config], take: Callable[[Config], None], key: str = KEY) -> None:
         """Have a reload done, and nothing else."""
@@ -194,3 +204,165 @@ def test_changes_are_named_without_their_values(shop: Reloaded) -> None:
     other = Reloaded(shop.root, shop.config.api.base_url, {"service": {"stop_seconds": 3}, "defaults": {"seed": 5}})
     assert changes(shop.config, other.config) == ["defaults.seed", "service.stop_seconds"]
     assert changes(shop.config, shop.config) == []
+
+
+# ---- money over reloads ---------------------------------------------------------------------------------------------
+
+OTHER_KEY = "another-key-of-the-tests-456"
+
+
+@contextmanager
+def serving_shop(root: Path, *faults: str, **sections: Mapping[str, Any]) -> Iterator[tuple[Reloaded, Vendor]]:
+    """Give a service that can be reloaded, with a vendor of its own that knows two keys."""
+    keys = (KEY, OTHER_KEY)
+    with emulated(*faults, balance=Decimal("100.5"), api_keys=keys) as vendor, ExitStack() as stack:
+        shop = Reloaded(root, vendor.emulator.base_url, sections)
+        shop.hands = Hands()
+        shop.sections = sections
+        shop.begin(stack)
+        yield shop, vendor
+
+
+def test_a_reload_in_an_upload_frees_no_budget(tmp_path: Path) -> None:
+    """What is being sent stays bought: with a budget for one set, a reload in each of three uploads pays one."""
+    with serving_shop(tmp_path, budget={"per_day_credits": 0.5}) as (shop, vendor):
+        for name in ("one", "two", "three"):
+            shop.drop_set(name)
+            shop.hands.seconds += 1.0
+            shop.until(lambda: State.UPLOADING in shop.states().values() or shop.daemon.is_idle())
+            shop.reload_alike()
+            shop.idle()
+        assert vendor.charges == 1
+        assert sum(shop.daemon._book.journal.spent_since(0).values()) == 1
+
+
+def test_a_paid_task_that_failed_is_not_bought_again_after_a_reload(tmp_path: Path) -> None:
+    """The charge of an upload that a reload met is booked: the same set, dropped again, is refused."""
+    with serving_shop(tmp_path, "failed-job@1") as (shop, vendor):
+        shop.drop_set("chair")
+        shop.until(shop.is_in("chair", State.UPLOADING))
+        shop.reload_alike()
+        shop.idle()
+        assert (shop.job("chair").state, vendor.charges) == (State.FAILED, 1)
+        shop.drop_set("chair")
+        shop.idle()
+        assert (vendor.charges, vendor.uploads) == (1, 1)
+
+
+@pytest.mark.parametrize("jump_seconds", [-86_400.0, 86_400.0, 2 * 86_400.0])
+def test_a_clock_that_was_set_before_a_reload_gives_no_second_budget(tmp_path: Path, jump_seconds: float) -> None:
+    """The budget's day belongs to the service, not to one configuration: a step of the clock is seen over a reload."""
+    with serving_shop(tmp_path, budget={"per_day_credits": 0.5}) as (shop, vendor):
+        shop.drop_set("one")
+        shop.idle()
+        shop.hands.jump_seconds = jump_seconds
+        shop.reload_alike()
+        shop.drop_set("two")
+        shop.idle()
+        assert vendor.charges == 1
+
+
+def test_a_clock_that_is_set_while_nothing_is_bought_is_seen(tmp_path: Path) -> None:
+    """The day is asked for in each tick: a day that the clock alone made begins none after the next start."""
+    with serving_shop(tmp_path, budget={"per_day_credits": 0.5}) as (shop, _):
+        shop.drop_set("one")
+        shop.idle()
+        before = shop.daemon._book.journal.meta(BUDGET_DAY)
+        shop.hands.jump_seconds = 86_400.0
+        shop.ticks(1)
+        assert shop.daemon._book.journal.meta(BUDGET_DAY)[0] - before[0] == 86_400.0
+
+
+def test_a_reload_ends_no_wait_after_lost_answers(tmp_path: Path) -> None:
+    """Each lost answer doubles the wait for the next submit; a reload after each of them submits nothing earlier."""
+    faults = (f"charged-503@{number}" for number in range(1, 21))
+    with serving_shop(tmp_path, *faults, api={"max_in_flight": 1}) as (shop, vendor):
+        for number in range(20):
+            shop.drop_set(f"set-{number}")
+        while shop.hands.seconds < 120:
+            shop.until(lambda: not shop.daemon._pool.busy)
+            shop.ticks(4, step_seconds=1.0)
+            shop.reload_alike()
+        shop.rest()
+        held = [job for job in shop.jobs() if job.state is State.HELD]
+        assert 1 < len(held) <= vendor.uploads <= 7  # at 0, 2, 6, 14, 30, 62 seconds
+        assert "A submit got no answer" in shop.status()
+
+
+@pytest.mark.parametrize(("key", "ends"), [(KEY, False), (OTHER_KEY, True)])
+def test_a_new_key_ends_what_the_account_had_stopped(tmp_path: Path, key: str, *, ends: bool) -> None:
+    """A pause for the account's sake is about that account; any other reload lets it go on."""
+    with serving_shop(tmp_path, *(f"submit-error=INSUFFICIENT_FUND@{n}" for n in range(1, 9))) as (shop, _):
+        shop.drop_set("chair")
+        shop.until(shop.daemon.needs_person)
+        shop.reload_alike(key)
+        assert shop.daemon.needs_person() is not ends
+
+
+def test_the_window_of_the_approval_outlives_a_reload(tmp_path: Path) -> None:
+    """Sets that came before a reload and sets that come after it are one crowd, and so over a restart."""
+    sections = {"budget": {"hold_above_sets": 3}, "intake": {"rescan_seconds": 60}}
+    with serving_shop(tmp_path, **sections) as (shop, vendor):
+        for name in "abc":
+            shop.drop_set(name)
+        shop.daemon._wake.for_files()
+        shop.until(lambda: vendor.charges == 3, step_seconds=0.2)
+        shop.reload_alike()
+        for name in "def":
+            shop.drop_set(name)
+        shop.ticks(20, step_seconds=0.5)
+        shop.idle()
+        assert vendor.charges == 3
+        assert "3 sets wait for approval" in shop.status()
+
+
+def test_a_balance_of_another_key_proves_nothing(tmp_path: Path) -> None:
+    """A lost answer was charged to the account of the old key: what the new key's account holds must not free it."""
+    with serving_shop(tmp_path, "charged-503@2", budget={"sole_spender": True}) as (shop, vendor):
+        shop.drop_set("one")
+        shop.idle()
+        shop.hands.seconds += 100
+        shop.drop_set("two")
+        shop.until(shop.is_in("two", State.HELD))
+        vendor.emulator.pay_in(Decimal("0.5"))  # the other account holds as much as this one held before
+        shop.reload_alike(OTHER_KEY)
+        shop.ticks(150, step_seconds=1.0)
+        shop.until(lambda: not shop.daemon._pool.busy)
+        assert (shop.job("two").state, vendor.charges) == (State.HELD, 2)
+
+
+def test_a_proof_goes_on_over_a_reload(tmp_path: Path) -> None:
+    """An inquiry that has begun is neither told again nor begun anew."""
+    with serving_shop(tmp_path, "charged-503@2", budget={"sole_spender": True}) as (shop, vendor):
+        shop.drop_set("one")
+        shop.idle()
+        shop.hands.seconds += 100
+        shop.drop_set("two")
+        shop.until(shop.is_in("two", State.HELD))
+        began = shop.hands.seconds
+        while "charged" not in shop.actions(shop.job("two")) and shop.hands.seconds < began + 300:
+            shop.until(lambda: not shop.daemon._pool.busy)
+            shop.reload_alike()
+            shop.ticks(1, step_seconds=1.0)
+        kinds = [event.kind for event in shop.daemon._book.journal.service_events()]
+        assert kinds.count("inquiry") == 1
+        assert shop.hands.seconds - began < 120
+        assert vendor.charges == 2
+
+
+def test_a_reload_tells_no_pause_twice(tmp_path: Path) -> None:
+    """What is paused stays so over reloads, and its end is told when it comes."""
+    with serving_shop(tmp_path, budget={"per_day_credits": 0.5}) as (shop, _):
+        for name in ("one", "two"):
+            shop.drop_set(name)
+        shop.idle()
+        for _ in range(3):
+            shop.reload_alike()
+            shop.idle()
+        kinds = [event.kind for event in reversed(shop.daemon._book.journal.service_events())]
+        assert kinds == ["paused"]
+        shop.sections = {"budget": {"per_day_credits": 5}}
+        shop.reload_alike()
+        shop.idle()
+        kinds = [event.kind for event in reversed(shop.daemon._book.journal.service_events())]
+        assert kinds == ["paused", "resumed"]

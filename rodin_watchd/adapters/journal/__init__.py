@@ -29,6 +29,7 @@ from typing import Any, TypeAlias
 from rodin_watchd.adapters.journal import rows, schema
 from rodin_watchd.adapters.journal.backup import COPIED_AT, how_to_recover
 from rodin_watchd.adapters.journal.ballast import Ballast, ballast_path
+from rodin_watchd.adapters.journal.files import copy_out, files_of, move_aside, put_in_place, why_not
 from rodin_watchd.adapters.journal.hook_runs import HookRunWriter
 from rodin_watchd.adapters.journal.reading import (
     BUSY_SECONDS,
@@ -37,16 +38,17 @@ from rodin_watchd.adapters.journal.reading import (
     closed_on_error,
     connect,
 )
-from rodin_watchd.adapters.journal.words import code_of, in_words
+from rodin_watchd.adapters.journal.words import BUSY_CODES, code_of, in_words
 from rodin_watchd.adapters.journal.writing import insert_command, prepare
 from rodin_watchd.core.announcing import SILENT, Announcer
 from rodin_watchd.core.approval import Changes
 from rodin_watchd.core.machine import ANSWERED
 from rodin_watchd.core.proof import BASELINE
-from rodin_watchd.errors import DiskError, JournalError, RoomError
+from rodin_watchd.core.restored import LOST, SUBMITS, Lost
+from rodin_watchd.errors import DiskError, JournalBusyError, JournalError, RoomError
 from rodin_watchd.model import ServiceEvent, Transition
 
-__all__ = ["NO_META", "Affordable", "Command", "Journal", "JournalReader", "Reply", "insert_command"]
+__all__ = ["NO_META", "Affordable", "Command", "Journal", "JournalReader", "Reply", "insert_command", "lost_of"]
 
 _SAVE = """
     INSERT INTO jobs (id, state, name, folder, top, fingerprint, kind, vendor_seconds, task_uuid, charges, created_at,
@@ -99,21 +101,65 @@ class Journal(JournalReader, HookRunWriter):
     """Read and write the journal; the daemon's main thread only.
 
     Opening creates or upgrades the file, and refuses a damaged one. Every writing call is one transaction: when it
-    returns, it is on the disk. Raises DiskError when the disk is full or another program keeps the file locked (nothing is
-    half-written: it may be repeated), JournalError for every other failure: then the daemon must end, because what is
-    durable is no longer known.
+    returns, it is on the disk. Raises RoomError when the disk is full, JournalBusyError when another program keeps the file
+    locked (nothing is half-written: it may be repeated), JournalError for every other failure: then the daemon must end,
+    because what is durable is no longer known. A lock is waited for `busy_seconds`, and then, until it is gone, not again:
+    the main loop must not stand still for a stranger.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._swept = -1  # so many changes had been made when the log was emptied; what a run before left is swept, too
+    def __init__(self, path: Path, busy_seconds: float = BUSY_SECONDS) -> None:
+        self._path = path
+        self._busy_seconds = busy_seconds
         self._ballast = Ballast(ballast_path(path))
+        self._opened = 0  # how often: so many files have been open under this path
+        self._changed_before = 0  # through those that were open before
+        self._open()
+
+    def _open(self) -> None:
+        path = self._path
+        self._swept = -1  # so many changes had been made when the log was emptied; what a run before left is swept, too
+        self._locked_out = False
         with in_words(f"The journal {path} cannot be opened", how_to_recover(path)):
-            self._db = connect(path, "mode=rwc")
+            self._db = connect(path, "mode=rwc", self._busy_seconds)
             with closed_on_error(self._db):
                 check_version(self._db, path)
                 prepare(self._db)
                 self._refuse_damage(path)
                 self._migrate()
+        self._opened += 1
+        self.files = files_of(path)
+        self._mode = path.stat().st_mode & 0o777
+
+    def try_writing(self) -> None:
+        """Write nothing, as a transaction. Raises as every writing call would now."""
+        with self._transaction():
+            pass
+
+    # ---- its files --------------------------------------------------------------------------------------------------
+
+    def why_not_in_place(self) -> str:
+        """Say which of the open files are not at the journal's path any more, "" if all are; costs next to nothing.
+
+        A journal in such files still works, but nobody will find it: nothing may be paid by it.
+        """
+        return why_not(self._path, self.files)
+
+    def write_out(self, stamp: str) -> Path | None:
+        """Write all that is known to new files at the journal's path, and go on with those.
+
+        What lay there is moved aside, to a name with the stamp, which is returned. Raises DiskError: then all is as before,
+        and it may be repeated; JournalError: then the daemon must end, and the next start does the rest.
+        """
+        copy_out(self._db, self._path, self._mode)
+        aside = move_aside(self._path, stamp)
+        self._changed_before = self.changes
+        self._db.close()  # before the path is taken again: SQLite removes a log of that name here
+        try:
+            put_in_place(self._path)
+        except DiskError as error:
+            raise JournalError(error.message, advice=error.advice_given) from error
+        self._open()
+        return aside
 
     def _refuse_damage(self, path: Path) -> None:
         """Refuse to pay by a journal that may have lost what it knew."""
@@ -200,8 +246,11 @@ class Journal(JournalReader, HookRunWriter):
 
     # ---- the books --------------------------------------------------------------------------------------------------
 
-    def open_books(self) -> None:
-        """After a start: what was being uploaded was proven not submitted."""
+    def free_cut_uploads(self) -> None:
+        """Book the uploads that a run before had begun and not ended as free: they were proven not submitted.
+
+        For a start alone, before any worker runs: an upload that is under way may still be charged.
+        """
         with self._transaction():
             self._db.execute(_FREE_UPLOADS)
 
@@ -225,13 +274,18 @@ class Journal(JournalReader, HookRunWriter):
             number = self._db.execute(_SERVICE_EVENT, tuple(map(rows.plain, columns))).lastrowid
             self._owe(f"service-{number}", "", announcer.of_service(event), event.at)
 
-    def forget_copy(self) -> None:
-        """Take off the mark of a backup that was put in the journal's place, once it has been dealt with.
+    def forget_copy(self, submits: int, lost: Lost) -> None:
+        """Note that this journal is older than what was bought, once that has been dealt with.
 
-        Its baseline goes with it: nobody knows what was bought since the copy was made.
+        The mark of a backup goes, and the baseline: nobody knows what was bought since. There were so many `submits`.
         """
         with self._transaction():
             self._db.execute("DELETE FROM meta WHERE key IN (?, ?)", (COPIED_AT, BASELINE))
+            self._set_meta({LOST: lost.as_data(), SUBMITS: submits})
+
+    def submits(self) -> int:
+        """Return how many submits were allowed to send their last bytes, as far as this journal knows."""
+        return int(self.meta(SUBMITS) or 0)
 
     @in_words()
     def open_commands(self) -> list[Command]:
@@ -257,24 +311,27 @@ class Journal(JournalReader, HookRunWriter):
         changes = self._db.total_changes
         if changes == self._swept:
             return
-        self._db.execute("PRAGMA busy_timeout = 0")  # nobody waits for a reader
+        self._wait_for_locks(seconds=0.0)  # nobody waits for a reader
         try:
             busy = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
         except sqlite3.OperationalError:
             busy = True
         finally:
-            self._db.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}")
+            self._wait_for_locks(seconds=0.0 if self._locked_out else self._busy_seconds)
         if not busy:
             self._swept = changes
 
     @property
     def changes(self) -> int:
         """A number that grows with each change that is made through this object."""
-        return self._db.total_changes
+        return self._changed_before + self._db.total_changes
 
-    def changed_outside(self) -> int:
-        """Return a number that changes when another process has written (SQLite's `data_version`)."""
-        return int(self._value("PRAGMA data_version"))
+    def changed_outside(self) -> tuple[int, int]:
+        """Return what changes when another process has written (SQLite's `data_version`), or the file is another one."""
+        return self._opened, int(self._value("PRAGMA data_version"))
+
+    def _wait_for_locks(self, *, seconds: float) -> None:
+        self._db.execute(f"PRAGMA busy_timeout = {seconds * 1000:.0f}")
 
     @contextlib.contextmanager
     def _transaction(self, *, vital: bool = False) -> Iterator[None]:
@@ -284,17 +341,31 @@ class Journal(JournalReader, HookRunWriter):
             self._db.execute("BEGIN IMMEDIATE")
             yield
             self._db.execute("COMMIT")
+            self._heed_lock(locked=False)
         except BaseException as error:
             with contextlib.suppress(sqlite3.Error):
                 self._db.execute("ROLLBACK")
-            if not isinstance(error, sqlite3.Error):
+            told = _told(error) if isinstance(error, sqlite3.Error) else error
+            self._heed_lock(locked=isinstance(told, JournalBusyError))
+            if told is error:
                 raise
-            raise _told(error) from error
+            raise told from error
+
+    def _heed_lock(self, *, locked: bool) -> None:
+        """Wait for a lock once, and not again until it is gone."""
+        if locked != self._locked_out:
+            self._locked_out = locked
+            self._wait_for_locks(seconds=0.0 if locked else self._busy_seconds)
+
+
+def lost_of(journal: JournalReader) -> Lost:
+    """Return which submits a journal knows to be missing in it."""
+    return Lost.of_data(journal.meta(LOST))
 
 
 def _told(error: sqlite3.Error) -> DiskError | JournalError:
     if code_of(error) == sqlite3.SQLITE_FULL:
         return RoomError(_FULL)
-    if code_of(error) == sqlite3.SQLITE_BUSY:
-        return DiskError("Another program keeps the journal locked.")
+    if code_of(error) in BUSY_CODES:
+        return JournalBusyError()
     return JournalError(f"The journal cannot be written: {error}.")

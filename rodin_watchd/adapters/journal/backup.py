@@ -13,7 +13,8 @@ import shlex
 import sqlite3
 from pathlib import Path
 
-from rodin_watchd.errors import DiskError, JournalError
+from rodin_watchd.adapters.journal.files import Files, why_not
+from rodin_watchd.errors import DiskError, JournalBusyError, JournalError, JournalGoneError, RoomError
 
 COPIED_AT = "copied_at"
 """The key of the mark in the copy: when it was made, UTC."""
@@ -28,11 +29,11 @@ def backup_path(journal: Path) -> Path:
     return journal.with_name("journal.backup.sqlite3")
 
 
-def make_backup(journal: Path, now: float) -> Path:
+def make_backup(journal: Path, now: float, expected: Files | None = None) -> Path:
     """Copy the journal beside itself, in place of the copy before, and return where; any thread, any process.
 
-    The daemon may write meanwhile: the copy is the journal as it was at one moment (https://sqlite.org/backup.html).
-    Raises DiskError when there is no room, JournalError; then the copy before is still there.
+    The daemon may write meanwhile: the copy is the journal as it was at one moment (https://sqlite.org/backup.html). A
+    daemon says which files it has open, `expected`: other ones in their place never replace a good copy. Raises DiskError when there is no room, JournalError; then the copy before is still there.
     """
     target = backup_path(journal)
     part = target.with_name(f".{target.name}.part")
@@ -41,16 +42,28 @@ def make_backup(journal: Path, now: float) -> Path:
         _copy(journal, part, now)
         part.chmod(journal.stat().st_mode & 0o777)
         _sync(part)
+        if expected and (why := why_not(journal, expected)):
+            raise JournalGoneError(f"The journal's backup {target} is not made anew: {why}.")  # noqa: TRY301 - cleans up
         part.replace(target)
         _sync(target.parent)
-    except (sqlite3.Error, OSError) as error:
+    except (sqlite3.Error, OSError, JournalGoneError) as error:
         with contextlib.suppress(OSError):
             part.unlink()
-        kind = (
-            DiskError if isinstance(error, OSError) or error.sqlite_errorcode == sqlite3.SQLITE_FULL else JournalError
-        )
-        raise kind(f"The journal's backup {target} cannot be made: {error}.") from error
+        if isinstance(error, JournalGoneError):
+            raise
+        raise _told(f"The journal's backup {target} cannot be made", error) from error
     return target
+
+
+def _told(what: str, error: sqlite3.Error | OSError) -> DiskError | JournalError:
+    if isinstance(error, OSError):
+        return DiskError.of(what, error)
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_FULL:
+        return RoomError(f"{what}: the disk is full.")
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return JournalBusyError(f"{what}: another program keeps the journal locked.")
+    return JournalError(f"{what}: {error}.")
 
 
 def _copy(journal: Path, part: Path, now: float) -> None:

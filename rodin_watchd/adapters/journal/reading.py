@@ -51,7 +51,7 @@ class JournalReader(PurchaseReader, HookRunReader):
     """Read the journal; from any process and thread of its own, while the daemon runs or not.
 
     Opening raises JournalError when there is no journal, it is damaged, of another version, or may not be read; so do
-    all methods. One that was opened while no daemon ran, by a user who may not write beside the file, sees the file as
+    all methods, and JournalBusyError while another program keeps it locked. One that was opened while no daemon ran, by a user who may not write beside the file, sees the file as
     it is and nothing that comes later: open it anew for each look.
     """
 
@@ -83,12 +83,12 @@ class JournalReader(PurchaseReader, HookRunReader):
             raise CommandRefusedError(f"“{shown}” fits several jobs: {ids}.", advice="Name one of them by its id.")
         return found[0]
 
-    def jobs(self, states: Iterable[State] = State, limit: int = -1) -> list[Job]:
-        """Return the jobs in these states, newest change first; `limit` < 0 means all."""
+    def jobs(self, states: Iterable[State] = State, limit: int = -1, changed_since: float = 0.0) -> list[Job]:
+        """Return the jobs in these states that have changed since (UTC), newest change first; `limit` < 0 means all."""
         wanted = json.dumps([state.value for state in states])
-        query = """SELECT doc FROM jobs WHERE state IN (SELECT value FROM json_each(?))
+        query = """SELECT doc FROM jobs WHERE state IN (SELECT value FROM json_each(?)) AND changed_at >= ?
                    ORDER BY changed_at DESC, id LIMIT ?"""
-        return self._jobs(query, (wanted, limit))
+        return self._jobs(query, (wanted, changed_since, limit))
 
     def same_content(self, fingerprints: Sequence[str], besides: str) -> Job | None:
         """Return another job that has this content, or was, or may have been, charged for it; None if there is none.
@@ -207,10 +207,10 @@ class JournalReader(PurchaseReader, HookRunReader):
         return found[0][0] if found else None
 
 
-def connect(path: Path, options: str) -> sqlite3.Connection:
+def connect(path: Path, options: str, busy_seconds: float = BUSY_SECONDS) -> sqlite3.Connection:
     """Open the file by SQLite's URI options, in autocommit mode. Raises sqlite3.Error."""
     uri = f"{path.absolute().as_uri()}?{options}"
-    db = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=BUSY_SECONDS)
+    db = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=busy_seconds)
     db.row_factory = sqlite3.Row
     return db
 

@@ -6,18 +6,21 @@ import contextlib
 import sqlite3
 from collections.abc import Iterator
 
-from rodin_watchd.errors import JournalError
+from rodin_watchd.errors import JournalBusyError, JournalError
 
+BUSY_CODES = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL)
 _DAMAGED_CODES = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _DAMAGE_ADVICE = "Stop the service; `rodin-watchd check` tells how to put the backup in the file's place."
 
 
 @contextlib.contextmanager
 def in_words(what: str = "The journal cannot be read", recovery: str = _DAMAGE_ADVICE) -> Iterator[None]:
-    """Turn what SQLite, or a row that makes no sense, raises into a JournalError."""
+    """Turn what SQLite, or a row that makes no sense, raises into a JournalError; JournalBusyError where it is locked."""
     try:
         yield
     except sqlite3.Error as error:
+        if code_of(error) in BUSY_CODES:
+            raise JournalBusyError from error
         damaged = code_of(error) in _DAMAGED_CODES
         raise JournalError(f"{what}: {error}.", advice=recovery if damaged else "") from error
     except (ValueError, TypeError, LookupError, AttributeError) as error:

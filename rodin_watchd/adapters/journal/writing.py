@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from rodin_watchd.adapters.journal.reading import check_exists, check_version, connect
-from rodin_watchd.adapters.journal.words import code_of
-from rodin_watchd.errors import CommandRefusedError, JournalError
+from rodin_watchd.adapters.journal.words import BUSY_CODES, code_of
+from rodin_watchd.errors import CommandRefusedError, JournalBusyError, JournalError
 
 _NO_RIGHT_CODES = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM)
 
@@ -27,7 +27,7 @@ _INSERT_ONCE = """
 def insert_command(path: Path, verb: str, arguments: dict[str, Any], now: float, *, once: bool = False) -> int:
     """Leave a command for the daemon; from any process that may write the journal. Returns the command's number.
 
-    Raises JournalError when there is no journal, or this user may not write it; and, with `once`, CommandRefusedError while
+    Raises JournalError when there is no journal, or this user may not write it, JournalBusyError while it is locked; and, with `once`, CommandRefusedError while
     the same is asked of the same job already and not answered yet.
     """
     check_exists(path)
@@ -41,6 +41,8 @@ def insert_command(path: Path, verb: str, arguments: dict[str, Any], now: float,
                 raise CommandRefusedError(f"`{verb}` was asked of this job already, and waits for the service.")
             return done.lastrowid or 0
     except sqlite3.Error as error:
+        if code_of(error) in BUSY_CODES:
+            raise JournalBusyError(advice="Close what has the journal open, then give the command again.") from error
         advice = "Make room there, then give it again." if code_of(error) == sqlite3.SQLITE_FULL else ""
         advice = "Run it as the user that the service runs as." if code_of(error) in _NO_RIGHT_CODES else advice
         raise JournalError(f"The command could not be left in {path}: {error}.", advice=advice) from error

@@ -5,6 +5,7 @@ The API key goes to the API alone: never to the file host, into a log, or into a
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import re
@@ -61,13 +62,18 @@ class Timeouts:
     read_seconds: float
 
 
+_PERSON = b"rodin_watchd"
+"""What keeps the fingerprint of an account apart from any other hash of a key."""
+
+
 class RodinClient:
     """The API under `base_url` (https, or http on this machine) with `key`; may be used by several threads at once.
 
     `max_calls` is the number of calls at once, and so of connections that are kept. `proxies` (scheme -> proxy) and
     `verify` (True, or the path of a CA bundle) hold for all calls; without `proxies` those of the environment at
     construction do. Nothing else of the environment is heeded: no `.netrc`, no `REQUESTS_CA_BUNDLE`. No call is
-    repeated, and no redirect of the API is followed. Raises ConfigError for a base URL or a key that cannot be used.
+    repeated, and no redirect of the API is followed. `account` is a fingerprint of address and key: it tells one account
+    from another, and nothing else. Raises ConfigError for a base URL or a key that cannot be used.
     """
 
     def __init__(
@@ -85,6 +91,7 @@ class RodinClient:
         self.count: Callable[[str, str], None] = lambda _call, _result: None  # hears of each call; any thread
         self._template = _template(base_url, key)
         self._key = key
+        self.account = hashlib.blake2b(f"{base_url}\n{key}".encode(), digest_size=8, person=_PERSON).hexdigest()
         self._loopback = is_loopback(urlsplit(base_url).hostname or "")
         self._timeouts = timeouts
         self._proxies = transfer.Proxies(proxies)

@@ -264,7 +264,7 @@ def save(response: requests.Response, destination: Path, limit_bytes: int) -> tu
     except OSError as error:
         _remove(part)
         kind = RoomError if error.errno in (errno.ENOSPC, errno.EDQUOT) else DiskError
-        raise kind(f"A result file cannot be written to {destination.parent}: {error.strerror}.") from error
+        raise kind.of(f"A result file cannot be written to {destination.parent}", error) from error
     except BaseException:
         _remove(part)
         raise

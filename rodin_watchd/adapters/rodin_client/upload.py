@@ -136,7 +136,7 @@ class UploadBody(Withheld):
         try:
             return source.read(size)
         except OSError as error:
-            raise DiskError(f"A file of the set cannot be read: {error.strerror}.") from error
+            raise DiskError.of("A file of the set cannot be read", error) from error
 
 
 def _head(boundary: str, part: str, upload: Upload) -> bytes:
@@ -147,4 +147,4 @@ def _opened(path: Path) -> BinaryIO:
     try:
         return os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb", buffering=0)
     except OSError as error:
-        raise DiskError(f"A file of the set cannot be opened: {error.strerror}.") from error
+        raise DiskError.of("A file of the set cannot be opened", error) from error

@@ -96,7 +96,7 @@ class Spool:
             try:
                 self._prepare(folder)
             except OSError as error:
-                raise DiskError(f"The folder {folder} cannot be made: {error.strerror}.") from error
+                raise DiskError.of(f"The folder {folder} cannot be made", error) from error
 
     def _prepare(self, folder: Path) -> None:
         if folder.is_dir():
@@ -267,7 +267,7 @@ class Spool:
             with folder_beneath(self.grounds.anchor(), "") as root:
                 write_durably_in(root, STATUS, text.encode("utf-8", "backslashreplace"), self._sharing.file)
         except OSError as error:
-            raise DiskError(f"STATUS.txt cannot be written: {error.strerror}.") from error
+            raise DiskError.of("STATUS.txt cannot be written", error) from error
 
     # ---- what belongs to nobody -------------------------------------------------------------------------------------
 

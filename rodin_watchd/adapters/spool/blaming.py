@@ -26,7 +26,7 @@ def blamed_on(top: str) -> Iterator[None]:
     except FolderGoneError:
         raise
     except DiskError as error:
-        raise _TOP_ERRORS[top](error.message) from error
+        raise _TOP_ERRORS[top](error.message, advice=error.advice_given) from error
 
 
 def problem_of(folder: Path) -> str | None:

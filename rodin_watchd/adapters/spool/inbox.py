@@ -58,7 +58,7 @@ class Inbox:
         except (FileNotFoundError, NotADirectoryError) as error:
             raise FolderGoneError(f"The inbox {self.folder} is missing.") from error
         except OSError as error:
-            raise DiskError(f"The inbox {self.folder} cannot be read: {error.strerror}.") from error
+            raise DiskError.of(f"The inbox {self.folder} cannot be read", error) from error
         return Look(tuple(entries), junk)
 
     def probe(self, entry: Entry) -> Verdict | None:

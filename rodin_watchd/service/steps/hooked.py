@@ -18,6 +18,7 @@ from rodin_watchd.core.announcing import public_job, public_set
 from rodin_watchd.core.facts import checked_facts
 from rodin_watchd.core.options import Options, frozen
 from rodin_watchd.errors import (
+    DiskError,
     PluginAsideError,
     PluginError,
     PluginGreedyError,
@@ -178,7 +179,8 @@ def _blamed_on(plugin: str) -> Iterator[None]:
         yield
     except (OSError, UnfitFileError) as error:
         if isinstance(error, OSError) and error.errno in _MACHINES_OWN:
-            raise RoomError(f"The disk of the work folder: {os.strerror(error.errno)}.") from error
+            kind = RoomError if error.errno in FULL_ERRNOS else DiskError
+            raise kind.of("The disk of the work folder", error) from error
         raise PluginError(f"The plugin {plugin} left what cannot be published: {error}.") from None
 
 

@@ -1,0 +1,147 @@
+"""The journal's files on the disk: whether they are still those that are open, and how they are written out again.
+
+Whoever deletes or exchanges the files under a running service takes nothing from it: all that was committed is in the open
+connection, and SQLite copies it out (https://sqlite.org/backup.html). The copy is whole and durable under a name of its own
+before anything at the journal's path is touched, and each further act may be repeated: a crash in between is finished
+by the next start. What lies at the path meanwhile is moved aside, never deleted.
+
+No function here opens the journal's own file but through SQLite: closing another descriptor would drop SQLite's locks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+from rodin_watchd.errors import DiskError, JournalError, RoomError
+
+Files: TypeAlias = tuple[tuple[int, int] | None, ...]
+"""Device and inode of the journal, its write-ahead log and its index, None for what is missing."""
+
+_OPEN_SUFFIXES = ("", "-wal", "-shm")
+_ALL_SUFFIXES = (*_OPEN_SUFFIXES, "-journal")
+_ASIDE = "moved-aside"
+
+
+def files_of(journal: Path) -> Files:
+    """Return which files lie at a journal's path now."""
+    return tuple(_identity(Path(f"{journal}{suffix}")) for suffix in _OPEN_SUFFIXES)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat(follow_symlinks=False)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def why_not(journal: Path, opened: Files) -> str:
+    """Say which of the files that were opened are not at the journal's path any more, "" if all are."""
+    now = files_of(journal)
+    names = [f"{journal.name}{suffix}" for suffix in _OPEN_SUFFIXES]
+    gone = [name for name, found in zip(names, now, strict=True) if found is None]
+    other = [name for name, found, was in zip(names, now, opened, strict=True) if found and found != was]
+    told = [f"{' and '.join(gone)} {_are(gone)} missing"] if gone else []
+    told += (
+        [f"{' and '.join(other)} {_are(other)} not the {'file' if len(other) == 1 else 'files'} in use"]
+        if other
+        else []
+    )
+    return " and ".join(told)
+
+
+def _are(names: Sequence[str]) -> str:
+    return "is" if len(names) == 1 else "are"
+
+
+def whole_path(journal: Path) -> Path:
+    """Return where a whole copy lies that is to take the journal's place."""
+    return journal.with_name(f".{journal.name}.whole")
+
+
+def copy_out(db: sqlite3.Connection, journal: Path, mode: int) -> None:
+    """Write all that a connection knows to `whole_path`, durably, whole or not at all. Raises DiskError, JournalError."""
+    whole = whole_path(journal)
+    part = whole.with_suffix(".part")
+    try:
+        part.unlink(missing_ok=True)
+        with contextlib.closing(sqlite3.connect(part, isolation_level=None)) as copy:
+            db.backup(copy)
+            copy.execute("PRAGMA journal_mode = DELETE")  # one file, complete by itself
+            if (found := copy.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
+                raise JournalError(f"The journal's files were exchanged, and what is open is damaged: {found}.")
+        part.chmod(mode)
+        _sync(part)
+        part.replace(whole)
+        _sync(whole.parent)
+    except (sqlite3.Error, OSError) as error:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        raise _told(f"The journal cannot be written out to {whole.parent}", error) from error
+
+
+def _told(what: str, error: sqlite3.Error | OSError) -> DiskError:
+    if isinstance(error, OSError):
+        return DiskError.of(what, error)
+    full = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
+    return RoomError(f"{what}: the disk is full.") if full else DiskError(f"{what}: {error}.")
+
+
+def move_aside(journal: Path, stamp: str) -> Path | None:
+    """Move what lies at a journal's path to a name that is free; return that name, None where nothing lay there.
+
+    Raises DiskError. May be repeated.
+    """
+    found = [suffix for suffix in _ALL_SUFFIXES if os.path.lexists(f"{journal}{suffix}")]
+    if not found:
+        return None
+    aside, number = journal.with_name(f"{journal.name}.{_ASIDE}-{stamp}"), 1
+    while any(os.path.lexists(f"{aside}{suffix}") for suffix in _ALL_SUFFIXES):
+        number += 1
+        aside = journal.with_name(f"{journal.name}.{_ASIDE}-{stamp}-{number}")
+    try:
+        for suffix in reversed(found):  # the log first: a journal without it is never taken for whole
+            Path(f"{journal}{suffix}").rename(f"{aside}{suffix}")
+    except OSError as error:
+        raise DiskError.of(f"What lies in the place of the journal {journal} cannot be moved aside", error) from error
+    return aside
+
+
+def put_in_place(journal: Path) -> None:
+    """Give the whole copy the journal's path, which must be free, durably. Raises DiskError."""
+    try:
+        whole_path(journal).rename(journal)
+        _sync(journal.parent)
+    except OSError as error:
+        raise DiskError.of(f"The journal cannot be put in its place {journal}", error) from error
+
+
+def finish(journal: Path, stamp: str) -> bool:
+    """Do what a crash left undone of writing a journal out; tell whether there was anything. Raises DiskError."""
+    if not os.path.lexists(whole_path(journal)):
+        return False
+    move_aside(journal, stamp)
+    put_in_place(journal)
+    return True
+
+
+def moved_aside(journal: Path) -> list[Path]:
+    """Return the journals that were moved aside and that nobody has taken away yet, sorted."""
+    try:
+        found = [path for path in journal.parent.iterdir() if path.name.startswith(f"{journal.name}.{_ASIDE}-")]
+    except OSError:
+        return []
+    return sorted(path for path in found if not path.name.endswith(_ALL_SUFFIXES[1:]))
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

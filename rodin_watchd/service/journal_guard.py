@@ -1,0 +1,112 @@
+"""What is held besides the locks: the folders they lie in, and the journal's own files. The main thread's alone."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rodin_watchd.adapters.journal.files import moved_aside
+from rodin_watchd.errors import DiskError, FolderGoneError, JournalGoneError
+from rodin_watchd.service.book import Book
+from rodin_watchd.service.clock import Clock
+
+NOTICE_SECONDS = 86_400.0
+"""So long people read that the journal had to be written out again, where nothing is left of what lay there."""
+
+WRITTEN_OUT = "journal-written-out"
+"""The kind of the event that tells it."""
+
+
+def stamp_of(now: float) -> str:
+    """Return an instant (UTC) as it stands in the names of what is moved aside."""
+    return datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
+
+
+class StateFolder:
+    """A folder that locks or the journal lie in: made again when somebody removed it.
+
+    On the `fixed` disk, whose files are open from start to end, nothing is made or kept while another one shows in its
+    place. A share may come back with another device number: whether the root is there the keeper of the grounds says.
+    """
+
+    def __init__(self, folder: Path, *, fixed: bool) -> None:
+        self._folder = folder
+        self._device = folder.stat().st_dev if fixed else None
+
+    def keep(self) -> None:
+        """Make the folder if it is missing. Raises FolderGoneError while its disk is not mounted, DiskError."""
+        there = next(path for path in (self._folder, *self._folder.parents) if path.exists())
+        try:
+            if self._device is not None and there.stat().st_dev != self._device:
+                raise FolderGoneError(f"{self._folder} is not there: the disk that held it is not mounted.")
+            if there != self._folder:
+                self._folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DiskError.of(f"The folder {self._folder} is missing and cannot be made", error) from error
+
+    def confirm(self) -> None:
+        """Do the same: it always looks."""
+        self.keep()
+
+
+class JournalGuard:
+    """Sees in each tick that the open journal is the one at its path; else it has it written out again before all else."""
+
+    def __init__(self, book: Book, path: Path, clock: Clock) -> None:
+        self._book = book
+        self._path = path
+        self._clock = clock
+        self._told = ""
+        self._told_at = 0.0  # monotonic
+
+    def keep(self) -> None:
+        """Write the journal out again where its files are missing or others lie in their place. Raises JournalGoneError."""
+        why = self._book.journal.why_not_in_place()
+        if not why:
+            return
+        now = self._clock.now()
+        try:
+            aside = self._book.journal.write_out(stamp_of(now))
+        except DiskError as error:
+            raise JournalGoneError(
+                f"{_sentence(why, self._path)} Nothing is taken or paid until the journal is written out again: "
+                f"{error.message}",
+                advice=error.advice_given,
+            ) from error
+        self._told = (
+            f"{_sentence(why, self._path)} Nothing was lost or paid meanwhile: the service had all of it and has written "
+            f"its journal out again.{_aside(aside)}"
+        )
+        self._told_at = self._clock.monotonic()
+        self._book.tell(WRITTEN_OUT, self._told, now)
+
+    def confirm(self) -> None:
+        """Raise JournalGoneError where the files are not in place at this very moment."""
+        if why := self._book.journal.why_not_in_place():
+            raise JournalGoneError(_sentence(why, self._path))
+
+    def tell_finished(self) -> None:
+        """Tell that this start has put a journal in its place that a run before had written out again."""
+        aside = next(iter(reversed(moved_aside(self._path))), None)
+        told = f"The journal that the service had written out again was put in its place.{_aside(aside)}"
+        self._book.tell(WRITTEN_OUT, told, self._clock.now())
+
+    def notices(self) -> list[str]:
+        """Return what people must know: what was moved aside, until they take it away; else that it happened, for a day."""
+        if aside := moved_aside(self._path):
+            names = ", ".join(path.name for path in aside)
+            where = f"was moved aside in {self._path.parent}: {names}"
+            what_to_do = "give commands that were given meanwhile again, then take it away"
+            return [f"Another journal lay in the place of the service's own and {where}. It is not used: {what_to_do}."]
+        recent = self._told and self._clock.monotonic() - self._told_at < NOTICE_SECONDS
+        return [f"{self._told} Who or what removes files there?"] if recent else []
+
+
+def _sentence(why: str, path: Path) -> str:
+    return f"Files of the journal were removed or exchanged while the service runs: in {path.parent}, {why}."
+
+
+def _aside(aside: Path | None) -> str:
+    if aside is None:
+        return ""
+    return f" What lay in its place is {aside} now; commands that were given meanwhile are in there: give them again."

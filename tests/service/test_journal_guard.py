@@ -1,0 +1,440 @@
+"""The journal's files are removed or exchanged while the service runs, or older ones are put in place while it stands still."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sqlite3
+import subprocess
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from strangers import mounted
+from workshop import Workshop, working
+
+from rodin_watchd.adapters.journal import Journal, JournalReader, insert_command
+from rodin_watchd.adapters.journal.backup import backup_path, make_backup
+from rodin_watchd.adapters.journal.files import moved_aside, whole_path
+from rodin_watchd.cli.health import told
+from rodin_watchd.config import journal_path
+from rodin_watchd.errors import DiskError, JournalError, JournalGoneError
+from rodin_watchd.model import State
+
+
+def journal_of(shop: Workshop) -> Path:
+    """Return where the journal lies."""
+    return journal_path(shop.config, {})
+
+
+def files(journal: Path) -> list[Path]:
+    """Return the journal's files."""
+    return [Path(f"{journal}{suffix}") for suffix in ("", "-wal", "-shm")]
+
+
+def remove_all(journal: Path) -> None:
+    """Delete the journal as a person would who wants it gone."""
+    for path in files(journal):
+        path.unlink()
+
+
+def remove_log(journal: Path) -> None:
+    """Delete the write-ahead log alone."""
+    files(journal)[1].unlink()
+
+
+def remove_index(journal: Path) -> None:
+    """Delete the log's index alone."""
+    files(journal)[2].unlink()
+
+
+def exchange(journal: Path) -> None:
+    """Put another journal in the place, with a command that somebody left in it."""
+    other = journal.with_name("other.sqlite3")
+    Journal(other).close()
+    for path in files(journal):
+        path.unlink()
+    other.rename(journal)
+    insert_command(journal, "pause", {}, 0.0)
+
+
+def rewrite(journal: Path) -> None:
+    """Put a copy of the main file in its place, as `sed -i`, an editor or a restore does."""
+    copy = journal.with_name("copy")
+    shutil.copy(journal, copy)
+    copy.replace(journal)
+
+
+def put_a_folder(journal: Path) -> None:
+    """Put a folder where the journal was."""
+    remove_all(journal)
+    journal.mkdir()
+
+
+def fill(hog: Path) -> None:
+    """Fill the disk up to its last byte."""
+    descriptor = os.open(hog, os.O_WRONLY | os.O_CREAT)
+    try:
+        for size in (1 << 20, 1 << 12):
+            with contextlib.suppress(OSError):
+                while os.write(descriptor, bytes(size)):
+                    pass
+    finally:
+        os.close(descriptor)
+
+
+WAYS = [remove_all, remove_log, remove_index, exchange, rewrite, put_a_folder]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_journal_that_is_taken_away_is_written_out_again(
+    tmp_path: Path, way: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing is lost or paid twice, also after the next start; people read what happened; what lay there is moved aside."""
+    with working(tmp_path) as (shop, vendor):
+        journal = journal_of(shop)
+        shop.drop_set("before")
+        shop.idle()
+        way(journal)
+        was_there = sorted(path.name for path in files(journal) if path.exists())
+        shop.drop_set("after")
+        shop.idle()
+        assert shop.states() == {"before": State.ARCHIVED, "after": State.ARCHIVED}
+        with closing(JournalReader(journal)) as reader:
+            assert {job.name for job in reader.jobs()} == {"before", "after"}
+            assert reader.quick_check() == "ok"
+            [event] = reader.service_events(kinds=["journal-written-out"])
+        assert "removed or exchanged" in event.message
+        assert bool(moved_aside(journal)) is bool(journal.name in was_there)
+        assert "ATTENTION" in shop.status()
+        assert [r for r in caplog.records if vars(r).get("action") == "journal-written-out"]
+        shop.restart()
+        for name in ("before", "after"):
+            shop.drop_set(name)
+        shop.idle()
+        assert vendor.charges == 2
+        assert not [job for job in shop.jobs() if job.state is State.HELD]
+
+
+def test_the_notice_ends_when_people_take_away_what_was_moved(tmp_path: Path) -> None:
+    """It names the file, also after a restart; commands that were left in it are not forgotten without a word."""
+    with working(tmp_path) as (shop, _):
+        journal = journal_of(shop)
+        exchange(journal)
+        shop.ticks(3, step_seconds=2)
+        [aside] = moved_aside(journal)
+        assert aside.name in shop.status()
+        assert "give commands that were given meanwhile again" in shop.status()
+        with closing(sqlite3.connect(aside)) as db:
+            assert db.execute("SELECT verb FROM commands").fetchall() == [("pause",)]
+        shop.restart()
+        shop.ticks(3, step_seconds=2)
+        assert aside.name in shop.status()
+        for path in journal.parent.glob(f"{aside.name}*"):
+            path.unlink()
+        shop.ticks(3, step_seconds=2)
+        assert "ATTENTION" not in shop.status()
+
+
+def test_commands_work_after_the_journal_was_written_out(tmp_path: Path) -> None:
+    """What people leave in the new file is noticed."""
+    with working(tmp_path) as (shop, _):
+        remove_all(journal_of(shop))
+        shop.ticks(2)
+        assert shop.command("pause")["ok"]
+        assert shop.command("resume")["ok"]
+
+
+def test_no_upload_ends_while_the_journal_is_gone(tmp_path: Path) -> None:
+    """The files are looked at once more right before the last bytes; the set is sent again, and paid once."""
+    with working(tmp_path) as (shop, vendor):
+        shop.drop_set("chair")
+        shop.until(shop.is_in("chair", State.UPLOADING))
+        shop.rest()
+        standing, seen = shop.daemon._standing, []
+        check = standing.check
+
+        def check_then_remove() -> bool:
+            changed = check()
+            if not seen:
+                seen.append(remove_all(journal_of(shop)))
+            return changed
+
+        standing.check = check_then_remove  # type: ignore[method-assign]  # the moment between the tick's look and the last
+        shop.daemon.tick()
+        standing.check = check  # type: ignore[method-assign]
+        assert vendor.uploads == 0
+        shop.idle()
+        assert (shop.states(), vendor.charges) == ({"chair": State.ARCHIVED}, 1)
+
+
+def test_a_removed_state_folder_is_made_again(tmp_path: Path) -> None:
+    """`rm -rf .rodin-watchd` while the service runs: nothing is paid twice, and people read what is missing."""
+    with working(tmp_path) as (shop, vendor):
+        shop.drop_set("before")
+        shop.idle()
+        shutil.rmtree(shop.path(".rodin-watchd"))
+        shop.ticks(4, step_seconds=2)
+        assert "AWAY: work" in shop.status()
+        assert "were removed or exchanged" in shop.status()
+        shop.restart()
+        shop.drop_set("before")
+        shop.drop_set("after")
+        shop.idle()
+        assert vendor.charges == 2
+        assert told(journal_of(shop))[0]
+
+
+def test_nothing_is_written_below_a_state_folder_whose_disk_is_away(tmp_path: Path) -> None:
+    """A lazily unmounted disk leaves its bare mount point: it stays empty, nothing is paid, and all goes on with the disk."""
+    with (
+        mounted(tmp_path / "small", size="16m") as small,
+        working(tmp_path / "root", folders={"state": str(small / "state")}) as (shop, vendor),
+    ):
+        shop.drop_set("before")
+        shop.idle()
+        journal = small / "state" / "journal.sqlite3"
+        away = tmp_path / "away"
+        away.mkdir()
+        subprocess.run(["mount", "--bind", str(small), str(away)], check=True)
+        subprocess.run(["umount", "--lazy", str(small)], check=True)
+        shop.drop_set("after")
+        shop.ticks(8, step_seconds=1)
+        assert list(small.iterdir()) == []
+        assert vendor.charges == 1
+        assert "the disk that held it is not mounted" in shop.status()
+        subprocess.run(["mount", "--move", str(away), str(small)], check=False)
+        if not journal.exists():
+            subprocess.run(["mount", "--bind", str(away), str(small)], check=True)
+        shop.idle()
+        assert vendor.charges == 2
+        assert not moved_aside(journal)
+        subprocess.run(["umount", "--lazy", str(away)], check=False, capture_output=True)
+
+
+def test_without_room_the_service_waits_and_says_so(tmp_path: Path) -> None:
+    """While the journal cannot be written out again nothing is paid, health is not ok, and it ends by itself."""
+    with (
+        mounted(tmp_path / "small", size="16m") as small,
+        working(tmp_path / "root", folders={"state": str(small)}) as (shop, vendor),
+    ):
+        shop.drop_set("before")
+        shop.idle()
+        remove_all(small / "journal.sqlite3")
+        hog = small / "hog"
+        fill(hog)
+        shop.drop_set("after")
+        shop.ticks(8, step_seconds=1)
+        assert vendor.charges == 1
+        assert "Nothing is taken or paid until the journal is written out again" in shop.status()
+        assert "Make room" in shop.status()
+        healthy, line = told(small / "journal.sqlite3")
+        assert not healthy
+        assert "journal gone" in line
+        hog.unlink()
+        shop.idle()
+        assert vendor.charges == 2
+        assert "Nothing is taken or paid" not in shop.status()
+        assert told(small / "journal.sqlite3")[0]
+
+
+def test_a_backup_is_never_made_of_a_strange_file(tmp_path: Path) -> None:
+    """The good one stays when other files lie in the journal's place while it is copied."""
+    path = tmp_path / "journal.sqlite3"
+    with closing(Journal(path)) as journal:
+        make_backup(path, 1.0, journal.files)
+        before = backup_path(path).read_bytes()
+        rewrite(path)
+        with pytest.raises(JournalGoneError, match="is not the file in use"):
+            make_backup(path, 2.0, journal.files)
+    assert backup_path(path).read_bytes() == before
+    assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_crash_while_it_is_written_out_is_finished_by_the_next_start(tmp_path: Path, *, there: bool) -> None:
+    """The whole copy waits under its own name: it takes the place, and what lies there is moved aside."""
+    with working(tmp_path) as (shop, vendor):
+        journal = journal_of(shop)
+        shop.drop_set("before")
+        shop.idle()
+
+        def half_done() -> None:
+            journal.rename(whole_path(journal))
+            if there:
+                Journal(journal).close()
+
+        shop.restart(half_done)
+        shop.drop_set("before")
+        shop.idle()
+        assert vendor.charges == 1
+        assert bool(moved_aside(journal)) is there
+        assert not whole_path(journal).exists()
+
+
+# ---- older journals, put in place while the service stands still ------------------------------------------------------
+
+
+def count_of(shop: Workshop) -> int:
+    """Return how many submits the root counts."""
+    return int(shop.path(".rodin-watchd/submits").read_text().splitlines()[-1])
+
+
+def copied(journal: Path) -> Callable[[], None]:
+    """Copy the journal as it is now; return what puts the copy in its place."""
+    older = [(path, path.read_bytes()) for path in files(journal)[:2]]
+
+    def put_back() -> None:
+        for path in files(journal):
+            path.unlink(missing_ok=True)
+        for path, data in older:
+            path.write_bytes(data)
+
+    return put_back
+
+
+def test_an_older_copy_is_taken_for_what_it_is(tmp_path: Path) -> None:
+    """What it takes for being sent was sent and paid since: the set is held, and the count never goes back."""
+    with working(tmp_path) as (shop, vendor):
+        journal = journal_of(shop)
+        shop.drop_set("first")
+        shop.idle()
+        shop.drop_set("second")
+        shop.until(shop.is_in("second", State.UPLOADING))
+        put_back = copied(journal)
+        shop.idle()
+        assert (vendor.charges, count_of(shop)) == (2, 2)
+        shop.restart(put_back)
+        shop.idle()
+        assert vendor.charges == 2
+        assert shop.states()["second"] is State.HELD
+        assert "The journal is older than what was paid from this folder" in shop.status()
+        assert count_of(shop) == 2
+        shop.drop_set("third")
+        shop.idle()
+        assert (vendor.charges, count_of(shop)) == (3, 3)
+        shop.restart()
+        assert len(shop.daemon._book.journal.service_events(kinds=["restored"])) == 1
+
+
+def test_a_log_that_was_removed_is_missed(tmp_path: Path) -> None:
+    """`journal.sqlite3-wal` deleted while the service stands still: what only it knew may have been paid."""
+    with working(tmp_path) as (shop, vendor):
+        journal = journal_of(shop)
+        shop.drop_set("chair")
+        shop.until(shop.is_in("chair", State.UPLOADING))
+        shop.daemon._book.journal.sweep()  # the main file knows as much as this
+        kept = journal.read_bytes()
+        shop.until(lambda: vendor.charges == 1)
+
+        def remove() -> None:
+            for path in files(journal)[1:]:
+                path.unlink(missing_ok=True)
+            journal.write_bytes(kept)  # closing has brought the log home; after a crash it would not have
+
+        shop.restart(remove)
+        shop.idle()
+        assert (shop.states(), vendor.charges) == ({"chair": State.HELD}, 1)
+
+
+def test_lost_purchases_count_against_the_day(tmp_path: Path) -> None:
+    """What the journal does not know any more may have been spent today: no second budget; tomorrow has its own."""
+    with working(tmp_path, budget={"per_day_credits": 1.5}) as (shop, vendor):
+        shop.drop_set("first")
+        shop.idle()
+        put_back = copied(journal_of(shop))
+        for name in ("second", "third"):
+            shop.drop_set(name)
+        shop.idle()
+        assert vendor.charges == 3
+        shop.restart(put_back)
+        shop.drop_set("fourth")
+        shop.idle()
+        assert vendor.charges == 3
+        assert "1 set waits for another day" in shop.status()
+        shop.ticks(2, step_seconds=86_400)
+        shop.idle()
+        assert vendor.charges == 4
+
+
+def test_a_backup_that_was_put_back_counts_what_it_lacks(tmp_path: Path) -> None:
+    """The same for the service's own backup, in its own words."""
+    with working(tmp_path, budget={"per_day_credits": 1}) as (shop, vendor):
+        journal = journal_of(shop)
+        shop.drop_set("first")
+        shop.idle()
+        make_backup(journal, shop.hands.seconds)
+        shop.drop_set("second")
+        shop.idle()
+
+        def put_back() -> None:
+            for path in files(journal):
+                path.unlink(missing_ok=True)
+            shutil.copy(backup_path(journal), journal)
+
+        shop.restart(put_back)
+        shop.drop_set("third")
+        shop.idle()
+        assert vendor.charges == 2
+        [event] = shop.daemon._book.journal.service_events(kinds=["restored"])
+        assert "put back from its backup" in event.message
+        assert "1 submit is missing in it" in event.message
+
+
+def test_a_count_that_cannot_be_kept_stops_the_submits_alone(tmp_path: Path) -> None:
+    """Nothing is paid before the count is durable; people read why, and it ends by itself."""
+    with working(tmp_path) as (shop, vendor):
+        place = shop.path(".rodin-watchd/submits")
+        place.unlink()
+        place.mkdir()
+        (place / "in-the-way").touch()
+        shop.drop_set("chair")
+        shop.until(lambda: "cannot be kept" in shop.status())
+        shop.ticks(10, step_seconds=1)
+        assert (vendor.charges, vendor.uploads) == (0, 0)
+        assert "uploading" not in shop.actions(shop.job("chair"))
+        shutil.rmtree(place)
+        shop.idle()
+        assert (shop.states(), vendor.charges) == ({"chair": State.ARCHIVED}, 1)
+        assert "ATTENTION" not in shop.status()
+
+
+def test_a_count_that_fails_at_the_last_moment_lets_nothing_go(tmp_path: Path) -> None:
+    """Between the begin of an upload and its end the place was lost: not one byte more, and nothing is paid."""
+    with working(tmp_path) as (shop, vendor):
+        place = shop.path(".rodin-watchd/submits")
+        shop.drop_set("chair")
+        shop.until(shop.is_in("chair", State.UPLOADING))
+        place.unlink()
+        place.mkdir()
+        shop.idle()
+        assert (vendor.charges, vendor.uploads) == (0, 0)
+        assert shop.states() == {"chair": State.HELD}
+
+
+def test_a_count_that_nobody_can_read_stops_the_start(tmp_path: Path) -> None:
+    """Nothing is paid by guesswork; the message says what to do."""
+    with working(tmp_path) as (shop, _):
+        shop.crash()
+        shop.path(".rodin-watchd/submits").write_text("nonsense")
+        with pytest.raises(DiskError, match="does not hold the count"):
+            shop.start()
+        shop.path(".rodin-watchd/submits").unlink()
+        shop.start()
+
+
+def test_only_a_whole_journal_of_this_service_is_written_out(tmp_path: Path) -> None:
+    """A journal that is damaged in the connection is not put in the place of anything."""
+    path = tmp_path / "journal.sqlite3"
+    with closing(Journal(path)) as journal:
+        remove_all(path)
+        os.mkfifo(path)
+        aside = journal.write_out("now")
+        assert aside is not None
+        assert aside.is_fifo()
+        assert journal.quick_check() == "ok"
+        assert not journal.why_not_in_place()
+        with pytest.raises(JournalError, match="no such table"):
+            journal._rows("SELECT * FROM none_such")
