@@ -7,6 +7,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
+import threading
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -153,13 +154,15 @@ def test_no_upload_ends_while_the_journal_is_gone(tmp_path: Path) -> None:
         shop.drop_set("chair")
         shop.until(shop.is_in("chair", State.UPLOADING))
         shop.rest()
-        standing, seen = shop.daemon._standing, []
+        standing = shop.daemon._standing
+        removed = threading.Event()
         check = standing.check
 
         def check_then_remove() -> bool:
             changed = check()
-            if not seen:
-                seen.append(remove_all(journal_of(shop)))
+            if not removed.is_set():
+                remove_all(journal_of(shop))
+                removed.set()
             return changed
 
         standing.check = check_then_remove  # type: ignore[method-assign]  # the moment between the tick's look and the last
