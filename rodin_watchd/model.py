@@ -166,6 +166,7 @@ class Job:
     task: Task | None = None
     answer: Answer | None = None  # committed before it is parsed
     charges: int = 0  # accepted submits: each cost CREDITS_PER_TEXTURE
+    refused: int = 0  # submits that were refused after the whole body was sent, and are not known to have been free
     results: tuple[ResultFile, ...] = ()  # as they came from the vendor
     processed: tuple[ResultFile, ...] = ()  # as plugins left them; () when none did
     facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # what plugins say for the receipt, by plugin

@@ -71,6 +71,18 @@ class UnansweredSubmitError(ServiceError):
     advice = f"Nothing to do for the sets that wait: {GOES_ON}."
 
 
+class RefusalsError(ServiceError):
+    """The vendor refuses sets that it has received whole, and may charge for them."""
+
+    code = "refusals"
+    fault = Fault.ACCOUNT
+    lane = Lane.REFUSALS
+    advice = (
+        "Nothing is submitted until somebody has looked into the vendor's account and decided about the held sets "
+        "(`rodin-watchd resolve`)."
+    )
+
+
 class DiskError(ServiceError):
     """A folder cannot be written."""
 

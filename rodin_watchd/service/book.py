@@ -11,8 +11,10 @@ from typing import Any
 from rodin_watchd.adapters.journal import NO_META, Affordable, Journal
 from rodin_watchd.core.announcing import SILENT, Announcer
 from rodin_watchd.core.machine import ENDED
+from rodin_watchd.core.proof import Settled
+from rodin_watchd.core.refusals import MOST_FOR_A_SET
 from rodin_watchd.core.schedule import kind_of, vendor_seconds
-from rodin_watchd.core.twins import bought_before
+from rodin_watchd.core.twins import bought_before, refused_before
 from rodin_watchd.errors import CommandRefusedError, DiskError, DuplicateSetError
 from rodin_watchd.log_lines import NOBODY, fields
 from rodin_watchd.model import Job, OptionValue, ServiceEvent, State, Transition
@@ -57,13 +59,19 @@ class Book:
         """The jobs that have not ended."""
         return self._jobs
 
-    def commit(self, transitions: Sequence[Transition], now: float, meta: Mapping[str, Any] = NO_META) -> None:
+    def commit(
+        self,
+        transitions: Sequence[Transition],
+        now: float,
+        meta: Mapping[str, Any] = NO_META,
+        settled: Sequence[Settled] = (),
+    ) -> None:
         """Make these moves, and `meta`, durable in one transaction, each move with its event, then known.
 
-        Raises DiskError, JournalError.
+        `settled` says what refused purchases were after all. Raises DiskError, JournalError.
         """
-        if transitions or meta:
-            self.journal.commit(transitions, now, meta, self.announcer)
+        if transitions or meta or settled:
+            self.journal.commit(transitions, now, meta, self.announcer, settled)
             self._take_in(transitions)
 
     def commit_affordable(
@@ -139,8 +147,16 @@ class Book:
         """Return why a staged job would pay for something twice, if it would."""
         if (live := self._same_live(job)) is not None:
             return live
+        if job.again or job.task:
+            return None
         same = self.journal.same_content(job.fingerprint, besides=job.id)
-        return None if same is None or job.again or job.task else bought_before(same)
+        return self.refused_before(job.fingerprint) if same is None else bought_before(same)
+
+    def refused_before(self, fingerprint: str) -> DuplicateSetError | None:
+        """Return why a content is not sent again that the vendor has refused too often, if it has."""
+        refusals = self.journal.refused_of(fingerprint) if fingerprint else ()
+        newest = self.journal.job(refusals[-1].job_id) if len(refusals) >= MOST_FOR_A_SET else None
+        return None if newest is None else refused_before(newest, len(refusals))
 
     def _same_live(self, job: Job) -> DuplicateSetError | None:
         for other in self._jobs.values():

@@ -9,10 +9,10 @@ from dataclasses import replace
 from typing import Any, TypeAlias
 
 from rodin_watchd.adapters.journal import Command
-from rodin_watchd.core import people
+from rodin_watchd.core import people, refusals
 from rodin_watchd.errors import CommandRefusedError
 from rodin_watchd.log_lines import fields
-from rodin_watchd.model import Job, Task, Transition
+from rodin_watchd.model import Job, State, Task, Transition
 from rodin_watchd.service.admission import Admission
 from rodin_watchd.service.book import Book
 
@@ -147,9 +147,18 @@ class Commands:
         found = self._book.journal.find(str(command.arguments.get("job", "")))
         return self._book.jobs.get(found.id, found)  # what is known here of a live job is newer
 
+    def _refuse_costly(self, job: Job, wanted: Job) -> None:
+        """Raise CommandRefusedError for a retry of a content that the vendor has refused too often, unless it may cost again."""
+        if wanted.state is State.CLAIMED and not (wanted.again or wanted.task):
+            refused = self._book.refused_before(job.fingerprint)
+            if refused:
+                raise CommandRefusedError(refused.message, advice=people.PAY_AGAIN)
+
     def _move(self, job: Job, command: Command) -> str:
         now = self._now()
         transition = JOB_VERBS[command.verb](job, command.arguments, now)
         self._book.refuse_clash(transition.job)
-        self._book.commit([replace(transition, action=command.verb)], now)
+        self._refuse_costly(job, transition.job)
+        settled = refusals.settled(job, transition.job, self._book.journal.refused_of(job.fingerprint))
+        self._book.commit([replace(transition, action=command.verb)], now, settled=settled)
         return f"Job {job.id} is {transition.job.state} now."

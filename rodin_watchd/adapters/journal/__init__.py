@@ -41,7 +41,7 @@ from rodin_watchd.adapters.journal.reading import (
 from rodin_watchd.adapters.journal.writing import insert_command, prepare
 from rodin_watchd.core.announcing import SILENT, Announcer
 from rodin_watchd.core.machine import ANSWERED
-from rodin_watchd.core.proof import BASELINE
+from rodin_watchd.core.proof import BASELINE, Settled
 from rodin_watchd.errors import DiskError, JournalError, RoomError
 from rodin_watchd.model import Transition
 
@@ -58,6 +58,7 @@ _SAVE = """
 _EVENT = "INSERT INTO events (job_id, at, action, state, message) VALUES (?, ?, ?, ?, ?)"
 _SERVICE_EVENT = "INSERT INTO service_events (at, kind, message) VALUES (?, ?, ?)"
 _ANSWER = "UPDATE commands SET answer = ?, arguments = json_remove(arguments, '$.subscription_key') WHERE id = ?"
+_SETTLE = "UPDATE purchases SET outcome = ?, told = ? WHERE id = ? AND outcome = 'refused'"
 _SET_META = "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
 
 _FREE_UPLOADS = """
@@ -122,8 +123,11 @@ class Journal(JournalReader, HookRunWriter):
         now: float,
         meta: Mapping[str, Any] = NO_META,
         announcer: Announcer = SILENT,
+        settled: Sequence[Settled] = (),
     ) -> None:
         """Make these moves durable, all or none, each with its event; and `meta`, JSON values by their keys.
+
+        `settled` says what refused purchases were after all.
 
         What plugins are to be told of the moves is written with them.
 
@@ -132,11 +136,11 @@ class Journal(JournalReader, HookRunWriter):
         """
         vital = any(transition.action == ANSWERED for transition in transitions)
         try:
-            self._commit(transitions, now, meta, announcer, vital=vital)
+            self._commit(transitions, now, meta, announcer, settled, vital=vital)
         except RoomError:
             if not (vital and self._ballast.release()):
                 raise
-            self._commit(transitions, now, meta, announcer, vital=vital)
+            self._commit(transitions, now, meta, announcer, settled, vital=vital)
 
     def _commit(
         self,
@@ -144,11 +148,13 @@ class Journal(JournalReader, HookRunWriter):
         now: float,
         meta: Mapping[str, Any],
         announcer: Announcer,
+        settled: Sequence[Settled],
         *,
         vital: bool,
     ) -> None:
         with self._transaction(vital=vital):
             self._save(transitions, now, announcer)
+            self._db.executemany(_SETTLE, [(one.outcome, one.told, one.purchase) for one in settled])
             self._set_meta(meta)
 
     def commit_affordable(

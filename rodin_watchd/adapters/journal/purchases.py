@@ -12,9 +12,10 @@ from __future__ import annotations
 import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
-from rodin_watchd.core.proof import Since
+from rodin_watchd.core.proof import Refusal, Since
 
 _SPENT = "SELECT top, count(*) FROM purchases WHERE id > ? AND outcome <> 'free' GROUP BY top"
 _CHARGED = "SELECT count(*) FROM purchases WHERE at >= ? AND outcome = 'charged'"
@@ -22,6 +23,12 @@ _NEWEST = "SELECT coalesce(max(id), 0) FROM purchases"
 _SINCE = """
     SELECT coalesce(sum(outcome = 'charged'), 0), coalesce(sum(outcome IN ('open', 'unknown')), 0), coalesce(sum(told), 0)
     FROM purchases WHERE id > ?
+"""
+_REFUSED = "SELECT id, job_id, fingerprint, cost FROM purchases WHERE outcome = 'refused'"
+_REFUSED_OF = f"{_REFUSED} AND fingerprint = ? ORDER BY id"
+_IN_A_ROW = """
+    SELECT count(*) FROM purchases AS refused WHERE outcome = 'refused' AND NOT EXISTS (
+        SELECT 1 FROM purchases AS later WHERE later.id > refused.id AND later.outcome = 'charged')
 """
 _OPEN = "SELECT job_id FROM purchases WHERE id > ? AND outcome = 'open'"
 _REFUNDABLE = """
@@ -58,4 +65,20 @@ class PurchaseReader(ABC):
         charged, unknown, told = self._rows(_SINCE, (purchase,))[0]
         undecided = frozenset(row[0] for row in self._rows(_OPEN, (purchase,)))
         refundable = self._rows(_REFUNDABLE, {"purchase": purchase, "at": refunds_at})[0][0]
-        return Since(charged, unknown, undecided, refundable, told)
+        return Since(charged, unknown, undecided, refundable, told, self.refused_since(purchase))
+
+    def refused_since(self, purchase: int) -> tuple[Refusal, ...]:
+        """Return the submits after a purchase that were refused whole and are not known to have been free, oldest first."""
+        return tuple(map(_refusal, self._rows(f"{_REFUSED} AND id > ? ORDER BY id", (purchase,))))
+
+    def refused_of(self, fingerprint: str) -> tuple[Refusal, ...]:
+        """Return the same of one content, of all times."""
+        return tuple(map(_refusal, self._rows(_REFUSED_OF, (fingerprint,))))
+
+    def refused_in_a_row(self) -> int:
+        """Return how many such submits there are since the newest one that was charged."""
+        return int(self._rows(_IN_A_ROW)[0][0])
+
+
+def _refusal(row: sqlite3.Row) -> Refusal:
+    return Refusal(row[0], row[1], row[2], Decimal(row[3]))
