@@ -33,6 +33,7 @@ class Lane(StrEnum):
     """A class of steps that one service error pauses together."""
 
     SUBMIT = "submit"  # spending money
+    REFUSALS = "refusals"  # the same, until a person has looked at what the vendor refused and may have charged
     API = "api"  # every call to the vendor
     DISK = "disk"  # everything that writes files
     TAKING = "taking"  # taking new sets

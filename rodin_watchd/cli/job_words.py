@@ -9,7 +9,7 @@ from datetime import tzinfo
 from typing import Any
 
 from rodin_watchd.core.names import printable
-from rodin_watchd.core.receipt import UNKNOWN, WHOSE, advice, cost, local
+from rodin_watchd.core.receipt import WHOSE, advice, cost, is_cost_certain, local
 from rodin_watchd.core.status import DOING, doing, set_name
 from rodin_watchd.model import Event, InputFile, Job, ServiceEvent, State
 
@@ -17,11 +17,6 @@ from rodin_watchd.model import Event, InputFile, Job, ServiceEvent, State
 def since_at(job: Job) -> float:
     """Return when the job came into its state, UTC."""
     return job.times.get(job.state.value, job.created_at)
-
-
-def is_cost_certain(job: Job) -> bool:
-    """Tell whether it is known what the job cost."""
-    return job.problem is None or job.problem.code != UNKNOWN
 
 
 # ---- as data --------------------------------------------------------------------------------------------------------

@@ -1,8 +1,9 @@
 """The vendor's account: when its balance is worth a call, and whether it stops the submits. Pure functions.
 
 A balance is a free call, so it goes first wherever an upload would only find out the same: before the first submit of a
-run, and as the probe of a pause that only the account's owner can end. But it is a warning, not a condition: when the
-vendor cannot say it, submits go on and find out themselves.
+run, and as the probe of a pause that stops submits, whatever paused them. While the vendor says "too many requests" or
+refuses the key, no set is sent to find out whether that is over: a whole set that is refused may be charged. But before
+the first submit it is a warning, not a condition: when the vendor cannot say it, submits go on and find out themselves.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from rodin_watchd.core.pauses import Pause, Pauses, ended_by, is_over, renewed
 from rodin_watchd.core.receipt import in_credits
 from rodin_watchd.errors import EmptyAccountError, UnansweredSubmitError
 from rodin_watchd.model import CREDITS_PER_TEXTURE, Outcome, Retry, Step
-from rodin_watchd.problem import Fault, Lane
+from rodin_watchd.problem import Fault, Lane, Problem
 
 BALANCE: Final = "balance"
 """The journal's key of the newest balance."""
@@ -30,6 +31,9 @@ FRESH_SECONDS: Final = 60.0
 REFRESH_PURCHASES: Final = 20
 REFRESH_SECONDS: Final = 600.0
 """A balance that somebody watches is asked for again after so many submits, or after so long if there was any."""
+
+MOST_ASKED: Final = 6
+"""So many waits of a pause end with a balance that cannot be read: some two minutes; then an upload tries."""
 
 _ASKED_FIRST: Final = (Lane.SUBMIT, Lane.API)
 
@@ -66,8 +70,7 @@ def remembered(stored: Mapping[str, Any] | None, vendor: str) -> Balance | None:
 
 def account_pauses(pauses: Pauses) -> list[Pause]:
     """Return the pauses that only the account's owner can end, and that stop submits."""
-    found = (pauses.get(lane) for lane in _ASKED_FIRST)
-    return [pause for pause in found if pause and pause.problem.fault is Fault.ACCOUNT]
+    return [pause for pause in _of_submits(pauses) if pause.problem.fault is Fault.ACCOUNT]
 
 
 def of_another_account(pauses: Pauses) -> Pauses:
@@ -85,11 +88,32 @@ def of_another_account(pauses: Pauses) -> Pauses:
 
 
 def to_ask_about(pauses: Pauses, cleared: frozenset[Pause], now: float) -> list[Pause]:
-    """Return the pauses of the account whose wait is over, and about which the balance was not asked since.
+    """Return the pauses of the submits whose wait is over, and about which the balance was not asked since.
 
-    `cleared` holds those about which it was: the balance did not explain them, so an upload has to try.
+    `cleared` holds those about which it was: the call worked and did not explain them, so an upload has to try.
     """
-    return [pause for pause in account_pauses(pauses) if is_over(pause, now) and pause not in cleared]
+    return [pause for pause in _of_submits(pauses) if is_over(pause, now) and pause not in cleared]
+
+
+def cleared(pauses: Pauses, now: float, *, told: bool) -> frozenset[Pause]:
+    """Return the pauses about which the balance need not be asked any more, now that it was; `told`: it could be read.
+
+    A call that fails each time says nothing of the others in the end: after MOST_ASKED waits an upload tries all the same.
+    """
+    return frozenset(p for p in _of_submits(pauses) if is_over(p, now) and (told or p.tries > MOST_ASKED))
+
+
+def _of_submits(pauses: Pauses) -> list[Pause]:
+    return [pause for pause in map(pauses.get, _ASKED_FIRST) if pause]
+
+
+def after_no_balance(pauses: Pauses, problem: Problem, now: float, chance: float) -> Pauses:
+    """Return the pauses when the balance could not be read: what submits waited for is not known to be over."""
+    failed = renewed(pauses, problem, now, chance)
+    for pause in _of_submits(failed):
+        if is_over(pause, now) and pause.tries <= MOST_ASKED:
+            failed = renewed(failed, replace(pause.problem, retry_after_seconds=None), now, chance)
+    return failed
 
 
 def after_balance(pauses: Pauses, balance: Decimal, now: float, chance: float) -> Pauses:

@@ -10,7 +10,8 @@ the connection is made, and everything but the closing boundary is sent, and wai
 is *proven not submitted* and is repeated. Then `submitting` is committed, and only then the boundary goes out. Whatever
 breaks from there until the answer is durable is *unknown*: the job is held for a person, because the vendor offers
 neither an idempotency key nor a list of tasks, and paying twice is worse than asking. The answer's raw body is
-committed before it is parsed, so that an answer we misread is not an answer lost.
+committed before it is parsed, so that an answer we misread is not an answer lost. An answer that *refuses* the whole set
+is the vendor's word alone that nothing was charged: it is counted (`Job.refused`) and looked into (`core.refusals`).
 
 `uploading`, `submitting` and `failing` are intents: they say what is about to be done, so that a restart finds it.
 Retrying and polling are columns of a job (`attempts`, `not_before`, `deadline`), never states. Pausing is a property of
@@ -62,6 +63,7 @@ class Signal(StrEnum):
     NOT_YET = "not yet"
     RETRY = "retry"
     UNKNOWN = "unknown"
+    HOLD = "refused, perhaps charged"
     REJECTED = "rejected"
     BEGIN = "begin"
     CLOSE = "close"
@@ -88,6 +90,7 @@ TABLE: Mapping[tuple[State, Signal], State] = {
     (S.STAGED, E.BEGIN): S.UPLOADING,
     (S.STAGED, E.REJECTED): S.FAILING,  # its attempts are spent, the last one proven not charged
     (S.STAGED, E.CANCEL): S.FAILING,
+    (S.STAGED, E.HOLD): S.HELD,  # the vendor refused it, and has charged that or may have
     # Intent: the body may be on its way, its closing boundary is not.
     (S.UPLOADING, E.BEGIN): S.UPLOADING,
     (S.UPLOADING, E.CLOSE): S.SUBMITTING,
@@ -125,6 +128,7 @@ TABLE: Mapping[tuple[State, Signal], State] = {
     # Intent: inputs and report go to `failed/`.
     (S.FAILING, E.DONE): S.FAILED,
     (S.FAILING, E.RETRY): S.FAILING,
+    (S.FAILING, E.HOLD): S.HELD,  # as from `staged`
     # For people to decide.
     (S.HELD, E.NOT_CHARGED): S.STAGED,
     (S.HELD, E.ADOPT): S.SUBMITTED,
@@ -141,6 +145,9 @@ RESTING = ENDED | {S.HELD}
 
 AT_VENDOR = frozenset({S.UPLOADING, S.SUBMITTING, S.SUBMITTED})
 """States that count against `api.max_in_flight`."""
+
+SENDING = frozenset({S.UPLOADING, S.SUBMITTING})
+"""States in which a submit is under way."""
 
 ANSWERED = "answered"
 """The action of the event that keeps the vendor's raw answer to a submit."""
@@ -180,11 +187,11 @@ def after(job: Job, outcome: Outcome, now: float, chance: float, poll_seconds: f
         case Unknown():
             return _hold(job, outcome.problem, now)
         case Retry() | Rejected() if job.state is State.SUBMITTING and job.answer is None:
-            return _hold(job, _unanswered(job), now)  # whatever a step believes: only an answer proves a refusal
+            return _hold(job, _unanswered(job), now)  # whatever a step believes: only an answer is a refusal
         case Rejected() if _may_fail(job):
-            return _reject(job, outcome.problem, now)
+            return _reject(_counted(job), outcome.problem, now)
         case Retry() | Rejected():
-            return _retry(job, outcome.problem, now, chance)
+            return _retry(_counted(job), outcome.problem, now, chance)
         case _:
             assert_never(outcome)
 
@@ -269,6 +276,11 @@ def _unanswered(job: Job) -> Problem:
         f"“{printable(job.name)}” was being submitted, and no answer is known: "
         "the vendor may have accepted and charged it."
     ).problem
+
+
+def _counted(job: Job) -> Job:
+    """Count a refusal of the whole set."""
+    return replace(job, refused=job.refused + 1) if job.state is State.SUBMITTING else job
 
 
 def _may_fail(job: Job) -> bool:

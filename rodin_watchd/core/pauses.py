@@ -7,6 +7,7 @@ it with a longer wait. No set loses an attempt meanwhile. Pure functions on froz
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
@@ -20,7 +21,9 @@ from rodin_watchd.problem import Lane, Problem
 
 LANES: Mapping[Step, frozenset[Lane]] = {
     Step.STAGE: frozenset({Lane.DISK, Lane.ROOM, Lane.TAKING}),
-    Step.SUBMIT: frozenset({Lane.SUBMIT, Lane.API, Lane.DISK, Lane.ROOM}),  # what is paid for must find its room
+    Step.SUBMIT: frozenset(  # what is paid for must find its room
+        {Lane.SUBMIT, Lane.REFUSALS, Lane.API, Lane.DISK, Lane.ROOM}
+    ),
     Step.POLL: frozenset({Lane.API}),
     Step.DOWNLOAD: frozenset({Lane.API, Lane.DISK, Lane.ROOM}),
     Step.PROCESS: frozenset({Lane.DISK}),
@@ -36,7 +39,7 @@ LONGEST_WAIT_SECONDS = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Why a lane stands still, since when (UTC) and until when (UTC) at least."""
+    """Why a lane stands still, since when (UTC) and until when (UTC) at least; infinity: until its cause ends."""
 
     problem: Problem
     since_at: float
@@ -169,4 +172,6 @@ class _Chooser:
 
 def is_over(pause: Pause, now: float) -> bool:
     """Tell whether a pause has lasted long enough for a probe."""
-    return is_due(pause.until_at, now, max(LONGEST_WAIT_SECONDS, pause.problem.retry_after_seconds or 0.0))
+    return not math.isinf(pause.until_at) and is_due(
+        pause.until_at, now, max(LONGEST_WAIT_SECONDS, pause.problem.retry_after_seconds or 0.0)
+    )

@@ -19,9 +19,11 @@ from rodin_watchd.core.receipt import cost, local
 from rodin_watchd.core.status import doing
 from rodin_watchd.errors import (
     CanceledError,
+    ChargedRefusalError,
     ChargedTaskLostError,
     CommandRefusedError,
     OutcomeUnknownError,
+    RefusedOftenError,
     TaskFailedError,
 )
 from rodin_watchd.model import CREDITS_PER_TEXTURE, Job, State, Task, Transition
@@ -29,7 +31,9 @@ from rodin_watchd.model import CREDITS_PER_TEXTURE, Job, State, Task, Transition
 PAID_ANEW: Final = "paid-anew"
 """The code of the event that tells of a retry that may pay once more."""
 
-_PAY_AGAIN = f"`rodin-watchd retry --pay-again JOB` submits it anew, for {CREDITS_PER_TEXTURE} credits."
+_CHARGED = (ChargedTaskLostError.code, ChargedRefusalError.code)
+PAY_AGAIN = f"`rodin-watchd retry --pay-again JOB` submits it anew, for {CREDITS_PER_TEXTURE} credits."
+"""What to do where only a new submit helps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,12 +137,15 @@ def _refuse_to_pay(job: Job) -> None:
     code = job.problem.code if job.problem else ""
     if job.task and code == TaskFailedError.code:
         reason = "The vendor reports that this task failed, so asking again cannot help."
-        raise CommandRefusedError(reason, advice=_PAY_AGAIN)
+        raise CommandRefusedError(reason, advice=PAY_AGAIN)
     if not job.task and code == OutcomeUnknownError.code:
         reason = "The vendor may have accepted and charged this job already."
-        raise CommandRefusedError(reason, advice=_PAY_AGAIN)
-    if not job.task and code == ChargedTaskLostError.code:
-        raise CommandRefusedError("This job was charged already, and its task's id is lost.", advice=_PAY_AGAIN)
+        raise CommandRefusedError(reason, advice=PAY_AGAIN)
+    if not job.task and code in _CHARGED:
+        raise CommandRefusedError("This job was charged already, and no task's id is known.", advice=PAY_AGAIN)
+    if not job.task and code == RefusedOftenError.code:
+        reason = "The vendor refused this set again and again, and may have charged each try."
+        raise CommandRefusedError(reason, advice=PAY_AGAIN)
 
 
 def _given_up(job: Job) -> str:
@@ -176,9 +183,10 @@ def resolve_not_charged(job: Job, now: float) -> Transition:
     if _is_charged(_held(job)):
         raise CommandRefusedError(
             "The balance shows that this job was charged.",
-            advice=f"To pay once more, use `rodin-watchd resolve --give-up JOB`; then {_PAY_AGAIN}",
+            advice=f"To pay once more, use `rodin-watchd resolve --give-up JOB`; then {PAY_AGAIN}",
         )
-    return move(replace(job, problem=None, answer=None), Signal.NOT_CHARGED, now)
+    refused = 0 if _is_refused_often(job) else job.refused
+    return move(replace(job, problem=None, answer=None, refused=refused), Signal.NOT_CHARGED, now)
 
 
 def resolve_adopt(job: Job, task: Task, now: float) -> Transition:
@@ -190,21 +198,29 @@ def resolve_adopt(job: Job, task: Task, now: float) -> Transition:
         raise CommandRefusedError(
             "The task has no usable id.", advice="Copy the task's UUID from the vendor's account."
         )
-    adopted = replace(_held(job), problem=None, answer=None, task=task)
+    held = _held(job)
+    adopted = replace(
+        held, problem=None, answer=None, task=task, refused=job.refused - (_is_refused_often(job) and job.refused > 0)
+    )
     if not _is_charged(job):
         adopted = replace(adopted, charges=job.charges + 1, spent=job.spent + job.price)
     return move(adopted, Signal.ADOPT, now)
 
 
+def _is_refused_often(job: Job) -> bool:
+    """Tell whether the question to a person is whether refusals were charged."""
+    return job.problem is not None and job.problem.code == RefusedOftenError.code
+
+
 def _is_charged(job: Job) -> bool:
-    """Tell whether the balance has shown that the lost submit was charged: then it is counted already."""
-    return job.problem is not None and job.problem.code == ChargedTaskLostError.code
+    """Tell whether the balance has shown that the submit was charged: then it is counted already."""
+    return job.problem is not None and job.problem.code in _CHARGED
 
 
 def resolve_give_up(job: Job, now: float) -> Transition:
     """Bury a held job with what is known. Raises CommandRefusedError if the job is not held."""
     problem = _held(job).problem
-    told = replace(problem, advice=f"Look into the vendor's account first. {_PAY_AGAIN}") if problem else None
+    told = replace(problem, advice=f"Look into the vendor's account first. {PAY_AGAIN}") if problem else None
     return move(replace(job, problem=told), Signal.GIVE_UP, now)
 
 

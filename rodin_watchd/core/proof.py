@@ -1,4 +1,4 @@
-"""Proof by balance: whether a submit whose answer is lost was charged. Pure functions on frozen values.
+"""Proof by balance: whether a submit whose answer is lost, or was a refusal, was charged. Pure functions on frozen values.
 
 The arithmetic holds for an account that nobody else spends from (`budget.sole_spender`). The balance was read while no
 submit was open (the *baseline*); `Since` sums up what this service bought after it. With n submits of unknown outcome the
@@ -15,17 +15,22 @@ to be believed is in docs/money.md.
 What the vendor says that a task took beats the list price (`consumed`). Where it took nothing, no balance tells whether a
 submit was accepted: nothing is proven while the newest known task cost nothing.
 
+A refusal of a whole set says that nothing was charged, and may be wrong. So little is needed to believe it that it works
+for an account that others spend from as well, and while tasks run: the balance must be *exactly* what it was, less what is
+known. What contradicts it is believed of an account that nobody else spends from: lower by the price of the newest k
+refused submits, they were charged. What comes of either is `core.refusals`.
+
 A vendor that rounds its balances to whole credits would hide a texture's half (API contract, Check Balance: "integer"). So
-nothing is proven until the account has shown a part of a credit.
+nothing is proven about lost answers, and no charge for a refusal, until the account has shown a part of a credit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 from enum import Enum
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 from rodin_watchd.core.machine import POLICIES, Signal, move
 from rodin_watchd.core.patience import spent, wait_seconds
@@ -45,6 +50,9 @@ REFUND_SECONDS: Final = 86_400.0
 BASELINE: Final = "baseline"
 """The journal's key of the balance that proofs start from. Only the journal that stored it may believe it."""
 
+JUDGED: Final = "refusals-judged"
+"""The journal's key of the newest purchase at the time when refusals were looked into last."""
+
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
@@ -53,15 +61,33 @@ class Baseline:
     balance: Decimal
     purchase: int  # the newest purchase at that moment
     read_at: float  # UTC
+    sole: bool = True  # whether nobody else spent from the account then
 
     def as_data(self) -> dict[str, Any]:
         """Return it as JSON can hold it."""
-        return {"balance": str(self.balance), "purchase": self.purchase, "read_at": self.read_at}
+        return {**asdict(self), "balance": str(self.balance)}
 
     @classmethod
     def of_data(cls, data: Mapping[str, Any]) -> Self:
         """Return the baseline that `as_data` stored."""
-        return cls(Decimal(data["balance"]), data["purchase"], data["read_at"])
+        return cls(Decimal(data["balance"]), data["purchase"], data["read_at"], data.get("sole", True))
+
+
+class Refusal(NamedTuple):
+    """A submit that was refused after the whole body was sent, and is not known to have been free."""
+
+    purchase: int
+    job_id: str
+    fingerprint: str
+    cost: Decimal  # credits, if it was charged
+
+
+class Settled(NamedTuple):
+    """What a refused purchase was after all: `free`, `charged` or `unknown`; `told` by a person, or by the balance."""
+
+    purchase: int
+    outcome: str
+    told: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +100,11 @@ class Since:
     undecided: frozenset[str]  # the jobs of those that may still be decided
     refundable: int  # paid tasks that failed or are lost: the vendor might pay back
     told: int  # submits that a person has decided about
+    refused: tuple[Refusal, ...] = ()  # oldest first
     gratis: bool = False  # the newest submit that is known to be accepted cost nothing
+
+
+NOTHING_SINCE: Final = Since(Decimal(0), 0, Decimal(0), frozenset(), 0, 0)
 
 
 class Verdict(Enum):
@@ -87,10 +117,11 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """A verdict, with its reason for people."""
+    """A verdict, with its reason for people; of refusals also which are known to have been charged."""
 
     verdict: Verdict
     reason: str
+    charged: tuple[Refusal, ...] = ()
 
 
 def shows_parts(balance: Decimal) -> bool:
@@ -103,28 +134,66 @@ def judged(baseline: Baseline, since: Since, readings: Sequence[Decimal], *, exa
 
     `exact` tells whether the account has ever shown a part of a credit.
     """
-    if reason := _proves_nothing(baseline, since, readings, exact=exact):
+    if reason := _proves_nothing(since, readings):
         return Proof(Verdict.UNDECIDED, f"The balance cannot tell: {reason}.")
-    told = f"the balance was {in_credits(baseline.balance)} before and is {in_credits(readings[-1])} after"
-    if since.charged:
-        told += f" {in_credits(since.charged)} that are known"
-    lower = baseline.balance - readings[-1] - since.charged
+    if not _is_exact(baseline, readings, exact=exact):
+        reason = "so far it was only ever shown in whole credits"
+        return Proof(Verdict.UNDECIDED, f"The balance cannot tell: {reason}.")
+    lower, told = _compared(baseline, since, readings)
+    unknown = since.at_stake + _cost(since.refused)
     if lower == 0:
         return Proof(Verdict.NOT_CHARGED, f"Proven not charged: {told}.")
-    if lower == since.at_stake:
+    if lower == unknown:
         return Proof(Verdict.CHARGED, f"It was charged: {told}.")
-    if 0 < lower < since.at_stake:
-        some = f"{in_credits(lower)} of {since.unknown} submits without an answer"
+    if 0 < lower < unknown:
+        some = f"{in_credits(lower)} of {since.unknown + len(since.refused)} submits without an answer"
         return Proof(Verdict.UNDECIDED, f"The balance cannot tell which were charged, {some} were: {told}.")
     return Proof(Verdict.UNDECIDED, f"The balance cannot tell: {told}, so somebody else spends or pays in.")
 
 
-def _proves_nothing(baseline: Baseline, since: Since, readings: Sequence[Decimal], *, exact: bool) -> str:
+def refusals_judged(baseline: Baseline, since: Since, readings: Sequence[Decimal], *, exact: bool, sole: bool) -> Proof:
+    """Decide what two readings (credits) prove about the refused submits since the baseline.
+
+    `sole`: whether nobody else spends from the account; only then a lower balance means anything.
+    """
+    if reason := _proves_nothing(since, readings):
+        return Proof(Verdict.UNDECIDED, f"The balance cannot tell: {reason}.")
+    lower, told = _compared(baseline, since, readings)
+    if lower == 0:
+        return Proof(Verdict.NOT_CHARGED, f"Proven not charged: {told}.")
+    if sole and _is_exact(baseline, readings, exact=exact):
+        if not since.unknown and (newest := _newest_for(since.refused, lower)):
+            return Proof(Verdict.CHARGED, f"The vendor charged what it refused: {told}.", newest)
+        if lower == since.at_stake + _cost(since.refused):
+            return Proof(Verdict.CHARGED, f"The vendor charged what it refused: {told}.", since.refused)
+    return Proof(Verdict.UNDECIDED, f"The balance cannot tell: {told}.")
+
+
+def _newest_for(refused: Sequence[Refusal], amount: Decimal) -> tuple[Refusal, ...]:
+    """Return the newest refusals that cost exactly so much together, () if none do; oldest first."""
+    sums = {_cost(refused[first:]): tuple(refused[first:]) for first in range(len(refused))}
+    return sums.get(amount, ())
+
+
+def _cost(refused: Sequence[Refusal]) -> Decimal:
+    return sum((refusal.cost for refusal in refused), Decimal(0))
+
+
+def _compared(baseline: Baseline, since: Since, readings: Sequence[Decimal]) -> tuple[Decimal, str]:
+    """Return by how much the balance is lower than what is known to be charged explains, and the figures in words."""
+    known = since.charged
+    told = f"the balance was {in_credits(baseline.balance)} before and is {in_credits(readings[-1])} after"
+    return baseline.balance - readings[-1] - known, f"{told} {in_credits(known)} that are known" if known else told
+
+
+def _is_exact(baseline: Baseline, readings: Sequence[Decimal], *, exact: bool) -> bool:
+    return exact or any(map(shows_parts, (baseline.balance, *readings)))
+
+
+def _proves_nothing(since: Since, readings: Sequence[Decimal]) -> str:
     """Return why no sum can prove anything, "" if one can."""
     if len(set(readings)) > 1:
         return "it changed between two readings"
-    if not (exact or any(map(shows_parts, (baseline.balance, *readings)))):
-        return "so far it was only ever shown in whole credits"
     if since.gratis:
         return "the newest task that is known cost nothing, and so may this one"
     if since.told:
@@ -161,6 +230,9 @@ def _sent_again(job: Job, reason: str, now: float, chance: float) -> tuple[Trans
 
 OVERDUE: Final = Proof(Verdict.UNDECIDED, "The balance cannot tell: it could not be read while nothing was open.")
 """What comes of an inquiry that takes too long."""
+
+NO_BASELINE: Final = Proof(Verdict.UNDECIDED, "The balance cannot tell: it was not known before the submit.")
+"""What comes of an inquiry that has nothing to compare with."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,10 +35,31 @@ WHOSE: Mapping[Fault, str] = {
 def cost(job: Job) -> str:
     """Say in words what a job cost."""
     spent = job.spent
-    if job.problem and job.problem.code == UNKNOWN:
-        sure = in_credits(spent) if spent else "no credits"
-        return f"{sure} for certain, and {in_credits(job.price)} more if the last submit was accepted."
-    return f"{in_credits(spent)}." if spent else "no credits."
+    sure = in_credits(spent) if spent else "no credits"
+    return f"{sure}{'.' if is_cost_certain(job) else f' for certain, and {_perhaps(job)}.'}"
+
+
+def _perhaps(job: Job) -> str:
+    """Say what a job may have cost beside that."""
+    doubts = []
+    if _is_lost(job):
+        doubts.append(f"{in_credits(job.price)} more if the last submit was accepted")
+    if job.refused:
+        times = "a submit" if job.refused == 1 else f"{job.refused} submits"
+        most = in_credits(job.refused * job.price)
+        doubts.append(
+            f"{'' if job.refused == 1 else 'up to '}{most} more if the vendor charged {times} that it refused"
+        )
+    return ", and ".join(doubts)
+
+
+def is_cost_certain(job: Job) -> bool:
+    """Tell whether it is known what a job cost."""
+    return not (_is_lost(job) or job.refused)
+
+
+def _is_lost(job: Job) -> bool:
+    return job.problem is not None and job.problem.code == UNKNOWN
 
 
 def in_credits(amount: Decimal) -> str:
@@ -70,7 +91,7 @@ def report_toml(job: Job, version: str, now: float, notes: tuple[str, ...] = (),
     """Return the text of `report.toml`: the failure for programs. `text` is that of the `REPORT.txt` beside it."""
     problem = _problem(job)
     told = _told(job, version, now)
-    told["job"]["cost_is_certain"] = problem.code != UNKNOWN
+    told["job"]["cost_is_certain"] = is_cost_certain(job)
     told["problem"] = {
         "code": problem.code,
         "fault": problem.fault.value,

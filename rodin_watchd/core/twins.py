@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from rodin_watchd.core.machine import ENDED
 from rodin_watchd.core.names import printable
+from rodin_watchd.core.receipt import in_credits
 from rodin_watchd.errors import DuplicateSetError, TaskFailedError
-from rodin_watchd.model import Job, State
+from rodin_watchd.model import CREDITS_PER_TEXTURE, Job, State
 
 _SAME = "The same model, image and options"
 _AGAIN = "write `again = true` into the TOML file to pay for it again"
@@ -43,6 +44,16 @@ def paid_with(same: Job, again: bool | str) -> DuplicateSetError:
     return DuplicateSetError(
         f"{what} (job {same.id}{place}).",
         advice=f'To pay once more write another word into it: `again = "{other}"`.',
+    )
+
+
+def refused_before(same: Job, times: int) -> DuplicateSetError:
+    """Return why a set is not sent whose content the vendor has refused so often; `same` is the newest job with it."""
+    where = f"{printable(same.place)} (job {same.id})" if same.place else f"job {same.id}"
+    return DuplicateSetError(
+        f"{_SAME} were refused by the vendor {times} times after it had received all of it, and each try may have cost "
+        f"{in_credits(CREDITS_PER_TEXTURE)}: see {where}.",
+        advice=f"Change the files or the options; or have the vendor's account looked into, and {_AGAIN}.",
     )
 
 

@@ -122,8 +122,9 @@ def submit_fields(options: Mapping[str, OptionValue]) -> tuple[tuple[str, str], 
 def read_submit(answer: Answer, submitted_at: float) -> Task:
     """Return the task that the vendor accepted; `submitted_at` is UTC epoch seconds (API contract, Generate Texture).
 
-    Never to be repeated on its own after OutcomeUnknownError: 5xx, and a 2xx answer without a readable task, or one that
-    names a task and an error at once. Every other error proves that nothing was charged ("When a submit fails").
+    Never to be repeated on its own after OutcomeUnknownError: 5xx, a 2xx answer without a readable task, and any refusal
+    that names a task all the same. Every other error is a refusal: when it came before the whole body was sent, nothing
+    was charged; after that it is the vendor's word alone ("When a submit fails"; docs/money.md, Refusals).
 
     A redirect is never followed. 301, 307 and 308 say that the call belongs elsewhere and was not carried out (RFC 9110,
     section 15.4), for all sets alike: VendorDownError. 302 and 303 are also what a server says *after* it has carried
@@ -137,20 +138,25 @@ def read_submit(answer: Answer, submitted_at: float) -> Task:
     then, but its results can.
     """
     reply = _json_object(answer.body)
-    if answer.status in _WRONG_ADDRESS and not _error_code(reply):
-        advice = "Set `api.base_url` to the vendor's address of today; the service tries again by itself."
-        raise _failed(VendorDownError, answer, reply, _WRONG_ADDRESS[answer.status], advice=advice)
-    if 400 <= answer.status < 500:
-        raise _refused(answer, reply)
     uuid, code = _word(reply, "uuid"), _error_code(reply)
-    if 200 <= answer.status < 300 and code not in {"", "UNKNOWN"} and not uuid:
-        raise _refused(answer, reply)
+    if not uuid and _refuses(answer.status, code):
+        raise _refused(answer, reply, code)
     if not 200 <= answer.status < 300 or code or not uuid:
         raise _failed(OutcomeUnknownError, answer, reply)
     return Task(uuid, _subscription_key(reply), submitted_at, _consumed(reply))
 
 
-def _refused(answer: Answer, reply: _Reply | None) -> RodinWatchdError:
+def _refuses(status: int, code: str) -> bool:
+    """Tell whether an answer without a task refuses the submit: a code under 2xx, a moved address, 4xx."""
+    if 200 <= status < 300:
+        return code not in {"", "UNKNOWN"}
+    return 400 <= status < 500 or (status in _WRONG_ADDRESS and not code)
+
+
+def _refused(answer: Answer, reply: _Reply | None, code: str) -> RodinWatchdError:
+    if answer.status in _WRONG_ADDRESS and not code:
+        advice = "Set `api.base_url` to the vendor's address of today; the service tries again by itself."
+        return _failed(VendorDownError, answer, reply, _WRONG_ADDRESS[answer.status], advice=advice)
     return _failed(_service_error(answer, reply) or VendorRefusedError, answer, reply)
 
 

@@ -76,6 +76,18 @@ class UnansweredSubmitError(ServiceError):
     advice = f"Nothing to do for the sets that wait: {GOES_ON}."
 
 
+class RefusalsError(ServiceError):
+    """The vendor refuses sets that it has received whole, and may charge for them."""
+
+    code = "refusals"
+    fault = Fault.ACCOUNT
+    lane = Lane.REFUSALS
+    advice = (
+        "Nothing is submitted until somebody has looked into the vendor's account and decided about the held sets "
+        "(`rodin-watchd resolve`)."
+    )
+
+
 FULL_ERRNOS: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 """What a disk answers that has no room, or none for this user."""
 

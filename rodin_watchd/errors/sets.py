@@ -175,6 +175,25 @@ class OutcomeUnknownError(RodinWatchdError):
     advice = "Look into the vendor's account, then use `rodin-watchd resolve JOB`."
 
 
+class RefusedOftenError(RodinWatchdError):
+    """The vendor refused this set after it had received all of it, and may have charged it."""
+
+    code = "refused-often"
+    fault = Fault.VENDOR
+    advice = "Look into the vendor's account, then use `rodin-watchd resolve JOB`."
+
+
+class ChargedRefusalError(RodinWatchdError):
+    """The vendor charged this set and refused it all the same."""
+
+    code = "charged-refusal"
+    fault = Fault.VENDOR
+    advice = (
+        "Ask the vendor's support for the credits or for the task's id, then use `rodin-watchd resolve JOB` with "
+        "--give-up or --task."
+    )
+
+
 class ChargedTaskLostError(RodinWatchdError):
     """The vendor charged the job, but the task's id is lost."""
 

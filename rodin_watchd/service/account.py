@@ -13,20 +13,22 @@ from rodin_watchd.core.account import (
     FRESH_SECONDS,
     Balance,
     account_pauses,
+    cleared,
     is_stale,
     low_balance_text,
     remembered,
     to_ask_about,
 )
 from rodin_watchd.core.budget import is_over_budget
+from rodin_watchd.core.machine import SENDING
 from rodin_watchd.core.pauses import Pause, Pauses, is_over
 from rodin_watchd.core.proof import shows_parts
+from rodin_watchd.core.refusals import room, stopped
 from rodin_watchd.model import CREDITS_PER_TEXTURE, State
 from rodin_watchd.problem import Lane, Problem
 from rodin_watchd.service.book import Book
 from rodin_watchd.service.proving import NOTHING_BEGUN, Prover, Proving
 
-_SENDING = frozenset({State.UPLOADING, State.SUBMITTING})
 _TO_BUY = frozenset({State.CLAIMED, State.STAGED, State.UPLOADING})
 
 
@@ -97,11 +99,29 @@ class Account:
 
     @property
     def inquires(self) -> bool:
-        """Whether a proof is under way: held jobs may go on without a person."""
+        """Whether a proof is under way."""
         return self._prover.inquires
 
+    @property
+    def may_free_held(self) -> bool:
+        """Whether a proof is under way by which held jobs may go on without a person."""
+        return self._prover.about_held
+
+    def room(self, sending: int) -> int:
+        """Return how many more submits may begin while so many are under way."""
+        textures, others = self.textures(), room(self._book.journal.refused_in_a_row(), sending)
+        return others if textures is None else min(textures, others)
+
+    def stopped(self, pauses: Pauses) -> Pauses:
+        """Return the pauses with one of the submits that a person has to end, while the vendor refuses too much."""
+        return stopped(pauses, self._book.journal.refused_in_a_row(), self._book.jobs.values(), self._now())
+
+    def judged_jobs(self) -> frozenset[str]:
+        """Return the jobs to which nothing is done until it is known what their refusal cost."""
+        return self._prover.judged_jobs()
+
     def inquire(self, chance: float) -> None:
-        """Begin, go on with or end a proof about held jobs; those that were not charged go on without a person."""
+        """Begin, go on with or end a proof about held jobs and refusals; what was not charged goes on without a person."""
         self._prover.inquire(chance, exact=self._known is not None and self._known.exact)
 
     def next_due_seconds(self) -> list[float]:
@@ -113,14 +133,21 @@ class Account:
         api = pauses.get(Lane.API)
         if self._question or (api and not is_over(api, self._now())):
             return False
+        submits = submits and Lane.REFUSALS not in pauses
         ran_dry = self.textures() == 0 and not account_pauses(pauses) and not self._sending()
         first = submits and (self._is_unsure() or ran_dry) and self._has_to_buy()
-        return first or self._prover.is_due() or bool(self._to_ask_about(pauses)) or self._is_outdated()
+        probe = self._probes(pauses, to_send=submits and self._has_to_buy())
+        return first or self._prover.is_due() or probe or self._is_outdated()
+
+    def _probes(self, pauses: Pauses, *, to_send: bool) -> bool:
+        """Tell whether submits wait for a free call that works; one that the account's owner has to end is told in any case."""
+        unpaid = account_pauses(pauses)
+        return any(to_send or pause in unpaid for pause in self._to_ask_about(pauses))
 
     def _is_unsure(self) -> bool:
         """Tell whether the balance has to be asked for before a submit; a proof starts from a fresh one, if it can."""
         is_fresh = self._monotonic() - self._asked_at < FRESH_SECONDS
-        return not self._asked_once or (self._prover.trusts and self._prover.is_quiet and not is_fresh)
+        return not self._asked_once or (self._prover.may_start and not is_fresh)
 
     def _to_ask_about(self, pauses: Pauses) -> list[Pause]:
         return to_ask_about(pauses, self._cleared, self._now())
@@ -134,7 +161,7 @@ class Account:
         return is_stale(purchases + is_low, self._monotonic() - self._asked_at)
 
     def _sending(self) -> int:
-        return sum(job.state in _SENDING for job in self._book.jobs.values())
+        return sum(job.state in SENDING for job in self._book.jobs.values())
 
     def _has_to_buy(self) -> bool:
         return any(job.state in _TO_BUY and not is_over_budget(job) for job in self._book.jobs.values())
@@ -161,7 +188,7 @@ class Account:
             self._prover.read_failed()
         self._asked_once = True
         self._asked_at, self._asked_purchase = self._monotonic(), self._question.known_purchase
-        self._cleared = frozenset(pause for pause in account_pauses(pauses) if is_over(pause, self._now()))
+        self._cleared = cleared(pauses, self._now(), told=isinstance(answer, Decimal))
         self._question = None
 
     def _read(self, credits_left: Decimal, question: _Question) -> None:

@@ -8,12 +8,14 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rodin_watchd.adapters.journal import NO_META, Affordable, Journal, Reply
+from rodin_watchd.adapters.journal import NO_META, Affordable, Beside, Journal, Reply
 from rodin_watchd.core.announcing import SILENT, Announcer
 from rodin_watchd.core.content import fingerprints
 from rodin_watchd.core.machine import ENDED
+from rodin_watchd.core.proof import Settled
+from rodin_watchd.core.refusals import MOST_FOR_A_SET
 from rodin_watchd.core.schedule import kind_of, vendor_seconds
-from rodin_watchd.core.twins import bought_before, paid_with
+from rodin_watchd.core.twins import bought_before, paid_with, refused_before
 from rodin_watchd.errors import CommandRefusedError, DiskError, DuplicateSetError
 from rodin_watchd.log_lines import NOBODY, fields
 from rodin_watchd.model import Job, OptionValue, ServiceEvent, State, Transition
@@ -67,13 +69,15 @@ class Book:
         now: float,
         meta: Mapping[str, Any] = NO_META,
         reply: Reply | None = None,
+        settled: Sequence[Settled] = (),
     ) -> None:
         """Make these moves, and `meta`, durable in one transaction, each move with its event, then known.
 
-        The answer to the command that asked for them is in that transaction. Raises DiskError, JournalError.
+        The answer to the command that asked for them is in that transaction, and `settled`: what refused purchases were
+        after all. Raises DiskError, JournalError.
         """
-        if transitions or meta:
-            self.journal.commit(transitions, now, meta, self.announcer, reply)
+        if transitions or meta or settled:
+            self.journal.commit(transitions, now, meta, self.announcer, Beside(reply, settled))
             self._take_in(transitions)
 
     def commit_affordable(
@@ -165,7 +169,13 @@ class Book:
         if job.consent:
             return self._bought(job, contents)
         same = self.journal.same_content(contents, besides=job.id)
-        return bought_before(same) if same else None
+        return bought_before(same) if same else self.refused_before(job.fingerprint)
+
+    def refused_before(self, fingerprint: str) -> DuplicateSetError | None:
+        """Return why a content is not sent again that the vendor has refused too often, if it has."""
+        refusals = self.journal.refused_of(fingerprint) if fingerprint else ()
+        newest = self.journal.job(refusals[-1].job_id) if len(refusals) >= MOST_FOR_A_SET else None
+        return None if newest is None else refused_before(newest, len(refusals))
 
     def bought_meanwhile(self, job: Job) -> DuplicateSetError | None:
         """Return why a job must not be sent, if another one was bought since it was staged that means the same.

@@ -10,11 +10,11 @@ from datetime import tzinfo
 from typing import Any, TypeAlias
 
 from rodin_watchd.adapters.journal import Command, Reply
-from rodin_watchd.core import people
+from rodin_watchd.core import people, refusals
 from rodin_watchd.core.receipt import local
 from rodin_watchd.errors import CommandRefusedError
 from rodin_watchd.log_lines import fields
-from rodin_watchd.model import Job, Task, Transition
+from rodin_watchd.model import Job, State, Task, Transition
 from rodin_watchd.service.admission import Admission
 from rodin_watchd.service.book import Book
 
@@ -178,12 +178,23 @@ class Commands:
         self._book.journal.answer_command(Reply(command.id, told))
         return told
 
+    def _refuse_costly(self, job: Job, wanted: Job) -> None:
+        """Raise CommandRefusedError for a retry of a content that the vendor has refused too often, unless it may cost again."""
+        if wanted.state is State.CLAIMED and not (wanted.again or wanted.task):
+            refused = self._book.refused_before(job.fingerprint)
+            if refused:
+                raise CommandRefusedError(refused.message, advice=people.PAY_AGAIN)
+
     def _move(self, job: Job, command: Command) -> str:
         now = self._now()
         transition = JOB_VERBS[command.verb](job, command.arguments, now)
         self._book.refuse_clash(transition.job)
+        self._refuse_costly(job, transition.job)
+        settled = refusals.settled(job, transition.job, self._book.journal.refused_of(job.fingerprint))
         told = f"Job {job.id} is {transition.job.state} now."
-        self._book.commit([replace(transition, action=command.verb)], now, reply=Reply(command.id, told))
+        self._book.commit(
+            [replace(transition, action=command.verb)], now, reply=Reply(command.id, told), settled=settled
+        )
         return told
 
 

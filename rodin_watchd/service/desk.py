@@ -12,7 +12,7 @@ from typing import Self
 from rodin_watchd.adapters.spool.submit_count import SubmitCount
 from rodin_watchd.config import Config
 from rodin_watchd.core import machine
-from rodin_watchd.core.account import after_balance, of_another_account, of_submits
+from rodin_watchd.core.account import after_balance, after_no_balance, of_another_account, of_submits
 from rodin_watchd.core.budget import UNLIMITED, is_over_budget
 from rodin_watchd.core.content import fingerprint
 from rodin_watchd.core.grounds import Ground
@@ -233,14 +233,14 @@ class Desk:
         if isinstance(answer, Decimal):
             after = after_balance(before, answer, now, chance)
         else:
-            after = renewed(before, answer, now, chance)
+            after = after_no_balance(before, answer, now, chance)
         self._account.take(answer, after)
         self.pauses = after
         self._tell_pauses(before, now)
 
     def _calm(self) -> None:
         before, now = self.pauses, self._clock.now()
-        self.pauses = calmed(before, self._book.jobs.values(), now)
+        self.pauses = self._account.stopped(calmed(before, self._book.jobs.values(), now))
         self._tell_pauses(before, now)
 
     def _tell_pauses(self, before: Pauses, now: float) -> None:
@@ -279,8 +279,8 @@ class Desk:
         What needs a folder that is `away` waits.
         """
         self._settle_open_submits()
-        self._calm()
         self._account.inquire(self._clock.chance())
+        self._calm()
         self._purse.put_off([job for job in self._book.jobs.values() if job.id not in self._pool.busy])
         self._ask_balance(submits=submits)
         spends = submits and not self._account.holds_submits(self.pauses)
@@ -297,9 +297,13 @@ class Desk:
             allowance,
             self._pool.plugin_places,
         )
-        due = due_jobs(self._book.jobs.values(), self._pool.busy, self.pauses, limits, now)
+        occupied = self._pool.busy | self._account.judged_jobs()
+        due = due_jobs(self._book.jobs.values(), occupied, self.pauses, limits, now)
         intents = [machine.begin_upload(job, now) for job in self._wanted(due, now)]
-        bought = self._bought(intents[: self._account.textures()], now)
+        sending = sum(
+            self._book.jobs[job_id].state in machine.SENDING for job_id in self._pool.busy & self._book.jobs.keys()
+        )
+        bought = self._bought(intents[: self._account.room(sending)], now)
         for job in (*(job for job in due if not _to_send(job)), *bought):
             if Lane.API in LANES[machine.POLICIES[job.state].step]:
                 self._budget = self._budget.spend(monotonic)
@@ -376,9 +380,11 @@ class Desk:
     def can_move(self, *, submits: bool) -> bool:
         """Tell whether any job goes on without a person. `submits`: whether money may be spent."""
         stopped = {lane for lane, pause in self.pauses.items() if pause.problem.fault is Fault.ACCOUNT}
-        if self._account.inquires:
+        if self._account.may_free_held:
             return True
-        live = (job for job in self._book.jobs.values() if not (job.state in machine.RESTING or is_over_budget(job)))
+        may_be_freed = self._account.inquires  # what was refused, and with it a part of the budget
+        live = (job for job in self._book.jobs.values() if job.state not in machine.RESTING)
+        live = (job for job in live if may_be_freed or not is_over_budget(job))
         steps = {machine.POLICIES[job.state].step for job in live}
         return any(LANES[step].isdisjoint(stopped) and (submits or step is not Step.SUBMIT) for step in steps)
 

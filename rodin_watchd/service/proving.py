@@ -1,14 +1,31 @@
-"""Proving by the balance whether lost submits were charged (`core.proof`); the main thread's alone."""
+"""Proving by the balance whether lost or refused submits were charged (`core.proof`, `core.refusals`); the main thread's alone."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from rodin_watchd.core.machine import AT_VENDOR
-from rodin_watchd.core.proof import BASELINE, OVERDUE, REFUND_SECONDS, Baseline, Inquiry, Since, concluded, judged
-from rodin_watchd.model import State
+from rodin_watchd.core.machine import AT_VENDOR, SENDING
+from rodin_watchd.core.proof import (
+    BASELINE,
+    JUDGED,
+    NO_BASELINE,
+    NOTHING_SINCE,
+    OVERDUE,
+    REFUND_SECONDS,
+    Baseline,
+    Inquiry,
+    Proof,
+    Refusal,
+    Since,
+    Verdict,
+    concluded,
+    judged,
+    refusals_judged,
+)
+from rodin_watchd.core.refusals import charged, held_often, judged_jobs, let_go, outcomes
+from rodin_watchd.model import State, Transition
 from rodin_watchd.service.book import Book
 
 FAILED_SECONDS = 5.0
@@ -21,16 +38,18 @@ class Proving:
 
     inquiry: Inquiry | None = None
     held: frozenset[str] = frozenset()
+    undecided: bool = False  # whether it is about the lost answer of one of them
 
 
 NOTHING_BEGUN = Proving()
 
 
 class Prover:
-    """Keeps the baseline, and inquires into held jobs. `now` is UTC and may jump, `monotonic` never does.
+    """Keeps the baseline, and inquires into held jobs and refusals. `now` is UTC and may jump, `monotonic` never does.
 
-    `trusts` tells whether nobody else spends from the account; without that it does nothing. `begun` is what the prover
-    before a reload had begun. Every method may raise DiskError: then nothing is known yet, and it may be called again.
+    `trusts` tells whether nobody else spends from the account; without that only refusals are looked into. `begun` is what
+    the prover before a reload had begun. Every method may raise DiskError: then nothing is known yet, and it may be called
+    again.
     """
 
     def __init__(
@@ -46,27 +65,50 @@ class Prover:
         self._book = book
         self._now = now
         self._monotonic = monotonic
-        self.trusts = trusts
-        stored = book.journal.meta(BASELINE) if trusts and same_account else None
-        self._baseline = Baseline.of_data(stored) if stored else None
-        self._inquiry = begun.inquiry if self._baseline else None
+        self._trusts = trusts
+        stored = book.journal.meta(BASELINE) if same_account else None
+        baseline = Baseline.of_data(stored) if stored else None
+        self._baseline = baseline if baseline and (baseline.sole or not trusts) else None
+        self._judged: int = book.journal.meta(JUDGED) or 0
+        self._inquiry = begun.inquiry if same_account else None
         self._not_before = monotonic()
-        self._held = begun.held if self._baseline else frozenset()
+        self._held = begun.held if same_account else frozenset()
+        self._undecided = begun.undecided if same_account else False  # whether the answer of a held job is looked into
 
     @property
     def begun(self) -> Proving:
         """What a prover that takes this one's place goes on with."""
-        return Proving(self._inquiry, self._held)
+        return Proving(self._inquiry, self._held, self._undecided)
 
     @property
     def inquires(self) -> bool:
-        """Whether a proof is under way: no submit may begin, and held jobs may go on without a person."""
+        """Whether a proof is under way: no submit may begin."""
         return self._inquiry is not None
 
     @property
-    def is_quiet(self) -> bool:
-        """Whether nothing of ours is open at the vendor."""
-        return not any(job.state in AT_VENDOR for job in self._book.jobs.values())
+    def about_held(self) -> bool:
+        """Whether the proof is about held jobs, so that these may go on without a person."""
+        return self._undecided
+
+    @property
+    def may_start(self) -> bool:
+        """Whether a balance that is read now can be the next baseline."""
+        return self._inquiry is None and not self._is_open(strict=self._trusts)
+
+    def _is_open(self, *, strict: bool) -> bool:
+        """Tell whether anything of ours is open: a submit; where a lost answer is looked into also a task, for its refund."""
+        states = AT_VENDOR if strict else SENDING
+        return any(job.state in states for job in self._book.jobs.values())
+
+    def judged_jobs(self) -> frozenset[str]:
+        """Return the jobs that wait until it is known what their refusal cost: nothing is done to them meanwhile."""
+        if self._inquiry is None:
+            return frozenset()
+        return frozenset(job.id for job in judged_jobs(self._refused(), self._book.jobs.values()))
+
+    def _refused(self) -> tuple[Refusal, ...]:
+        """Return the refusals that were not looked into yet."""
+        return self._book.journal.refused_since(self._judged)
 
     # ---- readings ---------------------------------------------------------------------------------------------------
 
@@ -94,8 +136,8 @@ class Prover:
 
     def start_from(self, balance: Decimal, purchase: int) -> None:
         """Note a balance that was read while no submit was open, with the newest purchase at that time."""
-        if self.trusts and self._inquiry is None and (self._baseline is None or self.is_quiet):
-            baseline = Baseline(balance, purchase, self._now())
+        if self._inquiry is None and (self._baseline is None or self.may_start):
+            baseline = Baseline(balance, purchase, self._now(), self._trusts)
             self._book.journal.set_meta(BASELINE, baseline.as_data())
             self._baseline = baseline
 
@@ -103,47 +145,75 @@ class Prover:
 
     def inquire(self, chance: float, *, exact: bool) -> None:
         """Begin, go on with or end a proof. `exact`: whether the account has ever shown a part of a credit."""
-        if self._baseline is None:
-            return
-        self._look_for_held(self._baseline)
+        self._look_for_held()
+        self._look_for_refused()
         if self._inquiry is None:
             return
         now = self._monotonic()
-        self._inquiry = self._inquiry.seen(is_open=not self.is_quiet, now=now)
-        if self._inquiry.is_complete or self._inquiry.is_overdue(now):
-            self._conclude(self._baseline, self._inquiry, chance, exact=exact)
+        self._inquiry = self._inquiry.seen(is_open=self._is_open(strict=self._undecided), now=now)
+        if self._inquiry.is_complete or self._inquiry.is_overdue(now) or self._baseline is None:
+            self._conclude(self._inquiry, chance, exact=exact)
 
-    def _look_for_held(self, baseline: Baseline) -> None:
+    def _look_for_held(self) -> None:
         """Begin an inquiry if the balance can tell about any held job; end one that no held job needs any more."""
         held = frozenset(job.id for job in self._book.jobs.values() if job.state is State.HELD)
-        if held == self._held:
+        if held == self._held or self._baseline is None or not self._trusts:
             return
-        undecided = bool(held & self._since(baseline).undecided) if held else False
-        if undecided and self._inquiry is None:
+        undecided = bool(held & self._since(self._baseline).undecided) if held else False
+        if undecided and not self._undecided:
             told = "A submit's answer was lost: the balance is asked whether it was charged."
             self._book.tell("inquiry", told, self._now(), subject="balance")
-            self._inquiry = Inquiry(self._monotonic())
-        elif not undecided and self._inquiry is not None:
+            self._inquiry = self._inquiry or Inquiry(self._monotonic())
+        elif not undecided and self._undecided:
             self._book.tell("inquiry-ended", "A person has decided.", self._now(), subject="balance")
-            self._inquiry = None
-        self._held = held
+            self._inquiry = None  # begun anew, if there are refusals to look into
+        self._held, self._undecided = held, undecided
+
+    def _look_for_refused(self) -> None:
+        """Begin an inquiry if the vendor has refused a set that it had received whole."""
+        if self._inquiry is None and self._refused():
+            self._inquiry = Inquiry(self._monotonic())
 
     def _since(self, baseline: Baseline) -> Since:
         return self._book.journal.purchases_since(baseline.purchase, baseline.read_at - REFUND_SECONDS)
 
-    def _conclude(self, baseline: Baseline, inquiry: Inquiry, chance: float, *, exact: bool) -> None:
-        """Commit the verdict with the new baseline, in one transaction."""
-        since, now = self._since(baseline), self._now()
-        proof = judged(baseline, since, inquiry.readings, exact=exact) if inquiry.is_complete else OVERDUE
-        jobs = [job for job in self._book.jobs.values() if job.id in since.undecided & self._held]
-        last = inquiry.readings[-1] if inquiry.is_complete else None
-        renewed = None if last is None else Baseline(last, self._book.journal.newest_purchase(), now)
-        moves = [move for job in jobs for move in concluded(job, proof, now, chance)]
-        self._book.commit(moves, now, {BASELINE: renewed.as_data() if renewed else None})
-        self._book.tell("inquiry-ended", proof.reason, now, subject="balance")
-        self._baseline, self._inquiry = renewed, None
+    def _conclude(self, inquiry: Inquiry, chance: float, *, exact: bool) -> None:
+        """Commit the verdicts with the new baseline, in one transaction."""
+        now, newest = self._now(), self._book.journal.newest_purchase()
+        baseline = self._baseline
+        since = self._since(baseline) if baseline else NOTHING_SINCE
+        answers = refusals = OVERDUE if baseline else NO_BASELINE
+        renewed = None
+        if baseline and inquiry.is_complete:
+            answers = judged(baseline, since, inquiry.readings, exact=exact)
+            refusals = refusals_judged(baseline, since, inquiry.readings, exact=exact, sole=self._trusts)
+            renewed = Baseline(inquiry.readings[-1], newest, now, self._trusts)
+        lost = [job for job in self._book.jobs.values() if self._undecided and job.id in since.undecided & self._held]
+        moves = [move for job in lost for move in concluded(job, answers, now, chance)]
+        refused = self._refused()
+        moves += self._of_refused(refused, refusals, now)
+        meta = {BASELINE: renewed.as_data() if renewed else None, JUDGED: newest}
+        self._book.commit(moves, now, meta, settled=outcomes(refused, refusals))
+        for proof in dict.fromkeys(([answers] if lost else []) + ([refusals] if refused else [])):
+            if lost or proof.verdict is not Verdict.NOT_CHARGED:
+                self._book.tell("inquiry-ended", proof.reason, now, subject="balance")
+        self._baseline, self._inquiry, self._judged, self._undecided = renewed, None, newest, False
+
+    def _of_refused(self, refused: Sequence[Refusal], proof: Proof, now: float) -> list[Transition]:
+        """Return what becomes of the jobs that were refused."""
+        jobs, journal = judged_jobs(refused, self._book.jobs.values()), self._book.journal
+        if proof.verdict is Verdict.NOT_CHARGED:
+            return [let_go(job, proof) for job in jobs]
+        if proof.verdict is Verdict.CHARGED:
+            return [charged(job, refused, proof, now) for job in jobs]
+        in_a_row = journal.refused_in_a_row()
+        found = [held_often(job, len(journal.refused_of(job.fingerprint)), in_a_row, proof, now) for job in jobs]
+        return [move for move in found if move]
 
     def notices(self) -> list[str]:
         """Return what people must know."""
-        told = "A submit's answer was lost: nothing is submitted until the balance tells whether it was charged."
-        return [told] if self._inquiry else []
+        if self._inquiry is None:
+            return []
+        lost = "A submit's answer was lost: nothing is submitted until the balance tells whether it was charged."
+        refused = "The vendor refused a whole set: nothing is submitted until the balance tells whether it was charged."
+        return [lost if self._undecided else refused]

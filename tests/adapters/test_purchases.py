@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from rodin_watchd.adapters.journal import Journal, JournalReader
+from rodin_watchd.adapters.journal import Beside, Journal, JournalReader
 from rodin_watchd.core.approval import Changes, GateKey, Pass
-from rodin_watchd.core.proof import Since
+from rodin_watchd.core.proof import Refusal, Settled, Since
 from rodin_watchd.errors import JournalError
 from rodin_watchd.model import Answer, Job, State, Task, Transition
 
@@ -175,14 +175,35 @@ def test_what_happened_since_a_purchase(journal: Journal) -> None:
     led(journal, *SENT, S.SUBMITTED, name="paid", content="paid")
     led(journal, *SENT, S.HELD, name="lost", content="lost")
     led(journal, *SENT, S.HELD, S.FAILING, name="gone", content="gone")
-    led(journal, *SENT, S.STAGED, name="free", content="free")
-    assert journal.purchases_since(mark, NOW + 1) == Since(HALF, 2, Decimal(1), frozenset({"lost"}), 0, 0)
+    led(journal, S.STAGED, S.UPLOADING, S.STAGED, name="free", content="free")
+    led(journal, *SENT, S.STAGED, name="refused", content="refused")
+    refused = (Refusal(6, "refused", "refused", Decimal("0.5")),)
+    assert journal.purchases_since(mark, NOW + 1) == Since(HALF, 2, Decimal(1), frozenset({"lost"}), 0, 0, refused)
     assert journal.purchases_since(mark, NOW).refundable == 1  # given up: its task may fail all the same
     led(journal, S.FAILING, name="before", at=NOW + 70)
     assert journal.purchases_since(mark, NOW + 60).refundable == 1
     assert journal.purchases_since(mark, NOW + 80).refundable == 0
     assert journal.purchases_since(journal.newest_purchase(), NOW + 80) == Since(NOTHING, 0, NOTHING, frozenset(), 0, 0)
     assert journal.purchases_since(journal.newest_purchase(), NOW - 1).refundable == 3  # and one that is held
+
+
+def test_refusals_are_counted_until_they_are_settled(journal: Journal) -> None:
+    """By content over all jobs, and for the account since the newest charge; each ends as it is said, and only once."""
+    led(journal, *SENT, S.STAGED, *SENT[1:], S.FAILING, name="a", content="x")
+    led(journal, *SENT, S.SUBMITTED, name="paid", content="paid")
+    led(journal, *SENT, S.FAILING, name="b", content="y")
+    led(journal, S.FAILED, name="a", content="x")
+    led(journal, *SENT, S.FAILING, name="c", content="x")
+    assert [refusal.purchase for refusal in journal.refused_of("x")] == [1, 2, 5]
+    assert [refusal.job_id for refusal in journal.refused_since(2)] == ["b", "c"]
+    assert journal.refused_in_a_row() == 2
+    assert journal.spent_since(0) == {"": 5 * HALF}
+    settled = (Settled(5, "free", told=True), Settled(4, "charged"), Settled(3, "free"))
+    journal.commit((), NOW, beside=Beside(settled=settled))
+    journal.commit((), NOW, beside=Beside(settled=(Settled(5, "charged"),)))
+    assert outcomes(journal) == ["refused", "refused", "charged", "charged", "free"]
+    assert journal.refused_in_a_row() == 0
+    assert journal.purchases_since(0, NOW + 1).told == 1
 
 
 @pytest.mark.parametrize("decided", [S.SUBMITTED, S.STAGED])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import gzip
 import hashlib
 import json
 import logging
@@ -406,6 +407,159 @@ def until_the_client_leaves(send: bytes) -> Script:
                 continue
 
     return script
+
+
+INTERIM = (
+    b"HTTP/1.1 100 Continue\r\n\r\n",
+    b"HTTP/1.1 102 Processing\r\nX-Queue: 3\r\n\r\n",
+    b"HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\nContent-Length: 7\r\n\r\n",
+    b"HTTP/1.1 199\r\n\r\n",
+)
+"""Answers that are none yet (RFC 9110, section 15.2)."""
+
+
+def in_packets(conversation: Conversation, *packets: bytes) -> None:
+    """Send these bytes in packets of their own; the reader may still find several at once."""
+    conversation.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    for packet in packets:
+        conversation.send(packet)
+
+
+@pytest.mark.parametrize("interim", [*INTERIM, b"".join(INTERIM) * 50], ids=range(5))
+def test_interim_answers_do_not_hide_the_paid_one(model: Upload, image: Upload, interim: bytes) -> None:
+    """Any number of 1xx comes before the final answer, whole or split over packets: the accepted task is not lost."""
+    final = response(201, ACCEPTED)
+    whole = then(lambda c: c.send(interim + final))
+    split = then(lambda c: in_packets(c, interim[:11], interim[11:-3], interim[-3:] + final[:5], final[5:]))
+    with ScriptedServer(whole, split) as server, closing(client_for(server.url)) as client:
+        answers = [client.submit(model, image, FIELDS, nothing) for _ in range(2)]
+    assert [wire.read_submit(answer, 0.0).uuid for answer in answers] == ["task-1"] * 2
+    assert {answer.status for answer in answers} == {201}
+
+
+def test_interim_answers_come_before_the_set_was_sent(tmp_path: Path, image: Upload) -> None:
+    """One that comes during the upload neither ends it nor answers it; a refusal behind it is heard."""
+    large = upload_of(tmp_path / "large.glb", bytes(30_000_000), "model/gltf-binary")
+
+    def patient(conversation: Conversation) -> None:
+        conversation.head()
+        conversation.send(b"".join(INTERIM))
+        conversation.swallow()
+        conversation.send(response(201, ACCEPTED))
+
+    def refusing(conversation: Conversation) -> None:
+        conversation.head()
+        conversation.send(b"".join(INTERIM) + response(413, b"{}", "Connection: close"))
+        conversation.sock.shutdown(socket.SHUT_WR)
+
+    def leaving(conversation: Conversation) -> None:
+        conversation.head()
+        conversation.send(b"".join(INTERIM))
+
+    with ScriptedServer(patient, refusing, leaving) as server, closing(client_for(server.url)) as client:
+        assert wire.read_submit(client.submit(large, image, FIELDS, nothing), 0.0).uuid == "task-1"
+        assert client.submit(large, image, FIELDS, never).status == 413
+        with pytest.raises(NetworkError):
+            client.submit(large, image, FIELDS, never)
+
+
+SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n"
+
+
+@pytest.mark.parametrize("send", [SWITCHING, SWITCHING + response(201, ACCEPTED), b"".join(INTERIM)], ids=range(3))
+def test_interim_answers_alone_are_an_unknown_outcome(model: Upload, image: Upload, send: bytes) -> None:
+    """Another protocol was never asked for; and what only ever promises an answer has given none."""
+    with (
+        ScriptedServer(then(lambda c: c.send(send))) as server,
+        closing(client_for(server.url)) as client,
+        pytest.raises(OutcomeUnknownError),
+    ):
+        client.submit(model, image, FIELDS, nothing)
+
+
+def test_an_endless_stream_of_interim_answers_ends(model: Upload, image: Upload) -> None:
+    """However fast they come, so many bytes are read and no more: the outcome is unknown."""
+
+    def script(conversation: Conversation) -> None:
+        conversation.request()
+        while True:
+            conversation.send(INTERIM[1] * 1000)
+
+    with (
+        ScriptedServer(script) as server,
+        closing(client_for(server.url)) as client,
+        pytest.raises(OutcomeUnknownError),
+    ):
+        client.submit(model, image, FIELDS, nothing)
+
+
+def test_interim_answers_hide_no_free_call_and_no_result(tmp_path: Path) -> None:
+    """Status, links, balance and the file host are read past them, on one kept connection."""
+    hints = b"".join(INTERIM)
+    script = answering(
+        hints + response(200, b'{"jobs": [{"uuid": "j", "status": "Done"}]}'),
+        hints + response(200, b'{"list": [{"url": "http://127.0.0.1:1/a.glb", "name": "a.glb"}]}'),
+        hints + response(200, b'{"balance": 11.5}'),
+    )
+    with ScriptedServer(script) as server, closing(client_for(server.url)) as client:
+        assert client.status("sub").verdict is Verdict.DONE
+        assert [link.name for link in client.links("task-1")] == ["a.glb"]
+        assert client.balance() == Decimal("11.5")
+        client.close()
+    assert len(server.conversations) == 1
+    assert fetched(answering(hints + response(200, CONTENT)), tmp_path / "a.glb")[0] == len(CONTENT)
+
+
+def chunked(*pieces: bytes, end: bytes = b"0\r\n\r\n") -> bytes:
+    """Return a body in chunks."""
+    return b"".join(b"%x;a=b\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + end
+
+
+HEAD = b"HTTP/1.1 201 Created\r\n"
+ODD_ANSWERS: dict[str, bytes] = {
+    "no length": HEAD + b"\r\n" + ACCEPTED,
+    "closes": HEAD + b"Connection: close\r\n\r\n" + ACCEPTED,
+    "HTTP/1.0": b"HTTP/1.0 201 Created\r\n\r\n" + ACCEPTED,
+    "no reason": b"HTTP/1.1 201\r\nContent-Length: %d\r\n\r\n" % len(ACCEPTED) + ACCEPTED,
+    "line feeds": b"HTTP/1.1 201 Created\nContent-Length: %d\n\n" % len(ACCEPTED) + ACCEPTED,
+    "chunks": HEAD + b"Transfer-Encoding: Chunked\r\n\r\n" + chunked(ACCEPTED[:9], ACCEPTED[9:]),
+    "trailers": HEAD
+    + b"Transfer-Encoding: chunked\r\nTrailer: X\r\n\r\n"
+    + chunked(ACCEPTED, end=b"0\r\nX: 1\r\nY: 2\r\n\r\n"),
+    "chunks without an end": HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + chunked(ACCEPTED, end=b""),
+    "gzip": response(201, gzip.compress(ACCEPTED), "Content-Encoding: gzip"),
+    "gzip in chunks": HEAD
+    + b"Content-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n"
+    + chunked(*(gzip.compress(ACCEPTED)[n : n + 7] for n in range(0, 90, 7) if gzip.compress(ACCEPTED)[n : n + 7])),
+    "gzip that is none": response(201, ACCEPTED, "Content-Encoding: gzip"),
+    "an encoding nobody knows": response(201, ACCEPTED, "Content-Encoding: shredded"),
+    "a mark of byte order": response(201, b"\xef\xbb\xbf" + ACCEPTED),
+    "UTF-16": response(201, ACCEPTED.decode().encode("utf-16")),
+    "another type": response(201, ACCEPTED, "Content-Type: text/html; charset=nonsense"),
+    "many fields": response(201, ACCEPTED, *(f"X-{number}: {number}" for number in range(500))),
+    "a long field": response(201, ACCEPTED, f"X: {'x' * 100_000}"),
+    "a folded field": response(201, ACCEPTED, "X: 1\r\n Content-Length: 3"),
+    "odd cookies": response(201, ACCEPTED, "Set-Cookie: =;;=\xff", "Set-Cookie: a=b; expires=never"),
+    "an odd wait": response(201, ACCEPTED, "Retry-After: \xff"),
+}
+
+
+@pytest.mark.parametrize("data", ODD_ANSWERS.values(), ids=ODD_ANSWERS)
+def test_a_paid_answer_in_odd_clothes_is_understood(model: Upload, image: Upload, data: bytes) -> None:
+    """However a server or a proxy wraps it up: it was accepted and paid for, so its task must not be lost."""
+    with ScriptedServer(then(lambda c: c.send(data))) as server, closing(client_for(server.url)) as client:
+        answer = client.submit(model, image, FIELDS, nothing)
+    assert wire.read_submit(answer, 0.0).uuid == "task-1"
+
+
+def test_a_refusal_whose_head_was_cut_is_no_answer(model: Upload, image: Upload) -> None:
+    """What comes next could have been anything: the outcome is unknown."""
+    with (
+        ScriptedServer(then(lambda c: c.send(b"HTTP/1.1 429 Too Many Requests\r\nRetry-"))) as server,
+        closing(client_for(server.url)) as client,
+        pytest.raises(OutcomeUnknownError),
+    ):
+        client.submit(model, image, FIELDS, nothing)
 
 
 @pytest.mark.parametrize("drip", [b"", b"H", b"\r\n", b"HTTP/1.1 100 Continue\r\n\r\n"], ids=repr)

@@ -7,11 +7,14 @@ from decimal import Decimal
 import pytest
 
 from rodin_watchd.core.account import (
+    MOST_ASKED,
     REFRESH_PURCHASES,
     REFRESH_SECONDS,
     Balance,
     account_pauses,
     after_balance,
+    after_no_balance,
+    cleared,
     is_stale,
     low_balance_text,
     of_submits,
@@ -26,6 +29,8 @@ from rodin_watchd.errors import (
     NoCreditsError,
     RoomError,
     ServiceError,
+    ThrottledError,
+    VendorAnswerError,
     VendorDownError,
 )
 from rodin_watchd.model import Retry, Step
@@ -93,8 +98,8 @@ def test_a_balance_that_came_shows_that_the_api_works() -> None:
     assert after_balance(pauses, Decimal(9), NOW + 1, 0.5) == pauses
 
 
-def test_only_the_accounts_pauses_are_asked_about_and_once() -> None:
-    """When their wait is over; one that was asked about leaves the rest to an upload, until it is renewed."""
+def test_the_pauses_of_submits_are_asked_about_once() -> None:
+    """When their wait is over, whoever paused them; one that was asked about leaves the rest to an upload, until it is renewed."""
     pauses = paused(KeyRefusedError, NoCreditsError, DiskError)
     assert account_pauses(paused(NetworkError, DiskError)) == []
     assert to_ask_about(pauses, NOTHING, NOW + 1) == []
@@ -103,6 +108,26 @@ def test_only_the_accounts_pauses_are_asked_about_and_once() -> None:
     assert to_ask_about(pauses, frozenset(asked), NOW + 2) == []
     again = renewed(pauses, NoCreditsError().problem, NOW + 2, 0.5)
     assert to_ask_about(again, frozenset(asked), NOW + 999) == [again[Lane.SUBMIT]]
+    for error in (NetworkError, VendorDownError, ThrottledError):
+        assert to_ask_about(renewed({}, error().problem, NOW, 0.5), NOTHING, NOW + 2)
+
+
+def test_a_pause_lasts_until_a_free_call_works() -> None:
+    """A balance that cannot be read makes the wait longer; when it has failed for minutes an upload tries all the same."""
+    pauses, now = renewed({}, ThrottledError().problem, NOW, 0.5), NOW
+    for _ in range(MOST_ASKED):
+        now = pauses[Lane.API].until_at
+        assert to_ask_about(pauses, NOTHING, now)
+        assert cleared(pauses, now, told=False) == NOTHING
+        assert cleared(pauses, now, told=True) == {pauses[Lane.API]}
+        pauses = after_no_balance(pauses, VendorAnswerError().problem, now, 0.5)
+        assert not to_ask_about(pauses, NOTHING, now + 1)
+    now = pauses[Lane.API].until_at
+    assert NOW + 60 < now < NOW + 600
+    assert after_no_balance(pauses, VendorAnswerError().problem, now, 0.5) == pauses
+    assert to_ask_about(pauses, cleared(pauses, now, told=False), now) == []
+    refused = after_no_balance({}, KeyRefusedError().problem, NOW, 0.5)
+    assert refused[Lane.API].tries == 1
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def since(
     gratis: bool = False,
 ) -> Since:
     """Return what was bought: each accepted task for this cost, the others by the list."""
-    return Since(charged * cost, unknown, unknown * HALF, frozenset({"job"}), refundable, told, gratis)
+    return Since(charged * cost, unknown, unknown * HALF, frozenset({"job"}), refundable, told, gratis=gratis)
 
 
 @pytest.mark.parametrize(

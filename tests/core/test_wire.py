@@ -182,6 +182,14 @@ def test_a_moved_address_is_not_a_submit(status: int) -> None:
     assert "api.base_url" in caught.value.problem.advice
 
 
+@pytest.mark.parametrize("status", [301, 308, 400, 402, 404, 408, 409, 429])
+@pytest.mark.parametrize("body", [ACCEPTED, ACCEPTED | {"error": "INVALID_REQUEST"}])
+def test_a_refusal_that_names_a_task_is_an_unknown_outcome(status: int, body: object) -> None:
+    """Whoever says it, the vendor may have accepted and charged that task: it must not be thrown away."""
+    with pytest.raises(OutcomeUnknownError, match=f"HTTP {status}"):
+        wire.read_submit(answer(status, body), 0.0)
+
+
 CODES: list[tuple[str, type[RodinWatchdError]]] = [
     ("INSUFFICIENT_FUND", NoCreditsError),
     ("API_INSUFFICIENT_FUNDS", NoCreditsError),
@@ -237,7 +245,7 @@ def test_an_address_that_knows_no_such_call_is_no_sets_fault(status: int) -> Non
         for body in (said("INVALID_REQUEST"), HTML)
         if body is not HTML or status not in {404, 405}
     ]
-    + [(201, said("INVALID_REQUEST")), (200, said("MODEL_TOO_ODD")), (400, said("UNKNOWN")), (400, ACCEPTED)],
+    + [(201, said("INVALID_REQUEST")), (200, said("MODEL_TOO_ODD")), (400, said("UNKNOWN"))],
 )
 def test_a_refused_set_is_the_sets_fault(status: int, body: object) -> None:
     """Every other complete 4xx, and every other code without a task, refuses the set."""

@@ -385,13 +385,14 @@ def test_a_refund_that_may_come_proves_nothing(tmp_path: Path) -> None:
 
 
 def test_an_account_that_is_shared_proves_nothing(tmp_path: Path) -> None:
-    """Without `sole_spender` nothing is believed, no baseline is kept, and an old one is forgotten."""
+    """Without `sole_spender` no lost answer is looked into, and what was read then is no baseline for later proofs."""
     with working(tmp_path, "submit-503@1") as (shop, vendor):
         shop.drop_set("chair")
         shop.idle()
         shop.ticks(3, step_seconds=1000)
         assert shop.states() == {"chair": State.HELD}
-        assert shop.daemon._book.journal.meta(BASELINE) is None
+        assert shop.daemon._book.journal.meta(BASELINE)["sole"] is False
+        assert kinds(shop).count("inquiry") == 0
         assert vendor.charges == 0
 
 
@@ -440,7 +441,7 @@ def test_a_persons_word_is_no_figure(tmp_path: Path) -> None:
     with working(tmp_path, "submit-503@1", "lost-answer@2", budget=SOLE, balance=EXACT) as (shop, vendor):
         shop.drop_set("free")
         shop.drop_set("paid")
-        shop.until(lambda: list(shop.states().values()) == [State.HELD] * 2)
+        shop.until_in_step(lambda: list(shop.states().values()) == [State.HELD] * 2)
         [paid] = vendor.emulator.ledger()["charges"]
         free = next(job for job in shop.jobs() if job.files[0].sha256 != paid["model_sha256"])
         assert shop.command("resolve", job=free.id, how="task", task=paid["task_uuid"])["ok"]

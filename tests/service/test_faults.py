@@ -64,6 +64,16 @@ def test_a_status_429_pauses_submits_as_well(tmp_path: Path) -> None:
         assert set(shop.states().values()) == {State.ARCHIVED}
 
 
+def test_interim_answers_hide_nothing(tmp_path: Path) -> None:
+    """102, 103 and 100 before every answer: submit, status, links, balance and downloads work as without them."""
+    sites = ("submit", "status", "download", "balance", "file")
+    with working(tmp_path, *(f"{site}-interim=3" for site in sites)) as (shop, vendor):
+        shop.drop_set("chair")
+        shop.idle()
+        assert shop.states() == {"chair": State.ARCHIVED}
+        assert vendor.charges == 1
+
+
 @pytest.mark.parametrize("code", ["INSUFFICIENT_FUND", "NO_ACTIVE_SUBSCRIPTION"])
 def test_no_credits_pause_the_submits_and_end_by_themselves(tmp_path: Path, code: str) -> None:
     """Without credits nothing is submitted, the owner is told once, and the pause ends when credits are back."""

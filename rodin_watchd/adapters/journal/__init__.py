@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from rodin_watchd.adapters.journal import rows, schema
 from rodin_watchd.adapters.journal.backup import COPIED_AT, how_to_recover
@@ -43,12 +43,22 @@ from rodin_watchd.adapters.journal.writing import insert_command, prepare
 from rodin_watchd.core.announcing import SILENT, Announcer
 from rodin_watchd.core.approval import Changes
 from rodin_watchd.core.machine import ANSWERED
-from rodin_watchd.core.proof import BASELINE
+from rodin_watchd.core.proof import BASELINE, Settled
 from rodin_watchd.core.restored import LOST, SUBMITS, Lost
 from rodin_watchd.errors import DiskError, JournalBusyError, JournalError, RoomError
 from rodin_watchd.model import ServiceEvent, Transition
 
-__all__ = ["NO_META", "Affordable", "Command", "Journal", "JournalReader", "Reply", "insert_command", "lost_of"]
+__all__ = [
+    "NO_META",
+    "Affordable",
+    "Beside",
+    "Command",
+    "Journal",
+    "JournalReader",
+    "Reply",
+    "insert_command",
+    "lost_of",
+]
 
 _SAVE = """
     INSERT INTO jobs (id, state, name, folder, top, fingerprint, kind, vendor_seconds, task_uuid, charges, created_at,
@@ -64,6 +74,7 @@ _SET_GATE = """
     INSERT INTO gate (name, verdict) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET verdict = excluded.verdict
 """
 _ANSWER = "UPDATE commands SET answer = ?, arguments = json_remove(arguments, '$.subscription_key') WHERE id = ?"
+_SETTLE = "UPDATE purchases SET outcome = ?, told = ? WHERE id = ? AND outcome = 'refused'"
 _SET_META = "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
 
 _FREE_UPLOADS = """
@@ -95,6 +106,16 @@ class Reply:
     command_id: int
     message: str
     ok: bool = True
+
+
+class Beside(NamedTuple):
+    """What is written in the transaction of moves that it belongs to."""
+
+    reply: Reply | None = None  # to the command that asked for them: it is never carried out without being closed
+    settled: Sequence[Settled] = ()  # what refused purchases were after all
+
+
+NOTHING_BESIDE: Final = Beside()
 
 
 class Journal(JournalReader, HookRunWriter):
@@ -184,23 +205,22 @@ class Journal(JournalReader, HookRunWriter):
         now: float,
         meta: Mapping[str, Any] = NO_META,
         announcer: Announcer = SILENT,
-        reply: Reply | None = None,
+        beside: Beside = NOTHING_BESIDE,
     ) -> None:
         """Make these moves durable, all or none, each with its event; and `meta`, JSON values by their keys.
 
-        What plugins are to be told of the moves is written with them, and the answer to the command that asked for them:
-        a command is never carried out without being closed.
+        What plugins are to be told of the moves is written with them, and what belongs to them `beside`.
 
         The vendor's answer to a submit cannot be had again: it finds room on a full disk, too (`Ballast`). Until there is
         room again nothing else is written then.
         """
         vital = any(transition.action == ANSWERED for transition in transitions)
         try:
-            self._commit(transitions, now, meta, announcer, reply, vital=vital)
+            self._commit(transitions, now, meta, announcer, beside, vital=vital)
         except RoomError:
             if not (vital and self._ballast.release()):
                 raise
-            self._commit(transitions, now, meta, announcer, reply, vital=vital)
+            self._commit(transitions, now, meta, announcer, beside, vital=vital)
 
     def _commit(
         self,
@@ -208,14 +228,15 @@ class Journal(JournalReader, HookRunWriter):
         now: float,
         meta: Mapping[str, Any],
         announcer: Announcer,
-        reply: Reply | None,
+        beside: Beside,
         *,
         vital: bool,
     ) -> None:
         with self._transaction(vital=vital):
             self._save(transitions, now, announcer)
+            self._db.executemany(_SETTLE, [(one.outcome, one.told, one.purchase) for one in beside.settled])
             self._set_meta(meta)
-            self._reply(reply)
+            self._reply(beside.reply)
 
     def commit_affordable(
         self, intents: Sequence[Transition], now: float, purchase: int, affordable: Affordable

@@ -16,7 +16,7 @@ from decimal import Decimal
 from typing import Any
 
 from rodin_watchd.adapters.journal.words import in_words
-from rodin_watchd.core.proof import Since
+from rodin_watchd.core.proof import Refusal, Since
 
 _SPENT = "SELECT top, cost, count(*) FROM purchases WHERE id > ? AND outcome <> 'free' GROUP BY top, cost"
 _CHARGED = "SELECT cost, count(*) FROM purchases WHERE at >= ? AND outcome = 'charged' GROUP BY cost"
@@ -24,6 +24,12 @@ _NEWEST = "SELECT coalesce(max(id), 0) FROM purchases"
 _SINCE = "SELECT outcome, cost, count(*), sum(told) FROM purchases WHERE id > ? GROUP BY outcome, cost"
 _LAST_COST = "SELECT cost FROM purchases WHERE outcome = 'charged' ORDER BY id DESC LIMIT 1"
 _UNDECIDED = ("open", "unknown")
+_REFUSED = "SELECT id, job_id, fingerprint, cost FROM purchases WHERE outcome = 'refused'"
+_REFUSED_OF = f"{_REFUSED} AND fingerprint = ? ORDER BY id"
+_IN_A_ROW = """
+    SELECT count(*) FROM purchases AS refused WHERE outcome = 'refused' AND NOT EXISTS (
+        SELECT 1 FROM purchases AS later WHERE later.id > refused.id AND later.outcome = 'charged')
+"""
 _OPEN = "SELECT job_id FROM purchases WHERE id > ? AND outcome = 'open'"
 _REFUNDABLE = """
     SELECT (SELECT count(*) FROM events WHERE at >= :at AND state = 'failing'
@@ -71,8 +77,25 @@ class PurchaseReader(ABC):
             undecided=frozenset(row[0] for row in self._rows(_OPEN, (purchase,))),
             refundable=self._rows(_REFUNDABLE, {"purchase": purchase, "at": refunds_at})[0][0],
             told=sum(told for *_, told in rows),
+            refused=self.refused_since(purchase),
             gratis=bool(last) and not Decimal(last[0][0]),
         )
+
+    def refused_since(self, purchase: int) -> tuple[Refusal, ...]:
+        """Return the submits after a purchase that were refused whole and are not known to have been free, oldest first."""
+        return tuple(map(_refusal, self._rows(f"{_REFUSED} AND id > ? ORDER BY id", (purchase,))))
+
+    def refused_of(self, fingerprint: str) -> tuple[Refusal, ...]:
+        """Return the same of one content, of all times."""
+        return tuple(map(_refusal, self._rows(_REFUSED_OF, (fingerprint,))))
+
+    def refused_in_a_row(self) -> int:
+        """Return how many such submits there are since the newest one that was charged."""
+        return int(self._rows(_IN_A_ROW)[0][0])
+
+
+def _refusal(row: sqlite3.Row) -> Refusal:
+    return Refusal(row[0], row[1], row[2], Decimal(row[3]))
 
 
 def _sum(costs: Iterable[tuple[Decimal, int]]) -> Decimal:

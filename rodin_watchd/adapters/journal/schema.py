@@ -171,7 +171,13 @@ _MIGRATIONS: Final = (
     CREATE TRIGGER purchase_is_charged AFTER UPDATE OF charges ON jobs WHEN NEW.charges > OLD.charges
         BEGIN UPDATE purchases SET outcome = 'charged', told = OLD.state = 'held',
             cost = coalesce(json_extract(NEW.doc, '$$.task.credits'), cost)
-            WHERE job_id = NEW.id AND outcome = 'open'; END;
+            WHERE id = (SELECT id FROM purchases WHERE job_id = NEW.id AND outcome <> 'charged'
+                ORDER BY outcome = 'open' DESC, outcome IN ('refused', 'unknown') DESC, id DESC LIMIT 1); END;
+    -- Version 1 booked an upload as free that was under way while the configuration was read anew: its job says what it cost.
+    UPDATE purchases SET outcome = 'charged' WHERE id IN (
+        SELECT max(purchases.id) FROM purchases JOIN jobs ON jobs.id = job_id WHERE outcome IN ('free', 'unknown')
+            AND charges > (SELECT count(*) FROM purchases AS paid WHERE paid.job_id = jobs.id AND paid.outcome = 'charged')
+        GROUP BY job_id);
     CREATE TRIGGER purchase_was_free AFTER UPDATE OF state ON jobs
         WHEN OLD.state IN ('uploading', 'held') AND NEW.state = 'staged' OR OLD.state = 'uploading' AND NEW.state = 'failing'
         BEGIN UPDATE purchases SET outcome = 'free', told = OLD.state = 'held'

@@ -12,6 +12,7 @@ import hashlib
 import http.client
 import io
 import os
+import re
 import shutil
 import ssl
 import time
@@ -30,6 +31,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3 import exceptions as urllib3_errors
 from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.response import HTTPResponse
 
 from rodin_watchd.adapters.rodin_client.taken import Withheld, wait_until_taken
 from rodin_watchd.core.wire import BODY_LIMIT_BYTES
@@ -47,10 +49,19 @@ BLOCK_BYTES: Final = 256 * 1024
 SLOWEST_BYTES_PER_SECOND: Final = 4096
 """A body may take the read time-out and a second more for each of these bytes; its head the read time-out alone."""
 
+HEAD_LIMIT_BYTES: Final = 256 * 1024
+"""The heads of an answer, interim ones included, may be so large in all."""
+
 NETWORK_ERRORS: Final = (requests.RequestException, urllib3_errors.HTTPError, OSError, http.client.HTTPException)
 """What a transfer raises when the line, the other side or a proxy fails."""
 
 _COPY_BYTES = 1 << 20
+_INTERIM = re.compile(rb"HTTP/[0-9.]+[ \t]+1[0-9]{2}(?![0-9])")
+_SWITCHING = re.compile(rb"HTTP/[0-9.]+[ \t]+101(?![0-9])")
+_BLANK: Final = (b"\r\n", b"\n")
+_FIELDS: Final = frozenset(
+    b"connection content-encoding content-length keep-alive location proxy-connection retry-after transfer-encoding".split()
+)
 _CONNECTING = (urllib3_errors.ConnectTimeoutError, urllib3_errors.ProxyError, urllib3_errors.SSLError, ssl.SSLError)
 _WORDS: Final[tuple[tuple[type[Exception], str], ...]] = (
     (urllib3_errors.NameResolutionError, "its name cannot be resolved"),
@@ -133,8 +144,55 @@ class _PacedResponse(http.client.HTTPResponse):
         self.fp = io.BufferedReader(self._stream)
 
     def begin(self) -> None:
-        super().begin()
+        """Read the head of the final answer; http.client alone would take all interim answers but 100 for it."""
+        source = self.fp
+        self.fp = io.BufferedReader(io.BytesIO(_final_head(source)))
+        try:
+            super().begin()
+        finally:
+            self.fp = source
         self._stream.begin_body()
+
+
+def _final_head(source: io.BufferedReader) -> bytes:
+    """Return the head of the final answer, reduced to the fields that are read here or below.
+
+    Any number of interim answers may come before it (RFC 9110, section 15.2); they say nothing, and are passed over. So
+    are fields that nobody reads: http.client gives up an answer with more than a hundred. Raises HTTPException for heads
+    that are larger than HEAD_LIMIT_BYTES in all, for one that is cut, and for 101, which answers nothing that was asked.
+    """
+    left = HEAD_LIMIT_BYTES
+    while True:
+        head = _head(source, left)
+        left -= sum(map(len, head))
+        if _SWITCHING.match(head[0]):
+            raise http.client.BadStatusLine(head[0].decode("latin-1"))
+        if not _INTERIM.match(head[0]):
+            return b"".join(_needed(head))
+
+
+def _head(source: io.BufferedReader, limit_bytes: int) -> list[bytes]:
+    """Return the lines of the next head, the blank one at its end included."""
+    head: list[bytes] = []
+    while not head or head[-1] not in _BLANK:
+        line = source.readline(limit_bytes + 1)
+        limit_bytes -= len(line)
+        if limit_bytes < 0:
+            raise http.client.LineTooLong("head")
+        if not line.endswith(b"\n"):
+            raise http.client.RemoteDisconnected("the answer's head did not come whole")
+        head.append(line)
+    return head
+
+
+def _needed(head: list[bytes]) -> Iterator[bytes]:
+    """Yield the status line, the fields that are needed with their folded lines, and the blank line."""
+    needed = True
+    for number, line in enumerate(head):
+        if number and line[:1] not in (b" ", b"\t"):
+            needed = line in _BLANK or line.partition(b":")[0].strip().lower() in _FIELDS
+        if needed:
+            yield line
 
 
 class _Paced:
@@ -216,10 +274,21 @@ class Proxies:
 
 def bounded_body(response: requests.Response) -> tuple[bytes, bool]:
     """Return the body as far as it came, and whether it came whole; of one above the limit no more than proves it."""
+    sent, whole = _pieces(response.raw, decode_content=False)
+    return _decoded(sent, response.headers.get("Content-Encoding", "")), whole
+
+
+def _decoded(sent: bytes, encoding: str) -> bytes:
+    """Return a body without its encoding, though none was asked for; one that does not have it is returned as it is."""
+    source = HTTPResponse(io.BytesIO(sent), {"Content-Encoding": encoding}, preload_content=False)
+    return _pieces(source, decode_content=True)[0] or sent
+
+
+def _pieces(source: Any, *, decode_content: bool) -> tuple[bytes, bool]:  # noqa: ANN401 - urllib3's response; requests has no type for it
     body = bytearray()
     try:
         while len(body) <= BODY_LIMIT_BYTES:
-            piece = response.raw.read1(64 * 1024, decode_content=True)
+            piece = source.read1(64 * 1024, decode_content=decode_content)
             if not piece:
                 return bytes(body), True
             body += piece

@@ -1,0 +1,165 @@
+"""What becomes of refused sets: how many are sent, who is held and why, and what a person's word makes of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from job_samples import NOW, a_job
+
+from rodin_watchd.core.machine import Signal, move
+from rodin_watchd.core.pauses import Pauses, is_over
+from rodin_watchd.core.proof import Baseline, Proof, Refusal, Since, Verdict, refusals_judged
+from rodin_watchd.core.receipt import cost, is_cost_certain
+from rodin_watchd.core.refusals import (
+    MOST_FOR_A_SET,
+    MOST_IN_A_ROW,
+    charged,
+    held_often,
+    judged_jobs,
+    room,
+    settled,
+    stopped,
+)
+from rodin_watchd.errors import ChargedRefusalError, RefusedOftenError, ThrottledError
+from rodin_watchd.model import Job, State
+from rodin_watchd.problem import Lane
+
+HALF = Decimal("0.5")
+TEN = Baseline(Decimal("10.5"), 7, NOW)
+UNCLEAR = Proof(Verdict.UNDECIDED, "The balance cannot tell: somebody spends.")
+
+
+def refusals(*job_ids: str) -> tuple[Refusal, ...]:
+    """Return refused purchases, the oldest first."""
+    return tuple(Refusal(number, job_id, f"content-{job_id}", HALF) for number, job_id in enumerate(job_ids, 8))
+
+
+def since(*job_ids: str, known: int = 0, unknown: int = 0, refundable: int = 0, told: int = 0) -> Since:
+    """Return what was bought, and these refusals."""
+    return Since(known * HALF, unknown, unknown * HALF, frozenset(), refundable, told, refusals(*job_ids))
+
+
+def refused_job(job_id: str = "a", state: State = State.STAGED) -> Job:
+    """Return a job that the vendor has refused."""
+    return replace(a_job(state), id=job_id, refused=1, problem=ThrottledError("Slow down (HTTP 429).").problem)
+
+
+@pytest.mark.parametrize(
+    ("after", "bought", "sole", "verdict", "newest"),
+    [
+        ("10.5", since("a"), False, Verdict.NOT_CHARGED, ()),
+        ("9.5", since("a", "b", known=2), False, Verdict.NOT_CHARGED, ()),
+        ("10", since("a"), False, Verdict.UNDECIDED, ()),
+        ("10", since("a"), True, Verdict.CHARGED, ("a",)),
+        ("10", since("a", "b"), True, Verdict.CHARGED, ("b",)),
+        ("9.5", since("a", "b"), True, Verdict.CHARGED, ("a", "b")),
+        ("9", since("a", "b"), True, Verdict.UNDECIDED, ()),
+        ("10.25", since("a"), True, Verdict.UNDECIDED, ()),
+        ("11", since("a"), True, Verdict.UNDECIDED, ()),
+        ("10", since("a", unknown=1), True, Verdict.UNDECIDED, ()),
+        ("9.5", since("a", unknown=1), True, Verdict.CHARGED, ("a",)),
+        ("10.5", since("a", unknown=1), False, Verdict.NOT_CHARGED, ()),
+        ("10.5", since("a", refundable=1), True, Verdict.UNDECIDED, ()),
+        ("10.5", since("a", told=1), False, Verdict.UNDECIDED, ()),
+    ],
+)
+def test_the_arithmetic(after: str, bought: Since, sole: bool, verdict: Verdict, newest: tuple[str, ...]) -> None:
+    """Exactly what is known: free. Lower by the newest k, and nobody else spends: these were charged. Else nothing."""
+    proof = refusals_judged(TEN, bought, [Decimal(after)] * 2, exact=True, sole=sole)
+    assert proof.verdict is verdict
+    assert tuple(refusal.job_id for refusal in proof.charged) == newest
+
+
+def test_two_readings_that_differ_prove_nothing() -> None:
+    """A charge came late."""
+    proof = refusals_judged(TEN, since("a"), [Decimal("10.5"), Decimal(10)], exact=True, sole=True)
+    assert proof.verdict is Verdict.UNDECIDED
+
+
+def test_whole_credits_prove_no_charge() -> None:
+    """One credit less may be one texture or two: nobody can tell which."""
+    whole = Baseline(Decimal(10), 7, NOW)
+    proof = refusals_judged(whole, since("a", "b"), [Decimal(9)] * 2, exact=False, sole=True)
+    assert proof.verdict is Verdict.UNDECIDED
+
+
+@given(st.integers(0, 50), st.integers(0, 50))
+def test_no_more_begin_than_may_be_refused(in_a_row: int, sending: int) -> None:
+    """Were all that is under way refused, the bound would hold; while any refusal is unclear, one goes at a time."""
+    more = room(in_a_row, sending)
+    assert more == 0 or in_a_row + sending + more <= MOST_IN_A_ROW
+    assert more == 0 or not in_a_row or sending + more == 1
+    assert room(0, 0) == MOST_IN_A_ROW
+
+
+def test_who_waits_for_the_balance() -> None:
+    """Refused jobs that would be sent again or buried; not those that went on."""
+    jobs = [refused_job("a"), refused_job("b", State.FAILING), refused_job("c", State.HELD), refused_job("d")]
+    assert [job.id for job in judged_jobs(refusals("a", "b", "c"), jobs)] == ["a", "b"]
+
+
+@pytest.mark.parametrize("state", [State.STAGED, State.FAILING])
+def test_a_bound_holds_the_job(state: State) -> None:
+    """With what it may have cost and what the vendor said; below the bounds it goes on."""
+    job = refused_job(state=state)
+    assert held_often(job, MOST_FOR_A_SET - 1, MOST_IN_A_ROW - 1, UNCLEAR, NOW) is None
+    of_set = held_often(job, MOST_FOR_A_SET, 2, UNCLEAR, NOW)
+    in_a_row = held_often(job, 1, MOST_IN_A_ROW, UNCLEAR, NOW)
+    assert of_set
+    assert in_a_row
+    for held in (of_set, in_a_row):
+        assert (held.job.state, held.action) == (State.HELD, "held")
+        assert held.job.problem
+        assert held.job.problem.code == RefusedOftenError.code
+        assert "Each try may have cost 0.5 credits." in held.message
+        assert "Slow down (HTTP 429)." in held.message
+    assert "refused this set 2 times after it had received all of it" in of_set.message
+    assert (
+        cost(of_set.job)
+        == "no credits for certain, and 0.5 credits more if the vendor charged a submit that it refused."
+    )
+
+
+def test_a_charge_is_booked_where_it_belongs() -> None:
+    """Who is known to be charged costs it for certain; who was refused beside it is held, too."""
+    all_of = refusals("a", "b")
+    proof = Proof(Verdict.CHARGED, "It was charged.", all_of[1:])
+    first, second = (charged(refused_job(name), all_of, proof, NOW).job for name in "ab")
+    assert [(job.charges, job.refused, job.state) for job in (first, second)] == [
+        (0, 1, State.HELD),
+        (1, 0, State.HELD),
+    ]
+    assert first.problem
+    assert second.problem
+    assert (first.problem.code, second.problem.code) == (RefusedOftenError.code, ChargedRefusalError.code)
+    assert "1 of 2 refused submits of 2 sets, perhaps not this one" in second.problem.message
+    assert [is_cost_certain(job) for job in (first, second)] == [False, True]
+
+
+def test_submits_stop_until_a_person_has_decided() -> None:
+    """One pause that no time ends, with its reason; it goes with its cause and leaves the others alone."""
+    held = charged(refused_job(), refusals("a"), Proof(Verdict.CHARGED, "It was.", refusals("a")), NOW).job
+    pauses: Pauses = {}
+    for in_a_row, jobs, words in ((0, [held], "charged a set"), (MOST_IN_A_ROW, [], "refused 6 sets in a row")):
+        pauses = stopped(pauses, in_a_row, jobs, NOW)
+        assert words in pauses[Lane.REFUSALS].problem.message
+        assert not is_over(pauses[Lane.REFUSALS], NOW + 1e9)
+    assert pauses[Lane.REFUSALS].since_at == NOW
+    assert stopped(pauses, MOST_IN_A_ROW - 1, [refused_job()], NOW) == {}
+
+
+def test_a_persons_word_settles_what_was_refused() -> None:
+    """Each way to resolve says what the purchases were; a job that was held for another reason says nothing of them."""
+    held = replace(refused_job(state=State.HELD), problem=RefusedOftenError().problem)
+    both = refusals("b", held.id)
+    free = move(held, Signal.NOT_CHARGED, NOW).job
+    assert [one.outcome for one in settled(held, free, both)] == ["free", "free"]
+    assert [one.outcome for one in settled(held, move(held, Signal.GIVE_UP, NOW).job, both)] == ["unknown", "unknown"]
+    adopted = replace(held, state=State.SUBMITTED, charges=1)
+    assert [(one.purchase, one.outcome, one.told) for one in settled(held, adopted, both)] == [(9, "charged", True)]
+    lost = replace(held, problem=ThrottledError().problem)
+    assert settled(lost, free, both) == []

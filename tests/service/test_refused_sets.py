@@ -1,0 +1,361 @@
+"""Refusals of whole sets: what the vendor says no to it may have charged, so each is looked into, counted and bounded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from workshop import Hands, Vendor, Workshop, emulated, image, model, working, workshop
+
+from rodin_watchd.core.proof import JUDGED
+from rodin_watchd.emulator.server import parse_fault
+from rodin_watchd.model import State
+from rodin_watchd.problem import Lane
+
+SOLE = {"sole_spender": True}
+EXACT = Decimal("100.5")
+CHARGED = ("429", "408", "404", "405", "307", "308", "400")
+
+
+def outcomes(shop: Workshop) -> list[str]:
+    """Return what came of each purchase, oldest first."""
+    return [row[0] for row in shop.daemon._book.journal._rows("SELECT outcome FROM purchases ORDER BY id")]
+
+
+def stands_still(shop: Workshop) -> Callable[[], bool]:
+    """Return whether nothing is looked into, and no set can go on by itself, as a question for `until`."""
+    return lambda: Lane.REFUSALS in shop.daemon._desk.pauses
+
+
+def looked_into(shop: Workshop) -> Callable[[], bool]:
+    """Return whether nothing that was refused waits for the balance, as a question for `until`."""
+    journal = shop.daemon._book.journal
+    return lambda: not journal.refused_since(journal.meta(JUDGED) or 0)
+
+
+def charges(vendor: Vendor) -> int:
+    """Return how often the vendor charged, also for the same content."""
+    return len(vendor.emulator.ledger()["charges"])
+
+
+def drop_many(shop: Workshop, count: int) -> None:
+    """Drop so many sets."""
+    for number in range(count):
+        shop.drop_set(f"set-{number:02}")
+
+
+def states(shop: Workshop) -> list[State]:
+    """Return the states of all jobs, sorted."""
+    return sorted(shop.states().values())
+
+
+def long_after(shop: Workshop) -> None:
+    """Let hours pass, in which whatever can be tried again is."""
+    shop.ticks(40, step_seconds=300)
+    shop.rest()
+    shop.ticks(5, step_seconds=100)
+
+
+# ---- a vendor that charges what it refuses --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sole", [False, True])
+@pytest.mark.parametrize("fault", [f"charged-{status}" for status in CHARGED])
+def test_a_charged_refusal_is_never_over_the_budget(tmp_path: Path, fault: str, sole: bool) -> None:
+    """The budget pays one texture: whatever the vendor says to it, nothing more is sent that day."""
+    with working(tmp_path, fault, budget={"per_day_credits": 0.5, "sole_spender": sole}, balance=EXACT) as (
+        shop,
+        vendor,
+    ):
+        drop_many(shop, 3)
+        shop.until(lambda: bool(outcomes(shop)))
+        shop.ticks(200, step_seconds=3)
+        shop.rest()
+        shop.ticks(20, step_seconds=60)
+        assert charges(vendor) == 1
+        assert outcomes(shop) == ["charged" if sole else "refused"]
+
+
+@pytest.mark.parametrize("fault", [f"charged-{status}" for status in CHARGED])
+def test_a_set_is_sent_twice_at_most(tmp_path: Path, fault: str) -> None:
+    """Nobody promised to be the only spender, so the balance proves no charge: held, with what it may have cost."""
+    with working(tmp_path, fault, balance=EXACT) as (shop, vendor):
+        shop.drop_set("chair")
+        final = fault == "charged-400"
+        if final:
+            shop.until(shop.is_in("chair", State.FAILED))
+            assert "0.5 credits more if the vendor charged a submit that it refused" in shop.report("chair")
+            assert shop.report_data("chair")["job"]["cost_is_certain"] is False
+            assert shop.command("retry", job="chair")["ok"]
+        shop.until(shop.is_in("chair", State.HELD))
+        long_after(shop)
+        assert states(shop) == [State.HELD]
+        assert charges(vendor) == 2
+        assert outcomes(shop) == ["refused", "refused"]
+        assert "The vendor refused this set 2 times after it had received all of it." in shop.status()
+        assert "Each try may have cost 0.5 credits." in shop.status()
+        assert "up to 1 credit more if the vendor charged 2 submits that it refused" in shop.status()
+
+
+def test_an_account_is_sent_six_refused_sets_at_most(tmp_path: Path) -> None:
+    """Of fifty sets six are sent; then nothing, until a person has decided about one that is held."""
+    with working(tmp_path, "charged-429", balance=EXACT) as (shop, vendor):
+        drop_many(shop, 50)
+        shop.until(stands_still(shop))
+        long_after(shop)
+        assert charges(vendor) == 6
+        assert outcomes(shop) == ["refused"] * 6
+        assert "The vendor refused 6 sets in a row after it had received all of them" in shop.status()
+        assert shop.daemon.needs_person()
+        assert shop.daemon.is_idle()
+        shop.restart()
+        long_after(shop)
+        assert charges(vendor) == 6
+        vendor.emulator.set_faults()
+        [held, *_] = [job for job in shop.jobs() if job.state is State.HELD]
+        assert shop.command("resolve", job=held.id, how="give-up")["ok"]
+        shop.until(lambda: states(shop).count(State.ARCHIVED) > 5, step_seconds=5)
+        assert Lane.REFUSALS not in shop.daemon._desk.pauses
+
+
+def test_sets_at_fault_are_bounded_as_well(tmp_path: Path) -> None:
+    """Each is another content, refused for good and charged: the sixth is held, and no seventh is sent."""
+    with working(tmp_path, "charged-400", balance=EXACT, api={"max_in_flight": 1}) as (shop, vendor):
+        drop_many(shop, 9)
+        shop.until(stands_still(shop))
+        long_after(shop)
+        assert charges(vendor) == 6
+        assert states(shop).count(State.FAILED) == 5
+        assert states(shop).count(State.HELD) == 1
+
+
+@pytest.mark.parametrize("fault", [f"charged-{status}" for status in CHARGED])
+def test_an_own_account_pays_once(tmp_path: Path, fault: str) -> None:
+    """The balance shows the charge: booked, held, told, and nothing more is sent until a person has looked."""
+    with working(tmp_path, fault, budget=SOLE, balance=EXACT, api={"max_in_flight": 1}) as (shop, vendor):
+        drop_many(shop, 3)
+        shop.until(stands_still(shop))
+        long_after(shop)
+        assert charges(vendor) == 1
+        assert outcomes(shop) == ["charged"]
+        [held] = [job for job in shop.jobs() if job.state is State.HELD]
+        assert held.charges == 1
+        assert shop.daemon._book.journal.charged_since(0) == held.spent == Decimal("0.5")
+        assert "The vendor charged a set and refused it all the same." in shop.status()
+        assert (
+            "The vendor charged what it refused: the balance was 100.5 credits before and is 100 credits after"
+            in shop.status()
+        )
+        assert "Cost: 0.5 credits." in shop.status()
+        refused = shop.command("resolve", job=held.id, how="not-charged")
+        assert not refused["ok"]
+        assert "was charged" in refused["message"]
+        vendor.emulator.set_faults()
+        assert shop.command("resolve", job=held.id, how="give-up")["ok"]
+        shop.until(lambda: states(shop).count(State.ARCHIVED) == 2, step_seconds=2)
+        assert "no task's id is known" in shop.command("retry", job=held.id)["message"]
+
+
+def test_a_task_that_was_refused_can_be_adopted(tmp_path: Path) -> None:
+    """The support names it: its result is fetched, and it was charged once."""
+    with working(tmp_path, "charged-429", budget=SOLE, balance=EXACT) as (shop, vendor):
+        shop.drop_set("chair")
+        shop.until(shop.is_in("chair", State.HELD))
+        [row] = vendor.emulator.ledger()["charges"]
+        assert shop.command("resolve", job="chair", how="task", task=row["task_uuid"])["ok"]
+        shop.until(shop.is_in("chair", State.ARCHIVED))
+        assert (charges(vendor), shop.job("chair").charges, outcomes(shop)) == (1, 1, ["charged"])
+
+
+def test_of_several_sets_nobody_can_tell_which_was_charged(tmp_path: Path) -> None:
+    """Two are refused at once, one was charged: both are held, and the books count one."""
+    faults = ("charged-429@1", "submit-429@2")
+    with working(tmp_path, *faults, budget=SOLE, balance=EXACT) as (shop, vendor):
+        drop_many(shop, 2)
+        shop.until_in_step(stands_still(shop))
+        assert states(shop) == [State.HELD, State.HELD]
+        assert sorted(outcomes(shop)) == ["charged", "refused"]
+        assert "It charged 1 of 2 refused submits of 2 sets, perhaps not this one." in shop.status()
+        assert charges(vendor) == 1
+
+
+@pytest.mark.parametrize("sole", [False, True])
+def test_a_late_charge_is_seen_by_the_second_reading(tmp_path: Path, sole: bool) -> None:
+    """At first it looks free, a minute later it does not: it counts as spent, and the set is held at the second try."""
+    hands = Hands()
+    with (
+        emulated("late-charge=30:429", balance=EXACT, clock=lambda: hands.seconds) as vendor,
+        workshop(tmp_path, vendor.emulator.base_url, budget={"sole_spender": sole}) as shop,
+    ):
+        hands = shop.hands
+        shop.drop_set("chair")
+        shop.until(shop.is_in("chair", State.HELD))
+        assert outcomes(shop) == ["refused", "refused"]
+        assert "it changed between two readings" in shop.job("chair").problem.message  # type: ignore[union-attr]
+        assert charges(vendor) == 2
+
+
+# ---- a vendor that does not -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sole", [False, True])
+@pytest.mark.parametrize("balance", ["100", "100.5"])
+def test_a_refusal_that_cost_nothing_is_shown_to_be_free(tmp_path: Path, sole: bool, balance: str) -> None:
+    """The set's report knows it, for it waits for the balance; nothing is told to anybody else."""
+    with working(
+        tmp_path, "submit-error=INVALID_REQUEST@1", budget={"sole_spender": sole}, balance=Decimal(balance)
+    ) as (shop, _):
+        shop.drop_set("odd")
+        shop.until(shop.is_in("odd", State.FAILING))
+        shop.ticks(2, step_seconds=1)
+        assert "The vendor refused a whole set: nothing is submitted until the balance tells" in shop.status()
+        assert not shop.daemon.is_idle()
+        shop.drop_set("chair")
+        shop.idle()
+        assert shop.states() == {"odd": State.FAILED, "chair": State.ARCHIVED}
+        assert "What it cost:   no credits." in shop.report("odd")
+        assert shop.report_data("odd")["job"]["cost_is_certain"] is True
+        assert outcomes(shop) == ["free", "charged"]
+        assert shop.actions(shop.job("odd")).count("not-charged") == 1
+        assert [event.kind for event in shop.daemon._book.journal.service_events()] == []
+        assert "ATTENTION" not in shop.status()
+
+
+@pytest.mark.parametrize("fault", ["429", "key-refused", "error=INSUFFICIENT_FUND", "503"])
+def test_a_free_call_is_the_probe_of_a_pause(tmp_path: Path, fault: str) -> None:
+    """While the balance is refused as well, no whole set is sent to find out whether that is over."""
+    probe = "500" if fault == "503" else fault
+    with working(tmp_path, f"submit-{fault}@1", budget=SOLE, balance=EXACT) as (shop, vendor):
+        shop.drop_set("chair")
+        shop.until(lambda: vendor.uploads == 1 and not shop.daemon._pool.busy)
+        shop.until(looked_into(shop), step_seconds=2)
+        vendor.emulator.set_faults(parse_fault(f"balance-{probe}"))
+        shop.ticks(1)
+        shop.rest()
+        for _ in range(12):
+            shop.ticks(1, step_seconds=4)
+            shop.rest()
+        tried = vendor.uploads
+        vendor.emulator.set_faults()
+        shop.until(shop.is_in("chair", State.ARCHIVED))
+        assert tried <= 2
+        assert charges(vendor) == 1
+
+
+def test_a_rate_limit_costs_one_refused_body(tmp_path: Path) -> None:
+    """The vendor throttles all calls for a while: one whole set was sent in vain, and none after it."""
+    with working(tmp_path, "submit-429@1", "balance-429=8@2") as (shop, vendor):
+        drop_many(shop, 3)
+        shop.until(lambda: states(shop) == [State.ARCHIVED] * 3, step_seconds=2)
+        assert outcomes(shop).count("charged") == charges(vendor) == 3
+        assert vendor.uploads - charges(vendor) <= 3  # those that were under way at once
+
+
+def test_a_balance_that_cannot_be_read_stops_no_submit_for_ever(tmp_path: Path) -> None:
+    """A call that fails each time says nothing of the others: after some waits a set is sent all the same, and counted."""
+    with working(tmp_path, "submit-429@1", "balance-500") as (shop, vendor):
+        shop.drop_set("chair")
+        shop.until(shop.is_in("chair", State.ARCHIVED), step_seconds=5)
+        assert outcomes(shop) == ["refused", "charged"]
+        assert charges(vendor) == 1
+        shop.idle()
+        assert "0.5 credits more if the vendor charged a submit that it refused" in shop.status()
+
+
+def test_somebody_elses_spending_leaves_a_refusal_unclear(tmp_path: Path) -> None:
+    """A balance that fits nothing proves neither a charge nor that there was none."""
+    for number, sole in enumerate((False, True)):
+        with working(tmp_path / str(number), "submit-429@1", budget={"sole_spender": sole}, balance=EXACT) as (
+            shop,
+            vendor,
+        ):
+            shop.drop_set("chair")
+            shop.until(lambda shop=shop: bool(shop.daemon._book.journal.refused_since(0)))  # type: ignore[misc]
+            vendor.emulator.pay_in(Decimal(-7))
+            shop.until(shop.is_in("chair", State.ARCHIVED))
+            assert outcomes(shop) == ["refused", "charged"]
+            assert shop.job("chair").refused == 1
+
+
+# ---- crashes, and the same content again ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fault", ["charged-400", "submit-error=INVALID_REQUEST@1", "charged-429@1"])
+def test_a_crash_before_the_balance_was_read_forgets_nothing(tmp_path: Path, fault: str) -> None:
+    """The refusal is in the books before anything else happens: the next start looks into it."""
+    with working(tmp_path, fault, budget=SOLE, balance=EXACT) as (shop, vendor):
+        shop.drop_set("chair")
+        shop.until(lambda: bool(shop.daemon._book.journal.refused_since(0)))
+        shop.restart()
+        shop.ticks(3, step_seconds=20)
+        shop.restart()
+        shop.until(looked_into(shop))
+        free = "INVALID" in fault
+        shop.until(shop.is_in("chair", State.FAILED if free else State.HELD))
+        assert outcomes(shop) == ["free" if free else "charged"]
+        assert charges(vendor) == (not free)
+
+
+def test_a_content_that_was_refused_too_often_is_not_sent_again(tmp_path: Path) -> None:
+    """Dropped again, taken up again, under another name: refused before it is sent, and only paying again tries once more."""
+    with working(tmp_path, "charged-400", balance=EXACT) as (shop, vendor):
+
+        def drop(name: str) -> None:
+            shop.drop(f"{name}.obj", model("chair"))
+            shop.drop(f"{name}.png", image("chair"))
+
+        drop("one")
+        shop.until(shop.is_in("one", State.FAILED))
+        drop("two")
+        shop.until(shop.is_in("two", State.HELD))
+        assert vendor.uploads == 2
+        drop("three")
+        shop.until(shop.is_in("three", State.FAILED))
+        assert shop.command("resolve", job="two", how="give-up")["ok"]
+        shop.until(shop.is_in("two", State.FAILED))
+        drop("four")
+        shop.until(shop.is_in("four", State.FAILED))
+        assert "failed/two" in shop.report("four")
+        assert not shop.command("retry", job="two")["ok"]
+        assert shop.command("retry", job="one")["ok"]  # it costs nothing before its content is known again
+        shop.until(shop.is_in("one", State.FAILED))
+        assert vendor.uploads == 2
+        assert shop.command("retry", job="two", pay_again=True)["ok"]
+        shop.until(shop.is_in("two", State.FAILED))
+        assert vendor.uploads == 3
+
+
+def test_a_content_at_the_bound_is_refused_with_the_place(tmp_path: Path) -> None:
+    """Two refused purchases of one content, both jobs buried: the third drop is told where, and `retry` refuses."""
+    with working(tmp_path, "charged-400", balance=EXACT) as (shop, vendor):
+        shop.drop("one.obj", model("chair"))
+        shop.drop("one.png", image("chair"))
+        shop.until(shop.is_in("one", State.FAILED))
+        journal = shop.daemon._book.journal
+        journal._db.execute(
+            "INSERT INTO purchases (job_id, fingerprint, top, at, outcome, cost)"
+            " SELECT job_id, fingerprint, top, at, outcome, cost FROM purchases"
+        )
+        shop.drop("two.obj", model("chair"))
+        shop.drop("two.png", image("chair"))
+        shop.until(shop.is_in("two", State.FAILED))
+        assert "were refused by the vendor 2 times after it had received all of it" in shop.report("two")
+        assert "failed/one" in shop.report("two")
+        told = shop.command("retry", job="one")
+        assert not told["ok"]
+        assert "--pay-again" in told["message"]
+        assert vendor.uploads == 1
+
+
+def test_a_person_may_say_that_nothing_was_charged(tmp_path: Path) -> None:
+    """Their word frees what was refused, and the set is sent again."""
+    with working(tmp_path, "charged-429", balance=EXACT) as (shop, vendor):
+        shop.drop_set("chair")
+        shop.until(shop.is_in("chair", State.HELD))
+        vendor.emulator.set_faults()
+        assert shop.command("resolve", job="chair", how="not-charged")["ok"]
+        shop.until(shop.is_in("chair", State.ARCHIVED))
+        assert outcomes(shop) == ["free", "free", "charged"]
+        assert (shop.job("chair").refused, shop.job("chair").charges) == (0, 1)
