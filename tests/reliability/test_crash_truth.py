@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,10 +10,11 @@ from pathlib import Path
 import pytest
 from crash_scene import Scene, all_kinds
 from crash_start import NO_COMPILER, Crash, build, cold
-from crash_trials import vendor
 from crash_truth import Kind, after_kill, at_rest, published, wrongly_held
+from stories import FAST
 
 from rodin_watchd.emulator.ledger import ChargeRow
+from rodin_watchd.emulator.server import Emulator
 
 pytestmark = pytest.mark.skipif(bool(NO_COMPILER), reason=NO_COMPILER)
 
@@ -21,7 +23,7 @@ pytestmark = pytest.mark.skipif(bool(NO_COMPILER), reason=NO_COMPILER)
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Scene, list[ChargeRow]]]:
     """Give a scene that came to rest without a crash, and what the vendor charged."""
     folder = tmp_path_factory.mktemp("finished")
-    with vendor() as emulator:
+    with Emulator(FAST) as emulator:
         scene = Scene(folder / "root", emulator.base_url)
         scene.drop(all_kinds(1))
         ended = cold(build(folder))(scene, Crash())
@@ -38,11 +40,11 @@ def charges(finished: tuple[Scene, list[ChargeRow]]) -> list[ChargeRow]:
 @pytest.fixture
 def scene(finished: tuple[Scene, list[ChargeRow]], tmp_path: Path) -> Scene:
     """Give a copy of the scene that may be damaged."""
-    copy = Scene(tmp_path / "root", "http://127.0.0.1:9")
-    shutil.rmtree(copy.root)
-    shutil.copytree(finished[0].root, copy.root)
-    copy.sets = list(finished[0].sets)
-    return copy
+    damaged = Scene(tmp_path / "root", "http://127.0.0.1:9")
+    shutil.rmtree(damaged.root)
+    shutil.copytree(finished[0].root, damaged.root)
+    damaged.sets, damaged.inventory = list(finished[0].sets), copy.deepcopy(finished[0].inventory)
+    return damaged
 
 
 def test_a_good_end_is_good(scene: Scene, charges: list[ChargeRow]) -> None:
