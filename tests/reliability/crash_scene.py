@@ -32,7 +32,7 @@ read_seconds = 10
 [intake]
 sidecar_wait_seconds = 0
 quiet_seconds = 0.05
-[polling]
+{intake}[polling]
 min_seconds = 0.05
 max_seconds = 0.1
 """
@@ -207,20 +207,21 @@ class Inventory:
 class Scene:
     """A service's root, its config, and what was dropped there: every byte, for as long as the scene lasts."""
 
-    def __init__(self, root: Path, base_url: str, *, plugin: bool = False, config: str = "") -> None:
-        """Make the folders and write the config; `config` is added to it."""
+    def __init__(self, root: Path, base_url: str, *, plugin: bool = False, intake: str = "", more: str = "") -> None:
+        """Make the folders and write the config: `intake` is added to its [intake], `more` at its end."""
         self.root = root
         self.told = root.parent / "told.log" if plugin else None  # where the plugin notes what it is told
         self.inbox = root / "inbox"
         self.inbox.mkdir(parents=True, exist_ok=True)
         self.config = root / "config.toml"
-        self.config.write_text(CONFIG.format(base_url=base_url) + (PLUGINS if plugin else "") + config)
+        self.config.write_text(CONFIG.format(base_url=base_url, intake=intake) + (PLUGINS if plugin else "") + more)
         if self.told:
             (root / "plugins").mkdir(mode=0o755)
             (root / "plugins" / "marker.py").write_text(PLUGIN.format(mark=MARK, log=str(self.told)))
         self.journal = root / ".rodin-watchd" / "journal.sqlite3"
         self.sets: list[DroppedSet] = []
         self.inventory = Inventory()
+        self.others: list[Scene] = []  # roots of other services that serve the same inbox, or are copies
 
     def drop(self, sets: Iterable[DroppedSet]) -> None:
         """Drop these sets, as a plain copy does: file by file, in place; images last.

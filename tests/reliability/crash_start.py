@@ -40,6 +40,7 @@ class Crash:
     error: int = 0  # the call is not made and ends with this error number; only calls that can end so are counted
     act: Callable[[], bool] | None = None  # done while the thread stands before the effect; returns whether it goes on
     descriptors: int = 0  # how many the process may have; 0: as many as this one
+    seconds: int = RUN_SECONDS  # it ends by SIGALRM after so long
 
     @property
     def when(self) -> str:
@@ -128,7 +129,7 @@ def cold(library: Path) -> Start:
             )
             command = [sys.executable, "-m", "rodin_watchd", *arguments(scene)[1:]]
             done = subprocess.run(
-                command, check=False, env=preloaded, capture_output=True, text=True, timeout=RUN_SECONDS
+                command, check=False, env=preloaded, capture_output=True, text=True, timeout=crash.seconds
             )
         return Ended(done.returncode, tuple(effects.read_text().splitlines()), done.stderr)
 
@@ -160,7 +161,7 @@ def _warm_start(orders: IO[str], codes: IO[str]) -> Start:
                 "descriptors": crash.descriptors,
                 "effects": str(effects),
                 "log": str(log),
-                "seconds": RUN_SECONDS,
+                "seconds": crash.seconds,
             }
             print(json.dumps(order), file=orders, flush=True)
             code = int(codes.readline())

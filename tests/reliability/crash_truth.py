@@ -114,11 +114,18 @@ def _not_whole(folder: Path, top: str) -> str:
     listed = told["results"] if top == "outbox" else told["inputs"]
     wanted = {entry["name"]: entry.get("sha256", "") for entry in listed}
     there = {path.name: sha256(path.read_bytes()) for path in _files(folder) if path.name not in TEXTS}
+    if top == "failed":
+        wanted = {name: digest for name, digest in wanted.items() if name in there or not _left_behind(told, name)}
     if wanted.keys() != there.keys():
         return f"its receipt lists {sorted(wanted)}, there is {sorted(there)}"
     undigested = top == "failed"  # a set may be refused before its files are read
     changed = [n for n, digest in wanted.items() if there[n] != digest and not (undigested and not digest)]
     return f"not what its receipt says: {changed}" if changed else ""
+
+
+def _left_behind(told: Mapping[str, Any], name: str) -> bool:
+    """Tell whether a report says of a file that it could not be taken with the others."""
+    return any(name in words for words in (told["problem"]["message"], *told["problem"]["notes"]))
 
 
 def receipt(folder: Path, top: str) -> dict[str, Any]:
@@ -340,10 +347,10 @@ def _inputs_place(root: Path, job: Job) -> Path:
 
 
 def torn(scenes: Sequence[Scene], sets: Iterable[DroppedSet]) -> list[Violation]:
-    """Return which sets lie in more than one folder of several roots, at rest."""
-    found = []
+    """Return which sets lie in more than one folder of several roots, at rest, besides what they share with others."""
+    found, most = [], scenes[0].inventory.most
     for dropped in sets:
-        wanted = {sha256(data) for data in dropped.files.values()}
+        wanted = {digest for digest in map(sha256, dropped.files.values()) if most(digest) == 1}
         folders = set()
         for scene in scenes:
             for digest, paths in _copies(scene.root).items():

@@ -36,6 +36,7 @@ from crash_truth import (
     Violation,
     after_kill,
     at_rest,
+    conserved,
     in_doubt,
     needlessly_held,
     why_held,
@@ -79,6 +80,7 @@ class Bench:
         self.vendor = vendor
         self.start = start
         self._another = another
+        self._counts: dict[tuple[SceneMaker, Crash], int] = {}
         self._seen = (0, Counter[str]())  # charges and faults in the vendor's ledger that belong to earlier trials
 
     @property
@@ -88,15 +90,15 @@ class Bench:
 
     def effects(self, scene: SceneMaker, crash: Crash | None = None) -> int:
         """Return how many effects a run without a crash has in a scene; with a crash at 0, those that can fail as it says."""
-        counts = []
-        for _ in range(2):  # the first time, there is work to wait for
-            with tempfile.TemporaryDirectory(prefix="count-", dir=self.folder) as place:
-                with scene(Path(place), self.vendor.base_url) as made:
-                    ended = self.start(made, crash or Crash())
-                assert not ended.fault, ended.fault
-                counts.append(len(ended.effects))
-        self.charges()
-        return min(counts)
+        asked = (scene, crash or Crash())
+        if asked not in self._counts:
+            with (
+                tempfile.TemporaryDirectory(prefix="count-", dir=self.folder) as place,
+                scene(Path(place), self.vendor.base_url) as made,
+            ):
+                self._counts[asked] = len(self.start(made, asked[1]).effects)
+            self.charges()
+        return self._counts[asked]
 
     def charges(self) -> tuple[list[ChargeRow], Counter[str]]:
         """Return what the vendor charged, and did wrong, since the last call."""
@@ -113,7 +115,7 @@ class Attempt:
         self.story = story
         self.bench = bench
         self.scene = scene
-        self.scenes = [scene]  # those that a story adds are looked at and judged, too
+        self.scenes = [scene, *scene.others]
         self.until = until  # monotonic seconds; a attack that could go on for long ends then
         self.strikes: list[str] = []
         self.kills = 0
@@ -127,17 +129,28 @@ class Attempt:
         ended = (start or self.bench.start)(there, crash)
         if struck := ended.at(crash):
             self.strikes.append(struck)
-        if ended.killed:
+        if ended.killed or (crash.descriptors and ended.code < 0):
             self.killed(there)
         elif ended.fault and not crash.descriptors:
             self.violations.append(Violation(Kind.WRONG, ended.fault))
         return ended
+
+    def dare(self, attack: Attack) -> None:
+        """Do what is done in this trial; where that itself breaks, the trial has failed, and the others go on."""
+        try:
+            attack(self)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is this trial's
+            self.violations.append(Violation(Kind.WRONG, f"the trial broke: {error!r}"))
 
     def killed(self, scene: Scene | None = None) -> None:
         """Note a kill, look at what it left, and note which jobs are in doubt."""
         self.kills += 1
         self.doubtful |= in_doubt(scene or self.scene)
         self.look(scene)
+
+    def forget(self) -> None:
+        """Expect no more what earlier looks have seen: somebody has taken the journal's memory away."""
+        self._looks.clear()
 
     def look(self, scene: Scene | None = None) -> None:
         """Look at a scene: every dropped byte, everything that is visible, everything that an earlier look has seen."""
@@ -187,13 +200,26 @@ def plugged(folder: Path, base_url: str) -> Iterator[Scene]:
 
 def ends_as_ever(attempt: Attempt, charges: Sequence[ChargeRow]) -> list[Violation]:
     """Every set ended as it would have without the attack, or is held because a kill found it in doubt."""
-    scene, doubtful = attempt.scene, attempt.doubtful
-    return [*at_rest(scene, charges), *wrongly_held(scene, doubtful), *needlessly_held(scene, doubtful)]
+    return [*at_rest(attempt.scene, charges), *holds(attempt)]
 
 
 def run_to_the_end(attempt: Attempt) -> None:
     """Run the daemon once more, without a crash, until it is idle."""
     attempt.run()
+
+
+def holds(attempt: Attempt) -> list[Violation]:
+    """Return which jobs of any root are held, or not, against what the kills have found in doubt."""
+    found: list[Violation] = []
+    for scene in attempt.scenes:
+        mine = attempt.doubtful & {job.id for job, _ in scene.history().values()}
+        found += [*wrongly_held(scene, mine), *needlessly_held(scene, mine)]
+    return found
+
+
+def conserves(attempt: Attempt, charges: Sequence[ChargeRow]) -> list[Violation]:
+    """Nothing is nowhere, bought twice or not what was bought, however the sets ended; who is held was in doubt."""
+    return [*conserved(attempt.scenes, charges), *holds(attempt)]
 
 
 # ---- stories --------------------------------------------------------------------------------------------------------
@@ -220,8 +246,8 @@ class Story:
             self.scene(Path(place), bench.vendor.base_url) as scene,
         ):
             attempt = Attempt(self, bench, scene, until)
-            attack(attempt)
-            self.ending(attempt)
+            attempt.dare(attack)
+            attempt.dare(self.ending)
             charges, faults = bench.charges()
             for each in attempt.scenes:
                 attempt.look(each)
@@ -277,7 +303,11 @@ class Benches:
             return Made(missing=missing)
         bench = self.bench(story)
         chance = random.Random(f"{story.name} {seed}")  # noqa: S311 - where to strike is no secret
-        attacks = list(story.plan(bench, chance))
+        try:
+            attacks = list(story.plan(bench, chance))
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is this story's
+            broken = Violation(Kind.WRONG, f"the story cannot be planned: {error!r}")
+            return Made([Trial(story.name, (), 0, 0, 0, (), Counter(), (broken,))])
         done: list[Trial] = []
         for attack in attacks[part::parts]:
             if done and time.monotonic() >= until:
