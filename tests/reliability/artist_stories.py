@@ -85,12 +85,14 @@ class Artist:
         for path, data in dropped.files.items():
             target = self._inbox / path
             target.parent.mkdir(exist_ok=True)
-            try:
-                with target.open("r+b") as file:
-                    file.write(data)
-            except FileNotFoundError:
+            if not target.exists():
                 target.write_bytes(data)
                 self._inventory.dropped(path, data)
+            elif target.read_bytes() != data:
+                self.write_over(path, data)
+            else:
+                with target.open("r+b") as file:  # the same bytes, and another time
+                    file.write(data)
 
 
 def _exchange(one: Path, other: Path) -> bool:

@@ -99,9 +99,10 @@ def _half_published(root: Path) -> Iterator[Violation]:
 
 
 def published(root: Path, top: str) -> list[Path]:
-    """Return the folders below a top folder that hold files, or nothing at all."""
+    """Return the visible folders below a top folder that hold files, or nothing at all; not what was set aside, which is no set."""
     inside = [path for path in (root / top).rglob("*") if path.is_dir()] if (root / top).is_dir() else []
-    return [path for path in inside if not any(entry.is_dir() for entry in path.iterdir())]
+    seen = [path for path in inside if not any(p.startswith((".", "set-aside-")) for p in path.relative_to(root).parts)]
+    return [path for path in seen if not any(entry.is_dir() for entry in path.iterdir())]
 
 
 def _not_whole(folder: Path, top: str) -> str:
@@ -222,7 +223,11 @@ def _wrong_end(root: Path, dropped: DroppedSet, job: Job, tasks: list[str]) -> I
 def _wrong_receipt(root: Path, job: Job, tasks: list[str]) -> Iterator[Violation]:
     """Compare with the ledger: the receipt, or the report, names the task that the vendor charged, and its price."""
     folder = root / job.place
-    told = receipt(folder, folder.relative_to(root).parts[0])
+    try:
+        told = receipt(folder, folder.relative_to(root).parts[0])
+    except (OSError, ValueError) as error:
+        yield Violation(Kind.WRONG, f"{job.name}: its receipt cannot be read: {error}")
+        return
     named = [told["task"]["uuid"]] if "task" in told else []
     if named != tasks:
         yield Violation(Kind.LOST if tasks and not named else Kind.WRONG, f"{job.name}: charged {tasks}, told {named}")
@@ -362,7 +367,7 @@ def torn(scenes: Sequence[Scene], sets: Iterable[DroppedSet]) -> list[Violation]
 
 
 def _home(scene: Scene, path: str) -> str:
-    return "inbox" if path.startswith("inbox/") else f"{scene.root.name}/{path.rpartition('/')[0]}"
+    return "inbox" if path.startswith("inbox/") else f"{scene.root}/{path.rpartition('/')[0]}"
 
 
 # ---- over a whole trial ---------------------------------------------------------------------------------------------

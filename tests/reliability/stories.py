@@ -329,9 +329,11 @@ def _coprime(one: int, other: int) -> bool:
     return one == 1
 
 
-def shares(stories: Sequence[Story], until: float) -> Iterator[tuple[Story, float]]:
+def shares(
+    stories: Sequence[Story], until: float, clock: Callable[[], float] = time.monotonic
+) -> Iterator[tuple[Story, float]]:
     """Give each story with the moment until when it may begin trials: what one leaves over, or overdraws, all later ones share."""
     for number, story in enumerate(stories):
-        now = time.monotonic()
+        now = clock()
         left = sum(later.weight for later in stories[number:])
         yield story, now + (until - now) * story.weight / left
