@@ -239,7 +239,7 @@ def _left_over(root: Path, jobs: Iterable[Job]) -> Iterator[Violation]:
     """Find what stayed in the work folder without being held, and what a copy or a claim left under a hidden name."""
     held = {job.id for job in jobs if job.state is State.HELD}
     work = root / ".rodin-watchd" / "work"
-    left = [path for path in work.iterdir() if path.name not in {*held, MARK_OF_ROOT}]
+    left = [path for path in work.glob("*") if path.name not in {*held, MARK_OF_ROOT}]
     left += root.rglob(".*.part")
     for top in ("inbox", *RECEIPT_OF):
         left += [path for path in (root / top).rglob(".*") if path.name != MARK_OF_ROOT and path not in left]

@@ -103,10 +103,14 @@ def shared_fairly(attempt: Attempt, charges: Sequence[ChargeRow]) -> list[Violat
     return [*conserved(attempt.scenes, charges), *torn(attempt.scenes, attempt.scene.sets), *holds(attempt)]
 
 
+SHORT_SECONDS = 12
+"""A service that finds that the inbox is not its own waits for it, and ends with the time that it was given."""
+
+
 def run_both(attempt: Attempt) -> None:
     """Let both roots come to rest, one after the other."""
     for scene in attempt.scenes:
-        attempt.run(scene=scene)
+        attempt.run(Crash(seconds=SHORT_SECONDS), scene)
 
 
 def _one_inside_the_other(bench: Bench, chance: random.Random) -> Iterator[Attack]:
@@ -118,16 +122,20 @@ def _inside(at: int, attempt: Attempt, *, goes_on: bool) -> None:
     """Stop one daemon at an effect, run the other until it is idle, and let the first one go on, or kill it."""
 
     def acts() -> bool:
-        attempt.run(scene=attempt.scenes[1], start=attempt.bench.second)
+        attempt.run(Crash(seconds=SHORT_SECONDS), attempt.scenes[1], attempt.bench.second)
         return goes_on
 
-    attempt.run(Crash(at, act=acts))
+    attempt.run(Crash(at, act=acts, seconds=2 * SHORT_SECONDS))
 
 
 def _both_killed(bench: Bench, chance: random.Random) -> Iterator[Attack]:
     total = bench.effects(two_roots)
     for _ in range(total):
-        yield partial(_both, [Crash(chance.randint(1, total), after=chance.random() < 0.5) for _ in range(4)])
+        yield partial(_both, [_somewhere(total, chance) for _ in range(4)])
+
+
+def _somewhere(total: int, chance: random.Random) -> Crash:
+    return Crash(chance.randint(1, total), after=chance.random() < 0.5, seconds=SHORT_SECONDS)
 
 
 def _both(crashes: Sequence[Crash], attempt: Attempt) -> None:

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Self, TypeAlias
 
 from crash_scene import Scene, all_kinds, base_name_set, failing_set
-from crash_start import NO_COMPILER, Crash, Ended, Start, build, warm
+from crash_start import NO_COMPILER, RUN_SECONDS, Crash, Ended, Start, build, warm
 from crash_truth import (
     Kind,
     Looks,
@@ -129,7 +129,7 @@ class Attempt:
         ended = (start or self.bench.start)(there, crash)
         if struck := ended.at(crash):
             self.strikes.append(struck)
-        if ended.killed or (crash.descriptors and ended.code < 0):
+        if ended.killed or (ended.code < 0 and crash.seconds < RUN_SECONDS):  # that its time was over is a kill, too
             self.killed(there)
         elif ended.fault and not crash.descriptors:
             self.violations.append(Violation(Kind.WRONG, ended.fault))
