@@ -80,18 +80,18 @@ def main() -> int:
     _print_counts("fault of the vendor", "times", sum((trial.faults for trial in trials), Counter()))
     _print_counts("struck at this call to the system", "times", Counter(_calls(trials)))
     _print_uploads(uploads)
-    idle = _not_made(rows, uploads)
+    idle = _not_made(rows, bool(options.only) or any(done.kills for done in uploads.values()))
     broken = any(row.failures for row in rows) or any(done.broken for done in uploads.values())
     return int(broken or idle)
 
 
-def _not_made(rows: Sequence[Row], uploads: dict[str, UploadKills]) -> bool:
+def _not_made(rows: Sequence[Row], uploads_done: bool) -> bool:
     """Name the rows that prove nothing; tell whether one of them could have been made."""
     for row in rows:
         if row.missing:
             print(f"Cannot be made here: {row.name}: {row.missing}.")
     idle = [row.name for row in rows if not row.missing and not row.struck]
-    idle += [] if any(done.kills for done in uploads.values()) else ["uploads"]
+    idle += [] if uploads_done else ["uploads"]
     if idle:
         print(f"Not struck, so nothing is proven: {', '.join(idle)}.")
     return bool(idle)
