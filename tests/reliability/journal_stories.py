@@ -180,7 +180,8 @@ def _copied_root(at: int, attempt: Attempt) -> None:
         root = attempt.scene.root
         place = root.parent / "copy" / "root"
         place.parent.mkdir()
-        subprocess.run(["cp", "-a", str(root), str(place)], check=True)
+        copying = ["cp", "-a", str(root), str(place)]
+        subprocess.run(copying, check=False, capture_output=True)  # fails for what other threads move away meanwhile
         copy = Scene(place, attempt.bench.vendor.base_url)
         attempt.scene.others.append(copy)
         attempt.run(scene=copy, start=attempt.bench.second)
