@@ -14,7 +14,7 @@ from pathlib import Path
 
 from crash_scene import Scene, base_name_set, failing_set, folder_set
 from crash_start import Crash
-from crash_truth import Violation, after_kill, bought_twice, conserved
+from crash_truth import MARK_OF_ROOT, Violation, after_kill, bought_twice, conserved
 from stories import SEED, Attack, Attempt, Bench, Story, conserves, holds, scattered
 
 from rodin_watchd.emulator.ledger import ChargeRow
@@ -178,6 +178,8 @@ def _copied_root(at: int, attempt: Attempt) -> None:
 
     def copies() -> bool:
         root = attempt.scene.root
+        if not (root / MARK_OF_ROOT).exists():  # a copy of what no service knows yet is a root of its own
+            return True
         place = root.parent / "copy" / "root"
         place.parent.mkdir()
         copying = ["cp", "-a", str(root), str(place)]
