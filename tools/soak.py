@@ -1,11 +1,11 @@
-"""Kill the service in every way that is known here, for about ten minutes, and count what broke; see docs/reliability.md.
+"""Attack the service in every way that is known here, for about ten minutes, and count what broke; see docs/reliability.md.
 
-1. The daemon kills itself before and after each of its effects on the world, and at pairs of them.
-2. It is killed at random times, while sets are dropped and the vendor misbehaves.
-3. Uploads to several servers are killed.
+1. Uploads to several servers are killed; alone, for their windows are measured.
+2. Each story (tests/reliability/all_stories.py) gets its share of the time that is left: the daemon is killed, stopped, refused
+   something at chosen effects, while artists, administrators and other programs meddle.
 
 Prints tables in Markdown at the end. Exits 1 when anything was lost, paid twice, shown half-done or is otherwise wrong, and when
-one of the three could not be done at all.
+a story that can be made here was not.
 """
 
 from __future__ import annotations
@@ -15,94 +15,103 @@ import multiprocessing
 import os
 import random
 import sys
-import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "reliability"))
 
-import random_kills
-from crash_start import NO_COMPILER, Crash
-from crash_trials import Trial, counted_effects, spread, trials
-from crash_truth import Kind, Violation
+from all_stories import STORIES
+from crash_truth import Kind
+from mounts import own_mounts
+from stories import Benches, Made, Trial, shares
 from upload_kills import UploadKills, kill_uploads, quantile
 from upload_servers import SERVERS
 
-PAIRS = 40
-PLUGGED = 60  # crashes with a plugin at work
 UPLOAD_KILLS = 30
 WHOLE_UPLOADS = 30  # without a kill, over each line
-UPLOAD_SHARE = 0.35  # of the time; first and alone, for the windows are measured
-BEYOND = 10  # effects: runs differ a little in length
-CALLS_WITH_FAULTS = 0.9  # calls of a kind for each kill, up to which the vendor misbehaves
+UPLOAD_SHARE = 0.2  # of the time
+MOST_FAILURES = 20  # of each story that are printed
 
 
 @dataclass(frozen=True)
 class Row:
-    """What came of one way of killing."""
+    """What came of one story, in all processes."""
 
-    proof: str
-    sets: int
-    kills: int
-    charges: int
-    held: Counter[str]
-    violations: Sequence[Violation]
+    name: str
+    trials: Sequence[Trial]
+    planned: int
+    missing: str
+
+    @property
+    def failures(self) -> list[str]:
+        """What is wrong."""
+        return [failure for trial in self.trials for failure in trial.failures]
+
+    @property
+    def struck(self) -> int:
+        """How many trials were struck; one that ended before its effect proves nothing."""
+        return sum(bool(trial.strikes) for trial in self.trials)
 
     def cells(self) -> tuple[str, *tuple[int, ...]]:
         """Return the cells of its row."""
-        kinds = Counter(violation.kind for violation in self.violations)
-        others = len(self.violations) - kinds[Kind.DUPLICATE] - kinds[Kind.LOST]
-        bad = (kinds[Kind.DUPLICATE], kinds[Kind.LOST], others)
-        return (self.proof, self.sets, self.kills, self.charges, *bad, self.held.total())
-
-
-@dataclass(frozen=True)
-class Crashes:
-    """What came of all ways of killing the daemon."""
-
-    rows: Sequence[Row]
-    effects: Counter[str]  # at which it was killed
-    faults: Counter[str]  # of the vendor
-    told: str  # about how much of it could be done
+        kinds = Counter(violation.kind for trial in self.trials for violation in trial.violations)
+        others = kinds.total() - kinds[Kind.DUPLICATE] - kinds[Kind.LOST]
+        done = (self.planned, self.struck, sum(trial.kills for trial in self.trials), sum(t.sets for t in self.trials))
+        ends = (sum(trial.charges for trial in self.trials), kinds[Kind.DUPLICATE], kinds[Kind.LOST], others)
+        return (self.name, *done, *ends, sum(len(trial.held) for trial in self.trials))
 
 
 def main() -> int:
-    """Kill, print, and return the exit code."""
+    """Attack, print, and return the exit code."""
     options = _options()
     started = time.monotonic()
     uploads = _uploads(options, started + UPLOAD_SHARE * options.seconds)
-    crashes = _crashes(options, started + options.seconds)
-    print(f"Seed {options.seed}, {os.cpu_count()} processors, {time.monotonic() - started:.0f} s.", crashes.told)
-    print("\n".join(f"- {violation.kind}: {violation.text}" for row in crashes.rows for violation in row.violations))
-    _print_rows(crashes.rows)
-    _print_counts("why a job was held", "jobs", sum((row.held for row in crashes.rows), Counter()))
-    _print_counts("fault injected", "times", _injected(crashes, uploads))
-    _print_counts("killed before or after this call to the system", "times", crashes.effects)
+    rows = _rows(options, started + options.seconds)
+    print(f"Seed {options.seed}, {os.cpu_count()} processors, {time.monotonic() - started:.0f} s.")
+    for row in rows:
+        print("\n".join(f"- {failure}" for failure in row.failures[:MOST_FAILURES]), end="\n" if row.failures else "")
+    _print_rows(rows)
+    trials = [trial for row in rows for trial in row.trials]
+    _print_counts("why a job was held", "jobs", Counter(why for trial in trials for why in trial.held))
+    _print_counts("fault of the vendor", "times", sum((trial.faults for trial in trials), Counter()))
+    _print_counts("struck at this call to the system", "times", Counter(_calls(trials)))
     _print_uploads(uploads)
-    idle = [row.proof for row in crashes.rows if not row.kills]
-    idle += [] if any(done.kills for done in uploads.values()) else ["uploads"]
+    idle = _not_made(rows, bool(options.only) or any(done.kills for done in uploads.values()))
+    broken = any(row.failures for row in rows) or any(done.broken for done in uploads.values())
+    return int(broken or idle)
+
+
+def _not_made(rows: Sequence[Row], uploads_done: bool) -> bool:
+    """Name the rows that prove nothing; tell whether one of them could have been made."""
+    for row in rows:
+        if row.missing:
+            print(f"Cannot be made here: {row.name}: {row.missing}.")
+    idle = [row.name for row in rows if not row.missing and not row.struck]
+    idle += [] if uploads_done else ["uploads"]
     if idle:
-        print(f"Nothing was killed, so nothing is proven: {', '.join(idle)}.")
-    broken = any(row.violations for row in crashes.rows) or any(done.broken for done in uploads.values())
-    return int(broken or bool(idle))
+        print(f"Not struck, so nothing is proven: {', '.join(idle)}.")
+    return bool(idle)
 
 
-def _injected(crashes: Crashes, uploads: Mapping[str, UploadKills]) -> Counter[str]:
-    kills = {f"SIGKILL, {row.proof}": row.kills for row in crashes.rows}
-    of_uploads = {"SIGKILL, uploads": sum(done.kills for done in uploads.values())}
-    return Counter({**kills, **of_uploads, **{f"vendor: {name}": count for name, count in crashes.faults.items()}})
+def _calls(trials: Iterable[Trial]) -> Iterable[str]:
+    """Give the names of the calls that were struck: "before 12 rename PATH"."""
+    for strike in (strike for trial in trials for strike in trial.strikes):
+        _, _, told = strike.rpartition(" before ") if " before " in strike else (strike.partition(" "))
+        words = told.split()
+        if len(words) > 1 and words[0].isdecimal():
+            yield words[1]
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=200, help="kills at random times (200)")
     parser.add_argument("--seconds", type=float, default=600, help="begin nothing new after so long (600)")
-    parser.add_argument("--jobs", type=int, default=3, help="processes that make crash trials (3)")
+    parser.add_argument("--jobs", type=int, default=3, help="processes that make trials (3)")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1_000_000), help="of all chance")
+    parser.add_argument("--only", default="", help="only the stories whose names contain this, and no uploads")
     return parser.parse_args()
 
 
@@ -110,7 +119,9 @@ def _options() -> argparse.Namespace:
 
 
 def _uploads(options: argparse.Namespace, until: float) -> dict[str, UploadKills]:
-    done = {}
+    done: dict[str, UploadKills] = {}
+    if options.only:
+        return {}
     for number, (name, (serve, missing)) in enumerate(SERVERS.items()):
         share = (until - time.monotonic()) / (len(SERVERS) - number)
         chance = random.Random(options.seed + number)  # noqa: S311 - when to kill is no secret
@@ -139,89 +150,38 @@ def _print_uploads(uploads: dict[str, UploadKills]) -> None:
     _print_table(head, windows)
 
 
-# ---- the daemon -----------------------------------------------------------------------------------------------------
+# ---- stories --------------------------------------------------------------------------------------------------------
 
 
-def _crashes(options: argparse.Namespace, until: float) -> Crashes:
-    """Make the trials and the random kills at the same time: both mostly wait."""
-    with ProcessPoolExecutor(options.jobs + 1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        siege = pool.submit(_siege, options.kills, options.seed, until)
-        made, told = _trials(options, until, pool.submit)
-        stormed = siege.result()
-    rows = [_row(proof, wanted, made) for proof, wanted in KINDS_OF_TRIALS]
-    random_row = Row("random times", stormed.sets, stormed.kills, stormed.charges, stormed.held, stormed.violations)
-    effects = Counter(effect.split()[2] for trial in made for effect in trial.effects)
-    return Crashes([*rows, random_row], effects, stormed.faults, told)
+def _rows(options: argparse.Namespace, until: float) -> list[Row]:
+    """Make the trials of all stories in several processes: each makes a part of each story."""
+    names = [story.name for story in STORIES if options.only in story.name]
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(options.jobs, mp_context=context, initializer=own_mounts) as pool:
+        left = until - time.monotonic()
+        parts = [pool.submit(_part, names, options.seed, left, part, options.jobs) for part in range(options.jobs)]
+        made = [part.result() for part in parts]
+    return [_row(name, [part[name] for part in made if name in part]) for name in names]
 
 
-def _siege(kills: int, seed: int, until: float) -> random_kills.Siege:
-    chance = random.Random(seed)  # noqa: S311 - when to kill is no secret
-    with (
-        tempfile.TemporaryDirectory(prefix="siege-") as folder,
-        random_kills.vendor(int(kills * CALLS_WITH_FAULTS)) as vendor,
-    ):
-        return random_kills.siege(Path(folder), vendor, kills, chance, until)
+def _part(names: Sequence[str], seed: int, seconds: float, part: int, parts: int) -> dict[str, Made]:
+    """Make a part of each story, each in its share of the time."""
+    until_all = time.monotonic() + seconds
+    chosen = [story for story in STORIES if story.name in names and seconds > 0]
+    with Benches() as benches:
+        return {story.name: benches.make(story, seed, until, part, parts) for story, until in shares(chosen, until_all)}
 
 
-KINDS_OF_TRIALS: tuple[tuple[str, Callable[[Trial], bool]], ...] = (
-    ("before each effect", lambda trial: not trial.plugin and len(trial.crashes) == 1 and not trial.crashes[0].after),
-    ("after each effect", lambda trial: not trial.plugin and len(trial.crashes) == 1 and trial.crashes[0].after),
-    ("at two effects", lambda trial: len(trial.crashes) == 2),
-    ("with a plugin at work", lambda trial: trial.plugin),
-)
-
-
-def _trials(
-    options: argparse.Namespace, until: float, submit: Callable[..., Future[list[Trial]]]
-) -> tuple[list[Trial], str]:
-    if NO_COMPILER or time.monotonic() >= until:
-        return [], f"Not done: crashes at each effect: {NO_COMPILER or 'no time is left'}."
-    total = counted_effects()
-    plan = _plan(total, random.Random(options.seed))  # noqa: S311 - when to kill is no secret
-    parts = [submit(trials, _plugged_plan(), until, plugin=True)]
-    parts += [submit(trials, plan[part :: options.jobs], until) for part in range(options.jobs)]
-    made = [trial for part in parts for trial in part.result()]
-    return (
-        made,
-        f"A run without a crash has {total} effects; {sum(not t.plugin for t in made)} of {len(plan)} trials were made in the time.",
-    )
-
-
-def _plan(total: int, chance: random.Random) -> list[tuple[Crash, ...]]:
-    """Return the trials: a sample of pairs, then before each effect, then after each."""
-    pairs = [
-        (Crash(chance.randint(1, total), after=chance.random() < 0.5), Crash(chance.randint(1, total // 2)))
-        for _ in range(PAIRS)
-    ]
-    singles = [(Crash(at, after=after),) for after in (False, True) for at in range(1, total + BEYOND)]
-    return [*pairs, *singles]
-
-
-def _plugged_plan() -> list[tuple[Crash, ...]]:
-    """Return crashes before and after effects all over a run in which a plugin works on a result and is told of it."""
-    places = spread(counted_effects(plugin=True), PLUGGED)
-    return [(Crash(at, after=bool(number % 2)),) for number, at in enumerate(places)]
-
-
-def _row(proof: str, wanted: Callable[[Trial], bool], made: Iterable[Trial]) -> Row:
-    mine = [
-        trial for trial in made if wanted(trial) and trial.effects
-    ]  # one that ended before its effect proves nothing
-    return Row(
-        proof,
-        sets=sum(trial.sets for trial in mine),
-        kills=sum(len(trial.effects) for trial in mine),
-        charges=sum(trial.charges for trial in mine),
-        held=Counter(why for trial in mine for why in trial.held),
-        violations=[Violation(v.kind, f"{v.text} ({trial.where})") for trial in mine for v in trial.violations],
-    )
+def _row(name: str, made: Sequence[Made]) -> Row:
+    trials = [trial for part in made for trial in part.trials]
+    return Row(name, trials, max((part.planned for part in made), default=0), next((p.missing for p in made), ""))
 
 
 # ---- printing -------------------------------------------------------------------------------------------------------
 
 
 def _print_rows(rows: Sequence[Row]) -> None:
-    head = "killed | sets | kills | charges | duplicates | lost | other faults | held"
+    head = "story | trials | made | kills | sets | charges | duplicates | lost | other faults | held"
     cells = [row.cells() for row in rows]
     _print_table(head, [*cells, ("**all**", *map(sum, zip(*(numbers for _, *numbers in cells), strict=True)))])
 

@@ -500,6 +500,14 @@ def test_forged_receipt_loses_nothing(spool: Spool) -> None:
     assert (spool.root / place / "model.glb").read_bytes() == b"textured"
 
 
+def test_a_whole_copy_under_a_hidden_name_is_not_published_yet(spool: Spool) -> None:
+    """Killed after the copy to another filesystem and before its rename: the folder still gets its name, where people see it."""
+    of = job()
+    shutil.copytree(result(spool, of), spool.root / OUTBOX / f".rodin-{ID}-result")
+    assert published(spool, of) == "outbox/chair"
+    assert (spool.root / OUTBOX / "chair" / "model.glb").is_file()
+
+
 def test_file_that_comes_after_a_crash_is_published_too(spool: Spool) -> None:
     """What was taken after the first folder was published gets a folder of its own; it never stays hidden."""
     of = job()

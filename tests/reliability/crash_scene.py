@@ -9,6 +9,7 @@ import shutil
 import sqlite3
 import struct
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ read_seconds = 10
 [intake]
 sidecar_wait_seconds = 0
 quiet_seconds = 0.05
-[polling]
+{intake}[polling]
 min_seconds = 0.05
 max_seconds = 0.1
 """
@@ -172,21 +173,55 @@ def all_kinds(seed: int) -> tuple[DroppedSet, ...]:
     )
 
 
-class Scene:
-    """A service's root, its config, and what was dropped there."""
+class Inventory:
+    """Every content that was ever dropped: how often, for how many sets, and what artists took away or wrote over themselves."""
 
-    def __init__(self, root: Path, base_url: str, *, plugin: bool = False) -> None:
+    def __init__(self) -> None:
+        self.names: dict[str, str] = {}  # SHA-256 -> the path that it was dropped at last
+        self._dropped: Counter[str] = Counter()
+        self._sets: Counter[str] = Counter()
+        self._taken: Counter[str] = Counter()
+        self.meddled = False  # whether artists have changed what lay in the inbox
+
+    def dropped(self, path: str, data: bytes, sets: int = 1) -> None:
+        """Note that a file was dropped at a path in the inbox, which so many sets name."""
+        digest = sha256(data)
+        self.names[digest] = path
+        self._dropped[digest] += 1
+        self._sets[digest] += sets
+
+    def taken(self, data: bytes) -> None:
+        """Note that an artist has removed a file of this content, or written over it: it is no longer owed to anybody."""
+        self._taken[sha256(data)] += 1
+        self.meddled = True
+
+    def least(self, digest: str) -> int:
+        """Return in how many places a content must be."""
+        return max(self._dropped[digest] - self._taken[digest], 0)
+
+    def most(self, digest: str) -> int:
+        """Return in how many places a content may be."""
+        return self._sets[digest]
+
+
+class Scene:
+    """A service's root, its config, and what was dropped there: every byte, for as long as the scene lasts."""
+
+    def __init__(self, root: Path, base_url: str, *, plugin: bool = False, intake: str = "", more: str = "") -> None:
+        """Make the folders and write the config: `intake` is added to its [intake], `more` at its end."""
         self.root = root
         self.told = root.parent / "told.log" if plugin else None  # where the plugin notes what it is told
         self.inbox = root / "inbox"
-        self.inbox.mkdir(parents=True)
+        self.inbox.mkdir(parents=True, exist_ok=True)
         self.config = root / "config.toml"
-        self.config.write_text(CONFIG.format(base_url=base_url) + (PLUGINS if plugin else ""))
+        self.config.write_text(CONFIG.format(base_url=base_url, intake=intake) + (PLUGINS if plugin else "") + more)
         if self.told:
             (root / "plugins").mkdir(mode=0o755)
             (root / "plugins" / "marker.py").write_text(PLUGIN.format(mark=MARK, log=str(self.told)))
         self.journal = root / ".rodin-watchd" / "journal.sqlite3"
         self.sets: list[DroppedSet] = []
+        self.inventory = Inventory()
+        self.others: list[Scene] = []  # roots of other services that serve the same inbox, or are copies
 
     def drop(self, sets: Iterable[DroppedSet]) -> None:
         """Drop these sets, as a plain copy does: file by file, in place; images last.
@@ -196,11 +231,12 @@ class Scene:
         dropped = list(sets)
         self.sets += dropped
         files = {path: data for one in dropped for path, data in one.files.items()}
+        for path, data in files.items():
+            self.inventory.dropped(path, data, sets=sum(path in one.files for one in dropped))
         for path in sorted(files, key=lambda path: path.endswith(".png")):
             target = self.inbox / path
             target.parent.mkdir(exist_ok=True)
-            if not target.exists():
-                target.write_bytes(files[path])
+            target.write_bytes(files[path])
 
     def history(self) -> dict[str, tuple[Job, list[Event]]]:
         """Return every job of the journal with its events; read from a copy, so that the scene of a crash stays as it is."""

@@ -1,14 +1,18 @@
-"""Starting the real daemon so that it kills itself at a chosen effect on the world outside."""
+"""Starting the real daemon so that it kills itself, stops, or is refused something at a chosen effect on the world outside."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +22,7 @@ from crash_scene import KEY, Scene
 
 HERE = Path(__file__).parent
 SOURCE = HERE / "crash_shim.c"
-RUN_SECONDS = 60
+RUN_SECONDS = 30
 
 NO_COMPILER = "" if shutil.which("gcc") else "gcc is missing: the crash points cannot be compiled in"
 """Why no process can be killed at a chosen effect, or ""."""
@@ -26,10 +30,26 @@ NO_COMPILER = "" if shutil.which("gcc") else "gcc is missing: the crash points c
 
 @dataclass(frozen=True)
 class Crash:
-    """Where a process kills itself: at its effect number `at`, counted from 1, before or after it. 0: nowhere."""
+    """What happens at a process's effect number `at`, counted from 1; 0: nothing.
+
+    Without `error` and `act` the process kills itself, before the effect or after it.
+    """
 
     at: int = 0
     after: bool = False
+    error: int = 0  # the call is not made and ends with this error number; only calls that can end so are counted
+    act: Callable[[], bool] | None = None  # done while the thread stands before the effect; returns whether it goes on
+    descriptors: int = 0  # how many the process may have; 0: as many as this one
+    seconds: int = RUN_SECONDS  # it ends by SIGALRM after so long
+
+    @property
+    def when(self) -> str:
+        """Its name, as the library knows it."""
+        if self.error:
+            return "fail"
+        if self.act:
+            return "stop"
+        return "after" if self.after else "before"
 
 
 @dataclass(frozen=True)
@@ -51,6 +71,17 @@ class Ended:
         if self.code in (0, 1) and "Traceback" not in self.log:
             return ""
         return f"a run without a crash ended with {self.code}: {self.log[-2000:]}"
+
+    def at(self, crash: Crash) -> str:
+        """Return the effect of the crash, "" if the run had fewer; its line may not be the last: other threads go on."""
+        found = (line for line in self.effects if crash.at and line.startswith(f"{crash.at} "))
+        words = {
+            "before": "before",
+            "after": "after",
+            "stop": "stopped before",
+            "fail": os.strerror(crash.error) + " at",
+        }
+        return next((f"{words[crash.when]} {line.strip()}" for line in found), "")
 
 
 class Start(Protocol):
@@ -78,17 +109,28 @@ def environment(**more: str) -> dict[str, str]:
     return {**kept, "RODIN_API_KEY": KEY, "PYTHONDONTWRITEBYTECODE": "1", **more}
 
 
+# ---- starting -------------------------------------------------------------------------------------------------------
+
+
 def cold(library: Path) -> Start:
     """Start `python -m rodin_watchd run` each time."""
 
     def start(scene: Scene, crash: Crash) -> Ended:
         effects = _fresh(scene.root.parent / "effects.log")
-        when = "after" if crash.after else "before"
-        preloaded = environment(
-            LD_PRELOAD=str(library), CRASH_AT=str(crash.at), CRASH_WHEN=when, CRASH_LOG=str(effects)
-        )
-        command = [sys.executable, "-m", "rodin_watchd", *arguments(scene)[1:]]
-        done = subprocess.run(command, check=False, env=preloaded, capture_output=True, text=True, timeout=RUN_SECONDS)
+        with _called(crash) as call:
+            preloaded = environment(
+                LD_PRELOAD=str(library),
+                CRASH_AT=str(crash.at),
+                CRASH_WHEN=crash.when,
+                CRASH_ERRNO=str(crash.error),
+                CRASH_CALL=call,
+                CRASH_DESCRIPTORS=str(crash.descriptors),
+                CRASH_LOG=str(effects),
+            )
+            command = [sys.executable, "-m", "rodin_watchd", *arguments(scene)[1:]]
+            done = subprocess.run(
+                command, check=False, env=preloaded, capture_output=True, text=True, timeout=crash.seconds
+            )
         return Ended(done.returncode, tuple(effects.read_text().splitlines()), done.stderr)
 
     return start
@@ -109,16 +151,20 @@ def warm(library: Path) -> Iterator[Start]:
 def _warm_start(orders: IO[str], codes: IO[str]) -> Start:
     def start(scene: Scene, crash: Crash) -> Ended:
         effects, log = _fresh(scene.root.parent / "effects.log"), _fresh(scene.root.parent / "daemon.log")
-        order = {
-            "arguments": arguments(scene),
-            "at": crash.at,
-            "after": crash.after,
-            "effects": str(effects),
-            "log": str(log),
-            "seconds": RUN_SECONDS,
-        }
-        print(json.dumps(order), file=orders, flush=True)
-        code = int(codes.readline())
+        with _called(crash) as call:
+            order = {
+                "arguments": arguments(scene),
+                "at": crash.at,
+                "when": crash.when,
+                "error": crash.error,
+                "call": call,
+                "descriptors": crash.descriptors,
+                "effects": str(effects),
+                "log": str(log),
+                "seconds": crash.seconds,
+            }
+            print(json.dumps(order), file=orders, flush=True)
+            code = int(codes.readline())
         return Ended(code, tuple(effects.read_text().splitlines()), log.read_text())
 
     return start
@@ -127,3 +173,70 @@ def _warm_start(orders: IO[str], codes: IO[str]) -> Start:
 def _fresh(path: Path) -> Path:
     path.write_text("")
     return path
+
+
+# ---- acting while the process stands at an effect -------------------------------------------------------------------
+
+
+@contextmanager
+def _called(crash: Crash) -> Iterator[str]:
+    """Give the path of a socket at which `act` is done when the process calls; raises what `act` raises."""
+    if crash.act is None:
+        yield ""
+        return
+    with tempfile.TemporaryDirectory(prefix="call-") as folder, socket.socket(socket.AF_UNIX) as listening:
+        path = str(Path(folder, "call"))
+        listening.bind(path)
+        listening.listen(1)
+        raised: list[BaseException] = []
+        thread = threading.Thread(target=_answer, args=(listening, crash.act, raised))
+        thread.start()
+        try:
+            yield path
+        finally:
+            with contextlib.suppress(OSError):
+                listening.shutdown(socket.SHUT_RDWR)  # ends a wait for a call that never came
+            thread.join()
+        if raised:
+            raise raised[0]
+
+
+def _answer(listening: socket.socket, act: Callable[[], bool], raised: list[BaseException]) -> None:
+    try:
+        connection, _ = listening.accept()
+    except OSError:  # the run has ended before its effect
+        return
+    with connection:
+        connection.recv(1024)
+        try:
+            goes_on = act()
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it belongs to the thread that waits for the run
+            raised.append(error)
+            return
+        connection.sendall(b"g" if goes_on else b"k")
+
+
+# ---- a daemon that is killed from outside ---------------------------------------------------------------------------
+
+
+@contextmanager
+def alive(scene: Scene, *, serving: bool) -> Iterator[subprocess.Popen[bytes]]:
+    """Give a daemon of its own process, if asked as soon as it serves; it runs until it is killed, at the end."""
+    command = [sys.executable, "-m", "rodin_watchd", *arguments(scene)[1:-1]]
+    told = _fresh(scene.root.parent / f"{scene.root.name}.log")
+    with told.open("w") as log, subprocess.Popen(command, env=environment(), stderr=log) as daemon:
+        try:
+            while serving and "watching:" not in told.read_text():
+                assert passes(daemon, 0.02), told.read_text()
+            yield daemon
+        finally:
+            daemon.kill()
+
+
+def passes(daemon: subprocess.Popen[bytes], seconds: float) -> bool:
+    """Let so much time pass; return whether the daemon still runs."""
+    try:
+        daemon.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return True
+    return False

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tomllib
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -19,6 +19,7 @@ from rodin_watchd.emulator.ledger import ChargeRow
 from rodin_watchd.model import Event, Job, Role, State
 
 RECEIPT_OF = {"outbox": "job.toml", "archive": "job.toml", "failed": "report.toml"}
+MARK_OF_ROOT = ".rodin-watchd-root"
 TEXTS = frozenset({"job.toml", "report.toml", "REPORT.txt"})
 PRICE = 0.5
 
@@ -44,38 +45,49 @@ class Violation:
 # ---- at any moment --------------------------------------------------------------------------------------------------
 
 
-def after_kill(scene: Scene) -> list[Violation]:
-    """Return what is wrong right after the process was killed, before anybody repairs anything."""
-    return [*_unfound(scene, settled=False), *_half_published(scene.root)]
+def after_kill(scene: Scene, *, copies: bool = False) -> list[Violation]:
+    """Return what is wrong right after the process was killed, before anybody repairs anything.
+
+    `copies`: the folders are on several filesystems, so that a file may be in two places while it is moved.
+    """
+    return [*_unfound(scene, places=2 if copies else 1), *_half_published(scene.root)]
 
 
-def _unfound(scene: Scene, *, settled: bool) -> Iterator[Violation]:
-    """Find bytes that are not in one place; those that n sets share may be in 1 to n, and are in n at rest."""
-    copies = _copies(scene.root)
-    wanted = Counter(sha256(data) for dropped in scene.sets for data in dropped.files.values())
-    for digest, sets in wanted.items():
-        places = copies.get(digest, [])
-        if not places:
-            yield Violation(Kind.LOST, f"the bytes of {_name_of(scene.sets, digest)} are nowhere")
-        elif len(places) > sets or (settled and len(places) != sets):
-            yield Violation(Kind.WRONG, f"{_name_of(scene.sets, digest)}: {sets} wanted, found {places}")
+def _unfound(scene: Scene, *, places: int = 1, settled: bool = False) -> Iterator[Violation]:
+    """Find bytes that are not where they must be: each dropped file in one place, one that n sets share in 1 to n.
+
+    At rest a file that n sets share is in n places; but artists who changed what lay there may have kept it from some.
+    """
+    inventory, copies = scene.inventory, _copies(scene.root)
+    for digest, name in inventory.names.items():
+        found, least, most = copies.get(digest, []), inventory.least(digest), inventory.most(digest) * places
+        if settled and not inventory.meddled:
+            least = most
+        if len(found) < least and not found:
+            yield Violation(Kind.LOST, f"the bytes of {name} are nowhere")
+        elif len(found) < least:
+            kind = Kind.WRONG if settled and inventory.least(digest) <= len(found) else Kind.LOST
+            yield Violation(kind, f"{name}: wanted {least} times, found {found}")
+        elif len(found) > most:
+            yield Violation(Kind.WRONG, f"{name}: wanted {most} times at most, found {found}")
 
 
 def _copies(root: Path) -> dict[str, list[str]]:
+    """Return where each content is; hidden names (a claim, a copy that is being made) count only where it is nowhere else."""
     folders = [root / "inbox", root / "archive", root / "failed", *(root / ".rodin-watchd" / "work").glob("*/inputs")]
-    found: dict[str, list[str]] = {}
-    for path in (path for folder in folders for path in _files(folder)):
-        if path.name not in TEXTS and not path.name.startswith("."):
-            found.setdefault(sha256(path.read_bytes()), []).append(str(path.relative_to(root)))
-    return found
+    seen: dict[str, list[str]] = {}
+    hidden: dict[str, list[str]] = {}
+    for top, path in ((folder, path) for folder in folders for path in _files(folder)):
+        inside = path.relative_to(top).parts
+        if path.name in TEXTS or path.name.endswith(".part") or path.name == MARK_OF_ROOT:
+            continue
+        into = hidden if any(part.startswith(".") for part in inside) else seen
+        into.setdefault(sha256(path.read_bytes()), []).append(str(path.relative_to(root)))
+    return {**hidden, **seen}
 
 
 def _files(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()] if folder.is_dir() else []
-
-
-def _name_of(sets: Iterable[DroppedSet], digest: str) -> str:
-    return next(path for dropped in sets for path, data in dropped.files.items() if sha256(data) == digest)
 
 
 def _half_published(root: Path) -> Iterator[Violation]:
@@ -87,9 +99,10 @@ def _half_published(root: Path) -> Iterator[Violation]:
 
 
 def published(root: Path, top: str) -> list[Path]:
-    """Return the folders below a top folder that hold files, or nothing at all."""
+    """Return the visible folders below a top folder that hold files, or nothing at all; not what was set aside, which is no set."""
     inside = [path for path in (root / top).rglob("*") if path.is_dir()] if (root / top).is_dir() else []
-    return [path for path in inside if not any(entry.is_dir() for entry in path.iterdir())]
+    seen = [path for path in inside if not any(p.startswith((".", "set-aside-")) for p in path.relative_to(root).parts)]
+    return [path for path in seen if not any(entry.is_dir() for entry in path.iterdir())]
 
 
 def _not_whole(folder: Path, top: str) -> str:
@@ -102,11 +115,18 @@ def _not_whole(folder: Path, top: str) -> str:
     listed = told["results"] if top == "outbox" else told["inputs"]
     wanted = {entry["name"]: entry.get("sha256", "") for entry in listed}
     there = {path.name: sha256(path.read_bytes()) for path in _files(folder) if path.name not in TEXTS}
+    if top == "failed":
+        wanted = {name: digest for name, digest in wanted.items() if name in there or not _left_behind(told, name)}
     if wanted.keys() != there.keys():
         return f"its receipt lists {sorted(wanted)}, there is {sorted(there)}"
     undigested = top == "failed"  # a set may be refused before its files are read
     changed = [n for n, digest in wanted.items() if there[n] != digest and not (undigested and not digest)]
     return f"not what its receipt says: {changed}" if changed else ""
+
+
+def _left_behind(told: Mapping[str, Any], name: str) -> bool:
+    """Tell whether a report says of a file that it could not be taken with the others."""
+    return any(name in words for words in (told["problem"]["message"], *told["problem"]["notes"]))
 
 
 def receipt(folder: Path, top: str) -> dict[str, Any]:
@@ -135,6 +155,7 @@ def at_rest(scene: Scene, charges: Sequence[ChargeRow]) -> list[Violation]:
     history = scene.history()
     jobs = [job for job, _ in history.values()]
     found = [*_unfound(scene, settled=True), *_half_published(scene.root), *_left_over(scene.root, jobs)]
+    found += _inbox_left(scene.root)
     for dropped in scene.sets:
         found += _wrong_set(scene.root, dropped, _jobs_of(dropped, jobs), charges)
     found += _untold(scene, jobs)
@@ -202,7 +223,11 @@ def _wrong_end(root: Path, dropped: DroppedSet, job: Job, tasks: list[str]) -> I
 def _wrong_receipt(root: Path, job: Job, tasks: list[str]) -> Iterator[Violation]:
     """Compare with the ledger: the receipt, or the report, names the task that the vendor charged, and its price."""
     folder = root / job.place
-    told = receipt(folder, folder.relative_to(root).parts[0])
+    try:
+        told = receipt(folder, folder.relative_to(root).parts[0])
+    except (OSError, ValueError) as error:
+        yield Violation(Kind.WRONG, f"{job.name}: its receipt cannot be read: {error}")
+        return
     named = [told["task"]["uuid"]] if "task" in told else []
     if named != tasks:
         yield Violation(Kind.LOST if tasks and not named else Kind.WRONG, f"{job.name}: charged {tasks}, told {named}")
@@ -211,13 +236,175 @@ def _wrong_receipt(root: Path, job: Job, tasks: list[str]) -> Iterator[Violation
 
 
 def _left_over(root: Path, jobs: Iterable[Job]) -> Iterator[Violation]:
-    """Find what stayed in the inbox, or in the work folder without being held."""
+    """Find what stayed in the work folder without being held, and what a copy or a claim left under a hidden name."""
     held = {job.id for job in jobs if job.state is State.HELD}
     work = root / ".rodin-watchd" / "work"
-    left = [path for path in work.iterdir() if path.name not in held]
-    left += (root / "inbox").rglob("*")
+    left = [path for path in work.glob("*") if path.name not in {*held, MARK_OF_ROOT}]
     left += root.rglob(".*.part")
+    for top in ("inbox", *RECEIPT_OF):
+        left += [path for path in (root / top).rglob(".*") if path.name != MARK_OF_ROOT and path not in left]
     yield from (Violation(Kind.LITTER, str(path.relative_to(root))) for path in left)
+
+
+def _inbox_left(root: Path) -> Iterator[Violation]:
+    """Find what stayed in the inbox."""
+    left = (path for path in (root / "inbox").rglob("*") if not path.name.startswith("."))
+    yield from (Violation(Kind.LITTER, str(path.relative_to(root))) for path in left)
+
+
+# ---- at rest, where artists or administrators meddled ---------------------------------------------------------------
+
+
+def conserved(scenes: Sequence[Scene], charges: Sequence[ChargeRow]) -> list[Violation]:
+    """Return what is wrong at rest where it cannot be foretold how each set ends: people acted inside the steps.
+
+    Still, no content is nowhere, bought twice, or bought and not the content that lies there; no paid task is unknown; every
+    job has ended or is held; no whole set waits in vain; nothing is left over. Several scenes are roots with one inbox, and
+    one vendor: what is in any of them is there.
+    """
+    found: list[Violation] = []
+    jobs = {(number, job.id): job for number, scene in enumerate(scenes) for job, _ in scene.history().values()}
+    for number, scene in enumerate(scenes):
+        mine = [job for (of, _), job in jobs.items() if of == number]
+        found += [*_half_published(scene.root), *_left_over(scene.root, mine), *_waits_in_vain(scene.root)]
+        found += [violation for job in mine for violation in _not_ended(scene.root, job)]
+    found += _unfound_in(scenes)
+    found += bought_twice(charges)
+    for charge in charges:
+        found += _wrong_content(scenes, jobs, charge)
+    return found
+
+
+def bought_twice(charges: Sequence[ChargeRow]) -> list[Violation]:
+    """Return which contents the vendor charged more than once."""
+    bought = Counter((c["model_sha256"], c["image_sha256"], str(sorted(c["options"].items()))) for c in charges)
+    return [
+        Violation(Kind.DUPLICATE, f"one content was charged {count} times: {what}")
+        for what, count in bought.items()
+        if count > 1
+    ]
+
+
+def _unfound_in(scenes: Sequence[Scene]) -> Iterator[Violation]:
+    """Find what is in none of the roots often enough; one inbox of several roots counts once."""
+    places: dict[str, set[str]] = {}
+    for scene in scenes:
+        for digest, found in _copies(scene.root).items():
+            shared = {path for path in found if path.startswith("inbox/")}
+            places.setdefault(digest, set()).update(shared, (f"{scene.root}/{path}" for path in {*found} - shared))
+    inventory = scenes[0].inventory
+    for digest, name in inventory.names.items():
+        found, least, most = sorted(places.get(digest, ())), inventory.least(digest), inventory.most(digest)
+        if len(found) < least:
+            yield Violation(Kind.LOST, f"{name}: wanted {least} times, found {found}")
+        elif len(found) > most:
+            yield Violation(Kind.WRONG, f"{name}: wanted {most} times at most, found {found}")
+
+
+def _not_ended(root: Path, job: Job) -> Iterator[Violation]:
+    told = f"{job.name} (job {job.id}, {job.state})"
+    if job.state not in (State.ARCHIVED, State.FAILED, State.HELD):
+        yield Violation(Kind.WRONG, f"{told} has not ended: {job.problem}")
+        return
+    outbox = [folder for folder in published(root, "outbox") if _told_job(folder) == job.id]
+    if len(outbox) != (job.state is State.ARCHIVED):
+        kind = Kind.DUPLICATE if len(outbox) > 1 else Kind.WRONG
+        yield Violation(kind, f"{told} has {len(outbox)} entries in the outbox")
+
+
+def _waits_in_vain(root: Path) -> Iterator[Violation]:
+    """Find a model and an image of one name, or alone in one folder, that nobody has taken."""
+    stems: dict[Path, set[str]] = {}
+    for path in _files(root / "inbox"):
+        alone = path.parent != root / "inbox"
+        stems.setdefault(path.parent if alone else path.with_suffix(""), set()).add(path.suffix)
+    for stem, suffixes in stems.items():
+        if ".png" in suffixes and suffixes & {".stl", ".glb"}:
+            yield Violation(Kind.LOST, f"a whole set waits in vain: {stem.relative_to(root)}")
+
+
+def _wrong_content(
+    scenes: Sequence[Scene], jobs: Mapping[tuple[int, str], Job], charge: ChargeRow
+) -> Iterator[Violation]:
+    """Compare what was bought with what lies where the job of that task has ended."""
+    bought = {charge["model_sha256"] or "", charge["image_sha256"]}
+    owners = [(n, job) for (n, _), job in jobs.items() if job.task and job.task.uuid == charge["task_uuid"]]
+    if not owners:
+        held = any(job.state is State.HELD and bought <= {f.sha256 for f in job.files} for job in jobs.values())
+        if not held:
+            yield Violation(Kind.LOST, f"no job knows the paid task {charge['task_uuid']}")
+    for number, job in owners:
+        place = _inputs_place(scenes[number].root, job)
+        there = {sha256(path.read_bytes()) for path in _files(place)}
+        if not bought <= {f.sha256 for f in job.files} or not bought <= there:
+            told = f"{job.name} (job {job.id}, {job.state})"
+            yield Violation(Kind.WRONG, f"{told}: bought {sorted(bought)}, {place} holds {sorted(there)}")
+
+
+def _inputs_place(root: Path, job: Job) -> Path:
+    """Return where the inputs of a job that has come to rest lie."""
+    if job.state is State.HELD:
+        return root / ".rodin-watchd" / "work" / job.id / "inputs"
+    if job.state is State.FAILED:
+        return root / job.place
+    mine = (folder for folder in published(root, "archive") if _told_job(folder) == job.id)
+    return next(mine, root / "archive" / "nowhere")
+
+
+def torn(scenes: Sequence[Scene], sets: Iterable[DroppedSet]) -> list[Violation]:
+    """Return which sets lie in more than one folder of several roots, at rest, besides what they share with others."""
+    found, most = [], scenes[0].inventory.most
+    for dropped in sets:
+        wanted = {digest for digest in map(sha256, dropped.files.values()) if most(digest) == 1}
+        folders = set()
+        for scene in scenes:
+            for digest, paths in _copies(scene.root).items():
+                if digest in wanted:
+                    folders |= {_home(scene, path) for path in paths}
+        if len(folders) > 1:
+            found.append(Violation(Kind.WRONG, f"{dropped.name} is torn: {sorted(folders)}"))
+    return found
+
+
+def _home(scene: Scene, path: str) -> str:
+    return "inbox" if path.startswith("inbox/") else f"{scene.root}/{path.rpartition('/')[0]}"
+
+
+# ---- over a whole trial ---------------------------------------------------------------------------------------------
+
+
+class Looks:
+    """What earlier looks at a scene have seen: it must still be there at each later one."""
+
+    def __init__(self) -> None:
+        self._published: dict[str, dict[str, str]] = {}  # folder, relative to the root -> name -> SHA-256
+        self._jobs: dict[str, str] = {}  # job -> the uuid of its task, "" before it had one
+
+    def look(self, scene: Scene) -> list[Violation]:
+        """Return what an earlier look saw and this one does not."""
+        there = {
+            str(folder.relative_to(scene.root)): {p.name: sha256(p.read_bytes()) for p in _files(folder)}
+            for top in RECEIPT_OF
+            for folder in published(scene.root, top)
+        }
+        jobs = {job.id: job.task.uuid if job.task else "" for job, _ in scene.history().values()}
+        gone = [
+            Violation(
+                Kind.LOST, f"{folder} is not what it was: {sorted(before.items() - there.get(folder, {}).items())}"
+            )
+            for folder, before in self._published.items()
+            if before.items() - there.get(folder, {}).items()
+        ]
+        gone += [
+            Violation(Kind.LOST, f"the journal has forgotten job {job}") for job in self._jobs.keys() - jobs.keys()
+        ]
+        gone += [
+            Violation(Kind.LOST, f"the journal has forgotten the task of job {job}")
+            for job, task in self._jobs.items()
+            if task and jobs.get(job, task) != task
+        ]
+        self._published, self._jobs = there, jobs
+        return gone
 
 
 # ---- what is held ---------------------------------------------------------------------------------------------------

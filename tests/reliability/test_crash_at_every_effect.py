@@ -2,62 +2,84 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 
 import pytest
 from crash_start import NO_COMPILER, Crash, build, cold
-from crash_trials import Bench, spread, vendor
+from kill_stories import AFTER, PLUGGED, kill_at
+from stories import FAST, Attempt, Bench, Story, Trial, plugged, usual
+
+from rodin_watchd.emulator.server import Emulator
 
 pytestmark = [pytest.mark.skipif(bool(NO_COMPILER), reason=NO_COMPILER), pytest.mark.timeout(300)]
 
-SINGLE, PAIRS, PARTS, PLUGGED = 18, 4, 4, 5
+SINGLE, PAIRS, PARTS, WITH_PLUGIN = 18, 4, 4, 5
 """How many scenes are killed once and twice, and into how many tests they are cut; `tools/soak.py` kills at each effect."""
 
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    """Give a place for trials of `python -m rodin_watchd run --until-idle`."""
+    """Give a place for trials of `python -m rodin_watchd run --until-idle`: of the very command, not of a warm process."""
     folder = tmp_path_factory.mktemp("crashes")
-    with vendor() as emulator:
-        yield Bench(folder, emulator, cold(build(folder)))
+    with Emulator(FAST) as emulator:
+        start = cold(build(folder))
+        yield Bench(folder, emulator, start, lambda: start)
 
 
 @pytest.fixture(scope="module")
-def effects(bench: Bench) -> list[str]:
-    """Give the names of the effects that a run has."""
-    return bench.effects()
+def total(bench: Bench) -> int:
+    """Give the number of effects that a run has."""
+    return bench.effects(usual)
 
 
-def test_the_effects_are_counted(effects: list[str]) -> None:
+def spread(total: int, count: int) -> list[int]:
+    """Return `count` numbers spread evenly over 1 to `total`."""
+    return sorted({1 + round(step * (total - 1) / max(count - 1, 1)) for step in range(count)})
+
+
+def killed(story: Story, bench: Bench, *crashes: Crash) -> Trial:
+    """Make a trial with these crashes, one after the other."""
+    return story.trial(bench, partial(_killed, crashes), math.inf)
+
+
+def _killed(crashes: tuple[Crash, ...], attempt: Attempt) -> None:
+    kill_at(attempt, *crashes)
+
+
+def test_the_effects_are_counted(bench: Bench, tmp_path: Path) -> None:
     """The library sees the daemon's files, folders, syncs, commits and connections: a run has hundreds of effects."""
-    assert len(effects) > 300
-    assert {"renameat", "fsync", "fdatasync", "connect", "send", "recv", "unlinkat", "mkdirat", "link"} <= set(effects)
+    with usual(tmp_path, bench.vendor.base_url) as scene:
+        names = [line.split()[1] for line in bench.start(scene, Crash()).effects]
+    bench.charges()
+    assert len(names) > 300
+    assert {"renameat", "fsync", "fdatasync", "connect", "send", "recv", "unlinkat", "mkdirat", "link"} <= set(names)
 
 
 @pytest.mark.parametrize("part", range(PARTS))
-def test_one_crash_is_survived(bench: Bench, effects: list[str], part: int) -> None:
+def test_one_crash_is_survived(bench: Bench, total: int, part: int) -> None:
     """Killed once, anywhere: every set ends as it would have, or is held where nobody can know."""
-    crashes = [Crash(at, after=bool(number % 2)) for number, at in enumerate(spread(len(effects), SINGLE))]
-    done = [bench.trial([crash]) for crash in crashes[part::PARTS]]
+    crashes = [Crash(at, after=bool(number % 2)) for number, at in enumerate(spread(total, SINGLE))]
+    done = [killed(AFTER, bench, crash) for crash in crashes[part::PARTS]]
     assert [failure for trial in done for failure in trial.failures] == []
-    assert sum(len(trial.effects) for trial in done) >= len(done) - 1  # the last may lie beyond the end
+    assert sum(trial.kills for trial in done) >= len(done) - 1  # the last may lie beyond the end
 
 
 @pytest.mark.parametrize("pair", range(PAIRS))
-def test_two_crashes_are_survived(bench: Bench, effects: list[str], pair: int) -> None:
+def test_two_crashes_are_survived(bench: Bench, total: int, pair: int) -> None:
     """Killed, and killed again while it takes up what the first crash left."""
-    first = spread(len(effects), PAIRS + 2)[pair + 1]
-    trial = bench.trial([Crash(first, after=bool(pair % 2)), Crash(40 + 17 * pair, after=bool(pair // 2 % 2))])
+    first = spread(total, PAIRS + 2)[pair + 1]
+    crashes = [Crash(first, after=bool(pair % 2)), Crash(40 + 17 * pair, after=bool(pair // 2 % 2))]
+    trial = killed(AFTER, bench, *crashes)
     assert trial.failures == []
-    assert trial.effects
+    assert trial.kills
 
 
 def test_calls_of_plugins_survive_a_crash(bench: Bench) -> None:
     """Killed around them: each result has the plugin's work in it, and the plugin is told of it, by one event."""
-    plugged = Bench(bench.folder, bench.vendor, bench.start, plugin=True, seen=bench.seen)
-    total = len(plugged.effects())
-    crashes = [Crash(at, after=bool(number % 2)) for number, at in enumerate(spread(total, PLUGGED + 2)[2:])]
-    done = [plugged.trial([crash]) for crash in crashes]
-    bench.seen = plugged.seen
+    crashes = spread(bench.effects(plugged), WITH_PLUGIN + 2)[2:]
+    done = [killed(PLUGGED, bench, Crash(at, after=bool(number % 2))) for number, at in enumerate(crashes)]
     assert [failure for trial in done for failure in trial.failures] == []
-    assert sum(len(trial.effects) for trial in done) >= len(done) - 1
+    assert sum(trial.kills for trial in done) >= len(done) - 1

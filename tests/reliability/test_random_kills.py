@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import math
 import random
-from pathlib import Path
 
 import pytest
-from random_kills import siege, vendor
+from crash_start import NO_COMPILER
+from kill_stories import LIVES, RANDOM
+from stories import Benches
 
-KILLS = 10
 
-
+@pytest.mark.skipif(bool(NO_COMPILER), reason=NO_COMPILER)
 @pytest.mark.timeout(300)
-def test_random_kills_lose_and_repeat_nothing(tmp_path: Path) -> None:
+def test_random_kills_lose_and_repeat_nothing() -> None:
     """Every set ends delivered, failed or held; nothing is lost, paid twice or shown half-done; `tools/soak.py` kills more."""
-    with vendor(calls=40) as emulator:
-        done = siege(tmp_path, emulator, KILLS, random.Random(7), math.inf)  # noqa: S311 - when to kill is no secret
-    assert [f"{violation.kind}: {violation.text}" for violation in done.violations] == []
-    assert done.kills == KILLS
-    assert done.sets == sum(done.ends.values()) == 12
+    with Benches() as benches:
+        bench = benches.bench(RANDOM)
+        attack = next(iter(RANDOM.plan(bench, random.Random(7))))  # noqa: S311 - when to kill is no secret
+        done = RANDOM.trial(bench, attack, math.inf)
+    assert done.failures == []
+    assert (done.kills, done.sets) == (LIVES, 12)
     assert done.faults.total() >= 3

@@ -36,7 +36,8 @@ def become(order: dict[str, Any]) -> None:
         os.dup2(source, target)
     signal.alarm(order["seconds"])
     sys.argv = order["arguments"]
-    ctypes.CDLL(None).crash_arm(ctypes.c_long(order["at"]), int(order["after"]), order["effects"].encode())
+    when, call, effects = (order[name].encode() for name in ("when", "call", "effects"))
+    ctypes.CDLL(None).crash_arm(ctypes.c_long(order["at"]), when, order["error"], call, order["descriptors"], effects)
 
 
 if __name__ == "__main__":

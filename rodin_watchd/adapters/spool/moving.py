@@ -14,6 +14,9 @@ from pathlib import Path
 from rodin_watchd.adapters.spool.beneath import file_in, folder_beneath, folder_in, new_file, sync_folder
 from rodin_watchd.core.layout import ASIDE_PREFIX
 
+COPY_PREFIX = ".rodin-"
+"""What the name of a copy that is being made begins with: nobody sees it yet, even when it is whole."""
+
 _BLOCK_BYTES = 1 << 20
 _MOST_NAMES = 100
 _LONGEST_DISCARDED_BYTES = 1 << 20
@@ -37,7 +40,7 @@ def move_folder(source: Path, into: int, name: str, dress: Callable[[int], None]
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        hidden = f".rodin-{source.parent.name}-{source.name}"
+        hidden = f"{COPY_PREFIX}{source.parent.name}-{source.name}"
         shutil.rmtree(hidden, ignore_errors=True, dir_fd=into)
         try:
             copy_folder(source, into, hidden)

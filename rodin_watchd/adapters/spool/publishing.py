@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rodin_watchd.adapters.spool.beneath import Anchor, file_beneath, folder_in
-from rodin_watchd.adapters.spool.moving import holds_all, move_folder
+from rodin_watchd.adapters.spool.moving import COPY_PREFIX, holds_all, move_folder
 from rodin_watchd.core.layout import ARCHIVE, FAILED, OUTBOX, RECEIPT, REPORT, REPORT_DATA
 from rodin_watchd.core.names import match_key
 from rodin_watchd.model import Job
@@ -45,7 +45,7 @@ def published_name(root: Path, into: int, job: Job, source: Path, place: Place) 
     """
     plain, mark = match_key(place.name), _mark(job.id)
     for there in os.listdir(into):
-        if mark not in there and match_key(there) != plain:
+        if there.startswith(COPY_PREFIX) or (mark not in there and match_key(there) != plain):
             continue
         folder = f"{place.parent}/{there}"
         if told_by(root, f"{folder}/{RECEIPTS[place.top]}") == (job.id, job.retries) and _holds(into, there, source):

@@ -1,0 +1,147 @@
+"""Stories of kills: before and after each effect, at two effects, with a plugin at work, at random times."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from decimal import Decimal
+from functools import partial
+
+from crash_scene import DroppedSet, Scene, base_name_set, failing_set, folder_set, refused_set, sidecar_sets
+from crash_start import Crash, alive, passes
+from crash_truth import Violation, at_rest, wrongly_held
+from stories import Attack, Attempt, Bench, SceneMaker, Story, bare, plugged, scattered, usual
+
+from rodin_watchd.emulator.ledger import ChargeRow
+from rodin_watchd.emulator.server import EmulatorSettings, Fault, parse_fault
+
+BEYOND = 10  # effects: runs differ a little in length
+PAIRS = 200
+
+LONGEST_LIFE_SECONDS = 1.2
+SERVES = 0.8
+"""How long a daemon lives at most until it is killed, and how often that counts from when it serves, not from its start."""
+
+LIVES = 10
+"""How often it is killed in one trial."""
+
+SIEGES = 100
+CALLS = 12
+"""Up to which call of each kind a vendor misbehaves in a trial of random kills; later it behaves."""
+
+FAULTS = (
+    *(("lost-answer", 9), ("submit-503", 5), ("charged-503", 7), ("submit-429=0", 4), ("no-uuid", 8)),
+    *(("submit-closed", 6), ("status-503", 11), ("status-429=0", 10), ("empty-jobs", 9), ("status-closed", 12)),
+    *(("empty-list", 6), ("partial-list", 4), ("download-503", 5), ("missing-list", 3)),
+    *(("expired-link", 11), ("cut-download", 7), ("file-503", 5), ("file-closed", 9)),
+)
+"""What the vendor does wrong, and at every how many-th call of its kind, counted from a random one."""
+
+
+def kill_at(attempt: Attempt, *crashes: Crash) -> None:
+    """Run the daemon with each of these crashes, one after the other."""
+    for crash in crashes:
+        attempt.run(crash)
+
+
+def at_each_effect(scene: SceneMaker, *, after: bool) -> Callable[[Bench, random.Random], Iterator[Attack]]:
+    """Give a plan that kills the daemon at each effect of a run in a scene."""
+
+    def plan(bench: Bench, chance: random.Random) -> Iterator[Attack]:
+        for at in scattered(bench.effects(scene) + BEYOND, chance):
+            yield partial(_kill, Crash(at, after=after))
+
+    return plan
+
+
+def _kill(crash: Crash, attempt: Attempt) -> None:
+    kill_at(attempt, crash)
+
+
+def _at_two_effects(bench: Bench, chance: random.Random) -> Iterator[Attack]:
+    total = bench.effects(usual)
+    for _ in range(PAIRS):
+        first = Crash(chance.randint(1, total), after=chance.random() < 0.5)
+        yield partial(_kill_twice, first, Crash(chance.randint(1, total // 2)))
+
+
+def _kill_twice(first: Crash, second: Crash, attempt: Attempt) -> None:
+    kill_at(attempt, first, second)
+
+
+def _with_a_plugin(bench: Bench, chance: random.Random) -> Iterator[Attack]:
+    for number, at in enumerate(scattered(bench.effects(plugged), chance)):
+        yield partial(_kill, Crash(at, after=bool(number % 2)))
+
+
+# ---- random times ---------------------------------------------------------------------------------------------------
+
+
+def faults(chance: random.Random) -> tuple[Fault, ...]:
+    """Return what a vendor does wrong in one trial, each at its own calls."""
+    return tuple(
+        parse_fault(f"{name}@{turn}")
+        for name, every in FAULTS
+        for turn in range(chance.randint(1, every), CALLS, every)
+    )
+
+
+def next_sets(number: int) -> Sequence[DroppedSet]:
+    """Return what is dropped in a life: the kinds in turn, never the same bytes twice."""
+    seed = 10 * number
+    kinds = (
+        lambda: [base_name_set(seed)],
+        lambda: sidecar_sets(seed),
+        lambda: [folder_set(seed)],
+        lambda: [refused_set(seed)],
+        lambda: [failing_set(seed)],
+    )
+    return kinds[number % len(kinds)]()
+
+
+def _at_random_times(_bench: Bench, chance: random.Random) -> Iterator[Attack]:
+    for _ in range(SIEGES):
+        yield partial(_siege, random.Random(chance.random()))  # noqa: S311 - when to kill is no secret
+
+
+def _siege(chance: random.Random, attempt: Attempt) -> None:
+    attempt.bench.vendor.set_faults(*faults(chance))
+    for life in range(LIVES):
+        live_and_die(attempt.scene, next_sets(life), chance)
+        attempt.killed()
+        if time.monotonic() >= attempt.until:
+            break
+    attempt.strikes.append(f"{attempt.kills} times at random")
+    attempt.bench.vendor.set_faults()
+
+
+def live_and_die(scene: Scene, sets: Sequence[DroppedSet], chance: random.Random) -> None:
+    """Run a daemon, drop sets at a random time of its life, kill it at another; now and then while it starts."""
+    life = chance.uniform(0, LONGEST_LIFE_SECONDS)
+    early = chance.uniform(0, life)
+    with alive(scene, serving=chance.random() < SERVES) as daemon:
+        assert passes(daemon, early)
+        scene.drop(sets)
+        assert passes(daemon, life - early)
+
+
+def held_for_a_reason(attempt: Attempt, charges: Sequence[ChargeRow]) -> list[Violation]:
+    """Every set ended as it would have without kills, or is held because a kill or the vendor's answer leaves doubt."""
+    return [*at_rest(attempt.scene, charges), *wrongly_held(attempt.scene, attempt.doubtful)]
+
+
+BEFORE = Story("killed before each effect", at_each_effect(usual, after=False), weight=2)
+AFTER = Story("killed after each effect", at_each_effect(usual, after=True), weight=2)
+TWICE = Story("killed at two effects", _at_two_effects)
+PLUGGED = Story("killed with a plugin at work", _with_a_plugin, scene=plugged)
+RANDOM = Story(
+    "killed at random times",
+    _at_random_times,
+    scene=bare,
+    judge=held_for_a_reason,
+    vendor=EmulatorSettings(balance=Decimal(100_000), waiting_seconds=0.05, generating_seconds=0.1),
+    missing=lambda: "",
+    weight=2,
+)
+KILL_STORIES = (BEFORE, AFTER, TWICE, PLUGGED, RANDOM)
