@@ -15,6 +15,7 @@ from typing import Any
 
 from crash_scene import MARK, DroppedSet, End, Scene, sha256
 
+from rodin_watchd.core.layout import MARK as GROUND_MARK
 from rodin_watchd.emulator.ledger import ChargeRow
 from rodin_watchd.model import Event, Job, Role, State
 
@@ -214,8 +215,8 @@ def _left_over(root: Path, jobs: Iterable[Job]) -> Iterator[Violation]:
     """Find what stayed in the inbox, or in the work folder without being held."""
     held = {job.id for job in jobs if job.state is State.HELD}
     work = root / ".rodin-watchd" / "work"
-    left = [path for path in work.iterdir() if path.name not in held]
-    left += (root / "inbox").rglob("*")
+    left = [path for path in work.iterdir() if path.name not in (*held, GROUND_MARK)]
+    left += (path for path in (root / "inbox").rglob("*") if path.name != GROUND_MARK)
     left += root.rglob(".*.part")
     yield from (Violation(Kind.LITTER, str(path.relative_to(root))) for path in left)
 
