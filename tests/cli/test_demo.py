@@ -12,6 +12,7 @@ from pathlib import Path
 from cli_stage import PROGRAM, environment
 
 from rodin_watchd.adapters.lock import holder
+from rodin_watchd.core.layout import MARK
 
 SETS = ("suzi", "worn-oak", "logo")
 
@@ -39,13 +40,13 @@ def test_the_demo_delivers_three_sets_and_says_where(tmp_path: Path) -> None:
     assert str(root) in run.stdout
     typed = re.findall(r"^  (.*) init DIR$", run.stdout, re.MULTILINE)
     assert subprocess.run([*shlex.split(typed[0]), "--version"], check=False, env=surroundings).returncode == 0
-    delivered = {path.name: {file.name for file in path.iterdir()} for path in (root / "outbox").iterdir()}
+    delivered = {path.name: {file.name for file in path.iterdir()} for path in (root / "outbox").glob("[!.]*")}
     assert set(delivered) == set(SETS)
     assert all({"preview.webp", "job.toml"} <= files for files in delivered.values())
     assert "model.obj" in delivered["worn-oak"]
     assert 'prompt = "worn oak' in (root / "outbox" / "worn-oak" / "job.toml").read_text()
-    assert {path.name for path in (root / "archive").iterdir()} == set(SETS)
-    assert [path for path in (root / "inbox").rglob("*") if path.is_file()] == []
+    assert {path.name for path in (root / "archive").glob("[!.]*")} == set(SETS)
+    assert [path.name for path in (root / "inbox").rglob("*") if path.is_file()] == [MARK]
     assert holder(lock_of(root)) is None
 
 

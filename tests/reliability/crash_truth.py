@@ -15,6 +15,7 @@ from typing import Any
 
 from crash_scene import MARK, DroppedSet, End, Scene, sha256
 
+from rodin_watchd.core.layout import MARK as GROUND_MARK
 from rodin_watchd.emulator.ledger import ChargeRow
 from rodin_watchd.model import Event, Job, Role, State
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rodin_watchd.adapters.journal import rows
+from rodin_watchd.core.layout import MARK
 from rodin_watchd.core.machine import ENDED, TABLE
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.people import PAID_ANEW
@@ -123,7 +124,7 @@ def check_outbox(root: Path, told: Told, charges: Iterable[Charge]) -> None:
         assert said["task"]["uuid"] in uuids
         assert said["job"]["id"] in told.jobs
     for path in (root / "outbox").rglob("*"):
-        if path.is_file():
+        if path.is_file() and path.name != MARK:
             assert (path.parent / "job.toml").is_file(), f"{path} was published without a receipt"
 
 

@@ -15,6 +15,7 @@ from workshop import Workshop, seen_now
 
 from rodin_watchd.adapters.journal import insert_command
 from rodin_watchd.config import journal_path
+from rodin_watchd.core.layout import MARK
 from rodin_watchd.core.machine import DAY_SECONDS, RESTING
 from rodin_watchd.emulator.ledger import Charge
 from rodin_watchd.emulator.server import Emulator, parse_fault
@@ -215,4 +216,4 @@ class Studio:
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file() and path.name != ".part")
+    return sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in (".part", MARK))

@@ -6,8 +6,8 @@ point of a share that went away, at whatever moment it went.
 
 from __future__ import annotations
 
+import contextlib
 import os
-import secrets
 import stat
 import tomllib
 from collections.abc import Mapping
@@ -118,7 +118,7 @@ class Grounds:
 
         Raises FileExistsError, OSError, FolderGoneError.
         """
-        part = f"{OWN_PREFIX}mark-{secrets.token_hex(4)}.part"
+        part = f"{OWN_PREFIX}mark-{mark.root_id}.part"  # what a crash left of it goes with the next try
         with folder_beneath(self.anchor(), PATHS[ground]) as folder:
             with new_file(folder, part) as descriptor, open(descriptor, "wb", closefd=False) as stream:
                 stream.write(mark_text(mark).encode())
@@ -128,7 +128,8 @@ class Grounds:
                 else:
                     rename_file_new(part, folder, MARK, folder)
             except OSError:
-                os.unlink(part, dir_fd=folder)
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(part, dir_fd=folder)
                 raise
             sync_folder(folder)
 
