@@ -43,6 +43,7 @@ class _WithFaults(click.Command):
     "--generating", default=6.0, show_default=True, type=click.FloatRange(0), metavar="SECONDS", help="Time of work."
 )
 @click.option("--instant", is_flag=True, help="Answer a submit when its results are there; no times count.")
+@click.option("--consumed", is_flag=True, help="Say in each answer to a submit what was charged (`consumed`).")
 @click.option(
     "--fault", "faults", multiple=True, metavar="FAULT", help="Misbehave, as listed below; several if wanted."
 )
@@ -56,6 +57,7 @@ def emulator(  # noqa: PLR0913 - one argument for each option
     waiting: float,
     generating: float,
     instant: bool,
+    consumed: bool,
     faults: tuple[str, ...],
 ) -> None:
     """Run a stand-in for the Rodin API until Ctrl-C: it textures really, keeps a ledger, and costs nothing.
@@ -75,6 +77,7 @@ def emulator(  # noqa: PLR0913 - one argument for each option
             generating_seconds=generating,
             faults=tuple(map(parse_fault, faults)),
             instant=instant,
+            consumed=consumed,
         )
     except ValueError as error:
         raise click.UsageError(str(error)) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from concurrent.futures import wait
 from datetime import UTC, datetime
 from functools import partial
@@ -13,10 +14,10 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from rodin_watchd.emulator.effects import Call, Dropped, drain, expired_link
-from rodin_watchd.emulator.faults import FaultBook, Site
+from rodin_watchd.emulator.effects import MOVED, Call, Dropped, drain, expired_link
+from rodin_watchd.emulator.faults import FaultBook, Site, Terms, terms_of
 from rodin_watchd.emulator.forms import parse_fields, parse_multipart, read_body
-from rodin_watchd.emulator.ledger import Ledger, Snapshot
+from rodin_watchd.emulator.ledger import PRICE, Ledger, Snapshot
 from rodin_watchd.emulator.links import Links
 from rodin_watchd.emulator.orders import generation_order, texture_order
 from rodin_watchd.emulator.refusal import Refusal, check_key, invalid
@@ -57,19 +58,23 @@ class Shop:
 
     def api(self) -> Starlette:
         """Give the application that serves the API."""
-        texture = self._counted(self._submit(texture_order))
-        generation = self._counted(self._submit(generation_order))
+        texture = self._counted(partial(self._submit, texture_order))
+        generation = self._counted(partial(self._submit, generation_order))
         return Starlette(
             routes=[
                 Route("/api/v2/rodin_texture_only", self._call(Site.SUBMIT, texture), methods=["POST"]),
                 Route("/api/v2/rodin", self._call(Site.SUBMIT, generation), methods=["POST"]),
-                Route("/api/v2/status", self._call(Site.STATUS, partial(_carry_out, self._status)), methods=["POST"]),
                 Route(
-                    "/api/v2/download", self._call(Site.DOWNLOAD, partial(_carry_out, self._download)), methods=["POST"]
+                    "/api/v2/status", self._call(Site.STATUS, partial(self._carry_out, self._status)), methods=["POST"]
+                ),
+                Route(
+                    "/api/v2/download",
+                    self._call(Site.DOWNLOAD, partial(self._carry_out, self._download)),
+                    methods=["POST"],
                 ),
                 Route(
                     "/api/v2/check_balance",
-                    self._call(Site.BALANCE, partial(_carry_out, self._balance)),
+                    self._call(Site.BALANCE, partial(self._carry_out, self._balance)),
                     methods=["GET"],
                 ),
                 Route("/emulator/ledger", self._show_ledger, methods=["GET"]),
@@ -78,8 +83,14 @@ class Shop:
 
     def files(self) -> Starlette:
         """Give the application that serves the results."""
-        file = self._call(Site.FILE, partial(_carry_out, self._file))
-        return Starlette(routes=[Route("/results/{task_uuid}/{name}", file, methods=["GET"])])
+        file = self._call(Site.FILE, partial(self._carry_out, self._file))
+        return Starlette(
+            routes=[
+                Route("/results/{task_uuid}/{name}", file, methods=["GET"]),
+                Route(MOVED + "/results/{task_uuid}/{name}", self._file, methods=["GET"]),
+                Route("/{path:path}", self._nothing, methods=["GET", "POST"]),
+            ]
+        )
 
     def ledger(self) -> Snapshot:
         """Give the ledger as it stands."""
@@ -106,40 +117,52 @@ class Shop:
         """Carry out a call, then let the faults that strike it work on the answer."""
 
         async def endpoint(request: Request) -> Response:
+            self._ledger.settle(self._settings.clock())
+            earlier = self._ledger.charges[-1].task_uuid if self._ledger.charges else ""
             striking = self._faults.strike(site)
             answer = await carry_out(striking, request)
             for fault in striking:
                 if fault.kind.effect and not fault.kind.instead and not isinstance(answer, Dropped):
-                    answer = await fault.kind.effect(Call(request, fault.value, answer))
+                    answer = await fault.kind.effect(Call(request, fault.value, answer, earlier, self._files_url))
             return answer
 
         return endpoint
 
-    def _counted(self, act: Act) -> CarryOut:
+    def _counted(self, submit: Callable[[Terms, Request], Awaitable[Response]]) -> CarryOut:
         """Count how each submit ends, whatever a fault then makes of the answer."""
 
         async def carry_out(striking: tuple[Fault, ...], request: Request) -> Response:
             self._ledger.uploads["begun"] += 1
-            answer = await _carry_out(act, striking, request)
+            answer = await self._carry_out(partial(submit, terms_of(striking)), striking, request)
             self._ledger.uploads[_fate(answer)] += 1
             return answer
 
         return carry_out
 
-    def _submit(self, read: Callable[[Form], Order]) -> Act:
-        """Give the call that takes an order, charges it and answers with the task."""
+    async def _carry_out(self, act: Act, striking: tuple[Fault, ...], request: Request) -> Response:
+        """Carry out a call unless a fault takes its place."""
+        for fault in striking:
+            if fault.kind.effect and fault.kind.instead:
+                call = Call(request, fault.value, Response(), elsewhere=self._files_url)
+                return await _after_reading(request, await fault.kind.effect(call))
+        try:
+            return await act(request)
+        except Refusal as refusal:
+            return refusal.answer()
+        except ClientDisconnect:
+            return Dropped()
 
-        async def act(request: Request) -> Response:
-            body = await read_body(request)
-            api_key = check_key(request, self._settings.api_keys)
-            content_type = request.headers.get("content-type", "")
-            order = await run_in_threadpool(lambda: read(parse_multipart(body, content_type)))
-            task = await self._accept(api_key, order)
-            return Accepted(_submitted(task), 201)
+    async def _submit(self, read: Callable[[Form], Order], terms: Terms, request: Request) -> Response:
+        """Take an order, charge it by these terms and answer with the task."""
+        body = await read_body(request)
+        api_key = check_key(request, self._settings.api_keys)
+        content_type = request.headers.get("content-type", "")
+        order = await run_in_threadpool(lambda: read(parse_multipart(body, content_type)))
+        task = await self._accept(api_key, order, terms)
+        consumed = {"consumed": float(PRICE if terms.price is None else terms.price)} if self._settings.consumed else {}
+        return Accepted({**_submitted(task), **consumed}, 201)
 
-        return act
-
-    async def _accept(self, api_key: str, order: Order) -> Task:
+    async def _accept(self, api_key: str, order: Order, terms: Terms) -> Task:
         self._ledger.require_credit()
         work = self._workshop.begin(order)
         if self._settings.instant and not work.done():
@@ -148,7 +171,14 @@ class Shop:
         now = self._settings.clock()
         end = next((fault.kind.end for fault in self._faults.strike(Site.TASK)), "Done")
         task = self._tasks.open(api_key, work, now, end)
-        self._ledger.charge(task.uuid, order, now)
+        price = PRICE if terms.price is None else terms.price
+        if terms.late_seconds:
+            self._ledger.charge_at(now + terms.late_seconds, task.uuid, order, price)
+            asyncio.get_running_loop().call_later(
+                terms.late_seconds, lambda: self._ledger.settle(self._settings.clock())
+            )
+        else:
+            self._ledger.charge(task.uuid, order, now, price)
         return task
 
     async def _status(self, request: Request) -> Response:
@@ -181,11 +211,20 @@ class Shop:
         return JSONResponse({"balance": int(balance) if balance == int(balance) else float(balance)}, 201)
 
     async def _show_ledger(self, _request: Request) -> Response:
+        self._ledger.settle(self._settings.clock())
         return JSONResponse(self.ledger())
 
-    async def _file(self, request: Request) -> Response:
+    async def _nothing(self, request: Request) -> Response:
+        """Say that there is nothing here, and note a key that came along, as one does that follows a redirect."""
+        self._note_key(request)
+        return Response(status_code=404)
+
+    def _note_key(self, request: Request) -> None:
         if "authorization" in request.headers:
             self._ledger.key_leaks.append(request.url.path)
+
+    async def _file(self, request: Request) -> Response:
+        self._note_key(request)
         now = self._settings.clock()
         task_uuid, name = request.path_params["task_uuid"], request.path_params["name"]
         task = self._tasks.kept(task_uuid, now)
@@ -193,19 +232,6 @@ class Shop:
             return expired_link()
         file = task.result(name)
         return Response(file.data, media_type=file.media_type)
-
-
-async def _carry_out(act: Act, striking: tuple[Fault, ...], request: Request) -> Response:
-    """Carry out a call unless a fault takes its place."""
-    for fault in striking:
-        if fault.kind.effect and fault.kind.instead:
-            return await _after_reading(request, await fault.kind.effect(Call(request, fault.value, Response())))
-    try:
-        return await act(request)
-    except Refusal as refusal:
-        return refusal.answer()
-    except ClientDisconnect:
-        return Dropped()
 
 
 async def _after_reading(request: Request, answer: Response) -> Response:

@@ -20,11 +20,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call that a fault strikes. `answer` is what the call would have got, once it was carried out."""
+    """One call that a fault strikes. `answer` is what the call would have got, once it was carried out.
+
+    `earlier_task`: the uuid of a task that was charged before this call, "" without one. `elsewhere`: the base URL of
+    another host, where redirects lead.
+    """
 
     request: Request
     value: str
     answer: Response
+    earlier_task: str = ""
+    elsewhere: str = ""
 
 
 Effect: TypeAlias = "Callable[[Call], Awaitable[Response]]"
@@ -35,6 +41,10 @@ EXPIRED = (
     '<?xml version="1.0" encoding="UTF-8"?>\n'
     "<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>"
 )
+MOVED = "/moved"
+"""What the paths of redirected calls begin with, at the other host."""
+
+INFORMATIONAL = (102, 103, 100)
 EVIL_NAMES = {
     "traversal": "../../x",
     "absolute": "/etc/passwd",
@@ -159,6 +169,48 @@ def outage(status: int, reason: str) -> Effect:
         return HTMLResponse(PAGE.format(f"{status} {reason}"), status)
 
     return effect
+
+
+def charged(status: int, reason: str) -> Effect:
+    """Give the effect that answers with this status: an HTML page, or a JSON error whose code is VALUE."""
+
+    async def effect(call: Call) -> Response:
+        headers = {"Location": moved(call)} if 300 <= status < 400 else {}
+        if call.value:
+            return JSONResponse({"error": call.value, "message": f"{call.value}: {reason}."}, status, headers)
+        return HTMLResponse(PAGE.format(f"{status} {reason}"), status, headers)
+
+    return effect
+
+
+async def charged_late(call: Call) -> Response:
+    """Close the connection, or answer with the status in VALUE (`SECONDS:STATUS`)."""
+    status = call.value.partition(":")[2]
+    return HTMLResponse(PAGE.format(status), int(status)) if status else Dropped()
+
+
+async def redirected(call: Call) -> Response:
+    """Say with the status VALUE that the call belongs to another host."""
+    return HTMLResponse(PAGE.format("Moved"), int(call.value), {"Location": moved(call)})
+
+
+def moved(call: Call) -> str:
+    """Return where a redirected call belongs."""
+    query = f"?{call.request.url.query}" if call.request.url.query else ""
+    return f"{call.elsewhere}{MOVED}{call.request.url.path}{query}"
+
+
+async def interim(call: Call) -> Response:
+    """Send VALUE informational answers (102, 103, 100 in turn) before the real one."""
+    for number in range(int(call.value)):
+        call.request.scope["state"]["inform"](INFORMATIONAL[number % len(INFORMATIONAL)])
+    return call.answer
+
+
+async def repeated_uuid(call: Call) -> Response:
+    """Answer with the uuid of an earlier task, when there is one."""
+    repeat = edited(lambda reply, _: reply | {"uuid": call.earlier_task} if call.earlier_task else reply)
+    return await repeat(call)
 
 
 def edited(edit: Callable[[JsonObject, str], JsonObject]) -> Effect:

@@ -11,7 +11,8 @@ from __future__ import annotations
 import difflib
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from decimal import Decimal
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from rodin_watchd.emulator import effects
 from rodin_watchd.emulator.effects import EVIL_NAMES, edited
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from rodin_watchd.emulator.effects import Effect
 
@@ -40,11 +41,20 @@ CALL_SITES = (*API_SITES, Site.FILE)
 
 
 @dataclass(frozen=True, slots=True)
+class Terms:
+    """How an accepted order is charged: `price` in credits, None for the list price; `late_seconds` after it was accepted."""
+
+    price: Decimal | None = None
+    late_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class FaultKind:
     """One entry of the table.
 
     `instead`: the call is not carried out. `default`: the VALUE when none is given; None when VALUE is the number of
     calls. `check` raises ValueError or KeyError for a VALUE that makes no sense. `end`: the status word of a struck task.
+    `terms` changes how a struck order is charged, by VALUE.
     """
 
     site: Site
@@ -54,6 +64,7 @@ class FaultKind:
     default: str | None = None
     check: Callable[[str], object] = str
     end: str = "Done"
+    terms: Callable[[Terms, str], Terms] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +107,14 @@ class FaultBook:
         )
         self._struck.update(fault.name for fault in striking)
         return striking
+
+
+def terms_of(striking: Iterable[Fault]) -> Terms:
+    """Return how the order that these faults strike is charged."""
+    terms = Terms()
+    for fault in striking:
+        terms = fault.kind.terms(terms, fault.value) if fault.kind.terms else terms
+    return terms
 
 
 def parse_fault(text: str) -> Fault:
@@ -141,6 +160,38 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+def _count_of_answers(text: str) -> int:
+    count = int(text)
+    if not 1 <= count <= 1000:
+        raise ValueError(text)
+    return count
+
+
+def _redirect(text: str) -> int:
+    status = int(text)
+    if status not in REDIRECTS:
+        raise ValueError(text)
+    return status
+
+
+def _credits(text: str) -> Decimal:
+    try:
+        price = Decimal(text)
+    except ArithmeticError as error:
+        raise ValueError(text) from error
+    if not (price.is_finite() and 0 <= price <= 1000):
+        raise ValueError(text)
+    return price
+
+
+def _late(text: str) -> tuple[float, int | None]:
+    """Read `SECONDS` or `SECONDS:STATUS`."""
+    seconds, _, status = text.partition(":")
+    if status and not 400 <= int(status) <= 599:
+        raise ValueError(text)
+    return _seconds(seconds), int(status) if status else None
+
+
 def _header_text(text: str) -> None:
     if not (text.isascii() and text.isprintable()) and text:
         raise ValueError(text)
@@ -166,6 +217,14 @@ def _of_calls(site: Site) -> dict[str, FaultKind]:
         f"{site}-html": FaultKind(site, told + "carried out, but an HTML page under the status of success", effects.html),
         f"{site}-truncated": FaultKind(site, told + "carried out, but only half of the answer's body", effects.truncated),
         f"{site}-empty": FaultKind(site, told + "carried out, but the answer's body is empty", effects.emptied),
+        f"{site}-redirect": FaultKind(
+            site, told + f"HTTP VALUE (default 307; one of {', '.join(map(str, REDIRECTS))}), which leads to the file host; not carried out",
+            effects.redirected, instead=True, default="307", check=_redirect,
+        ),
+        f"{site}-interim": FaultKind(
+            site, told + "carried out; VALUE answers of 102, 103 and 100 (default 1) come before the real one", effects.interim,
+            default="1", check=_count_of_answers,
+        ),
         f"{site}-slow": FaultKind(
             site, told + "carried out, but answered VALUE seconds later (default 30)", effects.late, default="30", check=_seconds
         ),
@@ -188,13 +247,59 @@ def _of_api_calls(site: Site) -> dict[str, FaultKind]:
 
 
 OUTAGES = {500: "Internal Server Error", 502: "Bad Gateway", 503: "Service Unavailable", 504: "Gateway Time-out"}
+REDIRECTS = (301, 302, 303, 307, 308)
+CHARGED = {
+    307: "Temporary Redirect",
+    308: "Permanent Redirect",
+    400: "Bad Request",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    408: "Request Timeout",
+    429: "Too Many Requests",
+    503: OUTAGES[503],
+}
 NO_SUCH_TASK = effects.refused(404, "NO_SUCH_TASK", "There is no such task.")
 OF_ONE_CALL = {
     "lost-answer": FaultKind(
         Site.SUBMIT, "submit: accepted and charged, then the connection is closed without an answer", effects.drop
     ),
-    "charged-503": FaultKind(
-        Site.SUBMIT, "submit: accepted and charged, then answered with HTTP 503", effects.outage(503, OUTAGES[503])
+    **{
+        f"charged-{status}": FaultKind(
+            Site.SUBMIT,
+            f"submit: accepted and charged, then answered with HTTP {status}: the error code VALUE, an HTML page without it",
+            effects.charged(status, reason),
+            default="",
+            check=_header_text,
+        )
+        for status, reason in CHARGED.items()
+    },
+    "charged-error": FaultKind(
+        Site.SUBMIT,
+        "submit: accepted and charged, then answered with the error code VALUE (default UNKNOWN) under HTTP 201",
+        effects.error_in_success,
+        default="UNKNOWN",
+    ),
+    "late-charge": FaultKind(
+        Site.SUBMIT,
+        "submit: accepted, and charged later; VALUE is SECONDS (default 30): then the connection is closed without an answer; "
+        "or SECONDS:STATUS: then it is answered with that HTTP status",
+        effects.charged_late,
+        default="30",
+        check=_late,
+        terms=lambda terms, value: replace(terms, late_seconds=_late(value)[0]),
+    ),
+    "repeated-uuid": FaultKind(
+        Site.SUBMIT,
+        "submit: accepted and charged, but answered with the uuid of an earlier task",
+        effects.repeated_uuid,
+    ),
+    "consumed": FaultKind(
+        Site.SUBMIT,
+        "submit: accepted, VALUE credits are charged (default 0.5), and the answer says so as `consumed`",
+        effects.edited(lambda reply, value: reply | {"consumed": float(value)}),
+        default="0.5",
+        check=_credits,
+        terms=lambda terms, value: replace(terms, price=_credits(value)),
     ),
     "no-uuid": FaultKind(
         Site.SUBMIT, "submit: accepted and charged, but the answer has no uuid", effects.without("uuid")

@@ -76,18 +76,29 @@ class Ledger:
     uploads: Counter[str] = field(default_factory=lambda: Counter(begun=0, accepted=0, refused=0, cut=0))
     faults: Counter[str] = field(default_factory=Counter)
     key_leaks: list[str] = field(default_factory=list)
+    _due: list[tuple[float, str, Order, Decimal]] = field(default_factory=list)
 
     def require_credit(self) -> None:
         """Raise Refusal when the balance does not reach for one more task."""
         if self.balance < PRICE:
             raise Refusal(402, "API_INSUFFICIENT_FUNDS", f"The balance of {self.balance} credits is too low.")
 
-    def charge(self, task_uuid: str, order: Order, now: float) -> None:
+    def charge(self, task_uuid: str, order: Order, now: float, price: Decimal = PRICE) -> None:
         """Take the price of one task off the balance; ask `require_credit` first."""
-        self.balance -= PRICE
-        charge = Charge(task_uuid, order.model_sha256, order.image_sha256, order.options, PRICE, self.balance, now)
+        self.balance -= price
+        charge = Charge(task_uuid, order.model_sha256, order.image_sha256, order.options, price, self.balance, now)
         self.charges.append(charge)
         self.on_charge(charge)
+
+    def charge_at(self, due_at: float, task_uuid: str, order: Order, price: Decimal = PRICE) -> None:
+        """Charge a task as soon as `settle` finds its moment (UTC epoch seconds) come."""
+        self._due.append((due_at, task_uuid, order, price))
+
+    def settle(self, now: float) -> None:
+        """Charge what was to be charged by now; nothing, if nothing was."""
+        due, self._due = [d for d in self._due if d[0] <= now], [d for d in self._due if d[0] > now]
+        for _, task_uuid, order, price in due:
+            self.charge(task_uuid, order, now, price)
 
     def snapshot(self, outcome_of: Callable[[str], str]) -> Snapshot:
         """Give the ledger as it stands; `outcome_of` tells the status word of a task."""

@@ -7,8 +7,10 @@ import signal
 import socket
 import threading
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Self, TypeAlias
 
+import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -109,11 +111,18 @@ def _until_told() -> Iterator[threading.Event]:
 
 
 class _Protocol(H11Protocol):
-    """HTTP/1.1 whose requests can close their own connection, as some faults do."""
+    """HTTP/1.1 whose requests can close their own connection, or send informational answers, as some faults do."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
-        self.app_state = {"close": transport.close}
+        self.app_state = {"close": transport.close, "inform": self._inform}
         super().connection_made(transport)
+
+    def _inform(self, status: int) -> None:
+        """Send an informational answer (RFC 9110, section 15.2), which ASGI has no words for; nothing to who has gone."""
+        if self.conn.our_state is not h11.SEND_RESPONSE:
+            return
+        event = h11.InformationalResponse(status_code=status, headers=[], reason=HTTPStatus(status).phrase.encode())
+        self.transport.write(self.conn.send(event))
 
 
 class _Server(uvicorn.Server):

@@ -82,20 +82,22 @@ class Api:
     ) -> requests.Response:
         """Order a texture."""
         files = {"model": ("model.bin", model), "image": ("image.bin", image or png())}
-        return self.session.post(self.url("rodin_texture_only"), files=files, data=texts, timeout=timeout)
+        url = self.url("rodin_texture_only")
+        return self.session.post(url, files=files, data=texts, timeout=timeout, allow_redirects=False)
 
     def status(self, submitted: dict[str, Any], timeout: float = TIMEOUT_SECONDS) -> requests.Response:
         """Ask for the status of a task."""
         body = {"subscription_key": submitted["jobs"]["subscription_key"]}
-        return self.session.post(self.url("status"), json=body, timeout=timeout)
+        return self.session.post(self.url("status"), json=body, timeout=timeout, allow_redirects=False)
 
     def download(self, submitted: dict[str, Any], timeout: float = TIMEOUT_SECONDS) -> requests.Response:
         """Ask for the links of a task."""
-        return self.session.post(self.url("download"), json={"task_uuid": submitted["uuid"]}, timeout=timeout)
+        body = {"task_uuid": submitted["uuid"]}
+        return self.session.post(self.url("download"), json=body, timeout=timeout, allow_redirects=False)
 
     def balance(self, timeout: float = TIMEOUT_SECONDS) -> requests.Response:
         """Ask for the balance."""
-        return self.session.get(self.url("check_balance"), timeout=timeout)
+        return self.session.get(self.url("check_balance"), timeout=timeout, allow_redirects=False)
 
     def ledger(self) -> dict[str, Any]:
         """Ask for the ledger, as other programs do."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import socket
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
+from urllib.parse import urlsplit
 
 import pytest
 import requests
 from emulator_client import Api, fetch, running, until
 
 from rodin_watchd.emulator.effects import EVIL_NAMES
-from rodin_watchd.emulator.faults import FAULTS, KINDS, Site
+from rodin_watchd.emulator.faults import CALL_SITES, CHARGED, FAULTS, KINDS, Site
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,6 +81,39 @@ def too_late(seen: Seen) -> bool:
     return isinstance(seen, requests.ReadTimeout)
 
 
+def moved(status: int) -> Check:
+    """Expect a redirect with this status, to another host."""
+    return lambda seen: (
+        isinstance(seen, requests.Response)
+        and seen.status_code == status
+        and urlsplit(seen.headers["location"]).path.startswith("/moved/")
+    )
+
+
+def sent(call: Callable[[], requests.Response]) -> requests.PreparedRequest:
+    """Give the request that a call would send, without sending it."""
+    taken: list[requests.PreparedRequest] = []
+
+    def take(_session: requests.Session, request: requests.PreparedRequest, **_: object) -> requests.Response:
+        taken.append(request)
+        return requests.Response()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(requests.Session, "send", take)
+        call()
+    return taken[0]
+
+
+def on_the_wire(request: requests.PreparedRequest) -> bytes:
+    """Give the bytes of a request."""
+    headers = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
+    body = request.body or b""
+    head = f"{request.method} {request.path_url} HTTP/1.1\r\nHost: x\r\n{headers}Connection: close\r\n\r\n"
+    return head.replace("Connection: keep-alive\r\n", "").encode() + (
+        body if isinstance(body, bytes) else body.encode()
+    )
+
+
 def of_calls(site: Site, success: int) -> list[tuple[str, Check]]:
     """Give the faults that every call can have, with what they look like."""
     return [
@@ -90,6 +125,8 @@ def of_calls(site: Site, success: int) -> list[tuple[str, Check]]:
         (f"{site}-empty", no_body),
         (f"{site}-slow=3600", too_late),
         (f"{site}-slow=0", answered(success)),
+        (f"{site}-redirect", moved(307)),
+        (f"{site}-redirect=303", moved(303)),
     ]
 
 
@@ -112,7 +149,13 @@ def list_names(body: Any) -> list[str]:  # noqa: ANN401 - JSON
 SUBMIT_FAULTS = [
     *of_api_calls(Site.SUBMIT),
     ("lost-answer", closed),
-    ("charged-503", page(503)),
+    *((f"charged-{status}", page(status)) for status in CHARGED),
+    ("charged-429=API_PARALLELISM_LIMIT_REACHED", reply(429, lambda body: body["error"].startswith("API_PAR"))),
+    ("charged-error=INVALID_REQUEST", reply(201, lambda body: body["error"] == "INVALID_REQUEST")),
+    ("late-charge=0.01", closed),
+    ("late-charge=0.01:429", page(429)),
+    ("repeated-uuid", reply(201, lambda body: body["uuid"] and body["jobs"]["subscription_key"])),
+    ("consumed=1.5", reply(201, lambda body: body["consumed"] == 1.5)),
     ("no-uuid", reply(201, lambda body: "uuid" not in body and body["jobs"]["subscription_key"])),
     ("no-subscription-key", reply(201, lambda body: "jobs" not in body and body["uuid"])),
 ]
@@ -173,19 +216,23 @@ def test_all_faults_are_tried_here() -> None:
     """No entry of the table is without a test, and each has its line for --help."""
     tables = (SUBMIT_FAULTS, STATUS_FAULTS, DOWNLOAD_FAULTS, FILE_FAULTS, BALANCE_FAULTS)
     tried = {fault.partition("=")[0] for table in tables for fault, _ in table} | set(TASK_FAULTS)
+    tried |= {f"{site}-interim" for site in CALL_SITES}
     assert tried == set(KINDS) == set(FAULTS)
     assert all(meaning and "\n" not in meaning for meaning in FAULTS.values())
 
 
 def test_submit_faults() -> None:
     """Each fault of a submit looks as it should, and charges exactly when it says that the order was accepted."""
-    charging = ("html", "truncated", "empty", "slow", "lost-answer", "charged-503", "no-uuid", "no-subscription-key")
+    charging = (
+        *("html", "truncated", "empty", "slow", "lost-answer", "charge", "no-uuid", "no-subscription-key"),
+        *("uuid", "consumed"),
+    )
     with running(*in_turn(SUBMIT_FAULTS)) as api:
         strike_all(api, SUBMIT_FAULTS, lambda turn, timeout: api.submit(timeout=timeout, texts={"seed": str(turn)}))
         charged = [
             str(turn) for turn, (fault, _) in enumerate(SUBMIT_FAULTS, 1) if any(word in fault for word in charging)
         ]
-        until(lambda: api.ledger()["uploads"]["accepted"] == len(charged))
+        until(lambda: len(api.ledger()["charges"]) == len(charged) == api.ledger()["uploads"]["accepted"])
         assert sorted(row["options"]["seed"] for row in api.ledger()["charges"]) == sorted(charged)
         assert api.ledger()["uploads"]["cut"] == 1  # submit-closed: refused without a word
         assert api.submit().status_code == 201
@@ -221,7 +268,9 @@ def test_file_faults() -> None:
     """Each fault of a result link looks as it should, and the file is whole afterwards."""
     with running(*in_turn(FILE_FAULTS)) as api:
         url = api.download(api.submit().json()).json()["list"][0]["url"]
-        seen = strike_all(api, FILE_FAULTS, lambda _, timeout: fetch(url, timeout))
+        seen = strike_all(
+            api, FILE_FAULTS, lambda _, timeout: requests.get(url, timeout=timeout, allow_redirects=False)
+        )
         whole, truncated = fetch(url), seen["file-truncated"]
         assert isinstance(truncated, requests.Response)
         assert whole.content.startswith(truncated.content)
@@ -261,3 +310,69 @@ def test_slow_does_not_hold_up_others() -> None:
         assert too_late(attempt(lambda: api.status(submitted, timeout=0.2)))
         until(lambda: struck(api, 1))
         assert api.words(submitted) == ["Done"] * 3
+
+
+@pytest.mark.parametrize("site", CALL_SITES)
+def test_informational_answers_come_before_the_real_one(site: Site) -> None:
+    """They stand on the wire as HTTP has them, each whole, and the real answer follows; `requests` cannot see that."""
+    with running(f"{site}-interim=4@2") as api:
+        submitted = api.submit(texts={"seed": "1"}).json()
+        url = api.download(submitted).json()["list"][0]["url"]
+        calls: dict[Site, Callable[[], requests.Response]] = {
+            Site.SUBMIT: partial(api.submit, texts={"seed": "2"}),
+            Site.STATUS: partial(api.status, submitted),
+            Site.DOWNLOAD: partial(api.download, submitted),
+            Site.BALANCE: api.balance,
+            Site.FILE: partial(fetch, url),
+        }
+        if site in (Site.STATUS, Site.BALANCE, Site.FILE):  # the second call of its kind is struck
+            calls[site]()
+        request = sent(calls[site])
+        address = urlsplit(request.url)
+        with socket.create_connection((str(address.hostname), int(address.port or 0))) as line:
+            line.sendall(on_the_wire(request))
+            heads = b"".join(iter(lambda: line.recv(65536), b""))
+        statuses = [part[9:12] for part in heads.split(b"\r\n\r\n") if part.startswith(b"HTTP/1.1 ")]
+        assert statuses == [b"102", b"103", b"100", b"102", b"200" if site is Site.FILE else b"201"]
+        assert len(api.ledger()["charges"]) == 1 + (site is Site.SUBMIT)
+
+
+def test_a_late_charge_comes_by_the_vendors_clock() -> None:
+    """The order is accepted and answered at once; the money goes when its time has come, and not before."""
+    hands = [1000.0]
+    with running("late-charge=60:429@1", clock=lambda: hands[0]) as api:
+        assert api.submit().status_code == 429
+        assert (api.balance().json()["balance"], api.ledger()["charges"]) == (100, [])
+        hands[0] += 59
+        assert api.balance().json()["balance"] == 100
+        hands[0] += 2
+        assert api.balance().json()["balance"] == 99.5
+        assert [row["at"] for row in api.ledger()["charges"]] == [1061.0]
+
+
+def test_a_repeated_uuid_is_that_of_the_task_before() -> None:
+    """The second order is charged for a task of its own, which nobody hears of."""
+    with running("repeated-uuid@2") as api:
+        first, second = (api.submit(texts={"seed": seed}).json()["uuid"] for seed in ("1", "2"))
+        charged = [row["task_uuid"] for row in api.ledger()["charges"]]
+    assert (first == second, len(charged), charged[0], charged[1] != second) == (True, 2, first, True)
+
+
+def test_what_was_consumed_is_what_was_charged() -> None:
+    """A VALUE is charged and said; answers without a fault say the list price where that is asked for."""
+    with running("consumed=0.25@2", consumed=True) as api:
+        said = [api.submit(texts={"seed": seed}).json()["consumed"] for seed in ("1", "2")]
+        assert (said, api.ledger()["spent"], api.ledger()["balance"]) == ([0.5, 0.25], "0.75", "99.25")
+    with running() as api:
+        assert "consumed" not in api.submit().json()
+
+
+def test_who_follows_a_redirect_with_the_key_shows_in_the_ledger() -> None:
+    """Redirects lead to the file host; a result is there to be had, and a key that comes along is noted."""
+    with running("file-redirect@1", "status-redirect=307@1") as api:
+        submitted = api.submit().json()
+        url = api.download(submitted).json()["list"][0]["url"]
+        assert (fetch(url).status_code, api.ledger()["key_leaks"]) == (200, [])
+        leads = api.session.post(api.url("status"), json={}, allow_redirects=False, timeout=30).headers["location"]
+        assert requests.post(leads, headers={"Authorization": "Bearer emulator-key"}, timeout=30).status_code == 404
+        assert api.ledger()["key_leaks"] == ["/moved/api/v2/status"]

@@ -18,6 +18,10 @@ from rodin_watchd.emulator.faults import Fault, parse_fault
         ("submit-429", Fault("submit-429")),
         ("unknown-status=a@b@4", Fault("unknown-status", "a@b", first=4, times=1)),
         ("evil-name=empty", Fault("evil-name", "empty")),
+        ("charged-429", Fault("charged-429")),
+        ("charged-429=CODE@2", Fault("charged-429", "CODE", first=2, times=1)),
+        ("late-charge=1.5:429", Fault("late-charge", "1.5:429")),
+        ("status-interim=3@1", Fault("status-interim", "3", first=1, times=1)),
     ],
 )
 def test_the_grammar(text: str, fault: Fault) -> None:
@@ -40,6 +44,12 @@ def test_the_grammar(text: str, fault: Fault) -> None:
         ("status-slow=nan", "makes no sense"),
         ("submit-429=a\x7fb", "makes no sense"),
         ("evil-name=nice", "one of traversal"),
+        ("late-charge=soon", "makes no sense"),
+        ("late-charge=5:200", "makes no sense"),
+        ("submit-interim=0", "makes no sense"),
+        ("status-redirect=200", "makes no sense"),
+        ("consumed=-1", "makes no sense"),
+        ("consumed=nan", "makes no sense"),
     ],
 )
 def test_wrong_faults_are_told(text: str, message: str) -> None:
