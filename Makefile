@@ -56,6 +56,8 @@ bench: $(VENV)/.dev  ## Measure, each figure beside its floor
 soak: $(VENV)/.dev  ## Kill the service in every way we know, for ten minutes, and count what broke
 	@command -v gcc >/dev/null || { $(call APT,gcc libc6-dev); }
 	@command -v nginx >/dev/null || { $(call APT,nginx); }
+	@command -v openssl >/dev/null || { $(call APT,openssl); }
+	@command -v faketime >/dev/null || { $(call APT,faketime); }
 	$(BIN)/python tools/soak.py $(SOAK)
 
 reference: $(VENV)/.dev  ## Write the generated files: config.example.toml, the schemas, the state diagram

@@ -12,10 +12,11 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Protocol
 
 from crash_scene import KEY, Scene
@@ -220,11 +221,13 @@ def _answer(listening: socket.socket, act: Callable[[], bool], raised: list[Base
 
 
 @contextmanager
-def alive(scene: Scene, *, serving: bool) -> Iterator[subprocess.Popen[bytes]]:
-    """Give a daemon of its own process, if asked as soon as it serves; it runs until it is killed, at the end."""
+def alive(
+    scene: Scene, *, serving: bool, more: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Give a daemon of its own process, if asked as soon as it serves; it runs until it is killed, at the end. `more`: environment."""
     command = [sys.executable, "-m", "rodin_watchd", *arguments(scene)[1:-1]]
     told = _fresh(scene.root.parent / f"{scene.root.name}.log")
-    with told.open("w") as log, subprocess.Popen(command, env=environment(), stderr=log) as daemon:
+    with told.open("w") as log, subprocess.Popen(command, env=environment(**more), stderr=log) as daemon:
         try:
             while serving and "watching:" not in told.read_text():
                 assert passes(daemon, 0.02), told.read_text()

@@ -15,14 +15,12 @@ from typing import Any
 
 from crash_scene import MARK, DroppedSet, End, Scene, sha256
 
-from rodin_watchd.core.layout import MARK as GROUND_MARK
 from rodin_watchd.emulator.ledger import ChargeRow
 from rodin_watchd.model import Event, Job, Role, State
 
 RECEIPT_OF = {"outbox": "job.toml", "archive": "job.toml", "failed": "report.toml"}
 MARK_OF_ROOT = ".rodin-watchd-root"
 TEXTS = frozenset({"job.toml", "report.toml", "REPORT.txt"})
-PRICE = 0.5
 
 
 class Kind(StrEnum):
@@ -188,17 +186,17 @@ def _dropped_model(job: Job) -> str:
 
 
 def _wrong_set(root: Path, dropped: DroppedSet, jobs: list[Job], charges: Sequence[ChargeRow]) -> Iterator[Violation]:
-    tasks = [c["task_uuid"] for c in charges if (c["model_sha256"], c["image_sha256"]) == dropped.bought]
-    if len(tasks) > 1:
-        yield Violation(Kind.DUPLICATE, f"{dropped.name} was charged {len(tasks)} times")
+    bought = [c for c in charges if (c["model_sha256"], c["image_sha256"]) == dropped.bought]
+    if len(bought) > 1:
+        yield Violation(Kind.DUPLICATE, f"{dropped.name} was charged {len(bought)} times")
     if len(jobs) != 1:
         kind = Kind.DUPLICATE if jobs else Kind.LOST
         yield Violation(kind, f"{dropped.name} became {len(jobs)} jobs: {[str(job.state) for job in jobs]}")
         return
-    yield from _wrong_end(root, dropped, jobs[0], tasks)
+    yield from _wrong_end(root, dropped, jobs[0], bought)
 
 
-def _wrong_end(root: Path, dropped: DroppedSet, job: Job, tasks: list[str]) -> Iterator[Violation]:
+def _wrong_end(root: Path, dropped: DroppedSet, job: Job, bought: Sequence[ChargeRow]) -> Iterator[Violation]:
     told = f"{dropped.name} (job {job.id}, {job.state})"
     outbox = [folder for folder in published(root, "outbox") if _told_job(folder) == job.id]
     if len(outbox) != (job.state is State.ARCHIVED):
@@ -208,21 +206,22 @@ def _wrong_end(root: Path, dropped: DroppedSet, job: Job, tasks: list[str]) -> I
         if dropped.end is End.REFUSED:
             yield Violation(Kind.WRONG, f"{told} was to be refused, not to be bought")
         return
-    state, bought = {
+    state, least = {
         End.DELIVERED: (State.ARCHIVED, 1),
         End.REFUSED: (State.FAILED, 0),
         End.FAILS: (State.FAILED, 1),
     }[dropped.end]
     if job.state is not state:
         yield Violation(Kind.WRONG, f"{told} was to be {state}: {job.problem}")
-    elif len(tasks) < bought:
+    elif len(bought) < least:
         yield Violation(Kind.WRONG, f"{told} was never charged")
     else:
-        yield from _wrong_receipt(root, job, tasks)
+        yield from _wrong_receipt(root, job, bought)
 
 
-def _wrong_receipt(root: Path, job: Job, tasks: list[str]) -> Iterator[Violation]:
-    """Compare with the ledger: the receipt, or the report, names the task that the vendor charged, and its price."""
+def _wrong_receipt(root: Path, job: Job, bought: Sequence[ChargeRow]) -> Iterator[Violation]:
+    """Compare with the ledger: the receipt, or the report, names the task that the vendor charged, and what it took."""
+    tasks, cost = [row["task_uuid"] for row in bought], sum(float(row["credits"]) for row in bought)
     folder = root / job.place
     try:
         told = receipt(folder, folder.relative_to(root).parts[0])
@@ -232,8 +231,10 @@ def _wrong_receipt(root: Path, job: Job, tasks: list[str]) -> Iterator[Violation
     named = [told["task"]["uuid"]] if "task" in told else []
     if named != tasks:
         yield Violation(Kind.LOST if tasks and not named else Kind.WRONG, f"{job.name}: charged {tasks}, told {named}")
-    if told["job"]["credits"] != PRICE * len(tasks) or job.charges != len(tasks):
-        yield Violation(Kind.WRONG, f"{job.name}: told {told['job']['credits']} credits for {len(tasks)} tasks")
+    if told["job"]["credits"] != cost or job.charges != len(tasks):
+        yield Violation(
+            Kind.WRONG, f"{job.name}: told {told['job']['credits']} credits for {cost} in {len(tasks)} tasks"
+        )
 
 
 def _left_over(root: Path, jobs: Iterable[Job]) -> Iterator[Violation]:

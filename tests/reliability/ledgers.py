@@ -1,36 +1,70 @@
-"""What must hold at every moment, whatever was done: the journal's history, the money, the outbox, the status page."""
+"""What must hold at every moment, whatever was done: the journal's history, the money, the outbox, the status page.
+
+Each judge compares the journal with what is known from elsewhere: the vendor's ledger, the artists' files, and the leaves that
+people really gave. None reads a sentence; what an event means is in its columns.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import sqlite3
 import tomllib
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
+from typing import NamedTuple, TypeAlias
 
 from rodin_watchd.adapters.journal import rows
 from rodin_watchd.core.layout import MARK
 from rodin_watchd.core.machine import ENDED, TABLE
 from rodin_watchd.core.names import printable
-from rodin_watchd.core.people import PAID_ANEW
 from rodin_watchd.core.status import set_name
 from rodin_watchd.core.wire import submit_fields
-from rodin_watchd.emulator.ledger import Charge
+from rodin_watchd.emulator.ledger import PRICE, Charge
 from rodin_watchd.model import Job, Role, State
 
 LEGAL = {(before.value, after.value) for (before, _), after in TABLE.items()} | {(s.value, s.value) for s in State}
-OPEN = (State.UPLOADING, State.SUBMITTING)
+
+TRIES_FOR_A_CONTENT, REFUSED_IN_A_ROW = 2, 6
+"""So many tries of one content, and so many of the account in a row, may be refused after their whole body, which proves nothing."""
+
+Content: TypeAlias = "tuple[str | None, str, tuple[tuple[str, str], ...]]"
+"""What was bought, as the vendor's ledger knows it: model, image, options."""
+
+
+class Happened(NamedTuple):
+    """An event of the journal."""
+
+    id: int
+    job: str
+    action: str
+    state: str
+    message: str
+    code: str
+
+
+class Purchase(NamedTuple):
+    """A line of the journal's books."""
+
+    id: int
+    job: str
+    top: str
+    outcome: str
+    cost: Decimal
+    told: bool  # a person has said what came of it
 
 
 @dataclass(frozen=True)
 class Told:
-    """What the journal says, read from outside: its jobs, and its whole history in order."""
+    """What the journal says, read from outside: its jobs, its whole history in order, its books."""
 
     jobs: Mapping[str, Job]
-    events: Sequence[tuple[int, str, str, str, str, str]]  # id, job, action, state, code, message
+    events: Sequence[Happened]
+    purchases: Sequence[Purchase] = ()
+    day_after: int = 0  # the newest purchase of the budget's day before
 
     @classmethod
     def of(cls, path: Path) -> Told:
@@ -39,12 +73,56 @@ class Told:
             return cls({}, ())
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
             jobs = [rows.job(doc) for (doc,) in db.execute("SELECT doc FROM jobs")]
-            events = db.execute("SELECT id, job_id, action, state, code, message FROM events ORDER BY id").fetchall()
-        return cls({job.id: job for job in jobs}, events)
+            events = db.execute("SELECT id, job_id, action, state, message, code FROM events ORDER BY id").fetchall()
+            books = db.execute("SELECT id, job_id, top, outcome, cost, told FROM purchases ORDER BY id").fetchall()
+            day = db.execute("SELECT json_extract(value, '$[1]') FROM meta WHERE key = 'budget-day'").fetchone()
+        purchases = [Purchase(row[0], row[1], row[2], row[3], Decimal(row[4]), bool(row[5])) for row in books]
+        return cls({job.id: job for job in jobs}, [Happened(*row) for row in events], purchases, day[0] if day else 0)
 
-    def of_job(self, job_id: str) -> list[tuple[int, str, str, str, str, str]]:
+    def of_job(self, job_id: str) -> list[Happened]:
         """Return one job's history."""
-        return [event for event in self.events if event[1] == job_id]
+        return [event for event in self.events if event.job == job_id]
+
+    def period(self, job_id: str, before: int | None = None) -> tuple[str, int]:
+        """Return the state that a job was in just before an event (None: is in now), and the event that began it.
+
+        It is what a person sees who looks: this hold, this failure, and not another one of the same job.
+        """
+        state, began = "", 0
+        for event in self.of_job(job_id):
+            if before is not None and event.id >= before:
+                break
+            if event.state != state:
+                state, began = event.state, event.id
+        return state, began
+
+
+class Asked(NamedTuple):
+    """What a person asked for, having seen the state that this event began."""
+
+    verb: str  # as the command line has it
+    job: str
+    seen: int
+
+
+@dataclass
+class Leaves:
+    """What people agreed to: commands by what they saw, and the sidecars that say `again`."""
+
+    asked: set[Asked] = field(default_factory=set)
+    pay_again: set[Asked] = field(default_factory=set)  # of those, with leave to pay
+    not_charged: set[Asked] = field(default_factory=set)  # likewise
+    consents: dict[str, str] = field(default_factory=dict)  # by the sidecar's SHA-256: the leave in it
+
+    def note_sidecar(self, data: bytes) -> None:
+        """Note the leave that a dropped sidecar gives: the word after `again`, or for `true` these very bytes."""
+        try:
+            again = tomllib.loads(data.decode()).get("again")
+        except ValueError:
+            return
+        if again:
+            digest = hashlib.sha256(data).hexdigest()
+            self.consents[digest] = f"bytes {digest}" if again is True else f"word {again}"
 
 
 def check_history(before: Told, now: Told) -> None:
@@ -52,64 +130,120 @@ def check_history(before: Told, now: Told) -> None:
     assert list(now.events[: len(before.events)]) == list(before.events), "history was rewritten"
     assert before.jobs.keys() <= now.jobs.keys(), "a job vanished"
     states: dict[str, str] = {}
-    for _, job_id, action, state, *_ in now.events:
-        assert job_id in now.jobs
-        old = states.get(job_id)
-        assert (state in ("claimed", "failing")) if old is None else (old, state) in LEGAL, (old, action, state)
-        states[job_id] = state
+    for event in now.events:
+        assert event.job in now.jobs
+        old = states.get(event.job)
+        legal = (event.state in ("claimed", "failing")) if old is None else (old, event.state) in LEGAL
+        assert legal, (old, event.action, event.state)
+        states[event.job] = event.state
     assert states == {job.id: job.state.value for job in now.jobs.values()}
 
 
-def check_money(told: Told, charges: Sequence[Charge]) -> None:
-    """Check that no content is charged more often than somebody agreed to, and every charge is known or may be held."""
-    contents = {_bought(job): job.fingerprint for job in told.jobs.values() if _bought(job)[0]}
-    paid = Counter(contents[charge.bought] for charge in charges)  # KeyError: bought what nobody dropped
-    jobs: dict[str, list[Job]] = defaultdict(list)
+def check_leaves(told: Told, leaves: Leaves) -> None:
+    """Check that each command was carried out on what a person had seen, and on nothing that came later; at most once."""
+    used: Counter[Asked] = Counter()
+    for event in told.events:
+        if event.action in ("resolve", "retry"):
+            _, seen = told.period(event.job, before=event.id)
+            ask = Asked(event.action, event.job, seen)
+            assert ask in leaves.asked, f"{event} was done to what nobody had seen: {told.of_job(event.job)}"
+            used[ask] += 1
+            resent = event.state == State.STAGED
+            assert not (event.action == "resolve" and resent) or ask in leaves.not_charged, f"{event}: nobody said so"
+    assert all(count == 1 for count in used.values()), f"one leave was used twice: {used}"
+
+
+def check_money(
+    told: Told, charges: Sequence[Charge], leaves: Leaves, *, refusing: bool = False, late: bool = False
+) -> None:
+    """Check that no content is charged more often than somebody agreed to, and that the books hold every charge.
+
+    `refusing`: the vendor charged and refused, so that each leave may have cost as many tries as may stay unproven; `late`: it
+    charged something after it had answered, so that a balance may have been read too early.
+    """
+    jobs: dict[Content, list[Job]] = {}
     for job in told.jobs.values():
-        jobs[contents.get(_bought(job), "")].append(job)
+        if bought(job)[0]:
+            jobs.setdefault(bought(job), []).append(job)
+    paid = Counter(charge.bought for charge in charges)
+    assert paid.keys() <= jobs.keys(), "bought what nobody dropped"
     for content, count in paid.items():
-        allowed = sum(_agreed(told, job.id) for job in jobs[content])
-        assert count <= allowed, f"charged {count} times, agreed to {allowed}: {jobs[content]}"
-        unknown = count - sum(job.charges for job in jobs[content])
-        assert unknown <= sum(_unknown(told, job) for job in jobs[content]), f"a charge is not accounted for: {content}"
-    _check_duplicates(told)
-    known = {job.task.uuid for job in told.jobs.values() if job.task}
-    words = " ".join(message for *_, message in told.events)
-    uuids = {charge.task_uuid for charge in charges}
-    lost = [uuid for uuid in uuids - known if uuid not in words]
-    assert len(lost) <= sum(_unknown(told, job) for job in told.jobs.values())
+        agreed = 1 + _consents(jobs[content], leaves) + _given(told, jobs[content], leaves)
+        most = agreed * (TRIES_FOR_A_CONTENT if refusing else 1)
+        assert count <= most, f"charged {count} times, agreed to {agreed}: {jobs[content]}"
+        ids = {job.id for job in jobs[content]}
+        booked = [p for p in told.purchases if p.job in ids and (p.outcome != "free" or p.told or late)]
+        assert count <= len(booked), f"charged {count} times, {len(booked)} in the books: {jobs[content]}"
+    refused = [p.outcome for p in told.purchases if p.outcome in ("charged", "refused")]
+    in_a_row = len(refused) - max((n for n, outcome in enumerate(refused, 1) if outcome == "charged"), default=0)
+    assert in_a_row <= REFUSED_IN_A_ROW, f"{in_a_row} submits in a row were refused after their whole body"
+    _check_lost(told, charges)
+    _check_duplicates(told, jobs)
 
 
-def _bought(job: Job) -> tuple[str | None, str, tuple[tuple[str, str], ...]]:
+def bought(job: Job) -> Content:
+    """Return what a job buys; its model is "" until it is known."""
     model, image = job.file(Role.MODEL), job.file(Role.IMAGE)
     options = tuple(sorted(submit_fields(job.options)))
     return (model.sha256 if model else "", image.sha256 if image else "", options)
 
 
-def _agreed(told: Told, job_id: str) -> int:
-    """Return how often a job may have been charged: once, and once more for each time that a person said so."""
-    events = told.of_job(job_id)
-    again = sum(action == "resolve" and state == State.STAGED for _, _, action, state, *_ in events)
-    again += sum(code == PAID_ANEW for *_, code, _ in events)
-    return again + any(state == State.UPLOADING for _, _, _, state, *_ in events)
+def _consents(jobs: Iterable[Job], leaves: Leaves) -> int:
+    """Return how many different leaves to pay again came with sidecars: the same one counts once."""
+    sidecars = filter(None, (job.file(Role.SIDECAR) for job in jobs))
+    return len({leaves.consents[file.sha256] for file in sidecars if file.sha256 in leaves.consents})
 
 
-def _unknown(told: Told, job: Job) -> int:
-    """Return how many of a job's submits had an outcome that nobody knows."""
-    held = sum(state == State.HELD and action == State.HELD for _, _, action, state, *_ in told.of_job(job.id))
-    return held + (job.state in OPEN)
+def _given(told: Told, jobs: Iterable[Job], leaves: Leaves) -> int:
+    """Return how many leaves of people were used to send something once more."""
+    count = 0
+    for event in (event for job in jobs for event in told.of_job(job.id)):
+        ask = Asked(event.action, event.job, told.period(event.job, before=event.id)[1])
+        count += (ask in leaves.not_charged and event.state == State.STAGED) or ask in leaves.pay_again
+    return count
 
 
-def _check_duplicates(told: Told) -> None:
-    """No upload begins while the same content is under way or delivered, unless somebody agreed to pay again."""
+def _check_lost(told: Told, charges: Iterable[Charge]) -> None:
+    """Check that the id of each charged task is kept, in a job or its history, but for those that no answer named.
+
+    A charge that only the balance has shown has no name either; its job is held, or was.
+    """
+    known = {job.task.uuid for job in told.jobs.values() if job.task}
+    words = " ".join(event.message for event in told.events)
+    lost = [c.task_uuid for c in charges if c.task_uuid not in known and c.task_uuid not in words]
+    held = {event.job for event in told.events if event.state == State.HELD}
+    doubtful = ("open", "unknown", "refused")
+    nameless = [
+        p for p in told.purchases if p.outcome in doubtful or p.told or (p.outcome == "charged" and p.job in held)
+    ]
+    assert len(lost) <= len(nameless), f"paid tasks are lost: {lost}"
+
+
+def _check_duplicates(told: Told, jobs: Mapping[Content, Collection[Job]]) -> None:
+    """No upload begins while the same content is under way or delivered, unless `again` was said."""
     states: dict[str, str] = {}
-    for _, job_id, _, state, *_ in told.events:
-        job, old = told.jobs[job_id], states.get(job_id)
-        if state == State.UPLOADING and old == State.STAGED and job.fingerprint and not job.consent:
-            others = [o for o in told.jobs.values() if o.fingerprint == job.fingerprint and o.id != job_id]
+    for event in told.events:
+        job, old = told.jobs[event.job], states.get(event.job)
+        if event.state == State.UPLOADING and old == State.STAGED and not job.again:
+            others = [other for other in jobs.get(bought(job), ()) if other.id != job.id]
             twice = [o.id for o in others if states.get(o.id, "failed") not in ("claimed", "failing", "failed")]
-            assert not twice, f"{job_id} was uploaded although {twice} has the same content"
-        states[job_id] = state
+            assert not twice, f"{job.id} was uploaded although {twice} has the same content"
+        states[event.job] = event.state
+
+
+def check_budget(told: Told, caps: Mapping[str, object]) -> None:
+    """Check that the books of the day hold no more than the budget allows; `caps` are the largest that were in force today.
+
+    What the vendor takes above its list price is known only afterwards, so it does not count here.
+    """
+    today = [p for p in told.purchases if p.id > told.day_after and p.outcome != "free"]
+    if (per_day := caps.get("per_day_credits")) is not None:
+        spent = sum((min(p.cost, PRICE) for p in today), Decimal(0))
+        assert spent <= Decimal(str(per_day)), f"{spent} credits in a day of {per_day}: {today}"
+    if (per_folder := caps.get("per_folder_credits")) is not None:
+        for top in {p.top for p in today}:
+            spent = sum((min(p.cost, PRICE) for p in today if p.top == top), Decimal(0))
+            assert spent <= Decimal(str(per_folder)), f"{spent} credits in a day of {per_folder} for {top!r}: {today}"
 
 
 def check_outbox(root: Path, told: Told, charges: Iterable[Charge]) -> None:

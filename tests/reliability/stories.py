@@ -42,6 +42,7 @@ from crash_truth import (
     why_held,
     wrongly_held,
 )
+from ledgers import Leaves
 
 from rodin_watchd.emulator.ledger import ChargeRow
 from rodin_watchd.emulator.server import Emulator, EmulatorSettings
@@ -121,6 +122,7 @@ class Attempt:
         self.kills = 0
         self.doubtful: set[str] = set()
         self.violations: list[Violation] = []
+        self.leaves = Leaves()  # what people agreed to
         self._looks = {scene.root: Looks()}
 
     def run(self, crash: Crash | None = None, scene: Scene | None = None, start: Start | None = None) -> Ended:

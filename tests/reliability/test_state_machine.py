@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,15 +17,25 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from studio import Studio
+from ledgers import Told
+from studio import Studio, VendorClock
 from workshop import KEY, emulated, glb, image, model
 
 from rodin_watchd.emulator.faults import KINDS, Site
 from rodin_watchd.emulator.server import Emulator
-from rodin_watchd.model import State
+from rodin_watchd.model import Job, State
 
 AFTERWARDS = (Site.STATUS, Site.DOWNLOAD, Site.FILE, Site.TASK)
 VALUED = (
+    *("charged-429=TOO_MANY_REQUESTS", "charged-400=INVALID_REQUEST", "charged-404=NO_SUCH_TASK"),
+    *(
+        "charged-error=INVALID_REQUEST",
+        "charged-error=A_NEW_WORD",
+        "late-charge=5:429",
+        "late-charge=30:400",
+        "consumed=0.25",
+    ),
+    *("submit-interim=7", "submit-redirect=303", "status-redirect=308"),
     "submit-429=30",
     "submit-error=INSUFFICIENT_FUND",
     "submit-error=INVALID_REQUEST",
@@ -43,7 +53,34 @@ NAMES = ("chair", "Stuhl ü", "-x", "日本", "two\nlines", "a" * 180, "oak/tabl
 BUDGETS: tuple[Mapping[str, object], ...] = (
     *({}, {"sole_spender": True}, {"sole_spender": True, "per_day_credits": 1.5}),
     {"hold_above_sets": 2, "per_folder_credits": 2},
+    {"per_day_credits": 0.5},
 )
+RELOADS: tuple[Mapping[str, Mapping[str, Any]], ...] = (
+    {"polling": {"max_seconds": 3}},
+    {"polling": {"max_seconds": 2}},
+    {"api": {"max_in_flight": 1}},
+    {"service": {"log_level": "warning"}},
+    {"budget": {"per_day_credits": 1}},
+    {"budget": {"low_balance": 1}},
+)
+AGAIN = (
+    b"again = true\n",
+    b"again = true # once more\n",
+    b'again = "second try"\n',
+    b'again = "second try" # as before\n',
+)
+"""Leaves to pay again; the last two are the same one."""
+
+DECISIONS = (
+    ("resolve", "--not-charged", "--yes"),
+    ("resolve", "--give-up"),
+    ("retry", "--pay-again"),
+    ("retry",),
+    ("cancel",),
+)
+TWO = st.tuples(st.sampled_from(DECISIONS), st.sampled_from(DECISIONS))
+LOSSES = st.sampled_from(["lost-answer", "submit-503", "charged-503", "charged-429", "submit-429", "no-uuid"])
+FOR_EVER = 1e12
 CALLS = st.integers(1, 3)
 ROUNDS = st.integers(1, 8)
 PICK = st.integers(0, 7)
@@ -56,16 +93,17 @@ class Chaos(RuleBasedStateMachine):
 
     studio: Studio
 
-    def __init__(self, emulator: Emulator) -> None:
-        """Know the vendor."""
+    def __init__(self, emulator: Emulator, clock: VendorClock) -> None:
+        """Know the vendor, and its clock."""
         super().__init__()
         self.emulator = emulator
+        self.clock = clock
         self.number = 0
 
     @initialize(budget=st.sampled_from(BUDGETS))
     def open_studio(self, budget: Mapping[str, object]) -> None:
         """Open a studio."""
-        self.studio = Studio(self.emulator, budget)
+        self.studio = Studio(self.emulator, budget, self.clock)
 
     def teardown(self) -> None:
         """Let it come to an end, if it could be opened at all."""
@@ -133,14 +171,35 @@ class Chaos(RuleBasedStateMachine):
         word = self._new()
         self.studio.put(f"{name}.obj" if role else f"{name}.png", model(word) if role else image(word))
 
-    @rule(name=NAMED, number=st.integers(1, 4), again=st.booleans())
-    def drop_the_same_again(self, name: str, number: int, again: bool) -> None:
-        """Drop a set of a content that may have been dropped before."""
+    @rule(name=NAMED, number=st.integers(1, 4), again=st.none() | st.sampled_from(AGAIN))
+    def drop_the_same_again(self, name: str, number: int, again: bytes | None) -> None:
+        """Drop a set of a content that may have been dropped before, perhaps with a leave to pay for it again."""
         word = f"content {number}"
         self.studio.put(f"again {name}.obj", model(word))
         self.studio.put(f"again {name}.png", image(word))
-        if again:
-            self.studio.put(f"again {name}.toml", b"again = true\n")
+        if again is not None:
+            self.studio.put(f"again {name}.toml", again)
+
+    @precondition(lambda self: self.studio.runs)
+    @rule(name=NAMED, leaves=st.lists(st.sampled_from(AGAIN), min_size=1, max_size=3), rounds=ROUNDS)
+    def buy_again(self, name: str, leaves: list[bytes], rounds: int) -> None:
+        """Drop one set after the other, all of the same content, with these leaves; the same leave may come twice."""
+        word = self._new()
+        for turn, leave in enumerate(leaves):
+            self.studio.put(f"{name} {turn}.obj", model(word))
+            self.studio.put(f"{name} {turn}.png", image(word))
+            self.studio.put(f"{name} {turn}.toml", leave)
+            self.bustle(rounds)
+
+    @rule(pick=PICK)
+    def synchronise(self, pick: int) -> None:
+        """Copy a set in again whose files are gone from the inbox: to a sync program they were deleted by mistake."""
+        self.studio.sync(pick)
+
+    @rule(pick=PICK)
+    def rewrite(self, pick: int) -> None:
+        """Put the same bytes in place of a file."""
+        self._pick(self.studio.inbox(), pick, self.studio.rewrite)
 
     @rule(name=NAMED)
     def drop_unfinished(self, name: str) -> None:
@@ -183,9 +242,7 @@ class Chaos(RuleBasedStateMachine):
             word = self._new()
             data = {".png": image(word), ".toml": f"seed = {self.number}".encode()}.get(path.suffix, model(word))
             if in_place:
-                self.studio.dropped[path.read_bytes()] -= 1
-                path.write_bytes(data)
-                self.studio.dropped[data] += 1
+                self.studio.write_over(path, data)
             else:
                 self.studio.put(str(path.relative_to(self.studio.root / "inbox")), data)
 
@@ -293,13 +350,14 @@ class Chaos(RuleBasedStateMachine):
     @rule()
     def approve(self) -> None:
         """Let the sets go on that came in a crowd."""
-        self.studio.ask("approve")
+        self.studio.ask("approve", "--all")
 
     @rule(pick=PICK, pay_again=st.booleans())
     def retry(self, pick: int, pay_again: bool) -> None:
         """Take a failed job up again."""
         failed = self.studio.jobs(State.FAILED)
-        self._pick(failed, pick, lambda job: self.studio.ask("retry", job=job.id, pay_again=pay_again))
+        words = ("--pay-again",) if pay_again else ()
+        self._pick(failed, pick, lambda job: self.studio.ask("retry", *words, job=job.id))
 
     @rule(pick=PICK)
     def cancel(self, pick: int) -> None:
@@ -307,25 +365,91 @@ class Chaos(RuleBasedStateMachine):
         live = self.studio.jobs(*(state for state in State if state not in (State.ARCHIVED, State.FAILED)))
         self._pick(live, pick, lambda job: self.studio.ask("cancel", job=job.id))
 
-    @rule(pick=PICK, how=st.sampled_from(["not-charged", "give-up", "task"]), key=st.sampled_from(["", "wrong"]))
+    @rule(pick=PICK, how=st.sampled_from(["--not-charged", "--give-up", "--task"]), key=st.sampled_from(["", "wrong"]))
     def resolve(self, pick: int, how: str, key: str) -> None:
         """Decide about a held job; a task is one that the vendor has."""
         uuids = [charge.task_uuid for charge in self.studio.charges()][::-1]
-        task = {"task": uuids[pick % len(uuids)], "subscription_key": key} if uuids else {"task": ""}
-        held = self.studio.jobs(State.HELD)
-        self._pick(held, pick, lambda job: self.studio.ask("resolve", job=job.id, how=how, **task))
+        task = uuids[pick % len(uuids)] if uuids else "a-task-of-nobody"
+        words = ("--not-charged", "--yes") if how == "--not-charged" else (how,)
+        if how == "--task":
+            words = (how, task, *(("--subscription-key", key) if key else ()))
+        self._pick(self.studio.jobs(State.HELD), pick, lambda job: self.studio.ask("resolve", *words, job=job.id))
+
+    @rule(pick=PICK, two=TWO)
+    def two_terminals(self, pick: int, two: Sequence[Sequence[str]]) -> None:
+        """Have two people decide about the same job before the service has heard of either; in whatever state it is."""
+
+        def act(job: Job) -> None:
+            for verb, *words in two:
+                self.studio.ask(verb, *words, job=job.id)
+
+        self._pick(self.studio.jobs(*State), pick, act)
+
+    @precondition(lambda self: self.studio.runs)
+    @rule(name=NAMED, moods=st.tuples(LOSSES, LOSSES), again_at=st.integers(0, 5), down=st.booleans())
+    def impatient(self, name: str, moods: tuple[str, str], again_at: int, down: bool) -> None:
+        """Lose the answers of a set, say that it was not charged, and say so once more at some moment of what comes then."""
+        self.studio.strike(f"{moods[0]}@1", f"{moods[1]}@2")
+        self.drop_by_name(name, ("obj", model), sidecar=False)
+        self.bustle(5)
+        held = [job.id for job in Told.of(self.studio.journal).jobs.values() if job.state is State.HELD]
+        if down:
+            self.studio.crash()
+        for job in held[:1]:
+            self.studio.ask("resolve", "--not-charged", "--yes", job=job)
+        if down:
+            self.studio.start()
+        for turn in range(6):
+            if turn == again_at:
+                for job in held[:1]:
+                    self.studio.ask("resolve", "--not-charged", "--yes", job=job)
+            self.studio.tick(40.0)
+            self.studio.work(0)
+
+    # ---- the administrator ------------------------------------------------------------------------------------------
+
+    @rule(change=st.sampled_from(RELOADS))
+    def reload(self, change: Mapping[str, Mapping[str, Any]]) -> None:
+        """Change the configuration and have it read anew, whatever is under way."""
+        self.studio.reload(change)
+
+    @precondition(lambda self: self.studio.runs)
+    @rule(
+        count=st.integers(1, 3),
+        gaps=st.lists(st.sampled_from([0, 0, 0, 1, 2, 3]), min_size=1, max_size=6),
+        changes=st.lists(st.sampled_from(RELOADS), min_size=1, max_size=3),
+    )
+    def reload_under_way(self, count: int, gaps: list[int], changes: list[Mapping[str, Mapping[str, Any]]]) -> None:
+        """Have the configuration read anew again and again while sets are on their way to the vendor; between, so many steps."""
+        for _ in range(count):
+            self.drop_by_name(f"reload {self.number}", ("obj", model), sidecar=False)
+        self.bustle(2)
+        for turn, gap in enumerate(gaps):
+            for step in range(gap):
+                self.studio.tick(1.0)
+                self.studio.work(step)
+            self.studio.reload(changes[turn % len(changes)])
+            self.studio.tick(1.0)  # reads it
+            self.studio.work(turn)
+            self.studio.tick(1.0)  # takes it
 
 
 @pytest.fixture(scope="module")
-def emulator() -> Iterator[Emulator]:
-    """Give a vendor with all the credit in the world."""
-    with emulated(balance=10**6) as vendor:
+def clock() -> VendorClock:
+    """Give the vendor's clock, which the studios turn."""
+    return VendorClock()
+
+
+@pytest.fixture(scope="module")
+def emulator(clock: VendorClock) -> Iterator[Emulator]:
+    """Give a vendor with all the credit in the world, whose results never expire: that is for other tests."""
+    with emulated(balance=10**6, clock=clock, link_seconds=FOR_EVER, keep_seconds=FOR_EVER) as vendor:
         assert vendor.emulator.settings.api_keys == (KEY,)
         yield vendor.emulator
 
 
 @pytest.mark.timeout(0)
-def test_nothing_is_lost_or_paid_twice(emulator: Emulator) -> None:
-    """In any order of drops, changes, faults, crashes, jumps of the clock and commands, all promises are kept."""
-    chaos: Any = partial(Chaos, emulator)  # what makes a machine, where its class is asked for
+def test_nothing_is_lost_or_paid_twice(emulator: Emulator, clock: VendorClock) -> None:
+    """In any order of drops, changes, faults, crashes, reloads, jumps of the clock and commands, all promises are kept."""
+    chaos: Any = partial(Chaos, emulator, clock)  # what makes a machine, where its class is asked for
     run_state_machine_as_test(chaos, settings=searching(16, steps=30))

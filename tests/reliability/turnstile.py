@@ -32,7 +32,9 @@ class Turnstile(Executor):
         """Drop what has not begun; with `wait`, let all that has begun end."""
         if cancel_futures:
             self._waiting.clear()
-        for thread in self._threads if wait else ():
+        while wait and self._waiting:  # as in any pool, they are still let go
+            threading.Event().wait(_LOOK_SECONDS)
+        for thread in list(self._threads) if wait else ():
             thread.join(PATIENCE_SECONDS)
             assert not thread.is_alive(), "a step hangs"
 
@@ -41,12 +43,18 @@ class Turnstile(Executor):
         """How many steps have not begun."""
         return len(self._waiting)
 
+    def drop(self) -> None:
+        """Have the steps that wait never begin, as when the power is cut."""
+        self._waiting.clear()
+
     def let_go(self, pick: int) -> None:
         """Let one of the waiting steps go, until it ends or asks the main thread."""
         said = self._said()
-        thread = threading.Thread(target=self._waiting.pop(pick % len(self._waiting)), daemon=True)
-        self._threads = [*(thread for thread in self._threads if thread.is_alive()), thread]
+        step = self._waiting[pick % len(self._waiting)]
+        thread = threading.Thread(target=step, daemon=True)
         thread.start()
+        self._threads = [*(thread for thread in self._threads if thread.is_alive()), thread]
+        self._waiting.remove(step)  # only now: who waits for the end of all steps finds it in one of the two lists
         self._until(lambda: self._said() > said or not thread.is_alive())
 
     def settle(self, asking: int) -> None:
