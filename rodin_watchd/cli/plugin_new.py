@@ -72,6 +72,7 @@ def write_plugin(name: str, folder: Path) -> Iterator[Path]:
     if there := [path for path in texts if path.exists()]:
         raise CommandRefusedError(f"{there[0]} is there already.", advice="Choose another name, or another folder.")
     for path, template in texts.items():
-        path.write_text(template.substitute(name=name), encoding="utf-8")
+        with path.open("x", encoding="utf-8") as file:
+            file.write(template.substitute(name=name))
         path.chmod(0o644)  # one that others may write would not be loaded
         yield path

@@ -13,6 +13,7 @@ from cli_stage import SAMPLES, Stage, a_failed_job, a_job
 from rodin_watchd.adapters.journal import Journal
 from rodin_watchd.adapters.lock import Lock
 from rodin_watchd.cli.explain import locate
+from rodin_watchd.core.layout import CLAIM_PREFIX, MARK
 from rodin_watchd.core.status import PAGE, Page
 from rodin_watchd.model import InputFile, Role, State
 
@@ -189,6 +190,20 @@ def test_a_file_that_is_being_taken_belongs_to_its_job(stage: Stage) -> None:
     stage.journaled(a_job(state=State.CLAIMED, task=None, charges=0, place=""))
     told = explained(stage, "oak/chair.glb")
     assert (told["verdict"], told["jobs"]) == ("taken", [a_job().id])
+
+
+def test_what_is_hidden_while_it_is_copied_belongs_to_its_job(stage: Stage) -> None:
+    """Its claim has the job's id; of a job that is not live it is said where it comes to light; our mark is our own."""
+    stage.journaled(a_job(state=State.CLAIMED, task=None, charges=0, place=""))
+    for job_id in (a_job().id, "feedfacebeef"):
+        put(stage, f"oak/{CLAIM_PREFIX}{job_id}/chair.glb", "bunny.glb")
+    told = explained(stage, f"oak/{CLAIM_PREFIX}{a_job().id}/chair.glb")
+    assert (told["verdict"], told["jobs"]) == ("taken", [a_job().id])
+    told = explained(stage, f"oak/{CLAIM_PREFIX}feedfacebeef")
+    assert "failed/set-aside-feedfacebeef" in told["text"]
+    (stage.inbox / MARK).touch()
+    assert explained(stage, MARK)["verdict"] == "ignored"
+    assert "the service's own" in explained(stage, MARK)["text"]
 
 
 def test_published_folders_tell_their_job(stage: Stage) -> None:

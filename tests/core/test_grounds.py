@@ -33,6 +33,10 @@ OURS = Mark(ID, "outbox")
         (None, seen(mark=Mark("other", "outbox")), False),
         (PLAIN, seen(), True),
         (PLAIN, seen(Identity(1, 77)), True),  # a plain folder that people made anew
+        (replace(PLAIN, marked=True), seen(empty=True), True),  # or emptied of all that was in it
+        (PLAIN, seen(mark=Mark("other", "outbox")), False),  # another service uses it
+        (PLAIN, seen(mark=Mark(ID, "outbox", "here")), True),
+        (PLAIN, seen(mark=Mark(ID, "outbox", "far:/journal")), False),  # a service on a copy of the root does
         (PLAIN, seen(THERE, own=True), False),  # something was mounted on it
         (PLAIN, seen(THERE, own=True, mark=OURS), True),
         (OWN, seen(THERE, own=True, empty=True), True),  # it could never be marked: it is read-only
@@ -50,7 +54,7 @@ OURS = Mark(ID, "outbox")
 )
 def test_what_is_believed(known: Known | None, found: Seen | None, *, believed: bool) -> None:
     """A table of all that can be there."""
-    assert (why_away(Ground.OUTBOX, known, found, ROOT, ID) == "") is believed
+    assert (why_away(Ground.OUTBOX, known, found, ROOT, ID, "here".__eq__) == "") is believed
 
 
 def test_a_root_is_known_by_itself() -> None:
