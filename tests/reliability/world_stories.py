@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 
 from crash_scene import DroppedSet, Scene, base_name_set
-from crash_start import HERE, NO_COMPILER, alive, arguments, environment, passes
+from crash_start import HERE, NO_COMPILER, Crash, alive, arguments, environment, passes
 from crash_truth import Kind, Violation, at_rest, wrongly_held
 from hostile_line import NO_OPENSSL, RETRY, SLOW, STAGES, HostileLine, certificate
 from ledgers import Leaves, Told, check_budget, check_history, check_leaves, check_money, check_outbox
@@ -28,7 +28,7 @@ from rodin_watchd.emulator.ledger import Charge, ChargeRow
 from rodin_watchd.emulator.server import parse_fault
 from rodin_watchd.model import State
 
-RUN_SECONDS = 90
+RUN_SECONDS, PATIENT_SECONDS = 90, 180
 SEED = 500
 OFTEN = 40  # trials that are planned where chance makes each another one
 
@@ -134,7 +134,7 @@ def _in_a_mood(mood: str, first: int, calls: int, attempt: Attempt) -> None:
     faults = [parse_fault(f"{mood}@{turn}") for turn in range(first, first + calls)]
     attempt.bench.vendor.set_faults(*faults)
     attempt.scene.drop(sets(3))
-    attempt.run()
+    attempt.run(Crash(seconds=PATIENT_SECONDS))  # after refusals it waits longer each time
     attempt.strikes.append(f"the vendor: {mood}, {calls} times from call {first}")
     attempt.bench.vendor.set_faults()
 
