@@ -38,8 +38,8 @@ def _write(path: Path, data: bytes) -> float:
 
 
 def folders(path: Path) -> int:
-    """Count what lies in a folder; 0 when it is not there."""
-    return sum(1 for _ in path.iterdir()) if path.is_dir() else 0
+    """Count what lies in a folder for people to see; 0 when it is not there."""
+    return sum(not entry.name.startswith(".") for entry in path.iterdir()) if path.is_dir() else 0
 
 
 def _small_png() -> bytes:

@@ -223,6 +223,11 @@ class Budget(Section):
         "the balance can prove that a submit with a lost answer was not charged, and it is submitted again. With a "
         "shared account this must stay false: it could pay twice.",
     )
+    settle_seconds: Annotated[float, Field(gt=0, le=600)] = Field(
+        default=60,
+        description="How long the vendor may take to take a charge off the balance. So long after a submit whose answer was lost, or "
+        "was a refusal without one of the vendor's own codes, nothing else is submitted until the balance was read, twice.",
+    )
 
 
 class Service(Section):

@@ -54,3 +54,4 @@ class Problem:
     advice: str
     lane: Lane | None = None
     retry_after_seconds: float | None = None
+    documented: bool = False  # the vendor refused by a code for which it says that nothing is charged

@@ -9,7 +9,7 @@ or a refund, and proves nothing.
 A refund could hide a charge: minus one, plus one. So nothing is proven while a task is open, and nothing after a paid
 task failed or was lost, unless that lies more than REFUND_SECONDS before the baseline. A person's word about a submit is
 no figure of the vendor's: nothing is proven after one, until there is a new baseline. A charge could come late: so the
-balance is read twice, READ_AFTER_SECONDS after the last submit or task ended, and both readings must agree. What remains
+balance is read twice, `budget.settle_seconds` after the last submit or task ended and a third of that, and both readings must agree. What remains
 to be believed is in docs/money.md.
 
 What the vendor says that a task took beats the list price (`consumed`). Where it took nothing, no balance tells whether a
@@ -38,8 +38,17 @@ from rodin_watchd.core.receipt import in_credits
 from rodin_watchd.errors import ChargedTaskLostError, VendorAnswerError
 from rodin_watchd.model import Job, Transition
 
-READ_AFTER_SECONDS: Final = (20.0, 60.0)
-"""The balance is read so long (monotonic) after nothing of ours was open any more."""
+SETTLE_SECONDS: Final = 60.0
+"""So long the vendor may take to book a charge, if the configuration says nothing else."""
+
+DOCUMENTED_AFTER_SECONDS: Final = (0.2, 1.0)
+"""When the balance is read after a refusal with a code that the vendor documents: nothing was charged, by its own word."""
+
+
+def read_after(settle_seconds: float) -> tuple[float, float]:
+    """Return how long (monotonic) after nothing of ours was open any more the balance is read."""
+    return (settle_seconds / 3, settle_seconds)
+
 
 LONGEST_SECONDS: Final = 900.0
 """So long (monotonic) new submits are held back for a proof; then it is given up and a person decides."""
@@ -242,6 +251,12 @@ class Inquiry:
     began_at: float
     quiet_at: float | None = None
     readings: tuple[Decimal, ...] = ()
+    after_seconds: tuple[float, ...] = read_after(SETTLE_SECONDS)
+
+    def lasting(self, after_seconds: tuple[float, ...]) -> Inquiry:
+        """Read so long after nothing of ours is open any more; with other times the readings begin anew."""
+        same = after_seconds == self.after_seconds
+        return self if same else replace(self, after_seconds=after_seconds, readings=())
 
     def seen(self, *, is_open: bool, now: float) -> Inquiry:
         """Note whether anything of ours is open at the vendor; what was read before that ended does not count."""
@@ -256,14 +271,14 @@ class Inquiry:
     @property
     def is_complete(self) -> bool:
         """Whether all readings are there."""
-        return len(self.readings) == len(READ_AFTER_SECONDS)
+        return len(self.readings) == len(self.after_seconds)
 
     @property
     def due_at(self) -> float | None:
         """When the next reading is due; None if it cannot be said yet, or none is needed."""
         if self.quiet_at is None or self.is_complete:
             return None
-        return self.quiet_at + READ_AFTER_SECONDS[len(self.readings)]
+        return self.quiet_at + self.after_seconds[len(self.readings)]
 
     def is_overdue(self, now: float) -> bool:
         """Tell whether submits have been held back for too long."""

@@ -54,6 +54,8 @@ _SERVICE_CODES: Final[Mapping[str, type[ServiceError]]] = {
     "GROUP_NOT_FOUND": KeyRefusedError,
     "PERMISSION_DENIED": KeyRefusedError,
 }
+_DOCUMENTED: Final = frozenset({*_SERVICE_CODES, "INVALID_REQUEST"})
+"""Codes of refusals that the API contract lists, as free of charge."""
 _SERVICE_STATUSES: Final[Mapping[int, type[ServiceError]]] = {
     401: KeyRefusedError,
     402: NoCreditsError,
@@ -157,7 +159,8 @@ def _refused(answer: Answer, reply: _Reply | None, code: str) -> RodinWatchdErro
     if answer.status in _WRONG_ADDRESS and not code:
         advice = "Set `api.base_url` to the vendor's address of today; the service tries again by itself."
         return _failed(VendorDownError, answer, reply, _WRONG_ADDRESS[answer.status], advice=advice)
-    return _failed(_service_error(answer, reply) or VendorRefusedError, answer, reply)
+    kind = _service_error(answer, reply) or VendorRefusedError
+    return _failed(kind, answer, reply, documented=code in _DOCUMENTED)
 
 
 def _consumed(reply: _Reply | None) -> Decimal | None:
@@ -256,11 +259,17 @@ def _service_error(answer: Answer, reply: _Reply | None) -> type[ServiceError] |
 
 
 def _failed(
-    kind: type[_Failure], answer: Answer, reply: _Reply | None, text: str = "", *, advice: str = ""
+    kind: type[_Failure],
+    answer: Answer,
+    reply: _Reply | None,
+    text: str = "",
+    *,
+    advice: str = "",
+    documented: bool = False,
 ) -> _Failure:
     lead = (text or kind().message).rstrip(".")
     message = f"{lead} ({described(answer.status, _error_code(reply), (reply or {}).get('message'))})."
-    return kind(message, advice=advice, retry_after_seconds=answer.retry_after_seconds)
+    return kind(message, advice=advice, retry_after_seconds=answer.retry_after_seconds, documented=documented)
 
 
 def _json_object(body: bytes) -> _Reply | None:

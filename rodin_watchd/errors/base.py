@@ -23,8 +23,19 @@ class RodinWatchdError(Exception):
     final: ClassVar[bool] = False
     advice: ClassVar[str] = "Run `rodin-watchd show JOB` to see what happened."
 
-    def __init__(self, message: str = "", *, advice: str = "", retry_after_seconds: float | None = None) -> None:
-        """Take a sentence for people (default: the docstring's first line) and, if they differ, advice and a wait."""
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        advice: str = "",
+        retry_after_seconds: float | None = None,
+        documented: bool = False,
+    ) -> None:
+        """Take a sentence for people (default: the docstring's first line) and, if they differ, advice and a wait.
+
+        `documented`: the vendor refused by a code for which it says that nothing is charged.
+        """
+        self.documented = documented
         self.message = message or (self.__doc__ or "").splitlines()[0]
         self._advice = advice or self.advice
         self.advice_given = self._advice.replace(GOES_ON, _RUNNING)
@@ -46,4 +57,5 @@ class RodinWatchdError(Exception):
             advice=self.advice_given,
             lane=self.lane,
             retry_after_seconds=self.retry_after_seconds,
+            documented=self.documented,
         )

@@ -70,8 +70,8 @@ class Account:
         self._monotonic = monotonic
         same = book.journal.meta(ACCOUNT) == account
         self._known = remembered(book.journal.meta(BALANCE), self._vendor) if same else None
-        sole = config.budget.sole_spender
-        self._prover = Prover(book, now, monotonic, begun, trusts=sole, same_account=self._known is not None)
+        same_account = self._known is not None
+        self._prover = Prover(book, now, monotonic, config.budget, begun, same_account=same_account)
         self._question: _Question | None = None
         self._asked_once = False
         self._asked_at = monotonic()

@@ -6,9 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from rodin_watchd.config import Budget
 from rodin_watchd.core.machine import AT_VENDOR, SENDING
 from rodin_watchd.core.proof import (
     BASELINE,
+    DOCUMENTED_AFTER_SECONDS,
     JUDGED,
     NO_BASELINE,
     NOTHING_SINCE,
@@ -22,6 +24,7 @@ from rodin_watchd.core.proof import (
     Verdict,
     concluded,
     judged,
+    read_after,
     refusals_judged,
 )
 from rodin_watchd.core.refusals import charged, held_often, judged_jobs, let_go, outcomes
@@ -47,9 +50,9 @@ NOTHING_BEGUN = Proving()
 class Prover:
     """Keeps the baseline, and inquires into held jobs and refusals. `now` is UTC and may jump, `monotonic` never does.
 
-    `trusts` tells whether nobody else spends from the account; without that only refusals are looked into. `begun` is what
-    the prover before a reload had begun. Every method may raise DiskError: then nothing is known yet, and it may be called
-    again.
+    `budget` says whether nobody else spends from the account (without that only refusals are looked into), and how long the
+    vendor may take to book a charge. `begun` is what the prover before a reload had begun. Every method may raise DiskError:
+    then nothing is known yet, and it may be called again.
     """
 
     def __init__(
@@ -57,18 +60,19 @@ class Prover:
         book: Book,
         now: Callable[[], float],
         monotonic: Callable[[], float],
+        budget: Budget,
         begun: Proving = NOTHING_BEGUN,
         *,
-        trusts: bool,
         same_account: bool,
     ) -> None:
         self._book = book
         self._now = now
         self._monotonic = monotonic
-        self._trusts = trusts
+        self._trusts = budget.sole_spender
+        self._after_seconds = read_after(budget.settle_seconds)
         stored = book.journal.meta(BASELINE) if same_account else None
         baseline = Baseline.of_data(stored) if stored else None
-        self._baseline = baseline if baseline and (baseline.sole or not trusts) else None
+        self._baseline = baseline if baseline and (baseline.sole or not self._trusts) else None
         self._judged: int = book.journal.meta(JUDGED) or 0
         self._inquiry = begun.inquiry if same_account else None
         self._not_before = monotonic()
@@ -150,7 +154,9 @@ class Prover:
         if self._inquiry is None:
             return
         now = self._monotonic()
-        self._inquiry = self._inquiry.seen(is_open=self._is_open(strict=self._undecided), now=now)
+        self._inquiry = self._inquiry.lasting(self._reads_after()).seen(
+            is_open=self._is_open(strict=self._undecided), now=now
+        )
         if self._inquiry.is_complete or self._inquiry.is_overdue(now) or self._baseline is None:
             self._conclude(self._inquiry, chance, exact=exact)
 
@@ -173,6 +179,12 @@ class Prover:
         """Begin an inquiry if the vendor has refused a set that it had received whole."""
         if self._inquiry is None and self._refused():
             self._inquiry = Inquiry(self._monotonic())
+
+    def _reads_after(self) -> tuple[float, ...]:
+        """Return when the balance is read: soon where all that is looked into is a refusal that says it was free of charge."""
+        jobs = judged_jobs(self._refused(), self._book.jobs.values())
+        said = all(job.problem is not None and job.problem.documented for job in jobs)
+        return DOCUMENTED_AFTER_SECONDS if said and not self._undecided else self._after_seconds
 
     def _since(self, baseline: Baseline) -> Since:
         return self._book.journal.purchases_since(baseline.purchase, baseline.read_at - REFUND_SECONDS)

@@ -12,7 +12,7 @@ from job_samples import NOW, a_job
 
 from rodin_watchd.core.proof import (
     LONGEST_SECONDS,
-    READ_AFTER_SECONDS,
+    SETTLE_SECONDS,
     Baseline,
     Inquiry,
     Proof,
@@ -170,18 +170,27 @@ def test_an_inquiry_reads_when_nothing_is_open_and_long_enough() -> None:
     waiting = begun.seen(is_open=True, now=130.0)
     assert waiting.due_at is None
     quiet = waiting.seen(is_open=False, now=150.0).seen(is_open=False, now=155.0)
-    assert quiet.due_at == 150.0 + READ_AFTER_SECONDS[0]
+    assert quiet.due_at == 150.0 + 20.0
     once = quiet.read(Decimal(1))
-    assert (once.due_at, once.is_complete) == (150.0 + READ_AFTER_SECONDS[1], False)
+    assert (once.due_at, once.is_complete) == (150.0 + SETTLE_SECONDS, False)
     twice = once.read(Decimal(1))
     assert (twice.due_at, twice.is_complete) == (None, True)
+
+
+def test_other_times_begin_the_readings_anew() -> None:
+    """A reading that was soon enough for one question is too soon for another."""
+    soon = Inquiry(0.0).lasting((0.2, 1.0)).seen(is_open=False, now=1.0)
+    assert soon.due_at == 1.2
+    assert soon.read(Decimal(1)).lasting((0.2, 1.0)).readings == (Decimal(1),)
+    later = soon.read(Decimal(1)).lasting((20.0, 60.0))
+    assert (later.readings, later.due_at) == ((), 21.0)
 
 
 def test_what_opens_in_between_starts_the_readings_anew() -> None:
     """A reading beside an open submit proves nothing."""
     once = Inquiry(0.0).seen(is_open=False, now=1.0).read(Decimal(1))
     again = once.seen(is_open=True, now=30.0).seen(is_open=False, now=50.0)
-    assert (again.readings, again.due_at) == ((), 50.0 + READ_AFTER_SECONDS[0])
+    assert (again.readings, again.due_at) == ((), 50.0 + 20.0)
 
 
 def test_an_inquiry_does_not_last_for_ever() -> None:

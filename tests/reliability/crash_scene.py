@@ -24,6 +24,9 @@ from rodin_watchd.model import Event, Job
 
 KEY = "emulator-key"
 
+SETTLE_SECONDS = 0.3
+"""The emulated vendor charges at once."""
+
 CONFIG = """\
 [api]
 base_url = "{base_url}"
@@ -35,6 +38,8 @@ quiet_seconds = 0.05
 {intake}[polling]
 min_seconds = 0.05
 max_seconds = 0.1
+[budget]
+settle_seconds = {settle}
 """
 
 
@@ -214,7 +219,9 @@ class Scene:
         self.inbox = root / "inbox"
         self.inbox.mkdir(parents=True, exist_ok=True)
         self.config = root / "config.toml"
-        self.config.write_text(CONFIG.format(base_url=base_url, intake=intake) + (PLUGINS if plugin else "") + more)
+        self.config.write_text(
+            CONFIG.format(base_url=base_url, intake=intake, settle=SETTLE_SECONDS) + (PLUGINS if plugin else "") + more
+        )
         if self.told:
             (root / "plugins").mkdir(mode=0o755)
             (root / "plugins" / "marker.py").write_text(PLUGIN.format(mark=MARK, log=str(self.told)))

@@ -218,7 +218,7 @@ PEOPLE = Story("people, reloads and kills at random", _crowds, short(10), agreed
 BUDGETED = Story(
     "people, reloads and kills within a budget",
     _crowds,
-    short(10, f"[budget]\nper_day_credits = {PER_DAY}\n"),
+    short(10, f"per_day_credits = {PER_DAY}\n"),
     within_the_day,
     missing=no_tools(),
     weight=1.5,

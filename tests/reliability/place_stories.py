@@ -147,6 +147,9 @@ def _both(crashes: Sequence[Crash], attempt: Attempt) -> None:
         other.join()
 
 
+TWO_AT_RANDOM = Story(
+    "two roots, both killed at random", _both_killed, two_roots, shared_fairly, run_both, why_no_mounts
+)
 TWO_ROOTS = (
     Story(
         "two roots, one inside the other's step",
@@ -156,6 +159,6 @@ TWO_ROOTS = (
         run_both,
         why_no_mounts,
     ),
-    Story("two roots, both killed at random", _both_killed, two_roots, shared_fairly, run_both, why_no_mounts),
+    TWO_AT_RANDOM,
 )
 PLACE_STORIES = (*(_layout_story(name, mounts) for name, mounts in LAYOUTS.items()), *TWO_ROOTS)

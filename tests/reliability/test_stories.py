@@ -15,14 +15,21 @@ from all_stories import STORIES
 from artist_stories import Artist
 from crash_scene import Scene, base_name_set, png, sha256, stl
 from crash_start import NO_COMPILER, Crash, Start, build, cold
+from effort import EFFORT
 from kill_stories import AFTER, BEFORE, KILL_STORIES, RANDOM
+from people_stories import PEOPLE
+from place_stories import TWO_AT_RANDOM
 from stories import FAST, SEED, Attempt, Bench, Benches, Story, bare, scattered, shares
+from world_stories import CHARGED
 
 from rodin_watchd.emulator.server import Emulator
 
 pytestmark = [pytest.mark.skipif(bool(NO_COMPILER), reason=NO_COMPILER), pytest.mark.timeout(300)]
 
-SAMPLED = [story for story in STORIES if story not in KILL_STORIES]
+LONG = (PEOPLE, CHARGED, TWO_AT_RANDOM)
+"""A trial of these takes half a minute: `make soak` makes them, and so does more effort."""
+
+SAMPLED = [story for story in STORIES if story not in KILL_STORIES and (EFFORT > 1 or story not in LONG)]
 """The kills have tests of their own."""
 
 

@@ -17,7 +17,7 @@ from decimal import Decimal
 from functools import partial
 from pathlib import Path
 
-from crash_scene import DroppedSet, Scene, base_name_set
+from crash_scene import SETTLE_SECONDS, DroppedSet, Scene, base_name_set
 from crash_start import HERE, NO_COMPILER, Crash, alive, arguments, environment, passes
 from crash_truth import Kind, Violation, at_rest, wrongly_held
 from hostile_line import NO_OPENSSL, RETRY, SLOW, STAGES, HostileLine, certificate
@@ -38,13 +38,16 @@ def sets(count: int, first: int = SEED) -> list[DroppedSet]:
     return [base_name_set(first + number) for number in range(count)]
 
 
-def short(read_seconds: float, more: str = "", *, dropped: int = 0) -> SceneMaker:
-    """Return what makes a scene whose service waits only so long for an answer, with more in its config."""
+def short(
+    read_seconds: float, more: str = "", *, dropped: int = 0, settle_seconds: float = SETTLE_SECONDS
+) -> SceneMaker:
+    """Return what makes a scene whose service waits only so long for an answer, and for a charge, with more in its [budget]."""
 
     @contextmanager
     def scene(folder: Path, base_url: str) -> Iterator[Scene]:
         made = Scene(folder / "root", base_url)
         config = made.config.read_text().replace("read_seconds = 10", f"read_seconds = {read_seconds}")
+        config = config.replace(f"settle_seconds = {SETTLE_SECONDS}", f"settle_seconds = {settle_seconds}")
         made.config.write_text(config + more)
         made.drop(sets(dropped))
         yield made
@@ -346,7 +349,9 @@ def _at_rest_already(_attempt: Attempt) -> None:
     """Do nothing: the attack itself has let the daemon come to rest, over the line that it knows."""
 
 
-CHARGED = Story("a vendor that charges and refuses", _moods(REFUSALS, 4), bare, bounded, weight=1.5)
+CHARGED = Story(
+    "a vendor that charges and refuses", _moods(REFUSALS, 4), short(10, settle_seconds=4), bounded, weight=1.5
+)
 ODD_ANSWERS = Story("odd answers of the vendor", _moods(ODD, 2), bare, held_for_a_reason)
 PEERS = Story(
     "TLS with a dying or slow peer", _dying_peers, short(3), held_for_a_reason, _at_rest_already,
@@ -355,7 +360,7 @@ PEERS = Story(
 PROXY = Story("a proxy that repeats a submit", _repeating_proxy, short(3), sent_once, _at_rest_already, weight=0.7)
 STOPPED = Story("stopped for longer than it waits", _stopped, short(WAITS_SECONDS), held_for_a_reason)
 CLOCKS = Story(
-    "the wall clock jumps", _wrong_clock, short(10, f"[budget]\nper_day_credits = {PER_DAY}\n"), within_the_day,
+    "the wall clock jumps", _wrong_clock, short(10, f"per_day_credits = {PER_DAY}\n"), within_the_day,
     missing=lambda: NO_COMPILER or _no_faketime(),
 )  # fmt: skip
 STARVED = Story("no memory", _starved, bare, held_for_a_reason, missing=no_tools())

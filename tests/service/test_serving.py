@@ -233,7 +233,7 @@ def test_a_reload_in_an_upload_frees_no_budget(tmp_path: Path) -> None:
             shop.reload_alike()
             shop.idle()
         assert vendor.charges == 1
-        assert sum(shop.daemon._book.journal.spent_since(0).values()) == 1
+        assert sum(shop.daemon._book.journal.spent_since(0).values()) == Decimal("0.5")
 
 
 def test_a_paid_task_that_failed_is_not_bought_again_after_a_reload(tmp_path: Path) -> None:

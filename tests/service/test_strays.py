@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from places import share
-from workshop import Vendor, Workshop, image, model, workshop
+from workshop import Vendor, Workshop, emulated, image, model, workshop
 
 from rodin_watchd.adapters.journal.backup import backup_path, make_backup
 from rodin_watchd.config import journal_path
@@ -89,7 +89,7 @@ def test_removed_results_are_fetched_again(shop: Workshop, vendor: Vendor, caplo
 
 def test_removed_inputs_fail_the_set_with_a_report(tmp_path: Path, vendor: Vendor) -> None:
     """Nothing was sent, nothing is charged, and no lane is paused for it."""
-    with workshop(tmp_path, "http://127.0.0.1:9") as shop:
+    with emulated("submit-closed") as unwilling, workshop(tmp_path, unwilling.emulator.base_url) as shop:
         shop.drop_set("chair")
         shop.until(lambda: bool(shop.jobs()) and "uploading" in shop.actions(shop.job("chair")))
         shop.until(shop.is_in("chair", State.STAGED))
@@ -146,7 +146,7 @@ def test_a_backup_that_fails_is_told(shop: Workshop) -> None:
     shop.ticks(3, step_seconds=1.0)
     assert "backup" not in shop.status()
     assert [message for message in told(shop, "paused") if "backup" in message] != []
-    assert told(shop, "resumed")[-1] == "The journal's backup is made again."
+    assert told(shop, "resumed")[-1] == "backup: It is made again."
 
 
 def test_a_restored_journal_pays_for_nothing_twice(shop: Workshop, vendor: Vendor) -> None:

@@ -39,7 +39,7 @@ def disk_errors(what: str) -> Iterator[None]:
     except OSError as error:
         if error.errno in _MACHINE_ERRNOS:
             kind = RoomError if error.errno in FULL_ERRNOS else DiskError
-            raise kind.of(what, error) from error
+            raise kind.of(what, OSError(error.errno, os.strerror(error.errno or 0))) from error
         raise
 
 
