@@ -50,8 +50,8 @@ def read_after(settle_seconds: float) -> tuple[float, float]:
     return (settle_seconds / 3, settle_seconds)
 
 
-LONGEST_SECONDS: Final = 900.0
-"""So long (monotonic) new submits are held back for a proof; then it is given up and a person decides."""
+LONGEST_TIMES: Final = 15
+"""New submits are held back for a proof for so many times (monotonic) as it takes at least; then it is given up."""
 
 REFUND_SECONDS: Final = 86_400.0
 """A failed or lost task this long before the baseline counts as refunded by then, if it ever is."""
@@ -282,4 +282,4 @@ class Inquiry:
 
     def is_overdue(self, now: float) -> bool:
         """Tell whether submits have been held back for too long."""
-        return now - self.began_at > LONGEST_SECONDS
+        return now - self.began_at > LONGEST_TIMES * self.after_seconds[-1]

@@ -182,9 +182,11 @@ class Prover:
 
     def _reads_after(self) -> tuple[float, ...]:
         """Return when the balance is read: soon where all that is looked into is a refusal that says it was free of charge."""
-        jobs = judged_jobs(self._refused(), self._book.jobs.values())
-        said = all(job.problem is not None and job.problem.documented for job in jobs)
-        return DOCUMENTED_AFTER_SECONDS if said and not self._undecided else self._after_seconds
+        refused = self._refused()
+        jobs = judged_jobs(refused, self._book.jobs.values())
+        said = [job.id for job in jobs if job.problem is not None and job.problem.documented]
+        all_said = {refusal.job_id for refusal in refused} == set(said)
+        return DOCUMENTED_AFTER_SECONDS if all_said and not self._undecided else self._after_seconds
 
     def _since(self, baseline: Baseline) -> Since:
         return self._book.journal.purchases_since(baseline.purchase, baseline.read_at - REFUND_SECONDS)

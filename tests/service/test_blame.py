@@ -82,9 +82,15 @@ class _Choosy(BaseHTTPRequestHandler):
         if b"High" in body:
             self._say(402, b'{"error": "SUBSCRIPTION_PLAN_TOO_LOW", "message": "4K is not in your plan."}')
             return
+        self._pass_on("POST", body)
+
+    def do_GET(self) -> None:  # http.server's name
+        self._pass_on("GET", b"")
+
+    def _pass_on(self, method: str, body: bytes) -> None:
         line = HTTPConnection(urlsplit(self.behind).netloc)
-        headers = {name: self.headers[name] for name in ("Authorization", "Content-Type")}
-        line.request("POST", self.path, body, headers)
+        headers = {name: self.headers[name] for name in ("Authorization", "Content-Type") if self.headers[name]}
+        line.request(method, self.path, body, headers)
         answer = line.getresponse()
         self._say(answer.status, answer.read())
         line.close()
@@ -134,7 +140,7 @@ def drop_twin(shop: Workshop, name: str) -> None:
     """Drop a set of always the same content, which the emulator knows by heart."""
     shop.drop(f"{name}.obj", model("twin"))
     shop.drop(f"{name}.png", image("twin"))
-    shop.drop(f"{name}.toml", b"again = true\n")
+    shop.drop(f"{name}.toml", f'again = "{name}"\n'.encode())
 
 
 def test_one_locked_work_folder_stops_nobody(tmp_path: Path, vendor: Vendor) -> None:
