@@ -289,7 +289,7 @@ def test_a_crash_before_the_balance_was_read_forgets_nothing(tmp_path: Path, fau
         shop.drop_set("chair")
         shop.until(lambda: bool(shop.daemon._book.journal.refused_since(0)))
         shop.restart()
-        shop.ticks(3, step_seconds=20)
+        shop.ticks(3, step_seconds=0.05 if "INVALID" in fault else 20)
         shop.restart()
         shop.until(looked_into(shop))
         free = "INVALID" in fault
