@@ -75,6 +75,8 @@ def seen_from_outside(service: Running) -> str:
 def served(root: Path, base_url: str) -> Iterator[tuple[Stage, Running]]:
     """Run a service with all its logging, for a key of its own."""
     stage = Stage(root, base_url, environment(RODIN_API_KEY=KEY))
+    with stage.config.open("a") as config:
+        config.write("[budget]\nsettle_seconds = 0.5\n")  # the emulated vendor charges at once
     with running(stage, "--verbose") as service:
         yield stage, service
     (root / "stderr.log").write_text("".join(service.lines))
