@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from rodin_watchd.config import Budget
@@ -149,7 +149,10 @@ class Prover:
 
     def inquire(self, chance: float, *, exact: bool) -> None:
         """Begin, go on with or end a proof. `exact`: whether the account has ever shown a part of a credit."""
-        self._look_for_held()
+        if self._trusts:
+            self._look_for_held()
+        else:
+            self._look_for_no_held()
         self._look_for_refused()
         if self._inquiry is None:
             return
@@ -163,7 +166,7 @@ class Prover:
     def _look_for_held(self) -> None:
         """Begin an inquiry if the balance can tell about any held job; end one that no held job needs any more."""
         held = frozenset(job.id for job in self._book.jobs.values() if job.state is State.HELD)
-        if held == self._held or self._baseline is None or not self._trusts:
+        if held == self._held or self._baseline is None:
             return
         undecided = bool(held & self._since(self._baseline).undecided) if held else False
         if undecided and not self._undecided:
@@ -174,6 +177,21 @@ class Prover:
             self._book.tell("inquiry-ended", "A person has decided.", self._now(), subject="balance")
             self._inquiry = None  # begun anew, if there are refusals to look into
         self._held, self._undecided = held, undecided
+
+    def _look_for_no_held(self) -> None:
+        """End an inquiry into held jobs that began while nobody else spent from the account, and believe its baseline no more.
+
+        Durable: whoever says later that nobody else spends again does not speak of the time between.
+        """
+        if self._baseline and self._baseline.sole:
+            baseline = replace(self._baseline, sole=False)
+            self._book.journal.set_meta(BASELINE, baseline.as_data())
+            self._baseline = baseline
+        if self._undecided:
+            told = "Others may spend from the account now, so the balance cannot tell about a lost answer: a person decides."
+            self._book.tell("inquiry-ended", told, self._now(), subject="balance")
+            self._inquiry = None  # begun anew, if there are refusals to look into
+        self._held, self._undecided = frozenset(), False
 
     def _look_for_refused(self) -> None:
         """Begin an inquiry if the vendor has refused a set that it had received whole."""
