@@ -16,6 +16,7 @@ from rodin_watchd.core.proof import (
     NOTHING_SINCE,
     OVERDUE,
     REFUND_SECONDS,
+    UNJUDGED,
     Baseline,
     Inquiry,
     Proof,
@@ -74,6 +75,7 @@ class Prover:
         baseline = Baseline.of_data(stored) if stored else None
         self._baseline = baseline if baseline and (baseline.sole or not self._trusts) else None
         self._judged: int = book.journal.meta(JUDGED) or 0
+        self._unjudged = frozenset[int](book.journal.meta(UNJUDGED) or ())
         self._inquiry = begun.inquiry if same_account else None
         self._not_before = monotonic()
         self._held = begun.held if same_account else frozenset()
@@ -112,7 +114,9 @@ class Prover:
 
     def _refused(self) -> tuple[Refusal, ...]:
         """Return the refusals that were not looked into yet."""
-        return self._book.journal.refused_since(self._judged)
+        after = min((self._judged, *(purchase - 1 for purchase in self._unjudged)))
+        refused = self._book.journal.refused_since(after)
+        return tuple(one for one in refused if one.purchase > self._judged or one.purchase in self._unjudged)
 
     # ---- readings ---------------------------------------------------------------------------------------------------
 
@@ -224,12 +228,14 @@ class Prover:
         moves = [move for job in lost for move in concluded(job, answers, now, chance)]
         refused = self._refused()
         moves += self._of_refused(refused, refusals, now)
-        meta = {BASELINE: renewed.as_data() if renewed else None, JUDGED: newest}
+        unjudged = self._book.journal.sending()
+        meta = {BASELINE: renewed.as_data() if renewed else None, JUDGED: newest, UNJUDGED: sorted(unjudged)}
         self._book.commit(moves, now, meta, settled=outcomes(refused, refusals))
         for proof in dict.fromkeys(([answers] if lost else []) + ([refusals] if refused else [])):
             if lost or proof.verdict is not Verdict.NOT_CHARGED:
                 self._book.tell("inquiry-ended", proof.reason, now, subject="balance")
         self._baseline, self._inquiry, self._judged, self._undecided = renewed, None, newest, False
+        self._unjudged = unjudged
 
     def _of_refused(self, refused: Sequence[Refusal], proof: Proof, now: float) -> list[Transition]:
         """Return what becomes of the jobs that were refused."""
