@@ -13,7 +13,7 @@ from datetime import tzinfo
 from typing import Any, Final, Self
 
 from rodin_watchd.core.consent import by_person
-from rodin_watchd.core.machine import RESTING, TABLE, Signal, move
+from rodin_watchd.core.machine import RESTING, SENDING, TABLE, Signal, move
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.receipt import cost, local
 from rodin_watchd.core.status import doing
@@ -160,6 +160,11 @@ def may_be_canceled(job: Job) -> bool:
 
 def cancel(job: Job, now: float) -> Transition:
     """Stop a job before its results arrive. Raises CommandRefusedError where that is too late or not the way."""
+    if job.state in SENDING and job.answer is not None:
+        raise CommandRefusedError(
+            "The vendor has answered the submit of this job, and may have charged it.",
+            advice=f"Look at it (`rodin-watchd show {job.id}`), then decide again.",
+        )
     if (job.state, Signal.CANCEL) not in TABLE:
         advice = "Use `rodin-watchd resolve --give-up JOB`." if job.state is State.HELD else ""
         raise CommandRefusedError(f"A job that is {job.state} cannot be canceled.", advice=advice)

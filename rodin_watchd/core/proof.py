@@ -62,6 +62,9 @@ BASELINE: Final = "baseline"
 JUDGED: Final = "refusals-judged"
 """The journal's key of the newest purchase at the time when refusals were looked into last."""
 
+UNJUDGED: Final = "refusals-unjudged"
+"""The journal's key of the older purchases whose submits were under way then, so that a refusal of them is still to come."""
+
 
 @dataclass(frozen=True, slots=True)
 class Baseline:

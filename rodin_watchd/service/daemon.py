@@ -206,6 +206,7 @@ class Daemon:
         self._reception.woken |= self._standing.check() or was_copied != self._standing.keeper.copied
         self._hold_unsent()
         self._day.today()  # a clock that is set now is seen now
+        self._desk.settle_open_submits()
         before = (self._commands.paused, self._commands.approvals)
         self._commands.take(self._pool.busy)  # before an upload is allowed to end: it may be the one to be canceled
         self._desk.take_messages(self._why_drop, self._herald.take)

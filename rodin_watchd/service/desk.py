@@ -271,6 +271,17 @@ class Desk:
             chance=self._clock.chance(),
         )
 
+    def settle_open_submits(self) -> None:
+        """After a start: understand the answer that was committed, or hold the job. All other states simply go on.
+
+        Before any command is carried out: an answer that is not understood yet may be a task that was paid for.
+        """
+        now = self._clock.now()
+        for job in list(self._book.jobs.values()):
+            answered = job.state is State.SUBMITTING or (job.state is State.UPLOADING and job.answer)
+            if answered and job.id not in self._pool.busy:
+                self._decide(job, self._understood(job, now), now)
+
     # ---- what is due ------------------------------------------------------------------------------------------------
 
     def hand_out(self, *, submits: bool, away: frozenset[Ground] = frozenset()) -> None:
@@ -278,7 +289,6 @@ class Desk:
 
         What needs a folder that is `away` waits.
         """
-        self._settle_open_submits()
         self._account.inquire(self._clock.chance())
         self._calm()
         self._purse.put_off([job for job in self._book.jobs.values() if job.id not in self._pool.busy])
@@ -342,14 +352,6 @@ class Desk:
             self._account.ask()
             self._budget = self._budget.spend(monotonic)
             self._pool.ask_balance()
-
-    def _settle_open_submits(self) -> None:
-        """After a start: understand the answer that was committed, or hold the job. All other states simply go on."""
-        now = self._clock.now()
-        for job in list(self._book.jobs.values()):
-            answered = job.state is State.SUBMITTING or (job.state is State.UPLOADING and job.answer)
-            if answered and job.id not in self._pool.busy:
-                self._decide(job, self._understood(job, now), now)
 
     def next_due_seconds(self) -> list[float]:
         """Return in how many seconds something may become due; what is overdue waits for something else."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from rodin_watchd.config import Budget
@@ -16,6 +16,7 @@ from rodin_watchd.core.proof import (
     NOTHING_SINCE,
     OVERDUE,
     REFUND_SECONDS,
+    UNJUDGED,
     Baseline,
     Inquiry,
     Proof,
@@ -74,6 +75,7 @@ class Prover:
         baseline = Baseline.of_data(stored) if stored else None
         self._baseline = baseline if baseline and (baseline.sole or not self._trusts) else None
         self._judged: int = book.journal.meta(JUDGED) or 0
+        self._unjudged = frozenset[int](book.journal.meta(UNJUDGED) or ())
         self._inquiry = begun.inquiry if same_account else None
         self._not_before = monotonic()
         self._held = begun.held if same_account else frozenset()
@@ -112,7 +114,9 @@ class Prover:
 
     def _refused(self) -> tuple[Refusal, ...]:
         """Return the refusals that were not looked into yet."""
-        return self._book.journal.refused_since(self._judged)
+        after = min((self._judged, *(purchase - 1 for purchase in self._unjudged)))
+        refused = self._book.journal.refused_since(after)
+        return tuple(one for one in refused if one.purchase > self._judged or one.purchase in self._unjudged)
 
     # ---- readings ---------------------------------------------------------------------------------------------------
 
@@ -149,7 +153,10 @@ class Prover:
 
     def inquire(self, chance: float, *, exact: bool) -> None:
         """Begin, go on with or end a proof. `exact`: whether the account has ever shown a part of a credit."""
-        self._look_for_held()
+        if self._trusts:
+            self._look_for_held()
+        else:
+            self._look_for_no_held()
         self._look_for_refused()
         if self._inquiry is None:
             return
@@ -163,7 +170,7 @@ class Prover:
     def _look_for_held(self) -> None:
         """Begin an inquiry if the balance can tell about any held job; end one that no held job needs any more."""
         held = frozenset(job.id for job in self._book.jobs.values() if job.state is State.HELD)
-        if held == self._held or self._baseline is None or not self._trusts:
+        if held == self._held or self._baseline is None:
             return
         undecided = bool(held & self._since(self._baseline).undecided) if held else False
         if undecided and not self._undecided:
@@ -174,6 +181,21 @@ class Prover:
             self._book.tell("inquiry-ended", "A person has decided.", self._now(), subject="balance")
             self._inquiry = None  # begun anew, if there are refusals to look into
         self._held, self._undecided = held, undecided
+
+    def _look_for_no_held(self) -> None:
+        """End an inquiry into held jobs that began while nobody else spent from the account, and believe its baseline no more.
+
+        Durable: whoever says later that nobody else spends again does not speak of the time between.
+        """
+        if self._baseline and self._baseline.sole:
+            baseline = replace(self._baseline, sole=False)
+            self._book.journal.set_meta(BASELINE, baseline.as_data())
+            self._baseline = baseline
+        if self._undecided:
+            told = "Others may spend from the account now, so the balance cannot tell about a lost answer: a person decides."
+            self._book.tell("inquiry-ended", told, self._now(), subject="balance")
+            self._inquiry = None  # begun anew, if there are refusals to look into
+        self._held, self._undecided = frozenset(), False
 
     def _look_for_refused(self) -> None:
         """Begin an inquiry if the vendor has refused a set that it had received whole."""
@@ -206,12 +228,14 @@ class Prover:
         moves = [move for job in lost for move in concluded(job, answers, now, chance)]
         refused = self._refused()
         moves += self._of_refused(refused, refusals, now)
-        meta = {BASELINE: renewed.as_data() if renewed else None, JUDGED: newest}
+        unjudged = self._book.journal.sending()
+        meta = {BASELINE: renewed.as_data() if renewed else None, JUDGED: newest, UNJUDGED: sorted(unjudged)}
         self._book.commit(moves, now, meta, settled=outcomes(refused, refusals))
         for proof in dict.fromkeys(([answers] if lost else []) + ([refusals] if refused else [])):
             if lost or proof.verdict is not Verdict.NOT_CHARGED:
                 self._book.tell("inquiry-ended", proof.reason, now, subject="balance")
         self._baseline, self._inquiry, self._judged, self._undecided = renewed, None, newest, False
+        self._unjudged = unjudged
 
     def _of_refused(self, refused: Sequence[Refusal], proof: Proof, now: float) -> list[Transition]:
         """Return what becomes of the jobs that were refused."""

@@ -73,6 +73,23 @@ def test_every_purchase_keeps_its_outcome_and_says_what_it_cost(path: Path) -> N
     assert all(row[7] in fingerprints(jobs[row[1]].files, jobs[row[1]].options) for row in after)
 
 
+def test_every_charge_that_was_booked_as_free_is_mended(path: Path) -> None:
+    """As many rows of a job as it was charged for, the newest free ones; one that is known to be unclear stays so."""
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("DROP TRIGGER purchases_are_kept_2")
+        db.execute("UPDATE purchases SET outcome = 'free' WHERE job_id = 'ed8791119677'")
+        copied = "INSERT INTO purchases (job_id, fingerprint, top, at, outcome) SELECT job_id, fingerprint, top, at, ?"
+        db.execute(f"{copied} FROM purchases WHERE id = 10", ("unknown",))
+        db.commit()
+        before = [row[0] for row in db.execute("SELECT id FROM purchases WHERE job_id = 'ed8791119677' ORDER BY id")]
+        others = db.execute("SELECT id, outcome FROM purchases WHERE job_id <> 'ed8791119677'").fetchall()
+    with closing(Journal(path)) as journal:
+        paid = journal._db.execute("SELECT id, outcome FROM purchases WHERE job_id = 'ed8791119677' ORDER BY id")
+        assert [tuple(row) for row in paid] == list(zip(before, ("charged", "charged", "unknown"), strict=True))
+        rest = journal._db.execute("SELECT id, outcome FROM purchases WHERE job_id <> 'ed8791119677'").fetchall()
+        assert [tuple(row) for row in rest] == [tuple(row) for row in others]
+
+
 def test_two_live_jobs_that_mean_the_same_do_not_stop_the_start(path: Path) -> None:
     """The index allows one: the other keeps its old fingerprint, by which it is found all the same."""
     with closing(Journal(path)) as journal:

@@ -32,7 +32,7 @@ from rodin_watchd.errors import (
     RodinWatchdError,
     TaskFailedError,
 )
-from rodin_watchd.model import State, Task, Unknown
+from rodin_watchd.model import Answer, State, Task, Unknown
 
 S = State
 
@@ -104,6 +104,12 @@ def test_a_job_is_canceled_before_its_results_are_here(state: State) -> None:
     assert job.problem.code == "canceled"
     assert ("paid" in job.problem.message) == (job.task is not None)
     assert ("retry JOB" in job.problem.advice) == (job.task is not None)
+
+
+def test_a_job_whose_answer_is_not_understood_yet_cannot_be_canceled() -> None:
+    """It may be a task that was paid for, and a cancel would book it as free."""
+    with pytest.raises(CommandRefusedError, match="has answered"):
+        cancel(replace(a_job(State.UPLOADING), answer=Answer(201, b"{}")), NOW)
 
 
 @pytest.mark.parametrize(

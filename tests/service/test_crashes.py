@@ -136,6 +136,28 @@ def test_a_refusal_that_was_committed_is_understood_after_a_crash(shop: Workshop
     assert (vendor.charges, vendor.uploads) == (1, 1)
 
 
+def test_an_early_answer_is_understood_before_a_cancel(shop: Workshop, vendor: Vendor) -> None:
+    """`uploading` with an answer in the journal was paid for: who cancels it after a crash is told so, and loses nothing."""
+    shop.drop_set("chair")
+    shop.until(shop.is_in("chair", State.UPLOADING))
+    shop.crash()
+    body = json.dumps({"error": None, "uuid": "early", "jobs": {"uuids": []}}).encode()
+    with contextlib.closing(Journal(journal_path(shop.config, os.environ))) as journal:
+        [job] = journal.jobs()
+        journal.commit([machine.answered(job, Answer(201, body))], START_AT)
+    number = shop.leave("cancel", **shop.seen("cancel", {"job": "chair"}), job="chair")
+    shop.start()
+    told = shop.answer_to(number)
+    assert not told["ok"]
+    assert "was paid for since you looked" in told["message"]
+    job = shop.job("chair")
+    assert (job.state, job.charges) == (State.SUBMITTED, 1)
+    assert job.task is not None
+    assert job.task.uuid == "early"
+    assert [row[0] for row in shop.daemon._book.journal._rows("SELECT outcome FROM purchases")] == ["charged"]
+    assert vendor.charges == 0
+
+
 def test_the_task_of_another_job_proves_nothing(shop: Workshop, vendor: Vendor) -> None:
     """A vendor that answers two submits with one task holds the second job, and does not stop the service."""
     shop.drop_set("first")

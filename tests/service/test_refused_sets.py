@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from workshop import Hands, Vendor, Workshop, emulated, image, model, working, workshop
 
+from rodin_watchd.adapters.rodin_client.client import RodinClient
 from rodin_watchd.core.proof import JUDGED
 from rodin_watchd.emulator.server import parse_fault
-from rodin_watchd.model import State
+from rodin_watchd.model import Answer, State
 from rodin_watchd.problem import Lane
 
 SOLE = {"sole_spender": True}
@@ -118,6 +121,35 @@ def test_an_account_is_sent_six_refused_sets_at_most(tmp_path: Path) -> None:
         assert shop.command("resolve", job=held.id, how="give-up")["ok"]
         shop.until(lambda: states(shop).count(State.ARCHIVED) > 5, step_seconds=5)
         assert Lane.REFUSALS not in shop.daemon._desk.pauses
+
+
+def test_answers_that_come_one_by_one_end_with_a_person(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six are under way when the first is refused, and no balance can be read: the last are looked into as well, and held."""
+    gate, submit = threading.Semaphore(0), RodinClient.submit
+
+    def late(client: RodinClient, *order: Any) -> Answer:  # noqa: ANN401 - whatever it takes
+        answer = submit(client, *order)
+        gate.acquire()
+        return answer
+
+    monkeypatch.setattr(RodinClient, "submit", late)
+    with working(tmp_path, "charged-429", "balance-500", balance=EXACT, api={"max_in_flight": 6}) as (shop, vendor):
+        drop_many(shop, 6)
+        shop.until(lambda: charges(vendor) == 6, busy_seconds=0.05)
+        for answers in range(1, 7):
+            gate.release()
+            shop.until(lambda answers=answers: outcomes(shop).count("refused") == answers, busy_seconds=0.05)  # type: ignore[misc]
+            shop.ticks(3)
+        gate.release(100)
+        shop.until(stands_still(shop))
+        long_after(shop)
+        held = [job for job in shop.jobs() if job.state is State.HELD]
+        assert held != []
+        assert charges(vendor) == 6
+        vendor.emulator.set_faults()
+        for job in held:
+            assert shop.command("resolve", job=job.id, how="not-charged")["ok"]
+        shop.until(lambda: states(shop) == [State.ARCHIVED] * 6, step_seconds=5)
 
 
 def test_sets_at_fault_are_bounded_as_well(tmp_path: Path) -> None:

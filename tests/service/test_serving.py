@@ -156,6 +156,33 @@ def test_a_pause_of_a_person_outlives_a_reload(shop: Reloaded, vendor: Vendor) -
     assert vendor.charges == 0
 
 
+@pytest.mark.parametrize("again", [False, True])
+def test_a_proof_ends_when_others_spend_from_the_account(tmp_path: Path, again: bool) -> None:
+    """`sole_spender` is taken back in the midst of a proof, also for a while: a stranger's top-up sends nothing again."""
+    sole, others = {"sole_spender": True}, {"sole_spender": False}
+    with emulated("lost-answer@1", balance=Decimal("100.5")) as vendor, ExitStack() as stack:
+        shop = Reloaded(tmp_path, vendor.emulator.base_url, {"budget": sole})
+        shop.hands = Hands()
+        shop.begin(stack)
+        shop.drop_set("chair")
+        shop.until(shop.is_in("chair", State.HELD))
+        shop.ticks(3)
+        assert shop.daemon._desk.notices() != []
+        assert shop.reload(budget=others) != []
+        shop.ticks(2)
+        assert shop.daemon._desk.notices() == []
+        vendor.emulator.pay_in(Decimal("0.5"))
+        if again:
+            assert shop.reload(budget=sole) != []
+        for _ in range(3):
+            shop.ticks(15, step_seconds=20)
+            shop.rest()
+        assert shop.states() == {"chair": State.HELD}
+        assert len(vendor.emulator.ledger()["charges"]) == 1
+        told = [event.kind for event in shop.daemon._book.journal.service_events()]
+        assert (told.count("inquiry"), told.count("inquiry-ended")) == (1, 1)
+
+
 def test_a_resolve_that_was_left_before_a_reload_is_not_about_what_comes_after(tmp_path: Path) -> None:
     """A second word about the same hold, left while the next submit is under way and a reload is done: no third charge."""
     with emulated("lost-answer=5") as vendor, ExitStack() as stack:

@@ -9,6 +9,7 @@ instants they tell before and after whatever the clock says.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
@@ -16,6 +17,7 @@ from decimal import Decimal
 from typing import Any
 
 from rodin_watchd.adapters.journal.words import in_words
+from rodin_watchd.core.machine import SENDING
 from rodin_watchd.core.proof import Refusal, Since
 
 _SPENT = "SELECT top, cost, count(*) FROM purchases WHERE id > ? AND outcome <> 'free' GROUP BY top, cost"
@@ -31,6 +33,10 @@ _IN_A_ROW = """
         SELECT 1 FROM purchases AS later WHERE later.id > refused.id AND later.outcome = 'charged')
 """
 _OPEN = "SELECT job_id FROM purchases WHERE id > ? AND outcome = 'open'"
+_SENDING = """
+    SELECT purchases.id FROM purchases JOIN jobs ON jobs.id = job_id
+        WHERE outcome = 'open' AND state IN (SELECT value FROM json_each(?))
+"""
 _REFUNDABLE = """
     SELECT (SELECT count(*) FROM events WHERE at >= :at AND state = 'failing'
             AND job_id IN (SELECT job_id FROM purchases WHERE outcome NOT IN ('free', 'refused')))
@@ -84,6 +90,10 @@ class PurchaseReader(ABC):
     def refused_since(self, purchase: int) -> tuple[Refusal, ...]:
         """Return the submits after a purchase that were refused whole and are not known to have been free, oldest first."""
         return tuple(map(_refusal, self._rows(f"{_REFUSED} AND id > ? ORDER BY id", (purchase,))))
+
+    def sending(self) -> frozenset[int]:
+        """Return the numbers of the purchases whose submits are under way: each may be refused later than a newer one."""
+        return frozenset(row[0] for row in self._rows(_SENDING, (json.dumps(sorted(SENDING)),)))
 
     def refused_of(self, fingerprint: str) -> tuple[Refusal, ...]:
         """Return the same of one content, of all times."""

@@ -174,10 +174,15 @@ _MIGRATIONS: Final = (
             WHERE id = (SELECT id FROM purchases WHERE job_id = NEW.id AND outcome <> 'charged'
                 ORDER BY outcome = 'open' DESC, outcome IN ('refused', 'unknown') DESC, id DESC LIMIT 1); END;
     -- Version 1 booked an upload as free that was under way while the configuration was read anew: its job says what it cost.
+    -- As many rows as are missing: the newest free ones, for what is unknown counts as spent already.
     UPDATE purchases SET outcome = 'charged' WHERE id IN (
-        SELECT max(purchases.id) FROM purchases JOIN jobs ON jobs.id = job_id WHERE outcome IN ('free', 'unknown')
-            AND charges > (SELECT count(*) FROM purchases AS paid WHERE paid.job_id = jobs.id AND paid.outcome = 'charged')
-        GROUP BY job_id);
+        SELECT id FROM (
+            SELECT purchases.id,
+                row_number() OVER (PARTITION BY job_id ORDER BY outcome = 'free' DESC, purchases.id DESC) AS place,
+                charges - (SELECT count(*) FROM purchases AS paid
+                    WHERE paid.job_id = jobs.id AND paid.outcome = 'charged') AS missing
+            FROM purchases JOIN jobs ON jobs.id = job_id WHERE outcome IN ('free', 'unknown'))
+        WHERE place <= missing);
     CREATE TRIGGER purchase_was_free AFTER UPDATE OF state ON jobs
         WHEN OLD.state IN ('uploading', 'held') AND NEW.state = 'staged' OR OLD.state = 'uploading' AND NEW.state = 'failing'
         BEGIN UPDATE purchases SET outcome = 'free', told = OLD.state = 'held'
