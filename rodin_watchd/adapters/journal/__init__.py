@@ -42,9 +42,10 @@ from rodin_watchd.adapters.journal.words import BUSY_CODES, code_of, in_words
 from rodin_watchd.adapters.journal.writing import insert_command, prepare
 from rodin_watchd.core.announcing import SILENT, Announcer
 from rodin_watchd.core.approval import Changes
+from rodin_watchd.core.budget import BUDGET_DAY, Day
 from rodin_watchd.core.machine import ANSWERED
 from rodin_watchd.core.proof import BASELINE, Settled
-from rodin_watchd.core.restored import LOST, SUBMITS, Lost
+from rodin_watchd.core.restored import SUBMITS
 from rodin_watchd.errors import DiskError, JournalBusyError, JournalError, JournalRolledBackError, RoomError
 from rodin_watchd.model import ServiceEvent, Transition
 
@@ -57,7 +58,6 @@ __all__ = [
     "JournalReader",
     "Reply",
     "insert_command",
-    "lost_of",
 ]
 
 _SAVE = """
@@ -332,14 +332,15 @@ class Journal(JournalReader, HookRunWriter):
             number = self._db.execute(_SERVICE_EVENT, tuple(map(rows.plain, columns))).lastrowid
             self._owe(f"service-{number}", "", announcer.of_service(event), event.at)
 
-    def forget_copy(self, submits: int, lost: Lost) -> None:
+    def forget_copy(self, submits: int, day: Day) -> None:
         """Note that this journal is older than what was bought, once that has been dealt with.
 
-        The mark of a backup goes, and the baseline: nobody knows what was bought since. There were so many `submits`.
+        The mark of a backup goes, and the baseline: nobody knows what was bought since. There were so many `submits`; the budget's `day`
+        counts those that are missing.
         """
         with self._transaction():
             self._db.execute("DELETE FROM meta WHERE key IN (?, ?)", (COPIED_AT, BASELINE))
-            self._set_meta({LOST: lost.as_data(), SUBMITS: submits})
+            self._set_meta({BUDGET_DAY: day, SUBMITS: submits})
 
     def submits(self) -> int:
         """Return how many submits were allowed to send their last bytes, as far as this journal knows."""
@@ -420,11 +421,6 @@ class Journal(JournalReader, HookRunWriter):
         if locked != self._locked_out:
             self._locked_out = locked
             self._wait_for_locks(seconds=0.0 if locked else self._busy_seconds)
-
-
-def lost_of(journal: JournalReader) -> Lost:
-    """Return which submits a journal knows to be missing in it."""
-    return Lost.of_data(journal.meta(LOST))
 
 
 def _told(error: sqlite3.Error) -> DiskError | JournalError:
