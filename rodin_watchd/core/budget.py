@@ -47,10 +47,19 @@ def next_midnight(now: float, zone: tzinfo) -> float:
 
 
 class Day(NamedTuple):
-    """A day of the budget: when it began (UTC), and the newest purchase of the day before."""
+    """A day of the budget: when it began (UTC), the newest purchase of the day before, and what the journal has lost.
+
+    `lost` are submits that were found missing in the journal in this day: nobody knows for which folder they were.
+    """
 
     began_at: float
     after_purchase: int
+    lost: int = 0
+
+    @property
+    def lost_credits(self) -> Decimal:
+        """What the lost submits count as: their price is not known, so that of the list."""
+        return self.lost * CREDITS_PER_TEXTURE
 
 
 def day_of(before: Day | None, now: float, zone: tzinfo, newest_purchase: int) -> Day:
@@ -76,17 +85,21 @@ class Caps:
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """What may still be spent today: `spent` has the credits that were, by top folder."""
+    """What may still be spent today: `spent` has the credits that were, by top folder.
+
+    `lost` was spent as well, nobody knows for which folder: it counts once for the day, and for every folder.
+    """
 
     caps: Caps
     spent: Mapping[str, Decimal]
+    lost: Decimal = Decimal(0)
 
     def why_not(self, folder: str) -> str:
         """Return why a set of this folder cannot be bought today, "" if it can."""
         top = top_folder(folder)
-        if _is_over(self.caps.per_day, sum(self.spent.values(), Decimal(0))):
+        if _is_over(self.caps.per_day, sum(self.spent.values(), self.lost)):
             return f"today's budget of {in_credits(self.caps.per_day or Decimal(0))} is spent"
-        if _is_over(self.caps.per_folder, self.spent.get(top, Decimal(0))):
+        if _is_over(self.caps.per_folder, self.spent.get(top, Decimal(0)) + self.lost):
             where = f"the folder “{printable(top)}”" if top else "the inbox itself"
             return f"today's budget of {in_credits(self.caps.per_folder or Decimal(0))} for {where} is spent"
         return ""

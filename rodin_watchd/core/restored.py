@@ -10,10 +10,9 @@ receipt.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from datetime import tzinfo
-from typing import Any, Final, Self
+from typing import Final
 
 from rodin_watchd.core.machine import Signal, begin_upload, move, understood
 from rodin_watchd.core.names import printable
@@ -24,30 +23,6 @@ from rodin_watchd.problem import Problem
 
 SUBMITS: Final = "submits"
 """The journal's key of the count of submits that were allowed to send their last bytes; see `SubmitCount`."""
-
-LOST: Final = "lost_submits"
-"""The journal's key of the newest submits that were found missing in it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """Submits that were sent from the root and that the journal does not know: what each bought is not known any more."""
-
-    count: int = 0
-    found_at: float = 0.0  # UTC
-
-    def since(self, began_at: float) -> int:
-        """Return how many count against the budget of a day that began then (UTC): that of the day when they were missed."""
-        return self.count if began_at <= self.found_at else 0
-
-    def as_data(self) -> dict[str, Any]:
-        """Return it as JSON can hold it."""
-        return asdict(self)
-
-    @classmethod
-    def of_data(cls, data: Mapping[str, Any] | None) -> Self:
-        """Return what `as_data` made; None is nothing lost."""
-        return cls(**data) if data else cls()
 
 
 def put_back(copied_at: float, zone: tzinfo) -> str:

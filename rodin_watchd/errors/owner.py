@@ -41,6 +41,16 @@ class JournalError(OwnerError):
     code = "journal"
 
 
+class JournalRolledBackError(JournalError):
+    """Another program has put older content into the open journal, in its own file."""
+
+    code = "journal-rolled-back"
+    advice = (
+        "Start the service again, if nothing does that by itself: it holds what may have been paid for meanwhile, and counts "
+        "it as spent. Find out what writes into the journal's file; to put a backup in place, stop the service first."
+    )
+
+
 class OldJournalError(JournalError):
     """The journal is of an older version, or was never set up."""
 

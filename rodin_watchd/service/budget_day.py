@@ -37,3 +37,14 @@ class BudgetDay:
             self._journal.set_meta(BUDGET_DAY, day)
         self._offset, self._day = offset, day
         return day
+
+    def lose(self, count: int, submits: int) -> None:
+        """Count submits that are missing in the journal as spent today, and note that there were `submits` in all.
+
+        One transaction, with the end of what shows that the journal is older (`Journal.forget_copy`): a crash counts nothing
+        twice. What was counted before in this day stays. Raises DiskError.
+        """
+        today = self.today()
+        day = today._replace(lost=today.lost + count)
+        self._journal.forget_copy(submits, day)
+        self._day = day

@@ -60,7 +60,11 @@ class JournalGuard:
         self._told_at = 0.0  # monotonic
 
     def keep(self) -> None:
-        """Write the journal out again where its files are missing or others lie in their place. Raises JournalGoneError."""
+        """Write the journal out again where its files are missing or others lie in their place.
+
+        Raises JournalGoneError; JournalRolledBackError where its own file has older content: then the daemon must end.
+        """
+        self._book.journal.refuse_rolled_back()
         why = self._book.journal.why_not_in_place()
         if not why:
             return

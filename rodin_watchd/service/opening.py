@@ -6,7 +6,6 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import tzinfo
 from pathlib import Path
 
 from rodin_watchd.adapters.filesystems import filesystem_of
@@ -21,7 +20,7 @@ from rodin_watchd.adapters.spool.sharing import sharing_of
 from rodin_watchd.adapters.spool.submit_count import SubmitCount
 from rodin_watchd.adapters.zone import local_zone
 from rodin_watchd.config import Config, journal_path, lease_path, lock_path
-from rodin_watchd.core.restored import OLDER, Lost, hold_unsent, put_back
+from rodin_watchd.core.restored import OLDER, hold_unsent, put_back
 from rodin_watchd.errors import DiskError, JournalError
 from rodin_watchd.service.book import Book
 from rodin_watchd.service.budget_day import BudgetDay
@@ -79,6 +78,7 @@ def opened(config: Config, clock: Clock, wait: Callable[[float], None]) -> Itera
         strays = Strays(spool, book, local_zone(), clock.now)
         guard = JournalGuard(book, path, clock)
         count = SubmitCount(spool.grounds)
+        budget_day = BudgetDay(book.journal, local_zone(), clock)
 
         def daily() -> None:
             keeper.settle()
@@ -89,14 +89,14 @@ def opened(config: Config, clock: Clock, wait: Callable[[float], None]) -> Itera
         def begin() -> None:
             if finished:
                 guard.tell_finished()
-            _find_lost(book, count.read(), clock.now(), local_zone(), knew_root=knew_root)
+            _find_lost(book, budget_day, count.read(), clock.now(), knew_root=knew_root)
             count.keep(book.journal.submits())
             book.journal.free_cut_uploads()  # after that: what a backup takes for being sent may have been sent
             book.start(clock.now())
             daily()
 
         standing = Standing(keeper, holds, guard, Housekeeping(book, path, clock, daily), monitor)
-        yield Base(spool, book, standing, BudgetDay(book.journal, local_zone(), clock), count, begin)
+        yield Base(spool, book, standing, budget_day, count, begin)
 
 
 def _root_holds(
@@ -111,7 +111,7 @@ def _root_holds(
         yield stack.enter_context(Lease(lease_path(config), clock.monotonic, wait))
 
 
-def _find_lost(book: Book, submits: int, now: float, zone: tzinfo, *, knew_root: bool) -> None:
+def _find_lost(book: Book, day: BudgetDay, submits: int, now: float, *, knew_root: bool) -> None:
     """Find out whether the journal is older than what was bought from this root; then hold what may have been paid for since.
 
     It is a backup that was put back (it carries a mark), or the root counts more `submits`: it is an older copy, or one
@@ -122,11 +122,11 @@ def _find_lost(book: Book, submits: int, now: float, zone: tzinfo, *, knew_root:
     missing = max(submits - journal.submits(), 0)
     if copied_at is None and not missing:
         return
-    reason = OLDER if copied_at is None else put_back(float(copied_at), zone)
+    reason = OLDER if copied_at is None else put_back(float(copied_at), day.zone)
     for job in list(book.jobs.values()):
         book.commit(hold_unsent(job, reason, now), now)
     lost = missing if knew_root else 0
-    journal.forget_copy(journal.submits() + missing, Lost(lost, now))
+    day.lose(lost, journal.submits() + missing)
     told = f"{reason}. What may have been submitted since is held, or failed with that reason."
     if lost:
         told += f" {_submits(lost)} missing in it: today's budget counts that as spent."

@@ -6,17 +6,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from rodin_watchd.adapters.journal import lost_of
 from rodin_watchd.config import Budget
 from rodin_watchd.core.budget import Allowance, Caps, is_over_budget, next_midnight, put_off
 from rodin_watchd.core.receipt import local
 from rodin_watchd.errors import OverBudgetError
-from rodin_watchd.model import CREDITS_PER_TEXTURE, Job, State, Transition
+from rodin_watchd.model import Job, State, Transition
 from rodin_watchd.service.book import Book
 from rodin_watchd.service.budget_day import BudgetDay
-
-_NO_FOLDER = "/"
-"""Where purchases are booked whose folder is not known: no folder's name has a slash."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +44,6 @@ class Purse:
         self._caps = Caps(budget.per_day_credits, budget.per_folder_credits)
         self._book = book
         self._day = day
-        self._lost = lost_of(book.journal)
         self._now = now
         self._told = over.told
         self.barred = over.barred
@@ -62,17 +57,16 @@ class Purse:
     def allowance(self) -> Allowance:
         """What may still be spent today."""
         today = self._day.today()
-        return self._left(self._book.journal.spent_since(today.after_purchase), self._lost.since(today.began_at))
+        return Allowance(self._caps, self._book.journal.spent_since(today.after_purchase), today.lost_credits)
 
     def buy(self, intents: Sequence[Transition]) -> list[Job]:
         """Make those intents durable that are within the budget; return their jobs."""
         if not intents:
             return []
         today = self._day.today()
-        lost = self._lost.since(today.began_at)
 
         def affordable(spent: Mapping[str, Decimal], intents: Sequence[Transition]) -> Sequence[Transition]:
-            return self._left(spent, lost).affordable(intents)
+            return Allowance(self._caps, spent, today.lost_credits).affordable(intents)
 
         bought = self._book.commit_affordable(intents, self._now(), today.after_purchase, affordable)
         return [intent.job for intent in bought]
@@ -80,7 +74,7 @@ class Purse:
     def put_off(self, jobs: Iterable[Job]) -> None:
         """Note on each job that is to be sent whether and why it waits for another day."""
         to_send = [job for job in jobs if job.state in (State.STAGED, State.UPLOADING)]
-        left, now = self.allowance if to_send else self._left({}, 0), self._now()
+        left, now = self.allowance if to_send else Allowance(self._caps, {}), self._now()
         late = [(job, left.why_not(job.folder)) for job in to_send]
         moves = (put_off(job, reason, now) for job, reason in late)
         self._book.commit([move for move in moves if move], now)
@@ -108,7 +102,3 @@ class Purse:
     def waits(self) -> bool:
         """Whether any set waits for another day."""
         return bool(self.barred) or any(map(is_over_budget, self._book.jobs.values()))
-
-    def _left(self, spent: Mapping[str, Decimal], lost: int) -> Allowance:
-        """Return what is left; what a lost submit cost is not known: it counts with the price of the list."""
-        return Allowance(self._caps, {**spent, _NO_FOLDER: lost * CREDITS_PER_TEXTURE} if lost else spent)

@@ -14,7 +14,7 @@ from strangers import filled_up, mounted
 
 from rodin_watchd.adapters.journal import Journal, JournalReader
 from rodin_watchd.adapters.journal.backup import COPIED_AT, backup_path, make_backup
-from rodin_watchd.core.restored import Lost
+from rodin_watchd.core.budget import Day
 from rodin_watchd.errors import DiskError, JournalError
 from rodin_watchd.model import Answer, InputFile, Job, Role, Signature, State, Task, Transition
 
@@ -106,7 +106,7 @@ def test_a_damaged_journal_says_how_to_recover(path: Path, *, backed_up: bool) -
         with closing(Journal(path)) as journal:
             assert [job.id for job in journal.jobs()] == ["a1"]
             assert journal.meta(COPIED_AT) == NOW
-            journal.forget_copy(0, Lost())
+            journal.forget_copy(0, Day(NOW, 0))
             assert journal.meta(COPIED_AT) is None
     else:
         assert "no backup" in advice

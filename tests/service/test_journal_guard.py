@@ -19,9 +19,10 @@ from workshop import Workshop, working
 from rodin_watchd.adapters.journal import Journal, JournalReader, insert_command
 from rodin_watchd.adapters.journal.backup import backup_path, make_backup
 from rodin_watchd.adapters.journal.files import moved_aside, whole_path
+from rodin_watchd.adapters.spool.submit_count import _text
 from rodin_watchd.cli.health import told
 from rodin_watchd.config import journal_path
-from rodin_watchd.errors import DiskError, JournalError, JournalGoneError
+from rodin_watchd.errors import DiskError, JournalError, JournalGoneError, JournalRolledBackError
 from rodin_watchd.model import State
 
 LONG_SECONDS = 1e9
@@ -387,6 +388,92 @@ def test_a_backup_that_was_put_back_counts_what_it_lacks(tmp_path: Path) -> None
         [event] = shop.daemon._book.journal.service_events(kinds=["restored"])
         assert "put back from its backup" in event.message
         assert "1 submit is missing in it" in event.message
+
+
+# ---- older content, put into the open file -----------------------------------------------------------------------------
+
+
+def restored_inside(journal: Path, older: Path) -> None:
+    """Put other content into the journal's own file, as `sqlite3 journal ".restore older"` does."""
+    with closing(sqlite3.connect(older)) as source, closing(sqlite3.connect(journal)) as target:
+        source.backup(target)
+
+
+def older_copy(shop: Workshop) -> Path:
+    """Copy the journal as it is now to a file of its own."""
+    older = shop.root / "older.sqlite3"
+    with closing(sqlite3.connect(journal_of(shop))) as source, closing(sqlite3.connect(older)) as target:
+        source.backup(target)
+    return older
+
+
+def own_backup(shop: Workshop) -> Path:
+    """Make the service's own backup."""
+    return make_backup(journal_of(shop), shop.hands.seconds)
+
+
+@pytest.mark.parametrize("copy", [older_copy, own_backup])
+def test_older_content_in_the_open_file_ends_the_service_before_anything_is_paid(
+    tmp_path: Path, copy: Callable[[Workshop], Path]
+) -> None:
+    """Same path, same inode: the next tick sees it, the count of submits stays, and the next start counts what is lost."""
+    with working(tmp_path, budget={"per_day_credits": 1}) as (shop, vendor):
+        shop.idle()
+        older = copy(shop)
+        for name in ("first", "second"):
+            shop.drop_set(name)
+        shop.idle()
+        restored_inside(journal_of(shop), older)
+        shop.drop_set("third")
+        with pytest.raises(JournalRolledBackError):
+            shop.idle()
+        assert (vendor.charges, count_of(shop)) == (2, 2)
+        shop.restart()
+        shop.idle()
+        assert (vendor.charges, count_of(shop)) == (2, 2)
+        [event] = shop.daemon._book.journal.service_events(kinds=["restored"])
+        assert "2 submits are missing in it" in event.message
+        assert "1 set waits for another day" in shop.status()
+
+
+def test_an_upload_under_way_does_not_end_in_a_journal_that_is_older_inside(tmp_path: Path) -> None:
+    """Put back between the intent and the last bytes, when no tick looks: the commit itself refuses."""
+    with working(tmp_path) as (shop, vendor):
+        shop.drop_set("chair")
+        shop.until(shop.is_in("chair", State.CLAIMED))
+        older = older_copy(shop)
+        shop.until(shop.is_in("chair", State.UPLOADING))
+        shop.rest()
+        restored_inside(journal_of(shop), older)
+        with pytest.raises(JournalRolledBackError):
+            shop.daemon._desk.take_messages(lambda _: "", lambda _: None)
+        shop.restart()
+        shop.idle()
+        assert (shop.states(), vendor.charges) == ({"chair": State.ARCHIVED}, 1)
+
+
+def test_the_same_content_again_and_commands_are_no_alarm(tmp_path: Path) -> None:
+    """What another program writes that is a command, or the very content that is there, stops nothing."""
+    with working(tmp_path) as (shop, vendor):
+        shop.idle()
+        older = older_copy(shop)
+        restored_inside(journal_of(shop), older)
+        assert shop.command("pause")["ok"]
+        assert shop.command("resume")["ok"]
+        shop.drop_set("chair")
+        shop.idle()
+        assert (shop.states(), vendor.charges) == ({"chair": State.ARCHIVED}, 1)
+
+
+def test_the_count_of_submits_never_falls(tmp_path: Path) -> None:
+    """A journal that knows of fewer submits than the root counts lets nothing go, and leaves the count as it is."""
+    with working(tmp_path) as (shop, vendor):
+        shop.drop_set("chair")
+        shop.until(shop.is_in("chair", State.UPLOADING))
+        shop.path(".rodin-watchd/submits").write_bytes(_text(7))
+        shop.idle()
+        assert (vendor.charges, count_of(shop)) == (0, 7)
+        assert shop.states() == {"chair": State.HELD}
 
 
 def test_a_count_that_cannot_be_kept_stops_the_submits_alone(tmp_path: Path) -> None:

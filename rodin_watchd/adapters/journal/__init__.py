@@ -42,10 +42,11 @@ from rodin_watchd.adapters.journal.words import BUSY_CODES, code_of, in_words
 from rodin_watchd.adapters.journal.writing import insert_command, prepare
 from rodin_watchd.core.announcing import SILENT, Announcer
 from rodin_watchd.core.approval import Changes
+from rodin_watchd.core.budget import BUDGET_DAY, Day
 from rodin_watchd.core.machine import ANSWERED
 from rodin_watchd.core.proof import BASELINE, Settled
-from rodin_watchd.core.restored import LOST, SUBMITS, Lost
-from rodin_watchd.errors import DiskError, JournalBusyError, JournalError, RoomError
+from rodin_watchd.core.restored import SUBMITS
+from rodin_watchd.errors import DiskError, JournalBusyError, JournalError, JournalRolledBackError, RoomError
 from rodin_watchd.model import ServiceEvent, Transition
 
 __all__ = [
@@ -57,7 +58,6 @@ __all__ = [
     "JournalReader",
     "Reply",
     "insert_command",
-    "lost_of",
 ]
 
 _SAVE = """
@@ -75,6 +75,13 @@ _SET_GATE = """
 """
 _ANSWER = "UPDATE commands SET answer = ?, arguments = json_remove(arguments, '$.subscription_key') WHERE id = ?"
 _SETTLE = "UPDATE purchases SET outcome = ?, told = ? WHERE id = ? AND outcome = 'refused'"
+_WRITTEN = "written"
+"""The key of the number of transactions that this journal was written in by its services: it never falls."""
+
+_COUNT_WRITING = """
+    INSERT INTO meta (key, value) VALUES (?, '1') ON CONFLICT (key) DO UPDATE SET value = CAST(value + 1 AS TEXT)
+"""
+_WITNESS = "SELECT key, value FROM meta WHERE key IN (?, ?) ORDER BY key"
 _SET_META = "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
 
 _FREE_UPLOADS = """
@@ -134,6 +141,8 @@ class Journal(JournalReader, HookRunWriter):
         self._ballast = Ballast(ballast_path(path))
         self._opened = 0  # how often: so many files have been open under this path
         self._changed_before = 0  # through those that were open before
+        self._witness: tuple[tuple[str, str], ...] = ()
+        self._looked_at: tuple[int, int] | None = None  # what `changed_outside` was when the witness was compared
         self._open()
 
     def _open(self) -> None:
@@ -147,6 +156,10 @@ class Journal(JournalReader, HookRunWriter):
                 prepare(self._db)
                 self._refuse_damage(path)
                 self._migrate()
+                if self._opened:
+                    self._refuse_other_content()
+                self._witness = self._witness_now()
+                self._keep_moves()
         self._opened += 1
         self.files = files_of(path)
         self._mode = path.stat().st_mode & 0o777
@@ -169,8 +182,9 @@ class Journal(JournalReader, HookRunWriter):
         """Write all that is known to new files at the journal's path, and go on with those.
 
         What lay there is moved aside, to a name with the stamp, which is returned. Raises DiskError: then all is as before,
-        and it may be repeated; JournalError: then the daemon must end, and the next start does the rest.
+        and it may be repeated; JournalError (JournalRolledBackError where it is older inside): then the daemon must end, and the next start does the rest.
         """
+        self._refuse_other_content()
         copy_out(self._db, self._path, self._mode)
         aside = move_aside(self._path, stamp)
         self._changed_before = self.changes
@@ -181,6 +195,27 @@ class Journal(JournalReader, HookRunWriter):
             raise JournalError(error.message, advice=error.advice_given) from error
         self._open()
         return aside
+
+    def refuse_rolled_back(self) -> None:
+        """Raise JournalRolledBackError if another program has put other content into the open file.
+
+        Costs next to nothing as long as nobody else has written. The daemon must end then: what it knows is not what is
+        durable any more. The next start finds out what is missing, by the count of submits in the root.
+        """
+        outside = self.changed_outside()
+        if outside != self._looked_at:
+            self._refuse_other_content()
+            self._looked_at = outside
+
+    def _refuse_other_content(self) -> None:
+        if self._witness_now() != self._witness:
+            raise JournalRolledBackError(
+                f"Another program has put older content into the journal {self._path} while the service was running."
+            )
+
+    def _witness_now(self) -> tuple[tuple[str, str], ...]:
+        """Return what only this object may change: the number of its transactions, and the mark of a backup."""
+        return tuple((key, value) for key, value in self._rows(_WITNESS, (COPIED_AT, _WRITTEN)))
 
     def _refuse_damage(self, path: Path) -> None:
         """Refuse to pay by a journal that may have lost what it knew."""
@@ -193,6 +228,8 @@ class Journal(JournalReader, HookRunWriter):
             go_on(self._db)
             self._db.execute(f"PRAGMA user_version = {version}")
             self._db.execute("COMMIT")
+
+    def _keep_moves(self) -> None:
         if {tuple(row) for row in self._rows("SELECT before, after FROM moves")} == set(schema.legal_moves()):
             return  # the usual start writes nothing: the disk may be full
         with self._transaction():
@@ -295,14 +332,15 @@ class Journal(JournalReader, HookRunWriter):
             number = self._db.execute(_SERVICE_EVENT, tuple(map(rows.plain, columns))).lastrowid
             self._owe(f"service-{number}", "", announcer.of_service(event), event.at)
 
-    def forget_copy(self, submits: int, lost: Lost) -> None:
+    def forget_copy(self, submits: int, day: Day) -> None:
         """Note that this journal is older than what was bought, once that has been dealt with.
 
-        The mark of a backup goes, and the baseline: nobody knows what was bought since. There were so many `submits`.
+        The mark of a backup goes, and the baseline: nobody knows what was bought since. There were so many `submits`; the budget's `day`
+        counts those that are missing.
         """
         with self._transaction():
             self._db.execute("DELETE FROM meta WHERE key IN (?, ?)", (COPIED_AT, BASELINE))
-            self._set_meta({LOST: lost.as_data(), SUBMITS: submits})
+            self._set_meta({BUDGET_DAY: day, SUBMITS: submits})
 
     def submits(self) -> int:
         """Return how many submits were allowed to send their last bytes, as far as this journal knows."""
@@ -360,8 +398,14 @@ class Journal(JournalReader, HookRunWriter):
             raise RoomError(_FULL)
         try:
             self._db.execute("BEGIN IMMEDIATE")
+            self._refuse_other_content()  # nobody else can write from here on
+            changes = self._db.total_changes
             yield
+            if self._db.total_changes != changes:
+                self._db.execute(_COUNT_WRITING, (_WRITTEN,))
+            witness = self._witness_now()
             self._db.execute("COMMIT")
+            self._witness = witness
             self._heed_lock(locked=False)
         except BaseException as error:
             with contextlib.suppress(sqlite3.Error):
@@ -377,11 +421,6 @@ class Journal(JournalReader, HookRunWriter):
         if locked != self._locked_out:
             self._locked_out = locked
             self._wait_for_locks(seconds=0.0 if locked else self._busy_seconds)
-
-
-def lost_of(journal: JournalReader) -> Lost:
-    """Return which submits a journal knows to be missing in it."""
-    return Lost.of_data(journal.meta(LOST))
 
 
 def _told(error: sqlite3.Error) -> DiskError | JournalError:

@@ -2,7 +2,7 @@
 
 A journal can lose what it knew without a trace: its write-ahead log is deleted while the service stands still, or an older
 copy is put in its place. Then it would pay again for what it forgot. This count gives that away: it is durable before the
-last bytes of a submit may leave, so a journal that knows of fewer submits has lost some.
+last bytes of a submit may leave, and never falls, so a journal that knows of fewer submits has lost some.
 """
 
 from __future__ import annotations
@@ -54,7 +54,15 @@ class SubmitCount:
             self._do(self._write, count)
 
     def keep(self, count: int) -> None:
-        """Make a count durable, in one write that needs no room on the disk. Raises as `prepare`."""
+        """Make a count durable, in one write that needs no room on the disk. It never falls. Raises DiskError.
+
+        A count that is higher was made with a journal that knew more: SubmitCountError, nothing may be paid by this one.
+        """
+        if (kept := self.read()) > count:
+            raise SubmitCountError(
+                f"{self._path} counts {kept} submits, but the journal knows of {count}: it is older than what was paid.",
+                advice="Start the service again: it holds what may have been paid for meanwhile.",
+            )
         self._do(self._overwrite, count)
 
     def _do(self, write: Callable[[int, int], None], count: int) -> None:
