@@ -13,7 +13,7 @@ from typing import Final
 from rodin_watchd.adapters.filesystems import Filesystem, filesystem_of
 from rodin_watchd.adapters.spool import Spool
 from rodin_watchd.adapters.spool.blaming import problem_of
-from rodin_watchd.adapters.spool.grounds import Grounds
+from rodin_watchd.adapters.spool.grounds import Grounds, service_above
 from rodin_watchd.adapters.spool.inbox import Inbox
 from rodin_watchd.cli.check_user import acting_as, user_name, user_of
 from rodin_watchd.cli.check_walls import folder_walls
@@ -75,6 +75,11 @@ def _usable(spool: Spool, *, known: bool) -> Iterator[Finding]:
         yield Finding("folders", text, Verdict.WARNING, "Nothing has to be done; on one filesystem it is faster.")
     if not (missing or problems):
         yield Finding("folders", f"Those in {spool.root} can be read and written by {_user()}.")
+    if above := service_above(spool.root):
+        text = f"{spool.root} lies in {above}, which is a folder of another service."
+        yield Finding(
+            "folders", text, Verdict.WARNING, "Move one of them: a service leaves alone what another one serves."
+        )
     if spool.inbox.is_dir() and not problems:
         yield from _held_fast(spool.inbox)
 

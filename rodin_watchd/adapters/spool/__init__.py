@@ -26,6 +26,7 @@ from rodin_watchd.adapters.spool.beneath import (
     folder_beneath,
     folder_in,
     new_file,
+    refuse_served,
     sync_folder,
     write_durably_in,
 )
@@ -406,5 +407,6 @@ def _claims_below(folder: int, path: str, depth: int) -> Iterator[str]:
         if name.startswith(CLAIM_PREFIX):
             yield f"{path}/{name}"
         elif depth and not name.startswith("."):
-            with contextlib.suppress(OSError), folder_in(folder, name) as inner:  # gone, or closed to us
+            with contextlib.suppress(OSError), folder_in(folder, name) as inner:  # gone, closed to us, or served
+                refuse_served(inner, path)
                 yield from _claims_below(inner, f"{path}/{name}", depth - 1)

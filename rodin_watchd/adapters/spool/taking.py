@@ -18,6 +18,7 @@ from pathlib import Path
 from rodin_watchd.adapters.spool.beneath import (
     NO_FOLDER_ERRNOS,
     Anchor,
+    ServedFolderError,
     file_in,
     folder_beneath,
     folder_in,
@@ -128,6 +129,8 @@ def _file_errors(file: InputFile) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise GoneWhileTakenError(f"“{name}” vanished before it could be taken.") from error
+    except ServedFolderError as error:
+        raise GoneWhileTakenError(f"“{name}” lies in the folder of a service now: that one takes it.") from error
     except PermissionError as error:
         raise RightsError(f"The service may not move “{name}” out of its folder.") from error
     except OSError as error:
