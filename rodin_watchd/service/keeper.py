@@ -108,7 +108,8 @@ class Keeper:
                     self.copied = other_journal(self._grounds, self._journal)
             else:
                 away[ground] = verdict
-        self._grounds.believe({ground: found.identity for ground, found in known.items() if ground not in away})
+        there = {ground: found.identity for ground, found in known.items() if ground not in away}
+        self._grounds.believe(there, self._root_id)
         self._remember(self._marked(known, away) if leave_marks and not self.copied else known)
         return away
 

@@ -61,6 +61,7 @@ from rodin_watchd.core.layout import (
     REPORT,
     REPORT_DATA,
     STATUS,
+    Claim,
 )
 from rodin_watchd.core.names import printable
 from rodin_watchd.errors import (
@@ -189,14 +190,17 @@ class Spool:
             self._disk_errors(f"{self.inputs(job_id)} cannot be written"),
             folder_beneath(self._work, f"{job_id}/inputs", make=True) as into,
         ):
-            take_file(self.grounds.anchor(), job_id, file, into, as_it_is=as_it_is)
+            take_file(self.grounds.anchor(), self._claim(job_id), file, into, as_it_is=as_it_is)
         return self.inputs(job_id) / file.name
 
     def has_taken(self, job_id: str, file: InputFile) -> bool:
         """Tell whether a member of a set is in the job's work folder, or claimed by the job. Raises DiskError."""
         with self._disk_errors(f"{self.inputs(job_id)} cannot be read"):
             there = os.path.lexists(self.inputs(job_id) / file.name)
-            return there or (not file.shared and is_claimed(self.grounds.anchor(), job_id, file))
+            return there or (not file.shared and is_claimed(self.grounds.anchor(), self._claim(job_id), file))
+
+    def _claim(self, job_id: str) -> Claim:
+        return Claim(job_id, self.grounds.owner)
 
     # ---- publishing -------------------------------------------------------------------------------------------------
 
@@ -304,12 +308,17 @@ class Spool:
         return f"{FAILED}/{found}"
 
     def claimed(self) -> Mapping[str, list[str]]:
-        """Return by job the hidden folders beside files of people that hold what a job has claimed. Raises DiskError, OSError."""
+        """Return by job the hidden folders beside files of people that hold what a job of this root has claimed.
+
+        Raises DiskError, OSError.
+        """
         found: dict[str, list[str]] = {}
         for top in (INBOX, FAILED):
             with self._disk_errors(f"{top} cannot be read"), folder_beneath(self.grounds.anchor(), top) as opened:
                 for path in _claims_below(opened, top, DEEPEST):
-                    found.setdefault(path.rpartition(CLAIM_PREFIX)[2], []).append(path)
+                    claim = Claim.of_name(path.rpartition("/")[2])
+                    if claim and claim.owner in ("", self.grounds.owner):  # "": of an earlier version
+                        found.setdefault(claim.job_id, []).append(path)
         return found
 
     def rescue(self, job_id: str, claim: str) -> None:

@@ -29,7 +29,7 @@ from rodin_watchd.adapters.spool.beneath import (
 )
 from rodin_watchd.adapters.spool.moving import rename_file_new
 from rodin_watchd.core.grounds import PATHS, Ground, Identity, Mark, Seen
-from rodin_watchd.core.layout import CONFIG_NAME, INBOX, MARK, OWN_PREFIX
+from rodin_watchd.core.layout import CONFIG_NAME, INBOX, MARK, OWN_PREFIX, owner_of
 from rodin_watchd.errors import FolderGoneError
 
 _GROUNDS: Mapping[str, Ground] = {path: ground for ground, path in PATHS.items()}
@@ -47,6 +47,7 @@ class Grounds:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._believed: Mapping[Ground, Identity] | None = None
+        self.owner = ""  # what stands for the root in the names of claims
         self._marks: dict[Ground, tuple[object, Mark | None]] = {}
 
     def refuse_bare(self) -> None:
@@ -62,9 +63,10 @@ class Grounds:
         """Return where a ground lies."""
         return self.root / PATHS[ground]
 
-    def believe(self, grounds: Mapping[Ground, Identity]) -> None:
-        """From now on open only these, as long as each is the same folder; all others are away."""
+    def believe(self, grounds: Mapping[Ground, Identity], root_id: str) -> None:
+        """From now on open only these, as long as each is the same folder; all others are away. `root_id` is the root's."""
         self._believed = MappingProxyType(dict(grounds))
+        self.owner = owner_of(root_id)
 
     def anchor(self, path: str = "") -> Anchor:
         """Return where paths below a folder of the root start; `path` is relative to the root."""
