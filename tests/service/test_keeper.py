@@ -327,6 +327,42 @@ def test_two_services_on_one_inbox_pay_for_each_set_once(tmp_path: Path, vendor:
         one.assert_nothing_lost()
 
 
+def test_an_inbox_does_not_change_hands_when_its_mark_is_removed(tmp_path: Path, vendor: Vendor) -> None:
+    """A program that mirrors a folder removes the mark each time, whoever looks first then, also over a restart."""
+    with two_roots(tmp_path, vendor, "inbox") as (one, two):
+        lockstep(one, two, 4)
+        for turn, order in enumerate(((one, two), (two, one), (two, one))):
+            for number in range(2):
+                one.drop_set(f"chair{number}")
+            (one.path("inbox") / MARK).unlink(missing_ok=True)
+            if turn == 2:
+                two.restart()
+            lockstep(*order, 20)
+        assert two.jobs() == []
+        assert "another service's" in two.status()
+        mark = read_mark(one.path("inbox"))
+        assert mark is not None
+        assert mark.root_id == (read_mark(one.root) or mark).root_id
+        assert vendor.charges == 2
+
+
+def test_who_lost_a_folder_to_another_service_does_not_take_it_back(tmp_path: Path, vendor: Vendor) -> None:
+    """It was accepted for the other one, and its mark is removed then: it is still the other one's, until `accept`."""
+    with two_roots(tmp_path, vendor, "inbox") as (one, two):
+        Grounds(two.root).leave_mark(Ground.INBOX, journal_mark(two, Ground.INBOX), replace=True)
+        lockstep(one, two, 2)
+        (one.path("inbox") / MARK).unlink()
+        one.ticks(2)
+        assert Ground.INBOX in one.daemon._standing.keeper.away
+        assert "rodin-watchd accept inbox" in one.status()
+        run = CliRunner().invoke(cli, ["check", "--offline", "--config", str(one.root / "config.toml")])
+        assert "it carried another service's mark" in " ".join(run.output.split())
+        Grounds(one.root).leave_mark(Ground.INBOX, journal_mark(one, Ground.INBOX), replace=True)
+        lockstep(one, two, 2)
+        assert one.daemon._standing.keeper.away == {}
+        assert Ground.INBOX in two.daemon._standing.keeper.away
+
+
 @pytest.mark.parametrize("top", ["inbox", "outbox", "failed", "archive"])
 def test_the_mark_decides_whose_a_folder_is(tmp_path: Path, vendor: Vendor, top: str) -> None:
     """Both marked it at the same time, or a person accepted it elsewhere: within a tick both know who won."""
