@@ -39,7 +39,6 @@ from rodin_watchd.adapters.spool.publishing import (
     TEXTS,
     Place,
     contents,
-    job_named_in,
     move_stray,
     move_to_free_name,
     published_name,
@@ -64,6 +63,7 @@ from rodin_watchd.core.layout import (
     Claim,
 )
 from rodin_watchd.core.names import printable
+from rodin_watchd.core.receipt import is_as_written
 from rodin_watchd.errors import (
     DiskError,
     FolderGoneError,
@@ -351,14 +351,14 @@ class Spool:
     def clear_leftovers(self, folder: str) -> None:
         """Remove from a folder whose set was taken what an earlier job left in it (receipt, report); and it, if empty then.
 
-        What somebody has changed in them since stays: a report is known by its bytes.
+        What somebody has changed in them since stays: each is known by its bytes.
         """
         with contextlib.suppress(OSError), folder_beneath(self.grounds.anchor(), folder) as opened:
             told = contents(self.grounds.anchor(), f"{folder}/{REPORT_DATA}")
             if digest := report_digest_in(told):
                 discard(opened, REPORT, lambda data: hashlib.sha256(data).hexdigest() == digest)
             for name in (RECEIPT, REPORT_DATA):
-                discard(opened, name, lambda data: job_named_in(data) is not None)
+                discard(opened, name, is_as_written)
         self.remove_empty(folder)
 
     def remove_empty(self, folder: str) -> None:
