@@ -6,27 +6,28 @@ import os
 import shlex
 import shutil
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
 from rodin_watchd.adapters.filesystems import Filesystem, filesystem_of
 from rodin_watchd.adapters.spool import Spool
 from rodin_watchd.adapters.spool.blaming import problem_of
-from rodin_watchd.adapters.spool.grounds import Grounds
+from rodin_watchd.adapters.spool.grounds import Grounds, service_above
 from rodin_watchd.adapters.spool.inbox import Inbox
 from rodin_watchd.cli.check_user import acting_as, user_name, user_of
 from rodin_watchd.cli.check_walls import folder_walls
 from rodin_watchd.cli.context import journal_of, reader
 from rodin_watchd.cli.findings import Finding, Verdict, problem
 from rodin_watchd.config import Config
-from rodin_watchd.core.grounds import Ground, Known
+from rodin_watchd.core.grounds import Ground
 from rodin_watchd.core.layout import ARCHIVE, FAILED, INBOX, OUTBOX
 from rodin_watchd.core.restored import copied
 from rodin_watchd.errors import FolderGoneError, JournalError, RootCopiedError
 from rodin_watchd.model import Kind
 from rodin_watchd.service.keeper import (
     ROOT_ID,
+    Memory,
     advice_for,
     is_same_journal,
     judged,
@@ -75,6 +76,11 @@ def _usable(spool: Spool, *, known: bool) -> Iterator[Finding]:
         yield Finding("folders", text, Verdict.WARNING, "Nothing has to be done; on one filesystem it is faster.")
     if not (missing or problems):
         yield Finding("folders", f"Those in {spool.root} can be read and written by {_user()}.")
+    if above := service_above(spool.root):
+        text = f"{spool.root} lies in {above}, which is a folder of another service."
+        yield Finding(
+            "folders", text, Verdict.WARNING, "Move one of them: a service leaves alone what another one serves."
+        )
     if spool.inbox.is_dir() and not problems:
         yield from _held_fast(spool.inbox)
 
@@ -126,7 +132,7 @@ def _user() -> str:
 
 def mount_findings(config: Config) -> Iterator[Finding]:
     """Say that all folders are those that the journal knows; what is amiss was told with the folders."""
-    known, _root_id = _remembered(config)
+    known = _remembered(config)[0].known
     if known and not any(_away(config)):
         own = ", ".join(ground.value for ground in known if known[ground].own) or "none"
         yield Finding("mounts", f"All folders are those that the journal knows; mounts of their own: {own}.")
@@ -134,7 +140,7 @@ def mount_findings(config: Config) -> Iterator[Finding]:
 
 def _away(config: Config) -> Iterator[Finding]:
     """Give what keeps the folders from being believed."""
-    (known, root_id), journal = _remembered(config), journal_of(config)
+    (memory, root_id), journal = _remembered(config), journal_of(config)
     if not root_id and (refusal := why_not_ours(config.folders.root, journal)):
         yield problem("mounts", refusal)
     grounds = Grounds(config.folders.root)
@@ -142,23 +148,23 @@ def _away(config: Config) -> Iterator[Finding]:
     if other:
         text = f"{copied(other)}. Nothing is taken or sent."
         yield Finding("mounts", text, Verdict.PROBLEM, RootCopiedError.advice)
-    for ground in Ground if known else ():
-        verdict = judged(grounds, ground, known, root_id, lambda place: bool(other) or is_same_journal(place, journal))
+    for ground in Ground if memory.known else ():
+        verdict = judged(grounds, ground, memory, root_id, lambda place: bool(other) or is_same_journal(place, journal))
         if isinstance(verdict, str):
             yield Finding("mounts", f"{grounds.path(ground)}: {verdict}", Verdict.PROBLEM, advice_for(ground))
             if ground is Ground.ROOT:
                 return  # all others are in it
 
 
-def _remembered(config: Config) -> tuple[Mapping[Ground, Known], str]:
+def _remembered(config: Config) -> tuple[Memory, str]:
     """Return the folders that the journal remembers, and the root's id; nothing where it cannot be read: told of the journal."""
     try:
         if not journal_of(config).exists():
-            return {}, ""
+            return Memory({}, {}), ""
         with reader(config) as journal:
             return remembered(journal), str(journal.meta(ROOT_ID) or "")
     except (JournalError, PermissionError):
-        return {}, "unknown"
+        return Memory({}, {}), "unknown"
 
 
 # ---- filesystems ----------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from rodin_watchd.cli.answer import Answer, Verdict, about_job, about_past, job_
 from rodin_watchd.cli.context import daemon_of
 from rodin_watchd.config import Config
 from rodin_watchd.core.approval import Pass
-from rodin_watchd.core.layout import CLAIM_PREFIX, FAILED, INBOX, OWN_PREFIX
+from rodin_watchd.core.layout import FAILED, INBOX, OWN_PREFIX, Claim, owner_of
 from rodin_watchd.core.machine import ENDED
 from rodin_watchd.core.names import match_key, printable, split_name
 from rodin_watchd.core.pairing import Candidate
@@ -24,6 +24,7 @@ from rodin_watchd.errors import SidecarError
 from rodin_watchd.model import Job, Role, State
 from rodin_watchd.service.claims import taken_paths
 from rodin_watchd.service.intake import Intake, ReadySet, View, WaitingSet
+from rodin_watchd.service.keeper import ROOT_ID
 from rodin_watchd.service.quiet import quiet_seconds
 
 MOST_SETS = 10
@@ -73,12 +74,16 @@ def _about_taking(scene: Scene, path: str, live: Sequence[Job], taken: frozenset
 
 def _about_own(scene: Scene, name: str, path: str, live: Sequence[Job]) -> Answer:
     """Answer for what the service itself made in the inbox."""
-    if not name.startswith(CLAIM_PREFIX):
+    claim = Claim.of_name(name)
+    if claim is None:
         return Answer(Verdict.IGNORED, (f"“{printable(path)}” is the service's own. Please leave it there.",))
-    job_id = name.removeprefix(CLAIM_PREFIX)
+    job_id = claim.job_id
     opening = f"“{printable(path)}” is hidden while job {job_id} takes its files."
     if job := next((job for job in live if job.id == job_id), None):
         return about_job(opening, job, scene.zone)
+    root_id = str(scene.journal.meta(ROOT_ID) or "") if scene.journal else ""
+    if claim.owner not in ("", owner_of(root_id)):
+        return Answer(Verdict.TAKEN, (opening, "That job is another service's, which uses this folder too."))
     moved = f"No live job has that id: the service moves it to {FAILED}/set-aside-{job_id} at its next start, or within a day."
     return Answer(Verdict.TAKEN, (opening, moved))
 

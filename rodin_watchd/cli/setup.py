@@ -10,12 +10,12 @@ from pathlib import Path
 import click
 
 from rodin_watchd.adapters.spool import Spool
-from rodin_watchd.adapters.spool.grounds import mark_text
+from rodin_watchd.adapters.spool.grounds import mark_text, service_above
 from rodin_watchd.api_key import CREDENTIAL_NAME, KEY_VARIABLE
 from rodin_watchd.config_text import config_schema, example, sidecar_example, sidecar_schema
 from rodin_watchd.core.grounds import Ground, Mark
 from rodin_watchd.core.layout import CONFIG_NAME, HIDDEN, INBOX, MARK, OUTBOX
-from rodin_watchd.errors import DiskError
+from rodin_watchd.errors import DiskError, OwnerError
 
 CONFIG_SCHEMA = f"{HIDDEN}/config.schema.json"
 SIDECAR_SCHEMA = f"{HIDDEN}/sidecar.schema.json"
@@ -31,6 +31,11 @@ def init(folder: Path) -> None:
     JSON schemas, by which editors check both kinds of file, go into DIR/.rodin-watchd.
     """
     root = folder.absolute()
+    if above := service_above(root):
+        raise OwnerError(
+            f"{root} lies in {above}, which is a folder of another service: that one would take what is dropped here.",
+            advice="Choose a folder outside of it.",
+        )
     try:
         made, left = make(root)
     except OSError as error:

@@ -141,6 +141,17 @@ def _why_marked_away(mark: Mark, ground: Ground, root_id: str, is_here: Callable
     return f"what is there now is marked by a service on a copy of this root (its journal: {mark.journal})."
 
 
+def is_still_theirs(theirs: Identity | None, known: Known | None, seen: Seen) -> bool:
+    """Tell whether a folder without a mark may be the one in which another service's mark was seen, `theirs`.
+
+    Somebody who removes the mark, as a program does that mirrors a folder, hands it over to nobody: that service restores
+    its mark. Until ours is there (by `accept`, or on our own folder, come back) only the very folder that we knew is ours.
+    """
+    if theirs is None or seen.mark:
+        return False
+    return known is None or seen.identity != known.identity or seen.identity == theirs
+
+
 def is_ours(mark: Mark | None, ground: Ground, root_id: str) -> bool:
     """Tell whether a mark is the one that the service leaves in this ground."""
     return mark is not None and (mark.root_id, mark.ground) == (root_id, ground.value)

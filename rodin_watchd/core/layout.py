@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
+import hashlib
+import re
+from dataclasses import dataclass
+from typing import Final, Self
 
 INBOX: Final = "inbox"
 OUTBOX: Final = "outbox"
@@ -20,10 +23,39 @@ OWN_PREFIX: Final = ".rodin-watchd-"
 """So every hidden name begins that the service gives to something in the folders that people see."""
 
 CLAIM_PREFIX: Final = f"{OWN_PREFIX}claimed-"
-"""A folder beside a file of the inbox, with the id of the job that has claimed the file: it holds the file until it is copied."""
+"""So a folder beside a file of the inbox begins that holds the file until it is copied; see `Claim`."""
 
 PROBE_PREFIX: Final = f"{OWN_PREFIX}probe-"
 """An empty file that was renamed to see whether a rename works; one that a crash left goes with the next."""
 
 ASIDE_PREFIX: Final = f"{OWN_PREFIX}aside-"
 """A file that was renamed away to be looked at, before it is removed or gets its name back."""
+
+_CLAIM: Final = re.compile(rf"{re.escape(CLAIM_PREFIX)}([0-9a-f]{{12}})(?:-([0-9a-f]{{12}}))?")
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Whose the folder is that holds a claimed file: a job's, of the service that serves one root.
+
+    Where two services see one folder, each brings to light only what its own lost jobs had claimed.
+    """
+
+    job_id: str
+    owner: str = ""  # see `owner_of`; "" while no root is known
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return f"{CLAIM_PREFIX}{self.job_id}{self.owner and f'-{self.owner}'}"
+
+    @classmethod
+    def of_name(cls, name: str) -> Self | None:
+        """Return whose a folder of this name is; None if no service gives such a name. Anybody may have made it."""
+        found = _CLAIM.fullmatch(name)
+        return cls(found[1], found[2] or "") if found else None
+
+
+def owner_of(root_id: str) -> str:
+    """Return what stands for a root in the names of its claims; a root's id is read from a file that anybody may write."""
+    return hashlib.sha256(root_id.encode()).hexdigest()[:12] if root_id else ""

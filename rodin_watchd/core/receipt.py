@@ -19,6 +19,7 @@ from rodin_watchd.problem import Fault, Problem
 
 UNKNOWN = OutcomeUnknownError.code
 _SOFTWARE = "rodin_watchd "
+_SEAL, _SEAL_END = '\n[unchanged]\nsha256 = "', '"\n'
 
 WHOSE: Mapping[Fault, str] = {
     Fault.FILES: "the dropped files",
@@ -84,7 +85,7 @@ def receipt(job: Job, version: str, now: float) -> str:
         for r in job.published
     ]
     told = _told(job, version, now)
-    return tomli_w.dumps({**told, "results": results, **({"plugins": dict(job.facts)} if job.facts else {})})
+    return sealed(tomli_w.dumps({**told, "results": results, **({"plugins": dict(job.facts)} if job.facts else {})}))
 
 
 def report_toml(job: Job, version: str, now: float, notes: tuple[str, ...] = (), *, text: str = "") -> str:
@@ -100,7 +101,18 @@ def report_toml(job: Job, version: str, now: float, notes: tuple[str, ...] = (),
         "notes": [_text(n) for n in notes],
     }
     told["report"] = {"sha256": hashlib.sha256(text.encode()).hexdigest()}
-    return tomli_w.dumps(told)
+    return sealed(tomli_w.dumps(told))
+
+
+def sealed(text: str) -> str:
+    """Return the text of a receipt or report with a last table that tells its digest: so it is known whether anybody edited it."""
+    return f"{text}{_SEAL}{hashlib.sha256(text.encode()).hexdigest()}{_SEAL_END}"
+
+
+def is_as_written(data: bytes) -> bool:
+    """Tell whether these are the bytes of a receipt or report that nobody has changed since; never raises."""
+    text, seal, told = data.rpartition(_SEAL.encode())
+    return bool(seal) and told == f"{hashlib.sha256(text).hexdigest()}{_SEAL_END}".encode()
 
 
 def _told(job: Job, version: str, now: float) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import os
 import secrets
 import socket
 from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -19,7 +19,7 @@ from rodin_watchd.adapters.filesystems import filesystem_of
 from rodin_watchd.adapters.journal import JournalReader
 from rodin_watchd.adapters.journal.backup import how_to_recover
 from rodin_watchd.adapters.spool.grounds import Grounds, read_mark
-from rodin_watchd.core.grounds import Ground, Identity, Known, Mark, is_ours, why_away
+from rodin_watchd.core.grounds import Ground, Identity, Known, Mark, is_ours, is_still_theirs, why_away
 from rodin_watchd.core.restored import copied
 from rodin_watchd.core.status import PAGE, Page
 from rodin_watchd.errors import DiskError, FolderGoneError, JournalError, OwnerError, RootAwayError, RootCopiedError
@@ -32,7 +32,21 @@ from rodin_watchd.service.monitor import Monitor
 ROOT_ID = "root_id"
 GROUNDS = "grounds"
 COPIED = "copied"
-"""The journal's keys: the root that it belongs to, the grounds as they were last, the other journal that was told of."""
+THEIRS = "theirs"
+"""The journal's keys: the root that it belongs to, the grounds as they were last, the other journal that was told of.
+
+And the grounds in which another service's mark was seen since ours was.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What the journal remembers of the grounds."""
+
+    known: Mapping[Ground, Known]
+    theirs: Mapping[
+        Ground, Identity
+    ]  # where another service's mark was seen, since ours was: the folder that carried it
 
 
 class Keeper:
@@ -48,7 +62,8 @@ class Keeper:
         self._journal = journal
         self._now = now
         self._root_id = str(book.journal.meta(ROOT_ID) or "")
-        self._known: Mapping[Ground, Known] = remembered(book.journal)
+        memory = remembered(book.journal)
+        self._known, self._theirs = memory.known, memory.theirs
         self._told_away = _told_away(book.journal)
         self._told_copied = str(book.journal.meta(COPIED) or "")
         self._unmarked = {ground: Trouble("mark") for ground in Ground}
@@ -97,10 +112,10 @@ class Keeper:
 
     def _look(self, *, leave_marks: bool = True) -> Mapping[Ground, str]:
         """Look at the grounds, the root first; believe in those that may be believed, return why the others may not."""
-        known, away = dict(self._known), dict[Ground, str]()
+        known, theirs, away = dict(self._known), dict(self._theirs), dict[Ground, str]()
         for ground in Ground:
             root_is_there = Ground.ROOT not in away
-            belief = partial(judged, self._grounds, ground, known, self._root_id, self._is_here)
+            belief = partial(judged, self._grounds, ground, Memory(known, theirs), self._root_id, self._is_here)
             verdict = belief() if root_is_there else "the root is away"
             if isinstance(verdict, Known):
                 known[ground] = verdict
@@ -108,9 +123,22 @@ class Keeper:
                     self.copied = other_journal(self._grounds, self._journal)
             else:
                 away[ground] = verdict
-        self._grounds.believe({ground: found.identity for ground, found in known.items() if ground not in away})
-        self._remember(self._marked(known, away) if leave_marks and not self.copied else known)
+            if root_is_there:
+                self._note_whose(ground, theirs)
+        there = {ground: found.identity for ground, found in known.items() if ground not in away}
+        self._grounds.believe(there, self._root_id)
+        self._remember(self._marked(known, away) if leave_marks and not self.copied else known, theirs)
         return away
+
+    def _note_whose(self, ground: Ground, theirs: dict[Ground, Identity]) -> None:
+        """Note that a ground carries another service's mark now, or ours; without any mark it stays as it was noted."""
+        mark, there = self._grounds.mark(ground), self._grounds.identity(ground)
+        if mark is None or there is None:
+            return
+        if _is_left_by_us(mark, ground, self._root_id, self._is_here):
+            theirs.pop(ground, None)
+        else:
+            theirs[ground] = there
 
     def _is_here(self, journal: str) -> bool:
         """Tell whether a mark's journal is ours; a root that was copied or moved has its folders with it, marks and all."""
@@ -141,7 +169,10 @@ class Keeper:
             self._book.tell("online", f"{ground} ({self._grounds.path(ground)}) is back.", self._now(), subject=ground)
         self._told_away = (self._told_away & self.away.keys()) | gone.keys()
 
-    def _remember(self, known: Mapping[Ground, Known]) -> None:
+    def _remember(self, known: Mapping[Ground, Known], theirs: Mapping[Ground, Identity]) -> None:
+        if theirs != self._theirs:
+            self._book.journal.set_meta(THEIRS, {ground.value: list(there) for ground, there in theirs.items()})
+            self._theirs = theirs
         if known != self._known:
             self._book.journal.set_meta(GROUNDS, {ground.value: found.as_data() for ground, found in known.items()})
             self._known = known
@@ -192,23 +223,28 @@ class Keeper:
 def judged(
     grounds: Grounds,
     ground: Ground,
-    known: Mapping[Ground, Known],
+    memory: Memory,
     root_id: str,
     is_here: Callable[[str], bool],
 ) -> Known | str:
-    """Return a ground as it is now, or why it must not be believed; `known` is what the journal remembers.
-
-    `is_here` tells whether the journal that a mark names is ours.
-    """
+    """Return a ground as it is now, or why it must not be believed; `is_here` tells whether the journal of a mark is ours."""
+    known, theirs = memory.known, memory.theirs.get(ground)
     before, path, mark = known.get(ground), grounds.path(ground), grounds.mark(ground)
     same = before is not None and grounds.identity(ground) == before.identity
-    if before and same and (not before.marked if mark is None else _is_left_by_us(mark, ground, root_id, is_here)):
+    if (
+        before
+        and same
+        and not theirs
+        and (not before.marked if mark is None else _is_left_by_us(mark, ground, root_id, is_here))
+    ):
         return before
     seen = grounds.look(ground, Path(filesystem_of(path).mount_point))
     root = known[Ground.ROOT].identity if Ground.ROOT in known else Identity(0, 0)
     reason = why_away(ground, before, seen, root, root_id, is_here)
     if reason or seen is None:
         return reason
+    if is_still_theirs(theirs, before, seen):
+        return "it carried another service's mark, which somebody has removed: that service restores it."
     marked = is_ours(seen.mark, ground, root_id) or bool(before and before.marked and same)
     return Known(seen.identity, seen.own, marked)
 
@@ -223,9 +259,11 @@ def other_journal(grounds: Grounds, journal: Path) -> str:
     return mark.journal if mark and mark.journal and not is_same_journal(mark.journal, journal) else ""
 
 
-def remembered(journal: JournalReader) -> dict[Ground, Known]:
+def remembered(journal: JournalReader) -> Memory:
     """Return the grounds as the journal remembers them."""
-    return {Ground(name): Known.of_data(data) for name, data in (journal.meta(GROUNDS) or {}).items()}
+    known = {Ground(name): Known.of_data(data) for name, data in (journal.meta(GROUNDS) or {}).items()}
+    theirs = {Ground(name): Identity(*there) for name, there in (journal.meta(THEIRS) or {}).items()}
+    return Memory(known, theirs)
 
 
 def _told_away(journal: JournalReader) -> frozenset[Ground]:

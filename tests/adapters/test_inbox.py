@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from strangers import IS_ROOT, NOBODY, as_nobody, public_folder
 
-from rodin_watchd.adapters.spool.inbox import DEEPEST, Inbox
+from rodin_watchd.adapters.spool.beneath import folder_beneath
+from rodin_watchd.adapters.spool.inbox import DEEPEST, SERVED, Inbox
 from rodin_watchd.core.formats import Wholeness
+from rodin_watchd.core.layout import MARK
 from rodin_watchd.errors import FolderGoneError
 from rodin_watchd.model import Entry, Kind
 
@@ -246,3 +248,25 @@ def test_what_a_user_without_rights_sees() -> None:
         "unreadable.glb": False,
     }
     assert read == [None]
+
+
+def test_a_folder_that_a_service_serves_is_not_looked_into(inbox: Inbox) -> None:
+    """Whoever's mark it carries, readable or not; that is shown, and its own mark hides nothing of the inbox."""
+    for place, mark in (("", b""), ("team", b'id = "1"'), ("oak/deep", b"\xff")):
+        folder = inbox.folder / place
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / MARK).write_bytes(mark)
+        (folder / "inbox").mkdir()
+        (folder / "inbox" / "chair.glb").write_bytes(b"theirs")
+    look = inbox.look()
+    assert {entry.path for entry in look.entries if entry.kind is Kind.FILE} == {"inbox/chair.glb"}
+    assert look.junk == {"team": SERVED, "oak/deep": SERVED}
+
+
+@pytest.mark.parametrize("path", ["..", ".", "team/../team", "./team", "team/.."])
+def test_no_path_leads_out_of_its_folder(tmp_path: Path, path: str) -> None:
+    """By its own folder or the one above it, also where that exists."""
+    (tmp_path / "team").mkdir()
+    for make in (False, True):
+        with pytest.raises(PermissionError), folder_beneath(tmp_path, path, make=make):
+            pass

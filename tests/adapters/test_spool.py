@@ -26,9 +26,11 @@ from rodin_watchd.core.layout import (
     OUTBOX,
     OWN_PREFIX,
     PROBE_PREFIX,
+    RECEIPT,
     REPORT,
     REPORT_DATA,
 )
+from rodin_watchd.core.receipt import sealed
 from rodin_watchd.errors import (
     ChangedWhileTakenError,
     DiskError,
@@ -322,7 +324,7 @@ def test_failed_set_comes_back_from_another_filesystem(spool: Spool) -> None:
     with mounted(spool.root / FAILED):
         file, of = dropped(spool), job()
         spool.take(ID, file)
-        (spool.inputs(ID) / REPORT_DATA).write_text(receipt(of))
+        (spool.inputs(ID) / REPORT_DATA).write_text(sealed(receipt(of)))
         place = spool.publish(of, spool.inputs(ID), Place(FAILED, "", "chair"))
         assert spool.take(ID, replace(file, source=f"{place}/chair.glb")).read_bytes() == b"model"
         spool.clear_leftovers(place)
@@ -774,7 +776,7 @@ def reported(spool: Spool, name: str) -> Path:
     folder.mkdir()
     (folder / REPORT).write_text("It failed.")
     digest = hashlib.sha256(b"It failed.").hexdigest()
-    (folder / REPORT_DATA).write_text(f'[job]\nid = "abc"\nretries = 0\n[report]\nsha256 = "{digest}"\n')
+    (folder / REPORT_DATA).write_text(sealed(f'[job]\nid = "abc"\nretries = 0\n[report]\nsha256 = "{digest}"\n'))
     return folder
 
 
@@ -785,6 +787,21 @@ def test_a_report_that_somebody_wrote_into_stays(spool: Spool) -> None:
     spool.clear_leftovers("failed/chair")
     assert tree(spool.root / FAILED) == {"chair", f"chair/{REPORT}"}
     assert "Kenji" in (folder / REPORT).read_text()
+
+
+@pytest.mark.parametrize("name", [RECEIPT, REPORT_DATA])
+@pytest.mark.parametrize("note", ["\n# approved by Anna\n", "", " "])
+def test_a_receipt_that_somebody_edited_stays(spool: Spool, name: str, note: str) -> None:
+    """At its end or in the middle; without a change it goes."""
+    folder = reported(spool, "chair")
+    text = (folder / REPORT_DATA).read_text()
+    (folder / name).write_text(text + note)
+    spool.clear_leftovers("failed/chair")
+    assert tree(spool.root / FAILED) == ({"chair", f"chair/{name}"} if note else set())
+    (spool.root / FAILED / "sofa").mkdir()
+    (spool.root / FAILED / "sofa" / name).write_text(text.replace('"abc"', '"abd"'))
+    spool.clear_leftovers("failed/sofa")
+    assert f"sofa/{name}" in tree(spool.root / FAILED)
 
 
 @pytest.mark.parametrize("name", [REPORT, REPORT_DATA])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,8 @@ from strangers import bound, mounted
 from system_calls import MOST_CALLS, Killed, before_call, kill
 
 from rodin_watchd.adapters.spool import Spool
-from rodin_watchd.core.layout import CLAIM_PREFIX, INBOX, OWN_PREFIX
-from rodin_watchd.errors import ChangedWhileTakenError, FileRefusedError, FilesError
+from rodin_watchd.core.layout import CLAIM_PREFIX, INBOX, MARK, OWN_PREFIX
+from rodin_watchd.errors import ChangedWhileTakenError, FileRefusedError, FilesError, GoneWhileTakenError
 from rodin_watchd.model import InputFile, Role, Signature
 
 ID, OTHER_ID = "0123456789ab", "ba9876543210"
@@ -198,6 +199,23 @@ def test_a_file_that_cannot_be_used_gets_its_name_back(tmp_path: Path) -> None:
         with pytest.raises(FileRefusedError, match="hard link"):
             spool.take(ID, file)
         assert {path.name for path in spool.inbox.iterdir()} == {"chair.glb", "second"}
+
+
+def test_what_is_marked_after_the_look_is_not_taken(tmp_path: Path) -> None:
+    """Between look and taking the folder became another service's: its files stay where they are, nothing is claimed."""
+    with a_spool(tmp_path, copies=False) as spool:
+        team = spool.inbox / "team"
+        team.mkdir()
+        plain = dropped(spool)
+        (spool.root / plain.source).rename(team / plain.name)
+        file = replace(plain, source=f"{INBOX}/team/{plain.name}")
+        (team / MARK).write_text('id = "1"\nfolder = "inbox"\n')
+        with pytest.raises(GoneWhileTakenError, match="lies in the folder of a service"):
+            spool.take(ID, file)
+        assert {path.name for path in team.iterdir()} == {plain.name, MARK}
+        claim = team / f"{CLAIM_PREFIX}{OTHER_ID}"
+        claim.mkdir()
+        assert spool.claimed() == {}
 
 
 def test_two_services_on_one_inbox(tmp_path: Path) -> None:

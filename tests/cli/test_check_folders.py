@@ -11,8 +11,11 @@ from strangers import IS_ROOT, filled_up, mounted, public_folder
 from test_check import found
 from test_doctor import set_up
 
+from rodin_watchd.adapters.spool.grounds import mark_text
 from rodin_watchd.cli.check_folders import room_finding
 from rodin_watchd.cli.findings import Verdict
+from rodin_watchd.core.grounds import Mark
+from rodin_watchd.core.layout import MARK
 
 SERVICE, ARTIST = 54_320, 54_343
 needs_root = pytest.mark.skipif(not IS_ROOT, reason="only root may run processes of other users")
@@ -89,6 +92,15 @@ def test_an_empty_root_that_the_start_refuses_is_a_problem(stage: Stage) -> None
     assert told in stage.told("run").stderr
     (root / "inbox").mkdir()
     assert [verdict for verdict, _ in told_of(stage, "folders")] == ["warning"]
+
+
+def test_a_root_in_the_inbox_of_another_service_is_told(stage: Stage) -> None:
+    """Each leaves alone what the other one serves; but nobody wants it so."""
+    (stage.root.parent / MARK).write_text(mark_text(Mark("1234", "inbox")))
+    told = [text for verdict, text in told_of(stage, "folders") if verdict == "warning"]
+    assert any(
+        f"{stage.root} lies in {stage.root.parent}, which is a folder of another service." in text for text in told
+    )
 
 
 def test_a_full_outbox_is_a_problem(stage: Stage) -> None:

@@ -13,7 +13,7 @@ from cli_stage import SAMPLES, Stage, a_failed_job, a_job
 from rodin_watchd.adapters.journal import Journal
 from rodin_watchd.adapters.lock import Lock
 from rodin_watchd.cli.explain import locate
-from rodin_watchd.core.layout import CLAIM_PREFIX, MARK
+from rodin_watchd.core.layout import CLAIM_PREFIX, MARK, Claim, owner_of
 from rodin_watchd.core.status import PAGE, Page
 from rodin_watchd.model import InputFile, Role, State
 
@@ -201,6 +201,9 @@ def test_what_is_hidden_while_it_is_copied_belongs_to_its_job(stage: Stage) -> N
     assert (told["verdict"], told["jobs"]) == ("taken", [a_job().id])
     told = explained(stage, f"oak/{CLAIM_PREFIX}feedfacebeef")
     assert "failed/set-aside-feedfacebeef" in told["text"]
+    told = explained(stage, f"oak/{Claim('feedfacebeef', owner_of('another')).name}")
+    assert "another service's" in told["text"]
+    assert "set-aside" not in told["text"]
     (stage.inbox / MARK).touch()
     assert explained(stage, MARK)["verdict"] == "ignored"
     assert "the service's own" in explained(stage, MARK)["text"]

@@ -10,8 +10,11 @@ from pathlib import Path
 import jsonschema
 from cli_stage import PROGRAM, environment
 
+from rodin_watchd.adapters.spool.grounds import mark_text
 from rodin_watchd.cli.setup import make
 from rodin_watchd.config import load_config
+from rodin_watchd.core.grounds import Mark
+from rodin_watchd.core.layout import MARK
 from rodin_watchd.core.sidecar import Sidecar, read_sidecar
 
 
@@ -104,3 +107,14 @@ def test_the_example_of_a_sidecar_asks_for_nothing(tmp_path: Path) -> None:
     text = (tmp_path / "shop" / "sidecar.example.toml").read_bytes()
     assert read_sidecar(text, "chair.toml") == Sidecar()
     assert all(f"# {key} = ".encode() in text for key in ("prompt", "seed", "resolution", "model", "image"))
+
+
+def test_init_refuses_a_folder_in_the_inbox_of_another_service(tmp_path: Path) -> None:
+    """What is dropped there would be in two inboxes; nothing is made."""
+    inbox = tmp_path / "one" / "inbox"
+    assert init(inbox.parent, tmp_path).returncode == 0
+    (inbox / MARK).write_text(mark_text(Mark("1234", "inbox")))
+    run = init(inbox / "team", tmp_path)
+    assert run.returncode != 0
+    assert f"{inbox}/team lies in {inbox}, which is a folder of another service" in run.stderr
+    assert not (inbox / "team").exists()

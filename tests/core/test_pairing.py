@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from rodin_watchd.core.formats import IMAGE_EXTENSIONS, MODEL_EXTENSIONS
 from rodin_watchd.core.names import match_key, split_name
-from rodin_watchd.core.pairing import Candidate, Pairing, member_of, pair
+from rodin_watchd.core.pairing import DELIVERED, Candidate, Pairing, member_of, pair
 from rodin_watchd.core.sidecar import Sidecar
 from rodin_watchd.errors import SidecarError
 from rodin_watchd.model import Entry, Kind, Role, Signature
@@ -407,12 +407,33 @@ def test_plain_folders_and_presets_need_no_reason() -> None:
     assert pair(entries, {}) == Pairing((), {})
 
 
-def test_a_delivered_folder_that_comes_back_is_a_set_without_its_receipt() -> None:
-    """The receipt is no sidecar: whoever reads the files leaves our own out."""
-    entries = files("chair/model.glb", "chair/preview.webp", "chair/job.toml")
-    pairing = pair(entries, {})
-    assert told(pairing) == [("", "chair", ["chair/model.glb", "chair/preview.webp"])]
-    assert pairing.ignored == {"chair/job.toml": "left over from an earlier job"}
+@pytest.mark.parametrize(
+    "names", [("model.glb", "preview.webp"), ("chair.glb", "chair.png"), ("a.glb", "b.png", "c.toml")]
+)
+def test_a_delivered_folder_that_comes_back_is_no_set(names: tuple[str, ...]) -> None:
+    """A program may copy the outbox into the inbox: nothing that came out of the service is bought again by itself."""
+    paths = [f"oak/chair/{name}" for name in names]
+    pairing = pair(files(*paths, "oak/chair/job.toml"), {"oak/chair/c.toml": Sidecar()})
+    assert pairing.candidates == ()
+    assert pairing.ignored == {**dict.fromkeys(paths, DELIVERED), "oak/chair/job.toml": "left over from an earlier job"}
+
+
+def test_a_delivered_folder_is_a_set_if_a_person_wants_it_again() -> None:
+    """By its sidecar, or by removing the receipt."""
+    entries = files("chair/model.glb", "chair/preview.webp", "chair/wish.toml")
+    wanted = told(pair(entries, {}))
+    assert wanted == [("", "chair", ["chair/model.glb", "chair/preview.webp", "chair/wish.toml"])]
+    with_receipt = pair([*entries, *files("chair/job.toml")], {"chair/wish.toml": Sidecar(again=True)})
+    assert told(with_receipt) == wanted
+    assert with_receipt.ignored == {"chair/job.toml": "left over from an earlier job"}
+
+
+@pytest.mark.parametrize("folder", ["", "anna/"])
+def test_a_receipt_in_a_drop_folder_stops_no_other_sets(folder: str) -> None:
+    """Where many sets are dropped it says nothing of any of them; and what a failure left stops nothing anywhere."""
+    entries = files(f"{folder}chair.glb", f"{folder}chair.png", f"{folder}job.toml", "anna/_folder.toml")
+    assert len(pair(entries, {}).candidates) == 1
+    assert len(pair(files("oak/a.glb", "oak/b.png", "oak/report.toml", "oak/REPORT.txt"), {}).candidates) == 1
 
 
 @pytest.mark.parametrize("name", ["job", "report", "Report"])

@@ -18,6 +18,7 @@ from rodin_watchd.core.receipt import (
     cost,
     in_credits,
     instant,
+    is_as_written,
     local,
     receipt,
     report_text,
@@ -276,3 +277,14 @@ def test_the_same_job_makes_the_same_texts() -> None:
     job = failed(task=TASK)
     assert receipt(job, "1", NOW) == receipt(replace(job), "1", NOW)
     assert report_toml(job, "1", NOW) == report_toml(replace(job), "1", NOW)
+
+
+def test_an_edited_receipt_is_known() -> None:
+    """Whatever is changed, wherever; and anything else is none."""
+    for text in (receipt(delivered(), "1", NOW), report_toml(failed(), "1", NOW, text="It failed.")):
+        data = text.encode()
+        assert is_as_written(data)
+        assert tomllib.loads(text)["unchanged"]["sha256"]
+        for place in range(0, len(data) + 1, 7):
+            assert not is_as_written(data[:place] + b" " + data[place:])
+    assert not any(map(is_as_written, (b"", b"\xff", b'\n[unchanged]\nsha256 = "')))

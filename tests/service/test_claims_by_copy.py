@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from places import share
 from workshop import Vendor, image, model, workshop
 
-from rodin_watchd.core.layout import CLAIM_PREFIX, OWN_PREFIX
+from rodin_watchd.adapters.spool.grounds import read_mark
+from rodin_watchd.core.layout import CLAIM_PREFIX, OWN_PREFIX, Claim, owner_of
 from rodin_watchd.model import State
 
 
@@ -70,3 +72,35 @@ def test_what_a_job_of_another_journal_has_claimed_comes_to_light(tmp_path: Path
         shop.idle()
         shop.assert_nothing_lost()
         assert vendor.charges == 0
+
+
+@pytest.mark.parametrize("job_id", ["feedfacebeef", "0123456789ab"])
+def test_only_its_own_claims_come_to_light(tmp_path: Path, vendor: Vendor, job_id: str) -> None:
+    """A claim of another service, which copies it at this moment, is left alone; one of this root is brought to light."""
+    with workshop(tmp_path / "root", vendor.emulator.base_url) as shop:
+        mark = read_mark(shop.root)
+        assert mark is not None
+        theirs, ours = (Claim(job_id, owner_of(root_id)) for root_id in ("another", mark.root_id))
+        for claim in (theirs, ours):
+            place = shop.path("inbox/share") / claim.name
+            place.mkdir(parents=True)
+            (place / "chair.obj").write_bytes(claim.owner.encode())
+        shop.restart()
+        assert (shop.path("inbox/share") / theirs.name / "chair.obj").read_bytes() == theirs.owner.encode()
+        assert shop.path(f"failed/set-aside-{job_id}/inputs/chair.obj").read_bytes() == ours.owner.encode()
+        assert not (shop.path("inbox/share") / ours.name).exists()
+
+
+@pytest.mark.parametrize(
+    "word", ["", ".", "..", "..-..", "feedface", "FEEDFACEBEEF", "feedfacebeef-..", "feedfacebeef-1"]
+)
+def test_a_folder_that_only_looks_like_a_claim_is_left_alone(tmp_path: Path, vendor: Vendor, word: str) -> None:
+    """Anybody may make one in the inbox: nothing is moved to a place that its name leads to."""
+    with workshop(tmp_path / "root", vendor.emulator.base_url) as shop:
+        folder = shop.path("inbox") / f"{CLAIM_PREFIX}{word}"
+        folder.mkdir()
+        (folder / "chair.obj").write_bytes(model("chair"))
+        shop.restart()
+        shop.ticks(3, step_seconds=1.0)
+        assert list(shop.root.rglob("chair.obj")) == [folder / "chair.obj"]
+        assert shop.found("failed") == set()

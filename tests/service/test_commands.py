@@ -87,6 +87,21 @@ def test_cancel_of_a_paid_job_says_what_it_cost(shop: Workshop, vendor: Vendor) 
     shop.assert_nothing_lost()
 
 
+def test_notes_in_a_report_stay_at_a_retry(tmp_path: Path) -> None:
+    """What a person wrote into either of the reports is still there when the set is delivered."""
+    with working(tmp_path, "submit-error=INVALID_REQUEST@1") as (shop, _vendor):
+        shop.drop_set("chair")
+        shop.idle()
+        for name in ("REPORT.txt", "report.toml"):
+            report = shop.path("failed/chair") / name
+            report.write_text(f"{report.read_text()}# asked support, ticket 4711\n")
+        assert shop.command("retry", job="chair")["ok"]
+        shop.idle()
+        assert shop.states() == {"chair": State.ARCHIVED}
+        assert shop.found("failed") == {"chair/REPORT.txt", "chair/report.toml"}
+        assert all("ticket 4711" in shop.path(f"failed/{name}").read_text() for name in shop.found("failed"))
+
+
 def test_retry_of_an_unpaid_job_takes_the_mended_files(tmp_path: Path) -> None:
     """A set that was refused by the vendor is taken from `failed/` and submitted again."""
     with working(tmp_path, "submit-error=INVALID_REQUEST@1") as (shop, vendor):

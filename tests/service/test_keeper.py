@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -326,6 +327,42 @@ def test_two_services_on_one_inbox_pay_for_each_set_once(tmp_path: Path, vendor:
         one.assert_nothing_lost()
 
 
+def test_an_inbox_does_not_change_hands_when_its_mark_is_removed(tmp_path: Path, vendor: Vendor) -> None:
+    """A program that mirrors a folder removes the mark each time, whoever looks first then, also over a restart."""
+    with two_roots(tmp_path, vendor, "inbox") as (one, two):
+        lockstep(one, two, 4)
+        for turn, order in enumerate(((one, two), (two, one), (two, one))):
+            for number in range(2):
+                one.drop_set(f"chair{number}")
+            (one.path("inbox") / MARK).unlink(missing_ok=True)
+            if turn == 2:
+                two.restart()
+            lockstep(*order, 20)
+        assert two.jobs() == []
+        assert "another service's" in two.status()
+        mark = read_mark(one.path("inbox"))
+        assert mark is not None
+        assert mark.root_id == (read_mark(one.root) or mark).root_id
+        assert vendor.charges == 2
+
+
+def test_who_lost_a_folder_to_another_service_does_not_take_it_back(tmp_path: Path, vendor: Vendor) -> None:
+    """It was accepted for the other one, and its mark is removed then: it is still the other one's, until `accept`."""
+    with two_roots(tmp_path, vendor, "inbox") as (one, two):
+        Grounds(two.root).leave_mark(Ground.INBOX, journal_mark(two, Ground.INBOX), replace=True)
+        lockstep(one, two, 2)
+        (one.path("inbox") / MARK).unlink()
+        one.ticks(2)
+        assert Ground.INBOX in one.daemon._standing.keeper.away
+        assert "rodin-watchd accept inbox" in one.status()
+        run = CliRunner().invoke(cli, ["check", "--offline", "--config", str(one.root / "config.toml")])
+        assert "it carried another service's mark" in " ".join(run.output.split())
+        Grounds(one.root).leave_mark(Ground.INBOX, journal_mark(one, Ground.INBOX), replace=True)
+        lockstep(one, two, 2)
+        assert one.daemon._standing.keeper.away == {}
+        assert Ground.INBOX in two.daemon._standing.keeper.away
+
+
 @pytest.mark.parametrize("top", ["inbox", "outbox", "failed", "archive"])
 def test_the_mark_decides_whose_a_folder_is(tmp_path: Path, vendor: Vendor, top: str) -> None:
     """Both marked it at the same time, or a person accepted it elsewhere: within a tick both know who won."""
@@ -364,6 +401,73 @@ def test_nobody_takes_a_set_that_another_service_has_taken(tmp_path: Path, vendo
         assert len(ended) == vendor.charges <= 24
         kept = {path.read_bytes() for shop in (one, two) for path in shop.root.rglob("*") if path.is_file()}
         assert set(one.dropped) <= kept
+
+
+def test_a_root_in_the_inbox_of_another_service(tmp_path: Path, vendor: Vendor) -> None:
+    """What is dropped there is bought by the inner service alone; its results are no new sets of the outer one."""
+    (tmp_path / "one" / "inbox" / "team").mkdir(parents=True)
+    with (
+        workshop(tmp_path / "one", vendor.emulator.base_url) as one,
+        workshop(one.path("inbox/team"), vendor.emulator.base_url) as two,
+    ):
+        one.drop_set("lamp")
+        for number in range(4):
+            two.drop_set(f"chair{number}")
+        lockstep(one, two, 60)
+        assert one.states() == {"lamp": State.ARCHIVED}
+        assert set(two.states().values()) == {State.ARCHIVED}
+        assert vendor.charges == 5
+        assert "1 x a folder of a service" in one.status()
+        assert {f"chair{number}/job.toml" for number in range(4)} <= two.found("outbox")
+        one.assert_nothing_lost()
+        two.assert_nothing_lost()
+
+
+def test_the_inbox_of_another_service_shows_in_the_inbox(tmp_path: Path, vendor: Vendor) -> None:
+    """By a mount: it is the other one's, also when it is mounted after the start."""
+    with (
+        workshop(tmp_path / "one", vendor.emulator.base_url) as one,
+        workshop(tmp_path / "two", vendor.emulator.base_url) as two,
+        bound(two.path("inbox"), one.path("inbox/team")),
+    ):
+        two.drop_set("chair")
+        lockstep(one, two, 30)
+        assert (one.states(), two.states()) == ({}, {"chair": State.ARCHIVED})
+        assert vendor.charges == 1
+
+
+@pytest.mark.parametrize("top", ["outbox", "archive", "failed", ""])
+def test_a_folder_of_its_own_shows_in_the_inbox(tmp_path: Path, vendor: Vendor, top: str) -> None:
+    """By a mount: what the service delivers is no new set; also while somebody has removed the mark."""
+    root = tmp_path / "root"
+    (root / "inbox").mkdir(parents=True)
+    (root / top).mkdir(exist_ok=True)
+    with bound(root / top, root / "inbox" / "done"), workshop(root, vendor.emulator.base_url) as shop:
+        shop.drop_set("chair")
+        for _ in range(60):
+            (root / top / MARK).unlink(missing_ok=bool(top))
+            shop.ticks(1, step_seconds=2.0)
+            shop.rest()
+            if not top:
+                break
+        shop.idle()
+        assert shop.states() == {"chair": State.ARCHIVED}
+        assert vendor.charges == 1
+
+
+def test_a_program_that_copies_the_outbox_into_the_inbox(tmp_path: Path, vendor: Vendor) -> None:
+    """No result is bought as a new set, however often it is copied."""
+    with workshop(tmp_path / "root", vendor.emulator.base_url) as shop:
+        shop.drop_set("chair")
+        for _ in range(4):
+            shop.idle()
+            shutil.copytree(
+                shop.path("outbox"), shop.path("inbox"), dirs_exist_ok=True, ignore=shutil.ignore_patterns(MARK)
+            )
+        shop.ticks(10, step_seconds=2.0)
+        assert shop.states() == {"chair": State.ARCHIVED}
+        assert "part of a delivered result" in shop.status()
+        assert vendor.charges == 1
 
 
 def test_a_copy_of_the_root_shares_its_outbox(tmp_path: Path, vendor: Vendor) -> None:

@@ -26,6 +26,7 @@ from rodin_watchd.adapters.spool.beneath import (
     folder_beneath,
     folder_in,
     new_file,
+    refuse_served,
     sync_folder,
     write_durably_in,
 )
@@ -38,7 +39,6 @@ from rodin_watchd.adapters.spool.publishing import (
     TEXTS,
     Place,
     contents,
-    job_named_in,
     move_stray,
     move_to_free_name,
     published_name,
@@ -60,8 +60,10 @@ from rodin_watchd.core.layout import (
     REPORT,
     REPORT_DATA,
     STATUS,
+    Claim,
 )
 from rodin_watchd.core.names import printable
+from rodin_watchd.core.receipt import is_as_written
 from rodin_watchd.errors import (
     DiskError,
     FolderGoneError,
@@ -188,14 +190,17 @@ class Spool:
             self._disk_errors(f"{self.inputs(job_id)} cannot be written"),
             folder_beneath(self._work, f"{job_id}/inputs", make=True) as into,
         ):
-            take_file(self.grounds.anchor(), job_id, file, into, as_it_is=as_it_is)
+            take_file(self.grounds.anchor(), self._claim(job_id), file, into, as_it_is=as_it_is)
         return self.inputs(job_id) / file.name
 
     def has_taken(self, job_id: str, file: InputFile) -> bool:
         """Tell whether a member of a set is in the job's work folder, or claimed by the job. Raises DiskError."""
         with self._disk_errors(f"{self.inputs(job_id)} cannot be read"):
             there = os.path.lexists(self.inputs(job_id) / file.name)
-            return there or (not file.shared and is_claimed(self.grounds.anchor(), job_id, file))
+            return there or (not file.shared and is_claimed(self.grounds.anchor(), self._claim(job_id), file))
+
+    def _claim(self, job_id: str) -> Claim:
+        return Claim(job_id, self.grounds.owner)
 
     # ---- publishing -------------------------------------------------------------------------------------------------
 
@@ -303,12 +308,17 @@ class Spool:
         return f"{FAILED}/{found}"
 
     def claimed(self) -> Mapping[str, list[str]]:
-        """Return by job the hidden folders beside files of people that hold what a job has claimed. Raises DiskError, OSError."""
+        """Return by job the hidden folders beside files of people that hold what a job of this root has claimed.
+
+        Raises DiskError, OSError.
+        """
         found: dict[str, list[str]] = {}
         for top in (INBOX, FAILED):
             with self._disk_errors(f"{top} cannot be read"), folder_beneath(self.grounds.anchor(), top) as opened:
                 for path in _claims_below(opened, top, DEEPEST):
-                    found.setdefault(path.rpartition(CLAIM_PREFIX)[2], []).append(path)
+                    claim = Claim.of_name(path.rpartition("/")[2])
+                    if claim and claim.owner in ("", self.grounds.owner):  # "": of an earlier version
+                        found.setdefault(claim.job_id, []).append(path)
         return found
 
     def rescue(self, job_id: str, claim: str) -> None:
@@ -341,14 +351,14 @@ class Spool:
     def clear_leftovers(self, folder: str) -> None:
         """Remove from a folder whose set was taken what an earlier job left in it (receipt, report); and it, if empty then.
 
-        What somebody has changed in them since stays: a report is known by its bytes.
+        What somebody has changed in them since stays: each is known by its bytes.
         """
         with contextlib.suppress(OSError), folder_beneath(self.grounds.anchor(), folder) as opened:
             told = contents(self.grounds.anchor(), f"{folder}/{REPORT_DATA}")
             if digest := report_digest_in(told):
                 discard(opened, REPORT, lambda data: hashlib.sha256(data).hexdigest() == digest)
             for name in (RECEIPT, REPORT_DATA):
-                discard(opened, name, lambda data: job_named_in(data) is not None)
+                discard(opened, name, is_as_written)
         self.remove_empty(folder)
 
     def remove_empty(self, folder: str) -> None:
@@ -406,5 +416,6 @@ def _claims_below(folder: int, path: str, depth: int) -> Iterator[str]:
         if name.startswith(CLAIM_PREFIX):
             yield f"{path}/{name}"
         elif depth and not name.startswith("."):
-            with contextlib.suppress(OSError), folder_in(folder, name) as inner:  # gone, or closed to us
+            with contextlib.suppress(OSError), folder_in(folder, name) as inner:  # gone, closed to us, or served
+                refuse_served(inner, path)
                 yield from _claims_below(inner, f"{path}/{name}", depth - 1)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from rodin_watchd.core.layout import MARK
 from rodin_watchd.errors import DiskError, RoomError
 from rodin_watchd.model import Entry, Kind, Signature
 
@@ -57,18 +58,36 @@ class Anchor:
     made: Callable[[int, int], None] | None = None
 
 
+class ServedFolderError(NotADirectoryError):
+    """A folder below the inbox that is served by itself: it carries the mark of a service, ours or another."""
+
+
+def refuse_served(folder: int, path: str) -> None:
+    """Raise ServedFolderError for an open folder that carries a mark: what lies in it belongs to the service that left it."""
+    try:
+        os.stat(MARK, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return
+    raise ServedFolderError(errno.ENOTDIR, "it carries the mark of a service", path)
+
+
 # ---- opening --------------------------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
 def folder_beneath(root: Path | Anchor, path: str, *, make: bool = False) -> Iterator[int]:
-    """Open (and, if asked, make durably) a folder below `root`; give its descriptor. Raises OSError, also for a link."""
+    """Open (and, if asked, make durably) a folder below `root`; give its descriptor. Raises OSError, also for a link.
+
+    A path with `.` or `..` in it leads nowhere: PermissionError.
+    """
     anchor = root if isinstance(root, Anchor) else Anchor(root, lambda _walked, _descriptor: None)
     descriptor = os.open(anchor.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         anchor.check("", descriptor)
         walked = ""
         for part in filter(None, path.split("/")):
+            if part in (".", ".."):
+                raise PermissionError(errno.EPERM, "it leads out of its folder", path)
             walked = f"{walked}/{part}" if walked else part
             missing_is_made = make and walked not in anchor.fixed
             deeper = _opened_or_made(anchor, descriptor, part) if missing_is_made else _opened(descriptor, part)

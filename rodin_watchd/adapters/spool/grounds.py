@@ -7,6 +7,7 @@ point of a share that went away, at whatever moment it went.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 import tomllib
@@ -17,10 +18,18 @@ from types import MappingProxyType
 
 import tomli_w
 
-from rodin_watchd.adapters.spool.beneath import Anchor, file_beneath, folder_beneath, new_file, sync_folder
+from rodin_watchd.adapters.spool.beneath import (
+    Anchor,
+    ServedFolderError,
+    file_beneath,
+    folder_beneath,
+    new_file,
+    refuse_served,
+    sync_folder,
+)
 from rodin_watchd.adapters.spool.moving import rename_file_new
 from rodin_watchd.core.grounds import PATHS, Ground, Identity, Mark, Seen
-from rodin_watchd.core.layout import CONFIG_NAME, INBOX, MARK, OWN_PREFIX
+from rodin_watchd.core.layout import CONFIG_NAME, INBOX, MARK, OWN_PREFIX, owner_of
 from rodin_watchd.errors import FolderGoneError
 
 _GROUNDS: Mapping[str, Ground] = {path: ground for ground, path in PATHS.items()}
@@ -38,6 +47,7 @@ class Grounds:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._believed: Mapping[Ground, Identity] | None = None
+        self.owner = ""  # what stands for the root in the names of claims
         self._marks: dict[Ground, tuple[object, Mark | None]] = {}
 
     def refuse_bare(self) -> None:
@@ -53,21 +63,33 @@ class Grounds:
         """Return where a ground lies."""
         return self.root / PATHS[ground]
 
-    def believe(self, grounds: Mapping[Ground, Identity]) -> None:
-        """From now on open only these, as long as each is the same folder; all others are away."""
+    def believe(self, grounds: Mapping[Ground, Identity], root_id: str) -> None:
+        """From now on open only these, as long as each is the same folder; all others are away. `root_id` is the root's."""
         self._believed = MappingProxyType(dict(grounds))
+        self.owner = owner_of(root_id)
 
     def anchor(self, path: str = "") -> Anchor:
         """Return where paths below a folder of the root start; `path` is relative to the root."""
         return Anchor(self.root / path, partial(self._check, path), frozenset() if path else frozenset(_GROUNDS))
 
     def _check(self, start: str, walked: str, descriptor: int) -> None:
-        """Raise FolderGoneError for an open folder that is not the ground that it should be."""
-        ground = _GROUNDS.get("/".join(filter(None, (start, walked))))
+        """Raise FolderGoneError for an open folder that is not the ground that it should be.
+
+        And ServedFolderError for a folder in the inbox that is a ground of this root, or carries the mark of any service.
+        """
+        path = "/".join(filter(None, (start, walked)))
+        if path.startswith(f"{INBOX}/"):
+            self._refuse_served(descriptor, path)
+        ground = _GROUNDS.get(path)
         if ground is None or self._believed is None:
             return
         if self._believed.get(ground) != _identity(os.fstat(descriptor)):
             raise _gone(self.path(ground))
+
+    def _refuse_served(self, descriptor: int, path: str) -> None:
+        refuse_served(descriptor, path)
+        if _identity(os.fstat(descriptor)) in (self._believed or {}).values():  # by another mount; its mark was removed
+            raise ServedFolderError(errno.ENOTDIR, "it is a folder of this service", path)
 
     def gone(self) -> FolderGoneError | None:
         """Return an error if any ground that is believed is not there at this moment."""
@@ -144,6 +166,12 @@ def read_mark(folder: Path) -> Mark | None:
         return Mark("", "folder, whose mark this user may not read")
     except (OSError, ValueError, KeyError, RecursionError):  # anybody may have written it
         return None
+
+
+def service_above(root: Path) -> Path | None:
+    """Return the inbox, or another folder for sets and results, of a service that a root lies in; None if there is none."""
+    marks = ((folder, read_mark(folder)) for folder in root.resolve().parents)
+    return next((folder for folder, mark in marks if mark and mark.ground != Ground.ROOT), None)
 
 
 def mark_text(mark: Mark) -> str:

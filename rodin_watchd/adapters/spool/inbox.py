@@ -9,15 +9,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from rodin_watchd.adapters.spool.beneath import (
     NO_FOLDER_ERRNOS,
     Anchor,
+    ServedFolderError,
     entry_of,
     file_beneath,
     folder_beneath,
     folder_in,
+    refuse_served,
 )
 from rodin_watchd.core.formats import Verdict, probe
 from rodin_watchd.core.layout import OWN_PREFIX
@@ -27,6 +29,9 @@ from rodin_watchd.model import Entry, Kind
 
 DEEPEST = 32
 """Folders nested deeper are not looked at: a bound against loops made by mounts."""
+
+SERVED = "a folder of a service (it carries the mark of an inbox, an outbox or a root); what lies in it is not taken"
+"""Why a folder in the inbox is not looked into, for people."""
 
 T = TypeVar("T")
 
@@ -44,7 +49,7 @@ class Inbox:
 
     def __init__(self, folder: Path, anchor: Anchor | None = None) -> None:
         self.folder = folder
-        self._anchor = anchor or folder
+        self._anchor = anchor or Anchor(folder, _refuse_served_below)
 
     def look(self) -> Look:
         """Take a snapshot. Raises FolderGoneError when the inbox is missing, DiskError when it cannot be read."""
@@ -52,7 +57,7 @@ class Inbox:
         junk: dict[str, str] = {}
         try:
             with folder_beneath(self._anchor, "") as top:
-                _look_into(top, "", 0, entries, junk)
+                _look_into(top, "", 0, _Looked(self._anchor.check, entries, junk))
             with folder_beneath(self._anchor, ""):  # a share that went away meanwhile: what was seen proves nothing
                 pass
         except (FileNotFoundError, NotADirectoryError) as error:
@@ -114,7 +119,20 @@ def _is_ours(name: str, folder: int) -> bool:
     return os.stat(name, dir_fd=folder, follow_symlinks=False).st_uid == os.geteuid()
 
 
-def _look_into(descriptor: int, folder: str, depth: int, entries: list[Entry], junk: dict[str, str]) -> None:
+def _refuse_served_below(walked: str, descriptor: int) -> None:
+    if walked:  # the inbox itself carries its own mark
+        refuse_served(descriptor, walked)
+
+
+class _Looked(NamedTuple):
+    """What a look has found so far, and the check on each folder before it is looked into."""
+
+    check: Callable[[str, int], None]
+    entries: list[Entry]
+    junk: dict[str, str]
+
+
+def _look_into(descriptor: int, folder: str, depth: int, looked: _Looked) -> None:
     """Add what lies in an open folder and below it."""
     with os.scandir(descriptor) as found:
         for item in found:
@@ -122,28 +140,31 @@ def _look_into(descriptor: int, folder: str, depth: int, entries: list[Entry], j
             if item.name.startswith(OWN_PREFIX):  # the mark, what a job has claimed: nobody dropped it
                 continue
             if reason := junk_reason(item.name):
-                junk[path] = reason
+                looked.junk[path] = reason
                 continue
             try:
                 entry = entry_of(path, item.stat(follow_symlinks=False))
             except FileNotFoundError:  # gone since the listing: not part of the snapshot
                 continue
-            entries.append(entry)
+            looked.entries.append(entry)
             if entry.kind is Kind.FOLDER:
-                _look_deeper(descriptor, item.name, (path, depth + 1), entries, junk)
+                _look_deeper(descriptor, item.name, (path, depth + 1), looked)
 
 
-def _look_deeper(parent: int, name: str, where: tuple[str, int], entries: list[Entry], junk: dict[str, str]) -> None:
-    """Look into a sub-folder; one that cannot be read hides its own files only, visibly."""
+def _look_deeper(parent: int, name: str, where: tuple[str, int], looked: _Looked) -> None:
+    """Look into a sub-folder; one that cannot be read, or that a service serves, hides its own files only, visibly."""
     path, depth = where
     if depth > DEEPEST:
-        junk[path] = "nested too deep"
+        looked.junk[path] = "nested too deep"
         return
     try:
         with folder_in(parent, name) as descriptor:
-            _look_into(descriptor, path, depth, entries, junk)
+            looked.check(path, descriptor)
+            _look_into(descriptor, path, depth, looked)
+    except ServedFolderError:
+        looked.junk[path] = SERVED
     except PermissionError:
-        junk[path] = "a folder that the service may not read"
+        looked.junk[path] = "a folder that the service may not read"
     except OSError as error:
         if error.errno not in (errno.ENOENT, *NO_FOLDER_ERRNOS):  # those: gone, or something else by now
-            junk[path] = f"a folder that cannot be read ({error.strerror})"
+            looked.junk[path] = f"a folder that cannot be read ({error.strerror})"

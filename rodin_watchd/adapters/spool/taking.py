@@ -1,7 +1,7 @@
 """Taking a file of a set into the work folder: by a rename, or by a claim and a copy where it lies on another filesystem.
 
 A file is taken by one rename, and whoever made it has the file: straight into the work folder, or, where that is another
-filesystem, into a hidden folder beside the file, which carries the job's id. Only from there it is copied, and only
+filesystem, into a hidden folder beside the file, which carries the job's id and the root's. Only from there it is copied, and only
 what lies there is removed. So of two services that look at one inbox one takes a file and the other finds it gone, and a
 version that somebody puts in the file's place at whatever moment is never removed.
 """
@@ -18,6 +18,7 @@ from pathlib import Path
 from rodin_watchd.adapters.spool.beneath import (
     NO_FOLDER_ERRNOS,
     Anchor,
+    ServedFolderError,
     file_in,
     folder_beneath,
     folder_in,
@@ -25,7 +26,7 @@ from rodin_watchd.adapters.spool.beneath import (
     sync_folder,
 )
 from rodin_watchd.adapters.spool.moving import copy_file, give_back, rename_file_new, same_bytes
-from rodin_watchd.core.layout import CLAIM_PREFIX, INBOX
+from rodin_watchd.core.layout import INBOX, Claim
 from rodin_watchd.core.names import printable
 from rodin_watchd.errors import ChangedWhileTakenError, FileRefusedError, FilesError, GoneWhileTakenError, RightsError
 from rodin_watchd.model import InputFile
@@ -35,7 +36,7 @@ _PART = ".taken.part"  # a copy that is not whole
 _IN_USE_ERRNOS = (errno.EBUSY, errno.ETXTBSY)
 
 
-def take_file(root: Path | Anchor, job_id: str, file: InputFile, into: int, *, as_it_is: bool = False) -> None:
+def take_file(root: Path | Anchor, claim: Claim, file: InputFile, into: int, *, as_it_is: bool = False) -> None:
     """Bring a file into the open folder `into` under its own name; may be repeated after a crash at any point.
 
     `as_it_is`: what was taken before is not checked any more. Raises ChangedWhileTakenError, FileRefusedError, RightsError,
@@ -45,19 +46,19 @@ def take_file(root: Path | Anchor, job_id: str, file: InputFile, into: int, *, a
         os.unlink(_PART, dir_fd=into)
     with _file_errors(file):
         if not _is_there(file.name, into):
-            _bring(root, job_id, file, into)
+            _bring(root, claim, file, into)
         elif not file.shared:
-            _finish(root, job_id, file, into)
+            _finish(root, claim, file, into)
     if not as_it_is:
         _check(file, os.stat(file.name, dir_fd=into, follow_symlinks=False))
 
 
-def is_claimed(root: Path | Anchor, job_id: str, file: InputFile) -> bool:
+def is_claimed(root: Path | Anchor, claim: Claim, file: InputFile) -> bool:
     """Tell whether a job has claimed a file that is not copied yet. Raises OSError when the machine is to blame."""
     folder = file.source.rpartition("/")[0]
     try:
-        with folder_beneath(root, folder) as parent, folder_in(parent, _claim_of(job_id)) as claim:
-            return _is_there(file.name, claim)
+        with folder_beneath(root, folder) as parent, folder_in(parent, claim.name) as mine:
+            return _is_there(file.name, mine)
     except OSError as error:
         if error.errno in (errno.ENOENT, *NO_FOLDER_ERRNOS):
             return False
@@ -108,10 +109,6 @@ def _is_held(name: str, claim: int, into: int) -> bool:
         return False
 
 
-def _claim_of(job_id: str) -> str:
-    return f"{CLAIM_PREFIX}{job_id}"
-
-
 def _is_there(name: str, folder: int) -> bool:
     try:
         os.stat(name, dir_fd=folder, follow_symlinks=False)
@@ -128,6 +125,8 @@ def _file_errors(file: InputFile) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise GoneWhileTakenError(f"“{name}” vanished before it could be taken.") from error
+    except ServedFolderError as error:
+        raise GoneWhileTakenError(f"“{name}” lies in the folder of a service now: that one takes it.") from error
     except PermissionError as error:
         raise RightsError(f"The service may not move “{name}” out of its folder.") from error
     except OSError as error:
@@ -142,19 +141,19 @@ def _file_errors(file: InputFile) -> Iterator[None]:
 # ---- taking ---------------------------------------------------------------------------------------------------------
 
 
-def _bring(root: Path | Anchor, job_id: str, file: InputFile, into: int) -> None:
+def _bring(root: Path | Anchor, claim: Claim, file: InputFile, into: int) -> None:
     """Take a file that is not in the work folder yet: from this job's claim of it, or from where it lay when it was claimed."""
     folder, _, name = file.source.rpartition("/")
     with folder_beneath(root, folder) as parent:
-        if not file.shared and is_claimed(root, job_id, file):
-            _take_claimed(job_id, file, parent, into)
+        if not file.shared and is_claimed(root, claim, file):
+            _take_claimed(claim, file, parent, into)
             return
         _refuse_another(file, os.stat(name, dir_fd=parent, follow_symlinks=False))
         if file.shared:
             _copy(file, parent, into)
-        elif not _renamed(file, job_id, parent, into):
-            _claim(name, _claim_of(job_id), parent)
-            _take_claimed(job_id, file, parent, into)
+        elif not _renamed(file, claim.job_id, parent, into):
+            _claim(name, claim.name, parent)
+            _take_claimed(claim, file, parent, into)
 
 
 def _renamed(file: InputFile, job_id: str, parent: int, into: int) -> bool:
@@ -190,17 +189,16 @@ def _claim(name: str, claim: str, parent: int) -> None:
         raise
 
 
-def _take_claimed(job_id: str, file: InputFile, parent: int, into: int) -> None:
+def _take_claimed(claim: Claim, file: InputFile, parent: int, into: int) -> None:
     """Copy a claimed file, then remove it; where the file is to blame that this cannot be done, it becomes visible again."""
-    claim = _claim_of(job_id)
-    with folder_in(parent, claim) as mine:
+    with folder_in(parent, claim.name) as mine:
         try:
             _copy(file, mine, into, remove=True)
         except (FilesError, PermissionError):
-            give_back(file.name, mine, file.name, parent, job_id)
-            _remove_claim(claim, parent)
+            give_back(file.name, mine, file.name, parent, claim.job_id)
+            _remove_claim(claim.name, parent)
             raise
-    _remove_claim(claim, parent)
+    _remove_claim(claim.name, parent)
 
 
 def _remove_claim(claim: str, parent: int) -> None:
@@ -229,19 +227,19 @@ def _copy(file: InputFile, folder: int, into: int, *, remove: bool = False) -> N
         os.unlink(name, dir_fd=folder)
 
 
-def _finish(root: Path | Anchor, job_id: str, file: InputFile, into: int) -> None:
+def _finish(root: Path | Anchor, claim: Claim, file: InputFile, into: int) -> None:
     """Remove what was claimed and is copied, after a crash in between; a claimed file with other bytes becomes visible again."""
-    folder, claim = file.source.rpartition("/")[0], _claim_of(job_id)
+    folder = file.source.rpartition("/")[0]
     with contextlib.suppress(FileNotFoundError, NotADirectoryError), folder_beneath(root, folder) as parent:
-        with folder_in(parent, claim) as mine:
+        with folder_in(parent, claim.name) as mine:
             if _is_there(file.name, mine):
                 with file_in(mine, file.name) as claimed, file_in(into, file.name) as copy:
                     same = same_bytes(claimed, copy)
                 if same:
                     os.unlink(file.name, dir_fd=mine)
                 else:
-                    give_back(file.name, mine, file.name, parent, job_id)
-        _remove_claim(claim, parent)
+                    give_back(file.name, mine, file.name, parent, claim.job_id)
+        _remove_claim(claim.name, parent)
 
 
 # ---- checks ---------------------------------------------------------------------------------------------------------

@@ -16,18 +16,27 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
 from rodin_watchd.core.formats import IMAGE_EXTENSIONS, MODEL_EXTENSIONS
+from rodin_watchd.core.layout import RECEIPT
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.pairing.by_folder import by_folder
 from rodin_watchd.core.pairing.by_name import by_base_name
 from rodin_watchd.core.pairing.by_sidecar import by_sidecar
 from rodin_watchd.core.pairing.candidates import Candidate, Sidecars
 from rodin_watchd.core.pairing.members import LEFTOVERS, Member, member_of, sort_out
+from rodin_watchd.core.sidecar import Sidecar
 from rodin_watchd.model import Entry
 
-__all__ = ["LEFTOVERS", "Candidate", "Member", "Pairing", "Sidecars", "member_of", "pair"]
+__all__ = ["DELIVERED", "LEFTOVERS", "Candidate", "Member", "Pairing", "Sidecars", "member_of", "pair"]
+
+DELIVERED = (
+    f"part of a delivered result: its receipt {RECEIPT} lies beside it. To have it textured once more, remove "
+    f"{RECEIPT}, or say `again = true` in a TOML file of the set"
+)
+"""Why what comes out of the service is no set, for people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +54,8 @@ class Pairing:
 def pair(entries: Iterable[Entry], sidecars: Sidecars) -> Pairing:
     """Find the candidate sets of a snapshot; every file is in one of them or ignored with a reason, but presets.
 
+    What lies in a sub-folder beside a receipt of this service is none, unless its sidecar wants it `again`.
+
     `sidecars` holds, for the TOML files that could be read, what they say or what is wrong with them; receipts and
     reports of this service are not among them.
     """
@@ -54,9 +65,28 @@ def pair(entries: Iterable[Entry], sidecars: Sidecars) -> Pairing:
     together = by_folder(alike, sidecars, drop_folders)
     joined = frozenset(_paths(together))
     rest = [candidate for candidate in alike if joined.isdisjoint(m.path for m in candidate.members)]
-    candidates = tuple(_explained(candidate, ignored) for candidate in (*named, *rest, *together))
-    left = {m.path: f"beside a file in a format that is taken ({m.advice})" for m in _without(members, candidates)}
-    return Pairing(candidates, {**ignored, **left})
+    found = tuple(_explained(candidate, ignored) for candidate in (*named, *rest, *together))
+    receipts = _with_receipts(ignored) - drop_folders
+    candidates = tuple(candidate for candidate in found if not _is_delivered(candidate, receipts, sidecars))
+    delivered = dict.fromkeys({*_paths(found)} - {*_paths(candidates)}, DELIVERED)
+    left = {m.path: f"beside a file in a format that is taken ({m.advice})" for m in _without(members, found)}
+    return Pairing(candidates, {**ignored, **left, **delivered})
+
+
+def _with_receipts(ignored: Mapping[str, str]) -> frozenset[str]:
+    """Return the sub-folders that hold a receipt of this service: each was delivered or archived as a whole."""
+    split = (path.rpartition("/") for path in ignored)
+    return frozenset(folder for folder, _, name in split if folder and name.casefold() == RECEIPT)
+
+
+def _is_delivered(candidate: Candidate, receipts: AbstractSet[str], sidecars: Sidecars) -> bool:
+    """Tell whether a set lies beside a receipt, in one of these folders, and does not ask to be bought again.
+
+    Otherwise a program that copies the outbox into the inbox would buy a texture of each texture, without end.
+    """
+    said = (sidecars.get(m.path) for m in candidate.members)
+    wanted = any(isinstance(one, Sidecar) and one.again for one in said)
+    return not wanted and any(m.folder in receipts for m in candidate.members)
 
 
 def _explained(candidate: Candidate, ignored: Mapping[str, str]) -> Candidate:
