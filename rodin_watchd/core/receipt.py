@@ -33,6 +33,16 @@ WHOSE: Mapping[Fault, str] = {
 """Who can mend the cause, in words."""
 
 
+NO_PREVIEW = (
+    "There is no preview.webp: the vendor did not list one, or it could not be downloaded. The model is complete."
+)
+
+
+def is_preview(original_name: str) -> bool:
+    """Tell whether a result is the picture of the model, by the vendor's name for it (API contract, Download Results)."""
+    return original_name.lower().endswith("preview.webp")
+
+
 def cost(job: Job) -> str:
     """Say in words what a job cost."""
     spent = job.spent
@@ -85,6 +95,8 @@ def receipt(job: Job, version: str, now: float) -> str:
         for r in job.published
     ]
     told = _told(job, version, now)
+    if job.results and not any(is_preview(result.original_name) for result in job.results):
+        told["job"]["notes"] = [NO_PREVIEW]
     return sealed(tomli_w.dumps({**told, "results": results, **({"plugins": dict(job.facts)} if job.facts else {})}))
 
 

@@ -86,7 +86,7 @@ def receipt(of: Job) -> str:
 def result(spool: Spool, of: Job, data: bytes = b"textured", text: str = "job.toml") -> Path:
     """Make a job's result folder, ready to be published."""
     folder = spool.result(of.id)
-    spool.start_over(folder)
+    spool.make(folder)
     (folder / "model.glb").write_bytes(data)
     (folder / text).write_text(receipt(of))
     return folder
@@ -196,7 +196,7 @@ def test_share_that_is_away_is_not_filled(spool: Spool) -> None:
     with pytest.raises(FolderGoneError):
         spool.take(ID, file)
     with pytest.raises(FolderGoneError):
-        spool.start_over(spool.downloads(ID))
+        spool.make(spool.downloads(ID))
     with pytest.raises(FolderGoneError):
         published(spool, of)
     assert not (spool.root / ".rodin-watchd").exists()
@@ -724,13 +724,15 @@ def test_other_filesystem_is_full(spool: Spool) -> None:
 # ---- the rest -------------------------------------------------------------------------------------------------------
 
 
-def test_work_is_started_over(spool: Spool) -> None:
-    """A folder of a job's work is made, and made empty when it is there."""
+def test_what_is_not_a_result_goes_from_the_downloads(spool: Spool) -> None:
+    """A folder of a job's work is made, and keeps what is named."""
     folder = spool.downloads(ID)
     for _ in range(2):
-        spool.start_over(folder)
-        assert listed(folder) == []
-        (folder / "half").touch()
+        spool.make(folder)
+        (folder / "model.glb").touch()
+        (folder / "half.glb.part").touch()
+        spool.keep_only(folder, {"model.glb", "other"})
+        assert listed(folder) == ["model.glb"]
 
 
 def test_status_is_written(spool: Spool) -> None:
@@ -749,7 +751,7 @@ def test_status_cannot_be_kept_from_people_unnoticed(spool: Spool, name: str) ->
 
 def test_work_is_forgotten(spool: Spool) -> None:
     """What was made for a job goes; inputs that nobody published stay."""
-    spool.start_over(spool.downloads(ID))
+    spool.make(spool.downloads(ID))
     result(spool, job())
     for _ in range(2):
         spool.forget(ID)

@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from workshop import START_AT, Vendor, Workshop, emulated, image, model, workshop
+from workshop import START_AT, Vendor, Workshop, emulated, image, model, working, workshop
 
 from rodin_watchd.adapters.journal import Journal
 from rodin_watchd.config import journal_path
@@ -226,6 +226,69 @@ def test_a_cleaned_up_work_folder_costs_the_set_not_the_service(shop: Workshop, 
     assert shop.states() == {"chair": State.FAILED, "good": State.ARCHIVED}
     assert vendor.charges == 1
     shop.assert_nothing_lost()
+
+
+FOREVER = 1_000_000
+
+
+def identities(folder: Path) -> dict[str, tuple[int, int]]:
+    """Return what tells whether a file was written anew."""
+    return {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in folder.iterdir()}
+
+
+def test_a_preview_that_never_comes_is_left_out_and_the_model_fetched_once(tmp_path: Path) -> None:
+    """What was paid for is delivered without its picture, and the receipt says so."""
+    with working(tmp_path / "root", f"file-500={FOREVER}@2") as (shop, vendor):
+        shop.drop_set("chair")
+        folder = shop.path(".rodin-watchd/work")
+        shop.until(lambda: shop.is_in("chair", State.GENERATED)() and shop.job("chair").attempts > 0)
+        downloads = folder / shop.job("chair").id / "download"
+        first = identities(downloads)
+        assert set(first) == {"model.glb"}
+        shop.until(lambda: shop.job("chair").attempts > 1)
+        assert identities(downloads) == first
+        shop.idle()
+        assert shop.states() == {"chair": State.ARCHIVED}
+        assert shop.found("outbox") == {"chair/model.glb", "chair/job.toml"}
+        assert shop.path("outbox/chair/model.glb").stat().st_ino == first["model.glb"][0]
+        assert "no preview.webp" in shop.path("outbox/chair/job.toml").read_text()
+        assert vendor.charges == 1
+
+
+@pytest.mark.parametrize("turn", [2, 3])
+def test_results_that_came_are_kept_when_others_never_come(tmp_path: Path, turn: int) -> None:
+    """Each is fetched once; when nobody waits any longer, what is here lies beside the report."""
+    with working(tmp_path / "root", f"file-500={FOREVER}@{turn}") as (shop, vendor):
+        shop.drop_set("chair", 'geometry_file_format = "obj"\n')
+        shop.until(lambda: shop.is_in("chair", State.GENERATED)() and shop.job("chair").attempts > 0)
+        first = identities(shop.path(".rodin-watchd/work") / shop.job("chair").id / "download")
+        assert len(first) == turn - 1
+        shop.until(lambda: shop.job("chair").attempts > 1)
+        shop.command("cancel", job=shop.job("chair").id)
+        shop.until(shop.is_in("chair", State.FAILED))
+        assert identities(shop.path("failed/chair/results")) == first
+        assert vendor.charges == 1
+        shop.assert_nothing_lost()
+
+
+def test_results_that_are_here_stay_until_the_vendor_has_given_them_anew(tmp_path: Path) -> None:
+    """One was cleared away, and the vendor keeps nothing any more: the others are not thrown away for that."""
+    with working(tmp_path / "root", f"download-404={FOREVER}@2") as (shop, _vendor):
+        shop.drop_set("chair")
+        shop.until(shop.is_in("chair", State.DOWNLOADED))
+        shop.rest()
+        home = shop.path(".rodin-watchd/work") / shop.job("chair").id
+        model_file = (home / "download/model.glb").read_bytes()
+
+        def clear_away() -> None:
+            (home / "download/preview.webp").unlink()
+            shutil.rmtree(home / "result")
+
+        shop.restart(clear_away)
+        shop.until(lambda: shop.is_in("chair", State.GENERATED)() and shop.job("chair").attempts > 1)
+        shop.command("cancel", job=shop.job("chair").id)
+        shop.until(shop.is_in("chair", State.FAILED))
+        assert shop.path("failed/chair/results/model.glb").read_bytes() == model_file
 
 
 def test_a_lost_share_does_not_look_like_an_empty_one(tmp_path: Path) -> None:

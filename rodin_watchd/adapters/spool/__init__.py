@@ -15,7 +15,8 @@ import os
 import secrets
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,6 +46,7 @@ from rodin_watchd.adapters.spool.publishing import (
     report_digest_in,
     told_by,
 )
+from rodin_watchd.adapters.spool.sealing import linked
 from rodin_watchd.adapters.spool.sharing import PLAIN, Sharing
 from rodin_watchd.adapters.spool.taking import is_claimed, rescue, take_file
 from rodin_watchd.core.grounds import PATHS, Ground
@@ -260,11 +262,29 @@ class Spool:
         ):
             pass
 
-    def start_over(self, folder: Path) -> None:
-        """Make a folder of a job's work anew, empty. Raises DiskError, OSError."""
-        with self._disk_errors(f"{folder} cannot be written"), contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(folder)
-        self.make(folder)
+    def keep_only(self, folder: Path, names: AbstractSet[str]) -> None:
+        """Remove from a folder of a job's work all but the files that are named. Raises DiskError."""
+        with self._disk_errors(f"{folder} cannot be written"):
+            for path in folder.iterdir():
+                if path.name not in names:
+                    remove(path)
+
+    def gather(self, target: Path, sources: Iterable[Path], besides: Container[str]) -> None:
+        """Make a folder of a job's work anew of the whole files of others; the first with a name has it; none where there are none.
+
+        Raises DiskError, OSError.
+        """
+        found: dict[str, Path] = {}
+        for source in sources:
+            for path in source.iterdir() if source.is_dir() else ():
+                if path.name not in besides and path.suffix != ".part" and path.is_file():
+                    found.setdefault(path.name, path)
+        with self._disk_errors(f"{target} cannot be written"):
+            remove(target)
+            if found:
+                target.mkdir()
+            for name, path in found.items():
+                linked(str(path), str(target / name))
 
     def write_status(self, text: str) -> None:
         """Replace STATUS.txt. Raises DiskError."""

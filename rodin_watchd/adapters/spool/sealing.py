@@ -33,7 +33,7 @@ def copy_tree(source: Path, target: Path) -> None:
 
 def link_tree(source: Path, target: Path) -> None:
     """Make a second folder of the same files (copies where there are no hard links). Raises OSError."""
-    _second_tree(source, target, _linked)
+    _second_tree(source, target, linked)
 
 
 def _second_tree(source: Path, target: Path, second: Callable[[str, str], object]) -> None:
@@ -54,7 +54,8 @@ def _second_tree(source: Path, target: Path, second: Callable[[str, str], object
             second(entry.path, str(there))
 
 
-def _linked(source: str, target: str) -> None:
+def linked(source: str, target: str) -> None:
+    """Give a file a second name, or copy it where there are no hard links. Raises OSError."""
     try:
         os.link(source, target)
     except OSError as error:

@@ -54,10 +54,10 @@ def archive(tools: Tools, job: Job) -> Outcome:
 
 
 def _keep_results(tools: Tools, job: Job) -> None:
-    """Lay results that were paid for beside the report; the vendor does not keep them for long."""
-    source, target = tools.spool.downloads(job.id), tools.spool.inputs(job.id) / "results"
-    if job.results and source.is_dir() and tools.spool.inputs(job.id).is_dir():
-        rebuild(target, source)
+    """Lay results that were paid for beside the report, all that came: the vendor does not keep them for long."""
+    sources = tools.spool.downloads(job.id), tools.spool.result(job.id)
+    if tools.spool.inputs(job.id).is_dir():
+        tools.spool.gather(tools.spool.inputs(job.id) / "results", sources, besides=(RECEIPT,))
 
 
 def bury(tools: Tools, job: Job) -> Outcome:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
-from rodin_watchd.adapters.spool.beneath import disk_errors
 from rodin_watchd.core.formats import MODEL_EXTENSIONS, Wholeness, probe
 from rodin_watchd.core.names import printable, safe_result_names, split_name
+from rodin_watchd.core.receipt import is_preview
 from rodin_watchd.core.wire import Verdict, has_model
 from rodin_watchd.errors import DownloadError, InternalError, NotReadyError, RodinWatchdError, TaskFailedError
 from rodin_watchd.model import Done, Job, Link, NotYet, Outcome, ResultFile, Task
@@ -20,6 +21,9 @@ log = logging.getLogger("rodin_watchd")
 
 PREVIEW_SECONDS = 60.0
 """A result list without `preview.webp` counts as incomplete for so long (API contract, Download Results)."""
+
+PREVIEW_ATTEMPTS = 3
+"""After so many attempts at the results, and after `PREVIEW_SECONDS`, a preview that does not come is left out."""
 
 FRESH_LINKS = 2
 """How often one file is tried again with new links, because the old ones expire under way."""
@@ -51,17 +55,51 @@ def poll(tools: Tools, job: Job) -> Outcome:
 
 
 def download(tools: Tools, job: Job) -> Outcome:
-    """Fetch all results afresh into the work folder."""
+    """Fetch the results that are not in the work folder yet; what is there stays until all have come.
+
+    A file gets its name there once it is whole and durable, so one that has its name is not fetched again. Raises the first
+    DownloadError when all that can be had is there.
+    """
     need_room(tools)
-    folder = tools.spool.downloads(job.id)
-    with disk_errors(f"{folder} cannot be written"):
-        tools.spool.start_over(folder)
-    links = _links(tools, job)
-    fetched = []
-    for position, name in enumerate(safe_result_names([link.name for link in links])):
-        links, result = _fetch(tools, job, links, position, folder / name)
-        fetched.append(result)
+    links, folder = _links(tools, job), tools.spool.downloads(job.id)
+    tools.spool.make(folder)
+    names = safe_result_names([link.name for link in links])
+    here = _here(folder, links, names)
+    fetched, failed = [], list[DownloadError]()
+    for position, name in enumerate(names):
+        try:
+            if name not in here:
+                links, here[name] = _fetch(
+                    tools, job, links, position, folder / name, fresh_links=0 if failed else FRESH_LINKS
+                )
+            fetched.append(here[name])
+        except DownloadError as error:
+            if not (is_preview(links[position].name) and _is_late(tools, job) and job.attempts >= PREVIEW_ATTEMPTS):
+                failed.append(error)
+    if failed:
+        raise failed[0]
+    tools.spool.keep_only(folder, {result.name for result in fetched})
     return Done(replace(job, results=tuple(fetched), progress=""))
+
+
+def _here(folder: Path, links: tuple[Link, ...], names: tuple[str, ...]) -> dict[str, ResultFile]:
+    """Return the results that an earlier attempt has fetched, by their names in the folder.
+
+    Where the vendor gives one name to several files, nothing tells which is which: then there are none.
+    """
+    if names != tuple(safe_result_names([link.name])[0] for link in links):
+        return {}
+    return {name: found for name, link in zip(names, links, strict=True) if (found := _found(folder / name, link))}
+
+
+def _found(path: Path, link: Link) -> ResultFile | None:
+    try:
+        with path.open("rb") as stream:
+            digest, size = hashlib.file_digest(stream, "sha256").hexdigest(), stream.tell()
+        _check_result(path, size)
+    except (DownloadError, OSError):  # it is replaced by a whole one
+        return None
+    return ResultFile(path.name, link.name, size, digest)
 
 
 def _task(job: Job) -> Task:
@@ -75,18 +113,22 @@ def _links(tools: Tools, job: Job) -> tuple[Link, ...]:
     links = tools.client.links(_task(job).uuid)
     if not has_model(links):
         raise NotReadyError
-    waited_seconds = tools.now() - job.times.get(job.state, 0.0)
-    if not any(link.name.lower().endswith("preview.webp") for link in links) and waited_seconds < PREVIEW_SECONDS:
+    if not any(is_preview(link.name) for link in links) and not _is_late(tools, job):
         raise NotReadyError("The vendor's list of results has no preview yet.")
     return links
 
 
+def _is_late(tools: Tools, job: Job) -> bool:
+    """Tell whether a preview was waited for long enough."""
+    return tools.now() - job.times.get(job.state, 0.0) >= PREVIEW_SECONDS
+
+
 def _fetch(
-    tools: Tools, job: Job, links: tuple[Link, ...], position: int, path: Path
+    tools: Tools, job: Job, links: tuple[Link, ...], position: int, path: Path, *, fresh_links: int
 ) -> tuple[tuple[Link, ...], ResultFile]:
     """Fetch one file; when its link has expired, with fresh links, which are free of charge."""
     wanted = links[position].name
-    for _ in range(FRESH_LINKS):
+    for _ in range(fresh_links):
         try:
             return links, _fetch_once(tools, links[position], path)
         except DownloadError:
