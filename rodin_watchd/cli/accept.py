@@ -15,7 +15,7 @@ from rodin_watchd.config import Config
 from rodin_watchd.core.grounds import Ground, Mark, Seen
 from rodin_watchd.core.names import printable
 from rodin_watchd.errors import FolderGoneError
-from rodin_watchd.service.keeper import ROOT_ID, place_of
+from rodin_watchd.service.keeper import ROOT_ID, is_same_journal, place_of
 
 
 @click.command(epilog="Example: rodin-watchd accept outbox")
@@ -40,6 +40,8 @@ def accept(config_file: Path | None, folder: str, *, yes: bool) -> None:
             f"There is no folder {path}.", advice="Mount the share or disk first, or make the folder."
         )
     mark = _mark(config, ground, grounds)
+    if ground is Ground.ROOT and mark.journal and seen.mark:
+        mark = replace(mark, accepted_from=_before(seen.mark, journal_of(config)))
     if not yes:
         click.echo(f"{path} {_said(seen)}, on {there.kind} mounted at {there.mount_point}.")
         _warn(seen.mark, mark)
@@ -48,6 +50,11 @@ def accept(config_file: Path | None, folder: str, *, yes: bool) -> None:
     if ground is Ground.ROOT:
         _mark_all_with(grounds, mark, seen.mark)
     click.echo(f"Accepted: the service uses {path}.")
+
+
+def _before(there: Mark, journal: Path) -> str:
+    """Return the journal that an accepted root named before, "" if ours: what it may have sent is held at the next start."""
+    return there.accepted_from if not there.journal or is_same_journal(there.journal, journal) else there.journal
 
 
 def _warn(there: Mark | None, wanted: Mark) -> None:
@@ -66,7 +73,7 @@ def _mark_all_with(grounds: Grounds, root: Mark, before: Mark | None) -> None:
     for ground in Ground:
         mark = grounds.mark(ground)
         if ground is not Ground.ROOT and mark and mark.root_id in with_it and mark.ground == ground.value:
-            grounds.leave_mark(ground, replace(root, ground=ground.value), replace=True)
+            grounds.leave_mark(ground, replace(root, ground=ground.value, accepted_from=""), replace=True)
 
 
 def _said(seen: Seen) -> str:

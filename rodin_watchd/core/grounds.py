@@ -78,6 +78,9 @@ class Mark:
     root_id: str
     ground: str
     journal: str = ""  # where the journal lies that knows what was paid for; "" before the first start
+    accepted_from: str = (
+        ""  # the root's: the journal that was named before a person accepted it; "" once it was acted on
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,9 +38,9 @@ NO_PREVIEW = (
 )
 
 
-def is_preview(original_name: str) -> bool:
-    """Tell whether a result is the picture of the model, by the vendor's name for it (API contract, Download Results)."""
-    return original_name.lower().endswith("preview.webp")
+def is_preview(name: str) -> bool:
+    """Tell whether a result is the picture of the model, by its name (API contract, Download Results)."""
+    return name.lower().endswith("preview.webp")
 
 
 def cost(job: Job) -> str:
@@ -95,7 +95,7 @@ def receipt(job: Job, version: str, now: float) -> str:
         for r in job.published
     ]
     told = _told(job, version, now)
-    if job.results and not any(is_preview(result.original_name) for result in job.results):
+    if job.results and not any(is_preview(result.name) for result in job.results):
         told["job"]["notes"] = [NO_PREVIEW]
     return sealed(tomli_w.dumps({**told, "results": results, **({"plugins": dict(job.facts)} if job.facts else {})}))
 

@@ -203,8 +203,9 @@ class Daemon:
 
     def _act(self) -> None:
         was_copied = self._standing.keeper.copied
-        self._reception.woken |= self._standing.check() or was_copied != self._standing.keeper.copied
+        changed = self._standing.check()
         self._hold_unsent()
+        self._reception.woken |= changed or was_copied != self._standing.keeper.copied
         self._day.today()  # a clock that is set now is seen now
         self._desk.settle_open_submits()
         before = (self._commands.paused, self._commands.approvals)
@@ -226,13 +227,18 @@ class Daemon:
         return not (self._commands.paused or self._standing.keeper.copied)
 
     def _hold_unsent(self) -> None:
-        """Hold what was about to be sent while the root's mark names another journal: it may have been sent from there."""
+        """Hold what was about to be sent while the root's mark names another journal: it may have been sent from there.
+
+        So is what was about to be sent when a person accepted the root, once.
+        """
         if not (journal := self._standing.keeper.copied):
             return
         now = self._clock.now()
         for job in list(self._book.jobs.values()):
             if job.id not in self._pool.busy:
                 self._book.commit(hold_unsent(job, copied(journal), now), now)
+        if not any(hold_unsent(job, copied(journal), now) for job in self._book.jobs.values()):
+            self._standing.keeper.finish_acceptance()
 
     def _scene(self) -> Scene:
         """Return what the monitor is to see."""

@@ -53,7 +53,8 @@ class Keeper:
     """Looks at every ground in every tick; `away` tells which must not be believed, and why.
 
     `copied` is the journal that the root's mark names if that is not ours, else "": then another service may pay for the
-    same sets, and nothing may be taken or sent.
+    same sets, and nothing may be taken or sent. A root that was accepted counts so until what may have been sent from
+    there is held (`finish_acceptance`).
     """
 
     def __init__(self, grounds: Grounds, book: Book, journal: Path, now: Callable[[], float]) -> None:
@@ -120,7 +121,7 @@ class Keeper:
             if isinstance(verdict, Known):
                 known[ground] = verdict
                 if ground is Ground.ROOT:
-                    self.copied = other_journal(self._grounds, self._journal)
+                    self.copied = other_journal(self._grounds, self._journal) or self._accepted_from()
             else:
                 away[ground] = verdict
             if root_is_there:
@@ -140,6 +141,23 @@ class Keeper:
         else:
             theirs[ground] = there
 
+    def _accepted_from(self) -> str:
+        mark = self._grounds.mark(Ground.ROOT)
+        return mark.accepted_from if mark else ""
+
+    def finish_acceptance(self) -> None:
+        """Take out of the root's mark from where it was accepted, now that what may have been sent is held; may be repeated."""
+        mark = self._grounds.mark(Ground.ROOT)
+        if mark is None or not mark.accepted_from or other_journal(self._grounds, self._journal):
+            return
+        try:
+            self._grounds.leave_mark(Ground.ROOT, replace(mark, accepted_from=""), replace=True)
+        except (DiskError, OSError) as error:  # nothing is sent until it can be
+            self._unmarked[Ground.ROOT].begins(f"{self._grounds.root} cannot be marked: {why(error)}")
+            return
+        self._unmarked[Ground.ROOT].ends(f"{self._grounds.root} is marked now.")
+        self.copied = ""
+
     def _is_here(self, journal: str) -> bool:
         """Tell whether a mark's journal is ours; a root that was copied or moved has its folders with it, marks and all."""
         return bool(self.copied) or is_same_journal(journal, self._journal)
@@ -151,6 +169,8 @@ class Keeper:
             raise FolderGoneError(f"{self._grounds.root} is marked as another service's {mark.ground}.")
         if mark and mark.journal and not is_same_journal(mark.journal, self._journal):
             raise RootCopiedError(f"{copied(mark.journal)}.")
+        if mark and mark.accepted_from:
+            raise RootCopiedError(f"{copied(mark.accepted_from)}.")
 
     def _tell(self) -> None:
         """Tell of each ground once that it is away, and once that it is back, and of a copy; a restart tells nothing twice."""

@@ -575,6 +575,43 @@ def test_a_copied_root_that_is_accepted_works(tmp_path: Path, vendor: Vendor) ->
     copy.crash()
 
 
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("state", [State.CLAIMED, State.STAGED, State.UPLOADING])
+def test_a_copied_root_that_is_accepted_before_its_first_start_holds_what_the_original_may_send(
+    tmp_path: Path, vendor: Vendor, state: State, times: int
+) -> None:
+    """However often it is accepted before: the set is paid for by the original alone; what is dropped later is taken."""
+    away = "http://127.0.0.1:9" if state is State.STAGED else vendor.emulator.base_url
+    with workshop(tmp_path / "root", away) as shop:
+        shop.drop_set("chair")
+        shop.until(shop.is_in("chair", state))
+        shop.rest()
+        shop.crash()
+        copy = copy_of(shop, tmp_path / "copy")
+    for each in (shop, copy):  # with the vendor there again
+        api = each.config.api.model_copy(update={"base_url": vendor.emulator.base_url})
+        each.config = each.config.model_copy(update={"api": api})
+    for _ in range(times):
+        accepted(copy)
+    copy.start()
+    copy.idle()
+    held = State.FAILED if state is State.CLAIMED else State.HELD
+    assert copy.states() == {"chair": held}
+    copy.drop_set("fresh")
+    copy.idle()
+    copy.restart()
+    copy.idle()
+    assert copy.states() == {"chair": held, "fresh": State.ARCHIVED}
+    assert "COPIED" not in copy.status()
+    assert all(read_mark(copy.path(PATHS[ground])) == journal_mark(copy, ground) for ground in Ground)
+    shop.start()
+    shop.idle()
+    assert shop.states() == {"chair": State.ARCHIVED}
+    assert vendor.charges == 2
+    for each in (shop, copy):
+        each.crash()
+
+
 def test_a_root_that_is_accepted_elsewhere_is_not_spent_for_any_more(tmp_path: Path, vendor: Vendor) -> None:
     """The running service sees it in the next tick, and right before the last bytes of an upload."""
     with workshop(tmp_path / "root", vendor.emulator.base_url) as shop:

@@ -161,7 +161,9 @@ def read_mark(folder: Path) -> Mark | None:
     try:
         with file_beneath(folder, MARK) as descriptor, open(descriptor, "rb", closefd=False) as stream:
             data = tomllib.loads(stream.read(_MARK_BYTES).decode())
-        return Mark(str(data["id"]), str(data["folder"]), str(data.get("journal", "")))
+        return Mark(
+            str(data["id"]), str(data["folder"]), str(data.get("journal", "")), str(data.get("accepted_from", ""))
+        )
     except PermissionError:
         return Mark("", "folder, whose mark this user may not read")
     except (OSError, ValueError, KeyError, RecursionError):  # anybody may have written it
@@ -176,8 +178,9 @@ def service_above(root: Path) -> Path | None:
 
 def mark_text(mark: Mark) -> str:
     """Return the text of a mark."""
-    journal = {"journal": mark.journal} if mark.journal else {}
-    return _OPENING + tomli_w.dumps({"id": mark.root_id, "folder": mark.ground, **journal})
+    known = {"journal": mark.journal, "accepted_from": mark.accepted_from}
+    told = {name: place for name, place in known.items() if place}
+    return _OPENING + tomli_w.dumps({"id": mark.root_id, "folder": mark.ground, **told})
 
 
 def _gone(path: Path) -> FolderGoneError:
