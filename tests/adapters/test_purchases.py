@@ -148,6 +148,15 @@ def test_intents_are_chosen_and_committed_in_one(journal: Journal) -> None:
     assert journal.spent_since(0) == {"": 1}
 
 
+@pytest.mark.parametrize("end", [S.STAGED, S.FAILING])
+def test_an_early_refusal_is_no_proof(journal: Journal, end: State) -> None:
+    """An upload that an answer has ended is refused, one that broke is free."""
+    job = led(journal, S.STAGED, S.UPLOADING)
+    journal.commit([Transition(replace(job, answer=Answer(429, b"{}")), "answered")], NOW)
+    led(journal, end)
+    assert outcomes(journal) == ["refused"]
+
+
 def test_a_choice_that_fails_commits_nothing(journal: Journal) -> None:
     """All or none."""
     intent = Transition(replace(led(journal, S.STAGED), state=S.ARCHIVED), "nonsense")

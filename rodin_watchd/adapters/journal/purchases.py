@@ -1,7 +1,7 @@
 """Reading the purchases: what was begun to be bought, when, for which folder, and what came of it.
 
 A row begins with the intent to upload, in the same transaction (the schema's triggers), and ends `charged`, `free` (proven
-not charged), `refused` (the whole body was sent and the answer was a refusal, which proves less than it says) or `unknown`
+not charged), `refused` (the answer was a refusal, which proves less than it says) or `unknown`
 (given up without knowing). So it is the content ledger (what was paid for is not paid again), and
 the budget's books (what is not known to be free counts as spent). The numbers of the rows only grow: unlike
 instants they tell before and after whatever the clock says.
@@ -82,7 +82,7 @@ class PurchaseReader(ABC):
         )
 
     def refused_since(self, purchase: int) -> tuple[Refusal, ...]:
-        """Return the submits after a purchase that were refused whole and are not known to have been free, oldest first."""
+        """Return the submits after a purchase that were refused and are not known to have been free, oldest first."""
         return tuple(map(_refusal, self._rows(f"{_REFUSED} AND id > ? ORDER BY id", (purchase,))))
 
     def refused_of(self, fingerprint: str) -> tuple[Refusal, ...]:
