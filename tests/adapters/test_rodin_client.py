@@ -532,6 +532,24 @@ ODD_ANSWERS: dict[str, bytes] = {
     "gzip in chunks": HEAD
     + b"Content-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n"
     + chunked(*(gzip.compress(ACCEPTED)[n : n + 7] for n in range(0, 90, 7) if gzip.compress(ACCEPTED)[n : n + 7])),
+    "gzip of the transfer": HEAD
+    + b"Transfer-Encoding: gzip, chunked\r\n\r\n"
+    + chunked(gzip.compress(ACCEPTED)[:20], gzip.compress(ACCEPTED)[20:]),
+    "gzip of the transfer, in two fields": HEAD
+    + b"Transfer-Encoding: GZIP\r\nTransfer-Encoding: chunked\r\n\r\n"
+    + chunked(gzip.compress(ACCEPTED)),
+    "gzip of both": HEAD
+    + b"Content-Encoding: gzip\r\nTransfer-Encoding: gzip, chunked\r\n\r\n"
+    + chunked(gzip.compress(gzip.compress(ACCEPTED))),
+    "gzip of the transfer until the end": HEAD
+    + b"Transfer-Encoding: gzip\r\nContent-Length: 3\r\n\r\n"
+    + gzip.compress(ACCEPTED),
+    "a blank line first": b"\r\n" + response(201, ACCEPTED),
+    "blank lines after an interim answer": INTERIM[2] + b"\r\n\n" + response(201, ACCEPTED),
+    "an interim answer without its end": b"HTTP/1.1 100 Continue\r\n" + response(201, ACCEPTED),
+    "an interim field without its end": b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n" + response(201, ACCEPTED),
+    "small letters": b"http/1.1 102 Processing\r\n\r\n" + response(201, ACCEPTED).replace(b"HTTP/1.1", b"http/1.1"),
+    "another version": response(201, ACCEPTED).replace(b"HTTP/1.1", b"HTTP/2"),
     "gzip that is none": response(201, ACCEPTED, "Content-Encoding: gzip"),
     "an encoding nobody knows": response(201, ACCEPTED, "Content-Encoding: shredded"),
     "a mark of byte order": response(201, b"\xef\xbb\xbf" + ACCEPTED),

@@ -186,7 +186,7 @@ def _final_head(source: io.BufferedReader) -> bytes:
             head = _grown(head, line)
             if head and line in _BLANK:
                 if not _INTERIM.match(head[0]):
-                    return b"".join(_needed(head))
+                    return b"".join(_framed(list(_needed(head))))
                 head = []
     except NETWORK_ERRORS as error:
         if head and not _INTERIM.match(head[0]):
@@ -220,9 +220,28 @@ def _needed(head: list[bytes]) -> Iterator[bytes]:
     needed = True
     for number, line in enumerate(head):
         if number and line[:1] not in (b" ", b"\t"):
-            needed = line in _BLANK or line.partition(b":")[0].strip().lower() in _FIELDS
+            needed = line in _BLANK or _name(line) in _FIELDS
         if needed:
             yield line
+
+
+def _framed(head: list[bytes]) -> list[bytes]:
+    """Return a head whose codings of the transfer are told as http.client knows them: in chunks, and all others as content's.
+
+    It takes `gzip, chunked` for no chunks at all. The transfer's codings were put on last, and so come last (RFC 9112, section 6.1).
+    """
+    told = [line.partition(b":")[2] for line in head if _name(line) == b"transfer-encoding"]
+    codings = [coding.strip().lower() for coding in b",".join(told).split(b",")]
+    others = [coding for coding in codings if coding not in (b"", b"chunked", b"identity")]
+    if not others:
+        return head
+    framing = b"Transfer-Encoding: chunked\r\n" if b"chunked" in codings else b""
+    fields = [line for line in head[1:-1] if _name(line) not in (b"transfer-encoding", b"content-length")]
+    return [head[0], *fields, framing, b"Content-Encoding: %s\r\n" % b", ".join(others), head[-1]]
+
+
+def _name(line: bytes) -> bytes:
+    return line.partition(b":")[0].strip().lower()
 
 
 class _Paced:
