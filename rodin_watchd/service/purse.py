@@ -11,7 +11,7 @@ from rodin_watchd.config import Budget
 from rodin_watchd.core.budget import Allowance, Caps, is_over_budget, next_midnight, put_off
 from rodin_watchd.core.receipt import local
 from rodin_watchd.errors import OverBudgetError
-from rodin_watchd.model import CREDITS_PER_TEXTURE, Job, State, Transition
+from rodin_watchd.model import Job, State, Transition
 from rodin_watchd.service.book import Book
 from rodin_watchd.service.budget_day import BudgetDay
 
@@ -110,5 +110,6 @@ class Purse:
         return bool(self.barred) or any(map(is_over_budget, self._book.jobs.values()))
 
     def _left(self, spent: Mapping[str, Decimal], lost: int) -> Allowance:
-        """Return what is left; what a lost submit cost is not known: it counts with the price of the list."""
-        return Allowance(self._caps, {**spent, _NO_FOLDER: lost * CREDITS_PER_TEXTURE} if lost else spent)
+        """Return what is left; what a lost submit cost is not known: it counts with what a texture may cost."""
+        price = self._book.journal.price()
+        return Allowance(self._caps, {**spent, _NO_FOLDER: lost * price} if lost else spent, price)

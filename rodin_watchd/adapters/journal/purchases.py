@@ -17,8 +17,12 @@ from typing import Any
 
 from rodin_watchd.adapters.journal.words import in_words
 from rodin_watchd.core.proof import Refusal, Since
+from rodin_watchd.model import CREDITS_PER_TEXTURE
 
-_SPENT = "SELECT top, cost, count(*) FROM purchases WHERE id > ? AND outcome <> 'free' GROUP BY top, cost"
+_SPENT = """
+    SELECT top, cost, outcome = 'charged', count(*) FROM purchases WHERE id > ? AND outcome <> 'free' GROUP BY 1, 2, 3
+"""
+_NEWEST_COSTS = "SELECT cost FROM purchases WHERE outcome = 'charged' ORDER BY id DESC LIMIT 20"
 _CHARGED = "SELECT cost, count(*) FROM purchases WHERE at >= ? AND outcome = 'charged' GROUP BY cost"
 _NEWEST = "SELECT coalesce(max(id), 0) FROM purchases"
 _SINCE = "SELECT outcome, cost, count(*), sum(told) FROM purchases WHERE id > ? GROUP BY outcome, cost"
@@ -49,12 +53,19 @@ class PurchaseReader(ABC):
     def spent_since(self, purchase: int) -> Mapping[str, Decimal]:
         """Return what was spent after a purchase, in credits, by top folder, "" for the inbox itself.
 
-        What is not known to be free counts, by the list price: what is being sent, and what is held.
+        What is not known to be free counts, by `price`: what is being sent, and what is held.
         """
         spent: dict[str, Decimal] = {}
-        for top, cost, count in self._rows(_SPENT, (purchase,)):
-            spent[top] = spent.get(top, Decimal(0)) + Decimal(cost) * count
+        price = self.price()
+        for top, cost, is_charged, count in self._rows(_SPENT, (purchase,)):
+            each = Decimal(cost) if is_charged else max(Decimal(cost), price)
+            spent[top] = spent.get(top, Decimal(0)) + each * count
         return spent
+
+    @in_words()
+    def price(self) -> Decimal:
+        """Return what a texture may cost, in credits: the dearest of the 20 newest charges, and at least the list price."""
+        return max([CREDITS_PER_TEXTURE, *(Decimal(row[0]) for row in self._rows(_NEWEST_COSTS))])
 
     @in_words()
     def charged_since(self, at: float) -> Decimal:
