@@ -171,7 +171,7 @@ class Job:
     charges: int = 0  # accepted submits
     spent: Decimal = Decimal(0)  # what they cost in all, credits
     price: Decimal = CREDITS_PER_TEXTURE  # by the list, of the submit that is under way or was the last, credits
-    refused: int = 0  # submits that were refused after the whole body was sent, and are not known to have been free
+    refused: int = 0  # submits that were refused, and are not known to have been free
     results: tuple[ResultFile, ...] = ()  # as they came from the vendor
     processed: tuple[ResultFile, ...] = ()  # as plugins left them; () when none did
     facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # what plugins say for the receipt, by plugin

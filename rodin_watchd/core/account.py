@@ -2,7 +2,7 @@
 
 A balance is a free call, so it goes first wherever an upload would only find out the same: before the first submit of a
 run, and as the probe of a pause that stops submits, whatever paused them. While the vendor says "too many requests" or
-refuses the key, no set is sent to find out whether that is over: a whole set that is refused may be charged. But before
+refuses the key, no set is sent to find out whether that is over: a set that is refused may be charged. But before
 the first submit it is a warning, not a condition: when the vendor cannot say it, submits go on and find out themselves.
 """
 

@@ -85,7 +85,7 @@ class Caps:
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """What may still be spent today: `spent` has the credits that were, by top folder.
+    """What may still be spent today: `spent` has the credits that were, by top folder; `price` is what a texture may cost.
 
     `lost` was spent as well, nobody knows for which folder: it counts once for the day, and for every folder.
     """
@@ -93,21 +93,28 @@ class Allowance:
     caps: Caps
     spent: Mapping[str, Decimal]
     lost: Decimal = Decimal(0)
+    price: Decimal = CREDITS_PER_TEXTURE
 
     def why_not(self, folder: str) -> str:
         """Return why a set of this folder cannot be bought today, "" if it can."""
         top = top_folder(folder)
-        if _is_over(self.caps.per_day, sum(self.spent.values(), self.lost)):
-            return f"today's budget of {in_credits(self.caps.per_day or Decimal(0))} is spent"
-        if _is_over(self.caps.per_folder, self.spent.get(top, Decimal(0)) + self.lost):
-            where = f"the folder “{printable(top)}”" if top else "the inbox itself"
-            return f"today's budget of {in_credits(self.caps.per_folder or Decimal(0))} for {where} is spent"
-        return ""
+        where = f"the folder “{printable(top)}”" if top else "the inbox itself"
+        day = self._why_over(self.caps.per_day, sum(self.spent.values(), self.lost), "")
+        return day or self._why_over(self.caps.per_folder, self.spent.get(top, Decimal(0)) + self.lost, f" for {where}")
+
+    def _why_over(self, cap: Decimal | None, spent: Decimal, whose: str) -> str:
+        """Return why a budget has no room for another texture, "" if it has."""
+        if cap is None or spent + self.price <= cap:
+            return ""
+        budget = f"today's budget of {in_credits(cap)}{whose}"
+        if spent + CREDITS_PER_TEXTURE > cap:
+            return f"{budget} is spent"
+        return f"what is left of {budget} is too little: the newest textures took up to {in_credits(self.price)} each"
 
     def after(self, folder: str) -> Allowance:
-        """Return what is left when one texture was bought for this folder, by the list."""
+        """Return what is left when one texture was bought for this folder."""
         top = top_folder(folder)
-        return replace(self, spent={**self.spent, top: self.spent.get(top, Decimal(0)) + CREDITS_PER_TEXTURE})
+        return replace(self, spent={**self.spent, top: self.spent.get(top, Decimal(0)) + self.price})
 
     def affordable(self, intents: Iterable[Transition]) -> list[Transition]:
         """Return the intents that may go, in their order."""
@@ -120,10 +127,6 @@ class Allowance:
 
 
 UNLIMITED: Final = Allowance(Caps(), {})
-
-
-def _is_over(cap: Decimal | None, spent: Decimal) -> bool:
-    return cap is not None and spent + CREDITS_PER_TEXTURE > cap
 
 
 def is_over_budget(job: Job) -> bool:

@@ -7,11 +7,12 @@ recovery code: starting up is reading the states and carrying on.
 One effect cannot be repeated: the last bytes of the paid POST. A multipart request with a Content-Length cannot be
 accepted before its closing boundary arrives, so submitting is journaled in two steps. `uploading` is committed before
 the connection is made, and everything but the closing boundary is sent, and waited for to arrive: whatever breaks here
-is *proven not submitted* and is repeated. Then `submitting` is committed, and only then the boundary goes out. Whatever
+without an answer is *proven not submitted* and is repeated. Then `submitting` is committed, and only then the boundary goes out. Whatever
 breaks from there until the answer is durable is *unknown*: the job is held for a person, because the vendor offers
 neither an idempotency key nor a list of tasks, and paying twice is worse than asking. The answer's raw body is
-committed before it is parsed, so that an answer we misread is not an answer lost. An answer that *refuses* the whole set
-is the vendor's word alone that nothing was charged: it is counted (`Job.refused`) and looked into (`core.refusals`).
+committed before it is parsed, so that an answer we misread is not an answer lost. An answer that *refuses* the set, even
+before all of it was sent, is the vendor's word alone that nothing was charged: it is counted (`Job.refused`) and looked
+into (`core.refusals`).
 
 `uploading`, `submitting` and `failing` are intents: they say what is about to be done, so that a restart finds it.
 Retrying and polling are columns of a job (`attempts`, `not_before`, `deadline`), never states. Pausing is a property of
@@ -209,7 +210,7 @@ def understood(job: Job, now: float) -> Outcome:
     if job.answer is None:
         return Unknown(_unanswered(job))
     try:
-        task = read_submit(job.answer, job.times.get(job.state, now))
+        task = read_submit(job.answer, job.times.get(job.state, now), early=job.state is State.UPLOADING)
     except RodinWatchdError as error:
         return outcome_of(error)
     cost = job.price if task.credits is None else task.credits
@@ -279,8 +280,8 @@ def _unanswered(job: Job) -> Problem:
 
 
 def _counted(job: Job) -> Job:
-    """Count a refusal of the whole set."""
-    return replace(job, refused=job.refused + 1) if job.state is State.SUBMITTING else job
+    """Count a refusal of the set: an answer, whether or not all of the set was sent before it."""
+    return replace(job, refused=job.refused + 1) if job.state in SENDING and job.answer else job
 
 
 def _may_fail(job: Job) -> bool:

@@ -15,7 +15,7 @@ to be believed is in docs/money.md.
 What the vendor says that a task took beats the list price (`consumed`). Where it took nothing, no balance tells whether a
 submit was accepted: nothing is proven while the newest known task cost nothing.
 
-A refusal of a whole set says that nothing was charged, and may be wrong. So little is needed to believe it that it works
+A refusal of a set says that nothing was charged, and may be wrong. So little is needed to believe it that it works
 for an account that others spend from as well, and while tasks run: the balance must be *exactly* what it was, less what is
 known. What contradicts it is believed of an account that nobody else spends from: lower by the price of the newest k
 refused submits, they were charged. What comes of either is `core.refusals`.
@@ -86,7 +86,7 @@ class Baseline:
 
 
 class Refusal(NamedTuple):
-    """A submit that was refused after the whole body was sent, and is not known to have been free."""
+    """A submit that was refused, and is not known to have been free."""
 
     purchase: int
     job_id: str

@@ -1,8 +1,8 @@
-"""Refusals: what becomes of a set that the vendor refused after it had received all of it. Pure functions on frozen values.
+"""Refusals: what becomes of a set that the vendor refused. Pure functions on frozen values.
 
-A refusal (429, 4xx, an error code, a moved address) that comes before the whole body was sent costs nothing: the vendor
-cannot have accepted what it did not have. After that it proves nothing: a gateway may say "too many requests" of a set that
-the vendor behind it accepts and charges, and an answer that is repeated for ever would pay each time. So a refused
+A refusal (429, 4xx, an error code, a moved address; before the whole body was sent also 5xx) proves nothing: a gateway may
+say "too many requests" of a set that the vendor behind it accepts and charges, a vendor may charge at a request's first
+bytes, and an answer that is repeated for ever would pay each time. So a refused
 purchase counts as spent until it is shown to have been free, by the balance (`core.proof`) or by a person, and before
 that is tried no other submit begins.
 
@@ -82,9 +82,9 @@ def held_often(job: Job, of_the_set: int, in_a_row: int, proof: Proof, now: floa
     """
     each = f"Each try may have cost {in_credits(CREDITS_PER_TEXTURE)}."
     if of_the_set >= MOST_FOR_A_SET:
-        told = f"The vendor refused this set {of_the_set} times after it had received all of it. {each}"
+        told = f"The vendor refused this set {of_the_set} times. {each}"
     elif in_a_row >= MOST_IN_A_ROW:
-        told = f"The vendor refused {in_a_row} sets in a row, this one among them, after it had received all of them. {each}"
+        told = f"The vendor refused {in_a_row} sets in a row, this one among them. {each}"
     else:
         return None
     return _held(job, RefusedOftenError(f"{told} {proof.reason} The vendor's refusal: {_said(job)}").problem, now)
@@ -117,9 +117,7 @@ def stopped(pauses: Pauses, in_a_row: int, jobs: Iterable[Job], now: float) -> P
         told = "The vendor charged a set and refused it all the same."
     elif in_a_row >= MOST_IN_A_ROW:
         cost = in_credits(CREDITS_PER_TEXTURE)
-        told = (
-            f"The vendor refused {in_a_row} sets in a row after it had received all of them; each may have cost {cost}."
-        )
+        told = f"The vendor refused {in_a_row} sets in a row; each may have cost {cost}."
     else:
         return others if len(others) < len(pauses) else pauses
     old = pauses.get(Lane.REFUSALS)

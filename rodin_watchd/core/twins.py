@@ -51,7 +51,7 @@ def refused_before(same: Job, times: int) -> DuplicateSetError:
     """Return why a set is not sent whose content the vendor has refused so often; `same` is the newest job with it."""
     where = f"{printable(same.place)} (job {same.id})" if same.place else f"job {same.id}"
     return DuplicateSetError(
-        f"{_SAME} were refused by the vendor {times} times after it had received all of it, and each try may have cost "
+        f"{_SAME} were refused by the vendor {times} times, and each try may have cost "
         f"{in_credits(CREDITS_PER_TEXTURE)}: see {where}.",
         advice=f"Change the files or the options; or have the vendor's account looked into, and {_AGAIN}.",
     )

@@ -121,12 +121,15 @@ def submit_fields(options: Mapping[str, OptionValue]) -> tuple[tuple[str, str], 
     return tuple((sent.part, text_of(options[key])) for key, sent in DECLARED.items() if key in options)
 
 
-def read_submit(answer: Answer, submitted_at: float) -> Task:
+def read_submit(answer: Answer, submitted_at: float, *, early: bool = False) -> Task:
     """Return the task that the vendor accepted; `submitted_at` is UTC epoch seconds (API contract, Generate Texture).
 
     Never to be repeated on its own after OutcomeUnknownError: 5xx, a 2xx answer without a readable task, and any refusal
-    that names a task all the same. Every other error is a refusal: when it came before the whole body was sent, nothing
-    was charged; after that it is the vendor's word alone ("When a submit fails"; docs/money.md, Refusals).
+    that names a task all the same. Every other error is a refusal: the vendor's word alone that nothing was charged ("When
+    a submit fails"; docs/money.md, Refusals).
+
+    `early` is an answer that came before the whole body was sent. What leaves the outcome unknown after that refuses the
+    submit then, for all sets alike: 5xx and any redirect are VendorDownError, unless they name a task.
 
     A redirect is never followed. 301, 307 and 308 say that the call belongs elsewhere and was not carried out (RFC 9110,
     section 15.4), for all sets alike: VendorDownError. 302 and 303 are also what a server says *after* it has carried
@@ -143,6 +146,8 @@ def read_submit(answer: Answer, submitted_at: float) -> Task:
     uuid, code = _word(reply, "uuid"), _error_code(reply)
     if not uuid and _refuses(answer.status, code):
         raise _refused(answer, reply, code)
+    if not uuid and early and answer.status >= 300:
+        raise _failed(VendorDownError, answer, reply, "The vendor broke off before it had the whole set")
     if not 200 <= answer.status < 300 or code or not uuid:
         raise _failed(OutcomeUnknownError, answer, reply)
     return Task(uuid, _subscription_key(reply), submitted_at, _consumed(reply))

@@ -176,7 +176,7 @@ class OutcomeUnknownError(RodinWatchdError):
 
 
 class RefusedOftenError(RodinWatchdError):
-    """The vendor refused this set after it had received all of it, and may have charged it."""
+    """The vendor refused this set again and again, and may have charged it."""
 
     code = "refused-often"
     fault = Fault.VENDOR

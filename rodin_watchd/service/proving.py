@@ -198,7 +198,7 @@ class Prover:
         self._held, self._undecided = frozenset(), False
 
     def _look_for_refused(self) -> None:
-        """Begin an inquiry if the vendor has refused a set that it had received whole."""
+        """Begin an inquiry if the vendor has refused a set."""
         if self._inquiry is None and self._refused():
             self._inquiry = Inquiry(self._monotonic())
 
@@ -253,5 +253,5 @@ class Prover:
         if self._inquiry is None:
             return []
         lost = "A submit's answer was lost: nothing is submitted until the balance tells whether it was charged."
-        refused = "The vendor refused a whole set: nothing is submitted until the balance tells whether it was charged."
+        refused = "The vendor refused a set: nothing is submitted until the balance tells whether it was charged."
         return [lost if self._undecided else refused]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from rodin_watchd.config import Budget
-from rodin_watchd.core.budget import Allowance, Caps, is_over_budget, next_midnight, put_off
+from rodin_watchd.core.budget import Allowance, Caps, Day, is_over_budget, next_midnight, put_off
 from rodin_watchd.core.receipt import local
 from rodin_watchd.errors import OverBudgetError
 from rodin_watchd.model import Job, State, Transition
@@ -57,7 +57,11 @@ class Purse:
     def allowance(self) -> Allowance:
         """What may still be spent today."""
         today = self._day.today()
-        return Allowance(self._caps, self._book.journal.spent_since(today.after_purchase), today.lost_credits)
+        return self._left(self._book.journal.spent_since(today.after_purchase), today)
+
+    def _left(self, spent: Mapping[str, Decimal], today: Day) -> Allowance:
+        """Return what is left of the day, by what a texture may cost."""
+        return Allowance(self._caps, spent, today.lost_credits, self._book.journal.price())
 
     def buy(self, intents: Sequence[Transition]) -> list[Job]:
         """Make those intents durable that are within the budget; return their jobs."""
@@ -66,7 +70,7 @@ class Purse:
         today = self._day.today()
 
         def affordable(spent: Mapping[str, Decimal], intents: Sequence[Transition]) -> Sequence[Transition]:
-            return Allowance(self._caps, spent, today.lost_credits).affordable(intents)
+            return self._left(spent, today).affordable(intents)
 
         bought = self._book.commit_affordable(intents, self._now(), today.after_purchase, affordable)
         return [intent.job for intent in bought]

@@ -119,6 +119,20 @@ def test_spending_is_counted_by_top_folder_and_purchase(journal: Journal) -> Non
     assert [journal.charged_since(NOW + late) for late in (0, 5, 15)] == [1, HALF, 0]
 
 
+def test_the_price_is_the_dearest_of_the_newest_charges(journal: Journal) -> None:
+    """At least the list's; what is not known yet counts by it."""
+    assert journal.price() == HALF
+    led(journal, *SENT, S.SUBMITTED, name="a", content="a")
+    led(journal, *SENT, name="b", content="b")
+    for cost, price in (("0", HALF), ("1.5", Decimal("1.5"))):
+        journal._db.execute("UPDATE purchases SET cost = ? WHERE job_id = 'a'", (cost,))
+        assert journal.price() == price
+        assert journal.spent_since(0) == {"": Decimal(cost) + price}
+    for number in range(20):
+        led(journal, *SENT, S.SUBMITTED, name=f"n{number}", content=f"n{number}")
+    assert journal.price() == HALF
+
+
 def test_charges_count_from_when_the_set_was_sent(journal: Journal) -> None:
     """Money that a person finds days later was spent when it was; and going back to a paid task is no charge."""
     led(journal, *SENT, S.HELD, at=NOW)
@@ -146,6 +160,15 @@ def test_intents_are_chosen_and_committed_in_one(journal: Journal) -> None:
     assert chosen == intents[1:]
     assert {job.id: job.state for job in journal.jobs()} == {"old": S.SUBMITTED, "x": S.STAGED, "y": S.UPLOADING}
     assert journal.spent_since(0) == {"": 1}
+
+
+@pytest.mark.parametrize("end", [S.STAGED, S.FAILING])
+def test_an_early_refusal_is_no_proof(journal: Journal, end: State) -> None:
+    """An upload that an answer has ended is refused, one that broke is free."""
+    job = led(journal, S.STAGED, S.UPLOADING)
+    journal.commit([Transition(replace(job, answer=Answer(429, b"{}")), "answered")], NOW)
+    led(journal, end)
+    assert outcomes(journal) == ["refused"]
 
 
 def test_a_choice_that_fails_commits_nothing(journal: Journal) -> None:

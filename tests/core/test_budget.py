@@ -101,6 +101,16 @@ def test_what_was_really_spent_counts_not_how_often(spent: str, may: bool) -> No
     assert (allowance.why_not("a") == "") is may
 
 
+def test_a_set_has_to_fit_by_the_dearest_price_known() -> None:
+    """Dearer than the list: several at once count by it, and the reason says so."""
+    allowance = Allowance(Caps(Decimal(4), None), {"a": Decimal("1.5")}, Decimal("1.5"))
+    intents = [Transition(a_job(State.UPLOADING, id=str(n)), "uploading") for n in range(3)]
+    assert allowance.affordable(intents) == intents[:1]
+    assert allowance.after("a").why_not("b") == (
+        "what is left of today's budget of 4 credits is too little: the newest textures took up to 1.5 credits each"
+    )
+
+
 caps = st.none() | st.integers(0, 20).map(lambda count: count * Decimal("0.25"))
 
 

@@ -336,10 +336,27 @@ def test_an_answer_before_the_end_of_the_body_is_believed() -> None:
 @pytest.mark.parametrize("state", [S.UPLOADING, S.SUBMITTING])
 @pytest.mark.parametrize("answer", SILENT_ANSWERS)
 def test_an_answer_that_does_not_tell_holds_the_job(state: State, answer: Answer) -> None:
-    """5xx, no task, no JSON: the vendor may have charged, so a person decides."""
+    """5xx after the end, no task, no JSON: the vendor may have charged, so a person decides."""
     job = answered(a_job(state), answer).job
     moved = after(job, understood(job, NOW), NOW, 0.5).job
-    assert (moved.state, moved.charges) == (S.HELD, 0)
+    broke_off = state is S.UPLOADING and answer.status >= 500
+    assert (moved.state, moved.charges, moved.refused) == (S.STAGED if broke_off else S.HELD, 0, broke_off)
+
+
+@pytest.mark.parametrize("state", [S.UPLOADING, S.SUBMITTING])
+@pytest.mark.parametrize("answer", [*REFUSALS, said(307, {})])
+def test_a_refusal_counts_whenever_it_comes(state: State, answer: Answer) -> None:
+    """Before the end of the body or after it: it is the vendor's word alone that nothing was charged."""
+    job = answered(a_job(state), answer).job
+    moved = after(job, understood(job, NOW), NOW, 0.5).job
+    assert moved.state in (S.STAGED, S.FAILING)
+    assert moved.refused == 1
+
+
+def test_a_broken_upload_is_no_refusal() -> None:
+    """Nothing was answered: it is proven that nothing was submitted."""
+    moved = after(a_job(S.UPLOADING), Retry(NetworkError("it broke").problem), NOW, 0.5).job
+    assert (moved.state, moved.refused) == (S.STAGED, 0)
 
 
 @pytest.mark.parametrize(

@@ -173,6 +173,15 @@ def test_a_submit_answered_by_the_machinery_between_is_an_unknown_outcome(status
         wire.read_submit(answer(status, body), 0.0)
 
 
+@pytest.mark.parametrize("status", [500, 503, 302, 303])
+def test_what_breaks_off_a_submit_refuses_it(status: int) -> None:
+    """Before the whole set was sent; unless it names a task."""
+    with pytest.raises(VendorDownError, match=f"HTTP {status}"):
+        wire.read_submit(answer(status, HTML), 0.0, early=True)
+    with pytest.raises(OutcomeUnknownError):
+        wire.read_submit(answer(status, ACCEPTED), 0.0, early=True)
+
+
 @pytest.mark.parametrize("status", [301, 307, 308])
 def test_a_moved_address_is_not_a_submit(status: int) -> None:
     """The call belongs elsewhere and was not carried out; it concerns all sets and the owner can mend it."""

@@ -83,6 +83,25 @@ def test_the_budget_counts_what_was_taken(tmp_path: Path, took: str, paid: int) 
 
 
 @pytest.mark.parametrize(
+    ("took", "budget", "paid"), [("1.5", "4", 2), ("1.5", "3", 2), ("0.75", "4", 5), ("2", "1.5", 1)]
+)
+def test_a_dear_price_is_reserved_once_it_is_known(tmp_path: Path, took: str, budget: str, paid: int) -> None:
+    """The first answer teaches the price: from then on each set has to fit by it, several at once and after a restart."""
+    settings = {"per_day_credits": float(budget)}
+    with working(tmp_path, f"consumed={took}", budget=settings, api={"max_in_flight": 8}) as (shop, vendor):
+        shop.drop_set("first")
+        shop.idle()
+        shop.restart()
+        for number in range(8):
+            shop.drop_set(f"set-{number}")
+        shop.idle()
+        assert vendor.charges == paid
+        assert "waits for another day" in shop.status()
+        left = Decimal(budget) - paid * Decimal(took)
+        assert (f"the newest textures took up to {took} credits each" in shop.status()) is (left >= Decimal("0.5"))
+
+
+@pytest.mark.parametrize(
     ("fault", "took", "outcome"),
     [("submit-503", "1.5", "not-charged"), ("charged-503", "1.5", "charged"), ("submit-503", "0", "undecided")],
 )

@@ -1,7 +1,7 @@
 """Reading the purchases: what was begun to be bought, when, for which folder, and what came of it.
 
 A row begins with the intent to upload, in the same transaction (the schema's triggers), and ends `charged`, `free` (proven
-not charged), `refused` (the whole body was sent and the answer was a refusal, which proves less than it says) or `unknown`
+not charged), `refused` (the answer was a refusal, which proves less than it says) or `unknown`
 (given up without knowing). So it is the content ledger (what was paid for is not paid again), and
 the budget's books (what is not known to be free counts as spent). The numbers of the rows only grow: unlike
 instants they tell before and after whatever the clock says.
@@ -19,8 +19,12 @@ from typing import Any
 from rodin_watchd.adapters.journal.words import in_words
 from rodin_watchd.core.machine import SENDING
 from rodin_watchd.core.proof import Refusal, Since
+from rodin_watchd.model import CREDITS_PER_TEXTURE
 
-_SPENT = "SELECT top, cost, count(*) FROM purchases WHERE id > ? AND outcome <> 'free' GROUP BY top, cost"
+_SPENT = """
+    SELECT top, cost, outcome = 'charged', count(*) FROM purchases WHERE id > ? AND outcome <> 'free' GROUP BY 1, 2, 3
+"""
+_NEWEST_COSTS = "SELECT cost FROM purchases WHERE outcome = 'charged' ORDER BY id DESC LIMIT 20"
 _CHARGED = "SELECT cost, count(*) FROM purchases WHERE at >= ? AND outcome = 'charged' GROUP BY cost"
 _NEWEST = "SELECT coalesce(max(id), 0) FROM purchases"
 _SINCE = "SELECT outcome, cost, count(*), sum(told) FROM purchases WHERE id > ? GROUP BY outcome, cost"
@@ -55,12 +59,19 @@ class PurchaseReader(ABC):
     def spent_since(self, purchase: int) -> Mapping[str, Decimal]:
         """Return what was spent after a purchase, in credits, by top folder, "" for the inbox itself.
 
-        What is not known to be free counts, by the list price: what is being sent, and what is held.
+        What is not known to be free counts, by `price`: what is being sent, and what is held.
         """
         spent: dict[str, Decimal] = {}
-        for top, cost, count in self._rows(_SPENT, (purchase,)):
-            spent[top] = spent.get(top, Decimal(0)) + Decimal(cost) * count
+        price = self.price()
+        for top, cost, is_charged, count in self._rows(_SPENT, (purchase,)):
+            each = Decimal(cost) if is_charged else max(Decimal(cost), price)
+            spent[top] = spent.get(top, Decimal(0)) + each * count
         return spent
+
+    @in_words()
+    def price(self) -> Decimal:
+        """Return what a texture may cost, in credits: the dearest of the 20 newest charges, and at least the list price."""
+        return max([CREDITS_PER_TEXTURE, *(Decimal(row[0]) for row in self._rows(_NEWEST_COSTS))])
 
     @in_words()
     def charged_since(self, at: float) -> Decimal:
@@ -88,7 +99,7 @@ class PurchaseReader(ABC):
         )
 
     def refused_since(self, purchase: int) -> tuple[Refusal, ...]:
-        """Return the submits after a purchase that were refused whole and are not known to have been free, oldest first."""
+        """Return the submits after a purchase that were refused and are not known to have been free, oldest first."""
         return tuple(map(_refusal, self._rows(f"{_REFUSED} AND id > ? ORDER BY id", (purchase,))))
 
     def sending(self) -> frozenset[int]:

@@ -136,7 +136,7 @@ _MIGRATIONS: Final = (
     CREATE TRIGGER jobs_are_kept BEFORE DELETE ON jobs BEGIN SELECT RAISE (ABORT, 'jobs are never deleted'); END;
     """,
     """
-    -- Purchases say what they cost and by which consent they were begun; a whole body that was refused is not known to be free.
+    -- Purchases say what they cost and by which consent they were begun; what was refused by an answer is not known to be free.
     DROP TRIGGER purchase_begins;
     DROP TRIGGER purchase_is_charged;
     DROP TRIGGER purchase_was_free;
@@ -184,11 +184,13 @@ _MIGRATIONS: Final = (
             FROM purchases JOIN jobs ON jobs.id = job_id WHERE outcome IN ('free', 'unknown'))
         WHERE place <= missing);
     CREATE TRIGGER purchase_was_free AFTER UPDATE OF state ON jobs
-        WHEN OLD.state IN ('uploading', 'held') AND NEW.state = 'staged' OR OLD.state = 'uploading' AND NEW.state = 'failing'
+        WHEN OLD.state = 'held' AND NEW.state = 'staged' OR OLD.state = 'uploading' AND NEW.state IN ('staged', 'failing')
+            AND json_extract(OLD.doc, '$$.answer') IS NULL
         BEGIN UPDATE purchases SET outcome = 'free', told = OLD.state = 'held'
             WHERE job_id = NEW.id AND outcome = 'open'; END;
     CREATE TRIGGER purchase_was_refused AFTER UPDATE OF state ON jobs
-        WHEN OLD.state = 'submitting' AND NEW.state IN ('staged', 'failing')
+        WHEN NEW.state IN ('staged', 'failing') AND (OLD.state = 'submitting'
+            OR OLD.state = 'uploading' AND json_extract(OLD.doc, '$$.answer') IS NOT NULL)
         BEGIN UPDATE purchases SET outcome = 'refused' WHERE job_id = NEW.id AND outcome = 'open'; END;
     CREATE TRIGGER purchase_stays_unknown AFTER UPDATE OF state ON jobs WHEN OLD.state = 'held' AND NEW.state = 'failing'
         BEGIN UPDATE purchases SET outcome = 'unknown' WHERE job_id = NEW.id AND outcome = 'open'; END;

@@ -33,7 +33,6 @@ from rodin_watchd.errors import (
     NetworkError,
     OutcomeUnknownError,
     VendorAnswerError,
-    VendorDownError,
 )
 from rodin_watchd.model import Answer, Link
 
@@ -114,22 +113,15 @@ class RodinClient:
 
         `before_closing` is called when all but the closing boundary line has arrived at the other system (where this one
         tells: on Linux); when it raises, the connection is dropped, the error passes, and nothing was submitted. It is
-        not called when the server answers before that, which is a refusal in practice: the answer is returned, but for
-        5xx and redirects.
+        not called when the server answers before that: the answer is returned, and may have been charged like any other.
 
-        May be repeated after NetworkError, VendorDownError, DiskError, ChangedWhileTakenError and what `before_closing`
-        raised: nothing was submitted. Never on its own after OutcomeUnknownError, or when the process dies after
-        `before_closing` has returned. An answer whose body was cut is returned as far as it came: a JSON object that was
+        May be repeated after NetworkError, DiskError, ChangedWhileTakenError and what `before_closing` raised: nothing was
+        submitted. Never on its own after OutcomeUnknownError (the closing line has left, or an answer has begun, and what it
+        says is not known), or when the process dies after `before_closing` has returned. An answer whose body was cut is returned as far as it came: a JSON object that was
         cut cannot be read as one, and one that can be read is as good as whole.
         """
         with closing(self._adapter(1)) as fresh, UploadBody(model, image, fields, before_closing) as body:
-            answer = self._submitted(fresh, body)
-        if not body.closing_left and (answer.status >= 500 or answer.status in _REDIRECT_STATUSES):
-            raise VendorDownError(
-                f"The vendor answered HTTP {answer.status} before the set was sent: nothing was submitted.",
-                retry_after_seconds=answer.retry_after_seconds,
-            )
-        return answer
+            return self._submitted(fresh, body)
 
     def _submitted(self, fresh: transfer.PacedAdapter, body: UploadBody) -> Answer:
         request = self._request("POST", SUBMIT_PATH, body, body.content_type)
@@ -146,6 +138,8 @@ class RodinClient:
             return body.failure
         if body.closing_left:
             return OutcomeUnknownError(f"The whole set was sent, but no answer came: {transfer.why(error)}.")
+        if transfer.was_answered(error):
+            return OutcomeUnknownError(f"The vendor answered, and that could not be read: {transfer.why(error)}.")
         return self._unreachable(error) if isinstance(error, transfer.NETWORK_ERRORS) else error
 
     def status(self, subscription_key: str) -> wire.TaskStatus:

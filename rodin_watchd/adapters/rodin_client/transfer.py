@@ -56,8 +56,8 @@ NETWORK_ERRORS: Final = (requests.RequestException, urllib3_errors.HTTPError, OS
 """What a transfer raises when the line, the other side or a proxy fails."""
 
 _COPY_BYTES = 1 << 20
-_INTERIM = re.compile(rb"HTTP/[0-9.]+[ \t]+1[0-9]{2}(?![0-9])")
-_SWITCHING = re.compile(rb"HTTP/[0-9.]+[ \t]+101(?![0-9])")
+_STATUS = re.compile(rb"[ \t]*HTTP/(?P<version>[0-9]+(\.[0-9]+)?)[ \t]+(?P<code>[0-9]{3})(?![0-9])", re.IGNORECASE)
+_INTERIM = re.compile(rb"HTTP/1\.[01] 1")
 _BLANK: Final = (b"\r\n", b"\n")
 _FIELDS: Final = frozenset(
     b"connection content-encoding content-length keep-alive location proxy-connection retry-after transfer-encoding".split()
@@ -87,6 +87,15 @@ def why(error: BaseException) -> str:
 def never_connected(error: BaseException) -> bool:
     """Tell whether a transfer failed before there was a connection: it is the network's fault, or the whole host's."""
     return any(isinstance(cause, _CONNECTING) for cause in _causes(error))
+
+
+class UnreadableAnswerError(http.client.HTTPException):
+    """An answer has begun, and its head could not be read."""
+
+
+def was_answered(error: BaseException) -> bool:
+    """Tell whether the other side had begun to answer when a transfer failed."""
+    return any(isinstance(cause, UnreadableAnswerError) for cause in _causes(error))
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -144,11 +153,16 @@ class _PacedResponse(http.client.HTTPResponse):
         self.fp = io.BufferedReader(self._stream)
 
     def begin(self) -> None:
-        """Read the head of the final answer; http.client alone would take all interim answers but 100 for it."""
+        """Read the head of the final answer; http.client alone would take all interim answers but 100 for it.
+
+        Raises UnreadableAnswerError for one that is cut, or is none, when a part of it has come.
+        """
         source = self.fp
         self.fp = io.BufferedReader(io.BytesIO(_final_head(source)))
         try:
             super().begin()
+        except http.client.HTTPException as error:
+            raise UnreadableAnswerError from error
         finally:
             self.fp = source
         self._stream.begin_body()
@@ -158,31 +172,47 @@ def _final_head(source: io.BufferedReader) -> bytes:
     """Return the head of the final answer, reduced to the fields that are read here or below.
 
     Any number of interim answers may come before it (RFC 9110, section 15.2); they say nothing, and are passed over. So
-    are fields that nobody reads: http.client gives up an answer with more than a hundred. Raises HTTPException for heads
-    that are larger than HEAD_LIMIT_BYTES in all, for one that is cut, and for 101, which answers nothing that was asked.
+    are fields that nobody reads: http.client gives up an answer with more than a hundred. Tolerated are blank lines before a
+    head (RFC 9112, section 2.2), and an interim one without the blank line at its end.
+
+    Raises HTTPException for heads that are larger than HEAD_LIMIT_BYTES in all, for one that is cut, and for 101, which
+    answers nothing that was asked; of these UnreadableAnswerError when the final head has begun.
     """
-    left = HEAD_LIMIT_BYTES
-    while True:
-        head = _head(source, left)
-        left -= sum(map(len, head))
-        if _SWITCHING.match(head[0]):
-            raise http.client.BadStatusLine(head[0].decode("latin-1"))
-        if not _INTERIM.match(head[0]):
-            return b"".join(_needed(head))
-
-
-def _head(source: io.BufferedReader, limit_bytes: int) -> list[bytes]:
-    """Return the lines of the next head, the blank one at its end included."""
     head: list[bytes] = []
-    while not head or head[-1] not in _BLANK:
-        line = source.readline(limit_bytes + 1)
+    lines = _lines(source, HEAD_LIMIT_BYTES)
+    try:
+        while True:
+            line = next(lines)
+            head = _grown(head, line)
+            if head and line in _BLANK:
+                if not _INTERIM.match(head[0]):
+                    return b"".join(_framed(list(_needed(head))))
+                head = []
+    except NETWORK_ERRORS as error:
+        if head and not _INTERIM.match(head[0]):
+            raise UnreadableAnswerError from error
+        raise
+
+
+def _grown(head: list[bytes], line: bytes) -> list[bytes]:
+    """Return a head with its next line; a status line begins a new one where none has begun, or where an interim one has."""
+    status = _STATUS.match(line)
+    if status and (not head or _INTERIM.match(head[0])):
+        if status["code"] == b"101":
+            raise http.client.BadStatusLine(line.decode("latin-1"))
+        version = b"1.0" if status["version"] == b"1.0" else b"1.1"  # http.client knows these, and as capitals
+        return [b"HTTP/%s %s" % (version, line[status.start("code") :])]
+    return [*head, line] if head or line not in _BLANK else []
+
+
+def _lines(source: io.BufferedReader, limit_bytes: int) -> Iterator[bytes]:
+    """Yield the lines of an answer, also a last one that was cut; raises HTTPException at the answer's end."""
+    while line := source.readline(limit_bytes + 1):
         limit_bytes -= len(line)
         if limit_bytes < 0:
             raise http.client.LineTooLong("head")
-        if not line.endswith(b"\n"):
-            raise http.client.RemoteDisconnected("the answer's head did not come whole")
-        head.append(line)
-    return head
+        yield line
+    raise http.client.RemoteDisconnected("the answer's head did not come whole")
 
 
 def _needed(head: list[bytes]) -> Iterator[bytes]:
@@ -190,9 +220,28 @@ def _needed(head: list[bytes]) -> Iterator[bytes]:
     needed = True
     for number, line in enumerate(head):
         if number and line[:1] not in (b" ", b"\t"):
-            needed = line in _BLANK or line.partition(b":")[0].strip().lower() in _FIELDS
+            needed = line in _BLANK or _name(line) in _FIELDS
         if needed:
             yield line
+
+
+def _framed(head: list[bytes]) -> list[bytes]:
+    """Return a head whose codings of the transfer are told as http.client knows them: in chunks, and all others as content's.
+
+    It takes `gzip, chunked` for no chunks at all. The transfer's codings were put on last, and so come last (RFC 9112, section 6.1).
+    """
+    told = [line.partition(b":")[2] for line in head if _name(line) == b"transfer-encoding"]
+    codings = [coding.strip().lower() for coding in b",".join(told).split(b",")]
+    others = [coding for coding in codings if coding not in (b"", b"chunked", b"identity")]
+    if not others:
+        return head
+    framing = b"Transfer-Encoding: chunked\r\n" if b"chunked" in codings else b""
+    fields = [line for line in head[1:-1] if _name(line) not in (b"transfer-encoding", b"content-length")]
+    return [head[0], *fields, framing, b"Content-Encoding: %s\r\n" % b", ".join(others), head[-1]]
+
+
+def _name(line: bytes) -> bytes:
+    return line.partition(b":")[0].strip().lower()
 
 
 class _Paced:
