@@ -103,7 +103,7 @@ def test_what_was_really_spent_counts_not_how_often(spent: str, may: bool) -> No
 
 def test_a_set_has_to_fit_by_the_dearest_price_known() -> None:
     """Dearer than the list: several at once count by it, and the reason says so."""
-    allowance = Allowance(Caps(Decimal(4), None), {"a": Decimal("1.5")}, Decimal("1.5"))
+    allowance = Allowance(Caps(Decimal(4), None), {"a": Decimal("1.5")}, price=Decimal("1.5"))
     intents = [Transition(a_job(State.UPLOADING, id=str(n)), "uploading") for n in range(3)]
     assert allowance.affordable(intents) == intents[:1]
     assert allowance.after("a").why_not("b") == (
