@@ -6,7 +6,10 @@ Journals keep fingerprints for ever, so each names its version, and what a versi
   left out is frozen with the version; what it will take tomorrow does not enter.
 - without a name (version 1): model, image, and the options as they were spelled, with three of the vendor's defaults.
 
-A look-up asks for all spellings that a set may have been bought under (`fingerprints`).
+A journal of version 1 is brought up to date at the first start: its purchases get the fingerprint of version 2, made from
+what their jobs keep. A few keep the old one, because the journal does not say any more what they bought: files
+were exchanged in `failed/` before a retry, or the job's row is damaged. For those alone a look-up asks for the spellings of
+version 1, too (`fingerprints`).
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from itertools import product
 from typing import Final
 
 from rodin_watchd.core.options import canonical
-from rodin_watchd.model import InputFile, OptionValue, Role
+from rodin_watchd.model import InputFile, Job, OptionValue, Role
 
 _IN_VERSION_1: Final[Mapping[str, OptionValue]] = {
     "geometry_file_format": "glb",
@@ -31,13 +34,22 @@ _SPELLED_IN_VERSION_1: Final[Mapping[str, OptionValue]] = {"reference_scale": 1.
 """Defaults that made another purchase in version 1 where they were spelled out."""
 
 
+_VERSION: Final = "v2:"
+
+
 def fingerprint(files: Sequence[InputFile], options: Mapping[str, OptionValue]) -> str:
     """Return what is bought as a digest: sha256 of the model, sha256 of the image, what the options mean.
 
     Names, times and the sidecar's spelling do not count: a set dropped again under another name is the same purchase,
     and so is one that spells out what the vendor takes anyway.
     """
-    return f"v2:{_sha256(files, canonical(options))}"
+    return f"{_VERSION}{_sha256(files, canonical(options))}"
+
+
+def content_of(job: Job) -> str:
+    """Return the fingerprint of what a job buys, in today's version; "" while it is not known."""
+    known = not job.fingerprint or job.fingerprint.startswith(_VERSION)
+    return job.fingerprint if known else fingerprint(job.files, job.options)
 
 
 def fingerprints(files: Sequence[InputFile], options: Mapping[str, OptionValue]) -> tuple[str, ...]:

@@ -21,6 +21,12 @@ if TYPE_CHECKING:
     from rodin_watchd.model import OptionValue
 
 
+_UNSEEN: Final = dict.fromkeys(map(ord, "\u00ad\u200b\u200e\u200f\u2060\ufeff"))
+"""What editors and web pages leave in text: soft hyphen, zero-width space, marks of direction, word joiner, byte order mark.
+
+The two joiners (U+200C, U+200D) are not among them: they change what is read, in Persian and in emoji.
+"""
+
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # but for tab and line feed
 
 
@@ -137,15 +143,21 @@ def text_of(value: OptionValue) -> str:
 def canonical(options: Mapping[str, OptionValue]) -> dict[str, str]:
     """Return what options mean, whatever their spelling: what says what holds anyway is left out, 1.0 is 1.
 
-    Text counts without the space around it, and in whichever way its accents are stored (NFC). This is part of the
-    fingerprint of version 2 and is not changed any more.
+    Text counts by its words: not by how much space is around and between them, in whichever way their accents are stored
+    (NFC), and without the characters that nobody sees; text without any word is no text. This is part of the fingerprint
+    of version 2 and is not changed any more.
     """
     spelled = {name: _spelled(value) for name, value in options.items()}
-    return {name: text for name, text in spelled.items() if text != _LEFT_OUT.get(name)}
+    return {name: text for name, text in spelled.items() if text not in ("", _LEFT_OUT.get(name))}
 
 
 def _spelled(value: OptionValue) -> str:
-    return unicodedata.normalize("NFC", value).strip() if isinstance(value, str) else text_of(value)
+    return words_of(value) if isinstance(value, str) else text_of(value)
+
+
+def words_of(text: str) -> str:
+    """Return the words of a text in one spelling: NFC, one space between them, nothing that is never seen."""
+    return " ".join(unicodedata.normalize("NFC", text.translate(_UNSEEN)).split())
 
 
 _LEFT_OUT: Final = {name: _spelled(s.canonical) for name, s in DECLARED.items() if s.canonical is not None}

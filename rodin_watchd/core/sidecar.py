@@ -84,8 +84,8 @@ class Sidecar(Preset):
     )
     again: Again = Field(
         default=False,
-        description="Pay once more for a model, image and options that were textured before: true, once for this file as "
-        'it is; or a word, once for each word, for instance "second try".',
+        description="Pay once more for a model, image and options that were textured before: true, once; "
+        'or a word, once for each word, for instance "second try".',
     )
 
 

@@ -40,10 +40,10 @@ def paid_with(same: Job, again: bool | str) -> DuplicateSetError:
     if isinstance(again, str):
         what = f"{_SAME} were paid for with the word “{printable(again)}” already"
     else:
-        what = "This TOML file has paid once already for the same model, image and options"
+        what = "`again = true` has paid once already for the same model, image and options"
     return DuplicateSetError(
         f"{what} (job {same.id}{place}).",
-        advice=f'To pay once more write another word into it: `again = "{other}"`.',
+        advice=f'To pay once more write another word into the TOML file: `again = "{other}"`.',
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from rodin_watchd.adapters.journal import NO_META, Affordable, Beside, Journal, Reply
 from rodin_watchd.core.announcing import SILENT, Announcer
-from rodin_watchd.core.content import fingerprints
+from rodin_watchd.core.content import content_of, fingerprints
 from rodin_watchd.core.machine import ENDED
 from rodin_watchd.core.proof import Settled
 from rodin_watchd.core.refusals import MOST_FOR_A_SET
@@ -160,16 +160,21 @@ class Book:
 
     def duplicate(self, job: Job) -> DuplicateSetError | None:
         """Return why a staged job would pay for something that nobody agreed to pay for, if it would."""
-        contents = _contents(job)
-        for other in self._jobs.values():
-            if other.fingerprint in contents and other.id != job.id:
-                return bought_before(other, again=bool(job.consent))
+        if other := self.live_twin(job):
+            return bought_before(other, again=bool(job.consent))
         if job.task:
             return None
         if job.consent:
-            return self._bought(job, contents)
-        same = self.journal.same_content(contents, besides=job.id)
+            return self.bought_meanwhile(job)
+        same = self.journal.same_content(fingerprints(job.files, job.options), besides=job.id)
         return bought_before(same) if same else self.refused_before(job.fingerprint)
+
+    def live_twin(self, job: Job) -> Job | None:
+        """Return another job under way that buys the same."""
+        content = content_of(job)
+        return next(
+            (other for other in self._jobs.values() if content_of(other) == content and other.id != job.id), None
+        )
 
     def refused_before(self, fingerprint: str) -> DuplicateSetError | None:
         """Return why a content is not sent again that the vendor has refused too often, if it has."""
@@ -182,10 +187,7 @@ class Book:
 
         The schema allows one live job for each fingerprint; but two that version 1 told apart may be alive.
         """
-        return self._bought(job, _contents(job))
-
-    def _bought(self, job: Job, contents: Sequence[str]) -> DuplicateSetError | None:
-        same = self.journal.bought(contents, job.id, job.consent or None)
+        same = self.journal.bought(fingerprints(job.files, job.options), job.id, job.consent or None)
         if same is None:
             return None
         return paid_with(same, job.again) if job.consent else bought_before(same)
@@ -199,11 +201,6 @@ class Book:
         """Raise CommandRefusedError if a job as a person wants it has the task of another one."""
         if other := self.owner_of_task(job):
             raise CommandRefusedError(f"That task belongs to job {other.id}.")
-
-
-def _contents(job: Job) -> Sequence[str]:
-    """Return every fingerprint that purchases of a staged job's content may have, its own among them."""
-    return (job.fingerprint, *fingerprints(job.files, job.options))
 
 
 def _tell(transition: Transition) -> None:

@@ -14,7 +14,7 @@ from rodin_watchd.config import Config
 from rodin_watchd.core import machine
 from rodin_watchd.core.account import after_balance, after_no_balance, of_another_account, of_submits
 from rodin_watchd.core.budget import UNLIMITED, is_over_budget
-from rodin_watchd.core.content import fingerprint
+from rodin_watchd.core.content import content_of
 from rodin_watchd.core.grounds import Ground
 from rodin_watchd.core.pauses import LANES, Limits, Pauses, due_jobs, ended, renewed
 from rodin_watchd.core.restored import SUBMITS
@@ -324,14 +324,14 @@ class Desk:
         """Yield the jobs that are to be sent; refuse those that mean what another job bought since they were staged."""
         contents: set[str] = set()
         for job in filter(_to_send, due):
-            content = fingerprint(job.files, job.options)
+            content = content_of(job)
             if content in contents:
                 continue  # one after the other
             contents.add(content)
             if twice := self._book.bought_meanwhile(job):
                 self._decide(job, Rejected(twice.problem), now)
-            else:
-                yield job
+            elif content == job.fingerprint or not self._book.live_twin(job):
+                yield replace(job, fingerprint=content)
 
     def _bought(self, intents: Sequence[Transition], now: float) -> list[Job]:
         """Make the intents durable that may be paid; where their submits could not be counted, pause the submits."""

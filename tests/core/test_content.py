@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import unicodedata
 from dataclasses import replace
 
 import pytest
@@ -11,7 +13,9 @@ from hypothesis import strategies as st
 from job_samples import some_files
 
 from rodin_watchd.core.content import fingerprint, fingerprints, first_fingerprint
-from rodin_watchd.core.options import DECLARED
+from rodin_watchd.core.options import DECLARED, text_of
+from rodin_watchd.core.sidecar import layered, read_sidecar
+from rodin_watchd.core.wire import submit_fields
 from rodin_watchd.model import OptionValue, Signature
 
 FILES = some_files()
@@ -91,7 +95,16 @@ def test_spelling_out_the_vendor_s_defaults_changes_nothing(options: dict[str, O
 
 @pytest.mark.parametrize(
     "options",
-    [{"seed": 0}, {"seed": 1}, {"prompt": "oak"}, {"resolution": "High"}, {"reference_scale": 2.0}, {"escore": -3.5}],
+    [
+        {"seed": 0},
+        {"seed": 1},
+        {"prompt": "oak"},
+        {"prompt": "Oak"},
+        {"prompt": "oak."},
+        {"resolution": "High"},
+        {"reference_scale": 2.0},
+        {"escore": -3.5},
+    ],
 )
 def test_every_other_option_counts(options: dict[str, OptionValue]) -> None:
     """Another texture is another purchase."""
@@ -106,11 +119,70 @@ def test_every_other_option_counts(options: dict[str, OptionValue]) -> None:
         ({"escore": 0.0}, {"escore": -0.0}),
         ({"prompt": "B\u00e4r"}, {"prompt": "Ba\u0308r"}),
         ({"prompt": "oak"}, {"prompt": " oak\n"}),
+        ({"prompt": "worn oak"}, {"prompt": "worn  \n\toak"}),
+        ({"prompt": "worn oak"}, {"prompt": "worn\u00a0oak\u3000"}),
+        ({"prompt": "worn oak"}, {"prompt": "\ufeffworn oa\u200bk\u00ad"}),
+        ({}, {"prompt": " "}),
+        ({}, {"prompt": ""}),
+        ({}, {"prompt": "\u200b\n"}),
     ],
 )
 def test_the_spelling_of_a_value_does_not_count(one: dict[str, OptionValue], other: dict[str, OptionValue]) -> None:
     """The same number, and the same text in another normal form or with space around it."""
     assert fingerprint(FILES, one) == fingerprint(FILES, other)
+
+
+WORDS = st.sampled_from(["oak", "Oak", "worn", "brass,", "B\u00e4r", "Ba\u0308r", "\U0001f469\u200d\U0001f680"])
+SPACE = st.sampled_from([" ", "  ", "\n", "\t", "\u3000", " \u200b", "\u00a0\n"])
+PROMPTS = st.lists(st.tuples(SPACE, WORDS), max_size=3).map(lambda pairs: "".join(map("".join, pairs)))
+WISHES = st.fixed_dictionaries(
+    {},
+    optional={
+        "prompt": st.tuples(PROMPTS, SPACE).map("".join),
+        "seed": st.integers(0, 2),
+        "reference_scale": st.sampled_from(["1", "1.0", "1e0", "2", "2.00", "0.5"]),
+        "escore": st.sampled_from(["3.5", "35e-1", "0.0", "-0.0", "3"]),
+        "geometry_file_format": st.sampled_from(["glb", "fbx"]),
+        "material": st.sampled_from(["PBR", "Shaded"]),
+        "resolution": st.sampled_from(["Basic", "High"]),
+    },
+)
+
+
+def asked(wishes: dict[str, object]) -> dict[str, OptionValue]:
+    """Return the options of a sidecar that spells them so."""
+    text = {name for name, value in wishes.items() if name not in ("seed", "reference_scale", "escore")}
+    lines = [
+        f"{name} = {json.dumps(value, ensure_ascii=False) if name in text else value}" for name, value in wishes.items()
+    ]
+    return layered(read_sidecar("\r\n".join(lines).encode("utf-8-sig"), "x.toml"))
+
+
+def on_the_wire(options: dict[str, OptionValue]) -> dict[str, str]:
+    """Return what a submit sends, with what the vendor takes anyway, its prompt by its words."""
+    fields = {name: text_of(value) for name, value in OF_VERSION_1.items()} | dict(submit_fields(options))
+    words = unicodedata.normalize("NFC", fields.pop("prompt", "").replace("\u200b", "")).split()
+    return fields | ({"prompt": " ".join(words)} if words else {})
+
+
+@given(WISHES, WISHES)
+def test_what_is_sent_decides_what_is_the_same(one: dict[str, object], other: dict[str, object]) -> None:
+    """Two sidecars that send the same are one purchase, and two that send what differs in meaning are two."""
+    sent = [submit_fields(asked(wishes)) for wishes in (one, other)]
+    prints = [fingerprint(FILES, asked(wishes)) for wishes in (one, other)]
+    assert prints[0] == prints[1] or sent[0] != sent[1]
+    meant = [on_the_wire(asked(wishes)) for wishes in (one, other)]
+    assert (prints[0] == prints[1]) is (meant[0] == meant[1])
+
+
+@given(WISHES, st.data())
+def test_a_respelled_sidecar_is_the_same_purchase(wishes: dict[str, object], data: st.DataObject) -> None:
+    """Whatever defaults are spelled out beside it, and whatever space is put between the words of its prompt."""
+    spelled: dict[str, object] = {name: value for name, value in OF_VERSION_1.items() if data.draw(st.booleans())}
+    spelled |= wishes
+    if "prompt" in wishes:
+        spelled["prompt"] = data.draw(SPACE).join(["", *str(wishes["prompt"]).split()]) + data.draw(SPACE)
+    assert fingerprint(FILES, asked(spelled)) == fingerprint(FILES, asked(wishes))
 
 
 def test_model_and_image_count_each_in_its_place() -> None:

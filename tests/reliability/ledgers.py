@@ -115,14 +115,13 @@ class Leaves:
     consents: dict[str, str] = field(default_factory=dict)  # by the sidecar's SHA-256: the leave in it
 
     def note_sidecar(self, data: bytes) -> None:
-        """Note the leave that a dropped sidecar gives: the word after `again`, or for `true` these very bytes."""
+        """Note the leave that a dropped sidecar gives: what stands after `again`."""
         try:
             again = tomllib.loads(data.decode()).get("again")
         except ValueError:
             return
         if again:
-            digest = hashlib.sha256(data).hexdigest()
-            self.consents[digest] = f"bytes {digest}" if again is True else f"word {again}"
+            self.consents[hashlib.sha256(data).hexdigest()] = str(again)
 
 
 def check_history(before: Told, now: Told) -> None:

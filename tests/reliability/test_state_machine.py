@@ -69,7 +69,7 @@ AGAIN = (
     b'again = "second try"\n',
     b'again = "second try" # as before\n',
 )
-"""Leaves to pay again; the last two are the same one."""
+"""Leaves to pay again; the first two are the same one, and so are the others."""
 
 DECISIONS = (
     ("resolve", "--not-charged", "--yes"),

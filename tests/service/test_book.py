@@ -11,6 +11,7 @@ import pytest
 from strangers import filled_up, mounted
 
 from rodin_watchd.adapters.journal import Journal
+from rodin_watchd.core.content import fingerprint
 from rodin_watchd.errors import CommandRefusedError
 from rodin_watchd.model import Job, State, Task, Transition
 from rodin_watchd.service.book import MOST_RECENT, Book
@@ -71,8 +72,9 @@ def test_a_note_is_known_but_not_durable(book: Book) -> None:
 )
 def test_what_counts_as_paid_twice(book: Book, state: State, consent: str, paid: bool, told: str) -> None:
     """The same content is refused while it is worked on, and after a delivery unless somebody agreed to pay or it is paid."""
-    add(book, 1, state, "content")
-    job = replace(add(book, 2, State.CLAIMED, ""), fingerprint="content", consent=consent)
+    content = fingerprint((), {})
+    add(book, 1, state, content)
+    job = replace(add(book, 2, State.CLAIMED, ""), fingerprint=content, consent=consent)
     error = book.duplicate(replace(job, task=Task("task-2", "key")) if paid else job)
     assert (error.message if error else "").find(told) != -1
     assert bool(error) == bool(told)

@@ -69,7 +69,7 @@ def test_a_set_that_is_copied_in_again_and_again_is_paid_once(
 
 @pytest.mark.parametrize("name", ["stool", "elsewhere/deep/chair"])
 def test_another_name_or_place_is_no_other_consent(shop: Workshop, vendor: Vendor, name: str) -> None:
-    """The bytes of the TOML file count, and nothing else of it; the report names what it has paid for."""
+    """What the TOML file says counts, and nothing else of it; the report names what it has paid for."""
     drop(shop, "again = true\n")
     shop.idle()
     first = shop.job("chair")
@@ -79,7 +79,7 @@ def test_another_name_or_place_is_no_other_consent(shop: Workshop, vendor: Vendo
     shop.idle()
     assert charges(vendor) == 1
     assert (
-        f"This TOML file has paid once already for the same model, image and options (job {first.id}"
+        f"`again = true` has paid once already for the same model, image and options (job {first.id}"
         in newest_report(shop)
     )
     assert "outbox/chair" in newest_report(shop)
@@ -88,7 +88,12 @@ def test_another_name_or_place_is_no_other_consent(shop: Workshop, vendor: Vendo
 @pytest.mark.parametrize(
     ("first", "second", "paid"),
     [
-        ("again = true\n", "again = true  # once more\n", 2),
+        ("again = true\n", "again = true  # once more\n", 1),
+        ("again = true\n", "again = true\r\n", 1),
+        ("again = true\n", "\ufeffagain = true", 1),
+        ("again = true\n", 'again = true\nmaterial = "PBR"\nprompt = " "\n', 1),
+        ("again = true\n", "again = true\nseed = 7\n", 2),
+        ('again = "second try"\n', 'again = "Second  Try"\r\n', 1),
         ("again = true\n", 'again = "second try"\n', 2),
         ('again = "second try"\n', 'again = "third try"\n', 2),
         ('again = "second try"\n', '# the same word\nagain = " second try"\n', 1),
@@ -98,10 +103,8 @@ def test_another_name_or_place_is_no_other_consent(shop: Workshop, vendor: Vendo
         ("again = false\n", "again = false # no\n", 1),
     ],
 )
-def test_another_word_or_another_file_pays_once_more(
-    shop: Workshop, vendor: Vendor, first: str, second: str, paid: int
-) -> None:
-    """Whatever changes the file changes its consent; the same word anywhere is the same; a plain set never pays twice."""
+def test_another_word_pays_once_more(shop: Workshop, vendor: Vendor, first: str, second: str, paid: int) -> None:
+    """The same word in any file, however that is spelled, is the same consent; a plain set never pays twice."""
     for sidecar in (first, second, first, second):
         drop(shop, sidecar)
         shop.idle()
@@ -132,6 +135,19 @@ def test_a_refused_or_cut_submit_spends_no_consent(tmp_path: Path) -> None:
         assert shop.command("retry", job="chair", pay_again=True)["ok"]
         shop.idle()
         assert charges(vendor) == 2
+
+
+def test_a_person_s_consent_spends_that_of_the_file(tmp_path: Path) -> None:
+    """A job that a person let be paid has used what its TOML file says, too: the same file buys nothing after it."""
+    with working(tmp_path, "submit-error=INVALID_REQUEST@1") as (shop, vendor):
+        drop(shop, "again = true\n")
+        shop.idle()
+        assert shop.command("retry", job="chair", pay_again=True)["ok"]
+        shop.idle()
+        drop(shop, "again = true\n", "stool")
+        shop.idle()
+        assert shop.states() == {"chair": State.ARCHIVED, "stool": State.FAILED}
+        assert charges(vendor) == 1
 
 
 def test_a_lost_answer_spends_the_consent(tmp_path: Path) -> None:

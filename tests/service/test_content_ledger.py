@@ -60,6 +60,12 @@ def remounted(shop: Workshop) -> str:
     return "chair"
 
 
+def decomposed(shop: Workshop) -> str:
+    """Drop it again under a name with accents, as a Mac stores it, in a folder with others."""
+    copied(shop, "archive/chair", "Bu\u0308ro/Stu\u0308hle")
+    return "Stu\u0308hle"
+
+
 def spelled_out(shop: Workshop) -> str:
     """Drop it again with a sidecar that says what holds anyway."""
     copied(shop, "archive/chair", "plain")
@@ -67,7 +73,7 @@ def spelled_out(shop: Workshop) -> str:
     return "plain"
 
 
-@pytest.mark.parametrize("drop_again", [renamed, touched, restored, remounted, spelled_out])
+@pytest.mark.parametrize("drop_again", [renamed, decomposed, touched, restored, remounted, spelled_out])
 def test_an_identical_set_is_refused_with_the_place_of_the_result(
     shop: Workshop, vendor: Vendor, drop_again: Callable[[Workshop], str]
 ) -> None:

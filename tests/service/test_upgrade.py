@@ -21,8 +21,11 @@ DEFAULTS = 'geometry_file_format = "glb"\nmaterial = "PBR"\nresolution = "Basic"
 
 
 @contextmanager
-def from_version_1(root: Path, *kept: str) -> Iterator[tuple[Workshop, Vendor]]:
-    """Give a workshop over a journal of version 1, of whose live jobs only some are kept: the others' files are not here."""
+def from_version_1(root: Path, *kept: str, change: str = "") -> Iterator[tuple[Workshop, Vendor]]:
+    """Give a workshop over a journal of version 1, of whose live jobs only some are kept: the others' files are not here.
+
+    `change` is SQL for the journal, before the new version sees it.
+    """
     with emulated() as vendor:
         shop = Workshop(root, vendor.emulator.base_url, {})
         path = journal_path(shop.config, os.environ)
@@ -30,6 +33,7 @@ def from_version_1(root: Path, *kept: str) -> Iterator[tuple[Workshop, Vendor]]:
         shop.path("inbox").mkdir()
         with closing(sqlite3.connect(path)) as db:
             db.executescript((OLD / "journal.sql").read_text())
+            db.execute(change)
             live = "state NOT IN ('archived', 'failed', 'held')"
             for job_id, name in db.execute(f"SELECT id, name FROM jobs WHERE {live}").fetchall():  # noqa: S608 - our words
                 if name not in kept:
@@ -79,10 +83,15 @@ def drop(shop: Workshop, content: str, sidecar: str | None = None, name: str = "
         ("scaled", "seed = 7\n"),
         ("scaled", "seed = 7\nreference_scale = 1.0\nescore = 3.5\n"),
         ("other", 'prompt = "worn oak"\nreference_scale = 0.5\nmaterial = "Shaded"\nescore = 3.5\n'),
+        ("other", 'prompt = " worn  oak\\n"\nreference_scale = 0.5\nmaterial = "Shaded"\n'),
+        ("other", 'prompt = """\r\nworn\r\noak\r\n"""\nreference_scale = 0.5\nmaterial = "Shaded"\n'),
+        ("other", 'prompt = "worn\u3000oak\u200b"\nreference_scale = 0.50\nmaterial = "Shaded"\n'),
+        ("plain", 'prompt = " "\n'),
         ("in-vain", None),
         ("given-up", "reference_scale = 1\n"),
         ("again", None),
         ("again", "again = true\n"),
+        ("again", "again = true # another file\r\n"),
     ],
 )
 def test_what_version_1_paid_for_is_refused(tmp_path: Path, content: str, sidecar: str | None) -> None:
@@ -103,7 +112,7 @@ def test_what_version_1_paid_for_is_refused(tmp_path: Path, content: str, sideca
         ("plain", "seed = 8\n"),
         ("scaled", None),
         ("plain", "again = true\n"),
-        ("again", "again = true # another file\n"),
+        ("again", 'again = "second try"\n'),
     ],
 )
 def test_what_version_1_did_not_pay_for_is_bought(tmp_path: Path, content: str, sidecar: str | None) -> None:
@@ -122,3 +131,29 @@ def test_two_live_jobs_that_mean_the_same_are_paid_once(tmp_path: Path) -> None:
         shop.idle()
         assert sorted(shop.states()[name] for name in ("same", "same-too")) == [State.ARCHIVED, State.FAILED]
         assert vendor.charges == 1
+
+
+@pytest.mark.parametrize("retries", [0, 1])
+def test_a_consent_of_version_1_is_spent_by_the_purchase(tmp_path: Path, retries: int) -> None:
+    """Given then, and spent today: also where a person had the set taken up again meanwhile, without paying again."""
+    change = f"UPDATE jobs SET doc = json_set(doc, '$.again', json('true'), '$.retries', {retries}) WHERE name = 'same'"  # noqa: S608 - a number
+    with from_version_1(tmp_path, "same", change=change) as (shop, vendor):
+        shop.idle()
+        assert (shop.states()["same"], vendor.charges) == (State.ARCHIVED, 1)
+        drop(shop, "same", "again = true\n")
+        shop.idle()
+        assert (shop.states()["new"], vendor.charges) == (State.FAILED, 1)
+        assert "`again = true` has paid once already" in shop.report("new")
+
+
+def test_the_second_of_two_that_mean_the_same_is_found_when_it_was_bought(tmp_path: Path) -> None:
+    """It is sent after the first, because somebody agreed to pay again, and is known by what it means from then on."""
+    change = "UPDATE jobs SET doc = json_set(doc, '$.again', json('true')) WHERE name = 'same-too'"
+    with from_version_1(tmp_path, "same", "same-too", change=change) as (shop, vendor):
+        shop.idle()
+        assert [shop.states()[name] for name in ("same", "same-too")] == [State.ARCHIVED, State.ARCHIVED]
+        assert shop.job("same").fingerprint == shop.job("same-too").fingerprint
+        drop(shop, "same", 'prompt = "\\n"\nagain = true\n')
+        shop.idle()
+        assert (shop.states()["new"], vendor.charges) == (State.FAILED, 2)
+        assert shop.job("same-too").id in shop.report("new")

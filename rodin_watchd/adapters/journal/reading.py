@@ -15,6 +15,7 @@ from rodin_watchd.adapters.journal.hook_runs import HookRunReader
 from rodin_watchd.adapters.journal.purchases import PurchaseReader
 from rodin_watchd.adapters.journal.words import in_words
 from rodin_watchd.core.approval import GateKey, Pass
+from rodin_watchd.core.consent import of_set
 from rodin_watchd.core.names import printable
 from rodin_watchd.errors import CommandRefusedError, JournalError, OldJournalError
 from rodin_watchd.model import Event, Job, ServiceEvent, State
@@ -32,11 +33,10 @@ _SAME_CONTENT = """
     ) ORDER BY state IN ('archived', 'failed'), state = 'failed', created_at DESC LIMIT 1
 """  # a live one first: it must not be joined by a second; then one that has a result
 _BOUGHT = """
-    SELECT doc FROM jobs WHERE id <> :besides AND id IN (
-        SELECT job_id FROM purchases WHERE fingerprint IN (SELECT value FROM json_each(:content))
-            AND (:consent IS NULL OR consent = :consent)
-            AND outcome NOT IN ('free', 'refused') AND outcome <> 'free' -- the words of the index
-    ) ORDER BY created_at DESC LIMIT 1
+    SELECT doc, consent FROM purchases JOIN jobs ON jobs.id = job_id WHERE job_id <> :besides
+        AND purchases.fingerprint IN (SELECT value FROM json_each(:content))
+        AND outcome NOT IN ('free', 'refused') AND outcome <> 'free' -- the words of the index
+        ORDER BY created_at DESC, purchases.id DESC
 """
 _DURATIONS = """
     SELECT vendor_seconds FROM jobs WHERE kind = ? AND vendor_seconds IS NOT NULL ORDER BY created_at DESC LIMIT ?
@@ -98,10 +98,15 @@ class JournalReader(PurchaseReader, HookRunReader):
         values = {"content": json.dumps(fingerprints), "besides": rows.plain(besides)}
         return next(iter(self._jobs(_SAME_CONTENT, values)), None)
 
+    @in_words()
     def bought(self, fingerprints: Sequence[str], besides: str, consent: str | None = None) -> Job | None:
-        """Return the newest other job that was, or may have been, charged for this content (by this consent), if any was."""
-        values = {"content": json.dumps(fingerprints), "consent": rows.plain(consent), "besides": rows.plain(besides)}
-        return next(iter(self._jobs(_BOUGHT, values)), None)
+        """Return the newest other job that was, or may have been, charged for this content, if any was.
+
+        With a consent: by this one, or while its TOML file gave this one.
+        """
+        found = self._rows(_BOUGHT, {"content": json.dumps(fingerprints), "besides": rows.plain(besides)})
+        bought = ((rows.job(doc), spent) for doc, spent in found)
+        return next((job for job, spent in bought if consent in (None, spent, of_set(job.again))), None)
 
     def job(self, job_id: str) -> Job | None:
         """Return the job with this id."""

@@ -14,9 +14,22 @@ from typing import Any, Final
 
 from rodin_watchd.core.approval import GateKey
 from rodin_watchd.core.budget import top_folder
+from rodin_watchd.core.consent import of_set
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.schedule import kind_of, vendor_seconds
-from rodin_watchd.model import Answer, Event, InputFile, Job, ResultFile, Role, Signature, State, Task, Transition
+from rodin_watchd.model import (
+    Answer,
+    Event,
+    InputFile,
+    Job,
+    OptionValue,
+    ResultFile,
+    Role,
+    Signature,
+    State,
+    Task,
+    Transition,
+)
 from rodin_watchd.problem import Fault, Lane, Problem, Scope
 
 _PRICE_BEFORE_2: Final = Decimal("0.5")
@@ -49,7 +62,8 @@ def job(doc: str) -> Job:
     data = json.loads(doc)
     return Job(
         **{
-            "holds": int(data["state"] == State.HELD),  # a version that did not count wrote it
+            "consent": of_set(data["again"]),  # as the next: of a version that did not write it
+            "holds": int(data["state"] == State.HELD),
             **data,
             "state": State(data["state"]),
             "files": tuple(_input_file(f) for f in data["files"]),
@@ -62,6 +76,12 @@ def job(doc: str) -> Job:
             "problem": _problem(data["problem"]) if data["problem"] else None,
         }
     )
+
+
+def bought(files_and_options: str) -> tuple[tuple[InputFile, ...], dict[str, OptionValue]]:
+    """Return what makes a job's content, from the two parts of its document that say so."""
+    files, options = json.loads(files_and_options)
+    return tuple(map(_input_file, files)), dict(options)
 
 
 def event(stored: sqlite3.Row) -> Event:

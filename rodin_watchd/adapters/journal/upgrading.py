@@ -1,8 +1,7 @@
 """Bringing the rows of an older journal up to date, where SQL alone cannot: inside the migration's transaction.
 
-What has ended stays as it was written: a journal of a million jobs would have to be rewritten as a whole. It is found and
-read all the same: a look-up asks for every fingerprint that an older version may have stored (`core.content.fingerprints`),
-and a document without what is new in it is understood (`rows.job`).
+The document of a job that has ended stays as it was written: a journal of a million jobs would have to be rewritten as a
+whole. It is understood without what is new in it (`rows.job`), and found by its purchases, which are brought up to date.
 """
 
 from __future__ import annotations
@@ -10,48 +9,55 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 from rodin_watchd.adapters.journal import rows
-from rodin_watchd.core.consent import by_person, by_sidecar
-from rodin_watchd.core.content import fingerprint
+from rodin_watchd.core.content import fingerprint, first_fingerprint
 from rodin_watchd.core.machine import ENDED
-from rodin_watchd.model import Job, Role
 
-_LIVE: Final = (
-    "SELECT doc FROM jobs WHERE fingerprint <> '' AND state NOT IN (SELECT value FROM json_each(?)) ORDER BY rowid"
-)
-_AGAIN: Final = "SELECT doc FROM jobs WHERE instr(doc, '\"again\":true') > 0"
-_UPDATE: Final = "UPDATE OR IGNORE jobs SET fingerprint = ?, doc = json_set(doc, '$.fingerprint', ?) WHERE id = ?"
+_CONTENTS: Final = """
+    SELECT id, fingerprint, CASE WHEN json_valid(doc) THEN json_extract(doc, '$.files', '$.options') END,
+        fingerprint <> '' AND (state NOT IN (SELECT value FROM json_each(?))
+            OR state = 'archived' AND NOT EXISTS (SELECT 1 FROM purchases WHERE job_id = jobs.id AND outcome <> 'free'))
+    FROM jobs WHERE fingerprint <> '' OR id IN (SELECT job_id FROM purchases) ORDER BY rowid
+"""
+_MOVE: Final = "UPDATE purchases SET fingerprint = :second WHERE job_id = :job_id AND fingerprint = :first"
+_UPDATE: Final = """
+    UPDATE OR IGNORE jobs SET fingerprint = :second, doc = json_set(doc, '$.fingerprint', :second) WHERE id = :job_id
+"""
+
+
+class _Content(NamedTuple):
+    """What a job buys."""
+
+    job_id: str
+    first: str  # the fingerprint by which version 1 knew it
+    second: str
+    by_itself: bool  # whether the job is found by its own: it is under way, or has a result of which no purchase tells
 
 
 def to_version_2(db: sqlite3.Connection) -> None:
-    """Give live jobs the fingerprint of version 2 and their consent, and note which TOML files have paid again.
+    """Give purchases, and the jobs that are found by their own fingerprint, that of version 2.
 
-    The schema allows one live job for each fingerprint: the second of two that version 1 told apart keeps its own. In the
-    caller's transaction. Raises sqlite3.Error.
+    A purchase of which its job does not say any more what was bought keeps the one it has. The schema allows one live job
+    for each fingerprint: the second of two that version 1 told apart keeps its own until it is sent. In the caller's
+    transaction. Raises sqlite3.Error.
     """
-    for job in _jobs(db, _AGAIN, ()):
-        sidecar = job.file(Role.SIDECAR)
-        paid_by = by_sidecar(sidecar.sha256) if sidecar and sidecar.sha256 else ""
-        consent = by_person(job.id, job.retries) if job.retries else paid_by  # the person spoke last
-        if job.again and job.state not in ENDED:
-            db.execute("UPDATE jobs SET doc = json_set(doc, '$.consent', ?) WHERE id = ?", (consent, job.id))
-        if job.again and paid_by:
-            db.execute("UPDATE purchases SET consent = ? WHERE job_id = ?", (paid_by, job.id))
-    for job in _jobs(db, _LIVE, (json.dumps(sorted(ENDED)),)):
-        content = fingerprint(job.files, job.options)
-        if db.execute(_UPDATE, (content, content, job.id)).rowcount:
-            moved = (content, job.id, job.fingerprint)
-            db.execute("UPDATE purchases SET fingerprint = ? WHERE job_id = ? AND fingerprint = ?", moved)
+    by_themselves = []
+    for known in _contents(db):
+        db.execute(_MOVE, known._asdict())
+        if known.by_itself:
+            by_themselves.append(known._asdict())
+    db.executemany(_UPDATE, by_themselves)
 
 
-def _jobs(db: sqlite3.Connection, query: str, values: tuple[str, ...]) -> Iterator[Job]:
-    """Yield the jobs whose documents can be read and that were staged; another's fault is told when it is read."""
-    for (doc,) in db.execute(query, values).fetchall():
+def _contents(db: sqlite3.Connection) -> Iterator[_Content]:
+    """Yield what jobs buy whose documents can be read and that were staged; another's fault is told when it is read."""
+    for job_id, known, stored, by_itself in db.execute(_CONTENTS, (json.dumps(sorted(ENDED)),)):
         try:
-            job = rows.job(doc)
+            files, options = rows.bought(stored)
         except (ValueError, TypeError, LookupError, AttributeError):
             continue
-        if all(file.sha256 for file in job.files):
-            yield job
+        if files and all(file.sha256 for file in files):
+            first = known or first_fingerprint(files, options)
+            yield _Content(job_id, first, fingerprint(files, options), bool(by_itself))

@@ -61,7 +61,7 @@ def _recognised(job: Job) -> Job:
     return replace(
         job,
         fingerprint=fingerprint(job.files, job.options),
-        consent=job.consent or of_set(job.again, job.files),
+        consent=job.consent or of_set(job.again),
     )
 
 
