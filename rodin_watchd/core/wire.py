@@ -16,7 +16,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 from rodin_watchd.core.formats import MODEL_EXTENSIONS
-from rodin_watchd.core.options import DECLARED, text_of
+from rodin_watchd.core.options import DECLARED, text_of, words_of
 from rodin_watchd.core.wire_text import credits_of, described, plain, usable_url, without_query
 from rodin_watchd.errors import (
     KeyRefusedError,
@@ -113,12 +113,13 @@ class TaskStatus:
 def submit_fields(options: Mapping[str, OptionValue]) -> tuple[tuple[str, str], ...]:
     """Return the text parts of a submit in the order of their declaration, numbers in plain digits (Generate Texture).
 
-    Raises ValueError for a key that is not declared, which would be paid for and not sent, and for a number that is not
+    Text without any word is not sent: it means the same as none, and is the same purchase (`core.content`). Raises ValueError for a key that is not declared, which would be paid for and not sent, and for a number that is not
     finite.
     """
     if strange := sorted(options.keys() - DECLARED.keys()):
         raise ValueError(f"no such option: {', '.join(strange)}")
-    return tuple((sent.part, text_of(options[key])) for key, sent in DECLARED.items() if key in options)
+    texts = ((sent.part, text_of(options[key])) for key, sent in DECLARED.items() if key in options)
+    return tuple((part, text) for part, text in texts if words_of(text))
 
 
 def read_submit(answer: Answer, submitted_at: float, *, early: bool = False) -> Task:

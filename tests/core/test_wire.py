@@ -64,6 +64,13 @@ def test_submit_fields_are_the_declared_options_in_plain_digits() -> None:
     assert wire.submit_fields(options) == fields
 
 
+@pytest.mark.parametrize("prompt", ["", " ", "\n\t", "\u3000", "\ufeff"])
+def test_a_prompt_without_a_word_is_not_sent(prompt: str) -> None:
+    """It means the same as none; one with words is sent as it was written."""
+    assert wire.submit_fields({"prompt": prompt, "seed": 7}) == (("seed", "7"),)
+    assert wire.submit_fields({"prompt": f"worn{prompt}  oak"}) == (("prompt", f"worn{prompt}  oak"),)
+
+
 @pytest.mark.parametrize("key", ["model", "again", "quality"])
 def test_an_option_that_is_not_declared_is_an_error(key: str) -> None:
     """It would be in the receipt, and paid for, and not sent."""
