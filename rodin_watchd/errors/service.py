@@ -155,6 +155,13 @@ class JournalBusyError(DiskError):
     advice = f"Close the database browser, backup or other program that has the journal open; {GOES_ON}."
 
 
+class JournalFaultError(DiskError):
+    """The disk with the journal reports a fault."""
+
+    code = "journal-fault"
+    advice = f"Look into the system's log and check the disk: it reports a fault; {GOES_ON}."
+
+
 class JournalGoneError(DiskError):
     """The journal's files are not where they belong."""
 
