@@ -175,6 +175,12 @@ class SubmitCountError(DiskError):
     lane = Lane.SUBMIT
 
 
+class JournalBehindError(SubmitCountError):
+    """The root counts more submits than the journal knows of."""
+
+    code = "journal-behind"
+
+
 class OutboxError(DiskError):
     """The outbox cannot be written."""
 

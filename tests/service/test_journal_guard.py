@@ -594,16 +594,45 @@ def test_a_count_that_cannot_be_kept_stops_the_submits_alone(tmp_path: Path) -> 
 
 
 def test_a_count_that_fails_at_the_last_moment_lets_nothing_go(tmp_path: Path) -> None:
-    """Between the begin of an upload and its end the place was lost: not one byte more, and nothing is paid."""
+    """Between the begin of an upload and its end the place was lost: not one byte more; it is sent when there is a place again."""
     with working(tmp_path) as (shop, vendor):
         place = shop.path(".rodin-watchd/submits")
         shop.drop_set("chair")
         shop.until(shop.is_in("chair", State.UPLOADING))
         place.unlink()
         place.mkdir()
-        shop.idle()
+        shop.until(lambda: "The count of submits" in shop.status())
+        shop.ticks(10, step_seconds=1)
         assert (vendor.charges, vendor.uploads) == (0, 0)
-        assert shop.states() == {"chair": State.HELD}
+        assert shop.actions(shop.job("chair")).count("uploading") == 2  # begun, and taken back
+        place.rmdir()
+        shop.idle()
+        assert (shop.states(), vendor.charges) == ({"chair": State.ARCHIVED}, 1)
+        assert "held" not in shop.actions(shop.job("chair"))
+
+
+def test_a_count_that_fails_with_the_journal_is_taken_for_unknown(tmp_path: Path) -> None:
+    """What `submitting` says can neither be counted nor taken back: nothing is paid, and a person decides."""
+    with working(tmp_path) as (shop, vendor):
+        place = shop.path(".rodin-watchd/submits")
+        shop.drop_set("chair")
+        shop.until(shop.is_in("chair", State.UPLOADING))
+        shop.rest()
+        place.unlink()
+        place.mkdir()
+        lock = sqlite3.connect(journal_of(shop), isolation_level=None)
+        keep = shop.daemon._desk._submits.keep
+
+        def keep_and_lock(count: int) -> None:
+            lock.execute("BEGIN IMMEDIATE")
+            keep(count)
+
+        shop.daemon._desk._submits.keep = keep_and_lock  # type: ignore[method-assign]  # between the two commits
+        shop.daemon.tick()
+        lock.execute("ROLLBACK")
+        lock.close()
+        shop.idle()
+        assert (shop.states(), vendor.charges, vendor.uploads) == ({"chair": State.HELD}, 0, 0)
 
 
 def test_a_count_that_nobody_can_read_stops_the_start(tmp_path: Path) -> None:

@@ -38,6 +38,10 @@ _BOUGHT = """
             AND outcome NOT IN ('free', 'refused') AND outcome <> 'free' -- the words of the index
     ) ORDER BY created_at DESC LIMIT 1
 """
+_MADE = """
+    SELECT doc FROM jobs WHERE state IN ('delivered', 'archived')
+        AND instr(doc, :model) > 0 AND instr(doc, :image) > 0 ORDER BY created_at DESC
+"""
 _DURATIONS = """
     SELECT vendor_seconds FROM jobs WHERE kind = ? AND vendor_seconds IS NOT NULL ORDER BY created_at DESC LIMIT ?
 """
@@ -102,6 +106,11 @@ class JournalReader(PurchaseReader, HookRunReader):
         """Return the newest other job that was, or may have been, charged for this content (by this consent), if any was."""
         values = {"content": json.dumps(fingerprints), "consent": rows.plain(consent), "besides": rows.plain(besides)}
         return next(iter(self._jobs(_BOUGHT, values)), None)
+
+    def made(self, model: str, image: str) -> Job | None:
+        """Return the newest job that has delivered both of these contents (SHA-256); looks through all of them."""
+        jobs = self._jobs(_MADE, {"model": rows.plain(model), "image": rows.plain(image)})
+        return next((job for job in jobs if {model, image} <= {file.sha256 for file in job.published}), None)
 
     def job(self, job_id: str) -> Job | None:
         """Return the job with this id."""
