@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crash_scene import KEY, empty_glb, png, sha256
-from paced_line import PacedLine
+from lines import PacedLine
 from upload_servers import Serve
 
 VICTIM = Path(__file__).parent / "upload_victim.py"
