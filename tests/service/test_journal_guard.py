@@ -201,6 +201,18 @@ def test_a_file_that_is_taken_away_while_it_is_closed_is_put_back(tmp_path: Path
     assert not list(tmp_path.glob(".*"))
 
 
+def test_a_journal_that_is_taken_away_as_it_ends_is_there_afterwards(tmp_path: Path) -> None:
+    """Nobody has looked before: it is written out first, and then closed."""
+    path = tmp_path / "journal.sqlite3"
+    journal = Journal(path)
+    journal.set_meta("known", 1)
+    remove_all(path)
+    journal.end("now")
+    assert not files(path)[1].exists()
+    with closing(JournalReader(path)) as reader:
+        assert (reader.meta("known"), reader.quick_check()) == (1, "ok")
+
+
 def test_a_stop_waits_for_room_to_write_the_journal_out(tmp_path: Path) -> None:
     """What is nowhere but in this process is not thrown away at once: somebody may make room in the time that a stop has."""
     with (

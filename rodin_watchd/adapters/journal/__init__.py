@@ -214,21 +214,23 @@ class Journal(JournalReader, HookRunWriter):
         return aside
 
     def end(self, stamp: str) -> None:
-        """Close the journal for good. Where its file is taken away in that very moment, it is put back at its path.
+        """Close the journal for good. Where its file is taken away meanwhile, until the very end, it is put back at its path.
 
-        What lies there then is moved aside, to a name with the stamp. All that was known is in the main file before it is
-        closed, unless another program is reading: then nothing is put back. Raises DiskError.
+        What lies there then is moved aside, to a name with the stamp. The file is open here until all that was known is in
+        it and it is closed; only while another program reads it does not get all, and nothing is put back. Raises as `write_out`.
         """
+        if self.why_not_in_place():
+            self.write_out(stamp)
+        descriptor = open_in_use(self._path, self.files)
         self._swept = -1
-        self.sweep()
-        descriptor = open_in_use(self._path, self.files) if self._swept >= 0 else None
-        self._db.close()
-        if descriptor is None:
-            return
         try:
-            put_back(descriptor, self._path, stamp, self._mode)
+            self.sweep()
+            self._db.close()
+            if descriptor is not None and self._swept >= 0:
+                put_back(descriptor, self._path, stamp, self._mode)
         finally:
-            os.close(descriptor)
+            if descriptor is not None:
+                os.close(descriptor)
 
     def refuse_rolled_back(self) -> None:
         """Raise JournalRolledBackError if another program has put other content into the open file.

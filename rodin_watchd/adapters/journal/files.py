@@ -127,7 +127,10 @@ def put_in_place(journal: Path) -> None:
 
 
 def open_in_use(journal: Path, opened: Files) -> int | None:
-    """Return a descriptor of the main file in use, None where it does not lie at its path. To be closed after SQLite's."""
+    """Return a descriptor of the main file in use, None where it does not lie at its path or cannot be opened.
+
+    To be closed after SQLite's own.
+    """
     try:
         descriptor = os.open(journal, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
