@@ -93,6 +93,7 @@ def _serve(setting: Setting, pulse: Pulse, *, until_idle: bool, safe_mode: bool)
             failed = until_idle and (daemon.failed > 0 or daemon.needs_person())
         except Exception as error:  # noqa: BLE001 - whatever ended the loop, the process ends now
             _tell_end(error)
+            service.end_journal()
             _leave(1)
     log.info("stopped", extra={"action": "stopped"})
     if not ended:

@@ -68,6 +68,7 @@ class Signal(StrEnum):
     REJECTED = "rejected"
     BEGIN = "begin"
     CLOSE = "close"
+    WITHHOLD = "not let go"
     LOST = "results gone"
     UNFIT = "required plugin failed"
     ASK_RETRY = "retry asked"
@@ -101,6 +102,7 @@ TABLE: Mapping[tuple[State, Signal], State] = {
     (S.UPLOADING, E.DONE): S.SUBMITTED,  # a server that answers before it has all: believed, for it may charge
     (S.UPLOADING, E.UNKNOWN): S.HELD,
     # Intent: the closing boundary may be on its way. Never sent again on its own.
+    (S.SUBMITTING, E.WITHHOLD): S.UPLOADING,  # nobody was allowed to act on it: the boundary is still here
     (S.SUBMITTING, E.DONE): S.SUBMITTED,
     (S.SUBMITTING, E.RETRY): S.STAGED,
     (S.SUBMITTING, E.REJECTED): S.FAILING,
@@ -234,6 +236,11 @@ def close_upload(job: Job, now: float) -> Transition:
     return move(job, Signal.CLOSE, now)
 
 
+def withhold_close(job: Job, now: float, problem: Problem) -> Transition:
+    """Take back the intent to send the closing boundary: only while nobody was allowed to send a byte of it."""
+    return move(job, Signal.WITHHOLD, now, problem.message, problem.code)
+
+
 def move(
     job: Job, signal: Signal, now: float, message: str = "", code: str = "", *, poll_seconds: float = 0.0
 ) -> Transition:
@@ -257,7 +264,7 @@ def move(
 
 
 _KEEP_ATTEMPTS = frozenset(
-    {Signal.BEGIN, Signal.CLOSE, Signal.UNKNOWN}
+    {Signal.BEGIN, Signal.CLOSE, Signal.WITHHOLD, Signal.UNKNOWN}
 )  # else a failing submit would be tried for ever
 
 

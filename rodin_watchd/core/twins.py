@@ -33,6 +33,14 @@ def bought_before(same: Job, *, again: bool = False) -> DuplicateSetError:
     return _failed_after_paying(same)
 
 
+def made_before(made: Job) -> DuplicateSetError:
+    """Return why a set is refused that is a result of this service, without its receipt: it would texture a texture."""
+    return DuplicateSetError(
+        f"This model and this picture are a delivered result: {printable(made.place)} (job {made.id}).",
+        advice="Take another picture, or write `again = true` into the TOML file to have it textured once more.",
+    )
+
+
 def paid_with(same: Job, again: bool | str) -> DuplicateSetError:
     """Return why a set is refused whose consent (what its TOML file says for `again`) was spent on another job."""
     place = f", {printable(same.place)}" if same.place else ""

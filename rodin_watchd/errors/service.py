@@ -155,6 +155,13 @@ class JournalBusyError(DiskError):
     advice = f"Close the database browser, backup or other program that has the journal open; {GOES_ON}."
 
 
+class JournalFaultError(DiskError):
+    """The disk with the journal reports a fault."""
+
+    code = "journal-fault"
+    advice = f"Look into the system's log and check the disk: it reports a fault; {GOES_ON}."
+
+
 class JournalGoneError(DiskError):
     """The journal's files are not where they belong."""
 
@@ -166,6 +173,12 @@ class SubmitCountError(DiskError):
 
     code = "submit-count"
     lane = Lane.SUBMIT
+
+
+class JournalBehindError(SubmitCountError):
+    """The root counts more submits than the journal knows of."""
+
+    code = "journal-behind"
 
 
 class OutboxError(DiskError):

@@ -13,12 +13,13 @@ from rodin_watchd.core.announcing import SILENT, Announcer
 from rodin_watchd.core.content import content_of, fingerprints
 from rodin_watchd.core.machine import ENDED
 from rodin_watchd.core.proof import Settled
+from rodin_watchd.core.receipt import is_preview
 from rodin_watchd.core.refusals import MOST_FOR_A_SET
 from rodin_watchd.core.schedule import kind_of, vendor_seconds
-from rodin_watchd.core.twins import bought_before, paid_with, refused_before
+from rodin_watchd.core.twins import bought_before, made_before, paid_with, refused_before
 from rodin_watchd.errors import CommandRefusedError, DiskError, DuplicateSetError
 from rodin_watchd.log_lines import NOBODY, fields
-from rodin_watchd.model import Job, OptionValue, ServiceEvent, State, Transition
+from rodin_watchd.model import Job, OptionValue, Role, ServiceEvent, State, Transition
 
 log = logging.getLogger("rodin_watchd")
 
@@ -167,7 +168,15 @@ class Book:
         if job.consent:
             return self.bought_meanwhile(job)
         same = self.journal.same_content(fingerprints(job.files, job.options), besides=job.id)
-        return bought_before(same) if same else self.refused_before(job.fingerprint)
+        return bought_before(same) if same else self._made_before(job) or self.refused_before(job.fingerprint)
+
+    def _made_before(self, job: Job) -> DuplicateSetError | None:
+        """Return why a staged job is no set but a result of this service, if it is: a copy that came without its receipt."""
+        model, image = job.file(Role.MODEL), job.file(Role.IMAGE)
+        if not (model and image and is_preview(image.name)):
+            return None
+        made = self.journal.made(model.sha256, image.sha256)
+        return made_before(made) if made else None
 
     def live_twin(self, job: Job) -> Job | None:
         """Return another job under way that buys the same."""

@@ -23,7 +23,7 @@ from rodin_watchd.core.layout import INBOX
 from rodin_watchd.core.receipt import local
 from rodin_watchd.core.restored import copied, hold_unsent
 from rodin_watchd.core.status import Line, Page
-from rodin_watchd.errors import DiskError, FolderGoneError, RootCopiedError
+from rodin_watchd.errors import DiskError, FolderGoneError, JournalGoneError, RootCopiedError
 from rodin_watchd.model import State
 from rodin_watchd.problem import Problem
 from rodin_watchd.service.admission import Admission
@@ -270,17 +270,17 @@ class Daemon:
         """Let steps that are under way end, for so long, and start nothing; return whether all ended.
 
         Uploads are dropped before their last bytes; one that has sent them is given `answer_seconds`, if that is longer,
-        because its answer cannot be asked for again. What ends in time is committed. Ends with `close`.
+        because its answer cannot be asked for again. What ends in time is committed. A journal that is missing and cannot be
+        written out yet is given the same time. Ends with `close`.
         """
         self._stopping = True
         self.pulse.stop()
         began = self._clock.monotonic()
-        while self._pool.busy:
+        while self._pool.busy or self._is_journal_gone:
             patience = max(seconds, answer_seconds) if self._desk.awaits_answer() else seconds
             if self._clock.monotonic() - began >= patience:
                 break
-            plural = "" if len(self._pool.busy) == 1 else "s"
-            self.pulse.wait(f"stopping: waits for {len(self._pool.busy)} step{plural} under way")
+            self.pulse.wait(f"stopping: waits for {_under_way(len(self._pool.busy))}")
             self._wake.wait(0.2)
             self._wake.take()
             self._take_last()
@@ -290,6 +290,10 @@ class Daemon:
         self._ended = True
         self._tell(force=True)
         return not self._pool.busy
+
+    @property
+    def _is_journal_gone(self) -> bool:
+        return self._journal_problem is not None and self._journal_problem.code == JournalGoneError.code
 
     def _take_last(self) -> None:
         """Commit what the steps did; what cannot be committed is redone at the next start. Looks whether a cause is over."""
@@ -401,3 +405,10 @@ class Daemon:
         notices += [f"{as_of}{notice}" for notice in passing]
         watching = "" if Ground.INBOX in self._standing.keeper.away else self._reception.trouble
         return [*notices, *filter(None, (watching, self._housekeeping.trouble))]
+
+
+def _under_way(steps: int) -> str:
+    """Say what a stop waits for."""
+    if not steps:
+        return "the journal to be written out"
+    return f"{steps} step{'' if steps == 1 else 's'} under way"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +21,14 @@ from rodin_watchd.core.pauses import LANES, Limits, Pauses, due_jobs, ended, ren
 from rodin_watchd.core.restored import SUBMITS
 from rodin_watchd.core.schedule import RateBudget, poll_delay_seconds
 from rodin_watchd.core.storms import after_unknown, calmed
-from rodin_watchd.errors import DiskError, NoCreditsError, OutcomeUnknownError, SubmitCountError, ThrottledError
+from rodin_watchd.errors import (
+    DiskError,
+    JournalBehindError,
+    NoCreditsError,
+    OutcomeUnknownError,
+    SubmitCountError,
+    ThrottledError,
+)
 from rodin_watchd.model import Answered, Done, Job, NotYet, Outcome, Rejected, Retry, State, Step, Transition, Unknown
 from rodin_watchd.problem import Fault, Lane, Problem, Scope
 from rodin_watchd.service.account import Account
@@ -139,7 +147,8 @@ class Desk:
     def _close(self, requests: Sequence[Closing], why_drop: Callable[[str], str]) -> None:
         """Let the last bytes of uploads go, when that is in the journal, and counted outside of it in one write for all.
 
-        Where the count cannot be kept nothing goes; what `submitting` says by then is taken for unknown, as after a crash.
+        Where the count cannot be kept nothing goes, and `submitting` is taken back. It stays, and is taken for unknown as
+        after a crash, where that cannot be committed either, and where the count says that the journal is behind.
         """
         closing = [request for request in requests if self._commits_closing(request, why_drop(request.job_id))]
         if not closing:
@@ -147,11 +156,26 @@ class Desk:
         try:
             self._submits.keep(self._book.journal.submits())
         except DiskError as error:
-            for request in closing:
-                request.reply.set_exception(UploadDroppedError(error.message))
+            try:
+                if not isinstance(error, JournalBehindError):
+                    self._withhold(closing, error.problem)
+            finally:
+                for request in closing:
+                    request.reply.set_exception(UploadDroppedError(error.message))
         else:
             for request in closing:
                 request.reply.set_result(None)
+
+    def _withhold(self, requests: Sequence[Closing], problem: Problem) -> None:
+        """Take `submitting` back, before anybody is allowed to act on it, and pause what the problem stops."""
+        now, jobs = self._clock.now(), [self._book.jobs[request.job_id] for request in requests]
+        with contextlib.suppress(DiskError):
+            self._book.commit([machine.withhold_close(job, now, problem) for job in jobs], now)
+        self._pause(problem, now)
+
+    def _pause(self, problem: Problem, now: float) -> None:
+        before, self.pauses = self.pauses, renewed(self.pauses, problem, now, self._clock.chance())
+        self._tell_pauses(before, now)
 
     def _commits_closing(self, request: Closing, why_drop: str) -> bool:
         """Commit `submitting` and tell so; or refuse, and the upload is dropped."""
@@ -340,8 +364,7 @@ class Desk:
                 self._submits.prepare(self._book.journal.submits())
             return self._purse.buy(intents)
         except SubmitCountError as error:
-            before, self.pauses = self.pauses, renewed(self.pauses, error.problem, now, self._clock.chance())
-            self._tell_pauses(before, now)
+            self._pause(error.problem, now)
             return []
 
     def _ask_balance(self, *, submits: bool) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
 from rodin_watchd.adapters.journal.files import moved_aside
-from rodin_watchd.errors import DiskError, FolderGoneError, JournalGoneError
+from rodin_watchd.errors import DiskError, FolderGoneError, JournalGoneError, JournalRolledBackError, RodinWatchdError
+from rodin_watchd.log_lines import tell_error
 from rodin_watchd.service.book import Book
 from rodin_watchd.service.clock import Clock
 
@@ -20,6 +24,16 @@ WRITTEN_OUT = "journal-written-out"
 def stamp_of(now: float) -> str:
     """Return an instant (UTC) as it stands in the names of what is moved aside."""
     return datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
+
+
+class Hold(Protocol):
+    """What keeps a second daemon off the folders."""
+
+    def keep(self) -> None:
+        """Make sure that it is still ours, or make it ours again; cheap. Raises AlreadyRunningError, DiskError."""
+
+    def confirm(self) -> None:
+        """Do the same by a look at this very moment."""
 
 
 class StateFolder:
@@ -50,14 +64,19 @@ class StateFolder:
 
 
 class JournalGuard:
-    """Sees in each tick that the open journal is the one at its path; else it has it written out again before all else."""
+    """Sees in each tick that the open journal is the one at its path; else it has it written out again before all else.
 
-    def __init__(self, book: Book, path: Path, clock: Clock) -> None:
+    So it does when it closes the journal at the end. `holds` keep a second daemon off the journal.
+    """
+
+    def __init__(self, book: Book, path: Path, clock: Clock, holds: Sequence[Hold]) -> None:
         self._book = book
         self._path = path
         self._clock = clock
+        self._holds = holds
         self._told = ""
         self._told_at = 0.0  # monotonic
+        self._ended = False
 
     def keep(self) -> None:
         """Write the journal out again where its files are missing or others lie in their place.
@@ -88,6 +107,26 @@ class JournalGuard:
         """Raise JournalGoneError where the files are not in place at this very moment."""
         if why := self._book.journal.why_not_in_place():
             raise JournalGoneError(_sentence(why, self._path))
+
+    def end(self) -> None:
+        """Close the journal for good; write it out where it was taken away since the last look. May be repeated.
+
+        What fails is logged alone: something else may have ended the service. Nothing is written where another daemon serves
+        by now. Older content inside the open file is left for the next start, which counts what is missing in it.
+        """
+        if self._ended:
+            return
+        self._ended = True
+        try:
+            if self._book.journal.why_not_in_place():
+                for hold in self._holds:
+                    hold.keep()
+            self.keep()
+            self._book.journal.end(stamp_of(self._clock.now()))
+        except JournalRolledBackError:
+            return
+        except RodinWatchdError as error:
+            tell_error(logging.CRITICAL, "journal-lost", error)
 
     def tell_finished(self) -> None:
         """Tell that this start has put a journal in its place that a run before had written out again."""

@@ -13,7 +13,6 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 from rodin_watchd.adapters.filesystems import filesystem_of
 from rodin_watchd.adapters.journal import JournalReader
@@ -26,7 +25,7 @@ from rodin_watchd.errors import DiskError, FolderGoneError, JournalError, OwnerE
 from rodin_watchd.log_lines import Trouble, why
 from rodin_watchd.service.book import Book
 from rodin_watchd.service.housekeeping import Housekeeping
-from rodin_watchd.service.journal_guard import JournalGuard
+from rodin_watchd.service.journal_guard import Hold, JournalGuard
 from rodin_watchd.service.monitor import Monitor
 
 ROOT_ID = "root_id"
@@ -332,16 +331,6 @@ def _causes(away: Mapping[Ground, str]) -> Mapping[Ground, str]:
     return {Ground.ROOT: away[Ground.ROOT]} if Ground.ROOT in away else away
 
 
-class Hold(Protocol):
-    """What keeps a second daemon off the folders."""
-
-    def keep(self) -> None:
-        """Make sure that it is still ours, or make it ours again; cheap. Raises AlreadyRunningError, DiskError."""
-
-    def confirm(self) -> None:
-        """Do the same by a look at this very moment."""
-
-
 class Standing:
     """What has to be true before the daemon does anything: folders and journal are there, and nobody else serves them."""
 
@@ -377,6 +366,10 @@ class Standing:
         self.keeper.confirm()
         for hold in self._holds:
             hold.confirm()
+
+    def end(self) -> None:
+        """Close the journal, in its place; for a process that is about to end. May be repeated."""
+        self._guard.end()
 
     def notices(self) -> list[str]:
         """Return what people must know."""

@@ -27,8 +27,8 @@ from rodin_watchd.service.budget_day import BudgetDay
 from rodin_watchd.service.clock import Clock
 from rodin_watchd.service.exporting import metered
 from rodin_watchd.service.housekeeping import Housekeeping
-from rodin_watchd.service.journal_guard import JournalGuard, StateFolder, stamp_of
-from rodin_watchd.service.keeper import Hold, Keeper, Standing
+from rodin_watchd.service.journal_guard import Hold, JournalGuard, StateFolder, stamp_of
+from rodin_watchd.service.keeper import Keeper, Standing
 from rodin_watchd.service.monitor import Monitor
 from rodin_watchd.service.strays import Strays
 
@@ -60,6 +60,9 @@ def opened(config: Config, clock: Clock, wait: Callable[[float], None]) -> Itera
         first = stack.enter_context(Lock(path.with_name("lock")))  # two roots must not share a journal either
         finished = finish(path, stamp_of(clock.now()))
         book = Book(stack.enter_context(contextlib.closing(Journal(path))))
+        own_holds: list[Hold] = [StateFolder(path.parent, fixed=True), first]
+        guard = JournalGuard(book, path, clock, own_holds)
+        stack.callback(guard.end)
         keeper = Keeper(spool.grounds, book, path, clock.now)
         knew_root = keeper.knows_root
         if knew_root:
@@ -67,16 +70,11 @@ def opened(config: Config, clock: Clock, wait: Callable[[float], None]) -> Itera
         else:
             spool.grounds.refuse_bare()
         spool.prepare(keeper.may_make)
-        holds: list[Hold] = [
-            StateFolder(path.parent, fixed=True),
-            first,
-            *_root_holds(config, path, clock, wait, stack),
-        ]
+        holds = [*own_holds, *_root_holds(config, path, clock, wait, stack)]
         if not keeper.knows_root:
             keeper.adopt()  # who serves it now is named before anybody hears of its journal
         monitor = Monitor(sign_path(path), clock, stack.enter_context(metered(config, path, clock)))
         strays = Strays(spool, book, local_zone(), clock.now)
-        guard = JournalGuard(book, path, clock)
         count = SubmitCount(spool.grounds)
         budget_day = BudgetDay(book.journal, local_zone(), clock)
 

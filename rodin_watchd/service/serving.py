@@ -171,6 +171,10 @@ class Serving:
         self._leaving.append(threading.Thread(target=leave, name="leave", daemon=True))
         self._leaving[-1].start()
 
+    def end_journal(self) -> None:
+        """Close the journal, in its place: the process ends now, and nothing else is given back."""
+        self._base.standing.end()
+
     def close(self) -> None:
         """Start nothing more and end plugins' processes; those of tools that are still in use end with this process."""
         if self._loading:

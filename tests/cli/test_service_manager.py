@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from cli_stage import CONFIG, Running, Stage, running
-from gated_line import GatedLine
+from lines import GatedLine
 
 from rodin_watchd.emulator.server import Emulator, EmulatorSettings, parse_fault
 

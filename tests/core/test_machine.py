@@ -156,9 +156,13 @@ def test_only_a_person_moves_a_held_job() -> None:
 
 
 def test_sending_is_entered_through_the_intents_alone() -> None:
-    """Nothing leads to `submitting` but `close`, and nothing to `uploading` but `begin`: money has one door."""
+    """Nothing leads to `submitting` but `close`, and nothing to `uploading` but `begin`: money has one door.
+
+    But for the way back from a `close` that nobody has acted on.
+    """
     doors = {(signal, after) for (_, signal), after in TABLE.items() if after in (S.UPLOADING, S.SUBMITTING)}
-    assert doors == {(Signal.BEGIN, S.UPLOADING), (Signal.CLOSE, S.SUBMITTING)}
+    assert doors == {(Signal.BEGIN, S.UPLOADING), (Signal.WITHHOLD, S.UPLOADING), (Signal.CLOSE, S.SUBMITTING)}
+    assert [state for state, signal in TABLE if signal is Signal.WITHHOLD] == [S.SUBMITTING]
 
 
 # ---- any outcome of any job -----------------------------------------------------------------------------------------

@@ -419,13 +419,21 @@ def test_a_delivered_folder_that_comes_back_is_no_set(names: tuple[str, ...]) ->
 
 
 def test_a_delivered_folder_is_a_set_if_a_person_wants_it_again() -> None:
-    """By its sidecar, or by removing the receipt."""
+    """By its sidecar; and without the receipt it is for the journal to say what it is."""
     entries = files("chair/model.glb", "chair/preview.webp", "chair/wish.toml")
     wanted = told(pair(entries, {}))
     assert wanted == [("", "chair", ["chair/model.glb", "chair/preview.webp", "chair/wish.toml"])]
     with_receipt = pair([*entries, *files("chair/job.toml")], {"chair/wish.toml": Sidecar(again=True)})
     assert told(with_receipt) == wanted
     assert with_receipt.ignored == {"chair/job.toml": "left over from an earlier job"}
+
+
+def test_what_lies_below_a_receipt_is_no_set_either() -> None:
+    """A plugin may have made folders in a result; a folder beside it is one of its own."""
+    below = ("oak/chair/small/a.glb", "oak/chair/small/a.png", "oak/chair/lod/low/b.glb", "oak/chair/lod/low/b.png")
+    pairing = pair(files(*below, "oak/chair/job.toml", "oak/chairs/c.glb", "oak/chairs/c.png"), {})
+    assert [(candidate.folder, candidate.name) for candidate in pairing.candidates] == [("oak/chairs", "c")]
+    assert pairing.ignored == {**dict.fromkeys(below, DELIVERED), "oak/chair/job.toml": "left over from an earlier job"}
 
 
 @pytest.mark.parametrize("folder", ["", "anna/"])

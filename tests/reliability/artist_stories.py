@@ -29,8 +29,13 @@ class Artist:
 
     def __init__(self, scene: Scene) -> None:
         self._inbox = scene.inbox
+        self._sets = scene.sets
         self._inventory = scene.inventory
         self._inventory.meddled = True
+
+    def _note(self, path: str, data: bytes) -> None:
+        """Note what is dropped at a path: each set that names it may archive this version, whatever the others have taken."""
+        self._inventory.dropped(path, data, sets=max(sum(path in one.files for one in self._sets), 1))
 
     def save_as(self, path: str, data: bytes) -> None:
         """Let a new file take the name at once, as programs save: in one rename, whether there is one of that name or not."""
@@ -38,7 +43,7 @@ class Artist:
         target.parent.mkdir(exist_ok=True)
         hidden = target.with_name(f".{target.name}.new.tmp")
         hidden.write_bytes(data)
-        self._inventory.dropped(path, data)
+        self._note(path, data)
         if _exchange(hidden, target):
             self._inventory.taken(hidden.read_bytes())
             hidden.unlink()
@@ -60,7 +65,7 @@ class Artist:
         try:
             with target.open("r+b") as file:
                 self._inventory.taken(file.read())
-                self._inventory.dropped(path, data)
+                self._note(path, data)
                 file.seek(0)
                 file.write(data)
                 file.truncate()
@@ -72,7 +77,7 @@ class Artist:
         with contextlib.suppress(FileNotFoundError), (self._inbox / path).open("r+b") as file:
             before = file.read()
             self._inventory.taken(before)
-            self._inventory.dropped(path, before + data)
+            self._note(path, before + data)
             file.write(data)
 
     def rename(self, old: str, new: str) -> None:
@@ -87,7 +92,7 @@ class Artist:
             target.parent.mkdir(exist_ok=True)
             if not target.exists():
                 target.write_bytes(data)
-                self._inventory.dropped(path, data)
+                self._note(path, data)
             elif target.read_bytes() != data:
                 self.write_over(path, data)
             else:

@@ -23,7 +23,7 @@ from crash_scene import KEY, Scene
 
 HERE = Path(__file__).parent
 SOURCE = HERE / "crash_shim.c"
-RUN_SECONDS = 30
+RUN_SECONDS = 120
 
 NO_COMPILER = "" if shutil.which("gcc") else "gcc is missing: the crash points cannot be compiled in"
 """Why no process can be killed at a chosen effect, or ""."""

@@ -91,12 +91,18 @@ def _each(attack: Callable[..., object]) -> Callable[[Bench, random.Random], Ite
 def _while_it_runs(deed: Deed) -> Callable[[Bench, random.Random], Iterator[Attack]]:
     def attack(at: int, attempt: Attempt) -> None:
         def act() -> bool:
-            deed(attempt.scene)
+            if not _is_closed(attempt.scene):
+                deed(attempt.scene)
             return True
 
         attempt.run(Crash(at, act=act))
 
     return _each(attack)
+
+
+def _is_closed(scene: Scene) -> bool:
+    """Tell whether the service has closed its journal: what is done to it from then on is done while no service runs."""
+    return not Path(f"{scene.journal}-wal").exists() and bool(scene.history())
 
 
 def _while_it_stands(deed: Deed) -> Callable[[Bench, random.Random], Iterator[Attack]]:
@@ -139,7 +145,8 @@ def _put_older(at: int, later: int, attempt: Attempt, *, running: bool) -> None:
         return False
 
     def swaps() -> bool:
-        put(attempt.scene, _kept(attempt))
+        if not _is_closed(attempt.scene):
+            put(attempt.scene, _kept(attempt))
         return True
 
     attempt.run(Crash(at, act=copies))

@@ -25,7 +25,7 @@ from rodin_watchd.model import State
 LIVES = 4
 LIFE_SECONDS = 2.2
 OFTEN = 60
-COMMAND_SECONDS = 30
+COMMAND_SECONDS = 120
 PER_DAY = 1.5
 SEED = 900
 AGAIN = ("again = true\n", "again = true # please\n", 'again = "second try"\n', 'again = "second try" # yes\n')

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crash_scene import KEY, empty_glb, png, sha256
-from paced_line import PacedLine
+from lines import PacedLine
 from upload_servers import Serve
 
 VICTIM = Path(__file__).parent / "upload_victim.py"
@@ -25,7 +25,7 @@ DIRECT, PACED, KILLED = 1, 100_000, 200_000
 """The first numbers of the uploads without the slow line, over it, and of those that are killed."""
 
 FOR_EVER = 1_000_000
-START_SECONDS = 30.0
+START_SECONDS = 90.0
 
 
 @dataclass(frozen=True)

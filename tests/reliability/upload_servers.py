@@ -20,7 +20,7 @@ from typing import TypeAlias
 from rodin_watchd.emulator.server import Emulator, EmulatorSettings
 
 HERE = Path(__file__).parent
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 LOOK_SECONDS = 0.02
 
 

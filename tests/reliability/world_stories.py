@@ -20,8 +20,8 @@ from pathlib import Path
 from crash_scene import SETTLE_SECONDS, DroppedSet, Scene, base_name_set
 from crash_start import HERE, NO_COMPILER, Crash, alive, arguments, environment, passes
 from crash_truth import Kind, Violation, at_rest, wrongly_held
-from hostile_line import NO_OPENSSL, RETRY, SLOW, STAGES, HostileLine, certificate
 from ledgers import Leaves, Told, check_budget, check_history, check_leaves, check_money, check_outbox
+from lines import NO_OPENSSL, RETRY, SLOW, STAGES, HostileLine, certificate
 from stories import FAST, Attack, Attempt, Bench, SceneMaker, Story, bare
 
 from rodin_watchd.emulator.ledger import Charge, ChargeRow

@@ -14,16 +14,20 @@ from pathlib import Path
 
 import pytest
 from strangers import mounted
-from workshop import Workshop, working
+from workshop import KEY, Workshop, emulated, working, workshop
 
 from rodin_watchd.adapters.journal import Journal, JournalReader, insert_command
 from rodin_watchd.adapters.journal.backup import backup_path, make_backup
-from rodin_watchd.adapters.journal.files import moved_aside, whole_path
+from rodin_watchd.adapters.journal.files import moved_aside, open_in_use, put_back, whole_path
+from rodin_watchd.adapters.lock import Lock
 from rodin_watchd.adapters.spool.submit_count import _text
+from rodin_watchd.adapters.systemd import Manager
 from rodin_watchd.cli.health import told
 from rodin_watchd.config import journal_path
 from rodin_watchd.errors import DiskError, JournalError, JournalGoneError, JournalRolledBackError
 from rodin_watchd.model import State
+from rodin_watchd.service.pulse import Pulse
+from rodin_watchd.service.serving import serving
 
 LONG_SECONDS = 1e9
 """The clock of these tests has nothing to do with the machine's, by which a tick is old."""
@@ -121,6 +125,113 @@ def test_a_journal_that_is_taken_away_is_written_out_again(
         shop.idle()
         assert vendor.charges == 2
         assert not [job for job in shop.jobs() if job.state is State.HELD]
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("end", ["stop", "error"])
+def test_a_journal_that_is_taken_away_after_the_last_tick_is_written_out_at_the_end(
+    tmp_path: Path, way: Callable[[Path], None], end: str
+) -> None:
+    """Whether the service stops or an error ends it: what was paid is known to the next start, and nothing is held."""
+    with working(tmp_path) as (shop, vendor):
+        journal = journal_of(shop)
+        shop.drop_set("before")
+        shop.idle()
+        if end == "stop":
+            shop.daemon.drain(5)
+        way(journal)
+        shop.crash()
+        with closing(JournalReader(journal)) as reader:
+            assert [(job.name, job.state) for job in reader.jobs()] == [("before", State.ARCHIVED)]
+            assert len(reader.service_events(kinds=["journal-written-out"])) == 1
+        shop.start()
+        shop.drop_set("before")
+        shop.idle()
+        assert vendor.charges == 1
+        assert not [job for job in shop.jobs() if job.state is State.HELD]
+
+
+def test_a_process_that_ends_at_once_puts_its_journal_in_place_first(tmp_path: Path) -> None:
+    """An error in the loop ends the process without closing anything else: the journal is written out and closed before."""
+    with emulated() as vendor, workshop(tmp_path, vendor.emulator.base_url) as shop:
+        shop.crash()
+        journal = journal_of(shop)
+        with serving(shop.config, KEY, Pulse(Manager(), lambda: 0.0), shop.hands.clock()) as service:
+            shop.drop_set("chair")
+            service.daemon.tick()
+            remove_all(journal)
+            service.end_journal()
+            assert journal.exists()
+            assert not files(journal)[1].exists()
+            journal.unlink()
+            service.end_journal()  # once is all: what comes later is no matter of this process
+            assert not journal.exists()
+
+
+def test_the_end_moves_no_journal_of_a_service_that_runs_by_now(tmp_path: Path) -> None:
+    """The state folder was removed, and a second service has begun anew there: the first one ends without a word to it."""
+    with working(tmp_path) as (shop, _):
+        journal = journal_of(shop)
+        remove_all(journal)
+        journal.with_name("lock").unlink()
+        with Lock(journal.with_name("lock")):
+            Journal(journal).close()
+            before = journal.read_bytes()
+            shop.crash()
+            assert journal.read_bytes() == before
+            assert not moved_aside(journal)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_file_that_is_taken_away_while_it_is_closed_is_put_back(tmp_path: Path, way: Callable[[Path], None]) -> None:
+    """Between the last look and the last byte: the content is in the open file, and gets its path again."""
+    path = tmp_path / "journal.sqlite3"
+    journal = Journal(path)
+    journal.set_meta("known", 1)
+    journal.sweep()
+    descriptor = open_in_use(path, journal.files)
+    assert descriptor is not None
+    way(path)
+    journal.close()
+    put_back(descriptor, path, "now", 0o640)
+    os.close(descriptor)
+    with closing(JournalReader(path)) as reader:
+        assert (reader.meta("known"), reader.quick_check()) == (1, "ok")
+    assert path.stat().st_mode & 0o777 == 0o640 or way in (remove_log, remove_index)
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_journal_that_is_taken_away_as_it_ends_is_there_afterwards(tmp_path: Path) -> None:
+    """Nobody has looked before: it is written out first, and then closed."""
+    path = tmp_path / "journal.sqlite3"
+    journal = Journal(path)
+    journal.set_meta("known", 1)
+    remove_all(path)
+    journal.end("now")
+    assert not files(path)[1].exists()
+    with closing(JournalReader(path)) as reader:
+        assert (reader.meta("known"), reader.quick_check()) == (1, "ok")
+
+
+def test_a_stop_waits_for_room_to_write_the_journal_out(tmp_path: Path) -> None:
+    """What is nowhere but in this process is not thrown away at once: somebody may make room in the time that a stop has."""
+    with (
+        mounted(tmp_path / "small", size="16m") as small,
+        working(tmp_path / "root", folders={"state": str(small)}) as (shop, vendor),
+    ):
+        shop.drop_set("before")
+        shop.idle()
+        remove_all(small / "journal.sqlite3")
+        hog = small / "hog"
+        fill(hog)
+        room = threading.Timer(0.2, hog.unlink)
+        room.start()
+        shop.daemon.drain(1)  # by a clock that stands still
+        room.join()
+        shop.restart()
+        shop.drop_set("before")
+        shop.idle()
+        assert vendor.charges == 1
 
 
 def test_the_notice_ends_when_people_take_away_what_was_moved(tmp_path: Path) -> None:
@@ -495,16 +606,45 @@ def test_a_count_that_cannot_be_kept_stops_the_submits_alone(tmp_path: Path) -> 
 
 
 def test_a_count_that_fails_at_the_last_moment_lets_nothing_go(tmp_path: Path) -> None:
-    """Between the begin of an upload and its end the place was lost: not one byte more, and nothing is paid."""
+    """Between the begin of an upload and its end the place was lost: not one byte more; it is sent when there is a place again."""
     with working(tmp_path) as (shop, vendor):
         place = shop.path(".rodin-watchd/submits")
         shop.drop_set("chair")
         shop.until(shop.is_in("chair", State.UPLOADING))
         place.unlink()
         place.mkdir()
-        shop.idle()
+        shop.until(lambda: "The count of submits" in shop.status())
+        shop.ticks(10, step_seconds=1)
         assert (vendor.charges, vendor.uploads) == (0, 0)
-        assert shop.states() == {"chair": State.HELD}
+        assert shop.actions(shop.job("chair")).count("uploading") == 2  # begun, and taken back
+        place.rmdir()
+        shop.idle()
+        assert (shop.states(), vendor.charges) == ({"chair": State.ARCHIVED}, 1)
+        assert "held" not in shop.actions(shop.job("chair"))
+
+
+def test_a_count_that_fails_with_the_journal_is_taken_for_unknown(tmp_path: Path) -> None:
+    """What `submitting` says can neither be counted nor taken back: nothing is paid, and a person decides."""
+    with working(tmp_path) as (shop, vendor):
+        place = shop.path(".rodin-watchd/submits")
+        shop.drop_set("chair")
+        shop.until(shop.is_in("chair", State.UPLOADING))
+        shop.rest()
+        place.unlink()
+        place.mkdir()
+        lock = sqlite3.connect(journal_of(shop), isolation_level=None)
+        keep = shop.daemon._desk._submits.keep
+
+        def keep_and_lock(count: int) -> None:
+            lock.execute("BEGIN IMMEDIATE")
+            keep(count)
+
+        shop.daemon._desk._submits.keep = keep_and_lock  # type: ignore[method-assign]  # between the two commits
+        shop.daemon.tick()
+        lock.execute("ROLLBACK")
+        lock.close()
+        shop.idle()
+        assert (shop.states(), vendor.charges, vendor.uploads) == ({"chair": State.HELD}, 0, 0)
 
 
 def test_a_count_that_nobody_can_read_stops_the_start(tmp_path: Path) -> None:

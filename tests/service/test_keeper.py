@@ -470,6 +470,39 @@ def test_a_program_that_copies_the_outbox_into_the_inbox(tmp_path: Path, vendor:
         assert vendor.charges == 1
 
 
+def test_a_delivered_folder_that_comes_back_without_its_receipt_is_not_bought(tmp_path: Path, vendor: Vendor) -> None:
+    """A sync brings the files, and the receipt long after, or never: the journal knows what it has delivered."""
+    with workshop(tmp_path / "root", vendor.emulator.base_url) as shop:
+        shop.drop_set("chair")
+        shop.idle()
+        shutil.copytree(
+            shop.path("outbox/chair"), shop.path("inbox/chair"), ignore=shutil.ignore_patterns("job.toml", MARK)
+        )
+        shop.idle()
+        [failed] = [job for job in shop.jobs() if job.state is State.FAILED]
+        assert vendor.charges == 1
+        assert "are a delivered result: outbox/chair" in shop.report(failed.place.removeprefix("failed/"))
+        shutil.copytree(shop.path("outbox/chair"), shop.path("inbox/again"), ignore=shutil.ignore_patterns("job.toml"))
+        shop.drop("again/again.toml", b"again = true\n")
+        shop.idle()
+        assert vendor.charges == 2
+
+
+def test_a_sub_folder_of_a_delivered_folder_is_no_set(tmp_path: Path, vendor: Vendor) -> None:
+    """A plugin, or an artist, has made it: the receipt above counts for it."""
+    with workshop(tmp_path / "root", vendor.emulator.base_url) as shop:
+        shop.drop_set("chair")
+        shop.idle()
+        back = shop.path("inbox/chair")
+        shutil.copytree(shop.path("outbox/chair"), back, ignore=shutil.ignore_patterns(MARK))
+        (back / "small" / "lowest").mkdir(parents=True)
+        shop.drop("chair/small/lowest/model.obj", model("small"))
+        shop.drop("chair/small/lowest/picture.png", image("small"))
+        shop.idle()
+        assert vendor.charges == 1
+        assert "part of a delivered result" in shop.status()
+
+
 def test_a_copy_of_the_root_shares_its_outbox(tmp_path: Path, vendor: Vendor) -> None:
     """It has the same id; but the mark says with which journal the outbox is served."""
     with workshop(tmp_path / "one", vendor.emulator.base_url) as one:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from rodin_watchd.core.vitals import TICK_SECONDS
 from rodin_watchd.errors import DiskError, JournalBusyError
 from rodin_watchd.model import State
 
+PAGE_BYTES = 4096
 LOCKED = "Another program keeps the journal locked."
 ADVICE = "Close the database browser, backup or other program that has the journal open"
 
@@ -73,6 +75,52 @@ def test_an_upload_that_must_not_end_blames_no_folder(tmp_path: Path) -> None:
         assert shop.daemon._desk.pauses == {}
         shop.idle()
         assert vendor.charges == 1
+
+
+FAULT = "The journal cannot be written: disk I/O error."
+
+
+@contextmanager
+def faulty() -> Iterator[None]:
+    """Let no file of this process grow beyond a page: what SQLite appends to its log ends with EFBIG, an I/O error to it."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (PAGE_BYTES, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_an_answer_that_meets_a_faulty_disk_is_kept(tmp_path: Path) -> None:
+    """The transaction was read not to be there: the answer waits in memory, and is committed when the disk works again."""
+    with working(tmp_path) as (shop, vendor):
+        shop.drop_set("chair")
+        shop.until(shop.is_in("chair", State.SUBMITTING))
+        shop.rest()
+        assert vendor.charges == 1
+        with faulty():
+            shop.ticks(8, step_seconds=2)
+            assert shop.states() == {"chair": State.SUBMITTING}
+        shop.ticks(1)
+        shop.idle()
+        assert (shop.states(), vendor.charges) == ({"chair": State.ARCHIVED}, 1)
+        [paused, resumed] = reversed(shop.daemon._book.journal.service_events())
+        assert (paused.code, paused.message) == ("journal-fault", f"everything: {FAULT}")
+        assert resumed.message == f"everything: {FAULT} That is over."
+
+
+def test_an_upload_whose_end_meets_a_faulty_disk_is_dropped_and_sent_again(tmp_path: Path) -> None:
+    """The intent is not durable, so the last bytes stay here: nothing is paid, and nothing needs to be held."""
+    with working(tmp_path) as (shop, vendor):
+        shop.drop_set("chair")
+        shop.until(shop.is_in("chair", State.UPLOADING))
+        shop.rest()
+        with faulty():
+            shop.ticks(8, step_seconds=2)
+            assert vendor.charges == 0
+        shop.idle()
+        assert (shop.states(), vendor.charges) == ({"chair": State.ARCHIVED}, 1)
+        assert "held" not in shop.actions(shop.job("chair"))
 
 
 @pytest.mark.parametrize("ends_before", [True, False])

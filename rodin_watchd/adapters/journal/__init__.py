@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +30,15 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from rodin_watchd.adapters.journal import rows, schema
 from rodin_watchd.adapters.journal.backup import COPIED_AT, how_to_recover
 from rodin_watchd.adapters.journal.ballast import Ballast, ballast_path
-from rodin_watchd.adapters.journal.files import copy_out, files_of, move_aside, put_in_place, why_not
+from rodin_watchd.adapters.journal.files import (
+    copy_out,
+    files_of,
+    move_aside,
+    open_in_use,
+    put_back,
+    put_in_place,
+    why_not,
+)
 from rodin_watchd.adapters.journal.hook_runs import HookRunWriter
 from rodin_watchd.adapters.journal.reading import (
     BUSY_SECONDS,
@@ -46,7 +55,14 @@ from rodin_watchd.core.budget import BUDGET_DAY, Day
 from rodin_watchd.core.machine import ANSWERED
 from rodin_watchd.core.proof import BASELINE, Settled
 from rodin_watchd.core.restored import SUBMITS
-from rodin_watchd.errors import DiskError, JournalBusyError, JournalError, JournalRolledBackError, RoomError
+from rodin_watchd.errors import (
+    DiskError,
+    JournalBusyError,
+    JournalError,
+    JournalFaultError,
+    JournalRolledBackError,
+    RoomError,
+)
 from rodin_watchd.model import ServiceEvent, Transition
 
 __all__ = [
@@ -130,7 +146,8 @@ class Journal(JournalReader, HookRunWriter):
 
     Opening creates or upgrades the file, and refuses a damaged one. Every writing call is one transaction: when it
     returns, it is on the disk. Raises RoomError when the disk is full, JournalBusyError when another program keeps the file
-    locked (nothing is half-written: it may be repeated), JournalError for every other failure: then the daemon must end,
+    locked, JournalFaultError when the disk reports a fault and the transaction was read not to be there (nothing is
+    half-written: it may be repeated), JournalError for every other failure: then the daemon must end,
     because what is durable is no longer known. A lock is waited for `busy_seconds`, and then, until it is gone, not again:
     the main loop must not stand still for a stranger.
     """
@@ -195,6 +212,25 @@ class Journal(JournalReader, HookRunWriter):
             raise JournalError(error.message, advice=error.advice_given) from error
         self._open()
         return aside
+
+    def end(self, stamp: str) -> None:
+        """Close the journal for good. Where its file is taken away meanwhile, until the very end, it is put back at its path.
+
+        What lies there then is moved aside, to a name with the stamp. The file is open here until all that was known is in
+        it and it is closed; only while another program reads it does not get all, and nothing is put back. Raises as `write_out`.
+        """
+        if self.why_not_in_place():
+            self.write_out(stamp)
+        descriptor = open_in_use(self._path, self.files)
+        self._swept = -1
+        try:
+            self.sweep()
+            self._db.close()
+            if descriptor is not None and self._swept >= 0:
+                put_back(descriptor, self._path, stamp, self._mode)
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)
 
     def refuse_rolled_back(self) -> None:
         """Raise JournalRolledBackError if another program has put other content into the open file.
@@ -410,22 +446,34 @@ class Journal(JournalReader, HookRunWriter):
         except BaseException as error:
             with contextlib.suppress(sqlite3.Error):
                 self._db.execute("ROLLBACK")
-            told = _told(error) if isinstance(error, sqlite3.Error) else error
+            told = self._told(error) if isinstance(error, sqlite3.Error) else error
             self._heed_lock(locked=isinstance(told, JournalBusyError))
             if told is error:
                 raise
             raise told from error
+
+    def _told(self, error: sqlite3.Error) -> DiskError | JournalError:
+        """Say what has kept a transaction from being written, which was rolled back."""
+        if code_of(error) == sqlite3.SQLITE_FULL:
+            return RoomError(_FULL)
+        if code_of(error) in BUSY_CODES:
+            return JournalBusyError()
+        what = f"The journal cannot be written: {error}."
+        return (
+            JournalFaultError(what)
+            if code_of(error) == sqlite3.SQLITE_IOERR and self._is_undone()
+            else JournalError(what)
+        )
+
+    def _is_undone(self) -> bool:
+        """Tell whether the last transaction is known not to be in the journal."""
+        try:
+            return self._witness_now() == self._witness
+        except (DiskError, JournalError):
+            return False
 
     def _heed_lock(self, *, locked: bool) -> None:
         """Wait for a lock once, and not again until it is gone."""
         if locked != self._locked_out:
             self._locked_out = locked
             self._wait_for_locks(seconds=0.0 if locked else self._busy_seconds)
-
-
-def _told(error: sqlite3.Error) -> DiskError | JournalError:
-    if code_of(error) == sqlite3.SQLITE_FULL:
-        return RoomError(_FULL)
-    if code_of(error) in BUSY_CODES:
-        return JournalBusyError()
-    return JournalError(f"The journal cannot be written: {error}.")

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,6 +38,10 @@ def _identity(path: Path) -> tuple[int, int] | None:
         status = path.stat(follow_symlinks=False)
     except OSError:
         return None
+    return _identity_of(status)
+
+
+def _identity_of(status: os.stat_result) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
@@ -119,6 +124,39 @@ def put_in_place(journal: Path) -> None:
         _sync(journal.parent)
     except OSError as error:
         raise DiskError.of(f"The journal cannot be put in its place {journal}", error) from error
+
+
+def open_in_use(journal: Path, opened: Files) -> int | None:
+    """Return a descriptor of the main file in use, None where it does not lie at its path or cannot be opened.
+
+    To be closed after SQLite's own.
+    """
+    try:
+        descriptor = os.open(journal, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    if _identity_of(os.fstat(descriptor)) == opened[0]:
+        return descriptor
+    os.close(descriptor)  # of another file: SQLite has no locks in there
+    return None
+
+
+def put_back(descriptor: int, journal: Path, stamp: str, mode: int) -> None:
+    """Give the content of a closed journal its path again, where the path has been taken away from it. Raises DiskError."""
+    if _identity(journal) == _identity_of(os.fstat(descriptor)):
+        return
+    whole = whole_path(journal)
+    part = whole.with_suffix(".part")
+    try:
+        with open(descriptor, "rb", closefd=False) as source, part.open("wb") as target:
+            shutil.copyfileobj(source, target)
+        part.chmod(mode)
+        _sync(part)
+        part.replace(whole)
+        _sync(whole.parent)
+    except OSError as error:
+        raise DiskError.of(f"The journal cannot be written out to {whole.parent}", error) from error
+    finish(journal, stamp)
 
 
 def finish(journal: Path, stamp: str) -> bool:

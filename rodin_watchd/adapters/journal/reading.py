@@ -38,6 +38,10 @@ _BOUGHT = """
         AND outcome NOT IN ('free', 'refused') AND outcome <> 'free' -- the words of the index
         ORDER BY created_at DESC, purchases.id DESC
 """
+_MADE = """
+    SELECT doc FROM jobs WHERE state IN ('delivered', 'archived')
+        AND instr(doc, :model) > 0 AND instr(doc, :image) > 0 ORDER BY created_at DESC
+"""
 _DURATIONS = """
     SELECT vendor_seconds FROM jobs WHERE kind = ? AND vendor_seconds IS NOT NULL ORDER BY created_at DESC LIMIT ?
 """
@@ -107,6 +111,11 @@ class JournalReader(PurchaseReader, HookRunReader):
         found = self._rows(_BOUGHT, {"content": json.dumps(fingerprints), "besides": rows.plain(besides)})
         bought = ((rows.job(doc), spent) for doc, spent in found)
         return next((job for job, spent in bought if consent in (None, spent, of_set(job.again))), None)
+
+    def made(self, model: str, image: str) -> Job | None:
+        """Return the newest job that has delivered both of these contents (SHA-256); looks through all of them."""
+        jobs = self._jobs(_MADE, {"model": rows.plain(model), "image": rows.plain(image)})
+        return next((job for job in jobs if {model, image} <= {file.sha256 for file in job.published}), None)
 
     def job(self, job_id: str) -> Job | None:
         """Return the job with this id."""

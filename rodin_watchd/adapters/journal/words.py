@@ -6,7 +6,7 @@ import contextlib
 import sqlite3
 from collections.abc import Iterator
 
-from rodin_watchd.errors import JournalBusyError, JournalError
+from rodin_watchd.errors import JournalBusyError, JournalError, JournalFaultError
 
 BUSY_CODES = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL)
 _DAMAGED_CODES = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
@@ -15,12 +15,17 @@ _DAMAGE_ADVICE = "Stop the service; `rodin-watchd check` tells how to put the ba
 
 @contextlib.contextmanager
 def in_words(what: str = "The journal cannot be read", recovery: str = _DAMAGE_ADVICE) -> Iterator[None]:
-    """Turn what SQLite, or a row that makes no sense, raises into a JournalError; JournalBusyError where it is locked."""
+    """Turn what SQLite, or a row that makes no sense, raises into a JournalError.
+
+    JournalBusyError where it is locked, JournalFaultError where the disk reports a fault.
+    """
     try:
         yield
     except sqlite3.Error as error:
         if code_of(error) in BUSY_CODES:
             raise JournalBusyError from error
+        if code_of(error) == sqlite3.SQLITE_IOERR:
+            raise JournalFaultError(f"{what}: {error}.") from error
         damaged = code_of(error) in _DAMAGED_CODES
         raise JournalError(f"{what}: {error}.", advice=recovery if damaged else "") from error
     except (ValueError, TypeError, LookupError, AttributeError) as error:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from rodin_watchd.adapters.spool.beneath import file_beneath, folder_beneath, write_durably_in
 from rodin_watchd.adapters.spool.grounds import Grounds
 from rodin_watchd.core.layout import HIDDEN
-from rodin_watchd.errors import DiskError, SubmitCountError
+from rodin_watchd.errors import DiskError, JournalBehindError, SubmitCountError
 
 NAME = "submits"
 _OPENING = (
@@ -56,10 +56,10 @@ class SubmitCount:
     def keep(self, count: int) -> None:
         """Make a count durable, in one write that needs no room on the disk. It never falls. Raises DiskError.
 
-        A count that is higher was made with a journal that knew more: SubmitCountError, nothing may be paid by this one.
+        A count that is higher was made with a journal that knew more: JournalBehindError, nothing may be paid by this one.
         """
         if (kept := self.read()) > count:
-            raise SubmitCountError(
+            raise JournalBehindError(
                 f"{self._path} counts {kept} submits, but the journal knows of {count}: it is older than what was paid.",
                 advice="Start the service again: it holds what may have been paid for meanwhile.",
             )

@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 from rodin_watchd.core.formats import IMAGE_EXTENSIONS, MODEL_EXTENSIONS
 from rodin_watchd.core.layout import RECEIPT
@@ -33,8 +34,8 @@ from rodin_watchd.model import Entry
 __all__ = ["DELIVERED", "LEFTOVERS", "Candidate", "Member", "Pairing", "Sidecars", "member_of", "pair"]
 
 DELIVERED = (
-    f"part of a delivered result: its receipt {RECEIPT} lies beside it. To have it textured once more, remove "
-    f"{RECEIPT}, or say `again = true` in a TOML file of the set"
+    f"part of a delivered result: its receipt {RECEIPT} lies beside it or above it. To have it textured once more, say "
+    "`again = true` in a TOML file of the set"
 )
 """Why what comes out of the service is no set, for people."""
 
@@ -54,7 +55,7 @@ class Pairing:
 def pair(entries: Iterable[Entry], sidecars: Sidecars) -> Pairing:
     """Find the candidate sets of a snapshot; every file is in one of them or ignored with a reason, but presets.
 
-    What lies in a sub-folder beside a receipt of this service is none, unless its sidecar wants it `again`.
+    What lies in a sub-folder beside or below a receipt of this service is none, unless its sidecar wants it `again`.
 
     `sidecars` holds, for the TOML files that could be read, what they say or what is wrong with them; receipts and
     reports of this service are not among them.
@@ -80,13 +81,18 @@ def _with_receipts(ignored: Mapping[str, str]) -> frozenset[str]:
 
 
 def _is_delivered(candidate: Candidate, receipts: AbstractSet[str], sidecars: Sidecars) -> bool:
-    """Tell whether a set lies beside a receipt, in one of these folders, and does not ask to be bought again.
+    """Tell whether a set lies beside or below a receipt, in one of these folders, and does not ask to be bought again.
 
     Otherwise a program that copies the outbox into the inbox would buy a texture of each texture, without end.
     """
     said = (sidecars.get(m.path) for m in candidate.members)
     wanted = any(isinstance(one, Sidecar) and one.again for one in said)
-    return not wanted and any(m.folder in receipts for m in candidate.members)
+    return not wanted and any(not receipts.isdisjoint(_and_above(m.folder)) for m in candidate.members)
+
+
+def _and_above(folder: str) -> Iterable[str]:
+    """Give a folder below the inbox and the folders that it lies in."""
+    return accumulate(folder.split("/"), "{}/{}".format)
 
 
 def _explained(candidate: Candidate, ignored: Mapping[str, str]) -> Candidate:
