@@ -108,7 +108,7 @@ class Stage:
         return [*PROGRAM, name, "--config", str(self.config), *arguments]
 
     def told(
-        self, name: str, *arguments: str | bytes, typed: str = "", stdin: int | None = None
+        self, name: str, *arguments: str | bytes, typed: str = "", stdin: int | None = None, umask: int = 0o022
     ) -> subprocess.CompletedProcess[str]:
         """Run a command to its end, in a process of its own, and return what it said; a traceback is a failure of any test.
 
@@ -118,13 +118,14 @@ class Stage:
             reads.write(typed.encode())
             reads.seek(0)
             command = self.command(name, *arguments)
-            code = self._run(command, (reads.fileno() if stdin is None else stdin, said.fileno(), told.fileno()))
+            code = self._run(command, umask, (reads.fileno() if stdin is None else stdin, said.fileno(), told.fileno()))
             run = subprocess.CompletedProcess(command, code, _text(said), _text(told))
         assert "Traceback" not in run.stderr, run.stderr
         return run
 
-    def _run(self, command: Sequence[str | bytes], streams: Sequence[int]) -> int:
+    def _run(self, command: Sequence[str | bytes], umask: int, streams: Sequence[int]) -> int:
         order = {
+            "umask": umask,
             "arguments": ["rodin-watchd", *map(os.fsdecode, command[len(PROGRAM) :])],
             "environment": dict(self.environment),
             "folder": str(self.root),

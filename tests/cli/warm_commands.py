@@ -44,6 +44,7 @@ def become(order: dict[str, Any], streams: list[int]) -> None:
     os.environ.update(order["environment"])
     time.tzset()
     os.chdir(order["folder"])
+    os.umask(order["umask"])
     signal.alarm(order["seconds"])
     sys.argv = order["arguments"]
 
