@@ -6,6 +6,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOCK := requirements-dev.lock
 DEB_PYTHON := 3.11
+WORKERS := 3
+# The tests start hundreds of processes: they read what is compiled, whatever the environment says of it.
+export PYTHONDONTWRITEBYTECODE :=
 # apt-get serves machines where somebody may install; elsewhere the message tells what is missing.
 APT = if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && apt-get install -y -qq $(1); fi
 
@@ -14,7 +17,7 @@ NPM = command -v npm >/dev/null || { $(call APT,nodejs npm); }; if command -v np
 	|| echo "npm failed, as told above: the tests with $(1) will be skipped"; \
 	else echo "npm is missing: the tests with $(1) will be skipped"; fi
 
-.PHONY: help demo test lint types unit test-tools test-systemd deb bench soak reference lock clean
+.PHONY: help demo test lint types unit thorough test-tools test-systemd deb bench soak reference lock clean
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -22,7 +25,8 @@ help:  ## List the targets
 demo: $(VENV)/.demo  ## Show it all: emulated vendor, real daemon, sample sets
 	$(BIN)/rodin-watchd demo
 
-test: lint types unit  ## Every check of the project: lint, types, generated files, tests
+test: lint  ## Every check of the project: lint, types, generated files, tests; in about four minutes on two cores
+	@$(MAKE) --no-print-directory -j2 types unit
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
@@ -35,8 +39,11 @@ types: $(VENV)/.dev
 	$(BIN)/mypy tests/cli/conftest.py
 	$(BIN)/mypy tests/systemd/*.py tools/build_deb.py tools/systemd_root.py
 
-unit: $(VENV)/.dev .node/.made
-	$(BIN)/pytest -q -n 4 --dist worksteal
+unit: $(VENV)/.compiled .node/.made
+	$(BIN)/pytest -q -n $(WORKERS) --dist worksteal
+
+thorough: $(VENV)/.compiled .node/.made  ## All that `make test` samples: every story, every benchmark, longer searches by chance; before a release
+	RODIN_WATCHD_EFFORT=4 $(BIN)/pytest -q -n $(WORKERS) --dist worksteal tests/reliability tests/test_benchmarks.py
 
 test-systemd: $(VENV)/.dev  ## Boot a Debian with the service in it, and test it under the real systemd (needs root)
 	@command -v debootstrap >/dev/null && command -v systemd-nspawn >/dev/null || { $(call APT,debootstrap systemd-container); }
@@ -83,9 +90,18 @@ $(VENV)/.demo: $(VENV)/.made pyproject.toml $(LOCK)
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.made pyproject.toml $(LOCK)
-	$(BIN)/pip install -q --disable-pip-version-check -r $(LOCK)
+	$(BIN)/pip install -q --disable-pip-version-check $$(grep '^uv==' $(LOCK))
+	$(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python -r $(LOCK) \
+		|| $(BIN)/pip install -q --disable-pip-version-check -r $(LOCK)
 	$(BIN)/pip install -q --disable-pip-version-check --no-deps -e .
 	@touch $@ $(VENV)/.demo
+
+# Once for each environment: else every worker would compile the same tests at the same time. What cannot be collected is told by
+# the run itself.
+$(VENV)/.compiled: $(VENV)/.dev
+	$(BIN)/python -m compileall -q rodin_watchd plugins benchmarks tools
+	@$(BIN)/pytest -q --collect-only >/dev/null 2>&1 || true
+	@touch $@
 
 # The Khronos validator judges what the emulator writes, optimize_gltf runs gltfpack and gltf-transform; without npm the
 # tests with them are skipped with the reason.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -90,9 +91,16 @@ def dotted(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imports_of(path: Path) -> list[Import]:
-    """Return what a module imports, wherever the statement stands."""
-    return list(_walk(ast.parse(path.read_text()), late=False, for_types=False))
+@cache
+def imports_of(name: str) -> Sequence[Import]:
+    """Return what a module imports, wherever the statement stands; nothing for one that is not ours."""
+    path = MODULES.get(name)
+    return tuple(_walk(ast.parse(path.read_text()), late=False, for_types=False)) if path else ()
+
+
+def ours(name: str) -> Sequence[Import]:
+    """Return what a module imports of the package."""
+    return [i for i in imports_of(name) if i.name.split(".")[0] == "rodin_watchd"]
 
 
 def _walk(node: ast.AST, *, late: bool, for_types: bool) -> Iterator[Import]:
@@ -116,8 +124,6 @@ def _known(name: str, module: str) -> str:
 
 
 MODULES = modules()
-IMPORTS = {name: imports_of(path) for name, path in MODULES.items()}
-OURS = {name: [i for i in found if i.name.split(".")[0] == "rodin_watchd"] for name, found in IMPORTS.items()}
 each = pytest.mark.parametrize("name", sorted(MODULES))
 
 
@@ -133,7 +139,7 @@ def reached_from(start: str) -> set[str]:
     new = {start}
     while new:
         reached |= new
-        found = {i.name for name in new for i in IMPORTS.get(name, []) if not i.for_types}
+        found = {i.name for name in new for i in imports_of(name) if not i.for_types}
         packages = {name.rpartition(".")[0] for name in new | found}
         new = (found | packages) - reached - {""}
     return reached
@@ -152,7 +158,7 @@ def test_imports_go_one_way(name: str) -> None:
     if layer not in ORDER:
         return
     allowed = {"", *ORDER[: ORDER.index(layer) + 1], *(["emulator"] if layer == "cli" else [])}
-    wrong = [f"line {i.line}: {i.name}" for i in OURS[name] if layer_of(i.name) not in allowed]
+    wrong = [f"line {i.line}: {i.name}" for i in ours(name) if layer_of(i.name) not in allowed]
     assert wrong == []
 
 
@@ -161,9 +167,9 @@ def test_the_core_is_pure(name: str) -> None:
     """Errors, model and core import data and arithmetic alone: time, disk, network and threads are arguments or absent."""
     if layer_of(name) not in ("errors", "model", "core"):
         return
-    foreign = {i.name.split(".")[0] for i in IMPORTS[name]} - {"rodin_watchd"}
+    foreign = {i.name.split(".")[0] for i in imports_of(name)} - {"rodin_watchd"}
     assert foreign <= PURE
-    assert not any(i.name.startswith("urllib.request") for i in IMPORTS[name])
+    assert not any(i.name.startswith("urllib.request") for i in imports_of(name))
 
 
 @each
@@ -183,7 +189,7 @@ def test_no_adapter_imports_another(name: str) -> None:
         return
     own = name.split(".")[2]
     others = {
-        i.name for i in OURS[name] if layer_of(i.name) == "adapters" and i.name.split(".")[2:3] not in ([own], [])
+        i.name for i in ours(name) if layer_of(i.name) == "adapters" and i.name.split(".")[2:3] not in ([own], [])
     }
     assert others == set()
 
@@ -191,7 +197,7 @@ def test_no_adapter_imports_another(name: str) -> None:
 @each
 def test_the_emulator_stands_alone(name: str) -> None:
     """It must not share a mistake with the client that is tested against it; and only the cli starts it."""
-    for found in OURS[name]:
+    for found in ours(name):
         inside = layer_of(name) == "emulator"
         assert not inside or layer_of(found.name) in ("emulator", "")
         assert layer_of(found.name) != "emulator" or inside or layer_of(name) in ("cli", "testing")
@@ -199,7 +205,7 @@ def test_the_emulator_stands_alone(name: str) -> None:
 
 def test_there_are_no_import_cycles() -> None:
     """Every module can be read by itself, types included."""
-    graph = {name: {i.name for i in found if i.name in MODULES} for name, found in OURS.items()}
+    graph = {name: {i.name for i in ours(name) if i.name in MODULES} for name in MODULES}
     order = list(TopologicalSorter(graph).static_order())
     assert set(order) == set(MODULES)
 
@@ -209,7 +215,7 @@ def test_imports_stand_at_the_top(name: str) -> None:
     """A hidden import hides a cycle or a cost; the cli's commands and optional extras may come late."""
     if layer_of(name) == "cli":
         return
-    late = {i.name for i in IMPORTS[name] if i.late}
+    late = {i.name for i in imports_of(name) if i.late}
     assert late <= LATE_IMPORTS.get(name, set())
 
 

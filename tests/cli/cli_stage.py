@@ -7,14 +7,17 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cache
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from click.testing import CliRunner, Result
 
@@ -58,6 +61,21 @@ def environment(**changes: str) -> dict[str, str]:
     return {**kept, "TZ": "UTC", "COLUMNS": "200", **changes}
 
 
+def _text(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode()
+
+
+@cache
+def _warm() -> tuple[socket.socket, int]:
+    """Start the process that runs commands by forking, once for this one; it ends with it. Return how to reach it."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        os.set_inheritable(theirs.fileno(), True)
+        program = [sys.executable, str(Path(__file__).with_name("warm_commands.py")), str(theirs.fileno())]
+        return ours, os.posix_spawn(program[0], program, os.environ)
+
+
 @dataclass
 class Stage:
     """A service's folder and its command line."""
@@ -89,19 +107,33 @@ class Stage:
         """Return a whole command line for this service."""
         return [*PROGRAM, name, "--config", str(self.config), *arguments]
 
-    def told(self, name: str, *arguments: str | bytes, **options: Any) -> subprocess.CompletedProcess[str]:  # noqa: ANN401 - of subprocess.run
-        """Run a command to its end and return what it said; a traceback is a failure of any test."""
-        settings = {"env": self.environment, "cwd": self.root, **options}
-        run = subprocess.run(
-            self.command(name, *arguments),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=TIMEOUT_SECONDS,
-            **settings,
-        )
+    def told(
+        self, name: str, *arguments: str | bytes, typed: str = "", stdin: int | None = None, umask: int = 0o022
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end, in a process of its own, and return what it said; a traceback is a failure of any test.
+
+        It reads what is `typed`, or from the descriptor `stdin`. Its process is forked from one that has imported the program.
+        """
+        with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as told, tempfile.TemporaryFile() as reads:
+            reads.write(typed.encode())
+            reads.seek(0)
+            command = self.command(name, *arguments)
+            code = self._run(command, umask, (reads.fileno() if stdin is None else stdin, said.fileno(), told.fileno()))
+            run = subprocess.CompletedProcess(command, code, _text(said), _text(told))
         assert "Traceback" not in run.stderr, run.stderr
         return run
+
+    def _run(self, command: Sequence[str | bytes], umask: int, streams: Sequence[int]) -> int:
+        order = {
+            "umask": umask,
+            "arguments": ["rodin-watchd", *map(os.fsdecode, command[len(PROGRAM) :])],
+            "environment": dict(self.environment),
+            "folder": str(self.root),
+            "seconds": int(TIMEOUT_SECONDS),
+        }
+        warm, _ = _warm()
+        socket.send_fds(warm, [json.dumps(order).encode()], streams)
+        return int(warm.recv(100))
 
     def data(self, name: str, *arguments: str | bytes) -> Any:  # noqa: ANN401 - whatever JSON holds
         """Run a command with `--json` and return its data."""

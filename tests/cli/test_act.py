@@ -69,7 +69,7 @@ def test_a_job_that_is_not_there_leaves_no_command(stage: Stage) -> None:
 def test_the_subscription_key_comes_from_standard_input(stage: Stage) -> None:
     """With `-` the key is read from standard input, so that it stands in no list of processes, and is never printed."""
     stage.journaled(a_held_job())
-    run = stage.told("resolve", "vase", "--task", "uuid-1", "--subscription-key", "-", input=f" {SECRET}\n")
+    run = stage.told("resolve", "vase", "--task", "uuid-1", "--subscription-key", "-", typed=f" {SECRET}\n")
     assert run.returncode == 0, run.stderr
     assert left(stage)[0].arguments == {
         "how": "task",
@@ -96,12 +96,12 @@ def test_what_may_cost_money_twice_asks_first(stage: Stage) -> None:
     }
     for number, (command, shown) in enumerate(commands.items()):
         for answer, code in (("n\n", 1), ("", 2)):
-            run = stage.told(*command, input=answer)
+            run = stage.told(*command, typed=answer)
             assert run.returncode == code
             assert shown in run.stdout
             assert "for 0.5 credits, on top of" in run.stdout
             assert len(left(stage)) == number
-        assert stage.told(*command, input="y\n").returncode == 0
+        assert stage.told(*command, typed="y\n").returncode == 0
         assert len(left(stage)) == number + 1
 
 

@@ -127,5 +127,6 @@ def test_a_reader_that_goes_away_is_no_traceback(stage: Stage) -> None:
 def test_a_terminal_without_these_characters_gets_them_escaped(stage: Stage) -> None:
     """A name that the terminal's encoding does not have comes out escaped."""
     stage.journaled(a_job(name="lamp 椅子"))
-    stage.environment = {**stage.environment, "PYTHONIOENCODING": "iso-8859-1"}
-    assert "lamp \\u6905\\u5b50" in stage.told("list").stdout
+    surroundings = {**stage.environment, "PYTHONIOENCODING": "iso-8859-1"}
+    run = subprocess.run(stage.command("list"), capture_output=True, check=True, text=True, env=surroundings)
+    assert "lamp \\u6905\\u5b50" in run.stdout

@@ -1,4 +1,4 @@
-"""How much the searching tests try: little and always the same in `make test`, more and by chance on demand."""
+"""How much the sampling and searching tests try: little and always the same in `make test`, more and by chance in `make thorough`."""
 
 from __future__ import annotations
 

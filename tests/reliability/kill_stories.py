@@ -102,12 +102,13 @@ def next_sets(number: int) -> Sequence[DroppedSet]:
 
 def _at_random_times(_bench: Bench, chance: random.Random) -> Iterator[Attack]:
     for _ in range(SIEGES):
-        yield partial(_siege, random.Random(chance.random()))  # noqa: S311 - when to kill is no secret
+        yield partial(siege, random.Random(chance.random()))  # noqa: S311 - when to kill is no secret
 
 
-def _siege(chance: random.Random, attempt: Attempt) -> None:
+def siege(chance: random.Random, attempt: Attempt, lives: int = LIVES) -> None:
+    """Kill the daemon so many times while sets are dropped and the vendor misbehaves."""
     attempt.bench.vendor.set_faults(*faults(chance))
-    for life in range(LIVES):
+    for life in range(lives):
         live_and_die(attempt.scene, next_sets(life), chance)
         attempt.killed()
         if time.monotonic() >= attempt.until:

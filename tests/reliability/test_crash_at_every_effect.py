@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from crash_start import NO_COMPILER, Crash, build, cold
+from effort import EFFORT
 from kill_stories import AFTER, PLUGGED, kill_at
 from stories import FAST, Attempt, Bench, Story, Trial, plugged, usual
 
@@ -16,8 +17,11 @@ from rodin_watchd.emulator.server import Emulator
 
 pytestmark = [pytest.mark.skipif(bool(NO_COMPILER), reason=NO_COMPILER), pytest.mark.timeout(300)]
 
-SINGLE, PAIRS, PARTS, WITH_PLUGIN = 18, 4, 4, 5
-"""How many scenes are killed once and twice, and into how many tests they are cut; `tools/soak.py` kills at each effect."""
+SINGLE, PAIRS, PARTS, WITH_PLUGIN = 6 * EFFORT, EFFORT, 2 * EFFORT, 2 * EFFORT
+"""How many scenes are killed once and twice, and into how many tests they are cut.
+
+`make thorough` kills four times as many in these ways, `make soak` kills at each effect.
+"""
 
 
 @pytest.fixture(scope="module")

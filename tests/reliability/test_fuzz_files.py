@@ -95,7 +95,7 @@ def test_every_format_that_is_taken_is_damaged_here() -> None:
 
 
 @given(damaged(SAMPLES), st.none() | st.sampled_from(EXTENSIONS))
-@searching(600)
+@searching(300)
 def test_damaged_files_are_judged(wreck: Wreck, other: str | None) -> None:
     """Whatever was done to a real file, under its own extension or another, the judgement is a judgement."""
     name, data = wreck.name, wreck.data

@@ -70,7 +70,7 @@ def check_told(error: RodinWatchdError) -> None:
 
 
 @given(damaged(BODIES), STATUSES, st.sampled_from(sorted(READERS)))
-@searching(600)
+@searching(300)
 def test_damaged_bodies_are_values_or_errors_of_ours(wreck: Wreck, status: int, call: str) -> None:
     """Every reader takes every damaged body, deep ones and absurd numbers among them, and raises nothing else."""
     reader, kind = READERS[call]

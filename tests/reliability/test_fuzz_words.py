@@ -56,7 +56,7 @@ EVIL = {
 
 
 @given(damaged(SIDECARS))
-@searching(300)
+@searching(150)
 def test_damaged_sidecars_are_read_or_refused(wreck: Wreck) -> None:
     """Every damaged TOML is a sidecar, or refused in a page of plain lines that name the file."""
     for read, kind in ((read_sidecar, Sidecar), (read_preset, Preset)):
@@ -76,7 +76,7 @@ def check_page(message: str) -> None:
 
 
 @given(st.lists(damaged(EVIL), max_size=5))
-@searching(300)
+@searching(150)
 def test_the_names_of_results_fit_into_a_real_folder(
     tmp_path_factory: pytest.TempPathFactory, wrecks: list[Wreck]
 ) -> None:
@@ -95,7 +95,7 @@ def test_the_names_of_results_fit_into_a_real_folder(
 
 
 @given(damaged(EVIL))
-@searching(300)
+@searching(150)
 def test_names_of_the_inbox_are_shown_on_one_line(wreck: Wreck) -> None:
     """Whatever an artist's program calls a file, it can be judged and shown."""
     name = os.fsdecode(wreck.data)

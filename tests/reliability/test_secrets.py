@@ -127,7 +127,7 @@ def _adopt(stage: Stage, held: str, vendor: Emulator) -> None:
     known = {(stage.data_here("show", job["id"])["task"] or {}).get("uuid") for job in stage.data_here("list")}
     task = next(row["task_uuid"] for row in vendor.ledger()["charges"] if row["task_uuid"] not in known)
     token = vendor._shop._tasks._tasks[task].subscription_key
-    answer = stage.told("resolve", held, "--task", task, "--subscription-key", "-", input=token)
+    answer = stage.told("resolve", held, "--task", task, "--subscription-key", "-", typed=token)
     assert answer.returncode == 0, answer.stderr
 
 

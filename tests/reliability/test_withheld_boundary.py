@@ -6,10 +6,12 @@ import math
 import random
 
 import pytest
+from effort import EFFORT
 from upload_kills import kill_uploads
 from upload_servers import SERVERS
 
-KILLS = 5
+KILLS = 2 * EFFORT
+"""`make soak` kills thirty."""
 
 
 @pytest.mark.timeout(300)

@@ -9,7 +9,8 @@ import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from importlib.metadata import entry_points
+from functools import cache
+from importlib.metadata import Distribution, EntryPoints, entry_points
 from pathlib import Path
 from typing import Final
 
@@ -63,7 +64,9 @@ class Found:
 def find(folders: Sequence[Path]) -> dict[str, Found]:
     """Return the plugins by name. Raises PluginLoadError for names that clash, and for what others could change."""
     found: dict[str, Found] = {}
-    for plugin in (*_installed(SHIPPED, Origin.SHIPPED), *_installed(GROUP, Origin.INSTALLED), *_files(folders)):
+    points = entry_points()
+    shipped = _installed(points.select(group=SHIPPED), Origin.SHIPPED)
+    for plugin in (*shipped, *_installed(points.select(group=GROUP), Origin.INSTALLED), *_files(folders)):
         if plugin.name in RESERVED or not NAME.fullmatch(plugin.name):
             raise PluginLoadError(
                 f"A plugin cannot be called “{plugin.name}” ({plugin.where}).",
@@ -78,10 +81,17 @@ def find(folders: Sequence[Path]) -> dict[str, Found]:
     return found
 
 
-def _installed(group: str, origin: Origin) -> Iterator[Found]:
-    for point in sorted(entry_points(group=group), key=lambda point: point.name):
-        package = f"{point.dist.name} {point.dist.version}" if point.dist else ""
-        yield Found(Source(point.name, entry=point.value), origin, package)
+def _installed(points: EntryPoints, origin: Origin) -> Iterator[Found]:
+    package = cache(_package)  # of several plugins: to ask for its metadata is to parse them
+    for point in sorted(points, key=lambda point: point.name):
+        yield Found(Source(point.name, entry=point.value), origin, package(point.dist))
+
+
+def _package(distribution: Distribution | None) -> str:
+    if distribution is None:
+        return ""
+    metadata = distribution.metadata
+    return f"{metadata['Name']} {metadata['Version']}"
 
 
 def _files(folders: Iterable[Path]) -> Iterator[Found]:
