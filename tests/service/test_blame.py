@@ -137,6 +137,9 @@ def test_one_set_that_the_plan_does_not_allow_stops_nobody(tmp_path: Path, vendo
         shop.idle()
         assert "Paused" not in shop.status()
         assert vendor.uploads == 14
+        assert shop.command("resolve", job="wish", how="give-up")["ok"]
+        shop.until(shop.is_in("wish", State.FAILED))
+        assert "What it cost:   no credits." in shop.report("wish")
         shop.assert_nothing_lost()
 
 
