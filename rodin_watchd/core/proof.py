@@ -16,8 +16,8 @@ What the vendor says that a task took beats the list price (`consumed`). Where i
 submit was accepted: nothing is proven while the newest known task cost nothing.
 
 A refusal of a set says that nothing was charged, and may be wrong. So little is needed to believe it that it works
-for an account that others spend from as well, and while tasks run: the balance must be *exactly* what it was, less what is
-known. What contradicts it is believed of an account that nobody else spends from: lower by the price of the newest k
+for an account that others spend from as well: the balance must be *exactly* what it was, less what is
+known. Whether a balance is believed that stays as it was, `core.trust` says. What contradicts it is believed of an account that nobody else spends from: lower by the price of the newest k
 refused submits, they were charged. What comes of either is `core.refusals`.
 
 A vendor that rounds its balances to whole credits would hide a texture's half (API contract, Check Balance: "integer"). So
@@ -95,11 +95,15 @@ class Refusal(NamedTuple):
 
 
 class Settled(NamedTuple):
-    """What a refused purchase was after all: `free`, `charged` or `unknown`; `told` by a person, or by the balance."""
+    """What a purchase was after all: a refused one `free`, `charged` or `unknown`; `told` by a person, or by the balance.
+
+    One that was said to be free is `refused` again, or `unknown`, when that is taken back (`back`).
+    """
 
     purchase: int
     outcome: str
     told: bool = False
+    back: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +145,10 @@ def shows_parts(balance: Decimal) -> bool:
     return balance % 1 != 0
 
 
-def judged(baseline: Baseline, since: Since, readings: Sequence[Decimal], *, exact: bool) -> Proof:
+def judged(baseline: Baseline, since: Since, readings: Sequence[Decimal], *, exact: bool, doubt: str = "") -> Proof:
     """Decide what two readings (credits) prove about all unknown submits since the baseline.
 
-    `exact` tells whether the account has ever shown a part of a credit.
+    `exact` tells whether the account has ever shown a part of a credit, `doubt` why it shows nothing to be free (`core.trust`).
     """
     if reason := _proves_nothing(since, readings):
         return Proof(Verdict.UNDECIDED, f"The balance cannot tell: {reason}.")
@@ -152,9 +156,9 @@ def judged(baseline: Baseline, since: Since, readings: Sequence[Decimal], *, exa
         reason = "so far it was only ever shown in whole credits"
         return Proof(Verdict.UNDECIDED, f"The balance cannot tell: {reason}.")
     lower, told = _compared(baseline, since, readings)
-    unknown = since.at_stake + _cost(since.refused)
+    unknown = stake(since)
     if lower == 0:
-        return Proof(Verdict.NOT_CHARGED, f"Proven not charged: {told}.")
+        return _free(told, doubt)
     if lower == unknown:
         return Proof(Verdict.CHARGED, f"It was charged: {told}.")
     if 0 < lower < unknown:
@@ -163,22 +167,31 @@ def judged(baseline: Baseline, since: Since, readings: Sequence[Decimal], *, exa
     return Proof(Verdict.UNDECIDED, f"The balance cannot tell: {told}, so somebody else spends or pays in.")
 
 
-def refusals_judged(baseline: Baseline, since: Since, readings: Sequence[Decimal], *, exact: bool, sole: bool) -> Proof:
+def refusals_judged(
+    baseline: Baseline, since: Since, readings: Sequence[Decimal], *, exact: bool, sole: bool, doubt: str = ""
+) -> Proof:
     """Decide what two readings (credits) prove about the refused submits since the baseline.
 
-    `sole`: whether nobody else spends from the account; only then a lower balance means anything.
+    `sole`: whether nobody else spends from the account; only then a lower balance means anything. `doubt`: as for `judged`.
     """
     if reason := _proves_nothing(since, readings):
         return Proof(Verdict.UNDECIDED, f"The balance cannot tell: {reason}.")
     lower, told = _compared(baseline, since, readings)
     if lower == 0:
-        return Proof(Verdict.NOT_CHARGED, f"Proven not charged: {told}.")
+        return _free(told, doubt)
     if sole and _is_exact(baseline, readings, exact=exact):
         if not since.unknown and (newest := _newest_for(since.refused, lower)):
             return Proof(Verdict.CHARGED, f"The vendor charged what it refused: {told}.", newest)
-        if lower == since.at_stake + _cost(since.refused):
+        if lower == stake(since):
             return Proof(Verdict.CHARGED, f"The vendor charged what it refused: {told}.", since.refused)
     return Proof(Verdict.UNDECIDED, f"The balance cannot tell: {told}.")
+
+
+def _free(told: str, doubt: str) -> Proof:
+    """Return the verdict that nothing was charged, unless the balance shows no such thing."""
+    if doubt:
+        return Proof(Verdict.UNDECIDED, f"The balance cannot tell: {doubt}.")
+    return Proof(Verdict.NOT_CHARGED, f"Proven not charged: {told}.")
 
 
 def _newest_for(refused: Sequence[Refusal], amount: Decimal) -> tuple[Refusal, ...]:
@@ -191,11 +204,22 @@ def _cost(refused: Sequence[Refusal]) -> Decimal:
     return sum((refusal.cost for refusal in refused), Decimal(0))
 
 
+def stake(since: Since) -> Decimal:
+    """Return what the submits of unknown outcome, refused ones among them, cost if all were charged; credits."""
+    return since.at_stake + _cost(since.refused)
+
+
+def lower_than_known(baseline: Baseline, since: Since, balance: Decimal) -> Decimal:
+    """Return by how much a balance is lower than what is known to be charged explains; credits."""
+    return baseline.balance - balance - since.charged
+
+
 def _compared(baseline: Baseline, since: Since, readings: Sequence[Decimal]) -> tuple[Decimal, str]:
     """Return by how much the balance is lower than what is known to be charged explains, and the figures in words."""
     known = since.charged
     told = f"the balance was {in_credits(baseline.balance)} before and is {in_credits(readings[-1])} after"
-    return baseline.balance - readings[-1] - known, f"{told} {in_credits(known)} that are known" if known else told
+    lower = lower_than_known(baseline, since, readings[-1])
+    return lower, f"{told} {in_credits(known)} that are known" if known else told
 
 
 def _is_exact(baseline: Baseline, readings: Sequence[Decimal], *, exact: bool) -> bool:
@@ -213,8 +237,14 @@ def _proves_nothing(since: Since, readings: Sequence[Decimal]) -> str:
     return "a paid task failed or is lost, and its refund could hide a charge" if since.refundable else ""
 
 
-def concluded(job: Job, proof: Proof, now: float, chance: float) -> tuple[Transition, ...]:
-    """Return what a verdict makes of a held job: it is submitted again, or stays held with what is known now."""
+def concluded(job: Job, proof: Proof, now: float, chance: float, *, bound: str = "") -> tuple[Transition, ...]:
+    """Return what a verdict makes of a held job: it is submitted again, or stays held with what is known now.
+
+    `bound` says why it is not submitted again although nothing was charged, "" if it is.
+    """
+    if proof.verdict is Verdict.NOT_CHARGED and bound:
+        bounded = replace(job.problem, message=f"{bound} {proof.reason}") if job.problem else None
+        return (Transition(replace(job, problem=bounded), "undecided", f"{bound} {proof.reason}"),)
     if proof.verdict is Verdict.NOT_CHARGED:
         return _sent_again(job, proof.reason, now, chance)
     if proof.verdict is Verdict.CHARGED:
@@ -283,6 +313,6 @@ class Inquiry:
             return None
         return self.quiet_at + self.after_seconds[len(self.readings)]
 
-    def is_overdue(self, now: float) -> bool:
+    def is_overdue(self, now: float, settle_seconds: float) -> bool:
         """Tell whether submits have been held back for too long."""
-        return now - self.began_at > LONGEST_TIMES * self.after_seconds[-1]
+        return now - self.began_at > LONGEST_TIMES * settle_seconds

@@ -6,7 +6,9 @@ bytes, and an answer that is repeated for ever would pay each time. So a refused
 purchase counts as spent until it is shown to have been free, by the balance (`core.proof`) or by a person, and before
 that is tried no other submit begins.
 
-What stays unclear is bounded: MOST_FOR_A_SET for one content, MOST_IN_A_ROW for the account since it accepted one. Whatever
+What stays unclear is bounded: MOST_FOR_A_SET for one content, MOST_IN_A_ROW for the account since it accepted one. What is
+shown to be free is bounded as well, for a balance may be wrong (`core.trust`): MOST_TRIES for one content, MOST_DOCUMENTED
+where the vendor refused by a code that it documents as free of charge, MOST_TRIES_IN_A_ROW for the account. Whatever
 reaches a bound is held for a person, and no submit begins while the account's bound is reached, or while a job is held that
 the balance has shown to be charged and refused: this vendor charges for refusals.
 """
@@ -16,7 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from rodin_watchd.core.machine import Signal, move
 from rodin_watchd.core.pauses import Pause, Pauses
@@ -33,18 +35,56 @@ MOST_FOR_A_SET: Final = 2
 MOST_IN_A_ROW: Final = 6
 """So many refused submits of the account may be unclear since the newest one that was accepted."""
 
+MOST_TRIES: Final = 4
+"""So many submits of one content that could have been charged may be in vain, whatever the balance shows."""
+
+MOST_DOCUMENTED: Final = 12
+"""The same, where the newest was refused by a documented code and shown to be free."""
+
+MOST_TRIES_IN_A_ROW: Final = 24
+"""So many such submits of the account may be in vain since one was accepted, or a person has looked."""
+
+LOOKED: Final = "person-looked"
+"""The journal's key of the newest purchase at the time when a person decided last about a held job."""
+
 _LONGEST_REFUSAL: Final = 150
 
 _JUDGED: Final = frozenset({State.STAGED, State.FAILING})
 """Where a refused job waits until it is known what that cost."""
 
 
-def room(in_a_row: int, sending: int) -> int:
-    """Return how many more submits may begin: one at a time while refusals are unclear, and never more than the bound.
+class InARow(NamedTuple):
+    """The account's submits since the newest one that was accepted."""
 
-    `in_a_row`: the account's unclear refusals; `sending`: submits under way, each of which could be the next one.
+    unclear: int  # refused, and not known to have been free
+    tries: int  # all that could have been charged, since a person has looked
+
+    @property
+    def why_stopped(self) -> str:
+        """Say why no further one may begin, "" if one may."""
+        if self.unclear >= MOST_IN_A_ROW:
+            return f"The vendor refused {self.unclear} sets in a row"
+        if self.tries >= MOST_TRIES_IN_A_ROW:
+            return f"{self.tries} submits in a row were in vain"
+        return ""
+
+
+class InVain(NamedTuple):
+    """The submits of one content that came to nothing."""
+
+    unclear: int  # refused, and not known to have been free
+    tries: int  # all that could have been charged
+
+
+def room(in_a_row: InARow, sending: int) -> int:
+    """Return how many more submits may begin: one at a time while refusals are unclear, and never more than the bounds.
+
+    `sending`: submits under way, each of which could be the next one in vain.
     """
-    return max((1 if in_a_row else MOST_IN_A_ROW) - sending, 0) if in_a_row < MOST_IN_A_ROW else 0
+    if in_a_row.why_stopped:
+        return 0
+    most = 1 if in_a_row.unclear else MOST_IN_A_ROW
+    return max(min(most, MOST_TRIES_IN_A_ROW - in_a_row.tries) - sending, 0)
 
 
 def judged_jobs(refusals: Iterable[Refusal], jobs: Iterable[Job]) -> list[Job]:
@@ -75,19 +115,43 @@ def charged(job: Job, refusals: Sequence[Refusal], proof: Proof, now: float) -> 
     return _held(booked, problem, now)
 
 
-def held_often(job: Job, of_the_set: int, in_a_row: int, proof: Proof, now: float) -> Transition | None:
-    """Hold a job whose refusals stay unclear and reach a bound; None while they do not.
+def held_often(job: Job, of_the_set: InVain, in_a_row: InARow, proof: Proof, now: float) -> Transition | None:
+    """Hold a refused job whose submits reach a bound; None while they do not.
 
-    `of_the_set` counts the unclear refusals of its content, `in_a_row` those of the account.
+    One that the balance shows to be free is held with that: the balance may be wrong, so it is not asked for ever.
     """
-    each = f"Each try may have cost {in_credits(CREDITS_PER_TEXTURE)}."
-    if of_the_set >= MOST_FOR_A_SET:
-        told = f"The vendor refused this set {of_the_set} times. {each}"
-    elif in_a_row >= MOST_IN_A_ROW:
-        told = f"The vendor refused {in_a_row} sets in a row, this one among them. {each}"
-    else:
+    reached = f"The vendor refused this set {of_the_set.unclear} times." if of_the_set.unclear >= MOST_FOR_A_SET else ""
+    is_free = proof.verdict is Verdict.NOT_CHARGED
+    most = MOST_DOCUMENTED if is_free and job.problem and job.problem.documented else MOST_TRIES
+    reached = reached or _reached(of_the_set, in_a_row, most)
+    if not reached:
         return None
-    return _held(job, RefusedOftenError(f"{told} {proof.reason} The vendor's refusal: {_said(job)}").problem, now)
+    told = f"{reached} {_each(is_free=is_free)} {proof.reason} The vendor's refusal: {_said(job)}"
+    return _held(replace(job, refused=0) if is_free else job, RefusedOftenError(told).problem, now)
+
+
+def bound(of_the_set: InVain, in_a_row: InARow) -> str:
+    """Say why a set whose answer was lost is not sent again although it looks free, "" if it is."""
+    reached = _reached(of_the_set, in_a_row, MOST_TRIES)
+    return f"{reached} {_each(is_free=True)}" if reached else ""
+
+
+def _reached(of_the_set: InVain, in_a_row: InARow, most: int) -> str:
+    """Say which bound is reached by submits that came to nothing, "" if none is."""
+    if of_the_set.tries >= most:
+        return f"This set was submitted {of_the_set.tries} times in vain."
+    return f"{in_a_row.why_stopped}, this one among them." if in_a_row.why_stopped else ""
+
+
+def _each(*, is_free: bool) -> str:
+    cost = in_credits(CREDITS_PER_TEXTURE)
+    return f"If the balance is late, each try may have cost {cost}." if is_free else f"Each try may have cost {cost}."
+
+
+def held_beside(job: Job, in_a_row: InARow, now: float) -> Transition:
+    """Hold a job whose earlier refusals are unclear, when a bound of the account is reached."""
+    told = f"{in_a_row.why_stopped}, this one among them. {_each(is_free=False)} The vendor's refusal: {_said(job)}"
+    return _held(job, RefusedOftenError(told).problem, now)
 
 
 def _held(job: Job, problem: Problem, now: float) -> Transition:
@@ -110,14 +174,13 @@ def is_charged_refusal(job: Job) -> bool:
     return job.state is State.HELD and job.problem is not None and job.problem.code == ChargedRefusalError.code
 
 
-def stopped(pauses: Pauses, in_a_row: int, jobs: Iterable[Job], now: float) -> Pauses:
+def stopped(pauses: Pauses, in_a_row: InARow, jobs: Iterable[Job], now: float) -> Pauses:
     """Return the pauses with one of all submits that lasts until a person has decided, or without it."""
     others: dict[Lane, Pause] = {lane: pause for lane, pause in pauses.items() if lane is not Lane.REFUSALS}
     if any(map(is_charged_refusal, jobs)):
         told = "The vendor charged a set and refused it all the same."
-    elif in_a_row >= MOST_IN_A_ROW:
-        cost = in_credits(CREDITS_PER_TEXTURE)
-        told = f"The vendor refused {in_a_row} sets in a row; each may have cost {cost}."
+    elif in_a_row.why_stopped:
+        told = f"{in_a_row.why_stopped}; each may have cost {in_credits(CREDITS_PER_TEXTURE)}."
     else:
         return others if len(others) < len(pauses) else pauses
     old = pauses.get(Lane.REFUSALS)
@@ -127,13 +190,19 @@ def stopped(pauses: Pauses, in_a_row: int, jobs: Iterable[Job], now: float) -> P
 # ---- a person's word ------------------------------------------------------------------------------------------------
 
 
+def awaits_word(job: Job) -> bool:
+    """Tell whether a person is asked about a job's refusals: their decision settles the purchases that are `refused`."""
+    codes = (RefusedOftenError.code, ChargedRefusalError.code)
+    return job.state is State.HELD and job.problem is not None and job.problem.code in codes
+
+
 def settled(before: Job, after: Job, refusals: Iterable[Refusal]) -> list[Settled]:
     """Return what a person's decision about a held job makes of the refused purchases of its content.
 
     Not charged: free. A task was found: the job's newest was charged. Given up: unknown, like a lost answer: not sent again
     unasked, and no longer a reason to stop the others.
     """
-    if not (before.problem and before.problem.code in (RefusedOftenError.code, ChargedRefusalError.code)):
+    if not awaits_word(before):
         return []
     match before.state, after.state:
         case State.HELD, State.STAGED:

@@ -27,7 +27,7 @@ from rodin_watchd.core.refusals import room, stopped
 from rodin_watchd.model import CREDITS_PER_TEXTURE, State
 from rodin_watchd.problem import Lane, Problem
 from rodin_watchd.service.book import Book
-from rodin_watchd.service.proving import NOTHING_BEGUN, Prover, Proving
+from rodin_watchd.service.proving import NOTHING_BEGUN, Prover, Proving, Whose
 
 _TO_BUY = frozenset({State.CLAIMED, State.STAGED, State.UPLOADING})
 
@@ -70,8 +70,8 @@ class Account:
         self._monotonic = monotonic
         same = book.journal.meta(ACCOUNT) == account
         self._known = remembered(book.journal.meta(BALANCE), self._vendor) if same else None
-        same_account = self._known is not None
-        self._prover = Prover(book, now, monotonic, config.budget, begun, same_account=same_account)
+        whose = Whose(account, remembered=self._known is not None)
+        self._prover = Prover(book, now, monotonic, config.budget, whose, begun)
         self._question: _Question | None = None
         self._asked_once = False
         self._asked_at = monotonic()
@@ -109,12 +109,12 @@ class Account:
 
     def room(self, sending: int) -> int:
         """Return how many more submits may begin while so many are under way."""
-        textures, others = self.textures(), room(self._book.journal.refused_in_a_row(), sending)
+        textures, others = self.textures(), room(self._book.journal.in_a_row(), sending)
         return others if textures is None else min(textures, others)
 
     def stopped(self, pauses: Pauses) -> Pauses:
         """Return the pauses with one of the submits that a person has to end, while the vendor refuses too much."""
-        return stopped(pauses, self._book.journal.refused_in_a_row(), self._book.jobs.values(), self._now())
+        return stopped(pauses, self._book.journal.in_a_row(), self._book.jobs.values(), self._now())
 
     def judged_jobs(self) -> frozenset[str]:
         """Return the jobs to which nothing is done until it is known what their refusal cost."""
@@ -200,7 +200,7 @@ class Account:
         self._known = known
         none_open = not question.sending and not self._sending()
         if none_open and question.purchase == self._book.journal.newest_purchase():
-            self._prover.start_from(credits_left, question.purchase)
+            self._prover.start_from(credits_left, question.purchase, exact=exact)
         self._prover.read(credits_left, question.quiet_at)
 
     def _tell_low(self, known: Balance, *, was_low: bool) -> None:

@@ -14,7 +14,7 @@ from rodin_watchd.core.content import content_of, fingerprints
 from rodin_watchd.core.machine import ENDED
 from rodin_watchd.core.proof import Settled
 from rodin_watchd.core.receipt import is_preview
-from rodin_watchd.core.refusals import MOST_FOR_A_SET
+from rodin_watchd.core.refusals import MOST_DOCUMENTED, MOST_FOR_A_SET
 from rodin_watchd.core.schedule import kind_of, vendor_seconds
 from rodin_watchd.core.twins import bought_before, made_before, paid_with, refused_before
 from rodin_watchd.errors import CommandRefusedError, DiskError, DuplicateSetError
@@ -26,7 +26,16 @@ log = logging.getLogger("rodin_watchd")
 _BAD_NEWS = frozenset(
     {
         *("paused", "offline", "copied", "alarm", "set-aside", "files-gone"),
-        *("restored", "journal-written-out", "low-balance", "inquiry", "crowd", "plugin-aside", "plugin-left-out"),
+        *(
+            "restored",
+            "journal-written-out",
+            "low-balance",
+            "inquiry",
+            "crowd",
+            "plugin-aside",
+            "plugin-left-out",
+            "balance-doubted",
+        ),
     }
 )
 """Actions that are logged as warnings, whatever the state of the job."""
@@ -71,14 +80,15 @@ class Book:
         meta: Mapping[str, Any] = NO_META,
         reply: Reply | None = None,
         settled: Sequence[Settled] = (),
+        confirmed: tuple[int, int] = (0, 0),
     ) -> None:
         """Make these moves, and `meta`, durable in one transaction, each move with its event, then known.
 
-        The answer to the command that asked for them is in that transaction, and `settled`: what refused purchases were
-        after all. Raises DiskError, JournalError.
+        The answer to the command that asked for them is in that transaction, and `settled`: what purchases were after all,
+        and which the balance has `confirmed`. Raises DiskError, JournalError.
         """
         if transitions or meta or settled:
-            self.journal.commit(transitions, now, meta, self.announcer, Beside(reply, settled))
+            self.journal.commit(transitions, now, meta, self.announcer, Beside(reply, settled, confirmed))
             self._take_in(transitions)
 
     def commit_affordable(
@@ -187,9 +197,13 @@ class Book:
 
     def refused_before(self, fingerprint: str) -> DuplicateSetError | None:
         """Return why a content is not sent again that the vendor has refused too often, if it has."""
-        refusals = self.journal.refused_of(fingerprint) if fingerprint else ()
-        newest = self.journal.job(refusals[-1].job_id) if len(refusals) >= MOST_FOR_A_SET else None
-        return None if newest is None else refused_before(newest, len(refusals))
+        if not fingerprint:
+            return None
+        unclear, tries = self.journal.in_vain(fingerprint)
+        if unclear < MOST_FOR_A_SET and tries < MOST_DOCUMENTED:
+            return None
+        newest = self.journal.newest_with(fingerprint)
+        return None if newest is None else refused_before(newest, unclear if unclear >= MOST_FOR_A_SET else tries)
 
     def bought_meanwhile(self, job: Job) -> DuplicateSetError | None:
         """Return why a job must not be sent, if another one was bought since it was staged that means the same.

@@ -192,8 +192,9 @@ class Commands:
         self._refuse_costly(job, transition.job)
         settled = refusals.settled(job, transition.job, self._book.journal.refused_of(job.fingerprint))
         told = f"Job {job.id} is {transition.job.state} now."
+        looked = {refusals.LOOKED: self._book.journal.newest_purchase()} if job.state is State.HELD else {}
         self._book.commit(
-            [replace(transition, action=command.verb)], now, reply=Reply(command.id, told), settled=settled
+            [replace(transition, action=command.verb)], now, looked, Reply(command.id, told), settled=settled
         )
         return told
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from typing import Any, NamedTuple
 
 from rodin_watchd.config import Budget
 from rodin_watchd.core.machine import AT_VENDOR, SENDING
@@ -21,15 +23,28 @@ from rodin_watchd.core.proof import (
     Inquiry,
     Proof,
     Refusal,
+    Settled,
     Since,
     Verdict,
     concluded,
     judged,
+    lower_than_known,
     read_after,
     refusals_judged,
 )
-from rodin_watchd.core.refusals import charged, held_often, judged_jobs, let_go, outcomes
-from rodin_watchd.model import State, Transition
+from rodin_watchd.core.refusals import (
+    InARow,
+    awaits_word,
+    bound,
+    charged,
+    held_beside,
+    held_often,
+    judged_jobs,
+    let_go,
+    outcomes,
+)
+from rodin_watchd.core.trust import TRUST, Reading, Trust, after, notice, purchases_of, taken_back
+from rodin_watchd.model import Job, State, Transition
 from rodin_watchd.service.book import Book
 
 FAILED_SECONDS = 5.0
@@ -48,6 +63,25 @@ class Proving:
 NOTHING_BEGUN = Proving()
 
 
+class Whose(NamedTuple):
+    """Whose credits are spent."""
+
+    name: str
+    remembered: bool  # whether what the journal remembers is about this account
+
+
+@dataclass(frozen=True, slots=True)
+class _Looked:
+    """What a reading says of what was believed before it."""
+
+    trust: Trust
+    back: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # purchases that were not free after all, by job
+    confirmed: tuple[int, int] = (
+        0,
+        0,
+    )  # after the first purchase, up to the second: the balance fell by what they cost
+
+
 class Prover:
     """Keeps the baseline, and inquires into held jobs and refusals. `now` is UTC and may jump, `monotonic` never does.
 
@@ -62,24 +96,26 @@ class Prover:
         now: Callable[[], float],
         monotonic: Callable[[], float],
         budget: Budget,
+        account: Whose,
         begun: Proving = NOTHING_BEGUN,
-        *,
-        same_account: bool,
     ) -> None:
         self._book = book
         self._now = now
         self._monotonic = monotonic
         self._trusts = budget.sole_spender
-        self._after_seconds = read_after(budget.settle_seconds)
-        stored = book.journal.meta(BASELINE) if same_account else None
+        self._settle_seconds = budget.settle_seconds
+        self._account = account.name
+        stored = book.journal.meta(BASELINE) if account.remembered else None
         baseline = Baseline.of_data(stored) if stored else None
         self._baseline = baseline if baseline and (baseline.sole or not self._trusts) else None
         self._judged: int = book.journal.meta(JUDGED) or 0
         self._unjudged = frozenset[int](book.journal.meta(UNJUDGED) or ())
-        self._inquiry = begun.inquiry if same_account else None
+        self._inquiry = begun.inquiry if account.remembered else None
         self._not_before = monotonic()
-        self._held = begun.held if same_account else frozenset()
-        self._undecided = begun.undecided if same_account else False  # whether the answer of a held job is looked into
+        self._held = begun.held if account.remembered else frozenset()
+        self._undecided = (
+            begun.undecided if account.remembered else False
+        )  # whether the answer of a held job is looked into
 
     @property
     def begun(self) -> Proving:
@@ -99,11 +135,10 @@ class Prover:
     @property
     def may_start(self) -> bool:
         """Whether a balance that is read now can be the next baseline."""
-        return self._inquiry is None and not self._is_open(strict=self._trusts)
+        open_states = AT_VENDOR if self._trusts else SENDING
+        return self._inquiry is None and not self._is_any(open_states)
 
-    def _is_open(self, *, strict: bool) -> bool:
-        """Tell whether anything of ours is open: a submit; where a lost answer is looked into also a task, for its refund."""
-        states = AT_VENDOR if strict else SENDING
+    def _is_any(self, states: AbstractSet[State]) -> bool:
         return any(job.state in states for job in self._book.jobs.values())
 
     def judged_jobs(self) -> frozenset[str]:
@@ -142,12 +177,63 @@ class Prover:
         """Note that the balance could not be read."""
         self._not_before = self._monotonic() + FAILED_SECONDS
 
-    def start_from(self, balance: Decimal, purchase: int) -> None:
-        """Note a balance that was read while no submit was open, with the newest purchase at that time."""
+    def start_from(self, balance: Decimal, purchase: int, *, exact: bool) -> None:
+        """Note a balance that was read while no submit was open, with the newest purchase at that time.
+
+        `exact`: whether the account has ever shown a part of a credit.
+        """
         if self._inquiry is None and (self._baseline is None or self.may_start):
-            baseline = Baseline(balance, purchase, self._now(), self._trusts)
-            self._book.journal.set_meta(BASELINE, baseline.as_data())
-            self._baseline = baseline
+            renewed = Baseline(balance, purchase, self._now(), self._trusts)
+            self._renew(renewed, self._looked(balance, exact=exact), [], {}, [])
+
+    def _renew(
+        self,
+        renewed: Baseline | None,
+        looked: _Looked,
+        moves: Sequence[Transition],
+        meta: Mapping[str, Any],
+        settled: Sequence[Settled],
+    ) -> None:
+        """Commit a new baseline with what its reading says of the older verdicts, and with what else came of it."""
+        now, held = self._now(), {move.job.id for move in moves}
+        doubted = [move for move in self._taken_back(looked.back, now) if move.job.id not in held]
+        stays = {move.job.id for move in doubted if awaits_word(move.job)}
+        back = [
+            Settled(purchase, "refused" if job_id in stays else "unknown", back=True)
+            for job_id, purchases in looked.back.items()
+            for purchase in purchases
+        ]
+        stored = {BASELINE: renewed.as_data() if renewed else None, TRUST: looked.trust.as_data(), **meta}
+        self._book.commit([*moves, *doubted], now, stored, settled=[*settled, *back], confirmed=looked.confirmed)
+        self._baseline = renewed
+        if back:
+            [told] = notice(looked.trust, self._settle_seconds, sole=self._trusts)
+            self._book.tell("balance-doubted", told, now, subject="balance")
+
+    def _taken_back(self, back: Mapping[str, tuple[int, ...]], now: float) -> Iterator[Transition]:
+        for job_id, purchases in back.items():
+            if job := self._book.jobs.get(job_id):
+                yield taken_back(job, len(purchases), now)
+
+    # ---- whether the balance is believed ----------------------------------------------------------------------------
+
+    @property
+    def _trust(self) -> Trust:
+        return Trust.of_data(self._book.journal.meta(TRUST), self._account)
+
+    def _looked(self, balance: Decimal, *, exact: bool) -> _Looked:
+        """Compare a reading while nothing of ours is open with the one before it."""
+        trust, baseline = self._trust, self._baseline
+        if baseline is None:
+            return _Looked(trust)
+        since = self._since(baseline)
+        lower = lower_than_known(baseline, since, balance)
+        reading = Reading(lower, since, exact, baseline.sole and self._trusts)
+        learned, back = after(trust, reading, self._settle_seconds, self._now())
+        confirmed = (0, 0)
+        if reading.matches and reading.sole and learned.moves:
+            confirmed = (baseline.purchase, self._book.journal.newest_purchase())
+        return _Looked(learned, purchases_of(back, self._book.journal.owners(back)), confirmed)
 
     # ---- the inquiry ------------------------------------------------------------------------------------------------
 
@@ -161,10 +247,10 @@ class Prover:
         if self._inquiry is None:
             return
         now = self._monotonic()
-        self._inquiry = self._inquiry.lasting(self._reads_after()).seen(
-            is_open=self._is_open(strict=self._undecided), now=now
-        )
-        if self._inquiry.is_complete or self._inquiry.is_overdue(now) or self._baseline is None:
+        is_open = self._is_any(AT_VENDOR)  # a task that fails may be paid back, which would hide a charge
+        self._inquiry = self._inquiry.lasting(self._reads_after()).seen(is_open=is_open, now=now)
+        overdue = self._inquiry.is_overdue(now, self._settle_seconds)
+        if self._inquiry.is_complete or overdue or self._baseline is None:
             self._conclude(self._inquiry, chance, exact=exact)
 
     def _look_for_held(self) -> None:
@@ -208,7 +294,8 @@ class Prover:
         jobs = judged_jobs(refused, self._book.jobs.values())
         said = [job.id for job in jobs if job.problem is not None and job.problem.documented]
         all_said = {refusal.job_id for refusal in refused} == set(said)
-        return DOCUMENTED_AFTER_SECONDS if all_said and not self._undecided else self._after_seconds
+        quick = all_said and not self._undecided and not self._trust.is_doubted(self._settle_seconds)
+        return DOCUMENTED_AFTER_SECONDS if quick else read_after(self._settle_seconds)
 
     def _since(self, baseline: Baseline) -> Since:
         return self._book.journal.purchases_since(baseline.purchase, baseline.read_at - REFUND_SECONDS)
@@ -216,42 +303,84 @@ class Prover:
     def _conclude(self, inquiry: Inquiry, chance: float, *, exact: bool) -> None:
         """Commit the verdicts with the new baseline, in one transaction."""
         now, newest = self._now(), self._book.journal.newest_purchase()
-        baseline = self._baseline
+        baseline, looked = self._baseline, _Looked(self._trust)
         since = self._since(baseline) if baseline else NOTHING_SINCE
         answers = refusals = OVERDUE if baseline else NO_BASELINE
         renewed = None
         if baseline and inquiry.is_complete:
-            answers = judged(baseline, since, inquiry.readings, exact=exact)
-            refusals = refusals_judged(baseline, since, inquiry.readings, exact=exact, sole=self._trusts)
-            renewed = Baseline(inquiry.readings[-1], newest, now, self._trusts)
+            looked = self._looked(inquiry.readings[-1], exact=exact)
+            doubt = looked.trust.doubt(self._settle_seconds, sole=self._trusts)
+            answers = judged(baseline, since, inquiry.readings, exact=exact, doubt=doubt)
+            sole = self._trusts
+            refusals = refusals_judged(baseline, since, inquiry.readings, exact=exact, sole=sole, doubt=doubt)
+            renewed = Baseline(inquiry.readings[-1], newest, now, sole)
         lost = [job for job in self._book.jobs.values() if self._undecided and job.id in since.undecided & self._held]
-        moves = [move for job in lost for move in concluded(job, answers, now, chance)]
         refused = self._refused()
-        moves += self._of_refused(refused, refusals, now)
+        moves = [*self._of_lost(lost, answers, now, chance), *self._of_refused(refused, refusals, now)]
+        looked = replace(
+            looked, trust=looked.trust.with_freed(self._freed(moves, lost, answers, refused, refusals), now)
+        )
         unjudged = self._book.journal.sending()
-        meta = {BASELINE: renewed.as_data() if renewed else None, JUDGED: newest, UNJUDGED: sorted(unjudged)}
-        self._book.commit(moves, now, meta, settled=outcomes(refused, refusals))
+        meta = {JUDGED: newest, UNJUDGED: sorted(unjudged)}
+        self._renew(renewed, looked, moves, meta, outcomes(refused, refusals))
         for proof in dict.fromkeys(([answers] if lost else []) + ([refusals] if refused else [])):
             if lost or proof.verdict is not Verdict.NOT_CHARGED:
                 self._book.tell("inquiry-ended", proof.reason, now, subject="balance")
-        self._baseline, self._inquiry, self._judged, self._undecided = renewed, None, newest, False
+        self._inquiry, self._judged, self._undecided = None, newest, False
         self._unjudged = unjudged
 
+    def _freed(
+        self,
+        moves: Sequence[Transition],
+        lost: Sequence[Job],
+        answers: Proof,
+        refused: Sequence[Refusal],
+        refusals: Proof,
+    ) -> list[int]:
+        """Return the purchases that the balance shows to be free; of an own account alone, where that may be taken back."""
+        freed = [one.purchase for one in refused] if refusals.verdict is Verdict.NOT_CHARGED else []
+        if answers.verdict is Verdict.NOT_CHARGED:
+            again = {move.job.id for move in moves if move.job.state is not State.HELD}
+            freed += self._book.journal.open_of(again & {job.id for job in lost})
+        return freed if self._trusts else []
+
+    def _of_lost(self, lost: Sequence[Job], proof: Proof, now: float, chance: float) -> Iterator[Transition]:
+        """Yield what becomes of the jobs whose answers were lost."""
+        in_a_row = self._book.journal.in_a_row()
+        in_a_row = in_a_row._replace(tries=in_a_row.tries + len(lost))
+        for job in lost:
+            reached = bound(self._book.journal.in_vain(job.fingerprint), in_a_row)
+            yield from concluded(job, proof, now, chance, bound=reached)
+
     def _of_refused(self, refused: Sequence[Refusal], proof: Proof, now: float) -> list[Transition]:
-        """Return what becomes of the jobs that were refused."""
+        """Return what becomes of the jobs that were refused, and of older ones when a bound of the account is reached."""
         jobs, journal = judged_jobs(refused, self._book.jobs.values()), self._book.journal
-        if proof.verdict is Verdict.NOT_CHARGED:
-            return [let_go(job, proof) for job in jobs]
         if proof.verdict is Verdict.CHARGED:
             return [charged(job, refused, proof, now) for job in jobs]
-        in_a_row = journal.refused_in_a_row()
-        found = [held_often(job, len(journal.refused_of(job.fingerprint)), in_a_row, proof, now) for job in jobs]
-        return [move for move in found if move]
+        in_a_row = journal.in_a_row()
+        is_free = proof.verdict is Verdict.NOT_CHARGED
+        if is_free:
+            in_a_row = in_a_row._replace(unclear=0)
+        found = []
+        for job in jobs:
+            in_vain = journal.in_vain(job.fingerprint)
+            held = held_often(job, in_vain._replace(unclear=0) if is_free else in_vain, in_a_row, proof, now)
+            found += [held] if held else [let_go(job, proof)] if is_free else []
+        return found + self._of_earlier(jobs, in_a_row, now)
+
+    def _of_earlier(self, judged_now: Sequence[Job], in_a_row: InARow, now: float) -> list[Transition]:
+        """Hold the staged jobs whose earlier refusals are unclear, if a bound of the account is reached."""
+        if not in_a_row.why_stopped:
+            return []
+        earlier = judged_jobs(self._book.journal.refused_since(0), self._book.jobs.values())
+        staged = [job for job in earlier if job.state is State.STAGED and job not in judged_now]
+        return [held_beside(job, in_a_row, now) for job in staged]
 
     def notices(self) -> list[str]:
         """Return what people must know."""
+        doubted = notice(self._trust, self._settle_seconds, sole=self._trusts)
         if self._inquiry is None:
-            return []
+            return doubted
         lost = "A submit's answer was lost: nothing is submitted until the balance tells whether it was charged."
         refused = "The vendor refused a set: nothing is submitted until the balance tells whether it was charged."
-        return [lost if self._undecided else refused]
+        return [lost if self._undecided else refused, *doubted]

@@ -14,6 +14,7 @@ import pytest
 from rodin_watchd.adapters.journal import Beside, Journal, JournalReader
 from rodin_watchd.core.approval import Changes, GateKey, Pass
 from rodin_watchd.core.proof import Refusal, Settled, Since
+from rodin_watchd.core.refusals import LOOKED
 from rodin_watchd.errors import JournalError
 from rodin_watchd.model import Answer, Job, State, Task, Transition
 
@@ -97,7 +98,7 @@ def test_a_held_job_that_is_found_charged_closes_its_purchase(journal: Journal) 
         ("DELETE FROM purchases", "purchases are never deleted"),
         ("UPDATE purchases SET outcome = 'free'", "what was paid stays paid"),
         ("UPDATE purchases SET outcome = 'cheap'", "stays paid|CHECK"),
-        ("INSERT INTO purchases VALUES (9, 'nobody', 'c', '', '', 0, 'open', '0.5', 0)", "FOREIGN KEY"),
+        ("INSERT INTO purchases VALUES (9, 'nobody', 'c', '', '', 0, 'open', '0.5', 0, 0, 0)", "FOREIGN KEY"),
     ],
 )
 def test_the_books_defend_themselves(journal: Journal, query: str, reason: str) -> None:
@@ -127,7 +128,7 @@ def test_the_price_is_the_dearest_of_the_newest_charges(journal: Journal) -> Non
     for cost, price in (("0", HALF), ("1.5", Decimal("1.5"))):
         journal._db.execute("UPDATE purchases SET cost = ? WHERE job_id = 'a'", (cost,))
         assert journal.price() == price
-        assert journal.spent_since(0) == {"": Decimal(cost) + price}
+        assert journal.spent_since(0) == {"": max(Decimal(cost), HALF) + price}
     for number in range(20):
         led(journal, *SENT, S.SUBMITTED, name=f"n{number}", content=f"n{number}")
     assert journal.price() == HALF
@@ -219,14 +220,44 @@ def test_refusals_are_counted_until_they_are_settled(journal: Journal) -> None:
     led(journal, *SENT, S.FAILING, name="c", content="x")
     assert [refusal.purchase for refusal in journal.refused_of("x")] == [1, 2, 5]
     assert [refusal.job_id for refusal in journal.refused_since(2)] == ["b", "c"]
-    assert journal.refused_in_a_row() == 2
+    assert journal.in_a_row() == (2, 2)
     assert journal.spent_since(0) == {"": 5 * HALF}
     settled = (Settled(5, "free", told=True), Settled(4, "charged"), Settled(3, "free"))
     journal.commit((), NOW, beside=Beside(settled=settled))
     journal.commit((), NOW, beside=Beside(settled=(Settled(5, "charged"),)))
     assert outcomes(journal) == ["refused", "refused", "charged", "charged", "free"]
-    assert journal.refused_in_a_row() == 0
+    assert journal.in_a_row() == (0, 1)
     assert journal.purchases_since(0, NOW + 1).told == 1
+    journal.commit((), NOW, beside=Beside(settled=(Settled(5, "unknown", back=True), Settled(4, "refused", back=True))))
+    assert outcomes(journal) == ["refused", "refused", "charged", "charged", "unknown"]
+    assert [journal.in_vain("x"), journal.in_vain("y"), journal.owners([5, 1])] == [(2, 3), (0, 0), {1: "a", 5: "c"}]
+
+
+@pytest.mark.parametrize(("took", "counts"), [("0", "0.5"), ("0.25", "0.5"), ("1.5", "1.5")])
+def test_a_low_price_counts_when_it_is_confirmed(journal: Journal, took: str, counts: str) -> None:
+    """Below the list's, what the vendor says counts as spent only where the balance fell by it."""
+    led(journal, *SENT, S.SUBMITTED)
+    led(journal, *SENT, S.SUBMITTED, name="b", content="b")
+    journal._db.execute("UPDATE purchases SET cost = ?", (took,))
+    assert journal.spent_since(0) == {"": 2 * Decimal(counts)}
+    journal.commit((), NOW, {"key": 1}, beside=Beside(confirmed=(1, 2)))
+    assert journal.spent_since(0) == {"": Decimal(counts) + Decimal(took)}
+
+
+def test_what_could_have_been_charged_is_marked(journal: Journal) -> None:
+    """A whole set, or an answer before that; not an upload that broke. It counts until the content is accepted."""
+    led(journal, S.STAGED, S.UPLOADING, S.STAGED, S.UPLOADING)
+    assert journal.in_vain("c") == (0, 0)
+    led(journal, S.SUBMITTING, S.HELD)
+    assert (journal.in_vain("c"), journal.in_a_row()) == ((0, 1), (0, 0))
+    job = led(journal, S.STAGED, S.UPLOADING)
+    journal.commit([Transition(replace(job, answer=Answer(429, b"{}")), "answered")], NOW)
+    led(journal, S.STAGED)
+    assert (journal.in_vain("c"), journal.in_a_row()) == ((1, 2), (1, 2))
+    journal.set_meta(LOOKED, journal.newest_purchase() - 1)
+    assert journal.in_a_row() == (1, 1)
+    led(journal, *SENT[1:], S.SUBMITTED)
+    assert (journal.in_vain("c").tries, journal.in_a_row()) == (0, (0, 0))
 
 
 @pytest.mark.parametrize("decided", [S.SUBMITTED, S.STAGED])

@@ -195,9 +195,9 @@ def test_what_opens_in_between_starts_the_readings_anew() -> None:
 
 def test_an_inquiry_does_not_last_for_ever() -> None:
     """Others wait for it, for less long where less long is read."""
-    assert Inquiry(100.0).lasting((0.2, 1.0)).is_overdue(100.1 + LONGEST_TIMES)
-    assert not Inquiry(100.0).is_overdue(100.0 + LONGEST_TIMES * SETTLE_SECONDS)
-    assert Inquiry(100.0).is_overdue(100.1 + LONGEST_TIMES * SETTLE_SECONDS)
+    assert Inquiry(100.0).lasting((0.2, 1.0)).is_overdue(100.1 + LONGEST_TIMES, 1.0)
+    assert not Inquiry(100.0).is_overdue(100.0 + LONGEST_TIMES * SETTLE_SECONDS, SETTLE_SECONDS)
+    assert Inquiry(100.0).is_overdue(100.1 + LONGEST_TIMES * SETTLE_SECONDS, SETTLE_SECONDS)
 
 
 @modest

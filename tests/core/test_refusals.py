@@ -15,8 +15,13 @@ from rodin_watchd.core.pauses import Pauses, is_over
 from rodin_watchd.core.proof import Baseline, Proof, Refusal, Since, Verdict, refusals_judged
 from rodin_watchd.core.receipt import cost, is_cost_certain
 from rodin_watchd.core.refusals import (
+    MOST_DOCUMENTED,
     MOST_FOR_A_SET,
     MOST_IN_A_ROW,
+    MOST_TRIES,
+    MOST_TRIES_IN_A_ROW,
+    InARow,
+    InVain,
     charged,
     held_often,
     judged_jobs,
@@ -87,13 +92,14 @@ def test_whole_credits_prove_no_charge() -> None:
     assert proof.verdict is Verdict.UNDECIDED
 
 
-@given(st.integers(0, 50), st.integers(0, 50))
-def test_no_more_begin_than_may_be_refused(in_a_row: int, sending: int) -> None:
-    """Were all that is under way refused, the bound would hold; while any refusal is unclear, one goes at a time."""
-    more = room(in_a_row, sending)
-    assert more == 0 or in_a_row + sending + more <= MOST_IN_A_ROW
-    assert more == 0 or not in_a_row or sending + more == 1
-    assert room(0, 0) == MOST_IN_A_ROW
+@given(st.integers(0, 50), st.integers(0, 50), st.integers(0, 50))
+def test_no_more_begin_than_may_be_refused(unclear: int, tries: int, sending: int) -> None:
+    """Were all that is under way refused, the bounds would hold; while any refusal is unclear, one goes at a time."""
+    more = room(InARow(unclear, tries), sending)
+    assert more == 0 or unclear + sending + more <= MOST_IN_A_ROW
+    assert more == 0 or tries + sending + more <= MOST_TRIES_IN_A_ROW
+    assert more == 0 or not unclear or sending + more == 1
+    assert room(InARow(0, 0), 0) == MOST_IN_A_ROW
 
 
 def test_who_waits_for_the_balance() -> None:
@@ -106,9 +112,9 @@ def test_who_waits_for_the_balance() -> None:
 def test_a_bound_holds_the_job(state: State) -> None:
     """With what it may have cost and what the vendor said; below the bounds it goes on."""
     job = refused_job(state=state)
-    assert held_often(job, MOST_FOR_A_SET - 1, MOST_IN_A_ROW - 1, UNCLEAR, NOW) is None
-    of_set = held_often(job, MOST_FOR_A_SET, 2, UNCLEAR, NOW)
-    in_a_row = held_often(job, 1, MOST_IN_A_ROW, UNCLEAR, NOW)
+    assert held_often(job, InVain(MOST_FOR_A_SET - 1, 3), InARow(MOST_IN_A_ROW - 1, 9), UNCLEAR, NOW) is None
+    of_set = held_often(job, InVain(MOST_FOR_A_SET, 2), InARow(2, 2), UNCLEAR, NOW)
+    in_a_row = held_often(job, InVain(1, 1), InARow(MOST_IN_A_ROW, 6), UNCLEAR, NOW)
     assert of_set
     assert in_a_row
     for held in (of_set, in_a_row):
@@ -122,6 +128,34 @@ def test_a_bound_holds_the_job(state: State) -> None:
         cost(of_set.job)
         == "no credits for certain, and 0.5 credits more if the vendor charged a submit that it refused."
     )
+
+
+FREE = Proof(Verdict.NOT_CHARGED, "Proven not charged.")
+
+
+@pytest.mark.parametrize(
+    ("documented", "proof", "most"),
+    [
+        (False, FREE, MOST_TRIES),
+        (True, FREE, MOST_DOCUMENTED),
+        (True, UNCLEAR, MOST_TRIES),
+        (False, UNCLEAR, MOST_TRIES),
+    ],
+)
+def test_what_looks_free_is_bounded_as_well(documented: bool, proof: Proof, most: int) -> None:
+    """A balance may be wrong: so many tries, then a person decides; and so many of the account."""
+    job = refused_job()
+    assert job.problem
+    job = replace(job, problem=replace(job.problem, documented=documented))
+    assert held_often(job, InVain(0, most - 1), InARow(0, most), proof, NOW) is None
+    held = held_often(job, InVain(0, most), InARow(0, most), proof, NOW)
+    assert held
+    assert f"This set was submitted {most} times in vain." in held.message
+    assert "ach try may have cost 0.5 credits." in held.message
+    assert held.job.refused == (0 if proof is FREE else 1)
+    of_all = held_often(job, InVain(0, 1), InARow(0, MOST_TRIES_IN_A_ROW), proof, NOW)
+    assert of_all
+    assert f"{MOST_TRIES_IN_A_ROW} submits in a row were in vain, this one among them." in of_all.message
 
 
 def test_a_charge_is_booked_where_it_belongs() -> None:
@@ -144,12 +178,16 @@ def test_submits_stop_until_a_person_has_decided() -> None:
     """One pause that no time ends, with its reason; it goes with its cause and leaves the others alone."""
     held = charged(refused_job(), refusals("a"), Proof(Verdict.CHARGED, "It was.", refusals("a")), NOW).job
     pauses: Pauses = {}
-    for in_a_row, jobs, words in ((0, [held], "charged a set"), (MOST_IN_A_ROW, [], "refused 6 sets in a row")):
+    for in_a_row, jobs, words in (
+        (InARow(0, 0), [held], "charged a set"),
+        (InARow(MOST_IN_A_ROW, 6), [], "refused 6 sets in a row"),
+        (InARow(0, MOST_TRIES_IN_A_ROW), [], "24 submits in a row were in vain"),
+    ):
         pauses = stopped(pauses, in_a_row, jobs, NOW)
         assert words in pauses[Lane.REFUSALS].problem.message
         assert not is_over(pauses[Lane.REFUSALS], NOW + 1e9)
     assert pauses[Lane.REFUSALS].since_at == NOW
-    assert stopped(pauses, MOST_IN_A_ROW - 1, [refused_job()], NOW) == {}
+    assert stopped(pauses, InARow(MOST_IN_A_ROW - 1, 9), [refused_job()], NOW) == {}
 
 
 def test_a_persons_word_settles_what_was_refused() -> None:

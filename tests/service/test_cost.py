@@ -67,9 +67,9 @@ def test_two_tasks_of_one_job_are_summed_up(tmp_path: Path) -> None:
         assert "Cost: 2 credits." in shop.status()
 
 
-@pytest.mark.parametrize(("took", "paid"), [("0", 6), ("0.25", 5), ("0.5", 3), ("0.75", 2), ("1.5", 1)])
+@pytest.mark.parametrize(("took", "paid"), [("0", 3), ("0.25", 3), ("0.5", 3), ("0.75", 2), ("1.5", 1)])
 def test_the_budget_counts_what_was_taken(tmp_path: Path, took: str, paid: int) -> None:
-    """The next set still has to fit by the list price; a dear one leaves less, a free one spends nothing."""
+    """The next set has to fit by the list price; a dear one leaves less, a cheap one as much: that is only the vendor's word."""
     with working(tmp_path, f"consumed={took}", budget={"per_day_credits": 1.5, "per_folder_credits": 1.5}) as (
         shop,
         vendor,
@@ -78,8 +78,22 @@ def test_the_budget_counts_what_was_taken(tmp_path: Path, took: str, paid: int) 
             shop.drop_set(f"set-{number}")
             shop.idle()
         assert vendor.charges == paid
-        assert sum(shop.daemon._book.journal.spent_since(0).values()) == paid * Decimal(took)
+        assert sum(shop.daemon._book.journal.spent_since(0).values()) == paid * max(Decimal(took), Decimal("0.5"))
         assert list(shop.states().values()) == [State.ARCHIVED] * paid
+
+
+@pytest.mark.parametrize(("took", "really", "paid"), [("0", "0", 6), ("0.25", "0.25", 4), ("0", "0.5", 3)])
+def test_a_low_price_counts_when_the_balance_confirms_it(tmp_path: Path, took: str, really: str, paid: int) -> None:
+    """A cheap set leaves more of the budget where nobody else spends and the balance fell by that; a vendor's word alone does not."""
+    budget = {"per_day_credits": 1.5, "sole_spender": True}
+    with working(tmp_path, f"consumed={took}", balance=Decimal("100.5"), budget=budget) as (shop, vendor):
+        for number in range(6):
+            charged = vendor.charges
+            shop.drop_set(f"set-{number}")
+            shop.idle()
+            vendor.emulator.pay_in((vendor.charges - charged) * (Decimal(took) - Decimal(really)))
+            shop.ticks(1, step_seconds=90)
+        assert vendor.charges == paid
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from rodin_watchd.config import Plugins as PluginSettings
 from rodin_watchd.config import journal_path, load_config
 from rodin_watchd.core.layout import HIDDEN, MARK
 from rodin_watchd.core.people import Seen
+from rodin_watchd.core.trust import TRUST, Trust
 from rodin_watchd.emulator.ledger import Snapshot
 from rodin_watchd.emulator.server import Emulator, EmulatorSettings, parse_fault
 from rodin_watchd.errors import CommandRefusedError
@@ -230,6 +231,11 @@ class Workshop:
         self.until(answered, step_seconds=0.0, busy_seconds=PATIENCE_SECONDS)
         return answers[0]
 
+    def has_seen_the_balance_fall(self) -> None:
+        """Put into the journal what a service knows that has bought from this account before."""
+        account = self.daemon._desk.progress.account
+        self.daemon._book.journal.set_meta(TRUST, Trust(account, moves=True).as_data())
+
     # ---- the folders ------------------------------------------------------------------------------------------------
 
     def path(self, name: str) -> Path:
@@ -359,8 +365,13 @@ def workshop(root: Path, base_url: str, **sections: Mapping[str, Any]) -> Iterat
 
 @contextlib.contextmanager
 def working(
-    root: Path, *faults: str, balance: Decimal = Decimal(100), **sections: Mapping[str, Any]
+    root: Path, *faults: str, balance: Decimal = Decimal(100), fresh: bool = False, **sections: Mapping[str, Any]
 ) -> Iterator[tuple[Workshop, Vendor]]:
-    """Give a workshop with an emulated vendor, whose account holds so many credits."""
+    """Give a workshop with an emulated vendor, whose account holds so many credits.
+
+    Unless it is `fresh`, its service has seen the balance fall by what a set cost before.
+    """
     with emulated(*faults, balance=balance) as vendor, workshop(root, vendor.emulator.base_url, **sections) as shop:
+        if not fresh:
+            shop.has_seen_the_balance_fall()
         yield shop, vendor

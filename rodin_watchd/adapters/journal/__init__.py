@@ -90,7 +90,8 @@ _SET_GATE = """
     INSERT INTO gate (name, verdict) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET verdict = excluded.verdict
 """
 _ANSWER = "UPDATE commands SET answer = ?, arguments = json_remove(arguments, '$.subscription_key') WHERE id = ?"
-_SETTLE = "UPDATE purchases SET outcome = ?, told = ? WHERE id = ? AND outcome = 'refused'"
+_SETTLE = "UPDATE purchases SET outcome = ?, told = ? WHERE id = ? AND outcome = ?"
+_CONFIRM = "UPDATE purchases SET confirmed = 1 WHERE outcome = 'charged' AND id > ? AND id <= ?"
 _WRITTEN = "written"
 """The key of the number of transactions that this journal was written in by its services: it never falls."""
 
@@ -135,7 +136,11 @@ class Beside(NamedTuple):
     """What is written in the transaction of moves that it belongs to."""
 
     reply: Reply | None = None  # to the command that asked for them: it is never carried out without being closed
-    settled: Sequence[Settled] = ()  # what refused purchases were after all
+    settled: Sequence[Settled] = ()  # what purchases were after all
+    confirmed: tuple[int, int] = (
+        0,
+        0,
+    )  # after the first purchase, up to the second: the balance fell by what they cost
 
 
 NOTHING_BESIDE: Final = Beside()
@@ -307,7 +312,10 @@ class Journal(JournalReader, HookRunWriter):
     ) -> None:
         with self._transaction(vital=vital):
             self._save(transitions, now, announcer)
-            self._db.executemany(_SETTLE, [(one.outcome, one.told, one.purchase) for one in beside.settled])
+            outcomes = [(s.outcome, s.told, s.purchase, "free" if s.back else "refused") for s in beside.settled]
+            self._db.executemany(_SETTLE, outcomes)
+            if beside.confirmed[0] < beside.confirmed[1]:
+                self._db.execute(_CONFIRM, beside.confirmed)
             self._set_meta(meta)
             self._reply(beside.reply)
 

@@ -19,10 +19,12 @@ from typing import Any
 from rodin_watchd.adapters.journal.words import in_words
 from rodin_watchd.core.machine import SENDING
 from rodin_watchd.core.proof import Refusal, Since
+from rodin_watchd.core.refusals import LOOKED, InARow, InVain
 from rodin_watchd.model import CREDITS_PER_TEXTURE
 
 _SPENT = """
-    SELECT top, cost, outcome = 'charged', count(*) FROM purchases WHERE id > ? AND outcome <> 'free' GROUP BY 1, 2, 3
+    SELECT top, cost, outcome = 'charged', confirmed, count(*) FROM purchases WHERE id > ? AND outcome <> 'free'
+        GROUP BY 1, 2, 3, 4
 """
 _NEWEST_COSTS = "SELECT cost FROM purchases WHERE outcome = 'charged' ORDER BY id DESC LIMIT 20"
 _CHARGED = "SELECT cost, count(*) FROM purchases WHERE at >= ? AND outcome = 'charged' GROUP BY cost"
@@ -36,6 +38,16 @@ _IN_A_ROW = """
     SELECT count(*) FROM purchases AS refused WHERE outcome = 'refused' AND NOT EXISTS (
         SELECT 1 FROM purchases AS later WHERE later.id > refused.id AND later.outcome = 'charged')
 """
+_TRIES_OF = """
+    SELECT count(*) FROM purchases WHERE fingerprint = :content AND sent AND outcome <> 'charged' AND id > coalesce(
+        (SELECT max(id) FROM purchases WHERE fingerprint = :content AND outcome = 'charged' AND outcome <> 'free'), 0)
+"""
+_TRIES_IN_A_ROW = """
+    SELECT count(*) FROM purchases WHERE sent AND outcome IN ('free', 'refused') AND id > max(?, coalesce(
+        (SELECT id FROM purchases WHERE outcome = 'charged' ORDER BY id DESC LIMIT 1), 0))
+"""
+_OWNERS = "SELECT id, job_id FROM purchases WHERE id IN (SELECT value FROM json_each(?))"
+_OPEN_OF = "SELECT id FROM purchases WHERE outcome = 'open' AND job_id IN (SELECT value FROM json_each(?))"
 _OPEN = "SELECT job_id FROM purchases WHERE id > ? AND outcome = 'open'"
 _SENDING = """
     SELECT purchases.id FROM purchases JOIN jobs ON jobs.id = job_id
@@ -53,18 +65,24 @@ class PurchaseReader(ABC):
     """A part of the journal's reader; every method raises JournalError."""
 
     @abstractmethod
+    def meta(self, key: str) -> Any:  # noqa: ANN401 - whatever JSON was stored
+        """Return a stored JSON value, None if there is none."""
+
+    @abstractmethod
     def _rows(self, query: str, values: Any = ()) -> list[sqlite3.Row]: ...  # noqa: ANN401 - as sqlite3 takes them
 
     @in_words()
     def spent_since(self, purchase: int) -> Mapping[str, Decimal]:
         """Return what was spent after a purchase, in credits, by top folder, "" for the inbox itself.
 
-        What is not known to be free counts, by `price`: what is being sent, and what is held.
+        What is not known to be free counts, by `price`: what is being sent, and what is held. What the vendor says to have been
+        cheaper than the list counts as that only where the balance has confirmed it.
         """
         spent: dict[str, Decimal] = {}
         price = self.price()
-        for top, cost, is_charged, count in self._rows(_SPENT, (purchase,)):
-            each = Decimal(cost) if is_charged else max(Decimal(cost), price)
+        for top, cost, is_charged, confirmed, count in self._rows(_SPENT, (purchase,)):
+            least = CREDITS_PER_TEXTURE if is_charged else price
+            each = Decimal(cost) if confirmed else max(Decimal(cost), least)
             spent[top] = spent.get(top, Decimal(0)) + each * count
         return spent
 
@@ -110,9 +128,24 @@ class PurchaseReader(ABC):
         """Return the same of one content, of all times."""
         return tuple(map(_refusal, self._rows(_REFUSED_OF, (fingerprint,))))
 
-    def refused_in_a_row(self) -> int:
-        """Return how many such submits there are since the newest one that was charged."""
-        return int(self._rows(_IN_A_ROW)[0][0])
+    def in_vain(self, fingerprint: str) -> InVain:
+        """Return how many submits of one content came to nothing, since it was charged."""
+        tries = int(self._rows(_TRIES_OF, {"content": fingerprint})[0][0])
+        return InVain(len(self.refused_of(fingerprint)), tries)
+
+    def in_a_row(self) -> InARow:
+        """Return how many submits of the account came to nothing, since the newest one that was charged."""
+        return InARow(
+            int(self._rows(_IN_A_ROW)[0][0]), int(self._rows(_TRIES_IN_A_ROW, (self.meta(LOOKED) or 0,))[0][0])
+        )
+
+    def open_of(self, jobs: Iterable[str]) -> tuple[int, ...]:
+        """Return the open purchases of these jobs."""
+        return tuple(row[0] for row in self._rows(_OPEN_OF, (json.dumps(sorted(jobs)),)))
+
+    def owners(self, purchases: Iterable[int]) -> Mapping[int, str]:
+        """Return the ids of the jobs that these purchases are of."""
+        return {row[0]: row[1] for row in self._rows(_OWNERS, (json.dumps(sorted(purchases)),))}
 
 
 def _refusal(row: sqlite3.Row) -> Refusal:

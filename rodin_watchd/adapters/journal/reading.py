@@ -121,6 +121,11 @@ class JournalReader(PurchaseReader, HookRunReader):
         """Return the job with this id."""
         return next(iter(self._jobs("SELECT doc FROM jobs WHERE id = ?", (rows.plain(job_id),))), None)
 
+    def newest_with(self, fingerprint: str) -> Job | None:
+        """Return the job of the newest purchase of a content."""
+        query = "SELECT doc FROM jobs WHERE id = (SELECT job_id FROM purchases WHERE fingerprint = ? ORDER BY id DESC LIMIT 1)"
+        return next(iter(self._jobs(query, (rows.plain(fingerprint),))), None)
+
     def with_task(self, uuid: str) -> Job | None:
         """Return the job that has this task of the vendor."""
         return next(iter(self._jobs("SELECT doc FROM jobs WHERE task_uuid = ?", (rows.plain(uuid),))), None)

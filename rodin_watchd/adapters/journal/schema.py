@@ -150,7 +150,9 @@ _MIGRATIONS: Final = (
         at REAL NOT NULL,
         outcome TEXT NOT NULL CHECK (outcome IN ('open', 'charged', 'unknown', 'refused', 'free')),
         cost TEXT NOT NULL, -- credits, a decimal number: the list price, or what the vendor says that it took
-        told INTEGER NOT NULL DEFAULT 0 -- ended while the job was held, so not by the vendor's answer
+        told INTEGER NOT NULL DEFAULT 0, -- ended while the job was held, so not by the vendor's answer
+        sent INTEGER NOT NULL DEFAULT 0, -- the whole set was sent, or something was answered: it could have been charged
+        confirmed INTEGER NOT NULL DEFAULT 0 -- the balance fell by what it cost
     ) STRICT;
     INSERT INTO purchases_2 (id, job_id, fingerprint, top, at, outcome, cost, told)
         SELECT id, job_id, fingerprint, top, at, outcome, '0.5', told FROM purchases;
@@ -161,9 +163,14 @@ _MIGRATIONS: Final = (
     CREATE INDEX purchases_by_content ON purchases (fingerprint) WHERE outcome <> 'free';
     CREATE INDEX purchases_by_time ON purchases (at, cost) WHERE outcome = 'charged';
     CREATE INDEX purchases_refused ON purchases (id) WHERE outcome = 'refused';
+    CREATE INDEX purchases_in_vain ON purchases (fingerprint, id) WHERE sent AND outcome <> 'charged';
+    CREATE TRIGGER purchase_was_sent AFTER UPDATE OF state ON jobs
+        WHEN NEW.state = 'submitting' OR NEW.state = 'uploading' AND json_extract(NEW.doc, '$$.answer') IS NOT NULL
+        BEGIN UPDATE purchases SET sent = 1 WHERE job_id = NEW.id AND outcome = 'open' AND NOT sent; END;
     CREATE TRIGGER purchase_begins AFTER UPDATE OF state ON jobs
         WHEN NEW.state = 'uploading' AND json_extract(NEW.doc, '$$.answer') IS NULL BEGIN
-        UPDATE purchases SET outcome = 'free' WHERE job_id = NEW.id AND outcome = 'open';
+        UPDATE purchases SET outcome = CASE WHEN sent THEN 'refused' ELSE 'free' END
+            WHERE job_id = NEW.id AND outcome = 'open';
         INSERT INTO purchases (job_id, fingerprint, consent, top, at, outcome, cost) VALUES (NEW.id, NEW.fingerprint,
             coalesce(json_extract(NEW.doc, '$$.consent'), ''), NEW.top, NEW.changed_at, 'open',
             coalesce(json_extract(NEW.doc, '$$.price'), '0.5'));

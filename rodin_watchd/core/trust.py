@@ -1,0 +1,152 @@
+"""Trust in the balance: whether it may show that a submit was free, and when that is taken back. Pure functions.
+
+A balance that stays as it was proves nothing where it never moves: it may be cached, rounded, or that of another account. So
+nothing is believed to be free until the balance was seen to fall by exactly what known purchases cost, at any time before
+or in the proof itself.
+
+A balance that moves may move late: a charge that is booked after the second reading looks free. So what was shown to be free
+is remembered for KEEP_SECONDS, and every later reading is compared with the one before it. Where it is lower than all that is
+known or unclear explains, on an account that nobody else spends from, those verdicts were wrong: they are taken back, and the
+balance shows nothing to be free any more until somebody has raised `budget.settle_seconds`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any, Final, Self
+
+from rodin_watchd.core.machine import Signal, move
+from rodin_watchd.core.proof import Since, stake
+from rodin_watchd.core.receipt import in_credits
+from rodin_watchd.errors import RefusedOftenError
+from rodin_watchd.model import Job, State, Transition
+
+TRUST: Final = "balance-trust"
+"""The journal's key of the trust in the balance."""
+
+KEEP_SECONDS: Final = 86_400.0
+"""So long (UTC) a purchase that was shown to be free may still turn out to have been charged."""
+
+_HIDDEN_BY_ROUNDING: Final = Decimal(1)
+"""Balances in whole credits may differ by less than this from what was charged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """What is known of an account's balance as a witness; durable."""
+
+    account: str  # whose balance it is
+    moves: bool = False  # whether it was seen to fall by exactly what known purchases cost
+    freed: tuple[tuple[int, float], ...] = ()  # the purchases that it has shown to be free, and when, UTC
+    late_seconds: float = 0.0  # the settle time with which that was wrong; 0: it never was
+    fell: Decimal = Decimal(0)  # by so much more than was known, then; credits
+
+    def as_data(self) -> dict[str, Any]:
+        """Return it as JSON can hold it."""
+        return {
+            "account": self.account,
+            "moves": self.moves,
+            "freed": [list(one) for one in self.freed],
+            "late_seconds": self.late_seconds,
+            "fell": str(self.fell),
+        }
+
+    @classmethod
+    def of_data(cls, stored: Mapping[str, Any] | None, account: str) -> Self:
+        """Return the trust that `as_data` stored; a new one where nothing was, or where it is about another account."""
+        if not stored or stored["account"] != account:
+            return cls(account)
+        freed = tuple((int(purchase), float(at)) for purchase, at in stored["freed"])
+        return cls(account, stored["moves"], freed, stored["late_seconds"], Decimal(stored["fell"]))
+
+    def is_doubted(self, settle_seconds: float) -> bool:
+        """Tell whether it was wrong with this settle time, or a longer one."""
+        return 0 < settle_seconds <= self.late_seconds
+
+    def doubt(self, settle_seconds: float, *, sole: bool) -> str:
+        """Return why the balance shows nothing to be free, "" if it may."""
+        if sole and self.is_doubted(settle_seconds):
+            return "it fell later than that once, by charges that had looked free"
+        return (
+            "" if self.moves else "it was never seen to fall by what a set cost, so that it stands still proves nothing"
+        )
+
+    def with_freed(self, purchases: Iterable[int], now: float) -> Self:
+        """Remember which purchases it has shown to be free."""
+        return replace(self, freed=(*self.freed, *((purchase, now) for purchase in purchases)))
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a reading says that was taken while no submit was open."""
+
+    lower: Decimal  # than the one before, and than what is known to be charged since explains; credits
+    since: Since
+    exact: bool  # whether the account has ever shown a part of a credit
+    sole: bool  # whether nobody else spent from the account
+
+    @property
+    def matches(self) -> bool:
+        """Whether the balance fell by exactly what is known, and nothing unclear is in between."""
+        clear = not (self.since.unknown or self.since.refused or self.since.told or self.since.refundable)
+        return clear and self.lower == 0
+
+    @property
+    def shows_movement(self) -> bool:
+        """Whether it fell by exactly what known purchases cost, more than nothing."""
+        return self.lower == 0 and self.since.charged > 0
+
+    @property
+    def unexplained(self) -> Decimal:
+        """By how much it fell more than everything explains that was, or may have been, charged; 0 if it did not."""
+        more = self.lower - stake(self.since)
+        least = Decimal(0) if self.exact else _HIDDEN_BY_ROUNDING
+        return more if self.sole and more > 0 and more >= least else Decimal(0)
+
+
+def after(trust: Trust, reading: Reading, settle_seconds: float, now: float) -> tuple[Trust, frozenset[int]]:
+    """Return the trust after a reading, and the purchases of which it was wrong to say that they were free."""
+    moved = replace(trust, moves=trust.moves or reading.shows_movement)
+    if reading.unexplained and trust.freed:
+        late = max(trust.late_seconds, settle_seconds)
+        back = frozenset(purchase for purchase, _ in trust.freed)
+        return replace(moved, freed=(), late_seconds=late, fell=reading.unexplained), back
+    kept = tuple((purchase, at) for purchase, at in trust.freed if abs(now - at) < KEEP_SECONDS)
+    return replace(moved, freed=kept if reading.matches else trust.freed), frozenset()
+
+
+def taken_back(job: Job, times: int, now: float) -> Transition:
+    """Note in a live job that so many submits of it may have been charged after all; hold it where it would be sent or buried."""
+    doubted = replace(job, refused=job.refused + times)
+    each = in_credits(job.price)
+    told = (
+        f"The balance fell later than it was asked for: {times} of this set's submits, which had looked free of charge, may have "
+        f"cost {each} each."
+    )
+    if job.state is State.STAGED:
+        problem = RefusedOftenError(told).problem
+        return move(replace(doubted, problem=problem), Signal.HOLD, now, told, problem.code)
+    return Transition(doubted, "doubted", told)
+
+
+def notice(trust: Trust, settle_seconds: float, *, sole: bool) -> list[str]:
+    """Return what people must know of a balance that is not believed any more."""
+    if not (sole and trust.is_doubted(settle_seconds)):
+        return []
+    told = (
+        f"The balance fell by {in_credits(trust.fell)} that no known charge explains, after submits had looked free of charge. "
+        "They count as spent now, and the balance is not believed about that any more. If this vendor books charges "
+        f"late, set budget.settle_seconds to more than {trust.late_seconds:g}; if others spend from the account, set "
+        "budget.sole_spender = false."
+    )
+    return [told]
+
+
+def purchases_of(back: Collection[int], owners: Mapping[int, str]) -> Mapping[str, tuple[int, ...]]:
+    """Return purchases by the job that they are of."""
+    found: dict[str, tuple[int, ...]] = {}
+    for purchase in sorted(back):
+        found[owners[purchase]] = (*found.get(owners[purchase], ()), purchase)
+    return found

@@ -1,0 +1,118 @@
+"""When the balance is believed to show that a submit was free, and when that is taken back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+from job_samples import NOW, a_job
+
+from rodin_watchd.core.proof import Baseline, Refusal, Since, Verdict, judged, refusals_judged
+from rodin_watchd.core.trust import KEEP_SECONDS, Reading, Trust, after, notice, taken_back
+from rodin_watchd.errors import RefusedOftenError, ThrottledError
+from rodin_watchd.model import State
+
+HALF, NOTHING = Decimal("0.5"), Decimal(0)
+TEN = Baseline(Decimal("10.5"), 7, NOW)
+UNSEEN = Trust("account")
+SEEN = Trust("account", moves=True)
+BELIEVED = SEEN.with_freed([3, 4], NOW)
+
+
+def since(charged: str = "0", unknown: int = 0, refused: int = 0, told: int = 0) -> Since:
+    """Return what was bought."""
+    refusals = tuple(Refusal(number, "job", "content", HALF) for number in range(8, 8 + refused))
+    return Since(Decimal(charged), unknown, unknown * HALF, frozenset(), 0, told, refusals)
+
+
+def reading(lower: str, bought: Since, *, exact: bool = True, sole: bool = True) -> Reading:
+    """Return what a reading says: by how much the balance is lower than what is known explains."""
+    return Reading(Decimal(lower), bought, exact, sole)
+
+
+def test_trust_is_stored_for_one_account() -> None:
+    """Nothing that was seen of another account counts."""
+    doubted = replace(BELIEVED, late_seconds=60.0, fell=HALF)
+    assert Trust.of_data(doubted.as_data(), "account") == doubted
+    assert Trust.of_data(doubted.as_data(), "other") == Trust("other")
+    assert Trust.of_data(None, "account") == UNSEEN
+
+
+def test_nothing_is_free_by_a_balance_that_was_never_seen_to_fall() -> None:
+    """Neither what was refused nor what was lost; what was charged is shown all the same."""
+    doubt = UNSEEN.doubt(60, sole=True)
+    still, fallen = [TEN.balance] * 2, [TEN.balance - HALF] * 2
+    assert "never seen to fall" in doubt
+    assert judged(TEN, since(unknown=1), still, exact=True, doubt=doubt).verdict is Verdict.UNDECIDED
+    assert judged(TEN, since(unknown=1), fallen, exact=True, doubt=doubt).verdict is Verdict.CHARGED
+    for sole in (False, True):
+        free = refusals_judged(TEN, since(refused=1), still, exact=True, sole=sole, doubt=doubt)
+        assert free.verdict is Verdict.UNDECIDED
+    assert refusals_judged(TEN, since(refused=1), fallen, exact=True, sole=True, doubt=doubt).verdict is Verdict.CHARGED
+    assert SEEN.doubt(60, sole=True) == SEEN.doubt(60, sole=False) == ""
+
+
+@pytest.mark.parametrize(
+    ("seen", "moves"),
+    [
+        (reading("0", since("0.5")), True),
+        (reading("0", since("1.5", refused=1)), True),
+        (reading("0", since("0.5"), sole=False), True),
+        (reading("0", since()), False),
+        (reading("-0.5", since("0.5")), False),
+        (reading("0.5", since("0.5")), False),
+    ],
+)
+def test_a_known_charge_shows_that_it_moves(seen: Reading, moves: bool) -> None:
+    """It fell by exactly what known purchases cost, also where others may spend."""
+    assert after(UNSEEN, seen, 60, NOW)[0].moves is moves
+
+
+@pytest.mark.parametrize(
+    ("seen", "unexplained"),
+    [
+        (reading("0.5", since("2")), "0.5"),
+        (reading("0.5", since(unknown=1)), "0"),
+        (reading("1", since(refused=1)), "0.5"),
+        (reading("0.5", since(), sole=False), "0"),
+        (reading("0.5", since(), exact=False), "0"),
+        (reading("1", since(), exact=False), "1"),
+        (reading("-7", since()), "0"),
+        (reading("0", since("3")), "0"),
+    ],
+)
+def test_a_fall_that_nothing_explains_takes_verdicts_back(seen: Reading, unexplained: str) -> None:
+    """Of an own account: all that looked free is unclear again, and such a settle time is not believed any more."""
+    learned, back = after(BELIEVED, seen, 60, NOW + 5)
+    assert seen.unexplained == Decimal(unexplained)
+    assert back == (frozenset({3, 4}) if seen.unexplained else frozenset())
+    assert learned.is_doubted(60) is bool(back)
+    assert learned.freed == (() if back else BELIEVED.freed)
+    assert bool(learned.doubt(60, sole=True)) is bool(back)
+    assert learned.doubt(61, sole=True) == ""
+    assert bool(notice(learned, 60, sole=True)) is bool(back)
+    assert notice(learned, 61, sole=True) == notice(learned, 60, sole=False) == []
+    assert after(SEEN, seen, 60, NOW)[1] == frozenset()
+
+
+def test_what_looked_free_is_remembered_for_a_day() -> None:
+    """And until a later reading matches."""
+    late = NOW + KEEP_SECONDS + 1
+    assert after(BELIEVED, reading("0", since()), 60, NOW + 5)[0].freed == BELIEVED.freed
+    assert after(BELIEVED, reading("0", since()), 60, late)[0].freed == ()
+    assert after(BELIEVED, reading("0", since(unknown=1)), 60, late)[0].freed == BELIEVED.freed
+
+
+@pytest.mark.parametrize(
+    ("state", "then"), [(State.STAGED, State.HELD), (State.HELD, State.HELD), (State.GENERATED, State.GENERATED)]
+)
+def test_a_job_whose_verdict_is_taken_back(state: State, then: State) -> None:
+    """It is held where it would be sent again; elsewhere it is noted what it may have cost."""
+    job = replace(a_job(state), problem=ThrottledError().problem if state is not State.GENERATED else None)
+    moved = taken_back(job, 2, NOW)
+    assert (moved.job.state, moved.job.refused) == (then, 2)
+    assert "may have cost 0.5 credits each" in moved.message
+    if state is State.STAGED:
+        assert moved.job.problem
+        assert moved.job.problem.code == RefusedOftenError.code
