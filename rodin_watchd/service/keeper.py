@@ -18,14 +18,17 @@ from typing import Protocol
 from rodin_watchd.adapters.filesystems import filesystem_of
 from rodin_watchd.adapters.journal import JournalReader
 from rodin_watchd.adapters.journal.backup import how_to_recover
+from rodin_watchd.adapters.spool.beneath import Anchor
 from rodin_watchd.adapters.spool.grounds import Grounds, read_mark
 from rodin_watchd.core.grounds import Ground, Identity, Known, Mark, is_ours, is_still_theirs, why_away
+from rodin_watchd.core.layout import INBOX
 from rodin_watchd.core.restored import copied
 from rodin_watchd.core.status import PAGE, Page
 from rodin_watchd.errors import DiskError, FolderGoneError, JournalError, OwnerError, RootAwayError, RootCopiedError
 from rodin_watchd.log_lines import Trouble, why
 from rodin_watchd.service.book import Book
 from rodin_watchd.service.housekeeping import Housekeeping
+from rodin_watchd.service.inside import InsideKeeper, remembered_inside
 from rodin_watchd.service.journal_guard import JournalGuard
 from rodin_watchd.service.monitor import Monitor
 
@@ -71,6 +74,7 @@ class Keeper:
         self._unmarkable: set[Ground] = set()  # until the next `settle`
         self.away: Mapping[Ground, str] = {}
         self.copied = ""
+        self.inside = InsideKeeper(grounds, book.journal, self._mark_inside)
 
     @property
     def knows_root(self) -> bool:
@@ -111,6 +115,14 @@ class Keeper:
         self._tell()
         return before.keys() != self.away.keys()
 
+    def keep_inside(self) -> None:
+        """Remember what a look into the inbox found of shares in it. Raises DiskError."""
+        if Ground.INBOX not in self.away:
+            self.inside.keep(self._book.journal)
+
+    def _mark_inside(self, path: str) -> Mark | None:
+        return None if self.copied else Mark(self._root_id, path, place_of(self._journal))
+
     def _look(self, *, leave_marks: bool = True) -> Mapping[Ground, str]:
         """Look at the grounds, the root first; believe in those that may be believed, return why the others may not."""
         known, theirs, away = dict(self._known), dict(self._theirs), dict[Ground, str]()
@@ -128,6 +140,7 @@ class Keeper:
                 self._note_whose(ground, theirs)
         there = {ground: found.identity for ground, found in known.items() if ground not in away}
         self._grounds.believe(there, self._root_id)
+        self.inside.believe(self._root_id, self._is_here)
         self._remember(self._marked(known, away) if leave_marks and not self.copied else known, theirs)
         return away
 
@@ -223,7 +236,7 @@ class Keeper:
 
     def notices(self) -> list[str]:
         """Return what people must know."""
-        return [*self._copy_notices(), *self._away_notices()]
+        return [*self._copy_notices(), *self._away_notices(), *self.inside.notices()]
 
     def _copy_notices(self) -> list[str]:
         if not self.copied:
@@ -284,6 +297,15 @@ def remembered(journal: JournalReader) -> Memory:
     known = {Ground(name): Known.of_data(data) for name, data in (journal.meta(GROUNDS) or {}).items()}
     theirs = {Ground(name): Identity(*there) for name, there in (journal.meta(THEIRS) or {}).items()}
     return Memory(known, theirs)
+
+
+def inbox_anchor(grounds: Grounds, memory: JournalReader | None, journal: Path) -> Anchor:
+    """Return where a look into the inbox starts that changes nothing, by what the journal remembers; None: there is none yet."""
+    if memory is not None:
+        root_id = str(memory.meta(ROOT_ID) or "")
+        is_here = partial(is_same_journal, journal=journal)
+        grounds.believe_inside(replace(remembered_inside(memory), root_id=root_id, is_here=is_here))
+    return grounds.anchor(INBOX)
 
 
 def _told_away(journal: JournalReader) -> frozenset[Ground]:
