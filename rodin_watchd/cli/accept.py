@@ -12,12 +12,14 @@ from rodin_watchd.adapters.filesystems import filesystem_of
 from rodin_watchd.adapters.spool.grounds import Grounds, read_mark
 from rodin_watchd.cli.context import config_option, journal_of, load, reader
 from rodin_watchd.config import Config
-from rodin_watchd.core.grounds import PATHS, Ground, Mark, Seen, is_inside_mark
+from rodin_watchd.core.grounds import PATHS, Ground, Mark, Seen, Traces, is_inside_mark
 from rodin_watchd.core.layout import INBOX
 from rodin_watchd.core.names import printable
 from rodin_watchd.errors import FolderGoneError
 from rodin_watchd.service.inside import remembered_inside
-from rodin_watchd.service.keeper import ROOT_ID, is_same_journal, place_of
+from rodin_watchd.service.keeper import ROOT_ID
+from rodin_watchd.service.places import place_of
+from rodin_watchd.service.traces import traces_of, why_copied
 
 _SHARE_PARTS = 2
 """Of a path in the inbox, at least."""
@@ -70,8 +72,8 @@ def _path_of(folder: str) -> str:
 
 
 def _before(there: Mark, journal: Path) -> str:
-    """Return the journal that an accepted root named before, "" if ours: what it may have sent is held at the next start."""
-    return there.accepted_from if not there.journal or is_same_journal(there.journal, journal) else there.journal
+    """Return the journal that an accepted copy named before, "" if it is none: what may have been sent is held at the next start."""
+    return there.journal if why_copied(there, journal) else there.accepted_from
 
 
 def _warn(there: Mark | None, wanted: Mark) -> None:
@@ -92,7 +94,7 @@ def _mark_all_with(config: Config, grounds: Grounds, root: Mark, before: Mark | 
     for path, name in {**names, **{share: share for share in shares}}.items():
         mark = read_mark(config.folders.root / path)
         if mark and mark.root_id in with_it and (mark.ground == name or (path in shares and is_inside_mark(mark))):
-            grounds.leave_mark_at(path, replace(root, ground=name, accepted_from=""), replace=True)
+            grounds.leave_mark_at(path, replace(root, ground=name, accepted_from="", traces=Traces()), replace=True)
 
 
 def _shares(config: Config) -> frozenset[str]:
@@ -115,6 +117,6 @@ def _mark(config: Config, name: str, grounds: Grounds) -> Mark:
         with reader(config) as journal:
             root_id = str(journal.meta(ROOT_ID) or "")
     if root_id:
-        return Mark(root_id, name, place_of(path))
+        return Mark(root_id, name, place_of(path), traces=traces_of(path))
     root = grounds.mark(Ground.ROOT)
     return Mark(root.root_id if root else secrets.token_hex(8), name)

@@ -23,7 +23,6 @@ from rodin_watchd.cli.findings import Finding, Verdict, problem
 from rodin_watchd.config import Config
 from rodin_watchd.core.grounds import Ground
 from rodin_watchd.core.layout import ARCHIVE, FAILED, INBOX, OUTBOX
-from rodin_watchd.core.restored import copied
 from rodin_watchd.errors import FolderGoneError, JournalError, RootCopiedError
 from rodin_watchd.model import Kind
 from rodin_watchd.service.inside import accept_advice
@@ -32,13 +31,13 @@ from rodin_watchd.service.keeper import (
     Memory,
     advice_for,
     inbox_anchor,
-    is_same_journal,
     judged,
-    other_journal,
     remembered,
     why_not_ours,
 )
 from rodin_watchd.service.opening import refuse_network_journal
+from rodin_watchd.service.places import is_same_journal
+from rodin_watchd.service.traces import why_copied
 
 PUBLISHED: Final = (OUTBOX, FAILED, ARCHIVE)
 _MEGABYTE: Final = 1_000_000
@@ -178,9 +177,9 @@ def _away(config: Config) -> Iterator[Finding]:
     if not root_id and (refusal := why_not_ours(config.folders.root, journal)):
         yield problem("mounts", refusal)
     grounds = Grounds(config.folders.root)
-    other = other_journal(grounds, journal) if root_id else ""
+    other = why_copied(grounds.mark(Ground.ROOT), journal) if root_id else ""
     if other:
-        text = f"{copied(other)}. Nothing is taken or sent."
+        text = f"{other}. Nothing is taken or sent."
         yield Finding("mounts", text, Verdict.PROBLEM, RootCopiedError.advice)
     for ground in Ground if memory.known else ():
         verdict = judged(grounds, ground, memory, root_id, lambda place: bool(other) or is_same_journal(place, journal))

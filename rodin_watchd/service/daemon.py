@@ -20,7 +20,7 @@ from rodin_watchd.core.approval import Gate
 from rodin_watchd.core.grounds import Ground
 from rodin_watchd.core.headline import headline
 from rodin_watchd.core.receipt import local
-from rodin_watchd.core.restored import copied, hold_unsent
+from rodin_watchd.core.restored import hold_unsent
 from rodin_watchd.core.status import Line, Page
 from rodin_watchd.errors import DiskError, FolderGoneError, RootCopiedError
 from rodin_watchd.model import State
@@ -227,17 +227,17 @@ class Daemon:
         return not (self._commands.paused or self._standing.keeper.copied)
 
     def _hold_unsent(self) -> None:
-        """Hold what was about to be sent while the root's mark names another journal: it may have been sent from there.
+        """Hold what was about to be sent while the root is taken for a copy: it may have been sent from elsewhere.
 
         So is what was about to be sent when a person accepted the root, once.
         """
-        if not (journal := self._standing.keeper.copied):
+        if not (reason := self._standing.keeper.copied):
             return
         now = self._clock.now()
         for job in list(self._book.jobs.values()):
             if job.id not in self._pool.busy:
-                self._book.commit(hold_unsent(job, copied(journal), now), now)
-        if not any(hold_unsent(job, copied(journal), now) for job in self._book.jobs.values()):
+                self._book.commit(hold_unsent(job, reason, now), now)
+        if not any(hold_unsent(job, reason, now) for job in self._book.jobs.values()):
             self._standing.keeper.finish_acceptance()
 
     def _scene(self) -> Scene:

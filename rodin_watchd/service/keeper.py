@@ -5,10 +5,7 @@ The main thread's alone, but for the belief, which the workers' own checks read.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import secrets
-import socket
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,7 +17,7 @@ from rodin_watchd.adapters.journal import JournalReader
 from rodin_watchd.adapters.journal.backup import how_to_recover
 from rodin_watchd.adapters.spool.beneath import Anchor
 from rodin_watchd.adapters.spool.grounds import Grounds, read_mark
-from rodin_watchd.core.grounds import Ground, Identity, Known, Mark, is_ours, is_still_theirs, why_away
+from rodin_watchd.core.grounds import Ground, Identity, Known, Mark, Traces, is_ours, is_still_theirs, why_away
 from rodin_watchd.core.layout import INBOX
 from rodin_watchd.core.restored import copied
 from rodin_watchd.core.status import PAGE, Page
@@ -31,12 +28,14 @@ from rodin_watchd.service.housekeeping import Housekeeping
 from rodin_watchd.service.inside import InsideKeeper, remembered_inside
 from rodin_watchd.service.journal_guard import JournalGuard
 from rodin_watchd.service.monitor import Monitor
+from rodin_watchd.service.places import is_same_journal, place_of
+from rodin_watchd.service.traces import traces_of, why_copied
 
 ROOT_ID = "root_id"
 GROUNDS = "grounds"
 COPIED = "copied"
 THEIRS = "theirs"
-"""The journal's keys: the root that it belongs to, the grounds as they were last, the other journal that was told of.
+"""The journal's keys: the root that it belongs to, the grounds as they were last, why it was last told to be a copy.
 
 And the grounds in which another service's mark was seen since ours was.
 """
@@ -55,7 +54,7 @@ class Memory:
 class Keeper:
     """Looks at every ground in every tick; `away` tells which must not be believed, and why.
 
-    `copied` is the journal that the root's mark names if that is not ours, else "": then another service may pay for the
+    `copied` says why the root or its journal is taken for copied or moved, else "": then another service may pay for the
     same sets, and nothing may be taken or sent. A root that was accepted counts so until what may have been sent from
     there is held (`finish_acceptance`).
     """
@@ -72,6 +71,7 @@ class Keeper:
         self._told_copied = str(book.journal.meta(COPIED) or "")
         self._unmarked = {ground: Trouble("mark") for ground in Ground}
         self._unmarkable: set[Ground] = set()  # until the next `settle`
+        self._traces_are_fresh = False
         self.away: Mapping[Ground, str] = {}
         self.copied = ""
         self.inside = InsideKeeper(grounds, book.journal, self._mark_inside)
@@ -101,6 +101,7 @@ class Keeper:
     def settle(self) -> None:
         """Look once more, now that missing folders are made, and try again to leave the marks that could not be left."""
         self._unmarkable.clear()
+        self._traces_are_fresh = False
         self.check()
 
     def may_make(self, path: Path) -> bool:
@@ -133,7 +134,7 @@ class Keeper:
             if isinstance(verdict, Known):
                 known[ground] = verdict
                 if ground is Ground.ROOT:
-                    self.copied = other_journal(self._grounds, self._journal) or self._accepted_from()
+                    self.copied = self._why_copied(self._grounds.mark(ground))
             else:
                 away[ground] = verdict
             if root_is_there:
@@ -154,14 +155,15 @@ class Keeper:
         else:
             theirs[ground] = there
 
-    def _accepted_from(self) -> str:
-        mark = self._grounds.mark(Ground.ROOT)
-        return mark.accepted_from if mark else ""
+    def _why_copied(self, mark: Mark | None) -> str:
+        if mark and mark.accepted_from and not why_copied(mark, self._journal):
+            return copied(mark.accepted_from)
+        return why_copied(mark, self._journal)
 
     def finish_acceptance(self) -> None:
         """Take out of the root's mark from where it was accepted, now that what may have been sent is held; may be repeated."""
         mark = self._grounds.mark(Ground.ROOT)
-        if mark is None or not mark.accepted_from or other_journal(self._grounds, self._journal):
+        if mark is None or not mark.accepted_from or why_copied(mark, self._journal):
             return
         try:
             self._grounds.leave_mark(Ground.ROOT, replace(mark, accepted_from=""), replace=True)
@@ -180,16 +182,14 @@ class Keeper:
         mark = read_mark(self._grounds.root)
         if mark and not is_ours(mark, Ground.ROOT, self._root_id):
             raise FolderGoneError(f"{self._grounds.root} is marked as another service's {mark.ground}.")
-        if mark and mark.journal and not is_same_journal(mark.journal, self._journal):
-            raise RootCopiedError(f"{copied(mark.journal)}.")
-        if mark and mark.accepted_from:
-            raise RootCopiedError(f"{copied(mark.accepted_from)}.")
+        if reason := self._why_copied(mark):
+            raise RootCopiedError(f"{reason}.")
 
     def _tell(self) -> None:
         """Tell of each ground once that it is away, and once that it is back, and of a copy; a restart tells nothing twice."""
         if self.copied != self._told_copied:
             if self.copied:
-                self._book.tell("copied", f"{copied(self.copied)}. Nothing is taken or sent.", self._now())
+                self._book.tell("copied", f"{self.copied}. Nothing is taken or sent.", self._now())
             else:
                 self._book.tell("accepted", "The root's mark names this service's journal.", self._now())
             self._book.journal.set_meta(COPIED, self.copied)
@@ -218,11 +218,12 @@ class Keeper:
     def _leave_mark(self, ground: Ground) -> bool:
         """Mark a ground where the mark is missing, or does not name the journal yet; tell whether it is marked."""
         mark = self._grounds.mark(ground)
-        if mark is not None and mark.journal:
+        if mark is not None and mark.journal and not self._is_stale(ground, mark):
             return True
         if ground in self._unmarkable:
-            return False
-        wanted = Mark(self._root_id, ground.value, place_of(self._journal))
+            return mark is not None
+        traces = traces_of(self._journal) if ground is Ground.ROOT else Traces()
+        wanted = Mark(self._root_id, ground.value, place_of(self._journal), traces=traces)
         try:
             self._grounds.leave_mark(ground, wanted, replace=mark is not None)
         except FileExistsError:  # another service was faster: the next look tells
@@ -234,6 +235,15 @@ class Keeper:
         self._unmarked[ground].ends(f"{self._grounds.path(ground)} is marked now.")
         return True
 
+    def _is_stale(self, ground: Ground, mark: Mark) -> bool:
+        """Tell, once until the next `settle`, whether the root's mark has other traces than it should, or an earlier version's."""
+        if ground is not Ground.ROOT or self._traces_are_fresh:
+            return False
+        self._traces_are_fresh = (
+            True  # a filesystem that gives each look another inode must not be written to in every tick
+        )
+        return mark.traces != traces_of(self._journal, mark)
+
     def notices(self) -> list[str]:
         """Return what people must know."""
         return [*self._copy_notices(), *self._away_notices(), *self.inside.notices()]
@@ -244,7 +254,7 @@ class Keeper:
         told = (
             "Both could pay for the same sets, so nothing is taken or sent. What is paid for is fetched and delivered."
         )
-        return [f"COPIED OR MOVED: {copied(self.copied)}. {told} {RootCopiedError.advice}"]
+        return [f"COPIED OR MOVED: {self.copied}. {told} {RootCopiedError.advice}"]
 
     def _away_notices(self) -> list[str]:
         return [
@@ -286,12 +296,6 @@ def _is_left_by_us(mark: Mark, ground: Ground, root_id: str, is_here: Callable[[
     return is_ours(mark, ground, root_id) and (ground is Ground.ROOT or not mark.journal or is_here(mark.journal))
 
 
-def other_journal(grounds: Grounds, journal: Path) -> str:
-    """Return the journal that the root's mark names, if it is another one than ours; "" if not."""
-    mark = grounds.mark(Ground.ROOT)
-    return mark.journal if mark and mark.journal and not is_same_journal(mark.journal, journal) else ""
-
-
 def remembered(journal: JournalReader) -> Memory:
     """Return the grounds as the journal remembers them."""
     known = {Ground(name): Known.of_data(data) for name, data in (journal.meta(GROUNDS) or {}).items()}
@@ -314,21 +318,6 @@ def _told_away(journal: JournalReader) -> frozenset[Ground]:
     for event in journal.service_events(kinds=("offline", "online")):
         newest.setdefault(event.subject, event.kind)
     return frozenset(ground for ground in Ground if newest.get(ground.value) == "offline")
-
-
-def place_of(journal: Path) -> str:
-    """Return how a root's mark names the journal that it was served with."""
-    return f"{socket.gethostname()}:{journal}"
-
-
-def is_same_journal(place: str, journal: Path) -> bool:
-    """Tell whether a mark names this journal: by host and path, or another path of this host to the very same file."""
-    if place == place_of(journal):
-        return True
-    host, _, path = place.partition(":")
-    with contextlib.suppress(OSError, ValueError):
-        return host == socket.gethostname() and os.path.samefile(path, journal)  # noqa: PTH121 - raises alike
-    return False
 
 
 def why_not_ours(root: Path, journal: Path) -> OwnerError | None:

@@ -193,7 +193,7 @@ def leave_mark_in(folder: int, mark: Mark, *, replace: bool) -> None:
     """Do the same in an open folder. A root's mark says what its own file is, which no copy of it says any more."""
     part = f"{OWN_PREFIX}mark-{mark.root_id}.part"  # what a crash left of it goes with the next try
     with new_file(folder, part) as descriptor, open(descriptor, "wb", closefd=False) as stream:
-        if mark.ground == Ground.ROOT:
+        if mark.ground == Ground.ROOT and mark.journal:
             mark = dataclasses.replace(mark, traces=dataclasses.replace(mark.traces, mark=birth_of(descriptor)))
         stream.write(mark_text(mark).encode())
     try:

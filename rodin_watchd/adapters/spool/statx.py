@@ -69,6 +69,18 @@ def birth_of(descriptor: int) -> Birth | None:
     return Birth(inode, max(made_ns, 0))
 
 
+def birth_at(path: Path) -> Birth | None:
+    """Return the same of a folder by its path; None also where it cannot be opened."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        return birth_of(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _stated(descriptor: int) -> bytes | None:
     if _statx is None:
         return None
