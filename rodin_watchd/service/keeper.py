@@ -97,6 +97,7 @@ class Keeper:
         mark = read_mark(self._grounds.root)
         self._root_id = mark.root_id if mark else secrets.token_hex(8)
         self._book.journal.set_meta(ROOT_ID, self._root_id)
+        self._grounds.belong_to(self._root_id)
 
     def settle(self) -> None:
         """Look once more, now that missing folders are made, and try again to leave the marks that could not be left."""

@@ -13,6 +13,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from strangers import mounted
 from workshop import Workshop, working
 
@@ -21,6 +22,7 @@ from rodin_watchd.adapters.journal.backup import backup_path, make_backup
 from rodin_watchd.adapters.journal.files import moved_aside, whole_path
 from rodin_watchd.adapters.spool.submit_count import _text
 from rodin_watchd.cli.health import told
+from rodin_watchd.cli.main import cli
 from rodin_watchd.config import journal_path
 from rodin_watchd.errors import DiskError, JournalError, JournalGoneError, JournalRolledBackError
 from rodin_watchd.model import State
@@ -531,3 +533,67 @@ def test_only_a_whole_journal_of_this_service_is_written_out(tmp_path: Path) -> 
         assert not journal.why_not_in_place()
         with pytest.raises(JournalError, match="no such table"):
             journal._rows("SELECT * FROM none_such")
+
+
+@pytest.mark.parametrize("removed", [None, "outbox/.rodin-watchd-submits", ".rodin-watchd-submits"])
+def test_the_whole_hidden_folder_is_put_back_from_a_backup(tmp_path: Path, removed: str | None) -> None:
+    """Journal and count together, while the service stands still: what was paid since is held, not paid again."""
+    with working(tmp_path) as (shop, vendor):
+        shop.drop_set("before")
+        shop.idle()
+        shop.drop_set("chair")
+        shop.until(shop.is_in("chair", State.UPLOADING))
+        shop.rest()
+        shop.crash()
+        hidden = journal_of(shop).parent
+        subprocess.run(["cp", "-a", str(hidden), str(tmp_path / "backup")], check=True)
+        shop.start()
+        shop.until(shop.is_in("chair", State.SUBMITTED))
+        shop.crash()
+        if removed:
+            (shop.root / removed).unlink()
+        shutil.rmtree(hidden)
+        (tmp_path / "backup").rename(hidden)
+        shop.start()
+        shop.idle()
+        assert shop.states() == {"before": State.ARCHIVED, "chair": State.HELD}
+        assert "older than what was paid" in shop.job("chair").problem.message
+        shop.restart()
+        shop.drop_set("fresh")
+        shop.idle()
+        assert shop.states()["fresh"] is State.ARCHIVED
+        assert vendor.charges == 3
+
+
+def test_the_note_of_another_root_says_nothing(tmp_path: Path) -> None:
+    """An outbox that another service has used before, and that was accepted, makes no journal older than it is."""
+    with working(tmp_path) as (shop, vendor):
+        shop.drop_set("one")
+        shop.idle()
+        note = shop.path("outbox/.rodin-watchd-submits")
+        opening, _, _ = note.read_text().rpartition(f"{1:020d}")
+        note.write_text(f"{opening}{900:020d} {'0' * 12}\n")
+        shop.restart()
+        shop.drop_set("two")
+        shop.idle()
+        assert shop.states() == {"one": State.ARCHIVED, "two": State.ARCHIVED}
+        assert vendor.charges == 2
+
+
+def test_a_lost_hidden_folder_and_an_accepted_root_count_on(tmp_path: Path) -> None:
+    """Beginning anew was a person's will: what the notes still count is in no budget, and stops nothing."""
+    with working(tmp_path) as (shop, vendor):
+        shop.drop_set("one")
+        shop.idle()
+        shop.crash()
+        shutil.rmtree(journal_of(shop).parent)
+        run = CliRunner().invoke(cli, ["accept", "root", "--yes", "--config", str(shop.root / "config.toml")])
+        assert run.exit_code == 0, run.output
+        shop.start()
+        shop.drop_set("two")
+        shop.idle()
+        shop.restart()
+        shop.drop_set("three")
+        shop.idle()
+        assert shop.states() == {"two": State.ARCHIVED, "three": State.ARCHIVED}
+        assert vendor.charges == 3

@@ -33,12 +33,12 @@ from rodin_watchd.adapters.spool.beneath import (
 from rodin_watchd.adapters.spool.moving import rename_file_new
 from rodin_watchd.adapters.spool.statx import birth_of, is_mount_point
 from rodin_watchd.core.grounds import PATHS, Birth, Closed, Ground, Identity, Inside, Mark, Seen, SeenInside, Traces
-from rodin_watchd.core.layout import CONFIG_NAME, INBOX, MARK, OWN_PREFIX, owner_of
+from rodin_watchd.core.layout import CONFIG_NAME, INBOX, MARK, OWN_PREFIX, SUBMITS_NOTE, owner_of
 from rodin_watchd.errors import FolderGoneError
 
 _GROUNDS: Mapping[str, Ground] = {path: ground for ground, path in PATHS.items()}
 _MARK_BYTES = 4096
-_LEFT_OVER = frozenset({"lost+found", MARK})
+_LEFT_OVER = frozenset({"lost+found", MARK, SUBMITS_NOTE})
 _WHY_CLOSED: Mapping[Closed, str] = {
     Closed.SERVED: SERVED,
     Closed.STILL_THEIRS: "a folder that carried another service's mark, which somebody has removed: that service restores it",
@@ -78,7 +78,16 @@ class Grounds:
     def believe(self, grounds: Mapping[Ground, Identity], root_id: str) -> None:
         """From now on open only these, as long as each is the same folder; all others are away. `root_id` is the root's."""
         self._believed = MappingProxyType(dict(grounds))
+        self.belong_to(root_id)
+
+    def belong_to(self, root_id: str) -> None:
+        """Name the root that claims and notes are made for."""
         self.owner = owner_of(root_id)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it was said what to believe."""
+        return self._believed is not None
 
     def believe_inside(self, inside: Inside) -> None:
         """From now on look only into those folders of the inbox that are ours by these rules."""
