@@ -110,6 +110,13 @@ class Keeper:
         known = next((self._known.get(ground) for ground in Ground if self._grounds.path(ground) == path), None)
         return known is None or not known.own
 
+    def lacks_work(self) -> bool:
+        """Tell whether the work folder was removed, by somebody and not by a mount that went: then nobody else makes it anew."""
+        work, root = self._known.get(Ground.WORK), self._known.get(Ground.ROOT)
+        if Ground.WORK not in self.away or work is None or root is None or self._grounds.identity(Ground.WORK):
+            return False
+        return not work.own and work.identity.device == root.identity.device
+
     def check(self) -> bool:
         """Look at the grounds; return whether one of them went or came. Raises DiskError when the journal's disk is full."""
         before = self.away
@@ -364,8 +371,10 @@ class Standing:
         guard: JournalGuard,
         housekeeping: Housekeeping,
         monitor: Monitor,
+        remake_work: Callable[[], None],
     ) -> None:
         self.keeper = keeper
+        self._remake_work = remake_work
         self.housekeeping = housekeeping
         self.monitor = monitor
         self._guard = guard
@@ -377,6 +386,8 @@ class Standing:
         if Ground.ROOT not in self.keeper.away:
             for hold in self._holds:
                 hold.keep()
+            if self.keeper.lacks_work():
+                self._remake_work()
         return changed
 
     def confirm(self) -> None:

@@ -186,14 +186,34 @@ def test_a_removed_state_folder_is_made_again(tmp_path: Path) -> None:
         shop.idle()
         shutil.rmtree(shop.path(".rodin-watchd"))
         shop.ticks(4, step_seconds=2)
-        assert "AWAY: work" in shop.status()
+        assert "AWAY" not in shop.status()
         assert "were removed or exchanged" in shop.status()
+        shop.drop_set("after")
+        shop.idle()
+        assert shop.states() == {"before": State.ARCHIVED, "after": State.ARCHIVED}
         shop.restart()
         shop.drop_set("before")
-        shop.drop_set("after")
         shop.idle()
         assert vendor.charges == 2
         assert told(journal_of(shop), LONG_SECONDS)[0]
+
+
+@pytest.mark.parametrize("folder", [".rodin-watchd", ".rodin-watchd/work"])
+@pytest.mark.parametrize("state", [State.UPLOADING, State.SUBMITTED, State.DOWNLOADED])
+def test_a_work_folder_that_is_removed_under_the_service_is_made_again(
+    tmp_path: Path, folder: str, state: State
+) -> None:
+    """What was paid for is fetched again, an upload with open files goes on, and new sets are taken, without a restart."""
+    with working(tmp_path) as (shop, vendor):
+        shop.drop_set("chair")
+        shop.until(shop.is_in("chair", state))
+        shop.rest()
+        shutil.rmtree(shop.path(folder))
+        shop.drop_set("after")
+        shop.idle()
+        assert shop.states() == {"chair": State.ARCHIVED, "after": State.ARCHIVED}
+        assert "AWAY" not in shop.status()
+        assert vendor.charges == 2
 
 
 def test_nothing_is_written_below_a_state_folder_whose_disk_is_away(tmp_path: Path) -> None:
