@@ -83,16 +83,15 @@ class Traces:
     """What a copy of a root and its journal does not carry over; what is not known is empty."""
 
     machine: str = ""
-    state: Birth | None = None  # the folder of the journal
+    state: Birth | None = None  # the lock beside the journal
     mark: Birth | None = None  # the root's mark itself
 
 
 def is_a_copy(marked: Traces, here: Traces) -> bool:
     """Tell whether a root whose mark has these traces is a copy, together with its journal, of the one that was marked.
 
-    The journal's folder alone is also made anew when it is put back from a backup, and the mark alone when the root moves
-    to another disk; only a copy of both brings a second journal. A filesystem that gives a file another inode at each
-    mount still tells when it was made.
+    What lies beside the journal is also made anew, alone, when the folder is put back from a backup, and the mark alone
+    when the root moves to another disk; only a copy of both brings a second journal.
     """
     if marked.machine and here.machine and marked.machine != here.machine:
         return True
@@ -101,9 +100,12 @@ def is_a_copy(marked: Traces, here: Traces) -> bool:
 
 
 def _made_anew(before: Birth | None, now: Birth | None) -> bool:
-    if before is None or now is None or before.inode == now.inode:
+    """Tell it by the times, where both are known: inodes repeat on new disks, and some shares give others at each mount."""
+    if before is None or now is None:
         return False
-    return not (before.made_ns and before.made_ns == now.made_ns)
+    if before.made_ns and now.made_ns:
+        return before.made_ns != now.made_ns
+    return before.inode != now.inode
 
 
 @dataclass(frozen=True, slots=True)

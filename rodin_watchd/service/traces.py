@@ -20,8 +20,11 @@ _SHORT_LIVED_KINDS: Final = ("overlay", "tmpfs", "fuse.fuse-overlayfs")
 
 
 def traces_of(journal: Path, mark: Mark | None = None) -> Traces:
-    """Return the traces of a journal's place, and of the root's mark as it lies there."""
-    return Traces(_machine(), birth_at(journal.parent), mark.birth if mark else None)
+    """Return the traces of a journal's place, and of the root's mark as it lies there.
+
+    The lock stands for the journal: nothing writes it anew, as a backup that is put back does with the journal's own file.
+    """
+    return Traces(_machine(), birth_at(journal.with_name("lock")), mark.birth if mark else None)
 
 
 def why_copied(mark: Mark | None, journal: Path) -> str:

@@ -123,6 +123,7 @@ OLD, NEW, OTHER_DISK = Birth(7, 100), Birth(9, 200), Birth(9, 100)
         (Traces("", OLD, OLD), Traces("", NEW, OLD), False),  # the state folder was put back
         (Traces("", OLD, OLD), Traces("", OLD, NEW), False),  # the root is on a new disk
         (Traces("", OLD, OLD), Traces("", NEW, OTHER_DISK), False),  # a share that gives other inodes at each mount
+        (Traces("", OLD, OLD), Traces("", Birth(7, 200), Birth(7, 200)), True),  # a new disk gave the same inodes
         (Traces("", OLD, Birth(7)), Traces("", NEW, Birth(9)), True),  # the root on a share without such times
         (Traces("", Birth(7), OLD), Traces("", Birth(9), NEW), False),  # the journal on a disk without them
         (Traces("", OLD, OLD), Traces("", None, NEW), False),

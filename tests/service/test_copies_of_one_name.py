@@ -101,6 +101,11 @@ def remake_state(shop: Workshop) -> None:
     shutil.rmtree(copy_over(journal_path(shop.config, {}).parent))
 
 
+def remove_lock(shop: Workshop) -> None:
+    """Take a lock away that somebody believes to be stale."""
+    journal_path(shop.config, {}).with_name("lock").unlink()
+
+
 def remake_mark(shop: Workshop) -> None:
     """Put the root's mark back from a copy."""
     shutil.copy(shop.root / MARK, shop.root / "copy")
@@ -115,7 +120,8 @@ def take_traces_away(shop: Workshop) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [nothing, rename_there_and_back, rewrite_journal, remake_state, remake_mark, take_traces_away]
+    "change",
+    [nothing, rename_there_and_back, rewrite_journal, remake_state, remove_lock, remake_mark, take_traces_away],
 )
 def test_what_is_no_copy(shop: Workshop, vendor: Vendor, change: Callable[[Workshop], None]) -> None:
     """It goes on, and the mark has the traces of what is there now."""

@@ -17,6 +17,8 @@ from typing import Final
 from rodin_watchd.core.grounds import Birth
 
 _statx = getattr(ctypes.CDLL(None, use_errno=True), "statx", None)
+_AT_FDCWD: Final = -100
+_AT_SYMLINK_NOFOLLOW: Final = 0x100
 _AT_EMPTY_PATH: Final = 0x1000
 _STATX_INO: Final = 0x100
 _STATX_BTIME: Final = 0x800
@@ -57,8 +59,16 @@ def _mount_of(descriptor: int) -> bytes:
 
 
 def birth_of(descriptor: int) -> Birth | None:
-    """Return what tells an open file or folder from a copy of it, None where the system does not tell its inode."""
-    told = _stated(descriptor)
+    """Return what tells an open file from a copy of it, None where the system does not tell its inode."""
+    return _birth(_stated(descriptor))
+
+
+def birth_at(path: Path) -> Birth | None:
+    """Return the same of what lies at a path, without opening it; None also where nothing does."""
+    return _birth(_stated(_AT_FDCWD, os.fsencode(path), _AT_SYMLINK_NOFOLLOW))
+
+
+def _birth(told: bytes | None) -> Birth | None:
     if told is None:
         return None
     mask, _, _attributes, inode, _known = _HEAD.unpack_from(told)
@@ -69,22 +79,10 @@ def birth_of(descriptor: int) -> Birth | None:
     return Birth(inode, max(made_ns, 0))
 
 
-def birth_at(path: Path) -> Birth | None:
-    """Return the same of a folder by its path; None also where it cannot be opened."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        return birth_of(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _stated(descriptor: int) -> bytes | None:
+def _stated(folder: int, path: bytes = b"", flags: int = _AT_EMPTY_PATH) -> bytes | None:
     if _statx is None:
         return None
     buffer = ctypes.create_string_buffer(_BYTES)
-    if _statx(descriptor, b"", _AT_EMPTY_PATH, _STATX_INO | _STATX_BTIME, buffer):
+    if _statx(folder, path, flags, _STATX_INO | _STATX_BTIME, buffer):
         return None
     return buffer.raw
