@@ -12,6 +12,7 @@ from typing import Final
 
 from rodin_watchd.adapters.filesystems import Filesystem, filesystem_of
 from rodin_watchd.adapters.spool import Spool
+from rodin_watchd.adapters.spool.beneath import folder_beneath
 from rodin_watchd.adapters.spool.blaming import problem_of
 from rodin_watchd.adapters.spool.grounds import Grounds, service_above
 from rodin_watchd.adapters.spool.inbox import Inbox
@@ -22,20 +23,21 @@ from rodin_watchd.cli.findings import Finding, Verdict, problem
 from rodin_watchd.config import Config
 from rodin_watchd.core.grounds import Ground
 from rodin_watchd.core.layout import ARCHIVE, FAILED, INBOX, OUTBOX
-from rodin_watchd.core.restored import copied
 from rodin_watchd.errors import FolderGoneError, JournalError, RootCopiedError
 from rodin_watchd.model import Kind
+from rodin_watchd.service.inside import accept_advice
 from rodin_watchd.service.keeper import (
     ROOT_ID,
     Memory,
     advice_for,
-    is_same_journal,
+    inbox_anchor,
     judged,
-    other_journal,
     remembered,
     why_not_ours,
 )
 from rodin_watchd.service.opening import refuse_network_journal
+from rodin_watchd.service.places import is_same_journal
+from rodin_watchd.service.traces import why_copied
 
 PUBLISHED: Final = (OUTBOX, FAILED, ARCHIVE)
 _MEGABYTE: Final = 1_000_000
@@ -50,7 +52,10 @@ def folder_findings(path: Path, config: Config) -> Iterator[Finding]:
     if away:
         return
     with acting_as(user_of(config)):
-        found = [*_usable(Spool(config.folders.root), known=bool(_remembered(config)[1]))]
+        known, inbox = bool(_remembered(config)[1]), inbox_of(config)
+        found = [*_usable(Spool(config.folders.root), known=known)]
+        if inbox.folder.is_dir() and all(finding.verdict is not Verdict.PROBLEM for finding in found):
+            found += [*_held_fast(inbox), *_closed_shares(inbox)]
     yield from (finding for finding in found if not (walls and finding.verdict is Verdict.OK))
 
 
@@ -81,8 +86,19 @@ def _usable(spool: Spool, *, known: bool) -> Iterator[Finding]:
         yield Finding(
             "folders", text, Verdict.WARNING, "Move one of them: a service leaves alone what another one serves."
         )
-    if spool.inbox.is_dir() and not problems:
-        yield from _held_fast(spool.inbox)
+
+
+def inbox_of(config: Config) -> Inbox:
+    """Return the inbox as the service looks into it."""
+    grounds, journal = Grounds(config.folders.root), journal_of(config)
+    folder = grounds.path(Ground.INBOX)
+    try:
+        if journal.exists():
+            with reader(config) as memory:
+                return Inbox(folder, inbox_anchor(grounds, memory, journal))
+    except (JournalError, PermissionError):  # told of the journal
+        pass
+    return Inbox(folder, inbox_anchor(grounds, None, journal))
 
 
 def _bare(grounds: Grounds) -> FolderGoneError | None:
@@ -102,9 +118,26 @@ def _is_missing(folder: Path) -> bool:
     return False
 
 
-def _held_fast(folder: Path) -> Iterator[Finding]:
+def _closed_shares(inbox: Inbox) -> Iterator[Finding]:
+    """Notice what is mounted in the inbox and is not, or cannot become, this service's."""
+    for path in inbox.look().junk:
+        try:
+            with folder_beneath(inbox.folder, path) as folder:
+                seen = Grounds(inbox.folder.parent).look_inside(path, folder)
+        except OSError:  # a file
+            continue
+        there = inbox.folder / path
+        if seen.mark and seen.is_shared:
+            text = f"{there} carries the mark of another service: nothing is taken from there."
+            yield Finding("mounts", text, Verdict.WARNING, accept_advice(path))
+        elif seen.own and not os.access(there, os.W_OK | os.X_OK):
+            text = f"{there} is a share or disk in which {_user()} cannot write: nothing is taken from there."
+            yield Finding("mounts", text, Verdict.WARNING, "Give the service's user the right to write there.")
+
+
+def _held_fast(inbox: Inbox) -> Iterator[Finding]:
     """Notice folders of the inbox out of which this user may not move what others drop there."""
-    inbox = Inbox(folder)
+    folder = inbox.folder
     folders = ["", *(entry.path for entry in inbox.look().entries if entry.kind is Kind.FOLDER)]
     fast = [folder / path for path in folders if not inbox.may_empty(path)]
     if fast:
@@ -144,9 +177,9 @@ def _away(config: Config) -> Iterator[Finding]:
     if not root_id and (refusal := why_not_ours(config.folders.root, journal)):
         yield problem("mounts", refusal)
     grounds = Grounds(config.folders.root)
-    other = other_journal(grounds, journal) if root_id else ""
+    other = why_copied(grounds.mark(Ground.ROOT), journal) if root_id else ""
     if other:
-        text = f"{copied(other)}. Nothing is taken or sent."
+        text = f"{other}. Nothing is taken or sent."
         yield Finding("mounts", text, Verdict.PROBLEM, RootCopiedError.advice)
     for ground in Ground if memory.known else ():
         verdict = judged(grounds, ground, memory, root_id, lambda place: bool(other) or is_same_journal(place, journal))

@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
-from rodin_watchd.adapters.spool.inbox import Inbox
 from rodin_watchd.cli.check_clock import clock_findings
-from rodin_watchd.cli.check_folders import filesystem_findings, folder_findings, mount_findings, room_findings
+from rodin_watchd.cli.check_folders import filesystem_findings, folder_findings, inbox_of, mount_findings, room_findings
 from rodin_watchd.cli.check_key import balance_findings, key_findings
 from rodin_watchd.cli.check_metrics import metrics_findings
 from rodin_watchd.cli.check_outputs import output_findings
@@ -94,7 +93,7 @@ def _watching(config: Config) -> Iterator[Finding]:
         trouble, native = watcher.take_trouble(), watcher.native
         yield Finding("watching", trouble or f"{watcher.description}.", Verdict.WARNING if trouble else Verdict.OK)
     if native:
-        yield _watches(sum(e.kind is Kind.FOLDER for e in Inbox(config.folders.root / INBOX).look().entries) + 1)
+        yield _watches(sum(e.kind is Kind.FOLDER for e in inbox_of(config).look().entries) + 1)
 
 
 def _watches(folders: int) -> Finding:

@@ -8,9 +8,10 @@ from datetime import tzinfo
 from pathlib import Path
 
 from rodin_watchd.adapters.journal import JournalReader
+from rodin_watchd.adapters.spool.grounds import Grounds
 from rodin_watchd.adapters.spool.inbox import Inbox
 from rodin_watchd.cli.answer import Answer, Verdict, about_job, about_past, job_sentence
-from rodin_watchd.cli.context import daemon_of
+from rodin_watchd.cli.context import daemon_of, journal_of
 from rodin_watchd.config import Config
 from rodin_watchd.core.approval import Pass
 from rodin_watchd.core.layout import FAILED, INBOX, OWN_PREFIX, Claim, owner_of
@@ -24,7 +25,7 @@ from rodin_watchd.errors import SidecarError
 from rodin_watchd.model import Job, Role, State
 from rodin_watchd.service.claims import taken_paths
 from rodin_watchd.service.intake import Intake, ReadySet, View, WaitingSet
-from rodin_watchd.service.keeper import ROOT_ID
+from rodin_watchd.service.keeper import ROOT_ID, inbox_anchor
 from rodin_watchd.service.quiet import quiet_seconds
 
 MOST_SETS = 10
@@ -95,7 +96,8 @@ def view_of(scene: Scene, taken: frozenset[str]) -> View:
     for which the daemon would wait; a file that changes between the two is found to be changing.
     """
     quiet = quiet_seconds(scene.config)
-    intake = Intake(Inbox(scene.inbox), scene.config.intake, quiet)
+    anchor = inbox_anchor(Grounds(scene.config.folders.root), scene.journal, journal_of(scene.config))
+    intake = Intake(Inbox(scene.inbox, anchor), scene.config.intake, quiet)
     intake.look(0.0, frozenset(), taken)
     return intake.look(quiet + scene.config.intake.sidecar_wait_seconds, frozenset(), taken)
 

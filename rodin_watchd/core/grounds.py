@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple, Self
 
@@ -71,16 +71,55 @@ class Identity(NamedTuple):
     inode: int
 
 
+class Birth(NamedTuple):
+    """What tells a file or folder from its copy: the inode, and when it was made."""
+
+    inode: int
+    made_ns: int = 0  # since 1970; 0: the filesystem does not tell
+
+
+@dataclass(frozen=True, slots=True)
+class Traces:
+    """What a copy of a root and its journal does not carry over; what is not known is empty."""
+
+    machine: str = ""
+    state: Birth | None = None  # the lock beside the journal
+    mark: Birth | None = None  # the root's mark itself
+
+
+def is_a_copy(marked: Traces, here: Traces) -> bool:
+    """Tell whether a root whose mark has these traces is a copy, together with its journal, of the one that was marked.
+
+    What lies beside the journal is also made anew, alone, when the folder is put back from a backup, and the mark alone
+    when the root moves to another disk; only a copy of both brings a second journal.
+    """
+    if marked.machine and here.machine and marked.machine != here.machine:
+        return True
+    times_are_known = bool(marked.state and here.state and marked.state.made_ns and here.state.made_ns)
+    return times_are_known and _made_anew(marked.state, here.state) and _made_anew(marked.mark, here.mark)
+
+
+def _made_anew(before: Birth | None, now: Birth | None) -> bool:
+    """Tell it by the times, where both are known: inodes repeat on new disks, and some shares give others at each mount."""
+    if before is None or now is None:
+        return False
+    if before.made_ns and now.made_ns:
+        return before.made_ns != now.made_ns
+    return before.inode != now.inode
+
+
 @dataclass(frozen=True, slots=True)
 class Mark:
     """What the file that the service leaves in a ground says."""
 
     root_id: str
-    ground: str
+    ground: str  # or, of a share that is mounted in the inbox, the path that it had there: `inbox/…`
     journal: str = ""  # where the journal lies that knows what was paid for; "" before the first start
     accepted_from: str = (
         ""  # the root's: the journal that was named before a person accepted it; "" once it was acted on
     )
+    traces: Traces = field(default=Traces(), compare=False)  # the root's; as they were when it was written
+    birth: Birth | None = field(default=None, compare=False)  # of the file that it was read from
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,3 +197,62 @@ def is_still_theirs(theirs: Identity | None, known: Known | None, seen: Seen) ->
 def is_ours(mark: Mark | None, ground: Ground, root_id: str) -> bool:
     """Tell whether a mark is the one that the service leaves in this ground."""
     return mark is not None and (mark.root_id, mark.ground) == (root_id, ground.value)
+
+
+# ---- folders in the inbox -------------------------------------------------------------------------------------------
+
+
+class Closed(StrEnum):
+    """Why a folder in the inbox is not looked into."""
+
+    SERVED = "served"  # it carries the mark of another service, or of another folder of ours
+    STILL_THEIRS = "still-theirs"  # it carried one, which somebody removed
+    UNMARKED = "unmarked"  # something is mounted there that carries no mark yet
+
+
+@dataclass(frozen=True, slots=True)
+class SeenInside:
+    """What a look at a folder in the inbox found."""
+
+    identity: Identity
+    own: bool  # something is mounted on just this folder
+    mark: Mark | None
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether it is mounted, here or by the service that marked it: people may want it to be ours."""
+        return self.own or (self.mark is not None and is_inside_mark(self.mark))
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """Which folders in the inbox are ours to look into. Paths are relative to the inbox.
+
+    One share may be mounted in the inboxes of several services. So each mount there gets a mark, like the inbox itself,
+    and is only used by the service whose mark it is. What is no mount needs none.
+    """
+
+    root_id: str = ""
+    is_here: Callable[[str], bool] = lambda _journal: True  # whether the journal that a mark names is ours
+    known: Mapping[str, Known] = field(default_factory=dict)  # mounts that carried our mark
+    theirs: Mapping[str, Known] = field(default_factory=dict)  # folders that carried another service's since
+
+    def why_closed(self, path: str, seen: SeenInside) -> Closed | None:
+        """Say why a folder must not be looked into, None if it may."""
+        if seen.mark is not None:
+            return None if self.is_ours(seen.mark) else Closed.SERVED
+        known, theirs = self.known.get(path), self.theirs.get(path)
+        is_known = known is not None and known.identity == seen.identity
+        if theirs and (theirs.identity == seen.identity or (seen.own and not is_known)):
+            return Closed.STILL_THEIRS
+        return Closed.UNMARKED if seen.own and not is_known else None
+
+    def is_ours(self, mark: Mark) -> bool:
+        """Tell whether it is the mark that this service leaves in a mount in its inbox, wherever that was mounted then."""
+        mine = is_inside_mark(mark) and mark.root_id == self.root_id
+        return mine and (not mark.journal or self.is_here(mark.journal))
+
+
+def is_inside_mark(mark: Mark) -> bool:
+    """Tell whether a mark was left in a share that is mounted in an inbox."""
+    return mark.ground.startswith(f"{INBOX}/")

@@ -28,6 +28,9 @@ CLAIM_PREFIX: Final = f"{OWN_PREFIX}claimed-"
 PROBE_PREFIX: Final = f"{OWN_PREFIX}probe-"
 """An empty file that was renamed to see whether a rename works; one that a crash left goes with the next."""
 
+SUBMITS_NOTE: Final = f"{OWN_PREFIX}submits"
+"""The count of submits, noted in the root and in the outbox as well: whoever puts the hidden folder back from a backup leaves these."""
+
 ASIDE_PREFIX: Final = f"{OWN_PREFIX}aside-"
 """A file that was renamed away to be looked at, before it is removed or gets its name back."""
 

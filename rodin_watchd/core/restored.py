@@ -35,6 +35,9 @@ def copied(journal: str) -> str:
     return f"The root or its journal was copied or moved: the root's mark names the journal {printable(journal, 500)}"
 
 
+COPIED_TOGETHER: Final = "The root and its journal were copied to another disk or machine, or put back from a backup: the root's mark was left elsewhere"
+"""The reason where host and path are the same, but not what a copy does not carry over."""
+
 OLDER: Final = "The journal is older than what was paid from this folder"
 """The reason where the root counts more submits than the journal knows."""
 

@@ -19,9 +19,8 @@ from rodin_watchd.core.alarms import alarms
 from rodin_watchd.core.approval import Gate
 from rodin_watchd.core.grounds import Ground
 from rodin_watchd.core.headline import headline
-from rodin_watchd.core.layout import INBOX
 from rodin_watchd.core.receipt import local
-from rodin_watchd.core.restored import copied, hold_unsent
+from rodin_watchd.core.restored import hold_unsent
 from rodin_watchd.core.status import Line, Page
 from rodin_watchd.errors import DiskError, FolderGoneError, JournalGoneError, RootCopiedError
 from rodin_watchd.model import State
@@ -130,7 +129,7 @@ class Daemon:
         self._commands = Commands(book, self._admission, self._herald.repeat, clock.now, tools.zone)
         self._watcher = open_watcher(self._wake.for_files)
         self._standing = standing
-        inbox = Inbox(tools.spool.inbox, tools.spool.grounds.anchor(INBOX))
+        inbox = Inbox(tools.spool.inbox, standing.keeper.inside.anchor)
         intake = Intake(inbox, config.intake, quiet_seconds(config), tools.plugins.known)
         self._reception = Reception(config, book, intake, self._watcher, self._admission, clock)
         self._sweeper = Sweeper(book.journal, clock.monotonic)
@@ -217,6 +216,7 @@ class Daemon:
         self._alarms.ring()
         self._housekeeping.keep()
         self._reception.take_in(paused=not self._spends)
+        self._standing.keeper.keep_inside()
         self._desk.hand_out(submits=self._spends, away=frozenset(self._standing.keeper.away))
         self._herald.mind(self._reception.view.waiting)
         self._herald.hand_out()
@@ -227,17 +227,17 @@ class Daemon:
         return not (self._commands.paused or self._standing.keeper.copied)
 
     def _hold_unsent(self) -> None:
-        """Hold what was about to be sent while the root's mark names another journal: it may have been sent from there.
+        """Hold what was about to be sent while the root is taken for a copy: it may have been sent from elsewhere.
 
         So is what was about to be sent when a person accepted the root, once.
         """
-        if not (journal := self._standing.keeper.copied):
+        if not (reason := self._standing.keeper.copied):
             return
         now = self._clock.now()
         for job in list(self._book.jobs.values()):
             if job.id not in self._pool.busy:
-                self._book.commit(hold_unsent(job, copied(journal), now), now)
-        if not any(hold_unsent(job, copied(journal), now) for job in self._book.jobs.values()):
+                self._book.commit(hold_unsent(job, reason, now), now)
+        if not any(hold_unsent(job, reason, now) for job in self._book.jobs.values()):
             self._standing.keeper.finish_acceptance()
 
     def _scene(self) -> Scene:

@@ -5,10 +5,7 @@ The main thread's alone, but for the belief, which the workers' own checks read.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import secrets
-import socket
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,22 +14,27 @@ from pathlib import Path
 from rodin_watchd.adapters.filesystems import filesystem_of
 from rodin_watchd.adapters.journal import JournalReader
 from rodin_watchd.adapters.journal.backup import how_to_recover
+from rodin_watchd.adapters.spool.beneath import Anchor
 from rodin_watchd.adapters.spool.grounds import Grounds, read_mark
-from rodin_watchd.core.grounds import Ground, Identity, Known, Mark, is_ours, is_still_theirs, why_away
+from rodin_watchd.core.grounds import Ground, Identity, Known, Mark, Traces, is_ours, is_still_theirs, why_away
+from rodin_watchd.core.layout import INBOX
 from rodin_watchd.core.restored import copied
 from rodin_watchd.core.status import PAGE, Page
 from rodin_watchd.errors import DiskError, FolderGoneError, JournalError, OwnerError, RootAwayError, RootCopiedError
 from rodin_watchd.log_lines import Trouble, why
 from rodin_watchd.service.book import Book
 from rodin_watchd.service.housekeeping import Housekeeping
+from rodin_watchd.service.inside import InsideKeeper, remembered_inside
 from rodin_watchd.service.journal_guard import Hold, JournalGuard
 from rodin_watchd.service.monitor import Monitor
+from rodin_watchd.service.places import is_same_journal, place_of
+from rodin_watchd.service.traces import traces_of, why_copied
 
 ROOT_ID = "root_id"
 GROUNDS = "grounds"
 COPIED = "copied"
 THEIRS = "theirs"
-"""The journal's keys: the root that it belongs to, the grounds as they were last, the other journal that was told of.
+"""The journal's keys: the root that it belongs to, the grounds as they were last, why it was last told to be a copy.
 
 And the grounds in which another service's mark was seen since ours was.
 """
@@ -51,7 +53,7 @@ class Memory:
 class Keeper:
     """Looks at every ground in every tick; `away` tells which must not be believed, and why.
 
-    `copied` is the journal that the root's mark names if that is not ours, else "": then another service may pay for the
+    `copied` says why the root or its journal is taken for copied or moved, else "": then another service may pay for the
     same sets, and nothing may be taken or sent. A root that was accepted counts so until what may have been sent from
     there is held (`finish_acceptance`).
     """
@@ -68,8 +70,10 @@ class Keeper:
         self._told_copied = str(book.journal.meta(COPIED) or "")
         self._unmarked = {ground: Trouble("mark") for ground in Ground}
         self._unmarkable: set[Ground] = set()  # until the next `settle`
+        self._traces_are_fresh = False
         self.away: Mapping[Ground, str] = {}
         self.copied = ""
+        self.inside = InsideKeeper(grounds, book.journal, self._mark_inside)
 
     @property
     def knows_root(self) -> bool:
@@ -92,10 +96,12 @@ class Keeper:
         mark = read_mark(self._grounds.root)
         self._root_id = mark.root_id if mark else secrets.token_hex(8)
         self._book.journal.set_meta(ROOT_ID, self._root_id)
+        self._grounds.belong_to(self._root_id)
 
     def settle(self) -> None:
         """Look once more, now that missing folders are made, and try again to leave the marks that could not be left."""
         self._unmarkable.clear()
+        self._traces_are_fresh = False
         self.check()
 
     def may_make(self, path: Path) -> bool:
@@ -103,12 +109,27 @@ class Keeper:
         known = next((self._known.get(ground) for ground in Ground if self._grounds.path(ground) == path), None)
         return known is None or not known.own
 
+    def lacks_work(self) -> bool:
+        """Tell whether the work folder was removed, by somebody and not by a mount that went: then nobody else makes it anew."""
+        work, root = self._known.get(Ground.WORK), self._known.get(Ground.ROOT)
+        if Ground.WORK not in self.away or work is None or root is None or self._grounds.identity(Ground.WORK):
+            return False
+        return not work.own and work.identity.device == root.identity.device
+
     def check(self) -> bool:
         """Look at the grounds; return whether one of them went or came. Raises DiskError when the journal's disk is full."""
         before = self.away
         self.away = self._look()
         self._tell()
         return before.keys() != self.away.keys()
+
+    def keep_inside(self) -> None:
+        """Remember what a look into the inbox found of shares in it. Raises DiskError."""
+        if Ground.INBOX not in self.away:
+            self.inside.keep(self._book.journal)
+
+    def _mark_inside(self, path: str) -> Mark | None:
+        return None if self.copied else Mark(self._root_id, path, place_of(self._journal))
 
     def _look(self, *, leave_marks: bool = True) -> Mapping[Ground, str]:
         """Look at the grounds, the root first; believe in those that may be believed, return why the others may not."""
@@ -120,13 +141,14 @@ class Keeper:
             if isinstance(verdict, Known):
                 known[ground] = verdict
                 if ground is Ground.ROOT:
-                    self.copied = other_journal(self._grounds, self._journal) or self._accepted_from()
+                    self.copied = self._why_copied(self._grounds.mark(ground))
             else:
                 away[ground] = verdict
             if root_is_there:
                 self._note_whose(ground, theirs)
         there = {ground: found.identity for ground, found in known.items() if ground not in away}
         self._grounds.believe(there, self._root_id)
+        self.inside.believe(self._root_id, self._is_here)
         self._remember(self._marked(known, away) if leave_marks and not self.copied else known, theirs)
         return away
 
@@ -140,14 +162,15 @@ class Keeper:
         else:
             theirs[ground] = there
 
-    def _accepted_from(self) -> str:
-        mark = self._grounds.mark(Ground.ROOT)
-        return mark.accepted_from if mark else ""
+    def _why_copied(self, mark: Mark | None) -> str:
+        if mark and mark.accepted_from and not why_copied(mark, self._journal):
+            return copied(mark.accepted_from)
+        return why_copied(mark, self._journal)
 
     def finish_acceptance(self) -> None:
         """Take out of the root's mark from where it was accepted, now that what may have been sent is held; may be repeated."""
         mark = self._grounds.mark(Ground.ROOT)
-        if mark is None or not mark.accepted_from or other_journal(self._grounds, self._journal):
+        if mark is None or not mark.accepted_from or why_copied(mark, self._journal):
             return
         try:
             self._grounds.leave_mark(Ground.ROOT, replace(mark, accepted_from=""), replace=True)
@@ -166,16 +189,14 @@ class Keeper:
         mark = read_mark(self._grounds.root)
         if mark and not is_ours(mark, Ground.ROOT, self._root_id):
             raise FolderGoneError(f"{self._grounds.root} is marked as another service's {mark.ground}.")
-        if mark and mark.journal and not is_same_journal(mark.journal, self._journal):
-            raise RootCopiedError(f"{copied(mark.journal)}.")
-        if mark and mark.accepted_from:
-            raise RootCopiedError(f"{copied(mark.accepted_from)}.")
+        if reason := self._why_copied(mark):
+            raise RootCopiedError(f"{reason}.")
 
     def _tell(self) -> None:
         """Tell of each ground once that it is away, and once that it is back, and of a copy; a restart tells nothing twice."""
         if self.copied != self._told_copied:
             if self.copied:
-                self._book.tell("copied", f"{copied(self.copied)}. Nothing is taken or sent.", self._now())
+                self._book.tell("copied", f"{self.copied}. Nothing is taken or sent.", self._now())
             else:
                 self._book.tell("accepted", "The root's mark names this service's journal.", self._now())
             self._book.journal.set_meta(COPIED, self.copied)
@@ -204,11 +225,12 @@ class Keeper:
     def _leave_mark(self, ground: Ground) -> bool:
         """Mark a ground where the mark is missing, or does not name the journal yet; tell whether it is marked."""
         mark = self._grounds.mark(ground)
-        if mark is not None and mark.journal:
+        if mark is not None and mark.journal and not self._is_stale(ground, mark):
             return True
         if ground in self._unmarkable:
-            return False
-        wanted = Mark(self._root_id, ground.value, place_of(self._journal))
+            return mark is not None
+        traces = traces_of(self._journal) if ground is Ground.ROOT else Traces()
+        wanted = Mark(self._root_id, ground.value, place_of(self._journal), traces=traces)
         try:
             self._grounds.leave_mark(ground, wanted, replace=mark is not None)
         except FileExistsError:  # another service was faster: the next look tells
@@ -220,9 +242,18 @@ class Keeper:
         self._unmarked[ground].ends(f"{self._grounds.path(ground)} is marked now.")
         return True
 
+    def _is_stale(self, ground: Ground, mark: Mark) -> bool:
+        """Tell, once until the next `settle`, whether the root's mark has other traces than it should, or an earlier version's."""
+        if ground is not Ground.ROOT or self._traces_are_fresh:
+            return False
+        self._traces_are_fresh = (
+            True  # a filesystem that gives each look another inode must not be written to in every tick
+        )
+        return mark.traces != traces_of(self._journal, mark)
+
     def notices(self) -> list[str]:
         """Return what people must know."""
-        return [*self._copy_notices(), *self._away_notices()]
+        return [*self._copy_notices(), *self._away_notices(), *self.inside.notices()]
 
     def _copy_notices(self) -> list[str]:
         if not self.copied:
@@ -230,7 +261,7 @@ class Keeper:
         told = (
             "Both could pay for the same sets, so nothing is taken or sent. What is paid for is fetched and delivered."
         )
-        return [f"COPIED OR MOVED: {copied(self.copied)}. {told} {RootCopiedError.advice}"]
+        return [f"COPIED OR MOVED: {self.copied}. {told} {RootCopiedError.advice}"]
 
     def _away_notices(self) -> list[str]:
         return [
@@ -272,17 +303,20 @@ def _is_left_by_us(mark: Mark, ground: Ground, root_id: str, is_here: Callable[[
     return is_ours(mark, ground, root_id) and (ground is Ground.ROOT or not mark.journal or is_here(mark.journal))
 
 
-def other_journal(grounds: Grounds, journal: Path) -> str:
-    """Return the journal that the root's mark names, if it is another one than ours; "" if not."""
-    mark = grounds.mark(Ground.ROOT)
-    return mark.journal if mark and mark.journal and not is_same_journal(mark.journal, journal) else ""
-
-
 def remembered(journal: JournalReader) -> Memory:
     """Return the grounds as the journal remembers them."""
     known = {Ground(name): Known.of_data(data) for name, data in (journal.meta(GROUNDS) or {}).items()}
     theirs = {Ground(name): Identity(*there) for name, there in (journal.meta(THEIRS) or {}).items()}
     return Memory(known, theirs)
+
+
+def inbox_anchor(grounds: Grounds, memory: JournalReader | None, journal: Path) -> Anchor:
+    """Return where a look into the inbox starts that changes nothing, by what the journal remembers; None: there is none yet."""
+    if memory is not None:
+        root_id = str(memory.meta(ROOT_ID) or "")
+        is_here = partial(is_same_journal, journal=journal)
+        grounds.believe_inside(replace(remembered_inside(memory), root_id=root_id, is_here=is_here))
+    return grounds.anchor(INBOX)
 
 
 def _told_away(journal: JournalReader) -> frozenset[Ground]:
@@ -291,21 +325,6 @@ def _told_away(journal: JournalReader) -> frozenset[Ground]:
     for event in journal.service_events(kinds=("offline", "online")):
         newest.setdefault(event.subject, event.kind)
     return frozenset(ground for ground in Ground if newest.get(ground.value) == "offline")
-
-
-def place_of(journal: Path) -> str:
-    """Return how a root's mark names the journal that it was served with."""
-    return f"{socket.gethostname()}:{journal}"
-
-
-def is_same_journal(place: str, journal: Path) -> bool:
-    """Tell whether a mark names this journal: by host and path, or another path of this host to the very same file."""
-    if place == place_of(journal):
-        return True
-    host, _, path = place.partition(":")
-    with contextlib.suppress(OSError, ValueError):
-        return host == socket.gethostname() and os.path.samefile(path, journal)  # noqa: PTH121 - raises alike
-    return False
 
 
 def why_not_ours(root: Path, journal: Path) -> OwnerError | None:
@@ -341,8 +360,10 @@ class Standing:
         guard: JournalGuard,
         housekeeping: Housekeeping,
         monitor: Monitor,
+        remake_work: Callable[[], None],
     ) -> None:
         self.keeper = keeper
+        self._remake_work = remake_work
         self.housekeeping = housekeeping
         self.monitor = monitor
         self._guard = guard
@@ -354,6 +375,8 @@ class Standing:
         if Ground.ROOT not in self.keeper.away:
             for hold in self._holds:
                 hold.keep()
+            if self.keeper.lacks_work():
+                self._remake_work()
         return changed
 
     def confirm(self) -> None:

@@ -84,6 +84,11 @@ def opened(config: Config, clock: Clock, wait: Callable[[float], None]) -> Itera
             if not keeper.copied:  # what this journal does not know may be another service's, which goes on with it
                 strays.look(frozenset(keeper.away))
 
+        def remake_work() -> None:
+            with contextlib.suppress(DiskError):  # then it stays away, which people read
+                spool.prepare(lambda folder: folder == spool.work)
+                daily()
+
         def begin() -> None:
             if finished:
                 guard.tell_finished()
@@ -93,7 +98,7 @@ def opened(config: Config, clock: Clock, wait: Callable[[float], None]) -> Itera
             book.start(clock.now())
             daily()
 
-        standing = Standing(keeper, holds, guard, Housekeeping(book, path, clock, daily), monitor)
+        standing = Standing(keeper, holds, guard, Housekeeping(book, path, clock, daily), monitor, remake_work)
         yield Base(spool, book, standing, budget_day, count, begin)
 
 

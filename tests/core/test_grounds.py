@@ -7,7 +7,20 @@ from dataclasses import replace
 import pytest
 from job_samples import a_job, some_files
 
-from rodin_watchd.core.grounds import NEEDS, PATHS, Ground, Identity, Known, Mark, Seen, has_ground, why_away
+from rodin_watchd.core.grounds import (
+    NEEDS,
+    PATHS,
+    Birth,
+    Ground,
+    Identity,
+    Known,
+    Mark,
+    Seen,
+    Traces,
+    has_ground,
+    is_a_copy,
+    why_away,
+)
 from rodin_watchd.core.machine import POLICIES
 from rodin_watchd.model import State, Step
 
@@ -94,3 +107,29 @@ def test_a_set_is_taken_from_where_its_files_are() -> None:
     job = replace(a_job(State.FAILING), files=some_files("failed/chair"))
     assert has_ground(job, {Ground.INBOX})
     assert not has_ground(job, {Ground.FAILED})
+
+
+OLD, NEW, OTHER_DISK = Birth(7, 100), Birth(9, 200), Birth(9, 100)
+
+
+@pytest.mark.parametrize(
+    ("marked", "here", "copied"),
+    [
+        (Traces(), Traces("m", NEW, NEW), False),  # a mark of the version before
+        (Traces("m", OLD, OLD), Traces("m", OLD, OLD), False),
+        (Traces("m", OLD, OLD), Traces("n", OLD, OLD), True),  # a cloned machine
+        (Traces("m", OLD, OLD), Traces("", OLD, OLD), False),  # in a container that has no id of its own
+        (Traces("", OLD, OLD), Traces("", NEW, NEW), True),
+        (Traces("", OLD, OLD), Traces("", NEW, OLD), False),  # the state folder was put back
+        (Traces("", OLD, OLD), Traces("", OLD, NEW), False),  # the root is on a new disk
+        (Traces("", OLD, OLD), Traces("", NEW, OTHER_DISK), False),  # a share that gives other inodes at each mount
+        (Traces("", OLD, OLD), Traces("", Birth(7, 200), Birth(7, 200)), True),  # a new disk gave the same inodes
+        (Traces("", OLD, Birth(7)), Traces("", NEW, Birth(9)), True),  # the root on a share without such times
+        (Traces("", Birth(7), OLD), Traces("", Birth(9), NEW), False),  # the journal on a disk without them
+        (Traces("", OLD, OLD), Traces("", None, NEW), False),
+        (Traces("", OLD, None), Traces("", NEW, NEW), False),
+    ],
+)
+def test_what_is_a_copy(marked: Traces, here: Traces, *, copied: bool) -> None:
+    """Another machine, or a journal's folder and a mark that were both made anew; what is not known tells nothing."""
+    assert is_a_copy(marked, here) is copied

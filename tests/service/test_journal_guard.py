@@ -13,6 +13,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from strangers import mounted
 from workshop import KEY, Workshop, emulated, working, workshop
 
@@ -23,6 +24,7 @@ from rodin_watchd.adapters.lock import Lock
 from rodin_watchd.adapters.spool.submit_count import _text
 from rodin_watchd.adapters.systemd import Manager
 from rodin_watchd.cli.health import told
+from rodin_watchd.cli.main import cli
 from rodin_watchd.config import journal_path
 from rodin_watchd.errors import DiskError, JournalError, JournalGoneError, JournalRolledBackError
 from rodin_watchd.model import State
@@ -295,14 +297,34 @@ def test_a_removed_state_folder_is_made_again(tmp_path: Path) -> None:
         shop.idle()
         shutil.rmtree(shop.path(".rodin-watchd"))
         shop.ticks(4, step_seconds=2)
-        assert "AWAY: work" in shop.status()
+        assert "AWAY" not in shop.status()
         assert "were removed or exchanged" in shop.status()
+        shop.drop_set("after")
+        shop.idle()
+        assert shop.states() == {"before": State.ARCHIVED, "after": State.ARCHIVED}
         shop.restart()
         shop.drop_set("before")
-        shop.drop_set("after")
         shop.idle()
         assert vendor.charges == 2
         assert told(journal_of(shop), LONG_SECONDS)[0]
+
+
+@pytest.mark.parametrize("folder", [".rodin-watchd", ".rodin-watchd/work"])
+@pytest.mark.parametrize("state", [State.UPLOADING, State.SUBMITTED, State.DOWNLOADED])
+def test_a_work_folder_that_is_removed_under_the_service_is_made_again(
+    tmp_path: Path, folder: str, state: State
+) -> None:
+    """What was paid for is fetched again, an upload with open files goes on, and new sets are taken, without a restart."""
+    with working(tmp_path) as (shop, vendor):
+        shop.drop_set("chair")
+        shop.until(shop.is_in("chair", state))
+        shop.rest()
+        shutil.rmtree(shop.path(folder))
+        shop.drop_set("after")
+        shop.idle()
+        assert shop.states() == {"chair": State.ARCHIVED, "after": State.ARCHIVED}
+        assert "AWAY" not in shop.status()
+        assert vendor.charges == 2
 
 
 def test_nothing_is_written_below_a_state_folder_whose_disk_is_away(tmp_path: Path) -> None:
@@ -671,3 +693,69 @@ def test_only_a_whole_journal_of_this_service_is_written_out(tmp_path: Path) -> 
         assert not journal.why_not_in_place()
         with pytest.raises(JournalError, match="no such table"):
             journal._rows("SELECT * FROM none_such")
+
+
+@pytest.mark.parametrize("removed", [None, "outbox/.rodin-watchd-submits", ".rodin-watchd-submits"])
+def test_the_whole_hidden_folder_is_put_back_from_a_backup(tmp_path: Path, removed: str | None) -> None:
+    """Journal and count together, while the service stands still: what was paid since is held, not paid again."""
+    with working(tmp_path) as (shop, vendor):
+        shop.drop_set("before")
+        shop.idle()
+        shop.drop_set("chair")
+        shop.until(shop.is_in("chair", State.UPLOADING))
+        shop.rest()
+        shop.crash()
+        hidden = journal_of(shop).parent
+        subprocess.run(["cp", "-a", str(hidden), str(tmp_path / "backup")], check=True)
+        shop.start()
+        shop.until(shop.is_in("chair", State.SUBMITTED))
+        shop.crash()
+        if removed:
+            (shop.root / removed).unlink()
+        shutil.rmtree(hidden)
+        (tmp_path / "backup").rename(hidden)
+        shop.start()
+        shop.idle()
+        assert shop.states() == {"before": State.ARCHIVED, "chair": State.HELD}
+        problem = shop.job("chair").problem
+        assert problem is not None
+        assert "older than what was paid" in problem.message
+        shop.restart()
+        shop.drop_set("fresh")
+        shop.idle()
+        assert shop.states()["fresh"] is State.ARCHIVED
+        assert vendor.charges == 3
+
+
+def test_the_note_of_another_root_says_nothing(tmp_path: Path) -> None:
+    """An outbox that another service has used before, and that was accepted, makes no journal older than it is."""
+    with working(tmp_path) as (shop, vendor):
+        shop.drop_set("one")
+        shop.idle()
+        note = shop.path("outbox/.rodin-watchd-submits")
+        opening, _, _ = note.read_text().rpartition(f"{1:020d}")
+        note.write_text(f"{opening}{900:020d} {'0' * 12}\n")
+        shop.restart()
+        shop.drop_set("two")
+        shop.idle()
+        assert shop.states() == {"one": State.ARCHIVED, "two": State.ARCHIVED}
+        assert vendor.charges == 2
+
+
+def test_a_lost_hidden_folder_and_an_accepted_root_count_on(tmp_path: Path) -> None:
+    """Beginning anew was a person's will: what the notes still count is in no budget, and stops nothing."""
+    with working(tmp_path) as (shop, vendor):
+        shop.drop_set("one")
+        shop.idle()
+        shop.crash()
+        shutil.rmtree(journal_of(shop).parent)
+        run = CliRunner().invoke(cli, ["accept", "root", "--yes", "--config", str(shop.root / "config.toml")])
+        assert run.exit_code == 0, run.output
+        shop.start()
+        shop.drop_set("two")
+        shop.idle()
+        shop.restart()
+        shop.drop_set("three")
+        shop.idle()
+        assert shop.states() == {"two": State.ARCHIVED, "three": State.ARCHIVED}
+        assert vendor.charges == 3

@@ -28,7 +28,7 @@ from rodin_watchd.core.layout import MARK
 from rodin_watchd.errors import AlreadyRunningError, FolderGoneError, JournalError, OwnerError, RootAwayError
 from rodin_watchd.model import State
 from rodin_watchd.service.assembly import assembled
-from rodin_watchd.service.keeper import place_of
+from rodin_watchd.service.places import place_of
 
 
 def bare(place: Path) -> list[str]:

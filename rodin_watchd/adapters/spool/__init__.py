@@ -335,7 +335,8 @@ class Spool:
         found: dict[str, list[str]] = {}
         for top in (INBOX, FAILED):
             with self._disk_errors(f"{top} cannot be read"), folder_beneath(self.grounds.anchor(), top) as opened:
-                for path in _claims_below(opened, top, DEEPEST):
+                check = self.grounds.anchor().check if top == INBOX else _refuse_served
+                for path in _claims_below(opened, top, DEEPEST, check):
                     claim = Claim.of_name(path.rpartition("/")[2])
                     if claim and claim.owner in ("", self.grounds.owner):  # "": of an earlier version
                         found.setdefault(claim.job_id, []).append(path)
@@ -429,7 +430,11 @@ def _report_beside(folder: int, text: str) -> Iterator[None]:
         raise
 
 
-def _claims_below(folder: int, path: str, depth: int) -> Iterator[str]:
+def _refuse_served(path: str, folder: int) -> None:
+    refuse_served(folder, path)
+
+
+def _claims_below(folder: int, path: str, depth: int, check: Callable[[str, int], None]) -> Iterator[str]:
     with os.scandir(folder) as found:
         names = [entry.name for entry in found if entry.is_dir(follow_symlinks=False)]
     for name in names:
@@ -437,5 +442,5 @@ def _claims_below(folder: int, path: str, depth: int) -> Iterator[str]:
             yield f"{path}/{name}"
         elif depth and not name.startswith("."):
             with contextlib.suppress(OSError), folder_in(folder, name) as inner:  # gone, closed to us, or served
-                refuse_served(inner, path)
-                yield from _claims_below(inner, f"{path}/{name}", depth - 1)
+                check(f"{path}/{name}", inner)
+                yield from _claims_below(inner, f"{path}/{name}", depth - 1, check)

@@ -59,16 +59,30 @@ class Anchor:
 
 
 class ServedFolderError(NotADirectoryError):
-    """A folder below the inbox that is served by itself: it carries the mark of a service, ours or another."""
+    """A folder below the inbox that is not ours to look into; `reason` says why, for people."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(errno.ENOTDIR, reason, path)
+        self.reason = reason
+
+
+SERVED = "a folder of a service (it carries the mark of an inbox, an outbox or a root); what lies in it is not taken"
+"""Why a folder with a mark is not looked into."""
+
+
+def is_marked(folder: int) -> bool:
+    """Tell whether an open folder carries a mark. Raises OSError."""
+    try:
+        os.stat(MARK, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def refuse_served(folder: int, path: str) -> None:
     """Raise ServedFolderError for an open folder that carries a mark: what lies in it belongs to the service that left it."""
-    try:
-        os.stat(MARK, dir_fd=folder, follow_symlinks=False)
-    except FileNotFoundError:
-        return
-    raise ServedFolderError(errno.ENOTDIR, "it carries the mark of a service", path)
+    if is_marked(folder):
+        raise ServedFolderError(path, SERVED)
 
 
 # ---- opening --------------------------------------------------------------------------------------------------------

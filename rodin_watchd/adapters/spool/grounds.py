@@ -7,7 +7,7 @@ point of a share that went away, at whatever moment it went.
 from __future__ import annotations
 
 import contextlib
-import errno
+import dataclasses
 import os
 import stat
 import tomllib
@@ -15,27 +15,38 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any, Final
 
 import tomli_w
 
 from rodin_watchd.adapters.spool.beneath import (
+    SERVED,
     Anchor,
     ServedFolderError,
-    file_beneath,
+    file_in,
     folder_beneath,
+    is_marked,
     new_file,
     refuse_served,
     sync_folder,
 )
 from rodin_watchd.adapters.spool.moving import rename_file_new
-from rodin_watchd.core.grounds import PATHS, Ground, Identity, Mark, Seen
-from rodin_watchd.core.layout import CONFIG_NAME, INBOX, MARK, OWN_PREFIX, owner_of
+from rodin_watchd.adapters.spool.statx import birth_of, is_mount_point
+from rodin_watchd.core.grounds import PATHS, Birth, Closed, Ground, Identity, Inside, Mark, Seen, SeenInside, Traces
+from rodin_watchd.core.layout import CONFIG_NAME, INBOX, MARK, OWN_PREFIX, SUBMITS_NOTE, owner_of
 from rodin_watchd.errors import FolderGoneError
 
 _GROUNDS: Mapping[str, Ground] = {path: ground for ground, path in PATHS.items()}
 _MARK_BYTES = 4096
-_LEFT_OVER = frozenset({"lost+found", MARK})
+_LEFT_OVER = frozenset({"lost+found", MARK, SUBMITS_NOTE})
+_WHY_CLOSED: Mapping[Closed, str] = {
+    Closed.SERVED: SERVED,
+    Closed.STILL_THEIRS: "a folder that carried another service's mark, which somebody has removed: that service restores it",
+    Closed.UNMARKED: "a share or disk that carries no mark of the service yet: it is marked at the next look",
+}
 _OPENING = "# rodin_watchd knows this folder by this file. Please leave it here.\n"
+_CLOSED_TO_US: Final = Mark("", "folder, whose mark this user may not read")
+_ILLEGIBLE: Final = Mark("", "folder, whose mark is damaged")
 
 
 class Grounds:
@@ -47,6 +58,7 @@ class Grounds:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._believed: Mapping[Ground, Identity] | None = None
+        self._inside: Inside | None = None
         self.owner = ""  # what stands for the root in the names of claims
         self._marks: dict[Ground, tuple[object, Mark | None]] = {}
 
@@ -66,7 +78,20 @@ class Grounds:
     def believe(self, grounds: Mapping[Ground, Identity], root_id: str) -> None:
         """From now on open only these, as long as each is the same folder; all others are away. `root_id` is the root's."""
         self._believed = MappingProxyType(dict(grounds))
+        self.belong_to(root_id)
+
+    def belong_to(self, root_id: str) -> None:
+        """Name the root that claims and notes are made for."""
         self.owner = owner_of(root_id)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it was said what to believe."""
+        return self._believed is not None
+
+    def believe_inside(self, inside: Inside) -> None:
+        """From now on look only into those folders of the inbox that are ours by these rules."""
+        self._inside = inside
 
     def anchor(self, path: str = "") -> Anchor:
         """Return where paths below a folder of the root start; `path` is relative to the root."""
@@ -75,21 +100,33 @@ class Grounds:
     def _check(self, start: str, walked: str, descriptor: int) -> None:
         """Raise FolderGoneError for an open folder that is not the ground that it should be.
 
-        And ServedFolderError for a folder in the inbox that is a ground of this root, or carries the mark of any service.
+        And ServedFolderError for a folder in the inbox that is not ours to look into.
         """
         path = "/".join(filter(None, (start, walked)))
         if path.startswith(f"{INBOX}/"):
-            self._refuse_served(descriptor, path)
-        ground = _GROUNDS.get(path)
+            self._refuse_closed(path.removeprefix(f"{INBOX}/"), descriptor)
+        self._check_ground(start, walked, descriptor)
+
+    def _refuse_closed(self, path: str, descriptor: int) -> None:
+        if self._inside is None:
+            refuse_served(descriptor, path)
+        elif closed := self._inside.why_closed(path, self.look_inside(path, descriptor)):
+            raise refusal(path, closed)
+
+    def _check_ground(self, start: str, walked: str, descriptor: int) -> None:
+        ground = _GROUNDS.get("/".join(filter(None, (start, walked))))
         if ground is None or self._believed is None:
             return
         if self._believed.get(ground) != _identity(os.fstat(descriptor)):
             raise _gone(self.path(ground))
 
-    def _refuse_served(self, descriptor: int, path: str) -> None:
-        refuse_served(descriptor, path)
-        if _identity(os.fstat(descriptor)) in (self._believed or {}).values():  # by another mount; its mark was removed
-            raise ServedFolderError(errno.ENOTDIR, "it is a folder of this service", path)
+    def look_inside(self, path: str, descriptor: int) -> SeenInside:
+        """Return what an open folder in the inbox is. Raises ServedFolderError for a ground of ours, mounted there; OSError."""
+        identity = _identity(os.fstat(descriptor))
+        if identity in (self._believed or {}).values():  # its mark may have been removed
+            raise ServedFolderError(path, "a folder of this service; what lies in it is not taken")
+        mark = (_mark_in(descriptor) or _ILLEGIBLE) if is_marked(descriptor) else None
+        return SeenInside(identity, is_mount_point(descriptor), mark)
 
     def gone(self) -> FolderGoneError | None:
         """Return an error if any ground that is believed is not there at this moment."""
@@ -104,21 +141,28 @@ class Grounds:
 
     def identity(self, ground: Ground) -> Identity | None:
         """Return which folder is there now, None if none can be looked at: cheap enough for every tick."""
+        return self._identity_at(PATHS[ground])
+
+    def _identity_at(self, path: str) -> Identity | None:
         try:
-            status = self.path(ground).stat(follow_symlinks=ground is Ground.ROOT)
+            status = (self.root / path).stat(follow_symlinks=not path)
         except OSError:
             return None
         return _identity(status) if stat.S_ISDIR(status.st_mode) else None
 
     def look(self, ground: Ground, mount_point: Path) -> Seen | None:
         """Return what is there now; `mount_point` is where the filesystem that the ground lies on is mounted."""
-        identity, path = self.identity(ground), self.path(ground)
+        return self.look_at(PATHS[ground], mount_point)
+
+    def look_at(self, path: str, mount_point: Path) -> Seen | None:
+        """Do the same for any folder below the root; `path` is relative to it."""
+        identity, folder = self._identity_at(path), self.root / path
         if identity is None:
             return None
         try:
-            with os.scandir(path) as found:
+            with os.scandir(folder) as found:
                 empty = all(entry.name in _LEFT_OVER for entry in found)
-            return Seen(identity, mount_point == path.resolve(), empty, read_mark(path))
+            return Seen(identity, mount_point == folder.resolve(), empty, read_mark(folder))
         except OSError:
             return None
 
@@ -140,34 +184,67 @@ class Grounds:
 
         Raises FileExistsError, OSError, FolderGoneError.
         """
-        part = f"{OWN_PREFIX}mark-{mark.root_id}.part"  # what a crash left of it goes with the next try
-        with folder_beneath(self.anchor(), PATHS[ground]) as folder:
-            with new_file(folder, part) as descriptor, open(descriptor, "wb", closefd=False) as stream:
-                stream.write(mark_text(mark).encode())
-            try:
-                if replace or (os.path.lexists(self.path(ground) / MARK) and read_mark(self.path(ground)) is None):
-                    os.replace(part, MARK, src_dir_fd=folder, dst_dir_fd=folder)
-                else:
-                    rename_file_new(part, folder, MARK, folder)
-            except OSError:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(part, dir_fd=folder)
-                raise
-            sync_folder(folder)
+        self.leave_mark_at(PATHS[ground], mark, replace=replace)
+
+    def leave_mark_at(self, path: str, mark: Mark, *, replace: bool) -> None:
+        """Do the same in any folder below the root; `path` is relative to it. What is there now is not looked at."""
+        anchor = Anchor(self.root, partial(self._check_ground, ""))
+        with folder_beneath(anchor, path) as folder:
+            leave_mark_in(folder, mark, replace=replace)
+
+
+def refusal(path: str, closed: Closed) -> ServedFolderError:
+    """Return the error for a folder in the inbox that is not ours to look into."""
+    return ServedFolderError(path, _WHY_CLOSED[closed])
+
+
+def leave_mark_in(folder: int, mark: Mark, *, replace: bool) -> None:
+    """Do the same in an open folder. A root's mark says what its own file is, which no copy of it says any more."""
+    part = f"{OWN_PREFIX}mark-{mark.root_id}.part"  # what a crash left of it goes with the next try
+    with new_file(folder, part) as descriptor, open(descriptor, "wb", closefd=False) as stream:
+        if mark.ground == Ground.ROOT and mark.journal:
+            mark = dataclasses.replace(mark, traces=dataclasses.replace(mark.traces, mark=birth_of(descriptor)))
+        stream.write(mark_text(mark).encode())
+    try:
+        if replace or (is_marked(folder) and _mark_in(folder) is None):
+            os.replace(part, MARK, src_dir_fd=folder, dst_dir_fd=folder)
+        else:
+            rename_file_new(part, folder, MARK, folder)
+    except OSError:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(part, dir_fd=folder)
+        raise
+    sync_folder(folder)
 
 
 def read_mark(folder: Path) -> Mark | None:
     """Return a folder's mark; None when there is none. One that this user may not read is another service's."""
     try:
-        with file_beneath(folder, MARK) as descriptor, open(descriptor, "rb", closefd=False) as stream:
-            data = tomllib.loads(stream.read(_MARK_BYTES).decode())
-        return Mark(
-            str(data["id"]), str(data["folder"]), str(data.get("journal", "")), str(data.get("accepted_from", ""))
-        )
+        with folder_beneath(folder, "") as opened:
+            return _mark_in(opened)
     except PermissionError:
-        return Mark("", "folder, whose mark this user may not read")
-    except (OSError, ValueError, KeyError, RecursionError):  # anybody may have written it
+        return _CLOSED_TO_US
+    except OSError:
         return None
+
+
+def _mark_in(folder: int) -> Mark | None:
+    """Return an open folder's mark, None when there is none that can be understood."""
+    try:
+        with file_in(folder, MARK) as descriptor, open(descriptor, "rb", closefd=False) as stream:
+            data = tomllib.loads(stream.read(_MARK_BYTES).decode())
+            birth = birth_of(descriptor)
+        texts = (str(data["id"]), str(data["folder"]), str(data.get("journal", "")), str(data.get("accepted_from", "")))
+        return Mark(*texts, _traces(data.get("original", {})), birth)
+    except PermissionError:
+        return _CLOSED_TO_US
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):  # anybody may have written it
+        return None
+
+
+def _traces(data: Mapping[str, Any]) -> Traces:
+    births = {name: Birth(*map(int, data[name])) for name in ("state", "mark") if name in data}
+    return Traces(str(data.get("machine", "")), births.get("state"), births.get("mark"))
 
 
 def service_above(root: Path) -> Path | None:
@@ -178,8 +255,10 @@ def service_above(root: Path) -> Path | None:
 
 def mark_text(mark: Mark) -> str:
     """Return the text of a mark."""
-    known = {"journal": mark.journal, "accepted_from": mark.accepted_from}
-    told = {name: place for name, place in known.items() if place}
+    traces = {"machine": mark.traces.machine, "state": mark.traces.state, "mark": mark.traces.mark}
+    original = {name: list(told) if isinstance(told, Birth) else told for name, told in traces.items() if told}
+    known = {"journal": mark.journal, "accepted_from": mark.accepted_from, "original": original}
+    told = {name: value for name, value in known.items() if value}
     return _OPENING + tomli_w.dumps({"id": mark.root_id, "folder": mark.ground, **told})
 
 

@@ -30,8 +30,8 @@ from rodin_watchd.model import Entry, Kind
 DEEPEST = 32
 """Folders nested deeper are not looked at: a bound against loops made by mounts."""
 
-SERVED = "a folder of a service (it carries the mark of an inbox, an outbox or a root); what lies in it is not taken"
-"""Why a folder in the inbox is not looked into, for people."""
+TWICE = "the same folder as another one in the inbox, by a mount; what lies there is taken from one place"
+"""Why a folder in the inbox is not looked into that was looked into already."""
 
 T = TypeVar("T")
 
@@ -57,7 +57,7 @@ class Inbox:
         junk: dict[str, str] = {}
         try:
             with folder_beneath(self._anchor, "") as top:
-                _look_into(top, "", 0, _Looked(self._anchor.check, entries, junk))
+                _look_into(top, "", 0, _Looked(self._anchor.check, entries, junk, set()))
             with folder_beneath(self._anchor, ""):  # a share that went away meanwhile: what was seen proves nothing
                 pass
         except (FileNotFoundError, NotADirectoryError) as error:
@@ -130,6 +130,7 @@ class _Looked(NamedTuple):
     check: Callable[[str, int], None]
     entries: list[Entry]
     junk: dict[str, str]
+    folders: set[tuple[int, int]]  # device and inode
 
 
 def _look_into(descriptor: int, folder: str, depth: int, looked: _Looked) -> None:
@@ -160,11 +161,21 @@ def _look_deeper(parent: int, name: str, where: tuple[str, int], looked: _Looked
     try:
         with folder_in(parent, name) as descriptor:
             looked.check(path, descriptor)
+            _refuse_looked_into(descriptor, path, looked.folders)
             _look_into(descriptor, path, depth, looked)
-    except ServedFolderError:
-        looked.junk[path] = SERVED
+    except ServedFolderError as error:
+        looked.junk[path] = error.reason
     except PermissionError:
         looked.junk[path] = "a folder that the service may not read"
     except OSError as error:
         if error.errno not in (errno.ENOENT, *NO_FOLDER_ERRNOS):  # those: gone, or something else by now
             looked.junk[path] = f"a folder that cannot be read ({error.strerror})"
+
+
+def _refuse_looked_into(folder: int, path: str, folders: set[tuple[int, int]]) -> None:
+    """Raise ServedFolderError for a folder that shows at two places: else each set in it would be two sets."""
+    status = os.fstat(folder)
+    identity = (status.st_dev, status.st_ino)
+    if identity in folders:
+        raise ServedFolderError(path, TWICE)
+    folders.add(identity)

@@ -3,16 +3,22 @@
 A journal can lose what it knew without a trace: its write-ahead log is deleted while the service stands still, or an older
 copy is put in its place. Then it would pay again for what it forgot. This count gives that away: it is durable before the
 last bytes of a submit may leave, and never falls, so a journal that knows of fewer submits has lost some.
+
+Where the journal lies in the root's hidden folder, both may be put back together from a backup. So the count is noted
+beside that folder and in the outbox, too. These notes cost no wait for the disk: they are needed where the count itself
+was put back, not where power failed.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 
 from rodin_watchd.adapters.spool.beneath import file_beneath, folder_beneath, write_durably_in
 from rodin_watchd.adapters.spool.grounds import Grounds
-from rodin_watchd.core.layout import HIDDEN
+from rodin_watchd.core.grounds import PATHS, Ground
+from rodin_watchd.core.layout import HIDDEN, SUBMITS_NOTE
 from rodin_watchd.errors import DiskError, JournalBehindError, SubmitCountError
 
 NAME = "submits"
@@ -21,6 +27,7 @@ _OPENING = (
     b"# Please leave it here.\n"
 )
 _MOST_BYTES = 4096
+_NOTED_IN = (Ground.ROOT, Ground.OUTBOX)
 
 
 class SubmitCount:
@@ -31,7 +38,38 @@ class SubmitCount:
         self._path = grounds.root / HIDDEN / NAME
 
     def read(self) -> int:
-        """Return the count, 0 where none was kept yet. Raises DiskError for a file that cannot be read or understood."""
+        """Return the highest count, 0 where none was kept yet. Raises DiskError for a file that cannot be read or understood.
+
+        Notes that are gone, cannot be read, or are those of another root, say nothing.
+        """
+        return max(self._counted(), *map(self._noted, _NOTED_IN))
+
+    def _noted(self, ground: Ground) -> int:
+        note = f"{PATHS[ground]}/{SUBMITS_NOTE}".lstrip("/")
+        with (
+            contextlib.suppress(OSError, ValueError, DiskError),
+            file_beneath(self._grounds.anchor(), note) as descriptor,
+        ):
+            count, owner = os.read(descriptor, _MOST_BYTES).removeprefix(_OPENING).split()
+            return int(count) if owner.decode() == self._grounds.owner else 0
+        return 0
+
+    def _note(self, ground: Ground, count: int) -> None:
+        """Note the count where that is possible now."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        text = _text(count).rstrip() + f" {self._grounds.owner}\n".encode()
+        with (
+            contextlib.suppress(OSError, DiskError),
+            folder_beneath(self._grounds.anchor(), PATHS[ground]) as folder,
+        ):
+            descriptor = os.open(SUBMITS_NOTE, flags, 0o644, dir_fd=folder)
+            try:
+                os.pwrite(descriptor, text, 0)  # of one length, within one sector
+                os.ftruncate(descriptor, len(text))
+            finally:
+                os.close(descriptor)
+
+    def _counted(self) -> int:
         try:
             with (
                 file_beneath(self._grounds.anchor(), f"{HIDDEN}/{NAME}") as descriptor,
@@ -60,10 +98,13 @@ class SubmitCount:
         """
         if (kept := self.read()) > count:
             raise JournalBehindError(
-                f"{self._path} counts {kept} submits, but the journal knows of {count}: it is older than what was paid.",
+                f"{self._grounds.root} counts {kept} submits, but the journal knows of {count}: it is older than what was paid.",
                 advice="Start the service again: it holds what may have been paid for meanwhile.",
             )
         self._do(self._overwrite, count)
+        if count and self._grounds.owner and self._grounds.is_known:
+            for ground in _NOTED_IN:
+                self._note(ground, count)
 
     def _do(self, write: Callable[[int, int], None], count: int) -> None:
         try:

@@ -1,0 +1,182 @@
+"""Copies of a root and its journal under the same host name and path: cloned volumes; and what is no copy, though it looks new."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from workshop import Vendor, Workshop, workshop
+
+from rodin_watchd.adapters.journal.backup import make_backup
+from rodin_watchd.adapters.spool.grounds import Grounds, mark_text, read_mark
+from rodin_watchd.cli.main import cli
+from rodin_watchd.config import journal_path
+from rodin_watchd.core.grounds import Ground, Traces
+from rodin_watchd.core.layout import MARK
+from rodin_watchd.model import State
+from rodin_watchd.service import traces
+
+
+def copy_over(path: Path) -> Path:
+    """Put a copy of a folder in its place, as another machine would have it; return where the original lies now."""
+    original = path.with_name(f"{path.name}.original")
+    subprocess.run(["cp", "-a", str(path), str(path.with_name("copy"))], check=True)
+    path.rename(original)
+    path.with_name("copy").rename(path)
+    return original
+
+
+def command(shop: Workshop, *words: str) -> str:
+    """Return what a command prints, in one line."""
+    run = CliRunner().invoke(cli, [*words, "--config", str(shop.root / "config.toml")])
+    return " ".join(run.output.split())
+
+
+@pytest.fixture
+def shop(tmp_path: Path, vendor: Vendor) -> Workshop:
+    """Give a shop with a set that is about to be sent; it does not run."""
+    with workshop(tmp_path / "root", vendor.emulator.base_url) as shop:
+        shop.drop_set("chair")
+        shop.until(shop.is_in("chair", State.UPLOADING))
+        shop.rest()
+        shop.crash()
+    return shop
+
+
+@pytest.mark.parametrize("accepted_before", [False, True])
+def test_a_copy_by_the_same_name_pays_for_nothing_that_the_original_may_pay(
+    shop: Workshop, vendor: Vendor, *, accepted_before: bool
+) -> None:
+    """It holds what was about to be sent, until a person accepts it, also when that was before its first start."""
+    original = copy_over(shop.root)
+    if accepted_before:
+        assert "Accepted" in command(shop, "accept", "root", "--yes")
+    shop.start()
+    shop.ticks(10, step_seconds=1.0)
+    assert shop.states() == {"chair": State.HELD}
+    if not accepted_before:
+        assert "COPIED OR MOVED" in shop.status()
+        assert "were copied to another disk or machine" in command(shop, "check", "--offline")
+        command(shop, "accept", "root", "--yes")
+    shop.drop_set("fresh")
+    shop.idle()
+    shop.restart()
+    shop.idle()
+    assert shop.states() == {"chair": State.HELD, "fresh": State.ARCHIVED}
+    assert "COPIED" not in shop.status()
+    shop.crash()
+    shutil.rmtree(shop.root)
+    original.rename(shop.root)
+    shop.start()
+    shop.idle()
+    assert shop.states() == {"chair": State.ARCHIVED}
+    assert vendor.charges == 2
+    shop.crash()
+
+
+def nothing(_shop: Workshop) -> None:
+    """Start it again."""
+
+
+def rename_there_and_back(shop: Workshop) -> None:
+    """Move the root away and back."""
+    shop.root.rename(shop.root.with_name("away"))
+    shop.root.with_name("away").rename(shop.root)
+
+
+def rewrite_journal(shop: Workshop) -> None:
+    """Put a copy of the journal's file in its place."""
+    journal = journal_path(shop.config, {})
+    for path in journal.parent.glob("journal.sqlite3*"):
+        shutil.copy(path, path.with_name("copied"))
+        path.with_name("copied").replace(path)
+
+
+def remake_state(shop: Workshop) -> None:
+    """Put the hidden folder back from a copy of this moment."""
+    shutil.rmtree(copy_over(journal_path(shop.config, {}).parent))
+
+
+def remove_lock(shop: Workshop) -> None:
+    """Take a lock away that somebody believes to be stale."""
+    journal_path(shop.config, {}).with_name("lock").unlink()
+
+
+def remake_mark(shop: Workshop) -> None:
+    """Put the root's mark back from a copy."""
+    shutil.copy(shop.root / MARK, shop.root / "copy")
+    (shop.root / "copy").replace(shop.root / MARK)
+
+
+def take_traces_away(shop: Workshop) -> None:
+    """Let the mark be one of the version before."""
+    mark = read_mark(shop.root)
+    assert mark is not None
+    (shop.root / MARK).write_text(mark_text(mark).partition("[original]")[0])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [nothing, rename_there_and_back, rewrite_journal, remake_state, remove_lock, remake_mark, take_traces_away],
+)
+def test_what_is_no_copy(shop: Workshop, vendor: Vendor, change: Callable[[Workshop], None]) -> None:
+    """It goes on, and the mark has the traces of what is there now."""
+    change(shop)
+    shop.start()
+    shop.idle()
+    assert shop.states() == {"chair": State.ARCHIVED}
+    assert vendor.charges == 1
+    mark = read_mark(shop.root)
+    assert mark is not None
+    assert mark.traces == traces.traces_of(journal_path(shop.config, {}), mark)
+    assert mark.traces.mark is not None
+    shop.crash()
+
+
+def test_a_root_on_a_new_disk_is_no_copy_while_the_journal_stays(tmp_path: Path, vendor: Vendor) -> None:
+    """There is one journal, and it knows what was sent."""
+    sections = {"folders": {"state": str(tmp_path / "state"), "reserve_megabytes": 0}}
+    with workshop(tmp_path / "root", vendor.emulator.base_url, **sections) as shop:
+        shop.crash()
+        shutil.rmtree(copy_over(shop.root))
+        shop.start()
+        shop.drop_set("chair")
+        shop.idle()
+        assert shop.states() == {"chair": State.ARCHIVED}
+
+
+def test_a_backup_in_the_journals_place_is_no_copy(shop: Workshop) -> None:
+    """It is told as what it is."""
+    journal = journal_path(shop.config, {})
+    make_backup(journal, 1_800_000_000.0)
+    for path in journal.parent.glob("journal.sqlite3*"):
+        path.unlink()
+    shutil.copy(journal.with_name("journal.backup.sqlite3"), journal)
+    shop.start()
+    shop.ticks(2)
+    assert shop.states() == {"chair": State.HELD}
+    assert "COPIED" not in shop.status()
+    shop.crash()
+
+
+def test_a_cloned_machine_is_known_by_its_machine_id(
+    shop: Workshop, vendor: Vendor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its disk is the same, byte for byte, but its machine id is new."""
+    mark = read_mark(shop.root)
+    assert mark is not None
+    here = traces.traces_of(journal_path(shop.config, {}), mark)
+    monkeypatch.setattr(traces, "_machine", lambda: "one")
+    there = Traces("one", here.state)
+    (shop.root / MARK).unlink()
+    Grounds(shop.root).leave_mark(Ground.ROOT, type(mark)(mark.root_id, "root", mark.journal, "", there), replace=True)
+    monkeypatch.setattr(traces, "_machine", lambda: "two")
+    shop.start()
+    shop.ticks(5)
+    assert shop.states() == {"chair": State.HELD}
+    assert vendor.charges == 0
+    shop.crash()
