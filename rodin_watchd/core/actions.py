@@ -54,6 +54,7 @@ SERVICE_ACTIONS: Mapping[str, str] = {
     "copied": "the root or its journal was copied or moved: nothing is taken or sent until `accept root`",
     "accepted": "that is over",
     "journal-written-out": "files of the journal were removed or exchanged, and it was written out again",
+    "journal-lost": "at the end the journal could not be written out where its files had been removed or exchanged",
     "paused": "something stands still; again when its cause changes",
     "resumed": "it goes on",
     "offline": "a folder is away",

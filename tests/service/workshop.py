@@ -23,7 +23,7 @@ from rodin_watchd.adapters.journal import JournalReader, insert_command
 from rodin_watchd.adapters.plugin_host import PluginHost
 from rodin_watchd.config import Plugins as PluginSettings
 from rodin_watchd.config import journal_path, load_config
-from rodin_watchd.core.layout import HIDDEN, MARK
+from rodin_watchd.core.layout import HIDDEN, MARK, SUBMITS_NOTE
 from rodin_watchd.core.people import Seen
 from rodin_watchd.core.trust import TRUST, Trust
 from rodin_watchd.emulator.ledger import Snapshot
@@ -261,7 +261,7 @@ class Workshop:
         """Return the files below a top folder, relative to it, without the service's mark."""
         there = self.root / top
         files = (path for path in there.rglob("*") if path.is_file() or path.is_symlink())
-        return {str(path.relative_to(there)) for path in files if path.name != MARK}
+        return {str(path.relative_to(there)) for path in files if path.name not in (MARK, SUBMITS_NOTE)}
 
     def work_folders(self) -> set[str]:
         """Return what lies in the hidden work folder, without the service's mark."""
