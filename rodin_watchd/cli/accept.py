@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from rodin_watchd.adapters.filesystems import filesystem_of
+from rodin_watchd.adapters.journal.extent import ROOT_ID
 from rodin_watchd.adapters.spool.grounds import Grounds, read_mark
 from rodin_watchd.cli.context import config_option, journal_of, load, reader
 from rodin_watchd.config import Config
@@ -17,7 +18,6 @@ from rodin_watchd.core.layout import INBOX
 from rodin_watchd.core.names import printable
 from rodin_watchd.errors import FolderGoneError
 from rodin_watchd.service.inside import remembered_inside
-from rodin_watchd.service.keeper import ROOT_ID
 from rodin_watchd.service.places import place_of
 from rodin_watchd.service.traces import traces_of, why_copied
 

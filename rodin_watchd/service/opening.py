@@ -91,7 +91,7 @@ def opened(config: Config, clock: Clock, wait: Callable[[float], None]) -> Itera
 
         def begin() -> None:
             if finished:
-                guard.tell_finished()
+                guard.tell_finished(finished)
             _find_lost(book, budget_day, count.read(), clock.now(), knew_root=knew_root)
             count.keep(book.journal.submits())
             book.journal.free_cut_uploads()  # after that: what a backup takes for being sent may have been sent

@@ -244,7 +244,7 @@ def test_the_notice_ends_when_people_take_away_what_was_moved(tmp_path: Path) ->
         shop.ticks(3, step_seconds=2)
         [aside] = moved_aside(journal)
         assert aside.name in shop.status()
-        assert "give commands that were given meanwhile again" in shop.status()
+        assert "Give commands that were given meanwhile again" in shop.status()
         with closing(sqlite3.connect(aside)) as db:
             assert db.execute("SELECT verb FROM commands").fetchall() == [("pause",)]
         shop.restart()
