@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
+from rodin_watchd.adapters.journal.backup import kept_backups
 from rodin_watchd.adapters.journal.files import Finished, moved_aside
 from rodin_watchd.errors import (
     DiskError,
@@ -150,14 +151,27 @@ class JournalGuard:
         self._book.tell(WRITTEN_OUT, told, self._clock.now())
 
     def notices(self) -> list[str]:
-        """Return what people must know: what was moved aside, until they take it away; else that it happened, for a day."""
+        """Return what people must know: what was moved aside or kept, until they take it away; else that it happened, for a day."""
+        return [*self._moved_notices(), *self._kept_notices()]
+
+    def _kept_notices(self) -> list[str]:
+        if not (kept := kept_backups(self._path)):
+            return []
+        why = "kept, because it knows what the newest backup of the journal does not"
+        what_to_do = "stop the service and put it in the journal's place; else take it away"
+        return [f"{_names(kept)} in {self._path.parent}: {why}. If the journal has lost what was paid, {what_to_do}."]
+
+    def _moved_notices(self) -> list[str]:
         if aside := moved_aside(self._path):
-            names = ", ".join(path.name for path in aside)
-            where = f"were moved aside in {self._path.parent}: {names}"
+            where = f"were moved aside in {self._path.parent}: {_names(aside)}"
             what_to_do = "Give commands that were given meanwhile again, then take them away."
             return [f"Files of a journal that the service does not use {where}. {what_to_do}"]
         recent = self._told and self._clock.monotonic() - self._told_at < NOTICE_SECONDS
         return [f"{self._told} Who or what removes files there?"] if recent else []
+
+
+def _names(paths: Sequence[Path]) -> str:
+    return ", ".join(path.name for path in paths)
 
 
 def _sentence(why: str, path: Path) -> str:

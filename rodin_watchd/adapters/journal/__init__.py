@@ -57,7 +57,7 @@ from rodin_watchd.core.approval import Changes
 from rodin_watchd.core.budget import BUDGET_DAY, Day
 from rodin_watchd.core.machine import ANSWERED
 from rodin_watchd.core.proof import BASELINE, Settled
-from rodin_watchd.core.restored import SUBMITS
+from rodin_watchd.core.restored import LOSS, SUBMITS, Loss
 from rodin_watchd.errors import (
     DiskError,
     JournalBusyError,
@@ -390,15 +390,15 @@ class Journal(JournalReader, HookRunWriter):
             number = self._db.execute(_SERVICE_EVENT, tuple(map(rows.plain, columns))).lastrowid
             self._owe(f"service-{number}", "", announcer.of_service(event), event.at)
 
-    def forget_copy(self, submits: int, day: Day) -> None:
+    def forget_copy(self, submits: int, day: Day, loss: Loss | None = None) -> None:
         """Note that this journal is older than what was bought, once that has been dealt with.
 
         The mark of a backup goes, and the baseline: nobody knows what was bought since. There were so many `submits`; the budget's `day`
-        counts those that are missing.
+        counts those that are missing, and the `loss` is kept for people.
         """
         with self._transaction():
             self._db.execute("DELETE FROM meta WHERE key IN (?, ?)", (COPIED_AT, BASELINE))
-            self._set_meta({BUDGET_DAY: day, SUBMITS: submits})
+            self._set_meta({BUDGET_DAY: day, SUBMITS: submits} | ({LOSS: loss} if loss else {}))
 
     def submits(self) -> int:
         """Return how many submits were allowed to send their last bytes, as far as this journal knows."""

@@ -21,7 +21,11 @@ ROOT_ID: Final = "root_id"
 """The journal's key of the root that it belongs to."""
 
 _BUSY_SECONDS = 5.0
-_HISTORIES = {"events": "id, job_id, at, action", "service_events": "id, at, kind", "purchases": "id, job_id, at"}
+_HISTORIES = {
+    "events": "id, job_id, at, action",
+    "service_events": "id, at, kind, message",
+    "purchases": "id, job_id, at",
+}
 """The tables that are only appended to, with what tells an entry from every other one."""
 
 _NO_JOURNAL_CODES = (*DAMAGED_CODES, sqlite3.SQLITE_ERROR)  # the last one: it has no such table
