@@ -5,24 +5,31 @@ from __future__ import annotations
 import secrets
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 import click
 
 from rodin_watchd.adapters.filesystems import filesystem_of
+from rodin_watchd.adapters.journal.extent import ROOT_ID
 from rodin_watchd.adapters.spool.grounds import Grounds, read_mark
+from rodin_watchd.cli.act import ask
 from rodin_watchd.cli.context import config_option, journal_of, load, reader
 from rodin_watchd.config import Config
 from rodin_watchd.core.grounds import PATHS, Ground, Mark, Seen, Traces, is_inside_mark
 from rodin_watchd.core.layout import INBOX
 from rodin_watchd.core.names import printable
-from rodin_watchd.errors import FolderGoneError
+from rodin_watchd.core.restored import LOSS, Loss
+from rodin_watchd.errors import CommandRefusedError, FolderGoneError
+from rodin_watchd.service.commands import ACCEPT, SEEN
 from rodin_watchd.service.inside import remembered_inside
-from rodin_watchd.service.keeper import ROOT_ID
 from rodin_watchd.service.places import place_of
 from rodin_watchd.service.traces import traces_of, why_copied
 
 _SHARE_PARTS = 2
 """Of a path in the inbox, at least."""
+
+JOURNAL: Final = "journal"
+"""What is accepted besides folders: that something is missing in the journal."""
 
 
 @click.command(epilog="Example: rodin-watchd accept outbox")
@@ -36,9 +43,13 @@ def accept(config_file: Path | None, folder: str, *, yes: bool) -> None:
     by device and by a mark that it leaves in them; one that is neither is taken for a share that is not mounted. This
     leaves the mark in the folder that is there now; the service, running or not, needs nothing else. `accept root` also
     lets a root be served that was copied or moved, or whose journal is lost for good: nothing is known then of what was
-    paid elsewhere, or before.
+    paid elsewhere, or before. `accept journal` says that you know of the submits that are missing in a journal that is older
+    than what was paid; the notice of them ends.
     """
     config = load(config_file)
+    if folder == JOURNAL:
+        _accept_loss(config, yes=yes)
+        return
     where, grounds = _path_of(folder), Grounds(config.folders.root)
     path = config.folders.root / where
     there = filesystem_of(path)
@@ -66,9 +77,23 @@ def _path_of(folder: str) -> str:
         return PATHS[Ground(folder)]
     parts = folder.split("/")
     if parts[0] != INBOX or len(parts) < _SHARE_PARTS or not {"", ".", ".."}.isdisjoint(parts):
-        names = ", ".join(ground.value for ground in Ground)
+        names = ", ".join((*(ground.value for ground in Ground), JOURNAL))
         raise click.BadParameter(f"{folder} is none of {names}, and no folder in the inbox (inbox/NAME).")
     return folder
+
+
+def _accept_loss(config: Config, *, yes: bool) -> None:
+    with reader(config) as journal:
+        found = journal.meta(LOSS)
+        if not found:
+            raise CommandRefusedError("Nothing is missing in the journal, as far as the service knows.", advice=" ")
+        loss = Loss(*found)
+        if not yes:
+            click.echo(f"{loss.reason}: {loss.counted}. What was paid for by {loss.them} could be paid for once more.")
+            click.confirm(
+                "Have you looked into the vendor's account, and is there no newer journal or backup?", abort=True
+            )
+        ask(config, journal, ACCEPT, {SEEN: loss.number})
 
 
 def _before(there: Mark, journal: Path) -> str:

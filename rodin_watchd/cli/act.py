@@ -73,7 +73,7 @@ def pause(config_file: Path | None) -> None:
     """Take and submit nothing until `resume`; what was paid for still comes in. Lasts through restarts."""
     config = load(config_file)
     with reader(config) as journal:
-        _ask(config, journal, PAUSE, {})
+        ask(config, journal, PAUSE, {})
 
 
 @click.command(epilog="Example: rodin-watchd resume")
@@ -82,7 +82,7 @@ def resume(config_file: Path | None) -> None:
     """Go on after `pause`. A `pause` that comes after this one stays."""
     config = load(config_file)
     with reader(config) as journal:
-        _ask(config, journal, RESUME, {SEEN: journal.newest_command(PAUSE)})
+        ask(config, journal, RESUME, {SEEN: journal.newest_command(PAUSE)})
 
 
 @click.command(epilog="Example: rodin-watchd approve chairs/oak")
@@ -103,7 +103,7 @@ def approve(config_file: Path | None, folder: str | None, *, everything: bool) -
         seen = journal.newest_held()
         if not seen and daemon_of(config) is None:
             raise CommandRefusedError("No set waits for approval.", advice="`rodin-watchd status` tells what waits.")
-        _ask(config, journal, APPROVE, {"folder": _in_inbox(folder) if folder is not None else None, SEEN: seen})
+        ask(config, journal, APPROVE, {"folder": _in_inbox(folder) if folder is not None else None, SEEN: seen})
 
 
 def _in_inbox(folder: str) -> str:
@@ -206,7 +206,7 @@ def ask_about(
         ):  # what does not fit it now will not later
             JOB_VERBS[verb](job, arguments, time.time())
         confirm(job)
-        _ask(config, journal, verb, {**arguments, "job": job.id, SEEN: Seen.of(job).as_data()})
+        ask(config, journal, verb, {**arguments, "job": job.id, SEEN: Seen.of(job).as_data()})
 
 
 def _show_hold(job: Job) -> None:
@@ -243,7 +243,7 @@ def _confirm(question: str) -> None:
         raise click.Abort
 
 
-def _ask(config: Config, journal: JournalReader, verb: str, arguments: dict[str, Any]) -> None:
+def ask(config: Config, journal: JournalReader, verb: str, arguments: dict[str, Any]) -> None:
     """Leave a command, and tell the answer if somebody is there to give one. Raises CommandRefusedError."""
     number = insert_command(journal_of(config), verb, arguments, time.time(), once=verb in JOB_VERBS)
     if daemon_of(config) is None:

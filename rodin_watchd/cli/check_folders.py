@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from rodin_watchd.adapters.filesystems import Filesystem, filesystem_of
+from rodin_watchd.adapters.journal.extent import ROOT_ID
 from rodin_watchd.adapters.spool import Spool
 from rodin_watchd.adapters.spool.beneath import folder_beneath
 from rodin_watchd.adapters.spool.blaming import problem_of
@@ -27,7 +28,6 @@ from rodin_watchd.errors import FolderGoneError, JournalError, RootCopiedError
 from rodin_watchd.model import Kind
 from rodin_watchd.service.inside import accept_advice
 from rodin_watchd.service.keeper import (
-    ROOT_ID,
     Memory,
     advice_for,
     inbox_anchor,

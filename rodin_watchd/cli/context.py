@@ -16,8 +16,10 @@ from rodin_watchd.adapters.journal import JournalReader
 from rodin_watchd.adapters.journal.ballast import can_grow
 from rodin_watchd.adapters.lock import holder
 from rodin_watchd.adapters.sign import read_sign, sign_path
+from rodin_watchd.adapters.zone import local_zone
 from rodin_watchd.cli.configured import config_option, find, load
 from rodin_watchd.config import Config, journal_path, lock_path
+from rodin_watchd.core.receipt import local
 from rodin_watchd.core.vitals import TICK_SECONDS, Standstill
 from rodin_watchd.errors import JournalError
 
@@ -25,13 +27,13 @@ __all__ = [
     "config_option",
     "daemon_of",
     "find",
-    "journal_gone",
     "journal_of",
     "json_option",
     "load",
     "no_room",
     "print_json",
     "reader",
+    "standstill",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -54,25 +56,28 @@ def reader(config: Config) -> Iterator[JournalReader]:
     try:
         journal = JournalReader(path)
     except JournalError as error:
-        if told := journal_gone(path):
-            raise JournalError(told, advice="STATUS.txt says what keeps it from being written.") from error
+        if told := standstill(path):
+            raise JournalError(told, advice="STATUS.txt says more.") from error
         raise
     with contextlib.closing(journal):
         yield journal
 
 
-def journal_gone(journal: Path) -> str:
-    """Return what people must know while the service cannot write its journal out again, which no journal tells; else ""."""
+def standstill(journal: Path) -> str:
+    """Return why a running service can write nothing into its journal, which the journal cannot tell; else ""."""
     try:
-        sign = read_sign(sign_path(journal))
-    except PermissionError:
+        sign, serving = read_sign(sign_path(journal)), holder(journal.with_name("lock"))
+    except (PermissionError, FileNotFoundError):
         return ""
-    if sign is None or sign.age_seconds > TICK_SECONDS or Standstill.JOURNAL_GONE not in sign.vitals.paused:
+    if sign is None or serving is None or sign.age_seconds > TICK_SECONDS or not sign.vitals.standstill:
         return ""
-    return (
-        f"The files of the journal {journal} were removed or exchanged while the service runs: nothing is taken or paid until "
-        "it can write them out again; then it goes on by itself. Do not stop it: it alone knows what was paid for."
+    told = (
+        f"Nothing has moved since {local(sign.vitals.standstill_at, local_zone())}, and what the journal shows is as of then: "
+        f"{sign.vitals.standstill}"
     )
+    if Standstill.JOURNAL_GONE in sign.vitals.paused:
+        told += " Do not stop the service: it alone knows what was paid for."
+    return told
 
 
 def daemon_of(config: Config) -> dict[str, Any] | None:

@@ -8,6 +8,7 @@ from datetime import tzinfo
 from pathlib import Path
 
 from rodin_watchd.adapters.journal import JournalReader
+from rodin_watchd.adapters.journal.extent import ROOT_ID
 from rodin_watchd.adapters.spool.grounds import Grounds
 from rodin_watchd.adapters.spool.inbox import Inbox
 from rodin_watchd.cli.answer import Answer, Verdict, about_job, about_past, job_sentence
@@ -25,7 +26,7 @@ from rodin_watchd.errors import SidecarError
 from rodin_watchd.model import Job, Role, State
 from rodin_watchd.service.claims import taken_paths
 from rodin_watchd.service.intake import Intake, ReadySet, View, WaitingSet
-from rodin_watchd.service.keeper import ROOT_ID, inbox_anchor
+from rodin_watchd.service.keeper import inbox_anchor
 from rodin_watchd.service.quiet import quiet_seconds
 
 MOST_SETS = 10

@@ -19,13 +19,13 @@ from rodin_watchd.cli import job_words
 from rodin_watchd.cli.context import (
     config_option,
     daemon_of,
-    journal_gone,
     journal_of,
     json_option,
     load,
     no_room,
     print_json,
     reader,
+    standstill,
 )
 from rodin_watchd.config import Config
 from rodin_watchd.core.account import BALANCE
@@ -95,7 +95,8 @@ def taken(config: Config, journal: JournalReader, now: float, zone: tzinfo) -> R
     recent = tuple(map(ended_line, journal.jobs(ENDED, limit=NEWEST)))
     told = journal.meta(PAGE)
     page = Page.of_data(told) if told else Page()
-    notices = (*filter(None, (no_room(journal_of(config)), journal_gone(journal_of(config)))), *page.notices)
+    pressing = standstill(journal_of(config)) or no_room(journal_of(config))
+    notices = (*filter(None, (pressing,)), *page.notices)
     page = replace(page, running=running, held=held, recent=recent, notices=notices)
     money = _money(config, journal, now, zone)
     events = journal.service_events(NEWEST)

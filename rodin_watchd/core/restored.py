@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import tzinfo
-from typing import Final
+from typing import Final, NamedTuple
 
 from rodin_watchd.core.machine import Signal, begin_upload, move, understood
 from rodin_watchd.core.names import printable
@@ -23,6 +23,45 @@ from rodin_watchd.problem import Problem
 
 SUBMITS: Final = "submits"
 """The journal's key of the count of submits that were allowed to send their last bytes; see `SubmitCount`."""
+
+
+LOSS: Final = "loss"
+"""The journal's key of what is missing in it, until a person accepts that; see `Loss`."""
+
+
+class Loss(NamedTuple):
+    """What a start has found missing in the journal; it stands until a person accepts it."""
+
+    submits: int  # missing, in all
+    at: float  # UTC: when the last ones were found missing
+    reason: str
+
+    @property
+    def number(self) -> int:
+        """What a person names who accepts it: a loss that is found later has another one."""
+        return int(self.at)
+
+    def more(self, submits: int, at: float, reason: str) -> Loss:
+        """Return this loss with another one that was found now."""
+        return Loss(self.submits + submits, at, reason)
+
+    def notice(self, zone: tzinfo) -> str:
+        """Say what people must know."""
+        return (
+            f"{self.reason}: {self.counted} (found on {local(self.at, zone)}). What was paid for by {self.them} is not known "
+            "here, and would be paid for once more if somebody drops it again. Stop the service and put a newer journal or "
+            "backup in place; or look into the vendor's account, then accept the loss: `rodin-watchd accept journal`."
+        )
+
+    @property
+    def counted(self) -> str:
+        """How many submits are missing, in words."""
+        return "1 submit is missing in it" if self.submits == 1 else f"{self.submits:,} submits are missing in it"
+
+    @property
+    def them(self) -> str:
+        """The missing submits, in a pronoun."""
+        return "it" if self.submits == 1 else "them"
 
 
 def put_back(copied_at: float, zone: tzinfo) -> str:

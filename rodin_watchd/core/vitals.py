@@ -71,6 +71,9 @@ class Vitals:
     overdue_seconds: float  # for how long the worst set has not moved though it should have
     overdue: str  # its name, "" without any
     paused: tuple[str, ...]  # what stands still, of STANDSTILLS
+    lost_submits: int = 0  # that are missing in the journal, and that nobody has accepted yet
+    standstill: str = ""  # why nothing at all moves, for people
+    standstill_at: float = 0.0  # UTC: since when
 
     def as_data(self) -> dict[str, Any]:
         """Return it as JSON can hold it."""
@@ -169,7 +172,14 @@ def verdict(vitals: Vitals, age_seconds: float, tick_seconds: float, set_seconds
     waiting, stuck = sum(vitals.inbox.values()), vitals.inbox.get(UNMOVABLE, 0)
     told = f"last tick {_ago(age_seconds)} ago; {vitals.running} running, {vitals.held} held, {waiting} in the inbox"
     told += f" ({stuck} may not be moved)" if stuck else ""
-    return True, f"ok: {told}{'; paused: ' + ', '.join(vitals.paused) if vitals.paused else ''}"
+    told += f"; {vitals.lost_submits:,} submits are missing in the journal" if vitals.lost_submits else ""
+    told += f"; paused: {', '.join(vitals.paused)}" if vitals.paused else ""
+    told += (
+        f": nothing has moved for {_ago(vitals.at - vitals.standstill_at)}: {vitals.standstill}"
+        if vitals.standstill
+        else ""
+    )
+    return True, f"ok: {told}"
 
 
 def _ago(seconds: float) -> str:

@@ -15,6 +15,7 @@ from rodin_watchd.core.machine import ENDED
 from rodin_watchd.core.proof import Settled
 from rodin_watchd.core.receipt import is_preview
 from rodin_watchd.core.refusals import MOST_DOCUMENTED, MOST_FOR_A_SET
+from rodin_watchd.core.restored import LOSS, Loss
 from rodin_watchd.core.schedule import kind_of, vendor_seconds
 from rodin_watchd.core.twins import bought_before, made_before, paid_with, refused_before
 from rodin_watchd.errors import CommandRefusedError, DiskError, DuplicateSetError
@@ -67,6 +68,17 @@ class Book:
         self.recent: tuple[Job, ...] = tuple(journal.jobs(ENDED, limit=MOST_RECENT))  # newest first
         self._histories: dict[str, list[float]] = {}
         self._untold: deque[ServiceEvent] = deque(maxlen=_MOST_UNTOLD)
+        self.look_for_loss()
+
+    def look_for_loss(self) -> None:
+        """Learn from the journal what is missing in it."""
+        found = self.journal.meta(LOSS)
+        self.loss: Loss | None = Loss(*found) if found else None
+
+    def accept_loss(self, now: float, reply: Reply) -> None:
+        """Forget what is missing in the journal, with the answer to the command. Raises as `commit`."""
+        self.commit([], now, {LOSS: None}, reply)
+        self.loss = None
 
     @property
     def jobs(self) -> Mapping[str, Job]:

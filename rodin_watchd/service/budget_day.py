@@ -6,6 +6,7 @@ from datetime import tzinfo
 
 from rodin_watchd.adapters.journal import Journal
 from rodin_watchd.core.budget import BUDGET_DAY, CLOCK_STEP_SECONDS, Day, day_of
+from rodin_watchd.core.restored import Loss
 from rodin_watchd.service.clock import Clock
 
 
@@ -38,13 +39,13 @@ class BudgetDay:
         self._offset, self._day = offset, day
         return day
 
-    def lose(self, count: int, submits: int) -> None:
-        """Count submits that are missing in the journal as spent today, and note that there were `submits` in all.
+    def lose(self, count: int, submits: int, loss: Loss | None) -> None:
+        """Count submits that are missing in the journal as spent today, and note that there were `submits` in all, and the loss.
 
         One transaction, with the end of what shows that the journal is older (`Journal.forget_copy`): a crash counts nothing
         twice. What was counted before in this day stays. Raises DiskError.
         """
         today = self.today()
         day = today._replace(lost=today.lost + count)
-        self._journal.forget_copy(submits, day)
+        self._journal.forget_copy(submits, day, loss)
         self._day = day

@@ -64,6 +64,9 @@ PAUSE, RESUME = "pause", "resume"
 RERUN = "rerun"
 """Has plugins told once more what became of a job."""
 
+ACCEPT = "accept"
+"""Says that a person knows what is missing in the journal."""
+
 APPROVE = "approve"
 """Lets sets go on that are held in the inbox: of a `folder`, or all of them."""
 
@@ -71,7 +74,7 @@ SEEN = "seen"
 """The argument that says what the person saw who gave a command.
 
 Of a job it is `people.Seen` as data, for `resume` the number of the newest `pause`, for `approve` that of the newest set
-that was held then. A command without it was left by an older version, and is refused: nobody knows what it was about.
+that was held then, for `accept` that of the loss. A command without it was left by an older version, and is refused: nobody knows what it was about.
 """
 
 _TOLD = (*JOB_VERBS, APPROVE)
@@ -96,6 +99,12 @@ class Commands:
         self._repeat = repeat
         self._now = now
         self._zone = zone
+        self._of_service: Mapping[str, Callable[[Command], str]] = {
+            PAUSE: self._pause,
+            RESUME: self._resume,
+            APPROVE: self._approve,
+            ACCEPT: self._accept,
+        }
         self._seen: tuple[int, int] | None = None
         self.paused = bool(book.journal.meta(PAUSE))
         self.awaited: frozenset[str] = frozenset()
@@ -113,10 +122,8 @@ class Commands:
     def _carry_out(self, command: Command, busy: AbstractSet[str]) -> str:
         """Carry out a command and answer it; or return the id of the job that has to end its step first."""
         try:
-            if command.verb in (PAUSE, RESUME):
-                told = self._pause(command) if command.verb == PAUSE else self._resume(command)
-            elif command.verb == APPROVE:
-                told = self._approve(command)
+            if command.verb in self._of_service:
+                told = self._of_service[command.verb](command)
             else:
                 job = self._job(command)
                 people.refuse_changed(job, people.Seen.of_data(command.arguments.get(SEEN)), self._zone)
@@ -165,6 +172,16 @@ class Commands:
         folder = command.arguments.get("folder")
         told = self._admission.approve(None if folder is None else str(folder), _number_seen(command), command.id)
         self.approvals += 1
+        return told
+
+    def _accept(self, command: Command) -> str:
+        seen, loss = _number_seen(command), self._book.loss
+        if loss is None:
+            raise CommandRefusedError("Nothing is missing in the journal, or that was accepted before.")
+        if loss.number != seen:
+            raise CommandRefusedError(f"{loss.reason}, and more is missing than you have seen.", advice=_GIVE_AGAIN)
+        told = f"Accepted: {loss.counted}."
+        self._book.accept_loss(self._now(), Reply(command.id, told))
         return told
 
     def _job(self, command: Command) -> Job:

@@ -177,6 +177,8 @@ class Daemon:
         self._reception.woken |= self._wake.take()
         try:
             self._act()
+            if self._journal_problem is not None:  # a tick that had nothing to write proves nothing
+                self._book.journal.try_writing()
         except DiskError as error:
             self._stand_still(error.problem)
         else:
@@ -246,7 +248,8 @@ class Daemon:
         moving = (self._book.jobs, self._pool.busy, reception.view, reception.claims, self._desk.pauses, away)
         stopped = (reception.problem, self._stopping, self._purse.waits, self._admission.waits)
         by_request, copied_root = self._commands.paused, bool(self._standing.keeper.copied)
-        return Scene(*moving, by_request, copied_root, self._journal_problem, *map(bool, stopped))
+        lost = self._book.loss.submits if self._book.loss else 0
+        return Scene(*moving, by_request, copied_root, self._journal_problem, lost, *map(bool, stopped))
 
     def _why_drop(self, job_id: str) -> str:
         """Return why an upload must not send its last bytes, or ""."""
@@ -392,7 +395,8 @@ class Daemon:
         """
         pressing = alarms(self._book.jobs.values(), self._clock.now(), self._zone)
         owners, passing = pause_notices(self._desk.pauses, self._zone)
-        notices = [*pressing, *self._standing.notices(), *owners]
+        lost = [self._book.loss.notice(self._zone)] if self._book.loss else []
+        notices = [*pressing, *lost, *self._standing.notices(), *owners]
         if self._commands.paused:
             notices.append("Paused by request: nothing is taken or submitted (`rodin-watchd resume` goes on).")
         if self._tools.spool.copies:

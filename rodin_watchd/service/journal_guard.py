@@ -8,8 +8,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from rodin_watchd.adapters.journal.files import moved_aside
-from rodin_watchd.errors import DiskError, FolderGoneError, JournalGoneError, JournalRolledBackError, RodinWatchdError
+from rodin_watchd.adapters.journal.backup import kept_backups
+from rodin_watchd.adapters.journal.files import Finished, moved_aside
+from rodin_watchd.errors import (
+    DiskError,
+    FolderGoneError,
+    JournalError,
+    JournalGoneError,
+    JournalRolledBackError,
+    RodinWatchdError,
+)
 from rodin_watchd.log_lines import tell_error
 from rodin_watchd.service.book import Book
 from rodin_watchd.service.clock import Clock
@@ -86,6 +94,7 @@ class JournalGuard:
         self._book.journal.refuse_rolled_back()
         why = self._book.journal.why_not_in_place()
         if not why:
+            self._book.journal.drop_copy()
             return
         now = self._clock.now()
         try:
@@ -96,6 +105,9 @@ class JournalGuard:
                 f"{error.message}",
                 advice=error.advice_given,
             ) from error
+        except JournalError:
+            self._ended = True  # nothing is to be written out once more: the next start does the rest
+            raise
         self._told = (
             f"{_sentence(why, self._path)} Nothing was lost or paid meanwhile: the service had all of it and has written "
             f"its journal out again.{_aside(aside)}"
@@ -128,21 +140,38 @@ class JournalGuard:
         except RodinWatchdError as error:
             tell_error(logging.CRITICAL, "journal-lost", error)
 
-    def tell_finished(self) -> None:
-        """Tell that this start has put a journal in its place that a run before had written out again."""
-        aside = next(iter(reversed(moved_aside(self._path))), None)
-        told = f"The journal that the service had written out again was put in its place.{_aside(aside)}"
+    def tell_finished(self, finished: Finished) -> None:
+        """Tell what this start has done with a journal that a run before had written out again."""
+        told = (
+            f"The journal that the service had written out again was put in its place.{_aside(finished.aside)}"
+            if finished.installed
+            else "The service had begun to write its journal out again, and then went on with the one in its place, which "
+            f"stays. The copy is {finished.aside} now."
+        )
         self._book.tell(WRITTEN_OUT, told, self._clock.now())
 
     def notices(self) -> list[str]:
-        """Return what people must know: what was moved aside, until they take it away; else that it happened, for a day."""
+        """Return what people must know: what was moved aside or kept, until they take it away; else that it happened, for a day."""
+        return [*self._moved_notices(), *self._kept_notices()]
+
+    def _kept_notices(self) -> list[str]:
+        if not (kept := kept_backups(self._path)):
+            return []
+        why = "kept, because it knows what the newest backup of the journal does not"
+        what_to_do = "stop the service and put it in the journal's place; else take it away"
+        return [f"{_names(kept)} in {self._path.parent}: {why}. If the journal has lost what was paid, {what_to_do}."]
+
+    def _moved_notices(self) -> list[str]:
         if aside := moved_aside(self._path):
-            names = ", ".join(path.name for path in aside)
-            where = f"was moved aside in {self._path.parent}: {names}"
-            what_to_do = "give commands that were given meanwhile again, then take it away"
-            return [f"Another journal lay in the place of the service's own and {where}. It is not used: {what_to_do}."]
+            where = f"were moved aside in {self._path.parent}: {_names(aside)}"
+            what_to_do = "Give commands that were given meanwhile again, then take them away."
+            return [f"Files of a journal that the service does not use {where}. {what_to_do}"]
         recent = self._told and self._clock.monotonic() - self._told_at < NOTICE_SECONDS
         return [f"{self._told} Who or what removes files there?"] if recent else []
+
+
+def _names(paths: Sequence[Path]) -> str:
+    return ", ".join(path.name for path in paths)
 
 
 def _sentence(why: str, path: Path) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from rodin_watchd.adapters.filesystems import filesystem_of
 from rodin_watchd.adapters.journal import JournalReader
 from rodin_watchd.adapters.journal.backup import how_to_recover
+from rodin_watchd.adapters.journal.extent import ROOT_ID
 from rodin_watchd.adapters.spool.beneath import Anchor
 from rodin_watchd.adapters.spool.grounds import Grounds, read_mark
 from rodin_watchd.core.grounds import Ground, Identity, Known, Mark, Traces, is_ours, is_still_theirs, why_away
@@ -30,11 +31,10 @@ from rodin_watchd.service.monitor import Monitor
 from rodin_watchd.service.places import is_same_journal, place_of
 from rodin_watchd.service.traces import traces_of, why_copied
 
-ROOT_ID = "root_id"
 GROUNDS = "grounds"
 COPIED = "copied"
 THEIRS = "theirs"
-"""The journal's keys: the root that it belongs to, the grounds as they were last, why it was last told to be a copy.
+"""The journal's keys: the grounds as they were last, why it was last told to be a copy.
 
 And the grounds in which another service's mark was seen since ours was.
 """

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from rodin_watchd.adapters.sign import leave_sign
 from rodin_watchd.core.grounds import Ground
+from rodin_watchd.core.names import printable
 from rodin_watchd.core.pauses import Pauses
 from rodin_watchd.core.status import set_name
 from rodin_watchd.core.vitals import (
@@ -43,6 +44,9 @@ log = logging.getLogger("rodin_watchd")
 SIGN_SECONDS = 1.0
 """So often a sign of life is left."""
 
+_LONGEST_REASON = 300
+"""So many characters of why nothing moves are in the sign of life, which has one length."""
+
 
 @dataclass(frozen=True, slots=True)
 class Scene:
@@ -57,6 +61,7 @@ class Scene:
     by_request: bool
     copied: bool
     journal_problem: Problem | None
+    lost_submits: int  # that are missing in the journal
     inbox_stands: bool
     stops: bool
     over_budget: bool
@@ -93,6 +98,7 @@ class Monitor:
         self._clock = clock
         self._stillness: Stillness | None = None
         self._left_at = -math.inf
+        self._stands_since = 0.0  # UTC
         self._trouble = Trouble("sign")
         self._unmovable: AbstractSet[str] = frozenset()
 
@@ -141,7 +147,17 @@ class Monitor:
             {word: max(monotonic - min(all_since, default=monotonic), 0.0) for word, all_since in since.items()},
             *overdue(self._stillness, scene.jobs.values(), scene.busy, monotonic),
             tuple(_paused(scene)),
+            scene.lost_submits,
+            *self._standstill(scene),
         )
+
+    def _standstill(self, scene: Scene) -> tuple[str, float]:
+        """Return why nothing moves at all, and since when (UTC); ("", 0.0) where something does."""
+        problem = scene.journal_problem
+        told = printable(f"{problem.message} {problem.advice}", _LONGEST_REASON) if problem else ""
+        if bool(told) != bool(self._stands_since):
+            self._stands_since = self._clock.now() if told else 0.0
+        return told, self._stands_since
 
 
 def _stopped_in(scene: Scene) -> Callable[[Job], bool]:

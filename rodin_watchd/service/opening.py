@@ -20,7 +20,7 @@ from rodin_watchd.adapters.spool.sharing import sharing_of
 from rodin_watchd.adapters.spool.submit_count import SubmitCount
 from rodin_watchd.adapters.zone import local_zone
 from rodin_watchd.config import Config, journal_path, lease_path, lock_path
-from rodin_watchd.core.restored import OLDER, hold_unsent, put_back
+from rodin_watchd.core.restored import OLDER, Loss, hold_unsent, put_back
 from rodin_watchd.errors import DiskError, JournalError
 from rodin_watchd.service.book import Book
 from rodin_watchd.service.budget_day import BudgetDay
@@ -91,7 +91,7 @@ def opened(config: Config, clock: Clock, wait: Callable[[float], None]) -> Itera
 
         def begin() -> None:
             if finished:
-                guard.tell_finished()
+                guard.tell_finished(finished)
             _find_lost(book, budget_day, count.read(), clock.now(), knew_root=knew_root)
             count.keep(book.journal.submits())
             book.journal.free_cut_uploads()  # after that: what a backup takes for being sent may have been sent
@@ -129,15 +129,13 @@ def _find_lost(book: Book, day: BudgetDay, submits: int, now: float, *, knew_roo
     for job in list(book.jobs.values()):
         book.commit(hold_unsent(job, reason, now), now)
     lost = missing if knew_root else 0
-    day.lose(lost, journal.submits() + missing)
+    loss = Loss(lost, now, reason) if lost else None
+    day.lose(lost, journal.submits() + missing, loss and (book.loss or Loss(0, now, reason)).more(*loss))
+    book.look_for_loss()
     told = f"{reason}. What may have been submitted since is held, or failed with that reason."
-    if lost:
-        told += f" {_submits(lost)} missing in it: today's budget counts that as spent."
+    if loss:
+        told += f" {loss.counted}: today's budget counts that as spent."
     book.tell("restored", told, now, subject="journal")
-
-
-def _submits(count: int) -> str:
-    return "1 submit is" if count == 1 else f"{count:,} submits are"
 
 
 def _make_place(path: Path) -> None:

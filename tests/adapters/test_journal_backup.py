@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shlex
 import sqlite3
 import subprocess
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +16,17 @@ import pytest
 from strangers import filled_up, mounted
 
 from rodin_watchd.adapters.journal import Journal, JournalReader
-from rodin_watchd.adapters.journal.backup import COPIED_AT, backup_path, make_backup
+from rodin_watchd.adapters.journal.backup import (
+    COPIED_AT,
+    MOST_KEPT,
+    backup_path,
+    how_to_recover,
+    kept_backups,
+    make_backup,
+)
 from rodin_watchd.core.budget import Day
 from rodin_watchd.errors import DiskError, JournalError
-from rodin_watchd.model import Answer, InputFile, Job, Role, Signature, State, Task, Transition
+from rodin_watchd.model import Answer, InputFile, Job, Role, ServiceEvent, Signature, State, Task, Transition
 
 NOW = 1_700_000_000.0
 SECRET = "subscription-secret-1234"  # noqa: S105 - made up
@@ -82,6 +92,124 @@ def test_without_room_the_one_before_stays(tmp_path: Path) -> None:
                 make_backup(path, NOW + 1)
         assert backup_path(path).read_bytes() == before
         assert not [entry for entry in small.iterdir() if entry.name.endswith(".part")]
+
+
+def written(path: Path, name: str, root: str = "one root") -> bytes:
+    """Make a journal with one service event of this name in the place of any other; return its file."""
+    for suffix in ("", "-wal", "-shm"):
+        Path(f"{path}{suffix}").unlink(missing_ok=True)
+    with closing(Journal(path)) as journal:
+        journal.set_meta("root_id", root)
+        journal.note_service_event(ServiceEvent(NOW, "made", name))
+        fill(journal, name)
+    return path.read_bytes()
+
+
+def jobs_in(path: Path) -> list[str]:
+    """Return the names of the jobs that a journal or a backup knows."""
+    with closing(JournalReader(path)) as reader:
+        return sorted(job.name for job in reader.jobs())
+
+
+@pytest.mark.parametrize("older", ["an older copy", "an empty one", "another root's"])
+def test_a_backup_that_knows_more_is_kept(path: Path, older: str) -> None:
+    """The new one takes the name; the other one has a name with its date, and the words about damage name it."""
+    copy = written(path, "first")
+    with closing(Journal(path)) as journal:
+        job = replace(second_job(), name="second")
+        journal.commit([Transition(job, "claimed")], NOW)
+    make_backup(path, NOW)
+    assert kept_backups(path) == []
+    if older == "an older copy":
+        path.write_bytes(copy)
+    elif older == "an empty one":
+        path.unlink()
+        Journal(path).close()
+    else:
+        written(path, "third", root="another root")
+    for at in (1.0, 2.0):
+        make_backup(path, NOW + at)
+    [kept] = kept_backups(path)
+    assert kept.name == "journal.backup-20231114T221321Z.sqlite3"
+    assert jobs_in(kept) == ["first", "second"]
+    assert "second" not in jobs_in(backup_path(path))
+    assert kept.name in how_to_recover(path)
+
+
+def second_job() -> Job:
+    """Return a second job that was taken."""
+    return Job("a2", "", "", State.CLAIMED, (InputFile(Role.MODEL, "inbox/b.glb", Signature(1, 2, 3)),), {}, NOW)
+
+
+def test_only_so_many_are_kept(path: Path) -> None:
+    """Those that know of the fewest purchases go first, so the one that knew most is there for as long as need be."""
+    written(path, "rich")
+    with closing(Journal(path)) as journal:
+        job = replace(second_job(), fingerprint="g")
+        for state in (State.CLAIMED, State.STAGED, State.UPLOADING):
+            journal.commit([Transition(replace(job, state=state), state.value)], NOW)
+    make_backup(path, NOW)
+    for number in range(MOST_KEPT + 3):
+        written(path, f"poor {number}")
+        make_backup(path, NOW + number)
+    kept = kept_backups(path)
+    assert len(kept) == MOST_KEPT
+    assert jobs_in(kept[0]) == ["", "rich"]
+
+
+@pytest.mark.parametrize("odd", ["link", "folder", "fifo"])
+def test_only_a_file_is_replaced(path: Path, odd: str) -> None:
+    """A link could lead anywhere: nothing is written through it, and people read what to do."""
+    written(path, "first")
+    target = backup_path(path)
+    elsewhere = path.parent / "elsewhere"
+    elsewhere.write_bytes(b"")
+    makers: dict[str, Callable[[Path], None]] = {
+        "link": lambda at: at.symlink_to(elsewhere),
+        "folder": Path.mkdir,
+        "fifo": os.mkfifo,
+    }
+    makers[odd](target)
+    with pytest.raises(DiskError, match="what has its name is") as refused:
+        make_backup(path, NOW)
+    assert "Take it away" in refused.value.advice_given
+    assert os.path.lexists(target)
+    assert not target.is_file() or target.is_symlink()
+    assert elsewhere.read_bytes() == b""
+    assert not list(path.parent.glob(".*"))
+
+
+def test_a_damaged_backup_is_kept_too(path: Path) -> None:
+    """Somebody may still read something out of it."""
+    written(path, "first")
+    backup_path(path).write_bytes(b"damaged" * 1000)
+    make_backup(path, NOW)
+    [kept] = kept_backups(path)
+    assert kept.read_bytes() == b"damaged" * 1000
+    assert jobs_in(backup_path(path)) == ["first"]
+
+
+@pytest.mark.parametrize("call", ["rename", "replace", "unlink", "chmod", "fsync"])
+def test_a_call_that_fails_leaves_the_backup_that_knows_more(
+    path: Path, call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under its own name or under the one with a date; the next time it is made."""
+    copy = written(path, "first")
+    with closing(Journal(path)) as journal:
+        journal.commit([Transition(second_job(), "claimed")], NOW)
+    make_backup(path, NOW)
+    path.write_bytes(copy)
+
+    def fails(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, fails)
+        with pytest.raises(DiskError, match="cannot be made"):
+            make_backup(path, NOW)
+    make_backup(path, NOW)
+    assert [jobs_in(kept) for kept in kept_backups(path)] == [["", "first"]]
+    assert jobs_in(backup_path(path)) == ["first"]
 
 
 @pytest.mark.parametrize("backed_up", [True, False])

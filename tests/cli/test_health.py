@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
 from cli_stage import Stage, running
@@ -80,6 +82,28 @@ def test_a_pause_is_told_and_no_ill_health(stage: Stage) -> None:
         code, line = said(stage)
         assert code == 0
         assert line.endswith("; paused: submit")
+
+
+def test_a_locked_journal_is_told_by_health_and_status(served: Stage) -> None:
+    """The journal's own page is from before: both say what the sign of life knows, and only for as long as it is so."""
+    with running(served):
+        while not said(served)[1].startswith("ok"):
+            pass
+        with closing(sqlite3.connect(served.journal, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            served.drop("chair.glb", "bunny.glb", "chair.png", "matcap-a.png")
+            while "paused" not in (line := said(served)[1]):
+                pass
+            assert "paused: journal: nothing has moved for " in line
+            assert "Another program keeps the journal locked." in line
+            page = served.told("status").stdout
+            assert "Nothing has moved since " in page
+            assert "Another program keeps the journal locked." in page
+            [notice] = served.data("status")["page"]["notices"]
+            assert "what the journal shows is as of then" in notice
+        while "paused" in said(served)[1]:
+            pass
+        assert "Nothing has moved" not in served.told("status").stdout
 
 
 def test_a_broken_config_is_wrong_use(stage: Stage) -> None:

@@ -18,7 +18,7 @@ from strangers import mounted
 from workshop import KEY, Workshop, emulated, working, workshop
 
 from rodin_watchd.adapters.journal import Journal, JournalReader, insert_command
-from rodin_watchd.adapters.journal.backup import backup_path, make_backup
+from rodin_watchd.adapters.journal.backup import backup_path, kept_backups, make_backup
 from rodin_watchd.adapters.journal.files import moved_aside, open_in_use, put_back, whole_path
 from rodin_watchd.adapters.lock import Lock
 from rodin_watchd.adapters.spool.submit_count import _text
@@ -244,7 +244,7 @@ def test_the_notice_ends_when_people_take_away_what_was_moved(tmp_path: Path) ->
         shop.ticks(3, step_seconds=2)
         [aside] = moved_aside(journal)
         assert aside.name in shop.status()
-        assert "give commands that were given meanwhile again" in shop.status()
+        assert "Give commands that were given meanwhile again" in shop.status()
         with closing(sqlite3.connect(aside)) as db:
             assert db.execute("SELECT verb FROM commands").fetchall() == [("pause",)]
         shop.restart()
@@ -521,6 +521,51 @@ def test_a_backup_that_was_put_back_counts_what_it_lacks(tmp_path: Path) -> None
         [event] = shop.daemon._book.journal.service_events(kinds=["restored"])
         assert "put back from its backup" in event.message
         assert "1 submit is missing in it" in event.message
+
+
+def test_a_loss_stands_until_a_person_accepts_it(tmp_path: Path) -> None:
+    """Over restarts, in STATUS.txt and in health; a second loss adds up, and is not accepted unseen; the newer backup is kept."""
+    with working(tmp_path) as (shop, _):
+        journal = journal_of(shop)
+        shop.drop_set("first")
+        shop.idle()
+        put_back = copied(journal)
+        for name in ("second", "third"):
+            shop.drop_set(name)
+        shop.idle()
+        make_backup(journal, shop.hands.seconds)
+        shop.restart(put_back)
+        seen = shop.daemon._book.loss
+        assert seen is not None
+        shop.hands.seconds += 3 * 3600
+        shop.until(lambda: bool(kept_backups(journal)))
+        shop.ticks(2, step_seconds=2)
+        shop.restart()
+        shop.ticks(2, step_seconds=2)
+        assert "2 submits are missing in it" in shop.status()
+        assert "rodin-watchd accept journal" in shop.status()
+        assert kept_backups(journal)[0].name in shop.status()
+        assert "2 submits are missing in the journal" in told(journal, LONG_SECONDS)[1]
+        put_back = copied(journal)
+        shop.drop_set("fourth")
+        shop.idle()
+        shop.restart(put_back)
+        shop.ticks(2, step_seconds=2)
+        assert "3 submits are missing in it" in shop.status()
+        assert not shop.command("accept", seen=seen.number)["ok"]
+        run = CliRunner().invoke(cli, ["accept", "journal", "--yes", "--config", str(shop.root / "config.toml")])
+        assert run.exit_code == 0, run.output
+        shop.ticks(2, step_seconds=2)
+        assert "missing in it" not in shop.status()
+        assert "missing in the journal" not in told(journal, LONG_SECONDS)[1]
+        shop.restart()
+        assert shop.daemon._book.loss is None
+        again = CliRunner().invoke(cli, ["accept", "journal", "--yes", "--config", str(shop.root / "config.toml")])
+        assert "Nothing is missing in the journal" in str(again.exception)
+        for path in kept_backups(journal):
+            path.unlink()
+        shop.ticks(2, step_seconds=2)
+        assert "ATTENTION" not in shop.status()
 
 
 # ---- older content, put into the open file -----------------------------------------------------------------------------

@@ -61,6 +61,24 @@ def test_an_answer_that_meets_a_locked_journal_is_kept(tmp_path: Path, how: str)
         assert events == [("paused", True), ("resumed", True)]
 
 
+def test_a_tick_without_anything_to_write_proves_nothing(tmp_path: Path) -> None:
+    """The cause stands for as long as the lock does, once, though nothing is to be written meanwhile."""
+    with working(tmp_path) as (shop, vendor):
+        shop.idle()
+        with locked(shop):
+            shop.drop_set("chair")
+            shop.until(lambda: LOCKED in shop.status())
+            for path in shop.path("inbox").iterdir():
+                path.unlink()
+            for _ in range(8):
+                shop.ticks(1, step_seconds=2)
+                assert LOCKED in shop.status()
+        shop.ticks(2, step_seconds=2)
+        assert LOCKED not in shop.status()
+        assert [event.kind for event in shop.daemon._book.journal.service_events()] == ["resumed", "paused"]
+        assert vendor.charges == 0
+
+
 def test_an_upload_that_must_not_end_blames_no_folder(tmp_path: Path) -> None:
     """The permission for the last bytes cannot be committed: the upload is dropped, and nothing else is paused by that."""
     with working(tmp_path) as (shop, vendor):

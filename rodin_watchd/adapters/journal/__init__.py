@@ -30,13 +30,16 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from rodin_watchd.adapters.journal import rows, schema
 from rodin_watchd.adapters.journal.backup import COPIED_AT, how_to_recover
 from rodin_watchd.adapters.journal.ballast import Ballast, ballast_path
+from rodin_watchd.adapters.journal.extent import WRITTEN
 from rodin_watchd.adapters.journal.files import (
     copy_out,
+    drop_copy,
     files_of,
     move_aside,
     open_in_use,
     put_back,
     put_in_place,
+    whole_path,
     why_not,
 )
 from rodin_watchd.adapters.journal.hook_runs import HookRunWriter
@@ -54,7 +57,7 @@ from rodin_watchd.core.approval import Changes
 from rodin_watchd.core.budget import BUDGET_DAY, Day
 from rodin_watchd.core.machine import ANSWERED
 from rodin_watchd.core.proof import BASELINE, Settled
-from rodin_watchd.core.restored import SUBMITS
+from rodin_watchd.core.restored import LOSS, SUBMITS, Loss
 from rodin_watchd.errors import (
     DiskError,
     JournalBusyError,
@@ -92,9 +95,6 @@ _SET_GATE = """
 _ANSWER = "UPDATE commands SET answer = ?, arguments = json_remove(arguments, '$.subscription_key') WHERE id = ?"
 _SETTLE = "UPDATE purchases SET outcome = ?, told = ? WHERE id = ? AND outcome = ?"
 _CONFIRM = "UPDATE purchases SET confirmed = 1 WHERE outcome = 'charged' AND id > ? AND id <= ?"
-_WRITTEN = "written"
-"""The key of the number of transactions that this journal was written in by its services: it never falls."""
-
 _COUNT_WRITING = """
     INSERT INTO meta (key, value) VALUES (?, '1') ON CONFLICT (key) DO UPDATE SET value = CAST(value + 1 AS TEXT)
 """
@@ -164,6 +164,7 @@ class Journal(JournalReader, HookRunWriter):
         self._opened = 0  # how often: so many files have been open under this path
         self._changed_before = 0  # through those that were open before
         self._witness: tuple[tuple[str, str], ...] = ()
+        self._has_copy = False  # a whole copy may lie beside it
         self._looked_at: tuple[int, int] | None = None  # what `changed_outside` was when the witness was compared
         self._open()
 
@@ -207,6 +208,7 @@ class Journal(JournalReader, HookRunWriter):
         and it may be repeated; JournalError (JournalRolledBackError where it is older inside): then the daemon must end, and the next start does the rest.
         """
         self._refuse_other_content()
+        self._has_copy = True
         copy_out(self._db, self._path, self._mode)
         aside = move_aside(self._path, stamp)
         self._changed_before = self.changes
@@ -214,9 +216,21 @@ class Journal(JournalReader, HookRunWriter):
         try:
             put_in_place(self._path)
         except DiskError as error:
-            raise JournalError(error.message, advice=error.advice_given) from error
+            raise JournalError(
+                f"{error.message} All that was known is beside it, in {whole_path(self._path)}.",
+                advice="Start the service again, if nothing does that by itself: it puts that file in the journal's place.",
+            ) from error
+        self._has_copy = False
         self._open()
         return aside
+
+    def drop_copy(self) -> None:
+        """Remove the whole copy that a `write_out` left which failed, now that all files are in their places again.
+
+        It is older with the next transaction. Costs nothing where there is none; what fails is repeated by the next call.
+        """
+        if self._has_copy:
+            self._has_copy = not drop_copy(self._path)
 
     def end(self, stamp: str) -> None:
         """Close the journal for good. Where its file is taken away meanwhile, until the very end, it is put back at its path.
@@ -256,7 +270,7 @@ class Journal(JournalReader, HookRunWriter):
 
     def _witness_now(self) -> tuple[tuple[str, str], ...]:
         """Return what only this object may change: the number of its transactions, and the mark of a backup."""
-        return tuple((key, value) for key, value in self._rows(_WITNESS, (COPIED_AT, _WRITTEN)))
+        return tuple((key, value) for key, value in self._rows(_WITNESS, (COPIED_AT, WRITTEN)))
 
     def _refuse_damage(self, path: Path) -> None:
         """Refuse to pay by a journal that may have lost what it knew."""
@@ -376,15 +390,15 @@ class Journal(JournalReader, HookRunWriter):
             number = self._db.execute(_SERVICE_EVENT, tuple(map(rows.plain, columns))).lastrowid
             self._owe(f"service-{number}", "", announcer.of_service(event), event.at)
 
-    def forget_copy(self, submits: int, day: Day) -> None:
+    def forget_copy(self, submits: int, day: Day, loss: Loss | None = None) -> None:
         """Note that this journal is older than what was bought, once that has been dealt with.
 
         The mark of a backup goes, and the baseline: nobody knows what was bought since. There were so many `submits`; the budget's `day`
-        counts those that are missing.
+        counts those that are missing, and the `loss` is kept for people.
         """
         with self._transaction():
             self._db.execute("DELETE FROM meta WHERE key IN (?, ?)", (COPIED_AT, BASELINE))
-            self._set_meta({BUDGET_DAY: day, SUBMITS: submits})
+            self._set_meta({BUDGET_DAY: day, SUBMITS: submits} | ({LOSS: loss} if loss else {}))
 
     def submits(self) -> int:
         """Return how many submits were allowed to send their last bytes, as far as this journal knows."""
@@ -446,7 +460,7 @@ class Journal(JournalReader, HookRunWriter):
             changes = self._db.total_changes
             yield
             if self._db.total_changes != changes:
-                self._db.execute(_COUNT_WRITING, (_WRITTEN,))
+                self._db.execute(_COUNT_WRITING, (WRITTEN,))
             witness = self._witness_now()
             self._db.execute("COMMIT")
             self._witness = witness

@@ -11,15 +11,30 @@ import json
 import os
 import shlex
 import sqlite3
+import stat
+from datetime import UTC, datetime
 from pathlib import Path
 
+from rodin_watchd.adapters.journal.extent import extent_of, knows_all
 from rodin_watchd.adapters.journal.files import Files, why_not
-from rodin_watchd.errors import DiskError, JournalBusyError, JournalError, JournalGoneError, RoomError
+from rodin_watchd.errors import (
+    DiskError,
+    JournalBusyError,
+    JournalError,
+    JournalGoneError,
+    RodinWatchdError,
+    RoomError,
+)
 
 COPIED_AT = "copied_at"
 """The key of the mark in the copy: when it was made, UTC."""
 
+MOST_KEPT = 5
+"""So many backups are kept that know what the newest one does not; more than that, and those go that know of the fewest purchases."""
+
 _BUSY_SECONDS = 5.0
+
+_KEPT = "journal.backup-{}.sqlite3"
 
 _TOO_OLD = "The journal was put back from its backup since this was asked for: look at the job, then give it again."
 
@@ -29,11 +44,22 @@ def backup_path(journal: Path) -> Path:
     return journal.with_name("journal.backup.sqlite3")
 
 
+def kept_backups(journal: Path) -> list[Path]:
+    """Return the backups that were kept because they know what a newer one does not, oldest first."""
+    try:
+        found = [path for path in journal.parent.iterdir() if path.match(_KEPT.format("*"))]
+    except OSError:
+        return []
+    return sorted(found)
+
+
 def make_backup(journal: Path, now: float, expected: Files | None = None) -> Path:
     """Copy the journal beside itself, in place of the copy before, and return where; any thread, any process.
 
     The daemon may write meanwhile: the copy is the journal as it was at one moment (https://sqlite.org/backup.html). A
-    daemon says which files it has open, `expected`: other ones in their place never replace a good copy. Raises DiskError when there is no room, JournalError; then the copy before is still there.
+    daemon says which files it has open, `expected`: other ones in their place never replace a good copy. A copy that knows
+    what this one does not is kept beside it (`kept_backups`). Raises DiskError when there is no room or something else has
+    the copy's name, JournalError; then the copy before is still there.
     """
     target = backup_path(journal)
     part = target.with_name(f".{target.name}.part")
@@ -43,16 +69,49 @@ def make_backup(journal: Path, now: float, expected: Files | None = None) -> Pat
         part.chmod(journal.stat().st_mode & 0o777)
         _sync(part)
         if expected and (why := why_not(journal, expected)):
-            raise JournalGoneError(f"The journal's backup {target} is not made anew: {why}.")  # noqa: TRY301 - cleans up
+            raise JournalGoneError(f"The journal's backup {target} is not made anew: {why}.")
+        if not _is_replaced(target, part):
+            _keep(journal, target, now)
         part.replace(target)
         _sync(target.parent)
-    except (sqlite3.Error, OSError, JournalGoneError) as error:
+    except (sqlite3.Error, OSError, RodinWatchdError) as error:
         with contextlib.suppress(OSError):
             part.unlink()
-        if isinstance(error, JournalGoneError):
+        if isinstance(error, RodinWatchdError):
             raise
         raise _told(f"The journal's backup {target} cannot be made", error) from error
     return target
+
+
+def _is_replaced(before: Path, new: Path) -> bool:
+    """Tell whether a new backup knows all that the one before knows. Raises DiskError, JournalError."""
+    try:
+        status = before.lstat()
+    except FileNotFoundError:
+        return True
+    if not stat.S_ISREG(status.st_mode):
+        what = "a link" if stat.S_ISLNK(status.st_mode) else "no file"
+        raise DiskError(
+            f"The journal's backup {before} cannot be made: what has its name is {what}.",
+            advice=f"Take it away. To have the backup elsewhere as well, copy {before.name} there: a link could lead anywhere, "
+            "so it is not followed.",
+        )
+    known = extent_of(before)
+    return status.st_size == 0 or (known is not None and knows_all(new, known))
+
+
+def _keep(journal: Path, backup: Path, now: float) -> None:
+    """Give a backup a name with a date, and bound the number of those. Raises OSError, DiskError, JournalError."""
+    stamp = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
+    kept, number = backup.with_name(_KEPT.format(stamp)), 1
+    while os.path.lexists(kept):
+        number += 1
+        kept = backup.with_name(_KEPT.format(f"{stamp}-{number}"))
+    backup.rename(kept)
+    known = {path: extent_of(path) for path in kept_backups(journal)}
+    fewest_first = sorted(known, key=lambda path: extent.rank if (extent := known[path]) else (-1, -1))
+    for path in fewest_first[: max(len(known) - MOST_KEPT, 0)]:
+        path.unlink()
 
 
 def _told(what: str, error: sqlite3.Error | OSError) -> DiskError | JournalError:
@@ -110,13 +169,15 @@ def _sync(path: Path) -> None:
 def how_to_recover(journal: Path) -> str:
     """Say what to do about a damaged journal, command by command."""
     folder, name, backup = shlex.quote(str(journal.parent)), journal.name, backup_path(journal)
+    kept = ", ".join(path.name for path in kept_backups(journal))
+    newer = f" {kept} beside it: kept, for the backup does not know all that was paid before." if kept else ""
     away = f"Stop the service, then: cd {folder} && mkdir -p damaged && mv {name}* damaged/"
     if os.path.exists(backup):  # noqa: PTH110 - unlike Path.exists, False also where we may not look
         return (
             f"{away} && cp -p {backup.name} {name} — then start it again: what may have been paid for since the backup was "
-            "made is held for your decision. Keep what is in damaged/."
+            f"made is held for your decision. Keep what is in damaged/.{newer}"
         )
     return (
         f"{away} — there is no backup beside it: put one in its place if you have any. Without one, `rodin-watchd accept "
-        "root` begins anew, and nothing is known of what was paid for. Keep what is in damaged/."
+        f"root` begins anew, and nothing is known of what was paid for. Keep what is in damaged/.{newer}"
     )

@@ -3,7 +3,8 @@
 Whoever deletes or exchanges the files under a running service takes nothing from it: all that was committed is in the open
 connection, and SQLite copies it out (https://sqlite.org/backup.html). The copy is whole and durable under a name of its own
 before anything at the journal's path is touched, and each further act may be repeated: a crash in between is finished
-by the next start. What lies at the path meanwhile is moved aside, never deleted.
+by the next start, unless what lies at the path knows more by then. What lies there and is not used is moved aside, never
+deleted.
 
 No function here opens the journal's own file but through SQLite: closing another descriptor would drop SQLite's locks.
 """
@@ -16,8 +17,9 @@ import shutil
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
+from rodin_watchd.adapters.journal.extent import extent_of, knows_all
 from rodin_watchd.errors import DiskError, JournalError, RoomError
 
 Files: TypeAlias = tuple[tuple[int, int] | None, ...]
@@ -105,16 +107,32 @@ def move_aside(journal: Path, stamp: str) -> Path | None:
     found = [suffix for suffix in _ALL_SUFFIXES if os.path.lexists(f"{journal}{suffix}")]
     if not found:
         return None
+    aside = _free_name(journal, stamp)
+    moved: list[str] = []
+    try:
+        for suffix in found:  # the journal first: where that one cannot be moved, nothing is
+            Path(f"{journal}{suffix}").rename(f"{aside}{suffix}")
+            moved.append(suffix)
+    except OSError as error:
+        _move_back(journal, aside, moved)
+        raise DiskError.of(f"What lies in the place of the journal {journal} cannot be moved aside", error) from error
+    return aside
+
+
+def _free_name(journal: Path, stamp: str) -> Path:
     aside, number = journal.with_name(f"{journal.name}.{_ASIDE}-{stamp}"), 1
     while any(os.path.lexists(f"{aside}{suffix}") for suffix in _ALL_SUFFIXES):
         number += 1
         aside = journal.with_name(f"{journal.name}.{_ASIDE}-{stamp}-{number}")
-    try:
-        for suffix in reversed(found):  # the log first: a journal without it is never taken for whole
-            Path(f"{journal}{suffix}").rename(f"{aside}{suffix}")
-    except OSError as error:
-        raise DiskError.of(f"What lies in the place of the journal {journal} cannot be moved aside", error) from error
     return aside
+
+
+def _move_back(journal: Path, aside: Path, suffixes: Sequence[str]) -> None:
+    """Put together again what belongs together, as far as that can be done."""
+    for suffix in reversed(suffixes):
+        if not os.path.lexists(f"{journal}{suffix}"):
+            with contextlib.suppress(OSError):
+                Path(f"{aside}{suffix}").rename(f"{journal}{suffix}")
 
 
 def put_in_place(journal: Path) -> None:
@@ -156,16 +174,48 @@ def put_back(descriptor: int, journal: Path, stamp: str, mode: int) -> None:
         _sync(whole.parent)
     except OSError as error:
         raise DiskError.of(f"The journal cannot be written out to {whole.parent}", error) from error
-    finish(journal, stamp)
-
-
-def finish(journal: Path, stamp: str) -> bool:
-    """Do what a crash left undone of writing a journal out; tell whether there was anything. Raises DiskError."""
-    if not os.path.lexists(whole_path(journal)):
-        return False
     move_aside(journal, stamp)
     put_in_place(journal)
-    return True
+
+
+class Finished(NamedTuple):
+    """What became of a whole copy that a run before had left."""
+
+    installed: bool  # it is the journal now; else what lay there knew more, or the copy is damaged
+    aside: Path | None  # where the other one of the two is now
+
+
+def finish(journal: Path, stamp: str) -> Finished | None:
+    """Do what a run before left undone of writing the journal out; return what was done, None where nothing was to be done.
+
+    The whole copy takes the journal's place only where it knows more than what lies there: the service may have gone on with
+    its files after it had made the copy. For a start alone, while no other process serves; may be repeated. Raises DiskError,
+    JournalError where nobody can tell which of the two is the newer one.
+    """
+    whole = whole_path(journal)
+    if not os.path.lexists(whole):
+        return None
+    copy, there = extent_of(whole), extent_of(journal)
+    if copy and there and knows_all(journal, copy):
+        drop_copy(journal)
+        return None
+    if copy and (there is None or there.root_id != copy.root_id or there.rank <= copy.rank):
+        aside = move_aside(journal, stamp)
+        put_in_place(journal)
+        return Finished(installed=True, aside=aside)
+    aside = _free_name(journal, stamp)
+    try:
+        whole.rename(aside)
+    except OSError as error:
+        raise DiskError.of(f"The old copy of the journal {whole} cannot be moved aside", error) from error
+    return Finished(installed=False, aside=aside)
+
+
+def drop_copy(journal: Path) -> bool:
+    """Remove a whole copy that is not needed any more; tell whether it is gone. May be repeated."""
+    with contextlib.suppress(OSError):
+        whole_path(journal).unlink(missing_ok=True)
+    return not os.path.lexists(whole_path(journal))
 
 
 def moved_aside(journal: Path) -> list[Path]:

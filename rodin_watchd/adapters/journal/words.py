@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from rodin_watchd.errors import JournalBusyError, JournalError, JournalFaultError
 
 BUSY_CODES = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL)
-_DAMAGED_CODES = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+DAMAGED_CODES = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _DAMAGE_ADVICE = "Stop the service; `rodin-watchd check` tells how to put the backup in the file's place."
 
 
@@ -26,7 +26,7 @@ def in_words(what: str = "The journal cannot be read", recovery: str = _DAMAGE_A
             raise JournalBusyError from error
         if code_of(error) == sqlite3.SQLITE_IOERR:
             raise JournalFaultError(f"{what}: {error}.") from error
-        damaged = code_of(error) in _DAMAGED_CODES
+        damaged = code_of(error) in DAMAGED_CODES
         raise JournalError(f"{what}: {error}.", advice=recovery if damaged else "") from error
     except (ValueError, TypeError, LookupError, AttributeError) as error:
         raise JournalError(f"{what}: it is damaged ({type(error).__name__} in a row).", advice=recovery) from error
