@@ -10,7 +10,6 @@ This is protection against accidents, not against malice: the code runs as the s
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -8,16 +8,17 @@ import errno
 import os
 import shutil
 import stat
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from pathlib import Path
 
-from rodin_watchd.adapters.spool.beneath import file_in, folder_beneath, folder_in, new_file, sync_folder
+from rodin_watchd.adapters.spool.beneath import file_in, folder_beneath, folder_in, sync_folder
+from rodin_watchd.adapters.spool.copying import FolderCopy, Held, drop
 from rodin_watchd.core.layout import ASIDE_PREFIX
+from rodin_watchd.errors import DiskError
 
 COPY_PREFIX = ".rodin-"
 """What the name of a copy that is being made begins with: nobody sees it yet, even when it is whole."""
 
-_BLOCK_BYTES = 1 << 20
 _MOST_NAMES = 100
 _LONGEST_DISCARDED_BYTES = 1 << 20
 _AT_FDCWD = -100  # renameat2(2)
@@ -26,11 +27,12 @@ _renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
 
 
 def move_folder(source: Path, into: int, name: str, dress: Callable[[int], None]) -> None:
-    """Give a folder a name in the open folder `into`, all of it durable before it appears.
+    """Give a folder a name in the open folder `into`: all of it is durable before it appears, and the name when this returns.
 
     `dress` gives the open folder the modes that it is to appear with. Crossing to another filesystem it is copied under a
-    hidden name there first, and the source stays, to be removed by `remove_copied`. Raises FileExistsError when the name
-    is taken, be it by an empty folder; OSError.
+    hidden name there first, and the source goes when the copy has its name and is whole. Whoever takes the folder away as
+    soon as it appears does not disturb that. Raises FileExistsError when the name is taken, be it by an empty folder;
+    DiskError when no whole copy can be made; OSError.
     """
     try:
         with folder_beneath(source, "") as folder:
@@ -40,16 +42,26 @@ def move_folder(source: Path, into: int, name: str, dress: Callable[[int], None]
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        hidden = f"{COPY_PREFIX}{source.parent.name}-{source.name}"
-        shutil.rmtree(hidden, ignore_errors=True, dir_fd=into)
-        try:
-            copy_folder(source, into, hidden)
-            with folder_in(into, hidden) as copy:
-                dress(copy)
-            rename_new(hidden, into, name, folder=into)
-        except OSError:
-            shutil.rmtree(hidden, ignore_errors=True, dir_fd=into)  # half a copy must not fill a disk that is full
-            raise
+        drop(source, _moved_by_copy(source, into, name, dress))
+    else:
+        sync_folder(into)
+
+
+def _moved_by_copy(source: Path, into: int, name: str, dress: Callable[[int], None]) -> Held:
+    """Give a copy of a folder its name, durably, and return what of the folder it holds."""
+    hidden = f"{COPY_PREFIX}{source.parent.name}-{source.name}"
+    shutil.rmtree(hidden, ignore_errors=True, dir_fd=into)
+    try:
+        os.mkdir(hidden, dir_fd=into)
+        with folder_beneath(source, "") as old, folder_in(into, hidden) as new:
+            copy = FolderCopy(old, new, dress)
+            copy.make(lambda: rename_new(hidden, into, name, folder=into))
+            copy.mend()
+            sync_folder(into)
+            return copy.held
+    except (OSError, DiskError):
+        shutil.rmtree(hidden, ignore_errors=True, dir_fd=into)  # half a copy must not fill a disk that is full
+        raise
 
 
 def _sync_all(folder: Path) -> None:
@@ -117,89 +129,6 @@ def give_back(source: str, holder: int, name: str, folder: int, mark: str) -> bo
     return False
 
 
-def copy_folder(source: Path, into: int, name: str) -> None:
-    """Copy a folder into an open one, durably, links as links; what holds no bytes (a FIFO) stays out. Raises OSError."""
-    os.mkdir(name, dir_fd=into)
-    with folder_beneath(source, "") as old, folder_in(into, name) as new, os.scandir(old) as found:
-        for entry in found:
-            if entry.is_symlink():
-                os.symlink(os.readlink(entry.name, dir_fd=old), entry.name, dir_fd=new)
-            elif entry.is_dir(follow_symlinks=False):
-                copy_folder(source / entry.name, new, entry.name)
-            elif entry.is_file(follow_symlinks=False):
-                with file_in(old, entry.name) as file:
-                    copy_file(file, new, entry.name, os.fstat(file).st_size)
-        sync_folder(new)
-
-
-def copy_file(source: int, folder: int, name: str, size: int) -> None:
-    """Copy `size` bytes (fewer, if there are no more) of an open file to a name in an open folder, durably, with its time.
-
-    Raises OSError; then nothing is left under that name.
-    """
-    modified_ns = os.fstat(source).st_mtime_ns
-    with new_file(folder, name) as descriptor:
-        with open(descriptor, "wb", closefd=False) as out:
-            left = size
-            while left and (block := os.read(source, min(left, _BLOCK_BYTES))):
-                out.write(block)
-                left -= len(block)
-        os.utime(descriptor, ns=(modified_ns, modified_ns))
-
-
-def holds_all(folder: int, source: Path, besides: Collection[str]) -> bool:
-    """Tell whether an open folder holds every file of `source`, byte for byte; `besides` are names that may differ.
-
-    True when there is no `source` any more. Raises OSError only if `source` cannot be read.
-    """
-    with contextlib.ExitStack() as stack:
-        try:
-            old = stack.enter_context(folder_beneath(source, ""))
-        except FileNotFoundError:
-            return True
-        return all(_has_copy(folder, old, name) for name in os.listdir(old) if name not in besides)  # noqa: PTH208 - of a descriptor
-
-
-def remove_copied(source: Path, copy: int, besides: Collection[str]) -> None:
-    """Remove from a folder what the open folder `copy` holds as well, and then the folder, if nothing is left in it.
-
-    What the copy does not hold, byte for byte, stays; `besides` are names of ours that go in any case. What holds no bytes
-    (a FIFO) is not copied, and goes. Does nothing when there is no `source` any more. Raises OSError.
-    """
-    with contextlib.ExitStack() as stack:
-        try:
-            old = stack.enter_context(folder_beneath(source, ""))
-        except FileNotFoundError:
-            return
-        _remove_copied(old, copy, besides)
-    with contextlib.suppress(OSError):  # something is left in it
-        source.rmdir()
-
-
-def _remove_copied(old: int, copy: int, besides: Collection[str]) -> None:
-    with os.scandir(old) as found:
-        entries = list(found)
-    for entry in entries:
-        if entry.is_dir(follow_symlinks=False):
-            with contextlib.suppress(OSError):  # not in the copy, or something is left in it
-                with folder_in(old, entry.name) as inner, folder_in(copy, entry.name) as held:
-                    _remove_copied(inner, held, ())
-                os.rmdir(entry.name, dir_fd=old)
-        elif entry.name in besides or _is_held(entry, copy, old):
-            os.unlink(entry.name, dir_fd=old)
-
-
-def _is_held(entry: os.DirEntry[str], copy: int, old: int) -> bool:
-    if entry.is_file(follow_symlinks=False):
-        return _has_copy(copy, old, entry.name)
-    if not entry.is_symlink():
-        return True
-    try:
-        return os.readlink(entry.name, dir_fd=old) == os.readlink(entry.name, dir_fd=copy)
-    except OSError:
-        return False
-
-
 def discard(folder: int, name: str, is_meant: Callable[[bytes], bool]) -> None:
     """Remove a file from an open folder, if `is_meant` says so of its bytes; else it keeps its name.
 
@@ -229,23 +158,3 @@ def _decide_aside(folder: int, aside: str, name: str, is_meant: Callable[[bytes]
     else:
         give_back(aside, folder, name, folder, "kept")
     sync_folder(folder)
-
-
-def _has_copy(folder: int, old: int, name: str) -> bool:
-    try:
-        with file_in(old, name) as wanted, file_in(folder, name) as there:
-            return same_bytes(wanted, there)
-    except OSError:  # not there, a link, or not to be read
-        return False
-
-
-def same_bytes(one: int, other: int) -> bool:
-    """Tell whether two open files, both at their beginnings, hold the same."""
-    if os.fstat(one).st_size != os.fstat(other).st_size:
-        return False
-    while True:
-        block = os.read(one, _BLOCK_BYTES)
-        if block != os.read(other, _BLOCK_BYTES):
-            return False
-        if not block:
-            return True
