@@ -61,6 +61,7 @@ class Scene:
     stops: bool
     over_budget: bool
     unapproved: bool
+    untold: bool
 
     @property
     def journal_stands(self) -> bool:
@@ -80,6 +81,7 @@ class Scene:
             Standstill.STOPPING: self.stops,
             Standstill.BUDGET: self.over_budget,
             Standstill.APPROVAL: self.unapproved,
+            Standstill.PAGE: self.untold,
         }
         return frozenset(word for word, stands in found.items() if stands)
 

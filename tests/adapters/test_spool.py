@@ -820,7 +820,7 @@ def test_status_is_written(spool: Spool) -> None:
     assert (spool.root / "STATUS.txt").read_text(encoding="utf-8") == "waiting: \\udcff.glb\n"
 
 
-@pytest.mark.parametrize("name", ["STATUS.txt", ".STATUS.txt.part"])
+@pytest.mark.parametrize("name", ["STATUS.txt", "..rodin-watchd-new-STATUS.txt.part"])
 def test_status_cannot_be_kept_from_people_unnoticed(spool: Spool, name: str) -> None:
     """A folder that somebody put in the way of STATUS.txt is told as an error that the service survives."""
     (spool.root / name).mkdir()

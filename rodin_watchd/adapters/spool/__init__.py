@@ -29,7 +29,6 @@ from rodin_watchd.adapters.spool.beneath import (
     new_file,
     refuse_served,
     sync_folder,
-    write_durably_in,
 )
 from rodin_watchd.adapters.spool.blaming import blamed_on, problem_of
 from rodin_watchd.adapters.spool.copying import DROPPED_PREFIX, drop
@@ -48,6 +47,7 @@ from rodin_watchd.adapters.spool.publishing import (
 )
 from rodin_watchd.adapters.spool.sealing import linked
 from rodin_watchd.adapters.spool.sharing import PLAIN, Sharing
+from rodin_watchd.adapters.spool.status_page import StatusPage
 from rodin_watchd.adapters.spool.taking import is_claimed, rescue, take_file
 from rodin_watchd.core.grounds import PATHS, Ground
 from rodin_watchd.core.layout import (
@@ -61,7 +61,6 @@ from rodin_watchd.core.layout import (
     RECEIPT,
     REPORT,
     REPORT_DATA,
-    STATUS,
     Claim,
 )
 from rodin_watchd.core.names import printable
@@ -88,6 +87,7 @@ class Spool:
         self.work = root / HIDDEN / "work"
         self.grounds = Grounds(root)
         self.folders = (self.inbox, root / OUTBOX, root / FAILED, root / ARCHIVE, self.work)
+        self._page = StatusPage(self.grounds)
         self._naming = {top: threading.Lock() for top in RECEIPTS}  # two jobs may want names that differ in case only
 
     def share(self, sharing: Sharing) -> None:
@@ -296,13 +296,13 @@ class Spool:
             for name, path in found.items():
                 linked(str(path), str(target / name))
 
-    def write_status(self, text: str) -> None:
-        """Replace STATUS.txt. Raises DiskError."""
-        try:
-            with folder_beneath(self.grounds.anchor(), "") as root:
-                write_durably_in(root, STATUS, text.encode("utf-8", "backslashreplace"), self._sharing.file)
-        except OSError as error:
-            raise DiskError.of("STATUS.txt cannot be written", error) from error
+    def write_status(self, text: str) -> str:
+        """Write STATUS.txt; return the new name of what lay there if that was no page of ours, else "". Raises DiskError."""
+        return self._page.write(text.encode("utf-8", "backslashreplace"), self._sharing.file)
+
+    def has_status(self) -> bool:
+        """Tell whether STATUS.txt is what was written last."""
+        return self._page.is_there()
 
     # ---- what belongs to nobody -------------------------------------------------------------------------------------
 

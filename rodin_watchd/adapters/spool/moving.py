@@ -23,6 +23,7 @@ _MOST_NAMES = 100
 _LONGEST_DISCARDED_BYTES = 1 << 20
 _AT_FDCWD = -100  # renameat2(2)
 _RENAME_NOREPLACE = 1
+_RENAME_EXCHANGE = 2
 _renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
 
 
@@ -87,10 +88,13 @@ def rename_new(source: Path | str, into: int, name: str, *, folder: int = _AT_FD
 
 def _renamed_new(source: Path | str, folder: int, name: str, into: int) -> bool:
     """Rename if the new name is free; False where the system or the filesystem cannot do that in one act. Raises OSError."""
+    return _renamed_by(_RENAME_NOREPLACE, source, folder, name, into)
+
+
+def _renamed_by(flag: int, source: Path | str, folder: int, name: str, into: int) -> bool:
     if _renameat2 is None:
         return False
-    paths = (folder, os.fsencode(source), into, os.fsencode(name))
-    if _renameat2(*paths, _RENAME_NOREPLACE) == 0:
+    if _renameat2(folder, os.fsencode(source), into, os.fsencode(name), flag) == 0:
         return True
     code = ctypes.get_errno()
     if code not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
@@ -109,10 +113,10 @@ def rename_file_new(source: str, folder: int, name: str, into: int) -> None:
         os.unlink(source, dir_fd=folder)
 
 
-def give_back(source: str, holder: int, name: str, folder: int, mark: str) -> bool:
+def give_back(source: str, holder: int, name: str, folder: int, mark: str) -> str:
     """Give a file of the open folder `holder` the name in `folder` back that it had; if that is taken, one with `mark` in it.
 
-    Tells whether it has a name there now; otherwise it stays where it is. Nothing is ever replaced.
+    Returns the name that it has there now, "" if none: then it stays where it is. Nothing is ever replaced.
     """
     stem, ending = os.path.splitext(name)  # noqa: PTH122 - a name, not a path
     others = (f"{stem}-{mark}{'' if number == 1 else f'-{number}'}{ending}" for number in range(1, _MOST_NAMES))
@@ -122,11 +126,11 @@ def give_back(source: str, holder: int, name: str, folder: int, mark: str) -> bo
         except FileExistsError:
             continue
         except OSError:
-            return False
+            return ""
         sync_folder(folder)
         sync_folder(holder)
-        return True
-    return False
+        return wanted
+    return ""
 
 
 def discard(folder: int, name: str, is_meant: Callable[[bytes], bool]) -> None:
@@ -142,19 +146,43 @@ def discard(folder: int, name: str, is_meant: Callable[[bytes], bool]) -> None:
     _decide_aside(folder, aside, name, is_meant)
 
 
-def _decide_aside(folder: int, aside: str, name: str, is_meant: Callable[[bytes], bool]) -> None:
-    meant = False
+def give_name(new: str, folder: int, name: str, is_ours: Callable[[bytes], bool], make: Callable[[], None]) -> str:
+    """Give `name` to the file `new` of an open folder, which `make` makes; what had that name goes if `is_ours` says so.
+
+    Else it is kept under another one, which is returned; "" if there was none to keep. The two change their names in one
+    act where the filesystem can do that: there is no moment without a file, and what somebody puts there in whichever
+    moment is not lost. What a crash left under the name `new` is seen to first. Raises OSError.
+    """
+    aside = f"{ASIDE_PREFIX}{name}"
+    for left in (new, aside):
+        _decide_aside(folder, left, name, is_ours)
+    make()
+    before = new
+    try:
+        rename_file_new(new, folder, name, folder)
+    except FileExistsError:
+        if not _renamed_by(_RENAME_EXCHANGE, new, folder, name, folder):
+            before = aside
+            rename_file_new(name, folder, aside, folder)
+            rename_file_new(new, folder, name, folder)
+    sync_folder(folder)
+    return _decide_aside(folder, before, name, is_ours)
+
+
+def _decide_aside(folder: int, aside: str, name: str, is_meant: Callable[[bytes], bool]) -> str:
+    meant, kept = False, ""
     try:
         with file_in(folder, aside) as file:
             if stat.S_ISREG(os.fstat(file).st_mode):
                 with open(file, "rb", closefd=False) as stream:
                     meant = is_meant(stream.read(_LONGEST_DISCARDED_BYTES))
     except FileNotFoundError:
-        return
+        return ""
     except OSError:  # a link, or not to be read: not what is meant
         pass
     if meant:
         os.unlink(aside, dir_fd=folder)
     else:
-        give_back(aside, folder, name, folder, "kept")
+        kept = give_back(aside, folder, name, folder, "kept")
     sync_folder(folder)
+    return kept
