@@ -27,7 +27,7 @@ from rodin_watchd.core.vitals import (
     observed,
     overdue,
 )
-from rodin_watchd.errors import JournalGoneError
+from rodin_watchd.errors import DiskError, JournalGoneError
 from rodin_watchd.log_lines import Trouble, why
 from rodin_watchd.model import Job, State
 from rodin_watchd.problem import Problem
@@ -125,7 +125,7 @@ class Monitor:
     def _leave(self, vitals: Vitals) -> None:
         try:
             leave_sign(self._sign, vitals)
-        except OSError as error:
+        except (DiskError, OSError) as error:
             self._trouble.begins(f"no sign of life can be left in {self._sign}: {why(error)}")
         else:
             self._trouble.ends(f"signs of life are left in {self._sign} again.")

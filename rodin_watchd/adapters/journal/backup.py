@@ -15,10 +15,12 @@ from pathlib import Path
 
 from rodin_watchd.adapters.journal.files import Files, why_not
 from rodin_watchd.errors import DiskError, JournalBusyError, JournalError, JournalGoneError, RoomError
+from rodin_watchd.own_file import refuse_foreign_at
 
 COPIED_AT = "copied_at"
 """The key of the mark in the copy: when it was made, UTC."""
 
+_SQLITE = b"SQLite format 3\0"
 _BUSY_SECONDS = 5.0
 
 _TOO_OLD = "The journal was put back from its backup since this was asked for: look at the job, then give it again."
@@ -37,6 +39,7 @@ def make_backup(journal: Path, now: float, expected: Files | None = None) -> Pat
     """
     target = backup_path(journal)
     part = target.with_name(f".{target.name}.part")
+    refuse_foreign_backup(journal)
     try:
         part.unlink(missing_ok=True)
         _copy(journal, part, now)
@@ -53,6 +56,22 @@ def make_backup(journal: Path, now: float, expected: Files | None = None) -> Pat
             raise
         raise _told(f"The journal's backup {target} cannot be made", error) from error
     return target
+
+
+def refuse_foreign_backup(journal: Path) -> None:
+    """Raise ForeignFileError where the backup of a journal belongs and another file lies, DiskError if nobody can tell."""
+    target = backup_path(journal)
+    refuse_foreign_at(target, lambda head: head.startswith(_SQLITE) and _is_journals(target))
+
+
+def _is_journals(path: Path) -> bool:
+    """Tell whether a database has the tables of a journal; one that is damaged may have them."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as found:
+            names = {name for (name,) in found.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    except sqlite3.Error:
+        return True
+    return {"jobs", "meta"} <= names
 
 
 def _told(what: str, error: sqlite3.Error | OSError) -> DiskError | JournalError:
