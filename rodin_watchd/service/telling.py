@@ -96,7 +96,7 @@ class _Copy:
         except (DiskError, OSError) as error:  # also odd ones: anybody may put a folder where STATUS.txt belongs
             told = f"{self._name} is not up to date: {why(error)}"
             self._trouble.begins(told)
-            self.trouble = f"{told} {error.advice}" if isinstance(error, DiskError) else told
+            self.trouble = f"{told} {error.advice_given}" if isinstance(error, DiskError) else told
         else:
             self._written = page
             self.trouble = ""

@@ -114,6 +114,7 @@ def test_people_learn_that_the_page_cannot_be_written(shop: Workshop) -> None:
     sign = read_sign(sign_path(journal_path(shop.config, os.environ)))
     assert sign
     assert sign.vitals.paused == (Standstill.PAGE,)
+    assert "take away what lies in its place" in page.notices[0]
     shop.path("STATUS.txt").rmdir()
     shop.ticks(4, step_seconds=1.0)
     assert Page.of_data(shop.daemon._book.journal.meta(PAGE)).notices == ()
