@@ -15,7 +15,7 @@ from rodin_watchd.api_key import CREDENTIAL_NAME, KEY_VARIABLE
 from rodin_watchd.config_outputs import Metrics, Output
 from rodin_watchd.config_plugins import Plugins
 from rodin_watchd.config_sections import Api, Budget, Folders, Intake, Polling, Results, Section, Service
-from rodin_watchd.core.layout import CONFIG_NAME, HIDDEN
+from rodin_watchd.core.layout import CONFIG_NAME, HIDDEN, PLUGIN_SCRATCH
 from rodin_watchd.core.options import Options
 from rodin_watchd.core.toml_text import LIMIT_BYTES, explain_validation_error, parse
 from rodin_watchd.errors import ConfigError
@@ -138,6 +138,11 @@ def journal_path(config: Config, environ: Mapping[str, str]) -> Path:
     given = environ.get(STATE_VARIABLE, "").split(":")[0]
     folder = config.folders.state or (Path(given) if given else config.folders.root / HIDDEN)
     return folder / "journal.sqlite3"
+
+
+def scratch_path(config: Config, environ: Mapping[str, str]) -> Path:
+    """Return where plugins' temporary files lie: in a folder for them alone, beside the journal."""
+    return journal_path(config, environ).with_name(PLUGIN_SCRATCH)
 
 
 def lock_path(config: Config) -> Path:

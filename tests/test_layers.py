@@ -17,6 +17,7 @@ ROOT = Path(rodin_watchd.__file__).parent
 ORDER = ("errors", "model", "hooks", "core", "config", "adapters", "service", "cli")
 PLACES = {
     "problem": "errors",
+    "own_file": "config",
     "v1": "hooks",
     "api_key": "config",
     "config_outputs": "config",

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any, Self
 
 from rodin_watchd.errors import AlreadyRunningError, DiskError
+from rodin_watchd.own_file import refuse_foreign
 
 _FLOCK = struct.Struct("hhqqi")  # fcntl(2), struct flock: type, whence, start, length, pid
 _NO_LOCKS_ERRNOS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+_WRITE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a FIFO must not hold us up
 _WHOLE_FILE = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
 
 
@@ -38,9 +40,10 @@ class Lock:
 
     def _taken(self) -> int:
         with _disk_errors(self._path):
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+            descriptor = os.open(self._path, _WRITE, 0o644)
             try:
                 self._acquire(descriptor)
+                refuse_foreign(descriptor, self._path, is_lock)
                 _sign(descriptor)
             except BaseException:
                 os.close(descriptor)
@@ -90,6 +93,11 @@ def _disk_errors(path: Path) -> Iterator[None]:
         raise DiskError.of(f"The lock {path} cannot be written", error) from error
 
 
+def is_lock(head: bytes) -> bool:
+    """Tell whether a file that begins like this is a lock of ours."""
+    return _parsed(head).keys() == {"host", "pid"}
+
+
 def _sign(descriptor: int) -> None:
     """Write who holds the lock."""
     os.ftruncate(descriptor, 0)
@@ -102,7 +110,7 @@ def holder(path: Path) -> dict[str, Any] | None:
     Raises PermissionError without the right to read the file. Asking takes no lock, not even for a moment: it never keeps a daemon from starting.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except PermissionError:
         raise
     except OSError:

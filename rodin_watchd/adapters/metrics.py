@@ -30,9 +30,10 @@ from prometheus_client.registry import Collector
 
 from rodin_watchd import __version__
 from rodin_watchd.core.vitals import STANDSTILLS, Books, Vitals
-from rodin_watchd.errors import ConfigError, RodinWatchdError
+from rodin_watchd.errors import ConfigError, DiskError, ForeignFileError, RodinWatchdError
 from rodin_watchd.log_lines import Trouble, why
 from rodin_watchd.model import State
+from rodin_watchd.own_file import refuse_foreign_at
 
 log = logging.getLogger("rodin_watchd")
 
@@ -227,39 +228,73 @@ def served(metrics: Metrics, host: str, port: int) -> Iterator[int]:
 
 @contextlib.contextmanager
 def written(metrics: Metrics, path: Path) -> Iterator[None]:
-    """Write the file every TEXTFILE_SECONDS meanwhile, and remove it in the end: old numbers would be taken for new ones."""
-    stop = threading.Event()
-    thread = threading.Thread(target=_write_again, args=(metrics, path, stop), name="metrics", daemon=True)
+    """Write the file every TEXTFILE_SECONDS meanwhile, and remove it in the end: old numbers would be taken for new ones.
+
+    Another service may write the same file: then its newest one stays. Raises ConfigError where the file is none of metrics.
+    """
+    try:
+        refuse_foreign_at(path, _is_textfile)
+    except ForeignFileError as error:
+        raise ConfigError(error.message, advice="Name another file in metrics.textfile.") from error
+    except DiskError:
+        pass  # told by the first try to write it
+    writer = _Writer(metrics, path)
+    thread = threading.Thread(target=writer.run, name="metrics", daemon=True)
     thread.start()
     try:
         yield
     finally:
-        stop.set()
+        writer.stop.set()
         thread.join()
+        writer.remove()
+
+
+class _Writer:
+    """Writes the file again and again, in a thread of its own."""
+
+    def __init__(self, metrics: Metrics, path: Path) -> None:
+        self.stop = threading.Event()
+        self._metrics = metrics
+        self._path = path
+        self._written: os.stat_result | None = None
+
+    def run(self) -> None:
+        """Write until `stop` is set."""
+        trouble = Trouble("metrics")
+        while True:
+            try:
+                self._written = write_textfile(self._path, self._metrics.text())
+            except (DiskError, OSError) as error:
+                trouble.begins(f"{self._path} cannot be written: {why(error)}")
+            else:
+                trouble.ends(f"{self._path} is written again.")
+            if self.stop.wait(TEXTFILE_SECONDS):
+                return
+
+    def remove(self) -> None:
+        """Remove the file, if it is the one that was written last; never raises OSError."""
         with contextlib.suppress(OSError):
-            path.unlink()
+            if self._written and os.path.samestat(self._path.lstat(), self._written):
+                self._path.unlink()
 
 
-def _write_again(metrics: Metrics, path: Path, stop: threading.Event) -> None:
-    trouble = Trouble("metrics")
-    while True:
-        try:
-            write_textfile(path, metrics.text())
-        except OSError as error:
-            trouble.begins(f"{path} cannot be written: {why(error)}")
-        else:
-            trouble.ends(f"{path} is written again.")
-        if stop.wait(TEXTFILE_SECONDS):
-            return
+def _is_textfile(head: bytes) -> bool:
+    return b"rodin_watchd_" in head
 
 
-def write_textfile(path: Path, text: bytes) -> None:
-    """Write it so that node_exporter, another user, sees all of it or the one before. Raises OSError."""
-    part = path.with_name(f".{path.name}.part")  # does not end in .prom: nobody reads it
+def write_textfile(path: Path, text: bytes) -> os.stat_result:
+    """Write it so that node_exporter, another user, sees all of it or the one before; return which file it is.
+
+    Raises ForeignFileError for a file that holds no metrics of ours, OSError.
+    """
+    refuse_foreign_at(path, _is_textfile)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")  # does not end in .prom: nobody reads it
     with contextlib.suppress(FileNotFoundError):
         part.unlink()
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
     with open(descriptor, "wb") as stream:  # noqa: PTH123 - of a descriptor
         os.fchmod(descriptor, 0o644)  # whatever the umask says
         stream.write(text)
+        written = os.fstat(descriptor)
     part.replace(path)
+    return written

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from rodin_watchd.core.vitals import Vitals
+from rodin_watchd.own_file import HEAD_BYTES, head_of, opened_own
 
-_RECORD_BYTES: Final = 4096
 _BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -25,13 +25,18 @@ def sign_path(journal: Path) -> Path:
 
 
 def leave_sign(path: Path, vitals: Vitals) -> None:
-    """Write it; no fsync. Raises OSError."""
+    """Write it; no fsync. Raises ForeignFileError, OSError."""
     record = json.dumps({"pid": os.getpid(), "boot": _boot(), "vitals": vitals.as_data()}).encode()
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    descriptor = opened_own(path, is_sign)
     try:
-        os.pwrite(descriptor, record.ljust(_RECORD_BYTES), 0)  # one write of one length: no reader sees the half of it
+        os.pwrite(descriptor, record.ljust(HEAD_BYTES), 0)  # one write of one length: no reader sees the half of it
     finally:
         os.close(descriptor)
+
+
+def is_sign(head: bytes) -> bool:
+    """Tell whether a file that begins like this is a sign of life."""
+    return head.startswith(b'{"pid": ') and b', "boot": "' in head[:64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +51,7 @@ class Sign:
 def read_sign(path: Path) -> Sign | None:
     """Return the sign of life, None where there is none that can be understood. Raises PermissionError."""
     try:
-        data = json.loads(path.read_bytes())
+        data = json.loads(head_of(path))
         vitals = Vitals.of_data(data["vitals"])
         return Sign(int(data["pid"]), _age_seconds(vitals, str(data["boot"])), vitals)
     except PermissionError:

@@ -34,6 +34,9 @@ SUBMITS_NOTE: Final = f"{OWN_PREFIX}submits"
 ASIDE_PREFIX: Final = f"{OWN_PREFIX}aside-"
 """A file that was renamed away to be looked at, before it is removed or gets its name back."""
 
+PLUGIN_SCRATCH: Final = f"{OWN_PREFIX}plugin-scratch"
+"""The folder beside the journal for plugins' temporary files."""
+
 _CLAIM: Final = re.compile(rf"{re.escape(CLAIM_PREFIX)}([0-9a-f]{{12}})(?:-([0-9a-f]{{12}}))?")
 
 

@@ -6,6 +6,7 @@ changes only when there is something new to read.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
@@ -26,6 +27,9 @@ MOST_LINES = 40
 """So many entries of one kind are listed; the rest is counted."""
 
 _LONGEST_TEXT = 500
+_OPENING = "rodin_watchd: drop a model and an image of the same name into inbox/.\n"
+_SIGNED = "\nThe service writes this page anew all the time; please keep notes in another file. [page "
+_SIGNED_END = "]\n"
 
 DOING: Mapping[State, str] = {
     State.CLAIMED: "taken, being checked",
@@ -128,7 +132,7 @@ def set_name(folder: str, name: str) -> str:
 
 def render(page: Page, zone: tzinfo) -> str:
     """Return the text of STATUS.txt."""
-    parts = ["rodin_watchd: drop a model and an image of the same name into inbox/.\n"]
+    parts = [_OPENING]
     if page.notices:
         parts.append("ATTENTION\n" + "".join(f"  ! {plain(notice, _LONGEST_TEXT)}\n" for notice in page.notices))
     parts.append(_section("Waiting in the inbox", page.waiting, zone, "nothing"))
@@ -141,6 +145,26 @@ def render(page: Page, zone: tzinfo) -> str:
         more = sum(count for _, count in page.ignored[MOST_LINES:])
         parts.append(f"Ignored files in the inbox\n{told}" + (f"  … and {more:,} more\n" if more else ""))
     return "\n".join(parts)
+
+
+def signed(text: str) -> str:
+    """Return a page with a last line by which it is known as one that nobody has changed since."""
+    return f"{text}{_SIGNED}{_digest(text.encode('utf-8', 'backslashreplace'))}{_SIGNED_END}"
+
+
+def is_page(data: bytes) -> bool:
+    """Tell whether these are the bytes of a page of ours that nobody has changed since, or none at all; never raises.
+
+    A page of an earlier version, which is not signed, is known by its first line.
+    """
+    text, sign, told = data.rpartition(_SIGNED.encode())
+    if sign:
+        return told == f"{_digest(text)}{_SIGNED_END}".encode()
+    return not data or data.startswith(_OPENING.encode())
+
+
+def _digest(text: bytes) -> str:
+    return hashlib.sha256(text).hexdigest()[:12]
 
 
 def _section(title: str, lines: Sequence[Line], zone: tzinfo, none: str) -> str:

@@ -45,6 +45,7 @@ class Standstill(StrEnum):
     STOPPING = "stopping"  # nothing is begun any more
     BUDGET = "budget"  # sets wait for another day
     APPROVAL = "approval"  # sets wait for `approve`
+    PAGE = "status page"  # STATUS.txt cannot be written
 
 
 def away_word(ground: Ground) -> str:

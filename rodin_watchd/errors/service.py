@@ -133,6 +133,13 @@ class DiskError(ServiceError):
         return cls(f"{what}: {error.strerror or error}.", advice=f"{repair}; {GOES_ON}.")
 
 
+class ForeignFileError(DiskError):
+    """A file of somebody else lies where the service keeps one of its own."""
+
+    code = "foreign-file"
+    advice = f"Move it away, or set folders.state to a folder that nothing else uses; {GOES_ON}."
+
+
 class UnfitFoldersError(DiskError):
     """A folder cannot be used, so nothing new is taken: what is bought must find its place."""
 

@@ -16,7 +16,7 @@ from rodin_watchd.adapters.rodin_client import RodinClient, Timeouts
 from rodin_watchd.adapters.systemd import Manager
 from rodin_watchd.adapters.watcher import Watcher, open_watcher
 from rodin_watchd.adapters.zone import local_zone
-from rodin_watchd.config import Config, journal_path
+from rodin_watchd.config import Config, scratch_path
 from rodin_watchd.core.grounds import Ground
 from rodin_watchd.core.layout import INBOX
 from rodin_watchd.service.book import Book
@@ -27,9 +27,6 @@ from rodin_watchd.service.opening import Base, opened
 from rodin_watchd.service.plugins import Plugins
 from rodin_watchd.service.pulse import Pulse
 from rodin_watchd.service.steps import Tools
-
-PLUGIN_FOLDER = "plugins"
-"""Where plugins' temporary files lie, beside the journal."""
 
 SYSTEM_CLOCK = Clock(time.time, time.monotonic, random.random)
 
@@ -42,7 +39,7 @@ def _nobody(_plugin: str) -> None:
 class PluginStart:
     """How the plugins are started."""
 
-    scratch: str = PLUGIN_FOLDER  # a folder beside the journal, for them alone
+    first: bool = True  # no others run beside them: what is left of earlier ones is removed
     safe_mode: bool = False  # none is
     tell: Callable[[str], None] = _nobody  # is told each one's name before it is loaded, which may take a minute
 
@@ -95,8 +92,8 @@ def hosting(config: Config, start: PluginStart) -> Iterator[Callable[[], Hosted]
     """
     known = chosen(config)
     used = {} if start.safe_mode else known
-    place = journal_path(config, os.environ).parent / start.scratch
-    with hosted(config, used, place) as host:
+    place = scratch_path(config, os.environ)
+    with hosted(config, used, place, clears=start.first) as host:
         yield lambda: Hosted(host, loaded(config, host, used, start.tell), tuple(known))
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rodin_watchd.adapters.plugin_host import Limits, Loaded, PluginHost, Ready, clean_environ
 from rodin_watchd.adapters.plugin_host.finding import Found, Origin, find
-from rodin_watchd.config import Config, journal_path
+from rodin_watchd.config import Config, journal_path, scratch_path
 from rodin_watchd.errors import PluginError, PluginLoadError
 
 START_SECONDS = 60.0
@@ -37,6 +37,7 @@ def chosen(config: Config) -> dict[str, Found]:
 
     Installed ones and files are in use unless `enabled = false`; those that come with the project once they have a table.
     """
+    _refuse_scratch(config)
     found = find(config.plugins.folders)
     for name in config.plugins.tables:
         if name not in found:
@@ -46,6 +47,17 @@ def chosen(config: Config) -> dict[str, Found]:
     return {name: plugin for name, plugin in found.items() if is_chosen(config, plugin)}
 
 
+def _refuse_scratch(config: Config) -> None:
+    """Raise PluginLoadError for a plugins' folder in the one for temporary files, which is cleared at each start."""
+    scratch = scratch_path(config, os.environ)
+    for folder in config.plugins.folders:
+        if scratch.resolve() in (folder.resolve(), *folder.resolve().parents):
+            raise PluginLoadError(
+                f"The plugins' folder {folder} lies in {scratch}, which the service clears at each start.",
+                advice="Move it to another place, and mend plugins.folders.",
+            )
+
+
 def is_chosen(config: Config, plugin: Found) -> bool:
     """Tell whether the configuration has a plugin in use."""
     has_table = plugin.name in config.plugins.tables
@@ -53,12 +65,12 @@ def is_chosen(config: Config, plugin: Found) -> bool:
 
 
 @contextlib.contextmanager
-def hosted(config: Config, plugins: Mapping[str, Found], scratch: Path) -> Iterator[PluginHost]:
+def hosted(config: Config, plugins: Mapping[str, Found], scratch: Path, *, clears: bool = True) -> Iterator[PluginHost]:
     """Give the host for these plugins; it ends their processes at the end. `scratch` is for their temporary files alone."""
     ready = [ready_plugin(config, plugin) for plugin in plugins.values()]
     kept = str(journal_path(config, os.environ).parent / "plugin-state")
     environ = {**clean_environ(os.environ, config.plugins.pass_environment), "XDG_STATE_HOME": kept}
-    host = PluginHost(ready, config.plugins.workers, environ, scratch)
+    host = PluginHost(ready, config.plugins.workers, environ, scratch, clears=clears)
     with contextlib.closing(host):
         yield host
 

@@ -246,7 +246,7 @@ class Daemon:
         """Return what the monitor is to see."""
         reception, away = self._reception, frozenset(self._standing.keeper.away)
         moving = (self._book.jobs, self._pool.busy, reception.view, reception.claims, self._desk.pauses, away)
-        stopped = (reception.problem, self._stopping, self._purse.waits, self._admission.waits)
+        stopped = (reception.problem, self._stopping, self._purse.waits, self._admission.waits, self._teller.trouble)
         by_request, copied_root = self._commands.paused, bool(self._standing.keeper.copied)
         lost = self._book.loss.submits if self._book.loss else 0
         return Scene(*moving, by_request, copied_root, self._journal_problem, lost, *map(bool, stopped))
@@ -408,7 +408,7 @@ class Daemon:
         as_of = f"When the service stopped ({local(self._clock.now(), self._zone)}): " if self._ended else ""
         notices += [f"{as_of}{notice}" for notice in passing]
         watching = "" if Ground.INBOX in self._standing.keeper.away else self._reception.trouble
-        return [*notices, *filter(None, (watching, self._housekeeping.trouble))]
+        return [*notices, *filter(None, (watching, self._housekeeping.trouble, self._teller.trouble))]
 
 
 def _under_way(steps: int) -> str:

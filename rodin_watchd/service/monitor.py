@@ -28,7 +28,7 @@ from rodin_watchd.core.vitals import (
     observed,
     overdue,
 )
-from rodin_watchd.errors import JournalGoneError
+from rodin_watchd.errors import DiskError, JournalGoneError
 from rodin_watchd.log_lines import Trouble, why
 from rodin_watchd.model import Job, State
 from rodin_watchd.problem import Problem
@@ -66,6 +66,7 @@ class Scene:
     stops: bool
     over_budget: bool
     unapproved: bool
+    untold: bool
 
     @property
     def journal_stands(self) -> bool:
@@ -85,6 +86,7 @@ class Scene:
             Standstill.STOPPING: self.stops,
             Standstill.BUDGET: self.over_budget,
             Standstill.APPROVAL: self.unapproved,
+            Standstill.PAGE: self.untold,
         }
         return frozenset(word for word, stands in found.items() if stands)
 
@@ -129,7 +131,7 @@ class Monitor:
     def _leave(self, vitals: Vitals) -> None:
         try:
             leave_sign(self._sign, vitals)
-        except OSError as error:
+        except (DiskError, OSError) as error:
             self._trouble.begins(f"no sign of life can be left in {self._sign}: {why(error)}")
         else:
             self._trouble.ends(f"signs of life are left in {self._sign} again.")

@@ -10,11 +10,12 @@ from pathlib import Path
 
 from rodin_watchd.adapters.filesystems import filesystem_of
 from rodin_watchd.adapters.journal import Journal
-from rodin_watchd.adapters.journal.backup import COPIED_AT
+from rodin_watchd.adapters.journal.backup import COPIED_AT, refuse_foreign_backup
+from rodin_watchd.adapters.journal.ballast import ballast_path, is_ballast
 from rodin_watchd.adapters.journal.files import finish
 from rodin_watchd.adapters.lease import Lease
-from rodin_watchd.adapters.lock import Lock
-from rodin_watchd.adapters.sign import sign_path
+from rodin_watchd.adapters.lock import Lock, is_lock
+from rodin_watchd.adapters.sign import is_sign, sign_path
 from rodin_watchd.adapters.spool import Spool
 from rodin_watchd.adapters.spool.sharing import sharing_of
 from rodin_watchd.adapters.spool.submit_count import SubmitCount
@@ -22,6 +23,7 @@ from rodin_watchd.adapters.zone import local_zone
 from rodin_watchd.config import Config, journal_path, lease_path, lock_path
 from rodin_watchd.core.restored import OLDER, Loss, hold_unsent, put_back
 from rodin_watchd.errors import DiskError, JournalError
+from rodin_watchd.own_file import refuse_foreign_at
 from rodin_watchd.service.book import Book
 from rodin_watchd.service.budget_day import BudgetDay
 from rodin_watchd.service.clock import Clock
@@ -57,6 +59,7 @@ def opened(config: Config, clock: Clock, wait: Callable[[float], None]) -> Itera
         spool.grounds.refuse_bare()  # before the journal's folder is made, which may be in it
     with contextlib.ExitStack() as stack:
         _make_place(path)
+        _refuse_foreign(path)
         first = stack.enter_context(Lock(path.with_name("lock")))  # two roots must not share a journal either
         finished = finish(path, stamp_of(clock.now()))
         book = Book(stack.enter_context(contextlib.closing(Journal(path))))
@@ -145,6 +148,14 @@ def _make_place(path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DiskError.of(f"The state folder {path.parent} cannot be made", error) from error
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Raise ForeignFileError where somebody else's file lies under a name that the service will write to."""
+    refuse_foreign_at(path.with_name("lock"), is_lock)
+    refuse_foreign_at(sign_path(path), is_sign)
+    refuse_foreign_at(ballast_path(path), is_ballast)
+    refuse_foreign_backup(path)
 
 
 def refuse_network_journal(path: Path) -> None:

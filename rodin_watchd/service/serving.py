@@ -19,7 +19,6 @@ from rodin_watchd.config import Config
 from rodin_watchd.errors import ConfigError, RodinWatchdError
 from rodin_watchd.log_lines import tell_error
 from rodin_watchd.service.assembly import (
-    PLUGIN_FOLDER,
     SYSTEM_CLOCK,
     PluginStart,
     daemon_of,
@@ -59,7 +58,6 @@ class Serving:
         self._leaving: list[threading.Thread] = []
         self._daemon: Daemon | None = None
         self._loading: Loading | None = None
-        self._generation = 1
         self._key = ""
         self._stopping = False
         self._asked = False
@@ -72,7 +70,7 @@ class Serving:
 
     def begin(self, key: str) -> None:
         """Make the first daemon. Raises OwnerError."""
-        start = PluginStart(PLUGIN_FOLDER, self._safe_mode, lambda name: self._pulse.wait(f"loads the plugin {name}"))
+        start = PluginStart(safe_mode=self._safe_mode, tell=lambda name: self._pulse.wait(f"loads the plugin {name}"))
         with contextlib.ExitStack() as stack:
             load = stack.enter_context(hosting(self.config, start))
             tools = stack.enter_context(equipped(self.config, key, self._base, self._clock, load()))
@@ -124,9 +122,7 @@ class Serving:
             self._accept(config, changed, taken)
             return
         _refuse_fixed(changed)
-        self._generation += 1
-        start = PluginStart(f"{PLUGIN_FOLDER}/{self._generation}", self._safe_mode)
-        self._loading = Loading(config, key, start, self.daemon.wake)
+        self._loading = Loading(config, key, PluginStart(first=False, safe_mode=self._safe_mode), self.daemon.wake)
 
     def _take(self, loading: Loading, taken: Callable[[Config], None]) -> None:
         """Let the configuration whose plugins are loaded take effect. Raises RodinWatchdError: then nothing has changed."""

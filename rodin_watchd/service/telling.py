@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from datetime import tzinfo
@@ -10,12 +11,14 @@ from rodin_watchd.adapters.journal import Journal
 from rodin_watchd.adapters.spool import Spool
 from rodin_watchd.core.pauses import Pauses
 from rodin_watchd.core.receipt import local
-from rodin_watchd.core.status import PAGE, Line, Page, ended_line, render, set_name, sorted_jobs
+from rodin_watchd.core.status import PAGE, Line, Page, ended_line, render, set_name, signed, sorted_jobs
 from rodin_watchd.errors import DiskError
 from rodin_watchd.log_lines import Trouble, why
 from rodin_watchd.model import Job
 from rodin_watchd.problem import Fault
 from rodin_watchd.service.intake import ReadySet, WaitingSet
+
+log = logging.getLogger("rodin_watchd")
 
 
 def pause_notices(pauses: Pauses, zone: tzinfo) -> tuple[list[str], list[str]]:
@@ -52,34 +55,49 @@ class Teller:
     """Writes the page where it changed; the main thread's alone."""
 
     def __init__(self, spool: Spool, journal: Journal, zone: tzinfo) -> None:
-        self._copies = (
-            _Copy("the journal's page", lambda page: journal.set_meta(PAGE, page.as_data())),
-            _Copy("STATUS.txt", lambda page: spool.write_status(render(page, zone))),
-        )
+        self._spool = spool
+        self._zone = zone
+        self._in_journal = _Copy("the journal's page", lambda page: journal.set_meta(PAGE, page.as_data()))
+        self._in_root = _Copy("STATUS.txt", self._write_status, spool.has_status)
 
     def tell(self, page: Page) -> None:
-        """Write STATUS.txt and the journal's copy, each if the page changed since it was written; never raises OSError."""
-        for copy in self._copies:
-            copy.write(page)
+        """Write STATUS.txt and the journal's copy, each if the page changed or another one lies there; never raises OSError."""
+        self._in_journal.write(page)
+        self._in_root.write(page)
+
+    @property
+    def trouble(self) -> str:
+        """What keeps STATUS.txt from being written, for people; "" if nothing does."""
+        return self._in_root.trouble
+
+    def _write_status(self, page: Page) -> None:
+        if kept := self._spool.write_status(signed(render(page, self._zone))):
+            told = "status: STATUS.txt was not as the service had written it; that one is called %s now"
+            log.warning(told, kept, extra={"action": "status"})
 
 
 class _Copy:
     """One place where the page stands."""
 
-    def __init__(self, name: str, write: Callable[[Page], None]) -> None:
+    def __init__(self, name: str, write: Callable[[Page], None], is_there: Callable[[], bool] = lambda: True) -> None:
         self._name = name
         self._write = write
+        self._is_there = is_there
         self._written: Page | None = None
         self._trouble = Trouble("status")
+        self.trouble = ""
 
     def write(self, page: Page) -> None:
-        """Write the page if it is another one; what keeps it from being written is logged once."""
-        if page == self._written:
+        """Write the page if it is another one, or not there any more; what keeps it from being written is logged once."""
+        if page == self._written and self._is_there():
             return
         try:
             self._write(page)
         except (DiskError, OSError) as error:  # also odd ones: anybody may put a folder where STATUS.txt belongs
-            self._trouble.begins(f"{self._name} is not up to date: {why(error)}")
+            told = f"{self._name} is not up to date: {why(error)}"
+            self._trouble.begins(told)
+            self.trouble = f"{told} {error.advice_given}" if isinstance(error, DiskError) else told
         else:
             self._written = page
+            self.trouble = ""
             self._trouble.ends(f"{self._name} is up to date again.")

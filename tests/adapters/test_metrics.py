@@ -224,13 +224,13 @@ def test_the_textfile_is_there_at_once_and_gone_in_the_end(tmp_path: Path) -> No
 def test_the_textfile_is_another_users_to_read(tmp_path: Path) -> None:
     """Whatever the umask, node_exporter may read it; it is replaced as a whole, and what a crash left is no hindrance."""
     path = tmp_path / "rodin-watchd.prom"
-    (tmp_path / ".rodin-watchd.prom.part").symlink_to(tmp_path / "victim")
+    (tmp_path / f".rodin-watchd.prom.{os.getpid()}.part").symlink_to(tmp_path / "victim")
     with umask(0o077):
-        write_textfile(path, b"a 1\n")
+        write_textfile(path, b"rodin_watchd_a 1\n")
         first = path.open("rb")
-        write_textfile(path, b"a 2\n")
+        write_textfile(path, b"rodin_watchd_a 2\n")
     with first:
-        assert (first.read(), path.read_bytes()) == (b"a 1\n", b"a 2\n")
+        assert (first.read(), path.read_bytes()) == (b"rodin_watchd_a 1\n", b"rodin_watchd_a 2\n")
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
     assert list(tmp_path.iterdir()) == [path]
 
@@ -243,3 +243,25 @@ def test_a_textfile_that_cannot_be_written_is_logged_once(tmp_path: Path, caplog
     assert [r.getMessage() for r in caplog.records] == [
         f"metrics: {tmp_path}/nowhere/x.prom cannot be written: No such file or directory"
     ]
+
+
+def test_the_textfile_of_another_service_stays(tmp_path: Path) -> None:
+    """Two services with one file: who ends removes it only if nobody has written it since."""
+    path = tmp_path / "both.prom"
+    with written(Metrics(lambda: BOOKS, lambda: 0.0, ROOT), path):
+        while not path.exists():
+            pass
+        write_textfile(path, b"rodin_watchd_other 1\n")
+    assert path.read_bytes() == b"rodin_watchd_other 1\n"
+
+
+def test_a_file_that_holds_no_metrics_is_not_written_over(tmp_path: Path) -> None:
+    """A mistake in the configuration costs nobody a file."""
+    path = tmp_path / "chair.obj"
+    path.write_text("v 0 0 0")
+    with (
+        pytest.raises(ConfigError, match="is not a file of this service"),
+        written(Metrics(lambda: BOOKS, lambda: 0.0, ROOT), path),
+    ):
+        pass
+    assert path.read_text() == "v 0 0 0"

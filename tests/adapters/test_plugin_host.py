@@ -46,6 +46,11 @@ def hosts(tmp_path: Path) -> Iterator[Callable[..., PluginHost]]:
         yield make
 
 
+def homes(scratch: Path) -> list[Path]:
+    """Return the folders that hosts have made for their temporary files."""
+    return [path for path in scratch.iterdir() if path.is_dir()]
+
+
 def call(host: PluginHost, seconds: float = 30.0, watch: Callable[[], None] = lambda: None, **settings: object) -> str:
     """Call the hook, and return what was printed."""
     return host.call(Call("plug", "rodin_service", EVENT, settings, seconds, watch=watch)).output
@@ -246,7 +251,7 @@ def test_closing_ends_a_call_under_way(hosts: Callable[..., PluginHost], tmp_pat
     thread.join(30)
     assert isinstance(raised[0], PluginCrashedError)
     assert descendants(os.getpid()) == []
-    assert list((tmp_path / "scratch").iterdir()) == []
+    assert homes(tmp_path / "scratch") == []
 
 
 def test_a_set_changes_only_what_the_plugin_lets_it(hosts: Callable[..., PluginHost]) -> None:
@@ -291,7 +296,7 @@ if settings['files'] > 50:
 """
     host = hosts(body)
     call(host, files=3)
-    assert [path for path in (tmp_path / "scratch").rglob("*") if path.is_file()] == []
+    assert [path for home in homes(tmp_path / "scratch") for path in home.rglob("*") if path.is_file()] == []
     with pytest.raises(PluginGreedyError, match="temporary files"):
         call(host, files=60)
 
@@ -369,10 +374,31 @@ def test_a_machine_that_cannot_start_a_process_is_told(hosts: Callable[..., Plug
     """It costs the call; when the machine can again, so can the plugin."""
     host = hosts("print('fine')")
     (tmp_path / "scratch").touch()  # in the way of the folder for temporary files
-    with pytest.raises(PluginStartError, match=r"The machine could not start the plugin plug: File exists\."):
+    with pytest.raises(
+        PluginStartError, match=r"plug: what the service has not made lies in the place of .*/scratch; move it away"
+    ):
         call(host)
     (tmp_path / "scratch").unlink()
     assert call(host) == "fine\n"
+
+
+def test_only_what_a_host_has_made_is_cleared(hosts: Callable[..., PluginHost], tmp_path: Path) -> None:
+    """What a killed one left goes at the next start, nothing else in the folder does; one that no host made is not used."""
+    scratch, mine = tmp_path / "scratch", tmp_path / "scratch" / "mine.py"
+    scratch.mkdir()
+    mine.touch()
+    host = hosts("print('fine')")
+    with pytest.raises(PluginStartError, match="has not made"):
+        call(host)
+    assert mine.exists()
+    mine.unlink()
+    assert call(host) == "fine\n"
+    mine.touch()
+    (left,) = homes(scratch)
+    (left / "half").touch()
+    assert call(hosts("print('fine')")) == "fine\n"
+    assert mine.exists()
+    assert not left.exists()
 
 
 @contextlib.contextmanager
@@ -403,7 +429,7 @@ def test_a_process_that_could_not_be_started_leaves_nothing(hosts: Callable[...,
         for _ in range(2):
             with pytest.raises(PluginStartError, match="Too many open files"):
                 call(host, bad=False)
-    assert [list(home.iterdir()) for home in (tmp_path / "scratch").iterdir()] == [[]]
+    assert [list(home.iterdir()) for home in homes(tmp_path / "scratch")] == [[]]
     assert call(host, bad=False) == "fine\n"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -16,7 +17,7 @@ from system_calls import MOST_CALLS, before_call
 from watchdog.events import DirCreatedEvent, DirMovedEvent, FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 
-from rodin_watchd.adapters.spool import Place, Spool, told_by
+from rodin_watchd.adapters.spool import RECEIPTS, Place, Spool, told_by
 from rodin_watchd.adapters.spool.beneath import folder_beneath
 from rodin_watchd.adapters.spool.moving import rename_new
 from rodin_watchd.core.layout import (
@@ -36,6 +37,7 @@ from rodin_watchd.errors import (
     DiskError,
     FileRefusedError,
     FolderGoneError,
+    OutboxError,
     RightsError,
 )
 from rodin_watchd.model import InputFile, Job, Role, Signature, State
@@ -690,6 +692,83 @@ def test_nothing_goes_from_here_that_the_copy_does_not_hold(spool: Spool, *, asi
         assert count > 10
 
 
+@pytest.mark.parametrize("top", [OUTBOX, FAILED])
+def test_what_is_removed_from_the_hidden_copy_is_copied_again(spool: Spool, top: str) -> None:
+    """A file of the copy that a cleaner of hidden files removes before whichever system call: it is published all the same."""
+    with mounted(spool.root / top) as there:
+        for count in range(MOST_CALLS):
+            of = job(f"set{count}", identity=f"{count:012}")
+            result(spool, of, text=RECEIPTS[top])
+            cleaned: list[Path] = []
+
+            def clean(cleaned: list[Path] = cleaned) -> None:
+                for path in there.glob(".rodin-*/model.glb"):
+                    path.unlink()
+                    cleaned.append(path)
+
+            with before_call(count, clean) as came:
+                place = published(spool, of, top)
+            assert (spool.root / place / "model.glb").read_bytes() == b"textured", count
+            assert not spool.result(of.id).exists()
+            if not came():
+                break
+        assert count > 10
+
+
+def test_a_copy_that_never_becomes_whole_is_not_published(spool: Spool) -> None:
+    """While a program removes files of each copy, nothing is published or removed, and people are told; then it is."""
+    with mounted(spool.root / OUTBOX) as outbox:
+        source, stop = result(spool, job()), threading.Event()
+
+        def clean() -> None:
+            while not stop.is_set():
+                for path in outbox.glob(".rodin-*/*"):
+                    path.unlink(missing_ok=True)
+
+        cleaner = threading.Thread(target=clean)
+        cleaner.start()
+        try:
+            for _ in range(20):  # once it may be too slow
+                with contextlib.suppress(OutboxError):
+                    place = published(spool, job())
+                    assert (spool.root / place / "model.glb").exists()
+                    result(spool, job())
+                    continue
+                break
+        finally:
+            stop.set()
+            cleaner.join()
+        assert (source / "model.glb").read_bytes() == b"textured"
+        assert (spool.root / published(spool, job()) / "model.glb").exists()
+
+
+@pytest.mark.parametrize("top", [OUTBOX, ARCHIVE, FAILED])
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_who_fetches_a_folder_at_once_gets_it_once(spool: Spool, top: str, *, elsewhere: bool) -> None:
+    """Before whichever system call the folder is moved away, it is whole, and publishing has succeeded."""
+    fetched = spool.root / top / ".fetched"
+    with mounted(spool.root / top) if elsewhere else contextlib.nullcontext():
+        fetched.mkdir()
+        for count in range(MOST_CALLS):
+            of = job(f"set{count}", identity=f"{count:012}")
+            result(spool, of, text=RECEIPTS[top])
+
+            def fetch(of: Job = of) -> None:
+                for path in (spool.root / top).glob("set*"):
+                    path.rename(fetched / f"{of.name}-{path.name}")
+
+            with before_call(count, fetch) as came:
+                assert published(spool, of, top) == f"{top}/{of.name}"
+            fetch()
+            (got,) = fetched.iterdir()
+            assert (got / "model.glb").read_bytes() == b"textured"
+            assert not spool.result(of.id).exists()
+            shutil.rmtree(got)
+            if not came():
+                break
+        assert count > 5
+
+
 def test_a_report_of_somebody_is_not_overwritten(spool: Spool) -> None:
     """A work folder of nobody may hold one of its own: ours gets another name beside it."""
     (spool.work / "stray").mkdir()
@@ -741,7 +820,7 @@ def test_status_is_written(spool: Spool) -> None:
     assert (spool.root / "STATUS.txt").read_text(encoding="utf-8") == "waiting: \\udcff.glb\n"
 
 
-@pytest.mark.parametrize("name", ["STATUS.txt", ".STATUS.txt.part"])
+@pytest.mark.parametrize("name", ["STATUS.txt", "..rodin-watchd-new-STATUS.txt.part"])
 def test_status_cannot_be_kept_from_people_unnoticed(spool: Spool, name: str) -> None:
     """A folder that somebody put in the way of STATUS.txt is told as an error that the service survives."""
     (spool.root / name).mkdir()

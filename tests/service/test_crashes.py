@@ -36,6 +36,21 @@ def test_a_job_goes_on_after_a_crash_in_each_state(shop: Workshop, vendor: Vendo
     shop.assert_nothing_lost()
 
 
+def test_an_archived_set_that_was_fetched_before_the_restart_leaves_no_empty_folder(
+    shop: Workshop, vendor: Vendor
+) -> None:
+    """The crash came between the rename and the commit, and somebody takes each folder away as soon as it appears."""
+    shop.drop_set("chair")
+    shop.until(shop.is_in("chair", State.DELIVERED))
+    shop.restart(lambda: shop.path("archive/chair").rename(shop.path("fetched")))
+    shop.idle()
+    assert shop.states() == {"chair": State.ARCHIVED}
+    assert {path.name for path in shop.path("fetched").iterdir()} == {"chair.obj", "chair.png", "job.toml"}
+    assert shop.found("archive") == set()
+    assert shop.work_folders() == set()
+    assert vendor.charges == 1
+
+
 @pytest.mark.parametrize("crashes", [1, 3])
 def test_a_crash_while_a_set_is_buried_buries_it_once(shop: Workshop, vendor: Vendor, crashes: int) -> None:
     """The report is written and published again, in one place, with nothing left in the work folder."""

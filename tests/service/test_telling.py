@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+from system_calls import MOST_CALLS, before_call
 from workshop import START_AT, Vendor, Workshop, image, model, workshop
 
-from rodin_watchd.core.status import PAGE, Page
+from rodin_watchd.adapters.sign import read_sign, sign_path
+from rodin_watchd.adapters.spool import Spool
+from rodin_watchd.config import journal_path
+from rodin_watchd.core.layout import OWN_PREFIX, STATUS
+from rodin_watchd.core.status import PAGE, Page, is_page, signed
+from rodin_watchd.core.vitals import Standstill
 from rodin_watchd.model import State
 
 
@@ -91,5 +98,93 @@ def test_whatever_lies_where_the_page_belongs_stops_nobody(
         shop.idle()
         assert "chair: delivered" in shop.status()
         shop.ticks(5, step_seconds=2.0)
-        told = [record.getMessage() for record in caplog.records if vars(record)["action"] == "status"]
-        assert told[1:] == ["status: STATUS.txt is up to date again."]
+        said = [record for record in caplog.records if vars(record)["action"] == "status"]
+        assert [record.getMessage() for record in said[1:]] == ["status: STATUS.txt is up to date again."]
+        assert shop.daemon._teller.trouble == ""
+
+
+def test_people_learn_that_the_page_cannot_be_written(shop: Workshop) -> None:
+    """From `status`, whose page is the journal's, and from `health`."""
+    shop.ticks(2, step_seconds=1.0)
+    shop.path("STATUS.txt").unlink()
+    shop.path("STATUS.txt").mkdir()
+    shop.ticks(4, step_seconds=1.0)
+    page = Page.of_data(shop.daemon._book.journal.meta(PAGE))
+    assert ["STATUS.txt is not up to date" in notice for notice in page.notices] == [True]
+    sign = read_sign(sign_path(journal_path(shop.config, os.environ)))
+    assert sign
+    assert sign.vitals.paused == (Standstill.PAGE,)
+    assert "take away what lies in its place" in page.notices[0]
+    shop.path("STATUS.txt").rmdir()
+    shop.ticks(4, step_seconds=1.0)
+    assert Page.of_data(shop.daemon._book.journal.meta(PAGE)).notices == ()
+    assert "ATTENTION" not in shop.status()
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "edited"])
+def test_somebodys_own_file_is_kept(shop: Workshop, caplog: pytest.LogCaptureFixture, kind: str) -> None:
+    """A file or link that lies in the page's place, or a page that somebody wrote into, gets another name, which is logged."""
+    shop.ticks(2, step_seconds=1.0)
+    path, kept = shop.path("STATUS.txt"), shop.path("STATUS-kept.txt")
+    mine = path.read_text() + "my notes" if kind == "edited" else "my notes of three weeks"
+    if kind == "link":
+        path.unlink()
+        shop.path("notes").write_text(mine)
+        path.symlink_to("notes")
+    else:
+        path.write_text(mine)
+    shop.ticks(3, step_seconds=1.0)
+    assert kept.read_text() == mine
+    assert kept.is_symlink() == (kind == "link")
+    assert is_page(path.read_bytes())
+    assert "that one is called STATUS-kept.txt now" in caplog.text
+    path.write_text("more notes")
+    shop.ticks(3, step_seconds=1.0)
+    assert shop.path("STATUS-kept-2.txt").read_text() == "more notes"
+    assert not list(shop.root.glob(f"{OWN_PREFIX}*{STATUS}*"))
+
+
+def test_a_file_from_before_the_first_start_is_kept(tmp_path: Path, vendor: Vendor) -> None:
+    """Whoever had a STATUS.txt there finds it under another name."""
+    (tmp_path / STATUS).write_text("my notes of three weeks")
+    with workshop(tmp_path, vendor.emulator.base_url) as shop:
+        shop.ticks(2, step_seconds=1.0)
+        assert shop.path("STATUS-kept.txt").read_text() == "my notes of three weeks"
+        assert "Waiting in the inbox" in shop.status()
+
+
+def test_a_page_that_is_not_the_last_one_is_written_again(shop: Workshop) -> None:
+    """An older page that a program puts back, or none: seconds later the right one lies there, and no other file besides."""
+    shop.ticks(2, step_seconds=1.0)
+    old = shop.status()
+    shop.drop_set("chair")
+    shop.idle()
+    for lies_there in (old, "", None):
+        path = shop.path(STATUS)
+        if lies_there is None:
+            path.unlink()
+        else:
+            path.write_text(lies_there)
+        shop.ticks(2, step_seconds=2.0)
+        assert "chair: delivered" in shop.status()
+    assert {found.name for found in shop.root.iterdir() if STATUS in found.name or "kept" in found.name} == {STATUS}
+
+
+def test_no_moment_loses_what_somebody_puts_there(tmp_path: Path) -> None:
+    """Before whichever system call of a write a file is put in the page's place: it is kept."""
+    spool = Spool(tmp_path)
+    for count in range(MOST_CALLS):
+        spool.write_status(signed(f"page {count}"))
+
+        def put(number: int = count) -> None:
+            (tmp_path / "theirs").write_text(f"notes {number}")
+            (tmp_path / "theirs").rename(tmp_path / STATUS)
+
+        with before_call(count, put) as came:
+            spool.write_status(signed(f"next page {count}"))
+        if not came():
+            break
+        spool.write_status(signed("another one"))
+        notes = [path for path in tmp_path.iterdir() if path.is_file() and path.read_text() == f"notes {count}"]
+        assert len(notes) == 1, count
+    assert count > 3

@@ -25,6 +25,7 @@ from rodin_watchd.errors import (
     RodinWatchdError,
     RoomError,
 )
+from rodin_watchd.own_file import refuse_foreign_at
 
 COPIED_AT = "copied_at"
 """The key of the mark in the copy: when it was made, UTC."""
@@ -32,6 +33,7 @@ COPIED_AT = "copied_at"
 MOST_KEPT = 5
 """So many backups are kept that know what the newest one does not; more than that, and those go that know of the fewest purchases."""
 
+_SQLITE = b"SQLite format 3\0"
 _BUSY_SECONDS = 5.0
 
 _KEPT = "journal.backup-{}.sqlite3"
@@ -63,6 +65,7 @@ def make_backup(journal: Path, now: float, expected: Files | None = None) -> Pat
     """
     target = backup_path(journal)
     part = target.with_name(f".{target.name}.part")
+    refuse_foreign_backup(journal)
     try:
         part.unlink(missing_ok=True)
         _copy(journal, part, now)
@@ -112,6 +115,22 @@ def _keep(journal: Path, backup: Path, now: float) -> None:
     fewest_first = sorted(known, key=lambda path: extent.rank if (extent := known[path]) else (-1, -1))
     for path in fewest_first[: max(len(known) - MOST_KEPT, 0)]:
         path.unlink()
+
+
+def refuse_foreign_backup(journal: Path) -> None:
+    """Raise ForeignFileError where the backup of a journal belongs and another file lies, DiskError if nobody can tell."""
+    target = backup_path(journal)
+    refuse_foreign_at(target, lambda head: head.startswith(_SQLITE) and _is_journals(target))
+
+
+def _is_journals(path: Path) -> bool:
+    """Tell whether a database has the tables of a journal; one that is damaged may have them."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as found:
+            names = {name for (name,) in found.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    except sqlite3.Error:
+        return True
+    return {"jobs", "meta"} <= names
 
 
 def _told(what: str, error: sqlite3.Error | OSError) -> DiskError | JournalError:

@@ -12,12 +12,16 @@ import os
 import shutil
 from pathlib import Path
 
+from rodin_watchd.errors import DiskError, ForeignFileError
+from rodin_watchd.own_file import head_of, opened_own, refuse_foreign_at
+
 BALLAST_BYTES = 4 << 20
 """Room for the answers to as many submits as can be under way (64): measured 37 kB of log for each."""
 
 COMMIT_BYTES = 64 << 10
 """With less free room than this a commit may fail."""
 
+_OPENING = b"rodin_watchd keeps this room for its journal.\n"
 _FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT)
 _NO_CALL_ERRNOS = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 
@@ -50,39 +54,50 @@ class Ballast:
         """Give the room; tell whether there was any to give."""
         self._laid = False
         try:
+            refuse_foreign_at(self._path, is_ballast)
             self._path.unlink()
-        except OSError:
+        except (DiskError, OSError):
             return False
         return True
 
     def is_laid(self) -> bool:
         """Tell whether the file is there with its room."""
         try:
-            return self._path.stat().st_blocks * 512 >= BALLAST_BYTES
+            there = self._path.stat().st_blocks * 512 >= BALLAST_BYTES
+            return there and is_ballast(head_of(self._path))
         except OSError:
             return False
 
     def _make(self) -> bool:
         """Make the file, whole or not at all. Where it cannot be had for another reason than room, do without."""
         try:
-            descriptor = os.open(
-                self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666
-            )
-            try:
-                _fill(descriptor)
-            finally:
-                os.close(descriptor)
+            descriptor = opened_own(self._path, is_ballast)
+        except (ForeignFileError, OSError) as error:
+            return not (isinstance(error, OSError) and error.errno in _FULL_ERRNOS)
+        try:
+            _fill(descriptor)
         except OSError as error:
-            self._path.unlink(missing_ok=True)
+            self.release()
             return error.errno not in _FULL_ERRNOS
+        finally:
+            os.close(descriptor)
         return True
 
 
+def is_ballast(head: bytes) -> bool:
+    """Tell whether a file that begins like this is ballast; that of an earlier version is nothing but zeros."""
+    return head.startswith(_OPENING) or not any(head)
+
+
 def _fill(descriptor: int) -> None:
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, _OPENING, 0)
     try:
         os.posix_fallocate(descriptor, 0, BALLAST_BYTES)
     except OSError as error:
         if error.errno not in _NO_CALL_ERRNOS:
             raise
-        os.pwrite(descriptor, os.urandom(BALLAST_BYTES), 0)  # which no filesystem can squeeze
+        os.pwrite(
+            descriptor, os.urandom(BALLAST_BYTES - len(_OPENING)), len(_OPENING)
+        )  # which no filesystem can squeeze
     os.fsync(descriptor)

@@ -10,9 +10,6 @@ This is protection against accidents, not against malice: the code runs as the s
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from rodin_watchd.adapters.plugin_host.child import Child, Loaded, Reply
+from rodin_watchd.adapters.plugin_host.scratch import new_home, remove_home
 from rodin_watchd.adapters.plugin_host.starting import Limits, Source
 from rodin_watchd.core.names import printable
 from rodin_watchd.errors import PluginError, PluginLoadError, PluginStartError
@@ -71,9 +69,20 @@ class Call:
 
 
 class PluginHost:
-    """Carries out calls, so many at once; any thread. To be closed."""
+    """Carries out calls, so many at once; any thread. To be closed.
 
-    def __init__(self, plugins: Sequence[Ready], workers: int, environ: Mapping[str, str], scratch: Path) -> None:
+    Its temporary files lie in the folder `scratch`; only a host beside which no other one uses that folder `clears` it.
+    """
+
+    def __init__(
+        self,
+        plugins: Sequence[Ready],
+        workers: int,
+        environ: Mapping[str, str],
+        scratch: Path,
+        *,
+        clears: bool = True,
+    ) -> None:
         self._plugins = {plugin.source.name: plugin for plugin in plugins}
         self._environ = environ
         self._places = threading.BoundedSemaphore(workers)
@@ -82,6 +91,7 @@ class PluginHost:
         self._busy: set[Child] = set()
         self._closed = False
         self._scratch = scratch
+        self._clears = clears
         self._home: Path | None = None  # made for the first process
 
     def load(self, name: str) -> Loaded:
@@ -137,8 +147,9 @@ class PluginHost:
         except PluginLoadError as error:
             raise PluginError(f"{error.message} {error.advice_given}") from None
         except OSError as error:
-            why = os.strerror(error.errno or 0)
-            raise PluginStartError(f"The machine could not start the plugin {printable(name)}: {why}.") from error
+            raise PluginStartError(
+                f"The machine could not start the plugin {printable(name)}: {error.strerror}."
+            ) from error
         return child
 
     def _make_ready(self, child: Child) -> None:
@@ -168,15 +179,13 @@ class PluginHost:
         for child in idle:
             child.close()
         if self._home:
-            shutil.rmtree(self._home, ignore_errors=True)
+            remove_home(self._home)
 
     def _place(self) -> Path:
-        """Return the folder for temporary files; what a daemon that was killed left there is removed."""
+        """Return the folder for temporary files. Raises OSError."""
         with self._lock:
             if self._home is None:
-                shutil.rmtree(self._scratch, ignore_errors=True)
-                self._scratch.mkdir(parents=True)
-                self._home = Path(tempfile.mkdtemp(prefix="", dir=self._scratch))
+                self._home = new_home(self._scratch, clears=self._clears)
             return self._home
 
 

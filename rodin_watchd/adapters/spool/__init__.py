@@ -29,25 +29,25 @@ from rodin_watchd.adapters.spool.beneath import (
     new_file,
     refuse_served,
     sync_folder,
-    write_durably_in,
 )
 from rodin_watchd.adapters.spool.blaming import blamed_on, problem_of
+from rodin_watchd.adapters.spool.copying import DROPPED_PREFIX, drop
 from rodin_watchd.adapters.spool.grounds import Grounds
 from rodin_watchd.adapters.spool.inbox import DEEPEST
-from rodin_watchd.adapters.spool.moving import discard, remove_copied
+from rodin_watchd.adapters.spool.moving import discard
 from rodin_watchd.adapters.spool.publishing import (
     RECEIPTS,
-    TEXTS,
     Place,
     contents,
     move_stray,
     move_to_free_name,
-    published_name,
+    published_before,
     report_digest_in,
     told_by,
 )
 from rodin_watchd.adapters.spool.sealing import linked
 from rodin_watchd.adapters.spool.sharing import PLAIN, Sharing
+from rodin_watchd.adapters.spool.status_page import StatusPage
 from rodin_watchd.adapters.spool.taking import is_claimed, rescue, take_file
 from rodin_watchd.core.grounds import PATHS, Ground
 from rodin_watchd.core.layout import (
@@ -61,7 +61,6 @@ from rodin_watchd.core.layout import (
     RECEIPT,
     REPORT,
     REPORT_DATA,
-    STATUS,
     Claim,
 )
 from rodin_watchd.core.names import printable
@@ -88,6 +87,7 @@ class Spool:
         self.work = root / HIDDEN / "work"
         self.grounds = Grounds(root)
         self.folders = (self.inbox, root / OUTBOX, root / FAILED, root / ARCHIVE, self.work)
+        self._page = StatusPage(self.grounds)
         self._naming = {top: threading.Lock() for top in RECEIPTS}  # two jobs may want names that differ in case only
 
     def share(self, sharing: Sharing) -> None:
@@ -143,6 +143,15 @@ class Spool:
     def inputs(self, job_id: str) -> Path:
         """Return the folder of a job's taken inputs."""
         return self.work / job_id / "inputs"
+
+    def has_inputs(self, job_id: str) -> bool:
+        """Tell whether the folder of a job's taken inputs is there. Raises DiskError."""
+        with self._disk_errors(f"{self.inputs(job_id)} cannot be read"), folder_beneath(self._work, "") as work:
+            try:
+                with folder_in(work, job_id) as home, folder_in(home, "inputs"):
+                    return True
+            except FileNotFoundError:
+                return False
 
     def downloads(self, job_id: str) -> Path:
         """Return the folder of a job's downloaded results, as they came."""
@@ -209,7 +218,7 @@ class Spool:
     def publish(self, job: Job, source: Path, place: Place) -> str:
         """Publish a whole folder under its place by one rename and return where it lies now, relative to the root.
 
-        It is durable before it appears, and there for good when this returns. May be repeated: a folder whose receipt names
+        It is durable before it appears, and there for good when this returns; somebody may have taken it away by then. May be repeated: a folder whose receipt names
         this job (and this retry of it) and which holds all that `source` still holds is the one published before. A name
         that is taken (compared as artists compare names), be it by an empty folder, gets the job's id added. Raises
         RightsError when something is wrong with the mirrored folder, DiskError; FileNotFoundError when there is neither a
@@ -219,13 +228,14 @@ class Spool:
             self._place_errors(place),
             folder_beneath(self._published, place.parent, make=True) as into,
         ):
-            name = published_name(self.root, into, job, source, place)
-            if name is None:
+            before = published_before(self.root, into, job, source, place)
+            if before is None:
                 with self._naming[place.top]:
                     name = move_to_free_name(source, into, job, place, self._dress(into, widen=place.top == OUTBOX))
-            sync_folder(into)
-            with folder_in(into, name) as there:
-                remove_copied(source, there, besides=TEXTS)  # what a copy to another filesystem leaves behind
+            else:
+                name, held = before
+                sync_folder(into)
+                drop(source, held)  # what a crash has left behind a copy to another filesystem
         return f"{place.parent}/{name}"
 
     @property
@@ -286,13 +296,13 @@ class Spool:
             for name, path in found.items():
                 linked(str(path), str(target / name))
 
-    def write_status(self, text: str) -> None:
-        """Replace STATUS.txt. Raises DiskError."""
-        try:
-            with folder_beneath(self.grounds.anchor(), "") as root:
-                write_durably_in(root, STATUS, text.encode("utf-8", "backslashreplace"), self._sharing.file)
-        except OSError as error:
-            raise DiskError.of("STATUS.txt cannot be written", error) from error
+    def write_status(self, text: str) -> str:
+        """Write STATUS.txt; return the new name of what lay there if that was no page of ours, else "". Raises DiskError."""
+        return self._page.write(text.encode("utf-8", "backslashreplace"), self._sharing.file)
+
+    def has_status(self) -> bool:
+        """Tell whether STATUS.txt is what was written last."""
+        return self._page.is_there()
 
     # ---- what belongs to nobody -------------------------------------------------------------------------------------
 
@@ -319,12 +329,11 @@ class Spool:
             blamed_on(FAILED),
             self._disk_errors(f"{FAILED} cannot be written"),
             folder_beneath(self.grounds.anchor(), FAILED) as into,
+            folder_beneath(self._work, name) as folder,
+            _report_beside(folder, report),
+            self._naming[FAILED],
         ):
-            with folder_beneath(self._work, name) as folder, _report_beside(folder, report), self._naming[FAILED]:
-                found = move_stray(source, into, f"set-aside-{name}", self._dress(into, widen=False))
-            sync_folder(into)
-            with folder_in(into, found) as there:
-                remove_copied(source, there, besides=())  # what a copy to another filesystem leaves behind
+            found = move_stray(source, into, f"set-aside-{name}", self._dress(into, widen=False))
         return f"{FAILED}/{found}"
 
     def claimed(self) -> Mapping[str, list[str]]:
@@ -364,7 +373,7 @@ class Spool:
         """Remove what is left of a job's work folder: copies of what was published; may be repeated."""
         home = self.work / job_id
         made_here = (self.downloads(job_id), self.result(job_id), self.processed(job_id))
-        for folder in (*made_here, *home.glob("after-*"), *home.glob("copy-*")):
+        for folder in (*made_here, *home.glob("after-*"), *home.glob("copy-*"), *home.glob(f"{DROPPED_PREFIX}*")):
             remove(folder)
         with contextlib.suppress(OSError):  # something unexpected in it: it stays
             home.rmdir()

@@ -202,12 +202,20 @@ def new_file(folder: int, name: str) -> Iterator[int]:
     """
     with contextlib.suppress(FileNotFoundError):
         os.unlink(name, dir_fd=folder)
+    with fresh_file(folder, name) as descriptor:
+        yield descriptor
+
+
+@contextlib.contextmanager
+def fresh_file(folder: int, name: str) -> Iterator[int]:
+    """Do the same under a name that nobody has. Raises FileExistsError, OSError."""
     descriptor = os.open(name, _NEW_FILE, 0o666, dir_fd=folder)
     try:
         yield descriptor
         os.fsync(descriptor)
     except BaseException:
-        os.unlink(name, dir_fd=folder)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=folder)
         raise
     finally:
         os.close(descriptor)

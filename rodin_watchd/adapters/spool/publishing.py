@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rodin_watchd.adapters.spool.beneath import Anchor, file_beneath, folder_in
-from rodin_watchd.adapters.spool.moving import COPY_PREFIX, holds_all, move_folder
+from rodin_watchd.adapters.spool.copying import Held, held_in
+from rodin_watchd.adapters.spool.moving import COPY_PREFIX, move_folder
 from rodin_watchd.core.layout import ARCHIVE, FAILED, OUTBOX, RECEIPT, REPORT, REPORT_DATA
 from rodin_watchd.core.names import match_key
 from rodin_watchd.model import Job
@@ -37,8 +38,8 @@ class Place:
         return f"{self.top}/{self.folder}" if self.folder else self.top
 
 
-def published_name(root: Path, into: int, job: Job, source: Path, place: Place) -> str | None:
-    """Return the name in `into` under which this job was published before, if it was.
+def published_before(root: Path, into: int, job: Job, source: Path, place: Place) -> tuple[str, Held] | None:
+    """Return the name in `into` under which this job was published before, if it was, and what it holds of `source`.
 
     Its receipt names the job and this retry of it, and it holds all that is left at `source`: a receipt alone can be a
     forgery, and must not make us forget what was paid for.
@@ -48,14 +49,19 @@ def published_name(root: Path, into: int, job: Job, source: Path, place: Place) 
         if there.startswith(COPY_PREFIX) or (mark not in there and match_key(there) != plain):
             continue
         folder = f"{place.parent}/{there}"
-        if told_by(root, f"{folder}/{RECEIPTS[place.top]}") == (job.id, job.retries) and _holds(into, there, source):
-            return there
+        if told_by(root, f"{folder}/{RECEIPTS[place.top]}") == (job.id, job.retries):
+            held = _held_in(into, there, source)
+            if held is not None:
+                return there, held
     return None
 
 
-def _holds(into: int, name: str, source: Path) -> bool:
-    with folder_in(into, name) as folder:
-        return holds_all(folder, source, besides=TEXTS)
+def _held_in(into: int, name: str, source: Path) -> Held | None:
+    try:
+        with folder_in(into, name) as folder:
+            return held_in(folder, source, besides=TEXTS)
+    except FileNotFoundError:  # somebody has just taken it away
+        return None
 
 
 def move_to_free_name(source: Path, into: int, job: Job, place: Place, dress: Callable[[int], None]) -> str:

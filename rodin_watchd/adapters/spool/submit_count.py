@@ -115,7 +115,7 @@ class SubmitCount:
 
     def _overwrite(self, folder: int, count: int) -> None:
         try:
-            descriptor = os.open(NAME, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+            descriptor = os.open(NAME, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
         except FileNotFoundError:
             self._write(folder, count)
             return

@@ -25,7 +25,8 @@ from rodin_watchd.adapters.spool.beneath import (
     signature_of,
     sync_folder,
 )
-from rodin_watchd.adapters.spool.moving import copy_file, give_back, rename_file_new, same_bytes
+from rodin_watchd.adapters.spool.copying import copy_file, same_bytes
+from rodin_watchd.adapters.spool.moving import give_back, rename_file_new
 from rodin_watchd.core.layout import INBOX, Claim
 from rodin_watchd.core.names import printable
 from rodin_watchd.errors import ChangedWhileTakenError, FileRefusedError, FilesError, GoneWhileTakenError, RightsError
@@ -92,7 +93,7 @@ def _bring_anew(name: str, claim: int, into: int) -> None:
             raise
         with file_in(claim, name) as source:
             status = os.fstat(source)
-            copy_file(source, into, _PART, status.st_size)
+            copy_file(source, into, _PART, status)
             if signature_of(os.fstat(source)) != signature_of(status):
                 raise OSError(errno.EBUSY, "it is being changed", name) from None
         rename_file_new(_PART, into, wanted, into)
@@ -213,7 +214,7 @@ def _copy(file: InputFile, folder: int, into: int, *, remove: bool = False) -> N
     with file_in(folder, name) as source:
         status = os.fstat(source)
         _refuse_another(file, status)
-        copy_file(source, into, _PART, file.signature.size)
+        copy_file(source, into, _PART, status)
         if signature_of(os.fstat(source)) != signature_of(status):
             os.unlink(_PART, dir_fd=into)
             raise _changed(file)

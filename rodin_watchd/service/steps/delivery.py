@@ -48,8 +48,14 @@ def deliver(tools: Tools, job: Job) -> Outcome:
 
 
 def archive(tools: Tools, job: Job) -> Outcome:
-    """Move the inputs of a delivered set to the archive, with the receipt."""
-    put_away(tools.spool, job, ARCHIVE, {RECEIPT: receipt(job, __version__, tools.now())})
+    """Move the inputs of a delivered set to the archive, with the receipt.
+
+    Inputs that are gone were archived before a crash: where somebody has fetched them since, no empty folder follows.
+    """
+    if tools.spool.has_inputs(job.id):
+        put_away(tools.spool, job, ARCHIVE, {RECEIPT: receipt(job, __version__, tools.now())})
+    else:
+        tools.spool.forget(job.id)
     return Done(job)
 
 

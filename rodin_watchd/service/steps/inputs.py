@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,7 +86,6 @@ def put_away(spool: Spool, job: Job, top: str, texts: Mapping[str, str]) -> str:
     spool.make(source)
     write_beside(source, texts)
     place = spool.publish(job, source, Place(top, job.folder, job.name))
-    _remove_texts(source, texts)
     spool.forget(job.id)
     return place
 
@@ -99,11 +97,3 @@ def write_beside(folder: Path, texts: Mapping[str, str]) -> None:
     with disk_errors(f"{folder} cannot be written"):
         for name, text in texts.items():
             write_durably(folder / name, text.encode())
-
-
-def _remove_texts(source: Path, texts: Mapping[str, str]) -> None:
-    """Remove what was written in vain, because the folder had been published before a crash."""
-    for name in texts:
-        (source / name).unlink(missing_ok=True)
-    with contextlib.suppress(OSError):  # gone by the rename; or not empty, then it stays
-        source.rmdir()
