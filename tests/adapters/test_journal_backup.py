@@ -25,7 +25,7 @@ from rodin_watchd.adapters.journal.backup import (
     make_backup,
 )
 from rodin_watchd.core.budget import Day
-from rodin_watchd.errors import DiskError, JournalError
+from rodin_watchd.errors import DiskError, ForeignFileError, JournalError
 from rodin_watchd.model import Answer, InputFile, Job, Role, ServiceEvent, Signature, State, Task, Transition
 
 NOW = 1_700_000_000.0
@@ -170,22 +170,25 @@ def test_only_a_file_is_replaced(path: Path, odd: str) -> None:
         "fifo": os.mkfifo,
     }
     makers[odd](target)
-    with pytest.raises(DiskError, match="what has its name is") as refused:
+    with pytest.raises(ForeignFileError, match="is not a file of this service") as refused:
         make_backup(path, NOW)
-    assert "Take it away" in refused.value.advice_given
+    assert "Move it away" in refused.value.advice_given
     assert os.path.lexists(target)
     assert not target.is_file() or target.is_symlink()
     assert elsewhere.read_bytes() == b""
     assert not list(path.parent.glob(".*"))
 
 
+DAMAGED = b"SQLite format 3\0" + b"damaged" * 1000
+
+
 def test_a_damaged_backup_is_kept_too(path: Path) -> None:
     """Somebody may still read something out of it."""
     written(path, "first")
-    backup_path(path).write_bytes(b"damaged" * 1000)
+    backup_path(path).write_bytes(DAMAGED)
     make_backup(path, NOW)
     [kept] = kept_backups(path)
-    assert kept.read_bytes() == b"damaged" * 1000
+    assert kept.read_bytes() == DAMAGED
     assert jobs_in(backup_path(path)) == ["first"]
 
 

@@ -239,6 +239,7 @@ def test_a_set_that_may_not_be_moved_is_told(tmp_path: Path, caplog: pytest.LogC
     """It has a word of its own; the log says when that begins and when it ends, each once, with the set."""
     root = tmp_path / "root"
     with share(tmp_path / "disk", root / "inbox" / "oak") as oak, working(root) as (shop, _):
+        shop.ticks(3, step_seconds=2.0)  # a share is marked at the first look
         shop.drop_set("oak/chair")
         oak.freeze()  # nobody may write there, not even root
         with caplog.at_level(logging.INFO):

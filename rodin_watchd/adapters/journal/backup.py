@@ -11,7 +11,6 @@ import json
 import os
 import shlex
 import sqlite3
-import stat
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -92,13 +91,6 @@ def _is_replaced(before: Path, new: Path) -> bool:
         status = before.lstat()
     except FileNotFoundError:
         return True
-    if not stat.S_ISREG(status.st_mode):
-        what = "a link" if stat.S_ISLNK(status.st_mode) else "no file"
-        raise DiskError(
-            f"The journal's backup {before} cannot be made: what has its name is {what}.",
-            advice=f"Take it away. To have the backup elsewhere as well, copy {before.name} there: a link could lead anywhere, "
-            "so it is not followed.",
-        )
     known = extent_of(before)
     return status.st_size == 0 or (known is not None and knows_all(new, known))
 
