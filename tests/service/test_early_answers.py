@@ -94,13 +94,15 @@ def test_an_early_answer_is_charged_within_the_budget(
 ) -> None:
     """The vendor charges at once, whatever it answers and however it goes on: a budget for one texture pays for one."""
     vendor = ChargingVendor(answer, end)
-    with ScriptedServer(vendor) as server:
-        with workshop(tmp_path, server.url, api={"read_seconds": 1}, budget={"per_day_credits": 0.5}) as shop:
-            shop.drop("chair.obj", model("chair") + PADDING)
-            shop.drop("chair.png", image("chair"))
-            work(shop, vendor, state)
-            assert len(vendor.charged) == 1
-            assert shop.states()["chair"] is (State.STAGED if state is State.FAILED else state)
+    with (
+        ScriptedServer(vendor) as server,
+        workshop(tmp_path, server.url, api={"read_seconds": 1}, budget={"per_day_credits": 0.5}) as shop,
+    ):
+        shop.drop("chair.obj", model("chair") + PADDING)
+        shop.drop("chair.png", image("chair"))
+        work(shop, vendor, state)
+        assert len(vendor.charged) == 1
+        assert shop.states()["chair"] is (State.STAGED if state is State.FAILED else state)
 
 
 @pytest.mark.parametrize("why", ["pause", "stop", "cancel"])
