@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from scripted_server import PATIENCE_SECONDS, Conversation, ScriptedServer, response
-from workshop import Workshop, image, model, workshop
+from workshop import Workshop, image, model, working, workshop
 
 from rodin_watchd.model import State
 
@@ -125,3 +125,19 @@ def test_an_upload_that_is_taken_back_loses_no_answer(tmp_path: Path, why: str) 
         job = shop.job("chair")
         assert job.task is not None
         assert (job.task.uuid, job.charges, job.spent) == ("task-0", 1, Decimal("0.5"))
+
+
+def test_a_task_that_was_let_go_is_not_taken_for_another_sets(tmp_path: Path) -> None:
+    """A set is paid anew, which lets its task go; an answer to another set that repeats that task holds it."""
+    with working(tmp_path, "failed-job@1", "repeated-uuid@2") as (shop, vendor):
+        shop.drop_set("chair")
+        shop.until(shop.is_in("chair", State.FAILED))
+        shop.command("pause")
+        assert shop.command("retry", job="chair", pay_again=True)["ok"]
+        assert shop.command("cancel", job="chair")["ok"]
+        shop.until(shop.is_in("chair", State.FAILED))
+        shop.command("resume")
+        shop.drop_set("other")
+        shop.until(shop.is_in("other", State.HELD))
+        assert shop.job("other").task is None
+        assert vendor.charges == 2
