@@ -144,6 +144,7 @@ class ResultFile:
     original_name: str
     size: int  # bytes
     sha256: str  # hex
+    unlisted: bool = False  # fetched whole before, and not in the vendor's newest list any more
 
 
 @dataclass(frozen=True, slots=True)

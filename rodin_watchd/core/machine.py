@@ -7,7 +7,7 @@ recovery code: starting up is reading the states and carrying on.
 One effect cannot be repeated: the last bytes of the paid POST. A multipart request with a Content-Length cannot be
 accepted before its closing boundary arrives, so submitting is journaled in two steps. `uploading` is committed before
 the connection is made, and everything but the closing boundary is sent, and waited for to arrive: whatever breaks here
-without an answer is *proven not submitted* and is repeated. Then `submitting` is committed, and only then the boundary goes out. Whatever
+while not one byte came back is *proven not submitted* and is repeated. Then `submitting` is committed, and only then the boundary goes out. Whatever
 breaks from there until the answer is durable is *unknown*: the job is held for a person, because the vendor offers
 neither an idempotency key nor a list of tasks, and paying twice is worse than asking. The answer's raw body is
 committed before it is parsed, so that an answer we misread is not an answer lost. An answer that *refuses* the set, even

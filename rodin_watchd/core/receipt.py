@@ -95,9 +95,20 @@ def receipt(job: Job, version: str, now: float) -> str:
         for r in job.published
     ]
     told = _told(job, version, now)
-    if job.results and not any(is_preview(result.name) for result in job.results):
-        told["job"]["notes"] = [NO_PREVIEW]
+    if notes := _notes(job):
+        told["job"]["notes"] = notes
     return sealed(tomli_w.dumps({**told, "results": results, **({"plugins": dict(job.facts)} if job.facts else {})}))
+
+
+def _notes(job: Job) -> list[str]:
+    """Return what people must know of the results."""
+    has_preview = not job.results or any(is_preview(result.name) for result in job.results)
+    unlisted = [
+        f"“{printable(result.name)}” was downloaded whole; later the vendor did not list it any more."
+        for result in job.results
+        if result.unlisted
+    ]
+    return [*([] if has_preview else [NO_PREVIEW]), *unlisted]
 
 
 def report_toml(job: Job, version: str, now: float, notes: tuple[str, ...] = (), *, text: str = "") -> str:

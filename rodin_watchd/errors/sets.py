@@ -99,7 +99,8 @@ class TaskFailedError(RodinWatchdError):
     fault = Fault.VENDOR
     final = True
     advice = (
-        "To try once more, which costs again, drop the set with `again = true` in its TOML file; "
+        "`rodin-watchd retry JOB` asks for its results once more, free of charge. "
+        "To try anew, which costs again, drop the set with `again = true` in its TOML file; "
         "or ask the vendor's support about the task."
     )
 
@@ -118,7 +119,10 @@ class TaskLostError(RodinWatchdError):
 
     code = "task-lost"
     fault = Fault.VENDOR
-    advice = "Ask the vendor's support about the task: it was paid for."
+    advice = (
+        "Ask the vendor's support about the task: it was paid for. If its id was mistyped, "
+        "`rodin-watchd resolve JOB --task UUID` names the right one, free of charge."
+    )
 
 
 class NotReadyError(RodinWatchdError):

@@ -227,14 +227,14 @@ class Book:
             return None
         return paid_with(same, job.again) if job.consent else bought_before(same)
 
-    def owner_of_task(self, job: Job) -> Job | None:
-        """Return another job that has the same task of the vendor."""
-        owner = self.journal.with_task(job.task.uuid) if job.task else None
-        return None if owner is None or owner.id == job.id else owner
+    def holder_of_task(self, job: Job) -> Job | None:
+        """Return the job that has or ever had the same task of the vendor, this one included."""
+        return self.journal.with_task(job.task.uuid) if job.task else None
 
     def refuse_clash(self, job: Job) -> None:
         """Raise CommandRefusedError if a job as a person wants it has the task of another one."""
-        if other := self.owner_of_task(job):
+        other = self.holder_of_task(job)
+        if other and other.id != job.id:
             raise CommandRefusedError(f"That task belongs to job {other.id}.")
 
 

@@ -209,9 +209,9 @@ class Desk:
         return outcome
 
     def _understood(self, job: Job, now: float) -> Outcome:
-        """Understand a committed answer; a task that another job has is no proof of anything."""
+        """Understand a committed answer; a task that any job has, or ever had, is no proof of anything."""
         outcome = machine.understood(job, now)
-        if isinstance(outcome, Done) and (other := self._book.owner_of_task(outcome.job)):
+        if isinstance(outcome, Done) and (other := self._book.holder_of_task(outcome.job)):
             return Unknown(OutcomeUnknownError(f"The vendor answered with the task of job {other.id}.").problem)
         return outcome
 

@@ -23,6 +23,7 @@ from dataclasses import replace
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 from scripted_server import PATIENCE_SECONDS, Conversation, Script, ScriptedServer, answering, response
@@ -190,7 +191,7 @@ class StopAskedError(Exception):
     "error", [StopAskedError("stop"), BrokenPipeError("stop"), ConnectionResetError(104, "x"), StopIteration()]
 )
 def test_an_abort_never_sends_the_closing_line(model: Upload, image: Upload, error: Exception) -> None:
-    """What `before_closing` raises comes out unchanged, whatever the server says, and the closing line is never sent."""
+    """What `before_closing` raises comes out unchanged where the server says nothing; the closing line is never sent."""
 
     def before_closing() -> None:
         raise error
@@ -198,7 +199,6 @@ def test_an_abort_never_sends_the_closing_line(model: Upload, image: Upload, err
     def script(conversation: Conversation) -> None:
         while not conversation.received.endswith(image.path.read_bytes()):
             assert conversation.take()
-        conversation.send(response(201, ACCEPTED))
         conversation.take_until_end()
 
     with ScriptedServer(script) as server, closing(client_for(server.url)) as client:
@@ -439,7 +439,7 @@ def test_interim_answers_do_not_hide_the_paid_one(model: Upload, image: Upload, 
 
 
 def test_interim_answers_come_before_the_set_was_sent(tmp_path: Path, image: Upload) -> None:
-    """One that comes during the upload neither ends it nor answers it; a refusal behind it is heard."""
+    """One that comes during the upload neither ends it nor answers it; an answer behind it is heard, nothing is unclear."""
     large = upload_of(tmp_path / "large.glb", bytes(30_000_000), "model/gltf-binary")
 
     def patient(conversation: Conversation) -> None:
@@ -460,7 +460,7 @@ def test_interim_answers_come_before_the_set_was_sent(tmp_path: Path, image: Upl
     with ScriptedServer(patient, refusing, leaving) as server, closing(client_for(server.url)) as client:
         assert wire.read_submit(client.submit(large, image, FIELDS, nothing), 0.0).uuid == "task-1"
         assert client.submit(large, image, FIELDS, never).status == 413
-        with pytest.raises(NetworkError):
+        with pytest.raises(OutcomeUnknownError):
             client.submit(large, image, FIELDS, never)
 
 
@@ -669,6 +669,169 @@ def test_sixteen_uploads_at_once_need_little_memory(tmp_path: Path, image: Uploa
         tracemalloc.stop()
     assert statuses == [201] * 16
     assert peak < 2 * size  # sixteen whole files are 128 MB
+
+
+# ---- submit: an answer before the end -------------------------------------------------------------------------------
+
+
+def shut(conversation: Conversation) -> None:
+    """Send no more, and read what comes; under TLS without the notice that it is so."""
+    socket.socket.shutdown(conversation.sock, socket.SHUT_WR)
+    conversation.take_until_end()
+
+
+def notify_and_close(conversation: Conversation) -> None:
+    """End TLS as it should be ended, if there is any, and close."""
+    if isinstance(conversation.sock, ssl.SSLSocket):
+        conversation.sock.settimeout(0.2)
+        conversation.sock.unwrap()
+    conversation.sock.close()
+
+
+def stay(conversation: Conversation) -> None:
+    """Read no more, and keep the connection until the client has gone."""
+    conversation.ended.wait(PATIENCE_SECONDS)
+
+
+ENDS: dict[str, Callable[[Conversation], object]] = {
+    "close": lambda conversation: conversation.sock.close(),
+    "notice": notify_and_close,
+    "reset": Conversation.reset,
+    "half-close": shut,
+    "stay": stay,
+    "read on": Conversation.take_until_end,
+}
+PARTS = {"head": 0.0, "half": 0.5, "all but the last": 1.0}
+
+
+def answering_early(answer: bytes, part: float, end: Callable[[Conversation], object]) -> Script:
+    """Return a script that answers when it has read a part of the body, and then ends in its own way."""
+
+    def script(conversation: Conversation) -> None:
+        conversation.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # a reset loses what waits to be sent
+        _, headers = conversation.head()
+        start = conversation.received.index(b"\r\n\r\n") + 4
+        while len(conversation.received) < start + part * (int(headers["content-length"]) - 40):
+            assert conversation.take()
+        conversation.send(answer)
+        end(conversation)
+
+    return script
+
+
+Early: TypeAlias = Callable[[ExitStack, Script, Timeouts], tuple[ScriptedServer, RodinClient]]
+
+
+@pytest.fixture(params=["plain", "TLS", "through a proxy"])
+def early(request: pytest.FixtureRequest, certificate: tuple[Path, Path], tls: ssl.SSLContext) -> Early:
+    """Return what starts a server with one script, and a client of it."""
+
+    def begin(stack: ExitStack, script: Script, timeouts: Timeouts) -> tuple[ScriptedServer, RodinClient]:
+        def behind(conversation: Conversation) -> None:
+            conversation.request()
+            conversation.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            conversation.sock = tls.wrap_socket(conversation.sock, server_side=True)
+            script(conversation)
+
+        proxied = request.param == "through a proxy"
+        server = ScriptedServer(behind if proxied else script, tls=tls if request.param == "TLS" else None)
+        narrow(server)
+        stack.enter_context(server)
+        url, proxies = ("https://rodin.invalid", {"https": server.url}) if proxied else (server.url, {})
+        verify = str(certificate[0])
+        client = RodinClient(url, KEY, timeouts=timeouts, max_calls=1, proxies=proxies, verify=verify)
+        stack.callback(lambda: [conversation.ended.set() for conversation in server.conversations])
+        return server, stack.enter_context(closing(client))
+
+    return begin
+
+
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
+@pytest.mark.parametrize("part", PARTS.values(), ids=PARTS)
+@pytest.mark.parametrize("status", [201, 429])
+def test_an_answer_before_the_end_is_never_lost(
+    early: Early, tmp_path: Path, image: Upload, status: int, part: float, end: Callable[[Conversation], object]
+) -> None:
+    """Whatever the connection is made of, and however the server ends it, the answer is returned: it may have charged."""
+    model = upload_of(tmp_path / "model.glb", bytes(3_000_000), "model/gltf-binary")
+    with ExitStack() as stack:
+        _, client = early(stack, answering_early(response(status, ACCEPTED), part, end), TIMEOUTS)
+        assert client.submit(model, image, FIELDS, nothing).status == status
+
+
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
+def test_a_withdrawal_loses_no_answer(
+    early: Early, model: Upload, image: Upload, end: Callable[[Conversation], object]
+) -> None:
+    """The upload is taken back when the server has all but the closing line, and answers in that moment."""
+    answered = threading.Event()
+    asked = threading.Event()
+
+    def script(conversation: Conversation) -> None:
+        while not conversation.received.endswith(image.path.read_bytes()):
+            assert conversation.take()
+        assert asked.wait(PATIENCE_SECONDS)
+        conversation.send(response(201, ACCEPTED))
+        answered.set()
+        end(conversation)
+
+    def before_closing() -> None:
+        asked.set()
+        assert answered.wait(PATIENCE_SECONDS)
+        raise StopAskedError
+
+    with ExitStack() as stack:
+        _, client = early(stack, script, TIMEOUTS)
+        assert client.submit(model, image, FIELDS, before_closing).status == 201
+
+
+def test_a_set_that_changed_loses_no_answer(early: Early, model: Upload, image: Upload) -> None:
+    """The server answers while a set is sent that turns out not to be what was announced."""
+    image.path.write_bytes(b"changed")
+    with ExitStack() as stack:
+        script = answering_early(response(201, ACCEPTED), 0.9, stay)
+        _, client = early(stack, script, TIMEOUTS)
+        assert client.submit(model, image, FIELDS, never).status == 201
+
+
+UNCLEAR = {
+    "half a status line": b"HTTP/1.1 2",
+    "half a head": b"HTTP/1.1 201 Created\r\nX: y\r\n",
+    "another protocol": b"SSH-2.0-OpenSSH\r\n\r\n",
+    "one byte": b"H",
+    "promises": b"".join(INTERIM),
+}
+
+
+@pytest.mark.parametrize("said", UNCLEAR.values(), ids=UNCLEAR)
+def test_a_withdrawal_after_something_unreadable_is_unclear(
+    early: Early, model: Upload, image: Upload, said: bytes
+) -> None:
+    """Something was said of the set, and nobody knows what; only silence proves that nothing was submitted."""
+
+    def before_closing() -> None:
+        raise StopAskedError
+
+    with ExitStack() as stack:
+        _, client = early(stack, answering_early(said, 0.5, lambda c: c.take_until_end()), TIMEOUTS)
+        with pytest.raises(OutcomeUnknownError):
+            client.submit(model, image, FIELDS, before_closing)
+
+
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
+def test_silence_is_no_submit(
+    early: Early, tmp_path: Path, image: Upload, end: Callable[[Conversation], object]
+) -> None:
+    """A server that ends the connection, or stays and reads nothing, and has said nothing: it may be asked again."""
+
+    def before_closing() -> None:
+        raise NetworkError
+
+    large = upload_of(tmp_path / "large.glb", bytes(9_000_000), "model/gltf-binary")
+    with ExitStack() as stack:
+        _, client = early(stack, answering_early(b"", 0.1, end), Timeouts(connect_seconds=5, read_seconds=1))
+        with pytest.raises(NetworkError):
+            client.submit(large, image, FIELDS, before_closing)
 
 
 # ---- status, links, balance -----------------------------------------------------------------------------------------

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import sys
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
-from rodin_watchd.adapters.rodin_client.taken import HungUpError, Withheld, wait_until_taken
+from rodin_watchd.adapters.rodin_client.taken import HungUpError, Line, Withheld
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what the other side has taken")
 
@@ -35,9 +33,9 @@ def test_what_is_not_taken_is_waited_for(pair: tuple[socket.socket, socket.socke
     """As long as the other side reads nothing, patience ends; when it has read all, so has the wait."""
     writer, reader = pair
     with pytest.raises(TimeoutError):
-        wait_until_taken(writer, BLOCK_BYTES, 0.0)
+        Line(writer, bool).wait_until_taken(BLOCK_BYTES, 0.0)
     assert len(reader.recv(len(SENT), socket.MSG_WAITALL)) == len(SENT)
-    wait_until_taken(writer, BLOCK_BYTES, PATIENCE_SECONDS)
+    Line(writer, bool).wait_until_taken(BLOCK_BYTES, PATIENCE_SECONDS)
 
 
 @pytest.mark.parametrize("reset", [False, True])
@@ -48,17 +46,41 @@ def test_nobody_waits_for_a_side_that_has_hung_up(pair: tuple[socket.socket, soc
         reader.close()  # with bytes unread
     else:
         reader.shutdown(socket.SHUT_WR)
-    with pytest.raises(HungUpError):
-        wait_until_taken(writer, BLOCK_BYTES, PATIENCE_SECONDS)
-
-
-def test_a_system_that_does_not_tell_is_not_waited_for() -> None:
-    """Where the queue cannot be asked for, the upload goes on."""
-    with open(os.devnull, "wb") as nothing:  # noqa: PTH123 - stands for a connection
-        silent: Any = nothing
-        wait_until_taken(silent, BLOCK_BYTES, PATIENCE_SECONDS)
+    with pytest.raises(ConnectionResetError if reset else HungUpError):
+        Line(writer, bool).wait_until_taken(BLOCK_BYTES, PATIENCE_SECONDS)
 
 
 def test_a_body_without_a_connection_does_not_wait() -> None:
     """What was handed to no connection has nothing on its way."""
     Withheld().wait_until_taken()
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_what_is_said_meanwhile_ends_the_sending(pair: tuple[socket.socket, socket.socket], waits: bool) -> None:
+    """A side that answers, reads nothing and stays is heard at once, whether something is sent or waited for."""
+    writer, reader = pair
+    line = Line(writer, lambda come: come.endswith(b"!"))
+    reader.sendall(b"answer!")
+    with pytest.raises(HungUpError):
+        line.wait_until_taken(BLOCK_BYTES, PATIENCE_SECONDS) if waits else line.send(SENT * 9, PATIENCE_SECONDS)
+    assert line.come == b"answer!"
+
+
+def test_what_is_no_answer_does_not_end_the_sending(pair: tuple[socket.socket, socket.socket]) -> None:
+    """It is kept, and shows that the other side was not silent."""
+    writer, reader = pair
+    line = Line(writer, lambda come: come.endswith(b"!"))
+    reader.sendall(b"answ")
+    with pytest.raises(TimeoutError):
+        line.send(SENT * 9, 0.1)
+    assert line.is_answered(0.0)
+    assert line.come == b"answ"
+
+
+def test_silence_is_no_answer(pair: tuple[socket.socket, socket.socket]) -> None:
+    """A side that says nothing in time, or ends the connection, has not answered."""
+    writer, reader = pair
+    line = Line(writer, bool)
+    assert not line.is_answered(0.05)
+    reader.close()
+    assert not line.is_answered(PATIENCE_SECONDS)

@@ -31,6 +31,7 @@ from rodin_watchd.errors import (
     OutcomeUnknownError,
     RodinWatchdError,
     TaskFailedError,
+    TaskLostError,
 )
 from rodin_watchd.model import Answer, State, Task, Unknown
 
@@ -73,9 +74,9 @@ def test_a_paid_job_is_retried_without_paying(kind: type[RodinWatchdError]) -> N
     assert (job.task, job.charges) == (replace(TASK, subscription_key=""), 1)
 
 
-@pytest.mark.parametrize(("task", "kind"), [(TASK, TaskFailedError), (None, OutcomeUnknownError)])
+@pytest.mark.parametrize(("task", "kind"), [(None, OutcomeUnknownError)])
 def test_paying_again_has_to_be_asked_for(task: Task | None, kind: type[RodinWatchdError]) -> None:
-    """A failed task, and a submit that may have been charged, cost again: refused, with the words that would do it."""
+    """A submit that may have been charged costs again: refused, with the words that would do it."""
     failed = a_job(S.FAILED, task=task, charges=bool(task), problem=kind().problem)
     with pytest.raises(CommandRefusedError) as refused:
         retry(failed, NOW, pay_again=False)
@@ -228,3 +229,20 @@ def test_giving_up_says_what_it_may_have_cost() -> None:
     assert job.problem.code == "unknown-outcome"
     assert "resolve" not in job.problem.advice
     assert "--pay-again JOB" in job.problem.advice
+
+
+def test_a_failed_task_is_asked_for_again_free_of_charge() -> None:
+    """The vendor's status can be wrong, and to ask costs nothing: the task stays."""
+    failed = a_job(S.FAILED, task=TASK, charges=1, problem=TaskFailedError().problem)
+    job = retry(failed, NOW, pay_again=False).job
+    assert (job.state, job.task, job.charges) == (S.CLAIMED, replace(TASK, subscription_key=""), 1)
+
+
+def test_a_mistyped_task_is_put_right() -> None:
+    """A failed job whose task the vendor does not know takes another one, and nothing more is counted; others do not."""
+    other = Task("right", "", NOW)
+    lost = a_job(S.FAILED, task=TASK, charges=1, problem=TaskLostError().problem)
+    job = resolve_adopt(lost, other, NOW).job
+    assert (job.state, job.task, job.charges, job.spent) == (S.CLAIMED, other, 1, lost.spent)
+    with pytest.raises(CommandRefusedError, match="Only a held job"):
+        resolve_adopt(replace(lost, problem=DownloadError().problem), other, NOW)

@@ -127,8 +127,9 @@ class JournalReader(PurchaseReader, HookRunReader):
         return next(iter(self._jobs(query, (rows.plain(fingerprint),))), None)
 
     def with_task(self, uuid: str) -> Job | None:
-        """Return the job that has this task of the vendor."""
-        return next(iter(self._jobs("SELECT doc FROM jobs WHERE task_uuid = ?", (rows.plain(uuid),))), None)
+        """Return the job that has this task of the vendor, or had it before it was paid anew."""
+        query = "SELECT doc FROM jobs WHERE id = (SELECT job_id FROM tasks WHERE uuid = ?)"
+        return next(iter(self._jobs(query, (rows.plain(uuid),))), None)
 
     def with_file(self, name: str) -> list[Job]:
         """Return the jobs that have or had an input of this name, newest first."""

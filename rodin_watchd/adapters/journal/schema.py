@@ -228,6 +228,18 @@ _MIGRATIONS: Final = (
     DROP TABLE gate;
     ALTER TABLE gate_2 RENAME TO gate;
     """,
+    """
+    -- Each task of the vendor that any job ever had: a job that is paid anew lets its task go, and an answer that repeats it is no proof.
+    CREATE TABLE tasks (uuid TEXT PRIMARY KEY, job_id TEXT NOT NULL REFERENCES jobs (id)) STRICT;
+    INSERT OR IGNORE INTO tasks (uuid, job_id) SELECT task_uuid, id FROM jobs WHERE task_uuid IS NOT NULL;
+    DROP INDEX jobs_by_task;
+    CREATE TRIGGER task_is_kept_1 AFTER INSERT ON jobs WHEN NEW.task_uuid IS NOT NULL
+            AND NOT EXISTS (SELECT 1 FROM tasks WHERE uuid = NEW.task_uuid)
+        BEGIN INSERT INTO tasks (uuid, job_id) VALUES (NEW.task_uuid, NEW.id); END;
+    CREATE TRIGGER task_is_kept_2 AFTER UPDATE OF task_uuid ON jobs WHEN NEW.task_uuid IS NOT NULL
+            AND NOT EXISTS (SELECT 1 FROM tasks WHERE uuid = NEW.task_uuid)
+        BEGIN INSERT INTO tasks (uuid, job_id) VALUES (NEW.task_uuid, NEW.id); END;
+    """,
 )
 
 VERSION: Final = len(_MIGRATIONS)

@@ -134,12 +134,12 @@ class RodinClient:
         raise failure  # here, where what requests said is not its context
 
     def _submit_failure(self, error: Exception, body: UploadBody) -> Exception:
-        if body.failure is not None:
-            return body.failure
-        if body.closing_left:
-            return OutcomeUnknownError(f"The whole set was sent, but no answer came: {transfer.why(error)}.")
         if transfer.was_answered(error):
             return OutcomeUnknownError(f"The vendor answered, and that could not be read: {transfer.why(error)}.")
+        if body.closing_left:
+            return OutcomeUnknownError(f"The whole set was sent, but no answer came: {transfer.why(error)}.")
+        if body.failure is not None:
+            return body.failure
         return self._unreachable(error) if isinstance(error, transfer.NETWORK_ERRORS) else error
 
     def status(self, subscription_key: str) -> wire.TaskStatus:

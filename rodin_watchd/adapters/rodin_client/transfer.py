@@ -16,7 +16,7 @@ import re
 import shutil
 import ssl
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -33,7 +33,7 @@ from urllib3 import exceptions as urllib3_errors
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.response import HTTPResponse
 
-from rodin_watchd.adapters.rodin_client.taken import Withheld, wait_until_taken
+from rodin_watchd.adapters.rodin_client.taken import ANSWER_GRACE_SECONDS, HungUpError, Line, Withheld
 from rodin_watchd.core.wire import BODY_LIMIT_BYTES
 from rodin_watchd.core.wire_text import is_loopback
 from rodin_watchd.errors import DiskError, DownloadError, RoomError
@@ -90,11 +90,11 @@ def never_connected(error: BaseException) -> bool:
 
 
 class UnreadableAnswerError(http.client.HTTPException):
-    """An answer has begun, and its head could not be read."""
+    """Something has come, and no final answer could be read from it."""
 
 
 def was_answered(error: BaseException) -> bool:
-    """Tell whether the other side had begun to answer when a transfer failed."""
+    """Tell whether the other side had said anything to this request when a transfer failed."""
     return any(isinstance(cause, UnreadableAnswerError) for cause in _causes(error))
 
 
@@ -113,9 +113,14 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 class _PacedStream(io.RawIOBase):
-    """What comes out of a socket, within a time that can grow only with what came: a drip cannot hold a thread for ever."""
+    """What comes out of a socket, within a time that can grow only with what came: a drip cannot hold a thread for ever.
 
-    def __init__(self, source: io.RawIOBase, sock: socket.socket) -> None:
+    `come` was taken out of the socket before, and comes first.
+    """
+
+    def __init__(self, source: io.RawIOBase, sock: socket.socket, come: bytes) -> None:
+        self.has_come = bool(come)  # whether there was any byte
+        self._come = bytearray(come)
         self._source = source
         self._sock = sock
         self._patience_seconds = sock.gettimeout() or 0.0
@@ -131,6 +136,10 @@ class _PacedStream(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int | None:  # noqa: ANN401 - a writable buffer; its type is named from 3.12 on
+        if self._come:
+            size = min(len(buffer), len(self._come))
+            buffer[:size], self._come[:size] = self._come[:size], b""
+            return size
         left = self._ends_at - time.monotonic()
         if left <= 0:
             raise TimeoutError("the answer came too slowly")
@@ -138,6 +147,7 @@ class _PacedStream(io.RawIOBase):
         if timeout != self._sock.gettimeout():  # setting it is a system call, and there may be thousands of pieces
             self._sock.settimeout(timeout)
         got = self._source.readinto(buffer)
+        self.has_come = self.has_come or bool(got)
         self._ends_at += (got or 0) * self._seconds_per_byte
         return got
 
@@ -147,22 +157,24 @@ class _PacedStream(io.RawIOBase):
 
 
 class _PacedResponse(http.client.HTTPResponse):
-    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - handed on as they are
+    def __init__(self, sock: socket.socket, *args: Any, come: bytes, **kwargs: Any) -> None:  # noqa: ANN401 - handed on as they are
         super().__init__(sock, *args, **kwargs)
-        self._stream = _PacedStream(self.fp.detach(), sock)
+        self._stream = _PacedStream(self.fp.detach(), sock, come)
         self.fp = io.BufferedReader(self._stream)
 
     def begin(self) -> None:
         """Read the head of the final answer; http.client alone would take all interim answers but 100 for it.
 
-        Raises UnreadableAnswerError for one that is cut, or is none, when a part of it has come.
+        Raises UnreadableAnswerError for one that is cut, or is none, when anything has come, be it interim answers.
         """
         source = self.fp
-        self.fp = io.BufferedReader(io.BytesIO(_final_head(source)))
         try:
+            self.fp = io.BufferedReader(io.BytesIO(_final_head(source)))
             super().begin()
-        except http.client.HTTPException as error:
-            raise UnreadableAnswerError from error
+        except NETWORK_ERRORS as error:
+            if self._stream.has_come:
+                raise UnreadableAnswerError from error
+            raise
         finally:
             self.fp = source
         self._stream.begin_body()
@@ -176,22 +188,33 @@ def _final_head(source: io.BufferedReader) -> bytes:
     head (RFC 9112, section 2.2), and an interim one without the blank line at its end.
 
     Raises HTTPException for heads that are larger than HEAD_LIMIT_BYTES in all, for one that is cut, and for 101, which
-    answers nothing that was asked; of these UnreadableAnswerError when the final head has begun.
+    answers nothing that was asked.
     """
     head: list[bytes] = []
-    lines = _lines(source, HEAD_LIMIT_BYTES)
+    for line in _lines(source, HEAD_LIMIT_BYTES):
+        head = _grown(head, line)
+        if head and line in _BLANK:
+            if not _INTERIM.match(head[0]):
+                return b"".join(_framed(list(_needed(head))))
+            head = []
+    raise http.client.RemoteDisconnected("the answer's head did not come whole")
+
+
+def has_final_head(come: bytes) -> bool:
+    """Tell whether a final head has begun in what has come so far: its first line is there, or there is too much for a head."""
+    head: list[bytes] = []
     try:
-        while True:
-            line = next(lines)
+        for line in _lines(io.BytesIO(come), HEAD_LIMIT_BYTES):
+            if not line.endswith(b"\n"):  # it may still become that of an interim answer
+                return False
             head = _grown(head, line)
-            if head and line in _BLANK:
-                if not _INTERIM.match(head[0]):
-                    return b"".join(_framed(list(_needed(head))))
+            if head and not _INTERIM.match(head[0]):
+                return True
+            if line in _BLANK:
                 head = []
-    except NETWORK_ERRORS as error:
-        if head and not _INTERIM.match(head[0]):
-            raise UnreadableAnswerError from error
-        raise
+    except http.client.LineTooLong:
+        return True
+    return False
 
 
 def _grown(head: list[bytes], line: bytes) -> list[bytes]:
@@ -205,14 +228,13 @@ def _grown(head: list[bytes], line: bytes) -> list[bytes]:
     return [*head, line] if head or line not in _BLANK else []
 
 
-def _lines(source: io.BufferedReader, limit_bytes: int) -> Iterator[bytes]:
-    """Yield the lines of an answer, also a last one that was cut; raises HTTPException at the answer's end."""
+def _lines(source: BinaryIO | io.BufferedReader, limit_bytes: int) -> Iterator[bytes]:
+    """Yield the lines of an answer, also a last one that was cut; raises LineTooLong for more than `limit_bytes` in all."""
     while line := source.readline(limit_bytes + 1):
         limit_bytes -= len(line)
         if limit_bytes < 0:
             raise http.client.LineTooLong("head")
         yield line
-    raise http.client.RemoteDisconnected("the answer's head did not come whole")
 
 
 def _needed(head: list[bytes]) -> Iterator[bytes]:
@@ -245,29 +267,48 @@ def _name(line: bytes) -> bytes:
 
 
 class _Paced:
-    """Gives each block that is sent a time of its own; urllib3 would give it what is left of the connect time-out."""
+    """Gives each block that is sent a time of its own; urllib3 would give it what is left of the connect time-out.
 
-    response_class: Any = _PacedResponse
+    While a body whose end is withheld is sent, what the other side says is read.
+    """
+
+    response_class: Any = partial(_PacedResponse, come=b"")
     sock: socket.socket | None
+    connect: Callable[[], None]
 
     def __init__(self, *args: Any, send_seconds: float, **kwargs: Any) -> None:  # noqa: ANN401 - handed on as they are
         self._send_seconds = send_seconds
+        self._line: Line | None = None
         super().__init__(*args, **kwargs)
 
     def send(self, data: Any) -> None:  # noqa: ANN401 - whatever http.client takes
+        if self._line:
+            self._line.send(data, self._send_seconds)
+            return
         if self.sock is not None:
             self.sock.settimeout(self._send_seconds)
         super().send(data)  # type: ignore[misc]  # the next in line is an HTTPConnection
 
     def request(self, method: str, url: str, body: Any = None, *args: Any, **options: Any) -> None:  # noqa: ANN401 - as inherited
-        """Send a request; one whose end is withheld is told how to wait until the rest of it was taken."""
-        if isinstance(body, Withheld):
-            body.wait_until_taken = self._wait_until_taken
-        super().request(method, url, body, *args, **options)  # type: ignore[misc]  # see above
+        """Send a request, on a connection of its own when its end is withheld.
 
-    def _wait_until_taken(self) -> None:
-        if self.sock is not None:
-            wait_until_taken(self.sock, BLOCK_BYTES, self._send_seconds)
+        Whatever breaks that one, or takes it back, before its end: an answer that has come is read all the same.
+        """
+        if not isinstance(body, Withheld):
+            super().request(method, url, body, *args, **options)  # type: ignore[misc]  # see above
+            return
+        if self.sock is None:
+            self.connect()
+        line = self._line = Line(self.sock, has_final_head)
+        body.wait_until_taken = partial(line.wait_until_taken, BLOCK_BYTES, self._send_seconds)
+        try:
+            super().request(method, url, body, *args, **options)  # type: ignore[misc]  # see above
+        except Exception as error:
+            if body.closing_left or line.is_answered(min(self._send_seconds, ANSWER_GRACE_SECONDS)):
+                raise HungUpError from error
+            raise
+        finally:
+            self.response_class = partial(_PacedResponse, come=bytes(line.come))
 
 
 class _PlainConnection(_Paced, HTTPConnection):

@@ -79,7 +79,6 @@ class UploadBody(Withheld):
         boundary = secrets.token_hex(16)
         self.content_type = multipart.content_type(boundary)
         self.failure: Exception | None = None
-        self.closing_left = False
         self._before_closing = before_closing
         self._closing = multipart.closing(boundary)
         head = b"".join(multipart.text_part(boundary, name, value) for name, value in fields)

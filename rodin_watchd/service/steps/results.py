@@ -8,7 +8,7 @@ from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
-from rodin_watchd.core.formats import MODEL_EXTENSIONS, Wholeness, probe
+from rodin_watchd.core.formats.results import why_damaged
 from rodin_watchd.core.names import printable, safe_result_names, split_name
 from rodin_watchd.core.receipt import is_preview
 from rodin_watchd.core.wire import Verdict, has_model
@@ -78,6 +78,7 @@ def download(tools: Tools, job: Job) -> Outcome:
                 failed.append(error)
     if failed:
         raise failed[0]
+    fetched += _unlisted(folder, links, names)
     tools.spool.keep_only(folder, {result.name for result in fetched})
     return Done(replace(job, results=tuple(fetched), progress=""))
 
@@ -87,19 +88,36 @@ def _here(folder: Path, links: tuple[Link, ...], names: tuple[str, ...]) -> dict
 
     Where the vendor gives one name to several files, nothing tells which is which: then there are none.
     """
-    if names != tuple(safe_result_names([link.name])[0] for link in links):
+    if not _are_own(names, links):
         return {}
-    return {name: found for name, link in zip(names, links, strict=True) if (found := _found(folder / name, link))}
+    found = {name: _found(folder / name, link.name) for name, link in zip(names, links, strict=True)}
+    return {name: result for name, result in found.items() if result}
 
 
-def _found(path: Path, link: Link) -> ResultFile | None:
+def _are_own(names: tuple[str, ...], links: tuple[Link, ...]) -> bool:
+    """Tell whether each file has the name that it would have alone."""
+    return names == tuple(safe_result_names([link.name])[0] for link in links)
+
+
+def _unlisted(folder: Path, links: tuple[Link, ...], names: tuple[str, ...]) -> list[ResultFile]:
+    """Return the results that an earlier attempt has fetched, and that are not listed any more: a list that shrinks takes nothing away."""
+    if not _are_own(names, links):
+        return []
+    others = sorted(path for path in folder.iterdir() if path.name not in names and path.suffix != ".part")
+    results = [replace(found, unlisted=True) for path in others if (found := _found(path, path.name))]
+    for result in results:
+        log.warning("unlisted: “%s” was fetched, and is not listed any more", printable(result.name))
+    return results
+
+
+def _found(path: Path, original_name: str) -> ResultFile | None:
     try:
         with path.open("rb") as stream:
             digest, size = hashlib.file_digest(stream, "sha256").hexdigest(), stream.tell()
         _check_result(path, size)
     except (DownloadError, OSError):  # it is replaced by a whole one
         return None
-    return ResultFile(path.name, link.name, size, digest)
+    return ResultFile(path.name, original_name, size, digest)
 
 
 def _task(job: Job) -> Task:
@@ -140,15 +158,17 @@ def _fetch(
 
 def _fetch_once(tools: Tools, link: Link, path: Path) -> ResultFile:
     size, digest = tools.client.fetch(link, path, tools.max_file_bytes)
-    _check_result(path, size)
+    try:
+        _check_result(path, size)
+    except DownloadError:
+        path.unlink()  # it is no result, and must not be taken for one
+        raise
     return ResultFile(path.name, link.name, size, digest)
 
 
 def _check_result(path: Path, size: int) -> None:
-    """Refuse a result that its own content proves to be cut, and a model that is none (an error page, say)."""
-    extension = split_name(path.name)[1]
+    """Raise DownloadError for a result that its own content proves to be cut, or to be something else (an error page, say)."""
     with path.open("rb") as stream:
-        verdict = probe(extension, stream, size)
-    no_model = verdict.wholeness is Wholeness.WRONG and extension in MODEL_EXTENSIONS
-    if no_model or verdict.wholeness is Wholeness.UNFINISHED:
-        raise DownloadError(f"The result “{printable(path.name)}” is damaged: {verdict.detail}.")
+        why = why_damaged(split_name(path.name)[1], stream, size)
+    if why:
+        raise DownloadError(f"The result “{printable(path.name)}” is damaged: {why}.")
