@@ -72,6 +72,19 @@ def test_an_account_that_runs_dry_is_not_tried_by_an_upload(tmp_path: Path) -> N
         assert "account is empty: it holds 0 credits" in shop.status()
 
 
+def test_an_overdrawn_account_stops_submits_as_an_empty_one_does(tmp_path: Path) -> None:
+    """A balance below zero is a balance: a vendor that lends would be paid at each submit."""
+    with working(tmp_path, balance=Decimal(-3)) as (shop, vendor):
+        shop.drop_set("chair")
+        shop.idle()
+        assert vendor.uploads == 0
+        assert "The vendor's account is empty: it holds -3 credits" in shop.status()
+        vendor.emulator.pay_in(Decimal(10))
+        shop.hands.seconds += 200
+        shop.idle()
+        assert shop.states() == {"chair": State.ARCHIVED}
+
+
 def test_an_account_that_others_empty_is_probed_by_its_balance(tmp_path: Path) -> None:
     """The submit that was refused uses no attempt; until there are credits, only free calls are made."""
     with working(tmp_path, balance=Decimal(1)) as (shop, vendor):
