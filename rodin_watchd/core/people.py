@@ -117,6 +117,7 @@ def retry(job: Job, now: float, *, pay_again: bool) -> Transition:
         job,
         files=tuple(replace(f, source=f"{job.place}/{f.name}", shared=False) for f in job.files),
         fingerprint="",  # known again when staged; until then the content may belong to another job
+        dropped="",
         task=None if pay_again else job.task,
         consent=by_person(job.id, job.retries + 1) if pay_again else job.consent,
         problem=None,

@@ -35,10 +35,21 @@ def bought_before(same: Job, *, again: bool = False) -> DuplicateSetError:
 
 def made_before(made: Job) -> DuplicateSetError:
     """Return why a set is refused that is a result of this service, without its receipt: it would texture a texture."""
+    where = f"{printable(made.place)} (job {made.id})" if made.place else f"job {made.id}"
     return DuplicateSetError(
-        f"This model and this picture are a delivered result: {printable(made.place)} (job {made.id}).",
-        advice="Take another picture, or write `again = true` into the TOML file to have it textured once more.",
+        f"This model is a result of this service: {where}.",
+        advice="To have it textured once more write `again = true` into the set's TOML file.",
     )
+
+
+def is_result(made: Job, model: str, image: str) -> bool:
+    """Tell whether a set of these contents (SHA-256) is one of what a job has made.
+
+    A model that went into that job as well, because a plugin publishes it beside the textured one, is a model of the
+    artist's, but with a picture of the results.
+    """
+    results = {file.sha256 for file in (*made.results, *made.processed)}
+    return model not in {file.sha256 for file in made.files} or image in results
 
 
 def paid_with(same: Job, again: bool | str) -> DuplicateSetError:

@@ -180,8 +180,8 @@ class Commands:
 
     def _refuse_costly(self, job: Job, wanted: Job) -> None:
         """Raise CommandRefusedError for a retry of a content that the vendor has refused too often, unless it may cost again."""
-        if wanted.state is State.CLAIMED and not (wanted.again or wanted.task):
-            refused = self._book.refused_before(job.fingerprint)
+        if wanted.state is State.CLAIMED and not (wanted.consent or wanted.task):
+            refused = self._book.refused_before(job)
             if refused:
                 raise CommandRefusedError(refused.message, advice=people.PAY_AGAIN)
 
