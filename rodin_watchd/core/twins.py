@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rodin_watchd.core.consent import is_by_person
 from rodin_watchd.core.machine import ENDED
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.receipt import in_credits
@@ -12,12 +13,15 @@ _SAME = "The same model, image and options"
 _AGAIN = "write `again = true` into the TOML file to pay for it again"
 
 
-def bought_before(same: Job, *, again: bool = False) -> DuplicateSetError:
+def bought_before(same: Job, wanted: Job | None = None) -> DuplicateSetError:
     """Return why a set is refused whose content another job has bought, may have bought, or is buying.
 
-    `again`: somebody wants to pay for it once more, which has to wait until the other job has ended.
+    `wanted`: the job of the set, if somebody wants to pay for it once more, which has to wait until the other job has ended.
     """
-    then = " Then `rodin-watchd retry JOB` pays for this one as well." if again else ""
+    then = ""
+    if wanted and wanted.consent:
+        option = "--pay-again " if is_by_person(wanted.consent, wanted.again) else ""
+        then = f" Then `rodin-watchd retry {option}JOB` pays for this one as well."
     if same.state is State.ARCHIVED:
         return DuplicateSetError(f"{_SAME} were delivered before: {printable(same.place)} (job {same.id}).")
     if same.state is State.HELD:

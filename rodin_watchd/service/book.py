@@ -171,7 +171,7 @@ class Book:
     def duplicate(self, job: Job) -> DuplicateSetError | None:
         """Return why a staged job would pay for something that nobody agreed to pay for, if it would."""
         if other := self.live_twin(job):
-            return bought_before(other, again=bool(job.consent))
+            return bought_before(other, job)
         if job.task:
             return None
         if job.consent:

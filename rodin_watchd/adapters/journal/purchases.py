@@ -137,6 +137,10 @@ class PurchaseReader(ABC):
         """Return the same of one content, of all times; and of what was dropped for it, whatever plugins made of that."""
         return tuple(map(_refusal, self._rows(_REFUSED_OF, {"content": fingerprint, "dropped": dropped})))
 
+    def may_have_bought(self, job_id: str) -> bool:
+        """Tell whether a submit of this job was charged, or may have been, other than by a refusal."""
+        return bool(self._rows(_MAY_HAVE_BOUGHT, (job_id,)))
+
     def in_vain(self, fingerprint: str, dropped: str = "") -> InVain:
         """Return how many submits of one content, or of what was dropped for it, came to nothing, since it was charged."""
         tries = int(self._rows(_TRIES_OF, {"content": fingerprint, "dropped": dropped})[0][0])
