@@ -63,10 +63,11 @@ _SENDING = """
         WHERE outcome = 'open' AND state IN (SELECT value FROM json_each(?))
 """
 _REFUNDABLE = """
-    SELECT (SELECT count(*) FROM events WHERE at >= :at AND state = 'failing'
+    SELECT (SELECT count(*) FROM events WHERE id > :event AND state = 'failing'
             AND job_id IN (SELECT job_id FROM purchases WHERE outcome NOT IN ('free', 'refused')))
         + (SELECT count(*) FROM purchases JOIN jobs ON jobs.id = job_id
-            WHERE purchases.id <= :purchase AND at >= :at AND outcome NOT IN ('free', 'refused') AND state = 'held')
+            WHERE purchases.id <= :purchase AND outcome NOT IN ('free', 'refused') AND state = 'held'
+            AND EXISTS (SELECT 1 FROM events WHERE job_id = jobs.id AND events.id > :event AND events.state = 'held'))
 """  # a task that failed, or one that nobody can ask about
 
 
@@ -109,9 +110,13 @@ class PurchaseReader(ABC):
         """Return the number of the newest purchase, 0 without any."""
         return int(self._rows(_NEWEST)[0][0])
 
+    def newest_event(self) -> int:
+        """Return the number of the newest event of a job, 0 without any."""
+        return int(self._rows("SELECT coalesce(max(id), 0) FROM events")[0][0])
+
     @in_words()
-    def purchases_since(self, purchase: int, refunds_at: float) -> Since:
-        """Return what happened to the money after a purchase; failed and lost tasks count from `refunds_at` (UTC) on."""
+    def purchases_since(self, purchase: int, aged_event: int) -> Since:
+        """Return what happened to the money after a purchase; failed and lost tasks count if an event after `aged_event` tells of it."""
         rows = [(outcome, Decimal(cost), count, told) for outcome, cost, count, told in self._rows(_SINCE, (purchase,))]
         last = self._rows(_LAST_COST)
         return Since(
@@ -119,7 +124,7 @@ class PurchaseReader(ABC):
             unknown=sum(count for outcome, _, count, _ in rows if outcome in _UNDECIDED),
             at_stake=_sum((cost, count) for outcome, cost, count, _ in rows if outcome in _UNDECIDED),
             undecided=frozenset(row[0] for row in self._rows(_OPEN, (purchase,))),
-            refundable=self._rows(_REFUNDABLE, {"purchase": purchase, "at": refunds_at})[0][0],
+            refundable=self._rows(_REFUNDABLE, {"purchase": purchase, "event": aged_event})[0][0],
             told=sum(told for *_, told in rows),
             refused=self.refused_since(purchase),
             gratis=bool(last) and not Decimal(last[0][0]),
