@@ -161,6 +161,8 @@ class Job:
     again: bool | str = False  # as its TOML file says it: once more, or a word for it
     consent: str = ""  # what allows to pay for this content once more (`core.consent`); known once staged
     fingerprint: str = ""
+    asked: Mapping[str, OptionValue] | None = None  # the options before plugins changed any; known once staged
+    dropped: str = ""  # the fingerprint of what was dropped, whatever plugins made of it; known once staged
     retries: int = 0  # how often a person took the failed job up again
     holds: int = 0  # how often it was held: the number of its newest hold
     attempts: int = 0  # of the step that is next

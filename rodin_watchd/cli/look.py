@@ -105,7 +105,7 @@ def taken(config: Config, journal: JournalReader, now: float, zone: tzinfo) -> R
 
 def _money(config: Config, journal: JournalReader, now: float, zone: tzinfo) -> Money:
     known, budget = journal.meta(BUDGET_DAY), config.budget
-    day = day_of(Day(*known) if known else None, now, zone, journal.newest_purchase())
+    day = day_of(Day(*known).found(now) if known else None, now, zone, journal.newest_purchase())
     folders = journal.spent_since(day.after_purchase)
     total, today = journal.charged_since(0.0), journal.charged_since(midnight(now, zone))
     spent = sum(folders.values(), day.lost_credits)

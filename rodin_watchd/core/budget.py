@@ -1,9 +1,11 @@
 """The budget: what may be spent in a day, in all and for each folder. Pure functions on frozen values.
 
-A day is a day of the service's own zone, but it is begun by the clock *and* by the time that has passed: the next one
-begins at a midnight, and at the earliest SHORTEST_DAY_SECONDS after the last one began. When the clock is set (a jump
-against monotonic time), the day's beginning moves with it, so its age stays true. What was bought in a day is told by
-the numbers of the purchases, not by any clock. So a clock that runs ahead for an hour, or is set back over midnight,
+A day is a day of the service's own zone, but it is begun by the clock *and* by the time that was seen to pass: the next
+one begins at a midnight, and at the earliest SHORTEST_DAY_SECONDS after the last one began; at a midnight of a date that
+has begun before, or of an older one, at the earliest LONGEST_DAY_SECONDS after. Whenever the wall clock moves against
+monotonic time, by however little, the day's beginning moves with it, so its age stays true; a start that finds the clock
+before the instant at which the day was seen last goes on with the age that it had then. What was bought in a day is told
+by the numbers of the purchases, not by any clock. So a clock that runs ahead for an hour, or is set back over midnight,
 gives no second budget: it can only make a day longer. What nothing here can see is a clock that was set ahead while the
 service stood still.
 """
@@ -28,11 +30,11 @@ BUDGET_DAY: Final = "budget-day"
 SHORTEST_DAY_SECONDS: Final = 20 * 3600.0
 """Days have 23 to 25 hours, where clocks change; a shorter one is a lie of the clock."""
 
+LONGEST_DAY_SECONDS: Final = 25 * 3600.0
+"""No honest day is longer, so a date that comes a second time is a new day only after that."""
+
 _LONGEST_NAME: Final = 4096
 """More characters than an escaped file name has: two folders are never taken for one."""
-
-CLOCK_STEP_SECONDS: Final = 60.0
-"""By more than this, wall clock and monotonic time drift apart only when somebody sets the clock."""
 
 
 def midnight(now: float, zone: tzinfo) -> float:
@@ -47,27 +49,57 @@ def next_midnight(now: float, zone: tzinfo) -> float:
 
 
 class Day(NamedTuple):
-    """A day of the budget: when it began (UTC), the newest purchase of the day before, and what the journal has lost.
+    """A day of the budget, as the journal keeps it: when it began (UTC), and the newest purchase of the day before.
 
     `lost` are submits that were found missing in the journal in this day: nobody knows for which folder they were.
+    `seen_at`: up to when it was seen to last, by the same clock. `date`: the number of the calendar day that it began as.
+    The versions that did not store these knew no more than that it had begun.
     """
 
     began_at: float
     after_purchase: int
     lost: int = 0
+    seen_at: float = 0.0
+    date: int = 0
 
     @property
     def lost_credits(self) -> Decimal:
         """What the lost submits count as: their price is not known, so that of the list."""
         return self.lost * CREDITS_PER_TEXTURE
 
+    def moved(self, seconds: float) -> Day:
+        """Return it by a clock that was set by so much: as old as before."""
+        return self._replace(began_at=self.began_at + seconds, seen_at=self.seen_at + seconds)
+
+    def found(self, now: float) -> Day:
+        """Return it as a start finds it: where the clock says less than it had said, the day is as old as it was then."""
+        seen = self._replace(seen_at=max(self.seen_at, self.began_at))
+        return seen.moved(min(now - seen.seen_at, 0.0))
+
+    def may_end_at(self, midnight: float, date: int) -> bool:
+        """Tell whether the day of this number may begin at this midnight (UTC)."""
+        shortest = SHORTEST_DAY_SECONDS if date > self.date else LONGEST_DAY_SECONDS
+        return midnight - self.began_at >= shortest
+
 
 def day_of(before: Day | None, now: float, zone: tzinfo, newest_purchase: int) -> Day:
-    """Return the budget's day, given the last known one. To be asked for before each purchase."""
-    today = midnight(now, zone)
-    if before is None or today - before.began_at >= SHORTEST_DAY_SECONDS:
-        return Day(today, newest_purchase)
-    return before._replace(began_at=today) if before.began_at > now else before  # the clock was set back: the same day
+    """Return the budget's day, given the last known one by the clock of `now`. To be asked for before each purchase."""
+    today, date = midnight(now, zone), _date(now, zone)
+    if before is None or before.may_end_at(today, date):
+        return Day(today, newest_purchase, seen_at=now, date=date)
+    return before._replace(seen_at=max(before.seen_at, now))
+
+
+def next_day_at(day: Day, now: float, zone: tzinfo) -> float:
+    """Return the midnight (UTC) at which the next day of the budget begins if nobody sets the clock."""
+    at = next_midnight(now, zone)
+    while not day.may_end_at(at, _date(at, zone)):
+        at = next_midnight(at, zone)
+    return at
+
+
+def _date(now: float, zone: tzinfo) -> int:
+    return datetime.fromtimestamp(now, zone).toordinal()
 
 
 def top_folder(folder: str) -> str:

@@ -16,6 +16,11 @@ def by_person(job_id: str, retry: int) -> str:
     return f"retry:{job_id}:{retry}"
 
 
+def is_by_person(consent: str, again: bool | str) -> bool:
+    """Tell whether a job's consent is a person's, and not what its TOML file says for `again`."""
+    return consent not in ("", of_set(again))
+
+
 def of_set(again: bool | str) -> str:
     """Return the consent of a set whose TOML file says this for `again`, "" where it gives none.
 

@@ -18,6 +18,12 @@ MARK: Final = ".rodin-watchd-root"
 RECEIPT: Final = "job.toml"
 REPORT: Final = "REPORT.txt"
 REPORT_DATA: Final = "report.toml"
+RESULTS: Final = "results"
+"""The folder below a report that holds what was paid for and came."""
+
+DOWNLOADS: Final = "download"
+BUILT: Final = "result"
+"""The folders in a job's work folder that hold its results: as they came, and as they are published."""
 
 OWN_PREFIX: Final = ".rodin-watchd-"
 """So every hidden name begins that the service gives to something in the folders that people see."""

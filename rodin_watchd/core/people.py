@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import tzinfo
 from typing import Any, Final, Self
 
-from rodin_watchd.core.consent import by_person
+from rodin_watchd.core.consent import by_person, is_by_person
 from rodin_watchd.core.machine import RESTING, SENDING, TABLE, Signal, move
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.receipt import cost, local
@@ -118,8 +118,9 @@ def retry(job: Job, now: float, *, pay_again: bool) -> Transition:
         job,
         files=tuple(replace(f, source=f"{job.place}/{f.name}", shared=False) for f in job.files),
         fingerprint="",  # known again when staged; until then the content may belong to another job
+        dropped="",
         task=None if pay_again else job.task,
-        consent=by_person(job.id, job.retries + 1) if pay_again else job.consent,
+        consent=by_person(job.id, job.retries + 1) if pay_again else "",  # another's is not used up by this one
         problem=None,
         answer=None,
         results=(),
@@ -171,7 +172,8 @@ def cancel(job: Job, now: float) -> Transition:
 
 def _canceled(job: Job) -> CanceledError:
     if job.task is None:
-        return CanceledError("Canceled on request.")
+        needs_consent = job.charges or is_by_person(job.consent, job.again)
+        return CanceledError("Canceled on request.", advice=PAY_AGAIN if needs_consent else "")
     return CanceledError(
         "Canceled on request. It was already paid for.",
         advice="`rodin-watchd retry JOB` fetches the result after all, free of charge.",

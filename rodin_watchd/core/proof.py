@@ -54,7 +54,7 @@ LONGEST_TIMES: Final = 15
 """New submits are held back for a proof for so many times (monotonic) as it takes at least; then it is given up."""
 
 REFUND_SECONDS: Final = 86_400.0
-"""A failed or lost task this long before the baseline counts as refunded by then, if it ever is."""
+"""A failed or lost task this long (counted while services ran) before the baseline counts as refunded by then, if it ever is."""
 
 BASELINE: Final = "baseline"
 """The journal's key of the balance that proofs start from. Only the journal that stored it may believe it."""
@@ -74,6 +74,7 @@ class Baseline:
     purchase: int  # the newest purchase at that moment
     read_at: float  # UTC
     sole: bool = True  # whether nobody else spent from the account then
+    aged_event: int = 0  # the newest event that was surely REFUND_SECONDS old then, by no wall clock (`core.ages`)
 
     def as_data(self) -> dict[str, Any]:
         """Return it as JSON can hold it."""
@@ -82,7 +83,13 @@ class Baseline:
     @classmethod
     def of_data(cls, data: Mapping[str, Any]) -> Self:
         """Return the baseline that `as_data` stored."""
-        return cls(Decimal(data["balance"]), data["purchase"], data["read_at"], data.get("sole", True))
+        return cls(
+            Decimal(data["balance"]),
+            data["purchase"],
+            data["read_at"],
+            data.get("sole", True),
+            data.get("aged_event", 0),
+        )
 
 
 class Refusal(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rodin_watchd.core.consent import is_by_person
 from rodin_watchd.core.machine import ENDED
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.receipt import in_credits
@@ -12,12 +13,15 @@ _SAME = "The same model, image and options"
 _AGAIN = "write `again = true` into the TOML file to pay for it again"
 
 
-def bought_before(same: Job, *, again: bool = False) -> DuplicateSetError:
+def bought_before(same: Job, wanted: Job | None = None) -> DuplicateSetError:
     """Return why a set is refused whose content another job has bought, may have bought, or is buying.
 
-    `again`: somebody wants to pay for it once more, which has to wait until the other job has ended.
+    `wanted`: the job of the set, if somebody wants to pay for it once more, which has to wait until the other job has ended.
     """
-    then = " Then `rodin-watchd retry JOB` pays for this one as well." if again else ""
+    then = ""
+    if wanted and wanted.consent:
+        option = "--pay-again " if is_by_person(wanted.consent, wanted.again) else ""
+        then = f" Then `rodin-watchd retry {option}JOB` pays for this one as well."
     if same.state is State.ARCHIVED:
         return DuplicateSetError(f"{_SAME} were delivered before: {printable(same.place)} (job {same.id}).")
     if same.state is State.HELD:
@@ -35,10 +39,21 @@ def bought_before(same: Job, *, again: bool = False) -> DuplicateSetError:
 
 def made_before(made: Job) -> DuplicateSetError:
     """Return why a set is refused that is a result of this service, without its receipt: it would texture a texture."""
+    where = f"{printable(made.place)} (job {made.id})" if made.place else f"job {made.id}"
     return DuplicateSetError(
-        f"This model and this picture are a delivered result: {printable(made.place)} (job {made.id}).",
-        advice="Take another picture, or write `again = true` into the TOML file to have it textured once more.",
+        f"This model is a result of this service: {where}.",
+        advice="To have it textured once more write `again = true` into the set's TOML file.",
     )
+
+
+def is_result(made: Job, model: str, image: str) -> bool:
+    """Tell whether a set of these contents (SHA-256) is one of what a job has made.
+
+    A model that went into that job as well, because a plugin publishes it beside the textured one, is a model of the
+    artist's, but with a picture of the results.
+    """
+    results = {file.sha256 for file in (*made.results, *made.processed)}
+    return model not in {file.sha256 for file in made.files} or image in results
 
 
 def paid_with(same: Job, again: bool | str) -> DuplicateSetError:

@@ -232,9 +232,11 @@ def has_model(links: tuple[Link, ...]) -> bool:
 def read_balance(answer: Answer) -> Decimal:
     """Return the account's credits, exactly: whole, with a fraction, or as text (API contract, Check Balance).
 
+    Below zero where the account is overdrawn.
+
     Raises what `read_status` raises, but for TaskLostError. May always be repeated.
     """
-    balance = credits_of(_reply(answer).get("balance"))
+    balance = credits_of(_reply(answer).get("balance"), below_zero=True)
     if balance is None:
         raise VendorAnswerError("The vendor's answer about the balance holds no usable number.")
     return balance

@@ -20,7 +20,7 @@ RETRY_AFTER_LIMIT_SECONDS: Final = 3600.0
 _URL_LIMIT = 8192
 _SECONDS = re.compile(r"[0-9]{1,15}(\.[0-9]{1,9})?")
 
-_NUMBER: Final = re.compile(r"[0-9]{1,12}(\.[0-9]{1,30})?", re.ASCII)
+_NUMBER: Final = re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,30})?", re.ASCII)
 _MOST_CREDITS: Final = Decimal(10) ** 12
 _FINEST_EXPONENT: Final = -30  # a server that adds binary fractions says 11.500000000000002
 
@@ -91,13 +91,16 @@ def _seconds_until(date: str, now: float) -> float | None:
         return None
 
 
-def credits_of(value: object) -> Decimal | None:
-    """Return an amount of credits, exactly, or None for what is no plain, finite amount (API contract, Check Balance)."""
-    if isinstance(value, str):
-        return Decimal(value) if _NUMBER.fullmatch(value) else None
-    if isinstance(value, bool) or not isinstance(value, int | Decimal):
+def credits_of(value: object, *, below_zero: bool = False) -> Decimal | None:
+    """Return an amount of credits, exactly, or None for what is no plain, finite amount (API contract, Check Balance).
+
+    `below_zero`: whether it may be less than nothing, as the balance of an overdrawn account is.
+    """
+    if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
+        return None
+    if isinstance(value, str) and not _NUMBER.fullmatch(value):
         return None
     number = Decimal(value)
     exponent = number.as_tuple().exponent  # a word, not a number, for NaN and the infinities
-    fine = isinstance(exponent, int) and exponent >= _FINEST_EXPONENT and 0 <= number <= _MOST_CREDITS
-    return number if fine else None
+    fine = isinstance(exponent, int) and exponent >= _FINEST_EXPONENT and abs(number) <= _MOST_CREDITS
+    return number if fine and (below_zero or number >= 0) else None

@@ -10,14 +10,13 @@ from typing import Any
 
 from rodin_watchd.adapters.journal import NO_META, Affordable, Beside, Journal, Reply
 from rodin_watchd.core.announcing import SILENT, Announcer
-from rodin_watchd.core.content import content_of, fingerprints
+from rodin_watchd.core.content import fingerprints, is_same_purchase
 from rodin_watchd.core.machine import ENDED
 from rodin_watchd.core.proof import Settled
-from rodin_watchd.core.receipt import is_preview
 from rodin_watchd.core.refusals import MOST_DOCUMENTED, MOST_FOR_A_SET
 from rodin_watchd.core.restored import LOSS, Loss
 from rodin_watchd.core.schedule import kind_of, vendor_seconds
-from rodin_watchd.core.twins import bought_before, made_before, paid_with, refused_before
+from rodin_watchd.core.twins import bought_before, is_result, made_before, paid_with, refused_before
 from rodin_watchd.errors import CommandRefusedError, DiskError, DuplicateSetError
 from rodin_watchd.log_lines import NOBODY, fields
 from rodin_watchd.model import Job, OptionValue, Role, ServiceEvent, State, Transition
@@ -184,37 +183,34 @@ class Book:
     def duplicate(self, job: Job) -> DuplicateSetError | None:
         """Return why a staged job would pay for something that nobody agreed to pay for, if it would."""
         if other := self.live_twin(job):
-            return bought_before(other, again=bool(job.consent))
+            return bought_before(other, job)
         if job.task:
             return None
         if job.consent:
             return self.bought_meanwhile(job)
-        same = self.journal.same_content(fingerprints(job.files, job.options), besides=job.id)
-        return bought_before(same) if same else self._made_before(job) or self.refused_before(job.fingerprint)
+        same = self.journal.same_content(fingerprints(job.files, job.options), job.id, job.dropped)
+        return bought_before(same) if same else self._made_before(job) or self.refused_before(job)
 
     def _made_before(self, job: Job) -> DuplicateSetError | None:
         """Return why a staged job is no set but a result of this service, if it is: a copy that came without its receipt."""
         model, image = job.file(Role.MODEL), job.file(Role.IMAGE)
-        if not (model and image and is_preview(image.name)):
-            return None
-        made = self.journal.made(model.sha256, image.sha256)
-        return made_before(made) if made else None
+        made = self.journal.made(model.sha256) if model and image else []
+        found = next((one for one in made if model and image and is_result(one, model.sha256, image.sha256)), None)
+        return made_before(found) if found else None
 
     def live_twin(self, job: Job) -> Job | None:
         """Return another job under way that buys the same."""
-        content = content_of(job)
-        return next(
-            (other for other in self._jobs.values() if content_of(other) == content and other.id != job.id), None
-        )
+        others = (other for other in self._jobs.values() if other.id != job.id)
+        return next((other for other in others if is_same_purchase(job, other)), None)
 
-    def refused_before(self, fingerprint: str) -> DuplicateSetError | None:
+    def refused_before(self, job: Job) -> DuplicateSetError | None:
         """Return why a content is not sent again that the vendor has refused too often, if it has."""
-        if not fingerprint:
+        if not job.fingerprint:
             return None
-        unclear, tries = self.journal.in_vain(fingerprint)
+        unclear, tries = self.journal.in_vain(job.fingerprint, job.dropped)
         if unclear < MOST_FOR_A_SET and tries < MOST_DOCUMENTED:
             return None
-        newest = self.journal.newest_with(fingerprint)
+        newest = self.journal.newest_with(job.fingerprint, job.dropped)
         return None if newest is None else refused_before(newest, unclear if unclear >= MOST_FOR_A_SET else tries)
 
     def bought_meanwhile(self, job: Job) -> DuplicateSetError | None:
@@ -222,7 +218,7 @@ class Book:
 
         The schema allows one live job for each fingerprint; but two that version 1 told apart may be alive.
         """
-        same = self.journal.bought(fingerprints(job.files, job.options), job.id, job.consent or None)
+        same = self.journal.bought(fingerprints(job.files, job.options), job.id, job.consent or None, job.dropped)
         if same is None:
             return None
         return paid_with(same, job.again) if job.consent else bought_before(same)

@@ -196,9 +196,17 @@ class Commands:
         return told
 
     def _refuse_costly(self, job: Job, wanted: Job) -> None:
-        """Raise CommandRefusedError for a retry of a content that the vendor has refused too often, unless it may cost again."""
-        if wanted.state is State.CLAIMED and not (wanted.again or wanted.task):
-            refused = self._book.refused_before(job.fingerprint)
+        """Raise CommandRefusedError for a retry that submits anew what may have been charged before, unless it may cost again.
+
+        The job itself may have bought it, or the vendor has refused the content too often.
+        """
+        if wanted.state is State.CLAIMED and not (wanted.consent or wanted.task):
+            if self._book.journal.may_have_bought(job.id):
+                told = (
+                    "This job was paid for, or may have been, and no task is left that could be asked for its results."
+                )
+                raise CommandRefusedError(told, advice=people.PAY_AGAIN)
+            refused = self._book.refused_before(job)
             if refused:
                 raise CommandRefusedError(refused.message, advice=people.PAY_AGAIN)
 

@@ -15,7 +15,7 @@ from rodin_watchd.config import Config
 from rodin_watchd.core import machine
 from rodin_watchd.core.account import after_balance, after_no_balance, of_another_account, of_submits
 from rodin_watchd.core.budget import UNLIMITED, is_over_budget
-from rodin_watchd.core.content import content_of
+from rodin_watchd.core.content import content_of, is_same_purchase
 from rodin_watchd.core.grounds import Ground
 from rodin_watchd.core.pauses import LANES, Limits, Pauses, due_jobs, ended, renewed
 from rodin_watchd.core.restored import SUBMITS
@@ -346,12 +346,12 @@ class Desk:
 
     def _wanted(self, due: Sequence[Job], now: float) -> Iterator[Job]:
         """Yield the jobs that are to be sent; refuse those that mean what another job bought since they were staged."""
-        contents: set[str] = set()
+        chosen: list[Job] = []
         for job in filter(_to_send, due):
-            content = content_of(job)
-            if content in contents:
+            if any(is_same_purchase(job, other) for other in chosen):
                 continue  # one after the other
-            contents.add(content)
+            chosen.append(job)
+            content = content_of(job)
             if twice := self._book.bought_meanwhile(job):
                 self._decide(job, Rejected(twice.problem), now)
             elif content == job.fingerprint or not self._book.live_twin(job):

@@ -63,7 +63,7 @@ def books_of(journal: Path, vendor: str) -> Callable[[], Books]:
             spent = reader.charged_since(0.0)
             if known is None:
                 return Books(reader.counts(), spent, None, 0.0)
-            since = reader.purchases_since(known.purchase, known.at)
+            since = reader.purchases_since(known.purchase, reader.newest_event())
             left = known.credits - since.charged
             return Books(reader.counts(), spent, left, known.at)
 

@@ -46,6 +46,7 @@ from rodin_watchd.core.refusals import (
 from rodin_watchd.core.trust import TRUST, Reading, Trust, after, notice, purchases_of, taken_back
 from rodin_watchd.model import Job, State, Transition
 from rodin_watchd.service.book import Book
+from rodin_watchd.service.event_ages import EventAges
 
 FAILED_SECONDS = 5.0
 """A reading that failed is tried again after so long (monotonic)."""
@@ -111,6 +112,7 @@ class Prover:
         self._judged: int = book.journal.meta(JUDGED) or 0
         self._unjudged = frozenset[int](book.journal.meta(UNJUDGED) or ())
         self._inquiry = begun.inquiry if account.remembered else None
+        self._ages = EventAges(book.journal, monotonic, REFUND_SECONDS)
         self._not_before = monotonic()
         self._held = begun.held if account.remembered else frozenset()
         self._undecided = (
@@ -183,7 +185,8 @@ class Prover:
         `exact`: whether the account has ever shown a part of a credit.
         """
         if self._inquiry is None and (self._baseline is None or self.may_start):
-            renewed = Baseline(balance, purchase, self._now(), self._trusts)
+            aged = self._ages.older_than(REFUND_SECONDS)
+            renewed = Baseline(balance, purchase, self._now(), self._trusts, aged)
             self._renew(renewed, self._looked(balance, exact=exact), [], {}, [])
 
     def _renew(
@@ -239,6 +242,7 @@ class Prover:
 
     def inquire(self, chance: float, *, exact: bool) -> None:
         """Begin, go on with or end a proof. `exact`: whether the account has ever shown a part of a credit."""
+        self._ages.look()
         if self._trusts:
             self._look_for_held()
         else:
@@ -298,7 +302,7 @@ class Prover:
         return DOCUMENTED_AFTER_SECONDS if quick else read_after(self._settle_seconds)
 
     def _since(self, baseline: Baseline) -> Since:
-        return self._book.journal.purchases_since(baseline.purchase, baseline.read_at - REFUND_SECONDS)
+        return self._book.journal.purchases_since(baseline.purchase, baseline.aged_event)
 
     def _conclude(self, inquiry: Inquiry, chance: float, *, exact: bool) -> None:
         """Commit the verdicts with the new baseline, in one transaction."""
@@ -313,7 +317,8 @@ class Prover:
             answers = judged(baseline, since, inquiry.readings, exact=exact, doubt=doubt)
             sole = self._trusts
             refusals = refusals_judged(baseline, since, inquiry.readings, exact=exact, sole=sole, doubt=doubt)
-            renewed = Baseline(inquiry.readings[-1], newest, now, sole)
+            aged = self._ages.older_than(REFUND_SECONDS)
+            renewed = Baseline(inquiry.readings[-1], newest, now, sole, aged)
         lost = [job for job in self._book.jobs.values() if self._undecided and job.id in since.undecided & self._held]
         refused = self._refused()
         moves = [*self._of_lost(lost, answers, now, chance), *self._of_refused(refused, refusals, now)]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from rodin_watchd.config import Budget
-from rodin_watchd.core.budget import Allowance, Caps, Day, is_over_budget, next_midnight, put_off
+from rodin_watchd.core.budget import Allowance, Caps, Day, is_over_budget, put_off
 from rodin_watchd.core.receipt import local
 from rodin_watchd.errors import OverBudgetError
 from rodin_watchd.model import Job, State, Transition
@@ -98,7 +98,7 @@ class Purse:
         count = sum(self.barred.values()) + sum(map(is_over_budget, self._book.jobs.values()))
         if not count:
             return []
-        again = local(next_midnight(self._now(), self._day.zone), self._day.zone)
+        again = local(self._day.next_at(), self._day.zone)
         who = "1 set waits" if count == 1 else f"{count:,} sets wait"
         return [f"{who} for another day: {'; '.join(sorted(self._told))}. It goes on by itself at {again}."]
 

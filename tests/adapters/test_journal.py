@@ -687,7 +687,7 @@ def test_damaged_journal(path: Path, damage: str) -> None:
         lambda reader: reader.durations("x"),
         lambda reader: reader.charged_since(0.0),
         lambda reader: reader.spent_since(0),
-        lambda reader: reader.purchases_since(0, 0.0),
+        lambda reader: reader.purchases_since(0, 0),
         JournalReader.newest_purchase,
         JournalReader.gate,
         lambda reader: reader.meta("page"),

@@ -111,6 +111,18 @@ def test_a_result_without_a_purchase_is_found(path: Path) -> None:
         assert journal.same_content([fingerprint(job.files, job.options)], "") == job
 
 
+def test_what_came_out_before_is_known_as_a_result(path: Path) -> None:
+    """As the vendor made it and as plugins left it; a row that cannot be read hides none of the others."""
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("UPDATE jobs SET doc = 'no document' WHERE name = 'in-vain'")
+        db.commit()
+    with closing(Journal(path)) as journal:
+        made = [job for job in journal.jobs([State.ARCHIVED]) if job.results]
+        assert made
+        for job in made:
+            assert all(job in journal.made(file.sha256) for file in job.results)
+
+
 def test_every_charge_that_was_booked_as_free_is_mended(path: Path) -> None:
     """As many rows of a job as it was charged for, the newest free ones; one that is known to be unclear stays so."""
     with closing(sqlite3.connect(path)) as db:

@@ -740,7 +740,12 @@ def early(request: pytest.FixtureRequest, certificate: tuple[Path, Path], tls: s
         url, proxies = ("https://rodin.invalid", {"https": server.url}) if proxied else (server.url, {})
         verify = str(certificate[0])
         client = RodinClient(url, KEY, timeouts=timeouts, max_calls=1, proxies=proxies, verify=verify)
-        stack.callback(lambda: [conversation.ended.set() for conversation in server.conversations])
+
+        def end_conversations() -> None:
+            for conversation in server.conversations:
+                conversation.ended.set()
+
+        stack.callback(end_conversations)
         return server, stack.enter_context(closing(client))
 
     return begin

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zoneinfo
 from collections import Counter
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal
 from itertools import pairwise
 
@@ -22,6 +22,7 @@ from rodin_watchd.core.budget import (
     day_of,
     is_over_budget,
     midnight,
+    next_day_at,
     next_midnight,
     put_off,
     top_folder,
@@ -187,25 +188,80 @@ def test_days_follow_each_other(now: float, zone: zoneinfo.ZoneInfo) -> None:
 
 def test_honest_days_begin_at_midnight() -> None:
     """Over a year, clock changes included, each midnight begins a new day at once."""
-    day, bought = None, 0
-    now = at("2026-01-01T12:00")
+    day: Day | None = None
+    bought, now = 0, at("2026-01-01T12:00")
     while now < at("2027-01-01T12:00"):
         before, day = day, day_of(day, now, BERLIN, bought)
         assert day.began_at == midnight(now, BERLIN)
-        assert (day == before) or day.after_purchase == bought
+        assert before is None or day.after_purchase == (
+            before.after_purchase if day.began_at == before.began_at else bought
+        )
         now, bought = now + 3600, bought + 1
+
+
+def begun(now: float, zone: tzinfo = BERLIN) -> Day:
+    """Return the day that begins when nothing is known."""
+    return day_of(None, now, zone, 5)
 
 
 def test_a_day_is_not_shorter_than_a_day_can_be() -> None:
     """A midnight that comes too soon after the last day began is a lie of the clock."""
-    day = Day(at("2026-11-22T10:00"), 5)  # moved there when the clock was set ahead by ten hours
-    assert day_of(day, at("2026-11-23T00:00:01"), BERLIN, 9) == day
-    assert day_of(day, at("2026-11-24T00:00:01"), BERLIN, 9) == Day(at("2026-11-24T00:00"), 9)
+    day = begun(at("2026-11-22T00:00")).moved(10 * 3600)  # when the clock was set ahead by ten hours
+    assert day_of(day, at("2026-11-23T00:00:01"), BERLIN, 9).after_purchase == 5
+    later = day_of(day, at("2026-11-24T00:00:01"), BERLIN, 9)
+    assert (later.began_at, later.after_purchase) == (at("2026-11-24T00:00"), 9)
 
 
-def test_a_day_that_begins_in_the_future_was_a_lie() -> None:
-    """Found at the start with a clock that was put right: it is still the same day, with what was bought in it."""
-    assert day_of(Day(NOW + 400 * DAY, 5), NOW, BERLIN, 9) == Day(midnight(NOW, BERLIN), 5)
+@pytest.mark.parametrize("clock", ["2026-11-21T23:50", "2026-11-01T12:00", "1970-01-01T00:20"])
+def test_a_clock_that_was_set_back_while_the_service_stood_still_begins_no_day(clock: str) -> None:
+    """The day is as old as it was when it was seen last: the false midnight that comes soon is none of the budget's."""
+    seen = day_of(begun(at("2026-11-22T00:00:05")), at("2026-11-22T01:00"), BERLIN, 9)
+    day = seen.found(at(clock))
+    assert (at(clock) - day.began_at, day.seen_at, day.after_purchase) == (3600, at(clock), 5)
+    first = next_midnight(at(clock), BERLIN)
+    second = next_midnight(first, BERLIN)
+    third = next_midnight(second, BERLIN)
+    assert day_of(day, first, BERLIN, 9).after_purchase == 5
+    begins = second if second - day.began_at >= 25 * 3600 else third
+    assert next_day_at(day, at(clock), BERLIN) == begins
+    assert day_of(day, begins, BERLIN, 9).after_purchase == 9
+
+
+def test_a_clock_that_is_right_at_the_start_changes_nothing() -> None:
+    """Also where an older version stored the day, which did not say up to when it was seen."""
+    day = begun(at("2026-11-22T08:00"))
+    assert day.found(at("2026-11-22T12:00")) == day
+    assert Day(at("2026-11-22T00:00"), 5).found(at("2026-11-22T12:00")).began_at == at("2026-11-22T00:00")
+    assert Day(at("2026-11-22T00:00"), 5).found(at("2026-11-21T23:50")).began_at == at("2026-11-21T23:50")
+
+
+def test_a_date_that_comes_again_is_no_new_day_until_more_than_a_day_has_passed() -> None:
+    """The clock is set back by four hours each evening: twenty hours are enough for the next date, not for the same."""
+    day = begun(at("2026-11-22T00:00")).moved(-4 * 3600)  # at 01:00 the clock was set to 21:00
+    assert day_of(day, at("2026-11-22T00:00:01"), BERLIN, 9).after_purchase == 5
+    day = begun(at("2026-11-22T00:00")).moved(-21 * 3600)
+    assert day_of(day, at("2026-11-22T00:00:01"), BERLIN, 9).after_purchase == 5
+    assert day_of(day, at("2026-11-23T00:00:01"), BERLIN, 9).after_purchase == 9
+
+
+def test_a_clock_that_was_decades_ahead_locks_nobody_out() -> None:
+    """Started in 2099, then set right: the next budget comes within two days, and then each day as ever."""
+    day = begun(at("2099-01-01T12:00")).found(at("2026-11-22T12:00"))
+    begins = next_day_at(day, at("2026-11-22T12:00"), BERLIN)
+    assert begins <= at("2026-11-24T00:00")
+    day = day_of(day, begins, BERLIN, 9)
+    assert day.after_purchase == 9
+    assert next_day_at(day, begins, BERLIN) == next_midnight(begins, BERLIN)
+
+
+@pytest.mark.parametrize("zone", [zoneinfo.ZoneInfo("Asia/Tokyo"), zoneinfo.ZoneInfo("America/Los_Angeles"), UTC])
+def test_another_zone_makes_no_day_shorter(zone: tzinfo) -> None:
+    """A service that moves, at a restart, has its next day at a midnight of the new zone, no sooner than after 20 hours."""
+    day = begun(at("2026-11-22T00:00"))
+    now = at("2026-11-22T06:00")
+    begins = next_day_at(day.found(now), now, zone)
+    assert begins == midnight(begins, zone)
+    assert 20 * 3600 <= begins - day.began_at <= 48 * 3600
 
 
 class Wall:
@@ -220,12 +276,12 @@ class Wall:
         """Return the age of the day's beginning at a real time, after a step of the clock."""
         self.offset += step
         now = self.offset + passed
-        self.day = day_of(self.day._replace(began_at=self.day.began_at + step), now, BERLIN, 0)
+        self.day = day_of(self.day.moved(step), now, BERLIN, 0)
         return now - self.day.began_at
 
 
 @modest
-@given(st.lists(st.tuples(st.floats(0, 7200), st.floats(-3 * DAY, 3 * DAY)), max_size=60))
+@given(st.lists(st.tuples(st.floats(0, 7200), st.floats(-3 * DAY, 3 * DAY) | st.floats(-90, 90)), max_size=60))
 def test_no_clock_makes_days_shorter(moments: list[tuple[float, float]]) -> None:
     """However it is set, between two beginnings of a day lie twenty real hours: two budgets never meet in one."""
     wall, passed, beginnings = Wall(), 0.0, []

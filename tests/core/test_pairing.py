@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from rodin_watchd.core.formats import IMAGE_EXTENSIONS, MODEL_EXTENSIONS
 from rodin_watchd.core.names import match_key, split_name
-from rodin_watchd.core.pairing import DELIVERED, Candidate, Pairing, member_of, pair
+from rodin_watchd.core.pairing import DELIVERED, KEPT, Candidate, Pairing, member_of, pair
 from rodin_watchd.core.sidecar import Sidecar
 from rodin_watchd.errors import SidecarError
 from rodin_watchd.model import Entry, Kind, Role, Signature
@@ -434,6 +434,31 @@ def test_what_lies_below_a_receipt_is_no_set_either() -> None:
     pairing = pair(files(*below, "oak/chair/job.toml", "oak/chairs/c.glb", "oak/chairs/c.png"), {})
     assert [(candidate.folder, candidate.name) for candidate in pairing.candidates] == [("oak/chairs", "c")]
     assert pairing.ignored == {**dict.fromkeys(below, DELIVERED), "oak/chair/job.toml": "left over from an earlier job"}
+
+
+@pytest.mark.parametrize("report", ["REPORT.txt", "report.toml"])
+def test_results_below_a_report_are_no_set(report: str) -> None:
+    """The folder of a failed set comes back whole, or what was set aside: its inputs are a set, what was paid for is none."""
+    kept = ("chair/results/model.glb", "chair/results/preview.webp", "aside/download/a.glb", "aside/download/a.png")
+    inputs = ("chair/chair.glb", "chair/chair.png", "aside/inputs/a.glb", "aside/inputs/a.png")
+    reports = (f"chair/{report}", f"aside/{report}")
+    pairing = pair(files(*kept, *inputs, *reports), {})
+    assert [c.name for c in pairing.candidates] == ["a", "chair"]
+    assert pairing.ignored == {**dict.fromkeys(kept, KEPT), **dict.fromkeys(reports, "left over from an earlier job")}
+    assert pair(files(*kept), {}).ignored == {}
+
+
+def test_results_below_a_report_in_the_inbox_itself_are_no_set() -> None:
+    """Somebody has dropped what lay in the folder of a failed set, not the folder; an artist's own folders are not concerned."""
+    entries = files("REPORT.txt", "results/model.glb", "results/preview.webp", "result/b.glb", "result/b.png")
+    assert [c.name for c in pair(entries, {}).candidates] == ["b"]
+
+
+def test_results_below_a_report_are_a_set_if_a_person_wants_that() -> None:
+    """By a sidecar that says `again`."""
+    entries = files("chair/REPORT.txt", "chair/results/m.glb", "chair/results/m.png", "chair/results/m.toml")
+    sidecars = {"chair/results/m.toml": Sidecar(again=True)}
+    assert [c.name for c in pair(entries, sidecars).candidates] == ["m"]
 
 
 @pytest.mark.parametrize("folder", ["", "anna/"])

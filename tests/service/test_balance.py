@@ -72,6 +72,19 @@ def test_an_account_that_runs_dry_is_not_tried_by_an_upload(tmp_path: Path) -> N
         assert "account is empty: it holds 0 credits" in shop.status()
 
 
+def test_an_overdrawn_account_stops_submits_as_an_empty_one_does(tmp_path: Path) -> None:
+    """A balance below zero is a balance: a vendor that lends would be paid at each submit."""
+    with working(tmp_path, balance=Decimal(-3)) as (shop, vendor):
+        shop.drop_set("chair")
+        shop.idle()
+        assert vendor.uploads == 0
+        assert "The vendor's account is empty: it holds -3 credits" in shop.status()
+        vendor.emulator.pay_in(Decimal(10))
+        shop.hands.seconds += 200
+        shop.idle()
+        assert shop.states() == {"chair": State.ARCHIVED}
+
+
 def test_an_account_that_others_empty_is_probed_by_its_balance(tmp_path: Path) -> None:
     """The submit that was refused uses no attempt; until there are credits, only free calls are made."""
     with working(tmp_path, balance=Decimal(1)) as (shop, vendor):
@@ -382,6 +395,40 @@ def test_a_refund_that_may_come_proves_nothing(tmp_path: Path) -> None:
         assert shop.states() == {"failed": State.FAILED, "lost": State.HELD}
         assert "refund could hide a charge" in shop.status()
         assert vendor.charges == 1
+
+
+@pytest.mark.parametrize(("while_it_fails", "while_it_is_read"), [(-2.0, 0.0), (0.0, 2.0), (-400.0, 0.0), (0.0, 400.0)])
+def test_no_clock_makes_a_failure_old(tmp_path: Path, while_it_fails: float, while_it_is_read: float) -> None:
+    """Days behind when the task failed, days ahead when the balance was read: its refund could hide a charge all the same."""
+    faults = ("failed-job@1", "lost-answer@2")
+    with working(tmp_path, *faults, budget=SOLE, balance=EXACT) as (shop, vendor):
+        shop.hands.jump_seconds = while_it_fails * 86_400
+        shop.drop_set("failed")
+        shop.until(shop.is_in("failed", State.FAILED))
+        shop.hands.jump_seconds = while_it_is_read * 86_400
+        shop.ticks(2, step_seconds=60)
+        shop.drop_set("lost")
+        shop.until(shop.is_in("lost", State.HELD), step_seconds=0.2)
+        shop.hands.jump_seconds = 0
+        vendor.emulator.pay_in(Decimal("0.5"))  # the refund
+        shop.idle(step_seconds=5)
+        assert shop.states()["lost"] is State.HELD
+        assert "refund could hide a charge" in shop.status()
+        assert vendor.charges == 2
+
+
+def test_a_failure_is_refunded_after_a_day_of_running(tmp_path: Path) -> None:
+    """Counted over restarts, and as long as the service runs: then proofs go on as ever."""
+    with working(tmp_path, "failed-job@1", "submit-503@2", budget=SOLE, balance=EXACT) as (shop, vendor):
+        shop.drop_set("failed")
+        shop.idle()
+        shop.ticks(6, step_seconds=10_800)
+        shop.restart()
+        shop.ticks(6, step_seconds=10_800)
+        shop.drop_set("lost")
+        shop.idle(step_seconds=5)
+        assert shop.states() == {"failed": State.FAILED, "lost": State.ARCHIVED}
+        assert vendor.charges == 2
 
 
 def test_an_account_that_is_shared_proves_nothing(tmp_path: Path) -> None:

@@ -184,3 +184,72 @@ def test_the_journal_says_by_which_consent_each_purchase_was_begun(shop: Worksho
     rows = shop.daemon._book.journal._db.execute("SELECT consent, fingerprint FROM purchases").fetchall()
     assert [tuple(row) for row in rows] == [("word:second try", shop.job("chair").fingerprint)]
     assert shop.job("chair").again == "second try"
+
+
+def test_a_consent_that_was_canceled_is_not_used_by_a_plain_retry(tmp_path: Path) -> None:
+    """`retry --pay-again` was withdrawn before anything was sent: whoever retries plainly does not agree to pay."""
+    with working(tmp_path, "failed-job@1") as (shop, vendor):
+        shop.drop_set("chair")
+        shop.idle()
+        shop.command("pause")
+        assert shop.command("retry", job="chair", pay_again=True)["ok"]
+        assert shop.command("cancel", job="chair")["ok"]
+        shop.idle()
+        shop.command("resume")
+        assert "Drop the set" not in shop.report("chair")
+        assert f"`rodin-watchd retry --pay-again {shop.job('chair').id}`" in shop.report("chair")
+        answer = shop.command("retry", job="chair")
+        assert not answer["ok"]
+        assert "--pay-again" in answer["message"]
+        shop.idle()
+        assert charges(vendor) == 1
+        assert shop.command("retry", job="chair", pay_again=True)["ok"]
+        shop.idle()
+        assert charges(vendor) == 2
+        assert shop.states() == {"chair": State.ARCHIVED}
+
+
+def test_a_consent_for_a_lost_answer_that_was_canceled_is_not_used_either(tmp_path: Path) -> None:
+    """What may have been charged counts as what was."""
+    with working(tmp_path, "lost-answer@1") as (shop, vendor):
+        shop.drop_set("chair")
+        shop.idle()
+        assert shop.command("resolve", job="chair", how="give-up")["ok"]
+        shop.idle()
+        shop.command("pause")
+        assert shop.command("retry", job="chair", pay_again=True)["ok"]
+        assert shop.command("cancel", job="chair")["ok"]
+        shop.idle()
+        shop.command("resume")
+        assert not shop.command("retry", job="chair")["ok"]
+        shop.idle()
+        assert charges(vendor) == 1
+
+
+def test_a_person_who_pays_again_is_not_refused_for_the_refusals_before(tmp_path: Path) -> None:
+    """The vendor has refused the content twice: a plain retry is refused, one that agrees to pay is sent."""
+    with working(tmp_path, "charged-400@1", "charged-400@2") as (shop, _):
+        for name in ("one", "two"):
+            shop.drop(f"{name}.obj", model("chair"))
+            shop.drop(f"{name}.png", image("chair"))
+            shop.idle()
+        failed = next(job.name for job in shop.jobs() if job.state is State.FAILED)
+        assert not shop.command("retry", job=failed)["ok"]
+        assert shop.command("retry", job=failed, pay_again=True)["ok"]
+
+
+def test_a_retry_that_waits_for_its_twin_says_how_it_is_given_again(tmp_path: Path) -> None:
+    """A person's consent ends with the retry that it was given for: the report names the command that gives another one."""
+    with working(tmp_path, "failed-job@1", "submit-503@2") as (shop, vendor):
+        shop.drop_set("chair")
+        shop.idle()
+        shop.drop("twin.obj", model("chair"))
+        shop.drop("twin.png", image("chair"))
+        shop.drop("twin.toml", b"again = true\n")
+        shop.until(shop.is_in("twin", State.HELD))
+        assert shop.command("retry", job="chair", pay_again=True)["ok"]
+        shop.until(shop.is_in("chair", State.FAILED))
+        assert f"`rodin-watchd retry --pay-again {shop.job('chair').id}` pays for this one as well" in shop.report(
+            "chair"
+        )
+        assert charges(vendor) == 1

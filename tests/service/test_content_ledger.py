@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from workshop import Vendor, Workshop, image, model, working
 
+from rodin_watchd.core.layout import MARK
 from rodin_watchd.model import State
 
 
@@ -240,3 +241,100 @@ def test_a_person_who_pays_again_is_not_refused_for_a_twin(tmp_path: Path) -> No
         shop.idle()
         assert shop.states() == {"chair": State.ARCHIVED, "twin": State.ARCHIVED}
         assert len(vendor.emulator.ledger()["charges"]) == 3
+
+
+UNFIT = """from rodin_watchd.v1 import hookimpl
+
+
+@hookimpl
+def rodin_process(job, directory, settings):
+    raise ValueError("no")
+"""
+
+DICE = """import random
+
+from rodin_watchd.v1 import hookimpl
+
+
+@hookimpl
+def rodin_options(job, options, settings):
+    return {"seed": random.randrange(65536)}
+"""
+
+
+def plugin(root: Path, name: str, text: str) -> str:
+    """Write a plugin, and return the folder that it is found in."""
+    folder = root / "own-plugins"
+    folder.mkdir(parents=True, mode=0o755)
+    (folder / f"{name}.py").write_text(text)
+    return str(folder)
+
+
+def test_a_program_that_copies_failed_into_the_inbox_buys_nothing(tmp_path: Path) -> None:
+    """A failed set brings the results that were paid for: they are no new set, in whatever round they come back."""
+    plugins = {"folders": [plugin(tmp_path, "unfit", UNFIT)], "tries": 1, "unfit": {"required": True}}
+    with working(tmp_path, plugins=plugins) as (shop, vendor):
+        shop.drop_set("chair")
+        shop.idle(step_seconds=5)
+        assert "chair/results/model.glb" in shop.found("failed")
+        for _ in range(3):
+            for path in sorted(shop.path("failed").rglob("*")):
+                if path.is_file() and path.name != MARK:
+                    shop.drop(str(path.relative_to(shop.path("failed"))), path.read_bytes())
+            shop.idle(step_seconds=5)
+        assert vendor.charges == 1
+        assert "a result that was paid for" in shop.status()
+
+
+@pytest.mark.parametrize(("required", "place"), [(False, "outbox/stool"), (True, "failed/stool")])
+def test_a_model_of_the_services_own_is_textured_again_only_if_a_person_says_so(
+    tmp_path: Path, required: bool, place: str
+) -> None:
+    """Without its report or receipt, under another name and with another picture: the journal knows what came out."""
+    plugins = {"folders": [plugin(tmp_path, "unfit", UNFIT)], "tries": 1, "unfit": {"required": required}}
+    with working(tmp_path, plugins=plugins) as (shop, vendor):
+        shop.drop_set("stool")
+        shop.idle(step_seconds=5)
+        result = next(shop.path(place).rglob("model.glb")).read_bytes()
+        shop.drop("new.glb", result)
+        shop.drop("new.png", image("another"))
+        shop.idle(step_seconds=5)
+        assert vendor.charges == 1
+        assert f"This model is a result of this service: {place}" in shop.report("new")
+        assert "`again = true`" in shop.report("new")
+        shop.drop("wanted.glb", result)
+        shop.drop("wanted.png", image("another"))
+        shop.drop("wanted.toml", b"again = true\n")
+        shop.idle(step_seconds=5)
+        assert vendor.charges == 2
+
+
+def test_options_that_a_plugin_throws_dice_for_make_no_other_purchase(tmp_path: Path) -> None:
+    """What was dropped is compared as well: the same set, dropped again and again, is bought once; `again` buys it once more."""
+    plugins = {"folders": [plugin(tmp_path, "dice", DICE)]}
+    with working(tmp_path, plugins=plugins) as (shop, vendor):
+        for _ in range(3):
+            shop.drop_set("chair")
+            shop.idle()
+        assert vendor.charges == 1
+        for name in ("one", "two"):
+            shop.drop(f"{name}.obj", model("chair"))
+            shop.drop(f"{name}.png", image("chair"))
+            shop.drop(f"{name}.toml", b"again = true\n")
+            shop.idle()
+        assert vendor.charges == 2
+        shop.drop_set("bench")
+        shop.drop("other.obj", model("bench"))
+        shop.drop("other.png", image("bench"))
+        shop.idle()
+        assert vendor.charges == 3
+
+
+def test_refusals_of_what_a_plugin_varies_count_together(tmp_path: Path) -> None:
+    """A set whose options change at each try is not sent for ever: what may have been charged is bounded by what was dropped."""
+    plugins = {"folders": [plugin(tmp_path, "dice", DICE)]}
+    with working(tmp_path, "charged-400", plugins=plugins) as (shop, vendor):
+        for _ in range(4):
+            shop.drop_set("chair")
+            shop.idle()
+        assert vendor.charges <= 2

@@ -481,7 +481,9 @@ def test_a_delivered_folder_that_comes_back_without_its_receipt_is_not_bought(tm
         shop.idle()
         [failed] = [job for job in shop.jobs() if job.state is State.FAILED]
         assert vendor.charges == 1
-        assert "are a delivered result: outbox/chair" in shop.report(failed.place.removeprefix("failed/"))
+        assert "This model is a result of this service: outbox/chair" in shop.report(
+            failed.place.removeprefix("failed/")
+        )
         shutil.copytree(shop.path("outbox/chair"), shop.path("inbox/again"), ignore=shutil.ignore_patterns("job.toml"))
         shop.drop("again/again.toml", b"again = true\n")
         shop.idle()

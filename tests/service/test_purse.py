@@ -193,6 +193,69 @@ def test_a_lying_clock_gives_no_second_budget(tmp_path: Path, lie: str) -> None:
         assert 2 <= vendor.charges <= 4
 
 
+STEPS: dict[str, tuple[bool, tuple[float, ...]]] = {  # whether the service stands still, and what the clock is set to
+    "by seconds, and again": (False, (-50, 0, -50, 0)),
+    "by minutes, and again": (False, (-300, 0, -300, 0)),
+    "at a restart": (True, (-600, 0)),
+    "by seconds at each restart": (True, (-50, 0, -50, 0)),
+}
+
+
+def stepped(shop: Workshop, seconds: float) -> None:
+    """Set the clock, and let it go over midnight where it is before it."""
+    shop.hands.jump_seconds = seconds
+    shop.ticks(2, step_seconds=1)
+    shop.ticks(5, step_seconds=13)
+    shop.idle()
+
+
+def restarted(shop: Workshop, seconds: float) -> None:
+    """Set the clock while the service stands still; then let it go over midnight where it is before it."""
+
+    def set_clock() -> None:
+        shop.hands.jump_seconds = seconds
+
+    shop.restart(set_clock)
+    shop.ticks(2, step_seconds=1)
+    shop.ticks(5, step_seconds=200)
+    shop.idle()
+
+
+@pytest.mark.parametrize("budget", [{"per_day_credits": 0.5}, {"per_folder_credits": 0.5}], ids=["day", "folder"])
+@pytest.mark.parametrize("steps", STEPS)
+def test_a_midnight_that_comes_again_begins_no_second_budget(
+    tmp_path: Path, steps: str, budget: dict[str, float]
+) -> None:
+    """Right after midnight the clock is set back behind it, by little or much, running or not: one budget for the new day."""
+    with working(tmp_path, budget=budget) as (shop, vendor):
+        shop.ticks(1)
+        shop.ticks(2, step_seconds=(to_midnight(shop) + 5) / 2)
+        for number in range(4):
+            shop.drop_set(f"set-{number}")
+        shop.idle()
+        assert vendor.charges == 1
+        restarts, clocks = STEPS[steps]
+        for seconds in clocks:
+            (restarted if restarts else stepped)(shop, seconds)
+        assert vendor.charges == 1
+        shop.ticks(2, step_seconds=DAY_SECONDS)
+        shop.idle()
+        assert vendor.charges >= 2
+
+
+def test_the_page_names_the_midnight_at_which_the_day_really_ends(tmp_path: Path) -> None:
+    """The clock was set ahead: the next midnight is too soon for another budget, and nobody is promised one."""
+    with working(tmp_path, budget={"per_day_credits": 0.5}) as (shop, vendor):
+        shop.ticks(1)
+        shop.hands.jump_seconds = to_midnight(shop) - 600
+        for number in range(2):
+            shop.drop_set(f"set-{number}")
+        shop.idle()
+        second = START_AT + shop.hands.seconds + shop.hands.jump_seconds + to_midnight(shop) + DAY_SECONDS
+        assert f"It goes on by itself at {datetime.fromtimestamp(second, ZONE):%Y-%m-%d} 00:00:00 CET." in shop.status()
+        assert vendor.charges == 1
+
+
 def put_in_place(shop: Workshop, older: Path) -> Callable[[], None]:
     """Return what puts an older journal in the place of the present one."""
 

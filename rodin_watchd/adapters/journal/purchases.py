@@ -33,15 +33,24 @@ _SINCE = "SELECT outcome, cost, count(*), sum(told) FROM purchases WHERE id > ? 
 _LAST_COST = "SELECT cost FROM purchases WHERE outcome = 'charged' ORDER BY id DESC LIMIT 1"
 _UNDECIDED = ("open", "unknown")
 _REFUSED = "SELECT id, job_id, fingerprint, cost FROM purchases WHERE outcome = 'refused'"
-_REFUSED_OF = f"{_REFUSED} AND fingerprint = ? ORDER BY id"
+_SAME = """
+    WITH same AS (
+        SELECT * FROM purchases WHERE fingerprint = :content
+        UNION SELECT * FROM purchases WHERE dropped <> '' AND dropped IN (
+            SELECT :dropped UNION SELECT dropped FROM purchases WHERE fingerprint = :content
+        )
+    )
+"""  # the purchases of a content, and of what was dropped for it
+_REFUSED_OF = f"{_SAME} SELECT id, job_id, fingerprint, cost FROM same WHERE outcome = 'refused' ORDER BY id"  # noqa: S608 - as below
+_MAY_HAVE_BOUGHT = "SELECT 1 FROM purchases WHERE job_id = ? AND outcome NOT IN ('free', 'refused') LIMIT 1"
 _IN_A_ROW = """
     SELECT count(*) FROM purchases AS refused WHERE outcome = 'refused' AND NOT EXISTS (
         SELECT 1 FROM purchases AS later WHERE later.id > refused.id AND later.outcome = 'charged')
 """
-_TRIES_OF = """
-    SELECT count(*) FROM purchases WHERE fingerprint = :content AND sent AND outcome <> 'charged' AND id > coalesce(
-        (SELECT max(id) FROM purchases WHERE fingerprint = :content AND outcome = 'charged' AND outcome <> 'free'), 0)
-"""
+_TRIES_OF = f"""
+    {_SAME} SELECT count(*) FROM same WHERE sent AND outcome <> 'charged'
+        AND id > coalesce((SELECT max(id) FROM same WHERE outcome = 'charged'), 0)
+"""  # noqa: S608 - of words of this module
 _TRIES_IN_A_ROW = """
     SELECT count(*) FROM purchases WHERE sent AND outcome IN ('free', 'refused') AND id > max(?, coalesce(
         (SELECT id FROM purchases WHERE outcome = 'charged' ORDER BY id DESC LIMIT 1), 0))
@@ -54,10 +63,11 @@ _SENDING = """
         WHERE outcome = 'open' AND state IN (SELECT value FROM json_each(?))
 """
 _REFUNDABLE = """
-    SELECT (SELECT count(*) FROM events WHERE at >= :at AND state = 'failing'
+    SELECT (SELECT count(*) FROM events WHERE id > :event AND state = 'failing'
             AND job_id IN (SELECT job_id FROM purchases WHERE outcome NOT IN ('free', 'refused')))
         + (SELECT count(*) FROM purchases JOIN jobs ON jobs.id = job_id
-            WHERE purchases.id <= :purchase AND at >= :at AND outcome NOT IN ('free', 'refused') AND state = 'held')
+            WHERE purchases.id <= :purchase AND outcome NOT IN ('free', 'refused') AND state = 'held'
+            AND EXISTS (SELECT 1 FROM events WHERE job_id = jobs.id AND events.id > :event AND events.state = 'held'))
 """  # a task that failed, or one that nobody can ask about
 
 
@@ -100,9 +110,13 @@ class PurchaseReader(ABC):
         """Return the number of the newest purchase, 0 without any."""
         return int(self._rows(_NEWEST)[0][0])
 
+    def newest_event(self) -> int:
+        """Return the number of the newest event of a job, 0 without any."""
+        return int(self._rows("SELECT coalesce(max(id), 0) FROM events")[0][0])
+
     @in_words()
-    def purchases_since(self, purchase: int, refunds_at: float) -> Since:
-        """Return what happened to the money after a purchase; failed and lost tasks count from `refunds_at` (UTC) on."""
+    def purchases_since(self, purchase: int, aged_event: int) -> Since:
+        """Return what happened to the money after a purchase; failed and lost tasks count if an event after `aged_event` tells of it."""
         rows = [(outcome, Decimal(cost), count, told) for outcome, cost, count, told in self._rows(_SINCE, (purchase,))]
         last = self._rows(_LAST_COST)
         return Since(
@@ -110,7 +124,7 @@ class PurchaseReader(ABC):
             unknown=sum(count for outcome, _, count, _ in rows if outcome in _UNDECIDED),
             at_stake=_sum((cost, count) for outcome, cost, count, _ in rows if outcome in _UNDECIDED),
             undecided=frozenset(row[0] for row in self._rows(_OPEN, (purchase,))),
-            refundable=self._rows(_REFUNDABLE, {"purchase": purchase, "at": refunds_at})[0][0],
+            refundable=self._rows(_REFUNDABLE, {"purchase": purchase, "event": aged_event})[0][0],
             told=sum(told for *_, told in rows),
             refused=self.refused_since(purchase),
             gratis=bool(last) and not Decimal(last[0][0]),
@@ -124,14 +138,18 @@ class PurchaseReader(ABC):
         """Return the numbers of the purchases whose submits are under way: each may be refused later than a newer one."""
         return frozenset(row[0] for row in self._rows(_SENDING, (json.dumps(sorted(SENDING)),)))
 
-    def refused_of(self, fingerprint: str) -> tuple[Refusal, ...]:
-        """Return the same of one content, of all times."""
-        return tuple(map(_refusal, self._rows(_REFUSED_OF, (fingerprint,))))
+    def refused_of(self, fingerprint: str, dropped: str = "") -> tuple[Refusal, ...]:
+        """Return the same of one content, of all times; and of what was dropped for it, whatever plugins made of that."""
+        return tuple(map(_refusal, self._rows(_REFUSED_OF, {"content": fingerprint, "dropped": dropped})))
 
-    def in_vain(self, fingerprint: str) -> InVain:
-        """Return how many submits of one content came to nothing, since it was charged."""
-        tries = int(self._rows(_TRIES_OF, {"content": fingerprint})[0][0])
-        return InVain(len(self.refused_of(fingerprint)), tries)
+    def may_have_bought(self, job_id: str) -> bool:
+        """Tell whether a submit of this job was charged, or may have been, other than by a refusal."""
+        return bool(self._rows(_MAY_HAVE_BOUGHT, (job_id,)))
+
+    def in_vain(self, fingerprint: str, dropped: str = "") -> InVain:
+        """Return how many submits of one content, or of what was dropped for it, came to nothing, since it was charged."""
+        tries = int(self._rows(_TRIES_OF, {"content": fingerprint, "dropped": dropped})[0][0])
+        return InVain(len(self.refused_of(fingerprint, dropped)), tries)
 
     def in_a_row(self) -> InARow:
         """Return how many submits of the account came to nothing, since the newest one that was charged."""

@@ -23,24 +23,29 @@ from rodin_watchd.model import Event, Job, ServiceEvent, State
 BUSY_SECONDS = 5.0
 
 _SAME_CONTENT = """
-    WITH content AS (SELECT value FROM json_each(:content))
+    WITH content AS (SELECT value FROM json_each(:content)),
+        bought AS (
+            SELECT job_id, outcome FROM purchases
+                WHERE fingerprint IN content AND outcome <> 'free'
+            UNION ALL SELECT job_id, outcome FROM purchases WHERE dropped = :dropped AND dropped <> '' AND outcome <> 'free'
+        )
     SELECT doc FROM jobs WHERE id <> :besides AND (
         id IN (SELECT id FROM jobs WHERE fingerprint IN content AND fingerprint <> '' AND state <> 'failed')
-        OR id IN (
-            SELECT job_id FROM purchases WHERE fingerprint IN content AND outcome NOT IN ('free', 'refused')
-                AND outcome <> 'free' -- the words of the index
-        )
+        OR id IN (SELECT job_id FROM bought WHERE outcome <> 'refused')
     ) ORDER BY state IN ('archived', 'failed'), state = 'failed', created_at DESC LIMIT 1
 """  # a live one first: it must not be joined by a second; then one that has a result
 _BOUGHT = """
-    SELECT doc, consent FROM purchases JOIN jobs ON jobs.id = job_id WHERE job_id <> :besides
-        AND purchases.fingerprint IN (SELECT value FROM json_each(:content))
-        AND outcome NOT IN ('free', 'refused') AND outcome <> 'free' -- the words of the index
+    WITH same AS (
+        SELECT id FROM purchases WHERE fingerprint IN (SELECT value FROM json_each(:content))
+            AND outcome <> 'free'
+        UNION SELECT id FROM purchases WHERE dropped = :dropped AND dropped <> '' AND outcome <> 'free'
+    )
+    SELECT doc, consent FROM purchases JOIN jobs ON jobs.id = job_id
+        WHERE purchases.id IN same AND job_id <> :besides AND outcome <> 'refused'
         ORDER BY created_at DESC, purchases.id DESC
 """
 _MADE = """
-    SELECT doc FROM jobs WHERE state IN ('delivered', 'archived')
-        AND instr(doc, :model) > 0 AND instr(doc, :image) > 0 ORDER BY created_at DESC
+    SELECT doc FROM results JOIN jobs ON jobs.id = job_id WHERE sha256 = ? ORDER BY created_at DESC
 """
 _DURATIONS = """
     SELECT vendor_seconds FROM jobs WHERE kind = ? AND vendor_seconds IS NOT NULL ORDER BY created_at DESC LIMIT ?
@@ -94,37 +99,44 @@ class JournalReader(PurchaseReader, HookRunReader):
                    ORDER BY changed_at DESC, id LIMIT ?"""
         return self._jobs(query, (wanted, changed_since, limit))
 
-    def same_content(self, fingerprints: Sequence[str], besides: str) -> Job | None:
+    def same_content(self, fingerprints: Sequence[str], besides: str, dropped: str = "") -> Job | None:
         """Return another job that has this content, or was, or may have been, charged for it; None if there is none.
+
+        `dropped` is the fingerprint of what was dropped: a job that was charged for the same is one, too.
 
         The live one comes first, then the newest that was delivered; a failed one that cost nothing does not count.
         """
-        values = {"content": json.dumps(fingerprints), "besides": rows.plain(besides)}
+        values = {"content": json.dumps(fingerprints), "besides": rows.plain(besides), "dropped": dropped}
         return next(iter(self._jobs(_SAME_CONTENT, values)), None)
 
     @in_words()
-    def bought(self, fingerprints: Sequence[str], besides: str, consent: str | None = None) -> Job | None:
-        """Return the newest other job that was, or may have been, charged for this content, if any was.
+    def bought(
+        self, fingerprints: Sequence[str], besides: str, consent: str | None = None, dropped: str = ""
+    ) -> Job | None:
+        """Return the newest other job that was, or may have been, charged for this content, or for the same drop, if any was.
 
         With a consent: by this one, or while its TOML file gave this one.
         """
-        found = self._rows(_BOUGHT, {"content": json.dumps(fingerprints), "besides": rows.plain(besides)})
+        values = {"content": json.dumps(fingerprints), "besides": rows.plain(besides), "dropped": dropped}
+        found = self._rows(_BOUGHT, values)
         bought = ((rows.job(doc), spent) for doc, spent in found)
         return next((job for job, spent in bought if consent in (None, spent, of_set(job.again))), None)
 
-    def made(self, model: str, image: str) -> Job | None:
-        """Return the newest job that has delivered both of these contents (SHA-256); looks through all of them."""
-        jobs = self._jobs(_MADE, {"model": rows.plain(model), "image": rows.plain(image)})
-        return next((job for job in jobs if {model, image} <= {file.sha256 for file in job.published}), None)
+    def made(self, sha256: str) -> list[Job]:
+        """Return the jobs of which this content was a result, as it came or as plugins left it; the newest first."""
+        return self._jobs(_MADE, (sha256,))
 
     def job(self, job_id: str) -> Job | None:
         """Return the job with this id."""
         return next(iter(self._jobs("SELECT doc FROM jobs WHERE id = ?", (rows.plain(job_id),))), None)
 
-    def newest_with(self, fingerprint: str) -> Job | None:
-        """Return the job of the newest purchase of a content."""
-        query = "SELECT doc FROM jobs WHERE id = (SELECT job_id FROM purchases WHERE fingerprint = ? ORDER BY id DESC LIMIT 1)"
-        return next(iter(self._jobs(query, (rows.plain(fingerprint),))), None)
+    def newest_with(self, fingerprint: str, dropped: str) -> Job | None:
+        """Return the job of the newest purchase of a content, or of what was dropped for it."""
+        query = """SELECT doc FROM jobs WHERE id = (SELECT job_id FROM (
+                       SELECT id, job_id FROM purchases WHERE fingerprint = :content
+                       UNION SELECT id, job_id FROM purchases WHERE dropped = :dropped AND dropped <> ''
+                   ) ORDER BY id DESC LIMIT 1)"""
+        return next(iter(self._jobs(query, {"content": rows.plain(fingerprint), "dropped": dropped})), None)
 
     def with_task(self, uuid: str) -> Job | None:
         """Return the job that has this task of the vendor, or had it before it was paid anew."""

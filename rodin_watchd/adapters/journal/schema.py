@@ -145,6 +145,7 @@ _MIGRATIONS: Final = (
         id INTEGER PRIMARY KEY,
         job_id TEXT NOT NULL REFERENCES jobs (id),
         fingerprint TEXT NOT NULL,
+        dropped TEXT NOT NULL DEFAULT '', -- the fingerprint of what was dropped, before plugins changed an option
         consent TEXT NOT NULL DEFAULT '', -- what allowed to pay for this content once more; "" for the first time
         top TEXT NOT NULL,
         at REAL NOT NULL,
@@ -160,10 +161,10 @@ _MIGRATIONS: Final = (
     ALTER TABLE purchases_2 RENAME TO purchases;
     CREATE UNIQUE INDEX one_open_purchase_for_each_job ON purchases (job_id) WHERE outcome = 'open';
     CREATE INDEX purchases_by_job ON purchases (job_id);
-    CREATE INDEX purchases_by_content ON purchases (fingerprint) WHERE outcome <> 'free';
+    CREATE INDEX purchases_by_content ON purchases (fingerprint);
+    CREATE INDEX purchases_by_drop ON purchases (dropped) WHERE dropped <> '';
     CREATE INDEX purchases_by_time ON purchases (at, cost) WHERE outcome = 'charged';
     CREATE INDEX purchases_refused ON purchases (id) WHERE outcome = 'refused';
-    CREATE INDEX purchases_in_vain ON purchases (fingerprint, id) WHERE sent AND outcome <> 'charged';
     CREATE TRIGGER purchase_was_sent AFTER UPDATE OF state ON jobs
         WHEN NEW.state = 'submitting' OR NEW.state = 'uploading' AND json_extract(NEW.doc, '$$.answer') IS NOT NULL
         BEGIN UPDATE purchases SET sent = 1 WHERE job_id = NEW.id AND outcome = 'open' AND NOT sent; END;
@@ -171,7 +172,8 @@ _MIGRATIONS: Final = (
         WHEN NEW.state = 'uploading' AND json_extract(NEW.doc, '$$.answer') IS NULL BEGIN
         UPDATE purchases SET outcome = CASE WHEN sent THEN 'refused' ELSE 'free' END
             WHERE job_id = NEW.id AND outcome = 'open';
-        INSERT INTO purchases (job_id, fingerprint, consent, top, at, outcome, cost) VALUES (NEW.id, NEW.fingerprint,
+        INSERT INTO purchases (job_id, fingerprint, dropped, consent, top, at, outcome, cost) VALUES (NEW.id,
+            NEW.fingerprint, coalesce(json_extract(NEW.doc, '$$.dropped'), ''),
             coalesce(json_extract(NEW.doc, '$$.consent'), ''), NEW.top, NEW.changed_at, 'open',
             coalesce(json_extract(NEW.doc, '$$.price'), '0.5'));
     END;
@@ -206,6 +208,24 @@ _MIGRATIONS: Final = (
     CREATE TRIGGER purchases_are_kept_2 BEFORE UPDATE OF outcome ON purchases
         WHEN OLD.outcome = 'charged' AND NEW.outcome <> 'charged'
         BEGIN SELECT RAISE (ABORT, 'what was paid stays paid'); END;
+    -- What came out, as it came and as plugins left it: a model that this service has made is not bought as a new set.
+    CREATE TABLE results (
+        sha256 TEXT NOT NULL,
+        job_id TEXT NOT NULL REFERENCES jobs (id),
+        PRIMARY KEY (sha256, job_id)
+    ) STRICT, WITHOUT ROWID;
+    INSERT OR IGNORE INTO results SELECT json_extract(made.value, '$$.sha256'), jobs.id
+        FROM jobs, json_each(CASE WHEN json_valid(doc) THEN doc ELSE '{}' END, '$$.results') AS made
+        WHERE made.type = 'object';
+    INSERT OR IGNORE INTO results SELECT json_extract(made.value, '$$.sha256'), jobs.id
+        FROM jobs, json_each(CASE WHEN json_valid(doc) THEN doc ELSE '{}' END, '$$.processed') AS made
+        WHERE made.type = 'object';
+    CREATE TRIGGER results_came AFTER UPDATE OF state ON jobs WHEN NEW.state = 'downloaded' BEGIN
+        INSERT OR IGNORE INTO results SELECT json_extract(value, '$$.sha256'), NEW.id FROM json_each(NEW.doc, '$$.results');
+    END;
+    CREATE TRIGGER results_were_processed AFTER UPDATE OF state ON jobs WHEN NEW.state = 'processed' BEGIN
+        INSERT OR IGNORE INTO results SELECT json_extract(value, '$$.sha256'), NEW.id FROM json_each(NEW.doc, '$$.processed');
+    END;
     -- What an event is about, and which error it tells of, as words for programs; a message is for people alone.
     ALTER TABLE events ADD COLUMN code TEXT NOT NULL DEFAULT '';
     ALTER TABLE service_events ADD COLUMN subject TEXT NOT NULL DEFAULT '';

@@ -52,7 +52,9 @@ from rodin_watchd.adapters.spool.taking import is_claimed, rescue, take_file
 from rodin_watchd.core.grounds import PATHS, Ground
 from rodin_watchd.core.layout import (
     ARCHIVE,
+    BUILT,
     CLAIM_PREFIX,
+    DOWNLOADS,
     FAILED,
     HIDDEN,
     INBOX,
@@ -155,11 +157,11 @@ class Spool:
 
     def downloads(self, job_id: str) -> Path:
         """Return the folder of a job's downloaded results, as they came."""
-        return self.work / job_id / "download"
+        return self.work / job_id / DOWNLOADS
 
     def result(self, job_id: str) -> Path:
         """Return the folder that becomes a job's published result."""
-        return self.work / job_id / "result"
+        return self.work / job_id / BUILT
 
     def processed(self, job_id: str) -> Path:
         """Return the folder of a job's results as plugins left them."""

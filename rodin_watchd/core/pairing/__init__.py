@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from rodin_watchd.core.formats import IMAGE_EXTENSIONS, MODEL_EXTENSIONS
-from rodin_watchd.core.layout import RECEIPT
+from rodin_watchd.core.layout import BUILT, DOWNLOADS, RECEIPT, REPORT, REPORT_DATA, RESULTS
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.pairing.by_folder import by_folder
 from rodin_watchd.core.pairing.by_name import by_base_name
@@ -31,13 +31,22 @@ from rodin_watchd.core.pairing.members import LEFTOVERS, Member, member_of, sort
 from rodin_watchd.core.sidecar import Sidecar
 from rodin_watchd.model import Entry
 
-__all__ = ["DELIVERED", "LEFTOVERS", "Candidate", "Member", "Pairing", "Sidecars", "member_of", "pair"]
+__all__ = ["DELIVERED", "KEPT", "LEFTOVERS", "Candidate", "Member", "Pairing", "Sidecars", "member_of", "pair"]
 
 DELIVERED = (
     f"part of a delivered result: its receipt {RECEIPT} lies beside it or above it. To have it textured once more, say "
     "`again = true` in a TOML file of the set"
 )
 """Why what comes out of the service is no set, for people."""
+
+KEPT = (
+    "a result that was paid for: the report of its job lies beside its folder. To have it textured once more, say "
+    "`again = true` in a TOML file of the set"
+)
+"""Why what lies in a folder of results below a report is no set."""
+
+_REPORTS = frozenset({REPORT.casefold(), REPORT_DATA.casefold()})
+_KEPT_IN = frozenset({RESULTS, DOWNLOADS, BUILT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +64,8 @@ class Pairing:
 def pair(entries: Iterable[Entry], sidecars: Sidecars) -> Pairing:
     """Find the candidate sets of a snapshot; every file is in one of them or ignored with a reason, but presets.
 
-    What lies in a sub-folder beside or below a receipt of this service is none, unless its sidecar wants it `again`.
+    What lies in a sub-folder beside or below a receipt of this service is none, nor the results below a report, unless its
+    sidecar wants it `again`.
 
     `sidecars` holds, for the TOML files that could be read, what they say or what is wrong with them; receipts and
     reports of this service are not among them.
@@ -68,8 +78,11 @@ def pair(entries: Iterable[Entry], sidecars: Sidecars) -> Pairing:
     rest = [candidate for candidate in alike if joined.isdisjoint(m.path for m in candidate.members)]
     found = tuple(_explained(candidate, ignored) for candidate in (*named, *rest, *together))
     receipts = _with_receipts(ignored) - drop_folders
-    candidates = tuple(candidate for candidate in found if not _is_delivered(candidate, receipts, sidecars))
+    kept = _kept_results(ignored)
+    undelivered = tuple(candidate for candidate in found if not _is_result(candidate, receipts, sidecars))
+    candidates = tuple(candidate for candidate in undelivered if not _is_result(candidate, kept, sidecars))
     delivered = dict.fromkeys({*_paths(found)} - {*_paths(candidates)}, DELIVERED)
+    delivered |= dict.fromkeys({*_paths(undelivered)} - {*_paths(candidates)}, KEPT)
     left = {m.path: f"beside a file in a format that is taken ({m.advice})" for m in _without(members, found)}
     return Pairing(candidates, {**ignored, **left, **delivered})
 
@@ -80,14 +93,21 @@ def _with_receipts(ignored: Mapping[str, str]) -> frozenset[str]:
     return frozenset(folder for folder, _, name in split if folder and name.casefold() == RECEIPT)
 
 
-def _is_delivered(candidate: Candidate, receipts: AbstractSet[str], sidecars: Sidecars) -> bool:
-    """Tell whether a set lies beside or below a receipt, in one of these folders, and does not ask to be bought again.
+def _kept_results(ignored: Mapping[str, str]) -> frozenset[str]:
+    """Return the folders in which results lie below a report: of a set that failed, or of a work folder that was set aside."""
+    split = (path.rpartition("/") for path in ignored)
+    reported = {folder for folder, _, name in split if name.casefold() in _REPORTS}
+    return frozenset(f"{folder}/{name}" if folder else RESULTS for folder in reported for name in _KEPT_IN)
 
-    Otherwise a program that copies the outbox into the inbox would buy a texture of each texture, without end.
+
+def _is_result(candidate: Candidate, folders: AbstractSet[str], sidecars: Sidecars) -> bool:
+    """Tell whether a set lies in or below one of these folders, and does not ask to be bought again.
+
+    Otherwise a program that copies the outbox, or `failed/`, into the inbox would buy a texture of each texture, without end.
     """
     said = (sidecars.get(m.path) for m in candidate.members)
     wanted = any(isinstance(one, Sidecar) and one.again for one in said)
-    return not wanted and any(not receipts.isdisjoint(_and_above(m.folder)) for m in candidate.members)
+    return not wanted and any(not folders.isdisjoint(_and_above(m.folder)) for m in candidate.members)
 
 
 def _and_above(folder: str) -> Iterable[str]:

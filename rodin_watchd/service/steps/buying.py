@@ -11,7 +11,7 @@ from pathlib import Path
 from rodin_watchd.adapters.images import MOST_BYTES, why_undecodable
 from rodin_watchd.adapters.rodin_client import Upload
 from rodin_watchd.core.consent import of_set
-from rodin_watchd.core.content import fingerprint
+from rodin_watchd.core.content import fingerprint, fingerprint_of_drop
 from rodin_watchd.core.formats import Wholeness, probe
 from rodin_watchd.core.names import printable, split_name
 from rodin_watchd.core.wire import submit_fields
@@ -53,7 +53,8 @@ def _with_checked_files(tools: Tools, job: Job) -> Job:
         _refuse_large(file)  # before anything is copied
     taken = {file.source: tools.spool.take(job.id, file) for file in in_order(job)}
     files = tuple(_checked(file, taken[file.source]) for file in job.files)
-    return _recognised(consulted(tools, replace(job, files=files)))
+    asked = job.options if job.asked is None else job.asked  # a retry has what plugins made of them
+    return _recognised(consulted(tools, replace(job, files=files, asked=asked)))
 
 
 def _recognised(job: Job) -> Job:
@@ -61,6 +62,7 @@ def _recognised(job: Job) -> Job:
     return replace(
         job,
         fingerprint=fingerprint(job.files, job.options),
+        dropped=fingerprint_of_drop(job),
         consent=job.consent or of_set(job.again),
     )
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from rodin_watchd import __version__
 from rodin_watchd.adapters.spool import Place
-from rodin_watchd.core.layout import ARCHIVE, FAILED, OUTBOX, RECEIPT, REPORT, REPORT_DATA
+from rodin_watchd.core.layout import ARCHIVE, FAILED, OUTBOX, RECEIPT, REPORT, REPORT_DATA, RESULTS
 from rodin_watchd.core.receipt import receipt, report_text, report_toml
 from rodin_watchd.errors import ResultsGoneError
 from rodin_watchd.model import Done, Job, Outcome
@@ -63,7 +63,7 @@ def _keep_results(tools: Tools, job: Job) -> None:
     """Lay results that were paid for beside the report, all that came: the vendor does not keep them for long."""
     sources = tools.spool.downloads(job.id), tools.spool.result(job.id)
     if tools.spool.inputs(job.id).is_dir():
-        tools.spool.gather(tools.spool.inputs(job.id) / "results", sources, besides=(RECEIPT,))
+        tools.spool.gather(tools.spool.inputs(job.id) / RESULTS, sources, besides=(RECEIPT,))
 
 
 def bury(tools: Tools, job: Job) -> Outcome:
