@@ -35,6 +35,9 @@ MOST_FOR_A_SET: Final = 2
 MOST_IN_A_ROW: Final = 6
 """So many refused submits of the account may be unclear since the newest one that was accepted."""
 
+MOST_PASSED: Final = 3
+"""So many refused submits that look free at the first glance may wait for their verdict while others are sent."""
+
 MOST_TRIES: Final = 4
 """So many submits of one content that could have been charged may be in vain, whatever the balance shows."""
 

@@ -62,6 +62,7 @@ from rodin_watchd.errors.service import (
 )
 from rodin_watchd.errors.sets import (
     AmbiguousSetError,
+    AnotherAccountError,
     CanceledError,
     ChangedWhileTakenError,
     ChargedRefusalError,
@@ -91,6 +92,7 @@ from rodin_watchd.errors.sets import (
 __all__ = [
     "AlreadyRunningError",
     "AmbiguousSetError",
+    "AnotherAccountError",
     "ArchiveError",
     "CanceledError",
     "ChangedWhileTakenError",
