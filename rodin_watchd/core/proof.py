@@ -3,7 +3,7 @@
 The arithmetic holds for an account that nobody else spends from (`budget.sole_spender`). The balance was read while no
 submit was open (the *baseline*); `Since` sums up what this service bought after it. With n submits of unknown outcome the
 balance must now be lower by what the accepted ones cost, and by the unknown ones that were accepted as well. Nothing more:
-none of them was charged. Lower by the list price of all n: each was. Anything else cannot be told apart from a stranger's purchase, a top-up
+none of them was charged. Lower by what all n may cost: each was. Anything else cannot be told apart from a stranger's purchase, a top-up
 or a refund, and proves nothing.
 
 A refund could hide a charge: minus one, plus one. So nothing is proven while a task is open, and nothing after a paid
@@ -14,6 +14,9 @@ to be believed is in docs/money.md.
 
 What the vendor says that a task took beats the list price (`consumed`). Where it took nothing, no balance tells whether a
 submit was accepted: nothing is proven while the newest known task cost nothing.
+
+A baseline is of one account, and *settled*: read so long after the newest submit that its charge must be in it. One that is not shows
+only that nothing was charged. A cost that the vendor names is believed in a sum when the balance was seen to fall by it, or the list says it.
 
 A refusal of a set says that nothing was charged, and may be wrong. So little is needed to believe it that it works
 for an account that others spend from as well: the balance must be *exactly* what it was, less what is

@@ -135,9 +135,14 @@ class LateBooks:
 
     def until(self, done: Callable[[], bool], step_seconds: float = 0.1) -> None:
         """Do as the workshop does, and book."""
-        self._shop.until(lambda: self._books() or done(), step_seconds=step_seconds)
 
-    def _books(self) -> None:
+        def booked_and_done() -> bool:
+            self._book()
+            return done()
+
+        self._shop.until(booked_and_done, step_seconds=step_seconds)
+
+    def _book(self) -> None:
         now, emulator = self._shop.hands.seconds, self._vendor.emulator
         for _ in range(charges(self._vendor) - self._known):
             emulator.pay_in(Decimal("0.5"))
