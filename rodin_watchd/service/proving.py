@@ -402,7 +402,7 @@ class Prover:
         in_a_row = self._book.journal.in_a_row()
         in_a_row = in_a_row._replace(tries=in_a_row.tries + len(lost))
         for job in lost:
-            reached = bound(self._book.journal.in_vain(job.fingerprint), in_a_row)
+            reached = bound(job, self._book.journal.in_vain(job.fingerprint), in_a_row)
             yield from concluded(job, proof, now, chance, bound=reached)
 
     def _of_refused(self, refused: Sequence[Refusal], proof: Proof, now: float) -> list[Transition]:
