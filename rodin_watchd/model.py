@@ -173,7 +173,8 @@ class Job:
     answer: Answer | None = None  # committed before it is parsed
     charges: int = 0  # accepted submits
     spent: Decimal = Decimal(0)  # what they cost in all, credits
-    price: Decimal = CREDITS_PER_TEXTURE  # by the list, of the submit that is under way or was the last, credits
+    price: Decimal = CREDITS_PER_TEXTURE  # what the submit that is under way, or was the last, may cost; credits
+    account: str = ""  # whose credits that submit spends: its task is known to this account alone; "": not known
     refused: int = 0  # submits that were refused, and are not known to have been free
     results: tuple[ResultFile, ...] = ()  # as they came from the vendor
     processed: tuple[ResultFile, ...] = ()  # as plugins left them; () when none did

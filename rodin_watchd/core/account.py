@@ -15,8 +15,8 @@ from typing import Any, Final, Self
 
 from rodin_watchd.core.pauses import Pause, Pauses, ended_by, is_over, renewed
 from rodin_watchd.core.receipt import in_credits
-from rodin_watchd.errors import EmptyAccountError, UnansweredSubmitError
-from rodin_watchd.model import CREDITS_PER_TEXTURE, Outcome, Retry, Step
+from rodin_watchd.errors import AnotherAccountError, EmptyAccountError, TaskLostError, UnansweredSubmitError
+from rodin_watchd.model import CREDITS_PER_TEXTURE, Job, Outcome, Rejected, Retry, Step
 from rodin_watchd.problem import Fault, Lane, Problem
 
 BALANCE: Final = "balance"
@@ -141,6 +141,19 @@ def is_stale(purchases: int, seconds: float) -> bool:
 def low_balance_text(balance: Decimal, limit: Decimal) -> str:
     """Say that credits run out."""
     return f"The vendor's account holds {in_credits(balance)}, less than budget.low_balance ({in_credits(limit)})."
+
+
+def of_task(outcome: Outcome, job: Job, account: str) -> Outcome:
+    """Return the outcome of a step about a task; where the task was bought with another account, what this one refuses is no loss.
+
+    It is asked for all the same, for the key may have been renewed: then the vendor knows the task.
+    """
+    if not job.task or job.account in ("", account) or not isinstance(outcome, Retry | Rejected):
+        return outcome
+    if outcome.problem.code != TaskLostError.code and outcome.problem.fault is not Fault.ACCOUNT:
+        return outcome
+    told = f"This set was bought with another API key or address. With the ones of now: {outcome.problem.message}"
+    return Retry(AnotherAccountError(told).problem)
 
 
 def of_submits(outcome: Outcome, step: Step, pauses: Pauses) -> Outcome:

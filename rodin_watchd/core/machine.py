@@ -30,6 +30,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from decimal import Decimal
 from enum import StrEnum
 from typing import assert_never
 
@@ -50,6 +51,7 @@ from rodin_watchd.model import (
     Retry,
     State,
     Step,
+    Task,
     Transition,
     Unknown,
 )
@@ -215,8 +217,12 @@ def understood(job: Job, now: float) -> Outcome:
         task = read_submit(job.answer, job.times.get(job.state, now), early=job.state is State.UPLOADING)
     except RodinWatchdError as error:
         return outcome_of(error)
-    cost = job.price if task.credits is None else task.credits
-    return Done(replace(job, task=task, answer=None, charges=job.charges + 1, spent=job.spent + cost))
+    return Done(replace(job, task=task, answer=None, charges=job.charges + 1, spent=job.spent + cost_of(task)))
+
+
+def cost_of(task: Task) -> Decimal:
+    """Return what a task took, in credits: by the list, if the vendor does not say."""
+    return CREDITS_PER_TEXTURE if task.credits is None else task.credits
 
 
 def outcome_of(error: RodinWatchdError) -> Outcome:
@@ -226,9 +232,12 @@ def outcome_of(error: RodinWatchdError) -> Outcome:
     return Rejected(error.problem) if error.final else Retry(error.problem)
 
 
-def begin_upload(job: Job, now: float) -> Transition:
-    """Intend to send all of the body but its closing boundary: to be committed before a connection is made."""
-    return move(replace(job, answer=None, price=CREDITS_PER_TEXTURE), Signal.BEGIN, now)
+def begin_upload(job: Job, now: float, price: Decimal = CREDITS_PER_TEXTURE, account: str = "") -> Transition:
+    """Intend to send all of the body but its closing boundary: to be committed before a connection is made.
+
+    `price`: what it may cost, in credits; `account`: whose credits it spends.
+    """
+    return move(replace(job, answer=None, price=price, account=account), Signal.BEGIN, now)
 
 
 def close_upload(job: Job, now: float) -> Transition:

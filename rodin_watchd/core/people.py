@@ -13,7 +13,7 @@ from datetime import tzinfo
 from typing import Any, Final, Self
 
 from rodin_watchd.core.consent import by_person, is_by_person
-from rodin_watchd.core.machine import RESTING, SENDING, TABLE, Signal, move
+from rodin_watchd.core.machine import RESTING, SENDING, TABLE, Signal, cost_of, move
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.receipt import cost, local
 from rodin_watchd.core.status import doing
@@ -211,7 +211,7 @@ def resolve_adopt(job: Job, task: Task, now: float) -> Transition:
         held, problem=None, answer=None, task=task, refused=job.refused - (_is_refused_often(job) and job.refused > 0)
     )
     if not _is_charged(job):
-        adopted = replace(adopted, charges=job.charges + 1, spent=job.spent + job.price)
+        adopted = replace(adopted, charges=job.charges + 1, spent=job.spent + cost_of(task))
     return move(adopted, Signal.ADOPT, now)
 
 

@@ -3,7 +3,7 @@
 The arithmetic holds for an account that nobody else spends from (`budget.sole_spender`). The balance was read while no
 submit was open (the *baseline*); `Since` sums up what this service bought after it. With n submits of unknown outcome the
 balance must now be lower by what the accepted ones cost, and by the unknown ones that were accepted as well. Nothing more:
-none of them was charged. Lower by the list price of all n: each was. Anything else cannot be told apart from a stranger's purchase, a top-up
+none of them was charged. Lower by what all n may cost: each was. Anything else cannot be told apart from a stranger's purchase, a top-up
 or a refund, and proves nothing.
 
 A refund could hide a charge: minus one, plus one. So nothing is proven while a task is open, and nothing after a paid
@@ -14,6 +14,9 @@ to be believed is in docs/money.md.
 
 What the vendor says that a task took beats the list price (`consumed`). Where it took nothing, no balance tells whether a
 submit was accepted: nothing is proven while the newest known task cost nothing.
+
+A baseline is of one account, and *settled*: read so long after the newest submit that its charge must be in it. One that is not shows
+only that nothing was charged. A cost that the vendor names is believed in a sum when the balance was seen to fall by it, or the list says it.
 
 A refusal of a set says that nothing was charged, and may be wrong. So little is needed to believe it that it works
 for an account that others spend from as well: the balance must be *exactly* what it was, less what is
@@ -36,13 +39,19 @@ from rodin_watchd.core.machine import POLICIES, Signal, move
 from rodin_watchd.core.patience import spent, wait_seconds
 from rodin_watchd.core.receipt import in_credits
 from rodin_watchd.errors import ChargedTaskLostError, VendorAnswerError
-from rodin_watchd.model import Job, Transition
+from rodin_watchd.model import CREDITS_PER_TEXTURE, Job, Transition
 
 SETTLE_SECONDS: Final = 60.0
 """So long the vendor may take to book a charge, if the configuration says nothing else."""
 
-DOCUMENTED_AFTER_SECONDS: Final = (0.2, 1.0)
-"""When the balance is read after a refusal with a code that the vendor documents: nothing was charged, by its own word."""
+GLANCE_AFTER_SECONDS: Final = (0.2, 1.0)
+"""When the balance is read first after a refusal with a code that the vendor documents: nothing was charged, by its own word.
+
+If it looks so, the others go on, and that set waits for the readings that decide.
+"""
+
+PASS_TIMES: Final = 5
+"""So many times (monotonic) as the deciding readings take at least they may be put off by the submits of others."""
 
 
 def read_after(settle_seconds: float) -> tuple[float, float]:
@@ -68,12 +77,14 @@ UNJUDGED: Final = "refusals-unjudged"
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """A balance that was read while no submit was open; durable."""
+    """A balance that was read while no submit was open; durable. All purchases after it are of the same account."""
 
+    account: str  # whose balance it is; with another account it is dropped for good
     balance: Decimal
     purchase: int  # the newest purchase at that moment
     read_at: float  # UTC
     sole: bool = True  # whether nobody else spent from the account then
+    settled: bool = True  # whether all purchases before it were so old that their charges must be in it
     aged_event: int = 0  # the newest event that was surely REFUND_SECONDS old then, by no wall clock (`core.ages`)
 
     def as_data(self) -> dict[str, Any]:
@@ -84,10 +95,12 @@ class Baseline:
     def of_data(cls, data: Mapping[str, Any]) -> Self:
         """Return the baseline that `as_data` stored."""
         return cls(
+            data.get("account", ""),
             Decimal(data["balance"]),
             data["purchase"],
             data["read_at"],
             data.get("sole", True),
+            data.get("settled", False),
             data.get("aged_event", 0),
         )
 
@@ -125,6 +138,8 @@ class Since:
     told: int  # submits that a person has decided about
     refused: tuple[Refusal, ...] = ()  # oldest first
     gratis: bool = False  # the newest submit that is known to be accepted cost nothing
+    prices: frozenset[Decimal] = frozenset({CREDITS_PER_TEXTURE})  # what textures took lately, credits
+    unconfirmed: bool = False  # an accepted submit cost what neither the list says nor the balance has ever shown
 
 
 NOTHING_SINCE: Final = Since(Decimal(0), 0, Decimal(0), frozenset(), 0, 0)
@@ -152,20 +167,23 @@ def shows_parts(balance: Decimal) -> bool:
     return balance % 1 != 0
 
 
+_UNSETTLED: Final = "submits shortly before that may have been charged meanwhile"
+
+
 def judged(baseline: Baseline, since: Since, readings: Sequence[Decimal], *, exact: bool, doubt: str = "") -> Proof:
     """Decide what two readings (credits) prove about all unknown submits since the baseline.
 
     `exact` tells whether the account has ever shown a part of a credit, `doubt` why it shows nothing to be free (`core.trust`).
     """
-    if reason := _proves_nothing(since, readings):
-        return Proof(Verdict.UNDECIDED, f"The balance cannot tell: {reason}.")
-    if not _is_exact(baseline, readings, exact=exact):
-        reason = "so far it was only ever shown in whole credits"
+    rounded = "" if _is_exact(baseline, readings, exact=exact) else "so far it was only ever shown in whole credits"
+    if reason := _proves_nothing(since, readings) or rounded:
         return Proof(Verdict.UNDECIDED, f"The balance cannot tell: {reason}.")
     lower, told = _compared(baseline, since, readings)
     unknown = stake(since)
     if lower == 0:
         return _free(told, doubt)
+    if not baseline.settled:
+        return Proof(Verdict.UNDECIDED, f"The balance cannot tell: {told}, and {_UNSETTLED}.")
     if lower == unknown:
         return Proof(Verdict.CHARGED, f"It was charged: {told}.")
     if 0 < lower < unknown:
@@ -186,8 +204,10 @@ def refusals_judged(
     lower, told = _compared(baseline, since, readings)
     if lower == 0:
         return _free(told, doubt)
+    if not baseline.settled:
+        return Proof(Verdict.UNDECIDED, f"The balance cannot tell: {told}, and {_UNSETTLED}.")
     if sole and _is_exact(baseline, readings, exact=exact):
-        if not since.unknown and (newest := _newest_for(since.refused, lower)):
+        if not since.unknown and (newest := _newest_for(since, lower)):
             return Proof(Verdict.CHARGED, f"The vendor charged what it refused: {told}.", newest)
         if lower == stake(since):
             return Proof(Verdict.CHARGED, f"The vendor charged what it refused: {told}.", since.refused)
@@ -201,8 +221,14 @@ def _free(told: str, doubt: str) -> Proof:
     return Proof(Verdict.NOT_CHARGED, f"Proven not charged: {told}.")
 
 
-def _newest_for(refused: Sequence[Refusal], amount: Decimal) -> tuple[Refusal, ...]:
-    """Return the newest refusals that cost exactly so much together, () if none do; oldest first."""
+def _newest_for(since: Since, amount: Decimal) -> tuple[Refusal, ...]:
+    """Return the newest refusals that cost exactly so much together, oldest first; () if none do.
+
+    Where textures took different amounts lately, several numbers of them may cost as much: () as well.
+    """
+    refused = since.refused
+    if len(since.prices | {refusal.cost for refusal in refused}) > 1:
+        return ()
     sums = {_cost(refused[first:]): tuple(refused[first:]) for first in range(len(refused))}
     return sums.get(amount, ())
 
@@ -239,6 +265,8 @@ def _proves_nothing(since: Since, readings: Sequence[Decimal]) -> str:
         return "it changed between two readings"
     if since.gratis:
         return "the newest task that is known cost nothing, and so may this one"
+    if since.unconfirmed:
+        return "the vendor named a cost meanwhile that the balance has never shown"
     if since.told:
         return "a person has decided about another submit meanwhile"
     return "a paid task failed or is lost, and its refund could hide a charge" if since.refundable else ""
@@ -319,6 +347,15 @@ class Inquiry:
         if self.quiet_at is None or self.is_complete:
             return None
         return self.quiet_at + self.after_seconds[len(self.readings)]
+
+    @property
+    def is_glance(self) -> bool:
+        """Whether its readings are too early to decide anything."""
+        return self.after_seconds == GLANCE_AFTER_SECONDS
+
+    def may_be_put_off(self, now: float, settle_seconds: float) -> bool:
+        """Tell whether submits of others may still begin that nothing is looked into about."""
+        return now - self.began_at <= PASS_TIMES * settle_seconds
 
     def is_overdue(self, now: float, settle_seconds: float) -> bool:
         """Tell whether submits have been held back for too long."""

@@ -35,6 +35,9 @@ MOST_FOR_A_SET: Final = 2
 MOST_IN_A_ROW: Final = 6
 """So many refused submits of the account may be unclear since the newest one that was accepted."""
 
+MOST_PASSED: Final = 3
+"""So many refused submits that look free at the first glance may wait for their verdict while others are sent."""
+
 MOST_TRIES: Final = 4
 """So many submits of one content that could have been charged may be in vain, whatever the balance shows."""
 
@@ -126,14 +129,14 @@ def held_often(job: Job, of_the_set: InVain, in_a_row: InARow, proof: Proof, now
     reached = reached or _reached(of_the_set, in_a_row, most)
     if not reached:
         return None
-    told = f"{reached} {_each(is_free=is_free)} {proof.reason} The vendor's refusal: {_said(job)}"
+    told = f"{reached} {_each(job, is_free=is_free)} {proof.reason} The vendor's refusal: {_said(job)}"
     return _held(replace(job, refused=0) if is_free else job, RefusedOftenError(told).problem, now)
 
 
-def bound(of_the_set: InVain, in_a_row: InARow) -> str:
+def bound(job: Job, of_the_set: InVain, in_a_row: InARow) -> str:
     """Say why a set whose answer was lost is not sent again although it looks free, "" if it is."""
     reached = _reached(of_the_set, in_a_row, MOST_TRIES)
-    return f"{reached} {_each(is_free=True)}" if reached else ""
+    return f"{reached} {_each(job, is_free=True)}" if reached else ""
 
 
 def _reached(of_the_set: InVain, in_a_row: InARow, most: int) -> str:
@@ -143,14 +146,16 @@ def _reached(of_the_set: InVain, in_a_row: InARow, most: int) -> str:
     return f"{in_a_row.why_stopped}, this one among them." if in_a_row.why_stopped else ""
 
 
-def _each(*, is_free: bool) -> str:
-    cost = in_credits(CREDITS_PER_TEXTURE)
+def _each(job: Job, *, is_free: bool) -> str:
+    cost = in_credits(job.price)
     return f"If the balance is late, each try may have cost {cost}." if is_free else f"Each try may have cost {cost}."
 
 
 def held_beside(job: Job, in_a_row: InARow, now: float) -> Transition:
     """Hold a job whose earlier refusals are unclear, when a bound of the account is reached."""
-    told = f"{in_a_row.why_stopped}, this one among them. {_each(is_free=False)} The vendor's refusal: {_said(job)}"
+    told = (
+        f"{in_a_row.why_stopped}, this one among them. {_each(job, is_free=False)} The vendor's refusal: {_said(job)}"
+    )
     return _held(job, RefusedOftenError(told).problem, now)
 
 

@@ -23,8 +23,11 @@ from rodin_watchd.core.receipt import in_credits
 from rodin_watchd.errors import RefusedOftenError
 from rodin_watchd.model import Job, State, Transition
 
-TRUST: Final = "balance-trust"
-"""The journal's key of the trust in the balance."""
+
+def trust_key(account: str) -> str:
+    """Return the journal's key of the trust in an account's balance."""
+    return f"balance-trust:{account}"
+
 
 KEEP_SECONDS: Final = 86_400.0
 """So long (UTC) a purchase that was shown to be free may still turn out to have been charged."""
@@ -37,7 +40,6 @@ _HIDDEN_BY_ROUNDING: Final = Decimal(1)
 class Trust:
     """What is known of an account's balance as a witness; durable."""
 
-    account: str  # whose balance it is
     moves: bool = False  # whether it was seen to fall by exactly what known purchases cost
     freed: tuple[tuple[int, float], ...] = ()  # the purchases that it has shown to be free, and when, UTC
     late_seconds: float = 0.0  # the settle time with which that was wrong; 0: it never was
@@ -46,7 +48,6 @@ class Trust:
     def as_data(self) -> dict[str, Any]:
         """Return it as JSON can hold it."""
         return {
-            "account": self.account,
             "moves": self.moves,
             "freed": [list(one) for one in self.freed],
             "late_seconds": self.late_seconds,
@@ -54,12 +55,12 @@ class Trust:
         }
 
     @classmethod
-    def of_data(cls, stored: Mapping[str, Any] | None, account: str) -> Self:
-        """Return the trust that `as_data` stored; a new one where nothing was, or where it is about another account."""
-        if not stored or stored["account"] != account:
-            return cls(account)
+    def of_data(cls, stored: Mapping[str, Any] | None) -> Self:
+        """Return the trust that `as_data` stored; a new one where nothing was."""
+        if not stored:
+            return cls()
         freed = tuple((int(purchase), float(at)) for purchase, at in stored["freed"])
-        return cls(account, stored["moves"], freed, stored["late_seconds"], Decimal(stored["fell"]))
+        return cls(stored["moves"], freed, stored["late_seconds"], Decimal(stored["fell"]))
 
     def is_doubted(self, settle_seconds: float) -> bool:
         """Tell whether it was wrong with this settle time, or a longer one."""

@@ -63,6 +63,7 @@ from rodin_watchd.errors.service import (
 )
 from rodin_watchd.errors.sets import (
     AmbiguousSetError,
+    AnotherAccountError,
     CanceledError,
     ChangedWhileTakenError,
     ChargedRefusalError,
@@ -92,6 +93,7 @@ from rodin_watchd.errors.sets import (
 __all__ = [
     "AlreadyRunningError",
     "AmbiguousSetError",
+    "AnotherAccountError",
     "ArchiveError",
     "CanceledError",
     "ChangedWhileTakenError",

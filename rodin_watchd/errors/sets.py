@@ -125,6 +125,17 @@ class TaskLostError(RodinWatchdError):
     )
 
 
+class AnotherAccountError(RodinWatchdError):
+    """The task was bought with another API key or address, and is not known with those that are configured now."""
+
+    code = "another-account"
+    fault = Fault.OWNER
+    advice = (
+        "Set api.base_url and the API key to those that the set was bought with: the service then goes on by itself, or "
+        "`rodin-watchd retry JOB` asks for its results, free of charge. The vendor keeps them for about seven days."
+    )
+
+
 class NotReadyError(RodinWatchdError):
     """The vendor has not made the results available yet."""
 

@@ -27,7 +27,7 @@ from rodin_watchd.core.refusals import room, stopped
 from rodin_watchd.model import CREDITS_PER_TEXTURE, State
 from rodin_watchd.problem import Lane, Problem
 from rodin_watchd.service.book import Book
-from rodin_watchd.service.proving import NOTHING_BEGUN, Prover, Proving, Whose
+from rodin_watchd.service.proving import NOTHING_BEGUN, Prover, Proving
 
 _TO_BUY = frozenset({State.CLAIMED, State.STAGED, State.UPLOADING})
 
@@ -39,6 +39,7 @@ class _Question:
     purchase: int  # the newest
     sending: int  # submits that were open: the answer may know of them or not
     quiet_at: float | None  # of the inquiry that it is a reading for
+    settled: bool  # whether all that was charged must be in the answer
 
     @property
     def known_purchase(self) -> int:
@@ -70,8 +71,7 @@ class Account:
         self._monotonic = monotonic
         same = book.journal.meta(ACCOUNT) == account
         self._known = remembered(book.journal.meta(BALANCE), self._vendor) if same else None
-        whose = Whose(account, remembered=self._known is not None)
-        self._prover = Prover(book, now, monotonic, config.budget, whose, begun)
+        self._prover = Prover(book, now, monotonic, config.budget, account, begun)
         self._question: _Question | None = None
         self._asked_once = False
         self._asked_at = monotonic()
@@ -83,7 +83,9 @@ class Account:
 
     def holds_submits(self, pauses: Pauses) -> bool:
         """Tell whether no submit may begin until the balance was asked for."""
-        return self._prover.inquires or self._is_unsure() or self.textures() == 0 or bool(self._to_ask_about(pauses))
+        return (
+            self._prover.holds_submits or self._is_unsure() or self.textures() == 0 or bool(self._to_ask_about(pauses))
+        )
 
     def textures(self) -> int | None:
         """Return how many more textures the account pays, by the newest balance and what was bought since; None: unknown."""
@@ -170,7 +172,8 @@ class Account:
 
     def ask(self) -> None:
         """Note that the balance is being asked for."""
-        self._question = _Question(self._book.journal.newest_purchase(), self._sending(), self._prover.asked_for())
+        newest, prover = self._book.journal.newest_purchase(), self._prover
+        self._question = _Question(newest, self._sending(), prover.asked_for(), prover.is_settled)
 
     @property
     def asks(self) -> bool:
@@ -200,7 +203,7 @@ class Account:
         self._known = known
         none_open = not question.sending and not self._sending()
         if none_open and question.purchase == self._book.journal.newest_purchase():
-            self._prover.start_from(credits_left, question.purchase, exact=exact)
+            self._prover.start_from(credits_left, question.purchase, exact=exact, settled=question.settled)
         self._prover.read(credits_left, question.quiet_at)
 
     def _tell_low(self, known: Balance, *, was_low: bool) -> None:

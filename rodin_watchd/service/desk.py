@@ -13,7 +13,7 @@ from typing import Self
 from rodin_watchd.adapters.spool.submit_count import SubmitCount
 from rodin_watchd.config import Config
 from rodin_watchd.core import machine
-from rodin_watchd.core.account import after_balance, after_no_balance, of_another_account, of_submits
+from rodin_watchd.core.account import after_balance, after_no_balance, of_another_account, of_submits, of_task
 from rodin_watchd.core.budget import UNLIMITED, is_over_budget
 from rodin_watchd.core.content import content_of, is_same_purchase
 from rodin_watchd.core.grounds import Ground
@@ -233,7 +233,7 @@ class Desk:
         An error that this job alone meets comes back as one of the set.
         """
         before, step = self.pauses, machine.POLICIES[job.state].step
-        outcome = of_submits(outcome, step, before)
+        outcome = of_submits(of_task(outcome, job, self._account.name), step, before)
         if isinstance(outcome, Retry) and outcome.problem.scope is Scope.SERVICE and (lane := outcome.problem.lane):
             if self._is_own(job, step, lane, outcome.problem):
                 return Retry(replace(outcome.problem, scope=Scope.SET))
@@ -333,7 +333,8 @@ class Desk:
         )
         occupied = self._pool.busy | self._account.judged_jobs()
         due = due_jobs(self._book.jobs.values(), occupied, self.pauses, limits, now)
-        intents = [machine.begin_upload(job, now) for job in self._wanted(due, now)]
+        price, account = self._book.journal.price(), self._account.name
+        intents = [machine.begin_upload(job, now, price, account) for job in self._wanted(due, now)]
         sending = sum(
             self._book.jobs[job_id].state in machine.SENDING for job_id in self._pool.busy & self._book.jobs.keys()
         )

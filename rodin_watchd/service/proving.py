@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any
 
 from rodin_watchd.config import Budget
 from rodin_watchd.core.machine import AT_VENDOR, SENDING
 from rodin_watchd.core.proof import (
     BASELINE,
-    DOCUMENTED_AFTER_SECONDS,
+    GLANCE_AFTER_SECONDS,
     JUDGED,
     NO_BASELINE,
     NOTHING_SINCE,
@@ -33,6 +34,7 @@ from rodin_watchd.core.proof import (
     refusals_judged,
 )
 from rodin_watchd.core.refusals import (
+    MOST_PASSED,
     InARow,
     awaits_word,
     bound,
@@ -43,7 +45,7 @@ from rodin_watchd.core.refusals import (
     let_go,
     outcomes,
 )
-from rodin_watchd.core.trust import TRUST, Reading, Trust, after, notice, purchases_of, taken_back
+from rodin_watchd.core.trust import Reading, Trust, after, notice, purchases_of, taken_back, trust_key
 from rodin_watchd.model import Job, State, Transition
 from rodin_watchd.service.book import Book
 from rodin_watchd.service.event_ages import EventAges
@@ -54,21 +56,17 @@ FAILED_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Proving:
-    """A proof that may be under way, and the held jobs that are known."""
+    """A proof that may be under way, and the held jobs that are known; purchases by their numbers."""
 
     inquiry: Inquiry | None = None
     held: frozenset[str] = frozenset()
     undecided: bool = False  # whether it is about the lost answer of one of them
+    glanced: frozenset[int] = frozenset()  # refused ones at which a first glance was taken
+    passed: frozenset[int] = frozenset()  # those of them that looked free
+    sent_at: float | None = None  # when a submit was under way last, monotonic; None: not known
 
 
 NOTHING_BEGUN = Proving()
-
-
-class Whose(NamedTuple):
-    """Whose credits are spent."""
-
-    name: str
-    remembered: bool  # whether what the journal remembers is about this account
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +85,8 @@ class Prover:
     """Keeps the baseline, and inquires into held jobs and refusals. `now` is UTC and may jump, `monotonic` never does.
 
     `budget` says whether nobody else spends from the account (without that only refusals are looked into), and how long the
-    vendor may take to book a charge. `begun` is what the prover before a reload had begun. Every method may raise DiskError:
-    then nothing is known yet, and it may be called again.
+    vendor may take to book a charge; `account` names the account. `begun` is what the prover before a reload had begun, of this
+    account. Every method may raise DiskError: then nothing is known yet, and it may be called again.
     """
 
     def __init__(
@@ -97,7 +95,7 @@ class Prover:
         now: Callable[[], float],
         monotonic: Callable[[], float],
         budget: Budget,
-        account: Whose,
+        account: str,
         begun: Proving = NOTHING_BEGUN,
     ) -> None:
         self._book = book
@@ -105,29 +103,47 @@ class Prover:
         self._monotonic = monotonic
         self._trusts = budget.sole_spender
         self._settle_seconds = budget.settle_seconds
-        self._account = account.name
-        stored = book.journal.meta(BASELINE) if account.remembered else None
-        baseline = Baseline.of_data(stored) if stored else None
-        self._baseline = baseline if baseline and (baseline.sole or not self._trusts) else None
+        self._account = account
+        stored = book.journal.meta(BASELINE)
+        self._baseline = Baseline.of_data(stored) if stored else None
         self._judged: int = book.journal.meta(JUDGED) or 0
         self._unjudged = frozenset[int](book.journal.meta(UNJUDGED) or ())
-        self._inquiry = begun.inquiry if account.remembered else None
+        self._inquiry = begun.inquiry
         self._ages = EventAges(book.journal, monotonic, REFUND_SECONDS)
         self._not_before = monotonic()
-        self._held = begun.held if account.remembered else frozenset()
-        self._undecided = (
-            begun.undecided if account.remembered else False
-        )  # whether the answer of a held job is looked into
+        self._held = begun.held
+        self._undecided = begun.undecided  # whether the answer of a held job is looked into
+        self._glanced = begun.glanced
+        self._passed = begun.passed
+        never = -math.inf if not book.journal.newest_purchase() else monotonic()
+        self._sent_at = never if begun.sent_at is None else begun.sent_at
+        self._was_sending = begun.sent_at is not None
 
     @property
     def begun(self) -> Proving:
         """What a prover that takes this one's place goes on with."""
-        return Proving(self._inquiry, self._held, self._undecided)
+        return Proving(self._inquiry, self._held, self._undecided, self._glanced, self._passed, self._sent_at)
 
     @property
     def inquires(self) -> bool:
-        """Whether a proof is under way: no submit may begin."""
+        """Whether a proof is under way."""
         return self._inquiry is not None
+
+    @property
+    def holds_submits(self) -> bool:
+        """Whether a proof is under way that no submit may disturb.
+
+        One about refusals that looked free at the first glance may be put off by others for a while.
+        """
+        if self._inquiry is None:
+            return False
+        passed = not self._undecided and self._passed.issuperset(refusal.purchase for refusal in self._refused())
+        return not (passed and self._inquiry.may_be_put_off(self._monotonic(), self._settle_seconds))
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the newest submit is so long ago that its charge is in a balance that is read now."""
+        return self._monotonic() - self._sent_at >= self._settle_seconds
 
     @property
     def about_held(self) -> bool:
@@ -179,15 +195,17 @@ class Prover:
         """Note that the balance could not be read."""
         self._not_before = self._monotonic() + FAILED_SECONDS
 
-    def start_from(self, balance: Decimal, purchase: int, *, exact: bool) -> None:
+    def start_from(self, balance: Decimal, purchase: int, *, exact: bool, settled: bool) -> None:
         """Note a balance that was read while no submit was open, with the newest purchase at that time.
 
-        `exact`: whether the account has ever shown a part of a credit.
+        `exact`: whether the account has ever shown a part of a credit; `settled`: what `is_settled` was when it was asked for. Without
+        that an own account's baseline of before is the better one: what was accepted since is known to be charged after it.
         """
         if self._inquiry is None and (self._baseline is None or self.may_start):
             aged = self._ages.older_than(REFUND_SECONDS)
-            renewed = Baseline(balance, purchase, self._now(), self._trusts, aged)
-            self._renew(renewed, self._looked(balance, exact=exact), [], {}, [])
+            read = Baseline(self._account, balance, purchase, self._now(), self._trusts, settled, aged)
+            renewed = read if settled or not self._trusts else self._baseline or read
+            self._renew(renewed, self._looked(balance, exact=exact, settled=settled), [], {}, [])
 
     def _renew(
         self,
@@ -206,7 +224,8 @@ class Prover:
             for job_id, purchases in looked.back.items()
             for purchase in purchases
         ]
-        stored = {BASELINE: renewed.as_data() if renewed else None, TRUST: looked.trust.as_data(), **meta}
+        baseline = renewed.as_data() if renewed else None
+        stored = {BASELINE: baseline, trust_key(self._account): looked.trust.as_data(), **meta}
         self._book.commit([*moves, *doubted], now, stored, settled=[*settled, *back], confirmed=looked.confirmed)
         self._baseline = renewed
         if back:
@@ -222,19 +241,19 @@ class Prover:
 
     @property
     def _trust(self) -> Trust:
-        return Trust.of_data(self._book.journal.meta(TRUST), self._account)
+        return Trust.of_data(self._book.journal.meta(trust_key(self._account)))
 
-    def _looked(self, balance: Decimal, *, exact: bool) -> _Looked:
-        """Compare a reading while nothing of ours is open with the one before it."""
+    def _looked(self, balance: Decimal, *, exact: bool, settled: bool) -> _Looked:
+        """Compare a reading while nothing of ours is open with the one before it. `settled`: as for `start_from`."""
         trust, baseline = self._trust, self._baseline
         if baseline is None:
             return _Looked(trust)
         since = self._since(baseline)
         lower = lower_than_known(baseline, since, balance)
-        reading = Reading(lower, since, exact, baseline.sole and self._trusts)
+        reading = Reading(lower, since, exact, baseline.settled and baseline.sole and self._trusts)
         learned, back = after(trust, reading, self._settle_seconds, self._now())
         confirmed = (0, 0)
-        if reading.matches and reading.sole and learned.moves:
+        if settled and reading.matches and reading.sole and learned.moves:
             confirmed = (baseline.purchase, self._book.journal.newest_purchase())
         return _Looked(learned, purchases_of(back, self._book.journal.owners(back)), confirmed)
 
@@ -243,6 +262,8 @@ class Prover:
     def inquire(self, chance: float, *, exact: bool) -> None:
         """Begin, go on with or end a proof. `exact`: whether the account has ever shown a part of a credit."""
         self._ages.look()
+        self._drop_unfit_baseline()
+        self._note_sending()
         if self._trusts:
             self._look_for_held()
         else:
@@ -254,8 +275,38 @@ class Prover:
         is_open = self._is_any(AT_VENDOR)  # a task that fails may be paid back, which would hide a charge
         self._inquiry = self._inquiry.lasting(self._reads_after()).seen(is_open=is_open, now=now)
         overdue = self._inquiry.is_overdue(now, self._settle_seconds)
-        if self._inquiry.is_complete or overdue or self._baseline is None:
+        if self._baseline and self._inquiry.is_complete and self._inquiry.is_glance:
+            self._glance(self._baseline, self._inquiry, exact=exact)
+        elif self._inquiry.is_complete or overdue or self._baseline is None:
             self._conclude(self._inquiry, chance, exact=exact)
+
+    def _note_sending(self) -> None:
+        """Note when a submit was under way last: until its end was seen."""
+        is_sending = self._is_any(SENDING)
+        if is_sending or self._was_sending:
+            self._sent_at = self._monotonic()
+        self._was_sending = is_sending
+
+    def _glance(self, baseline: Baseline, inquiry: Inquiry, *, exact: bool) -> None:
+        """Let the others go on where refusals look free, until the readings that decide."""
+        refused = frozenset(refusal.purchase for refusal in self._refused())
+        looked = self._looked(inquiry.readings[-1], exact=exact, settled=False)
+        doubt = looked.trust.doubt(self._settle_seconds, sole=self._trusts)
+        sums = (baseline, self._since(baseline), inquiry.readings)
+        proof = refusals_judged(*sums, exact=exact, sole=self._trusts, doubt=doubt)
+        self._glanced = refused
+        if proof.verdict is Verdict.NOT_CHARGED and len(refused) <= MOST_PASSED:
+            self._passed = refused
+
+    def _drop_unfit_baseline(self) -> None:
+        """Drop a baseline for good that is about another account, or about times in which others may have spent.
+
+        Durable, before anything is bought: whoever goes back to that account later has bought elsewhere meanwhile.
+        """
+        baseline = self._baseline
+        if baseline and (baseline.account != self._account or (self._trusts and not baseline.sole)):
+            self._book.journal.set_meta(BASELINE, None)
+            self._baseline = None
 
     def _look_for_held(self) -> None:
         """Begin an inquiry if the balance can tell about any held job; end one that no held job needs any more."""
@@ -293,13 +344,14 @@ class Prover:
             self._inquiry = Inquiry(self._monotonic())
 
     def _reads_after(self) -> tuple[float, ...]:
-        """Return when the balance is read: soon where all that is looked into is a refusal that says it was free of charge."""
+        """Return when the balance is read: soon for a first glance, where all refusals say that they were free of charge."""
         refused = self._refused()
         jobs = judged_jobs(refused, self._book.jobs.values())
         said = [job.id for job in jobs if job.problem is not None and job.problem.documented]
         all_said = {refusal.job_id for refusal in refused} == set(said)
-        quick = all_said and not self._undecided and not self._trust.is_doubted(self._settle_seconds)
-        return DOCUMENTED_AFTER_SECONDS if quick else read_after(self._settle_seconds)
+        is_new = not self._glanced.issuperset(refusal.purchase for refusal in refused)
+        glance = is_new and all_said and not self._undecided and self._settle_seconds > GLANCE_AFTER_SECONDS[-1]
+        return GLANCE_AFTER_SECONDS if glance else read_after(self._settle_seconds)
 
     def _since(self, baseline: Baseline) -> Since:
         return self._book.journal.purchases_since(baseline.purchase, baseline.aged_event)
@@ -312,13 +364,13 @@ class Prover:
         answers = refusals = OVERDUE if baseline else NO_BASELINE
         renewed = None
         if baseline and inquiry.is_complete:
-            looked = self._looked(inquiry.readings[-1], exact=exact)
+            looked = self._looked(inquiry.readings[-1], exact=exact, settled=True)
             doubt = looked.trust.doubt(self._settle_seconds, sole=self._trusts)
             answers = judged(baseline, since, inquiry.readings, exact=exact, doubt=doubt)
             sole = self._trusts
             refusals = refusals_judged(baseline, since, inquiry.readings, exact=exact, sole=sole, doubt=doubt)
             aged = self._ages.older_than(REFUND_SECONDS)
-            renewed = Baseline(inquiry.readings[-1], newest, now, sole, aged)
+            renewed = Baseline(self._account, inquiry.readings[-1], newest, now, sole, aged_event=aged)
         lost = [job for job in self._book.jobs.values() if self._undecided and job.id in since.undecided & self._held]
         refused = self._refused()
         moves = [*self._of_lost(lost, answers, now, chance), *self._of_refused(refused, refusals, now)]
@@ -333,6 +385,7 @@ class Prover:
                 self._book.tell("inquiry-ended", proof.reason, now, subject="balance")
         self._inquiry, self._judged, self._undecided = None, newest, False
         self._unjudged = unjudged
+        self._glanced = self._passed = frozenset()
 
     def _freed(
         self,
@@ -354,7 +407,7 @@ class Prover:
         in_a_row = self._book.journal.in_a_row()
         in_a_row = in_a_row._replace(tries=in_a_row.tries + len(lost))
         for job in lost:
-            reached = bound(self._book.journal.in_vain(job.fingerprint), in_a_row)
+            reached = bound(job, self._book.journal.in_vain(job.fingerprint), in_a_row)
             yield from concluded(job, proof, now, chance, bound=reached)
 
     def _of_refused(self, refused: Sequence[Refusal], proof: Proof, now: float) -> list[Transition]:
@@ -384,7 +437,7 @@ class Prover:
     def notices(self) -> list[str]:
         """Return what people must know."""
         doubted = notice(self._trust, self._settle_seconds, sole=self._trusts)
-        if self._inquiry is None:
+        if not self.holds_submits:
             return doubted
         lost = "A submit's answer was lost: nothing is submitted until the balance tells whether it was charged."
         refused = "The vendor refused a set: nothing is submitted until the balance tells whether it was charged."

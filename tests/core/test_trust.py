@@ -9,14 +9,14 @@ import pytest
 from job_samples import NOW, a_job
 
 from rodin_watchd.core.proof import Baseline, Refusal, Since, Verdict, judged, refusals_judged
-from rodin_watchd.core.trust import KEEP_SECONDS, Reading, Trust, after, notice, taken_back
+from rodin_watchd.core.trust import KEEP_SECONDS, Reading, Trust, after, notice, taken_back, trust_key
 from rodin_watchd.errors import RefusedOftenError, ThrottledError
 from rodin_watchd.model import State
 
 HALF, NOTHING = Decimal("0.5"), Decimal(0)
-TEN = Baseline(Decimal("10.5"), 7, NOW)
-UNSEEN = Trust("account")
-SEEN = Trust("account", moves=True)
+TEN = Baseline("account", Decimal("10.5"), 7, NOW)
+UNSEEN = Trust()
+SEEN = Trust(moves=True)
 BELIEVED = SEEN.with_freed([3, 4], NOW)
 
 
@@ -31,12 +31,12 @@ def reading(lower: str, bought: Since, *, exact: bool = True, sole: bool = True)
     return Reading(Decimal(lower), bought, exact, sole)
 
 
-def test_trust_is_stored_for_one_account() -> None:
-    """Nothing that was seen of another account counts."""
+def test_trust_is_stored_as_it_is() -> None:
+    """What was stored comes back; where nothing was, nothing is known."""
     doubted = replace(BELIEVED, late_seconds=60.0, fell=HALF)
-    assert Trust.of_data(doubted.as_data(), "account") == doubted
-    assert Trust.of_data(doubted.as_data(), "other") == Trust("other")
-    assert Trust.of_data(None, "account") == UNSEEN
+    assert Trust.of_data(doubted.as_data()) == doubted
+    assert Trust.of_data(None) == UNSEEN
+    assert trust_key("one") != trust_key("other")
 
 
 def test_nothing_is_free_by_a_balance_that_was_never_seen_to_fall() -> None:

@@ -514,12 +514,12 @@ def test_a_lost_task_could_be_paid_back(tmp_path: Path) -> None:
 
 
 def test_another_account_proves_nothing(tmp_path: Path) -> None:
-    """What another vendor said, an emulator for instance, is no baseline."""
+    """What another account held is no baseline."""
     with working(tmp_path, "submit-503@1", budget=SOLE, balance=EXACT) as (shop, vendor):
         shop.drop_set("chair")
         shop.until(shop.is_in("chair", State.HELD))
         journal = shop.daemon._book.journal
-        journal.set_meta(BALANCE, {**journal.meta(BALANCE), "vendor": "https://elsewhere.example"})
+        journal.set_meta(BASELINE, {**journal.meta(BASELINE), "account": "another"})
         shop.restart()
         shop.idle()
         assert shop.states() == {"chair": State.HELD}

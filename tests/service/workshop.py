@@ -25,7 +25,7 @@ from rodin_watchd.config import Plugins as PluginSettings
 from rodin_watchd.config import journal_path, load_config
 from rodin_watchd.core.layout import HIDDEN, MARK, SUBMITS_NOTE
 from rodin_watchd.core.people import Seen
-from rodin_watchd.core.trust import TRUST, Trust
+from rodin_watchd.core.trust import Trust, trust_key
 from rodin_watchd.emulator.ledger import Snapshot
 from rodin_watchd.emulator.server import Emulator, EmulatorSettings, parse_fault
 from rodin_watchd.errors import CommandRefusedError
@@ -234,7 +234,7 @@ class Workshop:
     def has_seen_the_balance_fall(self) -> None:
         """Put into the journal what a service knows that has bought from this account before."""
         account = self.daemon._desk.progress.account
-        self.daemon._book.journal.set_meta(TRUST, Trust(account, moves=True).as_data())
+        self.daemon._book.journal.set_meta(trust_key(account), Trust(moves=True).as_data())
 
     # ---- the folders ------------------------------------------------------------------------------------------------
 

@@ -30,6 +30,7 @@ _NEWEST_COSTS = "SELECT cost FROM purchases WHERE outcome = 'charged' ORDER BY i
 _CHARGED = "SELECT cost, count(*) FROM purchases WHERE at >= ? AND outcome = 'charged' GROUP BY cost"
 _NEWEST = "SELECT coalesce(max(id), 0) FROM purchases"
 _SINCE = "SELECT outcome, cost, count(*), sum(told) FROM purchases WHERE id > ? GROUP BY outcome, cost"
+_CONFIRMED = "SELECT DISTINCT cost FROM purchases WHERE outcome = 'charged' AND confirmed"
 _LAST_COST = "SELECT cost FROM purchases WHERE outcome = 'charged' ORDER BY id DESC LIMIT 1"
 _UNDECIDED = ("open", "unknown")
 _REFUSED = "SELECT id, job_id, fingerprint, cost FROM purchases WHERE outcome = 'refused'"
@@ -99,7 +100,10 @@ class PurchaseReader(ABC):
     @in_words()
     def price(self) -> Decimal:
         """Return what a texture may cost, in credits: the dearest of the 20 newest charges, and at least the list price."""
-        return max([CREDITS_PER_TEXTURE, *(Decimal(row[0]) for row in self._rows(_NEWEST_COSTS))])
+        return max({CREDITS_PER_TEXTURE} | self._newest_costs())
+
+    def _newest_costs(self) -> frozenset[Decimal]:
+        return frozenset(Decimal(row[0]) for row in self._rows(_NEWEST_COSTS))
 
     @in_words()
     def charged_since(self, at: float) -> Decimal:
@@ -119,6 +123,7 @@ class PurchaseReader(ABC):
         """Return what happened to the money after a purchase; failed and lost tasks count if an event after `aged_event` tells of it."""
         rows = [(outcome, Decimal(cost), count, told) for outcome, cost, count, told in self._rows(_SINCE, (purchase,))]
         last = self._rows(_LAST_COST)
+        known = {CREDITS_PER_TEXTURE, *(Decimal(row[0]) for row in self._rows(_CONFIRMED))}
         return Since(
             charged=_sum((cost, count) for outcome, cost, count, _ in rows if outcome == "charged"),
             unknown=sum(count for outcome, _, count, _ in rows if outcome in _UNDECIDED),
@@ -128,6 +133,8 @@ class PurchaseReader(ABC):
             told=sum(told for *_, told in rows),
             refused=self.refused_since(purchase),
             gratis=bool(last) and not Decimal(last[0][0]),
+            prices=self._newest_costs() or frozenset({CREDITS_PER_TEXTURE}),
+            unconfirmed=not known.issuperset(cost for outcome, cost, *_ in rows if outcome == "charged"),
         )
 
     def refused_since(self, purchase: int) -> tuple[Refusal, ...]:

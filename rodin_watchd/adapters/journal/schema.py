@@ -150,7 +150,7 @@ _MIGRATIONS: Final = (
         top TEXT NOT NULL,
         at REAL NOT NULL,
         outcome TEXT NOT NULL CHECK (outcome IN ('open', 'charged', 'unknown', 'refused', 'free')),
-        cost TEXT NOT NULL, -- credits, a decimal number: the list price, or what the vendor says that it took
+        cost TEXT NOT NULL, -- credits, a decimal number: what it may cost; then what the vendor says that it took, or the list price
         told INTEGER NOT NULL DEFAULT 0, -- ended while the job was held, so not by the vendor's answer
         sent INTEGER NOT NULL DEFAULT 0, -- the whole set was sent, or something was answered: it could have been charged
         confirmed INTEGER NOT NULL DEFAULT 0 -- the balance fell by what it cost
@@ -179,7 +179,8 @@ _MIGRATIONS: Final = (
     END;
     CREATE TRIGGER purchase_is_charged AFTER UPDATE OF charges ON jobs WHEN NEW.charges > OLD.charges
         BEGIN UPDATE purchases SET outcome = 'charged', told = OLD.state = 'held',
-            cost = coalesce(json_extract(NEW.doc, '$$.task.credits'), cost)
+            cost = coalesce(json_extract(NEW.doc, '$$.task.credits'),
+                CASE WHEN json_extract(NEW.doc, '$$.task.uuid') IS NULL THEN cost ELSE '0.5' END)
             WHERE id = (SELECT id FROM purchases WHERE job_id = NEW.id AND outcome <> 'charged'
                 ORDER BY outcome = 'open' DESC, outcome IN ('refused', 'unknown') DESC, id DESC LIMIT 1); END;
     -- Version 1 booked an upload as free that was under way while the configuration was read anew: its job says what it cost.
