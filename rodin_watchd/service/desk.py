@@ -331,8 +331,9 @@ class Desk:
             allowance,
             self._pool.plugin_places,
         )
-        occupied = self._pool.busy | self._account.judged_jobs()
-        due = due_jobs(self._book.jobs.values(), occupied, self.pauses, limits, now)
+        judged = self._account.judged_jobs()  # they wait, and are no probe of any lane
+        jobs = [job for job in self._book.jobs.values() if job.id not in judged]
+        due = due_jobs(jobs, self._pool.busy, self.pauses, limits, now)
         price, account = self._book.journal.price(), self._account.name
         intents = [machine.begin_upload(job, now, price, account) for job in self._wanted(due, now)]
         sending = sum(
