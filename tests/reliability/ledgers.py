@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from rodin_watchd.adapters.journal import rows
-from rodin_watchd.core.layout import MARK
+from rodin_watchd.core.layout import MARK, SUBMITS_NOTE
 from rodin_watchd.core.machine import ENDED, TABLE
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.status import set_name
@@ -257,7 +257,7 @@ def check_outbox(root: Path, told: Told, charges: Iterable[Charge]) -> None:
         assert said["task"]["uuid"] in uuids
         assert said["job"]["id"] in told.jobs
     for path in (root / "outbox").rglob("*"):
-        if path.is_file() and path.name != MARK:
+        if path.is_file() and path.name not in (MARK, SUBMITS_NOTE):
             assert (path.parent / "job.toml").is_file(), f"{path} was published without a receipt"
 
 

@@ -32,7 +32,7 @@ from rodin_watchd.adapters.systemd import Manager
 from rodin_watchd.cli import act
 from rodin_watchd.cli.main import cli
 from rodin_watchd.config import Config, journal_path
-from rodin_watchd.core.layout import MARK
+from rodin_watchd.core.layout import MARK, SUBMITS_NOTE
 from rodin_watchd.core.machine import DAY_SECONDS, RESTING
 from rodin_watchd.emulator.ledger import Charge
 from rodin_watchd.emulator.server import Emulator, parse_fault
@@ -380,4 +380,6 @@ class Studio:
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in (".part", MARK))
+    return sorted(
+        path for path in folder.rglob("*") if path.is_file() and path.name not in (".part", MARK, SUBMITS_NOTE)
+    )

@@ -210,6 +210,7 @@ _MIGRATIONS: Final = (
         WHEN OLD.outcome = 'charged' AND NEW.outcome <> 'charged'
         BEGIN SELECT RAISE (ABORT, 'what was paid stays paid'); END;
     -- What came out, as it came and as plugins left it: a model that this service has made is not bought as a new set.
+    -- No OR IGNORE in the triggers: the upsert that fires them has a conflict clause of its own, which stands above theirs.
     CREATE TABLE results (
         sha256 TEXT NOT NULL,
         job_id TEXT NOT NULL REFERENCES jobs (id),
@@ -222,10 +223,14 @@ _MIGRATIONS: Final = (
         FROM jobs, json_each(CASE WHEN json_valid(doc) THEN doc ELSE '{}' END, '$$.processed') AS made
         WHERE made.type = 'object';
     CREATE TRIGGER results_came AFTER UPDATE OF state ON jobs WHEN NEW.state = 'downloaded' BEGIN
-        INSERT OR IGNORE INTO results SELECT json_extract(value, '$$.sha256'), NEW.id FROM json_each(NEW.doc, '$$.results');
+        INSERT INTO results
+            SELECT DISTINCT made, NEW.id FROM (SELECT json_extract(value, '$$.sha256') AS made FROM json_each(NEW.doc, '$$.results'))
+            WHERE NOT EXISTS (SELECT 1 FROM results WHERE sha256 = made AND job_id = NEW.id);
     END;
     CREATE TRIGGER results_were_processed AFTER UPDATE OF state ON jobs WHEN NEW.state = 'processed' BEGIN
-        INSERT OR IGNORE INTO results SELECT json_extract(value, '$$.sha256'), NEW.id FROM json_each(NEW.doc, '$$.processed');
+        INSERT INTO results
+            SELECT DISTINCT made, NEW.id FROM (SELECT json_extract(value, '$$.sha256') AS made FROM json_each(NEW.doc, '$$.processed'))
+            WHERE NOT EXISTS (SELECT 1 FROM results WHERE sha256 = made AND job_id = NEW.id);
     END;
     -- What an event is about, and which error it tells of, as words for programs; a message is for people alone.
     ALTER TABLE events ADD COLUMN code TEXT NOT NULL DEFAULT '';
