@@ -102,5 +102,5 @@ def credits_of(value: object, *, below_zero: bool = False) -> Decimal | None:
         return None
     number = Decimal(value)
     exponent = number.as_tuple().exponent  # a word, not a number, for NaN and the infinities
-    fine = isinstance(exponent, int) and exponent >= _FINEST_EXPONENT and abs(number) <= _MOST_CREDITS
+    fine = isinstance(exponent, int) and exponent >= _FINEST_EXPONENT and number.copy_abs() <= _MOST_CREDITS
     return number if fine and (below_zero or number >= 0) else None

@@ -20,6 +20,7 @@ from rodin_watchd.model import Event, Job, Role, State
 
 RECEIPT_OF = {"outbox": "job.toml", "archive": "job.toml", "failed": "report.toml"}
 MARK_OF_ROOT = ".rodin-watchd-root"
+OF_THE_ROOT = frozenset({MARK_OF_ROOT, ".rodin-watchd-submits"})
 TEXTS = frozenset({"job.toml", "report.toml", "REPORT.txt"})
 
 
@@ -78,7 +79,7 @@ def _copies(root: Path) -> dict[str, list[str]]:
     hidden: dict[str, list[str]] = {}
     for top, path in ((folder, path) for folder in folders for path in _files(folder)):
         inside = path.relative_to(top).parts
-        if path.name in TEXTS or path.name.endswith(".part") or path.name == MARK_OF_ROOT:
+        if path.name in TEXTS or path.name.endswith(".part") or path.name in OF_THE_ROOT:
             continue
         into = hidden if any(part.startswith(".") for part in inside) else seen
         into.setdefault(sha256(path.read_bytes()), []).append(str(path.relative_to(root)))
@@ -241,10 +242,10 @@ def _left_over(root: Path, jobs: Iterable[Job]) -> Iterator[Violation]:
     """Find what stayed in the work folder without being held, and what a copy or a claim left under a hidden name."""
     held = {job.id for job in jobs if job.state is State.HELD}
     work = root / ".rodin-watchd" / "work"
-    left = [path for path in work.glob("*") if path.name not in {*held, MARK_OF_ROOT}]
+    left = [path for path in work.glob("*") if path.name not in {*held, *OF_THE_ROOT}]
     left += root.rglob(".*.part")
     for top in ("inbox", *RECEIPT_OF):
-        left += [path for path in (root / top).rglob(".*") if path.name != MARK_OF_ROOT and path not in left]
+        left += [path for path in (root / top).rglob(".*") if path.name not in OF_THE_ROOT and path not in left]
     yield from (Violation(Kind.LITTER, str(path.relative_to(root))) for path in left)
 
 

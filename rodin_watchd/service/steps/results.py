@@ -106,7 +106,8 @@ def _unlisted(folder: Path, links: tuple[Link, ...], names: tuple[str, ...]) -> 
     others = sorted(path for path in folder.iterdir() if path.name not in names and path.suffix != ".part")
     results = [replace(found, unlisted=True) for path in others if (found := _found(path, path.name))]
     for result in results:
-        log.warning("unlisted: “%s” was fetched, and is not listed any more", printable(result.name))
+        told = "unlisted: “%s” was fetched, and is not listed any more"
+        log.warning(told, printable(result.name), extra={"action": "unlisted"})
     return results
 
 
