@@ -134,8 +134,11 @@ def test_a_lock_that_cannot_be_taken_ends_the_start_with_advice_for_a_start(stag
     (stage.root / ".rodin-watchd" / "lock").mkdir(parents=True)
     run = stage.told("run")
     assert run.returncode == 1
-    assert "lock cannot be written: Is a directory." in run.stderr
-    assert "take away what lies in its place; then start the service anew." in run.stderr
+    assert "lock is not a file of this service, and is left as it is." in run.stderr
+    assert (
+        "Move it away, or set folders.state to a folder that nothing else uses; then start the service anew."
+        in run.stderr
+    )
 
 
 def test_closed_standard_streams_are_no_hindrance(served: Stage) -> None:

@@ -117,10 +117,15 @@ def test_a_dear_price_is_reserved_once_it_is_known(tmp_path: Path, took: str, bu
 
 @pytest.mark.parametrize(
     ("fault", "took", "outcome"),
-    [("submit-503", "1.5", "not-charged"), ("charged-503", "1.5", "charged"), ("submit-503", "0", "undecided")],
+    [
+        ("submit-503", "0.5", "not-charged"),
+        ("charged-503", "0.5", "charged"),
+        ("submit-503", "1.5", "undecided"),
+        ("submit-503", "0", "undecided"),
+    ],
 )
 def test_the_proof_reckons_with_what_was_taken(tmp_path: Path, fault: str, took: str, outcome: str) -> None:
-    """A known task for another price beside a lost answer: the sums are right; and nothing is proven where a task is free."""
+    """A known task beside a lost answer: the sums are right; nothing is proven by a cost that the balance has never shown."""
     budget = {"sole_spender": True}
     with working(tmp_path, balance=Decimal("50.5"), budget=budget) as (shop, vendor):
         faults(vendor, f"consumed={took}@1", f"{fault}@2")
