@@ -24,6 +24,7 @@ from rodin_watchd.errors import (
     CommandRefusedError,
     OutcomeUnknownError,
     RefusedOftenError,
+    TaskFailedError,
     TaskLostError,
 )
 from rodin_watchd.model import CREDITS_PER_TEXTURE, Job, State, Task, Transition
@@ -32,7 +33,7 @@ PAID_ANEW: Final = "paid-anew"
 """The code of the event that tells of a retry that may pay once more."""
 
 _CHARGED = (ChargedTaskLostError.code, ChargedRefusalError.code)
-_OTHER_TASK = (TaskLostError.code, CanceledError.code)
+_OTHER_TASK = (TaskLostError.code, TaskFailedError.code, CanceledError.code)
 PAY_AGAIN = f"`rodin-watchd retry --pay-again JOB` submits it anew, for {CREDITS_PER_TEXTURE} credits."
 """What to do where only a new submit helps."""
 
@@ -135,8 +136,11 @@ def retry(job: Job, now: float, *, pay_again: bool) -> Transition:
 
 
 def _refuse_to_pay(job: Job) -> None:
-    """Raise CommandRefusedError when there may be a task that nobody knows. To ask for a known one again is free, also when it failed."""
+    """Raise CommandRefusedError when only a new task could help, or when there may be a task that nobody knows."""
     code = job.problem.code if job.problem else ""
+    if job.task and code == TaskFailedError.code:
+        reason = "The vendor reports that this task failed, so asking again cannot help."
+        raise CommandRefusedError(reason, advice=PAY_AGAIN)
     if not job.task and code == OutcomeUnknownError.code:
         reason = "The vendor may have accepted and charged this job already."
         raise CommandRefusedError(reason, advice=PAY_AGAIN)
@@ -195,9 +199,10 @@ def resolve_not_charged(job: Job, now: float) -> Transition:
 
 
 def resolve_adopt(job: Job, task: Task, now: float) -> Transition:
-    """Adopt the task that a person found for a held job; or another one for a failed job whose task the vendor does not know.
+    """Adopt the task that a person found for a held job; or one for a failed job whose task the vendor does not know, or calls failed.
 
-    The latter is how a mistyped id is put right: it is asked for free of charge, and nothing more is counted. Raises
+    The latter is how a mistyped id is put right, or a task is asked for that failed and is done after all: free of charge, and nothing
+    more is counted. Raises
     CommandRefusedError if the job is neither, or if the task's id is not one line of text.
     """
     if not task.uuid.strip() or not task.uuid.isprintable():
@@ -205,7 +210,7 @@ def resolve_adopt(job: Job, task: Task, now: float) -> Transition:
             "The task has no usable id.", advice="Copy the task's UUID from the vendor's account."
         )
     if job.state is State.FAILED and job.task and job.problem and job.problem.code in _OTHER_TASK:
-        return retry(replace(job, task=task), now, pay_again=False)
+        return retry(replace(job, task=task, problem=None), now, pay_again=False)
     held = _held(job)
     adopted = replace(
         held, problem=None, answer=None, task=task, refused=job.refused - (_is_refused_often(job) and job.refused > 0)

@@ -99,8 +99,7 @@ class TaskFailedError(RodinWatchdError):
     fault = Fault.VENDOR
     final = True
     advice = (
-        "`rodin-watchd retry JOB` asks for its results once more, free of charge. "
-        "To try anew, which costs again, drop the set with `again = true` in its TOML file; "
+        "To try once more, which costs again, drop the set with `again = true` in its TOML file; "
         "or ask the vendor's support about the task."
     )
 

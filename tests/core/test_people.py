@@ -74,9 +74,9 @@ def test_a_paid_job_is_retried_without_paying(kind: type[RodinWatchdError]) -> N
     assert (job.task, job.charges) == (replace(TASK, subscription_key=""), 1)
 
 
-@pytest.mark.parametrize(("task", "kind"), [(None, OutcomeUnknownError)])
+@pytest.mark.parametrize(("task", "kind"), [(TASK, TaskFailedError), (None, OutcomeUnknownError)])
 def test_paying_again_has_to_be_asked_for(task: Task | None, kind: type[RodinWatchdError]) -> None:
-    """A submit that may have been charged costs again: refused, with the words that would do it."""
+    """A failed task, and a submit that may have been charged, cost again: refused, with the words that would do it."""
     failed = a_job(S.FAILED, task=task, charges=bool(task), problem=kind().problem)
     with pytest.raises(CommandRefusedError) as refused:
         retry(failed, NOW, pay_again=False)
@@ -231,10 +231,10 @@ def test_giving_up_says_what_it_may_have_cost() -> None:
     assert "--pay-again JOB" in job.problem.advice
 
 
-def test_a_failed_task_is_asked_for_again_free_of_charge() -> None:
-    """The vendor's status can be wrong, and to ask costs nothing: the task stays."""
+def test_a_failed_task_can_be_named_once_more() -> None:
+    """The vendor's status can be wrong, and to ask for the same task costs nothing."""
     failed = a_job(S.FAILED, task=TASK, charges=1, problem=TaskFailedError().problem)
-    job = retry(failed, NOW, pay_again=False).job
+    job = resolve_adopt(failed, TASK, NOW).job
     assert (job.state, job.task, job.charges) == (S.CLAIMED, replace(TASK, subscription_key=""), 1)
 
 
