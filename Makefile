@@ -25,7 +25,7 @@ help:  ## List the targets
 demo: $(VENV)/.demo  ## Show it all: emulated vendor, real daemon, sample sets
 	$(BIN)/rodin-watchd demo
 
-test: lint  ## Every check of the project: lint, types, generated files, tests; in about four minutes on two cores
+test: lint  ## Every check of the project: lint, types, generated files, tests; in about ten minutes on two cores
 	@$(MAKE) --no-print-directory -j2 types unit
 
 lint: $(VENV)/.dev
@@ -43,7 +43,7 @@ unit: $(VENV)/.compiled .node/.made
 	$(BIN)/pytest -q -n $(WORKERS) --dist worksteal
 
 thorough: $(VENV)/.compiled .node/.made  ## All that `make test` samples: every story, every benchmark, longer searches by chance; before a release
-	RODIN_WATCHD_EFFORT=4 $(BIN)/pytest -q -n $(WORKERS) --dist worksteal tests/reliability tests/test_benchmarks.py
+	RODIN_WATCHD_EFFORT=4 $(BIN)/pytest -q -n $(WORKERS) --dist worksteal tests/reliability tests/service/test_refused_sets.py tests/test_benchmarks.py
 
 test-systemd: $(VENV)/.dev  ## Boot a Debian with the service in it, and test it under the real systemd (needs root)
 	@command -v debootstrap >/dev/null && command -v systemd-nspawn >/dev/null || { $(call APT,debootstrap systemd-container); }
