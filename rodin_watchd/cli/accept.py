@@ -59,8 +59,8 @@ def accept(config_file: Path | None, folder: str, *, yes: bool) -> None:
             f"There is no folder {path}.", advice="Mount the share or disk first, or make the folder."
         )
     mark = _mark(config, folder if where else Ground.ROOT.value, grounds)
-    if not where and mark.journal and seen.mark:
-        mark = replace(mark, accepted_from=_before(seen.mark, journal_of(config)))
+    if not where and mark.journal:
+        mark = replace(mark, accepted_from=_before(seen.mark, mark, journal_of(config)))
     if not yes:
         click.echo(f"{path} {_said(seen)}, on {there.kind} mounted at {there.mount_point}.")
         _warn(seen.mark, mark)
@@ -96,8 +96,13 @@ def _accept_loss(config: Config, *, yes: bool) -> None:
         ask(config, journal, ACCEPT, {SEEN: loss.number})
 
 
-def _before(there: Mark, journal: Path) -> str:
-    """Return the journal that an accepted copy named before, "" if it is none: what may have been sent is held at the next start."""
+def _before(there: Mark | None, wanted: Mark, journal: Path) -> str:
+    """Return the journal that an accepted copy named before, "" if it is none: what may have been sent is held at the next start.
+
+    A root without a mark may be a copy of one whose mark was left behind: it stands for its own journal, if there is one.
+    """
+    if there is None:
+        return wanted.journal if journal.exists() else ""
     return there.journal if why_copied(there, journal) else there.accepted_from
 
 

@@ -99,6 +99,13 @@ def is_a_copy(marked: Traces, here: Traces) -> bool:
     return times_are_known and _made_anew(marked.state, here.state) and _made_anew(marked.mark, here.mark)
 
 
+def is_unmarked_copy(remembered: Traces, here: Traces) -> bool:
+    """Tell whether a root without its mark is a copy: the journal remembers the traces of the one that it was kept for."""
+    if remembered.machine and here.machine and remembered.machine != here.machine:
+        return True
+    return _made_anew(remembered.state, here.state)
+
+
 def _made_anew(before: Birth | None, now: Birth | None) -> bool:
     """Tell it by the times, where both are known: inodes repeat on new disks, and some shares give others at each mount."""
     if before is None or now is None:

@@ -77,6 +77,11 @@ def copied(journal: str) -> str:
 COPIED_TOGETHER: Final = "The root and its journal were copied to another disk or machine, or put back from a backup: the root's mark was left elsewhere"
 """The reason where host and path are the same, but not what a copy does not carry over."""
 
+UNMARKED: Final = (
+    "The root came without its mark, so it may be a copy, and another service may send what this journal knows"
+)
+"""The reason where the root's mark is missing, and what a copy does not carry over is not as it was or not known."""
+
 OLDER: Final = "The journal is older than what was paid from this folder"
 """The reason where the root counts more submits than the journal knows."""
 

@@ -115,6 +115,11 @@ class Book:
             self._know(transition.job)
             _tell(transition)
 
+    def refuse_open_commands(self, reason: str) -> None:
+        """Answer every command that waits with a refusal: it may have been carried out elsewhere, or before. Raises DiskError."""
+        for command in self.journal.open_commands():
+            self.journal.answer_command(Reply(command.id, reason, ok=False))
+
     def note(self, job: Job) -> None:
         """Change a waiting time or a word of the vendor, which need not survive a restart."""
         self._jobs[job.id] = job

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Self
 
+from rodin_watchd.adapters.journal.backup import TOO_OLD
 from rodin_watchd.adapters.spool.inbox import Inbox
 from rodin_watchd.adapters.watcher import Watcher
 from rodin_watchd.config import Config
@@ -240,6 +241,8 @@ class Daemon:
             if job.id not in self._pool.busy:
                 self._book.commit(hold_unsent(job, reason, now), now)
         if not any(hold_unsent(job, reason, now) for job in self._book.jobs.values()):
+            if self._standing.keeper.is_accepted:
+                self._book.refuse_open_commands(TOO_OLD)
             self._standing.keeper.finish_acceptance()
 
     def _scene(self) -> Scene:

@@ -19,7 +19,7 @@ from rodin_watchd.adapters.spool.beneath import Anchor
 from rodin_watchd.adapters.spool.grounds import Grounds, read_mark
 from rodin_watchd.core.grounds import Ground, Identity, Known, Mark, Traces, is_ours, is_still_theirs, why_away
 from rodin_watchd.core.layout import INBOX
-from rodin_watchd.core.restored import copied
+from rodin_watchd.core.restored import UNMARKED, copied
 from rodin_watchd.core.status import PAGE, Page
 from rodin_watchd.errors import DiskError, FolderGoneError, JournalError, OwnerError, RootAwayError, RootCopiedError
 from rodin_watchd.log_lines import Trouble, why
@@ -29,7 +29,7 @@ from rodin_watchd.service.inside import InsideKeeper, remembered_inside
 from rodin_watchd.service.journal_guard import Hold, JournalGuard
 from rodin_watchd.service.monitor import Monitor
 from rodin_watchd.service.places import is_same_journal, place_of
-from rodin_watchd.service.traces import traces_of, why_copied
+from rodin_watchd.service.traces import remember_traces, traces_of, why_copied, why_unmarked_copy
 
 GROUNDS = "grounds"
 COPIED = "copied"
@@ -103,6 +103,8 @@ class Keeper:
         self._unmarkable.clear()
         self._traces_are_fresh = False
         self.check()
+        if Ground.ROOT not in self.away and not self.copied and self._grounds.mark(Ground.ROOT):
+            remember_traces(self._book.journal, self._journal)
 
     def may_make(self, path: Path) -> bool:
         """Tell whether a missing folder may be made: never where something is to be mounted."""
@@ -163,9 +165,17 @@ class Keeper:
             theirs[ground] = there
 
     def _why_copied(self, mark: Mark | None) -> str:
-        if mark and mark.accepted_from and not why_copied(mark, self._journal):
-            return copied(mark.accepted_from)
+        if mark is None:
+            return why_unmarked_copy(self._book.journal, self._journal)
+        if mark.accepted_from and not why_copied(mark, self._journal):
+            return UNMARKED if mark.accepted_from == place_of(self._journal) else copied(mark.accepted_from)
         return why_copied(mark, self._journal)
+
+    @property
+    def is_accepted(self) -> bool:
+        """Whether a person accepted the root as it is, and what may have been sent is still to be held."""
+        mark = self._grounds.mark(Ground.ROOT)
+        return mark is not None and bool(mark.accepted_from) and not why_copied(mark, self._journal)
 
     def finish_acceptance(self) -> None:
         """Take out of the root's mark from where it was accepted, now that what may have been sent is held; may be repeated."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rodin_watchd.adapters.filesystems import filesystem_of
 from rodin_watchd.adapters.journal import Journal
-from rodin_watchd.adapters.journal.backup import COPIED_AT, refuse_foreign_backup
+from rodin_watchd.adapters.journal.backup import COPIED_AT, TOO_OLD, refuse_foreign_backup
 from rodin_watchd.adapters.journal.ballast import ballast_path, is_ballast
 from rodin_watchd.adapters.journal.files import finish
 from rodin_watchd.adapters.lease import Lease
@@ -21,6 +21,7 @@ from rodin_watchd.adapters.spool.sharing import sharing_of
 from rodin_watchd.adapters.spool.submit_count import SubmitCount
 from rodin_watchd.adapters.zone import local_zone
 from rodin_watchd.config import Config, journal_path, lease_path, lock_path
+from rodin_watchd.core.proof import BASELINE
 from rodin_watchd.core.restored import OLDER, Loss, hold_unsent, put_back
 from rodin_watchd.errors import DiskError, JournalError
 from rodin_watchd.own_file import refuse_foreign_at
@@ -95,6 +96,8 @@ def opened(config: Config, clock: Clock, wait: Callable[[float], None]) -> Itera
         def begin() -> None:
             if finished:
                 guard.tell_finished(finished)
+            if keeper.copied:
+                book.journal.set_meta(BASELINE, None)  # what was bought elsewhere since is in no sum
             _find_lost(book, budget_day, count.read(), clock.now(), knew_root=knew_root)
             count.keep(book.journal.submits())
             book.journal.free_cut_uploads()  # after that: what a backup takes for being sent may have been sent
@@ -131,6 +134,7 @@ def _find_lost(book: Book, day: BudgetDay, submits: int, now: float, *, knew_roo
     reason = OLDER if copied_at is None else put_back(float(copied_at), day.zone)
     for job in list(book.jobs.values()):
         book.commit(hold_unsent(job, reason, now), now)
+    book.refuse_open_commands(TOO_OLD)
     lost = missing if knew_root else 0
     loss = Loss(lost, now, reason) if lost else None
     day.lose(lost, journal.submits() + missing, loss and (book.loss or Loss(0, now, reason)).more(*loss))

@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Final
 
 from rodin_watchd.adapters.filesystems import filesystem_of
+from rodin_watchd.adapters.journal import Journal
 from rodin_watchd.adapters.spool.statx import birth_at
-from rodin_watchd.core.grounds import Mark, Traces, is_a_copy
-from rodin_watchd.core.restored import COPIED_TOGETHER, copied
+from rodin_watchd.core.grounds import Birth, Mark, Traces, is_a_copy, is_unmarked_copy
+from rodin_watchd.core.restored import COPIED_TOGETHER, UNMARKED, copied
 from rodin_watchd.service.places import is_same_journal
+
+TRACES: Final = "traces"
+"""The journal's key of the traces of the root that it belongs to."""
 
 _MACHINE_ID: Final = Path("/etc/machine-id")
 _CONTAINER_SIGNS: Final = (Path("/.dockerenv"), Path("/run/.containerenv"))
@@ -34,6 +38,22 @@ def why_copied(mark: Mark | None, journal: Path) -> str:
     if not is_same_journal(mark.journal, journal):
         return copied(mark.journal)
     return COPIED_TOGETHER if is_a_copy(mark.traces, traces_of(journal, mark)) else ""
+
+
+def why_unmarked_copy(journal: Journal, path: Path) -> str:
+    """Say why a root without its mark is taken for a copy, "" if it is not; `path` is the journal's."""
+    stored = journal.meta(TRACES)
+    if not stored:
+        return ""
+    machine, inode, made_ns = stored
+    return UNMARKED if is_unmarked_copy(Traces(machine, Birth(inode, made_ns)), traces_of(path)) else ""
+
+
+def remember_traces(journal: Journal, path: Path) -> None:
+    """Remember what a copy does not carry over, for a root that loses its mark. Raises DiskError; may be repeated."""
+    here = traces_of(path)
+    if here.state and journal.meta(TRACES) != (found := [here.machine, here.state.inode, here.state.made_ns]):
+        journal.set_meta(TRACES, found)
 
 
 @cache

@@ -78,6 +78,49 @@ def test_a_copy_by_the_same_name_pays_for_nothing_that_the_original_may_pay(
     shop.crash()
 
 
+def test_a_copy_without_the_mark_that_is_accepted_holds_what_was_to_be_sent(shop: Workshop, vendor: Vendor) -> None:
+    """A program that copies no hidden files leaves the mark behind: nothing tells whose root it was."""
+    copy_over(shop.root)
+    (shop.root / MARK).unlink()
+    assert "Accepted" in command(shop, "accept", "root", "--yes")
+    shop.start()
+    shop.idle()
+    assert shop.states() == {"chair": State.HELD}
+    shop.drop_set("fresh")
+    shop.idle()
+    assert shop.states()["fresh"] is State.ARCHIVED
+    assert vendor.charges == 1
+    shop.crash()
+
+
+@pytest.mark.parametrize("empty", [False, True])
+def test_a_copy_without_the_mark_on_a_disk_of_the_same_number_is_noticed(
+    shop: Workshop, vendor: Vendor, *, empty: bool
+) -> None:
+    """The folder looks like the one before: the journal remembers what a copy does not carry over."""
+    journal_path(shop.config, {}).with_name("lock").unlink()  # a copy has a new one
+    (shop.root / MARK).unlink()
+    if empty:
+        (shop.root / MARK).touch()
+    shop.start()
+    shop.ticks(10, step_seconds=1.0)
+    assert shop.states() == {"chair": State.HELD}
+    assert "COPIED OR MOVED" in shop.status()
+    assert vendor.charges == 0
+    shop.crash()
+
+
+def test_a_mark_that_is_removed_is_left_anew(shop: Workshop, vendor: Vendor) -> None:
+    """The lock is the same one: it is no copy."""
+    (shop.root / MARK).unlink()
+    shop.start()
+    shop.idle()
+    assert shop.states() == {"chair": State.ARCHIVED}
+    assert (shop.root / MARK).exists()
+    assert vendor.charges == 1
+    shop.crash()
+
+
 def nothing(_shop: Workshop) -> None:
     """Start it again."""
 

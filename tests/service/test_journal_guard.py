@@ -772,6 +772,29 @@ def test_the_whole_hidden_folder_is_put_back_from_a_backup(tmp_path: Path, remov
         assert vendor.charges == 3
 
 
+def test_a_command_in_a_journal_that_is_put_back_is_not_carried_out_again(tmp_path: Path) -> None:
+    """It was given once: its answer is in the journal that is gone, and so is what it paid."""
+    with working(tmp_path, "failed-job@1") as (shop, vendor):
+        shop.drop_set("chair")
+        shop.idle()
+        shop.crash()
+        number = shop.leave("retry", **shop.seen("retry", {"job": "chair"}), job="chair", pay_again=True)
+        journal, copy = journal_of(shop), tmp_path / "copy.sqlite3"
+        with closing(sqlite3.connect(journal)) as there, closing(sqlite3.connect(copy)) as here:
+            there.backup(here)
+        shop.start()
+        shop.idle()
+        assert len(vendor.emulator.ledger()["charges"]) == 2
+        shop.crash()
+        for path in journal.parent.glob("journal.sqlite3*"):
+            path.unlink()
+        shutil.copy(copy, journal)
+        shop.start()
+        shop.idle()
+        assert "put back or copied since" in shop.answer_to(number)["message"]
+        assert len(vendor.emulator.ledger()["charges"]) == 2
+
+
 def test_the_note_of_another_root_says_nothing(tmp_path: Path) -> None:
     """An outbox that another service has used before, and that was accepted, makes no journal older than it is."""
     with working(tmp_path) as (shop, vendor):

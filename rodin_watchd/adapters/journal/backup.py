@@ -37,7 +37,8 @@ _BUSY_SECONDS = 5.0
 
 _KEPT = "journal.backup-{}.sqlite3"
 
-_TOO_OLD = "The journal was put back from its backup since this was asked for: look at the job, then give it again."
+TOO_OLD = "The journal was put back or copied since this was asked for: look at the job, then give it again."
+"""The answer to a command that may have been carried out elsewhere, or before."""
 
 
 def backup_path(journal: Path) -> Path:
@@ -165,7 +166,7 @@ def _blot(copy: sqlite3.Connection) -> None:
         copy.execute("UPDATE jobs SET doc = ? WHERE id = ?", (json.dumps(data, separators=(",", ":")), job_id))
     copy.execute("UPDATE commands SET arguments = json_remove(arguments, '$.subscription_key')")
     copy.execute(
-        "UPDATE commands SET answer = ? WHERE answer IS NULL", (json.dumps({"ok": False, "message": _TOO_OLD}),)
+        "UPDATE commands SET answer = ? WHERE answer IS NULL", (json.dumps({"ok": False, "message": TOO_OLD}),)
     )
 
 
