@@ -256,14 +256,15 @@ class _Writer:
         self.stop = threading.Event()
         self._metrics = metrics
         self._path = path
-        self._written: os.stat_result | None = None
+        self._written: tuple[os.stat_result, bytes] | None = None
 
     def run(self) -> None:
         """Write until `stop` is set."""
         trouble = Trouble("metrics")
         while True:
             try:
-                self._written = write_textfile(self._path, self._metrics.text())
+                text = self._metrics.text()
+                self._written = write_textfile(self._path, text), text
             except (DiskError, OSError) as error:
                 trouble.begins(f"{self._path} cannot be written: {why(error)}")
             else:
@@ -272,9 +273,12 @@ class _Writer:
                 return
 
     def remove(self) -> None:
-        """Remove the file, if it is the one that was written last; never raises OSError."""
+        """Remove the file, if it is the one that was written last and nobody has written into it; never raises OSError."""
+        if not self._written:
+            return
+        status, text = self._written
         with contextlib.suppress(OSError):
-            if self._written and os.path.samestat(self._path.lstat(), self._written):
+            if os.path.samestat(self._path.lstat(), status) and self._path.read_bytes() == text:
                 self._path.unlink()
 
 

@@ -157,6 +157,35 @@ def test_only_so_many_are_kept(path: Path) -> None:
     assert jobs_in(kept[0]) == ["", "rich"]
 
 
+def test_files_of_an_administrator_are_neither_removed_nor_named(path: Path) -> None:
+    """Whatever has a name like that of a kept backup: other words, or our words and another content."""
+    written(path, "first")
+    mine = {path.with_name(f"journal.backup-2025-{n:02}-before-upgrade.sqlite3"): path.read_bytes() for n in range(7)}
+    mine |= {
+        path.with_name(f"journal.backup-20200101T00000{n}Z{more}.sqlite3"): b"age-encryption.org/v1 mine"
+        for n in range(7)
+        for more in ("", "-2")
+    }
+    mine[path.with_name("journal.backup-20200101T000000Z.sqlite3.gz")] = b"packed"
+    for file, data in mine.items():
+        file.write_bytes(data)
+    database = path.with_name("journal.backup-20200101T000009Z.sqlite3")
+    with closing(sqlite3.connect(database)) as other:
+        other.execute("CREATE TABLE meta (mine TEXT)")
+    mine[database] = database.read_bytes()
+    os.mkfifo(path.with_name("journal.backup-20200101T000010Z.sqlite3"))
+    path.with_name("journal.backup-20200101T000011Z.sqlite3").symlink_to(path)
+    others = set(path.parent.glob("journal.backup-*"))
+    assert kept_backups(path) == []
+    for number in range(MOST_KEPT + 3):
+        written(path, f"poor {number}")
+        make_backup(path, NOW + number)
+    assert len(kept_backups(path)) == MOST_KEPT
+    assert others.isdisjoint(kept_backups(path))
+    assert others <= set(path.parent.glob("journal.backup-*"))
+    assert {file: file.read_bytes() for file in mine} == mine
+
+
 @pytest.mark.parametrize("odd", ["link", "folder", "fifo"])
 def test_only_a_file_is_replaced(path: Path, odd: str) -> None:
     """A link could lead anywhere: nothing is written through it, and people read what to do."""

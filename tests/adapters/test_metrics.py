@@ -255,6 +255,26 @@ def test_the_textfile_of_another_service_stays(tmp_path: Path) -> None:
     assert path.read_bytes() == b"rodin_watchd_other 1\n"
 
 
+@pytest.mark.parametrize("kept", ["nothing", "the beginning", "the size", "all of it"])
+def test_what_somebody_writes_into_the_textfile_stays(tmp_path: Path, kept: str) -> None:
+    """The same file with another content is not removed in the end."""
+    path = tmp_path / "shared.prom"
+    with written(Metrics(lambda: BOOKS, lambda: 0.0, ROOT), path):
+        while not path.exists():
+            pass
+        ours = path.read_bytes()
+        theirs = {
+            "nothing": b"backup_last_success 1\n",
+            "the beginning": ours[: len(ours) // 2],
+            "the size": b"#" * len(ours),
+            "all of it": ours + b"backup_last_success 1\n",
+        }[kept]
+        with path.open("r+b") as shared:
+            shared.write(theirs)
+            shared.truncate()
+    assert path.read_bytes() == theirs
+
+
 def test_a_file_that_holds_no_metrics_is_not_written_over(tmp_path: Path) -> None:
     """A mistake in the configuration costs nobody a file."""
     path = tmp_path / "chair.obj"

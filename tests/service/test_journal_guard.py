@@ -810,6 +810,74 @@ def test_the_note_of_another_root_says_nothing(tmp_path: Path) -> None:
         assert vendor.charges == 2
 
 
+@pytest.mark.parametrize("kind", ["result", "text", "appended", "fifo", "link"])
+@pytest.mark.parametrize("where", ["", "outbox/"])
+def test_what_lies_in_the_place_of_the_note_is_not_written_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, where: str, kind: str
+) -> None:
+    """A hard link to a paid result, a person's own text: they stay, it is logged once, and the work goes on."""
+    with working(tmp_path) as (shop, vendor):
+        shop.drop_set("one")
+        shop.idle()
+        note = shop.path(f"{where}.rodin-watchd-submits")
+        if kind == "appended":
+            with note.open("a") as stream:
+                stream.write("my notes of three weeks")
+            mine = note
+        else:
+            note.unlink()
+            mine = shop.path("notes")
+            mine.write_text("my notes of three weeks")
+        if kind == "result":
+            [mine] = shop.path("outbox/one").glob("*.glb")
+            note.hardlink_to(mine)
+        elif kind == "text":
+            mine.rename(note)
+            mine = note
+        elif kind == "fifo":
+            os.mkfifo(note)
+        elif kind == "link":
+            note.symlink_to(mine)
+        before = mine.read_bytes()
+        for name in ("two", "three"):
+            shop.drop_set(name)
+            shop.idle()
+        assert mine.read_bytes() == before
+        assert caplog.text.count(f"{note} is not a file of this service") == 1
+        assert set(shop.states().values()) == {State.ARCHIVED}
+        assert vendor.charges == 3
+
+
+@pytest.mark.parametrize("name", [".rodin-watchd/submits", "outbox/.rodin-watchd-submits"])
+def test_a_backup_by_hard_links_keeps_its_counts(tmp_path: Path, name: str) -> None:
+    """What shares a file with the count or its note stays as it was; both count on."""
+    with working(tmp_path) as (shop, _vendor):
+        shop.drop_set("one")
+        shop.idle()
+        kept = tmp_path / "kept"
+        kept.hardlink_to(shop.path(name))
+        before = kept.read_bytes()
+        shop.drop_set("two")
+        shop.idle()
+        assert kept.read_bytes() == before
+        assert f"{2:020d}" in shop.path(name).read_text()
+
+
+@pytest.mark.parametrize("digits", [16, 20, 21, 1000, 5000])
+def test_an_absurd_note_says_nothing(tmp_path: Path, digits: int) -> None:
+    """A number that nobody can have counted makes no journal older than it is."""
+    with working(tmp_path) as (shop, vendor):
+        shop.drop_set("one")
+        shop.idle()
+        note = shop.path("outbox/.rodin-watchd-submits")
+        note.write_text(note.read_text().replace(f"{1:020d}", "9" * digits))
+        shop.restart()
+        shop.drop_set("two")
+        shop.idle()
+        assert shop.states() == {"one": State.ARCHIVED, "two": State.ARCHIVED}
+        assert vendor.charges == 2
+
+
 def test_a_lost_hidden_folder_and_an_accepted_root_count_on(tmp_path: Path) -> None:
     """Beginning anew was a person's will: what the notes still count is in no budget, and stops nothing."""
     with working(tmp_path) as (shop, vendor):

@@ -144,6 +144,28 @@ def test_somebodys_own_file_is_kept(shop: Workshop, caplog: pytest.LogCaptureFix
     assert not list(shop.root.glob(f"{OWN_PREFIX}*{STATUS}*"))
 
 
+def test_a_program_that_writes_the_page_without_end_loses_none_of_its_files(shop: Workshop) -> None:
+    """When no further name is free, the page is not written, people read why, and it goes on when names are free again."""
+    shop.ticks(2, step_seconds=1.0)
+    mine = [f"farm status {number}" for number in range(104)]
+    for text in mine:
+        shop.path(STATUS).write_text(text)
+        shop.ticks(2, step_seconds=2.0)
+        found = {path.read_text() for path in shop.root.iterdir() if path.is_file()}
+        if text not in found or shop.path(STATUS).read_text() == text:
+            break
+    assert set(mine[: mine.index(text) + 1]) <= found
+    assert len(found) > 100
+    page = Page.of_data(shop.daemon._book.journal.meta(PAGE))
+    assert "it cannot be kept as STATUS-kept.txt" in page.notices[0]
+    for path in shop.root.glob("STATUS-kept*"):
+        path.rename(path.with_name(f"taken-{path.name}"))
+    shop.ticks(4, step_seconds=2.0)
+    found = {path.read_text() for path in shop.root.iterdir() if path.is_file()}
+    assert set(mine[: mine.index(text) + 1]) <= found
+    assert is_page(shop.path(STATUS).read_bytes())
+
+
 def test_a_file_from_before_the_first_start_is_kept(tmp_path: Path, vendor: Vendor) -> None:
     """Whoever had a STATUS.txt there finds it under another name."""
     (tmp_path / STATUS).write_text("my notes of three weeks")

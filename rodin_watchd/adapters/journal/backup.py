@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shlex
 import sqlite3
 from datetime import UTC, datetime
@@ -24,7 +25,7 @@ from rodin_watchd.errors import (
     RodinWatchdError,
     RoomError,
 )
-from rodin_watchd.own_file import refuse_foreign_at
+from rodin_watchd.own_file import head_of, refuse_foreign_at
 
 COPIED_AT = "copied_at"
 """The key of the mark in the copy: when it was made, UTC."""
@@ -36,6 +37,7 @@ _SQLITE = b"SQLite format 3\0"
 _BUSY_SECONDS = 5.0
 
 _KEPT = "journal.backup-{}.sqlite3"
+_KEPT_NAME = re.compile(r"journal\.backup-\d{8}T\d{6}Z(-\d+)?\.sqlite3", re.ASCII)
 
 TOO_OLD = "The journal was put back or copied since this was asked for: look at the job, then give it again."
 """The answer to a command that may have been carried out elsewhere, or before."""
@@ -47,12 +49,24 @@ def backup_path(journal: Path) -> Path:
 
 
 def kept_backups(journal: Path) -> list[Path]:
-    """Return the backups that were kept because they know what a newer one does not, oldest first."""
+    """Return the backups that were kept because they know what a newer one does not, oldest first; any thread.
+
+    Those that the service has made: by their whole name, and by what is in them. What an administrator keeps under a name
+    of the same kind is none of them.
+    """
     try:
-        found = [path for path in journal.parent.iterdir() if path.match(_KEPT.format("*"))]
+        found = [path for path in journal.parent.iterdir() if _KEPT_NAME.fullmatch(path.name) and _is_backup(path)]
     except OSError:
         return []
     return sorted(found)
+
+
+def _is_backup(path: Path) -> bool:
+    """Tell whether a file is a backup that the service made; False where that cannot be told."""
+    try:
+        return head_of(path).startswith(_SQLITE) and _is_journals(path)
+    except OSError:
+        return False
 
 
 def make_backup(journal: Path, now: float, expected: Files | None = None) -> Path:
@@ -97,15 +111,18 @@ def _is_replaced(before: Path, new: Path) -> bool:
 
 
 def _keep(journal: Path, backup: Path, now: float) -> None:
-    """Give a backup a name with a date, and bound the number of those. Raises OSError, DiskError, JournalError."""
+    """Give a backup a name with a date, and bound the number of those. Raises OSError, DiskError, JournalError.
+
+    Whole ones alone are counted and removed: nobody knows what a damaged one is worth.
+    """
     stamp = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
     kept, number = backup.with_name(_KEPT.format(stamp)), 1
     while os.path.lexists(kept):
         number += 1
         kept = backup.with_name(_KEPT.format(f"{stamp}-{number}"))
     backup.rename(kept)
-    known = {path: extent_of(path) for path in kept_backups(journal)}
-    fewest_first = sorted(known, key=lambda path: extent.rank if (extent := known[path]) else (-1, -1))
+    known = {path: extent.rank for path in kept_backups(journal) if (extent := extent_of(path))}
+    fewest_first = sorted(known, key=lambda path: known[path])
     for path in fewest_first[: max(len(known) - MOST_KEPT, 0)]:
         path.unlink()
 

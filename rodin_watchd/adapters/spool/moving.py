@@ -151,11 +151,18 @@ def give_name(new: str, folder: int, name: str, is_ours: Callable[[bytes], bool]
 
     Else it is kept under another one, which is returned; "" if there was none to keep. The two change their names in one
     act where the filesystem can do that: there is no moment without a file, and what somebody puts there in whichever
-    moment is not lost. What a crash left under the name `new` is seen to first. Raises OSError.
+    moment is not lost. What a crash left under the name `new` is seen to first. Raises FileExistsError, before anything is
+    made, where that is somebody else's and cannot be kept; OSError.
     """
     aside = f"{ASIDE_PREFIX}{name}"
     for left in (new, aside):
         _decide_aside(folder, left, name, is_ours)
+        if _is_taken(folder, left):  # `make` would write over it
+            stem, ending = os.path.splitext(name)  # noqa: PTH122 - a name, not a path
+            why = (
+                f"{left} holds somebody else's {name}, and it cannot be kept as {stem}-kept{ending}, nor with a number"
+            )
+            raise FileExistsError(errno.EEXIST, why, left)
     make()
     before = new
     try:
@@ -167,6 +174,14 @@ def give_name(new: str, folder: int, name: str, is_ours: Callable[[bytes], bool]
             rename_file_new(new, folder, name, folder)
     sync_folder(folder)
     return _decide_aside(folder, before, name, is_ours)
+
+
+def _is_taken(folder: int, name: str) -> bool:
+    try:
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _decide_aside(folder: int, aside: str, name: str, is_meant: Callable[[bytes], bool]) -> str:

@@ -12,14 +12,19 @@ was put back, not where power failed.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 from rodin_watchd.adapters.spool.beneath import file_beneath, folder_beneath, write_durably_in
 from rodin_watchd.adapters.spool.grounds import Grounds
 from rodin_watchd.core.grounds import PATHS, Ground
 from rodin_watchd.core.layout import HIDDEN, SUBMITS_NOTE
-from rodin_watchd.errors import DiskError, JournalBehindError, SubmitCountError
+from rodin_watchd.errors import DiskError, ForeignFileError, JournalBehindError, SubmitCountError
+from rodin_watchd.log_lines import Trouble
+from rodin_watchd.own_file import refuse_foreign
 
 NAME = "submits"
 _OPENING = (
@@ -27,6 +32,13 @@ _OPENING = (
     b"# Please leave it here.\n"
 )
 _MOST_BYTES = 4096
+_DIGITS = 20
+_MOST = 10**15
+"""No service ever sends so many submits: a number beyond that was not counted, and says nothing."""
+
+_COUNT = re.compile(rb"\s*(\d{1,%d})\s*" % _DIGITS)
+_NOTE = re.compile(rb"\s*(\d{1,%d})\s+(\w+)\s*" % _DIGITS)
+_OURS = re.compile(re.escape(_OPENING) + rb"\s*\d+\s+\w+\s*|\0+")  # zeros are what a loss of power may leave
 _NOTED_IN = (Ground.ROOT, Ground.OUTBOX)
 
 
@@ -36,6 +48,7 @@ class SubmitCount:
     def __init__(self, grounds: Grounds) -> None:
         self._grounds = grounds
         self._path = grounds.root / HIDDEN / NAME
+        self._troubles = {ground: Trouble("submits") for ground in _NOTED_IN}
 
     def read(self) -> int:
         """Return the highest count, 0 where none was kept yet. Raises DiskError for a file that cannot be read or understood.
@@ -47,27 +60,26 @@ class SubmitCount:
     def _noted(self, ground: Ground) -> int:
         note = f"{PATHS[ground]}/{SUBMITS_NOTE}".lstrip("/")
         with (
-            contextlib.suppress(OSError, ValueError, DiskError),
+            contextlib.suppress(OSError, DiskError),
             file_beneath(self._grounds.anchor(), note) as descriptor,
         ):
-            count, owner = os.read(descriptor, _MOST_BYTES).removeprefix(_OPENING).split()
-            return int(count) if owner.decode() == self._grounds.owner else 0
+            found = _NOTE.fullmatch(os.read(descriptor, _MOST_BYTES).removeprefix(_OPENING))
+            if found and found[2].decode() == self._grounds.owner:
+                return _believable(found[1]) or 0
         return 0
 
     def _note(self, ground: Ground, count: int) -> None:
-        """Note the count where that is possible now."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        """Note the count where that is possible now; what lies there and is no note of ours stays, which is logged once."""
         text = _text(count).rstrip() + f" {self._grounds.owner}\n".encode()
-        with (
-            contextlib.suppress(OSError, DiskError),
-            folder_beneath(self._grounds.anchor(), PATHS[ground]) as folder,
-        ):
-            descriptor = os.open(SUBMITS_NOTE, flags, 0o644, dir_fd=folder)
-            try:
-                os.pwrite(descriptor, text, 0)  # of one length, within one sector
-                os.ftruncate(descriptor, len(text))
-            finally:
-                os.close(descriptor)
+        try:
+            with folder_beneath(self._grounds.anchor(), PATHS[ground]) as folder:
+                _write_note(folder, self._grounds.root / PATHS[ground] / SUBMITS_NOTE, text)
+        except ForeignFileError as error:
+            self._troubles[ground].begins(f"{error.message} The count of submits is not noted there. Move it away.")
+        except (OSError, DiskError):
+            pass  # a folder that cannot be used is told by whoever needs it
+        else:
+            self._troubles[ground].ends(f"the count is noted in {self._grounds.root / PATHS[ground]} again.")
 
     def _counted(self) -> int:
         try:
@@ -75,16 +87,18 @@ class SubmitCount:
                 file_beneath(self._grounds.anchor(), f"{HIDDEN}/{NAME}") as descriptor,
                 open(descriptor, "rb", closefd=False) as stream,
             ):
-                return int(stream.read(_MOST_BYTES).removeprefix(_OPENING))
+                found = _COUNT.fullmatch(stream.read(_MOST_BYTES).removeprefix(_OPENING))
         except FileNotFoundError:
             return 0
         except OSError as error:
             raise DiskError.of(f"The count of submits, {self._path}, cannot be read", error) from error
-        except ValueError as error:
+        count = _believable(found[1]) if found else None
+        if count is None:
             raise DiskError(
                 f"{self._path} does not hold the count of submits any more.",
                 advice="If you know that the journal is whole and no older copy, remove that file; then start the service anew.",
-            ) from error
+            )
+        return count
 
     def prepare(self, count: int) -> None:
         """Make sure that there is a file to keep the count in. Raises SubmitCountError, FolderGoneError."""
@@ -120,14 +134,42 @@ class SubmitCount:
             self._write(folder, count)
             return
         try:
-            os.pwrite(descriptor, _text(count), 0)  # of one length, within one sector: whole or not at all
-            os.fdatasync(descriptor)
+            if is_one := os.fstat(descriptor).st_nlink == 1:
+                os.pwrite(descriptor, _text(count), 0)  # of one length, within one sector: whole or not at all
+                os.fdatasync(descriptor)
         finally:
             os.close(descriptor)
+        if not is_one:  # its other name may be in somebody's backup
+            self._write(folder, count)
 
     def _write(self, folder: int, count: int) -> None:
         write_durably_in(folder, NAME, _text(count))
 
 
+def _write_note(folder: int, path: Path, text: bytes) -> None:
+    """Write a note over one of ours in an open folder. `path` is for the message. Raises ForeignFileError, OSError."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        descriptor = os.open(SUBMITS_NOTE, flags, 0o644, dir_fd=folder)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
+            raise ForeignFileError(f"{path} is not a file of this service, and is left as it is.") from error
+        raise
+    try:
+        refuse_foreign(descriptor, path, lambda head: len(head) < _MOST_BYTES and bool(_OURS.fullmatch(head)))
+        if is_one := os.fstat(descriptor).st_nlink == 1:
+            os.pwrite(descriptor, text, 0)  # of one length, within one sector
+            os.ftruncate(descriptor, len(text))
+    finally:
+        os.close(descriptor)
+    if not is_one:  # its other name may be in somebody's backup
+        write_durably_in(folder, SUBMITS_NOTE, text)
+
+
+def _believable(digits: bytes) -> int | None:
+    """Return a count that may have been counted, else None."""
+    return count if (count := int(digits)) <= _MOST else None
+
+
 def _text(count: int) -> bytes:
-    return _OPENING + b"%020d\n" % count
+    return _OPENING + b"%0*d\n" % (_DIGITS, count)
