@@ -281,6 +281,14 @@ _MIGRATIONS: Final = (
     CREATE TRIGGER purchase_was_withheld AFTER UPDATE OF state ON jobs
         WHEN OLD.state = 'submitting' AND NEW.state = 'uploading' AND json_extract(NEW.doc, '$$.answer') IS NULL
         BEGIN UPDATE purchases SET sent = 0 WHERE job_id = NEW.id AND outcome = 'open'; END;
+    -- A task that a person found for a held job costs what was reserved for it: nobody said that it took the list price.
+    DROP TRIGGER purchase_is_charged;
+    CREATE TRIGGER purchase_is_charged AFTER UPDATE OF charges ON jobs WHEN NEW.charges > OLD.charges
+        BEGIN UPDATE purchases SET outcome = 'charged', told = OLD.state = 'held',
+            cost = coalesce(json_extract(NEW.doc, '$$.task.credits'),
+                CASE WHEN OLD.state = 'held' OR json_extract(NEW.doc, '$$.task.uuid') IS NULL THEN cost ELSE '0.5' END)
+            WHERE id = (SELECT id FROM purchases WHERE job_id = NEW.id AND outcome <> 'charged'
+                ORDER BY outcome = 'open' DESC, outcome IN ('refused', 'unknown') DESC, id DESC LIMIT 1); END;
     """,
 )
 
