@@ -220,9 +220,9 @@ def understood(job: Job, now: float) -> Outcome:
     return Done(replace(job, task=task, answer=None, charges=job.charges + 1, spent=job.spent + cost_of(task)))
 
 
-def cost_of(task: Task) -> Decimal:
-    """Return what a task took, in credits: by the list, if the vendor does not say."""
-    return CREDITS_PER_TEXTURE if task.credits is None else task.credits
+def cost_of(task: Task, unsaid: Decimal = CREDITS_PER_TEXTURE) -> Decimal:
+    """Return what a task took, in credits; `unsaid` where the vendor does not say: by the list, if that is an answer of its own."""
+    return unsaid if task.credits is None else task.credits
 
 
 def outcome_of(error: RodinWatchdError) -> Outcome:

@@ -202,7 +202,7 @@ def resolve_adopt(job: Job, task: Task, now: float) -> Transition:
     """Adopt the task that a person found for a held job; or one for a failed job whose task the vendor does not know, or calls failed.
 
     The latter is how a mistyped id is put right, or a task is asked for that failed and is done after all: free of charge, and nothing
-    more is counted. Raises
+    more is counted. The former costs what its submit reserved, unless the task says what it took. Raises
     CommandRefusedError if the job is neither, or if the task's id is not one line of text.
     """
     if not task.uuid.strip() or not task.uuid.isprintable():
@@ -216,7 +216,7 @@ def resolve_adopt(job: Job, task: Task, now: float) -> Transition:
         held, problem=None, answer=None, task=task, refused=job.refused - (_is_refused_often(job) and job.refused > 0)
     )
     if not _is_charged(job):
-        adopted = replace(adopted, charges=job.charges + 1, spent=job.spent + cost_of(task))
+        adopted = replace(adopted, charges=job.charges + 1, spent=job.spent + cost_of(task, job.price))
     return move(adopted, Signal.ADOPT, now)
 
 

@@ -66,6 +66,10 @@ SENT = (S.STAGED, S.UPLOADING, S.SUBMITTING)
         ((S.STAGED, S.UPLOADING, S.SUBMITTED), ["charged"]),
         ((S.STAGED, S.UPLOADING, S.HELD), ["open"]),
         (SENT, ["open"]),
+        ((*SENT, S.UPLOADING), ["open"]),
+        ((*SENT, S.UPLOADING, S.STAGED), ["free"]),
+        ((*SENT, S.UPLOADING, S.STAGED, *SENT[1:], S.SUBMITTED), ["free", "charged"]),
+        ((*SENT, S.UPLOADING, S.SUBMITTED), ["charged"]),
         ((*SENT, S.STAGED), ["refused"]),
         ((*SENT, S.FAILING), ["refused"]),
         ((*SENT, S.SUBMITTED), ["charged"]),
@@ -82,6 +86,24 @@ def test_each_way_of_a_job_has_its_books(journal: Journal, states: tuple[State, 
     job = led(journal, *states)
     assert outcomes(journal) == expected
     assert expected.count("charged") == job.charges
+
+
+def test_a_withheld_submit_is_no_try(journal: Journal) -> None:
+    """Its last bytes never left: it is neither refused nor in vain; one that is sent and refused afterwards is, once."""
+    led(journal, *(SENT[:1] + (S.UPLOADING, S.SUBMITTING, S.UPLOADING, S.STAGED) * 5))
+    assert (journal.in_vain("c"), journal.in_a_row()) == ((0, 0), (0, 0))
+    led(journal, *SENT[1:], S.STAGED)
+    assert (journal.in_vain("c"), journal.in_a_row()) == ((1, 1), (1, 1))
+
+
+def test_a_withheld_submit_that_was_answered_counts_as_sent(journal: Journal) -> None:
+    """Whoever answers may have charged what it had: taking back the last bytes does not take that back."""
+    sent = replace(led(journal, *SENT), answer=Answer(429, b"later"))
+    journal.commit([Transition(sent, "answered")], NOW)
+    journal.commit([Transition(replace(sent, state=S.UPLOADING), "uploading")], NOW)
+    journal.commit([Transition(replace(sent, state=S.STAGED), "staged")], NOW)
+    assert outcomes(journal) == ["refused"]
+    assert journal.in_vain("c") == (1, 1)
 
 
 def test_a_held_job_that_is_found_charged_closes_its_purchase(journal: Journal) -> None:

@@ -7,6 +7,7 @@ import json
 import re
 from dataclasses import replace
 from datetime import UTC
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -212,6 +213,14 @@ def test_a_task_that_was_found_is_polled() -> None:
     job = resolve_adopt(a_job(S.HELD, problem=OutcomeUnknownError().problem), TASK, NOW).job
     assert (job.state, job.task, job.charges, job.problem) == (S.SUBMITTED, TASK, 1, None)
     assert (job.not_before, job.deadline) == (NOW, NOW + 86_400.0)
+
+
+@pytest.mark.parametrize(("said", "cost"), [(None, "1.5"), ("0.75", "0.75"), ("0", "0")])
+def test_a_task_that_was_found_costs_what_was_reserved(said: str | None, cost: str) -> None:
+    """Unless it says what it took; on top of what the job had cost before."""
+    held = a_job(S.HELD, charges=1, spent=Decimal(2), price=Decimal("1.5"), problem=OutcomeUnknownError().problem)
+    job = resolve_adopt(held, replace(TASK, credits=None if said is None else Decimal(said)), NOW).job
+    assert (job.charges, job.spent) == (2, 2 + Decimal(cost))
 
 
 @pytest.mark.parametrize("uuid", ["", " ", "a\nb", "\x1b[2J"])

@@ -55,6 +55,28 @@ def test_a_vendor_that_says_nothing_took_the_list_price(tmp_path: Path) -> None:
         assert shop.job("stool").spent == 0
 
 
+def test_a_task_that_a_person_found_costs_what_was_reserved(tmp_path: Path) -> None:
+    """The vendor is dear and its answers are lost: each adopted task counts by the price, and the budget holds."""
+    with working(tmp_path, "consumed=1.5", budget={"per_day_credits": 6.0}) as (shop, vendor):
+        shop.drop_set("chair")
+        shop.idle()
+        for number in range(1, 6):
+            faults(vendor, "lost-answer", "consumed=1.5")
+            name = f"set-{number}"
+            shop.drop_set(name)
+            shop.idle()
+            if shop.states().get(name) is not State.HELD:
+                break
+            faults(vendor)
+            uuid = vendor.emulator.ledger()["charges"][-1]["task_uuid"]
+            assert shop.command("resolve", job=name, how="task", task=uuid)["ok"]
+            shop.idle()
+            assert (shop.job(name).charges, shop.job(name).spent) == (1, Decimal("1.5"))
+        assert costs(shop) == [("charged", "1.5")] * 4
+        assert "set-4" in shop.status()
+        assert vendor.charges == 4
+
+
 def test_two_tasks_of_one_job_are_summed_up(tmp_path: Path) -> None:
     """Paid in vain, then paid anew by a person: each for what it took."""
     with working(tmp_path, "failed-job@1", "consumed=1.5@2") as (shop, _):

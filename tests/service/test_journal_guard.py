@@ -26,6 +26,7 @@ from rodin_watchd.adapters.systemd import Manager
 from rodin_watchd.cli.health import told
 from rodin_watchd.cli.main import cli
 from rodin_watchd.config import journal_path
+from rodin_watchd.core.refusals import MOST_TRIES
 from rodin_watchd.errors import DiskError, JournalError, JournalGoneError, JournalRolledBackError
 from rodin_watchd.model import State
 from rodin_watchd.service.pulse import Pulse
@@ -422,6 +423,12 @@ def count_of(shop: Workshop) -> int:
     return int(shop.path(".rodin-watchd/submits").read_text().splitlines()[-1])
 
 
+def purchases(shop: Workshop) -> list[tuple[str, int]]:
+    """Return what came of each purchase, and whether it was sent, oldest first."""
+    with closing(sqlite3.connect(journal_of(shop))) as journal:
+        return journal.execute("SELECT outcome, sent FROM purchases ORDER BY id").fetchall()
+
+
 def copied(journal: Path) -> Callable[[], None]:
     """Copy the journal as it is now; return what puts the copy in its place."""
     older = [(path, path.read_bytes()) for path in files(journal)[:2]]
@@ -687,6 +694,25 @@ def test_a_count_that_fails_at_the_last_moment_lets_nothing_go(tmp_path: Path) -
         place.rmdir()
         shop.idle()
         assert (shop.states(), vendor.charges) == ({"chair": State.ARCHIVED}, 1)
+        assert "held" not in shop.actions(shop.job("chair"))
+
+
+def test_a_count_that_fails_again_and_again_is_no_try_of_the_set(tmp_path: Path) -> None:
+    """Whatever is withheld was not sent: no bound of the set or the account is reached, nobody is asked, and it goes on by itself."""
+    with working(tmp_path) as (shop, vendor):
+        place = shop.path(".rodin-watchd/submits")
+        shop.drop_set("chair")
+        for number in range(1, MOST_TRIES + 3):
+            shop.until(shop.is_in("chair", State.UPLOADING))
+            place.unlink()
+            place.mkdir()
+            shop.until(shop.is_in("chair", State.STAGED))
+            place.rmdir()
+            assert (purchases(shop), vendor.charges) == ([("free", 0)] * number, 0)
+            assert shop.job("chair").refused == 0
+        shop.idle()
+        assert (shop.states(), vendor.charges) == ({"chair": State.ARCHIVED}, 1)
+        assert purchases(shop)[-1] == ("charged", 1)
         assert "held" not in shop.actions(shop.job("chair"))
 
 
