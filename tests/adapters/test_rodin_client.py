@@ -975,6 +975,21 @@ def test_a_chunked_result_is_downloaded_whole(tmp_path: Path) -> None:
     assert (tmp_path / "a").read_bytes() == b"abcdefg"
 
 
+@pytest.mark.parametrize(
+    "named", ["", "identity", "Identity, ", "UTF-8", "iso-8859-1", "binary", "none", "aws-chunked"]
+)
+def test_a_word_that_names_no_coding_keeps_no_result_away(tmp_path: Path, named: str) -> None:
+    """File hosts hand out what somebody typed in beside the file; the bytes are as they are."""
+    fetched(answering(response(200, CONTENT, f"Content-Encoding: {named}")), tmp_path / "a")
+    assert (tmp_path / "a").read_bytes() == CONTENT
+
+
+def test_a_result_that_came_through_a_proxy_is_taken(tmp_path: Path) -> None:
+    """203: a proxy between us has changed something about the answer; it is whole by its length."""
+    fetched(answering(response(203, CONTENT)), tmp_path / "a")
+    assert (tmp_path / "a").read_bytes() == CONTENT
+
+
 BAD_DOWNLOADS: dict[str, tuple[bytes, str]] = {
     "cut": (response(200, CONTENT, length=len(CONTENT) + 1), "did not come whole"),
     "cut chunk": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nabc", "did not come whole"),
@@ -990,6 +1005,7 @@ BAD_DOWNLOADS: dict[str, tuple[bytes, str]] = {
         "limit",
     ),
     "encoded": (response(200, b"abc", "Content-Encoding: gzip"), "encoding"),
+    "encoded twice": (response(200, b"abc", "Content-Encoding: identity, BR"), "encoding"),
     "partial": (response(206, b"abc"), "HTTP 206"),
     "expired 403": (response(403, b"<Error/>"), "expired"),
     "expired 404": (response(404), "expired"),

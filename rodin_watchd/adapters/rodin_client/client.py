@@ -51,6 +51,23 @@ _KEY = re.compile(r"[!-~]+")
 _REDIRECTS = 3
 _REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
 _GONE = frozenset({403, 404, 410})
+_WHOLE = frozenset({200, 203})  # 203: a proxy has changed something about the answer
+_CODINGS = frozenset(
+    [
+        "gzip",
+        "x-gzip",
+        "deflate",
+        "br",
+        "zstd",
+        "compress",
+        "x-compress",
+        "pack200-gzip",
+        "exi",
+        "aes128gcm",
+        "dcb",
+        "dcz",
+    ]
+)  # all that are registered; another word in that place, a charset or none at all, changes no byte
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,9 +299,9 @@ def _next(url: str, response: requests.Response) -> str:
 def _check_head(response: requests.Response, link: Link, limit_bytes: int) -> None:
     if response.status_code in _GONE:
         raise DownloadError(f"{_called(link)} has expired (HTTP {response.status_code}).")
-    if response.status_code != 200:
+    if response.status_code not in _WHOLE:
         raise DownloadError(f"{_called(link)} was answered with HTTP {response.status_code}.")
-    if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+    if not _CODINGS.isdisjoint(re.split(r"[\s,]+", response.headers.get("Content-Encoding", "").lower())):
         raise DownloadError(f"{_called(link)} was answered in an encoding that was not asked for.")
     length = response.raw.length_remaining
     if length == 0 or (length is None and not response.raw.chunked):
