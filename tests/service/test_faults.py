@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 import tomllib
 from pathlib import Path
+from typing import IO, Any
 
 import pytest
 from workshop import emulated, working, workshop
@@ -248,3 +251,26 @@ def test_an_unknown_status_word_is_told_once(tmp_path: Path, caplog: pytest.LogC
         ]
         shown = [event.message for event in shop.daemon._book.journal.events(shop.job("chair").id)]
         assert any("the vendor says: Dreaming" in message for message in shown)
+
+
+def test_an_input_that_cannot_be_opened_is_no_fault_of_the_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The process has no more descriptors for a moment: people read that, and the set goes on by itself."""
+    really_open, refused = Path.open, []
+
+    def opened(path: Path, *mode: Any, **how: Any) -> IO[Any]:
+        if path.suffix == ".png" and "inputs" in path.parts and not refused:
+            refused.append(path)
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), str(path))
+        return really_open(path, *mode, **how)
+
+    with working(tmp_path) as (shop, vendor):
+        monkeypatch.setattr(Path, "open", opened)
+        shop.drop_set("chair")
+        shop.idle()
+        assert refused
+        assert shop.states() == {"chair": State.ARCHIVED}
+        assert vendor.charges == 1
+        assert "A fault in rodin_watchd" not in caplog.text
+        assert "Traceback" not in caplog.text

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rodin_watchd.adapters.images import MOST_BYTES, why_undecodable
 from rodin_watchd.adapters.rodin_client import Upload
+from rodin_watchd.adapters.spool.beneath import disk_errors
 from rodin_watchd.core.consent import of_set
 from rodin_watchd.core.content import fingerprint, fingerprint_of_drop
 from rodin_watchd.core.formats import Wholeness, probe
@@ -79,9 +80,9 @@ def _refuse_large(file: InputFile) -> None:
 
 
 def _checked(file: InputFile, path: Path) -> InputFile:
-    """Check a taken file by its content and return it with its digest."""
+    """Check a taken file by its content and return it with its digest. Raises FilesError, DiskError."""
     name = printable(file.name)
-    with path.open("rb") as stream:
+    with disk_errors(f"{path} cannot be read"), path.open("rb") as stream:
         if file.role is not Role.SIDECAR:
             verdict = probe(split_name(file.name)[1], stream, file.signature.size)
             if verdict.wholeness is Wholeness.WRONG:
