@@ -257,13 +257,15 @@ def test_an_input_that_cannot_be_opened_is_no_fault_of_the_program(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The process has no more descriptors for a moment: people read that, and the set goes on by itself."""
-    really_open, refused = Path.open, []
+    really_open = Path.open
+    refused: list[Path] = []
 
-    def opened(path: Path, *mode: Any, **how: Any) -> IO[Any]:
+    def opened(path: Path, mode: str = "r", **how: Any) -> IO[Any]:  # noqa: ANN401 - it is `Path.open`
         if path.suffix == ".png" and "inputs" in path.parts and not refused:
             refused.append(path)
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), str(path))
-        return really_open(path, *mode, **how)
+        stream: IO[Any] = really_open(path, mode, **how)
+        return stream
 
     with working(tmp_path) as (shop, vendor):
         monkeypatch.setattr(Path, "open", opened)
