@@ -61,6 +61,7 @@ SERVICE_ACTIONS: Mapping[str, str] = {
     "offline": "a folder is away",
     "online": "it is back",
     "root-away": "the start waits for the root",
+    "submits": "the count of submits cannot be noted in a folder as well, or can at last",
     "mark": "a folder cannot be marked as the service's, or is marked at last",
     "crowd": "sets wait for approval",
     "approved": "a person approved them",
