@@ -6,7 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOCK := requirements-dev.lock
 DEB_PYTHON := 3.11
-WORKERS := 3
+# One more than two processors are: a test often waits for a process.
+WORKERS := $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -gt 3 ] && echo $$n || echo 3)
 # The tests start hundreds of processes: they read what is compiled, whatever the environment says of it.
 export PYTHONDONTWRITEBYTECODE :=
 # apt-get serves machines where somebody may install; elsewhere the message tells what is missing.
@@ -43,7 +44,8 @@ unit: $(VENV)/.compiled .node/.made
 	$(BIN)/pytest -q -n $(WORKERS) --dist worksteal
 
 thorough: $(VENV)/.compiled .node/.made  ## All that `make test` samples: every story, every benchmark, longer searches by chance; before a release
-	RODIN_WATCHD_EFFORT=4 $(BIN)/pytest -q -n $(WORKERS) --dist worksteal tests/reliability tests/service/test_refused_sets.py tests/test_benchmarks.py
+	RODIN_WATCHD_EFFORT=4 $(BIN)/pytest -q -n $(WORKERS) --dist worksteal tests/reliability tests/service/test_refused_sets.py tests/service/test_journal_faults.py \
+		tests/test_benchmarks.py
 
 test-systemd: $(VENV)/.dev  ## Boot a Debian with the service in it, and test it under the real systemd (needs root)
 	@command -v debootstrap >/dev/null && command -v systemd-nspawn >/dev/null || { $(call APT,debootstrap systemd-container); }
