@@ -180,7 +180,7 @@ class Keeper:
     def finish_acceptance(self) -> None:
         """Take out of the root's mark from where it was accepted, now that what may have been sent is held; may be repeated."""
         mark = self._grounds.mark(Ground.ROOT)
-        if mark is None or not mark.accepted_from or why_copied(mark, self._journal):
+        if mark is None or not self.is_accepted:
             return
         try:
             self._grounds.leave_mark(Ground.ROOT, replace(mark, accepted_from=""), replace=True)

@@ -16,15 +16,18 @@ from workshop import Vendor, Workshop, emulated, model
 from rodin_watchd.config import journal_path
 from rodin_watchd.model import State
 
-OLD = Path(__file__).parent.parent / "samples" / "journal-1"
+SAMPLES = Path(__file__).parent.parent / "samples"
+OLD = SAMPLES / "journal-1"
 DEFAULTS = 'geometry_file_format = "glb"\nmaterial = "PBR"\nresolution = "Basic"\nescore = 3.5\n'
 
 
 @contextmanager
-def from_version_1(root: Path, *kept: str, change: str = "") -> Iterator[tuple[Workshop, Vendor]]:
+def from_older(
+    root: Path, *kept: str, change: str = "", journal: Path = OLD / "journal.sql"
+) -> Iterator[tuple[Workshop, Vendor]]:
     """Give a workshop over a journal of version 1, of whose live jobs only some are kept: the others' files are not here.
 
-    `change` is SQL for the journal, before the new version sees it.
+    `change` is SQL for the journal, before the new version sees it; `journal` is that of another version.
     """
     with emulated() as vendor:
         shop = Workshop(root, vendor.emulator.base_url, {})
@@ -32,7 +35,7 @@ def from_version_1(root: Path, *kept: str, change: str = "") -> Iterator[tuple[W
         path.parent.mkdir(parents=True)
         shop.path("inbox").mkdir()
         with closing(sqlite3.connect(path)) as db:
-            db.executescript((OLD / "journal.sql").read_text())
+            db.executescript(journal.read_text())
             db.execute(change)
             live = "state NOT IN ('archived', 'failed', 'held')"
             for job_id, name in db.execute(f"SELECT id, name FROM jobs WHERE {live}").fetchall():  # noqa: S608 - our words
@@ -62,10 +65,10 @@ def _give_up(db: sqlite3.Connection, job_id: str) -> None:
     )
 
 
-def drop(shop: Workshop, content: str, sidecar: str | None = None, name: str = "new") -> None:
-    """Drop the model and image of a set of version 1, under another name."""
+def drop(shop: Workshop, content: str, sidecar: str | None = None, name: str = "new", version: Path = OLD) -> None:
+    """Drop the model and image of a set of version 1, or another one, under another name."""
     shop.drop(f"{name}.obj", model(content))
-    shop.drop(f"{name}.png", (OLD / f"{content}.png").read_bytes())
+    shop.drop(f"{name}.png", (version / f"{content}.png").read_bytes())
     if sidecar is not None:
         shop.drop(f"{name}.toml", sidecar.encode())
 
@@ -96,7 +99,7 @@ def drop(shop: Workshop, content: str, sidecar: str | None = None, name: str = "
 )
 def test_what_version_1_paid_for_is_refused(tmp_path: Path, content: str, sidecar: str | None) -> None:
     """As it was dropped then, with a default spelled out, and with one left out; and the TOML file that paid again."""
-    with from_version_1(tmp_path) as (shop, vendor):
+    with from_older(tmp_path) as (shop, vendor):
         drop(shop, content, sidecar)
         shop.idle()
         assert shop.states()["new"] is State.FAILED
@@ -117,7 +120,7 @@ def test_what_version_1_paid_for_is_refused(tmp_path: Path, content: str, sideca
 )
 def test_what_version_1_did_not_pay_for_is_bought(tmp_path: Path, content: str, sidecar: str | None) -> None:
     """Nothing was charged for it, it means something else, or somebody agrees to pay again: once."""
-    with from_version_1(tmp_path) as (shop, vendor):
+    with from_older(tmp_path) as (shop, vendor):
         for name in ("new", "newer"):
             drop(shop, content, sidecar, name)
             shop.idle()
@@ -127,7 +130,7 @@ def test_what_version_1_did_not_pay_for_is_bought(tmp_path: Path, content: str, 
 
 def test_two_live_jobs_that_mean_the_same_are_paid_once(tmp_path: Path) -> None:
     """Version 1 took them for two, and had sent neither: the first is sent, and the other refused."""
-    with from_version_1(tmp_path, "same", "same-too") as (shop, vendor):
+    with from_older(tmp_path, "same", "same-too") as (shop, vendor):
         shop.idle()
         assert sorted(shop.states()[name] for name in ("same", "same-too")) == [State.ARCHIVED, State.FAILED]
         assert vendor.charges == 1
@@ -137,7 +140,7 @@ def test_two_live_jobs_that_mean_the_same_are_paid_once(tmp_path: Path) -> None:
 def test_a_consent_of_version_1_is_spent_by_the_purchase(tmp_path: Path, retries: int) -> None:
     """Given then, and spent today: also where a person had the set taken up again meanwhile, without paying again."""
     change = f"UPDATE jobs SET doc = json_set(doc, '$.again', json('true'), '$.retries', {retries}) WHERE name = 'same'"  # noqa: S608 - a number
-    with from_version_1(tmp_path, "same", change=change) as (shop, vendor):
+    with from_older(tmp_path, "same", change=change) as (shop, vendor):
         shop.idle()
         assert (shop.states()["same"], vendor.charges) == (State.ARCHIVED, 1)
         drop(shop, "same", "again = true\n")
@@ -149,7 +152,7 @@ def test_a_consent_of_version_1_is_spent_by_the_purchase(tmp_path: Path, retries
 def test_the_second_of_two_that_mean_the_same_is_found_when_it_was_bought(tmp_path: Path) -> None:
     """It is sent after the first, because somebody agreed to pay again, and is known by what it means from then on."""
     change = "UPDATE jobs SET doc = json_set(doc, '$.again', json('true')) WHERE name = 'same-too'"
-    with from_version_1(tmp_path, "same", "same-too", change=change) as (shop, vendor):
+    with from_older(tmp_path, "same", "same-too", change=change) as (shop, vendor):
         shop.idle()
         assert [shop.states()[name] for name in ("same", "same-too")] == [State.ARCHIVED, State.ARCHIVED]
         assert shop.job("same").fingerprint == shop.job("same-too").fingerprint
@@ -157,3 +160,27 @@ def test_the_second_of_two_that_mean_the_same_is_found_when_it_was_bought(tmp_pa
         shop.idle()
         assert (shop.states()["new"], vendor.charges) == (State.FAILED, 2)
         assert shop.job("same-too").id in shop.report("new")
+
+
+@pytest.mark.parametrize(
+    ("content", "sidecar"),
+    [
+        ("plain", None),
+        ("spelled", 'prompt = "worn oak"\n'),
+        ("held", None),
+        ("refused", None),
+        ("broken", "again = true\n"),
+    ],
+)
+def test_what_schema_2_paid_for_is_refused(tmp_path: Path, content: str, sidecar: str | None) -> None:
+    """A journal of the schema between: paid, respelled, held, refused and paid, and paid with `again`; new sets are bought."""
+    between = SAMPLES / "journal-2"
+    with from_older(tmp_path, journal=between / "journal.sql") as (shop, vendor):
+        drop(shop, content, sidecar, version=between)
+        shop.idle()
+        assert shop.states()["new"] is State.FAILED
+        assert vendor.charges == 0
+        shop.drop_set("fresh")
+        shop.idle()
+        assert shop.states()["fresh"] is State.ARCHIVED
+        assert vendor.charges == 1

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from string import Template
 from typing import Final, NamedTuple
 
-from rodin_watchd.adapters.journal.upgrading import to_version_2
+from rodin_watchd.adapters.journal.upgrading import bring_up_to_date
 from rodin_watchd.core.machine import ENDED, TABLE
 from rodin_watchd.model import State
 
@@ -145,15 +145,12 @@ _MIGRATIONS: Final = (
         id INTEGER PRIMARY KEY,
         job_id TEXT NOT NULL REFERENCES jobs (id),
         fingerprint TEXT NOT NULL,
-        dropped TEXT NOT NULL DEFAULT '', -- the fingerprint of what was dropped, before plugins changed an option
         consent TEXT NOT NULL DEFAULT '', -- what allowed to pay for this content once more; "" for the first time
         top TEXT NOT NULL,
         at REAL NOT NULL,
         outcome TEXT NOT NULL CHECK (outcome IN ('open', 'charged', 'unknown', 'refused', 'free')),
-        cost TEXT NOT NULL, -- credits, a decimal number: what it may cost; then what the vendor says that it took, or the list price
-        told INTEGER NOT NULL DEFAULT 0, -- ended while the job was held, so not by the vendor's answer
-        sent INTEGER NOT NULL DEFAULT 0, -- the whole set was sent, or something was answered: it could have been charged
-        confirmed INTEGER NOT NULL DEFAULT 0 -- the balance fell by what it cost
+        cost TEXT NOT NULL, -- credits, a decimal number: the list price, or what the vendor says that it took
+        told INTEGER NOT NULL DEFAULT 0 -- ended while the job was held, so not by the vendor's answer
     ) STRICT;
     INSERT INTO purchases_2 (id, job_id, fingerprint, top, at, outcome, cost, told)
         SELECT id, job_id, fingerprint, top, at, outcome, '0.5', told FROM purchases;
@@ -161,26 +158,19 @@ _MIGRATIONS: Final = (
     ALTER TABLE purchases_2 RENAME TO purchases;
     CREATE UNIQUE INDEX one_open_purchase_for_each_job ON purchases (job_id) WHERE outcome = 'open';
     CREATE INDEX purchases_by_job ON purchases (job_id);
-    CREATE INDEX purchases_by_content ON purchases (fingerprint);
-    CREATE INDEX purchases_by_drop ON purchases (dropped) WHERE dropped <> '';
+    CREATE INDEX purchases_by_content ON purchases (fingerprint) WHERE outcome <> 'free';
     CREATE INDEX purchases_by_time ON purchases (at, cost) WHERE outcome = 'charged';
     CREATE INDEX purchases_refused ON purchases (id) WHERE outcome = 'refused';
-    CREATE TRIGGER purchase_was_sent AFTER UPDATE OF state ON jobs
-        WHEN NEW.state = 'submitting' OR NEW.state = 'uploading' AND json_extract(NEW.doc, '$$.answer') IS NOT NULL
-        BEGIN UPDATE purchases SET sent = 1 WHERE job_id = NEW.id AND outcome = 'open' AND NOT sent; END;
     CREATE TRIGGER purchase_begins AFTER UPDATE OF state ON jobs
         WHEN NEW.state = 'uploading' AND json_extract(NEW.doc, '$$.answer') IS NULL BEGIN
-        UPDATE purchases SET outcome = CASE WHEN sent THEN 'refused' ELSE 'free' END
-            WHERE job_id = NEW.id AND outcome = 'open';
-        INSERT INTO purchases (job_id, fingerprint, dropped, consent, top, at, outcome, cost) VALUES (NEW.id,
-            NEW.fingerprint, coalesce(json_extract(NEW.doc, '$$.dropped'), ''),
+        UPDATE purchases SET outcome = 'free' WHERE job_id = NEW.id AND outcome = 'open';
+        INSERT INTO purchases (job_id, fingerprint, consent, top, at, outcome, cost) VALUES (NEW.id, NEW.fingerprint,
             coalesce(json_extract(NEW.doc, '$$.consent'), ''), NEW.top, NEW.changed_at, 'open',
             coalesce(json_extract(NEW.doc, '$$.price'), '0.5'));
     END;
     CREATE TRIGGER purchase_is_charged AFTER UPDATE OF charges ON jobs WHEN NEW.charges > OLD.charges
         BEGIN UPDATE purchases SET outcome = 'charged', told = OLD.state = 'held',
-            cost = coalesce(json_extract(NEW.doc, '$$.task.credits'),
-                CASE WHEN json_extract(NEW.doc, '$$.task.uuid') IS NULL THEN cost ELSE '0.5' END)
+            cost = coalesce(json_extract(NEW.doc, '$$.task.credits'), cost)
             WHERE id = (SELECT id FROM purchases WHERE job_id = NEW.id AND outcome <> 'charged'
                 ORDER BY outcome = 'open' DESC, outcome IN ('refused', 'unknown') DESC, id DESC LIMIT 1); END;
     -- Version 1 booked an upload as free that was under way while the configuration was read anew: its job says what it cost.
@@ -209,29 +199,6 @@ _MIGRATIONS: Final = (
     CREATE TRIGGER purchases_are_kept_2 BEFORE UPDATE OF outcome ON purchases
         WHEN OLD.outcome = 'charged' AND NEW.outcome <> 'charged'
         BEGIN SELECT RAISE (ABORT, 'what was paid stays paid'); END;
-    -- What came out, as it came and as plugins left it: a model that this service has made is not bought as a new set.
-    -- No OR IGNORE in the triggers: the upsert that fires them has a conflict clause of its own, which stands above theirs.
-    CREATE TABLE results (
-        sha256 TEXT NOT NULL,
-        job_id TEXT NOT NULL REFERENCES jobs (id),
-        PRIMARY KEY (sha256, job_id)
-    ) STRICT, WITHOUT ROWID;
-    INSERT OR IGNORE INTO results SELECT json_extract(made.value, '$$.sha256'), jobs.id
-        FROM jobs, json_each(CASE WHEN json_valid(doc) THEN doc ELSE '{}' END, '$$.results') AS made
-        WHERE made.type = 'object';
-    INSERT OR IGNORE INTO results SELECT json_extract(made.value, '$$.sha256'), jobs.id
-        FROM jobs, json_each(CASE WHEN json_valid(doc) THEN doc ELSE '{}' END, '$$.processed') AS made
-        WHERE made.type = 'object';
-    CREATE TRIGGER results_came AFTER UPDATE OF state ON jobs WHEN NEW.state = 'downloaded' BEGIN
-        INSERT INTO results
-            SELECT DISTINCT made, NEW.id FROM (SELECT json_extract(value, '$$.sha256') AS made FROM json_each(NEW.doc, '$$.results'))
-            WHERE NOT EXISTS (SELECT 1 FROM results WHERE sha256 = made AND job_id = NEW.id);
-    END;
-    CREATE TRIGGER results_were_processed AFTER UPDATE OF state ON jobs WHEN NEW.state = 'processed' BEGIN
-        INSERT INTO results
-            SELECT DISTINCT made, NEW.id FROM (SELECT json_extract(value, '$$.sha256') AS made FROM json_each(NEW.doc, '$$.processed'))
-            WHERE NOT EXISTS (SELECT 1 FROM results WHERE sha256 = made AND job_id = NEW.id);
-    END;
     -- What an event is about, and which error it tells of, as words for programs; a message is for people alone.
     ALTER TABLE events ADD COLUMN code TEXT NOT NULL DEFAULT '';
     ALTER TABLE service_events ADD COLUMN subject TEXT NOT NULL DEFAULT '';
@@ -255,6 +222,63 @@ _MIGRATIONS: Final = (
     ALTER TABLE gate_2 RENAME TO gate;
     """,
     """
+    -- Purchases say whether they could have been charged, and are found by what was dropped as well, before plugins changed an option.
+    ALTER TABLE purchases ADD COLUMN dropped TEXT NOT NULL DEFAULT ''; -- the fingerprint of what was dropped
+    ALTER TABLE purchases ADD COLUMN sent INTEGER NOT NULL DEFAULT 0; -- the whole set was sent, or something was answered
+    ALTER TABLE purchases ADD COLUMN confirmed INTEGER NOT NULL DEFAULT 0; -- the balance fell by what it cost
+    UPDATE purchases SET sent = 1 WHERE outcome IN ('refused', 'unknown')
+        OR outcome = 'open' AND job_id IN (SELECT id FROM jobs WHERE state IN ('submitting', 'held'));
+    DROP INDEX purchases_by_content;
+    CREATE INDEX purchases_by_content ON purchases (fingerprint);
+    CREATE INDEX purchases_by_drop ON purchases (dropped) WHERE dropped <> '';
+    DROP TRIGGER purchase_begins;
+    DROP TRIGGER purchase_is_charged;
+    CREATE TRIGGER purchase_was_sent AFTER UPDATE OF state ON jobs
+        WHEN NEW.state = 'submitting' OR NEW.state = 'uploading' AND json_extract(NEW.doc, '$$.answer') IS NOT NULL
+        BEGIN UPDATE purchases SET sent = 1 WHERE job_id = NEW.id AND outcome = 'open' AND NOT sent; END;
+    CREATE TRIGGER purchase_begins AFTER UPDATE OF state ON jobs
+        WHEN NEW.state = 'uploading' AND OLD.state <> 'submitting' AND json_extract(NEW.doc, '$$.answer') IS NULL BEGIN
+        UPDATE purchases SET outcome = CASE WHEN sent THEN 'refused' ELSE 'free' END
+            WHERE job_id = NEW.id AND outcome = 'open';
+        INSERT INTO purchases (job_id, fingerprint, dropped, consent, top, at, outcome, cost) VALUES (NEW.id,
+            NEW.fingerprint, coalesce(json_extract(NEW.doc, '$$.dropped'), ''),
+            coalesce(json_extract(NEW.doc, '$$.consent'), ''), NEW.top, NEW.changed_at, 'open',
+            coalesce(json_extract(NEW.doc, '$$.price'), '0.5'));
+    END;
+    -- A submit whose last bytes were withheld goes on in the purchase that it began: nothing was sent that could have been charged.
+    CREATE TRIGGER purchase_was_withheld AFTER UPDATE OF state ON jobs
+        WHEN OLD.state = 'submitting' AND NEW.state = 'uploading' AND json_extract(NEW.doc, '$$.answer') IS NULL
+        BEGIN UPDATE purchases SET sent = 0 WHERE job_id = NEW.id AND outcome = 'open'; END;
+    -- A task that a person found for a held job costs what was reserved for it: nobody said that it took the list price.
+    CREATE TRIGGER purchase_is_charged AFTER UPDATE OF charges ON jobs WHEN NEW.charges > OLD.charges
+        BEGIN UPDATE purchases SET outcome = 'charged', told = OLD.state = 'held',
+            cost = coalesce(json_extract(NEW.doc, '$$.task.credits'),
+                CASE WHEN OLD.state = 'held' OR json_extract(NEW.doc, '$$.task.uuid') IS NULL THEN cost ELSE '0.5' END)
+            WHERE id = (SELECT id FROM purchases WHERE job_id = NEW.id AND outcome <> 'charged'
+                ORDER BY outcome = 'open' DESC, outcome IN ('refused', 'unknown') DESC, id DESC LIMIT 1); END;
+    -- What came out, as it came and as plugins left it: a model that this service has made is not bought as a new set.
+    -- No OR IGNORE in the triggers: the upsert that fires them has a conflict clause of its own, which stands above theirs.
+    CREATE TABLE results (
+        sha256 TEXT NOT NULL,
+        job_id TEXT NOT NULL REFERENCES jobs (id),
+        PRIMARY KEY (sha256, job_id)
+    ) STRICT, WITHOUT ROWID;
+    INSERT OR IGNORE INTO results SELECT json_extract(made.value, '$$.sha256'), jobs.id
+        FROM jobs, json_each(CASE WHEN json_valid(doc) THEN doc ELSE '{}' END, '$$.results') AS made
+        WHERE made.type = 'object';
+    INSERT OR IGNORE INTO results SELECT json_extract(made.value, '$$.sha256'), jobs.id
+        FROM jobs, json_each(CASE WHEN json_valid(doc) THEN doc ELSE '{}' END, '$$.processed') AS made
+        WHERE made.type = 'object';
+    CREATE TRIGGER results_came AFTER UPDATE OF state ON jobs WHEN NEW.state = 'downloaded' BEGIN
+        INSERT INTO results
+            SELECT DISTINCT made, NEW.id FROM (SELECT json_extract(value, '$$.sha256') AS made FROM json_each(NEW.doc, '$$.results'))
+            WHERE NOT EXISTS (SELECT 1 FROM results WHERE sha256 = made AND job_id = NEW.id);
+    END;
+    CREATE TRIGGER results_were_processed AFTER UPDATE OF state ON jobs WHEN NEW.state = 'processed' BEGIN
+        INSERT INTO results
+            SELECT DISTINCT made, NEW.id FROM (SELECT json_extract(value, '$$.sha256') AS made FROM json_each(NEW.doc, '$$.processed'))
+            WHERE NOT EXISTS (SELECT 1 FROM results WHERE sha256 = made AND job_id = NEW.id);
+    END;
     -- Each task of the vendor that any job ever had: a job that is paid anew lets its task go, and an answer that repeats it is no proof.
     CREATE TABLE tasks (uuid TEXT PRIMARY KEY, job_id TEXT NOT NULL REFERENCES jobs (id)) STRICT;
     INSERT OR IGNORE INTO tasks (uuid, job_id) SELECT task_uuid, id FROM jobs WHERE task_uuid IS NOT NULL;
@@ -265,30 +289,6 @@ _MIGRATIONS: Final = (
     CREATE TRIGGER task_is_kept_2 AFTER UPDATE OF task_uuid ON jobs WHEN NEW.task_uuid IS NOT NULL
             AND NOT EXISTS (SELECT 1 FROM tasks WHERE uuid = NEW.task_uuid)
         BEGIN INSERT INTO tasks (uuid, job_id) VALUES (NEW.task_uuid, NEW.id); END;
-    """,
-    """
-    -- A submit whose last bytes were withheld goes on in the purchase that it began: nothing was sent that could have been charged.
-    DROP TRIGGER purchase_begins;
-    CREATE TRIGGER purchase_begins AFTER UPDATE OF state ON jobs
-        WHEN NEW.state = 'uploading' AND OLD.state <> 'submitting' AND json_extract(NEW.doc, '$$.answer') IS NULL BEGIN
-        UPDATE purchases SET outcome = CASE WHEN sent THEN 'refused' ELSE 'free' END
-            WHERE job_id = NEW.id AND outcome = 'open';
-        INSERT INTO purchases (job_id, fingerprint, dropped, consent, top, at, outcome, cost) VALUES (NEW.id,
-            NEW.fingerprint, coalesce(json_extract(NEW.doc, '$$.dropped'), ''),
-            coalesce(json_extract(NEW.doc, '$$.consent'), ''), NEW.top, NEW.changed_at, 'open',
-            coalesce(json_extract(NEW.doc, '$$.price'), '0.5'));
-    END;
-    CREATE TRIGGER purchase_was_withheld AFTER UPDATE OF state ON jobs
-        WHEN OLD.state = 'submitting' AND NEW.state = 'uploading' AND json_extract(NEW.doc, '$$.answer') IS NULL
-        BEGIN UPDATE purchases SET sent = 0 WHERE job_id = NEW.id AND outcome = 'open'; END;
-    -- A task that a person found for a held job costs what was reserved for it: nobody said that it took the list price.
-    DROP TRIGGER purchase_is_charged;
-    CREATE TRIGGER purchase_is_charged AFTER UPDATE OF charges ON jobs WHEN NEW.charges > OLD.charges
-        BEGIN UPDATE purchases SET outcome = 'charged', told = OLD.state = 'held',
-            cost = coalesce(json_extract(NEW.doc, '$$.task.credits'),
-                CASE WHEN OLD.state = 'held' OR json_extract(NEW.doc, '$$.task.uuid') IS NULL THEN cost ELSE '0.5' END)
-            WHERE id = (SELECT id FROM purchases WHERE job_id = NEW.id AND outcome <> 'charged'
-                ORDER BY outcome = 'open' DESC, outcome IN ('refused', 'unknown') DESC, id DESC LIMIT 1); END;
     """,
 )
 
@@ -316,7 +316,7 @@ def _nothing(_db: sqlite3.Connection) -> None:
     """Leave it with the script."""
 
 
-_GO_ON: Final[Mapping[int, Callable[[sqlite3.Connection], None]]] = {2: to_version_2}
+_GO_ON: Final[Mapping[int, Callable[[sqlite3.Connection], None]]] = {3: bring_up_to_date}
 
 
 def legal_moves() -> list[tuple[str, str]]:

@@ -31,16 +31,16 @@ class _Content(NamedTuple):
     """What a job buys."""
 
     job_id: str
-    first: str  # the fingerprint by which version 1 knew it
+    first: str  # the fingerprint by which the version before knew it
     second: str
     by_itself: bool  # whether the job is found by its own: it is under way, or has a result of which no purchase tells
 
 
-def to_version_2(db: sqlite3.Connection) -> None:
+def bring_up_to_date(db: sqlite3.Connection) -> None:
     """Give purchases, and the jobs that are found by their own fingerprint, that of version 2.
 
     A purchase of which its job does not say any more what was bought keeps the one it has. The schema allows one live job
-    for each fingerprint: the second of two that version 1 told apart keeps its own until it is sent. In the caller's
+    for each fingerprint: the second of two that were told apart keeps its own until it is sent. In the caller's
     transaction. Raises sqlite3.Error.
     """
     by_themselves = []
