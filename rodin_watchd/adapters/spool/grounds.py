@@ -199,7 +199,7 @@ def refusal(path: str, closed: Closed) -> ServedFolderError:
 
 
 def leave_mark_in(folder: int, mark: Mark, *, replace: bool) -> None:
-    """Do the same in an open folder. A root's mark says what its own file is, which no copy of it says any more."""
+    """Write a mark into an open folder, as `Grounds.leave_mark` does. A root's mark says what its own file is, which no copy of it says any more."""
     part = f"{OWN_PREFIX}mark-{mark.root_id}.part"  # what a crash left of it goes with the next try
     with new_file(folder, part) as descriptor, open(descriptor, "wb", closefd=False) as stream:
         if mark.ground == Ground.ROOT and mark.journal:
