@@ -20,12 +20,23 @@ IsOurs: TypeAlias = Callable[[bytes], bool]
 
 HEAD_BYTES: Final = 4096
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a FIFO must not hold us up
-_WRITE: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+WRITE: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+"""How a file of ours is opened to be written over."""
+
+_NOT_PLAIN_ERRNOS: Final = (errno.ELOOP, errno.EISDIR, errno.ENXIO)
 
 
-def opened_own(path: Path, is_ours: IsOurs) -> int:
-    """Open a file of ours to be written over, or make it, and return the descriptor. Raises ForeignFileError, OSError."""
-    descriptor = os.open(path, _WRITE, 0o644)
+def opened_own(path: Path, is_ours: IsOurs, folder: int | None = None) -> int:
+    """Open a file of ours to be written over, or make it, and return the descriptor. Raises ForeignFileError, OSError.
+
+    With an open `folder` the name is looked for in that one.
+    """
+    try:
+        descriptor = os.open(path if folder is None else path.name, WRITE, 0o644, dir_fd=folder)
+    except OSError as error:
+        if error.errno in _NOT_PLAIN_ERRNOS:
+            raise _foreign(path) from error
+        raise
     try:
         refuse_foreign(descriptor, path, is_ours)
     except BaseException:
@@ -39,7 +50,7 @@ def refuse_foreign(descriptor: int, path: Path, is_ours: IsOurs) -> None:
     plain = stat.S_ISREG(os.fstat(descriptor).st_mode)
     head = os.pread(descriptor, HEAD_BYTES, 0) if plain else b""
     if not plain or (head and not is_ours(head)):
-        raise ForeignFileError(f"{path} is not a file of this service, and is left as it is.")
+        raise _foreign(path)
 
 
 def refuse_foreign_at(path: Path, is_ours: IsOurs) -> None:
@@ -49,11 +60,15 @@ def refuse_foreign_at(path: Path, is_ours: IsOurs) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
-            raise ForeignFileError(f"{path} is not a file of this service, and is left as it is.") from error
+        if error.errno in _NOT_PLAIN_ERRNOS:
+            raise _foreign(path) from error
         raise DiskError.of(f"{path} cannot be read", error) from error
     if data and not is_ours(data):
-        raise ForeignFileError(f"{path} is not a file of this service, and is left as it is.")
+        raise _foreign(path)
+
+
+def _foreign(path: Path) -> ForeignFileError:
+    return ForeignFileError(f"{path} is not a file of this service, and is left as it is.")
 
 
 def head_of(path: Path) -> bytes:

@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any, Self
 
 from rodin_watchd.errors import AlreadyRunningError, DiskError
-from rodin_watchd.own_file import refuse_foreign
+from rodin_watchd.own_file import WRITE, refuse_foreign
 
 _FLOCK = struct.Struct("hhqqi")  # fcntl(2), struct flock: type, whence, start, length, pid
 _NO_LOCKS_ERRNOS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
-_WRITE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a FIFO must not hold us up
 _WHOLE_FILE = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
 
 
@@ -40,7 +39,7 @@ class Lock:
 
     def _taken(self) -> int:
         with _disk_errors(self._path):
-            descriptor = os.open(self._path, _WRITE, 0o644)
+            descriptor = os.open(self._path, WRITE, 0o644)
             try:
                 self._acquire(descriptor)
                 refuse_foreign(descriptor, self._path, is_lock)

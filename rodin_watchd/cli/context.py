@@ -67,7 +67,7 @@ def standstill(journal: Path) -> str:
     """Return why a running service can write nothing into its journal, which the journal cannot tell; else ""."""
     try:
         sign, serving = read_sign(sign_path(journal)), holder(journal.with_name("lock"))
-    except (PermissionError, FileNotFoundError):
+    except PermissionError:
         return ""
     if sign is None or serving is None or sign.age_seconds > TICK_SECONDS or not sign.vitals.standstill:
         return ""

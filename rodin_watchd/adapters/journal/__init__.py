@@ -137,10 +137,7 @@ class Beside(NamedTuple):
 
     reply: Reply | None = None  # to the command that asked for them: it is never carried out without being closed
     settled: Sequence[Settled] = ()  # what purchases were after all
-    confirmed: tuple[int, int] = (
-        0,
-        0,
-    )  # after the first purchase, up to the second: the balance fell by what they cost
+    confirmed: tuple[int, int] = (0, 0)  # after the first purchase, up to the second: the balance fell by their cost
 
 
 NOTHING_BESIDE: Final = Beside()

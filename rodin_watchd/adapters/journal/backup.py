@@ -16,7 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from rodin_watchd.adapters.journal.extent import extent_of, knows_all
-from rodin_watchd.adapters.journal.files import Files, why_not
+from rodin_watchd.adapters.journal.files import Files, sync, why_not
+from rodin_watchd.adapters.journal.words import code_of
 from rodin_watchd.errors import (
     DiskError,
     JournalBusyError,
@@ -84,13 +85,13 @@ def make_backup(journal: Path, now: float, expected: Files | None = None) -> Pat
         part.unlink(missing_ok=True)
         _copy(journal, part, now)
         part.chmod(journal.stat().st_mode & 0o777)
-        _sync(part)
+        sync(part)
         if expected and (why := why_not(journal, expected)):
             raise JournalGoneError(f"The journal's backup {target} is not made anew: {why}.")
         if not _is_replaced(target, part):
             _keep(journal, target, now)
         part.replace(target)
-        _sync(target.parent)
+        sync(target.parent)
     except (sqlite3.Error, OSError, RodinWatchdError) as error:
         with contextlib.suppress(OSError):
             part.unlink()
@@ -146,7 +147,7 @@ def _is_journals(path: Path) -> bool:
 def _told(what: str, error: sqlite3.Error | OSError) -> DiskError | JournalError:
     if isinstance(error, OSError):
         return DiskError.of(what, error)
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    code = code_of(error)
     if code == sqlite3.SQLITE_FULL:
         return RoomError(f"{what}: the disk is full.")
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
@@ -185,14 +186,6 @@ def _blot(copy: sqlite3.Connection) -> None:
     copy.execute(
         "UPDATE commands SET answer = ? WHERE answer IS NULL", (json.dumps({"ok": False, "message": TOO_OLD}),)
     )
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def how_to_recover(journal: Path) -> str:

@@ -97,7 +97,6 @@ def _fill(descriptor: int) -> None:
     except OSError as error:
         if error.errno not in _NO_CALL_ERRNOS:
             raise
-        os.pwrite(
-            descriptor, os.urandom(BALLAST_BYTES - len(_OPENING)), len(_OPENING)
-        )  # which no filesystem can squeeze
+        room = os.urandom(BALLAST_BYTES - len(_OPENING))  # which no filesystem can squeeze
+        os.pwrite(descriptor, room, len(_OPENING))
     os.fsync(descriptor)

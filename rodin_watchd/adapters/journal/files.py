@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from rodin_watchd.adapters.journal.extent import extent_of, knows_all
+from rodin_watchd.adapters.journal.words import code_of
 from rodin_watchd.errors import DiskError, JournalError, RoomError
 
 Files: TypeAlias = tuple[tuple[int, int] | None, ...]
@@ -82,20 +83,24 @@ def copy_out(db: sqlite3.Connection, journal: Path, mode: int) -> None:
             copy.execute("PRAGMA journal_mode = DELETE")  # one file, complete by itself
             if (found := copy.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
                 raise JournalError(f"The journal's files were exchanged, and what is open is damaged: {found}.")
-        part.chmod(mode)
-        _sync(part)
-        part.replace(whole)
-        _sync(whole.parent)
+        _make_whole(part, mode, whole)
     except (sqlite3.Error, OSError) as error:
         with contextlib.suppress(OSError):
             part.unlink()
         raise _told(f"The journal cannot be written out to {whole.parent}", error) from error
 
 
+def _make_whole(part: Path, mode: int, whole: Path) -> None:
+    part.chmod(mode)
+    sync(part)
+    part.replace(whole)
+    sync(whole.parent)
+
+
 def _told(what: str, error: sqlite3.Error | OSError) -> DiskError:
     if isinstance(error, OSError):
         return DiskError.of(what, error)
-    full = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
+    full = code_of(error) == sqlite3.SQLITE_FULL
     return RoomError(f"{what}: the disk is full.") if full else DiskError(f"{what}: {error}.")
 
 
@@ -139,7 +144,7 @@ def put_in_place(journal: Path) -> None:
     """Give the whole copy the journal's path, which must be free, durably. Raises DiskError."""
     try:
         whole_path(journal).rename(journal)
-        _sync(journal.parent)
+        sync(journal.parent)
     except OSError as error:
         raise DiskError.of(f"The journal cannot be put in its place {journal}", error) from error
 
@@ -168,10 +173,7 @@ def put_back(descriptor: int, journal: Path, stamp: str, mode: int) -> None:
     try:
         with open(descriptor, "rb", closefd=False) as source, part.open("wb") as target:
             shutil.copyfileobj(source, target)
-        part.chmod(mode)
-        _sync(part)
-        part.replace(whole)
-        _sync(whole.parent)
+        _make_whole(part, mode, whole)
     except OSError as error:
         raise DiskError.of(f"The journal cannot be written out to {whole.parent}", error) from error
     move_aside(journal, stamp)
@@ -227,7 +229,8 @@ def moved_aside(journal: Path) -> list[Path]:
     return sorted(path for path in found if not path.name.endswith(_ALL_SUFFIXES[1:]))
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Make a file's content, or a folder's names, durable. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

@@ -346,7 +346,7 @@ class Spool:
         found: dict[str, list[str]] = {}
         for top in (INBOX, FAILED):
             with self._disk_errors(f"{top} cannot be read"), folder_beneath(self.grounds.anchor(), top) as opened:
-                check = self.grounds.anchor().check if top == INBOX else _refuse_served
+                check = self.grounds.anchor().check if top == INBOX else refuse_served
                 for path in _claims_below(opened, top, DEEPEST, check):
                     claim = Claim.of_name(path.rpartition("/")[2])
                     if claim and claim.owner in ("", self.grounds.owner):  # "": of an earlier version
@@ -439,10 +439,6 @@ def _report_beside(folder: int, text: str) -> Iterator[None]:
     except BaseException:
         os.unlink(name, dir_fd=folder)
         raise
-
-
-def _refuse_served(path: str, folder: int) -> None:
-    refuse_served(folder, path)
 
 
 def _claims_below(folder: int, path: str, depth: int, check: Callable[[str, int], None]) -> Iterator[str]:

@@ -70,18 +70,9 @@ SERVED = "a folder of a service (it carries the mark of an inbox, an outbox or a
 """Why a folder with a mark is not looked into."""
 
 
-def is_marked(folder: int) -> bool:
-    """Tell whether an open folder carries a mark. Raises OSError."""
-    try:
-        os.stat(MARK, dir_fd=folder, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return True
-
-
-def refuse_served(folder: int, path: str) -> None:
+def refuse_served(path: str, folder: int) -> None:
     """Raise ServedFolderError for an open folder that carries a mark: what lies in it belongs to the service that left it."""
-    if is_marked(folder):
+    if is_there(MARK, folder):
         raise ServedFolderError(path, SERVED)
 
 
@@ -162,6 +153,15 @@ def file_beneath(root: Path | Anchor, path: str) -> Iterator[int]:
 
 
 # ---- looking --------------------------------------------------------------------------------------------------------
+
+
+def is_there(name: str, folder: int) -> bool:
+    """Tell whether anything has a name in an open folder. Raises OSError."""
+    try:
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def entry_of(path: str, status: os.stat_result) -> Entry:

@@ -19,18 +19,17 @@ from rodin_watchd.adapters.spool.beneath import (
     folder_in,
     fresh_file,
     new_file,
+    signature_of,
     sync_folder,
 )
 from rodin_watchd.errors import DiskError
+from rodin_watchd.model import Signature
 
 DROPPED_PREFIX: Final = "dropped-"
 """So the name of an original begins that goes because its copy is published."""
 
-State: TypeAlias = tuple[int, int, int]
-"""Size, time and inode of a file."""
-
-Held: TypeAlias = Mapping[str, State]
-"""What of a folder a copy holds: path → its state when it was copied or compared."""
+Held: TypeAlias = Mapping[str, Signature]
+"""What of a folder a copy holds: path → its signature when it was copied or compared."""
 
 _BLOCK_BYTES: Final = 1 << 20
 _MOST_ROUNDS: Final = 6
@@ -44,7 +43,7 @@ class FolderCopy:
         self._copy = copy
         self._dress = dress
         self._in_sight = False
-        self._held: dict[str, State] = {}
+        self._held: dict[str, Signature] = {}
 
     @property
     def held(self) -> Held:
@@ -101,7 +100,7 @@ class FolderCopy:
             with folder_in(source, entry.name) as old, folder_in(copy, entry.name) as new:
                 return self._fill(old, new, path) or is_new
         if not entry.is_file(follow_symlinks=False):
-            self._held[path] = _state(entry)
+            self._held[path] = _signature(entry)
             return entry.is_symlink() and _bring_link(entry.name, source, copy)
         if self._is_there(entry, copy, path):
             return False
@@ -109,7 +108,7 @@ class FolderCopy:
             status = os.fstat(file)
             with (fresh_file if self._in_sight else new_file)(copy, entry.name) as made:  # what is seen is not replaced
                 _write_all(file, made, status)
-        self._held[path] = _state_of(status)
+        self._held[path] = signature_of(status)
         return True
 
     def _is_there(self, entry: os.DirEntry[str], copy: int, path: str) -> bool:
@@ -118,16 +117,12 @@ class FolderCopy:
             there = os.stat(entry.name, dir_fd=copy, follow_symlinks=False)
         except FileNotFoundError:
             return False
-        original = _state(entry)
-        return there.st_size == original[0] and self._held.get(path) == original
+        original = _signature(entry)
+        return there.st_size == original.size and self._held.get(path) == original
 
 
-def _state(entry: os.DirEntry[str]) -> State:
-    return _state_of(entry.stat(follow_symlinks=False))
-
-
-def _state_of(status: os.stat_result) -> State:
-    return status.st_size, status.st_mtime_ns, status.st_ino
+def _signature(entry: os.DirEntry[str]) -> Signature:
+    return signature_of(entry.stat(follow_symlinks=False))
 
 
 def _make_folder(name: str, into: int) -> bool:
@@ -196,7 +191,7 @@ def _remove_held(folder: int, path: str, held: Held) -> None:
                 _remove_held(inner, inner_path, held)
             with contextlib.suppress(OSError):  # something is left in it
                 os.rmdir(entry.name, dir_fd=folder)
-        elif held.get(inner_path) == _state(entry):
+        elif held.get(inner_path) == _signature(entry):
             os.unlink(entry.name, dir_fd=folder)
 
 
@@ -205,7 +200,7 @@ def held_in(folder: int, source: Path, besides: Collection[str]) -> Held | None:
 
     None if it does not. What holds no bytes (a FIFO) is not looked for. Raises OSError only if `source` cannot be read.
     """
-    held: dict[str, State] = {}
+    held: dict[str, Signature] = {}
     with contextlib.ExitStack() as stack:
         try:
             old = stack.enter_context(folder_beneath(source, ""))
@@ -214,7 +209,7 @@ def held_in(folder: int, source: Path, besides: Collection[str]) -> Held | None:
         return held if _holds_all(folder, old, "", besides, held) else None
 
 
-def _holds_all(folder: int, old: int, path: str, besides: Collection[str], held: dict[str, State]) -> bool:
+def _holds_all(folder: int, old: int, path: str, besides: Collection[str], held: dict[str, Signature]) -> bool:
     with os.scandir(old) as found:
         entries = list(found)
     for entry in entries:
@@ -223,13 +218,13 @@ def _holds_all(folder: int, old: int, path: str, besides: Collection[str], held:
             if not _holds_folder(entry.name, folder, old, inner_path, held):
                 return False
             continue
-        held[inner_path] = _state(entry)  # before it is read: what changes meanwhile is not held
+        held[inner_path] = _signature(entry)  # before it is read: what changes meanwhile is not held
         if entry.name not in besides and not _is_held(entry, folder, old):
             return False
     return True
 
 
-def _holds_folder(name: str, folder: int, old: int, path: str, held: dict[str, State]) -> bool:
+def _holds_folder(name: str, folder: int, old: int, path: str, held: dict[str, Signature]) -> bool:
     try:
         with folder_in(old, name) as inner, folder_in(folder, name) as there:
             return _holds_all(there, inner, path, (), held)

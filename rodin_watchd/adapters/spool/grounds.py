@@ -25,7 +25,7 @@ from rodin_watchd.adapters.spool.beneath import (
     ServedFolderError,
     file_in,
     folder_beneath,
-    is_marked,
+    is_there,
     new_file,
     refuse_served,
     sync_folder,
@@ -109,7 +109,7 @@ class Grounds:
 
     def _refuse_closed(self, path: str, descriptor: int) -> None:
         if self._inside is None:
-            refuse_served(descriptor, path)
+            refuse_served(path, descriptor)
         elif closed := self._inside.why_closed(path, self.look_inside(path, descriptor)):
             raise refusal(path, closed)
 
@@ -125,7 +125,7 @@ class Grounds:
         identity = _identity(os.fstat(descriptor))
         if identity in (self._believed or {}).values():  # its mark may have been removed
             raise ServedFolderError(path, "a folder of this service; what lies in it is not taken")
-        mark = (_mark_in(descriptor) or _ILLEGIBLE) if is_marked(descriptor) else None
+        mark = (_mark_in(descriptor) or _ILLEGIBLE) if is_there(MARK, descriptor) else None
         return SeenInside(identity, is_mount_point(descriptor), mark)
 
     def gone(self) -> FolderGoneError | None:
@@ -199,14 +199,14 @@ def refusal(path: str, closed: Closed) -> ServedFolderError:
 
 
 def leave_mark_in(folder: int, mark: Mark, *, replace: bool) -> None:
-    """Do the same in an open folder. A root's mark says what its own file is, which no copy of it says any more."""
+    """Write a mark into an open folder, as `Grounds.leave_mark` does. A root's mark says what its own file is, which no copy of it says any more."""
     part = f"{OWN_PREFIX}mark-{mark.root_id}.part"  # what a crash left of it goes with the next try
     with new_file(folder, part) as descriptor, open(descriptor, "wb", closefd=False) as stream:
         if mark.ground == Ground.ROOT and mark.journal:
             mark = dataclasses.replace(mark, traces=dataclasses.replace(mark.traces, mark=birth_of(descriptor)))
         stream.write(mark_text(mark).encode())
     try:
-        if replace or (is_marked(folder) and _mark_in(folder) is None):
+        if replace or (is_there(MARK, folder) and _mark_in(folder) is None):
             os.replace(part, MARK, src_dir_fd=folder, dst_dir_fd=folder)
         else:
             rename_file_new(part, folder, MARK, folder)

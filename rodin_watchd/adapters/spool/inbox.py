@@ -121,7 +121,7 @@ def _is_ours(name: str, folder: int) -> bool:
 
 def _refuse_served_below(walked: str, descriptor: int) -> None:
     if walked:  # the inbox itself carries its own mark
-        refuse_served(descriptor, walked)
+        refuse_served(walked, descriptor)
 
 
 class _Looked(NamedTuple):

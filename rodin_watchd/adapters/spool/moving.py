@@ -11,7 +11,7 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
-from rodin_watchd.adapters.spool.beneath import file_in, folder_beneath, folder_in, sync_folder
+from rodin_watchd.adapters.spool.beneath import file_in, folder_beneath, folder_in, is_there, sync_folder
 from rodin_watchd.adapters.spool.copying import FolderCopy, Held, drop
 from rodin_watchd.core.layout import ASIDE_PREFIX
 from rodin_watchd.errors import DiskError
@@ -157,7 +157,7 @@ def give_name(new: str, folder: int, name: str, is_ours: Callable[[bytes], bool]
     aside = f"{ASIDE_PREFIX}{name}"
     for left in (new, aside):
         _decide_aside(folder, left, name, is_ours)
-        if _is_taken(folder, left):  # `make` would write over it
+        if is_there(left, folder):  # `make` would write over it
             stem, ending = os.path.splitext(name)  # noqa: PTH122 - a name, not a path
             why = (
                 f"{left} holds somebody else's {name}, and it cannot be kept as {stem}-kept{ending}, nor with a number"
@@ -174,14 +174,6 @@ def give_name(new: str, folder: int, name: str, is_ours: Callable[[bytes], bool]
             rename_file_new(new, folder, name, folder)
     sync_folder(folder)
     return _decide_aside(folder, before, name, is_ours)
-
-
-def _is_taken(folder: int, name: str) -> bool:
-    try:
-        os.stat(name, dir_fd=folder, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return True
 
 
 def _decide_aside(folder: int, aside: str, name: str, is_meant: Callable[[bytes], bool]) -> str:

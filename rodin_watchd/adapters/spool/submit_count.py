@@ -12,7 +12,6 @@ was put back, not where power failed.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import re
 from collections.abc import Callable
@@ -24,7 +23,7 @@ from rodin_watchd.core.grounds import PATHS, Ground
 from rodin_watchd.core.layout import HIDDEN, SUBMITS_NOTE
 from rodin_watchd.errors import DiskError, ForeignFileError, JournalBehindError, SubmitCountError
 from rodin_watchd.log_lines import Trouble
-from rodin_watchd.own_file import refuse_foreign
+from rodin_watchd.own_file import opened_own
 
 NAME = "submits"
 _OPENING = (
@@ -147,16 +146,9 @@ class SubmitCount:
 
 
 def _write_note(folder: int, path: Path, text: bytes) -> None:
-    """Write a note over one of ours in an open folder. `path` is for the message. Raises ForeignFileError, OSError."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    """Write a note over one of ours in an open folder, which lies at `path`. Raises ForeignFileError, OSError."""
+    descriptor = opened_own(path, lambda head: len(head) < _MOST_BYTES and bool(_OURS.fullmatch(head)), folder)
     try:
-        descriptor = os.open(SUBMITS_NOTE, flags, 0o644, dir_fd=folder)
-    except OSError as error:
-        if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
-            raise ForeignFileError(f"{path} is not a file of this service, and is left as it is.") from error
-        raise
-    try:
-        refuse_foreign(descriptor, path, lambda head: len(head) < _MOST_BYTES and bool(_OURS.fullmatch(head)))
         if is_one := os.fstat(descriptor).st_nlink == 1:
             os.pwrite(descriptor, text, 0)  # of one length, within one sector
             os.ftruncate(descriptor, len(text))

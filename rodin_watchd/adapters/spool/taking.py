@@ -22,6 +22,7 @@ from rodin_watchd.adapters.spool.beneath import (
     file_in,
     folder_beneath,
     folder_in,
+    is_there,
     signature_of,
     sync_folder,
 )
@@ -46,7 +47,7 @@ def take_file(root: Path | Anchor, claim: Claim, file: InputFile, into: int, *, 
     with contextlib.suppress(FileNotFoundError):
         os.unlink(_PART, dir_fd=into)
     with _file_errors(file):
-        if not _is_there(file.name, into):
+        if not is_there(file.name, into):
             _bring(root, claim, file, into)
         elif not file.shared:
             _finish(root, claim, file, into)
@@ -59,7 +60,7 @@ def is_claimed(root: Path | Anchor, claim: Claim, file: InputFile) -> bool:
     folder = file.source.rpartition("/")[0]
     try:
         with folder_beneath(root, folder) as parent, folder_in(parent, claim.name) as mine:
-            return _is_there(file.name, mine)
+            return is_there(file.name, mine)
     except OSError as error:
         if error.errno in (errno.ENOENT, *NO_FOLDER_ERRNOS):
             return False
@@ -108,14 +109,6 @@ def _is_held(name: str, claim: int, into: int) -> bool:
             return same_bytes(claimed, copy)
     except FileNotFoundError:
         return False
-
-
-def _is_there(name: str, folder: int) -> bool:
-    try:
-        os.stat(name, dir_fd=folder, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return True
 
 
 @contextlib.contextmanager
@@ -233,7 +226,7 @@ def _finish(root: Path | Anchor, claim: Claim, file: InputFile, into: int) -> No
     folder = file.source.rpartition("/")[0]
     with contextlib.suppress(FileNotFoundError, NotADirectoryError), folder_beneath(root, folder) as parent:
         with folder_in(parent, claim.name) as mine:
-            if _is_there(file.name, mine):
+            if is_there(file.name, mine):
                 with file_in(mine, file.name) as claimed, file_in(into, file.name) as copy:
                     same = same_bytes(claimed, copy)
                 if same:
