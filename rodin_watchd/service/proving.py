@@ -203,7 +203,7 @@ class Prover:
         """
         if self._inquiry is None and (self._baseline is None or self.may_start):
             aged = self._ages.older_than(REFUND_SECONDS)
-            read = Baseline(self._account, balance, purchase, self._now(), self._trusts, settled, aged)
+            read = Baseline(self._account, balance, purchase, self._trusts, settled, aged)
             renewed = read if settled or not self._trusts else self._baseline or read
             self._renew(renewed, self._looked(balance, exact=exact, settled=settled), [], {}, [])
 
@@ -370,7 +370,7 @@ class Prover:
             sole = self._trusts
             refusals = refusals_judged(baseline, since, inquiry.readings, exact=exact, sole=sole, doubt=doubt)
             aged = self._ages.older_than(REFUND_SECONDS)
-            renewed = Baseline(self._account, inquiry.readings[-1], newest, now, sole, aged_event=aged)
+            renewed = Baseline(self._account, inquiry.readings[-1], newest, sole, aged_event=aged)
         lost = [job for job in self._book.jobs.values() if self._undecided and job.id in since.undecided & self._held]
         refused = self._refused()
         moves = [*self._of_lost(lost, answers, now, chance), *self._of_refused(refused, refusals, now)]

@@ -14,7 +14,7 @@ from rodin_watchd.errors import RefusedOftenError, ThrottledError
 from rodin_watchd.model import State
 
 HALF, NOTHING = Decimal("0.5"), Decimal(0)
-TEN = Baseline("account", Decimal("10.5"), 7, NOW)
+TEN = Baseline("account", Decimal("10.5"), 7)
 UNSEEN = Trust()
 SEEN = Trust(moves=True)
 BELIEVED = SEEN.with_freed([3, 4], NOW)
