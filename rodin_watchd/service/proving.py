@@ -45,7 +45,7 @@ from rodin_watchd.core.refusals import (
     let_go,
     outcomes,
 )
-from rodin_watchd.core.trust import Reading, Trust, after, notice, purchases_of, taken_back, trust_key
+from rodin_watchd.core.trust import KEEP_SECONDS, Reading, Trust, after, notice, purchases_of, taken_back, trust_key
 from rodin_watchd.model import Job, State, Transition
 from rodin_watchd.service.book import Book
 from rodin_watchd.service.event_ages import EventAges
@@ -109,7 +109,7 @@ class Prover:
         self._judged: int = book.journal.meta(JUDGED) or 0
         self._unjudged = frozenset[int](book.journal.meta(UNJUDGED) or ())
         self._inquiry = begun.inquiry
-        self._ages = EventAges(book.journal, monotonic, REFUND_SECONDS)
+        self._ages = EventAges(book.journal, monotonic, max(REFUND_SECONDS, KEEP_SECONDS))
         self._not_before = monotonic()
         self._held = begun.held
         self._undecided = begun.undecided  # whether the answer of a held job is looked into
@@ -251,7 +251,7 @@ class Prover:
         since = self._since(baseline)
         lower = lower_than_known(baseline, since, balance)
         reading = Reading(lower, since, exact, baseline.settled and baseline.sole and self._trusts)
-        learned, back = after(trust, reading, self._settle_seconds, self._now())
+        learned, back = after(trust, reading, self._settle_seconds, self._ages.older_than(KEEP_SECONDS))
         confirmed = (0, 0)
         if settled and reading.matches and reading.sole and learned.moves:
             confirmed = (baseline.purchase, self._book.journal.newest_purchase())
@@ -374,9 +374,8 @@ class Prover:
         lost = [job for job in self._book.jobs.values() if self._undecided and job.id in since.undecided & self._held]
         refused = self._refused()
         moves = [*self._of_lost(lost, answers, now, chance), *self._of_refused(refused, refusals, now)]
-        looked = replace(
-            looked, trust=looked.trust.with_freed(self._freed(moves, lost, answers, refused, refusals), now)
-        )
+        freed = self._freed(moves, lost, answers, refused, refusals)
+        looked = replace(looked, trust=looked.trust.with_freed(freed, self._book.journal.newest_event()))
         unjudged = self._book.journal.sending()
         meta = {JUDGED: newest, UNJUDGED: sorted(unjudged)}
         self._renew(renewed, looked, moves, meta, outcomes(refused, refusals))
