@@ -70,9 +70,8 @@ class Trust:
         """Return why the balance shows nothing to be free, "" if it may."""
         if sole and self.is_doubted(settle_seconds):
             return "it fell later than that once, by charges that had looked free"
-        return (
-            "" if self.moves else "it was never seen to fall by what a set cost, so that it stands still proves nothing"
-        )
+        still = "it was never seen to fall by what a set cost, so that it stands still proves nothing"
+        return "" if self.moves else still
 
     def with_freed(self, purchases: Iterable[int], newest_event: int) -> Self:
         """Remember which purchases it has shown to be free."""

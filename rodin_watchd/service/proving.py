@@ -75,10 +75,7 @@ class _Looked:
 
     trust: Trust
     back: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # purchases that were not free after all, by job
-    confirmed: tuple[int, int] = (
-        0,
-        0,
-    )  # after the first purchase, up to the second: the balance fell by what they cost
+    confirmed: tuple[int, int] = (0, 0)  # after the first purchase, up to the second: the balance fell by them
 
 
 class Prover:
@@ -216,8 +213,8 @@ class Prover:
         settled: Sequence[Settled],
     ) -> None:
         """Commit a new baseline with what its reading says of the older verdicts, and with what else came of it."""
-        now, held = self._now(), {move.job.id for move in moves}
-        doubted = [move for move in self._taken_back(looked.back, now) if move.job.id not in held]
+        now, moved = self._now(), {move.job.id for move in moves}
+        doubted = [move for move in self._taken_back(looked.back, now) if move.job.id not in moved]
         stays = {move.job.id for move in doubted if awaits_word(move.job)}
         back = [
             Settled(purchase, "refused" if job_id in stays else "unknown", back=True)
