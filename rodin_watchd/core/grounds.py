@@ -122,9 +122,7 @@ class Mark:
     root_id: str
     ground: str  # or, of a share that is mounted in the inbox, the path that it had there: `inbox/…`
     journal: str = ""  # where the journal lies that knows what was paid for; "" before the first start
-    accepted_from: str = (
-        ""  # the root's: the journal that was named before a person accepted it; "" once it was acted on
-    )
+    accepted_from: str = ""  # the root's: the journal named before a person accepted it; "" once it was acted on
     traces: Traces = field(default=Traces(), compare=False)  # the root's; as they were when it was written
     birth: Birth | None = field(default=None, compare=False)  # of the file that it was read from
 

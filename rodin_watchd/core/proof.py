@@ -82,7 +82,6 @@ class Baseline:
     account: str  # whose balance it is; with another account it is dropped for good
     balance: Decimal
     purchase: int  # the newest purchase at that moment
-    read_at: float  # UTC
     sole: bool = True  # whether nobody else spent from the account then
     settled: bool = True  # whether all purchases before it were so old that their charges must be in it
     aged_event: int = 0  # the newest event that was surely REFUND_SECONDS old then, by no wall clock (`core.ages`)
@@ -98,7 +97,6 @@ class Baseline:
             data.get("account", ""),
             Decimal(data["balance"]),
             data["purchase"],
-            data["read_at"],
             data.get("sole", True),
             data.get("settled", False),
             data.get("aged_event", 0),

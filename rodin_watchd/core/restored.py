@@ -41,10 +41,6 @@ class Loss(NamedTuple):
         """What a person names who accepts it: a loss that is found later has another one."""
         return int(self.at)
 
-    def more(self, submits: int, at: float, reason: str) -> Loss:
-        """Return this loss with another one that was found now."""
-        return Loss(self.submits + submits, at, reason)
-
     def notice(self, zone: tzinfo) -> str:
         """Say what people must know."""
         return (

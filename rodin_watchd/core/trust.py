@@ -30,7 +30,7 @@ def trust_key(account: str) -> str:
 
 
 KEEP_SECONDS: Final = 86_400.0
-"""So long (UTC) a purchase that was shown to be free may still turn out to have been charged."""
+"""So long (counted while services ran) a purchase that was shown to be free may still turn out to have been charged."""
 
 _HIDDEN_BY_ROUNDING: Final = Decimal(1)
 """Balances in whole credits may differ by less than this from what was charged."""
@@ -41,7 +41,7 @@ class Trust:
     """What is known of an account's balance as a witness; durable."""
 
     moves: bool = False  # whether it was seen to fall by exactly what known purchases cost
-    freed: tuple[tuple[int, float], ...] = ()  # the purchases that it has shown to be free, and when, UTC
+    freed: tuple[tuple[int, int], ...] = ()  # the purchases that it has shown to be free, the newest event before that
     late_seconds: float = 0.0  # the settle time with which that was wrong; 0: it never was
     fell: Decimal = Decimal(0)  # by so much more than was known, then; credits
 
@@ -59,7 +59,7 @@ class Trust:
         """Return the trust that `as_data` stored; a new one where nothing was."""
         if not stored:
             return cls()
-        freed = tuple((int(purchase), float(at)) for purchase, at in stored["freed"])
+        freed = tuple((int(purchase), int(event)) for purchase, event in stored["freed"])
         return cls(stored["moves"], freed, stored["late_seconds"], Decimal(stored["fell"]))
 
     def is_doubted(self, settle_seconds: float) -> bool:
@@ -70,13 +70,12 @@ class Trust:
         """Return why the balance shows nothing to be free, "" if it may."""
         if sole and self.is_doubted(settle_seconds):
             return "it fell later than that once, by charges that had looked free"
-        return (
-            "" if self.moves else "it was never seen to fall by what a set cost, so that it stands still proves nothing"
-        )
+        still = "it was never seen to fall by what a set cost, so that it stands still proves nothing"
+        return "" if self.moves else still
 
-    def with_freed(self, purchases: Iterable[int], now: float) -> Self:
+    def with_freed(self, purchases: Iterable[int], newest_event: int) -> Self:
         """Remember which purchases it has shown to be free."""
-        return replace(self, freed=(*self.freed, *((purchase, now) for purchase in purchases)))
+        return replace(self, freed=(*self.freed, *((purchase, newest_event) for purchase in purchases)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +106,17 @@ class Reading:
         return more if self.sole and more > 0 and more >= least else Decimal(0)
 
 
-def after(trust: Trust, reading: Reading, settle_seconds: float, now: float) -> tuple[Trust, frozenset[int]]:
-    """Return the trust after a reading, and the purchases of which it was wrong to say that they were free."""
+def after(trust: Trust, reading: Reading, settle_seconds: float, aged_event: int) -> tuple[Trust, frozenset[int]]:
+    """Return the trust after a reading, and the purchases of which it was wrong to say that they were free.
+
+    `aged_event`: the newest event that is surely KEEP_SECONDS old, by no wall clock (`core.ages`).
+    """
     moved = replace(trust, moves=trust.moves or reading.shows_movement)
     if reading.unexplained and trust.freed:
         late = max(trust.late_seconds, settle_seconds)
         back = frozenset(purchase for purchase, _ in trust.freed)
         return replace(moved, freed=(), late_seconds=late, fell=reading.unexplained), back
-    kept = tuple((purchase, at) for purchase, at in trust.freed if abs(now - at) < KEEP_SECONDS)
+    kept = tuple((purchase, event) for purchase, event in trust.freed if event >= aged_event)
     return replace(moved, freed=kept if reading.matches else trust.freed), frozenset()
 
 

@@ -175,11 +175,8 @@ def verdict(vitals: Vitals, age_seconds: float, tick_seconds: float, set_seconds
     told += f" ({stuck} may not be moved)" if stuck else ""
     told += f"; {vitals.lost_submits:,} submits are missing in the journal" if vitals.lost_submits else ""
     told += f"; paused: {', '.join(vitals.paused)}" if vitals.paused else ""
-    told += (
-        f": nothing has moved for {_ago(vitals.at - vitals.standstill_at)}: {vitals.standstill}"
-        if vitals.standstill
-        else ""
-    )
+    if vitals.standstill:
+        told += f": nothing has moved for {_ago(vitals.at - vitals.standstill_at)}: {vitals.standstill}"
     return True, f"ok: {told}"
 
 

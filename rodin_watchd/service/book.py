@@ -25,17 +25,8 @@ log = logging.getLogger("rodin_watchd")
 
 _BAD_NEWS = frozenset(
     {
-        *("paused", "offline", "copied", "alarm", "set-aside", "files-gone"),
-        *(
-            "restored",
-            "journal-written-out",
-            "low-balance",
-            "inquiry",
-            "crowd",
-            "plugin-aside",
-            "plugin-left-out",
-            "balance-doubted",
-        ),
+        *("paused", "offline", "copied", "alarm", "set-aside", "files-gone", "restored", "journal-written-out"),
+        *("low-balance", "inquiry", "balance-doubted", "crowd", "plugin-aside", "plugin-left-out"),
     }
 )
 """Actions that are logged as warnings, whatever the state of the job."""
@@ -199,9 +190,10 @@ class Book:
     def _made_before(self, job: Job) -> DuplicateSetError | None:
         """Return why a staged job is no set but a result of this service, if it is: a copy that came without its receipt."""
         model, image = job.file(Role.MODEL), job.file(Role.IMAGE)
-        made = self.journal.made(model.sha256) if model and image else []
-        found = next((one for one in made if model and image and is_result(one, model.sha256, image.sha256)), None)
-        return made_before(found) if found else None
+        if model is None or image is None:
+            return None
+        made = (one for one in self.journal.made(model.sha256) if is_result(one, model.sha256, image.sha256))
+        return next(map(made_before, made), None)
 
     def live_twin(self, job: Job) -> Job | None:
         """Return another job under way that buys the same."""

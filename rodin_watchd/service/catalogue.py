@@ -51,7 +51,7 @@ def _refuse_scratch(config: Config) -> None:
     """Raise PluginLoadError for a plugins' folder in the one for temporary files, which is cleared at each start."""
     scratch = scratch_path(config, os.environ)
     for folder in config.plugins.folders:
-        if scratch.resolve() in (folder.resolve(), *folder.resolve().parents):
+        if folder.resolve().is_relative_to(scratch.resolve()):
             raise PluginLoadError(
                 f"The plugins' folder {folder} lies in {scratch}, which the service clears at each start.",
                 advice="Move it to another place, and mend plugins.folders.",

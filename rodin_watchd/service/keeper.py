@@ -45,9 +45,7 @@ class Memory:
     """What the journal remembers of the grounds."""
 
     known: Mapping[Ground, Known]
-    theirs: Mapping[
-        Ground, Identity
-    ]  # where another service's mark was seen, since ours was: the folder that carried it
+    theirs: Mapping[Ground, Identity]  # the folders in which another service's mark was seen, since ours was
 
 
 class Keeper:
@@ -256,9 +254,7 @@ class Keeper:
         """Tell, once until the next `settle`, whether the root's mark has other traces than it should, or an earlier version's."""
         if ground is not Ground.ROOT or self._traces_are_fresh:
             return False
-        self._traces_are_fresh = (
-            True  # a filesystem that gives each look another inode must not be written to in every tick
-        )
+        self._traces_are_fresh = True  # some filesystems give each look another inode: no writing in every tick
         return mark.traces != traces_of(self._journal, mark)
 
     def notices(self) -> list[str]:

@@ -137,7 +137,8 @@ def _find_lost(book: Book, day: BudgetDay, submits: int, now: float, *, knew_roo
     book.refuse_open_commands(TOO_OLD)
     lost = missing if knew_root else 0
     loss = Loss(lost, now, reason) if lost else None
-    day.lose(lost, journal.submits() + missing, loss and (book.loss or Loss(0, now, reason)).more(*loss))
+    before = book.loss.submits if book.loss else 0
+    day.lose(lost, journal.submits() + missing, loss and loss._replace(submits=before + lost))
     book.look_for_loss()
     told = f"{reason}. What may have been submitted since is held, or failed with that reason."
     if loss:

@@ -45,7 +45,7 @@ from rodin_watchd.core.refusals import (
     let_go,
     outcomes,
 )
-from rodin_watchd.core.trust import Reading, Trust, after, notice, purchases_of, taken_back, trust_key
+from rodin_watchd.core.trust import KEEP_SECONDS, Reading, Trust, after, notice, purchases_of, taken_back, trust_key
 from rodin_watchd.model import Job, State, Transition
 from rodin_watchd.service.book import Book
 from rodin_watchd.service.event_ages import EventAges
@@ -75,10 +75,7 @@ class _Looked:
 
     trust: Trust
     back: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # purchases that were not free after all, by job
-    confirmed: tuple[int, int] = (
-        0,
-        0,
-    )  # after the first purchase, up to the second: the balance fell by what they cost
+    confirmed: tuple[int, int] = (0, 0)  # after the first purchase, up to the second: the balance fell by them
 
 
 class Prover:
@@ -109,7 +106,7 @@ class Prover:
         self._judged: int = book.journal.meta(JUDGED) or 0
         self._unjudged = frozenset[int](book.journal.meta(UNJUDGED) or ())
         self._inquiry = begun.inquiry
-        self._ages = EventAges(book.journal, monotonic, REFUND_SECONDS)
+        self._ages = EventAges(book.journal, monotonic, max(REFUND_SECONDS, KEEP_SECONDS))
         self._not_before = monotonic()
         self._held = begun.held
         self._undecided = begun.undecided  # whether the answer of a held job is looked into
@@ -203,7 +200,7 @@ class Prover:
         """
         if self._inquiry is None and (self._baseline is None or self.may_start):
             aged = self._ages.older_than(REFUND_SECONDS)
-            read = Baseline(self._account, balance, purchase, self._now(), self._trusts, settled, aged)
+            read = Baseline(self._account, balance, purchase, self._trusts, settled, aged)
             renewed = read if settled or not self._trusts else self._baseline or read
             self._renew(renewed, self._looked(balance, exact=exact, settled=settled), [], {}, [])
 
@@ -216,8 +213,8 @@ class Prover:
         settled: Sequence[Settled],
     ) -> None:
         """Commit a new baseline with what its reading says of the older verdicts, and with what else came of it."""
-        now, held = self._now(), {move.job.id for move in moves}
-        doubted = [move for move in self._taken_back(looked.back, now) if move.job.id not in held]
+        now, moved = self._now(), {move.job.id for move in moves}
+        doubted = [move for move in self._taken_back(looked.back, now) if move.job.id not in moved]
         stays = {move.job.id for move in doubted if awaits_word(move.job)}
         back = [
             Settled(purchase, "refused" if job_id in stays else "unknown", back=True)
@@ -251,7 +248,7 @@ class Prover:
         since = self._since(baseline)
         lower = lower_than_known(baseline, since, balance)
         reading = Reading(lower, since, exact, baseline.settled and baseline.sole and self._trusts)
-        learned, back = after(trust, reading, self._settle_seconds, self._now())
+        learned, back = after(trust, reading, self._settle_seconds, self._ages.older_than(KEEP_SECONDS))
         confirmed = (0, 0)
         if settled and reading.matches and reading.sole and learned.moves:
             confirmed = (baseline.purchase, self._book.journal.newest_purchase())
@@ -370,13 +367,12 @@ class Prover:
             sole = self._trusts
             refusals = refusals_judged(baseline, since, inquiry.readings, exact=exact, sole=sole, doubt=doubt)
             aged = self._ages.older_than(REFUND_SECONDS)
-            renewed = Baseline(self._account, inquiry.readings[-1], newest, now, sole, aged_event=aged)
+            renewed = Baseline(self._account, inquiry.readings[-1], newest, sole, aged_event=aged)
         lost = [job for job in self._book.jobs.values() if self._undecided and job.id in since.undecided & self._held]
         refused = self._refused()
         moves = [*self._of_lost(lost, answers, now, chance), *self._of_refused(refused, refusals, now)]
-        looked = replace(
-            looked, trust=looked.trust.with_freed(self._freed(moves, lost, answers, refused, refusals), now)
-        )
+        freed = self._freed(moves, lost, answers, refused, refusals)
+        looked = replace(looked, trust=looked.trust.with_freed(freed, self._book.journal.newest_event()))
         unjudged = self._book.journal.sending()
         meta = {JUDGED: newest, UNJUDGED: sorted(unjudged)}
         self._renew(renewed, looked, moves, meta, outcomes(refused, refusals))

@@ -34,7 +34,7 @@ from rodin_watchd.model import Job, State
 from rodin_watchd.problem import Lane
 
 HALF = Decimal("0.5")
-TEN = Baseline("account", Decimal("10.5"), 7, NOW)
+TEN = Baseline("account", Decimal("10.5"), 7)
 UNCLEAR = Proof(Verdict.UNDECIDED, "The balance cannot tell: somebody spends.")
 
 
@@ -87,7 +87,7 @@ def test_two_readings_that_differ_prove_nothing() -> None:
 
 def test_whole_credits_prove_no_charge() -> None:
     """One credit less may be one texture or two: nobody can tell which."""
-    whole = Baseline("account", Decimal(10), 7, NOW)
+    whole = Baseline("account", Decimal(10), 7)
     proof = refusals_judged(whole, since("a", "b"), [Decimal(9)] * 2, exact=False, sole=True)
     assert proof.verdict is Verdict.UNDECIDED
 

@@ -569,6 +569,28 @@ def test_a_charge_that_comes_too_late_takes_the_verdict_back(tmp_path: Path, fau
         assert "set budget.settle_seconds to more than 60" in shop.status()
 
 
+def test_a_clock_that_is_set_keeps_no_verdict_from_being_taken_back(tmp_path: Path) -> None:
+    """Two days pass by the wall clock alone, and a reading matches: a charge that comes within the hour is found out."""
+    hands = Hands()
+    with (
+        emulated(balance=EXACT, clock=lambda: hands.seconds) as vendor,
+        workshop(tmp_path, vendor.emulator.base_url, budget=SOLE) as shop,
+    ):
+        hands = shop.hands
+        shop.has_seen_the_balance_fall()
+        vendor.emulator.set_faults(parse_fault("late-charge=3000:429"))
+        for name in ("chair", "stool"):
+            shop.drop_set(name)
+            shop.until(shop.is_in(name, State.HELD), step_seconds=5)
+            shop.hands.jump_seconds += 2 * 86_400
+            shop.ticks(1, step_seconds=400)
+        assert outcomes(shop).count("free") == vendor.uploads
+        shop.ticks(1, step_seconds=3600)
+        shop.drop_set("lamp")
+        shop.until(lambda: "balance-doubted" in kinds(shop), step_seconds=5)
+        assert "free" not in outcomes(shop)
+
+
 def kinds(shop: Workshop) -> list[str]:
     """Return the kinds of the service's events."""
     return [event.kind for event in shop.daemon._book.journal.service_events()]
