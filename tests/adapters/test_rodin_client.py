@@ -1075,6 +1075,23 @@ def test_a_redirect_to_what_is_no_address_is_refused(tmp_path: Path, place: str)
     assert names_in(tmp_path) == []
 
 
+def test_closing_ends_the_connections_that_are_kept(tmp_path: Path) -> None:
+    """They end at once, also while an error of an earlier call is still held, and with it what that call used."""
+
+    def script(conversation: Conversation) -> None:
+        while True:
+            lost = conversation.request().line.split()[1] == "/lost"
+            conversation.send(response(503, b"busy") if lost else response(200, b"data"))
+
+    with ScriptedServer(script) as server:
+        with closing(client_for(server.url)) as client:
+            with pytest.raises(DownloadError) as caught:
+                client.fetch(Link("lost", server.url + "/lost"), tmp_path / "lost", 9)
+            client.fetch(Link("file", server.url + "/file"), tmp_path / "file", 9)
+        assert server.conversation(1).ended.wait(PATIENCE_SECONDS / 2)
+    assert caught.value.problem
+
+
 def test_a_file_host_that_is_not_there_fails_its_download_alone(tmp_path: Path) -> None:
     """The API may work all the same, and the query stays secret."""
     with socket.create_server(("127.0.0.1", 0)) as free:

@@ -335,6 +335,13 @@ class PacedAdapter(HTTPAdapter):
         """Set the block size."""
         return super().proxy_manager_for(proxy, blocksize=BLOCK_BYTES, **kwargs)
 
+    def close(self) -> None:
+        """Close the connections that are kept; urllib3 would wait until nothing refers to their pools any more."""
+        for manager in (self.poolmanager, *self.proxy_manager.values()):
+            for key in manager.pools.keys():  # noqa: SIM118 - it cannot be iterated: other threads use it
+                manager.pools[key].close()
+        super().close()
+
     def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> ConnectionPool:  # noqa: ANN401 - as inherited
         """Return the pool for a request, which makes paced connections from now on."""
         pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
