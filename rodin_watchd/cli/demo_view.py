@@ -95,7 +95,7 @@ It “cost” {spent} credits, at the emulated vendor: nothing was spent.
 To go on playing with this folder, in two terminals:
   {command} emulator --port {port}
   {KEY_VARIABLE}={KEY} {command} run --config {config}
-In earnest:
+For real use:
   {command} init DIR"""
 
 

@@ -52,7 +52,9 @@ def test_nobody_waits_for_a_side_that_has_hung_up(pair: tuple[socket.socket, soc
 
 def test_a_body_without_a_connection_does_not_wait() -> None:
     """What was handed to no connection has nothing on its way."""
-    Withheld().wait_until_taken()
+    withheld = Withheld()
+    withheld.wait_until_taken()
+    assert not withheld.closing_left
 
 
 @pytest.mark.parametrize("waits", [False, True])

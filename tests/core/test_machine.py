@@ -476,6 +476,7 @@ def test_no_life_of_a_job_breaks_a_promise(data: st.DataObject, steps: list[tupl
             life.by_person(data)
         else:
             life.by_service(data)
+    assert life.job.charges <= life.submits
 
 
 def test_a_life_without_trouble_is_delivered() -> None:

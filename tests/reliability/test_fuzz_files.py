@@ -97,9 +97,10 @@ def test_every_format_that_is_taken_is_damaged_here() -> None:
 @given(damaged(SAMPLES), st.none() | st.sampled_from(EXTENSIONS))
 @searching(300)
 def test_damaged_files_are_judged(wreck: Wreck, other: str | None) -> None:
-    """Whatever was done to a real file, under its own extension or another, the judgement is a judgement."""
-    name, data = wreck.name, wreck.data
-    judged(other or Path(name).suffix, io.BytesIO(data), len(data))
+    """Whatever was done to a real file, under its own extension or another, it is judged, and each time alike."""
+    extension, data = other or Path(wreck.name).suffix, wreck.data
+    first, second = (judged(extension, io.BytesIO(data), len(data)) for _ in range(2))
+    assert first == second
 
 
 @given(damaged(SAMPLES), st.none() | st.sampled_from(EXTENSIONS), st.booleans())

@@ -16,18 +16,13 @@ def dropped(shop: Workshop, count: int, folder: str = "") -> None:
         shop.drop_set(f"{folder}/set-{number}".lstrip("/"))
 
 
-def kinds(shop: Workshop) -> list[str]:
-    """Return the kinds of the service's events, oldest first."""
-    return [event.kind for event in reversed(shop.daemon._book.journal.service_events())]
-
-
 def test_as_many_as_allowed_pass(tmp_path: Path) -> None:
     """The limit itself is no crowd."""
     with working(tmp_path, budget={"hold_above_sets": 3}) as (shop, vendor):
         dropped(shop, 3)
         shop.idle()
         assert vendor.charges == 3
-        assert kinds(shop) == []
+        assert shop.event_kinds() == []
 
 
 def test_a_crowd_waits_in_the_inbox_until_it_is_approved(tmp_path: Path) -> None:
@@ -48,7 +43,7 @@ def test_a_crowd_waits_in_the_inbox_until_it_is_approved(tmp_path: Path) -> None
         assert vendor.charges == 5
         assert "ATTENTION" not in shop.status()
         assert not shop.daemon.needs_person()
-        assert kinds(shop) == ["crowd", "approved"]
+        assert shop.event_kinds() == ["crowd", "approved"]
 
 
 def test_a_folder_can_be_approved_alone(tmp_path: Path) -> None:
@@ -96,7 +91,7 @@ def test_sets_that_come_one_by_one_pass(tmp_path: Path) -> None:
             shop.ticks(6, step_seconds=1)
         shop.idle()
         assert vendor.charges == 3
-        assert kinds(shop) == []
+        assert shop.event_kinds() == []
 
 
 def test_what_had_passed_is_not_asked_about_after_a_restart(tmp_path: Path) -> None:
@@ -112,7 +107,7 @@ def test_what_had_passed_is_not_asked_about_after_a_restart(tmp_path: Path) -> N
         shop.restart()
         shop.ticks(10, step_seconds=1)
         assert "approval" not in shop.status()
-        assert "crowd" not in kinds(shop)
+        assert "crowd" not in shop.event_kinds()
 
 
 def test_a_set_that_is_refused_waits_for_nobody(tmp_path: Path) -> None:

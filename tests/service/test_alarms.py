@@ -24,7 +24,7 @@ def test_it_rings_once_and_stays_on_the_page(tmp_path: Path, caplog: pytest.LogC
         shop.ticks(3, step_seconds=1.0)
         assert "The result of “chair” is paid for and not fetched yet" in shop.status()
         assert shop.actions(shop.job("chair")).count("alarm") == 1
-        told = [event.kind for event in shop.daemon._book.journal.service_events()]
+        told = shop.event_kinds()
         assert told.count("alarm") == 1
         [line] = [vars(record) for record in caplog.records if vars(record)["action"] == "alarm"]
         assert (line["levelname"], line["set"], line["job"]) == ("WARNING", "chair", shop.job("chair").id)

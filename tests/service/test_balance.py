@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from decimal import Decimal
 from pathlib import Path
 
@@ -10,7 +9,6 @@ import pytest
 from workshop import Vendor, Workshop, working
 
 from rodin_watchd.adapters.journal.backup import backup_path, make_backup
-from rodin_watchd.config import journal_path
 from rodin_watchd.core.account import BALANCE
 from rodin_watchd.core.proof import BASELINE
 from rodin_watchd.emulator.server import parse_fault
@@ -20,11 +18,6 @@ from rodin_watchd.problem import Lane
 SOLE = {"sole_spender": True}
 EXACT = Decimal("100.5")
 """A balance that shows that the vendor does not round."""
-
-
-def kinds(shop: Workshop) -> list[str]:
-    """Return the kinds of the service's events, oldest first."""
-    return [event.kind for event in reversed(shop.daemon._book.journal.service_events())]
 
 
 def told(shop: Workshop) -> str:
@@ -57,7 +50,7 @@ def test_an_empty_account_stops_submits_before_one_is_sent(tmp_path: Path) -> No
         shop.until(shop.is_in("chair", State.ARCHIVED))
         shop.idle()
         assert "ATTENTION" not in shop.status()
-        assert kinds(shop).count("paused") == kinds(shop).count("resumed") == 1
+        assert shop.event_kinds().count("paused") == shop.event_kinds().count("resumed") == 1
         assert (vendor.charges, balances(vendor)) == (1, 1)
 
 
@@ -104,7 +97,7 @@ def test_an_account_that_others_empty_is_probed_by_its_balance(tmp_path: Path) -
         assert shop.status().count("The vendor's account is empty: it holds 0 credits") == 1
         vendor.emulator.pay_in(Decimal("0.5"))
         shop.until(shop.is_in("two", State.ARCHIVED))
-        told = [kind for kind in kinds(shop) if kind in ("paused", "resumed")]
+        told = [kind for kind in shop.event_kinds() if kind in ("paused", "resumed")]
         assert told == ["paused", "paused", "resumed"], "refused; then the balance tells why; then it goes on"
         assert vendor.charges == 2
 
@@ -129,14 +122,14 @@ def test_a_restart_asks_anew_before_anything_is_sent(tmp_path: Path) -> None:
         shop.restart()
         shop.idle()
         assert "account is empty" in shop.status()
-        assert kinds(shop) == ["paused", "started", "paused"]
+        assert shop.event_kinds() == ["paused", "started", "paused"]
         vendor.emulator.pay_in(Decimal(1))
         shop.restart()
         shop.idle()
-        assert kinds(shop) == ["paused", "started", "paused", "started"]
+        assert shop.event_kinds() == ["paused", "started", "paused", "started"]
         assert balances(vendor) == 1
         shop.restart()
-        assert kinds(shop) == ["paused", "started", "paused", "started"]
+        assert shop.event_kinds() == ["paused", "started", "paused", "started"]
 
 
 def test_credits_that_come_in_drops_use_up_no_attempts(tmp_path: Path) -> None:
@@ -171,7 +164,7 @@ def test_a_refused_key_is_found_out_by_the_balance(tmp_path: Path) -> None:
         assert shop.daemon.needs_person()
         assert balances(vendor) == 0
         shop.until(shop.is_in("chair", State.ARCHIVED))
-        assert kinds(shop) == ["paused", "resumed"]
+        assert shop.event_kinds() == ["paused", "resumed"]
         assert (vendor.charges, balances(vendor)) == (1, 1)
         assert shop.actions(shop.job("chair")).count("uploading") == 1
 
@@ -189,7 +182,7 @@ def test_a_submit_that_is_refused_by_the_account_does_not_stop_free_calls(tmp_pa
         shop.until(shop.is_in("late", State.ARCHIVED), step_seconds=5)
         assert shop.actions(shop.job("late")).count("uploading") == 8
         assert shop.job("late").attempts == 0
-        assert kinds(shop) == ["paused", "resumed"]
+        assert shop.event_kinds() == ["paused", "resumed"]
 
 
 # ---- a low balance --------------------------------------------------------------------------------------------------
@@ -208,11 +201,11 @@ def test_a_low_balance_is_told_once_each_way(tmp_path: Path) -> None:
         shop.restart()
         shop.ticks(2, step_seconds=700)
         shop.idle()
-        assert kinds(shop) == ["low-balance"]
+        assert shop.event_kinds() == ["low-balance"]
         vendor.emulator.pay_in(Decimal(20))
         shop.ticks(2, step_seconds=700)
         shop.idle()
-        assert kinds(shop) == ["low-balance", "balance-restored"]
+        assert shop.event_kinds() == ["low-balance", "balance-restored"]
         assert "ATTENTION" not in shop.status()
         known = shop.daemon._book.journal.meta(BALANCE)
         assert (known["credits"], known["low"]) == ("22", False)
@@ -227,7 +220,7 @@ def test_without_a_limit_the_balance_is_read_once(shop: Workshop) -> None:
         shop.ticks(3, step_seconds=700)
         shop.idle()
     assert shop.daemon._book.journal.meta(BALANCE)["at"] == at
-    assert kinds(shop) == []
+    assert shop.event_kinds() == []
 
 
 # ---- proof by balance -----------------------------------------------------------------------------------------------
@@ -247,8 +240,8 @@ def test_a_lost_submit_that_was_not_charged_is_submitted_again(tmp_path: Path) -
         shop.idle()
         assert shop.actions(shop.job("chair")).count("not-charged") == 1
         assert "Proven not charged: the balance was 100.5 credits before and is 100.5 credits after." in told(shop)
-        assert [kind for kind in kinds(shop) if kind.startswith("inquiry")] == ["inquiry", "inquiry-ended"]
-        assert kinds(shop).count("paused") == kinds(shop).count("resumed") == 1
+        assert [kind for kind in shop.event_kinds() if kind.startswith("inquiry")] == ["inquiry", "inquiry-ended"]
+        assert shop.event_kinds().count("paused") == shop.event_kinds().count("resumed") == 1
         assert (vendor.charges, shop.daemon.failed) == (1, 0)
         assert "ATTENTION" not in shop.status()
 
@@ -439,7 +432,7 @@ def test_an_account_that_is_shared_proves_nothing(tmp_path: Path) -> None:
         shop.ticks(3, step_seconds=1000)
         assert shop.states() == {"chair": State.HELD}
         assert shop.daemon._book.journal.meta(BASELINE)["sole"] is False
-        assert kinds(shop).count("inquiry") == 0
+        assert shop.event_kinds().count("inquiry") == 0
         assert vendor.charges == 0
 
 
@@ -465,7 +458,7 @@ def test_a_restored_journal_proves_nothing(tmp_path: Path) -> None:
     with working(tmp_path, budget=SOLE, balance=EXACT) as (shop, vendor):
         shop.drop_set("first")
         shop.idle()
-        journal = journal_path(shop.config, {})
+        journal = shop.journal
         shop.drop_set("unsent")
         shop.until(shop.is_in("unsent", State.UPLOADING))
         make_backup(journal, shop.hands.seconds)
@@ -473,13 +466,11 @@ def test_a_restored_journal_proves_nothing(tmp_path: Path) -> None:
         assert vendor.charges == 2
         vendor.emulator.pay_in(Decimal("0.5"))  # exactly what would hide the charge
         shop.crash()
-        for name in ("journal.sqlite3-wal", "journal.sqlite3-shm"):
-            journal.with_name(name).unlink(missing_ok=True)
-        shutil.copy(backup_path(journal), journal)
+        shop.put_in_place(backup_path(journal))()
         shop.start()
         shop.idle()
         assert shop.states()["unsent"] is State.HELD
-        assert "inquiry" not in kinds(shop)
+        assert "inquiry" not in shop.event_kinds()
         assert vendor.charges == 2
 
 

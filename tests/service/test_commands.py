@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 from workshop import Vendor, Workshop, image, model, working
 
 from rodin_watchd.adapters.journal.backup import make_backup
-from rodin_watchd.config import journal_path
 from rodin_watchd.model import State
 
 
@@ -143,7 +141,7 @@ def test_retry_of_a_failed_task_has_to_pay_again(tmp_path: Path) -> None:
         assert shop.command("retry", job="chair", pay_again=True)["ok"]
         shop.idle()
         assert shop.states() == {"chair": State.ARCHIVED}
-        assert len(vendor.emulator.ledger()["charges"]) == 2
+        assert vendor.charges_in_all == 2
         assert shop.job("chair").charges == 2
         shop.assert_nothing_lost()
 
@@ -289,7 +287,7 @@ def test_one_resolve_is_leave_for_one_charge(tmp_path: Path, second: str) -> Non
         assert not refused["ok"]
         assert "since you looked" in refused["message"] or "Only a held job needs resolving" in refused["message"]
         assert (shop.job("chair").state, shop.job("chair").holds) == (State.HELD, 2)
-        assert len(vendor.emulator.ledger()["charges"]) == 2
+        assert vendor.charges_in_all == 2
 
 
 def test_a_resolve_is_judged_when_it_arrives(tmp_path: Path) -> None:
@@ -328,7 +326,7 @@ def test_one_retry_is_leave_for_one_charge(tmp_path: Path) -> None:
         assert not shop.command("retry", **retry)["ok"]
         shop.restart()
         assert not shop.command("retry", **retry)["ok"]
-        assert len(vendor.emulator.ledger()["charges"]) == 2
+        assert vendor.charges_in_all == 2
 
 
 def test_a_job_that_was_not_seen_failing_is_not_retried(shop: Workshop, vendor: Vendor) -> None:
@@ -407,7 +405,7 @@ def test_a_backup_brings_no_command_back(shop: Workshop) -> None:
     """What nobody had answered when the copy was made may have been carried out, and paid for, before it is put back."""
     shop.drop_set("chair")
     shop.until(shop.is_in("chair", State.UPLOADING))
-    place = journal_path(shop.config, os.environ)
+    place = shop.journal
 
     def put_back() -> None:
         shop.leave("cancel", job="chair", **shop.seen("cancel", {"job": "chair"}))

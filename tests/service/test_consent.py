@@ -31,11 +31,6 @@ def vendor(vendor_and_shop: tuple[Workshop, Vendor]) -> Vendor:
     return vendor_and_shop[1]
 
 
-def charges(vendor: Vendor) -> int:
-    """Return how often the vendor charged, for the same or not."""
-    return len(vendor.emulator.ledger()["charges"])
-
-
 def drop(shop: Workshop, sidecar: str, name: str = "chair", content: str = "chair") -> None:
     """Drop a set of this content."""
     shop.drop(f"{name}.obj", model(content))
@@ -61,7 +56,7 @@ def test_a_set_that_is_copied_in_again_and_again_is_paid_once(
     for _ in range(20):
         drop(shop, sidecar)
         shop.idle()
-    assert charges(vendor) == paid
+    assert vendor.charges_in_all == paid
     assert sum(job.charges for job in shop.jobs()) == paid
     assert 'again = "third try"' in newest_report(shop)
     shop.assert_nothing_lost()
@@ -77,7 +72,7 @@ def test_another_name_or_place_is_no_other_consent(shop: Workshop, vendor: Vendo
     for path in shop.path("inbox").rglob("*.*"):
         os.utime(path, (1.0, 1.0))
     shop.idle()
-    assert charges(vendor) == 1
+    assert vendor.charges_in_all == 1
     assert (
         f"`again = true` has paid once already for the same model, image and options (job {first.id}"
         in newest_report(shop)
@@ -108,7 +103,7 @@ def test_another_word_pays_once_more(shop: Workshop, vendor: Vendor, first: str,
     for sidecar in (first, second, first, second):
         drop(shop, sidecar)
         shop.idle()
-    assert charges(vendor) == paid
+    assert vendor.charges_in_all == paid
 
 
 def test_a_consent_is_for_one_content(shop: Workshop, vendor: Vendor) -> None:
@@ -116,7 +111,7 @@ def test_a_consent_is_for_one_content(shop: Workshop, vendor: Vendor) -> None:
     for name in ("chair", "stool", "chair", "stool"):
         drop(shop, 'again = "blue ones"\n', name, content=name)
         shop.idle()
-    assert charges(vendor) == 2
+    assert vendor.charges_in_all == 2
 
 
 def test_a_refused_or_cut_submit_spends_no_consent(tmp_path: Path) -> None:
@@ -127,14 +122,14 @@ def test_a_refused_or_cut_submit_spends_no_consent(tmp_path: Path) -> None:
         assert shop.states() == {"chair": State.FAILED}
         drop(shop, "again = true\n", "stool")
         shop.idle()
-        assert charges(vendor) == 1
+        assert vendor.charges_in_all == 1
         assert shop.command("retry", job="chair")["ok"]
         shop.idle()
-        assert charges(vendor) == 1, "the same file was paid for meanwhile"
+        assert vendor.charges_in_all == 1, "the same file was paid for meanwhile"
         assert shop.states() == {"chair": State.FAILED, "stool": State.ARCHIVED}
         assert shop.command("retry", job="chair", pay_again=True)["ok"]
         shop.idle()
-        assert charges(vendor) == 2
+        assert vendor.charges_in_all == 2
 
 
 def test_a_person_s_consent_spends_that_of_the_file(tmp_path: Path) -> None:
@@ -147,7 +142,7 @@ def test_a_person_s_consent_spends_that_of_the_file(tmp_path: Path) -> None:
         drop(shop, "again = true\n", "stool")
         shop.idle()
         assert shop.states() == {"chair": State.ARCHIVED, "stool": State.FAILED}
-        assert charges(vendor) == 1
+        assert vendor.charges_in_all == 1
 
 
 def test_a_lost_answer_spends_the_consent(tmp_path: Path) -> None:
@@ -161,7 +156,7 @@ def test_a_lost_answer_spends_the_consent(tmp_path: Path) -> None:
         shop.idle()
         drop(shop, "again = true\n", "bench")
         shop.idle()
-        assert charges(vendor) == 1
+        assert vendor.charges_in_all == 1
         assert shop.states() == {"chair": State.FAILED, "stool": State.FAILED, "bench": State.FAILED}
 
 
@@ -171,9 +166,9 @@ def test_a_person_pays_once_for_each_command(tmp_path: Path) -> None:
         drop(shop, "again = true\n")
         shop.idle()
         for paid in (2, 2, 3):
-            shop.command("retry", job="chair", pay_again=paid != charges(vendor))
+            shop.command("retry", job="chair", pay_again=paid != vendor.charges_in_all)
             shop.idle()
-            assert charges(vendor) == paid
+            assert vendor.charges_in_all == paid
         assert shop.states() == {"chair": State.ARCHIVED}
 
 
@@ -202,10 +197,10 @@ def test_a_consent_that_was_canceled_is_not_used_by_a_plain_retry(tmp_path: Path
         assert not answer["ok"]
         assert "--pay-again" in answer["message"]
         shop.idle()
-        assert charges(vendor) == 1
+        assert vendor.charges_in_all == 1
         assert shop.command("retry", job="chair", pay_again=True)["ok"]
         shop.idle()
-        assert charges(vendor) == 2
+        assert vendor.charges_in_all == 2
         assert shop.states() == {"chair": State.ARCHIVED}
 
 
@@ -223,7 +218,7 @@ def test_a_consent_for_a_lost_answer_that_was_canceled_is_not_used_either(tmp_pa
         shop.command("resume")
         assert not shop.command("retry", job="chair")["ok"]
         shop.idle()
-        assert charges(vendor) == 1
+        assert vendor.charges_in_all == 1
 
 
 def test_a_person_who_pays_again_is_not_refused_for_the_refusals_before(tmp_path: Path) -> None:
@@ -252,4 +247,4 @@ def test_a_retry_that_waits_for_its_twin_says_how_it_is_given_again(tmp_path: Pa
         assert f"`rodin-watchd retry --pay-again {shop.job('chair').id}` pays for this one as well" in shop.report(
             "chair"
         )
-        assert charges(vendor) == 1
+        assert vendor.charges_in_all == 1

@@ -8,13 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 from workshop import Vendor, Workshop, workshop
 
 from rodin_watchd.adapters.journal.backup import make_backup
 from rodin_watchd.adapters.spool.grounds import Grounds, mark_text, read_mark
-from rodin_watchd.cli.main import cli
-from rodin_watchd.config import journal_path
 from rodin_watchd.core.grounds import Ground, Traces
 from rodin_watchd.core.layout import MARK
 from rodin_watchd.model import State
@@ -28,12 +25,6 @@ def copy_over(path: Path) -> Path:
     path.rename(original)
     path.with_name("copy").rename(path)
     return original
-
-
-def command(shop: Workshop, *words: str) -> str:
-    """Return what a command prints, in one line."""
-    run = CliRunner().invoke(cli, [*words, "--config", str(shop.root / "config.toml")])
-    return " ".join(run.output.split())
 
 
 @pytest.fixture
@@ -54,14 +45,14 @@ def test_a_copy_by_the_same_name_pays_for_nothing_that_the_original_may_pay(
     """It holds what was about to be sent, until a person accepts it, also when that was before its first start."""
     original = copy_over(shop.root)
     if accepted_before:
-        assert "Accepted" in command(shop, "accept", "root", "--yes")
+        assert "Accepted" in shop.told("accept", "root", "--yes")
     shop.start()
     shop.ticks(10, step_seconds=1.0)
     assert shop.states() == {"chair": State.HELD}
     if not accepted_before:
         assert "COPIED OR MOVED" in shop.status()
-        assert "were copied to another disk or machine" in command(shop, "check", "--offline")
-        command(shop, "accept", "root", "--yes")
+        assert "were copied to another disk or machine" in shop.told("check", "--offline")
+        shop.told("accept", "root", "--yes")
     shop.drop_set("fresh")
     shop.idle()
     shop.restart()
@@ -82,7 +73,7 @@ def test_a_copy_without_the_mark_that_is_accepted_holds_what_was_to_be_sent(shop
     """A program that copies no hidden files leaves the mark behind: nothing tells whose root it was."""
     copy_over(shop.root)
     (shop.root / MARK).unlink()
-    assert "Accepted" in command(shop, "accept", "root", "--yes")
+    assert "Accepted" in shop.told("accept", "root", "--yes")
     shop.start()
     shop.idle()
     assert shop.states() == {"chair": State.HELD}
@@ -98,7 +89,7 @@ def test_a_copy_without_the_mark_on_a_disk_of_the_same_number_is_noticed(
     shop: Workshop, vendor: Vendor, *, empty: bool
 ) -> None:
     """The folder looks like the one before: the journal remembers what a copy does not carry over."""
-    journal_path(shop.config, {}).with_name("lock").unlink()  # a copy has a new one
+    shop.journal.with_name("lock").unlink()  # a copy has a new one
     (shop.root / MARK).unlink()
     if empty:
         (shop.root / MARK).touch()
@@ -133,7 +124,7 @@ def rename_there_and_back(shop: Workshop) -> None:
 
 def rewrite_journal(shop: Workshop) -> None:
     """Put a copy of the journal's file in its place."""
-    journal = journal_path(shop.config, {})
+    journal = shop.journal
     for path in journal.parent.glob("journal.sqlite3*"):
         shutil.copy(path, path.with_name("copied"))
         path.with_name("copied").replace(path)
@@ -141,12 +132,12 @@ def rewrite_journal(shop: Workshop) -> None:
 
 def remake_state(shop: Workshop) -> None:
     """Put the hidden folder back from a copy of this moment."""
-    shutil.rmtree(copy_over(journal_path(shop.config, {}).parent))
+    shutil.rmtree(copy_over(shop.journal.parent))
 
 
 def remove_lock(shop: Workshop) -> None:
     """Take a lock away that somebody believes to be stale."""
-    journal_path(shop.config, {}).with_name("lock").unlink()
+    shop.journal.with_name("lock").unlink()
 
 
 def remake_mark(shop: Workshop) -> None:
@@ -175,7 +166,7 @@ def test_what_is_no_copy(shop: Workshop, vendor: Vendor, change: Callable[[Works
     assert vendor.charges == 1
     mark = read_mark(shop.root)
     assert mark is not None
-    assert mark.traces == traces.traces_of(journal_path(shop.config, {}), mark)
+    assert mark.traces == traces.traces_of(shop.journal, mark)
     assert mark.traces.mark is not None
     shop.crash()
 
@@ -194,11 +185,7 @@ def test_a_root_on_a_new_disk_is_no_copy_while_the_journal_stays(tmp_path: Path,
 
 def test_a_backup_in_the_journals_place_is_no_copy(shop: Workshop) -> None:
     """It is told as what it is."""
-    journal = journal_path(shop.config, {})
-    make_backup(journal, 1_800_000_000.0)
-    for path in journal.parent.glob("journal.sqlite3*"):
-        path.unlink()
-    shutil.copy(journal.with_name("journal.backup.sqlite3"), journal)
+    shop.put_in_place(make_backup(shop.journal, 1_800_000_000.0))()
     shop.start()
     shop.ticks(2)
     assert shop.states() == {"chair": State.HELD}
@@ -212,7 +199,7 @@ def test_a_cloned_machine_is_known_by_its_machine_id(
     """Its disk is the same, byte for byte, but its machine id is new."""
     mark = read_mark(shop.root)
     assert mark is not None
-    here = traces.traces_of(journal_path(shop.config, {}), mark)
+    here = traces.traces_of(shop.journal, mark)
     monkeypatch.setattr(traces, "_machine", lambda: "one")
     there = Traces("one", here.state)
     (shop.root / MARK).unlink()

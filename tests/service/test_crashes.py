@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -12,7 +11,6 @@ import pytest
 from workshop import START_AT, Vendor, Workshop, emulated, image, model, working, workshop
 
 from rodin_watchd.adapters.journal import Journal
-from rodin_watchd.config import journal_path
 from rodin_watchd.core import machine
 from rodin_watchd.model import Answer, State
 
@@ -125,7 +123,7 @@ def test_a_committed_answer_is_understood_after_a_crash(shop: Workshop, vendor: 
     shop.crash()
     uuid = vendor.emulator.ledger()["charges"][-1]["task_uuid"]
     body = json.dumps({"error": None, "uuid": uuid, "jobs": {"uuids": []}}).encode()
-    with contextlib.closing(Journal(journal_path(shop.config, os.environ))) as journal:
+    with contextlib.closing(Journal(shop.journal)) as journal:
         [job] = journal.jobs()
         journal.commit([machine.answered(job, Answer(201, body))], START_AT)
     shop.start()
@@ -141,7 +139,7 @@ def test_a_refusal_that_was_committed_is_understood_after_a_crash(shop: Workshop
     shop.until(shop.is_in("chair", State.UPLOADING))
     shop.restart()
     shop.crash()
-    with contextlib.closing(Journal(journal_path(shop.config, os.environ))) as journal:
+    with contextlib.closing(Journal(shop.journal)) as journal:
         [job] = journal.jobs()
         closing = machine.close_upload(job, START_AT)
         journal.commit([closing, machine.answered(closing.job, Answer(429, b"{}"))], START_AT)
@@ -157,7 +155,7 @@ def test_an_early_answer_is_understood_before_a_cancel(shop: Workshop, vendor: V
     shop.until(shop.is_in("chair", State.UPLOADING))
     shop.crash()
     body = json.dumps({"error": None, "uuid": "early", "jobs": {"uuids": []}}).encode()
-    with contextlib.closing(Journal(journal_path(shop.config, os.environ))) as journal:
+    with contextlib.closing(Journal(shop.journal)) as journal:
         [job] = journal.jobs()
         journal.commit([machine.answered(job, Answer(201, body))], START_AT)
     number = shop.leave("cancel", **shop.seen("cancel", {"job": "chair"}), job="chair")
@@ -169,7 +167,7 @@ def test_an_early_answer_is_understood_before_a_cancel(shop: Workshop, vendor: V
     assert (job.state, job.charges) == (State.SUBMITTED, 1)
     assert job.task is not None
     assert job.task.uuid == "early"
-    assert [row[0] for row in shop.daemon._book.journal._rows("SELECT outcome FROM purchases")] == ["charged"]
+    assert shop.purchases("outcome") == ["charged"]
     assert vendor.charges == 0
 
 
@@ -181,7 +179,7 @@ def test_the_task_of_another_job_proves_nothing(shop: Workshop, vendor: Vendor) 
     shop.until(shop.is_in("second", State.SUBMITTING))
     shop.crash()
     uuid = vendor.emulator.ledger()["charges"][-2]["task_uuid"]
-    with contextlib.closing(Journal(journal_path(shop.config, os.environ))) as journal:
+    with contextlib.closing(Journal(shop.journal)) as journal:
         [job] = journal.jobs([State.SUBMITTING])
         journal.commit([machine.answered(job, Answer(201, json.dumps({"uuid": uuid}).encode()))], START_AT)
     shop.start()

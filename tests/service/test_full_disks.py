@@ -8,7 +8,6 @@ from places import share
 from strangers import filled_up
 from workshop import Vendor, Workshop, workshop
 
-from rodin_watchd.config import journal_path
 from rodin_watchd.model import State
 
 
@@ -113,7 +112,7 @@ def test_the_journals_disk_is_full_when_the_answer_comes(tmp_path: Path, vendor:
         share(tmp_path / "disk", tmp_path / "state", size="24m") as state,
         workshop(tmp_path / "root", vendor.emulator.base_url, folders={"state": str(tmp_path / "state")}) as shop,
     ):
-        path = journal_path(shop.config, {})
+        path = shop.journal
         shop.drop_set("chair")
         shop.until(shop.is_in("chair", State.SUBMITTING))
         shop.daemon._book.journal.sweep()

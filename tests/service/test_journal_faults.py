@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 from effort import EFFORT
+from test_journal_guard import remove_all, remove_index
 from workshop import Workshop, working
 
 from rodin_watchd.adapters.journal import Journal, insert_command
 from rodin_watchd.adapters.journal.files import finish, moved_aside, whole_path
-from rodin_watchd.config import journal_path
 from rodin_watchd.errors import JournalError
 from rodin_watchd.model import State
 
@@ -48,25 +48,9 @@ def failing(at: int, error: int, calls: tuple[str, ...] = CALLS, *, once: bool =
         yield made
 
 
-def journal_of(shop: Workshop) -> Path:
-    """Return where the journal lies."""
-    return journal_path(shop.config, {})
-
-
 def beside(journal: Path, suffix: str) -> Path:
     """Return a file of the journal's."""
     return Path(f"{journal}{suffix}")
-
-
-def remove_all(journal: Path) -> None:
-    """Take the whole journal away."""
-    for suffix in ("", "-wal", "-shm"):
-        beside(journal, suffix).unlink()
-
-
-def remove_index(journal: Path) -> None:
-    """Take the log's index away: the journal itself is in its place, and whole."""
-    beside(journal, "-shm").unlink()
 
 
 def exchange(journal: Path) -> None:
@@ -86,7 +70,7 @@ def test_a_call_that_fails_while_the_journal_is_written_out_costs_nothing(
 ) -> None:
     """Each call fails once; the service goes on, or is started again: it knows all that was paid, and what was moved is named."""
     with working(tmp_path) as (shop, vendor):
-        journal = journal_of(shop)
+        journal = shop.journal
         paid, at, told = 0, 0, True
         while told:
             at += 1
@@ -129,7 +113,7 @@ def write_out(shop: Workshop, end: str) -> None:
 def test_an_old_copy_never_takes_the_place_of_the_newer_journal(tmp_path: Path, suffix: str) -> None:
     """The files were in their places again before the copy could take them: it is removed, and nothing is paid twice."""
     with working(tmp_path) as (shop, vendor):
-        journal = journal_of(shop)
+        journal = shop.journal
         shop.drop_set("first")
         shop.idle()
         file, kept = beside(journal, suffix), journal.with_name("kept")

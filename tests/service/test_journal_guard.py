@@ -13,7 +13,6 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 from strangers import mounted
 from workshop import KEY, Workshop, emulated, working, workshop
 
@@ -21,11 +20,8 @@ from rodin_watchd.adapters.journal import Journal, JournalReader, insert_command
 from rodin_watchd.adapters.journal.backup import backup_path, kept_backups, make_backup
 from rodin_watchd.adapters.journal.files import moved_aside, open_in_use, put_back, whole_path
 from rodin_watchd.adapters.lock import Lock
-from rodin_watchd.adapters.spool.submit_count import _text
 from rodin_watchd.adapters.systemd import Manager
 from rodin_watchd.cli.health import told
-from rodin_watchd.cli.main import cli
-from rodin_watchd.config import journal_path
 from rodin_watchd.core.refusals import MOST_TRIES
 from rodin_watchd.errors import DiskError, JournalError, JournalGoneError, JournalRolledBackError
 from rodin_watchd.model import State
@@ -34,11 +30,6 @@ from rodin_watchd.service.serving import serving
 
 LONG_SECONDS = 1e9
 """The clock of these tests has nothing to do with the machine's, by which a tick is old."""
-
-
-def journal_of(shop: Workshop) -> Path:
-    """Return where the journal lies."""
-    return journal_path(shop.config, {})
 
 
 def files(journal: Path) -> list[Path]:
@@ -106,7 +97,7 @@ def test_a_journal_that_is_taken_away_is_written_out_again(
 ) -> None:
     """Nothing is lost or paid twice, also after the next start; people read what happened; what lay there is moved aside."""
     with working(tmp_path) as (shop, vendor):
-        journal = journal_of(shop)
+        journal = shop.journal
         shop.drop_set("before")
         shop.idle()
         way(journal)
@@ -137,7 +128,7 @@ def test_a_journal_that_is_taken_away_after_the_last_tick_is_written_out_at_the_
 ) -> None:
     """Whether the service stops or an error ends it: what was paid is known to the next start, and nothing is held."""
     with working(tmp_path) as (shop, vendor):
-        journal = journal_of(shop)
+        journal = shop.journal
         shop.drop_set("before")
         shop.idle()
         if end == "stop":
@@ -158,7 +149,7 @@ def test_a_process_that_ends_at_once_puts_its_journal_in_place_first(tmp_path: P
     """An error in the loop ends the process without closing anything else: the journal is written out and closed before."""
     with emulated() as vendor, workshop(tmp_path, vendor.emulator.base_url) as shop:
         shop.crash()
-        journal = journal_of(shop)
+        journal = shop.journal
         with serving(shop.config, KEY, Pulse(Manager(), lambda: 0.0), shop.hands.clock()) as service:
             shop.drop_set("chair")
             service.daemon.tick()
@@ -174,7 +165,7 @@ def test_a_process_that_ends_at_once_puts_its_journal_in_place_first(tmp_path: P
 def test_the_end_moves_no_journal_of_a_service_that_runs_by_now(tmp_path: Path) -> None:
     """The state folder was removed, and a second service has begun anew there: the first one ends without a word to it."""
     with working(tmp_path) as (shop, _):
-        journal = journal_of(shop)
+        journal = shop.journal
         remove_all(journal)
         journal.with_name("lock").unlink()
         with Lock(journal.with_name("lock")):
@@ -240,7 +231,7 @@ def test_a_stop_waits_for_room_to_write_the_journal_out(tmp_path: Path) -> None:
 def test_the_notice_ends_when_people_take_away_what_was_moved(tmp_path: Path) -> None:
     """It names the file, also after a restart; commands that were left in it are not forgotten without a word."""
     with working(tmp_path) as (shop, _):
-        journal = journal_of(shop)
+        journal = shop.journal
         exchange(journal)
         shop.ticks(3, step_seconds=2)
         [aside] = moved_aside(journal)
@@ -260,7 +251,7 @@ def test_the_notice_ends_when_people_take_away_what_was_moved(tmp_path: Path) ->
 def test_commands_work_after_the_journal_was_written_out(tmp_path: Path) -> None:
     """What people leave in the new file is noticed."""
     with working(tmp_path) as (shop, _):
-        remove_all(journal_of(shop))
+        remove_all(shop.journal)
         shop.ticks(2)
         assert shop.command("pause")["ok"]
         assert shop.command("resume")["ok"]
@@ -279,7 +270,7 @@ def test_no_upload_ends_while_the_journal_is_gone(tmp_path: Path) -> None:
         def check_then_remove() -> bool:
             changed = check()
             if not removed.is_set():
-                remove_all(journal_of(shop))
+                remove_all(shop.journal)
                 removed.set()
             return changed
 
@@ -307,7 +298,7 @@ def test_a_removed_state_folder_is_made_again(tmp_path: Path) -> None:
         shop.drop_set("before")
         shop.idle()
         assert vendor.charges == 2
-        assert told(journal_of(shop), LONG_SECONDS)[0]
+        assert told(shop.journal, LONG_SECONDS)[0]
 
 
 @pytest.mark.parametrize("folder", [".rodin-watchd", ".rodin-watchd/work"])
@@ -398,7 +389,7 @@ def test_a_backup_is_never_made_of_a_strange_file(tmp_path: Path) -> None:
 def test_a_crash_while_it_is_written_out_is_finished_by_the_next_start(tmp_path: Path, *, there: bool) -> None:
     """The whole copy waits under its own name: it takes the place, and what lies there is moved aside."""
     with working(tmp_path) as (shop, vendor):
-        journal = journal_of(shop)
+        journal = shop.journal
         shop.drop_set("before")
         shop.idle()
 
@@ -423,12 +414,6 @@ def count_of(shop: Workshop) -> int:
     return int(shop.path(".rodin-watchd/submits").read_text().splitlines()[-1])
 
 
-def purchases(shop: Workshop) -> list[tuple[str, int]]:
-    """Return what came of each purchase, and whether it was sent, oldest first."""
-    with closing(sqlite3.connect(journal_of(shop))) as journal:
-        return journal.execute("SELECT outcome, sent FROM purchases ORDER BY id").fetchall()
-
-
 def copied(journal: Path) -> Callable[[], None]:
     """Copy the journal as it is now; return what puts the copy in its place."""
     older = [(path, path.read_bytes()) for path in files(journal)[:2]]
@@ -445,7 +430,7 @@ def copied(journal: Path) -> Callable[[], None]:
 def test_an_older_copy_is_taken_for_what_it_is(tmp_path: Path) -> None:
     """What it takes for being sent was sent and paid since: the set is held, and the count never goes back."""
     with working(tmp_path) as (shop, vendor):
-        journal = journal_of(shop)
+        journal = shop.journal
         shop.drop_set("first")
         shop.idle()
         shop.drop_set("second")
@@ -469,7 +454,7 @@ def test_an_older_copy_is_taken_for_what_it_is(tmp_path: Path) -> None:
 def test_a_log_that_was_removed_is_missed(tmp_path: Path) -> None:
     """`journal.sqlite3-wal` deleted while the service stands still: what only it knew may have been paid."""
     with working(tmp_path) as (shop, vendor):
-        journal = journal_of(shop)
+        journal = shop.journal
         shop.drop_set("chair")
         shop.until(shop.is_in("chair", State.UPLOADING))
         shop.daemon._book.journal.sweep()  # the main file knows as much as this
@@ -491,7 +476,7 @@ def test_lost_purchases_count_against_the_day(tmp_path: Path) -> None:
     with working(tmp_path, budget={"per_day_credits": 1.5}) as (shop, vendor):
         shop.drop_set("first")
         shop.idle()
-        put_back = copied(journal_of(shop))
+        put_back = copied(shop.journal)
         for name in ("second", "third"):
             shop.drop_set(name)
         shop.idle()
@@ -509,19 +494,13 @@ def test_lost_purchases_count_against_the_day(tmp_path: Path) -> None:
 def test_a_backup_that_was_put_back_counts_what_it_lacks(tmp_path: Path) -> None:
     """The same for the service's own backup, in its own words."""
     with working(tmp_path, budget={"per_day_credits": 1}) as (shop, vendor):
-        journal = journal_of(shop)
+        journal = shop.journal
         shop.drop_set("first")
         shop.idle()
         make_backup(journal, shop.hands.seconds)
         shop.drop_set("second")
         shop.idle()
-
-        def put_back() -> None:
-            for path in files(journal):
-                path.unlink(missing_ok=True)
-            shutil.copy(backup_path(journal), journal)
-
-        shop.restart(put_back)
+        shop.restart(shop.put_in_place(backup_path(journal)))
         shop.drop_set("third")
         shop.idle()
         assert vendor.charges == 2
@@ -533,7 +512,7 @@ def test_a_backup_that_was_put_back_counts_what_it_lacks(tmp_path: Path) -> None
 def test_a_loss_stands_until_a_person_accepts_it(tmp_path: Path) -> None:
     """Over restarts, in STATUS.txt and in health; a second loss adds up, and is not accepted unseen; the newer backup is kept."""
     with working(tmp_path) as (shop, _):
-        journal = journal_of(shop)
+        journal = shop.journal
         shop.drop_set("first")
         shop.idle()
         put_back = copied(journal)
@@ -560,14 +539,14 @@ def test_a_loss_stands_until_a_person_accepts_it(tmp_path: Path) -> None:
         shop.ticks(2, step_seconds=2)
         assert "3 submits are missing in it" in shop.status()
         assert not shop.command("accept", seen=seen.number)["ok"]
-        run = CliRunner().invoke(cli, ["accept", "journal", "--yes", "--config", str(shop.root / "config.toml")])
+        run = shop.at_terminal("accept", "journal", "--yes")
         assert run.exit_code == 0, run.output
         shop.ticks(2, step_seconds=2)
         assert "missing in it" not in shop.status()
         assert "missing in the journal" not in told(journal, LONG_SECONDS)[1]
         shop.restart()
         assert shop.daemon._book.loss is None
-        again = CliRunner().invoke(cli, ["accept", "journal", "--yes", "--config", str(shop.root / "config.toml")])
+        again = shop.at_terminal("accept", "journal", "--yes")
         assert "Nothing is missing in the journal" in str(again.exception)
         for path in kept_backups(journal):
             path.unlink()
@@ -586,15 +565,12 @@ def restored_inside(journal: Path, older: Path) -> None:
 
 def older_copy(shop: Workshop) -> Path:
     """Copy the journal as it is now to a file of its own."""
-    older = shop.root / "older.sqlite3"
-    with closing(sqlite3.connect(journal_of(shop))) as source, closing(sqlite3.connect(older)) as target:
-        source.backup(target)
-    return older
+    return shop.copy_of_journal(shop.root / "older.sqlite3")
 
 
 def own_backup(shop: Workshop) -> Path:
     """Make the service's own backup."""
-    return make_backup(journal_of(shop), shop.hands.seconds)
+    return make_backup(shop.journal, shop.hands.seconds)
 
 
 @pytest.mark.parametrize("copy", [older_copy, own_backup])
@@ -608,7 +584,7 @@ def test_older_content_in_the_open_file_ends_the_service_before_anything_is_paid
         for name in ("first", "second"):
             shop.drop_set(name)
         shop.idle()
-        restored_inside(journal_of(shop), older)
+        restored_inside(shop.journal, older)
         shop.drop_set("third")
         with pytest.raises(JournalRolledBackError):
             shop.idle()
@@ -629,7 +605,7 @@ def test_an_upload_under_way_does_not_end_in_a_journal_that_is_older_inside(tmp_
         older = older_copy(shop)
         shop.until(shop.is_in("chair", State.UPLOADING))
         shop.rest()
-        restored_inside(journal_of(shop), older)
+        restored_inside(shop.journal, older)
         with pytest.raises(JournalRolledBackError):
             shop.daemon._desk.take_messages(lambda _: "", lambda _: None)
         shop.restart()
@@ -642,7 +618,7 @@ def test_the_same_content_again_and_commands_are_no_alarm(tmp_path: Path) -> Non
     with working(tmp_path) as (shop, vendor):
         shop.idle()
         older = older_copy(shop)
-        restored_inside(journal_of(shop), older)
+        restored_inside(shop.journal, older)
         assert shop.command("pause")["ok"]
         assert shop.command("resume")["ok"]
         shop.drop_set("chair")
@@ -655,7 +631,8 @@ def test_the_count_of_submits_never_falls(tmp_path: Path) -> None:
     with working(tmp_path) as (shop, vendor):
         shop.drop_set("chair")
         shop.until(shop.is_in("chair", State.UPLOADING))
-        shop.path(".rodin-watchd/submits").write_bytes(_text(7))
+        count = shop.path(".rodin-watchd/submits")
+        count.write_text(count.read_text().replace(f"{0:020d}", f"{7:020d}"))
         shop.idle()
         assert (vendor.charges, count_of(shop)) == (0, 7)
         assert shop.states() == {"chair": State.HELD}
@@ -708,11 +685,11 @@ def test_a_count_that_fails_again_and_again_is_no_try_of_the_set(tmp_path: Path)
             place.mkdir()
             shop.until(shop.is_in("chair", State.STAGED))
             place.rmdir()
-            assert (purchases(shop), vendor.charges) == ([("free", 0)] * number, 0)
+            assert (shop.purchases("outcome", "sent"), vendor.charges) == ([("free", 0)] * number, 0)
             assert shop.job("chair").refused == 0
         shop.idle()
         assert (shop.states(), vendor.charges) == ({"chair": State.ARCHIVED}, 1)
-        assert purchases(shop)[-1] == ("charged", 1)
+        assert shop.purchases("outcome", "sent")[-1] == ("charged", 1)
         assert "held" not in shop.actions(shop.job("chair"))
 
 
@@ -725,7 +702,7 @@ def test_a_count_that_fails_with_the_journal_is_taken_for_unknown(tmp_path: Path
         shop.rest()
         place.unlink()
         place.mkdir()
-        lock = sqlite3.connect(journal_of(shop), isolation_level=None)
+        lock = sqlite3.connect(shop.journal, isolation_level=None)
         keep = shop.daemon._desk._submits.keep
 
         def keep_and_lock(count: int) -> None:
@@ -776,7 +753,7 @@ def test_the_whole_hidden_folder_is_put_back_from_a_backup(tmp_path: Path, remov
         shop.until(shop.is_in("chair", State.UPLOADING))
         shop.rest()
         shop.crash()
-        hidden = journal_of(shop).parent
+        hidden = shop.journal.parent
         subprocess.run(["cp", "-a", str(hidden), str(tmp_path / "backup")], check=True)
         shop.start()
         shop.until(shop.is_in("chair", State.SUBMITTED))
@@ -805,20 +782,14 @@ def test_a_command_in_a_journal_that_is_put_back_is_not_carried_out_again(tmp_pa
         shop.idle()
         shop.crash()
         number = shop.leave("retry", **shop.seen("retry", {"job": "chair"}), job="chair", pay_again=True)
-        journal, copy = journal_of(shop), tmp_path / "copy.sqlite3"
-        with closing(sqlite3.connect(journal)) as there, closing(sqlite3.connect(copy)) as here:
-            there.backup(here)
+        copy = shop.copy_of_journal(tmp_path / "copy.sqlite3")
         shop.start()
         shop.idle()
-        assert len(vendor.emulator.ledger()["charges"]) == 2
-        shop.crash()
-        for path in journal.parent.glob("journal.sqlite3*"):
-            path.unlink()
-        shutil.copy(copy, journal)
-        shop.start()
+        assert vendor.charges_in_all == 2
+        shop.restart(shop.put_in_place(copy))
         shop.idle()
         assert "put back or copied since" in shop.answer_to(number)["message"]
-        assert len(vendor.emulator.ledger()["charges"]) == 2
+        assert vendor.charges_in_all == 2
 
 
 def test_the_note_of_another_root_says_nothing(tmp_path: Path) -> None:
@@ -910,8 +881,8 @@ def test_a_lost_hidden_folder_and_an_accepted_root_count_on(tmp_path: Path) -> N
         shop.drop_set("one")
         shop.idle()
         shop.crash()
-        shutil.rmtree(journal_of(shop).parent)
-        run = CliRunner().invoke(cli, ["accept", "root", "--yes", "--config", str(shop.root / "config.toml")])
+        shutil.rmtree(shop.journal.parent)
+        run = shop.at_terminal("accept", "root", "--yes")
         assert run.exit_code == 0, run.output
         shop.start()
         shop.drop_set("two")

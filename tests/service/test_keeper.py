@@ -13,16 +13,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 from places import Share, share
 from strangers import bound, mounted
-from workshop import KEY, Vendor, Workshop, image, model, workshop
+from workshop import KEY, Vendor, Workshop, image, lockstep, model, workshop
 
 from rodin_watchd.adapters.lease import HEARTBEAT_SECONDS, holder_of, read_lease
 from rodin_watchd.adapters.lock import Lock
 from rodin_watchd.adapters.spool.grounds import Grounds, read_mark
-from rodin_watchd.cli.main import cli
-from rodin_watchd.config import journal_path, lease_path
+from rodin_watchd.config import lease_path
 from rodin_watchd.core.grounds import PATHS, Ground, Mark
 from rodin_watchd.core.layout import MARK
 from rodin_watchd.errors import AlreadyRunningError, FolderGoneError, JournalError, OwnerError, RootAwayError
@@ -38,8 +36,7 @@ def bare(place: Path) -> list[str]:
 
 def kinds(shop: Workshop) -> list[str]:
     """Return the service events, oldest first, without what pauses say."""
-    told = reversed(shop.daemon._book.journal.service_events())
-    return [event.kind for event in told if event.kind in ("offline", "online")]
+    return [kind for kind in shop.event_kinds() if kind in ("offline", "online")]
 
 
 def settings(tmp_path: Path) -> dict[str, dict[str, object]]:
@@ -262,7 +259,7 @@ def test_each_folder_is_marked_and_the_mark_comes_back(shop: Workshop, ground: G
     folder = shop.path(PATHS[ground])
     mark = read_mark(folder)
     assert mark is not None
-    assert (mark.ground, mark.journal) == (ground.value, place_of(journal_path(shop.config, {})))
+    assert (mark.ground, mark.journal) == (ground.value, place_of(shop.journal))
     (folder / MARK).unlink()
     shop.ticks(1)
     assert shop.daemon._standing.keeper.away == {}
@@ -300,14 +297,6 @@ def two_roots(tmp_path: Path, vendor: Vendor, top: str) -> Iterator[tuple[Worksh
         workshop(tmp_path / "two", vendor.emulator.base_url) as two,
     ):
         yield one, two
-
-
-def lockstep(one: Workshop, two: Workshop, ticks: int) -> None:
-    """Let both work side by side."""
-    for _ in range(ticks):
-        for shop in (one, two):
-            shop.ticks(1, step_seconds=0.5)
-            shop.rest()
 
 
 def test_two_services_on_one_inbox_pay_for_each_set_once(tmp_path: Path, vendor: Vendor) -> None:
@@ -355,7 +344,7 @@ def test_who_lost_a_folder_to_another_service_does_not_take_it_back(tmp_path: Pa
         one.ticks(2)
         assert Ground.INBOX in one.daemon._standing.keeper.away
         assert "rodin-watchd accept inbox" in one.status()
-        run = CliRunner().invoke(cli, ["check", "--offline", "--config", str(one.root / "config.toml")])
+        run = one.at_terminal("check", "--offline")
         assert "it carried another service's mark" in " ".join(run.output.split())
         Grounds(one.root).leave_mark(Ground.INBOX, journal_mark(one, Ground.INBOX), replace=True)
         lockstep(one, two, 2)
@@ -524,7 +513,7 @@ def journal_mark(shop: Workshop, ground: Ground) -> Mark:
     """Return the mark that names a shop's own journal."""
     before = read_mark(shop.root)
     assert before is not None
-    return Mark(before.root_id, ground.value, place_of(journal_path(shop.config, {})))
+    return Mark(before.root_id, ground.value, place_of(shop.journal))
 
 
 # ---- roots that were copied or moved --------------------------------------------------------------------------------
@@ -541,7 +530,7 @@ def copy_of(shop: Workshop, root: Path) -> Workshop:
 
 def accepted(shop: Workshop) -> None:
     """Accept the root, as the command line does."""
-    run = CliRunner().invoke(cli, ["accept", "root", "--yes", "--config", str(shop.root / "config.toml")])
+    run = shop.at_terminal("accept", "root", "--yes")
     assert run.exit_code == 0, run.output
 
 
@@ -692,7 +681,7 @@ def test_another_journal_is_refused(tmp_path: Path, vendor: Vendor) -> None:
 def test_an_emptied_journal_is_refused(shop: Workshop) -> None:
     """It opens as a new one; but the root's mark tells that it has served before."""
     shop.crash()
-    journal_path(shop.config, {}).write_bytes(b"")
+    shop.journal.write_bytes(b"")
     with pytest.raises(JournalError, match="is empty: it was removed or cut") as caught, assembled(shop.config, KEY):
         pass
     assert "there is no backup beside it" in caught.value.advice_given

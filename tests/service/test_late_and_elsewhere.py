@@ -20,21 +20,6 @@ SOLE: dict[str, Any] = {"sole_spender": True, "settle_seconds": 20}
 EXACT = Decimal("100.5")
 
 
-def outcomes(shop: Workshop) -> list[str]:
-    """Return what came of each purchase, oldest first."""
-    return [row[0] for row in shop.daemon._book.journal._rows("SELECT outcome FROM purchases ORDER BY id")]
-
-
-def costs(shop: Workshop) -> list[str]:
-    """Return what each purchase cost, or may have, oldest first."""
-    return [row[0] for row in shop.daemon._book.journal._rows("SELECT cost FROM purchases ORDER BY id")]
-
-
-def charges(vendor: Vendor) -> int:
-    """Return how often the vendor charged."""
-    return len(vendor.emulator.ledger()["charges"])
-
-
 # ---- another account ------------------------------------------------------------------------------------------------
 
 
@@ -79,7 +64,7 @@ def test_what_was_bought_elsewhere_meanwhile_hides_no_charge(tmp_path: Path) -> 
         shop.until(shop.is_in("two", State.HELD))
         shop.until(lambda: at_rest(shop)() and shop.states()["zero"] is State.ARCHIVED)
         assert shop.states()["two"] is State.HELD
-        assert (charges(home), charges(away)) == (2, 1)
+        assert (home.charges_in_all, away.charges_in_all) == (2, 1)
 
 
 def test_a_balance_is_believed_again_where_it_was_seen_to_fall(tmp_path: Path) -> None:
@@ -97,7 +82,7 @@ def test_a_balance_is_believed_again_where_it_was_seen_to_fall(tmp_path: Path) -
         home.emulator.set_faults(parse_fault("submit-503@1"))
         shop.drop_set("home")
         shop.until(shop.is_in("home", State.ARCHIVED))
-        assert (charges(home), charges(away)) == (1, 1)
+        assert (home.charges_in_all, away.charges_in_all) == (1, 1)
 
 
 def test_a_task_of_another_account_is_no_lost_task(tmp_path: Path) -> None:
@@ -118,7 +103,7 @@ def test_a_task_of_another_account_is_no_lost_task(tmp_path: Path) -> None:
         shop.until(shop.is_in("stool", State.ARCHIVED))
         goes_to(shop, home)
         shop.until(shop.is_in("chair", State.ARCHIVED), step_seconds=5)
-        assert (charges(home), charges(away)) == (1, 1)
+        assert (home.charges_in_all, away.charges_in_all) == (1, 1)
 
 
 # ---- charges that are booked late -----------------------------------------------------------------------------------
@@ -131,7 +116,7 @@ class LateBooks:
         """Begin with what was charged so far."""
         self._shop, self._vendor = shop, vendor
         self._due: list[float] = []
-        self._known = charges(vendor)
+        self._known = vendor.charges_in_all
 
     def until(self, done: Callable[[], bool], step_seconds: float = 0.1) -> None:
         """Do as the workshop does, and book."""
@@ -144,7 +129,7 @@ class LateBooks:
 
     def _book(self) -> None:
         now, emulator = self._shop.hands.seconds, self._vendor.emulator
-        for _ in range(charges(self._vendor) - self._known):
+        for _ in range(self._vendor.charges_in_all - self._known):
             emulator.pay_in(Decimal("0.5"))
             self._due.append(now + 5)
             self._known += 1
@@ -165,8 +150,8 @@ def test_a_documented_refusal_that_is_charged_late_is_no_free_one(tmp_path: Path
             shop.hands.seconds += 1
             books.until(shop.daemon.is_idle)
             books.until(lambda end=shop.hands.seconds + 300: shop.hands.seconds > end, 5)  # type: ignore[misc]
-        assert charges(vendor) == 1
-        assert outcomes(shop) == ["charged"]
+        assert vendor.charges_in_all == 1
+        assert shop.purchases("outcome") == ["charged"]
         assert State.HELD in {job.state for job in shop.jobs()}
 
 
@@ -182,10 +167,10 @@ def test_a_bad_set_does_not_stop_the_others_until_it_is_judged(tmp_path: Path, b
         shop.drop_set("good")
         shop.until(shop.is_in("good", State.ARCHIVED))
         assert shop.hands.seconds - began < 30
-        assert (shop.states()["bad"], outcomes(shop)) == (State.FAILING, ["refused", "charged"])
+        assert (shop.states()["bad"], shop.purchases("outcome")) == (State.FAILING, ["refused", "charged"])
         shop.until(shop.is_in("bad", State.FAILED))
         assert shop.hands.seconds - began > 60
-        assert outcomes(shop) == ["free", "charged"]
+        assert shop.purchases("outcome") == ["free", "charged"]
         assert "no credits" in shop.report("bad")
         assert vendor.charges == 1
 
@@ -205,7 +190,7 @@ def test_others_put_off_a_verdict_for_a_while_only(tmp_path: Path) -> None:
 
         shop.until(drops_more, step_seconds=5)
         assert 5 * 20 < shop.hands.seconds - began < 10 * 20
-        assert outcomes(shop)[0] == "free"
+        assert shop.purchases("outcome")[0] == "free"
 
 
 @pytest.mark.parametrize("restarts", [False, True])
@@ -220,7 +205,7 @@ def test_an_accepted_set_that_is_charged_late_is_not_booked_twice(tmp_path: Path
         shop.drop_set("stool")
         books.until(shop.is_in("stool", State.HELD))
         books.until(shop.is_in("stool", State.ARCHIVED))
-        assert outcomes(shop) == ["charged", "free", "charged"]
+        assert shop.purchases("outcome") == ["charged", "free", "charged"]
         assert shop.job("stool").charges == 1
 
 
@@ -239,11 +224,11 @@ def test_a_refusal_costs_what_the_newest_charges_did(tmp_path: Path, other: bool
         vendor.emulator.set_faults(parse_fault("charged-429@1"), parse_fault("submit-429@2"))
         shop.drop_set("chair")
         shop.drop_set("stool")
-        shop.until(lambda: outcomes(shop).count("refused") == 2)
+        shop.until(lambda: shop.purchases("outcome").count("refused") == 2)
         vendor.emulator.pay_in(Decimal("-0.5"))
         shop.until(lambda: shop.daemon._desk._account.inquires)
         shop.until(at_rest(shop))
-        told = sorted(zip(outcomes(shop)[:4], costs(shop)[:4], strict=True))
+        told = sorted(shop.purchases("outcome", "cost")[:4])
         if other:
             assert told == [("charged", "0.5"), ("charged", "1"), ("refused", "1"), ("refused", "1")]
         else:
@@ -254,7 +239,7 @@ def test_a_cost_that_the_balance_never_showed_hides_no_charge(tmp_path: Path) ->
     """The answer says 1 credit, the balance falls by 0.5, and by 0.5 for a lost submit: that is not “not charged”."""
     with working(tmp_path, "consumed=1@1", "lost-answer@2", budget=SOLE, balance=EXACT) as (shop, vendor):
         shop.drop_set("chair")
-        shop.until(lambda: charges(vendor) == 1)
+        shop.until(lambda: vendor.charges_in_all == 1)
         vendor.emulator.pay_in(Decimal("0.5"))
         shop.drop_set("stool")
         shop.until(shop.is_in("stool", State.HELD))
@@ -262,4 +247,4 @@ def test_a_cost_that_the_balance_never_showed_hides_no_charge(tmp_path: Path) ->
         shop.ticks(3, step_seconds=60)
         assert shop.states()["stool"] is State.HELD
         assert "a cost meanwhile that the balance has never shown" in shop.status()
-        assert charges(vendor) == 2
+        assert vendor.charges_in_all == 2

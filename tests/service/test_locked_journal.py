@@ -15,7 +15,6 @@ import pytest
 from workshop import Workshop, working
 
 from rodin_watchd.adapters.journal import Journal, JournalReader
-from rodin_watchd.config import journal_path
 from rodin_watchd.core.status import PAGE
 from rodin_watchd.core.vitals import TICK_SECONDS
 from rodin_watchd.errors import DiskError, JournalBusyError
@@ -29,7 +28,7 @@ ADVICE = "Close the database browser, backup or other program that has the journ
 @contextmanager
 def locked(shop: Workshop, how: str = "IMMEDIATE") -> Iterator[None]:
     """Hold the journal's lock by a connection of another program."""
-    with closing(sqlite3.connect(journal_path(shop.config, {}), isolation_level=None)) as other:
+    with closing(sqlite3.connect(shop.journal, isolation_level=None)) as other:
         other.execute(f"BEGIN {how}")
         yield
         other.execute("ROLLBACK")
@@ -75,7 +74,7 @@ def test_a_tick_without_anything_to_write_proves_nothing(tmp_path: Path) -> None
                 assert LOCKED in shop.status()
         shop.ticks(2, step_seconds=2)
         assert LOCKED not in shop.status()
-        assert [event.kind for event in shop.daemon._book.journal.service_events()] == ["resumed", "paused"]
+        assert shop.event_kinds() == ["paused", "resumed"]
         assert vendor.charges == 0
 
 
@@ -157,7 +156,7 @@ def test_the_notice_ends_at_the_stop(tmp_path: Path, *, ends_before: bool) -> No
         shop.daemon.drain(5)
         if ends_before:
             assert LOCKED not in shop.status()
-            with closing(JournalReader(journal_path(shop.config, {}))) as reader:
+            with closing(JournalReader(shop.journal)) as reader:
                 assert not [notice for notice in reader.meta(PAGE)["notices"] if LOCKED in notice]
         else:
             assert "When the service stopped (" in shop.status()

@@ -10,7 +10,6 @@ import pytest
 from workshop import Vendor, Workshop, workshop
 
 from rodin_watchd.adapters.journal.backup import make_backup
-from rodin_watchd.config import journal_path
 from rodin_watchd.core.layout import HIDDEN, PLUGIN_SCRATCH
 from rodin_watchd.errors import ForeignFileError, PluginLoadError
 
@@ -92,7 +91,7 @@ def test_files_of_others_that_come_later_stay_too(tmp_path: Path, vendor: Vendor
     state = tmp_path / "state"
     with workshop(tmp_path, vendor.emulator.base_url, folders={"state": str(state)}) as shop:
         shop.ticks(3, step_seconds=1.0)
-        make_backup(journal_path(shop.config, os.environ), 1.0)
+        make_backup(shop.journal, 1.0)
         laid = {}
         for name in NAMES[1:]:
             (state / name).unlink()
@@ -100,7 +99,7 @@ def test_files_of_others_that_come_later_stay_too(tmp_path: Path, vendor: Vendor
         shop.drop_set("chair")
         shop.idle()
         with pytest.raises(ForeignFileError):
-            make_backup(journal_path(shop.config, os.environ), 2.0)
+            make_backup(shop.journal, 2.0)
         for name, mine in laid.items():
             assert (state / name).is_fifo() if kind == "fifo" else (state / name).read_bytes() == mine
         assert vendor.charges == 1
@@ -111,7 +110,7 @@ def test_its_own_files_are_written_over_at_each_start(tmp_path: Path, vendor: Ve
     state = tmp_path / "state"
     with workshop(tmp_path, vendor.emulator.base_url, folders={"state": str(state)}) as shop:
         shop.ticks(3, step_seconds=1.0)
-        make_backup(journal_path(shop.config, os.environ), 1.0)
+        make_backup(shop.journal, 1.0)
         shop.restart()
         shop.ticks(3, step_seconds=1.0)
 
@@ -121,4 +120,5 @@ def test_its_own_files_are_written_over_at_each_start(tmp_path: Path, vendor: Ve
 
         shop.restart(leave_empty)
         shop.ticks(3, step_seconds=1.0)
-        make_backup(journal_path(shop.config, os.environ), 2.0)
+        make_backup(shop.journal, 2.0)
+        assert all((state / name).stat().st_size for name in NAMES)

@@ -451,7 +451,9 @@ def rodin_service(event):
     with plugged(tmp_path, vendor, told, failures_before_rest=1, rest_seconds=80_000) as shop:
         for number in range(100):
             shop.daemon._book.tell("test", f"number {number}", 1000.0)
-        shop.until(lambda: len({n["message"] for n in notes(tmp_path)}) >= 100)
+        wanted = {f"number {number}" for number in range(100)}
+        shop.until(lambda: {note["message"] for note in notes(tmp_path)} >= wanted)
+        assert shop.event_kinds().count("plugin-aside") == 1
 
 
 def test_a_set_refused_for_its_settings_is_told_without_them(tmp_path: Path, vendor: Vendor) -> None:

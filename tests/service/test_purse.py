@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
-import sqlite3
 import zoneinfo
 from collections.abc import Callable
-from contextlib import closing
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -14,7 +11,6 @@ from pathlib import Path
 import pytest
 from workshop import START_AT, Workshop, image, model, working
 
-from rodin_watchd.config import journal_path
 from rodin_watchd.core.budget import midnight
 from rodin_watchd.model import State
 
@@ -256,36 +252,16 @@ def test_the_page_names_the_midnight_at_which_the_day_really_ends(tmp_path: Path
         assert vendor.charges == 1
 
 
-def put_in_place(shop: Workshop, older: Path) -> Callable[[], None]:
-    """Return what puts an older journal in the place of the present one."""
-
-    def put() -> None:
-        journal = journal_path(shop.config, {})
-        for suffix in ("", "-wal", "-shm"):
-            Path(f"{journal}{suffix}").unlink(missing_ok=True)
-        shutil.copy(older, journal)
-
-    return put
-
-
-def journal_copy(shop: Workshop, name: str) -> Path:
-    """Copy the journal as it is now to a file of its own."""
-    older = shop.root / name
-    with closing(sqlite3.connect(journal_path(shop.config, {}))) as source, closing(sqlite3.connect(older)) as target:
-        source.backup(target)
-    return older
-
-
 @pytest.mark.parametrize("hours", [10, -5])
 def test_what_a_journal_has_lost_stays_in_the_budget_when_the_clock_is_set(tmp_path: Path, hours: float) -> None:
     """Lost submits belong to the day, which moves with the clock; not to the instant when they were missed."""
     with working(tmp_path, budget={"per_day_credits": 1.5}) as (shop, vendor):
         shop.idle()
-        older = journal_copy(shop, "older")
+        older = shop.copy_of_journal(tmp_path / "older.sqlite3")
         for name in ("first", "second", "third"):
             shop.drop_set(name)
         shop.idle()
-        shop.restart(put_in_place(shop, older))
+        shop.restart(shop.put_in_place(older))
         shop.ticks(2, step_seconds=1)
         shop.hands.jump_seconds += hours * 3600
         shop.drop_set("fourth")
@@ -302,16 +278,16 @@ def test_a_second_loss_in_a_day_adds_to_the_first(tmp_path: Path) -> None:
     """The journal is put back twice, the second time to a copy that knows of the first loss."""
     with working(tmp_path, budget={"per_day_credits": 2}) as (shop, vendor):
         shop.idle()
-        older = journal_copy(shop, "older")
+        older = shop.copy_of_journal(tmp_path / "older.sqlite3")
         for name in ("first", "second", "third"):
             shop.drop_set(name)
         shop.idle()
-        shop.restart(put_in_place(shop, older))
-        newer = journal_copy(shop, "newer")
+        shop.restart(shop.put_in_place(older))
+        newer = shop.copy_of_journal(tmp_path / "newer.sqlite3")
         shop.drop_set("fourth")
         shop.idle()
         assert vendor.charges == 4
-        shop.restart(put_in_place(shop, newer))
+        shop.restart(shop.put_in_place(newer))
         shop.drop_set("fifth")
         shop.idle()
         assert vendor.charges == 4
@@ -322,11 +298,11 @@ def test_what_a_journal_has_lost_counts_for_every_folder(tmp_path: Path) -> None
     """Nobody knows for which folder it was bought, so it may have been any."""
     with working(tmp_path, budget={"per_folder_credits": 1}) as (shop, vendor):
         shop.idle()
-        older = journal_copy(shop, "older")
+        older = shop.copy_of_journal(tmp_path / "older.sqlite3")
         for name in ("a/first", "a/second"):
             shop.drop_set(name)
         shop.idle()
-        shop.restart(put_in_place(shop, older))
+        shop.restart(shop.put_in_place(older))
         for name in ("a/third", "b/fourth"):
             shop.drop_set(name)
         shop.idle()

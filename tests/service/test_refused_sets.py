@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import pytest
 from effort import EFFORT
-from workshop import Hands, Vendor, Workshop, emulated, image, model, working, workshop
+from workshop import Hands, Workshop, emulated, image, model, working, workshop
 
 from rodin_watchd.adapters.rodin_client.client import RodinClient
 from rodin_watchd.core.proof import JUDGED
@@ -28,11 +28,6 @@ EACH_REFUSED = (429, 400, 307, 503, 401, 404, 413, 302, 500)
 REFUSED = EACH_REFUSED if EFFORT > 1 else EACH_REFUSED[:4]
 
 
-def outcomes(shop: Workshop) -> list[str]:
-    """Return what came of each purchase, oldest first."""
-    return [row[0] for row in shop.daemon._book.journal._rows("SELECT outcome FROM purchases ORDER BY id")]
-
-
 def stands_still(shop: Workshop) -> Callable[[], bool]:
     """Return whether nothing is looked into, and no set can go on by itself, as a question for `until`."""
     return lambda: Lane.REFUSALS in shop.daemon._desk.pauses
@@ -42,11 +37,6 @@ def looked_into(shop: Workshop) -> Callable[[], bool]:
     """Return whether nothing that was refused waits for the balance, as a question for `until`."""
     journal = shop.daemon._book.journal
     return lambda: not journal.refused_since(journal.meta(JUDGED) or 0)
-
-
-def charges(vendor: Vendor) -> int:
-    """Return how often the vendor charged, also for the same content."""
-    return len(vendor.emulator.ledger()["charges"])
 
 
 def drop_many(shop: Workshop, count: int) -> None:
@@ -79,12 +69,12 @@ def test_a_charged_refusal_is_never_over_the_budget(tmp_path: Path, fault: str, 
         vendor,
     ):
         drop_many(shop, 3)
-        shop.until(lambda: bool(outcomes(shop)))
+        shop.until(lambda: bool(shop.purchases("outcome")))
         shop.ticks(200, step_seconds=3)
         shop.rest()
         shop.ticks(20, step_seconds=60)
-        assert charges(vendor) == 1
-        assert outcomes(shop) == ["charged" if sole else "refused"]
+        assert vendor.charges_in_all == 1
+        assert shop.purchases("outcome") == ["charged" if sole else "refused"]
 
 
 @pytest.mark.parametrize("fault", [f"charged-{status}" for status in CHARGED])
@@ -101,8 +91,8 @@ def test_a_set_is_sent_twice_at_most(tmp_path: Path, fault: str) -> None:
         shop.until(shop.is_in("chair", State.HELD))
         long_after(shop)
         assert states(shop) == [State.HELD]
-        assert charges(vendor) == 2
-        assert outcomes(shop) == ["refused", "refused"]
+        assert vendor.charges_in_all == 2
+        assert shop.purchases("outcome") == ["refused", "refused"]
         assert "The vendor refused this set 2 times." in shop.status()
         assert "Each try may have cost 0.5 credits." in shop.status()
         assert "up to 1 credit more if the vendor charged 2 submits that it refused" in shop.status()
@@ -114,14 +104,14 @@ def test_an_account_is_sent_six_refused_sets_at_most(tmp_path: Path) -> None:
         drop_many(shop, 50)
         shop.until(stands_still(shop))
         long_after(shop)
-        assert charges(vendor) == 6
-        assert outcomes(shop) == ["refused"] * 6
+        assert vendor.charges_in_all == 6
+        assert shop.purchases("outcome") == ["refused"] * 6
         assert "The vendor refused 6 sets in a row" in shop.status()
         assert shop.daemon.needs_person()
         assert shop.daemon.is_idle()
         shop.restart()
         long_after(shop)
-        assert charges(vendor) == 6
+        assert vendor.charges_in_all == 6
         vendor.emulator.set_faults()
         [held, *_] = [job for job in shop.jobs() if job.state is State.HELD]
         assert shop.command("resolve", job=held.id, how="give-up")["ok"]
@@ -141,17 +131,17 @@ def test_answers_that_come_one_by_one_end_with_a_person(tmp_path: Path, monkeypa
     monkeypatch.setattr(RodinClient, "submit", late)
     with working(tmp_path, "charged-429", "balance-500", balance=EXACT, api={"max_in_flight": 6}) as (shop, vendor):
         drop_many(shop, 6)
-        shop.until(lambda: charges(vendor) == 6, busy_seconds=0.05)
+        shop.until(lambda: vendor.charges_in_all == 6, busy_seconds=0.05)
         for answers in range(1, 7):
             gate.release()
-            shop.until(lambda answers=answers: outcomes(shop).count("refused") == answers, busy_seconds=0.05)  # type: ignore[misc]
+            shop.until(lambda answers=answers: shop.purchases("outcome").count("refused") == answers, busy_seconds=0.05)  # type: ignore[misc]
             shop.ticks(3)
         gate.release(100)
         shop.until(stands_still(shop))
         long_after(shop)
         held = [job for job in shop.jobs() if job.state is State.HELD]
         assert held != []
-        assert charges(vendor) == 6
+        assert vendor.charges_in_all == 6
         vendor.emulator.set_faults()
         for job in held:
             assert shop.command("resolve", job=job.id, how="not-charged")["ok"]
@@ -164,7 +154,7 @@ def test_sets_at_fault_are_bounded_as_well(tmp_path: Path) -> None:
         drop_many(shop, 9)
         shop.until(stands_still(shop))
         long_after(shop)
-        assert charges(vendor) == 6
+        assert vendor.charges_in_all == 6
         assert states(shop).count(State.FAILED) == 5
         assert states(shop).count(State.HELD) == 1
 
@@ -176,8 +166,8 @@ def test_an_own_account_pays_once(tmp_path: Path, fault: str) -> None:
         drop_many(shop, 3)
         shop.until(stands_still(shop))
         long_after(shop)
-        assert charges(vendor) == 1
-        assert outcomes(shop) == ["charged"]
+        assert vendor.charges_in_all == 1
+        assert shop.purchases("outcome") == ["charged"]
         [held] = [job for job in shop.jobs() if job.state is State.HELD]
         assert held.charges == 1
         assert shop.daemon._book.journal.charged_since(0) == held.spent == Decimal("0.5")
@@ -204,7 +194,7 @@ def test_a_task_that_was_refused_can_be_adopted(tmp_path: Path) -> None:
         [row] = vendor.emulator.ledger()["charges"]
         assert shop.command("resolve", job="chair", how="task", task=row["task_uuid"])["ok"]
         shop.until(shop.is_in("chair", State.ARCHIVED))
-        assert (charges(vendor), shop.job("chair").charges, outcomes(shop)) == (1, 1, ["charged"])
+        assert (vendor.charges_in_all, shop.job("chair").charges, shop.purchases("outcome")) == (1, 1, ["charged"])
 
 
 def test_of_several_sets_nobody_can_tell_which_was_charged(tmp_path: Path) -> None:
@@ -214,9 +204,9 @@ def test_of_several_sets_nobody_can_tell_which_was_charged(tmp_path: Path) -> No
         drop_many(shop, 2)
         shop.until_in_step(stands_still(shop))
         assert states(shop) == [State.HELD, State.HELD]
-        assert sorted(outcomes(shop)) == ["charged", "refused"]
+        assert sorted(shop.purchases("outcome")) == ["charged", "refused"]
         assert "It charged 1 of 2 refused submits of 2 sets, perhaps not this one." in shop.status()
-        assert charges(vendor) == 1
+        assert vendor.charges_in_all == 1
 
 
 @pytest.mark.parametrize("sole", [False, True])
@@ -230,9 +220,9 @@ def test_a_late_charge_is_seen_by_the_second_reading(tmp_path: Path, sole: bool)
         hands = shop.hands
         shop.drop_set("chair")
         shop.until(shop.is_in("chair", State.HELD))
-        assert outcomes(shop) == ["refused", "refused"]
+        assert shop.purchases("outcome") == ["refused", "refused"]
         assert "it changed between two readings" in shop.job("chair").problem.message  # type: ignore[union-attr]
-        assert charges(vendor) == 2
+        assert vendor.charges_in_all == 2
 
 
 class HastyVendor:
@@ -289,13 +279,13 @@ def test_a_refusal_before_the_end_of_the_set_proves_no_more(tmp_path: Path, stat
     ):
         shop.drop("chair.obj", model("chair") + b"#" * 6_000_000)
         shop.drop("chair.png", image("chair"))
-        shop.until(lambda: bool(outcomes(shop)))
+        shop.until(lambda: bool(shop.purchases("outcome")))
         shop.until(lambda: shop.states()["chair"] in (State.HELD, State.FAILED))
         long_after(shop)
         final = status in (400, 413) and not sole
         assert states(shop) == [State.FAILED if final else State.HELD]
         assert vendor.charges == (1 if final or sole else 2)
-        assert outcomes(shop) == (["charged"] if sole else ["refused"] * vendor.charges)
+        assert shop.purchases("outcome") == (["charged"] if sole else ["refused"] * vendor.charges)
 
 
 # ---- a vendor that does not -----------------------------------------------------------------------------------------
@@ -318,9 +308,9 @@ def test_a_refusal_that_cost_nothing_is_shown_to_be_free(tmp_path: Path, sole: b
         assert shop.states() == {"odd": State.FAILED, "chair": State.ARCHIVED}
         assert "What it cost:   no credits." in shop.report("odd")
         assert shop.report_data("odd")["job"]["cost_is_certain"] is True
-        assert outcomes(shop) == ["free", "charged"]
+        assert shop.purchases("outcome") == ["free", "charged"]
         assert shop.actions(shop.job("odd")).count("not-charged") == 1
-        assert [event.kind for event in shop.daemon._book.journal.service_events()] == []
+        assert shop.event_kinds() == []
         assert "ATTENTION" not in shop.status()
 
 
@@ -342,7 +332,7 @@ def test_a_free_call_is_the_probe_of_a_pause(tmp_path: Path, fault: str) -> None
         vendor.emulator.set_faults()
         shop.until(shop.is_in("chair", State.ARCHIVED))
         assert tried <= 2
-        assert charges(vendor) == 1
+        assert vendor.charges_in_all == 1
 
 
 def test_a_rate_limit_costs_one_refused_body(tmp_path: Path) -> None:
@@ -350,8 +340,8 @@ def test_a_rate_limit_costs_one_refused_body(tmp_path: Path) -> None:
     with working(tmp_path, "submit-429@1", "balance-429=8@2") as (shop, vendor):
         drop_many(shop, 3)
         shop.until(lambda: states(shop) == [State.ARCHIVED] * 3, step_seconds=2)
-        assert outcomes(shop).count("charged") == charges(vendor) == 3
-        assert vendor.uploads - charges(vendor) <= 3  # those that were under way at once
+        assert shop.purchases("outcome").count("charged") == vendor.charges_in_all == 3
+        assert vendor.uploads - vendor.charges_in_all <= 3  # those that were under way at once
 
 
 def test_a_balance_that_cannot_be_read_stops_no_submit_for_ever(tmp_path: Path) -> None:
@@ -359,8 +349,8 @@ def test_a_balance_that_cannot_be_read_stops_no_submit_for_ever(tmp_path: Path) 
     with working(tmp_path, "submit-429@1", "balance-500") as (shop, vendor):
         shop.drop_set("chair")
         shop.until(shop.is_in("chair", State.ARCHIVED), step_seconds=5)
-        assert outcomes(shop) == ["refused", "charged"]
-        assert charges(vendor) == 1
+        assert shop.purchases("outcome") == ["refused", "charged"]
+        assert vendor.charges_in_all == 1
         shop.idle()
         assert "0.5 credits more if the vendor charged a submit that it refused" in shop.status()
 
@@ -376,7 +366,7 @@ def test_somebody_elses_spending_leaves_a_refusal_unclear(tmp_path: Path) -> Non
             shop.until(lambda shop=shop: bool(shop.daemon._book.journal.refused_since(0)))  # type: ignore[misc]
             vendor.emulator.pay_in(Decimal(-7))
             shop.until(shop.is_in("chair", State.ARCHIVED))
-            assert outcomes(shop) == ["refused", "charged"]
+            assert shop.purchases("outcome") == ["refused", "charged"]
             assert shop.job("chair").refused == 1
 
 
@@ -395,8 +385,8 @@ def test_a_crash_before_the_balance_was_read_forgets_nothing(tmp_path: Path, fau
         shop.until(looked_into(shop))
         free = "INVALID" in fault
         shop.until(shop.is_in("chair", State.FAILED if free else State.HELD))
-        assert outcomes(shop) == ["free" if free else "charged"]
-        assert charges(vendor) == (not free)
+        assert shop.purchases("outcome") == ["free" if free else "charged"]
+        assert vendor.charges_in_all == (not free)
 
 
 def test_a_content_that_was_refused_too_often_is_not_sent_again(tmp_path: Path) -> None:
@@ -457,7 +447,7 @@ def test_a_person_may_say_that_nothing_was_charged(tmp_path: Path) -> None:
         vendor.emulator.set_faults()
         assert shop.command("resolve", job="chair", how="not-charged")["ok"]
         shop.until(shop.is_in("chair", State.ARCHIVED))
-        assert outcomes(shop) == ["free", "free", "charged"]
+        assert shop.purchases("outcome") == ["free", "free", "charged"]
         assert (shop.job("chair").refused, shop.job("chair").charges) == (0, 1)
 
 
@@ -485,7 +475,7 @@ def test_a_balance_that_never_moved_shows_nothing_to_be_free(tmp_path: Path, sta
         long_after(shop)
         final = status == 400
         assert states(shop) == [State.FAILED if final else State.HELD]
-        assert outcomes(shop) == ["refused"] * vendor.charges == ["refused"] * (1 if final else 2)
+        assert shop.purchases("outcome") == ["refused"] * vendor.charges == ["refused"] * (1 if final else 2)
 
 
 @pytest.mark.parametrize("fault", ["charged-503", "charged-429"])
@@ -496,7 +486,7 @@ def test_a_balance_that_stands_still_is_not_paid_for_ever(tmp_path: Path, fault:
         hidden: list[int] = [0]
 
         def hides() -> None:
-            while hidden[0] < charges(vendor):
+            while hidden[0] < vendor.charges_in_all:
                 vendor.emulator.pay_in(Decimal("0.5"))
                 hidden[0] += 1
 
@@ -511,15 +501,15 @@ def test_a_balance_that_stands_still_is_not_paid_for_ever(tmp_path: Path, fault:
             hides()
             shop.ticks(1, step_seconds=300)
         most = 4 if not fresh else 2 if fault == "charged-429" else 1
-        assert charges(vendor) == most
+        assert vendor.charges_in_all == most
         assert states(shop) == [State.HELD]
         if not fresh:
             assert "This set was submitted 4 times in vain." in shop.status()
             assert "each try may have cost 0.5 credits" in shop.status()
             assert shop.command("resolve", job="chair", how="not-charged")["ok"]
-            shop.until(lambda: charges(vendor) == most + 1)
+            shop.until(lambda: vendor.charges_in_all == most + 1)
             shop.until(waits)
-            assert charges(vendor) == most + 1
+            assert vendor.charges_in_all == most + 1
         if fresh:
             assert "it was never seen to fall" in shop.status()
 
@@ -533,9 +523,9 @@ def test_the_first_accepted_set_shows_that_the_balance_moves(tmp_path: Path, fau
             shop.drop_set(name)
             shop.until(lambda name=name: shop.states().get(name) in (State.FAILED, State.ARCHIVED))  # type: ignore[misc]
             shop.idle()
-        assert outcomes(shop).count("refused") == 1
-        assert outcomes(shop)[0] == "refused"
-        assert outcomes(shop).count("free") == 1
+        assert shop.purchases("outcome").count("refused") == 1
+        assert shop.purchases("outcome")[0] == "refused"
+        assert shop.purchases("outcome").count("free") == 1
         assert State.HELD not in states(shop)
 
 
@@ -556,12 +546,12 @@ def test_a_charge_that_comes_too_late_takes_the_verdict_back(tmp_path: Path, fau
         assert vendor.uploads == 4
         shop.ticks(1, step_seconds=400)
         shop.drop_set("stool")
-        shop.until(lambda: "balance-doubted" in kinds(shop), step_seconds=5)
+        shop.until(lambda: "balance-doubted" in shop.event_kinds(), step_seconds=5)
         shop.until(shop.is_in("stool", State.HELD), step_seconds=5)
         long_after(shop)
         assert vendor.uploads == (6 if "429" in fault else 5)
         assert states(shop) == [State.HELD, State.HELD]
-        assert "free" not in outcomes(shop)
+        assert "free" not in shop.purchases("outcome")
         assert sum(shop.daemon._book.journal.spent_since(0).values()) == vendor.uploads * Decimal("0.5")
         assert "set budget.settle_seconds to more than 60" in shop.status()
         shop.restart()
@@ -584,16 +574,11 @@ def test_a_clock_that_is_set_keeps_no_verdict_from_being_taken_back(tmp_path: Pa
             shop.until(shop.is_in(name, State.HELD), step_seconds=5)
             shop.hands.jump_seconds += 2 * 86_400
             shop.ticks(1, step_seconds=400)
-        assert outcomes(shop).count("free") == vendor.uploads
+        assert shop.purchases("outcome").count("free") == vendor.uploads
         shop.ticks(1, step_seconds=3600)
         shop.drop_set("lamp")
-        shop.until(lambda: "balance-doubted" in kinds(shop), step_seconds=5)
-        assert "free" not in outcomes(shop)
-
-
-def kinds(shop: Workshop) -> list[str]:
-    """Return the kinds of the service's events."""
-    return [event.kind for event in shop.daemon._book.journal.service_events()]
+        shop.until(lambda: "balance-doubted" in shop.event_kinds(), step_seconds=5)
+        assert "free" not in shop.purchases("outcome")
 
 
 def test_a_refund_while_a_task_runs_hides_no_charge(tmp_path: Path) -> None:
@@ -602,9 +587,9 @@ def test_a_refund_while_a_task_runs_hides_no_charge(tmp_path: Path) -> None:
         shop.drop_set("paid")
         shop.until(shop.is_in("paid", State.SUBMITTED))
         shop.drop_set("chair")
-        shop.until(lambda: charges(vendor) == 2)
+        shop.until(lambda: vendor.charges_in_all == 2)
         vendor.emulator.pay_in(Decimal("0.5"))
-        shop.until(lambda: outcomes(shop) == ["charged", "refused"] and looked_into(shop)(), step_seconds=2)
+        shop.until(lambda: shop.purchases("outcome") == ["charged", "refused"] and looked_into(shop)(), step_seconds=2)
         assert shop.job("chair").refused == 1
 
 
@@ -617,7 +602,7 @@ def test_at_the_bound_of_the_account_every_unclear_set_is_held(tmp_path: Path) -
         journal = shop.daemon._book.journal
         unclear = {refusal.job_id for refusal in journal.refused_since(0)}
         assert {job.id for job in shop.jobs() if job.state is State.HELD} == unclear
-        assert charges(vendor) == 6
+        assert vendor.charges_in_all == 6
 
 
 def test_bad_sets_that_look_free_are_bounded_for_the_account(tmp_path: Path) -> None:

@@ -9,26 +9,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 from places import share
 from strangers import bound, mounted
-from workshop import Vendor, Workshop, image, model, workshop
+from workshop import Vendor, Workshop, image, lockstep, model, workshop
 
 from rodin_watchd.adapters.spool import statx
 from rodin_watchd.adapters.spool.grounds import read_mark
-from rodin_watchd.cli.main import cli
 from rodin_watchd.core.layout import MARK
 from rodin_watchd.model import State
 
 TEAM = "inbox/team"
-
-
-def lockstep(one: Workshop, two: Workshop, ticks: int) -> None:
-    """Let both work side by side."""
-    for _ in range(ticks):
-        for shop in (one, two):
-            shop.ticks(1, step_seconds=0.5)
-            shop.rest()
 
 
 def drop(folder: Path, *names: str) -> None:
@@ -41,12 +31,6 @@ def drop(folder: Path, *names: str) -> None:
 def left(folder: Path) -> set[str]:
     """Return the files of sets in a folder."""
     return {path.name for path in folder.iterdir() if not path.name.startswith(".")}
-
-
-def command(shop: Workshop, *words: str) -> str:
-    """Return what a command of a shop prints, in one line."""
-    run = CliRunner().invoke(cli, [*words, "--config", str(shop.root / "config.toml")])
-    return " ".join(run.output.split())
 
 
 @contextlib.contextmanager
@@ -76,10 +60,10 @@ def test_a_share_in_two_inboxes_is_served_by_one(tmp_path: Path, vendor: Vendor,
         assert (len(one.jobs()), two.jobs(), vendor.charges) == (4, [], 4)
         assert "NOT TAKEN" in two.status()
         assert f"rodin-watchd accept {place}" in two.status()
-        assert "carries the mark of another service" in command(two, "check", "--offline")
+        assert "carries the mark of another service" in two.told("check", "--offline")
         assert "NOT TAKEN" not in one.status()
-        assert "carries the mark of another service" not in command(one, "check", "--offline")
-        assert "folder of a service" in command(two, "explain", str(two.root / place / "any.obj"))
+        assert "carries the mark of another service" not in one.told("check", "--offline")
+        assert "folder of a service" in two.told("explain", str(two.root / place / "any.obj"))
 
 
 def test_its_owner_does_not_change_when_the_mark_is_removed(tmp_path: Path, vendor: Vendor) -> None:
@@ -105,7 +89,7 @@ def test_a_share_is_accepted_for_the_other_service(tmp_path: Path, vendor: Vendo
     """While both run; from then on the first one leaves it alone."""
     with two_with_one_share(tmp_path, vendor) as (one, two):
         lockstep(one, two, 4)
-        assert "Accepted" in command(two, "accept", TEAM, "--yes")
+        assert "Accepted" in two.told("accept", TEAM, "--yes")
         drop(tmp_path / "share", "chair")
         lockstep(one, two, 12)
         two.idle()
@@ -117,7 +101,7 @@ def test_a_share_is_accepted_for_the_other_service(tmp_path: Path, vendor: Vendo
 @pytest.mark.parametrize("folder", ["inbox/../outbox/team", "elsewhere", "inbox/", "outbox/team"])
 def test_only_folders_of_the_inbox_are_accepted_by_path(shop: Workshop, folder: str) -> None:
     """Any other word is refused with those that are possible."""
-    assert "is none of root, inbox" in command(shop, "accept", folder, "--yes")
+    assert "is none of root, inbox" in shop.told("accept", folder, "--yes")
 
 
 def test_a_share_is_mounted_goes_and_comes_while_the_service_runs(tmp_path: Path, vendor: Vendor) -> None:
@@ -144,7 +128,7 @@ def test_a_read_only_share_is_left_alone(tmp_path: Path, vendor: Vendor) -> None
         one.ticks(8, step_seconds=1.0)
         assert one.jobs() == []
         assert "Read-only file system" in one.status()
-        assert "cannot write" in command(one, "check", "--offline")
+        assert "cannot write" in one.told("check", "--offline")
         team.thaw()
         one.ticks(1, step_seconds=61.0)
         one.idle()
@@ -209,7 +193,7 @@ def test_shares_of_a_copied_root(tmp_path: Path, vendor: Vendor) -> None:
             lockstep(two, one, 12)
             one.idle()
             assert (one.states(), two.states()) == ({"chair": State.ARCHIVED}, {})
-            command(two, "accept", "root", "--yes")
+            two.told("accept", "root", "--yes")
             drop(tmp_path / "share", "sofa")
             lockstep(one, two, 12)
             two.idle()
@@ -222,7 +206,9 @@ def test_shares_of_a_copied_root(tmp_path: Path, vendor: Vendor) -> None:
 @pytest.mark.parametrize("without", ["attributes", "statx", "proc"])
 def test_a_mount_is_known_without_statx_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, without: str) -> None:
     """By the mount's number in /proc, or by the device where that is not there either."""
-    if without != "":
+    if without == "attributes":
+        monkeypatch.setattr(statx, "_STATX_ATTR_MOUNT_ROOT", 0)
+    else:
         monkeypatch.setattr(statx, "_statx", None)
     if without == "proc":
         monkeypatch.setattr(statx, "_mount_of", lambda _descriptor: b"")

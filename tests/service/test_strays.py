@@ -11,7 +11,6 @@ from places import share
 from workshop import Vendor, Workshop, emulated, image, model, workshop
 
 from rodin_watchd.adapters.journal.backup import backup_path, make_backup
-from rodin_watchd.config import journal_path
 from rodin_watchd.model import State
 
 STRAY = "feedfacebeef"
@@ -109,7 +108,7 @@ def test_removed_inputs_fail_the_set_with_a_report(tmp_path: Path, vendor: Vendo
 
 def test_a_day_makes_a_backup(shop: Workshop) -> None:
     """The first an hour after the first job, whatever restarts there are, then each day, with a look for strays."""
-    path = backup_path(journal_path(shop.config, {}))
+    path = backup_path(shop.journal)
     shop.ticks(3, step_seconds=3600.0)
     assert not path.exists()  # there is nothing to keep
     shop.drop_set("chair")
@@ -131,7 +130,7 @@ def test_a_day_makes_a_backup(shop: Workshop) -> None:
 
 def test_a_backup_that_fails_is_told(shop: Workshop) -> None:
     """In STATUS.txt, and once each way in the history."""
-    path = backup_path(journal_path(shop.config, {}))
+    path = backup_path(shop.journal)
     path.mkdir()
     (path / "in the way").write_text("")
     shop.drop_set("chair")
@@ -151,7 +150,7 @@ def test_a_backup_that_fails_is_told(shop: Workshop) -> None:
 
 def test_a_restored_journal_pays_for_nothing_twice(shop: Workshop, vendor: Vendor) -> None:
     """What the backup takes for unsent is held; what came after it is set aside; what it knows as paid is delivered."""
-    journal = journal_path(shop.config, {})
+    journal = shop.journal
     shop.drop_set("unsent")
     shop.until(shop.is_in("unsent", State.UPLOADING))
     make_backup(journal, shop.hands.seconds)
@@ -161,9 +160,7 @@ def test_a_restored_journal_pays_for_nothing_twice(shop: Workshop, vendor: Vendo
     shop.drop("new.png", image("new"))
     shop.until(lambda: "new" in shop.states() and shop.states()["new"] is State.DOWNLOADED)
     shop.crash()
-    for name in ("journal.sqlite3-wal", "journal.sqlite3-shm"):
-        journal.with_name(name).unlink(missing_ok=True)
-    shutil.copy(backup_path(journal), journal)
+    shop.put_in_place(backup_path(journal))()
     shop.start()
     shop.idle()
     assert shop.states() == {"unsent": State.HELD}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,6 @@ from workshop import START_AT, Vendor, Workshop, image, model, workshop
 
 from rodin_watchd.adapters.sign import read_sign, sign_path
 from rodin_watchd.adapters.spool import Spool
-from rodin_watchd.config import journal_path
 from rodin_watchd.core.layout import OWN_PREFIX, STATUS
 from rodin_watchd.core.status import PAGE, Page, is_page, signed
 from rodin_watchd.core.vitals import Standstill
@@ -111,7 +109,7 @@ def test_people_learn_that_the_page_cannot_be_written(shop: Workshop) -> None:
     shop.ticks(4, step_seconds=1.0)
     page = Page.of_data(shop.daemon._book.journal.meta(PAGE))
     assert ["STATUS.txt is not up to date" in notice for notice in page.notices] == [True]
-    sign = read_sign(sign_path(journal_path(shop.config, os.environ)))
+    sign = read_sign(sign_path(shop.journal))
     assert sign
     assert sign.vitals.paused == (Standstill.PAGE,)
     assert "take away what lies in its place" in page.notices[0]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -13,7 +12,6 @@ from pathlib import Path
 import pytest
 from workshop import Vendor, Workshop, emulated, model
 
-from rodin_watchd.config import journal_path
 from rodin_watchd.model import State
 
 SAMPLES = Path(__file__).parent.parent / "samples"
@@ -31,7 +29,7 @@ def from_older(
     """
     with emulated() as vendor:
         shop = Workshop(root, vendor.emulator.base_url, {})
-        path = journal_path(shop.config, os.environ)
+        path = shop.journal
         path.parent.mkdir(parents=True)
         shop.path("inbox").mkdir()
         with closing(sqlite3.connect(path)) as db:

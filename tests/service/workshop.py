@@ -8,6 +8,8 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import shutil
+import sqlite3
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -17,10 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import tomli_w
+from click.testing import CliRunner, Result
 from PIL import Image
 
 from rodin_watchd.adapters.journal import JournalReader, insert_command
 from rodin_watchd.adapters.plugin_host import PluginHost
+from rodin_watchd.cli.main import cli
 from rodin_watchd.config import Plugins as PluginSettings
 from rodin_watchd.config import journal_path, load_config
 from rodin_watchd.core.layout import HIDDEN, MARK, SUBMITS_NOTE
@@ -214,11 +218,11 @@ class Workshop:
 
     def seen(self, verb: str, arguments: Mapping[str, object]) -> dict[str, object]:
         """Return what a person sees now of what a command is about, as the command line leaves it; also while nobody serves."""
-        return seen_now(journal_path(self.config, os.environ), verb, str(arguments.get("job", "")))
+        return seen_now(self.journal, verb, str(arguments.get("job", "")))
 
     def leave(self, verb: str, **arguments: object) -> int:
         """Leave a command as it stands, and return its number."""
-        return insert_command(journal_path(self.config, os.environ), verb, arguments, self.hands.seconds)
+        return insert_command(self.journal, verb, arguments, self.hands.seconds)
 
     def answer_to(self, number: int) -> dict[str, Any]:
         """Let the daemon work until it has answered a command; return the answer."""
@@ -230,6 +234,14 @@ class Workshop:
 
         self.until(answered, step_seconds=0.0, busy_seconds=PATIENCE_SECONDS)
         return answers[0]
+
+    def at_terminal(self, *words: str) -> Result:
+        """Run a command of the command line on this root."""
+        return CliRunner().invoke(cli, [*words, "--config", str(self.root / "config.toml")])
+
+    def told(self, *words: str) -> str:
+        """Return what a command of the command line prints, in one line."""
+        return " ".join(self.at_terminal(*words).output.split())
 
     def has_seen_the_balance_fall(self) -> None:
         """Put into the journal what a service knows that has bought from this account before."""
@@ -292,6 +304,41 @@ class Workshop:
 
     # ---- the journal ------------------------------------------------------------------------------------------------
 
+    @property
+    def journal(self) -> Path:
+        """Where the journal lies."""
+        return journal_path(self.config, os.environ)
+
+    def copy_of_journal(self, copy: Path) -> Path:
+        """Copy the journal as it is now to a file of its own, and return that."""
+        with (
+            contextlib.closing(sqlite3.connect(self.journal)) as here,
+            contextlib.closing(sqlite3.connect(copy)) as there,
+        ):
+            here.backup(there)
+        return copy
+
+    def put_in_place(self, copy: Path) -> Callable[[], None]:
+        """Return what puts a copy in the journal's place, while no daemon runs."""
+
+        def put() -> None:
+            for suffix in ("", "-wal", "-shm"):
+                Path(f"{self.journal}{suffix}").unlink(missing_ok=True)
+            shutil.copy(copy, self.journal)
+
+        return put
+
+    def purchases(self, *columns: str) -> list[Any]:
+        """Return these columns of the journal's purchases, oldest first; of a single one its values."""
+        query = f"SELECT {', '.join(columns)} FROM purchases ORDER BY id"  # noqa: S608 - the test's own words
+        with contextlib.closing(sqlite3.connect(self.journal)) as journal:
+            rows = journal.execute(query).fetchall()
+        return rows if len(columns) > 1 else [value for (value,) in rows]
+
+    def event_kinds(self) -> list[str]:
+        """Return the kinds of the service's events, oldest first."""
+        return [event.kind for event in reversed(self.daemon._book.journal.service_events())]
+
     def jobs(self) -> list[Job]:
         """Return all jobs, as the journal has them."""
         return self.daemon._book.journal.jobs()
@@ -334,6 +381,11 @@ class Vendor:
         return len(new)
 
     @property
+    def charges_in_all(self) -> int:
+        """How often it charged since it runs, for the same or not."""
+        return len(self.emulator.ledger()["charges"])
+
+    @property
     def uploads(self) -> int:
         """How many submits came whole; those that were dropped are noticed too late to be counted."""
         return _whole(self.emulator.ledger()) - self._uploads_before
@@ -361,6 +413,14 @@ def workshop(root: Path, base_url: str, **sections: Mapping[str, Any]) -> Iterat
         yield shop
     finally:
         shop.crash()
+
+
+def lockstep(one: Workshop, two: Workshop, ticks: int) -> None:
+    """Let both work side by side."""
+    for _ in range(ticks):
+        for shop in (one, two):
+            shop.ticks(1, step_seconds=0.5)
+            shop.rest()
 
 
 @contextlib.contextmanager
