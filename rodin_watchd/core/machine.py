@@ -28,10 +28,12 @@ How patient each state is, `POLICIES` says (the arithmetic is `core.patience`'s)
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
 from enum import StrEnum
+from itertools import product
 from typing import assert_never
 
 from rodin_watchd.core.names import printable
@@ -39,7 +41,13 @@ from rodin_watchd.core.patience import Policy, later, overdue, spent, wait_secon
 from rodin_watchd.core.retention import urgent_wait_seconds
 from rodin_watchd.core.secrecy import forgetting
 from rodin_watchd.core.wire import read_submit
-from rodin_watchd.errors import OutcomeUnknownError, PluginRequiredError, ResultsGoneError, RodinWatchdError
+from rodin_watchd.errors import (
+    ChargedTaskLostError,
+    OutcomeUnknownError,
+    PluginRequiredError,
+    ResultsGoneError,
+    RodinWatchdError,
+)
 from rodin_watchd.model import (
     CREDITS_PER_TEXTURE,
     Answer,
@@ -67,6 +75,7 @@ class Signal(StrEnum):
     RETRY = "retry"
     UNKNOWN = "unknown"
     HOLD = "refused, perhaps charged"
+    DISPUTED = "another set has the same task"
     REJECTED = "rejected"
     BEGIN = "begin"
     CLOSE = "close"
@@ -130,6 +139,8 @@ TABLE: Mapping[tuple[State, Signal], State] = {
     (S.PROCESSED, E.RETRY): S.PROCESSED,
     (S.DELIVERED, E.DONE): S.ARCHIVED,
     (S.DELIVERED, E.RETRY): S.DELIVERED,
+    # The vendor gave the same task to a set whose submit was under way at the same time: nobody can tell whose it is.
+    **dict.fromkeys(product((S.SUBMITTED, S.GENERATED, S.DOWNLOADED, S.PROCESSED), (E.DISPUTED,)), S.HELD),
     # Intent: inputs and report go to `failed/`.
     (S.FAILING, E.DONE): S.FAILED,
     (S.FAILING, E.RETRY): S.FAILING,
@@ -218,6 +229,26 @@ def understood(job: Job, now: float) -> Outcome:
     except RodinWatchdError as error:
         return outcome_of(error)
     return Done(replace(job, task=task, answer=None, charges=job.charges + 1, spent=job.spent + cost_of(task)))
+
+
+def may_be_anothers(job: Job, other: Job) -> bool:
+    """Tell whether the task of a job that goes on with it may be that of `other`, whose submit was answered with it as well.
+
+    It is the job's own if it was known before the other submit began: then the vendor repeated it.
+    """
+    return (job.state, Signal.DISPUTED) in TABLE and (
+        job.times.get(State.SUBMITTED, math.inf) >= other.times.get(State.UPLOADING, 0.0)
+    )
+
+
+def dispute(job: Job, other: Job, now: float) -> Transition:
+    """Hold a job whose task the vendor gave to another one as well: what came of it may be the other's, and is fetched anew."""
+    uuid = printable(job.task.uuid) if job.task else ""
+    problem = ChargedTaskLostError(
+        f"The vendor gave one task, {uuid}, to this set and to “{printable(other.name)}” (job {other.id}): nobody can tell whose it is."
+    ).problem
+    bare = replace(job, task=None, results=(), processed=(), facts={}, problem=problem)
+    return move(bare, Signal.DISPUTED, now, problem.message, problem.code)
 
 
 def cost_of(task: Task, unsaid: Decimal = CREDITS_PER_TEXTURE) -> Decimal:

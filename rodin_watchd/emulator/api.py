@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from concurrent.futures import wait
 from datetime import UTC, datetime
 from functools import partial
@@ -51,6 +52,7 @@ class Shop:
         self._files_url = files_url
         self._ledger = Ledger(settings.balance, on_charge)
         self._faults = FaultBook(settings.faults, self._ledger.faults)
+        self._told_task = ""  # the newest one that was named to its own customer since the faults were set
         self._links = Links(settings.link_seconds)
         self._workshop = Workshop()
         lasting = (0.0, 0.0) if settings.instant else (settings.waiting_seconds, settings.generating_seconds)
@@ -99,6 +101,7 @@ class Shop:
     def set_faults(self, faults: tuple[Fault, ...]) -> None:
         """Have other faults strike from the next call on."""
         self._faults.replace(faults)
+        self._told_task = ""
 
     def pay_in(self, amount: Decimal) -> None:
         """Add to the balance; not while an order is being charged."""
@@ -118,12 +121,14 @@ class Shop:
 
         async def endpoint(request: Request) -> Response:
             self._ledger.settle(self._settings.clock())
-            earlier = self._ledger.charges[-1].task_uuid if self._ledger.charges else ""
             striking = self._faults.strike(site)
             answer = await carry_out(striking, request)
+            own, earlier = _task_in(answer), self._told_task
             for fault in striking:
                 if fault.kind.effect and not fault.kind.instead and not isinstance(answer, Dropped):
                     answer = await fault.kind.effect(Call(request, fault.value, answer, earlier, self._files_url))
+            if own and _task_in(answer) == own:
+                self._told_task = own
             return answer
 
         return endpoint
@@ -239,6 +244,12 @@ async def _after_reading(request: Request, answer: Response) -> Response:
     if not isinstance(answer, Dropped):
         await drain(request)
     return answer
+
+
+def _task_in(answer: Response) -> str:
+    """Return the uuid of the task that an answer names, or ""."""
+    reply = json.loads(bytes(answer.body)) if isinstance(answer, JSONResponse) and answer.status_code < 300 else {}
+    return str(reply.get("uuid") or "") if isinstance(reply, dict) else ""
 
 
 def _fate(answer: Response) -> str:

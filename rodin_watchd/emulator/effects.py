@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 class Call:
     """One call that a fault strikes. `answer` is what the call would have got, once it was carried out.
 
-    `earlier_task`: the uuid of a task that was charged before this call, "" without one. `elsewhere`: the base URL of
-    another host, where redirects lead.
+    `earlier_task`: the uuid of the newest task that an answer has named since the faults were set, "" without one.
+    `elsewhere`: the base URL of another host, where redirects lead.
     """
 
     request: Request

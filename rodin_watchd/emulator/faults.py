@@ -290,7 +290,8 @@ OF_ONE_CALL = {
     ),
     "repeated-uuid": FaultKind(
         Site.SUBMIT,
-        "submit: accepted and charged, but answered with the uuid of an earlier task",
+        "submit: accepted and charged, but answered with the uuid of the newest task that an answer has named since the "
+        "faults were set",
         effects.repeated_uuid,
     ),
     "consumed": FaultKind(

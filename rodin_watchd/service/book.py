@@ -225,9 +225,9 @@ class Book:
         return self.journal.with_task(job.task.uuid) if job.task else None
 
     def refuse_clash(self, job: Job) -> None:
-        """Raise CommandRefusedError if a job as a person wants it has the task of another one."""
-        other = self.holder_of_task(job)
-        if other and other.id != job.id:
+        """Raise CommandRefusedError if a job as a person wants it has the task that another one has now."""
+        others = self.journal.having_task(job.task.uuid) if job.task else []
+        for other in (other for other in others if other.id != job.id):
             raise CommandRefusedError(f"That task belongs to job {other.id}.")
 
 

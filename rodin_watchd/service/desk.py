@@ -17,6 +17,7 @@ from rodin_watchd.core.account import after_balance, after_no_balance, of_anothe
 from rodin_watchd.core.budget import UNLIMITED, is_over_budget
 from rodin_watchd.core.content import content_of, is_same_purchase
 from rodin_watchd.core.grounds import Ground
+from rodin_watchd.core.names import printable
 from rodin_watchd.core.pauses import LANES, Limits, Pauses, due_jobs, ended, renewed
 from rodin_watchd.core.restored import SUBMITS
 from rodin_watchd.core.schedule import RateBudget, poll_delay_seconds
@@ -133,16 +134,23 @@ class Desk:
         messages = self._pool.take()
         self._undecided += [message for message in messages if not isinstance(message, Closing)]
         self._close([message for message in messages if isinstance(message, Closing)], why_drop)
-        while self._undecided:
+        waiting = 0
+        while waiting < len(self._undecided):
             match self._undecided[0]:
                 case Ran() | Told() | PluginNews() as call:
                     take_call(call)
                 case Finished(job_id, outcome) as finished:
-                    self._pool.end(finished, self._finish(self._book.jobs[job_id], outcome))
+                    decided = self._finish(self._book.jobs[job_id], outcome)
+                    if decided is None:  # until what came after it is decided, or a later call
+                        self._undecided.rotate(-1)
+                        waiting += 1
+                        continue
+                    self._pool.end(finished, decided)
                 case BalanceRead(answer):
                     self._take_balance(answer)
                     self._pool.release(BALANCE)
             self._undecided.popleft()
+            waiting = 0
 
     def _close(self, requests: Sequence[Closing], why_drop: Callable[[str], str]) -> None:
         """Let the last bytes of uploads go, when that is in the journal, and counted outside of it in one write for all.
@@ -195,25 +203,39 @@ class Desk:
             raise
         return True
 
-    def _finish(self, job: Job, outcome: Outcome | Answered) -> Outcome:
-        """Make a raw answer durable before it is understood, and refuse to pay for the same content twice; return what came."""
+    def _finish(self, job: Job, outcome: Outcome | Answered) -> Outcome | None:
+        """Make a raw answer durable before it is understood, and refuse to pay for the same content twice.
+
+        Returns what came of it, or None while that cannot be decided yet: then it is to be called again.
+        """
         now = self._clock.now()
         if isinstance(outcome, Answered):
             if job.answer != outcome.answer:
                 self._book.commit([machine.answered(job, outcome.answer)], now)
             job = self._book.jobs[job.id]
-            outcome = self._understood(job, now)
+            if (understood := self._understood(job, now)) is None:
+                return None
+            outcome = understood
         if isinstance(outcome, Done) and job.state is State.CLAIMED and (twice := self._book.duplicate(outcome.job)):
             outcome = Rejected(twice.problem)
         self._decide(job, outcome, now)
         return outcome
 
-    def _understood(self, job: Job, now: float) -> Outcome:
-        """Understand a committed answer; a task that any job has, or ever had, is no proof of anything."""
+    def _understood(self, job: Job, now: float) -> Outcome | None:
+        """Understand a committed answer; a task that any job has, or ever had, is no proof of anything.
+
+        Where it may be this job's own, the one that has it is held as well. Returns None while a step of that one is at work.
+        """
         outcome = machine.understood(job, now)
-        if isinstance(outcome, Done) and (other := self._book.holder_of_task(outcome.job)):
-            return Unknown(OutcomeUnknownError(f"The vendor answered with the task of job {other.id}.").problem)
-        return outcome
+        if not isinstance(outcome, Done) or not (other := self._book.holder_of_task(outcome.job)):
+            return outcome
+        other = self._book.jobs.get(other.id, other)
+        if machine.may_be_anothers(other, job):
+            if other.id in self._pool.busy:
+                return None
+            self._book.commit([machine.dispute(other, job, now)], now)
+        told = f"The vendor answered with the task of “{printable(other.name)}” (job {other.id}, {other.state})."
+        return Unknown(OutcomeUnknownError(told).problem)
 
     def _decide(self, job: Job, outcome: Outcome, now: float) -> None:
         outcome = self._mind_pauses(job, outcome, now)
@@ -304,7 +326,9 @@ class Desk:
         for job in list(self._book.jobs.values()):
             answered = job.state is State.SUBMITTING or (job.state is State.UPLOADING and job.answer)
             if answered and job.id not in self._pool.busy:
-                self._decide(job, self._understood(job, now), now)
+                outcome = self._understood(job, now)
+                if outcome is not None:
+                    self._decide(job, outcome, now)
 
     # ---- what is due ------------------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from typing import Any
 from crash_scene import MARK, DroppedSet, End, Scene, sha256
 
 from rodin_watchd.emulator.ledger import ChargeRow
+from rodin_watchd.errors import ChargedTaskLostError
 from rodin_watchd.model import Event, Job, Role, State
 
 RECEIPT_OF = {"outbox": "job.toml", "archive": "job.toml", "failed": "report.toml"}
@@ -154,10 +155,11 @@ def at_rest(scene: Scene, charges: Sequence[ChargeRow]) -> list[Violation]:
     """Return what is wrong when a run without a crash has ended; `charges` are the vendor's for this scene."""
     history = scene.history()
     jobs = [job for job, _ in history.values()]
+    disputed = {job.id for job in jobs for held in jobs if held.state is State.HELD and _names(held, job)}
     found = [*_unfound(scene, settled=True), *_half_published(scene.root), *_left_over(scene.root, jobs)]
     found += _inbox_left(scene.root)
     for dropped in scene.sets:
-        found += _wrong_set(scene.root, dropped, _jobs_of(dropped, jobs), charges)
+        found += _wrong_set(scene.root, dropped, _jobs_of(dropped, jobs), charges, disputed)
     found += _untold(scene, jobs)
     known = {dropped.bought for dropped in scene.sets}
     strange = [c for c in charges if (c["model_sha256"], c["image_sha256"]) not in known]
@@ -186,7 +188,14 @@ def _dropped_model(job: Job) -> str:
     return model.source if model else ""
 
 
-def _wrong_set(root: Path, dropped: DroppedSet, jobs: list[Job], charges: Sequence[ChargeRow]) -> Iterator[Violation]:
+def _names(held: Job, job: Job) -> bool:
+    """Tell whether a held job says that the vendor gave it the task of a job that had ended before."""
+    return held.problem is not None and f"(job {job.id}, " in held.problem.message
+
+
+def _wrong_set(
+    root: Path, dropped: DroppedSet, jobs: list[Job], charges: Sequence[ChargeRow], disputed: Collection[str]
+) -> Iterator[Violation]:
     bought = [c for c in charges if (c["model_sha256"], c["image_sha256"]) == dropped.bought]
     if len(bought) > 1:
         yield Violation(Kind.DUPLICATE, f"{dropped.name} was charged {len(bought)} times")
@@ -194,7 +203,8 @@ def _wrong_set(root: Path, dropped: DroppedSet, jobs: list[Job], charges: Sequen
         kind = Kind.DUPLICATE if jobs else Kind.LOST
         yield Violation(kind, f"{dropped.name} became {len(jobs)} jobs: {[str(job.state) for job in jobs]}")
         return
-    yield from _wrong_end(root, dropped, jobs[0], bought)
+    if jobs[0].id not in disputed:
+        yield from _wrong_end(root, dropped, jobs[0], bought)
 
 
 def _wrong_end(root: Path, dropped: DroppedSet, job: Job, bought: Sequence[ChargeRow]) -> Iterator[Violation]:
@@ -436,9 +446,12 @@ def needlessly_held(scene: Scene, doubtful: Collection[str]) -> list[Violation]:
 def why_held(events: Sequence[Event]) -> str:
     """Return by a job's history why it is held; "" if its history does not justify that.
 
-    Right is only: the last bytes were allowed to go, and then came no answer, or one that proves nothing.
+    Right is only: the last bytes were allowed to go, and then came no answer, or one that proves nothing; or the vendor gave
+    its task to another set as well.
     """
     [number] = [number for number, event in enumerate(events) if event.state is State.HELD][-1:] or [0]
+    if events[number].code == ChargedTaskLostError.code:
+        return "another set has its task"
     before = events[number - 1] if number else None
     if before is None or before.state is not State.SUBMITTING:
         return ""

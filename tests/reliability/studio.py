@@ -211,11 +211,10 @@ class Studio:
         assert result.exit_code in (0, 1), (arguments, result.output)
 
     def strike(self, *faults: str) -> None:
-        """Put the vendor into a mood. The uuid of an earlier task is one of this account's, if there is any."""
+        """Put the vendor into a mood."""
         self.refusing |= any(fault.startswith(("charged-", "late-charge")) for fault in faults)
         self.late |= any(fault.startswith("late-charge") for fault in faults)
-        known = [fault for fault in faults if self.charges() or not fault.startswith("repeated-uuid")]
-        self.emulator.set_faults(*map(parse_fault, known))
+        self.emulator.set_faults(*map(parse_fault, faults))
 
     # ---- the artists ------------------------------------------------------------------------------------------------
 

@@ -143,6 +143,10 @@ class JournalReader(PurchaseReader, HookRunReader):
         query = "SELECT doc FROM jobs WHERE id = (SELECT job_id FROM tasks WHERE uuid = ?)"
         return next(iter(self._jobs(query, (rows.plain(uuid),))), None)
 
+    def having_task(self, uuid: str) -> list[Job]:
+        """Return the jobs that have this task of the vendor now."""
+        return self._jobs("SELECT doc FROM jobs WHERE task_uuid = ?", (rows.plain(uuid),))
+
     def with_file(self, name: str) -> list[Job]:
         """Return the jobs that have or had an input of this name, newest first."""
         stored = json.dumps(f"/{name}")[1:]  # as it ends a path in a job's document

@@ -159,6 +159,13 @@ class Spool:
         """Return the folder of a job's downloaded results, as they came."""
         return self.work / job_id / DOWNLOADS
 
+    def drop_downloads(self, job_id: str) -> None:
+        """Remove what was downloaded for a job; may be repeated. Raises DiskError."""
+        folder = self.downloads(job_id)
+        remove(folder)
+        if os.path.lexists(folder):
+            raise DiskError(f"{folder} cannot be removed.")
+
     def result(self, job_id: str) -> Path:
         """Return the folder that becomes a job's published result."""
         return self.work / job_id / BUILT

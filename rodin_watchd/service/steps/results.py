@@ -41,8 +41,17 @@ def balance(tools: Tools) -> Decimal | Problem:
 
 
 def poll(tools: Tools, job: Job) -> Outcome:
-    """Ask how far the vendor is. A task without a subscription key can only be asked for its results."""
-    task = _task(job)
+    """Ask how far the vendor is; once the task is done, drop what an earlier task of the job has left.
+
+    A task without a subscription key can only be asked for its results.
+    """
+    outcome = _progress(tools, job, _task(job))
+    if isinstance(outcome, Done):
+        tools.spool.drop_downloads(job.id)
+    return outcome
+
+
+def _progress(tools: Tools, job: Job, task: Task) -> Outcome:
     if not task.subscription_key:
         return Done(job) if has_model(tools.client.links(task.uuid)) else NotYet("")
     status = tools.client.status(task.subscription_key)
