@@ -140,7 +140,7 @@ def rodin_finished(tmp_path: Path) -> Finished:
 @pytest.fixture
 def rodin_emulator() -> Iterator[Emulator]:
     """Give a running emulator of the vendor: its tasks are done at once, `base_url` is its address."""
-    with Emulator(EmulatorSettings(instant=True)) as emulator:
+    with Emulator(EmulatorSettings(preview_pixels=64, instant=True)) as emulator:
         yield emulator
 
 

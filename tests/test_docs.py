@@ -111,7 +111,7 @@ class Desk:
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
     """Give a new user's home, and a vendor."""
-    settings = EmulatorSettings(api_keys=(KEY,), waiting_seconds=0, generating_seconds=0)
+    settings = EmulatorSettings(preview_pixels=64, api_keys=(KEY,), waiting_seconds=0, generating_seconds=0)
     with Emulator(settings) as emulator:
         yield Desk(tmp_path, emulator)
 

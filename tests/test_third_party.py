@@ -108,7 +108,7 @@ def test_a_foreign_package_works_on_results(venv: Path, tmp_path: Path) -> None:
         return done.stdout
 
     run("init", str(root))
-    with Emulator(EmulatorSettings(instant=True)) as emulator:
+    with Emulator(EmulatorSettings(preview_pixels=64, instant=True)) as emulator:
         (root / "config.toml").write_text(CONFIG.format(url=emulator.base_url))
         told = run("plugins", "list")
         assert "nameplate: in use" in told

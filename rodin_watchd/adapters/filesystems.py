@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 _MOUNTINFO = Path("/proc/self/mountinfo")
@@ -60,10 +61,12 @@ def holding(filesystems: tuple[Filesystem, ...], path: str) -> Filesystem:
     return max(candidates, key=lambda found: len(found.mount_point), default=_UNKNOWN)
 
 
+@lru_cache(maxsize=1)
 def parse_mountinfo(text: str) -> tuple[Filesystem, ...]:
     """Read the text of a mountinfo file, in its order; lines of another form are passed over.
 
-    Bytes that are not UTF-8 are expected as lone surrogates (PEP 383) and stay so.
+    Bytes that are not UTF-8 are expected as lone surrogates (PEP 383) and stay so. The newest answer is kept: in most
+    ticks nothing was mounted.
     """
     return tuple(found for line in text.split("\n") if (found := _parse_line(line)) is not None)
 

@@ -10,6 +10,7 @@ import json
 import os
 import time
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -66,7 +67,9 @@ def _age_seconds(vitals: Vitals, boot: str) -> float:
     return max(time.monotonic() - vitals.monotonic if same else time.time() - vitals.at, 0.0)
 
 
+@cache
 def _boot() -> str:
+    """Return what names this boot of the machine, which no process outlives; "" where nothing does."""
     try:
         return _BOOT.read_text(encoding="ascii").strip()
     except OSError:

@@ -182,7 +182,10 @@ def _away(config: Config) -> Iterator[Finding]:
         text = f"{other}. Nothing is taken or sent."
         yield Finding("mounts", text, Verdict.PROBLEM, RootCopiedError.advice)
     for ground in Ground if memory.known else ():
-        verdict = judged(grounds, ground, memory, root_id, lambda place: bool(other) or is_same_journal(place, journal))
+        now = grounds.glance(ground)
+        verdict = judged(
+            grounds, ground, now, memory, root_id, lambda place: bool(other) or is_same_journal(place, journal)
+        )
         if isinstance(verdict, str):
             yield Finding("mounts", f"{grounds.path(ground)}: {verdict}", Verdict.PROBLEM, advice_for(ground))
             if ground is Ground.ROOT:

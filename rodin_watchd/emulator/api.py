@@ -54,7 +54,7 @@ class Shop:
         self._faults = FaultBook(settings.faults, self._ledger.faults)
         self._told_task = ""  # the newest one that was named to its own customer since the faults were set
         self._links = Links(settings.link_seconds)
-        self._workshop = Workshop()
+        self._workshop = Workshop(settings.preview_pixels)
         lasting = (0.0, 0.0) if settings.instant else (settings.waiting_seconds, settings.generating_seconds)
         self._tasks = TaskBook(*lasting, settings.keep_seconds)
 

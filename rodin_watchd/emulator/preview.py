@@ -17,10 +17,9 @@ if TYPE_CHECKING:
     from rodin_watchd.emulator.rasterizer import Visible
 
 SIZE = 512
-OVERSAMPLED = SIZE * 3 // 2
+"""The picture's edge, in pixels, as the vendor draws it."""
 FILLED = 0.80
 """The part of the picture's edge that the model takes up."""
-SHADOW_SIZE = 256
 YAW, PITCH = np.radians(32.0), np.radians(17.0)
 DISTANCE = 3.6
 """The camera's distance from the middle of the model, in radii of the model."""
@@ -38,21 +37,22 @@ HALFWAY = _direction(-0.45, 0.65, 1.62)  # between the key light and the camera,
 GROUND_TOP, GROUND_BOTTOM = np.array([0.93, 0.94, 0.96]), np.array([0.78, 0.80, 0.84])
 
 
-def preview_webp(mesh: TexturedMesh) -> bytes:
-    """Give the picture as WebP, 512 by 512 pixels."""
+def preview_webp(mesh: TexturedMesh, size: int = SIZE) -> bytes:
+    """Give the picture as WebP, `size` by `size` pixels."""
     out = BytesIO()
-    picture(mesh).save(out, "WEBP", quality=88, method=2)
+    picture(mesh, size).save(out, "WEBP", quality=88, method=2)
     return out.getvalue()
 
 
-def picture(mesh: TexturedMesh) -> Image.Image:
-    """Draw the model larger, then reduce it: smooth edges."""
-    view, screen, nearness = _camera(mesh)
-    canvas = _ground(*_shadow_shape(mesh, view, screen))
-    visible = rasterize(screen.reshape(-1, 3, 2), nearness.reshape(-1, 3), OVERSAMPLED)
-    canvas.reshape(-1, 3)[visible.pixels] = _shade(mesh, visible)
+def picture(mesh: TexturedMesh, size: int = SIZE) -> Image.Image:
+    """Draw the model larger, with this `edge`, then reduce it: smooth edges."""
+    edge = size * 3 // 2
+    view, screen, nearness = _camera(mesh, edge)
+    canvas = _ground(*_shadow_shape(mesh, view, screen, edge), edge)
+    visible = rasterize(screen.reshape(-1, 3, 2), nearness.reshape(-1, 3), edge)
+    canvas.reshape(-1, 3)[visible.pixels] = _shade(mesh, visible, edge)
     pixels = (canvas.clip(0, 1) * 255 + 0.5).astype(np.uint8)
-    return Image.fromarray(pixels).resize((SIZE, SIZE), Image.Resampling.BOX)
+    return Image.fromarray(pixels).resize((size, size), Image.Resampling.BOX)
 
 
 def _turn() -> NDArray[np.float64]:
@@ -64,7 +64,7 @@ def _turn() -> NDArray[np.float64]:
     return turn
 
 
-def _camera(mesh: TexturedMesh) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+def _camera(mesh: TexturedMesh, edge: int) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Give the points (n, 3) in radii around the middle, where they are on the screen, and how near."""
     points = mesh.positions.astype(np.float64)
     points -= (points.min(axis=0) + points.max(axis=0)) / 2
@@ -72,8 +72,8 @@ def _camera(mesh: TexturedMesh) -> tuple[NDArray[np.float64], NDArray[np.float64
     nearness = _nearness(points)
     flat = _flat(points)
     low, high = flat.min(axis=0), flat.max(axis=0)
-    scale = FILLED * OVERSAMPLED / (high - low).max()
-    return points, (flat - (low + high) / 2) * scale + OVERSAMPLED / 2, nearness
+    scale = FILLED * edge / (high - low).max()
+    return points, (flat - (low + high) / 2) * scale + edge / 2, nearness
 
 
 def _nearness(points: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -88,7 +88,7 @@ def _flat(points: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _shadow_shape(
-    mesh: TexturedMesh, points: NDArray[np.float64], screen: NDArray[np.float64]
+    mesh: TexturedMesh, points: NDArray[np.float64], screen: NDArray[np.float64], edge: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Give the corners (m, 3, 2) and nearness of the model pressed flat on the ground below it, in small pixels."""
     pressed = points.copy()
@@ -97,29 +97,34 @@ def _shadow_shape(
     top = int(flat[:, 0].argmin()), int(flat[:, 0].argmax())
     scale = (screen[top[1], 0] - screen[top[0], 0]) / max(flat[top[1], 0] - flat[top[0], 0], 1e-12)
     moved = (below - flat[top[0]]) * scale + screen[top[0]]
-    small = moved * (SHADOW_SIZE / OVERSAMPLED)
+    small = moved * (_shadow_edge(edge) / edge)
     return small.reshape(len(mesh.positions) // 3, 3, 2), _nearness(pressed).reshape(-1, 3)
 
 
-def _ground(corners: NDArray[np.float64], nearness: NDArray[np.float64]) -> NDArray[np.float64]:
-    covered = np.zeros(SHADOW_SIZE * SHADOW_SIZE, dtype=np.uint8)
-    covered[rasterize(corners, nearness, SHADOW_SIZE).pixels] = 255
-    shadow = Image.fromarray(covered.reshape(SHADOW_SIZE, SHADOW_SIZE)).filter(ImageFilter.GaussianBlur(7))
-    large = shadow.resize((OVERSAMPLED, OVERSAMPLED), Image.Resampling.BICUBIC)
-    slope = np.linspace(0, 1, OVERSAMPLED)[:, None, None] ** 1.5
+def _shadow_edge(edge: int) -> int:
+    return edge // 3  # it is soft: no finer
+
+
+def _ground(corners: NDArray[np.float64], nearness: NDArray[np.float64], edge: int) -> NDArray[np.float64]:
+    size = _shadow_edge(edge)
+    covered = np.zeros(size * size, dtype=np.uint8)
+    covered[rasterize(corners, nearness, size).pixels] = 255
+    shadow = Image.fromarray(covered.reshape(size, size)).filter(ImageFilter.GaussianBlur(7 * size / 256))
+    large = shadow.resize((edge, edge), Image.Resampling.BICUBIC)
+    slope = np.linspace(0, 1, edge)[:, None, None] ** 1.5
     ground = GROUND_TOP + (GROUND_BOTTOM - GROUND_TOP) * slope
     darkened: NDArray[np.float64] = ground * (1 - 0.42 * np.asarray(large, dtype=np.float64)[..., None] / 255)
     return darkened
 
 
-def _shade(mesh: TexturedMesh, visible: Visible) -> NDArray[np.float32]:
+def _shade(mesh: TexturedMesh, visible: Visible, edge: int) -> NDArray[np.float32]:
     """Light the texture in linear light and give it back as sRGB (gamma 2.2)."""
     weights = visible.weights.astype(np.float32)
     uvs, normals = (_mixed(corners, visible, weights) for corners in (mesh.uvs, mesh.normals))
     normals = normals @ _turn().T.astype(np.float32)
     normals /= np.maximum(np.sqrt(np.einsum("ij,ij->i", normals, normals)), np.float32(1e-9))[:, None]
     normals *= np.where(normals[:, 2:] < -0.2, np.float32(-1), np.float32(1))  # backs are lit as if they were fronts
-    lit: NDArray[np.float32] = _sample(mesh.image, uvs) * _light(normals)[:, None] + _gloss(normals)[:, None]
+    lit: NDArray[np.float32] = _sample(mesh.image, uvs, edge) * _light(normals)[:, None] + _gloss(normals)[:, None]
     return lit.clip(0, 1) ** np.float32(1 / 2.2)
 
 
@@ -142,10 +147,10 @@ def _gloss(normals: NDArray[np.float32]) -> NDArray[np.float32]:
     return (0.05 * (normals @ HALFWAY).clip(0) ** 40).astype(np.float32)
 
 
-def _sample(image: Image.Image, uvs: NDArray[np.float32]) -> NDArray[np.float32]:
+def _sample(image: Image.Image, uvs: NDArray[np.float32], edge: int) -> NDArray[np.float32]:
     """Look up the texture between its four nearest pixels (bilinear); linear light, 0..1 for each colour."""
     small = image.copy()
-    small.thumbnail((OVERSAMPLED, OVERSAMPLED), Image.Resampling.BOX)  # no finer than the picture can show
+    small.thumbnail((edge, edge), Image.Resampling.BOX)  # no finer than the picture can show
     texels = ((np.asarray(small, dtype=np.float32) / 255) ** 2.2).astype(np.float32)
     limit = np.array([small.width - 1, small.height - 1])
     place = (uvs * (limit + 1).astype(np.float32) - np.float32(0.5)).clip(0, limit.astype(np.float32))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import socket
 import threading
@@ -31,6 +32,7 @@ __all__ = ["FAULTS", "Emulator", "EmulatorSettings", "Fault", "parse_fault", "se
 
 OnCharge: TypeAlias = "Callable[[Charge], None]"
 START_SECONDS = 30.0
+_GRACE_SECONDS = 1.0
 
 
 class Emulator:
@@ -62,7 +64,7 @@ class Emulator:
 
     def __exit__(self, *_error: object) -> None:
         for server in self._servers:
-            server.should_exit = True
+            server.end()
         self._thread.join()
         self._shop.close()
 
@@ -141,20 +143,38 @@ class _Server(uvicorn.Server):
             proxy_headers=False,
             server_header=False,
             timeout_keep_alive=75,
-            timeout_graceful_shutdown=1,
         )
         super().__init__(config)
         self.ready = threading.Event()
+        self._ended = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
         self.ready.set()
 
+    def end(self) -> None:
+        """Ask the server to end; any thread, once it is ready. May be repeated."""
+        with contextlib.suppress(RuntimeError):  # it has ended
+            self._loop.call_soon_threadsafe(self._ended.set)
+
+    async def main_loop(self) -> None:
+        """Serve until the end is asked for, and end then: uvicorn's own loop sees that up to 0.1 s later."""
+        ticking = asyncio.create_task(super().main_loop())
+        await self._ended.wait()
+        ticking.cancel()
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close the connections first: an answer that a fault holds back must not hold up the end."""
-        for connection in self.server_state.connections:
+        """Close the connections, and end as soon as their requests have: an answer that a fault holds back holds up nothing.
+
+        uvicorn's own shutdown lets the connections go on, and looks every 0.1 s.
+        """
+        for closing in (*self.servers, *(sockets or ())):
+            closing.close()
+        for connection in list(self.server_state.connections):
             connection.transport.close()
-        await super().shutdown(sockets)
+        if tasks := set(self.server_state.tasks):
+            await asyncio.wait(tasks, timeout=_GRACE_SECONDS)  # those that are left are canceled with the loop
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -21,7 +21,9 @@ class EmulatorSettings:
     the start. `waiting_seconds`, `generating_seconds`: how long the last job of a task is Waiting, then Generating.
     `link_seconds`: life of a result link. `keep_seconds`: life of a task and its results. `faults`: from `parse_fault`.
     `instant`: a submit is answered when its task is Done, at once when an equal order was made before; the two durations
-    do not count. `consumed`: answers to accepted orders say what was charged. `clock` gives UTC epoch seconds.
+    do not count. `consumed`: answers to accepted orders say what was charged. `preview_pixels`: the edge of
+    the previews; drawing them is most of the work, and small ones do where nobody looks at them. `clock` gives UTC epoch
+    seconds.
     """
 
     host: str = "127.0.0.1"
@@ -36,4 +38,5 @@ class EmulatorSettings:
     faults: tuple[Fault, ...] = ()
     instant: bool = False
     consumed: bool = False
+    preview_pixels: int = 512
     clock: Callable[[], float] = time.time

@@ -8,7 +8,7 @@ from weakref import WeakValueDictionary
 
 from rodin_watchd.emulator.exports import ResultFile, model_files
 from rodin_watchd.emulator.mesh_io import read_model
-from rodin_watchd.emulator.preview import preview_webp
+from rodin_watchd.emulator.preview import SIZE, preview_webp
 from rodin_watchd.emulator.relief import relief
 from rodin_watchd.emulator.texture import project, texture_image
 
@@ -24,7 +24,7 @@ _PICTURES: dict[tuple[str | None, ...], bytes] = {}
 Work: TypeAlias = "Future[tuple[ResultFile, ...]]"
 
 
-def make(order: Order) -> tuple[ResultFile, ...]:
+def make(order: Order, preview_pixels: int = SIZE) -> tuple[ResultFile, ...]:
     """Make the files of a result: the model first, `preview.webp` last.
 
     Raises UnusableModelError when the model cannot be read.
@@ -33,23 +33,28 @@ def make(order: Order) -> tuple[ResultFile, ...]:
     mesh = relief(image) if order.model is None else read_model(order.model)
     textured = project(mesh, image, order.material)
     files = model_files(textured, order.geometry_file_format)
-    return (*files, ResultFile("preview.webp", _preview(order, textured)))
+    return (*files, ResultFile("preview.webp", _preview(order, textured, preview_pixels)))
 
 
-def _preview(order: Order, textured: TexturedMesh) -> bytes:
+def _preview(order: Order, textured: TexturedMesh, pixels: int) -> bytes:
     """Draw the picture, or give the one of an equal order: it is small, and drawing is most of the work."""
-    picture = _PICTURES.get(order.recipe)
+    key = (*order.recipe, str(pixels))
+    picture = _PICTURES.get(key)
     if picture is None:
-        picture = _PICTURES[order.recipe] = preview_webp(textured)
+        picture = _PICTURES[key] = preview_webp(textured, pixels)
         if len(_PICTURES) > MOST_PICTURES:
             _PICTURES.pop(next(iter(_PICTURES)), None)  # the oldest; another thread may have taken it
     return picture
 
 
 class Workshop:
-    """Two worker threads and the results of equal orders for as long as a task holds them."""
+    """Two worker threads and the results of equal orders for as long as a task holds them.
 
-    def __init__(self) -> None:
+    `preview_pixels` is the edge of the previews.
+    """
+
+    def __init__(self, preview_pixels: int = SIZE) -> None:
+        self._preview_pixels = preview_pixels
         self._pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="rodin-emulator-work")
         self._known: WeakValueDictionary[tuple[str | None, ...], Work] = WeakValueDictionary()
 
@@ -57,7 +62,7 @@ class Workshop:
         """Start the work, or give what an equal order has already started."""
         work = self._known.get(order.recipe)
         if work is None:
-            work = self._pool.submit(make, order)
+            work = self._pool.submit(make, order, self._preview_pixels)
             self._known[order.recipe] = work
         return work
 

@@ -6,7 +6,7 @@ The main thread's alone, but for the belief, which the workers' own checks read.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from rodin_watchd.adapters.journal import JournalReader
 from rodin_watchd.adapters.journal.backup import how_to_recover
 from rodin_watchd.adapters.journal.extent import ROOT_ID
 from rodin_watchd.adapters.spool.beneath import Anchor
-from rodin_watchd.adapters.spool.grounds import Grounds, read_mark
+from rodin_watchd.adapters.spool.grounds import Glance, Grounds, read_mark
 from rodin_watchd.core.grounds import Ground, Identity, Known, Mark, Traces, is_ours, is_still_theirs, why_away
 from rodin_watchd.core.layout import INBOX
 from rodin_watchd.core.restored import UNMARKED, copied
@@ -134,33 +134,34 @@ class Keeper:
     def _look(self, *, leave_marks: bool = True) -> Mapping[Ground, str]:
         """Look at the grounds, the root first; believe in those that may be believed, return why the others may not."""
         known, theirs, away = dict(self._known), dict(self._theirs), dict[Ground, str]()
+        marks = dict[Ground, Mark | None]()
         for ground in Ground:
-            root_is_there = Ground.ROOT not in away
-            belief = partial(judged, self._grounds, ground, Memory(known, theirs), self._root_id, self._is_here)
-            verdict = belief() if root_is_there else "the root is away"
+            if Ground.ROOT in away:
+                away[ground] = "the root is away"
+                continue
+            seen = self._grounds.glance(ground)
+            verdict = judged(self._grounds, ground, seen, Memory(known, theirs), self._root_id, self._is_here)
             if isinstance(verdict, Known):
-                known[ground] = verdict
+                known[ground], marks[ground] = verdict, seen.mark
                 if ground is Ground.ROOT:
-                    self.copied = self._why_copied(self._grounds.mark(ground))
+                    self.copied = self._why_copied(seen.mark)
             else:
                 away[ground] = verdict
-            if root_is_there:
-                self._note_whose(ground, theirs)
+            self._note_whose(ground, seen, theirs)
         there = {ground: found.identity for ground, found in known.items() if ground not in away}
         self._grounds.believe(there, self._root_id)
         self.inside.believe(self._root_id, self._is_here)
-        self._remember(self._marked(known, away) if leave_marks and not self.copied else known, theirs)
+        self._remember(self._marked(known, marks) if leave_marks and not self.copied else known, theirs)
         return away
 
-    def _note_whose(self, ground: Ground, theirs: dict[Ground, Identity]) -> None:
+    def _note_whose(self, ground: Ground, seen: Glance, theirs: dict[Ground, Identity]) -> None:
         """Note that a ground carries another service's mark now, or ours; without any mark it stays as it was noted."""
-        mark, there = self._grounds.mark(ground), self._grounds.identity(ground)
-        if mark is None or there is None:
+        if seen.mark is None or seen.identity is None:
             return
-        if _is_left_by_us(mark, ground, self._root_id, self._is_here):
+        if _is_left_by_us(seen.mark, ground, self._root_id, self._is_here):
             theirs.pop(ground, None)
         else:
-            theirs[ground] = there
+            theirs[ground] = seen.identity
 
     def _why_copied(self, mark: Mark | None) -> str:
         if mark is None:
@@ -225,14 +226,16 @@ class Keeper:
             self._book.journal.set_meta(GROUNDS, {ground.value: found.as_data() for ground, found in known.items()})
             self._known = known
 
-    def _marked(self, known: Mapping[Ground, Known], away: Container[Ground]) -> Mapping[Ground, Known]:
-        """Mark each ground that is there where the mark is missing; return who is marked now."""
-        marked = {ground for ground in known if ground not in away and self._leave_mark(ground)}
-        return {g: replace(found, marked=True) if g in marked else found for g, found in known.items()}
+    def _marked(self, known: Mapping[Ground, Known], marks: Mapping[Ground, Mark | None]) -> Mapping[Ground, Known]:
+        """Mark each ground that is there where the mark is missing; return who is marked now. `marks` are those that were seen."""
+        marked = {ground for ground, mark in marks.items() if self._leave_mark(ground, mark)}
+        return {
+            ground: replace(found, marked=True) if ground in marked and not found.marked else found
+            for ground, found in known.items()
+        }
 
-    def _leave_mark(self, ground: Ground) -> bool:
+    def _leave_mark(self, ground: Ground, mark: Mark | None) -> bool:
         """Mark a ground where the mark is missing, or does not name the journal yet; tell whether it is marked."""
-        mark = self._grounds.mark(ground)
         if mark is not None and mark.journal and not self._is_stale(ground, mark):
             return True
         if ground in self._unmarkable:
@@ -279,14 +282,15 @@ class Keeper:
 def judged(
     grounds: Grounds,
     ground: Ground,
+    now: Glance,
     memory: Memory,
     root_id: str,
     is_here: Callable[[str], bool],
 ) -> Known | str:
-    """Return a ground as it is now, or why it must not be believed; `is_here` tells whether the journal of a mark is ours."""
+    """Return a ground as it is `now`, or why it must not be believed; `is_here` tells whether the journal of a mark is ours."""
     known, theirs = memory.known, memory.theirs.get(ground)
-    before, path, mark = known.get(ground), grounds.path(ground), grounds.mark(ground)
-    same = before is not None and grounds.identity(ground) == before.identity
+    before, path, mark = known.get(ground), grounds.path(ground), now.mark
+    same = before is not None and now.identity == before.identity
     if (
         before
         and same

@@ -20,7 +20,7 @@ def stage(tmp_path: Path) -> Stage:
 @pytest.fixture
 def vendor() -> Iterator[Emulator]:
     """Give an emulated vendor that works fast."""
-    with Emulator(EmulatorSettings(waiting_seconds=0.1, generating_seconds=0.2)) as emulator:
+    with Emulator(EmulatorSettings(preview_pixels=64, waiting_seconds=0.1, generating_seconds=0.2)) as emulator:
         yield emulator
 
 

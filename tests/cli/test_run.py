@@ -153,7 +153,7 @@ def test_closed_standard_streams_are_no_hindrance(served: Stage) -> None:
 
 def test_a_journal_that_cannot_be_written_ends_the_service_at_once(tmp_path: Path) -> None:
     """When the journal refuses, the process ends with the reason, though a worker still waits for the vendor."""
-    settings = EmulatorSettings(instant=True, faults=(parse_fault("submit-slow=60"),))
+    settings = EmulatorSettings(preview_pixels=64, instant=True, faults=(parse_fault("submit-slow=60"),))
     with Emulator(settings) as vendor:
         stage = Stage(tmp_path / "root", vendor.base_url)
         with running(stage) as service:

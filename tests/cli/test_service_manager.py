@@ -62,7 +62,7 @@ def managed(stage: Stage, *arguments: str, watchdog_seconds: float = 40.0) -> It
 
 def slow_vendor(seconds: float) -> Emulator:
     """Return a vendor whose answer to a submit takes so long."""
-    return Emulator(EmulatorSettings(instant=True, faults=(parse_fault(f"submit-slow={seconds}"),)))
+    return Emulator(EmulatorSettings(preview_pixels=64, instant=True, faults=(parse_fault(f"submit-slow={seconds}"),)))
 
 
 def rewrite(stage: Stage, more: str) -> None:
@@ -127,7 +127,10 @@ def test_a_good_config_takes_effect_while_jobs_are_at_work(tmp_path: Path) -> No
 
 def test_a_reload_in_the_middle_of_each_upload_frees_no_budget(tmp_path: Path) -> None:
     """SIGHUP while a set is being sent: with a budget for one set, three sets and their reloads pay one."""
-    with Emulator(EmulatorSettings(instant=True)) as vendor, GatedLine(urlsplit(vendor.base_url).port or 0) as line:
+    with (
+        Emulator(EmulatorSettings(preview_pixels=64, instant=True)) as vendor,
+        GatedLine(urlsplit(vendor.base_url).port or 0) as line,
+    ):
         stage = Stage(tmp_path / "root", line.base_url)
         rewrite(stage, "[budget]\nper_day_credits = 0.5\n")
         with running(stage) as service:

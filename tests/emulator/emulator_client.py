@@ -123,7 +123,9 @@ def fetch(url: str, timeout: float = TIMEOUT_SECONDS, **headers: str) -> request
 def running(*faults: str, settings: EmulatorSettings | None = None, **changes: Any) -> Iterator[Api]:  # noqa: ANN401 - any setting
     """Run an emulator whose tasks are Done at once."""
     wanted = replace(
-        settings or EmulatorSettings(instant=True), faults=tuple(parse_fault(fault) for fault in faults), **changes
+        settings or EmulatorSettings(preview_pixels=64, instant=True),
+        faults=tuple(parse_fault(fault) for fault in faults),
+        **changes,
     )
     with Emulator(wanted) as emulator, requests.Session() as session:
         session.headers["Authorization"] = f"Bearer {wanted.api_keys[0]}"

@@ -12,6 +12,7 @@ import requests
 from emulator_client import MORE_SAMPLES, Api, assert_refused, fetch, glb_image, png, running, until
 from PIL import Image, ImageChops
 
+from rodin_watchd.emulator.preview import SIZE
 from rodin_watchd.emulator.server import Emulator, EmulatorSettings
 
 if TYPE_CHECKING:
@@ -45,7 +46,9 @@ def test_a_texture_task_goes_from_order_to_results(api: Api) -> None:
     assert list(results) == ["model.glb", "preview.webp"]
     with Image.open(BytesIO(image)) as sent:
         assert ImageChops.difference(glb_image(results["model.glb"]), sent).getbbox() is None
-    assert Image.open(BytesIO(results["preview.webp"])).size == (512, 512)
+    pixels = api.emulator.settings.preview_pixels
+    assert Image.open(BytesIO(results["preview.webp"])).size == (pixels, pixels)
+    assert EmulatorSettings().preview_pixels == SIZE == 512
 
 
 def test_the_file_host_is_another_host() -> None:

@@ -21,7 +21,7 @@ from rodin_watchd.emulator.server import Emulator, EmulatorSettings, parse_fault
 
 SERVE = """
 from rodin_watchd.emulator.server import EmulatorSettings, parse_fault, serve
-serve(EmulatorSettings(instant=True, api_keys=("key-[one]",), faults=(parse_fault("balance-500@1"),)))
+serve(EmulatorSettings(preview_pixels=64, instant=True, api_keys=("key-[one]",), faults=(parse_fault("balance-500@1"),)))
 """
 
 
@@ -65,7 +65,7 @@ def test_a_slow_answer_does_not_hold_up_the_end(caplog: pytest.LogCaptureFixture
 
 def test_tasks_without_durations_are_done_when_the_work_is() -> None:
     """Without `instant` a submit is answered before the work; the task is Done with whole results."""
-    settings = EmulatorSettings(waiting_seconds=0, generating_seconds=0)
+    settings = EmulatorSettings(preview_pixels=64, waiting_seconds=0, generating_seconds=0)
     with running(settings=settings) as api:
         submitted = api.submit().json()
         until(lambda: api.words(submitted) == ["Done"] * 3)
@@ -98,7 +98,9 @@ def post(api: Api, seed: int) -> requests.Response:
 def test_each_charge_is_announced() -> None:
     """`on_charge` hears of each charge as it happens."""
     heard: list[Decimal] = []
-    with Emulator(EmulatorSettings(instant=True), lambda charge: heard.append(charge.balance)) as emulator:
+    with Emulator(
+        EmulatorSettings(preview_pixels=64, instant=True), lambda charge: heard.append(charge.balance)
+    ) as emulator:
         api = Api(emulator, requests.Session())
         with api.session:
             post(api, 1)

@@ -141,7 +141,7 @@ RANDOM = Story(
     _at_random_times,
     scene=bare,
     judge=held_for_a_reason,
-    vendor=EmulatorSettings(balance=Decimal(100_000), waiting_seconds=0.05, generating_seconds=0.1),
+    vendor=EmulatorSettings(preview_pixels=64, balance=Decimal(100_000), waiting_seconds=0.05, generating_seconds=0.1),
     missing=lambda: "",
     weight=2,
 )

@@ -49,7 +49,7 @@ from rodin_watchd.emulator.server import Emulator, EmulatorSettings
 from rodin_watchd.model import State
 
 SEED = 100
-FAST = EmulatorSettings(balance=Decimal(100_000), waiting_seconds=0, generating_seconds=0)
+FAST = EmulatorSettings(preview_pixels=64, balance=Decimal(100_000), waiting_seconds=0, generating_seconds=0)
 """A vendor that works as fast as it can."""
 
 

@@ -91,7 +91,9 @@ def test_no_secret_is_in_anything_that_a_full_run_wrote(tmp_path: Path) -> None:
     """Sets that are delivered, refused, failed and held, calls of every kind that fail, commands: no secret anywhere."""
     faults = tuple(map(parse_fault, FAULTS))
     names = [f"set-{number}" for number in range(7)]
-    settings = EmulatorSettings(api_keys=(KEY,), waiting_seconds=0, generating_seconds=0.3, faults=faults)
+    settings = EmulatorSettings(
+        preview_pixels=64, api_keys=(KEY,), waiting_seconds=0, generating_seconds=0.3, faults=faults
+    )
     with Emulator(settings) as vendor, served(tmp_path / "root", vendor.base_url) as (stage, service):
         drop(stage, *names)
         service.until(*(rf" (archived|failed|held) {name} " for name in names))
@@ -149,7 +151,7 @@ def _looks(stage: Stage) -> list[tuple[str, ...]]:
 
 def test_a_token_is_in_the_journal_alone_while_it_is_needed(tmp_path: Path) -> None:
     """While the vendor works: in the journal and nowhere else, not in the process's environment, not in its log."""
-    settings = EmulatorSettings(api_keys=(KEY,), waiting_seconds=3600)
+    settings = EmulatorSettings(preview_pixels=64, api_keys=(KEY,), waiting_seconds=3600)
     with Emulator(settings) as vendor, served(tmp_path / "root", vendor.base_url) as (stage, service):
         drop(stage, "chair")
         service.until(r" submitted chair ", r"DEBUG +call: POST .*/api/v2/status: HTTP 201")
@@ -220,7 +222,7 @@ def test_a_vendor_that_repeats_everything_tells_nobody(tmp_path: Path) -> None:
 
 def test_a_killed_service_leaves_no_key_behind(tmp_path: Path) -> None:
     """After `kill -9` no file holds the API key; the next run takes the tokens of ended jobs out of what was left."""
-    settings = EmulatorSettings(api_keys=(KEY,), waiting_seconds=0, generating_seconds=0)
+    settings = EmulatorSettings(preview_pixels=64, api_keys=(KEY,), waiting_seconds=0, generating_seconds=0)
     with Emulator(settings) as vendor:
         with served(tmp_path / "root", vendor.base_url) as (stage, service):
             drop(stage, "chair")

@@ -107,7 +107,9 @@ SERVERS: Mapping[str, tuple[Serve, str]] = {
 
 
 def _vendor() -> Emulator:
-    return Emulator(EmulatorSettings(balance=Decimal(10_000), waiting_seconds=0, generating_seconds=0))
+    return Emulator(
+        EmulatorSettings(preview_pixels=64, balance=Decimal(10_000), waiting_seconds=0, generating_seconds=0)
+    )
 
 
 def _port(vendor: Emulator) -> int:

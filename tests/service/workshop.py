@@ -398,7 +398,7 @@ def _whole(ledger: Snapshot) -> int:
 @contextlib.contextmanager
 def emulated(*faults: str, **settings: Any) -> Iterator[Vendor]:  # noqa: ANN401 - any setting of the emulator
     """Run an emulator whose tasks are done at once."""
-    wanted = replace(EmulatorSettings(api_keys=(KEY,), instant=True), **settings)
+    wanted = replace(EmulatorSettings(preview_pixels=64, api_keys=(KEY,), instant=True), **settings)
     with Emulator(replace(wanted, faults=tuple(parse_fault(fault) for fault in faults))) as emulator:
         yield Vendor(emulator)
 

@@ -163,10 +163,13 @@ class Journal(JournalReader, HookRunWriter):
         self._witness: tuple[tuple[str, str], ...] = ()
         self._has_copy = False  # a whole copy may lie beside it
         self._looked_at: tuple[int, int] | None = None  # what `changed_outside` was when the witness was compared
+        self._outside = (0, 0)  # what `changed_outside` was last
+        self._kept: dict[tuple[str, tuple[object, ...]], list[sqlite3.Row]] = {}  # answers, since anybody wrote
         self._open()
 
     def _open(self) -> None:
         path = self._path
+        self._kept.clear()
         self._swept = -1  # so many changes had been made when the log was emptied; what a run before left is swept, too
         self._locked_out = False
         with in_words(f"The journal {path} cannot be opened", how_to_recover(path)):
@@ -442,7 +445,22 @@ class Journal(JournalReader, HookRunWriter):
 
     def changed_outside(self) -> tuple[int, int]:
         """Return what changes when another process has written (SQLite's `data_version`), or the file is another one."""
-        return self._opened, int(self._value("PRAGMA data_version"))
+        outside = (self._opened, int(self._value("PRAGMA data_version")))
+        if outside != self._outside:
+            self._outside = outside
+            self._kept.clear()
+        return outside
+
+    def _kept_rows(self, query: str, values: tuple[object, ...] = ()) -> list[sqlite3.Row]:
+        """Ask once, until something is written; in a transaction each time, for there it decides about money.
+
+        What another process has written is known with the next `changed_outside`, which each tick asks for.
+        """
+        if self._db.in_transaction:
+            return self._rows(query, values)
+        if (query, values) not in self._kept:
+            self._kept[query, values] = self._rows(query, values)
+        return self._kept[query, values]
 
     def _wait_for_locks(self, *, seconds: float) -> None:
         self._db.execute(f"PRAGMA busy_timeout = {seconds * 1000:.0f}")
@@ -451,6 +469,7 @@ class Journal(JournalReader, HookRunWriter):
     def _transaction(self, *, vital: bool = False) -> Iterator[None]:
         if not vital and not self._ballast.lay():
             raise RoomError(_FULL)
+        self._kept.clear()
         try:
             self._db.execute("BEGIN IMMEDIATE")
             self._refuse_other_content()  # nobody else can write from here on

@@ -33,12 +33,12 @@ _ASIDE = "moved-aside"
 
 def files_of(journal: Path) -> Files:
     """Return which files lie at a journal's path now."""
-    return tuple(_identity(Path(f"{journal}{suffix}")) for suffix in _OPEN_SUFFIXES)
+    return tuple(_identity(f"{journal}{suffix}") for suffix in _OPEN_SUFFIXES)
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
+def _identity(path: Path | str) -> tuple[int, int] | None:
     try:
-        status = path.stat(follow_symlinks=False)
+        status = os.lstat(path)
     except OSError:
         return None
     return _identity_of(status)
@@ -51,6 +51,8 @@ def _identity_of(status: os.stat_result) -> tuple[int, int]:
 def why_not(journal: Path, opened: Files) -> str:
     """Say which of the files that were opened are not at the journal's path any more, "" if all are."""
     now = files_of(journal)
+    if now == opened and None not in now:
+        return ""
     names = [f"{journal.name}{suffix}" for suffix in _OPEN_SUFFIXES]
     gone = [name for name, found in zip(names, now, strict=True) if found is None]
     other = [name for name, found, was in zip(names, now, opened, strict=True) if found and found != was]

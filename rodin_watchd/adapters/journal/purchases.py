@@ -82,6 +82,10 @@ class PurchaseReader(ABC):
     @abstractmethod
     def _rows(self, query: str, values: Any = ()) -> list[sqlite3.Row]: ...  # noqa: ANN401 - as sqlite3 takes them
 
+    @abstractmethod
+    def _kept_rows(self, query: str, values: tuple[object, ...] = ()) -> list[sqlite3.Row]:
+        """Do the same where the daemon asks in every tick: a writer knows the answer until something is written."""
+
     @in_words()
     def spent_since(self, purchase: int) -> Mapping[str, Decimal]:
         """Return what was spent after a purchase, in credits, by top folder, "" for the inbox itself.
@@ -91,7 +95,7 @@ class PurchaseReader(ABC):
         """
         spent: dict[str, Decimal] = {}
         price = self.price()
-        for top, cost, is_charged, confirmed, count in self._rows(_SPENT, (purchase,)):
+        for top, cost, is_charged, confirmed, count in self._kept_rows(_SPENT, (purchase,)):
             least = CREDITS_PER_TEXTURE if is_charged else price
             each = Decimal(cost) if confirmed else max(Decimal(cost), least)
             spent[top] = spent.get(top, Decimal(0)) + each * count
@@ -103,7 +107,7 @@ class PurchaseReader(ABC):
         return max({CREDITS_PER_TEXTURE} | self._newest_costs())
 
     def _newest_costs(self) -> frozenset[Decimal]:
-        return frozenset(Decimal(row[0]) for row in self._rows(_NEWEST_COSTS))
+        return frozenset(Decimal(row[0]) for row in self._kept_rows(_NEWEST_COSTS))
 
     @in_words()
     def charged_since(self, at: float) -> Decimal:
@@ -112,7 +116,7 @@ class PurchaseReader(ABC):
 
     def newest_purchase(self) -> int:
         """Return the number of the newest purchase, 0 without any."""
-        return int(self._rows(_NEWEST)[0][0])
+        return int(self._kept_rows(_NEWEST)[0][0])
 
     def newest_event(self) -> int:
         """Return the number of the newest event of a job, 0 without any."""
@@ -139,7 +143,7 @@ class PurchaseReader(ABC):
 
     def refused_since(self, purchase: int) -> tuple[Refusal, ...]:
         """Return the submits after a purchase that were refused and are not known to have been free, oldest first."""
-        return tuple(map(_refusal, self._rows(f"{_REFUSED} AND id > ? ORDER BY id", (purchase,))))
+        return tuple(map(_refusal, self._kept_rows(f"{_REFUSED} AND id > ? ORDER BY id", (purchase,))))
 
     def sending(self) -> frozenset[int]:
         """Return the numbers of the purchases whose submits are under way: each may be refused later than a newer one."""
@@ -160,9 +164,8 @@ class PurchaseReader(ABC):
 
     def in_a_row(self) -> InARow:
         """Return how many submits of the account came to nothing, since the newest one that was charged."""
-        return InARow(
-            int(self._rows(_IN_A_ROW)[0][0]), int(self._rows(_TRIES_IN_A_ROW, (self.meta(LOOKED) or 0,))[0][0])
-        )
+        tries = self._kept_rows(_TRIES_IN_A_ROW, (self.meta(LOOKED) or 0,))
+        return InARow(int(self._kept_rows(_IN_A_ROW)[0][0]), int(tries[0][0]))
 
     def open_of(self, jobs: Iterable[str]) -> tuple[int, ...]:
         """Return the open purchases of these jobs."""

@@ -184,8 +184,8 @@ class JournalReader(PurchaseReader, HookRunReader):
 
     def begun_at(self) -> float | None:
         """Return when (UTC) the first job was taken, None if none was."""
-        at = self._value("SELECT at FROM events ORDER BY id LIMIT 1")
-        return None if at is None else float(at)
+        found = self._kept_rows("SELECT at FROM events ORDER BY id LIMIT 1")
+        return float(found[0][0]) if found else None
 
     def durations(self, kind: str, limit: int = 50) -> list[float]:
         """Return how long the newest tasks of this kind took, in seconds from submit to Done."""
@@ -210,8 +210,8 @@ class JournalReader(PurchaseReader, HookRunReader):
     @in_words()
     def meta(self, key: str) -> Any:  # noqa: ANN401 - whatever JSON was stored
         """Return a stored JSON value, None if there is none."""
-        stored = self._value("SELECT value FROM meta WHERE key = ?", (key,))
-        return None if stored is None else json.loads(stored)
+        found = self._kept_rows("SELECT value FROM meta WHERE key = ?", (key,))
+        return json.loads(found[0][0]) if found else None
 
     @in_words()
     def answer(self, command_id: int) -> dict[str, Any] | None:
@@ -233,6 +233,10 @@ class JournalReader(PurchaseReader, HookRunReader):
     def _rows(self, query: str, values: Any = ()) -> list[sqlite3.Row]:  # noqa: ANN401 - as sqlite3 takes them
         """Ask, and read all of the answer: an open statement would hold up the writer's checkpoints."""
         return self._db.execute(query, values).fetchall()
+
+    def _kept_rows(self, query: str, values: tuple[object, ...] = ()) -> list[sqlite3.Row]:
+        """Do the same; who reads beside the writer never knows what is written meanwhile."""
+        return self._rows(query, values)
 
     @in_words()
     def _jobs(self, query: str, values: Any = ()) -> list[Job]:  # noqa: ANN401 - as sqlite3 takes them

@@ -6,10 +6,11 @@ import os
 import re
 import shlex
 import stat
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import Distribution, EntryPoints, entry_points
 from pathlib import Path
 from typing import Final
@@ -64,9 +65,7 @@ class Found:
 def find(folders: Sequence[Path]) -> dict[str, Found]:
     """Return the plugins by name. Raises PluginLoadError for names that clash, and for what others could change."""
     found: dict[str, Found] = {}
-    points = entry_points()
-    shipped = _installed(points.select(group=SHIPPED), Origin.SHIPPED)
-    for plugin in (*shipped, *_installed(points.select(group=GROUP), Origin.INSTALLED), *_files(folders)):
+    for plugin in (*_of_packages(tuple((entry, _changed_ns(entry)) for entry in sys.path)), *_files(folders)):
         if plugin.name in RESERVED or not NAME.fullmatch(plugin.name):
             raise PluginLoadError(
                 f"A plugin cannot be called “{plugin.name}” ({plugin.where}).",
@@ -79,6 +78,22 @@ def find(folders: Sequence[Path]) -> dict[str, Found]:
             )
         found[plugin.name] = plugin
     return found
+
+
+@lru_cache(maxsize=1)
+def _of_packages(_installed_into: tuple[tuple[str, int], ...]) -> tuple[Found, ...]:
+    """Return the plugins that come in packages: looked for once in each state of the folders that packages are installed into."""
+    points = entry_points()
+    shipped = _installed(points.select(group=SHIPPED), Origin.SHIPPED)
+    return (*shipped, *_installed(points.select(group=GROUP), Origin.INSTALLED))
+
+
+def _changed_ns(folder: str) -> int:
+    """Return when a folder's names changed last, 0 for none; each package that comes or goes changes them."""
+    try:
+        return os.stat(folder or ".").st_mtime_ns  # noqa: PTH116 - of every entry of sys.path at each start
+    except OSError:
+        return 0
 
 
 def _installed(points: EntryPoints, origin: Origin) -> Iterator[Found]:

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import tomli_w
 
@@ -49,6 +49,13 @@ _CLOSED_TO_US: Final = Mark("", "folder, whose mark this user may not read")
 _ILLEGIBLE: Final = Mark("", "folder, whose mark is damaged")
 
 
+class Glance(NamedTuple):
+    """What one glance shows of a ground: which folder is there, and its mark; each None if there is none."""
+
+    identity: Identity | None
+    mark: Mark | None
+
+
 class Grounds:
     """The folders that everything stands on. Any thread may use the anchors; the main thread alone says what to believe.
 
@@ -57,6 +64,8 @@ class Grounds:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._paths = {ground: root / path for ground, path in PATHS.items()}
+        self._mark_paths = {ground: path / MARK for ground, path in self._paths.items()}
         self._believed: Mapping[Ground, Identity] | None = None
         self._inside: Inside | None = None
         self.owner = ""  # what stands for the root in the names of claims
@@ -73,7 +82,7 @@ class Grounds:
 
     def path(self, ground: Ground) -> Path:
         """Return where a ground lies."""
-        return self.root / PATHS[ground]
+        return self._paths[ground]
 
     def believe(self, grounds: Mapping[Ground, Identity], root_id: str) -> None:
         """From now on open only these, as long as each is the same folder; all others are away. `root_id` is the root's."""
@@ -141,14 +150,18 @@ class Grounds:
 
     def identity(self, ground: Ground) -> Identity | None:
         """Return which folder is there now, None if none can be looked at: cheap enough for every tick."""
-        return self._identity_at(PATHS[ground])
+        return self._identity_at(self._paths[ground])
 
-    def _identity_at(self, path: str) -> Identity | None:
+    def _identity_at(self, path: Path) -> Identity | None:
         try:
-            status = (self.root / path).stat(follow_symlinks=not path)
+            status = path.stat(follow_symlinks=path == self.root)
         except OSError:
             return None
         return _identity(status) if stat.S_ISDIR(status.st_mode) else None
+
+    def glance(self, ground: Ground) -> Glance:
+        """Return what a tick decides about a ground by: looked at once, so that all of a tick speaks of the same moment."""
+        return Glance(self.identity(ground), self.mark(ground))
 
     def look(self, ground: Ground, mount_point: Path) -> Seen | None:
         """Return what is there now; `mount_point` is where the filesystem that the ground lies on is mounted."""
@@ -156,7 +169,8 @@ class Grounds:
 
     def look_at(self, path: str, mount_point: Path) -> Seen | None:
         """Do the same for any folder below the root; `path` is relative to it."""
-        identity, folder = self._identity_at(path), self.root / path
+        folder = self.root / path
+        identity = self._identity_at(folder)
         if identity is None:
             return None
         try:
@@ -168,15 +182,14 @@ class Grounds:
 
     def mark(self, ground: Ground) -> Mark | None:
         """Return a ground's mark; it is read only when it changed, so that this may be asked in every tick."""
-        path = self.path(ground)
         try:
-            status = (path / MARK).lstat()
+            status = self._mark_paths[ground].lstat()
             stamp = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size)
         except OSError:
             return None
         known = self._marks.get(ground)
         if known is None or known[0] != stamp:
-            known = self._marks[ground] = (stamp, read_mark(path))
+            known = self._marks[ground] = (stamp, read_mark(self._paths[ground]))
         return known[1]
 
     def leave_mark(self, ground: Ground, mark: Mark, *, replace: bool) -> None:
