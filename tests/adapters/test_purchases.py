@@ -256,7 +256,9 @@ def test_refusals_are_counted_until_they_are_settled(journal: Journal) -> None:
     assert outcomes(journal) == ["refused", "refused", "charged", "charged", "free"]
     assert journal.in_a_row() == (0, 1)
     assert journal.purchases_since(0, journal.newest_event()).told == 1
-    journal.commit((), NOW, beside=Beside(settled=(Settled(5, "unknown", back=True), Settled(4, "refused", back=True))))
+    journal.commit(
+        (), NOW, beside=Beside(settled=(Settled(5, "unknown", before="free"), Settled(4, "refused", before="free")))
+    )
     assert outcomes(journal) == ["refused", "refused", "charged", "charged", "unknown"]
     assert [journal.in_vain("x"), journal.in_vain("y"), journal.owners([5, 1])] == [(2, 3), (0, 0), {1: "a", 5: "c"}]
 

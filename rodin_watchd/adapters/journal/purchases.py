@@ -44,6 +44,9 @@ _SAME = """
 """  # the purchases of a content, and of what was dropped for it
 _REFUSED_OF = f"{_SAME} SELECT id, job_id, fingerprint, cost FROM same WHERE outcome = 'refused' ORDER BY id"  # noqa: S608 - as below
 _MAY_HAVE_BOUGHT = "SELECT 1 FROM purchases WHERE job_id = ? AND outcome NOT IN ('free', 'refused') LIMIT 1"
+_UNKNOWN_OF = """
+    SELECT id FROM purchases WHERE job_id = :job AND outcome = 'unknown' AND :consent IN ('', consent) ORDER BY id
+"""
 _IN_A_ROW = """
     SELECT count(*) FROM purchases AS refused WHERE outcome = 'refused' AND NOT EXISTS (
         SELECT 1 FROM purchases AS later WHERE later.id > refused.id AND later.outcome = 'charged')
@@ -156,6 +159,10 @@ class PurchaseReader(ABC):
     def may_have_bought(self, job_id: str) -> bool:
         """Tell whether a submit of this job was charged, or may have been, other than by a refusal."""
         return bool(self._rows(_MAY_HAVE_BOUGHT, (job_id,)))
+
+    def unknown_of(self, job_id: str, consent: str) -> tuple[int, ...]:
+        """Return the submits of a job that may have been charged, and that its consent does not allow to pay for once more."""
+        return tuple(row[0] for row in self._rows(_UNKNOWN_OF, {"job": job_id, "consent": consent}))
 
     def in_vain(self, fingerprint: str, dropped: str = "") -> InVain:
         """Return how many submits of one content, or of what was dropped for it, came to nothing, since it was charged."""
