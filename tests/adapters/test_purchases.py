@@ -290,6 +290,18 @@ def test_what_could_have_been_charged_is_marked(journal: Journal) -> None:
     assert (journal.in_vain("c").tries, journal.in_a_row()) == (0, (0, 0))
 
 
+def test_an_upload_that_was_held_is_a_try(journal: Journal) -> None:
+    """Something was answered before its end that nobody could read: whatever is said of it later, it could have been charged."""
+    for tries in (1, 2):
+        led(journal, *(S.STAGED, S.UPLOADING, S.HELD))
+        assert (journal.in_vain("c"), journal.in_a_row()) == ((0, tries), (0, tries - 1))
+        led(journal, S.STAGED)
+        assert outcomes(journal)[-1] == "free"
+        assert (journal.in_vain("c"), journal.in_a_row()) == ((0, tries), (0, tries))
+    led(journal, S.UPLOADING, S.HELD, S.FAILING)
+    assert (outcomes(journal)[-1], journal.in_vain("c")) == ("unknown", (0, 3))
+
+
 @pytest.mark.parametrize("decided", [S.SUBMITTED, S.STAGED])
 def test_a_persons_word_is_marked(journal: Journal, decided: State) -> None:
     """What a person said about a lost submit is no figure that a proof may reckon with; the vendor's answers are."""

@@ -51,14 +51,18 @@ _IN_A_ROW = """
     SELECT count(*) FROM purchases AS refused WHERE outcome = 'refused' AND NOT EXISTS (
         SELECT 1 FROM purchases AS later WHERE later.id > refused.id AND later.outcome = 'charged')
 """
+_IS_TRY = """
+    CASE outcome WHEN 'open' THEN job_id IN (SELECT id FROM jobs WHERE state = 'held')
+        ELSE sent OR told OR outcome IN ('refused', 'unknown') END
+"""  # it has ended, and could have been charged: sent as a whole, answered, or held because nobody could read what was answered
 _TRIES_OF = f"""
-    {_SAME} SELECT count(*) FROM same WHERE sent AND outcome <> 'charged'
+    {_SAME} SELECT count(*) FROM same WHERE {_IS_TRY} AND outcome <> 'charged'
         AND id > coalesce((SELECT max(id) FROM same WHERE outcome = 'charged'), 0)
 """  # noqa: S608 - of words of this module
-_TRIES_IN_A_ROW = """
-    SELECT count(*) FROM purchases WHERE sent AND outcome IN ('free', 'refused') AND id > max(?, coalesce(
+_TRIES_IN_A_ROW = f"""
+    SELECT count(*) FROM purchases WHERE {_IS_TRY} AND outcome IN ('free', 'refused') AND id > max(?, coalesce(
         (SELECT id FROM purchases WHERE outcome = 'charged' ORDER BY id DESC LIMIT 1), 0))
-"""
+"""  # noqa: S608 - as above
 _OWNERS = "SELECT id, job_id FROM purchases WHERE id IN (SELECT value FROM json_each(?))"
 _OPEN_OF = "SELECT id FROM purchases WHERE outcome = 'open' AND job_id IN (SELECT value FROM json_each(?))"
 _OPEN = "SELECT job_id FROM purchases WHERE id > ? AND outcome = 'open'"
