@@ -309,10 +309,10 @@ _KEEP_ATTEMPTS = frozenset(
 
 
 def _done(job: Job, after_step: Job, now: float, poll_seconds: float) -> Transition:
-    """Go on; a job that is being buried keeps the problem that it is buried for."""
+    """Go on; a job that is being buried keeps the problem that it is buried for, and what was noted during the step stays."""
     signal = Signal.DONE_BEFORE if job.state is State.CLAIMED and after_step.task else Signal.DONE
     problem = job.problem if job.state is State.FAILING else None
-    return move(replace(after_step, problem=problem), signal, now, poll_seconds=poll_seconds)
+    return move(replace(after_step, problem=problem, refused=job.refused), signal, now, poll_seconds=poll_seconds)
 
 
 def _hold(job: Job, problem: Problem, now: float) -> Transition:

@@ -115,13 +115,14 @@ class Refusal(NamedTuple):
 class Settled(NamedTuple):
     """What a purchase was after all: a refused one `free`, `charged` or `unknown`; `told` by a person, or by the balance.
 
-    One that was said to be free is `refused` again, or `unknown`, when that is taken back (`back`).
+    One that was said to be `free` before is `refused` again, or `unknown`, when that is taken back; and an `unknown` one is
+    `refused` again when a person is asked about it. One that is not what it was `before` stays as it is.
     """
 
     purchase: int
     outcome: str
     told: bool = False
-    back: bool = False
+    before: str = "refused"
 
 
 @dataclass(frozen=True, slots=True)

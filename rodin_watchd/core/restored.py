@@ -83,10 +83,13 @@ OLDER: Final = "The journal is older than what was paid from this folder"
 
 
 def hold_unsent(job: Job, reason: str, now: float) -> tuple[Transition, ...]:
-    """Return the moves for a live job that may have been sent elsewhere, for that `reason`; none if it may go on."""
+    """Return the moves for a live job that may have been sent elsewhere, for that `reason`; none if it may go on.
+
+    What is held has a purchase that is not known to be free: also where this service's own upload, which was cut off, was.
+    """
     problem = _problem(job, reason)
-    if job.state is State.STAGED:
-        begun = begin_upload(job, now)
+    if job.state is State.STAGED or (job.state is State.UPLOADING and job.answer is None):
+        begun = begin_upload(job, now, job.price, job.account)
         return (begun, _held(begun.job, problem, now))
     if job.state in (State.UPLOADING, State.SUBMITTING):
         has_task = job.answer is not None and isinstance(understood(job, now), Done)

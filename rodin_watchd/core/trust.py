@@ -123,15 +123,23 @@ def after(trust: Trust, reading: Reading, settle_seconds: float, aged_event: int
 def taken_back(job: Job, times: int, now: float) -> Transition:
     """Note in a live job that so many submits of it may have been charged after all; hold it where it would be sent or buried."""
     doubted = replace(job, refused=job.refused + times)
-    each = in_credits(job.price)
-    told = (
-        f"The balance fell later than it was asked for: {times} of this set's submits, which had looked free of charge, may have "
-        f"cost {each} each."
-    )
     if job.state is State.STAGED:
-        problem = RefusedOftenError(told).problem
-        return move(replace(doubted, problem=problem), Signal.HOLD, now, told, problem.code)
-    return Transition(doubted, "doubted", told)
+        return held_unsure(doubted, times, now)
+    return Transition(doubted, "doubted", _told(job, times))
+
+
+def held_unsure(job: Job, times: int, now: float) -> Transition:
+    """Hold a job that would be sent, though so many submits of it may have been charged after all: taken back while it was no job to be sent."""
+    problem = RefusedOftenError(_told(job, times)).problem
+    signal = Signal.HOLD if job.state is State.STAGED else Signal.UNKNOWN
+    return move(replace(job, problem=problem), signal, now, problem.message, problem.code)
+
+
+def _told(job: Job, times: int) -> str:
+    return (
+        f"The balance fell later than it was asked for: {times} of this set's submits, which had looked free of charge, may have "
+        f"cost {in_credits(job.price)} each."
+    )
 
 
 def notice(trust: Trust, settle_seconds: float, *, sole: bool) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 from rodin_watchd.adapters.journal import Command, Reply
 from rodin_watchd.core import people, refusals
+from rodin_watchd.core.names import printable
 from rodin_watchd.core.receipt import local
 from rodin_watchd.errors import CommandRefusedError
 from rodin_watchd.log_lines import fields
@@ -195,6 +196,16 @@ class Commands:
         self._book.journal.answer_command(Reply(command.id, told))
         return told
 
+    def _refuse_unread(self, job: Job, wanted: Job) -> None:
+        """Raise CommandRefusedError for a retry of a set that was refused in the inbox: nobody knows what it asks for.
+
+        Which of its files are meant, or its options, is not in the job. One that has a task asks for that alone.
+        """
+        if wanted.state is State.CLAIMED and not wanted.task and self._book.journal.was_refused_unread(job.id):
+            told = "This set was refused as it lay in the inbox, so the service knows neither its options nor which files are meant."
+            report = f"Correct what {printable(job.place)}/REPORT.txt says" if job.place else "Correct it"
+            raise CommandRefusedError(told, advice=f"{report}, then drop the set into the inbox again.")
+
     def _refuse_costly(self, job: Job, wanted: Job) -> None:
         """Raise CommandRefusedError for a retry that submits anew what may have been charged before, unless it may cost again.
 
@@ -214,6 +225,7 @@ class Commands:
         now = self._now()
         transition = JOB_VERBS[command.verb](job, command.arguments, now)
         self._book.refuse_clash(transition.job)
+        self._refuse_unread(job, transition.job)
         self._refuse_costly(job, transition.job)
         settled = refusals.settled(job, transition.job, self._book.journal.refused_of(job.fingerprint))
         told = f"Job {job.id} is {transition.job.state} now."

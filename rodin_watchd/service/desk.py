@@ -19,9 +19,11 @@ from rodin_watchd.core.content import content_of, is_same_purchase
 from rodin_watchd.core.grounds import Ground
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.pauses import LANES, Limits, Pauses, due_jobs, ended, renewed
+from rodin_watchd.core.proof import Settled
 from rodin_watchd.core.restored import SUBMITS
 from rodin_watchd.core.schedule import RateBudget, poll_delay_seconds
 from rodin_watchd.core.storms import after_unknown, calmed
+from rodin_watchd.core.trust import held_unsure
 from rodin_watchd.errors import (
     DiskError,
     JournalBehindError,
@@ -371,14 +373,17 @@ class Desk:
             self._pool.hand_out(self._book.jobs[job.id])
 
     def _wanted(self, due: Sequence[Job], now: float) -> Iterator[Job]:
-        """Yield the jobs that are to be sent; refuse those that mean what another job bought since they were staged."""
+        """Yield the jobs that are to be sent; hold what may have been charged before, refuse what another job bought meanwhile."""
         chosen: list[Job] = []
         for job in filter(_to_send, due):
             if any(is_same_purchase(job, other) for other in chosen):
                 continue  # one after the other
             chosen.append(job)
             content = content_of(job)
-            if twice := self._book.bought_meanwhile(job):
+            if unsure := self._book.journal.unknown_of(job.id, job.consent):
+                asked = [Settled(purchase, "refused", before="unknown") for purchase in unsure]
+                self._book.commit([held_unsure(job, len(unsure), now)], now, settled=asked)
+            elif twice := self._book.bought_meanwhile(job):
                 self._decide(job, Rejected(twice.problem), now)
             elif content == job.fingerprint or not self._book.live_twin(job):
                 yield replace(job, fingerprint=content)

@@ -217,7 +217,7 @@ class Prover:
         doubted = [move for move in self._taken_back(looked.back, now) if move.job.id not in moved]
         stays = {move.job.id for move in doubted if awaits_word(move.job)}
         back = [
-            Settled(purchase, "refused" if job_id in stays else "unknown", back=True)
+            Settled(purchase, "refused" if job_id in stays else "unknown", before="free")
             for job_id, purchases in looked.back.items()
             for purchase in purchases
         ]

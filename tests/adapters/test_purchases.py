@@ -256,7 +256,9 @@ def test_refusals_are_counted_until_they_are_settled(journal: Journal) -> None:
     assert outcomes(journal) == ["refused", "refused", "charged", "charged", "free"]
     assert journal.in_a_row() == (0, 1)
     assert journal.purchases_since(0, journal.newest_event()).told == 1
-    journal.commit((), NOW, beside=Beside(settled=(Settled(5, "unknown", back=True), Settled(4, "refused", back=True))))
+    journal.commit(
+        (), NOW, beside=Beside(settled=(Settled(5, "unknown", before="free"), Settled(4, "refused", before="free")))
+    )
     assert outcomes(journal) == ["refused", "refused", "charged", "charged", "unknown"]
     assert [journal.in_vain("x"), journal.in_vain("y"), journal.owners([5, 1])] == [(2, 3), (0, 0), {1: "a", 5: "c"}]
 
@@ -286,6 +288,18 @@ def test_what_could_have_been_charged_is_marked(journal: Journal) -> None:
     assert journal.in_a_row() == (1, 1)
     led(journal, *SENT[1:], S.SUBMITTED)
     assert (journal.in_vain("c").tries, journal.in_a_row()) == (0, (0, 0))
+
+
+def test_an_upload_that_was_held_is_a_try(journal: Journal) -> None:
+    """Something was answered before its end that nobody could read: whatever is said of it later, it could have been charged."""
+    for tries in (1, 2):
+        led(journal, *(S.STAGED, S.UPLOADING, S.HELD))
+        assert (journal.in_vain("c"), journal.in_a_row()) == ((0, tries), (0, tries - 1))
+        led(journal, S.STAGED)
+        assert outcomes(journal)[-1] == "free"
+        assert (journal.in_vain("c"), journal.in_a_row()) == ((0, tries), (0, tries))
+    led(journal, S.UPLOADING, S.HELD, S.FAILING)
+    assert (outcomes(journal)[-1], journal.in_vain("c")) == ("unknown", (0, 3))
 
 
 @pytest.mark.parametrize("decided", [S.SUBMITTED, S.STAGED])

@@ -55,5 +55,5 @@ def test_an_answer_that_names_the_task_is_believed(state: State) -> None:
 
 def test_a_copied_root_is_named() -> None:
     """With the journal that its mark names, on one line."""
-    (move,) = hold_unsent(a_job(State.UPLOADING), copied("far:/state\n/journal.sqlite3"), NOW)
+    *_, move = hold_unsent(a_job(State.UPLOADING), copied("far:/state\n/journal.sqlite3"), NOW)
     assert "copied or moved: the root's mark names the journal far:/state\\n/journal.sqlite3." in move.message

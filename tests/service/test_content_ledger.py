@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from workshop import Vendor, Workshop, image, model, working
+from workshop import SAMPLES, Vendor, Workshop, glb, image, model, working
 
 from rodin_watchd.core.layout import MARK
 from rodin_watchd.model import State
@@ -336,3 +336,60 @@ def test_refusals_of_what_a_plugin_varies_count_together(tmp_path: Path) -> None
             shop.drop_set("chair")
             shop.idle()
         assert vendor.charges <= 2
+
+
+def two_of(extension: str, data: bytes) -> Callable[[Workshop], None]:
+    """Return what drops a set with one file too many."""
+
+    def drop(shop: Workshop) -> None:
+        shop.drop_set("chair", RIGHT)
+        shop.drop(f"chair.{extension}", data)
+
+    return drop
+
+
+def with_sidecar(text: str) -> Callable[[Workshop], None]:
+    """Return what drops a set with this TOML file."""
+    return lambda shop: shop.drop_set("chair", text)
+
+
+def with_bad_model(shop: Workshop) -> None:
+    """Drop a set whose model is none."""
+    shop.drop("chair.glb", b"this is no model")
+    shop.drop("chair.png", image("chair"))
+    shop.drop("chair.toml", RIGHT.encode())
+
+
+RIGHT = "seed = 7\n"
+
+REFUSED_AT_THE_LOOK = {
+    "two models": two_of("glb", glb("chair")),
+    "two images": two_of("jpg", (SAMPLES / "matcap-b.jpg").read_bytes()),
+    "misspelt": with_sidecar("sed = 7\n"),
+    "no such plugin": with_sidecar(f"{RIGHT}[plugins.shots]\n"),
+    "no model": with_bad_model,
+}
+
+
+@pytest.mark.parametrize("drop", REFUSED_AT_THE_LOOK.values(), ids=list(REFUSED_AT_THE_LOOK))
+def test_a_set_that_was_refused_unread_is_not_retried(
+    shop: Workshop, vendor: Vendor, drop: Callable[[Workshop], None]
+) -> None:
+    """Its options and its choice of files were never understood: it has to be dropped again, and is bought once as it says."""
+    drop(shop)
+    shop.idle()
+    shop.hands.seconds += 600
+    shop.idle()
+    for words in ({}, {"pay_again": True}):
+        answer = shop.command("retry", job="chair", **words)
+        assert not answer["ok"]
+        assert "failed/chair" in answer["message"]
+        assert "drop the set into the inbox again" in answer["message"]
+    shop.idle()
+    failed = shop.job("chair")
+    assert (failed.state, failed.retries, vendor.charges) == (State.FAILED, 0, 0)
+    shop.drop_set("chair", RIGHT)
+    shop.idle()
+    [charge] = vendor.emulator.ledger()["charges"][-1:]
+    assert (vendor.charges, charge["options"]["seed"]) == (1, "7")
+    shop.assert_nothing_lost()

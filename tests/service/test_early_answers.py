@@ -22,8 +22,11 @@ PADDING = b"# pad\n" * 1_000_000
 class ChargingVendor:
     """A vendor that charges at the first bytes of each submit, answers, and goes on in its own way."""
 
-    def __init__(self, answer: Callable[[str], bytes], go_on: Callable[[Conversation], object]) -> None:
-        """Take what is answered to a submit, by its task, and what is done then."""
+    def __init__(
+        self, answer: Callable[[str], bytes], go_on: Callable[[Conversation], object], *, books: bool = True
+    ) -> None:
+        """Take what is answered to a submit, by its task, and what is done then; and whether its balance shows the charges."""
+        self._books = books
         self.charged: list[str] = []
         self.answered = threading.Event()
         self.patient = False  # whether all but the closing line is read first
@@ -35,7 +38,7 @@ class ChargingVendor:
         line, headers = conversation.head()
         if "rodin_texture_only" not in line:
             conversation.request()
-            balance = json.dumps({"balance": 100 - len(self.charged) / 2}).encode()
+            balance = json.dumps({"balance": 100.5 - self._books * len(self.charged) / 2}).encode()
             conversation.send(response(200, balance if "balance" in line else b'{"jobs": []}'))
             return
         start = conversation.received.index(b"\r\n\r\n") + 4
@@ -103,6 +106,29 @@ def test_an_early_answer_is_charged_within_the_budget(
         work(shop, vendor, state)
         assert len(vendor.charged) == 1
         assert shop.states()["chair"] is (State.STAGED if state is State.FAILED else state)
+
+
+def interim(_: str) -> bytes:
+    """Return an interim answer, which says nothing."""
+    return response(103, b"")
+
+
+@pytest.mark.parametrize("answer", [interim, cut], ids=["103", "cut"])
+def test_early_answers_that_cannot_be_read_are_bounded(tmp_path: Path, answer: Callable[[str], bytes]) -> None:
+    """The vendor charges each and books that late: 4 tries of a set, however often it is dropped."""
+    vendor = ChargingVendor(answer, ENDS["close"], books=False)
+    budget = {"sole_spender": True, "settle_seconds": 20}
+    with ScriptedServer(vendor) as server, workshop(tmp_path, server.url, budget=budget) as shop:
+        shop.has_seen_the_balance_fall()
+        for _ in range(2):
+            shop.drop("chair.obj", model("chair") + PADDING)
+            shop.drop("chair.png", image("chair"))
+            shop.until(lambda: len(vendor.charged) > 4 or "4 times in vain" in shop.status(), step_seconds=30.0)
+            for _ in range(10):
+                shop.ticks(1, step_seconds=60.0)
+                shop.rest()
+            assert len(vendor.charged) == 4
+            shop.restart()
 
 
 @pytest.mark.parametrize("why", ["pause", "stop", "cancel"])

@@ -599,6 +599,49 @@ def test_a_copied_root_that_is_accepted_works(tmp_path: Path, vendor: Vendor) ->
     copy.crash()
 
 
+@pytest.mark.parametrize("moved", ["copied", "restarted, then marked elsewhere"])
+@pytest.mark.parametrize("state", [State.STAGED, State.UPLOADING])
+def test_what_a_copied_root_holds_counts_as_paid_until_a_person_knows(
+    tmp_path: Path, vendor: Vendor, state: State, moved: str
+) -> None:
+    """The original has paid for it: given up in the copy, and dropped again, it is not paid for once more."""
+    away = "http://127.0.0.1:9" if state is State.STAGED else vendor.emulator.base_url
+    with workshop(tmp_path / "root", away) as shop:
+        shop.drop_set("chair")
+        shop.until(shop.is_in("chair", state))
+        shop.rest()
+        shop.crash()
+        copy = copy_of(shop, tmp_path / "copy")
+    for each in (shop, copy):  # with the vendor there again
+        api = each.config.api.model_copy(update={"base_url": vendor.emulator.base_url})
+        each.config = each.config.model_copy(update={"api": api})
+    shop.start()
+    shop.idle()
+    assert (shop.states(), vendor.charges) == ({"chair": State.ARCHIVED}, 1)
+    if moved == "copied":
+        copy.start()
+    else:
+        accepted(copy)
+        before = read_mark(copy.root)
+        assert before is not None
+        Grounds(copy.root).leave_mark(Ground.ROOT, replace(before, accepted_from=""), replace=True)
+        copy.start()  # not taken for a copy: what was cut off is free to go ...
+        Grounds(copy.root).leave_mark(Ground.ROOT, replace(before, journal=place_of(shop.journal)), replace=True)
+    copy.ticks(5, step_seconds=1.0)  # ... until the root is somebody else's
+    assert (copy.states(), copy.purchases("outcome")[-1]) == ({"chair": State.HELD}, "open")
+    accepted(copy)
+    copy.idle()
+    assert copy.command("resolve", job="chair", how="give-up")["ok"]
+    copy.idle()
+    assert copy.purchases("outcome")[-1] == "unknown"
+    copy.drop_set("chair")
+    copy.idle()
+    assert {job.state for job in copy.jobs()} == {State.FAILED}
+    assert vendor.charges == 1
+    copy.crash()
+    shop.crash()
+
+
 @pytest.mark.parametrize("times", [1, 2])
 @pytest.mark.parametrize("state", [State.CLAIMED, State.STAGED, State.UPLOADING])
 def test_a_copied_root_that_is_accepted_before_its_first_start_holds_what_the_original_may_send(

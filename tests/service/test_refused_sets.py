@@ -559,6 +559,35 @@ def test_a_charge_that_comes_too_late_takes_the_verdict_back(tmp_path: Path, fau
         assert "set budget.settle_seconds to more than 60" in shop.status()
 
 
+@pytest.mark.parametrize("when", ["claimed", "being staged", "staged"])
+def test_a_verdict_that_is_taken_back_holds_a_set_that_is_retried_meanwhile(tmp_path: Path, when: str) -> None:
+    """The very balance that a plain `retry` asks for shows the late charge: whatever state the job is in, nothing is sent unasked."""
+    with working(tmp_path, balance=EXACT, budget={**SOLE, "settle_seconds": 20}) as (shop, vendor):
+        vendor.emulator.set_faults(parse_fault("charged-400=INVALID_REQUEST@1"))
+        shop.drop("chair.obj", model("chair") + b"# pad\n" * (1_500_000 if when == "being staged" else 1))
+        shop.drop("chair.png", image("chair"))
+        shop.until(lambda: vendor.charges_in_all == 1)
+        vendor.emulator.pay_in(Decimal("0.5"))  # the vendor books it later ...
+        shop.until(shop.is_in("chair", State.FAILED))
+        shop.idle()
+        assert shop.purchases("outcome") == ["free"]
+        shop.hands.seconds += 120
+        shop.idle()
+        if when == "staged":
+            vendor.emulator.set_faults(parse_fault("balance-slow=1"))
+        vendor.emulator.pay_in(Decimal("-0.5"))  # ... than settle_seconds
+        assert shop.command("retry", job="chair")["ok"]
+        shop.until(lambda: shop.states()["chair"] in (State.HELD, State.ARCHIVED, State.FAILED))
+        assert shop.states()["chair"] is State.HELD
+        assert shop.job("chair").refused == 1
+        assert "balance-doubted" in shop.event_kinds()
+        assert (vendor.charges_in_all, shop.purchases("outcome")) == (1, ["refused"])
+        vendor.emulator.set_faults()
+        assert shop.command("resolve", job="chair", how="not-charged")["ok"]
+        shop.until(shop.is_in("chair", State.ARCHIVED))
+        assert (vendor.charges_in_all, shop.purchases("outcome")) == (2, ["free", "charged"])
+
+
 def test_a_clock_that_is_set_keeps_no_verdict_from_being_taken_back(tmp_path: Path) -> None:
     """Two days pass by the wall clock alone, and a reading matches: a charge that comes within the hour is found out."""
     hands = Hands()

@@ -72,6 +72,15 @@ def test_a_staged_set_is_checked_by_content(tmp_path: Path, tools: Tools) -> Non
     assert "not a usable image" in outcome.problem.message
 
 
+def test_a_set_with_two_files_of_a_role_is_not_staged(tmp_path: Path, tools: Tools) -> None:
+    """Of which file the fingerprint would be, and which one would be sent, nobody could tell: nothing is taken."""
+    files = {"chair_obj": model("chair"), "chair_png": image("chair"), "other_png": image("other")}
+    outcome = run(tools, claimed(tmp_path, **files), allow)
+    assert isinstance(outcome, Rejected)
+    assert "2 files compete to be the image" in outcome.problem.message
+    assert len(list((tmp_path / "inbox").iterdir())) == 3
+
+
 def test_a_submit_returns_the_raw_answer(tools: Tools, job: Job, vendor: Vendor) -> None:
     """The answer comes back as it came, to be committed before anybody reads it."""
     outcome = run(tools, job, allow)

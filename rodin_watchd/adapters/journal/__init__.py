@@ -326,7 +326,7 @@ class Journal(JournalReader, HookRunWriter):
     ) -> None:
         with self._transaction(vital=vital):
             self._save(transitions, now, announcer)
-            outcomes = [(s.outcome, s.told, s.purchase, "free" if s.back else "refused") for s in beside.settled]
+            outcomes = [(s.outcome, s.told, s.purchase, s.before) for s in beside.settled]
             self._db.executemany(_SETTLE, outcomes)
             if beside.confirmed[0] < beside.confirmed[1]:
                 self._db.execute(_CONFIRM, beside.confirmed)

@@ -44,18 +44,25 @@ _SAME = """
 """  # the purchases of a content, and of what was dropped for it
 _REFUSED_OF = f"{_SAME} SELECT id, job_id, fingerprint, cost FROM same WHERE outcome = 'refused' ORDER BY id"  # noqa: S608 - as below
 _MAY_HAVE_BOUGHT = "SELECT 1 FROM purchases WHERE job_id = ? AND outcome NOT IN ('free', 'refused') LIMIT 1"
+_UNKNOWN_OF = """
+    SELECT id FROM purchases WHERE job_id = :job AND outcome = 'unknown' AND :consent IN ('', consent) ORDER BY id
+"""
 _IN_A_ROW = """
     SELECT count(*) FROM purchases AS refused WHERE outcome = 'refused' AND NOT EXISTS (
         SELECT 1 FROM purchases AS later WHERE later.id > refused.id AND later.outcome = 'charged')
 """
+_IS_TRY = """
+    CASE outcome WHEN 'open' THEN job_id IN (SELECT id FROM jobs WHERE state = 'held')
+        ELSE sent OR told OR outcome IN ('refused', 'unknown') END
+"""  # it has ended, and could have been charged: sent as a whole, answered, or held because nobody could read what was answered
 _TRIES_OF = f"""
-    {_SAME} SELECT count(*) FROM same WHERE sent AND outcome <> 'charged'
+    {_SAME} SELECT count(*) FROM same WHERE {_IS_TRY} AND outcome <> 'charged'
         AND id > coalesce((SELECT max(id) FROM same WHERE outcome = 'charged'), 0)
 """  # noqa: S608 - of words of this module
-_TRIES_IN_A_ROW = """
-    SELECT count(*) FROM purchases WHERE sent AND outcome IN ('free', 'refused') AND id > max(?, coalesce(
+_TRIES_IN_A_ROW = f"""
+    SELECT count(*) FROM purchases WHERE {_IS_TRY} AND outcome IN ('free', 'refused') AND id > max(?, coalesce(
         (SELECT id FROM purchases WHERE outcome = 'charged' ORDER BY id DESC LIMIT 1), 0))
-"""
+"""  # noqa: S608 - as above
 _OWNERS = "SELECT id, job_id FROM purchases WHERE id IN (SELECT value FROM json_each(?))"
 _OPEN_OF = "SELECT id FROM purchases WHERE outcome = 'open' AND job_id IN (SELECT value FROM json_each(?))"
 _OPEN = "SELECT job_id FROM purchases WHERE id > ? AND outcome = 'open'"
@@ -156,6 +163,10 @@ class PurchaseReader(ABC):
     def may_have_bought(self, job_id: str) -> bool:
         """Tell whether a submit of this job was charged, or may have been, other than by a refusal."""
         return bool(self._rows(_MAY_HAVE_BOUGHT, (job_id,)))
+
+    def unknown_of(self, job_id: str, consent: str) -> tuple[int, ...]:
+        """Return the submits of a job that may have been charged, and that its consent does not allow to pay for once more."""
+        return tuple(row[0] for row in self._rows(_UNKNOWN_OF, {"job": job_id, "consent": consent}))
 
     def in_vain(self, fingerprint: str, dropped: str = "") -> InVain:
         """Return how many submits of one content, or of what was dropped for it, came to nothing, since it was charged."""

@@ -166,6 +166,11 @@ class JournalReader(PurchaseReader, HookRunReader):
         query = "SELECT job_id, at, action, state, message, code FROM events WHERE job_id = ? ORDER BY id"
         return [rows.event(row) for row in self._rows(query, (rows.plain(job_id),))]
 
+    def was_refused_unread(self, job_id: str) -> bool:
+        """Tell whether a set was refused as it lay in the inbox: then its job began with that, and has none of its options."""
+        query = "SELECT state FROM events WHERE job_id = ? ORDER BY id LIMIT 1"
+        return [row[0] for row in self._rows(query, (rows.plain(job_id),))] == [State.FAILING]
+
     @in_words()
     def service_events(self, limit: int = -1, since_at: float = 0.0, kinds: Iterable[str] = ()) -> list[ServiceEvent]:
         """Return the service's own history since an instant (UTC), newest first, of these kinds or all; `limit` < 0: all."""

@@ -17,6 +17,7 @@ from rodin_watchd.core.formats import Wholeness, probe
 from rodin_watchd.core.names import printable, split_name
 from rodin_watchd.core.wire import submit_fields
 from rodin_watchd.errors import (
+    AmbiguousSetError,
     FileRefusedError,
     FilesGoneError,
     InternalError,
@@ -50,6 +51,7 @@ def _with_files_if_there(tools: Tools, job: Job) -> Job:
 
 
 def _with_checked_files(tools: Tools, job: Job) -> Job:
+    _refuse_ambiguous(job)
     for file in job.files:
         _refuse_large(file)  # before anything is copied
     taken = {file.source: tools.spool.take(job.id, file) for file in in_order(job)}
@@ -66,6 +68,14 @@ def _recognised(job: Job) -> Job:
         dropped=fingerprint_of_drop(job),
         consent=job.consent or of_set(job.again),
     )
+
+
+def _refuse_ambiguous(job: Job) -> None:
+    """Raise AmbiguousSetError where the set has several files of a role: what is sent must be what its fingerprint says."""
+    for role in Role:
+        names = [f"“{printable(file.name)}”" for file in job.files if file.role is role]
+        if len(names) > 1:
+            raise AmbiguousSetError(f"{len(names)} files compete to be the {role} of this set: {', '.join(names)}.")
 
 
 def _refuse_large(file: InputFile) -> None:
