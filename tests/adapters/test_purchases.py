@@ -145,13 +145,15 @@ def test_spending_is_counted_by_top_folder_and_purchase(journal: Journal) -> Non
     assert [journal.charged_since(NOW + late) for late in (0, 5, 15)] == [1, HALF, 0]
 
 
-def test_the_price_is_the_dearest_of_the_newest_charges(journal: Journal) -> None:
+def test_the_price_is_the_dearest_of_the_newest_charges(journal: Journal, tmp_path: Path) -> None:
     """At least the list's; what is not known yet counts by it."""
     assert journal.price() == HALF
     led(journal, *SENT, S.SUBMITTED, name="a", content="a")
     led(journal, *SENT, name="b", content="b")
     for cost, price in (("0", HALF), ("1.5", Decimal("1.5"))):
-        journal._db.execute("UPDATE purchases SET cost = ? WHERE job_id = 'a'", (cost,))
+        with closing(sqlite3.connect(tmp_path / "journal.sqlite3", isolation_level=None)) as other:
+            other.execute("UPDATE purchases SET cost = ? WHERE job_id = 'a'", (cost,))
+        journal.changed_outside()  # each tick asks
         assert journal.price() == price
         assert journal.spent_since(0) == {"": max(Decimal(cost), HALF) + price}
     for number in range(20):
