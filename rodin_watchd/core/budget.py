@@ -124,8 +124,8 @@ class Allowance:
 
     caps: Caps
     spent: Mapping[str, Decimal]
+    price: Decimal
     lost: Decimal = Decimal(0)
-    price: Decimal = CREDITS_PER_TEXTURE
 
     def why_not(self, folder: str) -> str:
         """Return why a set of this folder cannot be bought today, "" if it can."""
@@ -158,7 +158,7 @@ class Allowance:
         return chosen
 
 
-UNLIMITED: Final = Allowance(Caps(), {})
+UNLIMITED: Final = Allowance(Caps(), {}, CREDITS_PER_TEXTURE)
 
 
 def is_over_budget(job: Job) -> bool:

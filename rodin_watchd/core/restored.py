@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import tzinfo
+from decimal import Decimal
 from typing import Final, NamedTuple
 
 from rodin_watchd.core.machine import Signal, begin_upload, move, understood
@@ -82,11 +83,14 @@ OLDER: Final = "The journal is older than what was paid from this folder"
 """The reason where the root counts more submits than the journal knows."""
 
 
-def hold_unsent(job: Job, reason: str, now: float) -> tuple[Transition, ...]:
-    """Return the moves for a live job that may have been sent elsewhere, for that `reason`; none if it may go on."""
+def hold_unsent(job: Job, reason: str, now: float, price: Decimal, account: str) -> tuple[Transition, ...]:
+    """Return the moves for a live job that may have been sent elsewhere, for that `reason`; none if it may go on.
+
+    `price`: what a submit of it may have cost, in credits; `account`: whose credits it spent.
+    """
     problem = _problem(job, reason)
     if job.state is State.STAGED:
-        begun = begin_upload(job, now)
+        begun = begin_upload(job, now, price, account)
         return (begun, _held(begun.job, problem, now))
     if job.state in (State.UPLOADING, State.SUBMITTING):
         has_task = job.answer is not None and isinstance(understood(job, now), Done)
