@@ -62,10 +62,9 @@ class Day(NamedTuple):
     seen_at: float = 0.0
     date: int = 0
 
-    @property
-    def lost_credits(self) -> Decimal:
-        """What the lost submits count as: their price is not known, so that of the list."""
-        return self.lost * CREDITS_PER_TEXTURE
+    def lost_credits(self, price: Decimal) -> Decimal:
+        """Return what the lost submits count as, by what a texture may cost: what they took is not known."""
+        return self.lost * price
 
     def moved(self, seconds: float) -> Day:
         """Return it by a clock that was set by so much: as old as before."""

@@ -61,7 +61,8 @@ class Purse:
 
     def _left(self, spent: Mapping[str, Decimal], today: Day) -> Allowance:
         """Return what is left of the day, by what a texture may cost."""
-        return Allowance(self._caps, spent, self._book.journal.price(), today.lost_credits)
+        price = self._book.journal.price()
+        return Allowance(self._caps, spent, price, today.lost_credits(price))
 
     def buy(self, intents: Sequence[Transition]) -> list[Job]:
         """Make those intents durable that are within the budget; return their jobs."""
