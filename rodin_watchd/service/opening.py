@@ -12,7 +12,7 @@ from rodin_watchd.adapters.filesystems import filesystem_of
 from rodin_watchd.adapters.journal import Journal
 from rodin_watchd.adapters.journal.backup import COPIED_AT, TOO_OLD, refuse_foreign_backup
 from rodin_watchd.adapters.journal.ballast import ballast_path, is_ballast
-from rodin_watchd.adapters.journal.files import finish
+from rodin_watchd.adapters.journal.files import finish, make_private
 from rodin_watchd.adapters.lease import Lease
 from rodin_watchd.adapters.lock import Lock, is_lock
 from rodin_watchd.adapters.sign import is_sign, sign_path
@@ -64,6 +64,7 @@ def opened(config: Config, clock: Clock, wait: Callable[[float], None]) -> Itera
         _make_place(path)
         _refuse_foreign(path)
         first = stack.enter_context(Lock(path.with_name("lock")))  # two roots must not share a journal either
+        make_private(path)
         finished = finish(path, stamp_of(clock.now()))
         book = Book(stack.enter_context(contextlib.closing(Journal(path))))
         own_holds: list[Hold] = [StateFolder(path.parent, fixed=True), first]
