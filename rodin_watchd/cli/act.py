@@ -10,6 +10,7 @@ import select
 import sys
 import time
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -178,7 +179,7 @@ def _word(text: str, option: str) -> str:
     return word
 
 
-def _nothing(_job: Job) -> None:
+def _nothing(_job: Job, _price: Decimal) -> None:
     return None
 
 
@@ -187,12 +188,12 @@ def ask_about(
     verb: str,
     name: str,
     arguments: dict[str, Any],
-    confirm: Callable[[Job], None] = _nothing,
+    confirm: Callable[[Job, Decimal], None] = _nothing,
     hold: int | None = None,
 ) -> None:
     """Ask something about one job as it is now; `hold` is the one that somebody has looked at, None: the newest.
 
-    `confirm` shows the job and may ask whether it is meant.
+    `confirm` shows the job and may ask whether it is meant, at what a texture may cost (credits).
     """
     with reader(config) as journal:
         job = journal.find(name)
@@ -205,11 +206,11 @@ def ask_about(
             verb != CANCEL or daemon_of(config) is None
         ):  # what does not fit it now will not later
             JOB_VERBS[verb](job, arguments, time.time())
-        confirm(job)
+        confirm(job, journal.price())
         ask(config, journal, verb, {**arguments, "job": job.id, SEEN: Seen.of(job).as_data()})
 
 
-def _show_hold(job: Job) -> None:
+def _show_hold(job: Job, _: Decimal) -> None:
     """Show which hold is decided about: since when, why, and what it may have cost."""
     since = local(job.times.get(State.HELD.value, job.created_at), local_zone())
     why = f" {printable(job.problem.message, _LONGEST_TEXT)}" if job.problem else ""
@@ -218,17 +219,17 @@ def _show_hold(job: Job) -> None:
     )
 
 
-def _confirm_not_charged(job: Job) -> None:
+def _confirm_not_charged(job: Job, price: Decimal) -> None:
     """Ask before a held job is submitted again."""
-    _show_hold(job)
-    _confirm(f"Submit it again, for {in_credits(CREDITS_PER_TEXTURE)}, on top of what it may have cost?")
+    _show_hold(job, price)
+    _confirm(f"Submit it again, for {in_credits(price)}, on top of what it may have cost?")
 
 
-def _confirm_paying_again(job: Job) -> None:
+def _confirm_paying_again(job: Job, price: Decimal) -> None:
     """Ask before a failed job is paid for again."""
     why = f" {printable(job.problem.message, _LONGEST_TEXT)}" if job.problem else ""
     click.echo(f"{set_name(job.folder, job.name)} (job {job.id}): failed.{why} Cost so far: {cost(job)}")
-    _confirm(f"Submit it anew, for {in_credits(CREDITS_PER_TEXTURE)}, on top of that?")
+    _confirm(f"Submit it anew, for {in_credits(price)}, on top of that?")
 
 
 def _confirm(question: str) -> None:

@@ -7,6 +7,9 @@ file events wake the service many times while a large copy goes on, and each loo
 
 A set is known by its folder and name, and by the state of its files: other files under the name of a set that has passed
 are a new set, which nobody has approved. A verdict is durable, so a restart asks nothing twice and lets nothing slip.
+
+Only an approval ends that a set is held. One that was held and is not there, or not whole, stays held under its name for
+when it comes back; any other set that comes back counts as one that comes then.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import NamedTuple, TypeAlias
 
@@ -69,7 +72,10 @@ class Gate:
     """What is known of the sets in the inbox, by name with folder; instants are monotonic."""
 
     verdicts: Mapping[str, Pass] = field(default_factory=dict)
-    arrived: Mapping[str, Arrival] = field(default_factory=dict)
+    arrived: Mapping[str, Arrival] = field(default_factory=dict)  # those that are there
+    left: Mapping[str, Arrival] = field(
+        default_factory=dict
+    )  # those that are not, and are held or came within the window
     replaced: tuple[float, ...] = ()  # when those came whose files were replaced since
 
     @classmethod
@@ -81,52 +87,51 @@ class Gate:
 
     @property
     def held(self) -> list[str]:
-        """The sets that wait for approval."""
-        return [name for name, verdict in self.verdicts.items() if verdict is Pass.HELD]
+        """The sets that are there and wait for approval."""
+        return [name for name in self.arrived if self.verdicts.get(name) is Pass.HELD]
 
     @property
     def by_key(self) -> Verdicts:
         """The verdicts, each with the version that it is about."""
-        return {GateKey(name, self.arrived[name].version): verdict for name, verdict in self.verdicts.items()}
+        known = {**self.left, **self.arrived}
+        return {GateKey(name, known[name].version): verdict for name, verdict in self.verdicts.items()}
 
     def looked(self, present: Mapping[str, Found], now: float, window_seconds: float, limit: int) -> Gate:
         """Return the gate after a look that found these sets whole; `limit` new ones may come within the window."""
         since = now - window_seconds
-        others = {name for name, found in present.items() if self._is_other(name, found)}
-        replaced = (*self.replaced, *(self.arrived[name].at for name in others))
+        known = {**self.left, **self.arrived}
+        held = {name for name, verdict in self.verdicts.items() if verdict is Pass.HELD}
+        others = {name for name, found in present.items() if name in known and _is_other(known[name], found)}
+        replaced = (*self.replaced, *(known[name].at for name in others))
         here = {name: self._arrival(name, found, now, other=name in others) for name, found in present.items()}
-        gone = {name: arrival for name, arrival in self.arrived.items() if name not in present and arrival.at > since}
+        left = {n: came for n, came in known.items() if n not in present and (came.at > since or n in held)}
         recent = tuple(at for at in replaced if at > since)
-        crowd = len(recent) + sum(arrival.at > since for arrival in (*here.values(), *gone.values())) > limit
+        crowd = len(recent) + sum(arrival.at > since for arrival in (*here.values(), *left.values())) > limit
         verdicts = {
             name: verdict
             for name, verdict in self.verdicts.items()
-            if name in present and (verdict is Pass.HELD or name not in others)
+            if name in held or (name in present and name in self.arrived and name not in others)
         }
         for name in present.keys() - verdicts.keys():
             if crowd and here[name].at > since:
                 verdicts[name] = Pass.HELD
             elif here[name].at <= since:
                 verdicts[name] = Pass.PASSED
-        return Gate(verdicts, {**here, **gone}, recent)
-
-    def _is_other(self, name: str, found: Found) -> bool:
-        """Tell whether the files of a set are others than those that had settled under its name."""
-        known = self.arrived.get(name)
-        return known is not None and known.version not in ("", found.version)
+        return Gate(verdicts, here, left, recent)
 
     def _arrival(self, name: str, found: Found, now: float, *, other: bool) -> Arrival:
-        known = self.arrived.get(name)
         version = found.version if found.settled else ""
-        if known is None or other:
+        if other:
             return Arrival(now, version)
-        return Arrival(known.at, known.version or version)
+        if name in self.arrived:
+            return Arrival(self.arrived[name].at, self.arrived[name].version or version)
+        return Arrival(now, self.left[name].version or version if name in self.left else version)
 
     def approved(self, folder: str | None, seen: AbstractSet[GateKey]) -> Gate:
-        """Return the gate when, of what was seen, the sets of this folder and below, or of this name, are approved; None: all."""
-        chosen = {key.name for key, verdict in self.by_key.items() if verdict is Pass.HELD and key in seen}
+        """Return the gate when, of what was seen and is there, the sets of this folder and below, or of this name, are approved; None: all."""
+        chosen = {name for name in self.held if GateKey(name, self.arrived[name].version) in seen}
         passed = {name: Pass.PASSED for name in chosen if is_below(name, folder)}
-        return Gate({**self.verdicts, **passed}, self.arrived, self.replaced)
+        return replace(self, verdicts={**self.verdicts, **passed})
 
     def changes_from(self, before: Gate) -> Changes:
         """Return what has to be stored when this gate follows another one."""
@@ -137,6 +142,11 @@ class Gate:
         kept = {after: old[known] for known, after in settled} | {key: old[key] for key in old.keys() & new.keys()}
         gone = old.keys() - new.keys() - {known for known, _ in settled}
         return Changes(tuple(gone), settled, {key: verdict for key, verdict in new.items() if kept.get(key) != verdict})
+
+
+def _is_other(known: Arrival, found: Found) -> bool:
+    """Tell whether the files of a set are others than those that had settled under its name."""
+    return known.version not in ("", found.version)
 
 
 def version_of(entries: Iterable[Entry]) -> str:

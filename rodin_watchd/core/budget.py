@@ -62,10 +62,9 @@ class Day(NamedTuple):
     seen_at: float = 0.0
     date: int = 0
 
-    @property
-    def lost_credits(self) -> Decimal:
-        """What the lost submits count as: their price is not known, so that of the list."""
-        return self.lost * CREDITS_PER_TEXTURE
+    def lost_credits(self, price: Decimal) -> Decimal:
+        """Return what the lost submits count as, by what a texture may cost: what they took is not known."""
+        return self.lost * price
 
     def moved(self, seconds: float) -> Day:
         """Return it by a clock that was set by so much: as old as before."""
@@ -124,8 +123,8 @@ class Allowance:
 
     caps: Caps
     spent: Mapping[str, Decimal]
+    price: Decimal
     lost: Decimal = Decimal(0)
-    price: Decimal = CREDITS_PER_TEXTURE
 
     def why_not(self, folder: str) -> str:
         """Return why a set of this folder cannot be bought today, "" if it can."""
@@ -158,7 +157,7 @@ class Allowance:
         return chosen
 
 
-UNLIMITED: Final = Allowance(Caps(), {})
+UNLIMITED: Final = Allowance(Caps(), {}, CREDITS_PER_TEXTURE)
 
 
 def is_over_budget(job: Job) -> bool:

@@ -85,6 +85,10 @@ class Traces:
     machine: str = ""
     state: Birth | None = None  # the lock beside the journal
     mark: Birth | None = None  # the root's mark itself
+    state_folder: Birth | None = (
+        None  # in which that lock lies: a copy by hard links has the same files in other folders
+    )
+    root: Birth | None = None  # the root itself
 
 
 def is_a_copy(marked: Traces, here: Traces) -> bool:
@@ -95,15 +99,20 @@ def is_a_copy(marked: Traces, here: Traces) -> bool:
     """
     if marked.machine and here.machine and marked.machine != here.machine:
         return True
-    times_are_known = bool(marked.state and here.state and marked.state.made_ns and here.state.made_ns)
-    return times_are_known and _made_anew(marked.state, here.state) and _made_anew(marked.mark, here.mark)
+    return (_surely_anew(marked.state, here.state) or _surely_anew(marked.state_folder, here.state_folder)) and (
+        _made_anew(marked.mark, here.mark) or _made_anew(marked.root, here.root)
+    )
 
 
 def is_unmarked_copy(remembered: Traces, here: Traces) -> bool:
     """Tell whether a root without its mark is a copy: the journal remembers the traces of the one that it was kept for."""
     if remembered.machine and here.machine and remembered.machine != here.machine:
         return True
-    return _made_anew(remembered.state, here.state)
+    return _made_anew(remembered.state, here.state) or _made_anew(remembered.state_folder, here.state_folder)
+
+
+def _surely_anew(before: Birth | None, now: Birth | None) -> bool:
+    return bool(before and now and before.made_ns and now.made_ns) and _made_anew(before, now)
 
 
 def _made_anew(before: Birth | None, now: Birth | None) -> bool:
@@ -125,6 +134,7 @@ class Mark:
     accepted_from: str = ""  # the root's: the journal named before a person accepted it; "" once it was acted on
     traces: Traces = field(default=Traces(), compare=False)  # the root's; as they were when it was written
     birth: Birth | None = field(default=None, compare=False)  # of the file that it was read from
+    folder: Birth | None = field(default=None, compare=False)  # of the folder that it was read in
 
 
 @dataclass(frozen=True, slots=True)

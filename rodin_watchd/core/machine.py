@@ -228,7 +228,11 @@ def understood(job: Job, now: float) -> Outcome:
         task = read_submit(job.answer, job.times.get(job.state, now), early=job.state is State.UPLOADING)
     except RodinWatchdError as error:
         return outcome_of(error)
-    return Done(replace(job, task=task, answer=None, charges=job.charges + 1, spent=job.spent + cost_of(task)))
+    return Done(
+        replace(
+            job, task=task, answer=None, charges=job.charges + 1, spent=job.spent + cost_of(task, CREDITS_PER_TEXTURE)
+        )
+    )
 
 
 def may_be_anothers(job: Job, other: Job) -> bool:
@@ -251,7 +255,7 @@ def dispute(job: Job, other: Job, now: float) -> Transition:
     return move(bare, Signal.DISPUTED, now, problem.message, problem.code)
 
 
-def cost_of(task: Task, unsaid: Decimal = CREDITS_PER_TEXTURE) -> Decimal:
+def cost_of(task: Task, unsaid: Decimal) -> Decimal:
     """Return what a task took, in credits; `unsaid` where the vendor does not say: by the list, if that is an answer of its own."""
     return unsaid if task.credits is None else task.credits
 
@@ -263,7 +267,7 @@ def outcome_of(error: RodinWatchdError) -> Outcome:
     return Rejected(error.problem) if error.final else Retry(error.problem)
 
 
-def begin_upload(job: Job, now: float, price: Decimal = CREDITS_PER_TEXTURE, account: str = "") -> Transition:
+def begin_upload(job: Job, now: float, price: Decimal, account: str) -> Transition:
     """Intend to send all of the body but its closing boundary: to be committed before a connection is made.
 
     `price`: what it may cost, in credits; `account`: whose credits it spends.

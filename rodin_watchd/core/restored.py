@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import tzinfo
+from decimal import Decimal
 from typing import Final, NamedTuple
 
 from rodin_watchd.core.machine import Signal, begin_upload, move, understood
@@ -82,14 +83,15 @@ OLDER: Final = "The journal is older than what was paid from this folder"
 """The reason where the root counts more submits than the journal knows."""
 
 
-def hold_unsent(job: Job, reason: str, now: float) -> tuple[Transition, ...]:
+def hold_unsent(job: Job, reason: str, now: float, price: Decimal, account: str) -> tuple[Transition, ...]:
     """Return the moves for a live job that may have been sent elsewhere, for that `reason`; none if it may go on.
 
     What is held has a purchase that is not known to be free: also where this service's own upload, which was cut off, was.
+    `price`: what a submit of it may have cost, in credits; `account`: whose credits it spent.
     """
     problem = _problem(job, reason)
     if job.state is State.STAGED or (job.state is State.UPLOADING and job.answer is None):
-        begun = begin_upload(job, now, job.price, job.account)
+        begun = begin_upload(job, now, price, account)
         return (begun, _held(begun.job, problem, now))
     if job.state in (State.UPLOADING, State.SUBMITTING):
         has_task = job.answer is not None and isinstance(understood(job, now), Done)

@@ -36,8 +36,7 @@ class Admission:
         self._book = book
         self._purse = purse
         self._now = clock.now
-        known = gate or _known_gate(book.journal, clock, self._window_seconds)
-        self._gate = Gate() if self._limit is None else known
+        self._gate = gate or _known_gate(book.journal, clock, self._window_seconds)
 
     @property
     def gate(self) -> Gate | None:
@@ -49,8 +48,7 @@ class Admission:
 
         A set that is to be refused costs nothing and always may.
         """
-        if self._limit is not None:
-            self._look(view, monotonic, self._limit)
+        self._look(view, monotonic)
         left, barred, late = self._purse.allowance, [], Counter[str]()
         for ready in view.ready:
             if ready.problem is None and self._gate.verdicts.get(_name(ready)) is Pass.HELD:
@@ -62,11 +60,13 @@ class Admission:
         kept = {id(ready) for ready, _ in barred}
         return replace(view, ready=tuple(r for r in view.ready if id(r) not in kept)), tuple(barred)
 
-    def _look(self, view: View, monotonic: float, limit: int) -> None:
-        """Note what came; tell once when sets begin to be held."""
+    def _look(self, view: View, monotonic: float) -> None:
+        """Note what came; tell once when sets begin to be held. Without a limit nothing is, nor stays, held."""
         settling = {_name(w): Found(version_of(w.entries), settled=False) for w in view.waiting if w.settling}
         ready = {_name(r): Found(version_of(r.entries.values()), settled=True) for r in view.ready if r.problem is None}
-        gate = self._gate.looked({**settling, **ready}, monotonic, self._window_seconds, limit)
+        found = {**settling, **ready}
+        limit = self._limit
+        gate = Gate() if limit is None else self._gate.looked(found, monotonic, self._window_seconds, limit)
         was_held = bool(self._gate.held)
         if (changes := gate.changes_from(self._gate)) != Changes():
             self._book.journal.set_gate(changes)

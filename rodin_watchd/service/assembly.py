@@ -71,7 +71,7 @@ def assembled(
         base = stack.enter_context(opened(config, clock, wait))
         load = stack.enter_context(hosting(config, PluginStart(safe_mode=safe_mode)))
         tools = stack.enter_context(equipped(config, key, base, clock, load()))
-        base.begin()
+        base.begin(tools.client.account)
         handover = Handover.of_start(config, tools, Pulse(Manager(), clock.monotonic))
         daemon = daemon_of(config, tools, base, clock, handover)
         stack.callback(daemon.close)  # whatever ends it: no upload waits for ever for permission to send its last bytes

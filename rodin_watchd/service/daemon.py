@@ -24,7 +24,7 @@ from rodin_watchd.core.receipt import local
 from rodin_watchd.core.restored import hold_unsent
 from rodin_watchd.core.status import Line, Page
 from rodin_watchd.errors import DiskError, FolderGoneError, JournalGoneError, RootCopiedError
-from rodin_watchd.model import State
+from rodin_watchd.model import Job, State, Transition
 from rodin_watchd.problem import Problem
 from rodin_watchd.service.admission import Admission
 from rodin_watchd.service.alarms import Alarms
@@ -239,11 +239,14 @@ class Daemon:
         now = self._clock.now()
         for job in list(self._book.jobs.values()):
             if job.id not in self._pool.busy:
-                self._book.commit(hold_unsent(job, reason, now), now)
-        if not any(hold_unsent(job, reason, now) for job in self._book.jobs.values()):
+                self._book.commit(self._unsent(job, reason, now), now)
+        if not any(self._unsent(job, reason, now) for job in self._book.jobs.values()):
             if self._standing.keeper.is_accepted:
                 self._book.refuse_open_commands(TOO_OLD)
             self._standing.keeper.finish_acceptance()
+
+    def _unsent(self, job: Job, reason: str, now: float) -> tuple[Transition, ...]:
+        return hold_unsent(job, reason, now, self._book.journal.price(), self._tools.client.account)
 
     def _scene(self) -> Scene:
         """Return what the monitor is to see."""

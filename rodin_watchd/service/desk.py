@@ -213,7 +213,7 @@ class Desk:
         now = self._clock.now()
         if isinstance(outcome, Answered):
             if job.answer != outcome.answer:
-                self._book.commit([machine.answered(job, outcome.answer)], now)
+                self._commit_outcome(job, machine.answered(job, outcome.answer), now)
             job = self._book.jobs[job.id]
             if (understood := self._understood(job, now)) is None:
                 return None
@@ -242,7 +242,9 @@ class Desk:
     def _decide(self, job: Job, outcome: Outcome, now: float) -> None:
         outcome = self._mind_pauses(job, outcome, now)
         transition = machine.after(job, outcome, now, self._clock.chance(), self._poll_seconds(job, now))
-        if _must_survive(job, transition, outcome):
+        if isinstance(outcome, Unknown):
+            self._commit_outcome(job, transition, now)
+        elif _must_survive(job, transition, outcome):
             self._book.commit([transition], now)
         else:
             self._book.note(transition.job)
@@ -250,6 +252,24 @@ class Desk:
             self._blame.forget(job.id)
             self._pool.forget(job.id)
         self.failed += transition.job.state is State.FAILED
+
+    def _commit_outcome(self, job: Job, transition: Transition, now: float) -> None:
+        """Commit that a submit was answered, or that nobody knows; one whose last bytes never left is counted here.
+
+        It may have been charged as well. It is in the journal, whether or not the count outside of that can be kept: where it
+        cannot, the submits pause, and the next count that is kept has it.
+        """
+        if job.state is not State.UPLOADING or job.answer is not None:  # its closing was counted, or its answer
+            self._book.commit([transition], now)
+            return
+        count = self._book.journal.submits() + 1
+        self._book.commit([transition], now, {SUBMITS: count})
+        try:
+            self._submits.keep(count)
+        except JournalBehindError:
+            pass  # no other submit goes, either: its closing finds the same
+        except DiskError as error:
+            self._pause(error.problem, now)
 
     def _mind_pauses(self, job: Job, outcome: Outcome, now: float) -> Outcome:
         """Pause what a service error stops, end the pauses of what works again, each told once; return the outcome.

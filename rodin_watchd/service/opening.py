@@ -12,7 +12,7 @@ from rodin_watchd.adapters.filesystems import filesystem_of
 from rodin_watchd.adapters.journal import Journal
 from rodin_watchd.adapters.journal.backup import COPIED_AT, TOO_OLD, refuse_foreign_backup
 from rodin_watchd.adapters.journal.ballast import ballast_path, is_ballast
-from rodin_watchd.adapters.journal.files import finish
+from rodin_watchd.adapters.journal.files import finish, make_private
 from rodin_watchd.adapters.lease import Lease
 from rodin_watchd.adapters.lock import Lock, is_lock
 from rodin_watchd.adapters.sign import is_sign, sign_path
@@ -45,7 +45,9 @@ class Base:
     standing: Standing
     budget_day: BudgetDay
     submit_count: SubmitCount
-    begin: Callable[[], None]  # the repairs of a start: once, before any worker runs, when plugins can be told of them
+    begin: Callable[
+        [str], None
+    ]  # the repairs of a start, for an account: once, before any worker runs, when plugins can be told of them
 
 
 @contextlib.contextmanager
@@ -62,6 +64,7 @@ def opened(config: Config, clock: Clock, wait: Callable[[float], None]) -> Itera
         _make_place(path)
         _refuse_foreign(path)
         first = stack.enter_context(Lock(path.with_name("lock")))  # two roots must not share a journal either
+        make_private(path)
         finished = finish(path, stamp_of(clock.now()))
         book = Book(stack.enter_context(contextlib.closing(Journal(path))))
         own_holds: list[Hold] = [StateFolder(path.parent, fixed=True), first]
@@ -93,12 +96,12 @@ def opened(config: Config, clock: Clock, wait: Callable[[float], None]) -> Itera
                 spool.prepare(lambda folder: folder == spool.work)
                 daily()
 
-        def begin() -> None:
+        def begin(account: str) -> None:
             if finished:
                 guard.tell_finished(finished)
             if keeper.copied:
                 book.journal.set_meta(BASELINE, None)  # what was bought elsewhere since is in no sum
-            _find_lost(book, budget_day, count.read(), clock.now(), knew_root=knew_root)
+            _find_lost(book, budget_day, count.read(), clock.now(), account, knew_root=knew_root)
             count.keep(book.journal.submits())
             book.journal.free_cut_uploads()  # after that: what a backup takes for being sent may have been sent
             book.start(clock.now())
@@ -120,12 +123,12 @@ def _root_holds(
         yield stack.enter_context(Lease(lease_path(config), clock.monotonic, wait))
 
 
-def _find_lost(book: Book, day: BudgetDay, submits: int, now: float, *, knew_root: bool) -> None:
+def _find_lost(book: Book, day: BudgetDay, submits: int, now: float, account: str, *, knew_root: bool) -> None:
     """Find out whether the journal is older than what was bought from this root; then hold what may have been paid for since.
 
     It is a backup that was put back (it carries a mark), or the root counts more `submits`: it is an older copy, or one
     whose write-ahead log was removed. A journal that did not know the root was accepted to begin anew: what was lost with
-    the one before counts against no budget.
+    the one before counts against no budget. `account`: whose credits what is held may have spent.
     """
     journal, copied_at = book.journal, book.journal.meta(COPIED_AT)
     missing = max(submits - journal.submits(), 0)
@@ -133,7 +136,7 @@ def _find_lost(book: Book, day: BudgetDay, submits: int, now: float, *, knew_roo
         return
     reason = OLDER if copied_at is None else put_back(float(copied_at), day.zone)
     for job in list(book.jobs.values()):
-        book.commit(hold_unsent(job, reason, now), now)
+        book.commit(hold_unsent(job, reason, now, journal.price(), account), now)
     book.refuse_open_commands(TOO_OLD)
     lost = missing if knew_root else 0
     loss = Loss(lost, now, reason) if lost else None

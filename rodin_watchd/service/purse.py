@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from rodin_watchd.config import Budget
-from rodin_watchd.core.budget import Allowance, Caps, Day, is_over_budget, put_off
+from rodin_watchd.core.budget import UNLIMITED, Allowance, Caps, Day, is_over_budget, put_off
 from rodin_watchd.core.receipt import local
 from rodin_watchd.errors import OverBudgetError
 from rodin_watchd.model import Job, State, Transition
@@ -61,7 +61,8 @@ class Purse:
 
     def _left(self, spent: Mapping[str, Decimal], today: Day) -> Allowance:
         """Return what is left of the day, by what a texture may cost."""
-        return Allowance(self._caps, spent, today.lost_credits, self._book.journal.price())
+        price = self._book.journal.price()
+        return Allowance(self._caps, spent, price, today.lost_credits(price))
 
     def buy(self, intents: Sequence[Transition]) -> list[Job]:
         """Make those intents durable that are within the budget; return their jobs."""
@@ -78,7 +79,7 @@ class Purse:
     def put_off(self, jobs: Iterable[Job]) -> None:
         """Note on each job that is to be sent whether and why it waits for another day."""
         to_send = [job for job in jobs if job.state in (State.STAGED, State.UPLOADING)]
-        left, now = self.allowance if to_send else Allowance(self._caps, {}), self._now()
+        left, now = self.allowance if to_send else UNLIMITED, self._now()
         late = [(job, left.why_not(job.folder)) for job in to_send]
         moves = (put_off(job, reason, now) for job, reason in late)
         self._book.commit([move for move in moves if move], now)

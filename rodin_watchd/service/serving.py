@@ -74,7 +74,7 @@ class Serving:
         with contextlib.ExitStack() as stack:
             load = stack.enter_context(hosting(self.config, start))
             tools = stack.enter_context(equipped(self.config, key, self._base, self._clock, load()))
-            self._base.begin()
+            self._base.begin(tools.client.account)
             self._key = key
             handover = Handover.of_start(self.config, tools, self._pulse)
             self._daemon = daemon_of(self.config, tools, self._base, self._clock, handover)

@@ -28,7 +28,8 @@ def traces_of(journal: Path, mark: Mark | None = None) -> Traces:
 
     The lock stands for the journal: nothing writes it anew, as a backup that is put back does with the journal's own file.
     """
-    return Traces(_machine(), birth_at(journal.with_name("lock")), mark.birth if mark else None)
+    lock, folder = birth_at(journal.with_name("lock")), birth_at(journal.parent.resolve())
+    return Traces(_machine(), lock, mark.birth if mark else None, folder, mark.folder if mark else None)
 
 
 def why_copied(mark: Mark | None, journal: Path) -> str:
@@ -45,14 +46,15 @@ def why_unmarked_copy(journal: Journal, path: Path) -> str:
     stored = journal.meta(TRACES)
     if not stored:
         return ""
-    machine, inode, made_ns = stored
-    return UNMARKED if is_unmarked_copy(Traces(machine, Birth(inode, made_ns)), traces_of(path)) else ""
+    machine, inode, made_ns, *folder = stored  # an earlier version knew of no folder
+    before = Traces(machine, Birth(inode, made_ns), state_folder=Birth(*folder) if folder else None)
+    return UNMARKED if is_unmarked_copy(before, traces_of(path)) else ""
 
 
 def remember_traces(journal: Journal, path: Path) -> None:
     """Remember what a copy does not carry over, for a root that loses its mark. Raises DiskError; may be repeated."""
     here = traces_of(path)
-    if here.state and journal.meta(TRACES) != (found := [here.machine, here.state.inode, here.state.made_ns]):
+    if here.state and journal.meta(TRACES) != (found := [here.machine, *here.state, *(here.state_folder or ())]):
         journal.set_meta(TRACES, found)
 
 

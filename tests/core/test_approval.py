@@ -61,11 +61,32 @@ def test_what_is_held_stays_held_until_approved() -> None:
     assert looked(approved(gate, None), "a", 2000.0).held == []
 
 
-def test_a_set_that_is_gone_is_forgotten() -> None:
-    """One of its name that comes later is a new one."""
-    gate = looked(looked(Gate(), "abc", 0.0), "", 1.0)
-    assert gate.verdicts == {}
-    assert looked(gate, "a", 100.0).held == []
+def test_absence_approves_nothing() -> None:
+    """What is held stays held under its name, however long it is away; it does not wait for approval meanwhile."""
+    gate = looked(looked(Gate(), "abc", 0.0), "", 6.0)
+    assert (gate.held, approved(gate, None)) == ([], gate)
+    assert sorted(looked(gate, "abc", 12.5).held) == ["a", "b", "c"]
+    kept = Gate.stored(gate.by_key, 0.0)
+    gate = looked(looked(kept, "b", 100.0), "", 1000.0)
+    assert looked(gate, "a", 5000.0).held == ["a"]
+    assert looked(gate, "a", 5000.0, version="v2").held == ["a"]
+    assert looked(approved(looked(gate, "a", 5000.0), None), "a", 5001.0).held == []
+
+
+def test_one_set_that_is_held_comes_back_from_a_single_look_of_absence() -> None:
+    """Also where every set needs an approval, and when it comes back after the window."""
+    gate = looked(looked(looked(Gate(), "a", 0.0, limit=0), "", 6.0, limit=0), "a", 12.5, limit=0)
+    assert gate.held == ["a"]
+
+
+def test_a_set_that_passed_and_comes_back_comes_then() -> None:
+    """It counts as a new one, however long ago it had come for the first time."""
+    gate = looked(looked(Gate(), "ab", 0.0), "ab", 11.0)
+    assert set(gate.verdicts.values()) == {Pass.PASSED}
+    gate = looked(gate, "", 12.0)
+    assert sorted(looked(gate, "abc", 13.0).held) == ["a", "b", "c"]
+    early = looked(looked(Gate(), "ab", 0.0), "", 9.0)
+    assert sorted(looked(early, "abc", 11.0).held) == ["a", "b", "c"]
 
 
 def test_after_a_restart_verdicts_hold_and_what_had_passed_is_no_crowd() -> None:
@@ -136,7 +157,7 @@ def test_a_set_may_be_approved_while_it_is_copied() -> None:
 )
 def test_what_is_stored_is_what_is_known(looks: list[tuple[dict[str, str], float]], limit: int) -> None:
     """The changes of each look, applied one after the other, give the verdicts; and no more than the limit slip through."""
-    gate, kept, now = Gate(), dict[GateKey, Pass](), 0.0
+    gate, kept, now, held_before = Gate(), dict[GateKey, Pass](), 0.0, set[str]()
     for present, passed in looks:
         now += passed
         found = {name: Found(version or f"growing-{now}", settled=bool(version)) for name, version in present.items()}
@@ -149,7 +170,11 @@ def test_what_is_stored_is_what_is_known(looks: list[tuple[dict[str, str], float
         kept.update(changes.new)
         gate = after
         assert kept == gate.by_key
-        assert gate.verdicts.keys() <= present.keys()
+        assert set(gate.held) <= present.keys()
+        held = {key.name for key, verdict in kept.items() if verdict is Pass.HELD}
+        assert gate.verdicts.keys() - held <= present.keys()
+        assert held >= held_before
+        held_before = held
         assert Gate.stored(kept, now).by_key == kept
         fresh = [n for n in present if gate.arrived[n].at > now - WINDOW and gate.verdicts.get(n) is not Pass.HELD]
         assert len(fresh) <= limit

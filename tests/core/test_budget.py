@@ -74,15 +74,17 @@ HALF = Decimal("0.5")
 )
 def test_a_cap_is_never_exceeded(cap: str, spent: int, may: bool) -> None:
     """Exactly reached is fine; what would go beyond waits. For the day and for a folder alike."""
-    assert (Allowance(Caps(Decimal(cap), None), {"a": spent * HALF}).why_not("b") == "") is may
-    assert (Allowance(Caps(None, Decimal(cap)), {"a": spent * HALF}).why_not("a/deep") == "") is may
-    assert (Allowance(Caps(None, Decimal(cap)), {"a": Decimal(50), "b": spent * HALF}).why_not("b") == "") is may
+    assert (Allowance(Caps(Decimal(cap), None), {"a": spent * HALF}, HALF).why_not("b") == "") is may
+    assert (Allowance(Caps(None, Decimal(cap)), {"a": spent * HALF}, HALF).why_not("a/deep") == "") is may
+    assert (Allowance(Caps(None, Decimal(cap)), {"a": Decimal(50), "b": spent * HALF}, HALF).why_not("b") == "") is may
 
 
 def test_the_reason_names_the_budget() -> None:
     """Whoever dropped the set reads which one it is."""
-    assert Allowance(Caps(Decimal(5), None), {"": Decimal(5)}).why_not("a") == "today's budget of 5 credits is spent"
-    folder = Allowance(Caps(None, Decimal("0.5")), {"a": HALF, "": HALF})
+    assert (
+        Allowance(Caps(Decimal(5), None), {"": Decimal(5)}, HALF).why_not("a") == "today's budget of 5 credits is spent"
+    )
+    folder = Allowance(Caps(None, Decimal("0.5")), {"a": HALF, "": HALF}, HALF)
     assert folder.why_not("a/b") == "today's budget of 0.5 credits for the folder “a” is spent"
     assert folder.why_not("") == "today's budget of 0.5 credits for the inbox itself is spent"
     assert folder.why_not("b") == UNLIMITED.why_not("a") == ""
@@ -98,7 +100,7 @@ def in_credits_of(counts: Counter[str]) -> dict[str, Decimal]:
 )
 def test_what_was_really_spent_counts_not_how_often(spent: str, may: bool) -> None:
     """A vendor that took another amount than the list says: the next one still has to fit by the list price."""
-    allowance = Allowance(Caps(Decimal(1), Decimal(1)), {"a": Decimal(spent)})
+    allowance = Allowance(Caps(Decimal(1), Decimal(1)), {"a": Decimal(spent)}, HALF)
     assert (allowance.why_not("a") == "") is may
 
 
@@ -122,7 +124,7 @@ def test_no_choice_goes_over_a_cap_and_none_is_left_out(
 ) -> None:
     """Of any intents those go, in order, that fit; each that is left out would have gone over."""
     before = Counter(map(top_folder, spent))
-    allowance = Allowance(Caps(day, folder), in_credits_of(before))
+    allowance = Allowance(Caps(day, folder), in_credits_of(before), HALF)
     intents = [Transition(a_job(State.UPLOADING, id=str(n), folder=name), "uploading") for n, name in enumerate(asked)]
     chosen = allowance.affordable(intents)
     after = before + Counter(top_folder(intent.job.folder) for intent in chosen)
@@ -132,7 +134,7 @@ def test_no_choice_goes_over_a_cap_and_none_is_left_out(
     for top in new:
         assert folder is None or after[top] * CREDITS_PER_TEXTURE <= folder
     left = [intent for intent in intents if intent not in chosen]
-    assert all(Allowance(Caps(day, folder), in_credits_of(after)).why_not(intent.job.folder) for intent in left)
+    assert all(Allowance(Caps(day, folder), in_credits_of(after), HALF).why_not(intent.job.folder) for intent in left)
     assert [intent for intent in intents if intent in chosen] == chosen
 
 

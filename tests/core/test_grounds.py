@@ -128,6 +128,14 @@ OLD, NEW, OTHER_DISK = Birth(7, 100), Birth(9, 200), Birth(9, 100)
         (Traces("", Birth(7), OLD), Traces("", Birth(9), NEW), False),  # the journal on a disk without them
         (Traces("", OLD, OLD), Traces("", None, NEW), False),
         (Traces("", OLD, None), Traces("", NEW, NEW), False),
+        (Traces("", OLD, OLD, OLD, OLD), Traces("", OLD, OLD, NEW, NEW), True),  # a copy by hard links
+        (
+            Traces("", OLD, OLD, OLD, OLD),
+            Traces("", OLD, OLD, NEW, OLD),
+            False,
+        ),  # its files were moved back into a new state folder
+        (Traces("", OLD, OLD, OLD, OLD), Traces("", OLD, OLD, OLD, NEW), False),
+        (Traces("", OLD, OLD), Traces("", OLD, OLD, NEW, NEW), False),  # a mark of the version before
     ],
 )
 def test_what_is_a_copy(marked: Traces, here: Traces, *, copied: bool) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from workshop import Workshop, model, working
+from workshop import Workshop, image, model, working
 
+from rodin_watchd.config import Config
 from rodin_watchd.model import State
 
 
@@ -14,6 +15,11 @@ def dropped(shop: Workshop, count: int, folder: str = "") -> None:
     """Drop so many sets at once."""
     for number in range(count):
         shop.drop_set(f"{folder}/set-{number}".lstrip("/"))
+
+
+def with_limit(config: Config, limit: int | None) -> Config:
+    """Return the config with another limit."""
+    return config.model_copy(update={"budget": config.budget.model_copy(update={"hold_above_sets": limit})})
 
 
 def test_as_many_as_allowed_pass(tmp_path: Path) -> None:
@@ -203,3 +209,62 @@ def test_a_restart_gives_no_second_window(tmp_path: Path) -> None:
         shop.idle()
         assert vendor.charges == 3
         assert "3 sets wait for approval" in shop.status()
+
+
+def test_held_sets_that_were_away_for_a_look_are_still_held(tmp_path: Path) -> None:
+    """Moved out and in again after the window, also across a start, they wait for approval as before; outside they do not."""
+    with working(tmp_path / "root", budget={"hold_above_sets": 2}, intake={"rescan_seconds": 10}) as (shop, vendor):
+        dropped(shop, 4, "crowd")
+        shop.ticks(4, step_seconds=1)
+        assert "4 sets wait for approval" in shop.status()
+        inside, outside = shop.path("inbox/crowd"), tmp_path / "outside"
+        for restart in (False, True):
+            inside.rename(outside)
+            shop.daemon._wake.for_files()
+            shop.ticks(9, step_seconds=1)
+            assert ("approval" in shop.status(), shop.daemon.needs_person()) == (False, False)
+            if restart:
+                shop.restart()
+            outside.rename(inside)
+            shop.daemon._wake.for_files()
+            shop.ticks(12, step_seconds=1)
+            assert "4 sets wait for approval" in shop.status()
+        assert (shop.jobs(), vendor.charges) == ([], 0)
+        assert shop.command("approve", folder="crowd")["ok"]
+        shop.idle()
+        assert vendor.charges == 4
+
+
+@pytest.mark.parametrize("limit", [0, 2])
+def test_held_sets_that_were_not_whole_for_a_while_are_still_held(tmp_path: Path, limit: int) -> None:
+    """A folder's preset with a misspelt word makes its sets wait for something else; when it is mended they wait for approval."""
+    with working(tmp_path, budget={"hold_above_sets": limit}, intake={"rescan_seconds": 10}) as (shop, vendor):
+        dropped(shop, 4, "crowd")
+        shop.ticks(4, step_seconds=1)
+        assert "4 sets wait for approval" in shop.status()
+        preset = shop.drop("crowd/_folder.toml", b'resolution = "Hihg"\n')
+        shop.daemon._wake.for_files()
+        shop.ticks(9, step_seconds=1)
+        assert "wait for approval" not in shop.status()
+        preset.write_text('resolution = "High"\n')
+        shop.daemon._wake.for_files()
+        shop.ticks(12, step_seconds=1)
+        assert (shop.jobs(), vendor.charges) == ([], 0)
+        assert "4 sets wait for approval" in shop.status()
+
+
+def test_a_limit_that_is_taken_away_leaves_nothing_held(tmp_path: Path) -> None:
+    """All goes on; a set of the same name that comes when there is a limit again is no held one."""
+    with working(tmp_path, budget={"hold_above_sets": 0}) as (shop, vendor):
+        shop.drop_set("chair")
+        shop.idle()
+        shop.config = with_limit(shop.config, None)
+        shop.restart()
+        shop.idle()
+        assert vendor.charges == 1
+        shop.config = with_limit(shop.config, 1)
+        shop.restart()
+        shop.drop("chair.obj", model("another chair"))
+        shop.drop("chair.png", image("another chair"))
+        shop.idle()
+        assert vendor.charges == 2

@@ -210,3 +210,41 @@ def test_a_cloned_machine_is_known_by_its_machine_id(
     assert shop.states() == {"chair": State.HELD}
     assert vendor.charges == 0
     shop.crash()
+
+
+@pytest.mark.parametrize("name", ["root", "other"])
+def test_a_copy_by_hard_links_is_a_copy(shop: Workshop, vendor: Vendor, name: str) -> None:
+    """Journal, lock and mark are the same files in both, but their folders are not, and what the original paid stood in its log."""
+    copy = shop.root.with_name("copy")
+    subprocess.run(["cp", "-al", str(shop.root), str(copy)], check=True)
+    before = shop.journal.read_bytes()
+    shop.start()
+    shop.idle()
+    assert vendor.charges == 1
+    shop.crash()
+    hidden = shop.journal.relative_to(shop.root)
+    (copy / hidden).write_bytes(before)  # as power failed, before the log was written into it
+    if name == "root":
+        shop.root.rename(shop.root.with_name("original"))
+    place = copy.rename(shop.root.with_name(name))
+    with workshop(place, vendor.emulator.base_url) as served:
+        served.ticks(10, step_seconds=1.0)
+        served.rest()
+        assert served.states() == {"chair": State.HELD}
+        assert "COPIED OR MOVED" in served.status()
+        assert vendor.charges == 1
+
+
+def test_a_root_with_a_backup_by_hard_links_goes_on(shop: Workshop, vendor: Vendor) -> None:
+    """The second names of its files are no reason to stop, and the backup stays as it was made."""
+    backup = shop.root.with_name("backup")
+    subprocess.run(["cp", "-al", str(shop.root), str(backup)], check=True)
+    kept = backup / shop.journal.relative_to(shop.root)
+    before = kept.read_bytes()
+    shop.start()
+    shop.idle()
+    assert shop.states() == {"chair": State.ARCHIVED}
+    assert "COPIED" not in shop.status()
+    assert vendor.charges == 1
+    shop.crash()
+    assert kept.read_bytes() == before

@@ -153,3 +153,24 @@ def test_the_proof_reckons_with_what_was_taken(tmp_path: Path, fault: str, took:
         assert vendor.charges_in_all == charged
         assert sum(job.charges for job in shop.jobs()) == charged
         assert sum(job.spent for job in shop.jobs()) == Decimal(vendor.emulator.ledger()["spent"])
+
+
+def test_what_a_restored_journal_holds_is_booked_at_what_a_texture_may_cost(tmp_path: Path) -> None:
+    """The newest texture took 2 credits, so a set that may have been sent meanwhile counts as that, also when its task is named."""
+    with working(tmp_path / "root", "consumed=2", balance=Decimal(2)) as (shop, vendor):
+        shop.drop_set("warm")
+        shop.idle()
+        shop.drop_set("chair")
+        shop.until(shop.is_in("chair", State.STAGED))
+        older = shop.copy_of_journal(tmp_path / "older.sqlite3")
+        vendor.emulator.pay_in(Decimal(50))
+        shop.until(lambda: vendor.charges == 2)
+        task = vendor.emulator.ledger()["charges"][-1]["task_uuid"]
+        shop.restart(shop.put_in_place(older))
+        shop.ticks(3, step_seconds=1.0)
+        assert shop.states()["chair"] is State.HELD
+        assert shop.purchases("cost") == ["2", "2"]
+        assert shop.command("resolve", job=shop.job("chair").id, how="task", task=task)["ok"]
+        shop.idle()
+        assert (shop.purchases("cost"), shop.job("chair").spent) == (["2", "2"], Decimal(2))
+        assert vendor.charges == 2

@@ -167,3 +167,42 @@ def test_a_task_that_was_let_go_is_not_taken_for_another_sets(tmp_path: Path) ->
         shop.until(shop.is_in("other", State.HELD))
         assert shop.job("other").task is None
         assert vendor.charges == 2
+
+
+@pytest.mark.parametrize("answer", [accepted, throttled, cut])
+def test_an_older_journal_is_noticed_by_an_early_answer(tmp_path: Path, answer: Callable[[str], bytes]) -> None:
+    """A submit that was answered before its last bytes is counted as well: where the journal forgets it, it is not sent again."""
+    vendor = ChargingVendor(answer, ENDS["close"])
+    root = tmp_path / "root"
+    with ScriptedServer(vendor) as server, workshop(root, server.url, api={"read_seconds": 1}) as shop:
+        shop.drop("chair.obj", model("chair") + PADDING)
+        shop.drop("chair.png", image("chair"))
+        shop.until(shop.is_in("chair", State.UPLOADING))
+        older = shop.copy_of_journal(tmp_path / "older.sqlite3")
+        shop.until(lambda: shop.states()["chair"] in (State.SUBMITTED, State.HELD) or shop.job("chair").refused > 0)
+        assert len(vendor.charged) == 1
+        shop.restart(shop.put_in_place(older))
+        shop.ticks(5, step_seconds=1.0)
+        shop.rest()
+        assert (shop.states(), len(vendor.charged)) == ({"chair": State.HELD}, 1)
+        assert "1 submit is missing in it" in shop.status()
+
+
+def test_an_early_answer_that_cannot_be_counted_is_not_lost(tmp_path: Path) -> None:
+    """The answer is in the journal and is followed; no other set is sent until the count can be kept."""
+    vendor = ChargingVendor(accepted, ENDS["close"])
+    with ScriptedServer(vendor) as server, workshop(tmp_path, server.url) as shop:
+        shop.drop("chair.obj", model("chair") + PADDING)
+        shop.drop("chair.png", image("chair"))
+        shop.until(shop.is_in("chair", State.UPLOADING))
+        count = shop.path(".rodin-watchd/submits")
+        count.unlink()
+        count.mkdir()
+        shop.until(shop.is_in("chair", State.SUBMITTED))
+        shop.ticks(2, step_seconds=1.0)
+        assert "The count of submits" in shop.status()
+        shop.drop_set("lamp")
+        shop.ticks(5, step_seconds=1.0)
+        assert len(vendor.charged) == 1
+        count.rmdir()
+        shop.until(lambda: len(vendor.charged) == 2, step_seconds=30.0)

@@ -15,6 +15,7 @@ import contextlib
 import os
 import shutil
 import sqlite3
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
@@ -180,6 +181,27 @@ def put_back(descriptor: int, journal: Path, stamp: str, mode: int) -> None:
         raise DiskError.of(f"The journal cannot be written out to {whole.parent}", error) from error
     move_aside(journal, stamp)
     put_in_place(journal)
+
+
+def make_private(journal: Path) -> None:
+    """Give the journal files of their own where they have second names, as in a backup by hard links: what lies there stays as it is.
+
+    For a start alone, before anything opens the journal in this process, and under its lock. May be repeated. Where there is no
+    room for a copy, or no right, the files stay shared.
+    """
+    for suffix in _OPEN_SUFFIXES:
+        path = Path(f"{journal}{suffix}")
+        part = path.with_name(f".{path.name}.part")
+        try:
+            status = path.stat(follow_symlinks=False)
+            if not stat.S_ISREG(status.st_mode) or status.st_nlink == 1:
+                continue
+            part.unlink(missing_ok=True)
+            shutil.copyfile(path, part)
+            _make_whole(part, stat.S_IMODE(status.st_mode), path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
 
 
 class Finished(NamedTuple):

@@ -216,7 +216,8 @@ def leave_mark_in(folder: int, mark: Mark, *, replace: bool) -> None:
     part = f"{OWN_PREFIX}mark-{mark.root_id}.part"  # what a crash left of it goes with the next try
     with new_file(folder, part) as descriptor, open(descriptor, "wb", closefd=False) as stream:
         if mark.ground == Ground.ROOT and mark.journal:
-            mark = dataclasses.replace(mark, traces=dataclasses.replace(mark.traces, mark=birth_of(descriptor)))
+            traces = dataclasses.replace(mark.traces, mark=birth_of(descriptor), root=birth_of(folder))
+            mark = dataclasses.replace(mark, traces=traces)
         stream.write(mark_text(mark).encode())
     try:
         if replace or (is_there(MARK, folder) and _mark_in(folder) is None):
@@ -248,16 +249,19 @@ def _mark_in(folder: int) -> Mark | None:
             data = tomllib.loads(stream.read(_MARK_BYTES).decode())
             birth = birth_of(descriptor)
         texts = (str(data["id"]), str(data["folder"]), str(data.get("journal", "")), str(data.get("accepted_from", "")))
-        return Mark(*texts, _traces(data.get("original", {})), birth)
+        return Mark(*texts, _traces(data.get("original", {})), birth, birth_of(folder))
     except PermissionError:
         return _CLOSED_TO_US
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):  # anybody may have written it
         return None
 
 
+_BIRTHS = ("state", "mark", "state_folder", "root")
+
+
 def _traces(data: Mapping[str, Any]) -> Traces:
-    births = {name: Birth(*map(int, data[name])) for name in ("state", "mark") if name in data}
-    return Traces(str(data.get("machine", "")), births.get("state"), births.get("mark"))
+    births = {name: Birth(*map(int, data[name])) for name in _BIRTHS if name in data}
+    return Traces(str(data.get("machine", "")), **births)
 
 
 def service_above(root: Path) -> Path | None:
@@ -268,7 +272,7 @@ def service_above(root: Path) -> Path | None:
 
 def mark_text(mark: Mark) -> str:
     """Return the text of a mark."""
-    traces = {"machine": mark.traces.machine, "state": mark.traces.state, "mark": mark.traces.mark}
+    traces = {"machine": mark.traces.machine} | {name: getattr(mark.traces, name) for name in _BIRTHS}
     original = {name: list(told) if isinstance(told, Birth) else told for name, told in traces.items() if told}
     known = {"journal": mark.journal, "accepted_from": mark.accepted_from, "original": original}
     told = {name: value for name, value in known.items() if value}
