@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Final, Self
@@ -78,7 +78,7 @@ class Vitals:
 
     def as_data(self) -> dict[str, Any]:
         """Return it as JSON can hold it."""
-        return asdict(self)
+        return {name: getattr(self, name) for name in self.__slots__}  # nothing in it is changed by anybody
 
     @classmethod
     def of_data(cls, data: Mapping[str, Any]) -> Self:

@@ -197,7 +197,7 @@ def test_a_late_sidecar_is_used(tmp_path: Path, vendor: Vendor, late_seconds: fl
     with workshop(tmp_path, vendor.emulator.base_url, intake={"sidecar_wait_seconds": 5}) as shop:
         shop.drop("chair.obj", model("chair"))
         shop.drop("chair.png", image("chair"))
-        shop.until(lambda: shop.hands.seconds >= late_seconds)
+        shop.until(lambda: shop.hands.seconds >= late_seconds, step_seconds=0.5)
         assert shop.jobs() == []
         assert "waits a moment for a sidecar" in shop.status()
         shop.drop("chair.toml", b"seed = 11\n")

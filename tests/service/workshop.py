@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import os
 import shutil
 import sqlite3
@@ -43,6 +44,10 @@ from rodin_watchd.service.plugins import Plugins
 KEY = "key-of-the-tests-123"
 PATIENCE_SECONDS = 20.0
 MOST_TICKS = 3000
+STEP_SECONDS = 0.5
+LONGEST_STEP_SECONDS = 30.0
+QUIET_TICKS = 3
+"""After so many ticks that changed nothing all of it has been told, too: the clock may be turned to what is due next."""
 START_AT = 1_800_000_000.0
 SAMPLES = Path(__file__).parent.parent / "samples"
 QUIET_SECONDS = 2.0
@@ -181,25 +186,40 @@ class Workshop:
             self.hands.seconds += 0.5
         raise AssertionError(f"it never came true:\n{self.status()}")
 
-    def until(self, done: Callable[[], bool], *, step_seconds: float = 0.5, busy_seconds: float | None = None) -> None:
+    def until(
+        self, done: Callable[[], bool], *, step_seconds: float | None = None, busy_seconds: float | None = None
+    ) -> None:
         """Tick until `done`, turning the clock between the ticks while no step is under way.
 
+        Without `step_seconds` it is turned by little while anything changes, and then to when the daemon has something to do.
         With `busy_seconds` a step under way holds the clock up for so long only.
         """
+        quiet, changes = 0, -1
         for _ in range(MOST_TICKS):
             self.daemon.tick()
             if done():
                 return
+            before, changes = changes, self.daemon._book.journal.changes
+            quiet = quiet + 1 if changes == before else 0
             if self.daemon._pool.busy:
                 event = self.daemon._wake._event
                 woken = event.wait(PATIENCE_SECONDS if busy_seconds is None else busy_seconds)
                 assert woken or busy_seconds is not None, "a step hangs"
                 if woken:
                     continue
-            self.hands.seconds += step_seconds
+            is_quiet = quiet >= QUIET_TICKS and not self.daemon._pool.busy
+            self.hands.seconds += step_seconds if step_seconds is not None else self._next_step(is_quiet=is_quiet)
         raise AssertionError(f"it never came true:\n{self.status()}\n{[(j.name, j.state) for j in self.jobs()]}")
 
-    def idle(self, *, step_seconds: float = 0.5) -> None:
+    def _next_step(self, *, is_quiet: bool) -> float:
+        """Return by how many seconds the clock is turned: while it is quiet to when something is due, if that is known."""
+        if not is_quiet:
+            return STEP_SECONDS
+        again = self.daemon._reception.view.again_at - self.hands.clock().monotonic()
+        due = min((again, *self.daemon._desk.next_due_seconds(), *self.daemon._herald.next_due_seconds()))
+        return min(max(due, STEP_SECONDS), LONGEST_STEP_SECONDS) if math.isfinite(due) else STEP_SECONDS
+
+    def idle(self, *, step_seconds: float | None = None) -> None:
         """Let the inbox be looked at, tick until nothing moves any more, then let the status page be written."""
         self.hands.seconds += 1.0
         self.until(self.daemon.is_idle, step_seconds=step_seconds)

@@ -50,7 +50,7 @@ from rodin_watchd.adapters.journal.reading import (
     closed_on_error,
     connect,
 )
-from rodin_watchd.adapters.journal.words import BUSY_CODES, code_of, in_words
+from rodin_watchd.adapters.journal.words import BUSY_CODES, code_of, errors_in_words, in_words
 from rodin_watchd.adapters.journal.writing import insert_command, prepare
 from rodin_watchd.core.announcing import SILENT, Announcer
 from rodin_watchd.core.approval import Changes
@@ -165,6 +165,7 @@ class Journal(JournalReader, HookRunWriter):
         self._looked_at: tuple[int, int] | None = None  # what `changed_outside` was when the witness was compared
         self._outside = (0, 0)  # what `changed_outside` was last
         self._kept: dict[tuple[str, tuple[object, ...]], list[sqlite3.Row]] = {}  # answers, since anybody wrote
+        self._kept_at = 0  # what this connection had changed by then
         self._open()
 
     def _open(self) -> None:
@@ -404,7 +405,7 @@ class Journal(JournalReader, HookRunWriter):
         """Return how many submits were allowed to send their last bytes, as far as this journal knows."""
         return int(self.meta(SUBMITS) or 0)
 
-    @in_words()
+    @errors_in_words
     def open_commands(self) -> list[Command]:
         """Return the commands that nobody has answered yet, oldest first."""
         query = "SELECT id, verb, arguments FROM commands WHERE answer IS NULL ORDER BY id"
@@ -458,6 +459,9 @@ class Journal(JournalReader, HookRunWriter):
         """
         if self._db.in_transaction:
             return self._rows(query, values)
+        if self._kept_at != self._db.total_changes:
+            self._kept_at = self._db.total_changes
+            self._kept.clear()
         if (query, values) not in self._kept:
             self._kept[query, values] = self._rows(query, values)
         return self._kept[query, values]
@@ -469,7 +473,6 @@ class Journal(JournalReader, HookRunWriter):
     def _transaction(self, *, vital: bool = False) -> Iterator[None]:
         if not vital and not self._ballast.lay():
             raise RoomError(_FULL)
-        self._kept.clear()
         try:
             self._db.execute("BEGIN IMMEDIATE")
             self._refuse_other_content()  # nobody else can write from here on

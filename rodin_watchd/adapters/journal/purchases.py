@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from rodin_watchd.adapters.journal.words import in_words
+from rodin_watchd.adapters.journal.words import errors_in_words
 from rodin_watchd.core.machine import SENDING
 from rodin_watchd.core.proof import Refusal, Since
 from rodin_watchd.core.refusals import LOOKED, InARow, InVain
@@ -93,7 +93,7 @@ class PurchaseReader(ABC):
     def _kept_rows(self, query: str, values: tuple[object, ...] = ()) -> list[sqlite3.Row]:
         """Do the same where the daemon asks in every tick: a writer knows the answer until something is written."""
 
-    @in_words()
+    @errors_in_words
     def spent_since(self, purchase: int) -> Mapping[str, Decimal]:
         """Return what was spent after a purchase, in credits, by top folder, "" for the inbox itself.
 
@@ -108,7 +108,7 @@ class PurchaseReader(ABC):
             spent[top] = spent.get(top, Decimal(0)) + each * count
         return spent
 
-    @in_words()
+    @errors_in_words
     def price(self) -> Decimal:
         """Return what a texture may cost, in credits: the dearest of the 20 newest charges, and at least the list price."""
         return max({CREDITS_PER_TEXTURE} | self._newest_costs())
@@ -116,7 +116,7 @@ class PurchaseReader(ABC):
     def _newest_costs(self) -> frozenset[Decimal]:
         return frozenset(Decimal(row[0]) for row in self._kept_rows(_NEWEST_COSTS))
 
-    @in_words()
+    @errors_in_words
     def charged_since(self, at: float) -> Decimal:
         """Return what was charged for submits since an instant (UTC), in credits."""
         return _sum((Decimal(cost), count) for cost, count in self._rows(_CHARGED, (at,)))
@@ -129,7 +129,7 @@ class PurchaseReader(ABC):
         """Return the number of the newest event of a job, 0 without any."""
         return int(self._rows("SELECT coalesce(max(id), 0) FROM events")[0][0])
 
-    @in_words()
+    @errors_in_words
     def purchases_since(self, purchase: int, aged_event: int) -> Since:
         """Return what happened to the money after a purchase; failed and lost tasks count if an event after `aged_event` tells of it."""
         rows = [(outcome, Decimal(cost), count, told) for outcome, cost, count, told in self._rows(_SINCE, (purchase,))]

@@ -13,7 +13,7 @@ from rodin_watchd.adapters.journal import rows, schema
 from rodin_watchd.adapters.journal.backup import how_to_recover
 from rodin_watchd.adapters.journal.hook_runs import HookRunReader
 from rodin_watchd.adapters.journal.purchases import PurchaseReader
-from rodin_watchd.adapters.journal.words import in_words
+from rodin_watchd.adapters.journal.words import errors_in_words, in_words
 from rodin_watchd.core.approval import GateKey, Pass
 from rodin_watchd.core.consent import of_set
 from rodin_watchd.core.names import printable
@@ -109,7 +109,7 @@ class JournalReader(PurchaseReader, HookRunReader):
         values = {"content": json.dumps(fingerprints), "besides": rows.plain(besides), "dropped": dropped}
         return next(iter(self._jobs(_SAME_CONTENT, values)), None)
 
-    @in_words()
+    @errors_in_words
     def bought(
         self, fingerprints: Sequence[str], besides: str, consent: str | None = None, dropped: str = ""
     ) -> Job | None:
@@ -155,23 +155,24 @@ class JournalReader(PurchaseReader, HookRunReader):
 
     # ---- numbers and history ----------------------------------------------------------------------------------------
 
-    @in_words()
+    @errors_in_words
     def counts(self) -> dict[State, int]:
         """Return how many jobs there are in each state."""
         return {State(row[0]): row[1] for row in self._rows("SELECT state, count(*) FROM jobs GROUP BY state")}
 
-    @in_words()
+    @errors_in_words
     def events(self, job_id: str) -> list[Event]:
         """Return a job's whole history, oldest first."""
         query = "SELECT job_id, at, action, state, message, code FROM events WHERE job_id = ? ORDER BY id"
         return [rows.event(row) for row in self._rows(query, (rows.plain(job_id),))]
 
+    @errors_in_words
     def was_refused_unread(self, job_id: str) -> bool:
         """Tell whether a set was refused as it lay in the inbox: then its job began with that, and has none of its options."""
         query = "SELECT state FROM events WHERE job_id = ? ORDER BY id LIMIT 1"
         return [row[0] for row in self._rows(query, (rows.plain(job_id),))] == [State.FAILING]
 
-    @in_words()
+    @errors_in_words
     def service_events(self, limit: int = -1, since_at: float = 0.0, kinds: Iterable[str] = ()) -> list[ServiceEvent]:
         """Return the service's own history since an instant (UTC), newest first, of these kinds or all; `limit` < 0: all."""
         query = """SELECT at, kind, message, subject, code FROM service_events WHERE at >= :since_at
@@ -198,7 +199,7 @@ class JournalReader(PurchaseReader, HookRunReader):
 
     # ---- what else is kept ------------------------------------------------------------------------------------------
 
-    @in_words()
+    @errors_in_words
     def gate(self, up_to: int | None = None) -> dict[GateKey, Pass]:
         """Return what was decided about the sets in the inbox; or only what was stored up to a number."""
         query = "SELECT name, verdict FROM gate WHERE :up_to IS NULL OR id <= :up_to ORDER BY id"
@@ -212,13 +213,13 @@ class JournalReader(PurchaseReader, HookRunReader):
         """Return the number of the newest command of this kind, answered or not, 0 without any."""
         return int(self._value("SELECT coalesce(max(id), 0) FROM commands WHERE verb = ?", (verb,)))
 
-    @in_words()
+    @errors_in_words
     def meta(self, key: str) -> Any:  # noqa: ANN401 - whatever JSON was stored
         """Return a stored JSON value, None if there is none."""
         found = self._kept_rows("SELECT value FROM meta WHERE key = ?", (key,))
         return json.loads(found[0][0]) if found else None
 
-    @in_words()
+    @errors_in_words
     def answer(self, command_id: int) -> dict[str, Any] | None:
         """Return the daemon's answer to a command, None while it is open."""
         stored = self._value("SELECT answer FROM commands WHERE id = ?", (command_id,))
@@ -234,7 +235,7 @@ class JournalReader(PurchaseReader, HookRunReader):
 
     # ---- asking SQLite ----------------------------------------------------------------------------------------------
 
-    @in_words()
+    @errors_in_words
     def _rows(self, query: str, values: Any = ()) -> list[sqlite3.Row]:  # noqa: ANN401 - as sqlite3 takes them
         """Ask, and read all of the answer: an open statement would hold up the writer's checkpoints."""
         return self._db.execute(query, values).fetchall()
@@ -243,7 +244,7 @@ class JournalReader(PurchaseReader, HookRunReader):
         """Do the same; who reads beside the writer never knows what is written meanwhile."""
         return self._rows(query, values)
 
-    @in_words()
+    @errors_in_words
     def _jobs(self, query: str, values: Any = ()) -> list[Job]:  # noqa: ANN401 - as sqlite3 takes them
         return [rows.job(row["doc"]) for row in self._rows(query, values)]
 
