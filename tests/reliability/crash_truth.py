@@ -155,7 +155,7 @@ def at_rest(scene: Scene, charges: Sequence[ChargeRow]) -> list[Violation]:
     """Return what is wrong when a run without a crash has ended; `charges` are the vendor's for this scene."""
     history = scene.history()
     jobs = [job for job, _ in history.values()]
-    disputed = {job.id for job in jobs for held in jobs if held.state is State.HELD and _names(held, job)}
+    disputed = _disputed(scene.sets, jobs, charges)
     found = [*_unfound(scene, settled=True), *_half_published(scene.root), *_left_over(scene.root, jobs)]
     found += _inbox_left(scene.root)
     for dropped in scene.sets:
@@ -188,9 +188,11 @@ def _dropped_model(job: Job) -> str:
     return model.source if model else ""
 
 
-def _names(held: Job, job: Job) -> bool:
-    """Tell whether a held job says that the vendor gave it the task of a job that had ended before."""
-    return held.problem is not None and f"(job {job.id}, " in held.problem.message
+def _disputed(sets: Iterable[DroppedSet], jobs: Sequence[Job], charges: Iterable[ChargeRow]) -> set[str]:
+    """Return the jobs that have the task of another set, which is held for that."""
+    held = {d.bought for d in sets if any(job.state is State.HELD for job in _jobs_of(d, jobs))}
+    theirs = {row["task_uuid"] for row in charges if (row["model_sha256"], row["image_sha256"]) in held}
+    return {job.id for job in jobs if job.state is not State.HELD and job.task and job.task.uuid in theirs}
 
 
 def _wrong_set(
