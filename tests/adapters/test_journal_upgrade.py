@@ -10,6 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from effort import EFFORT
 
 from rodin_watchd.adapters.journal import Journal, JournalReader, schema
 from rodin_watchd.core.consent import of_set
@@ -225,7 +226,7 @@ def grown(path: Path, count: int) -> None:
 
 def test_a_large_journal_is_brought_up_to_date_in_little_time(path: Path) -> None:
     """Each job takes a small part of a millisecond: a hundred thousand keep a studio waiting for half a minute at the most."""
-    count = 20_000
+    count = 5_000 * EFFORT
     grown(path, count)
     began = time.process_time()
     with closing(Journal(path)) as journal:

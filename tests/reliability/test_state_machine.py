@@ -452,7 +452,7 @@ def emulator(clock: VendorClock) -> Iterator[Emulator]:
 def test_nothing_is_lost_or_paid_twice(emulator: Emulator, clock: VendorClock) -> None:
     """In any order of drops, changes, faults, crashes, reloads, jumps of the clock and commands, all promises are kept.
 
-    A few stories, always the same ones; `make thorough` tells other ones each time, and four times as many.
+    A few stories, always the same ones; `make thorough` tells other ones each time, and eight times as many.
     """
     chaos: Any = partial(Chaos, emulator, clock)  # what makes a machine, where its class is asked for
-    run_state_machine_as_test(chaos, settings=searching(6, steps=30))
+    run_state_machine_as_test(chaos, settings=searching(12, steps=30))
