@@ -185,7 +185,7 @@ def test_the_task_of_another_job_proves_nothing(shop: Workshop, vendor: Vendor) 
     shop.start()
     shop.idle()
     assert shop.states() == {"first": State.ARCHIVED, "second": State.HELD}
-    assert "the task of job" in shop.status()
+    assert "the task of “first”" in shop.status()
 
 
 def test_a_paused_service_is_still_paused_after_a_restart(shop: Workshop, vendor: Vendor) -> None:
