@@ -10,11 +10,12 @@ import time
 from pathlib import Path
 
 from benchmarks.figures import Effort, Figure, main, median, percentile
-from rodin_watchd.adapters.plugin_host import Call, Limits, PluginHost, Ready, Source, clean_environ
+from rodin_watchd.adapters.plugin_host import PluginCall, PluginHost, Ready, clean_environ
+from rodin_watchd.adapters.plugin_host.child import PluginSource, ProcessLimits
 
 PLUGIN = "from rodin_watchd.v1 import hookimpl\n@hookimpl\ndef rodin_service(event):\n    pass\n"
 ECHO = "import sys\nfor line in sys.stdin:\n    sys.stdout.write(line)\n    sys.stdout.flush()\n"
-LIMITS = Limits(memory_bytes=2 << 30, file_bytes=1 << 30, start_seconds=60.0)
+LIMITS = ProcessLimits(memory_bytes=2 << 30, file_bytes=1 << 30, start_seconds=60.0)
 EVENT = {"event": {"id": "1", "kind": "paused", "at": 1.0, "message": "no credits"}}
 
 
@@ -23,7 +24,7 @@ def measure(effort: Effort) -> list[Figure]:
     with tempfile.TemporaryDirectory() as home:
         path = Path(home, "nothing.py")
         path.write_text(PLUGIN)
-        ready = Ready(Source("nothing", path=str(path)), LIMITS)
+        ready = Ready(PluginSource("nothing", path=str(path)), LIMITS)
         starts = [_started(ready, Path(home)) for _ in range(effort.of(11, 1))]
         warm = _warm(ready, Path(home), effort.of(2000, 20))
     bare = _bare(effort.of(2000, 20))
@@ -52,7 +53,7 @@ def _warm(ready: Ready, home: Path, count: int) -> list[float]:
 
 def _timed(host: PluginHost) -> float:
     started = time.perf_counter()
-    host.call(Call("nothing", "rodin_service", EVENT, {}, 30.0))
+    host.call(PluginCall("nothing", "rodin_service", EVENT, {}, 30.0))
     return (time.perf_counter() - started) * 1000
 
 

@@ -14,12 +14,12 @@ from statistics import fmean
 from typing import TypeAlias
 
 from benchmarks.figures import Effort, Figure, markdown, median
-from rodin_watchd.config import Polling
+from rodin_watchd.config.sections import PollingSection
 from rodin_watchd.core.schedule import poll_delay_seconds
 
 FIXED_SECONDS = 5.0
 HISTORIES = (0, 5, 50)
-LIMITS = Polling()
+LIMITS = PollingSection()
 
 Draw: TypeAlias = Callable[[random.Random], float]
 NextDelay: TypeAlias = Callable[[float], float]

@@ -25,7 +25,8 @@ from urllib.parse import urlsplit
 from benchmarks.figures import Effort, Figure, main, median
 from benchmarks.processes import KEY, memory_megabytes, output_of
 from benchmarks.vendor import make_certificate, vendor
-from rodin_watchd.adapters.rodin_client import RodinClient, Timeouts, Upload
+from rodin_watchd.adapters.rodin_client import RodinClient, Timeouts
+from rodin_watchd.adapters.rodin_client.upload import Upload
 from rodin_watchd.model import Link
 
 UPLOAD_BYTES, DOWNLOAD_BYTES = 10_000_000, 50_000_000

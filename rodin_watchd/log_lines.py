@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from types import MappingProxyType
 
-from rodin_watchd.core.status import set_name
+from rodin_watchd.core.wording import set_name
 from rodin_watchd.errors import RodinWatchdError
 from rodin_watchd.model import Job
 

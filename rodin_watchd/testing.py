@@ -23,12 +23,14 @@ from typing import Any, TypeAlias
 import pytest
 
 from rodin_watchd import __version__
-from rodin_watchd.adapters.plugin_host import Call, Limits, PluginHost, Ready, Source, clean_environ
-from rodin_watchd.core.announcing import public_job
+from rodin_watchd.adapters.plugin_host import PluginCall, PluginHost, Ready, clean_environ
+from rodin_watchd.adapters.plugin_host.child import PluginSource, ProcessLimits
+from rodin_watchd.core.notifications import public_job
 from rodin_watchd.core.receipt import receipt
-from rodin_watchd.emulator.exports import ResultFile as EmulatedFile
+from rodin_watchd.emulator.exports import EmulatedFile
 from rodin_watchd.emulator.orders import Order
-from rodin_watchd.emulator.server import Emulator, EmulatorSettings
+from rodin_watchd.emulator.server import Emulator
+from rodin_watchd.emulator.settings import EmulatorSettings
 from rodin_watchd.emulator.workshop import make
 from rodin_watchd.model import InputFile, ResultFile, Role, Signature, State, Task
 from rodin_watchd.model import Job as StoredJob
@@ -36,7 +38,7 @@ from rodin_watchd.v1 import Event, FileSet, Job, Waiting
 
 __all__ = ["PluginUnderTest", "finished", "loading", "rodin_emulator", "rodin_job", "rodin_plugin", "rodin_result"]
 
-_LIMITS = Limits(memory_bytes=4 << 30, file_bytes=4 << 30, start_seconds=60.0)
+_LIMITS = ProcessLimits(memory_bytes=4 << 30, file_bytes=4 << 30, start_seconds=60.0)
 _VALUES = (Job, Event, FileSet, Waiting)
 
 
@@ -73,7 +75,7 @@ class PluginUnderTest:
         (`error.output` has what the plugin printed).
         """
         data = {name: _data(value) for name, value in arguments.items()}
-        reply = self._host.call(Call(self._name, hook, data, self._settings, seconds, own))
+        reply = self._host.call(PluginCall(self._name, hook, data, self._settings, seconds, own))
         self.output = reply.output
         return reply.value
 
@@ -109,7 +111,7 @@ def loading(folder: Path) -> Iterator[OpenPlugin]:
         def load(code: str | Path, **settings: Any) -> PluginUnderTest:  # noqa: ANN401 - the plugin's own settings
             path = Path(code)
             name = path.stem if path.suffix == ".py" else str(code).rpartition(".")[2]
-            source = Source(name, path=str(path)) if path.suffix == ".py" else Source(name, entry=str(code))
+            source = PluginSource(name, path=str(path)) if path.suffix == ".py" else PluginSource(name, entry=str(code))
             environ = clean_environ(os.environ, ())
             scratch = Path(tempfile.mkdtemp(prefix="plugin-", dir=folder)) / "scratch"
             host = PluginHost([Ready(source, _LIMITS, settings)], 1, environ, scratch)

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from rodin_watchd.api_key import find_key
-from rodin_watchd.config import SYSTEM_CONFIG, Api, Config, Folders, find_config, load_config
+from rodin_watchd.config import SYSTEM_CONFIG, Config, find_config, load_config
+from rodin_watchd.config.api_key import find_key
+from rodin_watchd.config.sections import ApiSection, FoldersSection
 from rodin_watchd.core.options import frozen
 from rodin_watchd.errors import ConfigError
 
@@ -40,7 +41,7 @@ def refusal(folder: Path, text: str) -> list[str]:
 def test_an_empty_file_gives_the_defaults(tmp_path: Path) -> None:
     """Nothing has to be configured but the key: the file's own folder is the root."""
     config = load_config(written(tmp_path, ""))
-    assert config == Config(folders=Folders(root=tmp_path))
+    assert config == Config(folders=FoldersSection(root=tmp_path))
     assert (config.folders.root, config.folders.state, config.api.key_file) == (tmp_path, None, None)
     assert (config.api.base_url, config.api.max_in_flight) == ("https://api.hyper3d.com", 4)
     assert (config.api.requests_per_minute, config.api.connect_seconds, config.api.read_seconds) == (120, 10, 120)
@@ -272,7 +273,7 @@ def test_a_config_named_by_a_relative_path_gives_absolute_paths(tmp_path: Path) 
 )
 def test_usable_addresses_are_taken(url: str) -> None:
     """HTTPS anywhere, plain HTTP on this machine; a slash at the end is dropped."""
-    assert Api(base_url=url).base_url == Api(base_url=url + "/").base_url == url
+    assert ApiSection(base_url=url).base_url == ApiSection(base_url=url + "/").base_url == url
 
 
 @pytest.mark.parametrize(

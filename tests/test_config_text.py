@@ -14,7 +14,7 @@ import jsonschema
 import pytest
 
 from rodin_watchd.config import Config, load_config
-from rodin_watchd.config_text import config_schema, example, sidecar_example, sidecar_schema
+from rodin_watchd.config.reference import config_schema, example, sidecar_example, sidecar_schema
 from rodin_watchd.core.sidecar import Sidecar, read_sidecar
 from rodin_watchd.errors import ConfigError
 

@@ -11,7 +11,7 @@ from typing import Any
 from prometheus_client.parser import text_string_to_metric_families
 
 from rodin_watchd.adapters.metrics import Metrics
-from rodin_watchd.core.vitals import INCOMPLETE, READY, SETTLING, STANDSTILLS, UNMOVABLE, Books, Vitals
+from rodin_watchd.core.health import INCOMPLETE, READY, SETTLING, STANDSTILLS, UNMOVABLE, Health, MoneyTotals
 from rodin_watchd.model import State
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -25,9 +25,9 @@ FROM_PROMETHEUS = {"instance", "job"}
 def existing() -> dict[str, dict[str, set[str]]]:
     """Return the names of all samples, with their labels' names and values."""
     waiting = dict.fromkeys((SETTLING, INCOMPLETE, UNMOVABLE, READY), 1)
-    vitals = Vitals(1.0, 1.0, 0, 0, waiting, dict.fromkeys(waiting, 1.0), 0.0, "", ("submit",))
-    metrics = Metrics(lambda: Books({State.HELD: 1}, Decimal(1), Decimal(1), 1.0), lambda: 1.0, "/srv/textures")
-    metrics.tick(vitals)
+    health = Health(1.0, 1.0, 0, 0, waiting, dict.fromkeys(waiting, 1.0), 0.0, "", ("submit",))
+    metrics = Metrics(lambda: MoneyTotals({State.HELD: 1}, Decimal(1), Decimal(1), 1.0), lambda: 1.0, "/srv/textures")
+    metrics.tick(health)
     for outcome in ("done", "not-yet", "retry", "unknown", "rejected"):
         metrics.step("submit", outcome, 1.0)
     metrics.api_call("submit", "201")

@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from rodin_watchd.cli.main import COMMANDS
-from rodin_watchd.emulator.server import Emulator, EmulatorSettings
+from rodin_watchd.emulator.server import Emulator
+from rodin_watchd.emulator.settings import EmulatorSettings
 
 PROJECT = Path(__file__).parent.parent
 PAGES = sorted([PROJECT / "README.md", *(PROJECT / "docs").glob("*.md")])
@@ -109,7 +110,7 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
+def dispatcher(tmp_path: Path) -> Iterator[Desk]:
     """Give a new user's home, and a vendor."""
     settings = EmulatorSettings(preview_pixels=64, api_keys=(KEY,), waiting_seconds=0, generating_seconds=0)
     with Emulator(settings) as emulator:
@@ -117,14 +118,14 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_command_works(page: Path, desk: Desk) -> None:
+def test_every_command_works(page: Path, dispatcher: Desk) -> None:
     """The lines of a page, one after the other, in a new home."""
     lines = commands(page)
     for line in lines:
-        desk.run(line)
+        dispatcher.run(line)
     if page.name == "README.md":
         assert lines[:2] == ["make demo", "make test"]
-        assert (desk.home / "textures" / "outbox" / "chair" / "job.toml").is_file()
+        assert (dispatcher.home / "textures" / "outbox" / "chair" / "job.toml").is_file()
 
 
 def test_every_make_target_exists() -> None:

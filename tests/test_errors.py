@@ -11,13 +11,7 @@ import pytest
 
 import rodin_watchd
 from rodin_watchd import errors
-from rodin_watchd.errors import (
-    FilesError,
-    OwnerError,
-    RodinWatchdError,
-    ServiceError,
-)
-from rodin_watchd.errors.base import GOES_ON
+from rodin_watchd.errors import GOES_ON, FilesError, OwnerError, RodinWatchdError, ServiceError
 from rodin_watchd.problem import Fault, Lane, Scope
 
 OPTIONAL = ("rodin_watchd.emulator", "rodin_watchd.cli", "rodin_watchd.__main__")
@@ -91,9 +85,9 @@ def test_service_errors_are_never_final() -> None:
     assert not any(kind.final for kind in CLASSES if kind.scope is Scope.SERVICE)
 
 
-def test_all_errors_for_people_are_in_one_folder() -> None:
+def test_all_errors_for_people_are_in_one_module() -> None:
     """Elsewhere are only signals between the pool's threads, which no report ever shows."""
-    homes = {kind.__module__.rpartition(".")[0] for kind in CLASSES if kind.__module__ != "rodin_watchd.service.pool"}
+    homes = {kind.__module__ for kind in CLASSES if kind.__module__ != "rodin_watchd.service.pool"}
     assert homes == {errors.__name__}
 
 

@@ -19,11 +19,6 @@ PLACES = {
     "problem": "errors",
     "own_file": "config",
     "v1": "hooks",
-    "api_key": "config",
-    "config_outputs": "config",
-    "config_plugins": "config",
-    "config_sections": "config",
-    "config_text": "config",
     "log_lines": "config",
     "__main__": "cli",
 }
@@ -60,14 +55,14 @@ PURE = {
 """All that the core may import from elsewhere: no disk, no network, no clock, no threads, no log; `errno` is names alone."""
 
 LATE_IMPORTS = {
-    "rodin_watchd.service.exporting": {"rodin_watchd.adapters.metrics", "rodin_watchd.adapters"},  # the extra `metrics`
+    "rodin_watchd.service.metrics": {"rodin_watchd.adapters.metrics", "rodin_watchd.adapters"},  # the extra `metrics`
     "rodin_watchd.hooks.plugin": {"jsonschema"},  # only a plugin that checks its settings by a schema needs it
     "rodin_watchd.emulator.usdz": {"pxr"},  # the extra `usdz`: only who asks for USDZ needs it
     "rodin_watchd.emulator.exports": {"rodin_watchd.emulator.usdz", "rodin_watchd"},  # the same extra
 }
 """Imports inside functions outside the cli, each for an optional extra."""
 
-PAGES_OF_STATUS = ("look", "explain", "explain_inbox", "answer", "job_words", "context")
+PAGES_OF_STATUS = ("status", "explain")
 """What `status`, `list`, `show` and `explain` are made of."""
 
 
@@ -226,8 +221,8 @@ def test_status_commands_never_load_the_daemon(page: str) -> None:
     reached = reached_from(f"rodin_watchd.cli.{page}")
     assert not reached & {
         "rodin_watchd.service.daemon",
-        "rodin_watchd.service.desk",
+        "rodin_watchd.service.dispatcher",
         "rodin_watchd.adapters.rodin_client",
     }
     assert not {name.split(".")[0] for name in reached} & {"requests", "urllib3", "http"}
-    assert "rodin_watchd.adapters.journal" in reached or page == "job_words"
+    assert "rodin_watchd.adapters.store.reader" in reached

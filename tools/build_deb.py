@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rodin_watchd import __version__
-from rodin_watchd.cli.service_files import SHARE, STATE, config_text, unit_files
+from rodin_watchd.cli.systemd import SHARE, STATE, config_text, unit_files
 
 ROOT = Path(__file__).resolve().parent.parent
 HOME = Path("usr/lib/rodin-watchd")

@@ -10,7 +10,7 @@ import json
 import sys
 from pathlib import Path
 
-from rodin_watchd.config_text import CONFIG_SCHEMA, SIDECAR_SCHEMA, config_schema, example, sidecar_schema
+from rodin_watchd.config.reference import CONFIG_SCHEMA, SIDECAR_SCHEMA, config_schema, example, sidecar_schema
 
 ROOT = Path(__file__).resolve().parent.parent
 

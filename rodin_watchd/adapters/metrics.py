@@ -29,7 +29,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.registry import Collector
 
 from rodin_watchd import __version__
-from rodin_watchd.core.vitals import STANDSTILLS, Books, Vitals
+from rodin_watchd.core.health import STANDSTILLS, Health, MoneyTotals
 from rodin_watchd.errors import ConfigError, DiskError, ForeignFileError, RodinWatchdError
 from rodin_watchd.log_lines import Trouble, why
 from rodin_watchd.model import State
@@ -50,7 +50,7 @@ class Metrics:
     the vitals. `root` tells the series of several services on one machine apart.
     """
 
-    def __init__(self, read: Callable[[], Books], monotonic: Callable[[], float], root: str) -> None:
+    def __init__(self, read: Callable[[], MoneyTotals], monotonic: Callable[[], float], root: str) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call] # has no types; nobody asks when a count began
         counted = CollectorRegistry()
         self.registry = CollectorRegistry()
@@ -89,9 +89,9 @@ class Metrics:
         """Note a call of a plugin's hook."""
         self._hooks.labels(plugin, hook, outcome).inc()
 
-    def tick(self, vitals: Vitals) -> None:
+    def tick(self, health: Health) -> None:
         """Note how it stands."""
-        self._gauges.vitals = vitals
+        self._gauges.health = health
 
     def text(self) -> bytes:
         """Return all metrics in Prometheus' text format."""
@@ -119,8 +119,8 @@ class _Rooted(Collector):
 class _Gauges(Collector):
     """What is true when somebody asks."""
 
-    def __init__(self, read: Callable[[], Books], monotonic: Callable[[], float]) -> None:
-        self.vitals: Vitals | None = None
+    def __init__(self, read: Callable[[], MoneyTotals], monotonic: Callable[[], float]) -> None:
+        self.health: Health | None = None
         self._read = read
         self._monotonic = monotonic
         self._trouble = Trouble("metrics")
@@ -132,14 +132,14 @@ class _Gauges(Collector):
     def collect(self) -> Iterable[Metric]:
         """Give the metrics of this moment."""
         yield InfoMetricFamily("rodin_watchd", "The program.", {"version": __version__})
-        vitals, books = self.vitals, self._books()
-        yield _sets(vitals, books)
-        if vitals:
-            yield from _of_vitals(vitals, self._monotonic())
+        health, books = self.health, self._books()
+        yield _sets(health, books)
+        if health:
+            yield from _of_health(health, self._monotonic())
         if books:
             yield from _of_books(books)
 
-    def _books(self) -> Books | None:
+    def _books(self) -> MoneyTotals | None:
         try:
             books = self._read()
         except RodinWatchdError as error:
@@ -149,26 +149,26 @@ class _Gauges(Collector):
         return books
 
 
-def _sets(vitals: Vitals | None, books: Books | None) -> Metric:
+def _sets(health: Health | None, books: MoneyTotals | None) -> Metric:
     """Return how many sets there are: in the inbox by what they wait for, and jobs, of all times, by state."""
     jobs = {state.value: books.states.get(state, 0) for state in State} if books else {}
-    inbox = vitals.inbox if vitals else {}
+    inbox = health.inbox if health else {}
     return _gauge("sets", "Sets in the inbox by what they wait for, and jobs by state.", "state", {**inbox, **jobs})
 
 
-def _of_vitals(vitals: Vitals, monotonic: float) -> Iterator[Metric]:
-    yield _gauge("last_tick_timestamp_seconds", "When the loop ticked last (UTC).", value=vitals.at)
-    age = max(monotonic - vitals.monotonic, 0.0)
+def _of_health(health: Health, monotonic: float) -> Iterator[Metric]:
+    yield _gauge("last_tick_timestamp_seconds", "When the loop ticked last (UTC).", value=health.at)
+    age = max(monotonic - health.monotonic, 0.0)
     yield _gauge("tick_age_seconds", "How long ago the loop ticked last.", value=age)
     told = "How long the oldest set in the inbox has waited, by what it waits for."
-    yield _gauge("oldest_waiting_seconds", told, "state", vitals.oldest_seconds)
+    yield _gauge("oldest_waiting_seconds", told, "state", health.oldest_seconds)
     told = "How long the worst set has not moved though it should have."
-    yield _gauge("overdue_seconds", told, value=vitals.overdue_seconds)
-    paused = dict.fromkeys(STANDSTILLS, 0.0) | dict.fromkeys(vitals.paused, 1.0)
+    yield _gauge("overdue_seconds", told, value=health.overdue_seconds)
+    paused = dict.fromkeys(STANDSTILLS, 0.0) | dict.fromkeys(health.paused, 1.0)
     yield _gauge("paused", "1 for what stands still, 0 for what does not.", "what", paused)
 
 
-def _of_books(books: Books) -> Iterator[Metric]:
+def _of_books(books: MoneyTotals) -> Iterator[Metric]:
     yield CounterMetricFamily("rodin_watchd_credits_spent", "Credits spent, ever.", value=float(books.spent))
     if books.balance is not None:
         told = "Credits in the vendor's account: as it said last, less what was charged since."

@@ -5,36 +5,49 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
+import shutil
+import sys
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 
-from rodin_watchd.adapters.journal import JournalReader
-from rodin_watchd.adapters.journal.ballast import can_grow
-from rodin_watchd.adapters.lock import holder
-from rodin_watchd.adapters.sign import read_sign, sign_path
+from rodin_watchd.adapters.heartbeat import read_heartbeat, sign_path
+from rodin_watchd.adapters.ownership import holder
+from rodin_watchd.adapters.store.backup import can_grow
+from rodin_watchd.adapters.store.reader import JournalReader
 from rodin_watchd.adapters.zone import local_zone
-from rodin_watchd.cli.configured import config_option, find, load
-from rodin_watchd.config import Config, journal_path, lock_path
-from rodin_watchd.core.receipt import local
-from rodin_watchd.core.vitals import TICK_SECONDS, Standstill
-from rodin_watchd.errors import JournalError
+from rodin_watchd.config import Config, find_config, journal_path, load_config, lock_path
+from rodin_watchd.core.health import TICK_SECONDS, Standstill
+from rodin_watchd.core.wording import local
+from rodin_watchd.errors import ConfigError, JournalError
 
-__all__ = [
-    "config_option",
-    "daemon_of",
-    "find",
-    "journal_of",
-    "json_option",
-    "load",
-    "no_room",
-    "print_json",
-    "reader",
-    "standstill",
-]
+# ---- The config file that a command works with: named, found, read --------------------------------------------------
+
+
+def config_option(command: F) -> F:
+    """Add `--config FILE` to a command."""
+    return click.option(
+        "--config",
+        "config_file",
+        type=click.Path(path_type=Path, readable=False),  # told like all that is wrong with it
+        metavar="FILE",
+        help="The config file. Default: $RODIN_WATCHD_CONFIG, ./config.toml, /etc/rodin-watchd/config.toml.",
+    )(command)
+
+
+def find(config_file: Path | None) -> Path:
+    """Return the config file to use. Raises ConfigError."""
+    return find_config(config_file, os.environ, Path.cwd())
+
+
+def load(config_file: Path | None) -> Config:
+    """Return the configuration. Raises ConfigError."""
+    return load_config(find(config_file))
+
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -66,16 +79,16 @@ def reader(config: Config) -> Iterator[JournalReader]:
 def standstill(journal: Path) -> str:
     """Return why a running service can write nothing into its journal, which the journal cannot tell; else ""."""
     try:
-        sign, serving = read_sign(sign_path(journal)), holder(journal.with_name("lock"))
+        heartbeat, serving = read_heartbeat(sign_path(journal)), holder(journal.with_name("lock"))
     except PermissionError:
         return ""
-    if sign is None or serving is None or sign.age_seconds > TICK_SECONDS or not sign.vitals.standstill:
+    if heartbeat is None or serving is None or heartbeat.age_seconds > TICK_SECONDS or not heartbeat.health.standstill:
         return ""
     told = (
-        f"Nothing has moved since {local(sign.vitals.standstill_at, local_zone())}, and what the journal shows is as of then: "
-        f"{sign.vitals.standstill}"
+        f"Nothing has moved since {local(heartbeat.health.standstill_at, local_zone())}, and what the journal shows is as of then: "
+        f"{heartbeat.health.standstill}"
     )
-    if Standstill.JOURNAL_GONE in sign.vitals.paused:
+    if Standstill.JOURNAL_GONE in heartbeat.health.paused:
         told += " Do not stop the service: it alone knows what was paid for."
     return told
 
@@ -118,3 +131,40 @@ def _number(value: object) -> int | float:
     if not isinstance(value, Decimal):
         raise TypeError(f"{type(value).__name__} is nothing that JSON knows")
     return int(value) if value == value.to_integral_value() else float(value)
+
+
+# ---- Optional parts of the installation: a friendly word when one is missing ----------------------------------------
+
+
+@contextlib.contextmanager
+def needs_emulator() -> Iterator[None]:
+    """Say how to install what the emulator needs, if importing it fails. Raises ConfigError."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == "rodin_watchd":
+            raise
+        raise ConfigError(
+            f"The emulator is not installed: {error.name} is missing.",
+            advice=f'Run: {shlex.quote(sys.executable)} -m pip install "rodin-watchd[emulator]"',
+        ) from None
+
+
+# ---- How this installation is started -------------------------------------------------------------------------------
+
+
+NAME: Final = "rodin-watchd"
+
+
+def program() -> tuple[str, ...]:
+    """Return the words that start it from anywhere."""
+    called = Path(sys.argv[0])
+    if called.name == NAME and (found := shutil.which(str(called))):
+        return (str(Path(found).absolute()),)
+    return (sys.executable, "-m", "rodin_watchd")
+
+
+def program_to_type() -> str:
+    """Return what a person types to start it: its name, if the shell finds it by that."""
+    found = shutil.which(NAME)
+    return NAME if found and (str(Path(found).absolute()),) == program() else shlex.join(program())

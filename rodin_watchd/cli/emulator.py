@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import click
 
-from rodin_watchd.cli.extras import needs_emulator
+from rodin_watchd.cli.context import needs_emulator
 from rodin_watchd.errors import ConfigError
 
 
@@ -65,7 +65,9 @@ def emulator(  # noqa: PLR0913 - one argument for each option
     Point a config at it with api.base_url, and give one of its keys in RODIN_API_KEY.
     """
     with needs_emulator():
-        from rodin_watchd.emulator.server import EmulatorSettings, parse_fault, serve  # noqa: PLC0415 - optional extra
+        from rodin_watchd.emulator.faults import parse_fault  # noqa: PLC0415 - optional extra
+        from rodin_watchd.emulator.server import serve  # noqa: PLC0415 - optional extra
+        from rodin_watchd.emulator.settings import EmulatorSettings  # noqa: PLC0415 - optional extra
     try:
         settings = EmulatorSettings(
             host=host,

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import click
 
-from rodin_watchd.adapters.lock import holder
-from rodin_watchd.adapters.sign import read_sign, sign_path
-from rodin_watchd.cli.configured import config_option, load
+from rodin_watchd.adapters.heartbeat import read_heartbeat, sign_path
+from rodin_watchd.adapters.ownership import holder
+from rodin_watchd.cli.context import config_option, load
 from rodin_watchd.config import journal_path
-from rodin_watchd.core.vitals import SET_SECONDS, TICK_SECONDS, verdict
+from rodin_watchd.core.health import SET_SECONDS, TICK_SECONDS, verdict
 
 
 @click.command(epilog="Example: rodin-watchd health --config /srv/textures/config.toml")
@@ -48,13 +48,13 @@ def told(journal: Path, tick_seconds: float = TICK_SECONDS, set_seconds: float =
     lock = journal.with_name("lock")
     try:
         lock.stat()
-        sign, serving = read_sign(sign_path(journal)), holder(lock)
+        heartbeat, serving = read_heartbeat(sign_path(journal)), holder(lock)
     except FileNotFoundError:
         return False, f"not running: there is no {lock}"
     except PermissionError as error:
         return False, f"unknown: this user may not read {error.filename}"
     if serving is None:
         return False, "not running"
-    if sign is None or sign.pid != serving.get("pid"):
+    if heartbeat is None or heartbeat.pid != serving.get("pid"):
         return False, "starting: no tick yet"
-    return verdict(sign.vitals, sign.age_seconds, tick_seconds, set_seconds)
+    return verdict(heartbeat.health, heartbeat.age_seconds, tick_seconds, set_seconds)

@@ -6,9 +6,11 @@ import contextlib
 import faulthandler
 import logging
 import os
+import signal
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
@@ -18,17 +20,71 @@ import click
 from rodin_watchd.adapters.privacy import hide_memory, hide_variable
 from rodin_watchd.adapters.spool.sharing import umask, umask_for
 from rodin_watchd.adapters.systemd import Manager
-from rodin_watchd.api_key import KEY_VARIABLE, find_key
 from rodin_watchd.cli.context import config_option, find
 from rodin_watchd.cli.logs import LogFormat, set_level, start_log
 from rodin_watchd.cli.main import exit_code, in_words
-from rodin_watchd.cli.signals import await_service, heed_signals
 from rodin_watchd.config import Config, load_config
+from rodin_watchd.config.api_key import KEY_VARIABLE, find_key
 from rodin_watchd.core.layout import INBOX
 from rodin_watchd.errors import DiskError, RodinWatchdError, RootAwayError
 from rodin_watchd.log_lines import tell_error
 from rodin_watchd.service.pulse import Pulse
-from rodin_watchd.service.serving import Serving, serving
+from rodin_watchd.service.reload import Serving, serving
+
+# ---- The signals that a running service heeds -----------------------------------------------------------------------
+
+
+ENDING = (signal.SIGTERM, signal.SIGINT)
+
+
+def await_service() -> None:
+    """End in order at a SIGTERM before there is a service: what is held is given back. SIGHUP has nothing to reload yet."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))
+
+
+def _end_at_once() -> None:
+    """Have the next signal end the process; by default the kernel does not end a container's first one, pid_namespaces(7)."""
+    for number in ENDING:
+        signal.signal(number, _end_process if os.getpid() == 1 else signal.SIG_DFL)
+
+
+def _end_process(number: int, _frame: object) -> None:
+    os._exit(128 + number)
+
+
+def heed_signals(service: Serving) -> None:
+    """End politely at the first SIGTERM or Ctrl-C, at once at the second; read the config anew at SIGHUP.
+
+    The SIGHUP of a terminal that was closed ends the service politely: nobody can see it any more.
+    """
+    terminal = _is_terminal()
+
+    def stop(_number: int, _frame: object) -> None:
+        _end_at_once()
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        _apart(service.stop)
+
+    def reload(number: int, frame: object) -> None:
+        if terminal and not _is_terminal():
+            stop(number, frame)
+        else:
+            _apart(service.ask_reload)
+
+    for number in ENDING:
+        signal.signal(number, stop)
+    signal.signal(signal.SIGHUP, reload)
+
+
+def _is_terminal() -> bool:
+    """Tell whether there is a terminal, open on the other side."""
+    return os.isatty(sys.stderr.fileno())
+
+
+def _apart(action: Callable[[], None]) -> None:
+    """Do it in another thread: the loop, interrupted here, may hold a lock that it takes."""
+    threading.Thread(target=action).start()
+
 
 AWAY_SECONDS = 2.0
 """How often a start looks whether the root is back."""

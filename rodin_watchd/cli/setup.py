@@ -10,11 +10,11 @@ from pathlib import Path
 import click
 
 from rodin_watchd.adapters.spool import Spool
-from rodin_watchd.adapters.spool.grounds import mark_text, service_above
-from rodin_watchd.api_key import CREDENTIAL_NAME, KEY_VARIABLE
-from rodin_watchd.config_text import config_schema, example, sidecar_example, sidecar_schema
-from rodin_watchd.core.grounds import Ground, Mark
+from rodin_watchd.adapters.spool.mounts import mark_text, service_above
+from rodin_watchd.config.api_key import CREDENTIAL_NAME, KEY_VARIABLE
+from rodin_watchd.config.reference import config_schema, example, sidecar_example, sidecar_schema
 from rodin_watchd.core.layout import CONFIG_NAME, HIDDEN, INBOX, MARK, OUTBOX
+from rodin_watchd.core.mounts import Mark, Mount
 from rodin_watchd.errors import DiskError, OwnerError
 
 CONFIG_SCHEMA = f"{HIDDEN}/config.schema.json"
@@ -72,7 +72,7 @@ def _texts(root: Path) -> dict[Path, str]:
     schemas = {CONFIG_SCHEMA: config_schema(), SIDECAR_SCHEMA: sidecar_schema()}
     texts = {root / name: json.dumps(schema, indent=2) + "\n" for name, schema in schemas.items()}
     examples = {CONFIG_NAME: example(CONFIG_SCHEMA), SIDECAR_EXAMPLE: sidecar_example(SIDECAR_SCHEMA)}
-    mark = mark_text(Mark(secrets.token_hex(8), Ground.ROOT.value))
+    mark = mark_text(Mark(secrets.token_hex(8), Mount.ROOT.value))
     return {**{root / name: text for name, text in examples.items()}, root / MARK: mark, **texts}
 
 

@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Any, Final, Self
 
 from rodin_watchd.core.pauses import Pause, Pauses, ended_by, is_over, renewed
-from rodin_watchd.core.receipt import in_credits
+from rodin_watchd.core.wording import in_credits
 from rodin_watchd.errors import AnotherAccountError, EmptyAccountError, TaskLostError, UnansweredSubmitError
 from rodin_watchd.model import CREDITS_PER_TEXTURE, Job, Outcome, Rejected, Retry, Step
 from rodin_watchd.problem import Fault, Lane, Problem

@@ -20,7 +20,7 @@ from typing import Final, NamedTuple
 
 from rodin_watchd.core.machine import Signal, move
 from rodin_watchd.core.names import printable
-from rodin_watchd.core.receipt import in_credits
+from rodin_watchd.core.wording import in_credits
 from rodin_watchd.errors import OverBudgetError
 from rodin_watchd.model import CREDITS_PER_TEXTURE, Job, State, Transition
 

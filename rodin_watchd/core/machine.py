@@ -30,23 +30,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import tzinfo
 from decimal import Decimal
 from enum import StrEnum
 from itertools import product
-from typing import assert_never
+from typing import Final, NamedTuple, assert_never
 
 from rodin_watchd.core.names import printable
-from rodin_watchd.core.patience import Policy, later, overdue, spent, wait_seconds
 from rodin_watchd.core.retention import urgent_wait_seconds
+from rodin_watchd.core.schedule import backoff_seconds
 from rodin_watchd.core.secrecy import forgetting
 from rodin_watchd.core.wire import read_submit
+from rodin_watchd.core.wording import local
 from rodin_watchd.errors import (
     ChargedTaskLostError,
     OutcomeUnknownError,
+    OverdueError,
     PluginRequiredError,
     ResultsGoneError,
     RodinWatchdError,
+    TaskLostError,
 )
 from rodin_watchd.model import (
     CREDITS_PER_TEXTURE,
@@ -64,6 +68,50 @@ from rodin_watchd.model import (
     Unknown,
 )
 from rodin_watchd.problem import Problem, Scope
+
+# ---- How often and how long a step is tried: attempts, waits and deadlines of a job. Pure functions -----------------
+
+
+PATIENCE: Mapping[str, int] = {TaskLostError.code: 12}
+"""Set errors that end a job after so many tries, whatever its state: a new task may be unknown for a moment only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How a state goes on: its step, how often set errors are tried, how long it may last, how long to wait."""
+
+    step: Step
+    max_attempts: int | None = None  # None: until it works
+    deadline_seconds: float | None = None
+    first_wait_seconds: float = 2.0
+    longest_wait_seconds: float = 300.0
+
+
+def wait_seconds(attempts: int, policy: Policy, problem: Problem, chance: float) -> float:
+    """Return the wait before the next attempt; what the vendor asks for is honoured as far as the policy's longest."""
+    asked = min(problem.retry_after_seconds or 0.0, policy.longest_wait_seconds)
+    return max(backoff_seconds(attempts, policy.first_wait_seconds, policy.longest_wait_seconds, chance), asked)
+
+
+def spent(job: Job, policy: Policy, now: float) -> Problem | None:
+    """Return the problem to fail with, when no attempt or no time is left."""
+    limits = (policy.max_attempts, PATIENCE.get(job.problem.code) if job.problem else None)
+    if any(limit is not None and job.attempts >= limit for limit in limits):
+        return job.problem
+    return overdue(job, now)
+
+
+def later(job: Job, now: float) -> Job:
+    """Move the deadline by the time since the step was due, forwards or backwards: only decided waits use it up."""
+    return job if job.deadline is None else replace(job, deadline=job.deadline + now - job.not_before)
+
+
+def overdue(job: Job, now: float) -> Problem | None:
+    """Return the problem to fail with, when the state's deadline has passed."""
+    if job.deadline is None or now <= job.deadline:
+        return None
+    said = OverdueError(f"The vendor did not finish in time; its last word was “{job.progress or 'nothing'}”.")
+    return job.problem or said.problem
 
 
 class Signal(StrEnum):
@@ -371,3 +419,93 @@ def _retry(job: Job, problem: Problem, now: float, chance: float) -> Transition:
     pause_seconds = 0.0 if paused else urgent_wait_seconds(usual_seconds, job, now)
     waiting = replace(tried, state=TABLE[job.state, Signal.RETRY], not_before=now + pause_seconds)
     return Transition(forgetting(waiting), action="repeated", message=problem.message, code=problem.code)
+
+
+# ---- What a journal may still believe that is older than what was paid, or whose root was copied or moved. Pure -----
+
+
+SUBMITS: Final = "submits"
+"""The journal's key of the count of submits that were allowed to send their last bytes; see `SubmitCount`."""
+
+
+LOSS: Final = "loss"
+"""The journal's key of what is missing in it, until a person accepts that; see `Loss`."""
+
+
+class Loss(NamedTuple):
+    """What a start has found missing in the journal; it stands until a person accepts it."""
+
+    submits: int  # missing, in all
+    at: float  # UTC: when the last ones were found missing
+    reason: str
+
+    @property
+    def number(self) -> int:
+        """What a person names who accepts it: a loss that is found later has another one."""
+        return int(self.at)
+
+    def notice(self, zone: tzinfo) -> str:
+        """Say what people must know."""
+        return (
+            f"{self.reason}: {self.counted} (found on {local(self.at, zone)}). What was paid for by {self.them} is not known "
+            "here, and would be paid for once more if somebody drops it again. Stop the service and put a newer journal or "
+            "backup in place; or look into the vendor's account, then accept the loss: `rodin-watchd accept journal`."
+        )
+
+    @property
+    def counted(self) -> str:
+        """How many submits are missing, in words."""
+        return "1 submit is missing in it" if self.submits == 1 else f"{self.submits:,} submits are missing in it"
+
+    @property
+    def them(self) -> str:
+        """The missing submits, in a pronoun."""
+        return "it" if self.submits == 1 else "them"
+
+
+def put_back(copied_at: float, zone: tzinfo) -> str:
+    """Say that the journal is the copy of that instant."""
+    return f"The journal was put back from its backup of {local(copied_at, zone)}"
+
+
+def copied(journal: str) -> str:
+    """Say that the root's mark names another journal."""
+    return f"The root or its journal was copied or moved: the root's mark names the journal {printable(journal, 500)}"
+
+
+COPIED_TOGETHER: Final = "The root and its journal were copied to another disk or machine, or put back from a backup: the root's mark was left elsewhere"
+"""The reason where host and path are the same, but not what a copy does not carry over."""
+
+UNMARKED: Final = (
+    "The root came without its mark, so it may be a copy, and another service may send what this journal knows"
+)
+"""The reason where the root's mark is missing, and what a copy does not carry over is not as it was or not known."""
+
+OLDER: Final = "The journal is older than what was paid from this folder"
+"""The reason where the root counts more submits than the journal knows."""
+
+
+def hold_unsent(job: Job, reason: str, now: float, price: Decimal, account: str) -> tuple[Transition, ...]:
+    """Return the moves for a live job that may have been sent elsewhere, for that `reason`; none if it may go on.
+
+    What is held has a purchase that is not known to be free: also where this service's own upload, which was cut off, was.
+    `price`: what a submit of it may have cost, in credits; `account`: whose credits it spent.
+    """
+    problem = _problem(job, reason)
+    if job.state is State.STAGED or (job.state is State.UPLOADING and job.answer is None):
+        begun = begin_upload(job, now, price, account)
+        return (begun, _held(begun.job, problem, now))
+    if job.state in (State.UPLOADING, State.SUBMITTING):
+        has_task = job.answer is not None and isinstance(understood(job, now), Done)
+        return () if has_task else (_held(job, problem, now),)
+    if job.state is State.CLAIMED and job.task is None:
+        return (move(replace(job, problem=problem), Signal.REJECTED, now, problem.message, problem.code),)
+    return ()
+
+
+def _held(job: Job, problem: Problem, now: float) -> Transition:
+    return move(replace(job, problem=problem, answer=None), Signal.UNKNOWN, now, problem.message, problem.code)
+
+
+def _problem(job: Job, reason: str) -> Problem:
+    return OutcomeUnknownError(f"{reason}. “{printable(job.name)}” may have been submitted and charged since.").problem

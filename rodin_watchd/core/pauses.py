@@ -12,12 +12,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from rodin_watchd.core.budget import UNLIMITED, Allowance
-from rodin_watchd.core.grounds import Ground, has_ground
 from rodin_watchd.core.machine import AT_VENDOR, POLICIES, RESTING
+from rodin_watchd.core.mounts import Mount, has_mount
 from rodin_watchd.core.retention import turn
 from rodin_watchd.core.schedule import backoff_seconds, is_due
+from rodin_watchd.errors import UnansweredSubmitError
 from rodin_watchd.model import Job, State, Step
-from rodin_watchd.problem import Lane, Problem
+from rodin_watchd.problem import Fault, Lane, Problem
 
 LANES: Mapping[Step, frozenset[Lane]] = {
     Step.STAGE: frozenset({Lane.DISK, Lane.ROOM, Lane.TAKING}),
@@ -79,7 +80,7 @@ def ended_by(pauses: Pauses, lanes: frozenset[Lane], now: float) -> Pauses:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class BackoffLimits:
     """What bounds the choice of the next steps."""
 
     at_vendor: int  # jobs between the upload's first byte and the vendor's Done
@@ -87,12 +88,12 @@ class Limits:
     workers: int  # free threads
     submits: bool = True  # False while a person has paused the service
     longest_poll_seconds: float = 120.0  # between two status calls about one task, as configured
-    away: frozenset[Ground] = frozenset()  # folders that are not there
+    away: frozenset[Mount] = frozenset()  # folders that are not there
     budget: Allowance = UNLIMITED
     calls_of_plugins: int | None = None  # steps that may call plugins now; None: none does
 
 
-def due_jobs(jobs: Iterable[Job], busy: frozenset[str], pauses: Pauses, limits: Limits, now: float) -> list[Job]:
+def due_jobs(jobs: Iterable[Job], busy: frozenset[str], pauses: Pauses, limits: BackoffLimits, now: float) -> list[Job]:
     """Choose the jobs whose next step is to be handed out now, oldest first.
 
     `busy` holds the ids of jobs whose step is under way. Everything is bounded: the vendor's places, the rate budget,
@@ -125,7 +126,9 @@ def _turn(job: Job, pauses: Pauses) -> tuple[bool, float, float, float]:
 class _Chooser:
     """Counts down the limits while jobs are taken, one after the other."""
 
-    def __init__(self, jobs: Iterable[Job], busy: frozenset[str], pauses: Pauses, limits: Limits, now: float) -> None:
+    def __init__(
+        self, jobs: Iterable[Job], busy: frozenset[str], pauses: Pauses, limits: BackoffLimits, now: float
+    ) -> None:
         self.places = limits.at_vendor - sum(j.state in AT_VENDOR for j in jobs)
         self.calls = limits.calls
         self.workers = limits.workers
@@ -145,7 +148,7 @@ class _Chooser:
         lanes = LANES[step]
         if self.workers < 1 or lanes & self.stopped or lanes & self.probing & self.probing_now:
             return False
-        if (Lane.API in lanes and self.calls < 1) or not has_ground(job, self.away):
+        if (Lane.API in lanes and self.calls < 1) or not has_mount(job, self.away):
             return False
         if step is Step.PROCESS and self.plugin_calls is not None and self.plugin_calls < 1:
             return False
@@ -175,3 +178,75 @@ def is_over(pause: Pause, now: float) -> bool:
     return not math.isinf(pause.until_at) and is_due(
         pause.until_at, now, max(LONGEST_WAIT_SECONDS, pause.problem.retry_after_seconds or 0.0)
     )
+
+
+# ---- Storms: while the vendor loses answers, one submit after the other would become a job that a person has to look at ----
+
+
+LONGEST_UNKNOWN_WAIT_SECONDS = 3600.0
+
+_TO_SEND = frozenset({State.CLAIMED, State.STAGED, State.UPLOADING, State.SUBMITTING})
+
+
+def after_unknown(pauses: Pauses, now: float, chance: float) -> Pauses:
+    """Return the pauses after a submit whose outcome is unknown."""
+    old = pauses.get(Lane.SUBMIT)
+    tries = old.tries + 1 if old else 1
+    wait = backoff_seconds(tries, FIRST_WAIT_SECONDS, LONGEST_UNKNOWN_WAIT_SECONDS, chance)
+    return renewed(pauses, UnansweredSubmitError(retry_after_seconds=wait).problem, now, chance)
+
+
+def calmed(pauses: Pauses, jobs: Iterable[Job], now: float) -> Pauses:
+    """Return the pauses without those that are over and that nothing waits for: people need not read of them for ever.
+
+    That is one of the submits when nothing is to be sent, and any when nothing moves at all: whatever comes next finds out
+    for itself. One that the account's owner has to end stays.
+    """
+    if not pauses:
+        return pauses
+    states = {job.state for job in jobs}
+    idle = set(Lane) if states <= RESTING else set()
+    idle |= {Lane.SUBMIT} if states.isdisjoint(_TO_SEND) else set()
+    return {
+        lane: pause
+        for lane, pause in pauses.items()
+        if lane not in idle or pause.problem.fault is Fault.ACCOUNT or not is_over(pause, now)
+    }
+
+
+# ---- Whose fault a service error is: the service's, or that of the one job which alone meets it ---------------------
+
+
+class Suspects:
+    """Remembers who failed in which lane, and when a lane last worked. The main thread's alone."""
+
+    def __init__(self) -> None:
+        self._turn = 0  # grows with each event: clocks may stand still between two of them
+        self._begun: dict[str, int] = {}  # job id -> when its step was handed out
+        self._failed: dict[tuple[str, Lane], int] = {}
+        self._worked: dict[Lane, int] = {}  # lane -> when the newest step that worked in it was handed out
+
+    def begin(self, job_id: str) -> None:
+        """Note that a job's step begins."""
+        self._turn += 1
+        self._begun[job_id] = self._turn
+
+    def worked(self, job_id: str, lanes: Iterable[Lane]) -> None:
+        """Note that a job's step worked, and so everything that it needs."""
+        begun = self._begun.get(job_id, 0)
+        for lane in lanes:
+            self._worked[lane] = max(self._worked.get(lane, 0), begun)
+            self._failed.pop((job_id, lane), None)
+
+    def is_own(self, job_id: str, lane: Lane) -> bool:
+        """Note that a job failed in a lane, and tell whether the lane has worked since the job failed there before."""
+        self._turn += 1
+        before = self._failed.get((job_id, lane), self._turn)
+        self._failed[job_id, lane] = self._turn
+        return self._worked.get(lane, 0) > before
+
+    def forget(self, job_id: str) -> None:
+        """Forget a job that has ended."""
+        self._begun.pop(job_id, None)
+        for key in [key for key in self._failed if key[0] == job_id]:
+            del self._failed[key]

@@ -35,9 +35,8 @@ from decimal import Decimal
 from enum import Enum
 from typing import Any, Final, NamedTuple, Self
 
-from rodin_watchd.core.machine import POLICIES, Signal, move
-from rodin_watchd.core.patience import spent, wait_seconds
-from rodin_watchd.core.receipt import in_credits
+from rodin_watchd.core.machine import POLICIES, Signal, move, spent, wait_seconds
+from rodin_watchd.core.wording import in_credits
 from rodin_watchd.errors import ChargedTaskLostError, VendorAnswerError
 from rodin_watchd.model import CREDITS_PER_TEXTURE, Job, Transition
 
@@ -144,7 +143,7 @@ class Since:
 NOTHING_SINCE: Final = Since(Decimal(0), 0, Decimal(0), frozenset(), 0, 0)
 
 
-class Verdict(Enum):
+class Charge(Enum):
     """What the balance says about submits of unknown outcome."""
 
     NOT_CHARGED = "not charged"
@@ -156,7 +155,7 @@ class Verdict(Enum):
 class Proof:
     """A verdict, with its reason for people; of refusals also which are known to have been charged."""
 
-    verdict: Verdict
+    verdict: Charge
     reason: str
     charged: tuple[Refusal, ...] = ()
 
@@ -176,19 +175,19 @@ def judged(baseline: Baseline, since: Since, readings: Sequence[Decimal], *, exa
     """
     rounded = "" if _is_exact(baseline, readings, exact=exact) else "so far it was only ever shown in whole credits"
     if reason := _proves_nothing(since, readings) or rounded:
-        return Proof(Verdict.UNDECIDED, f"The balance cannot tell: {reason}.")
+        return Proof(Charge.UNDECIDED, f"The balance cannot tell: {reason}.")
     lower, told = _compared(baseline, since, readings)
     unknown = stake(since)
     if lower == 0:
         return _free(told, doubt)
     if not baseline.settled:
-        return Proof(Verdict.UNDECIDED, f"The balance cannot tell: {told}, and {_UNSETTLED}.")
+        return Proof(Charge.UNDECIDED, f"The balance cannot tell: {told}, and {_UNSETTLED}.")
     if lower == unknown:
-        return Proof(Verdict.CHARGED, f"It was charged: {told}.")
+        return Proof(Charge.CHARGED, f"It was charged: {told}.")
     if 0 < lower < unknown:
         some = f"{in_credits(lower)} of {since.unknown + len(since.refused)} submits without an answer"
-        return Proof(Verdict.UNDECIDED, f"The balance cannot tell which were charged, {some} were: {told}.")
-    return Proof(Verdict.UNDECIDED, f"The balance cannot tell: {told}, so somebody else spends or pays in.")
+        return Proof(Charge.UNDECIDED, f"The balance cannot tell which were charged, {some} were: {told}.")
+    return Proof(Charge.UNDECIDED, f"The balance cannot tell: {told}, so somebody else spends or pays in.")
 
 
 def refusals_judged(
@@ -199,25 +198,25 @@ def refusals_judged(
     `sole`: whether nobody else spends from the account; only then a lower balance means anything. `doubt`: as for `judged`.
     """
     if reason := _proves_nothing(since, readings):
-        return Proof(Verdict.UNDECIDED, f"The balance cannot tell: {reason}.")
+        return Proof(Charge.UNDECIDED, f"The balance cannot tell: {reason}.")
     lower, told = _compared(baseline, since, readings)
     if lower == 0:
         return _free(told, doubt)
     if not baseline.settled:
-        return Proof(Verdict.UNDECIDED, f"The balance cannot tell: {told}, and {_UNSETTLED}.")
+        return Proof(Charge.UNDECIDED, f"The balance cannot tell: {told}, and {_UNSETTLED}.")
     if sole and _is_exact(baseline, readings, exact=exact):
         if not since.unknown and (newest := _newest_for(since, lower)):
-            return Proof(Verdict.CHARGED, f"The vendor charged what it refused: {told}.", newest)
+            return Proof(Charge.CHARGED, f"The vendor charged what it refused: {told}.", newest)
         if lower == stake(since):
-            return Proof(Verdict.CHARGED, f"The vendor charged what it refused: {told}.", since.refused)
-    return Proof(Verdict.UNDECIDED, f"The balance cannot tell: {told}.")
+            return Proof(Charge.CHARGED, f"The vendor charged what it refused: {told}.", since.refused)
+    return Proof(Charge.UNDECIDED, f"The balance cannot tell: {told}.")
 
 
 def _free(told: str, doubt: str) -> Proof:
     """Return the verdict that nothing was charged, unless the balance shows no such thing."""
     if doubt:
-        return Proof(Verdict.UNDECIDED, f"The balance cannot tell: {doubt}.")
-    return Proof(Verdict.NOT_CHARGED, f"Proven not charged: {told}.")
+        return Proof(Charge.UNDECIDED, f"The balance cannot tell: {doubt}.")
+    return Proof(Charge.NOT_CHARGED, f"Proven not charged: {told}.")
 
 
 def _newest_for(since: Since, amount: Decimal) -> tuple[Refusal, ...]:
@@ -276,12 +275,12 @@ def concluded(job: Job, proof: Proof, now: float, chance: float, *, bound: str =
 
     `bound` says why it is not submitted again although nothing was charged, "" if it is.
     """
-    if proof.verdict is Verdict.NOT_CHARGED and bound:
+    if proof.verdict is Charge.NOT_CHARGED and bound:
         bounded = replace(job.problem, message=f"{bound} {proof.reason}") if job.problem else None
         return (Transition(replace(job, problem=bounded), "undecided", f"{bound} {proof.reason}"),)
-    if proof.verdict is Verdict.NOT_CHARGED:
+    if proof.verdict is Charge.NOT_CHARGED:
         return _sent_again(job, proof.reason, now, chance)
-    if proof.verdict is Verdict.CHARGED:
+    if proof.verdict is Charge.CHARGED:
         lost = ChargedTaskLostError(f"{proof.reason} The task's id is lost with the answer.").problem
         charged = replace(job, problem=lost, charges=job.charges + 1, spent=job.spent + job.price)
         return (Transition(charged, "charged", proof.reason, lost.code),)
@@ -304,10 +303,10 @@ def _sent_again(job: Job, reason: str, now: float, chance: float) -> tuple[Trans
     return (again, move(replace(waits, problem=last), Signal.REJECTED, now, last.message, last.code))
 
 
-OVERDUE: Final = Proof(Verdict.UNDECIDED, "The balance cannot tell: it could not be read while nothing was open.")
+OVERDUE: Final = Proof(Charge.UNDECIDED, "The balance cannot tell: it could not be read while nothing was open.")
 """What comes of an inquiry that takes too long."""
 
-NO_BASELINE: Final = Proof(Verdict.UNDECIDED, "The balance cannot tell: it was not known before the submit.")
+NO_BASELINE: Final = Proof(Charge.UNDECIDED, "The balance cannot tell: it was not known before the submit.")
 """What comes of an inquiry that has nothing to compare with."""
 
 

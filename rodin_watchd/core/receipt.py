@@ -4,33 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
-from collections.abc import Mapping
-from datetime import UTC, datetime, tzinfo
-from decimal import Decimal
+from datetime import tzinfo
 from typing import Any
 
 import tomli_w
 
 from rodin_watchd.core.names import printable
-from rodin_watchd.core.wire_text import plain
-from rodin_watchd.errors import OutcomeUnknownError
+from rodin_watchd.core.wire import plain
+from rodin_watchd.core.wording import WHOSE, advice, cost, instant, is_cost_certain, local
 from rodin_watchd.model import Job, State
-from rodin_watchd.problem import Fault, Problem
+from rodin_watchd.problem import Problem
 
-UNKNOWN = OutcomeUnknownError.code
 _SOFTWARE = "rodin_watchd "
 _SEAL, _SEAL_END = '\n[unchanged]\nsha256 = "', '"\n'
-
-WHOSE: Mapping[Fault, str] = {
-    Fault.FILES: "the dropped files",
-    Fault.ACCOUNT: "the vendor account (credits, plan or key)",
-    Fault.VENDOR: "the vendor",
-    Fault.NETWORK: "the network",
-    Fault.MACHINE: "the machine that runs the service",
-    Fault.OWNER: "the service's configuration",
-    Fault.NOBODY: "nobody: it was asked for",
-}
-"""Who can mend the cause, in words."""
 
 
 NO_PREVIEW = (
@@ -41,51 +27,6 @@ NO_PREVIEW = (
 def is_preview(name: str) -> bool:
     """Tell whether a result is the picture of the model, by its name (API contract, Download Results)."""
     return name.lower().endswith("preview.webp")
-
-
-def cost(job: Job) -> str:
-    """Say in words what a job cost."""
-    spent = job.spent
-    sure = in_credits(spent) if spent else "no credits"
-    return f"{sure}{'.' if is_cost_certain(job) else f' for certain, and {_perhaps(job)}.'}"
-
-
-def _perhaps(job: Job) -> str:
-    """Say what a job may have cost beside that."""
-    doubts = []
-    if _is_lost(job):
-        doubts.append(f"{in_credits(job.price)} more if the last submit was accepted")
-    if job.refused:
-        times = "a submit" if job.refused == 1 else f"{job.refused} submits"
-        most = in_credits(job.refused * job.price)
-        doubts.append(
-            f"{'' if job.refused == 1 else 'up to '}{most} more if the vendor charged {times} that it refused"
-        )
-    return ", and ".join(doubts)
-
-
-def is_cost_certain(job: Job) -> bool:
-    """Tell whether it is known what a job cost."""
-    return not (_is_lost(job) or job.refused)
-
-
-def _is_lost(job: Job) -> bool:
-    return job.problem is not None and job.problem.code == UNKNOWN
-
-
-def in_credits(amount: Decimal) -> str:
-    """Say an amount of credits exactly, without needless zeros: `0.5 credits`, `1 credit`, `10 credits`."""
-    return f"{format(amount.normalize(), 'f')} {'credit' if amount == 1 else 'credits'}"
-
-
-def advice(job: Job) -> str:
-    """Return what to do about a job's problem, with its id, and its hold, where a command wants them; "" without a problem."""
-    if job.problem is None:
-        return ""
-    told = job.problem.advice
-    if job.state is State.HELD:
-        told = told.replace("resolve JOB`", f"resolve {job.id} --hold {job.holds}`")
-    return told.replace(" JOB`", f" {job.id}`")
 
 
 def receipt(job: Job, version: str, now: float) -> str:
@@ -193,16 +134,6 @@ def _paragraph(label: str, text: str) -> list[str]:
 
 
 _LONGEST_LINE = 500
-
-
-def instant(at: float) -> datetime:
-    """Return an instant as TOML writes it: UTC, whole milliseconds."""
-    return datetime.fromtimestamp(round(at, 3), UTC)
-
-
-def local(at: float, zone: tzinfo) -> str:
-    """Return an instant for people: local time with its zone."""
-    return datetime.fromtimestamp(at, zone).strftime("%Y-%m-%d %H:%M:%S %Z")
 
 
 def _problem(job: Job) -> Problem:

@@ -7,7 +7,10 @@ instant that is known for certain, and the earliest that the vendor can mean. Pu
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from datetime import tzinfo
 
+from rodin_watchd.core.wording import local, set_name
 from rodin_watchd.model import Job, State
 
 DAY_SECONDS = 86_400.0
@@ -54,3 +57,25 @@ def is_alarming(job: Job, now: float) -> bool:
     """Tell whether the end of a job's results is less than a day away, or past."""
     until = kept_until(job)
     return until is not None and now >= until - ALARM_SECONDS
+
+
+# ---- What people are told when a result that was paid for may be lost at the vendor. Pure ---------------------------
+
+
+ALARM = "alarm"
+"""The action of the event that is written once for each job."""
+
+
+def alarm(job: Job, zone: tzinfo) -> str:
+    """Say what is about to be lost."""
+    until = local(kept_until(job) or 0.0, zone)
+    return (
+        f"The result of “{set_name(job.folder, job.name)}” is paid for and not fetched yet; the vendor keeps it until "
+        f"about {until}. `rodin-watchd show {job.id}` tells what keeps it from coming."
+    )
+
+
+def alarms(jobs: Iterable[Job], now: float, zone: tzinfo) -> list[str]:
+    """Return what STATUS.txt says, the most pressing first."""
+    pressing = [job for job in jobs if is_alarming(job, now)]
+    return [alarm(job, zone) for job in sorted(pressing, key=lambda job: (kept_until(job) or 0.0, job.id))]

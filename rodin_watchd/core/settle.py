@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from rodin_watchd.core.formats import Verdict, Wholeness
+from rodin_watchd.core.formats.source import FileVerdict, Wholeness
 from rodin_watchd.core.names import printable
 from rodin_watchd.errors import FileRefusedError, UnfinishedFileError
 from rodin_watchd.model import Entry
@@ -82,7 +82,7 @@ def is_settled(sighting: Sighting, now: float, rules: Rules) -> bool:
     return sighting.closed or now - sighting.since >= rules.quiet_seconds
 
 
-def judge(sighting: Sighting, verdict: Verdict | None, now: float, rules: Rules) -> Judgement:
+def judge(sighting: Sighting, verdict: FileVerdict | None, now: float, rules: Rules) -> Judgement:
     """Decide about one file; `verdict` is what its content says, None when it could not be read as it was seen."""
     name = printable(sighting.entry.path.rpartition("/")[2])
     if sighting.entry.links > 1:
@@ -100,7 +100,7 @@ def judge(sighting: Sighting, verdict: Verdict | None, now: float, rules: Rules)
     return READY
 
 
-def _judge_unfinished(name: str, sighting: Sighting, verdict: Verdict, now: float, rules: Rules) -> Judgement:
+def _judge_unfinished(name: str, sighting: Sighting, verdict: FileVerdict, now: float, rules: Rules) -> Judgement:
     """Wait for the rest of a file that proves itself unfinished, but not for ever."""
     reason = f"“{name}” is not complete: {verdict.detail}"
     give_up_at = sighting.since + rules.incomplete_seconds

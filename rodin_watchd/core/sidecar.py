@@ -16,7 +16,7 @@ from pydantic import AfterValidator, Field, ValidationError
 
 from rodin_watchd.core.model_words import quoted
 from rodin_watchd.core.options import Options, frozen
-from rodin_watchd.core.plain_data import unfit
+from rodin_watchd.core.plugin_values import unfit
 from rodin_watchd.core.toml_text import MOST_PROBLEMS, Document, TextProblem, dotted, explain_validation_error, parse
 from rodin_watchd.errors import SidecarError
 

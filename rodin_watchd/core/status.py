@@ -16,8 +16,8 @@ from rodin_watchd.core.budget import is_over_budget
 from rodin_watchd.core.layout import REPORT
 from rodin_watchd.core.machine import ENDED
 from rodin_watchd.core.names import printable
-from rodin_watchd.core.receipt import advice, cost, local
-from rodin_watchd.core.wire_text import plain
+from rodin_watchd.core.wire import plain
+from rodin_watchd.core.wording import advice, cost, local, set_name
 from rodin_watchd.model import Job, State
 
 PAGE = "page"
@@ -125,11 +125,6 @@ def sorted_jobs(jobs: Iterable[Job]) -> tuple[tuple[Line, ...], tuple[Line, ...]
     return tuple(job_line(j) for j in live if j.state is not State.HELD), held
 
 
-def set_name(folder: str, name: str) -> str:
-    """Return a set's name with its folder, for people."""
-    return printable(f"{folder}/{name}" if folder else name)
-
-
 def render(page: Page, zone: tzinfo) -> str:
     """Return the text of STATUS.txt."""
     parts = [_OPENING]
@@ -157,8 +152,8 @@ def is_page(data: bytes) -> bool:
 
     A page of an earlier version, which is not signed, is known by its first line.
     """
-    text, sign, told = data.rpartition(_SIGNED.encode())
-    if sign:
+    text, heartbeat, told = data.rpartition(_SIGNED.encode())
+    if heartbeat:
         return told == f"{_digest(text)}{_SIGNED_END}".encode()
     return not data or data.startswith(_OPENING.encode())
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 import json
+import secrets
 from concurrent.futures import wait
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
+from urllib.parse import quote, urlencode
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -15,18 +18,17 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from rodin_watchd.emulator.effects import MOVED, Call, Dropped, drain, expired_link
-from rodin_watchd.emulator.faults import FaultBook, Site, Terms, terms_of
+from rodin_watchd.emulator.effects import MOVED, Dropped, EmulatedCall, drain, expired_link
+from rodin_watchd.emulator.faults import FaultPlan, Site, Terms, terms_of
 from rodin_watchd.emulator.forms import parse_fields, parse_multipart, read_body
 from rodin_watchd.emulator.ledger import PRICE, Ledger, Snapshot
-from rodin_watchd.emulator.links import Links
 from rodin_watchd.emulator.orders import generation_order, texture_order
 from rodin_watchd.emulator.refusal import Refusal, check_key, invalid
 from rodin_watchd.emulator.tasks import TaskBook
 from rodin_watchd.emulator.workshop import Workshop
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
     from decimal import Decimal
 
     from rodin_watchd.emulator.faults import Fault
@@ -34,7 +36,33 @@ if TYPE_CHECKING:
     from rodin_watchd.emulator.ledger import Charge
     from rodin_watchd.emulator.orders import Order
     from rodin_watchd.emulator.settings import EmulatorSettings
-    from rodin_watchd.emulator.tasks import Task
+    from rodin_watchd.emulator.tasks import EmulatedTask
+
+# ---- Result links: signed, and only good until a moment that is written in them -------------------------------------
+
+
+class Links:
+    """Makes and checks links with a secret of its own."""
+
+    def __init__(self, link_seconds: float) -> None:
+        self._link_seconds = link_seconds
+        self._secret = secrets.token_bytes(32)
+
+    def path(self, task_uuid: str, name: str, now: float) -> str:
+        """Give the path and query of a link that is good from `now` on for `link_seconds`."""
+        expires = repr(now + self._link_seconds)
+        query = urlencode({"expires": expires, "signature": self._signature(task_uuid, name, expires)})
+        return f"/results/{quote(task_uuid)}/{quote(name)}?{query}"
+
+    def good(self, task_uuid: str, name: str, query: Mapping[str, str], now: float) -> bool:
+        """Tell whether the link was made here and has not expired."""
+        expires = query.get("expires", "")
+        signature = self._signature(task_uuid, name, expires)
+        return hmac.compare_digest(signature.encode(), query.get("signature", "").encode()) and now < float(expires)
+
+    def _signature(self, *words: str) -> str:
+        return hmac.new(self._secret, "\n".join(words).encode(), "sha256").hexdigest()
+
 
 Act: TypeAlias = "Callable[[Request], Awaitable[Response]]"
 CarryOut: TypeAlias = "Callable[[tuple[Fault, ...], Request], Awaitable[Response]]"
@@ -51,7 +79,7 @@ class Shop:
         self._settings = settings
         self._files_url = files_url
         self._ledger = Ledger(settings.balance, on_charge)
-        self._faults = FaultBook(settings.faults, self._ledger.faults)
+        self._faults = FaultPlan(settings.faults, self._ledger.faults)
         self._told_task = ""  # the newest one that was named to its own customer since the faults were set
         self._links = Links(settings.link_seconds)
         self._workshop = Workshop(settings.preview_pixels)
@@ -126,7 +154,9 @@ class Shop:
             own, earlier = _task_in(answer), self._told_task
             for fault in striking:
                 if fault.kind.effect and not fault.kind.instead and not isinstance(answer, Dropped):
-                    answer = await fault.kind.effect(Call(request, fault.value, answer, earlier, self._files_url))
+                    answer = await fault.kind.effect(
+                        EmulatedCall(request, fault.value, answer, earlier, self._files_url)
+                    )
             if own and _task_in(answer) == own:
                 self._told_task = own
             return answer
@@ -148,7 +178,7 @@ class Shop:
         """Carry out a call unless a fault takes its place."""
         for fault in striking:
             if fault.kind.effect and fault.kind.instead:
-                call = Call(request, fault.value, Response(), elsewhere=self._files_url)
+                call = EmulatedCall(request, fault.value, Response(), elsewhere=self._files_url)
                 return await _after_reading(request, await fault.kind.effect(call))
         try:
             return await act(request)
@@ -167,7 +197,7 @@ class Shop:
         consumed = {"consumed": float(PRICE if terms.price is None else terms.price)} if self._settings.consumed else {}
         return Accepted({**_submitted(task), **consumed}, 201)
 
-    async def _accept(self, api_key: str, order: Order, terms: Terms) -> Task:
+    async def _accept(self, api_key: str, order: Order, terms: Terms) -> EmulatedTask:
         self._ledger.require_credit()
         work = self._workshop.begin(order)
         if self._settings.instant and not work.done():
@@ -258,7 +288,7 @@ def _fate(answer: Response) -> str:
     return "accepted" if isinstance(answer, Accepted) else "refused"
 
 
-def _submitted(task: Task) -> dict[str, object]:
+def _submitted(task: EmulatedTask) -> dict[str, object]:
     return {
         "error": None,
         "message": "Submitted.",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class EmulatedCall:
     """One call that a fault strikes. `answer` is what the call would have got, once it was carried out.
 
     `earlier_task`: the uuid of the newest task that an answer has named since the faults were set, "" without one.
@@ -33,7 +33,7 @@ class Call:
     elsewhere: str = ""
 
 
-Effect: TypeAlias = "Callable[[Call], Awaitable[Response]]"
+Effect: TypeAlias = "Callable[[EmulatedCall], Awaitable[Response]]"
 JsonObject: TypeAlias = dict[str, Any]
 
 PAGE = "<!DOCTYPE html><html><head><title>{0}</title></head><body><h1>{0}</h1><hr>openresty</body></html>"
@@ -97,33 +97,33 @@ async def drain(request: Request) -> None:
         pass
 
 
-async def drop(_call: Call) -> Response:
+async def drop(_call: EmulatedCall) -> Response:
     """Close the connection without an answer."""
     return Dropped()
 
 
-async def cut(call: Call) -> Response:
+async def cut(call: EmulatedCall) -> Response:
     """Promise the whole body, send half."""
     return Cut(call.answer.body, call.answer.status_code, media_type=call.answer.media_type)
 
 
-async def truncated(call: Call) -> Response:
+async def truncated(call: EmulatedCall) -> Response:
     """Send half of the body as if it were all."""
     body = bytes(call.answer.body)
     return Response(body[: len(body) // 2], call.answer.status_code, media_type=call.answer.media_type)
 
 
-async def emptied(call: Call) -> Response:
+async def emptied(call: EmulatedCall) -> Response:
     """Send no body."""
     return Response(b"", call.answer.status_code)
 
 
-async def html(call: Call) -> Response:
+async def html(call: EmulatedCall) -> Response:
     """Send a page instead of the answer, under the answer's own status."""
     return HTMLResponse(PAGE.format("Please wait"), call.answer.status_code)
 
 
-async def late(call: Call) -> Response:
+async def late(call: EmulatedCall) -> Response:
     """Send the answer VALUE seconds later, or never when the client has gone by then."""
     try:
         await asyncio.wait_for(_gone(call.request), float(call.value))
@@ -137,18 +137,18 @@ async def _gone(request: Request) -> None:
         pass
 
 
-async def error_in_success(call: Call) -> Response:
+async def error_in_success(call: EmulatedCall) -> Response:
     """Say the error code VALUE under HTTP 201."""
     return JSONResponse({"error": call.value, "message": f"{call.value}: something went wrong."}, 201)
 
 
-async def too_many(call: Call) -> Response:
+async def too_many(call: EmulatedCall) -> Response:
     """Answer HTTP 429, with Retry-After when there is a VALUE."""
     headers = {"Retry-After": call.value} if call.value else {}
     return JSONResponse({"error": "TOO_MANY_REQUESTS", "message": "Too many requests."}, 429, headers)
 
 
-async def expired(_call: Call) -> Response:
+async def expired(_call: EmulatedCall) -> Response:
     """Say that the link has expired."""
     return expired_link()
 
@@ -156,7 +156,7 @@ async def expired(_call: Call) -> Response:
 def refused(status: int, code: str, message: str) -> Effect:
     """Give the effect that answers with this error."""
 
-    async def effect(_call: Call) -> Response:
+    async def effect(_call: EmulatedCall) -> Response:
         return Refusal(status, code, message).answer()
 
     return effect
@@ -165,7 +165,7 @@ def refused(status: int, code: str, message: str) -> Effect:
 def outage(status: int, reason: str) -> Effect:
     """Give the effect that answers with a proxy's HTML page."""
 
-    async def effect(_call: Call) -> Response:
+    async def effect(_call: EmulatedCall) -> Response:
         return HTMLResponse(PAGE.format(f"{status} {reason}"), status)
 
     return effect
@@ -174,7 +174,7 @@ def outage(status: int, reason: str) -> Effect:
 def charged(status: int, reason: str) -> Effect:
     """Give the effect that answers with this status: an HTML page, or a JSON error whose code is VALUE."""
 
-    async def effect(call: Call) -> Response:
+    async def effect(call: EmulatedCall) -> Response:
         headers = {"Location": moved(call)} if 300 <= status < 400 else {}
         if call.value:
             return JSONResponse({"error": call.value, "message": f"{call.value}: {reason}."}, status, headers)
@@ -183,31 +183,31 @@ def charged(status: int, reason: str) -> Effect:
     return effect
 
 
-async def charged_late(call: Call) -> Response:
+async def charged_late(call: EmulatedCall) -> Response:
     """Close the connection, or answer with the status in VALUE (`SECONDS:STATUS`)."""
     status = call.value.partition(":")[2]
     return HTMLResponse(PAGE.format(status), int(status)) if status else Dropped()
 
 
-async def redirected(call: Call) -> Response:
+async def redirected(call: EmulatedCall) -> Response:
     """Say with the status VALUE that the call belongs to another host."""
     return HTMLResponse(PAGE.format("Moved"), int(call.value), {"Location": moved(call)})
 
 
-def moved(call: Call) -> str:
+def moved(call: EmulatedCall) -> str:
     """Return where a redirected call belongs."""
     query = f"?{call.request.url.query}" if call.request.url.query else ""
     return f"{call.elsewhere}{MOVED}{call.request.url.path}{query}"
 
 
-async def interim(call: Call) -> Response:
+async def interim(call: EmulatedCall) -> Response:
     """Send VALUE informational answers (102, 103, 100 in turn) before the real one."""
     for number in range(int(call.value)):
         call.request.scope["state"]["inform"](INFORMATIONAL[number % len(INFORMATIONAL)])
     return call.answer
 
 
-async def repeated_uuid(call: Call) -> Response:
+async def repeated_uuid(call: EmulatedCall) -> Response:
     """Answer with the uuid of an earlier task, when there is one."""
     repeat = edited(lambda reply, _: reply | {"uuid": call.earlier_task} if call.earlier_task else reply)
     return await repeat(call)
@@ -216,7 +216,7 @@ async def repeated_uuid(call: Call) -> Response:
 def edited(edit: Callable[[JsonObject, str], JsonObject]) -> Effect:
     """Give the effect that changes the JSON of a successful answer; `edit` takes it and the fault's VALUE."""
 
-    async def effect(call: Call) -> Response:
+    async def effect(call: EmulatedCall) -> Response:
         if not isinstance(call.answer, JSONResponse) or call.answer.status_code >= 300:
             return call.answer
         return JSONResponse(edit(json.loads(bytes(call.answer.body)), call.value), call.answer.status_code)

@@ -86,7 +86,7 @@ class Fault:
         return turn >= self.first and (self.times is None or turn < self.first + self.times)
 
 
-class FaultBook:
+class FaultPlan:
     """Counts the calls of each site and tells which faults strike. `strike` is for the event loop's thread alone."""
 
     def __init__(self, faults: tuple[Fault, ...], struck: Counter[str]) -> None:

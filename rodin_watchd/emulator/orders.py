@@ -13,8 +13,7 @@ from PIL import Image
 from rodin_watchd.emulator import usdz
 from rodin_watchd.emulator.mesh_io import model_format
 from rodin_watchd.emulator.refusal import invalid
-from rodin_watchd.emulator.relief import text_image
-from rodin_watchd.emulator.texture import TEXTURE_EDGE
+from rodin_watchd.emulator.texture import TEXTURE_EDGE, text_image
 
 if TYPE_CHECKING:
     from rodin_watchd.emulator.forms import Form

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from rodin_watchd.emulator.refusal import Refusal
 
 if TYPE_CHECKING:
-    from rodin_watchd.emulator.exports import ResultFile
+    from rodin_watchd.emulator.exports import EmulatedFile
     from rodin_watchd.emulator.workshop import Work
 
 JOB_SHARES = (0.5, 0.8, 1.0)
@@ -20,7 +20,7 @@ JOB_SHARES = (0.5, 0.8, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class EmulatedJob:
     """One job of a task: it waits, then it is worked on, then it has its end."""
 
     uuid: str
@@ -38,14 +38,14 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class EmulatedTask:
     """One paid task and the work behind it."""
 
     uuid: str
     subscription_key: str
     api_key: str
     submitted_at: float
-    jobs: tuple[Job, ...]
+    jobs: tuple[EmulatedJob, ...]
     work: Work
 
     def statuses(self, now: float) -> tuple[str, ...]:
@@ -58,14 +58,14 @@ class Task:
         order = ("Failed", "Canceled", "Generating", "Waiting", "Done")
         return min(words, key=order.index)
 
-    def results(self, now: float) -> tuple[ResultFile, ...]:
+    def results(self, now: float) -> tuple[EmulatedFile, ...]:
         """Give what can be downloaded: all when Done, only the preview while some jobs still run, else nothing."""
         words = set(self.statuses(now))
         if words == {"Done"}:
             return self.work.result()
         return self.work.result()[-1:] if words == {"Done", "Generating"} and self.work.done() else ()
 
-    def result(self, name: str) -> ResultFile:
+    def result(self, name: str) -> EmulatedFile:
         """Give one file by its own name."""
         return next(file for file in self.work.result() if file.name == name)
 
@@ -77,38 +77,38 @@ class TaskBook:
         self._waiting_seconds = waiting_seconds
         self._generating_seconds = generating_seconds
         self._keep_seconds = keep_seconds
-        self._tasks: dict[str, Task] = {}
+        self._tasks: dict[str, EmulatedTask] = {}
         self._by_subscription: dict[str, str] = {}
 
-    def open(self, api_key: str, work: Work, now: float, end: str = "Done") -> Task:
+    def open(self, api_key: str, work: Work, now: float, end: str = "Done") -> EmulatedTask:
         """Enter a task; `end` is the status word with which its last job ends."""
         self._forget(now)
         task_uuid = str(uuid.uuid4())
-        task = Task(task_uuid, _token(task_uuid, now), api_key, now, self._jobs(now, end), work)
+        task = EmulatedTask(task_uuid, _token(task_uuid, now), api_key, now, self._jobs(now, end), work)
         self._tasks[task.uuid] = task
         self._by_subscription[task.subscription_key] = task.uuid
         return task
 
-    def by_subscription(self, subscription_key: str, api_key: str, now: float) -> Task:
+    def by_subscription(self, subscription_key: str, api_key: str, now: float) -> EmulatedTask:
         """Find the task of Check Status. Raises Refusal (`NO_SUCH_TASK`)."""
         return self.by_uuid(self._by_subscription.get(subscription_key, ""), api_key, now)
 
-    def by_uuid(self, task_uuid: str, api_key: str, now: float) -> Task:
+    def by_uuid(self, task_uuid: str, api_key: str, now: float) -> EmulatedTask:
         """Find the task of Download Results. Raises Refusal (`NO_SUCH_TASK`)."""
         task = self.kept(task_uuid, now)
         if task is None or task.api_key != api_key:
             raise Refusal(404, "NO_SUCH_TASK", "There is no such task.")
         return task
 
-    def kept(self, task_uuid: str, now: float) -> Task | None:
+    def kept(self, task_uuid: str, now: float) -> EmulatedTask | None:
         """Give the task as long as its results are kept."""
         task = self._tasks.get(task_uuid)
         return task if task and now < task.submitted_at + self._keep_seconds else None
 
-    def _jobs(self, now: float, end: str) -> tuple[Job, ...]:
+    def _jobs(self, now: float, end: str) -> tuple[EmulatedJob, ...]:
         last = len(JOB_SHARES) - 1
         return tuple(
-            Job(
+            EmulatedJob(
                 uuid=str(uuid.uuid4()),
                 waiting_until=now + self._waiting_seconds * share,
                 generating_until=now + (self._waiting_seconds + self._generating_seconds) * share,

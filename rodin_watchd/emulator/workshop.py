@@ -6,11 +6,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, TypeAlias
 from weakref import WeakValueDictionary
 
-from rodin_watchd.emulator.exports import ResultFile, model_files
+from rodin_watchd.emulator.exports import EmulatedFile, model_files
 from rodin_watchd.emulator.mesh_io import read_model
 from rodin_watchd.emulator.preview import SIZE, preview_webp
-from rodin_watchd.emulator.relief import relief
-from rodin_watchd.emulator.texture import project, texture_image
+from rodin_watchd.emulator.texture import project, relief, texture_image
 
 if TYPE_CHECKING:
     from rodin_watchd.emulator.mesh import TexturedMesh
@@ -21,10 +20,10 @@ MOST_PICTURES: Final = 256
 
 _PICTURES: dict[tuple[str | None, ...], bytes] = {}
 
-Work: TypeAlias = "Future[tuple[ResultFile, ...]]"
+Work: TypeAlias = "Future[tuple[EmulatedFile, ...]]"
 
 
-def make(order: Order, preview_pixels: int = SIZE) -> tuple[ResultFile, ...]:
+def make(order: Order, preview_pixels: int = SIZE) -> tuple[EmulatedFile, ...]:
     """Make the files of a result: the model first, `preview.webp` last.
 
     Raises UnusableModelError when the model cannot be read.
@@ -33,7 +32,7 @@ def make(order: Order, preview_pixels: int = SIZE) -> tuple[ResultFile, ...]:
     mesh = relief(image) if order.model is None else read_model(order.model)
     textured = project(mesh, image, order.material)
     files = model_files(textured, order.geometry_file_format)
-    return (*files, ResultFile("preview.webp", _preview(order, textured, preview_pixels)))
+    return (*files, EmulatedFile("preview.webp", _preview(order, textured, preview_pixels)))
 
 
 def _preview(order: Order, textured: TexturedMesh, pixels: int) -> bytes:

@@ -6,17 +6,18 @@ from collections import Counter
 from dataclasses import replace
 from typing import TypeAlias
 
-from rodin_watchd.adapters.journal import JournalReader, Reply
+from rodin_watchd.adapters.store.reader import JournalReader
+from rodin_watchd.adapters.store.sqlite import CommandReply
 from rodin_watchd.config import Config
 from rodin_watchd.core.approval import Arrival, Changes, Found, Gate, Pass, is_below, version_of
+from rodin_watchd.core.claims import Turn
 from rodin_watchd.core.names import printable
+from rodin_watchd.core.sets import ReadySet, View, WaitingSet
 from rodin_watchd.errors import CommandRefusedError
 from rodin_watchd.model import Job, State
-from rodin_watchd.service.book import Book
-from rodin_watchd.service.claims import Turn
+from rodin_watchd.service.budget import Budget
 from rodin_watchd.service.clock import Clock
-from rodin_watchd.service.intake import ReadySet, View, WaitingSet
-from rodin_watchd.service.purse import Purse
+from rodin_watchd.service.jobs import JobStore
 
 _TAKEN = "taken"
 """The version of files that are not in the inbox any more: what comes under their name is another arrival."""
@@ -30,13 +31,15 @@ class Admission:
     `gate` is the one before a reload. After a start the journal knows what was taken within the window, and what was held.
     """
 
-    def __init__(self, config: Config, book: Book, purse: Purse, clock: Clock, gate: Gate | None = None) -> None:
+    def __init__(
+        self, config: Config, job_store: JobStore, budget: Budget, clock: Clock, gate: Gate | None = None
+    ) -> None:
         self._limit = config.budget.hold_above_sets
         self._window_seconds = config.intake.rescan_seconds
-        self._book = book
-        self._purse = purse
+        self._job_store = job_store
+        self._budget = budget
         self._now = clock.now
-        self._gate = gate or _known_gate(book.journal, clock, self._window_seconds)
+        self._gate = gate or _known_gate(job_store.journal, clock, self._window_seconds)
 
     @property
     def gate(self) -> Gate | None:
@@ -49,14 +52,14 @@ class Admission:
         A set that is to be refused costs nothing and always may.
         """
         self._look(view, monotonic)
-        left, barred, late = self._purse.allowance, [], Counter[str]()
+        left, barred, late = self._budget.allowance, [], Counter[str]()
         for ready in view.ready:
             if ready.problem is None and self._gate.verdicts.get(_name(ready)) is Pass.HELD:
                 barred.append((ready, Turn.APPROVAL))
             elif ready.problem is None and (reason := left.why_not(ready.candidate.folder)):
                 barred.append((ready, Turn.BUDGET))
                 late[reason] += 1
-        self._purse.barred = late
+        self._budget.barred = late
         kept = {id(ready) for ready, _ in barred}
         return replace(view, ready=tuple(r for r in view.ready if id(r) not in kept)), tuple(barred)
 
@@ -69,10 +72,10 @@ class Admission:
         gate = Gate() if limit is None else self._gate.looked(found, monotonic, self._window_seconds, limit)
         was_held = bool(self._gate.held)
         if (changes := gate.changes_from(self._gate)) != Changes():
-            self._book.journal.set_gate(changes)
+            self._job_store.journal.set_gate(changes)
         self._gate = gate
         if gate.held and not was_held:
-            self._book.tell("crowd", self._reason(len(gate.held)), self._now(), subject="approval")
+            self._job_store.tell("crowd", self._reason(len(gate.held)), self._now(), subject="approval")
 
     def approve(self, folder: str | None, seen: int, command_id: int) -> str:
         """Let the held sets of a folder go on, or of a name, or all (None); answer the command and return how many.
@@ -80,7 +83,7 @@ class Admission:
         Only what is stored up to the number `seen` goes on: what came, or was replaced, later nobody has looked at. Raises
         CommandRefusedError, with nothing answered.
         """
-        gate = self._gate.approved(folder, self._book.journal.gate(seen).keys())
+        gate = self._gate.approved(folder, self._job_store.journal.gate(seen).keys())
         count = len(self._gate.held) - len(gate.held)
         later = sum(is_below(name, folder) for name in gate.held)
         where = "in the inbox" if folder in (None, ".") else f"in “{printable(str(folder))}”"
@@ -93,9 +96,9 @@ class Admission:
             told = rest or f"No set {where} waits for approval."
             raise CommandRefusedError(told, advice="`rodin-watchd status` tells which do.")
         told = f"Approved {_sets(count)} {where}. {rest}".rstrip()
-        self._book.journal.set_gate(gate.changes_from(self._gate), Reply(command_id, told))
+        self._job_store.journal.set_gate(gate.changes_from(self._gate), CommandReply(command_id, told))
         self._gate = gate
-        self._book.tell("approved", told, self._now(), subject="approval")
+        self._job_store.tell("approved", told, self._now(), subject="approval")
         return told
 
     @property

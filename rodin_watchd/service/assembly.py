@@ -17,16 +17,15 @@ from rodin_watchd.adapters.systemd import Manager
 from rodin_watchd.adapters.watcher import Watcher, open_watcher
 from rodin_watchd.adapters.zone import local_zone
 from rodin_watchd.config import Config, scratch_path
-from rodin_watchd.core.grounds import Ground
 from rodin_watchd.core.layout import INBOX
-from rodin_watchd.service.book import Book
-from rodin_watchd.service.catalogue import Catalogue, chosen, hosted, loaded
+from rodin_watchd.core.mounts import Mount
 from rodin_watchd.service.clock import Clock
 from rodin_watchd.service.daemon import SPARE_WORKERS, Daemon, Handover
+from rodin_watchd.service.jobs import JobStore
 from rodin_watchd.service.opening import Base, opened
-from rodin_watchd.service.plugins import Plugins
+from rodin_watchd.service.plugins import Catalogue, Plugins, chosen, hosted, loaded
 from rodin_watchd.service.pulse import Pulse
-from rodin_watchd.service.steps import Tools
+from rodin_watchd.service.steps.tools import Tools
 
 SYSTEM_CLOCK = Clock(time.time, time.monotonic, random.random)
 
@@ -80,7 +79,7 @@ def assembled(
 
 def daemon_of(config: Config, tools: Tools, base: Base, clock: Clock, handover: Handover) -> Daemon:
     """Return a daemon that works with these tools, and goes on with what the one before hands over."""
-    watcher = watcher_of(config, away=Ground.INBOX in base.standing.keeper.away)
+    watcher = watcher_of(config, away=Mount.INBOX in base.standing.mounts_keeper.away)
     return Daemon(config, tools, base, watcher, clock, handover)
 
 
@@ -104,20 +103,20 @@ def equipped(config: Config, key: str, base: Base, clock: Clock, hosted: Hosted)
         bounds = (config.results.max_file_bytes, config.folders.reserve_bytes)
         meter = base.standing.monitor.meter
         client.count = meter.api_call
-        plugins = plugins_of(config, clock, base.book, hosted)
+        plugins = plugins_of(config, clock, base.job_store, hosted)
         yield Tools(base.spool, client, plugins, clock.now, local_zone(), *bounds, meter)
 
 
-def plugins_of(config: Config, clock: Clock, book: Book, hosted: Hosted) -> Plugins:
-    """Return the plugins in use, and have the book owe them calls."""
+def plugins_of(config: Config, clock: Clock, job_store: JobStore, hosted: Hosted) -> Plugins:
+    """Return the plugins in use, and have the job store owe them calls."""
     plugins = Plugins(config.plugins, hosted.host, hosted.catalogue.hooks(), frozenset(hosted.known), clock)
-    plugins.remember(book.journal.answers(tuple(book.jobs)))
-    book.announcer = plugins.announcer
+    plugins.remember(job_store.journal.answers(tuple(job_store.jobs)))
+    job_store.announcer = plugins.announcer
     if unused := set(hosted.known) - set(hosted.catalogue.found):
         told = f"Started in safe mode, without these plugins: {', '.join(sorted(unused))}."
-        book.tell("safe-mode", told, clock.now(), subject="plugins")
+        job_store.tell("safe-mode", told, clock.now(), subject="plugins")
     for name, message in hosted.catalogue.left_out.items():
-        book.tell("plugin-left-out", message, clock.now(), subject=name)
+        job_store.tell("plugin-left-out", message, clock.now(), subject=name)
     return plugins
 
 

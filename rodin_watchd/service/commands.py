@@ -9,15 +9,16 @@ from dataclasses import replace
 from datetime import tzinfo
 from typing import Any, TypeAlias
 
-from rodin_watchd.adapters.journal import Command, Reply
-from rodin_watchd.core import people, refusals
+from rodin_watchd.adapters.store.sqlite import Command, CommandReply
+from rodin_watchd.core import commands as people
+from rodin_watchd.core import refusals
 from rodin_watchd.core.names import printable
-from rodin_watchd.core.receipt import local
+from rodin_watchd.core.wording import local
 from rodin_watchd.errors import CommandRefusedError
 from rodin_watchd.log_lines import fields
 from rodin_watchd.model import Job, State, Task, Transition
 from rodin_watchd.service.admission import Admission
-from rodin_watchd.service.book import Book
+from rodin_watchd.service.jobs import JobStore
 
 log = logging.getLogger("rodin_watchd")
 
@@ -93,9 +94,9 @@ class Commands:
     """
 
     def __init__(
-        self, book: Book, admission: Admission, repeat: Repeat, now: Callable[[], float], zone: tzinfo
+        self, job_store: JobStore, admission: Admission, repeat: Repeat, now: Callable[[], float], zone: tzinfo
     ) -> None:
-        self._book = book
+        self._job_store = job_store
         self._admission = admission
         self._repeat = repeat
         self._now = now
@@ -107,16 +108,16 @@ class Commands:
             ACCEPT: self._accept,
         }
         self._seen: tuple[int, int] | None = None
-        self.paused = bool(book.journal.meta(PAUSE))
+        self.paused = bool(job_store.journal.meta(PAUSE))
         self.awaited: frozenset[str] = frozenset()
         self.approvals = 0
 
     def take(self, busy: AbstractSet[str]) -> None:
         """Carry out and answer the commands; a `cancel` of a job that is `busy` waits for a later call."""
-        outside = self._book.journal.changed_outside()
+        outside = self._job_store.journal.changed_outside()
         if outside == self._seen and not self.awaited:
             return
-        waits = (self._carry_out(command, busy) for command in self._book.journal.open_commands())
+        waits = (self._carry_out(command, busy) for command in self._job_store.journal.open_commands())
         self.awaited = frozenset(filter(None, waits))
         self._seen = outside
 
@@ -135,7 +136,7 @@ class Commands:
                 self._log(command, told)
         except CommandRefusedError as error:
             told = f"{error.message} {error.advice_given}"
-            self._book.journal.answer_command(Reply(command.id, told, ok=False))
+            self._job_store.journal.answer_command(CommandReply(command.id, told, ok=False))
             self._log(command, f"refused: {told}")
         return ""
 
@@ -154,18 +155,18 @@ class Commands:
 
     def _pause(self, command: Command) -> str:
         now, told = self._now(), "Paused: nothing is taken or submitted."
-        self._book.commit([], now, {PAUSE: {"number": command.id, "at": now}}, Reply(command.id, told))
+        self._job_store.commit([], now, {PAUSE: {"number": command.id, "at": now}}, CommandReply(command.id, told))
         self.paused = True
         return told
 
     def _resume(self, command: Command) -> str:
         seen = _number_seen(command)
-        pause = self._book.journal.meta(PAUSE)
+        pause = self._job_store.journal.meta(PAUSE)
         if isinstance(pause, dict) and pause["number"] > seen:  # a version that stored no number paused before this one
             told = f"The service was paused again since you looked, at {local(pause['at'], self._zone)}."
             raise CommandRefusedError(told, advice="It stays paused. Whoever knows why may `rodin-watchd resume` it.")
         told = "Resumed." if self.paused else "The service is not paused."
-        self._book.commit([], self._now(), {PAUSE: None}, Reply(command.id, told))
+        self._job_store.commit([], self._now(), {PAUSE: None}, CommandReply(command.id, told))
         self.paused = False
         return told
 
@@ -176,24 +177,24 @@ class Commands:
         return told
 
     def _accept(self, command: Command) -> str:
-        seen, loss = _number_seen(command), self._book.loss
+        seen, loss = _number_seen(command), self._job_store.loss
         if loss is None:
             raise CommandRefusedError("Nothing is missing in the journal, or that was accepted before.")
         if loss.number != seen:
             raise CommandRefusedError(f"{loss.reason}, and more is missing than you have seen.", advice=_GIVE_AGAIN)
         told = f"Accepted: {loss.counted}."
-        self._book.accept_loss(self._now(), Reply(command.id, told))
+        self._job_store.accept_loss(self._now(), CommandReply(command.id, told))
         return told
 
     def _job(self, command: Command) -> Job:
         if command.verb not in (*JOB_VERBS, RERUN):
             raise CommandRefusedError(f"This version does not know the command “{command.verb}”.")
-        found = self._book.journal.find(str(command.arguments.get("job", "")))
-        return self._book.jobs.get(found.id, found)  # what is known here of a live job is newer
+        found = self._job_store.journal.find(str(command.arguments.get("job", "")))
+        return self._job_store.jobs.get(found.id, found)  # what is known here of a live job is newer
 
     def _rerun(self, job: Job, command: Command) -> str:
         told = self._repeat(job, str(command.arguments.get("plugin") or ""))
-        self._book.journal.answer_command(Reply(command.id, told))
+        self._job_store.journal.answer_command(CommandReply(command.id, told))
         return told
 
     def _refuse_unread(self, job: Job, wanted: Job) -> None:
@@ -201,7 +202,7 @@ class Commands:
 
         Which of its files are meant, or its options, is not in the job. One that has a task asks for that alone.
         """
-        if wanted.state is State.CLAIMED and not wanted.task and self._book.journal.was_refused_unread(job.id):
+        if wanted.state is State.CLAIMED and not wanted.task and self._job_store.journal.was_refused_unread(job.id):
             told = "This set was refused as it lay in the inbox, so the service knows neither its options nor which files are meant."
             report = f"Correct what {printable(job.place)}/REPORT.txt says" if job.place else "Correct it"
             raise CommandRefusedError(told, advice=f"{report}, then drop the set into the inbox again.")
@@ -212,26 +213,26 @@ class Commands:
         The job itself may have bought it, or the vendor has refused the content too often.
         """
         if wanted.state is State.CLAIMED and not (wanted.consent or wanted.task):
-            if self._book.journal.may_have_bought(job.id):
+            if self._job_store.journal.may_have_bought(job.id):
                 told = (
                     "This job was paid for, or may have been, and no task is left that could be asked for its results."
                 )
                 raise CommandRefusedError(told, advice=people.PAY_AGAIN)
-            refused = self._book.refused_before(job)
+            refused = self._job_store.refused_before(job)
             if refused:
                 raise CommandRefusedError(refused.message, advice=people.PAY_AGAIN)
 
     def _move(self, job: Job, command: Command) -> str:
         now = self._now()
         transition = JOB_VERBS[command.verb](job, command.arguments, now)
-        self._book.refuse_clash(transition.job)
+        self._job_store.refuse_clash(transition.job)
         self._refuse_unread(job, transition.job)
         self._refuse_costly(job, transition.job)
-        settled = refusals.settled(job, transition.job, self._book.journal.refused_of(job.fingerprint))
+        settled = refusals.settled(job, transition.job, self._job_store.journal.refused_of(job.fingerprint))
         told = f"Job {job.id} is {transition.job.state} now."
-        looked = {refusals.LOOKED: self._book.journal.newest_purchase()} if job.state is State.HELD else {}
-        self._book.commit(
-            [replace(transition, action=command.verb)], now, looked, Reply(command.id, told), settled=settled
+        looked = {refusals.LOOKED: self._job_store.journal.newest_purchase()} if job.state is State.HELD else {}
+        self._job_store.commit(
+            [replace(transition, action=command.verb)], now, looked, CommandReply(command.id, told), settled=settled
         )
         return told
 

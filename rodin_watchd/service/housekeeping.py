@@ -6,15 +6,20 @@ The main thread's alone, but for the copying itself, which a thread of its own d
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Callable
+from datetime import tzinfo
 from pathlib import Path
 
-from rodin_watchd.adapters.journal.backup import make_backup
-from rodin_watchd.adapters.journal.files import Files
+from rodin_watchd.adapters.store.backup import make_backup
+from rodin_watchd.adapters.store.files import Files
+from rodin_watchd.adapters.store.sqlite import Journal
+from rodin_watchd.core.retention import ALARM, alarm, is_alarming
 from rodin_watchd.errors import JournalBusyError, JournalGoneError, RodinWatchdError
-from rodin_watchd.service.book import Book
+from rodin_watchd.model import Job
 from rodin_watchd.service.clock import Clock
+from rodin_watchd.service.jobs import JobStore
 
 log = logging.getLogger("rodin_watchd")
 
@@ -39,13 +44,13 @@ END_SECONDS = 10.0
 class Housekeeping:
     """Looks in each tick whether a day has passed; `trouble` says why the journal has no fresh backup."""
 
-    def __init__(self, book: Book, journal: Path, clock: Clock, daily: Callable[[], object]) -> None:
-        self._book = book
+    def __init__(self, job_store: JobStore, journal: Path, clock: Clock, daily: Callable[[], object]) -> None:
+        self._job_store = job_store
         self._journal = journal
         self._clock = clock
         self._daily = daily
         self._copying: _Copying | None = None
-        stored = book.journal.meta(BACKED_UP_AT)
+        stored = job_store.journal.meta(BACKED_UP_AT)
         self._made_at: float | None = float(stored) if stored is not None else None
         self._not_before = clock.monotonic()
         self.trouble = ""
@@ -58,7 +63,7 @@ class Housekeeping:
                 self._take(copying)
         elif self._is_due():
             self._daily()
-            self._copying = _Copying(self._journal, self._book.journal.files, self._clock.now())
+            self._copying = _Copying(self._journal, self._job_store.journal.files, self._clock.now())
             self._copying.start()
 
     def close(self) -> None:
@@ -72,22 +77,22 @@ class Housekeeping:
             return False
         since, patience = self._made_at, DAY_SECONDS
         if since is None:
-            since, patience = self._book.journal.begun_at(), FIRST_SECONDS
+            since, patience = self._job_store.journal.begun_at(), FIRST_SECONDS
         return since is not None and not 0.0 <= self._clock.now() - since < patience
 
     def _take(self, copying: _Copying) -> None:
         if copying.error is None:
             self._made_at = copying.at
-            self._book.journal.set_meta(BACKED_UP_AT, copying.at)
+            self._job_store.journal.set_meta(BACKED_UP_AT, copying.at)
             if self.trouble:
-                self._book.tell("resumed", "It is made again.", self._clock.now(), subject="backup")
+                self._job_store.tell("resumed", "It is made again.", self._clock.now(), subject="backup")
             self.trouble = ""
             return
         soon = isinstance(copying.error, JournalBusyError | JournalGoneError)
         self._not_before = self._clock.monotonic() + (SOON_SECONDS if soon else AGAIN_SECONDS)
         if not self.trouble:
             error = copying.error
-            self._book.tell("paused", error.message, self._clock.now(), subject="backup", code=error.code)
+            self._job_store.tell("paused", error.message, self._clock.now(), subject="backup", code=error.code)
         self.trouble = copying.error.message
 
 
@@ -106,3 +111,51 @@ class _Copying(threading.Thread):
             make_backup(self._journal, self.at, self._files)
         except RodinWatchdError as error:
             self.error = error
+
+
+# ---- Rings once for each result that the vendor will not keep much longer. The main thread's alone ------------------
+
+
+class Alarms:
+    """Writes one event into the job's history and one into the service's own; a restart does not ring again."""
+
+    def __init__(self, job_store: JobStore, zone: tzinfo, now: Callable[[], float]) -> None:
+        self._job_store = job_store
+        self._zone = zone
+        self._now = now
+        self._rung: set[str] = set()
+
+    def ring(self) -> None:
+        """Ring for those that have become pressing. Raises DiskError when the journal's disk is full."""
+        now = self._now()
+        for job in [job for job in self._job_store.jobs.values() if is_alarming(job, now)]:
+            if job.id not in self._rung and not self._rang_before(job):
+                self._job_store.tell_of(job, ALARM, alarm(job, self._zone), now)
+            self._rung.add(job.id)
+
+    def _rang_before(self, job: Job) -> bool:
+        since = job.task.submitted_at if job.task else 0.0
+        return any(event.action == ALARM and event.at >= since for event in self._job_store.journal.events(job.id))
+
+
+# ---- Sweeping: what the journal has blotted out does not stay in its write-ahead log. The main thread's alone -------
+
+
+SWEEP_SECONDS = 30.0
+"""How long a secret that is not needed any more may stay in the log."""
+
+
+class Sweeper:
+    """Sweeps the journal every now and then; where nothing was written, that costs nothing."""
+
+    def __init__(self, journal: Journal, monotonic: Callable[[], float]) -> None:
+        self._journal = journal
+        self._monotonic = monotonic
+        self._swept_at = -math.inf
+
+    def sweep(self) -> None:
+        """Sweep if it is time."""
+        now = self._monotonic()
+        if now - self._swept_at >= SWEEP_SECONDS:
+            self._swept_at = now
+            self._journal.sweep()

@@ -9,15 +9,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Generic, TypeVar
 
+from rodin_watchd.adapters.filesystems import filesystem_of
 from rodin_watchd.adapters.spool.inbox import Inbox
-from rodin_watchd.config import Intake as IntakeSettings
-from rodin_watchd.core.formats import Verdict, Wholeness
+from rodin_watchd.config import Config
+from rodin_watchd.config.sections import IntakeSection as IntakeSettings
+from rodin_watchd.core.formats.source import FileVerdict, Wholeness
 from rodin_watchd.core.names import printable
-from rodin_watchd.core.pairing import LEFTOVERS, Candidate, Member, pair
+from rodin_watchd.core.pairing import pair
+from rodin_watchd.core.pairing.candidates import LEFTOVERS, Candidate, Member
 from rodin_watchd.core.receipt import is_ours
+from rodin_watchd.core.sets import ReadySet, View, WaitingSet
 from rodin_watchd.core.settle import Judgement, Readiness, Rules, Sighting, is_settled, judge, observe
 from rodin_watchd.core.sidecar import PRESET_NAME, Preset, Sidecar, read_preset, read_sidecar
 from rodin_watchd.core.toml_text import LIMIT_BYTES
@@ -26,43 +30,6 @@ from rodin_watchd.model import Entry, Kind, Role
 from rodin_watchd.problem import Problem
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class ReadySet:
-    """A set that may be claimed: complete, settled, with valid options; or one that is to be refused."""
-
-    candidate: Candidate
-    entries: Mapping[str, Entry]
-    sidecar: Sidecar | None
-    presets: tuple[Preset, ...]  # outermost folder first
-    settled_since: float  # monotonic
-    problem: Problem | None = None  # not None: refuse it
-
-
-@dataclass(frozen=True, slots=True)
-class WaitingSet:
-    """A set that cannot be claimed yet, and why, for people."""
-
-    candidate: Candidate
-    reason: str
-    since: float  # monotonic
-    settling: bool  # False: it waits for a person to add or change something
-    entries: tuple[Entry, ...] = ()
-    late: bool = False  # it has been incomplete for longer than `pair_minutes`
-    unmovable: bool = False  # it is complete, and the service may not move its files
-    again_at: float = math.inf  # monotonic
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """What one look at the inbox came to."""
-
-    ready: tuple[ReadySet, ...] = ()
-    waiting: tuple[WaitingSet, ...] = ()
-    ignored: Mapping[str, str] = field(default_factory=dict)  # path -> reason
-    uses: Mapping[str, int] = field(default_factory=dict)  # path -> how many sets name it
-    again_at: float = math.inf  # monotonic: when waiting alone may have changed something
 
 
 class _Memory(Generic[T]):
@@ -100,7 +67,7 @@ class Intake:
         self._rules = Rules(quiet_seconds, settings.incomplete_seconds)
         self._sightings: dict[str, Sighting] = {}
         self._preset_files: dict[str, Sighting] = {}  # by folder
-        self._verdicts: _Memory[Verdict] = _Memory(inbox.probe)
+        self._verdicts: _Memory[FileVerdict] = _Memory(inbox.probe)
         self._sidecars: _Memory[Sidecar | Problem] = _Memory(self._read_sidecar)
         self._presets: _Memory[Preset | Problem] = _Memory(self._read_preset)
 
@@ -207,7 +174,7 @@ class Intake:
         hopeless = verdict is None and is_settled(sighting, now, self._rules)
         return replace(judgement, again_at=math.inf) if hopeless else judgement
 
-    def _verdict(self, member: Member, entry: Entry) -> Verdict | None:
+    def _verdict(self, member: Member, entry: Entry) -> FileVerdict | None:
         if member.role is Role.SIDECAR:
             return _READABLE if self._sidecars.of(entry) is not None else None
         return _READABLE if member.advice else self._verdicts.of(entry)
@@ -253,7 +220,7 @@ class Intake:
         return said if isinstance(said, Sidecar) else None
 
 
-_READABLE = Verdict(Wholeness.WHOLE)
+_READABLE = FileVerdict(Wholeness.WHOLE)
 
 
 def _turn(ready: ReadySet) -> tuple[float, str, str]:
@@ -287,3 +254,18 @@ def _waiting(
 ) -> WaitingSet:
     entries = tuple(sighting.entry for sighting in sightings)
     return WaitingSet(candidate, reason, min(s.since for s in sightings), settling, entries, again_at=again_at)
+
+
+# ---- How long a file must stay unchanged before it counts as complete; for the daemon and for `explain` -------------
+
+
+QUIET_LOCAL_SECONDS, QUIET_SHARE_SECONDS = 2.0, 10.0
+"""What `intake.quiet_seconds = "auto"` means: writers of a share buffer, and show their times late."""
+
+
+def quiet_seconds(config: Config) -> float:
+    """Return how long a file must stay unchanged, by configuration or by where the inbox lies."""
+    given = config.intake.quiet_seconds
+    if given != "auto":
+        return given
+    return QUIET_SHARE_SECONDS if filesystem_of(config.folders.root).network else QUIET_LOCAL_SECONDS

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from rodin_watchd.adapters.journal.backup import kept_backups
-from rodin_watchd.adapters.journal.files import Finished, moved_aside
+from rodin_watchd.adapters.store.backup import kept_backups
+from rodin_watchd.adapters.store.files import Finished, moved_aside
 from rodin_watchd.errors import (
     DiskError,
     FolderGoneError,
@@ -19,8 +19,8 @@ from rodin_watchd.errors import (
     RodinWatchdError,
 )
 from rodin_watchd.log_lines import tell_error
-from rodin_watchd.service.book import Book
 from rodin_watchd.service.clock import Clock
+from rodin_watchd.service.jobs import JobStore
 
 NOTICE_SECONDS = 86_400.0
 """So long people read that the journal had to be written out again, where nothing is left of what lay there."""
@@ -48,7 +48,7 @@ class StateFolder:
     """A folder that locks or the journal lie in: made again when somebody removed it.
 
     On the `fixed` disk, whose files are open from start to end, nothing is made or kept while another one shows in its
-    place. A share may come back with another device number: whether the root is there the keeper of the grounds says.
+    place. A share may come back with another device number: whether the root is there the mount keeper says.
     """
 
     def __init__(self, folder: Path, *, fixed: bool) -> None:
@@ -77,8 +77,8 @@ class JournalGuard:
     So it does when it closes the journal at the end. `holds` keep a second daemon off the journal.
     """
 
-    def __init__(self, book: Book, path: Path, clock: Clock, holds: Sequence[Hold]) -> None:
-        self._book = book
+    def __init__(self, job_store: JobStore, path: Path, clock: Clock, holds: Sequence[Hold]) -> None:
+        self._job_store = job_store
         self._path = path
         self._clock = clock
         self._holds = holds
@@ -91,14 +91,14 @@ class JournalGuard:
 
         Raises JournalGoneError; JournalRolledBackError where its own file has older content: then the daemon must end.
         """
-        self._book.journal.refuse_rolled_back()
-        why = self._book.journal.why_not_in_place()
+        self._job_store.journal.refuse_rolled_back()
+        why = self._job_store.journal.why_not_in_place()
         if not why:
-            self._book.journal.drop_copy()
+            self._job_store.journal.drop_copy()
             return
         now = self._clock.now()
         try:
-            aside = self._book.journal.write_out(stamp_of(now))
+            aside = self._job_store.journal.write_out(stamp_of(now))
         except DiskError as error:
             raise JournalGoneError(
                 f"{_sentence(why, self._path)} Nothing is taken or paid until the journal is written out again: "
@@ -113,11 +113,11 @@ class JournalGuard:
             f"its journal out again.{_aside(aside)}"
         )
         self._told_at = self._clock.monotonic()
-        self._book.tell(WRITTEN_OUT, self._told, now)
+        self._job_store.tell(WRITTEN_OUT, self._told, now)
 
     def confirm(self) -> None:
         """Raise JournalGoneError where the files are not in place at this very moment."""
-        if why := self._book.journal.why_not_in_place():
+        if why := self._job_store.journal.why_not_in_place():
             raise JournalGoneError(_sentence(why, self._path))
 
     def end(self) -> None:
@@ -130,11 +130,11 @@ class JournalGuard:
             return
         self._ended = True
         try:
-            if self._book.journal.why_not_in_place():
+            if self._job_store.journal.why_not_in_place():
                 for hold in self._holds:
                     hold.keep()
             self.keep()
-            self._book.journal.end(stamp_of(self._clock.now()))
+            self._job_store.journal.end(stamp_of(self._clock.now()))
         except JournalRolledBackError:
             return
         except RodinWatchdError as error:
@@ -148,7 +148,7 @@ class JournalGuard:
             else "The service had begun to write its journal out again, and then went on with the one in its place, which "
             f"stays. The copy is {finished.aside} now."
         )
-        self._book.tell(WRITTEN_OUT, told, self._clock.now())
+        self._job_store.tell(WRITTEN_OUT, told, self._clock.now())
 
     def notices(self) -> list[str]:
         """Return what people must know: what was moved aside or kept, until they take it away; else that it happened, for a day."""

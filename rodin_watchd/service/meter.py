@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from rodin_watchd.core.vitals import Vitals
+from rodin_watchd.core.health import Health
 
 
 class Meter(Protocol):
@@ -19,7 +19,7 @@ class Meter(Protocol):
     def hook_run(self, plugin: str, hook: str, outcome: str) -> None:
         """Note a call of a plugin's hook."""
 
-    def tick(self, vitals: Vitals) -> None:
+    def tick(self, health: Health) -> None:
         """Note how it stands."""
 
 
@@ -35,7 +35,7 @@ class Silent:
     def hook_run(self, plugin: str, hook: str, outcome: str) -> None:
         """Note nothing."""
 
-    def tick(self, vitals: Vitals) -> None:
+    def tick(self, health: Health) -> None:
         """Note nothing."""
 
 

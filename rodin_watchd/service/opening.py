@@ -9,31 +9,29 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rodin_watchd.adapters.filesystems import filesystem_of
-from rodin_watchd.adapters.journal import Journal
-from rodin_watchd.adapters.journal.backup import COPIED_AT, TOO_OLD, refuse_foreign_backup
-from rodin_watchd.adapters.journal.ballast import ballast_path, is_ballast
-from rodin_watchd.adapters.journal.files import finish, make_private
-from rodin_watchd.adapters.lease import Lease
-from rodin_watchd.adapters.lock import Lock, is_lock
-from rodin_watchd.adapters.sign import is_sign, sign_path
+from rodin_watchd.adapters.heartbeat import is_sign, sign_path
+from rodin_watchd.adapters.ownership import Lease, Lock, is_lock
 from rodin_watchd.adapters.spool import Spool
 from rodin_watchd.adapters.spool.sharing import sharing_of
 from rodin_watchd.adapters.spool.submit_count import SubmitCount
+from rodin_watchd.adapters.store.backup import COPIED_AT, TOO_OLD, is_ballast, refuse_foreign_backup, reserve_path
+from rodin_watchd.adapters.store.files import finish, make_private
+from rodin_watchd.adapters.store.sqlite import Journal
 from rodin_watchd.adapters.zone import local_zone
 from rodin_watchd.config import Config, journal_path, lease_path, lock_path
+from rodin_watchd.core.machine import OLDER, Loss, hold_unsent, put_back
 from rodin_watchd.core.proof import BASELINE
-from rodin_watchd.core.restored import OLDER, Loss, hold_unsent, put_back
 from rodin_watchd.errors import DiskError, JournalError
 from rodin_watchd.own_file import refuse_foreign_at
-from rodin_watchd.service.book import Book
-from rodin_watchd.service.budget_day import BudgetDay
+from rodin_watchd.service.budget import BudgetDay
 from rodin_watchd.service.clock import Clock
-from rodin_watchd.service.exporting import metered
+from rodin_watchd.service.health import Monitor
 from rodin_watchd.service.housekeeping import Housekeeping
+from rodin_watchd.service.jobs import JobStore
 from rodin_watchd.service.journal_guard import Hold, JournalGuard, StateFolder, stamp_of
-from rodin_watchd.service.keeper import Keeper, Standing
-from rodin_watchd.service.monitor import Monitor
-from rodin_watchd.service.strays import Strays
+from rodin_watchd.service.metrics import metered
+from rodin_watchd.service.mounts import MountKeeper, Standing
+from rodin_watchd.service.orphans import Orphans
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +39,7 @@ class Base:
     """What is open as long as the daemon runs."""
 
     spool: Spool
-    book: Book
+    job_store: JobStore
     standing: Standing
     budget_day: BudgetDay
     submit_count: SubmitCount
@@ -59,37 +57,39 @@ def opened(config: Config, clock: Clock, wait: Callable[[float], None]) -> Itera
     spool = Spool(config.folders.root, sharing_of(config.output.file_mode, config.output.group))
     path = journal_path(config, os.environ)
     if not os.path.exists(path):  # noqa: PTH110 - unlike Path.exists, False also where we may not look
-        spool.grounds.refuse_bare()  # before the journal's folder is made, which may be in it
+        spool.mounts.refuse_bare()  # before the journal's folder is made, which may be in it
     with contextlib.ExitStack() as stack:
         _make_place(path)
         _refuse_foreign(path)
         first = stack.enter_context(Lock(path.with_name("lock")))  # two roots must not share a journal either
         make_private(path)
         finished = finish(path, stamp_of(clock.now()))
-        book = Book(stack.enter_context(contextlib.closing(Journal(path))))
+        job_store = JobStore(stack.enter_context(contextlib.closing(Journal(path))))
         own_holds: list[Hold] = [StateFolder(path.parent, fixed=True), first]
-        guard = JournalGuard(book, path, clock, own_holds)
+        guard = JournalGuard(job_store, path, clock, own_holds)
         stack.callback(guard.end)
-        keeper = Keeper(spool.grounds, book, path, clock.now)
-        knew_root = keeper.knows_root
+        mounts_keeper = MountKeeper(spool.mounts, job_store, path, clock.now)
+        knew_root = mounts_keeper.knows_root
         if knew_root:
-            keeper.find()
+            mounts_keeper.find()
         else:
-            spool.grounds.refuse_bare()
-        spool.prepare(keeper.may_make)
+            spool.mounts.refuse_bare()
+        spool.prepare(mounts_keeper.may_make)
         holds = [*own_holds, *_root_holds(config, path, clock, wait, stack)]
-        if not keeper.knows_root:
-            keeper.adopt()  # who serves it now is named before anybody hears of its journal
+        if not mounts_keeper.knows_root:
+            mounts_keeper.adopt()  # who serves it now is named before anybody hears of its journal
         monitor = Monitor(sign_path(path), clock, stack.enter_context(metered(config, path, clock)))
-        strays = Strays(spool, book, local_zone(), clock.now)
-        count = SubmitCount(spool.grounds)
-        budget_day = BudgetDay(book.journal, local_zone(), clock)
+        strays = Orphans(spool, job_store, local_zone(), clock.now)
+        count = SubmitCount(spool.mounts)
+        budget_day = BudgetDay(job_store.journal, local_zone(), clock)
 
         def daily() -> None:
-            keeper.settle()
+            mounts_keeper.settle()
             spool.try_renames()
-            if not keeper.copied:  # what this journal does not know may be another service's, which goes on with it
-                strays.look(frozenset(keeper.away))
+            if (
+                not mounts_keeper.copied
+            ):  # what this journal does not know may be another service's, which goes on with it
+                strays.look(frozenset(mounts_keeper.away))
 
         def remake_work() -> None:
             with contextlib.suppress(DiskError):  # then it stays away, which people read
@@ -99,16 +99,18 @@ def opened(config: Config, clock: Clock, wait: Callable[[float], None]) -> Itera
         def begin(account: str) -> None:
             if finished:
                 guard.tell_finished(finished)
-            if keeper.copied:
-                book.journal.set_meta(BASELINE, None)  # what was bought elsewhere since is in no sum
-            _find_lost(book, budget_day, count.read(), clock.now(), account, knew_root=knew_root)
-            count.keep(book.journal.submits())
-            book.journal.free_cut_uploads()  # after that: what a backup takes for being sent may have been sent
-            book.start(clock.now())
+            if mounts_keeper.copied:
+                job_store.journal.set_meta(BASELINE, None)  # what was bought elsewhere since is in no sum
+            _find_lost(job_store, budget_day, count.read(), clock.now(), account, knew_root=knew_root)
+            count.keep(job_store.journal.submits())
+            job_store.journal.free_cut_uploads()  # after that: what a backup takes for being sent may have been sent
+            job_store.start(clock.now())
             daily()
 
-        standing = Standing(keeper, holds, guard, Housekeeping(book, path, clock, daily), monitor, remake_work)
-        yield Base(spool, book, standing, budget_day, count, begin)
+        standing = Standing(
+            mounts_keeper, holds, guard, Housekeeping(job_store, path, clock, daily), monitor, remake_work
+        )
+        yield Base(spool, job_store, standing, budget_day, count, begin)
 
 
 def _root_holds(
@@ -123,30 +125,30 @@ def _root_holds(
         yield stack.enter_context(Lease(lease_path(config), clock.monotonic, wait))
 
 
-def _find_lost(book: Book, day: BudgetDay, submits: int, now: float, account: str, *, knew_root: bool) -> None:
+def _find_lost(job_store: JobStore, day: BudgetDay, submits: int, now: float, account: str, *, knew_root: bool) -> None:
     """Find out whether the journal is older than what was bought from this root; then hold what may have been paid for since.
 
     It is a backup that was put back (it carries a mark), or the root counts more `submits`: it is an older copy, or one
     whose write-ahead log was removed. A journal that did not know the root was accepted to begin anew: what was lost with
     the one before counts against no budget. `account`: whose credits what is held may have spent.
     """
-    journal, copied_at = book.journal, book.journal.meta(COPIED_AT)
+    journal, copied_at = job_store.journal, job_store.journal.meta(COPIED_AT)
     missing = max(submits - journal.submits(), 0)
     if copied_at is None and not missing:
         return
     reason = OLDER if copied_at is None else put_back(float(copied_at), day.zone)
-    for job in list(book.jobs.values()):
-        book.commit(hold_unsent(job, reason, now, journal.price(), account), now)
-    book.refuse_open_commands(TOO_OLD)
+    for job in list(job_store.jobs.values()):
+        job_store.commit(hold_unsent(job, reason, now, journal.price(), account), now)
+    job_store.refuse_open_commands(TOO_OLD)
     lost = missing if knew_root else 0
     loss = Loss(lost, now, reason) if lost else None
-    before = book.loss.submits if book.loss else 0
+    before = job_store.loss.submits if job_store.loss else 0
     day.lose(lost, journal.submits() + missing, loss and loss._replace(submits=before + lost))
-    book.look_for_loss()
+    job_store.look_for_loss()
     told = f"{reason}. What may have been submitted since is held, or failed with that reason."
     if loss:
         told += f" {loss.counted}: today's budget counts that as spent."
-    book.tell("restored", told, now, subject="journal")
+    job_store.tell("restored", told, now, subject="journal")
 
 
 def _make_place(path: Path) -> None:
@@ -162,7 +164,7 @@ def _refuse_foreign(path: Path) -> None:
     """Raise ForeignFileError where somebody else's file lies under a name that the service will write to."""
     refuse_foreign_at(path.with_name("lock"), is_lock)
     refuse_foreign_at(sign_path(path), is_sign)
-    refuse_foreign_at(ballast_path(path), is_ballast)
+    refuse_foreign_at(reserve_path(path), is_ballast)
     refuse_foreign_backup(path)
 
 

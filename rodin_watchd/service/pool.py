@@ -15,13 +15,15 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TypeAlias
 
-from rodin_watchd.adapters.journal.hook_runs import DONE
+from rodin_watchd.adapters.store.reader import DONE
 from rodin_watchd.core.machine import POLICIES
 from rodin_watchd.errors import RodinWatchdError
 from rodin_watchd.model import Answered, Done, HookRun, Job, NotYet, Outcome, Rejected, Retry, State, Step, Unknown
 from rodin_watchd.problem import Fault, Problem, Scope
 from rodin_watchd.service.plugins import PluginNews, Ran
-from rodin_watchd.service.steps import Tools, balance, run
+from rodin_watchd.service.steps import run
+from rodin_watchd.service.steps.results import balance
+from rodin_watchd.service.steps.tools import Tools
 
 
 class UploadDroppedError(RodinWatchdError):
@@ -33,7 +35,7 @@ class UploadDroppedError(RodinWatchdError):
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
+class StepFinished:
     """A worker's step came to its end."""
 
     job_id: str
@@ -58,7 +60,7 @@ class BalanceRead:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class CallRan:
     """A call that was owed to a plugin came to its end."""
 
     run: HookRun
@@ -76,7 +78,7 @@ _WORDS: Mapping[type[Outcome], str] = {
 }
 """What came of a step, as it is counted."""
 
-Message: TypeAlias = Finished | Closing | BalanceRead | Ran | Told | PluginNews
+Message: TypeAlias = StepFinished | Closing | BalanceRead | Ran | CallRan | PluginNews
 
 
 _CALL = "call "
@@ -137,7 +139,7 @@ class Pool:
         """Have an owed call made; it is busy until it is released."""
         self._busy.add(_call_id(run))
         plugins = self._tools.plugins
-        self._threads.submit(lambda: self._say(Told(plugins.tell(run, job, directory))))
+        self._threads.submit(lambda: self._say(CallRan(plugins.tell(run, job, directory))))
 
     def is_told(self, run: HookRun) -> bool:
         """Tell whether an owed call is under way."""
@@ -166,7 +168,7 @@ class Pool:
         """Say that a job has ended: its plugins' answers are not needed any more."""
         self._tools.plugins.forget(job_id)
 
-    def end(self, finished: Finished, outcome: Outcome) -> None:
+    def end(self, finished: StepFinished, outcome: Outcome) -> None:
         """Say what was made of a step that ended; it is counted, and its job is not busy any more."""
         self._tools.meter.step(finished.step, _WORDS[type(outcome)], finished.seconds)
         self.release(finished.job_id)
@@ -189,7 +191,7 @@ class Pool:
     def _work(self, tools: Tools, job: Job) -> None:
         began = time.monotonic()
         outcome = run(tools, job, lambda: self._ask_to_close(job.id))
-        self._say(Finished(job.id, outcome, POLICIES[job.state].step, time.monotonic() - began))
+        self._say(StepFinished(job.id, outcome, POLICIES[job.state].step, time.monotonic() - began))
 
     def _ask_to_close(self, job_id: str) -> None:
         reply: Future[None] = Future()
@@ -201,7 +203,7 @@ class Pool:
         reply.result()
 
     def _say(self, message: Message) -> None:
-        if isinstance(message, Ran | Told):
+        if isinstance(message, Ran | CallRan):
             self._count(message.run)
         self._messages.put(message)
         self._wake()

@@ -10,14 +10,15 @@ from dataclasses import replace
 from rodin_watchd.adapters.watcher import Watcher
 from rodin_watchd.config import Config
 from rodin_watchd.core.budget import is_over_budget
+from rodin_watchd.core.claims import Claims, Turn, claims, taken_paths
+from rodin_watchd.core.sets import View
 from rodin_watchd.errors import DiskError, FolderGoneError
 from rodin_watchd.model import State
 from rodin_watchd.problem import Problem
 from rodin_watchd.service.admission import Admission
-from rodin_watchd.service.book import Book
-from rodin_watchd.service.claims import Claims, Turn, claims, taken_paths
 from rodin_watchd.service.clock import Clock
-from rodin_watchd.service.intake import Intake, View
+from rodin_watchd.service.intake import Intake
+from rodin_watchd.service.jobs import JobStore
 
 log = logging.getLogger("rodin_watchd")
 
@@ -32,11 +33,11 @@ class Reception:
     """Looks at the inbox when files woke us, when waiting may be over, and every `intake.rescan_seconds`."""
 
     def __init__(
-        self, config: Config, book: Book, intake: Intake, watcher: Watcher, admission: Admission, clock: Clock
+        self, config: Config, job_store: JobStore, intake: Intake, watcher: Watcher, admission: Admission, clock: Clock
     ) -> None:
         self._config = config
         self._admission = admission
-        self._book = book
+        self._job_store = job_store
         self._intake = intake
         self._watcher = watcher
         self._clock = clock
@@ -64,7 +65,7 @@ class Reception:
         self._look_seconds = self._clock.monotonic() - started
         self._looked_at = started
         self.claims = self._choose(paused=paused)
-        self._book.commit(self.claims.begun, self._clock.now())
+        self._job_store.commit(self.claims.begun, self._clock.now())
         self.woken = False  # not before: what could not be committed is looked at again
 
     def next_due_seconds(self) -> list[float]:
@@ -92,7 +93,7 @@ class Reception:
         closed = self._watcher.take_closed()  # before the look: a vouch holds for what is found now
         self.view, self.claims = View(), Claims()  # not two views at once: of 10,000 sets each has 10 MB
         try:
-            self.view = self._intake.look(now, closed, taken_paths(self._book.jobs.values()))
+            self.view = self._intake.look(now, closed, taken_paths(self._job_store.jobs.values()))
         except DiskError as error:
             self._cannot_look(error)
         except OSError as error:
@@ -101,15 +102,15 @@ class Reception:
             self._can_look()
 
     def _cannot_look(self, error: DiskError) -> None:
-        if self.problem is None and not isinstance(error, FolderGoneError):  # of that the keeper of the grounds tells
-            self._book.tell("paused", str(error), self._clock.now(), subject="intake", code=error.code)
+        if self.problem is None and not isinstance(error, FolderGoneError):  # of that the mount keeper tells
+            self._job_store.tell("paused", str(error), self._clock.now(), subject="intake", code=error.code)
         self.problem, self.view = error.problem, View()
 
     def _can_look(self) -> None:
         if self.problem is not None:
             if self.problem.code != FolderGoneError.code:
                 told = f"{self.problem.message} That is over."
-                self._book.tell("resumed", told, self._clock.now(), subject="intake", code=self.problem.code)
+                self._job_store.tell("resumed", told, self._clock.now(), subject="intake", code=self.problem.code)
             self.problem, self.trouble = None, ""
 
     def _choose(self, *, paused: bool) -> Claims:
@@ -118,18 +119,18 @@ class Reception:
         if self.problem is not None:
             return Claims()
         view, barred = self._admission.admit(self.view, self._clock.monotonic())
-        jobs = self._book.jobs.values()
+        jobs = self._job_store.jobs.values()
         chosen = claims(view, jobs, self._room(), self._config.defaults, _new_id, self._clock.now())
         return replace(chosen, waiting=(*chosen.waiting, *barred))
 
     def _room(self) -> int:
         """Return how many more sets may be claimed: so many that the vendor's places never wait for one."""
-        ahead = (job for job in self._book.jobs.values() if job.state in (State.CLAIMED, State.STAGED))
+        ahead = (job for job in self._job_store.jobs.values() if job.state in (State.CLAIMED, State.STAGED))
         return 2 * self._config.api.max_in_flight - sum(not is_over_budget(job) for job in ahead)
 
     def _may_go_on(self) -> bool:
         has_room = self._room() >= self._config.api.max_in_flight
-        return self.claims.may_go_on(tuple(self._book.jobs.values()), has_room=has_room)
+        return self.claims.may_go_on(tuple(self._job_store.jobs.values()), has_room=has_room)
 
 
 def _new_id() -> str:

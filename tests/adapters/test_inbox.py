@@ -11,7 +11,7 @@ from strangers import IS_ROOT, NOBODY, as_nobody, public_folder
 
 from rodin_watchd.adapters.spool.beneath import SERVED, folder_beneath
 from rodin_watchd.adapters.spool.inbox import DEEPEST, Inbox
-from rodin_watchd.core.formats import Wholeness
+from rodin_watchd.core.formats.source import Wholeness
 from rodin_watchd.core.layout import MARK
 from rodin_watchd.errors import FolderGoneError
 from rodin_watchd.model import Entry, Kind

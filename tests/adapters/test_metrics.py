@@ -22,13 +22,13 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from rodin_watchd.adapters.metrics import Metrics, served, write_textfile, written
-from rodin_watchd.core.vitals import Books, Vitals
+from rodin_watchd.core.health import Health, MoneyTotals
 from rodin_watchd.errors import ConfigError, JournalError
 from rodin_watchd.model import State
 
 ROOT = "/srv/textures"
-BOOKS = Books({State.ARCHIVED: 7, State.SUBMITTED: 2}, Decimal("4.5"), Decimal("12.5"), 1_700_000_000.0)
-VITALS = Vitals(
+BOOKS = MoneyTotals({State.ARCHIVED: 7, State.SUBMITTED: 2}, Decimal("4.5"), Decimal("12.5"), 1_700_000_000.0)
+VITALS = Health(
     1_700_000_100.0,
     50.0,
     2,
@@ -108,7 +108,7 @@ def test_all_of_it_over_http() -> None:
 
 def test_before_the_first_tick_and_without_a_balance() -> None:
     """What is not known is left out, never 0."""
-    metrics = Metrics(lambda: Books({}, Decimal(0), None, 0.0), lambda: 0.0, ROOT)
+    metrics = Metrics(lambda: MoneyTotals({}, Decimal(0), None, 0.0), lambda: 0.0, ROOT)
     found = samples(metrics.text())
     assert found["rodin_watchd_sets state=archived"] == 0
     assert not {"rodin_watchd_tick_age_seconds", "rodin_watchd_balance_credits"} & found.keys()
@@ -118,7 +118,7 @@ def test_a_journal_that_cannot_be_read_takes_only_its_own_numbers(caplog: pytest
     """The other metrics are still told; the reason is logged once, and once that it is over."""
     away = True
 
-    def read() -> Books:
+    def read() -> MoneyTotals:
         if away:
             raise JournalError("The journal is away.")
         return BOOKS

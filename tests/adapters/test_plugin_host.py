@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from strangers import IS_ROOT, as_nobody, public_folder
 
-from rodin_watchd.adapters.plugin_host import Call, Limits, PluginHost, Ready, Source, clean_environ
+from rodin_watchd.adapters.plugin_host import PluginCall, PluginHost, Ready, clean_environ
+from rodin_watchd.adapters.plugin_host.child import PluginSource, ProcessLimits
 from rodin_watchd.adapters.plugin_host.finding import Found, Origin, find
 from rodin_watchd.errors import (
     PluginCrashedError,
@@ -24,7 +25,7 @@ from rodin_watchd.errors import (
 )
 from rodin_watchd.hooks.descendants import descendants
 
-LIMITS = Limits(memory_bytes=2 << 30, file_bytes=10_000_000, start_seconds=30.0)
+LIMITS = ProcessLimits(memory_bytes=2 << 30, file_bytes=10_000_000, start_seconds=30.0)
 EVENT = {"event": {"id": "1", "kind": "k", "at": 1.0, "message": "m"}}
 ALL = "from rodin_watchd.v1 import hookimpl\nimport os, sys, time\n@hookimpl\ndef rodin_service(event, settings):\n"
 
@@ -36,10 +37,10 @@ def hosts(tmp_path: Path) -> Iterator[Callable[..., PluginHost]]:
     """Give a function that makes a host with one plugin, `plug`, of these lines of `rodin_service`."""
     with contextlib.ExitStack() as stack:
 
-        def make(body: str, *, limits: Limits = LIMITS, workers: int = 2, head: str = ALL) -> PluginHost:
+        def make(body: str, *, limits: ProcessLimits = LIMITS, workers: int = 2, head: str = ALL) -> PluginHost:
             path = tmp_path / "plug.py"
             path.write_text(head + "".join(f"    {line}\n" for line in body.splitlines()))
-            ready = Ready(Source("plug", path=str(path)), limits)
+            ready = Ready(PluginSource("plug", path=str(path)), limits)
             host = PluginHost([ready], workers, clean_environ(os.environ, ()), tmp_path / "scratch")
             return stack.enter_context(contextlib.closing(host))
 
@@ -53,7 +54,7 @@ def homes(scratch: Path) -> list[Path]:
 
 def call(host: PluginHost, seconds: float = 30.0, watch: Callable[[], None] = lambda: None, **settings: object) -> str:
     """Call the hook, and return what was printed."""
-    return host.call(Call("plug", "rodin_service", EVENT, settings, seconds, watch=watch)).output
+    return host.call(PluginCall("plug", "rodin_service", EVENT, settings, seconds, watch=watch)).output
 
 
 def test_a_process_serves_many_calls(hosts: Callable[..., PluginHost]) -> None:
@@ -139,7 +140,7 @@ def test_a_flood_of_output_does_not_set_off_a_flood_of_looks(hosts: Callable[...
     """The watch looks now and then, and once at the end: it may have a whole folder to measure."""
     looks: list[None] = []
     host = hosts("print('x' * 3_000_000)")
-    seconds = host.call(Call("plug", "rodin_service", EVENT, {}, 30.0, watch=lambda: looks.append(None))).seconds
+    seconds = host.call(PluginCall("plug", "rodin_service", EVENT, {}, 30.0, watch=lambda: looks.append(None))).seconds
     assert 1 <= len(looks) <= 1 + seconds / 0.25
 
 
@@ -264,7 +265,7 @@ def test_a_set_changes_only_what_the_plugin_lets_it(hosts: Callable[..., PluginH
     with pytest.raises(PluginError, match="sise: a set may change only size"):
         opened.check("plug", {}, {"sise": 4}, 30.0)
     with pytest.raises(PluginError, match="may change"):
-        opened.call(Call("plug", "rodin_service", EVENT, {}, 30.0, {"sise": 4}))
+        opened.call(PluginCall("plug", "rodin_service", EVENT, {}, 30.0, {"sise": 4}))
 
 
 def test_a_forked_process_answers_for_nobody(hosts: Callable[..., PluginHost]) -> None:
@@ -337,7 +338,7 @@ def test_a_plugin_that_was_opened_to_all_is_not_started_again(tmp_path: Path) ->
     """Each new process looks at the file's rights again."""
     path = tmp_path / "plug.py"
     path.write_text(f"{ALL}    os.abort()\n")
-    plugin = Found(Source("plug", path=str(path)), Origin.FILE)
+    plugin = Found(PluginSource("plug", path=str(path)), Origin.FILE)
     ready = Ready(plugin.source, LIMITS, {}, plugin.vet)
     with contextlib.closing(PluginHost([ready], 1, clean_environ(os.environ, ()), tmp_path / "scratch")) as host:
         with pytest.raises(PluginCrashedError):

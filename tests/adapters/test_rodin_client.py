@@ -29,9 +29,10 @@ import pytest
 from scripted_server import PATIENCE_SECONDS, Conversation, Script, ScriptedServer, answering, response
 
 from rodin_watchd import __version__
-from rodin_watchd.adapters.rodin_client import RodinClient, Timeouts, Upload, upload
+from rodin_watchd.adapters.rodin_client import RodinClient, Timeouts, upload
+from rodin_watchd.adapters.rodin_client.upload import Upload
 from rodin_watchd.core import wire
-from rodin_watchd.core.wire import Verdict
+from rodin_watchd.core.wire import TaskState
 from rodin_watchd.errors import (
     ChangedWhileTakenError,
     ConfigError,
@@ -503,7 +504,7 @@ def test_interim_answers_hide_no_free_call_and_no_result(tmp_path: Path) -> None
         hints + response(200, b'{"balance": 11.5}'),
     )
     with ScriptedServer(script) as server, closing(client_for(server.url)) as client:
-        assert client.status("sub").verdict is Verdict.DONE
+        assert client.status("sub").verdict is TaskState.DONE
         assert [link.name for link in client.links("task-1")] == ["a.glb"]
         assert client.balance() == Decimal("11.5")
         client.close()
@@ -850,7 +851,7 @@ def test_the_free_calls_ask_as_documented() -> None:
         response(201, b'{"balance": 11.5}'),
     )
     with ScriptedServer(script) as server, closing(client_for(server.url + "/")) as client:
-        assert client.status("sub").verdict is Verdict.DONE
+        assert client.status("sub").verdict is TaskState.DONE
         assert client.links("task-1") == (Link("a.glb", "http://127.0.0.1:1/a.glb?s=1"),)
         assert client.balance() == Decimal("11.5")
         client.close()

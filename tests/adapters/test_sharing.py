@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from strangers import IS_ROOT, NOBODY, as_nobody, mounted, public_folder
 
-from rodin_watchd.adapters.spool import Place, Spool
+from rodin_watchd.adapters.spool import Spool
+from rodin_watchd.adapters.spool.moving import Destination
 from rodin_watchd.adapters.spool.sharing import PLAIN, Sharing, sharing_of, umask
 from rodin_watchd.core.layout import ARCHIVE, FAILED, OUTBOX
 from rodin_watchd.errors import ConfigError
@@ -51,7 +52,7 @@ def publish(spool: Spool, folder: str = "", top: str = OUTBOX, narrow: str = "")
         (source / name).write_bytes(b"data")
     if narrow:
         (source / narrow).chmod(0o600)
-    return spool.root / spool.publish(job, source, Place(top, folder, "chair"))
+    return spool.root / spool.publish(job, source, Destination(top, folder, "chair"))
 
 
 def mode(path: Path) -> str:

@@ -17,9 +17,9 @@ from system_calls import MOST_CALLS, before_call
 from watchdog.events import DirCreatedEvent, DirMovedEvent, FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 
-from rodin_watchd.adapters.spool import RECEIPTS, Place, Spool, told_by
+from rodin_watchd.adapters.spool import Spool
 from rodin_watchd.adapters.spool.beneath import folder_beneath
-from rodin_watchd.adapters.spool.moving import rename_new
+from rodin_watchd.adapters.spool.moving import RECEIPTS, Destination, rename_new, told_by
 from rodin_watchd.core.layout import (
     ARCHIVE,
     ASIDE_PREFIX,
@@ -96,7 +96,7 @@ def result(spool: Spool, of: Job, data: bytes = b"textured", text: str = "job.to
 
 def published(spool: Spool, of: Job, top: str = OUTBOX) -> str:
     """Publish a job's result folder."""
-    return spool.publish(of, spool.result(of.id), Place(top, of.folder, of.name))
+    return spool.publish(of, spool.result(of.id), Destination(top, of.folder, of.name))
 
 
 def tree(folder: Path) -> set[str]:
@@ -118,14 +118,14 @@ def test_folders_are_made(spool: Spool) -> None:
 def test_missing_root(tmp_path: Path) -> None:
     """A missing root is not made: a share may be away."""
     with pytest.raises(FolderGoneError, match="does not exist"):
-        Spool(tmp_path / "root").grounds.refuse_bare()
+        Spool(tmp_path / "root").mounts.refuse_bare()
     assert not (tmp_path / "root").exists()
     (tmp_path / "root" / "lost+found").mkdir(parents=True)
     (tmp_path / "root" / "NOT MOUNTED").touch()
     with pytest.raises(FolderGoneError, match=r"neither inbox nor config\.toml"):
-        Spool(tmp_path / "root").grounds.refuse_bare()
+        Spool(tmp_path / "root").mounts.refuse_bare()
     (tmp_path / "root" / "inbox").mkdir()
-    Spool(tmp_path / "root").grounds.refuse_bare()
+    Spool(tmp_path / "root").mounts.refuse_bare()
 
 
 def test_file_in_the_place_of_a_folder(tmp_path: Path) -> None:
@@ -327,7 +327,7 @@ def test_failed_set_comes_back_from_another_filesystem(spool: Spool) -> None:
         file, of = dropped(spool), job()
         spool.take(ID, file)
         (spool.inputs(ID) / REPORT_DATA).write_text(sealed(receipt(of)))
-        place = spool.publish(of, spool.inputs(ID), Place(FAILED, "", "chair"))
+        place = spool.publish(of, spool.inputs(ID), Destination(FAILED, "", "chair"))
         assert spool.take(ID, replace(file, source=f"{place}/chair.glb")).read_bytes() == b"model"
         spool.clear_leftovers(place)
         assert listed(spool.root / FAILED) == []

@@ -21,7 +21,7 @@ from typing import IO, Any
 
 from click.testing import CliRunner, Result
 
-from rodin_watchd.adapters.journal import Journal
+from rodin_watchd.adapters.store.sqlite import Journal
 from rodin_watchd.cli.main import cli
 from rodin_watchd.model import (
     CREDITS_PER_TEXTURE,

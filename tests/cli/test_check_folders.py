@@ -11,11 +11,11 @@ from strangers import IS_ROOT, filled_up, mounted, public_folder
 from test_check import found
 from test_doctor import set_up
 
-from rodin_watchd.adapters.spool.grounds import mark_text
-from rodin_watchd.cli.check_folders import room_finding
-from rodin_watchd.cli.findings import Verdict
-from rodin_watchd.core.grounds import Mark
+from rodin_watchd.adapters.spool.mounts import mark_text
+from rodin_watchd.cli.check.findings import Level
+from rodin_watchd.cli.check.folders import room_finding
 from rodin_watchd.core.layout import MARK
+from rodin_watchd.core.mounts import Mark
 
 SERVICE, ARTIST = 54_320, 54_343
 needs_root = pytest.mark.skipif(not IS_ROOT, reason="only root may run processes of other users")
@@ -119,14 +119,14 @@ def test_a_full_outbox_is_a_problem(stage: Stage) -> None:
 @pytest.mark.parametrize(
     ("free", "reserve", "takes", "verdict"),
     [
-        (10**9, 10**9, True, Verdict.OK),
-        (10**9 - 1, 10**9, True, Verdict.PROBLEM),
-        (10**9 - 1, 10**9, False, Verdict.WARNING),
-        (999_999, 10**9, False, Verdict.PROBLEM),
-        (999_999, 0, True, Verdict.PROBLEM),
-        (1_000_000, 0, False, Verdict.OK),
+        (10**9, 10**9, True, Level.OK),
+        (10**9 - 1, 10**9, True, Level.PROBLEM),
+        (10**9 - 1, 10**9, False, Level.WARNING),
+        (999_999, 10**9, False, Level.PROBLEM),
+        (999_999, 0, True, Level.PROBLEM),
+        (1_000_000, 0, False, Level.OK),
     ],
 )
-def test_how_much_room_is_enough(free: int, reserve: int, takes: bool, verdict: Verdict) -> None:
+def test_how_much_room_is_enough(free: int, reserve: int, takes: bool, verdict: Level) -> None:
     """Below the reserve nothing is taken; elsewhere that is a warning, until there is no room at all."""
     assert room_finding("outbox", free, reserve, takes=takes).verdict is verdict

@@ -14,7 +14,7 @@ from cli_stage import Stage, by_user, environment, running
 from strangers import IS_ROOT, NOBODY, as_nobody, public_folder
 from test_doctor import set_up
 
-from rodin_watchd.adapters.lock import Lock
+from rodin_watchd.adapters.ownership import Lock
 
 GROUP = 54_321
 pytestmark = pytest.mark.skipif(not IS_ROOT, reason="only root may run processes of two users")

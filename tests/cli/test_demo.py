@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cli_stage import PROGRAM, environment
 
-from rodin_watchd.adapters.lock import holder
+from rodin_watchd.adapters.ownership import holder
 from rodin_watchd.core.layout import MARK
 
 SETS = ("suzi", "worn-oak", "logo")

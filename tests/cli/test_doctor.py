@@ -14,12 +14,11 @@ import pytest
 from cli_stage import Stage, a_job, running
 from test_check import found
 
-from rodin_watchd.cli.check_clock import clock_finding
-from rodin_watchd.cli.check_outputs import look_in
-from rodin_watchd.cli.check_unit import GOOD_SCORE, score_of, unit_findings
-from rodin_watchd.cli.check_user import User
-from rodin_watchd.cli.checks import limits_finding
-from rodin_watchd.cli.findings import Verdict
+from rodin_watchd.cli.check import limits_finding
+from rodin_watchd.cli.check.findings import Level, User
+from rodin_watchd.cli.check.folders import look_in
+from rodin_watchd.cli.check.service import clock_finding
+from rodin_watchd.cli.check.systemd import GOOD_SCORE, score_of, unit_findings
 from rodin_watchd.core.layout import ARCHIVE, FAILED, OUTBOX
 
 GROUP = 54_321
@@ -182,14 +181,14 @@ def test_how_things_look_in_a_folder(tmp_path: Path) -> None:
 def test_a_clock_that_cannot_be_right() -> None:
     """A year before this program existed is a problem; one behind the journal's newest line is a warning."""
     now = 1_790_000_000.0
-    assert clock_finding(now, None).verdict is Verdict.OK
+    assert clock_finding(now, None).verdict is Level.OK
     assert clock_finding(now, now - 5).text.endswith(", later than all that the journal knows.")
-    assert clock_finding(now, now + 30).verdict is Verdict.OK
+    assert clock_finding(now, now + 30).verdict is Level.OK
     behind = clock_finding(now, now + 3600)
-    assert behind.verdict is Verdict.WARNING
+    assert behind.verdict is Level.WARNING
     assert "the journal knows of" in behind.text
     for wrong in (0.0, 5e9):
-        assert clock_finding(wrong, None).verdict is Verdict.PROBLEM
+        assert clock_finding(wrong, None).verdict is Level.PROBLEM
     assert clock_finding(0.0, now).text == "It says that this is the year 1970."
 
 
@@ -206,7 +205,7 @@ def test_a_units_score_is_told(tmp_path: Path) -> None:
     unit = tmp_path / "rodin-watchd.service"
     unit.write_text("[Service]\nExecStart=/bin/true\n")
     [finding] = unit_findings([tmp_path / "nowhere", tmp_path])
-    assert finding.verdict is Verdict.WARNING
+    assert finding.verdict is Level.WARNING
     assert f"{unit} is installed; its exposure is 9.6 of 10" in finding.text
     drop_in = tmp_path / "rodin-watchd.service.d" / "shut.conf"
     drop_in.parent.mkdir()
@@ -222,7 +221,7 @@ def test_a_units_score_is_told(tmp_path: Path) -> None:
     assert score is not None
     assert score <= GOOD_SCORE
     [finding] = unit_findings([tmp_path])
-    assert finding.verdict is Verdict.OK
+    assert finding.verdict is Level.OK
 
 
 @needs_systemd
@@ -233,7 +232,7 @@ def test_a_users_unit_is_not_measured_by_the_systems(tmp_path: Path, monkeypatch
     folder.mkdir(parents=True)
     shutil.copy(Path(__file__).parents[2] / "systemd" / "user" / "rodin-watchd.service", folder)
     [finding] = unit_findings([folder])
-    assert finding.verdict is Verdict.OK
+    assert finding.verdict is Level.OK
     assert "its exposure is" in finding.text
 
 
@@ -252,7 +251,7 @@ def test_no_unit_is_no_problem(tmp_path: Path) -> None:
     """Who runs it by hand or in a container hears so."""
     [finding] = unit_findings([tmp_path])
     assert (finding.verdict, finding.text) == (
-        Verdict.OK,
+        Level.OK,
         "No systemd unit is installed; `rodin-watchd run` works without.",
     )
 
@@ -308,5 +307,5 @@ def test_a_paused_service_is_a_warning(served: Stage) -> None:
 def test_kernel_limits_come_with_the_line_to_set(folders: int, watches: int, instances: int, setting: str) -> None:
     """Too few watches, or too few instances: the sysctl line is in the advice."""
     finding = limits_finding("", folders, watches, instances)
-    assert (finding.verdict is Verdict.WARNING) is bool(setting)
+    assert (finding.verdict is Level.WARNING) is bool(setting)
     assert setting in finding.advice

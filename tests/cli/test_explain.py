@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from cli_stage import SAMPLES, Stage, a_failed_job, a_job
 
-from rodin_watchd.adapters.journal import Journal
-from rodin_watchd.adapters.lock import Lock
+from rodin_watchd.adapters.ownership import Lock
+from rodin_watchd.adapters.store.sqlite import Journal
 from rodin_watchd.cli.explain import locate
 from rodin_watchd.core.layout import CLAIM_PREFIX, MARK, Claim, owner_of
 from rodin_watchd.core.status import PAGE, Page

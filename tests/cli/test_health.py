@@ -13,9 +13,9 @@ from pathlib import Path
 from cli_stage import Stage, running
 from test_main import modules_after
 
-from rodin_watchd.adapters.lock import Lock
-from rodin_watchd.adapters.sign import leave_sign, sign_path
-from rodin_watchd.core.vitals import Vitals
+from rodin_watchd.adapters.heartbeat import leave_heartbeat, sign_path
+from rodin_watchd.adapters.ownership import Lock
+from rodin_watchd.core.health import Health
 
 
 def said(stage: Stage, *options: str) -> tuple[int, str]:
@@ -28,9 +28,9 @@ def said(stage: Stage, *options: str) -> tuple[int, str]:
 
 def left(stage: Stage, **changes: object) -> None:
     """Leave a sign of life in this process's name."""
-    vitals = {"at": time.time(), "monotonic": time.monotonic(), "running": 1, "held": 0, "inbox": {}, "paused": ()}
+    health = {"at": time.time(), "monotonic": time.monotonic(), "running": 1, "held": 0, "inbox": {}, "paused": ()}
     standing = {"oldest_seconds": {}, "overdue_seconds": 0.0, "overdue": ""}
-    leave_sign(sign_path(stage.journal), Vitals(**{**vitals, **standing, **changes}))  # type: ignore[arg-type] # as above
+    leave_heartbeat(sign_path(stage.journal), Health(**{**health, **standing, **changes}))  # type: ignore[arg-type] # as above
 
 
 def test_a_service_from_its_start_to_its_end(served: Stage) -> None:
@@ -116,4 +116,6 @@ def test_it_is_light(tmp_path: Path) -> None:
     """It loads no daemon, no HTTP, no database: a probe may call it every few seconds."""
     loaded = modules_after("health", "--help", cwd=tmp_path)
     assert not {"sqlite3", "requests", "urllib3", "PIL", "watchdog", "rich", "prometheus_client"} & loaded
-    assert not {name for name in loaded if name.startswith(("rodin_watchd.service", "rodin_watchd.adapters.journal"))}
+    assert not {
+        name for name in loaded if name.startswith(("rodin_watchd.service", "rodin_watchd.adapters.store.sqlite"))
+    }

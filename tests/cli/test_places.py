@@ -17,13 +17,13 @@ from cli_stage import Stage, running
 from places import share
 from strangers import filled_up
 
-from rodin_watchd.adapters.journal import Journal
-from rodin_watchd.adapters.journal.backup import make_backup
-from rodin_watchd.adapters.lease import Holder, myself
+from rodin_watchd.adapters.ownership import Holder, myself
 from rodin_watchd.adapters.spool import Spool
-from rodin_watchd.adapters.spool.grounds import read_mark
-from rodin_watchd.cli.check_service import leased
-from rodin_watchd.cli.findings import Verdict
+from rodin_watchd.adapters.spool.mounts import read_mark
+from rodin_watchd.adapters.store.backup import make_backup
+from rodin_watchd.adapters.store.sqlite import Journal
+from rodin_watchd.cli.check.findings import Level
+from rodin_watchd.cli.check.service import leased
 from rodin_watchd.core.layout import MARK
 from rodin_watchd.errors import JournalError
 
@@ -176,7 +176,7 @@ def test_a_silent_lease_of_another_machine(stage: Stage) -> None:
     path, instants = lease(stage), iter(range(100))
     path.write_text(json.dumps(asdict(FAR)))
     silent = leased(path, path.read_bytes(), lambda: float(next(instants)), lambda _seconds: None)
-    assert silent.verdict is Verdict.WARNING
+    assert silent.verdict is Level.WARNING
     assert "process 7 on far, which gave no sign of life" in silent.text
 
 

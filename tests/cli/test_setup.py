@@ -10,11 +10,11 @@ from pathlib import Path
 import jsonschema
 from cli_stage import PROGRAM, environment
 
-from rodin_watchd.adapters.spool.grounds import mark_text
+from rodin_watchd.adapters.spool.mounts import mark_text
 from rodin_watchd.cli.setup import make
 from rodin_watchd.config import load_config
-from rodin_watchd.core.grounds import Mark
 from rodin_watchd.core.layout import MARK
+from rodin_watchd.core.mounts import Mark
 from rodin_watchd.core.sidecar import Sidecar, read_sidecar
 
 

@@ -36,8 +36,8 @@ def said(node: ast.AST) -> Iterator[ast.expr]:
         name = ast.unparse(node.func).rpartition(".")[2]
         named = [word.value for word in node.keywords if word.arg == "action" and name in ("Transition", "replace")]
         at = PLACES.get(name)
-        if name == "tell" and not ast.unparse(node.func).endswith(("book.tell", "self.tell")):
-            at = None  # not the book's
+        if name == "tell" and not ast.unparse(node.func).endswith(("job_store.tell", "self.tell")):
+            at = None  # not the job store's
         yield from named or (node.args[at : at + 1] if at is not None else [])
 
 

@@ -19,10 +19,9 @@ from rodin_watchd.core.formats import (
     READ_LIMIT_BYTES,
     REFUSED_IMAGE_EXTENSIONS,
     REFUSED_MODEL_EXTENSIONS,
-    Verdict,
-    Wholeness,
     probe,
 )
+from rodin_watchd.core.formats.source import FileVerdict, Wholeness
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -66,12 +65,12 @@ class BrokenStream(io.BytesIO):
         raise OSError(5, f"Input/output error after {size} bytes")
 
 
-def look(extension: str, data: bytes) -> Verdict:
+def look(extension: str, data: bytes) -> FileVerdict:
     """Probe some bytes as a file."""
     return probe(extension, io.BytesIO(data), len(data))
 
 
-def look_within_bounds(extension: str, data: bytes) -> Verdict:
+def look_within_bounds(extension: str, data: bytes) -> FileVerdict:
     """Probe some bytes and check everything that holds for every file."""
     stream = CountingStream(io.BytesIO(data))
     verdict = probe(extension, stream, len(data))  # type: ignore[arg-type]  # BufferedIOBase lacks BinaryIO's extras
@@ -153,7 +152,7 @@ def cuts(size: int) -> Iterable[int]:
 @each_whole_file
 def test_a_whole_file_is_whole(extension: str, data: bytes) -> None:
     """Every real or well made file is known to be whole, and nothing is said about it."""
-    assert look_within_bounds(extension, data) == Verdict(WHOLE, "")
+    assert look_within_bounds(extension, data) == FileVerdict(WHOLE, "")
 
 
 @each_whole_file
@@ -246,7 +245,7 @@ def test_a_huge_sparse_file_is_quick(extension: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("extension", EXTENSIONS)
 def test_an_empty_file_is_unfinished(extension: str) -> None:
     """A file of no bytes has only just been made."""
-    assert look(extension, b"") == Verdict(UNFINISHED, "the file is empty")
+    assert look(extension, b"") == FileVerdict(UNFINISHED, "the file is empty")
 
 
 @pytest.mark.parametrize("extension", EXTENSIONS)
@@ -261,12 +260,12 @@ def test_a_first_page_of_zeros_is_unfinished(extension: str) -> None:
     """A copy whose later pages were written first is not taken for another format."""
     data = next(data for kind, data in WHOLE_FILES.values() if kind == extension)
     verdict = look(extension, bytes(PAGE) + data[PAGE:] + b"\x07")
-    assert verdict == Verdict(UNFINISHED, "its beginning is not written yet")
+    assert verdict == FileVerdict(UNFINISHED, "its beginning is not written yet")
 
 
 def test_an_extension_that_nobody_reads_is_undecided() -> None:
     """An extension without a probe does not raise."""
-    assert look(".toml", b"seed = 1") == Verdict(UNDECIDED, ".toml files are not looked into")
+    assert look(".toml", b"seed = 1") == FileVerdict(UNDECIDED, ".toml files are not looked into")
 
 
 def test_errors_of_the_stream_pass_through() -> None:
@@ -329,7 +328,7 @@ WRONG_FILES = [
 @pytest.mark.parametrize(("extension", "data", "detail"), WRONG_FILES)
 def test_a_wrong_file_is_named(extension: str, data: bytes, detail: str) -> None:
     """People read what their file really is."""
-    assert look_within_bounds(extension, data) == Verdict(WRONG, detail)
+    assert look_within_bounds(extension, data) == FileVerdict(WRONG, detail)
 
 
 MADE_FILES = [
@@ -416,7 +415,7 @@ def test_a_made_file_is_judged_as_its_format_says(
     extension: str, data: bytes, wholeness: Wholeness, detail: str
 ) -> None:
     """Each rule of each format, on the smallest file that shows it."""
-    assert look_within_bounds(extension, data) == Verdict(wholeness, detail)
+    assert look_within_bounds(extension, data) == FileVerdict(wholeness, detail)
 
 
 def test_an_obj_is_never_known_to_be_whole() -> None:

@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from job_samples import NOW, PAID, SERVICE_ERRORS, SET_PROBLEM, TASK, a_job, accepted, all_errors, all_problems, said
 
+from rodin_watchd.core.commands import cancel, resolve_adopt, resolve_give_up, resolve_not_charged, retry
 from rodin_watchd.core.machine import (
     ENDED,
+    PATIENCE,
     POLICIES,
     RESTING,
     TABLE,
@@ -24,8 +26,6 @@ from rodin_watchd.core.machine import (
     outcome_of,
     understood,
 )
-from rodin_watchd.core.patience import PATIENCE
-from rodin_watchd.core.people import cancel, resolve_adopt, resolve_give_up, resolve_not_charged, retry
 from rodin_watchd.errors import (
     CommandRefusedError,
     DiskError,

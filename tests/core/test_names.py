@@ -10,14 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from rodin_watchd.core.names import (
-    RESULT_NAME_BYTES,
-    junk_reason,
-    match_key,
-    printable,
-    safe_result_names,
-    split_name,
-)
+from rodin_watchd.core.names import RESULT_NAME_BYTES, junk_reason, match_key, printable, safe_result_names, split_name
 
 modest = settings(max_examples=200, deadline=None)
 

@@ -15,7 +15,7 @@ from rodin_watchd.core.pauses import (
     FIRST_WAIT_SECONDS,
     LANES,
     LONGEST_WAIT_SECONDS,
-    Limits,
+    BackoffLimits,
     Pause,
     Pauses,
     due_jobs,
@@ -23,20 +23,14 @@ from rodin_watchd.core.pauses import (
     is_ready,
     renewed,
 )
-from rodin_watchd.errors import (
-    DiskError,
-    JournalError,
-    NetworkError,
-    NoCreditsError,
-    ThrottledError,
-)
+from rodin_watchd.errors import DiskError, JournalError, NetworkError, NoCreditsError, ThrottledError
 from rodin_watchd.model import Job, State, Step
 from rodin_watchd.problem import Lane, Problem
 
 modest = settings(max_examples=150, deadline=None)
 S = State
 NETWORK, CREDITS, DISK = NetworkError().problem, NoCreditsError().problem, DiskError().problem
-AMPLE = Limits(at_vendor=100, calls=100, workers=100)
+AMPLE = BackoffLimits(at_vendor=100, calls=100, workers=100)
 MOVING = [state for state in State if state not in RESTING]
 
 
@@ -45,7 +39,9 @@ def paused(problem: Problem = NETWORK, now: float = NOW) -> Pauses:
     return renewed({}, problem, now, 0.5)
 
 
-def due_ids(jobs: list[Job], pauses: Pauses, now: float = NOW, limits: Limits = AMPLE, busy: str = "") -> list[str]:
+def due_ids(
+    jobs: list[Job], pauses: Pauses, now: float = NOW, limits: BackoffLimits = AMPLE, busy: str = ""
+) -> list[str]:
     """Return the ids of the jobs that are due; `busy` holds ids, one letter each."""
     return [job.id for job in due_jobs(jobs, frozenset(busy), pauses, limits, now)]
 
@@ -210,7 +206,7 @@ def test_places_calls_and_workers_are_counted_down() -> None:
 
 
 @st.composite
-def mixes(draw: st.DrawFn) -> tuple[list[Job], frozenset[str], Pauses, Limits]:
+def mixes(draw: st.DrawFn) -> tuple[list[Job], frozenset[str], Pauses, BackoffLimits]:
     """Any jobs, some of them busy, any pauses and limits."""
     states = draw(st.lists(st.sampled_from(list(State)), max_size=30))
     waits = st.floats(-500, 500)
@@ -220,12 +216,12 @@ def mixes(draw: st.DrawFn) -> tuple[list[Job], frozenset[str], Pauses, Limits]:
     lanes = draw(st.sets(st.sampled_from(list(Lane))))
     pauses = {lane: Pause(NETWORK, NOW - 9, NOW + draw(st.floats(-5, 100))) for lane in sorted(lanes)}
     small = st.integers(0, 8)
-    return jobs, busy, pauses, Limits(draw(small), draw(small), draw(small), draw(st.booleans()))
+    return jobs, busy, pauses, BackoffLimits(draw(small), draw(small), draw(small), draw(st.booleans()))
 
 
 @modest
 @given(mixes())
-def test_the_limits_hold_for_any_mix_of_jobs(mix: tuple[list[Job], frozenset[str], Pauses, Limits]) -> None:
+def test_the_limits_hold_for_any_mix_of_jobs(mix: tuple[list[Job], frozenset[str], Pauses, BackoffLimits]) -> None:
     """Places, calls, workers, pauses, probes: whatever is there, no more goes out than may."""
     jobs, busy, pauses, limits = mix
     due = due_jobs(jobs, busy, pauses, limits, NOW)
@@ -245,7 +241,7 @@ def test_the_limits_hold_for_any_mix_of_jobs(mix: tuple[list[Job], frozenset[str
 
 @modest
 @given(mixes())
-def test_nothing_that_could_go_is_left_out(mix: tuple[list[Job], frozenset[str], Pauses, Limits]) -> None:
+def test_nothing_that_could_go_is_left_out(mix: tuple[list[Job], frozenset[str], Pauses, BackoffLimits]) -> None:
     """A ready job that was not chosen was stopped by a limit or a pause; and nobody is chosen but by the job itself."""
     jobs, busy, pauses, limits = mix
     free = replace(limits, at_vendor=99, calls=99, workers=99, submits=True)
@@ -262,7 +258,7 @@ def test_new_submits_never_starve_what_was_paid(workers: int, paid: int, fresh: 
     """However many sets wait to be sent: as long as one paid job is due, it goes before all of them."""
     jobs = [a_job(S.STAGED, id=f"new{n}", not_before=NOW - 1000) for n in range(fresh)]
     jobs += [a_job((S.SUBMITTED, S.GENERATED, S.PROCESSED)[n % 3], id=f"paid{n}") for n in range(paid)]
-    chosen = due_ids(jobs, {}, limits=Limits(100, 100, workers))
+    chosen = due_ids(jobs, {}, limits=BackoffLimits(100, 100, workers))
     assert sum(name.startswith("paid") for name in chosen) == min(workers, paid)
 
 

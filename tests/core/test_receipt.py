@@ -12,18 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from job_samples import NOW, RESULTS, SECRET, TASK, a_job, all_problems, some_files
 
-from rodin_watchd.core.receipt import (
-    WHOSE,
-    advice,
-    cost,
-    in_credits,
-    instant,
-    is_as_written,
-    local,
-    receipt,
-    report_text,
-    report_toml,
-)
+from rodin_watchd.core.receipt import is_as_written, receipt, report_text, report_toml
+from rodin_watchd.core.wording import WHOSE, advice, cost, in_credits, instant, local
 from rodin_watchd.errors import (
     CanceledError,
     FileRefusedError,

@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from job_samples import NOW, a_job
 
-from rodin_watchd.core.alarms import alarms
 from rodin_watchd.core.machine import POLICIES, after
-from rodin_watchd.core.pauses import Limits, due_jobs, renewed
+from rodin_watchd.core.pauses import BackoffLimits, due_jobs, renewed
 from rodin_watchd.core.retention import (
     ALARM_SECONDS,
     DAY_SECONDS,
     KEPT_SECONDS,
     SHORTEST_WAIT_SECONDS,
+    alarms,
     is_alarming,
     kept_until,
     urgent_wait_seconds,
@@ -25,7 +25,7 @@ from rodin_watchd.core.retention import (
 from rodin_watchd.errors import DownloadError, NetworkError
 from rodin_watchd.model import Job, Retry, State, Task
 
-AMPLE = Limits(at_vendor=100, calls=100, workers=100)
+AMPLE = BackoffLimits(at_vendor=100, calls=100, workers=100)
 
 
 def finished(

@@ -6,15 +6,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rodin_watchd.core.formats import Verdict, Wholeness
+from rodin_watchd.core.formats.source import FileVerdict, Wholeness
 from rodin_watchd.core.settle import READY, Readiness, Rules, Sighting, is_settled, judge, observe
 from rodin_watchd.model import Entry, Kind, Signature
 
 modest = settings(max_examples=150, deadline=None)
 RULES = Rules(quiet_seconds=2.0, incomplete_seconds=600.0)
 CHAIR = Entry("anna/chair.glb", Kind.FILE, Signature(1000, 5, 11), ctime_ns=5, links=1)
-WHOLE, UNDECIDED = Verdict(Wholeness.WHOLE), Verdict(Wholeness.UNDECIDED, "text cannot tell")
-UNFINISHED, WRONG = Verdict(Wholeness.UNFINISHED, "it breaks off at byte 20"), Verdict(Wholeness.WRONG, "it is a PNG")
+WHOLE, UNDECIDED = FileVerdict(Wholeness.WHOLE), FileVerdict(Wholeness.UNDECIDED, "text cannot tell")
+UNFINISHED, WRONG = (
+    FileVerdict(Wholeness.UNFINISHED, "it breaks off at byte 20"),
+    FileVerdict(Wholeness.WRONG, "it is a PNG"),
+)
 CHANGED = [
     CHAIR._replace(signature=Signature(1001, 5, 11)),
     CHAIR._replace(signature=Signature(1000, 6, 11)),
@@ -106,7 +109,7 @@ def test_only_observed_rest_or_a_close_settles_a_file(looks: list[tuple[float, b
     ],
 )
 def test_a_file_is_judged_by_rest_and_by_content(
-    verdict: Verdict | None, closed: bool, waited: float, readiness: Readiness
+    verdict: FileVerdict | None, closed: bool, waited: float, readiness: Readiness
 ) -> None:
     """Closed or quiet, and whole; what proves itself unfinished waits long, what is wrong is refused once settled."""
     assert judge(Sighting(CHAIR, 100.0, closed), verdict, 100.0 + waited, RULES).readiness is readiness
@@ -120,7 +123,7 @@ def test_a_file_is_judged_by_rest_and_by_content(
     st.integers(1, 3),
 )
 def test_every_wait_has_a_reason_and_every_refusal_a_problem(
-    verdict: Verdict | None, closed: bool, waited: float, links: int
+    verdict: FileVerdict | None, closed: bool, waited: float, links: int
 ) -> None:
     """People read why; and a wait that time alone can end says when to look again."""
     sighting, now = Sighting(CHAIR._replace(links=links), 100.0, closed), 100.0 + waited

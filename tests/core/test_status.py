@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from job_samples import NOW, SECRET, SET_PROBLEM, TASK, a_job
 
 from rodin_watchd.core.machine import ENDED
-from rodin_watchd.core.status import DOING, MOST_LINES, Line, Page, ended_line, job_line, render, set_name, sorted_jobs
+from rodin_watchd.core.status import DOING, MOST_LINES, Line, Page, ended_line, job_line, render, sorted_jobs
+from rodin_watchd.core.wording import set_name
 from rodin_watchd.errors import OutcomeUnknownError, SidecarError, TaskFailedError
 from rodin_watchd.model import State
 

@@ -11,9 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rodin_watchd.core import multipart, wire
-from rodin_watchd.core.wire import TaskStatus, Verdict
-from rodin_watchd.core.wire_text import is_loopback, plain, retry_after_seconds, usable_url, without_query
+from rodin_watchd.adapters.rodin_client import upload as multipart
+from rodin_watchd.core import wire
+from rodin_watchd.core.wire import (
+    TaskState,
+    TaskStatus,
+    is_loopback,
+    plain,
+    retry_after_seconds,
+    usable_url,
+    without_query,
+)
 from rodin_watchd.errors import (
     KeyRefusedError,
     NetworkError,
@@ -310,18 +318,18 @@ def test_hostile_answers_raise_nothing_but_our_own_errors(status: int, body: byt
 @pytest.mark.parametrize(
     ("words", "verdict", "progress"),
     [
-        ("", Verdict.WORKING, "waiting in the vendor's queue"),
-        ("Waiting Waiting", Verdict.WORKING, "waiting in the vendor's queue"),
-        ("Done Generating Waiting", Verdict.WORKING, "1 of 3 parts done"),
-        ("Done Done Done", Verdict.DONE, "3 of 3 parts done"),
-        ("Done Failed Generating", Verdict.WORKING, "1 of 3 parts done"),
-        ("Done Failed", Verdict.FAILED, "1 of 2 parts done"),
-        ("Canceled Done", Verdict.FAILED, "1 of 2 parts done"),
-        ("Done Dreaming", Verdict.WORKING, "1 of 2 parts done (the vendor says: Dreaming)"),
-        ("Failed Dreaming", Verdict.WORKING, "0 of 2 parts done (the vendor says: Dreaming)"),
+        ("", TaskState.WORKING, "waiting in the vendor's queue"),
+        ("Waiting Waiting", TaskState.WORKING, "waiting in the vendor's queue"),
+        ("Done Generating Waiting", TaskState.WORKING, "1 of 3 parts done"),
+        ("Done Done Done", TaskState.DONE, "3 of 3 parts done"),
+        ("Done Failed Generating", TaskState.WORKING, "1 of 3 parts done"),
+        ("Done Failed", TaskState.FAILED, "1 of 2 parts done"),
+        ("Canceled Done", TaskState.FAILED, "1 of 2 parts done"),
+        ("Done Dreaming", TaskState.WORKING, "1 of 2 parts done (the vendor says: Dreaming)"),
+        ("Failed Dreaming", TaskState.WORKING, "0 of 2 parts done (the vendor says: Dreaming)"),
     ],
 )
-def test_a_task_is_over_when_all_its_parts_are(words: str, verdict: Verdict, progress: str) -> None:
+def test_a_task_is_over_when_all_its_parts_are(words: str, verdict: TaskState, progress: str) -> None:
     """All terminal is over, any failed is failed, none and unknown words are "not yet"."""
     jobs = [{"uuid": str(number), "status": word} for number, word in enumerate(words.split())]
     status = wire.read_status(answer(201, {"error": "OK", "jobs": jobs}))
@@ -332,7 +340,7 @@ def test_a_task_is_over_when_all_its_parts_are(words: str, verdict: Verdict, pro
 def test_missing_parts_are_not_yet(body: object) -> None:
     """Nothing to see is never "all done"."""
     assert wire.read_status(answer(201, body)) == TaskStatus(())
-    assert wire.read_status(answer(201, body)).verdict is Verdict.WORKING
+    assert wire.read_status(answer(201, body)).verdict is TaskState.WORKING
 
 
 def test_unknown_words_are_named_once_and_cleaned() -> None:
@@ -347,7 +355,7 @@ def test_unknown_words_are_named_once_and_cleaned() -> None:
     ]
     status = wire.read_status(answer(200, {"jobs": jobs}))
     assert status.unknown_words == ("Drea ming", "(empty)", "y" * 39 + "…")
-    assert status.verdict is Verdict.WORKING
+    assert status.verdict is TaskState.WORKING
     assert len(TaskStatus(tuple(map(str, range(50)))).unknown_words) == 10
     assert TaskStatus(("Waiting", "Generating", "Done", "Failed", "Canceled")).unknown_words == ()
 

@@ -16,8 +16,10 @@ import requests
 from PIL import Image
 
 from rodin_watchd.emulator.exports import model_files
+from rodin_watchd.emulator.faults import parse_fault
 from rodin_watchd.emulator.mesh import Mesh
-from rodin_watchd.emulator.server import Emulator, EmulatorSettings, parse_fault
+from rodin_watchd.emulator.server import Emulator
+from rodin_watchd.emulator.settings import EmulatorSettings
 from rodin_watchd.emulator.texture import project
 
 if TYPE_CHECKING:

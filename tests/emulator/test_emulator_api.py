@@ -13,7 +13,8 @@ from emulator_client import MORE_SAMPLES, Api, assert_refused, fetch, glb_image,
 from PIL import Image, ImageChops
 
 from rodin_watchd.emulator.preview import SIZE
-from rodin_watchd.emulator.server import Emulator, EmulatorSettings
+from rodin_watchd.emulator.server import Emulator
+from rodin_watchd.emulator.settings import EmulatorSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rodin_watchd.emulator.rasterizer import rasterize
+from rodin_watchd.emulator.preview import rasterize
 
 SIZE = 12
 COORDINATE = st.integers(-8, 40).map(lambda number: number / 2 + 0.25)  # never on a pixel's middle row or column

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rodin_watchd.emulator.relief import BACK, DEPTH, relief, text_image
+from rodin_watchd.emulator.texture import BACK, DEPTH, relief, text_image
 
 
 @pytest.mark.parametrize("size", [(40, 40), (200, 50), (3, 900), (1, 1)])

@@ -17,7 +17,9 @@ import requests
 from emulator_client import CUBE, Api, png, running, until
 
 from rodin_watchd import emulator as package
-from rodin_watchd.emulator.server import Emulator, EmulatorSettings, parse_fault
+from rodin_watchd.emulator.faults import parse_fault
+from rodin_watchd.emulator.server import Emulator
+from rodin_watchd.emulator.settings import EmulatorSettings
 
 SERVE = """
 from rodin_watchd.emulator.server import EmulatorSettings, parse_fault, serve

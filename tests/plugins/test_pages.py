@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from rodin_watchd.config_plugins import Plugins
+from rodin_watchd.config.sections import PluginsSection
 from rodin_watchd.hooks.plugin import Plugin
 
 PAGES = sorted(Path(__file__).parents[2].joinpath("docs", "plugins").glob("*.md"))
@@ -36,7 +36,7 @@ def test_the_tables_on_a_page_are_valid(page: Path) -> None:
     plugin = Plugin(page.stem, {"entry": SHIPPED[page.stem]})
     shown = []
     for table in tables(page):
-        known = Plugins.model_validate(table)
+        known = PluginsSection.model_validate(table)
         for name, own in known.tables.items():
             loaded = plugin if name == page.stem else Plugin(name, {"entry": SHIPPED[name]})
             loaded.settings(own.settings, {})

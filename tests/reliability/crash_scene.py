@@ -18,7 +18,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from rodin_watchd.adapters.journal import JournalReader
+from rodin_watchd.adapters.store.reader import JournalReader
 from rodin_watchd.errors import OldJournalError
 from rodin_watchd.model import Event, Job
 

@@ -17,12 +17,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from rodin_watchd.adapters.journal import rows
+from rodin_watchd.adapters.store import codec as rows
 from rodin_watchd.core.layout import MARK, SUBMITS_NOTE
 from rodin_watchd.core.machine import ENDED, TABLE
 from rodin_watchd.core.names import printable
-from rodin_watchd.core.status import set_name
 from rodin_watchd.core.wire import submit_fields
+from rodin_watchd.core.wording import set_name
 from rodin_watchd.emulator.ledger import PRICE, Charge
 from rodin_watchd.model import Job, Role, State
 

@@ -45,7 +45,8 @@ from crash_truth import (
 from ledgers import Leaves
 
 from rodin_watchd.emulator.ledger import ChargeRow
-from rodin_watchd.emulator.server import Emulator, EmulatorSettings
+from rodin_watchd.emulator.server import Emulator
+from rodin_watchd.emulator.settings import EmulatorSettings
 from rodin_watchd.model import State
 
 SEED = 100

@@ -29,16 +29,17 @@ from turnstile import Turnstile
 from workshop import KEY, Workshop
 
 from rodin_watchd.adapters.systemd import Manager
-from rodin_watchd.cli import act
+from rodin_watchd.cli import commands as act
 from rodin_watchd.cli.main import cli
 from rodin_watchd.config import Config, journal_path
 from rodin_watchd.core.layout import MARK, SUBMITS_NOTE
 from rodin_watchd.core.machine import DAY_SECONDS, RESTING
+from rodin_watchd.emulator.faults import parse_fault
 from rodin_watchd.emulator.ledger import Charge
-from rodin_watchd.emulator.server import Emulator, parse_fault
+from rodin_watchd.emulator.server import Emulator
 from rodin_watchd.model import Job, State
 from rodin_watchd.service.pulse import Pulse
-from rodin_watchd.service.serving import Serving, serving
+from rodin_watchd.service.reload import Serving, serving
 
 OURS = ("REPORT.txt", "report.toml", "job.toml")
 SECTIONS = {"intake": {"incomplete_seconds": 60, "pair_minutes": 1}}

@@ -19,7 +19,8 @@ from mutations import Wreck, damaged
 
 from rodin_watchd.adapters.images import why_undecodable
 from rodin_watchd.adapters.spool.inbox import Inbox
-from rodin_watchd.core.formats import IMAGE_EXTENSIONS, MODEL_EXTENSIONS, READ_LIMIT_BYTES, Verdict, Wholeness, probe
+from rodin_watchd.core.formats import IMAGE_EXTENSIONS, MODEL_EXTENSIONS, READ_LIMIT_BYTES, probe
+from rodin_watchd.core.formats.source import FileVerdict, Wholeness
 from rodin_watchd.model import Kind
 
 FOLDER = Path(__file__).parents[1] / "samples"
@@ -75,7 +76,7 @@ class Counted(io.RawIOBase):
         return data
 
 
-def judged(extension: str, file: io.RawIOBase | io.BytesIO, size: int) -> Verdict:
+def judged(extension: str, file: io.RawIOBase | io.BytesIO, size: int) -> FileVerdict:
     """Judge a file, and check that this is bounded and told in one line."""
     counted = Counted(file)
     verdict = probe(extension, counted, size)  # type: ignore[arg-type]  # RawIOBase lacks BinaryIO's extras

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from mutations import Wreck, damaged
 from scripted_server import Conversation, ScriptedServer
 
-from rodin_watchd.adapters.rodin_client import RodinClient, Timeouts, Upload
+from rodin_watchd.adapters.rodin_client import RodinClient, Timeouts
+from rodin_watchd.adapters.rodin_client.upload import Upload
 from rodin_watchd.core import wire
-from rodin_watchd.core.wire_text import RETRY_AFTER_LIMIT_SECONDS
+from rodin_watchd.core.wire import RETRY_AFTER_LIMIT_SECONDS
 from rodin_watchd.errors import OutcomeUnknownError, RodinWatchdError
 from rodin_watchd.model import Answer, Link, Task
 

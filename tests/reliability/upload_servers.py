@@ -17,7 +17,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TypeAlias
 
-from rodin_watchd.emulator.server import Emulator, EmulatorSettings
+from rodin_watchd.emulator.server import Emulator
+from rodin_watchd.emulator.settings import EmulatorSettings
 
 HERE = Path(__file__).parent
 PATIENCE_SECONDS = 60.0

@@ -12,7 +12,8 @@ import sys
 import time
 from pathlib import Path
 
-from rodin_watchd.adapters.rodin_client import RodinClient, Timeouts, Upload
+from rodin_watchd.adapters.rodin_client import RodinClient, Timeouts
+from rodin_watchd.adapters.rodin_client.upload import Upload
 
 
 def main() -> None:

@@ -24,8 +24,8 @@ from ledgers import Leaves, Told, check_budget, check_history, check_leaves, che
 from lines import NO_OPENSSL, RETRY, SLOW, STAGES, HostileLine, certificate
 from stories import FAST, Attack, Attempt, Bench, SceneMaker, Story, bare
 
+from rodin_watchd.emulator.faults import parse_fault
 from rodin_watchd.emulator.ledger import Charge, ChargeRow
-from rodin_watchd.emulator.server import parse_fault
 from rodin_watchd.model import State
 
 RUN_SECONDS, PATIENT_SECONDS = 90, 180

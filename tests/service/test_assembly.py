@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from workshop import KEY, Hands, Workshop
 
-from rodin_watchd.adapters.lock import holder
+from rodin_watchd.adapters.ownership import holder
 from rodin_watchd.config import lock_path
 from rodin_watchd.errors import AlreadyRunningError, ConfigError, DiskError, FolderGoneError, RootAwayError
 from rodin_watchd.service.assembly import assembled

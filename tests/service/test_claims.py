@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from rodin_watchd.core.claims import Claims, Turn, claims, copied_paths, taken_paths
 from rodin_watchd.core.options import Options
-from rodin_watchd.core.pairing import Candidate, Member
+from rodin_watchd.core.pairing.candidates import Candidate, Member
+from rodin_watchd.core.sets import ReadySet, View
 from rodin_watchd.errors import SidecarError
 from rodin_watchd.model import Entry, Job, Kind, Role, Signature, State
-from rodin_watchd.service.claims import Claims, Turn, claims, copied_paths, taken_paths
-from rodin_watchd.service.intake import ReadySet, View
 
 
 def ready(name: str, *paths: str, since: float = 0.0) -> ReadySet:

@@ -8,7 +8,7 @@ import pytest
 from places import share
 from workshop import Vendor, image, model, workshop
 
-from rodin_watchd.adapters.spool.grounds import read_mark
+from rodin_watchd.adapters.spool.mounts import read_mark
 from rodin_watchd.core.layout import CLAIM_PREFIX, OWN_PREFIX, Claim, owner_of
 from rodin_watchd.model import State
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from workshop import Vendor, Workshop, image, model, working
 
-from rodin_watchd.adapters.journal.backup import make_backup
+from rodin_watchd.adapters.store.backup import make_backup
 from rodin_watchd.model import State
 
 
@@ -300,7 +300,7 @@ def test_a_resolve_is_judged_when_it_arrives(tmp_path: Path) -> None:
         shop.until(shop.is_in("chair", State.SUBMITTING))
         number = shop.leave("resolve", **resolve)
         shop.daemon._commands.take(frozenset({shop.job("chair").id}))
-        answer = shop.daemon._book.journal.answer(number)
+        answer = shop.daemon._job_store.journal.answer(number)
         assert answer is not None
         assert "this one is submitting: being sent" in answer["message"]
         shop.idle()
@@ -390,7 +390,7 @@ def test_a_command_is_answered_in_the_transaction_that_carries_it_out(tmp_path: 
         shop.drop_set("chair")
         shop.idle()
         commits: list[bool] = []
-        journal = shop.daemon._book.journal
+        journal = shop.daemon._job_store.journal
         number = shop.leave("resolve", job="chair", how="give-up", **shop.seen("resolve", {"job": "chair"}))
         journal._db.set_trace_callback(
             lambda text: commits.append(shop.job("chair").state is State.HELD) if text == "COMMIT" else None
@@ -415,4 +415,4 @@ def test_a_backup_brings_no_command_back(shop: Workshop) -> None:
         place.write_bytes(copy)
 
     shop.restart(put_back)
-    assert shop.daemon._book.journal.open_commands() == []
+    assert shop.daemon._job_store.journal.open_commands() == []

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from workshop import Vendor, Workshop, workshop
 
-from rodin_watchd.adapters.journal.backup import make_backup
-from rodin_watchd.adapters.spool.grounds import Grounds, mark_text, read_mark
-from rodin_watchd.core.grounds import Ground, Traces
+from rodin_watchd.adapters.spool.mounts import Mounts, mark_text, read_mark
+from rodin_watchd.adapters.store.backup import make_backup
 from rodin_watchd.core.layout import MARK
+from rodin_watchd.core.mounts import Mount, Traces
 from rodin_watchd.model import State
-from rodin_watchd.service import traces
+from rodin_watchd.service import mounts as traces
 
 
 def copy_over(path: Path) -> Path:
@@ -203,7 +203,7 @@ def test_a_cloned_machine_is_known_by_its_machine_id(
     monkeypatch.setattr(traces, "_machine", lambda: "one")
     there = Traces("one", here.state)
     (shop.root / MARK).unlink()
-    Grounds(shop.root).leave_mark(Ground.ROOT, type(mark)(mark.root_id, "root", mark.journal, "", there), replace=True)
+    Mounts(shop.root).leave_mark(Mount.ROOT, type(mark)(mark.root_id, "root", mark.journal, "", there), replace=True)
     monkeypatch.setattr(traces, "_machine", lambda: "two")
     shop.start()
     shop.ticks(5)

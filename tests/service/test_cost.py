@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from workshop import Vendor, working
 
-from rodin_watchd.emulator.server import parse_fault
+from rodin_watchd.emulator.faults import parse_fault
 from rodin_watchd.model import State
 
 
@@ -34,7 +34,9 @@ def test_papers_and_books_say_what_was_taken(tmp_path: Path, took: str) -> None:
         assert job.task.credits == Decimal(took)
         assert shop.purchases("outcome", "cost") == [("charged", took)]
         assert (
-            shop.daemon._book.journal.charged_since(0.0) == Decimal(vendor.emulator.ledger()["spent"]) == Decimal(took)
+            shop.daemon._job_store.journal.charged_since(0.0)
+            == Decimal(vendor.emulator.ledger()["spent"])
+            == Decimal(took)
         )
 
 
@@ -94,7 +96,7 @@ def test_the_budget_counts_what_was_taken(tmp_path: Path, took: str, paid: int) 
             shop.drop_set(f"set-{number}")
             shop.idle()
         assert vendor.charges == paid
-        assert sum(shop.daemon._book.journal.spent_since(0).values()) == paid * max(Decimal(took), Decimal("0.5"))
+        assert sum(shop.daemon._job_store.journal.spent_since(0).values()) == paid * max(Decimal(took), Decimal("0.5"))
         assert list(shop.states().values()) == [State.ARCHIVED] * paid
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from workshop import START_AT, Vendor, Workshop, emulated, image, model, working, workshop
 
-from rodin_watchd.adapters.journal import Journal
+from rodin_watchd.adapters.store.sqlite import Journal
 from rodin_watchd.core import machine
 from rodin_watchd.model import Answer, State
 

@@ -249,7 +249,7 @@ def test_an_unknown_status_word_is_told_once(tmp_path: Path, caplog: pytest.LogC
         assert told == [
             f"unknown-word: job {shop.job('chair').id}: the vendor says “Dreaming”, which the contract does not name"
         ]
-        shown = [event.message for event in shop.daemon._book.journal.events(shop.job("chair").id)]
+        shown = [event.message for event in shop.daemon._job_store.journal.events(shop.job("chair").id)]
         assert any("the vendor says: Dreaming" in message for message in shown)
 
 

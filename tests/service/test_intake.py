@@ -10,10 +10,11 @@ import pytest
 from workshop import glb, image, model
 
 from rodin_watchd.adapters.spool.inbox import Inbox
-from rodin_watchd.config import Intake as Settings
-from rodin_watchd.core.formats import Verdict
+from rodin_watchd.config.sections import IntakeSection as Settings
+from rodin_watchd.core.formats.source import FileVerdict
+from rodin_watchd.core.sets import View
 from rodin_watchd.model import Entry
-from rodin_watchd.service.intake import Intake, View
+from rodin_watchd.service.intake import Intake
 
 QUIET_SECONDS = 2.0
 
@@ -27,7 +28,7 @@ class CountingInbox(Inbox):
         self.reads: list[str] = []
         self.in_order = True
 
-    def probe(self, entry: Entry) -> Verdict | None:
+    def probe(self, entry: Entry) -> FileVerdict | None:
         """Count and judge."""
         self.reads.append(entry.path)
         return super().probe(entry) if self.in_order else None

@@ -16,8 +16,8 @@ from effort import EFFORT
 from test_journal_guard import remove_all, remove_index
 from workshop import Workshop, working
 
-from rodin_watchd.adapters.journal import Journal, insert_command
-from rodin_watchd.adapters.journal.files import finish, moved_aside, whole_path
+from rodin_watchd.adapters.store.files import finish, moved_aside, whole_path
+from rodin_watchd.adapters.store.sqlite import Journal, insert_command
 from rodin_watchd.errors import JournalError
 from rodin_watchd.model import State
 

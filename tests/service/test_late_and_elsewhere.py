@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_serving import Reloaded
+from test_reload import Reloaded
 from workshop import Hands, Vendor, Workshop, emulated, working
 
 from rodin_watchd.core.proof import BASELINE
-from rodin_watchd.emulator.server import parse_fault
+from rodin_watchd.emulator.faults import parse_fault
 from rodin_watchd.model import State
 
 SOLE: dict[str, Any] = {"sole_spender": True, "settle_seconds": 20}
@@ -41,7 +41,7 @@ def goes_to(shop: Reloaded, vendor: Vendor) -> None:
 
 def at_rest(shop: Workshop) -> Callable[[], bool]:
     """Return whether no proof is under way."""
-    return lambda: not shop.daemon._desk._account.inquires and not shop.daemon._pool.busy
+    return lambda: not shop.daemon._dispatcher._account.inquires and not shop.daemon._pool.busy
 
 
 def test_what_was_bought_elsewhere_meanwhile_hides_no_charge(tmp_path: Path) -> None:
@@ -53,11 +53,11 @@ def test_what_was_bought_elsewhere_meanwhile_hides_no_charge(tmp_path: Path) -> 
     ):
         shop.drop_set("zero")
         shop.until(shop.is_in("zero", State.SUBMITTED))
-        assert shop.daemon._book.journal.meta(BASELINE) is not None
+        assert shop.daemon._job_store.journal.meta(BASELINE) is not None
         goes_to(shop, away)
         shop.drop_set("one")
         shop.until(shop.is_in("one", State.ARCHIVED))
-        assert shop.daemon._book.journal.meta(BASELINE) is None
+        assert shop.daemon._job_store.journal.meta(BASELINE) is None
         goes_to(shop, home)
         home.emulator.set_faults(parse_fault("empty-jobs=30"), parse_fault("lost-answer@1"))
         shop.drop_set("two")
@@ -122,12 +122,12 @@ class LateBooks:
         """Do as the workshop does, and book."""
 
         def booked_and_done() -> bool:
-            self._book()
+            self._job_store()
             return done()
 
         self._shop.until(booked_and_done, step_seconds=step_seconds)
 
-    def _book(self) -> None:
+    def _job_store(self) -> None:
         now, emulator = self._shop.hands.seconds, self._vendor.emulator
         for _ in range(self._vendor.charges_in_all - self._known):
             emulator.pay_in(Decimal("0.5"))
@@ -226,7 +226,7 @@ def test_a_refusal_costs_what_the_newest_charges_did(tmp_path: Path, other: bool
         shop.drop_set("stool")
         shop.until(lambda: shop.purchases("outcome").count("refused") == 2)
         vendor.emulator.pay_in(Decimal("-0.5"))
-        shop.until(lambda: shop.daemon._desk._account.inquires)
+        shop.until(lambda: shop.daemon._dispatcher._account.inquires)
         shop.until(at_rest(shop))
         told = sorted(shop.purchases("outcome", "cost")[:4])
         if other:

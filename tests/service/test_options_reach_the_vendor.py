@@ -11,7 +11,7 @@ import tomli_w
 from workshop import working
 
 from rodin_watchd.config import Config
-from rodin_watchd.config_text import CONFIG_SCHEMA, SIDECAR_SCHEMA, example, sidecar_example
+from rodin_watchd.config.reference import CONFIG_SCHEMA, SIDECAR_SCHEMA, example, sidecar_example
 from rodin_watchd.core.model_words import plain_schema
 from rodin_watchd.core.options import DECLARED, Options, text_of
 from rodin_watchd.core.sidecar import Sidecar

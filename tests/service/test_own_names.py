@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from workshop import Vendor, Workshop, workshop
 
-from rodin_watchd.adapters.journal.backup import make_backup
+from rodin_watchd.adapters.store.backup import make_backup
 from rodin_watchd.core.layout import HIDDEN, PLUGIN_SCRATCH
 from rodin_watchd.errors import ForeignFileError, PluginLoadError
 

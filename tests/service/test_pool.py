@@ -8,7 +8,7 @@ from pathlib import Path
 from workshop import PATIENCE_SECONDS, Vendor, Workshop
 
 from rodin_watchd.model import Retry, State
-from rodin_watchd.service.pool import Closing, Finished, Message
+from rodin_watchd.service.pool import Closing, Message, StepFinished
 
 
 def messages(shop: Workshop, count: int) -> list[Message]:
@@ -32,7 +32,7 @@ def test_an_upload_asks_before_its_last_bytes_and_waits(shop: Workshop, vendor: 
     assert vendor.charges == 0
     asked.reply.set_exception(TimeoutError())
     [finished] = messages(shop, 1)
-    assert isinstance(finished, Finished)
+    assert isinstance(finished, StepFinished)
     assert isinstance(finished.outcome, Retry)
     assert vendor.charges == 0
     shop.daemon._pool.release(asked.job_id)

@@ -18,7 +18,8 @@ from rodin_watchd.adapters.rodin_client import RodinClient, Timeouts
 from rodin_watchd.adapters.spool import Spool
 from rodin_watchd.core.receipt import receipt
 from rodin_watchd.model import Done, InputFile, Job, ResultFile, Retry, Role, Signature, State, Task
-from rodin_watchd.service.steps import Tools, run
+from rodin_watchd.service.steps import run
+from rodin_watchd.service.steps.tools import Tools
 
 HTML = b"<html><body>503 please try again</body></html>"
 

@@ -14,7 +14,7 @@ from strangers import bound, mounted
 from workshop import Vendor, Workshop, image, lockstep, model, workshop
 
 from rodin_watchd.adapters.spool import statx
-from rodin_watchd.adapters.spool.grounds import read_mark
+from rodin_watchd.adapters.spool.mounts import read_mark
 from rodin_watchd.core.layout import MARK
 from rodin_watchd.model import State
 
@@ -82,7 +82,7 @@ def test_its_owner_does_not_change_when_the_mark_is_removed(tmp_path: Path, vend
         mark, root = read_mark(tmp_path / "share"), read_mark(one.root)
         assert mark is not None
         assert root is not None
-        assert (mark.root_id, mark.ground, mark.journal) == (root.root_id, TEAM, root.journal)
+        assert (mark.root_id, mark.mount, mark.journal) == (root.root_id, TEAM, root.journal)
 
 
 def test_a_share_is_accepted_for_the_other_service(tmp_path: Path, vendor: Vendor) -> None:

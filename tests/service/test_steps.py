@@ -17,7 +17,8 @@ from rodin_watchd.adapters.spool.beneath import signature_of
 from rodin_watchd.errors import DiskError
 from rodin_watchd.model import Answered, Done, InputFile, Job, Rejected, ResultFile, Retry, Role, State, Task, Unknown
 from rodin_watchd.service.pool import UploadDroppedError
-from rodin_watchd.service.steps import Tools, run
+from rodin_watchd.service.steps import run
+from rodin_watchd.service.steps.tools import Tools
 
 
 @pytest.fixture

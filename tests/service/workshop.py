@@ -23,16 +23,19 @@ import tomli_w
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from rodin_watchd.adapters.journal import JournalReader, insert_command
 from rodin_watchd.adapters.plugin_host import PluginHost
+from rodin_watchd.adapters.store.reader import JournalReader
+from rodin_watchd.adapters.store.sqlite import insert_command
 from rodin_watchd.cli.main import cli
-from rodin_watchd.config import Plugins as PluginSettings
 from rodin_watchd.config import journal_path, load_config
+from rodin_watchd.config.sections import PluginsSection as PluginSettings
+from rodin_watchd.core.commands import Seen
 from rodin_watchd.core.layout import HIDDEN, MARK, SUBMITS_NOTE
-from rodin_watchd.core.people import Seen
 from rodin_watchd.core.trust import Trust, trust_key
+from rodin_watchd.emulator.faults import parse_fault
 from rodin_watchd.emulator.ledger import Snapshot
-from rodin_watchd.emulator.server import Emulator, EmulatorSettings, parse_fault
+from rodin_watchd.emulator.server import Emulator
+from rodin_watchd.emulator.settings import EmulatorSettings
 from rodin_watchd.errors import CommandRefusedError
 from rodin_watchd.model import Job, State
 from rodin_watchd.service.assembly import assembled
@@ -199,7 +202,7 @@ class Workshop:
             self.daemon.tick()
             if done():
                 return
-            before, changes = changes, self.daemon._book.journal.changes
+            before, changes = changes, self.daemon._job_store.journal.changes
             quiet = quiet + 1 if changes == before else 0
             if self.daemon._pool.busy:
                 event = self.daemon._wake._event
@@ -216,7 +219,7 @@ class Workshop:
         if not is_quiet:
             return STEP_SECONDS
         again = self.daemon._reception.view.again_at - self.hands.clock().monotonic()
-        due = min((again, *self.daemon._desk.next_due_seconds(), *self.daemon._herald.next_due_seconds()))
+        due = min((again, *self.daemon._dispatcher.next_due_seconds(), *self.daemon._notifier.next_due_seconds()))
         return min(max(due, STEP_SECONDS), LONGEST_STEP_SECONDS) if math.isfinite(due) else STEP_SECONDS
 
     def idle(self, *, step_seconds: float | None = None) -> None:
@@ -249,7 +252,7 @@ class Workshop:
         answers: list[dict[str, Any]] = []
 
         def answered() -> bool:
-            answers[:] = filter(None, [self.daemon._book.journal.answer(number)])
+            answers[:] = filter(None, [self.daemon._job_store.journal.answer(number)])
             return bool(answers)
 
         self.until(answered, step_seconds=0.0, busy_seconds=PATIENCE_SECONDS)
@@ -265,8 +268,8 @@ class Workshop:
 
     def has_seen_the_balance_fall(self) -> None:
         """Put into the journal what a service knows that has bought from this account before."""
-        account = self.daemon._desk.progress.account
-        self.daemon._book.journal.set_meta(trust_key(account), Trust(moves=True).as_data())
+        account = self.daemon._dispatcher.progress.account
+        self.daemon._job_store.journal.set_meta(trust_key(account), Trust(moves=True).as_data())
 
     # ---- the folders ------------------------------------------------------------------------------------------------
 
@@ -357,11 +360,11 @@ class Workshop:
 
     def event_kinds(self) -> list[str]:
         """Return the kinds of the service's events, oldest first."""
-        return [event.kind for event in reversed(self.daemon._book.journal.service_events())]
+        return [event.kind for event in reversed(self.daemon._job_store.journal.service_events())]
 
     def jobs(self) -> list[Job]:
         """Return all jobs, as the journal has them."""
-        return self.daemon._book.journal.jobs()
+        return self.daemon._job_store.journal.jobs()
 
     def job(self, name: str) -> Job:
         """Return the only job of a set."""
@@ -378,7 +381,7 @@ class Workshop:
 
     def actions(self, job: Job) -> list[str]:
         """Return a job's history in single words."""
-        return [event.action for event in self.daemon._book.journal.events(job.id)]
+        return [event.action for event in self.daemon._job_store.journal.events(job.id)]
 
 
 class Vendor:

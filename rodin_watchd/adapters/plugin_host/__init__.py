@@ -10,19 +10,76 @@ This is protection against accidents, not against malice: the code runs as the s
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from rodin_watchd.adapters.plugin_host.child import Child, Loaded, Reply
-from rodin_watchd.adapters.plugin_host.scratch import new_home, remove_home
-from rodin_watchd.adapters.plugin_host.starting import Limits, Source
+from rodin_watchd.adapters.plugin_host.child import Child, ChildReply, Loaded, PluginSource, ProcessLimits
 from rodin_watchd.core.names import printable
 from rodin_watchd.errors import PluginError, PluginLoadError, PluginStartError
+from rodin_watchd.hooks.trees import remove
 
-__all__ = ["Call", "Limits", "Loaded", "PluginHost", "Ready", "Reply", "Source", "clean_environ"]
+__all__ = [
+    "ChildReply",
+    "Loaded",
+    "PluginCall",
+    "PluginHost",
+    "PluginSource",
+    "ProcessLimits",
+    "Ready",
+    "clean_environ",
+]
+
+# ---- The folder for plugins' temporary files: made by the host, known by a mark, and only then ever cleared ---------
+
+
+MARK: Final = ".made-by-rodin-watchd"
+_HOME_PREFIX: Final = "run-"
+
+
+def new_home(scratch: Path, *, clears: bool) -> Path:
+    """Make a folder in the scratch folder and return it; `clears`: remove what hosts have left there that live no more.
+
+    The scratch folder is made if it is missing. Raises FileExistsError where something lies there that no host has made;
+    OSError.
+    """
+    try:
+        scratch.mkdir(parents=True)
+    except FileExistsError:
+        if not _is_ours(scratch):
+            what = f"what the service has not made lies in the place of {scratch}; move it away"
+            raise FileExistsError(errno.EEXIST, what, str(scratch)) from None
+    (scratch / MARK).touch()
+    if clears:
+        _clear(scratch)
+    return Path(tempfile.mkdtemp(prefix=_HOME_PREFIX, dir=scratch))
+
+
+def remove_home(home: Path) -> None:
+    """Remove what `new_home` returned; may be repeated, never raises OSError."""
+    with contextlib.suppress(OSError):
+        remove(home)
+
+
+def _is_ours(scratch: Path) -> bool:
+    """Tell whether a host has made it; one that is empty may be one whose mark a crash has prevented. Raises OSError."""
+    if scratch.is_symlink() or not scratch.is_dir():
+        return False
+    names = {path.name for path in scratch.iterdir()}
+    return not names or MARK in names
+
+
+def _clear(scratch: Path) -> None:
+    with os.scandir(scratch) as found:
+        left = [Path(entry.path) for entry in found if entry.name.startswith(_HOME_PREFIX)]
+    for path in left:
+        remove_home(path)
+
 
 _KEPT: Final = (
     "PATH",
@@ -49,14 +106,14 @@ def _nothing() -> None:
 class Ready:
     """A plugin that may be called: its code, its limits, and its table in the configuration."""
 
-    source: Source
-    limits: Limits
+    source: PluginSource
+    limits: ProcessLimits
     settings: Mapping[str, Any] = field(default_factory=dict)
     vet: Callable[[], None] = _nothing  # raises PluginLoadError when its code is not to be trusted any more
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class PluginCall:
     """One call of one hook of one plugin."""
 
     plugin: str
@@ -101,9 +158,9 @@ class PluginHost:
 
     def check(self, name: str, settings: Mapping[str, Any], own: Mapping[str, Any], seconds: float) -> None:
         """Check a table for a plugin, and what a set says over it, without calling any hook. Raises PluginError."""
-        self.call(Call(name, "settings", {}, settings, seconds, own))
+        self.call(PluginCall(name, "settings", {}, settings, seconds, own))
 
-    def call(self, call: Call) -> Reply:
+    def call(self, call: PluginCall) -> ChildReply:
         """Have a call carried out. Raises PluginError, and whatever `call.watch` raises."""
         tables = {"settings": dict(call.settings), "own": dict(call.own)}
         request = {"hook": call.hook, "arguments": dict(call.arguments), **tables}

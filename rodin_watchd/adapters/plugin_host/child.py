@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import selectors
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from rodin_watchd.adapters.plugin_host.ending import end
-from rodin_watchd.adapters.plugin_host.starting import Limits, Source, started
 from rodin_watchd.core.names import printable
 from rodin_watchd.errors import (
     PluginCrashedError,
@@ -25,8 +25,71 @@ from rodin_watchd.errors import (
     PluginSettingsError,
     PluginTimeoutError,
 )
-from rodin_watchd.hooks.litter import remove, size_of
+from rodin_watchd.hooks.descendants import end_below
 from rodin_watchd.hooks.messages import packed, unpacked
+from rodin_watchd.hooks.trees import remove, size_of
+
+# ---- Ending a plugin's processes and all that they started, wherever that went --------------------------------------
+
+
+def end(process: subprocess.Popen[bytes]) -> int:
+    """Kill a process and all its descendants, and return its status as `Popen.returncode` tells it.
+
+    The process is a subreaper (prctl(2)): as long as it lives, whatever the plugin started is below it, also what left its
+    session. May be repeated.
+    """
+    if process.poll() is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGSTOP)  # it takes in what loses its parent, and ends only by us
+        end_below(process.pid)
+        process.kill()
+    return process.wait()
+
+
+# ---- Starting a plugin's process ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessLimits:
+    """What a plugin's process may use."""
+
+    memory_bytes: int  # of address space; 0: as much as it wants
+    file_bytes: int  # of one file, and of all temporary files together
+    start_seconds: float  # until it is loaded
+
+
+@dataclass(frozen=True, slots=True)
+class PluginSource:
+    """Which code is a plugin's: a file, or an object as an entry point names it (`module:attribute`)."""
+
+    name: str
+    path: str = ""
+    entry: str = ""
+
+    @property
+    def where(self) -> str:
+        """For people."""
+        return self.path or self.entry
+
+
+def started(
+    source: PluginSource, limits: ProcessLimits, environ: Mapping[str, str], line: socket.socket, home: Path
+) -> subprocess.Popen[bytes]:
+    """Start a plugin's process, which hears and answers on `line`. Raises OSError."""
+    code = {"path": source.path} if source.path else {"entry": source.entry}
+    task = json.dumps({"name": source.name, "source": code, "limits": asdict(limits)})
+    return subprocess.Popen(  # noqa: S603 - our own interpreter and module
+        [sys.executable, "-P", "-s", "-m", "rodin_watchd.hooks.worker", str(line.fileno()), task],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        pass_fds=(line.fileno(),),
+        env=dict(environ),
+        cwd=home,
+        start_new_session=True,
+        bufsize=0,
+    )
+
 
 OUTPUT_BYTES: Final = 16_384
 """So much of what a plugin prints in one call is kept, the newest."""
@@ -36,7 +99,7 @@ _READ_BYTES: Final = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class ChildReply:
     """What came of a call."""
 
     value: Any
@@ -56,7 +119,7 @@ class Loaded:
 class Child:
     """A plugin's process, to be loaded first. One call at a time, from any thread."""
 
-    def __init__(self, source: Source, limits: Limits, environ: Mapping[str, str], scratch: Path) -> None:
+    def __init__(self, source: PluginSource, limits: ProcessLimits, environ: Mapping[str, str], scratch: Path) -> None:
         self.source = source
         self.loaded = Loaded((), "", None)
         self._limits = limits
@@ -81,7 +144,7 @@ class Child:
             told, _ = self._hear(self._limits.start_seconds, lambda: None)
             self.loaded = self._loaded(told)
 
-    def ask(self, request: Mapping[str, Any], seconds: float, watch: Callable[[], None]) -> Reply:
+    def ask(self, request: Mapping[str, Any], seconds: float, watch: Callable[[], None]) -> ChildReply:
         """Have a call carried out. `watch` is called now and then meanwhile, and raises to end it.
 
         Raises PluginError with what the plugin printed, and whatever `watch` raises. After a failure the process is gone,
@@ -96,7 +159,7 @@ class Child:
             value, left = self._hear(seconds, watch)
         if left or not self._emptied():  # processes of its own that still run; or no folder for the next call
             self.close()
-        return Reply(value, self.output, time.monotonic() - began)
+        return ChildReply(value, self.output, time.monotonic() - began)
 
     def _packed(self, request: Mapping[str, Any]) -> bytes:
         try:

@@ -15,15 +15,15 @@ from importlib.metadata import Distribution, EntryPoints, entry_points
 from pathlib import Path
 from typing import Final
 
-from rodin_watchd.adapters.plugin_host.starting import Source
-from rodin_watchd.config_plugins import Plugins
+from rodin_watchd.adapters.plugin_host.child import PluginSource
+from rodin_watchd.config.sections import PluginsSection
 from rodin_watchd.errors import PluginLoadError
 from rodin_watchd.v1 import GROUP
 
 SHIPPED: Final = "rodin_watchd.shipped"
 """The group of entry points of the plugins that come with the project; each is off until it has a table."""
 
-RESERVED: Final = frozenset(Plugins.model_fields)
+RESERVED: Final = frozenset(PluginsSection.model_fields)
 """Keys of the section [plugins], which no table can be called."""
 
 NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,39}")
@@ -42,7 +42,7 @@ class Origin(StrEnum):
 class Found:
     """A plugin that is there; nothing of it has been run."""
 
-    source: Source
+    source: PluginSource
     origin: Origin
     package: str = ""  # of an installed one: name and version
 
@@ -99,7 +99,7 @@ def _changed_ns(folder: str) -> int:
 def _installed(points: EntryPoints, origin: Origin) -> Iterator[Found]:
     package = cache(_package)  # of several plugins: to ask for its metadata is to parse them
     for point in sorted(points, key=lambda point: point.name):
-        yield Found(Source(point.name, entry=point.value), origin, package(point.dist))
+        yield Found(PluginSource(point.name, entry=point.value), origin, package(point.dist))
 
 
 def _package(distribution: Distribution | None) -> str:
@@ -116,7 +116,7 @@ def _files(folders: Iterable[Path]) -> Iterator[Found]:
         for path in (folder / name for name in names if name.endswith(".py")):
             if not path.name.startswith((".", "_", "test_")):
                 refuse_untrusted(path)
-                yield Found(Source(path.stem, path=str(path)), Origin.FILE)
+                yield Found(PluginSource(path.stem, path=str(path)), Origin.FILE)
 
 
 def _names_in(folder: Path) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -12,11 +13,49 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol, Self
 
-from rodin_watchd.adapters.rodin_client.taken import Withheld
-from rodin_watchd.adapters.rodin_client.transfer import BLOCK_BYTES
-from rodin_watchd.core import multipart
-from rodin_watchd.core.wire_text import plain
+from rodin_watchd.adapters.rodin_client.transfer import BLOCK_BYTES, Withheld
+from rodin_watchd.core.wire import plain
 from rodin_watchd.errors import ChangedWhileTakenError, DiskError
+
+# ---- The bytes around the files of a `multipart/form-data` body (RFC 7578, RFC 2046 section 5.1) --------------------
+
+
+NEXT = b"\r\n"
+"""What stands between a file's content and the next part."""
+
+_EXTENSION = re.compile(r"\.[a-z0-9]{1,8}$")
+_MEDIA_TYPE = re.compile(r"[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+", re.IGNORECASE)
+
+
+def content_type(boundary: str) -> str:
+    """Return the value of the request's Content-Type header."""
+    return f"multipart/form-data; boundary={boundary}"
+
+
+def text_part(boundary: str, name: str, value: str) -> bytes:
+    """Return a whole text part. It has no file name: with one the vendor takes it for a file and ignores its value.
+
+    Source: API contract, Generate Texture. The value is sent as UTF-8 (RFC 7578, section 5.1.2).
+    """
+    return f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
+
+
+def file_head(boundary: str, name: str, filename: str, media_type: str) -> bytes:
+    """Return what stands before a file's content; of `filename` only the extension is sent, never the artist's name."""
+    kind = media_type if _MEDIA_TYPE.fullmatch(media_type) else "application/octet-stream"
+    disposition = f'form-data; name="{name}"; filename="{part_filename(name, filename)}"'
+    return f"--{boundary}\r\nContent-Disposition: {disposition}\r\nContent-Type: {kind}\r\n\r\n".encode()
+
+
+def part_filename(name: str, filename: str) -> str:
+    """Return the file name that is sent for the part `name`: `model.glb` for "Stühle von Anna.GLB"."""
+    extension = _EXTENSION.search(filename.lower())
+    return name + (extension.group() if extension else "")
+
+
+def closing(boundary: str) -> bytes:
+    """Return the whole closing boundary line, with the line break that belongs to it (RFC 2046, section 5.1.1)."""
+    return f"\r\n--{boundary}--\r\n".encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +116,12 @@ class UploadBody(Withheld):
     ) -> None:
         super().__init__()
         boundary = secrets.token_hex(16)
-        self.content_type = multipart.content_type(boundary)
+        self.content_type = content_type(boundary)
         self.failure: Exception | None = None
         self._before_closing = before_closing
-        self._closing = multipart.closing(boundary)
-        head = b"".join(multipart.text_part(boundary, name, value) for name, value in fields)
-        self._heads = (head + _head(boundary, "model", model), multipart.NEXT + _head(boundary, "image", image))
+        self._closing = closing(boundary)
+        head = b"".join(text_part(boundary, name, value) for name, value in fields)
+        self._heads = (head + _head(boundary, "model", model), NEXT + _head(boundary, "image", image))
         self._uploads = (model, image)
         self._length = sum(map(len, self._heads)) + model.size + image.size + len(self._closing)
         self._files = ExitStack()
@@ -139,7 +178,7 @@ class UploadBody(Withheld):
 
 
 def _head(boundary: str, part: str, upload: Upload) -> bytes:
-    return multipart.file_head(boundary, part, upload.filename, upload.content_type)
+    return file_head(boundary, part, upload.filename, upload.content_type)
 
 
 def _opened(path: Path) -> BinaryIO:

@@ -14,32 +14,36 @@ import itertools
 import os
 import secrets
 import shutil
+import stat
 import threading
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from rodin_watchd.adapters.spool.beneath import (
     NO_FOLDER_ERRNOS,
     Anchor,
     disk_errors,
+    file_in,
     folder_beneath,
     folder_in,
     new_file,
     refuse_served,
     sync_folder,
+    write_durably_in,
 )
-from rodin_watchd.adapters.spool.blaming import blamed_on, problem_of
 from rodin_watchd.adapters.spool.copying import DROPPED_PREFIX, drop
-from rodin_watchd.adapters.spool.grounds import Grounds
 from rodin_watchd.adapters.spool.inbox import DEEPEST
-from rodin_watchd.adapters.spool.moving import discard
-from rodin_watchd.adapters.spool.publishing import (
+from rodin_watchd.adapters.spool.mounts import Mounts
+from rodin_watchd.adapters.spool.moving import (
     RECEIPTS,
-    Place,
+    Destination,
     contents,
-    move_stray,
+    discard,
+    give_name,
+    move_orphan,
     move_to_free_name,
     published_before,
     report_digest_in,
@@ -47,9 +51,7 @@ from rodin_watchd.adapters.spool.publishing import (
 )
 from rodin_watchd.adapters.spool.sealing import linked
 from rodin_watchd.adapters.spool.sharing import PLAIN, Sharing
-from rodin_watchd.adapters.spool.status_page import StatusPage
 from rodin_watchd.adapters.spool.taking import is_claimed, rescue, take_file
-from rodin_watchd.core.grounds import PATHS, Ground
 from rodin_watchd.core.layout import (
     ARCHIVE,
     BUILT,
@@ -59,23 +61,112 @@ from rodin_watchd.core.layout import (
     HIDDEN,
     INBOX,
     OUTBOX,
+    OWN_PREFIX,
     PROBE_PREFIX,
     RECEIPT,
     REPORT,
     REPORT_DATA,
+    STATUS,
     Claim,
 )
+from rodin_watchd.core.mounts import PATHS, Mount
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.receipt import is_as_written
-from rodin_watchd.errors import (
-    DiskError,
-    FolderGoneError,
-    RightsError,
-)
-from rodin_watchd.hooks.litter import remove
+from rodin_watchd.core.status import is_page
+from rodin_watchd.errors import ArchiveError, DiskError, FailedFolderError, FolderGoneError, OutboxError, RightsError
+from rodin_watchd.hooks.trees import remove
 from rodin_watchd.model import InputFile, Job
 
-__all__ = ["RECEIPTS", "Place", "Spool", "told_by"]
+__all__ = ["RECEIPTS", "Destination", "Spool", "told_by"]
+
+# ---- What keeps the folders from being used, and what an error in one of them stops ---------------------------------
+
+
+_TOP_ERRORS: Final[Mapping[str, type[DiskError]]] = {
+    OUTBOX: OutboxError,
+    FAILED: FailedFolderError,
+    ARCHIVE: ArchiveError,
+}
+
+
+@contextlib.contextmanager
+def blamed_on(top: str) -> Iterator[None]:
+    """Stop only what publishes there: the rest of the service can go on."""
+    try:
+        yield
+    except FolderGoneError:
+        raise
+    except DiskError as error:
+        raise _TOP_ERRORS[top](error.message, advice=error.advice_given) from error
+
+
+def problem_of(folder: Path) -> str | None:
+    """Return why the service cannot use a folder of its own, in plain words; None if it can."""
+    if os.path.islink(folder):  # noqa: PTH114 - unlike Path.is_symlink, False where we may not look
+        return f"{folder} is a symbolic link, and those are never followed: mount the other place there instead."
+    if not os.path.isdir(folder):  # noqa: PTH112 - as above
+        return f"{folder} is {'not a folder' if os.path.lexists(folder) else 'missing'}."
+    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        return f"{folder} cannot be written by this user."
+    return None
+
+
+# ---- STATUS.txt in the root: written whole, in place of a page of ours alone, and again where another one lies there ----
+
+
+_NEW: Final = f"{OWN_PREFIX}new-{STATUS}"
+_MOST_BYTES: Final = 1 << 20
+
+
+class StatusPage:
+    """The page as it was written last; the main thread's alone."""
+
+    def __init__(self, mounts: Mounts) -> None:
+        self._mounts = mounts
+        self._data = b""
+        self._state: tuple[int, int] | None = None  # size and time
+
+    def write(self, data: bytes, dress: Callable[[int, int], None]) -> str:
+        """Give the root this page. Return the new name of what lay there if that was no page of ours, else "".
+
+        `dress` gives the open file in the open root its mode. Raises DiskError, also where a folder lies there.
+        """
+        try:
+            with folder_beneath(self._mounts.anchor(), "") as root:
+                if _is_folder(root):
+                    raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), STATUS)
+                kept = give_name(_NEW, root, STATUS, is_page, lambda: write_durably_in(root, _NEW, data, dress))
+                self._data, self._state = data, _state(root)
+        except OSError as error:
+            raise DiskError.of("STATUS.txt cannot be written", error) from error
+        return kept
+
+    def is_there(self) -> bool:
+        """Tell whether what was written last lies there, by a look that costs next to nothing while it does."""
+        try:
+            with folder_beneath(self._mounts.anchor(), "") as root:
+                state = _state(root)
+                if state == self._state:
+                    return True
+                with file_in(root, STATUS) as file, open(file, "rb", closefd=False) as stream:
+                    if stream.read(_MOST_BYTES) != self._data:
+                        return False
+        except (DiskError, OSError):
+            return False
+        self._state = state  # another time, which a share or a copy has given it
+        return True
+
+
+def _is_folder(root: int) -> bool:
+    try:
+        return stat.S_ISDIR(os.stat(STATUS, dir_fd=root, follow_symlinks=False).st_mode)
+    except FileNotFoundError:
+        return False
+
+
+def _state(root: int) -> tuple[int, int]:
+    status = os.stat(STATUS, dir_fd=root, follow_symlinks=False)
+    return status.st_size, status.st_mtime_ns
 
 
 class Spool:
@@ -87,9 +178,9 @@ class Spool:
         self.copies = False  # whether sets were copied into the work folder when that was last tried
         self.inbox = root / INBOX
         self.work = root / HIDDEN / "work"
-        self.grounds = Grounds(root)
+        self.mounts = Mounts(root)
         self.folders = (self.inbox, root / OUTBOX, root / FAILED, root / ARCHIVE, self.work)
-        self._page = StatusPage(self.grounds)
+        self._page = StatusPage(self.mounts)
         self._naming = {top: threading.Lock() for top in RECEIPTS}  # two jobs may want names that differ in case only
 
     def share(self, sharing: Sharing) -> None:
@@ -122,7 +213,7 @@ class Spool:
         Where it does not, sets are copied, which takes twice the room for a while. The probe does not stay behind.
         """
         try:
-            with folder_beneath(self.grounds.anchor(), INBOX) as inbox, folder_beneath(self._work, "") as work:
+            with folder_beneath(self.mounts.anchor(), INBOX) as inbox, folder_beneath(self._work, "") as work:
                 return _renames(inbox, work)
         except (DiskError, OSError):
             return None
@@ -135,7 +226,7 @@ class Spool:
 
     @property
     def _work(self) -> Anchor:
-        return self.grounds.anchor(PATHS[Ground.WORK])
+        return self.mounts.anchor(PATHS[Mount.WORK])
 
     def free_bytes(self) -> int:
         """Return the room on the filesystem that holds the work folder. Raises DiskError."""
@@ -210,21 +301,21 @@ class Spool:
             self._disk_errors(f"{self.inputs(job_id)} cannot be written"),
             folder_beneath(self._work, f"{job_id}/inputs", make=True) as into,
         ):
-            take_file(self.grounds.anchor(), self._claim(job_id), file, into, as_it_is=as_it_is)
+            take_file(self.mounts.anchor(), self._claim(job_id), file, into, as_it_is=as_it_is)
         return self.inputs(job_id) / file.name
 
     def has_taken(self, job_id: str, file: InputFile) -> bool:
         """Tell whether a member of a set is in the job's work folder, or claimed by the job. Raises DiskError."""
         with self._disk_errors(f"{self.inputs(job_id)} cannot be read"):
             there = os.path.lexists(self.inputs(job_id) / file.name)
-            return there or (not file.shared and is_claimed(self.grounds.anchor(), self._claim(job_id), file))
+            return there or (not file.shared and is_claimed(self.mounts.anchor(), self._claim(job_id), file))
 
     def _claim(self, job_id: str) -> Claim:
-        return Claim(job_id, self.grounds.owner)
+        return Claim(job_id, self.mounts.owner)
 
     # ---- publishing -------------------------------------------------------------------------------------------------
 
-    def publish(self, job: Job, source: Path, place: Place) -> str:
+    def publish(self, job: Job, source: Path, place: Destination) -> str:
         """Publish a whole folder under its place by one rename and return where it lies now, relative to the root.
 
         It is durable before it appears, and there for good when this returns; somebody may have taken it away by then. May be repeated: a folder whose receipt names
@@ -249,13 +340,13 @@ class Spool:
 
     @property
     def _published(self) -> Anchor:
-        return replace(self.grounds.anchor(), made=self._sharing.folder)
+        return replace(self.mounts.anchor(), made=self._sharing.folder)
 
     def _dress(self, into: int, *, widen: bool) -> Callable[[int], None]:
         return lambda folder: self._sharing.tree(folder, into, widen=widen)
 
     @contextlib.contextmanager
-    def _place_errors(self, place: Place) -> Iterator[None]:
+    def _place_errors(self, place: Destination) -> Iterator[None]:
         """Blame the disk; but a mirrored folder that cannot be used holds up its own sets only."""
         where = printable(place.parent, 1000)
         with blamed_on(place.top), self._disk_errors(f"{where} cannot be written"):
@@ -337,12 +428,12 @@ class Spool:
         with (
             blamed_on(FAILED),
             self._disk_errors(f"{FAILED} cannot be written"),
-            folder_beneath(self.grounds.anchor(), FAILED) as into,
+            folder_beneath(self.mounts.anchor(), FAILED) as into,
             folder_beneath(self._work, name) as folder,
             _report_beside(folder, report),
             self._naming[FAILED],
         ):
-            found = move_stray(source, into, f"set-aside-{name}", self._dress(into, widen=False))
+            found = move_orphan(source, into, f"set-aside-{name}", self._dress(into, widen=False))
         return f"{FAILED}/{found}"
 
     def claimed(self) -> Mapping[str, list[str]]:
@@ -352,11 +443,11 @@ class Spool:
         """
         found: dict[str, list[str]] = {}
         for top in (INBOX, FAILED):
-            with self._disk_errors(f"{top} cannot be read"), folder_beneath(self.grounds.anchor(), top) as opened:
-                check = self.grounds.anchor().check if top == INBOX else refuse_served
+            with self._disk_errors(f"{top} cannot be read"), folder_beneath(self.mounts.anchor(), top) as opened:
+                check = self.mounts.anchor().check if top == INBOX else refuse_served
                 for path in _claims_below(opened, top, DEEPEST, check):
                     claim = Claim.of_name(path.rpartition("/")[2])
-                    if claim and claim.owner in ("", self.grounds.owner):  # "": of an earlier version
+                    if claim and claim.owner in ("", self.mounts.owner):  # "": of an earlier version
                         found.setdefault(claim.job_id, []).append(path)
         return found
 
@@ -369,7 +460,7 @@ class Spool:
         with (
             self._disk_errors(f"{self.inputs(job_id)} cannot be written"),
             folder_beneath(self._work, f"{job_id}/inputs", make=True) as into,
-            folder_beneath(self.grounds.anchor(), folder) as parent,
+            folder_beneath(self.mounts.anchor(), folder) as parent,
         ):
             with folder_in(parent, name) as claimed:
                 rescue(claimed, into)
@@ -392,8 +483,8 @@ class Spool:
 
         What somebody has changed in them since stays: each is known by its bytes.
         """
-        with contextlib.suppress(OSError), folder_beneath(self.grounds.anchor(), folder) as opened:
-            told = contents(self.grounds.anchor(), f"{folder}/{REPORT_DATA}")
+        with contextlib.suppress(OSError), folder_beneath(self.mounts.anchor(), folder) as opened:
+            told = contents(self.mounts.anchor(), f"{folder}/{REPORT_DATA}")
             if digest := report_digest_in(told):
                 discard(opened, REPORT, lambda data: hashlib.sha256(data).hexdigest() == digest)
             for name in (RECEIPT, REPORT_DATA):
@@ -402,7 +493,7 @@ class Spool:
 
     def remove_empty(self, folder: str) -> None:
         """Remove the folder of a set that was dropped as a folder, if nothing is left in it."""
-        with contextlib.suppress(OSError), folder_beneath(self.grounds.anchor(), folder.rpartition("/")[0]) as parent:
+        with contextlib.suppress(OSError), folder_beneath(self.mounts.anchor(), folder.rpartition("/")[0]) as parent:
             os.rmdir(folder.rpartition("/")[2], dir_fd=parent)
 
 

@@ -21,7 +21,8 @@ from rodin_watchd.adapters.spool.beneath import (
     folder_in,
     refuse_served,
 )
-from rodin_watchd.core.formats import Verdict, probe
+from rodin_watchd.core.formats import probe
+from rodin_watchd.core.formats.source import FileVerdict
 from rodin_watchd.core.layout import OWN_PREFIX
 from rodin_watchd.core.names import junk_reason, split_name
 from rodin_watchd.errors import DiskError, FolderGoneError
@@ -37,7 +38,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Scan:
     """One look at the inbox: what may be of a set, and by path why the rest is ignored."""
 
     entries: tuple[Entry, ...]
@@ -51,7 +52,7 @@ class Inbox:
         self.folder = folder
         self._anchor = anchor or Anchor(folder, _refuse_served_below)
 
-    def look(self) -> Look:
+    def look(self) -> Scan:
         """Take a snapshot. Raises FolderGoneError when the inbox is missing, DiskError when it cannot be read."""
         entries: list[Entry] = []
         junk: dict[str, str] = {}
@@ -64,9 +65,9 @@ class Inbox:
             raise FolderGoneError(f"The inbox {self.folder} is missing.") from error
         except OSError as error:
             raise DiskError.of(f"The inbox {self.folder} cannot be read", error) from error
-        return Look(tuple(entries), junk)
+        return Scan(tuple(entries), junk)
 
-    def probe(self, entry: Entry) -> Verdict | None:
+    def probe(self, entry: Entry) -> FileVerdict | None:
         """Judge a file by its content; None when it is not the file of the snapshot any more, or cannot be read."""
         extension = split_name(entry.path.rpartition("/")[2])[1]
         return self._with(entry, lambda stream: probe(extension, stream, entry.signature.size))

@@ -14,7 +14,7 @@ import struct
 from pathlib import Path
 from typing import Final
 
-from rodin_watchd.core.grounds import Birth
+from rodin_watchd.core.mounts import Birth
 
 _statx = getattr(ctypes.CDLL(None, use_errno=True), "statx", None)
 _AT_FDCWD: Final = -100

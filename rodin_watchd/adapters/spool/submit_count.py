@@ -18,9 +18,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rodin_watchd.adapters.spool.beneath import file_beneath, folder_beneath, write_durably_in
-from rodin_watchd.adapters.spool.grounds import Grounds
-from rodin_watchd.core.grounds import PATHS, Ground
+from rodin_watchd.adapters.spool.mounts import Mounts
 from rodin_watchd.core.layout import HIDDEN, SUBMITS_NOTE
+from rodin_watchd.core.mounts import PATHS, Mount
 from rodin_watchd.errors import DiskError, ForeignFileError, JournalBehindError, SubmitCountError
 from rodin_watchd.log_lines import Trouble
 from rodin_watchd.own_file import opened_own
@@ -38,16 +38,16 @@ _MOST = 10**15
 _COUNT = re.compile(rb"\s*(\d{1,%d})\s*" % _DIGITS)
 _NOTE = re.compile(rb"\s*(\d{1,%d})\s+(\w+)\s*" % _DIGITS)
 _OURS = re.compile(re.escape(_OPENING) + rb"\s*\d+\s+\w+\s*|\0+")  # zeros are what a loss of power may leave
-_NOTED_IN = (Ground.ROOT, Ground.OUTBOX)
+_NOTED_IN = (Mount.ROOT, Mount.OUTBOX)
 
 
 class SubmitCount:
     """The file with the count; the main thread's alone."""
 
-    def __init__(self, grounds: Grounds) -> None:
-        self._grounds = grounds
-        self._path = grounds.root / HIDDEN / NAME
-        self._troubles = {ground: Trouble("submits") for ground in _NOTED_IN}
+    def __init__(self, mounts: Mounts) -> None:
+        self._mounts = mounts
+        self._path = mounts.root / HIDDEN / NAME
+        self._troubles = {mount: Trouble("submits") for mount in _NOTED_IN}
 
     def read(self) -> int:
         """Return the highest count, 0 where none was kept yet. Raises DiskError for a file that cannot be read or understood.
@@ -56,34 +56,34 @@ class SubmitCount:
         """
         return max(self._counted(), *map(self._noted, _NOTED_IN))
 
-    def _noted(self, ground: Ground) -> int:
-        note = f"{PATHS[ground]}/{SUBMITS_NOTE}".lstrip("/")
+    def _noted(self, mount: Mount) -> int:
+        note = f"{PATHS[mount]}/{SUBMITS_NOTE}".lstrip("/")
         with (
             contextlib.suppress(OSError, DiskError),
-            file_beneath(self._grounds.anchor(), note) as descriptor,
+            file_beneath(self._mounts.anchor(), note) as descriptor,
         ):
             found = _NOTE.fullmatch(os.read(descriptor, _MOST_BYTES).removeprefix(_OPENING))
-            if found and found[2].decode() == self._grounds.owner:
+            if found and found[2].decode() == self._mounts.owner:
                 return _believable(found[1]) or 0
         return 0
 
-    def _note(self, ground: Ground, count: int) -> None:
+    def _note(self, mount: Mount, count: int) -> None:
         """Note the count where that is possible now; what lies there and is no note of ours stays, which is logged once."""
-        text = _text(count).rstrip() + f" {self._grounds.owner}\n".encode()
+        text = _text(count).rstrip() + f" {self._mounts.owner}\n".encode()
         try:
-            with folder_beneath(self._grounds.anchor(), PATHS[ground]) as folder:
-                _write_note(folder, self._grounds.root / PATHS[ground] / SUBMITS_NOTE, text)
+            with folder_beneath(self._mounts.anchor(), PATHS[mount]) as folder:
+                _write_note(folder, self._mounts.root / PATHS[mount] / SUBMITS_NOTE, text)
         except ForeignFileError as error:
-            self._troubles[ground].begins(f"{error.message} The count of submits is not noted there. Move it away.")
+            self._troubles[mount].begins(f"{error.message} The count of submits is not noted there. Move it away.")
         except (OSError, DiskError):
             pass  # a folder that cannot be used is told by whoever needs it
         else:
-            self._troubles[ground].ends(f"the count is noted in {self._grounds.root / PATHS[ground]} again.")
+            self._troubles[mount].ends(f"the count is noted in {self._mounts.root / PATHS[mount]} again.")
 
     def _counted(self) -> int:
         try:
             with (
-                file_beneath(self._grounds.anchor(), f"{HIDDEN}/{NAME}") as descriptor,
+                file_beneath(self._mounts.anchor(), f"{HIDDEN}/{NAME}") as descriptor,
                 open(descriptor, "rb", closefd=False) as stream,
             ):
                 found = _COUNT.fullmatch(stream.read(_MOST_BYTES).removeprefix(_OPENING))
@@ -111,17 +111,17 @@ class SubmitCount:
         """
         if (kept := self.read()) > count:
             raise JournalBehindError(
-                f"{self._grounds.root} counts {kept} submits, but the journal knows of {count}: it is older than what was paid.",
+                f"{self._mounts.root} counts {kept} submits, but the journal knows of {count}: it is older than what was paid.",
                 advice="Start the service again: it holds what may have been paid for meanwhile.",
             )
         self._do(self._overwrite, count)
-        if count and self._grounds.owner and self._grounds.is_known:
-            for ground in _NOTED_IN:
-                self._note(ground, count)
+        if count and self._mounts.owner and self._mounts.is_known:
+            for mount in _NOTED_IN:
+                self._note(mount, count)
 
     def _do(self, write: Callable[[int, int], None], count: int) -> None:
         try:
-            with folder_beneath(self._grounds.anchor(), HIDDEN, make=True) as folder:
+            with folder_beneath(self._mounts.anchor(), HIDDEN, make=True) as folder:
                 write(folder, count)
         except OSError as error:
             raise SubmitCountError.of(f"The count of submits cannot be kept in {self._path}", error) from error

@@ -5,19 +5,21 @@ A file's length proves nothing by itself: copying programs set the full size fir
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from rodin_watchd.core.formats.containers import probe_fbx, probe_glb, probe_usdz
-from rodin_watchd.core.formats.extensions import (
-    IMAGE_EXTENSIONS,
-    MODEL_EXTENSIONS,
-    REFUSED_IMAGE_EXTENSIONS,
-    REFUSED_MODEL_EXTENSIONS,
+from rodin_watchd.core.formats.containers import (
+    probe_fbx,
+    probe_glb,
+    probe_jpeg,
+    probe_obj,
+    probe_png,
+    probe_stl,
+    probe_usdz,
+    probe_webp,
 )
-from rodin_watchd.core.formats.images import probe_jpeg, probe_png, probe_webp
-from rodin_watchd.core.formats.meshes import probe_obj, probe_stl
-from rodin_watchd.core.formats.source import Source
-from rodin_watchd.core.formats.verdict import BreaksOffError, Verdict, Wholeness, undecided, unfinished
+from rodin_watchd.core.formats.sniff import sniff
+from rodin_watchd.core.formats.source import BreaksOffError, ByteSource, FileVerdict, Wholeness, undecided, unfinished
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,15 +31,59 @@ __all__ = [
     "READ_LIMIT_BYTES",
     "REFUSED_IMAGE_EXTENSIONS",
     "REFUSED_MODEL_EXTENSIONS",
-    "Verdict",
+    "FileVerdict",
     "Wholeness",
     "probe",
 ]
 
+# ---- Which file names are taken for models and images, and what to do with the others -------------------------------
+
+
+MODEL_EXTENSIONS: Final = frozenset({".glb", ".obj", ".stl", ".fbx", ".usdz"})
+"""Models that are taken (API contract, Generate Texture: one binary 3D model file)."""
+
+IMAGE_EXTENSIONS: Final = frozenset({".png", ".jpg", ".jpeg", ".webp"})
+"""Reference images that are taken."""
+
+_AS_GLB: Final = "export as .glb"
+_AS_PNG: Final = "export as .png"
+
+REFUSED_MODEL_EXTENSIONS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        ".gltf": "a .gltf keeps its data in other files: export as .glb",
+        **dict.fromkeys((".usd", ".usda", ".usdc"), "export as .usdz or .glb"),
+        **dict.fromkeys(
+            (
+                *(".3dm", ".3ds", ".3mf", ".abc", ".blend", ".bvh", ".c4d", ".dae", ".drc", ".dxf", ".hip", ".hiplc"),
+                *(".iges", ".igs", ".lwo", ".lxo", ".ma", ".max", ".mb", ".off", ".ply", ".pmx", ".sbs", ".skp"),
+                *(".sldprt", ".spp", ".step", ".stp", ".vdb", ".vox", ".vrm", ".wrl", ".x3d", ".zpr", ".ztl"),
+            ),
+            _AS_GLB,
+        ),
+    }
+)
+"""3D files that are not taken: extension -> what to do instead."""
+
+REFUSED_IMAGE_EXTENSIONS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        **dict.fromkeys((".jfif", ".jpe"), "rename it to .jpg"),
+        **dict.fromkeys(
+            (
+                *(".ai", ".arw", ".avif", ".bmp", ".clip", ".cr2", ".cr3", ".dds", ".dng", ".eps", ".exr", ".gif"),
+                *(".hdr", ".heic", ".heif", ".ico", ".j2k", ".jp2", ".jxl", ".kra", ".ktx2", ".nef", ".orf"),
+                *(".psb", ".psd", ".raf", ".raw", ".rw2", ".svg", ".tga", ".tif", ".tiff", ".tx", ".xcf"),
+            ),
+            _AS_PNG,
+        ),
+    }
+)
+"""Pictures that are not taken: extension -> what to do instead."""
+
+
 READ_LIMIT_BYTES: Final = 320 * 1024
 """The most bytes that one `probe` reads, in at most some two thousand reads, however large the file is."""
 
-_PROBES: Final[Mapping[str, Callable[[Source], Verdict]]] = {
+_PROBES: Final[Mapping[str, Callable[[ByteSource], FileVerdict]]] = {
     ".fbx": probe_fbx,
     ".glb": probe_glb,
     ".jpeg": probe_jpeg,
@@ -50,7 +96,7 @@ _PROBES: Final[Mapping[str, Callable[[Source], Verdict]]] = {
 }
 
 
-def probe(extension: str, stream: BinaryIO, size: int) -> Verdict:
+def probe(extension: str, stream: BinaryIO, size: int) -> FileVerdict:
     """Judge a file by its content.
 
     Takes its extension (lower case, with the dot; one of `MODEL_EXTENSIONS` or `IMAGE_EXTENSIONS`, others are
@@ -64,6 +110,38 @@ def probe(extension: str, stream: BinaryIO, size: int) -> Verdict:
     if size == 0:
         return unfinished("the file is empty")
     try:
-        return _PROBES[extension](Source.of(stream, size))
+        return _PROBES[extension](ByteSource.of(stream, size))
     except BreaksOffError as broken:
         return unfinished(str(broken))
+
+
+# ---- Whether a downloaded result is what its name says: an error page under a status of success is not --------------
+
+
+_HEAD_BYTES: Final = 1024
+_PICTURES: Final[Mapping[str, str]] = {"a PNG image": ".png", "a JPEG image": ".jpg", "a WebP image": ".webp"}
+_TEXTS: Final[Mapping[str, frozenset[str]]] = {
+    "an HTML page": frozenset({".htm", ".html"}),
+    "a JSON file": frozenset({".gltf", ".json"}),
+    "an XML file": frozenset({".dae", ".svg", ".x3d", ".xml"}),
+}
+"""What servers answer instead of a file, and the names under which it may be the file itself."""
+
+
+def why_damaged(extension: str, stream: BinaryIO, size: int) -> str:
+    """Return what is wrong with a result by its content, "" for nothing; the arguments and the bounds are those of `probe`.
+
+    Refused are files that break off, models and pictures that are none, and pages of a server under any other name. A
+    picture may be one of another format than its name says.
+    """
+    if not size:
+        return "the file is empty"
+    stream.seek(0)
+    found = sniff(stream.read(_HEAD_BYTES)) or ""
+    if extension in IMAGE_EXTENSIONS:
+        extension = _PICTURES.get(found, extension)
+    verdict = probe(extension, stream, size)
+    is_none = verdict.wholeness is Wholeness.WRONG and extension in MODEL_EXTENSIONS | IMAGE_EXTENSIONS
+    if is_none or verdict.wholeness is Wholeness.UNFINISHED:
+        return verdict.detail
+    return f"this is {found}" if extension not in _TEXTS.get(found, {extension}) else ""

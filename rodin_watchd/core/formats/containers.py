@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
-from rodin_watchd.core.formats.sniff import FBX_MODEL, is_text, is_usd_layer, sniff
-from rodin_watchd.core.formats.source import STEP_LIMIT, begun, misfit, proved_by_length
-from rodin_watchd.core.formats.verdict import FOLLOWED, WHOLE, BreaksOffError, undecided, unfinished, wrong
+from rodin_watchd.core.formats.sniff import FBX_MODEL, STL_MODEL, is_text, is_usd_layer, sniff
+from rodin_watchd.core.formats.source import (
+    FOLLOWED,
+    STEP_LIMIT,
+    WHOLE,
+    BreaksOffError,
+    begun,
+    foreign,
+    misfit,
+    proved_by_length,
+    proved_by_mark,
+    undecided,
+    unfinished,
+    wrong,
+)
 from rodin_watchd.core.names import printable
 
 if TYPE_CHECKING:
-    from rodin_watchd.core.formats.source import Source
-    from rodin_watchd.core.formats.verdict import Verdict
+    from rodin_watchd.core.formats.source import ByteSource, FileVerdict
 
 _GLB_HEADER_BYTES: Final = 12
 _GLB_CHUNK_HEADER_BYTES: Final = 8
@@ -32,7 +44,7 @@ _FBX_LOOK_BYTES: Final = 64
 _FBX_END: Final = bytes.fromhex("f85a8c6adef5d97eece90ce3758f290b")
 
 
-def probe_glb(source: Source) -> Verdict:
+def probe_glb(source: ByteSource) -> FileVerdict:
     """Compare the length in the header with the file's and walk the chunks (glTF 2.0 specification, 4.4)."""
     bad = misfit(source, b"glTF", "a GLB model") or _other_glb_version(source.number(4))
     if bad:
@@ -44,13 +56,13 @@ def probe_glb(source: Source) -> Verdict:
     return verdict if source.size < length else _glb_chunks(source, length) or verdict
 
 
-def _other_glb_version(version: int) -> Verdict | None:
+def _other_glb_version(version: int) -> FileVerdict | None:
     if version == 0:
         raise BreaksOffError(4)
     return None if version == 2 else wrong(f"this is a GLB model of version {version}, not 2: export it as glTF 2.0")
 
 
-def _glb_chunks(source: Source, length: int) -> Verdict | None:
+def _glb_chunks(source: ByteSource, length: int) -> FileVerdict | None:
     first_kind = source.at(_GLB_JSON_AT, 4)
     if first_kind != _GLB_JSON:
         _ask_written(first_kind, _GLB_JSON_AT)
@@ -71,13 +83,13 @@ def _ask_written(data: bytes, offset: int) -> None:
         raise BreaksOffError(offset)
 
 
-def probe_usdz(source: Source) -> Verdict:
+def probe_usdz(source: ByteSource) -> FileVerdict:
     """Ask for a stored USD layer first and a consistent directory last (USDZ specification; ZIP APPNOTE, 4.3)."""
     bad = misfit(source, _ZIP_MEMBER, "a USDZ model") or _other_archive(source)
     return bad or _zip_directory(source)
 
 
-def _other_archive(source: Source) -> Verdict | None:
+def _other_archive(source: ByteSource) -> FileVerdict | None:
     name = source.at(_ZIP_NAME_AT, source.number(26, 2))
     if not is_usd_layer(name):
         _ask_written(name, _ZIP_NAME_AT)
@@ -90,7 +102,7 @@ def _other_archive(source: Source) -> Verdict | None:
     return None
 
 
-def _zip_directory(source: Source) -> Verdict:
+def _zip_directory(source: ByteSource) -> FileVerdict:
     tail = source.tail(_ZIP_END_BYTES + _ZIP_COMMENT_LIMIT)
     found = tail.rfind(_ZIP_END)
     if found < 0:
@@ -107,7 +119,7 @@ def _zip_directory(source: Source) -> Verdict:
     return WHOLE if after == source.size else FOLLOWED
 
 
-def probe_fbx(source: Source) -> Verdict:
+def probe_fbx(source: ByteSource) -> FileVerdict:
     """Ask a binary FBX for its footer; an ASCII one has no end that could be asked for.
 
     Autodesk publishes no specification: these facts are what readers and writers agree on. Where a writer left the
@@ -119,7 +131,7 @@ def probe_fbx(source: Source) -> Verdict:
     return WHOLE if source.tail(len(_FBX_END)) == _FBX_END else _fbx_nodes(source)
 
 
-def _ascii_fbx(source: Source) -> Verdict | None:
+def _ascii_fbx(source: ByteSource) -> FileVerdict | None:
     written = source.head.rstrip(b"\0")
     if written and b"; FBX".startswith(written):
         return begun(len(written))
@@ -130,13 +142,13 @@ def _ascii_fbx(source: Source) -> Verdict | None:
     return undecided("an ASCII FBX does not say where it ends")
 
 
-def _closes_fbx(source: Source, offset: int) -> bool:
+def _closes_fbx(source: ByteSource, offset: int) -> bool:
     """Tell the closing empty record (13 or 25 zeros, then a footer or nothing) from the zeros of a preallocated copy."""
     rest = source.at(offset, min(_FBX_LOOK_BYTES, source.size - offset))
     return len(rest) < _FBX_LOOK_BYTES or any(rest)
 
 
-def _fbx_nodes(source: Source) -> Verdict:
+def _fbx_nodes(source: ByteSource) -> FileVerdict:
     """Follow the end offsets; from version 7500 on they have 8 bytes, of which 4 do for any file below 4 GiB."""
     offset = _FBX_NODES_AT
     for _ in range(STEP_LIMIT):
@@ -147,3 +159,133 @@ def _fbx_nodes(source: Source) -> Verdict:
             break
         offset = end
     raise BreaksOffError(min(offset, source.size))
+
+
+# ---- PNG, JPEG and WebP: whether images are whole -------------------------------------------------------------------
+
+
+_PNG_MAGIC: Final = b"\x89PNG\r\n\x1a\n"
+_PNG_HEADER_BYTES: Final = 33  # the signature and the chunk IHDR
+_PNG_END: Final = b"\0\0\0\0IEND\xaeB`\x82"  # the empty chunk IEND with its CRC
+
+_JPEG_MAGIC: Final = b"\xff\xd8\xff"
+_JPEG_END: Final = b"\xff\xd9"
+_JPEG_SCAN: Final = 0xDA
+_JPEG_WITHOUT_LENGTH: Final = frozenset({0x01, *range(0xD0, 0xD8)})
+
+
+def probe_png(source: ByteSource) -> FileVerdict:
+    """Ask for IHDR first and IEND last (PNG specification, 5.6 and 11.2)."""
+    bad = misfit(source, _PNG_MAGIC, "a PNG image")
+    if bad:
+        return bad
+    if source.at(0, _PNG_HEADER_BYTES)[12:16] != b"IHDR":
+        raise BreaksOffError(12)
+    return proved_by_mark(source, _PNG_END, _PNG_HEADER_BYTES)
+
+
+def probe_jpeg(source: ByteSource) -> FileVerdict:
+    """Ask for EOI as the last thing after the first scan (ITU-T T.81, B.1.1); a thumbnail's EOI lies before it."""
+    bad = misfit(source, _JPEG_MAGIC, "a JPEG image")
+    return bad or proved_by_mark(source, _JPEG_END, _scan_start(source))
+
+
+def _scan_start(source: ByteSource) -> int:
+    offset = 2
+    for _ in range(STEP_LIMIT):
+        prefix, marker = source.at(offset, 2)
+        if prefix != 0xFF:
+            break
+        if marker == _JPEG_SCAN:
+            return offset + 2
+        offset += _segment_bytes(source, offset, marker)
+    raise BreaksOffError(offset)
+
+
+def _segment_bytes(source: ByteSource, offset: int, marker: int) -> int:
+    if marker == 0xFF:  # a fill byte
+        return 1
+    if marker in _JPEG_WITHOUT_LENGTH:
+        return 2
+    length = int.from_bytes(source.at(offset + 2, 2), "big")
+    if marker < 0xC0 or marker == 0xD9 or length < 2:
+        raise BreaksOffError(offset)
+    return 2 + length
+
+
+def probe_webp(source: ByteSource) -> FileVerdict:
+    """Compare the RIFF size with the file's (RFC 9649, 2.3 and 2.4)."""
+    bad = misfit(source, b"RIFF", "a WebP image") or misfit(source, source.at(0, 8) + b"WEBP", "a WebP image")
+    if bad:
+        return bad
+    length = source.number(4)
+    if length < 12:
+        raise BreaksOffError(4)  # the size is written last
+    return proved_by_length(source, 8 + length)
+
+
+# ---- STL and OBJ: whether plain lists of triangles are whole --------------------------------------------------------
+
+
+_STL_HEADER_BYTES: Final = 84
+_STL_TRIANGLE_BYTES: Final = 50
+_STL_TAIL_BYTES: Final = 1024
+
+_OBJ_LOOK_BYTES: Final = 64 * 1024
+_OBJ_VERTEX: Final = re.compile(rb"(?:\A|[\r\n])[ \t]*v[ \t]")
+_OBJ_FACE: Final = re.compile(rb"(?:\A|[\r\n])[ \t]*(?:f|fo|surf)[ \t]")
+
+
+def probe_stl(source: ByteSource) -> FileVerdict:
+    """Compare a binary STL's triangle count with its size, or ask an ASCII one for its last line.
+
+    A binary STL has no magic and may begin with "solid" like an ASCII one, so a fitting count decides first
+    (both forms: Marshall Burns, Automated Fabrication, 6.5).
+    """
+    triangles = source.number(80) if source.size >= _STL_HEADER_BYTES else 0
+    length = _STL_HEADER_BYTES + _STL_TRIANGLE_BYTES * triangles
+    if triangles and length == source.size:
+        return proved_by_length(source, length)
+    if sniff(source.head) not in {None, STL_MODEL}:
+        return foreign(source, STL_MODEL)
+    if is_text(source.head):
+        return _ascii_stl(source)
+    return proved_by_length(source, length) if triangles else unfinished("its triangle count has not been written yet")
+
+
+def _ascii_stl(source: ByteSource) -> FileVerdict:
+    start = source.head.lstrip().lower()
+    if not start.startswith(b"solid"):
+        return begun(source.size) if source.size < _STL_HEADER_BYTES else foreign(source, STL_MODEL)
+    tail = source.tail(_STL_TAIL_BYTES)
+    last_line = re.split(rb"[\r\n]", tail.rstrip())[-1].strip().lower()
+    if not last_line.startswith(b"endsolid"):
+        return unfinished('its last line, "endsolid", is missing')
+    if b"facet" not in start:
+        return unfinished("it holds no triangles")
+    return WHOLE if tail.endswith(b"\n") else undecided("its last line may go on")
+
+
+def probe_obj(source: ByteSource) -> FileVerdict:
+    """Look for what an OBJ cannot be; any number of its lines is an OBJ again, so it is never known to be whole.
+
+    Only the first and the last 64 KiB are read.
+    """
+    head, tail = source.at(0, min(source.size, _OBJ_LOOK_BYTES)), source.tail(_OBJ_LOOK_BYTES)
+    written = head.rstrip(b"\0")
+    if not any(head[:16]):
+        return begun(0)
+    if sniff(source.head) or not is_text(written):
+        return foreign(source, "an OBJ model")
+    if tail.endswith(b"\0"):
+        return unfinished("its last bytes have not been written yet")
+    return _obj_lines(head, tail, is_all=source.size <= _OBJ_LOOK_BYTES)
+
+
+def _obj_lines(head: bytes, tail: bytes, *, is_all: bool) -> FileVerdict:
+    if not _OBJ_VERTEX.search(head):
+        no_vertex = "it has no vertices (lines that begin with v)"
+        return unfinished(no_vertex) if is_all else wrong(f"this is not an OBJ model: {no_vertex}")
+    if is_all and not _OBJ_FACE.search(tail):
+        return unfinished("it has no faces (lines that begin with f)")
+    return undecided("an OBJ does not say where it ends")

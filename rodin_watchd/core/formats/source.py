@@ -3,13 +3,60 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from rodin_watchd.core.formats.sniff import sniff
-from rodin_watchd.core.formats.verdict import FOLLOWED, WHOLE, BreaksOffError, Verdict, undecided, unfinished, wrong
 
 if TYPE_CHECKING:
     from typing import BinaryIO
+
+# ---- What a look into a file can find out ---------------------------------------------------------------------------
+
+
+class Wholeness(StrEnum):
+    """Whether a file is all there, by its content alone."""
+
+    WHOLE = "whole"
+    UNFINISHED = "unfinished"  # its content proves that a part is missing: it may still be growing
+    UNDECIDED = "undecided"  # its content cannot tell: only time can
+    WRONG = "wrong"  # its content proves that it is another format: waiting never makes it right
+
+
+@dataclass(frozen=True, slots=True)
+class FileVerdict:
+    """The answer and, unless the file is whole, why: a piece of a sentence for people, safe to print."""
+
+    wholeness: Wholeness
+    detail: str = ""
+
+
+WHOLE = FileVerdict(Wholeness.WHOLE)
+FOLLOWED = FileVerdict(Wholeness.UNDECIDED, "more bytes follow its end")
+
+
+class BreaksOffError(Exception):
+    """The file's content does not go on at `offset` (bytes) as it must; inside `formats` only."""
+
+    def __init__(self, offset: int) -> None:
+        self.offset = offset
+        super().__init__(f"it breaks off at byte {offset:,}")
+
+
+def unfinished(detail: str) -> FileVerdict:
+    """Say that a part of the file is missing."""
+    return FileVerdict(Wholeness.UNFINISHED, detail)
+
+
+def undecided(detail: str) -> FileVerdict:
+    """Say that the content cannot tell."""
+    return FileVerdict(Wholeness.UNDECIDED, detail)
+
+
+def wrong(detail: str) -> FileVerdict:
+    """Say that the file is of another format."""
+    return FileVerdict(Wholeness.WRONG, detail)
+
 
 HEAD_BYTES: Final = 4096
 STEP_LIMIT: Final = 1000
@@ -21,7 +68,7 @@ _ZERO_BYTES: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ByteSource:
     """An open file of `size` bytes; `head` holds its first `HEAD_BYTES` or all of it."""
 
     stream: BinaryIO
@@ -29,7 +76,7 @@ class Source:
     head: bytes
 
     @classmethod
-    def of(cls, stream: BinaryIO, size: int) -> Source:
+    def of(cls, stream: BinaryIO, size: int) -> ByteSource:
         """Read the head. Raises OSError as the stream does."""
         stream.seek(0)
         return cls(stream, size, stream.read(min(size, HEAD_BYTES)))
@@ -62,7 +109,7 @@ class Source:
         return not any(self.tail(min(_ZERO_BYTES, in_last_page)))
 
 
-def misfit(source: Source, magic: bytes, wanted: str) -> Verdict | None:
+def misfit(source: ByteSource, magic: bytes, wanted: str) -> FileVerdict | None:
     """Compare the file's first bytes with its format's `magic`: None if they are the same.
 
     Zeros are what a preallocated copy has not reached yet, or a place that its program fills last.
@@ -77,18 +124,18 @@ def misfit(source: Source, magic: bytes, wanted: str) -> Verdict | None:
     return foreign(source, wanted)
 
 
-def begun(written: int) -> Verdict:
+def begun(written: int) -> FileVerdict:
     """Say that no more than the first `written` bytes of the format's beginning are there."""
     return unfinished(f"only its first {written:,} bytes are there" if written else "its beginning is not written yet")
 
 
-def foreign(source: Source, wanted: str) -> Verdict:
+def foreign(source: ByteSource, wanted: str) -> FileVerdict:
     """Say that the file is not `wanted`, and what it is where that can be known."""
     found = sniff(source.head)
     return wrong(f"this is {found}, not {wanted}" if found else f"this is not {wanted}")
 
 
-def proved_by_length(source: Source, length: int) -> Verdict:
+def proved_by_length(source: ByteSource, length: int) -> FileVerdict:
     """Judge a file that says itself how long it is, in bytes; the length alone proves nothing about a tail of zeros."""
     if source.size < length:
         return unfinished(f"{source.size:,} of {length:,} bytes are there")
@@ -97,7 +144,7 @@ def proved_by_length(source: Source, length: int) -> Verdict:
     return WHOLE if source.size == length else FOLLOWED
 
 
-def proved_by_mark(source: Source, mark: bytes, start: int) -> Verdict:
+def proved_by_mark(source: ByteSource, mark: bytes, start: int) -> FileVerdict:
     """Judge a file whose last bytes are `mark`, which cannot stand elsewhere from `start` on.
 
     Programs append to pictures (a phone's video, padding): a mark in the last 256 KiB with something behind it

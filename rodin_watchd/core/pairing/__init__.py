@@ -14,24 +14,183 @@ Pure: names and parsed sidecars in, candidates out. Whether files are complete i
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from itertools import accumulate
+from typing import Final
 
 from rodin_watchd.core.formats import IMAGE_EXTENSIONS, MODEL_EXTENSIONS
 from rodin_watchd.core.layout import BUILT, DOWNLOADS, RECEIPT, REPORT, REPORT_DATA, RESULTS
-from rodin_watchd.core.names import printable
-from rodin_watchd.core.pairing.by_folder import by_folder
-from rodin_watchd.core.pairing.by_name import by_base_name
-from rodin_watchd.core.pairing.by_sidecar import by_sidecar
-from rodin_watchd.core.pairing.candidates import Candidate, Sidecars
-from rodin_watchd.core.pairing.members import LEFTOVERS, Member, member_of, sort_out
-from rodin_watchd.core.sidecar import Sidecar
-from rodin_watchd.model import Entry
+from rodin_watchd.core.names import match_key, printable
+from rodin_watchd.core.pairing.candidates import (
+    KIND_OF_FILE,
+    LEFTOVERS,
+    Candidate,
+    Member,
+    Sidecars,
+    ambiguous,
+    candidate_of,
+    member_of,
+    refuse_formats,
+    sort_out,
+    wanted,
+)
+from rodin_watchd.core.sidecar import Sidecar, resolve_member
+from rodin_watchd.errors import AmbiguousSetError, SidecarError
+from rodin_watchd.model import Entry, Role
+from rodin_watchd.problem import Problem
 
 __all__ = ["DELIVERED", "KEPT", "LEFTOVERS", "Candidate", "Member", "Pairing", "Sidecars", "member_of", "pair"]
+
+# ---- Sets by folder: what one sub-folder holds, where that is exactly one set ---------------------------------------
+
+
+def by_folder(groups: Iterable[Candidate], sidecars: Sidecars, drop_folders: frozenset[str]) -> list[Candidate]:
+    """Join the base names of a sub-folder that is exactly one set; `groups` are the sets by base name."""
+    homes: dict[str, list[Candidate]] = defaultdict(list)
+    for candidate in groups:
+        if candidate.folder and candidate.folder not in drop_folders:
+            homes[candidate.folder].append(candidate)
+    return [_joined(folder, found, sidecars) for folder, found in homes.items() if _is_one_set(found)]
+
+
+def _joined(folder: str, found: Iterable[Candidate], sidecars: Sidecars) -> Candidate:
+    parent, _, name = folder.rpartition("/")
+    return candidate_of(name, parent, [m for candidate in found for m in candidate.members], sidecars)
+
+
+def _is_one_set(found: Sequence[Candidate]) -> bool:
+    """Tell whether these are one model, one image and at most one sidecar, and no base name holds them all."""
+    usable = [_usable(candidate) for candidate in found]
+    roles = sorted(member.role for members in usable for member in members)
+    return roles in _ONE_SET and all(len(members) < len(roles) for members in usable)
+
+
+def _usable(candidate: Candidate) -> list[Member]:
+    return [member for member in candidate.members if not member.advice]
+
+
+_ONE_SET: Final = (sorted([Role.MODEL, Role.IMAGE]), sorted(Role))
+
+
+# ---- Sets by base name: `chair.glb`, `chair.png` and perhaps `chair.toml` in one folder -----------------------------
+
+
+def by_base_name(members: Iterable[Member], sidecars: Sidecars) -> list[Candidate]:
+    """Group files whose names are the same to an artist, each group with what it lacks."""
+    groups: dict[tuple[str, str], list[Member]] = defaultdict(list)
+    for member in members:
+        groups[member.base].append(member)
+    return [candidate for group in groups.values() for candidate in _candidates(group, sidecars)]
+
+
+def _candidates(group: Sequence[Member], sidecars: Sidecars) -> list[Candidate]:
+    """Return the sets of one base name: one; but where files compete, first those that are whole in equal spelling."""
+    together = _candidate(group, sidecars)
+    if together.problem is None or together.problem.code != AmbiguousSetError.code:
+        return [together]
+    spellings: dict[str, list[Member]] = defaultdict(list)
+    for member in group:
+        spellings[member.stem].append(member)
+    if any(_is_orphan(alike) for alike in spellings.values()):
+        return [together]
+    exact = [candidate for alike in spellings.values() if (candidate := _candidate(alike, sidecars)).is_whole]
+    taken = {candidate.name for candidate in exact}
+    rest = [member for member in group if member.stem not in taken]
+    return [*exact, *([_candidate(rest, sidecars)] if rest else [])]
+
+
+def _candidate(group: Sequence[Member], sidecars: Sidecars) -> Candidate:
+    return candidate_of(group[0].stem, group[0].folder, group, sidecars)
+
+
+def _is_orphan(alike: Iterable[Member]) -> bool:
+    """Tell whether a sidecar's spelling is its own: then nobody can tell which set it is for, and none is paid."""
+    return all(member.role is Role.SIDECAR for member in alike)
+
+
+# ---- Sets by sidecar: a TOML file that names its model, its image or both -------------------------------------------
+
+
+def by_sidecar(members: Sequence[Member], sidecars: Sidecars) -> list[Candidate]:
+    """Build the set of each sidecar that names a file."""
+    stated = ((member, sidecars.get(member.path)) for member in members)
+    naming = [(m, said) for m, said in stated if isinstance(said, Sidecar) and (said.model or said.image)]
+    lookup = _Lookup(members if naming else ())
+    return [_set_of(m, said, lookup) for m, said in naming]
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What was found for one role: a file, or what is missing, or what is wrong (with the files in question)."""
+
+    members: tuple[Member, ...] = ()
+    missing: str = ""
+    problem: Problem | None = None
+
+
+class _Lookup:
+    """Members by path, by what artists mean by a path, and by base name."""
+
+    def __init__(self, members: Iterable[Member]) -> None:
+        self._exact = {m.path: m for m in members}
+        self._alike: dict[str, list[Member]] = defaultdict(list)
+        self._by_base: dict[tuple[str, str], list[Member]] = defaultdict(list)
+        for m in self._exact.values():
+            self._alike[match_key(m.path)].append(m)
+            self._by_base[m.base].append(m)
+
+    def named(self, role: Role, reference: str, toml: Member) -> _Found:
+        """Return the file that a sidecar names: the exact one, else the only one that is spelled alike."""
+        try:
+            path = resolve_member(reference, toml.folder)
+        except SidecarError as error:
+            return _Found(problem=error.problem)
+        meant = member_of(path)
+        if meant is None or meant.role is not role:
+            text = f"{role} names “{printable(path)}”, which is not {KIND_OF_FILE[role]}."
+            return _Found(problem=SidecarError(text).problem)
+        alike = [self._exact[path]] if path in self._exact else self._alike.get(match_key(path), [])
+        if len(alike) > 1:
+            return _Found(problem=ambiguous(role, alike))
+        return _Found(tuple(alike), "" if alike else f"“{printable(path)}”, which “{printable(toml.name)}” names")
+
+    def partner(self, role: Role, beside: Iterable[Member], name: str) -> _Found:
+        """Return the file of a role with the base name of one of these, in this order; equal spelling goes first."""
+        for member in beside:
+            found = [m for m in self._by_base.get(member.base, []) if m.role is role and not m.advice]
+            exact = [m for m in found if m.stem == member.stem]
+            found = exact if len(exact) == 1 else found
+            if found:
+                return _Found(tuple(found), problem=ambiguous(role, found) if len(found) > 1 else None)
+        return _Found(missing=wanted(role, name))
+
+    def same_base(self, member: Member) -> list[Member]:
+        """Return the files with a member's base name."""
+        return self._by_base.get(member.base, [])
+
+
+def _set_of(toml: Member, sidecar: Sidecar, lookup: _Lookup) -> Candidate:
+    """Build the set that a sidecar names."""
+    references = {Role.MODEL: sidecar.model, Role.IMAGE: sidecar.image}
+    named = {role: lookup.named(role, reference, toml) for role, reference in references.items() if reference}
+    beside = (toml, *(m for found in named.values() for m in found.members))
+    both = [named.get(role) or lookup.partner(role, beside, toml.stem) for role in references]
+    members = (toml, *(m for found in both for m in found.members))
+    problem = next((found.problem for found in both if found.problem), None)
+    if problem:
+        return _refused(toml, members, problem, lookup)
+    missing = tuple(found.missing for found in both if found.missing)
+    return refuse_formats(Candidate(toml.stem, toml.folder, members, missing))
+
+
+def _refused(toml: Member, members: Iterable[Member], problem: Problem, lookup: _Lookup) -> Candidate:
+    """Refuse a set with all that shares its sidecar's base name: without the sidecar, that would be paid as it is."""
+    everything = dict.fromkeys((*members, *(m for m in lookup.same_base(toml) if m.role is not Role.SIDECAR)))
+    return Candidate(toml.stem, toml.folder, tuple(everything), problem=problem)
+
 
 DELIVERED = (
     f"part of a delivered result: its receipt {RECEIPT} lies beside it or above it. To have it textured once more, say "

@@ -15,9 +15,9 @@ from rodin_watchd.errors import InternalError, OutcomeUnknownError, RodinWatchdE
 from rodin_watchd.log_lines import about
 from rodin_watchd.model import Answered, Job, Outcome, Step
 from rodin_watchd.problem import Fault
-from rodin_watchd.service.steps.buying import stage, submit
 from rodin_watchd.service.steps.delivery import archive, bury, deliver, process
 from rodin_watchd.service.steps.results import balance, download, poll
+from rodin_watchd.service.steps.submit import stage, submit
 from rodin_watchd.service.steps.tools import BeforeClosing, Tools
 
 __all__ = ["BeforeClosing", "Tools", "balance", "run"]
@@ -58,7 +58,7 @@ def _ran(tools: Tools, job: Job, step: Step, before_closing: BeforeClosing) -> O
 
 def _told(tools: Tools, error: Exception, job: Job, step: Step, *, closed: bool) -> RodinWatchdError:
     """Return what went wrong as an error of ours; once the last bytes have left, nothing proves that it may be repeated."""
-    if not closed and _may_be_the_ground(error, step) and (gone := tools.spool.grounds.gone()):
+    if not closed and _may_be_the_ground(error, step) and (gone := tools.spool.mounts.gone()):
         return gone  # a share went away under the step: nothing that was found missing proves anything
     if isinstance(error, OutcomeUnknownError) or (isinstance(error, RodinWatchdError) and not closed):
         return error

@@ -6,13 +6,12 @@ import os
 from dataclasses import replace
 
 from rodin_watchd import __version__
-from rodin_watchd.adapters.spool import Place
+from rodin_watchd.adapters.spool.moving import Destination
 from rodin_watchd.core.layout import ARCHIVE, FAILED, OUTBOX, RECEIPT, REPORT, REPORT_DATA, RESULTS
 from rodin_watchd.core.receipt import receipt, report_text, report_toml
 from rodin_watchd.errors import ResultsGoneError
 from rodin_watchd.model import Done, Job, Outcome
-from rodin_watchd.service.steps.hooked import PROCESS, processed, rebuild
-from rodin_watchd.service.steps.inputs import (
+from rodin_watchd.service.steps.files import (
     in_order,
     is_left_to_others,
     left_alone,
@@ -21,6 +20,7 @@ from rodin_watchd.service.steps.inputs import (
     remove_set_folder,
     write_beside,
 )
+from rodin_watchd.service.steps.plugins import PROCESS, processed, rebuild
 from rodin_watchd.service.steps.tools import Tools
 
 
@@ -44,7 +44,7 @@ def deliver(tools: Tools, job: Job) -> Outcome:
     if not source.is_dir() or not all(os.path.lexists(source / result.name) for result in job.published):
         _build(tools, job)  # published before a crash; and if somebody has taken it away since, it comes once more
     write_beside(source, {RECEIPT: receipt(job, __version__, tools.now())})
-    return Done(replace(job, place=tools.spool.publish(job, source, Place(OUTBOX, job.folder, job.name))))
+    return Done(replace(job, place=tools.spool.publish(job, source, Destination(OUTBOX, job.folder, job.name))))
 
 
 def archive(tools: Tools, job: Job) -> Outcome:

@@ -8,10 +8,10 @@ from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
-from rodin_watchd.core.formats.results import why_damaged
+from rodin_watchd.core.formats import why_damaged
 from rodin_watchd.core.names import printable, safe_result_names, split_name
 from rodin_watchd.core.receipt import is_preview
-from rodin_watchd.core.wire import Verdict, has_model
+from rodin_watchd.core.wire import TaskState, has_model
 from rodin_watchd.errors import DownloadError, InternalError, NotReadyError, RodinWatchdError, TaskFailedError
 from rodin_watchd.model import Done, Job, Link, NotYet, Outcome, ResultFile, Task
 from rodin_watchd.problem import Problem
@@ -58,9 +58,9 @@ def _progress(tools: Tools, job: Job, task: Task) -> Outcome:
     for word in status.unknown_words if status.progress != job.progress else ():  # told when it comes up
         told = "unknown-word: job %s: the vendor says “%s”, which the contract does not name"
         log.warning(told, job.id, word, extra={"action": "unknown-word"})
-    if status.verdict is Verdict.FAILED:
+    if status.verdict is TaskState.FAILED:
         raise TaskFailedError
-    return Done(job) if status.verdict is Verdict.DONE else NotYet(status.progress)
+    return Done(job) if status.verdict is TaskState.DONE else NotYet(status.progress)
 
 
 def download(tools: Tools, job: Job) -> Outcome:

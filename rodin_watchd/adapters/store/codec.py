@@ -1,0 +1,141 @@
+"""Jobs as rows of the journal, and back.
+
+A job is stored whole as an ASCII JSON document, beside the few columns that queries and invariants need. ASCII, because
+file names that are not UTF-8 carry lone surrogates, which JSON escapes and SQLite's text columns refuse.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, Final
+
+from rodin_watchd.core.approval import GateKey
+from rodin_watchd.core.budget import top_folder
+from rodin_watchd.core.dedup import of_set
+from rodin_watchd.core.names import printable
+from rodin_watchd.core.schedule import kind_of, vendor_seconds
+from rodin_watchd.model import (
+    Answer,
+    Event,
+    InputFile,
+    Job,
+    OptionValue,
+    ResultFile,
+    Role,
+    Signature,
+    State,
+    Task,
+    Transition,
+)
+from rodin_watchd.problem import Fault, Lane, Problem, Scope
+
+_PRICE_BEFORE_2: Final = Decimal("0.5")
+"""What each submit cost, in credits, as far as the documents of version 1 knew: they do not say."""
+
+
+def row(job: Job, changed_at: float) -> dict[str, Any]:
+    """Return the columns of a job's row."""
+    columns = {
+        "id": job.id,
+        "state": job.state.value,
+        "name": printable(job.name),
+        "folder": printable(job.folder),
+        "top": top_folder(job.folder),
+        "fingerprint": job.fingerprint,
+        "kind": kind_of(job.options),
+        "vendor_seconds": vendor_seconds(job),
+        "task_uuid": job.task.uuid if job.task else None,
+        "charges": job.charges,
+        "created_at": job.created_at,
+        "changed_at": changed_at,
+        "place": printable(job.place),
+        "doc": json.dumps(job, default=_as_plain, separators=(",", ":")),
+    }
+    return {name: plain(value) for name, value in columns.items()}
+
+
+def job(doc: str) -> Job:
+    """Return the job of a stored document."""
+    data = json.loads(doc)
+    return Job(
+        **{
+            "consent": of_set(data["again"]),  # as the next: of a version that did not write it
+            "holds": int(data["state"] == State.HELD),
+            **data,
+            "state": State(data["state"]),
+            "files": tuple(_input_file(f) for f in data["files"]),
+            "task": _task(data["task"]) if data["task"] else None,
+            "spent": Decimal(data["spent"]) if "spent" in data else data["charges"] * _PRICE_BEFORE_2,
+            "price": Decimal(data.get("price", _PRICE_BEFORE_2)),
+            "answer": _answer(data["answer"]) if data["answer"] else None,
+            "results": tuple(ResultFile(**r) for r in data["results"]),
+            "processed": tuple(ResultFile(**r) for r in data["processed"]),
+            "problem": _problem(data["problem"]) if data["problem"] else None,
+        }
+    )
+
+
+def bought(files_and_options: str) -> tuple[tuple[InputFile, ...], dict[str, OptionValue]]:
+    """Return what makes a job's content, from the two parts of its document that say so."""
+    files, options = json.loads(files_and_options)
+    return tuple(map(_input_file, files)), dict(options)
+
+
+def event(stored: sqlite3.Row) -> Event:
+    """Return the event of a stored row."""
+    job_id, at, action, state, message, code = stored
+    return Event(job_id, at, action, State(state), message, code)
+
+
+def event_row(transition: Transition, at: float) -> tuple[Any, ...]:
+    """Return the columns of the event that tells a move."""
+    job = transition.job
+    return tuple(map(plain, (job.id, at, transition.action, job.state.value, transition.message, transition.code)))
+
+
+def gate_name(key: GateKey) -> str:
+    """Return the text by which the table of the gate knows a set."""
+    return json.dumps(key if key.version else key.name)
+
+
+def gate_key(name: str) -> GateKey:
+    """Return the set of a stored text; the versions before this one stored its name alone."""
+    known = json.loads(name)
+    return GateKey(known, "") if isinstance(known, str) else GateKey(*known)
+
+
+def plain(value: Any) -> Any:  # noqa: ANN401 - whatever a column holds
+    """Return a value with its text storable as UTF-8."""
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
+
+
+def _as_plain(value: Any) -> Any:  # noqa: ANN401 - any of the project's values that JSON does not know
+    """Return a value as what JSON can hold, one level of it: the encoder asks for what is inside."""
+    if isinstance(value, bytes):
+        return value.decode("latin-1")
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, Decimal):
+        return str(value)
+    return {name: getattr(value, name) for name in value.__slots__}  # all others are dataclasses with slots
+
+
+def _task(data: dict[str, Any]) -> Task:
+    told = data.get("credits")
+    return Task(**{**data, "credits": None if told is None else Decimal(told)})
+
+
+def _input_file(data: dict[str, Any]) -> InputFile:
+    return InputFile(**{**data, "role": Role(data["role"]), "signature": Signature(*data["signature"])})
+
+
+def _answer(data: dict[str, Any]) -> Answer:
+    return Answer(**{**data, "body": data["body"].encode("latin-1")})
+
+
+def _problem(data: dict[str, Any]) -> Problem:
+    lane = Lane(data["lane"]) if data["lane"] else None
+    return Problem(**{**data, "fault": Fault(data["fault"]), "scope": Scope(data["scope"]), "lane": lane})

@@ -1,0 +1,617 @@
+"""Reading the journal: what the command line and the daemon ask it. No error of SQLite's gets out, only JournalError."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+
+from rodin_watchd.adapters.store import codec as rows
+from rodin_watchd.adapters.store import schema
+from rodin_watchd.adapters.store.backup import how_to_recover
+from rodin_watchd.adapters.store.codec import plain
+from rodin_watchd.adapters.store.errors import errors_in_words, in_words
+from rodin_watchd.core.approval import GateKey, Pass
+from rodin_watchd.core.dedup import of_set
+from rodin_watchd.core.machine import SENDING
+from rodin_watchd.core.names import printable
+from rodin_watchd.core.proof import Refusal, Since
+from rodin_watchd.core.refusals import LOOKED, InARow, InVain
+from rodin_watchd.errors import CommandRefusedError, JournalError, OldJournalError
+from rodin_watchd.model import CREDITS_PER_TEXTURE, Event, HookRun, Job, OwedCall, ServiceEvent, State
+
+# ---- The calls of plugins' hooks in the journal: what was made is not made again, what is owed is not forgotten -----
+
+
+DUE: Final = "due"
+DONE: Final = "done"
+FAILED: Final = "failed"
+
+_COLUMNS = "id, event_id, job_id, hook, plugin, outcome, arguments, attempts, not_before, value, told, output, seconds"
+_INSERT = """
+    INSERT INTO hook_runs (event_id, job_id, hook, plugin, arguments, outcome, attempts, not_before, value, told, output,
+        seconds, at)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (event_id, plugin) DO UPDATE SET outcome = excluded.outcome, attempts = excluded.attempts,
+        value = excluded.value, told = excluded.told, output = excluded.output, seconds = excluded.seconds, at = excluded.at
+"""
+_OWE = _INSERT.partition("ON CONFLICT")[0] + "ON CONFLICT (event_id, plugin) DO NOTHING"
+_DUE = f"""
+    SELECT {_COLUMNS} FROM hook_runs WHERE outcome = 'due' AND plugin || ':' || hook IN (SELECT value FROM json_each(?))
+    ORDER BY not_before, id LIMIT ?
+"""  # noqa: S608 - the columns stand above
+_ANSWERS = f"""
+    SELECT {_COLUMNS} FROM hook_runs WHERE outcome = 'done' AND job_id IN (SELECT value FROM json_each(?)) ORDER BY id
+"""  # noqa: S608 - as above
+_OF_JOB = f"SELECT {_COLUMNS} FROM hook_runs WHERE job_id = ? ORDER BY id"  # noqa: S608 - as above
+_UPDATE = """
+    UPDATE hook_runs SET outcome = ?, attempts = ?, not_before = ?, value = ?, told = ?, output = ?, seconds = ?, at = ?
+    WHERE id = ?
+"""
+_EVENT = """
+    INSERT INTO events (job_id, at, action, state, message) SELECT id, ?, 'plugin', state, ? FROM jobs WHERE id = ?
+"""
+_AGAIN = """
+    UPDATE hook_runs SET outcome = 'due', attempts = 0, not_before = ?
+    WHERE id IN (SELECT max(id) FROM hook_runs WHERE job_id = ? AND hook = ? GROUP BY plugin)
+        AND plugin IN (SELECT value FROM json_each(?))
+"""
+
+
+class HookRunReader(ABC):
+    """A part of the journal's reader; every method raises JournalError."""
+
+    @abstractmethod
+    def _rows(self, query: str, values: Any = ()) -> list[sqlite3.Row]: ...  # noqa: ANN401 - as sqlite3 takes them
+
+    def runs_of(self, job_id: str) -> list[HookRun]:
+        """Return all calls of hooks for a job, the first first."""
+        return [_run(row) for row in self._rows(_OF_JOB, (plain(job_id),))]
+
+    def due_runs(self, hooks: Sequence[str], limit: int) -> list[HookRun]:
+        """Return the calls that are owed to these hooks of plugins (`PLUGIN:HOOK`), the first due first."""
+        return [_run(row) for row in self._rows(_DUE, (json.dumps(hooks), limit))]
+
+    def answers(self, job_ids: Sequence[str]) -> list[HookRun]:
+        """Return the calls for these jobs that were made and came to a good end."""
+        return [_run(row) for row in self._rows(_ANSWERS, (json.dumps(job_ids),))]
+
+
+class HookRunWriter(ABC):
+    """A part of the journal: every call is one transaction, and raises DiskError or JournalError."""
+
+    _db: sqlite3.Connection
+
+    @abstractmethod
+    def _transaction(self) -> AbstractContextManager[None]: ...
+
+    def note_run(self, run: HookRun, words: str, now: float) -> None:
+        """Store what came of a call, and tell it in the history of its job."""
+        with self._transaction():
+            self._db.execute(_EVENT, (now, plain(words), run.job_id))
+            if run.id:
+                self._db.execute(_UPDATE, (*_outcome(run), now, run.id))
+            else:
+                self._db.execute(_INSERT, _row(run, now))
+
+    def owe(self, event_id: str, job_id: str, calls: Iterable[OwedCall], now: float) -> None:
+        """Store calls that are to be made; those that are there already stay as they are."""
+        with self._transaction():
+            self._owe(event_id, job_id, calls, now)
+
+    def _owe(self, event_id: str, job_id: str, calls: Iterable[OwedCall], now: float) -> None:
+        runs = (
+            HookRun(0, event_id, job_id, call.hook, call.plugin, DUE, call.arguments, not_before=now) for call in calls
+        )
+        self._db.executemany(_OWE, [_row(run, now) for run in runs])
+
+    def repeat_runs(self, job_id: str, hook: str, plugins: Sequence[str], now: float) -> int:
+        """Have the newest calls of a hook for a job made once more, with their old event id; return how many."""
+        with self._transaction():
+            return self._db.execute(_AGAIN, (now, job_id, hook, json.dumps(plugins))).rowcount
+
+
+def _outcome(run: HookRun) -> tuple[Any, ...]:
+    told = (plain(run.told), plain(run.output), run.seconds)
+    return (run.outcome, run.attempts, run.not_before, _json(run.value), *told)
+
+
+def _row(run: HookRun, now: float) -> tuple[Any, ...]:
+    what = (run.event_id, run.job_id or None, run.hook, run.plugin, _json(run.arguments))
+    return (*what, *_outcome(run), now)
+
+
+def _run(row: sqlite3.Row) -> HookRun:
+    values = dict(row)
+    parsed = {
+        "arguments": json.loads(row["arguments"]),
+        "value": json.loads(row["value"]),
+        "job_id": row["job_id"] or "",
+    }
+    return HookRun(**{**values, **parsed})
+
+
+def _json(value: Any) -> str:  # noqa: ANN401 - whatever JSON can hold
+    return json.dumps(value)
+
+
+# ---- Reading the purchases: what was begun to be bought, when, for which folder, and what came of it ----------------
+
+
+_SPENT = """
+    SELECT top, cost, outcome = 'charged', confirmed, count(*) FROM purchases WHERE id > ? AND outcome <> 'free'
+        GROUP BY 1, 2, 3, 4
+"""
+_NEWEST_COSTS = "SELECT cost FROM purchases WHERE outcome = 'charged' ORDER BY id DESC LIMIT 20"
+_CHARGED = "SELECT cost, count(*) FROM purchases WHERE at >= ? AND outcome = 'charged' GROUP BY cost"
+_NEWEST = "SELECT coalesce(max(id), 0) FROM purchases"
+_SINCE = "SELECT outcome, cost, count(*), sum(told) FROM purchases WHERE id > ? GROUP BY outcome, cost"
+_CONFIRMED = "SELECT DISTINCT cost FROM purchases WHERE outcome = 'charged' AND confirmed"
+_LAST_COST = "SELECT cost FROM purchases WHERE outcome = 'charged' ORDER BY id DESC LIMIT 1"
+_UNDECIDED = ("open", "unknown")
+_REFUSED = "SELECT id, job_id, fingerprint, cost FROM purchases WHERE outcome = 'refused'"
+_SAME = """
+    WITH same AS (
+        SELECT * FROM purchases WHERE fingerprint = :content
+        UNION SELECT * FROM purchases WHERE dropped <> '' AND dropped IN (
+            SELECT :dropped UNION SELECT dropped FROM purchases WHERE fingerprint = :content
+        )
+    )
+"""  # the purchases of a content, and of what was dropped for it
+_REFUSED_OF = f"{_SAME} SELECT id, job_id, fingerprint, cost FROM same WHERE outcome = 'refused' ORDER BY id"  # noqa: S608 - as below
+_MAY_HAVE_BOUGHT = "SELECT 1 FROM purchases WHERE job_id = ? AND outcome NOT IN ('free', 'refused') LIMIT 1"
+_UNKNOWN_OF = """
+    SELECT id FROM purchases WHERE job_id = :job AND outcome = 'unknown' AND :consent IN ('', consent) ORDER BY id
+"""
+_IN_A_ROW = """
+    SELECT count(*) FROM purchases AS refused WHERE outcome = 'refused' AND NOT EXISTS (
+        SELECT 1 FROM purchases AS later WHERE later.id > refused.id AND later.outcome = 'charged')
+"""
+_IS_TRY = """
+    CASE outcome WHEN 'open' THEN job_id IN (SELECT id FROM jobs WHERE state = 'held')
+        ELSE sent OR told OR outcome IN ('refused', 'unknown') END
+"""  # it has ended, and could have been charged: sent as a whole, answered, or held because nobody could read what was answered
+_TRIES_OF = f"""
+    {_SAME} SELECT count(*) FROM same WHERE {_IS_TRY} AND outcome <> 'charged'
+        AND id > coalesce((SELECT max(id) FROM same WHERE outcome = 'charged'), 0)
+"""  # noqa: S608 - of words of this module
+_TRIES_IN_A_ROW = f"""
+    SELECT count(*) FROM purchases WHERE {_IS_TRY} AND outcome IN ('free', 'refused') AND id > max(?, coalesce(
+        (SELECT id FROM purchases WHERE outcome = 'charged' ORDER BY id DESC LIMIT 1), 0))
+"""  # noqa: S608 - as above
+_OWNERS = "SELECT id, job_id FROM purchases WHERE id IN (SELECT value FROM json_each(?))"
+_OPEN_OF = "SELECT id FROM purchases WHERE outcome = 'open' AND job_id IN (SELECT value FROM json_each(?))"
+_OPEN = "SELECT job_id FROM purchases WHERE id > ? AND outcome = 'open'"
+_SENDING = """
+    SELECT purchases.id FROM purchases JOIN jobs ON jobs.id = job_id
+        WHERE outcome = 'open' AND state IN (SELECT value FROM json_each(?))
+"""
+_REFUNDABLE = """
+    SELECT (SELECT count(*) FROM events WHERE id > :event AND state = 'failing'
+            AND job_id IN (SELECT job_id FROM purchases WHERE outcome NOT IN ('free', 'refused')))
+        + (SELECT count(*) FROM purchases JOIN jobs ON jobs.id = job_id
+            WHERE purchases.id <= :purchase AND outcome NOT IN ('free', 'refused') AND state = 'held'
+            AND EXISTS (SELECT 1 FROM events WHERE job_id = jobs.id AND events.id > :event AND events.state = 'held'))
+"""  # a task that failed, or one that nobody can ask about
+
+
+class PurchaseReader(ABC):
+    """A part of the journal's reader; every method raises JournalError."""
+
+    @abstractmethod
+    def meta(self, key: str) -> Any:  # noqa: ANN401 - whatever JSON was stored
+        """Return a stored JSON value, None if there is none."""
+
+    @abstractmethod
+    def _rows(self, query: str, values: Any = ()) -> list[sqlite3.Row]: ...  # noqa: ANN401 - as sqlite3 takes them
+
+    @abstractmethod
+    def _kept_rows(self, query: str, values: tuple[object, ...] = ()) -> list[sqlite3.Row]:
+        """Do the same where the daemon asks in every tick: a writer knows the answer until something is written."""
+
+    @errors_in_words
+    def spent_since(self, purchase: int) -> Mapping[str, Decimal]:
+        """Return what was spent after a purchase, in credits, by top folder, "" for the inbox itself.
+
+        What is not known to be free counts, by `price`: what is being sent, and what is held. What the vendor says to have been
+        cheaper than the list counts as that only where the balance has confirmed it.
+        """
+        spent: dict[str, Decimal] = {}
+        price = self.price()
+        for top, cost, is_charged, confirmed, count in self._kept_rows(_SPENT, (purchase,)):
+            least = CREDITS_PER_TEXTURE if is_charged else price
+            each = Decimal(cost) if confirmed else max(Decimal(cost), least)
+            spent[top] = spent.get(top, Decimal(0)) + each * count
+        return spent
+
+    @errors_in_words
+    def price(self) -> Decimal:
+        """Return what a texture may cost, in credits: the dearest of the 20 newest charges, and at least the list price."""
+        return max({CREDITS_PER_TEXTURE} | self._newest_costs())
+
+    def _newest_costs(self) -> frozenset[Decimal]:
+        return frozenset(Decimal(row[0]) for row in self._kept_rows(_NEWEST_COSTS))
+
+    @errors_in_words
+    def charged_since(self, at: float) -> Decimal:
+        """Return what was charged for submits since an instant (UTC), in credits."""
+        return _sum((Decimal(cost), count) for cost, count in self._rows(_CHARGED, (at,)))
+
+    def newest_purchase(self) -> int:
+        """Return the number of the newest purchase, 0 without any."""
+        return int(self._kept_rows(_NEWEST)[0][0])
+
+    def newest_event(self) -> int:
+        """Return the number of the newest event of a job, 0 without any."""
+        return int(self._rows("SELECT coalesce(max(id), 0) FROM events")[0][0])
+
+    @errors_in_words
+    def purchases_since(self, purchase: int, aged_event: int) -> Since:
+        """Return what happened to the money after a purchase; failed and lost tasks count if an event after `aged_event` tells of it."""
+        rows = [(outcome, Decimal(cost), count, told) for outcome, cost, count, told in self._rows(_SINCE, (purchase,))]
+        last = self._rows(_LAST_COST)
+        known = {CREDITS_PER_TEXTURE, *(Decimal(row[0]) for row in self._rows(_CONFIRMED))}
+        return Since(
+            charged=_sum((cost, count) for outcome, cost, count, _ in rows if outcome == "charged"),
+            unknown=sum(count for outcome, _, count, _ in rows if outcome in _UNDECIDED),
+            at_stake=_sum((cost, count) for outcome, cost, count, _ in rows if outcome in _UNDECIDED),
+            undecided=frozenset(row[0] for row in self._rows(_OPEN, (purchase,))),
+            refundable=self._rows(_REFUNDABLE, {"purchase": purchase, "event": aged_event})[0][0],
+            told=sum(told for *_, told in rows),
+            refused=self.refused_since(purchase),
+            gratis=bool(last) and not Decimal(last[0][0]),
+            prices=self._newest_costs() or frozenset({CREDITS_PER_TEXTURE}),
+            unconfirmed=not known.issuperset(cost for outcome, cost, *_ in rows if outcome == "charged"),
+        )
+
+    def refused_since(self, purchase: int) -> tuple[Refusal, ...]:
+        """Return the submits after a purchase that were refused and are not known to have been free, oldest first."""
+        return tuple(map(_refusal, self._kept_rows(f"{_REFUSED} AND id > ? ORDER BY id", (purchase,))))
+
+    def sending(self) -> frozenset[int]:
+        """Return the numbers of the purchases whose submits are under way: each may be refused later than a newer one."""
+        return frozenset(row[0] for row in self._rows(_SENDING, (json.dumps(sorted(SENDING)),)))
+
+    def refused_of(self, fingerprint: str, dropped: str = "") -> tuple[Refusal, ...]:
+        """Return the same of one content, of all times; and of what was dropped for it, whatever plugins made of that."""
+        return tuple(map(_refusal, self._rows(_REFUSED_OF, {"content": fingerprint, "dropped": dropped})))
+
+    def may_have_bought(self, job_id: str) -> bool:
+        """Tell whether a submit of this job was charged, or may have been, other than by a refusal."""
+        return bool(self._rows(_MAY_HAVE_BOUGHT, (job_id,)))
+
+    def unknown_of(self, job_id: str, consent: str) -> tuple[int, ...]:
+        """Return the submits of a job that may have been charged, and that its consent does not allow to pay for once more."""
+        return tuple(row[0] for row in self._rows(_UNKNOWN_OF, {"job": job_id, "consent": consent}))
+
+    def in_vain(self, fingerprint: str, dropped: str = "") -> InVain:
+        """Return how many submits of one content, or of what was dropped for it, came to nothing, since it was charged."""
+        tries = int(self._rows(_TRIES_OF, {"content": fingerprint, "dropped": dropped})[0][0])
+        return InVain(len(self.refused_of(fingerprint, dropped)), tries)
+
+    def in_a_row(self) -> InARow:
+        """Return how many submits of the account came to nothing, since the newest one that was charged."""
+        tries = self._kept_rows(_TRIES_IN_A_ROW, (self.meta(LOOKED) or 0,))
+        return InARow(int(self._kept_rows(_IN_A_ROW)[0][0]), int(tries[0][0]))
+
+    def open_of(self, jobs: Iterable[str]) -> tuple[int, ...]:
+        """Return the open purchases of these jobs."""
+        return tuple(row[0] for row in self._rows(_OPEN_OF, (json.dumps(sorted(jobs)),)))
+
+    def owners(self, purchases: Iterable[int]) -> Mapping[int, str]:
+        """Return the ids of the jobs that these purchases are of."""
+        return {row[0]: row[1] for row in self._rows(_OWNERS, (json.dumps(sorted(purchases)),))}
+
+
+def _refusal(row: sqlite3.Row) -> Refusal:
+    return Refusal(row[0], row[1], row[2], Decimal(row[3]))
+
+
+def _sum(costs: Iterable[tuple[Decimal, int]]) -> Decimal:
+    return sum((cost * count for cost, count in costs), Decimal(0))
+
+
+BUSY_SECONDS = 5.0
+
+_SAME_CONTENT = """
+    WITH content AS (SELECT value FROM json_each(:content)),
+        bought AS (
+            SELECT job_id, outcome FROM purchases
+                WHERE fingerprint IN content AND outcome <> 'free'
+            UNION ALL SELECT job_id, outcome FROM purchases WHERE dropped = :dropped AND dropped <> '' AND outcome <> 'free'
+        )
+    SELECT doc FROM jobs WHERE id <> :besides AND (
+        id IN (SELECT id FROM jobs WHERE fingerprint IN content AND fingerprint <> '' AND state <> 'failed')
+        OR id IN (SELECT job_id FROM bought WHERE outcome <> 'refused')
+    ) ORDER BY state IN ('archived', 'failed'), state = 'failed', created_at DESC LIMIT 1
+"""  # a live one first: it must not be joined by a second; then one that has a result
+_BOUGHT = """
+    WITH same AS (
+        SELECT id FROM purchases WHERE fingerprint IN (SELECT value FROM json_each(:content))
+            AND outcome <> 'free'
+        UNION SELECT id FROM purchases WHERE dropped = :dropped AND dropped <> '' AND outcome <> 'free'
+    )
+    SELECT doc, consent FROM purchases JOIN jobs ON jobs.id = job_id
+        WHERE purchases.id IN same AND job_id <> :besides AND outcome <> 'refused'
+        ORDER BY created_at DESC, purchases.id DESC
+"""
+_MADE = """
+    SELECT doc FROM results JOIN jobs ON jobs.id = job_id WHERE sha256 = ? ORDER BY created_at DESC
+"""
+_DURATIONS = """
+    SELECT vendor_seconds FROM jobs WHERE kind = ? AND vendor_seconds IS NOT NULL ORDER BY created_at DESC LIMIT ?
+"""
+_FIND = """
+    SELECT doc FROM jobs WHERE id LIKE :prefix ESCAPE '!' OR name = :name
+    ORDER BY id = :name DESC, created_at DESC LIMIT 5
+"""
+
+
+class JournalReader(PurchaseReader, HookRunReader):
+    """Read the journal; from any process and thread of its own, while the daemon runs or not.
+
+    Opening raises JournalError when there is no journal, it is damaged, of another version, or may not be read; so do
+    all methods, and JournalBusyError while another program keeps it locked. One that was opened while no daemon ran, by a user who may not write beside the file, sees the file as
+    it is and nothing that comes later: open it anew for each look.
+    """
+
+    def __init__(self, path: Path) -> None:
+        with in_words(f"The journal {path} cannot be read", how_to_recover(path)):
+            self._db = _open_read_only(path)
+            with closed_on_error(self._db):
+                check_version(self._db, path)
+                if self.schema_version() < schema.VERSION:
+                    raise OldJournalError(f"The journal {path} is not set up for this version of rodin_watchd.")
+
+    def close(self) -> None:
+        """Close the file; may be repeated."""
+        self._db.close()
+
+    # ---- jobs -------------------------------------------------------------------------------------------------------
+
+    def find(self, prefix: str) -> Job:
+        """Return the one job whose id is or begins with `prefix`, or whose set has this name, raw or as it is shown.
+
+        A whole id wins over everything else. Raises CommandRefusedError when there is none, or several.
+        """
+        shown = printable(prefix)
+        found = self._jobs(_FIND, {"prefix": _like(shown), "name": shown})
+        if not found:
+            raise CommandRefusedError(f"There is no job “{shown}”.", advice="`rodin-watchd list` shows them all.")
+        if len(found) > 1 and found[0].id != shown:
+            ids = ", ".join(job.id for job in found)
+            raise CommandRefusedError(f"“{shown}” fits several jobs: {ids}.", advice="Name one of them by its id.")
+        return found[0]
+
+    def jobs(self, states: Iterable[State] = State, limit: int = -1, changed_since: float = 0.0) -> list[Job]:
+        """Return the jobs in these states that have changed since (UTC), newest change first; `limit` < 0 means all."""
+        wanted = json.dumps([state.value for state in states])
+        query = """SELECT doc FROM jobs WHERE state IN (SELECT value FROM json_each(?)) AND changed_at >= ?
+                   ORDER BY changed_at DESC, id LIMIT ?"""
+        return self._jobs(query, (wanted, changed_since, limit))
+
+    def same_content(self, fingerprints: Sequence[str], besides: str, dropped: str = "") -> Job | None:
+        """Return another job that has this content, or was, or may have been, charged for it; None if there is none.
+
+        `dropped` is the fingerprint of what was dropped: a job that was charged for the same is one, too.
+
+        The live one comes first, then the newest that was delivered; a failed one that cost nothing does not count.
+        """
+        values = {"content": json.dumps(fingerprints), "besides": rows.plain(besides), "dropped": dropped}
+        return next(iter(self._jobs(_SAME_CONTENT, values)), None)
+
+    @errors_in_words
+    def bought(
+        self, fingerprints: Sequence[str], besides: str, consent: str | None = None, dropped: str = ""
+    ) -> Job | None:
+        """Return the newest other job that was, or may have been, charged for this content, or for the same drop, if any was.
+
+        With a consent: by this one, or while its TOML file gave this one.
+        """
+        values = {"content": json.dumps(fingerprints), "besides": rows.plain(besides), "dropped": dropped}
+        found = self._rows(_BOUGHT, values)
+        bought = ((rows.job(doc), spent) for doc, spent in found)
+        return next((job for job, spent in bought if consent in (None, spent, of_set(job.again))), None)
+
+    def made(self, sha256: str) -> list[Job]:
+        """Return the jobs of which this content was a result, as it came or as plugins left it; the newest first."""
+        return self._jobs(_MADE, (sha256,))
+
+    def job(self, job_id: str) -> Job | None:
+        """Return the job with this id."""
+        return next(iter(self._jobs("SELECT doc FROM jobs WHERE id = ?", (rows.plain(job_id),))), None)
+
+    def newest_with(self, fingerprint: str, dropped: str) -> Job | None:
+        """Return the job of the newest purchase of a content, or of what was dropped for it."""
+        query = """SELECT doc FROM jobs WHERE id = (SELECT job_id FROM (
+                       SELECT id, job_id FROM purchases WHERE fingerprint = :content
+                       UNION SELECT id, job_id FROM purchases WHERE dropped = :dropped AND dropped <> ''
+                   ) ORDER BY id DESC LIMIT 1)"""
+        return next(iter(self._jobs(query, {"content": rows.plain(fingerprint), "dropped": dropped})), None)
+
+    def with_task(self, uuid: str) -> Job | None:
+        """Return the job that has this task of the vendor, or had it before it was paid anew."""
+        query = "SELECT doc FROM jobs WHERE id = (SELECT job_id FROM tasks WHERE uuid = ?)"
+        return next(iter(self._jobs(query, (rows.plain(uuid),))), None)
+
+    def having_task(self, uuid: str) -> list[Job]:
+        """Return the jobs that have this task of the vendor now."""
+        return self._jobs("SELECT doc FROM jobs WHERE task_uuid = ?", (rows.plain(uuid),))
+
+    def with_file(self, name: str) -> list[Job]:
+        """Return the jobs that have or had an input of this name, newest first."""
+        stored = json.dumps(f"/{name}")[1:]  # as it ends a path in a job's document
+        found = self._jobs("SELECT doc FROM jobs WHERE instr(doc, ?) > 0 ORDER BY created_at DESC", (stored,))
+        return [job for job in found if any(file.name == name for file in job.files)]
+
+    # ---- numbers and history ----------------------------------------------------------------------------------------
+
+    @errors_in_words
+    def counts(self) -> dict[State, int]:
+        """Return how many jobs there are in each state."""
+        return {State(row[0]): row[1] for row in self._rows("SELECT state, count(*) FROM jobs GROUP BY state")}
+
+    @errors_in_words
+    def events(self, job_id: str) -> list[Event]:
+        """Return a job's whole history, oldest first."""
+        query = "SELECT job_id, at, action, state, message, code FROM events WHERE job_id = ? ORDER BY id"
+        return [rows.event(row) for row in self._rows(query, (rows.plain(job_id),))]
+
+    @errors_in_words
+    def was_refused_unread(self, job_id: str) -> bool:
+        """Tell whether a set was refused as it lay in the inbox: then its job began with that, and has none of its options."""
+        query = "SELECT state FROM events WHERE job_id = ? ORDER BY id LIMIT 1"
+        return [row[0] for row in self._rows(query, (rows.plain(job_id),))] == [State.FAILING]
+
+    @errors_in_words
+    def service_events(self, limit: int = -1, since_at: float = 0.0, kinds: Iterable[str] = ()) -> list[ServiceEvent]:
+        """Return the service's own history since an instant (UTC), newest first, of these kinds or all; `limit` < 0: all."""
+        query = """SELECT at, kind, message, subject, code FROM service_events WHERE at >= :since_at
+                   AND (:kinds = '[]' OR kind IN (SELECT value FROM json_each(:kinds))) ORDER BY id DESC LIMIT :limit"""
+        values = {"since_at": since_at, "kinds": json.dumps(list(kinds)), "limit": limit}
+        return [ServiceEvent(*row) for row in self._rows(query, values)]
+
+    def newest_at(self) -> float | None:
+        """Return the newest instant (UTC) of all events, None without any: a clock that says less was set back."""
+        query = (
+            "SELECT max(at) FROM (SELECT max(at) AS at FROM service_events UNION ALL SELECT max(changed_at) FROM jobs)"
+        )
+        at = self._value(query)
+        return None if at is None else float(at)
+
+    def begun_at(self) -> float | None:
+        """Return when (UTC) the first job was taken, None if none was."""
+        found = self._kept_rows("SELECT at FROM events ORDER BY id LIMIT 1")
+        return float(found[0][0]) if found else None
+
+    def durations(self, kind: str, limit: int = 50) -> list[float]:
+        """Return how long the newest tasks of this kind took, in seconds from submit to Done."""
+        return [row[0] for row in self._rows(_DURATIONS, (kind, limit))]
+
+    # ---- what else is kept ------------------------------------------------------------------------------------------
+
+    @errors_in_words
+    def gate(self, up_to: int | None = None) -> dict[GateKey, Pass]:
+        """Return what was decided about the sets in the inbox; or only what was stored up to a number."""
+        query = "SELECT name, verdict FROM gate WHERE :up_to IS NULL OR id <= :up_to ORDER BY id"
+        return {rows.gate_key(row["name"]): Pass(row["verdict"]) for row in self._rows(query, {"up_to": up_to})}
+
+    def newest_held(self) -> int:
+        """Return the number of the newest set that is held for approval, 0 without any; no number is given twice."""
+        return int(self._value("SELECT coalesce(max(id), 0) FROM gate WHERE verdict = 'held'"))
+
+    def newest_command(self, verb: str) -> int:
+        """Return the number of the newest command of this kind, answered or not, 0 without any."""
+        return int(self._value("SELECT coalesce(max(id), 0) FROM commands WHERE verb = ?", (verb,)))
+
+    @errors_in_words
+    def meta(self, key: str) -> Any:  # noqa: ANN401 - whatever JSON was stored
+        """Return a stored JSON value, None if there is none."""
+        found = self._kept_rows("SELECT value FROM meta WHERE key = ?", (key,))
+        return json.loads(found[0][0]) if found else None
+
+    @errors_in_words
+    def answer(self, command_id: int) -> dict[str, Any] | None:
+        """Return the daemon's answer to a command, None while it is open."""
+        stored = self._value("SELECT answer FROM commands WHERE id = ?", (command_id,))
+        return dict(json.loads(stored)) if stored else None
+
+    def quick_check(self) -> str:
+        """Return "ok", or what SQLite finds damaged."""
+        return str(self._value("PRAGMA quick_check(1)"))
+
+    def schema_version(self) -> int:
+        """Return the number of the schema that the file has."""
+        return int(self._value("PRAGMA user_version"))
+
+    # ---- asking SQLite ----------------------------------------------------------------------------------------------
+
+    @errors_in_words
+    def _rows(self, query: str, values: Any = ()) -> list[sqlite3.Row]:  # noqa: ANN401 - as sqlite3 takes them
+        """Ask, and read all of the answer: an open statement would hold up the writer's checkpoints."""
+        return self._db.execute(query, values).fetchall()
+
+    def _kept_rows(self, query: str, values: tuple[object, ...] = ()) -> list[sqlite3.Row]:
+        """Do the same; who reads beside the writer never knows what is written meanwhile."""
+        return self._rows(query, values)
+
+    @errors_in_words
+    def _jobs(self, query: str, values: Any = ()) -> list[Job]:  # noqa: ANN401 - as sqlite3 takes them
+        return [rows.job(row["doc"]) for row in self._rows(query, values)]
+
+    def _value(self, query: str, values: Any = ()) -> Any:  # noqa: ANN401 - whatever is stored
+        found = self._rows(query, values)
+        return found[0][0] if found else None
+
+
+def connect(path: Path, options: str, busy_seconds: float = BUSY_SECONDS) -> sqlite3.Connection:
+    """Open the file by SQLite's URI options, in autocommit mode. Raises sqlite3.Error."""
+    uri = f"{path.absolute().as_uri()}?{options}"
+    db = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=busy_seconds)
+    db.row_factory = sqlite3.Row
+    return db
+
+
+@contextlib.contextmanager
+def closed_on_error(db: sqlite3.Connection) -> Iterator[None]:
+    """Close a connection whose owner does not come into being."""
+    try:
+        yield
+    except BaseException:
+        db.close()
+        raise
+
+
+def check_version(db: sqlite3.Connection, path: Path) -> None:
+    """Raise JournalError for a journal that a newer program wrote."""
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if version > schema.VERSION:
+        raise JournalError(
+            f"The journal {path} was written by a newer rodin_watchd (schema {version}, this one knows {schema.VERSION}).",
+            advice="Install the newer version again: this one does not know what its journal says, and could pay twice.",
+        )
+
+
+def check_exists(path: Path) -> None:
+    """Raise JournalError where there is no journal, or its folder is closed to this user."""
+    try:
+        path.stat()
+    except PermissionError as error:
+        raise JournalError(f"The journal {path} may not be read by this user.") from error
+    except OSError as error:
+        advice = "Has `rodin-watchd run` ever been started here?"
+        raise JournalError(f"There is no journal at {path}.", advice=advice) from error
+
+
+def _open_read_only(path: Path) -> sqlite3.Connection:
+    """Open for reading, also as a user that may not write beside the file.
+
+    A closed WAL database has no `-wal` file, and a reader without write permission could not make one: the file is
+    complete then, and is read as it is (https://sqlite.org/wal.html, Read-Only Databases).
+    """
+    check_exists(path)
+    try:
+        return _opened(path, "mode=ro")
+    except sqlite3.OperationalError:
+        if Path(f"{path}-wal").exists():
+            raise
+    return _opened(path, "mode=ro&immutable=1")
+
+
+def _opened(path: Path, options: str) -> sqlite3.Connection:
+    db = connect(path, options)
+    with closed_on_error(db):
+        db.execute("SELECT 1 FROM sqlite_master").fetchone()
+    return db
+
+
+def _like(prefix: str) -> str:
+    """Return a LIKE pattern that matches what begins with this text."""
+    escaped = "".join(f"!{c}" if c in "!%_" else c for c in prefix)
+    return f"{escaped}%" if prefix else ""

@@ -1,0 +1,382 @@
+"""The journal's schema: numbered migrations, with the project's invariants in them.
+
+A migration that has shipped is never edited; a change is a new one at the end.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping
+from string import Template
+from typing import Final, NamedTuple
+
+from rodin_watchd.adapters.store import codec as rows
+from rodin_watchd.core.dedup import fingerprint, first_fingerprint
+from rodin_watchd.core.machine import ENDED, TABLE
+from rodin_watchd.model import State
+
+# ---- Bringing the rows of an older journal up to date, where SQL alone cannot: inside the migration's transaction ----
+
+
+_CONTENTS: Final = """
+    SELECT id, fingerprint, CASE WHEN json_valid(doc) THEN json_extract(doc, '$.files', '$.options') END,
+        fingerprint <> '' AND (state NOT IN (SELECT value FROM json_each(?))
+            OR state = 'archived' AND NOT EXISTS (SELECT 1 FROM purchases WHERE job_id = jobs.id AND outcome <> 'free'))
+    FROM jobs WHERE fingerprint <> '' OR id IN (SELECT job_id FROM purchases) ORDER BY rowid
+"""
+_MOVE: Final = "UPDATE purchases SET fingerprint = :second WHERE job_id = :job_id AND fingerprint = :first"
+_UPDATE: Final = """
+    UPDATE OR IGNORE jobs SET fingerprint = :second, doc = json_set(doc, '$.fingerprint', :second) WHERE id = :job_id
+"""
+
+
+class _Content(NamedTuple):
+    """What a job buys."""
+
+    job_id: str
+    first: str  # the fingerprint by which the version before knew it
+    second: str
+    by_itself: bool  # whether the job is found by its own: it is under way, or has a result of which no purchase tells
+
+
+def bring_up_to_date(db: sqlite3.Connection) -> None:
+    """Give purchases, and the jobs that are found by their own fingerprint, that of version 2.
+
+    A purchase of which its job does not say any more what was bought keeps the one it has. The schema allows one live job
+    for each fingerprint: the second of two that were told apart keeps its own until it is sent. In the caller's
+    transaction. Raises sqlite3.Error.
+    """
+    by_themselves = []
+    for known in _contents(db):
+        db.execute(_MOVE, known._asdict())
+        if known.by_itself:
+            by_themselves.append(known._asdict())
+    db.executemany(_UPDATE, by_themselves)
+
+
+def _contents(db: sqlite3.Connection) -> Iterator[_Content]:
+    """Yield what jobs buy whose documents can be read and that were staged; another's fault is told when it is read."""
+    for job_id, known, stored, by_itself in db.execute(_CONTENTS, (json.dumps(sorted(ENDED)),)):
+        try:
+            files, options = rows.bought(stored)
+        except (ValueError, TypeError, LookupError, AttributeError):
+            continue
+        if files and all(file.sha256 for file in files):
+            first = known or first_fingerprint(files, options)
+            yield _Content(job_id, first, fingerprint(files, options), bool(by_itself))
+
+
+_MIGRATIONS: Final = (
+    """
+    CREATE TABLE jobs (
+        id TEXT PRIMARY KEY,
+        state TEXT NOT NULL CHECK (state IN ($STATES)),
+        name TEXT NOT NULL,
+        folder TEXT NOT NULL,
+        top TEXT NOT NULL,
+        fingerprint TEXT NOT NULL DEFAULT '',
+        kind TEXT NOT NULL,
+        vendor_seconds REAL,
+        task_uuid TEXT,
+        charges INTEGER NOT NULL CHECK (charges >= 0),
+        created_at REAL NOT NULL,
+        changed_at REAL NOT NULL,
+        place TEXT NOT NULL,
+        doc TEXT NOT NULL,
+        CHECK (task_uuid IS NOT NULL OR state NOT IN ('submitted', 'generated', 'downloaded', 'processed', 'delivered')),
+        CONSTRAINT never_paid_twice CHECK (task_uuid IS NULL OR state NOT IN ('staged', 'uploading', 'submitting')),
+        CHECK (fingerprint <> '' OR state IN ('claimed', 'failing', 'failed'))
+    ) STRICT;
+    CREATE UNIQUE INDEX one_live_job_for_each_content ON jobs (fingerprint)
+        WHERE fingerprint <> '' AND state NOT IN ($ENDED);
+    CREATE INDEX jobs_by_state ON jobs (state, changed_at);
+    CREATE INDEX jobs_by_content ON jobs (fingerprint) WHERE fingerprint <> '';
+    CREATE INDEX jobs_by_task ON jobs (task_uuid) WHERE task_uuid IS NOT NULL;
+    CREATE INDEX jobs_by_kind ON jobs (kind, created_at) WHERE vendor_seconds IS NOT NULL;
+    CREATE TABLE events (
+        id INTEGER PRIMARY KEY,
+        job_id TEXT NOT NULL REFERENCES jobs (id),
+        at REAL NOT NULL,
+        action TEXT NOT NULL,
+        state TEXT NOT NULL,
+        message TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX events_by_job ON events (job_id, id);
+    CREATE TABLE service_events (
+        id INTEGER PRIMARY KEY,
+        at REAL NOT NULL,
+        kind TEXT NOT NULL,
+        message TEXT NOT NULL
+    ) STRICT;
+    -- What was begun to be bought: the content ledger and the budget's books. Triggers keep it in step with the jobs.
+    CREATE TABLE purchases (
+        id INTEGER PRIMARY KEY,
+        job_id TEXT NOT NULL REFERENCES jobs (id),
+        fingerprint TEXT NOT NULL,
+        top TEXT NOT NULL,
+        at REAL NOT NULL,
+        outcome TEXT NOT NULL CHECK (outcome IN ('open', 'charged', 'unknown', 'free')),
+        told INTEGER NOT NULL DEFAULT 0 -- ended while the job was held, so not by the vendor's answer
+    ) STRICT;
+    CREATE UNIQUE INDEX one_open_purchase_for_each_job ON purchases (job_id) WHERE outcome = 'open';
+    CREATE INDEX purchases_by_job ON purchases (job_id);
+    CREATE INDEX purchases_by_content ON purchases (fingerprint) WHERE outcome <> 'free';
+    CREATE INDEX purchases_by_time ON purchases (at) WHERE outcome = 'charged';
+    -- Calls of plugins' hooks: made, or owed. What is owed is written with what it tells of.
+    CREATE TABLE hook_runs (
+        id INTEGER PRIMARY KEY,
+        event_id TEXT NOT NULL,
+        job_id TEXT REFERENCES jobs (id),
+        hook TEXT NOT NULL,
+        plugin TEXT NOT NULL,
+        outcome TEXT NOT NULL CHECK (outcome IN ('due', 'done', 'failed')),
+        arguments TEXT NOT NULL,
+        attempts INTEGER NOT NULL,
+        not_before REAL NOT NULL,
+        value TEXT NOT NULL,
+        told TEXT NOT NULL,
+        output TEXT NOT NULL,
+        seconds REAL NOT NULL,
+        at REAL NOT NULL,
+        UNIQUE (event_id, plugin)
+    ) STRICT;
+    CREATE INDEX hook_runs_due ON hook_runs (not_before) WHERE outcome = 'due';
+    CREATE INDEX hook_runs_by_job ON hook_runs (job_id);
+    CREATE TABLE commands (
+        id INTEGER PRIMARY KEY,
+        at REAL NOT NULL,
+        verb TEXT NOT NULL,
+        arguments TEXT NOT NULL,
+        answer TEXT
+    ) STRICT;
+    CREATE INDEX commands_open ON commands (id) WHERE answer IS NULL;
+    CREATE TABLE gate (name TEXT PRIMARY KEY, verdict TEXT NOT NULL CHECK (verdict IN ('held', 'passed'))) STRICT;
+    CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+    CREATE TABLE moves (before TEXT NOT NULL, after TEXT NOT NULL, PRIMARY KEY (before, after)) STRICT;
+    CREATE TRIGGER legal_moves_only BEFORE UPDATE OF state ON jobs
+        WHEN NOT EXISTS (SELECT 1 FROM moves WHERE before = OLD.state AND after = NEW.state)
+        BEGIN SELECT RAISE (ABORT, 'not a legal move'); END;
+    CREATE TRIGGER costs_are_kept BEFORE UPDATE OF charges ON jobs WHEN NEW.charges < OLD.charges
+        BEGIN SELECT RAISE (ABORT, 'what was paid stays paid'); END;
+    CREATE TRIGGER purchase_begins AFTER UPDATE OF state ON jobs
+        WHEN NEW.state = 'uploading' AND json_extract(NEW.doc, '$$.answer') IS NULL BEGIN
+        UPDATE purchases SET outcome = 'free' WHERE job_id = NEW.id AND outcome = 'open';
+        INSERT INTO purchases (job_id, fingerprint, top, at, outcome) VALUES (NEW.id, NEW.fingerprint,
+            NEW.top, NEW.changed_at, 'open');
+    END;
+    CREATE TRIGGER purchase_is_charged AFTER UPDATE OF charges ON jobs WHEN NEW.charges > OLD.charges
+        BEGIN UPDATE purchases SET outcome = 'charged', told = OLD.state = 'held'
+            WHERE job_id = NEW.id AND outcome = 'open'; END;
+    CREATE TRIGGER purchase_was_free AFTER UPDATE OF state ON jobs
+        WHEN OLD.state IN ('uploading', 'submitting', 'held') AND NEW.state = 'staged'
+            OR OLD.state IN ('uploading', 'submitting') AND NEW.state = 'failing'
+        BEGIN UPDATE purchases SET outcome = 'free', told = OLD.state = 'held'
+            WHERE job_id = NEW.id AND outcome = 'open'; END;
+    CREATE TRIGGER purchase_stays_unknown AFTER UPDATE OF state ON jobs WHEN OLD.state = 'held' AND NEW.state = 'failing'
+        BEGIN UPDATE purchases SET outcome = 'unknown' WHERE job_id = NEW.id AND outcome = 'open'; END;
+    CREATE TRIGGER purchases_are_kept_1 BEFORE DELETE ON purchases
+        BEGIN SELECT RAISE (ABORT, 'purchases are never deleted'); END;
+    CREATE TRIGGER purchases_are_kept_2 BEFORE UPDATE OF outcome ON purchases
+        WHEN OLD.outcome = 'charged' AND NEW.outcome <> 'charged'
+        BEGIN SELECT RAISE (ABORT, 'what was paid stays paid'); END;
+    CREATE TRIGGER history_is_kept_1 BEFORE UPDATE ON events BEGIN SELECT RAISE (ABORT, 'history is append-only'); END;
+    CREATE TRIGGER history_is_kept_2 BEFORE DELETE ON events BEGIN SELECT RAISE (ABORT, 'history is append-only'); END;
+    CREATE TRIGGER history_is_kept_3 BEFORE UPDATE ON service_events
+        BEGIN SELECT RAISE (ABORT, 'history is append-only'); END;
+    CREATE TRIGGER history_is_kept_4 BEFORE DELETE ON service_events
+        BEGIN SELECT RAISE (ABORT, 'history is append-only'); END;
+    CREATE TRIGGER jobs_are_kept BEFORE DELETE ON jobs BEGIN SELECT RAISE (ABORT, 'jobs are never deleted'); END;
+    """,
+    """
+    -- Purchases say what they cost and by which consent they were begun; what was refused by an answer is not known to be free.
+    DROP TRIGGER purchase_begins;
+    DROP TRIGGER purchase_is_charged;
+    DROP TRIGGER purchase_was_free;
+    DROP TRIGGER purchase_stays_unknown;
+    CREATE TABLE purchases_2 (
+        id INTEGER PRIMARY KEY,
+        job_id TEXT NOT NULL REFERENCES jobs (id),
+        fingerprint TEXT NOT NULL,
+        consent TEXT NOT NULL DEFAULT '', -- what allowed to pay for this content once more; "" for the first time
+        top TEXT NOT NULL,
+        at REAL NOT NULL,
+        outcome TEXT NOT NULL CHECK (outcome IN ('open', 'charged', 'unknown', 'refused', 'free')),
+        cost TEXT NOT NULL, -- credits, a decimal number: the list price, or what the vendor says that it took
+        told INTEGER NOT NULL DEFAULT 0 -- ended while the job was held, so not by the vendor's answer
+    ) STRICT;
+    INSERT INTO purchases_2 (id, job_id, fingerprint, top, at, outcome, cost, told)
+        SELECT id, job_id, fingerprint, top, at, outcome, '0.5', told FROM purchases;
+    DROP TABLE purchases;
+    ALTER TABLE purchases_2 RENAME TO purchases;
+    CREATE UNIQUE INDEX one_open_purchase_for_each_job ON purchases (job_id) WHERE outcome = 'open';
+    CREATE INDEX purchases_by_job ON purchases (job_id);
+    CREATE INDEX purchases_by_content ON purchases (fingerprint) WHERE outcome <> 'free';
+    CREATE INDEX purchases_by_time ON purchases (at, cost) WHERE outcome = 'charged';
+    CREATE INDEX purchases_refused ON purchases (id) WHERE outcome = 'refused';
+    CREATE TRIGGER purchase_begins AFTER UPDATE OF state ON jobs
+        WHEN NEW.state = 'uploading' AND json_extract(NEW.doc, '$$.answer') IS NULL BEGIN
+        UPDATE purchases SET outcome = 'free' WHERE job_id = NEW.id AND outcome = 'open';
+        INSERT INTO purchases (job_id, fingerprint, consent, top, at, outcome, cost) VALUES (NEW.id, NEW.fingerprint,
+            coalesce(json_extract(NEW.doc, '$$.consent'), ''), NEW.top, NEW.changed_at, 'open',
+            coalesce(json_extract(NEW.doc, '$$.price'), '0.5'));
+    END;
+    CREATE TRIGGER purchase_is_charged AFTER UPDATE OF charges ON jobs WHEN NEW.charges > OLD.charges
+        BEGIN UPDATE purchases SET outcome = 'charged', told = OLD.state = 'held',
+            cost = coalesce(json_extract(NEW.doc, '$$.task.credits'), cost)
+            WHERE id = (SELECT id FROM purchases WHERE job_id = NEW.id AND outcome <> 'charged'
+                ORDER BY outcome = 'open' DESC, outcome IN ('refused', 'unknown') DESC, id DESC LIMIT 1); END;
+    -- Version 1 booked an upload as free that was under way while the configuration was read anew: its job says what it cost.
+    -- As many rows as are missing: the newest free ones, for what is unknown counts as spent already.
+    UPDATE purchases SET outcome = 'charged' WHERE id IN (
+        SELECT id FROM (
+            SELECT purchases.id,
+                row_number() OVER (PARTITION BY job_id ORDER BY outcome = 'free' DESC, purchases.id DESC) AS place,
+                charges - (SELECT count(*) FROM purchases AS paid
+                    WHERE paid.job_id = jobs.id AND paid.outcome = 'charged') AS missing
+            FROM purchases JOIN jobs ON jobs.id = job_id WHERE outcome IN ('free', 'unknown'))
+        WHERE place <= missing);
+    CREATE TRIGGER purchase_was_free AFTER UPDATE OF state ON jobs
+        WHEN OLD.state = 'held' AND NEW.state = 'staged' OR OLD.state = 'uploading' AND NEW.state IN ('staged', 'failing')
+            AND json_extract(OLD.doc, '$$.answer') IS NULL
+        BEGIN UPDATE purchases SET outcome = 'free', told = OLD.state = 'held'
+            WHERE job_id = NEW.id AND outcome = 'open'; END;
+    CREATE TRIGGER purchase_was_refused AFTER UPDATE OF state ON jobs
+        WHEN NEW.state IN ('staged', 'failing') AND (OLD.state = 'submitting'
+            OR OLD.state = 'uploading' AND json_extract(OLD.doc, '$$.answer') IS NOT NULL)
+        BEGIN UPDATE purchases SET outcome = 'refused' WHERE job_id = NEW.id AND outcome = 'open'; END;
+    CREATE TRIGGER purchase_stays_unknown AFTER UPDATE OF state ON jobs WHEN OLD.state = 'held' AND NEW.state = 'failing'
+        BEGIN UPDATE purchases SET outcome = 'unknown' WHERE job_id = NEW.id AND outcome = 'open'; END;
+    CREATE TRIGGER purchases_are_kept_1 BEFORE DELETE ON purchases
+        BEGIN SELECT RAISE (ABORT, 'purchases are never deleted'); END;
+    CREATE TRIGGER purchases_are_kept_2 BEFORE UPDATE OF outcome ON purchases
+        WHEN OLD.outcome = 'charged' AND NEW.outcome <> 'charged'
+        BEGIN SELECT RAISE (ABORT, 'what was paid stays paid'); END;
+    -- What an event is about, and which error it tells of, as words for programs; a message is for people alone.
+    ALTER TABLE events ADD COLUMN code TEXT NOT NULL DEFAULT '';
+    ALTER TABLE service_events ADD COLUMN subject TEXT NOT NULL DEFAULT '';
+    ALTER TABLE service_events ADD COLUMN code TEXT NOT NULL DEFAULT '';
+    DROP TRIGGER history_is_kept_3;
+    UPDATE service_events SET subject = substr(message, 1, instr(message, ':') - 1)
+        WHERE kind IN ('paused', 'resumed') AND instr(message, ':') > 1;
+    UPDATE service_events SET subject = substr(message, 1, instr(message, ' ') - 1)
+        WHERE kind IN ('offline', 'online') AND instr(message, ' ') > 1;
+    UPDATE service_events SET subject = 'backup' WHERE kind = 'resumed' AND message = 'The journal''s backup is made again.';
+    CREATE TRIGGER history_is_kept_3 BEFORE UPDATE ON service_events
+        BEGIN SELECT RAISE (ABORT, 'history is append-only'); END;
+    -- Approval is given for what was there when a person looked: numbers that are never given twice tell before and after.
+    CREATE TABLE gate_2 (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        name TEXT NOT NULL UNIQUE,
+        verdict TEXT NOT NULL CHECK (verdict IN ('held', 'passed'))
+    ) STRICT;
+    INSERT INTO gate_2 (name, verdict) SELECT name, verdict FROM gate;
+    DROP TABLE gate;
+    ALTER TABLE gate_2 RENAME TO gate;
+    """,
+    """
+    -- Purchases say whether they could have been charged, and are found by what was dropped as well, before plugins changed an option.
+    ALTER TABLE purchases ADD COLUMN dropped TEXT NOT NULL DEFAULT ''; -- the fingerprint of what was dropped
+    ALTER TABLE purchases ADD COLUMN sent INTEGER NOT NULL DEFAULT 0; -- the whole set was sent, or something was answered
+    ALTER TABLE purchases ADD COLUMN confirmed INTEGER NOT NULL DEFAULT 0; -- the balance fell by what it cost
+    UPDATE purchases SET sent = 1 WHERE outcome IN ('refused', 'unknown')
+        OR outcome = 'open' AND job_id IN (SELECT id FROM jobs WHERE state IN ('submitting', 'held'));
+    DROP INDEX purchases_by_content;
+    CREATE INDEX purchases_by_content ON purchases (fingerprint);
+    CREATE INDEX purchases_by_drop ON purchases (dropped) WHERE dropped <> '';
+    DROP TRIGGER purchase_begins;
+    DROP TRIGGER purchase_is_charged;
+    CREATE TRIGGER purchase_was_sent AFTER UPDATE OF state ON jobs
+        WHEN NEW.state = 'submitting' OR NEW.state = 'uploading' AND json_extract(NEW.doc, '$$.answer') IS NOT NULL
+        BEGIN UPDATE purchases SET sent = 1 WHERE job_id = NEW.id AND outcome = 'open' AND NOT sent; END;
+    CREATE TRIGGER purchase_begins AFTER UPDATE OF state ON jobs
+        WHEN NEW.state = 'uploading' AND OLD.state <> 'submitting' AND json_extract(NEW.doc, '$$.answer') IS NULL BEGIN
+        UPDATE purchases SET outcome = CASE WHEN sent THEN 'refused' ELSE 'free' END
+            WHERE job_id = NEW.id AND outcome = 'open';
+        INSERT INTO purchases (job_id, fingerprint, dropped, consent, top, at, outcome, cost) VALUES (NEW.id,
+            NEW.fingerprint, coalesce(json_extract(NEW.doc, '$$.dropped'), ''),
+            coalesce(json_extract(NEW.doc, '$$.consent'), ''), NEW.top, NEW.changed_at, 'open',
+            coalesce(json_extract(NEW.doc, '$$.price'), '0.5'));
+    END;
+    -- A submit whose last bytes were withheld goes on in the purchase that it began: nothing was sent that could have been charged.
+    CREATE TRIGGER purchase_was_withheld AFTER UPDATE OF state ON jobs
+        WHEN OLD.state = 'submitting' AND NEW.state = 'uploading' AND json_extract(NEW.doc, '$$.answer') IS NULL
+        BEGIN UPDATE purchases SET sent = 0 WHERE job_id = NEW.id AND outcome = 'open'; END;
+    -- A task that a person found for a held job costs what was reserved for it: nobody said that it took the list price.
+    CREATE TRIGGER purchase_is_charged AFTER UPDATE OF charges ON jobs WHEN NEW.charges > OLD.charges
+        BEGIN UPDATE purchases SET outcome = 'charged', told = OLD.state = 'held',
+            cost = coalesce(json_extract(NEW.doc, '$$.task.credits'),
+                CASE WHEN OLD.state = 'held' OR json_extract(NEW.doc, '$$.task.uuid') IS NULL THEN cost ELSE '0.5' END)
+            WHERE id = (SELECT id FROM purchases WHERE job_id = NEW.id AND outcome <> 'charged'
+                ORDER BY outcome = 'open' DESC, outcome IN ('refused', 'unknown') DESC, id DESC LIMIT 1); END;
+    -- What came out, as it came and as plugins left it: a model that this service has made is not bought as a new set.
+    -- No OR IGNORE in the triggers: the upsert that fires them has a conflict clause of its own, which stands above theirs.
+    CREATE TABLE results (
+        sha256 TEXT NOT NULL,
+        job_id TEXT NOT NULL REFERENCES jobs (id),
+        PRIMARY KEY (sha256, job_id)
+    ) STRICT, WITHOUT ROWID;
+    INSERT OR IGNORE INTO results SELECT json_extract(made.value, '$$.sha256'), jobs.id
+        FROM jobs, json_each(CASE WHEN json_valid(doc) THEN doc ELSE '{}' END, '$$.results') AS made
+        WHERE made.type = 'object';
+    INSERT OR IGNORE INTO results SELECT json_extract(made.value, '$$.sha256'), jobs.id
+        FROM jobs, json_each(CASE WHEN json_valid(doc) THEN doc ELSE '{}' END, '$$.processed') AS made
+        WHERE made.type = 'object';
+    CREATE TRIGGER results_came AFTER UPDATE OF state ON jobs WHEN NEW.state = 'downloaded' BEGIN
+        INSERT INTO results
+            SELECT DISTINCT made, NEW.id FROM (SELECT json_extract(value, '$$.sha256') AS made FROM json_each(NEW.doc, '$$.results'))
+            WHERE NOT EXISTS (SELECT 1 FROM results WHERE sha256 = made AND job_id = NEW.id);
+    END;
+    CREATE TRIGGER results_were_processed AFTER UPDATE OF state ON jobs WHEN NEW.state = 'processed' BEGIN
+        INSERT INTO results
+            SELECT DISTINCT made, NEW.id FROM (SELECT json_extract(value, '$$.sha256') AS made FROM json_each(NEW.doc, '$$.processed'))
+            WHERE NOT EXISTS (SELECT 1 FROM results WHERE sha256 = made AND job_id = NEW.id);
+    END;
+    -- Each task of the vendor that any job ever had: a job that is paid anew lets its task go, and an answer that repeats it is no proof.
+    CREATE TABLE tasks (uuid TEXT PRIMARY KEY, job_id TEXT NOT NULL REFERENCES jobs (id)) STRICT;
+    INSERT OR IGNORE INTO tasks (uuid, job_id) SELECT task_uuid, id FROM jobs WHERE task_uuid IS NOT NULL;
+    DROP INDEX jobs_by_task;
+    CREATE TRIGGER task_is_kept_1 AFTER INSERT ON jobs WHEN NEW.task_uuid IS NOT NULL
+            AND NOT EXISTS (SELECT 1 FROM tasks WHERE uuid = NEW.task_uuid)
+        BEGIN INSERT INTO tasks (uuid, job_id) VALUES (NEW.task_uuid, NEW.id); END;
+    CREATE TRIGGER task_is_kept_2 AFTER UPDATE OF task_uuid ON jobs WHEN NEW.task_uuid IS NOT NULL
+            AND NOT EXISTS (SELECT 1 FROM tasks WHERE uuid = NEW.task_uuid)
+        BEGIN INSERT INTO tasks (uuid, job_id) VALUES (NEW.task_uuid, NEW.id); END;
+    """,
+)
+
+VERSION: Final = len(_MIGRATIONS)
+"""The schema that this program writes (SQLite's `user_version`)."""
+
+
+class Migration(NamedTuple):
+    """One step between two versions, to be made in one transaction: the script, then what SQL alone cannot do."""
+
+    version: int  # that it leads to
+    script: str
+    go_on: Callable[[sqlite3.Connection], None]
+
+
+def migrations(version: int) -> list[Migration]:
+    """Return the steps that lead from a version to `VERSION`."""
+    words = {"STATES": _listed(State), "ENDED": _listed(ENDED)}
+    scripts = [Template(script).substitute(words) for script in _MIGRATIONS]
+    steps = [Migration(number, script, _GO_ON.get(number, _nothing)) for number, script in enumerate(scripts, 1)]
+    return steps[version:]
+
+
+def _nothing(_db: sqlite3.Connection) -> None:
+    """Leave it with the script."""
+
+
+_GO_ON: Final[Mapping[int, Callable[[sqlite3.Connection], None]]] = {3: bring_up_to_date}
+
+
+def legal_moves() -> list[tuple[str, str]]:
+    """Return the moves that the state machine knows, and staying; the schema refuses all others."""
+    moves = {(before.value, after.value) for (before, _), after in TABLE.items()}
+    return sorted(moves | {(state.value, state.value) for state in State})
+
+
+def _listed(states: type[State] | frozenset[State]) -> str:
+    return ", ".join(f"'{state}'" for state in sorted(states))

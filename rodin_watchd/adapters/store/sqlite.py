@@ -1,0 +1,564 @@
+"""The journal: jobs, their history and people's commands, in one SQLite file on a local disk.
+
+One writer, the daemon's main thread, through `Journal`; any number of readers through `JournalReader`, which opens the
+file read-only. A job's change and its event are one transaction, durable when the call returns (WAL with
+`synchronous=FULL`: measured at about the cost of one fsync). The invariants stand in the schema, so that no fault of
+the program can break them: one live job for each content, legal moves only, a history that cannot be rewritten, no
+upload of a job that has a task.
+
+What is secret in it: the subscription keys of tasks, in `jobs.doc`, as part of the task while the vendor works on it and,
+until it is understood, of the vendor's raw answer; and in the arguments of a `resolve` that nobody has answered yet. What
+is not needed any more is blotted out, in the file (`secure_delete`) and in the write-ahead log (`sweep`). By the contract
+such a key opens nothing without the API key, which every call carries (API contract, calls) and which is never stored
+here. The file is readable as the service's umask says (022: by every user of the machine,
+027: by the service's group); who can read it can run the commands that only read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from rodin_watchd.adapters.store import codec as rows
+from rodin_watchd.adapters.store import schema
+from rodin_watchd.adapters.store.backup import COPIED_AT, ReserveFile, how_to_recover, reserve_path
+from rodin_watchd.adapters.store.errors import BUSY_CODES, code_of, errors_in_words, in_words
+from rodin_watchd.adapters.store.extent import WRITTEN
+from rodin_watchd.adapters.store.files import (
+    copy_out,
+    drop_copy,
+    files_of,
+    move_aside,
+    open_in_use,
+    put_back,
+    put_in_place,
+    whole_path,
+    why_not,
+)
+from rodin_watchd.adapters.store.reader import (
+    BUSY_SECONDS,
+    HookRunWriter,
+    JournalReader,
+    check_exists,
+    check_version,
+    closed_on_error,
+    connect,
+)
+from rodin_watchd.core.approval import Changes
+from rodin_watchd.core.budget import BUDGET_DAY, Day
+from rodin_watchd.core.machine import ANSWERED, LOSS, SUBMITS, Loss
+from rodin_watchd.core.notifications import SILENT, Announcer
+from rodin_watchd.core.proof import BASELINE, Settled
+from rodin_watchd.errors import (
+    CommandRefusedError,
+    DiskError,
+    JournalBusyError,
+    JournalError,
+    JournalFaultError,
+    JournalRolledBackError,
+    RoomError,
+)
+from rodin_watchd.model import ServiceEvent, Transition
+
+# ---- Opening the journal for writing, and leaving a command in it ---------------------------------------------------
+
+
+_NO_RIGHT_CODES = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM)
+
+
+_INSERT = "INSERT INTO commands (at, verb, arguments) VALUES (:at, :verb, :arguments)"
+_INSERT_ONCE = """
+    INSERT INTO commands (at, verb, arguments) SELECT :at, :verb, :arguments WHERE NOT EXISTS (
+        SELECT 1 FROM commands WHERE answer IS NULL AND verb = :verb
+            AND json_extract(arguments, '$.job') = json_extract(:arguments, '$.job')
+    )
+"""  # one statement: two terminals cannot both find that nothing waits
+
+
+def insert_command(path: Path, verb: str, arguments: dict[str, Any], now: float, *, once: bool = False) -> int:
+    """Leave a command for the daemon; from any process that may write the journal. Returns the command's number.
+
+    Raises JournalError when there is no journal, or this user may not write it, JournalBusyError while it is locked; and, with `once`, CommandRefusedError while
+    the same is asked of the same job already and not answered yet.
+    """
+    check_exists(path)
+    try:
+        with contextlib.closing(connect(path, "mode=rw")) as db:
+            check_version(db, path)
+            prepare(db)
+            values = {"at": now, "verb": verb, "arguments": json.dumps(arguments)}
+            done = db.execute(_INSERT_ONCE if once else _INSERT, values)
+            if not done.rowcount:
+                raise CommandRefusedError(f"`{verb}` was asked of this job already, and waits for the service.")
+            return done.lastrowid or 0
+    except sqlite3.Error as error:
+        if code_of(error) in BUSY_CODES:
+            raise JournalBusyError(advice="Close what has the journal open, then give the command again.") from error
+        advice = "Make room there, then give it again." if code_of(error) == sqlite3.SQLITE_FULL else ""
+        advice = "Run it as the user that the service runs as." if code_of(error) in _NO_RIGHT_CODES else advice
+        raise JournalError(f"The command could not be left in {path}: {error}.", advice=advice) from error
+
+
+def prepare(db: sqlite3.Connection) -> None:
+    """Set what makes a commit durable (https://sqlite.org/pragma.html). Raises JournalError where that is not to be had."""
+    mode = db.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+    if mode != "wal":
+        raise JournalError(
+            f"SQLite cannot keep a write-ahead log there (it says “{mode}”).",
+            advice="Set folders.state in the config to a folder on a local disk.",
+        )
+    db.execute("PRAGMA synchronous = FULL")
+    db.execute("PRAGMA foreign_keys = ON")
+    db.execute("PRAGMA secure_delete = ON")  # what is overwritten is overwritten with zeros
+    db.execute("PRAGMA recursive_triggers = ON")  # else INSERT OR REPLACE deletes rows that are kept for good
+
+
+_SAVE = """
+    INSERT INTO jobs (id, state, name, folder, top, fingerprint, kind, vendor_seconds, task_uuid, charges, created_at,
+        changed_at, place, doc)
+    VALUES (:id, :state, :name, :folder, :top, :fingerprint, :kind, :vendor_seconds, :task_uuid, :charges, :created_at,
+        :changed_at, :place, :doc)
+    ON CONFLICT (id) DO UPDATE SET state = :state, fingerprint = :fingerprint, vendor_seconds = :vendor_seconds,
+        task_uuid = :task_uuid, charges = :charges, changed_at = :changed_at, place = :place, doc = :doc
+"""
+_EVENT = "INSERT INTO events (job_id, at, action, state, message, code) VALUES (?, ?, ?, ?, ?, ?)"
+_SERVICE_EVENT = "INSERT INTO service_events (at, kind, message, subject, code) VALUES (?, ?, ?, ?, ?)"
+_SET_GATE = """
+    INSERT INTO gate (name, verdict) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET verdict = excluded.verdict
+"""
+_ANSWER = "UPDATE commands SET answer = ?, arguments = json_remove(arguments, '$.subscription_key') WHERE id = ?"
+_SETTLE = "UPDATE purchases SET outcome = ?, told = ? WHERE id = ? AND outcome = ?"
+_CONFIRM = "UPDATE purchases SET confirmed = 1 WHERE outcome = 'charged' AND id > ? AND id <= ?"
+_COUNT_WRITING = """
+    INSERT INTO meta (key, value) VALUES (?, '1') ON CONFLICT (key) DO UPDATE SET value = CAST(value + 1 AS TEXT)
+"""
+_WITNESS = "SELECT key, value FROM meta WHERE key IN (?, ?) ORDER BY key"
+_SET_META = "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
+
+_FREE_UPLOADS = """
+    UPDATE purchases SET outcome = 'free' WHERE outcome = 'open' AND job_id IN (
+        SELECT id FROM jobs WHERE state = 'uploading' AND json_extract(doc, '$.answer') IS NULL
+    )
+"""
+NO_META: Mapping[str, Any] = MappingProxyType({})
+
+Affordable: TypeAlias = Callable[[Mapping[str, Decimal], Sequence[Transition]], Sequence[Transition]]
+"""Chooses intents, given what was spent by top folder, in credits."""
+
+_FULL = "The disk with the journal is full."
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What a person asked for through the command line."""
+
+    id: int
+    verb: str
+    arguments: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class CommandReply:
+    """The answer to a command, which closes it."""
+
+    command_id: int
+    message: str
+    ok: bool = True
+
+
+class Beside(NamedTuple):
+    """What is written in the transaction of moves that it belongs to."""
+
+    reply: CommandReply | None = (
+        None  # to the command that asked for them: it is never carried out without being closed
+    )
+    settled: Sequence[Settled] = ()  # what purchases were after all
+    confirmed: tuple[int, int] = (0, 0)  # after the first purchase, up to the second: the balance fell by their cost
+
+
+NOTHING_BESIDE: Final = Beside()
+
+
+class Journal(JournalReader, HookRunWriter):
+    """Read and write the journal; the daemon's main thread only.
+
+    Opening creates or upgrades the file, and refuses a damaged one. Every writing call is one transaction: when it
+    returns, it is on the disk. Raises RoomError when the disk is full, JournalBusyError when another program keeps the file
+    locked, JournalFaultError when the disk reports a fault and the transaction was read not to be there (nothing is
+    half-written: it may be repeated), JournalError for every other failure: then the daemon must end,
+    because what is durable is no longer known. A lock is waited for `busy_seconds`, and then, until it is gone, not again:
+    the main loop must not stand still for a stranger.
+    """
+
+    def __init__(self, path: Path, busy_seconds: float = BUSY_SECONDS) -> None:
+        self._path = path
+        self._busy_seconds = busy_seconds
+        self._reserve_file = ReserveFile(reserve_path(path))
+        self._opened = 0  # how often: so many files have been open under this path
+        self._changed_before = 0  # through those that were open before
+        self._witness: tuple[tuple[str, str], ...] = ()
+        self._has_copy = False  # a whole copy may lie beside it
+        self._looked_at: tuple[int, int] | None = None  # what `changed_outside` was when the witness was compared
+        self._outside = (0, 0)  # what `changed_outside` was last
+        self._kept: dict[tuple[str, tuple[object, ...]], list[sqlite3.Row]] = {}  # answers, since anybody wrote
+        self._kept_at = 0  # what this connection had changed by then
+        self._open()
+
+    def _open(self) -> None:
+        path = self._path
+        self._kept.clear()
+        self._swept = -1  # so many changes had been made when the log was emptied; what a run before left is swept, too
+        self._locked_out = False
+        with in_words(f"The journal {path} cannot be opened", how_to_recover(path)):
+            self._db = connect(path, "mode=rwc", self._busy_seconds)
+            with closed_on_error(self._db):
+                check_version(self._db, path)
+                prepare(self._db)
+                self._refuse_damage(path)
+                self._migrate()
+                if self._opened:
+                    self._refuse_other_content()
+                self._witness = self._witness_now()
+                self._keep_moves()
+        self._opened += 1
+        self.files = files_of(path)
+        self._mode = path.stat().st_mode & 0o777
+
+    def try_writing(self) -> None:
+        """Write nothing, as a transaction. Raises as every writing call would now."""
+        with self._transaction():
+            pass
+
+    # ---- its files --------------------------------------------------------------------------------------------------
+
+    def why_not_in_place(self) -> str:
+        """Say which of the open files are not at the journal's path any more, "" if all are; costs next to nothing.
+
+        A journal in such files still works, but nobody will find it: nothing may be paid by it.
+        """
+        return why_not(self._path, self.files)
+
+    def write_out(self, stamp: str) -> Path | None:
+        """Write all that is known to new files at the journal's path, and go on with those.
+
+        What lay there is moved aside, to a name with the stamp, which is returned. Raises DiskError: then all is as before,
+        and it may be repeated; JournalError (JournalRolledBackError where it is older inside): then the daemon must end, and the next start does the rest.
+        """
+        self._refuse_other_content()
+        self._has_copy = True
+        copy_out(self._db, self._path, self._mode)
+        aside = move_aside(self._path, stamp)
+        self._changed_before = self.changes
+        self._db.close()  # before the path is taken again: SQLite removes a log of that name here
+        try:
+            put_in_place(self._path)
+        except DiskError as error:
+            raise JournalError(
+                f"{error.message} All that was known is beside it, in {whole_path(self._path)}.",
+                advice="Start the service again, if nothing does that by itself: it puts that file in the journal's place.",
+            ) from error
+        self._has_copy = False
+        self._open()
+        return aside
+
+    def drop_copy(self) -> None:
+        """Remove the whole copy that a `write_out` left which failed, now that all files are in their places again.
+
+        It is older with the next transaction. Costs nothing where there is none; what fails is repeated by the next call.
+        """
+        if self._has_copy:
+            self._has_copy = not drop_copy(self._path)
+
+    def end(self, stamp: str) -> None:
+        """Close the journal for good. Where its file is taken away meanwhile, until the very end, it is put back at its path.
+
+        What lies there then is moved aside, to a name with the stamp. The file is open here until all that was known is in
+        it and it is closed; only while another program reads it does not get all, and nothing is put back. Raises as `write_out`.
+        """
+        if self.why_not_in_place():
+            self.write_out(stamp)
+        descriptor = open_in_use(self._path, self.files)
+        self._swept = -1
+        try:
+            self.sweep()
+            self._db.close()
+            if descriptor is not None and self._swept >= 0:
+                put_back(descriptor, self._path, stamp, self._mode)
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)
+
+    def refuse_rolled_back(self) -> None:
+        """Raise JournalRolledBackError if another program has put other content into the open file.
+
+        Costs next to nothing as long as nobody else has written. The daemon must end then: what it knows is not what is
+        durable any more. The next start finds out what is missing, by the count of submits in the root.
+        """
+        outside = self.changed_outside()
+        if outside != self._looked_at:
+            self._refuse_other_content()
+            self._looked_at = outside
+
+    def _refuse_other_content(self) -> None:
+        if self._witness_now() != self._witness:
+            raise JournalRolledBackError(
+                f"Another program has put older content into the journal {self._path} while the service was running."
+            )
+
+    def _witness_now(self) -> tuple[tuple[str, str], ...]:
+        """Return what only this object may change: the number of its transactions, and the mark of a backup."""
+        return tuple((key, value) for key, value in self._rows(_WITNESS, (COPIED_AT, WRITTEN)))
+
+    def _refuse_damage(self, path: Path) -> None:
+        """Refuse to pay by a journal that may have lost what it knew."""
+        if (found := self.quick_check()) != "ok":
+            raise JournalError(f"The journal {path} is damaged: {found}.", advice=how_to_recover(path))
+
+    def _migrate(self) -> None:
+        for version, script, go_on in schema.migrations(self.schema_version()):
+            self._db.executescript(f"BEGIN IMMEDIATE; {script}")
+            go_on(self._db)
+            self._db.execute(f"PRAGMA user_version = {version}")
+            self._db.execute("COMMIT")
+
+    def _keep_moves(self) -> None:
+        if {tuple(row) for row in self._rows("SELECT before, after FROM moves")} == set(schema.legal_moves()):
+            return  # the usual start writes nothing: the disk may be full
+        with self._transaction():
+            self._db.execute("DELETE FROM moves")
+            self._db.executemany("INSERT INTO moves (before, after) VALUES (?, ?)", schema.legal_moves())
+
+    def commit(
+        self,
+        transitions: Sequence[Transition],
+        now: float,
+        meta: Mapping[str, Any] = NO_META,
+        announcer: Announcer = SILENT,
+        beside: Beside = NOTHING_BESIDE,
+    ) -> None:
+        """Make these moves durable, all or none, each with its event; and `meta`, JSON values by their keys.
+
+        What plugins are to be told of the moves is written with them, and what belongs to them `beside`.
+
+        The vendor's answer to a submit cannot be had again: it finds room on a full disk, too (`Ballast`). Until there is
+        room again nothing else is written then.
+        """
+        health = any(transition.action == ANSWERED for transition in transitions)
+        try:
+            self._commit(transitions, now, meta, announcer, beside, health=health)
+        except RoomError:
+            if not (health and self._reserve_file.release()):
+                raise
+            self._commit(transitions, now, meta, announcer, beside, health=health)
+
+    def _commit(
+        self,
+        transitions: Sequence[Transition],
+        now: float,
+        meta: Mapping[str, Any],
+        announcer: Announcer,
+        beside: Beside,
+        *,
+        health: bool,
+    ) -> None:
+        with self._transaction(health=health):
+            self._save(transitions, now, announcer)
+            outcomes = [(s.outcome, s.told, s.purchase, s.before) for s in beside.settled]
+            self._db.executemany(_SETTLE, outcomes)
+            if beside.confirmed[0] < beside.confirmed[1]:
+                self._db.execute(_CONFIRM, beside.confirmed)
+            self._set_meta(meta)
+            self._reply(beside.reply)
+
+    def commit_affordable(
+        self, intents: Sequence[Transition], now: float, purchase: int, affordable: Affordable
+    ) -> Sequence[Transition]:
+        """Make those intents durable that `affordable` chooses, given what was bought after a purchase; return them.
+
+        Reading, choosing and writing are one transaction: no two intents are paid by the same credits.
+        """
+        with self._transaction():
+            chosen = affordable(self.spent_since(purchase), intents)
+            self._save(chosen, now)
+        return chosen
+
+    def _save(self, transitions: Sequence[Transition], now: float, announcer: Announcer = SILENT) -> None:
+        for transition in transitions:
+            self._db.execute(_SAVE, rows.row(transition.job, now))
+            event = self._db.execute(_EVENT, rows.event_row(transition, now)).lastrowid
+            if owed := announcer.of_move(transition, now):
+                self._owe(f"{transition.job.id}-{event}", transition.job.id, owed, now)
+
+    def set_meta(self, key: str, value: Any) -> None:  # noqa: ANN401 - whatever JSON can hold
+        """Store a JSON value."""
+        with self._transaction():
+            self._set_meta({key: value})
+
+    def _set_meta(self, meta: Mapping[str, Any]) -> None:
+        self._db.executemany(_SET_META, [(key, json.dumps(value)) for key, value in meta.items()])
+
+    # ---- the books --------------------------------------------------------------------------------------------------
+
+    def free_cut_uploads(self) -> None:
+        """Book the uploads that a run before had begun and not ended as free: they were proven not submitted.
+
+        For a start alone, before any worker runs: an upload that is under way may still be charged.
+        """
+        with self._transaction():
+            self._db.execute(_FREE_UPLOADS)
+
+    def set_gate(self, changes: Changes, reply: CommandReply | None = None) -> None:
+        """Store which sets are held for approval or have passed (see `core.approval`), with the answer to a command.
+
+        A set keeps its number when it settles or is approved; one that is stored anew gets a number that none had before.
+        """
+        with self._transaction():
+            self._db.executemany("DELETE FROM gate WHERE name = ?", [(rows.gate_name(key),) for key in changes.gone])
+            settled = [(rows.gate_name(after), rows.gate_name(before)) for before, after in changes.settled]
+            self._db.executemany("UPDATE gate SET name = ? WHERE name = ?", settled)
+            new = [(rows.gate_name(key), verdict.value) for key, verdict in changes.new.items()]
+            self._db.executemany(_SET_GATE, new)
+            self._reply(reply)
+
+    def note_service_event(self, event: ServiceEvent, announcer: Announcer = SILENT) -> None:
+        """Add to the service's own history."""
+        with self._transaction():
+            columns = (event.at, event.kind, event.message, event.subject, event.code)
+            number = self._db.execute(_SERVICE_EVENT, tuple(map(rows.plain, columns))).lastrowid
+            self._owe(f"service-{number}", "", announcer.of_service(event), event.at)
+
+    def forget_copy(self, submits: int, day: Day, loss: Loss | None = None) -> None:
+        """Note that this journal is older than what was bought, once that has been dealt with.
+
+        The mark of a backup goes, and the baseline: nobody knows what was bought since. There were so many `submits`; the budget's `day`
+        counts those that are missing, and the `loss` is kept for people.
+        """
+        with self._transaction():
+            self._db.execute("DELETE FROM meta WHERE key IN (?, ?)", (COPIED_AT, BASELINE))
+            self._set_meta({BUDGET_DAY: day, SUBMITS: submits} | ({LOSS: loss} if loss else {}))
+
+    def submits(self) -> int:
+        """Return how many submits were allowed to send their last bytes, as far as this journal knows."""
+        return int(self.meta(SUBMITS) or 0)
+
+    @errors_in_words
+    def open_commands(self) -> list[Command]:
+        """Return the commands that nobody has answered yet, oldest first."""
+        query = "SELECT id, verb, arguments FROM commands WHERE answer IS NULL ORDER BY id"
+        return [Command(row[0], row[1], dict(json.loads(row[2]))) for row in self._rows(query)]
+
+    def answer_command(self, reply: CommandReply) -> None:
+        """Close a command with its answer."""
+        with self._transaction():
+            self._reply(reply)
+
+    def _reply(self, reply: CommandReply | None) -> None:
+        if reply:
+            answer = json.dumps({"ok": reply.ok, "message": reply.message})
+            self._db.execute(_ANSWER, (answer, reply.command_id))
+
+    def sweep(self) -> None:
+        """Empty the write-ahead log, where what was blotted out still stands. May be repeated.
+
+        A reader that is in the way, and a disk that is full, leave it to the next call.
+        """
+        changes = self._db.total_changes
+        if changes == self._swept:
+            return
+        self._wait_for_locks(seconds=0.0)  # nobody waits for a reader
+        try:
+            busy = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        except sqlite3.OperationalError:
+            busy = True
+        finally:
+            self._wait_for_locks(seconds=0.0 if self._locked_out else self._busy_seconds)
+        if not busy:
+            self._swept = changes
+
+    @property
+    def changes(self) -> int:
+        """A number that grows with each change that is made through this object."""
+        return self._changed_before + self._db.total_changes
+
+    def changed_outside(self) -> tuple[int, int]:
+        """Return what changes when another process has written (SQLite's `data_version`), or the file is another one."""
+        outside = (self._opened, int(self._value("PRAGMA data_version")))
+        if outside != self._outside:
+            self._outside = outside
+            self._kept.clear()
+        return outside
+
+    def _kept_rows(self, query: str, values: tuple[object, ...] = ()) -> list[sqlite3.Row]:
+        """Ask once, until something is written; in a transaction each time, for there it decides about money.
+
+        What another process has written is known with the next `changed_outside`, which each tick asks for.
+        """
+        if self._db.in_transaction:
+            return self._rows(query, values)
+        if self._kept_at != self._db.total_changes:
+            self._kept_at = self._db.total_changes
+            self._kept.clear()
+        if (query, values) not in self._kept:
+            self._kept[query, values] = self._rows(query, values)
+        return self._kept[query, values]
+
+    def _wait_for_locks(self, *, seconds: float) -> None:
+        self._db.execute(f"PRAGMA busy_timeout = {seconds * 1000:.0f}")
+
+    @contextlib.contextmanager
+    def _transaction(self, *, health: bool = False) -> Iterator[None]:
+        if not health and not self._reserve_file.lay():
+            raise RoomError(_FULL)
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._refuse_other_content()  # nobody else can write from here on
+            changes = self._db.total_changes
+            yield
+            if self._db.total_changes != changes:
+                self._db.execute(_COUNT_WRITING, (WRITTEN,))
+            witness = self._witness_now()
+            self._db.execute("COMMIT")
+            self._witness = witness
+            self._heed_lock(locked=False)
+        except BaseException as error:
+            with contextlib.suppress(sqlite3.Error):
+                self._db.execute("ROLLBACK")
+            told = self._told(error) if isinstance(error, sqlite3.Error) else error
+            self._heed_lock(locked=isinstance(told, JournalBusyError))
+            if told is error:
+                raise
+            raise told from error
+
+    def _told(self, error: sqlite3.Error) -> DiskError | JournalError:
+        """Say what has kept a transaction from being written, which was rolled back."""
+        if code_of(error) == sqlite3.SQLITE_FULL:
+            return RoomError(_FULL)
+        if code_of(error) in BUSY_CODES:
+            return JournalBusyError()
+        what = f"The journal cannot be written: {error}."
+        return (
+            JournalFaultError(what)
+            if code_of(error) == sqlite3.SQLITE_IOERR and self._is_undone()
+            else JournalError(what)
+        )
+
+    def _is_undone(self) -> bool:
+        """Tell whether the last transaction is known not to be in the journal."""
+        try:
+            return self._witness_now() == self._witness
+        except (DiskError, JournalError):
+            return False
+
+    def _heed_lock(self, *, locked: bool) -> None:
+        """Wait for a lock once, and not again until it is gone."""
+        if locked != self._locked_out:
+            self._locked_out = locked
+            self._wait_for_locks(seconds=0.0 if locked else self._busy_seconds)

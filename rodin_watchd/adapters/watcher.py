@@ -1,0 +1,535 @@
+"""File events as wake-ups: they end the daemon's wait early and vouch for closed files; they decide nothing.
+
+A scan of the folder decides what there is, so a lost event costs a delay and a lost vouch costs the quiet period,
+never a set. On Linux the events come from watchdog's `InotifyFD`: its public `Observer` loses events in bursts, does not
+tell of a lost queue, and goes blind without a word when the root moves. `InotifyFD` is not in watchdog's documented API;
+where it is missing (another platform, a changed watchdog) the `Observer` serves as a hint that vouches for nothing.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+
+from watchdog.events import FileClosedEvent, FileCreatedEvent, FileMovedEvent, FileSystemEvent, FileSystemEventHandler
+from watchdog.observers import Observer
+from watchdog.observers.polling import PollingObserver
+from watchdog.utils import UnsupportedLibcError
+
+if TYPE_CHECKING:
+    from watchdog.observers.inotify_c import InotifyEvent, WatchDescriptor
+
+# ---- What a watching thread leaves for the main loop: wake-ups, vouches, and sentences for people -------------------
+
+
+PROBE_NAME = ".rodin-watchd-probe"
+"""The probe file: hidden, so that no scan takes it for a member of a set."""
+
+_LEAST_LIMITS = {"max_user_watches": 524_288, "max_user_instances": 1024}
+# What the errors of inotify_add_watch(2) and inotify_init(2) mean.
+_LIMITS = {errno.ENOSPC: "max_user_watches", errno.EMFILE: "max_user_instances"}
+
+
+class Mailbox:
+    """Where a watching thread leaves what the main loop takes. Paths are bytes, as the kernel gives them."""
+
+    def __init__(self, wake: Callable[[], None], most_vouches: int) -> None:
+        self.wake = wake
+        self.probed = threading.Event()
+        self._most = most_vouches
+        self._lock = threading.Lock()
+        self._closed: dict[bytes, set[bytes]] = {}  # folder -> names
+        self._vouches = 0
+        self._said: dict[str, None] = {}  # an ordered set
+
+    def vouch(self, folder: bytes, name: bytes) -> None:
+        """Note that a file was closed or moved in; when there are too many, forget them all."""
+        with self._lock:
+            names = self._closed.setdefault(folder, set())
+            self._vouches += name not in names
+            names.add(name)
+            if self._vouches > self._most:
+                self._closed, self._vouches = {}, 0
+        self.wake()
+
+    def void(self, folder: bytes, name: bytes) -> None:
+        """Forget a file: another one was made under its name."""
+        with self._lock:
+            names = self._closed.get(folder, set())
+            self._vouches -= name in names
+            names.discard(name)
+
+    def void_folder(self, folder: bytes) -> None:
+        """Forget the files of a folder: another one came under its name."""
+        with self._lock:
+            self._vouches -= len(self._closed.pop(folder, ()))
+
+    def say(self, text: str) -> None:
+        """Leave a sentence for people."""
+        with self._lock:
+            self._said[text] = None
+        self.wake()
+
+    def take_closed(self) -> frozenset[str]:
+        """Return the files that were closed since the last call."""
+        with self._lock:
+            closed, self._closed, self._vouches = self._closed, {}, 0
+        return frozenset(os.fsdecode(join(folder, name)) for folder, names in closed.items() for name in names)
+
+    def take_said(self) -> list[str]:
+        """Return what was said since the last call."""
+        with self._lock:
+            said, self._said = self._said, {}
+        return list(said)
+
+
+def join(folder: bytes, name: bytes) -> bytes:
+    """Return a name in a folder, both relative."""
+    return folder + b"/" + name if folder else name
+
+
+# ---- texts -----------------------------------------------------------------------------------------------------------
+
+
+def defect(error: OSError, folder: Path) -> tuple[str, str]:
+    """Say in words for people why a folder is not watched, with a word for the kind of defect before it."""
+    if isinstance(error, PermissionError):
+        return (
+            "unreadable",
+            f"Nothing is seen in {str(folder)!r} ({error.strerror}): give the service the right to read it.",
+        )
+    limit = _LIMITS.get(error.errno or 0)
+    if limit is None:
+        return "unwatched", f"Not watched for changes, only found by the rescan: {str(folder)!r} ({error.strerror})."
+    return limit, limit_text(limit, _present_limit(limit))
+
+
+def limit_text(limit: str, present: int | None) -> str:
+    """Name an inotify limit of the kernel (inotify(7)), its present value if known, and how to raise it."""
+    setting = f"fs.inotify.{limit}={max(2 * (present or 0), _LEAST_LIMITS[limit])}"
+    return (
+        f"The kernel's limit fs.inotify.{limit} ({present or 'unknown'} now) is used up, so that changes in some folders "
+        f"are noticed only by the rescan. Set a higher one: `sysctl -w {setting}`, and put the line `{setting}` into "
+        "/etc/sysctl.d/60-rodin-watchd.conf to keep it."
+    )
+
+
+def _present_limit(limit: str) -> int | None:
+    try:
+        return int(Path("/proc/sys/fs/inotify", limit).read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return None
+
+
+# ---- File events by watchdog's public `Observer`, where there is nothing better -------------------------------------
+
+
+HAS_HINTS = Observer is not PollingObserver
+"""Whether this platform has file events at all."""
+
+
+class HintSession(FileSystemEventHandler):
+    """watchdog's public Observer as a hint: every event wakes, none vouches, since it may come seconds late.
+
+    Raises OSError, and leaves nothing running, if the root cannot be watched.
+    """
+
+    def __init__(self, root: bytes, mailbox: Mailbox) -> None:
+        self.sound = True
+        self._mailbox = mailbox
+        self._observer = Observer()
+        # Without "created", what is moved in from outside would go unseen.
+        kinds: list[type[FileSystemEvent]] = [FileClosedEvent, FileMovedEvent, FileCreatedEvent]
+        self._observer.schedule(self, os.fsdecode(root), recursive=True, event_filter=kinds)
+        try:
+            self._observer.start()
+        except OSError:
+            self._observer.stop()
+            raise
+
+    @property
+    def alive(self) -> bool:
+        """Whether the watch goes on."""
+        return self._observer.is_alive() and all(emitter.is_alive() for emitter in self._observer.emitters)
+
+    def lose(self, text: str) -> None:
+        """Say that events were lost."""
+        self.sound = False
+        self._mailbox.say(text)
+
+    def close(self) -> None:
+        """Stop; the thread ends."""
+        self._observer.stop()
+        self._observer.join()
+
+    def on_any_event(self, event: FileSystemEvent) -> None:
+        """Take one event of the kernel."""
+        if Path(os.fsdecode(event.src_path)).name == PROBE_NAME:
+            self._mailbox.probed.set()
+        else:
+            self._mailbox.wake()
+
+
+# ---- File events by watchdog's `InotifyFD`, which is not in its documented API: `HAS_INOTIFY` says whether it is there ----
+
+
+try:
+    from watchdog.observers.inotify_c import CallbackId, InotifyFD, Mask
+    from watchdog.observers.inotify_c import InotifyConstants as Flag
+
+    _SELF = Flag.IN_DELETE_SELF | Flag.IN_MOVE_SELF | Flag.IN_UNMOUNT
+    _MASK = Mask(
+        (Flag.IN_CLOSE_WRITE | Flag.IN_CREATE | Flag.IN_MOVED_FROM | Flag.IN_MOVED_TO)
+        | (Flag.IN_DELETE_SELF | Flag.IN_MOVE_SELF | Flag.IN_ONLYDIR | Flag.IN_DONT_FOLLOW)
+    )
+    _NEEDED = (InotifyFD.add_callback, InotifyFD.remove_callbacks, InotifyFD.stop)
+    HAS_INOTIFY = True
+except (ImportError, AttributeError, TypeError, UnsupportedLibcError):  # TypeError: Windows has no CDLL(None)
+    HAS_INOTIFY = False
+
+
+class _Watched(NamedTuple):
+    """A folder under watch: its path below the root, and by what id `InotifyFD` knows our callback."""
+
+    path: bytes
+    id: CallbackId
+
+
+class _InotifySession:
+    """One inotify instance over the tree as it was found. Its methods `on_…` run in the reading thread.
+
+    Raises OSError, and leaves nothing open, if the root itself cannot be watched; what cannot be watched below it is
+    noted in `defects`, which the reading thread may add to.
+    """
+
+    def __init__(self, root: bytes, mailbox: Mailbox, defects: dict[str, str]) -> None:
+        self.sound = True
+        self._root = root
+        self._mailbox = mailbox
+        self._defects = defects
+        self._lock = threading.Lock()  # taken before the lock of InotifyFD, never while that is held
+        self._watched: dict[WatchDescriptor, _Watched] = {}
+        self._ids = itertools.count()
+        self._closing = False
+        self._fd = InotifyFD()
+        self._fd.start()
+        try:
+            self._watch(b"")
+        except OSError:
+            self.close()
+            raise
+        self._descend(b"")
+
+    @property
+    def alive(self) -> bool:
+        """Whether the watch goes on."""
+        return self._fd.is_alive()
+
+    def lose(self, text: str) -> None:
+        """See nothing any more: what is watched is no longer the root."""
+        with self._lock:
+            self._watched.clear()
+        self._fault(text)
+
+    def close(self) -> None:
+        """Stop; the thread ends."""
+        with self._lock:
+            self._closing = True
+        self._fd.stop()
+        self._fd.join()
+
+    def on_event(self, event: InotifyEvent) -> None:
+        with self._lock:
+            watched = self._watched.get(event.wd)
+        if watched is None:  # its folder has left
+            return
+        if event.mask & _SELF:
+            self._on_self(watched.path, event.mask)
+        elif event.mask & Flag.IN_ISDIR:
+            self._on_folder(join(watched.path, event.name), event.mask)
+        else:
+            self._on_file(watched.path, event.name, event.mask)
+
+    def on_watch_deleted(self, wd: WatchDescriptor) -> None:
+        with self._lock:
+            self._watched.pop(wd, None)
+
+    def on_queue_overflow(self) -> None:
+        self._fault("File events were lost in a burst; the rescan finds what they told.")
+
+    def _on_self(self, folder: bytes, mask: int) -> None:
+        if mask & Flag.IN_UNMOUNT:
+            self.lose("The watched folder, or one in it, was unmounted.")
+        elif not folder:
+            self.lose(f"The watched folder was {'removed' if mask & Flag.IN_DELETE_SELF else 'moved away'}.")
+
+    def _on_folder(self, folder: bytes, mask: int) -> None:
+        if mask & Flag.IN_MOVED_FROM:
+            self._forget(folder)
+            return
+        if self._watch_if_there(folder):
+            self._descend(folder)
+        self._mailbox.wake()  # files may have been in it before its watch was
+
+    def _on_file(self, folder: bytes, name: bytes, mask: int) -> None:
+        if name == PROBE_NAME.encode():
+            if mask & Flag.IN_CLOSE_WRITE:
+                self._mailbox.probed.set()
+        elif mask & Flag.IN_CREATE:
+            self._mailbox.void(folder, name)
+            self._mailbox.wake()  # a hard link is never closed
+        elif mask & (Flag.IN_CLOSE_WRITE | Flag.IN_MOVED_TO):
+            self._mailbox.vouch(folder, name)
+
+    def _fault(self, text: str) -> None:
+        """Ask for a new session, and forget what may have been undone by an event that did not come."""
+        self.sound = False
+        self._mailbox.take_closed()
+        self._mailbox.say(text)
+
+    def _full(self, folder: bytes) -> bytes:
+        """Return the path to open; the root gets a "/" at its end, so that a root that is a link is followed."""
+        return self._root + b"/" + folder
+
+    def _watch(self, folder: bytes) -> bool:
+        """Watch one folder, its sub-folders apart; False if it was under this path already. Raises OSError."""
+        with self._lock:
+            if self._closing:
+                raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+            added = _Watched(folder, CallbackId(next(self._ids)))
+            wd = self._fd.add_callback(self._full(folder), _MASK, self, added.id)
+            before = self._watched.get(wd)
+            if before is not None or wd == -1:  # one callback for each folder is enough; -1: see below
+                self._fd.remove_callbacks([(wd, added.id)])
+            if wd == -1:  # InotifyFD passes over EACCES
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            self._watched[wd] = added if before is None else before._replace(path=folder)
+        if before is not None and before.path == folder:
+            return False
+        self._mailbox.void_folder(folder)
+        return True
+
+    def _watch_if_there(self, folder: bytes) -> bool:
+        try:
+            return self._watch(folder)
+        except OSError as error:
+            self._note_defect(error, folder)
+            return False
+
+    def _descend(self, top: bytes) -> None:
+        """Watch all sub-folders of a folder that is watched already, so that none can appear unseen meanwhile."""
+        pending = [top]
+        while pending:
+            pending += [found for found in self._sub_folders(pending.pop()) if self._watch_if_there(found)]
+
+    def _sub_folders(self, folder: bytes) -> list[bytes]:
+        try:
+            with os.scandir(self._full(folder)) as entries:
+                return [join(folder, entry.name) for entry in entries if entry.is_dir(follow_symlinks=False)]
+        except OSError as error:
+            self._note_defect(error, folder)
+            return []
+
+    def _note_defect(self, error: OSError, folder: bytes) -> None:
+        """Note why a folder cannot be watched; one that is gone again needs no watch."""
+        if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
+            kind, text = defect(error, Path(os.fsdecode(folder)))
+            self._defects.setdefault(kind, text)
+
+    def _forget(self, top: bytes) -> None:
+        """Stop watching a folder that was moved away, and all below it: what they are called now is not known here."""
+        with self._lock:
+            gone = [wd for wd, at in self._watched.items() if at.path == top or at.path.startswith(top + b"/")]
+            leaving = [(wd, self._watched.pop(wd).id) for wd in gone]
+            if not self._closing:
+                self._fd.remove_callbacks(leaving)
+
+
+MOST_VOUCHES = 100_000
+"""How many closed files are remembered between two calls of `take_closed`, some 10 MB; beyond, all are forgotten."""
+
+
+class Watcher(Protocol):
+    """A source of wake-ups for the main loop. All methods are for the main loop's thread alone."""
+
+    @property
+    def description(self) -> str:
+        """How changes are noticed, in a few words for people."""
+
+    @property
+    def native(self) -> bool:
+        """Whether closed files are vouched for."""
+
+    def take_closed(self) -> frozenset[str]:
+        """Return what writers closed or moved in since the last call: paths relative to the root, with "/"."""
+
+    def take_trouble(self) -> str | None:
+        """Return what people must know that was not told before; a lasting defect is told once. Then call `rearm`."""
+
+    def rearm(self) -> None:
+        """Watch anew if anything is amiss, else do nothing: may be called at each rescan. Scan *after* it."""
+
+    def close(self) -> None:
+        """Stop; no thread and no descriptor stays open. May be repeated."""
+
+
+def open_watcher(
+    root: Path,
+    wake: Callable[[], None],
+    mode: Literal["auto", "native", "polling"],
+    *,
+    share: str = "",
+    proof_seconds: float = 2.0,
+) -> Watcher:
+    """Choose and start the watcher of the folder `root`, recursive.
+
+    `wake` is called from any thread and must return at once. `share` is the kind of the network filesystem that
+    the root lies on, empty for a local one. "auto" watches a local root natively if a probe file's event comes back
+    within `proof_seconds`, and says so in `take_trouble` if not; "native" insists, also where `root` cannot be
+    watched yet. Nothing is raised for a root that is missing or cannot be watched.
+    """
+    if mode == "polling":
+        return PollingWatcher("polling, as configured")
+    if mode == "auto" and share:
+        return PollingWatcher(f"polling: {str(root)!r} is a network share ({share})")
+    if not (HAS_INOTIFY or HAS_HINTS):
+        return PollingWatcher("polling: there are no file events on this platform")
+    watcher = EventWatcher(root, wake, warning=_share_warning(share))
+    return _proven(watcher, root, proof_seconds) if mode == "auto" else watcher
+
+
+def _share_warning(share: str) -> str:
+    return f"; on a network share ({share}) changes by other machines are noticed only by the rescan" if share else ""
+
+
+def _proven(watcher: EventWatcher, root: Path, timeout_seconds: float) -> Watcher:
+    """Return the watcher if file events work there; else close it and return polling with the reason."""
+    try:
+        doubt = "" if watcher.prove(timeout_seconds) else "the event of a probe file did not come"
+    except OSError as error:
+        doubt = f"a probe file could not be written ({error.strerror})"
+    if not doubt:
+        return watcher
+    known = watcher.take_trouble()
+    watcher.close()
+    description = f"polling: file events do not work in {str(root)!r}"
+    return PollingWatcher(description, trouble=known or f"File events do not work in {str(root)!r}: {doubt}.")
+
+
+class PollingWatcher:
+    """No events and no thread: the loop's own rescan notices everything."""
+
+    native = False
+
+    def __init__(self, description: str, *, trouble: str | None = None) -> None:
+        self.description = description
+        self._trouble = trouble
+
+    def take_closed(self) -> frozenset[str]:
+        """Return nothing: nobody saw a close."""
+        return frozenset()
+
+    def take_trouble(self) -> str | None:
+        """Return, once, why events could not be had."""
+        trouble, self._trouble = self._trouble, None
+        return trouble
+
+    def rearm(self) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class EventWatcher:
+    """Wake-ups by file events: keeps one session of watching and replaces it when that has become unsound."""
+
+    native = HAS_INOTIFY
+
+    def __init__(
+        self, root: Path, wake: Callable[[], None], *, warning: str = "", most_vouches: int = MOST_VOUCHES
+    ) -> None:
+        """Start to watch; what keeps that from working is told by `take_trouble`."""
+        self.description = ("native (inotify)" if HAS_INOTIFY else "hints (watchdog's Observer)") + warning
+        self._root = root
+        self._mailbox = Mailbox(wake, most_vouches)
+        self._session: _InotifySession | HintSession | None = None
+        self._identity: tuple[int, int] | None = None
+        self._defects: dict[str, str] = {}
+        self._told: frozenset[str] = frozenset()
+        self.rearm()
+
+    def take_closed(self) -> frozenset[str]:
+        """Return what was closed or moved in; empty after trouble, and always for hints."""
+        return self._mailbox.take_closed()
+
+    def take_trouble(self) -> str | None:
+        """Return what was not told before: a lost root or queue each time, a lasting defect once until it is mended."""
+        self._check()
+        defects = self._defects.copy()
+        fresh = [text for kind, text in defects.items() if kind not in self._told]
+        self._told = frozenset(defects)
+        return " ".join([*self._mailbox.take_said(), *fresh]) or None
+
+    def rearm(self) -> None:
+        """Watch the root that is there now, if the present session is unsound or incomplete; vouches are forgotten."""
+        self._check()
+        if self._session is not None and self._session.sound and not self._defects:
+            return
+        self.close()
+        self._identity = _identity(self._root)
+        self._defects = {}
+        try:
+            self._session = _open_session(os.fsencode(self._root), self._mailbox, self._defects)
+        except OSError as error:
+            self._defects.update([defect(error, self._root)])
+
+    def close(self) -> None:
+        """End the session and its threads. `wake` is not called afterwards."""
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+
+    def prove(self, timeout_seconds: float) -> bool:
+        """Tell whether the event of a probe file, made and removed in the root, comes back in time.
+
+        Raises OSError if the probe cannot be written. May be repeated.
+        """
+        if self._session is None:
+            return False
+        self._mailbox.probed.clear()
+        probe = self._root / PROBE_NAME  # always the same: one that a crash left behind goes with the next
+        os.close(os.open(probe, os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+        probe.unlink(missing_ok=True)
+        return self._mailbox.probed.wait(timeout_seconds)
+
+    def _check(self) -> None:
+        """Notice what sends no event: another folder in the root's place, a watching thread that died."""
+        session = self._session
+        if session is None or not session.sound:
+            return
+        present = _identity(self._root)
+        if present is None:
+            session.lose("The watched folder is gone.")
+        elif present != self._identity:
+            session.lose("The watched folder is another one now: it was replaced, or something was mounted on it.")
+        elif not session.alive:
+            session.lose("The thread that reads file events has ended.")
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    """Device and inode: what stays equal as long as it is the same folder; None if there is none."""
+    try:
+        found = folder.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _open_session(root: bytes, mailbox: Mailbox, defects: dict[str, str]) -> _InotifySession | HintSession:
+    return _InotifySession(root, mailbox, defects) if HAS_INOTIFY else HintSession(root, mailbox)

@@ -1,0 +1,88 @@
+"""What `check` finds about the API key and the account, and where commands in a shell find the key."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from rodin_watchd.cli.check.findings import Finding, Level
+from rodin_watchd.cli.context import daemon_of
+from rodin_watchd.cli.systemd.unit_files import credential_of
+from rodin_watchd.config import Config
+from rodin_watchd.config.api_key import find_key, key_of_credential
+from rodin_watchd.errors import HiddenKeyError, MissingKeyError
+from rodin_watchd.model import CREDITS_PER_TEXTURE
+from rodin_watchd.service.assembly import client_of
+
+
+def key_of(path: Path, config: Config) -> str:
+    """Return the API key: this process's own, else the one that systemd gives the service of this config file.
+
+    Raises HiddenKeyError where the service may well have one that this user does not see, ConfigError.
+    """
+    try:
+        return find_key(config.api.key_file, os.environ)
+    except MissingKeyError:
+        source = credential_of(path)
+        if source is not None and _is_hidden(source):
+            raise HiddenKeyError(f"Not visible from here: systemd shows {source} to the service alone.") from None
+        if source is not None:
+            return key_of_credential(source)
+        if _may_run(config):
+            advice = "Run this with the key (RODIN_API_KEY) to have it looked at."
+            raise HiddenKeyError("Not visible from here: the running service has one.", advice=advice) from None
+        raise
+
+
+def _is_hidden(source: Path) -> bool:
+    """Tell whether this user may not read a file; one that is missing hides nothing."""
+    try:
+        with source.open("rb"):
+            return False
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+
+
+def _may_run(config: Config) -> bool:
+    try:
+        return daemon_of(config) is not None
+    except PermissionError:
+        return True
+
+
+def key_findings(path: Path, config: Config) -> Iterator[Finding]:
+    """Look whether there is a key that can be one. Raises ConfigError."""
+    key_of(path, config)
+    yield Finding("key", "Found.")
+
+
+def balance_findings(path: Path, config: Config) -> Iterator[Finding]:
+    """Ask the vendor. Raises ConfigError without a key, ServiceError."""
+    balance = balance_of(path, config)
+    host, text = urlsplit(config.api.base_url).netloc, credits_text(balance)
+    if textures(balance):
+        yield Finding("balance", f"{host} says: {text}")
+    else:
+        yield Finding("balance", f"{host} says: {text}", Level.WARNING, "Buy credits: nothing can be submitted.")
+
+
+def balance_of(path: Path, config: Config) -> Decimal:
+    """Ask the vendor for the credits that are left; free. Raises ConfigError without a key, ServiceError."""
+    with contextlib.closing(client_of(config, key_of(path, config))) as client:
+        return client.balance()
+
+
+def textures(balance: Decimal) -> int:
+    """Return how many textures a balance pays for."""
+    return max(int(balance // CREDITS_PER_TEXTURE), 0)
+
+
+def credits_text(balance: Decimal) -> str:
+    """Say what a balance is worth."""
+    return f"{balance} credits are left, which pay {textures(balance):,} textures."

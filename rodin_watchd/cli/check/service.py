@@ -1,0 +1,213 @@
+"""What `check` finds about the journal and about the service that works with it."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import importlib.util
+import os
+import shlex
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from rodin_watchd.adapters.heartbeat import read_heartbeat, sign_path
+from rodin_watchd.adapters.ownership import (
+    HEARTBEAT_SECONDS,
+    LEASE_SECONDS,
+    holder_of,
+    is_dead_here,
+    myself,
+    read_lease,
+    watch,
+)
+from rodin_watchd.adapters.store.backup import how_to_recover
+from rodin_watchd.adapters.store.reader import JournalReader
+from rodin_watchd.adapters.zone import local_zone
+from rodin_watchd.cli.check.findings import Finding, Level, acting_as, user_name, user_of
+from rodin_watchd.cli.check.systemd import textfile_walls
+from rodin_watchd.cli.context import daemon_of, journal_of, no_room, reader
+from rodin_watchd.cli.health import told
+from rodin_watchd.config import Config, lease_path
+from rodin_watchd.core.wording import local
+from rodin_watchd.errors import AlreadyRunningError
+from rodin_watchd.service.housekeeping import BACKED_UP_AT
+
+
+def journal_findings(config: Config) -> Iterator[Finding]:
+    """Look whether the journal is whole, not full, and backed up. Raises JournalError."""
+    path = journal_of(config)
+    if not path.exists():
+        yield Finding("journal", f"None yet: the first start makes {path}.")
+        return
+    with contextlib.closing(JournalReader(path)) as journal:
+        state, version, jobs = journal.quick_check(), journal.schema_version(), sum(journal.counts().values())
+        backed_up_at = journal.meta(BACKED_UP_AT)
+    if full := no_room(path):
+        yield Finding("journal", full, Level.PROBLEM)
+    if state != "ok":
+        yield Finding("journal", f"{path} is damaged: {state}.", Level.PROBLEM, how_to_recover(path))
+    elif not os.access(path, os.W_OK):
+        advice = f"This user is {user_name(os.geteuid())}: run it as the user that owns the journal."
+        yield Finding("journal", f"{path} may not be written.", Level.PROBLEM, advice)
+    else:
+        backup = f"backed up on {local(backed_up_at, local_zone())}" if backed_up_at else "not backed up yet"
+        yield Finding("journal", f"{path} is whole: {jobs:,} jobs, schema {version}, {backup}.")
+
+
+def service_findings(config: Config) -> Iterator[Finding]:
+    """Tell whether it runs, where, and how it is."""
+    try:
+        daemon = daemon_of(config)
+    except PermissionError as error:
+        text = f"Whether it runs is not visible: this user may not read {error.filename}."
+        yield Finding("service", text, Level.WARNING, "Run it as the user of the service, or as root.")
+        return
+    if daemon is not None:
+        yield _running(daemon, journal_of(config))
+    elif (lease := read_lease(lease_path(config))) is not None:
+        yield leased(lease_path(config), lease, time.monotonic, time.sleep)
+    else:
+        yield Finding("service", "Not running; `rodin-watchd run` starts it.")
+
+
+def _running(daemon: Mapping[str, Any], journal: Path) -> Finding:
+    """Judge a running service: one that is paused is well, and yet people wait for something."""
+    healthy, line = told(journal)
+    text = f"Running: {', '.join(f'{key} {value}' for key, value in daemon.items())}; {line}."
+    if not healthy:
+        return Finding("service", text, Level.WARNING, "Look into its log; start it anew if that does not pass.")
+    heartbeat = read_heartbeat(sign_path(journal))
+    if heartbeat and heartbeat.health.paused:
+        return Finding("service", text, Level.WARNING, "`rodin-watchd status` tells why it is paused.")
+    return Finding("service", text)
+
+
+def leased(path: Path, lease: bytes, monotonic: Callable[[], float], wait: Callable[[float], None]) -> Finding:
+    """Tell who holds the root's lease, and whether it gives a sign of life while we look."""
+    holder = holder_of(lease)
+    who = holder.words if holder else "unknown who"
+    if holder and is_dead_here(holder, myself()):
+        return Finding("service", f"Not running. The lease of {who} was left behind: the next start takes it at once.")
+    try:
+        watch(path, lease, 2 * HEARTBEAT_SECONDS, monotonic, wait)
+    except AlreadyRunningError as error:
+        return Finding("service", f"Running on another machine: {error.message}")
+    text = f"The lease {path} is held by {who}, which gave no sign of life while this looked."
+    advice = (
+        f"Stop the service there, if it runs. A start waits {LEASE_SECONDS:.0f} s for a sign of life, then takes over."
+    )
+    return Finding("service", text, Level.WARNING, advice)
+
+
+# ---- What `check` finds about the clock: a budget's day, the vendor's TLS and every instant in the journal hang on it ----
+
+
+FIRST_YEAR: Final = 2025
+"""No machine that runs this is older."""
+
+LAST_YEAR: Final = 2100
+
+BEHIND_SECONDS: Final = 60.0
+"""By so much clocks differ after they are set by the network."""
+
+_ADVICE: Final = "Set the clock, and have the network keep it: `timedatectl set-ntp true`."
+
+
+def clock_findings(config: Config) -> Iterator[Finding]:
+    """Compare the clock with what it cannot be, and with what the journal has seen. Raises JournalError."""
+    newest_at = None
+    if journal_of(config).exists():
+        with reader(config) as journal:
+            newest_at = journal.newest_at()
+    yield clock_finding(time.time(), newest_at)
+
+
+def clock_finding(now: float, newest_at: float | None) -> Finding:
+    """Judge an instant (UTC) by its year and by the newest one of the journal."""
+    year = datetime.fromtimestamp(now, UTC).year
+    if not FIRST_YEAR <= year <= LAST_YEAR:
+        return Finding("clock", f"It says that this is the year {year}.", Level.PROBLEM, _ADVICE)
+    told = local(now, local_zone())
+    if newest_at is not None and now < newest_at - BEHIND_SECONDS:
+        text = f"It says {told}, but the journal knows of {local(newest_at, local_zone())}: it was set back, or was wrong then."
+        return Finding("clock", text, Level.WARNING, f"{_ADVICE} Today's budget may last longer than a day.")
+    return Finding("clock", f"It says {told}{'' if newest_at is None else ', later than all that the journal knows'}.")
+
+
+# ---- What `check` finds about metrics: whether they can be had where the configuration wants them -------------------
+
+
+PATIENCE_SECONDS: Final = 3.0
+_OURS: Final = b"\nrodin_watchd_info{"
+_LONGEST_BYTES: Final = 10_000_000
+
+
+def metrics_findings(path: Path, config: Config) -> Iterator[Finding]:
+    """Look at the extra, the port and the textfile's folder; nothing where no metrics are wanted."""
+    if not config.metrics.wanted:
+        return
+    if importlib.util.find_spec("prometheus_client") is None:
+        advice = f'Run: {shlex.quote(sys.executable)} -m pip install "rodin-watchd[metrics]"'
+        yield Finding("metrics", "prometheus_client is not installed.", Level.PROBLEM, advice)
+    if config.metrics.address:
+        yield _port(*config.metrics.address, config)
+    if config.metrics.textfile:
+        with acting_as(user_of(config)):
+            found = _textfile(config.metrics.textfile)
+        walls = tuple(textfile_walls(path, config))
+        yield from walls
+        if not (walls and found.verdict is Level.OK):
+            yield found
+
+
+def _port(host: str, port: int, config: Config) -> Finding:
+    """Fetch them: the running service should answer, and nobody else."""
+    where, answer = f"{host}:{port}", _answer(host, port)
+    try:
+        running = daemon_of(config) is not None
+    except PermissionError:  # then whoever serves metrics like ours may be the service
+        running = answer is not None and _OURS in answer
+    if not running:
+        return _unused(where) if answer is None else _strange(where)
+    if not answer:
+        return Finding("metrics", f"Nobody answers at {where}.", Level.WARNING, "Start the service anew.")
+    return Finding("metrics", f"{where} is served.") if _OURS in answer else _strange(where)
+
+
+def _unused(where: str) -> Finding:
+    return Finding("metrics", f"{where} is free.")
+
+
+def _strange(where: str) -> Finding:
+    advice = "Choose another port in metrics.listen."
+    return Finding("metrics", f"Another program listens at {where}.", Level.PROBLEM, advice)
+
+
+def _answer(host: str, port: int) -> bytes | None:
+    """Return what is served there; nothing if somebody listens and does not answer, None if nobody listens."""
+    connection = http.client.HTTPConnection(host, port, timeout=PATIENCE_SECONDS)
+    with contextlib.closing(connection):
+        try:
+            connection.connect()
+        except OSError:
+            return None
+        try:
+            connection.request("GET", "/metrics")
+            return connection.getresponse().read(_LONGEST_BYTES)
+        except (OSError, http.client.HTTPException):
+            return b""
+
+
+def _textfile(path: Path) -> Finding:
+    """Judge as the service writes it: another file beside it, which then takes its place."""
+    if path.is_dir():
+        advice = "Name a file in metrics.textfile."
+        return Finding("metrics", f"{path} is a folder.", Level.PROBLEM, advice)
+    if path.parent.is_dir() and os.access(path.parent, os.W_OK | os.X_OK):
+        return Finding("metrics", f"{path} can be written.")
+    advice = "Make the folder, give the service's user the right to write there, or change metrics.textfile."
+    return Finding("metrics", f"{path} cannot be written by this user.", Level.PROBLEM, advice)

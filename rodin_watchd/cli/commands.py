@@ -1,0 +1,408 @@
+"""`rodin-watchd retry`, `cancel`, `resolve`, `approve`, `pause` and `resume`: what people ask of the daemon.
+
+A command is left in the journal; the daemon, the journal's only other writer, carries it out and answers there. With it is
+left what the person saw: what has changed by the time that the daemon reads it is not what was decided about.
+"""
+
+from __future__ import annotations
+
+import secrets
+import select
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from rodin_watchd.adapters.filesystems import filesystem_of
+from rodin_watchd.adapters.spool.mounts import Mounts, read_mark
+from rodin_watchd.adapters.store.extent import ROOT_ID
+from rodin_watchd.adapters.store.reader import JournalReader
+from rodin_watchd.adapters.store.sqlite import insert_command
+from rodin_watchd.adapters.zone import local_zone
+from rodin_watchd.cli.context import config_option, daemon_of, journal_of, load, reader
+from rodin_watchd.config import Config
+from rodin_watchd.core.commands import Seen
+from rodin_watchd.core.layout import INBOX
+from rodin_watchd.core.machine import LOSS, Loss
+from rodin_watchd.core.mounts import PATHS, Mark, Mount, SeenMark, Traces, is_inside_mark
+from rodin_watchd.core.names import printable
+from rodin_watchd.core.wording import cost, in_credits, local, set_name
+from rodin_watchd.errors import CommandRefusedError, FolderGoneError
+from rodin_watchd.model import CREDITS_PER_TEXTURE, Job, State
+from rodin_watchd.service.commands import ACCEPT, APPROVE, CANCEL, JOB_VERBS, PAUSE, RESUME, SEEN
+from rodin_watchd.service.mounts import place_of, remembered_inside, traces_of, why_copied
+
+ANSWER_SECONDS = 5.0
+"""So long the daemon's answer is waited for."""
+
+LOOK_SECONDS = 0.1
+"""The journal is asked for the answer so often."""
+
+KEY_LIMIT_CHARACTERS = 65_536
+
+_LONGEST_TEXT = 500
+
+
+@click.command(epilog="Example: rodin-watchd retry chair")
+@config_option
+@click.argument("job")
+@click.option("--pay-again", is_flag=True, help=f"Submit it anew, for {CREDITS_PER_TEXTURE} credits.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+def retry(config_file: Path | None, job: str, *, pay_again: bool, yes: bool) -> None:
+    """Take the failed JOB up again, from the files in failed/.
+
+    A job that was paid for asks for its results again, free of charge, unless --pay-again is given. JOB is an id, the
+    beginning of one, or a set's name. What the job failed of last is what is retried: if somebody else takes it up first,
+    this is refused.
+    """
+    confirm = _confirm_paying_again if pay_again and not yes else _nothing
+    ask_about(load(config_file), "retry", job, {"pay_again": pay_again}, confirm)
+
+
+@click.command(epilog="Example: rodin-watchd cancel 3f9c")
+@config_option
+@click.argument("job")
+def cancel(config_file: Path | None, job: str) -> None:
+    """Stop JOB before its results arrive; its files go to failed/. What was paid stays paid.
+
+    JOB is an id, the beginning of one, or a set's name. If it is paid for after this was given and before it is stopped, it
+    goes on, and this is refused; given again, it stops the job all the same.
+    """
+    ask_about(load(config_file), CANCEL, job, {})
+
+
+@click.command(epilog="Example: rodin-watchd pause")
+@config_option
+def pause(config_file: Path | None) -> None:
+    """Take and submit nothing until `resume`; what was paid for still comes in. Lasts through restarts."""
+    config = load(config_file)
+    with reader(config) as journal:
+        ask(config, journal, PAUSE, {})
+
+
+@click.command(epilog="Example: rodin-watchd resume")
+@config_option
+def resume(config_file: Path | None) -> None:
+    """Go on after `pause`. A `pause` that comes after this one stays."""
+    config = load(config_file)
+    with reader(config) as journal:
+        ask(config, journal, RESUME, {SEEN: journal.newest_command(PAUSE)})
+
+
+@click.command(epilog="Example: rodin-watchd approve chairs/oak")
+@config_option
+@click.argument("folder", required=False)
+@click.option("--all", "everything", is_flag=True, help="Approve all sets that wait.")
+def approve(config_file: Path | None, folder: str | None, *, everything: bool) -> None:
+    """Let sets go on that came in very large numbers at once and wait in the inbox (budget.hold_above_sets).
+
+    FOLDER is a folder of the inbox: its sets and those below are approved; a set's own name with its folder approves that
+    one; "." means the sets that lie in the inbox itself. Sets that come, or whose files are replaced, after this was given
+    are not approved by it.
+    """
+    if everything is (folder is not None):
+        raise click.UsageError("Name a folder of the inbox, or say --all.")
+    config = load(config_file)
+    with reader(config) as journal:
+        seen = journal.newest_held()
+        if not seen and daemon_of(config) is None:
+            raise CommandRefusedError("No set waits for approval.", advice="`rodin-watchd status` tells what waits.")
+        ask(config, journal, APPROVE, {"folder": _in_inbox(folder) if folder is not None else None, SEEN: seen})
+
+
+def _in_inbox(folder: str) -> str:
+    """Return a folder relative to the inbox, however it was spelled: `chairs/`, `inbox/chairs`, `./chairs`."""
+    parts = [part for part in folder.split("/") if part not in ("", ".")]
+    return "/".join(parts[1:] if parts[:1] == [INBOX] else parts) or "."
+
+
+@click.command(epilog="Example: rodin-watchd resolve chair --task UUID --subscription-key - < key.txt")
+@config_option
+@click.argument("job")
+@click.option("--not-charged", is_flag=True, help="The vendor did not charge it: submit it again. May pay twice.")
+@click.option("--task", metavar="UUID", help="The vendor accepted it as this task: fetch its results.")
+@click.option(
+    "--subscription-key",
+    metavar="KEY",
+    help="The task's subscription key; - reads it from standard input, for everybody on this machine can read a "
+    "command line. Without it the results are asked for until they are there.",
+)
+@click.option("--give-up", is_flag=True, help="Move the set to failed/ with what is known.")
+@click.option(
+    "--hold",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Only if this is still the newest hold of the job: the number that `show`, `list`, `status` and STATUS.txt tell.",
+)
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+def resolve(  # noqa: PLR0913 - one argument for each option
+    config_file: Path | None,
+    job: str,
+    *,
+    not_charged: bool,
+    task: str | None,
+    subscription_key: str | None,
+    give_up: bool,
+    hold: int | None,
+    yes: bool,
+) -> None:
+    """Decide about the held JOB: nobody here can tell whether its submit was accepted and charged.
+
+    Look into the vendor's account first, then choose one of --not-charged, --task and --give-up. JOB is an id, the
+    beginning of one, or a set's name. The decision is about one hold: if the job was submitted again since, and is held anew,
+    it is refused.
+    """
+    if sum((not_charged, task is not None, give_up)) != 1:
+        raise click.UsageError("Choose one of --not-charged, --task UUID and --give-up.")
+    if subscription_key is not None and task is None:
+        raise click.UsageError("--subscription-key belongs to --task.")
+    how = "not-charged" if not_charged else "give-up" if give_up else "task"
+    arguments: dict[str, Any] = {"how": how}
+    if task is not None:
+        arguments |= {"task": _word(task, "--task"), "subscription_key": _key(subscription_key)}
+    confirm = _confirm_not_charged if not_charged and not yes else _show_hold
+    ask_about(load(config_file), "resolve", job, arguments, confirm, hold)
+
+
+def _key(given: str | None) -> str:
+    """Return the subscription key, from the command line or standard input; "" for none."""
+    if given is None:
+        return ""
+    if given == "-" and sys.stdin.isatty():
+        given = str(click.prompt("Subscription key", hide_input=True))
+    elif given == "-":
+        given = sys.stdin.readline(KEY_LIMIT_CHARACTERS)
+    return _word(given, "--subscription-key")
+
+
+def _word(text: str, option: str) -> str:
+    word = text.strip()
+    if not word or not word.isascii() or not word.isprintable() or " " in word:
+        raise click.UsageError(f"{option} must be one word of plain characters.")
+    return word
+
+
+def _nothing(_job: Job, _price: Decimal) -> None:
+    return None
+
+
+def ask_about(
+    config: Config,
+    verb: str,
+    name: str,
+    arguments: dict[str, Any],
+    confirm: Callable[[Job, Decimal], None] = _nothing,
+    hold: int | None = None,
+) -> None:
+    """Ask something about one job as it is now; `hold` is the one that somebody has looked at, None: the newest.
+
+    `confirm` shows the job and may ask whether it is meant, at what a texture may cost (credits).
+    """
+    with reader(config) as journal:
+        job = journal.find(name)
+        if hold not in (None, job.holds):
+            told = f"Hold {hold} is not the newest one of this job: that is hold {job.holds}." if job.holds else ""
+            raise CommandRefusedError(
+                told or "This job was never held.", advice=f"Look at it (`rodin-watchd show {job.id}`), then decide."
+            )
+        if verb in JOB_VERBS and (
+            verb != CANCEL or daemon_of(config) is None
+        ):  # what does not fit it now will not later
+            JOB_VERBS[verb](job, arguments, time.time())
+        confirm(job, journal.price())
+        ask(config, journal, verb, {**arguments, "job": job.id, SEEN: Seen.of(job).as_data()})
+
+
+def _show_hold(job: Job, _: Decimal) -> None:
+    """Show which hold is decided about: since when, why, and what it may have cost."""
+    since = local(job.times.get(State.HELD.value, job.created_at), local_zone())
+    why = f" {printable(job.problem.message, _LONGEST_TEXT)}" if job.problem else ""
+    click.echo(
+        f"{set_name(job.folder, job.name)} (job {job.id}): hold {job.holds}, since {since}.{why} Cost: {cost(job)}"
+    )
+
+
+def _confirm_not_charged(job: Job, price: Decimal) -> None:
+    """Ask before a held job is submitted again."""
+    _show_hold(job, price)
+    _confirm(f"Submit it again, for {in_credits(price)}, on top of what it may have cost?")
+
+
+def _confirm_paying_again(job: Job, price: Decimal) -> None:
+    """Ask before a failed job is paid for again."""
+    why = f" {printable(job.problem.message, _LONGEST_TEXT)}" if job.problem else ""
+    click.echo(f"{set_name(job.folder, job.name)} (job {job.id}): failed.{why} Cost so far: {cost(job)}")
+    _confirm(f"Submit it anew, for {in_credits(price)}, on top of that?")
+
+
+def _confirm(question: str) -> None:
+    """Ask before money is spent again. Ends the command if the answer is no, or if nobody is there to answer."""
+    if not sys.stdin.isatty() and not select.select([sys.stdin], [], [], ANSWER_SECONDS)[0]:
+        raise click.UsageError("Nobody answers the question; say --yes to go on without it.")
+    try:
+        agreed = click.confirm(question)
+    except click.Abort:
+        raise click.UsageError("Nobody answered the question; say --yes to go on without it.") from None
+    if not agreed:
+        raise click.Abort
+
+
+def ask(config: Config, journal: JournalReader, verb: str, arguments: dict[str, Any]) -> None:
+    """Leave a command, and tell the answer if somebody is there to give one. Raises CommandRefusedError."""
+    number = insert_command(journal_of(config), verb, arguments, time.time(), once=verb in JOB_VERBS)
+    if daemon_of(config) is None:
+        click.echo("The service is not running: this will be carried out when it starts.")
+        return
+    answer = _answer(journal, number)
+    if answer is None:
+        click.echo(
+            "The service has not answered yet: it ends the job's step under way first. "
+            "`rodin-watchd status` and `show` tell what came of it."
+        )
+    elif answer["ok"]:
+        click.echo(answer["message"])
+    else:
+        raise CommandRefusedError(answer["message"], advice=" ")
+
+
+def _answer(journal: JournalReader, number: int) -> dict[str, Any] | None:
+    """Wait for the daemon's answer, for a while."""
+    until = time.monotonic() + ANSWER_SECONDS
+    while (answer := journal.answer(number)) is None and time.monotonic() < until:
+        time.sleep(LOOK_SECONDS)
+    return answer
+
+
+# ---- `rodin-watchd accept`: a person says that a folder which was moved to another disk is the service's folder all the same ----
+
+
+_SHARE_PARTS = 2
+"""Of a path in the inbox, at least."""
+
+JOURNAL: Final = "journal"
+"""What is accepted besides folders: that something is missing in the journal."""
+
+
+@click.command(epilog="Example: rodin-watchd accept outbox")
+@config_option
+@click.argument("folder", metavar="FOLDER")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+def accept(config_file: Path | None, folder: str, *, yes: bool) -> None:
+    """Accept what lies at FOLDER now, after it was moved to another disk or share.
+
+    FOLDER is root, inbox, outbox, failed, archive, work, or a share in the inbox: inbox/team. The service knows its folders
+    by device and by a mark that it leaves in them; one that is neither is taken for a share that is not mounted. This
+    leaves the mark in the folder that is there now; the service, running or not, needs nothing else. `accept root` also
+    lets a root be served that was copied or moved, or whose journal is lost for good: nothing is known then of what was
+    paid elsewhere, or before. `accept journal` says that you know of the submits that are missing in a journal that is older
+    than what was paid; the notice of them ends.
+    """
+    config = load(config_file)
+    if folder == JOURNAL:
+        _accept_loss(config, yes=yes)
+        return
+    where, mounts = _path_of(folder), Mounts(config.folders.root)
+    path = config.folders.root / where
+    there = filesystem_of(path)
+    seen = mounts.look_at(where, Path(there.mount_point))
+    if seen is None:
+        raise FolderGoneError(
+            f"There is no folder {path}.", advice="Mount the share or disk first, or make the folder."
+        )
+    mark = _mark(config, folder if where else Mount.ROOT.value, mounts)
+    if not where and mark.journal:
+        mark = replace(mark, accepted_from=_before(seen.mark, mark, journal_of(config)))
+    if not yes:
+        click.echo(f"{path} {_said(seen)}, on {there.kind} mounted at {there.mount_point}.")
+        _warn(seen.mark, mark)
+        click.confirm(f"Is this the {folder} that the service is to use from now on?", abort=True)
+    mounts.leave_mark_at(where, mark, replace=True)
+    if not where:
+        _mark_all_with(config, mounts, mark, seen.mark)
+    click.echo(f"Accepted: the service uses {path}.")
+
+
+def _path_of(folder: str) -> str:
+    """Return where a folder lies, relative to the root. Raises BadParameter for one that cannot be accepted."""
+    if folder in set(Mount):
+        return PATHS[Mount(folder)]
+    parts = folder.split("/")
+    if parts[0] != INBOX or len(parts) < _SHARE_PARTS or not {"", ".", ".."}.isdisjoint(parts):
+        names = ", ".join((*(mount.value for mount in Mount), JOURNAL))
+        raise click.BadParameter(f"{folder} is none of {names}, and no folder in the inbox (inbox/NAME).")
+    return folder
+
+
+def _accept_loss(config: Config, *, yes: bool) -> None:
+    with reader(config) as journal:
+        found = journal.meta(LOSS)
+        if not found:
+            raise CommandRefusedError("Nothing is missing in the journal, as far as the service knows.", advice=" ")
+        loss = Loss(*found)
+        if not yes:
+            click.echo(f"{loss.reason}: {loss.counted}. What was paid for by {loss.them} could be paid for once more.")
+            click.confirm(
+                "Have you looked into the vendor's account, and is there no newer journal or backup?", abort=True
+            )
+        ask(config, journal, ACCEPT, {SEEN: loss.number})
+
+
+def _before(there: Mark | None, wanted: Mark, journal: Path) -> str:
+    """Return the journal that an accepted copy named before, "" if it is none: what may have been sent is held at the next start.
+
+    A root without a mark may be a copy of one whose mark was left behind: it stands for its own journal, if there is one.
+    """
+    if there is None:
+        return wanted.journal if journal.exists() else ""
+    return there.journal if why_copied(there, journal) else there.accepted_from
+
+
+def _warn(there: Mark | None, wanted: Mark) -> None:
+    """Say what it means to accept a folder that another service may be using."""
+    if there is None or not there.journal or there.journal == wanted.journal:
+        return
+    click.echo(
+        f"Its mark names another journal: {printable(there.journal, 500)}. A service with that journal must not run any "
+        "more, neither on this folder nor on another copy of it: both would pay for the same sets."
+    )
+
+
+def _mark_all_with(config: Config, mounts: Mounts, root: Mark, before: Mark | None) -> None:
+    """Mark the folders of an accepted root anew that were marked with it, and the shares in its inbox. Raises OSError."""
+    with_it = {root.root_id, before.root_id if before else root.root_id}
+    shares = _shares(config)
+    names = {PATHS[mount]: mount.value for mount in Mount if mount is not Mount.ROOT}
+    for path, name in {**names, **{share: share for share in shares}}.items():
+        mark = read_mark(config.folders.root / path)
+        if mark and mark.root_id in with_it and (mark.mount == name or (path in shares and is_inside_mark(mark))):
+            mounts.leave_mark_at(path, replace(root, mount=name, accepted_from="", traces=Traces()), replace=True)
+
+
+def _shares(config: Config) -> frozenset[str]:
+    """Return where shares were mounted in the inbox that carried the service's mark, relative to the root."""
+    if not journal_of(config).exists():
+        return frozenset()
+    with reader(config) as journal:
+        return frozenset(f"{INBOX}/{path}" for path in remembered_inside(journal).known)
+
+
+def _said(seen: SeenMark) -> str:
+    mark = f"carries the mark of another {seen.mark.mount}" if seen.mark else "carries no mark"
+    return f"{'is empty' if seen.empty else 'is not empty'} and {mark}"
+
+
+def _mark(config: Config, name: str, mounts: Mounts) -> Mark:
+    """Return the mark to leave: the journal's, or the root's where no journal knows it yet."""
+    path, root_id = journal_of(config), ""
+    if path.exists():
+        with reader(config) as journal:
+            root_id = str(journal.meta(ROOT_ID) or "")
+    if root_id:
+        return Mark(root_id, name, place_of(path), traces=traces_of(path))
+    root = mounts.mark(Mount.ROOT)
+    return Mark(root.root_id if root else secrets.token_hex(8), name)

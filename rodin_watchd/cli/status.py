@@ -1,0 +1,421 @@
+"""`rodin-watchd status`, `list` and `show`: what the journal says, whether the daemon runs or not."""
+
+from __future__ import annotations
+
+import sys
+import time
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import tzinfo
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import click
+
+from rodin_watchd.adapters.store.reader import JournalReader
+from rodin_watchd.adapters.zone import local_zone
+from rodin_watchd.cli.context import (
+    config_option,
+    daemon_of,
+    journal_of,
+    json_option,
+    load,
+    no_room,
+    print_json,
+    reader,
+    standstill,
+)
+from rodin_watchd.config import Config
+from rodin_watchd.core.account import BALANCE
+from rodin_watchd.core.budget import BUDGET_DAY, Day, day_of, midnight
+from rodin_watchd.core.machine import ENDED
+from rodin_watchd.core.names import printable
+from rodin_watchd.core.status import DOING, PAGE, Page, doing, ended_line, render, sorted_jobs
+from rodin_watchd.core.wording import WHOSE, advice, cost, in_credits, is_cost_certain, local, set_name
+from rodin_watchd.model import Event, InputFile, Job, ServiceEvent, State
+
+# ---- A job in words and as data, for people and programs at the command line. No secret of a job is ever told -------
+
+
+def since_at(job: Job) -> float:
+    """Return when the job came into its state, UTC."""
+    return job.times.get(job.state.value, job.created_at)
+
+
+# ---- as data --------------------------------------------------------------------------------------------------------
+
+
+def brief(job: Job) -> dict[str, Any]:
+    """Return what `list --json` tells of a job."""
+    return {
+        "id": job.id,
+        "set": job.name,
+        "folder": job.folder,
+        "state": job.state.value,
+        "hold": job.holds if job.state is State.HELD else None,
+        "created_at": job.created_at,
+        "since_at": since_at(job),
+        "credits": job.spent,
+        "cost_is_certain": is_cost_certain(job),
+        "place": job.place or None,
+        "problem": job.problem.message if job.problem else None,
+    }
+
+
+def whole(job: Job, events: Iterable[Event], meanwhile: Iterable[ServiceEvent] = ()) -> dict[str, Any]:
+    """Return what `show --json` tells of a job: all but the subscription key and the vendor's raw answer."""
+    return {
+        **brief(job),
+        "files": [_file_data(file) for file in job.files],
+        "options": dict(job.options),
+        "again": job.again,
+        "consent": job.consent or None,
+        "fingerprint": job.fingerprint or None,
+        "times": dict(job.times),
+        "retries": job.retries,
+        "attempts": job.attempts,
+        "not_before": job.not_before,
+        "deadline": job.deadline,
+        "task": {"uuid": job.task.uuid, "submitted_at": job.task.submitted_at} if job.task else None,
+        "progress": job.progress or None,
+        "results": [asdict(result) for result in job.results],
+        "problem": _problem_data(job),
+        "events": [
+            {"at": e.at, "action": e.action, "state": e.state.value, "message": e.message, "code": e.code}
+            for e in events
+        ],
+        "service_events": [asdict(event) for event in meanwhile],
+    }
+
+
+def _file_data(file: InputFile) -> dict[str, Any]:
+    return {
+        "role": file.role.value,
+        "name": file.name,
+        "source": file.source,
+        "bytes": file.signature.size,
+        "sha256": file.sha256 or None,
+        "shared": file.shared,
+    }
+
+
+def _problem_data(job: Job) -> dict[str, Any] | None:
+    problem = job.problem
+    if problem is None:
+        return None
+    return {
+        "code": problem.code,
+        "fault": problem.fault.value,
+        "message": problem.message,
+        "advice": problem.advice,
+    }
+
+
+# ---- in words -------------------------------------------------------------------------------------------------------
+
+HEADINGS = ("ID", "SET", "STATE", "SINCE", "CREDITS", "PLACE")
+
+
+def row(job: Job, zone: tzinfo) -> tuple[str, ...]:
+    """Return a job's row of the table that `list` prints."""
+    doubt = "" if is_cost_certain(job) else "?"
+    since = local(since_at(job), zone)
+    spent = f"{job.spent}{doubt}"
+    return (job.id, set_name(job.folder, job.name), doing(job), since, spent, printable(job.place) or "-")
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Align rows in columns, as a terminal shows them."""
+    widths = [max(map(_cells, column)) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(_padded(cell, width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _padded(text: str, width: int) -> str:
+    return text + " " * (width - _cells(text))
+
+
+def _cells(text: str) -> int:
+    """Return how many columns a text takes (Unicode Standard Annex 11; marks combine with what is before them)."""
+    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def page(job: Job, events: Sequence[Event], meanwhile: Sequence[ServiceEvent], zone: tzinfo) -> str:
+    """Return all that is known of a job, and its history with what happened to the service meanwhile, for people."""
+    facts = [
+        ("Set", set_name(job.folder, job.name)),
+        ("Job", f"{job.id}, since {local(job.created_at, zone)}"),
+        ("State", f"{DOING[job.state]} ({_state(job)}), since {local(since_at(job), zone)}"),
+        *_trouble(job, zone),
+        ("Cost", cost(job)),
+        *([("Place", printable(job.place))] if job.place else []),
+        *([("Task", f"{printable(job.task.uuid)} at the vendor")] if job.task else []),
+        *([("Progress", job.progress)] if job.progress else []),
+        ("Options", ", ".join(f"{key} = {_plain(value)}" for key, value in job.options.items()) or "the vendor's own"),
+        *(("Input", _file_words(file)) for file in job.files),
+        *(("Result", f"{printable(r.name)}, {r.size:,} bytes, sha256 {r.sha256}") for r in job.results),
+    ]
+    told = "\n".join(f"{name + ':':<13}{text}" for name, text in facts)
+    return f"{told}\n\nHistory\n{_history(events, meanwhile, zone)}"
+
+
+def _state(job: Job) -> str:
+    return f"{job.state}, hold {job.holds}" if job.state is State.HELD else job.state.value
+
+
+def _trouble(job: Job, zone: tzinfo) -> list[tuple[str, str]]:
+    if job.problem is None:
+        return []
+    told = [
+        ("Problem", _plain(job.problem.message)),
+        ("Who can mend", WHOSE[job.problem.fault]),
+        ("What to do", _plain(advice(job))),
+    ]
+    again = [("Next try", f"{local(job.not_before, zone)}, after {job.attempts} that failed")] if job.attempts else []
+    return [*told, *again]
+
+
+def _file_words(file: InputFile) -> str:
+    digest = f", sha256 {file.sha256}" if file.sha256 else ""
+    shared = ", shared with other sets" if file.shared else ""
+    return f"{file.role}: {printable(file.source)}, {file.signature.size:,} bytes{digest}{shared}"
+
+
+def _history(events: Sequence[Event], meanwhile: Sequence[ServiceEvent], zone: tzinfo) -> str:
+    own = [(e.at, e.action, e.message) for e in events]
+    told = sorted([*own, *((e.at, "(service)", f"{e.kind}: {e.message}") for e in meanwhile)], key=lambda row: row[0])
+    rows = [(f"  {local(at, zone)}", action, _plain(message)) for at, action, message in told]
+    return table(rows) if rows else "  nothing yet"
+
+
+def _plain(value: object) -> str:
+    """Return text on one line, whatever was in it."""
+    return printable(str(value), limit=2000)
+
+
+WATCH_SECONDS = 1.0
+NEWEST = 20
+"""So many results are on the page."""
+
+FEW = 5
+"""So many events of the service are shown to people."""
+
+
+@dataclass(frozen=True, slots=True)
+class MoneyReport:
+    """What was spent, and what may be; in credits."""
+
+    total: Decimal
+    today: Decimal  # charged since midnight
+    per_day: Decimal | None  # the budget
+    spent: Decimal  # of the budget, with what may have been charged
+    per_folder: Decimal | None  # the budget of each top folder
+    folders: Mapping[str, Decimal]  # what of it each has spent; "" is the inbox itself
+    balance: Mapping[str, Any] | None  # credits, at (UTC) and low: as it was read last
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What `status` tells: the daemon's page, with the jobs as the journal has them now."""
+
+    root: Path
+    daemon: Mapping[str, Any] | None  # host and pid; None when it is stopped
+    page: Page
+    counts: Mapping[State, int]
+    money: MoneyReport
+    events: Sequence[ServiceEvent]  # the service's own, newest first
+
+    def as_data(self) -> dict[str, Any]:
+        """Return the report as JSON can hold it."""
+        return {
+            "root": str(self.root),
+            "running": self.daemon is not None,
+            "daemon": self.daemon,
+            "credits": {"total": self.money.total, "today": self.money.today},
+            "budget": {
+                "per_day": self.money.per_day,
+                "spent": self.money.spent,
+                "per_folder": self.money.per_folder,
+                "folders": dict(self.money.folders),
+            },
+            "balance": self.money.balance,
+            "events": [asdict(event) for event in self.events],
+            "counts": {state.value: number for state, number in self.counts.items()},
+            "page": self.page.as_data(),
+        }
+
+
+def taken(config: Config, journal: JournalReader, now: float, zone: tzinfo) -> Report:
+    """Put the report together."""
+    jobs = journal.jobs(state for state in State if state not in ENDED)
+    running, held = sorted_jobs(jobs)
+    recent = tuple(map(ended_line, journal.jobs(ENDED, limit=NEWEST)))
+    told = journal.meta(PAGE)
+    page = Page.of_data(told) if told else Page()
+    pressing = standstill(journal_of(config)) or no_room(journal_of(config))
+    notices = (*filter(None, (pressing,)), *page.notices)
+    page = replace(page, running=running, held=held, recent=recent, notices=notices)
+    money = _money(config, journal, now, zone)
+    events = journal.service_events(NEWEST)
+    return Report(config.folders.root, daemon_of(config), page, journal.counts(), money, events)
+
+
+def _money(config: Config, journal: JournalReader, now: float, zone: tzinfo) -> MoneyReport:
+    known, budget = journal.meta(BUDGET_DAY), config.budget
+    day = day_of(Day(*known).found(now) if known else None, now, zone, journal.newest_purchase())
+    folders = journal.spent_since(day.after_purchase)
+    total, today = journal.charged_since(0.0), journal.charged_since(midnight(now, zone))
+    spent = sum(folders.values(), day.lost_credits(journal.price()))
+    return MoneyReport(
+        total, today, budget.per_day_credits, spent, budget.per_folder_credits, folders, _balance(journal)
+    )
+
+
+def _balance(journal: JournalReader) -> Mapping[str, Any] | None:
+    known = journal.meta(BALANCE)
+    return {"credits": Decimal(known["credits"]), "at": known["at"], "low": known["low"]} if known else None
+
+
+def text_of(report: Report, zone: tzinfo) -> str:
+    """Return the report for people."""
+    head = f"{_daemon_line(report)}\n{_money_lines(report.money, zone)}"
+    if report.counts:
+        head += f"Jobs: {', '.join(f'{n:,} {DOING[state]}' for state, n in report.counts.items())}\n"
+    sections = render(report.page, zone).partition("\n\n")[2]
+    return f"{head}\n{sections.rstrip()}\n\n{_events(report.events[:FEW], zone)}".rstrip()
+
+
+def _money_lines(money: MoneyReport, zone: tzinfo) -> str:
+    told = f"Credits spent: {money.today} today, {money.total} in total\n"
+    if money.per_day is not None:
+        told += f"Budget of the day: {money.spent} of {in_credits(money.per_day)}\n"
+    if money.per_folder is not None and money.folders:
+        spent = ", ".join(f"{printable(top) or 'the inbox itself'} {amount}" for top, amount in money.folders.items())
+        told += f"Budget of each folder and day: {in_credits(money.per_folder)}; spent: {spent}\n"
+    if money.balance:
+        told += f"Balance: {in_credits(money.balance['credits'])} on {local(money.balance['at'], zone)}\n"
+    return told
+
+
+def _events(events: Sequence[ServiceEvent], zone: tzinfo) -> str:
+    """Return the newest events of the service itself, as a section; "" without any."""
+    if not events:
+        return ""
+    rows = [(f"  {local(event.at, zone)}", event.kind, printable(event.message, limit=500)) for event in events]
+    return f"Newest events of the service\n{table(rows)}"
+
+
+def _daemon_line(report: Report) -> str:
+    if report.daemon is None:
+        return (
+            f"STOPPED: nothing serves {report.root}; `rodin-watchd run` starts it.\n"
+            "What waits in the inbox, and what stood still, is as of its last look."
+        )
+    who = ", ".join(f"{key} {value}" for key, value in report.daemon.items())
+    return f"Running for {report.root}{f' ({who})' if who else ''}"
+
+
+@click.command(epilog="Example: rodin-watchd status --watch")
+@config_option
+@json_option
+@click.option("--watch", is_flag=True, help="Show it every second, until Ctrl-C.")
+def status(config_file: Path | None, *, as_json: bool, watch: bool) -> None:
+    """Tell what waits, runs, is held, and what came out last.
+
+    --json prints one object: root, running, daemon (host and pid, null when stopped), credits (total, today), budget
+    (per_day and per_folder, null without one; spent, in all and by folders), balance (credits, at, low; null if it was
+    never read), events (of the service: at, kind, subject, code, message; newest first), counts (jobs by state) and page (notices,
+    waiting, running, held, recent, ignored). An entry of the page has name, text, job (null in the inbox) and since_at
+    (UTC seconds, or null). While the daemon is stopped, waiting and notices are as of its last look.
+    """
+    if watch and as_json:
+        raise click.UsageError("--watch is for people, --json for programs: choose one.")
+    if watch and not sys.stdout.isatty():
+        raise click.UsageError("--watch needs a terminal; without it the page is printed once.")
+    config = load(config_file)
+    zone = local_zone()
+    if watch:
+        _watch(config, zone)
+        return
+    now = _now(config, zone)
+    if as_json:
+        print_json(now.as_data())
+    else:
+        click.echo(text_of(now, zone))
+
+
+def _now(config: Config, zone: tzinfo) -> Report:
+    """Put the report together from the journal as it is now, opened anew: it may have been replaced or closed since."""
+    with reader(config) as journal:
+        return taken(config, journal, time.time(), zone)
+
+
+def _watch(config: Config, zone: tzinfo) -> None:
+    """Show the page anew every second; what does not fit on the screen is cut off below."""
+    from rich.live import Live  # noqa: PLC0415 - a tenth of a second that no other command should pay
+    from rich.text import Text  # noqa: PLC0415 - the same
+
+    def page() -> Text:
+        return Text(text_of(_now(config, zone), zone))
+
+    try:
+        with Live(page(), auto_refresh=False) as live:
+            while True:
+                time.sleep(WATCH_SECONDS)
+                live.update(page(), refresh=True)
+    except KeyboardInterrupt:
+        return
+
+
+@click.command("list", epilog="Example: rodin-watchd list --state failed --state held --limit 10")
+@config_option
+@json_option
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Choice([state.value for state in State]),
+    help="Only jobs in this state; may be given several times.",
+)
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most N jobs. Default: all.")
+def list_jobs(config_file: Path | None, *, as_json: bool, states: tuple[str, ...], limit: int | None) -> None:
+    """List all jobs, newest change first.
+
+    --json prints a list; each job has id, set, folder, state, hold (its number, or null), created_at, since_at
+    (UTC seconds), credits, cost_is_certain, place (relative to the root, or null) and problem (a sentence, or null).
+    """
+    with reader(load(config_file)) as journal:
+        jobs = journal.jobs(map(State, states or State), limit or -1)
+    if as_json:
+        print_json([brief(job) for job in jobs])
+    elif jobs:
+        zone = local_zone()
+        click.echo(table([HEADINGS, *(row(job, zone) for job in jobs)]))
+    else:
+        click.echo("There are no jobs." if not states else "There are no such jobs.")
+
+
+@click.command(epilog="Example: rodin-watchd show chair")
+@config_option
+@json_option
+@click.argument("job")
+def show(config_file: Path | None, job: str, *, as_json: bool) -> None:
+    """Show one job with its whole history. JOB is its id, the beginning of the id, or the set's name.
+
+    --json prints what `list --json` has, and files, options, again, consent, fingerprint, times (state: UTC seconds), retries,
+    attempts, not_before, deadline, task (uuid, submitted_at), progress, results, problem (code, fault, message, advice;
+    or null), events (at, action, state, message, code; oldest first) and service_events (what happened to the service as
+    a whole meanwhile: at, kind, subject, code, message; oldest first).
+    """
+    with reader(load(config_file)) as journal:
+        found = journal.find(job)
+        events = journal.events(found.id)
+        others = journal.service_events(since_at=found.created_at)
+    until_at = since_at(found) if found.state in ENDED else time.time()
+    meanwhile = [event for event in reversed(others) if event.at <= until_at]
+    if as_json:
+        print_json(whole(found, events, meanwhile))
+    else:
+        click.echo(page(found, events, meanwhile, local_zone()))

@@ -1,0 +1,451 @@
+"""`rodin-watchd install-service` and `uninstall-service`: a systemd service, for the machine or for one user."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import click
+
+from rodin_watchd.cli.context import NAME, program
+from rodin_watchd.config import load_config
+from rodin_watchd.config.reference import example
+from rodin_watchd.core.layout import CONFIG_NAME
+from rodin_watchd.errors import ConfigError, DiskError
+
+# ---- Acts on the machine that can be told before they are done ------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """A file that is to hold a text. With `keep`, one that is there stays as it is."""
+
+    path: Path
+    text: str
+    keep: bool = False
+
+    def told(self) -> str:
+        """Say what would be done, with the whole text."""
+        if self.is_done():
+            return f"leave   {self.path}: it is there already"
+        lines = "".join(f"\n      | {line}".rstrip() for line in self.text.splitlines())
+        return f"{self.word()} {self.path} (mode 644){lines}"
+
+    def is_done(self) -> bool:
+        """Tell whether there is nothing to do."""
+        try:
+            return self.path.exists() and (self.keep or self.path.read_text(encoding="utf-8") == self.text)
+        except (PermissionError, UnicodeDecodeError):
+            return False
+
+    def word(self) -> str:
+        """Say whether there was one before."""
+        return "replace" if self.path.exists() else "write  "
+
+    def do(self) -> str:
+        """Write it whole or not at all, and return what was done. Raises OSError."""
+        if self.is_done():
+            return self.told()
+        done = f"{self.word()} {self.path}"
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        new = self.path.with_name(f".{self.path.name}.new")
+        new.write_text(self.text, encoding="utf-8")
+        new.chmod(0o644)
+        new.replace(self.path)
+        return done
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """A file that is to go, and its folder if that is for drop-ins and empty then."""
+
+    path: Path
+
+    def told(self) -> str:
+        """Say what would be done."""
+        return f"remove  {self.path}" if self.path.exists() else f"        {self.path} is not there"
+
+    def do(self) -> str:
+        """Do it, and return what was done. Raises OSError."""
+        told = self.told()
+        self.path.unlink(missing_ok=True)
+        if self.path.parent.name.endswith(".service.d"):
+            with contextlib.suppress(OSError):  # somebody's drop-ins lie there, too, or there was none
+                self.path.parent.rmdir()
+        return told
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A command that is to be run; one that is not `required` may fail."""
+
+    command: tuple[str, ...]
+    required: bool = True
+
+    def told(self) -> str:
+        """Say what would be run."""
+        return f"run     {shlex.join(self.command)}"
+
+    def do(self) -> str:
+        """Run it, and return what was run. Raises DiskError when it fails, OSError when it is missing."""
+        done = subprocess.run(self.command, capture_output=True, text=True, check=False)  # noqa: S603 - our own words
+        said = "".join(f"\n      | {line}" for line in (done.stdout + done.stderr).splitlines())
+        if done.returncode != 0 and self.required:
+            raise DiskError(
+                f"`{shlex.join(self.command)}` failed ({done.returncode}).{said}", advice="Mend that, then repeat this."
+            )
+        return self.told() + said
+
+
+Act: TypeAlias = Put | Remove | Run
+
+
+def do_all(acts: Iterable[Act], *, dry: bool) -> None:
+    """Do one after the other, each told when it is done; or tell them all and do nothing. Raises RodinWatchdError, OSError."""
+    for act in acts:
+        click.echo(act.told() if dry else act.do())
+
+
+# ---- The files of a systemd service: what `install-service` writes, and what the packages bring along ---------------
+
+
+PROGRAM: Final = ("/usr/bin/rodin-watchd",)
+"""The program of the units as they are."""
+
+CONFIGS: Final = Path("/etc/rodin-watchd")
+SHARE: Final = Path("/srv/rodin-watchd")
+STATE: Final = Path("/var/lib/rodin-watchd")
+PLACES: Final[Mapping[str, str]] = {
+    "systemd/system/rodin-watchd.service": "rodin-watchd.service",
+    "systemd/system/rodin-watchd@.service": "rodin-watchd@.service",
+    "systemd/user/rodin-watchd.service": "user/rodin-watchd.service",
+    "sysusers.d/rodin-watchd.conf": "rodin-watchd.sysusers",
+    "tmpfiles.d/rodin-watchd.conf": "rodin-watchd.tmpfiles",
+}
+"""Where a package puts each file, below /usr/lib, and its name in the project."""
+
+_INSTANCE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,40}")
+
+
+@dataclass(frozen=True, slots=True)
+class InstallPaths:
+    """One service: the single one, or an instance."""
+
+    instance: str = ""  # "" for the single one
+
+    def __post_init__(self) -> None:
+        """Refuse names that would have to be written in another way in unit names. Raises ConfigError."""
+        if self.instance and not _INSTANCE.fullmatch(self.instance):
+            raise ConfigError("The name of an instance is made of letters, digits, _, - and . (at most 41).")
+
+    @property
+    def unit(self) -> str:
+        """The unit to enable."""
+        return f"{NAME}@{self.instance}.service" if self.instance else f"{NAME}.service"
+
+    @property
+    def template(self) -> str:
+        """The unit file that it is made from."""
+        return f"{NAME}@.service" if self.instance else f"{NAME}.service"
+
+    @property
+    def config(self) -> Path:
+        """The config file of the unit as it is."""
+        return CONFIGS / f"{self.instance or 'config'}.toml"
+
+    @property
+    def share(self) -> Path:
+        """The shared folder of the unit as it is."""
+        return SHARE.with_name(f"{NAME}-{self.instance}") if self.instance else SHARE
+
+    @property
+    def state(self) -> Path:
+        """The folder of its journal, which the unit's StateDirectory= makes."""
+        return STATE / self.instance
+
+    @property
+    def snippet(self) -> str:
+        """The file name of its tmpfiles.d snippet."""
+        return f"{NAME}-{self.instance}.conf" if self.instance else f"{NAME}.conf"
+
+
+def text_of(name: str) -> str:
+    """Return a file of the project's folder `systemd/`."""
+    return files("rodin_watchd").joinpath("units", *name.split("/")).read_text(encoding="utf-8")
+
+
+def unit_files() -> dict[str, str]:
+    """Return what a package installs, by the path below /usr/lib."""
+    return {place: text_of(name) for place, name in PLACES.items()}
+
+
+def config_text(share: Path, state: Path) -> str:
+    """Write a config file for a service of the machine, every key with its comment.
+
+    The state folder is named in it, so that `status` and the like find the journal without the service's environment.
+    """
+    text = example().partition("\n")[2]  # without the schema's place, which is another one
+    for line, now in {
+        'root = "."': f"root = {_toml(share)}",
+        f'# state = "{STATE}"': f"state = {_toml(state)}",
+    }.items():
+        if f"\n{line}\n" not in text:
+            raise AssertionError(f"the example has no line {line}")
+        text = text.replace(f"\n{line}\n", f"\n{now}\n", 1)
+    return text
+
+
+def _toml(path: Path) -> str:
+    return '"' + str(path).replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def drop_in(program: tuple[str, ...], config: Path, share: Path) -> str:
+    """Write what a unit needs to serve another folder, by another program, from another config."""
+    return f"""\
+# Written by `rodin-watchd install-service`; `rodin-watchd uninstall-service` removes it.
+[Unit]
+RequiresMountsFor={_word(share)}
+
+[Service]
+ExecStart=
+ExecReload=
+{_commands(program, config)}
+ReadWritePaths={_word(f"-{share}")}
+"""
+
+
+def user_unit(program: tuple[str, ...], config: Path) -> str:
+    """Write the unit of a user: program and config are in people's homes, so they are named in the unit itself."""
+    lines = text_of(f"user/{NAME}.service").splitlines()
+    kept = [line for line in lines if not line.startswith("ExecReload=")]
+    commands = _commands(program, config)
+    return "\n".join(commands if line.startswith("ExecStart=") else line for line in kept) + "\n"
+
+
+def folders_text(place: InstallPaths, config: Path, share: Path) -> str:
+    """Write the tmpfiles.d snippet.
+
+    At another place than the usual, folders that are there already are somebody's: the colons, tmpfiles.d(5), keep
+    their owner and mode.
+    """
+    text = text_of(f"{NAME}.tmpfiles").replace(f" {CONFIGS / 'config.toml'} ", f" {_field(config)} ")
+    if share != place.share:
+        text = re.sub(rf"( {SHARE}\S*) (\S+) (\S+) (\S+)", r"\1 :\2 :\3 :\4", text)
+    return re.sub(rf" {SHARE}(/\S*)?(?= )", lambda found: f" {_field(Path(f'{share}{found[1] or str()}'))}", text)
+
+
+def _commands(program: tuple[str, ...], config: Path) -> str:
+    """Write how the service is started, and how it reads its config anew."""
+    signal = next(line for line in text_of(f"{NAME}.service").splitlines() if line.startswith("ExecReload=/bin/sh"))
+    start = _command(*program, "run", "--config", str(config))
+    check = _command(*program, "check", "--config-only", "--config", str(config))
+    return f"ExecStart={start}\n{signal}\nExecReload={check}"
+
+
+def _command(*words: str) -> str:
+    return " ".join(_word(word.replace("$", "$$")) for word in words)  # systemd.service(5): variables
+
+
+def _word(word: object) -> str:
+    """Write a word for a unit file, systemd.syntax(7): specifiers, blanks and quotes mean themselves."""
+    escaped = str(word).replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    return f'"{escaped}"' if re.search(r"[\s\"'\\;]", escaped) else escaped
+
+
+def _field(path: Path) -> str:
+    """Write a path as a field of tmpfiles.d(5); all versions take quotes, not all take escapes of blanks."""
+    return _word(path)
+
+
+ADMIN: Final = Path("/etc")
+PACKAGED: Final = Path("/usr/lib/systemd/system")
+RUNNING: Final = Path("/run/systemd/system")
+"""It is there while systemd is the service manager, sd_booted(3)."""
+
+HIDDEN: Final = (*map(Path, ("/home", "/root", "/run/user", "/tmp", "/var/tmp")),)  # noqa: S108 - where nothing may be
+"""What ProtectHome= and PrivateTmp= hide from the service, systemd.exec(5)."""
+
+DROP_IN: Final = "10-installed.conf"
+
+user_option = click.option("--user", is_flag=True, help="A service of your own (systemctl --user); needs no root.")
+instance_option = click.option("--instance", default="", metavar="NAME", help="One of several: rodin-watchd@NAME.")
+dry_option = click.option("--dry-run", is_flag=True, help="Print all that would be done, and do nothing.")
+
+
+@click.command("install-service", epilog="Example: rodin-watchd install-service --dry-run")
+@user_option
+@instance_option
+@click.option("--config", "config_file", type=click.Path(path_type=Path), metavar="FILE", help="The config to serve.")
+@click.option("--root", type=click.Path(path_type=Path), metavar="DIR", help="The shared folder of a new config.")
+@click.option("--now", is_flag=True, help="Start it, too; or anew, if it runs.")
+@dry_option
+def install_service(
+    *, user: bool, instance: str, config_file: Path | None, root: Path | None, now: bool, dry_run: bool
+) -> None:
+    """Make a systemd service of this installation: user and group, folders, config, units; and enable it.
+
+    A config that is there stays as it is. This may be repeated, after an upgrade for example.
+    """
+    place = _place(instance, user=user)
+    config = (config_file or (_home_config(root) if user else place.config)).absolute()
+    share = _share(config, root, config.parent if user else place.share)
+    _refuse_unprintable(config, share)
+    acts = _user_acts(config, share) if user else _system_acts(place, config, share)
+    _refuse_without_rights(user=user, dry_run=dry_run)
+    todo = [("daemon-reload",), ("enable", place.unit), *([("restart", place.unit)] if now else [])]
+    do_all([*acts, *(Run(("systemctl", *_scope(user=user), *words)) for words in todo)], dry=dry_run)
+    click.echo(f"\n{_next_steps(place, config, share, user=user, now=now)}")
+
+
+@click.command("uninstall-service", epilog="Example: rodin-watchd uninstall-service --dry-run")
+@user_option
+@instance_option
+@dry_option
+def uninstall_service(*, user: bool, instance: str, dry_run: bool) -> None:
+    """Stop and remove the service that `install-service` made.
+
+    Config, key, journal, the shared folder with all in it, and the system's user are left alone.
+    """
+    place = _place(instance, user=user)
+    _refuse_without_rights(user=user, dry_run=dry_run)
+    systemctl = ("systemctl", *_scope(user=user))
+    files = [_user_units() / place.unit] if user else list(_system_files(place))
+    stop = Run((*systemctl, "disable", "--now", place.unit), required=False)
+    do_all([stop, *map(Remove, files), Run((*systemctl, "daemon-reload"))], dry=dry_run)
+    click.echo("\nLeft alone: configuration, API key, journal, the shared folder" + ("." if user else ", the user."))
+
+
+def _system_acts(place: InstallPaths, config: Path, share: Path) -> Iterator[Act]:
+    """Give what makes a service of the machine; what a package has brought along is not written a second time."""
+    started = program()
+    _refuse_hidden(Path(started[0]), Path(sys.executable), config, share)
+    if not _is_packaged(place):
+        users = ADMIN / "sysusers.d" / f"{NAME}.conf"
+        yield Put(users, text_of(f"{NAME}.sysusers"))
+        yield Run(("systemd-sysusers", str(users)))
+        yield Put(ADMIN / "systemd" / "system" / place.template, text_of(place.template))
+    if (started, config, share) != (PROGRAM, place.config, place.share):
+        yield Put(_drop_in_of(place), drop_in(started, config, share))
+    yield Put(config, config_text(share, place.state), keep=True)
+    folders = ADMIN / "tmpfiles.d" / place.snippet
+    yield Put(folders, folders_text(place, config, share))
+    yield Run(("systemd-tmpfiles", "--create", str(folders)))
+
+
+def _user_acts(config: Path, share: Path) -> Iterator[Act]:
+    if not config.exists():
+        if config != share / CONFIG_NAME:
+            advice = f"A new config lies in its folder: --root DIR makes DIR/{CONFIG_NAME}."
+            raise ConfigError(f"There is no {config}.", advice=advice)
+        yield Run((*program(), "init", str(share)))
+    yield Put(_user_units() / f"{NAME}.service", user_unit(program(), config))
+
+
+def _system_files(place: InstallPaths) -> Iterator[Path]:
+    """Give what may have been written for a service, those for all instances with the last of them."""
+    yield _drop_in_of(place)
+    yield ADMIN / "tmpfiles.d" / place.snippet
+    names = _installed() - {place.unit}
+    if not any(name.startswith(f"{NAME}@") for name in names) or not place.instance:
+        yield ADMIN / "systemd" / "system" / place.template
+    if not names:
+        yield ADMIN / "sysusers.d" / f"{NAME}.conf"
+
+
+def _installed() -> set[str]:
+    """Return the units that use the common files: those that this program has installed, and those that are enabled."""
+    ours = {path.stem for path in (ADMIN / "tmpfiles.d").glob(f"{NAME}*.conf")}
+    enabled = {link.name for link in (ADMIN / "systemd" / "system").glob(f"*.wants/{NAME}*.service")}
+    return enabled | {InstallPaths(name.removeprefix(NAME).removeprefix("-")).unit for name in ours}
+
+
+def _is_packaged(place: InstallPaths) -> bool:
+    return (PACKAGED / place.template).exists()
+
+
+def _drop_in_of(place: InstallPaths) -> Path:
+    return ADMIN / "systemd" / "system" / f"{place.unit}.d" / DROP_IN
+
+
+def _user_home() -> Path:
+    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+
+
+def _user_units() -> Path:
+    return _user_home() / "systemd" / "user"
+
+
+def _home_config(root: Path | None) -> Path:
+    return (root or Path.home() / NAME) / CONFIG_NAME
+
+
+def _scope(*, user: bool) -> list[str]:
+    return ["--user"] if user else []
+
+
+def _place(instance: str, *, user: bool) -> InstallPaths:
+    if user and instance:
+        raise ConfigError("--instance is for services of the machine, --user for the one of a user: give one of them.")
+    return InstallPaths(instance)
+
+
+def _share(config: Path, asked: Path | None, usual: Path) -> Path:
+    """Return the shared folder: that of a config which is there, else the one that was asked for. Raises ConfigError."""
+    try:
+        if not config.exists():
+            return (asked or usual).absolute()
+    except PermissionError:
+        raise ConfigError(
+            f"This user may not look into {config.parent}.", advice="Use sudo, also for a dry run."
+        ) from None
+    root = load_config(config).folders.root
+    if asked and asked.absolute() != root:
+        raise ConfigError(f"{config} is there already, with folders.root {root}; change it there.")
+    return root
+
+
+def _refuse_unprintable(*paths: Path) -> None:
+    if bad := next((path for path in paths if not str(path).isprintable()), None):
+        raise ConfigError(f"{str(bad)!r} cannot be written into a unit: it holds a line break or the like.")
+
+
+def _refuse_hidden(*paths: Path) -> None:
+    """Raise ConfigError for what the sandbox would hide."""
+    for path in paths:
+        real = path.resolve()
+        if any(real.is_relative_to(home) for home in HIDDEN):
+            raise ConfigError(
+                f"{path} lies in a home or in /tmp, which the sandbox hides from a service of the machine.",
+                advice="Install the program into /opt (a virtual environment) and keep the shared folder in /srv; "
+                "or make it a service of your own with --user.",
+            )
+
+
+def _refuse_without_rights(*, user: bool, dry_run: bool) -> None:
+    if dry_run:
+        return
+    if not user and os.geteuid() != 0:
+        raise ConfigError("Only root may do this.", advice="Use sudo, or --user, or look at it first with --dry-run.")
+    if not RUNNING.is_dir():
+        raise ConfigError("This machine is not run by systemd.", advice="See docs/service.md for others.")
+
+
+def _next_steps(place: InstallPaths, config: Path, share: Path, *, user: bool, now: bool) -> str:
+    key = (_user_home() / NAME if user else CONFIGS) / "api-key"
+    systemctl = " ".join(("systemctl", *_scope(user=user)))
+    start = f"{systemctl} {'restart' if now else 'start'} {place.unit}"
+    linger = "\n  To have it start with the machine: loginctl enable-linger" if user else ""
+    return f"""Next:
+  1. Look through {config}.
+  2. Put the API key into {key}: one line, mode 600{"" if user else ", owner root"}.
+  3. {start}
+  4. Drop a model and an image of the same name into {share / "inbox"}.{linger}"""

@@ -1,0 +1,460 @@
+"""The sections of `config.toml` as models: names, limits, defaults, and the words that explain them.
+
+Every field's description becomes its comment in the example file and its help in editors (`config_text`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self, TypeAlias
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+
+from rodin_watchd.core.plugin_values import unfit
+from rodin_watchd.core.wire import is_loopback, usable_url
+
+_NOT_IN_BASE_URL: Final = re.compile(r"[?#\s]")
+_DAY_SECONDS: Final = 86_400
+_MOST_CREDITS: Final = 1_000_000
+
+
+def _path(value: object, info: ValidationInfo) -> object:
+    """Make a path absolute: `~` is the home folder, and a relative one starts from the folder of the config file."""
+    if not isinstance(value, str | Path):
+        return value
+    if not str(value).strip() or "\0" in str(value):
+        raise ValueError("must be a path, but is empty or holds a NUL")
+    try:
+        return Path((info.context or {}).get("folder", ""), Path(value).expanduser())
+    except RuntimeError:
+        raise ValueError("must be a path, but nobody knows the home folder that its ~ means") from None
+
+
+def _base_url(value: str) -> str:
+    if not usable_url(value, loopback=True) or _NOT_IN_BASE_URL.search(value):
+        raise ValueError(
+            "must be an https:// address like https://api.hyper3d.com, without user name, password or query; "
+            "http:// is only for this machine (localhost, 127.0.0.1, [::1])"
+        )
+    return value.rstrip("/")
+
+
+def _credits(value: object) -> object:
+    """Make a number of credits exact: what the file says, digit for digit, and no float anywhere after."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return Decimal(repr(value))
+    if isinstance(value, Decimal):
+        return value
+    raise ValueError("must be a number of credits, like 5 or 12.5")
+
+
+FilePath: TypeAlias = Annotated[Path, BeforeValidator(_path)]
+BaseUrl: TypeAlias = Annotated[str, AfterValidator(_base_url), Field(json_schema_extra={"format": "uri"})]
+Seconds: TypeAlias = Annotated[float, Field(gt=0, le=_DAY_SECONDS)]
+Credits: TypeAlias = Annotated[
+    Decimal,
+    BeforeValidator(_credits),
+    Field(ge=0, le=_MOST_CREDITS),
+    WithJsonSchema({"type": "number", "minimum": 0, "maximum": _MOST_CREDITS}),
+]
+SecondsOrZero: TypeAlias = Annotated[float, Field(ge=0, le=_DAY_SECONDS)]
+
+
+class Section(BaseModel):
+    """What all sections have in common: frozen, exact types, no unknown keys."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        validate_default=True,
+        model_title_generator=lambda section: section.__name__.removesuffix("Section"),
+    )
+
+
+class FoldersSection(Section):
+    """Where things lie. Relative paths start from the folder of this file; ~ is the home folder."""
+
+    root: FilePath = Field(
+        default=Path(),
+        description="The shared folder with inbox, outbox, failed and archive. The default is the folder of this file.",
+    )
+    state: FilePath | None = Field(
+        default=None,
+        description="Folder of the journal; it must be on a local disk. "
+        "Left out: the service's state directory if there is one, else .rodin-watchd in the root.",
+        examples=["/var/lib/rodin-watchd"],
+    )
+    reserve_megabytes: Annotated[int, Field(ge=0, le=10_000_000)] = Field(
+        default=200,
+        description="While the disk of the work folder has less room than this many megabytes, nothing is taken, sent or "
+        "downloaded: a result that was paid for must find its place.",
+    )
+    lease: Literal["auto", "always"] = Field(
+        default="auto",
+        description="Whether a file with a heartbeat keeps a second daemon off the root, besides the lock. auto: on a "
+        "network share, where locks may not work between machines; always: everywhere. A start after a crash of another "
+        "machine's daemon takes half a minute longer.",
+    )
+
+    @property
+    def reserve_bytes(self) -> int:
+        """The same room in bytes."""
+        return self.reserve_megabytes * 1_000_000
+
+
+class ApiSection(Section):
+    """The vendor's API. The API key is never written here: set the environment variable RODIN_API_KEY, or key_file."""
+
+    base_url: BaseUrl = Field(
+        default="https://api.hyper3d.com",
+        description="Address of the API: https, or http on this machine only (the emulator).",
+    )
+    key_file: FilePath | None = Field(
+        default=None,
+        description="File that holds the API key and nothing else, and that only the service may read.",
+        examples=["/etc/rodin-watchd/api-key"],
+    )
+    max_in_flight: Annotated[int, Field(ge=1, le=64)] = Field(
+        default=4, description="How many jobs go on at the same time."
+    )
+    requests_per_minute: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        default=120,
+        description="How many calls to the API a minute may hold; the vendor allows 120 to 240, depending on the plan.",
+    )
+    connect_seconds: Seconds = Field(default=10, description="How long to wait for a connection.")
+    read_seconds: Seconds = Field(default=120, description="How long a connection may be silent.")
+
+
+class IntakeSection(Section):
+    """How sets in the inbox are recognised, and when they are complete."""
+
+    sidecar: Literal["optional", "required"] = Field(
+        default="optional", description="Whether a set needs a TOML file of its own before it is taken."
+    )
+    sidecar_wait_seconds: SecondsOrZero = Field(
+        default=3,
+        description="How long a complete model and image wait for a sidecar that may still come; 0: not at all.",
+    )
+    quiet_seconds: SecondsOrZero | Literal["auto"] = Field(
+        default="auto",
+        description="How long a file must stay unchanged when nothing else tells that it is complete. "
+        '"auto": 2 on a local disk, 10 on a network share.',
+    )
+    rescan_seconds: Seconds = Field(
+        default=10, description="How often the inbox is looked through, whatever the watcher reports."
+    )
+    pair_minutes: Annotated[float, Field(gt=0, le=10_080)] = Field(
+        default=10,
+        description="After how many minutes STATUS.txt says what an incomplete set is missing; it goes on waiting.",
+    )
+    incomplete_seconds: Seconds = Field(
+        default=600,
+        description="How long a file that proves itself unfinished may stay unchanged before its set is refused.",
+    )
+    watcher: Literal["auto", "native", "polling"] = Field(
+        default="auto",
+        description="What wakes the service when files arrive. native: the system's file events; polling: the rescan "
+        "alone; auto: native, but polling on a network share, which reports no changes made elsewhere.",
+    )
+
+
+class PollingSection(Section):
+    """How often the vendor is asked whether a task is done; asking is free."""
+
+    min_seconds: Seconds = Field(default=2, description="Shortest time between two questions about one task.")
+    max_seconds: Seconds = Field(default=30, description="Longest time between two questions about one task.")
+
+    @field_validator("max_seconds")
+    @classmethod
+    def _not_below_min(cls, value: float, info: ValidationInfo) -> float:
+        low = info.data.get("min_seconds", value)
+        if value < low:
+            raise ValueError(f"must not be below polling.min_seconds, which is {low:g}, but is {value:g}")
+        return value
+
+
+class ResultsSection(Section):
+    """What is accepted from the vendor's file host."""
+
+    max_file_megabytes: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        default=2000, description="Largest result file that is downloaded, in megabytes of 1,000,000 bytes."
+    )
+
+    @property
+    def max_file_bytes(self) -> int:
+        """The same limit in bytes."""
+        return self.max_file_megabytes * 1_000_000
+
+
+class BudgetSection(Section):
+    """What may be spent, in the vendor's credits; a texture costs 0.5. Left out, there is no limit."""
+
+    per_day_credits: Credits | None = Field(
+        default=None,
+        description="What may be spent in a day of the service's time zone. What is over it waits, visibly, and goes on by "
+        "itself the next day. A held job whose cost is unknown counts.",
+        examples=[20],
+    )
+    per_folder_credits: Credits | None = Field(
+        default=None,
+        description="What each folder directly below the inbox, with all that is below it, may spend in a day. "
+        "Sets that lie in the inbox itself count as one folder.",
+        examples=[5],
+    )
+    hold_above_sets: Annotated[int, Field(ge=0, le=1_000_000)] | None = Field(
+        default=None,
+        description="When more new sets than this come within one rescan, none of those is taken until somebody runs "
+        "`rodin-watchd approve`. 0: every set waits for approval.",
+        examples=[50],
+    )
+    low_balance: Credits | None = Field(
+        default=None,
+        description="When the account holds less than this many credits, STATUS.txt and the log say so, once.",
+        examples=[10],
+    )
+    sole_spender: bool = Field(
+        default=False,
+        description="Whether this service alone spends from the vendor's account, with no person and no other program. Then "
+        "the balance can prove that a submit with a lost answer was not charged, and it is submitted again. With a "
+        "shared account this must stay false: it could pay twice.",
+    )
+    settle_seconds: Annotated[float, Field(gt=0, le=600)] = Field(
+        default=60,
+        description="How long the vendor may take to take a charge off the balance. So long after a submit whose answer was lost, or "
+        "was a refusal without one of the vendor's own codes, nothing else is submitted until the balance was read, twice.",
+    )
+
+
+class ServiceSection(Section):
+    """How the service runs. SIGHUP (`systemctl reload`) has this whole file read anew; a bad one is refused."""
+
+    stop_seconds: SecondsOrZero = Field(
+        default=20,
+        description="How long SIGTERM lets running steps end; what does not end in time is redone at the next start. An upload "
+        "that has not sent its last bytes is dropped, which is free of charge; one that has sent them is given "
+        "api.read_seconds, if that is longer, because its answer cannot be asked for again.",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info",
+        description="What is logged: debug adds each call to the vendor, warning leaves only what people should look at. "
+        "`run --verbose` means debug, whatever stands here.",
+    )
+
+
+# ---- The sections of `config.toml` that say what others get to see: published files, and metrics --------------------
+
+
+_MODE: Final = re.compile(r"0?6[046][046]")
+_GROUP: Final = re.compile(r"[^\s:/,]{1,64}")
+
+
+def _mode(value: str) -> str:
+    if not _MODE.fullmatch(value):
+        raise ValueError(
+            'must be the mode of a file in octal digits, like "0664": the owner reads and writes (6), '
+            "group and others read and write (6), read (4) or neither (0)"
+        )
+    return value
+
+
+def _group(value: str) -> str:
+    if not _GROUP.fullmatch(value):
+        raise ValueError("must be the name or the number of a group")
+    return value
+
+
+def _loopback(value: str) -> str:
+    try:
+        parts = urlsplit(f"//{value}")
+        host, port = parts.hostname or "", parts.port or 0
+    except ValueError:
+        host, port = "", 0
+    if not (is_loopback(host) and port and parts.netloc == value and "@" not in value):
+        raise ValueError("must be an address of this machine with a port, like 127.0.0.1:9746 or [::1]:9746")
+    return value
+
+
+def _textfile(value: Path) -> Path:
+    if value.suffix != ".prom":
+        raise ValueError("must end in .prom: node_exporter reads no other files")
+    return value
+
+
+class OutputSection(Section):
+    """Who may use what is published: the results, the inputs that are put away, the reports, and STATUS.txt.
+
+    Left out, the umask of the service holds, and what a set-gid folder says of its group.
+    """
+
+    mode: Annotated[str, AfterValidator(_mode)] | None = Field(
+        default=None,
+        description="Mode of the files, in octal digits; who may read them may also enter their folders. Left out, the "
+        "umask of the service holds.",
+        examples=["0664"],
+    )
+    group: Annotated[str, AfterValidator(_group)] | None = Field(
+        default=None,
+        description="Group of files and folders; the user of the service must belong to it. Left out, a set-gid folder "
+        "gives its group to all that is published in it.",
+        examples=["artists"],
+    )
+
+    @property
+    def file_mode(self) -> int | None:
+        """The mode as a number; None: the umask holds."""
+        return None if self.mode is None else int(self.mode, 8)
+
+
+class MetricsSection(Section):
+    """Metrics for Prometheus; needs the extra `metrics`. They hold numbers, no names of sets and no keys."""
+
+    listen: Annotated[str, AfterValidator(_loopback)] | None = Field(
+        default=None,
+        description="Address of this machine and port where Prometheus fetches them, at /metrics.",
+        examples=["127.0.0.1:9746"],
+    )
+    textfile: Annotated[FilePath, AfterValidator(_textfile)] | None = Field(
+        default=None,
+        description="File that is written anew every 15 seconds, for the textfile collector of node_exporter. Under systemd "
+        "its folder must be in ReadWritePaths= of the unit (`systemctl edit rodin-watchd`).",
+        examples=["/var/lib/prometheus/node-exporter/rodin-watchd.prom"],
+    )
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody is to see metrics."""
+        return self.listen is not None or self.textfile is not None
+
+    @property
+    def address(self) -> tuple[str, int] | None:
+        """Host and port to listen on."""
+        if self.listen is None:
+            return None
+        parts = urlsplit(f"//{self.listen}")
+        return parts.hostname or "", parts.port or 0
+
+
+# ---- The section `[plugins]` of `config.toml`: what holds for all plugins, and a table for each ---------------------
+
+
+_MEGABYTE: Final = 1_000_000
+_MEBIBYTE: Final = 1 << 20
+
+Megabytes = Annotated[int, Field(ge=1, le=10_000_000)]
+MegabytesOrZero = Annotated[int, Field(ge=0, le=10_000_000)]
+
+
+class PluginTable(Section):
+    """What the service reads in a plugin's table [plugins.NAME]; every other key there is the plugin's own."""
+
+    model_config = ConfigDict(extra="allow")
+
+    enabled: bool = Field(default=True, description="Whether the plugin is used.")
+    optional: bool = Field(
+        default=False, description="Whether the service starts without the plugin when it cannot be loaded."
+    )
+    required: bool = Field(
+        default=False,
+        description="What happens when the plugin cannot process a result: true: the job fails, its results beside the "
+        "report; false: the result is delivered without the plugin's work.",
+    )
+    order: Annotated[int, Field(ge=-1000, le=1000)] = Field(
+        default=0, description="Plugins are called from the smallest number to the largest; equal ones by name."
+    )
+    timeout_seconds: Seconds | None = Field(
+        default=None, description="How long one call may take, instead of plugins.timeout_seconds.", examples=[600]
+    )
+    memory_megabytes: MegabytesOrZero | None = Field(
+        default=None, description="How much memory, instead of plugins.memory_megabytes.", examples=[8000]
+    )
+    disk_megabytes: Megabytes | None = Field(
+        default=None, description="How much disk, instead of plugins.disk_megabytes.", examples=[10000]
+    )
+
+    @model_validator(mode="after")
+    def _plain(self) -> Self:
+        """Refuse what no plugin can be told: dates and times, numbers that are not finite."""
+        for key, value in self.settings.items():
+            if why := unfit(value):
+                raise ValueError(f": {key} {why}")
+        return self
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The plugin's own keys."""
+        return self.model_extra or {}
+
+
+class PluginsSection(Section):
+    """Plugins: where they lie and what they may use. Each has a table of its own, [plugins.NAME]."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, PluginTable] = Field(init=False)
+
+    folders: list[FilePath] = Field(
+        default_factory=list,
+        description="Folders with plugins as single .py files. Nobody but the service's user may be able to write there.",
+        examples=[["/etc/rodin-watchd/plugins"]],
+    )
+    workers: Annotated[int, Field(ge=1, le=64)] = Field(default=2, description="How many calls run at the same time.")
+    timeout_seconds: Seconds = Field(default=300, description="How long one call may take before its process is ended.")
+    memory_megabytes: MegabytesOrZero = Field(
+        default=4096,
+        description="How much memory a plugin's process may have, where the system has such a limit; 0: any.",
+    )
+    disk_megabytes: Megabytes = Field(
+        default=4096, description="How much a plugin may leave in the working copy of a result."
+    )
+    tries: Annotated[int, Field(ge=1, le=20)] = Field(
+        default=3, description="How often a result is processed before a plugin that fails is passed over."
+    )
+    failures_before_rest: Annotated[int, Field(ge=1, le=1000)] = Field(
+        default=5, description="After so many failures in a row a plugin is set aside for a while."
+    )
+    rest_seconds: Seconds = Field(
+        default=900, description="For how long a plugin is set aside before it is tried again."
+    )
+    pass_environment: list[str] = Field(
+        default_factory=list,
+        description="Environment variables that plugins may see besides PATH, HOME, the language and the time zone. "
+        "The API key is never passed.",
+        examples=[["DISPLAY"]],
+    )
+
+    @property
+    def tables(self) -> Mapping[str, PluginTable]:
+        """The table of each plugin that has one."""
+        return self.__pydantic_extra__ or {}
+
+    def table(self, name: str) -> PluginTable:
+        """Return a plugin's table; an empty one if it has none."""
+        return self.tables.get(name, PluginTable())
+
+    def timeout_of(self, name: str) -> float:
+        """Return how long one call may take, in seconds."""
+        return self.table(name).timeout_seconds or self.timeout_seconds
+
+    def memory_bytes_of(self, name: str) -> int:
+        """Return how much address space the process may have; 0: any."""
+        own = self.table(name).memory_megabytes
+        return (self.memory_megabytes if own is None else own) * _MEBIBYTE
+
+    def disk_bytes_of(self, name: str) -> int:
+        """Return how much it may leave in a working copy."""
+        return (self.table(name).disk_megabytes or self.disk_megabytes) * _MEGABYTE

@@ -1,0 +1,129 @@
+"""From sets that are ready to jobs: who goes next, what is copied instead of moved. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from enum import StrEnum
+
+from rodin_watchd.core.layout import INBOX
+from rodin_watchd.core.options import Options
+from rodin_watchd.core.sets import ReadySet, View
+from rodin_watchd.core.sidecar import layered, layered_plugins
+from rodin_watchd.model import InputFile, Job, State, Transition
+
+
+class Turn(StrEnum):
+    """Why a set that is ready is not claimed yet, for people."""
+
+    ROOM = "complete, waits for its turn"
+    COPY = "waits until another set has copied a file that both name"
+    PAUSED = "complete, but the service is paused"
+    APPROVAL = "complete, waits for approval (`rodin-watchd approve`)"
+    BUDGET = "complete, waits for another day: today's budget is spent"
+
+
+MOVING = frozenset({Turn.ROOM, Turn.COPY})
+"""What ends without a person, and before another day."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """The jobs to begin, and the sets that have to wait for their turn, with the reason.
+
+    `crowded` tells whether any waits for room, `blocked` holds the paths of each set that waits for a copy.
+    """
+
+    begun: tuple[Transition, ...] = ()
+    waiting: tuple[tuple[ReadySet, Turn], ...] = ()
+    crowded: bool = False
+    blocked: tuple[AbstractSet[str], ...] = ()
+
+    def may_go_on(self, jobs: Sequence[Job], *, has_room: bool) -> bool:
+        """Tell whether a set that waits for its turn may have it now."""
+        if self.crowded and has_room:
+            return True
+        copying = copied_paths(jobs) if self.blocked else frozenset()
+        return any(copying.isdisjoint(paths) for paths in self.blocked)
+
+
+def claims(
+    view: View, jobs: Iterable[Job], room: int, defaults: Options, new_id: Callable[[], str], now: float
+) -> Claims:
+    """Choose which ready sets become jobs now.
+
+    Sets that are to be refused always do; of the others only `room` many, so that the rest stays in the hands of
+    whoever dropped it. A file that other sets name as well is copied; the last set that names it moves it, once
+    every copy is made.
+    """
+    uses = dict(view.uses)
+    copying = set(copied_paths(jobs))
+    begun: list[Transition] = []
+    waiting: list[tuple[ReadySet, Turn]] = []
+    for ready in view.ready:
+        shared = frozenset(path for path in ready.entries if uses[path] > 1)
+        if copying & (ready.entries.keys() - shared):
+            waiting.append((ready, Turn.COPY))
+        elif ready.problem is None and room < 1:
+            waiting.append((ready, Turn.ROOM))
+        else:
+            room -= ready.problem is None
+            begun.append(_begin(ready, shared, defaults, new_id(), now))
+            copying |= shared
+            for path in ready.entries:
+                uses[path] -= 1
+    crowded = any(turn is Turn.ROOM for _, turn in waiting)
+    blocked = tuple(ready.entries.keys() for ready, turn in waiting if turn is Turn.COPY)
+    return Claims(tuple(begun), tuple(waiting), crowded, blocked)
+
+
+def _begin(ready: ReadySet, shared: frozenset[str], defaults: Options, job_id: str, now: float) -> Transition:
+    """Return the job that a set becomes: claimed, or on its way to `failed/`."""
+    state = State.FAILING if ready.problem else State.CLAIMED
+    said = [*ready.presets, *([ready.sidecar] if ready.sidecar else [])]
+    job = Job(
+        id=job_id,
+        name=ready.candidate.name,
+        folder=ready.candidate.folder,
+        state=state,
+        files=tuple(
+            InputFile(m.role, f"{INBOX}/{m.path}", ready.entries[m.path].signature, shared=m.path in shared)
+            for m in ready.candidate.members
+        ),
+        options={} if ready.problem else layered(defaults, *said),
+        plugins={} if ready.problem else layered_plugins(*said),
+        created_at=now,
+        again=ready.sidecar.again if ready.sidecar else False,
+        not_before=now,
+        times={state.value: now},
+        problem=ready.problem,
+    )
+    return Transition(
+        job,
+        action=state.value,
+        message=ready.problem.message if ready.problem else "",
+        code=ready.problem.code if ready.problem else "",
+    )
+
+
+def copied_paths(jobs: Iterable[Job]) -> frozenset[str]:
+    """Return the paths below the inbox that a job is about to copy; one that cannot be buried holds nobody up."""
+    copying = (job for job in jobs if job.state is State.CLAIMED or (job.state is State.FAILING and not job.attempts))
+    return frozenset(_inbox_paths(copying, shared=True))
+
+
+def taken_paths(jobs: Iterable[Job]) -> frozenset[str]:
+    """Return the paths below the inbox that belong to a job which is about to move them."""
+    taking = (job for job in jobs if job.state in (State.CLAIMED, State.FAILING))
+    return frozenset(_inbox_paths(taking, shared=False))
+
+
+def _inbox_paths(jobs: Iterable[Job], *, shared: bool) -> Iterable[str]:
+    prefix = f"{INBOX}/"
+    return (
+        f.source.removeprefix(prefix)
+        for job in jobs
+        for f in job.files
+        if f.shared is shared and f.source.startswith(prefix)
+    )

@@ -1,0 +1,207 @@
+"""The content of a set: what makes two sets the same purchase.
+
+Journals keep fingerprints for ever, so each names its version, and what a version makes of a set is never changed:
+
+- `v2:…`: model, image, and what the options *mean* (`core.options.canonical`). What the vendor takes for an option that is
+  left out is frozen with the version; what it will take tomorrow does not enter.
+- without a name (version 1): model, image, and the options as they were spelled, with three of the vendor's defaults.
+
+Beside it goes the fingerprint of what was dropped (`fingerprint_of_drop`), before plugins changed an option: two sets are the
+same purchase if either is equal.
+
+A journal of version 1 is brought up to date at the first start: its purchases get the fingerprint of version 2, made from
+what their jobs keep. A few keep the old one, because the journal does not say any more what they bought: files
+were exchanged in `failed/` before a retry, or the job's row is damaged. For those alone a look-up asks for the spellings of
+version 1, too (`fingerprints`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from itertools import product
+from typing import Any, Final
+
+from rodin_watchd.core.machine import ENDED
+from rodin_watchd.core.names import printable
+from rodin_watchd.core.options import canonical, words_of
+from rodin_watchd.core.wording import in_credits
+from rodin_watchd.errors import DuplicateSetError, TaskFailedError
+from rodin_watchd.model import CREDITS_PER_TEXTURE, InputFile, Job, OptionValue, Role, State
+
+_IN_VERSION_1: Final[Mapping[str, OptionValue]] = {
+    "geometry_file_format": "glb",
+    "material": "PBR",
+    "resolution": "Basic",
+}
+"""What version 1 took for granted."""
+
+_SPELLED_IN_VERSION_1: Final[Mapping[str, OptionValue]] = {"reference_scale": 1.0, "escore": 3.5}
+"""Defaults that made another purchase in version 1 where they were spelled out."""
+
+_VERSION: Final = "v2:"
+
+
+def fingerprint(files: Sequence[InputFile], options: Mapping[str, OptionValue]) -> str:
+    """Return what is bought as a digest: sha256 of the model, sha256 of the image, what the options mean.
+
+    Names, times and the sidecar's spelling do not count: a set dropped again under another name is the same purchase,
+    and so is one that spells out what the vendor takes anyway.
+    """
+    return f"{_VERSION}{_sha256(files, canonical(options))}"
+
+
+def fingerprint_of_drop(job: Job) -> str:
+    """Return what was dropped as a digest: model, image, what the options mean as the set asked for them, plugins' settings.
+
+    A plugin may choose other options each time (a seed by chance, by the clock): what was dropped is the same all the same.
+    """
+    asked = canonical(job.options if job.asked is None else job.asked)
+    return f"{_VERSION}{_sha256(job.files, {**asked, 'plugins': job.plugins})}"
+
+
+def is_same_purchase(one: Job, other: Job) -> bool:
+    """Tell whether two jobs buy the same: by what is bought, or by what was dropped for it."""
+    return content_of(one) == content_of(other) or one.dropped == other.dropped != ""
+
+
+def content_of(job: Job) -> str:
+    """Return the fingerprint of what a job buys, in today's version; "" while it is not known."""
+    known = not job.fingerprint or job.fingerprint.startswith(_VERSION)
+    return job.fingerprint if known else fingerprint(job.files, job.options)
+
+
+def fingerprints(files: Sequence[InputFile], options: Mapping[str, OptionValue]) -> tuple[str, ...]:
+    """Return every fingerprint that a purchase of this content may have been stored with, the newest version first."""
+    meant = canonical(options)
+    plain = {name: value for name, value in options.items() if name in meant}
+    unsaid = [item for item in _SPELLED_IN_VERSION_1.items() if item[0] not in meant]
+    spelled = [plain | dict(filter(None, said)) for said in product(*((None, item) for item in unsaid))]
+    older = (first_fingerprint(files, one) for one in (options, *spelled))
+    return tuple(dict.fromkeys((fingerprint(files, options), *older)))
+
+
+def first_fingerprint(files: Sequence[InputFile], options: Mapping[str, OptionValue]) -> str:
+    """Return the fingerprint of version 1: the options as they were spelled."""
+    return _sha256(files, {**_IN_VERSION_1, **options})
+
+
+def _sha256(files: Sequence[InputFile], options: Mapping[str, Any]) -> str:
+    digests = {f.role.value: f.sha256 for f in files if f.role is not Role.SIDECAR}
+    return hashlib.sha256(json.dumps([digests, options], sort_keys=True).encode()).hexdigest()
+
+
+# ---- Consent to pay once more for the same content: who gave it, and that it is spent by one purchase. Pure ---------
+
+
+def by_person(job_id: str, retry: int) -> str:
+    """Return the consent of a person who said `retry --pay-again`: for the retry of this number of this job."""
+    return f"retry:{job_id}:{retry}"
+
+
+def is_by_person(consent: str, again: bool | str) -> bool:
+    """Tell whether a job's consent is a person's, and not what its TOML file says for `again`."""
+    return consent not in ("", of_set(again))
+
+
+def of_set(again: bool | str) -> str:
+    """Return the consent of a set whose TOML file says this for `again`, "" where it gives none.
+
+    Words that differ in capitals or space alone are one consent.
+    """
+    if isinstance(again, str):
+        return f"word:{words_of(again).casefold()}"
+    return "again" if again else ""
+
+
+# ---- The same content twice: what to say about the job that has, or may have, paid for it before. Pure --------------
+
+
+_SAME = "The same model, image and options"
+_AGAIN = "write `again = true` into the TOML file to pay for it again"
+
+
+def bought_before(same: Job, wanted: Job | None = None) -> DuplicateSetError:
+    """Return why a set is refused whose content another job has bought, may have bought, or is buying.
+
+    `wanted`: the job of the set, if somebody wants to pay for it once more, which has to wait until the other job has ended.
+    """
+    then = ""
+    if wanted and wanted.consent:
+        option = "--pay-again " if is_by_person(wanted.consent, wanted.again) else ""
+        then = f" Then `rodin-watchd retry {option}JOB` pays for this one as well."
+    if same.state is State.ARCHIVED:
+        return DuplicateSetError(f"{_SAME} were delivered before: {printable(same.place)} (job {same.id}).")
+    if same.state is State.HELD:
+        return DuplicateSetError(
+            f"{_SAME} are held for a person's decision (job {same.id}).",
+            advice=f"Wait for what comes of that job.{then}",
+        )
+    if same.state not in ENDED:
+        return DuplicateSetError(
+            f"{_SAME} are being worked on already (job {same.id}).",
+            advice=f"Wait for that job's result.{then}",
+        )
+    return _failed_after_paying(same)
+
+
+def made_before(made: Job) -> DuplicateSetError:
+    """Return why a set is refused that is a result of this service, without its receipt: it would texture a texture."""
+    where = f"{printable(made.place)} (job {made.id})" if made.place else f"job {made.id}"
+    return DuplicateSetError(
+        f"This model is a result of this service: {where}.",
+        advice="To have it textured once more write `again = true` into the set's TOML file.",
+    )
+
+
+def is_result(made: Job, model: str, image: str) -> bool:
+    """Tell whether a set of these contents (SHA-256) is one of what a job has made.
+
+    A model that went into that job as well, because a plugin publishes it beside the textured one, is a model of the
+    artist's, but with a picture of the results.
+    """
+    results = {file.sha256 for file in (*made.results, *made.processed)}
+    return model not in {file.sha256 for file in made.files} or image in results
+
+
+def paid_with(same: Job, again: bool | str) -> DuplicateSetError:
+    """Return why a set is refused whose consent (what its TOML file says for `again`) was spent on another job."""
+    place = f", {printable(same.place)}" if same.place else ""
+    other = "fourth try" if again == "third try" else "third try"
+    if isinstance(again, str):
+        what = f"{_SAME} were paid for with the word “{printable(again)}” already"
+    else:
+        what = "`again = true` has paid once already for the same model, image and options"
+    return DuplicateSetError(
+        f"{what} (job {same.id}{place}).",
+        advice=f'To pay once more write another word into the TOML file: `again = "{other}"`.',
+    )
+
+
+def refused_before(same: Job, times: int) -> DuplicateSetError:
+    """Return why a set is not sent whose content the vendor has refused so often; `same` is the newest job with it."""
+    where = f"{printable(same.place)} (job {same.id})" if same.place else f"job {same.id}"
+    return DuplicateSetError(
+        f"{_SAME} were refused by the vendor {times} times, and each try may have cost "
+        f"{in_credits(CREDITS_PER_TEXTURE)}: see {where}.",
+        advice=f"Change the files or the options; or have the vendor's account looked into, and {_AGAIN}.",
+    )
+
+
+def _failed_after_paying(same: Job) -> DuplicateSetError:
+    where = f"{printable(same.place)} (job {same.id})"
+    if not same.charges:
+        return DuplicateSetError(
+            f"{_SAME} may have been paid for before: the answer was lost, see {where}.",
+            advice=f"Have the vendor's account looked into, or {_AGAIN}.",
+        )
+    if same.task is None or (same.problem and same.problem.code == TaskFailedError.code):
+        return DuplicateSetError(
+            f"{_SAME} were paid for before, without a result: see {where}.",
+            advice=f"Change the files or the options, or {_AGAIN}.",
+        )
+    return DuplicateSetError(
+        f"{_SAME} were paid for before: see {where}.",
+        advice=f"`rodin-watchd retry {same.id}` fetches that result, free of charge; or {_AGAIN}.",
+    )

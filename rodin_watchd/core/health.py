@@ -1,0 +1,222 @@
+"""How it stands with the service at one moment, and whether a probe should worry. Pure functions on frozen values.
+
+A probe worries about two things: a loop that does not tick, and a set that should have moved and did not. What stands
+still for a reason that people are told (a pause, a folder that is away, the budget, a question to a person) is no reason
+to start the service anew. All waiting is measured as observed, in one process, by monotonic time: no clock that is set
+makes a set old.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any, Final, Self
+
+from rodin_watchd.core.budget import is_over_budget
+from rodin_watchd.core.machine import ENDED, POLICIES, RESTING
+from rodin_watchd.core.mounts import Mount, has_mount
+from rodin_watchd.core.pauses import LANES
+from rodin_watchd.core.wording import set_name
+from rodin_watchd.model import Job, State, Step
+from rodin_watchd.problem import Lane
+
+TICK_SECONDS: Final = 30.0
+"""A loop that has not ticked for so long is stuck; it ticks every second, and a look at a huge inbox takes a few."""
+
+SET_SECONDS: Final = 1800.0
+"""A set that should have moved and stands still for so long is stuck: longer than any single step takes."""
+
+SETTLING, INCOMPLETE, UNMOVABLE, READY = "settling", "incomplete", "unmovable", "ready"
+"""What sets in the inbox wait for: that their files are whole, that a person adds or mends a file, that the service gets the
+right to move them, that they are taken."""
+
+
+class Standstill(StrEnum):
+    """What can stand still besides a lane (`Lane`), and what needs a folder that is away."""
+
+    BY_REQUEST = "by request"  # a person's pause: nothing is taken or submitted
+    COPIED = "root copied"  # its mark names another journal: nothing is taken or submitted until `accept root`
+    JOURNAL = "journal"  # its disk is full, or another program has it locked: nothing at all moves
+    JOURNAL_GONE = "journal gone"  # its files were removed or exchanged, and cannot be written out again yet
+    INBOX = "inbox"  # it cannot be looked at: nothing is taken
+    STOPPING = "stopping"  # nothing is begun any more
+    BUDGET = "budget"  # sets wait for another day
+    APPROVAL = "approval"  # sets wait for `approve`
+    PAGE = "status page"  # STATUS.txt cannot be written
+
+
+def away_word(mount: Mount) -> str:
+    """Return the word for a folder that is away."""
+    return f"{mount} is away"
+
+
+STANDSTILLS: Final[tuple[str, ...]] = (*Standstill, *map(away_word, Mount), *Lane)
+"""All that `Vitals.paused` can hold."""
+
+_LONGEST_NAME: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What one tick leaves for others to see; durations in seconds, as of that tick."""
+
+    at: float  # UTC
+    monotonic: float
+    running: int  # live jobs, without the held ones
+    held: int
+    inbox: Mapping[str, int]  # sets that are not taken, by what they wait for
+    oldest_seconds: Mapping[str, float]  # how long the oldest of each has waited
+    overdue_seconds: float  # for how long the worst set has not moved though it should have
+    overdue: str  # its name, "" without any
+    paused: tuple[str, ...]  # what stands still, of STANDSTILLS
+    lost_submits: int = 0  # that are missing in the journal, and that nobody has accepted yet
+    standstill: str = ""  # why nothing at all moves, for people
+    standstill_at: float = 0.0  # UTC: since when
+
+    def as_data(self) -> dict[str, Any]:
+        """Return it as JSON can hold it."""
+        return {name: getattr(self, name) for name in self.__slots__}  # nothing in it is changed by anybody
+
+    @classmethod
+    def of_data(cls, data: Mapping[str, Any]) -> Self:
+        """Return what `as_data` made; raises TypeError or LookupError for anything else."""
+        return cls(**{**data, "paused": tuple(data["paused"])})
+
+
+@dataclass(frozen=True, slots=True)
+class MoneyTotals:
+    """What the journal says in numbers."""
+
+    states: Mapping[State, int]  # jobs, of all times
+    spent: Decimal  # credits, ever
+    balance: Decimal | None  # credits, as the vendor said last, less what was charged since; None: it was never asked
+    balance_at: float  # UTC: when it said so
+
+
+# ---- what should have moved -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """How a job stood, and since when (monotonic) it stands so."""
+
+    state: State
+    working_at: float
+    stopped: bool
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stillness:
+    """Since when every live job stands as it does, and when any of them moved last; monotonic."""
+
+    marks: Mapping[str, _Mark]
+    moved_at: float
+
+
+def observed(
+    before: Stillness | None, jobs: Iterable[Job], is_stopped: Callable[[Job], bool], monotonic: float
+) -> Stillness:
+    """Return what is known after one more look. A pause's end counts as a move: what it held up is as fresh as new."""
+    known = before.marks if before else {}
+    marks = {job.id: _marked(known.get(job.id), job, monotonic, stopped=is_stopped(job)) for job in jobs}
+    moved = before is None or marks.keys() != known.keys() or any(mark.since == monotonic for mark in marks.values())
+    return Stillness(marks, monotonic if moved or before is None else before.moved_at)
+
+
+def _marked(before: _Mark | None, job: Job, monotonic: float, *, stopped: bool) -> _Mark:
+    same = before and (before.state, before.working_at, before.stopped) == (job.state, job.working_at, stopped)
+    return before if before and same else _Mark(job.state, job.working_at, stopped, monotonic)
+
+
+def overdue(stillness: Stillness, jobs: Iterable[Job], busy: AbstractSet[str], monotonic: float) -> tuple[float, str]:
+    """Return for how many seconds the worst job has not moved though it should have, and its set's name; (0, "").
+
+    A job that only waits for its turn is as old as the newest move of any job: a queue that moves is no standstill.
+    """
+    found = []
+    for job in jobs:
+        mark = stillness.marks.get(job.id)
+        if mark and not mark.stopped:
+            queues = job.id not in busy and not job.attempts
+            since = max(mark.since, stillness.moved_at) if queues else mark.since
+            found.append((monotonic - since, set_name(job.folder, job.name)[:_LONGEST_NAME]))
+    worst = max(found, default=(0.0, ""))
+    return worst if worst[0] > 0 else (0.0, "")
+
+
+def is_stopped(job: Job, stopped: AbstractSet[Lane], away: AbstractSet[Mount], *, submits: bool) -> bool:
+    """Tell whether a job stands still for a reason that people are told: pauses, folders, budget, a person."""
+    if job.state in RESTING or is_over_budget(job):
+        return True
+    step = POLICIES[job.state].step
+    return bool(LANES[step] & stopped) or not has_mount(job, away) or (step is Step.SUBMIT and not submits)
+
+
+# ---- what a probe says ----------------------------------------------------------------------------------------------
+
+
+def verdict(health: Health, age_seconds: float, tick_seconds: float, set_seconds: float) -> tuple[bool, str]:
+    """Tell whether the service is well, and say so in one line. `age_seconds`: how long ago those vitals were left."""
+    if age_seconds > tick_seconds:
+        return False, f"stuck: the last tick was {_ago(age_seconds)} ago"
+    if Standstill.JOURNAL_GONE in health.paused:
+        return (
+            False,
+            "journal gone: its files were removed or exchanged; nothing is paid until they are written out again",
+        )
+    if health.overdue_seconds > set_seconds:
+        return False, f"stuck: “{health.overdue}” should have moved {_ago(health.overdue_seconds)} ago"
+    waiting, stuck = sum(health.inbox.values()), health.inbox.get(UNMOVABLE, 0)
+    told = f"last tick {_ago(age_seconds)} ago; {health.running} running, {health.held} held, {waiting} in the inbox"
+    told += f" ({stuck} may not be moved)" if stuck else ""
+    told += f"; {health.lost_submits:,} submits are missing in the journal" if health.lost_submits else ""
+    told += f"; paused: {', '.join(health.paused)}" if health.paused else ""
+    if health.standstill:
+        told += f": nothing has moved for {_ago(health.at - health.standstill_at)}: {health.standstill}"
+    return True, f"ok: {told}"
+
+
+def _ago(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+# ---- One line that tells how the service is, for the service manager's `status` -------------------------------------
+
+
+_WORDS: Mapping[str, str] = {
+    "network": "the vendor cannot be reached",
+    "vendor-down": "the vendor is in trouble",
+    "throttled": "the vendor asks for fewer calls",
+    "key-refused": "the vendor refuses the key",
+    "empty-account": "no credits",
+    "disk": "a folder cannot be written",
+    "outbox": "the outbox cannot be written",
+    "archive": "the archive cannot be written",
+    "failed-folder": "the folder for failed sets cannot be written",
+    "unfit-folders": "the folders do not fit",
+    "folder-gone": "a folder is away",
+    "root-away": "the root is away",
+    "root-copied": "the root was copied or moved",
+}
+"""Codes of problems that are not words of their own."""
+
+
+def headline(jobs: Iterable[Job], *, waiting: int, codes: Iterable[str]) -> str:
+    """Return the line: what runs, is held and waits in the inbox, and for which problems (by code) something is paused."""
+    live = [job.state for job in jobs if job.state not in ENDED]
+    held = live.count(State.HELD)
+    counted = {"running": len(live) - held, "held": held, "waiting": waiting}
+    told = [f"{count:,} {word}" for word, count in counted.items() if count] or ["nothing to do"]
+    reasons = dict.fromkeys(map(why_paused, codes))
+    return ", ".join([*told, f"paused: {', '.join(reasons)}"] if reasons else told)
+
+
+def why_paused(code: str) -> str:
+    """Return a problem's code as words."""
+    return _WORDS.get(code, code.replace("-", " "))

@@ -1,0 +1,86 @@
+"""Amounts, instants, names and costs in words for people. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, tzinfo
+from decimal import Decimal
+
+from rodin_watchd.core.names import printable
+from rodin_watchd.errors import OutcomeUnknownError
+from rodin_watchd.model import Job, State
+from rodin_watchd.problem import Fault
+
+UNKNOWN = OutcomeUnknownError.code
+
+
+WHOSE: Mapping[Fault, str] = {
+    Fault.FILES: "the dropped files",
+    Fault.ACCOUNT: "the vendor account (credits, plan or key)",
+    Fault.VENDOR: "the vendor",
+    Fault.NETWORK: "the network",
+    Fault.MACHINE: "the machine that runs the service",
+    Fault.OWNER: "the service's configuration",
+    Fault.NOBODY: "nobody: it was asked for",
+}
+"""Who can mend the cause, in words."""
+
+
+def cost(job: Job) -> str:
+    """Say in words what a job cost."""
+    spent = job.spent
+    sure = in_credits(spent) if spent else "no credits"
+    return f"{sure}{'.' if is_cost_certain(job) else f' for certain, and {_perhaps(job)}.'}"
+
+
+def _perhaps(job: Job) -> str:
+    """Say what a job may have cost beside that."""
+    doubts = []
+    if _is_lost(job):
+        doubts.append(f"{in_credits(job.price)} more if the last submit was accepted")
+    if job.refused:
+        times = "a submit" if job.refused == 1 else f"{job.refused} submits"
+        most = in_credits(job.refused * job.price)
+        doubts.append(
+            f"{'' if job.refused == 1 else 'up to '}{most} more if the vendor charged {times} that it refused"
+        )
+    return ", and ".join(doubts)
+
+
+def is_cost_certain(job: Job) -> bool:
+    """Tell whether it is known what a job cost."""
+    return not (_is_lost(job) or job.refused)
+
+
+def _is_lost(job: Job) -> bool:
+    return job.problem is not None and job.problem.code == UNKNOWN
+
+
+def in_credits(amount: Decimal) -> str:
+    """Say an amount of credits exactly, without needless zeros: `0.5 credits`, `1 credit`, `10 credits`."""
+    return f"{format(amount.normalize(), 'f')} {'credit' if amount == 1 else 'credits'}"
+
+
+def advice(job: Job) -> str:
+    """Return what to do about a job's problem, with its id, and its hold, where a command wants them; "" without a problem."""
+    if job.problem is None:
+        return ""
+    told = job.problem.advice
+    if job.state is State.HELD:
+        told = told.replace("resolve JOB`", f"resolve {job.id} --hold {job.holds}`")
+    return told.replace(" JOB`", f" {job.id}`")
+
+
+def instant(at: float) -> datetime:
+    """Return an instant as TOML writes it: UTC, whole milliseconds."""
+    return datetime.fromtimestamp(round(at, 3), UTC)
+
+
+def local(at: float, zone: tzinfo) -> str:
+    """Return an instant for people: local time with its zone."""
+    return datetime.fromtimestamp(at, zone).strftime("%Y-%m-%d %H:%M:%S %Z")
+
+
+def set_name(folder: str, name: str) -> str:
+    """Return a set's name with its folder, for people."""
+    return printable(f"{folder}/{name}" if folder else name)

@@ -1,0 +1,658 @@
+"""The errors of this project: one tree, split by who can mend the cause.
+
+An exception is how a failure travels inside one thread; a `Problem` is the same fact as a plain value, for
+the journal, the reports and other threads. Every class names its `code` (a stable machine word), its `fault`
+(who can mend it), its `scope` (does it concern one set or the whole service), its `advice` (what to do next) and whether it is `final`
+(repeating cannot help).
+The default message of an exception is the first line of its docstring, so that none is undocumented.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import ClassVar, Final, Self
+
+from rodin_watchd.problem import Fault, Lane, Problem, Scope
+
+# ---- What all errors have in common ---------------------------------------------------------------------------------
+
+
+GOES_ON: Final = "{goes on}"
+"""Where advice says how the service goes on, which depends on whether it still runs."""
+
+_RUNNING: Final = "the service goes on by itself"
+_ENDED: Final = "then start the service anew"
+
+
+class RodinWatchdError(Exception):
+    """Something went wrong."""
+
+    code: ClassVar[str] = "error"
+    fault: ClassVar[Fault] = Fault.MACHINE
+    scope: ClassVar[Scope] = Scope.SET
+    lane: ClassVar[Lane | None] = None
+    final: ClassVar[bool] = False
+    advice: ClassVar[str] = "Run `rodin-watchd show JOB` to see what happened."
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        advice: str = "",
+        retry_after_seconds: float | None = None,
+        documented: bool = False,
+    ) -> None:
+        """Take a sentence for people (default: the docstring's first line) and, if they differ, advice and a wait.
+
+        `documented`: the vendor refused by a code for which it says that nothing is charged.
+        """
+        self.documented = documented
+        self.message = message or (self.__doc__ or "").splitlines()[0]
+        self._advice = advice or self.advice
+        self.advice_given = self._advice.replace(GOES_ON, _RUNNING)
+        self.retry_after_seconds = retry_after_seconds
+        super().__init__(self.message)
+
+    def has_ended_service(self) -> None:
+        """Advise for a service that has ended: it goes on when somebody starts it. May be repeated."""
+        self.advice_given = self._advice.replace(GOES_ON, _ENDED)
+
+    @property
+    def problem(self) -> Problem:
+        """The same fact as a value."""
+        return Problem(
+            code=self.code,
+            fault=self.fault,
+            scope=self.scope,
+            message=self.message,
+            advice=self.advice_given,
+            lane=self.lane,
+            retry_after_seconds=self.retry_after_seconds,
+            documented=self.documented,
+        )
+
+
+# ---- What the owner of the service can mend -------------------------------------------------------------------------
+
+
+class OwnerError(RodinWatchdError):
+    """The service cannot start or go on as it is set up."""
+
+    code = "setup"
+    fault = Fault.OWNER
+    scope = Scope.SERVICE
+    advice = "Run `rodin-watchd check` for the whole list."
+
+
+class ConfigError(OwnerError):
+    """The configuration is not valid."""
+
+    code = "config"
+    advice = "Mend the lines named above; `config.example.toml` lists every key."
+
+
+class MissingKeyError(ConfigError):
+    """There is no API key."""
+
+    code = "missing-key"
+
+
+class HiddenKeyError(MissingKeyError):
+    """The API key is shown to the service alone."""
+
+    code = "hidden-key"
+    advice = "Run this as root to have it looked at."
+
+
+class JournalError(OwnerError):
+    """The journal cannot be used."""
+
+    code = "journal"
+
+
+class JournalRolledBackError(JournalError):
+    """Another program has put older content into the open journal, in its own file."""
+
+    code = "journal-rolled-back"
+    advice = (
+        "Start the service again, if nothing does that by itself: it holds what may have been paid for meanwhile, and counts "
+        "it as spent. Find out what writes into the journal's file; to put a backup in place, stop the service first."
+    )
+
+
+class OldJournalError(JournalError):
+    """The journal is of an older version, or was never set up."""
+
+    code = "old-journal"
+    advice = "Start `rodin-watchd run` once: it brings the journal up to date."
+
+
+class AlreadyRunningError(OwnerError):
+    """Another rodin_watchd already serves this folder."""
+
+    code = "already-running"
+    advice = "Stop the other one first: two daemons on one folder could pay twice."
+
+
+class CommandRefusedError(OwnerError):
+    """The command does not fit the job as it is now."""
+
+    code = "command-refused"
+    advice = "`rodin-watchd show JOB` tells the job's state."
+
+
+# ---- What concerns the whole service: each of these ends by itself when its cause ends ------------------------------
+
+
+class ServiceError(RodinWatchdError):
+    """Something outside keeps a whole class of steps from working; no set is to blame."""
+
+    code = "service"
+    scope = Scope.SERVICE
+    lane = Lane.API
+
+
+class KeyRefusedError(ServiceError):
+    """The vendor refuses the API key."""
+
+    code = "key-refused"
+    fault = Fault.ACCOUNT
+    advice = f"Check the API key; {GOES_ON} when the key works."
+
+
+class NoCreditsError(ServiceError):
+    """The vendor's account has no credits, or its plan does not allow the API."""
+
+    code = "no-credits"
+    fault = Fault.ACCOUNT
+    lane = Lane.SUBMIT
+    advice = f"Buy credits or change the plan; {GOES_ON}."
+
+
+class EmptyAccountError(NoCreditsError):
+    """The vendor's account is empty."""
+
+    code = "empty-account"
+    advice = "Buy credits; the service asks for the balance and goes on by itself."
+
+
+class ThrottledError(ServiceError):
+    """The vendor asks for fewer calls."""
+
+    code = "throttled"
+    fault = Fault.VENDOR
+    advice = "Nothing to do: the service waits and goes on by itself."
+
+
+class NetworkError(ServiceError):
+    """The vendor cannot be reached."""
+
+    code = "network"
+    fault = Fault.NETWORK
+    advice = f"Check the network; {GOES_ON}."
+
+
+class VendorDownError(ServiceError):
+    """The vendor's service is out of order."""
+
+    code = "vendor-down"
+    fault = Fault.VENDOR
+    advice = f"Nothing to do: {GOES_ON} when the vendor does."
+
+
+class UnansweredSubmitError(ServiceError):
+    """A submit got no answer that tells its outcome; the next one waits a while, and longer each time."""
+
+    code = "unanswered-submit"
+    fault = Fault.VENDOR
+    lane = Lane.SUBMIT
+    advice = f"Nothing to do for the sets that wait: {GOES_ON}."
+
+
+class RefusalsError(ServiceError):
+    """The vendor refuses sets that it has received whole, and may charge for them."""
+
+    code = "refusals"
+    fault = Fault.ACCOUNT
+    lane = Lane.REFUSALS
+    advice = (
+        "Nothing is submitted until somebody has looked into the vendor's account and decided about the held sets "
+        "(`rodin-watchd resolve`)."
+    )
+
+
+FULL_ERRNOS: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""What a disk answers that has no room, or none for this user."""
+
+_WORDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "Make room": ("ENOSPC",),
+        "Make room, or raise the quota of the service's user": ("EDQUOT",),
+        "Mount the disk so that it can be written; if it became read-only by itself, check it first": ("EROFS",),
+        "Give the service's user the right to read and write there": ("EACCES", "EPERM"),
+        "Look into the system's log and check the disk or share: it reports a fault": ("EIO", "EUCLEAN"),
+        "Raise the limit of open files (LimitNOFILE= of the unit, `ulimit -n`) and start the service anew": (
+            *("EMFILE", "ENFILE"),
+        ),
+        "Give the service more memory, or end what uses it up": ("ENOMEM",),
+        "Bring the share or disk back": (
+            *("ESTALE", "ENODEV", "ENXIO", "ENOTCONN", "EHOSTDOWN"),
+            *("EHOSTUNREACH", "ENETUNREACH", "ETIMEDOUT", "EREMOTEIO"),
+        ),
+        "Put back what is missing there, or take away what lies in its place": (
+            *("ENOENT", "ENOTDIR", "EISDIR", "ELOOP", "EEXIST"),
+        ),
+        "Use a filesystem that knows locks, or have the file server offer them": ("ENOLCK", "EOPNOTSUPP"),
+    }
+)
+_REPAIRS: Final[Mapping[int, str]] = MappingProxyType(
+    {getattr(errno, name): words for words, names in _WORDS.items() for name in names if hasattr(errno, name)}
+)
+"""What a person can do about an error of the operating system."""
+
+
+class DiskError(ServiceError):
+    """A folder or file of the service cannot be used."""
+
+    code = "disk"
+    fault = Fault.MACHINE
+    lane = Lane.DISK
+    advice = f"Mend what the message says; {GOES_ON}."
+
+    @classmethod
+    def of(cls, what: str, error: OSError) -> Self:
+        """Return the error that says what could not be done, why, and what a person can do about just that."""
+        repair = _REPAIRS.get(error.errno or 0, "Mend that")
+        return cls(f"{what}: {error.strerror or error}.", advice=f"{repair}; {GOES_ON}.")
+
+
+class ForeignFileError(DiskError):
+    """A file of somebody else lies where the service keeps one of its own."""
+
+    code = "foreign-file"
+    advice = f"Move it away, or set folders.state to a folder that nothing else uses; {GOES_ON}."
+
+
+class UnfitFoldersError(DiskError):
+    """A folder cannot be used, so nothing new is taken: what is bought must find its place."""
+
+    code = "unfit-folders"
+    lane = Lane.TAKING
+
+
+class RoomError(DiskError):
+    """The disk of the work folder is full."""
+
+    code = "disk-full"
+    lane = Lane.ROOM
+    advice = f"Make room; {GOES_ON}."
+
+
+class JournalBusyError(DiskError):
+    """Another program keeps the journal locked."""
+
+    code = "journal-busy"
+    advice = f"Close the database browser, backup or other program that has the journal open; {GOES_ON}."
+
+
+class JournalFaultError(DiskError):
+    """The disk with the journal reports a fault."""
+
+    code = "journal-fault"
+    advice = f"Look into the system's log and check the disk: it reports a fault; {GOES_ON}."
+
+
+class JournalGoneError(DiskError):
+    """The journal's files are not where they belong."""
+
+    code = "journal-gone"
+
+
+class SubmitCountError(DiskError):
+    """The count of submits cannot be kept, so nothing is submitted."""
+
+    code = "submit-count"
+    lane = Lane.SUBMIT
+
+
+class JournalBehindError(SubmitCountError):
+    """The root counts more submits than the journal knows of."""
+
+    code = "journal-behind"
+
+
+class OutboxError(DiskError):
+    """The outbox cannot be written."""
+
+    code = "outbox"
+    lane = Lane.OUTBOX
+
+
+class FailedFolderError(DiskError):
+    """The folder of failed sets cannot be written."""
+
+    code = "failed-folder"
+    lane = Lane.FAILED
+
+
+class ArchiveError(DiskError):
+    """The archive cannot be written."""
+
+    code = "archive"
+    lane = Lane.ARCHIVE
+
+
+class FolderGoneError(DiskError):
+    """A folder of the service is missing."""
+
+    code = "folder-gone"
+    advice = f"Bring the share back; {GOES_ON}."
+
+
+class RootCopiedError(DiskError):
+    """The root or its journal was copied or moved: its mark names another journal, which may pay for the same sets."""
+
+    code = "root-copied"
+    advice = "When no other service uses this root or a copy of it any more: `rodin-watchd accept root`."
+
+
+class RootAwayError(FolderGoneError):
+    """The root that the journal knows is not there: its share or disk is not mounted."""
+
+    code = "root-away"
+
+
+# ---- What concerns one set ------------------------------------------------------------------------------------------
+
+
+class FilesError(RodinWatchdError):
+    """The dropped files cannot be used."""
+
+    code = "files"
+    fault = Fault.FILES
+    final = True
+    advice = "Correct the files and drop the set into the inbox again."
+
+
+class FileRefusedError(FilesError):
+    """A file is not what its name says, too large, or not a plain file."""
+
+    code = "file-refused"
+
+
+class FilesGoneError(FilesError):
+    """The set's files are not in the work folder any more."""
+
+    code = "files-gone"
+    advice = "Somebody removed them from the service's hidden folder; drop the set into the inbox again."
+
+
+class UnfinishedFileError(FilesError):
+    """A file never became complete."""
+
+    code = "file-unfinished"
+    advice = "Copy the file again, whole, and drop the set into the inbox again."
+
+
+class SidecarError(FilesError):
+    """The sidecar TOML cannot be used."""
+
+    code = "sidecar"
+    advice = "Correct the TOML file and drop the set into the inbox again."
+
+
+class AmbiguousSetError(FilesError):
+    """Several files compete for one place in the set."""
+
+    code = "ambiguous"
+    advice = "Keep the one you want, take the others out, and drop the set into the inbox again."
+
+
+class ChangedWhileTakenError(FilesError):
+    """The set changed while it was taken."""
+
+    code = "changed"
+    advice = "Wait until the copy is complete, then drop the set into the inbox again."
+
+
+class GoneWhileTakenError(ChangedWhileTakenError):
+    """A file of the set was taken away, or replaced, before it was taken."""
+
+    code = "gone"
+    advice = "What lies in the inbox is looked at anew: drop what is missing there."
+
+
+class DuplicateSetError(FilesError):
+    """The same model, image and options were dropped before."""
+
+    code = "duplicate"
+    advice = "Use the result there is, or write `again = true` into the sidecar to pay for it again."
+
+
+class VendorRefusedError(FilesError):
+    """The vendor refused the set."""
+
+    code = "vendor-refused"
+
+
+class RightsError(RodinWatchdError):
+    """The service may not move the files of the set."""
+
+    code = "rights"
+    advice = "Give the service's user the right to write in that folder; it tries again by itself."
+
+
+class CanceledError(RodinWatchdError):
+    """The job was canceled."""
+
+    code = "canceled"
+    fault = Fault.NOBODY
+    final = True
+    advice = "Drop the set into the inbox again if you want it after all."
+
+
+class TaskFailedError(RodinWatchdError):
+    """The vendor reports that the task failed; it gives no reason."""
+
+    code = "task-failed"
+    fault = Fault.VENDOR
+    final = True
+    advice = (
+        "To try once more, which costs again, drop the set with `again = true` in its TOML file; "
+        "or ask the vendor's support about the task."
+    )
+
+
+class OverdueError(RodinWatchdError):
+    """The vendor did not finish in time."""
+
+    code = "deadline"
+    fault = Fault.VENDOR
+    final = True
+    advice = "`rodin-watchd retry JOB` asks for the same task again, free of charge."
+
+
+class TaskLostError(RodinWatchdError):
+    """The vendor does not know the task, or no longer keeps its results."""
+
+    code = "task-lost"
+    fault = Fault.VENDOR
+    advice = (
+        "Ask the vendor's support about the task: it was paid for. If its id was mistyped, "
+        "`rodin-watchd resolve JOB --task UUID` names the right one, free of charge."
+    )
+
+
+class AnotherAccountError(RodinWatchdError):
+    """The task was bought with another API key or address, and is not known with those that are configured now."""
+
+    code = "another-account"
+    fault = Fault.OWNER
+    advice = (
+        "Set api.base_url and the API key to those that the set was bought with: the service then goes on by itself, or "
+        "`rodin-watchd retry JOB` asks for its results, free of charge. The vendor keeps them for about seven days."
+    )
+
+
+class NotReadyError(RodinWatchdError):
+    """The vendor has not made the results available yet."""
+
+    code = "not-ready"
+    fault = Fault.VENDOR
+    advice = "`rodin-watchd retry JOB` asks for the results again, free of charge."
+
+
+class DownloadError(RodinWatchdError):
+    """A result file could not be downloaded whole."""
+
+    code = "download"
+    fault = Fault.VENDOR
+    advice = "`rodin-watchd retry JOB` asks for the results again, free of charge."
+
+
+class ResultsGoneError(RodinWatchdError):
+    """The downloaded results are not in the work folder any more; they are fetched again, free of charge."""
+
+    code = "results-gone"
+
+
+class VendorAnswerError(RodinWatchdError):
+    """The vendor's answer could not be understood."""
+
+    code = "vendor-answer"
+    fault = Fault.VENDOR
+    advice = "`rodin-watchd retry JOB` asks again, free of charge."
+
+
+class InternalError(RodinWatchdError):
+    """A fault in rodin_watchd itself."""
+
+    code = "internal"
+    fault = Fault.MACHINE
+    advice = "Please report it with the lines that the service logged."
+
+
+class OverBudgetError(RodinWatchdError):
+    """The budget of the day is spent."""
+
+    code = "over-budget"
+    fault = Fault.OWNER
+    advice = "Nothing to do: it goes on by itself the next day. Who cannot wait raises the budget in the config."
+
+
+class OutcomeUnknownError(RodinWatchdError):
+    """The request may have been accepted and charged; nobody can tell from here."""
+
+    code = "unknown-outcome"
+    fault = Fault.NETWORK
+    advice = "Look into the vendor's account, then use `rodin-watchd resolve JOB`."
+
+
+class RefusedOftenError(RodinWatchdError):
+    """The vendor refused this set again and again, and may have charged it."""
+
+    code = "refused-often"
+    fault = Fault.VENDOR
+    advice = "Look into the vendor's account, then use `rodin-watchd resolve JOB`."
+
+
+class ChargedRefusalError(RodinWatchdError):
+    """The vendor charged this set and refused it all the same."""
+
+    code = "charged-refusal"
+    fault = Fault.VENDOR
+    advice = (
+        "Ask the vendor's support for the credits or for the task's id, then use `rodin-watchd resolve JOB` with "
+        "--give-up or --task."
+    )
+
+
+class ChargedTaskLostError(RodinWatchdError):
+    """The vendor charged the job, but the task's id is lost."""
+
+    code = "charged-task-lost"
+    fault = Fault.NETWORK
+    advice = "Ask the vendor's support for the task's id, then use `rodin-watchd resolve JOB` with --task or --give-up."
+
+
+# ---- What plugins do wrong ------------------------------------------------------------------------------------------
+
+
+class PluginLoadError(ConfigError):
+    """A plugin cannot be used."""
+
+    code = "plugin"
+    advice = (
+        "`rodin-watchd plugins check` tells more; `optional = true` in its table lets the service start without it."
+    )
+
+
+class PluginError(RodinWatchdError):
+    """A plugin failed."""
+
+    code = "plugin-failed"
+    fault = Fault.OWNER
+    advice = "`rodin-watchd show JOB` has what the plugin said; whoever wrote it can mend it."
+
+    output = ""  # what it printed, the end of it
+    trace = ""  # where it was in its code
+
+
+class PluginSettingsError(PluginError):
+    """What the configuration, or a set, says to a plugin is wrong."""
+
+    code = "plugin-settings"
+
+
+class PluginStartError(PluginError):
+    """The machine could not start a plugin's process."""
+
+    code = "plugin-start"
+    fault = Fault.MACHINE
+    advice = "It is tried again by itself; it needs room for temporary files, memory, processes and open files."
+
+
+class PluginCrashedError(PluginError):
+    """A plugin's process ended in the middle of a call."""
+
+    code = "plugin-crashed"
+
+
+class PluginTimeoutError(PluginError):
+    """A plugin took too long."""
+
+    code = "plugin-timeout"
+    advice = "A larger `timeout_seconds` in the plugin's table gives it more time."
+
+
+class PluginGreedyError(PluginError):
+    """A plugin wrote more than it may."""
+
+    code = "plugin-greedy"
+    advice = "A larger `disk_megabytes` in the plugin's table gives it more room."
+
+
+class PluginAsideError(PluginError, OwnerError):
+    """A plugin failed too often and is set aside for a while."""
+
+    code = "plugin-aside"
+    scope = Scope.SERVICE
+
+
+class PluginRequiredError(PluginError):
+    """A plugin without which no result is to be delivered could not process it."""
+
+    code = "plugin-required"
+    final = True
+    advice = (
+        "The results lie beside this report. When the plugin is mended, `rodin-watchd retry JOB` fetches and processes "
+        "them again, free of charge while the vendor keeps them."
+    )
+
+
+class PluginRefusedError(FilesError):
+    """A plugin refused the set."""
+
+    code = "plugin-refused"

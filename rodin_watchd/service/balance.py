@@ -1,0 +1,701 @@
+"""The vendor's account: asks for its balance when that is worth a call. The main thread's alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import Any, Final
+
+from rodin_watchd.adapters.store.sqlite import Journal
+from rodin_watchd.config import Config
+from rodin_watchd.config.sections import BudgetSection
+from rodin_watchd.core.account import (
+    ACCOUNT,
+    BALANCE,
+    FRESH_SECONDS,
+    Balance,
+    account_pauses,
+    cleared,
+    is_stale,
+    low_balance_text,
+    remembered,
+    to_ask_about,
+)
+from rodin_watchd.core.budget import is_over_budget
+from rodin_watchd.core.machine import AT_VENDOR, SENDING
+from rodin_watchd.core.pauses import Pause, Pauses, is_over
+from rodin_watchd.core.proof import (
+    BASELINE,
+    GLANCE_AFTER_SECONDS,
+    JUDGED,
+    NO_BASELINE,
+    NOTHING_SINCE,
+    OVERDUE,
+    REFUND_SECONDS,
+    UNJUDGED,
+    Baseline,
+    Charge,
+    Inquiry,
+    Proof,
+    Refusal,
+    Settled,
+    Since,
+    concluded,
+    judged,
+    lower_than_known,
+    read_after,
+    refusals_judged,
+    shows_parts,
+)
+from rodin_watchd.core.refusals import (
+    MOST_PASSED,
+    InARow,
+    awaits_word,
+    bound,
+    charged,
+    held_beside,
+    held_often,
+    judged_jobs,
+    let_go,
+    outcomes,
+    room,
+    stopped,
+)
+from rodin_watchd.core.trust import (
+    EVENT_AGES,
+    KEEP_SECONDS,
+    Ages,
+    Reading,
+    Trust,
+    after,
+    notice,
+    purchases_of,
+    taken_back,
+    trust_key,
+)
+from rodin_watchd.model import CREDITS_PER_TEXTURE, Job, State, Transition
+from rodin_watchd.problem import Lane, Problem
+from rodin_watchd.service.jobs import JobStore
+
+# ---- The ages of the journal's events, counted by monotonic time and kept over restarts; the main thread's alone ----
+
+
+NOTED_SECONDS: Final = 600.0
+"""What was counted is made durable so often; a crash loses no more than that, and makes nothing older than it is."""
+
+
+class EventAges:
+    """Counts while it is asked to `look`. `longest_seconds`: no greater age is ever asked for."""
+
+    def __init__(self, journal: Journal, monotonic: Callable[[], float], longest_seconds: float) -> None:
+        self._journal = journal
+        self._monotonic = monotonic
+        self._longest_seconds = longest_seconds
+        self._ages = Ages.of_data(journal.meta(EVENT_AGES))
+        self._looked_at = monotonic()
+
+    def look(self) -> None:
+        """Count the time since the last look; to be called in each tick. Raises DiskError; it may be called again."""
+        monotonic = self._monotonic()
+        passed = monotonic - self._looked_at
+        if passed >= NOTED_SECONDS or not self._ages.marks:
+            ages = self._ages.grown(passed, self._journal.newest_event(), self._longest_seconds)
+            self._journal.set_meta(EVENT_AGES, ages)
+            self._ages, self._looked_at = ages, monotonic
+
+    def older_than(self, seconds: float) -> int:
+        """Return the number of the newest event that is surely as old as that, 0 without any."""
+        return self._ages.older_than(seconds)
+
+
+# ---- Proving by the balance whether lost or refused submits were charged (`core.proof`, `core.refusals`); the main thread's alone ----
+
+
+FAILED_SECONDS = 5.0
+"""A reading that failed is tried again after so long (monotonic)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proving:
+    """A proof that may be under way, and the held jobs that are known; purchases by their numbers."""
+
+    inquiry: Inquiry | None = None
+    held: frozenset[str] = frozenset()
+    undecided: bool = False  # whether it is about the lost answer of one of them
+    glanced: frozenset[int] = frozenset()  # refused ones at which a first glance was taken
+    passed: frozenset[int] = frozenset()  # those of them that looked free
+    sent_at: float | None = None  # when a submit was under way last, monotonic; None: not known
+
+
+NOTHING_BEGUN = Proving()
+
+
+@dataclass(frozen=True, slots=True)
+class _Looked:
+    """What a reading says of what was believed before it."""
+
+    trust: Trust
+    back: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # purchases that were not free after all, by job
+    confirmed: tuple[int, int] = (0, 0)  # after the first purchase, up to the second: the balance fell by them
+
+
+class Prover:
+    """Keeps the baseline, and inquires into held jobs and refusals. `now` is UTC and may jump, `monotonic` never does.
+
+    `budget` says whether nobody else spends from the account (without that only refusals are looked into), and how long the
+    vendor may take to book a charge; `account` names the account. `begun` is what the prover before a reload had begun, of this
+    account. Every method may raise DiskError: then nothing is known yet, and it may be called again.
+    """
+
+    def __init__(
+        self,
+        job_store: JobStore,
+        now: Callable[[], float],
+        monotonic: Callable[[], float],
+        budget: BudgetSection,
+        account: str,
+        begun: Proving = NOTHING_BEGUN,
+    ) -> None:
+        self._job_store = job_store
+        self._now = now
+        self._monotonic = monotonic
+        self._trusts = budget.sole_spender
+        self._settle_seconds = budget.settle_seconds
+        self._account = account
+        stored = job_store.journal.meta(BASELINE)
+        self._baseline = Baseline.of_data(stored) if stored else None
+        self._judged: int = job_store.journal.meta(JUDGED) or 0
+        self._unjudged = frozenset[int](job_store.journal.meta(UNJUDGED) or ())
+        self._inquiry = begun.inquiry
+        self._ages = EventAges(job_store.journal, monotonic, max(REFUND_SECONDS, KEEP_SECONDS))
+        self._not_before = monotonic()
+        self._held = begun.held
+        self._undecided = begun.undecided  # whether the answer of a held job is looked into
+        self._glanced = begun.glanced
+        self._passed = begun.passed
+        never = -math.inf if not job_store.journal.newest_purchase() else monotonic()
+        self._sent_at = never if begun.sent_at is None else begun.sent_at
+        self._was_sending = begun.sent_at is not None
+
+    @property
+    def begun(self) -> Proving:
+        """What a prover that takes this one's place goes on with."""
+        return Proving(self._inquiry, self._held, self._undecided, self._glanced, self._passed, self._sent_at)
+
+    @property
+    def inquires(self) -> bool:
+        """Whether a proof is under way."""
+        return self._inquiry is not None
+
+    @property
+    def holds_submits(self) -> bool:
+        """Whether a proof is under way that no submit may disturb.
+
+        One about refusals that looked free at the first glance may be put off by others for a while.
+        """
+        if self._inquiry is None:
+            return False
+        passed = not self._undecided and self._passed.issuperset(refusal.purchase for refusal in self._refused())
+        return not (passed and self._inquiry.may_be_put_off(self._monotonic(), self._settle_seconds))
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the newest submit is so long ago that its charge is in a balance that is read now."""
+        return self._monotonic() - self._sent_at >= self._settle_seconds
+
+    @property
+    def about_held(self) -> bool:
+        """Whether the proof is about held jobs, so that these may go on without a person."""
+        return self._undecided
+
+    @property
+    def may_start(self) -> bool:
+        """Whether a balance that is read now can be the next baseline."""
+        open_states = AT_VENDOR if self._trusts else SENDING
+        return self._inquiry is None and not self._is_any(open_states)
+
+    def _is_any(self, states: AbstractSet[State]) -> bool:
+        return any(job.state in states for job in self._job_store.jobs.values())
+
+    def judged_jobs(self) -> frozenset[str]:
+        """Return the jobs that wait until it is known what their refusal cost: nothing is done to them meanwhile."""
+        if self._inquiry is None:
+            return frozenset()
+        return frozenset(job.id for job in judged_jobs(self._refused(), self._job_store.jobs.values()))
+
+    def _refused(self) -> tuple[Refusal, ...]:
+        """Return the refusals that were not looked into yet."""
+        after = min((self._judged, *(purchase - 1 for purchase in self._unjudged)))
+        refused = self._job_store.journal.refused_since(after)
+        return tuple(one for one in refused if one.purchase > self._judged or one.purchase in self._unjudged)
+
+    # ---- readings ---------------------------------------------------------------------------------------------------
+
+    def next_due_seconds(self) -> list[float]:
+        """Return in how many seconds the inquiry wants a reading."""
+        due_at = self._inquiry.due_at if self._inquiry else None
+        return [] if due_at is None else [max(due_at, self._not_before) - self._monotonic()]
+
+    def is_due(self) -> bool:
+        """Tell whether the inquiry wants a reading now."""
+        return any(seconds <= 0 for seconds in self.next_due_seconds())
+
+    def asked_for(self) -> float | None:
+        """Return which quiet time a reading that is asked for now belongs to; None if it is for no inquiry."""
+        return self._inquiry.quiet_at if self._inquiry and self.is_due() else None
+
+    def read(self, balance: Decimal, quiet_at: float | None) -> None:
+        """Note a reading that `asked_for` had said to be for this quiet time."""
+        if self._inquiry and quiet_at is not None and quiet_at == self._inquiry.quiet_at:
+            self._inquiry = self._inquiry.read(balance)
+
+    def read_failed(self) -> None:
+        """Note that the balance could not be read."""
+        self._not_before = self._monotonic() + FAILED_SECONDS
+
+    def start_from(self, balance: Decimal, purchase: int, *, exact: bool, settled: bool) -> None:
+        """Note a balance that was read while no submit was open, with the newest purchase at that time.
+
+        `exact`: whether the account has ever shown a part of a credit; `settled`: what `is_settled` was when it was asked for. Without
+        that an own account's baseline of before is the better one: what was accepted since is known to be charged after it.
+        """
+        if self._inquiry is None and (self._baseline is None or self.may_start):
+            aged = self._ages.older_than(REFUND_SECONDS)
+            read = Baseline(self._account, balance, purchase, self._trusts, settled, aged)
+            renewed = read if settled or not self._trusts else self._baseline or read
+            self._renew(renewed, self._looked(balance, exact=exact, settled=settled), [], {}, [])
+
+    def _renew(
+        self,
+        renewed: Baseline | None,
+        looked: _Looked,
+        moves: Sequence[Transition],
+        meta: Mapping[str, Any],
+        settled: Sequence[Settled],
+    ) -> None:
+        """Commit a new baseline with what its reading says of the older verdicts, and with what else came of it."""
+        now, moved = self._now(), {move.job.id for move in moves}
+        doubted = [move for move in self._taken_back(looked.back, now) if move.job.id not in moved]
+        stays = {move.job.id for move in doubted if awaits_word(move.job)}
+        back = [
+            Settled(purchase, "refused" if job_id in stays else "unknown", before="free")
+            for job_id, purchases in looked.back.items()
+            for purchase in purchases
+        ]
+        baseline = renewed.as_data() if renewed else None
+        stored = {BASELINE: baseline, trust_key(self._account): looked.trust.as_data(), **meta}
+        self._job_store.commit([*moves, *doubted], now, stored, settled=[*settled, *back], confirmed=looked.confirmed)
+        self._baseline = renewed
+        if back:
+            [told] = notice(looked.trust, self._settle_seconds, sole=self._trusts)
+            self._job_store.tell("balance-doubted", told, now, subject="balance")
+
+    def _taken_back(self, back: Mapping[str, tuple[int, ...]], now: float) -> Iterator[Transition]:
+        for job_id, purchases in back.items():
+            if job := self._job_store.jobs.get(job_id):
+                yield taken_back(job, len(purchases), now)
+
+    # ---- whether the balance is believed ----------------------------------------------------------------------------
+
+    @property
+    def _trust(self) -> Trust:
+        return Trust.of_data(self._job_store.journal.meta(trust_key(self._account)))
+
+    def _looked(self, balance: Decimal, *, exact: bool, settled: bool) -> _Looked:
+        """Compare a reading while nothing of ours is open with the one before it. `settled`: as for `start_from`."""
+        trust, baseline = self._trust, self._baseline
+        if baseline is None:
+            return _Looked(trust)
+        since = self._since(baseline)
+        lower = lower_than_known(baseline, since, balance)
+        reading = Reading(lower, since, exact, baseline.settled and baseline.sole and self._trusts)
+        learned, back = after(trust, reading, self._settle_seconds, self._ages.older_than(KEEP_SECONDS))
+        confirmed = (0, 0)
+        if settled and reading.matches and reading.sole and learned.moves:
+            confirmed = (baseline.purchase, self._job_store.journal.newest_purchase())
+        return _Looked(learned, purchases_of(back, self._job_store.journal.owners(back)), confirmed)
+
+    # ---- the inquiry ------------------------------------------------------------------------------------------------
+
+    def inquire(self, chance: float, *, exact: bool) -> None:
+        """Begin, go on with or end a proof. `exact`: whether the account has ever shown a part of a credit."""
+        self._ages.look()
+        self._drop_unfit_baseline()
+        self._note_sending()
+        if self._trusts:
+            self._look_for_held()
+        else:
+            self._look_for_no_held()
+        self._look_for_refused()
+        if self._inquiry is None:
+            return
+        now = self._monotonic()
+        is_open = self._is_any(AT_VENDOR)  # a task that fails may be paid back, which would hide a charge
+        self._inquiry = self._inquiry.lasting(self._reads_after()).seen(is_open=is_open, now=now)
+        overdue = self._inquiry.is_overdue(now, self._settle_seconds)
+        if self._baseline and self._inquiry.is_complete and self._inquiry.is_glance:
+            self._glance(self._baseline, self._inquiry, exact=exact)
+        elif self._inquiry.is_complete or overdue or self._baseline is None:
+            self._conclude(self._inquiry, chance, exact=exact)
+
+    def _note_sending(self) -> None:
+        """Note when a submit was under way last: until its end was seen."""
+        is_sending = self._is_any(SENDING)
+        if is_sending or self._was_sending:
+            self._sent_at = self._monotonic()
+        self._was_sending = is_sending
+
+    def _glance(self, baseline: Baseline, inquiry: Inquiry, *, exact: bool) -> None:
+        """Let the others go on where refusals look free, until the readings that decide."""
+        refused = frozenset(refusal.purchase for refusal in self._refused())
+        looked = self._looked(inquiry.readings[-1], exact=exact, settled=False)
+        doubt = looked.trust.doubt(self._settle_seconds, sole=self._trusts)
+        sums = (baseline, self._since(baseline), inquiry.readings)
+        proof = refusals_judged(*sums, exact=exact, sole=self._trusts, doubt=doubt)
+        self._glanced = refused
+        if proof.verdict is Charge.NOT_CHARGED and len(refused) <= MOST_PASSED:
+            self._passed = refused
+
+    def _drop_unfit_baseline(self) -> None:
+        """Drop a baseline for good that is about another account, or about times in which others may have spent.
+
+        Durable, before anything is bought: whoever goes back to that account later has bought elsewhere meanwhile.
+        """
+        baseline = self._baseline
+        if baseline and (baseline.account != self._account or (self._trusts and not baseline.sole)):
+            self._job_store.journal.set_meta(BASELINE, None)
+            self._baseline = None
+
+    def _look_for_held(self) -> None:
+        """Begin an inquiry if the balance can tell about any held job; end one that no held job needs any more."""
+        held = frozenset(job.id for job in self._job_store.jobs.values() if job.state is State.HELD)
+        if held == self._held or self._baseline is None:
+            return
+        undecided = bool(held & self._since(self._baseline).undecided) if held else False
+        if undecided and not self._undecided:
+            told = "A submit's answer was lost: the balance is asked whether it was charged."
+            self._job_store.tell("inquiry", told, self._now(), subject="balance")
+            self._inquiry = self._inquiry or Inquiry(self._monotonic())
+        elif not undecided and self._undecided:
+            self._job_store.tell("inquiry-ended", "A person has decided.", self._now(), subject="balance")
+            self._inquiry = None  # begun anew, if there are refusals to look into
+        self._held, self._undecided = held, undecided
+
+    def _look_for_no_held(self) -> None:
+        """End an inquiry into held jobs that began while nobody else spent from the account, and believe its baseline no more.
+
+        Durable: whoever says later that nobody else spends again does not speak of the time between.
+        """
+        if self._baseline and self._baseline.sole:
+            baseline = replace(self._baseline, sole=False)
+            self._job_store.journal.set_meta(BASELINE, baseline.as_data())
+            self._baseline = baseline
+        if self._undecided:
+            told = "Others may spend from the account now, so the balance cannot tell about a lost answer: a person decides."
+            self._job_store.tell("inquiry-ended", told, self._now(), subject="balance")
+            self._inquiry = None  # begun anew, if there are refusals to look into
+        self._held, self._undecided = frozenset(), False
+
+    def _look_for_refused(self) -> None:
+        """Begin an inquiry if the vendor has refused a set."""
+        if self._inquiry is None and self._refused():
+            self._inquiry = Inquiry(self._monotonic())
+
+    def _reads_after(self) -> tuple[float, ...]:
+        """Return when the balance is read: soon for a first glance, where all refusals say that they were free of charge."""
+        refused = self._refused()
+        jobs = judged_jobs(refused, self._job_store.jobs.values())
+        said = [job.id for job in jobs if job.problem is not None and job.problem.documented]
+        all_said = {refusal.job_id for refusal in refused} == set(said)
+        is_new = not self._glanced.issuperset(refusal.purchase for refusal in refused)
+        glance = is_new and all_said and not self._undecided and self._settle_seconds > GLANCE_AFTER_SECONDS[-1]
+        return GLANCE_AFTER_SECONDS if glance else read_after(self._settle_seconds)
+
+    def _since(self, baseline: Baseline) -> Since:
+        return self._job_store.journal.purchases_since(baseline.purchase, baseline.aged_event)
+
+    def _conclude(self, inquiry: Inquiry, chance: float, *, exact: bool) -> None:
+        """Commit the verdicts with the new baseline, in one transaction."""
+        now, newest = self._now(), self._job_store.journal.newest_purchase()
+        baseline, looked = self._baseline, _Looked(self._trust)
+        since = self._since(baseline) if baseline else NOTHING_SINCE
+        answers = refusals = OVERDUE if baseline else NO_BASELINE
+        renewed = None
+        if baseline and inquiry.is_complete:
+            looked = self._looked(inquiry.readings[-1], exact=exact, settled=True)
+            doubt = looked.trust.doubt(self._settle_seconds, sole=self._trusts)
+            answers = judged(baseline, since, inquiry.readings, exact=exact, doubt=doubt)
+            sole = self._trusts
+            refusals = refusals_judged(baseline, since, inquiry.readings, exact=exact, sole=sole, doubt=doubt)
+            aged = self._ages.older_than(REFUND_SECONDS)
+            renewed = Baseline(self._account, inquiry.readings[-1], newest, sole, aged_event=aged)
+        lost = [
+            job for job in self._job_store.jobs.values() if self._undecided and job.id in since.undecided & self._held
+        ]
+        refused = self._refused()
+        moves = [*self._of_lost(lost, answers, now, chance), *self._of_refused(refused, refusals, now)]
+        freed = self._freed(moves, lost, answers, refused, refusals)
+        looked = replace(looked, trust=looked.trust.with_freed(freed, self._job_store.journal.newest_event()))
+        unjudged = self._job_store.journal.sending()
+        meta = {JUDGED: newest, UNJUDGED: sorted(unjudged)}
+        self._renew(renewed, looked, moves, meta, outcomes(refused, refusals))
+        for proof in dict.fromkeys(([answers] if lost else []) + ([refusals] if refused else [])):
+            if lost or proof.verdict is not Charge.NOT_CHARGED:
+                self._job_store.tell("inquiry-ended", proof.reason, now, subject="balance")
+        self._inquiry, self._judged, self._undecided = None, newest, False
+        self._unjudged = unjudged
+        self._glanced = self._passed = frozenset()
+
+    def _freed(
+        self,
+        moves: Sequence[Transition],
+        lost: Sequence[Job],
+        answers: Proof,
+        refused: Sequence[Refusal],
+        refusals: Proof,
+    ) -> list[int]:
+        """Return the purchases that the balance shows to be free; of an own account alone, where that may be taken back."""
+        freed = [one.purchase for one in refused] if refusals.verdict is Charge.NOT_CHARGED else []
+        if answers.verdict is Charge.NOT_CHARGED:
+            again = {move.job.id for move in moves if move.job.state is not State.HELD}
+            freed += self._job_store.journal.open_of(again & {job.id for job in lost})
+        return freed if self._trusts else []
+
+    def _of_lost(self, lost: Sequence[Job], proof: Proof, now: float, chance: float) -> Iterator[Transition]:
+        """Yield what becomes of the jobs whose answers were lost."""
+        in_a_row = self._job_store.journal.in_a_row()
+        in_a_row = in_a_row._replace(tries=in_a_row.tries + len(lost))
+        for job in lost:
+            reached = bound(job, self._job_store.journal.in_vain(job.fingerprint), in_a_row)
+            yield from concluded(job, proof, now, chance, bound=reached)
+
+    def _of_refused(self, refused: Sequence[Refusal], proof: Proof, now: float) -> list[Transition]:
+        """Return what becomes of the jobs that were refused, and of older ones when a bound of the account is reached."""
+        jobs, journal = judged_jobs(refused, self._job_store.jobs.values()), self._job_store.journal
+        if proof.verdict is Charge.CHARGED:
+            return [charged(job, refused, proof, now) for job in jobs]
+        in_a_row = journal.in_a_row()
+        is_free = proof.verdict is Charge.NOT_CHARGED
+        if is_free:
+            in_a_row = in_a_row._replace(unclear=0)
+        found = []
+        for job in jobs:
+            in_vain = journal.in_vain(job.fingerprint)
+            held = held_often(job, in_vain._replace(unclear=0) if is_free else in_vain, in_a_row, proof, now)
+            found += [held] if held else [let_go(job, proof)] if is_free else []
+        return found + self._of_earlier(jobs, in_a_row, now)
+
+    def _of_earlier(self, judged_now: Sequence[Job], in_a_row: InARow, now: float) -> list[Transition]:
+        """Hold the staged jobs whose earlier refusals are unclear, if a bound of the account is reached."""
+        if not in_a_row.why_stopped:
+            return []
+        earlier = judged_jobs(self._job_store.journal.refused_since(0), self._job_store.jobs.values())
+        staged = [job for job in earlier if job.state is State.STAGED and job not in judged_now]
+        return [held_beside(job, in_a_row, now) for job in staged]
+
+    def notices(self) -> list[str]:
+        """Return what people must know."""
+        doubted = notice(self._trust, self._settle_seconds, sole=self._trusts)
+        if not self.holds_submits:
+            return doubted
+        lost = "A submit's answer was lost: nothing is submitted until the balance tells whether it was charged."
+        refused = "The vendor refused a set: nothing is submitted until the balance tells whether it was charged."
+        return [lost if self._undecided else refused, *doubted]
+
+
+_TO_BUY = frozenset({State.CLAIMED, State.STAGED, State.UPLOADING})
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """A question under way, and what was so when it was asked."""
+
+    purchase: int  # the newest
+    sending: int  # submits that were open: the answer may know of them or not
+    quiet_at: float | None  # of the inquiry that it is a reading for
+    settled: bool  # whether all that was charged must be in the answer
+
+    @property
+    def known_purchase(self) -> int:
+        """The newest purchase that the answer surely knows of."""
+        return self.purchase - self.sending
+
+
+class AccountBalance:
+    """What is known of the account that `account` names. `now` is UTC and may jump, `monotonic` never does.
+
+    What the journal remembers counts only if it is about this account: a balance of another one proves nothing. `begun` is
+    the proof that was under way before a reload, of this account. Every method may raise DiskError: then nothing is known yet, and it may be called again.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        account: str,
+        job_store: JobStore,
+        now: Callable[[], float],
+        monotonic: Callable[[], float],
+        begun: Proving = NOTHING_BEGUN,
+    ) -> None:
+        self._low_limit = config.budget.low_balance
+        self._vendor = config.api.base_url
+        self.name = account
+        self._job_store = job_store
+        self._now = now
+        self._monotonic = monotonic
+        same = job_store.journal.meta(ACCOUNT) == account
+        self._known = remembered(job_store.journal.meta(BALANCE), self._vendor) if same else None
+        self._prover = Prover(job_store, now, monotonic, config.budget, account, begun)
+        self._question: _Question | None = None
+        self._asked_once = False
+        self._asked_at = monotonic()
+        self._asked_purchase = job_store.journal.newest_purchase()
+        self._paid_in: Decimal | None = None  # what the newest question found; None when it found nothing
+        self._cleared: frozenset[Pause] = frozenset()
+
+    # ---- whether submits wait, and for what -------------------------------------------------------------------------
+
+    def holds_submits(self, pauses: Pauses) -> bool:
+        """Tell whether no submit may begin until the balance was asked for."""
+        return (
+            self._prover.holds_submits or self._is_unsure() or self.textures() == 0 or bool(self._to_ask_about(pauses))
+        )
+
+    def textures(self) -> int | None:
+        """Return how many more textures the account pays, by the newest balance and what was bought since; None: unknown."""
+        if self._paid_in is None:
+            return None
+        spent = sum(self._job_store.journal.spent_since(self._asked_purchase).values(), Decimal(0))
+        return max(int((self._paid_in - spent) // CREDITS_PER_TEXTURE), 0)
+
+    @property
+    def begun(self) -> Proving:
+        """The proof that another one for the same account goes on with."""
+        return self._prover.begun
+
+    @property
+    def inquires(self) -> bool:
+        """Whether a proof is under way."""
+        return self._prover.inquires
+
+    @property
+    def may_free_held(self) -> bool:
+        """Whether a proof is under way by which held jobs may go on without a person."""
+        return self._prover.about_held
+
+    def room(self, sending: int) -> int:
+        """Return how many more submits may begin while so many are under way."""
+        textures, others = self.textures(), room(self._job_store.journal.in_a_row(), sending)
+        return others if textures is None else min(textures, others)
+
+    def stopped(self, pauses: Pauses) -> Pauses:
+        """Return the pauses with one of the submits that a person has to end, while the vendor refuses too much."""
+        return stopped(pauses, self._job_store.journal.in_a_row(), self._job_store.jobs.values(), self._now())
+
+    def judged_jobs(self) -> frozenset[str]:
+        """Return the jobs to which nothing is done until it is known what their refusal cost."""
+        return self._prover.judged_jobs()
+
+    def inquire(self, chance: float) -> None:
+        """Begin, go on with or end a proof about held jobs and refusals; what was not charged goes on without a person."""
+        self._prover.inquire(chance, exact=self._known is not None and self._known.exact)
+
+    def next_due_seconds(self) -> list[float]:
+        """Return in how many seconds a reading is wanted."""
+        return self._prover.next_due_seconds()
+
+    def wants_balance(self, pauses: Pauses, *, submits: bool) -> bool:
+        """Tell whether the balance is to be asked for now. `submits`: whether money may be spent."""
+        api = pauses.get(Lane.API)
+        if self._question or (api and not is_over(api, self._now())):
+            return False
+        submits = submits and Lane.REFUSALS not in pauses
+        ran_dry = self.textures() == 0 and not account_pauses(pauses) and not self._sending()
+        first = submits and (self._is_unsure() or ran_dry) and self._has_to_buy()
+        probe = self._probes(pauses, to_send=submits and self._has_to_buy())
+        return first or self._prover.is_due() or probe or self._is_outdated()
+
+    def _probes(self, pauses: Pauses, *, to_send: bool) -> bool:
+        """Tell whether submits wait for a free call that works; one that the account's owner has to end is told in any case."""
+        unpaid = account_pauses(pauses)
+        return any(to_send or pause in unpaid for pause in self._to_ask_about(pauses))
+
+    def _is_unsure(self) -> bool:
+        """Tell whether the balance has to be asked for before a submit; a proof starts from a fresh one, if it can."""
+        is_fresh = self._monotonic() - self._asked_at < FRESH_SECONDS
+        return not self._asked_once or (self._prover.may_start and not is_fresh)
+
+    def _to_ask_about(self, pauses: Pauses) -> list[Pause]:
+        return to_ask_about(pauses, self._cleared, self._now())
+
+    def _is_outdated(self) -> bool:
+        """Tell whether somebody watches the balance, and it has changed or may have."""
+        if self._low_limit is None or self._prover.inquires:
+            return False
+        is_low = self._known is not None and self._known.low
+        purchases = self._job_store.journal.newest_purchase() - self._asked_purchase
+        return is_stale(purchases + is_low, self._monotonic() - self._asked_at)
+
+    def _sending(self) -> int:
+        return sum(job.state in SENDING for job in self._job_store.jobs.values())
+
+    def _has_to_buy(self) -> bool:
+        return any(job.state in _TO_BUY and not is_over_budget(job) for job in self._job_store.jobs.values())
+
+    # ---- asking -----------------------------------------------------------------------------------------------------
+
+    def ask(self) -> None:
+        """Note that the balance is being asked for."""
+        newest, prover = self._job_store.journal.newest_purchase(), self._prover
+        self._question = _Question(newest, self._sending(), prover.asked_for(), prover.is_settled)
+
+    @property
+    def asks(self) -> bool:
+        """Whether this account's balance is being asked for."""
+        return self._question is not None
+
+    def take(self, answer: Decimal | Problem, pauses: Pauses) -> None:
+        """Note what came of it; `pauses` are those after it."""
+        if self._question is None:
+            return
+        self._paid_in = answer if isinstance(answer, Decimal) else None
+        if isinstance(answer, Decimal):
+            self._read(answer, self._question)
+        else:
+            self._prover.read_failed()
+        self._asked_once = True
+        self._asked_at, self._asked_purchase = self._monotonic(), self._question.known_purchase
+        self._cleared = cleared(pauses, self._now(), told=isinstance(answer, Decimal))
+        self._question = None
+
+    def _read(self, credits_left: Decimal, question: _Question) -> None:
+        low = self._low_limit is not None and credits_left < self._low_limit
+        exact = shows_parts(credits_left) or (self._known is not None and self._known.exact)
+        known = Balance(credits_left, self._now(), low, exact, self._vendor, question.known_purchase)
+        self._job_store.commit((), self._now(), {BALANCE: known.as_data(), ACCOUNT: self.name})
+        self._tell_low(known, was_low=self._known is not None and self._known.low)
+        self._known = known
+        none_open = not question.sending and not self._sending()
+        if none_open and question.purchase == self._job_store.journal.newest_purchase():
+            self._prover.start_from(credits_left, question.purchase, exact=exact, settled=question.settled)
+        self._prover.read(credits_left, question.quiet_at)
+
+    def _tell_low(self, known: Balance, *, was_low: bool) -> None:
+        if known.low == was_low or self._low_limit is None:
+            return
+        if known.low:
+            told = low_balance_text(known.credits, self._low_limit)
+            self._job_store.tell("low-balance", told, self._now(), subject="balance")
+        else:
+            told = "The account holds enough credits again."
+            self._job_store.tell("balance-restored", told, self._now(), subject="balance")
+
+    def notices(self) -> list[str]:
+        """Return what people must know."""
+        known, limit = self._known, self._low_limit
+        is_low = known is not None and limit is not None and known.credits < limit
+        told = [low_balance_text(known.credits, limit)] if is_low and known and limit is not None else []
+        return [*told, *self._prover.notices()]

@@ -1,0 +1,186 @@
+"""The budget: what may still be spent today, by the journal's books; the main thread's alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import tzinfo
+from decimal import Decimal
+from typing import Final
+
+from rodin_watchd.adapters.store.sqlite import Journal
+from rodin_watchd.config.sections import BudgetSection
+from rodin_watchd.core.budget import (
+    BUDGET_DAY,
+    UNLIMITED,
+    Allowance,
+    Caps,
+    Day,
+    day_of,
+    is_over_budget,
+    next_day_at,
+    put_off,
+)
+from rodin_watchd.core.machine import Loss
+from rodin_watchd.core.wording import local
+from rodin_watchd.errors import OverBudgetError
+from rodin_watchd.model import Job, State, Transition
+from rodin_watchd.service.clock import Clock
+from rodin_watchd.service.jobs import JobStore
+
+# ---- The budget's day: kept over reloads, by a clock that may be set; the main thread's alone -----------------------
+
+
+NOTED_SECONDS: Final = 600.0
+"""The age of the day is made durable so often, and its beginning when it has moved by a tenth of that."""
+
+
+class BudgetDay:
+    """Compares the clock with monotonic time from the start of the process to its end: made once, not for a reload.
+
+    A reload that made it anew would take a clock that was set just before for the right one, and begin a second budget.
+    """
+
+    def __init__(self, journal: Journal, zone: tzinfo, clock: Clock) -> None:
+        self.zone = zone
+        self._journal = journal
+        self._clock = clock
+        self._offset = clock.now() - clock.monotonic()
+        known = journal.meta(BUDGET_DAY)
+        self._stored = Day(*known) if known else None
+        self._day = self._stored and self._stored.found(clock.now())
+
+    def today(self) -> Day:
+        """Return the day; what changed is made durable first. To be asked for in each tick, so that no step is missed.
+
+        Raises DiskError; it may be called again.
+        """
+        now = self._clock.now()
+        offset = now - self._clock.monotonic()
+        before = self._day and self._day.moved(
+            offset - self._offset
+        )  # the clock was set or adjusted: the age stays true
+        day = day_of(before, now, self.zone, self._journal.newest_purchase())
+        if _differs(day, self._stored):
+            self._journal.set_meta(BUDGET_DAY, day)
+            self._stored = day
+        self._offset, self._day = offset, day
+        return day
+
+    def next_at(self) -> float:
+        """Return when (UTC) the next day begins if nobody sets the clock; writes nothing."""
+        now = self._clock.now()
+        return next_day_at(day_of(self._day, now, self.zone, 0), now, self.zone)
+
+    def lose(self, count: int, submits: int, loss: Loss | None) -> None:
+        """Count submits that are missing in the journal as spent today, and note that there were `submits` in all, and the loss.
+
+        One transaction, with the end of what shows that the journal is older (`Journal.forget_copy`): a crash counts nothing
+        twice. What was counted before in this day stays. Raises DiskError.
+        """
+        today = self.today()
+        day = today._replace(lost=today.lost + count)
+        self._journal.forget_copy(submits, day, loss)
+        self._day = self._stored = day
+
+
+def _differs(day: Day, stored: Day | None) -> bool:
+    """Tell whether what is stored of the day would be missed after a crash."""
+    if stored is None or (day.after_purchase, day.lost, day.date) != (stored.after_purchase, stored.lost, stored.date):
+        return True
+    moved, aged = day.began_at - stored.began_at, day.seen_at - stored.seen_at
+    return abs(moved) >= NOTED_SECONDS / 10 or aged >= NOTED_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class OverBudget:
+    """What waits for another day, and what people were told of it."""
+
+    told: frozenset[str] = frozenset()  # reasons
+    barred: Mapping[str, int] = field(default_factory=dict)  # sets in the inbox, by reason
+
+
+NOTHING_OVER = OverBudget()
+
+
+class Budget:
+    """Lets only those intents become durable that are within the budget of the day.
+
+    `barred` counts the sets in the inbox that wait for another day, by reason. `over` is what waited before a reload.
+    `now` is UTC and may jump. Every method may raise DiskError; it may be called again.
+    """
+
+    def __init__(
+        self,
+        budget: BudgetSection,
+        job_store: JobStore,
+        day: BudgetDay,
+        now: Callable[[], float],
+        over: OverBudget = NOTHING_OVER,
+    ) -> None:
+        self._caps = Caps(budget.per_day_credits, budget.per_folder_credits)
+        self._job_store = job_store
+        self._day = day
+        self._now = now
+        self._told = over.told
+        self.barred = over.barred
+
+    @property
+    def over(self) -> OverBudget:
+        """What another one goes on with."""
+        return OverBudget(self._told, self.barred)
+
+    @property
+    def allowance(self) -> Allowance:
+        """What may still be spent today."""
+        today = self._day.today()
+        return self._left(self._job_store.journal.spent_since(today.after_purchase), today)
+
+    def _left(self, spent: Mapping[str, Decimal], today: Day) -> Allowance:
+        """Return what is left of the day, by what a texture may cost."""
+        price = self._job_store.journal.price()
+        return Allowance(self._caps, spent, price, today.lost_credits(price))
+
+    def buy(self, intents: Sequence[Transition]) -> list[Job]:
+        """Make those intents durable that are within the budget; return their jobs."""
+        if not intents:
+            return []
+        today = self._day.today()
+
+        def affordable(spent: Mapping[str, Decimal], intents: Sequence[Transition]) -> Sequence[Transition]:
+            return self._left(spent, today).affordable(intents)
+
+        bought = self._job_store.commit_affordable(intents, self._now(), today.after_purchase, affordable)
+        return [intent.job for intent in bought]
+
+    def put_off(self, jobs: Iterable[Job]) -> None:
+        """Note on each job that is to be sent whether and why it waits for another day."""
+        to_send = [job for job in jobs if job.state in (State.STAGED, State.UPLOADING)]
+        left, now = self.allowance if to_send else UNLIMITED, self._now()
+        late = [(job, left.why_not(job.folder)) for job in to_send]
+        moves = (put_off(job, reason, now) for job, reason in late)
+        self._job_store.commit([move for move in moves if move], now)
+        self._tell(frozenset(reason for _, reason in late if reason) | self.barred.keys())
+
+    def _tell(self, reasons: frozenset[str]) -> None:
+        """Tell what is spent while something waits for it, and when that is over, each once."""
+        for reason in sorted(reasons - self._told):
+            self._job_store.tell("paused", f"{reason}.", self._now(), subject="budget", code=OverBudgetError.code)
+        for reason in sorted(self._told - reasons):
+            told = f"{reason}. That is over."
+            self._job_store.tell("resumed", told, self._now(), subject="budget", code=OverBudgetError.code)
+        self._told = reasons
+
+    def notices(self) -> list[str]:
+        """Return what people must know: how many sets wait for another day, and until when."""
+        count = sum(self.barred.values()) + sum(map(is_over_budget, self._job_store.jobs.values()))
+        if not count:
+            return []
+        again = local(self._day.next_at(), self._day.zone)
+        who = "1 set waits" if count == 1 else f"{count:,} sets wait"
+        return [f"{who} for another day: {'; '.join(sorted(self._told))}. It goes on by itself at {again}."]
+
+    @property
+    def waits(self) -> bool:
+        """Whether any set waits for another day."""
+        return bool(self.barred) or any(map(is_over_budget, self._job_store.jobs.values()))

@@ -1,0 +1,496 @@
+"""The dispatcher: gives due steps to the pool, and decides and commits what comes of them. The main thread's alone."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import Self
+
+from rodin_watchd.adapters.spool.submit_count import SubmitCount
+from rodin_watchd.config import Config
+from rodin_watchd.core import machine
+from rodin_watchd.core.account import after_balance, after_no_balance, of_another_account, of_submits, of_task
+from rodin_watchd.core.budget import UNLIMITED, is_over_budget
+from rodin_watchd.core.dedup import content_of, is_same_purchase
+from rodin_watchd.core.machine import SUBMITS
+from rodin_watchd.core.mounts import Mount
+from rodin_watchd.core.names import printable
+from rodin_watchd.core.pauses import (
+    LANES,
+    BackoffLimits,
+    Pauses,
+    Suspects,
+    after_unknown,
+    calmed,
+    due_jobs,
+    ended,
+    renewed,
+)
+from rodin_watchd.core.proof import Settled
+from rodin_watchd.core.schedule import RateBudget, poll_delay_seconds
+from rodin_watchd.core.trust import held_unsure
+from rodin_watchd.errors import (
+    DiskError,
+    JournalBehindError,
+    NoCreditsError,
+    OutcomeUnknownError,
+    SubmitCountError,
+    ThrottledError,
+)
+from rodin_watchd.model import Answered, Done, Job, NotYet, Outcome, Rejected, Retry, State, Step, Transition, Unknown
+from rodin_watchd.problem import Fault, Lane, Problem, Scope
+from rodin_watchd.service.balance import NOTHING_BEGUN, AccountBalance, Proving
+from rodin_watchd.service.budget import Budget
+from rodin_watchd.service.clock import Clock
+from rodin_watchd.service.jobs import JobStore
+from rodin_watchd.service.plugins import PluginNews, Ran
+from rodin_watchd.service.pool import BALANCE, BalanceRead, CallRan, Closing, Pool, StepFinished, UploadDroppedError
+
+log = logging.getLogger("rodin_watchd")
+
+_BURST_CALLS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Payments:
+    """What bounds the submits: the budget, and the count that shows an older journal."""
+
+    budget: Budget
+    submits: SubmitCount
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What a dispatcher hands to the one that takes its place after a reload: all that decides over money outside the journal."""
+
+    account: str = ""  # whose account it is about
+    pauses: Pauses = field(default_factory=dict)
+    told: Pauses = field(default_factory=dict)  # those that people know of
+    proving: Proving = NOTHING_BEGUN
+    undecided: deque[StepFinished | BalanceRead | Ran | CallRan | PluginNews] = field(default_factory=deque)
+    blame: Suspects = field(default_factory=Suspects)
+    full_at: float = 0.0  # of the rate budget
+    failed: int = 0  # jobs that failed since the start
+
+    def of_account(self, name: str) -> Self:
+        """Return what of it holds when the credits of this account are spent from now on."""
+        if name == self.account:
+            return self
+        return replace(self, account=name, pauses=of_another_account(self.pauses), proving=NOTHING_BEGUN)
+
+
+class Dispatcher:
+    """Moves jobs: the only place where an outcome becomes a state.
+
+    `progress` is that of the dispatcher before a reload, and names the account whose credits are spent. Every method may raise DiskError when the journal's disk is full: then nothing of what it was about is lost, and it
+    is to be called again.
+    """
+
+    def __init__(
+        self, config: Config, job_store: JobStore, pool: Pool, money: Payments, clock: Clock, progress: Progress
+    ) -> None:
+        self._limits = config.polling
+        self._places = config.api.max_in_flight
+        self._job_store = job_store
+        self._pool = pool
+        self._clock = clock
+        self._rate = RateBudget(
+            config.api.requests_per_minute, burst=max(_BURST_CALLS, self._places), full_at=progress.full_at
+        )
+        self._undecided = progress.undecided
+        self._blame = progress.blame
+        self._budget = money.budget
+        self._submits = money.submits
+        self._account = AccountBalance(
+            config, progress.account, job_store, clock.now, clock.monotonic, progress.proving
+        )
+        self.pauses = progress.pauses
+        self._told = progress.told
+        self.failed = progress.failed
+
+    def take_over(self) -> None:
+        """Tell which pauses have ended because this dispatcher works for another account; once, when it takes its place."""
+        self._tell_pauses(self._told, self._clock.now())
+
+    @property
+    def progress(self) -> Progress:
+        """What another dispatcher on the same pool goes on with."""
+        return Progress(
+            self._account.name,
+            self.pauses,
+            self.pauses,
+            self._account.begun,
+            self._undecided,
+            self._blame,
+            self._rate.full_at,
+            self.failed,
+        )
+
+    def problems(self) -> list[Problem]:
+        """Return why lanes stand still."""
+        return [pause.problem for pause in self.pauses.values()]
+
+    # ---- what the workers did ---------------------------------------------------------------------------------------
+
+    def take_messages(
+        self, why_drop: Callable[[str], str], take_call: Callable[[Ran | CallRan | PluginNews], None]
+    ) -> None:
+        """Decide about and commit what the workers did since the last call.
+
+        `why_drop` takes the id of a job whose upload is about to send its last bytes, and says why it must not, or "";
+        `take_call` takes what came of plugins' calls.
+        """
+        messages = self._pool.take()
+        self._undecided += [message for message in messages if not isinstance(message, Closing)]
+        self._close([message for message in messages if isinstance(message, Closing)], why_drop)
+        waiting = 0
+        while waiting < len(self._undecided):
+            match self._undecided[0]:
+                case Ran() | CallRan() | PluginNews() as call:
+                    take_call(call)
+                case StepFinished(job_id, outcome) as finished:
+                    decided = self._finish(self._job_store.jobs[job_id], outcome)
+                    if decided is None:  # until what came after it is decided, or a later call
+                        self._undecided.rotate(-1)
+                        waiting += 1
+                        continue
+                    self._pool.end(finished, decided)
+                case BalanceRead(answer):
+                    self._take_balance(answer)
+                    self._pool.release(BALANCE)
+            self._undecided.popleft()
+            waiting = 0
+
+    def _close(self, requests: Sequence[Closing], why_drop: Callable[[str], str]) -> None:
+        """Let the last bytes of uploads go, when that is in the journal, and counted outside of it in one write for all.
+
+        Where the count cannot be kept nothing goes, and `submitting` is taken back. It stays, and is taken for unknown as
+        after a crash, where that cannot be committed either, and where the count says that the journal is behind.
+        """
+        closing = [request for request in requests if self._commits_closing(request, why_drop(request.job_id))]
+        if not closing:
+            return
+        try:
+            self._submits.keep(self._job_store.journal.submits())
+        except DiskError as error:
+            try:
+                if not isinstance(error, JournalBehindError):
+                    self._withhold(closing, error.problem)
+            finally:
+                for request in closing:
+                    request.reply.set_exception(UploadDroppedError(error.message))
+        else:
+            for request in closing:
+                request.reply.set_result(None)
+
+    def _withhold(self, requests: Sequence[Closing], problem: Problem) -> None:
+        """Take `submitting` back, before anybody is allowed to act on it, and pause what the problem stops."""
+        now, jobs = self._clock.now(), [self._job_store.jobs[request.job_id] for request in requests]
+        with contextlib.suppress(DiskError):
+            self._job_store.commit([machine.withhold_close(job, now, problem) for job in jobs], now)
+        self._pause(problem, now)
+
+    def _pause(self, problem: Problem, now: float) -> None:
+        before, self.pauses = self.pauses, renewed(self.pauses, problem, now, self._clock.chance())
+        self._tell_pauses(before, now)
+
+    def _commits_closing(self, request: Closing, why_drop: str) -> bool:
+        """Commit `submitting` and tell so; or refuse, and the upload is dropped."""
+        if why_drop:
+            request.reply.set_exception(UploadDroppedError(why_drop))
+            return False
+        now, count = self._clock.now(), self._job_store.journal.submits() + 1
+        try:
+            self._job_store.commit(
+                [machine.close_upload(self._job_store.jobs[request.job_id], now)], now, {SUBMITS: count}
+            )
+        except (
+            DiskError
+        ) as error:  # not durable: not one byte more; it is no fault of the folder that the step works in
+            request.reply.set_exception(UploadDroppedError(error.message))
+            return False
+        except BaseException:
+            request.reply.set_exception(UploadDroppedError())
+            raise
+        return True
+
+    def _finish(self, job: Job, outcome: Outcome | Answered) -> Outcome | None:
+        """Make a raw answer durable before it is understood, and refuse to pay for the same content twice.
+
+        Returns what came of it, or None while that cannot be decided yet: then it is to be called again.
+        """
+        now = self._clock.now()
+        if isinstance(outcome, Answered):
+            if job.answer != outcome.answer:
+                self._commit_outcome(job, machine.answered(job, outcome.answer), now)
+            job = self._job_store.jobs[job.id]
+            if (understood := self._understood(job, now)) is None:
+                return None
+            outcome = understood
+        if (
+            isinstance(outcome, Done)
+            and job.state is State.CLAIMED
+            and (twice := self._job_store.duplicate(outcome.job))
+        ):
+            outcome = Rejected(twice.problem)
+        self._decide(job, outcome, now)
+        return outcome
+
+    def _understood(self, job: Job, now: float) -> Outcome | None:
+        """Understand a committed answer; a task that any job has, or ever had, is no proof of anything.
+
+        Where it may be this job's own, the one that has it is held as well. Returns None while a step of that one is at work.
+        """
+        outcome = machine.understood(job, now)
+        if not isinstance(outcome, Done) or not (other := self._job_store.holder_of_task(outcome.job)):
+            return outcome
+        other = self._job_store.jobs.get(other.id, other)
+        if machine.may_be_anothers(other, job):
+            if other.id in self._pool.busy:
+                return None
+            self._job_store.commit([machine.dispute(other, job, now)], now)
+        told = f"The vendor answered with the task of “{printable(other.name)}” (job {other.id}, {other.state})."
+        return Unknown(OutcomeUnknownError(told).problem)
+
+    def _decide(self, job: Job, outcome: Outcome, now: float) -> None:
+        outcome = self._mind_pauses(job, outcome, now)
+        transition = machine.after(job, outcome, now, self._clock.chance(), self._poll_seconds(job, now))
+        if isinstance(outcome, Unknown):
+            self._commit_outcome(job, transition, now)
+        elif _must_survive(job, transition, outcome):
+            self._job_store.commit([transition], now)
+        else:
+            self._job_store.note(transition.job)
+        if transition.job.state in machine.RESTING:
+            self._blame.forget(job.id)
+            self._pool.forget(job.id)
+        self.failed += transition.job.state is State.FAILED
+
+    def _commit_outcome(self, job: Job, transition: Transition, now: float) -> None:
+        """Commit that a submit was answered, or that nobody knows; one whose last bytes never left is counted here.
+
+        It may have been charged as well. It is in the journal, whether or not the count outside of that can be kept: where it
+        cannot, the submits pause, and the next count that is kept has it.
+        """
+        if job.state is not State.UPLOADING or job.answer is not None:  # its closing was counted, or its answer
+            self._job_store.commit([transition], now)
+            return
+        count = self._job_store.journal.submits() + 1
+        self._job_store.commit([transition], now, {SUBMITS: count})
+        try:
+            self._submits.keep(count)
+        except JournalBehindError:
+            pass  # no other submit goes, either: its closing finds the same
+        except DiskError as error:
+            self._pause(error.problem, now)
+
+    def _mind_pauses(self, job: Job, outcome: Outcome, now: float) -> Outcome:
+        """Pause what a service error stops, end the pauses of what works again, each told once; return the outcome.
+
+        An error that this job alone meets comes back as one of the set.
+        """
+        before, step = self.pauses, machine.POLICIES[job.state].step
+        outcome = of_submits(of_task(outcome, job, self._account.name), step, before)
+        if isinstance(outcome, Retry) and outcome.problem.scope is Scope.SERVICE and (lane := outcome.problem.lane):
+            if self._is_own(job, step, lane, outcome.problem):
+                return Retry(replace(outcome.problem, scope=Scope.SET))
+            self.pauses = renewed(before, outcome.problem, now, self._clock.chance())
+        elif isinstance(outcome, Unknown):
+            self.pauses = after_unknown(before, now, self._clock.chance())
+        elif isinstance(outcome, Done | NotYet):
+            self.pauses = ended(before, step, now)
+            self._blame.worked(job.id, LANES[step])
+        self._tell_pauses(before, now)
+        return outcome
+
+    def _take_balance(self, answer: Decimal | Problem) -> None:
+        """Pause or go on by what the account holds; a call that failed for the account or the network pauses as any does.
+
+        What was asked for before a reload may be about another account, and is not believed.
+        """
+        if not self._account.asks:
+            return
+        before, now, chance = self.pauses, self._clock.now(), self._clock.chance()
+        if isinstance(answer, Decimal):
+            after = after_balance(before, answer, now, chance)
+        else:
+            after = after_no_balance(before, answer, now, chance)
+        self._account.take(answer, after)
+        self.pauses = after
+        self._tell_pauses(before, now)
+
+    def _calm(self) -> None:
+        before, now = self.pauses, self._clock.now()
+        self.pauses = self._account.stopped(calmed(before, self._job_store.jobs.values(), now))
+        self._tell_pauses(before, now)
+
+    def _tell_pauses(self, before: Pauses, now: float) -> None:
+        """Tell what is paused, each cause once, and what goes on."""
+        for lane, pause in self.pauses.items():
+            if lane not in before or before[lane].problem.code != pause.problem.code:
+                self._job_store.tell("paused", pause.problem.message, now, subject=lane, code=pause.problem.code)
+        for lane in before.keys() - self.pauses.keys():
+            over = before[lane].problem
+            self._job_store.tell("resumed", f"{over.message} That is over.", now, subject=lane, code=over.code)
+
+    def _is_own(self, job: Job, step: Step, lane: Lane, problem: Problem) -> bool:
+        if problem.code == ThrottledError.code:  # said to the account, whichever job happens to hear it
+            return False
+        if problem.code == NoCreditsError.code and self._account.textures() == 0:  # that is reason enough
+            return False
+        return self._blame.is_own(job.id, lane) or lane not in LANES[step]  # which no pause of the lane would stop
+
+    def _poll_seconds(self, job: Job, now: float) -> float:
+        """Return how long to wait before the vendor is asked about a job, by what is known of its kind."""
+        if job.state not in (State.SUBMITTING, State.SUBMITTED):
+            return 0.0
+        return poll_delay_seconds(
+            self._job_store.history(job.options),
+            max(now - job.task.submitted_at, 0.0) if job.task else 0.0,
+            shortest=self._limits.min_seconds,
+            longest=self._limits.max_seconds,
+            chance=self._clock.chance(),
+        )
+
+    def settle_open_submits(self) -> None:
+        """After a start: understand the answer that was committed, or hold the job. All other states simply go on.
+
+        Before any command is carried out: an answer that is not understood yet may be a task that was paid for.
+        """
+        now = self._clock.now()
+        for job in list(self._job_store.jobs.values()):
+            answered = job.state is State.SUBMITTING or (job.state is State.UPLOADING and job.answer)
+            if answered and job.id not in self._pool.busy:
+                outcome = self._understood(job, now)
+                if outcome is not None:
+                    self._decide(job, outcome, now)
+
+    # ---- what is due ------------------------------------------------------------------------------------------------
+
+    def hand_out(self, *, submits: bool, away: frozenset[Mount] = frozenset()) -> None:
+        """Give due steps to the pool; an upload's intent is committed first. `submits`: whether money may be spent.
+
+        What needs a folder that is `away` waits.
+        """
+        self._account.inquire(self._clock.chance())
+        self._calm()
+        self._budget.put_off([job for job in self._job_store.jobs.values() if job.id not in self._pool.busy])
+        self._ask_balance(submits=submits)
+        spends = submits and not self._account.holds_submits(self.pauses)
+        now, monotonic = self._clock.now(), self._clock.monotonic()
+        allowance = self._budget.allowance if any(map(_to_send, self._job_store.jobs.values())) else UNLIMITED
+        calls = self._rate.available(monotonic)
+        limits = BackoffLimits(
+            self._places,
+            calls,
+            self._pool.free,
+            spends,
+            self._limits.max_seconds,
+            away,
+            allowance,
+            self._pool.plugin_places,
+        )
+        judged = self._account.judged_jobs()  # they wait, and are no probe of any lane
+        jobs = [job for job in self._job_store.jobs.values() if job.id not in judged]
+        due = due_jobs(jobs, self._pool.busy, self.pauses, limits, now)
+        price, account = self._job_store.journal.price(), self._account.name
+        intents = [machine.begin_upload(job, now, price, account) for job in self._wanted(due, now)]
+        sending = sum(
+            self._job_store.jobs[job_id].state in machine.SENDING
+            for job_id in self._pool.busy & self._job_store.jobs.keys()
+        )
+        bought = self._bought(intents[: self._account.room(sending)], now)
+        for job in (*(job for job in due if not _to_send(job)), *bought):
+            if Lane.API in LANES[machine.POLICIES[job.state].step]:
+                self._rate = self._rate.spend(monotonic)
+            self._blame.begin(job.id)
+            self._pool.hand_out(self._job_store.jobs[job.id])
+
+    def _wanted(self, due: Sequence[Job], now: float) -> Iterator[Job]:
+        """Yield the jobs that are to be sent; hold what may have been charged before, refuse what another job bought meanwhile."""
+        chosen: list[Job] = []
+        for job in filter(_to_send, due):
+            if any(is_same_purchase(job, other) for other in chosen):
+                continue  # one after the other
+            chosen.append(job)
+            content = content_of(job)
+            if unsure := self._job_store.journal.unknown_of(job.id, job.consent):
+                asked = [Settled(purchase, "refused", before="unknown") for purchase in unsure]
+                self._job_store.commit([held_unsure(job, len(unsure), now)], now, settled=asked)
+            elif twice := self._job_store.bought_meanwhile(job):
+                self._decide(job, Rejected(twice.problem), now)
+            elif content == job.fingerprint or not self._job_store.live_twin(job):
+                yield replace(job, fingerprint=content)
+
+    def _bought(self, intents: Sequence[Transition], now: float) -> list[Job]:
+        """Make the intents durable that may be paid; where their submits could not be counted, pause the submits."""
+        try:
+            if intents:
+                self._submits.prepare(self._job_store.journal.submits())
+            return self._budget.buy(intents)
+        except SubmitCountError as error:
+            self._pause(error.problem, now)
+            return []
+
+    def _ask_balance(self, *, submits: bool) -> None:
+        """Ask for the account's credits, if that is worth a call now."""
+        monotonic = self._clock.monotonic()
+        can = self._pool.free > 0 and self._rate.available(monotonic) > 0 and BALANCE not in self._pool.busy
+        if can and self._account.wants_balance(self.pauses, submits=submits):
+            self._account.ask()
+            self._rate = self._rate.spend(monotonic)
+            self._pool.ask_balance()
+
+    def next_due_seconds(self) -> list[float]:
+        """Return in how many seconds something may become due; what is overdue waits for something else."""
+        now = self._clock.now()
+        live = (job for job in self._job_store.jobs.values() if job.state not in machine.RESTING)
+        due = [job.not_before - now for job in live]
+        due += [pause.until_at - now for pause in self.pauses.values()]
+        due.append(self._rate.wait_seconds(self._clock.monotonic()))
+        due += self._account.next_due_seconds()
+        return [seconds for seconds in due if seconds > 0]
+
+    # ---- standing still ---------------------------------------------------------------------------------------------
+
+    @property
+    def unpaid(self) -> bool:
+        """Whether something stands still until somebody pays, or mends the key."""
+        return any(pause.problem.fault is Fault.ACCOUNT for pause in self.pauses.values())
+
+    def notices(self) -> list[str]:
+        """Return what people must know of the money."""
+        return [*self._account.notices(), *self._budget.notices()]
+
+    def awaits_answer(self) -> bool:
+        """Tell whether an upload has sent its last bytes, and its answer is not here yet."""
+        under_way = (job for job_id, job in self._job_store.jobs.items() if job_id in self._pool.busy)
+        return any(job.state is State.SUBMITTING for job in under_way)
+
+    def can_move(self, *, submits: bool) -> bool:
+        """Tell whether any job goes on without a person. `submits`: whether money may be spent."""
+        stopped = {lane for lane, pause in self.pauses.items() if pause.problem.fault is Fault.ACCOUNT}
+        if self._account.may_free_held:
+            return True
+        may_be_freed = self._account.inquires  # what was refused, and with it a part of the budget
+        live = (job for job in self._job_store.jobs.values() if job.state not in machine.RESTING)
+        live = (job for job in live if may_be_freed or not is_over_budget(job))
+        steps = {machine.POLICIES[job.state].step for job in live}
+        return any(LANES[step].isdisjoint(stopped) and (submits or step is not Step.SUBMIT) for step in steps)
+
+
+def _to_send(job: Job) -> bool:
+    return job.state in (State.STAGED, State.UPLOADING)
+
+
+def _must_survive(job: Job, transition: Transition, outcome: Outcome) -> bool:
+    """Tell whether a move has anything in it that must survive a restart; a mere waiting time need not."""
+    if transition.job.state is not job.state:
+        return True
+    if isinstance(outcome, NotYet):
+        return transition.job.progress != job.progress
+    return not (isinstance(outcome, Retry) and outcome.problem.scope is Scope.SERVICE)

@@ -1,0 +1,250 @@
+"""The job store: the live jobs in memory, always equal to the journal; the main thread's alone."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rodin_watchd.adapters.store.sqlite import NO_META, Affordable, Beside, CommandReply, Journal
+from rodin_watchd.core.dedup import (
+    bought_before,
+    fingerprints,
+    is_result,
+    is_same_purchase,
+    made_before,
+    paid_with,
+    refused_before,
+)
+from rodin_watchd.core.machine import ENDED, LOSS, Loss
+from rodin_watchd.core.notifications import SILENT, Announcer
+from rodin_watchd.core.proof import Settled
+from rodin_watchd.core.refusals import MOST_DOCUMENTED, MOST_FOR_A_SET
+from rodin_watchd.core.schedule import kind_of, vendor_seconds
+from rodin_watchd.errors import CommandRefusedError, DiskError, DuplicateSetError
+from rodin_watchd.log_lines import NOBODY, fields
+from rodin_watchd.model import Job, OptionValue, Role, ServiceEvent, State, Transition
+
+log = logging.getLogger("rodin_watchd")
+
+_BAD_NEWS = frozenset(
+    {
+        *("paused", "offline", "copied", "alarm", "set-aside", "files-gone", "restored", "journal-written-out"),
+        *("low-balance", "inquiry", "balance-doubted", "crowd", "plugin-aside", "plugin-left-out"),
+    }
+)
+"""Actions that are logged as warnings, whatever the state of the job."""
+
+_OF_SUBJECTS = frozenset({"paused", "resumed"})
+"""Events whose words begin with what they are about."""
+
+_NEWEST_EVENTS = 1000
+"""So far back a start looks for what the run before had paused."""
+
+_MOST_UNTOLD = 1000
+"""So many service events wait for room on the journal's disk, the newest."""
+
+MOST_HISTORY = 50
+"""So many of the newest tasks of a kind are the forecast for the next one."""
+
+MOST_RECENT = 20
+"""So many ended jobs are remembered for the status page."""
+
+
+class JobStore:
+    """Live jobs by id, read from the journal once and written through it."""
+
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
+        self.announcer: Announcer = SILENT  # what plugins are told of each move and each event of the service
+        live = [state for state in State if state not in ENDED]
+        self._jobs = {job.id: job for job in journal.jobs(live)}
+        self.recent: tuple[Job, ...] = tuple(journal.jobs(ENDED, limit=MOST_RECENT))  # newest first
+        self._histories: dict[str, list[float]] = {}
+        self._untold: deque[ServiceEvent] = deque(maxlen=_MOST_UNTOLD)
+        self.look_for_loss()
+
+    def look_for_loss(self) -> None:
+        """Learn from the journal what is missing in it."""
+        found = self.journal.meta(LOSS)
+        self.loss: Loss | None = Loss(*found) if found else None
+
+    def accept_loss(self, now: float, reply: CommandReply) -> None:
+        """Forget what is missing in the journal, with the answer to the command. Raises as `commit`."""
+        self.commit([], now, {LOSS: None}, reply)
+        self.loss = None
+
+    @property
+    def jobs(self) -> Mapping[str, Job]:
+        """The jobs that have not ended."""
+        return self._jobs
+
+    def commit(
+        self,
+        transitions: Sequence[Transition],
+        now: float,
+        meta: Mapping[str, Any] = NO_META,
+        reply: CommandReply | None = None,
+        settled: Sequence[Settled] = (),
+        confirmed: tuple[int, int] = (0, 0),
+    ) -> None:
+        """Make these moves, and `meta`, durable in one transaction, each move with its event, then known.
+
+        The answer to the command that asked for them is in that transaction, and `settled`: what purchases were after all,
+        and which the balance has `confirmed`. Raises DiskError, JournalError.
+        """
+        if transitions or meta or settled:
+            self.journal.commit(transitions, now, meta, self.announcer, Beside(reply, settled, confirmed))
+            self._take_in(transitions)
+
+    def commit_affordable(
+        self, intents: Sequence[Transition], now: float, purchase: int, affordable: Affordable
+    ) -> Sequence[Transition]:
+        """Make those intents durable that the budget allows, decided in the same transaction; return them. Raises as `commit`."""
+        chosen = self.journal.commit_affordable(intents, now, purchase, affordable) if intents else ()
+        self._take_in(chosen)
+        return chosen
+
+    def _take_in(self, transitions: Sequence[Transition]) -> None:
+        for transition in transitions:
+            self._know(transition.job)
+            _tell(transition)
+
+    def refuse_open_commands(self, reason: str) -> None:
+        """Answer every command that waits with a refusal: it may have been carried out elsewhere, or before. Raises DiskError."""
+        for command in self.journal.open_commands():
+            self.journal.answer_command(CommandReply(command.id, reason, ok=False))
+
+    def note(self, job: Job) -> None:
+        """Change a waiting time or a word of the vendor, which need not survive a restart."""
+        self._jobs[job.id] = job
+
+    def start(self, now: float) -> None:
+        """Tell of a start that ends what the run before had paused: this run looks at all of it anew."""
+        ended: set[str] = set()
+        for event in self.journal.service_events(_NEWEST_EVENTS):  # newest first
+            if event.kind == "started":
+                return
+            if event.kind == "paused" and event.subject not in ended:
+                self.tell("started", "The service was started; what was paused is looked at anew.", now)
+                return
+            if event.kind == "resumed":
+                ended.add(event.subject)
+
+    def tell(
+        self,
+        kind: str,
+        message: str,
+        now: float,
+        about: Mapping[str, str] = NOBODY,
+        *,
+        subject: str = "",
+        code: str = "",
+    ) -> None:
+        """Log, and journal as a service event; while the journal's disk is full it waits, and a restart loses it.
+
+        `about` are the fields of the job that it is about, if it is about one. `subject` and `code` are for programs: what
+        the event is about, and the code of the error that it tells of.
+        """
+        named = f"{subject}: {message}" if subject and kind in _OF_SUBJECTS else message
+        log.log(_level(kind), "%s: %s", kind, named, extra={"action": kind, **about})
+        self._note_event(ServiceEvent(now, kind, named, subject, code))
+
+    def tell_of(self, job: Job, kind: str, message: str, now: float) -> None:
+        """Tell what concerns a job and the service as well: one line, an event of each history. Raises as `commit`."""
+        self.commit([Transition(job, kind, message)], now)
+        self._note_event(ServiceEvent(now, kind, message, job.id))
+
+    def _note_event(self, event: ServiceEvent) -> None:
+        self._untold.append(event)
+        with contextlib.suppress(DiskError):
+            while self._untold:
+                self.journal.note_service_event(self._untold[0], self.announcer)
+                self._untold.popleft()
+
+    def _know(self, job: Job) -> None:
+        history = self._histories.get(kind_of(job.options))
+        if history is not None and job.state is State.GENERATED and (seconds := vendor_seconds(job)) is not None:
+            self._histories[kind_of(job.options)] = [seconds, *history][:MOST_HISTORY]
+        if job.state in ENDED:
+            self._jobs.pop(job.id, None)
+            self.recent = (job, *(other for other in self.recent if other.id != job.id))[:MOST_RECENT]
+        else:
+            self._jobs[job.id] = job
+            self.recent = tuple(other for other in self.recent if other.id != job.id)
+
+    def history(self, options: Mapping[str, OptionValue]) -> list[float]:
+        """Return how long tasks of this kind took, in seconds."""
+        kind = kind_of(options)
+        if kind not in self._histories:
+            self._histories[kind] = self.journal.durations(kind, MOST_HISTORY)
+        return self._histories[kind]
+
+    def duplicate(self, job: Job) -> DuplicateSetError | None:
+        """Return why a staged job would pay for something that nobody agreed to pay for, if it would."""
+        if other := self.live_twin(job):
+            return bought_before(other, job)
+        if job.task:
+            return None
+        if job.consent:
+            return self.bought_meanwhile(job)
+        same = self.journal.same_content(fingerprints(job.files, job.options), job.id, job.dropped)
+        return bought_before(same) if same else self._made_before(job) or self.refused_before(job)
+
+    def _made_before(self, job: Job) -> DuplicateSetError | None:
+        """Return why a staged job is no set but a result of this service, if it is: a copy that came without its receipt."""
+        model, image = job.file(Role.MODEL), job.file(Role.IMAGE)
+        if model is None or image is None:
+            return None
+        made = (one for one in self.journal.made(model.sha256) if is_result(one, model.sha256, image.sha256))
+        return next(map(made_before, made), None)
+
+    def live_twin(self, job: Job) -> Job | None:
+        """Return another job under way that buys the same."""
+        others = (other for other in self._jobs.values() if other.id != job.id)
+        return next((other for other in others if is_same_purchase(job, other)), None)
+
+    def refused_before(self, job: Job) -> DuplicateSetError | None:
+        """Return why a content is not sent again that the vendor has refused too often, if it has."""
+        if not job.fingerprint:
+            return None
+        unclear, tries = self.journal.in_vain(job.fingerprint, job.dropped)
+        if unclear < MOST_FOR_A_SET and tries < MOST_DOCUMENTED:
+            return None
+        newest = self.journal.newest_with(job.fingerprint, job.dropped)
+        return None if newest is None else refused_before(newest, unclear if unclear >= MOST_FOR_A_SET else tries)
+
+    def bought_meanwhile(self, job: Job) -> DuplicateSetError | None:
+        """Return why a job must not be sent, if another one was bought since it was staged that means the same.
+
+        The schema allows one live job for each fingerprint; but two that version 1 told apart may be alive.
+        """
+        same = self.journal.bought(fingerprints(job.files, job.options), job.id, job.consent or None, job.dropped)
+        if same is None:
+            return None
+        return paid_with(same, job.again) if job.consent else bought_before(same)
+
+    def holder_of_task(self, job: Job) -> Job | None:
+        """Return the job that has or ever had the same task of the vendor, this one included."""
+        return self.journal.with_task(job.task.uuid) if job.task else None
+
+    def refuse_clash(self, job: Job) -> None:
+        """Raise CommandRefusedError if a job as a person wants it has the task that another one has now."""
+        others = self.journal.having_task(job.task.uuid) if job.task else []
+        for other in (other for other in others if other.id != job.id):
+            raise CommandRefusedError(f"That task belongs to job {other.id}.")
+
+
+def _tell(transition: Transition) -> None:
+    """Log one line for one state change."""
+    job, action = transition.job, transition.action
+    level = logging.WARNING if job.state in (State.HELD, State.FAILING) else _level(action)
+    text = f": {' / '.join(transition.message.splitlines())}" if transition.message else ""
+    about = fields(job)
+    log.log(level, "%s %s (job %s)%s", action, about["set"], job.id, text, extra={"action": action, **about})
+
+
+def _level(action: str) -> int:
+    return logging.WARNING if action in _BAD_NEWS else logging.INFO

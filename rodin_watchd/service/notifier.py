@@ -1,0 +1,141 @@
+"""The notifier: has the calls made that plugins are owed, and records what comes of them. The main thread's alone."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+
+from rodin_watchd.adapters.store.reader import DONE, FAILED
+from rodin_watchd.core.names import printable
+from rodin_watchd.core.notifications import HOOK_OF, LONGEST_WAIT_SECONDS, waiting_id
+from rodin_watchd.core.schedule import is_due
+from rodin_watchd.core.sets import WaitingSet
+from rodin_watchd.errors import CommandRefusedError
+from rodin_watchd.log_lines import NOBODY, fields
+from rodin_watchd.model import HookRun, Job
+from rodin_watchd.service.clock import Clock
+from rodin_watchd.service.jobs import JobStore
+from rodin_watchd.service.plugins import PluginNews, Plugins, Ran
+from rodin_watchd.service.pool import CallRan, Pool
+from rodin_watchd.v1 import Waiting
+
+log = logging.getLogger("rodin_watchd")
+
+_MOST_AT_ONCE = 64
+"""So many owed calls are looked at in one tick."""
+
+
+class Notifier:
+    """Owed calls by the journal, `plugins.workers` at once."""
+
+    def __init__(self, job_store: JobStore, plugins: Plugins, pool: Pool, root: Path, clock: Clock) -> None:
+        self._job_store = job_store
+        self._plugins = plugins
+        self._pool = pool
+        self._root = root
+        self._clock = clock
+        self._names = sorted(plugins.names)
+        self._due: list[HookRun] = []
+        self._seen: tuple[int, list[str]] = (-1, [])
+        self._owed_waiting: set[str] = set()
+
+    # ---- what is owed -----------------------------------------------------------------------------------------------
+
+    def mind(self, waiting: Iterable[WaitingSet]) -> None:
+        """Owe calls for sets that have lacked a file for long, once for each state of their files."""
+        if not self._plugins.of("rodin_waiting"):
+            return
+        now, owed = self._clock.now(), set()
+        for found in (found for found in waiting if found.late):
+            candidate = found.candidate
+            event_id = waiting_id(candidate.folder, candidate.name, found.entries)
+            owed.add(event_id)
+            if event_id not in self._owed_waiting:
+                names = tuple(printable(member.path) for member in candidate.members)
+                told = Waiting(printable(candidate.name), printable(candidate.folder), names, found.reason)
+                self._job_store.journal.owe(event_id, "", self._plugins.announcer.of_waiting(told, now), now)
+        self._owed_waiting = owed
+
+    def hand_out(self) -> None:
+        """Give owed calls whose time has come to the pool, as far as there are places."""
+        if not self._names:
+            return
+        self._look()
+        places = min(self._pool.plugin_places or 0, self._pool.free)
+        ready = [run for run in self._due if self._is_due(run) and not self._pool.is_told(run)]
+        for run in ready[: max(places, 0)]:
+            job = self._job_store.journal.job(run.job_id) if run.job_id else None
+            self._pool.hand_out_call(run, job, self._directory(run, job))
+
+    def _look(self) -> None:
+        """Read anew what is owed by plugins that are not set aside, if anything changed."""
+        pairs = [(name, hook) for hook, names in self._plugins.announcer.plugins.items() for name in names]
+        able = [f"{name}:{hook}" for name, hook in pairs if not self._plugins.rests(name, hook)]
+        seen = (self._job_store.journal.changes, able)
+        if seen != self._seen:
+            self._due = self._job_store.journal.due_runs(able, _MOST_AT_ONCE)
+            self._seen = seen
+
+    def _is_due(self, run: HookRun) -> bool:
+        return is_due(run.not_before, self._clock.now(), LONGEST_WAIT_SECONDS)
+
+    def _directory(self, run: HookRun, job: Job | None) -> Path | None:
+        """Return the folder that a hook is given: where the job was published or buried, as the event found it."""
+        if job is None or run.hook not in ("rodin_delivered", "rodin_failed"):
+            return None
+        return self._root / str(run.arguments["job"]["place"])
+
+    def next_due_seconds(self) -> list[float]:
+        """Return in how many seconds a call may become due; those that are overdue wait for a place."""
+        now = self._clock.now()
+        return [run.not_before - now for run in self._due if run.not_before > now]
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is owed now. What is to be repeated after a wait does not count: the next start finds it."""
+        return not any(run.attempts == 0 for run in self._due)
+
+    # ---- what came of it --------------------------------------------------------------------------------------------
+
+    def take(self, message: Ran | CallRan | PluginNews) -> None:
+        """Record what came of a call."""
+        if isinstance(message, PluginNews):
+            now = self._clock.now()
+            self._job_store.tell(message.kind, message.message, now, subject=message.plugin, code=message.code)
+            return
+        run = message.run
+        self._job_store.journal.note_run(run, _words(run), self._clock.now())
+        level = logging.INFO if run.outcome == DONE else logging.WARNING
+        job = self._job_store.journal.job(run.job_id) if run.job_id else None
+        about = fields(job) if job else NOBODY
+        log.log(level, "plugin %s", _words(run).splitlines()[0], extra={"action": "plugin", **about})
+        if isinstance(message, CallRan):
+            self._pool.release_call(run)
+
+    # ---- once more --------------------------------------------------------------------------------------------------
+
+    def repeat(self, job: Job, plugin: str) -> str:
+        """Owe a job's last announcement once more, to one plugin or to all. Raises CommandRefusedError."""
+        hook = HOOK_OF.get(job.state, "rodin_delivered" if job.place else "")
+        plugins = [name for name in self._plugins.of(hook) if plugin in ("", name)]
+        if not plugins:
+            raise CommandRefusedError(
+                "No plugin in use was told of this job." if not plugin else f"{plugin} was not told."
+            )
+        told = {run.plugin for run in self._job_store.journal.runs_of(job.id) if run.hook == hook}
+        again = [name for name in plugins if name in told]
+        if not again:
+            raise CommandRefusedError("There is nothing to repeat: no such plugin was told of this job.", advice=" ")
+        self._job_store.journal.repeat_runs(job.id, hook, again, self._clock.now())
+        return f"{hook} is called again: {', '.join(again)}."
+
+
+def _words(run: HookRun) -> str:
+    """Say in a line what came of a call; what the plugin said follows."""
+    if run.outcome == DONE:
+        head = f"{run.plugin}: {run.hook} done in {run.seconds:.1f} s"
+    else:
+        again = "is given up" if run.outcome == FAILED and run.id else "failed"
+        head = f"{run.plugin}: {run.hook} {again} (attempt {run.attempts}): {run.told}"
+    return f"{head}\n{run.output}".rstrip()

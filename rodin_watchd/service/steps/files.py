@@ -1,0 +1,100 @@
+"""A set's own files on their way between the inbox, the work folder, `archive/` and `failed/`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rodin_watchd.adapters.images import MOST_BYTES
+from rodin_watchd.adapters.spool import Spool
+from rodin_watchd.adapters.spool.beneath import disk_errors, write_durably
+from rodin_watchd.adapters.spool.moving import Destination
+from rodin_watchd.core.layout import INBOX
+from rodin_watchd.core.names import printable
+from rodin_watchd.errors import ChangedWhileTakenError, FilesError, GoneWhileTakenError, OutcomeUnknownError
+from rodin_watchd.model import InputFile, Job, Role, State
+
+_TURN = {role: turn for turn, role in enumerate((Role.MODEL, Role.IMAGE, Role.SIDECAR))}
+
+
+def in_order(job: Job) -> Sequence[InputFile]:
+    """Return a set's files in the order in which they are taken: first what no other set names.
+
+    The first one decides whose the set is: who finds it gone, and has taken nothing, leaves the others where they are.
+    """
+    return sorted(job.files, key=lambda file: (file.shared, _TURN[file.role]))
+
+
+def is_left_to_others(spool: Spool, job: Job) -> bool:
+    """Tell whether nothing of a set in the inbox was taken, and its first file is gone or another one. Raises DiskError.
+
+    Somebody has moved or replaced it meanwhile, or another service has taken it.
+    """
+    if job.problem and job.problem.code == OutcomeUnknownError.code:
+        return False  # a set that may have been paid for gets its report
+    first = in_order(job)[0]
+    is_dropped = first.source.startswith(f"{INBOX}/") and State.STAGED not in job.times
+    if first.shared or not is_dropped or any(spool.has_taken(job.id, file) for file in job.files):
+        return False
+    try:
+        spool.take(job.id, first)
+    except GoneWhileTakenError:
+        return True
+    except FilesError:
+        pass
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """Why a file is not with the others of its set, and what lies there now."""
+
+    why: str
+    now: str
+
+
+def left_alone(_spool: Spool, job: Job, file: InputFile) -> Left | None:
+    """Say of a file of a set that was left to others that it was not touched; None of the first, which is gone."""
+    return None if file is in_order(job)[0] else Left("", f"“{printable(file.name)}” was left where it was.")
+
+
+def left_behind(spool: Spool, job: Job, file: InputFile) -> Left | None:
+    """Take a file if it can be had, or return why it is not with the others."""
+    if file.shared and file.signature.size > MOST_BYTES:  # no copy of what no set can use; the last set moves it
+        why = f"“{printable(file.name)}” is very large, and other sets name it as well."
+        return Left(why, "It was left where it is.")
+    try:
+        spool.take(job.id, file, as_it_is=True)
+    except ChangedWhileTakenError as error:
+        return Left(error.message, "What lies there now was left where it is.")
+    except FilesError as error:
+        return Left(error.message, "It was left where it is.")
+    return None
+
+
+def remove_set_folder(spool: Spool, job: Job) -> None:
+    """Remove the emptied folder of a set that was dropped as a folder."""
+    homes = {f.source.rpartition("/")[0] for f in job.files}
+    home = "/".join(filter(None, (INBOX, job.folder, job.name)))
+    if homes == {home}:
+        spool.clear_leftovers(home)
+
+
+def put_away(spool: Spool, job: Job, top: str, texts: Mapping[str, str]) -> str:
+    """Publish a job's inputs with these texts beside them, forget its work, return the place. May be repeated."""
+    source = spool.inputs(job.id)
+    spool.make(source)
+    write_beside(source, texts)
+    place = spool.publish(job, source, Destination(top, job.folder, job.name))
+    spool.forget(job.id)
+    return place
+
+
+def write_beside(folder: Path, texts: Mapping[str, str]) -> None:
+    """Write a receipt or report into a folder that is to be published; none there: it was published before."""
+    if not folder.is_dir():
+        return
+    with disk_errors(f"{folder} cannot be written"):
+        for name, text in texts.items():
+            write_durably(folder / name, text.encode())

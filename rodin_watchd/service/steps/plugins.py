@@ -1,0 +1,227 @@
+"""What plugins do in a job's steps: refuse a set, choose its options, work on its results."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from rodin_watchd.adapters.spool.beneath import FULL_ERRNOS, disk_errors
+from rodin_watchd.adapters.spool.sealing import UnfitFileError, copy_tree, link_tree, sealed
+from rodin_watchd.core.notifications import public_job, public_set
+from rodin_watchd.core.options import Options, frozen
+from rodin_watchd.core.plugin_values import checked_facts
+from rodin_watchd.errors import (
+    DiskError,
+    PluginAsideError,
+    PluginError,
+    PluginGreedyError,
+    PluginRefusedError,
+    PluginRequiredError,
+    PluginSettingsError,
+    RoomError,
+    SidecarError,
+)
+from rodin_watchd.hooks.trees import remove, size_of
+from rodin_watchd.model import Job, ResultFile
+from rodin_watchd.service.steps.tools import Tools
+
+ACCEPT, OPTIONS, PROCESS = "rodin_accept", "rodin_options", "rodin_process"
+
+
+# ---- before anything is sent ----------------------------------------------------------------------------------------
+
+
+def consulted(tools: Tools, job: Job) -> Job:
+    """Ask the plugins about a set that was taken and checked: its settings, whether they accept it, its options.
+
+    Raises SidecarError, PluginRefusedError, PluginError.
+    """
+    _check_settings(tools, job)
+    for plugin in tools.plugins.of(ACCEPT):
+        arguments = {"fileset": asdict(public_set(job, job.files))}
+        if reason := _asked_with_inputs(tools, job, ACCEPT, plugin, arguments, _reason):
+            raise PluginRefusedError(f"The plugin {plugin} refused the set: {reason}")
+    for plugin in tools.plugins.of(OPTIONS):
+        arguments = {"job": asdict(public_job(job)), "options": dict(job.options)}
+        wanted = _asked_with_inputs(tools, job, OPTIONS, plugin, arguments)
+        job = replace(job, options={**job.options, **_options(plugin, wanted or {})})
+    return job
+
+
+def _check_settings(tools: Tools, job: Job) -> None:
+    for plugin, table in job.plugins.items():
+        if plugin in tools.plugins.names:
+            try:
+                tools.plugins.check(plugin, table)
+            except PluginSettingsError as error:
+                raise SidecarError(f"The settings [plugins.{plugin}] cannot be used: {error.message}") from error
+
+
+def _reason(value: Any) -> str:  # noqa: ANN401 - whatever a plugin returned
+    """Return why a plugin refuses a set; "" if it does not."""
+    if value is not None and not isinstance(value, str):
+        raise PluginError("rodin_accept returned neither a text nor None.")
+    return (value or "")[:1000]
+
+
+def _asked_with_inputs(
+    tools: Tools,
+    job: Job,
+    hook: str,
+    plugin: str,
+    arguments: Mapping[str, Any],
+    finish: Callable[[Any], Any] = lambda value: value,
+) -> Any:  # noqa: ANN401 - JSON out
+    """Call a hook with a copy of the set's files."""
+    copy = _fresh_copy(tools, job, tools.spool.inputs(job.id))
+    given = {**arguments, "directory": str(copy)}
+    try:
+        return tools.plugins.ask(job, hook, plugin, given, _watch(tools, plugin, copy), finish)
+    finally:
+        remove(copy)
+
+
+def _options(plugin: str, wanted: Any) -> Mapping[str, Any]:  # noqa: ANN401 - whatever a plugin returned
+    """Check the options that a plugin chose, as a sidecar's are checked."""
+    try:
+        return frozen(Options.model_validate(wanted))
+    except ValidationError as error:
+        told = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_input=False))
+        raise PluginRefusedError(f"The plugin {plugin} chose options that the vendor does not have: {told}.") from error
+
+
+# ---- results --------------------------------------------------------------------------------------------------------
+
+
+def processed(tools: Tools, job: Job) -> Job:
+    """Have the plugins work on the built result, each on a copy of its own of what the one before it left.
+
+    Returns the job with what came out; raises PluginError when it is to be tried again.
+    """
+    current, facts, fresh = tools.spool.result(job.id), {}, False
+    for plugin in tools.plugins.of(PROCESS):
+        after = tools.spool.after(job.id, plugin)
+        fresh = fresh or not (tools.plugins.is_recorded(job, PROCESS, plugin) and after.is_dir())
+        if fresh:
+            tools.plugins.drop(job, PROCESS, plugin)
+        try:
+            facts[plugin] = _worked_on(tools, job, plugin, current, after)
+        except PluginError as error:
+            facts[plugin] = {"failed": _why_without(tools, job, plugin, error)}
+        else:
+            current = after
+    if current == tools.spool.result(job.id):
+        return replace(job, processed=(), facts=facts)
+    return replace(job, processed=_taken_over(tools, job, current), facts=facts)
+
+
+def _why_without(tools: Tools, job: Job, plugin: str, error: PluginError) -> str:
+    """Return why the result goes on without a plugin's work; raise to have it tried again, or to fail the job."""
+    required = tools.plugins.settings.table(plugin).required
+    if isinstance(error, PluginAsideError) and required:
+        raise error
+    if not isinstance(error, PluginAsideError) and job.attempts + 1 < tools.plugins.settings.tries:
+        raise error
+    if required:
+        raise PluginRequiredError(f"{error.message} Its work is required.") from error
+    return error.message
+
+
+def _worked_on(tools: Tools, job: Job, plugin: str, current: Path, after: Path) -> Mapping[str, Any]:
+    """Return the plugin's facts; its work lies in `after` then."""
+    if tools.plugins.is_recorded(job, PROCESS, plugin):
+        return dict(tools.plugins.ask(job, PROCESS, plugin, {}))
+    copy = _fresh_copy(tools, job, current)
+
+    def finish(value: Any) -> Mapping[str, Any]:  # noqa: ANN401 - whatever the plugin returned
+        return _finished(plugin, copy, after, value)
+
+    arguments = {"job": asdict(public_job(job)), "directory": str(copy)}
+    try:
+        return dict(tools.plugins.ask(job, PROCESS, plugin, arguments, _watch(tools, plugin, copy), finish))
+    finally:
+        remove(copy)
+
+
+def _finished(plugin: str, copy: Path, after: Path, value: Any) -> Mapping[str, Any]:  # noqa: ANN401 - as above
+    """Make what is in the copy the result of the plugin's work, durably. Raises PluginError for what cannot be published.
+
+    Taken are files of our own: what a thread that the plugin left behind still writes goes nowhere.
+    """
+    try:
+        facts = checked_facts(value)
+    except ValueError as error:
+        raise PluginError(f"The plugin {plugin} returned what a receipt cannot hold: {error}.") from None
+    ours = copy.with_name(f"{copy.name}-taken")
+    try:
+        with _blamed_on(plugin):
+            copy_tree(copy, ours)
+            if not sealed(ours):
+                raise PluginError(f"The plugin {plugin} left nothing of the result.")
+        remove(after)
+        os.rename(ours, after)  # noqa: PTH104 - beside `sealed`, which made all of it durable
+    finally:
+        remove(ours)
+    return facts
+
+
+@contextlib.contextmanager
+def _blamed_on(plugin: str) -> Iterator[None]:
+    """Blame the plugin for the state of its copy; the machine only for what is the machine's."""
+    try:
+        yield
+    except (OSError, UnfitFileError) as error:
+        if isinstance(error, OSError) and error.errno in _MACHINES_OWN:
+            kind = RoomError if error.errno in FULL_ERRNOS else DiskError
+            raise kind.of("The disk of the work folder", error) from error
+        raise PluginError(f"The plugin {plugin} left what cannot be published: {error}.") from None
+
+
+_MACHINES_OWN = FULL_ERRNOS | {errno.EIO, errno.EROFS, errno.ESTALE}
+
+
+def _taken_over(tools: Tools, job: Job, current: Path) -> tuple[ResultFile, ...]:
+    """Make what the last plugin left the job's results."""
+    known = {(r.name, r.sha256): r.original_name for r in job.results}
+    found = sealed(current)
+    target = tools.spool.processed(job.id)
+    rebuild(target, current)
+    rebuild(tools.spool.result(job.id), target)
+    return tuple(replace(f, original_name=known.get((f.name, f.sha256), "")) for f in found)
+
+
+def rebuild(target: Path, source: Path) -> None:
+    """Make a folder anew of the files of another. Raises DiskError, OSError."""
+    with disk_errors(f"{target} cannot be written"):
+        remove(target)
+        link_tree(source, target)
+
+
+# ---- copies ---------------------------------------------------------------------------------------------------------
+
+
+def _fresh_copy(tools: Tools, job: Job, source: Path) -> Path:
+    copy = tools.spool.working_copy(job.id)
+    with disk_errors(f"{copy} cannot be written"):
+        copy_tree(source, copy)
+    return copy
+
+
+def _watch(tools: Tools, plugin: str, copy: Path) -> Callable[[], None]:
+    """Return what ends a call that fills the disk."""
+    most = tools.plugins.settings.disk_bytes_of(plugin)
+
+    def look() -> None:
+        if size_of(copy) > most:
+            raise PluginGreedyError(f"The plugin {plugin} wrote more than {most // 1_000_000:,} MB and was ended.")
+        if tools.spool.free_bytes() < tools.reserve_bytes // 2:
+            raise RoomError(f"Too little room was left on the disk of {tools.spool.work} while {plugin} worked.")
+
+    return look

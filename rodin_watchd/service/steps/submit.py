@@ -1,0 +1,126 @@
+"""The steps up to the purchase: taking and checking a set, and the one call that costs credits."""
+
+from __future__ import annotations
+
+import hashlib
+import mimetypes
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from rodin_watchd.adapters.images import MOST_BYTES, why_undecodable
+from rodin_watchd.adapters.rodin_client.upload import Upload
+from rodin_watchd.adapters.spool.beneath import disk_errors
+from rodin_watchd.core.dedup import fingerprint, fingerprint_of_drop, of_set
+from rodin_watchd.core.formats import probe
+from rodin_watchd.core.formats.source import Wholeness
+from rodin_watchd.core.names import printable, split_name
+from rodin_watchd.core.wire import submit_fields
+from rodin_watchd.errors import (
+    AmbiguousSetError,
+    FileRefusedError,
+    FilesGoneError,
+    InternalError,
+    OutcomeUnknownError,
+    UnfinishedFileError,
+    UnfitFoldersError,
+)
+from rodin_watchd.model import MODEL_LIMIT_BYTES, Answered, Done, InputFile, Job, Outcome, Role, State
+from rodin_watchd.service.steps.files import in_order, left_behind, remove_set_folder
+from rodin_watchd.service.steps.plugins import consulted
+from rodin_watchd.service.steps.tools import BeforeClosing, Tools, need_room
+
+
+def stage(tools: Tools, job: Job) -> Outcome:
+    """Move the set into the work folder, check it, hash it. A set that was paid for needs no check any more."""
+    need_room(tools)
+    if problems := tools.spool.problems():
+        raise UnfitFoldersError(" ".join(problems))
+    staged = _with_files_if_there(tools, job) if job.task else _with_checked_files(tools, job)
+    if job.place:
+        tools.spool.clear_leftovers(job.place)
+    remove_set_folder(tools.spool, job)
+    return Done(replace(staged, place=""))
+
+
+def _with_files_if_there(tools: Tools, job: Job) -> Job:
+    """Take what is still there: that somebody cleaned up must not cost a result that was paid for."""
+    for file in in_order(job):
+        left_behind(tools.spool, job, file)
+    return _recognised(job)
+
+
+def _with_checked_files(tools: Tools, job: Job) -> Job:
+    _refuse_ambiguous(job)
+    for file in job.files:
+        _refuse_large(file)  # before anything is copied
+    taken = {file.source: tools.spool.take(job.id, file) for file in in_order(job)}
+    files = tuple(_checked(file, taken[file.source]) for file in job.files)
+    asked = job.options if job.asked is None else job.asked  # a retry has what plugins made of them
+    return _recognised(consulted(tools, replace(job, files=files, asked=asked)))
+
+
+def _recognised(job: Job) -> Job:
+    """Note what the set is by its content, and what allows to pay for that once more; a person's consent stays."""
+    return replace(
+        job,
+        fingerprint=fingerprint(job.files, job.options),
+        dropped=fingerprint_of_drop(job),
+        consent=job.consent or of_set(job.again),
+    )
+
+
+def _refuse_ambiguous(job: Job) -> None:
+    """Raise AmbiguousSetError where the set has several files of a role: what is sent must be what its fingerprint says."""
+    for role in Role:
+        names = [f"“{printable(file.name)}”" for file in job.files if file.role is role]
+        if len(names) > 1:
+            raise AmbiguousSetError(f"{len(names)} files compete to be the {role} of this set: {', '.join(names)}.")
+
+
+def _refuse_large(file: InputFile) -> None:
+    name, size = printable(file.name), file.signature.size
+    if file.role is Role.MODEL and size > MODEL_LIMIT_BYTES:
+        raise FileRefusedError(
+            f"“{name}” has {size:,} bytes; the vendor takes models of at most {MODEL_LIMIT_BYTES:,}.",
+            advice="Make the model smaller (fewer triangles, no embedded textures) and drop the set again.",
+        )
+    if file.role is Role.IMAGE and size > MOST_BYTES:
+        raise FileRefusedError(f"“{name}” has {size:,} bytes; images of at most {MOST_BYTES:,} are taken.")
+
+
+def _checked(file: InputFile, path: Path) -> InputFile:
+    """Check a taken file by its content and return it with its digest. Raises FilesError, DiskError."""
+    name = printable(file.name)
+    with disk_errors(f"{path} cannot be read"), path.open("rb") as stream:
+        if file.role is not Role.SIDECAR:
+            verdict = probe(split_name(file.name)[1], stream, file.signature.size)
+            if verdict.wholeness is Wholeness.WRONG:
+                raise FileRefusedError(f"“{name}” cannot be used: {verdict.detail}.")
+            if verdict.wholeness is Wholeness.UNFINISHED:
+                raise UnfinishedFileError(f"“{name}” is not complete: {verdict.detail}.")
+            stream.seek(0)
+        if file.role is Role.IMAGE and (why := why_undecodable(path)):
+            raise FileRefusedError(f"“{name}” is not a usable image: {why}.")
+        return replace(file, sha256=hashlib.file_digest(stream, "sha256").hexdigest())
+
+
+def submit(tools: Tools, job: Job, before_closing: BeforeClosing) -> Answered:
+    """Send the set; not to be repeated once `before_closing` has returned."""
+    if job.state is not State.UPLOADING:  # a fault of the program: better to ask a person than to pay twice
+        raise OutcomeUnknownError(f"The job was to be submitted while it is {job.state}.")
+    need_room(tools)
+    model, image = (_upload(tools, job, role) for role in (Role.MODEL, Role.IMAGE))
+    return Answered(tools.client.submit(model, image, submit_fields(job.options), before_closing))
+
+
+def _upload(tools: Tools, job: Job, role: Role) -> Upload:
+    file = job.file(role)
+    if file is None:
+        raise InternalError(f"The job has no {role}.")
+    extension = split_name(file.name)[1]
+    media_type = mimetypes.types_map.get(extension, "application/octet-stream")
+    path = tools.spool.inputs(job.id) / file.name
+    if not os.path.lexists(path):
+        raise FilesGoneError(f"“{printable(file.name)}” is not in the work folder any more.")
+    return Upload(path, file.signature.size, file.sha256, f"{role}{extension}", media_type)

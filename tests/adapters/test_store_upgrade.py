@@ -1,0 +1,237 @@
+"""A journal that version 1 wrote: it protects what it paid for, and keeps what it knew."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from contextlib import closing
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from effort import EFFORT
+
+from rodin_watchd.adapters.store import schema
+from rodin_watchd.adapters.store.reader import JournalReader
+from rodin_watchd.adapters.store.sqlite import Journal
+from rodin_watchd.core.dedup import fingerprint, of_set
+from rodin_watchd.core.machine import ENDED
+from rodin_watchd.errors import JournalError, OldJournalError
+from rodin_watchd.model import State
+
+OLD = Path(__file__).parent.parent / "samples" / "journal-1" / "journal.sql"
+"""Written by the last program of version 1: jobs in every state, paid in every way."""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Lay the journal of version 1 down."""
+    found = tmp_path / "journal.sqlite3"
+    with closing(sqlite3.connect(found)) as db:
+        db.executescript(OLD.read_text())
+    return found
+
+
+def in_version_1(path: Path) -> dict[str, tuple[str, str, int, dict[str, object]]]:
+    """Return state, fingerprint, charges and document of each job as they are in the file."""
+    with closing(sqlite3.connect(path)) as db:
+        rows = db.execute("SELECT name, state, fingerprint, charges, doc FROM jobs").fetchall()
+    return {name: (state, print_, charges, json.loads(doc)) for name, state, print_, charges, doc in rows}
+
+
+def test_every_state_is_in_it(path: Path) -> None:
+    """The sample is as rich as it says."""
+    assert {state for state, *_ in in_version_1(path).values()} == {state.value for state in State}
+
+
+def test_every_job_keeps_what_it_was(path: Path) -> None:
+    """And says what it cost; a live one has a fingerprint of today, one that has ended is found by its purchases."""
+    before = in_version_1(path)
+    with closing(Journal(path)) as journal:
+        assert journal.schema_version() == schema.VERSION
+        jobs = {job.name: job for job in journal.jobs()}
+    assert jobs.keys() == before.keys()
+    for name, (state, old, charges, doc) in before.items():
+        job = jobs[name]
+        assert (job.state.value, job.charges, job.spent) == (state, charges, charges * Decimal("0.5"))
+        assert (job.options, job.again, job.place) == (doc["options"], doc["again"], doc["place"])
+        live = job.state not in ENDED and old and name != "same-too"
+        assert job.fingerprint == (fingerprint(job.files, job.options) if live else old)
+
+
+def test_every_purchase_keeps_its_outcome_and_says_what_it_cost(path: Path) -> None:
+    """And is found by what was bought, as a purchase of today is."""
+    with closing(sqlite3.connect(path)) as db:
+        before = db.execute("SELECT id, job_id, top, at, outcome, told FROM purchases ORDER BY id").fetchall()
+    with closing(Journal(path)) as journal:
+        rows = journal._db.execute(
+            "SELECT id, job_id, top, at, outcome, told, cost, fingerprint FROM purchases ORDER BY id"
+        )
+        after = [tuple(row) for row in rows.fetchall()]
+        jobs = {job.id: job for job in journal.jobs()}
+    assert [row[:6] for row in after] == [tuple(row) for row in before]
+    assert {row[6] for row in after} == {"0.5"}
+    assert all(row[7] == fingerprint(jobs[row[1]].files, jobs[row[1]].options) for row in after)
+
+
+def test_a_purchase_of_what_was_exchanged_since_keeps_its_fingerprint(path: Path) -> None:
+    """A file was exchanged before a retry: what was bought before it is found as version 1 would find it."""
+    job, old = "ed8791119677", "0" * 64
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("UPDATE purchases SET fingerprint = ? WHERE id = 9", (old,))
+        db.commit()
+    with closing(Journal(path)) as journal:
+        rows = journal._db.execute("SELECT fingerprint FROM purchases WHERE job_id = ? ORDER BY id", (job,)).fetchall()
+        found = journal.find(job)
+    assert [row[0] for row in rows] == [old, fingerprint(found.files, found.options)]
+
+
+def test_a_job_that_was_to_be_staged_anew_is_found_by_what_it_bought(path: Path) -> None:
+    """Taken up again by a person, it has no fingerprint of its own; its document still says what was bought."""
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("DROP TRIGGER legal_moves_only")
+        db.execute(
+            "UPDATE jobs SET state = 'claimed', fingerprint = '', "
+            "doc = json_set(doc, '$.state', 'claimed', '$.fingerprint', '', '$.retries', 1) WHERE name = 'in-vain'"
+        )
+        db.commit()
+    with closing(Journal(path)) as journal:
+        job = journal.find("in-vain")
+        assert job.fingerprint == ""
+        assert journal.bought([fingerprint(job.files, job.options)], "") == job
+
+
+def test_a_result_without_a_purchase_is_found(path: Path) -> None:
+    """Whatever became of its row: what was delivered is not bought again."""
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("DROP TRIGGER purchases_are_kept_1")
+        db.execute("DELETE FROM purchases WHERE job_id = (SELECT id FROM jobs WHERE name = 'scaled')")
+        db.commit()
+    with closing(Journal(path)) as journal:
+        job = journal.find("scaled")
+        assert journal.same_content([fingerprint(job.files, job.options)], "") == job
+
+
+def test_what_came_out_before_is_known_as_a_result(path: Path) -> None:
+    """As the vendor made it and as plugins left it; a row that cannot be read hides none of the others."""
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("UPDATE jobs SET doc = 'no document' WHERE name = 'in-vain'")
+        db.commit()
+    with closing(Journal(path)) as journal:
+        made = [job for job in journal.jobs([State.ARCHIVED]) if job.results]
+        assert made
+        for job in made:
+            assert all(job in journal.made(file.sha256) for file in job.results)
+
+
+def test_every_charge_that_was_booked_as_free_is_mended(path: Path) -> None:
+    """As many rows of a job as it was charged for, the newest free ones; one that is known to be unclear stays so."""
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("DROP TRIGGER purchases_are_kept_2")
+        db.execute("UPDATE purchases SET outcome = 'free' WHERE job_id = 'ed8791119677'")
+        copied = "INSERT INTO purchases (job_id, fingerprint, top, at, outcome) SELECT job_id, fingerprint, top, at, ?"
+        db.execute(f"{copied} FROM purchases WHERE id = 10", ("unknown",))
+        db.commit()
+        before = [row[0] for row in db.execute("SELECT id FROM purchases WHERE job_id = 'ed8791119677' ORDER BY id")]
+        others = db.execute("SELECT id, outcome FROM purchases WHERE job_id <> 'ed8791119677'").fetchall()
+    with closing(Journal(path)) as journal:
+        paid = journal._db.execute("SELECT id, outcome FROM purchases WHERE job_id = 'ed8791119677' ORDER BY id")
+        assert [tuple(row) for row in paid] == list(zip(before, ("charged", "charged", "unknown"), strict=True))
+        rest = journal._db.execute("SELECT id, outcome FROM purchases WHERE job_id <> 'ed8791119677'").fetchall()
+        assert [tuple(row) for row in rest] == [tuple(row) for row in others]
+
+
+def test_two_live_jobs_that_mean_the_same_do_not_stop_the_start(path: Path) -> None:
+    """The index allows one: the other keeps its old fingerprint until it is sent."""
+    with closing(Journal(path)) as journal:
+        one, other = (journal.find(name) for name in ("same", "same-too"))
+        assert {one.fingerprint[:3] == "v2:", other.fingerprint[:3] == "v2:"} == {True, False}
+    with closing(Journal(path)) as again:
+        assert len([job for job in again.jobs() if job.state not in ENDED and job.name.startswith("same")]) == 2
+
+
+def test_a_toml_file_that_paid_again_is_known(path: Path) -> None:
+    """Version 1 did not say so with the purchase; the job knows."""
+    with closing(Journal(path)) as journal:
+        job = journal.find("once-more")
+        assert journal.bought([fingerprint(job.files, job.options)], "", of_set(again=True)) == job
+        assert journal.bought([fingerprint(job.files, job.options)], "", of_set("second try")) is None
+        assert journal.find("staged-again").consent == of_set(again=True)
+        assert journal.find("staged").consent == ""
+
+
+def test_the_service_s_history_has_subjects(path: Path) -> None:
+    """From the sentences of version 1, once and for all."""
+    with closing(Journal(path)) as journal:
+        told = [(event.kind, event.subject) for event in journal.service_events(limit=4)]
+        assert {event.code for event in journal.events(journal.find("held").id)} == {""}
+    assert told == [("resumed", "backup"), ("paused", "backup"), ("offline", "outbox"), ("paused", "submit")]
+
+
+def test_readers_wait_for_the_first_start(path: Path) -> None:
+    """A reader does not guess what an old journal means."""
+    with pytest.raises(OldJournalError, match="not set up for this version"):
+        JournalReader(path)
+
+
+def test_an_upgrade_that_fails_changes_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One transaction: a disk that is full in the midst of it leaves the journal of version 1."""
+    before = in_version_1(path)
+
+    def full(_db: sqlite3.Connection) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setitem(schema._GO_ON, 2, full)
+    with pytest.raises(Exception, match="disk is full"):
+        Journal(path)
+    monkeypatch.undo()
+    assert in_version_1(path) == before
+    with closing(Journal(path)) as journal:
+        assert journal.find("staged").fingerprint.startswith("v2:")
+
+
+def test_a_document_that_is_strange_stays_as_it_is(path: Path) -> None:
+    """One that cannot be read, of a live job and of one that has ended, does not stop the start; reading it tells."""
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("UPDATE jobs SET doc = '{\"again\":true}' WHERE name = 'refused'")
+        db.execute("UPDATE jobs SET doc = '[]' WHERE name = 'staged'")
+        db.commit()
+    with closing(Journal(path)) as journal:
+        assert journal.find("plain").charges == 1
+        with pytest.raises(JournalError, match="damaged"):
+            journal.find("staged")
+
+
+def grown(path: Path, count: int) -> None:
+    """Add so many jobs and purchases as version 1 stored them."""
+    with closing(sqlite3.connect(path)) as db:
+        columns = [row[1] for row in db.execute("PRAGMA table_info(jobs)")]
+        row = dict(zip(columns, db.execute("SELECT * FROM jobs WHERE name = 'scaled'").fetchone(), strict=True))
+
+        def one(number: int) -> dict[str, object]:
+            job = json.loads(row["doc"])
+            job |= {"id": f"n{number}", "fingerprint": f"{number:064x}"}
+            job["files"][0]["sha256"] = f"{number:064x}"
+            changed = {"id": job["id"], "fingerprint": job["fingerprint"], "task_uuid": f"t{number}"}
+            return {**row, **changed, "doc": json.dumps(job, separators=(",", ":"))}
+
+        marks = ", ".join(f":{name}" for name in columns)
+        db.executemany(f"INSERT INTO jobs VALUES ({marks})", map(one, range(count)))  # noqa: S608 - the columns of our own table
+        db.execute(
+            "INSERT INTO purchases (job_id, fingerprint, top, at, outcome) "
+            "SELECT id, fingerprint, '', 0, 'charged' FROM jobs WHERE id LIKE 'n%'"
+        )
+        db.commit()
+
+
+def test_a_large_journal_is_brought_up_to_date_in_little_time(path: Path) -> None:
+    """Each job takes a small part of a millisecond: a hundred thousand keep a studio waiting for half a minute at the most."""
+    count = 5_000 * EFFORT
+    grown(path, count)
+    began = time.process_time()
+    with closing(Journal(path)) as journal:
+        seconds = time.process_time() - began
+        job = journal.find("n777")
+        assert journal.bought([fingerprint(job.files, job.options)], "") == job
+    assert seconds < count * 0.3e-3

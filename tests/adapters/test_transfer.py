@@ -1,0 +1,88 @@
+"""Tests for the wait until the other side's system has taken what was sent."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from rodin_watchd.adapters.rodin_client.transfer import HungUpError, Line, Withheld
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what the other side has taken")
+
+BLOCK_BYTES = 4096
+SENT = bytes(300_000)
+PATIENCE_SECONDS = 20.0
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Give both ends of a connection whose reader's system takes little that is not read."""
+    with socket.create_server(("127.0.0.1", 0)) as listening, socket.socket() as writer:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        writer.connect(listening.getsockname())
+        reader, _ = listening.accept()
+        with reader:
+            writer.sendall(SENT)
+            yield writer, reader
+
+
+def test_what_is_not_taken_is_waited_for(pair: tuple[socket.socket, socket.socket]) -> None:
+    """As long as the other side reads nothing, patience ends; when it has read all, so has the wait."""
+    writer, reader = pair
+    with pytest.raises(TimeoutError):
+        Line(writer, bool).wait_until_taken(BLOCK_BYTES, 0.0)
+    assert len(reader.recv(len(SENT), socket.MSG_WAITALL)) == len(SENT)
+    Line(writer, bool).wait_until_taken(BLOCK_BYTES, PATIENCE_SECONDS)
+
+
+@pytest.mark.parametrize("reset", [False, True])
+def test_nobody_waits_for_a_side_that_has_hung_up(pair: tuple[socket.socket, socket.socket], reset: bool) -> None:
+    """The other side's end of its answer, and its reset, end the wait as a broken pipe does."""
+    writer, reader = pair
+    if reset:
+        reader.close()  # with bytes unread
+    else:
+        reader.shutdown(socket.SHUT_WR)
+    with pytest.raises(ConnectionResetError if reset else HungUpError):
+        Line(writer, bool).wait_until_taken(BLOCK_BYTES, PATIENCE_SECONDS)
+
+
+def test_a_body_without_a_connection_does_not_wait() -> None:
+    """What was handed to no connection has nothing on its way."""
+    withheld = Withheld()
+    withheld.wait_until_taken()
+    assert not withheld.closing_left
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_what_is_said_meanwhile_ends_the_sending(pair: tuple[socket.socket, socket.socket], waits: bool) -> None:
+    """A side that answers, reads nothing and stays is heard at once, whether something is sent or waited for."""
+    writer, reader = pair
+    line = Line(writer, lambda come: come.endswith(b"!"))
+    reader.sendall(b"answer!")
+    with pytest.raises(HungUpError):
+        line.wait_until_taken(BLOCK_BYTES, PATIENCE_SECONDS) if waits else line.send(SENT * 9, PATIENCE_SECONDS)
+    assert line.come == b"answer!"
+
+
+def test_what_is_no_answer_does_not_end_the_sending(pair: tuple[socket.socket, socket.socket]) -> None:
+    """It is kept, and shows that the other side was not silent."""
+    writer, reader = pair
+    line = Line(writer, lambda come: come.endswith(b"!"))
+    reader.sendall(b"answ")
+    with pytest.raises(TimeoutError):
+        line.send(SENT * 9, 0.1)
+    assert line.is_answered(0.0)
+    assert line.come == b"answ"
+
+
+def test_silence_is_no_answer(pair: tuple[socket.socket, socket.socket]) -> None:
+    """A side that says nothing in time, or ends the connection, has not answered."""
+    writer, reader = pair
+    line = Line(writer, bool)
+    assert not line.is_answered(0.05)
+    reader.close()
+    assert not line.is_answered(PATIENCE_SECONDS)

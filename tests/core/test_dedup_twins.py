@@ -1,0 +1,55 @@
+"""What is said about a set whose content another job has, or may have, paid for."""
+
+from __future__ import annotations
+
+import pytest
+from job_samples import TASK, a_job
+
+from rodin_watchd.core.dedup import bought_before
+from rodin_watchd.errors import (
+    CanceledError,
+    ChargedTaskLostError,
+    OutcomeUnknownError,
+    RodinWatchdError,
+    TaskFailedError,
+)
+from rodin_watchd.model import State, Task
+
+ID = "abc123def456"
+
+
+@pytest.mark.parametrize("state", [state for state in State if state not in (State.ARCHIVED, State.FAILED)])
+def test_a_live_twin_is_waited_for(state: State) -> None:
+    """Nothing is paid beside it."""
+    error = bought_before(a_job(state))
+    held = "held for a person's decision" if state is State.HELD else "being worked on already"
+    assert held in error.message
+    assert ID in error.message
+    assert error.advice_given.startswith("Wait for")
+
+
+def test_a_delivered_twin_is_named_with_its_place() -> None:
+    """There lies the result."""
+    error = bought_before(a_job(State.ARCHIVED, place="outbox/odd\nname"))
+    assert error.message == f"The same model, image and options were delivered before: outbox/odd\\nname (job {ID})."
+    assert "again = true" in error.advice_given
+
+
+@pytest.mark.parametrize(
+    ("problem", "task", "charges", "message", "advice"),
+    [
+        (OutcomeUnknownError(), None, 0, "may have been paid for before: the answer was lost", "account looked into"),
+        (ChargedTaskLostError(), None, 1, "were paid for before, without a result", "Change the files"),
+        (TaskFailedError(), TASK, 1, "were paid for before, without a result", "Change the files"),
+        (CanceledError(), TASK, 1, "were paid for before: see failed/chair", f"retry {ID}` fetches that result"),
+    ],
+)
+def test_a_failed_twin_says_what_was_paid_and_how_to_get_it(
+    problem: RodinWatchdError, task: Task | None, charges: int, message: str, advice: str
+) -> None:
+    """With a result that can be fetched free of charge, without one, or nobody knows."""
+    error = bought_before(a_job(State.FAILED, problem=problem.problem, task=task, charges=charges))
+    assert message in error.message
+    assert f"failed/chair (job {ID})" in error.message
+    assert advice in error.advice_given
+    assert "again = true" in error.advice_given
