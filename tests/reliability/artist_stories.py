@@ -96,6 +96,7 @@ class Artist:
             elif target.read_bytes() != data:
                 self.write_over(path, data)
             else:
+                self._inventory.named_again(data)
                 with target.open("r+b") as file:  # the same bytes, and another time
                     file.write(data)
 

@@ -195,6 +195,10 @@ class Inventory:
         self._dropped[digest] += 1
         self._sets[digest] += sets
 
+    def named_again(self, data: bytes) -> None:
+        """Note that a set was dropped once more of which this file still lay there: for what others do, it may be copied."""
+        self._sets[sha256(data)] += 1
+
     def taken(self, data: bytes) -> None:
         """Note that an artist has removed a file of this content, or written over it: it is no longer owed to anybody."""
         self._taken[sha256(data)] += 1

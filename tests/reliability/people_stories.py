@@ -12,7 +12,7 @@ from decimal import Decimal
 from functools import partial
 
 from crash_scene import DroppedSet, Scene, base_name_set
-from crash_start import alive, environment, passes
+from crash_start import Crash, alive, environment, passes
 from crash_truth import Kind, Violation
 from kill_stories import faults
 from ledgers import Asked, Leaves, Told
@@ -26,6 +26,7 @@ LIVES = 4
 LIFE_SECONDS = 2.2
 OFTEN = 60
 COMMAND_SECONDS = 120
+REST_SECONDS = 100
 PER_DAY = 1.5
 SEED = 900
 AGAIN = ("again = true\n", "again = true # please\n", 'again = "second try"\n', 'again = "second try" # yes\n')
@@ -198,6 +199,11 @@ def _a_day(chance: random.Random, attempt: Attempt) -> None:
     attempt.strikes.append(f"{attempt.kills} kills among people")
 
 
+def _rest(attempt: Attempt) -> None:
+    """Run the daemon until it is idle, or until only the tasks that people named falsely are still asked for."""
+    attempt.run(Crash(seconds=REST_SECONDS))
+
+
 def agreed(attempt: Attempt, charges: Sequence[ChargeRow]) -> list[Violation]:
     """Judge by what people had agreed to; every set has ended or is held."""
     return in_the_books(attempt.scene, charges, attempt.leaves, {})
@@ -214,12 +220,13 @@ def within_the_day(attempt: Attempt, charges: Sequence[ChargeRow]) -> list[Viola
     return found
 
 
-PEOPLE = Story("people, reloads and kills at random", _crowds, short(10), agreed, missing=no_tools(), weight=2)
+PEOPLE = Story("people, reloads and kills at random", _crowds, short(10), agreed, _rest, missing=no_tools(), weight=2)
 BUDGETED = Story(
     "people, reloads and kills within a budget",
     _crowds,
     short(10, f"per_day_credits = {PER_DAY}\n"),
     within_the_day,
+    _rest,
     missing=no_tools(),
     weight=1.5,
 )

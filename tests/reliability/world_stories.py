@@ -26,6 +26,7 @@ from stories import FAST, Attack, Attempt, Bench, SceneMaker, Story, bare
 
 from rodin_watchd.emulator.faults import parse_fault
 from rodin_watchd.emulator.ledger import Charge, ChargeRow
+from rodin_watchd.errors import TaskLostError
 from rodin_watchd.model import State
 
 RUN_SECONDS, PATIENT_SECONDS = 90, 180
@@ -72,7 +73,10 @@ def as_charge(row: ChargeRow) -> Charge:
 def in_the_books(
     scene: Scene, charges: Iterable[ChargeRow], leaves: Leaves, caps: Mapping[str, object], *, refusing: bool = False
 ) -> list[Violation]:
-    """Nobody paid more than was agreed, and the books hold it all; the outbox fits; every job has ended, unless a budget stops it."""
+    """Nobody paid more than was agreed, and the books hold it all; the outbox fits; every job has ended, unless a budget stops it.
+
+    A task that a person named falsely is asked for about ten minutes, longer than any trial.
+    """
     told, bought = Told.of(scene.journal), [as_charge(row) for row in charges]
     checks: Sequence[tuple[Kind, Callable[[], None]]] = (
         (Kind.WRONG, lambda: check_history(Told({}, ()), told)),
@@ -88,7 +92,8 @@ def in_the_books(
         except AssertionError as error:
             found.append(Violation(kind, f"{error}"[:600]))
     ended = (State.ARCHIVED, State.FAILED, State.HELD)
-    stuck = [job for job in told.jobs.values() if job.state not in ended and not caps]
+    asking = {job.id for job in told.jobs.values() if job.problem and job.problem.code == TaskLostError.code}
+    stuck = [job for job in told.jobs.values() if job.state not in ended and job.id not in asking and not caps]
     return [*found, *(Violation(Kind.WRONG, f"{j.name} has not ended: {j.state}, {j.problem}") for j in stuck)]
 
 
