@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import socket
 import ssl
 import subprocess
@@ -25,6 +26,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
+import certifi
 import pytest
 from scripted_server import PATIENCE_SECONDS, Conversation, Script, ScriptedServer, answering, response
 
@@ -1173,6 +1175,42 @@ def test_tls_works_when_the_certificate_is_known(
         assert client.balance() == 1
         assert client.fetch(Link("a", server.url), tmp_path / "a", 10_000_000)[0] == len(CONTENT)
     assert len(parts_of(server.requests[0].body)) == 4
+
+
+def test_certificates_are_loaded_once_for_all_submits_and_anew_when_they_change(
+    certificate: tuple[Path, Path],
+    tls: ssl.SSLContext,
+    model: Upload,
+    image: Upload,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Loading takes longer than all else of a submit; a bundle that an administrator replaces counts from the next one on."""
+    loads: list[object] = []
+    load = ssl.SSLContext.load_verify_locations
+
+    def counted(context: ssl.SSLContext, cafile: str | None = None, capath: str | None = None) -> None:
+        loads.append(cafile or capath)
+        load(context, cafile, capath)
+
+    monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", counted)
+    bundle = tmp_path / "bundle.pem"
+    shutil.copy(certificate[0], bundle)
+    script = answering(response(201, ACCEPTED))
+    with ScriptedServer(script, tls=tls) as server, closing(client_for(server.url, verify=str(bundle))) as client:
+        for _ in range(3):
+            client.submit(model, image, FIELDS, nothing)
+        assert loads == [str(bundle)]
+        bundle.write_bytes(certificate[0].read_bytes() * 2)
+        client.submit(model, image, FIELDS, nothing)
+        assert loads == [str(bundle)] * 2
+        shutil.copy(certifi.where(), bundle)
+        with pytest.raises(NetworkError, match="certificate"):
+            client.submit(model, image, FIELDS, never)
+        bundle.write_bytes(b"no certificates")
+        with pytest.raises(NetworkError, match="bundle of CA certificates"):
+            client.submit(model, image, FIELDS, never)
+    assert len({id(conversation) for conversation in server.conversations}) >= 4
 
 
 def test_an_unknown_certificate_is_no_submit(

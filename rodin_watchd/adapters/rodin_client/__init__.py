@@ -16,6 +16,7 @@ from typing import Final
 from urllib.parse import urljoin, urlsplit
 
 import requests
+from requests.adapters import DEFAULT_CA_BUNDLE_PATH
 from requests.models import PreparedRequest
 
 from rodin_watchd import __version__
@@ -236,7 +237,8 @@ class RodinClient:
     # ---- both -------------------------------------------------------------------------------------------------------
 
     def _adapter(self, pool_size: int) -> transfer.PacedAdapter:
-        return transfer.PacedAdapter(pool_size=pool_size, send_seconds=self._timeouts.read_seconds)
+        bundle = self._verify if isinstance(self._verify, str) else DEFAULT_CA_BUNDLE_PATH
+        return transfer.PacedAdapter(pool_size=pool_size, send_seconds=self._timeouts.read_seconds, bundle=bundle)
 
     def _sent(self, adapter: transfer.PacedAdapter, request: PreparedRequest) -> requests.Response:
         timeouts = (self._timeouts.connect_seconds, self._timeouts.read_seconds)

@@ -23,7 +23,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 from urllib.parse import urlsplit
@@ -37,6 +37,7 @@ from requests.adapters import HTTPAdapter
 from urllib3 import exceptions as urllib3_errors
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.response import HTTPResponse
+from urllib3.util.ssl_ import create_urllib3_context
 
 from rodin_watchd.core.wire import BODY_LIMIT_BYTES, is_loopback
 from rodin_watchd.errors import DiskError, DownloadError, RoomError
@@ -190,9 +191,22 @@ _BLANK: Final = (b"\r\n", b"\n")
 _FIELDS: Final = frozenset(
     b"connection content-encoding content-length keep-alive location proxy-connection retry-after transfer-encoding".split()
 )
-_CONNECTING = (urllib3_errors.ConnectTimeoutError, urllib3_errors.ProxyError, urllib3_errors.SSLError, ssl.SSLError)
+_CONNECTING = (
+    urllib3_errors.ConnectTimeoutError,
+    urllib3_errors.ProxyError,
+    urllib3_errors.SSLError,
+    ssl.SSLError,
+    requests.exceptions.SSLError,
+)
+
+
+class UnreadableBundleError(requests.exceptions.SSLError):
+    """The bundle of CA certificates cannot be read: nothing was sent."""
+
+
 _WORDS: Final[tuple[tuple[type[Exception], str], ...]] = (
     (urllib3_errors.NameResolutionError, "its name cannot be resolved"),
+    (UnreadableBundleError, "the bundle of CA certificates cannot be read"),
     (ConnectionRefusedError, "it refuses connections"),
     (ssl.SSLCertVerificationError, "its TLS certificate cannot be verified"),
     (requests.exceptions.InvalidSchema, "the proxy setting cannot be used"),
@@ -447,10 +461,35 @@ class _TlsConnection(_Paced, HTTPSConnection):
     """HTTPS with a pace."""
 
 
-class PacedAdapter(HTTPAdapter):
-    """Connections for requests, kept in a pool of `pool_size` for each host, with large blocks and no retries."""
+def tls_context(bundle: str) -> ssl.SSLContext:
+    """Return what verifies servers by a bundle of CA certificates (a file, or a folder): loaded once, and anew when it has changed.
 
-    def __init__(self, *, pool_size: int, send_seconds: float) -> None:
+    To load the usual bundle takes longer than all else of a submit, and each submit has a connection of its own. From any
+    thread. Raises UnreadableBundleError.
+    """
+    try:
+        status = os.stat(bundle)  # noqa: PTH116 - of each submit
+        return _loaded(bundle, status.st_ino, status.st_mtime_ns, status.st_size)
+    except OSError as error:
+        raise UnreadableBundleError(f"{bundle} cannot be read as a bundle of CA certificates") from error
+
+
+@lru_cache(maxsize=4)
+def _loaded(bundle: str, *_version: int) -> ssl.SSLContext:
+    context = create_urllib3_context()
+    is_folder = os.path.isdir(bundle)  # noqa: PTH112 - as above
+    context.load_verify_locations(None if is_folder else bundle, bundle if is_folder else None)
+    return context
+
+
+class PacedAdapter(HTTPAdapter):
+    """Connections for requests, kept in a pool of `pool_size` for each host, with large blocks and no retries.
+
+    `bundle` has the CA certificates by which each server, and each proxy that is called by HTTPS, is verified.
+    """
+
+    def __init__(self, *, pool_size: int, send_seconds: float, bundle: str) -> None:
+        self._bundle = bundle
         connections = {"http": _PlainConnection, "https": _TlsConnection}
         self._connections = {name: partial(kind, send_seconds=send_seconds) for name, kind in connections.items()}
         super().__init__(pool_maxsize=pool_size, max_retries=0)
@@ -460,8 +499,21 @@ class PacedAdapter(HTTPAdapter):
         super().init_poolmanager(connections, maxsize, block, blocksize=BLOCK_BYTES, **kwargs)
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:  # noqa: ANN401 - as inherited
-        """Set the block size."""
+        """Set the block size, and by what a proxy is verified."""
+        if proxy.lower().startswith("https:"):
+            kwargs["proxy_ssl_context"] = tls_context(self._bundle)
         return super().proxy_manager_for(proxy, blocksize=BLOCK_BYTES, **kwargs)
+
+    def build_connection_pool_key_attributes(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - as inherited
+        """Have all connections share what was loaded of the bundle."""
+        host, pool = super().build_connection_pool_key_attributes(*args, **kwargs)
+        if host["scheme"] != "https":
+            return host, pool
+        return host, {"cert_reqs": "CERT_REQUIRED", "ssl_context": tls_context(self._bundle)}
+
+    def cert_verify(self, conn: Any, url: str, *_: Any) -> None:  # noqa: ANN401 - as inherited
+        """Leave it to the context, which has the certificates: urllib3 would load the bundle once more for each connection."""
+        conn.cert_reqs = "CERT_REQUIRED" if url.lower().startswith("https") else "CERT_NONE"
 
     def close(self) -> None:
         """Close the connections that are kept; urllib3 would wait until nothing refers to their pools any more."""
