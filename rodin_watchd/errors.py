@@ -550,6 +550,14 @@ class OutcomeUnknownError(RodinWatchdError):
     advice = "Look into the vendor's account, then use `rodin-watchd resolve JOB`."
 
 
+class DisputedTaskError(RodinWatchdError):
+    """The vendor gave one task to two sets whose submits were under way at the same time."""
+
+    code = "disputed-task"
+    fault = Fault.VENDOR
+    advice = "Find both tasks in the vendor's account, then use `rodin-watchd resolve JOB --task ID` for each of the two sets."
+
+
 class RefusedOftenError(RodinWatchdError):
     """The vendor refused this set again and again, and may have charged it."""
 

@@ -28,7 +28,6 @@ How patient each state is, `POLICIES` says (the arithmetic is `core.patience`'s)
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import tzinfo
@@ -45,6 +44,7 @@ from rodin_watchd.core.wire import read_submit
 from rodin_watchd.core.wording import local
 from rodin_watchd.errors import (
     ChargedTaskLostError,
+    DisputedTaskError,
     OutcomeUnknownError,
     OverdueError,
     PluginRequiredError,
@@ -283,23 +283,26 @@ def understood(job: Job, now: float) -> Outcome:
     )
 
 
-def may_be_anothers(job: Job, other: Job) -> bool:
-    """Tell whether the task of a job that goes on with it may be that of `other`, whose submit was answered with it as well.
+def is_disputed(job: Job) -> bool:
+    """Tell whether a job is held because the vendor answered it with the task of another one."""
+    return job.problem is not None and job.problem.code == DisputedTaskError.code
 
-    It is the job's own if it was known before the other submit began: then the vendor repeated it.
-    """
-    return (job.state, Signal.DISPUTED) in TABLE and (
-        job.times.get(State.SUBMITTED, math.inf) >= other.times.get(State.UPLOADING, 0.0)
-    )
+
+def may_be_disputed(job: Job) -> bool:
+    """Tell whether a job still goes on with its task, so that it can be held when another set is answered with it as well."""
+    return (job.state, Signal.DISPUTED) in TABLE
 
 
 def dispute(job: Job, other: Job, now: float) -> Transition:
-    """Hold a job whose task the vendor gave to another one as well: what came of it may be the other's, and is fetched anew."""
+    """Hold a job whose task the vendor gave to another one as well: what came of it may be the other's.
+
+    It is fetched anew, and plugins are called anew: calls go by the job's `retries`.
+    """
     uuid = printable(job.task.uuid) if job.task else ""
     problem = ChargedTaskLostError(
         f"The vendor gave one task, {uuid}, to this set and to “{printable(other.name)}” (job {other.id}): nobody can tell whose it is."
     ).problem
-    bare = replace(job, task=None, results=(), processed=(), facts={}, problem=problem)
+    bare = replace(job, task=None, results=(), processed=(), facts={}, problem=problem, retries=job.retries + 1)
     return move(bare, Signal.DISPUTED, now, problem.message, problem.code)
 
 

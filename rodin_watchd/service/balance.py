@@ -25,7 +25,7 @@ from rodin_watchd.core.account import (
     to_ask_about,
 )
 from rodin_watchd.core.budget import is_over_budget
-from rodin_watchd.core.machine import AT_VENDOR, SENDING
+from rodin_watchd.core.machine import AT_VENDOR, SENDING, is_disputed
 from rodin_watchd.core.pauses import Pause, Pauses, is_over
 from rodin_watchd.core.proof import (
     BASELINE,
@@ -362,10 +362,16 @@ class Prover:
     def _drop_unfit_baseline(self) -> None:
         """Drop a baseline for good that is about another account, or about times in which others may have spent.
 
+        Also while a task is disputed: whose charge is whose is not known then, so that no sum tells.
+
         Durable, before anything is bought: whoever goes back to that account later has bought elsewhere meanwhile.
         """
         baseline = self._baseline
-        if baseline and (baseline.account != self._account or (self._trusts and not baseline.sole)):
+        if baseline and (
+            baseline.account != self._account
+            or (self._trusts and not baseline.sole)
+            or any(job.state is State.HELD and is_disputed(job) for job in self._job_store.jobs.values())
+        ):
             self._job_store.journal.set_meta(BASELINE, None)
             self._baseline = None
 

@@ -35,6 +35,7 @@ from rodin_watchd.core.schedule import RateBudget, poll_delay_seconds
 from rodin_watchd.core.trust import held_unsure
 from rodin_watchd.errors import (
     DiskError,
+    DisputedTaskError,
     JournalBehindError,
     NoCreditsError,
     OutcomeUnknownError,
@@ -249,12 +250,14 @@ class Dispatcher:
         if not isinstance(outcome, Done) or not (other := self._job_store.holder_of_task(outcome.job)):
             return outcome
         other = self._job_store.jobs.get(other.id, other)
-        if machine.may_be_anothers(other, job):
+        told = f"The vendor answered with the task of “{printable(other.name)}” (job {other.id}, {other.state})."
+        if self._job_store.journal.had_task_before(other.id, job.id):
+            return Unknown(OutcomeUnknownError(told).problem)
+        if machine.may_be_disputed(other):
             if other.id in self._pool.busy:
                 return None
             self._job_store.commit([machine.dispute(other, job, now)], now)
-        told = f"The vendor answered with the task of “{printable(other.name)}” (job {other.id}, {other.state})."
-        return Unknown(OutcomeUnknownError(told).problem)
+        return Unknown(DisputedTaskError(told).problem)
 
     def _decide(self, job: Job, outcome: Outcome, now: float) -> None:
         outcome = self._mind_pauses(job, outcome, now)

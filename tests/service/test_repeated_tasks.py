@@ -13,7 +13,21 @@ from workshop import Workshop, glb, image, workshop
 
 from rodin_watchd.model import State
 
-FILES = {"model.glb": glb("r"), "texture_diffuse.png": image("t"), "preview.webp": image("p")}
+PLUGIN = """from pathlib import Path
+import time
+from rodin_watchd.v1 import hookimpl
+
+@hookimpl
+def rodin_process(job, directory):
+    Path("{started}").touch()
+    while not Path("{go_on}").exists():
+        time.sleep(0.02)
+"""
+
+
+def files_of(task: str) -> dict[str, bytes]:
+    """Return the results of a task."""
+    return {"model.glb": glb(task), "texture_diffuse.png": image("t"), "preview.webp": image("p")}
 
 
 class ForgetfulVendor:
@@ -25,6 +39,8 @@ class ForgetfulVendor:
         self.task = "task-1"
         self.status = "Generating"
         self.submits: list[bytes] = []
+        self.balance = 100.0
+        self.all_charge = True  # else the first submit alone is taken, and the others get its answer from a gateway
         self.first_answer = threading.Event()
         self.first_come = threading.Event()
         self.file_asked = threading.Event()
@@ -39,6 +55,7 @@ class ForgetfulVendor:
             if "rodin_texture_only" in path:
                 self.submits.append(request.body)
                 task = self.task
+                self.balance -= 0.5 if self.all_charge or len(self.submits) == 1 else 0
                 if len(self.submits) == 1:
                     self.first_come.set()
                     assert self.first_answer.wait(PATIENCE_SECONDS)
@@ -47,16 +64,18 @@ class ForgetfulVendor:
             elif path.startswith("/files/"):
                 self.file_asked.set()
                 assert self.files.wait(PATIENCE_SECONDS)
-                conversation.send(response(200, FILES[path.removeprefix("/files/")]))
+                _, _, task, name = path.split("/")
+                conversation.send(response(200, files_of(task)[name]))
             else:
-                conversation.send(response(200, json.dumps(self._told(path)).encode()))
+                conversation.send(response(200, json.dumps(self._told(path, request.body)).encode()))
 
-    def _told(self, path: str) -> dict[str, object]:
+    def _told(self, path: str, body: bytes) -> dict[str, object]:
         if path.endswith("status"):
             return {"jobs": [{"uuid": "j", "status": self.status}]}
         if path.endswith("download"):
-            return {"list": [{"name": name, "url": f"{self.url}/files/{name}"} for name in FILES]}
-        return {"balance": 100}
+            task = json.loads(body)["task_uuid"]
+            return {"list": [{"name": name, "url": f"{self.url}/files/{task}/{name}"} for name in files_of(task)]}
+        return {"balance": self.balance}
 
 
 @pytest.fixture
@@ -147,6 +166,78 @@ def test_a_download_under_way_ends_first_and_is_used_by_nobody(shop: Workshop, v
     assert shop.command("resolve", job="quick", how="task", task="task-2")["ok"]
     shop.until(shop.is_in("quick", State.ARCHIVED), busy_seconds=0.05)
     assert vendor.file_asked.is_set()
+
+
+def test_what_plugins_made_of_another_sets_result_is_used_by_nobody(tmp_path: Path, vendor: ForgetfulVendor) -> None:
+    """A plugin may work for minutes on what turns out to be disputed: it is called anew, on the set's own result."""
+    started, go_on = tmp_path / "started", tmp_path / "go-on"
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "slow_plugin.py").write_text(PLUGIN.format(started=started, go_on=go_on))
+    vendor.status = "Done"
+    with workshop(tmp_path, vendor.url, plugins={"folders": [str(tmp_path / "plugins")]}) as shop:
+        try:
+            shop.drop_set("slow")
+            shop.until(shop.is_in("slow", State.SUBMITTING), busy_seconds=0.05)
+            assert vendor.first_come.wait(PATIENCE_SECONDS)
+            shop.drop_set("quick")
+            shop.until(started.exists, busy_seconds=0.05)
+            vendor.first_answer.set()
+            shop.until(lambda: shop.job("slow").answer is not None, busy_seconds=0.05)
+            go_on.touch()
+            shop.until(shop.is_in("slow", State.HELD), busy_seconds=0.05)
+            assert shop.command("resolve", job="quick", how="task", task="task-2")["ok"]
+            assert shop.command("resolve", job="slow", how="task", task="task-1")["ok"]
+            shop.idle()
+            for name, task in (("quick", "task-2"), ("slow", "task-1")):
+                assert (shop.root / "outbox" / name / "model.glb").read_bytes() == glb(task)
+        finally:
+            vendor.first_answer.set()
+            go_on.touch()
+
+
+def test_a_disputed_task_is_left_out_of_a_failed_sets_folder(shop: Workshop, vendor: ForgetfulVendor) -> None:
+    """What was fetched may be another artist's work: who gives the set up does not get it."""
+    vendor.status = "Done"
+    vendor.files.clear()
+    shop.drop_set("quick")
+    shop.until(vendor.file_asked.is_set, busy_seconds=0.05)
+    vendor.first_answer.set()
+    shop.until(lambda: shop.job("slow").answer is not None, busy_seconds=0.05)
+    vendor.files.set()
+    shop.until(shop.is_in("slow", State.HELD), busy_seconds=0.05)
+    assert shop.command("resolve", job="quick", how="give-up")["ok"]
+    shop.until(shop.is_in("quick", State.FAILED), busy_seconds=0.05)
+    assert not (shop.root / "failed" / "quick" / "results").exists()
+
+
+def test_the_balance_proves_nothing_about_a_disputed_task(tmp_path: Path, vendor: ForgetfulVendor) -> None:
+    """One charge was booked for the set that got a repeated answer, which the vendor never saw: the other one is not sent again."""
+    vendor.all_charge = False
+    with workshop(tmp_path, vendor.url, budget={"sole_spender": True}) as shop:
+        try:
+            shop.has_seen_the_balance_fall()
+            shop.drop_set("slow")
+            shop.until(shop.is_in("slow", State.SUBMITTING), busy_seconds=0.05)
+            assert vendor.first_come.wait(PATIENCE_SECONDS)
+            shop.drop_set("quick")
+            shop.until(shop.is_in("quick", State.SUBMITTED), busy_seconds=0.05)
+            answered(shop, vendor)
+            for _ in range(100):
+                shop.ticks(1, step_seconds=10.0)
+                shop.rest()
+            assert (shop.states()["slow"], shop.states()["quick"]) == (State.HELD, State.HELD)
+            assert len(vendor.submits) == 2
+        finally:
+            vendor.first_answer.set()
+
+
+def test_a_clock_that_is_set_decides_no_dispute(shop: Workshop, vendor: ForgetfulVendor) -> None:
+    """Which came first is said by the journal's order: both submits were under way, whatever the clock showed."""
+    shop.hands.jump_seconds -= 3600
+    shop.drop_set("quick")
+    shop.until(shop.is_in("quick", State.SUBMITTED), busy_seconds=0.05)
+    answered(shop, vendor)
+    assert shop.states() == {"slow": State.HELD, "quick": State.HELD}
 
 
 def test_an_answer_that_waits_is_understood_after_a_crash(shop: Workshop, vendor: ForgetfulVendor) -> None:

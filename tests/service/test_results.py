@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -56,7 +58,11 @@ class FileHost:
                 conversation.send(response(200, json.dumps({"list": listed}).encode()))
 
 
-Download = Callable[[], Done | Retry]
+class Download(Protocol):
+    """Runs the step for a job whose task is done."""
+
+    def __call__(self, generated_at: float = 999.0) -> Done | Retry:
+        """Run it; `generated_at` is when the job entered its state, by a clock that shows 1000 now."""
 
 
 @pytest.fixture
@@ -79,8 +85,8 @@ def download(tmp_path: Path, host: FileHost) -> Iterator[Download]:
     with contextlib.closing(RodinClient(host.url, KEY, timeouts=timeouts, max_calls=4)) as client:
         tools = Tools(spool, client, no_plugins(tmp_path), lambda: 1000.0, ZoneInfo("UTC"), 10**9, 1_000_000)
 
-        def once() -> Done | Retry:
-            outcome = run(tools, job, lambda: None)
+        def once(generated_at: float = 999.0) -> Done | Retry:
+            outcome = run(tools, replace(job, times={"generated": generated_at}), lambda: None)
             assert isinstance(outcome, Done | Retry)
             return outcome
 
@@ -120,6 +126,13 @@ def test_a_picture_of_another_format_is_taken(host: FileHost, download: Download
     """A name that does not fit must not keep a paid result away."""
     host.files = {**WHOLE, "texture_diffuse.png": picture(kind)}
     assert results_of(download()).keys() == WHOLE.keys()
+
+
+def test_a_clock_that_was_set_back_keeps_no_result_waiting(host: FileHost, download: Download) -> None:
+    """The job entered its state at what is hours ahead now: a list without a preview is taken, for it may be dropped in days."""
+    host.files = {name: data for name, data in WHOLE.items() if name != "preview.webp"}
+    assert isinstance(download(), Retry)
+    assert results_of(download(generated_at=50_000.0)).keys() == host.files.keys()
 
 
 def test_a_list_that_shrinks_takes_nothing_away(host: FileHost, download: Download) -> None:

@@ -250,12 +250,17 @@ class Spool:
         """Return the folder of a job's downloaded results, as they came."""
         return self.work / job_id / DOWNLOADS
 
-    def drop_downloads(self, job_id: str) -> None:
-        """Remove what was downloaded for a job; may be repeated. Raises DiskError."""
-        folder = self.downloads(job_id)
-        remove(folder)
-        if os.path.lexists(folder):
-            raise DiskError(f"{folder} cannot be removed.")
+    def drop_results(self, job_id: str) -> None:
+        """Remove what was downloaded for a job, and what was made of it; may be repeated. Raises DiskError."""
+        for folder in self._results(job_id):
+            remove(folder)
+            if os.path.lexists(folder):
+                raise DiskError(f"{folder} cannot be removed.")
+
+    def _results(self, job_id: str) -> tuple[Path, ...]:
+        home = self.work / job_id
+        made_here = (self.downloads(job_id), self.result(job_id), self.processed(job_id))
+        return (*made_here, *home.glob("after-*"), *home.glob("copy-*"))
 
     def result(self, job_id: str) -> Path:
         """Return the folder that becomes a job's published result."""
@@ -472,8 +477,7 @@ class Spool:
     def forget(self, job_id: str) -> None:
         """Remove what is left of a job's work folder: copies of what was published; may be repeated."""
         home = self.work / job_id
-        made_here = (self.downloads(job_id), self.result(job_id), self.processed(job_id))
-        for folder in (*made_here, *home.glob("after-*"), *home.glob("copy-*"), *home.glob(f"{DROPPED_PREFIX}*")):
+        for folder in (*self._results(job_id), *home.glob(f"{DROPPED_PREFIX}*")):
             remove(folder)
         with contextlib.suppress(OSError):  # something unexpected in it: it stays
             home.rmdir()

@@ -440,6 +440,12 @@ class JournalReader(PurchaseReader, HookRunReader):
         query = "SELECT doc FROM jobs WHERE id = (SELECT job_id FROM tasks WHERE uuid = ?)"
         return next(iter(self._jobs(query, (rows.plain(uuid),))), None)
 
+    def had_task_before(self, job_id: str, other_id: str) -> bool:
+        """Tell whether a job had its task before the newest upload of another one began; by the order of events, not by any clock."""
+        query = """SELECT (SELECT max(id) FROM events WHERE job_id = ? AND action IN ('submitted', 'resolve'))
+                       < (SELECT max(id) FROM events WHERE job_id = ? AND action = 'uploading')"""
+        return bool(self._rows(query, (rows.plain(job_id), rows.plain(other_id)))[0][0])
+
     def having_task(self, uuid: str) -> list[Job]:
         """Return the jobs that have this task of the vendor now."""
         return self._jobs("SELECT doc FROM jobs WHERE task_uuid = ?", (rows.plain(uuid),))

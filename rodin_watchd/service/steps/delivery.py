@@ -62,7 +62,7 @@ def archive(tools: Tools, job: Job) -> Outcome:
 def _keep_results(tools: Tools, job: Job) -> None:
     """Lay results that were paid for beside the report, all that came: the vendor does not keep them for long."""
     sources = tools.spool.downloads(job.id), tools.spool.result(job.id)
-    if tools.spool.inputs(job.id).is_dir():
+    if job.task and tools.spool.inputs(job.id).is_dir():
         tools.spool.gather(tools.spool.inputs(job.id) / RESULTS, sources, besides=(RECEIPT,))
 
 

@@ -47,7 +47,7 @@ def poll(tools: Tools, job: Job) -> Outcome:
     """
     outcome = _progress(tools, job, _task(job))
     if isinstance(outcome, Done):
-        tools.spool.drop_downloads(job.id)
+        tools.spool.drop_results(job.id)
     return outcome
 
 
@@ -147,8 +147,8 @@ def _links(tools: Tools, job: Job) -> tuple[Link, ...]:
 
 
 def _is_late(tools: Tools, job: Job) -> bool:
-    """Tell whether a preview was waited for long enough."""
-    return tools.now() - job.times.get(job.state, 0.0) >= PREVIEW_SECONDS
+    """Tell whether a preview was waited for long enough; also where the clock was set back, which says nothing about that."""
+    return not 0.0 <= tools.now() - job.times.get(job.state, 0.0) < PREVIEW_SECONDS
 
 
 def _fetch(
