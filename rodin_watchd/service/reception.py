@@ -114,11 +114,11 @@ class Reception:
             self.problem, self.trouble = None, ""
 
     def _choose(self, *, paused: bool) -> Claims:
-        if paused:
-            return Claims(waiting=tuple((ready, Turn.PAUSED) for ready in self.view.ready))
         if self.problem is not None:
             return Claims()
         view, barred = self._admission.admit(self.view, self._clock.monotonic())
+        if paused:  # what waits for something else is known all the same, and when it waits no more
+            return Claims(waiting=(*((ready, Turn.PAUSED) for ready in view.ready), *barred))
         jobs = self._job_store.jobs.values()
         chosen = claims(view, jobs, self._room(), self._config.defaults, _new_id, self._clock.now())
         return replace(chosen, waiting=(*chosen.waiting, *barred))

@@ -268,3 +268,17 @@ def test_a_limit_that_is_taken_away_leaves_nothing_held(tmp_path: Path) -> None:
         shop.drop("chair.png", image("another chair"))
         shop.idle()
         assert vendor.charges == 2
+
+
+def test_a_notice_ends_with_its_cause_while_the_service_is_paused(tmp_path: Path) -> None:
+    """A set waits for another day, then somebody takes it away: the page does not go on speaking of it."""
+    with working(tmp_path, budget={"per_day_credits": 0.5}) as (shop, _):
+        shop.drop_set("first")
+        shop.idle()
+        shop.drop_set("second")
+        shop.idle()
+        assert "waits for another day" in shop.status()
+        shop.command("pause")
+        for name in ("second.obj", "second.png"):
+            (shop.root / "inbox" / name).unlink(missing_ok=True)
+        shop.until(lambda: "waits for another day" not in shop.status())
