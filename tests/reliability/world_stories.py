@@ -24,6 +24,7 @@ from ledgers import Leaves, Told, check_budget, check_history, check_leaves, che
 from lines import NO_OPENSSL, RETRY, SLOW, STAGES, HostileLine, certificate
 from stories import FAST, Attack, Attempt, Bench, SceneMaker, Story, bare
 
+from rodin_watchd.adapters.heartbeat import read_heartbeat, sign_path
 from rodin_watchd.emulator.faults import parse_fault
 from rodin_watchd.emulator.ledger import Charge, ChargeRow
 from rodin_watchd.errors import TaskLostError
@@ -275,8 +276,17 @@ def _turn_the_clock(chance: random.Random, attempt: Attempt) -> None:
             attempt.strikes.append(f"clock {jump} s")
         passes(daemon, 1.0)
         hands.write_text("+0")  # a clock that was set while nobody ran cannot be told from the truth
+        ends_at = time.monotonic() + RUN_SECONDS
+        while not _shows_the_true_time(attempt.scene) and passes(daemon, 0.1):
+            assert time.monotonic() < ends_at, "the daemon does not see that its clock was set"
         passes(daemon, 0.7)
     attempt.killed()
+
+
+def _shows_the_true_time(scene: Scene) -> bool:
+    """Tell whether a tick of the daemon has seen the clock as it is: however slow the machine is, that ends in a tick."""
+    heartbeat = read_heartbeat(sign_path(scene.journal))
+    return heartbeat is not None and abs(heartbeat.health.at - time.time()) < 30.0
 
 
 def within_the_day(attempt: Attempt, charges: Sequence[ChargeRow]) -> list[Violation]:
