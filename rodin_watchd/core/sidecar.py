@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from dataclasses import dataclass
 from difflib import get_close_matches
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Annotated, Final, Self, TypeAlias, TypeVar
 
 from pydantic import AfterValidator, Field, ValidationError
 
 from rodin_watchd.core.model_words import quoted
+from rodin_watchd.core.names import match_key
 from rodin_watchd.core.options import Options, frozen
 from rodin_watchd.core.plugin_values import unfit
 from rodin_watchd.core.toml_text import MOST_PROBLEMS, Document, TextProblem, dotted, explain_validation_error, parse
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rodin_watchd.model import OptionValue
+    from rodin_watchd.problem import Problem
 
 PRESET_NAME: Final = "_folder.toml"
 """The name of the file that presets the options of every set in its folder and below."""
@@ -87,6 +90,25 @@ class Sidecar(Preset):
         description="Pay once more for a model, image and options that were textured before: true, once; "
         'or a word, once for each word, for instance "second try".',
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Misread:
+    """A sidecar with a mistake: what is wrong with it, and its text, which may name files that are meant for it alone."""
+
+    problem: Problem
+    text: str = ""
+
+    @classmethod
+    def of(cls, problem: Problem, data: bytes) -> Self:
+        """Take the text in whatever encoding it may be; names are looked for in it, and nothing else."""
+        encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8"
+        texts = (data.decode(encoding, "replace"), data.decode("cp1252", "replace"))
+        return cls(problem, match_key("\n".join(texts)))
+
+    def mentions(self, name: str) -> bool:
+        """Tell whether a file of this name is named in it, by an artist's eye."""
+        return match_key(name) in self.text
 
 
 def read_sidecar(data: bytes, where: str, known_plugins: frozenset[str] = frozenset(), *, folder: str = "") -> Sidecar:

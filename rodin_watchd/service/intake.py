@@ -23,7 +23,7 @@ from rodin_watchd.core.pairing.candidates import LEFTOVERS, Candidate, Member
 from rodin_watchd.core.receipt import is_ours
 from rodin_watchd.core.sets import ReadySet, View, WaitingSet
 from rodin_watchd.core.settle import Judgement, Readiness, Rules, Sighting, is_settled, judge, observe
-from rodin_watchd.core.sidecar import PRESET_NAME, Preset, Sidecar, read_preset, read_sidecar
+from rodin_watchd.core.sidecar import PRESET_NAME, Misread, Preset, Sidecar, read_preset, read_sidecar
 from rodin_watchd.core.toml_text import LIMIT_BYTES
 from rodin_watchd.errors import SidecarError
 from rodin_watchd.model import Entry, Kind, Role
@@ -68,7 +68,7 @@ class Intake:
         self._sightings: dict[str, Sighting] = {}
         self._preset_files: dict[str, Sighting] = {}  # by folder
         self._verdicts: _Memory[FileVerdict] = _Memory(inbox.probe)
-        self._sidecars: _Memory[Sidecar | Problem] = _Memory(self._read_sidecar)
+        self._sidecars: _Memory[Sidecar | Misread] = _Memory(self._read_sidecar)
         self._presets: _Memory[Preset | Problem] = _Memory(self._read_preset)
 
     def look(self, now: float, closed: AbstractSet[str], taken: AbstractSet[str]) -> View:
@@ -101,7 +101,7 @@ class Intake:
 
     # ---- reading ----------------------------------------------------------------------------------------------------
 
-    def _stated(self, entries: Iterable[Entry]) -> dict[str, Sidecar | Problem]:
+    def _stated(self, entries: Iterable[Entry]) -> dict[str, Sidecar | Misread]:
         """Return what the TOML files in the inbox say."""
         stated = {}
         for entry in entries:
@@ -110,7 +110,7 @@ class Intake:
                 stated[entry.path] = said
         return stated
 
-    def _read_sidecar(self, entry: Entry) -> Sidecar | Problem | None:
+    def _read_sidecar(self, entry: Entry) -> Sidecar | Misread | None:
         """Return what a sidecar says, or what is wrong with it; None for one that cannot be read, and for a leftover."""
         data = self._inbox.read(entry, LIMIT_BYTES + 1)
         folder, _, name = entry.path.rpartition("/")
@@ -119,7 +119,7 @@ class Intake:
         try:
             return read_sidecar(data, printable(entry.path), self._known_plugins, folder=folder)
         except SidecarError as error:
-            return error.problem
+            return Misread.of(error.problem, data)
 
     def _read_preset(self, entry: Entry) -> Preset | Problem | None:
         data = self._inbox.read(entry, LIMIT_BYTES + 1)

@@ -13,13 +13,13 @@ from rodin_watchd.core.formats import IMAGE_EXTENSIONS, MODEL_EXTENSIONS
 from rodin_watchd.core.names import match_key, split_name
 from rodin_watchd.core.pairing import DELIVERED, KEPT, Pairing, pair
 from rodin_watchd.core.pairing.candidates import Candidate, member_of
-from rodin_watchd.core.sidecar import Sidecar
+from rodin_watchd.core.sidecar import Misread, Sidecar
 from rodin_watchd.errors import SidecarError
 from rodin_watchd.model import Entry, Kind, Role, Signature
 from rodin_watchd.problem import Problem
 
 modest = settings(max_examples=200, deadline=None)
-BROKEN = SidecarError("chair.toml line 1: what is this?").problem
+BROKEN = Misread(SidecarError("chair.toml line 1: what is this?").problem)
 
 
 def files(*paths: str, kind: Kind = Kind.FILE) -> list[Entry]:
@@ -27,7 +27,7 @@ def files(*paths: str, kind: Kind = Kind.FILE) -> list[Entry]:
     return [Entry(path, kind, Signature(1, 1, n), ctime_ns=1, links=1) for n, path in enumerate(paths)]
 
 
-def paired(*paths: str, **sidecars: Sidecar | Problem) -> Pairing:
+def paired(*paths: str, **sidecars: Sidecar | Misread) -> Pairing:
     """Pair these files; `sidecars` by base name in the inbox itself, plain ones for all other TOML files."""
     said = {path: sidecars.get(path.removesuffix(".toml"), Sidecar()) for path in paths if path.endswith(".toml")}
     return pair(files(*paths), said)
@@ -113,6 +113,31 @@ def test_an_incomplete_set_says_what_it_waits_for(path: str, missing: list[str])
 
 
 @pytest.mark.parametrize(
+    "text", ['model = "Chair.GLB"\nx =', "image = 'chair.png' # f\xfcr", "again = 'true'\nmodel='chair.glb'"]
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "utf-16"])
+def test_a_set_waits_for_a_sidecar_with_a_mistake_that_names_its_files(text: str, encoding: str) -> None:
+    """Bought without it, it would not be what the artist asked for; other sets go on."""
+    oak = Misread.of(BROKEN.problem, text.encode(encoding))
+    pairing = paired("chair.glb", "chair.png", "oak.toml", "table.glb", "table.png", oak=oak)
+    by_name = {candidate.name: candidate for candidate in pairing.candidates}
+    assert by_name["table"].is_whole
+    assert not by_name["chair"].is_whole
+    assert "“oak.toml” without its mistake" in by_name["chair"].missing[0]
+
+
+def test_a_sidecar_with_a_mistake_speaks_of_its_folder_and_below_alone() -> None:
+    """A file of the same name elsewhere is another one."""
+    text = b"model = 'sub/chair.glb' image = 'sub/chair.png' ="
+    said = {"a/oak.toml": Misread.of(BROKEN.problem, text)}
+    found = pair(files("a/oak.toml", "a/sub/chair.glb", "a/sub/chair.png", "b/chair.glb", "b/chair.png"), said)
+    assert {c.members[0].folder: c.is_whole for c in found.candidates if len(c.members) > 1} == {
+        "a/sub": False,
+        "b": True,
+    }
+
+
+@pytest.mark.parametrize(
     ("paths", "message"),
     [
         (
@@ -160,7 +185,7 @@ def test_a_sidecar_of_a_third_spelling_keeps_all_from_being_paid() -> None:
 def test_a_broken_sidecar_of_another_spelling_is_not_left_behind() -> None:
     """Nothing competes here, so the set is one, and its sidecar's mistake refuses it."""
     candidate = only(paired("Chair.glb", "Chair.png", "chair.toml", chair=BROKEN))
-    assert problem_of(candidate) == BROKEN
+    assert problem_of(candidate) == BROKEN.problem
     assert len(candidate.members) == 3
 
 
@@ -168,7 +193,7 @@ def test_a_broken_sidecar_refuses_its_whole_set() -> None:
     """The set is not paid without the options that somebody wrote; another set is not concerned."""
     pairing = paired("chair.glb", "chair.png", "chair.toml", "table.glb", "table.png", chair=BROKEN)
     chair, table = pairing.candidates
-    assert (problem_of(chair), len(chair.members)) == (BROKEN, 3)
+    assert (problem_of(chair), len(chair.members)) == (BROKEN.problem, 3)
     assert table.is_whole
 
 
@@ -315,7 +340,7 @@ def test_a_working_file_is_no_partner_of_a_sidecar() -> None:
 
 def test_a_broken_sidecar_is_told_before_a_format() -> None:
     """The first thing to mend is what nobody could read."""
-    assert problem_of(only(paired("chair.gltf", "chair.png", "chair.toml", chair=BROKEN))) == BROKEN
+    assert problem_of(only(paired("chair.gltf", "chair.png", "chair.toml", chair=BROKEN))) == BROKEN.problem
 
 
 # ---- by folder ------------------------------------------------------------------------------------------------------
@@ -377,7 +402,7 @@ def test_a_working_file_does_not_keep_a_folder_from_being_a_set() -> None:
 def test_a_broken_sidecar_refuses_a_folder() -> None:
     """Under any name."""
     pairing = pair(files("x/a.glb", "x/b.png", "x/c.toml"), {"x/c.toml": BROKEN})
-    assert (problem_of(only(pairing)), only(pairing).name) == (BROKEN, "x")
+    assert (problem_of(only(pairing)), only(pairing).name) == (BROKEN.problem, "x")
 
 
 # ---- what is ignored -------------------------------------------------------------------------------------------------
@@ -514,7 +539,7 @@ KINDS = st.sampled_from([Kind.FILE] * 12 + [Kind.SYMLINK, Kind.FOLDER])
 
 
 @st.composite
-def inboxes(draw: st.DrawFn) -> tuple[list[Entry], dict[str, Sidecar | Problem]]:
+def inboxes(draw: st.DrawFn) -> tuple[list[Entry], dict[str, Sidecar | Misread]]:
     """Any snapshot, with what its TOML files say; some could not be read."""
     paths = draw(st.lists(PATHS, unique=True, max_size=14))
     entries = [Entry(p, draw(KINDS), Signature(1, 1, n), 1, 1) for n, p in enumerate(paths)]
@@ -523,7 +548,7 @@ def inboxes(draw: st.DrawFn) -> tuple[list[Entry], dict[str, Sidecar | Problem]]
     return entries, said
 
 
-def is_by_sidecar(candidate: Candidate, said: dict[str, Sidecar | Problem]) -> bool:
+def is_by_sidecar(candidate: Candidate, said: dict[str, Sidecar | Misread]) -> bool:
     """Tell whether a candidate was built from what its sidecar names."""
     stated = [said.get(m.path) for m in candidate.members if m.role is Role.SIDECAR]
     return any(isinstance(s, Sidecar) and bool(s.model or s.image) for s in stated)
@@ -531,7 +556,7 @@ def is_by_sidecar(candidate: Candidate, said: dict[str, Sidecar | Problem]) -> b
 
 @modest
 @given(inboxes())
-def test_every_file_has_its_place(inbox: tuple[list[Entry], dict[str, Sidecar | Problem]]) -> None:
+def test_every_file_has_its_place(inbox: tuple[list[Entry], dict[str, Sidecar | Misread]]) -> None:
     """It is in a candidate, or ignored with a reason, or a preset: nothing is both, and nothing is lost."""
     entries, said = inbox
     pairing = pair(entries, said)
@@ -548,7 +573,7 @@ def test_every_file_has_its_place(inbox: tuple[list[Entry], dict[str, Sidecar | 
 @modest
 @given(inboxes())
 def test_no_file_is_in_two_sets_but_where_sidecars_say_so(
-    inbox: tuple[list[Entry], dict[str, Sidecar | Problem]],
+    inbox: tuple[list[Entry], dict[str, Sidecar | Misread]],
 ) -> None:
     """A file of a set by name or by folder is in that set alone; and no set holds a file twice."""
     entries, said = inbox
@@ -562,7 +587,7 @@ def test_no_file_is_in_two_sets_but_where_sidecars_say_so(
 
 @modest
 @given(inboxes())
-def test_a_whole_candidate_is_a_set(inbox: tuple[list[Entry], dict[str, Sidecar | Problem]]) -> None:
+def test_a_whole_candidate_is_a_set(inbox: tuple[list[Entry], dict[str, Sidecar | Misread]]) -> None:
     """One usable model, one usable image, at most one sidecar that can be used; all others say why not."""
     entries, said = inbox
     kinds = {entry.path: entry.kind for entry in entries}
@@ -572,14 +597,14 @@ def test_a_whole_candidate_is_a_set(inbox: tuple[list[Entry], dict[str, Sidecar 
         if candidate.is_whole:
             assert (roles.count(Role.MODEL), roles.count(Role.IMAGE)) == (1, 1)
             assert roles.count(Role.SIDECAR) <= 1
-            assert not any(m.advice or isinstance(said.get(m.path), Problem) for m in candidate.members)
+            assert not any(m.advice or isinstance(said.get(m.path), Misread) for m in candidate.members)
         assert candidate.members
 
 
 @modest
 @given(inboxes())
 def test_no_set_is_paid_without_the_sidecar_of_its_name(
-    inbox: tuple[list[Entry], dict[str, Sidecar | Problem]],
+    inbox: tuple[list[Entry], dict[str, Sidecar | Misread]],
 ) -> None:
     """A TOML with exactly the base name of a whole set's model is in that set, unless it names other files."""
     entries, said = inbox
@@ -591,14 +616,14 @@ def test_no_set_is_paid_without_the_sidecar_of_its_name(
         own = f"{model.folder}/{model.stem}.toml".lstrip("/")
         stated = said.get(own)
         elsewhere = isinstance(stated, Sidecar) and bool(stated.model or stated.image)
-        leftover = isinstance(stated, Problem) and own.rpartition("/")[2] in ("job.toml", "report.toml")
+        leftover = isinstance(stated, Misread) and own.rpartition("/")[2] in ("job.toml", "report.toml")
         assert own not in tomls or elsewhere or leftover or own in {m.path for m in candidate.members}
 
 
 @modest
 @given(inboxes(), st.randoms(use_true_random=False))
 def test_the_order_of_the_listing_does_not_matter(
-    inbox: tuple[list[Entry], dict[str, Sidecar | Problem]], chance: random.Random
+    inbox: tuple[list[Entry], dict[str, Sidecar | Misread]], chance: random.Random
 ) -> None:
     """Two looks at the same inbox come to the same, however the file system lists it; and so does looking again."""
     entries, said = inbox

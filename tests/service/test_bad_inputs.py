@@ -289,3 +289,19 @@ def test_a_huge_image_that_sets_share_is_never_copied(shop: Workshop, vendor: Ve
     assert all("1,000,000,000 bytes; images of at most" in report for report in reports.values())
     assert sum("It was left where it is" in report for report in reports.values()) == 1
     assert vendor.charges == 1
+
+
+@pytest.mark.parametrize("mistake", ['promt = "oak"\n', "x = \n", 'again = "true"\n', "[plugins.unknown]\n"])
+def test_a_set_is_not_bought_without_the_sidecar_that_names_it(shop: Workshop, vendor: Vendor, mistake: str) -> None:
+    """It waits, free of charge, until the TOML file is mended, and is bought once, as it was meant."""
+    text = 'model = "chair.obj"\nimage = "chair.png"\nprompt = "oak"\n'
+    shop.drop("oak.toml", (text + mistake).encode())
+    shop.drop("chair.obj", model("c"))
+    shop.drop("chair.png", image("c"))
+    deliver_the_good_one(shop)
+    shop.idle()
+    assert vendor.charges == 1
+    assert "“oak.toml” without its mistake" in shop.status()
+    shop.drop("oak.toml", text.encode())
+    shop.until(shop.is_in("oak", State.ARCHIVED))
+    assert (vendor.charges, vendor.emulator.ledger()["charges"][-1]["options"]) == (2, {"prompt": "oak"})

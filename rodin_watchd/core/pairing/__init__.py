@@ -37,7 +37,7 @@ from rodin_watchd.core.pairing.candidates import (
     sort_out,
     wanted,
 )
-from rodin_watchd.core.sidecar import Sidecar, resolve_member
+from rodin_watchd.core.sidecar import Misread, Sidecar, resolve_member
 from rodin_watchd.errors import AmbiguousSetError, SidecarError
 from rodin_watchd.model import Entry, Role
 from rodin_watchd.problem import Problem
@@ -235,7 +235,9 @@ def pair(entries: Iterable[Entry], sidecars: Sidecars) -> Pairing:
     together = by_folder(alike, sidecars, drop_folders)
     joined = frozenset(_paths(together))
     rest = [candidate for candidate in alike if joined.isdisjoint(m.path for m in candidate.members)]
-    found = tuple(_explained(candidate, ignored) for candidate in (*named, *rest, *together))
+    misread = _misread(members, sidecars)
+    plain = (_waiting_for(misread, candidate) for candidate in (*rest, *together))
+    found = tuple(_explained(candidate, ignored) for candidate in (*named, *plain))
     receipts = _with_receipts(ignored) - drop_folders
     kept = _kept_results(ignored)
     undelivered = tuple(candidate for candidate in found if not _is_result(candidate, receipts, sidecars))
@@ -244,6 +246,25 @@ def pair(entries: Iterable[Entry], sidecars: Sidecars) -> Pairing:
     delivered |= dict.fromkeys({*_paths(undelivered)} - {*_paths(candidates)}, KEPT)
     left = {m.path: f"beside a file in a format that is taken ({m.advice})" for m in _without(members, found)}
     return Pairing(candidates, {**ignored, **left, **delivered})
+
+
+def _misread(members: Iterable[Member], sidecars: Sidecars) -> list[tuple[Member, Misread]]:
+    return [(m, said) for m in members if isinstance(said := sidecars.get(m.path), Misread)]
+
+
+def _waiting_for(misread: Iterable[tuple[Member, Misread]], candidate: Candidate) -> Candidate:
+    """Let a set wait for a sidecar of another name that has a mistake and names one of its files: it is not bought without it."""
+    files = [m.name for m in candidate.members if m.role is not Role.SIDECAR]
+    paths = {m.path for m in candidate.members}
+    folder = f"{candidate.members[0].folder}/"
+    missing = [
+        f"“{printable(toml.name)}” without its mistake: it names “{printable(name)}”"
+        for toml, said in misread
+        if toml.path not in paths and (not toml.folder or folder.startswith(f"{toml.folder}/"))
+        for name in files
+        if said.mentions(name)
+    ]
+    return replace(candidate, missing=(*candidate.missing, *missing[:1])) if missing else candidate
 
 
 def _with_receipts(ignored: Mapping[str, str]) -> frozenset[str]:

@@ -14,7 +14,7 @@ from rodin_watchd.core.formats import (
 )
 from rodin_watchd.core.layout import RECEIPT, REPORT, REPORT_DATA
 from rodin_watchd.core.names import match_key, printable, split_name
-from rodin_watchd.core.sidecar import PRESET_NAME, Sidecar
+from rodin_watchd.core.sidecar import PRESET_NAME, Misread, Sidecar
 from rodin_watchd.errors import AmbiguousSetError, FileRefusedError
 from rodin_watchd.model import Entry, Kind, Role
 from rodin_watchd.problem import Problem
@@ -77,7 +77,7 @@ _ROLES: tuple[tuple[Role, frozenset[str], Mapping[str, str]], ...] = (
 
 
 def sort_out(
-    entries: Iterable[Entry], sidecars: Mapping[str, Sidecar | Problem]
+    entries: Iterable[Entry], sidecars: Mapping[str, Sidecar | Misread]
 ) -> tuple[list[Member], dict[str, str], frozenset[str]]:
     """Split a snapshot into members (sorted by path), ignored files with the reason, and drop folders."""
     members: list[Member] = []
@@ -96,7 +96,7 @@ def sort_out(
     return members, ignored, frozenset(drop_folders)
 
 
-def _why_ignored(entry: Entry, member: Member | None, sidecars: Mapping[str, Sidecar | Problem]) -> str:
+def _why_ignored(entry: Entry, member: Member | None, sidecars: Mapping[str, Sidecar | Misread]) -> str:
     """Return the reason for people; "" for what can be a member, and for a plain folder, which needs none."""
     name = entry.path.rpartition("/")[2]
     if entry.kind is not Kind.FILE and member:
@@ -110,7 +110,7 @@ def _why_ignored(entry: Entry, member: Member | None, sidecars: Mapping[str, Sid
     return "" if member else "not a model, an image or a sidecar"
 
 
-Sidecars: TypeAlias = Mapping[str, Sidecar | Problem]
+Sidecars: TypeAlias = Mapping[str, Sidecar | Misread]
 """By path below the inbox: what a TOML file says, or what is wrong with it."""
 
 KIND_OF_FILE: Final = {Role.MODEL: "a model file", Role.IMAGE: "an image file", Role.SIDECAR: "a sidecar"}
@@ -145,7 +145,7 @@ def candidate_of(name: str, folder: str, group: Sequence[Member], sidecars: Side
     chosen = tuple(m for found in by_role.values() for m in found)
     missing = tuple(wanted(role, name) for role in (Role.MODEL, Role.IMAGE) if not by_role[role])
     problems = [ambiguous(role, found) for role, found in by_role.items() if len(found) > 1]
-    problems += [said for m in chosen if isinstance(said := sidecars.get(m.path), Problem)]
+    problems += [said.problem for m in chosen if isinstance(said := sidecars.get(m.path), Misread)]
     return refuse_formats(Candidate(name, folder, chosen, missing, problems[0] if problems else None))
 
 
