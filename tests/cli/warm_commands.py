@@ -12,7 +12,7 @@ import sys
 import time
 from typing import Any
 
-COMMANDS = ("accept", "act", "check", "explain", "health", "look", "plugins", "run", "setup")
+COMMANDS = ("check", "commands", "explain", "health", "plugins", "run", "setup", "status")
 MOST_BYTES = 100_000
 """How large an order may be."""
 

@@ -252,7 +252,7 @@ def test_shares_that_were_swapped_are_noticed(tmp_path: Path, vendor: Vendor) ->
             swapped.go()
 
 
-@pytest.mark.parametrize("ground", list(Mount))
+@pytest.mark.parametrize("mount", list(Mount))
 def test_each_folder_is_marked_and_the_mark_comes_back(shop: Workshop, mount: Mount) -> None:
     """Somebody tidied up: the folder is still known by its device, and marked again in the next tick."""
     folder = shop.path(PATHS[mount])
