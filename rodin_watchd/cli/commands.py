@@ -24,7 +24,8 @@ from rodin_watchd.adapters.store.extent import ROOT_ID
 from rodin_watchd.adapters.store.reader import JournalReader
 from rodin_watchd.adapters.store.sqlite import insert_command
 from rodin_watchd.adapters.zone import local_zone
-from rodin_watchd.cli.context import config_option, daemon_of, journal_of, load, reader
+from rodin_watchd.cli.context import daemon_of, journal_of, reader
+from rodin_watchd.cli.options import config_option, load
 from rodin_watchd.config import Config
 from rodin_watchd.core.commands import Seen
 from rodin_watchd.core.layout import INBOX

@@ -8,10 +8,10 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import click
 
@@ -20,36 +20,11 @@ from rodin_watchd.adapters.ownership import holder
 from rodin_watchd.adapters.store.backup import can_grow
 from rodin_watchd.adapters.store.reader import JournalReader
 from rodin_watchd.adapters.zone import local_zone
-from rodin_watchd.config import Config, find_config, journal_path, load_config, lock_path
+from rodin_watchd.cli.options import F
+from rodin_watchd.config import Config, journal_path, lock_path
 from rodin_watchd.core.health import TICK_SECONDS, Standstill
 from rodin_watchd.core.wording import local
 from rodin_watchd.errors import ConfigError, JournalError
-
-# ---- The config file that a command works with: named, found, read --------------------------------------------------
-
-
-def config_option(command: F) -> F:
-    """Add `--config FILE` to a command."""
-    return click.option(
-        "--config",
-        "config_file",
-        type=click.Path(path_type=Path, readable=False),  # told like all that is wrong with it
-        metavar="FILE",
-        help="The config file. Default: $RODIN_WATCHD_CONFIG, ./config.toml, /etc/rodin-watchd/config.toml.",
-    )(command)
-
-
-def find(config_file: Path | None) -> Path:
-    """Return the config file to use. Raises ConfigError."""
-    return find_config(config_file, os.environ, Path.cwd())
-
-
-def load(config_file: Path | None) -> Config:
-    """Return the configuration. Raises ConfigError."""
-    return load_config(find(config_file))
-
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 def json_option(command: F) -> F:

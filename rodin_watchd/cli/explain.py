@@ -21,7 +21,8 @@ from rodin_watchd.adapters.spool.moving import RECEIPTS, told_by
 from rodin_watchd.adapters.store.extent import ROOT_ID
 from rodin_watchd.adapters.store.reader import JournalReader
 from rodin_watchd.adapters.zone import local_zone
-from rodin_watchd.cli.context import config_option, daemon_of, journal_of, json_option, load, print_json, reader
+from rodin_watchd.cli.context import daemon_of, journal_of, json_option, print_json, reader
+from rodin_watchd.cli.options import config_option, load
 from rodin_watchd.config import Config
 from rodin_watchd.core.approval import Pass
 from rodin_watchd.core.claims import taken_paths

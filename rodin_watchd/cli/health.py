@@ -10,7 +10,7 @@ import click
 
 from rodin_watchd.adapters.heartbeat import read_heartbeat, sign_path
 from rodin_watchd.adapters.ownership import holder
-from rodin_watchd.cli.context import config_option, load
+from rodin_watchd.cli.options import config_option, load
 from rodin_watchd.config import journal_path
 from rodin_watchd.core.health import SET_SECONDS, TICK_SECONDS, verdict
 

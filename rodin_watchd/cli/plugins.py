@@ -21,7 +21,8 @@ from rodin_watchd.adapters.spool.sealing import UnfitFileError, copy_tree, seale
 from rodin_watchd.cli.check.findings import Level, line_of
 from rodin_watchd.cli.check.plugins import host_of, listed, plugin_findings
 from rodin_watchd.cli.commands import ask_about
-from rodin_watchd.cli.context import config_option, json_option, load, print_json
+from rodin_watchd.cli.context import json_option, print_json
+from rodin_watchd.cli.options import config_option, load
 from rodin_watchd.config import Config
 from rodin_watchd.core.layout import RECEIPT
 from rodin_watchd.core.plugin_values import checked_facts

@@ -20,9 +20,9 @@ import click
 from rodin_watchd.adapters.privacy import hide_memory, hide_variable
 from rodin_watchd.adapters.spool.sharing import umask, umask_for
 from rodin_watchd.adapters.systemd import Manager
-from rodin_watchd.cli.context import config_option, find
 from rodin_watchd.cli.logs import LogFormat, set_level, start_log
 from rodin_watchd.cli.main import exit_code, in_words
+from rodin_watchd.cli.options import config_option, find
 from rodin_watchd.config import Config, load_config
 from rodin_watchd.config.api_key import KEY_VARIABLE, find_key
 from rodin_watchd.core.layout import INBOX

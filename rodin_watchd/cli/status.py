@@ -16,17 +16,8 @@ import click
 
 from rodin_watchd.adapters.store.reader import JournalReader
 from rodin_watchd.adapters.zone import local_zone
-from rodin_watchd.cli.context import (
-    config_option,
-    daemon_of,
-    journal_of,
-    json_option,
-    load,
-    no_room,
-    print_json,
-    reader,
-    standstill,
-)
+from rodin_watchd.cli.context import daemon_of, journal_of, json_option, no_room, print_json, reader, standstill
+from rodin_watchd.cli.options import config_option, load
 from rodin_watchd.config import Config
 from rodin_watchd.core.account import BALANCE
 from rodin_watchd.core.budget import BUDGET_DAY, Day, day_of, midnight
