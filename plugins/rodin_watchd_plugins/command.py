@@ -12,7 +12,14 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from rodin_watchd.v1 import Event, Job, hookimpl, to_data
-from rodin_watchd_plugins.moments import Moment, rodin_delivered, rodin_failed, rodin_held, rodin_service, rodin_waiting
+from rodin_watchd_plugins.moments import (
+    Moment,
+    rodin_delivered,
+    rodin_failed,
+    rodin_held,
+    rodin_service,
+    rodin_waiting,
+)
 
 __all__ = [
     "Settings",

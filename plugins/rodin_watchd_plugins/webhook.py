@@ -25,7 +25,14 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from rodin_watchd.v1 import Event, hookimpl, to_data
-from rodin_watchd_plugins.moments import Moment, rodin_delivered, rodin_failed, rodin_held, rodin_service, rodin_waiting
+from rodin_watchd_plugins.moments import (
+    Moment,
+    rodin_delivered,
+    rodin_failed,
+    rodin_held,
+    rodin_service,
+    rodin_waiting,
+)
 from rodin_watchd_plugins.secret import secret_text
 
 __all__ = [

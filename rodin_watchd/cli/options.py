@@ -11,7 +11,6 @@ import click
 
 from rodin_watchd.config import Config, find_config, load_config
 
-
 F = TypeVar("F", bound=Callable[..., Any])
 
 

@@ -22,7 +22,9 @@ from rodin_watchd.emulator.server import Emulator
 from rodin_watchd.emulator.settings import EmulatorSettings
 
 SERVE = """
-from rodin_watchd.emulator.server import EmulatorSettings, parse_fault, serve
+from rodin_watchd.emulator.faults import parse_fault
+from rodin_watchd.emulator.server import serve
+from rodin_watchd.emulator.settings import EmulatorSettings
 serve(EmulatorSettings(preview_pixels=64, instant=True, api_keys=("key-[one]",), faults=(parse_fault("balance-500@1"),)))
 """
 

@@ -61,7 +61,7 @@ def page(folder: str, seen: Gathered, picture: str) -> bytes:
     count = many if len(seen.results) == seen.count else f"the newest {len(seen.results):,} of {many}"
     link = f' · <a href="{_link(picture)}">as a picture</a>' if picture else ""
     results = "\n".join(map(_article, seen.results))
-    return _PAGE.substitute(heartbeat=SIGN, title=_text(folder), count=count, picture=link, results=results).encode()
+    return _PAGE.substitute(sign=SIGN, title=_text(folder), count=count, picture=link, results=results).encode()
 
 
 def _article(result: Result) -> str:

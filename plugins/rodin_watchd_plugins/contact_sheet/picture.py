@@ -25,7 +25,7 @@ Font: TypeAlias = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 @dataclass(frozen=True, slots=True)
 class _Theme:
-    mount: str
+    ground: str
     tile: str
     text: str
     quiet: str
@@ -44,7 +44,7 @@ def picture(seen: Gathered, settings: Settings) -> bytes:
     step, line = settings.tile_pixels + _GAP, _line(settings)
     height = settings.tile_pixels + 2 * line + _GAP
     size = (columns * step + _GAP, max(1, -(-len(results) // columns)) * height + _GAP)
-    sheet = Image.new("RGB", size, theme.mount)
+    sheet = Image.new("RGB", size, theme.ground)
     for number, result in enumerate(results):
         row, column = divmod(number, columns)
         _tile(sheet, (column * step + _GAP, row * height + _GAP), result, settings)

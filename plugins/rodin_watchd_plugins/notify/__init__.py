@@ -174,9 +174,9 @@ def _preview(directory: Path) -> bytes:
             with Image.open(path, formats=["WEBP"]) as image:
                 image.thumbnail((_PREVIEW_PIXELS, _PREVIEW_PIXELS))
                 shown = image.convert("RGBA")
-            mount = Image.new("RGBA", shown.size, "white")
-            mount.alpha_composite(shown)
-            mount.convert("RGB").save(file := io.BytesIO(), "JPEG", quality=85)
+            ground = Image.new("RGBA", shown.size, "white")
+            ground.alpha_composite(shown)
+            ground.convert("RGB").save(file := io.BytesIO(), "JPEG", quality=85)
             return file.getvalue()
     return b""
 
