@@ -1,4 +1,4 @@
-"""The errors of this project: one tree, split by who can mend the cause.
+"""The errors of this project: one tree, in parts by who can mend the cause.
 
 An exception is how a failure travels inside one thread; a `Problem` is the same fact as a plain value, for
 the journal, the reports and other threads. Every class names its `code` (a stable machine word), its `fault`

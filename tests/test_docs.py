@@ -110,7 +110,7 @@ class Desk:
 
 
 @pytest.fixture
-def dispatcher(tmp_path: Path) -> Iterator[Desk]:
+def desk(tmp_path: Path) -> Iterator[Desk]:
     """Give a new user's home, and a vendor."""
     settings = EmulatorSettings(preview_pixels=64, api_keys=(KEY,), waiting_seconds=0, generating_seconds=0)
     with Emulator(settings) as emulator:
@@ -118,14 +118,14 @@ def dispatcher(tmp_path: Path) -> Iterator[Desk]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_command_works(page: Path, dispatcher: Desk) -> None:
+def test_every_command_works(page: Path, desk: Desk) -> None:
     """The lines of a page, one after the other, in a new home."""
     lines = commands(page)
     for line in lines:
-        dispatcher.run(line)
+        desk.run(line)
     if page.name == "README.md":
         assert lines[:2] == ["make demo", "make test"]
-        assert (dispatcher.home / "textures" / "outbox" / "chair" / "job.toml").is_file()
+        assert (desk.home / "textures" / "outbox" / "chair" / "job.toml").is_file()
 
 
 def test_every_make_target_exists() -> None:

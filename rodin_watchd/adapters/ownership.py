@@ -1,4 +1,4 @@
-"""One daemon for each root: a lock file that says who holds it."""
+"""One daemon for each root: a lock file that says who holds it, and on a network share a lease with a heartbeat."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Lock:
             try:
                 self._acquire(descriptor)
                 refuse_foreign(descriptor, self._path, is_lock)
-                _heartbeat(descriptor)
+                _sign(descriptor)
             except BaseException:
                 os.close(descriptor)
                 raise
@@ -99,7 +99,7 @@ def is_lock(head: bytes) -> bool:
     return _parsed(head).keys() == {"host", "pid"}
 
 
-def _heartbeat(descriptor: int) -> None:
+def _sign(descriptor: int) -> None:
     """Write who holds the lock."""
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, json.dumps({"host": socket.gethostname(), "pid": os.getpid()}).encode(), 0)

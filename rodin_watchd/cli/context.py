@@ -1,4 +1,4 @@
-"""What commands have in common: finding the config, reading the journal, whether the daemon runs, printing data."""
+"""What commands have in common: reading the journal, whether the daemon runs, printing data, optional parts, how the program is started."""
 
 from __future__ import annotations
 

@@ -152,8 +152,8 @@ def is_page(data: bytes) -> bool:
 
     A page of an earlier version, which is not signed, is known by its first line.
     """
-    text, heartbeat, told = data.rpartition(_SIGNED.encode())
-    if heartbeat:
+    text, seal, told = data.rpartition(_SIGNED.encode())
+    if seal:
         return told == f"{_digest(text)}{_SIGNED_END}".encode()
     return not data or data.startswith(_OPENING.encode())
 

@@ -56,7 +56,7 @@ _FINEST_EXPONENT: Final = -30  # a server that adds binary fractions says 11.500
 
 def plain(text: str, limit: int = MESSAGE_LIMIT) -> str:
     """Return `text` on one line, without control characters, at most `limit` characters long."""
-    clean = " ".join("".join(heartbeat if heartbeat.isprintable() else " " for heartbeat in text[: limit * 4]).split())
+    clean = " ".join("".join(char if char.isprintable() else " " for char in text[: limit * 4]).split())
     return clean if len(clean) <= limit else clean[: limit - 1] + "…"
 
 

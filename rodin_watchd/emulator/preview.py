@@ -1,4 +1,4 @@
-"""`preview.webp`: a picture of the textured model, in three-quarter view, lit, on a light mount with a soft shadow."""
+"""`preview.webp`: a picture of the textured model, in three-quarter view, lit, on a light ground with a soft shadow."""
 
 from __future__ import annotations
 
@@ -222,7 +222,7 @@ def _flat(points: NDArray[np.float64]) -> NDArray[np.float64]:
 def _shadow_shape(
     mesh: TexturedMesh, points: NDArray[np.float64], screen: NDArray[np.float64], edge: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Give the corners (m, 3, 2) and nearness of the model pressed flat on the mount below it, in small pixels."""
+    """Give the corners (m, 3, 2) and nearness of the model pressed flat on the ground below it, in small pixels."""
     pressed = points.copy()
     pressed[:, 1] = points[:, 1].min()
     flat, below = _flat(points), _flat(pressed)
@@ -244,8 +244,8 @@ def _mount(corners: NDArray[np.float64], nearness: NDArray[np.float64], edge: in
     shadow = Image.fromarray(covered.reshape(size, size)).filter(ImageFilter.GaussianBlur(7 * size / 256))
     large = shadow.resize((edge, edge), Image.Resampling.BICUBIC)
     slope = np.linspace(0, 1, edge)[:, None, None] ** 1.5
-    mount = GROUND_TOP + (GROUND_BOTTOM - GROUND_TOP) * slope
-    darkened: NDArray[np.float64] = mount * (1 - 0.42 * np.asarray(large, dtype=np.float64)[..., None] / 255)
+    ground = GROUND_TOP + (GROUND_BOTTOM - GROUND_TOP) * slope
+    darkened: NDArray[np.float64] = ground * (1 - 0.42 * np.asarray(large, dtype=np.float64)[..., None] / 255)
     return darkened
 
 

@@ -35,8 +35,8 @@ def texture_image(data: bytes, resolution: str) -> Image.Image:
     with Image.open(BytesIO(data)) as source:
         upright = ImageOps.exif_transpose(source).convert("RGBA")
     upright.thumbnail((TEXTURE_EDGE[resolution], TEXTURE_EDGE[resolution]), Image.Resampling.LANCZOS)
-    mount = Image.new("RGBA", upright.size, "white")
-    return Image.alpha_composite(mount, upright).convert("RGB")
+    ground = Image.new("RGBA", upright.size, "white")
+    return Image.alpha_composite(ground, upright).convert("RGB")
 
 
 def project(mesh: Mesh, image: Image.Image, material: Material) -> TexturedMesh:
@@ -124,10 +124,10 @@ BACK = -0.12
 def text_image(prompt: str) -> bytes:
     """Give a PNG of the text, on a colour that comes from the text."""
     hue = hashlib.sha256(prompt.encode()).digest()[0] / 255
-    mount, ink = (
+    ground, ink = (
         tuple(round(255 * part) for part in colorsys.hsv_to_rgb(hue, *rest)) for rest in ((0.55, 0.35), (0.25, 1.0))
     )
-    image = Image.new("RGB", (512, 512), mount)
+    image = Image.new("RGB", (512, 512), ground)
     lines = "\n".join(textwrap.wrap(prompt, 18)[:8])
     ImageDraw.Draw(image).multiline_text(
         (256, 256), lines, fill=ink, font=ImageFont.load_default(48), anchor="mm", align="center"

@@ -1,4 +1,4 @@
-"""The vendor's account: asks for its balance when that is worth a call. The main thread's alone."""
+"""The vendor's account: asks for its balance when that is worth a call, and proves by it what was charged. The main thread's alone."""
 
 from __future__ import annotations
 

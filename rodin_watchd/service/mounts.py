@@ -270,10 +270,7 @@ def remember_traces(journal: Journal, path: Path) -> None:
 @cache
 def _machine() -> str:
     """Return what stands for this machine, "" where its id says nothing. The id itself must stay secret (machine-id(5))."""
-    if (
-        any(heartbeat.exists() for heartbeat in _CONTAINER_SIGNS)
-        or filesystem_of(_MACHINE_ID).kind in _SHORT_LIVED_KINDS
-    ):
+    if any(sign.exists() for sign in _CONTAINER_SIGNS) or filesystem_of(_MACHINE_ID).kind in _SHORT_LIVED_KINDS:
         return ""
     try:
         told = _MACHINE_ID.read_bytes().strip()

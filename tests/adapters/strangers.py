@@ -64,9 +64,9 @@ def public_folder() -> Iterator[Path]:
         yield Path(name)
 
 
-def filled_up(reserve_file: Path) -> None:
+def filled_up(path: Path) -> None:
     """Write to a file until its disk is full."""
-    with reserve_file.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+    with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
         while True:
             file.write(bytes(4096))
 

@@ -31,7 +31,7 @@ def channels(image: Image.Image, place: tuple[int, int] = MIDDLE) -> tuple[int, 
 
 @pytest.mark.parametrize("name", ["bunny.glb", "suzi.glb", "pmndrs.stl"])
 def test_it_shows_the_model_before_a_ground(name: str) -> None:
-    """The model fills a good part of the picture, its border is mount, and it is not of one colour."""
+    """The model fills a good part of the picture, its border is ground, and it is not of one colour."""
     textured = project(
         read_model((SAMPLES / name).read_bytes()),
         texture_image((SAMPLES / "matcap-b.jpg").read_bytes(), "Basic"),
@@ -42,7 +42,7 @@ def test_it_shows_the_model_before_a_ground(name: str) -> None:
         red, green, _ = drawn.convert("RGB").split()
     reddish = (
         np.asarray(red, dtype=np.int64) - np.asarray(green, dtype=np.int64) > 25
-    )  # the matcap is red, the mount grey
+    )  # the matcap is red, the ground grey
     assert 0.12 < reddish.mean() < 0.8
     assert not reddish[:20].any()
     assert not reddish[:, :20].any()

@@ -56,7 +56,7 @@ def test_very_many_are_counted() -> None:
 def test_no_name_is_markup(text: str) -> None:
     """Nothing is left that a service takes for a mention, a link, a line of its own or an invisible sign."""
     said = harmless(text)
-    assert not any(heartbeat in said for heartbeat in "<>[]`\n\r\t\x1b")
+    assert not any(char in said for char in "<>[]`\n\r\t\x1b")
     assert said.count("@") == said.count("@\u200b")
 
 

@@ -107,6 +107,16 @@ def answered(shop: Workshop, vendor: ForgetfulVendor) -> None:
     shop.until(shop.is_in("slow", State.HELD), busy_seconds=0.05)
 
 
+def answered_in_a_download(shop: Workshop, vendor: ForgetfulVendor) -> None:
+    """Let the first set's answer come while the results of the other one are under way, and are not whole yet."""
+    vendor.status = "Done"
+    vendor.files.clear()
+    shop.drop_set("quick")
+    shop.until(vendor.file_asked.is_set, busy_seconds=0.05)
+    vendor.first_answer.set()
+    shop.until(lambda: shop.job("slow").answer is not None, busy_seconds=0.05)
+
+
 def test_two_answers_at_the_same_time_hold_both(shop: Workshop, vendor: ForgetfulVendor) -> None:
     """The answer that is read first is no more proof than the other; each says who else has the task."""
     shop.drop_set("quick")
@@ -150,12 +160,7 @@ def test_a_task_that_was_known_before_stays_with_its_set(shop: Workshop, vendor:
 
 def test_a_download_under_way_ends_first_and_is_used_by_nobody(shop: Workshop, vendor: ForgetfulVendor) -> None:
     """A step that works on the task is waited for; what it fetched is dropped when another task is the job's."""
-    vendor.status = "Done"
-    vendor.files.clear()
-    shop.drop_set("quick")
-    shop.until(vendor.file_asked.is_set, busy_seconds=0.05)
-    vendor.first_answer.set()
-    shop.until(lambda: shop.job("slow").answer is not None, busy_seconds=0.05)
+    answered_in_a_download(shop, vendor)
     shop.ticks(3, step_seconds=1.0)
     assert shop.states() == {"slow": State.SUBMITTING, "quick": State.GENERATED}
     vendor.files.set()
@@ -197,12 +202,7 @@ def test_what_plugins_made_of_another_sets_result_is_used_by_nobody(tmp_path: Pa
 
 def test_a_disputed_task_is_left_out_of_a_failed_sets_folder(shop: Workshop, vendor: ForgetfulVendor) -> None:
     """What was fetched may be another artist's work: who gives the set up does not get it."""
-    vendor.status = "Done"
-    vendor.files.clear()
-    shop.drop_set("quick")
-    shop.until(vendor.file_asked.is_set, busy_seconds=0.05)
-    vendor.first_answer.set()
-    shop.until(lambda: shop.job("slow").answer is not None, busy_seconds=0.05)
+    answered_in_a_download(shop, vendor)
     vendor.files.set()
     shop.until(shop.is_in("slow", State.HELD), busy_seconds=0.05)
     assert shop.command("resolve", job="quick", how="give-up")["ok"]
@@ -242,12 +242,7 @@ def test_a_clock_that_is_set_decides_no_dispute(shop: Workshop, vendor: Forgetfu
 
 def test_an_answer_that_waits_is_understood_after_a_crash(shop: Workshop, vendor: ForgetfulVendor) -> None:
     """It is in the journal: both are held at the next start, and nothing is sent again."""
-    vendor.status = "Done"
-    vendor.files.clear()
-    shop.drop_set("quick")
-    shop.until(vendor.file_asked.is_set, busy_seconds=0.05)
-    vendor.first_answer.set()
-    shop.until(lambda: shop.job("slow").answer is not None, busy_seconds=0.05)
+    answered_in_a_download(shop, vendor)
     vendor.files.set()  # what comes of it is never heard
     shop.crash()
     shop.start()

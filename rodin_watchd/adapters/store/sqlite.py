@@ -351,13 +351,13 @@ class Journal(JournalReader, HookRunWriter):
         The vendor's answer to a submit cannot be had again: it finds room on a full disk, too (`Ballast`). Until there is
         room again nothing else is written then.
         """
-        health = any(transition.action == ANSWERED for transition in transitions)
+        vital = any(transition.action == ANSWERED for transition in transitions)
         try:
-            self._commit(transitions, now, meta, announcer, beside, health=health)
+            self._commit(transitions, now, meta, announcer, beside, vital=vital)
         except RoomError:
-            if not (health and self._reserve_file.release()):
+            if not (vital and self._reserve_file.release()):
                 raise
-            self._commit(transitions, now, meta, announcer, beside, health=health)
+            self._commit(transitions, now, meta, announcer, beside, vital=vital)
 
     def _commit(
         self,
@@ -367,9 +367,9 @@ class Journal(JournalReader, HookRunWriter):
         announcer: Announcer,
         beside: Beside,
         *,
-        health: bool,
+        vital: bool,
     ) -> None:
-        with self._transaction(health=health):
+        with self._transaction(vital=vital):
             self._save(transitions, now, announcer)
             outcomes = [(s.outcome, s.told, s.purchase, s.before) for s in beside.settled]
             self._db.executemany(_SETTLE, outcomes)
@@ -514,8 +514,8 @@ class Journal(JournalReader, HookRunWriter):
         self._db.execute(f"PRAGMA busy_timeout = {seconds * 1000:.0f}")
 
     @contextlib.contextmanager
-    def _transaction(self, *, health: bool = False) -> Iterator[None]:
-        if not health and not self._reserve_file.lay():
+    def _transaction(self, *, vital: bool = False) -> Iterator[None]:
+        if not vital and not self._reserve_file.lay():
             raise RoomError(_FULL)
         try:
             self._db.execute("BEGIN IMMEDIATE")
