@@ -211,9 +211,8 @@ def ask_about(
             raise CommandRefusedError(
                 told or "This job was never held.", advice=f"Look at it (`rodin-watchd show {job.id}`), then decide."
             )
-        if verb in JOB_VERBS and (
-            verb != CANCEL or daemon_of(config) is None
-        ):  # what does not fit it now will not later
+        # What does not fit the job now will not later, but for a `cancel` that a running daemon judges when a step has ended.
+        if verb in JOB_VERBS and (verb != CANCEL or daemon_of(config) is None):
             JOB_VERBS[verb](job, arguments, time.time())
         confirm(job, journal.price())
         ask(config, journal, verb, {**arguments, "job": job.id, SEEN: Seen.of(job).as_data()})

@@ -73,9 +73,7 @@ class Gate:
 
     verdicts: Mapping[str, Pass] = field(default_factory=dict)
     arrived: Mapping[str, Arrival] = field(default_factory=dict)  # those that are there
-    left: Mapping[str, Arrival] = field(
-        default_factory=dict
-    )  # those that are not, and are held or came within the window
+    left: Mapping[str, Arrival] = field(default_factory=dict)  # those that are not, but are held or came of late
     replaced: tuple[float, ...] = ()  # when those came whose files were replaced since
 
     @classmethod

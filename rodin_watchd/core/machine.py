@@ -276,11 +276,8 @@ def understood(job: Job, now: float) -> Outcome:
         task = read_submit(job.answer, job.times.get(job.state, now), early=job.state is State.UPLOADING)
     except RodinWatchdError as error:
         return outcome_of(error)
-    return Done(
-        replace(
-            job, task=task, answer=None, charges=job.charges + 1, spent=job.spent + cost_of(task, CREDITS_PER_TEXTURE)
-        )
-    )
+    spent_now = job.spent + cost_of(task, CREDITS_PER_TEXTURE)
+    return Done(replace(job, task=task, answer=None, charges=job.charges + 1, spent=spent_now))
 
 
 def is_disputed(job: Job) -> bool:

@@ -85,9 +85,7 @@ class Traces:
     machine: str = ""
     state: Birth | None = None  # the lock beside the journal
     mark: Birth | None = None  # the root's mark itself
-    state_folder: Birth | None = (
-        None  # in which that lock lies: a copy by hard links has the same files in other folders
-    )
+    state_folder: Birth | None = None  # where that lock lies: a copy by hard links has the same files elsewhere
     root: Birth | None = None  # the root itself
 
 

@@ -57,9 +57,8 @@ class BudgetDay:
         """
         now = self._clock.now()
         offset = now - self._clock.monotonic()
-        before = self._day and self._day.moved(
-            offset - self._offset
-        )  # the clock was set or adjusted: the age stays true
+        # Where the clock was set or adjusted, the day moves with it: its age stays true.
+        before = self._day and self._day.moved(offset - self._offset)
         day = day_of(before, now, self.zone, self._journal.newest_purchase())
         if _differs(day, self._stored):
             self._journal.set_meta(BUDGET_DAY, day)

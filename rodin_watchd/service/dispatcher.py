@@ -209,9 +209,8 @@ class Dispatcher:
             self._job_store.commit(
                 [machine.close_upload(self._job_store.jobs[request.job_id], now)], now, {SUBMITS: count}
             )
-        except (
-            DiskError
-        ) as error:  # not durable: not one byte more; it is no fault of the folder that the step works in
+        except DiskError as error:
+            # Not durable: not one byte more. It is no fault of the folder that the step works in.
             request.reply.set_exception(UploadDroppedError(error.message))
             return False
         except BaseException:

@@ -43,9 +43,8 @@ class Base:
     standing: Standing
     budget_day: BudgetDay
     submit_count: SubmitCount
-    begin: Callable[
-        [str], None
-    ]  # the repairs of a start, for an account: once, before any worker runs, when plugins can be told of them
+    begin: Callable[[str], None]
+    """The repairs of a start, for an account: once, before any worker runs, when plugins can be told of them."""
 
 
 @contextlib.contextmanager
@@ -79,17 +78,16 @@ def opened(config: Config, clock: Clock, wait: Callable[[float], None]) -> Itera
         if not mounts_keeper.knows_root:
             mounts_keeper.adopt()  # who serves it now is named before anybody hears of its journal
         monitor = Monitor(sign_path(path), clock, stack.enter_context(metered(config, path, clock)))
-        strays = Orphans(spool, job_store, local_zone(), clock.now)
+        orphans = Orphans(spool, job_store, local_zone(), clock.now)
         count = SubmitCount(spool.mounts)
         budget_day = BudgetDay(job_store.journal, local_zone(), clock)
 
         def daily() -> None:
             mounts_keeper.settle()
             spool.try_renames()
-            if (
-                not mounts_keeper.copied
-            ):  # what this journal does not know may be another service's, which goes on with it
-                strays.look(frozenset(mounts_keeper.away))
+            if not mounts_keeper.copied:
+                # Of a copied root, what this journal does not know may be another service's, which goes on with it.
+                orphans.look(frozenset(mounts_keeper.away))
 
         def remake_work() -> None:
             with contextlib.suppress(DiskError):  # then it stays away, which people read

@@ -196,9 +196,8 @@ class Pool:
     def _ask_to_close(self, job_id: str) -> None:
         reply: Future[None] = Future()
         self._say(Closing(job_id, reply))
-        if (
-            self._closed and not reply.done()
-        ):  # after asking: either `close` finds the question, or this finds it closed
+        # After asking: either `close` finds the question, or this finds it closed.
+        if self._closed and not reply.done():
             raise UploadDroppedError
         reply.result()
 

@@ -24,7 +24,7 @@ from dataclasses import replace
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import certifi
 import pytest
@@ -61,7 +61,7 @@ CLOSING = re.compile(rb"\r\n--[0-9a-f]{32}--\r\n\Z")
 
 
 def client_for(
-    url: str, *, key: str = KEY, timeouts: Timeouts = TIMEOUTS, verify: bool | str = True, max_calls: int = 4
+    url: str, *, key: str = KEY, timeouts: Timeouts = TIMEOUTS, verify: Literal[True] | str = True, max_calls: int = 4
 ) -> RodinClient:
     """Make a client."""
     return RodinClient(url, key, timeouts=timeouts, max_calls=max_calls, verify=verify)

@@ -12,7 +12,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 from urllib.parse import urljoin, urlsplit
 
 import requests
@@ -97,7 +97,7 @@ class RodinClient:
         timeouts: Timeouts,
         max_calls: int,
         proxies: Mapping[str, str] | None = None,
-        verify: bool | str = True,
+        verify: Literal[True] | str = True,
     ) -> None:
         if isinstance(verify, str) and not Path(verify).exists():
             raise ConfigError(f"There is no bundle of CA certificates at {verify}.")
