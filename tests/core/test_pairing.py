@@ -123,7 +123,7 @@ def test_a_set_waits_for_a_sidecar_with_a_mistake_that_names_its_files(text: str
     by_name = {candidate.name: candidate for candidate in pairing.candidates}
     assert by_name["table"].is_whole
     assert not by_name["chair"].is_whole
-    assert "“oak.toml” without its mistake" in by_name["chair"].missing[0]
+    assert "a correction of “oak.toml”" in by_name["chair"].missing[0]
 
 
 def test_a_sidecar_with_a_mistake_speaks_of_its_folder_and_below_alone() -> None:

@@ -301,7 +301,7 @@ def test_a_set_is_not_bought_without_the_sidecar_that_names_it(shop: Workshop, v
     deliver_the_good_one(shop)
     shop.idle()
     assert vendor.charges == 1
-    assert "“oak.toml” without its mistake" in shop.status()
+    assert "a correction of “oak.toml”" in shop.status()
     shop.drop("oak.toml", text.encode())
     shop.until(shop.is_in("oak", State.ARCHIVED))
     assert (vendor.charges, vendor.emulator.ledger()["charges"][-1]["options"]) == (2, {"prompt": "oak"})

@@ -258,7 +258,7 @@ def _waiting_for(misread: Iterable[tuple[Member, Misread]], candidate: Candidate
     paths = {m.path for m in candidate.members}
     folder = f"{candidate.members[0].folder}/"
     missing = [
-        f"“{printable(toml.name)}” without its mistake: it names “{printable(name)}”"
+        f"a correction of “{printable(toml.name)}”, which names “{printable(name)}”"
         for toml, said in misread
         if toml.path not in paths and (not toml.folder or folder.startswith(f"{toml.folder}/"))
         for name in files
