@@ -527,6 +527,21 @@ def copy_of(shop: Workshop, root: Path) -> Workshop:
     return there
 
 
+def copied_while(state: State, tmp_path: Path, vendor: Vendor) -> tuple[Workshop, Workshop]:
+    """Return a root whose set was in this state when it was copied, and the copy; neither runs, and the vendor is there for both."""
+    away = "http://127.0.0.1:9" if state is State.STAGED else vendor.emulator.base_url
+    with workshop(tmp_path / "root", away) as shop:
+        shop.drop_set("chair")
+        shop.until(shop.is_in("chair", state))
+        shop.rest()
+        shop.crash()
+        copy = copy_of(shop, tmp_path / "copy")
+    for each in (shop, copy):  # with the vendor there again
+        api = each.config.api.model_copy(update={"base_url": vendor.emulator.base_url})
+        each.config = each.config.model_copy(update={"api": api})
+    return shop, copy
+
+
 def accepted(shop: Workshop) -> None:
     """Accept the root, as the command line does."""
     run = shop.at_terminal("accept", "root", "--yes")
@@ -604,16 +619,7 @@ def test_what_a_copied_root_holds_counts_as_paid_until_a_person_knows(
     tmp_path: Path, vendor: Vendor, state: State, moved: str
 ) -> None:
     """The original has paid for it: given up in the copy, and dropped again, it is not paid for once more."""
-    away = "http://127.0.0.1:9" if state is State.STAGED else vendor.emulator.base_url
-    with workshop(tmp_path / "root", away) as shop:
-        shop.drop_set("chair")
-        shop.until(shop.is_in("chair", state))
-        shop.rest()
-        shop.crash()
-        copy = copy_of(shop, tmp_path / "copy")
-    for each in (shop, copy):  # with the vendor there again
-        api = each.config.api.model_copy(update={"base_url": vendor.emulator.base_url})
-        each.config = each.config.model_copy(update={"api": api})
+    shop, copy = copied_while(state, tmp_path, vendor)
     shop.start()
     shop.idle()
     assert (shop.states(), vendor.charges) == ({"chair": State.ARCHIVED}, 1)
@@ -647,16 +653,7 @@ def test_a_copied_root_that_is_accepted_before_its_first_start_holds_what_the_or
     tmp_path: Path, vendor: Vendor, state: State, times: int
 ) -> None:
     """However often it is accepted before: the set is paid for by the original alone; what is dropped later is taken."""
-    away = "http://127.0.0.1:9" if state is State.STAGED else vendor.emulator.base_url
-    with workshop(tmp_path / "root", away) as shop:
-        shop.drop_set("chair")
-        shop.until(shop.is_in("chair", state))
-        shop.rest()
-        shop.crash()
-        copy = copy_of(shop, tmp_path / "copy")
-    for each in (shop, copy):  # with the vendor there again
-        api = each.config.api.model_copy(update={"base_url": vendor.emulator.base_url})
-        each.config = each.config.model_copy(update={"api": api})
+    shop, copy = copied_while(state, tmp_path, vendor)
     for _ in range(times):
         accepted(copy)
     copy.start()
