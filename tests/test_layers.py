@@ -199,6 +199,17 @@ def test_the_emulator_stands_alone(name: str) -> None:
         assert layer_of(found.name) != "emulator" or inside or layer_of(name) in ("cli", "testing")
 
 
+@pytest.mark.parametrize("name", sorted(name for name, path in MODULES.items() if path.name == "__init__.py"))
+def test_no_package_defines_what_is_called_like_its_module(name: str) -> None:
+    """Which of the two the name stands for would depend on who imported what first."""
+    defined = {
+        node.name
+        for node in ast.parse(MODULES[name].read_text()).body
+        if isinstance(node, ast.FunctionDef | ast.ClassDef)
+    }
+    assert not {one for one in defined if f"{name}.{one}" in MODULES}
+
+
 def test_there_are_no_import_cycles() -> None:
     """Every module can be read by itself, types included."""
     graph = {name: {i.name for i in ours(name) if i.name in MODULES} for name in MODULES}

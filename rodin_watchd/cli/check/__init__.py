@@ -42,7 +42,7 @@ ENOUGH_INSTANCES = 512
 Check = Callable[[Config], Iterator[Finding]]
 
 
-def findings(config_file: Path | None, *, offline: bool) -> Iterator[Finding]:
+def all_findings(config_file: Path | None, *, offline: bool) -> Iterator[Finding]:
     """Give one finding after the other, as they come, the config file's first; `offline`: make no call to the vendor.
 
     Raises nothing.
@@ -140,7 +140,7 @@ def check(config_file: Path | None, *, as_json: bool, offline: bool, config_only
     and advice.
     """
     found = []
-    for finding in islice(findings(config_file, offline=offline), 1 if config_only else None):
+    for finding in islice(all_findings(config_file, offline=offline), 1 if config_only else None):
         found.append(finding)
         if not as_json:
             click.echo(line_of(finding))

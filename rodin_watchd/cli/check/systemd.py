@@ -12,7 +12,7 @@ from typing import Final
 
 from rodin_watchd.cli.check.findings import Finding, Level
 from rodin_watchd.cli.systemd import drop_in
-from rodin_watchd.cli.systemd.unit_files import UNIT_FOLDERS, USER_FOLDER, Unit, bases, installed, units_of
+from rodin_watchd.cli.systemd.units import UNIT_FOLDERS, USER_FOLDER, Unit, bases, installed, units_of
 from rodin_watchd.config import Config
 
 GOOD_SCORE: Final = 1.5
