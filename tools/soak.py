@@ -78,7 +78,7 @@ def main() -> int:
     trials = [trial for row in rows for trial in row.trials]
     _print_counts("why a job was held", "jobs", Counter(why for trial in trials for why in trial.held))
     _print_counts("fault of the vendor", "times", sum((trial.faults for trial in trials), Counter()))
-    _print_counts("struck at this call to the system", "times", Counter(_calls(trials)))
+    _print_counts("killed or failed at this system call", "times", Counter(_calls(trials)))
     _print_uploads(uploads)
     idle = _not_made(rows, bool(options.only) or any(done.kills for done in uploads.values()))
     broken = any(row.failures for row in rows) or any(done.broken for done in uploads.values())
