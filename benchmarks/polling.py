@@ -15,6 +15,7 @@ from typing import TypeAlias
 
 from benchmarks.figures import Effort, Figure, markdown, median
 from rodin_watchd.config.sections import PollingSection
+from rodin_watchd.core.kinds import TEXTURE
 from rodin_watchd.core.schedule import poll_delay_seconds
 
 FIXED_SECONDS = 5.0
@@ -72,7 +73,12 @@ def simulated(draw: Draw, known: int, tasks: int) -> tuple[float, float, float, 
 
 def _delay(history: Sequence[float], elapsed: float, chance: random.Random) -> float:
     return poll_delay_seconds(
-        history, elapsed, shortest=LIMITS.min_seconds, longest=LIMITS.max_seconds, chance=chance.random()
+        history,
+        elapsed,
+        usual=TEXTURE.usual_seconds,
+        shortest=LIMITS.min_seconds,
+        longest=LIMITS.max_seconds,
+        chance=chance.random(),
     )
 
 

@@ -27,6 +27,7 @@ from benchmarks.processes import KEY, memory_megabytes, output_of
 from benchmarks.vendor import make_certificate, vendor
 from rodin_watchd.adapters.rodin_client import RodinClient, Timeouts
 from rodin_watchd.adapters.rodin_client.upload import Upload
+from rodin_watchd.core.kinds import TEXTURE
 from rodin_watchd.model import Link
 
 UPLOAD_BYTES, DOWNLOAD_BYTES = 10_000_000, 50_000_000
@@ -98,7 +99,7 @@ class _Ours:
 
     def upload(self, file: Path) -> None:
         model = self._announced(file)
-        self._client.submit(model, self._announced(Path(__file__)), (), lambda: None)
+        self._client.submit(TEXTURE.path, (model, self._announced(Path(__file__))), (), lambda: None)
 
     def download(self, target: Path) -> None:
         self._client.fetch(self._link, target, DOWNLOAD_BYTES)
@@ -107,7 +108,7 @@ class _Ours:
         if file not in self._digests:
             with file.open("rb") as stream:
                 self._digests[file] = hashlib.file_digest(stream, "sha256").hexdigest()
-        return Upload(file, file.stat().st_size, self._digests[file], "model.glb", "model/gltf-binary")
+        return Upload(file, file.stat().st_size, self._digests[file], "model", "model.glb", "model/gltf-binary")
 
 
 class _Raw:
@@ -120,7 +121,7 @@ class _Raw:
         self._kept: socket.socket | None = None
 
     def upload(self, file: Path) -> None:
-        head = f"POST /api/v2/rodin_texture_only HTTP/1.1\r\nHost: x\r\nContent-Length: {file.stat().st_size}\r\n\r\n"
+        head = f"POST {TEXTURE.path} HTTP/1.1\r\nHost: x\r\nContent-Length: {file.stat().st_size}\r\n\r\n"
         with self._connected() as connection, file.open("rb", buffering=0) as source:
             connection.sendall(head.encode())
             if self._context or self._hashing:

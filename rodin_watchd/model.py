@@ -158,6 +158,7 @@ class Job:
     files: tuple[InputFile, ...]
     options: Mapping[str, OptionValue]
     created_at: float
+    kind: str = "texture"  # what is made of it (`core.kinds`); jobs of versions that knew one kind do not say
     again: bool | str = False  # as its TOML file says it: once more, or a word for it
     consent: str = ""  # what allows to pay for this content once more (`core.consent`); known once staged
     fingerprint: str = ""

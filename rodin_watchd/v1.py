@@ -48,6 +48,7 @@ class FileSet:
     folder: str  # below the inbox, "" for the inbox itself
     files: tuple[File, ...]
     options: Mapping[str, OptionValue]
+    kind: str = "texture"  # what is to be made of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,7 @@ class Job:
     task: str = ""  # the vendor's id
     place: str = ""  # where it was published or buried, relative to the service's root
     problem: Problem | None = None
+    kind: str = "texture"  # what is made of it
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,7 @@ def brief(job: Job) -> dict[str, Any]:
         "id": job.id,
         "set": job.name,
         "folder": job.folder,
+        "kind": job.kind,
         "state": job.state.value,
         "hold": job.holds if job.state is State.HELD else None,
         "created_at": job.created_at,
@@ -137,6 +138,7 @@ def page(job: Job, events: Sequence[Event], meanwhile: Sequence[ServiceEvent], z
     """Return all that is known of a job, and its history with what happened to the service meanwhile, for people."""
     facts = [
         ("Set", set_name(job.folder, job.name)),
+        ("Kind", job.kind),
         ("Job", f"{job.id}, since {local(job.created_at, zone)}"),
         ("State", f"{DOING[job.state]} ({_state(job)}), since {local(since_at(job), zone)}"),
         *_trouble(job, zone),

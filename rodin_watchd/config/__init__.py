@@ -25,8 +25,8 @@ from rodin_watchd.config.sections import (
     Section,
     ServiceSection,
 )
+from rodin_watchd.core.kinds import AnyOptions
 from rodin_watchd.core.layout import CONFIG_NAME, HIDDEN, PLUGIN_SCRATCH
-from rodin_watchd.core.options import Options
 from rodin_watchd.core.toml_text import LIMIT_BYTES, explain_validation_error, parse
 from rodin_watchd.errors import ConfigError
 
@@ -78,8 +78,8 @@ class Config(Section):
     service: ServiceSection = Field(default_factory=ServiceSection)
     metrics: MetricsSection = Field(default_factory=MetricsSection)
     plugins: PluginsSection = Field(default_factory=PluginsSection)
-    defaults: Options = Field(
-        default_factory=Options,
+    defaults: AnyOptions = Field(
+        default_factory=AnyOptions,
         description="Options for every set, under the presets (_folder.toml) and the sidecars. "
         "Only what is set here or there is sent; for all else the vendor's own defaults hold.",
     )

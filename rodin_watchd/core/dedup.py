@@ -23,6 +23,7 @@ from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any, Final
 
+from rodin_watchd.core.kinds import KINDS, TEXTURE, JobKind, kind_of
 from rodin_watchd.core.machine import ENDED
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.options import canonical, words_of
@@ -40,16 +41,14 @@ _IN_VERSION_1: Final[Mapping[str, OptionValue]] = {
 _SPELLED_IN_VERSION_1: Final[Mapping[str, OptionValue]] = {"reference_scale": 1.0, "escore": 3.5}
 """Defaults that made another purchase in version 1 where they were spelled out."""
 
-_VERSION: Final = "v2:"
 
-
-def fingerprint(files: Sequence[InputFile], options: Mapping[str, OptionValue]) -> str:
-    """Return what is bought as a digest: sha256 of the model, sha256 of the image, what the options mean.
+def fingerprint(kind: JobKind, files: Sequence[InputFile], options: Mapping[str, OptionValue]) -> str:
+    """Return what is bought as a digest: the sha256 of each file by its role, what the options mean.
 
     Names, times and the sidecar's spelling do not count: a set dropped again under another name is the same purchase,
     and so is one that spells out what the vendor takes anyway.
     """
-    return f"{_VERSION}{_sha256(files, canonical(options))}"
+    return f"{kind.fingerprint_prefix}{_sha256(kind, files, canonical(kind.options, options))}"
 
 
 def fingerprint_of_drop(job: Job) -> str:
@@ -57,8 +56,9 @@ def fingerprint_of_drop(job: Job) -> str:
 
     A plugin may choose other options each time (a seed by chance, by the clock): what was dropped is the same all the same.
     """
-    asked = canonical(job.options if job.asked is None else job.asked)
-    return f"{_VERSION}{_sha256(job.files, {**asked, 'plugins': job.plugins})}"
+    kind = kind_of(job)
+    asked = canonical(kind.options, job.options if job.asked is None else job.asked)
+    return f"{kind.fingerprint_prefix}{_sha256(kind, job.files, {**asked, 'plugins': job.plugins})}"
 
 
 def is_same_purchase(one: Job, other: Job) -> bool:
@@ -68,27 +68,38 @@ def is_same_purchase(one: Job, other: Job) -> bool:
 
 def content_of(job: Job) -> str:
     """Return the fingerprint of what a job buys, in today's version; "" while it is not known."""
-    known = not job.fingerprint or job.fingerprint.startswith(_VERSION)
-    return job.fingerprint if known else fingerprint(job.files, job.options)
+    kind = kind_of(job)
+    known = not job.fingerprint or job.fingerprint.startswith(kind.fingerprint_prefix)
+    return job.fingerprint if known else fingerprint(kind, job.files, job.options)
 
 
-def fingerprints(files: Sequence[InputFile], options: Mapping[str, OptionValue]) -> tuple[str, ...]:
+def fingerprints(job: Job) -> tuple[str, ...]:
     """Return every fingerprint that a purchase of this content may have been stored with, the newest version first."""
-    meant = canonical(options)
+    kind = KINDS[job.kind]
+    newest = fingerprint(kind, job.files, job.options)
+    return (newest, *(_in_version_1(job.files, job.options) if kind is TEXTURE else ()))
+
+
+def _in_version_1(files: Sequence[InputFile], options: Mapping[str, OptionValue]) -> tuple[str, ...]:
+    """Return the fingerprints of version 1 that a texture of this content may have been stored with."""
+    meant = canonical(TEXTURE.options, options)
     plain = {name: value for name, value in options.items() if name in meant}
     unsaid = [item for item in _SPELLED_IN_VERSION_1.items() if item[0] not in meant]
     spelled = [plain | dict(filter(None, said)) for said in product(*((None, item) for item in unsaid))]
-    older = (first_fingerprint(files, one) for one in (options, *spelled))
-    return tuple(dict.fromkeys((fingerprint(files, options), *older)))
+    return tuple(dict.fromkeys(first_fingerprint(files, one) for one in (options, *spelled)))
 
 
 def first_fingerprint(files: Sequence[InputFile], options: Mapping[str, OptionValue]) -> str:
     """Return the fingerprint of version 1: the options as they were spelled."""
-    return _sha256(files, {**_IN_VERSION_1, **options})
+    return _sha256(TEXTURE, files, {**_IN_VERSION_1, **options})
 
 
-def _sha256(files: Sequence[InputFile], options: Mapping[str, Any]) -> str:
-    digests = {f.role.value: f.sha256 for f in files if f.role is not Role.SIDECAR}
+def _sha256(kind: JobKind, files: Sequence[InputFile], options: Mapping[str, Any]) -> str:
+    """Return the digest of files and options; where a set may have several files of a role, their order does not count."""
+    digests: dict[str, str | list[str]] = {f.role.value: f.sha256 for f in files if f.role is not Role.SIDECAR}
+    for role in kind.roles:
+        if kind.most(role) > 1:
+            digests[role.value] = sorted(f.sha256 for f in files if f.role is role)
     return hashlib.sha256(json.dumps([digests, options], sort_keys=True).encode()).hexdigest()
 
 

@@ -108,12 +108,13 @@ def public_job(job: Job) -> PublicJob:
         task=job.task.uuid if job.task else "",
         place=job.place,
         problem=_public_problem(job),
+        kind=job.kind,
     )
 
 
 def public_set(job: Job, files: Sequence[InputFile]) -> FileSet:
     """Return a set that was taken and checked as plugins see it."""
-    return FileSet(job.name, job.folder, _public_files(files), dict(job.options))
+    return FileSet(job.name, job.folder, _public_files(files), dict(job.options), job.kind)
 
 
 def _public_files(files: Sequence[InputFile]) -> tuple[File, ...]:

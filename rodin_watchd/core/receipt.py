@@ -9,6 +9,7 @@ from typing import Any
 
 import tomli_w
 
+from rodin_watchd.core.kinds import kind_of
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.wire import plain
 from rodin_watchd.core.wording import WHOSE, advice, cost, instant, is_cost_certain, local
@@ -43,7 +44,9 @@ def receipt(job: Job, version: str, now: float) -> str:
 
 def _notes(job: Job) -> list[str]:
     """Return what people must know of the results."""
-    has_preview = not job.results or any(is_preview(result.name) for result in job.results)
+    has_preview = not (job.results and kind_of(job).has_preview) or any(
+        is_preview(result.name) for result in job.results
+    )
     unlisted = [
         f"“{printable(result.name)}” was downloaded whole; later the vendor did not list it any more."
         for result in job.results
@@ -84,6 +87,7 @@ def _told(job: Job, version: str, now: float) -> dict[str, Any]:
     told: dict[str, Any] = {
         "job": {
             "id": job.id,
+            "kind": job.kind,
             "retries": job.retries,
             "set": _text(job.name),
             "folder": _text(job.folder),
@@ -114,7 +118,7 @@ def report_text(job: Job, now: float, zone: tzinfo, notes: tuple[str, ...] = ())
     problem = _problem(job)
     task = f" The vendor's task is {plain(job.task.uuid)}." if job.task else ""
     lines = [
-        f"“{printable(job.name)}” was not textured.",
+        f"“{printable(job.name)}” was not {kind_of(job).done}.",
         "",
         *_paragraph("What happened:", problem.message),
         *_paragraph("Who can mend:", WHOSE[problem.fault]),

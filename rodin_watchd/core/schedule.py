@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from rodin_watchd.core.options import CHOICES
-from rodin_watchd.model import Job, OptionValue, State
+from rodin_watchd.model import Job, State
 
 JITTER = 0.2
 """Waiting times are spread over ±10 %, so that jobs which failed together do not come back together."""
@@ -16,9 +15,6 @@ CALL_WORTH_SECONDS = 0.3
 
 LIKENESS = 12
 """How closely a task repeats a known one: about seven in ten come within 15 % of it."""
-
-TYPICAL_SECONDS = 60.0
-"""What half of all tasks need, as a guess that counts as much as one finished task."""
 
 _POLL_PRECISION_SECONDS = 0.05
 _BRIEFEST_SECONDS = 0.01  # no task is quicker, and nothing is divided by zero
@@ -43,11 +39,6 @@ def is_due(not_before: float, now: float, longest_seconds: float) -> bool:
     return not_before <= now or not_before - now > longest_seconds * (1.0 + JITTER)
 
 
-def kind_of(options: Mapping[str, OptionValue]) -> str:
-    """Name the kind of a task: tasks of one kind take about as long."""
-    return "/".join(str(options.get(key, default)) for key, default in CHOICES.items())
-
-
 def vendor_seconds(job: Job) -> float | None:
     """Return how long the vendor worked on a job, as far as polling could see it.
 
@@ -66,32 +57,38 @@ def vendor_seconds(job: Job) -> float | None:
 
 
 def poll_delay_seconds(
-    history: Sequence[float], elapsed_seconds: float, *, shortest: float, longest: float, chance: float
+    history: Sequence[float],
+    elapsed_seconds: float,
+    *,
+    usual: float,
+    shortest: float,
+    longest: float,
+    chance: float,
 ) -> float:
     """Return the seconds until the next status call for a task that has been running for `elapsed_seconds`.
 
     A call after x seconds finds the task done with probability P(x), and then comes x/2 late on average; so the call
     that is worth making is the first one for which x * P(x) reaches `CALL_WORTH_SECONDS`. `history` holds the durations
-    (submit to Done, seconds) of finished tasks of the same kind, and P follows from them: calls are rare while no known
+    (submit to Done, seconds) of finished tasks of the same kind, `usual` what half of all need, and P follows from them: calls are rare while no known
     task was ever done, close when most were, and ever rarer for a task that has outlived them all. The result lies
     within `shortest` and `longest`, spread included.
     """
-    running = _weight_running(history, elapsed_seconds)
+    running = _weight_running(history, elapsed_seconds, usual)
     low, high = shortest, longest
     while high - low > _POLL_PRECISION_SECONDS:
         middle = (low + high) / 2
-        done = 1.0 - _weight_running(history, elapsed_seconds + middle) / running
+        done = 1.0 - _weight_running(history, elapsed_seconds + middle, usual) / running
         low, high = (low, middle) if middle * done >= CALL_WORTH_SECONDS else (middle, high)
     return min(max(spread(high, chance), shortest), longest)
 
 
-def _weight_running(history: Sequence[float], seconds: float) -> float:
+def _weight_running(history: Sequence[float], seconds: float, usual: float) -> float:
     """Return how many of the known tasks, and of one typical one, would still run after so long.
 
     Each stands for durations about its own by the log-logistic distribution; the typical one for the widest of these.
     """
     alike = sum(1.0 / (1.0 + (seconds / max(known, _BRIEFEST_SECONDS)) ** LIKENESS) for known in history)
-    return alike + 1.0 / (1.0 + seconds / TYPICAL_SECONDS)
+    return alike + 1.0 / (1.0 + seconds / usual)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Self, TypeAlias, TypeVar
 
 from pydantic import AfterValidator, Field, ValidationError
 
+from rodin_watchd.core.kinds import AnyOptions
 from rodin_watchd.core.model_words import quoted
 from rodin_watchd.core.names import match_key
 from rodin_watchd.core.options import Options, frozen
@@ -63,7 +64,7 @@ _NOT_IN_PRESETS: Final = MappingProxyType(
 )
 
 
-class Preset(Options):
+class Preset(AnyOptions):
     """What every set of one folder has in common (`_folder.toml`)."""
 
     plugins: dict[str, dict[str, object]] = Field(

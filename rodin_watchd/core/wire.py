@@ -21,7 +21,8 @@ from typing import Any, Final, TypeAlias, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from rodin_watchd.core.formats import MODEL_EXTENSIONS
-from rodin_watchd.core.options import DECLARED, text_of, words_of
+from rodin_watchd.core.kinds import JobKind
+from rodin_watchd.core.options import declared, text_of, words_of
 from rodin_watchd.errors import (
     KeyRefusedError,
     NetworkError,
@@ -212,15 +213,16 @@ class TaskStatus:
         return f"{self.statuses.count(_DONE)} of {len(self.statuses)} parts done{strange}"
 
 
-def submit_fields(options: Mapping[str, OptionValue]) -> tuple[tuple[str, str], ...]:
+def submit_fields(kind: JobKind, options: Mapping[str, OptionValue]) -> tuple[tuple[str, str], ...]:
     """Return the text parts of a submit in the order of their declaration, numbers in plain digits (Generate Texture).
 
     Text without any word is not sent: it means the same as none, and is the same purchase (`core.content`). Raises ValueError for a key that is not declared, which would be paid for and not sent, and for a number that is not
     finite.
     """
-    if strange := sorted(options.keys() - DECLARED.keys()):
+    known = declared(kind.options)
+    if strange := sorted(options.keys() - known.keys()):
         raise ValueError(f"no such option: {', '.join(strange)}")
-    texts = ((sent.part, text_of(options[key])) for key, sent in DECLARED.items() if key in options)
+    texts = ((sent.part, text_of(options[key])) for key, sent in known.items() if key in options)
     return tuple((part, text) for part, text in texts if words_of(text))
 
 

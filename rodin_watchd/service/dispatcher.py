@@ -16,6 +16,7 @@ from rodin_watchd.core import machine
 from rodin_watchd.core.account import after_balance, after_no_balance, of_another_account, of_submits, of_task
 from rodin_watchd.core.budget import UNLIMITED, is_over_budget
 from rodin_watchd.core.dedup import content_of, is_same_purchase
+from rodin_watchd.core.kinds import kind_of
 from rodin_watchd.core.machine import SUBMITS
 from rodin_watchd.core.mounts import Mount
 from rodin_watchd.core.names import printable
@@ -351,8 +352,9 @@ class Dispatcher:
         if job.state not in (State.SUBMITTING, State.SUBMITTED):
             return 0.0
         return poll_delay_seconds(
-            self._job_store.history(job.options),
+            self._job_store.history(job),
             max(now - job.task.submitted_at, 0.0) if job.task else 0.0,
+            usual=kind_of(job).usual_seconds,
             shortest=self._limits.min_seconds,
             longest=self._limits.max_seconds,
             chance=self._clock.chance(),

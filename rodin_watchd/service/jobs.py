@@ -18,14 +18,15 @@ from rodin_watchd.core.dedup import (
     paid_with,
     refused_before,
 )
+from rodin_watchd.core.kinds import kind_of
 from rodin_watchd.core.machine import ENDED, LOSS, Loss
 from rodin_watchd.core.notifications import SILENT, Announcer
 from rodin_watchd.core.proof import Settled
 from rodin_watchd.core.refusals import MOST_DOCUMENTED, MOST_FOR_A_SET
-from rodin_watchd.core.schedule import kind_of, vendor_seconds
+from rodin_watchd.core.schedule import vendor_seconds
 from rodin_watchd.errors import CommandRefusedError, DiskError, DuplicateSetError
 from rodin_watchd.log_lines import NOBODY, fields
-from rodin_watchd.model import Job, OptionValue, Role, ServiceEvent, State, Transition
+from rodin_watchd.model import Job, Role, ServiceEvent, State, Transition
 
 log = logging.getLogger("rodin_watchd")
 
@@ -165,9 +166,10 @@ class JobStore:
                 self._untold.popleft()
 
     def _know(self, job: Job) -> None:
-        history = self._histories.get(kind_of(job.options))
+        duration_class = kind_of(job).duration_class(job.options)
+        history = self._histories.get(duration_class)
         if history is not None and job.state is State.GENERATED and (seconds := vendor_seconds(job)) is not None:
-            self._histories[kind_of(job.options)] = [seconds, *history][:MOST_HISTORY]
+            self._histories[duration_class] = [seconds, *history][:MOST_HISTORY]
         if job.state in ENDED:
             self._jobs.pop(job.id, None)
             self.recent = (job, *(other for other in self.recent if other.id != job.id))[:MOST_RECENT]
@@ -175,12 +177,12 @@ class JobStore:
             self._jobs[job.id] = job
             self.recent = tuple(other for other in self.recent if other.id != job.id)
 
-    def history(self, options: Mapping[str, OptionValue]) -> list[float]:
-        """Return how long tasks of this kind took, in seconds."""
-        kind = kind_of(options)
-        if kind not in self._histories:
-            self._histories[kind] = self.journal.durations(kind, MOST_HISTORY)
-        return self._histories[kind]
+    def history(self, job: Job) -> list[float]:
+        """Return how long tasks like this job's took, in seconds."""
+        duration_class = kind_of(job).duration_class(job.options)
+        if duration_class not in self._histories:
+            self._histories[duration_class] = self.journal.durations(duration_class, MOST_HISTORY)
+        return self._histories[duration_class]
 
     def duplicate(self, job: Job) -> DuplicateSetError | None:
         """Return why a staged job would pay for something that nobody agreed to pay for, if it would."""
@@ -190,7 +192,7 @@ class JobStore:
             return None
         if job.consent:
             return self.bought_meanwhile(job)
-        same = self.journal.same_content(fingerprints(job.files, job.options), job.id, job.dropped)
+        same = self.journal.same_content(fingerprints(job), job.id, job.dropped)
         return bought_before(same) if same else self._made_before(job) or self.refused_before(job)
 
     def _made_before(self, job: Job) -> DuplicateSetError | None:
@@ -221,7 +223,7 @@ class JobStore:
 
         The schema allows one live job for each fingerprint; but two that version 1 told apart may be alive.
         """
-        same = self.journal.bought(fingerprints(job.files, job.options), job.id, job.consent or None, job.dropped)
+        same = self.journal.bought(fingerprints(job), job.id, job.consent or None, job.dropped)
         if same is None:
             return None
         return paid_with(same, job.again) if job.consent else bought_before(same)

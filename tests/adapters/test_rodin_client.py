@@ -55,6 +55,7 @@ from rodin_watchd.problem import Scope
 KEY = "sk-very-secret-0123456789"
 TIMEOUTS = Timeouts(connect_seconds=5, read_seconds=PATIENCE_SECONDS)
 IMPATIENT = Timeouts(connect_seconds=1000, read_seconds=0.2)
+PATH = "/api/v2/rodin_texture_only"
 FIELDS = (("prompt", "rusty röst"), ("seed", "7"))
 ACCEPTED = b'{"error": null, "uuid": "task-1", "jobs": {"uuids": ["j"], "subscription_key": "sub"}}'
 CLOSING = re.compile(rb"\r\n--[0-9a-f]{32}--\r\n\Z")
@@ -70,7 +71,7 @@ def client_for(
 def upload_of(path: Path, content: bytes, kind: str) -> Upload:
     """Write a file and describe it."""
     path.write_bytes(content)
-    return Upload(path, len(content), hashlib.sha256(content).hexdigest(), path.name, kind)
+    return Upload(path, len(content), hashlib.sha256(content).hexdigest(), kind.partition("/")[0], path.name, kind)
 
 
 @pytest.fixture
@@ -115,9 +116,9 @@ def parts_of(body: bytes) -> list[tuple[bytes, bytes]]:
 def test_a_submit_sends_the_set_as_documented(model: Upload, image: Upload) -> None:
     """The parts, their heads and their contents, the length, the key and a connection of its own."""
     with ScriptedServer(answering(response(201, ACCEPTED))) as server, closing(client_for(server.url)) as client:
-        answer = client.submit(model, image, FIELDS, nothing)
+        answer = client.submit(PATH, (model, image), FIELDS, nothing)
     (request,) = server.requests
-    assert request.line == "POST /api/v2/rodin_texture_only HTTP/1.1"
+    assert request.line == f"POST {PATH} HTTP/1.1"
     assert request.headers["authorization"] == f"Bearer {KEY}"
     assert request.headers["connection"] == "close"
     assert request.headers["content-length"] == str(len(request.body))
@@ -144,8 +145,8 @@ def test_each_submit_has_a_connection_of_its_own(model: Upload, image: Upload) -
     kept = answering(response(200, b'{"balance": 1}'), response(201, ACCEPTED))
     with ScriptedServer(kept, answering(response(201, ACCEPTED))) as server, closing(client_for(server.url)) as client:
         client.balance()
-        client.submit(model, image, (), nothing)
-        client.submit(model, image, (), nothing)
+        client.submit(PATH, (model, image), (), nothing)
+        client.submit(PATH, (model, image), (), nothing)
         client.close()
     assert [len(conversation.requests) for conversation in server.conversations] == [1, 1, 1]
 
@@ -159,7 +160,7 @@ def test_nothing_but_the_closing_line_is_withheld(model: Upload, image: Upload) 
         seen.append(server.conversation().wait_for(lambda data: data.endswith(end)))
 
     with ScriptedServer(answering(response(201, ACCEPTED))) as server, closing(client_for(server.url)) as client:
-        client.submit(model, image, FIELDS, before_closing)
+        client.submit(PATH, (model, image), FIELDS, before_closing)
     (before,) = seen
     body = server.requests[0].body
     rest = body[len(before.partition(b"\r\n\r\n")[2]) :]
@@ -172,7 +173,7 @@ def test_the_closing_line_is_in_no_block_before(model: Upload, image: Upload) ->
     for size in (1 << 16, 699_999, 1 << 22):
         handed = bytearray()
         at_call: list[int] = []
-        with upload.UploadBody(model, image, FIELDS, partial(note_length, handed, at_call)) as body:
+        with upload.UploadBody((model, image), FIELDS, partial(note_length, handed, at_call)) as body:
             while block := body.read(size):
                 handed += block
             assert body.read(size) == b""
@@ -206,7 +207,7 @@ def test_an_abort_never_sends_the_closing_line(model: Upload, image: Upload, err
 
     with ScriptedServer(script) as server, closing(client_for(server.url)) as client:
         with pytest.raises(type(error)) as caught:
-            client.submit(model, image, FIELDS, before_closing)
+            client.submit(PATH, (model, image), FIELDS, before_closing)
         assert caught.value is error
         assert server.conversation().ended.wait(PATIENCE_SECONDS)
         received = server.conversation().received
@@ -229,7 +230,7 @@ def test_a_set_that_changed_is_never_closed(model: Upload, image: Upload, which:
         closing(client_for(server.url)) as client,
         pytest.raises(ChangedWhileTakenError, match=victim.filename),
     ):
-        client.submit(model, image, FIELDS, never)
+        client.submit(PATH, (model, image), FIELDS, never)
 
 
 def test_a_set_that_cannot_be_read_is_the_disks_fault(model: Upload, image: Upload, tmp_path: Path) -> None:
@@ -240,7 +241,7 @@ def test_a_set_that_cannot_be_read_is_the_disks_fault(model: Upload, image: Uplo
     with ScriptedServer(Conversation.take_until_end) as server, closing(client_for(server.url)) as client:
         for path in (tmp_path / "missing.png", link, folder):
             with pytest.raises(DiskError):
-                client.submit(model, replace(image, path=path), FIELDS, never)
+                client.submit(PATH, (model, replace(image, path=path)), FIELDS, never)
 
 
 # ---- submit: what comes back ----------------------------------------------------------------------------------------
@@ -252,7 +253,7 @@ def test_a_server_that_is_not_there_was_not_submitted_to(model: Upload, image: U
         port = free.getsockname()[1]
     for url, reason in ((f"http://127.0.0.1:{port}", "refuses"), ("https://rodin.invalid", "resolved")):
         with closing(client_for(url)) as client, pytest.raises(NetworkError, match=reason):
-            client.submit(model, image, FIELDS, never)
+            client.submit(PATH, (model, image), FIELDS, never)
 
 
 def read_some(conversation: Conversation) -> None:
@@ -271,7 +272,7 @@ def test_a_break_before_the_closing_line_is_no_submit(tmp_path: Path, image: Upl
     """The connection ends while the body is on its way: nothing was submitted."""
     large = upload_of(tmp_path / "large.glb", bytes(30_000_000), "model/gltf-binary")
     with ScriptedServer(script) as server, closing(client_for(server.url)) as client, pytest.raises(NetworkError):
-        client.submit(large, image, FIELDS, never)
+        client.submit(PATH, (large, image), FIELDS, never)
 
 
 def test_a_server_that_takes_nothing_does_not_hold_a_submit(tmp_path: Path, image: Upload) -> None:
@@ -282,7 +283,7 @@ def test_a_server_that_takes_nothing_does_not_hold_a_submit(tmp_path: Path, imag
         stack.callback(done.set)
         client = stack.enter_context(closing(client_for(server.url, timeouts=IMPATIENT)))
         with pytest.raises(NetworkError, match="too long"):
-            client.submit(large, image, FIELDS, never)
+            client.submit(PATH, (large, image), FIELDS, never)
 
 
 LINUX_TELLS = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what the other side has taken")
@@ -306,7 +307,7 @@ def test_what_is_still_to_be_sent_is_no_unknown_outcome(
         stack.callback(done.set)
         client = stack.enter_context(closing(client_for(server.url, timeouts=IMPATIENT, verify=str(certificate[0]))))
         with pytest.raises(NetworkError, match="too long"):
-            client.submit(model, image, FIELDS, never)
+            client.submit(PATH, (model, image), FIELDS, never)
 
 
 @LINUX_TELLS
@@ -321,7 +322,7 @@ def test_an_early_refusal_is_read_while_the_rest_is_sent(model: Upload, image: U
 
     with ScriptedServer(script) as server, closing(client_for(server.url)) as client:
         narrow(server)
-        answer = client.submit(model, image, FIELDS, never)
+        answer = client.submit(PATH, (model, image), FIELDS, never)
         server.conversation().ended.set()
     assert answer.status == 413
 
@@ -339,7 +340,7 @@ def test_an_early_answer_is_returned(tmp_path: Path, image: Upload, status: int)
         conversation.sock.shutdown(socket.SHUT_WR)
 
     with ScriptedServer(script) as server, closing(client_for(server.url)) as client:
-        answer = client.submit(large, image, FIELDS, never)
+        answer = client.submit(PATH, (large, image), FIELDS, never)
     assert (answer.status, answer.retry_after_seconds) == (status, 9.0)
 
 
@@ -359,7 +360,7 @@ def test_an_early_answer_that_is_cut_is_an_unknown_outcome(tmp_path: Path, image
         closing(client_for(server.url)) as client,
         pytest.raises(OutcomeUnknownError),
     ):
-        client.submit(large, image, FIELDS, never)
+        client.submit(PATH, (large, image), FIELDS, never)
 
 
 def then(*steps: Callable[[Conversation], object]) -> Script:
@@ -391,7 +392,7 @@ def test_a_lost_answer_is_an_unknown_outcome(model: Upload, image: Upload, scrip
         closing(client_for(server.url)) as client,
         pytest.raises(OutcomeUnknownError) as caught,
     ):
-        client.submit(model, image, FIELDS, nothing)
+        client.submit(PATH, (model, image), FIELDS, nothing)
     assert len(server.conversations) == 1
     assert caught.value.problem.scope is Scope.SET
 
@@ -436,7 +437,7 @@ def test_interim_answers_do_not_hide_the_paid_one(model: Upload, image: Upload, 
     whole = then(lambda c: c.send(interim + final))
     split = then(lambda c: in_packets(c, interim[:11], interim[11:-3], interim[-3:] + final[:5], final[5:]))
     with ScriptedServer(whole, split) as server, closing(client_for(server.url)) as client:
-        answers = [client.submit(model, image, FIELDS, nothing) for _ in range(2)]
+        answers = [client.submit(PATH, (model, image), FIELDS, nothing) for _ in range(2)]
     assert [wire.read_submit(answer, 0.0).uuid for answer in answers] == ["task-1"] * 2
     assert {answer.status for answer in answers} == {201}
 
@@ -461,10 +462,10 @@ def test_interim_answers_come_before_the_set_was_sent(tmp_path: Path, image: Upl
         conversation.send(b"".join(INTERIM))
 
     with ScriptedServer(patient, refusing, leaving) as server, closing(client_for(server.url)) as client:
-        assert wire.read_submit(client.submit(large, image, FIELDS, nothing), 0.0).uuid == "task-1"
-        assert client.submit(large, image, FIELDS, never).status == 413
+        assert wire.read_submit(client.submit(PATH, (large, image), FIELDS, nothing), 0.0).uuid == "task-1"
+        assert client.submit(PATH, (large, image), FIELDS, never).status == 413
         with pytest.raises(OutcomeUnknownError):
-            client.submit(large, image, FIELDS, never)
+            client.submit(PATH, (large, image), FIELDS, never)
 
 
 SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n"
@@ -478,7 +479,7 @@ def test_interim_answers_alone_are_an_unknown_outcome(model: Upload, image: Uplo
         closing(client_for(server.url)) as client,
         pytest.raises(OutcomeUnknownError),
     ):
-        client.submit(model, image, FIELDS, nothing)
+        client.submit(PATH, (model, image), FIELDS, nothing)
 
 
 def test_an_endless_stream_of_interim_answers_ends(model: Upload, image: Upload) -> None:
@@ -494,7 +495,7 @@ def test_an_endless_stream_of_interim_answers_ends(model: Upload, image: Upload)
         closing(client_for(server.url)) as client,
         pytest.raises(OutcomeUnknownError),
     ):
-        client.submit(model, image, FIELDS, nothing)
+        client.submit(PATH, (model, image), FIELDS, nothing)
 
 
 def test_interim_answers_hide_no_free_call_and_no_result(tmp_path: Path) -> None:
@@ -570,7 +571,7 @@ ODD_ANSWERS: dict[str, bytes] = {
 def test_a_paid_answer_in_odd_clothes_is_understood(model: Upload, image: Upload, data: bytes) -> None:
     """However a server or a proxy wraps it up: it was accepted and paid for, so its task must not be lost."""
     with ScriptedServer(then(lambda c: c.send(data))) as server, closing(client_for(server.url)) as client:
-        answer = client.submit(model, image, FIELDS, nothing)
+        answer = client.submit(PATH, (model, image), FIELDS, nothing)
     assert wire.read_submit(answer, 0.0).uuid == "task-1"
 
 
@@ -581,7 +582,7 @@ def test_a_refusal_whose_head_was_cut_is_no_answer(model: Upload, image: Upload)
         closing(client_for(server.url)) as client,
         pytest.raises(OutcomeUnknownError),
     ):
-        client.submit(model, image, FIELDS, nothing)
+        client.submit(PATH, (model, image), FIELDS, nothing)
 
 
 @pytest.mark.parametrize("drip", [b"", b"H", b"\r\n", b"HTTP/1.1 100 Continue\r\n\r\n"], ids=repr)
@@ -593,7 +594,7 @@ def test_a_silent_or_dripping_answer_ends_in_time(model: Upload, image: Upload, 
         closing(client_for(server.url, timeouts=IMPATIENT)) as client,
         pytest.raises(OutcomeUnknownError),
     ):
-        client.submit(model, image, FIELDS, nothing)
+        client.submit(PATH, (model, image), FIELDS, nothing)
 
 
 def test_half_a_head_is_an_unknown_outcome_too(model: Upload, image: Upload) -> None:
@@ -603,7 +604,7 @@ def test_half_a_head_is_an_unknown_outcome_too(model: Upload, image: Upload) -> 
         closing(client_for(server.url)) as client,
         pytest.raises(OutcomeUnknownError),
     ):
-        wire.read_submit(client.submit(model, image, FIELDS, nothing), 0.0)
+        wire.read_submit(client.submit(PATH, (model, image), FIELDS, nothing), 0.0)
 
 
 def test_a_cut_answer_is_handed_on_as_far_as_it_came(model: Upload, image: Upload) -> None:
@@ -611,8 +612,8 @@ def test_a_cut_answer_is_handed_on_as_far_as_it_came(model: Upload, image: Uploa
     cut = answering(response(201, ACCEPTED[:40], length=500))
     loose = answering(response(201, ACCEPTED, length=500))
     with ScriptedServer(cut, loose) as server, closing(client_for(server.url)) as client:
-        first = client.submit(model, image, FIELDS, nothing)
-        second = client.submit(model, image, FIELDS, nothing)
+        first = client.submit(PATH, (model, image), FIELDS, nothing)
+        second = client.submit(PATH, (model, image), FIELDS, nothing)
     assert first.body == ACCEPTED[:40]
     with pytest.raises(OutcomeUnknownError):
         wire.read_submit(first, 0.0)
@@ -623,7 +624,7 @@ def test_a_huge_answer_is_not_read_to_its_end(model: Upload, image: Upload) -> N
     """Nothing much above the limit is ever in memory, and what there is cannot be read."""
     huge = answering(response(201, b" " * 5_000_000 + ACCEPTED))
     with ScriptedServer(huge) as server, closing(client_for(server.url)) as client:
-        answer = client.submit(model, image, FIELDS, nothing)
+        answer = client.submit(PATH, (model, image), FIELDS, nothing)
     assert wire.BODY_LIMIT_BYTES < len(answer.body) <= wire.BODY_LIMIT_BYTES + (64 << 10)
     with pytest.raises(OutcomeUnknownError):
         wire.read_submit(answer, 0.0)
@@ -634,7 +635,7 @@ def test_a_submit_follows_no_redirect(model: Upload, image: Upload, status: int)
     """One request is sent, whatever the answer says."""
     moved = answering(response(status, b"", "Location: /api/v2/again"))
     with ScriptedServer(moved) as server, closing(client_for(server.url)) as client:
-        answer = client.submit(model, image, FIELDS, nothing)
+        answer = client.submit(PATH, (model, image), FIELDS, nothing)
     assert answer.status == status
     assert len(server.requests) == 1
 
@@ -644,7 +645,7 @@ def test_a_complete_answer_is_handed_on_raw(model: Upload, image: Upload, status
     """Status, body and wait come out as they came in, for the journal."""
     script = answering(response(status, b"<html>\xff", "Retry-After: 5"))
     with ScriptedServer(script) as server, closing(client_for(server.url)) as client:
-        answer = client.submit(model, image, FIELDS, nothing)
+        answer = client.submit(PATH, (model, image), FIELDS, nothing)
     assert (answer.status, answer.body, answer.retry_after_seconds) == (status, b"<html>\xff", 5.0)
 
 
@@ -662,7 +663,7 @@ def test_sixteen_uploads_at_once_need_little_memory(tmp_path: Path, image: Uploa
         gate.wait(PATIENCE_SECONDS)
 
     def submit(_: int) -> int:
-        return client.submit(large, image, FIELDS, together).status
+        return client.submit(PATH, (large, image), FIELDS, together).status
 
     gc.collect()
     with ScriptedServer(script) as server, closing(client_for(server.url)) as client, ThreadPoolExecutor(16) as pool:
@@ -764,7 +765,7 @@ def test_an_answer_before_the_end_is_never_lost(
     model = upload_of(tmp_path / "model.glb", bytes(3_000_000), "model/gltf-binary")
     with ExitStack() as stack:
         _, client = early(stack, answering_early(response(status, ACCEPTED), part, end), TIMEOUTS)
-        assert client.submit(model, image, FIELDS, nothing).status == status
+        assert client.submit(PATH, (model, image), FIELDS, nothing).status == status
 
 
 @pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
@@ -790,7 +791,7 @@ def test_a_withdrawal_loses_no_answer(
 
     with ExitStack() as stack:
         _, client = early(stack, script, TIMEOUTS)
-        assert client.submit(model, image, FIELDS, before_closing).status == 201
+        assert client.submit(PATH, (model, image), FIELDS, before_closing).status == 201
 
 
 def test_a_set_that_changed_loses_no_answer(early: Early, model: Upload, image: Upload) -> None:
@@ -799,7 +800,7 @@ def test_a_set_that_changed_loses_no_answer(early: Early, model: Upload, image: 
     with ExitStack() as stack:
         script = answering_early(response(201, ACCEPTED), 0.9, stay)
         _, client = early(stack, script, TIMEOUTS)
-        assert client.submit(model, image, FIELDS, never).status == 201
+        assert client.submit(PATH, (model, image), FIELDS, never).status == 201
 
 
 UNCLEAR = {
@@ -823,7 +824,7 @@ def test_a_withdrawal_after_something_unreadable_is_unclear(
     with ExitStack() as stack:
         _, client = early(stack, answering_early(said, 0.5, lambda c: c.take_until_end()), TIMEOUTS)
         with pytest.raises(OutcomeUnknownError):
-            client.submit(model, image, FIELDS, before_closing)
+            client.submit(PATH, (model, image), FIELDS, before_closing)
 
 
 @pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
@@ -839,7 +840,7 @@ def test_silence_is_no_submit(
     with ExitStack() as stack:
         _, client = early(stack, answering_early(b"", 0.1, end), Timeouts(connect_seconds=5, read_seconds=1))
         with pytest.raises(NetworkError):
-            client.submit(large, image, FIELDS, before_closing)
+            client.submit(PATH, (large, image), FIELDS, before_closing)
 
 
 # ---- status, links, balance -----------------------------------------------------------------------------------------
@@ -1171,7 +1172,7 @@ def test_tls_works_when_the_certificate_is_known(
         ScriptedServer(script, poll, download, tls=tls) as server,
         closing(client_for(server.url, verify=str(certificate[0]))) as client,
     ):
-        assert wire.read_submit(client.submit(model, image, FIELDS, nothing), 0.0).uuid == "task-1"
+        assert wire.read_submit(client.submit(PATH, (model, image), FIELDS, nothing), 0.0).uuid == "task-1"
         assert client.balance() == 1
         assert client.fetch(Link("a", server.url), tmp_path / "a", 10_000_000)[0] == len(CONTENT)
     assert len(parts_of(server.requests[0].body)) == 4
@@ -1199,17 +1200,17 @@ def test_certificates_are_loaded_once_for_all_submits_and_anew_when_they_change(
     script = answering(response(201, ACCEPTED))
     with ScriptedServer(script, tls=tls) as server, closing(client_for(server.url, verify=str(bundle))) as client:
         for _ in range(3):
-            client.submit(model, image, FIELDS, nothing)
+            client.submit(PATH, (model, image), FIELDS, nothing)
         assert loads == [str(bundle)]
         bundle.write_bytes(certificate[0].read_bytes() * 2)
-        client.submit(model, image, FIELDS, nothing)
+        client.submit(PATH, (model, image), FIELDS, nothing)
         assert loads == [str(bundle)] * 2
         shutil.copy(certifi.where(), bundle)
         with pytest.raises(NetworkError, match="certificate"):
-            client.submit(model, image, FIELDS, never)
+            client.submit(PATH, (model, image), FIELDS, never)
         bundle.write_bytes(b"no certificates")
         with pytest.raises(NetworkError, match="bundle of CA certificates"):
-            client.submit(model, image, FIELDS, never)
+            client.submit(PATH, (model, image), FIELDS, never)
     assert len({id(conversation) for conversation in server.conversations}) >= 4
 
 
@@ -1221,7 +1222,7 @@ def test_an_unknown_certificate_is_no_submit(
     monkeypatch.setenv("CURL_CA_BUNDLE", str(certificate[0]))
     with ScriptedServer(Conversation.take_until_end, tls=tls) as server, closing(client_for(server.url)) as client:
         with pytest.raises(NetworkError, match="certificate"):
-            client.submit(model, image, FIELDS, never)
+            client.submit(PATH, (model, image), FIELDS, never)
         with pytest.raises(NetworkError, match="certificate"):
             client.balance()
     assert server.requests == []
@@ -1250,7 +1251,7 @@ def test_the_environment_changes_nothing_near_this_machine(tmp_path: Path, model
                 if call == "balance":
                     client.balance()
                 elif call == "submit":
-                    client.submit(model, image, FIELDS, nothing)
+                    client.submit(PATH, (model, image), FIELDS, nothing)
                 else:
                     client.fetch(Link("a", server.url), tmp_path / "a", 10_000_000)
             assert len(server.requests) == number + 1
@@ -1282,7 +1283,7 @@ def test_a_proxy_is_used_for_the_rest_of_the_world(
     )
     for client in (from_environment, given):
         with closing(client), pytest.raises(NetworkError, match="proxy"):
-            client.submit(model, image, FIELDS, never)
+            client.submit(PATH, (model, image), FIELDS, never)
     assert [request.line.rpartition(" ")[0] for request in proxy.requests] == ["CONNECT rodin.invalid:443"] * 2
     assert all("authorization" not in request.headers for request in proxy.requests)
 
@@ -1375,7 +1376,7 @@ def test_a_key_must_be_one_plain_word(key: str) -> None:
 
 def understood(client: RodinClient, model: Upload, image: Upload) -> Task:
     """Submit, and read the answer."""
-    return wire.read_submit(client.submit(model, image, FIELDS, nothing), 0.0)
+    return wire.read_submit(client.submit(PATH, (model, image), FIELDS, nothing), 0.0)
 
 
 def test_the_key_and_the_links_never_come_out(
@@ -1390,7 +1391,7 @@ def test_the_key_and_the_links_never_come_out(
     for script in (*scripts, *LOST_ANSWERS.values(), answering(response(302, echo, f"Location: {link}"))):
         with ScriptedServer(script) as server, closing(client_for(server.url)) as client:
             calls: list[Callable[[], object]] = [
-                partial(client.submit, model, image, FIELDS, nothing),
+                partial(client.submit, PATH, (model, image), FIELDS, nothing),
                 partial(understood, client, model, image),
                 partial(client.status, "sub"),
                 partial(client.links, "task"),
@@ -1440,7 +1441,7 @@ def test_the_key_is_taken_out_of_an_answer(model: Upload, image: Upload) -> None
     """An answer is stored as it came, so a key that the vendor repeats is replaced."""
     echo = json.dumps({"error": "INVALID_REQUEST", "message": f"bad key {KEY}!"}).encode()
     with ScriptedServer(answering(response(400, echo))) as server, closing(client_for(server.url)) as client:
-        answer = client.submit(model, image, FIELDS, nothing)
+        answer = client.submit(PATH, (model, image), FIELDS, nothing)
     assert json.loads(answer.body)["message"] == "bad key [API key]!"
     with pytest.raises(VendorRefusedError, match="bad key"):
         wire.read_submit(answer, 0.0)

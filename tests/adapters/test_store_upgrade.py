@@ -16,6 +16,7 @@ from rodin_watchd.adapters.store import schema
 from rodin_watchd.adapters.store.reader import JournalReader
 from rodin_watchd.adapters.store.sqlite import Journal
 from rodin_watchd.core.dedup import fingerprint, of_set
+from rodin_watchd.core.kinds import TEXTURE
 from rodin_watchd.core.machine import ENDED
 from rodin_watchd.errors import JournalError, OldJournalError
 from rodin_watchd.model import State
@@ -56,8 +57,9 @@ def test_every_job_keeps_what_it_was(path: Path) -> None:
         job = jobs[name]
         assert (job.state.value, job.charges, job.spent) == (state, charges, charges * Decimal("0.5"))
         assert (job.options, job.again, job.place) == (doc["options"], doc["again"], doc["place"])
+        assert job.kind == "texture"  # there was no other
         live = job.state not in ENDED and old and name != "same-too"
-        assert job.fingerprint == (fingerprint(job.files, job.options) if live else old)
+        assert job.fingerprint == (fingerprint(TEXTURE, job.files, job.options) if live else old)
 
 
 def test_every_purchase_keeps_its_outcome_and_says_what_it_cost(path: Path) -> None:
@@ -72,7 +74,7 @@ def test_every_purchase_keeps_its_outcome_and_says_what_it_cost(path: Path) -> N
         jobs = {job.id: job for job in journal.jobs()}
     assert [row[:6] for row in after] == [tuple(row) for row in before]
     assert {row[6] for row in after} == {"0.5"}
-    assert all(row[7] == fingerprint(jobs[row[1]].files, jobs[row[1]].options) for row in after)
+    assert all(row[7] == fingerprint(TEXTURE, jobs[row[1]].files, jobs[row[1]].options) for row in after)
 
 
 def test_a_purchase_of_what_was_exchanged_since_keeps_its_fingerprint(path: Path) -> None:
@@ -84,7 +86,7 @@ def test_a_purchase_of_what_was_exchanged_since_keeps_its_fingerprint(path: Path
     with closing(Journal(path)) as journal:
         rows = journal._db.execute("SELECT fingerprint FROM purchases WHERE job_id = ? ORDER BY id", (job,)).fetchall()
         found = journal.find(job)
-    assert [row[0] for row in rows] == [old, fingerprint(found.files, found.options)]
+    assert [row[0] for row in rows] == [old, fingerprint(TEXTURE, found.files, found.options)]
 
 
 def test_a_job_that_was_to_be_staged_anew_is_found_by_what_it_bought(path: Path) -> None:
@@ -99,7 +101,7 @@ def test_a_job_that_was_to_be_staged_anew_is_found_by_what_it_bought(path: Path)
     with closing(Journal(path)) as journal:
         job = journal.find("in-vain")
         assert job.fingerprint == ""
-        assert journal.bought([fingerprint(job.files, job.options)], "") == job
+        assert journal.bought([fingerprint(TEXTURE, job.files, job.options)], "") == job
 
 
 def test_a_result_without_a_purchase_is_found(path: Path) -> None:
@@ -110,7 +112,7 @@ def test_a_result_without_a_purchase_is_found(path: Path) -> None:
         db.commit()
     with closing(Journal(path)) as journal:
         job = journal.find("scaled")
-        assert journal.same_content([fingerprint(job.files, job.options)], "") == job
+        assert journal.same_content([fingerprint(TEXTURE, job.files, job.options)], "") == job
 
 
 def test_what_came_out_before_is_known_as_a_result(path: Path) -> None:
@@ -155,8 +157,8 @@ def test_a_toml_file_that_paid_again_is_known(path: Path) -> None:
     """Version 1 did not say so with the purchase; the job knows."""
     with closing(Journal(path)) as journal:
         job = journal.find("once-more")
-        assert journal.bought([fingerprint(job.files, job.options)], "", of_set(again=True)) == job
-        assert journal.bought([fingerprint(job.files, job.options)], "", of_set("second try")) is None
+        assert journal.bought([fingerprint(TEXTURE, job.files, job.options)], "", of_set(again=True)) == job
+        assert journal.bought([fingerprint(TEXTURE, job.files, job.options)], "", of_set("second try")) is None
         assert journal.find("staged-again").consent == of_set(again=True)
         assert journal.find("staged").consent == ""
 
@@ -233,5 +235,5 @@ def test_a_large_journal_is_brought_up_to_date_in_little_time(path: Path) -> Non
     with closing(Journal(path)) as journal:
         seconds = time.process_time() - began
         job = journal.find("n777")
-        assert journal.bought([fingerprint(job.files, job.options)], "") == job
+        assert journal.bought([fingerprint(TEXTURE, job.files, job.options)], "") == job
     assert seconds < count * 0.3e-3

@@ -32,6 +32,7 @@ ODD = "lu\udcff\nna"
 LOST = Problem("task-lost", Fault.VENDOR, Scope.SET, "The vendor does not know the task.", "Ask its support.")
 
 BRIEF = {
+    "kind",
     *(
         "id",
         "set",

@@ -6,19 +6,23 @@ import hashlib
 import json
 import unicodedata
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from job_samples import some_files
+from job_samples import a_job, some_files
 
-from rodin_watchd.core.dedup import fingerprint, fingerprints, first_fingerprint
-from rodin_watchd.core.options import DECLARED, text_of
+from rodin_watchd.core import dedup
+from rodin_watchd.core.dedup import first_fingerprint
+from rodin_watchd.core.kinds import TEXTURE
+from rodin_watchd.core.options import declared, text_of
 from rodin_watchd.core.sidecar import layered, read_sidecar
 from rodin_watchd.core.wire import submit_fields
 from rodin_watchd.model import OptionValue, Signature
 
 FILES = some_files()
+fingerprint = partial(dedup.fingerprint, TEXTURE)
 SAME = fingerprint(FILES, {})
 OF_VERSION_1: dict[str, OptionValue] = {
     "reference_scale": 1.0,
@@ -32,6 +36,11 @@ OF_VERSION_1: dict[str, OptionValue] = {
 def sha256(text: str) -> str:
     """Return a digest in hex."""
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def known_as(options: dict[str, OptionValue]) -> tuple[str, ...]:
+    """Return every fingerprint of a texture with these options."""
+    return dedup.fingerprints(a_job(files=FILES, options=options))
 
 
 def test_fingerprints_are_pinned() -> None:
@@ -50,7 +59,7 @@ def test_fingerprints_are_pinned() -> None:
     as_sent = f'{first}"reference_scale": 1.0, "resolution": "Basic", "seed": 7}}'
     left_out = f'{first}"resolution": "Basic", "seed": 7}}'
     older = [sha256(f"[{files}, {text}]") for text in (as_sent, left_out)]
-    assert fingerprints(FILES, options) == (fingerprint(FILES, options), *older)
+    assert known_as(options) == (fingerprint(FILES, options), *older)
     assert SAME == "v2:881827a4978bc76d15c2728030dc43ebb4a14cf62ca1935ca6f9b2f11ad71e06"
     assert first_fingerprint(FILES, {}) == "94da1e738b787e2184b6cd2aca4a6c85c755e0930e88da9cf765edcd60ccfafb"
 
@@ -58,7 +67,9 @@ def test_fingerprints_are_pinned() -> None:
 def test_what_version_2_takes_for_left_out_never_changes() -> None:
     """Whatever the vendor takes tomorrow: journals keep what this made of a set."""
     pinned = {
-        key: sent.canonical for key, sent in DECLARED.items() if sent.canonical is not None and key in OF_VERSION_1
+        key: sent.canonical
+        for key, sent in declared(TEXTURE.options).items()
+        if sent.canonical is not None and key in OF_VERSION_1
     }
     assert pinned == OF_VERSION_1
 
@@ -67,8 +78,8 @@ def test_what_version_2_takes_for_left_out_never_changes() -> None:
 def test_a_purchase_of_version_1_is_found_however_its_defaults_were_spelled(bought: set[str], asked: set[str]) -> None:
     """A default that was spelled out then and is left out now, and the other way round."""
     stored = first_fingerprint(FILES, {**{name: OF_VERSION_1[name] for name in bought}, "seed": 7})
-    assert stored in fingerprints(FILES, {**{name: OF_VERSION_1[name] for name in asked}, "seed": 7})
-    assert stored not in fingerprints(FILES, {"seed": 8})
+    assert stored in known_as({**{name: OF_VERSION_1[name] for name in asked}, "seed": 7})
+    assert stored not in known_as({"seed": 8})
 
 
 def test_names_times_and_the_sidecar_do_not_count() -> None:
@@ -160,7 +171,7 @@ def asked(wishes: dict[str, object]) -> dict[str, OptionValue]:
 
 def on_the_wire(options: dict[str, OptionValue]) -> dict[str, str]:
     """Return what a submit sends, with what the vendor takes anyway, its prompt by its words."""
-    fields = {name: text_of(value) for name, value in OF_VERSION_1.items()} | dict(submit_fields(options))
+    fields = {name: text_of(value) for name, value in OF_VERSION_1.items()} | dict(submit_fields(TEXTURE, options))
     words = unicodedata.normalize("NFC", fields.pop("prompt", "").replace("\u200b", "")).split()
     return fields | ({"prompt": " ".join(words)} if words else {})
 
@@ -168,7 +179,7 @@ def on_the_wire(options: dict[str, OptionValue]) -> dict[str, str]:
 @given(WISHES, WISHES)
 def test_what_is_sent_decides_what_is_the_same(one: dict[str, object], other: dict[str, object]) -> None:
     """Two sidecars that send the same are one purchase, and two that send what differs in meaning are two."""
-    sent = [submit_fields(asked(wishes)) for wishes in (one, other)]
+    sent = [submit_fields(TEXTURE, asked(wishes)) for wishes in (one, other)]
     prints = [fingerprint(FILES, asked(wishes)) for wishes in (one, other)]
     assert prints[0] == prints[1] or sent[0] != sent[1]
     meant = [on_the_wire(asked(wishes)) for wishes in (one, other)]

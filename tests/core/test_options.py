@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from rodin_watchd.core.options import Options, frozen
+from rodin_watchd.core.kinds import TextureOptions
+from rodin_watchd.core.options import frozen
 
 
 @pytest.mark.parametrize(
@@ -26,7 +27,7 @@ from rodin_watchd.core.options import Options, frozen
 )
 def test_what_the_contract_allows_is_taken(name: str, value: object) -> None:
     """Each option takes the values that the API contract names, and nothing else is set with it."""
-    assert frozen(Options.model_validate({name: value})) == {name: value}
+    assert frozen(TextureOptions.model_validate({name: value})) == {name: value}
 
 
 @pytest.mark.parametrize(
@@ -63,18 +64,18 @@ def test_what_the_contract_allows_is_taken(name: str, value: object) -> None:
 def test_everything_else_is_refused(name: str, value: object) -> None:
     """Values are never bent into shape: text is not a number, true is not 1, a misspelt key is not ignored."""
     with pytest.raises(ValidationError) as refusal:
-        Options.model_validate({name: value})
+        TextureOptions.model_validate({name: value})
     assert [error["loc"] for error in refusal.value.errors()] == [(name,)]
 
 
 def test_nothing_is_sent_that_nobody_set() -> None:
     """The vendor's defaults are the vendor's: no option is filled in."""
-    assert frozen(Options()) == {}
+    assert frozen(TextureOptions()) == {}
 
 
 def test_options_cannot_be_changed() -> None:
-    """Options are values."""
-    options = Options(seed=1)
+    """TextureOptions are values."""
+    options = TextureOptions(seed=1)
     with pytest.raises(ValidationError):
         options.seed = 2
     assert options.seed == 1

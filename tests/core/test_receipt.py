@@ -92,6 +92,7 @@ def test_a_receipt_says_it_all() -> None:
     told = tomllib.loads(receipt(delivered(folder="anna/tische", retries=1), "1.2.3", NOW + 0.25))
     assert told["job"] == {
         "id": "abc123def456",
+        "kind": "texture",
         "retries": 1,
         "set": "chair",
         "folder": "anna/tische",

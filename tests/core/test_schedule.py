@@ -9,11 +9,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from job_samples import NOW, TASK, a_job
 
+from rodin_watchd.core.kinds import TEXTURE
 from rodin_watchd.core.schedule import (
     RateBudget,
     backoff_seconds,
     is_due,
-    kind_of,
     poll_delay_seconds,
     spread,
     vendor_seconds,
@@ -82,7 +82,7 @@ def test_no_jump_of_the_clock_stops_a_job(wait: float, chance: float, jump: floa
 )
 def test_a_kind_is_what_makes_a_task_long(options: dict[str, OptionValue], kind: str) -> None:
     """Format, material and resolution, with the vendor's defaults spelled out."""
-    assert kind_of(options) == kind
+    assert TEXTURE.duration_class(options) == kind
 
 
 def test_a_watched_task_is_measured() -> None:
@@ -98,7 +98,7 @@ def test_quick_tasks_are_learnt_though_they_are_polled_late() -> None:
     history: list[float] = []
     delays = []
     for _ in range(12):
-        delays.append(poll_delay_seconds(history, 0.0, shortest=0.1, longest=30.0, chance=0.5))
+        delays.append(poll_delay_seconds(history, 0.0, usual=60.0, shortest=0.1, longest=30.0, chance=0.5))
         history.insert(0, delays[-1] / 2)
     assert delays[-1] < delays[0] / 4
 
@@ -134,7 +134,7 @@ def test_polls_keep_to_their_bounds(
 ) -> None:
     """Never sooner than the shortest, never later than the longest, spread included."""
     longest = shortest + extra
-    wait = poll_delay_seconds(history, elapsed, shortest=shortest, longest=longest, chance=chance)
+    wait = poll_delay_seconds(history, elapsed, usual=60.0, shortest=shortest, longest=longest, chance=chance)
     assert shortest <= wait <= longest
 
 
@@ -202,7 +202,7 @@ def test_one_odd_duration_does_not_spoil_the_forecast(elapsed: float) -> None:
 
 
 def _wait(history: list[float], elapsed: float) -> float:
-    return poll_delay_seconds(history, elapsed, shortest=2.0, longest=30.0, chance=0.5)
+    return poll_delay_seconds(history, elapsed, usual=60.0, shortest=2.0, longest=30.0, chance=0.5)
 
 
 def _asked_at(history: list[float], until: float) -> list[float]:

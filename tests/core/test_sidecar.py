@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rodin_watchd.core.options import Options
+from rodin_watchd.core.kinds import TextureOptions
 from rodin_watchd.core.sidecar import Preset, Sidecar, layered, read_preset, read_sidecar, resolve_member
 from rodin_watchd.errors import SidecarError
 from rodin_watchd.problem import Fault, Scope
@@ -169,7 +169,7 @@ def test_no_bytes_raise_anything_but_a_sidecar_error(data: bytes) -> None:
 
 def test_later_layers_win_in_what_they_set() -> None:
     """The config is under the outer preset, that under the inner one, the sidecar on top; files are no options."""
-    config = Options(seed=1, material="PBR", prompt="config")
+    config = TextureOptions(seed=1, material="PBR", prompt="config")
     outer = Preset(seed=2, resolution="High", plugins={"x": {}})
     inner = Preset(seed=3)
     sidecar = Sidecar(prompt="mine", model="a.glb", again=True)

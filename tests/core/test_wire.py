@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from rodin_watchd.adapters.rodin_client import upload as multipart
 from rodin_watchd.core import wire
+from rodin_watchd.core.kinds import TEXTURE
 from rodin_watchd.core.wire import (
     TaskState,
     TaskStatus,
@@ -69,21 +70,21 @@ def test_submit_fields_are_the_declared_options_in_plain_digits() -> None:
         "prompt": "rusty",
     }
     fields = (("prompt", "rusty"), ("seed", "7"), ("reference_scale", "1"), ("escore", "3.5"))
-    assert wire.submit_fields(options) == fields
+    assert wire.submit_fields(TEXTURE, options) == fields
 
 
 @pytest.mark.parametrize("prompt", ["", " ", "\n\t", "\u3000", "\ufeff"])
 def test_a_prompt_without_a_word_is_not_sent(prompt: str) -> None:
     """It means the same as none; one with words is sent as it was written."""
-    assert wire.submit_fields({"prompt": prompt, "seed": 7}) == (("seed", "7"),)
-    assert wire.submit_fields({"prompt": f"worn{prompt}  oak"}) == (("prompt", f"worn{prompt}  oak"),)
+    assert wire.submit_fields(TEXTURE, {"prompt": prompt, "seed": 7}) == (("seed", "7"),)
+    assert wire.submit_fields(TEXTURE, {"prompt": f"worn{prompt}  oak"}) == (("prompt", f"worn{prompt}  oak"),)
 
 
 @pytest.mark.parametrize("key", ["model", "again", "quality"])
 def test_an_option_that_is_not_declared_is_an_error(key: str) -> None:
     """It would be in the receipt, and paid for, and not sent."""
     with pytest.raises(ValueError, match=f"no such option: {key}"):
-        wire.submit_fields({"seed": 7, key: "x"})
+        wire.submit_fields(TEXTURE, {"seed": 7, key: "x"})
 
 
 @pytest.mark.parametrize(
@@ -121,20 +122,20 @@ def test_what_the_task_took_is_believed_if_it_is_a_plain_number(consumed: str, b
 )
 def test_numbers_are_written_out(number: float, text: str) -> None:
     """No exponent is ever sent."""
-    assert wire.submit_fields({"reference_scale": number}) == (("reference_scale", text),)
+    assert wire.submit_fields(TEXTURE, {"reference_scale": number}) == (("reference_scale", text),)
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_a_number_that_is_sent_is_the_number_that_was_given(number: float) -> None:
     """Reading the text gives the same number."""
-    assert float(wire.submit_fields({"escore": number})[0][1]) == number
+    assert float(wire.submit_fields(TEXTURE, {"escore": number})[0][1]) == number
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
 def test_a_number_that_is_not_finite_is_never_sent(number: float) -> None:
     """NaN and the infinities are refused."""
     with pytest.raises(ValueError, match="finite"):
-        wire.submit_fields({"escore": number})
+        wire.submit_fields(TEXTURE, {"escore": number})
 
 
 @pytest.mark.parametrize("status", [200, 201, 202])

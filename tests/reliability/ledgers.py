@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from rodin_watchd.adapters.store import codec as rows
+from rodin_watchd.core.kinds import kind_of
 from rodin_watchd.core.layout import MARK, SUBMITS_NOTE
 from rodin_watchd.core.machine import ENDED, TABLE
 from rodin_watchd.core.names import printable
@@ -183,7 +184,7 @@ def check_money(
 def bought(job: Job) -> Content:
     """Return what a job buys; its model is "" until it is known."""
     model, image = job.file(Role.MODEL), job.file(Role.IMAGE)
-    options = tuple(sorted(submit_fields(job.options)))
+    options = tuple(sorted(submit_fields(kind_of(job), job.options)))
     return (model.sha256 if model else "", image.sha256 if image else "", options)
 
 

@@ -156,7 +156,11 @@ def uploads(tmp_path_factory: pytest.TempPathFactory) -> tuple[Upload, Upload]:
     for name in ("model.glb", "image.png"):
         data = name.encode() * 50
         (folder / name).write_bytes(data)
-        made.append(Upload(folder / name, len(data), hashlib.sha256(data).hexdigest(), name, "image/png"))
+        made.append(
+            Upload(
+                folder / name, len(data), hashlib.sha256(data).hexdigest(), name.partition(".")[0], name, "image/png"
+            )
+        )
     return made[0], made[1]
 
 
@@ -172,7 +176,9 @@ def test_a_submit_is_never_repeated_whatever_comes_back(
     left: list[bool] = []
     with calling(vendor[1]) as client:
         try:
-            answer = client.submit(*uploads, (("prompt", "oak"),), lambda: left.append(True))
+            answer = client.submit(
+                "/api/v2/rodin_texture_only", uploads, (("prompt", "oak"),), lambda: left.append(True)
+            )
         except OutcomeUnknownError as error:
             check_told(error)
         else:

@@ -125,8 +125,8 @@ def test_what_is_sent_is_what_was_meant(
     """Two readers that are not ours find the parts as they were put in, whatever they hold and the files are called."""
     folder = tmp_path_factory.getbasetemp()
     hostile = os.fsdecode(name.data)
-    uploads = [_upload(folder / role, data, hostile) for role, data in (("model", model), ("image", image))]
-    with UploadBody(uploads[0], uploads[1], (("prompt", prompt), ("seed", "7")), lambda: None) as body:
+    uploads = [_upload(folder / role, data, role, hostile) for role, data in (("model", model), ("image", image))]
+    with UploadBody(uploads, (("prompt", prompt), ("seed", "7")), lambda: None) as body:
         sent = b"".join(iter(lambda: body.read(97), b""))
         assert len(sent) == len(body)
     form = parse_multipart(sent, body.content_type)
@@ -147,6 +147,6 @@ def test_what_is_sent_is_what_was_meant(
     assert all(len(part.keys()) <= 2 for part in message.iter_parts())
 
 
-def _upload(path: Path, data: bytes, filename: str) -> Upload:
+def _upload(path: Path, data: bytes, part: str, filename: str) -> Upload:
     path.write_bytes(data)
-    return Upload(path, len(data), hashlib.sha256(data).hexdigest(), filename, "model/gltf-binary")
+    return Upload(path, len(data), hashlib.sha256(data).hexdigest(), part, filename, "model/gltf-binary")

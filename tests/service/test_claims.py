@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rodin_watchd.core.claims import Claims, Turn, claims, copied_paths, taken_paths
-from rodin_watchd.core.options import Options
+from rodin_watchd.core.kinds import TextureOptions
 from rodin_watchd.core.pairing.candidates import Candidate, Member
 from rodin_watchd.core.sets import ReadySet, View
 from rodin_watchd.errors import SidecarError
@@ -26,7 +26,7 @@ def chosen(*sets: ReadySet, jobs: tuple[Job, ...] = (), room: int = 10) -> Claim
         for path in one.entries:
             uses[path] = uses.get(path, 0) + 1
     view = View(ready=sets, uses=uses)
-    return claims(view, jobs, room, Options(seed=5), lambda: f"id-{len(uses)}-{id(view)}", 100.0)
+    return claims(view, jobs, room, TextureOptions(seed=5), lambda: f"id-{len(uses)}-{id(view)}", 100.0)
 
 
 def test_room_bounds_what_is_taken_and_the_first_go_first() -> None:

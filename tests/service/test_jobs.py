@@ -12,6 +12,7 @@ from strangers import filled_up, mounted
 
 from rodin_watchd.adapters.store.sqlite import Journal
 from rodin_watchd.core.dedup import fingerprint
+from rodin_watchd.core.kinds import TEXTURE
 from rodin_watchd.errors import CommandRefusedError
 from rodin_watchd.model import Job, State, Task, Transition
 from rodin_watchd.service.jobs import MOST_RECENT, JobStore
@@ -72,7 +73,7 @@ def test_a_note_is_known_but_not_durable(job_store: JobStore) -> None:
 )
 def test_what_counts_as_paid_twice(job_store: JobStore, state: State, consent: str, paid: bool, told: str) -> None:
     """The same content is refused while it is worked on, and after a delivery unless somebody agreed to pay or it is paid."""
-    content = fingerprint((), {})
+    content = fingerprint(TEXTURE, (), {})
     add(job_store, 1, state, content)
     job = replace(add(job_store, 2, State.CLAIMED, ""), fingerprint=content, consent=consent)
     error = job_store.duplicate(replace(job, task=Task("task-2", "key")) if paid else job)

@@ -12,14 +12,16 @@ from workshop import working
 
 from rodin_watchd.config import Config
 from rodin_watchd.config.reference import CONFIG_SCHEMA, SIDECAR_SCHEMA, example, sidecar_example
+from rodin_watchd.core.kinds import TEXTURE
 from rodin_watchd.core.model_words import plain_schema
-from rodin_watchd.core.options import DECLARED, Options, text_of
+from rodin_watchd.core.options import declared, text_of
 from rodin_watchd.core.sidecar import Sidecar
 from rodin_watchd.emulator.orders import TEXT_KEYS
 from rodin_watchd.model import OptionValue, State
 
 PROJECT = Path(__file__).parent.parent.parent
-NODES = plain_schema(Options)["properties"]
+NODES = plain_schema(TEXTURE.options)["properties"]
+DECLARED = declared(TEXTURE.options)
 
 
 def unusual(key: str) -> OptionValue:
@@ -34,7 +36,7 @@ def unusual(key: str) -> OptionValue:
     return 3 if node["type"] == "integer" else 2.25
 
 
-UNUSUAL = {key: unusual(key) for key in Options.model_fields}
+UNUSUAL = {key: unusual(key) for key in TEXTURE.options.model_fields}
 
 
 @pytest.mark.parametrize("where", ["sidecar", "config", "preset"])
@@ -57,22 +59,22 @@ def test_every_declared_option_reaches_the_vendor(tmp_path: Path, where: str) ->
 
 def test_every_declared_option_is_known_everywhere() -> None:
     """By the emulator, which keeps its own list, by both files of people, by the schemas and by the page."""
-    declared = set(Options.model_fields)
-    assert declared == set(DECLARED)
+    names = set(TEXTURE.options.model_fields)
+    assert names == set(DECLARED)
     assert {sent.part for sent in DECLARED.values()} == set(TEXT_KEYS)
     page = (PROJECT / "docs/intake.md").read_text()
-    assert {key for key in declared if f"| `{key}` |" in page} == declared
+    assert {key for key in names if f"| `{key}` |" in page} == names
     for text in (example(), sidecar_example()):
-        assert {key for key in declared if f"# {key} = " in text} == declared
+        assert {key for key in names if f"# {key} = " in text} == names
     sidecar = json.loads((PROJECT / SIDECAR_SCHEMA).read_text())["properties"]
     config = json.loads((PROJECT / CONFIG_SCHEMA).read_text())["properties"]["defaults"]["properties"]
-    for key in declared:
+    for key in names:
         node = plain_schema(Sidecar)["properties"][key]
         assert sidecar[key] == config[key] == node
         assert plain_schema(Config)["properties"]["defaults"]["properties"][key] == node
 
 
-@pytest.mark.parametrize("key", sorted(Options.model_fields))
+@pytest.mark.parametrize("key", sorted(TEXTURE.options.model_fields))
 def test_what_is_said_of_a_default_is_the_declared_one(key: str) -> None:
     """The words for people, and the value that the fingerprint and the forecast know."""
     words, default = NODES[key]["description"], DECLARED[key].default

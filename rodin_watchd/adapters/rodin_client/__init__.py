@@ -23,6 +23,7 @@ from rodin_watchd import __version__
 from rodin_watchd.adapters.rodin_client import transfer
 from rodin_watchd.adapters.rodin_client.upload import Upload, UploadBody
 from rodin_watchd.core import wire
+from rodin_watchd.core.kinds import KINDS
 from rodin_watchd.core.secrecy import blotted
 from rodin_watchd.core.wire import is_loopback, plain, retry_after_seconds, usable_url, without_query
 from rodin_watchd.errors import ConfigError, DownloadError, NetworkError, OutcomeUnknownError, VendorAnswerError
@@ -33,7 +34,6 @@ __all__ = ["RodinClient", "Timeouts", "Upload"]
 # ---- The calls to the Rodin API and to its file host (API contract, all sections), over `requests` ------------------
 
 
-SUBMIT_PATH: Final = "/api/v2/rodin_texture_only"
 STATUS_PATH: Final = "/api/v2/status"
 LINKS_PATH: Final = "/api/v2/download"
 BALANCE_PATH: Final = "/api/v2/check_balance"
@@ -43,7 +43,12 @@ NO_ANSWER: Final = "none"
 
 log = logging.getLogger("rodin_watchd")
 
-_CALLS: Final = {SUBMIT_PATH: "submit", STATUS_PATH: "status", LINKS_PATH: "links", BALANCE_PATH: "balance"}
+_CALLS: Final = {
+    **{kind.path: "submit" for kind in KINDS.values()},
+    STATUS_PATH: "status",
+    LINKS_PATH: "links",
+    BALANCE_PATH: "balance",
+}
 _KEY = re.compile(r"[!-~]+")
 _REDIRECTS = 3
 _REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
@@ -121,9 +126,13 @@ class RodinClient:
     # ---- the API ----------------------------------------------------------------------------------------------------
 
     def submit(
-        self, model: Upload, image: Upload, fields: Sequence[tuple[str, str]], before_closing: Callable[[], None]
+        self,
+        path: str,
+        uploads: Sequence[Upload],
+        fields: Sequence[tuple[str, str]],
+        before_closing: Callable[[], None],
     ) -> Answer:
-        """Send a set and return the vendor's answer, for `read_submit`. **Costs credits** (API contract, Generate Texture).
+        """Send a set to the path of its kind of job and return the answer, for `read_submit`. **Costs credits** (API contract).
 
         `before_closing` is called when all but the closing boundary line has arrived at the other system (where this one
         tells: on Linux); when it raises, the connection is dropped, the error passes, and nothing was submitted. It is
@@ -134,11 +143,11 @@ class RodinClient:
         says is not known), or when the process dies after `before_closing` has returned. An answer whose body was cut is returned as far as it came: a JSON object that was
         cut cannot be read as one, and one that can be read is as good as whole.
         """
-        with closing(self._adapter(1)) as fresh, UploadBody(model, image, fields, before_closing) as body:
-            return self._submitted(fresh, body)
+        with closing(self._adapter(1)) as fresh, UploadBody(uploads, fields, before_closing) as body:
+            return self._submitted(fresh, path, body)
 
-    def _submitted(self, fresh: transfer.PacedAdapter, body: UploadBody) -> Answer:
-        request = self._request("POST", SUBMIT_PATH, body, body.content_type)
+    def _submitted(self, fresh: transfer.PacedAdapter, path: str, body: UploadBody) -> Answer:
+        request = self._request("POST", path, body, body.content_type)
         request.headers["Connection"] = "close"
         try:
             with closing(self._sent(fresh, request)) as response:

@@ -65,6 +65,7 @@ class Upload:
     path: Path
     size: int  # bytes
     sha256: str  # hex
+    part: str  # the name of its part
     filename: str
     content_type: str
 
@@ -112,7 +113,7 @@ class UploadBody(Withheld):
     """
 
     def __init__(
-        self, model: Upload, image: Upload, fields: Sequence[tuple[str, str]], before_closing: Callable[[], None]
+        self, uploads: Sequence[Upload], fields: Sequence[tuple[str, str]], before_closing: Callable[[], None]
     ) -> None:
         super().__init__()
         boundary = secrets.token_hex(16)
@@ -120,10 +121,14 @@ class UploadBody(Withheld):
         self.failure: Exception | None = None
         self._before_closing = before_closing
         self._closing = closing(boundary)
-        head = b"".join(text_part(boundary, name, value) for name, value in fields)
-        self._heads = (head + _head(boundary, "model", model), NEXT + _head(boundary, "image", image))
-        self._uploads = (model, image)
-        self._length = sum(map(len, self._heads)) + model.size + image.size + len(self._closing)
+        texts = b"".join(text_part(boundary, name, value) for name, value in fields)
+        heads = [_head(boundary, upload) for upload in uploads]
+        # What ends a part belongs to the boundary line that comes next: to the closing one, where no file follows the texts.
+        self._heads = (texts + heads[0], *(NEXT + head for head in heads[1:])) if heads else ()
+        self._alone = b"" if heads else texts.removesuffix(NEXT)
+        self._uploads = tuple(uploads)
+        sizes = (*map(len, self._heads), len(self._alone), *(upload.size for upload in uploads), len(self._closing))
+        self._length = sum(sizes)
         self._files = ExitStack()
         self._sources: list[_Source] = []
 
@@ -133,6 +138,8 @@ class UploadBody(Withheld):
             for head, upload in zip(self._heads, self._uploads, strict=True):
                 self._sources += [io.BytesIO(head), _CheckedFile(opened.enter_context(_opened(upload.path)), upload)]
             self._files = opened.pop_all()
+        if self._alone:
+            self._sources.append(io.BytesIO(self._alone))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -177,8 +184,8 @@ class UploadBody(Withheld):
             raise DiskError.of("A file of the set cannot be read", error) from error
 
 
-def _head(boundary: str, part: str, upload: Upload) -> bytes:
-    return file_head(boundary, part, upload.filename, upload.content_type)
+def _head(boundary: str, upload: Upload) -> bytes:
+    return file_head(boundary, upload.part, upload.filename, upload.content_type)
 
 
 def _opened(path: Path) -> BinaryIO:

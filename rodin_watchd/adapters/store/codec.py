@@ -15,8 +15,9 @@ from typing import Any, Final
 from rodin_watchd.core.approval import GateKey
 from rodin_watchd.core.budget import top_folder
 from rodin_watchd.core.dedup import of_set
+from rodin_watchd.core.kinds import kind_of
 from rodin_watchd.core.names import printable
-from rodin_watchd.core.schedule import kind_of, vendor_seconds
+from rodin_watchd.core.schedule import vendor_seconds
 from rodin_watchd.model import (
     Answer,
     Event,
@@ -45,7 +46,7 @@ def row(job: Job, changed_at: float) -> dict[str, Any]:
         "folder": printable(job.folder),
         "top": top_folder(job.folder),
         "fingerprint": job.fingerprint,
-        "kind": kind_of(job.options),
+        "kind": kind_of(job).duration_class(job.options),
         "vendor_seconds": vendor_seconds(job),
         "task_uuid": job.task.uuid if job.task else None,
         "charges": job.charges,

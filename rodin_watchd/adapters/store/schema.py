@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 from rodin_watchd.adapters.store import codec as rows
 from rodin_watchd.core.dedup import fingerprint, first_fingerprint
+from rodin_watchd.core.kinds import TEXTURE
 from rodin_watchd.core.machine import ENDED, TABLE
 from rodin_watchd.model import State
 
@@ -64,7 +65,7 @@ def _contents(db: sqlite3.Connection) -> Iterator[_Content]:
             continue
         if files and all(file.sha256 for file in files):
             first = known or first_fingerprint(files, options)
-            yield _Content(job_id, first, fingerprint(files, options), bool(by_itself))
+            yield _Content(job_id, first, fingerprint(TEXTURE, files, options), bool(by_itself))
 
 
 _MIGRATIONS: Final = (

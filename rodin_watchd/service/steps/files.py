@@ -15,7 +15,7 @@ from rodin_watchd.core.names import printable
 from rodin_watchd.errors import ChangedWhileTakenError, FilesError, GoneWhileTakenError, OutcomeUnknownError
 from rodin_watchd.model import InputFile, Job, Role, State
 
-_TURN = {role: turn for turn, role in enumerate((Role.MODEL, Role.IMAGE, Role.SIDECAR))}
+_TURN = {role: turn for turn, role in enumerate(Role)}
 
 
 def in_order(job: Job) -> Sequence[InputFile]:

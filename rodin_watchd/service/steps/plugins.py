@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from rodin_watchd.adapters.spool.beneath import FULL_ERRNOS, disk_errors
 from rodin_watchd.adapters.spool.sealing import UnfitFileError, copy_tree, link_tree, sealed
+from rodin_watchd.core.kinds import kind_of
 from rodin_watchd.core.notifications import public_job, public_set
 from rodin_watchd.core.options import Options, frozen
 from rodin_watchd.core.plugin_values import checked_facts
@@ -51,7 +52,7 @@ def consulted(tools: Tools, job: Job) -> Job:
     for plugin in tools.plugins.of(OPTIONS):
         arguments = {"job": asdict(public_job(job)), "options": dict(job.options)}
         wanted = _asked_with_inputs(tools, job, OPTIONS, plugin, arguments)
-        job = replace(job, options={**job.options, **_options(plugin, wanted or {})})
+        job = replace(job, options={**job.options, **_options(kind_of(job).options, plugin, wanted or {})})
     return job
 
 
@@ -88,10 +89,10 @@ def _asked_with_inputs(
         remove(copy)
 
 
-def _options(plugin: str, wanted: Any) -> Mapping[str, Any]:  # noqa: ANN401 - whatever a plugin returned
+def _options(model: type[Options], plugin: str, wanted: Any) -> Mapping[str, Any]:  # noqa: ANN401 - whatever a plugin returned
     """Check the options that a plugin chose, as a sidecar's are checked."""
     try:
-        return frozen(Options.model_validate(wanted))
+        return frozen(model.model_validate(wanted))
     except ValidationError as error:
         told = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_input=False))
         raise PluginRefusedError(f"The plugin {plugin} chose options that the vendor does not have: {told}.") from error

@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from rodin_watchd.core.formats import why_damaged
+from rodin_watchd.core.kinds import kind_of
 from rodin_watchd.core.names import printable, safe_result_names, split_name
 from rodin_watchd.core.receipt import is_preview
 from rodin_watchd.core.wire import TaskState, has_model
@@ -141,7 +142,8 @@ def _links(tools: Tools, job: Job) -> tuple[Link, ...]:
     links = tools.client.links(_task(job).uuid)
     if not has_model(links):
         raise NotReadyError
-    if not any(is_preview(link.name) for link in links) and not _is_late(tools, job):
+    awaited = kind_of(job).has_preview and not any(is_preview(link.name) for link in links)
+    if awaited and not _is_late(tools, job):
         raise NotReadyError("The vendor's list of results has no preview yet.")
     return links
 

@@ -14,6 +14,7 @@ from rodin_watchd.adapters.spool.beneath import disk_errors
 from rodin_watchd.core.dedup import fingerprint, fingerprint_of_drop, of_set
 from rodin_watchd.core.formats import probe
 from rodin_watchd.core.formats.source import Wholeness
+from rodin_watchd.core.kinds import FileRule, JobKind, kind_of
 from rodin_watchd.core.names import printable, split_name
 from rodin_watchd.core.wire import submit_fields
 from rodin_watchd.errors import (
@@ -25,7 +26,7 @@ from rodin_watchd.errors import (
     UnfinishedFileError,
     UnfitFoldersError,
 )
-from rodin_watchd.model import MODEL_LIMIT_BYTES, Answered, Done, InputFile, Job, Outcome, Role, State
+from rodin_watchd.model import Answered, Done, InputFile, Job, Outcome, Role, State
 from rodin_watchd.service.steps.files import in_order, left_behind, remove_set_folder
 from rodin_watchd.service.steps.plugins import consulted
 from rodin_watchd.service.steps.tools import BeforeClosing, Tools, need_room
@@ -53,7 +54,7 @@ def _with_files_if_there(tools: Tools, job: Job) -> Job:
 def _with_checked_files(tools: Tools, job: Job) -> Job:
     _refuse_ambiguous(job)
     for file in job.files:
-        _refuse_large(file)  # before anything is copied
+        _refuse_large(kind_of(job), file)  # before anything is copied
     taken = {file.source: tools.spool.take(job.id, file) for file in in_order(job)}
     files = tuple(_checked(file, taken[file.source]) for file in job.files)
     asked = job.options if job.asked is None else job.asked  # a retry has what plugins made of them
@@ -64,25 +65,26 @@ def _recognised(job: Job) -> Job:
     """Note what the set is by its content, and what allows to pay for that once more; a person's consent stays."""
     return replace(
         job,
-        fingerprint=fingerprint(job.files, job.options),
+        fingerprint=fingerprint(kind_of(job), job.files, job.options),
         dropped=fingerprint_of_drop(job),
         consent=job.consent or of_set(job.again),
     )
 
 
 def _refuse_ambiguous(job: Job) -> None:
-    """Raise AmbiguousSetError where the set has several files of a role: what is sent must be what its fingerprint says."""
+    """Raise AmbiguousSetError where the set has too many files of a role: what is sent must be what its fingerprint says."""
     for role in Role:
         names = [f"“{printable(file.name)}”" for file in job.files if file.role is role]
-        if len(names) > 1:
+        if len(names) > kind_of(job).most(role):
             raise AmbiguousSetError(f"{len(names)} files compete to be the {role} of this set: {', '.join(names)}.")
 
 
-def _refuse_large(file: InputFile) -> None:
+def _refuse_large(kind: JobKind, file: InputFile) -> None:
     name, size = printable(file.name), file.signature.size
-    if file.role is Role.MODEL and size > MODEL_LIMIT_BYTES:
+    most = kind.files[file.role].most_bytes if file.role in kind.files else None
+    if most is not None and size > most:
         raise FileRefusedError(
-            f"“{name}” has {size:,} bytes; the vendor takes models of at most {MODEL_LIMIT_BYTES:,}.",
+            f"“{name}” has {size:,} bytes; the vendor takes {file.role}s of at most {most:,}.",
             advice="Make the model smaller (fewer triangles, no embedded textures) and drop the set again.",
         )
     if file.role is Role.IMAGE and size > MOST_BYTES:
@@ -110,17 +112,25 @@ def submit(tools: Tools, job: Job, before_closing: BeforeClosing) -> Answered:
     if job.state is not State.UPLOADING:  # a fault of the program: better to ask a person than to pay twice
         raise OutcomeUnknownError(f"The job was to be submitted while it is {job.state}.")
     need_room(tools)
-    model, image = (_upload(tools, job, role) for role in (Role.MODEL, Role.IMAGE))
-    return Answered(tools.client.submit(model, image, submit_fields(job.options), before_closing))
+    kind = kind_of(job)
+    uploads = [
+        _upload(tools, job, rule.part, file) for role, rule in kind.files.items() for file in _of_role(job, role, rule)
+    ]
+    return Answered(tools.client.submit(kind.path, uploads, submit_fields(kind, job.options), before_closing))
 
 
-def _upload(tools: Tools, job: Job, role: Role) -> Upload:
-    file = job.file(role)
-    if file is None:
-        raise InternalError(f"The job has no {role}.")
+def _of_role(job: Job, role: Role, rule: FileRule) -> list[InputFile]:
+    """Return a job's files of a role. Raises InternalError where there are fewer or more than its kind has."""
+    files = [file for file in job.files if file.role is role]
+    if not rule.least <= len(files) <= rule.most:
+        raise InternalError(f"The job has {len(files)} files for its {role}.")
+    return files
+
+
+def _upload(tools: Tools, job: Job, part: str, file: InputFile) -> Upload:
     extension = split_name(file.name)[1]
     media_type = mimetypes.types_map.get(extension, "application/octet-stream")
     path = tools.spool.inputs(job.id) / file.name
     if not os.path.lexists(path):
         raise FilesGoneError(f"“{printable(file.name)}” is not in the work folder any more.")
-    return Upload(path, file.signature.size, file.sha256, f"{role}{extension}", media_type)
+    return Upload(path, file.signature.size, file.sha256, part, f"{file.role}{extension}", media_type)
