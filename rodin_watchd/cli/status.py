@@ -376,7 +376,7 @@ def _watch(config: Config, zone: tzinfo) -> None:
 def list_jobs(config_file: Path | None, *, as_json: bool, states: tuple[str, ...], limit: int | None) -> None:
     """List all jobs, newest change first.
 
-    --json prints a list; each job has id, set, folder, state, hold (its number, or null), created_at, since_at
+    --json prints a list; each job has id, set, folder, kind, state, hold (its number, or null), created_at, since_at
     (UTC seconds), credits, cost_is_certain, place (relative to the root, or null) and problem (a sentence, or null).
     """
     with reader(load(config_file)) as journal:
