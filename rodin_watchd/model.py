@@ -160,7 +160,7 @@ class Job:
     created_at: float
     kind: str = "texture"  # what is made of it (`core.kinds`); jobs of versions that knew one kind do not say
     again: bool | str = False  # as its TOML file says it: once more, or a word for it
-    consent: str = ""  # what allows to pay for this content once more (`core.consent`); known once staged
+    consent: str = ""  # what allows to pay for this content once more (`core.dedup`); known once staged
     fingerprint: str = ""
     asked: Mapping[str, OptionValue] | None = None  # the options before plugins changed any; known once staged
     dropped: str = ""  # the fingerprint of what was dropped, whatever plugins made of it; known once staged
@@ -168,7 +168,7 @@ class Job:
     holds: int = 0  # how often it was held: the number of its newest hold
     attempts: int = 0  # of the step that is next
     not_before: float = 0.0
-    deadline: float | None = None  # UTC; what counts is its distance from not_before (`core.patience`)
+    deadline: float | None = None  # UTC; what counts is its distance from not_before (`core.machine.later`)
     times: Mapping[str, float] = field(default_factory=dict)  # state -> last reached since it was taken (up), UTC
     task: Task | None = None
     answer: Answer | None = None  # committed before it is parsed

@@ -237,3 +237,21 @@ def test_status_commands_never_load_the_daemon(page: str) -> None:
     }
     assert not {name.split(".")[0] for name in reached} & {"requests", "urllib3", "http"}
     assert "rodin_watchd.adapters.store.reader" in reached
+
+
+@each
+def test_only_the_machine_moves_jobs(name: str) -> None:
+    """Every rule of the state machine is in one file: others decide when a move is made, never what it does."""
+    if name == "rodin_watchd.core.machine" or layer_of(name) == "emulator":
+        return
+    calls = [node for node in ast.walk(ast.parse(MODULES[name].read_text())) if isinstance(node, ast.Call)]
+    called = [(ast.unparse(call.func).rpartition(".")[2], {word.arg for word in call.keywords}) for call in calls]
+    moving = [what for what, words in called if what == "Transition" or (what == "replace" and "state" in words)]
+    assert moving == []
+    imported = {
+        alias.name
+        for node in ast.walk(ast.parse(MODULES[name].read_text()))
+        if isinstance(node, ast.ImportFrom) and node.module == "rodin_watchd.core.machine"
+        for alias in node.names
+    }
+    assert "move" not in imported

@@ -18,7 +18,7 @@ from datetime import datetime, timedelta, tzinfo
 from decimal import Decimal
 from typing import Final, NamedTuple
 
-from rodin_watchd.core.machine import Signal, move
+from rodin_watchd.core.machine import go_on, wait_for_budget
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.wording import in_credits
 from rodin_watchd.errors import OverBudgetError
@@ -171,9 +171,6 @@ def put_off(job: Job, reason: str, now: float) -> Transition | None:
     None where that is known already. An upload that a crash has cut is no upload any more.
     """
     if not reason:
-        return Transition(replace(job, problem=None), "within-budget") if is_over_budget(job) else None
+        return go_on(job) if is_over_budget(job) else None
     problem = OverBudgetError(f"It waits for another day: {reason}.").problem
-    if job.problem == problem:
-        return None
-    staged = move(job, Signal.RETRY, now).job if job.state is State.UPLOADING else job
-    return Transition(replace(staged, problem=problem), "over-budget", problem.message, problem.code)
+    return None if job.problem == problem else wait_for_budget(job, problem, now)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from rodin_watchd.core.layout import INBOX
+from rodin_watchd.core.machine import claim
 from rodin_watchd.core.options import Options
 from rodin_watchd.core.sets import ReadySet, View
 from rodin_watchd.core.sidecar import layered, layered_plugins
@@ -80,13 +81,12 @@ def claims(
 
 def _begin(ready: ReadySet, shared: frozenset[str], defaults: Options, job_id: str, now: float) -> Transition:
     """Return the job that a set becomes: claimed, or on its way to `failed/`."""
-    state = State.FAILING if ready.problem else State.CLAIMED
     said = [*ready.presets, *([ready.sidecar] if ready.sidecar else [])]
     job = Job(
         id=job_id,
         name=ready.candidate.name,
         folder=ready.candidate.folder,
-        state=state,
+        state=State.CLAIMED,
         files=tuple(
             InputFile(m.role, f"{INBOX}/{m.path}", ready.entries[m.path].signature, shared=m.path in shared)
             for m in ready.candidate.members
@@ -95,16 +95,8 @@ def _begin(ready: ReadySet, shared: frozenset[str], defaults: Options, job_id: s
         plugins={} if ready.problem else layered_plugins(*said),
         created_at=now,
         again=ready.sidecar.again if ready.sidecar else False,
-        not_before=now,
-        times={state.value: now},
-        problem=ready.problem,
     )
-    return Transition(
-        job,
-        action=state.value,
-        message=ready.problem.message if ready.problem else "",
-        code=ready.problem.code if ready.problem else "",
-    )
+    return claim(job, ready.problem, now)
 
 
 def copied_paths(jobs: Iterable[Job]) -> frozenset[str]:

@@ -12,8 +12,9 @@ from dataclasses import asdict, dataclass, replace
 from datetime import tzinfo
 from typing import Any, Final, Self
 
+from rodin_watchd.core import machine
 from rodin_watchd.core.dedup import by_person, is_by_person
-from rodin_watchd.core.machine import RESTING, SENDING, TABLE, Signal, cost_of, move
+from rodin_watchd.core.machine import RESTING, SENDING, TABLE, Signal
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.status import doing
 from rodin_watchd.core.wording import cost, local
@@ -115,24 +116,10 @@ def retry(job: Job, now: float, *, pay_again: bool) -> Transition:
         raise CommandRefusedError(f"Only a failed job can be retried; {_now(job)}")
     if not pay_again:
         _refuse_to_pay(job)
-    fresh = replace(
-        job,
-        files=tuple(replace(f, source=f"{job.place}/{f.name}", shared=False) for f in job.files),
-        fingerprint="",  # known again when staged; until then the content may belong to another job
-        dropped="",
-        task=None if pay_again else job.task,
-        consent=by_person(job.id, job.retries + 1) if pay_again else "",  # another's is not used up by this one
-        problem=None,
-        answer=None,
-        results=(),
-        progress="",
-        working_at=0.0,
-        times={},
-        retries=job.retries + 1,
-    )
     if not pay_again:
-        return move(fresh, Signal.ASK_RETRY, now)
-    return move(fresh, Signal.ASK_RETRY, now, _given_up(job), PAID_ANEW)
+        return machine.take_up(job, now)
+    consent = by_person(job.id, job.retries + 1)  # another's is not used up by this one
+    return machine.take_up(replace(job, task=None), now, consent, _given_up(job), PAID_ANEW)
 
 
 def _refuse_to_pay(job: Job) -> None:
@@ -171,7 +158,7 @@ def cancel(job: Job, now: float) -> Transition:
     if (job.state, Signal.CANCEL) not in TABLE:
         advice = "Use `rodin-watchd resolve --give-up JOB`." if job.state is State.HELD else ""
         raise CommandRefusedError(f"A job that is {job.state} cannot be canceled.", advice=advice)
-    return move(replace(job, problem=_canceled(job).problem), Signal.CANCEL, now, code=CanceledError.code)
+    return machine.cancel(job, _canceled(job).problem, now)
 
 
 def _canceled(job: Job) -> CanceledError:
@@ -194,8 +181,7 @@ def resolve_not_charged(job: Job, now: float) -> Transition:
             "The balance shows that this job was charged.",
             advice=f"To pay once more, use `rodin-watchd resolve --give-up JOB`; then {PAY_AGAIN}",
         )
-    refused = 0 if _is_refused_often(job) else job.refused
-    return move(replace(job, problem=None, answer=None, refused=refused), Signal.NOT_CHARGED, now)
+    return machine.send_again(replace(job, refused=0) if _is_refused_often(job) else job, now)
 
 
 def resolve_adopt(job: Job, task: Task, now: float) -> Transition:
@@ -212,12 +198,9 @@ def resolve_adopt(job: Job, task: Task, now: float) -> Transition:
     if job.state is State.FAILED and job.task and job.problem and job.problem.code in _OTHER_TASK:
         return retry(replace(job, task=task, problem=None), now, pay_again=False)
     held = _held(job)
-    adopted = replace(
-        held, problem=None, answer=None, task=task, refused=job.refused - (_is_refused_often(job) and job.refused > 0)
-    )
-    if not _is_charged(job):
-        adopted = replace(adopted, charges=job.charges + 1, spent=job.spent + cost_of(task, job.price))
-    return move(adopted, Signal.ADOPT, now)
+    if _is_refused_often(held) and held.refused > 0:  # the newest refusal was a charge
+        held = replace(held, refused=held.refused - 1)
+    return machine.adopt(held, task, now, is_booked=_is_charged(held))
 
 
 def _is_refused_often(job: Job) -> bool:
@@ -234,7 +217,7 @@ def resolve_give_up(job: Job, now: float) -> Transition:
     """Bury a held job with what is known. Raises CommandRefusedError if the job is not held."""
     problem = _held(job).problem
     told = replace(problem, advice=f"Look into the vendor's account first. {PAY_AGAIN}") if problem else None
-    return move(replace(job, problem=told), Signal.GIVE_UP, now)
+    return machine.give_up(job, told, now)
 
 
 def _held(job: Job) -> Job:

@@ -22,13 +22,14 @@ where it was without using up an attempt, and the service pauses that whole lane
 A job that was paid never loses its task: asking for its results is free, so `retry` of a failed job that has one goes
 back through `claimed` (the inputs move back into the work folder) straight to `submitted`, past the POST.
 
-How patient each state is, `POLICIES` says (the arithmetic is `core.patience`'s); what people may ask for is in
-`core.people`. Time and chance are arguments. Nothing here reads a clock, a disk or a network.
+Every move is a function of this file; others decide when it is made: `core.proof`, `core.refusals` and `core.trust` by the
+balance, `core.budget` by what may be spent, `core.claims` for a new set, `core.commands` for people. How patient each state
+is, `POLICIES` says. Time and chance are arguments. Nothing here reads a clock, a disk or a network.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import tzinfo
 from decimal import Decimal
@@ -51,6 +52,7 @@ from rodin_watchd.errors import (
     ResultsGoneError,
     RodinWatchdError,
     TaskLostError,
+    VendorAnswerError,
 )
 from rodin_watchd.model import (
     CREDITS_PER_TEXTURE,
@@ -315,6 +317,19 @@ def outcome_of(error: RodinWatchdError) -> Outcome:
     return Rejected(error.problem) if error.final else Retry(error.problem)
 
 
+def claim(job: Job, problem: Problem | None, now: float) -> Transition:
+    """Begin a job, as a set became it; one with a `problem` is refused: its files go to `failed/` at once."""
+    state = State.FAILING if problem else State.CLAIMED
+    begun = replace(job, state=state, problem=problem, not_before=now, times={state.value: now})
+    message, code = (problem.message, problem.code) if problem else ("", "")
+    return Transition(begun, action=state.value, message=message, code=code)
+
+
+def noted(job: Job, action: str, message: str) -> Transition:
+    """Write something into a job's history that changes nothing about it."""
+    return Transition(job, action, message)
+
+
 def begin_upload(job: Job, now: float, price: Decimal, account: str) -> Transition:
     """Intend to send all of the body but its closing boundary: to be committed before a connection is made.
 
@@ -358,6 +373,137 @@ def move(
 _KEEP_ATTEMPTS = frozenset(
     {Signal.BEGIN, Signal.CLOSE, Signal.WITHHOLD, Signal.UNKNOWN}
 )  # else a failing submit would be tried for ever
+
+
+# ---- The budget: a job that today's does not allow waits in `staged` -------------------------------------------------
+
+
+def wait_for_budget(job: Job, problem: Problem, now: float) -> Transition:
+    """Note that a job in `staged` or `uploading` waits for another day. An upload that a crash has cut is no upload any more."""
+    staged = move(job, Signal.RETRY, now).job if job.state is State.UPLOADING else job
+    return Transition(replace(staged, problem=problem), "over-budget", problem.message, problem.code)
+
+
+def go_on(job: Job) -> Transition:
+    """Note that the budget allows a job that waited for it."""
+    return Transition(replace(job, problem=None), "within-budget")
+
+
+# ---- What the balance shows of submits whose answer is lost, and of refused ones (`core.proof`, `core.refusals`, `core.trust`) ----
+
+
+def still_unknown(job: Job, reason: str, message: str) -> Transition:
+    """Note what a proof has found that ends no question: the job stays held, and its problem says `message`."""
+    problem = replace(job.problem, message=message) if job.problem else None
+    return Transition(replace(job, problem=problem), "undecided", reason)
+
+
+def charge_lost(job: Job, reason: str) -> Transition:
+    """Book the charge of a held job whose answer, and with it the task's id, is lost."""
+    lost = ChargedTaskLostError(f"{reason} The task's id is lost with the answer.").problem
+    booked = replace(job, problem=lost, charges=job.charges + 1, spent=job.spent + job.price)
+    return Transition(booked, "charged", reason, lost.code)
+
+
+def not_charged_again(job: Job, reason: str, now: float, chance: float) -> tuple[Transition, ...]:
+    """Send a held job again, which was not charged; fail it when its attempts are spent.
+
+    Each such submit counts as an attempt and waits, so that a set that the vendor cannot take never stops the others.
+    """
+    staged = send_again(job, now, reason).job
+    policy, attempts = POLICIES[staged.state], job.attempts + 1
+    problem = VendorAnswerError(
+        f"{attempts} submits got no answer that tells their outcome. {reason}",
+        advice="`rodin-watchd retry JOB` submits it once more.",
+    ).problem
+    waits = replace(staged, attempts=attempts, not_before=now + wait_seconds(attempts, policy, problem, chance))
+    again = Transition(waits, "not-charged", reason)
+    if not (last := spent(replace(waits, problem=problem), policy, now)):
+        return (again,)
+    return (again, _reject(waits, last, now))
+
+
+def clear_refusals(job: Job, reason: str) -> Transition:
+    """Note that what was refused was free: the job goes on in its state."""
+    return Transition(replace(job, refused=0), "not-charged", reason)
+
+
+def book_refusals(job: Job, costs: Sequence[Decimal], problem: Problem, now: float) -> Transition:
+    """Book what refused submits of this job did cost (credits each; none, if only other jobs were charged), and hold it."""
+    own = len(costs)
+    booked = replace(job, charges=job.charges + own, spent=sum(costs, job.spent), refused=max(job.refused - own, 0))
+    return hold_refused(booked, problem, now)
+
+
+def hold_refused(job: Job, problem: Problem, now: float, *, is_free: bool = False) -> Transition:
+    """Hold a job that the vendor refused, and may have charged. `is_free`: the balance shows no charge so far."""
+    held = replace(job, problem=problem, refused=0 if is_free else job.refused)
+    return move(held, Signal.HOLD, now, problem.message)
+
+
+def doubt(job: Job, times: int, problem: Problem, now: float) -> Transition:
+    """Count submits of a live job as refused again that had looked free; hold it if it would be sent next."""
+    doubted = replace(job, refused=job.refused + times)
+    if job.state is State.STAGED:
+        return hold_doubted(doubted, problem, now)
+    return Transition(doubted, "doubted", problem.message)
+
+
+def hold_doubted(job: Job, problem: Problem, now: float) -> Transition:
+    """Hold a job in `staged` or `uploading`, because earlier submits of its content may have been charged after all."""
+    signal = Signal.HOLD if job.state is State.STAGED else Signal.UNKNOWN
+    return move(replace(job, problem=problem), signal, now, problem.message, problem.code)
+
+
+# ---- What people decide (`core.commands` says when they may) ---------------------------------------------------------
+
+
+def take_up(job: Job, now: float, consent: str = "", message: str = "", code: str = "") -> Transition:
+    """Take a failed job up again, from its files in `failed/`; with its task, if it has one, it is not sent again.
+
+    `consent` is what allows to pay for its content once more, "" for nothing.
+    """
+    fresh = replace(
+        job,
+        files=tuple(replace(f, source=f"{job.place}/{f.name}", shared=False) for f in job.files),
+        fingerprint="",  # known again when staged; until then the content may belong to another job
+        dropped="",
+        consent=consent,
+        problem=None,
+        answer=None,
+        results=(),
+        progress="",
+        working_at=0.0,
+        times={},
+        retries=job.retries + 1,
+    )
+    return move(fresh, Signal.ASK_RETRY, now, message, code)
+
+
+def cancel(job: Job, problem: Problem, now: float) -> Transition:
+    """Stop a job before its results arrive."""
+    return move(replace(job, problem=problem), Signal.CANCEL, now, code=problem.code)
+
+
+def send_again(job: Job, now: float, reason: str = "") -> Transition:
+    """Let a held job be sent again: its submit was not charged."""
+    return move(replace(job, problem=None, answer=None), Signal.NOT_CHARGED, now, reason)
+
+
+def adopt(job: Job, task: Task, now: float, *, is_booked: bool) -> Transition:
+    """Give a held job its task. Its charge is counted, unless that `is_booked`: as what the task says, or the submit reserved."""
+    adopted = replace(job, problem=None, answer=None, task=task)
+    if not is_booked:
+        adopted = replace(adopted, charges=job.charges + 1, spent=job.spent + cost_of(task, job.price))
+    return move(adopted, Signal.ADOPT, now)
+
+
+def give_up(job: Job, problem: Problem | None, now: float) -> Transition:
+    """Bury a held job with what is known."""
+    return move(replace(job, problem=problem), Signal.GIVE_UP, now)
+
+
+# ---- What a step's outcome does --------------------------------------------------------------------------------------
 
 
 def _done(job: Job, after_step: Job, now: float, poll_seconds: float) -> Transition:

@@ -46,7 +46,7 @@ class Sent:
 
     `default` is what the vendor documents today, None where leaving it out means no fixed value. `canonical` is what the
     fingerprint takes for "left out": it stays as it is when the vendor's default changes, because journals
-    keep fingerprints (`core.content`); a test pins it.
+    keep fingerprints (`core.dedup`); a test pins it.
     """
 
     part: str  # the name of the text part

@@ -35,9 +35,8 @@ from decimal import Decimal
 from enum import Enum
 from typing import Any, Final, NamedTuple, Self
 
-from rodin_watchd.core.machine import POLICIES, Signal, move, spent, wait_seconds
+from rodin_watchd.core.machine import charge_lost, not_charged_again, still_unknown
 from rodin_watchd.core.wording import in_credits
-from rodin_watchd.errors import ChargedTaskLostError, VendorAnswerError
 from rodin_watchd.model import CREDITS_PER_TEXTURE, Job, Transition
 
 SETTLE_SECONDS: Final = 60.0
@@ -83,7 +82,7 @@ class Baseline:
     purchase: int  # the newest purchase at that moment
     sole: bool = True  # whether nobody else spent from the account then
     settled: bool = True  # whether all purchases before it were so old that their charges must be in it
-    aged_event: int = 0  # the newest event that was surely REFUND_SECONDS old then, by no wall clock (`core.ages`)
+    aged_event: int = 0  # the newest event that was surely REFUND_SECONDS old then, by no wall clock (`core.trust.Ages`)
 
     def as_data(self) -> dict[str, Any]:
         """Return it as JSON can hold it."""
@@ -276,31 +275,14 @@ def concluded(job: Job, proof: Proof, now: float, chance: float, *, bound: str =
     `bound` says why it is not submitted again although nothing was charged, "" if it is.
     """
     if proof.verdict is Charge.NOT_CHARGED and bound:
-        bounded = replace(job.problem, message=f"{bound} {proof.reason}") if job.problem else None
-        return (Transition(replace(job, problem=bounded), "undecided", f"{bound} {proof.reason}"),)
+        reason = f"{bound} {proof.reason}"
+        return (still_unknown(job, reason, reason),)
     if proof.verdict is Charge.NOT_CHARGED:
-        return _sent_again(job, proof.reason, now, chance)
+        return not_charged_again(job, proof.reason, now, chance)
     if proof.verdict is Charge.CHARGED:
-        lost = ChargedTaskLostError(f"{proof.reason} The task's id is lost with the answer.").problem
-        charged = replace(job, problem=lost, charges=job.charges + 1, spent=job.spent + job.price)
-        return (Transition(charged, "charged", proof.reason, lost.code),)
-    told = replace(job.problem, message=f"{job.problem.message} {proof.reason}") if job.problem else None
-    return (Transition(replace(job, problem=told), "undecided", proof.reason),)
-
-
-def _sent_again(job: Job, reason: str, now: float, chance: float) -> tuple[Transition, ...]:
-    """Count an attempt and wait a while, so that a set which the vendor cannot take holds no other up for ever."""
-    staged = move(replace(job, problem=None, answer=None), Signal.NOT_CHARGED, now, reason).job
-    policy, attempts = POLICIES[staged.state], job.attempts + 1
-    problem = VendorAnswerError(
-        f"{attempts} submits got no answer that tells their outcome. {reason}",
-        advice="`rodin-watchd retry JOB` submits it once more.",
-    ).problem
-    waits = replace(staged, attempts=attempts, not_before=now + wait_seconds(attempts, policy, problem, chance))
-    again = Transition(waits, "not-charged", reason)
-    if not (last := spent(replace(waits, problem=problem), policy, now)):
-        return (again,)
-    return (again, move(replace(waits, problem=last), Signal.REJECTED, now, last.message, last.code))
+        return (charge_lost(job, proof.reason),)
+    said = f"{job.problem.message} {proof.reason}" if job.problem else ""
+    return (still_unknown(job, proof.reason, said),)
 
 
 OVERDUE: Final = Proof(Charge.UNDECIDED, "The balance cannot tell: it could not be read while nothing was open.")

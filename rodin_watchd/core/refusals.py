@@ -17,17 +17,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import Final, NamedTuple
 
-from rodin_watchd.core.machine import Signal, move
+from rodin_watchd.core.machine import book_refusals, clear_refusals, hold_refused
 from rodin_watchd.core.pauses import Pause, Pauses
 from rodin_watchd.core.proof import Charge, Proof, Refusal, Settled
 from rodin_watchd.core.wire import plain
 from rodin_watchd.core.wording import in_credits
 from rodin_watchd.errors import ChargedRefusalError, RefusalsError, RefusedOftenError
 from rodin_watchd.model import CREDITS_PER_TEXTURE, Job, State, Transition
-from rodin_watchd.problem import Lane, Problem
+from rodin_watchd.problem import Lane
 
 MOST_FOR_A_SET: Final = 2
 """So many refused submits of one content may be unclear, over all jobs, retries and repeated drops."""
@@ -98,7 +97,7 @@ def judged_jobs(refusals: Iterable[Refusal], jobs: Iterable[Job]) -> list[Job]:
 
 def let_go(job: Job, proof: Proof) -> Transition:
     """Note that what was refused cost nothing: the job goes on as it would have."""
-    return Transition(replace(job, refused=0), "not-charged", proof.reason)
+    return clear_refusals(job, proof.reason)
 
 
 def charged(job: Job, refusals: Sequence[Refusal], proof: Proof, now: float) -> Transition:
@@ -114,8 +113,7 @@ def charged(job: Job, refusals: Sequence[Refusal], proof: Proof, now: float) -> 
     which = f" It charged {len(proof.charged)} of {len(refusals)} refused submits of {len(sets)} sets, perhaps not this one."
     message = f"{proof.reason}{which if unsure else ''} The vendor's refusal: {_said(job)}"
     problem = (ChargedRefusalError if own else RefusedOftenError)(message).problem
-    booked = replace(job, charges=job.charges + own, spent=sum(costs, job.spent), refused=max(job.refused - own, 0))
-    return _held(booked, problem, now)
+    return book_refusals(job, costs, problem, now)
 
 
 def held_often(job: Job, of_the_set: InVain, in_a_row: InARow, proof: Proof, now: float) -> Transition | None:
@@ -130,7 +128,7 @@ def held_often(job: Job, of_the_set: InVain, in_a_row: InARow, proof: Proof, now
     if not reached:
         return None
     told = f"{reached} {_each(job, is_free=is_free)} {proof.reason} The vendor's refusal: {_said(job)}"
-    return _held(replace(job, refused=0) if is_free else job, RefusedOftenError(told).problem, now)
+    return hold_refused(job, RefusedOftenError(told).problem, now, is_free=is_free)
 
 
 def bound(job: Job, of_the_set: InVain, in_a_row: InARow) -> str:
@@ -156,11 +154,7 @@ def held_beside(job: Job, in_a_row: InARow, now: float) -> Transition:
     told = (
         f"{in_a_row.why_stopped}, this one among them. {_each(job, is_free=False)} The vendor's refusal: {_said(job)}"
     )
-    return _held(job, RefusedOftenError(told).problem, now)
-
-
-def _held(job: Job, problem: Problem, now: float) -> Transition:
-    return move(replace(job, problem=problem), Signal.HOLD, now, problem.message)
+    return hold_refused(job, RefusedOftenError(told).problem, now)
 
 
 def _said(job: Job) -> str:

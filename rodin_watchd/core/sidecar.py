@@ -48,7 +48,7 @@ def _one_word(again: bool | str) -> bool | str:
 
 
 Again: TypeAlias = Annotated[bool | Annotated[str, Field(min_length=1, max_length=100)], AfterValidator(_one_word)]
-"""Consent to pay once more; what it is worth says `core.consent`."""
+"""Consent to pay once more; what it is worth says `core.dedup`."""
 
 _Model = TypeVar("_Model", bound="Preset")
 

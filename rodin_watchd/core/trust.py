@@ -17,11 +17,12 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, Final, NamedTuple, Self
 
-from rodin_watchd.core.machine import Signal, move
+from rodin_watchd.core.machine import doubt, hold_doubted
 from rodin_watchd.core.proof import Since, stake
 from rodin_watchd.core.wording import in_credits
 from rodin_watchd.errors import RefusedOftenError
-from rodin_watchd.model import Job, State, Transition
+from rodin_watchd.model import Job, Transition
+from rodin_watchd.problem import Problem
 
 
 def trust_key(account: str) -> str:
@@ -109,7 +110,7 @@ class Reading:
 def after(trust: Trust, reading: Reading, settle_seconds: float, aged_event: int) -> tuple[Trust, frozenset[int]]:
     """Return the trust after a reading, and the purchases of which it was wrong to say that they were free.
 
-    `aged_event`: the newest event that is surely KEEP_SECONDS old, by no wall clock (`core.ages`).
+    `aged_event`: the newest event that is surely KEEP_SECONDS old, by no wall clock (`core.trust.Ages`).
     """
     moved = replace(trust, moves=trust.moves or reading.shows_movement)
     if reading.unexplained and trust.freed:
@@ -122,24 +123,19 @@ def after(trust: Trust, reading: Reading, settle_seconds: float, aged_event: int
 
 def taken_back(job: Job, times: int, now: float) -> Transition:
     """Note in a live job that so many submits of it may have been charged after all; hold it where it would be sent or buried."""
-    doubted = replace(job, refused=job.refused + times)
-    if job.state is State.STAGED:
-        return held_unsure(doubted, times, now)
-    return Transition(doubted, "doubted", _told(job, times))
+    return doubt(job, times, _unsure(job, times), now)
 
 
 def held_unsure(job: Job, times: int, now: float) -> Transition:
     """Hold a job that would be sent, though so many submits of it may have been charged after all: taken back while it was no job to be sent."""
-    problem = RefusedOftenError(_told(job, times)).problem
-    signal = Signal.HOLD if job.state is State.STAGED else Signal.UNKNOWN
-    return move(replace(job, problem=problem), signal, now, problem.message, problem.code)
+    return hold_doubted(job, _unsure(job, times), now)
 
 
-def _told(job: Job, times: int) -> str:
-    return (
+def _unsure(job: Job, times: int) -> Problem:
+    return RefusedOftenError(
         f"The balance fell later than it was asked for: {times} of this set's submits, which had looked free of charge, may have "
         f"cost {in_credits(job.price)} each."
-    )
+    ).problem
 
 
 def notice(trust: Trust, settle_seconds: float, *, sole: bool) -> list[str]:

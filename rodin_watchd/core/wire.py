@@ -216,7 +216,7 @@ class TaskStatus:
 def submit_fields(kind: JobKind, options: Mapping[str, OptionValue]) -> tuple[tuple[str, str], ...]:
     """Return the text parts of a submit in the order of their declaration, numbers in plain digits (Generate Texture).
 
-    Text without any word is not sent: it means the same as none, and is the same purchase (`core.content`). Raises ValueError for a key that is not declared, which would be paid for and not sent, and for a number that is not
+    Text without any word is not sent: it means the same as none, and is the same purchase (`core.dedup`). Raises ValueError for a key that is not declared, which would be paid for and not sent, and for a number that is not
     finite.
     """
     known = declared(kind.options)

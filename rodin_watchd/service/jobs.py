@@ -19,7 +19,7 @@ from rodin_watchd.core.dedup import (
     refused_before,
 )
 from rodin_watchd.core.kinds import kind_of
-from rodin_watchd.core.machine import ENDED, LOSS, Loss
+from rodin_watchd.core.machine import ENDED, LOSS, Loss, noted
 from rodin_watchd.core.notifications import SILENT, Announcer
 from rodin_watchd.core.proof import Settled
 from rodin_watchd.core.refusals import MOST_DOCUMENTED, MOST_FOR_A_SET
@@ -155,7 +155,7 @@ class JobStore:
 
     def tell_of(self, job: Job, kind: str, message: str, now: float) -> None:
         """Tell what concerns a job and the service as well: one line, an event of each history. Raises as `commit`."""
-        self.commit([Transition(job, kind, message)], now)
+        self.commit([noted(job, kind, message)], now)
         self._note_event(ServiceEvent(now, kind, message, job.id))
 
     def _note_event(self, event: ServiceEvent) -> None:

@@ -1,7 +1,7 @@
 """The journal's backup: a whole copy beside it, made while the daemon goes on, without what is secret.
 
 A journal that is put back from a backup is a day behind: what it believes to be unsent may have been sent, and paid for,
-since. So the copy carries a mark that the journal itself never has; who opens it finds out (`core.restored`).
+since. So the copy carries a mark that the journal itself never has; who opens it finds out (`core.machine.Loss`).
 """
 
 from __future__ import annotations
