@@ -255,3 +255,12 @@ def test_only_the_machine_moves_jobs(name: str) -> None:
         for alias in node.names
     }
     assert "move" not in imported
+
+
+@each
+def test_a_day_is_declared_once(name: str) -> None:
+    """Waits and their limits have one home, so that one look shows how patient the service is."""
+    if name == "rodin_watchd.core.waits" or layer_of(name) == "emulator":
+        return
+    numbers = [node.value for node in ast.walk(ast.parse(MODULES[name].read_text())) if isinstance(node, ast.Constant)]
+    assert not any(number == 86_400 for number in numbers if isinstance(number, int | float))

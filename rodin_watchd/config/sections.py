@@ -25,10 +25,10 @@ from pydantic import (
 )
 
 from rodin_watchd.core.plugin_values import unfit
+from rodin_watchd.core.waits import DAY_SECONDS
 from rodin_watchd.core.wire import is_loopback, usable_url
 
 _NOT_IN_BASE_URL: Final = re.compile(r"[?#\s]")
-_DAY_SECONDS: Final = 86_400
 _MOST_CREDITS: Final = 1_000_000
 
 
@@ -64,14 +64,14 @@ def _credits(value: object) -> object:
 
 FilePath: TypeAlias = Annotated[Path, BeforeValidator(_path)]
 BaseUrl: TypeAlias = Annotated[str, AfterValidator(_base_url), Field(json_schema_extra={"format": "uri"})]
-Seconds: TypeAlias = Annotated[float, Field(gt=0, le=_DAY_SECONDS)]
+Seconds: TypeAlias = Annotated[float, Field(gt=0, le=int(DAY_SECONDS))]
 Credits: TypeAlias = Annotated[
     Decimal,
     BeforeValidator(_credits),
     Field(ge=0, le=_MOST_CREDITS),
     WithJsonSchema({"type": "number", "minimum": 0, "maximum": _MOST_CREDITS}),
 ]
-SecondsOrZero: TypeAlias = Annotated[float, Field(ge=0, le=_DAY_SECONDS)]
+SecondsOrZero: TypeAlias = Annotated[float, Field(ge=0, le=int(DAY_SECONDS))]
 
 
 class Section(BaseModel):

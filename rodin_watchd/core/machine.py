@@ -38,9 +38,9 @@ from itertools import product
 from typing import Final, NamedTuple, assert_never
 
 from rodin_watchd.core.names import printable
-from rodin_watchd.core.retention import urgent_wait_seconds
-from rodin_watchd.core.schedule import backoff_seconds
+from rodin_watchd.core.retention import KEPT_SECONDS, urgent_wait_seconds
 from rodin_watchd.core.secrecy import forgetting
+from rodin_watchd.core.waits import DAY_SECONDS, DOWNLOAD, POLL, STEP, Backoff
 from rodin_watchd.core.wire import read_submit
 from rodin_watchd.core.wording import local
 from rodin_watchd.errors import (
@@ -85,14 +85,13 @@ class Policy:
     step: Step
     max_attempts: int | None = None  # None: until it works
     deadline_seconds: float | None = None
-    first_wait_seconds: float = 2.0
-    longest_wait_seconds: float = 300.0
+    wait: Backoff = STEP
 
 
 def wait_seconds(attempts: int, policy: Policy, problem: Problem, chance: float) -> float:
     """Return the wait before the next attempt; what the vendor asks for is honoured as far as the policy's longest."""
-    asked = min(problem.retry_after_seconds or 0.0, policy.longest_wait_seconds)
-    return max(backoff_seconds(attempts, policy.first_wait_seconds, policy.longest_wait_seconds, chance), asked)
+    asked = min(problem.retry_after_seconds or 0.0, policy.wait.longest_seconds)
+    return max(policy.wait.seconds(attempts, chance), asked)
 
 
 def spent(job: Job, policy: Policy, now: float) -> Problem | None:
@@ -218,17 +217,15 @@ SENDING = frozenset({S.UPLOADING, S.SUBMITTING})
 ANSWERED = "answered"
 """The action of the event that keeps the vendor's raw answer to a submit."""
 
-DAY_SECONDS = 86_400.0
-
 POLICIES: Mapping[State, Policy] = {
     S.CLAIMED: Policy(Step.STAGE, max_attempts=6),
     S.STAGED: Policy(Step.SUBMIT, max_attempts=10),
     S.UPLOADING: Policy(Step.SUBMIT, max_attempts=10),
     S.SUBMITTING: Policy(Step.SUBMIT, max_attempts=10),
     # A task is paid for: a day is far beyond any task seen, and `retry` asks on, free of charge.
-    S.SUBMITTED: Policy(Step.POLL, deadline_seconds=DAY_SECONDS, longest_wait_seconds=120.0),
+    S.SUBMITTED: Policy(Step.POLL, deadline_seconds=DAY_SECONDS, wait=POLL),
     # Results are kept about 7 days (API contract, Download Results).
-    S.GENERATED: Policy(Step.DOWNLOAD, deadline_seconds=7 * DAY_SECONDS, first_wait_seconds=1.0),
+    S.GENERATED: Policy(Step.DOWNLOAD, deadline_seconds=KEPT_SECONDS, wait=DOWNLOAD),
     S.DOWNLOADED: Policy(Step.PROCESS),
     S.PROCESSED: Policy(Step.DELIVER),
     S.DELIVERED: Policy(Step.ARCHIVE),

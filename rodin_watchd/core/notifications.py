@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from rodin_watchd.core.names import printable
-from rodin_watchd.core.schedule import backoff_seconds
 from rodin_watchd.model import Entry, InputFile, Job, OwedCall, ServiceEvent, State, Transition
 from rodin_watchd.v1 import File, FileSet, Problem, Waiting
 from rodin_watchd.v1 import Job as PublicJob
@@ -29,10 +28,7 @@ SERVICE, WAITING = "rodin_service", "rodin_waiting"
 _NEWS = frozenset({"plugin-aside", "plugin-back"})
 
 MOST_TRIES = 12
-"""So often a call is made until it is given up: with the waits below, over most of a day."""
-
-_FIRST_WAIT_SECONDS = 5.0
-LONGEST_WAIT_SECONDS = 7200.0
+"""So often a call is made until it is given up: with the waits of `core.waits.PLUGIN_CALL`, over more than two hours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +73,6 @@ def job_words(job: Job) -> str:
     """Say in a line what became of a job."""
     name = printable(job.name)
     return f"{name}: {printable(job.place, 1000)}" if job.place else name
-
-
-def wait_seconds(attempts: int, chance: float) -> float:
-    """Return how long to wait before a call is made again that has failed so often."""
-    return backoff_seconds(attempts, _FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS, chance)
 
 
 def waiting_id(folder: str, name: str, entries: Sequence[Entry]) -> str:

@@ -10,14 +10,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Final
 
 from rodin_watchd.core.budget import UNLIMITED, Allowance
 from rodin_watchd.core.machine import AT_VENDOR, POLICIES, RESTING
 from rodin_watchd.core.mounts import Mount, has_mount
 from rodin_watchd.core.retention import turn
-from rodin_watchd.core.schedule import backoff_seconds, is_due
-from rodin_watchd.errors import UnansweredSubmitError
-from rodin_watchd.model import Job, State, Step
+from rodin_watchd.core.waits import LANE, UNANSWERED, is_due
+from rodin_watchd.core.wording import in_credits
+from rodin_watchd.errors import EmptyAccountError, RefusalsError, UnansweredSubmitError
+from rodin_watchd.model import CREDITS_PER_TEXTURE, Job, Outcome, Retry, State, Step
 from rodin_watchd.problem import Fault, Lane, Problem
 
 LANES: Mapping[Step, frozenset[Lane]] = {
@@ -33,9 +36,6 @@ LANES: Mapping[Step, frozenset[Lane]] = {
     Step.BURY: frozenset({Lane.DISK, Lane.FAILED}),
 }
 """What each step needs to be in order."""
-
-FIRST_WAIT_SECONDS = 2.0
-LONGEST_WAIT_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ def renewed(pauses: Pauses, problem: Problem, now: float, chance: float) -> Paus
         longer = replace(old, problem=problem, until_at=asked_until)
         return {**pauses, problem.lane: longer} if asked_until > old.until_at else pauses
     tries = old.tries + 1 if old else 1
-    wait = backoff_seconds(tries, FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS, chance)
+    wait = LANE.seconds(tries, chance)
     since_at = old.since_at if old else now
     return {**pauses, problem.lane: Pause(problem, since_at, max(now + wait, asked_until), tries)}
 
@@ -113,7 +113,7 @@ def is_ready(job: Job, now: float, longest_poll_seconds: float) -> bool:
     """
     if job.state in RESTING or job.state is State.SUBMITTING:
         return False
-    longest = POLICIES[job.state].longest_wait_seconds
+    longest = POLICIES[job.state].wait.longest_seconds
     return is_due(job.not_before, now, max(longest, longest_poll_seconds if job.state is State.SUBMITTED else 0.0))
 
 
@@ -176,14 +176,12 @@ class _Chooser:
 def is_over(pause: Pause, now: float) -> bool:
     """Tell whether a pause has lasted long enough for a probe."""
     return not math.isinf(pause.until_at) and is_due(
-        pause.until_at, now, max(LONGEST_WAIT_SECONDS, pause.problem.retry_after_seconds or 0.0)
+        pause.until_at, now, max(LANE.longest_seconds, pause.problem.retry_after_seconds or 0.0)
     )
 
 
 # ---- Storms: while the vendor loses answers, one submit after the other would become a job that a person has to look at ----
 
-
-LONGEST_UNKNOWN_WAIT_SECONDS = 3600.0
 
 _TO_SEND = frozenset({State.CLAIMED, State.STAGED, State.UPLOADING, State.SUBMITTING})
 
@@ -192,7 +190,7 @@ def after_unknown(pauses: Pauses, now: float, chance: float) -> Pauses:
     """Return the pauses after a submit whose outcome is unknown."""
     old = pauses.get(Lane.SUBMIT)
     tries = old.tries + 1 if old else 1
-    wait = backoff_seconds(tries, FIRST_WAIT_SECONDS, LONGEST_UNKNOWN_WAIT_SECONDS, chance)
+    wait = UNANSWERED.seconds(tries, chance)
     return renewed(pauses, UnansweredSubmitError(retry_after_seconds=wait).problem, now, chance)
 
 
@@ -212,6 +210,104 @@ def calmed(pauses: Pauses, jobs: Iterable[Job], now: float) -> Pauses:
         for lane, pause in pauses.items()
         if lane not in idle or pause.problem.fault is Fault.ACCOUNT or not is_over(pause, now)
     }
+
+
+# ---- The account: its balance is the probe of what stops the submits (`core.account`) --------------------------------
+
+MOST_ASKED: Final = 6
+"""So many waits of a pause end with a balance that cannot be read: some two minutes; then an upload tries."""
+
+_ASKED_FIRST: Final = (Lane.SUBMIT, Lane.API)
+
+
+def account_pauses(pauses: Pauses) -> list[Pause]:
+    """Return the pauses that only the account's owner can end, and that stop submits."""
+    return [pause for pause in _of_submits(pauses) if pause.problem.fault is Fault.ACCOUNT]
+
+
+def of_another_account(pauses: Pauses) -> Pauses:
+    """Return what of the pauses holds for another account, or another vendor: what stops the disk, and lost answers.
+
+    A refusal of the account or the network was about the one before; the wait after lost answers bounds what may be paid
+    without anybody knowing, whoever is asked.
+    """
+    kept = {UnansweredSubmitError.code}
+    return {
+        lane: pause
+        for lane, pause in pauses.items()
+        if pause.problem.fault not in (Fault.ACCOUNT, Fault.NETWORK, Fault.VENDOR) or pause.problem.code in kept
+    }
+
+
+def to_ask_about(pauses: Pauses, cleared: frozenset[Pause], now: float) -> list[Pause]:
+    """Return the pauses of the submits whose wait is over, and about which the balance was not asked since.
+
+    `cleared` holds those about which it was: the call worked and did not explain them, so an upload has to try.
+    """
+    return [pause for pause in _of_submits(pauses) if is_over(pause, now) and pause not in cleared]
+
+
+def cleared(pauses: Pauses, now: float, *, told: bool) -> frozenset[Pause]:
+    """Return the pauses about which the balance need not be asked any more, now that it was; `told`: it could be read.
+
+    A call that fails each time says nothing of the others in the end: after MOST_ASKED waits an upload tries all the same.
+    """
+    return frozenset(p for p in _of_submits(pauses) if is_over(p, now) and (told or p.tries > MOST_ASKED))
+
+
+def _of_submits(pauses: Pauses) -> list[Pause]:
+    return [pause for pause in map(pauses.get, _ASKED_FIRST) if pause]
+
+
+def after_no_balance(pauses: Pauses, problem: Problem, now: float, chance: float) -> Pauses:
+    """Return the pauses when the balance could not be read: what submits waited for is not known to be over."""
+    failed = renewed(pauses, problem, now, chance)
+    for pause in _of_submits(failed):
+        if is_over(pause, now) and pause.tries <= MOST_ASKED:
+            failed = renewed(failed, replace(pause.problem, retry_after_seconds=None), now, chance)
+    return failed
+
+
+def after_balance(pauses: Pauses, balance: Decimal, now: float, chance: float) -> Pauses:
+    """Return the pauses when the balance was read: the API works; an empty account stops submits, credits let them go on."""
+    reached = ended_by(pauses, frozenset({Lane.API}), now)
+    if balance < CREDITS_PER_TEXTURE:
+        return renewed(reached, empty(balance).problem, now, chance)
+    submit = reached.get(Lane.SUBMIT)
+    if submit and submit.problem.code == EmptyAccountError.code:
+        return {lane: pause for lane, pause in reached.items() if lane is not Lane.SUBMIT}
+    return reached
+
+
+def empty(balance: Decimal) -> EmptyAccountError:
+    """Return the error of an account that cannot pay one texture."""
+    cost = in_credits(CREDITS_PER_TEXTURE)
+    return EmptyAccountError(f"The vendor's account is empty: it holds {in_credits(balance)}, a texture costs {cost}.")
+
+
+def of_submits(outcome: Outcome, step: Step, pauses: Pauses) -> Outcome:
+    """Return the outcome of a step, where what the account or the network refuses to a submit concerns the submits alone.
+
+    Free calls may still work then, over the connections that they have, and prove nothing: each submit makes its own.
+    Where no call comes through, that stops all of them, and is not told twice.
+    """
+    if step is not Step.SUBMIT or not isinstance(outcome, Retry) or outcome.problem.lane is not Lane.API:
+        return outcome
+    fault = outcome.problem.fault
+    alone = fault is Fault.ACCOUNT or (fault is Fault.NETWORK and Lane.API not in pauses)
+    return Retry(replace(outcome.problem, lane=Lane.SUBMIT)) if alone else outcome
+
+
+def until_decided(pauses: Pauses, why: str, now: float) -> Pauses:
+    """Return the pauses with one of all submits that lasts until a person has decided about refusals, or without it.
+
+    `why`: for people, "" where nothing stops the submits.
+    """
+    others: dict[Lane, Pause] = {lane: pause for lane, pause in pauses.items() if lane is not Lane.REFUSALS}
+    if not why:
+        return others if len(others) < len(pauses) else pauses
+    old = pauses.get(Lane.REFUSALS)
+    return {**others, Lane.REFUSALS: Pause(RefusalsError(why).problem, old.since_at if old else now, math.inf)}
 
 
 # ---- Whose fault a service error is: the service's, or that of the one job which alone meets it ---------------------

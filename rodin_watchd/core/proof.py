@@ -36,6 +36,7 @@ from enum import Enum
 from typing import Any, Final, NamedTuple, Self
 
 from rodin_watchd.core.machine import charge_lost, not_charged_again, still_unknown
+from rodin_watchd.core.waits import DAY_SECONDS
 from rodin_watchd.core.wording import in_credits
 from rodin_watchd.model import CREDITS_PER_TEXTURE, Job, Transition
 
@@ -60,7 +61,7 @@ def read_after(settle_seconds: float) -> tuple[float, float]:
 LONGEST_TIMES: Final = 15
 """New submits are held back for a proof for so many times (monotonic) as it takes at least; then it is given up."""
 
-REFUND_SECONDS: Final = 86_400.0
+REFUND_SECONDS: Final = DAY_SECONDS
 """A failed or lost task this long (counted while services ran) before the baseline counts as refunded by then, if it ever is."""
 
 BASELINE: Final = "baseline"
@@ -82,7 +83,9 @@ class Baseline:
     purchase: int  # the newest purchase at that moment
     sole: bool = True  # whether nobody else spent from the account then
     settled: bool = True  # whether all purchases before it were so old that their charges must be in it
-    aged_event: int = 0  # the newest event that was surely REFUND_SECONDS old then, by no wall clock (`core.trust.Ages`)
+    aged_event: int = (
+        0  # the newest event that was surely REFUND_SECONDS old then, by no wall clock (`core.trust.Ages`)
+    )
 
     def as_data(self) -> dict[str, Any]:
         """Return it as JSON can hold it."""

@@ -15,18 +15,15 @@ the balance has shown to be charged and refused: this vendor charges for refusal
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from rodin_watchd.core.machine import book_refusals, clear_refusals, hold_refused
-from rodin_watchd.core.pauses import Pause, Pauses
 from rodin_watchd.core.proof import Charge, Proof, Refusal, Settled
 from rodin_watchd.core.wire import plain
 from rodin_watchd.core.wording import in_credits
-from rodin_watchd.errors import ChargedRefusalError, RefusalsError, RefusedOftenError
+from rodin_watchd.errors import ChargedRefusalError, RefusedOftenError
 from rodin_watchd.model import CREDITS_PER_TEXTURE, Job, State, Transition
-from rodin_watchd.problem import Lane
 
 MOST_FOR_A_SET: Final = 2
 """So many refused submits of one content may be unclear, over all jobs, retries and repeated drops."""
@@ -173,17 +170,13 @@ def is_charged_refusal(job: Job) -> bool:
     return job.state is State.HELD and job.problem is not None and job.problem.code == ChargedRefusalError.code
 
 
-def stopped(pauses: Pauses, in_a_row: InARow, jobs: Iterable[Job], now: float) -> Pauses:
-    """Return the pauses with one of all submits that lasts until a person has decided, or without it."""
-    others: dict[Lane, Pause] = {lane: pause for lane, pause in pauses.items() if lane is not Lane.REFUSALS}
+def why_stopped(in_a_row: InARow, jobs: Iterable[Job]) -> str:
+    """Say why no submit may begin until a person has decided, "" if one may."""
     if any(map(is_charged_refusal, jobs)):
-        told = "The vendor charged a set and refused it all the same."
-    elif in_a_row.why_stopped:
-        told = f"{in_a_row.why_stopped}; each may have cost {in_credits(CREDITS_PER_TEXTURE)}."
-    else:
-        return others if len(others) < len(pauses) else pauses
-    old = pauses.get(Lane.REFUSALS)
-    return {**others, Lane.REFUSALS: Pause(RefusalsError(told).problem, old.since_at if old else now, math.inf)}
+        return "The vendor charged a set and refused it all the same."
+    if in_a_row.why_stopped:
+        return f"{in_a_row.why_stopped}; each may have cost {in_credits(CREDITS_PER_TEXTURE)}."
+    return ""
 
 
 # ---- a person's word ------------------------------------------------------------------------------------------------

@@ -10,10 +10,9 @@ import math
 from collections.abc import Iterable
 from datetime import tzinfo
 
+from rodin_watchd.core.waits import DAY_SECONDS, SHORTEST_WAIT_SECONDS
 from rodin_watchd.core.wording import local, set_name
 from rodin_watchd.model import Job, State
-
-DAY_SECONDS = 86_400.0
 
 KEPT_SECONDS = 7 * DAY_SECONDS
 """How long the vendor keeps results."""
@@ -23,8 +22,6 @@ ALARM_SECONDS = DAY_SECONDS
 
 URGENCY = 2_000
 """A wait is at most this part of the time that is left: five minutes with a week to go, two seconds in the last hour."""
-
-SHORTEST_WAIT_SECONDS = 2.0
 
 AWAITED = frozenset({State.SUBMITTED, State.GENERATED})
 """States of jobs whose results are at the vendor alone."""

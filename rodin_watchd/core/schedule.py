@@ -1,14 +1,11 @@
-"""When to do what: waiting times, polling, the rate budget, and which jobs are due. Pure functions."""
+"""When a task is asked about: a forecast from how long the tasks before it took. Pure functions."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 
+from rodin_watchd.core.waits import spread
 from rodin_watchd.model import Job, State
-
-JITTER = 0.2
-"""Waiting times are spread over ±10 %, so that jobs which failed together do not come back together."""
 
 CALL_WORTH_SECONDS = 0.3
 """How many seconds of expected delay one poll is worth; `benchmarks/polling.py` shows what it buys."""
@@ -20,23 +17,6 @@ _POLL_PRECISION_SECONDS = 0.05
 _BRIEFEST_SECONDS = 0.01  # no task is quicker, and nothing is divided by zero
 
 
-def backoff_seconds(attempts: int, first_seconds: float, longest_seconds: float, chance: float) -> float:
-    """Return how long to wait after the given number of failures: doubling, clamped, spread by `chance` in [0, 1)."""
-    doublings = min(max(attempts - 1, 0), 60)  # beyond 60 doublings any wait is the longest
-    return spread(min(first_seconds * 2.0**doublings, longest_seconds), chance)
-
-
-def spread(seconds: float, chance: float) -> float:
-    """Spread a waiting time by ±10 %."""
-    return seconds * (1.0 + JITTER * (chance - 0.5))
-
-
-def is_due(not_before: float, now: float, longest_seconds: float) -> bool:
-    """Tell whether a wait is over.
-
-    A wait longer than any that is ever set means that the clock was turned back meanwhile: it is over, too.
-    """
-    return not_before <= now or not_before - now > longest_seconds * (1.0 + JITTER)
 
 
 def vendor_seconds(job: Job) -> float | None:
@@ -89,33 +69,3 @@ def _weight_running(history: Sequence[float], seconds: float, usual: float) -> f
     """
     alike = sum(1.0 / (1.0 + (seconds / max(known, _BRIEFEST_SECONDS)) ** LIKENESS) for known in history)
     return alike + 1.0 / (1.0 + seconds / usual)
-
-
-@dataclass(frozen=True, slots=True)
-class RateBudget:
-    """The calls an account may make: `per_minute` on average, `burst` at once (the generic cell rate algorithm).
-
-    `full_at` is the instant (monotonic seconds) at which the budget would be whole again.
-    """
-
-    per_minute: float
-    burst: int = 10
-    full_at: float = 0.0
-
-    def available(self, now: float) -> int:
-        """Return how many calls may go now."""
-        if self.wait_seconds(now) > 0:
-            return 0
-        return max(1, int(self.burst - max(self.full_at - now, 0.0) / self._cost_seconds))
-
-    def wait_seconds(self, now: float) -> float:
-        """Return how long the next call has to wait; 0 when it may go now."""
-        return max(0.0, self.full_at - now - (self.burst - 1) * self._cost_seconds)
-
-    def spend(self, now: float) -> RateBudget:
-        """Return the budget after one call at `now`."""
-        return replace(self, full_at=max(self.full_at, now) + self._cost_seconds)
-
-    @property
-    def _cost_seconds(self) -> float:
-        return 60.0 / self.per_minute

@@ -19,6 +19,7 @@ from typing import Any, Final, NamedTuple, Self
 
 from rodin_watchd.core.machine import doubt, hold_doubted
 from rodin_watchd.core.proof import Since, stake
+from rodin_watchd.core.waits import DAY_SECONDS
 from rodin_watchd.core.wording import in_credits
 from rodin_watchd.errors import RefusedOftenError
 from rodin_watchd.model import Job, Transition
@@ -30,7 +31,7 @@ def trust_key(account: str) -> str:
     return f"balance-trust:{account}"
 
 
-KEEP_SECONDS: Final = 86_400.0
+KEEP_SECONDS: Final = DAY_SECONDS
 """So long (counted while services ran) a purchase that was shown to be free may still turn out to have been charged."""
 
 _HIDDEN_BY_ROUNDING: Final = Decimal(1)

@@ -23,6 +23,7 @@ from urllib.parse import SplitResult, urlsplit
 from rodin_watchd.core.formats import MODEL_EXTENSIONS
 from rodin_watchd.core.kinds import JobKind
 from rodin_watchd.core.options import declared, text_of, words_of
+from rodin_watchd.core.waits import LONGEST_WAIT_SECONDS
 from rodin_watchd.errors import (
     KeyRefusedError,
     NetworkError,
@@ -44,7 +45,7 @@ from rodin_watchd.model import Answer, Link, OptionValue, Task
 MESSAGE_LIMIT: Final = 300
 """The most characters of a vendor's message that are shown."""
 
-RETRY_AFTER_LIMIT_SECONDS: Final = 3600.0
+RETRY_AFTER_LIMIT_SECONDS: Final = LONGEST_WAIT_SECONDS
 """The longest wait that one answer can ask for; after it the vendor may ask again."""
 
 _URL_LIMIT = 8192

@@ -17,16 +17,13 @@ from rodin_watchd.core.account import (
     BALANCE,
     FRESH_SECONDS,
     Balance,
-    account_pauses,
-    cleared,
     is_stale,
     low_balance_text,
     remembered,
-    to_ask_about,
 )
 from rodin_watchd.core.budget import is_over_budget
 from rodin_watchd.core.machine import AT_VENDOR, SENDING, is_disputed
-from rodin_watchd.core.pauses import Pause, Pauses, is_over
+from rodin_watchd.core.pauses import Pause, Pauses, account_pauses, cleared, is_over, to_ask_about, until_decided
 from rodin_watchd.core.proof import (
     BASELINE,
     GLANCE_AFTER_SECONDS,
@@ -62,7 +59,7 @@ from rodin_watchd.core.refusals import (
     let_go,
     outcomes,
     room,
-    stopped,
+    why_stopped,
 )
 from rodin_watchd.core.trust import (
     EVENT_AGES,
@@ -599,7 +596,8 @@ class AccountBalance:
 
     def stopped(self, pauses: Pauses) -> Pauses:
         """Return the pauses with one of the submits that a person has to end, while the vendor refuses too much."""
-        return stopped(pauses, self._job_store.journal.in_a_row(), self._job_store.jobs.values(), self._now())
+        why = why_stopped(self._job_store.journal.in_a_row(), self._job_store.jobs.values())
+        return until_decided(pauses, why, self._now())
 
     def judged_jobs(self) -> frozenset[str]:
         """Return the jobs to which nothing is done until it is known what their refusal cost."""

@@ -13,7 +13,7 @@ from typing import Self
 from rodin_watchd.adapters.spool.submit_count import SubmitCount
 from rodin_watchd.config import Config
 from rodin_watchd.core import machine
-from rodin_watchd.core.account import after_balance, after_no_balance, of_another_account, of_submits, of_task
+from rodin_watchd.core.account import of_task
 from rodin_watchd.core.budget import UNLIMITED, is_over_budget
 from rodin_watchd.core.dedup import content_of, is_same_purchase
 from rodin_watchd.core.kinds import kind_of
@@ -25,15 +25,20 @@ from rodin_watchd.core.pauses import (
     BackoffLimits,
     Pauses,
     Suspects,
+    after_balance,
+    after_no_balance,
     after_unknown,
     calmed,
     due_jobs,
     ended,
+    of_another_account,
+    of_submits,
     renewed,
 )
 from rodin_watchd.core.proof import Settled
-from rodin_watchd.core.schedule import RateBudget, poll_delay_seconds
+from rodin_watchd.core.schedule import poll_delay_seconds
 from rodin_watchd.core.trust import held_unsure
+from rodin_watchd.core.waits import RateBudget
 from rodin_watchd.errors import (
     DiskError,
     DisputedTaskError,

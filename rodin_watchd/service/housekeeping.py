@@ -16,6 +16,7 @@ from rodin_watchd.adapters.store.backup import make_backup
 from rodin_watchd.adapters.store.files import Files
 from rodin_watchd.adapters.store.sqlite import Journal
 from rodin_watchd.core.retention import ALARM, alarm, is_alarming
+from rodin_watchd.core.waits import DAY_SECONDS, LONGEST_WAIT_SECONDS
 from rodin_watchd.errors import JournalBusyError, JournalGoneError, RodinWatchdError
 from rodin_watchd.model import Job
 from rodin_watchd.service.clock import Clock
@@ -26,12 +27,10 @@ log = logging.getLogger("rodin_watchd")
 BACKED_UP_AT = "backed_up_at"
 """The journal's key: when its newest backup was made, UTC."""
 
-DAY_SECONDS = 86_400.0
-
 FIRST_SECONDS = 3600.0
 """A journal without a backup gets its first so long after the first job was taken."""
 
-AGAIN_SECONDS = 3600.0
+AGAIN_SECONDS = LONGEST_WAIT_SECONDS
 """So long after a backup failed it is tried again."""
 
 SOON_SECONDS = 60.0

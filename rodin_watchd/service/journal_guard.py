@@ -10,6 +10,7 @@ from typing import Protocol
 
 from rodin_watchd.adapters.store.backup import kept_backups
 from rodin_watchd.adapters.store.files import Finished, moved_aside
+from rodin_watchd.core.waits import DAY_SECONDS
 from rodin_watchd.errors import (
     DiskError,
     FolderGoneError,
@@ -22,7 +23,7 @@ from rodin_watchd.log_lines import tell_error
 from rodin_watchd.service.clock import Clock
 from rodin_watchd.service.jobs import JobStore
 
-NOTICE_SECONDS = 86_400.0
+NOTICE_SECONDS = DAY_SECONDS
 """So long people read that the journal had to be written out again, where nothing is left of what lay there."""
 
 WRITTEN_OUT = "journal-written-out"

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from rodin_watchd.adapters.store.reader import DONE, FAILED
 from rodin_watchd.core.names import printable
-from rodin_watchd.core.notifications import HOOK_OF, LONGEST_WAIT_SECONDS, waiting_id
-from rodin_watchd.core.schedule import is_due
+from rodin_watchd.core.notifications import HOOK_OF, waiting_id
 from rodin_watchd.core.sets import WaitingSet
+from rodin_watchd.core.waits import LONGEST_WAIT_SECONDS, is_due
 from rodin_watchd.errors import CommandRefusedError
 from rodin_watchd.log_lines import NOBODY, fields
 from rodin_watchd.model import HookRun, Job

@@ -21,7 +21,8 @@ from rodin_watchd.adapters.plugin_host.finding import Found, Origin, find
 from rodin_watchd.adapters.store.reader import DONE, DUE, FAILED
 from rodin_watchd.config import Config, journal_path, scratch_path
 from rodin_watchd.config.sections import PluginsSection as Settings
-from rodin_watchd.core.notifications import MOST_TRIES, Announcer, plugin_news, wait_seconds
+from rodin_watchd.core.notifications import MOST_TRIES, Announcer, plugin_news
+from rodin_watchd.core.waits import PLUGIN_CALL
 from rodin_watchd.errors import PluginAsideError, PluginError, PluginLoadError
 from rodin_watchd.model import HookRun, Job, State
 from rodin_watchd.service.clock import Clock
@@ -240,7 +241,7 @@ class Plugins:
             return replace(run, not_before=now + (error.retry_after_seconds or 0.0))
         except PluginError as error:
             outcome = DUE if tried.attempts < MOST_TRIES else FAILED
-            wait = wait_seconds(tried.attempts, self._clock.chance())
+            wait = PLUGIN_CALL.seconds(tried.attempts, self._clock.chance())
             return replace(tried, outcome=outcome, not_before=now + wait, told=_told(error), output=error.output)
         return replace(tried, outcome=DONE, told="", output=reply.output, seconds=reply.seconds)
 

@@ -7,20 +7,24 @@ from decimal import Decimal
 import pytest
 
 from rodin_watchd.core.account import (
-    MOST_ASKED,
     REFRESH_PURCHASES,
     REFRESH_SECONDS,
     Balance,
+    is_stale,
+    low_balance_text,
+)
+from rodin_watchd.core.pauses import (
+    MOST_ASKED,
+    Pause,
+    Pauses,
     account_pauses,
     after_balance,
     after_no_balance,
     cleared,
-    is_stale,
-    low_balance_text,
     of_submits,
+    renewed,
     to_ask_about,
 )
-from rodin_watchd.core.pauses import Pause, Pauses, renewed
 from rodin_watchd.errors import (
     DiskError,
     EmptyAccountError,

@@ -193,7 +193,7 @@ def test_no_outcome_of_a_step_breaks_the_machine(
     assert moved.task is not None or job.task is None
     assert moved.state not in (S.UPLOADING, S.SUBMITTING)
     assert moved.problem is not None or moved.state not in (S.FAILING, S.FAILED, S.HELD)
-    assert now <= moved.not_before <= now + max(poll, POLICIES[job.state].longest_wait_seconds * 1.1) + 1e-3
+    assert now <= moved.not_before <= now + max(poll, POLICIES[job.state].wait.longest_seconds * 1.1) + 1e-3
 
 
 @modest
@@ -220,7 +220,7 @@ def test_an_error_that_only_one_set_meets_backs_off_even_with_a_lane(state: Stat
     """A disk error that was found to be the set's own counts as the set's, and waits."""
     problem = replace(DiskError().problem, scope=Scope.SET)
     moved = after(a_job(state, problem=SET_PROBLEM), Retry(problem), NOW, 0.5).job
-    assert (moved.attempts, moved.not_before) == (1, NOW + POLICIES[state].first_wait_seconds)
+    assert (moved.attempts, moved.not_before) == (1, NOW + POLICIES[state].wait.first_seconds)
 
 
 @pytest.mark.parametrize("state", [S.CLAIMED, S.UPLOADING])
@@ -248,7 +248,7 @@ def test_set_errors_end_in_failing_when_the_time_is_spent(state: State) -> None:
     limit = POLICIES[state].deadline_seconds
     assert limit is not None
     assert job.state is S.FAILING
-    assert limit < now - NOW <= limit + POLICIES[state].longest_wait_seconds * 2
+    assert limit < now - NOW <= limit + POLICIES[state].wait.longest_seconds * 2
     assert job.problem == SET_PROBLEM
 
 
@@ -298,7 +298,7 @@ def test_local_work_is_tried_until_it_works(state: State, attempts: int) -> None
     for outcome in (Retry(SET_PROBLEM), Rejected(all_problems()[0]), Rejected(TaskLostError().problem)):
         job = after(a_job(state, attempts=attempts, problem=SET_PROBLEM), outcome, NOW, 0.5).job
         assert job.state is state
-        assert NOW + 2.0 <= job.not_before <= NOW + POLICIES[state].longest_wait_seconds
+        assert NOW + 2.0 <= job.not_before <= NOW + POLICIES[state].wait.longest_seconds
 
 
 @pytest.mark.parametrize("trouble", [DiskError().problem, SET_PROBLEM])

@@ -12,9 +12,7 @@ from job_samples import NOW, a_job
 
 from rodin_watchd.core.machine import AT_VENDOR, POLICIES, RESTING
 from rodin_watchd.core.pauses import (
-    FIRST_WAIT_SECONDS,
     LANES,
-    LONGEST_WAIT_SECONDS,
     BackoffLimits,
     Pause,
     Pauses,
@@ -23,6 +21,7 @@ from rodin_watchd.core.pauses import (
     is_ready,
     renewed,
 )
+from rodin_watchd.core.waits import LANE
 from rodin_watchd.errors import DiskError, JournalError, NetworkError, NoCreditsError, ThrottledError
 from rodin_watchd.model import Job, State, Step
 from rodin_watchd.problem import Lane, Problem
@@ -51,7 +50,7 @@ def due_ids(
 
 def test_a_service_error_pauses_its_lane() -> None:
     """With the problem, since when, and until when at least."""
-    assert paused() == {Lane.API: Pause(NETWORK, NOW, NOW + FIRST_WAIT_SECONDS, 1)}
+    assert paused() == {Lane.API: Pause(NETWORK, NOW, NOW + LANE.first_seconds, 1)}
     assert set(renewed(paused(), CREDITS, NOW, 0.5)) == {Lane.API, Lane.SUBMIT}
 
 
@@ -264,5 +263,5 @@ def test_new_submits_never_starve_what_was_paid(workers: int, paid: int, fresh: 
 
 def test_waits_are_within_what_a_clock_is_believed() -> None:
     """The longest pause of our own, spread and all, is not taken for a clock that was turned back."""
-    pause = Pause(NETWORK, NOW, NOW + LONGEST_WAIT_SECONDS * 1.1)
+    pause = Pause(NETWORK, NOW, NOW + LANE.longest_seconds * 1.1)
     assert due_ids([a_job(S.SUBMITTED, id="a")], {Lane.API: pause}) == []

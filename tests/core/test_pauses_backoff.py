@@ -8,8 +8,6 @@ import pytest
 from job_samples import NOW, a_job
 
 from rodin_watchd.core.pauses import (
-    FIRST_WAIT_SECONDS,
-    LONGEST_UNKNOWN_WAIT_SECONDS,
     Pauses,
     after_unknown,
     calmed,
@@ -17,6 +15,7 @@ from rodin_watchd.core.pauses import (
     is_over,
     renewed,
 )
+from rodin_watchd.core.waits import DAY_SECONDS, UNANSWERED
 from rodin_watchd.errors import NetworkError, NoCreditsError
 from rodin_watchd.model import State, Step
 from rodin_watchd.problem import Lane
@@ -26,11 +25,11 @@ def test_each_lost_answer_doubles_the_wait() -> None:
     """From seconds to an hour: a storm of a day costs some thirty-five decisions of a person, however many sets wait."""
     pauses: Pauses = {}
     now, unknown = NOW, 0
-    while now < NOW + 86_400:
+    while now < NOW + DAY_SECONDS:
         pauses = after_unknown(pauses, now, 0.5)
         unknown += 1
         wait = pauses[Lane.SUBMIT].until_at - now
-        assert FIRST_WAIT_SECONDS <= wait <= LONGEST_UNKNOWN_WAIT_SECONDS
+        assert UNANSWERED.first_seconds <= wait <= UNANSWERED.longest_seconds
         assert not is_over(pauses[Lane.SUBMIT], now + wait - 0.1)
         assert is_over(pauses[Lane.SUBMIT], now + wait)
         now += wait
@@ -44,7 +43,7 @@ def test_answers_lost_together_count_once_for_the_wait() -> None:
     for _ in range(4):
         pauses = after_unknown(pauses, NOW + 0.1, 0.5)
     assert pauses[Lane.SUBMIT].tries == 1
-    assert pauses[Lane.SUBMIT].until_at <= NOW + 3 * FIRST_WAIT_SECONDS
+    assert pauses[Lane.SUBMIT].until_at <= NOW + 3 * UNANSWERED.first_seconds
 
 
 @pytest.mark.parametrize(("state", "stays"), [(State.STAGED, True), (State.CLAIMED, True), (State.HELD, False)])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from job_samples import NOW, a_job
 
 from rodin_watchd.core.machine import Signal, move
-from rodin_watchd.core.pauses import Pauses, is_over
+from rodin_watchd.core.pauses import Pauses, is_over, until_decided
 from rodin_watchd.core.proof import Baseline, Charge, Proof, Refusal, Since, refusals_judged
 from rodin_watchd.core.refusals import (
     MOST_DOCUMENTED,
@@ -26,7 +26,7 @@ from rodin_watchd.core.refusals import (
     judged_jobs,
     room,
     settled,
-    stopped,
+    why_stopped,
 )
 from rodin_watchd.core.wording import cost, is_cost_certain
 from rodin_watchd.errors import ChargedRefusalError, RefusedOftenError, ThrottledError
@@ -183,11 +183,11 @@ def test_submits_stop_until_a_person_has_decided() -> None:
         (InARow(MOST_IN_A_ROW, 6), [], "refused 6 sets in a row"),
         (InARow(0, MOST_TRIES_IN_A_ROW), [], "24 submits in a row were in vain"),
     ):
-        pauses = stopped(pauses, in_a_row, jobs, NOW)
+        pauses = until_decided(pauses, why_stopped(in_a_row, jobs), NOW)
         assert words in pauses[Lane.REFUSALS].problem.message
         assert not is_over(pauses[Lane.REFUSALS], NOW + 1e9)
     assert pauses[Lane.REFUSALS].since_at == NOW
-    assert stopped(pauses, InARow(MOST_IN_A_ROW - 1, 9), [refused_job()], NOW) == {}
+    assert until_decided(pauses, why_stopped(InARow(MOST_IN_A_ROW - 1, 9), [refused_job()]), NOW) == {}
 
 
 def test_a_persons_word_settles_what_was_refused() -> None:

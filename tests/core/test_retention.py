@@ -14,14 +14,13 @@ from rodin_watchd.core.machine import POLICIES, after
 from rodin_watchd.core.pauses import BackoffLimits, due_jobs, renewed
 from rodin_watchd.core.retention import (
     ALARM_SECONDS,
-    DAY_SECONDS,
     KEPT_SECONDS,
-    SHORTEST_WAIT_SECONDS,
     alarms,
     is_alarming,
     kept_until,
     urgent_wait_seconds,
 )
+from rodin_watchd.core.waits import DAY_SECONDS, SHORTEST_WAIT_SECONDS
 from rodin_watchd.errors import DownloadError, NetworkError
 from rodin_watchd.model import Job, Retry, State, Task
 
@@ -63,7 +62,7 @@ def test_a_failing_download_is_tried_ever_more_often(left: float, longest: float
     moved = after(job, Retry(DownloadError().problem), now, 0.5).job
     assert moved.state is State.GENERATED
     assert moved.not_before - now == pytest.approx(longest)
-    assert POLICIES[State.GENERATED].longest_wait_seconds == 300
+    assert POLICIES[State.GENERATED].wait.longest_seconds == 300
 
 
 def test_the_oldest_deadline_is_fetched_first() -> None:

@@ -33,7 +33,8 @@ from rodin_watchd.cli import commands as act
 from rodin_watchd.cli.main import cli
 from rodin_watchd.config import Config, journal_path
 from rodin_watchd.core.layout import MARK, SUBMITS_NOTE
-from rodin_watchd.core.machine import DAY_SECONDS, RESTING
+from rodin_watchd.core.machine import RESTING
+from rodin_watchd.core.waits import DAY_SECONDS
 from rodin_watchd.emulator.faults import parse_fault
 from rodin_watchd.emulator.ledger import Charge
 from rodin_watchd.emulator.server import Emulator

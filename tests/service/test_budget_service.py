@@ -12,9 +12,9 @@ import pytest
 from workshop import START_AT, Workshop, image, model, working
 
 from rodin_watchd.core.budget import midnight
+from rodin_watchd.core.waits import DAY_SECONDS
 from rodin_watchd.model import State
 
-DAY_SECONDS = 86_400.0
 ZONE = zoneinfo.ZoneInfo("Europe/Berlin")
 
 
