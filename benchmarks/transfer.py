@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 from benchmarks.figures import Effort, Figure, main, median
 from benchmarks.processes import KEY, memory_megabytes, output_of
 from benchmarks.vendor import make_certificate, vendor
-from rodin_watchd.adapters.rodin_client import RodinClient, Timeouts
+from rodin_watchd.adapters.rodin_client import RodinClient, Route, Timeouts
 from rodin_watchd.adapters.rodin_client.upload import Upload
 from rodin_watchd.core.kinds import TEXTURE
 from rodin_watchd.model import Link
@@ -93,7 +93,7 @@ class _Ours:
 
     def __init__(self, base_url: str, certificate: str, threads: int) -> None:
         timeouts = Timeouts(10, 60)
-        self._client = RodinClient(base_url, KEY, timeouts=timeouts, max_calls=threads, verify=certificate)
+        self._client = RodinClient(base_url, KEY, timeouts=timeouts, max_calls=threads, route=Route(verify=certificate))
         self._link = Link("result.bin", f"{base_url}/zeros/{DOWNLOAD_BYTES}")
         self._digests: dict[Path, str] = {}
 

@@ -59,6 +59,10 @@ class RodinWatchdError(Exception):
         """Advise for a service that has ended: it goes on when somebody starts it. May be repeated."""
         self.advice_given = self._advice.replace(GOES_ON, _ENDED)
 
+    def advise(self, more: str) -> None:
+        """Add to the advice."""
+        self.advice_given = f"{self.advice_given} {more}".strip()
+
     @property
     def problem(self) -> Problem:
         """The same fact as a value."""
@@ -604,8 +608,17 @@ class PluginError(RodinWatchdError):
     fault = Fault.OWNER
     advice = "`rodin-watchd show JOB` has what the plugin said; whoever wrote it can mend it."
 
-    output = ""  # what it printed, the end of it
-    trace = ""  # where it was in its code
+    def __init__(
+        self, message: str = "", *, retry_after_seconds: float | None = None, output: str = "", trace: str = ""
+    ) -> None:
+        """Take what it printed (the end of it), and where it was in its code."""
+        super().__init__(message, retry_after_seconds=retry_after_seconds)
+        self.output = output
+        self.trace = trace
+
+    def has_printed(self, output: str) -> None:
+        """Note what it printed until then."""
+        self.output = output
 
 
 class PluginSettingsError(PluginError):

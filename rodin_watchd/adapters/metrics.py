@@ -91,7 +91,7 @@ class Metrics:
 
     def tick(self, health: Health) -> None:
         """Note how it stands."""
-        self._gauges.health = health
+        self._gauges.note(health)
 
     def text(self) -> bytes:
         """Return all metrics in Prometheus' text format."""
@@ -120,10 +120,14 @@ class _Gauges(Collector):
     """What is true when somebody asks."""
 
     def __init__(self, read: Callable[[], MoneyTotals], monotonic: Callable[[], float]) -> None:
-        self.health: Health | None = None
+        self._health: Health | None = None
         self._read = read
         self._monotonic = monotonic
         self._trouble = Trouble("metrics")
+
+    def note(self, health: Health) -> None:
+        """Take in how the service is."""
+        self._health = health
 
     def describe(self) -> Iterable[Metric]:
         """Name nothing: what is here depends on the moment, and no other metric has these names."""
@@ -132,7 +136,7 @@ class _Gauges(Collector):
     def collect(self) -> Iterable[Metric]:
         """Give the metrics of this moment."""
         yield InfoMetricFamily("rodin_watchd", "The program.", {"version": __version__})
-        health, books = self.health, self._books()
+        health, books = self._health, self._books()
         yield _sets(health, books)
         if health:
             yield from _of_health(health, self._monotonic())

@@ -301,7 +301,7 @@ def demo(folder: Path | None) -> None:
         click.echo(f"\nStopped. What was made so far is in {root}.")
         raise SystemExit(1) from None
     except RodinWatchdError as error:
-        error.advice_given = f"{error.advice_given} All that was made is in {root}.".strip()
+        error.advise(f"All that was made is in {root}.")
         raise
     click.echo(closing_words(play, jobs, ledger["spent"]))
 

@@ -59,7 +59,7 @@ class Admission:
             elif ready.problem is None and (reason := left.why_not(ready.candidate.folder)):
                 barred.append((ready, Turn.BUDGET))
                 late[reason] += 1
-        self._budget.barred = late
+        self._budget.bar(late)
         kept = {id(ready) for ready, _ in barred}
         return replace(view, ready=tuple(r for r in view.ready if id(r) not in kept)), tuple(barred)
 

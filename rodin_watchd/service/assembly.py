@@ -20,10 +20,11 @@ from rodin_watchd.config import Config, scratch_path
 from rodin_watchd.core.layout import INBOX
 from rodin_watchd.core.mounts import Mount
 from rodin_watchd.service.clock import Clock
-from rodin_watchd.service.daemon import SPARE_WORKERS, Daemon, Handover
+from rodin_watchd.service.daemon import SPARE_WORKERS, Daemon, Handover, Wake
 from rodin_watchd.service.jobs import JobStore
 from rodin_watchd.service.opening import Base, opened
-from rodin_watchd.service.plugins import Catalogue, Plugins, chosen, hosted, loaded
+from rodin_watchd.service.plugins import Catalogue, Plugins, Say, chosen, hosted, loaded
+from rodin_watchd.service.pool import Mailbox
 from rodin_watchd.service.pulse import Pulse
 from rodin_watchd.service.steps.tools import Tools
 
@@ -69,9 +70,12 @@ def assembled(
     with contextlib.ExitStack() as stack:
         base = stack.enter_context(opened(config, clock, wait))
         load = stack.enter_context(hosting(config, PluginStart(safe_mode=safe_mode)))
-        tools = stack.enter_context(equipped(config, key, base, clock, load()))
-        base.begin(tools.client.account)
-        handover = Handover.of_start(config, tools, Pulse(Manager(), clock.monotonic))
+        wake = Wake()
+        mailbox, hosted = Mailbox(wake), load()
+        tools = stack.enter_context(equipped(config, key, base, clock, hosted, mailbox.put))
+        base.begin(tools.client.account, tools.plugins.announcer)
+        report_left_out(base.job_store, hosted, clock.now())
+        handover = Handover.of_start(config, tools, Pulse(Manager(), clock.monotonic), wake, mailbox)
         daemon = daemon_of(config, tools, base, clock, handover)
         stack.callback(daemon.close)  # whatever ends it: no upload waits for ever for permission to send its last bytes
         yield daemon
@@ -97,33 +101,30 @@ def hosting(config: Config, start: PluginStart) -> Iterator[Callable[[], Hosted]
 
 
 @contextlib.contextmanager
-def equipped(config: Config, key: str, base: Base, clock: Clock, hosted: Hosted) -> Iterator[Tools]:
-    """Give what the steps work with: client and plugins, who are told what happens from now on. Raises ConfigError."""
-    with contextlib.closing(client_of(config, key)) as client:
+def equipped(config: Config, key: str, base: Base, clock: Clock, hosted: Hosted, say: Say) -> Iterator[Tools]:
+    """Give what the steps work with: client and plugins. Raises ConfigError."""
+    meter = base.standing.monitor.meter
+    with contextlib.closing(client_of(config, key, meter.api_call)) as client:
         bounds = (config.results.max_file_bytes, config.folders.reserve_bytes)
-        meter = base.standing.monitor.meter
-        client.count = meter.api_call
-        plugins = plugins_of(config, clock, base.job_store, hosted)
+        plugins = Plugins(config.plugins, hosted.host, hosted.catalogue.hooks(), frozenset(hosted.known), clock, say)
+        plugins.remember(base.job_store.journal.answers(tuple(base.job_store.jobs)))
         yield Tools(base.spool, client, plugins, clock.now, local_zone(), *bounds, meter)
 
 
-def plugins_of(config: Config, clock: Clock, job_store: JobStore, hosted: Hosted) -> Plugins:
-    """Return the plugins in use, and have the job store owe them calls."""
-    plugins = Plugins(config.plugins, hosted.host, hosted.catalogue.hooks(), frozenset(hosted.known), clock)
-    plugins.remember(job_store.journal.answers(tuple(job_store.jobs)))
-    job_store.announcer = plugins.announcer
+def report_left_out(job_store: JobStore, hosted: Hosted, now: float) -> None:
+    """Report which plugins are not in use, though the configuration names them."""
     if unused := set(hosted.known) - set(hosted.catalogue.found):
         told = f"Started in safe mode, without these plugins: {', '.join(sorted(unused))}."
-        job_store.tell("safe-mode", told, clock.now(), subject="plugins")
+        job_store.tell("safe-mode", told, now, subject="plugins")
     for name, message in hosted.catalogue.left_out.items():
-        job_store.tell("plugin-left-out", message, clock.now(), subject=name)
-    return plugins
+        job_store.tell("plugin-left-out", message, now, subject=name)
 
 
-def client_of(config: Config, key: str) -> RodinClient:
-    """Return the client for the vendor's API, to be closed by the caller. Raises ConfigError."""
+def client_of(config: Config, key: str, count: Callable[[str, str], None] = lambda _call, _result: None) -> RodinClient:
+    """Return the client for the vendor's API, to be closed by the caller; `count` as it says. Raises ConfigError."""
     timeouts = Timeouts(config.api.connect_seconds, config.api.read_seconds)
-    return RodinClient(config.api.base_url, key, timeouts=timeouts, max_calls=config.api.max_in_flight + SPARE_WORKERS)
+    most = config.api.max_in_flight + SPARE_WORKERS
+    return RodinClient(config.api.base_url, key, timeouts=timeouts, max_calls=most, count=count)
 
 
 def watcher_of(config: Config, *, away: bool = False) -> Callable[[Callable[[], None]], Watcher]:

@@ -105,7 +105,7 @@ NOTHING_OVER = OverBudget()
 class Budget:
     """Lets only those intents become durable that are within the budget of the day.
 
-    `barred` counts the sets in the inbox that wait for another day, by reason. `over` is what waited before a reload.
+    `over` is what waited before a reload.
     `now` is UTC and may jump. Every method may raise DiskError; it may be called again.
     """
 
@@ -122,12 +122,16 @@ class Budget:
         self._day = day
         self._now = now
         self._told = over.told
-        self.barred = over.barred
+        self._barred = over.barred
 
     @property
     def over(self) -> OverBudget:
         """What another one goes on with."""
-        return OverBudget(self._told, self.barred)
+        return OverBudget(self._told, self._barred)
+
+    def bar(self, sets: Mapping[str, int]) -> None:
+        """Note how many sets in the inbox wait for another day, by reason."""
+        self._barred = sets
 
     @property
     def allowance(self) -> Allowance:
@@ -159,7 +163,7 @@ class Budget:
         late = [(job, left.why_not(job.folder)) for job in to_send]
         moves = (put_off(job, reason, now) for job, reason in late)
         self._job_store.commit([move for move in moves if move], now)
-        self._tell(frozenset(reason for _, reason in late if reason) | self.barred.keys())
+        self._tell(frozenset(reason for _, reason in late if reason) | self._barred.keys())
 
     def _tell(self, reasons: frozenset[str]) -> None:
         """Tell what is spent while something waits for it, and when that is over, each once."""
@@ -172,7 +176,7 @@ class Budget:
 
     def notices(self) -> list[str]:
         """Return what people must know: how many sets wait for another day, and until when."""
-        count = sum(self.barred.values()) + sum(map(is_over_budget, self._job_store.jobs.values()))
+        count = sum(self._barred.values()) + sum(map(is_over_budget, self._job_store.jobs.values()))
         if not count:
             return []
         again = local(self._day.next_at(), self._day.zone)
@@ -182,4 +186,4 @@ class Budget:
     @property
     def waits(self) -> bool:
         """Whether any set waits for another day."""
-        return bool(self.barred) or any(map(is_over_budget, self._job_store.jobs.values()))
+        return bool(self._barred) or any(map(is_over_budget, self._job_store.jobs.values()))

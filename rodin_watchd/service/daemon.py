@@ -38,7 +38,7 @@ from rodin_watchd.service.housekeeping import Alarms, Sweeper
 from rodin_watchd.service.intake import Intake, quiet_seconds
 from rodin_watchd.service.notifier import Notifier
 from rodin_watchd.service.opening import Base
-from rodin_watchd.service.pool import Pool
+from rodin_watchd.service.pool import Mailbox, Pool
 from rodin_watchd.service.pulse import Pulse
 from rodin_watchd.service.reception import Reception
 from rodin_watchd.service.status import StatusWriter, page_of, pause_notices, turn_line, waiting_line
@@ -114,10 +114,9 @@ class Handover:
     journal_problem: Problem | None = None
 
     @classmethod
-    def of_start(cls, config: Config, tools: Tools, pulse: Pulse) -> Self:
-        """Return what a first daemon begins with; `pulse` hears of each tick."""
-        wake = Wake()
-        return cls(pulse, wake, Pool(tools, workers_of(config), wake))
+    def of_start(cls, config: Config, tools: Tools, pulse: Pulse, wake: Wake, mailbox: Mailbox) -> Self:
+        """Return what a first daemon begins with; `mailbox` wakes it."""
+        return cls(pulse, wake, Pool(tools, workers_of(config), mailbox))
 
 
 def workers_of(config: Config) -> int:
@@ -207,7 +206,8 @@ class Daemon:
 
     def tick(self) -> None:
         """Do all that is due now, and return. While the journal's disk is full nothing moves, and nothing is lost."""
-        self._reception.woken |= self._wake.take()
+        if self._wake.take():
+            self._reception.wake()
         try:
             self._act()
             if self._journal_problem is not None:  # a tick that had nothing to write proves nothing
@@ -239,7 +239,8 @@ class Daemon:
         was_copied = self._standing.mounts_keeper.copied
         changed = self._standing.check()
         self._hold_unsent()
-        self._reception.woken |= changed or was_copied != self._standing.mounts_keeper.copied
+        if changed or was_copied != self._standing.mounts_keeper.copied:
+            self._reception.wake()
         self._day.today()  # a clock that is set now is seen now
         self._dispatcher.settle_open_submits()
         before = (self._commands.paused, self._commands.approvals)
@@ -247,7 +248,8 @@ class Daemon:
         self._dispatcher.take_messages(self._why_drop, self._notifier.take)
         if self._commands.awaited:
             self._commands.take(self._pool.busy)
-        self._reception.woken |= before != (self._commands.paused, self._commands.approvals)
+        if before != (self._commands.paused, self._commands.approvals):
+            self._reception.wake()
         self._alarms.ring()
         self._housekeeping.keep()
         self._reception.take_in(paused=not self._spends)
@@ -386,6 +388,7 @@ class Daemon:
 
         Returns what waits until those have ended, and with them the use of that daemon's tools.
         """
+        self._job_store.announce_to(self._plugins.announcer)
         self._dispatcher.take_over()
         return self._pool.renew(self._tools, self._workers)
 

@@ -59,13 +59,17 @@ class JobStore:
 
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
-        self.announcer: Announcer = SILENT  # what plugins are told of each move and each event of the service
+        self._announcer: Announcer = SILENT  # until plugins are loaded
         live = [state for state in State if state not in ENDED]
         self._jobs = {job.id: job for job in journal.jobs(live)}
         self.recent: tuple[Job, ...] = tuple(journal.jobs(ENDED, limit=MOST_RECENT))  # newest first
         self._histories: dict[str, list[float]] = {}
         self._untold: deque[ServiceEvent] = deque(maxlen=_MOST_UNTOLD)
         self.look_for_loss()
+
+    def announce_to(self, announcer: Announcer) -> None:
+        """Owe calls to these plugins for each move, and each event of the service, from now on."""
+        self._announcer = announcer
 
     def look_for_loss(self) -> None:
         """Learn from the journal what is missing in it."""
@@ -97,7 +101,7 @@ class JobStore:
         and which the balance has `confirmed`. Raises DiskError, JournalError.
         """
         if transitions or meta or settled:
-            self.journal.commit(transitions, now, meta, self.announcer, Beside(reply, settled, confirmed))
+            self.journal.commit(transitions, now, meta, self._announcer, Beside(reply, settled, confirmed))
             self._take_in(transitions)
 
     def commit_affordable(
@@ -162,7 +166,7 @@ class JobStore:
         self._untold.append(event)
         with contextlib.suppress(DiskError):
             while self._untold:
-                self.journal.note_service_event(self._untold[0], self.announcer)
+                self.journal.note_service_event(self._untold[0], self._announcer)
                 self._untold.popleft()
 
     def _know(self, job: Job) -> None:

@@ -141,8 +141,10 @@ class JournalGuard:
         except RodinWatchdError as error:
             tell_error(logging.CRITICAL, "journal-lost", error)
 
-    def tell_finished(self, finished: Finished) -> None:
-        """Tell what this start has done with a journal that a run before had written out again."""
+    def tell_finished(self, finished: Finished | None) -> None:
+        """Report what this start has done with a journal that a run before had written out again, if there was one."""
+        if finished is None:
+            return
         told = (
             f"The journal that the service had written out again was put in its place.{_aside(finished.aside)}"
             if finished.installed

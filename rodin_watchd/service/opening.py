@@ -20,6 +20,7 @@ from rodin_watchd.adapters.store.sqlite import Journal
 from rodin_watchd.adapters.zone import local_zone
 from rodin_watchd.config import Config, journal_path, lease_path, lock_path
 from rodin_watchd.core.machine import OLDER, Loss, hold_unsent, put_back
+from rodin_watchd.core.notifications import Announcer
 from rodin_watchd.core.proof import BASELINE
 from rodin_watchd.errors import DiskError, JournalError
 from rodin_watchd.own_file import refuse_foreign_at
@@ -43,8 +44,8 @@ class Base:
     standing: Standing
     budget_day: BudgetDay
     submit_count: SubmitCount
-    begin: Callable[[str], None]
-    """The repairs of a start, for an account: once, before any worker runs, when plugins can be told of them."""
+    begin: Callable[[str, Announcer], None]
+    """The repairs of a start, for an account: once, before any worker runs; plugins are owed calls for what they do, and from then on."""
 
 
 @contextlib.contextmanager
@@ -94,9 +95,9 @@ def opened(config: Config, clock: Clock, wait: Callable[[float], None]) -> Itera
                 spool.prepare(lambda folder: folder == spool.work)
                 daily()
 
-        def begin(account: str) -> None:
-            if finished:
-                guard.tell_finished(finished)
+        def begin(account: str, announcer: Announcer) -> None:
+            job_store.announce_to(announcer)
+            guard.tell_finished(finished)
             if mounts_keeper.copied:
                 job_store.journal.set_meta(BASELINE, None)  # what was bought elsewhere since is in no sum
             _find_lost(job_store, budget_day, count.read(), clock.now(), account, knew_root=knew_root)

@@ -71,7 +71,7 @@ Say: TypeAlias = Callable[[Ran | PluginNews], None]
 
 
 class Plugins:
-    """The plugins that are in use, in the order in which they are called."""
+    """The plugins that are in use, in the order in which they are called. `say` takes what came of calls, in any thread."""
 
     def __init__(
         self,
@@ -80,6 +80,7 @@ class Plugins:
         hooks: Mapping[str, Sequence[str]],
         known: frozenset[str],
         clock: Clock,
+        say: Say,
     ) -> None:
         self.settings = settings
         self.announcer = Announcer({hook: self._ordered(names) for hook, names in hooks.items()})
@@ -87,7 +88,7 @@ class Plugins:
         self.names = frozenset(name for names in hooks.values() for name in names)
         self._host = host
         self._clock = clock
-        self._say: Say = lambda _message: None
+        self._say = say
         self._lock = threading.Lock()
         self._answers: dict[tuple[str, str], Any] = {}
         self._breakers: dict[tuple[str, str], Breaker] = {}  # by plugin and hook
@@ -98,10 +99,6 @@ class Plugins:
     def of(self, hook: str) -> Sequence[str]:
         """Return the plugins that have a hook, in the order in which they are called."""
         return self.announcer.plugins.get(hook, ())
-
-    def listen(self, say: Say) -> None:
-        """Say where what came of calls is told."""
-        self._say = say
 
     def remember(self, runs: Sequence[HookRun]) -> None:
         """Take in what was recorded before a restart."""

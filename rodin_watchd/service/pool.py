@@ -88,12 +88,32 @@ def _call_id(run: HookRun) -> str:
     return f"{_CALL}{run.id}"
 
 
-class Pool:
-    """Runs steps; all methods are for the main thread, `wake` is called from the workers."""
+class Mailbox:
+    """Where workers leave messages: any thread puts one there and wakes the main thread, which alone takes them."""
 
-    def __init__(self, tools: Tools, workers: int, wake: Callable[[], None]) -> None:
+    def __init__(self, wake: Callable[[], None]) -> None:
         self._wake = wake
         self._messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
+
+    def put(self, message: Message) -> None:
+        """Leave a message."""
+        self._messages.put(message)
+        self._wake()
+
+    def __len__(self) -> int:
+        """Return how many messages wait."""
+        return self._messages.qsize()
+
+    def take(self) -> list[Message]:
+        """Return what was left since the last call."""
+        return [self._messages.get_nowait() for _ in range(len(self))]
+
+
+class Pool:
+    """Runs steps; all methods are for the main thread. Plugins leave what came of their calls in the same `mailbox`."""
+
+    def __init__(self, tools: Tools, workers: int, mailbox: Mailbox) -> None:
+        self.mailbox = mailbox
         self._busy: set[str] = set()
         self._processing: set[str] = set()
         self._asked: dict[str, Future[None]] = {}  # by job id: who may still wait for permission
@@ -104,7 +124,6 @@ class Pool:
         self._tools = tools
         self._workers = workers
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="step")
-        tools.plugins.listen(self._say)
 
     def renew(self, tools: Tools, workers: int) -> Callable[[], None]:
         """Run what is handed out from now on with other tools; return what waits until the last step with the old ones ends."""
@@ -133,13 +152,13 @@ class Pool:
         """Ask for the account's credits; it is busy as BALANCE until it is released."""
         self._busy.add(BALANCE)
         tools = self._tools
-        self._threads.submit(lambda: self._say(BalanceRead(balance(tools))))
+        self._threads.submit(lambda: self.mailbox.put(BalanceRead(balance(tools))))
 
     def hand_out_call(self, run: HookRun, job: Job | None, directory: Path | None) -> None:
         """Have an owed call made; it is busy until it is released."""
         self._busy.add(_call_id(run))
         plugins = self._tools.plugins
-        self._threads.submit(lambda: self._say(CallRan(plugins.tell(run, job, directory))))
+        self._threads.submit(lambda: self.mailbox.put(CallRan(plugins.tell(run, job, directory))))
 
     def is_told(self, run: HookRun) -> bool:
         """Tell whether an owed call is under way."""
@@ -160,7 +179,10 @@ class Pool:
 
     def take(self) -> list[Message]:
         """Return what the workers said since the last call."""
-        messages = [self._messages.get_nowait() for _ in range(self._messages.qsize())]
+        messages = self.mailbox.take()
+        for message in messages:
+            if isinstance(message, Ran | CallRan):
+                self._count(message.run)
         self._asked |= {m.job_id: m.reply for m in messages if isinstance(m, Closing)}
         return messages
 
@@ -191,21 +213,15 @@ class Pool:
     def _work(self, tools: Tools, job: Job) -> None:
         began = time.monotonic()
         outcome = run(tools, job, lambda: self._ask_to_close(job.id))
-        self._say(StepFinished(job.id, outcome, POLICIES[job.state].step, time.monotonic() - began))
+        self.mailbox.put(StepFinished(job.id, outcome, POLICIES[job.state].step, time.monotonic() - began))
 
     def _ask_to_close(self, job_id: str) -> None:
         reply: Future[None] = Future()
-        self._say(Closing(job_id, reply))
+        self.mailbox.put(Closing(job_id, reply))
         # After asking: either `close` finds the question, or this finds it closed.
         if self._closed and not reply.done():
             raise UploadDroppedError
         reply.result()
-
-    def _say(self, message: Message) -> None:
-        if isinstance(message, Ran | CallRan):
-            self._count(message.run)
-        self._messages.put(message)
-        self._wake()
 
     def _count(self, run: HookRun) -> None:
         if run.outcome == DONE or run.told:  # else it was not called: the plugin is set aside

@@ -27,7 +27,7 @@ class Pulse:
         self._status = ""
         self._beaten_at = -math.inf
         self._asked_at = -math.inf
-        self.note = ""  # what is to be read after each status
+        self._note = ""  # what is to be read after each status
 
     def beat(self, status: str, *, looked: bool) -> None:
         """End a tick: `looked` tells whether the inbox was looked at since the start or reload."""
@@ -46,11 +46,11 @@ class Pulse:
     def reload(self, note: str) -> None:
         """Tell that the configuration is read anew, with a note."""
         self._manager.reloading()
-        self._ready, self._reading, self.note = False, True, note
+        self._ready, self._reading, self._note = False, True, note
 
     def reloaded(self, note: str) -> None:
         """Say that it was read; the next beat after a look tells so."""
-        self._reading, self.note = False, note
+        self._reading, self._note = False, note
 
     def stop(self) -> None:
         """Tell that the service ends."""
@@ -68,7 +68,7 @@ class Pulse:
             self._beaten_at = now
 
     def _tell(self, status: str) -> None:
-        status = "; ".join(filter(None, (status, self.note)))
+        status = "; ".join(filter(None, (status, self._note)))
         if status != self._status and self._manager.status(status):
             self._status = status
 

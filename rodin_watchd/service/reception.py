@@ -43,17 +43,21 @@ class Reception:
         self._clock = clock
         self._look_seconds = 0.0
         self._looked_at = -math.inf
-        self.woken = True
+        self._woken = True
         self.looks = 0  # how often the inbox was looked at: view and claims change with nothing else
         self.view = View()
         self.claims = Claims()
         self.problem: Problem | None = None  # why the inbox cannot be looked at
         self.trouble = ""  # what people must know about the watching
 
+    def wake(self) -> None:
+        """Ask for a look at the inbox."""
+        self._woken = True
+
     @property
     def is_settled(self) -> bool:
         """Whether the inbox was looked at and nothing settles; what waits for its turn or for a person does not count."""
-        return not self.woken and self.problem is None and not any(w.settling for w in self.view.waiting)
+        return not self._woken and self.problem is None and not any(w.settling for w in self.view.waiting)
 
     def take_in(self, *, paused: bool) -> None:
         """Look at the inbox if it is time, and commit the claims of what is ready, in one transaction."""
@@ -66,20 +70,20 @@ class Reception:
         self._looked_at = started
         self.claims = self._choose(paused=paused)
         self._job_store.commit(self.claims.begun, self._clock.now())
-        self.woken = False  # not before: what could not be committed is looked at again
+        self._woken = False  # not before: what could not be committed is looked at again
 
     def next_due_seconds(self) -> list[float]:
         """Return in how many seconds a look may become due."""
         now = self._clock.monotonic()
         soonest = self._looked_at + LOOK_SHARE * self._look_seconds
         at = [max(self.view.again_at, soonest), self._looked_at + self._rescan_seconds()]
-        if self.woken or self._may_go_on():
+        if self._woken or self._may_go_on():
             at.append(soonest)
         return [max(instant - now, 0.0) for instant in at]
 
     def _is_time(self, now: float) -> bool:
         since = now - self._looked_at
-        woken = self.woken or now >= self.view.again_at or self._may_go_on()
+        woken = self._woken or now >= self.view.again_at or self._may_go_on()
         return since >= self._rescan_seconds() or (woken and since >= LOOK_SHARE * self._look_seconds)
 
     def _rescan_seconds(self) -> float:

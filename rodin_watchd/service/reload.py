@@ -19,10 +19,19 @@ from rodin_watchd.adapters.spool.sharing import sharing_of
 from rodin_watchd.config import Config
 from rodin_watchd.errors import ConfigError, RodinWatchdError
 from rodin_watchd.log_lines import tell_error
-from rodin_watchd.service.assembly import SYSTEM_CLOCK, Hosted, PluginStart, daemon_of, equipped, hosting
+from rodin_watchd.service.assembly import (
+    SYSTEM_CLOCK,
+    Hosted,
+    PluginStart,
+    daemon_of,
+    equipped,
+    hosting,
+    report_left_out,
+)
 from rodin_watchd.service.clock import Clock
-from rodin_watchd.service.daemon import Daemon, Handover
+from rodin_watchd.service.daemon import Daemon, Handover, Wake
 from rodin_watchd.service.opening import Base, opened
+from rodin_watchd.service.pool import Mailbox
 from rodin_watchd.service.pulse import Pulse
 
 # ---- Loading: the plugins of the next configuration get ready beside the loop, which goes on meanwhile --------------
@@ -102,10 +111,13 @@ class Serving:
         start = PluginStart(safe_mode=self._safe_mode, tell=lambda name: self._pulse.wait(f"loads the plugin {name}"))
         with contextlib.ExitStack() as stack:
             load = stack.enter_context(hosting(self.config, start))
-            tools = stack.enter_context(equipped(self.config, key, self._base, self._clock, load()))
-            self._base.begin(tools.client.account)
+            wake = Wake()
+            mailbox, hosted = Mailbox(wake), load()
+            tools = stack.enter_context(equipped(self.config, key, self._base, self._clock, hosted, mailbox.put))
+            self._base.begin(tools.client.account, tools.plugins.announcer)
+            report_left_out(self._base.job_store, hosted, self._clock.now())
             self._key = key
-            handover = Handover.of_start(self.config, tools, self._pulse)
+            handover = Handover.of_start(self.config, tools, self._pulse, wake, mailbox)
             self._daemon = daemon_of(self.config, tools, self._base, self._clock, handover)
             self._tools = stack.pop_all()
 
@@ -169,18 +181,15 @@ class Serving:
 
     def _renew(self, loading: Loading) -> None:
         """Put another daemon into the place of the one of now. Raises RodinWatchdError: then nothing has changed."""
-        config, announcer = loading.config, self._base.job_store.announcer
+        config, handover = loading.config, self.daemon.handover
         sharing = sharing_of(config.output.file_mode, config.output.group)
         with contextlib.ExitStack() as stack:
-            try:
-                hosted = loading.take(stack)
-                tools = stack.enter_context(equipped(config, loading.key, self._base, self._clock, hosted))
-                daemon = daemon_of(config, tools, self._base, self._clock, self.daemon.handover)
-            except BaseException:
-                self._base.job_store.announcer = announcer
-                raise
+            hosted, say = loading.take(stack), handover.pool.mailbox.put
+            tools = stack.enter_context(equipped(config, loading.key, self._base, self._clock, hosted, say))
+            daemon = daemon_of(config, tools, self._base, self._clock, handover)
             before, self._daemon = self.daemon, daemon
             self._let_go(daemon.take_over())
+            report_left_out(self._base.job_store, hosted, self._clock.now())
             self._tools = stack.pop_all()
             before.let_go()
             self._base.spool.share(sharing)

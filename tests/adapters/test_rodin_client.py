@@ -31,7 +31,7 @@ import pytest
 from scripted_server import PATIENCE_SECONDS, Conversation, Script, ScriptedServer, answering, response
 
 from rodin_watchd import __version__
-from rodin_watchd.adapters.rodin_client import RodinClient, Timeouts, upload
+from rodin_watchd.adapters.rodin_client import RodinClient, Route, Timeouts, upload
 from rodin_watchd.adapters.rodin_client.upload import Upload
 from rodin_watchd.core import wire
 from rodin_watchd.core.wire import TaskState
@@ -65,7 +65,7 @@ def client_for(
     url: str, *, key: str = KEY, timeouts: Timeouts = TIMEOUTS, verify: Literal[True] | str = True, max_calls: int = 4
 ) -> RodinClient:
     """Make a client."""
-    return RodinClient(url, key, timeouts=timeouts, max_calls=max_calls, verify=verify)
+    return RodinClient(url, key, timeouts=timeouts, max_calls=max_calls, route=Route(verify=verify))
 
 
 def upload_of(path: Path, content: bytes, kind: str) -> Upload:
@@ -743,7 +743,7 @@ def early(request: pytest.FixtureRequest, certificate: tuple[Path, Path], tls: s
         stack.enter_context(server)
         url, proxies = ("https://rodin.invalid", {"https": server.url}) if proxied else (server.url, {})
         verify = str(certificate[0])
-        client = RodinClient(url, KEY, timeouts=timeouts, max_calls=1, proxies=proxies, verify=verify)
+        client = RodinClient(url, KEY, timeouts=timeouts, max_calls=1, route=Route(proxies, verify))
 
         def end_conversations() -> None:
             for conversation in server.conversations:
@@ -1279,7 +1279,7 @@ def test_a_proxy_is_used_for_the_rest_of_the_world(
         KEY,
         timeouts=TIMEOUTS,
         max_calls=1,
-        proxies={"https": proxy.url.removeprefix("http://")},
+        route=Route({"https": proxy.url.removeprefix("http://")}),
     )
     for client in (from_environment, given):
         with closing(client), pytest.raises(NetworkError, match="proxy"):
@@ -1313,8 +1313,7 @@ def test_an_api_elsewhere_is_called_through_the_proxys_tunnel(
             KEY,
             timeouts=TIMEOUTS,
             max_calls=1,
-            proxies={"https": server.url},
-            verify=str(certificate[0]),
+            route=Route({"https": server.url}, str(certificate[0])),
         )
         with closing(client):
             assert understood(client, model, image).uuid == "task-1"

@@ -58,7 +58,7 @@ def test_it_is_ready_when_the_inbox_was_looked_at(ear: Listener) -> None:
 def test_the_status_is_told_when_it_changes(ear: Listener) -> None:
     """Words that are the same are not repeated; the note belongs to them."""
     for status, note in (("1 running", ""), ("1 running", ""), ("2 running", ""), ("2 running", "see the log")):
-        ear.pulse.note = note
+        ear.pulse.reloaded(note)
         ear.pulse.beat(status, looked=True)
     told = [words for words in ear.heard() if words.startswith("STATUS")]
     assert told == ["STATUS=1 running", "STATUS=2 running", "STATUS=2 running; see the log"]

@@ -99,7 +99,7 @@ def test_a_refusal_changes_nothing(shop: Reloaded, caplog: pytest.LogCaptureFixt
     def unreadable() -> Config:
         raise ConfigError("config.toml: line 3: no\nconfig.toml: line 5: no", advice="Mend it.")
 
-    before = (shop.daemon, shop.service.config, shop.service._base.job_store.announcer)
+    before = (shop.daemon, shop.service.config)
     taken: list[Config] = []
     shop.exchange(unreadable, taken.append)
     assert taken == []
@@ -107,7 +107,7 @@ def test_a_refusal_changes_nothing(shop: Reloaded, caplog: pytest.LogCaptureFixt
     assert shop.reload(folders={"lease": "always"}) == []
     assert shop.reload(metrics={"listen": "127.0.0.1:9"}) == []
     assert shop.reload(output={"group": "a-group-that-is-not-there"}) == []
-    assert (shop.daemon, shop.service.config, shop.service._base.job_store.announcer) == before
+    assert (shop.daemon, shop.service.config) == before
     told = [record.getMessage() for record in caplog.records if vars(record)["action"] == "reload-refused"]
     assert told[:2] == ["reload-refused: config.toml: line 3: no", "reload-refused: config.toml: line 5: no Mend it."]
     assert len(told) == 2 + 4, "two mistakes, then one each"

@@ -122,7 +122,7 @@ class Hands:
 def no_plugins(folder: Path) -> Plugins:
     """Return what stands for plugins where there is none."""
     host = PluginHost([], 1, {}, folder / "scratch")
-    return Plugins(PluginSettings(), host, {}, frozenset(), Hands().clock())
+    return Plugins(PluginSettings(), host, {}, frozenset(), Hands().clock(), lambda _message: None)
 
 
 class Workshop:
@@ -175,7 +175,7 @@ class Workshop:
         """Wait until the steps under way have done all that they can on their own."""
         pool, event = self.daemon._pool, self.daemon._wake._event
         event.clear()
-        while pool._messages.qsize() < len(pool.busy):
+        while len(pool.mailbox) < len(pool.busy):
             assert event.wait(PATIENCE_SECONDS), "a step hangs"
             event.clear()
 

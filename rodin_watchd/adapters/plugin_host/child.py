@@ -174,7 +174,7 @@ class Child:
         except BaseException as error:
             self.close()
             if isinstance(error, PluginError):
-                error.output = self.output
+                error.has_printed(self.output)
             raise
 
     def _emptied(self) -> bool:
@@ -278,9 +278,7 @@ class Child:
         except KeyError:
             raise self._garbage() from None
         at = f" ({told[1]})" if told[1] else ""
-        error = kind(f"{self._named} failed: {told[0]}{at}.")
-        error.trace = told[2]
-        raise error
+        raise kind(f"{self._named} failed: {told[0]}{at}.", trace=told[2])
 
     def _read_line(self) -> bytes:
         try:

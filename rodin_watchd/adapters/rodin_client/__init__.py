@@ -80,6 +80,16 @@ class Timeouts:
     read_seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class Route:
+    """How calls reach the other side: proxies by scheme (None: those of the environment), and the CA certificates (True, or the path of a bundle)."""
+
+    proxies: Mapping[str, str] | None = None
+    verify: Literal[True] | str = True
+
+
+USUAL_ROUTE = Route()
+
 _PERSON = b"rodin_watchd"
 """What keeps the fingerprint of an account apart from any other hash of a key."""
 
@@ -87,9 +97,9 @@ _PERSON = b"rodin_watchd"
 class RodinClient:
     """The API under `base_url` (https, or http on this machine) with `key`; may be used by several threads at once.
 
-    `max_calls` is the number of calls at once, and so of connections that are kept. `proxies` (scheme -> proxy) and
-    `verify` (True, or the path of a CA bundle) hold for all calls; without `proxies` those of the environment at
-    construction do. Nothing else of the environment is heeded: no `.netrc`, no `REQUESTS_CA_BUNDLE`. No call is
+    `max_calls` is the number of calls at once, and so of connections that are kept. `count` is called with each call and what came of it, in
+    any thread. The `route` holds for all calls; without
+    proxies in it, those of the environment at construction do. Nothing else of the environment is heeded: no `.netrc`, no `REQUESTS_CA_BUNDLE`. No call is
     repeated, and no redirect of the API is followed. `account` is a fingerprint of address and key: it tells one account
     from another, and nothing else. Raises ConfigError for a base URL or a key that cannot be used.
     """
@@ -101,19 +111,19 @@ class RodinClient:
         *,
         timeouts: Timeouts,
         max_calls: int,
-        proxies: Mapping[str, str] | None = None,
-        verify: Literal[True] | str = True,
+        route: Route = USUAL_ROUTE,
+        count: Callable[[str, str], None] = lambda _call, _result: None,
     ) -> None:
-        if isinstance(verify, str) and not Path(verify).exists():
-            raise ConfigError(f"There is no bundle of CA certificates at {verify}.")
-        self.count: Callable[[str, str], None] = lambda _call, _result: None  # hears of each call; any thread
+        if isinstance(route.verify, str) and not Path(route.verify).exists():
+            raise ConfigError(f"There is no bundle of CA certificates at {route.verify}.")
+        self._count = count
         self._template = _template(base_url, key)
         self._key = key
         self.account = hashlib.blake2b(f"{base_url}\n{key}".encode(), digest_size=8, person=_PERSON).hexdigest()
         self._loopback = is_loopback(urlsplit(base_url).hostname or "")
         self._timeouts = timeouts
-        self._proxies = transfer.Proxies(proxies)
-        self._verify = verify
+        self._proxies = transfer.Proxies(route.proxies)
+        self._verify = route.verify
         self._api = self._adapter(max_calls)
         self._file_host = self._adapter(max_calls)
         logging.getLogger("urllib3").setLevel(logging.ERROR)  # below, it logs links with their queries
@@ -256,9 +266,9 @@ class RodinClient:
         try:
             response = adapter.send(request, stream=True, timeout=timeouts, verify=self._verify, proxies=proxies)
         except BaseException:
-            self.count(call, NO_ANSWER)
+            self._count(call, NO_ANSWER)
             raise
-        self.count(call, str(response.status_code))
+        self._count(call, str(response.status_code))
         told = (request.method, without_query(request.url or ""), response.status_code)
         log.debug("call: %s %s: HTTP %d", *told, extra={"action": "call"})
         return response

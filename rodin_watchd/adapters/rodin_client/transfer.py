@@ -60,11 +60,19 @@ _NOT_NOW: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 class Withheld:
-    """A body whose last bytes wait until all before them were taken; the connection puts its own way to do so here."""
+    """A body whose last bytes wait until all before them were taken; `goes_over` says on which connection."""
 
     def __init__(self) -> None:
-        self.wait_until_taken: Callable[[], None] = lambda: None
+        self._wait: Callable[[], None] = lambda: None
         self.closing_left = False  # whether the last bytes were handed out
+
+    def goes_over(self, line: Line, seconds: float) -> None:
+        """Note the connection that it is sent on, and how long the other side may take for a block."""
+        self._wait = partial(line.wait_until_taken, BLOCK_BYTES, seconds)
+
+    def wait_until_taken(self) -> None:
+        """Wait until the other side has taken all that was sent; before it is sent, nothing is to be waited for."""
+        self._wait()
 
 
 class HungUpError(BrokenPipeError):
@@ -442,7 +450,7 @@ class _Paced:
         if self.sock is None:
             self.connect()
         line = self._line = Line(self.sock, has_final_head)
-        body.wait_until_taken = partial(line.wait_until_taken, BLOCK_BYTES, self._send_seconds)
+        body.goes_over(line, self._send_seconds)
         try:
             super().request(method, url, body, *args, **options)  # type: ignore[misc]  # see above
         except Exception as error:
