@@ -264,3 +264,45 @@ def test_a_day_is_declared_once(name: str) -> None:
         return
     numbers = [node.value for node in ast.walk(ast.parse(MODULES[name].read_text())) if isinstance(node, ast.Constant)]
     assert not any(number == 86_400 for number in numbers if isinstance(number, int | float))
+
+
+FOREIGN = {
+    "request.method",
+    "request.url",
+    "conn.cert_reqs",
+    "pool.ConnectionCls",
+    "db.row_factory",
+    "getenv.restype",
+    "metric.samples",
+    "sys.excepthook",
+    "sys.unraisablehook",
+    "threading.excepthook",
+    "record.msg",
+    "record.args",
+    "record.message",
+}
+"""Attributes of other libraries' objects, which these are set by."""
+
+
+@each
+def test_nothing_is_wired_by_assignment(name: str) -> None:
+    """Constructors take what they need; what changes later, a method of the object says. So an object is never half made."""
+    if layer_of(name) not in ("adapters", "service", "cli"):
+        return
+    stored = [
+        ast.unparse(node)
+        for node in ast.walk(ast.parse(MODULES[name].read_text()))
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and ast.unparse(node.value) != "self"
+    ]
+    assert set(stored) <= FOREIGN
+
+
+def test_each_class_has_a_name_of_its_own() -> None:
+    """Nobody asks which of two is meant. What plugins' authors import has the project's words, in the form for plugins."""
+    found: dict[str, list[str]] = {}
+    for name, path in MODULES.items():
+        if name != "rodin_watchd.v1":
+            for node in ast.parse(path.read_text()).body:
+                if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                    found.setdefault(node.name, []).append(name)
+    assert {what: names for what, names in found.items() if len(names) > 1} == {}

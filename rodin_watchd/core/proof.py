@@ -145,7 +145,7 @@ class Since:
 NOTHING_SINCE: Final = Since(Decimal(0), 0, Decimal(0), frozenset(), 0, 0)
 
 
-class Charge(Enum):
+class Verdict(Enum):
     """What the balance says about submits of unknown outcome."""
 
     NOT_CHARGED = "not charged"
@@ -157,7 +157,7 @@ class Charge(Enum):
 class Proof:
     """A verdict, with its reason for people; of refusals also which are known to have been charged."""
 
-    verdict: Charge
+    verdict: Verdict
     reason: str
     charged: tuple[Refusal, ...] = ()
 
@@ -177,19 +177,19 @@ def judged(baseline: Baseline, since: Since, readings: Sequence[Decimal], *, exa
     """
     rounded = "" if _is_exact(baseline, readings, exact=exact) else "so far it was only ever shown in whole credits"
     if reason := _proves_nothing(since, readings) or rounded:
-        return Proof(Charge.UNDECIDED, f"The balance cannot tell: {reason}.")
+        return Proof(Verdict.UNDECIDED, f"The balance cannot tell: {reason}.")
     lower, told = _compared(baseline, since, readings)
     unknown = stake(since)
     if lower == 0:
         return _free(told, doubt)
     if not baseline.settled:
-        return Proof(Charge.UNDECIDED, f"The balance cannot tell: {told}, and {_UNSETTLED}.")
+        return Proof(Verdict.UNDECIDED, f"The balance cannot tell: {told}, and {_UNSETTLED}.")
     if lower == unknown:
-        return Proof(Charge.CHARGED, f"It was charged: {told}.")
+        return Proof(Verdict.CHARGED, f"It was charged: {told}.")
     if 0 < lower < unknown:
         some = f"{in_credits(lower)} of {since.unknown + len(since.refused)} submits without an answer"
-        return Proof(Charge.UNDECIDED, f"The balance cannot tell which were charged, {some} were: {told}.")
-    return Proof(Charge.UNDECIDED, f"The balance cannot tell: {told}, so somebody else spends or pays in.")
+        return Proof(Verdict.UNDECIDED, f"The balance cannot tell which were charged, {some} were: {told}.")
+    return Proof(Verdict.UNDECIDED, f"The balance cannot tell: {told}, so somebody else spends or pays in.")
 
 
 def refusals_judged(
@@ -200,25 +200,25 @@ def refusals_judged(
     `sole`: whether nobody else spends from the account; only then a lower balance means anything. `doubt`: as for `judged`.
     """
     if reason := _proves_nothing(since, readings):
-        return Proof(Charge.UNDECIDED, f"The balance cannot tell: {reason}.")
+        return Proof(Verdict.UNDECIDED, f"The balance cannot tell: {reason}.")
     lower, told = _compared(baseline, since, readings)
     if lower == 0:
         return _free(told, doubt)
     if not baseline.settled:
-        return Proof(Charge.UNDECIDED, f"The balance cannot tell: {told}, and {_UNSETTLED}.")
+        return Proof(Verdict.UNDECIDED, f"The balance cannot tell: {told}, and {_UNSETTLED}.")
     if sole and _is_exact(baseline, readings, exact=exact):
         if not since.unknown and (newest := _newest_for(since, lower)):
-            return Proof(Charge.CHARGED, f"The vendor charged what it refused: {told}.", newest)
+            return Proof(Verdict.CHARGED, f"The vendor charged what it refused: {told}.", newest)
         if lower == stake(since):
-            return Proof(Charge.CHARGED, f"The vendor charged what it refused: {told}.", since.refused)
-    return Proof(Charge.UNDECIDED, f"The balance cannot tell: {told}.")
+            return Proof(Verdict.CHARGED, f"The vendor charged what it refused: {told}.", since.refused)
+    return Proof(Verdict.UNDECIDED, f"The balance cannot tell: {told}.")
 
 
 def _free(told: str, doubt: str) -> Proof:
     """Return the verdict that nothing was charged, unless the balance shows no such thing."""
     if doubt:
-        return Proof(Charge.UNDECIDED, f"The balance cannot tell: {doubt}.")
-    return Proof(Charge.NOT_CHARGED, f"Proven not charged: {told}.")
+        return Proof(Verdict.UNDECIDED, f"The balance cannot tell: {doubt}.")
+    return Proof(Verdict.NOT_CHARGED, f"Proven not charged: {told}.")
 
 
 def _newest_for(since: Since, amount: Decimal) -> tuple[Refusal, ...]:
@@ -277,21 +277,21 @@ def concluded(job: Job, proof: Proof, now: float, chance: float, *, bound: str =
 
     `bound` says why it is not submitted again although nothing was charged, "" if it is.
     """
-    if proof.verdict is Charge.NOT_CHARGED and bound:
+    if proof.verdict is Verdict.NOT_CHARGED and bound:
         reason = f"{bound} {proof.reason}"
         return (still_unknown(job, reason, reason),)
-    if proof.verdict is Charge.NOT_CHARGED:
+    if proof.verdict is Verdict.NOT_CHARGED:
         return not_charged_again(job, proof.reason, now, chance)
-    if proof.verdict is Charge.CHARGED:
+    if proof.verdict is Verdict.CHARGED:
         return (charge_lost(job, proof.reason),)
     said = f"{job.problem.message} {proof.reason}" if job.problem else ""
     return (still_unknown(job, proof.reason, said),)
 
 
-OVERDUE: Final = Proof(Charge.UNDECIDED, "The balance cannot tell: it could not be read while nothing was open.")
+OVERDUE: Final = Proof(Verdict.UNDECIDED, "The balance cannot tell: it could not be read while nothing was open.")
 """What comes of an inquiry that takes too long."""
 
-NO_BASELINE: Final = Proof(Charge.UNDECIDED, "The balance cannot tell: it was not known before the submit.")
+NO_BASELINE: Final = Proof(Verdict.UNDECIDED, "The balance cannot tell: it was not known before the submit.")
 """What comes of an inquiry that has nothing to compare with."""
 
 

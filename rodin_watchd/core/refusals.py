@@ -19,7 +19,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from rodin_watchd.core.machine import book_refusals, clear_refusals, hold_refused
-from rodin_watchd.core.proof import Charge, Proof, Refusal, Settled
+from rodin_watchd.core.proof import Proof, Refusal, Settled, Verdict
 from rodin_watchd.core.wire import plain
 from rodin_watchd.core.wording import in_credits
 from rodin_watchd.errors import ChargedRefusalError, RefusedOftenError
@@ -119,7 +119,7 @@ def held_often(job: Job, of_the_set: InVain, in_a_row: InARow, proof: Proof, now
     One that the balance shows to be free is held with that: the balance may be wrong, so it is not asked for ever.
     """
     reached = f"The vendor refused this set {of_the_set.unclear} times." if of_the_set.unclear >= MOST_FOR_A_SET else ""
-    is_free = proof.verdict is Charge.NOT_CHARGED
+    is_free = proof.verdict is Verdict.NOT_CHARGED
     most = MOST_DOCUMENTED if is_free and job.problem and job.problem.documented else MOST_TRIES
     reached = reached or _reached(of_the_set, in_a_row, most)
     if not reached:
@@ -160,7 +160,7 @@ def _said(job: Job) -> str:
 
 def outcomes(refusals: Iterable[Refusal], proof: Proof) -> list[Settled]:
     """Return what the balance makes of the refused purchases."""
-    if proof.verdict is Charge.NOT_CHARGED:
+    if proof.verdict is Verdict.NOT_CHARGED:
         return [Settled(refusal.purchase, "free") for refusal in refusals]
     return [Settled(refusal.purchase, "charged") for refusal in proof.charged]
 

@@ -170,7 +170,7 @@ MARK_SECONDS: Final = 10_800.0
 """Marks are so far apart (counted seconds): by so much an event may be older than it says."""
 
 
-class Mark(NamedTuple):
+class AgeMark(NamedTuple):
     """How many seconds had been counted when an event was the newest."""
 
     seconds: float
@@ -181,13 +181,13 @@ class Ages(NamedTuple):
     """The seconds that were counted with this journal, and the marks, oldest first."""
 
     seconds: float = 0.0
-    marks: tuple[Mark, ...] = ()
+    marks: tuple[AgeMark, ...] = ()
 
     @classmethod
     def of_data(cls, data: Sequence[Any] | None) -> Self:
         """Return what JSON has made of it; nothing was counted where nothing is stored."""
         seconds, marks = data or (0.0, ())
-        return cls(seconds, tuple(Mark(*mark) for mark in marks))
+        return cls(seconds, tuple(AgeMark(*mark) for mark in marks))
 
     def older_than(self, seconds: float) -> int:
         """Return the newest event that is surely as old as that, 0 without any."""
@@ -198,6 +198,6 @@ class Ages(NamedTuple):
         total = self.seconds + seconds
         marks = self.marks
         if not marks or total - marks[-1].seconds >= MARK_SECONDS:
-            marks = (*marks, Mark(total, newest_event))
+            marks = (*marks, AgeMark(total, newest_event))
         old = sum(total - mark.seconds >= longest_seconds for mark in marks)
         return self._replace(seconds=total, marks=marks[max(old - 1, 0) :])

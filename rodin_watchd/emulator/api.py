@@ -21,9 +21,9 @@ from starlette.routing import Route
 from rodin_watchd.emulator.effects import MOVED, Dropped, EmulatedCall, drain, expired_link
 from rodin_watchd.emulator.faults import FaultPlan, Site, Terms, terms_of
 from rodin_watchd.emulator.forms import parse_fields, parse_multipart, read_body
-from rodin_watchd.emulator.ledger import PRICE, Ledger, Snapshot
+from rodin_watchd.emulator.ledger import PRICE, Ledger, LedgerSnapshot
 from rodin_watchd.emulator.orders import generation_order, texture_order
-from rodin_watchd.emulator.refusal import Refusal, check_key, invalid
+from rodin_watchd.emulator.refusal import EmulatedRefusal, check_key, invalid
 from rodin_watchd.emulator.tasks import TaskBook
 from rodin_watchd.emulator.workshop import Workshop
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from decimal import Decimal
 
-    from rodin_watchd.emulator.faults import Fault
+    from rodin_watchd.emulator.faults import EmulatedFault
     from rodin_watchd.emulator.forms import Form
     from rodin_watchd.emulator.ledger import Charge
     from rodin_watchd.emulator.orders import Order
@@ -65,7 +65,7 @@ class Links:
 
 
 Act: TypeAlias = "Callable[[Request], Awaitable[Response]]"
-CarryOut: TypeAlias = "Callable[[tuple[Fault, ...], Request], Awaitable[Response]]"
+CarryOut: TypeAlias = "Callable[[tuple[EmulatedFault, ...], Request], Awaitable[Response]]"
 
 
 class Accepted(JSONResponse):
@@ -122,11 +122,11 @@ class Shop:
             ]
         )
 
-    def ledger(self) -> Snapshot:
+    def ledger(self) -> LedgerSnapshot:
         """Give the ledger as it stands."""
         return self._ledger.snapshot(self._outcome)
 
-    def set_faults(self, faults: tuple[Fault, ...]) -> None:
+    def set_faults(self, faults: tuple[EmulatedFault, ...]) -> None:
         """Have other faults strike from the next call on."""
         self._faults.replace(faults)
         self._told_task = ""
@@ -166,7 +166,7 @@ class Shop:
     def _counted(self, submit: Callable[[Terms, Request], Awaitable[Response]]) -> CarryOut:
         """Count how each submit ends, whatever a fault then makes of the answer."""
 
-        async def carry_out(striking: tuple[Fault, ...], request: Request) -> Response:
+        async def carry_out(striking: tuple[EmulatedFault, ...], request: Request) -> Response:
             self._ledger.uploads["begun"] += 1
             answer = await self._carry_out(partial(submit, terms_of(striking)), striking, request)
             self._ledger.uploads[_fate(answer)] += 1
@@ -174,7 +174,7 @@ class Shop:
 
         return carry_out
 
-    async def _carry_out(self, act: Act, striking: tuple[Fault, ...], request: Request) -> Response:
+    async def _carry_out(self, act: Act, striking: tuple[EmulatedFault, ...], request: Request) -> Response:
         """Carry out a call unless a fault takes its place."""
         for fault in striking:
             if fault.kind.effect and fault.kind.instead:
@@ -182,7 +182,7 @@ class Shop:
                 return await _after_reading(request, await fault.kind.effect(call))
         try:
             return await act(request)
-        except Refusal as refusal:
+        except EmulatedRefusal as refusal:
             return refusal.answer()
         except ClientDisconnect:
             return Dropped()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
-from rodin_watchd.emulator.refusal import Refusal
+from rodin_watchd.emulator.refusal import EmulatedRefusal
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -157,7 +157,7 @@ def refused(status: int, code: str, message: str) -> Effect:
     """Give the effect that answers with this error."""
 
     async def effect(_call: EmulatedCall) -> Response:
-        return Refusal(status, code, message).answer()
+        return EmulatedRefusal(status, code, message).answer()
 
     return effect
 

@@ -68,7 +68,7 @@ class FaultKind:
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class EmulatedFault:
     """A fault as it was asked for. `times` is None for no end."""
 
     name: str
@@ -89,17 +89,17 @@ class Fault:
 class FaultPlan:
     """Counts the calls of each site and tells which faults strike. `strike` is for the event loop's thread alone."""
 
-    def __init__(self, faults: tuple[Fault, ...], struck: Counter[str]) -> None:
+    def __init__(self, faults: tuple[EmulatedFault, ...], struck: Counter[str]) -> None:
         self._faults = faults
         self._struck = struck
         self._turns: Counter[Site] = Counter()
 
-    def replace(self, faults: tuple[Fault, ...]) -> None:
+    def replace(self, faults: tuple[EmulatedFault, ...]) -> None:
         """Take other faults from the next call on, and count the calls anew. Any thread."""
         self._faults, self._turns = (), Counter()  # a call that comes just now is counted, and struck by none
         self._faults = faults
 
-    def strike(self, site: Site) -> tuple[Fault, ...]:
+    def strike(self, site: Site) -> tuple[EmulatedFault, ...]:
         """Count one call and give the faults that strike it."""
         self._turns[site] += 1
         striking = tuple(
@@ -109,7 +109,7 @@ class FaultPlan:
         return striking
 
 
-def terms_of(striking: Iterable[Fault]) -> Terms:
+def terms_of(striking: Iterable[EmulatedFault]) -> Terms:
     """Return how the order that these faults strike is charged."""
     terms = Terms()
     for fault in striking:
@@ -117,7 +117,7 @@ def terms_of(striking: Iterable[Fault]) -> Terms:
     return terms
 
 
-def parse_fault(text: str) -> Fault:
+def parse_fault(text: str) -> EmulatedFault:
     """Read `NAME[=VALUE][@N]`. Raises ValueError with the names allowed, or with what is wrong with the rest."""
     match = re.fullmatch(r"(?P<name>[^=@]*)(?:=(?P<value>.*?))?(?:@(?P<turn>[1-9]\d{0,8}))?", text)
     if match is None:
@@ -127,8 +127,8 @@ def parse_fault(text: str) -> Fault:
         raise ValueError(_unknown(name))
     once = 1 if turn else None
     if KINDS[name].default is None:
-        return Fault(name, "", int(turn or 1), once if value is None else _count(name, value))
-    return Fault(name, _checked(name, value), int(turn or 1), once)
+        return EmulatedFault(name, "", int(turn or 1), once if value is None else _count(name, value))
+    return EmulatedFault(name, _checked(name, value), int(turn or 1), once)
 
 
 def _unknown(name: str) -> str:

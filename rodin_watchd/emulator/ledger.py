@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, TypedDict
 
-from rodin_watchd.emulator.refusal import Refusal
+from rodin_watchd.emulator.refusal import EmulatedRefusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,7 +49,7 @@ class ChargeRow(TypedDict):
     outcome: str
 
 
-class Snapshot(TypedDict):
+class LedgerSnapshot(TypedDict):
     """The ledger as JSON; amounts are decimal numbers as text.
 
     `uploads` counts `begun`, `accepted`, `refused` (answered with an error) and `cut` (lost before their end) submits.
@@ -84,7 +84,7 @@ class Ledger:
     def require_credit(self) -> None:
         """Raise Refusal when the balance does not reach for one more task."""
         if self.balance < PRICE:
-            raise Refusal(402, "API_INSUFFICIENT_FUNDS", f"The balance of {self.balance} credits is too low.")
+            raise EmulatedRefusal(402, "API_INSUFFICIENT_FUNDS", f"The balance of {self.balance} credits is too low.")
 
     def charge(self, task_uuid: str, order: Order, now: float, price: Decimal = PRICE) -> None:
         """Take the price of one task off the balance; ask `require_credit` first."""
@@ -104,10 +104,10 @@ class Ledger:
         for _, task_uuid, order, price in due:
             self.charge(task_uuid, order, now, price)
 
-    def snapshot(self, outcome_of: Callable[[str], str]) -> Snapshot:
+    def snapshot(self, outcome_of: Callable[[str], str]) -> LedgerSnapshot:
         """Give the ledger as it stands; `outcome_of` tells the status word of a task."""
         charges = list(self.charges)
-        return Snapshot(
+        return LedgerSnapshot(
             balance=str(self.balance),
             spent=str(sum((charge.credits for charge in charges), Decimal(0))),
             charges=[_row(charge, outcome_of(charge.task_uuid)) for charge in charges],

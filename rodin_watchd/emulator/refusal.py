@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
 
-class Refusal(Exception):  # noqa: N818 - an answer of the API, not a fault of the program
+class EmulatedRefusal(Exception):  # noqa: N818 - an answer of the API, not a fault of the program
     """A call is refused: HTTP status, error code and message as in the API contract, Errors."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
@@ -24,14 +24,14 @@ class Refusal(Exception):  # noqa: N818 - an answer of the API, not a fault of t
         return JSONResponse({"error": self.code, "message": self.message}, status_code=self.status)
 
 
-def invalid(message: str, status: int = 400) -> Refusal:
+def invalid(message: str, status: int = 400) -> EmulatedRefusal:
     """Give the refusal of a request that is wrong in itself."""
-    return Refusal(status, "INVALID_REQUEST", message)
+    return EmulatedRefusal(status, "INVALID_REQUEST", message)
 
 
-def unauthorized() -> Refusal:
+def unauthorized() -> EmulatedRefusal:
     """Give the refusal of a missing or unknown API key."""
-    return Refusal(401, "PERMISSION_DENIED", "The API key is missing or not accepted.")
+    return EmulatedRefusal(401, "PERMISSION_DENIED", "The API key is missing or not accepted.")
 
 
 def check_key(request: Request, api_keys: tuple[str, ...]) -> str:

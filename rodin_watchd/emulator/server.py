@@ -21,7 +21,7 @@ from rich.table import Table
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from rodin_watchd.emulator.api import Shop
-from rodin_watchd.emulator.faults import Fault
+from rodin_watchd.emulator.faults import EmulatedFault
 from rodin_watchd.emulator.settings import EmulatorSettings
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from starlette.applications import Starlette
 
-    from rodin_watchd.emulator.ledger import Charge, ChargeRow, Snapshot
+    from rodin_watchd.emulator.ledger import Charge, ChargeRow, LedgerSnapshot
     from rodin_watchd.emulator.settings import EmulatorSettings
 
 # ---- What the emulator prints for people: where it is, a line for each charge, and the ledger at its end ------------
@@ -61,7 +61,7 @@ class Terminal:
             f" | {escape(_options(charge.options))}"
         )
 
-    def ended(self, ledger: Snapshot) -> None:
+    def ended(self, ledger: LedgerSnapshot) -> None:
         """Print the ledger as a table, with the counts below it."""
         table = Table(title="Ledger")
         for heading in ("time (UTC)", "task", "model", "image", "options", "credits", "left", "outcome"):
@@ -72,7 +72,7 @@ class Terminal:
         self._console.print(f"spent {ledger['spent']}, left {ledger['balance']}, uploads {_counts(ledger['uploads'])}")
         self._warnings(ledger)
 
-    def _warnings(self, ledger: Snapshot) -> None:
+    def _warnings(self, ledger: LedgerSnapshot) -> None:
         if ledger["faults"]:
             self._console.print(f"faults that struck: {_counts(ledger['faults'])}")
         if ledger["charged_again"]:
@@ -149,7 +149,7 @@ class Emulator:
         self._thread.join()
         self._shop.close()
 
-    def ledger(self) -> Snapshot:
+    def ledger(self) -> LedgerSnapshot:
         """Give the ledger as it stands; also after the end."""
         return self._shop.ledger()
 
@@ -157,7 +157,7 @@ class Emulator:
         """Have credits paid into the account, or spent from it by somebody else (a negative amount)."""
         self._shop.pay_in(amount)
 
-    def set_faults(self, *faults: Fault) -> None:
+    def set_faults(self, *faults: EmulatedFault) -> None:
         """Have these faults strike instead of those before; `@N` counts from the next call on."""
         self._shop.set_faults(faults)
 

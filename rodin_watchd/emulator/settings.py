@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rodin_watchd.emulator.faults import Fault
+    from rodin_watchd.emulator.faults import EmulatedFault
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class EmulatorSettings:
     generating_seconds: float = 6.0
     link_seconds: float = 600.0
     keep_seconds: float = 7 * 86400.0
-    faults: tuple[Fault, ...] = ()
+    faults: tuple[EmulatedFault, ...] = ()
     instant: bool = False
     consumed: bool = False
     preview_pixels: int = 512

@@ -9,7 +9,7 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rodin_watchd.emulator.refusal import Refusal
+from rodin_watchd.emulator.refusal import EmulatedRefusal
 
 if TYPE_CHECKING:
     from rodin_watchd.emulator.exports import EmulatedFile
@@ -97,7 +97,7 @@ class TaskBook:
         """Find the task of Download Results. Raises Refusal (`NO_SUCH_TASK`)."""
         task = self.kept(task_uuid, now)
         if task is None or task.api_key != api_key:
-            raise Refusal(404, "NO_SUCH_TASK", "There is no such task.")
+            raise EmulatedRefusal(404, "NO_SUCH_TASK", "There is no such task.")
         return task
 
     def kept(self, task_uuid: str, now: float) -> EmulatedTask | None:

@@ -24,7 +24,7 @@ from rodin_watchd.service.daemon import SPARE_WORKERS, Daemon, Handover, Wake
 from rodin_watchd.service.jobs import JobStore
 from rodin_watchd.service.opening import Base, opened
 from rodin_watchd.service.plugins import Catalogue, Plugins, Say, chosen, hosted, loaded
-from rodin_watchd.service.pool import Mailbox
+from rodin_watchd.service.pool import MessageQueue
 from rodin_watchd.service.pulse import Pulse
 from rodin_watchd.service.steps.tools import Tools
 
@@ -71,11 +71,11 @@ def assembled(
         base = stack.enter_context(opened(config, clock, wait))
         load = stack.enter_context(hosting(config, PluginStart(safe_mode=safe_mode)))
         wake = Wake()
-        mailbox, hosted = Mailbox(wake), load()
-        tools = stack.enter_context(equipped(config, key, base, clock, hosted, mailbox.put))
+        messages, hosted = MessageQueue(wake), load()
+        tools = stack.enter_context(equipped(config, key, base, clock, hosted, messages.put))
         base.begin(tools.client.account, tools.plugins.announcer)
         report_left_out(base.job_store, hosted, clock.now())
-        handover = Handover.of_start(config, tools, Pulse(Manager(), clock.monotonic), wake, mailbox)
+        handover = Handover.of_start(config, tools, Pulse(Manager(), clock.monotonic), wake, messages)
         daemon = daemon_of(config, tools, base, clock, handover)
         stack.callback(daemon.close)  # whatever ends it: no upload waits for ever for permission to send its last bytes
         yield daemon

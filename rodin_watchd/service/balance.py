@@ -34,12 +34,12 @@ from rodin_watchd.core.proof import (
     REFUND_SECONDS,
     UNJUDGED,
     Baseline,
-    Charge,
     Inquiry,
     Proof,
     Refusal,
     Settled,
     Since,
+    Verdict,
     concluded,
     judged,
     lower_than_known,
@@ -353,7 +353,7 @@ class Prover:
         sums = (baseline, self._since(baseline), inquiry.readings)
         proof = refusals_judged(*sums, exact=exact, sole=self._trusts, doubt=doubt)
         self._glanced = refused
-        if proof.verdict is Charge.NOT_CHARGED and len(refused) <= MOST_PASSED:
+        if proof.verdict is Verdict.NOT_CHARGED and len(refused) <= MOST_PASSED:
             self._passed = refused
 
     def _drop_unfit_baseline(self) -> None:
@@ -446,7 +446,7 @@ class Prover:
         meta = {JUDGED: newest, UNJUDGED: sorted(unjudged)}
         self._renew(renewed, looked, moves, meta, outcomes(refused, refusals))
         for proof in dict.fromkeys(([answers] if lost else []) + ([refusals] if refused else [])):
-            if lost or proof.verdict is not Charge.NOT_CHARGED:
+            if lost or proof.verdict is not Verdict.NOT_CHARGED:
                 self._job_store.tell("inquiry-ended", proof.reason, now, subject="balance")
         self._inquiry, self._judged, self._undecided = None, newest, False
         self._unjudged = unjudged
@@ -461,8 +461,8 @@ class Prover:
         refusals: Proof,
     ) -> list[int]:
         """Return the purchases that the balance shows to be free; of an own account alone, where that may be taken back."""
-        freed = [one.purchase for one in refused] if refusals.verdict is Charge.NOT_CHARGED else []
-        if answers.verdict is Charge.NOT_CHARGED:
+        freed = [one.purchase for one in refused] if refusals.verdict is Verdict.NOT_CHARGED else []
+        if answers.verdict is Verdict.NOT_CHARGED:
             again = {move.job.id for move in moves if move.job.state is not State.HELD}
             freed += self._job_store.journal.open_of(again & {job.id for job in lost})
         return freed if self._trusts else []
@@ -478,10 +478,10 @@ class Prover:
     def _of_refused(self, refused: Sequence[Refusal], proof: Proof, now: float) -> list[Transition]:
         """Return what becomes of the jobs that were refused, and of older ones when a bound of the account is reached."""
         jobs, journal = judged_jobs(refused, self._job_store.jobs.values()), self._job_store.journal
-        if proof.verdict is Charge.CHARGED:
+        if proof.verdict is Verdict.CHARGED:
             return [charged(job, refused, proof, now) for job in jobs]
         in_a_row = journal.in_a_row()
-        is_free = proof.verdict is Charge.NOT_CHARGED
+        is_free = proof.verdict is Verdict.NOT_CHARGED
         if is_free:
             in_a_row = in_a_row._replace(unclear=0)
         found = []

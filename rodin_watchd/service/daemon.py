@@ -38,7 +38,7 @@ from rodin_watchd.service.housekeeping import Alarms, Sweeper
 from rodin_watchd.service.intake import Intake, quiet_seconds
 from rodin_watchd.service.notifier import Notifier
 from rodin_watchd.service.opening import Base
-from rodin_watchd.service.pool import Mailbox, Pool
+from rodin_watchd.service.pool import MessageQueue, Pool
 from rodin_watchd.service.pulse import Pulse
 from rodin_watchd.service.reception import Reception
 from rodin_watchd.service.status import StatusWriter, page_of, pause_notices, turn_line, waiting_line
@@ -114,9 +114,9 @@ class Handover:
     journal_problem: Problem | None = None
 
     @classmethod
-    def of_start(cls, config: Config, tools: Tools, pulse: Pulse, wake: Wake, mailbox: Mailbox) -> Self:
-        """Return what a first daemon begins with; `mailbox` wakes it."""
-        return cls(pulse, wake, Pool(tools, workers_of(config), mailbox))
+    def of_start(cls, config: Config, tools: Tools, pulse: Pulse, wake: Wake, messages: MessageQueue) -> Self:
+        """Return what a first daemon begins with; `messages` wake it."""
+        return cls(pulse, wake, Pool(tools, workers_of(config), messages))
 
 
 def workers_of(config: Config) -> int:

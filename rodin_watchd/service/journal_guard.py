@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from rodin_watchd.adapters.store.backup import kept_backups
-from rodin_watchd.adapters.store.files import Finished, moved_aside
+from rodin_watchd.adapters.store.files import FinishedJournal, moved_aside
 from rodin_watchd.core.waits import DAY_SECONDS
 from rodin_watchd.errors import (
     DiskError,
@@ -141,7 +141,7 @@ class JournalGuard:
         except RodinWatchdError as error:
             tell_error(logging.CRITICAL, "journal-lost", error)
 
-    def tell_finished(self, finished: Finished | None) -> None:
+    def tell_finished(self, finished: FinishedJournal | None) -> None:
         """Report what this start has done with a journal that a run before had written out again, if there was one."""
         if finished is None:
             return

@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 
 from rodin_watchd.adapters.plugin_host import PluginCall, PluginHost, Ready, clean_environ
 from rodin_watchd.adapters.plugin_host.child import Loaded, ProcessLimits
-from rodin_watchd.adapters.plugin_host.finding import Found, Origin, find
+from rodin_watchd.adapters.plugin_host.finding import FoundPlugin, Origin, find
 from rodin_watchd.adapters.store.reader import DONE, DUE, FAILED
 from rodin_watchd.config import Config, journal_path, scratch_path
 from rodin_watchd.config.sections import PluginsSection as Settings
@@ -263,7 +263,7 @@ START_SECONDS = 60.0
 class Catalogue:
     """The plugins: all that were found, and those that were loaded and are in use."""
 
-    found: Mapping[str, Found]
+    found: Mapping[str, FoundPlugin]
     loaded: Mapping[str, Loaded]
     left_out: Mapping[str, str]  # optional ones that could not be loaded, with the reason
 
@@ -273,7 +273,7 @@ class Catalogue:
         return {hook: [name for name, loaded in self.loaded.items() if hook in loaded.hooks] for hook in sorted(names)}
 
 
-def chosen(config: Config) -> dict[str, Found]:
+def chosen(config: Config) -> dict[str, FoundPlugin]:
     """Return the plugins that the configuration has in use, by name. Raises PluginLoadError.
 
     Installed ones and files are in use unless `enabled = false`; those that come with the project once they have a table.
@@ -299,14 +299,16 @@ def _refuse_scratch(config: Config) -> None:
             )
 
 
-def is_chosen(config: Config, plugin: Found) -> bool:
+def is_chosen(config: Config, plugin: FoundPlugin) -> bool:
     """Tell whether the configuration has a plugin in use."""
     has_table = plugin.name in config.plugins.tables
     return config.plugins.table(plugin.name).enabled and (has_table or plugin.origin is not Origin.SHIPPED)
 
 
 @contextlib.contextmanager
-def hosted(config: Config, plugins: Mapping[str, Found], scratch: Path, *, clears: bool = True) -> Iterator[PluginHost]:
+def hosted(
+    config: Config, plugins: Mapping[str, FoundPlugin], scratch: Path, *, clears: bool = True
+) -> Iterator[PluginHost]:
     """Give the host for these plugins; it ends their processes at the end. `scratch` is for their temporary files alone."""
     ready = [ready_plugin(config, plugin) for plugin in plugins.values()]
     kept = str(journal_path(config, os.environ).parent / "plugin-state")
@@ -316,14 +318,16 @@ def hosted(config: Config, plugins: Mapping[str, Found], scratch: Path, *, clear
         yield host
 
 
-def ready_plugin(config: Config, plugin: Found) -> Ready:
+def ready_plugin(config: Config, plugin: FoundPlugin) -> Ready:
     """Return what the host has to know of a plugin."""
     settings = config.plugins
     limits = ProcessLimits(settings.memory_bytes_of(plugin.name), settings.disk_bytes_of(plugin.name), START_SECONDS)
     return Ready(plugin.source, limits, settings.table(plugin.name).settings, plugin.vet)
 
 
-def loaded(config: Config, host: PluginHost, plugins: Mapping[str, Found], loading: Callable[[str], None]) -> Catalogue:
+def loaded(
+    config: Config, host: PluginHost, plugins: Mapping[str, FoundPlugin], loading: Callable[[str], None]
+) -> Catalogue:
     """Load the plugins, each told to `loading` before, and check their settings.
 
     Raises PluginLoadError for the first that fails, unless it is optional.
@@ -341,7 +345,7 @@ def loaded(config: Config, host: PluginHost, plugins: Mapping[str, Found], loadi
     return Catalogue(plugins, good, left_out)
 
 
-def check_plugin(config: Config, host: PluginHost, plugin: Found) -> Loaded:
+def check_plugin(config: Config, host: PluginHost, plugin: FoundPlugin) -> Loaded:
     """Load one plugin and check its table. Raises PluginLoadError with file, line and cause."""
     try:
         about = host.load(plugin.name)

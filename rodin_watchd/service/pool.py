@@ -1,4 +1,4 @@
-"""The pool: worker threads that run steps, and the one mailbox through which they speak to the main thread.
+"""The pool: worker threads that run steps, and the one queue through which they speak to the main thread.
 
 Workers never touch the journal. They hand back outcomes; an upload that is about to send its last bytes asks the main
 thread to commit that, and waits for the answer.
@@ -88,7 +88,7 @@ def _call_id(run: HookRun) -> str:
     return f"{_CALL}{run.id}"
 
 
-class Mailbox:
+class MessageQueue:
     """Where workers leave messages: any thread puts one there and wakes the main thread, which alone takes them."""
 
     def __init__(self, wake: Callable[[], None]) -> None:
@@ -110,10 +110,10 @@ class Mailbox:
 
 
 class Pool:
-    """Runs steps; all methods are for the main thread. Plugins leave what came of their calls in the same `mailbox`."""
+    """Runs steps; all methods are for the main thread. Plugins leave what came of their calls in the same `messages`."""
 
-    def __init__(self, tools: Tools, workers: int, mailbox: Mailbox) -> None:
-        self.mailbox = mailbox
+    def __init__(self, tools: Tools, workers: int, messages: MessageQueue) -> None:
+        self.messages = messages
         self._busy: set[str] = set()
         self._processing: set[str] = set()
         self._asked: dict[str, Future[None]] = {}  # by job id: who may still wait for permission
@@ -152,13 +152,13 @@ class Pool:
         """Ask for the account's credits; it is busy as BALANCE until it is released."""
         self._busy.add(BALANCE)
         tools = self._tools
-        self._threads.submit(lambda: self.mailbox.put(BalanceRead(balance(tools))))
+        self._threads.submit(lambda: self.messages.put(BalanceRead(balance(tools))))
 
     def hand_out_call(self, run: HookRun, job: Job | None, directory: Path | None) -> None:
         """Have an owed call made; it is busy until it is released."""
         self._busy.add(_call_id(run))
         plugins = self._tools.plugins
-        self._threads.submit(lambda: self.mailbox.put(CallRan(plugins.tell(run, job, directory))))
+        self._threads.submit(lambda: self.messages.put(CallRan(plugins.tell(run, job, directory))))
 
     def is_told(self, run: HookRun) -> bool:
         """Tell whether an owed call is under way."""
@@ -179,7 +179,7 @@ class Pool:
 
     def take(self) -> list[Message]:
         """Return what the workers said since the last call."""
-        messages = self.mailbox.take()
+        messages = self.messages.take()
         for message in messages:
             if isinstance(message, Ran | CallRan):
                 self._count(message.run)
@@ -213,11 +213,11 @@ class Pool:
     def _work(self, tools: Tools, job: Job) -> None:
         began = time.monotonic()
         outcome = run(tools, job, lambda: self._ask_to_close(job.id))
-        self.mailbox.put(StepFinished(job.id, outcome, POLICIES[job.state].step, time.monotonic() - began))
+        self.messages.put(StepFinished(job.id, outcome, POLICIES[job.state].step, time.monotonic() - began))
 
     def _ask_to_close(self, job_id: str) -> None:
         reply: Future[None] = Future()
-        self.mailbox.put(Closing(job_id, reply))
+        self.messages.put(Closing(job_id, reply))
         # After asking: either `close` finds the question, or this finds it closed.
         if self._closed and not reply.done():
             raise UploadDroppedError

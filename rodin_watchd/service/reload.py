@@ -31,7 +31,7 @@ from rodin_watchd.service.assembly import (
 from rodin_watchd.service.clock import Clock
 from rodin_watchd.service.daemon import Daemon, Handover, Wake
 from rodin_watchd.service.opening import Base, opened
-from rodin_watchd.service.pool import Mailbox
+from rodin_watchd.service.pool import MessageQueue
 from rodin_watchd.service.pulse import Pulse
 
 # ---- Loading: the plugins of the next configuration get ready beside the loop, which goes on meanwhile --------------
@@ -112,12 +112,12 @@ class Serving:
         with contextlib.ExitStack() as stack:
             load = stack.enter_context(hosting(self.config, start))
             wake = Wake()
-            mailbox, hosted = Mailbox(wake), load()
-            tools = stack.enter_context(equipped(self.config, key, self._base, self._clock, hosted, mailbox.put))
+            messages, hosted = MessageQueue(wake), load()
+            tools = stack.enter_context(equipped(self.config, key, self._base, self._clock, hosted, messages.put))
             self._base.begin(tools.client.account, tools.plugins.announcer)
             report_left_out(self._base.job_store, hosted, self._clock.now())
             self._key = key
-            handover = Handover.of_start(self.config, tools, self._pulse, wake, mailbox)
+            handover = Handover.of_start(self.config, tools, self._pulse, wake, messages)
             self._daemon = daemon_of(self.config, tools, self._base, self._clock, handover)
             self._tools = stack.pop_all()
 
@@ -184,7 +184,7 @@ class Serving:
         config, handover = loading.config, self.daemon.handover
         sharing = sharing_of(config.output.file_mode, config.output.group)
         with contextlib.ExitStack() as stack:
-            hosted, say = loading.take(stack), handover.pool.mailbox.put
+            hosted, say = loading.take(stack), handover.pool.messages.put
             tools = stack.enter_context(equipped(config, loading.key, self._base, self._clock, hosted, say))
             daemon = daemon_of(config, tools, self._base, self._clock, handover)
             before, self._daemon = self.daemon, daemon

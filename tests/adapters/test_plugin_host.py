@@ -14,7 +14,7 @@ from strangers import IS_ROOT, as_nobody, public_folder
 
 from rodin_watchd.adapters.plugin_host import PluginCall, PluginHost, Ready, clean_environ
 from rodin_watchd.adapters.plugin_host.child import PluginSource, ProcessLimits
-from rodin_watchd.adapters.plugin_host.finding import Found, Origin, find
+from rodin_watchd.adapters.plugin_host.finding import FoundPlugin, Origin, find
 from rodin_watchd.errors import (
     PluginCrashedError,
     PluginError,
@@ -338,7 +338,7 @@ def test_a_plugin_that_was_opened_to_all_is_not_started_again(tmp_path: Path) ->
     """Each new process looks at the file's rights again."""
     path = tmp_path / "plug.py"
     path.write_text(f"{ALL}    os.abort()\n")
-    plugin = Found(PluginSource("plug", path=str(path)), Origin.FILE)
+    plugin = FoundPlugin(PluginSource("plug", path=str(path)), Origin.FILE)
     ready = Ready(plugin.source, LIMITS, {}, plugin.vet)
     with contextlib.closing(PluginHost([ready], 1, clean_environ(os.environ, ()), tmp_path / "scratch")) as host:
         with pytest.raises(PluginCrashedError):

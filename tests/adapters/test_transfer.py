@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from rodin_watchd.adapters.rodin_client.transfer import HungUpError, Line, Withheld
+from rodin_watchd.adapters.rodin_client.transfer import BodyConnection, HungUpError, Withheld
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what the other side has taken")
 
@@ -33,9 +33,9 @@ def test_what_is_not_taken_is_waited_for(pair: tuple[socket.socket, socket.socke
     """As long as the other side reads nothing, patience ends; when it has read all, so has the wait."""
     writer, reader = pair
     with pytest.raises(TimeoutError):
-        Line(writer, bool).wait_until_taken(BLOCK_BYTES, 0.0)
+        BodyConnection(writer, bool).wait_until_taken(BLOCK_BYTES, 0.0)
     assert len(reader.recv(len(SENT), socket.MSG_WAITALL)) == len(SENT)
-    Line(writer, bool).wait_until_taken(BLOCK_BYTES, PATIENCE_SECONDS)
+    BodyConnection(writer, bool).wait_until_taken(BLOCK_BYTES, PATIENCE_SECONDS)
 
 
 @pytest.mark.parametrize("reset", [False, True])
@@ -47,7 +47,7 @@ def test_nobody_waits_for_a_side_that_has_hung_up(pair: tuple[socket.socket, soc
     else:
         reader.shutdown(socket.SHUT_WR)
     with pytest.raises(ConnectionResetError if reset else HungUpError):
-        Line(writer, bool).wait_until_taken(BLOCK_BYTES, PATIENCE_SECONDS)
+        BodyConnection(writer, bool).wait_until_taken(BLOCK_BYTES, PATIENCE_SECONDS)
 
 
 def test_a_body_without_a_connection_does_not_wait() -> None:
@@ -61,7 +61,7 @@ def test_a_body_without_a_connection_does_not_wait() -> None:
 def test_what_is_said_meanwhile_ends_the_sending(pair: tuple[socket.socket, socket.socket], waits: bool) -> None:
     """A side that answers, reads nothing and stays is heard at once, whether something is sent or waited for."""
     writer, reader = pair
-    line = Line(writer, lambda come: come.endswith(b"!"))
+    line = BodyConnection(writer, lambda come: come.endswith(b"!"))
     reader.sendall(b"answer!")
     with pytest.raises(HungUpError):
         line.wait_until_taken(BLOCK_BYTES, PATIENCE_SECONDS) if waits else line.send(SENT * 9, PATIENCE_SECONDS)
@@ -71,7 +71,7 @@ def test_what_is_said_meanwhile_ends_the_sending(pair: tuple[socket.socket, sock
 def test_what_is_no_answer_does_not_end_the_sending(pair: tuple[socket.socket, socket.socket]) -> None:
     """It is kept, and shows that the other side was not silent."""
     writer, reader = pair
-    line = Line(writer, lambda come: come.endswith(b"!"))
+    line = BodyConnection(writer, lambda come: come.endswith(b"!"))
     reader.sendall(b"answ")
     with pytest.raises(TimeoutError):
         line.send(SENT * 9, 0.1)
@@ -82,7 +82,7 @@ def test_what_is_no_answer_does_not_end_the_sending(pair: tuple[socket.socket, s
 def test_silence_is_no_answer(pair: tuple[socket.socket, socket.socket]) -> None:
     """A side that says nothing in time, or ends the connection, has not answered."""
     writer, reader = pair
-    line = Line(writer, bool)
+    line = BodyConnection(writer, bool)
     assert not line.is_answered(0.05)
     reader.close()
     assert not line.is_answered(PATIENCE_SECONDS)

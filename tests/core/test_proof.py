@@ -14,10 +14,10 @@ from rodin_watchd.core.proof import (
     LONGEST_TIMES,
     SETTLE_SECONDS,
     Baseline,
-    Charge,
     Inquiry,
     Proof,
     Since,
+    Verdict,
     concluded,
     judged,
     shows_parts,
@@ -47,31 +47,31 @@ def since(
 @pytest.mark.parametrize(
     ("after", "bought", "verdict"),
     [
-        ("10", since(), Charge.NOT_CHARGED),
-        ("10.0", since(), Charge.NOT_CHARGED),
-        ("9.5", since(), Charge.CHARGED),
-        ("9", since(), Charge.UNDECIDED),
-        ("10.5", since(), Charge.UNDECIDED),
-        ("9.500000000000001", since(), Charge.UNDECIDED),
-        ("8", since(charged=4), Charge.NOT_CHARGED),
-        ("7.5", since(charged=4), Charge.CHARGED),
-        ("8.5", since(charged=4), Charge.UNDECIDED),
-        ("10", since(unknown=3), Charge.NOT_CHARGED),
-        ("8.5", since(unknown=3), Charge.CHARGED),
-        ("9", since(unknown=3), Charge.UNDECIDED),
-        ("10", since(refundable=1), Charge.UNDECIDED),
-        ("9.5", since(refundable=1), Charge.UNDECIDED),
-        ("9.5", since(charged=1, told=1), Charge.UNDECIDED),
-        ("7", since(charged=2, cost=Decimal("1.5")), Charge.NOT_CHARGED),
-        ("6.5", since(charged=2, cost=Decimal("1.5")), Charge.CHARGED),
-        ("9", since(charged=2, cost=Decimal("1.5")), Charge.UNDECIDED),
-        ("9.75", since(charged=1, cost=Decimal("0.25")), Charge.NOT_CHARGED),
-        ("10", since(charged=3, cost=Decimal(0)), Charge.NOT_CHARGED),
-        ("10", since(charged=1, cost=Decimal(0), gratis=True), Charge.UNDECIDED),
-        ("9.5", since(gratis=True), Charge.UNDECIDED),
+        ("10", since(), Verdict.NOT_CHARGED),
+        ("10.0", since(), Verdict.NOT_CHARGED),
+        ("9.5", since(), Verdict.CHARGED),
+        ("9", since(), Verdict.UNDECIDED),
+        ("10.5", since(), Verdict.UNDECIDED),
+        ("9.500000000000001", since(), Verdict.UNDECIDED),
+        ("8", since(charged=4), Verdict.NOT_CHARGED),
+        ("7.5", since(charged=4), Verdict.CHARGED),
+        ("8.5", since(charged=4), Verdict.UNDECIDED),
+        ("10", since(unknown=3), Verdict.NOT_CHARGED),
+        ("8.5", since(unknown=3), Verdict.CHARGED),
+        ("9", since(unknown=3), Verdict.UNDECIDED),
+        ("10", since(refundable=1), Verdict.UNDECIDED),
+        ("9.5", since(refundable=1), Verdict.UNDECIDED),
+        ("9.5", since(charged=1, told=1), Verdict.UNDECIDED),
+        ("7", since(charged=2, cost=Decimal("1.5")), Verdict.NOT_CHARGED),
+        ("6.5", since(charged=2, cost=Decimal("1.5")), Verdict.CHARGED),
+        ("9", since(charged=2, cost=Decimal("1.5")), Verdict.UNDECIDED),
+        ("9.75", since(charged=1, cost=Decimal("0.25")), Verdict.NOT_CHARGED),
+        ("10", since(charged=3, cost=Decimal(0)), Verdict.NOT_CHARGED),
+        ("10", since(charged=1, cost=Decimal(0), gratis=True), Verdict.UNDECIDED),
+        ("9.5", since(gratis=True), Verdict.UNDECIDED),
     ],
 )
-def test_the_arithmetic(after: str, bought: Since, verdict: Charge) -> None:
+def test_the_arithmetic(after: str, bought: Since, verdict: Verdict) -> None:
     """Lower by the accepted ones alone: not charged; by all unknown ones besides: charged; all else proves nothing."""
     assert judged(TEN, bought, (Decimal(after), Decimal(after)), exact=True).verdict is verdict
 
@@ -80,7 +80,7 @@ def test_readings_that_differ_prove_nothing() -> None:
     """Whatever each of them would say."""
     for first, second in (("10", "9.5"), ("9.5", "10"), ("9.5", "9")):
         proof = judged(TEN, since(), (Decimal(first), Decimal(second)), exact=True)
-        assert proof == Proof(Charge.UNDECIDED, "The balance cannot tell: it changed between two readings.")
+        assert proof == Proof(Verdict.UNDECIDED, "The balance cannot tell: it changed between two readings.")
 
 
 def test_the_reason_names_the_figures() -> None:
@@ -103,7 +103,7 @@ def test_sole_spender_is_never_wrong(before: Decimal, charged: int, unknown: int
     start = before + (charged + unknown) * HALF
     after = start - (charged + truly) * HALF
     verdict = judged(Baseline("account", start, 0), since(charged, unknown), (after, after), exact=True).verdict
-    expected = {0: Charge.NOT_CHARGED, unknown: Charge.CHARGED}.get(truly, Charge.UNDECIDED)
+    expected = {0: Verdict.NOT_CHARGED, unknown: Verdict.CHARGED}.get(truly, Verdict.UNDECIDED)
     assert verdict is expected
 
 
@@ -113,9 +113,9 @@ def test_whole_credits_alone_prove_nothing(after: str) -> None:
     readings = (Decimal(after), Decimal(after))
     proof = judged(TEN, since(unknown=2), readings, exact=False)
     assert proof.reason == "The balance cannot tell: so far it was only ever shown in whole credits."
-    assert judged(TEN, since(), (Decimal("9.5"),) * 2, exact=False).verdict is Charge.CHARGED
+    assert judged(TEN, since(), (Decimal("9.5"),) * 2, exact=False).verdict is Verdict.CHARGED
     half = Baseline("account", Decimal("10.5"), 7)
-    assert judged(half, since(charged=1), (Decimal(10),) * 2, exact=False).verdict is Charge.NOT_CHARGED
+    assert judged(half, since(charged=1), (Decimal(10),) * 2, exact=False).verdict is Verdict.NOT_CHARGED
     assert [shows_parts(Decimal(text)) for text in ("7", "7.0", "7.5", "0.1")] == [False, False, True, True]
 
 
@@ -127,7 +127,7 @@ def held() -> OutcomeUnknownError:
 def test_a_job_that_was_not_charged_is_submitted_again() -> None:
     """By the machine's own move, with nothing left of the lost answer, and the event says why."""
     job = a_job(State.HELD, problem=held().problem)
-    [move] = concluded(job, Proof(Charge.NOT_CHARGED, "Proven."), NOW + 9, 0.5)
+    [move] = concluded(job, Proof(Verdict.NOT_CHARGED, "Proven."), NOW + 9, 0.5)
     assert (move.job.state, move.action, move.message) == (State.STAGED, "not-charged", "Proven.")
     assert (move.job.problem, move.job.answer, move.job.charges) == (None, None, 0)
     assert move.job.times[State.STAGED.value] == NOW + 9
@@ -137,7 +137,7 @@ def test_a_job_that_was_not_charged_is_submitted_again() -> None:
 def test_a_job_that_is_never_answered_fails_in_the_end() -> None:
     """The tenth submit that was proven free is the last: failed, uncharged, and free to be retried."""
     job = a_job(State.HELD, problem=held().problem, attempts=9)
-    again, failing = concluded(job, Proof(Charge.NOT_CHARGED, "Proven."), NOW, 0.5)
+    again, failing = concluded(job, Proof(Verdict.NOT_CHARGED, "Proven."), NOW, 0.5)
     assert [again.job.state, failing.job.state] == [State.STAGED, State.FAILING]
     assert failing.job.charges == 0
     assert failing.job.problem is not None
@@ -147,7 +147,7 @@ def test_a_job_that_is_never_answered_fails_in_the_end() -> None:
 
 def test_a_job_that_was_charged_stays_held_and_costs_what_it_cost() -> None:
     """Its charge is in the books; what is missing is the task's id."""
-    proof = Proof(Charge.CHARGED, "It was charged: 10, 9.5.")
+    proof = Proof(Verdict.CHARGED, "It was charged: 10, 9.5.")
     [move] = concluded(a_job(State.HELD, problem=held().problem), proof, NOW, 0.5)
     assert (move.job.state, move.job.charges, move.action) == (State.HELD, 1, "charged")
     assert move.job.problem is not None
@@ -158,7 +158,7 @@ def test_a_job_that_was_charged_stays_held_and_costs_what_it_cost() -> None:
 def test_a_job_that_cannot_be_decided_stays_as_it_is_with_the_reason() -> None:
     """A person reads both: what was lost, and why the balance does not tell."""
     job = a_job(State.HELD, problem=held().problem)
-    [move] = concluded(job, Proof(Charge.UNDECIDED, "It moved."), NOW, 0.5)
+    [move] = concluded(job, Proof(Verdict.UNDECIDED, "It moved."), NOW, 0.5)
     assert move.action == "undecided"
     assert move.job == replace(job, problem=OutcomeUnknownError("The answer was lost. It moved.").problem)
 

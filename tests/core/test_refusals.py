@@ -12,7 +12,7 @@ from job_samples import NOW, a_job
 
 from rodin_watchd.core.machine import Signal, move
 from rodin_watchd.core.pauses import Pauses, is_over, until_decided
-from rodin_watchd.core.proof import Baseline, Charge, Proof, Refusal, Since, refusals_judged
+from rodin_watchd.core.proof import Baseline, Proof, Refusal, Since, Verdict, refusals_judged
 from rodin_watchd.core.refusals import (
     MOST_DOCUMENTED,
     MOST_FOR_A_SET,
@@ -35,7 +35,7 @@ from rodin_watchd.problem import Lane
 
 HALF = Decimal("0.5")
 TEN = Baseline("account", Decimal("10.5"), 7)
-UNCLEAR = Proof(Charge.UNDECIDED, "The balance cannot tell: somebody spends.")
+UNCLEAR = Proof(Verdict.UNDECIDED, "The balance cannot tell: somebody spends.")
 
 
 def refusals(*job_ids: str) -> tuple[Refusal, ...]:
@@ -56,23 +56,23 @@ def refused_job(job_id: str = "a", state: State = State.STAGED) -> Job:
 @pytest.mark.parametrize(
     ("after", "bought", "sole", "verdict", "newest"),
     [
-        ("10.5", since("a"), False, Charge.NOT_CHARGED, ()),
-        ("9.5", since("a", "b", known=2), False, Charge.NOT_CHARGED, ()),
-        ("10", since("a"), False, Charge.UNDECIDED, ()),
-        ("10", since("a"), True, Charge.CHARGED, ("a",)),
-        ("10", since("a", "b"), True, Charge.CHARGED, ("b",)),
-        ("9.5", since("a", "b"), True, Charge.CHARGED, ("a", "b")),
-        ("9", since("a", "b"), True, Charge.UNDECIDED, ()),
-        ("10.25", since("a"), True, Charge.UNDECIDED, ()),
-        ("11", since("a"), True, Charge.UNDECIDED, ()),
-        ("10", since("a", unknown=1), True, Charge.UNDECIDED, ()),
-        ("9.5", since("a", unknown=1), True, Charge.CHARGED, ("a",)),
-        ("10.5", since("a", unknown=1), False, Charge.NOT_CHARGED, ()),
-        ("10.5", since("a", refundable=1), True, Charge.UNDECIDED, ()),
-        ("10.5", since("a", told=1), False, Charge.UNDECIDED, ()),
+        ("10.5", since("a"), False, Verdict.NOT_CHARGED, ()),
+        ("9.5", since("a", "b", known=2), False, Verdict.NOT_CHARGED, ()),
+        ("10", since("a"), False, Verdict.UNDECIDED, ()),
+        ("10", since("a"), True, Verdict.CHARGED, ("a",)),
+        ("10", since("a", "b"), True, Verdict.CHARGED, ("b",)),
+        ("9.5", since("a", "b"), True, Verdict.CHARGED, ("a", "b")),
+        ("9", since("a", "b"), True, Verdict.UNDECIDED, ()),
+        ("10.25", since("a"), True, Verdict.UNDECIDED, ()),
+        ("11", since("a"), True, Verdict.UNDECIDED, ()),
+        ("10", since("a", unknown=1), True, Verdict.UNDECIDED, ()),
+        ("9.5", since("a", unknown=1), True, Verdict.CHARGED, ("a",)),
+        ("10.5", since("a", unknown=1), False, Verdict.NOT_CHARGED, ()),
+        ("10.5", since("a", refundable=1), True, Verdict.UNDECIDED, ()),
+        ("10.5", since("a", told=1), False, Verdict.UNDECIDED, ()),
     ],
 )
-def test_the_arithmetic(after: str, bought: Since, sole: bool, verdict: Charge, newest: tuple[str, ...]) -> None:
+def test_the_arithmetic(after: str, bought: Since, sole: bool, verdict: Verdict, newest: tuple[str, ...]) -> None:
     """Exactly what is known: free. Lower by the newest k, and nobody else spends: these were charged. Else nothing."""
     proof = refusals_judged(TEN, bought, [Decimal(after)] * 2, exact=True, sole=sole)
     assert proof.verdict is verdict
@@ -82,14 +82,14 @@ def test_the_arithmetic(after: str, bought: Since, sole: bool, verdict: Charge, 
 def test_two_readings_that_differ_prove_nothing() -> None:
     """A charge came late."""
     proof = refusals_judged(TEN, since("a"), [Decimal("10.5"), Decimal(10)], exact=True, sole=True)
-    assert proof.verdict is Charge.UNDECIDED
+    assert proof.verdict is Verdict.UNDECIDED
 
 
 def test_whole_credits_prove_no_charge() -> None:
     """One credit less may be one texture or two: nobody can tell which."""
     whole = Baseline("account", Decimal(10), 7)
     proof = refusals_judged(whole, since("a", "b"), [Decimal(9)] * 2, exact=False, sole=True)
-    assert proof.verdict is Charge.UNDECIDED
+    assert proof.verdict is Verdict.UNDECIDED
 
 
 @given(st.integers(0, 50), st.integers(0, 50), st.integers(0, 50))
@@ -130,7 +130,7 @@ def test_a_bound_holds_the_job(state: State) -> None:
     )
 
 
-FREE = Proof(Charge.NOT_CHARGED, "Proven not charged.")
+FREE = Proof(Verdict.NOT_CHARGED, "Proven not charged.")
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_what_looks_free_is_bounded_as_well(documented: bool, proof: Proof, most
 def test_a_charge_is_booked_where_it_belongs() -> None:
     """Who is known to be charged costs it for certain; who was refused beside it is held, too."""
     all_of = refusals("a", "b")
-    proof = Proof(Charge.CHARGED, "It was charged.", all_of[1:])
+    proof = Proof(Verdict.CHARGED, "It was charged.", all_of[1:])
     first, second = (charged(refused_job(name), all_of, proof, NOW).job for name in "ab")
     assert [(job.charges, job.refused, job.state) for job in (first, second)] == [
         (0, 1, State.HELD),
@@ -176,7 +176,7 @@ def test_a_charge_is_booked_where_it_belongs() -> None:
 
 def test_submits_stop_until_a_person_has_decided() -> None:
     """One pause that no time ends, with its reason; it goes with its cause and leaves the others alone."""
-    held = charged(refused_job(), refusals("a"), Proof(Charge.CHARGED, "It was.", refusals("a")), NOW).job
+    held = charged(refused_job(), refusals("a"), Proof(Verdict.CHARGED, "It was.", refusals("a")), NOW).job
     pauses: Pauses = {}
     for in_a_row, jobs, words in (
         (InARow(0, 0), [held], "charged a set"),

@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 from job_samples import NOW, a_job
 
-from rodin_watchd.core.proof import Baseline, Charge, Refusal, Since, judged, refusals_judged
+from rodin_watchd.core.proof import Baseline, Refusal, Since, Verdict, judged, refusals_judged
 from rodin_watchd.core.trust import Reading, Trust, after, notice, taken_back, trust_key
 from rodin_watchd.errors import RefusedOftenError, ThrottledError
 from rodin_watchd.model import State
@@ -44,12 +44,12 @@ def test_nothing_is_free_by_a_balance_that_was_never_seen_to_fall() -> None:
     doubt = UNSEEN.doubt(60, sole=True)
     still, fallen = [TEN.balance] * 2, [TEN.balance - HALF] * 2
     assert "never seen to fall" in doubt
-    assert judged(TEN, since(unknown=1), still, exact=True, doubt=doubt).verdict is Charge.UNDECIDED
-    assert judged(TEN, since(unknown=1), fallen, exact=True, doubt=doubt).verdict is Charge.CHARGED
+    assert judged(TEN, since(unknown=1), still, exact=True, doubt=doubt).verdict is Verdict.UNDECIDED
+    assert judged(TEN, since(unknown=1), fallen, exact=True, doubt=doubt).verdict is Verdict.CHARGED
     for sole in (False, True):
         free = refusals_judged(TEN, since(refused=1), still, exact=True, sole=sole, doubt=doubt)
-        assert free.verdict is Charge.UNDECIDED
-    assert refusals_judged(TEN, since(refused=1), fallen, exact=True, sole=True, doubt=doubt).verdict is Charge.CHARGED
+        assert free.verdict is Verdict.UNDECIDED
+    assert refusals_judged(TEN, since(refused=1), fallen, exact=True, sole=True, doubt=doubt).verdict is Verdict.CHARGED
     assert SEEN.doubt(60, sole=True) == SEEN.doubt(60, sole=False) == ""
 
 

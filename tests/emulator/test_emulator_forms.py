@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rodin_watchd.emulator.forms import parse_fields, parse_multipart
-from rodin_watchd.emulator.refusal import Refusal
+from rodin_watchd.emulator.refusal import EmulatedRefusal
 
 
 def encoded(files: dict[str, tuple[str | None, bytes]]) -> tuple[bytes, str]:
@@ -32,14 +32,14 @@ def test_every_cut_is_noticed() -> None:
     """A body without all of its closing boundary is refused, wherever it was cut."""
     body, content_type = encoded({"model": ("a", b"xyz"), "prompt": (None, b"hello")})
     for kept in range(len(body) - len("\r\n")):
-        with pytest.raises(Refusal, match=r"closing boundary|cannot be read"):
+        with pytest.raises(EmulatedRefusal, match=r"closing boundary|cannot be read"):
             parse_multipart(body[:kept], content_type)
 
 
 @pytest.mark.parametrize("content_type", ["", "multipart/form-data", "multipart/mixed; boundary=x", "text/plain"])
 def test_other_content_types_are_refused(content_type: str) -> None:
     """What is no multipart form is HTTP 415."""
-    with pytest.raises(Refusal, match="no multipart") as raised:
+    with pytest.raises(EmulatedRefusal, match="no multipart") as raised:
         parse_multipart(b"--x--", content_type)
     assert raised.value.status == 415
 
@@ -50,7 +50,7 @@ def test_hostile_bodies_are_read_or_refused(body: bytes, content_type: str) -> N
     """Random bytes give fields or a Refusal, nothing else."""
     try:
         fields = parse_fields(body, content_type)
-    except Refusal:
+    except EmulatedRefusal:
         return
     assert all(isinstance(value, str) for value in fields.values())
 

@@ -13,7 +13,7 @@ from crash_start import Crash, alive, passes
 from crash_truth import Violation, at_rest, wrongly_held
 from stories import Attack, Attempt, Bench, SceneMaker, Story, bare, plugged, scattered, usual
 
-from rodin_watchd.emulator.faults import Fault, parse_fault
+from rodin_watchd.emulator.faults import EmulatedFault, parse_fault
 from rodin_watchd.emulator.ledger import ChargeRow
 from rodin_watchd.emulator.settings import EmulatorSettings
 
@@ -79,7 +79,7 @@ def _with_a_plugin(bench: Bench, chance: random.Random) -> Iterator[Attack]:
 # ---- random times ---------------------------------------------------------------------------------------------------
 
 
-def faults(chance: random.Random) -> tuple[Fault, ...]:
+def faults(chance: random.Random) -> tuple[EmulatedFault, ...]:
     """Return what a vendor does wrong in one trial, each at its own calls."""
     return tuple(
         parse_fault(f"{name}@{turn}")

@@ -126,7 +126,7 @@ class Studio:
     def _hold_steps(self) -> None:
         """Have the steps of the daemon of now wait to be let go; those of the one before it go on waiting."""
         pool = self.shop.daemon._pool
-        self.turnstiles.append(Turnstile(pool.mailbox.__len__))
+        self.turnstiles.append(Turnstile(pool.messages.__len__))
         pool._threads = self.turnstiles[-1]  # type: ignore[assignment]  # an Executor as well
 
     def crash(self) -> None:

@@ -33,7 +33,7 @@ from rodin_watchd.core.commands import Seen
 from rodin_watchd.core.layout import HIDDEN, MARK, SUBMITS_NOTE
 from rodin_watchd.core.trust import Trust, trust_key
 from rodin_watchd.emulator.faults import parse_fault
-from rodin_watchd.emulator.ledger import Snapshot
+from rodin_watchd.emulator.ledger import LedgerSnapshot
 from rodin_watchd.emulator.server import Emulator
 from rodin_watchd.emulator.settings import EmulatorSettings
 from rodin_watchd.errors import CommandRefusedError
@@ -175,7 +175,7 @@ class Workshop:
         """Wait until the steps under way have done all that they can on their own."""
         pool, event = self.daemon._pool, self.daemon._wake._event
         event.clear()
-        while len(pool.mailbox) < len(pool.busy):
+        while len(pool.messages) < len(pool.busy):
             assert event.wait(PATIENCE_SECONDS), "a step hangs"
             event.clear()
 
@@ -414,7 +414,7 @@ class Vendor:
         return _whole(self.emulator.ledger()) - self._uploads_before
 
 
-def _whole(ledger: Snapshot) -> int:
+def _whole(ledger: LedgerSnapshot) -> int:
     return ledger["uploads"]["accepted"] + ledger["uploads"]["refused"]
 
 

@@ -39,7 +39,7 @@ class Origin(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundPlugin:
     """A plugin that is there; nothing of it has been run."""
 
     source: PluginSource
@@ -62,9 +62,9 @@ class Found:
             refuse_untrusted(Path(self.source.path))
 
 
-def find(folders: Sequence[Path]) -> dict[str, Found]:
+def find(folders: Sequence[Path]) -> dict[str, FoundPlugin]:
     """Return the plugins by name. Raises PluginLoadError for names that clash, and for what others could change."""
-    found: dict[str, Found] = {}
+    found: dict[str, FoundPlugin] = {}
     for plugin in (*_of_packages(tuple((entry, _changed_ns(entry)) for entry in sys.path)), *_files(folders)):
         if plugin.name in RESERVED or not NAME.fullmatch(plugin.name):
             raise PluginLoadError(
@@ -81,7 +81,7 @@ def find(folders: Sequence[Path]) -> dict[str, Found]:
 
 
 @lru_cache(maxsize=1)
-def _of_packages(_installed_into: tuple[tuple[str, int], ...]) -> tuple[Found, ...]:
+def _of_packages(_installed_into: tuple[tuple[str, int], ...]) -> tuple[FoundPlugin, ...]:
     """Return the plugins that come in packages: looked for once in each state of the folders that packages are installed into."""
     points = entry_points()
     shipped = _installed(points.select(group=SHIPPED), Origin.SHIPPED)
@@ -96,10 +96,10 @@ def _changed_ns(folder: str) -> int:
         return 0
 
 
-def _installed(points: EntryPoints, origin: Origin) -> Iterator[Found]:
+def _installed(points: EntryPoints, origin: Origin) -> Iterator[FoundPlugin]:
     package = cache(_package)  # of several plugins: to ask for its metadata is to parse them
     for point in sorted(points, key=lambda point: point.name):
-        yield Found(PluginSource(point.name, entry=point.value), origin, package(point.dist))
+        yield FoundPlugin(PluginSource(point.name, entry=point.value), origin, package(point.dist))
 
 
 def _package(distribution: Distribution | None) -> str:
@@ -109,14 +109,14 @@ def _package(distribution: Distribution | None) -> str:
     return f"{metadata['Name']} {metadata['Version']}"
 
 
-def _files(folders: Iterable[Path]) -> Iterator[Found]:
+def _files(folders: Iterable[Path]) -> Iterator[FoundPlugin]:
     for folder in folders:
         names = _names_in(folder)
         refuse_untrusted(folder)
         for path in (folder / name for name in names if name.endswith(".py")):
             if not path.name.startswith((".", "_", "test_")):
                 refuse_untrusted(path)
-                yield Found(PluginSource(path.stem, path=str(path)), Origin.FILE)
+                yield FoundPlugin(PluginSource(path.stem, path=str(path)), Origin.FILE)
 
 
 def _names_in(folder: Path) -> list[str]:

@@ -66,7 +66,7 @@ class Withheld:
         self._wait: Callable[[], None] = lambda: None
         self.closing_left = False  # whether the last bytes were handed out
 
-    def goes_over(self, line: Line, seconds: float) -> None:
+    def goes_over(self, line: BodyConnection, seconds: float) -> None:
         """Note the connection that it is sent on, and how long the other side may take for a block."""
         self._wait = partial(line.wait_until_taken, BLOCK_BYTES, seconds)
 
@@ -79,7 +79,7 @@ class HungUpError(BrokenPipeError):
     """The other side has answered, or has ended the connection: as for any broken pipe, urllib3 then reads the answer."""
 
 
-class Line:
+class BodyConnection:
     """A connection on which a body is sent; what the other side says meanwhile is kept in `come`.
 
     `sock` is a TCP connection, plain or TLS, or TLS inside a proxy's TLS; `is_answer` tells whether bytes hold the beginning of a final answer. For one
@@ -428,7 +428,7 @@ class _Paced:
 
     def __init__(self, *args: Any, send_seconds: float, **kwargs: Any) -> None:  # noqa: ANN401 - handed on as they are
         self._send_seconds = send_seconds
-        self._line: Line | None = None
+        self._line: BodyConnection | None = None
         super().__init__(*args, **kwargs)
 
     def send(self, data: Any) -> None:  # noqa: ANN401 - whatever http.client takes
@@ -449,7 +449,7 @@ class _Paced:
             return
         if self.sock is None:
             self.connect()
-        line = self._line = Line(self.sock, has_final_head)
+        line = self._line = BodyConnection(self.sock, has_final_head)
         body.goes_over(line, self._send_seconds)
         try:
             super().request(method, url, body, *args, **options)  # type: ignore[misc]  # see above

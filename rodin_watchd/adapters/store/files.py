@@ -204,14 +204,14 @@ def make_private(journal: Path) -> None:
                 part.unlink(missing_ok=True)
 
 
-class Finished(NamedTuple):
+class FinishedJournal(NamedTuple):
     """What became of a whole copy that a run before had left."""
 
     installed: bool  # it is the journal now; else what lay there knew more, or the copy is damaged
     aside: Path | None  # where the other one of the two is now
 
 
-def finish(journal: Path, stamp: str) -> Finished | None:
+def finish(journal: Path, stamp: str) -> FinishedJournal | None:
     """Do what a run before left undone of writing the journal out; return what was done, None where nothing was to be done.
 
     The whole copy takes the journal's place only where it knows more than what lies there: the service may have gone on with
@@ -228,13 +228,13 @@ def finish(journal: Path, stamp: str) -> Finished | None:
     if copy and (there is None or there.root_id != copy.root_id or there.rank <= copy.rank):
         aside = move_aside(journal, stamp)
         put_in_place(journal)
-        return Finished(installed=True, aside=aside)
+        return FinishedJournal(installed=True, aside=aside)
     aside = _free_name(journal, stamp)
     try:
         whole.rename(aside)
     except OSError as error:
         raise DiskError.of(f"The old copy of the journal {whole} cannot be moved aside", error) from error
-    return Finished(installed=False, aside=aside)
+    return FinishedJournal(installed=False, aside=aside)
 
 
 def drop_copy(journal: Path) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rodin_watchd.adapters.plugin_host import PluginHost
-from rodin_watchd.adapters.plugin_host.finding import Found, find
+from rodin_watchd.adapters.plugin_host.finding import FoundPlugin, find
 from rodin_watchd.cli.check.findings import Finding, Level, acting_as, user_of
 from rodin_watchd.config import Config
 from rodin_watchd.errors import PluginLoadError
@@ -31,7 +31,7 @@ class Listed:
 
 
 @contextlib.contextmanager
-def host_of(config: Config, plugins: Mapping[str, Found]) -> Iterator[PluginHost]:
+def host_of(config: Config, plugins: Mapping[str, FoundPlugin]) -> Iterator[PluginHost]:
     """Give a host of the command's own, so that nothing of a running service is touched."""
     scratch = tempfile.TemporaryDirectory(prefix="rodin-watchd-")
     with scratch as folder, hosted(config, plugins, Path(folder, "plugins")) as host:
@@ -47,7 +47,7 @@ def listed(config: Config) -> Iterator[Listed]:
             yield _used(config, host, plugin) if name in used else _line(config, plugin, "off")
 
 
-def _used(config: Config, host: PluginHost, plugin: Found) -> Listed:
+def _used(config: Config, host: PluginHost, plugin: FoundPlugin) -> Listed:
     try:
         loaded = check_plugin(config, host, plugin)
     except PluginLoadError as error:
@@ -56,7 +56,7 @@ def _used(config: Config, host: PluginHost, plugin: Found) -> Listed:
 
 
 def _line(
-    config: Config, plugin: Found, state: str, *, hooks: tuple[str, ...] = (), about: str = "", problem: str = ""
+    config: Config, plugin: FoundPlugin, state: str, *, hooks: tuple[str, ...] = (), about: str = "", problem: str = ""
 ) -> Listed:
     order = config.plugins.table(plugin.name).order
     return Listed(plugin.name, state, hooks, order, plugin.origin.value, plugin.where, about, problem)
