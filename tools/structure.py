@@ -24,7 +24,7 @@ def measured(checkout: Path) -> dict[str, str]:
         _dotted(path.relative_to(checkout)): path.read_text() for path in sorted((checkout / PACKAGE).rglob("*.py"))
     }
     trees = {name: ast.parse(text) for name, text in texts.items()}
-    imports = {name: _imports(tree, trees) - {name} for name, tree in trees.items()}
+    imports = imports_of(trees)
     importers = {name: sum(name in others for others in imports.values()) for name in trees}
     functions = [node for tree in trees.values() for node in ast.walk(tree) if isinstance(node, _FUNCTIONS)]
     lengths = sorted((node.end_lineno or node.lineno) - node.lineno + 1 for node in functions)
@@ -40,6 +40,17 @@ def measured(checkout: Path) -> dict[str, str]:
         "lines a function (median, 95 %, longest)": _spread(lengths),
         "complexity of a function (median, 95 %, highest)": _spread(branches),
     }
+
+
+def modules_of(checkout: Path) -> dict[str, ast.Module]:
+    """Return each module of a checkout by its dotted name."""
+    paths = sorted((checkout / PACKAGE).rglob("*.py"))
+    return {_dotted(path.relative_to(checkout)): ast.parse(path.read_text()) for path in paths}
+
+
+def imports_of(trees: Mapping[str, ast.Module]) -> dict[str, set[str]]:
+    """Return which of these modules each of them imports."""
+    return {name: _imports(tree, trees) - {name} for name, tree in trees.items()}
 
 
 def _dotted(path: Path) -> str:

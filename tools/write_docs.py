@@ -2,7 +2,7 @@
 
 The state machine's table becomes a picture (Mermaid, which code hosts and editors render) and a table in
 docs/states.md; the emulator's faults become a table in docs/emulator.md, the log's actions one in docs/service.md, the keys
-of a sidecar one in docs/intake.md.
+of a sidecar one in docs/intake.md. The imports become the pictures of docs/architecture.md: the rooms, and the way of a set.
 """
 
 from __future__ import annotations
@@ -10,18 +10,146 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+
+from structure import PACKAGE, imports_of, modules_of
 
 from rodin_watchd.core.actions import JOB_ACTIONS, SERVICE_ACTIONS
 from rodin_watchd.core.machine import ENDED, POLICIES, TABLE, Signal
 from rodin_watchd.core.model_words import Node, allowed_words, plain_schema
 from rodin_watchd.core.sidecar import Sidecar
+from rodin_watchd.core.waits import DAY_SECONDS
 from rodin_watchd.emulator.faults import FAULTS
-from rodin_watchd.model import State
+from rodin_watchd.model import State, Step
+from rodin_watchd.service.steps import STEPS
 
 DOCS = Path(__file__).parent.parent / "docs"
 SITES = ("submit", "status", "download", "balance", "file")
+
+
+# ---- rooms ----------------------------------------------------------------------------------------------------------
+
+ROOMS: Mapping[str, str] = {
+    "problem": "words",
+    "errors": "words",
+    "model": "words",
+    "v1": "hooks",
+    "log_lines": "config",
+    "own_file": "config",
+    "__main__": "cli",
+}
+"""Modules of the top folder, by the room that they belong to; `tests/test_layers.py` has the same rule."""
+
+LEFT_OUT = ("", "testing")
+"""What is no room: the package itself, and what plugin authors' tests import."""
+
+MOST_IN_A_LINE = 5
+
+
+def rooms() -> str:
+    """Return the rooms with what is in them as a diagram; an arrow says "imports", and none is drawn that others imply."""
+    imports = imports_of(modules_of(DOCS.parent))
+    between: dict[str, set[str]] = defaultdict(set)
+    inside: dict[str, set[str]] = defaultdict(set)
+    for name, imported in imports.items():
+        room = _room(name)
+        inside[room].add(_in_room(name))
+        between[room] |= {_room(other) for other in imported} - {room}
+    drawn = {room: others - set(LEFT_OUT) for room, others in between.items() if room not in LEFT_OUT}
+    nodes = [f'    {room}["{_label(room, inside[room])}"]' for room in drawn]
+    return _mermaid("flowchart TB", [*nodes, *_arrows_between(drawn)])
+
+
+def _room(name: str) -> str:
+    """Return the room of a module: its folder below the package, "" for the package itself."""
+    part = [*name.split("."), ""][1]
+    return ROOMS.get(part, part)
+
+
+def _in_room(name: str) -> str:
+    """Return what a module is called in its room; "" for the room itself."""
+    parts = name.split(".")[1:]
+    return parts[0] if parts[:1] and parts[0] in ROOMS else ".".join(parts[1:2])
+
+
+def _label(room: str, inside: set[str]) -> str:
+    names = sorted(inside - {"", "__main__"})
+    lines = [" · ".join(names[at : at + MOST_IN_A_LINE]) for at in range(0, len(names), MOST_IN_A_LINE)]
+    return "<br/>".join([f"<b>{room}</b>", *lines])
+
+
+def _arrows_between(graph: Mapping[str, set[str]]) -> Iterator[str]:
+    """Yield the arrows of a graph without those that others imply."""
+    for start, ends in graph.items():
+        implied = {far for near in ends for far in _reached(near, graph)}
+        yield from (f"    {_id(start)} --> {_id(end)}" for end in sorted(ends - implied))
+
+
+def _reached(start: str, graph: Mapping[str, set[str]]) -> set[str]:
+    """Return all that arrows lead to from here, over others as well; there are no cycles."""
+    return graph[start] | {far for near in graph[start] for far in _reached(near, graph)}
+
+
+def _mermaid(kind: str, lines: list[str]) -> str:
+    return f"\n```mermaid\n{kind}\n" + "".join(f"{line}\n" for line in lines) + "```\n\n"
+
+
+# ---- the way of a set -----------------------------------------------------------------------------------------------
+
+WAY = (
+    *("adapters.watcher", "adapters.spool.inbox", "core.settle", "core.pairing", "core.sidecar", "core.formats"),
+    *("service.intake", "core.claims", "service.reception", "service.jobs", "adapters.store"),
+    *("service.dispatcher", "core.pauses", "core.machine", "service.pool", "service.steps", "service.daemon"),
+)
+"""The modules on the way of a set; which of them calls which, their imports say."""
+
+_FORTH = (Signal.BEGIN, Signal.CLOSE, Signal.DONE)
+"""What leads a job on, the two intents of a submit before what comes of it."""
+
+
+def way() -> str:
+    """Return who calls whom on the way of a set, and the states that it goes through, as two diagrams."""
+    imports = imports_of(modules_of(DOCS.parent))
+    graph = {station: _imported(station, imports) for station in WAY}
+    nodes = [f'    {_id(station)}["{station}"]' for station in WAY]
+    return _mermaid("flowchart LR", [*nodes, *_arrows_between(graph)]) + _mermaid("flowchart LR", list(_chain()))
+
+
+def _imported(station: str, imports: Mapping[str, set[str]]) -> set[str]:
+    """Return the stations that one imports; a package stands for all that is in it."""
+    own = [name for name in imports if _is_in(name, station)]
+    if not own:
+        raise SystemExit(f"There is no module {station}: mend WAY in {__file__}.")
+    found = {other for name in own for other in imports[name]}
+    return {other for other in WAY if other != station and any(_is_in(name, other) for name in found)}
+
+
+def _is_in(name: str, station: str) -> bool:
+    return f"{name}.".startswith(f"{PACKAGE}.{station}.")
+
+
+def _id(name: str) -> str:
+    return name.replace(".", "_")
+
+
+def _chain() -> Iterator[str]:
+    """Yield the arrows from state to state, each with its step and the module that does it; and what ends or holds a job."""
+    yield f"    inbox([inbox]) -->|claim| {State.CLAIMED}"
+    yield f"    inbox -->|refuse| {State.FAILING}"
+    state = State.CLAIMED
+    while state not in ENDED:
+        signal = next(signal for signal in _FORTH if TABLE.get((state, signal), state) is not state)
+        after, policy = TABLE[state, signal], POLICIES[state]
+        done_by = STEPS[policy.step].__module__.removeprefix(f"{PACKAGE}.")
+        intent = "" if signal is Signal.DONE else f", {signal}"
+        yield f"    {state} -->|{policy.step}{intent}<br/>{done_by}| {after}"
+        state = after
+    buried = STEPS[Step.BURY].__module__.removeprefix(f"{PACKAGE}.")
+    yield f"    {State.FAILING} -->|{Step.BURY}<br/>{buried}| {TABLE[State.FAILING, Signal.DONE]}"
+    for aside in (State.FAILING, State.HELD):
+        sources = sorted({before for (before, _), after in TABLE.items() if after is aside and before is not aside})
+        yield f"    {' & '.join(sources)} -.-> {aside}"
 
 
 # ---- states ---------------------------------------------------------------------------------------------------------
@@ -49,7 +177,7 @@ def _row(state: State) -> str:
     policy = POLICIES.get(state)
     step = policy.step if policy else "a person decides" if state not in ENDED else "none"
     tries = (policy.max_attempts or "until it works") if policy else ""
-    days = f"{policy.deadline_seconds / 86_400:g}" if policy and policy.deadline_seconds else ""
+    days = f"{policy.deadline_seconds / DAY_SECONDS:g}" if policy and policy.deadline_seconds else ""
     moves = "; ".join(f"{signal.value} → {TABLE[state, signal]}" for signal in Signal if (state, signal) in TABLE)
     return f"| `{state}` | {step} | {tries} | {days} | {moves} |\n"
 
@@ -101,11 +229,12 @@ def _allowed(node: Node) -> str:
 
 # ---- pages ----------------------------------------------------------------------------------------------------------
 
-PAGES: Mapping[str, tuple[str, Callable[[], str]]] = {
-    "states.md": ("states", states),
-    "emulator.md": ("faults", faults),
-    "service.md": ("actions", actions),
-    "intake.md": ("options", options),
+PAGES: Mapping[str, Mapping[str, Callable[[], str]]] = {
+    "states.md": {"states": states},
+    "emulator.md": {"faults": faults},
+    "service.md": {"actions": actions},
+    "intake.md": {"options": options},
+    "architecture.md": {"rooms": rooms, "way": way},
 }
 
 
@@ -122,9 +251,10 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a page is not up to date")
     only_check = parser.parse_args().check
     stale = 0
-    for file, (name, content) in PAGES.items():
-        page = (DOCS / file).read_text()
-        wanted = renewed(page, name, content())
+    for file, parts in PAGES.items():
+        wanted = page = (DOCS / file).read_text()
+        for name, content in parts.items():
+            wanted = renewed(wanted, name, content())
         stale += wanted != page
         if wanted != page and not only_check:
             (DOCS / file).write_text(wanted)

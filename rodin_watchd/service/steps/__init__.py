@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from typing import Final
 
 from rodin_watchd.core.machine import POLICIES, outcome_of
 from rodin_watchd.errors import InternalError, OutcomeUnknownError, RodinWatchdError
@@ -20,11 +21,11 @@ from rodin_watchd.service.steps.results import balance, download, poll
 from rodin_watchd.service.steps.submit import stage, submit
 from rodin_watchd.service.steps.tools import BeforeClosing, Tools
 
-__all__ = ["BeforeClosing", "Tools", "balance", "run"]
+__all__ = ["STEPS", "BeforeClosing", "Tools", "balance", "run"]
 
 log = logging.getLogger("rodin_watchd")
 
-_REPEATABLE: Mapping[Step, Callable[[Tools, Job], Outcome]] = {
+_REPEATABLE: Final[Mapping[Step, Callable[[Tools, Job], Outcome]]] = {
     Step.STAGE: stage,
     Step.POLL: poll,
     Step.DOWNLOAD: download,
@@ -33,6 +34,9 @@ _REPEATABLE: Mapping[Step, Callable[[Tools, Job], Outcome]] = {
     Step.ARCHIVE: archive,
     Step.BURY: bury,
 }
+
+STEPS: Final[Mapping[Step, Callable[..., Outcome | Answered]]] = {**_REPEATABLE, Step.SUBMIT: submit}
+"""What does each step."""
 
 
 def run(tools: Tools, job: Job, before_closing: BeforeClosing) -> Outcome | Answered:
