@@ -79,6 +79,10 @@ class PluginUnderTest:
         self.output = reply.output
         return reply.value
 
+    def close(self) -> None:
+        """End the plugin's process, as a stop of the service does."""
+        self._host.close()
+
 
 OpenPlugin: TypeAlias = Callable[..., PluginUnderTest]
 

@@ -126,6 +126,15 @@ class Shop:
         """Give the ledger as it stands."""
         return self._ledger.snapshot(self._outcome)
 
+    @property
+    def charges(self) -> list[Charge]:
+        """What was charged so far, oldest first."""
+        return self._ledger.charges
+
+    def subscription_keys(self) -> dict[str, str]:
+        """Give the keys that were handed out, by the tasks' ids."""
+        return self._tasks.subscription_keys()
+
     def set_faults(self, faults: tuple[EmulatedFault, ...]) -> None:
         """Have other faults strike from the next call on."""
         self._faults.replace(faults)

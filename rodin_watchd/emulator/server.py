@@ -153,6 +153,15 @@ class Emulator:
         """Give the ledger as it stands; also after the end."""
         return self._shop.ledger()
 
+    @property
+    def charges(self) -> list[Charge]:
+        """What was charged so far, oldest first; the ledger has it as JSON."""
+        return self._shop.charges
+
+    def subscription_keys(self) -> dict[str, str]:
+        """Give the keys that were handed out, by the tasks' ids: they are secrets, so the ledger names none."""
+        return self._shop.subscription_keys()
+
     def pay_in(self, amount: Decimal) -> None:
         """Have credits paid into the account, or spent from it by somebody else (a negative amount)."""
         self._shop.pay_in(amount)

@@ -90,11 +90,11 @@ class TaskBook:
         return task
 
     def by_subscription(self, subscription_key: str, api_key: str, now: float) -> EmulatedTask:
-        """Find the task of Check Status. Raises Refusal (`NO_SUCH_TASK`)."""
+        """Find the task of Check Status. Raises EmulatedRefusal (`NO_SUCH_TASK`)."""
         return self.by_uuid(self._by_subscription.get(subscription_key, ""), api_key, now)
 
     def by_uuid(self, task_uuid: str, api_key: str, now: float) -> EmulatedTask:
-        """Find the task of Download Results. Raises Refusal (`NO_SUCH_TASK`)."""
+        """Find the task of Download Results. Raises EmulatedRefusal (`NO_SUCH_TASK`)."""
         task = self.kept(task_uuid, now)
         if task is None or task.api_key != api_key:
             raise EmulatedRefusal(404, "NO_SUCH_TASK", "There is no such task.")
@@ -104,6 +104,10 @@ class TaskBook:
         """Give the task as long as its results are kept."""
         task = self._tasks.get(task_uuid)
         return task if task and now < task.submitted_at + self._keep_seconds else None
+
+    def subscription_keys(self) -> dict[str, str]:
+        """Give the keys of Check Status by the tasks' ids; any thread."""
+        return {task.uuid: task.subscription_key for task in tuple(self._tasks.values())}
 
     def _jobs(self, now: float, end: str) -> tuple[EmulatedJob, ...]:
         last = len(JOB_SHARES) - 1

@@ -205,7 +205,7 @@ def test_what_waits_outlives_the_process(
     plugin = rodin_plugin(PLUGIN, **{**settings, "digest_seconds": 3600})
     plugin.call("rodin_service", event=event(1, message="First."))
     plugin.call("rodin_service", event=event(2, message="Second."))
-    plugin._host.close()
+    plugin.close()
     assert receiver.requests == []
     rodin_plugin(PLUGIN, **settings)
     receiver.arrived.get(timeout=ARRIVES_SECONDS)
@@ -226,7 +226,7 @@ def test_quiet_days_keep_everything_but_what_is_urgent(
     plugin.call("rodin_service", event=event(1))
     plugin.call("rodin_held", job=rodin_finished.job, event=event(2))
     assert [title for title, _ in told(receiver)] == ["suzi waits for your decision"]
-    plugin._host.close()
+    plugin.close()
     rodin_plugin(PLUGIN, **settings).call("rodin_service", event=event(3))
     assert [title for title, _ in told(receiver)][1:] == ["2 of the service"]
 

@@ -294,7 +294,7 @@ class Studio:
         requests.get(f"{self.emulator.base_url}/emulator/ledger", timeout=30)
 
     def _all_charges(self) -> list[Charge]:
-        return self.emulator._shop._ledger.charges  # the ledger as JSON holds all that other studios bought, too
+        return self.emulator.charges  # the ledger as JSON holds all that other studios bought, too
 
     def check(self) -> None:
         """Check what holds at every moment."""

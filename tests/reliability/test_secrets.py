@@ -86,7 +86,7 @@ def served(root: Path, base_url: str) -> Iterator[tuple[Stage, Running]]:
 
 def tokens_of(emulator: Emulator) -> list[str]:
     """Return the subscription keys that the vendor has given."""
-    return [task.subscription_key for task in emulator._shop._tasks._tasks.values()]
+    return list(emulator.subscription_keys().values())
 
 
 def test_no_secret_is_in_anything_that_a_full_run_wrote(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def _adopt(stage: Stage, held: str, vendor: Emulator) -> None:
     """Tell the service which task the vendor has for a held job, and its key, which `ps` must not show."""
     known = {(stage.data_here("show", job["id"])["task"] or {}).get("uuid") for job in stage.data_here("list")}
     task = next(row["task_uuid"] for row in vendor.ledger()["charges"] if row["task_uuid"] not in known)
-    token = vendor._shop._tasks._tasks[task].subscription_key
+    token = vendor.subscription_keys()[task]
     answer = stage.told("resolve", held, "--task", task, "--subscription-key", "-", typed=token)
     assert answer.returncode == 0, answer.stderr
 

@@ -200,7 +200,7 @@ def test_no_secret_is_told(tmp_path: Path) -> None:
         for name in ("one", "two"):
             shop.drop_set(name)
         shop.idle()
-        keys = [task.subscription_key for task in vendor.emulator._shop._tasks._tasks.values()]
+        keys = vendor.emulator.subscription_keys().values()
         assert len(keys) == 2
         texts = [
             path.read_text() for path in tmp_path.rglob("*") if path.suffix in (".txt", ".toml") and path.is_file()
