@@ -48,7 +48,7 @@ class Form:
 async def read_body(request: Request) -> bytes:
     """Read the body to its end.
 
-    Raises Refusal when it is larger than BODY_LIMIT, and starlette's ClientDisconnect when the connection ends before
+    Raises EmulatedRefusal when it is larger than BODY_LIMIT, and starlette's ClientDisconnect when the connection ends before
     the body does: a cut upload is never taken for a request.
     """
     chunks: list[bytes] = []
@@ -63,7 +63,7 @@ async def read_body(request: Request) -> bytes:
 
 
 def parse_multipart(body: bytes, content_type: str) -> Form:
-    """Take a multipart body apart. Raises Refusal when it is none, or its closing boundary is missing."""
+    """Take a multipart body apart. Raises EmulatedRefusal when it is none, or its closing boundary is missing."""
     kind, parameters = parse_options_header(content_type)
     if kind != b"multipart/form-data" or not parameters.get(b"boundary"):
         raise invalid("the request is no multipart/form-data", status=415)
@@ -80,7 +80,7 @@ def parse_multipart(body: bytes, content_type: str) -> Form:
 def parse_fields(body: bytes, content_type: str) -> dict[str, str]:
     """Read the few words of a status or download call, sent as JSON, as form fields or as multipart.
 
-    Raises Refusal when the body is none of them.
+    Raises EmulatedRefusal when the body is none of them.
     """
     kind, _ = parse_options_header(content_type)
     if kind == b"multipart/form-data":

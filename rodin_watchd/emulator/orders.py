@@ -63,12 +63,12 @@ class Order:
 
 
 def texture_order(form: Form) -> Order:
-    """Check a Generate Texture call. Raises Refusal (`INVALID_REQUEST`) with a sentence for people."""
+    """Check a Generate Texture call. Raises EmulatedRefusal (`INVALID_REQUEST`) with a sentence for people."""
     return _order(form, _model(form), _image(_only(form, "image")))
 
 
 def generation_order(form: Form) -> Order:
-    """Check a Rodin Generation call: the first of `images`, else an image of the `prompt`. Raises Refusal."""
+    """Check a Rodin Generation call: the first of `images`, else an image of the `prompt`. Raises EmulatedRefusal."""
     images = form.files("images") + form.files("image")
     if images:
         return _order(form, None, _image(images[0]))

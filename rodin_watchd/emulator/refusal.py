@@ -35,7 +35,7 @@ def unauthorized() -> EmulatedRefusal:
 
 
 def check_key(request: Request, api_keys: tuple[str, ...]) -> str:
-    """Give the Bearer key of the call. Raises Refusal (401) when it is none of those accepted."""
+    """Give the Bearer key of the call. Raises EmulatedRefusal (401) when it is none of those accepted."""
     scheme, _, key = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or key.strip() not in api_keys:
         raise unauthorized()
