@@ -17,8 +17,6 @@ _POLL_PRECISION_SECONDS = 0.05
 _BRIEFEST_SECONDS = 0.01  # no task is quicker, and nothing is divided by zero
 
 
-
-
 def vendor_seconds(job: Job) -> float | None:
     """Return how long the vendor worked on a job, as far as polling could see it.
 
