@@ -58,7 +58,7 @@ SYSTEM_CONFIG: Final = Path("/etc/rodin-watchd/config.toml")
 STATE_VARIABLE: Final = "STATE_DIRECTORY"  # systemd.exec(5), StateDirectory
 
 _KEY_ELSEWHERE: Final = (
-    f"the key never belongs into this file; take it out, and set {KEY_VARIABLE}, or name a file in api.key_file, "
+    f"the key must not be in this file; remove it, and set {KEY_VARIABLE}, or name a file in api.key_file, "
     f"or use the systemd credential {CREDENTIAL_NAME}"
 )
 _KEY_SPELLINGS: Final = ("key", "api_key", "apikey", "rodin_api_key", "rodin_key", "token", "api_token", "secret")
@@ -81,7 +81,7 @@ class Config(Section):
     defaults: AnyOptions = Field(
         default_factory=AnyOptions,
         description="Options for every set, under the presets (_folder.toml) and the sidecars. "
-        "Only what is set here or there is sent; for all else the vendor's own defaults hold.",
+        "Only options that are set in one of these are sent; for all others the vendor's own defaults apply.",
     )
 
 
@@ -107,7 +107,7 @@ def _content(path: Path) -> bytes:
         with path.open("rb") as file:
             return file.read(LIMIT_BYTES + 1)
     except OSError as error:
-        advice = "Give this user the right to read it, or run this as another one."
+        advice = "Give this user read permission, or run this as another user."
         raise ConfigError(f"{path} cannot be read: {error.strerror}.", advice=advice) from None
 
 
@@ -128,7 +128,7 @@ def find_config(explicit: Path | None, environ: Mapping[str, str], cwd: Path) ->
         looked = ", ".join(f"{path} ({origin})" for origin, path in places.items())
         raise ConfigError(
             f"There is no config file at {looked}.",
-            advice=f"`rodin-watchd init DIR` makes one; name it with --config or in ${CONFIG_VARIABLE}.",
+            advice=f"`rodin-watchd init DIR` makes one. Give its path with --config or in ${CONFIG_VARIABLE}.",
         )
     return found
 

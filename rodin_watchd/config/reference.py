@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 CONFIG_SCHEMA: Final = "docs/schemas/config.schema.json"
-"""Where the config's schema lies in the project."""
+"""Where the config's schema is in the project."""
 
 SIDECAR_SCHEMA: Final = "docs/schemas/sidecar.schema.json"
-"""Where the sidecar's schema lies in the project."""
+"""Where the sidecar's schema is in the project."""
 
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 _WIDTH: Final = 116
@@ -43,7 +43,7 @@ def _schema(model: type[BaseModel], title: str) -> Node:
 
 
 def example(schema: str = CONFIG_SCHEMA) -> str:
-    """Write a config file that says what holds anyway: every key with its comment, those without a default disabled.
+    """Write a config file with the defaults: every key with its comment, and those without a default disabled.
 
     `schema` is the path or URL, seen from the file, by which editors (Taplo, Even Better TOML) find the schema.
     """
@@ -52,16 +52,16 @@ def example(schema: str = CONFIG_SCHEMA) -> str:
 
 
 def sidecar_example(schema: str = SIDECAR_SCHEMA) -> str:
-    """Write a sidecar in which every key is explained and disabled: what holds when there is none."""
+    """Write a sidecar in which every key is explained and disabled: it changes nothing."""
     keys = {name: node for name, node in plain_schema(Sidecar)["properties"].items() if node.get("type") != "object"}
     head = _head(
-        schema, "Put this beside the model and the image, with the same name: chair.glb, chair.png, chair.toml."
+        schema, "Put this file next to the model and the image, with the same name: chair.glb, chair.png, chair.toml."
     )
     return "\n".join([head, *map(_disabled_key, keys, keys.values())])
 
 
 def _head(schema: str, sentence: str) -> str:
-    disabled = "A key behind a # is not in force; take the # away to set it."
+    disabled = "A key after a # is not used; remove the # to set it."
     return f"#:schema {schema}\n{_comment(sentence)}{_comment(disabled)}"
 
 

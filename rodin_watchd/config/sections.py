@@ -1,4 +1,4 @@
-"""The sections of `config.toml` as models: names, limits, defaults, and the words that explain them.
+"""The sections of `config.toml` as models: names, limits, defaults, and explanations.
 
 Every field's description becomes its comment in the example file and its help in editors (`config_text`).
 """
@@ -37,11 +37,11 @@ def _path(value: object, info: ValidationInfo) -> object:
     if not isinstance(value, str | Path):
         return value
     if not str(value).strip() or "\0" in str(value):
-        raise ValueError("must be a path, but is empty or holds a NUL")
+        raise ValueError("must be a path, but is empty or contains a NUL")
     try:
         return Path((info.context or {}).get("folder", ""), Path(value).expanduser())
     except RuntimeError:
-        raise ValueError("must be a path, but nobody knows the home folder that its ~ means") from None
+        raise ValueError("must be a path, but the home folder of its ~ is not known") from None
 
 
 def _base_url(value: str) -> str:
@@ -54,7 +54,7 @@ def _base_url(value: str) -> str:
 
 
 def _credits(value: object) -> object:
-    """Make a number of credits exact: what the file says, digit for digit, and no float anywhere after."""
+    """Make a number of credits exact: every digit of the file stays, and no float is used afterwards."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return Decimal(repr(value))
     if isinstance(value, Decimal):
@@ -88,7 +88,7 @@ class Section(BaseModel):
 
 
 class FoldersSection(Section):
-    """Where things lie. Relative paths start from the folder of this file; ~ is the home folder."""
+    """Where the folders are. Relative paths start from the folder of this file; ~ is the home folder."""
 
     root: FilePath = Field(
         default=Path(),
@@ -102,12 +102,12 @@ class FoldersSection(Section):
     )
     reserve_megabytes: Annotated[int, Field(ge=0, le=10_000_000)] = Field(
         default=200,
-        description="While the disk of the work folder has less room than this many megabytes, nothing is taken, sent or "
-        "downloaded: a result that was paid for must find its place.",
+        description="While the disk of the work folder has less free space than this many megabytes, nothing is taken, sent or "
+        "downloaded: there must be space for results that were paid for.",
     )
     lease: Literal["auto", "always"] = Field(
         default="auto",
-        description="Whether a file with a heartbeat keeps a second daemon off the root, besides the lock. auto: on a "
+        description="Whether a file with a heartbeat, in addition to the lock, keeps a second daemon away from the root. auto: on a "
         "network share, where locks may not work between machines; always: everywhere. A start after a crash of another "
         "machine's daemon takes half a minute longer.",
     )
@@ -127,15 +127,15 @@ class ApiSection(Section):
     )
     key_file: FilePath | None = Field(
         default=None,
-        description="File that holds the API key and nothing else, and that only the service may read.",
+        description="File with the API key and nothing else. Only the service may read it.",
         examples=["/etc/rodin-watchd/api-key"],
     )
     max_in_flight: Annotated[int, Field(ge=1, le=64)] = Field(
-        default=4, description="How many jobs go on at the same time."
+        default=4, description="How many jobs are in progress at the same time."
     )
     requests_per_minute: Annotated[int, Field(ge=1, le=100_000)] = Field(
         default=120,
-        description="How many calls to the API a minute may hold; the vendor allows 120 to 240, depending on the plan.",
+        description="How many calls to the API are allowed in a minute; the vendor allows 120 to 240, depending on the plan.",
     )
     connect_seconds: Seconds = Field(default=10, description="How long to wait for a connection.")
     read_seconds: Seconds = Field(default=120, description="How long a connection may be silent.")
@@ -149,33 +149,33 @@ class IntakeSection(Section):
     )
     sidecar_wait_seconds: SecondsOrZero = Field(
         default=3,
-        description="How long a complete model and image wait for a sidecar that may still come; 0: not at all.",
+        description="How long a complete model and image wait for a sidecar that may still come. 0: no wait.",
     )
     quiet_seconds: SecondsOrZero | Literal["auto"] = Field(
         default="auto",
-        description="How long a file must stay unchanged when nothing else tells that it is complete. "
+        description="How long a file must stay unchanged when nothing else shows that it is complete. "
         '"auto": 2 on a local disk, 10 on a network share.',
     )
     rescan_seconds: Seconds = Field(
-        default=10, description="How often the inbox is looked through, whatever the watcher reports."
+        default=10, description="How often the inbox is scanned, also when the watcher reports nothing."
     )
     pair_minutes: Annotated[float, Field(gt=0, le=10_080)] = Field(
         default=10,
-        description="After how many minutes STATUS.txt says what an incomplete set is missing; it goes on waiting.",
+        description="After how many minutes STATUS.txt says what is missing in an incomplete set. The set still waits.",
     )
     incomplete_seconds: Seconds = Field(
         default=600,
-        description="How long a file that proves itself unfinished may stay unchanged before its set is refused.",
+        description="How long an incomplete file may stay unchanged before its set is refused.",
     )
     watcher: Literal["auto", "native", "polling"] = Field(
         default="auto",
-        description="What wakes the service when files arrive. native: the system's file events; polling: the rescan "
-        "alone; auto: native, but polling on a network share, which reports no changes made elsewhere.",
+        description="What wakes the service when files arrive. native: the system's file events; polling: only the "
+        "rescan; auto: native, but polling on a network share, which does not report changes of other machines.",
     )
 
 
 class PollingSection(Section):
-    """How often the vendor is asked whether a task is done; asking is free."""
+    """How often the service asks the vendor whether a task is done. Asking is free."""
 
     min_seconds: Seconds = Field(default=2, description="Shortest time between two questions about one task.")
     max_seconds: Seconds = Field(default=30, description="Longest time between two questions about one task.")
@@ -190,7 +190,7 @@ class PollingSection(Section):
 
 
 class ResultsSection(Section):
-    """What is accepted from the vendor's file host."""
+    """Limits for files from the vendor's file host."""
 
     max_file_megabytes: Annotated[int, Field(ge=1, le=100_000)] = Field(
         default=2000, description="Largest result file that is downloaded, in megabytes of 1,000,000 bytes."
@@ -203,57 +203,57 @@ class ResultsSection(Section):
 
 
 class BudgetSection(Section):
-    """What may be spent, in the vendor's credits; a texture costs 0.5. Left out, there is no limit."""
+    """What the service may spend, in the vendor's credits; a texture costs 0.5. Without a value there is no limit."""
 
     per_day_credits: Credits | None = Field(
         default=None,
-        description="What may be spent in a day of the service's time zone. What is over it waits, visibly, and goes on by "
+        description="What may be spent in a day of the service's time zone. Sets over the budget wait (STATUS.txt shows them) and continue by "
         "itself the next day. A held job whose cost is unknown counts.",
         examples=[20],
     )
     per_folder_credits: Credits | None = Field(
         default=None,
-        description="What each folder directly below the inbox, with all that is below it, may spend in a day. "
-        "Sets that lie in the inbox itself count as one folder.",
+        description="What each folder directly below the inbox, with everything below it, may spend in a day. "
+        "Sets directly in the inbox count together as one folder.",
         examples=[5],
     )
     hold_above_sets: Annotated[int, Field(ge=0, le=1_000_000)] | None = Field(
         default=None,
-        description="When more new sets than this come within one rescan, none of those is taken until somebody runs "
+        description="When more new sets than this come within one rescan, none of them is taken until somebody runs "
         "`rodin-watchd approve`. 0: every set waits for approval.",
         examples=[50],
     )
     low_balance: Credits | None = Field(
         default=None,
-        description="When the account holds less than this many credits, STATUS.txt and the log say so, once.",
+        description="When the account has fewer credits than this, STATUS.txt and the log say so, once.",
         examples=[10],
     )
     sole_spender: bool = Field(
         default=False,
-        description="Whether this service alone spends from the vendor's account, with no person and no other program. Then "
+        description="Whether only this service spends from the vendor's account, and no person or other program does. Then "
         "the balance can prove that a submit with a lost answer was not charged, and it is submitted again. With a "
         "shared account this must stay false: it could pay twice.",
     )
     settle_seconds: Annotated[float, Field(gt=0, le=600)] = Field(
         default=60,
-        description="How long the vendor may take to take a charge off the balance. So long after a submit whose answer was lost, or "
-        "was a refusal without one of the vendor's own codes, nothing else is submitted until the balance was read, twice.",
+        description="How long the vendor may need until a charge shows in the balance. For this time after a submit whose answer was lost, or "
+        "was a refusal without one of the vendor's own codes, nothing else is submitted. Then the balance is read, twice.",
     )
 
 
 class ServiceSection(Section):
-    """How the service runs. SIGHUP (`systemctl reload`) has this whole file read anew; a bad one is refused."""
+    """How the service runs. SIGHUP (`systemctl reload`) reloads this whole file; a file with mistakes is refused."""
 
     stop_seconds: SecondsOrZero = Field(
         default=20,
-        description="How long SIGTERM lets running steps end; what does not end in time is redone at the next start. An upload "
-        "that has not sent its last bytes is dropped, which is free of charge; one that has sent them is given "
-        "api.read_seconds, if that is longer, because its answer cannot be asked for again.",
+        description="How long running steps may take to end after SIGTERM; a step that does not end in time is done again at the next start. An upload "
+        "that has not sent its last bytes is dropped, which is free of charge. An upload that has sent them gets "
+        "api.read_seconds, if that is longer, because its answer comes only once.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info",
-        description="What is logged: debug adds each call to the vendor, warning leaves only what people should look at. "
-        "`run --verbose` means debug, whatever stands here.",
+        description="What is logged: debug adds each call to the vendor, warning logs only problems. "
+        "`run --verbose` means debug, for any value here.",
     )
 
 
@@ -297,21 +297,21 @@ def _textfile(value: Path) -> Path:
 
 
 class OutputSection(Section):
-    """Who may use what is published: the results, the inputs that are put away, the reports, and STATUS.txt.
+    """Who may use published files: the results, the archived inputs, the reports, and STATUS.txt.
 
-    Left out, the umask of the service holds, and what a set-gid folder says of its group.
+    Without these keys the umask of the service and the group of a set-gid folder apply.
     """
 
     mode: Annotated[str, AfterValidator(_mode)] | None = Field(
         default=None,
-        description="Mode of the files, in octal digits; who may read them may also enter their folders. Left out, the "
-        "umask of the service holds.",
+        description="Mode of the files, in octal digits; users who may read them may also enter their folders. Without it, the "
+        "umask of the service applies.",
         examples=["0664"],
     )
     group: Annotated[str, AfterValidator(_group)] | None = Field(
         default=None,
-        description="Group of files and folders; the user of the service must belong to it. Left out, a set-gid folder "
-        "gives its group to all that is published in it.",
+        description="Group of files and folders; the user of the service must belong to it. Without it, a set-gid folder "
+        "gives its group to everything that is published in it.",
         examples=["artists"],
     )
 
@@ -322,7 +322,7 @@ class OutputSection(Section):
 
 
 class MetricsSection(Section):
-    """Metrics for Prometheus; needs the extra `metrics`. They hold numbers, no names of sets and no keys."""
+    """Metrics for Prometheus; needs the extra `metrics`. They contain numbers, no names of sets and no keys."""
 
     listen: Annotated[str, AfterValidator(_loopback)] | None = Field(
         default=None,
@@ -331,14 +331,14 @@ class MetricsSection(Section):
     )
     textfile: Annotated[FilePath, AfterValidator(_textfile)] | None = Field(
         default=None,
-        description="File that is written anew every 15 seconds, for the textfile collector of node_exporter. Under systemd "
+        description="File that is replaced every 15 seconds, for the textfile collector of node_exporter. Under systemd "
         "its folder must be in ReadWritePaths= of the unit (`systemctl edit rodin-watchd`).",
         examples=["/var/lib/prometheus/node-exporter/rodin-watchd.prom"],
     )
 
     @property
     def wanted(self) -> bool:
-        """Whether anybody is to see metrics."""
+        """Whether metrics are configured."""
         return self.listen is not None or self.textfile is not None
 
     @property
@@ -371,7 +371,7 @@ class PluginTable(Section):
     )
     required: bool = Field(
         default=False,
-        description="What happens when the plugin cannot process a result: true: the job fails, its results beside the "
+        description="What happens when the plugin cannot process a result. true: the job fails, and its results are next to the "
         "report; false: the result is delivered without the plugin's work.",
     )
     order: Annotated[int, Field(ge=-1000, le=1000)] = Field(
@@ -389,7 +389,7 @@ class PluginTable(Section):
 
     @model_validator(mode="after")
     def _plain(self) -> Self:
-        """Refuse what no plugin can be told: dates and times, numbers that are not finite."""
+        """Refuse values that cannot be sent to a plugin: dates and times, numbers that are not finite."""
         for key, value in self.settings.items():
             if why := unfit(value):
                 raise ValueError(f": {key} {why}")
@@ -402,37 +402,37 @@ class PluginTable(Section):
 
 
 class PluginsSection(Section):
-    """Plugins: where they lie and what they may use. Each has a table of its own, [plugins.NAME]."""
+    """Plugins: where they are and what they may use. Each plugin has its own table [plugins.NAME]."""
 
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, PluginTable] = Field(init=False)
 
     folders: list[FilePath] = Field(
         default_factory=list,
-        description="Folders with plugins as single .py files. Nobody but the service's user may be able to write there.",
+        description="Folders with plugins as single .py files. Only the service's user may have write permission there.",
         examples=[["/etc/rodin-watchd/plugins"]],
     )
     workers: Annotated[int, Field(ge=1, le=64)] = Field(default=2, description="How many calls run at the same time.")
     timeout_seconds: Seconds = Field(default=300, description="How long one call may take before its process is ended.")
     memory_megabytes: MegabytesOrZero = Field(
         default=4096,
-        description="How much memory a plugin's process may have, where the system has such a limit; 0: any.",
+        description="How much memory a plugin's process may use, if the system has such a limit. 0: no limit.",
     )
     disk_megabytes: Megabytes = Field(
-        default=4096, description="How much a plugin may leave in the working copy of a result."
+        default=4096, description="How much disk space a plugin may use in the working copy of a result."
     )
     tries: Annotated[int, Field(ge=1, le=20)] = Field(
-        default=3, description="How often a result is processed before a plugin that fails is passed over."
+        default=3, description="How often a result is processed before a failing plugin is skipped."
     )
     failures_before_rest: Annotated[int, Field(ge=1, le=1000)] = Field(
-        default=5, description="After so many failures in a row a plugin is set aside for a while."
+        default=5, description="After this many failures in a row a plugin is not called for a while."
     )
     rest_seconds: Seconds = Field(
-        default=900, description="For how long a plugin is set aside before it is tried again."
+        default=900, description="For how long such a plugin is not called before it is tried again."
     )
     pass_environment: list[str] = Field(
         default_factory=list,
-        description="Environment variables that plugins may see besides PATH, HOME, the language and the time zone. "
+        description="Environment variables that plugins may see in addition to PATH, HOME, the language and the time zone. "
         "The API key is never passed.",
         examples=[["DISPLAY"]],
     )

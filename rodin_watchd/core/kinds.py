@@ -62,7 +62,7 @@ class JobKind:
 
 
 class TextureOptions(Options):
-    """What to ask the vendor for, for a texture (API contract, Generate Texture)."""
+    """The options of a texture (API contract, Generate Texture)."""
 
     prompt: Annotated[
         Prompt | None,
@@ -72,12 +72,14 @@ class TextureOptions(Options):
     seed: Annotated[
         Annotated[int, Field(ge=0, le=65535)] | None,
         Sent("seed"),
-        option_words("Starting point of chance: the same seed makes like textures.", 7, "the vendor draws one"),
+        option_words(
+            "Start value for random numbers: the same seed makes similar textures.", 7, "the vendor chooses one"
+        ),
     ] = None
     reference_scale: Annotated[
         Annotated[float, Field(gt=0)] | None,
         Sent("reference_scale", default=1, canonical=1),
-        option_words("How large the reference image is taken to be.", 1, "the vendor takes 1"),
+        option_words("Scale of the reference image.", 1, "the vendor takes 1"),
     ] = None
     geometry_file_format: Annotated[
         Literal["glb", "usdz", "fbx", "obj", "stl"] | None,
@@ -88,7 +90,7 @@ class TextureOptions(Options):
         Literal["PBR", "Shaded"] | None,
         Sent("material", default="PBR", canonical="PBR"),
         option_words(
-            "PBR: maps for a physically based renderer; Shaded: light baked into one picture.",
+            "PBR: maps for a physically based renderer; Shaded: the light is part of one picture.",
             "PBR",
             "the vendor makes PBR",
         ),

@@ -33,7 +33,7 @@ _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # but for tab an
 
 def _without_control(text: str) -> str:
     if _CONTROL.search(text):
-        raise ValueError("must not hold control characters other than tabs and line breaks")
+        raise ValueError("must not contain control characters other than tabs and line breaks")
     return text
 
 
@@ -60,9 +60,9 @@ def option_words(description: str, example: OptionValue, left_out: str) -> Any: 
 
 
 class Options(BaseModel):
-    """What to ask the vendor for: the ground of each kind's own model.
+    """What the vendor is asked for: the base of each kind's own model.
 
-    Only what somebody set is sent; for all else the vendor's own defaults hold.
+    Only options that are set are sent; for all others the vendor's own defaults apply.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)

@@ -1,7 +1,7 @@
-"""What the TOML files in the inbox say: a set's sidecar, and the preset of a drop folder.
+"""Reads the TOML files in the inbox: a set's sidecar, and the preset of a drop folder.
 
-Anybody who can drop a file writes these, so whatever is not understood is refused, with its line and with what is
-allowed: a misspelt key that is silently ignored is a paid job with the wrong texture.
+Everybody who can drop a file writes these. So an unknown key or value is refused, with its line and with what is
+allowed: a misspelt key that is ignored would be a paid job with the wrong texture.
 """
 
 from __future__ import annotations
@@ -54,12 +54,12 @@ _Model = TypeVar("_Model", bound="Preset")
 
 _DRIVE: Final = re.compile(r"[A-Za-z]:")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_ONE_SET_ONLY: Final = "this belongs into a sidecar: a preset serves every set of its folder"
+_ONE_SET_ONLY: Final = "this belongs in a sidecar: a preset is for every set of its folder"
 _NOT_IN_PRESETS: Final = MappingProxyType(
     {
         "model": _ONE_SET_ONLY,
         "image": _ONE_SET_ONLY,
-        "again": "this belongs into a sidecar: in a preset it would pay again and again for every set of the folder",
+        "again": "this belongs in a sidecar: in a preset it would pay again and again for every set of the folder",
     }
 )
 

@@ -87,7 +87,7 @@ def test_an_empty_sidecar_asks_for_nothing() -> None:
         (b'model = ""', "chair.toml line 1: model must be text of 1 to 1000 characters, but has 0"),
         (
             b'prompt = "\\u0007"',
-            "chair.toml line 1: prompt must not hold control characters other than tabs and line breaks",
+            "chair.toml line 1: prompt must not contain control characters other than tabs and line breaks",
         ),
         (
             b"material = 1979-05-27",
@@ -133,9 +133,9 @@ def test_a_preset_holds_options_and_plugin_settings() -> None:
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (b"\nagain = true", "_folder.toml line 2: again: this belongs into a sidecar: in a preset it would pay again"),
-        (b'model = "a.glb"', "_folder.toml line 1: model: this belongs into a sidecar"),
-        (b'image = "a.png"', "_folder.toml line 1: image: this belongs into a sidecar"),
+        (b"\nagain = true", "_folder.toml line 2: again: this belongs in a sidecar: in a preset it would pay again"),
+        (b'model = "a.glb"', "_folder.toml line 1: model: this belongs in a sidecar"),
+        (b'image = "a.png"', "_folder.toml line 1: image: this belongs in a sidecar"),
         (b"seeed = 1", "_folder.toml line 1: seeed: unknown key; did you mean seed?"),
     ],
 )
