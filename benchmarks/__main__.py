@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from benchmarks import hooks, idle, latency, polling, startup, throughput, transfer, waiting
+from benchmarks import history, hooks, idle, latency, polling, startup, throughput, transfer, waiting
 from benchmarks.figures import main
 
-ALL = (latency, transfer, throughput, waiting, idle, polling, startup, hooks)
+ALL = (latency, transfer, throughput, waiting, idle, polling, startup, hooks, history)
 
 main([(module.__name__.rpartition(".")[2], module.measure) for module in ALL])

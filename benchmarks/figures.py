@@ -47,13 +47,18 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How much is measured: `quick` only proves that everything runs."""
+    """How much is measured: `quick` only proves that everything runs; `size` is how large what grows is made."""
 
     quick: bool = False
+    size: int | None = None
 
     def of(self, full: int, quick: int) -> int:
         """Return a count for this effort."""
         return quick if self.quick else full
+
+    def sized(self, full: int, quick: int) -> int:
+        """Return how many jobs, sets or files there are to be, in a benchmark of what grows with them."""
+        return self.size or self.of(full, quick)
 
 
 Measure: TypeAlias = Callable[[Effort], list[Figure]]
@@ -117,6 +122,9 @@ def main(benchmarks: Sequence[tuple[str, Measure]], arguments: Sequence[str] | N
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"what to measure: {', '.join(names)} (default: all)")
     parser.add_argument("--quick", action="store_true", help="a few rounds only: proves that it runs, measures little")
+    parser.add_argument(
+        "--size", type=int, metavar="N", help="how many jobs, sets or files, where the figures depend on that"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     asked = parser.parse_args(arguments)
     if unknown := set(asked.names) - set(names):
@@ -125,5 +133,5 @@ def main(benchmarks: Sequence[tuple[str, Measure]], arguments: Sequence[str] | N
     for name, measure in benchmarks:
         if not asked.names or name in asked.names:
             print(f"measuring {name} ...", file=sys.stderr, flush=True)
-            figures += measure(Effort(quick=asked.quick))
+            figures += measure(Effort(asked.quick, asked.size))
     (print_json if asked.json else print_table)(figures)

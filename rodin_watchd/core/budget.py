@@ -113,6 +113,11 @@ class Caps:
     per_day: Decimal | None = None
     per_folder: Decimal | None = None
 
+    @property
+    def any(self) -> bool:
+        """Whether there is any: without one nobody has to know what was spent."""
+        return self.per_day is not None or self.per_folder is not None
+
 
 @dataclass(frozen=True, slots=True)
 class Allowance:

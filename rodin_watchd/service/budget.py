@@ -137,7 +137,8 @@ class Budget:
     def allowance(self) -> Allowance:
         """What may still be spent today."""
         today = self._day.today()
-        return self._left(self._job_store.journal.spent_since(today.after_purchase), today)
+        spent = self._job_store.journal.spent_in_day(today.after_purchase) if self._caps.any else {}
+        return self._left(spent, today)
 
     def _left(self, spent: Mapping[str, Decimal], today: Day) -> Allowance:
         """Return what is left of the day, by what a texture may cost."""
@@ -153,6 +154,9 @@ class Budget:
         def affordable(spent: Mapping[str, Decimal], intents: Sequence[Transition]) -> Sequence[Transition]:
             return self._left(spent, today).affordable(intents)
 
+        if not self._caps.any:
+            self._job_store.commit(intents, self._now())
+            return [intent.job for intent in intents]
         bought = self._job_store.commit_affordable(intents, self._now(), today.after_purchase, affordable)
         return [intent.job for intent in bought]
 

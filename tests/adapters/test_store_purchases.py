@@ -384,3 +384,69 @@ def test_numbers_of_the_gate_tell_before_and_after(journal: Journal) -> None:
     journal.set_gate(Changes(gone=(replaced,)))
     journal.set_gate(Changes(new={replaced: Pass.HELD}))
     assert journal.newest_held() == 3
+
+
+def test_what_is_spent_in_a_day_is_counted_as_it_is_summed(journal: Journal) -> None:
+    """Whatever becomes of a purchase, before the day or in it; also where a transaction fails, and when the next day begins."""
+    led(journal, *SENT, S.SUBMITTED, name="before")
+    held = led(journal, *SENT, S.HELD, name="held", content="held")
+    day = journal.newest_purchase()
+    assert journal.spent_in_day(day) == {}
+    for number, way in enumerate(((S.UPLOADING, S.STAGED), SENT[1:], (*SENT[1:], S.STAGED), (*SENT[1:], S.SUBMITTED))):
+        led(journal, S.STAGED, *way, name=f"a{number}", folder=f"top{number % 2}", content=f"c{number}")
+        assert journal.spent_in_day(day) == journal.spent_since(day)
+    journal.commit([Transition(replace(held, charges=1), "charged")], NOW)
+    one = replace(led(journal, S.STAGED, name="b", content="b"), price=Decimal(2))
+    for state in (S.UPLOADING, S.SUBMITTING):
+        one = replace(one, state=state)
+        journal.commit([Transition(one, state.value)], NOW)
+    with pytest.raises(JournalError):
+        journal.commit(
+            [Transition(replace(one, state=S.STAGED), "x"), Transition(replace(one, state=S.ARCHIVED), "x")], NOW
+        )
+    assert journal.spent_in_day(day) == journal.spent_since(day)
+    cheap = replace(one, state=S.SUBMITTED, charges=1, task=Task("t-b", "", 0.0, Decimal("0.25")))
+    refused = Settled(3, "free", before="refused")
+    journal.commit([Transition(cheap, "submitted")], NOW, beside=Beside(settled=[refused], confirmed=(day, 99)))
+    assert journal.spent_in_day(day) == journal.spent_since(day)
+    led(journal, *SENT, name="last", content="last")
+    assert journal.spent_in_day(day) == journal.spent_since(day) != {}
+    newest = journal.newest_purchase()
+    assert (journal.spent_in_day(newest), journal.spent_in_day(0)) == ({}, journal.spent_since(0))
+
+
+def test_what_is_spent_in_a_day_costs_the_same_whatever_was_bought(journal: Journal) -> None:
+    """SQLite takes as many steps with a hundred purchases as with twenty-five, where it would sum them up."""
+
+    def steps() -> int:
+        taken = [0]
+
+        def count() -> int:
+            taken[0] += 1
+            return 0
+
+        journal.spent_in_day(0)
+        journal._db.set_progress_handler(count, 1)
+        journal.commit_affordable([], NOW, 0, lambda _spent, intents: intents)
+        journal._db.set_progress_handler(None, 1)
+        return taken[0]
+
+    for number in range(25):
+        led(journal, *SENT, S.SUBMITTED, name=f"a{number}", content=f"c{number}")
+    few = steps()
+    for number in range(25, 100):
+        led(journal, *SENT, S.SUBMITTED, name=f"a{number}", content=f"c{number}")
+    assert steps() <= few + 50
+    assert journal.spent_in_day(0) == {"": 50}
+
+
+def test_another_process_that_wrote_has_it_counted_anew(journal: Journal, tmp_path: Path) -> None:
+    """Triggers of this connection do not see what another one writes."""
+    led(journal, *SENT, S.SUBMITTED)
+    journal.changed_outside()
+    assert journal.spent_in_day(0) == {"": HALF}
+    with closing(sqlite3.connect(tmp_path / "journal.sqlite3")) as other:
+        other.execute("UPDATE purchases SET cost = '3'")
+        other.commit()
+    journal.changed_outside()
+    assert journal.spent_in_day(0) == {"": 3}

@@ -144,10 +144,11 @@ def _json(value: Any) -> str:  # noqa: ANN401 - whatever JSON can hold
 # ---- Reading the purchases: what was begun to be bought, when, for which folder, and what came of it ----------------
 
 
-_SPENT = """
+SPENT = """
     SELECT top, cost, outcome = 'charged', confirmed, count(*) FROM purchases WHERE id > ? AND outcome <> 'free'
         GROUP BY 1, 2, 3, 4
 """
+"""What was bought after a purchase: top folder, cost, whether it was charged, whether the balance confirms that, how many."""
 _NEWEST_COSTS = "SELECT cost FROM purchases WHERE outcome = 'charged' ORDER BY id DESC LIMIT 20"
 _CHARGED = "SELECT cost, count(*) FROM purchases WHERE at >= ? AND outcome = 'charged' GROUP BY cost"
 _NEWEST = "SELECT coalesce(max(id), 0) FROM purchases"
@@ -222,9 +223,13 @@ class PurchaseReader(ABC):
         What is not known to be free counts, by `price`: what is being sent, and what is held. What the vendor says to have been
         cheaper than the list counts as that only where the balance has confirmed it.
         """
+        return self._spent(self._kept_rows(SPENT, (purchase,)))
+
+    def _spent(self, rows: Iterable[Sequence[Any]]) -> Mapping[str, Decimal]:
+        """Return what such purchases come to, by top folder: rows of `SPENT`."""
         spent: dict[str, Decimal] = {}
         price = self.price()
-        for top, cost, is_charged, confirmed, count in self._kept_rows(_SPENT, (purchase,)):
+        for top, cost, is_charged, confirmed, count in rows:
             least = CREDITS_PER_TEXTURE if is_charged else price
             each = Decimal(cost) if confirmed else max(Decimal(cost), least)
             spent[top] = spent.get(top, Decimal(0)) + each * count

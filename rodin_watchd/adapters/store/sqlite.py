@@ -45,6 +45,7 @@ from rodin_watchd.adapters.store.files import (
 )
 from rodin_watchd.adapters.store.reader import (
     BUSY_SECONDS,
+    SPENT,
     HookRunWriter,
     JournalReader,
     check_exists,
@@ -118,6 +119,7 @@ def prepare(db: sqlite3.Connection) -> None:
     db.execute("PRAGMA synchronous = FULL")
     db.execute("PRAGMA foreign_keys = ON")
     db.execute("PRAGMA secure_delete = ON")  # what is overwritten is overwritten with zeros
+    db.execute("PRAGMA temp_store = MEMORY")  # what is counted beside it needs no room on any disk
     db.execute("PRAGMA recursive_triggers = ON")  # else INSERT OR REPLACE deletes rows that are kept for good
 
 
@@ -148,6 +150,33 @@ _FREE_UPLOADS = """
         SELECT id FROM jobs WHERE state = 'uploading' AND json_extract(doc, '$.answer') IS NULL
     )
 """
+_COUNT_SPENT = f"""
+    BEGIN;
+    DROP TRIGGER IF EXISTS temp.spent_begins;
+    DROP TRIGGER IF EXISTS temp.spent_changes;
+    DROP TABLE IF EXISTS temp.spent;
+    CREATE TEMP TABLE spent (
+        top TEXT, cost TEXT, charged INTEGER, confirmed INTEGER, count INTEGER, PRIMARY KEY (top, cost, charged, confirmed)
+    ) WITHOUT ROWID;
+    INSERT INTO spent {SPENT.replace("?", ":after")};
+    CREATE TEMP TRIGGER spent_begins AFTER INSERT ON main.purchases WHEN NEW.id > :after AND NEW.outcome <> 'free' BEGIN
+        INSERT INTO spent SELECT NEW.top, NEW.cost, NEW.outcome = 'charged', NEW.confirmed, 0 WHERE NOT EXISTS (SELECT 1
+            FROM spent WHERE (top, cost, charged, confirmed) = (NEW.top, NEW.cost, NEW.outcome = 'charged', NEW.confirmed));
+        UPDATE spent SET count = count + 1
+            WHERE (top, cost, charged, confirmed) = (NEW.top, NEW.cost, NEW.outcome = 'charged', NEW.confirmed);
+    END;
+    CREATE TEMP TRIGGER spent_changes AFTER UPDATE OF outcome, cost, confirmed, top ON main.purchases WHEN NEW.id > :after BEGIN
+        UPDATE spent SET count = count - 1 WHERE OLD.outcome <> 'free'
+            AND (top, cost, charged, confirmed) = (OLD.top, OLD.cost, OLD.outcome = 'charged', OLD.confirmed);
+        INSERT INTO spent SELECT NEW.top, NEW.cost, NEW.outcome = 'charged', NEW.confirmed, 0 WHERE NOT EXISTS (SELECT 1
+            FROM spent WHERE (top, cost, charged, confirmed) = (NEW.top, NEW.cost, NEW.outcome = 'charged', NEW.confirmed));
+        UPDATE spent SET count = count + 1 WHERE NEW.outcome <> 'free'
+            AND (top, cost, charged, confirmed) = (NEW.top, NEW.cost, NEW.outcome = 'charged', NEW.confirmed);
+    END;
+    COMMIT;
+"""  # noqa: S608 - of words of this program
+_COUNTED = "SELECT top, cost, charged, confirmed, count FROM temp.spent WHERE count > 0"
+
 NO_META: Mapping[str, Any] = MappingProxyType({})
 
 Affordable: TypeAlias = Callable[[Mapping[str, Decimal], Sequence[Transition]], Sequence[Transition]]
@@ -210,11 +239,13 @@ class Journal(JournalReader, HookRunWriter):
         self._outside = (0, 0)  # what `changed_outside` was last
         self._kept: dict[tuple[str, tuple[object, ...]], list[sqlite3.Row]] = {}  # answers, since anybody wrote
         self._kept_at = 0  # what this connection had changed by then
+        self._counted_after: int | None = None  # the purchase after which this connection counts what is spent
         self._open()
 
     def _open(self) -> None:
         path = self._path
         self._kept.clear()
+        self._counted_after = None
         self._swept = -1  # so many changes had been made when the log was emptied; what a run before left is swept, too
         self._locked_out = False
         with in_words(f"The journal {path} cannot be opened", how_to_recover(path)):
@@ -386,7 +417,7 @@ class Journal(JournalReader, HookRunWriter):
         Reading, choosing and writing are one transaction: no two intents are paid by the same credits.
         """
         with self._transaction():
-            chosen = affordable(self.spent_since(purchase), intents)
+            chosen = affordable(self.spent_in_day(purchase), intents)
             self._save(chosen, now)
         return chosen
 
@@ -396,6 +427,28 @@ class Journal(JournalReader, HookRunWriter):
             event = self._db.execute(_EVENT, rows.event_row(transition, now)).lastrowid
             if owed := announcer.of_move(transition, now):
                 self._owe(f"{transition.job.id}-{event}", transition.job.id, owed, now)
+
+    @errors_in_words
+    def spent_in_day(self, purchase: int) -> Mapping[str, Decimal]:
+        """Return the same as `spent_since`, for the purchase after which the budget's day began.
+
+        All that was bought in the day is counted once, and from then on with each change of a purchase, by triggers of this
+        connection, in the transaction that makes the change. So it is as exact as the sum, and costs the same whatever was bought.
+        """
+        if self._counted_after != purchase:
+            if self._db.in_transaction:  # a count that begins in it would end with it
+                return self.spent_since(purchase)
+            self._begin_count(purchase)
+        return self._spent(self._rows(_COUNTED))
+
+    def _begin_count(self, purchase: int) -> None:
+        try:
+            self._db.executescript(_COUNT_SPENT.replace(":after", str(int(purchase))))
+        except sqlite3.Error:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+        self._counted_after = purchase
 
     def set_meta(self, key: str, value: Any) -> None:  # noqa: ANN401 - whatever JSON can hold
         """Store a JSON value."""
@@ -494,6 +547,7 @@ class Journal(JournalReader, HookRunWriter):
         if outside != self._outside:
             self._outside = outside
             self._kept.clear()
+            self._counted_after = None  # triggers do not see what another connection writes
         return outside
 
     def _kept_rows(self, query: str, values: tuple[object, ...] = ()) -> list[sqlite3.Row]:
