@@ -8,7 +8,8 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
@@ -99,6 +100,16 @@ def no_room(journal: Path) -> str:
 def print_json(data: Any) -> None:  # noqa: ANN401 - whatever JSON can hold
     """Print data for programs; names that are not UTF-8 come as lone surrogates, escaped (PEP 383)."""
     click.echo(json.dumps(data, indent=2, ensure_ascii=True, default=_number))
+
+
+def print_json_list(items: Iterable[Any]) -> None:
+    """Print a list for programs as `print_json` does, item by item: it may be longer than memory is."""
+    before = "[\n"
+    for item in items:
+        text = json.dumps(item, indent=2, ensure_ascii=True, default=_number)
+        click.echo(f"{before}{textwrap.indent(text, '  ')}", nl=False)
+        before = ",\n"
+    click.echo("[]" if before == "[\n" else "\n]")
 
 
 def _number(value: object) -> int | float:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 import time
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import tzinfo
 from decimal import Decimal
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,16 @@ import click
 
 from rodin_watchd.adapters.store.reader import JournalReader
 from rodin_watchd.adapters.zone import local_zone
-from rodin_watchd.cli.context import daemon_of, journal_of, json_option, no_room, print_json, reader, standstill
+from rodin_watchd.cli.context import (
+    daemon_of,
+    journal_of,
+    json_option,
+    no_room,
+    print_json,
+    print_json_list,
+    reader,
+    standstill,
+)
 from rodin_watchd.cli.options import config_option, load
 from rodin_watchd.config import Config
 from rodin_watchd.core.account import BALANCE
@@ -107,6 +117,9 @@ def _problem_data(job: Job) -> dict[str, Any] | None:
 
 # ---- in words -------------------------------------------------------------------------------------------------------
 
+ROWS_ALIGNED = 500
+"""So many rows of a list are aligned at once."""
+
 HEADINGS = ("ID", "SET", "STATE", "SINCE", "CREDITS", "PLACE")
 
 
@@ -118,9 +131,23 @@ def row(job: Job, zone: tzinfo) -> tuple[str, ...]:
     return (job.id, set_name(job.folder, job.name), doing(job), since, spent, printable(job.place) or "-")
 
 
-def table(rows: Sequence[Sequence[str]]) -> str:
+def tables(rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
+    """Align the rows of a list below its headings, some hundred at a time: a later row may make its columns wider."""
+    rows, least = chain((HEADINGS,), rows), [0] * len(HEADINGS)
+    while some := list(islice(rows, ROWS_ALIGNED)):
+        least = widths_of(some, least)
+        yield table(some, least)
+
+
+def widths_of(rows: Sequence[Sequence[str]], least: Iterable[int]) -> list[int]:
+    """Return the width of each column, in columns of a terminal."""
+    found = (max(map(_cells, column)) for column in zip(*rows, strict=True))
+    return [max(pair) for pair in zip(found, least, strict=True)]
+
+
+def table(rows: Sequence[Sequence[str]], least: Sequence[int] = ()) -> str:
     """Align rows in columns, as a terminal shows them."""
-    widths = [max(map(_cells, column)) for column in zip(*rows, strict=True)]
+    widths = widths_of(rows, least or [0] * len(rows[0]))
     lines = ("  ".join(_padded(cell, width) for cell, width in zip(row, widths, strict=True)) for row in rows)
     return "\n".join(line.rstrip() for line in lines)
 
@@ -380,14 +407,15 @@ def list_jobs(config_file: Path | None, *, as_json: bool, states: tuple[str, ...
     (UTC seconds), credits, cost_is_certain, place (relative to the root, or null) and problem (a sentence, or null).
     """
     with reader(load(config_file)) as journal:
-        jobs = journal.jobs(map(State, states or State), limit or -1)
-    if as_json:
-        print_json([brief(job) for job in jobs])
-    elif jobs:
-        zone = local_zone()
-        click.echo(table([HEADINGS, *(row(job, zone) for job in jobs)]))
-    else:
-        click.echo("There are no jobs." if not states else "There are no such jobs.")
+        jobs = journal.each_job(map(State, states or State), limit or -1)
+        if as_json:
+            print_json_list(map(brief, jobs))
+        elif first := next(jobs, None):
+            zone = local_zone()
+            for lines in tables(row(job, zone) for job in chain((first,), jobs)):
+                click.echo(lines)
+        else:
+            click.echo("There are no jobs." if not states else "There are no such jobs.")
 
 
 @click.command(epilog="Example: rodin-watchd show chair")

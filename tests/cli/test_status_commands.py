@@ -20,7 +20,9 @@ import pytest
 from cli_stage import SECRET, Stage, a_failed_job, a_held_job, a_job, running
 
 from rodin_watchd.adapters.ownership import Lock
+from rodin_watchd.adapters.store.reader import JournalReader
 from rodin_watchd.adapters.store.sqlite import Journal
+from rodin_watchd.cli.status import ROWS_ALIGNED
 from rodin_watchd.core.budget import BUDGET_DAY, Day, midnight
 from rodin_watchd.core.status import PAGE, Line, Page
 from rodin_watchd.model import ServiceEvent, State, Task
@@ -112,6 +114,24 @@ def test_list_as_a_table(stage: Stage) -> None:
     assert "held for a person's decision" in vase
     assert re.search(r" 0\??0?\.?0?\? +-$", vase)
     assert chair.index("delivered") + 2 == vase.index("held")  # two characters that are two columns wide
+
+
+def test_a_long_list_is_printed_bit_by_bit(stage: Stage) -> None:
+    """All jobs come in their order, in one table and one list; a name that comes late may make its column wider."""
+    few, many = 3, 2 * ROWS_ALIGNED + 1
+    jobs = [a_failed_job(id=f"{number:012x}", name=f"set{number}", created_at=float(number)) for number in range(many)]
+    stage.journaled(replace(jobs[0], name="a name that is longer"), *jobs[1:])
+    ids = [job.id for job in reversed(jobs)]
+    assert [job["id"] for job in stage.data_here("list")] == ids
+    told = stage.told_here("list").output.splitlines()
+    assert [line.split()[0] for line in told] == ["ID", *ids]
+    assert len(stage.told_here("list", "--limit", str(few)).output.splitlines()) == few + 1
+    asked: list[str] = []
+    with closing(JournalReader(stage.journal)) as reader:
+        reader._db.set_trace_callback(asked.append)
+        assert next(reader.each_job()).id == ids[0]
+        _numbers, documents = asked  # of all their numbers, of a few their documents
+        assert len(reader._db.execute(documents).fetchall()) < many / 2
 
 
 def test_list_of_nothing(stage: Stage) -> None:

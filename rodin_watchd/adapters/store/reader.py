@@ -6,6 +6,7 @@ import contextlib
 import json
 import sqlite3
 from abc import ABC, abstractmethod
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from decimal import Decimal
@@ -349,6 +350,13 @@ _BOUGHT = """
 _MADE = """
     SELECT doc FROM results JOIN jobs ON jobs.id = job_id WHERE sha256 = ? ORDER BY created_at DESC
 """
+_NUMBERS = """
+    SELECT rowid FROM jobs WHERE state IN (SELECT value FROM json_each(?)) ORDER BY changed_at DESC, id LIMIT ?
+"""
+_OF_NUMBERS = "SELECT rowid, doc FROM jobs WHERE rowid IN (SELECT value FROM json_each(?))"
+_AT_ONCE: Final = 500
+"""So many jobs are in memory where all are asked for one by one."""
+
 _DURATIONS = """
     SELECT vendor_seconds FROM jobs WHERE kind = ? AND vendor_seconds IS NOT NULL ORDER BY created_at DESC LIMIT ?
 """
@@ -400,6 +408,24 @@ class JournalReader(PurchaseReader, HookRunReader):
         query = """SELECT doc FROM jobs WHERE state IN (SELECT value FROM json_each(?)) AND changed_at >= ?
                    ORDER BY changed_at DESC, id LIMIT ?"""
         return self._jobs(query, (wanted, changed_since, limit))
+
+    @errors_in_words
+    def each_job(self, states: Iterable[State] = State, limit: int = -1) -> Iterator[Job]:
+        """Yield the same in the same order, however many there are, with only a few in memory at once.
+
+        Each is as it is when it comes; one that has left these states meanwhile is left out.
+        """
+        wanted = [State(state) for state in states]
+        numbers = array("q", (row[0] for row in self._db.execute(_NUMBERS, (json.dumps(wanted), limit))))
+        return self._numbered(numbers, frozenset(wanted))
+
+    def _numbered(self, numbers: array[int], states: frozenset[State]) -> Iterator[Job]:
+        for start in range(0, len(numbers), _AT_ONCE):
+            some = numbers[start : start + _AT_ONCE]
+            found = {row["rowid"]: row["doc"] for row in self._rows(_OF_NUMBERS, (json.dumps(list(some)),))}
+            with in_words():
+                jobs = [rows.job(found[number]) for number in some if number in found]
+            yield from (job for job in jobs if job.state in states)
 
     def same_content(self, fingerprints: Sequence[str], besides: str, dropped: str = "") -> Job | None:
         """Return another job that has this content, or was, or may have been, charged for it; None if there is none.
