@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from itertools import islice, takewhile
 
 from rodin_watchd.core.layout import INBOX
 from rodin_watchd.core.machine import claim
@@ -41,12 +42,25 @@ class Claims:
     crowded: bool = False
     blocked: tuple[AbstractSet[str], ...] = ()
 
-    def may_go_on(self, jobs: Sequence[Job], *, has_room: bool) -> bool:
-        """Tell whether a set that waits for its turn may have it now."""
-        if self.crowded and has_room:
-            return True
+    def is_copied(self, jobs: Iterable[Job]) -> bool:
+        """Tell whether a set that waits for a copy may have its turn now."""
         copying = copied_paths(jobs) if self.blocked else frozenset()
         return any(copying.isdisjoint(paths) for paths in self.blocked)
+
+    def next_in_turn(self, uses: Mapping[str, int], room: int) -> tuple[ReadySet, ...]:
+        """Return the sets that wait for room alone and are next, `room` of them at most; () where the first one shares a file.
+
+        What shares a file is decided about with all sets that name it.
+        """
+        first = islice(self.waiting, max(room, 0))
+        alone = takewhile(lambda one: one[1] is Turn.ROOM and all(uses[path] == 1 for path in one[0].entries), first)
+        return tuple(ready for ready, _ in alone)
+
+    def begin(self, chosen: Sequence[ReadySet], defaults: Options, new_id: Callable[[], str], now: float) -> Claims:
+        """Return what the claims are when these, which were the `next_in_turn`, are claimed."""
+        begun = tuple(_begin(ready, frozenset(), defaults, new_id(), now) for ready in chosen)
+        waiting = self.waiting[len(chosen) :]
+        return replace(self, begun=begun, waiting=waiting, crowded=any(turn is Turn.ROOM for _, turn in waiting))
 
 
 def claims(

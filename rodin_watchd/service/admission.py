@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import TypeAlias
 
@@ -63,12 +64,19 @@ class Admission:
         kept = {id(ready) for ready, _ in barred}
         return replace(view, ready=tuple(r for r in view.ready if id(r) not in kept)), tuple(barred)
 
+    def still_admits(self, chosen: Iterable[ReadySet]) -> bool:
+        """Tell whether these sets, which were admitted before, may be claimed now: nothing else was spent meanwhile."""
+        left = self._budget.allowance
+        return not any(left.why_not(ready.candidate.folder) for ready in chosen)
+
     def _look(self, view: View, monotonic: float) -> None:
         """Note what came; tell once when sets begin to be held. Without a limit nothing is, nor stays, held."""
+        limit = self._limit
+        if limit is None and self._gate == Gate():
+            return
         settling = {_name(w): Found(version_of(w.entries), settled=False) for w in view.waiting if w.settling}
         ready = {_name(r): Found(version_of(r.entries.values()), settled=True) for r in view.ready if r.problem is None}
         found = {**settling, **ready}
-        limit = self._limit
         gate = Gate() if limit is None else self._gate.looked(found, monotonic, self._window_seconds, limit)
         was_held = bool(self._gate.held)
         if (changes := gate.changes_from(self._gate)) != Changes():

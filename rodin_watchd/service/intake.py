@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
+from itertools import chain
 from typing import Generic, TypeVar
 
 from rodin_watchd.adapters.filesystems import filesystem_of
@@ -66,6 +67,9 @@ class Intake:
         self._settings = settings
         self._rules = Rules(quiet_seconds, settings.incomplete_seconds)
         self._sightings: dict[str, Sighting] = {}
+        self._taken: AbstractSet[str] = frozenset()  # of the last look, and what it ignored
+        self._junk: Mapping[str, str] = {}
+        self._names: dict[str, frozenset[str]] = {}  # what the last look found, by folder; made when it is asked for
         self._preset_files: dict[str, Sighting] = {}  # by folder
         self._verdicts: _Memory[FileVerdict] = _Memory(inbox.probe)
         self._sidecars: _Memory[Sidecar | Misread] = _Memory(self._read_sidecar)
@@ -87,10 +91,36 @@ class Intake:
         again_at = min((w.again_at for w in waiting), default=math.inf)
         return View(tuple(ready), waiting, {**junk, **pairing.ignored}, pairing.uses(), again_at)
 
+    def is_as_seen(self, sets: Iterable[ReadySet]) -> bool:
+        """Tell whether these sets may be claimed by what the last look found; looks at no other files than theirs.
+
+        Theirs and the presets above them are untouched, and in none of these folders has any other name come, which may be
+        a sidecar, a preset, or a second image.
+        """
+        files: dict[str, list[Entry]] = {}
+        for ready in sets:
+            for folder in _folders_above(ready.candidate.folder):
+                presets = self._preset_files.get(folder)
+                files.setdefault(folder, [presets.entry] if presets else [])
+            for entry in ready.entries.values():
+                files.setdefault(entry.path.rpartition("/")[0], []).append(entry)
+        return all(self._inbox.is_as_seen(folder, self._names_in(folder), found) for folder, found in files.items())
+
+    def _names_in(self, folder: str) -> frozenset[str]:
+        if not self._names:
+            names: dict[str, list[str]] = {}
+            for path in chain(self._sightings, self._taken, self._junk):
+                parent, _, name = path.rpartition("/")
+                names.setdefault(parent, []).append(name)
+            self._names = {parent: frozenset(found) for parent, found in names.items()}
+        return self._names.get(folder, frozenset())
+
     def _observe(self, now: float, closed: AbstractSet[str], taken: AbstractSet[str]) -> Mapping[str, str]:
         """Take the snapshot and remember it; return what is ignored for good, by path."""
         before, self._sightings = self._sightings, {}  # after a look that failed nothing counts as watched
+        self._names = {}
         look = self._inbox.look()
+        self._taken, self._junk = taken, look.junk
         entries = (entry for entry in look.entries if entry.path not in taken)
         self._sightings = observe(before, entries, closed, now)
         return look.junk

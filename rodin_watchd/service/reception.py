@@ -44,7 +44,9 @@ class Reception:
         self._look_seconds = 0.0
         self._looked_at = -math.inf
         self._woken = True
-        self.looks = 0  # how often the inbox was looked at: view and claims change with nothing else
+        self.looks = (
+            0  # how often it was looked at, or something claimed without: view and claims change with nothing else
+        )
         self.view = View()
         self.claims = Claims()
         self.problem: Problem | None = None  # why the inbox cannot be looked at
@@ -60,30 +62,45 @@ class Reception:
         return not self._woken and self.problem is None and not any(w.settling for w in self.view.waiting)
 
     def take_in(self, *, paused: bool) -> None:
-        """Look at the inbox if it is time, and commit the claims of what is ready, in one transaction."""
+        """Look at the inbox if it is time, and commit the claims of what is ready, in one transaction.
+
+        Where only room has come, and nothing woke us, what the last look found to be next is claimed, if that is untouched.
+        """
         started = self._clock.monotonic()
-        if not self._is_time(started):
-            return
-        self._look(started)
+        if self._is_time(started):
+            self._look(started)
+            self._look_seconds = self._clock.monotonic() - started
+            self._looked_at = started
+            self._claim(self._choose(paused=paused))
+        elif self._has_room_for_more() and not (paused or self._woken):
+            self._claim_remembered()
+
+    def _claim(self, claims: Claims) -> None:
         self.looks += 1
-        self._look_seconds = self._clock.monotonic() - started
-        self._looked_at = started
-        self.claims = self._choose(paused=paused)
-        self._job_store.commit(self.claims.begun, self._clock.now())
+        self.claims, self._woken = claims, True
+        self._job_store.commit(claims.begun, self._clock.now())
         self._woken = False  # not before: what could not be committed is looked at again
+
+    def _claim_remembered(self) -> None:
+        """Claim the next sets without a look at all the others; where that is not to be decided, ask for a look."""
+        chosen = self.claims.next_in_turn(self.view.uses, self._room())
+        if chosen and self._admission.still_admits(chosen) and self._intake.is_as_seen(chosen):
+            self._claim(self.claims.begin(chosen, self._config.defaults, _new_id, self._clock.now()))
+        else:
+            self._woken = True
 
     def next_due_seconds(self) -> list[float]:
         """Return in how many seconds a look may become due."""
         now = self._clock.monotonic()
         soonest = self._looked_at + LOOK_SHARE * self._look_seconds
         at = [max(self.view.again_at, soonest), self._looked_at + self._rescan_seconds()]
-        if self._woken or self._may_go_on():
+        if self._woken or self._is_copied():
             at.append(soonest)
         return [max(instant - now, 0.0) for instant in at]
 
     def _is_time(self, now: float) -> bool:
         since = now - self._looked_at
-        woken = self._woken or now >= self.view.again_at or self._may_go_on()
+        woken = self._woken or now >= self.view.again_at or self._is_copied()
         return since >= self._rescan_seconds() or (woken and since >= LOOK_SHARE * self._look_seconds)
 
     def _rescan_seconds(self) -> float:
@@ -132,9 +149,11 @@ class Reception:
         ahead = (job for job in self._job_store.jobs.values() if job.state in (State.CLAIMED, State.STAGED))
         return 2 * self._config.api.max_in_flight - sum(not is_over_budget(job) for job in ahead)
 
-    def _may_go_on(self) -> bool:
-        has_room = self._room() >= self._config.api.max_in_flight
-        return self.claims.may_go_on(tuple(self._job_store.jobs.values()), has_room=has_room)
+    def _has_room_for_more(self) -> bool:
+        return self.claims.crowded and self._room() >= self._config.api.max_in_flight
+
+    def _is_copied(self) -> bool:
+        return self.claims.is_copied(self._job_store.jobs.values())
 
 
 def _new_id() -> str:

@@ -35,8 +35,21 @@ def test_room_bounds_what_is_taken_and_the_first_go_first() -> None:
     made = chosen(*sets, room=2)
     assert [transition.job.name for transition in made.begun] == ["a", "b"]
     assert [(one.candidate.name, turn) for one, turn in made.waiting] == [("c", Turn.ROOM)]
-    assert made.may_go_on((), has_room=True)
-    assert not made.may_go_on((), has_room=False)
+    assert made.crowded
+    assert not made.is_copied(())
+    assert [one.candidate.name for one in made.next_in_turn(dict.fromkeys(sets[2].entries, 1), 5)] == ["c"]
+
+
+def test_the_next_in_turn_are_those_that_share_nothing() -> None:
+    """In their order, as many as there is room for, and none that comes after a set which is to be decided by a look."""
+    first, second, third = ready("a", "a.obj", "a.png"), ready("b", "b.obj", "oak.png"), ready("c", "c.obj", "c.png")
+    made = chosen(first, second, third, room=0)
+    uses = {"a.obj": 1, "a.png": 1, "b.obj": 1, "oak.png": 2, "c.obj": 1, "c.png": 1}
+    assert made.next_in_turn(uses, 0) == ()
+    assert made.next_in_turn(uses, 3) == (first,)
+    begun = made.begin([first], TextureOptions(seed=5), lambda: "id", 100.0)
+    assert [(t.job.name, t.job.options["seed"]) for t in begun.begun] == [("a", 5)]
+    assert ([one.candidate.name for one, _ in begun.waiting], begun.crowded) == (["b", "c"], True)
 
 
 def test_a_refused_set_needs_no_room() -> None:
@@ -56,9 +69,10 @@ def test_a_shared_file_is_copied_until_its_last_set_moves_it() -> None:
     copying = tuple(transition.job for transition in made.begun)
     assert copied_paths(copying) == {"oak.png"}
     assert taken_paths(copying) == {"a.obj", "b.obj"}
-    assert not made.may_go_on(copying, has_room=True)
+    assert not made.is_copied(copying)
+    assert made.next_in_turn({"c.obj": 1, "oak.png": 3}, 5) == ()
     staged = tuple(replace(job, state=State.STAGED) for job in copying)
-    assert made.may_go_on(staged, has_room=False)
+    assert made.is_copied(staged)
     [last] = chosen(sets[2], jobs=staged).begun
     assert [f.shared for f in last.job.files] == [False, False]
     assert chosen(sets[2], jobs=copying).begun == ()

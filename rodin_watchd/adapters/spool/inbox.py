@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
@@ -86,6 +87,18 @@ class Inbox:
         except OSError:  # gone, swapped for a link, or closed to us: the next snapshot tells
             return None
 
+    def is_as_seen(self, folder: str, names: AbstractSet[str], entries: Iterable[Entry]) -> bool:
+        """Tell whether a folder has no name that is not one of these, and these entries of it are as they were.
+
+        Costs a listing without looking at each file. A folder that cannot be looked at is not as it was.
+        """
+        try:
+            with folder_beneath(self._anchor, folder) as opened, os.scandir(opened) as found:
+                known = all(item.name in names or item.name.startswith(OWN_PREFIX) for item in found)
+                return known and all(entry == _entry_in(opened, entry.path) for entry in entries)
+        except OSError:
+            return False
+
     def may_move(self, entry: Entry) -> bool:
         """Tell whether this user may move a file away: write permission on its folder, and its sticky bit."""
         folder, _, name = entry.path.rpartition("/")
@@ -104,6 +117,10 @@ class Inbox:
             return True
         except OSError:
             return False
+
+
+def _entry_in(folder: int, path: str) -> Entry:
+    return entry_of(path, os.stat(path.rpartition("/")[2], dir_fd=folder, follow_symlinks=False))
 
 
 def _may_change(folder: int) -> bool:
