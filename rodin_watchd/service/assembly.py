@@ -20,12 +20,14 @@ from rodin_watchd.config import Config, scratch_path
 from rodin_watchd.core.layout import INBOX
 from rodin_watchd.core.mounts import Mount
 from rodin_watchd.service.clock import Clock
-from rodin_watchd.service.daemon import SPARE_WORKERS, Daemon, Handover, Wake
+from rodin_watchd.service.daemon import Daemon
 from rodin_watchd.service.jobs import JobStore
 from rodin_watchd.service.opening import Base, opened
+from rodin_watchd.service.parts import SPARE_WORKERS, Handover, OpenWatcher, Wake, parts_of
 from rodin_watchd.service.plugins import Catalogue, Plugins, Say, chosen, hosted, loaded
 from rodin_watchd.service.pool import MessageQueue
 from rodin_watchd.service.pulse import Pulse
+from rodin_watchd.service.status import Display
 from rodin_watchd.service.steps.tools import Tools
 
 SYSTEM_CLOCK = Clock(time.time, time.monotonic, random.random)
@@ -83,8 +85,9 @@ def assembled(
 
 def daemon_of(config: Config, tools: Tools, base: Base, clock: Clock, handover: Handover) -> Daemon:
     """Return a daemon that works with these tools, and goes on with what the one before hands over."""
-    watcher = watcher_of(config, away=Mount.INBOX in base.standing.mounts_keeper.away)
-    return Daemon(config, tools, base, watcher, clock, handover)
+    start = watcher_of(config, away=Mount.INBOX in base.standing.mounts_keeper.away)
+    parts = parts_of(config, tools, base, start, clock, handover)
+    return Daemon(parts, Display(parts, clock), clock, handover)
 
 
 @contextlib.contextmanager
@@ -127,7 +130,7 @@ def client_of(config: Config, key: str, count: Callable[[str, str], None] = lamb
     return RodinClient(config.api.base_url, key, timeouts=timeouts, max_calls=most, count=count)
 
 
-def watcher_of(config: Config, *, away: bool = False) -> Callable[[Callable[[], None]], Watcher]:
+def watcher_of(config: Config, *, away: bool = False) -> OpenWatcher:
     """Return what starts the inbox's watcher, given whom it is to wake; `away`: the inbox is not there."""
 
     def start(wake: Callable[[], None]) -> Watcher:

@@ -212,10 +212,14 @@ class Pool:
 
     def _work(self, tools: Tools, job: Job) -> None:
         began = time.monotonic()
-        outcome = run(tools, job, lambda: self._ask_to_close(job.id))
+        outcome = run(tools, job, lambda: self.ask_to_close(job.id))
         self.messages.put(StepFinished(job.id, outcome, POLICIES[job.state].step, time.monotonic() - began))
 
-    def _ask_to_close(self, job_id: str) -> None:
+    def ask_to_close(self, job_id: str) -> None:
+        """Ask the main thread whether an upload may send its last bytes, and wait for the answer; a worker's thread.
+
+        Raises UploadDroppedError where it may not.
+        """
         reply: Future[None] = Future()
         self.messages.put(Closing(job_id, reply))
         # After asking: either `close` finds the question, or this finds it closed.

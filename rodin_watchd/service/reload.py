@@ -1,7 +1,7 @@
 """Serving: a daemon, and the next one that takes its place when the configuration is read anew.
 
 A reload makes everything anew but what must not be let go of: journal, locks, the steps under way, and what decides over
-money (`daemon.Handover`, `opening.Base`). The repairs of a start belong to the start alone. The new daemon is
+money (`parts.Handover`, `opening.Base`). The repairs of a start belong to the start alone. The new daemon is
 complete before the old one is given up, so a configuration that cannot be used changes nothing; the old one works until then.
 """
 
@@ -29,8 +29,9 @@ from rodin_watchd.service.assembly import (
     report_left_out,
 )
 from rodin_watchd.service.clock import Clock
-from rodin_watchd.service.daemon import Daemon, Handover, Wake
+from rodin_watchd.service.daemon import Daemon
 from rodin_watchd.service.opening import Base, opened
+from rodin_watchd.service.parts import Handover, Wake
 from rodin_watchd.service.pool import MessageQueue
 from rodin_watchd.service.pulse import Pulse
 
@@ -134,15 +135,21 @@ class Serving:
     def run(self, read: Read, taken: Callable[[Config], None], *, until_idle: bool = False) -> None:
         """Work until `stop`, or until nothing moves; `taken` is called with each new configuration that took effect."""
         while True:
-            self.daemon.run(until_idle=until_idle, interrupted=self._is_called)
-            if self._stopping or not self._is_called():
+            self.daemon.run(until_idle=until_idle, interrupted=self.is_called)
+            if self._stopping or not self.is_called():
                 return
-            self._turn(read, taken)
+            self.turn(read, taken)
 
-    def _is_called(self) -> bool:
+    @property
+    def reloads(self) -> bool:
+        """Whether a reload was asked for, or its plugins are being loaded."""
+        return self._asked or self._loading is not None
+
+    def is_called(self) -> bool:
+        """Tell whether the daemon of now is to make room: for the end, or for the next part of a reload."""
         return self._stopping or (self._loading.is_done if self._loading else self._asked)
 
-    def _turn(self, read: Read, taken: Callable[[Config], None]) -> None:
+    def turn(self, read: Read, taken: Callable[[Config], None]) -> None:
         """Do the next part of a reload: read another configuration, or take what was read; or tell why not, and go on as before."""
         try:
             if self._loading:

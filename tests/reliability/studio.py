@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import requests
@@ -39,6 +40,7 @@ from rodin_watchd.emulator.faults import parse_fault
 from rodin_watchd.emulator.ledger import Charge
 from rodin_watchd.emulator.server import Emulator
 from rodin_watchd.model import Job, State
+from rodin_watchd.service import pool
 from rodin_watchd.service.pulse import Pulse
 from rodin_watchd.service.reload import Serving, serving
 
@@ -67,12 +69,18 @@ class _Shop(Workshop):
     """A workshop whose service reads its configuration anew as the real one does: before the tick after it was asked."""
 
     def begin(self) -> None:
-        """Start the service."""
+        """Start the service, with executors whose steps wait to be let go in the place of its threads."""
         self._service = ExitStack()
+        self.turnstiles: list[Turnstile] = []
+        self._service.enter_context(mock.patch.object(pool, "ThreadPoolExecutor", self._turnstile))
         clock = self.hands.clock()
         pulse = Pulse(Manager(), clock.monotonic)
         self.service: Serving = self._service.enter_context(serving(self.config, KEY, pulse, clock))
         self.daemon = self.service.daemon
+
+    def _turnstile(self, _workers: int, **_names: str) -> Turnstile:
+        self.turnstiles.append(Turnstile(lambda: len(self.daemon.parts.pool.messages)))
+        return self.turnstiles[-1]
 
     def end(self) -> None:
         """Strike the service down: nothing more is committed, and what the workers do is never heard."""
@@ -80,10 +88,10 @@ class _Shop(Workshop):
 
     def do_reload(self, config: Config) -> bool:
         """Do the next part of a reload, if one was asked for, as `Serving.run` does between two ticks; tell whether it took effect."""
-        if not (self.service._asked or self.service._loading):
+        if not self.service.reloads:
             return False
         before = self.daemon
-        self.service._turn(lambda: (config, KEY), lambda _config: None)
+        self.service.turn(lambda: (config, KEY), lambda _config: None)
         self.daemon = self.service.daemon
         return self.daemon is not before
 
@@ -110,7 +118,6 @@ class Studio:
         self.refusing = False  # whether the vendor ever charged and refused
         self.late = False  # whether it ever charged after its answer
         self.told = Told({}, ())
-        self.turnstiles: list[Turnstile] = []
         self.runs = False
         self.start()
 
@@ -118,16 +125,13 @@ class Studio:
 
     def start(self) -> None:
         """Start the service; its steps wait to be let go."""
-        self.turnstiles = []
         self.shop.begin()
-        self._hold_steps()
         self.runs = True
 
-    def _hold_steps(self) -> None:
-        """Have the steps of the daemon of now wait to be let go; those of the one before it go on waiting."""
-        pool = self.shop.daemon._pool
-        self.turnstiles.append(Turnstile(pool.messages.__len__))
-        pool._threads = self.turnstiles[-1]  # type: ignore[assignment]  # an Executor as well
+    @property
+    def turnstiles(self) -> list[Turnstile]:
+        """Where steps wait to be let go: those of the daemon of now, and of the ones before it."""
+        return self.shop.turnstiles
 
     def crash(self) -> None:
         """Strike the service down: what waits is never begun, what was done is never heard."""
@@ -162,7 +166,6 @@ class Studio:
         self.clock.seconds += seconds
         if self.shop.do_reload(self.shop.config):
             self._note_caps()
-            self._hold_steps()
         self.shop.daemon.tick()
         for turnstile in self.turnstiles:
             turnstile.settle(asking=0)
@@ -187,7 +190,7 @@ class Studio:
         """Let it all come to rest; time passes fast while nothing else does."""
         for number in range(MOST_ROUNDS):
             self.tick(1.0 if number < 10 else 20.0 if number < 200 else 900.0)
-            if not self.waiting and not self.shop.service._is_called() and self.shop.daemon.is_idle():
+            if not self.waiting and not self.shop.service.is_called() and self.shop.daemon.is_idle():
                 break
             self.work_all()
         else:

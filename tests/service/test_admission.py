@@ -82,7 +82,7 @@ def test_a_crowd_that_comes_in_pieces_is_noticed(tmp_path: Path) -> None:
     ):
         for number in range(8):
             shop.drop_set(f"set-{number}")
-            shop.daemon._wake.for_files()
+            shop.daemon.parts.reception.wake()
             shop.ticks(2, step_seconds=0.5)
         shop.idle()
         assert vendor.charges <= 2
@@ -201,7 +201,7 @@ def test_a_restart_gives_no_second_window(tmp_path: Path) -> None:
     """What was taken within the window stands in the journal: sets before and after a start are one crowd."""
     with working(tmp_path, budget={"hold_above_sets": 3}, intake={"rescan_seconds": 600}) as (shop, vendor):
         dropped(shop, 3, "one")
-        shop.daemon._wake.for_files()
+        shop.daemon.parts.reception.wake()
         shop.until(lambda: vendor.charges == 3)
         shop.restart()
         dropped(shop, 3, "two")
@@ -220,13 +220,13 @@ def test_held_sets_that_were_away_for_a_look_are_still_held(tmp_path: Path) -> N
         inside, outside = shop.path("inbox/crowd"), tmp_path / "outside"
         for restart in (False, True):
             inside.rename(outside)
-            shop.daemon._wake.for_files()
+            shop.daemon.parts.reception.wake()
             shop.ticks(9, step_seconds=1)
             assert ("approval" in shop.status(), shop.daemon.needs_person()) == (False, False)
             if restart:
                 shop.restart()
             outside.rename(inside)
-            shop.daemon._wake.for_files()
+            shop.daemon.parts.reception.wake()
             shop.ticks(12, step_seconds=1)
             assert "4 sets wait for approval" in shop.status()
         assert (shop.jobs(), vendor.charges) == ([], 0)
@@ -243,11 +243,11 @@ def test_held_sets_that_were_not_whole_for_a_while_are_still_held(tmp_path: Path
         shop.ticks(4, step_seconds=1)
         assert "4 sets wait for approval" in shop.status()
         preset = shop.drop("crowd/_folder.toml", b'resolution = "Hihg"\n')
-        shop.daemon._wake.for_files()
+        shop.daemon.parts.reception.wake()
         shop.ticks(9, step_seconds=1)
         assert "wait for approval" not in shop.status()
         preset.write_text('resolution = "High"\n')
-        shop.daemon._wake.for_files()
+        shop.daemon.parts.reception.wake()
         shop.ticks(12, step_seconds=1)
         assert (shop.jobs(), vendor.charges) == ([], 0)
         assert "4 sets wait for approval" in shop.status()

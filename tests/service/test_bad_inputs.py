@@ -218,13 +218,12 @@ def test_a_set_that_changes_while_it_is_taken_is_refused_and_stays(
     shop: Workshop, vendor: Vendor, tmp_path: Path
 ) -> None:
     """Between look and stage a new content is never taken for the old one: it stays in the inbox, the rest is buried."""
-    shop.daemon._pool._workers = 0  # no step is handed out: the set is claimed, and that is all
-    shop.drop_set("chair")
-    shop.until(shop.is_in("chair", State.CLAIMED))
-    path = tmp_path / "inbox" / "chair.obj"
-    path.write_bytes(model("another"))
-    shop.dropped = [image("chair"), model("another")]
-    shop.daemon._pool._workers = 4
+    with shop.without_workers():  # no step is handed out: the set is claimed, and that is all
+        shop.drop_set("chair")
+        shop.until(shop.is_in("chair", State.CLAIMED))
+        path = tmp_path / "inbox" / "chair.obj"
+        path.write_bytes(model("another"))
+        shop.dropped = [image("chair"), model("another")]
     deliver_the_good_one(shop)
     shop.until(shop.is_in("chair", State.FAILED))
     assert "changed while it was taken" in shop.report("chair")
@@ -236,13 +235,12 @@ def test_a_set_that_changes_while_it_is_taken_is_refused_and_stays(
 
 def test_a_set_that_vanishes_while_it_is_taken_leaves_a_report(shop: Workshop, vendor: Vendor, tmp_path: Path) -> None:
     """Whoever takes a set back after it was claimed finds out what became of the claim."""
-    shop.daemon._pool._workers = 0
-    shop.drop_set("chair")
-    shop.until(shop.is_in("chair", State.CLAIMED))
-    for extension in ("obj", "png"):
-        (tmp_path / "inbox" / f"chair.{extension}").unlink()
-    shop.dropped.clear()
-    shop.daemon._pool._workers = 4
+    with shop.without_workers():
+        shop.drop_set("chair")
+        shop.until(shop.is_in("chair", State.CLAIMED))
+        for extension in ("obj", "png"):
+            (tmp_path / "inbox" / f"chair.{extension}").unlink()
+        shop.dropped.clear()
     deliver_the_good_one(shop)
     shop.idle()
     assert "vanished before it could be taken" in shop.report("chair")
@@ -253,14 +251,13 @@ def test_a_member_that_became_a_link_is_never_followed(shop: Workshop, vendor: V
     """A claimed file that is swapped for a link to somebody's secret is not what was claimed."""
     secret = tmp_path / "secret.obj"
     secret.write_bytes(model("secret"))
-    shop.daemon._pool._workers = 0
-    shop.drop_set("chair")
-    shop.until(shop.is_in("chair", State.CLAIMED))
-    path = tmp_path / "inbox" / "chair.obj"
-    path.unlink()
-    path.symlink_to(secret)
-    shop.dropped = [image("chair")]
-    shop.daemon._pool._workers = 4
+    with shop.without_workers():
+        shop.drop_set("chair")
+        shop.until(shop.is_in("chair", State.CLAIMED))
+        path = tmp_path / "inbox" / "chair.obj"
+        path.unlink()
+        path.symlink_to(secret)
+        shop.dropped = [image("chair")]
     shop.idle()
     assert shop.states() == {"chair": State.FAILED}
     assert path.is_symlink()

@@ -22,7 +22,7 @@ EXACT = Decimal("100.5")
 
 def told(shop: Workshop) -> str:
     """Return the service's events in words."""
-    return "\n".join(f"{e.kind} {e.message}" for e in reversed(shop.daemon._job_store.journal.service_events()))
+    return "\n".join(f"{e.kind} {e.message}" for e in reversed(shop.store.service_events()))
 
 
 def balances(vendor: Vendor) -> int:
@@ -207,7 +207,7 @@ def test_a_low_balance_is_told_once_each_way(tmp_path: Path) -> None:
         shop.idle()
         assert shop.event_kinds() == ["low-balance", "balance-restored"]
         assert "ATTENTION" not in shop.status()
-        known = shop.daemon._job_store.journal.meta(BALANCE)
+        known = shop.store.meta(BALANCE)
         assert (known["credits"], known["low"]) == ("22", False)
 
 
@@ -216,10 +216,10 @@ def test_without_a_limit_the_balance_is_read_once(shop: Workshop) -> None:
     for number in range(3):
         shop.drop_set(f"set-{number}")
         shop.idle()
-        at = shop.daemon._job_store.journal.meta(BALANCE)["at"]
+        at = shop.store.meta(BALANCE)["at"]
         shop.ticks(3, step_seconds=700)
         shop.idle()
-    assert shop.daemon._job_store.journal.meta(BALANCE)["at"] == at
+    assert shop.store.meta(BALANCE)["at"] == at
     assert shop.event_kinds() == []
 
 
@@ -260,7 +260,7 @@ def test_a_lost_submit_that_was_charged_is_held_with_that_fact(tmp_path: Path, f
         assert "task's id is lost" in shop.status()
         assert "Cost: 0.5 credits." in shop.status()
         assert vendor.charges == 3
-        assert shop.daemon._job_store.journal.charged_since(0.0) == Decimal("1.5")
+        assert shop.store.charged_since(0.0) == Decimal("1.5")
         shop.restart()
         shop.ticks(3, step_seconds=1000)
         shop.idle()
@@ -431,7 +431,7 @@ def test_an_account_that_is_shared_proves_nothing(tmp_path: Path) -> None:
         shop.idle()
         shop.ticks(3, step_seconds=1000)
         assert shop.states() == {"chair": State.HELD}
-        assert shop.daemon._job_store.journal.meta(BASELINE)["sole"] is False
+        assert shop.store.meta(BASELINE)["sole"] is False
         assert shop.event_kinds().count("inquiry") == 0
         assert vendor.charges == 0
 
@@ -445,7 +445,7 @@ def test_the_balance_is_read_anew_before_a_submit_when_nothing_is_open(tmp_path:
         shop.ticks(1, step_seconds=90)
         shop.drop_set("two")
         shop.until(shop.is_in("two", State.HELD))
-        known = shop.daemon._job_store.journal.meta(BASELINE)
+        known = shop.store.meta(BASELINE)
         assert (known["balance"], known["purchase"]) == ("125", 1)
         shop.idle()
         assert shop.states() == {"one": State.ARCHIVED, "two": State.ARCHIVED}
@@ -509,7 +509,7 @@ def test_another_account_proves_nothing(tmp_path: Path) -> None:
     with working(tmp_path, "submit-503@1", budget=SOLE, balance=EXACT) as (shop, vendor):
         shop.drop_set("chair")
         shop.until(shop.is_in("chair", State.HELD))
-        journal = shop.daemon._job_store.journal
+        journal = shop.store
         journal.set_meta(BASELINE, {**journal.meta(BASELINE), "account": "another"})
         shop.restart()
         shop.idle()
@@ -540,7 +540,7 @@ def test_a_vendor_that_loses_all_answers_is_not_paid_at_each_proof(tmp_path: Pat
         for name in ("a", "b", "c", "d"):
             shop.drop_set(name)
         shop.until(lambda: list(shop.states().values()).count(State.HELD) == 3, step_seconds=2)
-        assert shop.daemon._dispatcher.pauses[Lane.SUBMIT].tries == 3
+        assert shop.daemon.parts.dispatcher.pauses[Lane.SUBMIT].tries == 3
         assert vendor.charges == 3
 
 

@@ -58,7 +58,7 @@ def test_what_is_over_the_day_waits_staged_until_the_next_day(tmp_path: Path) ->
         shop.idle()
         assert (sets(shop, State.ARCHIVED), vendor.charges) == (5, 5)
         assert "ATTENTION" not in shop.status()
-        kinds = [event.kind for event in reversed(shop.daemon._job_store.journal.service_events())]
+        kinds = [event.kind for event in reversed(shop.store.service_events())]
         assert kinds == ["paused", "resumed"]
         waiting = [job for job in shop.jobs() if "over-budget" in shop.actions(job)]
         assert len(waiting) == 2
@@ -318,8 +318,8 @@ def test_the_status_of_what_was_spent_is_exact(tmp_path: Path) -> None:
         for name in ("a/one", "a/two", "three"):
             shop.drop_set(name)
         shop.idle()
-        assert shop.daemon._job_store.journal.spent_since(0) == {"a": Decimal(1), "": Decimal("0.5")}
-        assert shop.daemon._job_store.journal.charged_since(START_AT) == Decimal("1.5")
+        assert shop.store.spent_since(0) == {"a": Decimal(1), "": Decimal("0.5")}
+        assert shop.store.charged_since(START_AT) == Decimal("1.5")
 
 
 def test_a_receipt_tells_credits_exactly(tmp_path: Path) -> None:

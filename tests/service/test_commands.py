@@ -32,18 +32,18 @@ def test_a_paused_service_looks_at_the_inbox_no_more_often_than_else(shop: Works
     shop.command("pause")
     shop.drop_set("chair")
     shop.idle()
-    due = shop.daemon._reception.next_due_seconds()
+    due = shop.daemon.parts.reception.next_due_seconds()
     assert min(due) > 0
-    looked_at = shop.daemon._reception._looked_at
+    looks = shop.daemon.parts.reception.looks
     shop.ticks(50)
-    assert shop.daemon._reception._looked_at == looked_at
+    assert shop.daemon.parts.reception.looks == looks
 
 
 def test_a_pause_drops_an_upload_before_its_last_bytes(shop: Workshop, vendor: Vendor) -> None:
     """`pause` means that nothing is submitted, also what was being sent; it is sent after `resume`."""
     shop.drop_set("chair")
     shop.until(shop.is_in("chair", State.UPLOADING))
-    shop.daemon._commands.paused = True
+    shop.daemon.parts.commands.paused = True
     shop.until(shop.is_in("chair", State.STAGED))
     shop.ticks(20, step_seconds=10)
     assert vendor.charges == 0
@@ -299,8 +299,8 @@ def test_a_resolve_is_judged_when_it_arrives(tmp_path: Path) -> None:
         assert shop.command("resolve", job="chair", how="not-charged")["ok"]
         shop.until(shop.is_in("chair", State.SUBMITTING))
         number = shop.leave("resolve", **resolve)
-        shop.daemon._commands.take(frozenset({shop.job("chair").id}))
-        answer = shop.daemon._job_store.journal.answer(number)
+        shop.daemon.parts.commands.take(frozenset({shop.job("chair").id}))
+        answer = shop.store.answer(number)
         assert answer is not None
         assert "this one is submitting: being sent" in answer["message"]
         shop.idle()
@@ -375,13 +375,13 @@ def test_a_resume_ends_no_pause_that_came_later(shop: Workshop) -> None:
     shop.command("pause")
     refused = shop.command("resume", **seen)
     assert "was paused again since you looked" in refused["message"]
-    assert shop.daemon._commands.paused
+    assert shop.daemon.parts.commands.paused
     shop.restart(lambda: (shop.leave("resume", **seen), shop.leave("pause")))
     shop.ticks(2)
-    assert shop.daemon._commands.paused
+    assert shop.daemon.parts.commands.paused
     assert shop.command("resume") == {"ok": True, "message": "Resumed."}
     assert shop.command("resume") == {"ok": True, "message": "The service is not paused."}
-    assert not shop.daemon._commands.paused
+    assert not shop.daemon.parts.commands.paused
 
 
 def test_a_command_is_answered_in_the_transaction_that_carries_it_out(tmp_path: Path) -> None:
@@ -390,12 +390,12 @@ def test_a_command_is_answered_in_the_transaction_that_carries_it_out(tmp_path: 
         shop.drop_set("chair")
         shop.idle()
         commits: list[bool] = []
-        journal = shop.daemon._job_store.journal
+        journal = shop.store
         number = shop.leave("resolve", job="chair", how="give-up", **shop.seen("resolve", {"job": "chair"}))
         journal._db.set_trace_callback(
             lambda text: commits.append(shop.job("chair").state is State.HELD) if text == "COMMIT" else None
         )
-        shop.daemon._commands.take(frozenset())
+        shop.daemon.parts.commands.take(frozenset())
         journal._db.set_trace_callback(None)
         assert shop.answer_to(number)["ok"]
         assert len(commits) == 1
@@ -415,4 +415,4 @@ def test_a_backup_brings_no_command_back(shop: Workshop) -> None:
         place.write_bytes(copy)
 
     shop.restart(put_back)
-    assert shop.daemon._job_store.journal.open_commands() == []
+    assert shop.store.open_commands() == []

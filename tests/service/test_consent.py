@@ -176,7 +176,7 @@ def test_the_journal_says_by_which_consent_each_purchase_was_begun(shop: Worksho
     """So that every later look can tell what was spent."""
     drop(shop, 'again = "second try"\n')
     shop.idle()
-    rows = shop.daemon._job_store.journal._db.execute("SELECT consent, fingerprint FROM purchases").fetchall()
+    rows = shop.purchases("consent", "fingerprint")
     assert [tuple(row) for row in rows] == [("word:second try", shop.job("chair").fingerprint)]
     assert shop.job("chair").again == "second try"
 

@@ -33,11 +33,7 @@ def test_papers_and_books_say_what_was_taken(tmp_path: Path, took: str) -> None:
         assert job.task is not None
         assert job.task.credits == Decimal(took)
         assert shop.purchases("outcome", "cost") == [("charged", took)]
-        assert (
-            shop.daemon._job_store.journal.charged_since(0.0)
-            == Decimal(vendor.emulator.ledger()["spent"])
-            == Decimal(took)
-        )
+        assert shop.store.charged_since(0.0) == Decimal(vendor.emulator.ledger()["spent"]) == Decimal(took)
 
 
 def test_a_vendor_that_says_nothing_took_the_list_price(tmp_path: Path) -> None:
@@ -96,7 +92,7 @@ def test_the_budget_counts_what_was_taken(tmp_path: Path, took: str, paid: int) 
             shop.drop_set(f"set-{number}")
             shop.idle()
         assert vendor.charges == paid
-        assert sum(shop.daemon._job_store.journal.spent_since(0).values()) == paid * max(Decimal(took), Decimal("0.5"))
+        assert sum(shop.store.spent_since(0).values()) == paid * max(Decimal(took), Decimal("0.5"))
         assert list(shop.states().values()) == [State.ARCHIVED] * paid
 
 

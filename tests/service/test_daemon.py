@@ -7,6 +7,7 @@ import itertools
 import logging
 import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -107,10 +108,8 @@ def test_run_until_idle_ends_when_all_is_delivered(tmp_path: Path, vendor: Vendo
         shop.hands.seconds += 1
         runner = threading.Timer(PATIENCE_SECONDS, shop.daemon.stop)
         runner.start()
-        shop.daemon._dispatcher._limits = shop.config.polling.model_copy(
-            update={"min_seconds": 0.0, "max_seconds": 0.0}
-        )
-        shop.daemon.run(until_idle=True)
+        with shop.running_clock():
+            shop.daemon.run(until_idle=True)
         runner.cancel()
         runner.join()
         assert shop.states() == {"chair": State.ARCHIVED}
@@ -174,7 +173,8 @@ def test_a_fault_of_the_loop_lets_waiting_uploads_go(shop: Workshop, vendor: Ven
     """When the loop dies of a broken journal, no upload waits for ever: the process can end, nothing was submitted."""
     shop.drop_set("chair")
     shop.until(shop.is_in("chair", State.UPLOADING))
-    shop.daemon._job_store.journal._db.execute("DROP TABLE events")
+    with closing(sqlite3.connect(shop.journal)) as another:
+        another.execute("DROP TABLE events")
     with pytest.raises(JournalError):
         shop.until(shop.is_in("chair", State.SUBMITTING), busy_seconds=PATIENCE_SECONDS)
     shop.crash()
@@ -209,9 +209,9 @@ def test_a_full_journal_disk_stops_everything_and_loses_nothing(shop: Workshop, 
     shop.drop_set("chair", f'prompt = "{"x" * 2400}"\n')
     if state:
         shop.until(shop.is_in("chair", State(state)))
-    db = shop.daemon._job_store.journal._db
+    db = shop.store._db
     fill(db)
-    shop.until(lambda: shop.daemon._journal_problem is not None, busy_seconds=0.2)
+    shop.until(lambda: "ATTENTION" in shop.status(), busy_seconds=0.2)
     before = shop.states()
     shop.ticks(20, step_seconds=2)
     assert shop.states() == before

@@ -33,11 +33,11 @@ def test_the_places_at_the_vendor_are_kept(tmp_path: Path) -> None:
 
 def test_what_is_overdue_names_no_time(shop: Workshop) -> None:
     """A job that waits for a thread or a pause does not make the loop spin."""
-    shop.daemon._pool._workers = 0
-    shop.drop_set("chair")
-    shop.until(shop.is_in("chair", State.CLAIMED))
+    with shop.without_workers():
+        shop.drop_set("chair")
+        shop.until(shop.is_in("chair", State.CLAIMED))
     shop.hands.seconds += 100
-    assert all(seconds > 0 for seconds in shop.daemon._dispatcher.next_due_seconds())
+    assert all(seconds > 0 for seconds in shop.daemon.parts.dispatcher.next_due_seconds())
 
 
 def test_each_state_is_committed_once(shop: Workshop) -> None:

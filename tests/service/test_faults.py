@@ -41,7 +41,7 @@ def test_a_429_pauses_all_calls_for_as_long_as_the_vendor_asks(tmp_path: Path) -
     with working(tmp_path, "submit-429=60@1") as (shop, vendor):
         for name in ("one", "two", "three"):
             shop.drop_set(name)
-        shop.until(lambda: "ATTENTION" in shop.status() and not shop.daemon._pool.busy)
+        shop.until(lambda: "ATTENTION" in shop.status() and not shop.daemon.parts.pool.busy)
         uploads, paused = vendor.uploads, shop.status()
         assert paused.count("Paused since") == 1
         began = shop.hands.seconds
@@ -249,7 +249,7 @@ def test_an_unknown_status_word_is_told_once(tmp_path: Path, caplog: pytest.LogC
         assert told == [
             f"unknown-word: job {shop.job('chair').id}: the vendor says “Dreaming”, which the contract does not name"
         ]
-        shown = [event.message for event in shop.daemon._job_store.journal.events(shop.job("chair").id)]
+        shown = [event.message for event in shop.store.events(shop.job("chair").id)]
         assert any("the vendor says: Dreaming" in message for message in shown)
 
 

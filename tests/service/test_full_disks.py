@@ -13,7 +13,7 @@ from rodin_watchd.model import State
 
 def told(shop: Workshop) -> list[str]:
     """Return what was paused and resumed, oldest first, each with its lane."""
-    events = reversed(shop.daemon._job_store.journal.service_events())
+    events = reversed(shop.store.service_events())
     return [f"{e.kind} {e.message.partition(':')[0]}" for e in events if e.kind in ("paused", "resumed")]
 
 
@@ -30,7 +30,7 @@ def test_the_work_folders_disk_is_full(tmp_path: Path, vendor: Vendor) -> None:
         filled_up(root.disk / "filler")
         shop.until(shop.is_in("chair", State.GENERATED))
         shop.ticks(100, step_seconds=5.0)
-        assert "full" in " ".join(shop.daemon._notices()) or "No space left" in " ".join(shop.daemon._notices())
+        assert any("full" in notice or "No space left" in notice for notice in shop.notices())
         assert shop.job("chair").state is State.GENERATED
         assert {job.attempts for job in shop.jobs()} == {0}
         (root.disk / "filler").unlink()
@@ -115,7 +115,7 @@ def test_the_journals_disk_is_full_when_the_answer_comes(tmp_path: Path, vendor:
         path = shop.journal
         shop.drop_set("chair")
         shop.until(shop.is_in("chair", State.SUBMITTING))
-        shop.daemon._job_store.journal.sweep()
+        shop.store.sweep()
         filled_up(state.disk / "filler")
         shop.until(lambda: shop.job("chair").answer is not None)
         assert not path.with_name("journal.ballast").exists()
@@ -142,7 +142,7 @@ def test_the_journals_disk_is_full_all_the_time(tmp_path: Path, vendor: Vendor) 
         share(tmp_path / "disk", tmp_path / "state", size="24m") as state,
         workshop(tmp_path / "root", vendor.emulator.base_url, folders={"state": str(tmp_path / "state")}) as shop,
     ):
-        shop.daemon._job_store.journal.sweep()
+        shop.store.sweep()
         filled_up(state.disk / "filler")
         shop.drop_set("chair")
         shop.ticks(100, step_seconds=1.0)

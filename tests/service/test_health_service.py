@@ -186,7 +186,7 @@ def test_a_submit_is_counted_by_what_its_answer_means(
     with working(tmp_path, *faults, balance=Decimal(balance), metrics=listen) as (shop, _):
         shop.drop_set("chair")
         shop.until(lambda: "rodin_watchd_api_calls_total submit" in " ".join(scraped(port)))
-        shop.until(lambda: not shop.daemon._pool.busy)
+        shop.until(lambda: not shop.daemon.parts.pool.busy)
         found = scraped(port)
     assert found[f"rodin_watchd_api_calls_total submit {status}"] == 1
     assert found[f"rodin_watchd_step_seconds_count {outcome} submit"] == 1

@@ -11,12 +11,14 @@ import threading
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from strangers import mounted
 from workshop import KEY, Workshop, emulated, working, workshop
 
 from rodin_watchd.adapters.ownership import Lock
+from rodin_watchd.adapters.spool.submit_count import SubmitCount
 from rodin_watchd.adapters.store.backup import backup_path, kept_backups, make_backup
 from rodin_watchd.adapters.store.files import moved_aside, open_in_use, put_back, whole_path
 from rodin_watchd.adapters.store.reader import JournalReader
@@ -264,7 +266,7 @@ def test_no_upload_ends_while_the_journal_is_gone(tmp_path: Path) -> None:
         shop.drop_set("chair")
         shop.until(shop.is_in("chair", State.UPLOADING))
         shop.rest()
-        standing = shop.daemon._standing
+        standing = shop.daemon.parts.standing
         removed = threading.Event()
         check = standing.check
 
@@ -449,7 +451,7 @@ def test_an_older_copy_is_taken_for_what_it_is(tmp_path: Path) -> None:
         shop.idle()
         assert (vendor.charges, count_of(shop)) == (3, 3)
         shop.restart()
-        assert len(shop.daemon._job_store.journal.service_events(kinds=["restored"])) == 1
+        assert len(shop.store.service_events(kinds=["restored"])) == 1
 
 
 def test_a_log_that_was_removed_is_missed(tmp_path: Path) -> None:
@@ -458,7 +460,7 @@ def test_a_log_that_was_removed_is_missed(tmp_path: Path) -> None:
         journal = shop.journal
         shop.drop_set("chair")
         shop.until(shop.is_in("chair", State.UPLOADING))
-        shop.daemon._job_store.journal.sweep()  # the main file knows as much as this
+        shop.store.sweep()  # the main file knows as much as this
         kept = journal.read_bytes()
         shop.until(lambda: vendor.charges == 1)
 
@@ -505,7 +507,7 @@ def test_a_backup_that_was_put_back_counts_what_it_lacks(tmp_path: Path) -> None
         shop.drop_set("third")
         shop.idle()
         assert vendor.charges == 2
-        [event] = shop.daemon._job_store.journal.service_events(kinds=["restored"])
+        [event] = shop.store.service_events(kinds=["restored"])
         assert "put back from its backup" in event.message
         assert "1 submit is missing in it" in event.message
 
@@ -522,7 +524,7 @@ def test_a_loss_stands_until_a_person_accepts_it(tmp_path: Path) -> None:
         shop.idle()
         make_backup(journal, shop.hands.seconds)
         shop.restart(put_back)
-        seen = shop.daemon._job_store.loss
+        seen = shop.daemon.parts.job_store.loss
         assert seen is not None
         shop.hands.seconds += 3 * 3600
         shop.until(lambda: bool(kept_backups(journal)))
@@ -546,7 +548,7 @@ def test_a_loss_stands_until_a_person_accepts_it(tmp_path: Path) -> None:
         assert "missing in it" not in shop.status()
         assert "missing in the journal" not in told(journal, LONG_SECONDS)[1]
         shop.restart()
-        assert shop.daemon._job_store.loss is None
+        assert shop.daemon.parts.job_store.loss is None
         again = shop.at_terminal("accept", "journal", "--yes")
         assert "Nothing is missing in the journal" in str(again.exception)
         for path in kept_backups(journal):
@@ -593,7 +595,7 @@ def test_older_content_in_the_open_file_ends_the_service_before_anything_is_paid
         shop.restart()
         shop.idle()
         assert (vendor.charges, count_of(shop)) == (2, 2)
-        [event] = shop.daemon._job_store.journal.service_events(kinds=["restored"])
+        [event] = shop.store.service_events(kinds=["restored"])
         assert "2 submits are missing in it" in event.message
         assert "1 set waits for another day" in shop.status()
 
@@ -608,7 +610,7 @@ def test_an_upload_under_way_does_not_end_in_a_journal_that_is_older_inside(tmp_
         shop.rest()
         restored_inside(shop.journal, older)
         with pytest.raises(JournalRolledBackError):
-            shop.daemon._dispatcher.take_messages(lambda _: "", lambda _: None)
+            shop.daemon.parts.dispatcher.take_messages(lambda _: "", lambda _: None)
         shop.restart()
         shop.idle()
         assert (shop.states(), vendor.charges) == ({"chair": State.ARCHIVED}, 1)
@@ -704,14 +706,14 @@ def test_a_count_that_fails_with_the_journal_is_taken_for_unknown(tmp_path: Path
         place.unlink()
         place.mkdir()
         lock = sqlite3.connect(shop.journal, isolation_level=None)
-        keep = shop.daemon._dispatcher._submits.keep
+        keep = SubmitCount.keep
 
-        def keep_and_lock(count: int) -> None:
+        def keep_and_lock(submits: SubmitCount, count: int) -> None:
             lock.execute("BEGIN IMMEDIATE")
-            keep(count)
+            keep(submits, count)
 
-        shop.daemon._dispatcher._submits.keep = keep_and_lock  # type: ignore[method-assign]  # between the two commits
-        shop.daemon.tick()
+        with mock.patch.object(SubmitCount, "keep", keep_and_lock):  # between the two commits
+            shop.daemon.tick()
         lock.execute("ROLLBACK")
         lock.close()
         shop.idle()

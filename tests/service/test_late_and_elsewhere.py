@@ -41,7 +41,7 @@ def goes_to(shop: Reloaded, vendor: Vendor) -> None:
 
 def at_rest(shop: Workshop) -> Callable[[], bool]:
     """Return whether no proof is under way."""
-    return lambda: not shop.daemon._dispatcher._account.inquires and not shop.daemon._pool.busy
+    return lambda: not shop.inquires and not shop.daemon.parts.pool.busy
 
 
 def test_what_was_bought_elsewhere_meanwhile_hides_no_charge(tmp_path: Path) -> None:
@@ -53,11 +53,11 @@ def test_what_was_bought_elsewhere_meanwhile_hides_no_charge(tmp_path: Path) -> 
     ):
         shop.drop_set("zero")
         shop.until(shop.is_in("zero", State.SUBMITTED))
-        assert shop.daemon._job_store.journal.meta(BASELINE) is not None
+        assert shop.store.meta(BASELINE) is not None
         goes_to(shop, away)
         shop.drop_set("one")
         shop.until(shop.is_in("one", State.ARCHIVED))
-        assert shop.daemon._job_store.journal.meta(BASELINE) is None
+        assert shop.store.meta(BASELINE) is None
         goes_to(shop, home)
         home.emulator.set_faults(parse_fault("empty-jobs=30"), parse_fault("lost-answer@1"))
         shop.drop_set("two")
@@ -226,7 +226,7 @@ def test_a_refusal_costs_what_the_newest_charges_did(tmp_path: Path, other: bool
         shop.drop_set("stool")
         shop.until(lambda: shop.purchases("outcome").count("refused") == 2)
         vendor.emulator.pay_in(Decimal("-0.5"))
-        shop.until(lambda: shop.daemon._dispatcher._account.inquires)
+        shop.until(lambda: shop.inquires)
         shop.until(at_rest(shop))
         told = sorted(shop.purchases("outcome", "cost")[:4])
         if other:

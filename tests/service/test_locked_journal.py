@@ -57,7 +57,7 @@ def test_an_answer_that_meets_a_locked_journal_is_kept(tmp_path: Path, how: str)
         shop.idle()
         assert (shop.states(), vendor.charges) == ({"chair": State.ARCHIVED}, 1)
         assert LOCKED not in shop.status()
-        events = [(e.kind, LOCKED in e.message) for e in reversed(shop.daemon._job_store.journal.service_events())]
+        events = [(e.kind, LOCKED in e.message) for e in reversed(shop.store.service_events())]
         assert events == [("paused", True), ("resumed", True)]
 
 
@@ -90,7 +90,7 @@ def test_an_upload_that_must_not_end_blames_no_folder(tmp_path: Path) -> None:
             assert vendor.charges == 0
         shop.ticks(2, step_seconds=1)
         assert LOCKED not in shop.status()
-        assert shop.daemon._dispatcher.pauses == {}
+        assert shop.daemon.parts.dispatcher.pauses == {}
         shop.idle()
         assert vendor.charges == 1
 
@@ -122,7 +122,7 @@ def test_an_answer_that_meets_a_faulty_disk_is_kept(tmp_path: Path) -> None:
         shop.ticks(1)
         shop.idle()
         assert (shop.states(), vendor.charges) == ({"chair": State.ARCHIVED}, 1)
-        [paused, resumed] = reversed(shop.daemon._job_store.journal.service_events())
+        [paused, resumed] = reversed(shop.store.service_events())
         assert (paused.code, paused.message) == ("journal-fault", f"everything: {FAULT}")
         assert resumed.message == f"everything: {FAULT} That is over."
 

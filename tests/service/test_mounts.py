@@ -55,7 +55,7 @@ def test_the_whole_root_goes_and_comes_back(tmp_path: Path, vendor: Vendor) -> N
             shop.ticks(200, step_seconds=1.0)
             assert bare(root.place) == []
             assert shop.states()["late"] in (State.CLAIMED, State.STAGED)  # the step was under way
-            assert any("AWAY: root" in notice for notice in shop.daemon._notices())
+            assert any("AWAY: root" in notice for notice in shop.notices())
             root.come()
             shop.idle()
             assert shop.states() == {"early": State.ARCHIVED, "late": State.ARCHIVED}
@@ -168,9 +168,9 @@ def test_an_empty_disk_of_the_same_number(tmp_path: Path, vendor: Vendor) -> Non
             assert read_mark(outbox) is not None
         with mounted(outbox):
             shop.ticks(3, step_seconds=1.0)
-            assert Mount.OUTBOX in shop.daemon._standing.mounts_keeper.away
+            assert Mount.OUTBOX in shop.daemon.parts.standing.mounts_keeper.away
             shop.restart()
-            assert Mount.OUTBOX in shop.daemon._standing.mounts_keeper.away
+            assert Mount.OUTBOX in shop.daemon.parts.standing.mounts_keeper.away
             assert bare(outbox) == []
             assert kinds(shop) == ["offline"]
 
@@ -186,7 +186,7 @@ def test_a_full_folder_that_cannot_be_marked_is_told_once(
             assert marks == [f"mark: {outbox.place} cannot be marked: No space left on device"]
             (outbox.place / "full").unlink()
             caplog.set_level("INFO")
-            shop.daemon._standing.mounts_keeper.settle()
+            shop.daemon.parts.standing.mounts_keeper.settle()
             marks = [record.getMessage() for record in caplog.records if vars(record)["action"] == "mark"]
             assert marks[1:] == [f"mark: {outbox.place} is marked now."]
 
@@ -201,7 +201,7 @@ def test_a_mount_of_its_own_is_not_made_at_the_start(tmp_path: Path, vendor: Ven
         outbox.place.rmdir()
         shop.restart()
         assert not outbox.place.exists()
-        assert shop.daemon._standing.mounts_keeper.away == {Mount.OUTBOX: "it is missing."}
+        assert shop.daemon.parts.standing.mounts_keeper.away == {Mount.OUTBOX: "it is missing."}
         outbox.place.mkdir()
         outbox.come()
         shop.drop_set("chair")
@@ -221,13 +221,13 @@ def test_another_disk_is_accepted_by_its_mark(tmp_path: Path, vendor: Vendor) ->
         moved.come()
         try:
             shop.ticks(2)
-            assert Mount.OUTBOX in shop.daemon._standing.mounts_keeper.away
+            assert Mount.OUTBOX in shop.daemon.parts.standing.mounts_keeper.away
             mark = (old.disk / MARK).read_bytes()
             (new.disk / MARK).write_bytes(mark)
             shop.ticks(2)
-            assert shop.daemon._standing.mounts_keeper.away == {}
+            assert shop.daemon.parts.standing.mounts_keeper.away == {}
             shop.restart()
-            assert shop.daemon._standing.mounts_keeper.away == {}
+            assert shop.daemon.parts.standing.mounts_keeper.away == {}
         finally:
             moved.go()
 
@@ -245,7 +245,7 @@ def test_shares_that_were_swapped_are_noticed(tmp_path: Path, vendor: Vendor) ->
         swapped.come()
         try:
             shop.ticks(2)
-            away = shop.daemon._standing.mounts_keeper.away
+            away = shop.daemon.parts.standing.mounts_keeper.away
             assert away[Mount.ARCHIVE] == "what is there now is marked as another service's outbox."
             assert set(away) == {Mount.ARCHIVE, Mount.OUTBOX}
         finally:
@@ -261,7 +261,7 @@ def test_each_folder_is_marked_and_the_mark_comes_back(shop: Workshop, mount: Mo
     assert (mark.mount, mark.journal) == (mount.value, place_of(shop.journal))
     (folder / MARK).unlink()
     shop.ticks(1)
-    assert shop.daemon._standing.mounts_keeper.away == {}
+    assert shop.daemon.parts.standing.mounts_keeper.away == {}
     assert read_mark(folder) == mark
 
 
@@ -271,7 +271,7 @@ def test_a_folder_of_the_same_disk_may_be_replaced(shop: Workshop, name: str) ->
     shop.path(name).rename(shop.path(f"{name}.old"))
     shop.path(name).mkdir()
     shop.ticks(2)
-    assert shop.daemon._standing.mounts_keeper.away == {}
+    assert shop.daemon.parts.standing.mounts_keeper.away == {}
     assert read_mark(shop.path(name)) == read_mark(shop.path(f"{name}.old"))
     for left in shop.path(name).iterdir():
         left.unlink()
@@ -341,14 +341,14 @@ def test_who_lost_a_folder_to_another_service_does_not_take_it_back(tmp_path: Pa
         lockstep(one, two, 2)
         (one.path("inbox") / MARK).unlink()
         one.ticks(2)
-        assert Mount.INBOX in one.daemon._standing.mounts_keeper.away
+        assert Mount.INBOX in one.daemon.parts.standing.mounts_keeper.away
         assert "rodin-watchd accept inbox" in one.status()
         run = one.at_terminal("check", "--offline")
         assert "it carried another service's mark" in " ".join(run.output.split())
         Mounts(one.root).leave_mark(Mount.INBOX, journal_mark(one, Mount.INBOX), replace=True)
         lockstep(one, two, 2)
-        assert one.daemon._standing.mounts_keeper.away == {}
-        assert Mount.INBOX in two.daemon._standing.mounts_keeper.away
+        assert one.daemon.parts.standing.mounts_keeper.away == {}
+        assert Mount.INBOX in two.daemon.parts.standing.mounts_keeper.away
 
 
 @pytest.mark.parametrize("top", ["inbox", "outbox", "failed", "archive"])
@@ -359,8 +359,8 @@ def test_the_mark_decides_whose_a_folder_is(tmp_path: Path, vendor: Vendor, top:
         theirs = replace(read_mark(two.root) or Mark("", ""), mount=top)
         Mounts(one.root).leave_mark(mount, theirs, replace=True)
         lockstep(one, two, 1)
-        assert mount in one.daemon._standing.mounts_keeper.away
-        assert mount not in two.daemon._standing.mounts_keeper.away
+        assert mount in one.daemon.parts.standing.mounts_keeper.away
+        assert mount not in two.daemon.parts.standing.mounts_keeper.away
         one.drop_set("chair")
         lockstep(one, two, 10)
         assert set(one.states().values()) <= {State.CLAIMED}  # and no step that would touch a file
@@ -503,7 +503,7 @@ def test_a_copy_of_the_root_shares_its_outbox(tmp_path: Path, vendor: Vendor) ->
     with bound(one.path("outbox"), two.path("outbox")):
         two.start()
         two.ticks(1)
-        away = two.daemon._standing.mounts_keeper.away
+        away = two.daemon.parts.standing.mounts_keeper.away
         assert "marked by a service on a copy of this root" in away[Mount.OUTBOX]
         two.crash()
 
@@ -584,9 +584,7 @@ def test_a_copied_root_pays_for_nothing_that_the_original_may_pay(tmp_path: Path
     assert vendor.charges == 2
     copy.restart()
     copy.idle()
-    assert [e.kind for e in copy.daemon._job_store.journal.service_events() if e.kind in ("copied", "accepted")] == [
-        "copied"
-    ]
+    assert [e.kind for e in copy.store.service_events() if e.kind in ("copied", "accepted")] == ["copied"]
     for each in (shop, copy):
         assert set(each.dropped) <= {path.read_bytes() for path in each.root.rglob("*") if path.is_file()}
         each.crash()
@@ -683,9 +681,9 @@ def test_a_root_that_is_accepted_elsewhere_is_not_spent_for_any_more(tmp_path: P
         mark = read_mark(shop.root)
         assert mark is not None
         Mounts(shop.root).leave_mark(Mount.ROOT, replace(mark, journal="far:/state/journal.sqlite3"), replace=True)
-        assert "copied or moved" in shop.daemon._why_drop("any")
+        assert "copied or moved" in shop.daemon.why_drop("any")
         Mounts(shop.root).leave_mark(Mount.ROOT, replace(mark, root_id="another"), replace=True)
-        assert "another service's root" in shop.daemon._why_drop("any")
+        assert "another service's root" in shop.daemon.why_drop("any")
         Mounts(shop.root).leave_mark(Mount.ROOT, replace(mark, journal="far:/state/journal.sqlite3"), replace=True)
         shop.idle()
         assert shop.states() == {"chair": State.HELD}
@@ -781,6 +779,6 @@ def test_an_upload_is_not_closed_without_the_lease(tmp_path: Path, vendor: Vendo
         path.unlink()
         path.mkdir()  # nobody can tell whose it is
         shop.hands.seconds += 100
-        assert "cannot be kept" in shop.daemon._why_drop("any")
+        assert "cannot be kept" in shop.daemon.why_drop("any")
         path.rmdir()
-        assert shop.daemon._why_drop("any") == ""
+        assert shop.daemon.why_drop("any") == ""

@@ -26,7 +26,7 @@ def orphan(shop: Workshop) -> None:
 
 def told(shop: Workshop, kind: str) -> list[str]:
     """Return what the service's history says of a kind, oldest first."""
-    return [e.message for e in reversed(shop.daemon._job_store.journal.service_events()) if e.kind == kind]
+    return [e.message for e in reversed(shop.store.service_events()) if e.kind == kind]
 
 
 def test_a_work_folder_of_nobody_is_set_aside(shop: Workshop, caplog: pytest.LogCaptureFixture) -> None:
@@ -117,14 +117,14 @@ def test_a_day_makes_a_backup(shop: Workshop) -> None:
     shop.restart()
     assert not path.exists()
     shop.ticks(2, step_seconds=400.0)
-    shop.until(lambda: shop.daemon._job_store.journal.meta("backed_up_at") is not None, busy_seconds=1.0)
+    shop.until(lambda: shop.store.meta("backed_up_at") is not None, busy_seconds=1.0)
     first = path.stat().st_ino
     orphan(shop)
     shop.ticks(20, step_seconds=3600.0)
     assert path.stat().st_ino == first
     shop.ticks(6, step_seconds=3600.0)
     assert f"set-aside-{STRAY}/inputs/lost.obj" in shop.found("failed")
-    shop.daemon._housekeeping.close()
+    shop.daemon.parts.standing.housekeeping.close()
     assert path.stat().st_ino != first
 
 
@@ -136,12 +136,12 @@ def test_a_backup_that_fails_is_told(shop: Workshop) -> None:
     shop.drop_set("chair")
     shop.idle()
     shop.ticks(2, step_seconds=3600.0)
-    shop.daemon._housekeeping.close()
+    shop.daemon.parts.standing.housekeeping.close()
     shop.ticks(3, step_seconds=1.0)
     assert "backup" in shop.status()
     shutil.rmtree(path)
     shop.ticks(2, step_seconds=3600.0)
-    shop.daemon._housekeeping.close()
+    shop.daemon.parts.standing.housekeeping.close()
     shop.ticks(3, step_seconds=1.0)
     assert "backup" not in shop.status()
     assert [message for message in told(shop, "paused") if "backup" in message] != []

@@ -48,7 +48,7 @@ def notes(tmp_path: Path) -> list[dict[str, Any]]:
 
 def runs_of(shop: Workshop) -> list[HookRun]:
     """Return the calls for the only job."""
-    return shop.daemon._job_store.journal.runs_of(shop.job("chair").id)
+    return shop.store.runs_of(shop.job("chair").id)
 
 
 def receipt(shop: Workshop, name: str = "chair") -> dict[str, Any]:
@@ -106,9 +106,7 @@ def test_a_failing_plugin_costs_its_own_work_only(tmp_path: Path, vendor: Vendor
         for result in told["results"]:
             assert shop.path(f"outbox/chair/{result['name']}").stat().st_size == result["bytes"]
         assert [(run.outcome, run.output.strip()) for run in runs_of(shop)] == [("failed", "about to fail")]
-        assert "about to fail" in "\n".join(
-            e.message for e in shop.daemon._job_store.journal.events(shop.job("chair").id)
-        )
+        assert "about to fail" in "\n".join(e.message for e in shop.store.events(shop.job("chair").id))
         assert vendor.charges == 1
 
 
@@ -248,7 +246,7 @@ def test_a_plugin_that_cannot_be_imported_stops_the_start(tmp_path: Path, vendor
     with plugged(tmp_path, vendor, broken, table={"optional": True}) as shop:
         shop.drop_set("chair")
         shop.idle()
-        kinds = [event.kind for event in shop.daemon._job_store.journal.service_events()]
+        kinds = [event.kind for event in shop.store.service_events()]
         assert kinds == ["plugin-left-out"]
 
 
@@ -273,7 +271,7 @@ def rodin_process(job, directory):
         shop.drop_set("four")
         shop.idle()
         assert receipt(shop, "four")["plugins"]["plug"] == {}
-        kinds = [event.kind for event in reversed(shop.daemon._job_store.journal.service_events())]
+        kinds = [event.kind for event in reversed(shop.store.service_events())]
         assert kinds == ["plugin-aside", "plugin-back"]
 
 
@@ -436,7 +434,7 @@ def test_safe_mode_starts_without_plugins(tmp_path: Path, vendor: Vendor) -> Non
         shop.idle()
         assert shop.job("chair").state is State.ARCHIVED
         assert notes(tmp_path) == []
-        assert [event.kind for event in shop.daemon._job_store.journal.service_events()] == ["safe-mode"]
+        assert [event.kind for event in shop.store.service_events()] == ["safe-mode"]
 
 
 def test_a_plugin_that_is_set_aside_holds_up_no_other(tmp_path: Path, vendor: Vendor) -> None:
@@ -452,7 +450,7 @@ def rodin_service(event):
 """
     with plugged(tmp_path, vendor, told, failures_before_rest=1, rest_seconds=80_000) as shop:
         for number in range(100):
-            shop.daemon._job_store.tell("test", f"number {number}", 1000.0)
+            shop.daemon.parts.job_store.tell("test", f"number {number}", 1000.0)
         wanted = {f"number {number}" for number in range(100)}
         shop.until(lambda: {note["message"] for note in notes(tmp_path)} >= wanted)
         assert shop.event_kinds().count("plugin-aside") == 1
@@ -559,7 +557,7 @@ def rodin_service(event):
         for _ in range(5):
             shop.hands.seconds += 100
             shop.idle()
-        assert [event.kind for event in shop.daemon._job_store.journal.service_events()] == ["plugin-aside"]
+        assert [event.kind for event in shop.store.service_events()] == ["plugin-aside"]
         assert notes(tmp_path) == []
 
 

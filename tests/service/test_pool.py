@@ -13,12 +13,12 @@ from rodin_watchd.service.pool import Closing, Message, StepFinished
 
 def messages(shop: Workshop, count: int) -> list[Message]:
     """Wait for so many messages of the workers."""
-    pool, event = shop.daemon._pool, shop.daemon._wake._event
+    pool, wake = shop.daemon.parts.pool, shop.daemon.parts.wake
     found: list[Message] = []
     while len(found) < count:
-        event.clear()
+        wake.take()
         found += pool.take()
-        assert len(found) >= count or event.wait(PATIENCE_SECONDS)
+        assert len(found) >= count or wake.wait(PATIENCE_SECONDS)
     return found
 
 
@@ -28,15 +28,15 @@ def test_an_upload_asks_before_its_last_bytes_and_waits(shop: Workshop, vendor: 
     shop.until(shop.is_in("chair", State.UPLOADING))
     [asked] = messages(shop, 1)
     assert isinstance(asked, Closing)
-    assert shop.daemon._pool.busy == {asked.job_id}
+    assert shop.daemon.parts.pool.busy == {asked.job_id}
     assert vendor.charges == 0
     asked.reply.set_exception(TimeoutError())
     [finished] = messages(shop, 1)
     assert isinstance(finished, StepFinished)
     assert isinstance(finished.outcome, Retry)
     assert vendor.charges == 0
-    shop.daemon._pool.release(asked.job_id)
-    assert shop.daemon._pool.busy == frozenset()
+    shop.daemon.parts.pool.release(asked.job_id)
+    assert shop.daemon.parts.pool.busy == frozenset()
 
 
 def test_closing_the_pool_answers_those_who_wait(shop: Workshop, vendor: Vendor) -> None:
@@ -45,23 +45,23 @@ def test_closing_the_pool_answers_those_who_wait(shop: Workshop, vendor: Vendor)
     shop.until(shop.is_in("chair", State.UPLOADING))
     [asked] = messages(shop, 1)
     assert isinstance(asked, Closing)
-    shop.daemon._pool.close()
+    shop.daemon.parts.pool.close()
     assert asked.reply.exception(PATIENCE_SECONDS) is not None
-    shop.daemon._pool.close()
-    shop.daemon._pool._threads.shutdown(wait=True)
+    shop.daemon.parts.pool.close()
+    shop.join()
     assert vendor.charges == 0
 
 
 def test_a_question_after_the_end_is_refused(shop: Workshop, vendor: Vendor) -> None:
     """An upload that reaches its last bytes after `close` drops them by itself."""
     gate = threading.Event()
-    pool = shop.daemon._pool
+    pool = shop.daemon.parts.pool
     refused: list[Exception] = []
 
     def ask() -> None:
         gate.wait(PATIENCE_SECONDS)
         try:
-            pool._ask_to_close("late")
+            pool.ask_to_close("late")
         except Exception as error:  # noqa: BLE001 - the test tells which
             refused.append(error)
 
@@ -76,12 +76,12 @@ def test_a_question_after_the_end_is_refused(shop: Workshop, vendor: Vendor) -> 
 
 def test_the_workers_are_bounded(tmp_path: Path, shop: Workshop) -> None:
     """No more steps are handed out than there are threads."""
-    shop.daemon._pool._workers = 2
+    shop.daemon.parts.pool.renew(shop.daemon.parts.tools, 2)()
     for name in ("one", "two", "three", "good"):
         shop.drop_set(name)
     shop.until(lambda: bool(shop.jobs()))
-    assert shop.daemon._pool.free == 0
-    assert len(shop.daemon._pool.busy) == 2
+    assert shop.daemon.parts.pool.free == 0
+    assert len(shop.daemon.parts.pool.busy) == 2
     shop.idle()
     assert set(shop.states().values()) == {State.ARCHIVED}
     assert tmp_path == shop.root

@@ -16,9 +16,9 @@ def test_it_looks_at_the_start_and_then_every_rescan_seconds(tmp_path: Path, ven
         looks = set()
         for _ in range(100):
             shop.ticks(1, step_seconds=1)
-            looks.add(shop.daemon._reception._looked_at)
+            looks.add(shop.daemon.parts.reception.looks)
         assert len(looks) == 4
-        assert 0 < min(shop.daemon._reception.next_due_seconds()) <= 30
+        assert 0 < min(shop.daemon.parts.reception.next_due_seconds()) <= 30
 
 
 def test_a_settling_file_brings_the_next_look_forward(tmp_path: Path, vendor: Vendor) -> None:
@@ -26,7 +26,7 @@ def test_a_settling_file_brings_the_next_look_forward(tmp_path: Path, vendor: Ve
     with workshop(tmp_path, vendor.emulator.base_url, intake={"rescan_seconds": 3600}) as shop:
         shop.drop_set("chair")
         shop.ticks(1)
-        assert shop.daemon._reception.next_due_seconds()[0] == 2.0
+        assert shop.daemon.parts.reception.next_due_seconds()[0] == 2.0
         shop.ticks(1, step_seconds=2)
         assert shop.states() == {"chair": State.CLAIMED}
 
@@ -53,13 +53,13 @@ def test_trouble_with_the_watching_is_told_and_passes(tmp_path: Path, vendor: Ve
         shop.path("inbox").rename(tmp_path / "away")
         shop.ticks(2, step_seconds=2)
         assert "it is missing." in shop.status()
-        assert "Not watched for changes" in shop.daemon._reception.trouble  # which needs no words of its own then
+        assert "Not watched for changes" in shop.daemon.parts.reception.trouble  # which needs no words of its own then
         (tmp_path / "away").rename(shop.path("inbox"))
         shop.ticks(3, step_seconds=2)
         assert "ATTENTION" not in shop.status()
-        shop.daemon._wake.take()
+        shop.daemon.parts.wake.take()
         shop.drop("lonely.obj", model("lonely"))
-        assert shop.daemon._wake._event.wait(PATIENCE_SECONDS)
+        assert shop.daemon.parts.wake.wait(PATIENCE_SECONDS)
 
 
 def test_a_file_where_a_folder_was_stops_nobody(shop: Workshop) -> None:

@@ -30,12 +30,12 @@ REFUSED = EACH_REFUSED if EFFORT > 1 else EACH_REFUSED[:4]
 
 def stands_still(shop: Workshop) -> Callable[[], bool]:
     """Return whether nothing is looked into, and no set can go on by itself, as a question for `until`."""
-    return lambda: Lane.REFUSALS in shop.daemon._dispatcher.pauses
+    return lambda: Lane.REFUSALS in shop.daemon.parts.dispatcher.pauses
 
 
 def looked_into(shop: Workshop) -> Callable[[], bool]:
     """Return whether nothing that was refused waits for the balance, as a question for `until`."""
-    journal = shop.daemon._job_store.journal
+    journal = shop.store
     return lambda: not journal.refused_since(journal.meta(JUDGED) or 0)
 
 
@@ -116,7 +116,7 @@ def test_an_account_is_sent_six_refused_sets_at_most(tmp_path: Path) -> None:
         [held, *_] = [job for job in shop.jobs() if job.state is State.HELD]
         assert shop.command("resolve", job=held.id, how="give-up")["ok"]
         shop.until(lambda: states(shop).count(State.ARCHIVED) > 5, step_seconds=5)
-        assert Lane.REFUSALS not in shop.daemon._dispatcher.pauses
+        assert Lane.REFUSALS not in shop.daemon.parts.dispatcher.pauses
 
 
 def test_answers_that_come_one_by_one_end_with_a_person(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,7 +170,7 @@ def test_an_own_account_pays_once(tmp_path: Path, fault: str) -> None:
         assert shop.purchases("outcome") == ["charged"]
         [held] = [job for job in shop.jobs() if job.state is State.HELD]
         assert held.charges == 1
-        assert shop.daemon._job_store.journal.charged_since(0) == held.spent == Decimal("0.5")
+        assert shop.store.charged_since(0) == held.spent == Decimal("0.5")
         assert "The vendor charged a set and refused it all the same." in shop.status()
         assert (
             "The vendor charged what it refused: the balance was 100.5 credits before and is 100 credits after"
@@ -320,7 +320,7 @@ def test_a_free_call_is_the_probe_of_a_pause(tmp_path: Path, fault: str) -> None
     probe = "500" if fault == "503" else fault
     with working(tmp_path, f"submit-{fault}@1", budget=SOLE, balance=EXACT) as (shop, vendor):
         shop.drop_set("chair")
-        shop.until(lambda: vendor.uploads == 1 and not shop.daemon._pool.busy)
+        shop.until(lambda: vendor.uploads == 1 and not shop.daemon.parts.pool.busy)
         shop.until(looked_into(shop), step_seconds=2)
         vendor.emulator.set_faults(parse_fault(f"balance-{probe}"))
         shop.ticks(1)
@@ -363,7 +363,7 @@ def test_somebody_elses_spending_leaves_a_refusal_unclear(tmp_path: Path) -> Non
             vendor,
         ):
             shop.drop_set("chair")
-            shop.until(lambda shop=shop: bool(shop.daemon._job_store.journal.refused_since(0)))  # type: ignore[misc]
+            shop.until(lambda shop=shop: bool(shop.store.refused_since(0)))  # type: ignore[misc]
             vendor.emulator.pay_in(Decimal(-7))
             shop.until(shop.is_in("chair", State.ARCHIVED))
             assert shop.purchases("outcome") == ["refused", "charged"]
@@ -378,7 +378,7 @@ def test_a_crash_before_the_balance_was_read_forgets_nothing(tmp_path: Path, fau
     """The refusal is in the books before anything else happens: the next start looks into it."""
     with working(tmp_path, fault, budget=SOLE, balance=EXACT) as (shop, vendor):
         shop.drop_set("chair")
-        shop.until(lambda: bool(shop.daemon._job_store.journal.refused_since(0)))
+        shop.until(lambda: bool(shop.store.refused_since(0)))
         shop.restart()
         shop.ticks(3, step_seconds=0.05 if "INVALID" in fault else 20)
         shop.restart()
@@ -423,7 +423,7 @@ def test_a_content_at_the_bound_is_refused_with_the_place(tmp_path: Path) -> Non
         shop.drop("one.obj", model("chair"))
         shop.drop("one.png", image("chair"))
         shop.until(shop.is_in("one", State.FAILED))
-        journal = shop.daemon._job_store.journal
+        journal = shop.store
         journal._db.execute(
             "INSERT INTO purchases (job_id, fingerprint, top, at, outcome, cost)"
             " SELECT job_id, fingerprint, top, at, outcome, cost FROM purchases"
@@ -493,7 +493,7 @@ def test_a_balance_that_stands_still_is_not_paid_for_ever(tmp_path: Path, fault:
         def waits() -> bool:
             hides()
             job = shop.job("chair") if shop.jobs() else None
-            return job is not None and job.state is State.HELD and not shop.daemon._dispatcher._account.inquires
+            return job is not None and job.state is State.HELD and not shop.inquires
 
         shop.drop_set("chair")
         shop.until(waits)
@@ -552,7 +552,7 @@ def test_a_charge_that_comes_too_late_takes_the_verdict_back(tmp_path: Path, fau
         assert vendor.uploads == (6 if "429" in fault else 5)
         assert states(shop) == [State.HELD, State.HELD]
         assert "free" not in shop.purchases("outcome")
-        assert sum(shop.daemon._job_store.journal.spent_since(0).values()) == vendor.uploads * Decimal("0.5")
+        assert sum(shop.store.spent_since(0).values()) == vendor.uploads * Decimal("0.5")
         assert "set budget.settle_seconds to more than 60" in shop.status()
         shop.restart()
         shop.ticks(3, step_seconds=2)
@@ -628,7 +628,7 @@ def test_at_the_bound_of_the_account_every_unclear_set_is_held(tmp_path: Path) -
         drop_many(shop, 9)
         shop.until(stands_still(shop))
         long_after(shop)
-        journal = shop.daemon._job_store.journal
+        journal = shop.store
         unclear = {refusal.job_id for refusal in journal.refused_since(0)}
         assert {job.id for job in shop.jobs() if job.state is State.HELD} == unclear
         assert vendor.charges_in_all == 6
@@ -638,7 +638,7 @@ def test_bad_sets_that_look_free_are_bounded_for_the_account(tmp_path: Path) -> 
     """Each is another content, refused by a documented code: the 24th is held, nothing more is sent; a word lets it go on."""
     with working(tmp_path, "submit-error=INVALID_REQUEST", budget=SOLE, balance=EXACT) as (shop, vendor):
         drop_many(shop, 27)
-        shop.until(lambda: State.HELD in states(shop) and not shop.daemon._pool.busy, step_seconds=2)
+        shop.until(lambda: State.HELD in states(shop) and not shop.daemon.parts.pool.busy, step_seconds=2)
         long_after(shop)
         assert vendor.uploads == 24
         assert "24 submits in a row were in vain" in shop.status()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from decimal import Decimal
@@ -51,9 +52,9 @@ class Reloaded(Workshop):
     def exchange(self, read: Callable[[], Config], take: Callable[[Config], None], key: str = KEY) -> None:
         """Have a reload done, and nothing else."""
         self.service.ask_reload()
-        self.service._turn(lambda: (read(), key), take)
-        if self.service._loading:
-            self.service._turn(lambda: (read(), key), take)  # waits until all is loaded
+        self.service.turn(lambda: (read(), key), take)
+        if self.service.reloads:
+            self.service.turn(lambda: (read(), key), take)  # waits until all is loaded
         self.daemon = self.service.daemon
 
 
@@ -86,7 +87,7 @@ def test_the_old_tools_are_closed_when_nobody_uses_them(shop: Reloaded) -> None:
     shop.drop_set("chair")
     shop.until(shop.is_in("chair", State.UPLOADING))
     shop.reload(polling={"min_seconds": 1.5})
-    [leaving] = shop.service._leaving
+    [leaving] = [thread for thread in threading.enumerate() if thread.name == "leave"]
     assert leaving.is_alive()
     shop.idle()
     leaving.join(PATIENCE_SECONDS)
@@ -124,14 +125,17 @@ def test_another_level_is_told_and_disturbs_nothing(
     shop.reload(service={"log_level": before})
     set_level(before)
     caplog.clear()
-    first, shop.daemon._dispatcher.pauses = shop.daemon, {Lane.SUBMIT: Pause(NoCreditsError().problem, 0.0, 2e9, 1)}
+    first, shop.daemon.parts.dispatcher.pauses = (
+        shop.daemon,
+        {Lane.SUBMIT: Pause(NoCreditsError().problem, 0.0, 2e9, 1)},
+    )
     shop.exchange(
         lambda: Reloaded(shop.root, shop.config.api.base_url, {"service": {"log_level": after}}).config,
         lambda config: set_level(config.service.log_level),
     )
     taken = shop.service.config.service.log_level
     set_level("info")
-    assert (shop.daemon is first, list(first._dispatcher.pauses), taken) == (True, [Lane.SUBMIT], after)
+    assert (shop.daemon is first, list(first.parts.dispatcher.pauses), taken) == (True, [Lane.SUBMIT], after)
     told = [record.getMessage() for record in caplog.records if vars(record)["action"] == "reloaded"]
     assert told == ["reloaded: service.log_level"]
 
@@ -167,10 +171,10 @@ def test_a_proof_ends_when_others_spend_from_the_account(tmp_path: Path, again: 
         shop.drop_set("chair")
         shop.until(shop.is_in("chair", State.HELD))
         shop.ticks(3)
-        assert shop.daemon._dispatcher.notices() != []
+        assert shop.daemon.parts.dispatcher.notices() != []
         assert shop.reload(budget=others) != []
         shop.ticks(2)
-        assert shop.daemon._dispatcher.notices() == []
+        assert shop.daemon.parts.dispatcher.notices() == []
         vendor.emulator.pay_in(Decimal("0.5"))
         if again:
             assert shop.reload(budget=sole) != []
@@ -207,8 +211,8 @@ def test_a_cancel_that_waits_is_carried_out_after_a_reload(shop: Reloaded, vendo
     shop.drop_set("chair")
     shop.until(shop.is_in("chair", State.UPLOADING))
     number = shop.leave("cancel", job="chair", **shop.seen("cancel", {"job": "chair"}))
-    shop.daemon._commands.take(frozenset({shop.job("chair").id}))
-    assert shop.daemon._job_store.journal.answer(number) is None
+    shop.daemon.parts.commands.take(frozenset({shop.job("chair").id}))
+    assert shop.store.answer(number) is None
     assert shop.reload(polling={"min_seconds": 1.5}) != []
     assert shop.answer_to(number)["ok"]
     shop.idle()
@@ -260,7 +264,7 @@ def test_a_reload_in_an_upload_frees_no_budget(tmp_path: Path) -> None:
             shop.reload_alike()
             shop.idle()
         assert vendor.charges == 1
-        assert sum(shop.daemon._job_store.journal.spent_since(0).values()) == Decimal("0.5")
+        assert sum(shop.store.spent_since(0).values()) == Decimal("0.5")
 
 
 def test_a_paid_task_that_failed_is_not_bought_again_after_a_reload(tmp_path: Path) -> None:
@@ -294,10 +298,10 @@ def test_a_clock_that_is_set_while_nothing_is_bought_is_seen(tmp_path: Path) -> 
     with serving_shop(tmp_path, budget={"per_day_credits": 0.5}) as (shop, _):
         shop.drop_set("one")
         shop.idle()
-        before = shop.daemon._job_store.journal.meta(BUDGET_DAY)
+        before = shop.store.meta(BUDGET_DAY)
         shop.hands.jump_seconds = 86_400.0
         shop.ticks(1)
-        assert shop.daemon._job_store.journal.meta(BUDGET_DAY)[0] - before[0] == 86_400.0
+        assert shop.store.meta(BUDGET_DAY)[0] - before[0] == 86_400.0
 
 
 def test_a_reload_ends_no_wait_after_lost_answers(tmp_path: Path) -> None:
@@ -307,7 +311,7 @@ def test_a_reload_ends_no_wait_after_lost_answers(tmp_path: Path) -> None:
         for number in range(20):
             shop.drop_set(f"set-{number}")
         while shop.hands.seconds < 120:
-            shop.until(lambda: not shop.daemon._pool.busy)
+            shop.until(lambda: not shop.daemon.parts.pool.busy)
             shop.ticks(4, step_seconds=1.0)
             shop.reload_alike()
         shop.rest()
@@ -332,7 +336,7 @@ def test_the_window_of_the_approval_outlives_a_reload(tmp_path: Path) -> None:
     with serving_shop(tmp_path, **sections) as (shop, vendor):
         for name in "abc":
             shop.drop_set(name)
-        shop.daemon._wake.for_files()
+        shop.daemon.parts.reception.wake()
         shop.until(lambda: vendor.charges == 3, step_seconds=0.2)
         shop.reload_alike()
         for name in "def":
@@ -354,7 +358,7 @@ def test_a_balance_of_another_key_proves_nothing(tmp_path: Path) -> None:
         vendor.emulator.pay_in(Decimal("0.5"))  # the other account holds as much as this one held before
         shop.reload_alike(OTHER_KEY)
         shop.ticks(150, step_seconds=1.0)
-        shop.until(lambda: not shop.daemon._pool.busy)
+        shop.until(lambda: not shop.daemon.parts.pool.busy)
         assert (shop.job("two").state, vendor.charges) == (State.HELD, 2)
 
 
@@ -368,7 +372,7 @@ def test_a_proof_goes_on_over_a_reload(tmp_path: Path) -> None:
         shop.until(shop.is_in("two", State.HELD))
         began = shop.hands.seconds
         while "charged" not in shop.actions(shop.job("two")) and shop.hands.seconds < began + 300:
-            shop.until(lambda: not shop.daemon._pool.busy)
+            shop.until(lambda: not shop.daemon.parts.pool.busy)
             shop.reload_alike()
             shop.ticks(1, step_seconds=1.0)
         kinds = shop.event_kinds()
@@ -386,10 +390,10 @@ def test_a_reload_tells_no_pause_twice(tmp_path: Path) -> None:
         for _ in range(3):
             shop.reload_alike()
             shop.idle()
-        kinds = [event.kind for event in reversed(shop.daemon._job_store.journal.service_events())]
+        kinds = [event.kind for event in reversed(shop.store.service_events())]
         assert kinds == ["paused"]
         shop.sections = {"budget": {"per_day_credits": 5}}
         shop.reload_alike()
         shop.idle()
-        kinds = [event.kind for event in reversed(shop.daemon._job_store.journal.service_events())]
+        kinds = [event.kind for event in reversed(shop.store.service_events())]
         assert kinds == ["paused", "resumed"]

@@ -29,11 +29,10 @@ def test_the_page_tells_each_stage(shop: Workshop) -> None:
     shop.ticks(1, step_seconds=1)
     archived()
     shop.drop("chair.png", image("chair"))
-    shop.daemon._told_at = float("-inf")
+    shop.hands.seconds += 1.0
     while not archived():
-        shop.daemon._told_at = float("-inf")  # each tick may write
         shop.until(lambda: True)
-        shop.hands.seconds += 0.5
+        shop.hands.seconds += 1.0  # each tick may write
     shop.idle()
     archived()
     said = "\n".join(told)
@@ -72,7 +71,7 @@ def test_the_journal_has_the_same_page(shop: Workshop) -> None:
     shop.drop_set("chair")
     shop.drop("lonely.obj", model("lonely"))
     shop.idle()
-    page = Page.of_data(shop.daemon._job_store.journal.meta(PAGE))
+    page = Page.of_data(shop.store.meta(PAGE))
     assert [line.name for line in page.recent] == ["chair"]
     assert [line.name for line in page.waiting] == ["lonely"]
     assert page.waiting[0].since_at == START_AT + 1
@@ -98,7 +97,7 @@ def test_whatever_lies_where_the_page_belongs_stops_nobody(
         shop.ticks(5, step_seconds=2.0)
         said = [record for record in caplog.records if vars(record)["action"] == "status"]
         assert [record.getMessage() for record in said[1:]] == ["status: STATUS.txt is up to date again."]
-        assert shop.daemon._status_writer.trouble == ""
+        assert shop.notices() == ()
 
 
 def test_people_learn_that_the_page_cannot_be_written(shop: Workshop) -> None:
@@ -107,7 +106,7 @@ def test_people_learn_that_the_page_cannot_be_written(shop: Workshop) -> None:
     shop.path("STATUS.txt").unlink()
     shop.path("STATUS.txt").mkdir()
     shop.ticks(4, step_seconds=1.0)
-    page = Page.of_data(shop.daemon._job_store.journal.meta(PAGE))
+    page = Page.of_data(shop.store.meta(PAGE))
     assert ["STATUS.txt is not up to date" in notice for notice in page.notices] == [True]
     heartbeat = read_heartbeat(sign_path(shop.journal))
     assert heartbeat
@@ -115,7 +114,7 @@ def test_people_learn_that_the_page_cannot_be_written(shop: Workshop) -> None:
     assert "take away what lies in its place" in page.notices[0]
     shop.path("STATUS.txt").rmdir()
     shop.ticks(4, step_seconds=1.0)
-    assert Page.of_data(shop.daemon._job_store.journal.meta(PAGE)).notices == ()
+    assert Page.of_data(shop.store.meta(PAGE)).notices == ()
     assert "ATTENTION" not in shop.status()
 
 
@@ -154,7 +153,7 @@ def test_a_program_that_writes_the_page_without_end_loses_none_of_its_files(shop
             break
     assert set(mine[: mine.index(text) + 1]) <= found
     assert len(found) > 100
-    page = Page.of_data(shop.daemon._job_store.journal.meta(PAGE))
+    page = Page.of_data(shop.store.meta(PAGE))
     assert "it cannot be kept as STATUS-kept.txt" in page.notices[0]
     for path in shop.root.glob("STATUS-kept*"):
         path.rename(path.with_name(f"taken-{path.name}"))

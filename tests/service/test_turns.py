@@ -20,8 +20,8 @@ def waits_for_room(shop: Workshop, count: int) -> None:
     """Drop sets and let the first be claimed; the others wait for their turn."""
     for number in range(count):
         shop.drop_set(f"set-{number:02}")
-    shop.until(lambda: bool(shop.daemon._reception.claims.begun))
-    turns = [turn for _, turn in shop.daemon._reception.claims.waiting]
+    shop.until(lambda: bool(shop.daemon.parts.reception.claims.begun))
+    turns = [turn for _, turn in shop.daemon.parts.reception.claims.waiting]
     assert turns == [Turn.ROOM] * len(turns) != []
 
 
@@ -32,8 +32,8 @@ def test_the_inbox_is_looked_at_once_for_many_sets(tmp_path: Path) -> None:
         views: list[View] = []
 
         def all_done() -> bool:
-            if not any(view is shop.daemon._reception.view for view in views):
-                views.append(shop.daemon._reception.view)
+            if not any(view is shop.daemon.parts.reception.view for view in views):
+                views.append(shop.daemon.parts.reception.view)
             return sum(job.state is State.ARCHIVED for job in shop.jobs()) == 12
 
         shop.until(all_done)
@@ -92,7 +92,7 @@ def test_without_a_budget_nothing_is_summed(tmp_path: Path) -> None:
     """No count of what was spent in the day is begun, or kept, where nothing depends on it."""
     with working(tmp_path) as (shop, vendor):
         asked: list[str] = []
-        shop.daemon._job_store.journal._db.set_trace_callback(asked.append)
+        shop.store._db.set_trace_callback(asked.append)
         shop.drop_set("a")
         shop.idle()
         assert vendor.charges == 1

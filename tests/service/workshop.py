@@ -11,13 +11,15 @@ import math
 import os
 import shutil
 import sqlite3
+import threading
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import tomli_w
 from click.testing import CliRunner, Result
@@ -25,12 +27,13 @@ from PIL import Image
 
 from rodin_watchd.adapters.plugin_host import PluginHost
 from rodin_watchd.adapters.store.reader import JournalReader
-from rodin_watchd.adapters.store.sqlite import insert_command
+from rodin_watchd.adapters.store.sqlite import Journal, insert_command
 from rodin_watchd.cli.main import cli
 from rodin_watchd.config import journal_path, load_config
 from rodin_watchd.config.sections import PluginsSection as PluginSettings
 from rodin_watchd.core.commands import Seen
 from rodin_watchd.core.layout import HIDDEN, MARK, SUBMITS_NOTE
+from rodin_watchd.core.status import PAGE, Page
 from rodin_watchd.core.trust import Trust, trust_key
 from rodin_watchd.emulator.faults import parse_fault
 from rodin_watchd.emulator.ledger import LedgerSnapshot
@@ -43,9 +46,11 @@ from rodin_watchd.service.clock import Clock
 from rodin_watchd.service.commands import APPROVE, PAUSE, RESUME, SEEN
 from rodin_watchd.service.daemon import Daemon
 from rodin_watchd.service.plugins import Plugins
+from rodin_watchd.service.pool import Pool
 
 KEY = "key-of-the-tests-123"
 PATIENCE_SECONDS = 20.0
+LOOK_SECONDS = 0.002
 MOST_TICKS = 3000
 STEP_SECONDS = 0.5
 LONGEST_STEP_SECONDS = 30.0
@@ -159,7 +164,39 @@ class Workshop:
     def crash(self) -> None:
         """Drop the daemon between two ticks: nothing more is committed, and what the workers do is never heard."""
         self._stack.close()
-        self.daemon._pool._threads.shutdown(wait=True)
+        self.join()
+
+    def join(self) -> None:
+        """Wait until the steps of a daemon that was closed have ended."""
+        self.daemon.parts.pool.renew(self.daemon.parts.tools, 1)()
+
+    @contextmanager
+    def without_workers(self) -> Iterator[None]:
+        """Let no step be handed out for a while: sets are claimed, and that is all."""
+        with mock.patch.object(Pool, "free", 0):
+            yield
+
+    @contextmanager
+    def running_clock(self) -> Iterator[None]:
+        """Let the clock run by itself for a while, fast: for a daemon that runs its own loop."""
+        ended = threading.Event()
+
+        def run() -> None:
+            while not ended.wait(0.01):
+                self.hands.seconds += STEP_SECONDS
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+    @property
+    def inquires(self) -> bool:
+        """Whether a proof by balance is under way."""
+        return self.daemon.parts.dispatcher.progress.proving.inquiry is not None
 
     def restart(self, between: Callable[[], object] = lambda: None) -> Daemon:
         """Crash when the steps under way have done all that they can on their own; start again on the same folder.
@@ -173,11 +210,12 @@ class Workshop:
 
     def rest(self) -> None:
         """Wait until the steps under way have done all that they can on their own."""
-        pool, event = self.daemon._pool, self.daemon._wake._event
-        event.clear()
-        while len(pool.messages) < len(pool.busy):
-            assert event.wait(PATIENCE_SECONDS), "a step hangs"
-            event.clear()
+        pool, pause = self.daemon.parts.pool, threading.Event()
+        for _ in range(int(PATIENCE_SECONDS / LOOK_SECONDS)):
+            if len(pool.messages) >= len(pool.busy):
+                return
+            pause.wait(LOOK_SECONDS)
+        raise AssertionError("a step hangs")
 
     def until_in_step(self, done: Callable[[], bool]) -> None:
         """Tick until `done`, each time when all steps have had their say: what begins together goes on together."""
@@ -202,15 +240,14 @@ class Workshop:
             self.daemon.tick()
             if done():
                 return
-            before, changes = changes, self.daemon._job_store.journal.changes
+            before, changes = changes, self.store.changes
             quiet = quiet + 1 if changes == before else 0
-            if self.daemon._pool.busy:
-                event = self.daemon._wake._event
-                woken = event.wait(PATIENCE_SECONDS if busy_seconds is None else busy_seconds)
+            if self.daemon.parts.pool.busy:
+                woken = self.daemon.parts.wake.wait(PATIENCE_SECONDS if busy_seconds is None else busy_seconds)
                 assert woken or busy_seconds is not None, "a step hangs"
                 if woken:
                     continue
-            is_quiet = quiet >= QUIET_TICKS and not self.daemon._pool.busy
+            is_quiet = quiet >= QUIET_TICKS and not self.daemon.parts.pool.busy
             self.hands.seconds += step_seconds if step_seconds is not None else self._next_step(is_quiet=is_quiet)
         raise AssertionError(f"it never came true:\n{self.status()}\n{[(j.name, j.state) for j in self.jobs()]}")
 
@@ -218,8 +255,10 @@ class Workshop:
         """Return by how many seconds the clock is turned: while it is quiet to when something is due, if that is known."""
         if not is_quiet:
             return STEP_SECONDS
-        again = self.daemon._reception.view.again_at - self.hands.clock().monotonic()
-        due = min((again, *self.daemon._dispatcher.next_due_seconds(), *self.daemon._notifier.next_due_seconds()))
+        again = self.daemon.parts.reception.view.again_at - self.hands.clock().monotonic()
+        due = min(
+            (again, *self.daemon.parts.dispatcher.next_due_seconds(), *self.daemon.parts.notifier.next_due_seconds())
+        )
         return min(max(due, STEP_SECONDS), LONGEST_STEP_SECONDS) if math.isfinite(due) else STEP_SECONDS
 
     def idle(self, *, step_seconds: float | None = None) -> None:
@@ -252,7 +291,7 @@ class Workshop:
         answers: list[dict[str, Any]] = []
 
         def answered() -> bool:
-            answers[:] = filter(None, [self.daemon._job_store.journal.answer(number)])
+            answers[:] = filter(None, [self.store.answer(number)])
             return bool(answers)
 
         self.until(answered, step_seconds=0.0, busy_seconds=PATIENCE_SECONDS)
@@ -268,8 +307,8 @@ class Workshop:
 
     def has_seen_the_balance_fall(self) -> None:
         """Put into the journal what a service knows that has bought from this account before."""
-        account = self.daemon._dispatcher.progress.account
-        self.daemon._job_store.journal.set_meta(trust_key(account), Trust(moves=True).as_data())
+        account = self.daemon.parts.dispatcher.progress.account
+        self.store.set_meta(trust_key(account), Trust(moves=True).as_data())
 
     # ---- the folders ------------------------------------------------------------------------------------------------
 
@@ -358,13 +397,22 @@ class Workshop:
             rows = journal.execute(query).fetchall()
         return rows if len(columns) > 1 else [value for (value,) in rows]
 
+    @property
+    def store(self) -> Journal:
+        """The daemon's own connection to the journal."""
+        return self.daemon.parts.job_store.journal
+
+    def notices(self) -> tuple[str, ...]:
+        """Return what `status` says of the service as a whole."""
+        return Page.of_data(self.store.meta(PAGE)).notices
+
     def event_kinds(self) -> list[str]:
         """Return the kinds of the service's events, oldest first."""
-        return [event.kind for event in reversed(self.daemon._job_store.journal.service_events())]
+        return [event.kind for event in reversed(self.store.service_events())]
 
     def jobs(self) -> list[Job]:
         """Return all jobs, as the journal has them."""
-        return self.daemon._job_store.journal.jobs()
+        return self.store.jobs()
 
     def job(self, name: str) -> Job:
         """Return the only job of a set."""
@@ -381,7 +429,7 @@ class Workshop:
 
     def actions(self, job: Job) -> list[str]:
         """Return a job's history in single words."""
-        return [event.action for event in self.daemon._job_store.journal.events(job.id)]
+        return [event.action for event in self.store.events(job.id)]
 
 
 class Vendor:

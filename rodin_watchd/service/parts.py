@@ -1,0 +1,148 @@
+"""What a daemon is made of: its parts, and what it hands to the daemon that takes its place. Built here, before it runs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Self, TypeAlias
+
+from rodin_watchd.adapters.spool.inbox import Inbox
+from rodin_watchd.adapters.watcher import Watcher
+from rodin_watchd.config import Config
+from rodin_watchd.core.approval import Gate
+from rodin_watchd.problem import Problem
+from rodin_watchd.service.admission import Admission
+from rodin_watchd.service.budget import NOTHING_OVER, Budget, BudgetDay, OverBudget
+from rodin_watchd.service.clock import Clock
+from rodin_watchd.service.commands import Commands
+from rodin_watchd.service.dispatcher import Dispatcher, Payments, Progress
+from rodin_watchd.service.housekeeping import Alarms, Sweeper
+from rodin_watchd.service.intake import Intake, quiet_seconds
+from rodin_watchd.service.jobs import JobStore
+from rodin_watchd.service.mounts import Standing
+from rodin_watchd.service.notifier import Notifier
+from rodin_watchd.service.opening import Base
+from rodin_watchd.service.pool import MessageQueue, Pool
+from rodin_watchd.service.pulse import Pulse
+from rodin_watchd.service.reception import Reception
+from rodin_watchd.service.steps.tools import Tools
+
+
+class Wake:
+    """Ends the loop's sleep; `for_files` also asks for a look at the inbox. Any thread."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self._files = threading.Event()
+
+    def __call__(self) -> None:
+        """Wake the loop."""
+        self._event.set()
+
+    def for_files(self) -> None:
+        """Wake the loop and have the inbox looked at."""
+        self._files.set()
+        self._event.set()
+
+    def take(self) -> bool:
+        """Begin a tick: tell whether files woke us, and be ready for the next wake-up."""
+        self._event.clear()
+        files = self._files.is_set()
+        if files:
+            self._files.clear()  # before the look: what comes after asks for another one
+        return files
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep until woken, for so long at most; tell whether it was."""
+        return self._event.wait(seconds)
+
+
+SPARE_WORKERS = 4
+"""Threads beside those that `api.max_in_flight` uploads may hold: a long upload never holds up a delivery."""
+
+
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """What goes from a daemon to the one that takes its place after a reload; a first daemon gets `of_start`.
+
+    Everything that decides over money is in here, in the base, or in the journal: a reload begins nothing anew that
+    bounds what is paid.
+    """
+
+    pulse: Pulse
+    wake: Wake
+    pool: Pool
+    progress: Progress = field(default_factory=Progress)
+    gate: Gate | None = None
+    over_budget: OverBudget = NOTHING_OVER
+    journal_problem: Problem | None = None
+
+    @classmethod
+    def of_start(cls, config: Config, tools: Tools, pulse: Pulse, wake: Wake, messages: MessageQueue) -> Self:
+        """Return what a first daemon begins with; `messages` wake it."""
+        return cls(pulse, wake, Pool(tools, workers_of(config), messages))
+
+
+def workers_of(config: Config) -> int:
+    """Return how many steps may run at once."""
+    return config.api.max_in_flight + SPARE_WORKERS + config.plugins.workers
+
+
+OpenWatcher: TypeAlias = Callable[[Callable[[], None]], Watcher]
+"""Begins to watch the inbox, and calls what it is given at each file event."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What acts in a daemon, each part with a task of its own; `Daemon` says in which order."""
+
+    tools: Tools
+    workers: int
+    wake: Wake
+    pool: Pool
+    job_store: JobStore
+    standing: Standing
+    day: BudgetDay
+    budget: Budget
+    admission: Admission
+    dispatcher: Dispatcher
+    notifier: Notifier
+    commands: Commands
+    watcher: Watcher
+    reception: Reception
+    sweeper: Sweeper
+    alarms: Alarms
+
+
+def parts_of(
+    config: Config, tools: Tools, base: Base, open_watcher: OpenWatcher, clock: Clock, handover: Handover
+) -> Parts:
+    """Build the parts of a daemon on this base, which go on with what another one hands over; nothing acts yet."""
+    job_store, standing, pool = base.job_store, base.standing, handover.pool
+    budget = Budget(config.budget, job_store, base.budget_day, clock.now, handover.over_budget)
+    admission = Admission(config, job_store, budget, clock, handover.gate)
+    progress = handover.progress.of_account(tools.client.account)
+    money = Payments(budget, base.submit_count)
+    notifier = Notifier(job_store, tools.plugins, pool, config.folders.root, clock)
+    inbox = Inbox(tools.spool.inbox, standing.mounts_keeper.inside.anchor)
+    watcher = open_watcher(handover.wake.for_files)
+    intake = Intake(inbox, config.intake, quiet_seconds(config), tools.plugins.known)
+    return Parts(
+        tools=tools,
+        workers=workers_of(config),
+        wake=handover.wake,
+        pool=pool,
+        job_store=job_store,
+        standing=standing,
+        day=base.budget_day,
+        budget=budget,
+        admission=admission,
+        dispatcher=Dispatcher(config, job_store, pool, money, clock, progress),
+        notifier=notifier,
+        commands=Commands(job_store, admission, notifier.repeat, clock.now, tools.zone),
+        watcher=watcher,
+        reception=Reception(config, job_store, intake, watcher, admission, clock),
+        sweeper=Sweeper(job_store.journal, clock.monotonic),
+        alarms=Alarms(job_store, tools.zone, clock.now),
+    )
