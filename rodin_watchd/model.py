@@ -17,12 +17,6 @@ from rodin_watchd.problem import Problem
 OptionValue: TypeAlias = str | int | float
 """A value of one API option, as it is sent: text parts of the multipart body (API contract, Generate Texture)."""
 
-CREDITS_PER_TEXTURE = Decimal("0.5")
-"""The list price of the texture task that is to be bought next, in credits (API contract, calls).
-
-Never multiplied with a count of what was bought: each purchase has its own cost.
-"""
-
 MODEL_LIMIT_BYTES = 10_000_000
 """The largest model the vendor takes: 10 MB (API contract, Generate Texture)."""
 
@@ -174,7 +168,8 @@ class Job:
     answer: Answer | None = None  # committed before it is parsed
     charges: int = 0  # accepted submits
     spent: Decimal = Decimal(0)  # what they cost in all, credits
-    price: Decimal = CREDITS_PER_TEXTURE  # what the submit that is under way, or was the last, may cost; credits
+    listed: Decimal = Decimal("0.5")  # what that submit costs by the vendor's list, credits
+    price: Decimal = Decimal("0.5")  # what the submit that is under way, or was the last, may cost; credits
     account: str = ""  # whose credits that submit spends: its task is known to this account alone; "": not known
     refused: int = 0  # submits that were refused, and are not known to have been free
     results: tuple[ResultFile, ...] = ()  # as they came from the vendor

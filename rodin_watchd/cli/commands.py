@@ -28,13 +28,14 @@ from rodin_watchd.cli.context import daemon_of, journal_of, reader
 from rodin_watchd.cli.options import config_option, load
 from rodin_watchd.config import Config
 from rodin_watchd.core.commands import Seen
+from rodin_watchd.core.kinds import article_of
 from rodin_watchd.core.layout import INBOX
 from rodin_watchd.core.machine import LOSS, Loss
 from rodin_watchd.core.mounts import PATHS, Mark, Mount, SeenMark, Traces, is_inside_mark
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.wording import cost, in_credits, local, set_name
 from rodin_watchd.errors import CommandRefusedError, FolderGoneError
-from rodin_watchd.model import CREDITS_PER_TEXTURE, Job, State
+from rodin_watchd.model import Job, State
 from rodin_watchd.service.commands import ACCEPT, APPROVE, CANCEL, JOB_VERBS, PAUSE, RESUME, SEEN
 from rodin_watchd.service.mounts import place_of, remembered_inside, traces_of, why_copied
 
@@ -52,7 +53,7 @@ _LONGEST_TEXT = 500
 @click.command(epilog="Example: rodin-watchd retry chair")
 @config_option
 @click.argument("job")
-@click.option("--pay-again", is_flag=True, help=f"Submit it anew, for {CREDITS_PER_TEXTURE} credits.")
+@click.option("--pay-again", is_flag=True, help="Submit it anew, and pay for it once more.")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 def retry(config_file: Path | None, job: str, *, pay_again: bool, yes: bool) -> None:
     """Take the failed JOB up again, from the files in failed/.
@@ -202,7 +203,7 @@ def ask_about(
 ) -> None:
     """Ask something about one job as it is now; `hold` is the one that somebody has looked at, None: the newest.
 
-    `confirm` shows the job and may ask whether it is meant, at what a texture may cost (credits).
+    `confirm` shows the job and may ask whether it is meant, at what it may cost (credits).
     """
     with reader(config) as journal:
         job = journal.find(name)
@@ -214,7 +215,7 @@ def ask_about(
         # What does not fit the job now will not later, but for a `cancel` that a running daemon judges when a step has ended.
         if verb in JOB_VERBS and (verb != CANCEL or daemon_of(config) is None):
             JOB_VERBS[verb](job, arguments, time.time())
-        confirm(job, journal.price())
+        confirm(job, journal.price(article_of(job)))
         ask(config, journal, verb, {**arguments, "job": job.id, SEEN: Seen.of(job).as_data()})
 
 

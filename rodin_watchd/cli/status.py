@@ -287,7 +287,7 @@ def _money(config: Config, journal: JournalReader, now: float, zone: tzinfo) -> 
     day = day_of(Day(*known).found(now) if known else None, now, zone, journal.newest_purchase())
     folders = journal.spent_since(day.after_purchase)
     total, today = journal.charged_since(0.0), journal.charged_since(midnight(now, zone))
-    spent = sum(folders.values(), day.lost_credits(journal.price()))
+    spent = sum(folders.values(), day.lost_credits(journal.dearest))
     return MoneyReport(
         total, today, budget.per_day_credits, spent, budget.per_folder_credits, folders, _balance(journal)
     )

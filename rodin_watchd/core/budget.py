@@ -12,17 +12,18 @@ service stood still.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, tzinfo
 from decimal import Decimal
 from typing import Final, NamedTuple
 
+from rodin_watchd.core.kinds import Article, article_of, cheapest
 from rodin_watchd.core.machine import go_on, wait_for_budget
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.wording import in_credits
 from rodin_watchd.errors import OverBudgetError
-from rodin_watchd.model import CREDITS_PER_TEXTURE, Job, State, Transition
+from rodin_watchd.model import Job, State, Transition
 
 BUDGET_DAY: Final = "budget-day"
 """The journal's key of the budget's day."""
@@ -62,9 +63,9 @@ class Day(NamedTuple):
     seen_at: float = 0.0
     date: int = 0
 
-    def lost_credits(self, price: Decimal) -> Decimal:
-        """Return what the lost submits count as, by what a texture may cost: what they took is not known."""
-        return self.lost * price
+    def lost_credits(self, dearest: Callable[[], Decimal]) -> Decimal:
+        """Return what the lost submits count as: what they bought is not known, so by the dearest that was bought here."""
+        return self.lost * dearest() if self.lost else Decimal(0)
 
     def moved(self, seconds: float) -> Day:
         """Return it by a clock that was set by so much: as old as before."""
@@ -121,48 +122,54 @@ class Caps:
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """What may still be spent today: `spent` has the credits that were, by top folder; `price` is what a texture may cost.
+    """What may still be spent today: `spent` has the credits that were, by top folder; `price` tells what an article may cost.
 
     `lost` was spent as well, nobody knows for which folder: it counts once for the day, and for every folder.
     """
 
     caps: Caps
     spent: Mapping[str, Decimal]
-    price: Decimal
+    price: Callable[[Article], Decimal]
     lost: Decimal = Decimal(0)
 
-    def why_not(self, folder: str) -> str:
-        """Return why a set of this folder cannot be bought today, "" if it can."""
+    def why_not(self, folder: str, wanted: Article) -> str:
+        """Return why this cannot be bought today for a set of this folder, "" if it can."""
         top = top_folder(folder)
         where = f"the folder “{printable(top)}”" if top else "the inbox itself"
-        day = self._why_over(self.caps.per_day, sum(self.spent.values(), self.lost), "")
-        return day or self._why_over(self.caps.per_folder, self.spent.get(top, Decimal(0)) + self.lost, f" for {where}")
+        day = self._why_over(wanted, self.caps.per_day, sum(self.spent.values(), self.lost), "")
+        own = self.spent.get(top, Decimal(0)) + self.lost
+        return day or self._why_over(wanted, self.caps.per_folder, own, f" for {where}")
 
-    def _why_over(self, cap: Decimal | None, spent: Decimal, whose: str) -> str:
-        """Return why a budget has no room for another texture, "" if it has."""
-        if cap is None or spent + self.price <= cap:
+    def _why_over(self, wanted: Article, cap: Decimal | None, spent: Decimal, whose: str) -> str:
+        """Return why a budget has no room for this, "" if it has."""
+        if cap is None or spent + (price := self.price(wanted)) <= cap:
             return ""
         budget = f"today's budget of {in_credits(cap)}{whose}"
-        if spent + CREDITS_PER_TEXTURE > cap:
+        if spent + cheapest().listed > cap:
             return f"{budget} is spent"
-        return f"what is left of {budget} is too little: the newest textures took up to {in_credits(self.price)} each"
+        if spent + wanted.listed > cap:
+            return (
+                f"what is left of {budget} is too little: a {wanted.noun} like this costs {in_credits(wanted.listed)}"
+            )
+        return f"what is left of {budget} is too little: the newest {wanted.noun}s took up to {in_credits(price)} each"
 
-    def after(self, folder: str) -> Allowance:
-        """Return what is left when one texture was bought for this folder."""
+    def after(self, folder: str, bought: Article) -> Allowance:
+        """Return what is left when this was bought for this folder."""
         top = top_folder(folder)
-        return replace(self, spent={**self.spent, top: self.spent.get(top, Decimal(0)) + self.price})
+        return replace(self, spent={**self.spent, top: self.spent.get(top, Decimal(0)) + self.price(bought)})
 
     def affordable(self, intents: Iterable[Transition]) -> list[Transition]:
         """Return the intents that may go, in their order."""
         left, chosen = self, []
         for intent in intents:
-            if not left.why_not(intent.job.folder):
-                left = left.after(intent.job.folder)
+            wanted = article_of(intent.job)
+            if not left.why_not(intent.job.folder, wanted):
+                left = left.after(intent.job.folder, wanted)
                 chosen.append(intent)
         return chosen
 
 
-UNLIMITED: Final = Allowance(Caps(), {}, CREDITS_PER_TEXTURE)
+UNLIMITED: Final = Allowance(Caps(), {}, lambda wanted: wanted.listed)
 
 
 def is_over_budget(job: Job) -> bool:

@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import islice, takewhile
 
+from rodin_watchd.core.kinds import TEXTURE, Article, article
 from rodin_watchd.core.layout import INBOX
 from rodin_watchd.core.machine import claim
 from rodin_watchd.core.options import Options
 from rodin_watchd.core.sets import ReadySet, View
-from rodin_watchd.core.sidecar import layered, layered_plugins
+from rodin_watchd.core.sidecar import Preset, layered, layered_plugins
 from rodin_watchd.model import InputFile, Job, State, Transition
 
 
@@ -95,7 +96,7 @@ def claims(
 
 def _begin(ready: ReadySet, shared: frozenset[str], defaults: Options, job_id: str, now: float) -> Transition:
     """Return the job that a set becomes: claimed, or on its way to `failed/`."""
-    said = [*ready.presets, *([ready.sidecar] if ready.sidecar else [])]
+    said = _said(ready)
     job = Job(
         id=job_id,
         name=ready.candidate.name,
@@ -111,6 +112,16 @@ def _begin(ready: ReadySet, shared: frozenset[str], defaults: Options, job_id: s
         again=ready.sidecar.again if ready.sidecar else False,
     )
     return claim(job, ready.problem, now)
+
+
+def wanted(ready: ReadySet, defaults: Options) -> Article:
+    """Return what a set buys."""
+    return article(TEXTURE.name, layered(defaults, *_said(ready)))
+
+
+def _said(ready: ReadySet) -> list[Preset]:
+    """Return what the TOML files say for a set, the nearest last."""
+    return [*ready.presets, *([ready.sidecar] if ready.sidecar else [])]
 
 
 def copied_paths(jobs: Iterable[Job]) -> frozenset[str]:

@@ -14,10 +14,11 @@ from typing import Any, Final, Self
 
 from rodin_watchd.core import machine
 from rodin_watchd.core.dedup import by_person, is_by_person
+from rodin_watchd.core.kinds import article_of
 from rodin_watchd.core.machine import RESTING, SENDING, TABLE, Signal
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.status import doing
-from rodin_watchd.core.wording import cost, local
+from rodin_watchd.core.wording import cost, in_credits, local
 from rodin_watchd.errors import (
     CanceledError,
     ChargedRefusalError,
@@ -28,15 +29,18 @@ from rodin_watchd.errors import (
     TaskFailedError,
     TaskLostError,
 )
-from rodin_watchd.model import CREDITS_PER_TEXTURE, Job, State, Task, Transition
+from rodin_watchd.model import Job, State, Task, Transition
 
 PAID_ANEW: Final = "paid-anew"
 """The code of the event that tells of a retry that may pay once more."""
 
 _CHARGED = (ChargedTaskLostError.code, ChargedRefusalError.code)
 _OTHER_TASK = (TaskLostError.code, TaskFailedError.code, CanceledError.code)
-PAY_AGAIN = f"`rodin-watchd retry --pay-again JOB` submits it anew, for {CREDITS_PER_TEXTURE} credits."
-"""What to do where only a new submit helps."""
+
+
+def pay_again(job: Job) -> str:
+    """Say what to do where only a new submit helps."""
+    return f"`rodin-watchd retry --pay-again JOB` submits it anew, for {in_credits(article_of(job).listed)}."
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,15 +131,15 @@ def _refuse_to_pay(job: Job) -> None:
     code = job.problem.code if job.problem else ""
     if job.task and code == TaskFailedError.code:
         reason = "The vendor reports that this task failed, so asking again cannot help."
-        raise CommandRefusedError(reason, advice=PAY_AGAIN)
+        raise CommandRefusedError(reason, advice=pay_again(job))
     if not job.task and code == OutcomeUnknownError.code:
         reason = "The vendor may have accepted and charged this job already."
-        raise CommandRefusedError(reason, advice=PAY_AGAIN)
+        raise CommandRefusedError(reason, advice=pay_again(job))
     if not job.task and code in _CHARGED:
-        raise CommandRefusedError("This job was charged already, and no task's id is known.", advice=PAY_AGAIN)
+        raise CommandRefusedError("This job was charged already, and no task's id is known.", advice=pay_again(job))
     if not job.task and code == RefusedOftenError.code:
         reason = "The vendor refused this set again and again, and may have charged each try."
-        raise CommandRefusedError(reason, advice=PAY_AGAIN)
+        raise CommandRefusedError(reason, advice=pay_again(job))
 
 
 def _given_up(job: Job) -> str:
@@ -164,7 +168,7 @@ def cancel(job: Job, now: float) -> Transition:
 def _canceled(job: Job) -> CanceledError:
     if job.task is None:
         needs_consent = job.charges or is_by_person(job.consent, job.again)
-        return CanceledError("Canceled on request.", advice=PAY_AGAIN if needs_consent else "")
+        return CanceledError("Canceled on request.", advice=pay_again(job) if needs_consent else "")
     return CanceledError(
         "Canceled on request. It was already paid for.",
         advice="`rodin-watchd retry JOB` fetches the result after all, free of charge.",
@@ -179,7 +183,7 @@ def resolve_not_charged(job: Job, now: float) -> Transition:
     if _is_charged(_held(job)):
         raise CommandRefusedError(
             "The balance shows that this job was charged.",
-            advice=f"To pay once more, use `rodin-watchd resolve --give-up JOB`; then {PAY_AGAIN}",
+            advice=f"To pay once more, use `rodin-watchd resolve --give-up JOB`; then {pay_again(job)}",
         )
     return machine.send_again(replace(job, refused=0) if _is_refused_often(job) else job, now)
 
@@ -216,7 +220,7 @@ def _is_charged(job: Job) -> bool:
 def resolve_give_up(job: Job, now: float) -> Transition:
     """Bury a held job with what is known. Raises CommandRefusedError if the job is not held."""
     problem = _held(job).problem
-    told = replace(problem, advice=f"Look into the vendor's account first. {PAY_AGAIN}") if problem else None
+    told = replace(problem, advice=f"Look into the vendor's account first. {pay_again(job)}") if problem else None
     return machine.give_up(job, told, now)
 
 

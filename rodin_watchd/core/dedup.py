@@ -29,7 +29,7 @@ from rodin_watchd.core.names import printable
 from rodin_watchd.core.options import canonical, words_of
 from rodin_watchd.core.wording import in_credits
 from rodin_watchd.errors import DuplicateSetError, TaskFailedError
-from rodin_watchd.model import CREDITS_PER_TEXTURE, InputFile, Job, OptionValue, Role, State
+from rodin_watchd.model import InputFile, Job, OptionValue, Role, State
 
 _IN_VERSION_1: Final[Mapping[str, OptionValue]] = {
     "geometry_file_format": "glb",
@@ -195,7 +195,7 @@ def refused_before(same: Job, times: int) -> DuplicateSetError:
     where = f"{printable(same.place)} (job {same.id})" if same.place else f"job {same.id}"
     return DuplicateSetError(
         f"{_SAME} were refused by the vendor {times} times, and each try may have cost "
-        f"{in_credits(CREDITS_PER_TEXTURE)}: see {where}.",
+        f"{in_credits(same.price)}: see {where}.",
         advice=f"Change the files or the options; or have the vendor's account looked into, and {_AGAIN}.",
     )
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, get_args, get_origin
 
 from pydantic import Field, create_model
 
@@ -132,14 +132,31 @@ def kind_of(job: Job) -> JobKind:
     return KINDS[job.kind]
 
 
-def listed(kind: str, options: Mapping[str, OptionValue]) -> Decimal:
-    """Return what a purchase of this kind costs by the vendor's list, in credits."""
-    return KINDS[kind].list_price(options)
+class Article(NamedTuple):
+    """What can be bought: a kind of job at a price of the vendor's list. Purchases of one article are expected to cost alike."""
+
+    kind: str
+    listed: Decimal  # credits
+
+    @property
+    def noun(self) -> str:
+        """What it is, for people."""
+        return KINDS[self.kind].noun
 
 
-def least_price() -> Decimal:
-    """Return what the cheapest purchase costs by the vendor's list, in credits."""
-    return min(kind.list_price({}) for kind in KINDS.values())
+def article(kind: str, options: Mapping[str, OptionValue]) -> Article:
+    """Return what a job of this kind with these options buys."""
+    return Article(kind, KINDS[kind].list_price(options))
+
+
+def article_of(job: Job) -> Article:
+    """Return what a job buys."""
+    return article(job.kind, job.options)
+
+
+def cheapest() -> Article:
+    """Return the cheapest article of all kinds."""
+    return min((article(kind.name, {}) for kind in KINDS.values()), key=lambda one: one.listed)
 
 
 # ---- The options of all kinds together: what a TOML file may say before its kind is known ---------------------------

@@ -29,7 +29,7 @@ is, `POLICIES` says. Time and chance are arguments. Nothing here reads a clock, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import tzinfo
 from decimal import Decimal
@@ -37,6 +37,7 @@ from enum import StrEnum
 from itertools import product
 from typing import Final, NamedTuple, assert_never
 
+from rodin_watchd.core.kinds import Article, article_of
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.retention import KEPT_SECONDS, urgent_wait_seconds
 from rodin_watchd.core.secrecy import forgetting
@@ -55,7 +56,6 @@ from rodin_watchd.errors import (
     VendorAnswerError,
 )
 from rodin_watchd.model import (
-    CREDITS_PER_TEXTURE,
     Answer,
     Done,
     Job,
@@ -275,7 +275,7 @@ def understood(job: Job, now: float) -> Outcome:
         task = read_submit(job.answer, job.times.get(job.state, now), early=job.state is State.UPLOADING)
     except RodinWatchdError as error:
         return outcome_of(error)
-    spent_now = job.spent + cost_of(task, CREDITS_PER_TEXTURE)
+    spent_now = job.spent + cost_of(task, job.listed)
     return Done(replace(job, task=task, answer=None, charges=job.charges + 1, spent=spent_now))
 
 
@@ -332,7 +332,8 @@ def begin_upload(job: Job, now: float, price: Decimal, account: str) -> Transiti
 
     `price`: what it may cost, in credits; `account`: whose credits it spends.
     """
-    return move(replace(job, answer=None, price=price, account=account), Signal.BEGIN, now)
+    intent = replace(job, answer=None, listed=article_of(job).listed, price=price, account=account)
+    return move(intent, Signal.BEGIN, now)
 
 
 def close_upload(job: Job, now: float) -> Transition:
@@ -628,15 +629,17 @@ OLDER: Final = "The journal is older than what was paid from this folder"
 """The reason where the root counts more submits than the journal knows."""
 
 
-def hold_unsent(job: Job, reason: str, now: float, price: Decimal, account: str) -> tuple[Transition, ...]:
+def hold_unsent(
+    job: Job, reason: str, now: float, price: Callable[[Article], Decimal], account: str
+) -> tuple[Transition, ...]:
     """Return the moves for a live job that may have been sent elsewhere, for that `reason`; none if it may go on.
 
     What is held has a purchase that is not known to be free: also where this service's own upload, which was cut off, was.
-    `price`: what a submit of it may have cost, in credits; `account`: whose credits it spent.
+    `price` tells what an article may have cost, in credits; `account`: whose credits it spent.
     """
     problem = _problem(job, reason)
     if job.state is State.STAGED or (job.state is State.UPLOADING and job.answer is None):
-        begun = begin_upload(job, now, price, account)
+        begun = begin_upload(job, now, price(article_of(job)), account)
         return (begun, _held(begun.job, problem, now))
     if job.state in (State.UPLOADING, State.SUBMITTING):
         has_task = job.answer is not None and isinstance(understood(job, now), Done)

@@ -14,13 +14,14 @@ from decimal import Decimal
 from typing import Final
 
 from rodin_watchd.core.budget import UNLIMITED, Allowance
+from rodin_watchd.core.kinds import Article, article_of, cheapest
 from rodin_watchd.core.machine import AT_VENDOR, POLICIES, RESTING
 from rodin_watchd.core.mounts import Mount, has_mount
 from rodin_watchd.core.retention import turn
 from rodin_watchd.core.waits import LANE, UNANSWERED, is_due
 from rodin_watchd.core.wording import in_credits
 from rodin_watchd.errors import EmptyAccountError, RefusalsError, UnansweredSubmitError
-from rodin_watchd.model import CREDITS_PER_TEXTURE, Job, Outcome, Retry, State, Step
+from rodin_watchd.model import Job, Outcome, Retry, State, Step
 from rodin_watchd.problem import Fault, Lane, Problem
 
 LANES: Mapping[Step, frozenset[Lane]] = {
@@ -163,13 +164,13 @@ class _Chooser:
 
     def _takes_submit(self, job: Job) -> bool:
         """Take a place at the vendor and a part of the budget; a job found in `uploading` has a place already."""
-        if not self.submits or self.budget.why_not(job.folder):
+        if not self.submits or self.budget.why_not(job.folder, article_of(job)):
             return False
         if job.state is State.STAGED:
             if self.places < 1:
                 return False
             self.places -= 1
-        self.budget = self.budget.after(job.folder)
+        self.budget = self.budget.after(job.folder, article_of(job))
         return True
 
 
@@ -268,21 +269,26 @@ def after_no_balance(pauses: Pauses, problem: Problem, now: float, chance: float
     return failed
 
 
-def after_balance(pauses: Pauses, balance: Decimal, now: float, chance: float) -> Pauses:
-    """Return the pauses when the balance was read: the API works; an empty account stops submits, credits let them go on."""
+def after_balance(pauses: Pauses, balance: Decimal, now: float, chance: float, wanted: Article | None = None) -> Pauses:
+    """Return the pauses when the balance was read: the API works; an empty account stops submits, credits let them go on.
+
+    `wanted`: the cheapest of what is to be bought; None: of all there is.
+    """
     reached = ended_by(pauses, frozenset({Lane.API}), now)
-    if balance < CREDITS_PER_TEXTURE:
-        return renewed(reached, empty(balance).problem, now, chance)
+    wanted = wanted or cheapest()
+    if balance < wanted.listed:
+        return renewed(reached, empty(balance, wanted).problem, now, chance)
     submit = reached.get(Lane.SUBMIT)
     if submit and submit.problem.code == EmptyAccountError.code:
         return {lane: pause for lane, pause in reached.items() if lane is not Lane.SUBMIT}
     return reached
 
 
-def empty(balance: Decimal) -> EmptyAccountError:
-    """Return the error of an account that cannot pay one texture."""
-    cost = in_credits(CREDITS_PER_TEXTURE)
-    return EmptyAccountError(f"The vendor's account is empty: it holds {in_credits(balance)}, a texture costs {cost}.")
+def empty(balance: Decimal, wanted: Article) -> EmptyAccountError:
+    """Return the error of an account that cannot pay what is to be bought."""
+    lead = "is empty: it holds" if balance < cheapest().listed else "holds too little:"
+    held, cost = in_credits(balance), in_credits(wanted.listed)
+    return EmptyAccountError(f"The vendor's account {lead} {held}, a {wanted.noun} costs {cost}.")
 
 
 def of_submits(outcome: Outcome, step: Step, pauses: Pauses) -> Outcome:

@@ -35,10 +35,11 @@ from decimal import Decimal
 from enum import Enum
 from typing import Any, Final, NamedTuple, Self
 
+from rodin_watchd.core.kinds import cheapest
 from rodin_watchd.core.machine import charge_lost, not_charged_again, still_unknown
 from rodin_watchd.core.waits import DAY_SECONDS
 from rodin_watchd.core.wording import in_credits
-from rodin_watchd.model import CREDITS_PER_TEXTURE, Job, Transition
+from rodin_watchd.model import Job, Transition
 
 SETTLE_SECONDS: Final = 60.0
 """So long the vendor may take to book a charge, if the configuration says nothing else."""
@@ -138,7 +139,7 @@ class Since:
     told: int  # submits that a person has decided about
     refused: tuple[Refusal, ...] = ()  # oldest first
     gratis: bool = False  # the newest submit that is known to be accepted cost nothing
-    prices: frozenset[Decimal] = frozenset({CREDITS_PER_TEXTURE})  # what textures took lately, credits
+    prices: frozenset[Decimal] = frozenset({cheapest().listed})  # what purchases took lately, credits
     unconfirmed: bool = False  # an accepted submit cost what neither the list says nor the balance has ever shown
 
 
@@ -224,7 +225,7 @@ def _free(told: str, doubt: str) -> Proof:
 def _newest_for(since: Since, amount: Decimal) -> tuple[Refusal, ...]:
     """Return the newest refusals that cost exactly so much together, oldest first; () if none do.
 
-    Where textures took different amounts lately, several numbers of them may cost as much: () as well.
+    Where purchases took different amounts lately, several numbers of them may cost as much: () as well.
     """
     refused = since.refused
     if len(since.prices | {refusal.cost for refusal in refused}) > 1:

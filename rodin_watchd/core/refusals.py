@@ -18,12 +18,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
+from rodin_watchd.core.kinds import cheapest
 from rodin_watchd.core.machine import book_refusals, clear_refusals, hold_refused
 from rodin_watchd.core.proof import Proof, Refusal, Settled, Verdict
 from rodin_watchd.core.wire import plain
 from rodin_watchd.core.wording import in_credits
 from rodin_watchd.errors import ChargedRefusalError, RefusedOftenError
-from rodin_watchd.model import CREDITS_PER_TEXTURE, Job, State, Transition
+from rodin_watchd.model import Job, State, Transition
 
 MOST_FOR_A_SET: Final = 2
 """So many refused submits of one content may be unclear, over all jobs, retries and repeated drops."""
@@ -172,10 +173,12 @@ def is_charged_refusal(job: Job) -> bool:
 
 def why_stopped(in_a_row: InARow, jobs: Iterable[Job]) -> str:
     """Say why no submit may begin until a person has decided, "" if one may."""
-    if any(map(is_charged_refusal, jobs)):
+    live = list(jobs)
+    if any(map(is_charged_refusal, live)):
         return "The vendor charged a set and refused it all the same."
     if in_a_row.why_stopped:
-        return f"{in_a_row.why_stopped}; each may have cost {in_credits(CREDITS_PER_TEXTURE)}."
+        most = max((job.listed for job in live if job.refused), default=cheapest().listed)
+        return f"{in_a_row.why_stopped}; each may have cost {in_credits(most)}."
     return ""
 
 

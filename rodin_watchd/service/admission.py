@@ -11,7 +11,8 @@ from rodin_watchd.adapters.store.reader import JournalReader
 from rodin_watchd.adapters.store.sqlite import CommandReply
 from rodin_watchd.config import Config
 from rodin_watchd.core.approval import Arrival, Changes, Found, Gate, Pass, is_below, version_of
-from rodin_watchd.core.claims import Turn
+from rodin_watchd.core.budget import Allowance
+from rodin_watchd.core.claims import Turn, wanted
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.sets import ReadySet, View, WaitingSet
 from rodin_watchd.errors import CommandRefusedError
@@ -36,6 +37,7 @@ class Admission:
         self, config: Config, job_store: JobStore, budget: Budget, clock: Clock, gate: Gate | None = None
     ) -> None:
         self._limit = config.budget.hold_above_sets
+        self._defaults = config.defaults
         self._window_seconds = config.intake.rescan_seconds
         self._job_store = job_store
         self._budget = budget
@@ -57,7 +59,7 @@ class Admission:
         for ready in view.ready:
             if ready.problem is None and self._gate.verdicts.get(_name(ready)) is Pass.HELD:
                 barred.append((ready, Turn.APPROVAL))
-            elif ready.problem is None and (reason := left.why_not(ready.candidate.folder)):
+            elif ready.problem is None and left.caps.any and (reason := self._why_late(left, ready)):
                 barred.append((ready, Turn.BUDGET))
                 late[reason] += 1
         self._budget.bar(late)
@@ -67,7 +69,10 @@ class Admission:
     def still_admits(self, chosen: Iterable[ReadySet]) -> bool:
         """Tell whether these sets, which were admitted before, may be claimed now: nothing else was spent meanwhile."""
         left = self._budget.allowance
-        return not any(left.why_not(ready.candidate.folder) for ready in chosen)
+        return not left.caps.any or not any(self._why_late(left, ready) for ready in chosen)
+
+    def _why_late(self, left: Allowance, ready: ReadySet) -> str:
+        return left.why_not(ready.candidate.folder, wanted(ready, self._defaults))
 
     def _look(self, view: View, monotonic: float) -> None:
         """Note what came; tell once when sets begin to be held. Without a limit nothing is, nor stays, held."""

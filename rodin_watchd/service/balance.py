@@ -22,6 +22,7 @@ from rodin_watchd.core.account import (
     remembered,
 )
 from rodin_watchd.core.budget import is_over_budget
+from rodin_watchd.core.kinds import Article, article_of, cheapest
 from rodin_watchd.core.machine import AT_VENDOR, SENDING, is_disputed
 from rodin_watchd.core.pauses import Pause, Pauses, account_pauses, cleared, is_over, to_ask_about, until_decided
 from rodin_watchd.core.proof import (
@@ -73,7 +74,7 @@ from rodin_watchd.core.trust import (
     taken_back,
     trust_key,
 )
-from rodin_watchd.model import CREDITS_PER_TEXTURE, Job, State, Transition
+from rodin_watchd.model import Job, State, Transition
 from rodin_watchd.problem import Lane, Problem
 from rodin_watchd.service.jobs import JobStore
 
@@ -563,16 +564,24 @@ class AccountBalance:
 
     def holds_submits(self, pauses: Pauses) -> bool:
         """Tell whether no submit may begin until the balance was asked for."""
-        return (
-            self._prover.holds_submits or self._is_unsure() or self.textures() == 0 or bool(self._to_ask_about(pauses))
-        )
+        return self._prover.holds_submits or self._is_unsure() or self.is_empty or bool(self._to_ask_about(pauses))
 
-    def textures(self) -> int | None:
-        """Return how many more textures the account pays, by the newest balance and what was bought since; None: unknown."""
+    def _left(self) -> Decimal | None:
+        """Return the account's credits by the newest balance and what was bought since; None: unknown."""
         if self._paid_in is None:
             return None
-        spent = sum(self._job_store.journal.spent_since(self._asked_purchase).values(), Decimal(0))
-        return max(int((self._paid_in - spent) // CREDITS_PER_TEXTURE), 0)
+        return self._paid_in - sum(self._job_store.journal.spent_since(self._asked_purchase).values(), Decimal(0))
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the account is known not to pay the cheapest of what is to be bought."""
+        left = self._left()
+        return left is not None and left < self.next_article.listed
+
+    @property
+    def next_article(self) -> Article:
+        """The cheapest of what is to be bought, or of all there is."""
+        return min(map(article_of, self._to_buy()), key=lambda one: one.listed, default=cheapest())
 
     @property
     def begun(self) -> Proving:
@@ -589,10 +598,14 @@ class AccountBalance:
         """Whether a proof is under way by which held jobs may go on without a person."""
         return self._prover.about_held
 
-    def room(self, sending: int) -> int:
-        """Return how many more submits may begin while so many are under way."""
-        textures, others = self.textures(), room(self._job_store.journal.in_a_row(), sending)
-        return others if textures is None else min(textures, others)
+    def payable(self, intents: Sequence[Transition], sending: int) -> list[Transition]:
+        """Return the intents whose submits may begin while so many are under way: the account pays them, by what is known."""
+        most, left, chosen = room(self._job_store.journal.in_a_row(), sending), self._left(), list[Transition]()
+        for intent in intents:
+            if len(chosen) < most and (left is None or intent.job.listed <= left):
+                left = None if left is None else left - intent.job.listed
+                chosen.append(intent)
+        return chosen
 
     def stopped(self, pauses: Pauses) -> Pauses:
         """Return the pauses with one of the submits that a person has to end, while the vendor refuses too much."""
@@ -617,7 +630,7 @@ class AccountBalance:
         if self._question or (api and not is_over(api, self._now())):
             return False
         submits = submits and Lane.REFUSALS not in pauses
-        ran_dry = self.textures() == 0 and not account_pauses(pauses) and not self._sending()
+        ran_dry = self.is_empty and not account_pauses(pauses) and not self._sending()
         first = submits and (self._is_unsure() or ran_dry) and self._has_to_buy()
         probe = self._probes(pauses, to_send=submits and self._has_to_buy())
         return first or self._prover.is_due() or probe or self._is_outdated()
@@ -647,7 +660,10 @@ class AccountBalance:
         return sum(job.state in SENDING for job in self._job_store.jobs.values())
 
     def _has_to_buy(self) -> bool:
-        return any(job.state in _TO_BUY and not is_over_budget(job) for job in self._job_store.jobs.values())
+        return any(self._to_buy())
+
+    def _to_buy(self) -> Iterator[Job]:
+        return (job for job in self._job_store.jobs.values() if job.state in _TO_BUY and not is_over_budget(job))
 
     # ---- asking -----------------------------------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ from rodin_watchd.core.budget import (
     next_day_at,
     put_off,
 )
+from rodin_watchd.core.kinds import article_of
 from rodin_watchd.core.machine import Loss
 from rodin_watchd.core.wording import local
 from rodin_watchd.errors import OverBudgetError
@@ -141,9 +142,9 @@ class Budget:
         return self._left(spent, today)
 
     def _left(self, spent: Mapping[str, Decimal], today: Day) -> Allowance:
-        """Return what is left of the day, by what a texture may cost."""
-        price = self._job_store.journal.price()
-        return Allowance(self._caps, spent, price, today.lost_credits(price))
+        """Return what is left of the day."""
+        journal = self._job_store.journal
+        return Allowance(self._caps, spent, journal.price, today.lost_credits(journal.dearest))
 
     def buy(self, intents: Sequence[Transition]) -> list[Job]:
         """Make those intents durable that are within the budget; return their jobs."""
@@ -164,7 +165,7 @@ class Budget:
         """Note on each job that is to be sent whether and why it waits for another day."""
         to_send = [job for job in jobs if job.state in (State.STAGED, State.UPLOADING)]
         left, now = self.allowance if to_send else UNLIMITED, self._now()
-        late = [(job, left.why_not(job.folder)) for job in to_send]
+        late = [(job, left.why_not(job.folder, article_of(job))) for job in to_send]
         moves = (put_off(job, reason, now) for job, reason in late)
         self._job_store.commit([move for move in moves if move], now)
         self._tell(frozenset(reason for _, reason in late if reason) | self._barred.keys())

@@ -217,10 +217,10 @@ class Commands:
                 told = (
                     "This job was paid for, or may have been, and no task is left that could be asked for its results."
                 )
-                raise CommandRefusedError(told, advice=people.PAY_AGAIN)
+                raise CommandRefusedError(told, advice=people.pay_again(job))
             refused = self._job_store.refused_before(job)
             if refused:
-                raise CommandRefusedError(refused.message, advice=people.PAY_AGAIN)
+                raise CommandRefusedError(refused.message, advice=people.pay_again(job))
 
     def _move(self, job: Job, command: Command) -> str:
         now = self._now()

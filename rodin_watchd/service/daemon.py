@@ -149,7 +149,7 @@ class Daemon:
             mounts.finish_acceptance()
 
     def _unsent(self, job: Job, reason: str, now: float) -> tuple[Transition, ...]:
-        return hold_unsent(job, reason, now, self.parts.job_store.journal.price(), self.parts.tools.client.account)
+        return hold_unsent(job, reason, now, self.parts.job_store.journal.price, self.parts.tools.client.account)
 
     def _snapshot(self) -> Snapshot:
         return self._display.snapshot(self._problem, stopping=self._stopping)

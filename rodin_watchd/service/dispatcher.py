@@ -16,7 +16,7 @@ from rodin_watchd.core import machine
 from rodin_watchd.core.account import of_task
 from rodin_watchd.core.budget import UNLIMITED, is_over_budget
 from rodin_watchd.core.dedup import content_of, is_same_purchase
-from rodin_watchd.core.kinds import kind_of
+from rodin_watchd.core.kinds import article_of, kind_of
 from rodin_watchd.core.machine import SUBMITS
 from rodin_watchd.core.mounts import Mount
 from rodin_watchd.core.names import printable
@@ -324,7 +324,7 @@ class Dispatcher:
             return
         before, now, chance = self.pauses, self._clock.now(), self._clock.chance()
         if isinstance(answer, Decimal):
-            after = after_balance(before, answer, now, chance)
+            after = after_balance(before, answer, now, chance, self._account.next_article)
         else:
             after = after_no_balance(before, answer, now, chance)
         self._account.take(answer, after)
@@ -348,7 +348,7 @@ class Dispatcher:
     def _is_own(self, job: Job, step: Step, lane: Lane, problem: Problem) -> bool:
         if problem.code == ThrottledError.code:  # said to the account, whichever job happens to hear it
             return False
-        if problem.code == NoCreditsError.code and self._account.textures() == 0:  # that is reason enough
+        if problem.code == NoCreditsError.code and self._account.is_empty:  # that is reason enough
             return False
         return self._blame.is_own(job.id, lane) or lane not in LANES[step]  # which no pause of the lane would stop
 
@@ -406,13 +406,13 @@ class Dispatcher:
         judged = self._account.judged_jobs()  # they wait, and are no probe of any lane
         jobs = [job for job in self._job_store.jobs.values() if job.id not in judged]
         due = due_jobs(jobs, self._pool.busy, self.pauses, limits, now)
-        price, account = self._job_store.journal.price(), self._account.name
-        intents = [machine.begin_upload(job, now, price, account) for job in self._wanted(due, now)]
+        price, account = self._job_store.journal.price, self._account.name
+        intents = [machine.begin_upload(job, now, price(article_of(job)), account) for job in self._wanted(due, now)]
         sending = sum(
             self._job_store.jobs[job_id].state in machine.SENDING
             for job_id in self._pool.busy & self._job_store.jobs.keys()
         )
-        bought = self._bought(intents[: self._account.room(sending)], now)
+        bought = self._bought(self._account.payable(intents, sending), now)
         for job in (*(job for job in due if not _to_send(job)), *bought):
             if Lane.API in LANES[machine.POLICIES[job.state].step]:
                 self._rate = self._rate.spend(monotonic)

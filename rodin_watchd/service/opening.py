@@ -137,7 +137,7 @@ def _find_lost(job_store: JobStore, day: BudgetDay, submits: int, now: float, ac
         return
     reason = OLDER if copied_at is None else put_back(float(copied_at), day.zone)
     for job in list(job_store.jobs.values()):
-        job_store.commit(hold_unsent(job, reason, now, journal.price(), account), now)
+        job_store.commit(hold_unsent(job, reason, now, journal.price, account), now)
     job_store.refuse_open_commands(TOO_OLD)
     lost = missing if knew_root else 0
     loss = Loss(lost, now, reason) if lost else None

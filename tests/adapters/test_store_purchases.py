@@ -14,6 +14,7 @@ import pytest
 from rodin_watchd.adapters.store.reader import JournalReader
 from rodin_watchd.adapters.store.sqlite import Beside, Journal
 from rodin_watchd.core.approval import Changes, GateKey, Pass
+from rodin_watchd.core.kinds import TEXTURE, article
 from rodin_watchd.core.proof import Refusal, Settled, Since
 from rodin_watchd.core.refusals import LOOKED
 from rodin_watchd.errors import JournalError
@@ -22,6 +23,7 @@ from rodin_watchd.model import Answer, Job, State, Task, Transition
 NOW = 1_700_000_000.0
 S = State
 HALF, NOTHING = Decimal("0.5"), Decimal(0)
+A_TEXTURE = article(TEXTURE.name, {})
 
 
 @pytest.fixture
@@ -148,18 +150,36 @@ def test_spending_is_counted_by_top_folder_and_purchase(journal: Journal) -> Non
 
 def test_the_price_is_the_dearest_of_the_newest_charges(journal: Journal, tmp_path: Path) -> None:
     """At least the list's; what is not known yet counts by it."""
-    assert journal.price() == HALF
+    assert journal.price(A_TEXTURE) == HALF
     led(journal, *SENT, S.SUBMITTED, name="a", content="a")
     led(journal, *SENT, name="b", content="b")
     for cost, price in (("0", HALF), ("1.5", Decimal("1.5"))):
         with closing(sqlite3.connect(tmp_path / "journal.sqlite3", isolation_level=None)) as other:
             other.execute("UPDATE purchases SET cost = ? WHERE job_id = 'a'", (cost,))
         journal.changed_outside()  # each tick asks
-        assert journal.price() == price
+        assert journal.price(A_TEXTURE) == price
         assert journal.spent_since(0) == {"": max(Decimal(cost), HALF) + price}
     for number in range(20):
         led(journal, *SENT, S.SUBMITTED, name=f"n{number}", content=f"n{number}")
-    assert journal.price() == HALF
+    assert journal.price(A_TEXTURE) == HALF
+
+
+def test_what_one_thing_costs_says_nothing_of_another(journal: Journal, tmp_path: Path) -> None:
+    """Each kind, at each price of the list, has a price of its own; what is lost counts by the dearest that was bought."""
+    dear = A_TEXTURE._replace(listed=Decimal("1.5"))
+    assert journal.dearest() == HALF
+    led(journal, *SENT, S.SUBMITTED, name="a", content="a")
+    with closing(sqlite3.connect(tmp_path / "journal.sqlite3", isolation_level=None)) as other:
+        other.execute("UPDATE purchases SET cost = '2', listed = '1.5' WHERE job_id = 'a'")
+    journal.changed_outside()
+    assert (journal.price(A_TEXTURE), journal.price(dear), journal.dearest()) == (HALF, Decimal(2), Decimal(2))
+    with closing(sqlite3.connect(tmp_path / "journal.sqlite3", isolation_level=None)) as other:
+        other.execute("UPDATE purchases SET cost = '0.5', kind = 'other' WHERE job_id = 'a'")
+    journal.changed_outside()
+    assert (journal.price(dear), journal.price(dear._replace(kind="other"))) == (dear.listed, dear.listed)
+    assert journal.spent_since(0) == {"": dear.listed}, (
+        "a charge below the list counts as the list, until the balance shows it"
+    )
 
 
 def test_charges_count_from_when_the_set_was_sent(journal: Journal) -> None:

@@ -11,8 +11,9 @@ import pytest
 
 from rodin_watchd.adapters.store.reader import JournalReader
 from rodin_watchd.adapters.store.sqlite import CommandReply, Journal, insert_command
+from rodin_watchd.core.kinds import TEXTURE
 from rodin_watchd.core.machine import Signal, answered, begin_upload, close_upload, move, understood
-from rodin_watchd.model import CREDITS_PER_TEXTURE, Answer, Done, InputFile, Job, Role, Signature, State, Transition
+from rodin_watchd.model import Answer, Done, InputFile, Job, Role, Signature, State, Transition
 
 KEY = "the-subscription-key-0123456789"
 LONG_KEY = KEY * 200  # so long that SQLite puts it into pages of its own
@@ -41,7 +42,7 @@ def staged() -> Job:
 def submitted(journal: Journal, key: str) -> Job:
     """Commit the whole way to a submitted task."""
     journal.commit([Transition(staged(), "staged")], NOW)
-    moves = [begin_upload(staged(), NOW, CREDITS_PER_TEXTURE, "k")]
+    moves = [begin_upload(staged(), NOW, TEXTURE.list_price({}), "k")]
     moves.append(close_upload(moves[-1].job, NOW))
     moves.append(answered(moves[-1].job, Answer(201, ANSWER.format(key).encode())))
     for transition in moves:
@@ -127,10 +128,10 @@ def test_a_sweep_with_nothing_new_touches_nothing(journal: Journal, tmp_path: Pa
 def test_a_failed_job_keeps_no_answer(journal: Journal, tmp_path: Path) -> None:
     """What the vendor said of a set that it refused is in the problem; the raw answer is not kept."""
     journal.commit([Transition(staged(), "staged")], NOW)
-    uploading = begin_upload(staged(), NOW, CREDITS_PER_TEXTURE, "k").job
+    uploading = begin_upload(staged(), NOW, TEXTURE.list_price({}), "k").job
     told = replace(uploading, answer=Answer(400, KEY.encode()))
     for transition in (
-        begin_upload(staged(), NOW, CREDITS_PER_TEXTURE, "k"),
+        begin_upload(staged(), NOW, TEXTURE.list_price({}), "k"),
         answered(uploading, Answer(400, KEY.encode())),
     ):
         journal.commit([transition], NOW)

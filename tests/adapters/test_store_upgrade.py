@@ -237,3 +237,21 @@ def test_a_large_journal_is_brought_up_to_date_in_little_time(path: Path) -> Non
         job = journal.find("n777")
         assert journal.bought([fingerprint(TEXTURE, job.files, job.options)], "") == job
     assert seconds < count * 0.3e-3
+
+
+def test_the_purchases_of_version_3_were_textures(path: Path) -> None:
+    """A journal of schema 3, with jobs in every state: its purchases say what they bought, and its open ones go on."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.row_factory = sqlite3.Row
+        for step in schema.migrations(1)[:2]:
+            db.executescript(step.script)
+            step.go_on(db)
+        db.executemany("INSERT OR IGNORE INTO moves (before, after) VALUES (?, ?)", schema.legal_moves())
+        db.execute("PRAGMA user_version = 3")
+        before = [tuple(row) for row in db.execute("SELECT id, job_id, outcome, cost FROM purchases ORDER BY id")]
+    with closing(Journal(path)) as journal:
+        after = journal._rows("SELECT id, job_id, outcome, cost, kind, listed FROM purchases ORDER BY id")
+        assert [tuple(row) for row in after] == [(*row, "texture", "0.5") for row in before]
+        assert {job.kind for job in journal.jobs()} == {"texture"}
+        assert {job.listed for job in journal.jobs()} == {Decimal("0.5")}
+        assert journal.spent_since(0)

@@ -23,8 +23,8 @@ from click.testing import CliRunner, Result
 
 from rodin_watchd.adapters.store.sqlite import Journal
 from rodin_watchd.cli.main import cli
+from rodin_watchd.core.kinds import TEXTURE
 from rodin_watchd.model import (
-    CREDITS_PER_TEXTURE,
     Answer,
     InputFile,
     Job,
@@ -249,7 +249,7 @@ def a_job(**changes: Any) -> Job:  # noqa: ANN401 - any of a job's values
         place="outbox/oak/chair",
     )
     asked = replace(job, **changes)
-    return replace(asked, spent=changes.get("spent", asked.charges * CREDITS_PER_TEXTURE))
+    return replace(asked, spent=changes.get("spent", asked.charges * TEXTURE.list_price({})))
 
 
 def a_failed_job(**changes: Any) -> Job:  # noqa: ANN401 - any of a job's values

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from rodin_watchd.core.kinds import TEXTURE
 from rodin_watchd.core.machine import POLICIES
 from rodin_watchd.errors import (
     DiskError,
@@ -17,7 +18,7 @@ from rodin_watchd.errors import (
     ThrottledError,
     VendorAnswerError,
 )
-from rodin_watchd.model import CREDITS_PER_TEXTURE, Answer, InputFile, Job, ResultFile, Role, Signature, State, Task
+from rodin_watchd.model import Answer, InputFile, Job, ResultFile, Role, Signature, State, Task
 from rodin_watchd.problem import Problem
 
 NOW = 1_700_000_000.0
@@ -48,7 +49,7 @@ def a_job(state: State = State.CLAIMED, **changes: Any) -> Job:  # noqa: ANN401 
         "place": {State.FAILED: "failed/chair", State.ARCHIVED: "outbox/chair"}.get(state, ""),
     }
     asked = {**fields, **changes}
-    return Job(**{"spent": asked["charges"] * CREDITS_PER_TEXTURE, **asked})
+    return Job(**{"spent": asked["charges"] * TEXTURE.list_price({}), **asked})
 
 
 def some_files(folder: str = "inbox", name: str = "chair") -> tuple[InputFile, ...]:

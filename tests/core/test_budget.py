@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zoneinfo
 from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal
 from itertools import pairwise
@@ -27,7 +28,8 @@ from rodin_watchd.core.budget import (
     put_off,
     top_folder,
 )
-from rodin_watchd.model import CREDITS_PER_TEXTURE, State, Transition
+from rodin_watchd.core.kinds import TEXTURE, Article, article
+from rodin_watchd.model import State, Transition
 
 BERLIN = zoneinfo.ZoneInfo("Europe/Berlin")
 BEIRUT = zoneinfo.ZoneInfo("Asia/Beirut")  # its clocks change at midnight
@@ -58,6 +60,12 @@ def test_the_top_folder_is_what_counts(folder: str, top: str) -> None:
 
 
 HALF = Decimal("0.5")
+A_TEXTURE = article(TEXTURE.name, {})
+
+
+def each(price: Decimal) -> Callable[[Article], Decimal]:
+    """Return prices by which all costs the same."""
+    return lambda _: price
 
 
 @pytest.mark.parametrize(
@@ -74,25 +82,31 @@ HALF = Decimal("0.5")
 )
 def test_a_cap_is_never_exceeded(cap: str, spent: int, may: bool) -> None:
     """Exactly reached is fine; what would go beyond waits. For the day and for a folder alike."""
-    assert (Allowance(Caps(Decimal(cap), None), {"a": spent * HALF}, HALF).why_not("b") == "") is may
-    assert (Allowance(Caps(None, Decimal(cap)), {"a": spent * HALF}, HALF).why_not("a/deep") == "") is may
-    assert (Allowance(Caps(None, Decimal(cap)), {"a": Decimal(50), "b": spent * HALF}, HALF).why_not("b") == "") is may
+    assert (Allowance(Caps(Decimal(cap), None), {"a": spent * HALF}, each(HALF)).why_not("b", A_TEXTURE) == "") is may
+    assert (
+        Allowance(Caps(None, Decimal(cap)), {"a": spent * HALF}, each(HALF)).why_not("a/deep", A_TEXTURE) == ""
+    ) is may
+    assert (
+        Allowance(Caps(None, Decimal(cap)), {"a": Decimal(50), "b": spent * HALF}, each(HALF)).why_not("b", A_TEXTURE)
+        == ""
+    ) is may
 
 
 def test_the_reason_names_the_budget() -> None:
     """Whoever dropped the set reads which one it is."""
     assert (
-        Allowance(Caps(Decimal(5), None), {"": Decimal(5)}, HALF).why_not("a") == "today's budget of 5 credits is spent"
+        Allowance(Caps(Decimal(5), None), {"": Decimal(5)}, each(HALF)).why_not("a", A_TEXTURE)
+        == "today's budget of 5 credits is spent"
     )
-    folder = Allowance(Caps(None, Decimal("0.5")), {"a": HALF, "": HALF}, HALF)
-    assert folder.why_not("a/b") == "today's budget of 0.5 credits for the folder “a” is spent"
-    assert folder.why_not("") == "today's budget of 0.5 credits for the inbox itself is spent"
-    assert folder.why_not("b") == UNLIMITED.why_not("a") == ""
+    folder = Allowance(Caps(None, Decimal("0.5")), {"a": HALF, "": HALF}, each(HALF))
+    assert folder.why_not("a/b", A_TEXTURE) == "today's budget of 0.5 credits for the folder “a” is spent"
+    assert folder.why_not("", A_TEXTURE) == "today's budget of 0.5 credits for the inbox itself is spent"
+    assert folder.why_not("b", A_TEXTURE) == UNLIMITED.why_not("a", A_TEXTURE) == ""
 
 
 def in_credits_of(counts: Counter[str]) -> dict[str, Decimal]:
     """Return what so many textures cost by the list."""
-    return {top: count * CREDITS_PER_TEXTURE for top, count in counts.items()}
+    return {top: count * TEXTURE.list_price({}) for top, count in counts.items()}
 
 
 @pytest.mark.parametrize(
@@ -100,16 +114,16 @@ def in_credits_of(counts: Counter[str]) -> dict[str, Decimal]:
 )
 def test_what_was_really_spent_counts_not_how_often(spent: str, may: bool) -> None:
     """A vendor that took another amount than the list says: the next one still has to fit by the list price."""
-    allowance = Allowance(Caps(Decimal(1), Decimal(1)), {"a": Decimal(spent)}, HALF)
-    assert (allowance.why_not("a") == "") is may
+    allowance = Allowance(Caps(Decimal(1), Decimal(1)), {"a": Decimal(spent)}, each(HALF))
+    assert (allowance.why_not("a", A_TEXTURE) == "") is may
 
 
 def test_a_set_has_to_fit_by_the_dearest_price_known() -> None:
     """Dearer than the list: several at once count by it, and the reason says so."""
-    allowance = Allowance(Caps(Decimal(4), None), {"a": Decimal("1.5")}, price=Decimal("1.5"))
+    allowance = Allowance(Caps(Decimal(4), None), {"a": Decimal("1.5")}, price=each(Decimal("1.5")))
     intents = [Transition(a_job(State.UPLOADING, id=str(n)), "uploading") for n in range(3)]
     assert allowance.affordable(intents) == intents[:1]
-    assert allowance.after("a").why_not("b") == (
+    assert allowance.after("a", A_TEXTURE).why_not("b", A_TEXTURE) == (
         "what is left of today's budget of 4 credits is too little: the newest textures took up to 1.5 credits each"
     )
 
@@ -124,17 +138,20 @@ def test_no_choice_goes_over_a_cap_and_none_is_left_out(
 ) -> None:
     """Of any intents those go, in order, that fit; each that is left out would have gone over."""
     before = Counter(map(top_folder, spent))
-    allowance = Allowance(Caps(day, folder), in_credits_of(before), HALF)
+    allowance = Allowance(Caps(day, folder), in_credits_of(before), each(HALF))
     intents = [Transition(a_job(State.UPLOADING, id=str(n), folder=name), "uploading") for n, name in enumerate(asked)]
     chosen = allowance.affordable(intents)
     after = before + Counter(top_folder(intent.job.folder) for intent in chosen)
     new = after - before
     if day is not None and new:
-        assert after.total() * CREDITS_PER_TEXTURE <= day
+        assert after.total() * TEXTURE.list_price({}) <= day
     for top in new:
-        assert folder is None or after[top] * CREDITS_PER_TEXTURE <= folder
+        assert folder is None or after[top] * TEXTURE.list_price({}) <= folder
     left = [intent for intent in intents if intent not in chosen]
-    assert all(Allowance(Caps(day, folder), in_credits_of(after), HALF).why_not(intent.job.folder) for intent in left)
+    assert all(
+        Allowance(Caps(day, folder), in_credits_of(after), each(HALF)).why_not(intent.job.folder, A_TEXTURE)
+        for intent in left
+    )
     assert [intent for intent in intents if intent in chosen] == chosen
 
 

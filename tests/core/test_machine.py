@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from job_samples import NOW, PAID, SERVICE_ERRORS, SET_PROBLEM, TASK, a_job, accepted, all_errors, all_problems, said
 
 from rodin_watchd.core.commands import cancel, resolve_adopt, resolve_give_up, resolve_not_charged, retry
+from rodin_watchd.core.kinds import TEXTURE
 from rodin_watchd.core.machine import (
     ENDED,
     PATIENCE,
@@ -37,7 +38,6 @@ from rodin_watchd.errors import (
     VendorAnswerError,
 )
 from rodin_watchd.model import (
-    CREDITS_PER_TEXTURE,
     Answer,
     Done,
     Job,
@@ -232,7 +232,7 @@ def test_attempts_end_in_failing(state: State) -> None:
         waits.append(job.not_before - now)
         now = job.not_before
         if job.state is S.STAGED:
-            job = begin_upload(job, now, CREDITS_PER_TEXTURE, "k").job
+            job = begin_upload(job, now, TEXTURE.list_price({}), "k").job
     assert len(waits) == POLICIES[state].max_attempts
     assert waits[:5] == [2.0, 4.0, 8.0, 16.0, 32.0]
     assert job.problem == SET_PROBLEM
@@ -324,7 +324,7 @@ def test_what_the_vendor_asks_for_is_waited_for() -> None:
 
 def test_a_submit_goes_through_both_intents_and_keeps_its_attempts() -> None:
     """Uploading, then submitting: attempts are counted across them, and an old answer is gone before the new body."""
-    uploading = begin_upload(a_job(S.STAGED, attempts=3, answer=REFUSALS[4]), NOW, CREDITS_PER_TEXTURE, "k").job
+    uploading = begin_upload(a_job(S.STAGED, attempts=3, answer=REFUSALS[4]), NOW, TEXTURE.list_price({}), "k").job
     submitting = close_upload(uploading, NOW + 1).job
     assert (uploading.state, uploading.attempts, uploading.answer) == (S.UPLOADING, 3, None)
     assert (submitting.state, submitting.attempts) == (S.SUBMITTING, 3)
@@ -445,7 +445,7 @@ class Life:
     def by_service(self, data: st.DataObject) -> None:
         """Go on as the daemon would."""
         if self.job.state is S.STAGED:
-            self.take(begin_upload(self.job, self.now, CREDITS_PER_TEXTURE, "k").job)
+            self.take(begin_upload(self.job, self.now, TEXTURE.list_price({}), "k").job)
         elif self.job.state is S.UPLOADING and data.draw(st.booleans()):
             self.take(close_upload(self.job, self.now).job)
         elif self.job.state is S.SUBMITTING and data.draw(st.booleans()):
@@ -494,7 +494,7 @@ def test_no_life_of_a_job_breaks_a_promise(data: st.DataObject, steps: list[tupl
 def test_a_life_without_trouble_is_delivered() -> None:
     """Ten moves, one charge."""
     job = after(a_job(), Done(replace(a_job(), fingerprint="ab")), NOW, 0.5).job
-    job = answered(close_upload(begin_upload(job, NOW, CREDITS_PER_TEXTURE, "k").job, NOW).job, accepted()).job
+    job = answered(close_upload(begin_upload(job, NOW, TEXTURE.list_price({}), "k").job, NOW).job, accepted()).job
     job = after(job, understood(job, NOW), NOW, 0.5, 5.0).job
     path = [job.state]
     while job.state not in ENDED:

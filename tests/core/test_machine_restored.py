@@ -19,7 +19,7 @@ PRICE = Decimal(2)
 @pytest.mark.parametrize("state", [State.STAGED, State.UPLOADING, State.SUBMITTING])
 def test_what_may_have_been_sent_since_is_held(state: State) -> None:
     """With the reason, by moves that the machine knows."""
-    moves = hold_unsent(a_job(state), OLDER, NOW, PRICE, "k")
+    moves = hold_unsent(a_job(state), OLDER, NOW, lambda _: PRICE, "k")
     assert [transition.job.state for transition in moves][-1] is State.HELD
     assert moves[-1].message.startswith(OLDER)
     assert "may have been submitted" in moves[-1].message
@@ -30,13 +30,13 @@ def test_what_may_have_been_sent_since_is_held(state: State) -> None:
 
 def test_what_is_held_unsent_is_booked_as_what_it_may_have_cost() -> None:
     """By the price and for the account that the upload would have had."""
-    job = hold_unsent(a_job(State.STAGED), OLDER, NOW, PRICE, "k")[-1].job
+    job = hold_unsent(a_job(State.STAGED), OLDER, NOW, lambda _: PRICE, "k")[-1].job
     assert (job.price, job.account) == (PRICE, "k")
 
 
 def test_what_was_not_taken_yet_fails() -> None:
     """It costs nothing to drop it again, if the account says that it was not charged."""
-    (move,) = hold_unsent(a_job(State.CLAIMED), REASON, NOW, PRICE, "k")
+    (move,) = hold_unsent(a_job(State.CLAIMED), REASON, NOW, lambda _: PRICE, "k")
     assert move.job.state is State.FAILING
     assert "may have been submitted" in move.message
 
@@ -44,24 +44,24 @@ def test_what_was_not_taken_yet_fails() -> None:
 @pytest.mark.parametrize("state", sorted(set(State) - {State.CLAIMED, State.STAGED, State.UPLOADING, State.SUBMITTING}))
 def test_what_has_its_task_goes_on(state: State) -> None:
     """Asking for results is free."""
-    assert hold_unsent(a_job(state), REASON, NOW, PRICE, "k") == ()
+    assert hold_unsent(a_job(state), REASON, NOW, lambda _: PRICE, "k") == ()
 
 
 def test_what_asks_for_a_paid_result_goes_on() -> None:
     """A failed job that was taken up again, with its task."""
-    assert hold_unsent(replace(a_job(State.CLAIMED), task=TASK), REASON, NOW, PRICE, "k") == ()
+    assert hold_unsent(replace(a_job(State.CLAIMED), task=TASK), REASON, NOW, lambda _: PRICE, "k") == ()
 
 
 @pytest.mark.parametrize("state", [State.UPLOADING, State.SUBMITTING])
 def test_an_answer_that_names_the_task_is_believed(state: State) -> None:
     """It is committed, and only to be understood: the task is paid for, and asking for it is free."""
     accepted = Answer(201, b'{"error": null, "uuid": "u-1", "jobs": {"uuids": [], "subscription_key": "k"}}')
-    assert hold_unsent(replace(a_job(state), answer=accepted), REASON, NOW, PRICE, "k") == ()
-    (move,) = hold_unsent(replace(a_job(state), answer=Answer(503, b"")), REASON, NOW, PRICE, "k")
+    assert hold_unsent(replace(a_job(state), answer=accepted), REASON, NOW, lambda _: PRICE, "k") == ()
+    (move,) = hold_unsent(replace(a_job(state), answer=Answer(503, b"")), REASON, NOW, lambda _: PRICE, "k")
     assert move.job.state is State.HELD
 
 
 def test_a_copied_root_is_named() -> None:
     """With the journal that its mark names, on one line."""
-    *_, move = hold_unsent(a_job(State.UPLOADING), copied("far:/state\n/journal.sqlite3"), NOW, PRICE, "k")
+    *_, move = hold_unsent(a_job(State.UPLOADING), copied("far:/state\n/journal.sqlite3"), NOW, lambda _: PRICE, "k")
     assert "copied or moved: the root's mark names the journal far:/state\\n/journal.sqlite3." in move.message

@@ -70,6 +70,7 @@ def job(doc: str) -> Job:
             "files": tuple(_input_file(f) for f in data["files"]),
             "task": _task(data["task"]) if data["task"] else None,
             "spent": Decimal(data["spent"]) if "spent" in data else data["charges"] * _PRICE_BEFORE_2,
+            "listed": Decimal(data.get("listed", _PRICE_BEFORE_2)),
             "price": Decimal(data.get("price", _PRICE_BEFORE_2)),
             "answer": _answer(data["answer"]) if data["answer"] else None,
             "results": tuple(ResultFile(**r) for r in data["results"]),

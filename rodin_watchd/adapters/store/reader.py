@@ -20,12 +20,13 @@ from rodin_watchd.adapters.store.codec import plain
 from rodin_watchd.adapters.store.errors import errors_in_words, in_words
 from rodin_watchd.core.approval import GateKey, Pass
 from rodin_watchd.core.dedup import of_set
+from rodin_watchd.core.kinds import Article, cheapest
 from rodin_watchd.core.machine import SENDING
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.proof import Refusal, Since
 from rodin_watchd.core.refusals import LOOKED, InARow, InVain
 from rodin_watchd.errors import CommandRefusedError, JournalError, OldJournalError
-from rodin_watchd.model import CREDITS_PER_TEXTURE, Event, HookRun, Job, OwedCall, ServiceEvent, State
+from rodin_watchd.model import Event, HookRun, Job, OwedCall, ServiceEvent, State
 
 # ---- The calls of plugins' hooks in the journal: what was made is not made again, what is owed is not forgotten -----
 
@@ -146,14 +147,20 @@ def _json(value: Any) -> str:  # noqa: ANN401 - whatever JSON can hold
 
 
 SPENT = """
-    SELECT top, cost, outcome = 'charged', confirmed, count(*) FROM purchases WHERE id > ? AND outcome <> 'free'
-        GROUP BY 1, 2, 3, 4
+    SELECT top, kind, listed, cost, outcome = 'charged', confirmed, count(*) FROM purchases
+        WHERE id > ? AND outcome <> 'free' GROUP BY 1, 2, 3, 4, 5, 6
 """
-"""What was bought after a purchase: top folder, cost, whether it was charged, whether the balance confirms that, how many."""
+"""What was bought after a purchase: top folder, kind, list price, cost, whether it was charged, whether the balance confirms it, how many."""
+_COSTS_OF = """
+    SELECT cost FROM purchases WHERE outcome = 'charged' AND kind = ? AND listed = ? ORDER BY id DESC LIMIT 20
+"""
+_ARTICLES = "SELECT DISTINCT kind, listed FROM purchases"
 _NEWEST_COSTS = "SELECT cost FROM purchases WHERE outcome = 'charged' ORDER BY id DESC LIMIT 20"
 _CHARGED = "SELECT cost, count(*) FROM purchases WHERE at >= ? AND outcome = 'charged' GROUP BY cost"
 _NEWEST = "SELECT coalesce(max(id), 0) FROM purchases"
-_SINCE = "SELECT outcome, cost, count(*), sum(told) FROM purchases WHERE id > ? GROUP BY outcome, cost"
+_SINCE = """
+    SELECT outcome, cost, listed, count(*), sum(told) FROM purchases WHERE id > ? GROUP BY outcome, cost, listed
+"""
 _CONFIRMED = "SELECT DISTINCT cost FROM purchases WHERE outcome = 'charged' AND confirmed"
 _LAST_COST = "SELECT cost FROM purchases WHERE outcome = 'charged' ORDER BY id DESC LIMIT 1"
 _UNDECIDED = ("open", "unknown")
@@ -229,17 +236,24 @@ class PurchaseReader(ABC):
     def _spent(self, rows: Iterable[Sequence[Any]]) -> Mapping[str, Decimal]:
         """Return what such purchases come to, by top folder: rows of `SPENT`."""
         spent: dict[str, Decimal] = {}
-        price = self.price()
-        for top, cost, is_charged, confirmed, count in rows:
-            least = CREDITS_PER_TEXTURE if is_charged else price
+        for top, kind, listed, cost, is_charged, confirmed, count in rows:
+            bought = Article(kind, Decimal(listed))
+            least = bought.listed if is_charged else self.price(bought)
             each = Decimal(cost) if confirmed else max(Decimal(cost), least)
             spent[top] = spent.get(top, Decimal(0)) + each * count
         return spent
 
     @errors_in_words
-    def price(self) -> Decimal:
-        """Return what a texture may cost, in credits: the dearest of the 20 newest charges, and at least the list price."""
-        return max({CREDITS_PER_TEXTURE} | self._newest_costs())
+    def price(self, article: Article) -> Decimal:
+        """Return what this may cost, in credits: the dearest of the 20 newest charges for it, and at least the list price."""
+        costs = self._kept_rows(_COSTS_OF, (article.kind, str(article.listed)))
+        return max([article.listed, *(Decimal(row[0]) for row in costs)])
+
+    @errors_in_words
+    def dearest(self) -> Decimal:
+        """Return what the dearest of all that was ever bought here may cost now, in credits."""
+        known = [Article(kind, Decimal(listed)) for kind, listed in self._kept_rows(_ARTICLES)]
+        return max(map(self.price, [cheapest(), *known]))
 
     def _newest_costs(self) -> frozenset[Decimal]:
         return frozenset(Decimal(row[0]) for row in self._kept_rows(_NEWEST_COSTS))
@@ -260,20 +274,25 @@ class PurchaseReader(ABC):
     @errors_in_words
     def purchases_since(self, purchase: int, aged_event: int) -> Since:
         """Return what happened to the money after a purchase; failed and lost tasks count if an event after `aged_event` tells of it."""
-        rows = [(outcome, Decimal(cost), count, told) for outcome, cost, count, told in self._rows(_SINCE, (purchase,))]
+        rows = [
+            (outcome, Decimal(cost), Decimal(listed), count, told)
+            for outcome, cost, listed, count, told in self._rows(_SINCE, (purchase,))
+        ]
         last = self._rows(_LAST_COST)
-        known = {CREDITS_PER_TEXTURE, *(Decimal(row[0]) for row in self._rows(_CONFIRMED))}
+        known = {Decimal(row[0]) for row in self._rows(_CONFIRMED)}
         return Since(
-            charged=_sum((cost, count) for outcome, cost, count, _ in rows if outcome == "charged"),
-            unknown=sum(count for outcome, _, count, _ in rows if outcome in _UNDECIDED),
-            at_stake=_sum((cost, count) for outcome, cost, count, _ in rows if outcome in _UNDECIDED),
+            charged=_sum((cost, count) for outcome, cost, _, count, _ in rows if outcome == "charged"),
+            unknown=sum(count for outcome, _, _, count, _ in rows if outcome in _UNDECIDED),
+            at_stake=_sum((cost, count) for outcome, cost, _, count, _ in rows if outcome in _UNDECIDED),
             undecided=frozenset(row[0] for row in self._rows(_OPEN, (purchase,))),
             refundable=self._rows(_REFUNDABLE, {"purchase": purchase, "event": aged_event})[0][0],
             told=sum(told for *_, told in rows),
             refused=self.refused_since(purchase),
             gratis=bool(last) and not Decimal(last[0][0]),
-            prices=self._newest_costs() or frozenset({CREDITS_PER_TEXTURE}),
-            unconfirmed=not known.issuperset(cost for outcome, cost, *_ in rows if outcome == "charged"),
+            prices=self._newest_costs() or frozenset({cheapest().listed}),
+            unconfirmed=any(
+                outcome == "charged" and cost != listed and cost not in known for outcome, cost, listed, *_ in rows
+            ),
         )
 
     def refused_since(self, purchase: int) -> tuple[Refusal, ...]:

@@ -344,6 +344,30 @@ _MIGRATIONS: Final = (
             AND NOT EXISTS (SELECT 1 FROM tasks WHERE uuid = NEW.task_uuid)
         BEGIN INSERT INTO tasks (uuid, job_id) VALUES (NEW.task_uuid, NEW.id); END;
     """,
+    """
+    -- Purchases say what was bought: the kind of job, and what that costs by the vendor's list. Before, all were textures.
+    ALTER TABLE purchases ADD COLUMN kind TEXT NOT NULL DEFAULT 'texture';
+    ALTER TABLE purchases ADD COLUMN listed TEXT NOT NULL DEFAULT '0.5'; -- credits, a decimal number
+    CREATE INDEX purchases_by_article ON purchases (kind, listed, id) WHERE outcome = 'charged';
+    DROP TRIGGER purchase_begins;
+    DROP TRIGGER purchase_is_charged;
+    CREATE TRIGGER purchase_begins AFTER UPDATE OF state ON jobs
+        WHEN NEW.state = 'uploading' AND OLD.state <> 'submitting' AND json_extract(NEW.doc, '$$.answer') IS NULL BEGIN
+        UPDATE purchases SET outcome = CASE WHEN sent THEN 'refused' ELSE 'free' END
+            WHERE job_id = NEW.id AND outcome = 'open';
+        INSERT INTO purchases (job_id, fingerprint, dropped, consent, top, at, outcome, cost, kind, listed) VALUES (NEW.id,
+            NEW.fingerprint, coalesce(json_extract(NEW.doc, '$$.dropped'), ''),
+            coalesce(json_extract(NEW.doc, '$$.consent'), ''), NEW.top, NEW.changed_at, 'open',
+            coalesce(json_extract(NEW.doc, '$$.price'), '0.5'), coalesce(json_extract(NEW.doc, '$$.kind'), 'texture'),
+            coalesce(json_extract(NEW.doc, '$$.listed'), '0.5'));
+    END;
+    CREATE TRIGGER purchase_is_charged AFTER UPDATE OF charges ON jobs WHEN NEW.charges > OLD.charges
+        BEGIN UPDATE purchases SET outcome = 'charged', told = OLD.state = 'held',
+            cost = coalesce(json_extract(NEW.doc, '$$.task.credits'),
+                CASE WHEN OLD.state = 'held' OR json_extract(NEW.doc, '$$.task.uuid') IS NULL THEN cost ELSE listed END)
+            WHERE id = (SELECT id FROM purchases WHERE job_id = NEW.id AND outcome <> 'charged'
+                ORDER BY outcome = 'open' DESC, outcome IN ('refused', 'unknown') DESC, id DESC LIMIT 1); END;
+    """,
 )
 
 VERSION: Final = len(_MIGRATIONS)

@@ -150,32 +150,34 @@ _FREE_UPLOADS = """
         SELECT id FROM jobs WHERE state = 'uploading' AND json_extract(doc, '$.answer') IS NULL
     )
 """
+_OF_SPENT = "top, kind, listed, cost, charged, confirmed"
+_SPENT_BEFORE, _SPENT_AFTER = (
+    f"{row}.top, {row}.kind, {row}.listed, {row}.cost, {row}.outcome = 'charged', {row}.confirmed"
+    for row in ("OLD", "NEW")
+)
 _COUNT_SPENT = f"""
     BEGIN;
     DROP TRIGGER IF EXISTS temp.spent_begins;
     DROP TRIGGER IF EXISTS temp.spent_changes;
     DROP TABLE IF EXISTS temp.spent;
     CREATE TEMP TABLE spent (
-        top TEXT, cost TEXT, charged INTEGER, confirmed INTEGER, count INTEGER, PRIMARY KEY (top, cost, charged, confirmed)
+        top TEXT, kind TEXT, listed TEXT, cost TEXT, charged INTEGER, confirmed INTEGER, count INTEGER, PRIMARY KEY ({_OF_SPENT})
     ) WITHOUT ROWID;
     INSERT INTO spent {SPENT.replace("?", ":after")};
     CREATE TEMP TRIGGER spent_begins AFTER INSERT ON main.purchases WHEN NEW.id > :after AND NEW.outcome <> 'free' BEGIN
-        INSERT INTO spent SELECT NEW.top, NEW.cost, NEW.outcome = 'charged', NEW.confirmed, 0 WHERE NOT EXISTS (SELECT 1
-            FROM spent WHERE (top, cost, charged, confirmed) = (NEW.top, NEW.cost, NEW.outcome = 'charged', NEW.confirmed));
-        UPDATE spent SET count = count + 1
-            WHERE (top, cost, charged, confirmed) = (NEW.top, NEW.cost, NEW.outcome = 'charged', NEW.confirmed);
+        INSERT INTO spent SELECT {_SPENT_AFTER}, 0
+            WHERE NOT EXISTS (SELECT 1 FROM spent WHERE ({_OF_SPENT}) = ({_SPENT_AFTER}));
+        UPDATE spent SET count = count + 1 WHERE ({_OF_SPENT}) = ({_SPENT_AFTER});
     END;
-    CREATE TEMP TRIGGER spent_changes AFTER UPDATE OF outcome, cost, confirmed, top ON main.purchases WHEN NEW.id > :after BEGIN
-        UPDATE spent SET count = count - 1 WHERE OLD.outcome <> 'free'
-            AND (top, cost, charged, confirmed) = (OLD.top, OLD.cost, OLD.outcome = 'charged', OLD.confirmed);
-        INSERT INTO spent SELECT NEW.top, NEW.cost, NEW.outcome = 'charged', NEW.confirmed, 0 WHERE NOT EXISTS (SELECT 1
-            FROM spent WHERE (top, cost, charged, confirmed) = (NEW.top, NEW.cost, NEW.outcome = 'charged', NEW.confirmed));
-        UPDATE spent SET count = count + 1 WHERE NEW.outcome <> 'free'
-            AND (top, cost, charged, confirmed) = (NEW.top, NEW.cost, NEW.outcome = 'charged', NEW.confirmed);
+    CREATE TEMP TRIGGER spent_changes AFTER UPDATE OF outcome, cost, confirmed, top, kind, listed ON main.purchases WHEN NEW.id > :after BEGIN
+        UPDATE spent SET count = count - 1 WHERE OLD.outcome <> 'free' AND ({_OF_SPENT}) = ({_SPENT_BEFORE});
+        INSERT INTO spent SELECT {_SPENT_AFTER}, 0
+            WHERE NOT EXISTS (SELECT 1 FROM spent WHERE ({_OF_SPENT}) = ({_SPENT_AFTER}));
+        UPDATE spent SET count = count + 1 WHERE NEW.outcome <> 'free' AND ({_OF_SPENT}) = ({_SPENT_AFTER});
     END;
     COMMIT;
 """  # noqa: S608 - of words of this program
-_COUNTED = "SELECT top, cost, charged, confirmed, count FROM temp.spent WHERE count > 0"
+_COUNTED = f"SELECT {_OF_SPENT}, count FROM temp.spent WHERE count > 0"  # noqa: S608 - as above
 
 NO_META: Mapping[str, Any] = MappingProxyType({})
 

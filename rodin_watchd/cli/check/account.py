@@ -14,8 +14,8 @@ from rodin_watchd.cli.context import daemon_of
 from rodin_watchd.cli.systemd.units import credential_of
 from rodin_watchd.config import Config
 from rodin_watchd.config.api_key import find_key, key_of_credential
+from rodin_watchd.core.kinds import TEXTURE
 from rodin_watchd.errors import HiddenKeyError, MissingKeyError
-from rodin_watchd.model import CREDITS_PER_TEXTURE
 from rodin_watchd.service.assembly import client_of
 
 
@@ -80,7 +80,7 @@ def balance_of(path: Path, config: Config) -> Decimal:
 
 def textures(balance: Decimal) -> int:
     """Return how many textures a balance pays for."""
-    return max(int(balance // CREDITS_PER_TEXTURE), 0)
+    return max(int(balance // TEXTURE.list_price({})), 0)
 
 
 def credits_text(balance: Decimal) -> str:
