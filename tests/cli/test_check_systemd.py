@@ -11,7 +11,7 @@ from cli_stage import Stage, environment
 from test_check import found
 from test_doctor import set_up
 
-from rodin_watchd.cli.check.systemd import folder_walls, may_write, textfile_walls
+from rodin_watchd.cli.check.service import folder_walls, may_write, textfile_walls
 from rodin_watchd.cli.systemd.units import SINGLE, TEMPLATE, units_of
 from rodin_watchd.config import load_config
 

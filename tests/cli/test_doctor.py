@@ -17,8 +17,7 @@ from test_check import found
 from rodin_watchd.cli.check import limits_finding
 from rodin_watchd.cli.check.findings import Level, User
 from rodin_watchd.cli.check.folders import look_in
-from rodin_watchd.cli.check.service import clock_finding
-from rodin_watchd.cli.check.systemd import GOOD_SCORE, score_of, unit_findings
+from rodin_watchd.cli.check.service import GOOD_SCORE, clock_finding, score_of, unit_findings
 from rodin_watchd.core.layout import ARCHIVE, FAILED, OUTBOX
 
 GROUP = 54_321

@@ -23,8 +23,13 @@ from rodin_watchd.cli.check.folders import (
     room_findings,
 )
 from rodin_watchd.cli.check.plugins import plugin_findings
-from rodin_watchd.cli.check.service import clock_findings, journal_findings, metrics_findings, service_findings
-from rodin_watchd.cli.check.systemd import unit_findings
+from rodin_watchd.cli.check.service import (
+    clock_findings,
+    journal_findings,
+    metrics_findings,
+    service_findings,
+    unit_findings,
+)
 from rodin_watchd.cli.context import json_option, print_json
 from rodin_watchd.cli.options import config_option, find
 from rodin_watchd.config import Config, load_config
