@@ -16,7 +16,7 @@ from urllib.parse import unquote_to_bytes
 import pytest
 from PIL import Image, ImageFont
 from refusing import refusal
-from rodin_watchd_plugins.contact_sheet import Settings, _written
+from rodin_watchd_plugins.contact_sheet import Settings, write_sheet
 from rodin_watchd_plugins.contact_sheet.gathering import gathered
 from rodin_watchd_plugins.contact_sheet.picture import fitting
 from rodin_watchd_plugins.contact_sheet.publishing import Folder, opened
@@ -265,7 +265,7 @@ def test_what_appears_meanwhile_is_on_the_sheet(outbox: Path) -> None:
     """The folder is looked at again after the sheet was written."""
     publish(outbox, "early", 1)
     with opened(outbox) as folder:
-        _written(Busy(folder.path, folder.descriptor), Settings())
+        write_sheet(Busy(folder.path, folder.descriptor), Settings())
     assert read(outbox).titles == ["late", "early"]
 
 

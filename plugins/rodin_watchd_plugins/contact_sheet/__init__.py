@@ -35,14 +35,14 @@ def rodin_delivered(directory: Path, settings: Settings) -> None:
     try:
         with opened(directory.parent) as folder:
             if is_result(folder.descriptor, directory.name):
-                _written(folder, settings)
+                write_sheet(folder, settings)
                 return
     except FileNotFoundError:
         pass
     print(f"{directory} was taken away; the sheet stays as it is")  # noqa: T201 - a plugin's log
 
 
-def _written(folder: Folder, settings: Settings) -> None:
+def write_sheet(folder: Folder, settings: Settings) -> None:
     """Write what lies there, and look again: of several calls at once, whoever writes last has seen all."""
     for _ in range(_MOST_ROUNDS):
         seen = gathered(folder, settings.newest)
