@@ -352,3 +352,23 @@ class Suspects:
         self._begun.pop(job_id, None)
         for key in [key for key in self._failed if key[0] == job_id]:
             del self._failed[key]
+
+
+# ---- When a plugin that fails again and again is set aside, and when it is tried again ------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Breaker:
+    """How a plugin fared lately; instants are monotonic."""
+
+    failures: int = 0  # in a row
+    until: float = 0.0  # so long it is set aside
+
+    def is_open(self, now: float) -> bool:
+        """Tell whether the plugin is set aside now."""
+        return now < self.until
+
+    def after_failure(self, now: float, most: int, rest_seconds: float) -> Breaker:
+        """Return the breaker after one more failure: the last one that is borne sets the plugin aside."""
+        failures = self.failures + 1
+        return Breaker(failures, now + rest_seconds if failures >= most else 0.0)

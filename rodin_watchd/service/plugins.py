@@ -22,30 +22,11 @@ from rodin_watchd.adapters.store.reader import DONE, DUE, FAILED
 from rodin_watchd.config import Config, journal_path, scratch_path
 from rodin_watchd.config.sections import PluginsSection as Settings
 from rodin_watchd.core.notifications import MOST_TRIES, Announcer, plugin_news
+from rodin_watchd.core.pauses import Breaker
 from rodin_watchd.core.waits import PLUGIN_CALL
 from rodin_watchd.errors import PluginAsideError, PluginError, PluginLoadError
 from rodin_watchd.model import HookRun, Job, State
 from rodin_watchd.service.clock import Clock
-
-# ---- When a plugin that fails again and again is set aside, and when it is tried again. Pure ------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Breaker:
-    """How a plugin fared lately; instants are monotonic."""
-
-    failures: int = 0  # in a row
-    until: float = 0.0  # so long it is set aside
-
-    def is_open(self, now: float) -> bool:
-        """Tell whether the plugin is set aside now."""
-        return now < self.until
-
-    def after_failure(self, now: float, most: int, rest_seconds: float) -> Breaker:
-        """Return the breaker after one more failure: the last one that is borne sets the plugin aside."""
-        failures = self.failures + 1
-        return Breaker(failures, now + rest_seconds if failures >= most else 0.0)
-
 
 log = logging.getLogger("rodin_watchd")
 
