@@ -126,6 +126,13 @@ class JournalRolledBackError(JournalError):
     )
 
 
+class JobLeasedError(JournalError):
+    """Another service works on a job that this one was to move."""
+
+    code = "job-leased"
+    advice = "Look which services use this journal, and whether their clocks agree."
+
+
 class OldJournalError(JournalError):
     """The journal is of an older version, or was never set up."""
 

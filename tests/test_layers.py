@@ -66,6 +66,17 @@ PAGES_OF_STATUS = ("status", "explain")
 """What `status`, `list`, `show` and `explain` are made of."""
 
 
+WHO_KNOWS_SQLITE = {
+    "rodin_watchd.service.opening": "puts the parts together",
+    "rodin_watchd.service.journal_guard": "keeps the file in its place",
+    "rodin_watchd.service.housekeeping": "makes the file's backup",
+    "rodin_watchd.service.mounts": "says how the file is recovered",
+    "rodin_watchd.cli.context": "opens the store for all other commands",
+    "rodin_watchd.cli.check.service": "looks whether the file is whole",
+}
+"""Who may import `adapters.store` in service/ and cli/, and why; all others know the store by its protocol (`core.store`)."""
+
+
 @dataclass(frozen=True)
 class Import:
     """One import statement's target."""
@@ -215,6 +226,16 @@ def test_there_are_no_import_cycles() -> None:
     graph = {name: {i.name for i in ours(name) if i.name in MODULES} for name in MODULES}
     order = list(TopologicalSorter(graph).static_order())
     assert set(order) == set(MODULES)
+
+
+@each
+def test_nobody_reaches_through_the_store(name: str) -> None:
+    """What works with jobs and money asks the protocol: another store changes the assembly and the files' keepers alone."""
+    if layer_of(name) not in ("service", "cli"):
+        return
+    knows = any(i.name.startswith("rodin_watchd.adapters.store") for i in ours(name))
+    assert knows == (name in WHO_KNOWS_SQLITE)
+    assert not {i.name.split(".")[0] for i in imports_of(name)} & {"sqlite3"}
 
 
 @each

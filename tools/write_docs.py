@@ -99,7 +99,7 @@ def _mermaid(kind: str, lines: list[str]) -> str:
 
 WAY = (
     *("adapters.watcher", "adapters.spool.inbox", "core.settle", "core.pairing", "core.sidecar", "core.formats"),
-    *("service.intake", "core.claims", "service.reception", "service.jobs", "adapters.store"),
+    *("service.intake", "core.claims", "service.reception", "service.jobs", "core.store", "adapters.store"),
     *("service.dispatcher", "core.pauses", "core.machine", "service.pool", "service.steps", "service.daemon"),
 )
 """The modules on the way of a set; which of them calls which, their imports say."""

@@ -20,19 +20,17 @@ import click
 
 from rodin_watchd.adapters.filesystems import filesystem_of
 from rodin_watchd.adapters.spool.mounts import Mounts, read_mark
-from rodin_watchd.adapters.store.extent import ROOT_ID
-from rodin_watchd.adapters.store.reader import JournalReader
-from rodin_watchd.adapters.store.sqlite import insert_command
 from rodin_watchd.adapters.zone import local_zone
-from rodin_watchd.cli.context import daemon_of, journal_of, reader
+from rodin_watchd.cli.context import daemon_of, journal_of, leave_command, reader
 from rodin_watchd.cli.options import config_option, load
 from rodin_watchd.config import Config
 from rodin_watchd.core.commands import Seen
 from rodin_watchd.core.kinds import article_of
 from rodin_watchd.core.layout import INBOX
 from rodin_watchd.core.machine import LOSS, Loss
-from rodin_watchd.core.mounts import PATHS, Mark, Mount, SeenMark, Traces, is_inside_mark
+from rodin_watchd.core.mounts import PATHS, ROOT_ID, Mark, Mount, SeenMark, Traces, is_inside_mark
 from rodin_watchd.core.names import printable
+from rodin_watchd.core.store import StoreReader
 from rodin_watchd.core.wording import cost, in_credits, local, set_name
 from rodin_watchd.errors import CommandRefusedError, FolderGoneError
 from rodin_watchd.model import Job, State
@@ -253,9 +251,9 @@ def _confirm(question: str) -> None:
         raise click.Abort
 
 
-def ask(config: Config, journal: JournalReader, verb: str, arguments: dict[str, Any]) -> None:
+def ask(config: Config, journal: StoreReader, verb: str, arguments: dict[str, Any]) -> None:
     """Leave a command, and tell the answer if somebody is there to give one. Raises CommandRefusedError."""
-    number = insert_command(journal_of(config), verb, arguments, time.time(), once=verb in JOB_VERBS)
+    number = leave_command(config, verb, arguments, once=verb in JOB_VERBS)
     if daemon_of(config) is None:
         click.echo("The service is not running: this will be carried out when it starts.")
         return
@@ -271,7 +269,7 @@ def ask(config: Config, journal: JournalReader, verb: str, arguments: dict[str, 
         raise CommandRefusedError(answer["message"], advice=" ")
 
 
-def _answer(journal: JournalReader, number: int) -> dict[str, Any] | None:
+def _answer(journal: StoreReader, number: int) -> dict[str, Any] | None:
     """Wait for the daemon's answer, for a while."""
     until = time.monotonic() + ANSWER_SECONDS
     while (answer := journal.answer(number)) is None and time.monotonic() < until:

@@ -9,6 +9,7 @@ import shlex
 import shutil
 import sys
 import textwrap
+import time
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -20,10 +21,12 @@ from rodin_watchd.adapters.heartbeat import read_heartbeat, sign_path
 from rodin_watchd.adapters.ownership import holder
 from rodin_watchd.adapters.store.backup import can_grow
 from rodin_watchd.adapters.store.reader import JournalReader
+from rodin_watchd.adapters.store.sqlite import insert_command
 from rodin_watchd.adapters.zone import local_zone
 from rodin_watchd.cli.options import F
 from rodin_watchd.config import Config, journal_path, lock_path
 from rodin_watchd.core.health import TICK_SECONDS, Standstill
+from rodin_watchd.core.store import StoreReader
 from rodin_watchd.core.wording import local
 from rodin_watchd.errors import ConfigError, JournalError
 
@@ -38,18 +41,31 @@ def journal_of(config: Config) -> Path:
     return journal_path(config, os.environ)
 
 
+def store_at(journal: Path) -> StoreReader:
+    """Open a journal read-only; the caller closes it. Raises JournalError."""
+    return JournalReader(journal)
+
+
 @contextlib.contextmanager
-def reader(config: Config) -> Iterator[JournalReader]:
-    """Give the journal, read-only. Raises JournalError."""
+def reader(config: Config) -> Iterator[StoreReader]:
+    """Give the store, read-only. Raises JournalError."""
     path = journal_of(config)
     try:
-        journal = JournalReader(path)
+        journal = store_at(path)
     except JournalError as error:
         if told := standstill(path):
             raise JournalError(told, advice="STATUS.txt says more.") from error
         raise
     with contextlib.closing(journal):
         yield journal
+
+
+def leave_command(config: Config, verb: str, arguments: dict[str, Any], *, once: bool = False) -> int:
+    """Leave a command for the daemon, and return its number; with `once` not while the same waits for the same job.
+
+    Raises JournalError, CommandRefusedError.
+    """
+    return insert_command(journal_of(config), verb, arguments, time.time(), once=once)
 
 
 def standstill(journal: Path) -> str:

@@ -23,12 +23,12 @@ from rich.live import Live
 from rich.table import Table
 
 from rodin_watchd.adapters.spool import Spool
-from rodin_watchd.adapters.store.reader import JournalReader
-from rodin_watchd.cli.context import needs_emulator, program_to_type
+from rodin_watchd.cli.context import needs_emulator, program_to_type, store_at
 from rodin_watchd.config.api_key import KEY_VARIABLE
 from rodin_watchd.core.layout import CONFIG_NAME
 from rodin_watchd.core.machine import RESTING
 from rodin_watchd.core.status import PAGE
+from rodin_watchd.core.store import StoreReader
 from rodin_watchd.errors import DiskError, JournalBusyError, JournalError, RodinWatchdError
 from rodin_watchd.model import Job, State
 
@@ -147,11 +147,11 @@ def _delivered(jobs: list[Job]) -> list[Job]:
     return jobs
 
 
-def _journal(play: Play, service: subprocess.Popen[bytes], until: float) -> JournalReader:
+def _journal(play: Play, service: subprocess.Popen[bytes], until: float) -> StoreReader:
     """Open the journal as soon as the service has looked at the inbox once."""
     while True:
         with contextlib.suppress(JournalError, JournalBusyError), contextlib.ExitStack() as stack:
-            journal = stack.enter_context(contextlib.closing(JournalReader(play.journal)))
+            journal = stack.enter_context(contextlib.closing(store_at(play.journal)))
             if journal.meta(PAGE) is not None:
                 stack.pop_all()
                 return journal

@@ -18,8 +18,6 @@ import click
 from rodin_watchd.adapters.spool.inbox import Inbox
 from rodin_watchd.adapters.spool.mounts import Mounts
 from rodin_watchd.adapters.spool.moving import RECEIPTS, told_by
-from rodin_watchd.adapters.store.extent import ROOT_ID
-from rodin_watchd.adapters.store.reader import JournalReader
 from rodin_watchd.adapters.zone import local_zone
 from rodin_watchd.cli.context import daemon_of, journal_of, json_option, print_json, reader
 from rodin_watchd.cli.options import config_option, load
@@ -28,11 +26,13 @@ from rodin_watchd.core.approval import Pass
 from rodin_watchd.core.claims import taken_paths
 from rodin_watchd.core.layout import FAILED, HIDDEN, INBOX, OWN_PREFIX, Claim, owner_of
 from rodin_watchd.core.machine import ENDED
+from rodin_watchd.core.mounts import ROOT_ID
 from rodin_watchd.core.names import match_key, printable, split_name
 from rodin_watchd.core.pairing.candidates import Candidate
 from rodin_watchd.core.sets import ReadySet, View, WaitingSet
 from rodin_watchd.core.sidecar import PRESET_NAME, read_preset
 from rodin_watchd.core.status import PAGE, Page, ended_line, job_line
+from rodin_watchd.core.store import StoreReader
 from rodin_watchd.core.toml_text import LIMIT_BYTES
 from rodin_watchd.core.wording import advice, local, set_name
 from rodin_watchd.errors import CommandRefusedError, SidecarError
@@ -91,7 +91,7 @@ def job_sentence(job: Job, zone: tzinfo) -> str:
     return f"Job {job.id}, “{line.name}”: {line.text.rstrip('.')}.{since}"
 
 
-def about_past(journal: JournalReader | None, place: str, zone: tzinfo) -> Explanation:
+def about_past(journal: StoreReader | None, place: str, zone: tzinfo) -> Explanation:
     """Return the answer about a path where nothing is now: what became of a file or set of that name."""
     name = place.rpartition("/")[2]
     nothing = f"There is nothing at “{printable(place)}”"
@@ -105,7 +105,7 @@ def about_past(journal: JournalReader | None, place: str, zone: tzinfo) -> Expla
     )
 
 
-def _jobs_of(journal: JournalReader, name: str) -> list[Job]:
+def _jobs_of(journal: StoreReader, name: str) -> list[Job]:
     """Return the jobs with an input of this name, newest first, or the one job with this id or set name."""
     if jobs := journal.with_file(name):
         return jobs
@@ -128,7 +128,7 @@ class InboxState:
     """Where the question is asked: the service's configuration, its journal if there is one, the zone of people."""
 
     config: Config
-    journal: JournalReader | None
+    journal: StoreReader | None
     zone: tzinfo
 
     @property
@@ -319,7 +319,7 @@ def _service_says(scene: InboxState) -> list[str]:
     return [f"The service says: {notice}" for notice in Page.of_data(told).notices] if told else []
 
 
-def _earlier_job(journal: JournalReader | None, path: str) -> Job | None:
+def _earlier_job(journal: StoreReader | None, path: str) -> Job | None:
     name = path.rpartition("/")[2]
     jobs = journal.with_file(name) if journal and name else []
     return jobs[0] if jobs else None

@@ -15,7 +15,6 @@ from typing import Any
 
 import click
 
-from rodin_watchd.adapters.store.reader import JournalReader
 from rodin_watchd.adapters.zone import local_zone
 from rodin_watchd.cli.context import (
     daemon_of,
@@ -34,6 +33,7 @@ from rodin_watchd.core.budget import BUDGET_DAY, Day, day_of, midnight
 from rodin_watchd.core.machine import ENDED
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.status import DOING, PAGE, Page, doing, ended_line, render, sorted_jobs
+from rodin_watchd.core.store import StoreReader
 from rodin_watchd.core.wording import WHOSE, advice, cost, in_credits, is_cost_certain, local, set_name
 from rodin_watchd.model import Event, InputFile, Job, ServiceEvent, State
 
@@ -267,7 +267,7 @@ class Report:
         }
 
 
-def taken(config: Config, journal: JournalReader, now: float, zone: tzinfo) -> Report:
+def taken(config: Config, journal: StoreReader, now: float, zone: tzinfo) -> Report:
     """Put the report together."""
     jobs = journal.jobs(state for state in State if state not in ENDED)
     running, held = sorted_jobs(jobs)
@@ -282,7 +282,7 @@ def taken(config: Config, journal: JournalReader, now: float, zone: tzinfo) -> R
     return Report(config.folders.root, daemon_of(config), page, journal.counts(), money, events)
 
 
-def _money(config: Config, journal: JournalReader, now: float, zone: tzinfo) -> MoneyReport:
+def _money(config: Config, journal: StoreReader, now: float, zone: tzinfo) -> MoneyReport:
     known, budget = journal.meta(BUDGET_DAY), config.budget
     day = day_of(Day(*known).found(now) if known else None, now, zone, journal.newest_purchase())
     folders = journal.spent_since(day.after_purchase)
@@ -293,7 +293,7 @@ def _money(config: Config, journal: JournalReader, now: float, zone: tzinfo) -> 
     )
 
 
-def _balance(journal: JournalReader) -> Mapping[str, Any] | None:
+def _balance(journal: StoreReader) -> Mapping[str, Any] | None:
     known = journal.meta(BALANCE)
     return {"credits": Decimal(known["credits"]), "at": known["at"], "low": known["low"]} if known else None
 

@@ -7,14 +7,13 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TypeAlias
 
-from rodin_watchd.adapters.store.reader import JournalReader
-from rodin_watchd.adapters.store.sqlite import CommandReply
 from rodin_watchd.config import Config
 from rodin_watchd.core.approval import Arrival, Changes, Found, Gate, Pass, is_below, version_of
 from rodin_watchd.core.budget import Allowance
 from rodin_watchd.core.claims import Turn, wanted
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.sets import ReadySet, View, WaitingSet
+from rodin_watchd.core.store import Beside, CommandReply, Store, StoreReader
 from rodin_watchd.errors import CommandRefusedError
 from rodin_watchd.model import Job, State
 from rodin_watchd.service.budget import Budget
@@ -34,15 +33,22 @@ class Admission:
     """
 
     def __init__(
-        self, config: Config, job_store: JobStore, budget: Budget, clock: Clock, gate: Gate | None = None
+        self,
+        config: Config,
+        job_store: JobStore,
+        store: Store,
+        budget: Budget,
+        clock: Clock,
+        gate: Gate | None = None,
     ) -> None:
         self._limit = config.budget.hold_above_sets
         self._defaults = config.defaults
         self._window_seconds = config.intake.rescan_seconds
         self._job_store = job_store
+        self._store = store
         self._budget = budget
         self._now = clock.now
-        self._gate = gate or _known_gate(job_store.journal, clock, self._window_seconds)
+        self._gate = gate or _known_gate(store, clock, self._window_seconds)
 
     @property
     def gate(self) -> Gate | None:
@@ -85,7 +91,7 @@ class Admission:
         gate = Gate() if limit is None else self._gate.looked(found, monotonic, self._window_seconds, limit)
         was_held = bool(self._gate.held)
         if (changes := gate.changes_from(self._gate)) != Changes():
-            self._job_store.journal.set_gate(changes)
+            self._store.commit((), self._now(), beside=Beside(gate=changes))
         self._gate = gate
         if gate.held and not was_held:
             self._job_store.tell("crowd", self._reason(len(gate.held)), self._now(), subject="approval")
@@ -96,7 +102,7 @@ class Admission:
         Only what is stored up to the number `seen` goes on: what came, or was replaced, later nobody has looked at. Raises
         CommandRefusedError, with nothing answered.
         """
-        gate = self._gate.approved(folder, self._job_store.journal.gate(seen).keys())
+        gate = self._gate.approved(folder, self._store.gate(seen).keys())
         count = len(self._gate.held) - len(gate.held)
         later = sum(is_below(name, folder) for name in gate.held)
         where = "in the inbox" if folder in (None, ".") else f"in “{printable(str(folder))}”"
@@ -109,7 +115,8 @@ class Admission:
             told = rest or f"No set {where} waits for approval."
             raise CommandRefusedError(told, advice="`rodin-watchd status` tells which do.")
         told = f"Approved {_sets(count)} {where}. {rest}".rstrip()
-        self._job_store.journal.set_gate(gate.changes_from(self._gate), CommandReply(command_id, told))
+        beside = Beside(CommandReply(command_id, told), gate=gate.changes_from(self._gate))
+        self._store.commit((), self._now(), beside=beside)
         self._gate = gate
         self._job_store.tell("approved", told, self._now(), subject="approval")
         return told
@@ -133,14 +140,14 @@ def _wait(count: int) -> str:
     return "waits" if count == 1 else "wait"
 
 
-def _known_gate(journal: JournalReader, clock: Clock, window_seconds: float) -> Gate:
+def _known_gate(store: StoreReader, clock: Clock, window_seconds: float) -> Gate:
     """Return the gate as the journal knows it: the verdicts, and the sets that were taken within the window.
 
     A clock that was set back makes a set as new as it can be, so that it counts.
     """
     now, monotonic = clock.now(), clock.monotonic()
-    known = Gate.stored(journal.gate(), monotonic)
-    jobs = (job for job in journal.jobs(changed_since=now - window_seconds) if State.CLAIMED in job.times)
+    known = Gate.stored(store.gate(), monotonic)
+    jobs = (job for job in store.jobs(changed_since=now - window_seconds) if State.CLAIMED in job.times)
     taken = {_job_name(job): Arrival(monotonic - max(now - job.created_at, 0.0), _TAKEN) for job in jobs}
     return replace(known, arrived={**taken, **known.arrived})
 

@@ -19,6 +19,7 @@ from rodin_watchd.adapters.zone import local_zone
 from rodin_watchd.config import Config, scratch_path
 from rodin_watchd.core.layout import INBOX
 from rodin_watchd.core.mounts import Mount
+from rodin_watchd.core.store import DONE
 from rodin_watchd.service.clock import Clock
 from rodin_watchd.service.daemon import Daemon
 from rodin_watchd.service.jobs import JobStore
@@ -110,7 +111,7 @@ def equipped(config: Config, key: str, base: Base, clock: Clock, hosted: Hosted,
     with contextlib.closing(client_of(config, key, meter.api_call)) as client:
         bounds = (config.results.max_file_bytes, config.folders.reserve_bytes)
         plugins = Plugins(config.plugins, hosted.host, hosted.catalogue.hooks(), frozenset(hosted.known), clock, say)
-        plugins.remember(base.job_store.journal.answers(tuple(base.job_store.jobs)))
+        plugins.remember([run for run in base.store.runs_of(base.job_store.jobs) if run.outcome == DONE])
         yield Tools(base.spool, client, plugins, clock.now, local_zone(), *bounds, meter)
 
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, Final
 
-from rodin_watchd.adapters.store.sqlite import Journal
 from rodin_watchd.config import Config
 from rodin_watchd.config.sections import BudgetSection
 from rodin_watchd.core.account import (
@@ -62,6 +61,7 @@ from rodin_watchd.core.refusals import (
     room,
     why_stopped,
 )
+from rodin_watchd.core.store import Store
 from rodin_watchd.core.trust import (
     EVENT_AGES,
     KEEP_SECONDS,
@@ -76,6 +76,7 @@ from rodin_watchd.core.trust import (
 )
 from rodin_watchd.model import Job, State, Transition
 from rodin_watchd.problem import Lane, Problem
+from rodin_watchd.service.clock import Clock
 from rodin_watchd.service.jobs import JobStore
 
 # ---- The ages of the journal's events, counted by monotonic time and kept over restarts; the main thread's alone ----
@@ -88,11 +89,11 @@ NOTED_SECONDS: Final = 600.0
 class EventAges:
     """Counts while it is asked to `look`. `longest_seconds`: no greater age is ever asked for."""
 
-    def __init__(self, journal: Journal, monotonic: Callable[[], float], longest_seconds: float) -> None:
-        self._journal = journal
+    def __init__(self, store: Store, monotonic: Callable[[], float], longest_seconds: float) -> None:
+        self._store = store
         self._monotonic = monotonic
         self._longest_seconds = longest_seconds
-        self._ages = Ages.of_data(journal.meta(EVENT_AGES))
+        self._ages = Ages.of_data(store.meta(EVENT_AGES))
         self._looked_at = monotonic()
 
     def look(self) -> None:
@@ -100,8 +101,8 @@ class EventAges:
         monotonic = self._monotonic()
         passed = monotonic - self._looked_at
         if passed >= NOTED_SECONDS or not self._ages.marks:
-            ages = self._ages.grown(passed, self._journal.newest_event(), self._longest_seconds)
-            self._journal.set_meta(EVENT_AGES, ages)
+            ages = self._ages.grown(passed, self._store.newest_event(), self._longest_seconds)
+            self._store.set_meta(EVENT_AGES, ages)
             self._ages, self._looked_at = ages, monotonic
 
     def older_than(self, seconds: float) -> int:
@@ -141,7 +142,7 @@ class _Looked:
 
 
 class Prover:
-    """Keeps the baseline, and inquires into held jobs and refusals. `now` is UTC and may jump, `monotonic` never does.
+    """Keeps the baseline, and inquires into held jobs and refusals.
 
     `budget` says whether nobody else spends from the account (without that only refusals are looked into), and how long the
     vendor may take to book a charge; `account` names the account. `begun` is what the prover before a reload had begun, of this
@@ -151,30 +152,31 @@ class Prover:
     def __init__(
         self,
         job_store: JobStore,
-        now: Callable[[], float],
-        monotonic: Callable[[], float],
+        store: Store,
+        clock: Clock,
         budget: BudgetSection,
         account: str,
         begun: Proving = NOTHING_BEGUN,
     ) -> None:
         self._job_store = job_store
-        self._now = now
-        self._monotonic = monotonic
+        self._store = store
+        self._now = clock.now
+        self._monotonic = clock.monotonic
         self._trusts = budget.sole_spender
         self._settle_seconds = budget.settle_seconds
         self._account = account
-        stored = job_store.journal.meta(BASELINE)
+        stored = store.meta(BASELINE)
         self._baseline = Baseline.of_data(stored) if stored else None
-        self._judged: int = job_store.journal.meta(JUDGED) or 0
-        self._unjudged = frozenset[int](job_store.journal.meta(UNJUDGED) or ())
+        self._judged: int = store.meta(JUDGED) or 0
+        self._unjudged = frozenset[int](store.meta(UNJUDGED) or ())
         self._inquiry = begun.inquiry
-        self._ages = EventAges(job_store.journal, monotonic, max(REFUND_SECONDS, KEEP_SECONDS))
-        self._not_before = monotonic()
+        self._ages = EventAges(store, clock.monotonic, max(REFUND_SECONDS, KEEP_SECONDS))
+        self._not_before = clock.monotonic()
         self._held = begun.held
         self._undecided = begun.undecided  # whether the answer of a held job is looked into
         self._glanced = begun.glanced
         self._passed = begun.passed
-        never = -math.inf if not job_store.journal.newest_purchase() else monotonic()
+        never = -math.inf if not store.newest_purchase() else clock.monotonic()
         self._sent_at = never if begun.sent_at is None else begun.sent_at
         self._was_sending = begun.sent_at is not None
 
@@ -227,7 +229,7 @@ class Prover:
     def _refused(self) -> tuple[Refusal, ...]:
         """Return the refusals that were not looked into yet."""
         after = min((self._judged, *(purchase - 1 for purchase in self._unjudged)))
-        refused = self._job_store.journal.refused_since(after)
+        refused = self._store.refused_since(after)
         return tuple(one for one in refused if one.purchase > self._judged or one.purchase in self._unjudged)
 
     # ---- readings ---------------------------------------------------------------------------------------------------
@@ -300,7 +302,7 @@ class Prover:
 
     @property
     def _trust(self) -> Trust:
-        return Trust.of_data(self._job_store.journal.meta(trust_key(self._account)))
+        return Trust.of_data(self._store.meta(trust_key(self._account)))
 
     def _looked(self, balance: Decimal, *, exact: bool, settled: bool) -> _Looked:
         """Compare a reading while nothing of ours is open with the one before it. `settled`: as for `start_from`."""
@@ -313,8 +315,8 @@ class Prover:
         learned, back = after(trust, reading, self._settle_seconds, self._ages.older_than(KEEP_SECONDS))
         confirmed = (0, 0)
         if settled and reading.matches and reading.sole and learned.moves:
-            confirmed = (baseline.purchase, self._job_store.journal.newest_purchase())
-        return _Looked(learned, purchases_of(back, self._job_store.journal.owners(back)), confirmed)
+            confirmed = (baseline.purchase, self._store.newest_purchase())
+        return _Looked(learned, purchases_of(back, self._store.owners(back)), confirmed)
 
     # ---- the inquiry ------------------------------------------------------------------------------------------------
 
@@ -370,7 +372,7 @@ class Prover:
             or (self._trusts and not baseline.sole)
             or any(job.state is State.HELD and is_disputed(job) for job in self._job_store.jobs.values())
         ):
-            self._job_store.journal.set_meta(BASELINE, None)
+            self._store.set_meta(BASELINE, None)
             self._baseline = None
 
     def _look_for_held(self) -> None:
@@ -395,7 +397,7 @@ class Prover:
         """
         if self._baseline and self._baseline.sole:
             baseline = replace(self._baseline, sole=False)
-            self._job_store.journal.set_meta(BASELINE, baseline.as_data())
+            self._store.set_meta(BASELINE, baseline.as_data())
             self._baseline = baseline
         if self._undecided:
             told = "Others may spend from the account now, so the balance cannot tell about a lost answer: a person decides."
@@ -419,11 +421,11 @@ class Prover:
         return GLANCE_AFTER_SECONDS if glance else read_after(self._settle_seconds)
 
     def _since(self, baseline: Baseline) -> Since:
-        return self._job_store.journal.purchases_since(baseline.purchase, baseline.aged_event)
+        return self._store.purchases_since(baseline.purchase, baseline.aged_event)
 
     def _conclude(self, inquiry: Inquiry, chance: float, *, exact: bool) -> None:
         """Commit the verdicts with the new baseline, in one transaction."""
-        now, newest = self._now(), self._job_store.journal.newest_purchase()
+        now, newest = self._now(), self._store.newest_purchase()
         baseline, looked = self._baseline, _Looked(self._trust)
         since = self._since(baseline) if baseline else NOTHING_SINCE
         answers = refusals = OVERDUE if baseline else NO_BASELINE
@@ -442,8 +444,9 @@ class Prover:
         refused = self._refused()
         moves = [*self._of_lost(lost, answers, now, chance), *self._of_refused(refused, refusals, now)]
         freed = self._freed(moves, lost, answers, refused, refusals)
-        looked = replace(looked, trust=looked.trust.with_freed(freed, self._job_store.journal.newest_event()))
-        unjudged = self._job_store.journal.sending()
+        looked = replace(looked, trust=looked.trust.with_freed(freed, self._store.newest_event()))
+        sending = [job.id for job in self._job_store.jobs.values() if job.state in SENDING]
+        unjudged = frozenset(self._store.open_of(sending))  # each may be refused later than a newer one
         meta = {JUDGED: newest, UNJUDGED: sorted(unjudged)}
         self._renew(renewed, looked, moves, meta, outcomes(refused, refusals))
         for proof in dict.fromkeys(([answers] if lost else []) + ([refusals] if refused else [])):
@@ -465,29 +468,29 @@ class Prover:
         freed = [one.purchase for one in refused] if refusals.verdict is Verdict.NOT_CHARGED else []
         if answers.verdict is Verdict.NOT_CHARGED:
             again = {move.job.id for move in moves if move.job.state is not State.HELD}
-            freed += self._job_store.journal.open_of(again & {job.id for job in lost})
+            freed += self._store.open_of(again & {job.id for job in lost})
         return freed if self._trusts else []
 
     def _of_lost(self, lost: Sequence[Job], proof: Proof, now: float, chance: float) -> Iterator[Transition]:
         """Yield what becomes of the jobs whose answers were lost."""
-        in_a_row = self._job_store.journal.in_a_row()
+        in_a_row = self._store.in_a_row()
         in_a_row = in_a_row._replace(tries=in_a_row.tries + len(lost))
         for job in lost:
-            reached = bound(job, self._job_store.journal.in_vain(job.fingerprint), in_a_row)
+            reached = bound(job, self._store.in_vain(job.fingerprint), in_a_row)
             yield from concluded(job, proof, now, chance, bound=reached)
 
     def _of_refused(self, refused: Sequence[Refusal], proof: Proof, now: float) -> list[Transition]:
         """Return what becomes of the jobs that were refused, and of older ones when a bound of the account is reached."""
-        jobs, journal = judged_jobs(refused, self._job_store.jobs.values()), self._job_store.journal
+        jobs, store = judged_jobs(refused, self._job_store.jobs.values()), self._store
         if proof.verdict is Verdict.CHARGED:
             return [charged(job, refused, proof, now) for job in jobs]
-        in_a_row = journal.in_a_row()
+        in_a_row = store.in_a_row()
         is_free = proof.verdict is Verdict.NOT_CHARGED
         if is_free:
             in_a_row = in_a_row._replace(unclear=0)
         found = []
         for job in jobs:
-            in_vain = journal.in_vain(job.fingerprint)
+            in_vain = store.in_vain(job.fingerprint)
             held = held_often(job, in_vain._replace(unclear=0) if is_free else in_vain, in_a_row, proof, now)
             found += [held] if held else [let_go(job, proof)] if is_free else []
         return found + self._of_earlier(jobs, in_a_row, now)
@@ -496,7 +499,7 @@ class Prover:
         """Hold the staged jobs whose earlier refusals are unclear, if a bound of the account is reached."""
         if not in_a_row.why_stopped:
             return []
-        earlier = judged_jobs(self._job_store.journal.refused_since(0), self._job_store.jobs.values())
+        earlier = judged_jobs(self._store.refused_since(0), self._job_store.jobs.values())
         staged = [job for job in earlier if job.state is State.STAGED and job not in judged_now]
         return [held_beside(job, in_a_row, now) for job in staged]
 
@@ -529,7 +532,7 @@ class _Question:
 
 
 class AccountBalance:
-    """What is known of the account that `account` names. `now` is UTC and may jump, `monotonic` never does.
+    """What is known of the account that `account` names.
 
     What the journal remembers counts only if it is about this account: a balance of another one proves nothing. `begun` is
     the proof that was under way before a reload, of this account. Every method may raise DiskError: then nothing is known yet, and it may be called again.
@@ -540,23 +543,24 @@ class AccountBalance:
         config: Config,
         account: str,
         job_store: JobStore,
-        now: Callable[[], float],
-        monotonic: Callable[[], float],
+        store: Store,
+        clock: Clock,
         begun: Proving = NOTHING_BEGUN,
     ) -> None:
         self._low_limit = config.budget.low_balance
         self._vendor = config.api.base_url
         self.name = account
         self._job_store = job_store
-        self._now = now
-        self._monotonic = monotonic
-        same = job_store.journal.meta(ACCOUNT) == account
-        self._known = remembered(job_store.journal.meta(BALANCE), self._vendor) if same else None
-        self._prover = Prover(job_store, now, monotonic, config.budget, account, begun)
+        self._store = store
+        self._now = clock.now
+        self._monotonic = clock.monotonic
+        same = store.meta(ACCOUNT) == account
+        self._known = remembered(store.meta(BALANCE), self._vendor) if same else None
+        self._prover = Prover(job_store, store, clock, config.budget, account, begun)
         self._question: _Question | None = None
         self._asked_once = False
-        self._asked_at = monotonic()
-        self._asked_purchase = job_store.journal.newest_purchase()
+        self._asked_at = clock.monotonic()
+        self._asked_purchase = store.newest_purchase()
         self._paid_in: Decimal | None = None  # what the newest question found; None when it found nothing
         self._cleared: frozenset[Pause] = frozenset()
 
@@ -570,7 +574,7 @@ class AccountBalance:
         """Return the account's credits by the newest balance and what was bought since; None: unknown."""
         if self._paid_in is None:
             return None
-        return self._paid_in - sum(self._job_store.journal.spent_since(self._asked_purchase).values(), Decimal(0))
+        return self._paid_in - sum(self._store.spent_since(self._asked_purchase).values(), Decimal(0))
 
     @property
     def is_empty(self) -> bool:
@@ -600,7 +604,7 @@ class AccountBalance:
 
     def payable(self, intents: Sequence[Transition], sending: int) -> list[Transition]:
         """Return the intents whose submits may begin while so many are under way: the account pays them, by what is known."""
-        most, left, chosen = room(self._job_store.journal.in_a_row(), sending), self._left(), list[Transition]()
+        most, left, chosen = room(self._store.in_a_row(), sending), self._left(), list[Transition]()
         for intent in intents:
             if len(chosen) < most and (left is None or intent.job.listed <= left):
                 left = None if left is None else left - intent.job.listed
@@ -609,7 +613,7 @@ class AccountBalance:
 
     def stopped(self, pauses: Pauses) -> Pauses:
         """Return the pauses with one of the submits that a person has to end, while the vendor refuses too much."""
-        why = why_stopped(self._job_store.journal.in_a_row(), self._job_store.jobs.values())
+        why = why_stopped(self._store.in_a_row(), self._job_store.jobs.values())
         return until_decided(pauses, why, self._now())
 
     def judged_jobs(self) -> frozenset[str]:
@@ -653,7 +657,7 @@ class AccountBalance:
         if self._low_limit is None or self._prover.inquires:
             return False
         is_low = self._known is not None and self._known.low
-        purchases = self._job_store.journal.newest_purchase() - self._asked_purchase
+        purchases = self._store.newest_purchase() - self._asked_purchase
         return is_stale(purchases + is_low, self._monotonic() - self._asked_at)
 
     def _sending(self) -> int:
@@ -669,7 +673,7 @@ class AccountBalance:
 
     def ask(self) -> None:
         """Note that the balance is being asked for."""
-        newest, prover = self._job_store.journal.newest_purchase(), self._prover
+        newest, prover = self._store.newest_purchase(), self._prover
         self._question = _Question(newest, self._sending(), prover.asked_for(), prover.is_settled)
 
     @property
@@ -699,7 +703,7 @@ class AccountBalance:
         self._tell_low(known, was_low=self._known is not None and self._known.low)
         self._known = known
         none_open = not question.sending and not self._sending()
-        if none_open and question.purchase == self._job_store.journal.newest_purchase():
+        if none_open and question.purchase == self._store.newest_purchase():
             self._prover.start_from(credits_left, question.purchase, exact=exact, settled=question.settled)
         self._prover.read(credits_left, question.quiet_at)
 

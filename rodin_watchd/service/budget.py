@@ -8,7 +8,6 @@ from datetime import tzinfo
 from decimal import Decimal
 from typing import Final
 
-from rodin_watchd.adapters.store.sqlite import Journal
 from rodin_watchd.config.sections import BudgetSection
 from rodin_watchd.core.budget import (
     BUDGET_DAY,
@@ -21,8 +20,10 @@ from rodin_watchd.core.budget import (
     next_day_at,
     put_off,
 )
-from rodin_watchd.core.kinds import article_of
-from rodin_watchd.core.machine import Loss
+from rodin_watchd.core.kinds import Article, article_of
+from rodin_watchd.core.machine import LOSS, SUBMITS, Loss
+from rodin_watchd.core.proof import BASELINE
+from rodin_watchd.core.store import COPIED_AT, Store
 from rodin_watchd.core.wording import local
 from rodin_watchd.errors import OverBudgetError
 from rodin_watchd.model import Job, State, Transition
@@ -42,12 +43,12 @@ class BudgetDay:
     A reload that made it anew would take a clock that was set just before for the right one, and begin a second budget.
     """
 
-    def __init__(self, journal: Journal, zone: tzinfo, clock: Clock) -> None:
+    def __init__(self, store: Store, zone: tzinfo, clock: Clock) -> None:
         self.zone = zone
-        self._journal = journal
+        self._store = store
         self._clock = clock
         self._offset = clock.now() - clock.monotonic()
-        known = journal.meta(BUDGET_DAY)
+        known = store.meta(BUDGET_DAY)
         self._stored = Day(*known) if known else None
         self._day = self._stored and self._stored.found(clock.now())
 
@@ -60,9 +61,9 @@ class BudgetDay:
         offset = now - self._clock.monotonic()
         # Where the clock was set or adjusted, the day moves with it: its age stays true.
         before = self._day and self._day.moved(offset - self._offset)
-        day = day_of(before, now, self.zone, self._journal.newest_purchase())
+        day = day_of(before, now, self.zone, self._store.newest_purchase())
         if _differs(day, self._stored):
-            self._journal.set_meta(BUDGET_DAY, day)
+            self._store.set_meta(BUDGET_DAY, day)
             self._stored = day
         self._offset, self._day = offset, day
         return day
@@ -75,12 +76,13 @@ class BudgetDay:
     def lose(self, count: int, submits: int, loss: Loss | None) -> None:
         """Count submits that are missing in the journal as spent today, and note that there were `submits` in all, and the loss.
 
-        One transaction, with the end of what shows that the journal is older (`Journal.forget_copy`): a crash counts nothing
-        twice. What was counted before in this day stays. Raises DiskError.
+        One transaction, with the end of what shows that the journal is older (the mark of a backup): a crash counts nothing
+        twice. What was counted before in this day stays. The baseline goes: nobody knows what was bought since. Raises DiskError.
         """
         today = self.today()
         day = today._replace(lost=today.lost + count)
-        self._journal.forget_copy(submits, day, loss)
+        known = {BUDGET_DAY: day, SUBMITS: submits} | ({LOSS: loss} if loss else {})
+        self._store.commit((), day.seen_at, {COPIED_AT: None, BASELINE: None, **known})
         self._day = self._stored = day
 
 
@@ -114,12 +116,14 @@ class Budget:
         self,
         budget: BudgetSection,
         job_store: JobStore,
+        store: Store,
         day: BudgetDay,
         now: Callable[[], float],
         over: OverBudget = NOTHING_OVER,
     ) -> None:
         self._caps = Caps(budget.per_day_credits, budget.per_folder_credits)
         self._job_store = job_store
+        self._store = store
         self._day = day
         self._now = now
         self._told = over.told
@@ -138,13 +142,16 @@ class Budget:
     def allowance(self) -> Allowance:
         """What may still be spent today."""
         today = self._day.today()
-        spent = self._job_store.journal.spent_in_day(today.after_purchase) if self._caps.any else {}
+        spent = self._store.spent_in_day(today.after_purchase) if self._caps.any else {}
         return self._left(spent, today)
+
+    def price(self, article: Article) -> Decimal:
+        """Return what this may cost, in credits."""
+        return self._store.price(article)
 
     def _left(self, spent: Mapping[str, Decimal], today: Day) -> Allowance:
         """Return what is left of the day."""
-        journal = self._job_store.journal
-        return Allowance(self._caps, spent, journal.price, today.lost_credits(journal.dearest))
+        return Allowance(self._caps, spent, self._store.price, today.lost_credits(self._store.dearest))
 
     def buy(self, intents: Sequence[Transition]) -> list[Job]:
         """Make those intents durable that are within the budget; return their jobs."""

@@ -9,10 +9,10 @@ from dataclasses import replace
 from datetime import tzinfo
 from typing import Any, TypeAlias
 
-from rodin_watchd.adapters.store.sqlite import Command, CommandReply
 from rodin_watchd.core import commands as people
 from rodin_watchd.core import refusals
 from rodin_watchd.core.names import printable
+from rodin_watchd.core.store import Beside, Command, CommandReply, Store
 from rodin_watchd.core.wording import local
 from rodin_watchd.errors import CommandRefusedError
 from rodin_watchd.log_lines import fields
@@ -94,9 +94,16 @@ class Commands:
     """
 
     def __init__(
-        self, job_store: JobStore, admission: Admission, repeat: Repeat, now: Callable[[], float], zone: tzinfo
+        self,
+        job_store: JobStore,
+        store: Store,
+        admission: Admission,
+        repeat: Repeat,
+        now: Callable[[], float],
+        zone: tzinfo,
     ) -> None:
         self._job_store = job_store
+        self._store = store
         self._admission = admission
         self._repeat = repeat
         self._now = now
@@ -108,16 +115,16 @@ class Commands:
             ACCEPT: self._accept,
         }
         self._seen: tuple[int, int] | None = None
-        self.paused = bool(job_store.journal.meta(PAUSE))
+        self.paused = bool(store.meta(PAUSE))
         self.awaited: frozenset[str] = frozenset()
         self.approvals = 0
 
     def take(self, busy: AbstractSet[str]) -> None:
         """Carry out and answer the commands; a `cancel` of a job that is `busy` waits for a later call."""
-        outside = self._job_store.journal.changed_outside()
+        outside = self._store.changed_outside()
         if outside == self._seen and not self.awaited:
             return
-        waits = (self._carry_out(command, busy) for command in self._job_store.journal.open_commands())
+        waits = (self._carry_out(command, busy) for command in self._store.open_commands())
         self.awaited = frozenset(filter(None, waits))
         self._seen = outside
 
@@ -136,7 +143,7 @@ class Commands:
                 self._log(command, told)
         except CommandRefusedError as error:
             told = f"{error.message} {error.advice_given}"
-            self._job_store.journal.answer_command(CommandReply(command.id, told, ok=False))
+            self._reply(CommandReply(command.id, told, ok=False))
             self._log(command, f"refused: {told}")
         return ""
 
@@ -161,7 +168,7 @@ class Commands:
 
     def _resume(self, command: Command) -> str:
         seen = _number_seen(command)
-        pause = self._job_store.journal.meta(PAUSE)
+        pause = self._store.meta(PAUSE)
         if isinstance(pause, dict) and pause["number"] > seen:  # a version that stored no number paused before this one
             told = f"The service was paused again since you looked, at {local(pause['at'], self._zone)}."
             raise CommandRefusedError(told, advice="It stays paused. Whoever knows why may `rodin-watchd resume` it.")
@@ -189,20 +196,24 @@ class Commands:
     def _job(self, command: Command) -> Job:
         if command.verb not in (*JOB_VERBS, RERUN):
             raise CommandRefusedError(f"This version does not know the command “{command.verb}”.")
-        found = self._job_store.journal.find(str(command.arguments.get("job", "")))
+        found = self._store.find(str(command.arguments.get("job", "")))
         return self._job_store.jobs.get(found.id, found)  # what is known here of a live job is newer
 
     def _rerun(self, job: Job, command: Command) -> str:
         told = self._repeat(job, str(command.arguments.get("plugin") or ""))
-        self._job_store.journal.answer_command(CommandReply(command.id, told))
+        self._reply(CommandReply(command.id, told))
         return told
+
+    def _reply(self, reply: CommandReply) -> None:
+        self._store.commit((), self._now(), beside=Beside(reply))
 
     def _refuse_unread(self, job: Job, wanted: Job) -> None:
         """Raise CommandRefusedError for a retry of a set that was refused in the inbox: nobody knows what it asks for.
 
         Which of its files are meant, or its options, is not in the job. One that has a task asks for that alone.
         """
-        if wanted.state is State.CLAIMED and not wanted.task and self._job_store.journal.was_refused_unread(job.id):
+        begun_as = [event.state for event in self._store.events(job.id)[:1]]
+        if wanted.state is State.CLAIMED and not wanted.task and begun_as == [State.FAILING]:
             told = "This set was refused as it lay in the inbox, so the service knows neither its options nor which files are meant."
             report = f"Correct what {printable(job.place)}/REPORT.txt says" if job.place else "Correct it"
             raise CommandRefusedError(told, advice=f"{report}, then drop the set into the inbox again.")
@@ -213,7 +224,7 @@ class Commands:
         The job itself may have bought it, or the vendor has refused the content too often.
         """
         if wanted.state is State.CLAIMED and not (wanted.consent or wanted.task):
-            if self._job_store.journal.may_have_bought(job.id):
+            if self._store.may_have_bought(job.id):
                 told = (
                     "This job was paid for, or may have been, and no task is left that could be asked for its results."
                 )
@@ -228,9 +239,9 @@ class Commands:
         self._job_store.refuse_clash(transition.job)
         self._refuse_unread(job, transition.job)
         self._refuse_costly(job, transition.job)
-        settled = refusals.settled(job, transition.job, self._job_store.journal.refused_of(job.fingerprint))
+        settled = refusals.settled(job, transition.job, self._store.refused_of(job.fingerprint))
         told = f"Job {job.id} is {transition.job.state} now."
-        looked = {refusals.LOOKED: self._job_store.journal.newest_purchase()} if job.state is State.HELD else {}
+        looked = {refusals.LOOKED: self._store.newest_purchase()} if job.state is State.HELD else {}
         self._job_store.commit(
             [replace(transition, action=command.verb)], now, looked, CommandReply(command.id, told), settled=settled
         )

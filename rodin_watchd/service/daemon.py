@@ -10,9 +10,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from rodin_watchd.adapters.store.backup import TOO_OLD
 from rodin_watchd.core.claims import MOVING
 from rodin_watchd.core.machine import hold_unsent
+from rodin_watchd.core.store import TOO_OLD
 from rodin_watchd.errors import DiskError, JournalGoneError
 from rodin_watchd.model import Job, State, Transition
 from rodin_watchd.problem import Problem
@@ -76,7 +76,7 @@ class Daemon:
         try:
             self._act()
             if self._problem is not None:  # a tick that had nothing to write proves nothing
-                self.parts.job_store.journal.try_writing()
+                self.parts.job_store.try_writing()
         except DiskError as error:
             self._stand_still(error.problem)
         else:
@@ -149,7 +149,7 @@ class Daemon:
             mounts.finish_acceptance()
 
     def _unsent(self, job: Job, reason: str, now: float) -> tuple[Transition, ...]:
-        return hold_unsent(job, reason, now, self.parts.job_store.journal.price, self.parts.tools.client.account)
+        return hold_unsent(job, reason, now, self.parts.budget.price, self.parts.tools.client.account)
 
     def _snapshot(self) -> Snapshot:
         return self._display.snapshot(self._problem, stopping=self._stopping)
@@ -209,7 +209,7 @@ class Daemon:
         try:
             self.parts.standing.check()
             self.parts.dispatcher.take_messages(self.why_drop, self.parts.notifier.take)
-            self.parts.job_store.journal.try_writing()
+            self.parts.job_store.try_writing()
         except DiskError as error:
             self._stand_still(error.problem)
         else:

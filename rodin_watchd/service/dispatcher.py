@@ -64,9 +64,10 @@ _BURST_CALLS = 10
 
 @dataclass(frozen=True, slots=True)
 class Payments:
-    """What bounds the submits: the budget, and the count that shows an older journal."""
+    """What bounds the submits: the budget, the account's credits, and the count that shows an older journal."""
 
     budget: Budget
+    account: AccountBalance
     submits: SubmitCount
 
 
@@ -93,7 +94,7 @@ class Progress:
 class Dispatcher:
     """Moves jobs: the only place where an outcome becomes a state.
 
-    `progress` is that of the dispatcher before a reload, and names the account whose credits are spent. Every method may raise DiskError when the journal's disk is full: then nothing of what it was about is lost, and it
+    `progress` is that of the dispatcher before a reload. Every method may raise DiskError when the journal's disk is full: then nothing of what it was about is lost, and it
     is to be called again.
     """
 
@@ -112,9 +113,7 @@ class Dispatcher:
         self._blame = progress.blame
         self._budget = money.budget
         self._submits = money.submits
-        self._account = AccountBalance(
-            config, progress.account, job_store, clock.now, clock.monotonic, progress.proving
-        )
+        self._account = money.account
         self.pauses = progress.pauses
         self._told = progress.told
         self.failed = progress.failed
@@ -182,7 +181,7 @@ class Dispatcher:
         if not closing:
             return
         try:
-            self._submits.keep(self._job_store.journal.submits())
+            self._submits.keep(self._job_store.submits)
         except DiskError as error:
             try:
                 if not isinstance(error, JournalBehindError):
@@ -210,7 +209,7 @@ class Dispatcher:
         if why_drop:
             request.reply.set_exception(UploadDroppedError(why_drop))
             return False
-        now, count = self._clock.now(), self._job_store.journal.submits() + 1
+        now, count = self._clock.now(), self._job_store.submits + 1
         try:
             self._job_store.commit(
                 [machine.close_upload(self._job_store.jobs[request.job_id], now)], now, {SUBMITS: count}
@@ -256,7 +255,7 @@ class Dispatcher:
             return outcome
         other = self._job_store.jobs.get(other.id, other)
         told = f"The vendor answered with the task of “{printable(other.name)}” (job {other.id}, {other.state})."
-        if self._job_store.journal.had_task_before(other.id, job.id):
+        if self._job_store.had_task_before(other, job):
             return Unknown(OutcomeUnknownError(told).problem)
         if machine.may_be_disputed(other):
             if other.id in self._pool.busy:
@@ -287,7 +286,7 @@ class Dispatcher:
         if job.state is not State.UPLOADING or job.answer is not None:  # its closing was counted, or its answer
             self._job_store.commit([transition], now)
             return
-        count = self._job_store.journal.submits() + 1
+        count = self._job_store.submits + 1
         self._job_store.commit([transition], now, {SUBMITS: count})
         try:
             self._submits.keep(count)
@@ -406,7 +405,7 @@ class Dispatcher:
         judged = self._account.judged_jobs()  # they wait, and are no probe of any lane
         jobs = [job for job in self._job_store.jobs.values() if job.id not in judged]
         due = due_jobs(jobs, self._pool.busy, self.pauses, limits, now)
-        price, account = self._job_store.journal.price, self._account.name
+        price, account = self._budget.price, self._account.name
         intents = [machine.begin_upload(job, now, price(article_of(job)), account) for job in self._wanted(due, now)]
         sending = sum(
             self._job_store.jobs[job_id].state in machine.SENDING
@@ -427,7 +426,7 @@ class Dispatcher:
                 continue  # one after the other
             chosen.append(job)
             content = content_of(job)
-            if unsure := self._job_store.journal.unknown_of(job.id, job.consent):
+            if unsure := self._job_store.unsure_purchases(job):
                 asked = [Settled(purchase, "refused", before="unknown") for purchase in unsure]
                 self._job_store.commit([held_unsure(job, len(unsure), now)], now, settled=asked)
             elif twice := self._job_store.bought_meanwhile(job):
@@ -439,7 +438,7 @@ class Dispatcher:
         """Make the intents durable that may be paid; where their submits could not be counted, pause the submits."""
         try:
             if intents:
-                self._submits.prepare(self._job_store.journal.submits())
+                self._submits.prepare(self._job_store.submits)
             return self._budget.buy(intents)
         except SubmitCountError as error:
             self._pause(error.problem, now)

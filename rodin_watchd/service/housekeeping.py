@@ -16,6 +16,7 @@ from rodin_watchd.adapters.store.backup import make_backup
 from rodin_watchd.adapters.store.files import Files
 from rodin_watchd.adapters.store.sqlite import Journal
 from rodin_watchd.core.retention import ALARM, alarm, is_alarming
+from rodin_watchd.core.store import Store
 from rodin_watchd.core.waits import DAY_SECONDS, LONGEST_WAIT_SECONDS
 from rodin_watchd.errors import JournalBusyError, JournalGoneError, RodinWatchdError
 from rodin_watchd.model import Job
@@ -43,13 +44,16 @@ END_SECONDS = 10.0
 class Housekeeping:
     """Looks in each tick whether a day has passed; `trouble` says why the journal has no fresh backup."""
 
-    def __init__(self, job_store: JobStore, journal: Path, clock: Clock, daily: Callable[[], object]) -> None:
+    def __init__(
+        self, job_store: JobStore, journal: Journal, path: Path, clock: Clock, daily: Callable[[], object]
+    ) -> None:
         self._job_store = job_store
         self._journal = journal
+        self._path = path
         self._clock = clock
         self._daily = daily
         self._copying: _Copying | None = None
-        stored = job_store.journal.meta(BACKED_UP_AT)
+        stored = journal.meta(BACKED_UP_AT)
         self._made_at: float | None = float(stored) if stored is not None else None
         self._not_before = clock.monotonic()
         self.trouble = ""
@@ -62,7 +66,7 @@ class Housekeeping:
                 self._take(copying)
         elif self._is_due():
             self._daily()
-            self._copying = _Copying(self._journal, self._job_store.journal.files, self._clock.now())
+            self._copying = _Copying(self._path, self._journal.files, self._clock.now())
             self._copying.start()
 
     def close(self) -> None:
@@ -76,13 +80,13 @@ class Housekeeping:
             return False
         since, patience = self._made_at, DAY_SECONDS
         if since is None:
-            since, patience = self._job_store.journal.begun_at(), FIRST_SECONDS
+            since, patience = self._journal.begun_at(), FIRST_SECONDS
         return since is not None and not 0.0 <= self._clock.now() - since < patience
 
     def _take(self, copying: _Copying) -> None:
         if copying.error is None:
             self._made_at = copying.at
-            self._job_store.journal.set_meta(BACKED_UP_AT, copying.at)
+            self._journal.set_meta(BACKED_UP_AT, copying.at)
             if self.trouble:
                 self._job_store.tell("resumed", "It is made again.", self._clock.now(), subject="backup")
             self.trouble = ""
@@ -118,8 +122,9 @@ class _Copying(threading.Thread):
 class Alarms:
     """Writes one event into the job's history and one into the service's own; a restart does not ring again."""
 
-    def __init__(self, job_store: JobStore, zone: tzinfo, now: Callable[[], float]) -> None:
+    def __init__(self, job_store: JobStore, store: Store, zone: tzinfo, now: Callable[[], float]) -> None:
         self._job_store = job_store
+        self._store = store
         self._zone = zone
         self._now = now
         self._rung: set[str] = set()
@@ -134,7 +139,7 @@ class Alarms:
 
     def _rang_before(self, job: Job) -> bool:
         since = job.task.submitted_at if job.task else 0.0
-        return any(event.action == ALARM and event.at >= since for event in self._job_store.journal.events(job.id))
+        return any(event.action == ALARM and event.at >= since for event in self._store.events(job.id))
 
 
 # ---- Sweeping: what the journal has blotted out does not stay in its write-ahead log. The main thread's alone -------
@@ -145,10 +150,10 @@ SWEEP_SECONDS = 30.0
 
 
 class Sweeper:
-    """Sweeps the journal every now and then; where nothing was written, that costs nothing."""
+    """Sweeps the store every now and then; where nothing was written, that costs nothing."""
 
-    def __init__(self, journal: Journal, monotonic: Callable[[], float]) -> None:
-        self._journal = journal
+    def __init__(self, store: Store, monotonic: Callable[[], float]) -> None:
+        self._store = store
         self._monotonic = monotonic
         self._swept_at = -math.inf
 
@@ -157,4 +162,4 @@ class Sweeper:
         now = self._monotonic()
         if now - self._swept_at >= SWEEP_SECONDS:
             self._swept_at = now
-            self._journal.sweep()
+            self._store.sweep()

@@ -1,4 +1,4 @@
-"""The job store: the live jobs in memory, always equal to the journal; the main thread's alone."""
+"""The job store: the live jobs in memory, always equal to the store's; the main thread's alone."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rodin_watchd.adapters.store.sqlite import NO_META, Affordable, Beside, CommandReply, Journal
 from rodin_watchd.core.dedup import (
     bought_before,
     fingerprints,
@@ -19,11 +18,12 @@ from rodin_watchd.core.dedup import (
     refused_before,
 )
 from rodin_watchd.core.kinds import kind_of
-from rodin_watchd.core.machine import ENDED, LOSS, Loss, noted
+from rodin_watchd.core.machine import ENDED, LOSS, SUBMITS, Loss, noted
 from rodin_watchd.core.notifications import SILENT, Announcer
 from rodin_watchd.core.proof import Settled
 from rodin_watchd.core.refusals import MOST_DOCUMENTED, MOST_FOR_A_SET
 from rodin_watchd.core.schedule import vendor_seconds
+from rodin_watchd.core.store import NO_META, Affordable, Beside, CommandReply, Store
 from rodin_watchd.errors import CommandRefusedError, DiskError, DuplicateSetError
 from rodin_watchd.log_lines import NOBODY, fields
 from rodin_watchd.model import Job, Role, ServiceEvent, State, Transition
@@ -55,14 +55,14 @@ MOST_RECENT = 20
 
 
 class JobStore:
-    """Live jobs by id, read from the journal once and written through it."""
+    """Live jobs by id, read from the store once and written through it."""
 
-    def __init__(self, journal: Journal) -> None:
-        self.journal = journal
+    def __init__(self, store: Store) -> None:
+        self._store = store
         self._announcer: Announcer = SILENT  # until plugins are loaded
         live = [state for state in State if state not in ENDED]
-        self._jobs = {job.id: job for job in journal.jobs(live)}
-        self.recent: tuple[Job, ...] = tuple(journal.jobs(ENDED, limit=MOST_RECENT))  # newest first
+        self._jobs = {job.id: job for job in store.jobs(live)}
+        self.recent: tuple[Job, ...] = tuple(store.jobs(ENDED, limit=MOST_RECENT))  # newest first
         self._histories: dict[str, list[float]] = {}
         self._untold: deque[ServiceEvent] = deque(maxlen=_MOST_UNTOLD)
         self.look_for_loss()
@@ -73,7 +73,7 @@ class JobStore:
 
     def look_for_loss(self) -> None:
         """Learn from the journal what is missing in it."""
-        found = self.journal.meta(LOSS)
+        found = self._store.meta(LOSS)
         self.loss: Loss | None = Loss(*found) if found else None
 
     def accept_loss(self, now: float, reply: CommandReply) -> None:
@@ -101,14 +101,14 @@ class JobStore:
         and which the balance has `confirmed`. Raises DiskError, JournalError.
         """
         if transitions or meta or settled:
-            self.journal.commit(transitions, now, meta, self._announcer, Beside(reply, settled, confirmed))
+            self._store.commit(transitions, now, meta, self._announcer, Beside(reply, settled, confirmed))
             self._take_in(transitions)
 
     def commit_affordable(
         self, intents: Sequence[Transition], now: float, purchase: int, affordable: Affordable
     ) -> Sequence[Transition]:
         """Make those intents durable that the budget allows, decided in the same transaction; return them. Raises as `commit`."""
-        chosen = self.journal.commit_affordable(intents, now, purchase, affordable) if intents else ()
+        chosen = self._store.commit_affordable(intents, now, purchase, affordable) if intents else ()
         self._take_in(chosen)
         return chosen
 
@@ -119,8 +119,17 @@ class JobStore:
 
     def refuse_open_commands(self, reason: str) -> None:
         """Answer every command that waits with a refusal: it may have been carried out elsewhere, or before. Raises DiskError."""
-        for command in self.journal.open_commands():
-            self.journal.answer_command(CommandReply(command.id, reason, ok=False))
+        for command in self._store.open_commands():
+            self._store.commit((), 0.0, beside=Beside(CommandReply(command.id, reason, ok=False)))
+
+    def try_writing(self) -> None:
+        """Write nothing, as a transaction. Raises as every writing call would now."""
+        self._store.commit((), 0.0)
+
+    @property
+    def submits(self) -> int:
+        """How many submits were allowed to send their last bytes, as far as this store knows."""
+        return int(self._store.meta(SUBMITS) or 0)
 
     def note(self, job: Job) -> None:
         """Change a waiting time or a word of the vendor, which need not survive a restart."""
@@ -129,7 +138,7 @@ class JobStore:
     def start(self, now: float) -> None:
         """Tell of a start that ends what the run before had paused: this run looks at all of it anew."""
         ended: set[str] = set()
-        for event in self.journal.service_events(_NEWEST_EVENTS):  # newest first
+        for event in self._store.service_events(_NEWEST_EVENTS):  # newest first
             if event.kind == "started":
                 return
             if event.kind == "paused" and event.subject not in ended:
@@ -166,7 +175,7 @@ class JobStore:
         self._untold.append(event)
         with contextlib.suppress(DiskError):
             while self._untold:
-                self.journal.note_service_event(self._untold[0], self._announcer)
+                self._store.note_service_event(self._untold[0], self._announcer)
                 self._untold.popleft()
 
     def _know(self, job: Job) -> None:
@@ -185,7 +194,7 @@ class JobStore:
         """Return how long tasks like this job's took, in seconds."""
         duration_class = kind_of(job).duration_class(job.options)
         if duration_class not in self._histories:
-            self._histories[duration_class] = self.journal.durations(duration_class, MOST_HISTORY)
+            self._histories[duration_class] = self._store.durations(duration_class, MOST_HISTORY)
         return self._histories[duration_class]
 
     def duplicate(self, job: Job) -> DuplicateSetError | None:
@@ -196,7 +205,7 @@ class JobStore:
             return None
         if job.consent:
             return self.bought_meanwhile(job)
-        same = self.journal.same_content(fingerprints(job), job.id, job.dropped)
+        same = self._store.same_content(fingerprints(job), job.id, job.dropped)
         return bought_before(same) if same else self._made_before(job) or self.refused_before(job)
 
     def _made_before(self, job: Job) -> DuplicateSetError | None:
@@ -204,7 +213,7 @@ class JobStore:
         model, image = job.file(Role.MODEL), job.file(Role.IMAGE)
         if model is None or image is None:
             return None
-        made = (one for one in self.journal.made(model.sha256) if is_result(one, model.sha256, image.sha256))
+        made = (one for one in self._store.made(model.sha256) if is_result(one, model.sha256, image.sha256))
         return next(map(made_before, made), None)
 
     def live_twin(self, job: Job) -> Job | None:
@@ -216,10 +225,10 @@ class JobStore:
         """Return why a content is not sent again that the vendor has refused too often, if it has."""
         if not job.fingerprint:
             return None
-        unclear, tries = self.journal.in_vain(job.fingerprint, job.dropped)
+        unclear, tries = self._store.in_vain(job.fingerprint, job.dropped)
         if unclear < MOST_FOR_A_SET and tries < MOST_DOCUMENTED:
             return None
-        newest = self.journal.newest_with(job.fingerprint, job.dropped)
+        newest = self._store.newest_with(job.fingerprint, job.dropped)
         return None if newest is None else refused_before(newest, unclear if unclear >= MOST_FOR_A_SET else tries)
 
     def bought_meanwhile(self, job: Job) -> DuplicateSetError | None:
@@ -227,18 +236,26 @@ class JobStore:
 
         The schema allows one live job for each fingerprint; but two that version 1 told apart may be alive.
         """
-        same = self.journal.bought(fingerprints(job), job.id, job.consent or None, job.dropped)
+        same = self._store.bought(fingerprints(job), job.id, job.consent or None, job.dropped)
         if same is None:
             return None
         return paid_with(same, job.again) if job.consent else bought_before(same)
 
+    def unsure_purchases(self, job: Job) -> tuple[int, ...]:
+        """Return the submits of a job that may have been charged, and that its consent does not allow to pay for once more."""
+        return self._store.unknown_of(job.id, job.consent)
+
+    def had_task_before(self, job: Job, other: Job) -> bool:
+        """Tell whether a job had its task before the newest upload of another one began."""
+        return self._store.had_task_before(job.id, other.id)
+
     def holder_of_task(self, job: Job) -> Job | None:
         """Return the job that has or ever had the same task of the vendor, this one included."""
-        return self.journal.with_task(job.task.uuid) if job.task else None
+        return self._store.with_task(job.task.uuid) if job.task else None
 
     def refuse_clash(self, job: Job) -> None:
         """Raise CommandRefusedError if a job as a person wants it has the task that another one has now."""
-        others = self.journal.having_task(job.task.uuid) if job.task else []
+        others = self._store.having_task(job.task.uuid) if job.task else []
         for other in (other for other in others if other.id != job.id):
             raise CommandRefusedError(f"That task belongs to job {other.id}.")
 

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from rodin_watchd.adapters.store.backup import kept_backups
 from rodin_watchd.adapters.store.files import FinishedJournal, moved_aside
+from rodin_watchd.adapters.store.sqlite import Journal
 from rodin_watchd.core.waits import DAY_SECONDS
 from rodin_watchd.errors import (
     DiskError,
@@ -78,8 +79,9 @@ class JournalGuard:
     So it does when it closes the journal at the end. `holds` keep a second daemon off the journal.
     """
 
-    def __init__(self, job_store: JobStore, path: Path, clock: Clock, holds: Sequence[Hold]) -> None:
+    def __init__(self, job_store: JobStore, journal: Journal, path: Path, clock: Clock, holds: Sequence[Hold]) -> None:
         self._job_store = job_store
+        self._journal = journal
         self._path = path
         self._clock = clock
         self._holds = holds
@@ -92,14 +94,14 @@ class JournalGuard:
 
         Raises JournalGoneError; JournalRolledBackError where its own file has older content: then the daemon must end.
         """
-        self._job_store.journal.refuse_rolled_back()
-        why = self._job_store.journal.why_not_in_place()
+        self._journal.refuse_rolled_back()
+        why = self._journal.why_not_in_place()
         if not why:
-            self._job_store.journal.drop_copy()
+            self._journal.drop_copy()
             return
         now = self._clock.now()
         try:
-            aside = self._job_store.journal.write_out(stamp_of(now))
+            aside = self._journal.write_out(stamp_of(now))
         except DiskError as error:
             raise JournalGoneError(
                 f"{_sentence(why, self._path)} Nothing is taken or paid until the journal is written out again: "
@@ -118,7 +120,7 @@ class JournalGuard:
 
     def confirm(self) -> None:
         """Raise JournalGoneError where the files are not in place at this very moment."""
-        if why := self._job_store.journal.why_not_in_place():
+        if why := self._journal.why_not_in_place():
             raise JournalGoneError(_sentence(why, self._path))
 
     def end(self) -> None:
@@ -131,11 +133,11 @@ class JournalGuard:
             return
         self._ended = True
         try:
-            if self._job_store.journal.why_not_in_place():
+            if self._journal.why_not_in_place():
                 for hold in self._holds:
                     hold.keep()
             self.keep()
-            self._job_store.journal.end(stamp_of(self._clock.now()))
+            self._journal.end(stamp_of(self._clock.now()))
         except JournalRolledBackError:
             return
         except RodinWatchdError as error:

@@ -6,14 +6,13 @@ import contextlib
 import shlex
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Final
 
-from rodin_watchd.adapters.store.reader import JournalReader
 from rodin_watchd.config import Config
 from rodin_watchd.core.account import BALANCE, remembered
 from rodin_watchd.core.health import MoneyTotals
 from rodin_watchd.core.names import printable
+from rodin_watchd.core.store import StoreReader
 from rodin_watchd.errors import ConfigError
 from rodin_watchd.service.clock import Clock
 from rodin_watchd.service.meter import SILENT, Meter
@@ -23,15 +22,18 @@ _LONGEST_ROOT: Final = 4096
 
 
 @contextlib.contextmanager
-def metered(config: Config, journal: Path, clock: Clock) -> Iterator[Meter]:
-    """Give the meter that the configuration wants. Raises ConfigError when its metrics cannot be had."""
+def metered(config: Config, look: Callable[[], StoreReader], clock: Clock) -> Iterator[Meter]:
+    """Give the meter that the configuration wants. `look` opens the store for reading, in any thread.
+
+    Raises ConfigError when its metrics cannot be had.
+    """
     if not config.metrics.wanted:
         yield SILENT
         return
     with needs_prometheus():
         from rodin_watchd.adapters import metrics  # noqa: PLC0415 - an optional extra
     root = printable(str(config.folders.root), _LONGEST_ROOT)
-    meter = metrics.Metrics(books_of(journal, config.api.base_url), clock.monotonic, root)
+    meter = metrics.Metrics(books_of(look, config.api.base_url), clock.monotonic, root)
     with contextlib.ExitStack() as stack:
         if config.metrics.address:
             stack.enter_context(metrics.served(meter, *config.metrics.address))
@@ -54,11 +56,11 @@ def needs_prometheus() -> Iterator[None]:
         ) from None
 
 
-def books_of(journal: Path, vendor: str) -> Callable[[], MoneyTotals]:
+def books_of(look: Callable[[], StoreReader], vendor: str) -> Callable[[], MoneyTotals]:
     """Return what reads the journal's numbers, from any thread; it raises JournalError."""
 
     def read() -> MoneyTotals:
-        with contextlib.closing(JournalReader(journal)) as reader:
+        with contextlib.closing(look()) as reader:
             known = remembered(reader.meta(BALANCE), vendor)
             spent = reader.charged_since(0.0)
             if known is None:

@@ -22,12 +22,10 @@ from rodin_watchd.adapters.spool.beneath import Anchor, ServedFolderError
 from rodin_watchd.adapters.spool.mounts import Glance, Mounts, leave_mark_in, read_mark, refusal
 from rodin_watchd.adapters.spool.statx import birth_at
 from rodin_watchd.adapters.store.backup import how_to_recover
-from rodin_watchd.adapters.store.extent import ROOT_ID
-from rodin_watchd.adapters.store.reader import JournalReader
-from rodin_watchd.adapters.store.sqlite import Journal
 from rodin_watchd.core.layout import INBOX
 from rodin_watchd.core.machine import COPIED_TOGETHER, UNMARKED, copied
 from rodin_watchd.core.mounts import (
+    ROOT_ID,
     Birth,
     Closed,
     Identity,
@@ -45,6 +43,7 @@ from rodin_watchd.core.mounts import (
 )
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.status import PAGE, Page
+from rodin_watchd.core.store import Store, StoreReader
 from rodin_watchd.errors import DiskError, FolderGoneError, JournalError, OwnerError, RootAwayError, RootCopiedError
 from rodin_watchd.log_lines import Trouble, why
 from rodin_watchd.service.health import Monitor
@@ -73,10 +72,10 @@ class InsideKeeper:
     `mark_for` returns the mark to leave in a folder, or None while none may be left.
     """
 
-    def __init__(self, mounts: Mounts, journal: JournalReader, mark_for: Callable[[str], Mark | None]) -> None:
+    def __init__(self, mounts: Mounts, store: StoreReader, mark_for: Callable[[str], Mark | None]) -> None:
         self._mounts = mounts
         self._mark_for = mark_for
-        self._rules = remembered_inside(journal)
+        self._rules = remembered_inside(store)
         self._stored = (self._rules.known, self._rules.theirs)
         self._refused: dict[str, Refused] = {}
         self._troubles: dict[str, Trouble] = {}
@@ -90,7 +89,7 @@ class InsideKeeper:
         """Go by these from now on: the root's id, and whether the journal that a mark names is ours."""
         self._set(replace(self._rules, root_id=root_id, is_here=is_here))
 
-    def keep(self, journal: Journal) -> None:
+    def keep(self, store: Store) -> None:
         """Remember what the last look has found; forget folders that are not there any more. Raises DiskError."""
         inbox = self._mounts.path(Mount.INBOX)
         gone = {path for path in (*self._rules.theirs, *self._refused) if not os.path.isdir(inbox / path)}  # noqa: PTH112 - False also where we may not look
@@ -100,7 +99,7 @@ class InsideKeeper:
             self._set(replace(self._rules, theirs=_without(self._rules.theirs, forgotten)))
         found = (self._rules.known, self._rules.theirs)
         if found != self._stored:
-            journal.set_meta(INSIDE, {"known": _as_data(found[0]), "theirs": _as_data(found[1])})
+            store.set_meta(INSIDE, {"known": _as_data(found[0]), "theirs": _as_data(found[1])})
             self._stored = found
 
     def notices(self) -> list[str]:
@@ -180,9 +179,9 @@ def accept_advice(path: str) -> str:
     return f"If no other service uses it any more: `rodin-watchd accept {shlex.quote(printable(f'{INBOX}/{path}', 1000))}`."
 
 
-def remembered_inside(journal: JournalReader) -> Inside:
+def remembered_inside(store: StoreReader) -> Inside:
     """Return what the journal remembers of the folders in the inbox."""
-    data = journal.meta(INSIDE) or {"known": {}, "theirs": {}}
+    data = store.meta(INSIDE) or {"known": {}, "theirs": {}}
     return Inside(known=_of_data(data["known"]), theirs=_of_data(data["theirs"]))
 
 
@@ -250,9 +249,9 @@ def why_copied(mark: Mark | None, journal: Path) -> str:
     return COPIED_TOGETHER if is_a_copy(mark.traces, traces_of(journal, mark)) else ""
 
 
-def why_unmarked_copy(journal: Journal, path: Path) -> str:
+def why_unmarked_copy(store: StoreReader, path: Path) -> str:
     """Say why a root without its mark is taken for a copy, "" if it is not; `path` is the journal's."""
-    stored = journal.meta(TRACES)
+    stored = store.meta(TRACES)
     if not stored:
         return ""
     machine, inode, made_ns, *folder = stored  # an earlier version knew of no folder
@@ -260,11 +259,11 @@ def why_unmarked_copy(journal: Journal, path: Path) -> str:
     return UNMARKED if is_unmarked_copy(before, traces_of(path)) else ""
 
 
-def remember_traces(journal: Journal, path: Path) -> None:
+def remember_traces(store: Store, path: Path) -> None:
     """Remember what a copy does not carry over, for a root that loses its mark. Raises DiskError; may be repeated."""
     here = traces_of(path)
-    if here.state and journal.meta(TRACES) != (found := [here.machine, *here.state, *(here.state_folder or ())]):
-        journal.set_meta(TRACES, found)
+    if here.state and store.meta(TRACES) != (found := [here.machine, *here.state, *(here.state_folder or ())]):
+        store.set_meta(TRACES, found)
 
 
 @cache
@@ -304,22 +303,25 @@ class MountKeeper:
     there is held (`finish_acceptance`).
     """
 
-    def __init__(self, mounts: Mounts, job_store: JobStore, journal: Path, now: Callable[[], float]) -> None:
+    def __init__(
+        self, mounts: Mounts, job_store: JobStore, store: Store, journal: Path, now: Callable[[], float]
+    ) -> None:
         self._mounts = mounts
         self._job_store = job_store
+        self._store = store
         self._journal = journal
         self._now = now
-        self._root_id = str(job_store.journal.meta(ROOT_ID) or "")
-        memory = remembered(job_store.journal)
+        self._root_id = str(store.meta(ROOT_ID) or "")
+        memory = remembered(store)
         self._known, self._theirs = memory.known, memory.theirs
-        self._told_away = _told_away(job_store.journal)
-        self._told_copied = str(job_store.journal.meta(COPIED) or "")
+        self._told_away = _told_away(store)
+        self._told_copied = str(store.meta(COPIED) or "")
         self._unmarked = {mount: Trouble("mark") for mount in Mount}
         self._unmarkable: set[Mount] = set()  # until the next `settle`
         self._traces_are_fresh = False
         self.away: Mapping[Mount, str] = {}
         self.copied = ""
-        self.inside = InsideKeeper(mounts, job_store.journal, self._mark_inside)
+        self.inside = InsideKeeper(mounts, store, self._mark_inside)
 
     @property
     def knows_root(self) -> bool:
@@ -331,8 +333,8 @@ class MountKeeper:
         self.away = self._look(leave_marks=False)
         if reason := self.away.get(Mount.ROOT):
             self._tell()
-            told = Page.of_data(self._job_store.journal.meta(PAGE) or Page().as_data())
-            self._job_store.journal.set_meta(PAGE, replace(told, notices=tuple(self.notices())).as_data())
+            told = Page.of_data(self._store.meta(PAGE) or Page().as_data())
+            self._store.set_meta(PAGE, replace(told, notices=tuple(self.notices())).as_data())
             raise RootAwayError(f"{self._mounts.root} is away: {reason}", advice=advice_for(Mount.ROOT))
 
     def adopt(self) -> None:
@@ -341,7 +343,7 @@ class MountKeeper:
             raise refusal
         mark = read_mark(self._mounts.root)
         self._root_id = mark.root_id if mark else secrets.token_hex(8)
-        self._job_store.journal.set_meta(ROOT_ID, self._root_id)
+        self._store.set_meta(ROOT_ID, self._root_id)
         self._mounts.belong_to(self._root_id)
 
     def settle(self) -> None:
@@ -350,7 +352,7 @@ class MountKeeper:
         self._traces_are_fresh = False
         self.check()
         if Mount.ROOT not in self.away and not self.copied and self._mounts.mark(Mount.ROOT):
-            remember_traces(self._job_store.journal, self._journal)
+            remember_traces(self._store, self._journal)
 
     def may_make(self, path: Path) -> bool:
         """Tell whether a missing folder may be made: never where something is to be mounted."""
@@ -374,7 +376,7 @@ class MountKeeper:
     def keep_inside(self) -> None:
         """Remember what a look into the inbox found of shares in it. Raises DiskError."""
         if Mount.INBOX not in self.away:
-            self.inside.keep(self._job_store.journal)
+            self.inside.keep(self._store)
 
     def _mark_inside(self, path: str) -> Mark | None:
         return None if self.copied else Mark(self._root_id, path, place_of(self._journal))
@@ -413,7 +415,7 @@ class MountKeeper:
 
     def _why_copied(self, mark: Mark | None) -> str:
         if mark is None:
-            return why_unmarked_copy(self._job_store.journal, self._journal)
+            return why_unmarked_copy(self._store, self._journal)
         if mark.accepted_from and not why_copied(mark, self._journal):
             return UNMARKED if mark.accepted_from == place_of(self._journal) else copied(mark.accepted_from)
         return why_copied(mark, self._journal)
@@ -456,7 +458,7 @@ class MountKeeper:
                 self._job_store.tell("copied", f"{self.copied}. Nothing is taken or sent.", self._now())
             else:
                 self._job_store.tell("accepted", "The root's mark names this service's journal.", self._now())
-            self._job_store.journal.set_meta(COPIED, self.copied)
+            self._store.set_meta(COPIED, self.copied)
             self._told_copied = self.copied
         gone = _causes(self.away)
         for mount in sorted(gone.keys() - self._told_away):
@@ -468,10 +470,10 @@ class MountKeeper:
 
     def _remember(self, known: Mapping[Mount, Known], theirs: Mapping[Mount, Identity]) -> None:
         if theirs != self._theirs:
-            self._job_store.journal.set_meta(THEIRS, {mount.value: list(there) for mount, there in theirs.items()})
+            self._store.set_meta(THEIRS, {mount.value: list(there) for mount, there in theirs.items()})
             self._theirs = theirs
         if known != self._known:
-            self._job_store.journal.set_meta(GROUNDS, {mount.value: found.as_data() for mount, found in known.items()})
+            self._store.set_meta(GROUNDS, {mount.value: found.as_data() for mount, found in known.items()})
             self._known = known
 
     def _marked(self, known: Mapping[Mount, Known], marks: Mapping[Mount, Mark | None]) -> Mapping[Mount, Known]:
@@ -561,14 +563,14 @@ def _is_left_by_us(mark: Mark, mount: Mount, root_id: str, is_here: Callable[[st
     return is_ours(mark, mount, root_id) and (mount is Mount.ROOT or not mark.journal or is_here(mark.journal))
 
 
-def remembered(journal: JournalReader) -> Memory:
+def remembered(store: StoreReader) -> Memory:
     """Return the mounts as the journal remembers them."""
-    known = {Mount(name): Known.of_data(data) for name, data in (journal.meta(GROUNDS) or {}).items()}
-    theirs = {Mount(name): Identity(*there) for name, there in (journal.meta(THEIRS) or {}).items()}
+    known = {Mount(name): Known.of_data(data) for name, data in (store.meta(GROUNDS) or {}).items()}
+    theirs = {Mount(name): Identity(*there) for name, there in (store.meta(THEIRS) or {}).items()}
     return Memory(known, theirs)
 
 
-def inbox_anchor(mounts: Mounts, memory: JournalReader | None, journal: Path) -> Anchor:
+def inbox_anchor(mounts: Mounts, memory: StoreReader | None, journal: Path) -> Anchor:
     """Return where a look into the inbox starts that changes nothing, by what the journal remembers; None: there is none yet."""
     if memory is not None:
         root_id = str(memory.meta(ROOT_ID) or "")
@@ -577,10 +579,10 @@ def inbox_anchor(mounts: Mounts, memory: JournalReader | None, journal: Path) ->
     return mounts.anchor(INBOX)
 
 
-def _told_away(journal: JournalReader) -> frozenset[Mount]:
+def _told_away(store: StoreReader) -> frozenset[Mount]:
     """Return the mounts of which the journal's newest event says that they are away."""
     newest: dict[str, str] = {}
-    for event in journal.service_events(kinds=("offline", "online")):
+    for event in store.service_events(kinds=("offline", "online")):
         newest.setdefault(event.subject, event.kind)
     return frozenset(mount for mount in Mount if newest.get(mount.value) == "offline")
 

@@ -6,10 +6,10 @@ import logging
 from collections.abc import Iterable
 from pathlib import Path
 
-from rodin_watchd.adapters.store.reader import DONE, FAILED
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.notifications import HOOK_OF, waiting_id
 from rodin_watchd.core.sets import WaitingSet
+from rodin_watchd.core.store import DONE, FAILED, Store
 from rodin_watchd.core.waits import LONGEST_WAIT_SECONDS, is_due
 from rodin_watchd.errors import CommandRefusedError
 from rodin_watchd.log_lines import NOBODY, fields
@@ -29,8 +29,11 @@ _MOST_AT_ONCE = 64
 class Notifier:
     """Owed calls by the journal, `plugins.workers` at once."""
 
-    def __init__(self, job_store: JobStore, plugins: Plugins, pool: Pool, root: Path, clock: Clock) -> None:
+    def __init__(
+        self, job_store: JobStore, store: Store, plugins: Plugins, pool: Pool, root: Path, clock: Clock
+    ) -> None:
         self._job_store = job_store
+        self._store = store
         self._plugins = plugins
         self._pool = pool
         self._root = root
@@ -54,7 +57,7 @@ class Notifier:
             if event_id not in self._owed_waiting:
                 names = tuple(printable(member.path) for member in candidate.members)
                 told = Waiting(printable(candidate.name), printable(candidate.folder), names, found.reason)
-                self._job_store.journal.owe(event_id, "", self._plugins.announcer.of_waiting(told, now), now)
+                self._store.owe(event_id, "", self._plugins.announcer.of_waiting(told, now), now)
         self._owed_waiting = owed
 
     def hand_out(self) -> None:
@@ -65,16 +68,16 @@ class Notifier:
         places = min(self._pool.plugin_places or 0, self._pool.free)
         ready = [run for run in self._due if self._is_due(run) and not self._pool.is_told(run)]
         for run in ready[: max(places, 0)]:
-            job = self._job_store.journal.job(run.job_id) if run.job_id else None
+            job = self._store.job(run.job_id) if run.job_id else None
             self._pool.hand_out_call(run, job, self._directory(run, job))
 
     def _look(self) -> None:
         """Read anew what is owed by plugins that are not set aside, if anything changed."""
         pairs = [(name, hook) for hook, names in self._plugins.announcer.plugins.items() for name in names]
         able = [f"{name}:{hook}" for name, hook in pairs if not self._plugins.rests(name, hook)]
-        seen = (self._job_store.journal.changes, able)
+        seen = (self._store.changes, able)
         if seen != self._seen:
-            self._due = self._job_store.journal.due_runs(able, _MOST_AT_ONCE)
+            self._due = self._store.due_runs(able, _MOST_AT_ONCE)
             self._seen = seen
 
     def _is_due(self, run: HookRun) -> bool:
@@ -105,9 +108,9 @@ class Notifier:
             self._job_store.tell(message.kind, message.message, now, subject=message.plugin, code=message.code)
             return
         run = message.run
-        self._job_store.journal.note_run(run, _words(run), self._clock.now())
+        self._store.note_run(run, _words(run), self._clock.now())
         level = logging.INFO if run.outcome == DONE else logging.WARNING
-        job = self._job_store.journal.job(run.job_id) if run.job_id else None
+        job = self._store.job(run.job_id) if run.job_id else None
         about = fields(job) if job else NOBODY
         log.log(level, "plugin %s", _words(run).splitlines()[0], extra={"action": "plugin", **about})
         if isinstance(message, CallRan):
@@ -123,11 +126,11 @@ class Notifier:
             raise CommandRefusedError(
                 "No plugin in use was told of this job." if not plugin else f"{plugin} was not told."
             )
-        told = {run.plugin for run in self._job_store.journal.runs_of(job.id) if run.hook == hook}
+        told = {run.plugin for run in self._store.runs_of([job.id]) if run.hook == hook}
         again = [name for name in plugins if name in told]
         if not again:
             raise CommandRefusedError("There is nothing to repeat: no such plugin was told of this job.", advice=" ")
-        self._job_store.journal.repeat_runs(job.id, hook, again, self._clock.now())
+        self._store.repeat_runs(job.id, hook, again, self._clock.now())
         return f"{hook} is called again: {', '.join(again)}."
 
 

@@ -14,14 +14,16 @@ from rodin_watchd.adapters.ownership import Lease, Lock, is_lock
 from rodin_watchd.adapters.spool import Spool
 from rodin_watchd.adapters.spool.sharing import sharing_of
 from rodin_watchd.adapters.spool.submit_count import SubmitCount
-from rodin_watchd.adapters.store.backup import COPIED_AT, TOO_OLD, is_ballast, refuse_foreign_backup, reserve_path
+from rodin_watchd.adapters.store.backup import is_ballast, refuse_foreign_backup, reserve_path
 from rodin_watchd.adapters.store.files import finish, make_private
+from rodin_watchd.adapters.store.reader import JournalReader
 from rodin_watchd.adapters.store.sqlite import Journal
 from rodin_watchd.adapters.zone import local_zone
 from rodin_watchd.config import Config, journal_path, lease_path, lock_path
 from rodin_watchd.core.machine import OLDER, Loss, hold_unsent, put_back
 from rodin_watchd.core.notifications import Announcer
 from rodin_watchd.core.proof import BASELINE
+from rodin_watchd.core.store import COPIED_AT, TOO_OLD, Store
 from rodin_watchd.errors import DiskError, JournalError
 from rodin_watchd.own_file import refuse_foreign_at
 from rodin_watchd.service.budget import BudgetDay
@@ -40,6 +42,7 @@ class Base:
     """What is open as long as the daemon runs."""
 
     spool: Spool
+    store: Store
     job_store: JobStore
     standing: Standing
     budget_day: BudgetDay
@@ -64,11 +67,12 @@ def opened(config: Config, clock: Clock, wait: Callable[[float], None]) -> Itera
         first = stack.enter_context(Lock(path.with_name("lock")))  # two roots must not share a journal either
         make_private(path)
         finished = finish(path, stamp_of(clock.now()))
-        job_store = JobStore(stack.enter_context(contextlib.closing(Journal(path))))
+        journal = stack.enter_context(contextlib.closing(Journal(path)))
+        job_store = JobStore(journal)
         own_holds: list[Hold] = [StateFolder(path.parent, fixed=True), first]
-        guard = JournalGuard(job_store, path, clock, own_holds)
+        guard = JournalGuard(job_store, journal, path, clock, own_holds)
         stack.callback(guard.end)
-        mounts_keeper = MountKeeper(spool.mounts, job_store, path, clock.now)
+        mounts_keeper = MountKeeper(spool.mounts, job_store, journal, path, clock.now)
         knew_root = mounts_keeper.knows_root
         if knew_root:
             mounts_keeper.find()
@@ -78,10 +82,8 @@ def opened(config: Config, clock: Clock, wait: Callable[[float], None]) -> Itera
         holds = [*own_holds, *_root_holds(config, path, clock, wait, stack)]
         if not mounts_keeper.knows_root:
             mounts_keeper.adopt()  # who serves it now is named before anybody hears of its journal
-        monitor = Monitor(sign_path(path), clock, stack.enter_context(metered(config, path, clock)))
-        orphans = Orphans(spool, job_store, local_zone(), clock.now)
-        count = SubmitCount(spool.mounts)
-        budget_day = BudgetDay(job_store.journal, local_zone(), clock)
+        meter = stack.enter_context(metered(config, lambda: JournalReader(path), clock))
+        orphans = Orphans(spool, job_store, journal, local_zone(), clock.now)
 
         def daily() -> None:
             mounts_keeper.settle()
@@ -98,18 +100,14 @@ def opened(config: Config, clock: Clock, wait: Callable[[float], None]) -> Itera
         def begin(account: str, announcer: Announcer) -> None:
             job_store.announce_to(announcer)
             guard.tell_finished(finished)
-            if mounts_keeper.copied:
-                job_store.journal.set_meta(BASELINE, None)  # what was bought elsewhere since is in no sum
-            _find_lost(job_store, budget_day, count.read(), clock.now(), account, knew_root=knew_root)
-            count.keep(job_store.journal.submits())
-            job_store.journal.free_cut_uploads()  # after that: what a backup takes for being sent may have been sent
-            job_store.start(clock.now())
+            _repair(base, clock.now(), account, knew_root=knew_root)
             daily()
 
-        standing = Standing(
-            mounts_keeper, holds, guard, Housekeeping(job_store, path, clock, daily), monitor, remake_work
-        )
-        yield Base(spool, job_store, standing, budget_day, count, begin)
+        keepers = (Housekeeping(job_store, journal, path, clock, daily), Monitor(sign_path(path), clock, meter))
+        standing = Standing(mounts_keeper, holds, guard, *keepers, remake_work)
+        money = (BudgetDay(journal, local_zone(), clock), SubmitCount(spool.mounts))
+        base = Base(spool, journal, job_store, standing, *money, begin)
+        yield base
 
 
 def _root_holds(
@@ -124,25 +122,36 @@ def _root_holds(
         yield stack.enter_context(Lease(lease_path(config), clock.monotonic, wait))
 
 
-def _find_lost(job_store: JobStore, day: BudgetDay, submits: int, now: float, account: str, *, knew_root: bool) -> None:
+def _repair(base: Base, now: float, account: str, *, knew_root: bool) -> None:
+    """Bring the store in line with what a run before has left, and with what the root knows of it."""
+    if base.standing.mounts_keeper.copied:
+        base.store.set_meta(BASELINE, None)  # what was bought elsewhere since is in no sum
+    _find_lost(base, base.submit_count.read(), now, account, knew_root=knew_root)
+    base.submit_count.keep(base.job_store.submits)
+    base.store.free_cut_uploads()  # after that: what a backup takes for being sent may have been sent
+    base.job_store.start(now)
+
+
+def _find_lost(base: Base, submits: int, now: float, account: str, *, knew_root: bool) -> None:
     """Find out whether the journal is older than what was bought from this root; then hold what may have been paid for since.
 
     It is a backup that was put back (it carries a mark), or the root counts more `submits`: it is an older copy, or one
     whose write-ahead log was removed. A journal that did not know the root was accepted to begin anew: what was lost with
     the one before counts against no budget. `account`: whose credits what is held may have spent.
     """
-    journal, copied_at = job_store.journal, job_store.journal.meta(COPIED_AT)
-    missing = max(submits - journal.submits(), 0)
+    store, job_store, day = base.store, base.job_store, base.budget_day
+    copied_at = store.meta(COPIED_AT)
+    missing = max(submits - job_store.submits, 0)
     if copied_at is None and not missing:
         return
     reason = OLDER if copied_at is None else put_back(float(copied_at), day.zone)
     for job in list(job_store.jobs.values()):
-        job_store.commit(hold_unsent(job, reason, now, journal.price, account), now)
+        job_store.commit(hold_unsent(job, reason, now, store.price, account), now)
     job_store.refuse_open_commands(TOO_OLD)
     lost = missing if knew_root else 0
     loss = Loss(lost, now, reason) if lost else None
     before = job_store.loss.submits if job_store.loss else 0
-    day.lose(lost, journal.submits() + missing, loss and loss._replace(submits=before + lost))
+    day.lose(lost, job_store.submits + missing, loss and loss._replace(submits=before + lost))
     job_store.look_for_loss()
     told = f"{reason}. What may have been submitted since is held, or failed with that reason."
     if loss:

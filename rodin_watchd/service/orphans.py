@@ -13,6 +13,7 @@ from datetime import tzinfo
 from rodin_watchd.adapters.spool import Spool
 from rodin_watchd.core.layout import FAILED
 from rodin_watchd.core.mounts import Mount
+from rodin_watchd.core.store import StoreReader
 from rodin_watchd.core.wording import local, set_name
 from rodin_watchd.errors import CommandRefusedError, DiskError
 from rodin_watchd.log_lines import fields, why
@@ -34,6 +35,7 @@ class Orphans:
 
     spool: Spool
     job_store: JobStore
+    store: StoreReader
     zone: tzinfo
     now: Callable[[], float]
 
@@ -93,7 +95,7 @@ class Orphans:
 
     def _job(self, name: str) -> Job | None:
         try:
-            job = self.job_store.journal.find(name)
+            job = self.store.find(name)
         except CommandRefusedError:
             return None
         return job if job.id == name else None
@@ -103,7 +105,7 @@ class Orphans:
         return folder.is_dir() or (job.state is State.PROCESSED and self.spool.result(job.id).is_dir())
 
     def _note(self, job: Job) -> None:
-        if any(event.action == GONE for event in self.job_store.journal.events(job.id)):
+        if any(event.action == GONE for event in self.store.events(job.id)):
             return
         told = f"The files of “{set_name(job.folder, job.name)}” are not in the work folder any more: somebody removed them."
         self.job_store.tell_of(job, GONE, told, self.now())

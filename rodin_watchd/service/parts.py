@@ -11,8 +11,10 @@ from rodin_watchd.adapters.spool.inbox import Inbox
 from rodin_watchd.adapters.watcher import Watcher
 from rodin_watchd.config import Config
 from rodin_watchd.core.approval import Gate
+from rodin_watchd.core.store import Store
 from rodin_watchd.problem import Problem
 from rodin_watchd.service.admission import Admission
+from rodin_watchd.service.balance import AccountBalance
 from rodin_watchd.service.budget import NOTHING_OVER, Budget, BudgetDay, OverBudget
 from rodin_watchd.service.clock import Clock
 from rodin_watchd.service.commands import Commands
@@ -101,6 +103,7 @@ class Parts:
     workers: int
     wake: Wake
     pool: Pool
+    store: Store
     job_store: JobStore
     standing: Standing
     day: BudgetDay
@@ -119,12 +122,13 @@ def parts_of(
     config: Config, tools: Tools, base: Base, open_watcher: OpenWatcher, clock: Clock, handover: Handover
 ) -> Parts:
     """Build the parts of a daemon on this base, which go on with what another one hands over; nothing acts yet."""
-    job_store, standing, pool = base.job_store, base.standing, handover.pool
-    budget = Budget(config.budget, job_store, base.budget_day, clock.now, handover.over_budget)
-    admission = Admission(config, job_store, budget, clock, handover.gate)
+    job_store, store, standing, pool = base.job_store, base.store, base.standing, handover.pool
+    budget = Budget(config.budget, job_store, store, base.budget_day, clock.now, handover.over_budget)
+    admission = Admission(config, job_store, store, budget, clock, handover.gate)
     progress = handover.progress.of_account(tools.client.account)
-    money = Payments(budget, base.submit_count)
-    notifier = Notifier(job_store, tools.plugins, pool, config.folders.root, clock)
+    account = AccountBalance(config, progress.account, job_store, store, clock, progress.proving)
+    money = Payments(budget, account, base.submit_count)
+    notifier = Notifier(job_store, store, tools.plugins, pool, config.folders.root, clock)
     inbox = Inbox(tools.spool.inbox, standing.mounts_keeper.inside.anchor)
     watcher = open_watcher(handover.wake.for_files)
     intake = Intake(inbox, config.intake, quiet_seconds(config), tools.plugins.known)
@@ -133,6 +137,7 @@ def parts_of(
         workers=workers_of(config),
         wake=handover.wake,
         pool=pool,
+        store=store,
         job_store=job_store,
         standing=standing,
         day=base.budget_day,
@@ -140,9 +145,9 @@ def parts_of(
         admission=admission,
         dispatcher=Dispatcher(config, job_store, pool, money, clock, progress),
         notifier=notifier,
-        commands=Commands(job_store, admission, notifier.repeat, clock.now, tools.zone),
+        commands=Commands(job_store, store, admission, notifier.repeat, clock.now, tools.zone),
         watcher=watcher,
         reception=Reception(config, job_store, intake, watcher, admission, clock),
-        sweeper=Sweeper(job_store.journal, clock.monotonic),
-        alarms=Alarms(job_store, tools.zone, clock.now),
+        sweeper=Sweeper(store, clock.monotonic),
+        alarms=Alarms(job_store, store, tools.zone, clock.now),
     )

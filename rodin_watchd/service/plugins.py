@@ -18,11 +18,11 @@ from typing import Any, TypeAlias
 from rodin_watchd.adapters.plugin_host import PluginCall, PluginHost, Ready, clean_environ
 from rodin_watchd.adapters.plugin_host.child import Loaded, ProcessLimits
 from rodin_watchd.adapters.plugin_host.finding import FoundPlugin, Origin, find
-from rodin_watchd.adapters.store.reader import DONE, DUE, FAILED
 from rodin_watchd.config import Config, journal_path, scratch_path
 from rodin_watchd.config.sections import PluginsSection as Settings
 from rodin_watchd.core.notifications import MOST_TRIES, Announcer, plugin_news
 from rodin_watchd.core.pauses import Breaker
+from rodin_watchd.core.store import DONE, DUE, FAILED
 from rodin_watchd.core.waits import PLUGIN_CALL
 from rodin_watchd.errors import PluginAsideError, PluginError, PluginLoadError
 from rodin_watchd.model import HookRun, Job, State

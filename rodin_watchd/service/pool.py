@@ -15,8 +15,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TypeAlias
 
-from rodin_watchd.adapters.store.reader import DONE
 from rodin_watchd.core.machine import POLICIES
+from rodin_watchd.core.store import DONE
 from rodin_watchd.errors import RodinWatchdError
 from rodin_watchd.model import Answered, Done, HookRun, Job, NotYet, Outcome, Rejected, Retry, State, Step, Unknown
 from rodin_watchd.problem import Fault, Problem, Scope

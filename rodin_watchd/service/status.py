@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import tzinfo
 
 from rodin_watchd.adapters.spool import Spool
-from rodin_watchd.adapters.store.sqlite import Journal
 from rodin_watchd.core.health import headline
 from rodin_watchd.core.mounts import Mount
 from rodin_watchd.core.pauses import Pauses
 from rodin_watchd.core.retention import alarms
 from rodin_watchd.core.sets import ReadySet, WaitingSet
 from rodin_watchd.core.status import PAGE, Line, Page, ended_line, render, signed, sorted_jobs
+from rodin_watchd.core.store import Store
 from rodin_watchd.core.wording import local, set_name
 from rodin_watchd.errors import DiskError, FolderGoneError, RootCopiedError
 from rodin_watchd.log_lines import Trouble, why
@@ -73,10 +73,10 @@ def turn_line(ready: ReadySet, reason: str) -> Line:
 class StatusWriter:
     """Writes the page where it changed; the main thread's alone."""
 
-    def __init__(self, spool: Spool, journal: Journal, zone: tzinfo) -> None:
+    def __init__(self, spool: Spool, store: Store, zone: tzinfo) -> None:
         self._spool = spool
         self._zone = zone
-        self._in_journal = _Copy("the journal's page", lambda page: journal.set_meta(PAGE, page.as_data()))
+        self._in_journal = _Copy("the journal's page", lambda page: store.set_meta(PAGE, page.as_data()))
         self._in_root = _Copy("STATUS.txt", self._write_status, spool.has_status)
 
     def tell(self, page: Page) -> None:
@@ -132,7 +132,7 @@ class Display:
         self._parts = parts
         self._clock = clock
         self._zone = parts.tools.zone
-        self._writer = StatusWriter(parts.tools.spool, parts.job_store.journal, self._zone)
+        self._writer = StatusWriter(parts.tools.spool, parts.store, self._zone)
         self._offset = clock.now() - clock.monotonic()
         self._written_at = -math.inf
         self._seen = (-1, 0.0)

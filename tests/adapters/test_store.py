@@ -23,9 +23,10 @@ from strangers import IS_ROOT, as_nobody, filled_up, listed, mounted, public_fol
 from rodin_watchd.adapters.store import codec as rows
 from rodin_watchd.adapters.store import schema
 from rodin_watchd.adapters.store.reader import JournalReader
-from rodin_watchd.adapters.store.sqlite import Command, CommandReply, Journal, insert_command
+from rodin_watchd.adapters.store.sqlite import Journal, insert_command
 from rodin_watchd.core.machine import TABLE
 from rodin_watchd.core.names import printable
+from rodin_watchd.core.store import Beside, Command, CommandReply
 from rodin_watchd.errors import CommandRefusedError, DiskError, JournalError
 from rodin_watchd.model import (
     Answer,
@@ -318,7 +319,7 @@ def test_one_task_in_two_jobs_does_not_stop_the_service(journal: Journal) -> Non
     [
         ("UPDATE jobs SET state = 'lost'", "not a legal move"),
         (
-            "INSERT INTO jobs SELECT 'b2', 'lost', name, folder, top, 'f', kind, 0, '', 0, 0, 0, '', doc FROM jobs",
+            "INSERT INTO jobs SELECT 'b2', 'lost', name, folder, top, 'f', kind, 0, '', 0, 0, 0, '', doc, '', 0.0 FROM jobs",
             "CHECK",
         ),
         ("UPDATE jobs SET charges = -1", "stays paid|CHECK"),
@@ -463,7 +464,7 @@ print(insert_command(Path(sys.argv[1]), "retry", {"job": "\\udcff", "pay_again":
         Command(second, "pause", {}),
     ]
     assert journal.answer(number) is None
-    journal.answer_command(CommandReply(number, "No: \udcff.", ok=False))
+    journal.commit((), NOW, beside=Beside(CommandReply(number, "No: \udcff.", ok=False)))
     assert journal.open_commands() == [Command(second, "pause", {})]
     with closing(JournalReader(path)) as reader:
         assert reader.answer(number) == {"ok": False, "message": "No: \udcff."}

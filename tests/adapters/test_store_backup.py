@@ -16,7 +16,6 @@ import pytest
 from strangers import filled_up, mounted
 
 from rodin_watchd.adapters.store.backup import (
-    COPIED_AT,
     MOST_KEPT,
     backup_path,
     how_to_recover,
@@ -25,7 +24,7 @@ from rodin_watchd.adapters.store.backup import (
 )
 from rodin_watchd.adapters.store.reader import JournalReader
 from rodin_watchd.adapters.store.sqlite import Journal
-from rodin_watchd.core.budget import Day
+from rodin_watchd.core.store import COPIED_AT
 from rodin_watchd.errors import DiskError, ForeignFileError, JournalError
 from rodin_watchd.model import Answer, InputFile, Job, Role, ServiceEvent, Signature, State, Task, Transition
 
@@ -267,7 +266,7 @@ def test_a_damaged_journal_says_how_to_recover(path: Path, *, backed_up: bool) -
         with closing(Journal(path)) as journal:
             assert [job.id for job in journal.jobs()] == ["a1"]
             assert journal.meta(COPIED_AT) == NOW
-            journal.forget_copy(0, Day(NOW, 0))
+            journal.commit((), NOW, {COPIED_AT: None})
             assert journal.meta(COPIED_AT) is None
     else:
         assert "no backup" in advice

@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 
 from rodin_watchd.adapters.store.reader import JournalReader
-from rodin_watchd.adapters.store.sqlite import Beside, Journal
+from rodin_watchd.adapters.store.sqlite import Journal
 from rodin_watchd.core.approval import Changes, GateKey, Pass
 from rodin_watchd.core.kinds import TEXTURE, article
 from rodin_watchd.core.proof import Refusal, Settled, Since
 from rodin_watchd.core.refusals import LOOKED
+from rodin_watchd.core.store import Beside
 from rodin_watchd.errors import JournalError
 from rodin_watchd.model import Answer, Job, State, Task, Transition
 
@@ -386,8 +387,8 @@ def test_a_delivered_job_comes_before_one_that_failed(journal: Journal) -> None:
 def test_the_gate_is_kept(journal: Journal, tmp_path: Path) -> None:
     """Which sets wait for approval, by names of any kind, and the version of their files; what is gone is forgotten."""
     a, odd, b = GateKey("a", ""), GateKey("odd \udcff\nname", "v1"), GateKey("b", "v1")
-    journal.set_gate(Changes(new={a: Pass.HELD, odd: Pass.HELD, b: Pass.PASSED}))
-    journal.set_gate(Changes(new={a: Pass.PASSED}, gone=(b,)))
+    journal.commit((), NOW, beside=Beside(gate=Changes(new={a: Pass.HELD, odd: Pass.HELD, b: Pass.PASSED})))
+    journal.commit((), NOW, beside=Beside(gate=Changes(new={a: Pass.PASSED}, gone=(b,))))
     with closing(JournalReader(tmp_path / "journal.sqlite3")) as reader:
         assert reader.gate() == {a: Pass.PASSED, odd: Pass.HELD}
         assert (reader.newest_held(), reader.gate(up_to=1)) == (2, {a: Pass.PASSED})
@@ -396,13 +397,13 @@ def test_the_gate_is_kept(journal: Journal, tmp_path: Path) -> None:
 def test_numbers_of_the_gate_tell_before_and_after(journal: Journal) -> None:
     """A set keeps its number when its files settle; one whose files are replaced, or that comes again, gets a new one."""
     copied, settled, replaced = GateKey("a", ""), GateKey("a", "v1"), GateKey("a", "v2")
-    journal.set_gate(Changes(new={copied: Pass.HELD}))
-    journal.set_gate(Changes(settled=((copied, settled),)))
+    journal.commit((), NOW, beside=Beside(gate=Changes(new={copied: Pass.HELD})))
+    journal.commit((), NOW, beside=Beside(gate=Changes(settled=((copied, settled),))))
     assert journal.gate(up_to=1) == {settled: Pass.HELD}
-    journal.set_gate(Changes(gone=(settled,), new={replaced: Pass.HELD}))
+    journal.commit((), NOW, beside=Beside(gate=Changes(gone=(settled,), new={replaced: Pass.HELD})))
     assert (journal.gate(up_to=1), journal.newest_held()) == ({}, 2)
-    journal.set_gate(Changes(gone=(replaced,)))
-    journal.set_gate(Changes(new={replaced: Pass.HELD}))
+    journal.commit((), NOW, beside=Beside(gate=Changes(gone=(replaced,))))
+    journal.commit((), NOW, beside=Beside(gate=Changes(new={replaced: Pass.HELD})))
     assert journal.newest_held() == 3
 
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from rodin_watchd.adapters.store.reader import JournalReader
-from rodin_watchd.adapters.store.sqlite import CommandReply, Journal, insert_command
+from rodin_watchd.adapters.store.sqlite import Journal, insert_command
 from rodin_watchd.core.kinds import TEXTURE
 from rodin_watchd.core.machine import Signal, answered, begin_upload, close_upload, move, understood
+from rodin_watchd.core.store import Beside, CommandReply
 from rodin_watchd.model import Answer, Done, InputFile, Job, Role, Signature, State, Transition
 
 KEY = "the-subscription-key-0123456789"
@@ -77,7 +78,7 @@ def test_a_key_leaves_the_command_with_its_answer(journal: Journal, tmp_path: Pa
     assert command.arguments == arguments
     journal.sweep()
     assert traces(tmp_path) == {"journal.sqlite3"}
-    journal.answer_command(CommandReply(number, "so be it", ok=ok))
+    journal.commit((), NOW, beside=Beside(CommandReply(number, "so be it", ok=ok)))
     journal.sweep()
     assert traces(tmp_path) == set()
     assert journal.answer(number) == {"ok": ok, "message": "so be it"}

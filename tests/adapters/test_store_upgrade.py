@@ -18,6 +18,7 @@ from rodin_watchd.adapters.store.sqlite import Journal
 from rodin_watchd.core.dedup import fingerprint, of_set
 from rodin_watchd.core.kinds import TEXTURE
 from rodin_watchd.core.machine import ENDED
+from rodin_watchd.core.store import NO_LEASE
 from rodin_watchd.errors import JournalError, OldJournalError
 from rodin_watchd.model import State
 
@@ -255,3 +256,25 @@ def test_the_purchases_of_version_3_were_textures(path: Path) -> None:
         assert {job.kind for job in journal.jobs()} == {"texture"}
         assert {job.listed for job in journal.jobs()} == {Decimal("0.5")}
         assert journal.spent_since(0)
+
+
+@pytest.mark.parametrize("version", [3, 4])
+def test_a_journal_of_these_versions_stays_as_it_was(tmp_path: Path, version: int) -> None:
+    """With jobs in every state; nobody works on any of them by a lease, so the one service goes on with all."""
+    found = tmp_path / "journal.sqlite3"
+    with closing(sqlite3.connect(found, isolation_level=None)) as db:
+        db.executescript((OLD.parent.parent / "journal-3" / "journal.sql").read_text())
+        for step in schema.migrations(3)[: version - 3]:
+            db.executescript(step.script)
+        db.execute(f"PRAGMA user_version = {version}")
+        tables = [row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")]
+        columns = {name: ", ".join(row[1] for row in db.execute(f"PRAGMA table_info({name})")) for name in tables}
+        asked = {name: f"SELECT {names} FROM {name} ORDER BY 1, 2" for name, names in columns.items()}  # noqa: S608 - our tables
+        before = {name: db.execute(query).fetchall() for name, query in asked.items()}
+    with closing(Journal(found)) as journal:
+        assert journal.schema_version() == schema.VERSION
+        jobs = journal.jobs()
+        assert {job.state for job in jobs} == set(State)
+        assert {journal.lease(job.id) for job in jobs} == {NO_LEASE}
+    with closing(sqlite3.connect(found)) as db:
+        assert {name: db.execute(query).fetchall() for name, query in asked.items()} == before

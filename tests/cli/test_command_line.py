@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 from cli_stage import SECRET, Stage, a_failed_job, a_held_job, a_job, running
 
-from rodin_watchd.adapters.store.sqlite import Command, Journal
+from rodin_watchd.adapters.store.sqlite import Journal
 from rodin_watchd.core.approval import Changes, GateKey, Pass
 from rodin_watchd.core.commands import Seen
+from rodin_watchd.core.store import Beside, Command
 from rodin_watchd.errors import CommandRefusedError, OutcomeUnknownError
 from rodin_watchd.model import Job
 
@@ -228,7 +229,9 @@ def test_approve_names_a_folder_of_the_inbox(stage: Stage, given: tuple[str, ...
     """However the folder is spelled, the daemon is left its path below the inbox; all is None."""
     stage.journaled(a_job())
     with closing(Journal(stage.journal)) as journal:
-        journal.set_gate(Changes(new={GateKey(name, "v1"): Pass.HELD for name in ("chairs/oak/a", "b")}))
+        journal.commit(
+            (), 0.0, beside=Beside(gate=Changes(new={GateKey(name, "v1"): Pass.HELD for name in ("chairs/oak/a", "b")}))
+        )
     assert stage.told_here("approve", *given).exit_code == 0
     assert [(c.verb, c.arguments) for c in left(stage)] == [("approve", {"folder": meant, "seen": 2})]
 

@@ -22,10 +22,16 @@ END = (State.PROCESSED, State.DELIVERED, State.ARCHIVED)
 
 
 @pytest.fixture
-def job_store(tmp_path: Path) -> Iterator[JobStore]:
-    """Give a book over an empty journal."""
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    """Give an empty journal."""
     with contextlib.closing(Journal(tmp_path / "journal.sqlite3")) as journal:
-        yield JobStore(journal)
+        yield journal
+
+
+@pytest.fixture
+def job_store(journal: Journal) -> JobStore:
+    """Give a job store over it."""
+    return JobStore(journal)
 
 
 def add(job_store: JobStore, number: int, state: State, fingerprint: str) -> Job:
@@ -41,23 +47,23 @@ def add(job_store: JobStore, number: int, state: State, fingerprint: str) -> Job
     return job
 
 
-def test_it_is_the_same_after_a_restart(job_store: JobStore) -> None:
+def test_it_is_the_same_after_a_restart(journal: Journal, job_store: JobStore) -> None:
     """Live jobs and the newest results are read back from the journal as they were known."""
     for number in range(MOST_RECENT + 5):
         add(job_store, number, State.ARCHIVED, f"content-{number}")
     live = add(job_store, 100, State.STAGED, "live")
-    again = JobStore(job_store.journal)
+    again = JobStore(journal)
     assert dict(again.jobs) == dict(job_store.jobs) == {live.id: live}
     assert [job.id for job in job_store.recent] == [f"job-{number:06}" for number in range(24, 4, -1)]
     assert sorted(job.id for job in again.recent) == sorted(job.id for job in job_store.recent)
 
 
-def test_a_note_is_known_but_not_durable(job_store: JobStore) -> None:
+def test_a_note_is_known_but_not_durable(journal: Journal, job_store: JobStore) -> None:
     """A waiting time is kept in memory alone."""
     job = add(job_store, 1, State.STAGED, "content")
     job_store.note(replace(job, not_before=77.0))
     assert job_store.jobs[job.id].not_before == 77.0
-    assert JobStore(job_store.journal).jobs[job.id].not_before == 0.0
+    assert JobStore(journal).jobs[job.id].not_before == 0.0
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
 import pytest
 from workshop import Workshop
 
+from rodin_watchd.adapters.store.reader import JournalReader
 from rodin_watchd.errors import JournalError
 from rodin_watchd.model import State
 from rodin_watchd.service.metrics import books_of
@@ -23,7 +25,7 @@ from rodin_watchd.errors import ConfigError
 from rodin_watchd.service.assembly import SYSTEM_CLOCK
 from rodin_watchd.service.metrics import metered
 try:
-    with metered(load_config(Path("config.toml")), Path("journal.sqlite3"), SYSTEM_CLOCK) as meter:
+    with metered(load_config(Path("config.toml")), lambda: 1 / 0, SYSTEM_CLOCK) as meter:
         print(type(meter).__name__)
 except ConfigError as error:
     print(error.message, error.advice_given)
@@ -49,14 +51,14 @@ def test_the_books_of_a_journal(shop: Workshop) -> None:
     """Jobs by state, what was spent and the balance are read beside the daemon; another vendor's balance counts for nothing."""
     shop.drop_set("chair")
     shop.idle()
-    path = shop.root / ".rodin-watchd" / "journal.sqlite3"
-    books = books_of(path, shop.config.api.base_url)()
+    look = partial(JournalReader, shop.journal)
+    books = books_of(look, shop.config.api.base_url)()
     assert (books.states, books.spent) == ({State.ARCHIVED: 1}, Decimal("0.5"))
     assert books.balance is not None
-    assert books_of(path, "https://another.example")().balance is None
+    assert books_of(look, "https://another.example")().balance is None
 
 
 def test_no_journal_is_an_error_in_words(tmp_path: Path) -> None:
     """The exporter leaves those numbers out then."""
     with pytest.raises(JournalError, match="There is no journal"):
-        books_of(tmp_path / "journal.sqlite3", "")()
+        books_of(partial(JournalReader, tmp_path / "journal.sqlite3"), "")()

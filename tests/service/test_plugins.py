@@ -48,7 +48,7 @@ def notes(tmp_path: Path) -> list[dict[str, Any]]:
 
 def runs_of(shop: Workshop) -> list[HookRun]:
     """Return the calls for the only job."""
-    return shop.store.runs_of(shop.job("chair").id)
+    return shop.store.runs_of([shop.job("chair").id])
 
 
 def receipt(shop: Workshop, name: str = "chair") -> dict[str, Any]:

@@ -400,7 +400,9 @@ class Workshop:
     @property
     def store(self) -> Journal:
         """The daemon's own connection to the journal."""
-        return self.daemon.parts.job_store.journal
+        store = self.daemon.parts.store
+        assert isinstance(store, Journal)
+        return store
 
     def notices(self) -> tuple[str, ...]:
         """Return what `status` says of the service as a whole."""

@@ -20,6 +20,7 @@ from pathlib import Path
 from rodin_watchd.adapters.store.errors import code_of
 from rodin_watchd.adapters.store.extent import extent_of, knows_all
 from rodin_watchd.adapters.store.files import Files, sync, why_not
+from rodin_watchd.core.store import COPIED_AT, TOO_OLD
 from rodin_watchd.errors import (
     DiskError,
     ForeignFileError,
@@ -31,9 +32,6 @@ from rodin_watchd.errors import (
 )
 from rodin_watchd.own_file import head_of, opened_own, refuse_foreign_at
 
-COPIED_AT = "copied_at"
-"""The key of the mark in the copy: when it was made, UTC."""
-
 MOST_KEPT = 5
 """So many backups are kept that know what the newest one does not; more than that, and those go that know of the fewest purchases."""
 
@@ -42,9 +40,6 @@ _BUSY_SECONDS = 5.0
 
 _KEPT = "journal.backup-{}.sqlite3"
 _KEPT_NAME = re.compile(r"journal\.backup-\d{8}T\d{6}Z(-\d+)?\.sqlite3", re.ASCII)
-
-TOO_OLD = "The journal was put back or copied since this was asked for: look at the job, then give it again."
-"""The answer to a command that may have been carried out elsewhere, or before."""
 
 
 def backup_path(journal: Path) -> Path:

@@ -13,12 +13,10 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from rodin_watchd.adapters.store.errors import DAMAGED_CODES, code_of, in_words
+from rodin_watchd.core.mounts import ROOT_ID
 
 WRITTEN: Final = "written"
 """The journal's key of the number of transactions that it was written in by its services: it never falls."""
-
-ROOT_ID: Final = "root_id"
-"""The journal's key of the root that it belongs to."""
 
 _BUSY_SECONDS = 5.0
 _HISTORIES = {

@@ -21,19 +21,15 @@ from rodin_watchd.adapters.store.errors import errors_in_words, in_words
 from rodin_watchd.core.approval import GateKey, Pass
 from rodin_watchd.core.dedup import of_set
 from rodin_watchd.core.kinds import Article, cheapest
-from rodin_watchd.core.machine import SENDING
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.proof import Refusal, Since
 from rodin_watchd.core.refusals import LOOKED, InARow, InVain
+from rodin_watchd.core.store import DUE, NO_LEASE, JobLease
 from rodin_watchd.errors import CommandRefusedError, JournalError, OldJournalError
 from rodin_watchd.model import Event, HookRun, Job, OwedCall, ServiceEvent, State
 
 # ---- The calls of plugins' hooks in the journal: what was made is not made again, what is owed is not forgotten -----
 
-
-DUE: Final = "due"
-DONE: Final = "done"
-FAILED: Final = "failed"
 
 _COLUMNS = "id, event_id, job_id, hook, plugin, outcome, arguments, attempts, not_before, value, told, output, seconds"
 _INSERT = """
@@ -48,10 +44,9 @@ _DUE = f"""
     SELECT {_COLUMNS} FROM hook_runs WHERE outcome = 'due' AND plugin || ':' || hook IN (SELECT value FROM json_each(?))
     ORDER BY not_before, id LIMIT ?
 """  # noqa: S608 - the columns stand above
-_ANSWERS = f"""
-    SELECT {_COLUMNS} FROM hook_runs WHERE outcome = 'done' AND job_id IN (SELECT value FROM json_each(?)) ORDER BY id
+_OF_JOBS = f"""
+    SELECT {_COLUMNS} FROM hook_runs WHERE job_id IN (SELECT value FROM json_each(?)) ORDER BY id
 """  # noqa: S608 - as above
-_OF_JOB = f"SELECT {_COLUMNS} FROM hook_runs WHERE job_id = ? ORDER BY id"  # noqa: S608 - as above
 _UPDATE = """
     UPDATE hook_runs SET outcome = ?, attempts = ?, not_before = ?, value = ?, told = ?, output = ?, seconds = ?, at = ?
     WHERE id = ?
@@ -72,17 +67,13 @@ class HookRunReader(ABC):
     @abstractmethod
     def _rows(self, query: str, values: Any = ()) -> list[sqlite3.Row]: ...  # noqa: ANN401 - as sqlite3 takes them
 
-    def runs_of(self, job_id: str) -> list[HookRun]:
-        """Return all calls of hooks for a job, the first first."""
-        return [_run(row) for row in self._rows(_OF_JOB, (plain(job_id),))]
+    def runs_of(self, job_ids: Iterable[str]) -> list[HookRun]:
+        """Return all calls of hooks for these jobs, the first first."""
+        return [_run(row) for row in self._rows(_OF_JOBS, (json.dumps([plain(job_id) for job_id in job_ids]),))]
 
     def due_runs(self, hooks: Sequence[str], limit: int) -> list[HookRun]:
         """Return the calls that are owed to these hooks of plugins (`PLUGIN:HOOK`), the first due first."""
         return [_run(row) for row in self._rows(_DUE, (json.dumps(hooks), limit))]
-
-    def answers(self, job_ids: Sequence[str]) -> list[HookRun]:
-        """Return the calls for these jobs that were made and came to a good end."""
-        return [_run(row) for row in self._rows(_ANSWERS, (json.dumps(job_ids),))]
 
 
 class HookRunWriter(ABC):
@@ -197,10 +188,6 @@ _TRIES_IN_A_ROW = f"""
 _OWNERS = "SELECT id, job_id FROM purchases WHERE id IN (SELECT value FROM json_each(?))"
 _OPEN_OF = "SELECT id FROM purchases WHERE outcome = 'open' AND job_id IN (SELECT value FROM json_each(?))"
 _OPEN = "SELECT job_id FROM purchases WHERE id > ? AND outcome = 'open'"
-_SENDING = """
-    SELECT purchases.id FROM purchases JOIN jobs ON jobs.id = job_id
-        WHERE outcome = 'open' AND state IN (SELECT value FROM json_each(?))
-"""
 _REFUNDABLE = """
     SELECT (SELECT count(*) FROM events WHERE id > :event AND state = 'failing'
             AND job_id IN (SELECT job_id FROM purchases WHERE outcome NOT IN ('free', 'refused')))
@@ -298,10 +285,6 @@ class PurchaseReader(ABC):
     def refused_since(self, purchase: int) -> tuple[Refusal, ...]:
         """Return the submits after a purchase that were refused and are not known to have been free, oldest first."""
         return tuple(map(_refusal, self._kept_rows(f"{_REFUSED} AND id > ? ORDER BY id", (purchase,))))
-
-    def sending(self) -> frozenset[int]:
-        """Return the numbers of the purchases whose submits are under way: each may be refused later than a newer one."""
-        return frozenset(row[0] for row in self._rows(_SENDING, (json.dumps(sorted(SENDING)),)))
 
     def refused_of(self, fingerprint: str, dropped: str = "") -> tuple[Refusal, ...]:
         """Return the same of one content, of all times; and of what was dropped for it, whatever plugins made of that."""
@@ -506,6 +489,11 @@ class JournalReader(PurchaseReader, HookRunReader):
         found = self._jobs("SELECT doc FROM jobs WHERE instr(doc, ?) > 0 ORDER BY created_at DESC", (stored,))
         return [job for job in found if any(file.name == name for file in job.files)]
 
+    def lease(self, job_id: str) -> JobLease:
+        """Return the newest lease of a job, over or not."""
+        found = self._rows("SELECT owner, lease_until FROM jobs WHERE id = ?", (rows.plain(job_id),))
+        return JobLease(*found[0]) if found else NO_LEASE
+
     # ---- numbers and history ----------------------------------------------------------------------------------------
 
     @errors_in_words
@@ -518,12 +506,6 @@ class JournalReader(PurchaseReader, HookRunReader):
         """Return a job's whole history, oldest first."""
         query = "SELECT job_id, at, action, state, message, code FROM events WHERE job_id = ? ORDER BY id"
         return [rows.event(row) for row in self._rows(query, (rows.plain(job_id),))]
-
-    @errors_in_words
-    def was_refused_unread(self, job_id: str) -> bool:
-        """Tell whether a set was refused as it lay in the inbox: then its job began with that, and has none of its options."""
-        query = "SELECT state FROM events WHERE job_id = ? ORDER BY id LIMIT 1"
-        return [row[0] for row in self._rows(query, (rows.plain(job_id),))] == [State.FAILING]
 
     @errors_in_words
     def service_events(self, limit: int = -1, since_at: float = 0.0, kinds: Iterable[str] = ()) -> list[ServiceEvent]:

@@ -368,6 +368,11 @@ _MIGRATIONS: Final = (
             WHERE id = (SELECT id FROM purchases WHERE job_id = NEW.id AND outcome <> 'charged'
                 ORDER BY outcome = 'open' DESC, outcome IN ('refused', 'unknown') DESC, id DESC LIMIT 1); END;
     """,
+    """
+    -- Who works on a job, and until when (UTC) nobody else may. With one daemon nobody asks for it.
+    ALTER TABLE jobs ADD COLUMN owner TEXT NOT NULL DEFAULT '';
+    ALTER TABLE jobs ADD COLUMN lease_until REAL NOT NULL DEFAULT 0.0;
+    """,
 )
 
 VERSION: Final = len(_MIGRATIONS)

@@ -20,16 +20,14 @@ import contextlib
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any
 
 from rodin_watchd.adapters.store import codec as rows
 from rodin_watchd.adapters.store import schema
-from rodin_watchd.adapters.store.backup import COPIED_AT, ReserveFile, how_to_recover, reserve_path
+from rodin_watchd.adapters.store.backup import ReserveFile, how_to_recover, reserve_path
 from rodin_watchd.adapters.store.errors import BUSY_CODES, code_of, errors_in_words, in_words
 from rodin_watchd.adapters.store.extent import WRITTEN
 from rodin_watchd.adapters.store.files import (
@@ -54,13 +52,13 @@ from rodin_watchd.adapters.store.reader import (
     connect,
 )
 from rodin_watchd.core.approval import Changes
-from rodin_watchd.core.budget import BUDGET_DAY, Day
-from rodin_watchd.core.machine import ANSWERED, LOSS, SUBMITS, Loss
+from rodin_watchd.core.machine import ANSWERED
 from rodin_watchd.core.notifications import SILENT, Announcer
-from rodin_watchd.core.proof import BASELINE, Settled
+from rodin_watchd.core.store import COPIED_AT, NO_META, NOTHING_BESIDE, Affordable, Beside, Command, CommandReply
 from rodin_watchd.errors import (
     CommandRefusedError,
     DiskError,
+    JobLeasedError,
     JournalBusyError,
     JournalError,
     JournalFaultError,
@@ -130,6 +128,11 @@ _SAVE = """
         :changed_at, :place, :doc)
     ON CONFLICT (id) DO UPDATE SET state = :state, fingerprint = :fingerprint, vendor_seconds = :vendor_seconds,
         task_uuid = :task_uuid, charges = :charges, changed_at = :changed_at, place = :place, doc = :doc
+    WHERE owner IN ('', :owner) OR lease_until <= :changed_at
+"""  # a job that somebody else holds is not changed
+_TAKE_LEASE = """
+    UPDATE jobs SET owner = :owner, lease_until = :until_at
+    WHERE id IN (SELECT value FROM json_each(:jobs)) AND (owner IN ('', :owner) OR lease_until <= :now) RETURNING id
 """
 _EVENT = "INSERT INTO events (job_id, at, action, state, message, code) VALUES (?, ?, ?, ?, ?, ?)"
 _SERVICE_EVENT = "INSERT INTO service_events (at, kind, message, subject, code) VALUES (?, ?, ?, ?, ?)"
@@ -179,43 +182,7 @@ _COUNT_SPENT = f"""
 """  # noqa: S608 - of words of this program
 _COUNTED = f"SELECT {_OF_SPENT}, count FROM temp.spent WHERE count > 0"  # noqa: S608 - as above
 
-NO_META: Mapping[str, Any] = MappingProxyType({})
-
-Affordable: TypeAlias = Callable[[Mapping[str, Decimal], Sequence[Transition]], Sequence[Transition]]
-"""Chooses intents, given what was spent by top folder, in credits."""
-
 _FULL = "The disk with the journal is full."
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """What a person asked for through the command line."""
-
-    id: int
-    verb: str
-    arguments: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class CommandReply:
-    """The answer to a command, which closes it."""
-
-    command_id: int
-    message: str
-    ok: bool = True
-
-
-class Beside(NamedTuple):
-    """What is written in the transaction of moves that it belongs to."""
-
-    reply: CommandReply | None = (
-        None  # to the command that asked for them: it is never carried out without being closed
-    )
-    settled: Sequence[Settled] = ()  # what purchases were after all
-    confirmed: tuple[int, int] = (0, 0)  # after the first purchase, up to the second: the balance fell by their cost
-
-
-NOTHING_BESIDE: Final = Beside()
 
 
 class Journal(JournalReader, HookRunWriter):
@@ -226,11 +193,12 @@ class Journal(JournalReader, HookRunWriter):
     locked, JournalFaultError when the disk reports a fault and the transaction was read not to be there (nothing is
     half-written: it may be repeated), JournalError for every other failure: then the daemon must end,
     because what is durable is no longer known. A lock is waited for `busy_seconds`, and then, until it is gone, not again:
-    the main loop must not stand still for a stranger.
+    the main loop must not stand still for a stranger. `owner` names who moves jobs here, for leases (`take_lease`).
     """
 
-    def __init__(self, path: Path, busy_seconds: float = BUSY_SECONDS) -> None:
+    def __init__(self, path: Path, busy_seconds: float = BUSY_SECONDS, owner: str = "") -> None:
         self._path = path
+        self._owner = owner
         self._busy_seconds = busy_seconds
         self._reserve_file = ReserveFile(reserve_path(path))
         self._opened = 0  # how often: so many files have been open under this path
@@ -264,11 +232,6 @@ class Journal(JournalReader, HookRunWriter):
         self._opened += 1
         self.files = files_of(path)
         self._mode = path.stat().st_mode & 0o777
-
-    def try_writing(self) -> None:
-        """Write nothing, as a transaction. Raises as every writing call would now."""
-        with self._transaction():
-            pass
 
     # ---- its files --------------------------------------------------------------------------------------------------
 
@@ -377,11 +340,12 @@ class Journal(JournalReader, HookRunWriter):
         announcer: Announcer = SILENT,
         beside: Beside = NOTHING_BESIDE,
     ) -> None:
-        """Make these moves durable, all or none, each with its event; and `meta`, JSON values by their keys.
+        """Make these moves durable, all or none, each with its event and the calls that plugins are owed for it.
 
-        What plugins are to be told of the moves is written with them, and what belongs to them `beside`.
+        With them `meta`, JSON values by their keys (None takes the key away), and what belongs to them `beside`. A call with
+        nothing in it finds out whether the journal can be written.
 
-        The vendor's answer to a submit cannot be had again: it finds room on a full disk, too (`Ballast`). Until there is
+        The vendor's answer to a submit cannot be had again: it finds room on a full disk, too (`ReserveFile`). Until there is
         room again nothing else is written then.
         """
         vital = any(transition.action == ANSWERED for transition in transitions)
@@ -409,6 +373,7 @@ class Journal(JournalReader, HookRunWriter):
             if beside.confirmed[0] < beside.confirmed[1]:
                 self._db.execute(_CONFIRM, beside.confirmed)
             self._set_meta(meta)
+            self._set_gate(beside.gate)
             self._reply(beside.reply)
 
     def commit_affordable(
@@ -425,7 +390,9 @@ class Journal(JournalReader, HookRunWriter):
 
     def _save(self, transitions: Sequence[Transition], now: float, announcer: Announcer = SILENT) -> None:
         for transition in transitions:
-            self._db.execute(_SAVE, rows.row(transition.job, now))
+            row = rows.row(transition.job, now)
+            if not self._db.execute(_SAVE, {**row, "owner": self._owner}).rowcount:
+                raise JobLeasedError(f"Another service works on job {transition.job.id}.")
             event = self._db.execute(_EVENT, rows.event_row(transition, now)).lastrowid
             if owed := announcer.of_move(transition, now):
                 self._owe(f"{transition.job.id}-{event}", transition.job.id, owed, now)
@@ -452,13 +419,21 @@ class Journal(JournalReader, HookRunWriter):
             raise
         self._counted_after = purchase
 
+    def take_lease(self, job_ids: Iterable[str], until_at: float, now: float) -> frozenset[str]:
+        """Take or renew the leases of these jobs for this journal's owner; return those that nobody else holds."""
+        wanted = {"owner": self._owner, "until_at": until_at, "jobs": json.dumps(sorted(job_ids)), "now": now}
+        with self._transaction():
+            return frozenset(row[0] for row in self._db.execute(_TAKE_LEASE, wanted).fetchall())
+
     def set_meta(self, key: str, value: Any) -> None:  # noqa: ANN401 - whatever JSON can hold
-        """Store a JSON value."""
+        """Store a JSON value; None takes it away."""
         with self._transaction():
             self._set_meta({key: value})
 
     def _set_meta(self, meta: Mapping[str, Any]) -> None:
-        self._db.executemany(_SET_META, [(key, json.dumps(value)) for key, value in meta.items()])
+        known = [(key, json.dumps(value)) for key, value in meta.items() if value is not None]
+        self._db.executemany(_SET_META, known)
+        self._db.executemany("DELETE FROM meta WHERE key = ?", [(key,) for key, value in meta.items() if value is None])
 
     # ---- the books --------------------------------------------------------------------------------------------------
 
@@ -470,19 +445,6 @@ class Journal(JournalReader, HookRunWriter):
         with self._transaction():
             self._db.execute(_FREE_UPLOADS)
 
-    def set_gate(self, changes: Changes, reply: CommandReply | None = None) -> None:
-        """Store which sets are held for approval or have passed (see `core.approval`), with the answer to a command.
-
-        A set keeps its number when it settles or is approved; one that is stored anew gets a number that none had before.
-        """
-        with self._transaction():
-            self._db.executemany("DELETE FROM gate WHERE name = ?", [(rows.gate_name(key),) for key in changes.gone])
-            settled = [(rows.gate_name(after), rows.gate_name(before)) for before, after in changes.settled]
-            self._db.executemany("UPDATE gate SET name = ? WHERE name = ?", settled)
-            new = [(rows.gate_name(key), verdict.value) for key, verdict in changes.new.items()]
-            self._db.executemany(_SET_GATE, new)
-            self._reply(reply)
-
     def note_service_event(self, event: ServiceEvent, announcer: Announcer = SILENT) -> None:
         """Add to the service's own history."""
         with self._transaction():
@@ -490,30 +452,22 @@ class Journal(JournalReader, HookRunWriter):
             number = self._db.execute(_SERVICE_EVENT, tuple(map(rows.plain, columns))).lastrowid
             self._owe(f"service-{number}", "", announcer.of_service(event), event.at)
 
-    def forget_copy(self, submits: int, day: Day, loss: Loss | None = None) -> None:
-        """Note that this journal is older than what was bought, once that has been dealt with.
-
-        The mark of a backup goes, and the baseline: nobody knows what was bought since. There were so many `submits`; the budget's `day`
-        counts those that are missing, and the `loss` is kept for people.
-        """
-        with self._transaction():
-            self._db.execute("DELETE FROM meta WHERE key IN (?, ?)", (COPIED_AT, BASELINE))
-            self._set_meta({BUDGET_DAY: day, SUBMITS: submits} | ({LOSS: loss} if loss else {}))
-
-    def submits(self) -> int:
-        """Return how many submits were allowed to send their last bytes, as far as this journal knows."""
-        return int(self.meta(SUBMITS) or 0)
-
     @errors_in_words
     def open_commands(self) -> list[Command]:
         """Return the commands that nobody has answered yet, oldest first."""
         query = "SELECT id, verb, arguments FROM commands WHERE answer IS NULL ORDER BY id"
         return [Command(row[0], row[1], dict(json.loads(row[2]))) for row in self._rows(query)]
 
-    def answer_command(self, reply: CommandReply) -> None:
-        """Close a command with its answer."""
-        with self._transaction():
-            self._reply(reply)
+    def _set_gate(self, changes: Changes) -> None:
+        """Store which sets are held for approval or have passed (see `core.approval`).
+
+        A set keeps its number when it settles or is approved; one that is stored anew gets a number that none had before.
+        """
+        self._db.executemany("DELETE FROM gate WHERE name = ?", [(rows.gate_name(key),) for key in changes.gone])
+        settled = [(rows.gate_name(after), rows.gate_name(before)) for before, after in changes.settled]
+        self._db.executemany("UPDATE gate SET name = ? WHERE name = ?", settled)
+        new = [(rows.gate_name(key), verdict.value) for key, verdict in changes.new.items()]
+        self._db.executemany(_SET_GATE, new)
 
     def _reply(self, reply: CommandReply | None) -> None:
         if reply:

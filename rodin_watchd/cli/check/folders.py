@@ -18,13 +18,12 @@ from rodin_watchd.adapters.spool.beneath import folder_beneath
 from rodin_watchd.adapters.spool.inbox import Inbox
 from rodin_watchd.adapters.spool.mounts import Mounts, service_above
 from rodin_watchd.adapters.spool.sharing import folder_mode, usable_gid
-from rodin_watchd.adapters.store.extent import ROOT_ID
 from rodin_watchd.cli.check.findings import Finding, Level, User, acting_as, problem, user_name, user_of
 from rodin_watchd.cli.check.service import folder_walls
 from rodin_watchd.cli.context import journal_of, reader
 from rodin_watchd.config import Config
 from rodin_watchd.core.layout import ARCHIVE, FAILED, INBOX, OUTBOX
-from rodin_watchd.core.mounts import Mount
+from rodin_watchd.core.mounts import ROOT_ID, Mount
 from rodin_watchd.errors import FolderGoneError, JournalError, RootCopiedError
 from rodin_watchd.model import Kind
 from rodin_watchd.service.mounts import (

@@ -1,0 +1,305 @@
+"""The store: what the service and the command line ask of the journal, as protocols in plain verbs.
+
+`StoreReader` is for whoever looks, in any process; `Store` is for the daemon's main thread, which alone moves jobs. SQLite
+is behind them, and nobody in service/ or cli/ reaches through. What must hold for any store is in
+tests/adapters/test_store_contract.py. What concerns the journal as files (backup, recovery) is no part of it.
+
+Instants are UTC, credits are decimal numbers, `dropped` is the fingerprint of what was dropped before plugins changed an
+option ("" for none), and purchases and events have numbers that grow. Reading raises JournalError, or JournalBusyError while
+another program keeps the journal locked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias
+
+from rodin_watchd.core.approval import Changes, GateKey, Pass
+from rodin_watchd.core.kinds import Article
+from rodin_watchd.core.notifications import SILENT, Announcer
+from rodin_watchd.core.proof import Refusal, Settled, Since
+from rodin_watchd.core.refusals import InARow, InVain
+from rodin_watchd.model import Event, HookRun, Job, OwedCall, ServiceEvent, State, Transition
+
+# ---- What goes through ----------------------------------------------------------------------------------------------
+
+
+DUE: Final = "due"
+DONE: Final = "done"
+FAILED: Final = "failed"
+"""What came of a plugin's call (`HookRun.outcome`)."""
+
+COPIED_AT: Final = "copied_at"
+"""The key of the mark that a backup carries, and the journal itself never: when it was made."""
+
+TOO_OLD: Final = "The journal was put back or copied since this was asked for: look at the job, then give it again."
+"""The answer to a command that may have been carried out elsewhere, or before."""
+
+NO_META: Final[Mapping[str, Any]] = MappingProxyType({})
+
+Affordable: TypeAlias = Callable[[Mapping[str, Decimal], Sequence[Transition]], Sequence[Transition]]
+"""Chooses intents, given what was spent by top folder, in credits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What a person asked for through the command line."""
+
+    id: int
+    verb: str
+    arguments: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class CommandReply:
+    """The answer to a command, which closes it."""
+
+    command_id: int
+    message: str
+    ok: bool = True
+
+
+class Beside(NamedTuple):
+    """What is written in one transaction with moves, or without any."""
+
+    reply: CommandReply | None = None  # to the command that asked: none is carried out without being closed
+    settled: Sequence[Settled] = ()  # what purchases were after all
+    confirmed: tuple[int, int] = (0, 0)  # after the first purchase, up to the second: the balance fell by their cost
+    gate: Changes = Changes()  # which sets in the inbox are held for approval, or have passed
+
+
+NOTHING_BESIDE: Final = Beside()
+
+
+class JobLease(NamedTuple):
+    """Who works on a job, and until when nobody else may."""
+
+    owner: str  # "": nobody in particular
+    until_at: float
+
+
+NO_LEASE: Final = JobLease("", 0.0)
+
+
+# ---- Reading --------------------------------------------------------------------------------------------------------
+
+
+class JobReader(Protocol):
+    """What is known of jobs."""
+
+    def find(self, prefix: str) -> Job:
+        """Return the one job whose id is or begins with `prefix`, or whose set has this name.
+
+        Raises CommandRefusedError when there is none, or several.
+        """
+
+    def job(self, job_id: str) -> Job | None:
+        """Return the job with this id."""
+
+    def jobs(self, states: Iterable[State] = State, limit: int = -1, changed_since: float = 0.0) -> list[Job]:
+        """Return the jobs in these states that have changed since, newest change first; `limit` < 0 means all."""
+
+    def each_job(self, states: Iterable[State] = State, limit: int = -1) -> Iterator[Job]:
+        """Yield the same in the same order, however many there are, with only a few in memory at once."""
+
+    def counts(self) -> dict[State, int]:
+        """Return how many jobs there are in each state."""
+
+    def with_file(self, name: str) -> list[Job]:
+        """Return the jobs that have or had an input of this name, newest first."""
+
+    def with_task(self, uuid: str) -> Job | None:
+        """Return the job that has this task of the vendor, or had it before it was paid anew."""
+
+    def having_task(self, uuid: str) -> list[Job]:
+        """Return the jobs that have this task of the vendor now."""
+
+    def had_task_before(self, job_id: str, other_id: str) -> bool:
+        """Tell whether a job had its task before the newest upload of another one began; by the order of events."""
+
+    def same_content(self, fingerprints: Sequence[str], besides: str, dropped: str = "") -> Job | None:
+        """Return another job that has this content, or was, or may have been, charged for it."""
+
+    def bought(
+        self, fingerprints: Sequence[str], besides: str, consent: str | None = None, dropped: str = ""
+    ) -> Job | None:
+        """Return the newest other job that was, or may have been, charged for this content; with a consent: by that one."""
+
+    def made(self, sha256: str) -> list[Job]:
+        """Return the jobs of which this content was a result, the newest first."""
+
+    def newest_with(self, fingerprint: str, dropped: str) -> Job | None:
+        """Return the job of the newest purchase of a content, or of what was dropped for it."""
+
+    def durations(self, kind: str, limit: int = 50) -> list[float]:
+        """Return how long the newest tasks of a kind took, in seconds."""
+
+    def lease(self, job_id: str) -> JobLease:
+        """Return the newest lease of a job, over or not."""
+
+
+class HistoryReader(Protocol):
+    """What happened, and what plugins were and are to be called for."""
+
+    def events(self, job_id: str) -> list[Event]:
+        """Return a job's whole history, oldest first."""
+
+    def service_events(self, limit: int = -1, since_at: float = 0.0, kinds: Iterable[str] = ()) -> list[ServiceEvent]:
+        """Return the service's own history since an instant, newest first, of these kinds or all."""
+
+    def newest_event(self) -> int:
+        """Return the number of the newest event of a job, 0 without any."""
+
+    def newest_at(self) -> float | None:
+        """Return the newest instant of all events: a clock that says less was set back."""
+
+    def begun_at(self) -> float | None:
+        """Return when the first job was taken."""
+
+    def runs_of(self, job_ids: Iterable[str]) -> list[HookRun]:
+        """Return all calls of hooks for these jobs, the first first."""
+
+    def due_runs(self, hooks: Sequence[str], limit: int) -> list[HookRun]:
+        """Return the calls that are owed to these hooks of plugins (`PLUGIN:HOOK`), the first due first."""
+
+
+class Purchases(Protocol):
+    """What was begun to be bought, when, for which folder, and what came of it. What is not known to be free counts as spent."""
+
+    def spent_since(self, purchase: int) -> Mapping[str, Decimal]:
+        """Return what was spent after a purchase, in credits, by top folder, "" for the inbox itself."""
+
+    def charged_since(self, at: float) -> Decimal:
+        """Return what was charged for submits since an instant, in credits."""
+
+    def price(self, article: Article) -> Decimal:
+        """Return what this may cost, in credits: by the newest charges for it, and at least the list price."""
+
+    def dearest(self) -> Decimal:
+        """Return what the dearest of all that was ever bought may cost now, in credits."""
+
+    def newest_purchase(self) -> int:
+        """Return the number of the newest purchase, 0 without any."""
+
+    def purchases_since(self, purchase: int, aged_event: int) -> Since:
+        """Return what happened to the money after a purchase; failed and lost tasks count if an event after `aged_event` says so."""
+
+    def open_of(self, jobs: Iterable[str]) -> tuple[int, ...]:
+        """Return the open purchases of these jobs."""
+
+    def owners(self, purchases: Iterable[int]) -> Mapping[int, str]:
+        """Return the ids of the jobs that these purchases are of."""
+
+    def may_have_bought(self, job_id: str) -> bool:
+        """Tell whether a submit of this job was charged, or may have been, other than by a refusal."""
+
+    def unknown_of(self, job_id: str, consent: str) -> tuple[int, ...]:
+        """Return the submits of a job that may have been charged, and that its consent does not allow to pay for once more."""
+
+    def refused_since(self, purchase: int) -> tuple[Refusal, ...]:
+        """Return the submits after a purchase that were refused and are not known to have been free, oldest first."""
+
+    def refused_of(self, fingerprint: str, dropped: str = "") -> tuple[Refusal, ...]:
+        """Return the same of one content, of all times."""
+
+    def in_vain(self, fingerprint: str, dropped: str = "") -> InVain:
+        """Return how many submits of one content came to nothing, since it was charged."""
+
+    def in_a_row(self) -> InARow:
+        """Return how many submits of the account came to nothing, since the newest one that was charged."""
+
+
+class StoreReader(JobReader, HistoryReader, Purchases, Protocol):
+    """All that can be asked."""
+
+    def meta(self, key: str) -> Any:  # noqa: ANN401 - whatever JSON was stored
+        """Return a stored JSON value, None if there is none."""
+
+    def gate(self, up_to: int | None = None) -> dict[GateKey, Pass]:
+        """Return what was decided about the sets in the inbox; or only what was stored up to a number."""
+
+    def newest_held(self) -> int:
+        """Return the number of the newest set that is held for approval, 0 without any; no number is given twice."""
+
+    def newest_command(self, verb: str) -> int:
+        """Return the number of the newest command of this kind, answered or not, 0 without any."""
+
+    def answer(self, command_id: int) -> dict[str, Any] | None:
+        """Return the daemon's answer to a command, None while it is open."""
+
+    def close(self) -> None:
+        """Give the connection back; may be repeated."""
+
+
+# ---- Writing --------------------------------------------------------------------------------------------------------
+
+
+class Store(StoreReader, Protocol):
+    """The daemon's own connection. Every writing call is one transaction, and durable when it returns.
+
+    Raises DiskError where nothing of it is stored and it may be repeated; JournalError for every other failure: then the
+    daemon must end, because what is durable is no longer known. A job that somebody else holds by a lease is not moved
+    (JobLeasedError): nothing of that transaction is stored.
+    """
+
+    def commit(
+        self,
+        transitions: Sequence[Transition],
+        now: float,
+        meta: Mapping[str, Any] = NO_META,
+        announcer: Announcer = SILENT,
+        beside: Beside = NOTHING_BESIDE,
+    ) -> None:
+        """Make these moves durable, all or none, each with its event and the calls that plugins are owed for it.
+
+        With them `meta`, JSON values by their keys (None takes the key away), and what belongs to them `beside`. A call with
+        nothing in it finds out whether the store can be written. The vendor's answer to a submit finds room on a full disk, too.
+        """
+
+    def commit_affordable(
+        self, intents: Sequence[Transition], now: float, purchase: int, affordable: Affordable
+    ) -> Sequence[Transition]:
+        """Make those intents durable that `affordable` chooses, given what was spent after a purchase; return them.
+
+        Reading, choosing and writing are one transaction: no two intents are paid by the same credits.
+        """
+
+    def set_meta(self, key: str, value: Any) -> None:  # noqa: ANN401 - whatever JSON can hold
+        """Store a JSON value."""
+
+    def spent_in_day(self, purchase: int) -> Mapping[str, Decimal]:
+        """Return the same as `spent_since`, at the same cost however much was bought since; for one purchase a day."""
+
+    def free_cut_uploads(self) -> None:
+        """Book the uploads that a run before had begun and not ended as free. For a start alone, before any worker runs."""
+
+    def note_service_event(self, event: ServiceEvent, announcer: Announcer = SILENT) -> None:
+        """Add to the service's own history, with the calls that plugins are owed for it."""
+
+    def open_commands(self) -> list[Command]:
+        """Return the commands that nobody has answered yet, oldest first."""
+
+    def owe(self, event_id: str, job_id: str, calls: Iterable[OwedCall], now: float) -> None:
+        """Store calls that are to be made; those that are there already stay as they are."""
+
+    def note_run(self, run: HookRun, words: str, now: float) -> None:
+        """Store what came of a call, and say it in the history of its job."""
+
+    def repeat_runs(self, job_id: str, hook: str, plugins: Sequence[str], now: float) -> int:
+        """Have the newest calls of a hook for a job made once more, with their old event id; return how many."""
+
+    def take_lease(self, job_ids: Iterable[str], until_at: float, now: float) -> frozenset[str]:
+        """Take or renew the leases of these jobs for the store's owner; return those that nobody else holds."""
+
+    @property
+    def changes(self) -> int:
+        """A number that grows with each change that is made through this object."""
+
+    def changed_outside(self) -> tuple[int, int]:
+        """Return what changes when another process has written. To be asked for in each tick."""
+
+    def sweep(self) -> None:
+        """Remove from the disk what was secret and is not needed any more; may be repeated."""

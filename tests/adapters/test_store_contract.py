@@ -1,0 +1,467 @@
+"""What any store must keep to (`core.store`): the same tests for each, through the protocol alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+from rodin_watchd.adapters.store.reader import JournalReader
+from rodin_watchd.adapters.store.sqlite import Journal, insert_command
+from rodin_watchd.core.approval import Changes, GateKey, Pass
+from rodin_watchd.core.notifications import Announcer
+from rodin_watchd.core.proof import Settled
+from rodin_watchd.core.store import DONE, NO_LEASE, Beside, CommandReply, JobLease, Store, StoreReader
+from rodin_watchd.errors import CommandRefusedError, JobLeasedError, JournalError
+from rodin_watchd.model import (
+    InputFile,
+    Job,
+    OwedCall,
+    ResultFile,
+    Role,
+    ServiceEvent,
+    Signature,
+    State,
+    Task,
+    Transition,
+)
+
+NOW = 1_700_000_000.0
+HALF = Decimal("0.5")
+S = State
+SENT = (S.STAGED, S.UPLOADING, S.SUBMITTING)
+AT_VENDOR = (S.SUBMITTED, S.GENERATED, S.DOWNLOADED, S.PROCESSED, S.DELIVERED)
+
+
+class Backend(Protocol):
+    """A kind of store, at one place."""
+
+    def open(self, owner: str = "") -> Store:
+        """Open it as the daemon does."""
+
+    def look(self) -> StoreReader:
+        """Open it as the command line does."""
+
+    def leave(self, verb: str, arguments: dict[str, Any], *, once: bool = False) -> int:
+        """Leave a command in it, as the command line does."""
+
+
+@dataclass(frozen=True)
+class Sqlite:
+    """The journal."""
+
+    folder: Path
+
+    @property
+    def path(self) -> Path:
+        """Where it lies."""
+        return self.folder / "journal.sqlite3"
+
+    def open(self, owner: str = "") -> Store:
+        """Open the file for writing."""
+        return Journal(self.path, owner=owner)
+
+    def look(self) -> StoreReader:
+        """Open the file for reading."""
+        return JournalReader(self.path)
+
+    def leave(self, verb: str, arguments: dict[str, Any], *, once: bool = False) -> int:
+        """Insert the command's row."""
+        return insert_command(self.path, verb, arguments, NOW, once=once)
+
+
+BACKENDS = (Sqlite,)
+"""Each kind of store that there is."""
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
+    """Give each kind of store, in a place of its own."""
+    made: Backend = request.param(tmp_path)
+    return made
+
+
+@pytest.fixture
+def store(backend: Backend) -> Iterator[Store]:
+    """Give an empty store, open for writing."""
+    with closing(backend.open()) as opened:
+        yield opened
+
+
+def a_job(identity: str = "a1", *, name: str = "", content: str = "", folder: str = "") -> Job:
+    """Return a job that was just taken."""
+    file = InputFile(Role.MODEL, f"inbox/{name or identity}.glb", Signature(1, 2, 3))
+    return Job(identity, name or identity, folder, S.CLAIMED, (file,), {}, NOW, fingerprint=content or identity)
+
+
+def led(store: Store, job: Job, *states: State, at: float = NOW) -> Job:
+    """Lead a job along these states; where it is accepted it gets a task, and is charged."""
+    if store.job(job.id) is None:
+        store.commit([Transition(job, "claimed")], at)
+    for state in states:
+        accepted = state is S.SUBMITTED and job.state in (S.UPLOADING, S.SUBMITTING, S.HELD)
+        task = None if state in SENT else Task(f"task-{job.id}", "") if accepted else job.task
+        paid = job.price * accepted
+        job = replace(job, state=state, task=task, charges=job.charges + accepted, spent=job.spent + paid)
+        store.commit([Transition(job, state.value)], at)
+    return job
+
+
+# ---- jobs -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_job_is_found_as_it_was_stored(backend: Backend, store: Store) -> None:
+    """By its id, the beginning of that, its name, its state and its files; by others as soon as it is committed."""
+    job = led(store, a_job("a1b2", name="chair \udcff", folder="oak"), *SENT, S.SUBMITTED)
+    other = led(store, a_job("b1"), at=NOW + 5)
+    with closing(backend.look()) as reader:
+        for known in (store, reader):
+            assert known.job(job.id) == known.find("a1") == known.find("chair \udcff") == job
+            assert known.jobs() == [other, job]
+            assert known.jobs(changed_since=NOW + 1) == known.jobs(limit=1) == [other]
+            assert list(known.each_job()) == known.jobs()
+            assert list(known.each_job([S.SUBMITTED], limit=5)) == [job]
+            assert known.jobs([S.SUBMITTED]) == known.with_file("chair \udcff.glb") == [job]
+            assert known.counts() == {S.SUBMITTED: 1, S.CLAIMED: 1}
+            assert known.job("nobody") is None
+            with pytest.raises(CommandRefusedError, match="no job"):
+                known.find("nobody")
+
+
+def test_a_name_that_fits_several_jobs_is_refused(store: Store) -> None:
+    """With the ids to choose from; a whole id wins."""
+    for identity in ("a1", "a12"):
+        led(store, a_job(identity, name="chair"))
+    with pytest.raises(CommandRefusedError, match="a12"):
+        store.find("chair")
+    assert store.find("a1").id == "a1"
+
+
+def test_every_move_is_an_event(store: Store) -> None:
+    """In the order in which they were made, whatever the clock says."""
+    job = led(store, a_job(), S.STAGED)
+    store.commit([Transition(replace(job, state=S.FAILING), "failing", "No.\udcff", "bad")], NOW - 50)
+    told = [(event.action, event.state, event.at, event.code) for event in store.events(job.id)]
+    assert told == [
+        ("claimed", S.CLAIMED, NOW, ""),
+        ("staged", S.STAGED, NOW, ""),
+        ("failing", S.FAILING, NOW - 50, "bad"),
+    ]
+    assert (store.begun_at(), store.newest_event()) == (NOW, 3)
+
+
+def test_all_moves_are_stored_or_none(backend: Backend, store: Store) -> None:
+    """With all that belongs to them: what is no legal move takes the others back with it."""
+    good, bad = led(store, a_job("a1"), S.STAGED), led(store, a_job("b1"), S.STAGED)
+    number = backend.leave("cancel", {"job": "a1"})
+    moves = [
+        Transition(replace(good, state=S.UPLOADING), "uploading"),
+        Transition(replace(bad, state=S.ARCHIVED), "archived"),
+    ]
+    with pytest.raises(JournalError):
+        store.commit(moves, NOW, {"key": 1}, beside=Beside(CommandReply(number, "done")))
+    with closing(backend.look()) as reader:
+        for known in (store, reader):
+            assert {job.state for job in known.jobs()} == {S.STAGED}
+            assert (known.meta("key"), known.answer(number), known.newest_purchase()) == (None, None, 0)
+
+
+@pytest.mark.parametrize(
+    "states", [(S.UPLOADING,), (S.SUBMITTED,), (S.STAGED, S.ARCHIVED), (*SENT, S.HELD, S.UPLOADING)]
+)
+def test_no_move_but_those_of_the_state_machine(store: Store, states: Sequence[State]) -> None:
+    """Whoever asks for it."""
+    job = led(store, a_job(), *states[:-1])
+    with pytest.raises(JournalError):
+        led(store, job, states[-1])
+
+
+def test_one_live_job_for_each_content(store: Store) -> None:
+    """A second one is refused while the first is alive, and may come when it has ended."""
+    first = led(store, a_job("a1", content="c"), S.STAGED)
+    with pytest.raises(JournalError):
+        led(store, a_job("b1", content="c"), S.STAGED)
+    led(store, first, S.FAILING, S.FAILED)
+    led(store, a_job("c1", content="c"), S.STAGED)
+
+
+def test_a_job_with_a_task_is_never_sent_again(store: Store) -> None:
+    """Not while it has that task."""
+    job = led(store, a_job(), S.STAGED)
+    with pytest.raises(JournalError):
+        store.commit([Transition(replace(job, state=S.UPLOADING, task=Task("t", "")), "uploading")], NOW)
+
+
+def test_a_task_is_known_for_ever(store: Store) -> None:
+    """Also when its job lets it go, to be paid anew."""
+    job = led(store, a_job(), *SENT, S.SUBMITTED)
+    assert store.with_task("task-a1") == job
+    assert store.having_task("task-a1") == [job]
+    failed = led(store, job, S.FAILING, S.FAILED)
+    anew = replace(failed, state=S.CLAIMED, task=None)
+    store.commit([Transition(anew, "retry")], NOW)
+    assert store.with_task("task-a1") == anew
+    assert store.having_task("task-a1") == []
+    assert store.with_task("other") is None
+
+
+def test_which_came_first_is_known_by_the_order_of_events(store: Store) -> None:
+    """A task before the upload of another job, or after it; clocks say nothing."""
+    early = led(store, a_job("a1"), *SENT, S.SUBMITTED, at=NOW + 99)
+    late = led(store, a_job("b1"), *SENT, at=NOW)
+    assert store.had_task_before(early.id, late.id)
+    assert not store.had_task_before(late.id, early.id)
+
+
+def test_results_are_known_by_their_content(store: Store) -> None:
+    """So that none is bought as a new set."""
+    job = led(store, a_job(), *SENT, S.SUBMITTED, S.GENERATED)
+    led(store, replace(job, results=(ResultFile("model.glb", "model.glb", 3, "abc"),)), S.DOWNLOADED)
+    assert [made.id for made in store.made("abc")] == ["a1"]
+    assert store.made("def") == []
+
+
+# ---- purchases ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("states", "charged", "spent", "tries"),
+    [
+        ((S.STAGED,), 0, 0, 0),
+        ((S.STAGED, S.UPLOADING), 0, 1, 0),
+        ((S.STAGED, S.UPLOADING, S.STAGED), 0, 0, 0),
+        (SENT, 0, 1, 0),
+        ((*SENT, S.STAGED), 0, 1, 1),
+        ((*SENT, S.FAILING), 0, 1, 1),
+        ((*SENT, S.SUBMITTED), 1, 1, 0),
+        ((*SENT, S.HELD), 0, 1, 1),
+        ((*SENT, S.HELD, S.STAGED), 0, 0, 1),
+        ((*SENT, S.HELD, S.FAILING), 0, 1, 1),
+        ((*SENT, S.HELD, S.SUBMITTED), 1, 1, 0),
+        ((*SENT, S.UPLOADING, S.STAGED, *SENT[1:], S.SUBMITTED), 1, 1, 0),
+    ],
+)
+def test_what_is_not_known_to_be_free_counts_as_spent(
+    store: Store, states: Sequence[State], charged: int, spent: int, tries: int
+) -> None:
+    """Each way of a job has its books, whoever moves it."""
+    led(store, a_job(folder="top/deep"), *states)
+    assert store.charged_since(0.0) == HALF * charged
+    assert sum(store.spent_since(0).values()) == HALF * spent
+    assert store.spent_in_day(0) == store.spent_since(0)
+    assert set(store.spent_since(0)) <= {"top"}
+    assert store.in_vain("a1").tries == tries
+    assert store.spent_since(store.newest_purchase()) == {}
+
+
+def test_only_intents_that_can_be_paid_are_stored(store: Store) -> None:
+    """Chosen by what was spent, in the transaction that stores them."""
+    led(store, a_job("old"), *SENT, S.SUBMITTED)
+    staged = [led(store, a_job(name), S.STAGED) for name in ("x", "y")]
+    intents = [Transition(replace(job, state=S.UPLOADING), "uploading") for job in staged]
+
+    def affordable(spent: Mapping[str, Decimal], offered: Sequence[Transition]) -> Sequence[Transition]:
+        assert spent == {"": HALF}
+        return offered[1:]
+
+    assert store.commit_affordable(intents, NOW, 0, affordable) == intents[1:]
+    assert {job.id: job.state for job in store.jobs()} == {"old": S.SUBMITTED, "x": S.STAGED, "y": S.UPLOADING}
+    assert store.spent_since(0) == {"": 1}
+
+
+def test_the_count_of_the_day_follows_every_change(store: Store) -> None:
+    """Whatever came of a purchase, and whenever the day began."""
+    job = led(store, a_job("a1"), S.STAGED)
+    for after in (0, 1):
+        for state in (S.UPLOADING, S.STAGED, *SENT[1:], S.HELD, S.STAGED):
+            job = led(store, job, state)
+            assert store.spent_in_day(after) == store.spent_since(after)
+
+
+def test_a_choice_that_fails_stores_nothing(store: Store) -> None:
+    """And the store goes on."""
+    job = led(store, a_job(), S.STAGED)
+
+    def broken(_spent: Mapping[str, Decimal], _offered: Sequence[Transition]) -> Sequence[Transition]:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        store.commit_affordable([Transition(replace(job, state=S.UPLOADING), "uploading")], NOW, 0, broken)
+    assert (store.jobs(), store.newest_purchase()) == ([job], 0)
+    led(store, job, S.UPLOADING)
+
+
+def test_a_content_that_was_paid_for_is_found(store: Store) -> None:
+    """By its fingerprint; what was free does not count, and nobody is a repetition of himself."""
+    led(store, a_job("free", content="f"), S.STAGED, S.UPLOADING, S.STAGED, S.FAILING, S.FAILED)
+    paid = led(store, a_job("paid", content="p"), *SENT, S.SUBMITTED)
+    assert store.same_content(["p"], "") == store.bought(["p"], "") == store.newest_with("p", "") == paid
+    assert store.bought(["f"], "") is store.same_content(["f"], "") is store.same_content(["p"], "paid") is None
+    assert (store.may_have_bought("paid"), store.may_have_bought("free")) == (True, False)
+
+
+def test_a_verdict_about_a_purchase_holds_if_nothing_came_between(store: Store) -> None:
+    """A refusal is settled once; what was charged stays so."""
+    led(store, a_job("a1"), *SENT, S.STAGED)
+    led(store, a_job("b1"), *SENT, S.SUBMITTED)
+    refused = store.refused_since(0)
+    assert [one.job_id for one in refused] == ["a1"]
+    assert store.refused_of("a1") == refused
+    assert store.owners([one.purchase for one in refused]) == {1: "a1"}
+    verdicts = (Settled(1, "free"), Settled(2, "free"))
+    store.commit((), NOW, beside=Beside(settled=verdicts))
+    assert store.refused_since(0) == ()
+    assert (store.spent_since(0), store.charged_since(0.0)) == ({"": HALF}, HALF)
+
+
+def test_open_purchases_are_those_under_way(store: Store) -> None:
+    """Of the jobs that are asked about alone; unknown ones are for a person."""
+    job = led(store, a_job("a1"), *SENT)
+    led(store, a_job("b1"), *SENT, S.HELD, S.FAILING)
+    assert store.open_of(["a1", "b1"]) == (1,)
+    assert store.open_of(["b1"]) == store.unknown_of("a1", "") == ()
+    assert store.unknown_of("b1", "") == (2,)
+    led(store, job, S.SUBMITTED)
+    assert store.open_of(["a1"]) == ()
+    since = store.purchases_since(0, store.newest_event())
+    assert (since.charged, since.unknown) == (HALF, 1)
+
+
+def test_cut_uploads_are_free_after_a_start(store: Store) -> None:
+    """But not what may have been sent."""
+    led(store, a_job("a1"), S.STAGED, S.UPLOADING)
+    led(store, a_job("b1"), *SENT)
+    store.free_cut_uploads()
+    assert store.spent_since(0) == {"": HALF}
+
+
+# ---- what else is kept ----------------------------------------------------------------------------------------------
+
+
+def test_values_are_kept_by_their_keys(backend: Backend, store: Store) -> None:
+    """None takes one away; so it is with those that are stored beside moves."""
+    store.set_meta("a", {"x": [1, "\udcff", None]})
+    store.commit([Transition(a_job(), "claimed")], NOW, {"b": 2, "a": None})
+    with closing(backend.look()) as reader:
+        assert (reader.meta("a"), reader.meta("b"), store.meta("c")) == (None, 2, None)
+
+
+def test_a_command_is_answered_once(backend: Backend, store: Store) -> None:
+    """It stays open until then, in the order in which it came; who asked reads the answer."""
+    first, second = backend.leave("retry", {"job": "a1"}), backend.leave("pause", {})
+    assert [(command.id, command.verb) for command in store.open_commands()] == [(first, "retry"), (second, "pause")]
+    assert (store.newest_command("pause"), store.newest_command("resume")) == (second, 0)
+    with pytest.raises(CommandRefusedError):
+        backend.leave("retry", {"job": "a1"}, once=True)
+    store.commit((), NOW, beside=Beside(CommandReply(first, "No.", ok=False)))
+    assert [command.id for command in store.open_commands()] == [second]
+    with closing(backend.look()) as reader:
+        assert (reader.answer(first), reader.answer(second)) == ({"ok": False, "message": "No."}, None)
+
+
+def test_who_writes_beside_is_noticed(backend: Backend, store: Store) -> None:
+    """And the own changes are counted."""
+    before, outside = store.changes, store.changed_outside()
+    backend.leave("pause", {})
+    assert store.changed_outside() != outside
+    store.set_meta("a", 1)
+    assert store.changes > before
+
+
+def test_a_held_set_has_a_number_of_its_own(store: Store) -> None:
+    """None is given twice; a set that settles keeps its number, one that passes is not held any more."""
+    a, settled = GateKey("a", ""), GateKey("a", "v1")
+    store.commit((), NOW, beside=Beside(gate=Changes(new={a: Pass.HELD})))
+    first = store.newest_held()
+    store.commit((), NOW, beside=Beside(gate=Changes(settled=((a, settled),))))
+    assert (store.gate(), store.newest_held()) == ({settled: Pass.HELD}, first)
+    store.commit((), NOW, beside=Beside(gate=Changes(gone=(settled,))))
+    store.commit((), NOW, beside=Beside(gate=Changes(new={a: Pass.HELD, GateKey("b", "v1"): Pass.PASSED})))
+    assert store.newest_held() > first
+    assert store.gate(first) == {}
+
+
+def test_what_plugins_are_owed_is_stored_with_the_move(store: Store) -> None:
+    """Once for each event, due until it was made; and it can be made again."""
+    announcer = Announcer({"rodin_failed": ["p"], "rodin_service": ["p"]})
+    job = led(store, a_job(), S.FAILING)
+    store.commit([Transition(replace(job, state=S.FAILED), "failed")], NOW, announcer=announcer)
+    store.note_service_event(ServiceEvent(NOW, "paused", "x", "api"), announcer)
+    due = store.due_runs(["p:rodin_failed", "p:rodin_service"], 10)
+    assert [(run.hook, run.job_id) for run in due] == [("rodin_failed", "a1"), ("rodin_service", "")]
+    assert len(store.due_runs(["p:rodin_failed"], 10)) == len(store.due_runs(["p:rodin_service"], 1)) == 1
+    store.note_run(replace(due[0], outcome=DONE, attempts=1), "done", NOW)
+    assert [(run.event_id, run.outcome) for run in store.runs_of(["a1"])] == [(due[0].event_id, DONE)]
+    assert store.events("a1")[-1].message == "done"
+    assert store.repeat_runs("a1", "rodin_failed", ["p"], NOW) == 1
+    assert store.due_runs(["p:rodin_failed"], 10)[0].event_id == due[0].event_id
+
+
+def test_a_call_is_owed_once(store: Store) -> None:
+    """However often it is asked for."""
+    for _ in range(2):
+        store.owe("waiting-1", "", [OwedCall("rodin_waiting", "p", {"n": 1})], NOW)
+    assert [run.arguments for run in store.due_runs(["p:rodin_waiting"], 10)] == [{"n": 1}]
+
+
+def test_the_service_has_a_history_of_its_own(store: Store) -> None:
+    """The newest first, as far back and of such kinds as are asked for."""
+    events = [
+        ServiceEvent(NOW + n, kind, f"{n} \\u", "api", "network")
+        for n, kind in enumerate(("paused", "resumed", "paused"))
+    ]
+    for event in events:
+        store.note_service_event(event)
+    assert store.service_events() == events[::-1]
+    assert store.service_events(limit=1) == store.service_events(since_at=NOW + 2) == events[2:]
+    assert store.service_events(kinds=["resumed"]) == events[1:2]
+    assert store.newest_at() == NOW + 2
+
+
+def test_nothing_is_stored_by_a_call_with_nothing_in_it(store: Store) -> None:
+    """It finds out whether the store can be written."""
+    before = store.changes
+    store.commit((), NOW)
+    assert store.changes == before
+
+
+# ---- leases: who works on a job -------------------------------------------------------------------------------------
+
+
+def test_one_owner_holds_a_job(backend: Backend) -> None:
+    """Until the lease is over; the owner may renew it, and nobody else move the job. A store need not bear two at once."""
+    with closing(backend.open("one")) as one:
+        job, free = led(one, a_job("a1"), S.STAGED), led(one, a_job("b1"), S.STAGED)
+        assert one.take_lease(["a1", "nobody"], NOW + 60, NOW) == {"a1"}
+    moves = [Transition(replace(other, state=S.UPLOADING), "uploading") for other in (free, job)]
+    with closing(backend.open("two")) as two:
+        assert two.take_lease(["a1", "b1"], NOW + 60, NOW) == {"b1"}
+        assert (two.lease("a1"), two.lease("nobody")) == (JobLease("one", NOW + 60), NO_LEASE)
+        with pytest.raises(JobLeasedError):
+            two.commit(moves, NOW + 30)
+        with pytest.raises(JobLeasedError):
+            two.commit_affordable(moves, NOW + 30, 0, lambda _spent, offered: offered)
+        assert ({known.state for known in two.jobs()}, two.newest_purchase()) == ({S.STAGED}, 0)
+    with closing(backend.open("one")) as one:
+        assert one.take_lease(["a1"], NOW + 90, NOW + 50) == {"a1"}
+        led(one, job, S.UPLOADING, at=NOW + 80)
+    with closing(backend.open("two")) as two:
+        assert two.take_lease(["a1"], NOW + 150, NOW + 80) == frozenset()
+        assert two.take_lease(["a1"], NOW + 150, NOW + 90) == {"a1"}
+    with closing(backend.open("one")) as one, pytest.raises(JobLeasedError):
+        led(one, replace(job, state=S.UPLOADING), S.STAGED, at=NOW + 91)
+
+
+def test_a_lease_that_is_over_holds_nobody_up(backend: Backend) -> None:
+    """What an owner that is gone has left is free for everybody."""
+    with closing(backend.open("one")) as one:
+        job = led(one, a_job(), S.STAGED)
+        one.take_lease(["a1"], NOW + 60, NOW)
+    with closing(backend.open()) as nobody:
+        led(nobody, job, S.UPLOADING, at=NOW + 60)
+        assert nobody.jobs([S.UPLOADING])
