@@ -40,7 +40,6 @@ from typing import Final, NamedTuple, assert_never
 from rodin_watchd.core.kinds import Article, article_of
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.retention import KEPT_SECONDS, urgent_wait_seconds
-from rodin_watchd.core.secrecy import forgetting
 from rodin_watchd.core.waits import DAY_SECONDS, DOWNLOAD, POLL, STEP, Backoff
 from rodin_watchd.core.wire import read_submit
 from rodin_watchd.core.wording import local
@@ -367,6 +366,22 @@ def move(
     )
     return Transition(forgetting(entered), action=state.value, message=message, code=code)
 
+
+def forgetting(job: Job) -> Job:
+    """Return the job without the secrets that its state does not need.
+
+    The vendor's answer to a submit holds the task's subscription key. The raw answer is kept until it is understood (by the
+    service, or by a person while the job is held), the key until the vendor is done: results are asked for by the task's id.
+    A failed job that is taken up again does without the key, too (`service.steps.results.poll`).
+    """
+    answer = job.answer if job.state in _NOT_UNDERSTOOD else None
+    task = job.task
+    if task is not None and job.state is not State.SUBMITTED:
+        task = replace(task, subscription_key="")
+    return replace(job, task=task, answer=answer)
+
+
+_NOT_UNDERSTOOD: Final = frozenset({State.UPLOADING, State.SUBMITTING, State.HELD})
 
 _KEEP_ATTEMPTS = frozenset(
     {Signal.BEGIN, Signal.CLOSE, Signal.WITHHOLD, Signal.UNKNOWN}

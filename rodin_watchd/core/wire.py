@@ -11,14 +11,14 @@ import ipaddress
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from enum import Enum
 from typing import Any, Final, TypeAlias, TypeVar
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 from rodin_watchd.core.formats import MODEL_EXTENSIONS
 from rodin_watchd.core.kinds import JobKind
@@ -418,3 +418,25 @@ def _word(reply: _Reply | None, key: str) -> str:
     """Return a token of the reply, "" if there is none that can be used."""
     value = (reply or {}).get(key)
     return value if isinstance(value, str) and value.isprintable() and len(value) <= 8192 else ""
+
+
+# ---- Secrets: what an answer may say of them before it is logged or kept ---------------------------------------------
+
+_SHORTEST_SECRET: Final = 8
+"""A word that is shorter is let be: it stands for itself too often."""
+
+
+def redacted(body: bytes, secrets: Mapping[str, str]) -> bytes:
+    """Return an answer's body with each secret replaced by what stands for it, as JSON and addresses spell it, too."""
+    for secret, instead in secrets.items():
+        if len(secret) >= _SHORTEST_SECRET:
+            for spelling in dict.fromkeys(_spellings(secret)):
+                body = body.replace(spelling.encode(), instead.encode())
+    return body
+
+
+def _spellings(secret: str) -> Iterator[str]:
+    yield secret
+    yield json.dumps(secret)[1:-1]
+    yield json.dumps(secret)[1:-1].replace("/", "\\/")
+    yield quote(secret, safe="")

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from job_samples import SECRET, TASK, a_job, accepted
 
-from rodin_watchd.core.secrecy import blotted, forgetting
+from rodin_watchd.core.machine import forgetting
+from rodin_watchd.core.wire import redacted
 from rodin_watchd.model import State
 
 UNDERSTANDING = (State.UPLOADING, State.SUBMITTING, State.HELD)
@@ -37,26 +38,26 @@ def test_a_job_without_secrets_stays_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("said", ["{}", "'{}'", 'Bearer {}"', "?key={}&x"])
-def test_a_secret_that_comes_back_is_blotted_out(said: str) -> None:
+def test_a_secret_that_comes_back_is_redacted(said: str) -> None:
     """What stands around it stays."""
     body = said.format("sk-1234567").encode()
-    assert blotted(body, {"sk-1234567": "[key]"}) == said.format("[key]").encode()
+    assert redacted(body, {"sk-1234567": "[key]"}) == said.format("[key]").encode()
 
 
-def test_every_spelling_is_blotted_out() -> None:
+def test_every_spelling_is_redacted() -> None:
     """JSON may escape what a key holds, and so may an address."""
     key = 'a/"b"+longer=='
     spellings = [key, json.dumps(key)[1:-1], json.dumps(key)[1:-1].replace("/", "\\/"), "a%2F%22b%22%2Blonger%3D%3D"]
-    assert blotted(" ".join(spellings).encode(), {key: "*"}) == b"* * * *"
+    assert redacted(" ".join(spellings).encode(), {key: "*"}) == b"* * * *"
 
 
 @pytest.mark.parametrize("short", ["", "a", "1234567"])
 def test_a_short_word_is_let_be(short: str) -> None:
     """It stands for itself too often: an answer must not be torn to pieces."""
-    assert blotted(b"a 1234567 error", {short: "*"}) == b"a 1234567 error"
+    assert redacted(b"a 1234567 error", {short: "*"}) == b"a 1234567 error"
 
 
 @given(st.binary(max_size=200), st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=8, max_size=20))
 def test_no_answer_holds_a_secret_afterwards(body: bytes, secret: str) -> None:
     """Whatever surrounds it."""
-    assert secret.encode() not in blotted(body + secret.encode() + body, {secret: "[]"})
+    assert secret.encode() not in redacted(body + secret.encode() + body, {secret: "[]"})

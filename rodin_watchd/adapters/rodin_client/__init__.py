@@ -24,8 +24,7 @@ from rodin_watchd.adapters.rodin_client import transfer
 from rodin_watchd.adapters.rodin_client.upload import Upload, UploadBody
 from rodin_watchd.core import wire
 from rodin_watchd.core.kinds import KINDS
-from rodin_watchd.core.secrecy import blotted
-from rodin_watchd.core.wire import is_loopback, plain, retry_after_seconds, usable_url, without_query
+from rodin_watchd.core.wire import is_loopback, plain, redacted, retry_after_seconds, usable_url, without_query
 from rodin_watchd.errors import ConfigError, DownloadError, NetworkError, OutcomeUnknownError, VendorAnswerError
 from rodin_watchd.model import Answer, Link
 
@@ -216,10 +215,10 @@ class RodinClient:
         return request
 
     def _answer(self, response: requests.Response, body: bytes, asked: Mapping[str, str]) -> Answer:
-        """Return the answer; should the vendor repeat the key, or the token it was asked about, that is blotted out."""
+        """Return the answer; the key, and the token that was asked about, are redacted in it."""
         secrets = {self._key: "[API key]", asked.get("subscription_key", ""): "[subscription key]"}
         wait = retry_after_seconds(response.headers.get("Retry-After"), time.time())
-        return Answer(status=response.status_code, body=blotted(body, secrets), retry_after_seconds=wait)
+        return Answer(status=response.status_code, body=redacted(body, secrets), retry_after_seconds=wait)
 
     # ---- the file host ----------------------------------------------------------------------------------------------
 
