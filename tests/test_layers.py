@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -327,3 +328,50 @@ def test_each_class_has_a_name_of_its_own() -> None:
                 if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                     found.setdefault(node.name, []).append(name)
     assert {what: names for what, names in found.items() if len(names) > 1} == {}
+
+
+CONNECTION = "what is tested is the connection itself: its pragmas, what it asks, what it holds"
+PRIVATE = {
+    "adapters/test_store.py": CONNECTION,
+    "adapters/test_store_purchases.py": CONNECTION,
+    "adapters/test_store_upgrade.py": "a step of an upgrade is made to fail",
+    "adapters/test_watcher.py": "a thread is ended that nothing outside can end",
+    "cli/test_status_commands.py": CONNECTION,
+    "service/test_commands.py": CONNECTION,
+    "service/test_daemon.py": CONNECTION,
+    "service/test_journal_guard.py": CONNECTION,
+    "service/test_turns.py": CONNECTION,
+}
+"""Tests that touch what is private, each with its reason."""
+
+TESTS = Path(__file__).parent
+OF_PYTHON = {"_replace", "_asdict", "_exit"}
+
+
+@pytest.mark.parametrize("path", sorted(TESTS.rglob("*.py")), ids=lambda path: str(path.relative_to(TESTS)))
+def test_tests_look_at_behaviour(path: Path) -> None:
+    """What a test asks for is public, so that the code may change behind it; who needs more says why, and no longer than so."""
+    touched = {
+        ast.unparse(node)
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute)
+        and re.match(r"_[a-z]", node.attr, re.IGNORECASE)
+        and node.attr not in OF_PYTHON
+        and ast.unparse(node.value) not in ("self", "cls")
+    }
+    assert bool(touched) == (str(path.relative_to(TESTS)) in PRIVATE), touched
+
+
+def test_the_daemon_stays_small() -> None:
+    """Its attributes: what acts, what it shows, and how it ends."""
+    [daemon] = [
+        node
+        for node in ast.walk(ast.parse(MODULES["rodin_watchd.service.daemon"].read_text()))
+        if isinstance(node, ast.ClassDef) and node.name == "Daemon"
+    ]
+    stored = {
+        node.attr
+        for node in ast.walk(daemon)
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and ast.unparse(node.value) == "self"
+    }
+    assert len(stored) < 10

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sql import query
 from strangers import IS_ROOT, as_nobody, filled_up, listed, mounted, public_folder
 
 from rodin_watchd.adapters.store import codec as rows
@@ -508,10 +509,9 @@ def test_readers_beside_the_writer(journal: Journal, path: Path) -> None:
             save(journal, new_job(f"{number:02}"))
             assert len(reader.jobs()) == number + 1
             assert reader.events(f"{number:02}") == journal.events(f"{number:02}")
-    journal._db.execute("BEGIN IMMEDIATE")
-    with closing(JournalReader(path)) as reader:
+    with closing(sqlite3.connect(path, isolation_level=None)) as writer, closing(JournalReader(path)) as reader:
+        writer.execute("BEGIN IMMEDIATE")
         assert len(reader.jobs()) == 20
-    journal._db.execute("ROLLBACK")
 
 
 def test_reader_cannot_write(journal: Journal, path: Path) -> None:
@@ -808,12 +808,13 @@ def test_moves_of_the_machine_are_the_files() -> None:
     assert set(schema.legal_moves()) == expected
 
 
-def test_secret_stays_out_of_what_is_listed(journal: Journal) -> None:
+def test_secret_stays_out_of_what_is_listed(journal: Journal, path: Path) -> None:
     """The subscription key is in a job's document alone: no column, event or command holds it."""
     save_at(journal, new_job(state=State.SUBMITTED))
-    dump = "\n".join(journal._db.iterdump())
+    with closing(sqlite3.connect(path)) as db:
+        dump = "\n".join(db.iterdump())
     assert dump.count("secret") == 1
-    (document,) = (row[0] for row in journal._db.execute("SELECT doc FROM jobs"))
+    [(document,)] = query(path, "SELECT doc FROM jobs")
     assert json.loads(document)["task"]["subscription_key"] == "secret"
 
 
@@ -834,8 +835,8 @@ def test_the_service_has_a_history_of_its_own(journal: Journal, path: Path) -> N
 
 
 @pytest.mark.parametrize("change", ["UPDATE service_events SET kind = 'x'", "DELETE FROM service_events"])
-def test_the_services_history_cannot_be_rewritten(journal: Journal, change: str) -> None:
+def test_the_services_history_cannot_be_rewritten(journal: Journal, path: Path, change: str) -> None:
     """The schema refuses it."""
     journal.note_service_event(ServiceEvent(NOW, "paused", "x", "api"))
     with pytest.raises(sqlite3.IntegrityError, match="append-only"):
-        journal._db.execute(change)
+        query(path, change)

@@ -10,6 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from sql import query
 
 from rodin_watchd.adapters.store.reader import JournalReader
 from rodin_watchd.adapters.store.sqlite import Journal
@@ -53,7 +54,7 @@ def led(
 
 def outcomes(journal: Journal) -> list[str]:
     """Return what came of each purchase, oldest first."""
-    return [row[0] for row in journal._db.execute("SELECT outcome FROM purchases ORDER BY id")]
+    return [outcome for (outcome,) in query(journal.path, "SELECT outcome FROM purchases ORDER BY id")]
 
 
 SENT = (S.STAGED, S.UPLOADING, S.SUBMITTING)
@@ -119,7 +120,7 @@ def test_a_held_job_that_is_found_charged_closes_its_purchase(journal: Journal) 
 
 
 @pytest.mark.parametrize(
-    ("query", "reason"),
+    ("change", "reason"),
     [
         ("DELETE FROM purchases", "purchases are never deleted"),
         ("UPDATE purchases SET outcome = 'free'", "what was paid stays paid"),
@@ -130,11 +131,11 @@ def test_a_held_job_that_is_found_charged_closes_its_purchase(journal: Journal) 
         ),
     ],
 )
-def test_the_books_defend_themselves(journal: Journal, query: str, reason: str) -> None:
+def test_the_books_defend_themselves(journal: Journal, change: str, reason: str) -> None:
     """What was charged cannot be made free, by any program."""
     led(journal, *SENT, S.SUBMITTED)
     with pytest.raises(sqlite3.IntegrityError, match=reason):
-        journal._db.execute(query)
+        query(journal.path, change)
 
 
 def test_spending_is_counted_by_top_folder_and_purchase(journal: Journal) -> None:
@@ -292,7 +293,7 @@ def test_a_low_price_counts_when_it_is_confirmed(journal: Journal, took: str, co
     """Below the list's, what the vendor says counts as spent only where the balance fell by it."""
     led(journal, *SENT, S.SUBMITTED)
     led(journal, *SENT, S.SUBMITTED, name="b", content="b")
-    journal._db.execute("UPDATE purchases SET cost = ?", (took,))
+    query(journal.path, "UPDATE purchases SET cost = ?", took)
     assert journal.spent_since(0) == {"": 2 * Decimal(counts)}
     journal.commit((), NOW, {"key": 1}, beside=Beside(confirmed=(1, 2)))
     assert journal.spent_since(0) == {"": Decimal(counts) + Decimal(took)}

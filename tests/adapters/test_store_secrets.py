@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sql import query
 
-from rodin_watchd.adapters.store.reader import JournalReader
 from rodin_watchd.adapters.store.sqlite import Journal, insert_command
 from rodin_watchd.core.kinds import TEXTURE
 from rodin_watchd.core.machine import Signal, answered, begin_upload, close_upload, move, understood
@@ -82,7 +83,7 @@ def test_a_key_leaves_the_command_with_its_answer(journal: Journal, tmp_path: Pa
     journal.sweep()
     assert traces(tmp_path) == set()
     assert journal.answer(number) == {"ok": ok, "message": "so be it"}
-    stored = journal._db.execute("SELECT arguments FROM commands").fetchone()[0]
+    [(stored,)] = query(journal.path, "SELECT arguments FROM commands")
     assert "u-1" in stored
 
 
@@ -90,12 +91,12 @@ def test_a_reader_in_the_way_is_not_waited_for(journal: Journal, tmp_path: Path)
     """The sweep is for the next call then, and does what was left."""
     job = submitted(journal, KEY)
     journal.commit([move(job, Signal.DONE, NOW)], NOW)
-    with contextlib.closing(JournalReader(tmp_path / "journal.sqlite3")) as reader:
-        reader._db.execute("BEGIN")
-        reader._db.execute("SELECT * FROM jobs").fetchone()
+    with contextlib.closing(sqlite3.connect(journal.path, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM jobs").fetchone()
         journal.sweep()
         assert "journal.sqlite3-wal" in traces(tmp_path)
-        reader._db.execute("COMMIT")
+        reader.execute("COMMIT")
         journal.sweep()
     assert traces(tmp_path) == set()
 

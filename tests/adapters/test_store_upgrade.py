@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from effort import EFFORT
+from sql import query
 
 from rodin_watchd.adapters.store import schema
 from rodin_watchd.adapters.store.reader import JournalReader
@@ -68,10 +69,7 @@ def test_every_purchase_keeps_its_outcome_and_says_what_it_cost(path: Path) -> N
     with closing(sqlite3.connect(path)) as db:
         before = db.execute("SELECT id, job_id, top, at, outcome, told FROM purchases ORDER BY id").fetchall()
     with closing(Journal(path)) as journal:
-        rows = journal._db.execute(
-            "SELECT id, job_id, top, at, outcome, told, cost, fingerprint FROM purchases ORDER BY id"
-        )
-        after = [tuple(row) for row in rows.fetchall()]
+        after = query(path, "SELECT id, job_id, top, at, outcome, told, cost, fingerprint FROM purchases ORDER BY id")
         jobs = {job.id: job for job in journal.jobs()}
     assert [row[:6] for row in after] == [tuple(row) for row in before]
     assert {row[6] for row in after} == {"0.5"}
@@ -85,7 +83,7 @@ def test_a_purchase_of_what_was_exchanged_since_keeps_its_fingerprint(path: Path
         db.execute("UPDATE purchases SET fingerprint = ? WHERE id = 9", (old,))
         db.commit()
     with closing(Journal(path)) as journal:
-        rows = journal._db.execute("SELECT fingerprint FROM purchases WHERE job_id = ? ORDER BY id", (job,)).fetchall()
+        rows = query(path, "SELECT fingerprint FROM purchases WHERE job_id = ? ORDER BY id", job)
         found = journal.find(job)
     assert [row[0] for row in rows] == [old, fingerprint(TEXTURE, found.files, found.options)]
 
@@ -138,11 +136,11 @@ def test_every_charge_that_was_booked_as_free_is_mended(path: Path) -> None:
         db.commit()
         before = [row[0] for row in db.execute("SELECT id FROM purchases WHERE job_id = 'ed8791119677' ORDER BY id")]
         others = db.execute("SELECT id, outcome FROM purchases WHERE job_id <> 'ed8791119677'").fetchall()
-    with closing(Journal(path)) as journal:
-        paid = journal._db.execute("SELECT id, outcome FROM purchases WHERE job_id = 'ed8791119677' ORDER BY id")
-        assert [tuple(row) for row in paid] == list(zip(before, ("charged", "charged", "unknown"), strict=True))
-        rest = journal._db.execute("SELECT id, outcome FROM purchases WHERE job_id <> 'ed8791119677'").fetchall()
-        assert [tuple(row) for row in rest] == [tuple(row) for row in others]
+    with closing(Journal(path)):
+        paid = query(path, "SELECT id, outcome FROM purchases WHERE job_id = 'ed8791119677' ORDER BY id")
+        assert paid == list(zip(before, ("charged", "charged", "unknown"), strict=True))
+        rest = query(path, "SELECT id, outcome FROM purchases WHERE job_id <> 'ed8791119677'")
+        assert rest == [tuple(row) for row in others]
 
 
 def test_two_live_jobs_that_mean_the_same_do_not_stop_the_start(path: Path) -> None:
@@ -251,8 +249,8 @@ def test_the_purchases_of_version_3_were_textures(path: Path) -> None:
         db.execute("PRAGMA user_version = 3")
         before = [tuple(row) for row in db.execute("SELECT id, job_id, outcome, cost FROM purchases ORDER BY id")]
     with closing(Journal(path)) as journal:
-        after = journal._rows("SELECT id, job_id, outcome, cost, kind, listed FROM purchases ORDER BY id")
-        assert [tuple(row) for row in after] == [(*row, "texture", "0.5") for row in before]
+        after = query(path, "SELECT id, job_id, outcome, cost, kind, listed FROM purchases ORDER BY id")
+        assert after == [(*row, "texture", "0.5") for row in before]
         assert {job.kind for job in journal.jobs()} == {"texture"}
         assert {job.listed for job in journal.jobs()} == {Decimal("0.5")}
         assert journal.spent_since(0)

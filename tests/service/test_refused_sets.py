@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import pytest
 from effort import EFFORT
+from sql import query
 from workshop import Hands, Workshop, emulated, image, model, working, workshop
 
 from rodin_watchd.adapters.rodin_client import RodinClient
@@ -423,10 +424,10 @@ def test_a_content_at_the_bound_is_refused_with_the_place(tmp_path: Path) -> Non
         shop.drop("one.obj", model("chair"))
         shop.drop("one.png", image("chair"))
         shop.until(shop.is_in("one", State.FAILED))
-        journal = shop.store
-        journal._db.execute(
+        query(
+            shop.journal,
             "INSERT INTO purchases (job_id, fingerprint, top, at, outcome, cost)"
-            " SELECT job_id, fingerprint, top, at, outcome, cost FROM purchases"
+            " SELECT job_id, fingerprint, top, at, outcome, cost FROM purchases",
         )
         shop.drop("two.obj", model("chair"))
         shop.drop("two.png", image("chair"))

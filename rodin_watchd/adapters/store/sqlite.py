@@ -197,7 +197,7 @@ class Journal(JournalReader, HookRunWriter):
     """
 
     def __init__(self, path: Path, busy_seconds: float = BUSY_SECONDS, owner: str = "") -> None:
-        self._path = path
+        self.path = path
         self._owner = owner
         self._busy_seconds = busy_seconds
         self._reserve_file = ReserveFile(reserve_path(path))
@@ -213,7 +213,7 @@ class Journal(JournalReader, HookRunWriter):
         self._open()
 
     def _open(self) -> None:
-        path = self._path
+        path = self.path
         self._kept.clear()
         self._counted_after = None
         self._swept = -1  # so many changes had been made when the log was emptied; what a run before left is swept, too
@@ -240,7 +240,7 @@ class Journal(JournalReader, HookRunWriter):
 
         A journal in such files still works, but nobody will find it: nothing may be paid by it.
         """
-        return why_not(self._path, self.files)
+        return why_not(self.path, self.files)
 
     def write_out(self, stamp: str) -> Path | None:
         """Write all that is known to new files at the journal's path, and go on with those.
@@ -250,15 +250,15 @@ class Journal(JournalReader, HookRunWriter):
         """
         self._refuse_other_content()
         self._has_copy = True
-        copy_out(self._db, self._path, self._mode)
-        aside = move_aside(self._path, stamp)
+        copy_out(self._db, self.path, self._mode)
+        aside = move_aside(self.path, stamp)
         self._changed_before = self.changes
         self._db.close()  # before the path is taken again: SQLite removes a log of that name here
         try:
-            put_in_place(self._path)
+            put_in_place(self.path)
         except DiskError as error:
             raise JournalError(
-                f"{error.message} All that was known is beside it, in {whole_path(self._path)}.",
+                f"{error.message} All that was known is beside it, in {whole_path(self.path)}.",
                 advice="Start the service again, if nothing does that by itself: it puts that file in the journal's place.",
             ) from error
         self._has_copy = False
@@ -271,7 +271,7 @@ class Journal(JournalReader, HookRunWriter):
         It is older with the next transaction. Costs nothing where there is none; what fails is repeated by the next call.
         """
         if self._has_copy:
-            self._has_copy = not drop_copy(self._path)
+            self._has_copy = not drop_copy(self.path)
 
     def end(self, stamp: str) -> None:
         """Close the journal for good. Where its file is taken away meanwhile, until the very end, it is put back at its path.
@@ -281,13 +281,13 @@ class Journal(JournalReader, HookRunWriter):
         """
         if self.why_not_in_place():
             self.write_out(stamp)
-        descriptor = open_in_use(self._path, self.files)
+        descriptor = open_in_use(self.path, self.files)
         self._swept = -1
         try:
             self.sweep()
             self._db.close()
             if descriptor is not None and self._swept >= 0:
-                put_back(descriptor, self._path, stamp, self._mode)
+                put_back(descriptor, self.path, stamp, self._mode)
         finally:
             if descriptor is not None:
                 os.close(descriptor)
@@ -306,7 +306,7 @@ class Journal(JournalReader, HookRunWriter):
     def _refuse_other_content(self) -> None:
         if self._witness_now() != self._witness:
             raise JournalRolledBackError(
-                f"Another program has put older content into the journal {self._path} while the service was running."
+                f"Another program has put older content into the journal {self.path} while the service was running."
             )
 
     def _witness_now(self) -> tuple[tuple[str, str], ...]:
