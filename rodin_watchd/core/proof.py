@@ -36,10 +36,10 @@ from enum import Enum
 from typing import Any, Final, NamedTuple, Self
 
 from rodin_watchd.core.kinds import cheapest
-from rodin_watchd.core.machine import charge_lost, not_charged_again, still_unknown
+from rodin_watchd.core.machine import AT_VENDOR, SENDING, charge_lost, not_charged_again, still_unknown
 from rodin_watchd.core.waits import DAY_SECONDS
 from rodin_watchd.core.wording import in_credits
-from rodin_watchd.model import Job, Transition
+from rodin_watchd.model import Job, State, Transition
 
 SETTLE_SECONDS: Final = 60.0
 """So long the vendor may take to book a charge, if the configuration says nothing else."""
@@ -296,6 +296,21 @@ NO_BASELINE: Final = Proof(Verdict.UNDECIDED, "The balance cannot tell: it was n
 """What comes of an inquiry that has nothing to compare with."""
 
 
+class Traffic(NamedTuple):
+    """Counts that grow with each move of a job at the vendor: what began and ended between two looks is seen by them."""
+
+    submits: int = 0  # moves of jobs whose submit is under way
+    tasks: int = 0  # of those, and of jobs that the vendor works on
+
+    def after(self, before: State | None, state: State) -> Traffic:
+        """Return the counts after a committed move; `before`: the state that the job had, if it was known."""
+        states = {before, state}
+        return Traffic(self.submits + (not states.isdisjoint(SENDING)), self.tasks + (not states.isdisjoint(AT_VENDOR)))
+
+
+NO_TRAFFIC: Final = Traffic()
+
+
 @dataclass(frozen=True, slots=True)
 class Inquiry:
     """A proof under way; instants are monotonic. `quiet_at`: since when nothing of ours is open, None while something is."""
@@ -304,17 +319,20 @@ class Inquiry:
     quiet_at: float | None = None
     readings: tuple[Decimal, ...] = ()
     after_seconds: tuple[float, ...] = read_after(SETTLE_SECONDS)
+    traffic: Traffic = NO_TRAFFIC  # when nothing of ours was found open first
 
     def lasting(self, after_seconds: tuple[float, ...]) -> Inquiry:
         """Read so long after nothing of ours is open any more; with other times the readings begin anew."""
         same = after_seconds == self.after_seconds
         return self if same else replace(self, after_seconds=after_seconds, readings=())
 
-    def seen(self, *, is_open: bool, now: float) -> Inquiry:
-        """Note whether anything of ours is open at the vendor; what was read before that ended does not count."""
+    def seen(self, *, is_open: bool, traffic: Traffic, now: float) -> Inquiry:
+        """Note whether anything of ours is, or was since the last look, open at the vendor; what was read before that ended does not count."""
         if is_open:
             return replace(self, quiet_at=None, readings=())
-        return replace(self, quiet_at=now) if self.quiet_at is None else self
+        if self.quiet_at is None or traffic != self.traffic:
+            return replace(self, quiet_at=now, readings=(), traffic=traffic)
+        return self
 
     def read(self, balance: Decimal) -> Inquiry:
         """Note a reading that was asked for when it was due."""

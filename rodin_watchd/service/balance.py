@@ -39,6 +39,7 @@ from rodin_watchd.core.proof import (
     Refusal,
     Settled,
     Since,
+    Traffic,
     Verdict,
     concluded,
     judged,
@@ -127,6 +128,7 @@ class Proving:
     glanced: frozenset[int] = frozenset()  # refused ones at which a first glance was taken
     passed: frozenset[int] = frozenset()  # those of them that looked free
     sent_at: float | None = None  # when a submit was under way last, monotonic; None: not known
+    traffic: Traffic | None = None  # what was seen then of the jobs at the vendor
 
 
 NOTHING_BEGUN = Proving()
@@ -178,12 +180,14 @@ class Prover:
         self._passed = begun.passed
         never = -math.inf if not store.newest_purchase() else clock.monotonic()
         self._sent_at = never if begun.sent_at is None else begun.sent_at
-        self._was_sending = begun.sent_at is not None
+        self._traffic = job_store.traffic if begun.traffic is None else begun.traffic
 
     @property
     def begun(self) -> Proving:
         """What a prover that takes this one's place goes on with."""
-        return Proving(self._inquiry, self._held, self._undecided, self._glanced, self._passed, self._sent_at)
+        return Proving(
+            self._inquiry, self._held, self._undecided, self._glanced, self._passed, self._sent_at, self._traffic
+        )
 
     @property
     def inquires(self) -> bool:
@@ -334,7 +338,8 @@ class Prover:
             return
         now = self._monotonic()
         is_open = self._is_any(AT_VENDOR)  # a task that fails may be paid back, which would hide a charge
-        self._inquiry = self._inquiry.lasting(self._reads_after()).seen(is_open=is_open, now=now)
+        lasting = self._inquiry.lasting(self._reads_after())
+        self._inquiry = lasting.seen(is_open=is_open, traffic=self._traffic, now=now)
         overdue = self._inquiry.is_overdue(now, self._settle_seconds)
         if self._baseline and self._inquiry.is_complete and self._inquiry.is_glance:
             self._glance(self._baseline, self._inquiry, exact=exact)
@@ -342,11 +347,11 @@ class Prover:
             self._conclude(self._inquiry, chance, exact=exact)
 
     def _note_sending(self) -> None:
-        """Note when a submit was under way last: until its end was seen."""
-        is_sending = self._is_any(SENDING)
-        if is_sending or self._was_sending:
+        """Note when a submit was under way last: until its end was seen, also where it began after the last look."""
+        traffic = self._job_store.traffic
+        if self._is_any(SENDING) or traffic.submits != self._traffic.submits:
             self._sent_at = self._monotonic()
-        self._was_sending = is_sending
+        self._traffic = traffic
 
     def _glance(self, baseline: Baseline, inquiry: Inquiry, *, exact: bool) -> None:
         """Let the others go on where refusals look free, until the readings that decide."""

@@ -20,7 +20,7 @@ from rodin_watchd.core.dedup import (
 from rodin_watchd.core.kinds import kind_of
 from rodin_watchd.core.machine import ENDED, LOSS, SUBMITS, Loss, noted
 from rodin_watchd.core.notifications import SILENT, Announcer
-from rodin_watchd.core.proof import Settled
+from rodin_watchd.core.proof import NO_TRAFFIC, Settled
 from rodin_watchd.core.refusals import MOST_DOCUMENTED, MOST_FOR_A_SET
 from rodin_watchd.core.schedule import vendor_seconds
 from rodin_watchd.core.store import NO_META, Affordable, Beside, CommandReply, Store
@@ -65,6 +65,7 @@ class JobStore:
         self.recent: tuple[Job, ...] = tuple(store.jobs(ENDED, limit=MOST_RECENT))  # newest first
         self._histories: dict[str, list[float]] = {}
         self._untold: deque[ServiceEvent] = deque(maxlen=_MOST_UNTOLD)
+        self.traffic = NO_TRAFFIC  # of the jobs at the vendor, since this store was opened
         self.look_for_loss()
 
     def announce_to(self, announcer: Announcer) -> None:
@@ -114,7 +115,10 @@ class JobStore:
 
     def _take_in(self, transitions: Sequence[Transition]) -> None:
         for transition in transitions:
-            self._know(transition.job)
+            job = transition.job
+            known = self._jobs.get(job.id)
+            self.traffic = self.traffic.after(known.state if known else None, job.state)
+            self._know(job)
             _tell(transition)
 
     def refuse_open_commands(self, reason: str) -> None:

@@ -12,6 +12,7 @@ from job_samples import NOW, a_job
 
 from rodin_watchd.core.proof import (
     LONGEST_TIMES,
+    NO_TRAFFIC,
     SETTLE_SECONDS,
     Baseline,
     Inquiry,
@@ -167,9 +168,11 @@ def test_an_inquiry_reads_when_nothing_is_open_and_long_enough() -> None:
     """Twenty and sixty seconds after the last submit or task ended."""
     begun = Inquiry(100.0)
     assert begun.due_at is None
-    waiting = begun.seen(is_open=True, now=130.0)
+    waiting = begun.seen(is_open=True, traffic=NO_TRAFFIC, now=130.0)
     assert waiting.due_at is None
-    quiet = waiting.seen(is_open=False, now=150.0).seen(is_open=False, now=155.0)
+    quiet = waiting.seen(is_open=False, traffic=NO_TRAFFIC, now=150.0).seen(
+        is_open=False, traffic=NO_TRAFFIC, now=155.0
+    )
     assert quiet.due_at == 150.0 + 20.0
     once = quiet.read(Decimal(1))
     assert (once.due_at, once.is_complete) == (150.0 + SETTLE_SECONDS, False)
@@ -179,7 +182,7 @@ def test_an_inquiry_reads_when_nothing_is_open_and_long_enough() -> None:
 
 def test_other_times_begin_the_readings_anew() -> None:
     """A reading that was soon enough for one question is too soon for another."""
-    soon = Inquiry(0.0).lasting((0.2, 1.0)).seen(is_open=False, now=1.0)
+    soon = Inquiry(0.0).lasting((0.2, 1.0)).seen(is_open=False, traffic=NO_TRAFFIC, now=1.0)
     assert soon.due_at == 1.2
     assert soon.read(Decimal(1)).lasting((0.2, 1.0)).readings == (Decimal(1),)
     later = soon.read(Decimal(1)).lasting((20.0, 60.0))
@@ -188,9 +191,29 @@ def test_other_times_begin_the_readings_anew() -> None:
 
 def test_what_opens_in_between_starts_the_readings_anew() -> None:
     """A reading beside an open submit proves nothing."""
-    once = Inquiry(0.0).seen(is_open=False, now=1.0).read(Decimal(1))
-    again = once.seen(is_open=True, now=30.0).seen(is_open=False, now=50.0)
+    once = Inquiry(0.0).seen(is_open=False, traffic=NO_TRAFFIC, now=1.0).read(Decimal(1))
+    again = once.seen(is_open=True, traffic=NO_TRAFFIC, now=30.0).seen(is_open=False, traffic=NO_TRAFFIC, now=50.0)
     assert (again.readings, again.due_at) == ((), 50.0 + 20.0)
+
+
+def test_what_began_and_ended_in_between_starts_the_readings_anew() -> None:
+    """A submit that was over before the next look is seen by the moves that it made."""
+    once = Inquiry(0.0).seen(is_open=False, traffic=NO_TRAFFIC, now=1.0).read(Decimal(1))
+    assert once.seen(is_open=False, traffic=NO_TRAFFIC, now=30.0) == once
+    passed = NO_TRAFFIC.after(State.STAGED, State.UPLOADING).after(State.UPLOADING, State.STAGED)
+    again = once.seen(is_open=False, traffic=passed, now=50.0)
+    assert (again.readings, again.due_at) == ((), 50.0 + 20.0)
+    assert again.seen(is_open=False, traffic=passed, now=55.0) == again
+
+
+def test_traffic_counts_submits_and_tasks_apart() -> None:
+    """A task that ends says nothing of when the newest submit ended."""
+    begun = NO_TRAFFIC.after(State.STAGED, State.UPLOADING)
+    ended = begun.after(State.UPLOADING, State.SUBMITTED)
+    done = ended.after(State.SUBMITTED, State.GENERATED)
+    assert ended.submits == done.submits > begun.submits
+    assert done.tasks > ended.tasks
+    assert done.after(None, State.CLAIMED).after(State.GENERATED, State.DOWNLOADED) == done
 
 
 def test_an_inquiry_does_not_last_for_ever() -> None:

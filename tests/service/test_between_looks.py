@@ -1,0 +1,176 @@
+"""Tests for submits that begin and end between two looks of the main loop: the balance proves nothing that leaves them out."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from scripted_server import Conversation, ScriptedServer, response
+from workshop import Hands, Workshop, glb, image, model, workshop
+
+from rodin_watchd.model import State
+
+PADDING = b"# pad\n" * 1_000_000
+"""What makes a model larger than all buffers between here and the vendor: its answer comes before its last bytes."""
+
+EARLY_429 = response(429, b"<html>Too many requests</html>")
+REFUSED = response(400, b'{"error": "INVALID_REQUEST", "message": "no"}')
+
+
+class LateBooks:
+    """A vendor that answers each submit at once, charges those of large models, and books that later by its own clock."""
+
+    def __init__(self, late_seconds: float, early: bytes) -> None:
+        """Take how late the balance falls, and what is answered to a large model at its first bytes."""
+        self.hands = Hands()
+        self.charged: list[float] = []
+        self._late_seconds = late_seconds
+        self.early = early
+
+    def __call__(self, conversation: Conversation) -> None:
+        """Serve one connection."""
+        line, headers = conversation.head()
+        if "rodin_texture_only" in line and int(headers["content-length"]) > len(PADDING):
+            self.charged.append(self.hands.seconds)
+            conversation.send(self.early)
+            conversation.take_until_end()
+            return
+        conversation.request()
+        if "rodin_texture_only" in line:
+            self._take_small(conversation)
+        elif "status" in line:
+            conversation.send(response(201, b'{"jobs": [{"uuid": "j", "status": "Done"}]}'))
+        else:
+            conversation.send(self._free(line))
+
+    def _take_small(self, conversation: Conversation) -> None:
+        conversation.send(REFUSED)
+
+    def _free(self, line: str) -> bytes:
+        balance = Decimal("100.5") - Decimal("0.5") * self.booked
+        return response(200, json.dumps({"balance": float(balance)}).encode()) if "balance" in line else response(404)
+
+    @property
+    def booked(self) -> int:
+        """How many charges are in the balance by now."""
+        return sum(at + self._late_seconds <= self.hands.seconds for at in self.charged)
+
+
+def drop(shop: Workshop, name: str, padding: bytes = b"") -> None:
+    """Drop a set."""
+    shop.drop(f"{name}.obj", model(name) + padding)
+    shop.drop(f"{name}.png", image(name))
+
+
+def tick_in_step(shop: Workshop, count: int, step_seconds: float) -> None:
+    """Tick so often, each time when all steps have had their say."""
+    for _ in range(count):
+        shop.ticks(1, step_seconds=step_seconds)
+        shop.rest()
+
+
+def hours_later(shop: Workshop) -> None:
+    """Let the proofs end, and the retries."""
+    tick_in_step(shop, 90, 2.0)
+    tick_in_step(shop, 20, 60.0)
+
+
+@pytest.mark.parametrize("sole", [False, True])
+@pytest.mark.parametrize("after_seconds", [20, 50])
+@pytest.mark.parametrize("early", [EARLY_429, REFUSED], ids=["429", "documented"])
+def test_a_short_submit_is_in_no_verdict_of_before(
+    tmp_path: Path, early: bytes, after_seconds: int, sole: bool
+) -> None:
+    """While one refusal waits for its verdict another is answered at its first bytes, charged, and booked 10 seconds later."""
+    vendor = LateBooks(10.0, early)
+    with (
+        ScriptedServer(vendor) as server,
+        workshop(tmp_path, server.url, budget={"sole_spender": sole, "per_day_credits": 5.0}) as shop,
+    ):
+        vendor.hands = shop.hands
+        shop.has_seen_the_balance_fall()
+        drop(shop, "small")
+        shop.until(lambda: "refused" in shop.purchases("outcome"), step_seconds=0.5)
+        tick_in_step(shop, after_seconds, 1.0)
+        drop(shop, "large", PADDING)
+        hours_later(shop)
+        assert 1 <= len(vendor.charged) <= (1 if sole else 2)
+        spent = [outcome for outcome in shop.purchases("outcome") if outcome != "free"]
+        assert len(spent) >= len(vendor.charged)
+
+
+class LateTask(LateBooks):
+    """The same; it accepts large models, and loses the answers to small ones without charging them."""
+
+    def _take_small(self, conversation: Conversation) -> None:
+        conversation.sock.close()
+
+    def _free(self, line: str) -> bytes:
+        if "/download" in line:
+            files = [{"name": name, "url": f"{self.url}/f/{name}"} for name in ("model.glb", "preview.webp")]
+            return response(201, json.dumps({"list": files}).encode())
+        return response(200, glb("x")) if "/f/" in line else super()._free(line)
+
+    url = ""
+
+
+def test_a_task_that_was_accepted_at_once_is_no_settled_charge(tmp_path: Path) -> None:
+    """Its charge is booked after 75 seconds of 80 allowed: a later submit that was lost is not taken for that charge."""
+    body = {"error": None, "uuid": "t1", "jobs": {"uuids": ["j"], "subscription_key": "sub-t1xxxxxx"}}
+    vendor = LateTask(75.0, response(201, json.dumps(body).encode()))
+    with (
+        ScriptedServer(vendor) as server,
+        workshop(tmp_path, server.url, budget={"sole_spender": True, "settle_seconds": 80}) as shop,
+    ):
+        vendor.hands, vendor.url = shop.hands, server.url
+        shop.has_seen_the_balance_fall()
+        drop(shop, "large", PADDING)
+        shop.until(lambda: bool(vendor.charged), step_seconds=1.0)
+        tick_in_step(shop, 25, 0.2)
+        shop.hands.seconds = vendor.charged[0] + 62
+        drop(shop, "small")
+        tick_in_step(shop, 300, 1.0)
+        assert len(vendor.charged) == 1
+        outcomes = [outcome for job, outcome in shop.purchases("job_id", "outcome") if job == shop.job("small").id]
+        assert outcomes
+        assert "charged" not in outcomes
+
+
+class WholeBooks(LateBooks):
+    """The same; it answers when it has the whole set."""
+
+    def __call__(self, conversation: Conversation) -> None:
+        """Serve one connection."""
+        line, headers = conversation.head()
+        if "rodin_texture_only" not in line or int(headers["content-length"]) <= len(PADDING):
+            super().__call__(conversation)
+            return
+        conversation.request()
+        self.charged.append(self.hands.seconds)
+        conversation.send(self.early)
+
+
+@pytest.mark.parametrize("sole", [False, True])
+def test_a_submit_in_ticks_that_end_early_is_in_no_verdict_of_before(tmp_path: Path, sole: bool) -> None:
+    """A full disk ends ticks after the workers were heard: the submit begins and ends, and no look finds it under way."""
+    vendor = WholeBooks(10.0, EARLY_429)
+    with (
+        ScriptedServer(vendor) as server,
+        workshop(tmp_path, server.url, budget={"sole_spender": sole, "per_day_credits": 5.0}) as shop,
+    ):
+        vendor.hands = shop.hands
+        shop.has_seen_the_balance_fall()
+        drop(shop, "small")
+        shop.until(lambda: "refused" in shop.purchases("outcome"), step_seconds=0.5)
+        tick_in_step(shop, 50, 1.0)
+        drop(shop, "large", PADDING)
+        shop.until(shop.is_in("large", State.UPLOADING), step_seconds=0.5)
+        parts = shop.daemon.parts
+        while shop.states()["large"] in (State.UPLOADING, State.SUBMITTING):
+            parts.dispatcher.take_messages(shop.daemon.why_drop, parts.notifier.take)
+        hours_later(shop)
+        assert 1 <= len(vendor.charged) <= (1 if sole else 2)
+        spent = [outcome for outcome in shop.purchases("outcome") if outcome != "free"]
+        assert len(spent) >= len(vendor.charged)
