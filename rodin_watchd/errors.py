@@ -1,8 +1,8 @@
-"""The errors of this project: one tree, in parts by who can mend the cause.
+"""The errors of this project: one tree, grouped by who can correct the cause.
 
-An exception is how a failure travels inside one thread; a `Problem` is the same fact as a plain value, for
+An exception carries a failure inside one thread. A `Problem` is the same fact as a plain value, for
 the journal, the reports and other threads. Every class names its `code` (a stable machine word), its `fault`
-(who can mend it), its `scope` (does it concern one set or the whole service), its `advice` (what to do next) and whether it is `final`
+(who can correct it), its `scope` (one set or the whole service), its `advice` (what to do next) and whether it is `final`
 (repeating cannot help).
 The default message of an exception is the first line of its docstring, so that none is undocumented.
 """
@@ -19,11 +19,11 @@ from rodin_watchd.problem import Fault, Lane, Problem, Scope
 # ---- What all errors have in common ---------------------------------------------------------------------------------
 
 
-GOES_ON: Final = "{goes on}"
-"""Where advice says how the service goes on, which depends on whether it still runs."""
+CONTINUES: Final = "{continues}"
+"""Placeholder in advice for how the service continues, which depends on whether it still runs."""
 
-_RUNNING: Final = "the service goes on by itself"
-_ENDED: Final = "then start the service anew"
+_RUNNING: Final = "the service continues by itself"
+_ENDED: Final = "then start the service again"
 
 
 class RodinWatchdError(Exception):
@@ -44,20 +44,20 @@ class RodinWatchdError(Exception):
         retry_after_seconds: float | None = None,
         documented: bool = False,
     ) -> None:
-        """Take a sentence for people (default: the docstring's first line) and, if they differ, advice and a wait.
+        """Take a message (default: the docstring's first line) and, where they differ from the class, advice and a wait.
 
         `documented`: the vendor refused by a code for which it says that nothing is charged.
         """
         self.documented = documented
         self.message = message or (self.__doc__ or "").splitlines()[0]
         self._advice = advice or self.advice
-        self.advice_given = self._advice.replace(GOES_ON, _RUNNING)
+        self.advice_given = self._advice.replace(CONTINUES, _RUNNING)
         self.retry_after_seconds = retry_after_seconds
         super().__init__(self.message)
 
     def has_ended_service(self) -> None:
-        """Advise for a service that has ended: it goes on when somebody starts it. May be repeated."""
-        self.advice_given = self._advice.replace(GOES_ON, _ENDED)
+        """Change the advice for a service that has ended: somebody must start it. May be repeated."""
+        self.advice_given = self._advice.replace(CONTINUES, _ENDED)
 
     def advise(self, more: str) -> None:
         """Add to the advice."""
@@ -65,7 +65,7 @@ class RodinWatchdError(Exception):
 
     @property
     def problem(self) -> Problem:
-        """The same fact as a value."""
+        """The same failure as a plain value."""
         return Problem(
             code=self.code,
             fault=self.fault,
@@ -78,11 +78,11 @@ class RodinWatchdError(Exception):
         )
 
 
-# ---- What the owner of the service can mend -------------------------------------------------------------------------
+# ---- What the owner of the service can correct ---------------------------------------------------------------------
 
 
 class OwnerError(RodinWatchdError):
-    """The service cannot start or go on as it is set up."""
+    """The service cannot work with its present setup."""
 
     code = "setup"
     fault = Fault.OWNER
@@ -94,7 +94,7 @@ class ConfigError(OwnerError):
     """The configuration is not valid."""
 
     code = "config"
-    advice = "Mend the lines named above; `config.example.toml` lists every key."
+    advice = "Correct the lines above; `config.example.toml` lists every key."
 
 
 class MissingKeyError(ConfigError):
@@ -104,10 +104,10 @@ class MissingKeyError(ConfigError):
 
 
 class HiddenKeyError(MissingKeyError):
-    """The API key is shown to the service alone."""
+    """Only the service can read the API key."""
 
     code = "hidden-key"
-    advice = "Run this as root to have it looked at."
+    advice = "Run this as root to check the key."
 
 
 class JournalError(OwnerError):
@@ -121,8 +121,8 @@ class JournalRolledBackError(JournalError):
 
     code = "journal-rolled-back"
     advice = (
-        "Start the service again, if nothing does that by itself: it holds what may have been paid for meanwhile, and counts "
-        "it as spent. Find out what writes into the journal's file; to put a backup in place, stop the service first."
+        "Start the service again, if it does not restart by itself: it holds jobs that may have been paid for meanwhile, and "
+        "counts them as spent. Find out which program writes into the journal's file. To restore a backup, stop the service first."
     )
 
 
@@ -151,14 +151,14 @@ class CommandRefusedError(OwnerError):
     """The command does not fit the job as it is now."""
 
     code = "command-refused"
-    advice = "`rodin-watchd show JOB` tells the job's state."
+    advice = "`rodin-watchd show JOB` shows the job's state."
 
 
 # ---- What concerns the whole service: each of these ends by itself when its cause ends ------------------------------
 
 
 class ServiceError(RodinWatchdError):
-    """Something outside keeps a whole class of steps from working; no set is to blame."""
+    """A cause outside of the sets stops a whole class of steps."""
 
     code = "service"
     scope = Scope.SERVICE
@@ -170,7 +170,7 @@ class KeyRefusedError(ServiceError):
 
     code = "key-refused"
     fault = Fault.ACCOUNT
-    advice = f"Check the API key; {GOES_ON} when the key works."
+    advice = f"Check the API key; {CONTINUES} when the key works."
 
 
 class NoCreditsError(ServiceError):
@@ -179,14 +179,14 @@ class NoCreditsError(ServiceError):
     code = "no-credits"
     fault = Fault.ACCOUNT
     lane = Lane.SUBMIT
-    advice = f"Buy credits or change the plan; {GOES_ON}."
+    advice = f"Buy credits or change the plan; {CONTINUES}."
 
 
 class EmptyAccountError(NoCreditsError):
     """The vendor's account is empty."""
 
     code = "empty-account"
-    advice = "Buy credits; the service asks for the balance and goes on by itself."
+    advice = "Buy credits; the service reads the balance and continues by itself."
 
 
 class ThrottledError(ServiceError):
@@ -194,7 +194,7 @@ class ThrottledError(ServiceError):
 
     code = "throttled"
     fault = Fault.VENDOR
-    advice = "Nothing to do: the service waits and goes on by itself."
+    advice = "Nothing to do: the service waits and continues by itself."
 
 
 class NetworkError(ServiceError):
@@ -202,28 +202,28 @@ class NetworkError(ServiceError):
 
     code = "network"
     fault = Fault.NETWORK
-    advice = f"Check the network; {GOES_ON}."
+    advice = f"Check the network; {CONTINUES}."
 
 
 class VendorDownError(ServiceError):
-    """The vendor's service is out of order."""
+    """The vendor's service does not work."""
 
     code = "vendor-down"
     fault = Fault.VENDOR
-    advice = f"Nothing to do: {GOES_ON} when the vendor does."
+    advice = f"Nothing to do: {CONTINUES} when the vendor's service works again."
 
 
 class UnansweredSubmitError(ServiceError):
-    """A submit got no answer that tells its outcome; the next one waits a while, and longer each time."""
+    """A submit got no answer with its outcome. The next submit waits, and longer each time."""
 
     code = "unanswered-submit"
     fault = Fault.VENDOR
     lane = Lane.SUBMIT
-    advice = f"Nothing to do for the sets that wait: {GOES_ON}."
+    advice = f"Nothing to do for the sets that wait: {CONTINUES}."
 
 
 class RefusalsError(ServiceError):
-    """The vendor refuses sets that it has received whole, and may charge for them."""
+    """The vendor refuses sets after it has received all of them, and may charge for them."""
 
     code = "refusals"
     fault = Fault.ACCOUNT
@@ -235,27 +235,27 @@ class RefusalsError(ServiceError):
 
 
 FULL_ERRNOS: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
-"""What a disk answers that has no room, or none for this user."""
+"""The errors of a disk without free space, or without free space for this user."""
 
 _WORDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
-        "Make room": ("ENOSPC",),
-        "Make room, or raise the quota of the service's user": ("EDQUOT",),
+        "Make free space": ("ENOSPC",),
+        "Make free space, or raise the quota of the service's user": ("EDQUOT",),
         "Mount the disk so that it can be written; if it became read-only by itself, check it first": ("EROFS",),
-        "Give the service's user the right to read and write there": ("EACCES", "EPERM"),
+        "Give the service's user permission to read and write there": ("EACCES", "EPERM"),
         "Look into the system's log and check the disk or share: it reports a fault": ("EIO", "EUCLEAN"),
-        "Raise the limit of open files (LimitNOFILE= of the unit, `ulimit -n`) and start the service anew": (
+        "Raise the limit of open files (LimitNOFILE= of the unit, `ulimit -n`) and start the service again": (
             *("EMFILE", "ENFILE"),
         ),
-        "Give the service more memory, or end what uses it up": ("ENOMEM",),
+        "Give the service more memory, or end the programs that use it up": ("ENOMEM",),
         "Bring the share or disk back": (
             *("ESTALE", "ENODEV", "ENXIO", "ENOTCONN", "EHOSTDOWN"),
             *("EHOSTUNREACH", "ENETUNREACH", "ETIMEDOUT", "EREMOTEIO"),
         ),
-        "Put back what is missing there, or take away what lies in its place": (
+        "Restore the missing file or folder, or remove what has its name": (
             *("ENOENT", "ENOTDIR", "EISDIR", "ELOOP", "EEXIST"),
         ),
-        "Use a filesystem that knows locks, or have the file server offer them": ("ENOLCK", "EOPNOTSUPP"),
+        "Use a filesystem with locks, or enable locks on the file server": ("ENOLCK", "EOPNOTSUPP"),
     }
 )
 _REPAIRS: Final[Mapping[int, str]] = MappingProxyType(
@@ -270,24 +270,24 @@ class DiskError(ServiceError):
     code = "disk"
     fault = Fault.MACHINE
     lane = Lane.DISK
-    advice = f"Mend what the message says; {GOES_ON}."
+    advice = f"Correct the cause in the message; {CONTINUES}."
 
     @classmethod
     def of(cls, what: str, error: OSError) -> Self:
-        """Return the error that says what could not be done, why, and what a person can do about just that."""
-        repair = _REPAIRS.get(error.errno or 0, "Mend that")
-        return cls(f"{what}: {error.strerror or error}.", advice=f"{repair}; {GOES_ON}.")
+        """Return the error for a failed call: what could not be done, why, and what a person can do about this cause."""
+        repair = _REPAIRS.get(error.errno or 0, "Correct that")
+        return cls(f"{what}: {error.strerror or error}.", advice=f"{repair}; {CONTINUES}.")
 
 
 class ForeignFileError(DiskError):
-    """A file of somebody else lies where the service keeps one of its own."""
+    """A foreign file has the name of a file of the service."""
 
     code = "foreign-file"
-    advice = f"Move it away, or set folders.state to a folder that nothing else uses; {GOES_ON}."
+    advice = f"Move it away, or set folders.state to a folder that no other program uses; {CONTINUES}."
 
 
 class UnfitFoldersError(DiskError):
-    """A folder cannot be used, so nothing new is taken: what is bought must find its place."""
+    """A folder cannot be used, so no new set is taken: there must be a place for its result."""
 
     code = "unfit-folders"
     lane = Lane.TAKING
@@ -298,38 +298,38 @@ class RoomError(DiskError):
 
     code = "disk-full"
     lane = Lane.ROOM
-    advice = f"Make room; {GOES_ON}."
+    advice = f"Make free space; {CONTINUES}."
 
 
 class JournalBusyError(DiskError):
     """Another program keeps the journal locked."""
 
     code = "journal-busy"
-    advice = f"Close the database browser, backup or other program that has the journal open; {GOES_ON}."
+    advice = f"Close the database browser, backup or other program that has the journal open; {CONTINUES}."
 
 
 class JournalFaultError(DiskError):
     """The disk with the journal reports a fault."""
 
     code = "journal-fault"
-    advice = f"Look into the system's log and check the disk: it reports a fault; {GOES_ON}."
+    advice = f"Look into the system's log and check the disk: it reports a fault; {CONTINUES}."
 
 
 class JournalGoneError(DiskError):
-    """The journal's files are not where they belong."""
+    """The journal's files are not in their place."""
 
     code = "journal-gone"
 
 
 class SubmitCountError(DiskError):
-    """The count of submits cannot be kept, so nothing is submitted."""
+    """The count of submits cannot be written, so nothing is submitted."""
 
     code = "submit-count"
     lane = Lane.SUBMIT
 
 
 class JournalBehindError(SubmitCountError):
-    """The root counts more submits than the journal knows of."""
+    """The root counts more submits than the journal."""
 
     code = "journal-behind"
 
@@ -359,14 +359,14 @@ class FolderGoneError(DiskError):
     """A folder of the service is missing."""
 
     code = "folder-gone"
-    advice = f"Bring the share back; {GOES_ON}."
+    advice = f"Connect the share again; {CONTINUES}."
 
 
 class RootCopiedError(DiskError):
     """The root or its journal was copied or moved: its mark names another journal, which may pay for the same sets."""
 
     code = "root-copied"
-    advice = "When no other service uses this root or a copy of it any more: `rodin-watchd accept root`."
+    advice = "When no other service uses this root or a copy of it any more, run `rodin-watchd accept root`."
 
 
 class RootAwayError(FolderGoneError):
@@ -388,7 +388,7 @@ class FilesError(RodinWatchdError):
 
 
 class FileRefusedError(FilesError):
-    """A file is not what its name says, too large, or not a plain file."""
+    """A file has another format than its name, is too large, or is not a plain file."""
 
     code = "file-refused"
 
@@ -404,7 +404,7 @@ class UnfinishedFileError(FilesError):
     """A file never became complete."""
 
     code = "file-unfinished"
-    advice = "Copy the file again, whole, and drop the set into the inbox again."
+    advice = "Copy the complete file again, and drop the set into the inbox again."
 
 
 class SidecarError(FilesError):
@@ -415,10 +415,10 @@ class SidecarError(FilesError):
 
 
 class AmbiguousSetError(FilesError):
-    """Several files compete for one place in the set."""
+    """Several files fit one place in the set."""
 
     code = "ambiguous"
-    advice = "Keep the one you want, take the others out, and drop the set into the inbox again."
+    advice = "Keep the file that you want, remove the others, and drop the set into the inbox again."
 
 
 class ChangedWhileTakenError(FilesError):
@@ -429,17 +429,17 @@ class ChangedWhileTakenError(FilesError):
 
 
 class GoneWhileTakenError(ChangedWhileTakenError):
-    """A file of the set was taken away, or replaced, before it was taken."""
+    """A file of the set was removed or replaced before the service took it."""
 
     code = "gone"
-    advice = "What lies in the inbox is looked at anew: drop what is missing there."
+    advice = "The service checks the files in the inbox again: drop the missing file there."
 
 
 class DuplicateSetError(FilesError):
     """The same model, image and options were dropped before."""
 
     code = "duplicate"
-    advice = "Use the result there is, or write `again = true` into the sidecar to pay for it again."
+    advice = "Use the existing result, or write `again = true` into the sidecar to pay for it again."
 
 
 class VendorRefusedError(FilesError):
@@ -449,10 +449,10 @@ class VendorRefusedError(FilesError):
 
 
 class RightsError(RodinWatchdError):
-    """The service may not move the files of the set."""
+    """The service has no permission to move the files of the set."""
 
     code = "rights"
-    advice = "Give the service's user the right to write in that folder; it tries again by itself."
+    advice = "Give the service's user write permission in that folder; the service tries again by itself."
 
 
 class CanceledError(RodinWatchdError):
@@ -486,7 +486,7 @@ class OverdueError(RodinWatchdError):
 
 
 class TaskLostError(RodinWatchdError):
-    """The vendor does not know the task, or no longer keeps its results."""
+    """The vendor does not know the task, or has deleted its results."""
 
     code = "task-lost"
     fault = Fault.VENDOR
@@ -497,12 +497,12 @@ class TaskLostError(RodinWatchdError):
 
 
 class AnotherAccountError(RodinWatchdError):
-    """The task was bought with another API key or address, and is not known with those that are configured now."""
+    """The task was bought with another API key or address, and is not known with the present ones."""
 
     code = "another-account"
     fault = Fault.OWNER
     advice = (
-        "Set api.base_url and the API key to those that the set was bought with: the service then goes on by itself, or "
+        "Set api.base_url and the API key to those that the set was bought with: then the service continues by itself, or "
         "`rodin-watchd retry JOB` asks for its results, free of charge. The vendor keeps them for about seven days."
     )
 
@@ -516,7 +516,7 @@ class NotReadyError(RodinWatchdError):
 
 
 class DownloadError(RodinWatchdError):
-    """A result file could not be downloaded whole."""
+    """A result file could not be downloaded completely."""
 
     code = "download"
     fault = Fault.VENDOR
@@ -550,11 +550,11 @@ class OverBudgetError(RodinWatchdError):
 
     code = "over-budget"
     fault = Fault.OWNER
-    advice = "Nothing to do: it goes on by itself the next day. Who cannot wait raises the budget in the config."
+    advice = "Nothing to do: it continues by itself the next day. If you cannot wait, raise the budget in the config."
 
 
 class OutcomeUnknownError(RodinWatchdError):
-    """The request may have been accepted and charged; nobody can tell from here."""
+    """The request may have been accepted and charged. This is not known."""
 
     code = "unknown-outcome"
     fault = Fault.NETWORK
@@ -562,7 +562,7 @@ class OutcomeUnknownError(RodinWatchdError):
 
 
 class DisputedTaskError(RodinWatchdError):
-    """The vendor gave one task to two sets whose submits were under way at the same time."""
+    """The vendor gave one task to two sets whose submits ran at the same time."""
 
     code = "disputed-task"
     fault = Fault.VENDOR
@@ -570,7 +570,7 @@ class DisputedTaskError(RodinWatchdError):
 
 
 class RefusedOftenError(RodinWatchdError):
-    """The vendor refused this set again and again, and may have charged it."""
+    """The vendor refused this set several times, and may have charged it."""
 
     code = "refused-often"
     fault = Fault.VENDOR
@@ -578,7 +578,7 @@ class RefusedOftenError(RodinWatchdError):
 
 
 class ChargedRefusalError(RodinWatchdError):
-    """The vendor charged this set and refused it all the same."""
+    """The vendor charged this set although it refused it."""
 
     code = "charged-refusal"
     fault = Fault.VENDOR
@@ -596,7 +596,7 @@ class ChargedTaskLostError(RodinWatchdError):
     advice = "Ask the vendor's support for the task's id, then use `rodin-watchd resolve JOB` with --task or --give-up."
 
 
-# ---- What plugins do wrong ------------------------------------------------------------------------------------------
+# ---- Faults of plugins ----------------------------------------------------------------------------------------------
 
 
 class PluginLoadError(ConfigError):
@@ -604,7 +604,7 @@ class PluginLoadError(ConfigError):
 
     code = "plugin"
     advice = (
-        "`rodin-watchd plugins check` tells more; `optional = true` in its table lets the service start without it."
+        "`rodin-watchd plugins check` shows more; with `optional = true` in its table the service starts without it."
     )
 
 
@@ -613,7 +613,7 @@ class PluginError(RodinWatchdError):
 
     code = "plugin-failed"
     fault = Fault.OWNER
-    advice = "`rodin-watchd show JOB` has what the plugin said; whoever wrote it can mend it."
+    advice = "`rodin-watchd show JOB` has the plugin's output; its author can correct it."
 
     def __init__(
         self, message: str = "", *, retry_after_seconds: float | None = None, output: str = "", trace: str = ""
@@ -629,7 +629,7 @@ class PluginError(RodinWatchdError):
 
 
 class PluginSettingsError(PluginError):
-    """What the configuration, or a set, says to a plugin is wrong."""
+    """The settings of a plugin, in the configuration or in a set, are wrong."""
 
     code = "plugin-settings"
 
@@ -639,7 +639,7 @@ class PluginStartError(PluginError):
 
     code = "plugin-start"
     fault = Fault.MACHINE
-    advice = "It is tried again by itself; it needs room for temporary files, memory, processes and open files."
+    advice = "The service tries again by itself. The plugin needs disk space for temporary files, memory, processes and open files."
 
 
 class PluginCrashedError(PluginError):
@@ -656,26 +656,26 @@ class PluginTimeoutError(PluginError):
 
 
 class PluginGreedyError(PluginError):
-    """A plugin wrote more than it may."""
+    """A plugin wrote more than its limit."""
 
     code = "plugin-greedy"
-    advice = "A larger `disk_megabytes` in the plugin's table gives it more room."
+    advice = "A larger `disk_megabytes` in the plugin's table gives it more disk space."
 
 
 class PluginAsideError(PluginError, OwnerError):
-    """A plugin failed too often and is set aside for a while."""
+    """A plugin failed too often and is not called for a while."""
 
     code = "plugin-aside"
     scope = Scope.SERVICE
 
 
 class PluginRequiredError(PluginError):
-    """A plugin without which no result is to be delivered could not process it."""
+    """A required plugin could not process the result."""
 
     code = "plugin-required"
     final = True
     advice = (
-        "The results lie beside this report. When the plugin is mended, `rodin-watchd retry JOB` fetches and processes "
+        "The results are next to this report. When the plugin is corrected, `rodin-watchd retry JOB` fetches and processes "
         "them again, free of charge while the vendor keeps them."
     )
 

@@ -11,15 +11,15 @@ from enum import StrEnum
 
 
 class Fault(StrEnum):
-    """Who can mend the cause."""
+    """Who can correct the cause."""
 
-    FILES = "files"  # whoever dropped the set
-    ACCOUNT = "account"  # whoever pays the vendor: credits, plan, key
+    FILES = "files"  # the person who dropped the set
+    ACCOUNT = "account"  # the person who pays the vendor: credits, plan, key
     VENDOR = "vendor"  # Hyper3D
-    NETWORK = "network"  # the line between
-    MACHINE = "machine"  # the computer that runs the service: disks, rights, folders
-    OWNER = "owner"  # whoever configured the service
-    NOBODY = "nobody"  # it was asked for
+    NETWORK = "network"  # the connection between
+    MACHINE = "machine"  # the computer that runs the service: disks, permissions, folders
+    OWNER = "owner"  # the person who configured the service
+    NOBODY = "nobody"  # a person asked for it
 
 
 class Scope(StrEnum):

@@ -11,7 +11,7 @@ import pytest
 
 import rodin_watchd
 from rodin_watchd import errors
-from rodin_watchd.errors import GOES_ON, FilesError, OwnerError, RodinWatchdError, ServiceError
+from rodin_watchd.errors import CONTINUES, FilesError, OwnerError, RodinWatchdError, ServiceError
 from rodin_watchd.problem import Fault, Lane, Scope
 
 OPTIONAL = ("rodin_watchd.emulator", "rodin_watchd.cli", "rodin_watchd.__main__")
@@ -49,8 +49,8 @@ def test_every_error_says_what_to_do(kind: type[RodinWatchdError]) -> None:
     """Advice is one or more sentences; what was given in place of it wins."""
     advice = kind().problem.advice
     assert re.search(r"[a-z`]\.$|\)\.$", advice)
-    assert GOES_ON not in advice
-    assert advice == kind.advice or GOES_ON in kind.advice
+    assert CONTINUES not in advice
+    assert advice == kind.advice or CONTINUES in kind.advice
     assert kind(advice="Turn it off.").problem.advice == "Turn it off."
 
 

@@ -235,7 +235,9 @@ class Lease:
             return
         there = _read(self._path) if there is None else there
         if holder_of(there) is None:
-            raise DiskError(f"The lease {self._path} says nobody's name.", advice="If it stays so, remove that file.")
+            raise DiskError(
+                f"The lease {self._path} names no holder.", advice="If this does not change, remove that file."
+            )
         if not self._is_mine(there):
             raise _taken(there, "took this folder over; this one stops")
 
@@ -348,7 +350,7 @@ def _lease_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise DiskError.of(f"The lease {path} cannot be kept", error) from error
+        raise DiskError.of(f"The lease {path} cannot be written", error) from error
 
 
 def _started(pid: int) -> str:

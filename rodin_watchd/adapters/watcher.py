@@ -101,11 +101,11 @@ def defect(error: OSError, folder: Path) -> tuple[str, str]:
     if isinstance(error, PermissionError):
         return (
             "unreadable",
-            f"Nothing is seen in {str(folder)!r} ({error.strerror}): give the service the right to read it.",
+            f"Nothing is found in {str(folder)!r} ({error.strerror}): give the service permission to read it.",
         )
     limit = _LIMITS.get(error.errno or 0)
     if limit is None:
-        return "unwatched", f"Not watched for changes, only found by the rescan: {str(folder)!r} ({error.strerror})."
+        return "unwatched", f"Not watched for changes, only scanned: {str(folder)!r} ({error.strerror})."
     return limit, limit_text(limit, _present_limit(limit))
 
 
@@ -260,7 +260,7 @@ class _InotifySession:
             self._watched.pop(wd, None)
 
     def on_queue_overflow(self) -> None:
-        self._fault("File events were lost in a burst; the rescan finds what they told.")
+        self._fault("File events were lost in a burst; the rescan finds the changes.")
 
     def _on_self(self, folder: bytes, mask: int) -> None:
         if mask & Flag.IN_UNMOUNT:
@@ -517,7 +517,7 @@ class EventWatcher:
         if present is None:
             session.lose("The watched folder is gone.")
         elif present != self._identity:
-            session.lose("The watched folder is another one now: it was replaced, or something was mounted on it.")
+            session.lose("The watched folder was replaced, or something was mounted on it.")
         elif not session.alive:
             session.lose("The thread that reads file events has ended.")
 

@@ -51,14 +51,14 @@ _LONGEST_TEXT = 500
 @click.command(epilog="Example: rodin-watchd retry chair")
 @config_option
 @click.argument("job")
-@click.option("--pay-again", is_flag=True, help="Submit it anew, and pay for it once more.")
+@click.option("--pay-again", is_flag=True, help="Submit it again, and pay again.")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 def retry(config_file: Path | None, job: str, *, pay_again: bool, yes: bool) -> None:
     """Take the failed JOB up again, from the files in failed/.
 
     A job that was paid for asks for its results again, free of charge, unless --pay-again is given. JOB is an id, the
-    beginning of one, or a set's name. What the job failed of last is what is retried: if somebody else takes it up first,
-    this is refused.
+    beginning of an id, or a set's name. The command is about the last failure of the job: if somebody else takes the
+    job up first, it is refused.
     """
     confirm = _confirm_paying_again if pay_again and not yes else _nothing
     ask_about(load(config_file), "retry", job, {"pay_again": pay_again}, confirm)
@@ -68,10 +68,10 @@ def retry(config_file: Path | None, job: str, *, pay_again: bool, yes: bool) -> 
 @config_option
 @click.argument("job")
 def cancel(config_file: Path | None, job: str) -> None:
-    """Stop JOB before its results arrive; its files go to failed/. What was paid stays paid.
+    """Stop JOB before its results arrive. Its files go to failed/. Credits that were paid are not refunded.
 
-    JOB is an id, the beginning of one, or a set's name. If it is paid for after this was given and before it is stopped, it
-    goes on, and this is refused; given again, it stops the job all the same.
+    JOB is an id, the beginning of an id, or a set's name. If the job is paid for before this command stops it, the job
+    continues and the command is refused. Run it again to stop the job anyway.
     """
     ask_about(load(config_file), CANCEL, job, {})
 
@@ -79,7 +79,7 @@ def cancel(config_file: Path | None, job: str) -> None:
 @click.command(epilog="Example: rodin-watchd pause")
 @config_option
 def pause(config_file: Path | None) -> None:
-    """Take and submit nothing until `resume`; what was paid for still comes in. Lasts through restarts."""
+    """Take and submit nothing until `resume`. Paid results are still fetched. The pause also lasts through restarts."""
     config = load(config_file)
     with reader(config) as journal:
         ask(config, journal, PAUSE, {})
@@ -88,7 +88,7 @@ def pause(config_file: Path | None) -> None:
 @click.command(epilog="Example: rodin-watchd resume")
 @config_option
 def resume(config_file: Path | None) -> None:
-    """Go on after `pause`. A `pause` that comes after this one stays."""
+    """Continue after `pause`. A `pause` that is given after this command stays."""
     config = load(config_file)
     with reader(config) as journal:
         ask(config, journal, RESUME, {SEEN: journal.newest_command(PAUSE)})
@@ -99,11 +99,11 @@ def resume(config_file: Path | None) -> None:
 @click.argument("folder", required=False)
 @click.option("--all", "everything", is_flag=True, help="Approve all sets that wait.")
 def approve(config_file: Path | None, folder: str | None, *, everything: bool) -> None:
-    """Let sets go on that came in very large numbers at once and wait in the inbox (budget.hold_above_sets).
+    """Approve sets that came in very large numbers at once and wait in the inbox (budget.hold_above_sets).
 
-    FOLDER is a folder of the inbox: its sets and those below are approved; a set's own name with its folder approves that
-    one; "." means the sets that lie in the inbox itself. Sets that come, or whose files are replaced, after this was given
-    are not approved by it.
+    FOLDER is a folder of the inbox: its sets and those below it are approved. The name of a set with its folder
+    approves this set; "." means the sets directly in the inbox. Sets that come, or whose files are replaced, after this
+    command are not approved by it.
     """
     if everything is (folder is not None):
         raise click.UsageError("Name a folder of the inbox, or say --all.")
@@ -111,7 +111,7 @@ def approve(config_file: Path | None, folder: str | None, *, everything: bool) -
     with reader(config) as journal:
         seen = journal.newest_held()
         if not seen and daemon_of(config) is None:
-            raise CommandRefusedError("No set waits for approval.", advice="`rodin-watchd status` tells what waits.")
+            raise CommandRefusedError("No set waits for approval.", advice="`rodin-watchd status` shows what waits.")
         ask(config, journal, APPROVE, {"folder": _in_inbox(folder) if folder is not None else None, SEEN: seen})
 
 
@@ -129,15 +129,15 @@ def _in_inbox(folder: str) -> str:
 @click.option(
     "--subscription-key",
     metavar="KEY",
-    help="The task's subscription key; - reads it from standard input, for everybody on this machine can read a "
-    "command line. Without it the results are asked for until they are there.",
+    help="The task's subscription key; - reads it from standard input, because everybody on this machine can read "
+    "a command line. Without it the service asks for the results until they are there.",
 )
-@click.option("--give-up", is_flag=True, help="Move the set to failed/ with what is known.")
+@click.option("--give-up", is_flag=True, help="Move the set to failed/ with the known facts.")
 @click.option(
     "--hold",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Only if this is still the newest hold of the job: the number that `show`, `list`, `status` and STATUS.txt tell.",
+    help="Only if this is still the newest hold of the job: the number that `show`, `list`, `status` and STATUS.txt show.",
 )
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 def resolve(  # noqa: PLR0913 - one argument for each option
@@ -151,16 +151,16 @@ def resolve(  # noqa: PLR0913 - one argument for each option
     hold: int | None,
     yes: bool,
 ) -> None:
-    """Decide about the held JOB: nobody here can tell whether its submit was accepted and charged.
+    """Decide about the held JOB: the service does not know whether its submit was accepted and charged.
 
     Look into the vendor's account first, then choose one of --not-charged, --task and --give-up. JOB is an id, the
-    beginning of one, or a set's name. The decision is about one hold: if the job was submitted again since, and is held anew,
-    it is refused.
+    beginning of an id, or a set's name. The decision is about one hold: if the job was submitted again since, and is
+    held again, the command is refused.
     """
     if sum((not_charged, task is not None, give_up)) != 1:
         raise click.UsageError("Choose one of --not-charged, --task UUID and --give-up.")
     if subscription_key is not None and task is None:
-        raise click.UsageError("--subscription-key belongs to --task.")
+        raise click.UsageError("--subscription-key needs --task.")
     how = "not-charged" if not_charged else "give-up" if give_up else "task"
     arguments: dict[str, Any] = {"how": how}
     if task is not None:
@@ -206,7 +206,9 @@ def ask_about(
     with reader(config) as journal:
         job = journal.find(name)
         if hold not in (None, job.holds):
-            told = f"Hold {hold} is not the newest one of this job: that is hold {job.holds}." if job.holds else ""
+            told = (
+                f"Hold {hold} is not the newest hold of this job: the newest is hold {job.holds}." if job.holds else ""
+            )
             raise CommandRefusedError(
                 told or "This job was never held.", advice=f"Look at it (`rodin-watchd show {job.id}`), then decide."
             )
@@ -229,24 +231,24 @@ def _show_hold(job: Job, _: Decimal) -> None:
 def _confirm_not_charged(job: Job, price: Decimal) -> None:
     """Ask before a held job is submitted again."""
     _show_hold(job, price)
-    _confirm(f"Submit it again, for {in_credits(price)}, on top of what it may have cost?")
+    _confirm(f"Submit it again, for {in_credits(price)}, in addition to its possible cost?")
 
 
 def _confirm_paying_again(job: Job, price: Decimal) -> None:
     """Ask before a failed job is paid for again."""
     why = f" {printable(job.problem.message, _LONGEST_TEXT)}" if job.problem else ""
     click.echo(f"{set_name(job.folder, job.name)} (job {job.id}): failed.{why} Cost so far: {cost(job)}")
-    _confirm(f"Submit it anew, for {in_credits(price)}, on top of that?")
+    _confirm(f"Submit it again, for {in_credits(price)}, in addition to this cost?")
 
 
 def _confirm(question: str) -> None:
     """Ask before money is spent again. Ends the command if the answer is no, or if nobody is there to answer."""
     if not sys.stdin.isatty() and not select.select([sys.stdin], [], [], ANSWER_SECONDS)[0]:
-        raise click.UsageError("Nobody answers the question; say --yes to go on without it.")
+        raise click.UsageError("There is nobody to answer the question; use --yes to continue without it.")
     try:
         agreed = click.confirm(question)
     except click.Abort:
-        raise click.UsageError("Nobody answered the question; say --yes to go on without it.") from None
+        raise click.UsageError("Nobody answered the question; use --yes to continue without it.") from None
     if not agreed:
         raise click.Abort
 
@@ -255,13 +257,13 @@ def ask(config: Config, journal: StoreReader, verb: str, arguments: dict[str, An
     """Leave a command, and tell the answer if somebody is there to give one. Raises CommandRefusedError."""
     number = leave_command(config, verb, arguments, once=verb in JOB_VERBS)
     if daemon_of(config) is None:
-        click.echo("The service is not running: this will be carried out when it starts.")
+        click.echo("The service is not running: the command will run when it starts.")
         return
     answer = _answer(journal, number)
     if answer is None:
         click.echo(
-            "The service has not answered yet: it ends the job's step under way first. "
-            "`rodin-watchd status` and `show` tell what came of it."
+            "The service has not answered yet: it first ends the job's running step. "
+            "`rodin-watchd status` and `show` say what happened."
         )
     elif answer["ok"]:
         click.echo(answer["message"])
@@ -292,14 +294,14 @@ JOURNAL: Final = "journal"
 @click.argument("folder", metavar="FOLDER")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 def accept(config_file: Path | None, folder: str, *, yes: bool) -> None:
-    """Accept what lies at FOLDER now, after it was moved to another disk or share.
+    """Accept the folder that is at FOLDER now, after it was moved to another disk or share.
 
-    FOLDER is root, inbox, outbox, failed, archive, work, or a share in the inbox: inbox/team. The service knows its folders
-    by device and by a mark that it leaves in them; one that is neither is taken for a share that is not mounted. This
-    leaves the mark in the folder that is there now; the service, running or not, needs nothing else. `accept root` also
-    lets a root be served that was copied or moved, or whose journal is lost for good: nothing is known then of what was
-    paid elsewhere, or before. `accept journal` says that you know of the submits that are missing in a journal that is older
-    than what was paid; the notice of them ends.
+    FOLDER is root, inbox, outbox, failed, archive, work, or a share in the inbox: inbox/team. The service knows its
+    folders by their device and by a mark in them. A folder with neither looks like a share that is not mounted. This
+    command writes the mark into the folder that is there now. The service needs nothing else, whether it is running or
+    not. `accept root` also allows a root that was copied or moved, or whose journal is lost for good. Then it is not
+    known what was paid elsewhere, or before. `accept journal` accepts the submits that are missing in a journal that is
+    older than what was paid; the notice about them ends.
     """
     config = load(config_file)
     if folder == JOURNAL:
@@ -319,7 +321,7 @@ def accept(config_file: Path | None, folder: str, *, yes: bool) -> None:
     if not yes:
         click.echo(f"{path} {_said(seen)}, on {there.kind} mounted at {there.mount_point}.")
         _warn(seen.mark, mark)
-        click.confirm(f"Is this the {folder} that the service is to use from now on?", abort=True)
+        click.confirm(f"Shall the service use this folder as {folder} from now on?", abort=True)
     mounts.leave_mark_at(where, mark, replace=True)
     if not where:
         _mark_all_with(config, mounts, mark, seen.mark)
@@ -333,7 +335,7 @@ def _path_of(folder: str) -> str:
     parts = folder.split("/")
     if parts[0] != INBOX or len(parts) < _SHARE_PARTS or not {"", ".", ".."}.isdisjoint(parts):
         names = ", ".join((*(mount.value for mount in Mount), JOURNAL))
-        raise click.BadParameter(f"{folder} is none of {names}, and no folder in the inbox (inbox/NAME).")
+        raise click.BadParameter(f"{folder} is not one of {names}, and no folder in the inbox (inbox/NAME).")
     return folder
 
 
@@ -344,7 +346,7 @@ def _accept_loss(config: Config, *, yes: bool) -> None:
             raise CommandRefusedError("Nothing is missing in the journal, as far as the service knows.", advice=" ")
         loss = Loss(*found)
         if not yes:
-            click.echo(f"{loss.reason}: {loss.counted}. What was paid for by {loss.them} could be paid for once more.")
+            click.echo(f"{loss.reason}: {loss.counted}. Sets that were paid by {loss.them} could be paid again.")
             click.confirm(
                 "Have you looked into the vendor's account, and is there no newer journal or backup?", abort=True
             )
@@ -391,7 +393,7 @@ def _shares(config: Config) -> frozenset[str]:
 
 
 def _said(seen: SeenMark) -> str:
-    mark = f"carries the mark of another {seen.mark.mount}" if seen.mark else "carries no mark"
+    mark = f"has the mark of another {seen.mark.mount}" if seen.mark else "has no mark"
     return f"{'is empty' if seen.empty else 'is not empty'} and {mark}"
 
 

@@ -81,7 +81,7 @@ def standstill(journal: Path) -> str:
         f"{heartbeat.health.standstill}"
     )
     if Standstill.JOURNAL_GONE in heartbeat.health.paused:
-        told += " Do not stop the service: it alone knows what was paid for."
+        told += " Do not stop the service: only it knows what was paid for."
     return told
 
 
@@ -108,8 +108,8 @@ def no_room(journal: Path) -> str:
     if can_grow(journal):
         return ""
     return (
-        f"The disk with the journal {journal} is full: the service stands still, and what it wrote last may be old. "
-        "Make room; it goes on by itself."
+        f"The disk with the journal {journal} is full: the service does nothing, and its last page may be old. "
+        "Make free space; it continues by itself."
     )
 
 
@@ -131,7 +131,7 @@ def print_json_list(items: Iterable[Any]) -> None:
 def _number(value: object) -> int | float:
     """Return credits as JSON writes numbers; the digits stay as they are: amounts have few, and half credits are exact."""
     if not isinstance(value, Decimal):
-        raise TypeError(f"{type(value).__name__} is nothing that JSON knows")
+        raise TypeError(f"{type(value).__name__} is no type of JSON")
     return int(value) if value == value.to_integral_value() else float(value)
 
 

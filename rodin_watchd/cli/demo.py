@@ -58,7 +58,7 @@ max_seconds = 1
 """
 
 SIDECAR = """\
-# Names its model and image, and asks for more.
+# Names its model and image, and sets options.
 model = "bunny.glb"
 image = "matcap-b.jpg"
 prompt = "worn oak, brass fittings"
@@ -165,7 +165,7 @@ def _wait(play: Play, service: subprocess.Popen[bytes], until: float) -> None:
         told = (play.root / LOG).read_text(encoding="utf-8", errors="replace").strip()
         raise DemoError(f"The service ended with exit code {service.returncode}: {told[-1000:]}")
     if time.monotonic() > until:
-        raise DemoError(f"Not all sets were delivered within {LONGEST_SECONDS:g} seconds; {LOG} tells more.")
+        raise DemoError(f"Not all sets were delivered within {LONGEST_SECONDS:g} seconds; {LOG} says more.")
 
 
 def drop(inbox: Path) -> None:
@@ -255,10 +255,10 @@ The results are in {play.root}:
 {chr(10).join(results)}
 A picture of one:     {first / "preview.webp"}
 Its receipt:          {first / "job.toml"}
-What was dropped:     {play.root / "archive"}
+The dropped files:    {play.root / "archive"}
 It “cost” {spent} credits, at the emulated vendor: nothing was spent.
 
-To go on playing with this folder, in two terminals:
+To try more with this folder, in two terminals:
   {command} emulator --port {port}
   {KEY_VARIABLE}={KEY} {command} run --config {config}
 For real use:
@@ -276,10 +276,10 @@ def _files(folder: Path) -> list[str]:
     "folder",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="The folder to show it in, new or empty. Default: a new one for temporary files. It stays.",
+    help="The folder for the demo, new or empty. Default: a new temporary folder. It stays.",
 )
 def demo(folder: Path | None) -> None:
-    """Show it all on this machine, in less than a minute: an emulated vendor, the real service, three sets.
+    """Show the whole service on this machine, in less than a minute: an emulated vendor, the real service, three sets.
 
     No API key, no cost, no network. The folder with the results stays.
     """
@@ -298,10 +298,10 @@ def demo(folder: Path | None) -> None:
                 jobs = watched(play, service, show)
             ledger = vendor.ledger()
     except KeyboardInterrupt:
-        click.echo(f"\nStopped. What was made so far is in {root}.")
+        click.echo(f"\nStopped. The files up to now are in {root}.")
         raise SystemExit(1) from None
     except RodinWatchdError as error:
-        error.advise(f"All that was made is in {root}.")
+        error.advise(f"All files are in {root}.")
         raise
     click.echo(closing_words(play, jobs, ledger["spent"]))
 
@@ -320,7 +320,7 @@ def _new_folder(folder: Path | None) -> Path:
             return Path(tempfile.mkdtemp(prefix="rodin-demo-"))
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
-            raise DiskError(f"{folder} is not empty.", advice="The demo wants a folder of its own.")
+            raise DiskError(f"{folder} is not empty.", advice="The demo needs its own folder.")
     except OSError as error:
         advice = "Name another one with --dir."
         raise DiskError(f"{folder} cannot be made: {error.strerror}.", advice=advice) from None

@@ -1,4 +1,4 @@
-"""`rodin-watchd emulator`: a stand-in for the vendor's API on this machine."""
+"""`rodin-watchd emulator`: an emulator of the vendor's API on this machine."""
 
 from __future__ import annotations
 
@@ -37,15 +37,20 @@ class _WithFaults(click.Command):
 )
 @click.option("--balance", default="100", show_default=True, metavar="CREDITS", help="Credits at the start.")
 @click.option(
-    "--waiting", default=2.0, show_default=True, type=click.FloatRange(0), metavar="SECONDS", help="Time in the queue."
+    "--waiting",
+    default=2.0,
+    show_default=True,
+    type=click.FloatRange(0),
+    metavar="SECONDS",
+    help="Seconds in the queue.",
 )
 @click.option(
-    "--generating", default=6.0, show_default=True, type=click.FloatRange(0), metavar="SECONDS", help="Time of work."
+    "--generating", default=6.0, show_default=True, type=click.FloatRange(0), metavar="SECONDS", help="Seconds of work."
 )
-@click.option("--instant", is_flag=True, help="Answer a submit when its results are there; no times count.")
+@click.option("--instant", is_flag=True, help="Answer a submit when its results are there, without waits.")
 @click.option("--consumed", is_flag=True, help="Say in each answer to a submit what was charged (`consumed`).")
 @click.option(
-    "--fault", "faults", multiple=True, metavar="FAULT", help="Misbehave, as listed below; several if wanted."
+    "--fault", "faults", multiple=True, metavar="FAULT", help="A fault from the list below; can be given several times."
 )
 def emulator(  # noqa: PLR0913 - one argument for each option
     *,
@@ -60,9 +65,9 @@ def emulator(  # noqa: PLR0913 - one argument for each option
     consumed: bool,
     faults: tuple[str, ...],
 ) -> None:
-    """Run a stand-in for the Rodin API until Ctrl-C: it textures really, keeps a ledger, and costs nothing.
+    """Run an emulator of the Rodin API until Ctrl-C. It really textures, has a ledger, and costs nothing.
 
-    Point a config at it with api.base_url, and give one of its keys in RODIN_API_KEY.
+    Set api.base_url of a config to its address, and RODIN_API_KEY to one of its keys.
     """
     with needs_emulator():
         from rodin_watchd.emulator.faults import parse_fault  # noqa: PLC0415 - optional extra

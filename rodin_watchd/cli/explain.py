@@ -80,7 +80,7 @@ def about_job(opening: str, job: Job, zone: tzinfo) -> Explanation:
     sentences = [opening, job_sentence(job, zone)]
     if job.state is State.FAILED and job.problem:
         sentences.append(f"What to do: {advice(job)}")
-    sentences.append(f"`rodin-watchd show {job.id}` has its whole history.")
+    sentences.append(f"`rodin-watchd show {job.id}` has its complete history.")
     return Explanation(_VERDICTS.get(job.state, FileState.TAKEN), tuple(sentences), (job.id,))
 
 
@@ -147,11 +147,11 @@ def in_inbox(scene: InboxState, path: str) -> Explanation:
     if sets := _sets_at(view, path):
         return _about_sets(scene, sets, path)
     if reason := _why_ignored(view.ignored, path):
-        return Explanation(FileState.IGNORED, (reason, "It stays where it is; nothing happens to it."))
+        return Explanation(FileState.IGNORED, (reason, "It stays where it is; the service does nothing with it."))
     if path.rpartition("/")[2].casefold() == PRESET_NAME and (scene.inbox / path).is_file():
         return _about_preset(scene.inbox / path, path)
     if (scene.inbox / path).is_dir():
-        return Explanation(FileState.IGNORED, (f"“{printable(path) or INBOX}” is a folder without any file of a set.",))
+        return Explanation(FileState.IGNORED, (f"“{printable(path) or INBOX}” is a folder without files of a set.",))
     return about_past(scene.journal, path, scene.zone)
 
 
@@ -168,14 +168,18 @@ def _about_own(scene: InboxState, name: str, path: str, live: Sequence[Job]) -> 
     """Answer for what the service itself made in the inbox."""
     claim = Claim.of_name(name)
     if claim is None:
-        return Explanation(FileState.IGNORED, (f"“{printable(path)}” is the service's own. Please leave it there.",))
+        return Explanation(
+            FileState.IGNORED, (f"“{printable(path)}” belongs to the service. Please do not remove it.",)
+        )
     job_id = claim.job_id
     opening = f"“{printable(path)}” is hidden while job {job_id} takes its files."
     if job := next((job for job in live if job.id == job_id), None):
         return about_job(opening, job, scene.zone)
     root_id = str(scene.journal.meta(ROOT_ID) or "") if scene.journal else ""
     if claim.owner not in ("", owner_of(root_id)):
-        return Explanation(FileState.TAKEN, (opening, "That job is another service's, which uses this folder too."))
+        return Explanation(
+            FileState.TAKEN, (opening, "That job belongs to another service, which uses this folder, too.")
+        )
     moved = f"No live job has that id: the service moves it to {FAILED}/set-aside-{job_id} at its next start, or within a day."
     return Explanation(FileState.TAKEN, (opening, moved))
 
@@ -232,7 +236,7 @@ def _why_ignored(ignored: Mapping[str, str], path: str) -> str:
     for depth in range(1, len(parts) + 1):
         place = "/".join(parts[:depth])
         if place in ignored:
-            within = "" if place == path else f", and so is what lies in it: “{printable(path)}”"
+            within = "" if place == path else f", and so are the files in it: “{printable(path)}”"
             return f"“{printable(place)}” is ignored: {ignored[place]}{within}."
     return ""
 
@@ -268,7 +272,7 @@ def _about_set(config: Config, decided: ReadySet | WaitingSet) -> Explanation:
     if isinstance(decided, WaitingSet):
         return _about_waiting(config, decided, what)
     if decided.problem:
-        refused = f"It is going to be refused: {decided.problem.message}"
+        refused = f"It will be refused: {decided.problem.message}"
         moved = f"The service moves it to {FAILED}/{name}, with a report; nothing is charged."
         return Explanation(FileState.REFUSED, (what, refused, moved, f"What to do: {decided.problem.advice}"))
     return Explanation(FileState.READY, (what, _taken_when(config, candidate)))
@@ -276,9 +280,9 @@ def _about_set(config: Config, decided: ReadySet | WaitingSet) -> Explanation:
 
 def _taken_when(config: Config, candidate: Candidate) -> str:
     wait = config.intake.sidecar_wait_seconds
-    sidecar = f", and {wait:g} seconds were left for a sidecar" if wait and not candidate.member(Role.SIDECAR) else ""
+    sidecar = f", and {wait:g} seconds have passed for a sidecar" if wait and not candidate.member(Role.SIDECAR) else ""
     return (
-        "It is complete: it is taken when its files were closed by whoever wrote them, or have not changed for "
+        "It is complete: it is taken when its files were closed by the program that wrote them, or have not changed for "
         f"{quiet_seconds(config):g} seconds{sidecar}."
     )
 
@@ -286,10 +290,10 @@ def _taken_when(config: Config, candidate: Candidate) -> str:
 def _about_waiting(config: Config, waiting: WaitingSet, what: str) -> Explanation:
     if not waiting.settling:
         return Explanation(
-            FileState.WAITING, (what, f"It is not taken: {waiting.reason}.", "It stays there until that changes.")
+            FileState.WAITING, (what, f"It is not taken: {waiting.reason}.", "It stays there until this changes.")
         )
     minutes = config.intake.incomplete_seconds / 60
-    after = f"If that lasts unchanged for {minutes:g} minutes, the set is refused; copy the file again before."
+    after = f"If this does not change for {minutes:g} minutes, the set is refused; copy the file again before that."
     return Explanation(FileState.SETTLING, (what, f"It is not taken yet: {waiting.reason}.", after))
 
 
@@ -312,7 +316,7 @@ def _service_says(scene: InboxState) -> list[str]:
     try:
         daemon = daemon_of(scene.config)
     except PermissionError:
-        return ["Whether the service runs is not visible to this user."]
+        return ["This user cannot see whether the service runs."]
     if daemon is None:
         return ["The service is not running, so nothing is taken: `rodin-watchd run` starts it."]
     told = scene.journal.meta(PAGE) if scene.journal else None
@@ -327,7 +331,7 @@ def _earlier_job(journal: StoreReader | None, path: str) -> Job | None:
 
 def _about_preset(file: Path, path: str) -> Explanation:
     """Answer for a `_folder.toml`; it is in force, or it holds up all sets of its folder."""
-    what = f"“{printable(path)}” holds options for all sets in its folder and below."
+    what = f"“{printable(path)}” has options for all sets in its folder and below."
     try:
         with file.open("rb") as stream:
             read_preset(stream.read(LIMIT_BYTES + 1), printable(path))
@@ -336,8 +340,8 @@ def _about_preset(file: Path, path: str) -> Explanation:
     except SidecarError as error:
         trouble = error.message
     else:
-        return Explanation(FileState.READY, (what, "It is in order."))
-    return Explanation(FileState.WAITING, (what, f"All these sets wait until it is mended: {trouble}"))
+        return Explanation(FileState.READY, (what, "It has no mistakes."))
+    return Explanation(FileState.WAITING, (what, f"All these sets wait until it is corrected: {trouble}"))
 
 
 @click.command(epilog="Example: rodin-watchd explain inbox/chair.glb")
@@ -345,9 +349,10 @@ def _about_preset(file: Path, path: str) -> Explanation:
 @json_option
 @click.argument("path", type=click.Path(path_type=Path))
 def explain(config_file: Path | None, path: Path, *, as_json: bool) -> None:
-    """Tell why a file or set waits, is ignored or was refused, or where it went, and what to do.
+    """Explain why a file or set waits, is ignored or was refused, or where it is now, and what to do.
 
-    PATH is a file, a folder, or a set by its name; seen from here, from the inbox or from the root. It may be gone.
+    PATH is a file, a folder, or the name of a set, relative to the current folder, the inbox or the root. It need not
+    exist any more.
 
     --json prints one object: path, verdict (ready, settling, waiting, refused, ignored, taken, delivered, failed, held,
     elsewhere, unknown), text (a list of sentences) and jobs (their ids).
@@ -383,7 +388,7 @@ def _explained(scene: InboxState, place: str) -> Explanation:
     if place.startswith(_WORK) and (job := _job(scene, place.removeprefix(_WORK).partition("/")[0])):
         return about_job(f"“{printable(place)}” is in the service's work folder.", job, scene.zone)
     if os.path.lexists(scene.config.folders.root / place):
-        text = f"“{printable(place)}” is no file of a set; sets are dropped into {INBOX}/."
+        text = f"“{printable(place)}” is no file of a set; drop sets into {INBOX}/."
         return Explanation(FileState.ELSEWHERE, (text,))
     return about_past(scene.journal, place, scene.zone)
 
@@ -407,7 +412,7 @@ def _published(scene: InboxState, place: str) -> Explanation:
     if os.path.lexists(root / place):
         text = f"“{name}” was not put there by the service, or its {RECEIPTS[top]} is gone."
         return Explanation(
-            FileState.ELSEWHERE, (text, f"Sets are dropped into {INBOX}/; nothing happens to what is here.")
+            FileState.ELSEWHERE, (text, f"Drop sets into {INBOX}/; the service does nothing with files here.")
         )
     return about_past(scene.journal, place, scene.zone)
 

@@ -22,20 +22,20 @@ from rodin_watchd.core.health import SET_SECONDS, TICK_SECONDS, verdict
     type=click.FloatRange(min=0, min_open=True),
     default=TICK_SECONDS,
     show_default=True,
-    help="The last tick may be so old.",
+    help="Greatest age of the last tick.",
 )
 @click.option(
     "--set-seconds",
     type=click.FloatRange(min=0, min_open=True),
     default=SET_SECONDS,
     show_default=True,
-    help="A set that should have moved may stand still for so long.",
+    help="Longest time for which a set that should move may not move.",
 )
 def health(config_file: Path | None, tick_seconds: float, set_seconds: float) -> None:
-    """Tell in one line whether the service works; 1 is the exit code if it does not, or does not run.
+    """Print in one line whether the service works. Exit code 1: it does not work, or does not run.
 
-    A service that is paused (no credits, a share away, `pause`) works: the line says what it waits for, and starting it
-    anew would not help. Run it as a user that may read the service's state folder, on the same machine.
+    A service that is paused (no credits, a disconnected share, `pause`) works: the line says what it waits for, and a
+    restart would not help. Run this as a user that may read the service's state folder, on the same machine.
     """
     config = load(config_file)
     healthy, line = told(journal_path(config, os.environ), tick_seconds, set_seconds)

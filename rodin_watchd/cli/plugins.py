@@ -160,13 +160,13 @@ def _job(result: Path) -> Job:
         return job_of(tomllib.loads((result / RECEIPT).read_text(encoding="utf-8")), str(result))
     except (OSError, ValueError, LookupError, TypeError):
         raise CommandRefusedError(
-            f"{result} holds no receipt ({RECEIPT}) that can be read.", advice="Name a folder of the outbox."
+            f"{result} has no readable receipt ({RECEIPT}).", advice="Name a folder of the outbox."
         ) from None
 
 
 def _process(config: Config, host: PluginHost, name: str, job: Job, result: Path, into: Path) -> Iterator[str]:
     if into.exists():
-        raise CommandRefusedError(f"{into} is there already.", advice="Remove it, or say --into.")
+        raise CommandRefusedError(f"{into} is there already.", advice="Remove it, or use --into.")
     copy_tree(result, into)
     (into / RECEIPT).unlink()
     before = {file.name: file.sha256 for file in sealed(into)}
@@ -178,7 +178,7 @@ def _process(config: Config, host: PluginHost, name: str, job: Job, result: Path
         shutil.rmtree(into, ignore_errors=True)
         if isinstance(error, PluginError):
             raise
-        raise PluginError(f"The plugin {name} left what cannot be published: {error}.") from None
+        raise PluginError(f"The plugin {name} left files that cannot be published: {error}.") from None
     yield from _changes(before, after)
     if told:
         yield f"For the receipt:\n{tomli_w.dumps({'plugins': {name: told}})}".rstrip()
@@ -216,14 +216,14 @@ def _called(config: Config, host: PluginHost, name: str, hook: str, arguments: M
 
 @click.group(epilog="Example: rodin-watchd plugins list")
 def plugins() -> None:
-    """List, check, write and try plugins; have them told once more what became of a job."""
+    """List, check, write and try plugins; send them the final event of a job again."""
 
 
 @plugins.command("list", epilog="Example: rodin-watchd plugins list")
 @config_option
 @json_option
 def list_plugins(config_file: Path | None, *, as_json: bool) -> None:
-    """List the plugins that are installed: in use or not, their hooks, their order, where they come from.
+    """List the installed plugins: whether they are in use, their hooks, their order, where they come from.
 
     --json prints a list of objects: name, state (in use, off, cannot be loaded), hooks, order, origin (shipped,
     installed, file), where, about, problem.
@@ -244,7 +244,7 @@ def list_plugins(config_file: Path | None, *, as_json: bool) -> None:
 @config_option
 @json_option
 def check(config_file: Path | None, *, as_json: bool) -> None:
-    """Load the plugins in use and check their settings; 1 is the exit code if one cannot be used.
+    """Load the plugins in use and check their settings. Exit code 1: a plugin cannot be used.
 
     --json prints one object: ok, and checks, each with name, verdict (ok, warning, problem), text and advice.
     """
@@ -267,7 +267,7 @@ def check(config_file: Path | None, *, as_json: bool) -> None:
     help="Where to write it; a folder of plugins.folders. Default: here.",
 )
 def new(name: str, folder: Path) -> None:
-    """Write a commented plugin called NAME, and its test beside it. Nothing is ever overwritten."""
+    """Write a commented plugin called NAME, and its test. Nothing is ever overwritten."""
     for path in write_plugin(name, folder):
         click.echo(f"Written: {path}")
     click.echo(f"Next: put its folder into plugins.folders, then run `rodin-watchd plugins try {name} --result DIR`.")
@@ -280,14 +280,16 @@ def new(name: str, folder: Path) -> None:
     "--result",
     required=True,
     type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="The folder of a finished result, from the outbox; it is not changed.",
+    help="The folder of a finished result, from the outbox. It is not changed.",
 )
 @click.option("--hook", help="Which hook to call. Default: rodin_process if the plugin has it, else rodin_delivered.")
-@click.option("--into", type=click.Path(path_type=Path), help="Where the changed copy is left. Default: ./NAME-result.")
+@click.option(
+    "--into", type=click.Path(path_type=Path), help="Where to write the changed copy. Default: ./NAME-result."
+)
 def try_plugin(config_file: Path | None, name: str, result: Path, hook: str | None, into: Path | None) -> None:
     """Call a plugin on a finished result, as the service would; it costs no credits.
 
-    NAME is a plugin that is installed, in use or not. A hook that tells people really tells them.
+    NAME is an installed plugin, in use or not. A hook that sends messages really sends them.
     """
     for line in tried(load(config_file), name, result, hook, into or Path(f"{name}-result")):
         click.echo(line)
@@ -298,8 +300,8 @@ def try_plugin(config_file: Path | None, name: str, result: Path, hook: str | No
 @click.argument("job")
 @click.option("--plugin", default="", help="Only this plugin.")
 def rerun(config_file: Path | None, job: str, plugin: str) -> None:
-    """Have plugins told once more what became of JOB: delivered, failed or held; with the old event id.
+    """Send plugins the final event of JOB again: delivered, failed or held, with the same event id.
 
-    JOB is an id, the beginning of one, or a set's name.
+    JOB is an id, the beginning of an id, or a set's name.
     """
     ask_about(load(config_file), "rerun", job, {"plugin": plugin})

@@ -94,7 +94,7 @@ log = logging.getLogger("rodin_watchd")
 
 @click.command(epilog="Example: rodin-watchd run --config /srv/textures/config.toml")
 @config_option
-@click.option("--until-idle", is_flag=True, help="Work off what is there, then exit.")
+@click.option("--until-idle", is_flag=True, help="Process the sets that are there, then exit.")
 @click.option("--safe-mode", is_flag=True, help="Start without plugins.")
 @click.option("--verbose", is_flag=True, help="Log each call to the vendor, too.")
 @click.option(
@@ -105,13 +105,14 @@ log = logging.getLogger("rodin_watchd")
 def run(
     config_file: Path | None, *, until_idle: bool, safe_mode: bool, verbose: bool, log_format: LogFormat | None
 ) -> None:
-    """Watch the inbox and texture what is dropped, until SIGTERM or Ctrl-C; a second one ends it at once.
+    """Watch the inbox and texture dropped sets, until SIGTERM or Ctrl-C. A second one ends the service at once.
 
-    Nothing is lost by ending it, in whatever way: the next start goes on. One line is logged for each change, on
-    standard error; `rodin-watchd status --watch` shows the whole. SIGHUP has the config read anew; a bad one is refused.
+    Nothing is lost when it ends, in any way: the next start continues. Each change is one line of the log, on standard
+    error. `rodin-watchd status --watch` shows the whole state. SIGHUP reloads the config; a bad config is refused.
 
-    With --until-idle the exit code is 0, or 1 when something failed, is held for a person's decision, or keeps all from
-    going on that only a person can mend (credits, key, `pause`, approval, a spent budget). Sets that lack a file stay in the inbox.
+    With --until-idle the exit code is 0, or 1 when a set failed, is held for a person's decision, or waits for
+    something that only a person can do (credits, key, `resume`, approval, a larger budget). Sets with a missing file
+    stay in the inbox.
     """
     chosen = start_log(log_format, os.environ)
     hide_memory()

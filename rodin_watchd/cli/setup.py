@@ -27,13 +27,13 @@ SIDECAR_EXAMPLE = "sidecar.example.toml"
 def init(folder: Path) -> None:
     """Make DIR with inbox, outbox, failed and archive, and a config.toml in which every key is explained.
 
-    Nothing that exists is changed, so this may be repeated. A commented sidecar.example.toml lies beside the config; the
-    JSON schemas, by which editors check both kinds of file, go into DIR/.rodin-watchd.
+    Existing files are never changed, so this may be repeated. It also writes a commented sidecar.example.toml. The JSON
+    schemas, with which editors check both kinds of file, go into DIR/.rodin-watchd.
     """
     root = folder.absolute()
     if above := service_above(root):
         raise OwnerError(
-            f"{root} lies in {above}, which is a folder of another service: that one would take what is dropped here.",
+            f"{root} lies in {above}, which is a folder of another service: that service would take the files that are dropped here.",
             advice="Choose a folder outside of it.",
         )
     try:
@@ -41,12 +41,12 @@ def init(folder: Path) -> None:
     except OSError as error:
         raise DiskError(
             f"{error.filename or root} cannot be made: {error.strerror}.",
-            advice="Choose a folder that you may write in.",
+            advice="Choose a folder in which you have write permission.",
         ) from None
     for path in made:
         click.echo(f"made        {path}")
     for path in left:
-        click.echo(f"left alone  {path}: it was there before")
+        click.echo(f"kept        {path}: it was there before")
     click.echo(f"\n{next_steps(root)}")
 
 
@@ -80,9 +80,9 @@ def next_steps(root: Path) -> str:
     """Say how to go on from an empty folder to the first result."""
     config = shlex.quote(str(root / CONFIG_NAME))
     return f"""Next:
-  1. Give the API key: set {KEY_VARIABLE}, or name a file that holds it in api.key_file in the config,
+  1. Give the API key: set {KEY_VARIABLE}, or name a file with the key in api.key_file in the config,
      or give a systemd service the credential {CREDENTIAL_NAME}.
-  2. Look whether all is in order:  rodin-watchd check --config {config}
+  2. Check the setup:               rodin-watchd check --config {config}
   3. Start the service:             rodin-watchd run --config {config}
   4. Drop a model and an image of the same name into {root / INBOX};
      results come to {root / OUTBOX}, and STATUS.txt beside it tells where each set is.

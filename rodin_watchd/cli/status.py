@@ -34,7 +34,7 @@ from rodin_watchd.core.machine import ENDED
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.status import DOING, PAGE, Page, doing, ended_line, render, sorted_jobs
 from rodin_watchd.core.store import StoreReader
-from rodin_watchd.core.wording import WHOSE, advice, cost, in_credits, is_cost_certain, local, set_name
+from rodin_watchd.core.wording import WHO_CAN_ACT, advice, cost, in_credits, is_cost_certain, local, set_name
 from rodin_watchd.model import Event, InputFile, Job, ServiceEvent, State
 
 # ---- A job in words and as data, for people and programs at the command line. No secret of a job is ever told -------
@@ -190,7 +190,7 @@ def _trouble(job: Job, zone: tzinfo) -> list[tuple[str, str]]:
         return []
     told = [
         ("Problem", _plain(job.problem.message)),
-        ("Who can mend", WHOSE[job.problem.fault]),
+        ("Who can act", WHO_CAN_ACT[job.problem.fault]),
         ("What to do", _plain(advice(job))),
     ]
     again = [("Next try", f"{local(job.not_before, zone)}, after {job.attempts} that failed")] if job.attempts else []
@@ -330,8 +330,8 @@ def _events(events: Sequence[ServiceEvent], zone: tzinfo) -> str:
 def _daemon_line(report: Report) -> str:
     if report.daemon is None:
         return (
-            f"STOPPED: nothing serves {report.root}; `rodin-watchd run` starts it.\n"
-            "What waits in the inbox, and what stood still, is as of its last look."
+            f"STOPPED: no service runs for {report.root}; `rodin-watchd run` starts it.\n"
+            "The lists of waiting and paused things are from its last scan."
         )
     who = ", ".join(f"{key} {value}" for key, value in report.daemon.items())
     return f"Running for {report.root}{f' ({who})' if who else ''}"
@@ -340,15 +340,15 @@ def _daemon_line(report: Report) -> str:
 @click.command(epilog="Example: rodin-watchd status --watch")
 @config_option
 @json_option
-@click.option("--watch", is_flag=True, help="Show it every second, until Ctrl-C.")
+@click.option("--watch", is_flag=True, help="Show the page every second, until Ctrl-C.")
 def status(config_file: Path | None, *, as_json: bool, watch: bool) -> None:
-    """Tell what waits, runs, is held, and what came out last.
+    """Show what waits, runs and is held, and the newest results.
 
     --json prints one object: root, running, daemon (host and pid, null when stopped), credits (total, today), budget
     (per_day and per_folder, null without one; spent, in all and by folders), balance (credits, at, low; null if it was
-    never read), events (of the service: at, kind, subject, code, message; newest first), counts (jobs by state) and page (notices,
-    waiting, running, held, recent, ignored). An entry of the page has name, text, job (null in the inbox) and since_at
-    (UTC seconds, or null). While the daemon is stopped, waiting and notices are as of its last look.
+    never read), events (of the service: at, kind, subject, code, message; newest first), counts (jobs by state) and
+    page (notices, waiting, running, held, recent, ignored). An entry of the page has name, text, job (null in the
+    inbox) and since_at (UTC seconds, or null). While the daemon is stopped, waiting and notices are from its last scan.
     """
     if watch and as_json:
         raise click.UsageError("--watch is for people, --json for programs: choose one.")
@@ -423,12 +423,12 @@ def list_jobs(config_file: Path | None, *, as_json: bool, states: tuple[str, ...
 @json_option
 @click.argument("job")
 def show(config_file: Path | None, job: str, *, as_json: bool) -> None:
-    """Show one job with its whole history. JOB is its id, the beginning of the id, or the set's name.
+    """Show one job with its complete history. JOB is its id, the beginning of the id, or the set's name.
 
-    --json prints what `list --json` has, and files, options, again, consent, fingerprint, times (state: UTC seconds), retries,
-    attempts, not_before, deadline, task (uuid, submitted_at), progress, results, problem (code, fault, message, advice;
-    or null), events (at, action, state, message, code; oldest first) and service_events (what happened to the service as
-    a whole meanwhile: at, kind, subject, code, message; oldest first).
+    --json prints what `list --json` has, and files, options, again, consent, fingerprint, times (state: UTC seconds),
+    retries, attempts, not_before, deadline, task (uuid, submitted_at), progress, results, problem (code, fault,
+    message, advice; or null), events (at, action, state, message, code; oldest first) and service_events (events of the
+    whole service in this time: at, kind, subject, code, message; oldest first).
     """
     with reader(load(config_file)) as journal:
         found = journal.find(job)

@@ -69,7 +69,7 @@ def is_stale(purchases: int, seconds: float) -> bool:
 
 def low_balance_text(balance: Decimal, limit: Decimal) -> str:
     """Say that credits run out."""
-    return f"The vendor's account holds {in_credits(balance)}, less than budget.low_balance ({in_credits(limit)})."
+    return f"The vendor's account has {in_credits(balance)}, less than budget.low_balance ({in_credits(limit)})."
 
 
 def of_task(outcome: Outcome, job: Job, account: str) -> Outcome:
@@ -81,5 +81,5 @@ def of_task(outcome: Outcome, job: Job, account: str) -> Outcome:
         return outcome
     if outcome.problem.code != TaskLostError.code and outcome.problem.fault is not Fault.ACCOUNT:
         return outcome
-    told = f"This set was bought with another API key or address. With the ones of now: {outcome.problem.message}"
+    told = f"This set was bought with another API key or address. With the present ones: {outcome.problem.message}"
     return Retry(AnotherAccountError(told).problem)

@@ -149,9 +149,9 @@ class Allowance:
             return f"{budget} is spent"
         if spent + wanted.listed > cap:
             return (
-                f"what is left of {budget} is too little: a {wanted.noun} like this costs {in_credits(wanted.listed)}"
+                f"the rest of {budget} is too small: a {wanted.noun} like this costs {in_credits(wanted.listed)}"
             )
-        return f"what is left of {budget} is too little: the newest {wanted.noun}s took up to {in_credits(price)} each"
+        return f"the rest of {budget} is too small: the newest {wanted.noun}s cost up to {in_credits(price)} each"
 
     def after(self, folder: str, bought: Article) -> Allowance:
         """Return what is left when this was bought for this folder."""

@@ -20,8 +20,8 @@ from rodin_watchd.model import InputFile, Job, State, Transition
 class Turn(StrEnum):
     """Why a set that is ready is not claimed yet, for people."""
 
-    ROOM = "complete, waits for its turn"
-    COPY = "waits until another set has copied a file that both name"
+    ROOM = "complete, waits until it is taken"
+    COPY = "waits until another set has copied a file that both sets name"
     PAUSED = "complete, but the service is paused"
     APPROVAL = "complete, waits for approval (`rodin-watchd approve`)"
     BUDGET = "complete, waits for another day: today's budget is spent"

@@ -40,7 +40,7 @@ _OTHER_TASK = (TaskLostError.code, TaskFailedError.code, CanceledError.code)
 
 def pay_again(job: Job) -> str:
     """Say what to do where only a new submit helps."""
-    return f"`rodin-watchd retry --pay-again JOB` submits it anew, for {in_credits(article_of(job).listed)}."
+    return f"`rodin-watchd retry --pay-again JOB` submits it again, for {in_credits(article_of(job).listed)}."
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +67,9 @@ class Seen:
             counts = (int(fields[name]) for name in ("holds", "retries", "charges"))
             return cls(State(fields["state"]), None if since_at is None else float(since_at), *counts)
         except (TypeError, ValueError, KeyError) as error:
-            reason = "This command does not say what was seen of the job: an older version of rodin-watchd left it."
+            reason = "This command does not say which state of the job was seen: it comes from an older version of rodin-watchd."
             raise CommandRefusedError(
-                reason, advice="Look at the job (`rodin-watchd show JOB`), then give it again."
+                reason, advice="Look at the job (`rodin-watchd show JOB`), then give the command again."
             ) from error
 
     def as_data(self) -> dict[str, Any]:
@@ -82,8 +82,8 @@ def refuse_changed(job: Job, seen: Seen, zone: tzinfo) -> None:
     if change := _change(job, seen, zone):
         raise CommandRefusedError(
             change,
-            advice=f"Look at it (`rodin-watchd show {job.id}`), then decide again: the same command, given anew, is about "
-            "the job as it is then.",
+            advice=f"Look at it (`rodin-watchd show {job.id}`), then decide again. If you give the same command again, "
+            "it is about the new state of the job.",
         )
 
 
@@ -97,14 +97,14 @@ def _change(job: Job, seen: Seen, zone: tzinfo) -> str:
         (job.retries > seen.retries, f"This job was taken up again since you looked: {now}"),
         (
             job.holds > seen.holds and job.state is State.HELD,
-            f"This job was submitted again since you looked, and is held anew since {local(at, zone)} (hold {job.holds}).",
+            f"This job was submitted again since you looked, and is held again since {local(at, zone)} (hold {job.holds}).",
         ),
-        (job.holds > seen.holds, f"This job was held since you looked, and went on after that: {now}"),
+        (job.holds > seen.holds, f"This job was held since you looked, and continued after that: {now}"),
         (job.charges > seen.charges, f"This job was paid for since you looked. Cost: {cost(job)} And {now}"),
-        (rests and job.state is not seen.state, f"This job went on since you looked: {now}"),
+        (rests and job.state is not seen.state, f"This job continued since you looked: {now}"),
         (
             not same or (rests and job.times.get(job.state.value) != seen.since_at),
-            f"This job is not as you saw it, for another journal was put in place: {now}",
+            f"This job is not as you saw it, because another journal was put in place: {now}",
         ),
     )
     return next((told for changed, told in changes if changed), "")
@@ -138,13 +138,13 @@ def _refuse_to_pay(job: Job) -> None:
     if not job.task and code in _CHARGED:
         raise CommandRefusedError("This job was charged already, and no task's id is known.", advice=pay_again(job))
     if not job.task and code == RefusedOftenError.code:
-        reason = "The vendor refused this set again and again, and may have charged each try."
+        reason = "The vendor refused this set several times, and may have charged each try."
         raise CommandRefusedError(reason, advice=pay_again(job))
 
 
 def _given_up(job: Job) -> str:
     """Name the task that is given up: the history is the only place that keeps it."""
-    return f"to be paid anew; the task before was {printable(job.task.uuid)}" if job.task else "to be paid anew"
+    return f"to be paid again;  the task before was {printable(job.task.uuid)}" if job.task else "to be paid again"
 
 
 def may_be_canceled(job: Job) -> bool:

@@ -141,17 +141,17 @@ def bought_before(same: Job, wanted: Job | None = None) -> DuplicateSetError:
     then = ""
     if wanted and wanted.consent:
         option = "--pay-again " if is_by_person(wanted.consent, wanted.again) else ""
-        then = f" Then `rodin-watchd retry {option}JOB` pays for this one as well."
+        then = f" Then `rodin-watchd retry {option}JOB` pays for this set as well."
     if same.state is State.ARCHIVED:
         return DuplicateSetError(f"{_SAME} were delivered before: {printable(same.place)} (job {same.id}).")
     if same.state is State.HELD:
         return DuplicateSetError(
             f"{_SAME} are held for a person's decision (job {same.id}).",
-            advice=f"Wait for what comes of that job.{then}",
+            advice=f"Wait until that job has ended.{then}",
         )
     if same.state not in ENDED:
         return DuplicateSetError(
-            f"{_SAME} are being worked on already (job {same.id}).",
+            f"{_SAME} are in progress already (job {same.id}).",
             advice=f"Wait for that job's result.{then}",
         )
     return _failed_after_paying(same)
@@ -162,7 +162,7 @@ def made_before(made: Job) -> DuplicateSetError:
     where = f"{printable(made.place)} (job {made.id})" if made.place else f"job {made.id}"
     return DuplicateSetError(
         f"This model is a result of this service: {where}.",
-        advice="To have it textured once more write `again = true` into the set's TOML file.",
+        advice="To texture it again, write `again = true` into the set's TOML file.",
     )
 
 
@@ -196,7 +196,7 @@ def refused_before(same: Job, times: int) -> DuplicateSetError:
     return DuplicateSetError(
         f"{_SAME} were refused by the vendor {times} times, and each try may have cost "
         f"{in_credits(same.price)}: see {where}.",
-        advice=f"Change the files or the options; or have the vendor's account looked into, and {_AGAIN}.",
+        advice=f"Change the files or the options; or look into the vendor's account, and {_AGAIN}.",
     )
 
 
@@ -205,7 +205,7 @@ def _failed_after_paying(same: Job) -> DuplicateSetError:
     if not same.charges:
         return DuplicateSetError(
             f"{_SAME} may have been paid for before: the answer was lost, see {where}.",
-            advice=f"Have the vendor's account looked into, or {_AGAIN}.",
+            advice=f"Look into the vendor's account, or {_AGAIN}.",
         )
     if same.task is None or (same.problem and same.problem.code == TaskFailedError.code):
         return DuplicateSetError(

@@ -166,13 +166,13 @@ def verdict(health: Health, age_seconds: float, tick_seconds: float, set_seconds
     if Standstill.JOURNAL_GONE in health.paused:
         return (
             False,
-            "journal gone: its files were removed or exchanged; nothing is paid until they are written out again",
+            "journal gone: its files were removed or replaced; nothing is paid until they are written again",
         )
     if health.overdue_seconds > set_seconds:
         return False, f"stuck: “{health.overdue}” should have moved {_ago(health.overdue_seconds)} ago"
     waiting, stuck = sum(health.inbox.values()), health.inbox.get(UNMOVABLE, 0)
     told = f"last tick {_ago(age_seconds)} ago; {health.running} running, {health.held} held, {waiting} in the inbox"
-    told += f" ({stuck} may not be moved)" if stuck else ""
+    told += f" ({stuck} cannot be moved)" if stuck else ""
     told += f"; {health.lost_submits:,} submits are missing in the journal" if health.lost_submits else ""
     told += f"; paused: {', '.join(health.paused)}" if health.paused else ""
     if health.standstill:
@@ -191,7 +191,7 @@ def _ago(seconds: float) -> str:
 
 _WORDS: Mapping[str, str] = {
     "network": "the vendor cannot be reached",
-    "vendor-down": "the vendor is in trouble",
+    "vendor-down": "the vendor's service does not work",
     "throttled": "the vendor asks for fewer calls",
     "key-refused": "the vendor refuses the key",
     "empty-account": "no credits",
@@ -199,7 +199,7 @@ _WORDS: Mapping[str, str] = {
     "outbox": "the outbox cannot be written",
     "archive": "the archive cannot be written",
     "failed-folder": "the folder for failed sets cannot be written",
-    "unfit-folders": "the folders do not fit",
+    "unfit-folders": "a folder cannot be used",
     "folder-gone": "a folder is away",
     "root-away": "the root is away",
     "root-copied": "the root was copied or moved",

@@ -187,7 +187,7 @@ TABLE: Mapping[tuple[State, Signal], State] = {
     (S.PROCESSED, E.RETRY): S.PROCESSED,
     (S.DELIVERED, E.DONE): S.ARCHIVED,
     (S.DELIVERED, E.RETRY): S.DELIVERED,
-    # The vendor gave the same task to a set whose submit was under way at the same time: nobody can tell whose it is.
+    # The vendor gave the same task to a set whose submit was under way at the same time: it is not known which set it belongs to.
     **dict.fromkeys(product((S.SUBMITTED, S.GENERATED, S.DOWNLOADED, S.PROCESSED), (E.DISPUTED,)), S.HELD),
     # Intent: inputs and report go to `failed/`.
     (S.FAILING, E.DONE): S.FAILED,
@@ -295,7 +295,7 @@ def dispute(job: Job, other: Job, now: float) -> Transition:
     """
     uuid = printable(job.task.uuid) if job.task else ""
     problem = ChargedTaskLostError(
-        f"The vendor gave one task, {uuid}, to this set and to “{printable(other.name)}” (job {other.id}): nobody can tell whose it is."
+        f"The vendor gave one task, {uuid}, to this set and to “{printable(other.name)}” (job {other.id}): it is not known which set it belongs to."
     ).problem
     bare = replace(job, task=None, results=(), processed=(), facts={}, problem=problem, retries=job.retries + 1)
     return move(bare, Signal.DISPUTED, now, problem.message, problem.code)
@@ -426,8 +426,8 @@ def not_charged_again(job: Job, reason: str, now: float, chance: float) -> tuple
     staged = send_again(job, now, reason).job
     policy, attempts = POLICIES[staged.state], job.attempts + 1
     problem = VendorAnswerError(
-        f"{attempts} submits got no answer that tells their outcome. {reason}",
-        advice="`rodin-watchd retry JOB` submits it once more.",
+        f"{attempts} submits got no answer with their outcome. {reason}",
+        advice="`rodin-watchd retry JOB` submits it again.",
     ).problem
     waits = replace(staged, attempts=attempts, not_before=now + wait_seconds(attempts, policy, problem, chance))
     again = Transition(waits, "not-charged", reason)
@@ -532,8 +532,8 @@ def _hold(job: Job, problem: Problem, now: float) -> Transition:
 
 def _unanswered(job: Job) -> Problem:
     return OutcomeUnknownError(
-        f"“{printable(job.name)}” was being submitted, and no answer is known: "
-        "the vendor may have accepted and charged it."
+        f"“{printable(job.name)}” was being submitted, and no answer is known. "
+        "The vendor may have accepted and charged it."
     ).problem
 
 
@@ -606,8 +606,8 @@ class Loss(NamedTuple):
     def notice(self, zone: tzinfo) -> str:
         """Say what people must know."""
         return (
-            f"{self.reason}: {self.counted} (found on {local(self.at, zone)}). What was paid for by {self.them} is not known "
-            "here, and would be paid for once more if somebody drops it again. Stop the service and put a newer journal or "
+            f"{self.reason}: {self.counted} (found on {local(self.at, zone)}). Sets that were paid by {self.them} are not "
+            "known here, and would be paid again if somebody drops them again. Stop the service and put a newer journal or "
             "backup in place; or look into the vendor's account, then accept the loss: `rodin-watchd accept journal`."
         )
 
@@ -624,7 +624,7 @@ class Loss(NamedTuple):
 
 def put_back(copied_at: float, zone: tzinfo) -> str:
     """Say that the journal is the copy of that instant."""
-    return f"The journal was put back from its backup of {local(copied_at, zone)}"
+    return f"The journal was restored from its backup of {local(copied_at, zone)}"
 
 
 def copied(journal: str) -> str:
@@ -632,12 +632,10 @@ def copied(journal: str) -> str:
     return f"The root or its journal was copied or moved: the root's mark names the journal {printable(journal, 500)}"
 
 
-COPIED_TOGETHER: Final = "The root and its journal were copied to another disk or machine, or put back from a backup: the root's mark was left elsewhere"
+COPIED_TOGETHER: Final = "The root and its journal were copied to another disk or machine, or restored from a backup: the root's mark belongs to another place"
 """The reason where host and path are the same, but not what a copy does not carry over."""
 
-UNMARKED: Final = (
-    "The root came without its mark, so it may be a copy, and another service may send what this journal knows"
-)
+UNMARKED: Final = "The root has no mark, so it may be a copy, and another service may send the same jobs"
 """The reason where the root's mark is missing, and what a copy does not carry over is not as it was or not known."""
 
 OLDER: Final = "The journal is older than what was paid from this folder"

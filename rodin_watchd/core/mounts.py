@@ -187,7 +187,7 @@ def why_away(
         return ""
     if mount is not Mount.ROOT and not known.own and not seen.own and seen.identity.device == root.device:
         return ""  # a plain folder: people may make it anew, or remove all that is in it
-    what = "an empty folder" if seen.empty else "another folder, without the service's mark,"
+    what = "an empty folder" if seen.empty else "another folder without the service's mark"
     return f"{what} is there now: is the share or disk not mounted?"
 
 

@@ -44,7 +44,7 @@ _JUNK: Final = tuple(
     (re.compile(pattern, re.DOTALL), reason)
     for pattern, reason in (
         (rf"\A(?:{_SYSTEM})\Z", "made by the operating system or the file server"),
-        (r"\A\._", "made by macOS beside the real file"),
+        (r"\A\._", "made by macOS next to the real file"),
         (r"\A\.(?:nfs|smbdelete|fuse_hidden)", "a deleted file that is still open"),
         (_CONFLICT, "a conflict copy made by a synchronising program"),
         (r"\A[.~]syncthing[.~]|\A\.st(?:folder|versions|ignore)", "made by Syncthing"),

@@ -56,7 +56,7 @@ class Sent:
 
 def option_words(description: str, example: OptionValue, left_out: str) -> Any:  # noqa: ANN401 - pydantic's own type for fields
     """Return what is said of an option in the schemas and examples, with what holds where it is left out."""
-    return Field(description=f"{description} Left out, {left_out}.", examples=[example])
+    return Field(description=f"{description} Without it, {left_out}.", examples=[example])
 
 
 class Options(BaseModel):

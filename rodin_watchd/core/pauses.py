@@ -286,7 +286,7 @@ def after_balance(pauses: Pauses, balance: Decimal, now: float, chance: float, w
 
 def empty(balance: Decimal, wanted: Article) -> EmptyAccountError:
     """Return the error of an account that cannot pay what is to be bought."""
-    lead = "is empty: it holds" if balance < cheapest().listed else "holds too little:"
+    lead = "is empty: it has" if balance < cheapest().listed else "has too little:"
     held, cost = in_credits(balance), in_credits(wanted.listed)
     return EmptyAccountError(f"The vendor's account {lead} {held}, a {wanted.noun} costs {cost}.")
 

@@ -57,7 +57,7 @@ def unfit(value: object, depth: int = 0) -> str:
     if isinstance(value, list):
         return next(filter(None, (unfit(part, depth + 1) for part in value)), "")
     if isinstance(value, float) and not math.isfinite(value):
-        return "holds a number that is not finite"
+        return "contains a number that is not finite"
     if isinstance(value, str | int | float):
         return ""
-    return 'holds a date or a time: put it in "double quotes"'
+    return 'contains a date or a time: put it in "double quotes"'

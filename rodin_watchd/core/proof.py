@@ -176,21 +176,21 @@ def judged(baseline: Baseline, since: Since, readings: Sequence[Decimal], *, exa
 
     `exact` tells whether the account has ever shown a part of a credit, `doubt` why it shows nothing to be free (`core.trust`).
     """
-    rounded = "" if _is_exact(baseline, readings, exact=exact) else "so far it was only ever shown in whole credits"
+    rounded = "" if _is_exact(baseline, readings, exact=exact) else "so far it showed only whole credits"
     if reason := _proves_nothing(since, readings) or rounded:
-        return Proof(Verdict.UNDECIDED, f"The balance cannot tell: {reason}.")
+        return Proof(Verdict.UNDECIDED, f"The balance shows nothing: {reason}.")
     lower, told = _compared(baseline, since, readings)
     unknown = stake(since)
     if lower == 0:
         return _free(told, doubt)
     if not baseline.settled:
-        return Proof(Verdict.UNDECIDED, f"The balance cannot tell: {told}, and {_UNSETTLED}.")
+        return Proof(Verdict.UNDECIDED, f"The balance shows nothing: {told}, and {_UNSETTLED}.")
     if lower == unknown:
         return Proof(Verdict.CHARGED, f"It was charged: {told}.")
     if 0 < lower < unknown:
         some = f"{in_credits(lower)} of {since.unknown + len(since.refused)} submits without an answer"
-        return Proof(Verdict.UNDECIDED, f"The balance cannot tell which were charged, {some} were: {told}.")
-    return Proof(Verdict.UNDECIDED, f"The balance cannot tell: {told}, so somebody else spends or pays in.")
+        return Proof(Verdict.UNDECIDED, f"The balance does not show which were charged, {some} were: {told}.")
+    return Proof(Verdict.UNDECIDED, f"The balance shows nothing: {told}, so somebody else spends or pays in.")
 
 
 def refusals_judged(
@@ -201,24 +201,24 @@ def refusals_judged(
     `sole`: whether nobody else spends from the account; only then a lower balance means anything. `doubt`: as for `judged`.
     """
     if reason := _proves_nothing(since, readings):
-        return Proof(Verdict.UNDECIDED, f"The balance cannot tell: {reason}.")
+        return Proof(Verdict.UNDECIDED, f"The balance shows nothing: {reason}.")
     lower, told = _compared(baseline, since, readings)
     if lower == 0:
         return _free(told, doubt)
     if not baseline.settled:
-        return Proof(Verdict.UNDECIDED, f"The balance cannot tell: {told}, and {_UNSETTLED}.")
+        return Proof(Verdict.UNDECIDED, f"The balance shows nothing: {told}, and {_UNSETTLED}.")
     if sole and _is_exact(baseline, readings, exact=exact):
         if not since.unknown and (newest := _newest_for(since, lower)):
             return Proof(Verdict.CHARGED, f"The vendor charged what it refused: {told}.", newest)
         if lower == stake(since):
             return Proof(Verdict.CHARGED, f"The vendor charged what it refused: {told}.", since.refused)
-    return Proof(Verdict.UNDECIDED, f"The balance cannot tell: {told}.")
+    return Proof(Verdict.UNDECIDED, f"The balance shows nothing: {told}.")
 
 
 def _free(told: str, doubt: str) -> Proof:
     """Return the verdict that nothing was charged, unless the balance shows no such thing."""
     if doubt:
-        return Proof(Verdict.UNDECIDED, f"The balance cannot tell: {doubt}.")
+        return Proof(Verdict.UNDECIDED, f"The balance shows nothing: {doubt}.")
     return Proof(Verdict.NOT_CHARGED, f"Proven not charged: {told}.")
 
 
@@ -265,12 +265,12 @@ def _proves_nothing(since: Since, readings: Sequence[Decimal]) -> str:
     if len(set(readings)) > 1:
         return "it changed between two readings"
     if since.gratis:
-        return "the newest task that is known cost nothing, and so may this one"
+        return "the newest task that is known cost nothing, and so may this task"
     if since.unconfirmed:
-        return "the vendor named a cost meanwhile that the balance has never shown"
+        return "meanwhile the vendor named a cost that the balance has never shown"
     if since.told:
         return "a person has decided about another submit meanwhile"
-    return "a paid task failed or is lost, and its refund could hide a charge" if since.refundable else ""
+    return "a paid task failed or is lost, and a refund for it could hide a charge" if since.refundable else ""
 
 
 def concluded(job: Job, proof: Proof, now: float, chance: float, *, bound: str = "") -> tuple[Transition, ...]:
@@ -289,10 +289,10 @@ def concluded(job: Job, proof: Proof, now: float, chance: float, *, bound: str =
     return (still_unknown(job, proof.reason, said),)
 
 
-OVERDUE: Final = Proof(Verdict.UNDECIDED, "The balance cannot tell: it could not be read while nothing was open.")
+OVERDUE: Final = Proof(Verdict.UNDECIDED, "The balance shows nothing: it could not be read while nothing was open.")
 """What comes of an inquiry that takes too long."""
 
-NO_BASELINE: Final = Proof(Verdict.UNDECIDED, "The balance cannot tell: it was not known before the submit.")
+NO_BASELINE: Final = Proof(Verdict.UNDECIDED, "The balance shows nothing: it was not known before the submit.")
 """What comes of an inquiry that has nothing to compare with."""
 
 

@@ -12,7 +12,7 @@ import tomli_w
 from rodin_watchd.core.kinds import kind_of
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.wire import plain
-from rodin_watchd.core.wording import WHOSE, advice, cost, instant, is_cost_certain, local
+from rodin_watchd.core.wording import WHO_CAN_ACT, advice, cost, instant, is_cost_certain, local
 from rodin_watchd.model import Job, State
 from rodin_watchd.problem import Problem
 
@@ -48,7 +48,7 @@ def _notes(job: Job) -> list[str]:
         is_preview(result.name) for result in job.results
     )
     unlisted = [
-        f"“{printable(result.name)}” was downloaded whole; later the vendor did not list it any more."
+        f"“{printable(result.name)}” was downloaded completely; later the vendor did not list it any more."
         for result in job.results
         if result.unlisted
     ]
@@ -121,7 +121,7 @@ def report_text(job: Job, now: float, zone: tzinfo, notes: tuple[str, ...] = ())
         f"“{printable(job.name)}” was not {kind_of(job).done}.",
         "",
         *_paragraph("What happened:", problem.message),
-        *_paragraph("Who can mend:", WHOSE[problem.fault]),
+        *_paragraph("Who can act:", WHO_CAN_ACT[problem.fault]),
         *_paragraph("What it cost:", cost(job)),
         *_paragraph("What to do:", advice(job)),
         *(line for note in notes for line in _paragraph("Note:", note)),

@@ -65,7 +65,7 @@ class InARow(NamedTuple):
         if self.unclear >= MOST_IN_A_ROW:
             return f"The vendor refused {self.unclear} sets in a row"
         if self.tries >= MOST_TRIES_IN_A_ROW:
-            return f"{self.tries} submits in a row were in vain"
+            return f"{self.tries} submits in a row had no success"
         return ""
 
 
@@ -108,7 +108,9 @@ def charged(job: Job, refusals: Sequence[Refusal], proof: Proof, now: float) -> 
     own = len(costs)
     sets = {refusal.job_id for refusal in refusals}
     unsure = len(proof.charged) < len(refusals) and len(sets) > 1
-    which = f" It charged {len(proof.charged)} of {len(refusals)} refused submits of {len(sets)} sets, perhaps not this one."
+    which = (
+        f" It charged {len(proof.charged)} of {len(refusals)} refused submits of {len(sets)} sets, maybe not this one."
+    )
     message = f"{proof.reason}{which if unsure else ''} The vendor's refusal: {_said(job)}"
     problem = (ChargedRefusalError if own else RefusedOftenError)(message).problem
     return book_refusals(job, costs, problem, now)
@@ -138,7 +140,7 @@ def bound(job: Job, of_the_set: InVain, in_a_row: InARow) -> str:
 def _reached(of_the_set: InVain, in_a_row: InARow, most: int) -> str:
     """Say which bound is reached by submits that came to nothing, "" if none is."""
     if of_the_set.tries >= most:
-        return f"This set was submitted {of_the_set.tries} times in vain."
+        return f"This set was submitted {of_the_set.tries} times without success."
     return f"{in_a_row.why_stopped}, this one among them." if in_a_row.why_stopped else ""
 
 
@@ -175,7 +177,7 @@ def why_stopped(in_a_row: InARow, jobs: Iterable[Job]) -> str:
     """Say why no submit may begin until a person has decided, "" if one may."""
     live = list(jobs)
     if any(map(is_charged_refusal, live)):
-        return "The vendor charged a set and refused it all the same."
+        return "The vendor charged a set although it refused it."
     if in_a_row.why_stopped:
         most = max((job.listed for job in live if job.refused), default=cheapest().listed)
         return f"{in_a_row.why_stopped}; each may have cost {in_credits(most)}."

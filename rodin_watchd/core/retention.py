@@ -68,7 +68,7 @@ def alarm(job: Job, zone: tzinfo) -> str:
     until = local(kept_until(job) or 0.0, zone)
     return (
         f"The result of “{set_name(job.folder, job.name)}” is paid for and not fetched yet; the vendor keeps it until "
-        f"about {until}. `rodin-watchd show {job.id}` tells what keeps it from coming."
+        f"about {until}. `rodin-watchd show {job.id}` says why it is not here yet."
     )
 
 

@@ -28,7 +28,7 @@ MOST_LINES = 40
 
 _LONGEST_TEXT = 500
 _OPENING = "rodin_watchd: drop a model and an image of the same name into inbox/.\n"
-_SIGNED = "\nThe service writes this page anew all the time; please keep notes in another file. [page "
+_SIGNED = "\nThe service often replaces this page; please write notes into another file. [page "
 _SIGNED_END = "]\n"
 
 DOING: Mapping[State, str] = {

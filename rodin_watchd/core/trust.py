@@ -72,7 +72,7 @@ class Trust:
         """Return why the balance shows nothing to be free, "" if it may."""
         if sole and self.is_doubted(settle_seconds):
             return "it fell later than that once, by charges that had looked free"
-        still = "it was never seen to fall by what a set cost, so that it stands still proves nothing"
+        still = "it has never fallen by the cost of a set, so an unchanged balance proves nothing"
         return "" if self.moves else still
 
     def with_freed(self, purchases: Iterable[int], newest_event: int) -> Self:
@@ -134,7 +134,7 @@ def held_unsure(job: Job, times: int, now: float) -> Transition:
 
 def _unsure(job: Job, times: int) -> Problem:
     return RefusedOftenError(
-        f"The balance fell later than it was asked for: {times} of this set's submits, which had looked free of charge, may have "
+        f"The balance fell after it was read: {times} of this set's submits, which had looked free of charge, may have "
         f"cost {in_credits(job.price)} each."
     ).problem
 
@@ -145,7 +145,7 @@ def notice(trust: Trust, settle_seconds: float, *, sole: bool) -> list[str]:
         return []
     told = (
         f"The balance fell by {in_credits(trust.fell)} that no known charge explains, after submits had looked free of charge. "
-        "They count as spent now, and the balance is not believed about that any more. If this vendor books charges "
+        "They count as spent now, and the balance is not trusted for this any more. If this vendor charges "
         f"late, set budget.settle_seconds to more than {trust.late_seconds:g}; if others spend from the account, set "
         "budget.sole_spender = false."
     )

@@ -253,7 +253,7 @@ def read_submit(answer: Answer, submitted_at: float, *, early: bool = False) -> 
     if not uuid and _refuses(answer.status, code):
         raise _refused(answer, reply, code)
     if not uuid and early and answer.status >= 300:
-        raise _failed(VendorDownError, answer, reply, "The vendor broke off before it had the whole set")
+        raise _failed(VendorDownError, answer, reply, "The vendor stopped before it had the whole set")
     if not 200 <= answer.status < 300 or code or not uuid:
         raise _failed(OutcomeUnknownError, answer, reply)
     return Task(uuid, _subscription_key(reply), submitted_at, _consumed(reply))
@@ -268,7 +268,7 @@ def _refuses(status: int, code: str) -> bool:
 
 def _refused(answer: Answer, reply: _Reply | None, code: str) -> RodinWatchdError:
     if answer.status in _WRONG_ADDRESS and not code:
-        advice = "Set `api.base_url` to the vendor's address of today; the service tries again by itself."
+        advice = "Set `api.base_url` to the vendor's present address; the service tries again by itself."
         return _failed(VendorDownError, answer, reply, _WRONG_ADDRESS[answer.status], advice=advice)
     kind = _service_error(answer, reply) or VendorRefusedError
     return _failed(kind, answer, reply, documented=code in _DOCUMENTED)
@@ -310,7 +310,7 @@ def read_links(answer: Answer, *, loopback: bool = True) -> tuple[Link, ...]:
     entries = _list(_task_reply(answer), "list")
     if len(entries) > LINK_LIMIT:
         raise VendorAnswerError(
-            f"The vendor lists {len(entries)} result files; more than {LINK_LIMIT} is not believed."
+            f"The vendor lists {len(entries)} result files; more than {LINK_LIMIT} cannot be right."
         )
     return tuple(_link(entry, loopback) for entry in entries)
 
@@ -343,7 +343,7 @@ def read_balance(answer: Answer) -> Decimal:
     """
     balance = credits_of(_reply(answer).get("balance"), below_zero=True)
     if balance is None:
-        raise VendorAnswerError("The vendor's answer about the balance holds no usable number.")
+        raise VendorAnswerError("The vendor's answer about the balance has no usable number.")
     return balance
 
 
@@ -410,7 +410,7 @@ def _list(reply: _Reply, key: str) -> list[object]:
     if value is None:
         return []
     if not isinstance(value, list):
-        raise VendorAnswerError(f"The vendor's answer holds `{key}`, but it is not a list.")
+        raise VendorAnswerError(f"The vendor's answer has `{key}`, but it is not a list.")
     return value
 
 

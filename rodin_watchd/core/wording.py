@@ -14,16 +14,16 @@ from rodin_watchd.problem import Fault
 UNKNOWN = OutcomeUnknownError.code
 
 
-WHOSE: Mapping[Fault, str] = {
-    Fault.FILES: "the dropped files",
-    Fault.ACCOUNT: "the vendor account (credits, plan or key)",
+WHO_CAN_ACT: Mapping[Fault, str] = {
+    Fault.FILES: "the person who dropped the files",
+    Fault.ACCOUNT: "the owner of the vendor account (credits, plan or key)",
     Fault.VENDOR: "the vendor",
-    Fault.NETWORK: "the network",
-    Fault.MACHINE: "the machine that runs the service",
-    Fault.OWNER: "the service's configuration",
-    Fault.NOBODY: "nobody: it was asked for",
+    Fault.NETWORK: "the administrator of the network",
+    Fault.MACHINE: "the administrator of the machine that runs the service",
+    Fault.OWNER: "the person who configured the service",
+    Fault.NOBODY: "nobody: a person asked for it",
 }
-"""Who can mend the cause, in words."""
+"""Who can correct the cause, in words."""
 
 
 def cost(job: Job) -> str:

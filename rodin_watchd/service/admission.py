@@ -129,7 +129,7 @@ class Admission:
     def notices(self) -> list[str]:
         """Return what people must know."""
         held = len(self._gate.held)
-        return [f"{self._reason(held)} `rodin-watchd approve --all` lets {_them(held)} go on."] if held else []
+        return [f"{self._reason(held)} `rodin-watchd approve --all` releases {_them(held)}."] if held else []
 
     def _reason(self, held: int) -> str:
         crowd = f"more than {self._limit:,} came at once" if self._limit else "every set does"

@@ -387,7 +387,7 @@ class Prover:
             return
         undecided = bool(held & self._since(self._baseline).undecided) if held else False
         if undecided and not self._undecided:
-            told = "A submit's answer was lost: the balance is asked whether it was charged."
+            told = "A submit's answer was lost: the balance is read to find out whether it was charged."
             self._job_store.tell("inquiry", told, self._now(), subject="balance")
             self._inquiry = self._inquiry or Inquiry(self._monotonic())
         elif not undecided and self._undecided:
@@ -405,7 +405,7 @@ class Prover:
             self._store.set_meta(BASELINE, baseline.as_data())
             self._baseline = baseline
         if self._undecided:
-            told = "Others may spend from the account now, so the balance cannot tell about a lost answer: a person decides."
+            told = "Others may spend from the account now, so the balance proves nothing about a lost answer: a person decides."
             self._job_store.tell("inquiry-ended", told, self._now(), subject="balance")
             self._inquiry = None  # begun anew, if there are refusals to look into
         self._held, self._undecided = frozenset(), False
@@ -513,8 +513,8 @@ class Prover:
         doubted = notice(self._trust, self._settle_seconds, sole=self._trusts)
         if not self.holds_submits:
             return doubted
-        lost = "A submit's answer was lost: nothing is submitted until the balance tells whether it was charged."
-        refused = "The vendor refused a set: nothing is submitted until the balance tells whether it was charged."
+        lost = "A submit's answer was lost: nothing is submitted until the balance shows whether it was charged."
+        refused = "The vendor refused a set: nothing is submitted until the balance shows whether it was charged."
         return [lost if self._undecided else refused, *doubted]
 
 
@@ -719,7 +719,7 @@ class AccountBalance:
             told = low_balance_text(known.credits, self._low_limit)
             self._job_store.tell("low-balance", told, self._now(), subject="balance")
         else:
-            told = "The account holds enough credits again."
+            told = "The account has enough credits again."
             self._job_store.tell("balance-restored", told, self._now(), subject="balance")
 
     def notices(self) -> list[str]:

@@ -182,7 +182,7 @@ class Budget:
         for reason in sorted(reasons - self._told):
             self._job_store.tell("paused", f"{reason}.", self._now(), subject="budget", code=OverBudgetError.code)
         for reason in sorted(self._told - reasons):
-            told = f"{reason}. That is over."
+            told = f"{reason}. This has ended."
             self._job_store.tell("resumed", told, self._now(), subject="budget", code=OverBudgetError.code)
         self._told = reasons
 
@@ -193,7 +193,7 @@ class Budget:
             return []
         again = local(self._day.next_at(), self._day.zone)
         who = "1 set waits" if count == 1 else f"{count:,} sets wait"
-        return [f"{who} for another day: {'; '.join(sorted(self._told))}. It goes on by itself at {again}."]
+        return [f"{who} for another day: {'; '.join(sorted(self._told))}. It continues by itself at {again}."]
 
     @property
     def waits(self) -> bool:

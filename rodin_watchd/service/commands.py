@@ -51,7 +51,7 @@ def _resolve(job: Job, arguments: Mapping[str, Any], now: float) -> Transition:
 def _task(arguments: Mapping[str, Any], now: float) -> Task:
     uuid = str(arguments.get("task") or "").strip()
     if not uuid:
-        raise CommandRefusedError("The task is not named.")
+        raise CommandRefusedError("No task is given.")
     return Task(uuid, str(arguments.get("subscription_key") or ""), now)
 
 
@@ -82,7 +82,7 @@ that was held then, for `accept` that of the loss. A command without it was left
 _TOLD = (*JOB_VERBS, APPROVE)
 """Commands that are logged by what they change, unless they are refused."""
 
-_GIVE_AGAIN = "Look at `rodin-watchd status`, then give it again."
+_GIVE_AGAIN = "Look at `rodin-watchd status`, then give the command again."
 
 
 class Commands:
@@ -171,7 +171,9 @@ class Commands:
         pause = self._store.meta(PAUSE)
         if isinstance(pause, dict) and pause["number"] > seen:  # a version that stored no number paused before this one
             told = f"The service was paused again since you looked, at {local(pause['at'], self._zone)}."
-            raise CommandRefusedError(told, advice="It stays paused. Whoever knows why may `rodin-watchd resume` it.")
+            raise CommandRefusedError(
+                told, advice="It stays paused. A person who knows why can run `rodin-watchd resume`."
+            )
         told = "Resumed." if self.paused else "The service is not paused."
         self._job_store.commit([], self._now(), {PAUSE: None}, CommandReply(command.id, told))
         self.paused = False
@@ -186,9 +188,9 @@ class Commands:
     def _accept(self, command: Command) -> str:
         seen, loss = _number_seen(command), self._job_store.loss
         if loss is None:
-            raise CommandRefusedError("Nothing is missing in the journal, or that was accepted before.")
+            raise CommandRefusedError("Nothing is missing in the journal, or the loss was accepted before.")
         if loss.number != seen:
-            raise CommandRefusedError(f"{loss.reason}, and more is missing than you have seen.", advice=_GIVE_AGAIN)
+            raise CommandRefusedError(f"{loss.reason}, and more is missing than you saw.", advice=_GIVE_AGAIN)
         told = f"Accepted: {loss.counted}."
         self._job_store.accept_loss(self._now(), CommandReply(command.id, told))
         return told
@@ -214,8 +216,8 @@ class Commands:
         """
         begun_as = [event.state for event in self._store.events(job.id)[:1]]
         if wanted.state is State.CLAIMED and not wanted.task and begun_as == [State.FAILING]:
-            told = "This set was refused as it lay in the inbox, so the service knows neither its options nor which files are meant."
-            report = f"Correct what {printable(job.place)}/REPORT.txt says" if job.place else "Correct it"
+            told = "This set was refused while it was in the inbox, so the service knows neither its options nor its files."
+            report = f"Correct the cause in {printable(job.place)}/REPORT.txt" if job.place else "Correct it"
             raise CommandRefusedError(told, advice=f"{report}, then drop the set into the inbox again.")
 
     def _refuse_costly(self, job: Job, wanted: Job) -> None:
@@ -226,7 +228,7 @@ class Commands:
         if wanted.state is State.CLAIMED and not (wanted.consent or wanted.task):
             if self._store.may_have_bought(job.id):
                 told = (
-                    "This job was paid for, or may have been, and no task is left that could be asked for its results."
+                    "This job was paid for, or may have been, and there is no task to ask for its results."
                 )
                 raise CommandRefusedError(told, advice=people.pay_again(job))
             refused = self._job_store.refused_before(job)
@@ -253,6 +255,6 @@ def _number_seen(command: Command) -> int:
     seen = command.arguments.get(SEEN)
     if not isinstance(seen, int):
         raise CommandRefusedError(
-            "This command does not say what was seen: an older version left it.", advice=_GIVE_AGAIN
+            "This command does not say which state was seen: it comes from an older version.", advice=_GIVE_AGAIN
         )
     return seen

@@ -98,7 +98,7 @@ class Daemon:
         """Tell that what kept everything still is over."""
         if over := self._problem:
             self.parts.job_store.tell(
-                "resumed", f"{over.message} That is over.", self._clock.now(), subject="everything", code=over.code
+                "resumed", f"{over.message} This has ended.", self._clock.now(), subject="everything", code=over.code
             )
         self._problem = None
 
@@ -275,5 +275,5 @@ class Daemon:
 def _under_way(steps: int) -> str:
     """Say what a stop waits for."""
     if not steps:
-        return "the journal to be written out"
-    return f"{steps} step{'' if steps == 1 else 's'} under way"
+        return "the journal to be written"
+    return f"{steps} running step{'' if steps == 1 else 's'}"

@@ -342,7 +342,7 @@ class Dispatcher:
                 self._job_store.tell("paused", pause.problem.message, now, subject=lane, code=pause.problem.code)
         for lane in before.keys() - self.pauses.keys():
             over = before[lane].problem
-            self._job_store.tell("resumed", f"{over.message} That is over.", now, subject=lane, code=over.code)
+            self._job_store.tell("resumed", f"{over.message} This has ended.", now, subject=lane, code=over.code)
 
     def _is_own(self, job: Job, step: Step, lane: Lane, problem: Problem) -> bool:
         if problem.code == ThrottledError.code:  # said to the account, whichever job happens to hear it

@@ -124,7 +124,7 @@ class Monitor:
         for name in sorted(found.keys() - self._unmovable):
             log.warning("unmovable %s: %s", name, found[name], extra={"action": "unmovable", "set": name})
         for name in sorted(self._unmovable - found.keys() - unsure):
-            told = "it may be moved now, or is gone"
+            told = "it can be moved now, or is gone"
             log.info("unmovable-ended %s: %s", name, told, extra={"action": "unmovable-ended", "set": name})
         self._unmovable = found.keys() | unsure
 
@@ -132,9 +132,9 @@ class Monitor:
         try:
             leave_heartbeat(self._heartbeat, health)
         except (DiskError, OSError) as error:
-            self._trouble.begins(f"no sign of life can be left in {self._heartbeat}: {why(error)}")
+            self._trouble.begins(f"the heartbeat cannot be written to {self._heartbeat}: {why(error)}")
         else:
-            self._trouble.ends(f"signs of life are left in {self._heartbeat} again.")
+            self._trouble.ends(f"the heartbeat is written to {self._heartbeat} again.")
 
     def _health(self, scene: Snapshot, monotonic: float) -> Health:
         self._stillness = observed(self._stillness, scene.jobs.values(), _stopped_in(scene), monotonic)

@@ -187,13 +187,13 @@ class Intake:
         """Say what a set waits for, and what will be wrong with it; after `pair_minutes` say that it takes long."""
         reason = "waits for " + " and ".join(candidate.missing)
         if candidate.problem and all(m.role is Role.SIDECAR for m in candidate.members):
-            reason = f"has to be mended before anything is taken: {candidate.problem.message}"
+            reason = f"must be corrected before anything is taken: {candidate.problem.message}"
         elif candidate.problem:
-            reason = f"{candidate.problem.message} Besides, it {reason}"
+            reason = f"{candidate.problem.message} Also, it {reason}"
         late_at = min(s.since for s in sightings) + self._settings.pair_minutes * 60.0
         if now < late_at:
             return _waiting(candidate, sightings, reason, settling=False, again_at=late_at)
-        told = f"{reason}. Is it still coming? Nothing happens without it"
+        told = f"{reason}. Is it still coming? The set waits for it"
         return replace(_waiting(candidate, sightings, told, settling=False), late=True)
 
     def _judge(self, member: Member, now: float) -> Judgement:
@@ -216,7 +216,9 @@ class Intake:
         for sighting in sightings:
             if not self._inbox.may_move(sighting.entry):
                 name = printable(sighting.entry.path)
-                reason = f"the service may not move “{name}”: give its user the right to write in that folder"
+                reason = (
+                    f"the service has no permission to move “{name}”: give its user write permission in that folder"
+                )
                 return replace(_waiting(candidate, sightings, reason, settling=False), unmovable=True)
         if candidate.member(Role.SIDECAR) or problem:
             return None
@@ -240,7 +242,7 @@ class Intake:
             preset = self._presets.of(sighting.entry)
             if not isinstance(preset, Preset):
                 told = preset.message if preset else f"“{name}” cannot be read"
-                return Judgement(Readiness.WAIT, f"the folder's preset has to be mended first: {told}")
+                return Judgement(Readiness.WAIT, f"the folder's preset must be corrected first: {told}")
             found.append(preset)
         return tuple(found)
 

@@ -146,7 +146,7 @@ class JobStore:
             if event.kind == "started":
                 return
             if event.kind == "paused" and event.subject not in ended:
-                self.tell("started", "The service was started; what was paused is looked at anew.", now)
+                self.tell("started", "The service was started; it checks again what was paused.", now)
                 return
             if event.kind == "resumed":
                 ended.add(event.subject)

@@ -62,7 +62,7 @@ class StateFolder:
         there = next(path for path in (self._folder, *self._folder.parents) if path.exists())
         try:
             if self._device is not None and there.stat().st_dev != self._device:
-                raise FolderGoneError(f"{self._folder} is not there: the disk that held it is not mounted.")
+                raise FolderGoneError(f"{self._folder} is missing: its disk is not mounted.")
             if there != self._folder:
                 self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -104,7 +104,7 @@ class JournalGuard:
             aside = self._journal.write_out(stamp_of(now))
         except DiskError as error:
             raise JournalGoneError(
-                f"{_sentence(why, self._path)} Nothing is taken or paid until the journal is written out again: "
+                f"{_sentence(why, self._path)} Nothing is taken or paid until the journal is written again: "
                 f"{error.message}",
                 advice=error.advice_given,
             ) from error
@@ -113,7 +113,7 @@ class JournalGuard:
             raise
         self._told = (
             f"{_sentence(why, self._path)} Nothing was lost or paid meanwhile: the service had all of it and has written "
-            f"its journal out again.{_aside(aside)}"
+            f"its journal again.{_aside(aside)}"
         )
         self._told_at = self._clock.monotonic()
         self._job_store.tell(WRITTEN_OUT, self._told, now)
@@ -148,9 +148,9 @@ class JournalGuard:
         if finished is None:
             return
         told = (
-            f"The journal that the service had written out again was put in its place.{_aside(finished.aside)}"
+            f"The journal that the service had written again was put in its place.{_aside(finished.aside)}"
             if finished.installed
-            else "The service had begun to write its journal out again, and then went on with the one in its place, which "
+            else "The service had begun to write its journal out again, and then continued with the one in its place, which "
             f"stays. The copy is {finished.aside} now."
         )
         self._job_store.tell(WRITTEN_OUT, told, self._clock.now())
@@ -162,17 +162,17 @@ class JournalGuard:
     def _kept_notices(self) -> list[str]:
         if not (kept := kept_backups(self._path)):
             return []
-        why = "kept, because it knows what the newest backup of the journal does not"
-        what_to_do = "stop the service and put it in the journal's place; else take it away"
-        return [f"{_names(kept)} in {self._path.parent}: {why}. If the journal has lost what was paid, {what_to_do}."]
+        why = "kept, because it has purchases that the newest backup of the journal does not have"
+        what_to_do = "stop the service and put it in the journal's place; otherwise remove it"
+        return [f"{_names(kept)} in {self._path.parent}: {why}. If the journal has lost purchases, {what_to_do}."]
 
     def _moved_notices(self) -> list[str]:
         if aside := moved_aside(self._path):
             where = f"were moved aside in {self._path.parent}: {_names(aside)}"
-            what_to_do = "Give commands that were given meanwhile again, then take them away."
+            what_to_do = "Give commands from that time again, then remove these files."
             return [f"Files of a journal that the service does not use {where}. {what_to_do}"]
         recent = self._told and self._clock.monotonic() - self._told_at < NOTICE_SECONDS
-        return [f"{self._told} Who or what removes files there?"] if recent else []
+        return [f"{self._told} Find out who or what removes files there."] if recent else []
 
 
 def _names(paths: Sequence[Path]) -> str:
@@ -180,10 +180,10 @@ def _names(paths: Sequence[Path]) -> str:
 
 
 def _sentence(why: str, path: Path) -> str:
-    return f"Files of the journal were removed or exchanged while the service runs: in {path.parent}, {why}."
+    return f"Files of the journal were removed or replaced while the service runs: in {path.parent}, {why}."
 
 
 def _aside(aside: Path | None) -> str:
     if aside is None:
         return ""
-    return f" What lay in its place is {aside} now; commands that were given meanwhile are in there: give them again."
+    return f" The file in its place is {aside} now. Commands from that time are in it: give them again."

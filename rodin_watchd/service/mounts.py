@@ -139,9 +139,11 @@ class InsideKeeper:
             if self._rules.why_closed(path, seen) is None:
                 return seen
             reason = (
-                f"a share or disk that the service cannot mark as its own ({why(error)}); what lies in it is not taken"
+                f"a share or disk on which the service cannot write its mark ({why(error)}); its files are not taken"
             )
-            self._is_refused(path, Refused(reason, "The service needs to write there: it tries again by itself."))
+            self._is_refused(
+                path, Refused(reason, "The service needs write permission there; it tries again by itself.")
+            )
             raise ServedFolderError(path, reason) from error
         return self._mounts.look_inside(path, folder)
 
@@ -168,7 +170,7 @@ class InsideKeeper:
 
     def _is_open(self, path: str) -> None:
         if self._refused.pop(path, None):
-            self._troubles.pop(path).ends(f"{self._place(path)}: that is over.")
+            self._troubles.pop(path).ends(f"{self._place(path)}: this has ended.")
 
     def _place(self, path: str) -> str:
         return printable(str(self._mounts.path(Mount.INBOX) / path), 1000)
@@ -517,9 +519,7 @@ class MountKeeper:
     def _copy_notices(self) -> list[str]:
         if not self.copied:
             return []
-        told = (
-            "Both could pay for the same sets, so nothing is taken or sent. What is paid for is fetched and delivered."
-        )
+        told = "Both could pay for the same sets, so nothing is taken or sent. Paid results are fetched and delivered."
         return [f"COPIED OR MOVED: {self.copied}. {told} {RootCopiedError.advice}"]
 
     def _away_notices(self) -> list[str]:
@@ -554,7 +554,7 @@ def judged(
     if reason or seen is None:
         return reason
     if is_still_theirs(theirs, before, seen):
-        return "it carried another service's mark, which somebody has removed: that service restores it."
+        return "it carried another service's mark, which somebody has removed; that service restores it."
     marked = is_ours(seen.mark, mount, root_id) or bool(before and before.marked and same)
     return Known(seen.identity, seen.own, marked)
 
@@ -594,14 +594,14 @@ def why_not_ours(root: Path, journal: Path) -> OwnerError | None:
         return None
     if is_same_journal(mark.journal, journal):
         return JournalError(
-            f"{root} was served before, but the journal {journal} is empty: it was removed or cut, and nothing is known "
-            "of what was paid for.",
+            f"{root} was used before, but the journal {journal} is empty: it was removed or emptied, and it is not known "
+            "what was paid for.",
             advice=how_to_recover(journal),
         )
     return OwnerError(
-        f"{root} was served with another journal ({mark.journal}), and this one does not know what was paid for there.",
+        f"{root} was used with another journal ({mark.journal}), and this one does not know what was paid for there.",
         advice="Set folders.state to that journal's folder, or put its backup in place; if it is lost for good, "
-        "`rodin-watchd accept root` begins anew.",
+        "`rodin-watchd accept root` allows a new beginning.",
     )
 
 
@@ -662,6 +662,6 @@ class Standing:
 def advice_for(mount: Mount) -> str:
     """Say what to do about a mount that is away."""
     return (
-        "Bring the share, disk or folder back; the service goes on by itself. "
+        "Bring the share, disk or folder back; the service continues by itself. "
         f"If it was moved on purpose, or no other service uses it any more: `rodin-watchd accept {mount}`."
     )

@@ -124,12 +124,12 @@ class Notifier:
         plugins = [name for name in self._plugins.of(hook) if plugin in ("", name)]
         if not plugins:
             raise CommandRefusedError(
-                "No plugin in use was told of this job." if not plugin else f"{plugin} was not told."
+                "No plugin in use got an event of this job." if not plugin else f"{plugin} got no event."
             )
         told = {run.plugin for run in self._store.runs_of([job.id]) if run.hook == hook}
         again = [name for name in plugins if name in told]
         if not again:
-            raise CommandRefusedError("There is nothing to repeat: no such plugin was told of this job.", advice=" ")
+            raise CommandRefusedError("There is nothing to repeat: no such plugin got an event of this job.", advice=" ")
         self._store.repeat_runs(job.id, hook, again, self._clock.now())
         return f"{hook} is called again: {', '.join(again)}."
 

@@ -153,9 +153,9 @@ def _find_lost(base: Base, submits: int, now: float, account: str, *, knew_root:
     before = job_store.loss.submits if job_store.loss else 0
     day.lose(lost, job_store.submits + missing, loss and loss._replace(submits=before + lost))
     job_store.look_for_loss()
-    told = f"{reason}. What may have been submitted since is held, or failed with that reason."
+    told = f"{reason}. Jobs that may have been submitted since are held, or failed with that reason."
     if loss:
-        told += f" {loss.counted}: today's budget counts that as spent."
+        told += f" {loss.counted}: today's budget counts them as spent."
     job_store.tell("restored", told, now, subject="journal")
 
 
@@ -181,6 +181,6 @@ def refuse_network_journal(path: Path) -> None:
     there = filesystem_of(path.parent)
     if there.network:
         raise JournalError(
-            f"The journal {path} would lie on a network share ({there.kind}), where SQLite's locks cannot be trusted.",
+            f"The journal {path} would be on a network share ({there.kind}), where SQLite's locks cannot be trusted.",
             advice="Set folders.state in the config to a folder on a local disk.",
         )

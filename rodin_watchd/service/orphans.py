@@ -70,7 +70,7 @@ class Orphans:
             log.warning(told, name, why(error), extra={"action": "stray", **self._about(name)})
             return
         if place:
-            told = f"The work folder {name} belongs to no live job; it lies in {place} now."
+            told = f"The work folder {name} belongs to no live job; it is in {place} now."
             self.job_store.tell("set-aside", told, self.now(), self._about(name), subject=name)
 
     def _about(self, name: str) -> dict[str, str]:
@@ -83,13 +83,13 @@ class Orphans:
         whose = (
             f"It belongs to “{set_name(job.folder, job.name)}” (job {job.id}), which has ended: {job.state}."
             if job
-            else "The journal knows no job of that name: the journal may have been put back from a backup, or begun anew."
+            else "The journal knows no job of that name: the journal may have been restored from a backup, or be a new one."
         )
         return (
             f"SET ASIDE on {local(self.now(), self.zone)}\n\n"
-            f"What: the service found the work folder {name}, and no live job that it belongs to.\n{whose}\n"
-            "Cost: it may have been submitted and charged; the vendor's account tells.\n"
-            "What to do: look whether the result has been delivered. If not, and the account shows no charge, drop the files\n"
+            f"What: the service found the work folder {name}, which belongs to no live job.\n{whose}\n"
+            "Cost: it may have been submitted and charged; the vendor's account shows it.\n"
+            "What to do: check whether the result has been delivered. If not, and the account shows no charge, drop the files\n"
             f"from inputs/ into the inbox again. Nothing was deleted, and nothing in {FAILED}/ is ever touched again.\n"
         )
 

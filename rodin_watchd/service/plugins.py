@@ -164,7 +164,7 @@ class Plugins:
         """Count what comes of a call; refuse it while the plugin is set aside from this hook."""
         if self.rests(plugin, hook):
             raise PluginAsideError(
-                f"The plugin {plugin} kept failing in {hook} and is set aside for a while.",
+                f"The plugin {plugin} kept failing in {hook} and is not called for a while.",
                 retry_after_seconds=self._rest_left(plugin, hook),
             )
         try:
@@ -184,7 +184,7 @@ class Plugins:
             after = before.after_failure(self._clock.monotonic(), most, rest)
             self._breakers[plugin, hook] = after
         if after.failures == most:
-            told = f"failed {most} times in a row in {hook} and is set aside; it is tried again from time to time."
+            told = f"failed {most} times in a row in {hook} and is not called for a while; it is tried again from time to time."
             words = plugin_news(plugin, f"{told} The last time: {error.message}")
             self._say(PluginNews("plugin-aside", plugin, words, error.code))
 
@@ -197,7 +197,7 @@ class Plugins:
         """Return which plugins are set aside, for people."""
         pairs = sorted((name, hook) for hook, names in self.announcer.plugins.items() for name in names)
         return [
-            plugin_news(name, f"keeps failing in {hook} and is set aside for a while.")
+            plugin_news(name, f"keeps failing in {hook} and is not called for a while.")
             for name, hook in pairs
             if self.rests(name, hook)
         ]
@@ -275,8 +275,8 @@ def _refuse_scratch(config: Config) -> None:
     for folder in config.plugins.folders:
         if folder.resolve().is_relative_to(scratch.resolve()):
             raise PluginLoadError(
-                f"The plugins' folder {folder} lies in {scratch}, which the service clears at each start.",
-                advice="Move it to another place, and mend plugins.folders.",
+                f"The plugins' folder {folder} is in {scratch}, which the service clears at each start.",
+                advice="Move it to another place, and correct plugins.folders.",
             )
 
 

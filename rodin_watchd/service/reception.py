@@ -118,7 +118,7 @@ class Reception:
         except DiskError as error:
             self._cannot_look(error)
         except OSError as error:
-            self._cannot_look(DiskError.of("The inbox cannot be looked at", error))
+            self._cannot_look(DiskError.of("The inbox cannot be read", error))
         else:
             self._can_look()
 
@@ -130,7 +130,7 @@ class Reception:
     def _can_look(self) -> None:
         if self.problem is not None:
             if self.problem.code != FolderGoneError.code:
-                told = f"{self.problem.message} That is over."
+                told = f"{self.problem.message} This has ended."
                 self._job_store.tell("resumed", told, self._clock.now(), subject="intake", code=self.problem.code)
             self.problem, self.trouble = None, ""
 

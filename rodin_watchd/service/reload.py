@@ -259,7 +259,7 @@ def _refuse_fixed(changed: list[str]) -> None:
     if fixed := [name for name in changed if name in FIXED]:
         raise ConfigError(
             f"{' and '.join(fixed)} cannot change while the service runs.",
-            advice="Restart the service for that (`systemctl restart`), or take the change back.",
+            advice="Restart the service for that (`systemctl restart`), or undo the change.",
         )
 
 

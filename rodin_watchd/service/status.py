@@ -34,10 +34,10 @@ CLOCK_JUMP_SECONDS = 2.0
 """By less than this, instants on the status page do not follow a clock that is being adjusted: the page would flicker."""
 
 COPIES = (
-    "Sets are copied, not moved, out of the inbox: it is on another filesystem than the service's work folder. That works; "
-    "it is slower, and takes twice the room for a while."
+    "Sets are copied, not moved, out of the inbox: it is on another filesystem than the service's work folder. This works; "
+    "it is slower, and needs twice the disk space for a while."
 )
-"""What people must know where a rename does not do."""
+"""Notice for an inbox from which no rename is possible."""
 
 
 def pause_notices(pauses: Pauses, zone: tzinfo) -> tuple[list[str], list[str]]:
@@ -91,7 +91,7 @@ class StatusWriter:
 
     def _write_status(self, page: Page) -> None:
         if kept := self._spool.write_status(signed(render(page, self._zone))):
-            told = "status: STATUS.txt was not as the service had written it; that one is called %s now"
+            told = "status: somebody had changed STATUS.txt; the changed file is called %s now"
             log.warning(told, kept, extra={"action": "status"})
 
 
@@ -204,7 +204,7 @@ class Display:
         lost = [parts.job_store.loss.notice(self._zone)] if parts.job_store.loss else []
         notices = [*pressing, *lost, *standing.notices(), *owners]
         if parts.commands.paused:
-            notices.append("Paused by request: nothing is taken or submitted (`rodin-watchd resume` goes on).")
+            notices.append("Paused by request: nothing is taken or submitted (`rodin-watchd resume` continues).")
         if parts.tools.spool.copies:
             notices.append(COPIES)
         notices += [*parts.admission.notices(), *parts.dispatcher.notices(), *parts.tools.plugins.notices()]

@@ -191,7 +191,7 @@ def test_a_lease_that_says_nothing_is_nobodys(path: Path) -> None:
     with lease(path, Hands()) as held:
         whole = path.read_bytes()
         path.write_bytes(whole[:40])
-        with pytest.raises(DiskError, match="says nobody's name"):
+        with pytest.raises(DiskError, match="names no holder"):
             held.confirm()
         path.write_bytes(whole)
         held.confirm()

@@ -206,7 +206,7 @@ def test_a_filesystem_without_modes_costs_no_result(caplog: pytest.LogCaptureFix
 
         delivered, told = as_nobody(serve)
         assert delivered
-        assert set(told) == {"sharing: mode or group of what is published cannot be set: Operation not permitted"}
+        assert set(told) == {"sharing: mode or group of published files cannot be set: Operation not permitted"}
 
 
 def test_a_group_that_cannot_be_given_is_a_mistake_of_the_config() -> None:

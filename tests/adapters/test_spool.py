@@ -251,7 +251,7 @@ def test_vanished_file(spool: Spool, *, shared: bool) -> None:
     for _ in range(2):
         with pytest.raises(ChangedWhileTakenError) as vanished:
             spool.take(ID, file)
-        assert vanished.value.message == r"“two\nlines.glb” vanished before it could be taken."
+        assert vanished.value.message == r"“two\nlines.glb” disappeared before it could be taken."
         shutil.rmtree(spool.root / "inbox/sub", ignore_errors=True)
 
 
@@ -362,7 +362,7 @@ def test_rights_are_the_sets_own_problem(*, shared: bool) -> None:
                 spool.take(ID, file)
             return refused.value.message
 
-        assert as_nobody(told) == "The service may not move “chair.glb” out of its folder."
+        assert as_nobody(told) == "The service has no permission to move “chair.glb” out of its folder."
         assert (root / file.source).read_bytes() == b"model"
 
 
@@ -585,7 +585,7 @@ def test_rights_of_folders_to_publish_in() -> None:
 
         assert as_nobody(lambda: told(job("chair", folder="team"))) == (
             "RightsError",
-            "The service may not write in “outbox/team”.",
+            "The service has no permission to write in “outbox/team”.",
         )
         assert as_nobody(lambda: told(job("sofa", identity="b" * 12))) == (
             "OutboxError",

@@ -607,7 +607,7 @@ def test_file_is_made_by_the_umask() -> None:
         if IS_ROOT:
             assert "cannot be read" in as_nobody(lambda: refusal(lambda: JournalReader(path)))
             folder.chmod(0o700)
-            assert "may not be read by this user" in as_nobody(lambda: refusal(lambda: JournalReader(path)))
+            assert "has no permission to read" in as_nobody(lambda: refusal(lambda: JournalReader(path)))
 
 
 def refusal(act: Callable[[], object]) -> str:

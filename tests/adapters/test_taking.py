@@ -210,7 +210,7 @@ def test_what_is_marked_after_the_look_is_not_taken(tmp_path: Path) -> None:
         (spool.root / plain.source).rename(team / plain.name)
         file = replace(plain, source=f"{INBOX}/team/{plain.name}")
         (team / MARK).write_text('id = "1"\nfolder = "inbox"\n')
-        with pytest.raises(GoneWhileTakenError, match="lies in the folder of a service"):
+        with pytest.raises(GoneWhileTakenError, match="is in the folder of a service"):
             spool.take(ID, file)
         assert {path.name for path in team.iterdir()} == {plain.name, MARK}
         claim = team / f"{CLAIM_PREFIX}{OTHER_ID}"

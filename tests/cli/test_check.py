@@ -64,7 +64,7 @@ def test_a_new_service_has_no_problem(served: Stage) -> None:
     findings = found(served)
     assert findings["folders"]["verdict"] == "warning"
     assert "outbox" in findings["folders"]["text"]
-    assert findings["journal"]["text"].startswith("None yet")
+    assert findings["journal"]["text"].startswith("No journal yet")
     assert findings["service"]["text"].startswith("Not running")
 
 

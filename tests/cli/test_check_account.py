@@ -70,7 +70,7 @@ def test_a_key_that_only_the_service_sees_is_a_warning(vendor: Emulator) -> None
     findings = {finding["name"]: finding for finding in json.loads(told)["checks"]}
     for name in ("key", "balance"):
         assert findings[name]["verdict"] == "warning"
-        assert findings[name]["text"] == f"Not visible from here: systemd shows {key} to the service alone."
+        assert findings[name]["text"] == f"Not visible from here: systemd shows {key} only to the service."
         assert "as root" in findings[name]["advice"]
 
 
@@ -84,7 +84,7 @@ def test_a_running_service_has_a_key(served: Stage, tmp_path: Path) -> None:
         served.environment = environment()
         findings = found(served)
     assert {findings[name]["verdict"] for name in ("key", "balance")} == {"warning"}
-    assert findings["key"]["text"] == "Not visible from here: the running service has one."
+    assert findings["key"]["text"] == "Not visible from here: the running service has a key."
     assert found(served)["key"]["verdict"] == "problem"
 
 

@@ -54,7 +54,7 @@ def test_root_is_told_what_the_running_service_may_do(share: Stage) -> None:
         (first, second) = told_of(share, "folders")
     assert first == ("ok", f"Those in {share.root} can be read and written by {SERVICE}.")
     assert second[0] == "warning"
-    assert second[1].startswith(f"{SERVICE} may not take what is dropped into ")
+    assert second[1].startswith(f"{SERVICE} has no permission to take files from ")
     named = {word.rpartition("/")[2] for word in second[1].split() if "/inbox" in word}
     assert named == {"artist", "closed", "sticky"}
     assert f"{share.inbox}/artist (drwxr-xr-x, {ARTIST}'s)" in second[1]
@@ -110,7 +110,7 @@ def test_a_full_outbox_is_a_problem(stage: Stage) -> None:
         filled_up(outbox / "ballast")
         room = told_of(stage, "room")
         kinds = dict(text.split(": ") for _, text in told_of(stage, "filesystem") if text.startswith("On "))
-    assert ("PROBLEM", "Only 0 MB are free for outbox. What finds no room there waits for it: make room.") in room
+    assert ("PROBLEM", "Only 0 MB are free for outbox. Files that do not fit there wait: make free space.") in room
     assert any(verdict == "ok" and "results under way, failed, archive" in text for verdict, text in room)
     assert kinds["On tmpfs"].rstrip(".").split(", ")[-1] in {"outbox", "archive"}
     assert "outbox" in kinds["On tmpfs"]

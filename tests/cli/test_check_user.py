@@ -40,9 +40,11 @@ def test_a_stranger_is_told_what_he_cannot_see() -> None:
         with running(stage):
             findings = seen_by_nobody(stage)
     assert findings["service"]["verdict"] == "warning"
-    assert findings["service"]["text"].startswith("Whether it runs is not visible: this user may not read ")
+    assert findings["service"]["text"].startswith(
+        "It is not visible whether it runs: this user has no permission to read "
+    )
     assert (findings["metrics"]["verdict"], findings["metrics"]["text"]) == ("ok", f"127.0.0.1:{port} is served.")
-    assert "The journal is root's, and this is nobody" in findings["user"]["text"]
+    assert "The journal belongs to root, and this user is nobody" in findings["user"]["text"]
 
 
 def test_a_closed_home_is_no_problem_of_the_unit() -> None:
@@ -83,7 +85,7 @@ def test_a_service_outside_the_folders_group_is_to_join_it() -> None:
     warning, _ = told
     name = pwd.getpwuid(NOBODY).pw_name
     assert warning.startswith("warning  outputs: outbox, failed, archive: ")
-    assert f'Run `usermod -aG {GROUP} {name}`, set output.group = "{GROUP}", and start the service anew.' in warning
+    assert f'Run `usermod -aG {GROUP} {name}`, set output.group = "{GROUP}", and start the service again.' in warning
 
 
 def test_explain_does_not_guess_whether_the_service_runs() -> None:
@@ -95,7 +97,7 @@ def test_explain_does_not_guess_whether_the_service_runs() -> None:
         stage.drop("chair.glb", "bunny.glb", "chair.png", "matcap-a.png")
         stage.told_here("explain", str(stage.inbox / "chair.glb"))  # loads now what the other user may not read
         told = as_nobody(lambda: stage.told_here("explain", str(stage.inbox / "chair.glb")).output)
-    assert "Whether the service runs is not visible to this user." in told
+    assert "This user cannot see whether the service runs." in told
     assert "is not running" not in told
 
 

@@ -39,7 +39,7 @@ def test_commands_for_a_stopped_service_wait_for_its_start(stage: Stage) -> None
     for command in (("retry", "lamp"), ("pause",), ("resume",), ("resolve", "vase", "--give-up", "--hold", "1")):
         run = stage.told_here(*command)
         assert run.exit_code == 0, run.output
-        assert "carried out when it starts" in run.output
+        assert "will run when it starts" in run.output
     assert [(c.verb, c.arguments) for c in left(stage)] == [
         ("retry", {"pay_again": False, **saw(a_failed_job())}),
         ("pause", {}),
@@ -100,7 +100,7 @@ def test_what_may_cost_money_twice_asks_first(stage: Stage) -> None:
             run = stage.told(*command, typed=answer)
             assert run.returncode == code
             assert shown in run.stdout
-            assert "for 0.5 credits, on top of" in run.stdout
+            assert "for 0.5 credits, in addition to" in run.stdout
             assert len(left(stage)) == number
         assert stage.told(*command, typed="y\n").returncode == 0
         assert len(left(stage)) == number + 1
@@ -129,7 +129,7 @@ def test_nobody_is_waited_for_without_a_terminal(stage: Stage) -> None:
     os.close(ours)
     os.close(theirs)
     assert run.returncode == 2
-    assert "say --yes" in run.stderr
+    assert "use --yes" in run.stderr
     assert left(stage) == []
     assert stage.told_here("retry", "lamp", "--pay-again", "--yes").exit_code == 0
 
@@ -141,13 +141,13 @@ def test_the_same_is_not_left_twice(stage: Stage, command: tuple[str, ...]) -> N
     """While nobody has answered the first one, a second administrator is refused at once, and learns of it."""
     stage.journaled(a_held_job(), a_failed_job())
     assert stage.told_here(*command).exit_code == 0
-    with pytest.raises(CommandRefusedError, match="asked of this job already"):
+    with pytest.raises(CommandRefusedError, match="given for this job already"):
         stage.told_here(*command)
     assert len(left(stage)) == 1
 
 
 @pytest.mark.parametrize(
-    ("holds", "given", "reason"), [(2, "1", "Hold 1 is not the newest"), (1, "2", "that is hold 1")]
+    ("holds", "given", "reason"), [(2, "1", "Hold 1 is not the newest"), (1, "2", "the newest is hold 1")]
 )
 def test_a_hold_that_is_not_the_newest_is_refused(stage: Stage, holds: int, given: str, reason: str) -> None:
     """Who looked earlier, or a script, names the hold that was looked at."""

@@ -68,14 +68,14 @@ def test_ctrl_c_ends_the_demo_and_its_service(tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         rest, complaints = process.communicate(timeout=30)
     assert process.returncode == 1
-    assert f"What was made so far is in {root}" in rest
+    assert f"The files up to now are in {root}" in rest
     assert "Traceback" not in complaints
     assert holder(lock_of(root)) is None
     assert not Path(f"/proc/{service['pid']}").exists() or os.name != "posix"
 
 
 def test_a_folder_with_something_in_it_is_left_alone(tmp_path: Path) -> None:
-    """The demo wants a folder of its own."""
+    """The demo needs its own folder."""
     (tmp_path / "mine").write_text("")
     command = [*PROGRAM, "demo", "--dir", str(tmp_path)]
     run = subprocess.run(command, capture_output=True, text=True, check=False, env=environment())

@@ -72,7 +72,8 @@ def test_a_group_that_may_read_but_not_enter_is_a_warning(stage: Stage) -> None:
     warnings = [text for verdict, _, text in found_here if verdict == "warning"]
     assert len(warnings) == 1
     assert (
-        f"The group {GROUP} may read what is published in archive, but not enter {stage.root}/archive." in warnings[0]
+        f"The group {GROUP} may read files that are published in archive, but not enter {stage.root}/archive."
+        in warnings[0]
     )
     assert f"chgrp {GROUP} {stage.root}/archive" in warnings[0]
     told = [text for verdict, _, text in found_here if verdict == "ok"]
@@ -113,7 +114,9 @@ def test_the_root_is_opened_and_not_given_away(stage: Stage) -> None:
     os.chown(stage.root, -1, GROUP + 1)
     stage.root.chmod(0o750)
     (told,) = [text for verdict, _, text in outputs(stage, 0o027) if verdict == "warning"]
-    assert told.startswith(f"The group {GROUP} may read what is published in outbox, failed, archive, but not enter")
+    assert told.startswith(
+        f"The group {GROUP} may read files that are published in outbox, failed, archive, but not enter"
+    )
     assert told.endswith(f"Run: chmod o+x {stage.root}")
 
 
@@ -181,14 +184,14 @@ def test_a_clock_that_cannot_be_right() -> None:
     """A year before this program existed is a problem; one behind the journal's newest line is a warning."""
     now = 1_790_000_000.0
     assert clock_finding(now, None).verdict is Level.OK
-    assert clock_finding(now, now - 5).text.endswith(", later than all that the journal knows.")
+    assert clock_finding(now, now - 5).text.endswith(", later than the newest entry of the journal.")
     assert clock_finding(now, now + 30).verdict is Level.OK
     behind = clock_finding(now, now + 3600)
     assert behind.verdict is Level.WARNING
     assert "the journal knows of" in behind.text
     for wrong in (0.0, 5e9):
         assert clock_finding(wrong, None).verdict is Level.PROBLEM
-    assert clock_finding(0.0, now).text == "It says that this is the year 1970."
+    assert clock_finding(0.0, now).text == "The clock shows the year 1970."
 
 
 def test_the_journals_newest_instant_is_compared(stage: Stage) -> None:
@@ -280,7 +283,7 @@ def test_metrics_of_a_frozen_service_are_not_served(stage: Stage) -> None:
         assert (finding["verdict"], finding["text"]) == ("ok", f"127.0.0.1:{port} is served.")
         service.process.send_signal(signal.SIGSTOP)
         finding = found(stage, "--offline")["metrics"]
-        assert (finding["verdict"], finding["text"]) == ("warning", f"Nobody answers at 127.0.0.1:{port}.")
+        assert (finding["verdict"], finding["text"]) == ("warning", f"No program answers at 127.0.0.1:{port}.")
 
 
 def test_a_paused_service_is_a_warning(served: Stage) -> None:

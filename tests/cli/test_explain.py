@@ -109,7 +109,7 @@ def test_ignored_files_say_why(stage: Stage) -> None:
         "notes.txt": "not a model, an image or a sidecar",
         "link.glb": "symbolic link",
         "pipe.png": "special file",
-        "empty": "a folder without any file of a set",
+        "empty": "a folder without files of a set",
     }
     for path, reason in reasons.items():
         told = explained(stage, path)
@@ -131,7 +131,7 @@ def test_a_folders_preset_is_checked(stage: Stage) -> None:
     """A `_folder.toml` is said to be in order, or what is wrong with it."""
     preset = stage.inbox / "_folder.toml"
     preset.write_text('material = "PBR"\n')
-    assert "It is in order." in explained(stage, "_folder.toml")["text"]
+    assert "It has no mistakes." in explained(stage, "_folder.toml")["text"]
     preset.write_text('material = "Wood"\n')
     told = explained(stage, "_folder.toml")
     assert told["verdict"] == "waiting"

@@ -94,7 +94,7 @@ def test_a_moved_root_is_accepted(tmp_path: Path, served: Stage) -> None:
         assert stage.told("run", "--until-idle").returncode == 1
         asked = stage.told_here("accept", "root", typed="n\n")
         assert asked.exit_code == 1
-        assert "carries no mark" in asked.output
+        assert "has no mark" in asked.output
         assert not (root.place / MARK).exists()
         assert stage.told("accept", "root", "--yes").returncode == 0
         accepted = read_mark(root.place)
@@ -111,8 +111,8 @@ def test_a_lost_journal_is_accepted(served: Stage) -> None:
     served.journal.unlink()
     refused = served.told("run", "--until-idle")
     assert refused.returncode == 1
-    assert "it was removed or cut" in refused.stderr
-    assert "it was removed or cut" in found(served)["mounts"]["text"]
+    assert "it was removed or emptied" in refused.stderr
+    assert "it was removed or emptied" in found(served)["mounts"]["text"]
     assert served.told("accept", "root", "--yes").returncode == 0
     assert served.told("run", "--until-idle").returncode == 0
 
@@ -177,7 +177,7 @@ def test_a_silent_lease_of_another_machine(stage: Stage) -> None:
     path.write_text(json.dumps(asdict(FAR)))
     silent = leased(path, path.read_bytes(), lambda: float(next(instants)), lambda _seconds: None)
     assert silent.verdict is Level.WARNING
-    assert "process 7 on far, which gave no sign of life" in silent.text
+    assert "process 7 on far, which showed no activity" in silent.text
 
 
 def test_a_lease_of_another_machine(stage: Stage) -> None:
@@ -242,11 +242,11 @@ def test_the_journals_disk_is_full(tmp_path: Path, stage: Stage) -> None:
             journal.set_meta("any", 1)
         assert "is full" not in stage.told_here("status").output
         filled_up(state.place / "filler")
-        assert "is full: the service stands still" in stage.told_here("status").output
+        assert "is full: the service does nothing" in stage.told_here("status").output
         assert found(stage)["journal"]["verdict"] == "ok"  # whole, but
         told = stage.told_here("check", "--offline").output
         assert "PROBLEM  journal: The disk with the journal" in told
-        assert "Make room there" in stage.told("pause").stderr
+        assert "Make free space there" in stage.told("pause").stderr
 
 
 def test_no_backup_without_a_journal(tmp_path: Path) -> None:

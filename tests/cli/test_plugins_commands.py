@@ -103,4 +103,4 @@ def test_trying_says_what_it_cannot_do(stage: Stage, folder: Path, tmp_path: Pat
     (tmp_path / "empty").mkdir()
     assert "There is no plugin other" in run(stage, "plugins", "try", "other", "--result", str(tmp_path)).stderr
     empty = run(stage, "plugins", "try", "watermark", "--result", str(tmp_path / "empty"))
-    assert "holds no receipt" in empty.stderr
+    assert "has no readable receipt" in empty.stderr

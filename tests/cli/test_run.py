@@ -44,7 +44,7 @@ def test_a_day_at_the_studio(tmp_path: Path, vendor: Emulator) -> None:
     after = stage.data("status")
     assert (after["running"], after["daemon"], after["credits"]) == (False, None, status["credits"])
     assert [line["name"] for line in after["page"]["waiting"]] == ["stool"]
-    assert "as of its last look" in stage.told("status").stdout
+    assert "from its last scan" in stage.told("status").stdout
     assert KEY not in "".join(service.lines)
 
 
@@ -120,15 +120,15 @@ def test_without_its_root_it_does_not_start(stage: Stage, tmp_path: Path) -> Non
 
 
 def test_a_folder_that_cannot_be_made_ends_the_start_with_advice_for_a_start(stage: Stage) -> None:
-    """It does not say that the service goes on by itself, for it has ended; neither in words nor as JSON."""
+    """It does not say that the service continues by itself, for it has ended; neither in words nor as JSON."""
     stage.inbox.rmdir()
     stage.inbox.touch()
     for options in ((), ("--log-format", "json")):
         run = stage.told("run", *options)
         assert run.returncode == 1
         assert f"The folder {stage.inbox} cannot be made: File exists." in run.stderr
-        assert "then start the service anew" in run.stderr
-        assert "goes on by itself" not in run.stderr
+        assert "then start the service again" in run.stderr
+        assert "continues by itself" not in run.stderr
 
 
 def test_a_lock_that_cannot_be_taken_ends_the_start_with_advice_for_a_start(stage: Stage) -> None:
@@ -138,7 +138,7 @@ def test_a_lock_that_cannot_be_taken_ends_the_start_with_advice_for_a_start(stag
     assert run.returncode == 1
     assert "lock is not a file of this service, and is left as it is." in run.stderr
     assert (
-        "Move it away, or set folders.state to a folder that nothing else uses; then start the service anew."
+        "Move it away, or set folders.state to a folder that no other program uses; then start the service again."
         in run.stderr
     )
 

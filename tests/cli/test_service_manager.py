@@ -160,7 +160,9 @@ def test_a_bad_config_is_refused_and_the_old_one_stays(served: Stage) -> None:
         manager.until("^READY=1$")
         rewrite(served, "[budget]\nper_day_credit = 5\n[service]\nstop_seconds = -1\n")
         service.process.send_signal(signal.SIGHUP)
-        service.until(*(f"reload-refused: .*{told}" for told in ("per_day_credit", "stop_seconds", "Mend the lines")))
+        service.until(
+            *(f"reload-refused: .*{told}" for told in ("per_day_credit", "stop_seconds", "Correct the lines"))
+        )
         assert sum("reload-refused" in line for line in service.lines) == 2
         refused = "^STATUS=nothing to do; the new configuration was refused, see the log$"
         manager.until("^READY=1$", refused)
@@ -285,7 +287,7 @@ def test_the_end_waits_for_an_answer_that_may_cost_money(tmp_path: Path) -> None
             told = manager.rest()
             stopping = told[told.index("STOPPING=1") :]
             assert any(words.startswith("EXTEND_TIMEOUT_USEC=") for words in stopping)
-            assert "STATUS=stopping: waits for 1 step under way" in stopping
+            assert "STATUS=stopping: waits for 1 running step" in stopping
         assert [job["state"] for job in stage.data("list")] == ["submitted"]
 
 

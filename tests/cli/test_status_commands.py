@@ -162,7 +162,7 @@ def test_show_of_a_failure_says_who_can_mend_it(stage: Stage) -> None:
     """A failed job shows cause, fault and advice."""
     stage.journaled(a_failed_job())
     text = stage.told_here("show", "ba98").output
-    for fact in ("“lamp.png” cannot be used.", "the dropped files", "Mend it.", "no credits"):
+    for fact in ("“lamp.png” cannot be used.", "the person who dropped the files", "Mend it.", "no credits"):
         assert fact in text
 
 
@@ -198,7 +198,7 @@ def test_status_of_a_stopped_service(stage: Stage) -> None:
     put_page(stage, Page(notices=("Paused.",), waiting=(Line("stool", "waits for an image"),), running=(stale,)))
     text = stage.told_here("status").output
     assert text.startswith("STOPPED")
-    assert "as of its last look" in text
+    assert "from its last scan" in text
     for fact in ("stool: waits for an image", "! Paused.", "oak/chair: delivered to outbox/oak/chair", "HELD"):
         assert fact in text
     assert "gone" not in text

@@ -59,7 +59,7 @@ def test_less_than_a_texture_is_empty(balance: str) -> None:
     assert pause.problem.code == EmptyAccountError.code
     assert (
         pause.problem.message
-        == f"The vendor's account is empty: it holds {balance} credits, a texture costs 0.5 credits."
+        == f"The vendor's account is empty: it has {balance} credits, a texture costs 0.5 credits."
     )
     assert (pause.since_at, pause.until_at, pause.tries) == (NOW, NOW + 2, 1)
 
@@ -178,7 +178,7 @@ def test_a_watched_balance_is_renewed_after_so_many_purchases_or_so_long(
 def test_a_low_balance_names_its_limit() -> None:
     """Exactly, without needless zeros."""
     text = low_balance_text(Decimal("2.50"), Decimal(10))
-    assert text == "The vendor's account holds 2.5 credits, less than budget.low_balance (10 credits)."
+    assert text == "The vendor's account has 2.5 credits, less than budget.low_balance (10 credits)."
 
 
 def test_a_balance_is_stored_exactly() -> None:

@@ -124,7 +124,7 @@ def test_a_set_has_to_fit_by_the_dearest_price_known() -> None:
     intents = [Transition(a_job(State.UPLOADING, id=str(n)), "uploading") for n in range(3)]
     assert allowance.affordable(intents) == intents[:1]
     assert allowance.after("a", A_TEXTURE).why_not("b", A_TEXTURE) == (
-        "what is left of today's budget of 4 credits is too little: the newest textures took up to 1.5 credits each"
+        "the rest of today's budget of 4 credits is too small: the newest textures cost up to 1.5 credits each"
     )
 
 

@@ -127,15 +127,15 @@ def test_it_can_be_too_late_to_cancel(state: State) -> None:
 # ---- what a person saw -------------------------------------------------------------------------------------------------
 
 LATER: list[tuple[dict[str, Any], str]] = [
-    ({"holds": 2}, "was submitted again since you looked, and is held anew since"),
+    ({"holds": 2}, "was submitted again since you looked, and is held again since"),
     (
         {"holds": 2, "state": S.STAGED},
-        "was held since you looked, and went on after that: it is checked, waits to be sent",
+        "was held since you looked, and continued after that: it is checked, waits to be sent",
     ),
     ({"retries": 1}, "was taken up again since you looked"),
     ({"charges": 1}, "was paid for since you looked. Cost: 0.5 credits."),
-    ({"state": S.FAILED}, "went on since you looked: it is failed now"),
-    ({"times": {"held": NOW + 1}}, "is not as you saw it, for another journal was put in place"),
+    ({"state": S.FAILED}, "continued since you looked: it is failed now"),
+    ({"times": {"held": NOW + 1}}, "is not as you saw it, because another journal was put in place"),
     ({"holds": 0}, "is not as you saw it"),
 ]
 
@@ -155,7 +155,7 @@ def test_what_has_changed_since_somebody_looked_is_refused(change: dict[str, Any
 )
 def test_a_command_that_does_not_say_what_was_seen_is_refused(data: object) -> None:
     """An older version left it: nobody knows which hold or failure it was about."""
-    with pytest.raises(CommandRefusedError, match="does not say what was seen") as refused:
+    with pytest.raises(CommandRefusedError, match="does not say which state") as refused:
         Seen.of_data(data)
     assert "give it again" in refused.value.advice_given
 

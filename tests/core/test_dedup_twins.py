@@ -22,7 +22,7 @@ ID = "abc123def456"
 def test_a_live_twin_is_waited_for(state: State) -> None:
     """Nothing is paid beside it."""
     error = bought_before(a_job(state))
-    held = "held for a person's decision" if state is State.HELD else "being worked on already"
+    held = "held for a person's decision" if state is State.HELD else "in progress already"
     assert held in error.message
     assert ID in error.message
     assert error.advice_given.startswith("Wait for")
@@ -38,7 +38,7 @@ def test_a_delivered_twin_is_named_with_its_place() -> None:
 @pytest.mark.parametrize(
     ("problem", "task", "charges", "message", "advice"),
     [
-        (OutcomeUnknownError(), None, 0, "may have been paid for before: the answer was lost", "account looked into"),
+        (OutcomeUnknownError(), None, 0, "may have been paid for before: the answer was lost", "vendor's account"),
         (ChargedTaskLostError(), None, 1, "were paid for before, without a result", "Change the files"),
         (TaskFailedError(), TASK, 1, "were paid for before, without a result", "Change the files"),
         (CanceledError(), TASK, 1, "were paid for before: see failed/chair", f"retry {ID}` fetches that result"),

@@ -38,7 +38,7 @@ JUNK = [
     ("System Volume Information", "made by the operating system or the file server"),
     (".Trash-1000", "made by the operating system or the file server"),
     ("lost+found", "made by the operating system or the file server"),
-    ("._chair.glb", "made by macOS beside the real file"),
+    ("._chair.glb", "made by macOS next to the real file"),
     (".nfs000000000123abcd00000001", "a deleted file that is still open"),
     (".smbdeleteAAA1b2c3", "a deleted file that is still open"),
     (".fuse_hidden0000a1b200000001", "a deleted file that is still open"),

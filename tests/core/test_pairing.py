@@ -142,11 +142,11 @@ def test_a_sidecar_with_a_mistake_speaks_of_its_folder_and_below_alone() -> None
     [
         (
             ("chair.glb", "chair.jpg", "chair.png"),
-            "2 files compete to be the image of this set: “chair.jpg”, “chair.png”.",
+            "2 files fit the image of this set: “chair.jpg”, “chair.png”.",
         ),
         (
             ("chair.glb", "chair.obj", "chair.png"),
-            "2 files compete to be the model of this set: “chair.glb”, “chair.obj”.",
+            "2 files fit the model of this set: “chair.glb”, “chair.obj”.",
         ),
         (("Chair.GLB", "chair.glb", "cHAIR.png"), "“Chair.GLB”, “chair.glb”"),
     ],
@@ -213,7 +213,7 @@ def test_a_broken_sidecar_refuses_its_whole_set() -> None:
 def test_a_format_that_is_not_taken_is_refused_with_what_to_do(path: str, partner: str, advice: str) -> None:
     """The vendor would not take it: the report says what to export instead."""
     problem = problem_of(only(paired(path, partner)))
-    assert problem.message == f"“{path}” is in a format that the vendor does not take."
+    assert problem.message == f"“{path}” is in a format that the vendor does not accept."
     assert problem.advice.startswith(advice)
 
 
@@ -223,8 +223,8 @@ def test_a_working_file_beside_its_export_is_ignored_with_the_reason() -> None:
     assert told(pairing) == [("", "chair", ["chair.glb", "chair.png"])]
     assert only(pairing).is_whole
     assert pairing.ignored == {
-        "chair.blend": "beside a file in a format that is taken (export as .glb)",
-        "chair.psd": "beside a file in a format that is taken (export as .png)",
+        "chair.blend": "next to a file in an accepted format (export as .glb)",
+        "chair.psd": "next to a file in an accepted format (export as .png)",
     }
 
 
@@ -500,7 +500,7 @@ def test_a_sidecar_called_like_a_receipt_waits_for_another_name(name: str) -> No
     """The receipt or report would be written over it; and without it the set would be paid without its options."""
     (candidate,) = paired(f"{name}.glb", f"{name}.png", f"{name}.toml").candidates
     assert len(candidate.members) == 3
-    assert candidate.missing == (f"another name for “{name}.toml”, which receipts and reports are called",)
+    assert candidate.missing == (f"another name for “{name}.toml”, which is the name of receipts and reports",)
     (candidate,) = paired("chair/a.glb", "chair/b.png", "chair/job.toml").candidates
     assert "another name for “job.toml”" in candidate.missing[0]
 

@@ -81,7 +81,7 @@ def test_readings_that_differ_prove_nothing() -> None:
     """Whatever each of them would say."""
     for first, second in (("10", "9.5"), ("9.5", "10"), ("9.5", "9")):
         proof = judged(TEN, since(), (Decimal(first), Decimal(second)), exact=True)
-        assert proof == Proof(Verdict.UNDECIDED, "The balance cannot tell: it changed between two readings.")
+        assert proof == Proof(Verdict.UNDECIDED, "The balance shows nothing: it changed between two readings.")
 
 
 def test_the_reason_names_the_figures() -> None:
@@ -91,7 +91,7 @@ def test_the_reason_names_the_figures() -> None:
         "It was charged: the balance was 10 credits before and is 7.5 credits after 2 credits that are known."
     )
     mixed = judged(TEN, since(unknown=3), (Decimal(9), Decimal(9)), exact=True)
-    assert "cannot tell which were charged, 1 credit of 3 submits" in mixed.reason
+    assert "does not show which were charged, 1 credit of 3 submits" in mixed.reason
     strange = judged(TEN, since(), (Decimal(4), Decimal(4)), exact=True)
     assert "somebody else spends or pays in" in strange.reason
 
@@ -113,7 +113,7 @@ def test_whole_credits_alone_prove_nothing(after: str) -> None:
     """A vendor that rounds would say 10 before and 10 after a texture that cost the half between."""
     readings = (Decimal(after), Decimal(after))
     proof = judged(TEN, since(unknown=2), readings, exact=False)
-    assert proof.reason == "The balance cannot tell: so far it was only ever shown in whole credits."
+    assert proof.reason == "The balance shows nothing: so far it showed only whole credits."
     assert judged(TEN, since(), (Decimal("9.5"),) * 2, exact=False).verdict is Verdict.CHARGED
     half = Baseline("account", Decimal("10.5"), 7)
     assert judged(half, since(charged=1), (Decimal(10),) * 2, exact=False).verdict is Verdict.NOT_CHARGED
@@ -142,8 +142,8 @@ def test_a_job_that_is_never_answered_fails_in_the_end() -> None:
     assert [again.job.state, failing.job.state] == [State.STAGED, State.FAILING]
     assert failing.job.charges == 0
     assert failing.job.problem is not None
-    assert failing.job.problem.message == "10 submits got no answer that tells their outcome. Proven."
-    assert failing.job.problem.advice == "`rodin-watchd retry JOB` submits it once more."
+    assert failing.job.problem.message == "10 submits got no answer with their outcome. Proven."
+    assert failing.job.problem.advice == "`rodin-watchd retry JOB` submits it again."
 
 
 def test_a_job_that_was_charged_stays_held_and_costs_what_it_cost() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from job_samples import NOW, RESULTS, SECRET, TASK, a_job, all_problems, some_files
 
 from rodin_watchd.core.receipt import is_as_written, receipt, report_text, report_toml
-from rodin_watchd.core.wording import WHOSE, advice, cost, in_credits, instant, local
+from rodin_watchd.core.wording import WHO_CAN_ACT, advice, cost, in_credits, instant, local
 from rodin_watchd.errors import (
     CanceledError,
     FileRefusedError,
@@ -141,15 +141,15 @@ def test_whatever_the_names_hold_it_reads_back(name: str, folder: str, original:
 
 def test_a_report_reads_well() -> None:
     """Cause, fault, cost, advice and where to ask, in plain words."""
-    text = report_text(failed(), NOW, BERLIN, ("“chair.toml” vanished. It was left where it is.",))
+    text = report_text(failed(), NOW, BERLIN, ("“chair.toml” vanished. It stays where it is.",))
     assert text == (
         "“chair” was not textured.\n"
         "\n"
         "What happened:  “chair.glb” cannot be used: it is a PNG.\n"
-        "Who can mend:   the dropped files\n"
+        "Who can act:    the person who dropped the files\n"
         "What it cost:   no credits.\n"
         "What to do:     Correct the files and drop the set into the inbox again.\n"
-        "Note:           “chair.toml” vanished. It was left where it is.\n"
+        "Note:           “chair.toml” vanished. It stays where it is.\n"
         "\n"
         "Job abc123def456, 2023-11-14 23:13:20 CET.\n"
     )
@@ -172,7 +172,7 @@ def test_a_report_about_a_task_names_it() -> None:
 def test_several_mistakes_are_several_lines() -> None:
     """Each mistake of a sidecar under the other."""
     text = report_text(failed(SidecarError("chair.toml line 1: no\nchair.toml line 9: no").problem), NOW, UTC)
-    assert "What happened:  chair.toml line 1: no\n                chair.toml line 9: no\nWho can mend:" in text
+    assert "What happened:  chair.toml line 1: no\n                chair.toml line 9: no\nWho can act:" in text
 
 
 @pytest.mark.parametrize("problem", all_problems())
@@ -180,7 +180,7 @@ def test_every_error_makes_a_whole_report(problem: Problem) -> None:
     """Each line has its words; the machine's report says the same."""
     job = failed(problem)
     lines = report_text(job, NOW, UTC).splitlines()
-    labels = ["What happened:", "Who can mend:", "What it cost:", "What to do:"]
+    labels = ["What happened:", "Who can act:", "What it cost:", "What to do:"]
     assert [line[:16].rstrip() for line in lines[2:6]] == labels
     assert all(len(line) > 20 for line in lines[2:6])
     told = tomllib.loads(report_toml(job, "1", NOW))
@@ -196,7 +196,7 @@ def test_every_error_makes_a_whole_report(problem: Problem) -> None:
 
 def test_everybody_who_can_be_at_fault_has_a_name() -> None:
     """In words for people."""
-    assert set(WHOSE) == set(Fault)
+    assert set(WHO_CAN_ACT) == set(Fault)
 
 
 @modest
@@ -210,7 +210,7 @@ def test_no_text_from_outside_forges_a_report(name: str, message: str, word: str
     assert all(line.isprintable() for line in lines)
     assert [line.partition(":")[0] for line in lines if line.startswith(("What ", "Who "))] == [
         "What happened",
-        "Who can mend",
+        "Who can act",
         "What it cost",
         "What to do",
     ]

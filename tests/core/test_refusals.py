@@ -35,7 +35,7 @@ from rodin_watchd.problem import Lane
 
 HALF = Decimal("0.5")
 TEN = Baseline("account", Decimal("10.5"), 7)
-UNCLEAR = Proof(Verdict.UNDECIDED, "The balance cannot tell: somebody spends.")
+UNCLEAR = Proof(Verdict.UNDECIDED, "The balance shows nothing: somebody spends.")
 
 
 def refusals(*job_ids: str) -> tuple[Refusal, ...]:
@@ -150,12 +150,12 @@ def test_what_looks_free_is_bounded_as_well(documented: bool, proof: Proof, most
     assert held_often(job, InVain(0, most - 1), InARow(0, most), proof, NOW) is None
     held = held_often(job, InVain(0, most), InARow(0, most), proof, NOW)
     assert held
-    assert f"This set was submitted {most} times in vain." in held.message
+    assert f"This set was submitted {most} times without success." in held.message
     assert "ach try may have cost 0.5 credits." in held.message
     assert held.job.refused == (0 if proof is FREE else 1)
     of_all = held_often(job, InVain(0, 1), InARow(0, MOST_TRIES_IN_A_ROW), proof, NOW)
     assert of_all
-    assert f"{MOST_TRIES_IN_A_ROW} submits in a row were in vain, this one among them." in of_all.message
+    assert f"{MOST_TRIES_IN_A_ROW} submits in a row had no success, this one among them." in of_all.message
 
 
 def test_a_charge_is_booked_where_it_belongs() -> None:
@@ -170,7 +170,7 @@ def test_a_charge_is_booked_where_it_belongs() -> None:
     assert first.problem
     assert second.problem
     assert (first.problem.code, second.problem.code) == (RefusedOftenError.code, ChargedRefusalError.code)
-    assert "1 of 2 refused submits of 2 sets, perhaps not this one" in second.problem.message
+    assert "1 of 2 refused submits of 2 sets, maybe not this one" in second.problem.message
     assert [is_cost_certain(job) for job in (first, second)] == [False, True]
 
 
@@ -181,7 +181,7 @@ def test_submits_stop_until_a_person_has_decided() -> None:
     for in_a_row, jobs, words in (
         (InARow(0, 0), [held], "charged a set"),
         (InARow(MOST_IN_A_ROW, 6), [], "refused 6 sets in a row"),
-        (InARow(0, MOST_TRIES_IN_A_ROW), [], "24 submits in a row were in vain"),
+        (InARow(0, MOST_TRIES_IN_A_ROW), [], "24 submits in a row had no success"),
     ):
         pauses = until_decided(pauses, why_stopped(in_a_row, jobs), NOW)
         assert words in pauses[Lane.REFUSALS].problem.message

@@ -15,7 +15,7 @@ RULES = Rules(quiet_seconds=2.0, incomplete_seconds=600.0)
 CHAIR = Entry("anna/chair.glb", Kind.FILE, Signature(1000, 5, 11), ctime_ns=5, links=1)
 WHOLE, UNDECIDED = FileVerdict(Wholeness.WHOLE), FileVerdict(Wholeness.UNDECIDED, "text cannot tell")
 UNFINISHED, WRONG = (
-    FileVerdict(Wholeness.UNFINISHED, "it breaks off at byte 20"),
+    FileVerdict(Wholeness.UNFINISHED, "it ends too early, at byte 20"),
     FileVerdict(Wholeness.WRONG, "it is a PNG"),
 )
 CHANGED = [
@@ -152,7 +152,7 @@ def test_what_was_refused_is_told_with_its_name_and_cause() -> None:
     assert (refused.code, refused.message) == ("file-refused", "“chair.glb” cannot be used: it is a PNG.")
     assert (given_up.code, given_up.message) == (
         "file-unfinished",
-        "“chair.glb” is not complete: it breaks off at byte 20, and nothing more came.",
+        "“chair.glb” is not complete: it ends too early, at byte 20, and nothing more came.",
     )
 
 

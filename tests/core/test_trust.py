@@ -43,7 +43,7 @@ def test_nothing_is_free_by_a_balance_that_was_never_seen_to_fall() -> None:
     """Neither what was refused nor what was lost; what was charged is shown all the same."""
     doubt = UNSEEN.doubt(60, sole=True)
     still, fallen = [TEN.balance] * 2, [TEN.balance - HALF] * 2
-    assert "never seen to fall" in doubt
+    assert "never fallen" in doubt
     assert judged(TEN, since(unknown=1), still, exact=True, doubt=doubt).verdict is Verdict.UNDECIDED
     assert judged(TEN, since(unknown=1), fallen, exact=True, doubt=doubt).verdict is Verdict.CHARGED
     for sole in (False, True):

@@ -38,7 +38,7 @@ def test_a_crowd_waits_in_the_inbox_until_it_is_approved(tmp_path: Path) -> None
         shop.idle()
         assert shop.jobs() == []
         assert "5 sets wait for approval: more than 3 came at once (budget.hold_above_sets)." in shop.status()
-        assert "`rodin-watchd approve --all` lets them go on." in shop.status()
+        assert "`rodin-watchd approve --all` releases them." in shop.status()
         assert "set-0: complete, waits for approval (`rodin-watchd approve`)" in shop.status()
         assert shop.daemon.needs_person()
         shop.restart()

@@ -40,7 +40,7 @@ def test_an_empty_account_stops_submits_before_one_is_sent(tmp_path: Path) -> No
         shop.idle()
         assert shop.states() == {"chair": State.STAGED}
         assert shop.daemon.needs_person()
-        assert shop.status().count("The vendor's account is empty: it holds 0.25 credits, a texture costs 0.5") == 1
+        assert shop.status().count("The vendor's account is empty: it has 0.25 credits, a texture costs 0.5") == 1
         for _ in range(5):
             shop.ticks(1, step_seconds=150)
             shop.idle()
@@ -62,7 +62,7 @@ def test_an_account_that_runs_dry_is_not_tried_by_an_upload(tmp_path: Path) -> N
         shop.idle()
         assert sorted(shop.states().values()) == [State.ARCHIVED, State.STAGED, State.STAGED]
         assert balances(vendor) == vendor.charges == 1
-        assert "account is empty: it holds 0 credits" in shop.status()
+        assert "account is empty: it has 0 credits" in shop.status()
 
 
 def test_an_overdrawn_account_stops_submits_as_an_empty_one_does(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_an_overdrawn_account_stops_submits_as_an_empty_one_does(tmp_path: Path)
         shop.drop_set("chair")
         shop.idle()
         assert vendor.uploads == 0
-        assert "The vendor's account is empty: it holds -3 credits" in shop.status()
+        assert "The vendor's account is empty: it has -3 credits" in shop.status()
         vendor.emulator.pay_in(Decimal(10))
         shop.hands.seconds += 200
         shop.idle()
@@ -94,7 +94,7 @@ def test_an_account_that_others_empty_is_probed_by_its_balance(tmp_path: Path) -
         assert balances(vendor) == refused
         assert shop.states() == {"one": State.ARCHIVED, "two": State.STAGED}
         assert shop.job("two").attempts == 0
-        assert shop.status().count("The vendor's account is empty: it holds 0 credits") == 1
+        assert shop.status().count("The vendor's account is empty: it has 0 credits") == 1
         vendor.emulator.pay_in(Decimal("0.5"))
         shop.until(shop.is_in("two", State.ARCHIVED))
         told = [kind for kind in shop.event_kinds() if kind in ("paused", "resumed")]
@@ -234,7 +234,7 @@ def test_a_lost_submit_that_was_not_charged_is_submitted_again(tmp_path: Path) -
         began = shop.hands.seconds
         shop.ticks(1)
         assert not shop.daemon.is_idle()
-        shop.until(lambda: "until the balance tells" in shop.status())
+        shop.until(lambda: "until the balance shows" in shop.status())
         shop.until(shop.is_in("chair", State.ARCHIVED))
         assert 60 <= shop.hands.seconds - began < 90
         shop.idle()
@@ -360,7 +360,7 @@ def test_several_lost_submits_are_decided_together(tmp_path: Path) -> None:
         shop.idle()
         held = {name for name, state in shop.states().items() if state is State.HELD}
         assert held == {"d", "e"}
-        assert "cannot tell which were charged, 0.5 credits of 2 submits" in shop.status()
+        assert "does not show which were charged, 0.5 credits of 2 submits" in shop.status()
         assert vendor.charges == 4
 
 
@@ -500,7 +500,7 @@ def test_a_lost_task_could_be_paid_back(tmp_path: Path) -> None:
         vendor.emulator.pay_in(Decimal("0.5"))
         shop.idle()
         assert shop.states() == {"first": State.HELD, "second": State.HELD}
-        assert "a paid task failed or is lost, and its refund could hide a charge" in shop.status()
+        assert "a paid task failed or is lost, and a refund for it could hide a charge" in shop.status()
         assert vendor.charges == 2
 
 
@@ -525,7 +525,7 @@ def test_a_set_that_the_vendor_never_answers_is_held(tmp_path: Path) -> None:
         job = shop.job("chair")
         assert (job.state, job.charges, shop.actions(job).count("not-charged")) == (State.HELD, 0, 3)
         assert (
-            "This set was submitted 4 times in vain. If the balance is late, each try may have cost 0.5"
+            "This set was submitted 4 times without success. If the balance is late, each try may have cost 0.5"
             in shop.status()
         )
         assert (vendor.charges, vendor.uploads) == (0, 4)
@@ -550,7 +550,7 @@ def test_an_account_that_shows_whole_credits_proves_nothing(tmp_path: Path) -> N
         shop.drop_set("chair")
         shop.idle()
         assert shop.states() == {"chair": State.HELD}
-        assert "only ever shown in whole credits" in shop.status()
+        assert "it showed only whole credits" in shop.status()
         assert shop.command("resolve", job="chair", how="not-charged")["ok"]
         shop.idle()
         shop.ticks(5, step_seconds=30)

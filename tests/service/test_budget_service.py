@@ -50,7 +50,7 @@ def test_what_is_over_the_day_waits_staged_until_the_next_day(tmp_path: Path) ->
         )
         assert "2 sets wait for another day: today's budget of 1.5 credits is spent." in shop.status()
         again = datetime.fromtimestamp(START_AT + shop.hands.seconds + to_midnight(shop), ZONE)
-        assert f"It goes on by itself at {again:%Y-%m-%d} 00:00:00 CET." in shop.status()
+        assert f"It continues by itself at {again:%Y-%m-%d} 00:00:00 CET." in shop.status()
         shop.ticks(3, step_seconds=(to_midnight(shop) - 10) / 3)
         shop.idle()
         assert vendor.charges == 3
@@ -248,7 +248,9 @@ def test_the_page_names_the_midnight_at_which_the_day_really_ends(tmp_path: Path
             shop.drop_set(f"set-{number}")
         shop.idle()
         second = START_AT + shop.hands.seconds + shop.hands.jump_seconds + to_midnight(shop) + DAY_SECONDS
-        assert f"It goes on by itself at {datetime.fromtimestamp(second, ZONE):%Y-%m-%d} 00:00:00 CET." in shop.status()
+        assert (
+            f"It continues by itself at {datetime.fromtimestamp(second, ZONE):%Y-%m-%d} 00:00:00 CET." in shop.status()
+        )
         assert vendor.charges == 1
 
 

@@ -47,8 +47,8 @@ def test_a_set_whose_first_file_is_gone_is_left_where_it_is(tmp_path: Path, vend
         assert shop.states() == {"chair": State.FAILED}
         assert shop.found("inbox") == {"chair.png", "chair.toml"}
         assert shop.found("failed") == {"chair/REPORT.txt", "chair/report.toml"}
-        assert "“chair.obj” vanished before it could be taken" in shop.status()
-        assert "“chair.png” was left where it was" in shop.report("chair")
+        assert "“chair.obj” disappeared before it could be taken" in shop.status()
+        assert "“chair.png” stays where it is" in shop.report("chair")
         assert "chair: waits for" in shop.status()
         shop.drop("chair.obj", model("chair"))
         shop.idle()

@@ -156,7 +156,7 @@ def test_retry_beside_a_live_twin_fails_again(tmp_path: Path) -> None:
         shop.until(shop.is_in("twin", State.SUBMITTED))
         assert shop.command("retry", job="chair")["ok"]
         shop.until(shop.is_in("chair", State.FAILED))
-        assert "being worked on already" in shop.report("chair")
+        assert "in progress already" in shop.report("chair")
         assert shop.states() == {"chair": State.FAILED, "twin": State.SUBMITTED}
         assert vendor.charges == 1
 
@@ -184,16 +184,16 @@ REFUSED: list[tuple[str, dict[str, object], str]] = [
     ("retry", {"job": "nobody"}, "There is no job"),
     ("retry", {}, "There is no job"),
     ("cancel", {"job": "chair"}, "A job that is archived cannot be canceled"),
-    ("cancel", {"job": "chair", "seen": None}, "does not say what was seen"),
-    ("retry", {"job": "chair", "seen": {"state": "odd"}}, "does not say what was seen"),
-    ("resolve", {"job": "chair", "seen": [1], "how": "not-charged"}, "does not say what was seen"),
-    ("rerun", {"job": "chair", "seen": 7}, "does not say what was seen"),
-    ("resume", {"seen": None}, "does not say what was seen"),
-    ("approve", {"seen": "all"}, "does not say what was seen"),
+    ("cancel", {"job": "chair", "seen": None}, "does not say which state"),
+    ("retry", {"job": "chair", "seen": {"state": "odd"}}, "does not say which state"),
+    ("resolve", {"job": "chair", "seen": [1], "how": "not-charged"}, "does not say which state"),
+    ("rerun", {"job": "chair", "seen": 7}, "does not say which state"),
+    ("resume", {"seen": None}, "does not say which state"),
+    ("approve", {"seen": "all"}, "does not say which state"),
     ("resolve", {"job": "chair", "how": "not-charged"}, "Only a held job needs resolving"),
     ("resolve", {"job": "chair", "how": "by magic"}, "cannot be resolved by"),
-    ("resolve", {"job": "chair", "how": "task"}, "The task is not named"),
-    ("resolve", {"job": "chair", "how": "task", "task": None}, "The task is not named"),
+    ("resolve", {"job": "chair", "how": "task"}, "No task is given"),
+    ("resolve", {"job": "chair", "how": "task", "task": None}, "No task is given"),
     ("dance", {"job": "chair"}, "does not know the command “dance”"),
 ]
 
@@ -305,7 +305,7 @@ def test_a_resolve_is_judged_when_it_arrives(tmp_path: Path) -> None:
         assert "this one is submitting: being sent" in answer["message"]
         shop.idle()
         later = shop.command("resolve", **resolve)
-        assert "is held anew since" in later["message"]
+        assert "is held again since" in later["message"]
         assert "(hold 2)" in later["message"]
         assert f"rodin-watchd show {shop.job('chair').id}" in later["message"]
         assert f"resolve {shop.job('chair').id} --hold 2`" in shop.status()
@@ -337,7 +337,7 @@ def test_a_job_that_was_not_seen_failing_is_not_retried(shop: Workshop, vendor: 
     assert shop.command("cancel", job="chair")["ok"]
     shop.idle()
     assert (
-        "This job went on since you looked: it is failed now" in shop.command("retry", job="chair", **seen)["message"]
+        "This job continued since you looked: it is failed now" in shop.command("retry", job="chair", **seen)["message"]
     )
     assert shop.states() == {"chair": State.FAILED}
     assert vendor.charges == 0

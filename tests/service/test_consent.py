@@ -244,7 +244,7 @@ def test_a_retry_that_waits_for_its_twin_says_how_it_is_given_again(tmp_path: Pa
         shop.until(shop.is_in("twin", State.HELD))
         assert shop.command("retry", job="chair", pay_again=True)["ok"]
         shop.until(shop.is_in("chair", State.FAILED))
-        assert f"`rodin-watchd retry --pay-again {shop.job('chair').id}` pays for this one as well" in shop.report(
+        assert f"`rodin-watchd retry --pay-again {shop.job('chair').id}` pays for this set as well" in shop.report(
             "chair"
         )
         assert vendor.charges_in_all == 1

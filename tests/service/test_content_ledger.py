@@ -118,8 +118,8 @@ def test_again_waits_for_the_one_that_is_being_worked_on(tmp_path: Path) -> None
         shop.drop("twin.png", image("chair"))
         shop.drop("twin.toml", b"again = true\n")
         shop.until(shop.is_in("twin", State.FAILED))
-        assert f"are being worked on already (job {shop.job('chair').id})" in shop.report("twin")
-        assert f"`rodin-watchd retry {shop.job('twin').id}` pays for this one as well" in shop.report("twin")
+        assert f"are in progress already (job {shop.job('chair').id})" in shop.report("twin")
+        assert f"`rodin-watchd retry {shop.job('twin').id}` pays for this set as well" in shop.report("twin")
         shop.idle()
         assert shop.command("retry", job="twin")["ok"]
         shop.idle()

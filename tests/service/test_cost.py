@@ -126,7 +126,7 @@ def test_a_dear_price_is_reserved_once_it_is_known(tmp_path: Path, took: str, bu
         assert vendor.charges == paid
         assert "waits for another day" in shop.status()
         left = Decimal(budget) - paid * Decimal(took)
-        assert (f"the newest textures took up to {took} credits each" in shop.status()) is (left >= Decimal("0.5"))
+        assert (f"the newest textures cost up to {took} credits each" in shop.status()) is (left >= Decimal("0.5"))
 
 
 @pytest.mark.parametrize(

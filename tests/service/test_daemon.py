@@ -91,7 +91,7 @@ def test_the_rest_of_a_crowd_waits_in_the_inbox(tmp_path: Path) -> None:
         shop.until(lambda: State.SUBMITTED in shop.states().values())
         shop.ticks(5, step_seconds=5)
         assert sorted(shop.states().values()) == [State.STAGED, State.STAGED, State.SUBMITTED]
-        assert shop.status().count("complete, waits for its turn") == 3
+        assert shop.status().count("complete, waits until it is taken") == 3
         assert vendor.charges == 1
         assert len(shop.found("inbox")) == 6
         assert not shop.daemon.is_idle()

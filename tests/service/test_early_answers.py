@@ -123,7 +123,7 @@ def test_early_answers_that_cannot_be_read_are_bounded(tmp_path: Path, answer: C
         for _ in range(2):
             shop.drop("chair.obj", model("chair") + PADDING)
             shop.drop("chair.png", image("chair"))
-            shop.until(lambda: len(vendor.charged) > 4 or "4 times in vain" in shop.status(), step_seconds=30.0)
+            shop.until(lambda: len(vendor.charged) > 4 or "4 times without success" in shop.status(), step_seconds=30.0)
             for _ in range(10):
                 shop.ticks(1, step_seconds=60.0)
                 shop.rest()

@@ -247,7 +247,7 @@ def test_an_unknown_status_word_is_told_once(tmp_path: Path, caplog: pytest.LogC
         assert shop.states() == {"chair": State.ARCHIVED}
         told = [record.getMessage() for record in caplog.records if "contract does not name" in record.getMessage()]
         assert told == [
-            f"unknown-word: job {shop.job('chair').id}: the vendor says “Dreaming”, which the contract does not name"
+            f"unknown-word: job {shop.job('chair').id}: the vendor says “Dreaming”, which is not in its documents"
         ]
         shown = [event.message for event in shop.store.events(shop.job("chair").id)]
         assert any("the vendor says: Dreaming" in message for message in shown)

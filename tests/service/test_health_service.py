@@ -254,14 +254,14 @@ def test_a_set_that_may_not_be_moved_is_told(tmp_path: Path, caplog: pytest.LogC
             oak.thaw()
             shop.until(shop.is_in("chair", State.ARCHIVED), step_seconds=2.0)
         assert health(shop).inbox["unmovable"] == 0
-    reason = "the service may not move “oak/chair.obj”: give its user the right to write in that folder"
+    reason = "the service has no permission to move “oak/chair.obj”: give its user write permission in that folder"
     told = [(r.levelname, r.getMessage()) for r in caplog.records if r.__dict__.get("set") == "oak/chair"]
     assert [line for line in told if "unmovable" in line[1]] == [
         (
             "WARNING",
             f"unmovable oak/chair: {reason}",
         ),
-        ("INFO", "unmovable-ended oak/chair: it may be moved now, or is gone"),
+        ("INFO", "unmovable-ended oak/chair: it can be moved now, or is gone"),
     ]
 
 
@@ -296,4 +296,4 @@ def test_a_sign_that_cannot_be_left_is_told_and_so_is_its_return(
         shop.ticks(3, step_seconds=2.0)
         told = [record.getMessage() for record in caplog.records if vars(record)["action"] == "sign"]
         assert len(told) == 2
-        assert told[1] == f"sign: signs of life are left in {heartbeat} again."
+        assert told[1] == f"sign: the heartbeat is written to {heartbeat} again."

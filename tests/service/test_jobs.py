@@ -69,9 +69,9 @@ def test_a_note_is_known_but_not_durable(journal: Journal, job_store: JobStore) 
 @pytest.mark.parametrize(
     ("state", "consent", "paid", "told"),
     [
-        (State.SUBMITTED, "", False, "being worked on already"),
-        (State.SUBMITTED, "word:x", False, "being worked on already"),
-        (State.SUBMITTED, "", True, "being worked on already"),
+        (State.SUBMITTED, "", False, "in progress already"),
+        (State.SUBMITTED, "word:x", False, "in progress already"),
+        (State.SUBMITTED, "", True, "in progress already"),
         (State.ARCHIVED, "", False, "delivered before: outbox/set-1"),
         (State.ARCHIVED, "word:x", False, ""),
         (State.ARCHIVED, "", True, ""),

@@ -1,4 +1,4 @@
-"""The journal's files are removed or exchanged while the service runs, or older ones are put in place while it stands still."""
+"""The journal's files are removed or replaced while the service runs, or older ones are put in place while it stands still."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_a_journal_that_is_taken_away_is_written_out_again(
             assert {job.name for job in reader.jobs()} == {"before", "after"}
             assert reader.quick_check() == "ok"
             [event] = reader.service_events(kinds=["journal-written-out"])
-        assert "removed or exchanged" in event.message
+        assert "removed or replaced" in event.message
         assert bool(moved_aside(journal)) is bool(journal.name in was_there)
         assert "ATTENTION" in shop.status()
         assert [r for r in caplog.records if vars(r).get("action") == "journal-written-out"]
@@ -239,7 +239,7 @@ def test_the_notice_ends_when_people_take_away_what_was_moved(tmp_path: Path) ->
         shop.ticks(3, step_seconds=2)
         [aside] = moved_aside(journal)
         assert aside.name in shop.status()
-        assert "Give commands that were given meanwhile again" in shop.status()
+        assert "Give commands from that time again" in shop.status()
         with closing(sqlite3.connect(aside)) as db:
             assert db.execute("SELECT verb FROM commands").fetchall() == [("pause",)]
         shop.restart()
@@ -293,7 +293,7 @@ def test_a_removed_state_folder_is_made_again(tmp_path: Path) -> None:
         shutil.rmtree(shop.path(".rodin-watchd"))
         shop.ticks(4, step_seconds=2)
         assert "AWAY" not in shop.status()
-        assert "were removed or exchanged" in shop.status()
+        assert "were removed or replaced" in shop.status()
         shop.drop_set("after")
         shop.idle()
         assert shop.states() == {"before": State.ARCHIVED, "after": State.ARCHIVED}
@@ -339,7 +339,7 @@ def test_nothing_is_written_below_a_state_folder_whose_disk_is_away(tmp_path: Pa
         shop.ticks(8, step_seconds=1)
         assert list(small.iterdir()) == []
         assert vendor.charges == 1
-        assert "the disk that held it is not mounted" in shop.status()
+        assert "its disk is not mounted" in shop.status()
         subprocess.run(["mount", "--move", str(away), str(small)], check=False)
         if not journal.exists():
             subprocess.run(["mount", "--bind", str(away), str(small)], check=True)
@@ -363,8 +363,8 @@ def test_without_room_the_service_waits_and_says_so(tmp_path: Path) -> None:
         shop.drop_set("after")
         shop.ticks(8, step_seconds=1)
         assert vendor.charges == 1
-        assert "Nothing is taken or paid until the journal is written out again" in shop.status()
-        assert "Make room" in shop.status()
+        assert "Nothing is taken or paid until the journal is written again" in shop.status()
+        assert "Make free space" in shop.status()
         healthy, line = told(small / "journal.sqlite3", LONG_SECONDS)
         assert not healthy
         assert "journal gone" in line
@@ -508,7 +508,7 @@ def test_a_backup_that_was_put_back_counts_what_it_lacks(tmp_path: Path) -> None
         shop.idle()
         assert vendor.charges == 2
         [event] = shop.store.service_events(kinds=["restored"])
-        assert "put back from its backup" in event.message
+        assert "restored from its backup" in event.message
         assert "1 submit is missing in it" in event.message
 
 
@@ -725,7 +725,7 @@ def test_a_count_that_nobody_can_read_stops_the_start(tmp_path: Path) -> None:
     with working(tmp_path) as (shop, _):
         shop.crash()
         shop.path(".rodin-watchd/submits").write_text("nonsense")
-        with pytest.raises(DiskError, match="does not hold the count"):
+        with pytest.raises(DiskError, match="does not contain the count"):
             shop.start()
         shop.path(".rodin-watchd/submits").unlink()
         shop.start()
@@ -791,7 +791,7 @@ def test_a_command_in_a_journal_that_is_put_back_is_not_carried_out_again(tmp_pa
         assert vendor.charges_in_all == 2
         shop.restart(shop.put_in_place(copy))
         shop.idle()
-        assert "put back or copied since" in shop.answer_to(number)["message"]
+        assert "restored or copied since" in shop.answer_to(number)["message"]
         assert vendor.charges_in_all == 2
 
 

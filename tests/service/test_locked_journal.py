@@ -124,7 +124,7 @@ def test_an_answer_that_meets_a_faulty_disk_is_kept(tmp_path: Path) -> None:
         assert (shop.states(), vendor.charges) == ({"chair": State.ARCHIVED}, 1)
         [paused, resumed] = reversed(shop.store.service_events())
         assert (paused.code, paused.message) == ("journal-fault", f"everything: {FAULT}")
-        assert resumed.message == f"everything: {FAULT} That is over."
+        assert resumed.message == f"everything: {FAULT} This has ended."
 
 
 def test_an_upload_whose_end_meets_a_faulty_disk_is_dropped_and_sent_again(tmp_path: Path) -> None:
@@ -181,16 +181,16 @@ def test_a_start_that_meets_a_lock_says_so(tmp_path: Path) -> None:
 
 
 CASES = {
-    "ENOSPC": "Make room",
+    "ENOSPC": "Make free space",
     "EDQUOT": "raise the quota",
     "EROFS": "Mount the disk so that it can be written",
-    "EACCES": "the right to read and write",
+    "EACCES": "permission to read and write",
     "EIO": "check the disk or share",
     "EMFILE": "Raise the limit of open files",
     "ENOMEM": "more memory",
     "ESTALE": "Bring the share or disk back",
-    "ENOENT": "Put back what is missing there",
-    "EBUSY": "Mend that",
+    "ENOENT": "Restore the missing file or folder",
+    "EBUSY": "Correct that",
 }
 
 
@@ -200,5 +200,5 @@ def test_each_cause_has_its_own_advice(name: str) -> None:
     number = getattr(errno, name)
     error = DiskError.of("A file cannot be written", OSError(number, os.strerror(number)))
     assert CASES[name] in error.advice_given
-    assert error.advice_given.endswith("; the service goes on by itself.")
+    assert error.advice_given.endswith("; the service continues by itself.")
     assert error.message == f"A file cannot be written: {os.strerror(number)}."

@@ -719,9 +719,12 @@ def test_an_emptied_journal_is_refused(shop: Workshop) -> None:
     """It opens as a new one; but the root's mark tells that it has served before."""
     shop.crash()
     shop.journal.write_bytes(b"")
-    with pytest.raises(JournalError, match="is empty: it was removed or cut") as caught, assembled(shop.config, KEY):
+    with (
+        pytest.raises(JournalError, match="is empty: it was removed or emptied") as caught,
+        assembled(shop.config, KEY),
+    ):
         pass
-    assert "there is no backup beside it" in caught.value.advice_given
+    assert "there is no backup next to it" in caught.value.advice_given
 
 
 # ---- two daemons ----------------------------------------------------------------------------------------------------

@@ -78,4 +78,4 @@ def test_every_declared_option_is_known_everywhere() -> None:
 def test_what_is_said_of_a_default_is_the_declared_one(key: str) -> None:
     """The words for people, and the value that the fingerprint and the forecast know."""
     words, default = NODES[key]["description"], DECLARED[key].default
-    assert default is None or str(default) in words.partition("Left out,")[2]
+    assert default is None or str(default) in words.partition("Without it,")[2]

@@ -164,7 +164,7 @@ def test_a_restored_journal_pays_for_nothing_twice(shop: Workshop, vendor: Vendo
     shop.start()
     shop.idle()
     assert shop.states() == {"unsent": State.HELD}
-    assert "put back from its backup" in shop.status()
+    assert "restored from its backup" in shop.status()
     assert [name for name in shop.found("failed") if name.endswith("inputs/new.obj")]
     assert vendor.charges == 2
     assert len(told(shop, "restored")) == 1

@@ -265,7 +265,7 @@ def rodin_process(job, directory):
             shop.idle()
         assert [n["job"] for n in notes(tmp_path)] == ["one", "two"]
         assert "set aside" in receipt(shop, "three")["plugins"]["plug"]["failed"]
-        assert "The plugin plug keeps failing in rodin_process and is set aside" in shop.status()
+        assert "The plugin plug keeps failing in rodin_process and is not called for a while" in shop.status()
         (tmp_path / "mended").touch()
         shop.hands.seconds += 700
         shop.drop_set("four")
@@ -480,8 +480,8 @@ def test_a_date_in_the_settings_refuses_the_set(tmp_path: Path, vendor: Vendor) 
         shop.drop_set("chair", "[plugins.plug]\nsince = 2024-05-01\n")
         shop.drop_set("table", "[plugins.plug]\nsize = inf\n")
         shop.idle()
-        assert "line 2: plugins.plug.since holds a date" in shop.report("chair")
-        assert "plugins.plug.size holds a number that is not finite" in shop.report("table")
+        assert "line 2: plugins.plug.since contains a date" in shop.report("chair")
+        assert "plugins.plug.size contains a number that is not finite" in shop.report("table")
 
 
 SPOILS = {

@@ -112,7 +112,7 @@ def test_a_refusal_changes_nothing(shop: Reloaded, caplog: pytest.LogCaptureFixt
     told = [record.getMessage() for record in caplog.records if vars(record)["action"] == "reload-refused"]
     assert told[:2] == ["reload-refused: config.toml: line 3: no", "reload-refused: config.toml: line 5: no Mend it."]
     assert len(told) == 2 + 4, "two mistakes, then one each"
-    restart = "Restart the service for that (`systemctl restart`), or take the change back."
+    restart = "Restart the service for that (`systemctl restart`), or undo the change."
     assert f"reload-refused: folders.lease cannot change while the service runs. {restart}" in told
     assert not any(record.exc_info for record in caplog.records)
 

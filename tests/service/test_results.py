@@ -148,4 +148,4 @@ def test_a_list_that_shrinks_takes_nothing_away(host: FileHost, download: Downlo
         "texture_diffuse.png": True,
     }
     assert isinstance(outcome, Done)
-    assert "“texture_diffuse.png” was downloaded whole" in receipt(outcome.job, "1", 1000.0)
+    assert "“texture_diffuse.png” was downloaded completely" in receipt(outcome.job, "1", 1000.0)

@@ -130,7 +130,7 @@ def test_a_broken_preset_holds_up_its_own_folder_only(shop: Workshop) -> None:
     shop.drop_set("good")
     shop.idle()
     assert shop.states() == {"good": State.ARCHIVED}
-    assert "the folder's preset has to be mended first" in shop.status()
+    assert "the folder's preset must be corrected first" in shop.status()
     assert "line 2" in shop.status()
     preset.write_bytes(b"seed = 4\n")
     shop.idle()
@@ -158,7 +158,7 @@ def test_two_identical_sets_at_once_are_paid_once(shop: Workshop, vendor: Vendor
     shop.idle()
     assert sorted(shop.states().values()) == [State.ARCHIVED, State.FAILED]
     [refused] = [name for name, state in shop.states().items() if state is State.FAILED]
-    assert "being worked on already" in shop.report(refused)
+    assert "in progress already" in shop.report(refused)
     assert vendor.charges == 1
     shop.assert_nothing_lost()
 

@@ -60,9 +60,9 @@ def test_a_share_in_two_inboxes_is_served_by_one(tmp_path: Path, vendor: Vendor,
         assert (len(one.jobs()), two.jobs(), vendor.charges) == (4, [], 4)
         assert "NOT TAKEN" in two.status()
         assert f"rodin-watchd accept {place}" in two.status()
-        assert "carries the mark of another service" in two.told("check", "--offline")
+        assert "has the mark of another service" in two.told("check", "--offline")
         assert "NOT TAKEN" not in one.status()
-        assert "carries the mark of another service" not in one.told("check", "--offline")
+        assert "has the mark of another service" not in one.told("check", "--offline")
         assert "folder of a service" in two.told("explain", str(two.root / place / "any.obj"))
 
 

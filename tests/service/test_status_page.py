@@ -111,7 +111,7 @@ def test_people_learn_that_the_page_cannot_be_written(shop: Workshop) -> None:
     heartbeat = read_heartbeat(sign_path(shop.journal))
     assert heartbeat
     assert heartbeat.health.paused == (Standstill.PAGE,)
-    assert "take away what lies in its place" in page.notices[0]
+    assert "remove what has its name" in page.notices[0]
     shop.path("STATUS.txt").rmdir()
     shop.ticks(4, step_seconds=1.0)
     assert Page.of_data(shop.store.meta(PAGE)).notices == ()
@@ -134,7 +134,7 @@ def test_somebodys_own_file_is_kept(shop: Workshop, caplog: pytest.LogCaptureFix
     assert kept.read_text() == mine
     assert kept.is_symlink() == (kind == "link")
     assert is_page(path.read_bytes())
-    assert "that one is called STATUS-kept.txt now" in caplog.text
+    assert "the changed file is called STATUS-kept.txt now" in caplog.text
     path.write_text("more notes")
     shop.ticks(3, step_seconds=1.0)
     assert shop.path("STATUS-kept-2.txt").read_text() == "more notes"

@@ -78,7 +78,7 @@ def test_a_set_with_two_files_of_a_role_is_not_staged(tmp_path: Path, tools: Too
     files = {"chair_obj": model("chair"), "chair_png": image("chair"), "other_png": image("other")}
     outcome = run(tools, claimed(tmp_path, **files), allow)
     assert isinstance(outcome, Rejected)
-    assert "2 files compete to be the image" in outcome.problem.message
+    assert "2 files fit the image" in outcome.problem.message
     assert len(list((tmp_path / "inbox").iterdir())) == 3
 
 

@@ -191,14 +191,14 @@ def test_the_doctor_finds_the_key_of_the_unit(staffed: Shop) -> None:
         assert "100 credits are left" in told
         staffed.start()
     told = machine.run("runuser -u rodin-watchd -- rodin-watchd check")
-    hidden = "Not visible from here: systemd shows /etc/rodin-watchd/api-key to the service alone."
+    hidden = "Not visible from here: systemd shows /etc/rodin-watchd/api-key only to the service."
     assert f"warning  key: {hidden}" in told
     assert f"warning  balance: {hidden}" in told
     machine.run(
         "mkdir -m 755 /srv/rodin-watchd/inbox/ann && chown ann: /srv/rodin-watchd/inbox/ann && chmod g-s /srv/rodin-watchd/inbox/ann"
     )
     told = machine.run("rodin-watchd check")
-    assert "rodin-watchd may not take what is dropped into /srv/rodin-watchd/inbox/ann (drwxr-xr-x, ann's)." in told
+    assert "rodin-watchd has no permission to take files from /srv/rodin-watchd/inbox/ann (drwxr-xr-x, ann's)." in told
 
 
 PROBE = """

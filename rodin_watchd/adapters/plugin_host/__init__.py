@@ -52,7 +52,7 @@ def new_home(scratch: Path, *, clears: bool) -> Path:
         scratch.mkdir(parents=True)
     except FileExistsError:
         if not _is_ours(scratch):
-            what = f"what the service has not made lies in the place of {scratch}; move it away"
+            what = f"a foreign file or folder has the name {scratch}; move it away"
             raise FileExistsError(errno.EEXIST, what, str(scratch)) from None
     (scratch / MARK).touch()
     if clears:

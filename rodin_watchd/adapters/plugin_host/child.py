@@ -165,7 +165,7 @@ class Child:
         try:
             return packed({**request, "number": self._number})
         except ValueError as error:
-            raise PluginError(f"{self._named} cannot be told this: {error}.") from None
+            raise PluginError(f"{self._named} cannot get these values: {error}.") from None
 
     @contextlib.contextmanager
     def _closed_on_error(self) -> Iterator[None]:
@@ -251,7 +251,7 @@ class Child:
 
     def _watch(self, watch: Callable[[], None]) -> None:
         if size_of(self._home) > self._limits.file_bytes:
-            raise PluginGreedyError(f"{self._named} left too much among its temporary files and was ended.")
+            raise PluginGreedyError(f"{self._named} wrote too many temporary files and was ended.")
         watch()
 
     def _understood(self, data: bytearray) -> dict[str, Any] | None:
@@ -308,7 +308,7 @@ class Child:
         return f"The plugin {printable(self.source.name)}"
 
     def _garbage(self) -> PluginCrashedError:
-        return PluginCrashedError(f"{self._named} answered with garbage.")
+        return PluginCrashedError(f"{self._named} gave an answer that cannot be read.")
 
     def _late(self, seconds: float) -> PluginTimeoutError:
         return PluginTimeoutError(f"{self._named} took longer than {seconds:g} seconds and was ended.")

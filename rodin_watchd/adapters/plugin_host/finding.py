@@ -125,12 +125,12 @@ def _names_in(folder: Path) -> list[str]:
         return sorted(os.listdir(folder))  # noqa: PTH208 - names
     except (FileNotFoundError, NotADirectoryError):
         raise PluginLoadError(
-            f"The plugins' folder {folder} is missing.", advice="Make it, or mend plugins.folders."
+            f"The plugins' folder {folder} is missing.", advice="Make it, or correct plugins.folders."
         ) from None
     except OSError as error:
         raise PluginLoadError(
             f"The plugins' folder {folder} cannot be read: {error.strerror}.",
-            advice="Give the user of the service the right to read it, or mend plugins.folders.",
+            advice="Give the user of the service read permission, or correct plugins.folders.",
         ) from None
 
 
@@ -144,7 +144,7 @@ def refuse_untrusted(path: Path) -> None:
             status = place.stat()
         except OSError as error:
             raise PluginLoadError(
-                f"{place} cannot be looked at: {error.strerror}.", advice="Mend or remove it."
+                f"{place} cannot be checked: {error.strerror}.", advice="Correct or remove it."
             ) from None
         writers = status.st_mode & _OTHERS_WRITE
         shared = place != path and status.st_mode & stat.S_ISVTX  # like /tmp: what is in it only its owner can change

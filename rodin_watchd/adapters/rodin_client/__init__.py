@@ -167,7 +167,7 @@ class RodinClient:
 
     def _submit_failure(self, error: Exception, body: UploadBody) -> Exception:
         if transfer.was_answered(error):
-            return OutcomeUnknownError(f"The vendor answered, and that could not be read: {transfer.why(error)}.")
+            return OutcomeUnknownError(f"The vendor answered, but the answer could not be read: {transfer.why(error)}.")
         if body.closing_left:
             return OutcomeUnknownError(f"The whole set was sent, but no answer came: {transfer.why(error)}.")
         if body.failure is not None:
@@ -201,7 +201,7 @@ class RodinClient:
         with closing(response):
             content, whole = transfer.bounded_body(response)
             if not whole:
-                raise VendorAnswerError("The vendor's answer did not come whole.")
+                raise VendorAnswerError("The vendor's answer is incomplete.")
             return self._answer(response, content, question or {})
 
     def _request(self, method: str, path: str, body: UploadBody | bytes | None, content_type: str) -> PreparedRequest:

@@ -161,7 +161,7 @@ class BodyConnection:
     def _wait(self, events: int, ends_at: float, longest_ms: float = float("inf")) -> None:
         left_ms = (ends_at - time.monotonic()) * 1000
         if left_ms <= 0:
-            raise TimeoutError("what was sent was taken too slowly")
+            raise TimeoutError("the vendor received the data too slowly")
         line = select.poll()
         line.register(self._sock, events)
         line.poll(min(left_ms, longest_ms))
@@ -218,7 +218,7 @@ _WORDS: Final[tuple[tuple[type[Exception], str], ...]] = (
     (ConnectionRefusedError, "it refuses connections"),
     (ssl.SSLCertVerificationError, "its TLS certificate cannot be verified"),
     (requests.exceptions.InvalidSchema, "the proxy setting cannot be used"),
-    (urllib3_errors.ProxyError, "the proxy does not let the call through"),
+    (urllib3_errors.ProxyError, "the proxy refuses the call"),
     (urllib3_errors.SSLError, "TLS failed"),
     (urllib3_errors.ConnectTimeoutError, "no connection could be made in time"),
     (urllib3_errors.TimeoutError, "it took too long"),
@@ -347,7 +347,7 @@ def _final_head(source: io.BufferedReader) -> bytes:
             if not _INTERIM.match(head[0]):
                 return b"".join(_framed(list(_needed(head))))
             head = []
-    raise http.client.RemoteDisconnected("the answer's head did not come whole")
+    raise http.client.RemoteDisconnected("the headers of the answer are incomplete")
 
 
 def has_final_head(come: bytes) -> bool:
@@ -632,7 +632,7 @@ def _written(response: requests.Response, part: Path, limit_bytes: int) -> tuple
         try:
             shutil.copyfileobj(response.raw, meter, _COPY_BYTES)
         except (urllib3_errors.HTTPError, http.client.HTTPException) as error:
-            raise DownloadError(f"A result file did not come whole: {why(error)}.") from None
+            raise DownloadError(f"A result file is incomplete: {why(error)}.") from None
         os.fsync(file.fileno())
     return meter.size, meter.digest.hexdigest()
 

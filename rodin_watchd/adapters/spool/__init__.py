@@ -230,7 +230,7 @@ class Spool:
 
     def free_bytes(self) -> int:
         """Return the room on the filesystem that holds the work folder. Raises DiskError."""
-        with self._disk_errors(f"{self.work} cannot be looked at"):
+        with self._disk_errors(f"{self.work} cannot be read"):
             return shutil.disk_usage(self.work).free
 
     def inputs(self, job_id: str) -> Path:
@@ -361,12 +361,12 @@ class Spool:
                 if error.errno in NO_FOLDER_ERRNOS and not place.folder:
                     raise DiskError(f"{where} is not a folder.") from error
                 if error.errno in NO_FOLDER_ERRNOS:
-                    advice = "Take away what lies there; the service tries again by itself."
+                    advice = "Remove the file there; the service tries again by itself."
                     raise RightsError(
                         f"“{where}” cannot be made: a file or a link is in the way.", advice=advice
                     ) from error
                 if isinstance(error, PermissionError) and place.folder:
-                    raise RightsError(f"The service may not write in “{where}”.") from error
+                    raise RightsError(f"The service has no permission to write in “{where}”.") from error
                 raise
 
     def make(self, folder: Path) -> None:

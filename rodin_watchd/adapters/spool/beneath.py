@@ -66,7 +66,7 @@ class ServedFolderError(NotADirectoryError):
         self.reason = reason
 
 
-SERVED = "a folder of a service (it carries the mark of an inbox, an outbox or a root); what lies in it is not taken"
+SERVED = "a folder of a service (it has the mark of an inbox, an outbox or a root); its files are not taken"
 """Why a folder with a mark is not looked into."""
 
 
@@ -92,7 +92,7 @@ def folder_beneath(root: Path | Anchor, path: str, *, make: bool = False) -> Ite
         walked = ""
         for part in filter(None, path.split("/")):
             if part in (".", ".."):
-                raise PermissionError(errno.EPERM, "it leads out of its folder", path)
+                raise PermissionError(errno.EPERM, "it points out of its folder", path)
             walked = f"{walked}/{part}" if walked else part
             missing_is_made = make and walked not in anchor.fixed
             deeper = _opened_or_made(anchor, descriptor, part) if missing_is_made else _opened(descriptor, part)

@@ -62,7 +62,7 @@ class FolderCopy:
                     self._in_sight = True
                     return
         raise DiskError(
-            "A result or set cannot be copied whole: another program removes or changes its files meanwhile.",
+            "A result or set cannot be copied completely: another program removes or changes its files meanwhile.",
             advice="Find the program that cleans up hidden folders there, and end it; the service tries again by itself.",
         )
 

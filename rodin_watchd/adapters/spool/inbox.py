@@ -32,7 +32,7 @@ from rodin_watchd.model import Entry, Kind
 DEEPEST = 32
 """Folders nested deeper are not looked at: a bound against loops made by mounts."""
 
-TWICE = "the same folder as another one in the inbox, by a mount; what lies there is taken from one place"
+TWICE = "the same folder as another one in the inbox, by a mount; its files are taken from one place"
 """Why a folder in the inbox is not looked into that was looked into already."""
 
 T = TypeVar("T")
@@ -184,7 +184,7 @@ def _look_deeper(parent: int, name: str, where: tuple[str, int], looked: _Looked
     except ServedFolderError as error:
         looked.junk[path] = error.reason
     except PermissionError:
-        looked.junk[path] = "a folder that the service may not read"
+        looked.junk[path] = "a folder that the service has no permission to read"
     except OSError as error:
         if error.errno not in (errno.ENOENT, *NO_FOLDER_ERRNOS):  # those: gone, or something else by now
             looked.junk[path] = f"a folder that cannot be read ({error.strerror})"

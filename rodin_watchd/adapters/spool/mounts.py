@@ -41,11 +41,11 @@ _MARK_BYTES = 4096
 _LEFT_OVER = frozenset({"lost+found", MARK, SUBMITS_NOTE})
 _WHY_CLOSED: Mapping[Closed, str] = {
     Closed.SERVED: SERVED,
-    Closed.STILL_THEIRS: "a folder that carried another service's mark, which somebody has removed: that service restores it",
-    Closed.UNMARKED: "a share or disk that carries no mark of the service yet: it is marked at the next look",
+    Closed.STILL_THEIRS: "a folder that had another service's mark, which somebody has removed; that service restores it",
+    Closed.UNMARKED: "a share or disk without a mark of the service yet: it gets one at the next scan",
 }
-_OPENING = "# rodin_watchd knows this folder by this file. Please leave it here.\n"
-_CLOSED_TO_US: Final = Mark("", "folder, whose mark this user may not read")
+_OPENING = "# rodin_watchd knows this folder by this file. Please do not remove it.\n"
+_CLOSED_TO_US: Final = Mark("", "folder, but this user has no permission to read its mark")
 _ILLEGIBLE: Final = Mark("", "folder, whose mark is damaged")
 
 
@@ -73,7 +73,7 @@ class Mounts:
 
     def refuse_bare(self) -> None:
         """Raise FolderGoneError for a root in which nothing is ours: it may be the place where a share is to be mounted."""
-        advice = "Mount the share or disk that belongs there; for a new folder run `rodin-watchd init` first."
+        advice = "Mount the share or disk of this folder; for a new folder run `rodin-watchd init` first."
         if not os.path.isdir(self.root):  # noqa: PTH112 - unlike Path.is_dir, False also where we may not look
             raise FolderGoneError(f"The folder {self.root} does not exist.", advice=advice)
         if not any(os.path.lexists(self.root / name) for name in (INBOX, MARK, CONFIG_NAME)):
@@ -133,7 +133,7 @@ class Mounts:
         """Return what an open folder in the inbox is. Raises ServedFolderError for a mount of ours, mounted there; OSError."""
         identity = _identity(os.fstat(descriptor))
         if identity in (self._believed or {}).values():  # its mark may have been removed
-            raise ServedFolderError(path, "a folder of this service; what lies in it is not taken")
+            raise ServedFolderError(path, "a folder of this service; its files are not taken")
         mark = (_mark_in(descriptor) or _ILLEGIBLE) if is_there(MARK, descriptor) else None
         return SeenInside(identity, is_mount_point(descriptor), mark)
 

@@ -171,9 +171,7 @@ def give_name(new: str, folder: int, name: str, is_ours: Callable[[bytes], bool]
         _decide_aside(folder, left, name, is_ours)
         if is_there(left, folder):  # `make` would write over it
             stem, ending = os.path.splitext(name)  # noqa: PTH122 - a name, not a path
-            why = (
-                f"{left} holds somebody else's {name}, and it cannot be kept as {stem}-kept{ending}, nor with a number"
-            )
+            why = f"{left} has a foreign {name}, and it cannot be kept as {stem}-kept{ending}, nor with a number"
             raise FileExistsError(errno.EEXIST, why, left)
     make()
     before = new

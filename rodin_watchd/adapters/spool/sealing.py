@@ -88,11 +88,11 @@ def _problem(name: str, mode: int, count: int) -> str:
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         return "is neither a file nor a folder"
     if not name.isprintable() or not _is_utf8(name):
-        return "has a name that not everybody can read"
+        return "has a name with special characters"
     if name.casefold() in _OURS:
-        return "has a name that the service needs for its own"
+        return "has a name that the service uses itself"
     if name.count("/") >= _DEEPEST:
-        return "lies in too many folders"
+        return "is in too many folders"
     return f"is one of more than {MOST_FILES:,} files" if count >= MOST_FILES else ""
 
 

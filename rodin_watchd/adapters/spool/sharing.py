@@ -93,7 +93,7 @@ class Sharing:
         except OSError as error:
             if error.errno not in _NO_MODES_ERRNOS:
                 raise
-            told = "sharing: mode or group of what is published cannot be set: %s"
+            told = "sharing: mode or group of published files cannot be set: %s"
             log.warning(told, os.strerror(error.errno or 0), extra={"action": "sharing"})
 
 
@@ -120,7 +120,7 @@ def usable_gid(group: str, may_give: Callable[[int], bool]) -> int:
         advice = f"Make it (`groupadd {group}`), or name another one in output.group."
         raise ConfigError(f"There is no group “{group}” on this machine (output.group).", advice=advice) from None
     if not may_give(gid):
-        advice = f"Add it to the group (`usermod -aG {group} USER`), and start the service anew."
+        advice = f"Add it to the group (`usermod -aG {group} USER`), and start the service again."
         raise ConfigError(
             f"The user of the service does not belong to the group “{group}” (output.group).", advice=advice
         )

@@ -94,8 +94,8 @@ class SubmitCount:
         count = _believable(found[1]) if found else None
         if count is None:
             raise DiskError(
-                f"{self._path} does not hold the count of submits any more.",
-                advice="If you know that the journal is whole and no older copy, remove that file; then start the service anew.",
+                f"{self._path} does not contain the count of submits any more.",
+                advice="If you know that the journal is complete and no older copy, remove that file; then start the service again.",
             )
         return count
 
@@ -111,8 +111,8 @@ class SubmitCount:
         """
         if (kept := self.read()) > count:
             raise JournalBehindError(
-                f"{self._mounts.root} counts {kept} submits, but the journal knows of {count}: it is older than what was paid.",
-                advice="Start the service again: it holds what may have been paid for meanwhile.",
+                f"{self._mounts.root} counts {kept} submits, but the journal only {count}: it is older than what was paid.",
+                advice="Start the service again: it holds jobs that may have been paid for meanwhile.",
             )
         self._do(self._overwrite, count)
         if count and self._mounts.owner and self._mounts.is_known:
@@ -124,7 +124,7 @@ class SubmitCount:
             with folder_beneath(self._mounts.anchor(), HIDDEN, make=True) as folder:
                 write(folder, count)
         except OSError as error:
-            raise SubmitCountError.of(f"The count of submits cannot be kept in {self._path}", error) from error
+            raise SubmitCountError.of(f"The count of submits cannot be written to {self._path}", error) from error
 
     def _overwrite(self, folder: int, count: int) -> None:
         try:

@@ -118,14 +118,14 @@ def _file_errors(file: InputFile) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise GoneWhileTakenError(f"“{name}” vanished before it could be taken.") from error
+        raise GoneWhileTakenError(f"“{name}” disappeared before it could be taken.") from error
     except ServedFolderError as error:
-        raise GoneWhileTakenError(f"“{name}” lies in the folder of a service now: that one takes it.") from error
+        raise GoneWhileTakenError(f"“{name}” is in the folder of a service now: that service takes it.") from error
     except PermissionError as error:
-        raise RightsError(f"The service may not move “{name}” out of its folder.") from error
+        raise RightsError(f"The service has no permission to move “{name}” out of its folder.") from error
     except OSError as error:
         if error.errno in NO_FOLDER_ERRNOS:
-            raise GoneWhileTakenError(f"“{name}” vanished before it could be taken.") from error
+            raise GoneWhileTakenError(f"“{name}” disappeared before it could be taken.") from error
         if error.errno in _IN_USE_ERRNOS:
             advice = "Close the program that has it open; the service tries again by itself."
             raise RightsError(f"“{name}” is in use and cannot be moved.", advice=advice) from error

@@ -85,7 +85,7 @@ def make_backup(journal: Path, now: float, expected: Files | None = None) -> Pat
         part.chmod(journal.stat().st_mode & 0o777)
         sync(part)
         if expected and (why := why_not(journal, expected)):
-            raise JournalGoneError(f"The journal's backup {target} is not made anew: {why}.")
+            raise JournalGoneError(f"The journal's backup {target} is not made again: {why}.")
         if not _is_replaced(target, part):
             _keep(journal, target, now)
         part.replace(target)
@@ -190,16 +190,16 @@ def how_to_recover(journal: Path) -> str:
     """Say what to do about a damaged journal, command by command."""
     folder, name, backup = shlex.quote(str(journal.parent)), journal.name, backup_path(journal)
     kept = ", ".join(path.name for path in kept_backups(journal))
-    newer = f" {kept} beside it: kept, for the backup does not know all that was paid before." if kept else ""
+    newer = f" {kept} next to it: kept, because the backup does not have all purchases." if kept else ""
     away = f"Stop the service, then: cd {folder} && mkdir -p damaged && mv {name}* damaged/"
     if os.path.exists(backup):  # noqa: PTH110 - unlike Path.exists, False also where we may not look
         return (
-            f"{away} && cp -p {backup.name} {name} — then start it again: what may have been paid for since the backup was "
-            f"made is held for your decision. Keep what is in damaged/.{newer}"
+            f"{away} && cp -p {backup.name} {name} — then start it again: jobs that may have been paid for since the backup "
+            f"are held for your decision. Keep what is in damaged/.{newer}"
         )
     return (
-        f"{away} — there is no backup beside it: put one in its place if you have any. Without one, `rodin-watchd accept "
-        f"root` begins anew, and nothing is known of what was paid for. Keep what is in damaged/.{newer}"
+        f"{away} — there is no backup next to it: put one in its place if you have one. Without one, `rodin-watchd accept "
+        f"root` allows a new beginning, and it is not known what was paid for. Keep what is in damaged/.{newer}"
     )
 
 

@@ -16,7 +16,7 @@ _T = TypeVar("_T")
 BUSY_CODES = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL)
 DAMAGED_CODES = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _WHAT = "The journal cannot be read"
-_DAMAGE_ADVICE = "Stop the service; `rodin-watchd check` tells how to put the backup in the file's place."
+_DAMAGE_ADVICE = "Stop the service; `rodin-watchd check` says how to put the backup in the file's place."
 _TRANSLATED = (sqlite3.Error, ValueError, TypeError, LookupError, AttributeError)
 
 

@@ -85,12 +85,12 @@ def copy_out(db: sqlite3.Connection, journal: Path, mode: int) -> None:
             db.backup(copy)
             copy.execute("PRAGMA journal_mode = DELETE")  # one file, complete by itself
             if (found := copy.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
-                raise JournalError(f"The journal's files were exchanged, and what is open is damaged: {found}.")
+                raise JournalError(f"The journal's files were replaced, and the open one is damaged: {found}.")
         _make_whole(part, mode, whole)
     except (sqlite3.Error, OSError) as error:
         with contextlib.suppress(OSError):
             part.unlink()
-        raise _told(f"The journal cannot be written out to {whole.parent}", error) from error
+        raise _told(f"The journal cannot be written to {whole.parent}", error) from error
 
 
 def _make_whole(part: Path, mode: int, whole: Path) -> None:
@@ -123,7 +123,7 @@ def move_aside(journal: Path, stamp: str) -> Path | None:
             moved.append(suffix)
     except OSError as error:
         _move_back(journal, aside, moved)
-        raise DiskError.of(f"What lies in the place of the journal {journal} cannot be moved aside", error) from error
+        raise DiskError.of(f"The file in the place of the journal {journal} cannot be moved aside", error) from error
     return aside
 
 
@@ -178,7 +178,7 @@ def put_back(descriptor: int, journal: Path, stamp: str, mode: int) -> None:
             shutil.copyfileobj(source, target)
         _make_whole(part, mode, whole)
     except OSError as error:
-        raise DiskError.of(f"The journal cannot be written out to {whole.parent}", error) from error
+        raise DiskError.of(f"The journal cannot be written to {whole.parent}", error) from error
     move_aside(journal, stamp)
     put_in_place(journal)
 

@@ -612,7 +612,7 @@ def check_version(db: sqlite3.Connection, path: Path) -> None:
     if version > schema.VERSION:
         raise JournalError(
             f"The journal {path} was written by a newer rodin_watchd (schema {version}, this one knows {schema.VERSION}).",
-            advice="Install the newer version again: this one does not know what its journal says, and could pay twice.",
+            advice="Install the newer version again: this version cannot read its journal, and could pay twice.",
         )
 
 
@@ -621,7 +621,7 @@ def check_exists(path: Path) -> None:
     try:
         path.stat()
     except PermissionError as error:
-        raise JournalError(f"The journal {path} may not be read by this user.") from error
+        raise JournalError(f"This user has no permission to read the journal {path}.") from error
     except OSError as error:
         advice = "Has `rodin-watchd run` ever been started here?"
         raise JournalError(f"There is no journal at {path}.", advice=advice) from error

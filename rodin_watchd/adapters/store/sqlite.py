@@ -96,14 +96,16 @@ def insert_command(path: Path, verb: str, arguments: dict[str, Any], now: float,
             values = {"at": now, "verb": verb, "arguments": json.dumps(arguments)}
             done = db.execute(_INSERT_ONCE if once else _INSERT, values)
             if not done.rowcount:
-                raise CommandRefusedError(f"`{verb}` was asked of this job already, and waits for the service.")
+                raise CommandRefusedError(f"`{verb}` was given for this job already, and waits for the service.")
             return done.lastrowid or 0
     except sqlite3.Error as error:
         if code_of(error) in BUSY_CODES:
-            raise JournalBusyError(advice="Close what has the journal open, then give the command again.") from error
-        advice = "Make room there, then give it again." if code_of(error) == sqlite3.SQLITE_FULL else ""
+            raise JournalBusyError(
+                advice="Close the program that has the journal open, then give the command again."
+            ) from error
+        advice = "Make free space there, then give the command again." if code_of(error) == sqlite3.SQLITE_FULL else ""
         advice = "Run it as the user that the service runs as." if code_of(error) in _NO_RIGHT_CODES else advice
-        raise JournalError(f"The command could not be left in {path}: {error}.", advice=advice) from error
+        raise JournalError(f"The command could not be written to {path}: {error}.", advice=advice) from error
 
 
 def prepare(db: sqlite3.Connection) -> None:
@@ -258,8 +260,8 @@ class Journal(JournalReader, HookRunWriter):
             put_in_place(self.path)
         except DiskError as error:
             raise JournalError(
-                f"{error.message} All that was known is beside it, in {whole_path(self.path)}.",
-                advice="Start the service again, if nothing does that by itself: it puts that file in the journal's place.",
+                f"{error.message} The complete content is next to it, in  {whole_path(self.path)}.",
+                advice="Start the service again, if it does not restart by itself: it puts that file in the journal's place.",
             ) from error
         self._has_copy = False
         self._open()

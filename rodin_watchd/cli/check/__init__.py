@@ -73,7 +73,9 @@ def _told(name: str, check: Check, config: Config) -> Iterator[Finding]:
         yield problem(name, error)
     except OSError as error:
         text = f"{error.filename or config.folders.root}: {error.strerror}."
-        yield Finding(name, text, Level.PROBLEM, "Mend that, or run this as the user of the service; then check again.")
+        yield Finding(
+            name, text, Level.PROBLEM, "Correct this, or run this as the user of the service; then check again."
+        )
 
 
 def _checks(path: Path, *, offline: bool) -> Mapping[str, Check]:
@@ -136,10 +138,11 @@ def limits_finding(text: str, folders: int, limit: int, instances: int) -> Findi
 @click.option("--offline", is_flag=True, help="Make no call to the vendor.")
 @click.option("--config-only", is_flag=True, help="Check nothing but the config file.")
 def check(config_file: Path | None, *, as_json: bool, offline: bool, config_only: bool) -> None:
-    """Check config, folders, rights, limits, room, clock, journal, unit, key and balance; 1 is the exit code for a problem.
+    """Check config, folders, permissions, limits, disk space, clock, journal, unit, key and balance. Exit code 1: a problem.
 
-    Run it as the user that the service runs as, or as root: rights are then judged as those of the running service. It makes one call, which is free, and changes nothing; in the inbox a
-    hidden file comes and goes, to see whether file events work. The key is never printed.
+    Run it as the user of the service, or as root: then the permissions are those of the running service. It makes one
+    free call and changes nothing. It makes and removes a hidden file in the inbox, to test file events. The key is
+    never printed.
 
     --json prints one object: ok (no problem found) and checks, each with name, verdict (ok, warning, problem), text
     and advice.
@@ -159,7 +162,7 @@ def check(config_file: Path | None, *, as_json: bool, offline: bool, config_only
 @config_option
 @json_option
 def balance(config_file: Path | None, *, as_json: bool) -> None:
-    """Ask the vendor how many credits are left; the call is free.
+    """Ask the vendor for the number of credits. The call is free.
 
     --json prints one object: credits, and textures (how many they pay).
     """

@@ -29,12 +29,12 @@ def key_of(path: Path, config: Config) -> str:
     except MissingKeyError:
         source = credential_of(path)
         if source is not None and _is_hidden(source):
-            raise HiddenKeyError(f"Not visible from here: systemd shows {source} to the service alone.") from None
+            raise HiddenKeyError(f"Not visible from here: systemd shows {source} only to the service.") from None
         if source is not None:
             return key_of_credential(source)
         if _may_run(config):
-            advice = "Run this with the key (RODIN_API_KEY) to have it looked at."
-            raise HiddenKeyError("Not visible from here: the running service has one.", advice=advice) from None
+            advice = "Run this with the key (RODIN_API_KEY) to check it."
+            raise HiddenKeyError("Not visible from here: the running service has a key.", advice=advice) from None
         raise
 
 

@@ -119,11 +119,9 @@ def user_findings(path: Path, config: Config) -> Iterator[Finding]:
     if owner in (None, judged):
         return
     name = user_name(owner)
-    text = (
-        f"The journal is {name}'s, and this is {user_name(judged)}: what is said here of rights is not the service's."
-    )
+    text = f"The journal belongs to {name}, and this user is {user_name(judged)}: permissions here are not those of the service."
     command = f"runuser -u {name} -- rodin-watchd check --config {shlex.quote(str(path.absolute()))}"
-    yield Finding("user", text, Level.WARNING, f"Run it as the service does; as root: `{command}`.")
+    yield Finding("user", text, Level.WARNING, f"Run it as the user of the service; as root: `{command}`.")
 
 
 def _owner_of(journal: Path) -> int | None:

@@ -77,14 +77,14 @@ def _usable(spool: Spool, *, known: bool) -> Iterator[Finding]:
     for text in problems:
         yield Finding("folders", text, Level.PROBLEM, f"This user is {_user()}: change owner, mode or user.")
     if not (missing or problems) and spool.renames() is False:
-        text = "inbox and work folder are on different filesystems: sets are copied, which takes twice the room for a while."
-        yield Finding("folders", text, Level.WARNING, "Nothing has to be done; on one filesystem it is faster.")
+        text = "inbox and work folder are on different filesystems: sets are copied, which needs twice the disk space for a while."
+        yield Finding("folders", text, Level.WARNING, "You need not change this; on one filesystem it is faster.")
     if not (missing or problems):
         yield Finding("folders", f"Those in {spool.root} can be read and written by {_user()}.")
     if above := service_above(spool.root):
-        text = f"{spool.root} lies in {above}, which is a folder of another service."
+        text = f"{spool.root} is in {above}, which is a folder of another service."
         yield Finding(
-            "folders", text, Level.WARNING, "Move one of them: a service leaves alone what another one serves."
+            "folders", text, Level.WARNING, "Move one of them: a service does not touch folders of another service."
         )
 
 
@@ -128,11 +128,11 @@ def _closed_shares(inbox: Inbox) -> Iterator[Finding]:
             continue
         there = inbox.folder / path
         if seen.mark and seen.is_shared:
-            text = f"{there} carries the mark of another service: nothing is taken from there."
+            text = f"{there} has the mark of another service: nothing is taken from there."
             yield Finding("mounts", text, Level.WARNING, accept_advice(path))
         elif seen.own and not os.access(there, os.W_OK | os.X_OK):
             text = f"{there} is a share or disk in which {_user()} cannot write: nothing is taken from there."
-            yield Finding("mounts", text, Level.WARNING, "Give the service's user the right to write there.")
+            yield Finding("mounts", text, Level.WARNING, "Give the service's user write permission there.")
 
 
 def _held_fast(inbox: Inbox) -> Iterator[Finding]:
@@ -141,8 +141,8 @@ def _held_fast(inbox: Inbox) -> Iterator[Finding]:
     folders = ["", *(entry.path for entry in inbox.look().entries if entry.kind is Kind.FOLDER)]
     fast = [folder / path for path in folders if not inbox.may_empty(path)]
     if fast:
-        text = f"{_user()} may not take what is dropped into {_listed(map(_described, fast))}."
-        advice = "Give it the right to write there, by a group that it shares with whoever drops there, or by an ACL."
+        text = f"{_user()} has no permission to take files from {_listed(map(_described, fast))}."
+        advice = "Give it write permission there, by a group for it and the people who drop files, or by an ACL."
         yield Finding("folders", text, Level.WARNING, advice)
 
 
@@ -168,7 +168,7 @@ def mount_findings(config: Config) -> Iterator[Finding]:
     known = _remembered(config)[0].known
     if known and not any(_away(config)):
         own = ", ".join(mount.value for mount in known if known[mount].own) or "none"
-        yield Finding("mounts", f"All folders are those that the journal knows; mounts of their own: {own}.")
+        yield Finding("mounts", f"All folders are those that the journal knows; separate mounts: {own}.")
 
 
 def _away(config: Config) -> Iterator[Finding]:
@@ -232,7 +232,7 @@ def room_findings(config: Config) -> Iterator[Finding]:
         if folder.is_dir():
             devices.setdefault(folder.stat().st_dev, []).append(folder)
     for folders in devices.values():
-        names = ", ".join("results under way" if folder == spool.work else folder.name for folder in folders)
+        names = ", ".join("unfinished results" if folder == spool.work else folder.name for folder in folders)
         takes = spool.work in folders
         yield room_finding(names, shutil.disk_usage(folders[0]).free, config.folders.reserve_bytes, takes=takes)
 
@@ -241,10 +241,10 @@ def room_finding(names: str, free_bytes: int, reserve_bytes: int, *, takes: bool
     """Judge the free room; `takes`: of the filesystem on which sets are taken and downloaded, which stops below the reserve."""
     free, wanted = free_bytes // _MEGABYTE, reserve_bytes // _MEGABYTE
     if takes and free < wanted:
-        advice = f"Nothing is taken or downloaded below {wanted:,} MB: make room."
+        advice = f"Nothing is taken or downloaded below {wanted:,} MB: make free space."
         return Finding("room", f"Only {free:,} MB are free for {names}.", Level.PROBLEM, advice)
     if free < max(wanted, 1):
-        advice = "What finds no room there waits for it: make room."
+        advice = "Files that do not fit there wait: make free space."
         verdict = Level.WARNING if free else Level.PROBLEM
         return Finding("room", f"Only {free:,} MB are free for {names}.", verdict, advice)
     return Finding("room", f"{free:,} MB are free for {names}.")
@@ -281,7 +281,7 @@ def output_findings(config: Config) -> Iterator[Finding]:
     yield from _unusable(root, looks, user, configured=gid is not None)
     whose = "the running service" if user.serves else "this user, with this umask,"
     for text, alike in _grouped((str(look), folder) for folder, look in looks.items()).items():
-        yield Finding("outputs", f"What {whose} publishes in {_names(alike)} will be {text}.")
+        yield Finding("outputs", f"Files that {whose} publishes in {_names(alike)} will be {text}.")
 
 
 def look_in(folder: os.stat_result, user: User, mode: int | None, gid: int | None) -> FolderView:
@@ -297,7 +297,7 @@ def _unusable(root: Path, looks: Mapping[Path, FolderView], user: User, *, confi
     """Notice files that nobody else may read, that those whose the folder is may not, or whose folders they cannot enter."""
     closed = [folder for folder, look in looks.items() if not look.mode & 0o044]
     if closed:
-        text = f"Nobody but {user.name} will be able to read what is published in {_names(closed)}."
+        text = f"Only {user.name} will be able to read files that are published in {_names(closed)}."
         yield Finding("outputs", text, Level.WARNING, 'Set output.mode, to "0664" for example, and output.group.')
     narrow = {folder: look for folder, look in looks.items() if look.mode & 0o044 == 0o040}
     strange = {f: look for f, look in narrow.items() if not configured and f.stat().st_gid != look.gid}
@@ -310,7 +310,7 @@ def _strange(looks: Mapping[Path, FolderView], user: User) -> Iterator[Finding]:
     pairs = (((folder.stat().st_gid, look.gid), folder) for folder, look in looks.items())
     for (owner, group), folders in _grouped(pairs).items():
         whose, name = f"{_names(folders)}: the group of the folder is", group_name(owner)
-        text = f"{whose} {name}, but only {group_name(group)} will be able to read what is published there."
+        text = f"{whose} {name}, but only {group_name(group)} will be able to read files that are published there."
         yield Finding("outputs", text, Level.WARNING, _handing_over(folders, owner, user))
 
 
@@ -319,7 +319,7 @@ def _handing_over(folders: Iterable[Path], gid: int, user: User) -> str:
     setting = f'set output.group = "{group_name(gid)}"'
     if user.may_give(gid):
         return f"Run `chmod g+s {shlex.join(map(str, folders))}`, or {setting}."
-    return f"Run `usermod -aG {group_name(gid)} {user.name}`, {setting}, and start the service anew."
+    return f"Run `usermod -aG {group_name(gid)} {user.name}`, {setting}, and start the service again."
 
 
 def _barred(root: Path, looks: Mapping[Path, FolderView]) -> Iterator[Finding]:
@@ -327,7 +327,7 @@ def _barred(root: Path, looks: Mapping[Path, FolderView]) -> Iterator[Finding]:
     ways = (((way, look.gid), folder) for folder, look in looks.items() for way in (root, folder))
     for (way, gid), folders in _grouped(ways).items():
         if not _lets_in(way.stat(), gid):
-            text = f"The group {group_name(gid)} may read what is published in {_names(folders)}, but not enter {way}."
+            text = f"The group {group_name(gid)} may read files that are published in {_names(folders)}, but not enter {way}."
             yield Finding("outputs", text, Level.WARNING, f"Run: {_opening(way, gid, is_root=way == root)}")
 
 

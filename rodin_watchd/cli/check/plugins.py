@@ -83,4 +83,4 @@ def _plugin_findings(config: Config) -> Iterator[Finding]:
             else:
                 yield Finding("plugins", f"{name} can be used: {', '.join(loaded.hooks)}.")
     if not used:
-        yield Finding("plugins", "None is in use.")
+        yield Finding("plugins", "No plugin is in use.")

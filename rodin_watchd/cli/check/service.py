@@ -45,7 +45,7 @@ def journal_findings(config: Config) -> Iterator[Finding]:
     """Look whether the journal is whole, not full, and backed up. Raises JournalError."""
     path = journal_of(config)
     if not path.exists():
-        yield Finding("journal", f"None yet: the first start makes {path}.")
+        yield Finding("journal", f"No journal yet: the first start makes {path}.")
         return
     with contextlib.closing(JournalReader(path)) as journal:
         state, version, jobs = journal.quick_check(), journal.schema_version(), sum(journal.counts().values())
@@ -56,10 +56,10 @@ def journal_findings(config: Config) -> Iterator[Finding]:
         yield Finding("journal", f"{path} is damaged: {state}.", Level.PROBLEM, how_to_recover(path))
     elif not os.access(path, os.W_OK):
         advice = f"This user is {user_name(os.geteuid())}: run it as the user that owns the journal."
-        yield Finding("journal", f"{path} may not be written.", Level.PROBLEM, advice)
+        yield Finding("journal", f"There is no permission to write {path}.", Level.PROBLEM, advice)
     else:
         backup = f"backed up on {local(backed_up_at, local_zone())}" if backed_up_at else "not backed up yet"
-        yield Finding("journal", f"{path} is whole: {jobs:,} jobs, schema {version}, {backup}.")
+        yield Finding("journal", f"{path} is not damaged: {jobs:,} jobs, schema {version}, {backup}.")
 
 
 def service_findings(config: Config) -> Iterator[Finding]:
@@ -67,7 +67,7 @@ def service_findings(config: Config) -> Iterator[Finding]:
     try:
         daemon = daemon_of(config)
     except PermissionError as error:
-        text = f"Whether it runs is not visible: this user may not read {error.filename}."
+        text = f"It is not visible whether it runs: this user has no permission to read {error.filename}."
         yield Finding("service", text, Level.WARNING, "Run it as the user of the service, or as root.")
         return
     if daemon is not None:
@@ -83,10 +83,10 @@ def _running(daemon: Mapping[str, Any], journal: Path) -> Finding:
     healthy, line = told(journal)
     text = f"Running: {', '.join(f'{key} {value}' for key, value in daemon.items())}; {line}."
     if not healthy:
-        return Finding("service", text, Level.WARNING, "Look into its log; start it anew if that does not pass.")
+        return Finding("service", text, Level.WARNING, "Look into its log; start it again if this does not end.")
     heartbeat = read_heartbeat(sign_path(journal))
     if heartbeat and heartbeat.health.paused:
-        return Finding("service", text, Level.WARNING, "`rodin-watchd status` tells why it is paused.")
+        return Finding("service", text, Level.WARNING, "`rodin-watchd status` says why it is paused.")
     return Finding("service", text)
 
 
@@ -95,14 +95,16 @@ def leased(path: Path, lease: bytes, monotonic: Callable[[], float], wait: Calla
     holder = holder_of(lease)
     who = holder.words if holder else "unknown who"
     if holder and is_dead_here(holder, myself()):
-        return Finding("service", f"Not running. The lease of {who} was left behind: the next start takes it at once.")
+        return Finding(
+            "service", f"Not running. The lease of {who} is still there: the next start takes it over at once."
+        )
     try:
         watch(path, lease, 2 * HEARTBEAT_SECONDS, monotonic, wait)
     except AlreadyRunningError as error:
         return Finding("service", f"Running on another machine: {error.message}")
-    text = f"The lease {path} is held by {who}, which gave no sign of life while this looked."
+    text = f"The lease {path} is held by {who}, which showed no activity during this check."
     advice = (
-        f"Stop the service there, if it runs. A start waits {LEASE_SECONDS:.0f} s for a sign of life, then takes over."
+        f"Stop the service there, if it runs. A start waits {LEASE_SECONDS:.0f} s for its activity, then takes over."
     )
     return Finding("service", text, Level.WARNING, advice)
 
@@ -118,7 +120,7 @@ LAST_YEAR: Final = 2100
 BEHIND_SECONDS: Final = 60.0
 """By so much clocks differ after they are set by the network."""
 
-_ADVICE: Final = "Set the clock, and have the network keep it: `timedatectl set-ntp true`."
+_ADVICE: Final = "Set the clock, and let the network set it: `timedatectl set-ntp true`."
 
 
 def clock_findings(config: Config) -> Iterator[Finding]:
@@ -134,12 +136,14 @@ def clock_finding(now: float, newest_at: float | None) -> Finding:
     """Judge an instant (UTC) by its year and by the newest one of the journal."""
     year = datetime.fromtimestamp(now, UTC).year
     if not FIRST_YEAR <= year <= LAST_YEAR:
-        return Finding("clock", f"It says that this is the year {year}.", Level.PROBLEM, _ADVICE)
+        return Finding("clock", f"The clock shows the year {year}.", Level.PROBLEM, _ADVICE)
     told = local(now, local_zone())
     if newest_at is not None and now < newest_at - BEHIND_SECONDS:
-        text = f"It says {told}, but the journal knows of {local(newest_at, local_zone())}: it was set back, or was wrong then."
+        text = f"It says {told}, but the journal knows of {local(newest_at, local_zone())}: the clock was set back, or was wrong then."
         return Finding("clock", text, Level.WARNING, f"{_ADVICE} Today's budget may last longer than a day.")
-    return Finding("clock", f"It says {told}{'' if newest_at is None else ', later than all that the journal knows'}.")
+    return Finding(
+        "clock", f"It says {told}{'' if newest_at is None else ', later than the newest entry of the journal'}."
+    )
 
 
 # ---- What `check` finds about metrics: whether they can be had where the configuration wants them -------------------
@@ -178,7 +182,7 @@ def _port(host: str, port: int, config: Config) -> Finding:
     if not running:
         return _unused(where) if answer is None else _strange(where)
     if not answer:
-        return Finding("metrics", f"Nobody answers at {where}.", Level.WARNING, "Start the service anew.")
+        return Finding("metrics", f"No program answers at {where}.", Level.WARNING, "Start the service again.")
     return Finding("metrics", f"{where} is served.") if _OURS in answer else _strange(where)
 
 
@@ -213,7 +217,7 @@ def _textfile(path: Path) -> Finding:
         return Finding("metrics", f"{path} is a folder.", Level.PROBLEM, advice)
     if path.parent.is_dir() and os.access(path.parent, os.W_OK | os.X_OK):
         return Finding("metrics", f"{path} can be written.")
-    advice = "Make the folder, give the service's user the right to write there, or change metrics.textfile."
+    advice = "Make the folder, give the service's user write permission there, or change metrics.textfile."
     return Finding("metrics", f"{path} cannot be written by this user.", Level.PROBLEM, advice)
 
 
@@ -240,11 +244,11 @@ def _judged(unit: Path) -> Finding:
     """Judge a unit; a user's service has only the part of the sandbox that needs no root."""
     score = score_of(unit)
     if score is None:
-        return Finding("unit", f"{unit} is installed; systemd-analyze is not there to judge it.")
+        return Finding("unit", f"{unit} is installed; systemd-analyze is missing, so it was not checked.")
     text = f"{unit} is installed; its exposure is {score:.1f} of 10 (`systemd-analyze security`)."
     if score <= GOOD_SCORE or unit.parent == Path(os.path.expanduser(USER_FOLDER)):  # noqa: PTH111 - no error without a home
         return Finding("unit", text)
-    advice = f"At most {GOOD_SCORE} is what the unit of this version has: look at changes and drop-ins."
+    advice = f"The unit of this version has at most {GOOD_SCORE}: look at changes and drop-ins."
     return Finding("unit", text, Level.WARNING, advice)
 
 
@@ -321,4 +325,4 @@ def _advice(unit: Unit, folder: Path) -> str:
         lines.append("ProtectHome=no")
     command = "systemctl --user edit" if unit.by_user else "systemctl edit"
     listed = ", ".join(f"`{line}`" for line in lines)
-    return f"Run `{command} {unit.name}`, write there, each on a line of its own, {listed}, and start it anew."
+    return f"Run `{command} {unit.name}`, write there, each on its own line, {listed}, and start it again."

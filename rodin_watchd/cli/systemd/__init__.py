@@ -36,7 +36,7 @@ class Put:
     def told(self) -> str:
         """Say what would be done, with the whole text."""
         if self.is_done():
-            return f"leave   {self.path}: it is there already"
+            return f"keep    {self.path}: it is there already"
         lines = "".join(f"\n      | {line}".rstrip() for line in self.text.splitlines())
         return f"{self.word()} {self.path} (mode 644){lines}"
 
@@ -101,7 +101,8 @@ class Run:
         said = "".join(f"\n      | {line}" for line in (done.stdout + done.stderr).splitlines())
         if done.returncode != 0 and self.required:
             raise DiskError(
-                f"`{shlex.join(self.command)}` failed ({done.returncode}).{said}", advice="Mend that, then repeat this."
+                f"`{shlex.join(self.command)}` failed ({done.returncode}).{said}",
+                advice="Correct this, then run the command again.",
             )
         return self.told() + said
 
@@ -244,7 +245,7 @@ def folders_text(place: InstallPaths, config: Path, share: Path) -> str:
 
 
 def _commands(program: tuple[str, ...], config: Path) -> str:
-    """Write how the service is started, and how it reads its config anew."""
+    """Write how the service is started, and how it reloads its config."""
     signal = next(line for line in text_of(f"{NAME}.service").splitlines() if line.startswith("ExecReload=/bin/sh"))
     start = _command(*program, "run", "--config", str(config))
     check = _command(*program, "check", "--config-only", "--config", str(config))
@@ -286,14 +287,14 @@ dry_option = click.option("--dry-run", is_flag=True, help="Print all that would 
 @instance_option
 @click.option("--config", "config_file", type=click.Path(path_type=Path), metavar="FILE", help="The config to serve.")
 @click.option("--root", type=click.Path(path_type=Path), metavar="DIR", help="The shared folder of a new config.")
-@click.option("--now", is_flag=True, help="Start it, too; or anew, if it runs.")
+@click.option("--now", is_flag=True, help="Also start it, or restart it if it runs.")
 @dry_option
 def install_service(
     *, user: bool, instance: str, config_file: Path | None, root: Path | None, now: bool, dry_run: bool
 ) -> None:
-    """Make a systemd service of this installation: user and group, folders, config, units; and enable it.
+    """Install this installation as a systemd service: user and group, folders, config, units. Then enable it.
 
-    A config that is there stays as it is. This may be repeated, after an upgrade for example.
+    An existing config is not changed. This may be repeated, for example after an upgrade.
     """
     place = _place(instance, user=user)
     config = (config_file or (_home_config(root) if user else place.config)).absolute()
@@ -313,7 +314,7 @@ def install_service(
 def uninstall_service(*, user: bool, instance: str, dry_run: bool) -> None:
     """Stop and remove the service that `install-service` made.
 
-    Config, key, journal, the shared folder with all in it, and the system's user are left alone.
+    Config, key, journal, the shared folder with its files, and the system's user stay.
     """
     place = _place(instance, user=user)
     _refuse_without_rights(user=user, dry_run=dry_run)

@@ -106,7 +106,7 @@ def probe(extension: str, stream: BinaryIO, size: int) -> FileVerdict:
     between: whether a picture can be decoded is another question.
     """
     if extension not in _PROBES:
-        return undecided(f"{extension} files are not looked into")
+        return undecided(f"{extension} files are not checked")
     if size == 0:
         return unfinished("the file is empty")
     try:

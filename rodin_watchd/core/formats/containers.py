@@ -106,7 +106,7 @@ def _zip_directory(source: ByteSource) -> FileVerdict:
     tail = source.tail(_ZIP_END_BYTES + _ZIP_COMMENT_LIMIT)
     found = tail.rfind(_ZIP_END)
     if found < 0:
-        return unfinished("its directory is missing, which comes last")
+        return unfinished("its directory, which comes last, is missing")
     end = source.size - len(tail) + found
     size, start = source.number(end + 12), source.number(end + 16)
     if start == _ZIP64:
@@ -139,7 +139,7 @@ def _ascii_fbx(source: ByteSource) -> FileVerdict | None:
         return None
     if source.tail(1) == b"\0":
         return unfinished("its last bytes have not been written yet")
-    return undecided("an ASCII FBX does not say where it ends")
+    return undecided("an ASCII FBX has no mark at its end")
 
 
 def _closes_fbx(source: ByteSource, offset: int) -> bool:
@@ -262,8 +262,8 @@ def _ascii_stl(source: ByteSource) -> FileVerdict:
     if not last_line.startswith(b"endsolid"):
         return unfinished('its last line, "endsolid", is missing')
     if b"facet" not in start:
-        return unfinished("it holds no triangles")
-    return WHOLE if tail.endswith(b"\n") else undecided("its last line may go on")
+        return unfinished("it has no triangles")
+    return WHOLE if tail.endswith(b"\n") else undecided("its last line may be incomplete")
 
 
 def probe_obj(source: ByteSource) -> FileVerdict:
@@ -288,4 +288,4 @@ def _obj_lines(head: bytes, tail: bytes, *, is_all: bool) -> FileVerdict:
         return unfinished(no_vertex) if is_all else wrong(f"this is not an OBJ model: {no_vertex}")
     if is_all and not _OBJ_FACE.search(tail):
         return unfinished("it has no faces (lines that begin with f)")
-    return undecided("an OBJ does not say where it ends")
+    return undecided("an OBJ has no mark at its end")

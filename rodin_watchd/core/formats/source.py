@@ -32,7 +32,7 @@ class FileVerdict:
 
 
 WHOLE = FileVerdict(Wholeness.WHOLE)
-FOLLOWED = FileVerdict(Wholeness.UNDECIDED, "more bytes follow its end")
+FOLLOWED = FileVerdict(Wholeness.UNDECIDED, "there are more bytes after its end")
 
 
 class BreaksOffError(Exception):
@@ -40,7 +40,7 @@ class BreaksOffError(Exception):
 
     def __init__(self, offset: int) -> None:
         self.offset = offset
-        super().__init__(f"it breaks off at byte {offset:,}")
+        super().__init__(f"it ends too early, at byte {offset:,}")
 
 
 def unfinished(detail: str) -> FileVerdict:
@@ -126,7 +126,9 @@ def misfit(source: ByteSource, magic: bytes, wanted: str) -> FileVerdict | None:
 
 def begun(written: int) -> FileVerdict:
     """Say that no more than the first `written` bytes of the format's beginning are there."""
-    return unfinished(f"only its first {written:,} bytes are there" if written else "its beginning is not written yet")
+    return unfinished(
+        f"only its first {written:,} bytes are there" if written else "its first bytes are not written yet"
+    )
 
 
 def foreign(source: ByteSource, wanted: str) -> FileVerdict:

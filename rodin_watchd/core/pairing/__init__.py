@@ -193,16 +193,16 @@ def _refused(toml: Member, members: Iterable[Member], problem: Problem, lookup: 
 
 
 DELIVERED = (
-    f"part of a delivered result: its receipt {RECEIPT} lies beside it or above it. To have it textured once more, say "
-    "`again = true` in a TOML file of the set"
+    f"part of a delivered result: its receipt {RECEIPT} is next to it or above it. To texture it again, write "
+    "`again = true` into a TOML file of the set"
 )
-"""Why what comes out of the service is no set, for people."""
+"""Why a result of the service is no set, for people."""
 
 KEPT = (
-    "a result that was paid for: the report of its job lies beside its folder. To have it textured once more, say "
-    "`again = true` in a TOML file of the set"
+    "a result that was paid for: the report of its job is next to its folder. To texture it again, write "
+    "`again = true` into a TOML file of the set"
 )
-"""Why what lies in a folder of results below a report is no set."""
+"""Why a folder of results below a report is no set."""
 
 _REPORTS = frozenset({REPORT.casefold(), REPORT_DATA.casefold()})
 _KEPT_IN = frozenset({RESULTS, DOWNLOADS, BUILT})
@@ -244,7 +244,7 @@ def pair(entries: Iterable[Entry], sidecars: Sidecars) -> Pairing:
     candidates = tuple(candidate for candidate in undelivered if not _is_result(candidate, kept, sidecars))
     delivered = dict.fromkeys({*_paths(found)} - {*_paths(candidates)}, DELIVERED)
     delivered |= dict.fromkeys({*_paths(undelivered)} - {*_paths(candidates)}, KEPT)
-    left = {m.path: f"beside a file in a format that is taken ({m.advice})" for m in _without(members, found)}
+    left = {m.path: f"next to a file in an accepted format ({m.advice})" for m in _without(members, found)}
     return Pairing(candidates, {**ignored, **left, **delivered})
 
 
@@ -298,7 +298,7 @@ def _and_above(folder: str) -> Iterable[str]:
 def _explained(candidate: Candidate, ignored: Mapping[str, str]) -> Candidate:
     """Add to what a set lacks the reasons that are not seen at a glance: a kept name, a link or folder in the way."""
     kept = [m for m in candidate.members if m.name.casefold() in LEFTOVERS]
-    names = (f"another name for “{printable(m.name)}”, which receipts and reports are called" for m in kept)
+    names = (f"another name for “{printable(m.name)}”, which is the name of receipts and reports" for m in kept)
     missing = (*candidate.missing, *names)
     if candidate.missing and (odd := _in_the_way(candidate, ignored)):
         missing = (*missing[:-1], f"{missing[-1]} ({odd})")

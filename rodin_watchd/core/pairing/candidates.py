@@ -162,7 +162,7 @@ def refuse_formats(candidate: Candidate) -> Candidate:
     if len(candidate.members) == 1:
         return replace(candidate, missing=(f"another format of “{name}” ({refused.advice})",))
     error = FileRefusedError(
-        f"“{name}” is in a format that the vendor does not take.",
+        f"“{name}” is in a format that the vendor does not accept.",
         advice=f"{refused.advice[:1].upper()}{refused.advice[1:]}. Then drop the set into the inbox again.",
     )
     return replace(candidate, problem=error.problem)
@@ -184,7 +184,7 @@ def ambiguous(role: Role, choices: Iterable[Member]) -> Problem:
     """Return the problem of several files in one place, with their names."""
     names = [f"“{printable(m.name)}”" for m in choices]
     told = ", ".join(names[:_MOST_CHOICES]) + (", …" if len(names) > _MOST_CHOICES else "")
-    return AmbiguousSetError(f"{len(names)} files compete to be the {role} of this set: {told}.").problem
+    return AmbiguousSetError(f"{len(names)} files fit the {role} of this set: {told}.").problem
 
 
 _MOST_CHOICES: Final = 10

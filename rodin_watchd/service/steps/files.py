@@ -56,20 +56,20 @@ class Left:
 
 def left_alone(_spool: Spool, job: Job, file: InputFile) -> Left | None:
     """Say of a file of a set that was left to others that it was not touched; None of the first, which is gone."""
-    return None if file is in_order(job)[0] else Left("", f"“{printable(file.name)}” was left where it was.")
+    return None if file is in_order(job)[0] else Left("", f"“{printable(file.name)}” stays where it is.")
 
 
 def left_behind(spool: Spool, job: Job, file: InputFile) -> Left | None:
     """Take a file if it can be had, or return why it is not with the others."""
     if file.shared and file.signature.size > MOST_BYTES:  # no copy of what no set can use; the last set moves it
-        why = f"“{printable(file.name)}” is very large, and other sets name it as well."
-        return Left(why, "It was left where it is.")
+        why = f"“{printable(file.name)}” is very large, and other sets name it, too."
+        return Left(why, "It stays where it is.")
     try:
         spool.take(job.id, file, as_it_is=True)
     except ChangedWhileTakenError as error:
-        return Left(error.message, "What lies there now was left where it is.")
+        return Left(error.message, "The file that is there now stays.")
     except FilesError as error:
-        return Left(error.message, "It was left where it is.")
+        return Left(error.message, "It stays where it is.")
     return None
 
 

@@ -159,13 +159,13 @@ def _finished(plugin: str, copy: Path, after: Path, value: Any) -> Mapping[str, 
     try:
         facts = checked_facts(value)
     except ValueError as error:
-        raise PluginError(f"The plugin {plugin} returned what a receipt cannot hold: {error}.") from None
+        raise PluginError(f"The plugin {plugin} returned data that a receipt cannot contain: {error}.") from None
     ours = copy.with_name(f"{copy.name}-taken")
     try:
         with _blamed_on(plugin):
             copy_tree(copy, ours)
             if not sealed(ours):
-                raise PluginError(f"The plugin {plugin} left nothing of the result.")
+                raise PluginError(f"The plugin {plugin} removed the whole result.")
         remove(after)
         os.rename(ours, after)  # noqa: PTH104 - beside `sealed`, which made all of it durable
     finally:
@@ -182,7 +182,7 @@ def _blamed_on(plugin: str) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno in _MACHINES_OWN:
             kind = RoomError if error.errno in FULL_ERRNOS else DiskError
             raise kind.of("The disk of the work folder", error) from error
-        raise PluginError(f"The plugin {plugin} left what cannot be published: {error}.") from None
+        raise PluginError(f"The plugin {plugin} left files that cannot be published: {error}.") from None
 
 
 _MACHINES_OWN = FULL_ERRNOS | {errno.EIO, errno.EROFS, errno.ESTALE}
@@ -223,6 +223,6 @@ def _watch(tools: Tools, plugin: str, copy: Path) -> Callable[[], None]:
         if size_of(copy) > most:
             raise PluginGreedyError(f"The plugin {plugin} wrote more than {most // 1_000_000:,} MB and was ended.")
         if tools.spool.free_bytes() < tools.reserve_bytes // 2:
-            raise RoomError(f"Too little room was left on the disk of {tools.spool.work} while {plugin} worked.")
+            raise RoomError(f"There was too little free space on the disk of {tools.spool.work} while {plugin} worked.")
 
     return look

@@ -37,7 +37,7 @@ def balance(tools: Tools) -> Decimal | Problem:
     except RodinWatchdError as error:
         return error.problem
     except Exception as error:
-        log.exception("fault while the balance was asked for", extra={"action": "fault"})
+        log.exception("fault while the balance was read", extra={"action": "fault"})
         return InternalError(f"A fault in rodin_watchd: {type(error).__name__} in the balance.").problem
 
 
@@ -57,7 +57,7 @@ def _progress(tools: Tools, job: Job, task: Task) -> Outcome:
         return Done(job) if has_model(tools.client.links(task.uuid)) else NotYet("")
     status = tools.client.status(task.subscription_key)
     for word in status.unknown_words if status.progress != job.progress else ():  # told when it comes up
-        told = "unknown-word: job %s: the vendor says “%s”, which the contract does not name"
+        told = "unknown-word: job %s: the vendor says “%s”, which is not in its documents"
         log.warning(told, job.id, word, extra={"action": "unknown-word"})
     if status.verdict is TaskState.FAILED:
         raise TaskFailedError

@@ -76,7 +76,7 @@ def _refuse_ambiguous(job: Job) -> None:
     for role in Role:
         names = [f"“{printable(file.name)}”" for file in job.files if file.role is role]
         if len(names) > kind_of(job).most(role):
-            raise AmbiguousSetError(f"{len(names)} files compete to be the {role} of this set: {', '.join(names)}.")
+            raise AmbiguousSetError(f"{len(names)} files fit the {role} of this set: {', '.join(names)}.")
 
 
 def _refuse_large(kind: JobKind, file: InputFile) -> None:
@@ -84,11 +84,11 @@ def _refuse_large(kind: JobKind, file: InputFile) -> None:
     most = kind.files[file.role].most_bytes if file.role in kind.files else None
     if most is not None and size > most:
         raise FileRefusedError(
-            f"“{name}” has {size:,} bytes; the vendor takes {file.role}s of at most {most:,}.",
+            f"“{name}” has {size:,} bytes; the vendor accepts {file.role}s of at most {most:,}.",
             advice="Make the model smaller (fewer triangles, no embedded textures) and drop the set again.",
         )
     if file.role is Role.IMAGE and size > MOST_BYTES:
-        raise FileRefusedError(f"“{name}” has {size:,} bytes; images of at most {MOST_BYTES:,} are taken.")
+        raise FileRefusedError(f"“{name}” has {size:,} bytes; images of at most {MOST_BYTES:,} are accepted.")
 
 
 def _checked(file: InputFile, path: Path) -> InputFile:
