@@ -616,10 +616,16 @@ class PluginError(RodinWatchdError):
     advice = "`rodin-watchd show JOB` has the plugin's output; its author can correct it."
 
     def __init__(
-        self, message: str = "", *, retry_after_seconds: float | None = None, output: str = "", trace: str = ""
+        self,
+        message: str = "",
+        *,
+        advice: str = "",
+        retry_after_seconds: float | None = None,
+        output: str = "",
+        trace: str = "",
     ) -> None:
-        """Take what it printed (the end of it), and where it was in its code."""
-        super().__init__(message, retry_after_seconds=retry_after_seconds)
+        """Take the end of the plugin's output, and the place in its code."""
+        super().__init__(message, advice=advice, retry_after_seconds=retry_after_seconds)
         self.output = output
         self.trace = trace
 

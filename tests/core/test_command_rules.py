@@ -157,7 +157,7 @@ def test_a_command_that_does_not_say_what_was_seen_is_refused(data: object) -> N
     """An older version left it: nobody knows which hold or failure it was about."""
     with pytest.raises(CommandRefusedError, match="does not say which state") as refused:
         Seen.of_data(data)
-    assert "give it again" in refused.value.advice_given
+    assert "give the command again" in refused.value.advice_given
 
 
 @given(

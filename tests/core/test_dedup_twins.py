@@ -25,7 +25,7 @@ def test_a_live_twin_is_waited_for(state: State) -> None:
     held = "held for a person's decision" if state is State.HELD else "in progress already"
     assert held in error.message
     assert ID in error.message
-    assert error.advice_given.startswith("Wait for")
+    assert error.advice_given.startswith("Wait ")
 
 
 def test_a_delivered_twin_is_named_with_its_place() -> None:

@@ -265,7 +265,7 @@ def test_a_first_page_of_zeros_is_unfinished(extension: str) -> None:
 
 def test_an_extension_that_nobody_reads_is_undecided() -> None:
     """An extension without a probe does not raise."""
-    assert look(".toml", b"seed = 1") == FileVerdict(UNDECIDED, ".toml files are not looked into")
+    assert look(".toml", b"seed = 1") == FileVerdict(UNDECIDED, ".toml files are not checked")
 
 
 def test_errors_of_the_stream_pass_through() -> None:
