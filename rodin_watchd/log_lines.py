@@ -40,7 +40,7 @@ def fields_of_now() -> Mapping[str, str]:
     return _ABOUT.get()
 
 
-def tell_error(level: int, action: str, error: RodinWatchdError) -> None:
+def log_error(level: int, action: str, error: RodinWatchdError) -> None:
     """Log each mistake that an error names on a line of its own, the last with what to do."""
     *before, last = error.message.splitlines()
     for line in (*before, f"{last} {error.advice_given}".rstrip()):
@@ -57,16 +57,16 @@ class Trouble:
 
     def __init__(self, action: str) -> None:
         self._action = action
-        self._told = ""
+        self._logged = ""
 
     def begins(self, words: str) -> None:
         """Say what does not succeed, and why; may be repeated."""
-        if words != self._told:
+        if words != self._logged:
             log.warning("%s: %s", self._action, words, extra={"action": self._action})
-        self._told = words
+        self._logged = words
 
     def ends(self, words: str) -> None:
         """Say that it succeeds; told if it did not before."""
-        if self._told:
+        if self._logged:
             log.info("%s: %s", self._action, words, extra={"action": self._action})
-        self._told = ""
+        self._logged = ""

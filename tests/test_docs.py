@@ -24,7 +24,7 @@ PAGES = sorted([PROJECT / "README.md", *(PROJECT / "docs").glob("*.md")])
 BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)")
 KEY = "documents-key"
-PATIENCE_SECONDS = 60.0
+TIMEOUT_SECONDS = 60.0
 ELSEWHERE = {
     "make": "the targets are looked up here; `make demo` is tests/cli/test_demo.py, `make test` is running this",
     "pipx": "tests/test_wheel.py installs the wheel",
@@ -66,7 +66,7 @@ class Desk:
             capture_output=True,
             text=True,
             check=False,
-            timeout=PATIENCE_SECONDS,
+            timeout=TIMEOUT_SECONDS,
         )
         assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
         if " init " in line:
@@ -88,7 +88,7 @@ class Desk:
             stderr=subprocess.STDOUT,
             text=True,
         ) as child:
-            overdue = threading.Timer(PATIENCE_SECONDS, child.kill)
+            overdue = threading.Timer(TIMEOUT_SECONDS, child.kill)
             overdue.start()
             assert child.stdout is not None
             told = []

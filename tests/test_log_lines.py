@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from rodin_watchd.errors import ConfigError, DiskError
-from rodin_watchd.log_lines import Trouble, about, fields, fields_of_now, tell_error, why
+from rodin_watchd.log_lines import Trouble, about, fields, fields_of_now, log_error, why
 from rodin_watchd.model import Job, State
 
 
@@ -38,8 +38,8 @@ def test_a_trouble_is_told_once_for_each_cause_and_once_when_it_ends(caplog: pyt
 
 def test_an_error_is_a_line_for_each_mistake(caplog: pytest.LogCaptureFixture) -> None:
     """What to do stands in the last one."""
-    tell_error(40, "ended", ConfigError("line 3: no\nline 5: no", advice="Mend it."))
-    tell_error(40, "ended", ConfigError("line 7: no", advice=" "))
+    log_error(40, "ended", ConfigError("line 3: no\nline 5: no", advice="Mend it."))
+    log_error(40, "ended", ConfigError("line 7: no", advice=" "))
     told = [record.getMessage() for record in caplog.records]
     assert told == ["ended: line 3: no", "ended: line 5: no Mend it.", "ended: line 7: no"]
 

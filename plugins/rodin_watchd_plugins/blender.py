@@ -66,9 +66,9 @@ def rodin_process(job: Job, directory: Path, settings: Settings) -> Mapping[str,
     """Run Blender in the working copy. Its exit code, an exception in the script, or a missing file is a failure."""
     before = _state(directory)
     with tempfile.TemporaryDirectory() as folder:
-        told = Path(folder, "job.json")
-        told.write_text(json.dumps(to_data(job)), encoding="utf-8")
-        environ = {**small_environ(settings.environment), "RODIN_JOB": str(told)}
+        found = Path(folder, "job.json")
+        found.write_text(json.dumps(to_data(job)), encoding="utf-8")
+        environ = {**small_environ(settings.environment), "RODIN_JOB": str(found)}
         said = run(_command(settings, _model(directory)), environ, directory)
     print(said)  # noqa: T201 - the plugin's output
     after = _state(directory)

@@ -47,7 +47,7 @@ class Settings(BaseModel):
         "waiting, service.",
     )
 
-    def tell(self, moment: Moment, event: Event, about: Mapping[str, Any], directory: Path | None = None) -> None:
+    def send(self, moment: Moment, event: Event, about: Mapping[str, Any], directory: Path | None = None) -> None:
         """Run it for what happened."""
         if moment in self.on:
             _run(self, {"moment": moment, "event": to_data(event), **about}, directory)

@@ -13,38 +13,38 @@ __all__ = ["Moment", "rodin_delivered", "rodin_failed", "rodin_held", "rodin_ser
 Moment: TypeAlias = Literal["delivered", "failed", "held", "waiting", "service"]
 
 
-class Telling(Protocol):
+class Sender(Protocol):
     """Settings that know how to tell."""
 
-    def tell(self, moment: Moment, event: Event, about: Mapping[str, Any], directory: Path | None = None) -> None:
+    def send(self, moment: Moment, event: Event, about: Mapping[str, Any], directory: Path | None = None) -> None:
         """Tell it, if it is to be told: `about` has the job or the set as plain data. Raise, and it is repeated."""
 
 
 @hookimpl
-def rodin_delivered(job: Job, directory: Path, event: Event, settings: Telling) -> None:
+def rodin_delivered(job: Job, directory: Path, event: Event, settings: Sender) -> None:
     """Tell of a result in the outbox."""
-    settings.tell("delivered", event, {"job": to_data(job)}, directory)
+    settings.send("delivered", event, {"job": to_data(job)}, directory)
 
 
 @hookimpl
-def rodin_failed(job: Job, directory: Path, event: Event, settings: Telling) -> None:
+def rodin_failed(job: Job, directory: Path, event: Event, settings: Sender) -> None:
     """Tell of a failed set."""
-    settings.tell("failed", event, {"job": to_data(job)}, directory)
+    settings.send("failed", event, {"job": to_data(job)}, directory)
 
 
 @hookimpl
-def rodin_held(job: Job, event: Event, settings: Telling) -> None:
+def rodin_held(job: Job, event: Event, settings: Sender) -> None:
     """Tell of a job that waits for a decision."""
-    settings.tell("held", event, {"job": to_data(job)})
+    settings.send("held", event, {"job": to_data(job)})
 
 
 @hookimpl
-def rodin_waiting(waiting: Waiting, event: Event, settings: Telling) -> None:
+def rodin_waiting(waiting: Waiting, event: Event, settings: Sender) -> None:
     """Tell of a set that lacks a file."""
-    settings.tell("waiting", event, {"waiting": to_data(waiting)})
+    settings.send("waiting", event, {"waiting": to_data(waiting)})
 
 
 @hookimpl
-def rodin_service(event: Event, settings: Telling) -> None:
+def rodin_service(event: Event, settings: Sender) -> None:
     """Tell of what happens to the service."""
-    settings.tell("service", event, {})
+    settings.send("service", event, {})

@@ -96,12 +96,12 @@ def _made_smaller(path: Path, directory: Path, settings: Settings, tool: str) ->
         smaller = Path(folder, "smaller.glb")
         _run(tool, settings, path, smaller)
         data = smaller.read_bytes()
-    told = {"from": path.relative_to(directory).as_posix(), "before_bytes": before}
+    fields = {"from": path.relative_to(directory).as_posix(), "before_bytes": before}
     if len(data) >= before:
-        return {**told, "kept": "it would not become smaller", "would_be_bytes": len(data)}
+        return {**fields, "kept": "it would not become smaller", "would_be_bytes": len(data)}
     target.write_bytes(data)
     saved = round(100 * (1 - len(data) / before), 1)
-    return {**told, "to": target.relative_to(directory).as_posix(), "after_bytes": len(data), "saved_percent": saved}
+    return {**fields, "to": target.relative_to(directory).as_posix(), "after_bytes": len(data), "saved_percent": saved}
 
 
 # ---- the programs ---------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 _KEPT: Final = ("PATH", "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "TZ")
-_TOLD_LINES: Final = 3
+_OUTPUT_LINES: Final = 3
 
 
 def find(program: str, advice: str) -> str:
@@ -57,7 +57,7 @@ def run(command: Sequence[str], environ: dict[str, str], directory: Path | None 
 def last_words(text: str) -> str:
     """Return the last lines of what a program printed, in one."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return " / ".join(lines[-_TOLD_LINES:]) or "it said nothing"
+    return " / ".join(lines[-_OUTPUT_LINES:]) or "it said nothing"
 
 
 def _how(status: int) -> str:

@@ -103,11 +103,11 @@ class Settings(BaseModel):
             raise ValueError("give one of secret_file and secret_environment")
         return self
 
-    def tell(self, moment: Moment, event: Event, about: Mapping[str, Any], directory: Path | None = None) -> None:
+    def send(self, moment: Moment, event: Event, about: Mapping[str, Any], directory: Path | None = None) -> None:
         """Post it, without the folder: an answer that is not 2xx is a failed call, which the service repeats."""
         del directory
         if moment in self.on:
-            _tell(self, event, {"moment": moment, "event": to_data(event), **about})
+            _post(self, event, {"moment": moment, "event": to_data(event), **about})
 
 
 @hookimpl
@@ -127,7 +127,7 @@ def rodin_configure(settings: Settings) -> None:
 # ---- the message ----------------------------------------------------------------------------------------------------
 
 
-def _tell(settings: Settings, event: Event, said: Mapping[str, Any]) -> None:
+def _post(settings: Settings, event: Event, said: Mapping[str, Any]) -> None:
     body = json.dumps(said).encode()
     status = _posted(settings, body, signed_headers(event.id, int(time.time()), body, _secret(settings)))
     host = urlsplit(settings.url).hostname

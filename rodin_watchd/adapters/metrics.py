@@ -164,10 +164,10 @@ def _of_health(health: Health, monotonic: float) -> Iterator[Metric]:
     yield _gauge("last_tick_timestamp_seconds", "When the loop ticked last (UTC).", value=health.at)
     age = max(monotonic - health.monotonic, 0.0)
     yield _gauge("tick_age_seconds", "How long ago the loop ticked last.", value=age)
-    told = "How long the oldest set in the inbox has waited, by what it waits for."
-    yield _gauge("oldest_waiting_seconds", told, "state", health.oldest_seconds)
-    told = "How long the worst set has not moved though it should have."
-    yield _gauge("overdue_seconds", told, value=health.overdue_seconds)
+    message = "How long the oldest set in the inbox has waited, by what it waits for."
+    yield _gauge("oldest_waiting_seconds", message, "state", health.oldest_seconds)
+    message = "How long the worst set has not moved though it should have."
+    yield _gauge("overdue_seconds", message, value=health.overdue_seconds)
     paused = dict.fromkeys(STANDSTILLS, 0.0) | dict.fromkeys(health.paused, 1.0)
     yield _gauge("paused", "1 for what stands still, 0 for what does not.", "what", paused)
 
@@ -175,19 +175,19 @@ def _of_health(health: Health, monotonic: float) -> Iterator[Metric]:
 def _of_books(books: MoneyTotals) -> Iterator[Metric]:
     yield CounterMetricFamily("rodin_watchd_credits_spent", "Credits spent, ever.", value=float(books.spent))
     if books.balance is not None:
-        told = "Credits in the vendor's account: as it said last, less what was charged since."
-        yield _gauge("balance_credits", told, value=float(books.balance))
-        told = "When the vendor was asked for the balance last (UTC)."
-        yield _gauge("balance_timestamp_seconds", told, value=books.balance_at)
+        message = "Credits in the vendor's account: as it said last, less what was charged since."
+        yield _gauge("balance_credits", message, value=float(books.balance))
+        message = "When the vendor was asked for the balance last (UTC)."
+        yield _gauge("balance_timestamp_seconds", message, value=books.balance_at)
 
 
 def _gauge(
-    name: str, told: str, label: str = "", values: Mapping[str, float] | None = None, value: float | None = None
+    name: str, message: str, label: str = "", values: Mapping[str, float] | None = None, value: float | None = None
 ) -> Metric:
     """Return one gauge, by the values of a label or without any."""
     if values is None:
-        return GaugeMetricFamily(f"rodin_watchd_{name}", told, value=value)
-    family = GaugeMetricFamily(f"rodin_watchd_{name}", told, labels=[label])
+        return GaugeMetricFamily(f"rodin_watchd_{name}", message, value=value)
+    family = GaugeMetricFamily(f"rodin_watchd_{name}", message, labels=[label])
     for labelled, found in values.items():
         family.add_metric([labelled], found)
     return family

@@ -79,7 +79,7 @@ class Lock:
             fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _WHOLE_FILE)
         except BlockingIOError:
             raise AlreadyRunningError(
-                f"Another rodin_watchd serves this folder: {_told(holder(self._path) or {})}."
+                f"Another rodin_watchd serves this folder: {_holder_text(holder(self._path) or {})}."
             ) from None
         except OSError as error:
             if self._needed or error.errno not in _NO_LOCKS_ERRNOS:
@@ -125,13 +125,13 @@ def holder(path: Path) -> dict[str, Any] | None:
 
 def _parsed(data: bytes) -> dict[str, Any]:
     try:
-        told = json.loads(data)
+        fields = json.loads(data)
     except ValueError:
         return {}
-    return told if isinstance(told, dict) else {}
+    return fields if isinstance(fields, dict) else {}
 
 
-def _told(found: dict[str, Any]) -> str:
+def _holder_text(found: dict[str, Any]) -> str:
     return f"process {found['pid']} on {found['host']}" if {"pid", "host"} <= found.keys() else "unknown who"
 
 
@@ -319,8 +319,8 @@ def read_lease(path: Path) -> bytes | None:
 def holder_of(data: bytes | None) -> Holder | None:
     """Return who holds the lease; None when it does not say."""
     try:
-        told = json.loads(data or b"")
-        return Holder(**told) if isinstance(told, dict) else None
+        fields = json.loads(data or b"")
+        return Holder(**fields) if isinstance(fields, dict) else None
     except (ValueError, TypeError, RecursionError):
         return None
 
@@ -333,8 +333,8 @@ def _taken(data: bytes | None, what: str) -> AlreadyRunningError:
 
 def _bytes(holder: Holder) -> bytes:
     """Return what stands in the file; always as long, because a share may still remember the length of the one before."""
-    told: dict[str, Any] = asdict(holder)
-    return json.dumps(told).encode().ljust(_LENGTH_BYTES)
+    fields: dict[str, Any] = asdict(holder)
+    return json.dumps(fields).encode().ljust(_LENGTH_BYTES)
 
 
 def _read(path: Path) -> bytes | None:

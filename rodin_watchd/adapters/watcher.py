@@ -38,36 +38,36 @@ _LIMITS = {errno.ENOSPC: "max_user_watches", errno.EMFILE: "max_user_instances"}
 class Mailbox:
     """Where a watching thread leaves what the main loop takes. Paths are bytes, as the kernel gives them."""
 
-    def __init__(self, wake: Callable[[], None], most_vouches: int) -> None:
+    def __init__(self, wake: Callable[[], None], most_closes: int) -> None:
         self.wake = wake
         self.probed = threading.Event()
-        self._most = most_vouches
+        self._most = most_closes
         self._lock = threading.Lock()
         self._closed: dict[bytes, set[bytes]] = {}  # folder -> names
-        self._vouches = 0
+        self._noted = 0
         self._said: dict[str, None] = {}  # an ordered set
 
-    def vouch(self, folder: bytes, name: bytes) -> None:
+    def note_close(self, folder: bytes, name: bytes) -> None:
         """Note that a file was closed or moved in; when there are too many, forget them all."""
         with self._lock:
             names = self._closed.setdefault(folder, set())
-            self._vouches += name not in names
+            self._noted += name not in names
             names.add(name)
-            if self._vouches > self._most:
-                self._closed, self._vouches = {}, 0
+            if self._noted > self._most:
+                self._closed, self._noted = {}, 0
         self.wake()
 
     def void(self, folder: bytes, name: bytes) -> None:
         """Forget a file: another one was made under its name."""
         with self._lock:
             names = self._closed.get(folder, set())
-            self._vouches -= name in names
+            self._noted -= name in names
             names.discard(name)
 
     def void_folder(self, folder: bytes) -> None:
         """Forget the files of a folder: another one came under its name."""
         with self._lock:
-            self._vouches -= len(self._closed.pop(folder, ()))
+            self._noted -= len(self._closed.pop(folder, ()))
 
     def say(self, text: str) -> None:
         """Leave a sentence for people."""
@@ -78,7 +78,7 @@ class Mailbox:
     def take_closed(self) -> frozenset[str]:
         """Return the files that were closed since the last call."""
         with self._lock:
-            closed, self._closed, self._vouches = self._closed, {}, 0
+            closed, self._closed, self._noted = self._closed, {}, 0
         return frozenset(os.fsdecode(join(folder, name)) for folder, names in closed.items() for name in names)
 
     def take_said(self) -> list[str]:
@@ -284,7 +284,7 @@ class _InotifySession:
             self._mailbox.void(folder, name)
             self._mailbox.wake()  # a hard link is never closed
         elif mask & (Flag.IN_CLOSE_WRITE | Flag.IN_MOVED_TO):
-            self._mailbox.vouch(folder, name)
+            self._mailbox.note_close(folder, name)
 
     def _fault(self, text: str) -> None:
         """Ask for a new session, and forget what may have been undone by an event that did not come."""
@@ -350,7 +350,7 @@ class _InotifySession:
                 self._fd.remove_callbacks(leaving)
 
 
-MOST_VOUCHES = 100_000
+MOST_CLOSES = 100_000
 """How many closed files are remembered between two calls of `take_closed`, some 10 MB; beyond, all are forgotten."""
 
 
@@ -452,16 +452,16 @@ class EventWatcher:
     native = HAS_INOTIFY
 
     def __init__(
-        self, root: Path, wake: Callable[[], None], *, warning: str = "", most_vouches: int = MOST_VOUCHES
+        self, root: Path, wake: Callable[[], None], *, warning: str = "", most_closes: int = MOST_CLOSES
     ) -> None:
         """Start to watch; what keeps that from working is told by `take_trouble`."""
         self.description = ("native (inotify)" if HAS_INOTIFY else "hints (watchdog's Observer)") + warning
         self._root = root
-        self._mailbox = Mailbox(wake, most_vouches)
+        self._mailbox = Mailbox(wake, most_closes)
         self._session: _InotifySession | HintSession | None = None
         self._identity: tuple[int, int] | None = None
         self._defects: dict[str, str] = {}
-        self._told: frozenset[str] = frozenset()
+        self._logged: frozenset[str] = frozenset()
         self.rearm()
 
     def take_closed(self) -> frozenset[str]:
@@ -472,8 +472,8 @@ class EventWatcher:
         """Return what was not told before: a lost root or queue each time, a lasting defect once until it is mended."""
         self._check()
         defects = self._defects.copy()
-        fresh = [text for kind, text in defects.items() if kind not in self._told]
-        self._told = frozenset(defects)
+        fresh = [text for kind, text in defects.items() if kind not in self._logged]
+        self._logged = frozenset(defects)
         return " ".join([*self._mailbox.take_said(), *fresh]) or None
 
     def rearm(self) -> None:

@@ -206,11 +206,11 @@ def ask_about(
     with reader(config) as journal:
         job = journal.find(name)
         if hold not in (None, job.holds):
-            told = (
+            message = (
                 f"Hold {hold} is not the newest hold of this job: the newest is hold {job.holds}." if job.holds else ""
             )
             raise CommandRefusedError(
-                told or "This job was never held.", advice=f"Look at it (`rodin-watchd show {job.id}`), then decide."
+                message or "This job was never held.", advice=f"Look at it (`rodin-watchd show {job.id}`), then decide."
             )
         # What does not fit the job now will not later, but for a `cancel` that a running daemon judges when a step has ended.
         if verb in JOB_VERBS and (verb != CANCEL or daemon_of(config) is None):

@@ -53,8 +53,8 @@ def reader(config: Config) -> Iterator[StoreReader]:
     try:
         journal = store_at(path)
     except JournalError as error:
-        if told := standstill(path):
-            raise JournalError(told, advice="STATUS.txt says more.") from error
+        if found := standstill(path):
+            raise JournalError(found, advice="STATUS.txt says more.") from error
         raise
     with contextlib.closing(journal):
         yield journal
@@ -76,13 +76,13 @@ def standstill(journal: Path) -> str:
         return ""
     if heartbeat is None or serving is None or heartbeat.age_seconds > TICK_SECONDS or not heartbeat.health.standstill:
         return ""
-    told = (
+    message = (
         f"Nothing has moved since {local(heartbeat.health.standstill_at, local_zone())}, and what the journal shows is as of then: "
         f"{heartbeat.health.standstill}"
     )
     if Standstill.JOURNAL_GONE in heartbeat.health.paused:
-        told += " Do not stop the service: only it knows what was paid for."
-    return told
+        message += " Do not stop the service: only it knows what was paid for."
+    return message
 
 
 def daemon_of(config: Config) -> dict[str, Any] | None:

@@ -162,8 +162,8 @@ def _wait(play: Play, service: subprocess.Popen[bytes], until: float) -> None:
     """Wait a moment. Raises DemoError when the service ended or the time is over."""
     time.sleep(LOOK_SECONDS)
     if service.poll() is not None:
-        told = (play.root / LOG).read_text(encoding="utf-8", errors="replace").strip()
-        raise DemoError(f"The service ended with exit code {service.returncode}: {told[-1000:]}")
+        message = (play.root / LOG).read_text(encoding="utf-8", errors="replace").strip()
+        raise DemoError(f"The service ended with exit code {service.returncode}: {message[-1000:]}")
     if time.monotonic() > until:
         raise DemoError(f"Not all sets were delivered within {LONGEST_SECONDS:g} seconds; {LOG} says more.")
 

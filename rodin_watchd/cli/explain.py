@@ -17,7 +17,7 @@ import click
 
 from rodin_watchd.adapters.spool.inbox import Inbox
 from rodin_watchd.adapters.spool.mounts import Mounts
-from rodin_watchd.adapters.spool.moving import RECEIPTS, told_by
+from rodin_watchd.adapters.spool.moving import RECEIPTS, job_named_by
 from rodin_watchd.adapters.zone import local_zone
 from rodin_watchd.cli.context import daemon_of, journal_of, json_option, print_json, reader
 from rodin_watchd.cli.options import config_option, load
@@ -248,16 +248,16 @@ def _about_sets(scene: InboxState, sets: Sequence[ReadySet | WaitingSet], path: 
     """Answer for one set or several, with what the service itself and earlier jobs have to do with it."""
     answers = [_about_set(scene.config, decided) for decided in sets]
     verdicts = [answer.verdict for answer in answers]
-    told = [sentence for answer in answers[:MOST_SETS] for sentence in answer.sentences]
+    lines = [sentence for answer in answers[:MOST_SETS] for sentence in answer.sentences]
     if len(sets) > MOST_SETS:
-        told.append(f"And {len(sets) - MOST_SETS:,} more sets.")
-    told += _waits_for_approval(scene, sets)
+        lines.append(f"And {len(sets) - MOST_SETS:,} more sets.")
+    lines += _waits_for_approval(scene, sets)
     if not _OF_SERVICE.isdisjoint(verdicts):
-        told += _service_says(scene)
+        lines += _service_says(scene)
     job = _earlier_job(scene.journal, path)
     if job:
-        told.append(f"A file of this name was taken before: {job_sentence(job, scene.zone)}")
-    return Explanation(min(verdicts, key=list(FileState).index), tuple(told), (job.id,) if job else ())
+        lines.append(f"A file of this name was taken before: {job_sentence(job, scene.zone)}")
+    return Explanation(min(verdicts, key=list(FileState).index), tuple(lines), (job.id,) if job else ())
 
 
 _OF_SERVICE = frozenset({FileState.READY, FileState.SETTLING, FileState.REFUSED})
@@ -319,8 +319,8 @@ def _service_says(scene: InboxState) -> list[str]:
         return ["This user cannot see whether the service runs."]
     if daemon is None:
         return ["The service is not running, so nothing is taken: `rodin-watchd run` starts it."]
-    told = scene.journal.meta(PAGE) if scene.journal else None
-    return [f"The service says: {notice}" for notice in Page.of_data(told).notices] if told else []
+    found = scene.journal.meta(PAGE) if scene.journal else None
+    return [f"The service says: {notice}" for notice in Page.of_data(found).notices] if found else []
 
 
 def _earlier_job(journal: StoreReader | None, path: str) -> Job | None:
@@ -360,8 +360,8 @@ def explain(config_file: Path | None, path: Path, *, as_json: bool) -> None:
     config = load(config_file)
     answer = answer_to(config, path)
     if as_json:
-        told = {"path": str(path), "verdict": answer.verdict.value, "text": answer.sentences, "jobs": answer.jobs}
-        print_json(told)
+        fields = {"path": str(path), "verdict": answer.verdict.value, "text": answer.sentences, "jobs": answer.jobs}
+        print_json(fields)
     else:
         click.echo("\n".join(answer.sentences))
 
@@ -402,11 +402,11 @@ def _published(scene: InboxState, place: str) -> Explanation:
     top = place.partition("/")[0]
     folder = place
     while folder != top:
-        if told := told_by(root, f"{folder}/{RECEIPTS[top]}"):
-            job = _job(scene, str(told[0]))
+        if found := job_named_by(root, f"{folder}/{RECEIPTS[top]}"):
+            job = _job(scene, str(found[0]))
             if job:
                 return about_job(f"“{name}” was put there by the service.", job, scene.zone)
-            text = f"“{name}” belongs to job {printable(str(told[0]))}, which this journal does not know."
+            text = f"“{name}” belongs to job {printable(str(found[0]))}, which this journal does not know."
             return Explanation(FileState.ELSEWHERE, (text,))
         folder = folder.rpartition("/")[0]
     if os.path.lexists(root / place):

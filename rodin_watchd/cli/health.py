@@ -38,12 +38,14 @@ def health(config_file: Path | None, tick_seconds: float, set_seconds: float) ->
     restart would not help. Run this as a user that may read the service's state folder, on the same machine.
     """
     config = load(config_file)
-    healthy, line = told(journal_path(config, os.environ), tick_seconds, set_seconds)
+    healthy, line = health_line(journal_path(config, os.environ), tick_seconds, set_seconds)
     click.echo(line)
     sys.exit(0 if healthy else 1)
 
 
-def told(journal: Path, tick_seconds: float = TICK_SECONDS, set_seconds: float = SET_SECONDS) -> tuple[bool, str]:
+def health_line(
+    journal: Path, tick_seconds: float = TICK_SECONDS, set_seconds: float = SET_SECONDS
+) -> tuple[bool, str]:
     """Return whether the daemon of this journal is well, and the line that says so."""
     lock = journal.with_name("lock")
     try:

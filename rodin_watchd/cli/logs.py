@@ -35,26 +35,26 @@ def start_log(chosen: LogFormat | None, environ: Mapping[str, str]) -> LogFormat
     kind = chosen or ("journal" if leads_to_journald(environ, sys.stderr.fileno()) else "human")
     logging.basicConfig(handlers=[_handler(kind)], force=True)
     logging.captureWarnings(capture=True)  # a library's warning is a line like all others
-    _heed_faults()
+    _install_fault_hooks()
     set_level("info")
     return kind
 
 
-def _heed_faults() -> None:
+def _install_fault_hooks() -> None:
     """Log what nothing caught, in whatever thread: a traceback of Python's own would be no line of the chosen format."""
-    sys.excepthook = _tell_fault
+    sys.excepthook = _log_fault
 
     def in_thread(args: threading.ExceptHookArgs) -> None:
         if not issubclass(args.exc_type, SystemExit):
-            _tell_fault(args.exc_type, args.exc_value)
+            _log_fault(args.exc_type, args.exc_value)
 
     threading.excepthook = in_thread
-    sys.unraisablehook = lambda args: _tell_fault(args.exc_type, args.exc_value)
+    sys.unraisablehook = lambda args: _log_fault(args.exc_type, args.exc_value)
 
 
-def _tell_fault(kind: type[BaseException], error: BaseException | None, _trace: object = None) -> None:
-    told = (threading.current_thread().name, kind.__name__)
-    log.error("fault in thread %s: %s", *told, exc_info=error, extra={"action": "fault"})
+def _log_fault(kind: type[BaseException], error: BaseException | None, _trace: object = None) -> None:
+    values = (threading.current_thread().name, kind.__name__)
+    log.error("fault in thread %s: %s", *values, exc_info=error, extra={"action": "fault"})
 
 
 def set_level(name: str) -> None:

@@ -59,7 +59,7 @@ class _LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Write the table, without loading what it names."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, told) for name, (_, told) in COMMANDS.items()])
+            formatter.write_dl([(name, found) for name, (_, found) in COMMANDS.items()])
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -71,7 +71,7 @@ def cli() -> None:
 def main() -> None:
     """Run the command line and exit; what users or their machine can mend is told in words, never as a traceback."""
     _open_closed_streams()
-    _print_whatever_comes()
+    _print_any_text()
     try:
         cli(prog_name="rodin-watchd")
     except RodinWatchdError as error:
@@ -103,7 +103,7 @@ def _open_closed_streams() -> None:
             setattr(sys, name, open(number, "r" if number == 0 else "w", closefd=False))  # noqa: SIM115 - for good
 
 
-def _print_whatever_comes() -> None:
+def _print_any_text() -> None:
     """Let characters that the terminal's encoding does not have come out escaped, instead of ending the command."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

@@ -148,7 +148,7 @@ def tried(config: Config, name: str, result: Path, hook: str | None, into: Path)
             yield from (
                 _process(config, host, name, job, result, into)
                 if wanted == PROCESS
-                else _tell(config, host, name, wanted, job, result)
+                else _announce(config, host, name, wanted, job, result)
             )
         except PluginError as error:
             click.echo(error.output, nl=False)
@@ -173,15 +173,15 @@ def _process(config: Config, host: PluginHost, name: str, job: Job, result: Path
     try:
         facts = yield from _called(config, host, name, PROCESS, {"job": asdict(job), "directory": str(into.absolute())})
         after = {file.name: file.sha256 for file in sealed(into)}
-        told = checked_facts(facts)
+        found = checked_facts(facts)
     except (PluginError, ValueError, UnfitFileError) as error:
         shutil.rmtree(into, ignore_errors=True)
         if isinstance(error, PluginError):
             raise
         raise PluginError(f"The plugin {name} left files that cannot be published: {error}.") from None
     yield from _changes(before, after)
-    if told:
-        yield f"For the receipt:\n{tomli_w.dumps({'plugins': {name: told}})}".rstrip()
+    if found:
+        yield f"For the receipt:\n{tomli_w.dumps({'plugins': {name: found}})}".rstrip()
     yield f"The changed result is in {into}."
 
 
@@ -195,7 +195,7 @@ def _changes(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[st
             yield f"  changed  {file}"
 
 
-def _tell(config: Config, host: PluginHost, name: str, hook: str, job: Job, result: Path) -> Iterator[str]:
+def _announce(config: Config, host: PluginHost, name: str, hook: str, job: Job, result: Path) -> Iterator[str]:
     event = Event(f"try-{int(time.time())}", hook.removeprefix("rodin_"), time.time(), f"A try with {result}.")
     arguments: dict[str, Any] = {"event": asdict(event)}
     if hook != "rodin_service":

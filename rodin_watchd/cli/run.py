@@ -27,7 +27,7 @@ from rodin_watchd.config import Config, load_config
 from rodin_watchd.config.api_key import KEY_VARIABLE, find_key
 from rodin_watchd.core.layout import INBOX
 from rodin_watchd.errors import DiskError, RodinWatchdError, RootAwayError
-from rodin_watchd.log_lines import tell_error
+from rodin_watchd.log_lines import log_error
 from rodin_watchd.service.pulse import Pulse
 from rodin_watchd.service.reload import Serving, serving
 
@@ -53,7 +53,7 @@ def _end_process(number: int, _frame: object) -> None:
     os._exit(128 + number)
 
 
-def heed_signals(service: Serving) -> None:
+def handle_signals(service: Serving) -> None:
     """End politely at the first SIGTERM or Ctrl-C, at once at the second; read the config anew at SIGHUP.
 
     The SIGHUP of a terminal that was closed ends the service politely: nobody can see it any more.
@@ -124,12 +124,12 @@ def run(
             Setting(find(config_file).absolute(), verbose=verbose), pulse, until_idle=until_idle, safe_mode=safe_mode
         )
     except (RodinWatchdError, OSError) as error:
-        told = error if isinstance(error, RodinWatchdError) else DiskError(in_words(error))
-        told.has_ended_service()
+        found = error if isinstance(error, RodinWatchdError) else DiskError(in_words(error))
+        found.has_ended_service()
         if chosen == "human":
             raise
-        tell_error(logging.CRITICAL, "ended", told)
-        code = exit_code(told)
+        log_error(logging.CRITICAL, "ended", found)
+        code = exit_code(found)
     sys.exit(code)
 
 
@@ -140,8 +140,8 @@ def _serve(setting: Setting, pulse: Pulse, *, until_idle: bool, safe_mode: bool)
     hide_variable(KEY_VARIABLE)
     with _when_the_root_is_there(config, key, pulse, wait=not until_idle, safe_mode=safe_mode) as service:
         setting.take(config)
-        heed_signals(service)
-        _tell_start(config, service.daemon.watching)
+        handle_signals(service)
+        _log_start(config, service.daemon.watching)
         try:
             service.run(setting.read, setting.take, until_idle=until_idle)
             log.info("stopping", extra={"action": "stopping"})
@@ -149,7 +149,7 @@ def _serve(setting: Setting, pulse: Pulse, *, until_idle: bool, safe_mode: bool)
             ended = daemon.drain(config.service.stop_seconds, config.api.read_seconds)
             failed = until_idle and (daemon.failed > 0 or daemon.needs_person())
         except Exception as error:  # noqa: BLE001 - whatever ended the loop, the process ends now
-            _tell_end(error)
+            _log_end(error)
             service.end_journal()
             _leave(1)
     log.info("stopped", extra={"action": "stopped"})
@@ -193,7 +193,7 @@ def _when_the_root_is_there(
     config: Config, key: str, pulse: Pulse, *, wait: bool, safe_mode: bool
 ) -> Iterator[Serving]:
     """Give a service; while the root is a share that is away, wait for it, holding nothing that a second start could need."""
-    told = ""
+    message = ""
     with contextlib.ExitStack() as stack:
         while True:
             try:
@@ -202,19 +202,19 @@ def _when_the_root_is_there(
             except RootAwayError as error:
                 if not wait:
                     raise
-                if error.message != told:
-                    told = error.message
-                    log.warning("root-away: %s %s", told, error.advice_given, extra={"action": "root-away"})
+                if error.message != message:
+                    message = error.message
+                    log.warning("root-away: %s %s", message, error.advice_given, extra={"action": "root-away"})
                 pulse.wait("waits for the root, which is away")
             time.sleep(AWAY_SECONDS)
         yield service
 
 
-def _tell_end(error: Exception) -> None:
+def _log_end(error: Exception) -> None:
     """Log why the loop ended: a user's matter in words, a fault of the program with its traceback."""
     if isinstance(error, RodinWatchdError):
         error.has_ended_service()
-        tell_error(logging.CRITICAL, "ended", error)
+        log_error(logging.CRITICAL, "ended", error)
     else:
         log.critical("ended: a fault in rodin_watchd; please report it", exc_info=error, extra={"action": "ended"})
 
@@ -225,7 +225,7 @@ def _leave(code: int) -> NoReturn:
     os._exit(code)
 
 
-def _tell_start(config: Config, watching: str) -> None:
+def _log_start(config: Config, watching: str) -> None:
     root, host = config.folders.root, urlsplit(config.api.base_url).netloc
     log.info("serving %s with %s", root, host, extra={"action": "serving"})
     log.info("watching: %s; drop sets into %s", watching, root / INBOX, extra={"action": "watching"})

@@ -177,8 +177,8 @@ def page(job: Job, events: Sequence[Event], meanwhile: Sequence[ServiceEvent], z
         *(("Input", _file_words(file)) for file in job.files),
         *(("Result", f"{printable(r.name)}, {r.size:,} bytes, sha256 {r.sha256}") for r in job.results),
     ]
-    told = "\n".join(f"{name + ':':<13}{text}" for name, text in facts)
-    return f"{told}\n\nHistory\n{_history(events, meanwhile, zone)}"
+    message = "\n".join(f"{name + ':':<13}{text}" for name, text in facts)
+    return f"{message}\n\nHistory\n{_history(events, meanwhile, zone)}"
 
 
 def _state(job: Job) -> str:
@@ -188,13 +188,13 @@ def _state(job: Job) -> str:
 def _trouble(job: Job, zone: tzinfo) -> list[tuple[str, str]]:
     if job.problem is None:
         return []
-    told = [
+    lines = [
         ("Problem", _plain(job.problem.message)),
         ("Who can act", WHO_CAN_ACT[job.problem.fault]),
         ("What to do", _plain(advice(job))),
     ]
     again = [("Next try", f"{local(job.not_before, zone)}, after {job.attempts} that failed")] if job.attempts else []
-    return [*told, *again]
+    return [*lines, *again]
 
 
 def _file_words(file: InputFile) -> str:
@@ -205,8 +205,8 @@ def _file_words(file: InputFile) -> str:
 
 def _history(events: Sequence[Event], meanwhile: Sequence[ServiceEvent], zone: tzinfo) -> str:
     own = [(e.at, e.action, e.message) for e in events]
-    told = sorted([*own, *((e.at, "(service)", f"{e.kind}: {e.message}") for e in meanwhile)], key=lambda row: row[0])
-    rows = [(f"  {local(at, zone)}", action, _plain(message)) for at, action, message in told]
+    found = sorted([*own, *((e.at, "(service)", f"{e.kind}: {e.message}") for e in meanwhile)], key=lambda row: row[0])
+    rows = [(f"  {local(at, zone)}", action, _plain(message)) for at, action, message in found]
     return table(rows) if rows else "  nothing yet"
 
 
@@ -272,8 +272,8 @@ def taken(config: Config, journal: StoreReader, now: float, zone: tzinfo) -> Rep
     jobs = journal.jobs(state for state in State if state not in ENDED)
     running, held = sorted_jobs(jobs)
     recent = tuple(map(ended_line, journal.jobs(ENDED, limit=NEWEST)))
-    told = journal.meta(PAGE)
-    page = Page.of_data(told) if told else Page()
+    found = journal.meta(PAGE)
+    page = Page.of_data(found) if found else Page()
     pressing = standstill(journal_of(config)) or no_room(journal_of(config))
     notices = (*filter(None, (pressing,)), *page.notices)
     page = replace(page, running=running, held=held, recent=recent, notices=notices)
@@ -308,15 +308,15 @@ def text_of(report: Report, zone: tzinfo) -> str:
 
 
 def _money_lines(money: MoneyReport, zone: tzinfo) -> str:
-    told = f"Credits spent: {money.today} today, {money.total} in total\n"
+    message = f"Credits spent: {money.today} today, {money.total} in total\n"
     if money.per_day is not None:
-        told += f"Budget of the day: {money.spent} of {in_credits(money.per_day)}\n"
+        message += f"Budget of the day: {money.spent} of {in_credits(money.per_day)}\n"
     if money.per_folder is not None and money.folders:
         spent = ", ".join(f"{printable(top) or 'the inbox itself'} {amount}" for top, amount in money.folders.items())
-        told += f"Budget of each folder and day: {in_credits(money.per_folder)}; spent: {spent}\n"
+        message += f"Budget of each folder and day: {in_credits(money.per_folder)}; spent: {spent}\n"
     if money.balance:
-        told += f"Balance: {in_credits(money.balance['credits'])} on {local(money.balance['at'], zone)}\n"
-    return told
+        message += f"Balance: {in_credits(money.balance['credits'])} on {local(money.balance['at'], zone)}\n"
+    return message
 
 
 def _events(events: Sequence[ServiceEvent], zone: tzinfo) -> str:

@@ -81,5 +81,5 @@ def of_task(outcome: Outcome, job: Job, account: str) -> Outcome:
         return outcome
     if outcome.problem.code != TaskLostError.code and outcome.problem.fault is not Fault.ACCOUNT:
         return outcome
-    told = f"This set was bought with another API key or address. With the present ones: {outcome.problem.message}"
-    return Retry(AnotherAccountError(told).problem)
+    message = f"This set was bought with another API key or address. With the present ones: {outcome.problem.message}"
+    return Retry(AnotherAccountError(message).problem)

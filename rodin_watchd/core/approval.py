@@ -149,8 +149,8 @@ def _is_other(known: Arrival, found: Found) -> bool:
 
 def version_of(entries: Iterable[Entry]) -> str:
     """Return what tells the files of a set from others under the same names: paths, sizes, times and inodes."""
-    told = json.dumps(sorted((entry.path, *entry.signature) for entry in entries))
-    return hashlib.sha256(told.encode()).hexdigest()[:16]
+    found = json.dumps(sorted((entry.path, *entry.signature) for entry in entries))
+    return hashlib.sha256(found.encode()).hexdigest()[:16]
 
 
 def is_below(name: str, folder: str | None) -> bool:

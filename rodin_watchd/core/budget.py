@@ -148,9 +148,7 @@ class Allowance:
         if spent + cheapest().listed > cap:
             return f"{budget} is spent"
         if spent + wanted.listed > cap:
-            return (
-                f"the rest of {budget} is too small: a {wanted.noun} like this costs {in_credits(wanted.listed)}"
-            )
+            return f"the rest of {budget} is too small: a {wanted.noun} like this costs {in_credits(wanted.listed)}"
         return f"the rest of {budget} is too small: the newest {wanted.noun}s cost up to {in_credits(price)} each"
 
     def after(self, folder: str, bought: Article) -> Allowance:

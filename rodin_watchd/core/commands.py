@@ -31,7 +31,7 @@ from rodin_watchd.errors import (
 )
 from rodin_watchd.model import Job, State, Task, Transition
 
-PAID_ANEW: Final = "paid-anew"
+PAID_AGAIN: Final = "paid-anew"
 """The code of the event that tells of a retry that may pay once more."""
 
 _CHARGED = (ChargedTaskLostError.code, ChargedRefusalError.code)
@@ -107,7 +107,7 @@ def _change(job: Job, seen: Seen, zone: tzinfo) -> str:
             f"This job is not as you saw it, because another journal was put in place: {now}",
         ),
     )
-    return next((told for changed, told in changes if changed), "")
+    return next((found for changed, found in changes if changed), "")
 
 
 def retry(job: Job, now: float, *, pay_again: bool) -> Transition:
@@ -123,7 +123,7 @@ def retry(job: Job, now: float, *, pay_again: bool) -> Transition:
     if not pay_again:
         return machine.take_up(job, now)
     consent = by_person(job.id, job.retries + 1)  # another's is not used up by this one
-    return machine.take_up(replace(job, task=None), now, consent, _given_up(job), PAID_ANEW)
+    return machine.take_up(replace(job, task=None), now, consent, _given_up(job), PAID_AGAIN)
 
 
 def _refuse_to_pay(job: Job) -> None:
@@ -220,8 +220,8 @@ def _is_charged(job: Job) -> bool:
 def resolve_give_up(job: Job, now: float) -> Transition:
     """Bury a held job with what is known. Raises CommandRefusedError if the job is not held."""
     problem = _held(job).problem
-    told = replace(problem, advice=f"Look into the vendor's account first. {pay_again(job)}") if problem else None
-    return machine.give_up(job, told, now)
+    found = replace(problem, advice=f"Look into the vendor's account first. {pay_again(job)}") if problem else None
+    return machine.give_up(job, found, now)
 
 
 def _held(job: Job) -> Job:

@@ -171,13 +171,13 @@ def verdict(health: Health, age_seconds: float, tick_seconds: float, set_seconds
     if health.overdue_seconds > set_seconds:
         return False, f"stuck: “{health.overdue}” should have moved {_ago(health.overdue_seconds)} ago"
     waiting, stuck = sum(health.inbox.values()), health.inbox.get(UNMOVABLE, 0)
-    told = f"last tick {_ago(age_seconds)} ago; {health.running} running, {health.held} held, {waiting} in the inbox"
-    told += f" ({stuck} cannot be moved)" if stuck else ""
-    told += f"; {health.lost_submits:,} submits are missing in the journal" if health.lost_submits else ""
-    told += f"; paused: {', '.join(health.paused)}" if health.paused else ""
+    message = f"last tick {_ago(age_seconds)} ago; {health.running} running, {health.held} held, {waiting} in the inbox"
+    message += f" ({stuck} cannot be moved)" if stuck else ""
+    message += f"; {health.lost_submits:,} submits are missing in the journal" if health.lost_submits else ""
+    message += f"; paused: {', '.join(health.paused)}" if health.paused else ""
     if health.standstill:
-        told += f": nothing has moved for {_ago(health.at - health.standstill_at)}: {health.standstill}"
-    return True, f"ok: {told}"
+        message += f": nothing has moved for {_ago(health.at - health.standstill_at)}: {health.standstill}"
+    return True, f"ok: {message}"
 
 
 def _ago(seconds: float) -> str:
@@ -212,9 +212,9 @@ def headline(jobs: Iterable[Job], *, waiting: int, codes: Iterable[str]) -> str:
     live = [job.state for job in jobs if job.state not in ENDED]
     held = live.count(State.HELD)
     counted = {"running": len(live) - held, "held": held, "waiting": waiting}
-    told = [f"{count:,} {word}" for word, count in counted.items() if count] or ["nothing to do"]
+    lines = [f"{count:,} {word}" for word, count in counted.items() if count] or ["nothing to do"]
     reasons = dict.fromkeys(map(why_paused, codes))
-    return ", ".join([*told, f"paused: {', '.join(reasons)}"] if reasons else told)
+    return ", ".join([*lines, f"paused: {', '.join(reasons)}"] if reasons else lines)
 
 
 def why_paused(code: str) -> str:

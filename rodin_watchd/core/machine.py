@@ -73,7 +73,7 @@ from rodin_watchd.problem import Problem, Scope
 # ---- How often and how long a step is tried: attempts, waits and deadlines of a job. Pure functions -----------------
 
 
-PATIENCE: Mapping[str, int] = {TaskLostError.code: 12}
+MOST_TRIES_OF: Mapping[str, int] = {TaskLostError.code: 12}
 """Set errors that end a job after so many tries, whatever its state: a new task may be unknown for a moment only."""
 
 
@@ -95,7 +95,7 @@ def wait_seconds(attempts: int, policy: Policy, problem: Problem, chance: float)
 
 def spent(job: Job, policy: Policy, now: float) -> Problem | None:
     """Return the problem to fail with, when no attempt or no time is left."""
-    limits = (policy.max_attempts, PATIENCE.get(job.problem.code) if job.problem else None)
+    limits = (policy.max_attempts, MOST_TRIES_OF.get(job.problem.code) if job.problem else None)
     if any(limit is not None and job.attempts >= limit for limit in limits):
         return job.problem
     return overdue(job, now)
@@ -569,8 +569,8 @@ def _retry(job: Job, problem: Problem, now: float, chance: float) -> Transition:
         return move(replace(job, problem=problem), Signal.UNFIT, now, problem.message, problem.code)
     policy = POLICIES[job.state]
     counted = problem.scope is Scope.SET
-    told = job.problem if job.state is State.FAILING and job.problem else problem  # what it is buried for stays
-    tried = replace(later(job, now), attempts=job.attempts + counted, problem=told)
+    found = job.problem if job.state is State.FAILING and job.problem else problem  # what it is buried for stays
+    tried = replace(later(job, now), attempts=job.attempts + counted, problem=found)
     if counted and _may_fail(job) and (last := spent(tried, policy, now)):
         return _reject(tried, last, now)
     paused = not counted and problem.lane  # then the pause of the lane is wait enough

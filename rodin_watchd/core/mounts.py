@@ -100,23 +100,23 @@ def is_a_copy(marked: Traces, here: Traces) -> bool:
     """
     if marked.machine and here.machine and marked.machine != here.machine:
         return True
-    return (_surely_anew(marked.state, here.state) or _surely_anew(marked.state_folder, here.state_folder)) and (
-        _made_anew(marked.mark, here.mark) or _made_anew(marked.root, here.root)
-    )
+    return (
+        _surely_replaced(marked.state, here.state) or _surely_replaced(marked.state_folder, here.state_folder)
+    ) and (_was_replaced(marked.mark, here.mark) or _was_replaced(marked.root, here.root))
 
 
 def is_unmarked_copy(remembered: Traces, here: Traces) -> bool:
     """Tell whether a root without its mark is a copy: the journal remembers the traces of the one that it was kept for."""
     if remembered.machine and here.machine and remembered.machine != here.machine:
         return True
-    return _made_anew(remembered.state, here.state) or _made_anew(remembered.state_folder, here.state_folder)
+    return _was_replaced(remembered.state, here.state) or _was_replaced(remembered.state_folder, here.state_folder)
 
 
-def _surely_anew(before: Birth | None, now: Birth | None) -> bool:
-    return bool(before and now and before.made_ns and now.made_ns) and _made_anew(before, now)
+def _surely_replaced(before: Birth | None, now: Birth | None) -> bool:
+    return bool(before and now and before.made_ns and now.made_ns) and _was_replaced(before, now)
 
 
-def _made_anew(before: Birth | None, now: Birth | None) -> bool:
+def _was_replaced(before: Birth | None, now: Birth | None) -> bool:
     """Tell it by the times, where both are known: inodes repeat on new disks, and some shares give others at each mount."""
     if before is None or now is None:
         return False

@@ -131,10 +131,10 @@ def safe_result_names(names: Sequence[str]) -> tuple[str, ...]:
     empty name becomes `result-N` (N: its position from 1), a repeated one gets `-2`, `-3`, …. Idempotent.
     """
     taken = dict.fromkeys(_RESERVED_KEYS, 1)
-    return tuple(_untaken(*_tamed(name, position), taken) for position, name in enumerate(names, start=1))
+    return tuple(_untaken(*_made_safe(name, position), taken) for position, name in enumerate(names, start=1))
 
 
-def _tamed(name: str, position: int) -> tuple[str, str]:
+def _made_safe(name: str, position: int) -> tuple[str, str]:
     parts = [part for part in re.split(r"[/\\]", unicodedata.normalize("NFC", name)) if part]
     last = _UNSAFE.sub("_", _DRIVE.sub("", "".join(parts[-1:])))
     clean = "".join(c if c.isprintable() else "_" for c in last).rstrip(" .")

@@ -195,7 +195,7 @@ def after_unknown(pauses: Pauses, now: float, chance: float) -> Pauses:
     return renewed(pauses, UnansweredSubmitError(retry_after_seconds=wait).problem, now, chance)
 
 
-def calmed(pauses: Pauses, jobs: Iterable[Job], now: float) -> Pauses:
+def without_idle(pauses: Pauses, jobs: Iterable[Job], now: float) -> Pauses:
     """Return the pauses without those that are over and that nothing waits for: people need not read of them for ever.
 
     That is one of the submits when nothing is to be sent, and any when nothing moves at all: whatever comes next finds out
@@ -248,12 +248,12 @@ def to_ask_about(pauses: Pauses, cleared: frozenset[Pause], now: float) -> list[
     return [pause for pause in _of_submits(pauses) if is_over(pause, now) and pause not in cleared]
 
 
-def cleared(pauses: Pauses, now: float, *, told: bool) -> frozenset[Pause]:
+def cleared(pauses: Pauses, now: float, *, answered: bool) -> frozenset[Pause]:
     """Return the pauses about which the balance need not be asked any more, now that it was; `told`: it could be read.
 
     A call that fails each time says nothing of the others in the end: after MOST_ASKED waits an upload tries all the same.
     """
-    return frozenset(p for p in _of_submits(pauses) if is_over(p, now) and (told or p.tries > MOST_ASKED))
+    return frozenset(p for p in _of_submits(pauses) if is_over(p, now) and (answered or p.tries > MOST_ASKED))
 
 
 def _of_submits(pauses: Pauses) -> list[Pause]:

@@ -123,7 +123,7 @@ class Settled(NamedTuple):
 
     purchase: int
     outcome: str
-    told: bool = False
+    decided: bool = False
     before: str = "refused"
 
 
@@ -136,7 +136,7 @@ class Since:
     at_stake: Decimal  # what those cost by the list if they were accepted, credits
     undecided: frozenset[str]  # the jobs of those that may still be decided
     refundable: int  # paid tasks that failed or are lost: the vendor might pay back
-    told: int  # submits that a person has decided about
+    decided: int  # submits that a person has decided about
     refused: tuple[Refusal, ...] = ()  # oldest first
     gratis: bool = False  # the newest submit that is known to be accepted cost nothing
     prices: frozenset[Decimal] = frozenset({cheapest().listed})  # what purchases took lately, credits
@@ -179,18 +179,18 @@ def judged(baseline: Baseline, since: Since, readings: Sequence[Decimal], *, exa
     rounded = "" if _is_exact(baseline, readings, exact=exact) else "so far it showed only whole credits"
     if reason := _proves_nothing(since, readings) or rounded:
         return Proof(Verdict.UNDECIDED, f"The balance shows nothing: {reason}.")
-    lower, told = _compared(baseline, since, readings)
+    lower, found = _compared(baseline, since, readings)
     unknown = stake(since)
     if lower == 0:
-        return _free(told, doubt)
+        return _free(found, doubt)
     if not baseline.settled:
-        return Proof(Verdict.UNDECIDED, f"The balance shows nothing: {told}, and {_UNSETTLED}.")
+        return Proof(Verdict.UNDECIDED, f"The balance shows nothing: {found}, and {_UNSETTLED}.")
     if lower == unknown:
-        return Proof(Verdict.CHARGED, f"It was charged: {told}.")
+        return Proof(Verdict.CHARGED, f"It was charged: {found}.")
     if 0 < lower < unknown:
         some = f"{in_credits(lower)} of {since.unknown + len(since.refused)} submits without an answer"
-        return Proof(Verdict.UNDECIDED, f"The balance does not show which were charged, {some} were: {told}.")
-    return Proof(Verdict.UNDECIDED, f"The balance shows nothing: {told}, so somebody else spends or pays in.")
+        return Proof(Verdict.UNDECIDED, f"The balance does not show which were charged, {some} were: {found}.")
+    return Proof(Verdict.UNDECIDED, f"The balance shows nothing: {found}, so somebody else spends or pays in.")
 
 
 def refusals_judged(
@@ -202,24 +202,24 @@ def refusals_judged(
     """
     if reason := _proves_nothing(since, readings):
         return Proof(Verdict.UNDECIDED, f"The balance shows nothing: {reason}.")
-    lower, told = _compared(baseline, since, readings)
+    lower, found = _compared(baseline, since, readings)
     if lower == 0:
-        return _free(told, doubt)
+        return _free(found, doubt)
     if not baseline.settled:
-        return Proof(Verdict.UNDECIDED, f"The balance shows nothing: {told}, and {_UNSETTLED}.")
+        return Proof(Verdict.UNDECIDED, f"The balance shows nothing: {found}, and {_UNSETTLED}.")
     if sole and _is_exact(baseline, readings, exact=exact):
         if not since.unknown and (newest := _newest_for(since, lower)):
-            return Proof(Verdict.CHARGED, f"The vendor charged what it refused: {told}.", newest)
+            return Proof(Verdict.CHARGED, f"The vendor charged what it refused: {found}.", newest)
         if lower == stake(since):
-            return Proof(Verdict.CHARGED, f"The vendor charged what it refused: {told}.", since.refused)
-    return Proof(Verdict.UNDECIDED, f"The balance shows nothing: {told}.")
+            return Proof(Verdict.CHARGED, f"The vendor charged what it refused: {found}.", since.refused)
+    return Proof(Verdict.UNDECIDED, f"The balance shows nothing: {found}.")
 
 
-def _free(told: str, doubt: str) -> Proof:
+def _free(message: str, doubt: str) -> Proof:
     """Return the verdict that nothing was charged, unless the balance shows no such thing."""
     if doubt:
         return Proof(Verdict.UNDECIDED, f"The balance shows nothing: {doubt}.")
-    return Proof(Verdict.NOT_CHARGED, f"Proven not charged: {told}.")
+    return Proof(Verdict.NOT_CHARGED, f"Proven not charged: {message}.")
 
 
 def _newest_for(since: Since, amount: Decimal) -> tuple[Refusal, ...]:
@@ -251,9 +251,9 @@ def lower_than_known(baseline: Baseline, since: Since, balance: Decimal) -> Deci
 def _compared(baseline: Baseline, since: Since, readings: Sequence[Decimal]) -> tuple[Decimal, str]:
     """Return by how much the balance is lower than what is known to be charged explains, and the figures in words."""
     known = since.charged
-    told = f"the balance was {in_credits(baseline.balance)} before and is {in_credits(readings[-1])} after"
+    message = f"the balance was {in_credits(baseline.balance)} before and is {in_credits(readings[-1])} after"
     lower = lower_than_known(baseline, since, readings[-1])
-    return lower, f"{told} {in_credits(known)} that are known" if known else told
+    return lower, f"{message} {in_credits(known)} that are known" if known else message
 
 
 def _is_exact(baseline: Baseline, readings: Sequence[Decimal], *, exact: bool) -> bool:
@@ -268,7 +268,7 @@ def _proves_nothing(since: Since, readings: Sequence[Decimal]) -> str:
         return "the newest task that is known cost nothing, and so may this task"
     if since.unconfirmed:
         return "meanwhile the vendor named a cost that the balance has never shown"
-    if since.told:
+    if since.decided:
         return "a person has decided about another submit meanwhile"
     return "a paid task failed or is lost, and a refund for it could hide a charge" if since.refundable else ""
 

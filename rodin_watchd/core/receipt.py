@@ -36,10 +36,10 @@ def receipt(job: Job, version: str, now: float) -> str:
         {"name": r.name, "bytes": r.size, "sha256": r.sha256, "original_name": _text(r.original_name)}
         for r in job.published
     ]
-    told = _told(job, version, now)
+    found = _facts_of(job, version, now)
     if notes := _notes(job):
-        told["job"]["notes"] = notes
-    return sealed(tomli_w.dumps({**told, "results": results, **({"plugins": dict(job.facts)} if job.facts else {})}))
+        found["job"]["notes"] = notes
+    return sealed(tomli_w.dumps({**found, "results": results, **({"plugins": dict(job.facts)} if job.facts else {})}))
 
 
 def _notes(job: Job) -> list[str]:
@@ -58,17 +58,17 @@ def _notes(job: Job) -> list[str]:
 def report_toml(job: Job, version: str, now: float, notes: tuple[str, ...] = (), *, text: str = "") -> str:
     """Return the text of `report.toml`: the failure for programs. `text` is that of the `REPORT.txt` beside it."""
     problem = _problem(job)
-    told = _told(job, version, now)
-    told["job"]["cost_is_certain"] = is_cost_certain(job)
-    told["problem"] = {
+    found = _facts_of(job, version, now)
+    found["job"]["cost_is_certain"] = is_cost_certain(job)
+    found["problem"] = {
         "code": problem.code,
         "fault": problem.fault.value,
         "message": _text(problem.message),
         "advice": _text(advice(job)),
         "notes": [_text(n) for n in notes],
     }
-    told["report"] = {"sha256": hashlib.sha256(text.encode()).hexdigest()}
-    return sealed(tomli_w.dumps(told))
+    found["report"] = {"sha256": hashlib.sha256(text.encode()).hexdigest()}
+    return sealed(tomli_w.dumps(found))
 
 
 def sealed(text: str) -> str:
@@ -78,13 +78,13 @@ def sealed(text: str) -> str:
 
 def is_as_written(data: bytes) -> bool:
     """Tell whether these are the bytes of a receipt or report that nobody has changed since; never raises."""
-    text, seal, told = data.rpartition(_SEAL.encode())
-    return bool(seal) and told == f"{hashlib.sha256(text).hexdigest()}{_SEAL_END}".encode()
+    text, seal, found = data.rpartition(_SEAL.encode())
+    return bool(seal) and found == f"{hashlib.sha256(text).hexdigest()}{_SEAL_END}".encode()
 
 
-def _told(job: Job, version: str, now: float) -> dict[str, Any]:
+def _facts_of(job: Job, version: str, now: float) -> dict[str, Any]:
     """Return what receipts and reports have in common."""
-    told: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "job": {
             "id": job.id,
             "kind": job.kind,
@@ -100,8 +100,8 @@ def _told(job: Job, version: str, now: float) -> dict[str, Any]:
         "inputs": _inputs(job),
     }
     if job.task:
-        told["task"] = {"uuid": _text(job.task.uuid), "submitted_at": instant(job.task.submitted_at)}
-    return told
+        fields["task"] = {"uuid": _text(job.task.uuid), "submitted_at": instant(job.task.submitted_at)}
+    return fields
 
 
 def is_ours(data: bytes) -> bool:

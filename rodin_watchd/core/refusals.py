@@ -69,7 +69,7 @@ class InARow(NamedTuple):
         return ""
 
 
-class InVain(NamedTuple):
+class FailedTries(NamedTuple):
     """The submits of one content that came to nothing."""
 
     unclear: int  # refused, and not known to have been free
@@ -116,7 +116,7 @@ def charged(job: Job, refusals: Sequence[Refusal], proof: Proof, now: float) -> 
     return book_refusals(job, costs, problem, now)
 
 
-def held_often(job: Job, of_the_set: InVain, in_a_row: InARow, proof: Proof, now: float) -> Transition | None:
+def held_often(job: Job, of_the_set: FailedTries, in_a_row: InARow, proof: Proof, now: float) -> Transition | None:
     """Hold a refused job whose submits reach a bound; None while they do not.
 
     One that the balance shows to be free is held with that: the balance may be wrong, so it is not asked for ever.
@@ -127,17 +127,17 @@ def held_often(job: Job, of_the_set: InVain, in_a_row: InARow, proof: Proof, now
     reached = reached or _reached(of_the_set, in_a_row, most)
     if not reached:
         return None
-    told = f"{reached} {_each(job, is_free=is_free)} {proof.reason} The vendor's refusal: {_said(job)}"
-    return hold_refused(job, RefusedOftenError(told).problem, now, is_free=is_free)
+    message = f"{reached} {_each(job, is_free=is_free)} {proof.reason} The vendor's refusal: {_said(job)}"
+    return hold_refused(job, RefusedOftenError(message).problem, now, is_free=is_free)
 
 
-def bound(job: Job, of_the_set: InVain, in_a_row: InARow) -> str:
+def bound(job: Job, of_the_set: FailedTries, in_a_row: InARow) -> str:
     """Say why a set whose answer was lost is not sent again although it looks free, "" if it is."""
     reached = _reached(of_the_set, in_a_row, MOST_TRIES)
     return f"{reached} {_each(job, is_free=True)}" if reached else ""
 
 
-def _reached(of_the_set: InVain, in_a_row: InARow, most: int) -> str:
+def _reached(of_the_set: FailedTries, in_a_row: InARow, most: int) -> str:
     """Say which bound is reached by submits that came to nothing, "" if none is."""
     if of_the_set.tries >= most:
         return f"This set was submitted {of_the_set.tries} times without success."
@@ -151,10 +151,10 @@ def _each(job: Job, *, is_free: bool) -> str:
 
 def held_beside(job: Job, in_a_row: InARow, now: float) -> Transition:
     """Hold a job whose earlier refusals are unclear, when a bound of the account is reached."""
-    told = (
+    message = (
         f"{in_a_row.why_stopped}, this one among them. {_each(job, is_free=False)} The vendor's refusal: {_said(job)}"
     )
-    return hold_refused(job, RefusedOftenError(told).problem, now)
+    return hold_refused(job, RefusedOftenError(message).problem, now)
 
 
 def _said(job: Job) -> str:
@@ -203,10 +203,10 @@ def settled(before: Job, after: Job, refusals: Iterable[Refusal]) -> list[Settle
         return []
     match before.state, after.state:
         case State.HELD, State.STAGED:
-            return [Settled(refusal.purchase, "free", told=True) for refusal in refusals]
+            return [Settled(refusal.purchase, "free", decided=True) for refusal in refusals]
         case State.HELD, State.FAILING:
-            return [Settled(refusal.purchase, "unknown", told=True) for refusal in refusals]
+            return [Settled(refusal.purchase, "unknown", decided=True) for refusal in refusals]
         case State.HELD, State.SUBMITTED if after.charges > before.charges:
             newest = max((refusal.purchase for refusal in refusals if refusal.job_id == before.id), default=0)
-            return [Settled(newest, "charged", told=True)] if newest else []
+            return [Settled(newest, "charged", decided=True)] if newest else []
     return []

@@ -38,10 +38,10 @@ def observe(
     after = {}
     for entry in entries:
         old = before.get(entry.path)
-        vouched = entry.path in closed
+        was_closed = entry.path in closed
         if old is None or old.entry != entry:
-            after[entry.path] = Sighting(entry, now, vouched)
-        elif vouched and not old.closed:
+            after[entry.path] = Sighting(entry, now, was_closed)
+        elif was_closed and not old.closed:
             after[old.entry.path] = old._replace(closed=True)
         else:
             after[old.entry.path] = old  # the values of before are kept, for memory's sake: there may be 100,000

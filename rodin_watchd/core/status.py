@@ -111,8 +111,8 @@ def ended_line(job: Job) -> Line:
     """Return the line of a job that came to its end."""
     ended_at = job.times.get(job.state.value)
     if job.state is State.FAILED:
-        told = f"{job.problem.message} " if job.problem else ""
-        text = f"FAILED: {told}Cost: {cost(job)} See {printable(job.place)}/{REPORT}"
+        message = f"{job.problem.message} " if job.problem else ""
+        text = f"FAILED: {message}Cost: {cost(job)} See {printable(job.place)}/{REPORT}"
     else:
         text = f"delivered to {printable(job.place)}. Cost: {cost(job)}"
     return Line(set_name(job.folder, job.name), text, job.id, ended_at)
@@ -136,9 +136,9 @@ def render(page: Page, zone: tzinfo) -> str:
         parts.append(_section("HELD: a person has to decide", page.held, zone, ""))
     parts.append(_section("Newest results", page.recent, zone, "none yet"))
     if page.ignored:
-        told = "".join(f"  {count} x {reason}\n" for reason, count in page.ignored[:MOST_LINES])
+        message = "".join(f"  {count} x {reason}\n" for reason, count in page.ignored[:MOST_LINES])
         more = sum(count for _, count in page.ignored[MOST_LINES:])
-        parts.append(f"Ignored files in the inbox\n{told}" + (f"  … and {more:,} more\n" if more else ""))
+        parts.append(f"Ignored files in the inbox\n{message}" + (f"  … and {more:,} more\n" if more else ""))
     return "\n".join(parts)
 
 
@@ -152,9 +152,9 @@ def is_page(data: bytes) -> bool:
 
     A page of an earlier version, which is not signed, is known by its first line.
     """
-    text, seal, told = data.rpartition(_SIGNED.encode())
+    text, seal, found = data.rpartition(_SIGNED.encode())
     if seal:
-        return told == f"{_digest(text)}{_SIGNED_END}".encode()
+        return found == f"{_digest(text)}{_SIGNED_END}".encode()
     return not data or data.startswith(_OPENING.encode())
 
 

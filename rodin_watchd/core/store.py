@@ -21,7 +21,7 @@ from rodin_watchd.core.approval import Changes, GateKey, Pass
 from rodin_watchd.core.kinds import Article
 from rodin_watchd.core.notifications import SILENT, Announcer
 from rodin_watchd.core.proof import Refusal, Settled, Since
-from rodin_watchd.core.refusals import InARow, InVain
+from rodin_watchd.core.refusals import FailedTries, InARow
 from rodin_watchd.model import Event, HookRun, Job, OwedCall, ServiceEvent, State, Transition
 
 # ---- What goes through ----------------------------------------------------------------------------------------------
@@ -205,7 +205,7 @@ class Purchases(Protocol):
     def refused_of(self, fingerprint: str, dropped: str = "") -> tuple[Refusal, ...]:
         """Return the same of one content, of all times."""
 
-    def in_vain(self, fingerprint: str, dropped: str = "") -> InVain:
+    def failed_tries(self, fingerprint: str, dropped: str = "") -> FailedTries:
         """Return how many submits of one content came to nothing, since it was charged."""
 
     def in_a_row(self) -> InARow:

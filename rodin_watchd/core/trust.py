@@ -92,7 +92,7 @@ class Reading:
     @property
     def matches(self) -> bool:
         """Whether the balance fell by exactly what is known, and nothing unclear is in between."""
-        clear = not (self.since.unknown or self.since.refused or self.since.told or self.since.refundable)
+        clear = not (self.since.unknown or self.since.refused or self.since.decided or self.since.refundable)
         return clear and self.lower == 0
 
     @property
@@ -143,13 +143,13 @@ def notice(trust: Trust, settle_seconds: float, *, sole: bool) -> list[str]:
     """Return what people must know of a balance that is not believed any more."""
     if not (sole and trust.is_doubted(settle_seconds)):
         return []
-    told = (
+    message = (
         f"The balance fell by {in_credits(trust.fell)} that no known charge explains, after submits had looked free of charge. "
         "They count as spent now, and the balance is not trusted for this any more. If this vendor charges "
         f"late, set budget.settle_seconds to more than {trust.late_seconds:g}; if others spend from the account, set "
         "budget.sole_spender = false."
     )
-    return [told]
+    return [message]
 
 
 def purchases_of(back: Collection[int], owners: Mapping[int, str]) -> Mapping[str, tuple[int, ...]]:

@@ -276,8 +276,8 @@ def _refused(answer: Answer, reply: _Reply | None, code: str) -> RodinWatchdErro
 
 def _consumed(reply: _Reply | None) -> Decimal | None:
     """Return the credits that the vendor says it took; None where it says nothing that can be believed."""
-    told = credits_of((reply or {}).get("consumed"))
-    return None if told is None or told > MOST_CONSUMED else Decimal(format(abs(told).normalize(), "f"))
+    found = credits_of((reply or {}).get("consumed"))
+    return None if found is None or found > MOST_CONSUMED else Decimal(format(abs(found).normalize(), "f"))
 
 
 def _subscription_key(reply: _Reply | None) -> str:

@@ -65,10 +65,10 @@ def advice(job: Job) -> str:
     """Return what to do about a job's problem, with its id, and its hold, where a command wants them; "" without a problem."""
     if job.problem is None:
         return ""
-    told = job.problem.advice
+    found = job.problem.advice
     if job.state is State.HELD:
-        told = told.replace("resolve JOB`", f"resolve {job.id} --hold {job.holds}`")
-    return told.replace(" JOB`", f" {job.id}`")
+        found = found.replace("resolve JOB`", f"resolve {job.id} --hold {job.holds}`")
+    return found.replace(" JOB`", f" {job.id}`")
 
 
 def instant(at: float) -> datetime:

@@ -80,7 +80,7 @@ class Shop:
         self._files_url = files_url
         self._ledger = Ledger(settings.balance, on_charge)
         self._faults = FaultPlan(settings.faults, self._ledger.faults)
-        self._told_task = ""  # the newest one that was named to its own customer since the faults were set
+        self._named_task = ""  # the newest one that was named to its own customer since the faults were set
         self._links = Links(settings.link_seconds)
         self._workshop = Workshop(settings.preview_pixels)
         lasting = (0.0, 0.0) if settings.instant else (settings.waiting_seconds, settings.generating_seconds)
@@ -138,7 +138,7 @@ class Shop:
     def set_faults(self, faults: tuple[EmulatedFault, ...]) -> None:
         """Have other faults strike from the next call on."""
         self._faults.replace(faults)
-        self._told_task = ""
+        self._named_task = ""
 
     def pay_in(self, amount: Decimal) -> None:
         """Add to the balance; not while an order is being charged."""
@@ -160,14 +160,14 @@ class Shop:
             self._ledger.settle(self._settings.clock())
             striking = self._faults.strike(site)
             answer = await carry_out(striking, request)
-            own, earlier = _task_in(answer), self._told_task
+            own, earlier = _task_in(answer), self._named_task
             for fault in striking:
                 if fault.kind.effect and not fault.kind.instead and not isinstance(answer, Dropped):
                     answer = await fault.kind.effect(
                         EmulatedCall(request, fault.value, answer, earlier, self._files_url)
                     )
             if own and _task_in(answer) == own:
-                self._told_task = own
+                self._named_task = own
             return answer
 
         return endpoint

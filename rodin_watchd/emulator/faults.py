@@ -199,34 +199,34 @@ def _header_text(text: str) -> None:
 
 def _of_calls(site: Site) -> dict[str, FaultKind]:
     """Give the faults that every call can have."""
-    told = f"{site}: "
+    message = f"{site}: "
     return {
         f"{site}-429": FaultKind(
-            site, told + "HTTP 429; VALUE is the Retry-After header, none without it", effects.too_many,
+            site, message + "HTTP 429; VALUE is the Retry-After header, none without it", effects.too_many,
             instead=True, default="", check=_header_text,
         ),
         **{
             f"{site}-{status}": FaultKind(
-                site, told + f"HTTP {status} with an HTML page; not carried out", effects.outage(status, reason), instead=True
+                site, message + f"HTTP {status} with an HTML page; not carried out", effects.outage(status, reason), instead=True
             )
             for status, reason in OUTAGES.items()
         },
         f"{site}-closed": FaultKind(
-            site, told + "the connection is closed before the request is read", effects.drop, instead=True
+            site, message + "the connection is closed before the request is read", effects.drop, instead=True
         ),
-        f"{site}-html": FaultKind(site, told + "carried out, but an HTML page under the status of success", effects.html),
-        f"{site}-truncated": FaultKind(site, told + "carried out, but only half of the answer's body", effects.truncated),
-        f"{site}-empty": FaultKind(site, told + "carried out, but the answer's body is empty", effects.emptied),
+        f"{site}-html": FaultKind(site, message + "carried out, but an HTML page under the status of success", effects.html),
+        f"{site}-truncated": FaultKind(site, message + "carried out, but only half of the answer's body", effects.truncated),
+        f"{site}-empty": FaultKind(site, message + "carried out, but the answer's body is empty", effects.emptied),
         f"{site}-redirect": FaultKind(
-            site, told + f"HTTP VALUE (default 307; one of {', '.join(map(str, REDIRECTS))}), which leads to the file host; not carried out",
+            site, message + f"HTTP VALUE (default 307; one of {', '.join(map(str, REDIRECTS))}), which leads to the file host; not carried out",
             effects.redirected, instead=True, default="307", check=_redirect,
         ),
         f"{site}-interim": FaultKind(
-            site, told + "carried out; VALUE answers of 102, 103 and 100 (default 1) come before the real one", effects.interim,
+            site, message + "carried out; VALUE answers of 102, 103 and 100 (default 1) come before the real one", effects.interim,
             default="1", check=_count_of_answers,
         ),
         f"{site}-slow": FaultKind(
-            site, told + "carried out, but answered VALUE seconds later (default 30)", effects.late, default="30", check=_seconds
+            site, message + "carried out, but answered VALUE seconds later (default 30)", effects.late, default="30", check=_seconds
         ),
     }  # fmt: skip
 

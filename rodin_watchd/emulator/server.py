@@ -184,19 +184,19 @@ def serve(settings: EmulatorSettings) -> None:
     To be called in the main thread. Raises OSError when a port cannot be had.
     """
     terminal = Terminal()
-    with _until_told() as told, Emulator(settings, terminal.charge) as emulator:
+    with _until_signal() as found, Emulator(settings, terminal.charge) as emulator:
         terminal.started(emulator.base_url, emulator.files_url, settings)
-        told.wait()
+        found.wait()
     terminal.ended(emulator.ledger())
 
 
 @contextmanager
-def _until_told() -> Iterator[threading.Event]:
+def _until_signal() -> Iterator[threading.Event]:
     """Give an event that SIGINT and SIGTERM set."""
-    told = threading.Event()
-    before = {number: signal.signal(number, lambda *_: told.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    found = threading.Event()
+    before = {number: signal.signal(number, lambda *_: found.set()) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield told
+        yield found
     finally:
         for number, action in before.items():
             signal.signal(number, action)

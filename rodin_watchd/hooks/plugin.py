@@ -197,16 +197,16 @@ def _said(error: BaseException) -> str:
 
 def bad(error: BaseException, source: Mapping[str, str]) -> BadPluginError:
     """Return what a plugin raised, with the place in its own code where that was known."""
-    told = f"{type(error).__name__}: {_said(error)}".removesuffix(": ")
+    found = f"{type(error).__name__}: {_said(error)}".removesuffix(": ")
     if isinstance(error, SyntaxError):
-        return BadPluginError(told, f"{error.filename}:{error.lineno}")
+        return BadPluginError(found, f"{error.filename}:{error.lineno}")
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if frame.filename == source.get("path")] or [
         frame for frame in frames if "importlib" not in frame.filename and "pluggy" not in frame.filename
     ]
     where = f"{own[-1].filename}:{own[-1].lineno}" if own else source.get("path", "")
     trace = "".join(traceback.format_exception(error)) if _said(error) != _UNSAID else ""
-    return BadPluginError(told, where, trace)
+    return BadPluginError(found, where, trace)
 
 
 def _line_of(function: Any) -> str:  # noqa: ANN401 - a function of the plugin

@@ -78,7 +78,7 @@ def _serve(line: socket.socket, task: Mapping[str, Any]) -> None:
     me = os.getpid()
     _bound(task["limits"])
     plugin = _loaded(line, task)
-    while plugin and (request := _heard(line)) is not None:
+    while plugin and (request := _received(line)) is not None:
         os.chdir(os.environ["TMPDIR"])
         answer = _answered(plugin, request)
         if os.getpid() != me:
@@ -89,15 +89,15 @@ def _serve(line: socket.socket, task: Mapping[str, Any]) -> None:
 def _loaded(line: socket.socket, task: Mapping[str, Any]) -> Plugin | None:
     try:
         plugin = Plugin(task["name"], task["source"])
-        told = {"hooks": plugin.hooks, "about": plugin.about, "schema": plugin.schema}
-        line.sendall(_success(0, told, left=False))
+        fields = {"hooks": plugin.hooks, "about": plugin.about, "schema": plugin.schema}
+        line.sendall(_success(0, fields, left=False))
     except BadPluginError as error:
         line.sendall(_failure(0, error))
         return None
     return plugin
 
 
-def _heard(line: socket.socket) -> dict[str, Any] | None:
+def _received(line: socket.socket) -> dict[str, Any] | None:
     data = bytearray()
     while (message := unpacked(data)) is None:
         part = line.recv(1 << 16)
@@ -136,8 +136,8 @@ def _success(number: int, value: Any, *, left: bool) -> bytes:  # noqa: ANN401 -
 
 def _failure(number: int, error: BadPluginError) -> bytes:
     """Return what went wrong, cut to what people read."""
-    told = {"message": error.message[:4000], "where": error.where[:1000], "trace": error.trace[-16_000:]}
-    return packed({"number": number, "ok": False, "settings": isinstance(error, BadSettingsError), **told})
+    fields = {"message": error.message[:4000], "where": error.where[:1000], "trace": error.trace[-16_000:]}
+    return packed({"number": number, "ok": False, "settings": isinstance(error, BadSettingsError), **fields})
 
 
 def _has_children() -> bool:

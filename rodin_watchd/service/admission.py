@@ -94,7 +94,7 @@ class Admission:
             self._store.commit((), self._now(), beside=Beside(gate=changes))
         self._gate = gate
         if gate.held and not was_held:
-            self._job_store.tell("crowd", self._reason(len(gate.held)), self._now(), subject="approval")
+            self._job_store.report("crowd", self._reason(len(gate.held)), self._now(), subject="approval")
 
     def approve(self, folder: str | None, seen: int, command_id: int) -> str:
         """Let the held sets of a folder go on, or of a name, or all (None); answer the command and return how many.
@@ -112,14 +112,14 @@ class Admission:
             else ""
         )
         if not count:
-            told = rest or f"No set {where} waits for approval."
-            raise CommandRefusedError(told, advice="`rodin-watchd status` tells which do.")
-        told = f"Approved {_sets(count)} {where}. {rest}".rstrip()
-        beside = Beside(CommandReply(command_id, told), gate=gate.changes_from(self._gate))
+            message = rest or f"No set {where} waits for approval."
+            raise CommandRefusedError(message, advice="`rodin-watchd status` tells which do.")
+        message = f"Approved {_sets(count)} {where}. {rest}".rstrip()
+        beside = Beside(CommandReply(command_id, message), gate=gate.changes_from(self._gate))
         self._store.commit((), self._now(), beside=beside)
         self._gate = gate
-        self._job_store.tell("approved", told, self._now(), subject="approval")
-        return told
+        self._job_store.report("approved", message, self._now(), subject="approval")
+        return message
 
     @property
     def waits(self) -> bool:

@@ -34,7 +34,7 @@ from rodin_watchd.service.steps.tools import Tools
 SYSTEM_CLOCK = Clock(time.time, time.monotonic, random.random)
 
 
-def _nobody(_plugin: str) -> None:
+def _ignore(_plugin: str) -> None:
     return None
 
 
@@ -44,7 +44,9 @@ class PluginStart:
 
     first: bool = True  # no others run beside them: what is left of earlier ones is removed
     safe_mode: bool = False  # none is
-    tell: Callable[[str], None] = _nobody  # is told each one's name before it is loaded, which may take a minute
+    on_load: Callable[[str], None] = (
+        _ignore  # gets the name of each plugin before it is loaded, which may take a minute
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,7 @@ def hosting(config: Config, start: PluginStart) -> Iterator[Callable[[], Hosted]
     used = {} if start.safe_mode else known
     place = scratch_path(config, os.environ)
     with hosted(config, used, place, clears=start.first) as host:
-        yield lambda: Hosted(host, loaded(config, host, used, start.tell), tuple(known))
+        yield lambda: Hosted(host, loaded(config, host, used, start.on_load), tuple(known))
 
 
 @contextlib.contextmanager
@@ -118,10 +120,10 @@ def equipped(config: Config, key: str, base: Base, clock: Clock, hosted: Hosted,
 def report_left_out(job_store: JobStore, hosted: Hosted, now: float) -> None:
     """Report which plugins are not in use, though the configuration names them."""
     if unused := set(hosted.known) - set(hosted.catalogue.found):
-        told = f"Started in safe mode, without these plugins: {', '.join(sorted(unused))}."
-        job_store.tell("safe-mode", told, now, subject="plugins")
+        text = f"Started in safe mode, without these plugins: {', '.join(sorted(unused))}."
+        job_store.report("safe-mode", text, now, subject="plugins")
     for name, message in hosted.catalogue.left_out.items():
-        job_store.tell("plugin-left-out", message, now, subject=name)
+        job_store.report("plugin-left-out", message, now, subject=name)
 
 
 def client_of(config: Config, key: str, count: Callable[[str, str], None] = lambda _call, _result: None) -> RodinClient:

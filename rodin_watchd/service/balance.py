@@ -294,8 +294,8 @@ class Prover:
         self._job_store.commit([*moves, *doubted], now, stored, settled=[*settled, *back], confirmed=looked.confirmed)
         self._baseline = renewed
         if back:
-            [told] = notice(looked.trust, self._settle_seconds, sole=self._trusts)
-            self._job_store.tell("balance-doubted", told, now, subject="balance")
+            [found] = notice(looked.trust, self._settle_seconds, sole=self._trusts)
+            self._job_store.report("balance-doubted", found, now, subject="balance")
 
     def _taken_back(self, back: Mapping[str, tuple[int, ...]], now: float) -> Iterator[Transition]:
         for job_id, purchases in back.items():
@@ -387,11 +387,11 @@ class Prover:
             return
         undecided = bool(held & self._since(self._baseline).undecided) if held else False
         if undecided and not self._undecided:
-            told = "A submit's answer was lost: the balance is read to find out whether it was charged."
-            self._job_store.tell("inquiry", told, self._now(), subject="balance")
+            message = "A submit's answer was lost: the balance is read to find out whether it was charged."
+            self._job_store.report("inquiry", message, self._now(), subject="balance")
             self._inquiry = self._inquiry or Inquiry(self._monotonic())
         elif not undecided and self._undecided:
-            self._job_store.tell("inquiry-ended", "A person has decided.", self._now(), subject="balance")
+            self._job_store.report("inquiry-ended", "A person has decided.", self._now(), subject="balance")
             self._inquiry = None  # begun anew, if there are refusals to look into
         self._held, self._undecided = held, undecided
 
@@ -405,8 +405,8 @@ class Prover:
             self._store.set_meta(BASELINE, baseline.as_data())
             self._baseline = baseline
         if self._undecided:
-            told = "Others may spend from the account now, so the balance proves nothing about a lost answer: a person decides."
-            self._job_store.tell("inquiry-ended", told, self._now(), subject="balance")
+            message = "Others may spend from the account now, so the balance proves nothing about a lost answer: a person decides."
+            self._job_store.report("inquiry-ended", message, self._now(), subject="balance")
             self._inquiry = None  # begun anew, if there are refusals to look into
         self._held, self._undecided = frozenset(), False
 
@@ -456,7 +456,7 @@ class Prover:
         self._renew(renewed, looked, moves, meta, outcomes(refused, refusals))
         for proof in dict.fromkeys(([answers] if lost else []) + ([refusals] if refused else [])):
             if lost or proof.verdict is not Verdict.NOT_CHARGED:
-                self._job_store.tell("inquiry-ended", proof.reason, now, subject="balance")
+                self._job_store.report("inquiry-ended", proof.reason, now, subject="balance")
         self._inquiry, self._judged, self._undecided = None, newest, False
         self._unjudged = unjudged
         self._glanced = self._passed = frozenset()
@@ -481,7 +481,7 @@ class Prover:
         in_a_row = self._store.in_a_row()
         in_a_row = in_a_row._replace(tries=in_a_row.tries + len(lost))
         for job in lost:
-            reached = bound(job, self._store.in_vain(job.fingerprint), in_a_row)
+            reached = bound(job, self._store.failed_tries(job.fingerprint), in_a_row)
             yield from concluded(job, proof, now, chance, bound=reached)
 
     def _of_refused(self, refused: Sequence[Refusal], proof: Proof, now: float) -> list[Transition]:
@@ -495,8 +495,8 @@ class Prover:
             in_a_row = in_a_row._replace(unclear=0)
         found = []
         for job in jobs:
-            in_vain = store.in_vain(job.fingerprint)
-            held = held_often(job, in_vain._replace(unclear=0) if is_free else in_vain, in_a_row, proof, now)
+            failed_tries = store.failed_tries(job.fingerprint)
+            held = held_often(job, failed_tries._replace(unclear=0) if is_free else failed_tries, in_a_row, proof, now)
             found += [held] if held else [let_go(job, proof)] if is_free else []
         return found + self._of_earlier(jobs, in_a_row, now)
 
@@ -640,8 +640,8 @@ class AccountBalance:
             return False
         submits = submits and Lane.REFUSALS not in pauses
         ran_dry = self.is_empty and not account_pauses(pauses) and not self._sending()
-        first = submits and (self._is_unsure() or ran_dry) and self._has_to_buy()
-        probe = self._probes(pauses, to_send=submits and self._has_to_buy())
+        first = submits and (self._is_unsure() or ran_dry) and self._must_submit()
+        probe = self._probes(pauses, to_send=submits and self._must_submit())
         return first or self._prover.is_due() or probe or self._is_outdated()
 
     def _probes(self, pauses: Pauses, *, to_send: bool) -> bool:
@@ -668,7 +668,7 @@ class AccountBalance:
     def _sending(self) -> int:
         return sum(job.state in SENDING for job in self._job_store.jobs.values())
 
-    def _has_to_buy(self) -> bool:
+    def _must_submit(self) -> bool:
         return any(self._to_buy())
 
     def _to_buy(self) -> Iterator[Job]:
@@ -697,7 +697,7 @@ class AccountBalance:
             self._prover.read_failed()
         self._asked_once = True
         self._asked_at, self._asked_purchase = self._monotonic(), self._question.known_purchase
-        self._cleared = cleared(pauses, self._now(), told=isinstance(answer, Decimal))
+        self._cleared = cleared(pauses, self._now(), answered=isinstance(answer, Decimal))
         self._question = None
 
     def _read(self, credits_left: Decimal, question: _Question) -> None:
@@ -705,26 +705,26 @@ class AccountBalance:
         exact = shows_parts(credits_left) or (self._known is not None and self._known.exact)
         known = Balance(credits_left, self._now(), low, exact, self._vendor, question.known_purchase)
         self._job_store.commit((), self._now(), {BALANCE: known.as_data(), ACCOUNT: self.name})
-        self._tell_low(known, was_low=self._known is not None and self._known.low)
+        self._report_low(known, was_low=self._known is not None and self._known.low)
         self._known = known
         none_open = not question.sending and not self._sending()
         if none_open and question.purchase == self._store.newest_purchase():
             self._prover.start_from(credits_left, question.purchase, exact=exact, settled=question.settled)
         self._prover.read(credits_left, question.quiet_at)
 
-    def _tell_low(self, known: Balance, *, was_low: bool) -> None:
+    def _report_low(self, known: Balance, *, was_low: bool) -> None:
         if known.low == was_low or self._low_limit is None:
             return
         if known.low:
-            told = low_balance_text(known.credits, self._low_limit)
-            self._job_store.tell("low-balance", told, self._now(), subject="balance")
+            message = low_balance_text(known.credits, self._low_limit)
+            self._job_store.report("low-balance", message, self._now(), subject="balance")
         else:
-            told = "The account has enough credits again."
-            self._job_store.tell("balance-restored", told, self._now(), subject="balance")
+            message = "The account has enough credits again."
+            self._job_store.report("balance-restored", message, self._now(), subject="balance")
 
     def notices(self) -> list[str]:
         """Return what people must know."""
         known, limit = self._known, self._low_limit
         is_low = known is not None and limit is not None and known.credits < limit
-        told = [low_balance_text(known.credits, limit)] if is_low and known and limit is not None else []
-        return [*told, *self._prover.notices()]
+        lines = [low_balance_text(known.credits, limit)] if is_low and known and limit is not None else []
+        return [*lines, *self._prover.notices()]

@@ -98,7 +98,7 @@ def _differs(day: Day, stored: Day | None) -> bool:
 class OverBudget:
     """What waits for another day, and what people were told of it."""
 
-    told: frozenset[str] = frozenset()  # reasons
+    reported: frozenset[str] = frozenset()  # reasons
     barred: Mapping[str, int] = field(default_factory=dict)  # sets in the inbox, by reason
 
 
@@ -126,13 +126,13 @@ class Budget:
         self._store = store
         self._day = day
         self._now = now
-        self._told = over.told
+        self._reported = over.reported
         self._barred = over.barred
 
     @property
     def over(self) -> OverBudget:
         """What another one goes on with."""
-        return OverBudget(self._told, self._barred)
+        return OverBudget(self._reported, self._barred)
 
     def bar(self, sets: Mapping[str, int]) -> None:
         """Note how many sets in the inbox wait for another day, by reason."""
@@ -175,16 +175,16 @@ class Budget:
         late = [(job, left.why_not(job.folder, article_of(job))) for job in to_send]
         moves = (put_off(job, reason, now) for job, reason in late)
         self._job_store.commit([move for move in moves if move], now)
-        self._tell(frozenset(reason for _, reason in late if reason) | self._barred.keys())
+        self._report(frozenset(reason for _, reason in late if reason) | self._barred.keys())
 
-    def _tell(self, reasons: frozenset[str]) -> None:
+    def _report(self, reasons: frozenset[str]) -> None:
         """Tell what is spent while something waits for it, and when that is over, each once."""
-        for reason in sorted(reasons - self._told):
-            self._job_store.tell("paused", f"{reason}.", self._now(), subject="budget", code=OverBudgetError.code)
-        for reason in sorted(self._told - reasons):
-            told = f"{reason}. This has ended."
-            self._job_store.tell("resumed", told, self._now(), subject="budget", code=OverBudgetError.code)
-        self._told = reasons
+        for reason in sorted(reasons - self._reported):
+            self._job_store.report("paused", f"{reason}.", self._now(), subject="budget", code=OverBudgetError.code)
+        for reason in sorted(self._reported - reasons):
+            reported = f"{reason}. This has ended."
+            self._job_store.report("resumed", reported, self._now(), subject="budget", code=OverBudgetError.code)
+        self._reported = reasons
 
     def notices(self) -> list[str]:
         """Return what people must know: how many sets wait for another day, and until when."""
@@ -193,7 +193,7 @@ class Budget:
             return []
         again = local(self._day.next_at(), self._day.zone)
         who = "1 set waits" if count == 1 else f"{count:,} sets wait"
-        return [f"{who} for another day: {'; '.join(sorted(self._told))}. It continues by itself at {again}."]
+        return [f"{who} for another day: {'; '.join(sorted(self._reported))}. It continues by itself at {again}."]
 
     @property
     def waits(self) -> bool:

@@ -79,7 +79,7 @@ Of a job it is `people.Seen` as data, for `resume` the number of the newest `pau
 that was held then, for `accept` that of the loss. A command without it was left by an older version, and is refused: nobody knows what it was about.
 """
 
-_TOLD = (*JOB_VERBS, APPROVE)
+_LOGGED_BY_MOVE = (*JOB_VERBS, APPROVE)
 """Commands that are logged by what they change, unless they are refused."""
 
 _GIVE_AGAIN = "Look at `rodin-watchd status`, then give the command again."
@@ -132,23 +132,23 @@ class Commands:
         """Carry out a command and answer it; or return the id of the job that has to end its step first."""
         try:
             if command.verb in self._of_service:
-                told = self._of_service[command.verb](command)
+                message = self._of_service[command.verb](command)
             else:
                 job = self._job(command)
                 people.refuse_changed(job, people.Seen.of_data(command.arguments.get(SEEN)), self._zone)
                 if command.verb == CANCEL and job.id in busy and people.may_be_canceled(job):
                     return job.id
-                told = self._rerun(job, command) if command.verb == RERUN else self._move(job, command)
-            if command.verb not in _TOLD:
-                self._log(command, told)
+                message = self._rerun(job, command) if command.verb == RERUN else self._move(job, command)
+            if command.verb not in _LOGGED_BY_MOVE:
+                self._log(command, message)
         except CommandRefusedError as error:
-            told = f"{error.message} {error.advice_given}"
-            self._reply(CommandReply(command.id, told, ok=False))
-            self._log(command, f"refused: {told}")
+            message = f"{error.message} {error.advice_given}"
+            self._reply(CommandReply(command.id, message, ok=False))
+            self._log(command, f"refused: {message}")
         return ""
 
-    def _log(self, command: Command, told: str) -> None:
-        log.info("command %s: %s", command.verb, told, extra={"action": "command", **self._about(command)})
+    def _log(self, command: Command, message: str) -> None:
+        log.info("command %s: %s", command.verb, message, extra={"action": "command", **self._about(command)})
 
     def _about(self, command: Command) -> dict[str, str]:
         """Return the job and the set that a command names, if there is one, as fields of a log line."""
@@ -161,29 +161,29 @@ class Commands:
         return fields(job)
 
     def _pause(self, command: Command) -> str:
-        now, told = self._now(), "Paused: nothing is taken or submitted."
-        self._job_store.commit([], now, {PAUSE: {"number": command.id, "at": now}}, CommandReply(command.id, told))
+        now, found = self._now(), "Paused: nothing is taken or submitted."
+        self._job_store.commit([], now, {PAUSE: {"number": command.id, "at": now}}, CommandReply(command.id, found))
         self.paused = True
-        return told
+        return found
 
     def _resume(self, command: Command) -> str:
         seen = _number_seen(command)
         pause = self._store.meta(PAUSE)
         if isinstance(pause, dict) and pause["number"] > seen:  # a version that stored no number paused before this one
-            told = f"The service was paused again since you looked, at {local(pause['at'], self._zone)}."
+            message = f"The service was paused again since you looked, at {local(pause['at'], self._zone)}."
             raise CommandRefusedError(
-                told, advice="It stays paused. A person who knows why can run `rodin-watchd resume`."
+                message, advice="It stays paused. A person who knows why can run `rodin-watchd resume`."
             )
-        told = "Resumed." if self.paused else "The service is not paused."
-        self._job_store.commit([], self._now(), {PAUSE: None}, CommandReply(command.id, told))
+        message = "Resumed." if self.paused else "The service is not paused."
+        self._job_store.commit([], self._now(), {PAUSE: None}, CommandReply(command.id, message))
         self.paused = False
-        return told
+        return message
 
     def _approve(self, command: Command) -> str:
         folder = command.arguments.get("folder")
-        told = self._admission.approve(None if folder is None else str(folder), _number_seen(command), command.id)
+        found = self._admission.approve(None if folder is None else str(folder), _number_seen(command), command.id)
         self.approvals += 1
-        return told
+        return found
 
     def _accept(self, command: Command) -> str:
         seen, loss = _number_seen(command), self._job_store.loss
@@ -191,9 +191,9 @@ class Commands:
             raise CommandRefusedError("Nothing is missing in the journal, or the loss was accepted before.")
         if loss.number != seen:
             raise CommandRefusedError(f"{loss.reason}, and more is missing than you saw.", advice=_GIVE_AGAIN)
-        told = f"Accepted: {loss.counted}."
-        self._job_store.accept_loss(self._now(), CommandReply(command.id, told))
-        return told
+        message = f"Accepted: {loss.counted}."
+        self._job_store.accept_loss(self._now(), CommandReply(command.id, message))
+        return message
 
     def _job(self, command: Command) -> Job:
         if command.verb not in (*JOB_VERBS, RERUN):
@@ -202,9 +202,9 @@ class Commands:
         return self._job_store.jobs.get(found.id, found)  # what is known here of a live job is newer
 
     def _rerun(self, job: Job, command: Command) -> str:
-        told = self._repeat(job, str(command.arguments.get("plugin") or ""))
-        self._reply(CommandReply(command.id, told))
-        return told
+        found = self._repeat(job, str(command.arguments.get("plugin") or ""))
+        self._reply(CommandReply(command.id, found))
+        return found
 
     def _reply(self, reply: CommandReply) -> None:
         self._store.commit((), self._now(), beside=Beside(reply))
@@ -216,9 +216,9 @@ class Commands:
         """
         begun_as = [event.state for event in self._store.events(job.id)[:1]]
         if wanted.state is State.CLAIMED and not wanted.task and begun_as == [State.FAILING]:
-            told = "This set was refused while it was in the inbox, so the service knows neither its options nor its files."
+            message = "This set was refused while it was in the inbox, so the service knows neither its options nor its files."
             report = f"Correct the cause in {printable(job.place)}/REPORT.txt" if job.place else "Correct it"
-            raise CommandRefusedError(told, advice=f"{report}, then drop the set into the inbox again.")
+            raise CommandRefusedError(message, advice=f"{report}, then drop the set into the inbox again.")
 
     def _refuse_costly(self, job: Job, wanted: Job) -> None:
         """Raise CommandRefusedError for a retry that submits anew what may have been charged before, unless it may cost again.
@@ -227,10 +227,8 @@ class Commands:
         """
         if wanted.state is State.CLAIMED and not (wanted.consent or wanted.task):
             if self._store.may_have_bought(job.id):
-                told = (
-                    "This job was paid for, or may have been, and there is no task to ask for its results."
-                )
-                raise CommandRefusedError(told, advice=people.pay_again(job))
+                message = "This job was paid for, or may have been, and there is no task to ask for its results."
+                raise CommandRefusedError(message, advice=people.pay_again(job))
             refused = self._job_store.refused_before(job)
             if refused:
                 raise CommandRefusedError(refused.message, advice=people.pay_again(job))
@@ -242,12 +240,12 @@ class Commands:
         self._refuse_unread(job, transition.job)
         self._refuse_costly(job, transition.job)
         settled = refusals.settled(job, transition.job, self._store.refused_of(job.fingerprint))
-        told = f"Job {job.id} is {transition.job.state} now."
+        message = f"Job {job.id} is {transition.job.state} now."
         looked = {refusals.LOOKED: self._store.newest_purchase()} if job.state is State.HELD else {}
         self._job_store.commit(
-            [replace(transition, action=command.verb)], now, looked, CommandReply(command.id, told), settled=settled
+            [replace(transition, action=command.verb)], now, looked, CommandReply(command.id, message), settled=settled
         )
-        return told
+        return message
 
 
 def _number_seen(command: Command) -> int:

@@ -89,7 +89,7 @@ class Daemon:
     def _stand_still(self, problem: Problem) -> None:
         """Tell once that nothing moves, and why; another cause is told anew."""
         if self._problem is None or self._problem.code != problem.code:
-            self.parts.job_store.tell(
+            self.parts.job_store.report(
                 "paused", problem.message, self._clock.now(), subject="everything", code=problem.code
             )
         self._problem = problem
@@ -97,7 +97,7 @@ class Daemon:
     def _go_on(self) -> None:
         """Tell that what kept everything still is over."""
         if over := self._problem:
-            self.parts.job_store.tell(
+            self.parts.job_store.report(
                 "resumed", f"{over.message} This has ended.", self._clock.now(), subject="everything", code=over.code
             )
         self._problem = None
@@ -118,12 +118,12 @@ class Daemon:
             parts.commands.take(parts.pool.busy)
         if before != (parts.commands.paused, parts.commands.approvals):
             parts.reception.wake()
-        parts.alarms.ring()
+        parts.alarms.announce()
         parts.standing.housekeeping.keep()
         parts.reception.take_in(paused=not self._spends)
         mounts.keep_inside()
         parts.dispatcher.hand_out(submits=self._spends, away=frozenset(mounts.away))
-        parts.notifier.mind(parts.reception.view.waiting)
+        parts.notifier.owe_waiting(parts.reception.view.waiting)
         parts.notifier.hand_out()
 
     @property
@@ -187,8 +187,8 @@ class Daemon:
         self.pulse.stop()
         began = self._clock.monotonic()
         while self.parts.pool.busy or self._is_journal_gone:
-            patience = max(seconds, answer_seconds) if self.parts.dispatcher.awaits_answer() else seconds
-            if self._clock.monotonic() - began >= patience:
+            limit_seconds = max(seconds, answer_seconds) if self.parts.dispatcher.awaits_answer() else seconds
+            if self._clock.monotonic() - began >= limit_seconds:
                 break
             self.pulse.wait(f"stopping: waits for {_under_way(len(self.parts.pool.busy))}")
             self.parts.wake.wait(0.2)

@@ -28,12 +28,12 @@ from rodin_watchd.core.pauses import (
     after_balance,
     after_no_balance,
     after_unknown,
-    calmed,
     due_jobs,
     ended,
     of_another_account,
     of_submits,
     renewed,
+    without_idle,
 )
 from rodin_watchd.core.proof import Settled
 from rodin_watchd.core.schedule import poll_delay_seconds
@@ -77,10 +77,10 @@ class Progress:
 
     account: str = ""  # whose account it is about
     pauses: Pauses = field(default_factory=dict)
-    told: Pauses = field(default_factory=dict)  # those that people know of
+    reported: Pauses = field(default_factory=dict)  # those that people know of
     proving: Proving = NOTHING_BEGUN
     undecided: deque[StepFinished | BalanceRead | Ran | CallRan | PluginNews] = field(default_factory=deque)
-    blame: Suspects = field(default_factory=Suspects)
+    suspects: Suspects = field(default_factory=Suspects)
     full_at: float = 0.0  # of the rate budget
     failed: int = 0  # jobs that failed since the start
 
@@ -110,17 +110,17 @@ class Dispatcher:
             config.api.requests_per_minute, burst=max(_BURST_CALLS, self._places), full_at=progress.full_at
         )
         self._undecided = progress.undecided
-        self._blame = progress.blame
+        self._suspects = progress.suspects
         self._budget = money.budget
         self._submits = money.submits
         self._account = money.account
         self.pauses = progress.pauses
-        self._told = progress.told
+        self._reported = progress.reported
         self.failed = progress.failed
 
     def take_over(self) -> None:
         """Tell which pauses have ended because this dispatcher works for another account; once, when it takes its place."""
-        self._tell_pauses(self._told, self._clock.now())
+        self._report_pauses(self._reported, self._clock.now())
 
     @property
     def progress(self) -> Progress:
@@ -131,7 +131,7 @@ class Dispatcher:
             self.pauses,
             self._account.begun,
             self._undecided,
-            self._blame,
+            self._suspects,
             self._rate.full_at,
             self.failed,
         )
@@ -202,7 +202,7 @@ class Dispatcher:
 
     def _pause(self, problem: Problem, now: float) -> None:
         before, self.pauses = self.pauses, renewed(self.pauses, problem, now, self._clock.chance())
-        self._tell_pauses(before, now)
+        self._report_pauses(before, now)
 
     def _commits_closing(self, request: Closing, why_drop: str) -> bool:
         """Commit `submitting` and tell so; or refuse, and the upload is dropped."""
@@ -254,17 +254,17 @@ class Dispatcher:
         if not isinstance(outcome, Done) or not (other := self._job_store.holder_of_task(outcome.job)):
             return outcome
         other = self._job_store.jobs.get(other.id, other)
-        told = f"The vendor answered with the task of “{printable(other.name)}” (job {other.id}, {other.state})."
+        message = f"The vendor answered with the task of “{printable(other.name)}” (job {other.id}, {other.state})."
         if self._job_store.had_task_before(other, job):
-            return Unknown(OutcomeUnknownError(told).problem)
+            return Unknown(OutcomeUnknownError(message).problem)
         if machine.may_be_disputed(other):
             if other.id in self._pool.busy:
                 return None
             self._job_store.commit([machine.dispute(other, job, now)], now)
-        return Unknown(DisputedTaskError(told).problem)
+        return Unknown(DisputedTaskError(message).problem)
 
     def _decide(self, job: Job, outcome: Outcome, now: float) -> None:
-        outcome = self._mind_pauses(job, outcome, now)
+        outcome = self._apply_pauses(job, outcome, now)
         transition = machine.after(job, outcome, now, self._clock.chance(), self._poll_seconds(job, now))
         if isinstance(outcome, Unknown):
             self._commit_outcome(job, transition, now)
@@ -273,7 +273,7 @@ class Dispatcher:
         else:
             self._job_store.note(transition.job)
         if transition.job.state in machine.RESTING:
-            self._blame.forget(job.id)
+            self._suspects.forget(job.id)
             self._pool.forget(job.id)
         self.failed += transition.job.state is State.FAILED
 
@@ -295,7 +295,7 @@ class Dispatcher:
         except DiskError as error:
             self._pause(error.problem, now)
 
-    def _mind_pauses(self, job: Job, outcome: Outcome, now: float) -> Outcome:
+    def _apply_pauses(self, job: Job, outcome: Outcome, now: float) -> Outcome:
         """Pause what a service error stops, end the pauses of what works again, each told once; return the outcome.
 
         An error that this job alone meets comes back as one of the set.
@@ -310,8 +310,8 @@ class Dispatcher:
             self.pauses = after_unknown(before, now, self._clock.chance())
         elif isinstance(outcome, Done | NotYet):
             self.pauses = ended(before, step, now)
-            self._blame.worked(job.id, LANES[step])
-        self._tell_pauses(before, now)
+            self._suspects.worked(job.id, LANES[step])
+        self._report_pauses(before, now)
         return outcome
 
     def _take_balance(self, answer: Decimal | Problem) -> None:
@@ -328,28 +328,28 @@ class Dispatcher:
             after = after_no_balance(before, answer, now, chance)
         self._account.take(answer, after)
         self.pauses = after
-        self._tell_pauses(before, now)
+        self._report_pauses(before, now)
 
-    def _calm(self) -> None:
+    def _end_idle_pauses(self) -> None:
         before, now = self.pauses, self._clock.now()
-        self.pauses = self._account.stopped(calmed(before, self._job_store.jobs.values(), now))
-        self._tell_pauses(before, now)
+        self.pauses = self._account.stopped(without_idle(before, self._job_store.jobs.values(), now))
+        self._report_pauses(before, now)
 
-    def _tell_pauses(self, before: Pauses, now: float) -> None:
+    def _report_pauses(self, before: Pauses, now: float) -> None:
         """Tell what is paused, each cause once, and what goes on."""
         for lane, pause in self.pauses.items():
             if lane not in before or before[lane].problem.code != pause.problem.code:
-                self._job_store.tell("paused", pause.problem.message, now, subject=lane, code=pause.problem.code)
+                self._job_store.report("paused", pause.problem.message, now, subject=lane, code=pause.problem.code)
         for lane in before.keys() - self.pauses.keys():
             over = before[lane].problem
-            self._job_store.tell("resumed", f"{over.message} This has ended.", now, subject=lane, code=over.code)
+            self._job_store.report("resumed", f"{over.message} This has ended.", now, subject=lane, code=over.code)
 
     def _is_own(self, job: Job, step: Step, lane: Lane, problem: Problem) -> bool:
         if problem.code == ThrottledError.code:  # said to the account, whichever job happens to hear it
             return False
         if problem.code == NoCreditsError.code and self._account.is_empty:  # that is reason enough
             return False
-        return self._blame.is_own(job.id, lane) or lane not in LANES[step]  # which no pause of the lane would stop
+        return self._suspects.is_own(job.id, lane) or lane not in LANES[step]  # which no pause of the lane would stop
 
     def _poll_seconds(self, job: Job, now: float) -> float:
         """Return how long to wait before the vendor is asked about a job, by what is known of its kind."""
@@ -385,7 +385,7 @@ class Dispatcher:
         What needs a folder that is `away` waits.
         """
         self._account.inquire(self._clock.chance())
-        self._calm()
+        self._end_idle_pauses()
         self._budget.put_off([job for job in self._job_store.jobs.values() if job.id not in self._pool.busy])
         self._ask_balance(submits=submits)
         spends = submits and not self._account.holds_submits(self.pauses)
@@ -415,7 +415,7 @@ class Dispatcher:
         for job in (*(job for job in due if not _to_send(job)), *bought):
             if Lane.API in LANES[machine.POLICIES[job.state].step]:
                 self._rate = self._rate.spend(monotonic)
-            self._blame.begin(job.id)
+            self._suspects.begin(job.id)
             self._pool.hand_out(self._job_store.jobs[job.id])
 
     def _wanted(self, due: Sequence[Job], now: float) -> Iterator[Job]:

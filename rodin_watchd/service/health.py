@@ -66,7 +66,7 @@ class Snapshot:
     stops: bool
     over_budget: bool
     unapproved: bool
-    untold: bool
+    page_is_stale: bool
 
     @property
     def journal_stands(self) -> bool:
@@ -86,7 +86,7 @@ class Snapshot:
             Standstill.STOPPING: self.stops,
             Standstill.BUDGET: self.over_budget,
             Standstill.APPROVAL: self.unapproved,
-            Standstill.PAGE: self.untold,
+            Standstill.PAGE: self.page_is_stale,
         }
         return frozenset(word for word, stands in found.items() if stands)
 
@@ -112,20 +112,20 @@ class Monitor:
         self._left_at = monotonic
         scene = look()
         if not (scene.journal_stands or scene.inbox_stands or scene.stops):  # else the view is an old one, or none
-            self._tell_unmovable(scene.view.waiting)
+            self._log_unmovable(scene.view.waiting)
         health = self._health(scene, monotonic)
         self.meter.tick(health)
         self._leave(health)
 
-    def _tell_unmovable(self, waiting: Sequence[WaitingSet]) -> None:
+    def _log_unmovable(self, waiting: Sequence[WaitingSet]) -> None:
         """Log which sets wait for a right that the service lacks, and when that is over, each once."""
         found = {_name(w): w.reason for w in waiting if w.unmovable}
         unsure = self._unmovable & {_name(w) for w in waiting if w.settling}  # looked at anew, after a reload say
         for name in sorted(found.keys() - self._unmovable):
             log.warning("unmovable %s: %s", name, found[name], extra={"action": "unmovable", "set": name})
         for name in sorted(self._unmovable - found.keys() - unsure):
-            told = "it can be moved now, or is gone"
-            log.info("unmovable-ended %s: %s", name, told, extra={"action": "unmovable-ended", "set": name})
+            message = "it can be moved now, or is gone"
+            log.info("unmovable-ended %s: %s", name, message, extra={"action": "unmovable-ended", "set": name})
         self._unmovable = found.keys() | unsure
 
     def _leave(self, health: Health) -> None:
@@ -156,10 +156,10 @@ class Monitor:
     def _standstill(self, scene: Snapshot) -> tuple[str, float]:
         """Return why nothing moves at all, and since when (UTC); ("", 0.0) where something does."""
         problem = scene.journal_problem
-        told = printable(f"{problem.message} {problem.advice}", _LONGEST_REASON) if problem else ""
-        if bool(told) != bool(self._stands_since):
-            self._stands_since = self._clock.now() if told else 0.0
-        return told, self._stands_since
+        message = printable(f"{problem.message} {problem.advice}", _LONGEST_REASON) if problem else ""
+        if bool(message) != bool(self._stands_since):
+            self._stands_since = self._clock.now() if message else 0.0
+        return message, self._stands_since
 
 
 def _stopped_in(scene: Snapshot) -> Callable[[Job], bool]:

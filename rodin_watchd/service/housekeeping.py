@@ -78,24 +78,24 @@ class Housekeeping:
         """Tell whether a day has passed; a clock that was turned back makes it due as well."""
         if self._clock.monotonic() < self._not_before:
             return False
-        since, patience = self._made_at, DAY_SECONDS
+        since, wait_seconds = self._made_at, DAY_SECONDS
         if since is None:
-            since, patience = self._journal.begun_at(), FIRST_SECONDS
-        return since is not None and not 0.0 <= self._clock.now() - since < patience
+            since, wait_seconds = self._journal.begun_at(), FIRST_SECONDS
+        return since is not None and not 0.0 <= self._clock.now() - since < wait_seconds
 
     def _take(self, copying: _Copying) -> None:
         if copying.error is None:
             self._made_at = copying.at
             self._journal.set_meta(BACKED_UP_AT, copying.at)
             if self.trouble:
-                self._job_store.tell("resumed", "It is made again.", self._clock.now(), subject="backup")
+                self._job_store.report("resumed", "It is made again.", self._clock.now(), subject="backup")
             self.trouble = ""
             return
         soon = isinstance(copying.error, JournalBusyError | JournalGoneError)
         self._not_before = self._clock.monotonic() + (SOON_SECONDS if soon else AGAIN_SECONDS)
         if not self.trouble:
             error = copying.error
-            self._job_store.tell("paused", error.message, self._clock.now(), subject="backup", code=error.code)
+            self._job_store.report("paused", error.message, self._clock.now(), subject="backup", code=error.code)
         self.trouble = copying.error.message
 
 
@@ -127,17 +127,17 @@ class Alarms:
         self._store = store
         self._zone = zone
         self._now = now
-        self._rung: set[str] = set()
+        self._announced_jobs: set[str] = set()
 
-    def ring(self) -> None:
+    def announce(self) -> None:
         """Ring for those that have become pressing. Raises DiskError when the journal's disk is full."""
         now = self._now()
         for job in [job for job in self._job_store.jobs.values() if is_alarming(job, now)]:
-            if job.id not in self._rung and not self._rang_before(job):
-                self._job_store.tell_of(job, ALARM, alarm(job, self._zone), now)
-            self._rung.add(job.id)
+            if job.id not in self._announced_jobs and not self._was_announced(job):
+                self._job_store.report_of_job(job, ALARM, alarm(job, self._zone), now)
+            self._announced_jobs.add(job.id)
 
-    def _rang_before(self, job: Job) -> bool:
+    def _was_announced(self, job: Job) -> bool:
         since = job.task.submitted_at if job.task else 0.0
         return any(event.action == ALARM and event.at >= since for event in self._store.events(job.id))
 

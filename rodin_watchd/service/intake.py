@@ -193,8 +193,8 @@ class Intake:
         late_at = min(s.since for s in sightings) + self._settings.pair_minutes * 60.0
         if now < late_at:
             return _waiting(candidate, sightings, reason, settling=False, again_at=late_at)
-        told = f"{reason}. Is it still coming? The set waits for it"
-        return replace(_waiting(candidate, sightings, told, settling=False), late=True)
+        message = f"{reason}. Is it still coming? The set waits for it"
+        return replace(_waiting(candidate, sightings, message, settling=False), late=True)
 
     def _judge(self, member: Member, now: float) -> Judgement:
         """Judge a file; one that is left alone and still cannot be read needs a person, not time."""
@@ -241,8 +241,8 @@ class Intake:
                 return Judgement(Readiness.WAIT, f"the folder's preset “{name}” is still being copied", again_at)
             preset = self._presets.of(sighting.entry)
             if not isinstance(preset, Preset):
-                told = preset.message if preset else f"“{name}” cannot be read"
-                return Judgement(Readiness.WAIT, f"the folder's preset must be corrected first: {told}")
+                text = preset.message if preset else f"“{name}” cannot be read"
+                return Judgement(Readiness.WAIT, f"the folder's preset must be corrected first: {text}")
             found.append(preset)
         return tuple(found)
 

@@ -44,7 +44,7 @@ _OF_SUBJECTS = frozenset({"paused", "resumed"})
 _NEWEST_EVENTS = 1000
 """So far back a start looks for what the run before had paused."""
 
-_MOST_UNTOLD = 1000
+_MOST_UNWRITTEN = 1000
 """So many service events wait for room on the journal's disk, the newest."""
 
 MOST_HISTORY = 50
@@ -64,7 +64,7 @@ class JobStore:
         self._jobs = {job.id: job for job in store.jobs(live)}
         self.recent: tuple[Job, ...] = tuple(store.jobs(ENDED, limit=MOST_RECENT))  # newest first
         self._histories: dict[str, list[float]] = {}
-        self._untold: deque[ServiceEvent] = deque(maxlen=_MOST_UNTOLD)
+        self._unwritten: deque[ServiceEvent] = deque(maxlen=_MOST_UNWRITTEN)
         self.traffic = NO_TRAFFIC  # of the jobs at the vendor, since this store was opened
         self.look_for_loss()
 
@@ -119,7 +119,7 @@ class JobStore:
             known = self._jobs.get(job.id)
             self.traffic = self.traffic.after(known.state if known else None, job.state)
             self._know(job)
-            _tell(transition)
+            _log_move(transition)
 
     def refuse_open_commands(self, reason: str) -> None:
         """Answer every command that waits with a refusal: it may have been carried out elsewhere, or before. Raises DiskError."""
@@ -146,12 +146,12 @@ class JobStore:
             if event.kind == "started":
                 return
             if event.kind == "paused" and event.subject not in ended:
-                self.tell("started", "The service was started; it checks again what was paused.", now)
+                self.report("started", "The service was started; it checks again what was paused.", now)
                 return
             if event.kind == "resumed":
                 ended.add(event.subject)
 
-    def tell(
+    def report(
         self,
         kind: str,
         message: str,
@@ -170,17 +170,17 @@ class JobStore:
         log.log(_level(kind), "%s: %s", kind, named, extra={"action": kind, **about})
         self._note_event(ServiceEvent(now, kind, named, subject, code))
 
-    def tell_of(self, job: Job, kind: str, message: str, now: float) -> None:
+    def report_of_job(self, job: Job, kind: str, message: str, now: float) -> None:
         """Tell what concerns a job and the service as well: one line, an event of each history. Raises as `commit`."""
         self.commit([noted(job, kind, message)], now)
         self._note_event(ServiceEvent(now, kind, message, job.id))
 
     def _note_event(self, event: ServiceEvent) -> None:
-        self._untold.append(event)
+        self._unwritten.append(event)
         with contextlib.suppress(DiskError):
-            while self._untold:
-                self._store.note_service_event(self._untold[0], self._announcer)
-                self._untold.popleft()
+            while self._unwritten:
+                self._store.note_service_event(self._unwritten[0], self._announcer)
+                self._unwritten.popleft()
 
     def _know(self, job: Job) -> None:
         duration_class = kind_of(job).duration_class(job.options)
@@ -229,7 +229,7 @@ class JobStore:
         """Return why a content is not sent again that the vendor has refused too often, if it has."""
         if not job.fingerprint:
             return None
-        unclear, tries = self._store.in_vain(job.fingerprint, job.dropped)
+        unclear, tries = self._store.failed_tries(job.fingerprint, job.dropped)
         if unclear < MOST_FOR_A_SET and tries < MOST_DOCUMENTED:
             return None
         newest = self._store.newest_with(job.fingerprint, job.dropped)
@@ -264,7 +264,7 @@ class JobStore:
             raise CommandRefusedError(f"That task belongs to job {other.id}.")
 
 
-def _tell(transition: Transition) -> None:
+def _log_move(transition: Transition) -> None:
     """Log one line for one state change."""
     job, action = transition.job, transition.action
     level = logging.WARNING if job.state in (State.HELD, State.FAILING) else _level(action)

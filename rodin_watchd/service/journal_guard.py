@@ -20,7 +20,7 @@ from rodin_watchd.errors import (
     JournalRolledBackError,
     RodinWatchdError,
 )
-from rodin_watchd.log_lines import tell_error
+from rodin_watchd.log_lines import log_error
 from rodin_watchd.service.clock import Clock
 from rodin_watchd.service.jobs import JobStore
 
@@ -85,8 +85,8 @@ class JournalGuard:
         self._path = path
         self._clock = clock
         self._holds = holds
-        self._told = ""
-        self._told_at = 0.0  # monotonic
+        self._notice = ""
+        self._noticed_at = 0.0  # monotonic
         self._ended = False
 
     def keep(self) -> None:
@@ -111,12 +111,12 @@ class JournalGuard:
         except JournalError:
             self._ended = True  # nothing is to be written out once more: the next start does the rest
             raise
-        self._told = (
+        self._notice = (
             f"{_sentence(why, self._path)} Nothing was lost or paid meanwhile: the service had all of it and has written "
             f"its journal again.{_aside(aside)}"
         )
-        self._told_at = self._clock.monotonic()
-        self._job_store.tell(WRITTEN_OUT, self._told, now)
+        self._noticed_at = self._clock.monotonic()
+        self._job_store.report(WRITTEN_OUT, self._notice, now)
 
     def confirm(self) -> None:
         """Raise JournalGoneError where the files are not in place at this very moment."""
@@ -141,19 +141,19 @@ class JournalGuard:
         except JournalRolledBackError:
             return
         except RodinWatchdError as error:
-            tell_error(logging.CRITICAL, "journal-lost", error)
+            log_error(logging.CRITICAL, "journal-lost", error)
 
-    def tell_finished(self, finished: FinishedJournal | None) -> None:
+    def report_finished(self, finished: FinishedJournal | None) -> None:
         """Report what this start has done with a journal that a run before had written out again, if there was one."""
         if finished is None:
             return
-        told = (
+        message = (
             f"The journal that the service had written again was put in its place.{_aside(finished.aside)}"
             if finished.installed
             else "The service had begun to write its journal out again, and then continued with the one in its place, which "
             f"stays. The copy is {finished.aside} now."
         )
-        self._job_store.tell(WRITTEN_OUT, told, self._clock.now())
+        self._job_store.report(WRITTEN_OUT, message, self._clock.now())
 
     def notices(self) -> list[str]:
         """Return what people must know: what was moved aside or kept, until they take it away; else that it happened, for a day."""
@@ -171,8 +171,8 @@ class JournalGuard:
             where = f"were moved aside in {self._path.parent}: {_names(aside)}"
             what_to_do = "Give commands from that time again, then remove these files."
             return [f"Files of a journal that the service does not use {where}. {what_to_do}"]
-        recent = self._told and self._clock.monotonic() - self._told_at < NOTICE_SECONDS
-        return [f"{self._told} Find out who or what removes files there."] if recent else []
+        recent = self._notice and self._clock.monotonic() - self._noticed_at < NOTICE_SECONDS
+        return [f"{self._notice} Find out who or what removes files there."] if recent else []
 
 
 def _names(paths: Sequence[Path]) -> str:

@@ -85,7 +85,7 @@ class InsideKeeper:
         """Where the looks of the main thread start."""
         return replace(self._mounts.anchor(INBOX), check=self._admit)
 
-    def believe(self, root_id: str, is_here: Callable[[str], bool]) -> None:
+    def set_trusted(self, root_id: str, is_here: Callable[[str], bool]) -> None:
         """Go by these from now on: the root's id, and whether the journal that a mark names is ours."""
         self._set(replace(self._rules, root_id=root_id, is_here=is_here))
 
@@ -162,7 +162,7 @@ class InsideKeeper:
 
     def _set(self, rules: Inside) -> None:
         self._rules = rules
-        self._mounts.believe_inside(rules)
+        self._mounts.set_trusted_inside(rules)
 
     def _is_refused(self, path: str, refused: Refused) -> None:
         self._refused[path] = refused
@@ -274,10 +274,10 @@ def _machine() -> str:
     if any(sign.exists() for sign in _CONTAINER_SIGNS) or filesystem_of(_MACHINE_ID).kind in _SHORT_LIVED_KINDS:
         return ""
     try:
-        told = _MACHINE_ID.read_bytes().strip()
+        message = _MACHINE_ID.read_bytes().strip()
     except OSError:
         return ""
-    return hashlib.sha256(b"rodin_watchd " + told).hexdigest()[:16] if told else ""
+    return hashlib.sha256(b"rodin_watchd " + message).hexdigest()[:16] if message else ""
 
 
 GROUNDS = "grounds"
@@ -316,8 +316,8 @@ class MountKeeper:
         self._root_id = str(store.meta(ROOT_ID) or "")
         memory = remembered(store)
         self._known, self._theirs = memory.known, memory.theirs
-        self._told_away = _told_away(store)
-        self._told_copied = str(store.meta(COPIED) or "")
+        self._reported_away = _reported_away(store)
+        self._reported_copied = str(store.meta(COPIED) or "")
         self._unmarked = {mount: Trouble("mark") for mount in Mount}
         self._unmarkable: set[Mount] = set()  # until the next `settle`
         self._traces_are_fresh = False
@@ -334,9 +334,9 @@ class MountKeeper:
         """Make sure that a root that the journal knows is there. Raises RootAwayError; nothing is written into the root."""
         self.away = self._look(leave_marks=False)
         if reason := self.away.get(Mount.ROOT):
-            self._tell()
-            told = Page.of_data(self._store.meta(PAGE) or Page().as_data())
-            self._store.set_meta(PAGE, replace(told, notices=tuple(self.notices())).as_data())
+            self._report()
+            found = Page.of_data(self._store.meta(PAGE) or Page().as_data())
+            self._store.set_meta(PAGE, replace(found, notices=tuple(self.notices())).as_data())
             raise RootAwayError(f"{self._mounts.root} is away: {reason}", advice=advice_for(Mount.ROOT))
 
     def adopt(self) -> None:
@@ -372,7 +372,7 @@ class MountKeeper:
         """Look at the mounts; return whether one of them went or came. Raises DiskError when the journal's disk is full."""
         before = self.away
         self.away = self._look()
-        self._tell()
+        self._report()
         return before.keys() != self.away.keys()
 
     def keep_inside(self) -> None:
@@ -401,8 +401,8 @@ class MountKeeper:
                 away[mount] = verdict
             self._note_whose(mount, seen, theirs)
         there = {mount: found.identity for mount, found in known.items() if mount not in away}
-        self._mounts.believe(there, self._root_id)
-        self.inside.believe(self._root_id, self._is_here)
+        self._mounts.set_trusted(there, self._root_id)
+        self.inside.set_trusted(self._root_id, self._is_here)
         self._remember(self._marked(known, marks) if leave_marks and not self.copied else known, theirs)
         return away
 
@@ -453,22 +453,24 @@ class MountKeeper:
         if reason := self._why_copied(mark):
             raise RootCopiedError(f"{reason}.")
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         """Tell of each mount once that it is away, and once that it is back, and of a copy; a restart tells nothing twice."""
-        if self.copied != self._told_copied:
+        if self.copied != self._reported_copied:
             if self.copied:
-                self._job_store.tell("copied", f"{self.copied}. Nothing is taken or sent.", self._now())
+                self._job_store.report("copied", f"{self.copied}. Nothing is taken or sent.", self._now())
             else:
-                self._job_store.tell("accepted", "The root's mark names this service's journal.", self._now())
+                self._job_store.report("accepted", "The root's mark names this service's journal.", self._now())
             self._store.set_meta(COPIED, self.copied)
-            self._told_copied = self.copied
+            self._reported_copied = self.copied
         gone = _causes(self.away)
-        for mount in sorted(gone.keys() - self._told_away):
-            told = f"{mount} ({self._mounts.path(mount)}): {gone[mount]}"
-            self._job_store.tell("offline", told, self._now(), subject=mount)
-        for mount in sorted(self._told_away - self.away.keys()):
-            self._job_store.tell("online", f"{mount} ({self._mounts.path(mount)}) is back.", self._now(), subject=mount)
-        self._told_away = (self._told_away & self.away.keys()) | gone.keys()
+        for mount in sorted(gone.keys() - self._reported_away):
+            message = f"{mount} ({self._mounts.path(mount)}): {gone[mount]}"
+            self._job_store.report("offline", message, self._now(), subject=mount)
+        for mount in sorted(self._reported_away - self.away.keys()):
+            self._job_store.report(
+                "online", f"{mount} ({self._mounts.path(mount)}) is back.", self._now(), subject=mount
+            )
+        self._reported_away = (self._reported_away & self.away.keys()) | gone.keys()
 
     def _remember(self, known: Mapping[Mount, Known], theirs: Mapping[Mount, Identity]) -> None:
         if theirs != self._theirs:
@@ -519,8 +521,10 @@ class MountKeeper:
     def _copy_notices(self) -> list[str]:
         if not self.copied:
             return []
-        told = "Both could pay for the same sets, so nothing is taken or sent. Paid results are fetched and delivered."
-        return [f"COPIED OR MOVED: {self.copied}. {told} {RootCopiedError.advice}"]
+        message = (
+            "Both could pay for the same sets, so nothing is taken or sent. Paid results are fetched and delivered."
+        )
+        return [f"COPIED OR MOVED: {self.copied}. {message} {RootCopiedError.advice}"]
 
     def _away_notices(self) -> list[str]:
         return [
@@ -575,11 +579,11 @@ def inbox_anchor(mounts: Mounts, memory: StoreReader | None, journal: Path) -> A
     if memory is not None:
         root_id = str(memory.meta(ROOT_ID) or "")
         is_here = partial(is_same_journal, journal=journal)
-        mounts.believe_inside(replace(remembered_inside(memory), root_id=root_id, is_here=is_here))
+        mounts.set_trusted_inside(replace(remembered_inside(memory), root_id=root_id, is_here=is_here))
     return mounts.anchor(INBOX)
 
 
-def _told_away(store: StoreReader) -> frozenset[Mount]:
+def _reported_away(store: StoreReader) -> frozenset[Mount]:
     """Return the mounts of which the journal's newest event says that they are away."""
     newest: dict[str, str] = {}
     for event in store.service_events(kinds=("offline", "online")):

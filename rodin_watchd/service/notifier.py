@@ -45,7 +45,7 @@ class Notifier:
 
     # ---- what is owed -----------------------------------------------------------------------------------------------
 
-    def mind(self, waiting: Iterable[WaitingSet]) -> None:
+    def owe_waiting(self, waiting: Iterable[WaitingSet]) -> None:
         """Owe calls for sets that have lacked a file for long, once for each state of their files."""
         if not self._plugins.of("rodin_waiting"):
             return
@@ -56,8 +56,8 @@ class Notifier:
             owed.add(event_id)
             if event_id not in self._owed_waiting:
                 names = tuple(printable(member.path) for member in candidate.members)
-                told = Waiting(printable(candidate.name), printable(candidate.folder), names, found.reason)
-                self._store.owe(event_id, "", self._plugins.announcer.of_waiting(told, now), now)
+                text = Waiting(printable(candidate.name), printable(candidate.folder), names, found.reason)
+                self._store.owe(event_id, "", self._plugins.announcer.of_waiting(text, now), now)
         self._owed_waiting = owed
 
     def hand_out(self) -> None:
@@ -66,7 +66,7 @@ class Notifier:
             return
         self._look()
         places = min(self._pool.plugin_places or 0, self._pool.free)
-        ready = [run for run in self._due if self._is_due(run) and not self._pool.is_told(run)]
+        ready = [run for run in self._due if self._is_due(run) and not self._pool.is_calling(run)]
         for run in ready[: max(places, 0)]:
             job = self._store.job(run.job_id) if run.job_id else None
             self._pool.hand_out_call(run, job, self._directory(run, job))
@@ -105,7 +105,7 @@ class Notifier:
         """Record what came of a call."""
         if isinstance(message, PluginNews):
             now = self._clock.now()
-            self._job_store.tell(message.kind, message.message, now, subject=message.plugin, code=message.code)
+            self._job_store.report(message.kind, message.message, now, subject=message.plugin, code=message.code)
             return
         run = message.run
         self._store.note_run(run, _words(run), self._clock.now())
@@ -126,10 +126,12 @@ class Notifier:
             raise CommandRefusedError(
                 "No plugin in use got an event of this job." if not plugin else f"{plugin} got no event."
             )
-        told = {run.plugin for run in self._store.runs_of([job.id]) if run.hook == hook}
-        again = [name for name in plugins if name in told]
+        found = {run.plugin for run in self._store.runs_of([job.id]) if run.hook == hook}
+        again = [name for name in plugins if name in found]
         if not again:
-            raise CommandRefusedError("There is nothing to repeat: no such plugin got an event of this job.", advice=" ")
+            raise CommandRefusedError(
+                "There is nothing to repeat: no such plugin got an event of this job.", advice=" "
+            )
         self._store.repeat_runs(job.id, hook, again, self._clock.now())
         return f"{hook} is called again: {', '.join(again)}."
 

@@ -99,7 +99,7 @@ def opened(config: Config, clock: Clock, wait: Callable[[float], None]) -> Itera
 
         def begin(account: str, announcer: Announcer) -> None:
             job_store.announce_to(announcer)
-            guard.tell_finished(finished)
+            guard.report_finished(finished)
             _repair(base, clock.now(), account, knew_root=knew_root)
             daily()
 
@@ -153,10 +153,10 @@ def _find_lost(base: Base, submits: int, now: float, account: str, *, knew_root:
     before = job_store.loss.submits if job_store.loss else 0
     day.lose(lost, job_store.submits + missing, loss and loss._replace(submits=before + lost))
     job_store.look_for_loss()
-    told = f"{reason}. Jobs that may have been submitted since are held, or failed with that reason."
+    message = f"{reason}. Jobs that may have been submitted since are held, or failed with that reason."
     if loss:
-        told += f" {loss.counted}: today's budget counts them as spent."
-    job_store.tell("restored", told, now, subject="journal")
+        message += f" {loss.counted}: today's budget counts them as spent."
+    job_store.report("restored", message, now, subject="journal")
 
 
 def _make_place(path: Path) -> None:

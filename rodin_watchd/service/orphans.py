@@ -59,19 +59,19 @@ class Orphans:
                 try:
                     self.spool.rescue(name, claim)
                 except (DiskError, OSError) as error:
-                    told = "stray: %s belongs to no live job and cannot be set aside: %s"
-                    log.warning(told, claim, why(error), extra={"action": "stray", **self._about(name)})
+                    message = "stray: %s belongs to no live job and cannot be set aside: %s"
+                    log.warning(message, claim, why(error), extra={"action": "stray", **self._about(name)})
 
     def _set_aside(self, name: str) -> None:
         try:
             place = self.spool.set_aside(name, self._report(name))
         except (DiskError, OSError) as error:
-            told = "stray: work folder %s belongs to no live job and cannot be set aside: %s"
-            log.warning(told, name, why(error), extra={"action": "stray", **self._about(name)})
+            message = "stray: work folder %s belongs to no live job and cannot be set aside: %s"
+            log.warning(message, name, why(error), extra={"action": "stray", **self._about(name)})
             return
         if place:
-            told = f"The work folder {name} belongs to no live job; it is in {place} now."
-            self.job_store.tell("set-aside", told, self.now(), self._about(name), subject=name)
+            message = f"The work folder {name} belongs to no live job; it is in {place} now."
+            self.job_store.report("set-aside", message, self.now(), self._about(name), subject=name)
 
     def _about(self, name: str) -> dict[str, str]:
         """Return the fields of a line about a work folder: it has the id of its job, known or not."""
@@ -107,5 +107,5 @@ class Orphans:
     def _note(self, job: Job) -> None:
         if any(event.action == GONE for event in self.store.events(job.id)):
             return
-        told = f"The files of “{set_name(job.folder, job.name)}” are not in the work folder any more: somebody removed them."
-        self.job_store.tell_of(job, GONE, told, self.now())
+        message = f"The files of “{set_name(job.folder, job.name)}” are not in the work folder any more: somebody removed them."
+        self.job_store.report_of_job(job, GONE, message, self.now())

@@ -131,7 +131,7 @@ class Plugins:
         try:
             value, ended = self._made(run, job, arguments, watch, finish)
         except PluginError as error:
-            self._say(Ran(replace(run, told=_told(error), output=error.output)))
+            self._say(Ran(replace(run, told=_error_text(error), output=error.output)))
             raise
         with self._lock:
             self._answers[event_id, plugin] = value
@@ -146,7 +146,7 @@ class Plugins:
         watch: Callable[[], None],
         finish: Callable[[Any], Any],
     ) -> tuple[Any, HookRun]:
-        with self._minded(run.plugin, run.hook):
+        with self._counted_call(run.plugin, run.hook):
             reply = self._host.call(self._call(run, arguments, job, watch))
             value = finish(reply.value)
         return value, replace(run, outcome=DONE, value=value, output=reply.output, seconds=reply.seconds)
@@ -160,7 +160,7 @@ class Plugins:
         return PluginCall(run.plugin, run.hook, arguments, table, seconds, own, watch)
 
     @contextlib.contextmanager
-    def _minded(self, plugin: str, hook: str) -> Iterator[None]:
+    def _counted_call(self, plugin: str, hook: str) -> Iterator[None]:
         """Count what comes of a call; refuse it while the plugin is set aside from this hook."""
         if self.rests(plugin, hook):
             raise PluginAsideError(
@@ -184,8 +184,8 @@ class Plugins:
             after = before.after_failure(self._clock.monotonic(), most, rest)
             self._breakers[plugin, hook] = after
         if after.failures == most:
-            told = f"failed {most} times in a row in {hook} and is not called for a while; it is tried again from time to time."
-            words = plugin_news(plugin, f"{told} The last time: {error.message}")
+            message = f"failed {most} times in a row in {hook} and is not called for a while; it is tried again from time to time."
+            words = plugin_news(plugin, f"{message} The last time: {error.message}")
             self._say(PluginNews("plugin-aside", plugin, words, error.code))
 
     def rests(self, plugin: str, hook: str) -> bool:
@@ -207,20 +207,20 @@ class Plugins:
 
     # ---- calls that are owed ----------------------------------------------------------------------------------------
 
-    def tell(self, run: HookRun, job: Job | None, directory: Path | None) -> HookRun:
+    def make_call(self, run: HookRun, job: Job | None, directory: Path | None) -> HookRun:
         """Make a call that is owed, and return what is to be recorded of it; never raises."""
         now, tried = self._clock.now(), replace(run, attempts=run.attempts + 1)
         event = {**run.arguments["event"], "id": run.event_id, "attempt": tried.attempts}
         arguments = {**run.arguments, "event": event, **({"directory": str(directory)} if directory else {})}
         try:
-            with self._minded(run.plugin, run.hook):
+            with self._counted_call(run.plugin, run.hook):
                 reply = self._host.call(self._call(run, arguments, job))
         except PluginAsideError as error:
             return replace(run, not_before=now + (error.retry_after_seconds or 0.0))
         except PluginError as error:
             outcome = DUE if tried.attempts < MOST_TRIES else FAILED
             wait = PLUGIN_CALL.seconds(tried.attempts, self._clock.chance())
-            return replace(tried, outcome=outcome, not_before=now + wait, told=_told(error), output=error.output)
+            return replace(tried, outcome=outcome, not_before=now + wait, told=_error_text(error), output=error.output)
         return replace(tried, outcome=DONE, told="", output=reply.output, seconds=reply.seconds)
 
 
@@ -229,7 +229,7 @@ def event_of(job: Job, hook: str) -> str:
     return f"{job.id}.{job.retries}.{hook}"
 
 
-def _told(error: PluginError) -> str:
+def _error_text(error: PluginError) -> str:
     return f"{error.message}\n{error.trace}".strip()
 
 

@@ -158,9 +158,9 @@ class Pool:
         """Have an owed call made; it is busy until it is released."""
         self._busy.add(_call_id(run))
         plugins = self._tools.plugins
-        self._threads.submit(lambda: self.messages.put(CallRan(plugins.tell(run, job, directory))))
+        self._threads.submit(lambda: self.messages.put(CallRan(plugins.make_call(run, job, directory))))
 
-    def is_told(self, run: HookRun) -> bool:
+    def is_calling(self, run: HookRun) -> bool:
         """Tell whether an owed call is under way."""
         return _call_id(run) in self._busy
 

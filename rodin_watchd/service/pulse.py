@@ -32,7 +32,7 @@ class Pulse:
     def beat(self, status: str, *, looked: bool) -> None:
         """End a tick: `looked` tells whether the inbox was looked at since the start or reload."""
         self._live()
-        self._tell(status)
+        self._notify(status)
         if not self._ready and looked and not self._reading:
             self._ready = self._manager.ready()
         elif not self._ready:
@@ -40,7 +40,7 @@ class Pulse:
 
     def wait(self, status: str) -> None:
         """Tell that a start or an end takes its time, and why. No watchdog runs then: the manager looks at its time limits."""
-        self._tell(status)
+        self._notify(status)
         self._ask_for_time()
 
     def reload(self, note: str) -> None:
@@ -67,7 +67,7 @@ class Pulse:
         if now - self._beaten_at >= self._manager.watchdog_seconds / BEATS and self._manager.alive():
             self._beaten_at = now
 
-    def _tell(self, status: str) -> None:
+    def _notify(self, status: str) -> None:
         status = "; ".join(filter(None, (status, self._note)))
         if status != self._status and self._manager.status(status):
             self._status = status

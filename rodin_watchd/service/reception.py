@@ -124,14 +124,14 @@ class Reception:
 
     def _cannot_look(self, error: DiskError) -> None:
         if self.problem is None and not isinstance(error, FolderGoneError):  # of that the mount keeper tells
-            self._job_store.tell("paused", str(error), self._clock.now(), subject="intake", code=error.code)
+            self._job_store.report("paused", str(error), self._clock.now(), subject="intake", code=error.code)
         self.problem, self.view = error.problem, View()
 
     def _can_look(self) -> None:
         if self.problem is not None:
             if self.problem.code != FolderGoneError.code:
-                told = f"{self.problem.message} This has ended."
-                self._job_store.tell("resumed", told, self._clock.now(), subject="intake", code=self.problem.code)
+                message = f"{self.problem.message} This has ended."
+                self._job_store.report("resumed", message, self._clock.now(), subject="intake", code=self.problem.code)
             self.problem, self.trouble = None, ""
 
     def _choose(self, *, paused: bool) -> Claims:

@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 from rodin_watchd.adapters.spool.sharing import sharing_of
 from rodin_watchd.config import Config
 from rodin_watchd.errors import ConfigError, RodinWatchdError
-from rodin_watchd.log_lines import tell_error
+from rodin_watchd.log_lines import log_error
 from rodin_watchd.service.assembly import (
     SYSTEM_CLOCK,
     Hosted,
@@ -81,7 +81,7 @@ FIXED = ("folders.root", "folders.state", "folders.lease", "metrics.listen", "me
 LEVEL = "service.log_level"
 """What can change without another daemon."""
 
-_PATIENCE_SECONDS = 5.0
+_JOIN_SECONDS = 5.0
 
 
 class Serving:
@@ -109,7 +109,9 @@ class Serving:
 
     def begin(self, key: str) -> None:
         """Make the first daemon. Raises OwnerError."""
-        start = PluginStart(safe_mode=self._safe_mode, tell=lambda name: self._pulse.wait(f"loads the plugin {name}"))
+        start = PluginStart(
+            safe_mode=self._safe_mode, on_load=lambda name: self._pulse.wait(f"loads the plugin {name}")
+        )
         with contextlib.ExitStack() as stack:
             load = stack.enter_context(hosting(self.config, start))
             wake = Wake()
@@ -159,7 +161,7 @@ class Serving:
                 self._read(read, taken)
         except RodinWatchdError as error:
             self._pulse.reloaded("the new configuration was refused, see the log")
-            tell_error(logging.ERROR, "reload-refused", error)
+            log_error(logging.ERROR, "reload-refused", error)
 
     def _read(self, read: Read, taken: Callable[[Config], None]) -> None:
         """Read the configuration, and begin to load its plugins, if it takes another daemon. Raises RodinWatchdError."""
@@ -184,7 +186,7 @@ class Serving:
     def _accept(self, config: Config, changed: list[str], taken: Callable[[Config], None]) -> None:
         self.config = config
         self._pulse.reloaded("")
-        _tell_reload(changed, lambda: taken(config))
+        _log_reload(changed, lambda: taken(config))
 
     def _renew(self, loading: Loading) -> None:
         """Put another daemon into the place of the one of now. Raises RodinWatchdError: then nothing has changed."""
@@ -223,7 +225,7 @@ class Serving:
         self.daemon.close()
         self._tools.close()
         for thread in self._leaving:
-            thread.join(_PATIENCE_SECONDS)
+            thread.join(_JOIN_SECONDS)
 
 
 @contextlib.contextmanager
@@ -244,13 +246,13 @@ def serving(
             yield service
 
 
-def _tell_reload(changed: list[str], take: Callable[[], None]) -> None:
+def _log_reload(changed: list[str], take: Callable[[], None]) -> None:
     """Log what changed, by the level before or after: whichever of them lets it through."""
-    was_heard = log.isEnabledFor(logging.INFO)
-    if not was_heard:
+    was_logged = log.isEnabledFor(logging.INFO)
+    if not was_logged:
         take()
     log.info("reloaded: %s", ", ".join(changed) or "nothing changed", extra={"action": "reloaded"})
-    if was_heard:
+    if was_logged:
         take()
 
 

@@ -45,8 +45,8 @@ def pause_notices(pauses: Pauses, zone: tzinfo) -> tuple[list[str], list[str]]:
     owners: list[str] = []
     passing: list[str] = []
     for pause in pauses.values():
-        told = f"Paused since {local(pause.since_at, zone)}: {pause.problem.message} {pause.problem.advice}"
-        (owners if pause.problem.fault is Fault.ACCOUNT else passing).append(told)
+        message = f"Paused since {local(pause.since_at, zone)}: {pause.problem.message} {pause.problem.advice}"
+        (owners if pause.problem.fault is Fault.ACCOUNT else passing).append(message)
     return owners, passing
 
 
@@ -79,7 +79,7 @@ class StatusWriter:
         self._in_journal = _Copy("the journal's page", lambda page: store.set_meta(PAGE, page.as_data()))
         self._in_root = _Copy("STATUS.txt", self._write_status, spool.has_status)
 
-    def tell(self, page: Page) -> None:
+    def write(self, page: Page) -> None:
         """Write STATUS.txt and the journal's copy, each if the page changed or another one lies there; never raises OSError."""
         self._in_journal.write(page)
         self._in_root.write(page)
@@ -91,8 +91,8 @@ class StatusWriter:
 
     def _write_status(self, page: Page) -> None:
         if kept := self._spool.write_status(signed(render(page, self._zone))):
-            told = "status: somebody had changed STATUS.txt; the changed file is called %s now"
-            log.warning(told, kept, extra={"action": "status"})
+            message = "status: somebody had changed STATUS.txt; the changed file is called %s now"
+            log.warning(message, kept, extra={"action": "status"})
 
 
 class _Copy:
@@ -113,9 +113,9 @@ class _Copy:
         try:
             self._write(page)
         except (DiskError, OSError) as error:  # also odd ones: anybody may put a folder where STATUS.txt belongs
-            told = f"{self._name} is not up to date: {why(error)}"
-            self._trouble.begins(told)
-            self.trouble = f"{told} {error.advice_given}" if isinstance(error, DiskError) else told
+            message = f"{self._name} is not up to date: {why(error)}"
+            self._trouble.begins(message)
+            self.trouble = f"{message} {error.advice_given}" if isinstance(error, DiskError) else message
         else:
             self._written = page
             self.trouble = ""
@@ -143,7 +143,7 @@ class Display:
         monotonic = self._clock.monotonic()
         if monotonic - self._written_at >= WRITE_SECONDS:
             self._written_at = monotonic
-            self._writer.tell(self._page(self._notices(problem)))
+            self._writer.write(self._page(self._notices(problem)))
 
     def write_last(self, problem: Problem | None) -> None:
         """Write the status page of a service that has ended.
@@ -151,7 +151,7 @@ class Display:
         What ends by itself may end while nobody is there to take the notice away: the page says of when it is.
         """
         as_of = f"When the service stopped ({local(self._clock.now(), self._zone)}): "
-        self._writer.tell(self._page(self._notices(problem, as_of)))
+        self._writer.write(self._page(self._notices(problem, as_of)))
 
     def headline(self, problem: Problem | None) -> str:
         """Return how the service is, in a line."""

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self, TypeAlias
 
-PATIENCE_SECONDS = 20.0
+TIMEOUT_SECONDS = 20.0
 """How long a script or a test waits for something that is certain to come."""
 
 
@@ -48,7 +48,7 @@ class Conversation:
     def wait_for(self, enough: Callable[[bytes], bool]) -> bytes:
         """Wait (in a test) until the script has read enough, and return what it has read."""
         with self._grown:
-            assert self._grown.wait_for(lambda: enough(bytes(self._bytes)), PATIENCE_SECONDS)
+            assert self._grown.wait_for(lambda: enough(bytes(self._bytes)), TIMEOUT_SECONDS)
             return bytes(self._bytes)
 
     def take(self) -> bool:
@@ -152,7 +152,7 @@ class ScriptedServer:
             self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
         for thread in list(self._threads):
-            thread.join(PATIENCE_SECONDS)
+            thread.join(TIMEOUT_SECONDS)
             assert not thread.is_alive()
 
     @property
@@ -163,7 +163,7 @@ class ScriptedServer:
     def conversation(self, number: int = 0) -> Conversation:
         """Wait for a connection and return it; a client can be done with sending before it is accepted."""
         with self._accepted:
-            assert self._accepted.wait_for(lambda: len(self.conversations) > number, PATIENCE_SECONDS)
+            assert self._accepted.wait_for(lambda: len(self.conversations) > number, TIMEOUT_SECONDS)
             return self.conversations[number]
 
     def _accept(self) -> None:
@@ -172,7 +172,7 @@ class ScriptedServer:
                 sock, _ = self.listener.accept()
             except OSError:
                 return
-            sock.settimeout(PATIENCE_SECONDS)
+            sock.settimeout(TIMEOUT_SECONDS)
             conversation = Conversation(sock)
             script = self._scripts[min(len(self.conversations), len(self._scripts) - 1)]
             with self._accepted:

@@ -220,5 +220,5 @@ def test_a_lease_that_somebody_deleted_is_made_again(path: Path) -> None:
 
 def test_a_folder_that_is_gone_is_the_disks_fault(tmp_path: Path) -> None:
     """The daemon pauses then; it does not end."""
-    with pytest.raises(DiskError, match="cannot be kept"), lease(tmp_path / "missing" / "lease", Hands()):
+    with pytest.raises(DiskError, match="cannot be written"), lease(tmp_path / "missing" / "lease", Hands()):
         pass

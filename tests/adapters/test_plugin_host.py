@@ -76,7 +76,7 @@ WRONG = [
     (
         "[os.write(n, b'\\xff' * 9) for n in range(3, 256) if 'socket' in os.path.realpath(f'/proc/self/fd/{n}')]",
         PluginCrashedError,
-        "garbage",
+        "cannot be read",
     ),
 ]
 

@@ -28,7 +28,7 @@ from typing import Literal, TypeAlias
 
 import certifi
 import pytest
-from scripted_server import PATIENCE_SECONDS, Conversation, Script, ScriptedServer, answering, response
+from scripted_server import TIMEOUT_SECONDS, Conversation, Script, ScriptedServer, answering, response
 
 from rodin_watchd import __version__
 from rodin_watchd.adapters.rodin_client import RodinClient, Route, Timeouts, upload
@@ -53,7 +53,7 @@ from rodin_watchd.model import Link, Task
 from rodin_watchd.problem import Scope
 
 KEY = "sk-very-secret-0123456789"
-TIMEOUTS = Timeouts(connect_seconds=5, read_seconds=PATIENCE_SECONDS)
+TIMEOUTS = Timeouts(connect_seconds=5, read_seconds=TIMEOUT_SECONDS)
 IMPATIENT = Timeouts(connect_seconds=1000, read_seconds=0.2)
 PATH = "/api/v2/rodin_texture_only"
 FIELDS = (("prompt", "rusty röst"), ("seed", "7"))
@@ -209,7 +209,7 @@ def test_an_abort_never_sends_the_closing_line(model: Upload, image: Upload, err
         with pytest.raises(type(error)) as caught:
             client.submit(PATH, (model, image), FIELDS, before_closing)
         assert caught.value is error
-        assert server.conversation().ended.wait(PATIENCE_SECONDS)
+        assert server.conversation().ended.wait(TIMEOUT_SECONDS)
         received = server.conversation().received
     boundary = re.search(rb"boundary=([0-9a-f]{32})", received)
     assert boundary
@@ -279,7 +279,7 @@ def test_a_server_that_takes_nothing_does_not_hold_a_submit(tmp_path: Path, imag
     """A block that is not taken in time ends the upload."""
     large = upload_of(tmp_path / "large.glb", bytes(30_000_000), "model/gltf-binary")
     done = threading.Event()
-    with ScriptedServer(lambda _: done.wait(PATIENCE_SECONDS)) as server, ExitStack() as stack:
+    with ScriptedServer(lambda _: done.wait(TIMEOUT_SECONDS)) as server, ExitStack() as stack:
         stack.callback(done.set)
         client = stack.enter_context(closing(client_for(server.url, timeouts=IMPATIENT)))
         with pytest.raises(NetworkError, match="too long"):
@@ -301,7 +301,7 @@ def test_what_is_still_to_be_sent_is_no_unknown_outcome(
 ) -> None:
     """A set that fits into the buffers of this machine, and that the other side does not take: nobody asks for its end."""
     done = threading.Event()
-    server = ScriptedServer(lambda _: done.wait(PATIENCE_SECONDS), tls=tls if encrypted else None)
+    server = ScriptedServer(lambda _: done.wait(TIMEOUT_SECONDS), tls=tls if encrypted else None)
     narrow(server)
     with server, ExitStack() as stack:
         stack.callback(done.set)
@@ -318,7 +318,7 @@ def test_an_early_refusal_is_read_while_the_rest_is_sent(model: Upload, image: U
         conversation.head()
         conversation.send(response(413, b'{"error": null, "message": "early"}', "Connection: close"))
         conversation.sock.shutdown(socket.SHUT_WR)
-        conversation.ended.wait(PATIENCE_SECONDS)
+        conversation.ended.wait(TIMEOUT_SECONDS)
 
     with ScriptedServer(script) as server, closing(client_for(server.url)) as client:
         narrow(server)
@@ -660,7 +660,7 @@ def test_sixteen_uploads_at_once_need_little_memory(tmp_path: Path, image: Uploa
         conversation.send(response(201, ACCEPTED))
 
     def together() -> None:
-        gate.wait(PATIENCE_SECONDS)
+        gate.wait(TIMEOUT_SECONDS)
 
     def submit(_: int) -> int:
         return client.submit(PATH, (large, image), FIELDS, together).status
@@ -694,7 +694,7 @@ def notify_and_close(conversation: Conversation) -> None:
 
 def stay(conversation: Conversation) -> None:
     """Read no more, and keep the connection until the client has gone."""
-    conversation.ended.wait(PATIENCE_SECONDS)
+    conversation.ended.wait(TIMEOUT_SECONDS)
 
 
 ENDS: dict[str, Callable[[Conversation], object]] = {
@@ -779,14 +779,14 @@ def test_a_withdrawal_loses_no_answer(
     def script(conversation: Conversation) -> None:
         while not conversation.received.endswith(image.path.read_bytes()):
             assert conversation.take()
-        assert asked.wait(PATIENCE_SECONDS)
+        assert asked.wait(TIMEOUT_SECONDS)
         conversation.send(response(201, ACCEPTED))
         answered.set()
         end(conversation)
 
     def before_closing() -> None:
         asked.set()
-        assert answered.wait(PATIENCE_SECONDS)
+        assert answered.wait(TIMEOUT_SECONDS)
         raise StopAskedError
 
     with ExitStack() as stack:
@@ -1092,7 +1092,7 @@ def test_closing_ends_the_connections_that_are_kept(tmp_path: Path) -> None:
             with pytest.raises(DownloadError) as caught:
                 client.fetch(Link("lost", server.url + "/lost"), tmp_path / "lost", 9)
             client.fetch(Link("file", server.url + "/file"), tmp_path / "file", 9)
-        assert server.conversation(1).ended.wait(PATIENCE_SECONDS / 2)
+        assert server.conversation(1).ended.wait(TIMEOUT_SECONDS / 2)
     assert caught.value.problem
 
 

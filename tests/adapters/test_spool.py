@@ -19,7 +19,7 @@ from watchdog.observers import Observer
 
 from rodin_watchd.adapters.spool import Spool
 from rodin_watchd.adapters.spool.beneath import folder_beneath
-from rodin_watchd.adapters.spool.moving import RECEIPTS, Destination, rename_new, told_by
+from rodin_watchd.adapters.spool.moving import RECEIPTS, Destination, job_named_by, rename_new
 from rodin_watchd.core.layout import (
     ARCHIVE,
     ASIDE_PREFIX,
@@ -530,12 +530,12 @@ def test_hostile_receipts_are_not_believed(spool: Spool) -> None:
     receipts = [b"", b"\xff", b"[job]", b"job = 1", b"[job]\nid = 1", b"x = " + b"[" * 100_000]
     for content in receipts:
         (spool.root / "job.toml").write_bytes(content)
-        assert told_by(spool.root, "job.toml") is None
+        assert job_named_by(spool.root, "job.toml") is None
     (spool.root / "job.toml").write_text(receipt(job()))
-    assert told_by(spool.root, "job.toml") == (ID, 0)
+    assert job_named_by(spool.root, "job.toml") == (ID, 0)
     (spool.root / "link").symlink_to("job.toml")
     os.mkfifo(spool.root / "fifo")
-    assert [told_by(spool.root, name) for name in ("link", "fifo", "inbox", "missing")] == [None] * 4
+    assert [job_named_by(spool.root, name) for name in ("link", "fifo", "inbox", "missing")] == [None] * 4
 
 
 @pytest.mark.parametrize("obstacle", ["link", "file"])

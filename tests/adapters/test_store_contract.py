@@ -255,7 +255,7 @@ def test_what_is_not_known_to_be_free_counts_as_spent(
     assert sum(store.spent_since(0).values()) == HALF * spent
     assert store.spent_in_day(0) == store.spent_since(0)
     assert set(store.spent_since(0)) <= {"top"}
-    assert store.in_vain("a1").tries == tries
+    assert store.failed_tries("a1").tries == tries
     assert store.spent_since(store.newest_purchase()) == {}
 
 

@@ -96,9 +96,9 @@ def test_each_way_of_a_job_has_its_books(journal: Journal, states: tuple[State, 
 def test_a_withheld_submit_is_no_try(journal: Journal) -> None:
     """Its last bytes never left: it is neither refused nor in vain; one that is sent and refused afterwards is, once."""
     led(journal, *(SENT[:1] + (S.UPLOADING, S.SUBMITTING, S.UPLOADING, S.STAGED) * 5))
-    assert (journal.in_vain("c"), journal.in_a_row()) == ((0, 0), (0, 0))
+    assert (journal.failed_tries("c"), journal.in_a_row()) == ((0, 0), (0, 0))
     led(journal, *SENT[1:], S.STAGED)
-    assert (journal.in_vain("c"), journal.in_a_row()) == ((1, 1), (1, 1))
+    assert (journal.failed_tries("c"), journal.in_a_row()) == ((1, 1), (1, 1))
 
 
 def test_a_withheld_submit_that_was_answered_counts_as_sent(journal: Journal) -> None:
@@ -108,7 +108,7 @@ def test_a_withheld_submit_that_was_answered_counts_as_sent(journal: Journal) ->
     journal.commit([Transition(replace(sent, state=S.UPLOADING), "uploading")], NOW)
     journal.commit([Transition(replace(sent, state=S.STAGED), "staged")], NOW)
     assert outcomes(journal) == ["refused"]
-    assert journal.in_vain("c") == (1, 1)
+    assert journal.failed_tries("c") == (1, 1)
 
 
 def test_a_held_job_that_is_found_charged_closes_its_purchase(journal: Journal) -> None:
@@ -275,17 +275,21 @@ def test_refusals_are_counted_until_they_are_settled(journal: Journal) -> None:
     assert [refusal.job_id for refusal in journal.refused_since(2)] == ["b", "c"]
     assert journal.in_a_row() == (2, 2)
     assert journal.spent_since(0) == {"": 5 * HALF}
-    settled = (Settled(5, "free", told=True), Settled(4, "charged"), Settled(3, "free"))
+    settled = (Settled(5, "free", decided=True), Settled(4, "charged"), Settled(3, "free"))
     journal.commit((), NOW, beside=Beside(settled=settled))
     journal.commit((), NOW, beside=Beside(settled=(Settled(5, "charged"),)))
     assert outcomes(journal) == ["refused", "refused", "charged", "charged", "free"]
     assert journal.in_a_row() == (0, 1)
-    assert journal.purchases_since(0, journal.newest_event()).told == 1
+    assert journal.purchases_since(0, journal.newest_event()).decided == 1
     journal.commit(
         (), NOW, beside=Beside(settled=(Settled(5, "unknown", before="free"), Settled(4, "refused", before="free")))
     )
     assert outcomes(journal) == ["refused", "refused", "charged", "charged", "unknown"]
-    assert [journal.in_vain("x"), journal.in_vain("y"), journal.owners([5, 1])] == [(2, 3), (0, 0), {1: "a", 5: "c"}]
+    assert [journal.failed_tries("x"), journal.failed_tries("y"), journal.owners([5, 1])] == [
+        (2, 3),
+        (0, 0),
+        {1: "a", 5: "c"},
+    ]
 
 
 @pytest.mark.parametrize(("took", "counts"), [("0", "0.5"), ("0.25", "0.5"), ("1.5", "1.5")])
@@ -302,29 +306,29 @@ def test_a_low_price_counts_when_it_is_confirmed(journal: Journal, took: str, co
 def test_what_could_have_been_charged_is_marked(journal: Journal) -> None:
     """A whole set, or an answer before that; not an upload that broke. It counts until the content is accepted."""
     led(journal, S.STAGED, S.UPLOADING, S.STAGED, S.UPLOADING)
-    assert journal.in_vain("c") == (0, 0)
+    assert journal.failed_tries("c") == (0, 0)
     led(journal, S.SUBMITTING, S.HELD)
-    assert (journal.in_vain("c"), journal.in_a_row()) == ((0, 1), (0, 0))
+    assert (journal.failed_tries("c"), journal.in_a_row()) == ((0, 1), (0, 0))
     job = led(journal, S.STAGED, S.UPLOADING)
     journal.commit([Transition(replace(job, answer=Answer(429, b"{}")), "answered")], NOW)
     led(journal, S.STAGED)
-    assert (journal.in_vain("c"), journal.in_a_row()) == ((1, 2), (1, 2))
+    assert (journal.failed_tries("c"), journal.in_a_row()) == ((1, 2), (1, 2))
     journal.set_meta(LOOKED, journal.newest_purchase() - 1)
     assert journal.in_a_row() == (1, 1)
     led(journal, *SENT[1:], S.SUBMITTED)
-    assert (journal.in_vain("c").tries, journal.in_a_row()) == (0, (0, 0))
+    assert (journal.failed_tries("c").tries, journal.in_a_row()) == (0, (0, 0))
 
 
 def test_an_upload_that_was_held_is_a_try(journal: Journal) -> None:
     """Something was answered before its end that nobody could read: whatever is said of it later, it could have been charged."""
     for tries in (1, 2):
         led(journal, *(S.STAGED, S.UPLOADING, S.HELD))
-        assert (journal.in_vain("c"), journal.in_a_row()) == ((0, tries), (0, tries - 1))
+        assert (journal.failed_tries("c"), journal.in_a_row()) == ((0, tries), (0, tries - 1))
         led(journal, S.STAGED)
         assert outcomes(journal)[-1] == "free"
-        assert (journal.in_vain("c"), journal.in_a_row()) == ((0, tries), (0, tries))
+        assert (journal.failed_tries("c"), journal.in_a_row()) == ((0, tries), (0, tries))
     led(journal, S.UPLOADING, S.HELD, S.FAILING)
-    assert (outcomes(journal)[-1], journal.in_vain("c")) == ("unknown", (0, 3))
+    assert (outcomes(journal)[-1], journal.failed_tries("c")) == ("unknown", (0, 3))
 
 
 @pytest.mark.parametrize("decided", [S.SUBMITTED, S.STAGED])
@@ -333,9 +337,9 @@ def test_a_persons_word_is_marked(journal: Journal, decided: State) -> None:
     led(journal, *SENT, S.SUBMITTED, name="paid", content="paid")
     led(journal, *SENT, S.STAGED, name="free", content="free")
     led(journal, *SENT, S.HELD, name="lost", content="lost")
-    assert journal.purchases_since(0, journal.newest_event()).told == 0
+    assert journal.purchases_since(0, journal.newest_event()).decided == 0
     led(journal, decided, name="lost", content="lost")
-    assert journal.purchases_since(0, journal.newest_event()).told == 1
+    assert journal.purchases_since(0, journal.newest_event()).decided == 1
 
 
 def test_a_deep_folder_spends_from_its_top_folder(journal: Journal) -> None:

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tell
 
 BLOCK_BYTES = 4096
 SENT = bytes(300_000)
-PATIENCE_SECONDS = 20.0
+TIMEOUT_SECONDS = 20.0
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_what_is_not_taken_is_waited_for(pair: tuple[socket.socket, socket.socke
     with pytest.raises(TimeoutError):
         BodyConnection(writer, bool).wait_until_taken(BLOCK_BYTES, 0.0)
     assert len(reader.recv(len(SENT), socket.MSG_WAITALL)) == len(SENT)
-    BodyConnection(writer, bool).wait_until_taken(BLOCK_BYTES, PATIENCE_SECONDS)
+    BodyConnection(writer, bool).wait_until_taken(BLOCK_BYTES, TIMEOUT_SECONDS)
 
 
 @pytest.mark.parametrize("reset", [False, True])
@@ -47,7 +47,7 @@ def test_nobody_waits_for_a_side_that_has_hung_up(pair: tuple[socket.socket, soc
     else:
         reader.shutdown(socket.SHUT_WR)
     with pytest.raises(ConnectionResetError if reset else HungUpError):
-        BodyConnection(writer, bool).wait_until_taken(BLOCK_BYTES, PATIENCE_SECONDS)
+        BodyConnection(writer, bool).wait_until_taken(BLOCK_BYTES, TIMEOUT_SECONDS)
 
 
 def test_a_body_without_a_connection_does_not_wait() -> None:
@@ -64,7 +64,7 @@ def test_what_is_said_meanwhile_ends_the_sending(pair: tuple[socket.socket, sock
     line = BodyConnection(writer, lambda come: come.endswith(b"!"))
     reader.sendall(b"answer!")
     with pytest.raises(HungUpError):
-        line.wait_until_taken(BLOCK_BYTES, PATIENCE_SECONDS) if waits else line.send(SENT * 9, PATIENCE_SECONDS)
+        line.wait_until_taken(BLOCK_BYTES, TIMEOUT_SECONDS) if waits else line.send(SENT * 9, TIMEOUT_SECONDS)
     assert line.come == b"answer!"
 
 
@@ -85,4 +85,4 @@ def test_silence_is_no_answer(pair: tuple[socket.socket, socket.socket]) -> None
     line = BodyConnection(writer, bool)
     assert not line.is_answered(0.05)
     reader.close()
-    assert not line.is_answered(PATIENCE_SECONDS)
+    assert not line.is_answered(TIMEOUT_SECONDS)

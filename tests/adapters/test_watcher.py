@@ -164,7 +164,7 @@ def test_burst_of_closed_and_renamed_files(root: Path, watcher: EventWatcher) ->
 
 def test_vouches_are_bounded(root: Path, wakeups: Wakeups) -> None:
     """When too many closed files pile up all are forgotten; a repeated one counts once."""
-    watcher = EventWatcher(root, wakeups, most_vouches=10)
+    watcher = EventWatcher(root, wakeups, most_closes=10)
     for number in (*range(10), *range(9, 14)):
         with (root / f"{number}.glb").open("ab"):
             pass

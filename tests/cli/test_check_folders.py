@@ -111,7 +111,7 @@ def test_a_full_outbox_is_a_problem(stage: Stage) -> None:
         room = told_of(stage, "room")
         kinds = dict(text.split(": ") for _, text in told_of(stage, "filesystem") if text.startswith("On "))
     assert ("PROBLEM", "Only 0 MB are free for outbox. Files that do not fit there wait: make free space.") in room
-    assert any(verdict == "ok" and "results under way, failed, archive" in text for verdict, text in room)
+    assert any(verdict == "ok" and "unfinished results, failed, archive" in text for verdict, text in room)
     assert kinds["On tmpfs"].rstrip(".").split(", ")[-1] in {"outbox", "archive"}
     assert "outbox" in kinds["On tmpfs"]
 

@@ -122,14 +122,14 @@ def test_a_pause_lasts_until_a_free_call_works() -> None:
     for _ in range(MOST_ASKED):
         now = pauses[Lane.API].until_at
         assert to_ask_about(pauses, NOTHING, now)
-        assert cleared(pauses, now, told=False) == NOTHING
-        assert cleared(pauses, now, told=True) == {pauses[Lane.API]}
+        assert cleared(pauses, now, answered=False) == NOTHING
+        assert cleared(pauses, now, answered=True) == {pauses[Lane.API]}
         pauses = after_no_balance(pauses, VendorAnswerError().problem, now, 0.5)
         assert not to_ask_about(pauses, NOTHING, now + 1)
     now = pauses[Lane.API].until_at
     assert NOW + 60 < now < NOW + 600
     assert after_no_balance(pauses, VendorAnswerError().problem, now, 0.5) == pauses
-    assert to_ask_about(pauses, cleared(pauses, now, told=False), now) == []
+    assert to_ask_about(pauses, cleared(pauses, now, answered=False), now) == []
     refused = after_no_balance({}, KeyRefusedError().problem, NOW, 0.5)
     assert refused[Lane.API].tries == 1
 

@@ -13,7 +13,7 @@ from rodin_watchd.model import State
 from rodin_watchd.service.commands import JOB_VERBS
 
 PACKAGE = Path(rodin_watchd.__file__).parent
-PLACES = {"Transition": 1, "PluginNews": 0, "Trouble": 0, "tell": 0, "tell_of": 1, "tell_error": 1}
+PLACES = {"Transition": 1, "PluginNews": 0, "Trouble": 0, "report": 0, "report_of_job": 1, "log_error": 1}
 """Where a call says its action."""
 SAID_ELSEWHERE = {
     "state.value": {state.value for state in State},
@@ -36,7 +36,7 @@ def said(node: ast.AST) -> Iterator[ast.expr]:
         name = ast.unparse(node.func).rpartition(".")[2]
         named = [word.value for word in node.keywords if word.arg == "action" and name in ("Transition", "replace")]
         at = PLACES.get(name)
-        if name == "tell" and not ast.unparse(node.func).endswith(("job_store.tell", "self.tell")):
+        if name == "report" and not ast.unparse(node.func).endswith(("job_store.report", "self.report")):
             at = None  # not the job store's
         yield from named or (node.args[at : at + 1] if at is not None else [])
 

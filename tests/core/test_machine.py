@@ -14,7 +14,7 @@ from rodin_watchd.core.commands import cancel, resolve_adopt, resolve_give_up, r
 from rodin_watchd.core.kinds import TEXTURE
 from rodin_watchd.core.machine import (
     ENDED,
-    PATIENCE,
+    MOST_TRIES_OF,
     POLICIES,
     RESTING,
     TABLE,
@@ -280,7 +280,7 @@ def test_a_task_that_the_vendor_does_not_know_is_asked_for_twelve_times() -> Non
     job, tries = a_job(S.SUBMITTED), 0
     while job.state is S.SUBMITTED:
         job, tries = after(job, Retry(TaskLostError().problem), NOW, 0.5).job, tries + 1
-    assert tries == PATIENCE["task-lost"]
+    assert tries == MOST_TRIES_OF["task-lost"]
     assert job.problem is not None
     assert "paid" in job.problem.advice
 

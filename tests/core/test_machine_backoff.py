@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from job_samples import NOW, SET_PROBLEM, a_job
 
-from rodin_watchd.core.machine import PATIENCE, Policy, later, overdue, spent, wait_seconds
+from rodin_watchd.core.machine import MOST_TRIES_OF, Policy, later, overdue, spent, wait_seconds
 from rodin_watchd.errors import TaskLostError
 from rodin_watchd.model import State, Step
 
@@ -43,7 +43,7 @@ def test_attempts_are_spent_at_the_policy_s_limit(attempts: int, is_spent: bool)
 def test_some_problems_have_a_patience_of_their_own() -> None:
     """A task that the vendor does not know ends a job in any state, long before the state's deadline."""
     problem = TaskLostError().problem
-    job = a_job(State.SUBMITTED, attempts=PATIENCE[problem.code], problem=problem)
+    job = a_job(State.SUBMITTED, attempts=MOST_TRIES_OF[problem.code], problem=problem)
     assert spent(job, ENDLESS, NOW) == problem
     assert spent(replace(job, attempts=job.attempts - 1), ENDLESS, NOW) is None
 

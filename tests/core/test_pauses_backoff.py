@@ -10,10 +10,10 @@ from job_samples import NOW, a_job
 from rodin_watchd.core.pauses import (
     Pauses,
     after_unknown,
-    calmed,
     ended,
     is_over,
     renewed,
+    without_idle,
 )
 from rodin_watchd.core.waits import DAY_SECONDS, UNANSWERED
 from rodin_watchd.errors import NetworkError, NoCreditsError
@@ -51,14 +51,14 @@ def test_a_storm_that_nothing_waits_for_is_forgotten(state: State, *, stays: boo
     """Once its time is over; else people would read of it for ever."""
     pauses = after_unknown({}, NOW, 0.5)
     jobs = [a_job(state)]
-    assert calmed(pauses, jobs, NOW + 1) == pauses
-    assert bool(calmed(pauses, jobs, NOW + 60)) is stays
-    assert calmed({}, jobs, NOW) == {}
+    assert without_idle(pauses, jobs, NOW + 1) == pauses
+    assert bool(without_idle(pauses, jobs, NOW + 60)) is stays
+    assert without_idle({}, jobs, NOW) == {}
 
 
 def test_what_the_owner_has_to_end_is_not_forgotten() -> None:
     """An empty account is empty, whether anything waits or not; a network that was down for a submit is yesterday's news."""
     empty = renewed({}, NoCreditsError().problem, NOW, 0.5)
-    assert calmed(empty, [], NOW + 60) == empty
+    assert without_idle(empty, [], NOW + 60) == empty
     down = renewed({}, replace(NetworkError().problem, lane=Lane.SUBMIT), NOW, 0.5)
-    assert calmed(down, [], NOW + 60) == {}
+    assert without_idle(down, [], NOW + 60) == {}

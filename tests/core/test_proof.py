@@ -36,13 +36,13 @@ def since(
     charged: int = 0,
     unknown: int = 1,
     refundable: int = 0,
-    told: int = 0,
+    decided: int = 0,
     *,
     cost: Decimal = HALF,
     gratis: bool = False,
 ) -> Since:
     """Return what was bought: each accepted task for this cost, the others by the list."""
-    return Since(charged * cost, unknown, unknown * HALF, frozenset({"job"}), refundable, told, gratis=gratis)
+    return Since(charged * cost, unknown, unknown * HALF, frozenset({"job"}), refundable, decided, gratis=gratis)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def since(
         ("9", since(unknown=3), Verdict.UNDECIDED),
         ("10", since(refundable=1), Verdict.UNDECIDED),
         ("9.5", since(refundable=1), Verdict.UNDECIDED),
-        ("9.5", since(charged=1, told=1), Verdict.UNDECIDED),
+        ("9.5", since(charged=1, decided=1), Verdict.UNDECIDED),
         ("7", since(charged=2, cost=Decimal("1.5")), Verdict.NOT_CHARGED),
         ("6.5", since(charged=2, cost=Decimal("1.5")), Verdict.CHARGED),
         ("9", since(charged=2, cost=Decimal("1.5")), Verdict.UNDECIDED),

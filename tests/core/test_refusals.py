@@ -19,8 +19,8 @@ from rodin_watchd.core.refusals import (
     MOST_IN_A_ROW,
     MOST_TRIES,
     MOST_TRIES_IN_A_ROW,
+    FailedTries,
     InARow,
-    InVain,
     charged,
     held_often,
     judged_jobs,
@@ -43,9 +43,9 @@ def refusals(*job_ids: str) -> tuple[Refusal, ...]:
     return tuple(Refusal(number, job_id, f"content-{job_id}", HALF) for number, job_id in enumerate(job_ids, 8))
 
 
-def since(*job_ids: str, known: int = 0, unknown: int = 0, refundable: int = 0, told: int = 0) -> Since:
+def since(*job_ids: str, known: int = 0, unknown: int = 0, refundable: int = 0, decided: int = 0) -> Since:
     """Return what was bought, and these refusals."""
-    return Since(known * HALF, unknown, unknown * HALF, frozenset(), refundable, told, refusals(*job_ids))
+    return Since(known * HALF, unknown, unknown * HALF, frozenset(), refundable, decided, refusals(*job_ids))
 
 
 def refused_job(job_id: str = "a", state: State = State.STAGED) -> Job:
@@ -69,7 +69,7 @@ def refused_job(job_id: str = "a", state: State = State.STAGED) -> Job:
         ("9.5", since("a", unknown=1), True, Verdict.CHARGED, ("a",)),
         ("10.5", since("a", unknown=1), False, Verdict.NOT_CHARGED, ()),
         ("10.5", since("a", refundable=1), True, Verdict.UNDECIDED, ()),
-        ("10.5", since("a", told=1), False, Verdict.UNDECIDED, ()),
+        ("10.5", since("a", decided=1), False, Verdict.UNDECIDED, ()),
     ],
 )
 def test_the_arithmetic(after: str, bought: Since, sole: bool, verdict: Verdict, newest: tuple[str, ...]) -> None:
@@ -112,9 +112,9 @@ def test_who_waits_for_the_balance() -> None:
 def test_a_bound_holds_the_job(state: State) -> None:
     """With what it may have cost and what the vendor said; below the bounds it goes on."""
     job = refused_job(state=state)
-    assert held_often(job, InVain(MOST_FOR_A_SET - 1, 3), InARow(MOST_IN_A_ROW - 1, 9), UNCLEAR, NOW) is None
-    of_set = held_often(job, InVain(MOST_FOR_A_SET, 2), InARow(2, 2), UNCLEAR, NOW)
-    in_a_row = held_often(job, InVain(1, 1), InARow(MOST_IN_A_ROW, 6), UNCLEAR, NOW)
+    assert held_often(job, FailedTries(MOST_FOR_A_SET - 1, 3), InARow(MOST_IN_A_ROW - 1, 9), UNCLEAR, NOW) is None
+    of_set = held_often(job, FailedTries(MOST_FOR_A_SET, 2), InARow(2, 2), UNCLEAR, NOW)
+    in_a_row = held_often(job, FailedTries(1, 1), InARow(MOST_IN_A_ROW, 6), UNCLEAR, NOW)
     assert of_set
     assert in_a_row
     for held in (of_set, in_a_row):
@@ -147,13 +147,13 @@ def test_what_looks_free_is_bounded_as_well(documented: bool, proof: Proof, most
     job = refused_job()
     assert job.problem
     job = replace(job, problem=replace(job.problem, documented=documented))
-    assert held_often(job, InVain(0, most - 1), InARow(0, most), proof, NOW) is None
-    held = held_often(job, InVain(0, most), InARow(0, most), proof, NOW)
+    assert held_often(job, FailedTries(0, most - 1), InARow(0, most), proof, NOW) is None
+    held = held_often(job, FailedTries(0, most), InARow(0, most), proof, NOW)
     assert held
     assert f"This set was submitted {most} times without success." in held.message
     assert "ach try may have cost 0.5 credits." in held.message
     assert held.job.refused == (0 if proof is FREE else 1)
-    of_all = held_often(job, InVain(0, 1), InARow(0, MOST_TRIES_IN_A_ROW), proof, NOW)
+    of_all = held_often(job, FailedTries(0, 1), InARow(0, MOST_TRIES_IN_A_ROW), proof, NOW)
     assert of_all
     assert f"{MOST_TRIES_IN_A_ROW} submits in a row had no success, this one among them." in of_all.message
 
@@ -198,6 +198,6 @@ def test_a_persons_word_settles_what_was_refused() -> None:
     assert [one.outcome for one in settled(held, free, both)] == ["free", "free"]
     assert [one.outcome for one in settled(held, move(held, Signal.GIVE_UP, NOW).job, both)] == ["unknown", "unknown"]
     adopted = replace(held, state=State.SUBMITTED, charges=1)
-    assert [(one.purchase, one.outcome, one.told) for one in settled(held, adopted, both)] == [(9, "charged", True)]
+    assert [(one.purchase, one.outcome, one.decided) for one in settled(held, adopted, both)] == [(9, "charged", True)]
     lost = replace(held, problem=ThrottledError().problem)
     assert settled(lost, free, both) == []

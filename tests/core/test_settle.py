@@ -74,17 +74,17 @@ def test_a_file_that_is_gone_is_forgotten() -> None:
 @given(st.lists(st.tuples(st.floats(0, 5), st.booleans(), st.booleans()), min_size=1, max_size=30))
 def test_only_observed_rest_or_a_close_settles_a_file(looks: list[tuple[float, bool, bool]]) -> None:
     """Through any looks: settled means closed after the last change, or unchanged over the quiet time of our clock."""
-    now, mtime, changed_at, vouched = 0.0, 0, 0.0, False
+    now, mtime, changed_at, was_closed = 0.0, 0, 0.0, False
     sightings: dict[str, Sighting] = {}
     for elapsed, touched, closed in looks:
         now += elapsed
         if touched or not sightings:
-            mtime, changed_at, vouched = mtime + 1, now, False
-        vouched = vouched or closed
+            mtime, changed_at, was_closed = mtime + 1, now, False
+        was_closed = was_closed or closed
         entry = CHAIR._replace(signature=Signature(1000, mtime, 11))
         sightings = observe(sightings, [entry], {entry.path} if closed else frozenset(), now)
         settled = is_settled(sightings[entry.path], now, RULES)
-        assert settled == (vouched or now - changed_at >= RULES.quiet_seconds)
+        assert settled == (was_closed or now - changed_at >= RULES.quiet_seconds)
 
 
 # ---- judging --------------------------------------------------------------------------------------------------------

@@ -20,10 +20,10 @@ SEEN = Trust(moves=True)
 BELIEVED = SEEN.with_freed([3, 4], 20)
 
 
-def since(charged: str = "0", unknown: int = 0, refused: int = 0, told: int = 0) -> Since:
+def since(charged: str = "0", unknown: int = 0, refused: int = 0, decided: int = 0) -> Since:
     """Return what was bought."""
     refusals = tuple(Refusal(number, "job", "content", HALF) for number in range(8, 8 + refused))
-    return Since(Decimal(charged), unknown, unknown * HALF, frozenset(), 0, told, refusals)
+    return Since(Decimal(charged), unknown, unknown * HALF, frozenset(), 0, decided, refusals)
 
 
 def reading(lower: str, bought: Since, *, exact: bool = True, sole: bool = True) -> Reading:

@@ -43,7 +43,7 @@ def publish(folder: Path, name: str, day: int = 1, colour: tuple[int, int, int] 
     return made.rename(folder / name)
 
 
-def tell(plugin: PluginUnderTest, directory: Path) -> str:
+def announce(plugin: PluginUnderTest, directory: Path) -> str:
     """Tell the plugin of a result; return what it printed."""
     plugin.call("rodin_delivered", job=JOB, directory=directory, event=EVENT)
     return plugin.output
@@ -103,7 +103,7 @@ def outbox(tmp_path: Path) -> Path:
 def test_a_real_result_is_on_the_sheet(sheets: PluginUnderTest, rodin_finished: Finished) -> None:
     """With its preview, its name, its files and their sizes; and every link leads to a file that is there."""
     outbox = rodin_finished.directory.parent
-    assert tell(sheets, rodin_finished.directory) == ""
+    assert announce(sheets, rodin_finished.directory) == ""
     page = read(outbox)
     assert page.titles == ["suzi"]
     assert "1 result ·" in page.text
@@ -123,7 +123,7 @@ def test_the_newest_come_first_and_the_rest_is_counted(rodin_plugin: OpenPlugin,
         os.utime(outbox / f"old{number}" / "job.toml", (0, 0))
     for day in (3, 28, 14):
         newest = publish(outbox, f"chair-{day}", day)
-    assert tell(rodin_plugin(PLUGIN, newest=3), newest) == ""
+    assert announce(rodin_plugin(PLUGIN, newest=3), newest) == ""
     page = read(outbox)
     assert page.titles == ["chair-28", "chair-14", "chair-3"]
     assert "the newest 3 of 1,503 results" in page.text
@@ -134,7 +134,7 @@ def test_the_picture_has_the_previews_in_rows(rodin_plugin: OpenPlugin, outbox: 
     for day, colour in ((1, RED), (2, BLUE), (3, RED), (4, BLUE)):
         result = publish(outbox, f"chair-{day}", day, colour)
     settings = {"columns": 2, "newest_in_picture": 3, "tile_pixels": 64, "theme": "light"}
-    tell(rodin_plugin(PLUGIN, **settings), result)
+    announce(rodin_plugin(PLUGIN, **settings), result)
     with Image.open(outbox / "contact-sheet.png") as picture:
         height = 64 + 2 * 16 + 12
         assert picture.size == (2 * 76 + 12, 2 * height + 12)
@@ -147,7 +147,7 @@ def test_the_picture_has_the_previews_in_rows(rodin_plugin: OpenPlugin, outbox: 
 
 def test_without_a_picture(rodin_plugin: OpenPlugin, outbox: Path) -> None:
     """Only the page is made, under the name that was asked for, and it does not speak of a picture."""
-    tell(rodin_plugin(PLUGIN, picture=False, name="index"), publish(outbox, "chair"))
+    announce(rodin_plugin(PLUGIN, picture=False, name="index"), publish(outbox, "chair"))
     assert sorted(there.name for there in outbox.iterdir()) == ["chair", "index.html"]
     assert ".png" not in (outbox / "index.html").read_text().replace("preview.png", "")
 
@@ -171,7 +171,7 @@ def test_names_are_text(sheets: PluginUnderTest, outbox: Path) -> None:
     folder = outbox / "</title><b>"
     for day, name in enumerate(NAMES, 1):
         result = publish(folder, name, day)
-    tell(sheets, result)
+    announce(sheets, result)
     page = read(folder)
     assert "script" not in page.tags
     assert "b" not in page.tags
@@ -198,7 +198,7 @@ def test_previews_that_are_none_are_left_out(sheets: PluginUnderTest, outbox: Pa
     os.mkfifo(outbox / "pipe" / "preview.png")
     Image.new("P", (9, 9)).save(outbox / "gif" / "preview.png", "GIF")
     Image.new("1", (9000, 9000)).save(outbox / "large" / "preview.png")
-    tell(sheets, result)
+    announce(sheets, result)
     page = read(outbox)
     assert page.titles == list(reversed(ways))
     assert page.tags.count("img") == 1
@@ -221,7 +221,7 @@ def test_receipts_that_are_none_are_told(sheets: PluginUnderTest, outbox: Path, 
     """Such a folder is left out, and the plugin's output says so."""
     result = publish(outbox, "chair", 1)
     (publish(outbox, "stool", 2) / "job.toml").write_bytes(text.encode("utf-8", "surrogateescape"))
-    assert "'stool' is left out: job.toml: " in tell(sheets, result)
+    assert "'stool' is left out: job.toml: " in announce(sheets, result)
     assert read(outbox).titles == ["chair"]
 
 
@@ -231,7 +231,7 @@ def test_a_forged_receipt_leads_nowhere_else(sheets: PluginUnderTest, outbox: Pa
     names = ["../../private", "/etc/passwd", "a/../../b", "sub/part.bin", *(f"{n}.bin" for n in range(20))]
     files = "".join(f'[[results]]\nname = "{name}"\nbytes = 1\n' for name in names)
     (result / "job.toml").write_text(f"[job]\nwritten_at = 2026-11-01T00:00:00Z\n{files}")
-    tell(sheets, result)
+    announce(sheets, result)
     page = read(outbox)
     assert not [address for address in page.addresses if ".." in address or "etc" in address]
     assert "./chair/sub/part.bin" in page.addresses
@@ -244,7 +244,7 @@ def test_other_things_in_the_folder_are_no_results(sheets: PluginUnderTest, outb
     (outbox / "props").mkdir()
     (outbox / "notes.txt").write_text("")
     (outbox / "again").symlink_to(result)
-    tell(sheets, result)
+    announce(sheets, result)
     assert read(outbox).titles == ["chair"]
 
 
@@ -275,7 +275,7 @@ def test_calls_at_once(rodin_plugin: OpenPlugin, outbox: Path) -> None:
 
     def deliver(number: int) -> None:
         for day in range(1 + number, 17, 2):
-            tell(plugins[number], publish(outbox, f"chair-{day:02}", day))
+            announce(plugins[number], publish(outbox, f"chair-{day:02}", day))
 
     threads = [threading.Thread(target=deliver, args=(number,)) for number in range(2)]
     for thread in threads:
@@ -291,9 +291,9 @@ def test_calls_at_once(rodin_plugin: OpenPlugin, outbox: Path) -> None:
 
 def test_a_result_that_was_taken_away(sheets: PluginUnderTest, outbox: Path) -> None:
     """Nothing is written then, not into an empty folder either: it may be where a share was mounted."""
-    told = tell(sheets, outbox / "props" / "chair")
+    told = announce(sheets, outbox / "props" / "chair")
     (outbox / "props").mkdir()
-    told += tell(sheets, outbox / "props" / "chair")
+    told += announce(sheets, outbox / "props" / "chair")
     assert told.count("chair was taken away; the sheet stays as it is") == 2
     assert list((outbox / "props").iterdir()) == []
 
@@ -304,7 +304,7 @@ def test_links_are_replaced_and_not_followed(sheets: PluginUnderTest, outbox: Pa
     result = publish(outbox, "chair")
     outside.write_text("precious")
     (outbox / "contact-sheet.html").symlink_to(outside)
-    tell(sheets, result)
+    announce(sheets, result)
     assert outside.read_text() == "precious"
     assert read(outbox).titles == ["chair"]
     mode = (outbox / "contact-sheet.html").lstat().st_mode
@@ -320,7 +320,7 @@ def test_a_file_of_somebody_else_stays(sheets: PluginUnderTest, outbox: Path, ex
     theirs = outbox / f"contact-sheet.{extension}"
     theirs.write_text("<html>my portfolio</html>")
     with pytest.raises(PluginError, match="no contact sheet has this name"):
-        tell(sheets, result)
+        announce(sheets, result)
     assert theirs.read_text() == "<html>my portfolio</html>"
     assert not list(outbox.glob(".*"))
 
@@ -328,11 +328,11 @@ def test_a_file_of_somebody_else_stays(sheets: PluginUnderTest, outbox: Path, ex
 def test_what_a_killed_call_renamed_away_comes_back(sheets: PluginUnderTest, outbox: Path) -> None:
     """Where it was no sheet: under a free name."""
     result = publish(outbox, "chair")
-    tell(sheets, result)
+    announce(sheets, result)
     aside = outbox / ".contact-sheet-0.html.old"
     aside.write_text("my portfolio")
     os.utime(aside, (time.time() - 7200,) * 2)
-    tell(sheets, result)
+    announce(sheets, result)
     assert not aside.exists()
     assert (outbox / "contact-sheet-2.html").read_text() == "my portfolio"
 
@@ -344,7 +344,7 @@ def test_what_killed_calls_left_is_removed(sheets: PluginUnderTest, outbox: Path
     for left in (old, young):
         left.touch()
     os.utime(old, (time.time() - 7200,) * 2)
-    tell(sheets, result)
+    announce(sheets, result)
     assert [there for there in (old, young) if there.exists()] == [young]
 
 
@@ -353,7 +353,7 @@ def test_a_sheet_that_cannot_be_written(sheets: PluginUnderTest, outbox: Path) -
     result = publish(outbox, "chair")
     (outbox / "contact-sheet.html").mkdir()
     with pytest.raises(PluginError, match=r"contact-sheet\.html"):
-        tell(sheets, result)
+        announce(sheets, result)
     assert not list(outbox.glob(".*"))
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Self
 
 BLOCK_BYTES = 64 * 1024
-PATIENCE_SECONDS = 20.0
+TIMEOUT_SECONDS = 20.0
 
 
 class Line(ABC):
@@ -152,7 +152,7 @@ class PacedLine(Line):
             due = max(due + count / self._pace, time.monotonic() - 0.05)
             time.sleep(max(due - time.monotonic(), 0))
 
-        with socket.create_connection(self._server, PATIENCE_SECONDS) as server:
+        with socket.create_connection(self._server, TIMEOUT_SECONDS) as server:
             both_ways(client, server, Way(self._BLOCK_BYTES, after=wait))
 
 
@@ -199,14 +199,14 @@ class HostileLine(Line):
         self.submits = 0
 
     def _relay(self, client: socket.socket) -> None:
-        client.settimeout(PATIENCE_SECONDS)
+        client.settimeout(TIMEOUT_SECONDS)
         if self._dies_early(client):
             return
         if self._context is None:
-            self._hear(client)
+            self._receive(client)
             return
         with self._context.wrap_socket(client, server_side=True) as encrypted:
-            self._hear(encrypted)
+            self._receive(encrypted)
 
     def _dies_early(self, client: socket.socket) -> bool:
         """Die before a word of HTTP is heard, so in whichever call comes next."""
@@ -216,7 +216,7 @@ class HostileLine(Line):
             return True
         return False
 
-    def _hear(self, client: socket.socket) -> None:
+    def _receive(self, client: socket.socket) -> None:
         head = b""
         while b"\r\n\r\n" not in head:
             if not (block := client.recv(BLOCK_BYTES)):
@@ -226,7 +226,7 @@ class HostileLine(Line):
         if head.startswith(SUBMIT):
             self.submits += 1
             stage = self._stages.popleft() if self._stages else ""
-        with socket.create_connection(self._server, PATIENCE_SECONDS) as server:
+        with socket.create_connection(self._server, TIMEOUT_SECONDS) as server:
             if stage == SLOW:
                 server.sendall(head)
                 both_ways(client, server, Way(200, after=dawdle), Way(40, after=dawdle))
@@ -257,7 +257,7 @@ class HostileLine(Line):
     def _repeated(self, client: socket.socket, head: bytes) -> bytes:
         request = _body(client, head, _length(head))
         for _ in range(3):
-            with socket.create_connection(self._server, PATIENCE_SECONDS) as server, contextlib.suppress(OSError):
+            with socket.create_connection(self._server, TIMEOUT_SECONDS) as server, contextlib.suppress(OSError):
                 server.sendall(request)
                 answer = _answer(server)
                 if answer and not answer.startswith(b"HTTP/1.1 5"):

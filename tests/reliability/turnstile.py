@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from typing import Any
 
-PATIENCE_SECONDS = 30.0
+TIMEOUT_SECONDS = 30.0
 _LOOK_SECONDS = 0.002
 
 
@@ -35,7 +35,7 @@ class Turnstile(Executor):
         while wait and self._waiting:  # as in any pool, they are still let go
             threading.Event().wait(_LOOK_SECONDS)
         for thread in list(self._threads) if wait else ():
-            thread.join(PATIENCE_SECONDS)
+            thread.join(TIMEOUT_SECONDS)
             assert not thread.is_alive(), "a step hangs"
 
     @property
@@ -63,7 +63,7 @@ class Turnstile(Executor):
 
     def _until(self, true: Callable[[], bool]) -> None:
         pause = threading.Event()
-        for _ in range(int(PATIENCE_SECONDS / _LOOK_SECONDS)):
+        for _ in range(int(TIMEOUT_SECONDS / _LOOK_SECONDS)):
             if true():
                 return
             pause.wait(_LOOK_SECONDS)

@@ -21,7 +21,7 @@ from rodin_watchd.emulator.server import Emulator
 from rodin_watchd.emulator.settings import EmulatorSettings
 
 HERE = Path(__file__).parent
-PATIENCE_SECONDS = 60.0
+TIMEOUT_SECONDS = 60.0
 LOOK_SECONDS = 0.02
 
 
@@ -130,7 +130,7 @@ def _is_settled(uploads: Mapping[str, int]) -> bool:
 def _stopped(process: subprocess.Popen[bytes], accepted: Callable[[], set[str]]) -> set[str]:
     """End a server politely: what it has whole, it still carries out."""
     process.send_signal(signal.SIGTERM if process.args[0] != "nginx" else signal.SIGQUIT)  # type: ignore[index] # a list, as given
-    process.wait(PATIENCE_SECONDS)
+    process.wait(TIMEOUT_SECONDS)
     return accepted()
 
 
@@ -156,8 +156,8 @@ def _listens(port: int) -> bool:
 
 def await_true(question: Callable[[], bool]) -> None:
     """Ask until the answer is yes; raises TimeoutError when it takes too long."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while not question():
         if time.monotonic() > deadline:
-            raise TimeoutError(f"still not after {PATIENCE_SECONDS} s")
+            raise TimeoutError(f"still not after {TIMEOUT_SECONDS} s")
         time.sleep(LOOK_SECONDS)

@@ -11,7 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from workshop import KEY, PATIENCE_SECONDS, QUIET_SECONDS, Vendor, Workshop, emulated, glb, image, model, workshop
+from workshop import KEY, QUIET_SECONDS, TIMEOUT_SECONDS, Vendor, Workshop, emulated, glb, image, model, workshop
 
 from rodin_watchd.errors import AlreadyRunningError, JournalError
 from rodin_watchd.model import State
@@ -106,7 +106,7 @@ def test_run_until_idle_ends_when_all_is_delivered(tmp_path: Path, vendor: Vendo
         shop.drop_set("chair")
         shop.drop("lonely.obj", model("lonely"))
         shop.hands.seconds += 1
-        runner = threading.Timer(PATIENCE_SECONDS, shop.daemon.stop)
+        runner = threading.Timer(TIMEOUT_SECONDS, shop.daemon.stop)
         runner.start()
         with shop.running_clock():
             shop.daemon.run(until_idle=True)
@@ -139,7 +139,7 @@ def test_a_drain_drops_an_upload_before_its_last_bytes(shop: Workshop, vendor: V
     """A polite end submits nothing more: the upload is dropped, and the next start sends it again."""
     shop.drop_set("chair")
     shop.until(shop.is_in("chair", State.UPLOADING))
-    assert shop.daemon.drain(PATIENCE_SECONDS)
+    assert shop.daemon.drain(TIMEOUT_SECONDS)
     assert shop.states() == {"chair": State.STAGED}
     assert vendor.charges == 0
     shop.restart()
@@ -152,7 +152,7 @@ def test_a_drain_waits_for_an_answer_that_may_cost_money(shop: Workshop, vendor:
     """Once the last bytes have left, the end waits for the answer, longer than for other steps: nothing is unknown."""
     shop.drop_set("chair")
     shop.until(shop.is_in("chair", State.SUBMITTING))
-    assert shop.daemon.drain(0.0, answer_seconds=PATIENCE_SECONDS)
+    assert shop.daemon.drain(0.0, answer_seconds=TIMEOUT_SECONDS)
     assert shop.states() == {"chair": State.SUBMITTED}
     shop.restart()
     shop.idle()
@@ -176,7 +176,7 @@ def test_a_fault_of_the_loop_lets_waiting_uploads_go(shop: Workshop, vendor: Ven
     with closing(sqlite3.connect(shop.journal)) as another:
         another.execute("DROP TABLE events")
     with pytest.raises(JournalError):
-        shop.until(shop.is_in("chair", State.SUBMITTING), busy_seconds=PATIENCE_SECONDS)
+        shop.until(shop.is_in("chair", State.SUBMITTING), busy_seconds=TIMEOUT_SECONDS)
     shop.crash()
     assert threads() == []
     assert vendor.charges == 0

@@ -10,7 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from scripted_server import PATIENCE_SECONDS, Conversation, ScriptedServer, response
+from scripted_server import TIMEOUT_SECONDS, Conversation, ScriptedServer, response
 from workshop import Workshop, image, model, working, workshop
 
 from rodin_watchd.model import State
@@ -139,9 +139,9 @@ def test_an_upload_that_is_taken_back_loses_no_answer(tmp_path: Path, why: str) 
     with ScriptedServer(vendor) as server, workshop(tmp_path, server.url) as shop:
         shop.drop_set("chair")
         shop.until(shop.is_in("chair", State.UPLOADING))
-        assert vendor.answered.wait(PATIENCE_SECONDS)
+        assert vendor.answered.wait(TIMEOUT_SECONDS)
         if why == "stop":
-            assert shop.daemon.drain(PATIENCE_SECONDS)
+            assert shop.daemon.drain(TIMEOUT_SECONDS)
         elif why == "pause":
             shop.leave("pause")
             shop.until(shop.is_in("chair", State.SUBMITTED))

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from places import share
 from prometheus_client.parser import text_string_to_metric_families
-from workshop import PATIENCE_SECONDS, Workshop, image, model, working
+from workshop import TIMEOUT_SECONDS, Workshop, image, model, working
 
 from rodin_watchd.adapters.heartbeat import read_heartbeat
 from rodin_watchd.core.health import Health
@@ -117,7 +117,7 @@ def test_a_long_end_is_no_ill_health(tmp_path: Path) -> None:
         shop.drop_set("chair")
         shop.until(shop.is_in("chair", State.SUBMITTING))
         shop.hands.seconds += 5
-        assert shop.daemon.drain(0.0, answer_seconds=PATIENCE_SECONDS)
+        assert shop.daemon.drain(0.0, answer_seconds=TIMEOUT_SECONDS)
         seen = health(shop)
         assert (seen.paused, seen.monotonic) == (("stopping",), 5000.0 + shop.hands.seconds)
 

@@ -103,8 +103,8 @@ def test_what_concerns_all_is_told_when_there_is_room(tmp_path: Path) -> None:
         job_store = JobStore(journal)
         filled_up(small / "filler")
         for number in range(3):
-            job_store.tell("paused", f"api {number} {'x' * 5000}", float(number))
+            job_store.report("paused", f"api {number} {'x' * 5000}", float(number))
         (small / "filler").unlink()
-        job_store.tell("resumed", "api", 9.0)
+        job_store.report("resumed", "api", 9.0)
         told = [(event.at, event.kind) for event in journal.service_events()]
     assert told == [(9.0, "resumed"), (2.0, "paused"), (1.0, "paused"), (0.0, "paused")]

@@ -24,7 +24,7 @@ from rodin_watchd.adapters.store.files import moved_aside, open_in_use, put_back
 from rodin_watchd.adapters.store.reader import JournalReader
 from rodin_watchd.adapters.store.sqlite import Journal, insert_command
 from rodin_watchd.adapters.systemd import Manager
-from rodin_watchd.cli.health import told
+from rodin_watchd.cli.health import health_line
 from rodin_watchd.core.refusals import MOST_TRIES
 from rodin_watchd.errors import DiskError, JournalError, JournalGoneError, JournalRolledBackError
 from rodin_watchd.model import State
@@ -301,7 +301,7 @@ def test_a_removed_state_folder_is_made_again(tmp_path: Path) -> None:
         shop.drop_set("before")
         shop.idle()
         assert vendor.charges == 2
-        assert told(shop.journal, LONG_SECONDS)[0]
+        assert health_line(shop.journal, LONG_SECONDS)[0]
 
 
 @pytest.mark.parametrize("folder", [".rodin-watchd", ".rodin-watchd/work"])
@@ -365,14 +365,14 @@ def test_without_room_the_service_waits_and_says_so(tmp_path: Path) -> None:
         assert vendor.charges == 1
         assert "Nothing is taken or paid until the journal is written again" in shop.status()
         assert "Make free space" in shop.status()
-        healthy, line = told(small / "journal.sqlite3", LONG_SECONDS)
+        healthy, line = health_line(small / "journal.sqlite3", LONG_SECONDS)
         assert not healthy
         assert "journal gone" in line
         hog.unlink()
         shop.idle()
         assert vendor.charges == 2
         assert "Nothing is taken or paid" not in shop.status()
-        assert told(small / "journal.sqlite3", LONG_SECONDS)[0]
+        assert health_line(small / "journal.sqlite3", LONG_SECONDS)[0]
 
 
 def test_a_backup_is_never_made_of_a_strange_file(tmp_path: Path) -> None:
@@ -534,7 +534,7 @@ def test_a_loss_stands_until_a_person_accepts_it(tmp_path: Path) -> None:
         assert "2 submits are missing in it" in shop.status()
         assert "rodin-watchd accept journal" in shop.status()
         assert kept_backups(journal)[0].name in shop.status()
-        assert "2 submits are missing in the journal" in told(journal, LONG_SECONDS)[1]
+        assert "2 submits are missing in the journal" in health_line(journal, LONG_SECONDS)[1]
         put_back = copied(journal)
         shop.drop_set("fourth")
         shop.idle()
@@ -546,7 +546,7 @@ def test_a_loss_stands_until_a_person_accepts_it(tmp_path: Path) -> None:
         assert run.exit_code == 0, run.output
         shop.ticks(2, step_seconds=2)
         assert "missing in it" not in shop.status()
-        assert "missing in the journal" not in told(journal, LONG_SECONDS)[1]
+        assert "missing in the journal" not in health_line(journal, LONG_SECONDS)[1]
         shop.restart()
         assert shop.daemon.parts.job_store.loss is None
         again = shop.at_terminal("accept", "journal", "--yes")

@@ -450,7 +450,7 @@ def rodin_service(event):
 """
     with plugged(tmp_path, vendor, told, failures_before_rest=1, rest_seconds=80_000) as shop:
         for number in range(100):
-            shop.daemon.parts.job_store.tell("test", f"number {number}", 1000.0)
+            shop.daemon.parts.job_store.report("test", f"number {number}", 1000.0)
         wanted = {f"number {number}" for number in range(100)}
         shop.until(lambda: {note["message"] for note in notes(tmp_path)} >= wanted)
         assert shop.event_kinds().count("plugin-aside") == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-from workshop import PATIENCE_SECONDS, Vendor, Workshop
+from workshop import TIMEOUT_SECONDS, Vendor, Workshop
 
 from rodin_watchd.model import Retry, State
 from rodin_watchd.service.pool import Closing, Message, StepFinished
@@ -18,7 +18,7 @@ def messages(shop: Workshop, count: int) -> list[Message]:
     while len(found) < count:
         wake.take()
         found += pool.take()
-        assert len(found) >= count or wake.wait(PATIENCE_SECONDS)
+        assert len(found) >= count or wake.wait(TIMEOUT_SECONDS)
     return found
 
 
@@ -46,7 +46,7 @@ def test_closing_the_pool_answers_those_who_wait(shop: Workshop, vendor: Vendor)
     [asked] = messages(shop, 1)
     assert isinstance(asked, Closing)
     shop.daemon.parts.pool.close()
-    assert asked.reply.exception(PATIENCE_SECONDS) is not None
+    assert asked.reply.exception(TIMEOUT_SECONDS) is not None
     shop.daemon.parts.pool.close()
     shop.join()
     assert vendor.charges == 0
@@ -59,7 +59,7 @@ def test_a_question_after_the_end_is_refused(shop: Workshop, vendor: Vendor) -> 
     refused: list[Exception] = []
 
     def ask() -> None:
-        gate.wait(PATIENCE_SECONDS)
+        gate.wait(TIMEOUT_SECONDS)
         try:
             pool.ask_to_close("late")
         except Exception as error:  # noqa: BLE001 - the test tells which
@@ -69,7 +69,7 @@ def test_a_question_after_the_end_is_refused(shop: Workshop, vendor: Vendor) -> 
     thread.start()
     pool.close()
     gate.set()
-    thread.join(PATIENCE_SECONDS)
+    thread.join(TIMEOUT_SECONDS)
     assert [type(error).__name__ for error in refused] == ["UploadDroppedError"]
     assert vendor.charges == 0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from workshop import PATIENCE_SECONDS, Vendor, Workshop, model, workshop
+from workshop import TIMEOUT_SECONDS, Vendor, Workshop, model, workshop
 
 from rodin_watchd.model import State
 
@@ -59,7 +59,7 @@ def test_trouble_with_the_watching_is_told_and_passes(tmp_path: Path, vendor: Ve
         assert "ATTENTION" not in shop.status()
         shop.daemon.parts.wake.take()
         shop.drop("lonely.obj", model("lonely"))
-        assert shop.daemon.parts.wake.wait(PATIENCE_SECONDS)
+        assert shop.daemon.parts.wake.wait(TIMEOUT_SECONDS)
 
 
 def test_a_file_where_a_folder_was_stops_nobody(shop: Workshop) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from workshop import KEY, PATIENCE_SECONDS, Hands, Vendor, Workshop, emulated
+from workshop import KEY, TIMEOUT_SECONDS, Hands, Vendor, Workshop, emulated
 
 from rodin_watchd.adapters.systemd import Manager
 from rodin_watchd.cli.logs import set_level
@@ -90,7 +90,7 @@ def test_the_old_tools_are_closed_when_nobody_uses_them(shop: Reloaded) -> None:
     [leaving] = [thread for thread in threading.enumerate() if thread.name == "leave"]
     assert leaving.is_alive()
     shop.idle()
-    leaving.join(PATIENCE_SECONDS)
+    leaving.join(TIMEOUT_SECONDS)
     assert not leaving.is_alive()
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from scripted_server import PATIENCE_SECONDS, Conversation, ScriptedServer, response
+from scripted_server import TIMEOUT_SECONDS, Conversation, ScriptedServer, response
 from workshop import Workshop, glb, image, workshop
 
 from rodin_watchd.model import State
@@ -58,12 +58,12 @@ class ForgetfulVendor:
                 self.balance -= 0.5 if self.all_charge or len(self.submits) == 1 else 0
                 if len(self.submits) == 1:
                     self.first_come.set()
-                    assert self.first_answer.wait(PATIENCE_SECONDS)
+                    assert self.first_answer.wait(TIMEOUT_SECONDS)
                 told = {"error": None, "uuid": task, "jobs": {"uuids": ["j"], "subscription_key": "sub"}}
                 conversation.send(response(201, json.dumps(told).encode()))
             elif path.startswith("/files/"):
                 self.file_asked.set()
-                assert self.files.wait(PATIENCE_SECONDS)
+                assert self.files.wait(TIMEOUT_SECONDS)
                 _, _, task, name = path.split("/")
                 conversation.send(response(200, files_of(task)[name]))
             else:
@@ -93,7 +93,7 @@ def shop(tmp_path: Path, vendor: ForgetfulVendor) -> Iterator[Workshop]:
     with workshop(tmp_path, vendor.url) as shop:
         shop.drop_set("slow")
         shop.until(shop.is_in("slow", State.SUBMITTING), busy_seconds=0.05)
-        assert vendor.first_come.wait(PATIENCE_SECONDS)
+        assert vendor.first_come.wait(TIMEOUT_SECONDS)
         try:
             yield shop
         finally:
@@ -183,7 +183,7 @@ def test_what_plugins_made_of_another_sets_result_is_used_by_nobody(tmp_path: Pa
         try:
             shop.drop_set("slow")
             shop.until(shop.is_in("slow", State.SUBMITTING), busy_seconds=0.05)
-            assert vendor.first_come.wait(PATIENCE_SECONDS)
+            assert vendor.first_come.wait(TIMEOUT_SECONDS)
             shop.drop_set("quick")
             shop.until(started.exists, busy_seconds=0.05)
             vendor.first_answer.set()
@@ -218,7 +218,7 @@ def test_the_balance_proves_nothing_about_a_disputed_task(tmp_path: Path, vendor
             shop.has_seen_the_balance_fall()
             shop.drop_set("slow")
             shop.until(shop.is_in("slow", State.SUBMITTING), busy_seconds=0.05)
-            assert vendor.first_come.wait(PATIENCE_SECONDS)
+            assert vendor.first_come.wait(TIMEOUT_SECONDS)
             shop.drop_set("quick")
             shop.until(shop.is_in("quick", State.SUBMITTED), busy_seconds=0.05)
             answered(shop, vendor)

@@ -22,53 +22,53 @@ from rodin_watchd.problem import Lane
 
 def test_the_first_error_is_the_services() -> None:
     """Nobody is blamed before the lane was seen to work for others."""
-    blame = Suspects()
-    blame.begin("a")
-    assert not blame.is_own("a", Lane.DISK)
-    assert not blame.is_own("a", Lane.DISK)
+    suspects = Suspects()
+    suspects.begin("a")
+    assert not suspects.is_own("a", Lane.DISK)
+    assert not suspects.is_own("a", Lane.DISK)
 
 
 def test_an_error_is_the_jobs_own_when_the_lane_works_for_others() -> None:
     """A failed, B was handed out later and worked, A fails again: it is A; B's first error is the service's."""
-    blame = Suspects()
-    blame.begin("a")
-    assert not blame.is_own("a", Lane.DISK)
-    blame.begin("b")
-    blame.worked("b", [Lane.DISK])
-    blame.begin("a")
-    assert blame.is_own("a", Lane.DISK)
-    assert not blame.is_own("b", Lane.DISK)
+    suspects = Suspects()
+    suspects.begin("a")
+    assert not suspects.is_own("a", Lane.DISK)
+    suspects.begin("b")
+    suspects.worked("b", [Lane.DISK])
+    suspects.begin("a")
+    assert suspects.is_own("a", Lane.DISK)
+    assert not suspects.is_own("b", Lane.DISK)
 
 
 def test_what_was_under_way_before_proves_nothing() -> None:
     """A step that was handed out before the failure may have met a service that still worked."""
-    blame = Suspects()
-    blame.begin("b")
-    blame.begin("a")
-    assert not blame.is_own("a", Lane.API)
-    blame.worked("b", [Lane.API])
-    assert not blame.is_own("a", Lane.API)
+    suspects = Suspects()
+    suspects.begin("b")
+    suspects.begin("a")
+    assert not suspects.is_own("a", Lane.API)
+    suspects.worked("b", [Lane.API])
+    assert not suspects.is_own("a", Lane.API)
 
 
 def test_another_lane_proves_nothing() -> None:
     """A disk that works says nothing about the vendor."""
-    blame = Suspects()
-    blame.is_own("a", Lane.API)
-    blame.begin("b")
-    blame.worked("b", [Lane.DISK])
-    assert not blame.is_own("a", Lane.API)
+    suspects = Suspects()
+    suspects.is_own("a", Lane.API)
+    suspects.begin("b")
+    suspects.worked("b", [Lane.DISK])
+    assert not suspects.is_own("a", Lane.API)
 
 
 def test_success_and_the_end_wipe_the_slate() -> None:
     """A job that worked in the lane, or that has ended, begins anew."""
-    blame = Suspects()
-    for wipe in (partial(blame.worked, "a", [Lane.API]), partial(blame.forget, "a")):
-        blame.is_own("a", Lane.API)
-        blame.begin("b")
-        blame.worked("b", [Lane.API])
+    suspects = Suspects()
+    for wipe in (partial(suspects.worked, "a", [Lane.API]), partial(suspects.forget, "a")):
+        suspects.is_own("a", Lane.API)
+        suspects.begin("b")
+        suspects.worked("b", [Lane.API])
         wipe()
-        assert not blame.is_own("a", Lane.API)
-        blame.forget("a")
+        assert not suspects.is_own("a", Lane.API)
+        suspects.forget("a")
 
 
 class _Choosy(BaseHTTPRequestHandler):

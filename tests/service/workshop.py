@@ -49,7 +49,7 @@ from rodin_watchd.service.plugins import Plugins
 from rodin_watchd.service.pool import Pool
 
 KEY = "key-of-the-tests-123"
-PATIENCE_SECONDS = 20.0
+TIMEOUT_SECONDS = 20.0
 LOOK_SECONDS = 0.002
 MOST_TICKS = 3000
 STEP_SECONDS = 0.5
@@ -211,7 +211,7 @@ class Workshop:
     def rest(self) -> None:
         """Wait until the steps under way have done all that they can on their own."""
         pool, pause = self.daemon.parts.pool, threading.Event()
-        for _ in range(int(PATIENCE_SECONDS / LOOK_SECONDS)):
+        for _ in range(int(TIMEOUT_SECONDS / LOOK_SECONDS)):
             if len(pool.messages) >= len(pool.busy):
                 return
             pause.wait(LOOK_SECONDS)
@@ -243,7 +243,7 @@ class Workshop:
             before, changes = changes, self.store.changes
             quiet = quiet + 1 if changes == before else 0
             if self.daemon.parts.pool.busy:
-                woken = self.daemon.parts.wake.wait(PATIENCE_SECONDS if busy_seconds is None else busy_seconds)
+                woken = self.daemon.parts.wake.wait(TIMEOUT_SECONDS if busy_seconds is None else busy_seconds)
                 assert woken or busy_seconds is not None, "a step hangs"
                 if woken:
                     continue
@@ -294,7 +294,7 @@ class Workshop:
             answers[:] = filter(None, [self.store.answer(number)])
             return bool(answers)
 
-        self.until(answered, step_seconds=0.0, busy_seconds=PATIENCE_SECONDS)
+        self.until(answered, step_seconds=0.0, busy_seconds=TIMEOUT_SECONDS)
         return answers[0]
 
     def at_terminal(self, *words: str) -> Result:

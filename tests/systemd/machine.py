@@ -21,7 +21,7 @@ Entry: TypeAlias = dict[str, Any]
 """A line of the machine's journal, with its fields."""
 
 BOOT_SECONDS = 60.0
-PATIENCE_SECONDS = 60.0
+TIMEOUT_SECONDS = 60.0
 END_SECONDS = 5.0
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -38,7 +38,7 @@ class Diary:
 
     def close(self) -> None:
         """Read to the end."""
-        self._reading.join(PATIENCE_SECONDS)
+        self._reading.join(TIMEOUT_SECONDS)
         assert self._lines.stdout is not None
         self._lines.stdout.close()
 
@@ -67,7 +67,7 @@ class Diary:
             return bool(found)
 
         with self._news:
-            assert self._news.wait_for(there, PATIENCE_SECONDS), "\n".join(map(told, self._entries[mark:][-40:]))
+            assert self._news.wait_for(there, TIMEOUT_SECONDS), "\n".join(map(told, self._entries[mark:][-40:]))
         return found[0]
 
 
@@ -89,7 +89,7 @@ class Machine:
     def close(self) -> None:
         """Pull the plug: with its first process all others of the machine end (pid_namespaces(7))."""
         os.kill(self._leader, signal.SIGKILL)
-        self._journal.wait(PATIENCE_SECONDS)
+        self._journal.wait(TIMEOUT_SECONDS)
 
     def run(self, line: str, *, code: int = 0) -> str:
         """Run a line in a shell, expect its exit code, return what it printed."""
@@ -100,7 +100,7 @@ class Machine:
             stderr=subprocess.STDOUT,
             text=True,
             check=False,
-            timeout=PATIENCE_SECONDS,
+            timeout=TIMEOUT_SECONDS,
         )
         assert done.returncode == code, f"{line}: {done.returncode}\n{done.stdout}"
         return done.stdout

@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.systemd, pytest.mark.timeout(600)]
 PROJECT = Path(__file__).parents[2]
 SECRET = "the-key-of-the-container"  # noqa: S105 - what the service is to find
 USER = 10001
-PATIENCE_SECONDS = 120.0
+TIMEOUT_SECONDS = 120.0
 
 
 def environment() -> dict[str, str]:
@@ -67,7 +67,7 @@ def test_the_containers_terms_are_enough(root: Path, tmp_path: Path) -> None:
         text=True,
         check=False,
         env={"PATH": os.environ["PATH"], "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
-        timeout=PATIENCE_SECONDS,
+        timeout=TIMEOUT_SECONDS,
     )
     assert done.returncode == 0, done.stdout
     actions = [json.loads(line)["action"] for line in done.stdout.splitlines() if line.startswith("{")]

@@ -49,9 +49,9 @@ def picture(seen: Gathered, settings: Settings) -> bytes:
         row, column = divmod(number, columns)
         _tile(sheet, (column * step + _GAP, row * height + _GAP), result, settings)
     out = BytesIO()
-    told = PngInfo()
-    told.add_text("Software", SIGN)
-    sheet.save(out, "PNG", compress_level=4, pnginfo=told)
+    found = PngInfo()
+    found.add_text("Software", SIGN)
+    sheet.save(out, "PNG", compress_level=4, pnginfo=found)
     return out.getvalue()
 
 
@@ -66,8 +66,8 @@ def _tile(sheet: Image.Image, at: tuple[int, int], result: Result, settings: Set
         small = thumbnail(result.preview, edge)
         sheet.paste(small, (left + (edge - small.width) // 2, top + (edge - small.height) // 2), small)
     draw.text((left, top + edge + line // 4), fitting(shown(result.name), font, edge), font=font, fill=theme.text)
-    told = f"{result.at.astimezone():%Y-%m-%d %H:%M}"
-    draw.text((left, top + edge + line + line // 4), told, font=font, fill=theme.quiet)
+    message = f"{result.at.astimezone():%Y-%m-%d %H:%M}"
+    draw.text((left, top + edge + line + line // 4), message, font=font, fill=theme.quiet)
 
 
 def fitting(text: str, font: Font, width: float) -> str:

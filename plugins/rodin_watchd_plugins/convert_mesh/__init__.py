@@ -66,13 +66,13 @@ def _models(directory: Path) -> list[Path]:
 def _converted(source: Path, directory: Path, settings: Settings) -> dict[str, Any]:
     there = {path.suffix.lower()[1:] for path in source.parent.iterdir() if path.stem == source.stem}
     wanted = [name for name in dict.fromkeys(settings.formats) if name not in there]
-    told: dict[str, Any] = {"from": source.relative_to(directory).as_posix()}
+    fields: dict[str, Any] = {"from": source.relative_to(directory).as_posix()}
     if not wanted:
-        return {**told, "written": []}
+        return {**fields, "written": []}
     model = reading.read(source)
     written: list[dict[str, Any]] = []
     for name in wanted:
         paths = writing.write(model, source.with_suffix(f".{name}"))
         written += [{"name": path.relative_to(directory).as_posix(), "bytes": path.stat().st_size} for path in paths]
     losses = {name: what for name in wanted if (what := lost(model, name))}
-    return {**told, "triangles": model.triangles, "written": written, **({"lost": losses} if losses else {})}
+    return {**fields, "triangles": model.triangles, "written": written, **({"lost": losses} if losses else {})}

@@ -119,35 +119,35 @@ def rodin_configure(settings: Settings) -> None:
 @hookimpl
 def rodin_delivered(job: Job, directory: Path, event: Event, settings: Settings) -> None:
     """Tell of a result, with its preview."""
-    _tell(event, of_job("delivered", job, event, settings.shown_root), settings, directory)
+    _send(event, of_job("delivered", job, event, settings.shown_root), settings, directory)
 
 
 @hookimpl
 def rodin_failed(job: Job, event: Event, settings: Settings) -> None:
     """Tell of a failed set, and why."""
-    _tell(event, of_job("failed", job, event, settings.shown_root), settings)
+    _send(event, of_job("failed", job, event, settings.shown_root), settings)
 
 
 @hookimpl
 def rodin_held(job: Job, event: Event, settings: Settings) -> None:
     """Tell of a job that waits for a decision."""
-    _tell(event, of_job("held", job, event, settings.shown_root), settings)
+    _send(event, of_job("held", job, event, settings.shown_root), settings)
 
 
 @hookimpl
 def rodin_waiting(waiting: Waiting, event: Event, settings: Settings) -> None:
     """Tell of a set that lacks a file."""
-    _tell(event, of_waiting(waiting, event), settings)
+    _send(event, of_waiting(waiting, event), settings)
 
 
 @hookimpl
 def rodin_service(event: Event, settings: Settings) -> None:
     """Tell of what happens to the service."""
     if event.kind not in settings.leave_out:
-        _tell(event, of_service(event), settings)
+        _send(event, of_service(event), settings)
 
 
-def _tell(event: Event, message: Message, settings: Settings, directory: Path | None = None) -> None:
+def _send(event: Event, message: Message, settings: Settings, directory: Path | None = None) -> None:
     """Keep the message, and send all that is due. Raises RuntimeError: then it waits on, and the call is repeated."""
     if message.moment not in settings.on:
         return

@@ -39,7 +39,7 @@ class Target:
     def __init__(self, url: str, number: int) -> None:
         scheme = url.partition("://")[0] if "://" in url else ""
         self.key = hashlib.sha256(url.encode()).hexdigest()[:16]
-        with _heard() as said:
+        with _captured_log() as said:
             service = Apprise.instantiate(url, asset=_ASSET)
         if not isinstance(service, NotifyBase):
             known = f"that begins with {scheme}://" if scheme.isalnum() else "without a scheme"
@@ -65,7 +65,7 @@ class Target:
             AttachMemory(content=data, name=name, mimetype="image/jpeg")  # type: ignore[no-untyped-call]  # apprise leaves it so
             for name, data in pictures
         ]
-        with _heard() as said:
+        with _captured_log() as said:
             taken = self._apprise.notify(
                 body=text,
                 title=title,
@@ -89,7 +89,7 @@ def _secrets(url: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def _heard() -> Iterator[list[str]]:
+def _captured_log() -> Iterator[list[str]]:
     """Give the list that apprise's warnings are put into; nothing of them is printed."""
     said: list[str] = []
 

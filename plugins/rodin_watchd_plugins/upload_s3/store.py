@@ -87,8 +87,8 @@ class Store:
 
 def _object(settings: Settings, local: Local) -> dict[str, Any]:
     """Return what is said of an object beside its bytes."""
-    told: dict[str, Any] = {"ContentType": local.content_type, "Metadata": {_SHA256: local.sha256}}
-    return told | ({"StorageClass": settings.storage_class} if settings.storage_class else {})
+    fields: dict[str, Any] = {"ContentType": local.content_type, "Metadata": {_SHA256: local.sha256}}
+    return fields | ({"StorageClass": settings.storage_class} if settings.storage_class else {})
 
 
 def _transfer(settings: Settings) -> TransferConfig:

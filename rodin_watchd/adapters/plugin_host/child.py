@@ -141,8 +141,8 @@ class Child:
     def load(self) -> None:
         """Wait until the plugin is loaded. Raises PluginError when it cannot be; then the process is gone."""
         with self._closed_on_error():
-            told, _ = self._hear(self._limits.start_seconds, lambda: None)
-            self.loaded = self._loaded(told)
+            found, _ = self._receive(self._limits.start_seconds, lambda: None)
+            self.loaded = self._loaded(found)
 
     def ask(self, request: Mapping[str, Any], seconds: float, watch: Callable[[], None]) -> ChildReply:
         """Have a call carried out. `watch` is called now and then meanwhile, and raises to end it.
@@ -156,7 +156,7 @@ class Child:
         self._number += 1
         with self._closed_on_error():
             self._send(self._packed(request), began + seconds)
-            value, left = self._hear(seconds, watch)
+            value, left = self._receive(seconds, watch)
         if left or not self._emptied():  # processes of its own that still run; or no folder for the next call
             self.close()
         return ChildReply(value, self.output, time.monotonic() - began)
@@ -225,7 +225,7 @@ class Child:
             if self._line.fileno() >= 0:
                 self._line.setblocking(False)
 
-    def _hear(self, seconds: float, watch: Callable[[], None]) -> tuple[Any, bool]:
+    def _receive(self, seconds: float, watch: Callable[[], None]) -> tuple[Any, bool]:
         """Wait for an answer, and read what is printed meanwhile. Returns the value, and whether it left processes."""
         looked_at = time.monotonic()
         until = looked_at + seconds
@@ -260,9 +260,9 @@ class Child:
         except ValueError:
             raise self._garbage() from None
 
-    def _loaded(self, told: Any) -> Loaded:  # noqa: ANN401 - whatever came
+    def _loaded(self, found: Any) -> Loaded:  # noqa: ANN401 - whatever came
         try:
-            return Loaded(tuple(map(str, told["hooks"])), str(told["about"]), told["schema"])
+            return Loaded(tuple(map(str, found["hooks"])), str(found["about"]), found["schema"])
         except (KeyError, TypeError):
             raise self._garbage() from None
 
@@ -273,12 +273,12 @@ class Child:
                 raise self._garbage()
             if answer["ok"] is True:
                 return answer["value"], bool(answer["left"])
-            told = [str(answer[key]) for key in ("message", "where", "trace")]
+            lines = [str(answer[key]) for key in ("message", "where", "trace")]
             kind = PluginSettingsError if answer["settings"] is True else PluginError
         except KeyError:
             raise self._garbage() from None
-        at = f" ({told[1]})" if told[1] else ""
-        raise kind(f"{self._named} failed: {told[0]}{at}.", trace=told[2])
+        at = f" ({lines[1]})" if lines[1] else ""
+        raise kind(f"{self._named} failed: {lines[0]}{at}.", trace=lines[2])
 
     def _read_line(self) -> bytes:
         try:

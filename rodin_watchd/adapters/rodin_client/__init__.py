@@ -268,8 +268,8 @@ class RodinClient:
             self._count(call, NO_ANSWER)
             raise
         self._count(call, str(response.status_code))
-        told = (request.method, without_query(request.url or ""), response.status_code)
-        log.debug("call: %s %s: HTTP %d", *told, extra={"action": "call"})
+        values = (request.method, without_query(request.url or ""), response.status_code)
+        log.debug("call: %s %s: HTTP %d", *values, extra={"action": "call"})
         return response
 
     def _unreachable(self, error: BaseException) -> NetworkError:

@@ -273,14 +273,14 @@ class _PacedStream(io.RawIOBase):
         self._come = bytearray(come)
         self._source = source
         self._sock = sock
-        self._patience_seconds = sock.gettimeout() or 0.0
+        self._timeout_seconds = sock.gettimeout() or 0.0
         self._seconds_per_byte = 0.0
-        self._ends_at = time.monotonic() + self._patience_seconds
+        self._ends_at = time.monotonic() + self._timeout_seconds
 
     def begin_body(self) -> None:
         """Give the body a time of its own, which grows with what comes; the head has a fixed one."""
         self._seconds_per_byte = 1 / SLOWEST_BYTES_PER_SECOND
-        self._ends_at = time.monotonic() + self._patience_seconds
+        self._ends_at = time.monotonic() + self._timeout_seconds
 
     def readable(self) -> bool:
         return True
@@ -293,7 +293,7 @@ class _PacedStream(io.RawIOBase):
         left = self._ends_at - time.monotonic()
         if left <= 0:
             raise TimeoutError("the answer came too slowly")
-        timeout = min(left, self._patience_seconds)
+        timeout = min(left, self._timeout_seconds)
         if timeout != self._sock.gettimeout():  # setting it is a system call, and there may be thousands of pieces
             self._sock.settimeout(timeout)
         got = self._source.readinto(buffer)
@@ -402,8 +402,8 @@ def _framed(head: list[bytes]) -> list[bytes]:
 
     It takes `gzip, chunked` for no chunks at all. The transfer's codings were put on last, and so come last (RFC 9112, section 6.1).
     """
-    told = [line.partition(b":")[2] for line in head if _name(line) == b"transfer-encoding"]
-    codings = [coding.strip().lower() for coding in b",".join(told).split(b",")]
+    lines = [line.partition(b":")[2] for line in head if _name(line) == b"transfer-encoding"]
+    codings = [coding.strip().lower() for coding in b",".join(lines).split(b",")]
     others = [coding for coding in codings if coding not in (b"", b"chunked", b"identity")]
     if not others:
         return head

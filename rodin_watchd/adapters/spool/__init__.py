@@ -43,11 +43,11 @@ from rodin_watchd.adapters.spool.moving import (
     contents,
     discard,
     give_name,
+    job_named_by,
     move_orphan,
     move_to_free_name,
     published_before,
     report_digest_in,
-    told_by,
 )
 from rodin_watchd.adapters.spool.sealing import linked
 from rodin_watchd.adapters.spool.sharing import PLAIN, Sharing
@@ -77,7 +77,7 @@ from rodin_watchd.errors import ArchiveError, DiskError, FailedFolderError, Fold
 from rodin_watchd.hooks.trees import remove
 from rodin_watchd.model import InputFile, Job
 
-__all__ = ["RECEIPTS", "Destination", "Spool", "told_by"]
+__all__ = ["RECEIPTS", "Destination", "Spool", "job_named_by"]
 
 # ---- What keeps the folders from being used, and what an error in one of them stops ---------------------------------
 
@@ -90,7 +90,7 @@ _TOP_ERRORS: Final[Mapping[str, type[DiskError]]] = {
 
 
 @contextlib.contextmanager
-def blamed_on(top: str) -> Iterator[None]:
+def errors_of(top: str) -> Iterator[None]:
     """Stop only what publishes there: the rest of the service can go on."""
     try:
         yield
@@ -126,7 +126,7 @@ class StatusPage:
         self._data = b""
         self._state: tuple[int, int] | None = None  # size and time
 
-    def write(self, data: bytes, dress: Callable[[int, int], None]) -> str:
+    def write(self, data: bytes, set_access: Callable[[int, int], None]) -> str:
         """Give the root this page. Return the new name of what lay there if that was no page of ours, else "".
 
         `dress` gives the open file in the open root its mode. Raises DiskError, also where a folder lies there.
@@ -135,7 +135,7 @@ class StatusPage:
             with folder_beneath(self._mounts.anchor(), "") as root:
                 if _is_folder(root):
                     raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), STATUS)
-                kept = give_name(_NEW, root, STATUS, is_page, lambda: write_durably_in(root, _NEW, data, dress))
+                kept = give_name(_NEW, root, STATUS, is_page, lambda: write_durably_in(root, _NEW, data, set_access))
                 self._data, self._state = data, _state(root)
         except OSError as error:
             raise DiskError.of("STATUS.txt cannot be written", error) from error
@@ -336,7 +336,9 @@ class Spool:
             before = published_before(self.root, into, job, source, place)
             if before is None:
                 with self._naming[place.top]:
-                    name = move_to_free_name(source, into, job, place, self._dress(into, widen=place.top == OUTBOX))
+                    name = move_to_free_name(
+                        source, into, job, place, self._access_setter(into, widen=place.top == OUTBOX)
+                    )
             else:
                 name, held = before
                 sync_folder(into)
@@ -347,14 +349,14 @@ class Spool:
     def _published(self) -> Anchor:
         return replace(self.mounts.anchor(), made=self._sharing.folder)
 
-    def _dress(self, into: int, *, widen: bool) -> Callable[[int], None]:
+    def _access_setter(self, into: int, *, widen: bool) -> Callable[[int], None]:
         return lambda folder: self._sharing.tree(folder, into, widen=widen)
 
     @contextlib.contextmanager
     def _place_errors(self, place: Destination) -> Iterator[None]:
         """Blame the disk; but a mirrored folder that cannot be used holds up its own sets only."""
         where = printable(place.parent, 1000)
-        with blamed_on(place.top), self._disk_errors(f"{where} cannot be written"):
+        with errors_of(place.top), self._disk_errors(f"{where} cannot be written"):
             try:
                 yield
             except OSError as error:
@@ -431,14 +433,14 @@ class Spool:
         if not source.exists():
             return ""
         with (
-            blamed_on(FAILED),
+            errors_of(FAILED),
             self._disk_errors(f"{FAILED} cannot be written"),
             folder_beneath(self.mounts.anchor(), FAILED) as into,
             folder_beneath(self._work, name) as folder,
             _report_beside(folder, report),
             self._naming[FAILED],
         ):
-            found = move_orphan(source, into, f"set-aside-{name}", self._dress(into, widen=False))
+            found = move_orphan(source, into, f"set-aside-{name}", self._access_setter(into, widen=False))
         return f"{FAILED}/{found}"
 
     def claimed(self) -> Mapping[str, list[str]]:
@@ -488,8 +490,8 @@ class Spool:
         What somebody has changed in them since stays: each is known by its bytes.
         """
         with contextlib.suppress(OSError), folder_beneath(self.mounts.anchor(), folder) as opened:
-            told = contents(self.mounts.anchor(), f"{folder}/{REPORT_DATA}")
-            if digest := report_digest_in(told):
+            found = contents(self.mounts.anchor(), f"{folder}/{REPORT_DATA}")
+            if digest := report_digest_in(found):
                 discard(opened, REPORT, lambda data: hashlib.sha256(data).hexdigest() == digest)
             for name in (RECEIPT, REPORT_DATA):
                 discard(opened, name, is_as_written)

@@ -228,13 +228,13 @@ def write_durably(path: Path, data: bytes) -> None:
 
 
 def write_durably_in(
-    folder: int, name: str, data: bytes, dress: Callable[[int, int], None] = lambda _file, _folder: None
+    folder: int, name: str, data: bytes, set_access: Callable[[int, int], None] = lambda _file, _folder: None
 ) -> None:
     """Do the same in an open folder; `dress` gives the open file in it the mode that it is to appear with."""
     part = f".{name}.part"
     with new_file(folder, part) as descriptor:
         with open(descriptor, "wb", closefd=False) as stream:
             stream.write(data)
-        dress(descriptor, folder)
+        set_access(descriptor, folder)
     os.replace(part, name, src_dir_fd=folder, dst_dir_fd=folder)
     sync_folder(folder)

@@ -38,10 +38,10 @@ _MOST_ROUNDS: Final = 6
 class FolderCopy:
     """An open folder that becomes the copy of another open one; for one thread."""
 
-    def __init__(self, source: int, copy: int, dress: Callable[[int], None]) -> None:
+    def __init__(self, source: int, copy: int, set_access: Callable[[int], None]) -> None:
         self._source = source
         self._copy = copy
-        self._dress = dress
+        self._access_setter = set_access
         self._in_sight = False
         self._held: dict[str, Signature] = {}
 
@@ -82,7 +82,7 @@ class FolderCopy:
         """Copy what the copy lacks; tell whether it lacked anything."""
         lacked = self._fill(self._source, self._copy, "")
         if lacked:
-            self._dress(self._copy)
+            self._access_setter(self._copy)
         return lacked
 
     def _fill(self, source: int, copy: int, path: str) -> bool:

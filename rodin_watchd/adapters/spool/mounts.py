@@ -66,7 +66,7 @@ class Mounts:
         self.root = root
         self._paths = {mount: root / path for mount, path in PATHS.items()}
         self._mark_paths = {mount: path / MARK for mount, path in self._paths.items()}
-        self._believed: Mapping[Mount, Identity] | None = None
+        self._trusted: Mapping[Mount, Identity] | None = None
         self._inside: Inside | None = None
         self.owner = ""  # what stands for the root in the names of claims
         self._marks: dict[Mount, tuple[object, Mark | None]] = {}
@@ -77,16 +77,16 @@ class Mounts:
         if not os.path.isdir(self.root):  # noqa: PTH112 - unlike Path.is_dir, False also where we may not look
             raise FolderGoneError(f"The folder {self.root} does not exist.", advice=advice)
         if not any(os.path.lexists(self.root / name) for name in (INBOX, MARK, CONFIG_NAME)):
-            told = f"The folder {self.root} is not set up: it has neither {INBOX} nor {CONFIG_NAME}."
-            raise FolderGoneError(told, advice=advice)
+            message = f"The folder {self.root} is not set up: it has neither {INBOX} nor {CONFIG_NAME}."
+            raise FolderGoneError(message, advice=advice)
 
     def path(self, mount: Mount) -> Path:
         """Return where a mount lies."""
         return self._paths[mount]
 
-    def believe(self, mounts: Mapping[Mount, Identity], root_id: str) -> None:
+    def set_trusted(self, mounts: Mapping[Mount, Identity], root_id: str) -> None:
         """From now on open only these, as long as each is the same folder; all others are away. `root_id` is the root's."""
-        self._believed = MappingProxyType(dict(mounts))
+        self._trusted = MappingProxyType(dict(mounts))
         self.belong_to(root_id)
 
     def belong_to(self, root_id: str) -> None:
@@ -96,9 +96,9 @@ class Mounts:
     @property
     def is_known(self) -> bool:
         """Whether it was said what to believe."""
-        return self._believed is not None
+        return self._trusted is not None
 
-    def believe_inside(self, inside: Inside) -> None:
+    def set_trusted_inside(self, inside: Inside) -> None:
         """From now on look only into those folders of the inbox that are ours by these rules."""
         self._inside = inside
 
@@ -124,22 +124,22 @@ class Mounts:
 
     def _check_ground(self, start: str, walked: str, descriptor: int) -> None:
         mount = _GROUNDS.get("/".join(filter(None, (start, walked))))
-        if mount is None or self._believed is None:
+        if mount is None or self._trusted is None:
             return
-        if self._believed.get(mount) != _identity(os.fstat(descriptor)):
+        if self._trusted.get(mount) != _identity(os.fstat(descriptor)):
             raise _gone(self.path(mount))
 
     def look_inside(self, path: str, descriptor: int) -> SeenInside:
         """Return what an open folder in the inbox is. Raises ServedFolderError for a mount of ours, mounted there; OSError."""
         identity = _identity(os.fstat(descriptor))
-        if identity in (self._believed or {}).values():  # its mark may have been removed
+        if identity in (self._trusted or {}).values():  # its mark may have been removed
             raise ServedFolderError(path, "a folder of this service; its files are not taken")
         mark = (_mark_in(descriptor) or _ILLEGIBLE) if is_there(MARK, descriptor) else None
         return SeenInside(identity, is_mount_point(descriptor), mark)
 
     def gone(self) -> FolderGoneError | None:
         """Return an error if any mount that is believed is not there at this moment."""
-        for mount, identity in (self._believed or {}).items():
+        for mount, identity in (self._trusted or {}).items():
             try:
                 there = _identity(self.path(mount).stat())
             except OSError:
@@ -273,10 +273,12 @@ def service_above(root: Path) -> Path | None:
 def mark_text(mark: Mark) -> str:
     """Return the text of a mark."""
     traces = {"machine": mark.traces.machine} | {name: getattr(mark.traces, name) for name in _BIRTHS}
-    original = {name: list(told) if isinstance(told, Birth) else told for name, told in traces.items() if told}
+    original = {
+        name: list(fields) if isinstance(fields, Birth) else fields for name, fields in traces.items() if fields
+    }
     known = {"journal": mark.journal, "accepted_from": mark.accepted_from, "original": original}
-    told = {name: value for name, value in known.items() if value}
-    return _OPENING + tomli_w.dumps({"id": mark.root_id, "folder": mark.mount, **told})
+    fields = {name: value for name, value in known.items() if value}
+    return _OPENING + tomli_w.dumps({"id": mark.root_id, "folder": mark.mount, **fields})
 
 
 def _gone(path: Path) -> FolderGoneError:

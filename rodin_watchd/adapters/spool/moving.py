@@ -39,7 +39,7 @@ _RENAME_EXCHANGE = 2
 _renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
 
 
-def move_folder(source: Path, into: int, name: str, dress: Callable[[int], None]) -> None:
+def move_folder(source: Path, into: int, name: str, set_access: Callable[[int], None]) -> None:
     """Give a folder a name in the open folder `into`: all of it is durable before it appears, and the name when this returns.
 
     `dress` gives the open folder the modes that it is to appear with. Crossing to another filesystem it is copied under a
@@ -49,25 +49,25 @@ def move_folder(source: Path, into: int, name: str, dress: Callable[[int], None]
     """
     try:
         with folder_beneath(source, "") as folder:
-            dress(folder)
+            set_access(folder)
         _sync_all(source)
         rename_new(source, into, name)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        drop(source, _moved_by_copy(source, into, name, dress))
+        drop(source, _moved_by_copy(source, into, name, set_access))
     else:
         sync_folder(into)
 
 
-def _moved_by_copy(source: Path, into: int, name: str, dress: Callable[[int], None]) -> Held:
+def _moved_by_copy(source: Path, into: int, name: str, set_access: Callable[[int], None]) -> Held:
     """Give a copy of a folder its name, durably, and return what of the folder it holds."""
     hidden = f"{COPY_PREFIX}{source.parent.name}-{source.name}"
     shutil.rmtree(hidden, ignore_errors=True, dir_fd=into)
     try:
         os.mkdir(hidden, dir_fd=into)
         with folder_beneath(source, "") as old, folder_in(into, hidden) as new:
-            copy = FolderCopy(old, new, dress)
+            copy = FolderCopy(old, new, set_access)
             copy.make(lambda: rename_new(hidden, into, name, folder=into))
             copy.mend()
             sync_folder(into)
@@ -242,7 +242,7 @@ def published_before(root: Path, into: int, job: Job, source: Path, place: Desti
         if there.startswith(COPY_PREFIX) or (mark not in there and match_key(there) != plain):
             continue
         folder = f"{place.parent}/{there}"
-        if told_by(root, f"{folder}/{RECEIPTS[place.top]}") == (job.id, job.retries):
+        if job_named_by(root, f"{folder}/{RECEIPTS[place.top]}") == (job.id, job.retries):
             held = _held_in(into, there, source)
             if held is not None:
                 return there, held
@@ -257,7 +257,7 @@ def _held_in(into: int, name: str, source: Path) -> Held | None:
         return None
 
 
-def move_to_free_name(source: Path, into: int, job: Job, place: Destination, dress: Callable[[int], None]) -> str:
+def move_to_free_name(source: Path, into: int, job: Job, place: Destination, set_access: Callable[[int], None]) -> str:
     """Move a folder into `into` under the first name that nobody has, compared as artists compare; return the name.
 
     `dress` gives it the modes that it is to appear with.
@@ -268,25 +268,25 @@ def move_to_free_name(source: Path, into: int, job: Job, place: Destination, dre
         if match_key(name) in taken:
             continue
         try:
-            move_folder(source, into, name, dress)
+            move_folder(source, into, name, set_access)
         except FileExistsError:  # somebody was faster
             continue
         return name
     raise FileExistsError(place.name)
 
 
-def move_orphan(source: Path, into: int, name: str, dress: Callable[[int], None]) -> str:
+def move_orphan(source: Path, into: int, name: str, set_access: Callable[[int], None]) -> str:
     """Move a folder into `into` under this name, or this name and a number; return the name. Raises OSError."""
     taken = {match_key(there) for there in os.listdir(into)}
     for number in range(1, _MOST_FREE_NAMES):
         wanted = _with_suffix(name, "" if number == 1 else f"-{number}")
         if match_key(wanted) not in taken:
-            move_folder(source, into, wanted, dress)
+            move_folder(source, into, wanted, set_access)
             return wanted
     raise FileExistsError(name)
 
 
-def told_by(root: Path | Anchor, path: str) -> tuple[object, object] | None:
+def job_named_by(root: Path | Anchor, path: str) -> tuple[object, object] | None:
     """Return the job's id and retry that a receipt or report below `root` names; None when it cannot be read."""
     return job_named_in(contents(root, path))
 

@@ -93,8 +93,8 @@ class Sharing:
         except OSError as error:
             if error.errno not in _NO_MODES_ERRNOS:
                 raise
-            told = "sharing: mode or group of published files cannot be set: %s"
-            log.warning(told, os.strerror(error.errno or 0), extra={"action": "sharing"})
+            message = "sharing: mode or group of published files cannot be set: %s"
+            log.warning(message, os.strerror(error.errno or 0), extra={"action": "sharing"})
 
 
 def folder_mode(mode: int) -> int:

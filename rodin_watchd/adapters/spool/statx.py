@@ -32,9 +32,9 @@ _MOUNT: Final = re.compile(rb"^mnt_id:\s*(\d+)$", re.MULTILINE)
 
 def is_mount_point(folder: int) -> bool:
     """Tell whether something is mounted on just this open folder, be it a folder of the same filesystem. Raises OSError."""
-    told = _stated(folder)
-    if told is not None:
-        _mask, _, attributes, _inode, known = _HEAD.unpack_from(told)
+    found = _stated(folder)
+    if found is not None:
+        _mask, _, attributes, _inode, known = _HEAD.unpack_from(found)
         if known & _STATX_ATTR_MOUNT_ROOT:
             return bool(attributes & _STATX_ATTR_MOUNT_ROOT)
     return _crosses_a_mount(folder)
@@ -68,13 +68,13 @@ def birth_at(path: Path) -> Birth | None:
     return _birth(_stated(_AT_FDCWD, os.fsencode(path), _AT_SYMLINK_NOFOLLOW))
 
 
-def _birth(told: bytes | None) -> Birth | None:
-    if told is None:
+def _birth(found: bytes | None) -> Birth | None:
+    if found is None:
         return None
-    mask, _, _attributes, inode, _known = _HEAD.unpack_from(told)
+    mask, _, _attributes, inode, _known = _HEAD.unpack_from(found)
     if not mask & _STATX_INO:
         return None
-    seconds, nanoseconds = _BTIME.unpack_from(told, _BTIME_AT)
+    seconds, nanoseconds = _BTIME.unpack_from(found, _BTIME_AT)
     made_ns = seconds * 1_000_000_000 + nanoseconds if mask & _STATX_BTIME else 0
     return Birth(inode, max(made_ns, 0))
 

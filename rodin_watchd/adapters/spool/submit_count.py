@@ -64,7 +64,7 @@ class SubmitCount:
         ):
             found = _NOTE.fullmatch(os.read(descriptor, _MOST_BYTES).removeprefix(_OPENING))
             if found and found[2].decode() == self._mounts.owner:
-                return _believable(found[1]) or 0
+                return _parsed_count(found[1]) or 0
         return 0
 
     def _note(self, mount: Mount, count: int) -> None:
@@ -91,7 +91,7 @@ class SubmitCount:
             return 0
         except OSError as error:
             raise DiskError.of(f"The count of submits, {self._path}, cannot be read", error) from error
-        count = _believable(found[1]) if found else None
+        count = _parsed_count(found[1]) if found else None
         if count is None:
             raise DiskError(
                 f"{self._path} does not contain the count of submits any more.",
@@ -158,7 +158,7 @@ def _write_note(folder: int, path: Path, text: bytes) -> None:
         write_durably_in(folder, SUBMITS_NOTE, text)
 
 
-def _believable(digits: bytes) -> int | None:
+def _parsed_count(digits: bytes) -> int | None:
     """Return a count that may have been counted, else None."""
     return count if (count := int(digits)) <= _MOST else None
 

@@ -78,10 +78,10 @@ def rescue(claim: int, into: int) -> None:
         if _is_held(name, claim, into):
             os.unlink(name, dir_fd=claim)
         else:
-            _bring_anew(name, claim, into)
+            _copy_again(name, claim, into)
 
 
-def _bring_anew(name: str, claim: int, into: int) -> None:
+def _copy_again(name: str, claim: int, into: int) -> None:
     stem, ending = os.path.splitext(name)  # noqa: PTH122 - a name, not a path
     names = (name, *(f"{stem}-{number}{ending}" for number in range(2, _MOST_NAMES)))
     taken = os.listdir(into)

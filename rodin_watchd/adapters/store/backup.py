@@ -95,7 +95,7 @@ def make_backup(journal: Path, now: float, expected: Files | None = None) -> Pat
             part.unlink()
         if isinstance(error, RodinWatchdError):
             raise
-        raise _told(f"The journal's backup {target} cannot be made", error) from error
+        raise _error_of(f"The journal's backup {target} cannot be made", error) from error
     return target
 
 
@@ -142,7 +142,7 @@ def _is_journals(path: Path) -> bool:
     return {"jobs", "meta"} <= names
 
 
-def _told(what: str, error: sqlite3.Error | OSError) -> DiskError | JournalError:
+def _error_of(what: str, error: sqlite3.Error | OSError) -> DiskError | JournalError:
     if isinstance(error, OSError):
         return DiskError.of(what, error)
     code = code_of(error)
@@ -161,13 +161,13 @@ def _copy(journal: Path, part: Path, now: float) -> None:
         copy.execute("PRAGMA secure_delete = ON")
         with copy:
             copy.execute("BEGIN")
-            _blot(copy)
+            _erase_secrets(copy)
             copy.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (COPIED_AT, json.dumps(now)))
         if (found := copy.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
             raise sqlite3.DatabaseError(f"the copy is damaged: {found}")
 
 
-def _blot(copy: sqlite3.Connection) -> None:
+def _erase_secrets(copy: sqlite3.Connection) -> None:
     """Take out of the copy what must not come back with it.
 
     The tasks' keys and raw answers, because a backup must not keep them longer than the journal does; and the commands that

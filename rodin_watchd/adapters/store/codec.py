@@ -126,8 +126,8 @@ def _as_plain(value: Any) -> Any:  # noqa: ANN401 - any of the project's values 
 
 
 def _task(data: dict[str, Any]) -> Task:
-    told = data.get("credits")
-    return Task(**{**data, "credits": None if told is None else Decimal(told)})
+    found = data.get("credits")
+    return Task(**{**data, "credits": None if found is None else Decimal(found)})
 
 
 def _input_file(data: dict[str, Any]) -> InputFile:

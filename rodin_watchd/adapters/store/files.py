@@ -57,13 +57,13 @@ def why_not(journal: Path, opened: Files) -> str:
     names = [f"{journal.name}{suffix}" for suffix in _OPEN_SUFFIXES]
     gone = [name for name, found in zip(names, now, strict=True) if found is None]
     other = [name for name, found, was in zip(names, now, opened, strict=True) if found and found != was]
-    told = [f"{' and '.join(gone)} {_are(gone)} missing"] if gone else []
-    told += (
+    lines = [f"{' and '.join(gone)} {_are(gone)} missing"] if gone else []
+    lines += (
         [f"{' and '.join(other)} {_are(other)} not the {'file' if len(other) == 1 else 'files'} in use"]
         if other
         else []
     )
-    return " and ".join(told)
+    return " and ".join(lines)
 
 
 def _are(names: Sequence[str]) -> str:
@@ -90,7 +90,7 @@ def copy_out(db: sqlite3.Connection, journal: Path, mode: int) -> None:
     except (sqlite3.Error, OSError) as error:
         with contextlib.suppress(OSError):
             part.unlink()
-        raise _told(f"The journal cannot be written to {whole.parent}", error) from error
+        raise _error_of(f"The journal cannot be written to {whole.parent}", error) from error
 
 
 def _make_whole(part: Path, mode: int, whole: Path) -> None:
@@ -100,7 +100,7 @@ def _make_whole(part: Path, mode: int, whole: Path) -> None:
     sync(whole.parent)
 
 
-def _told(what: str, error: sqlite3.Error | OSError) -> DiskError:
+def _error_of(what: str, error: sqlite3.Error | OSError) -> DiskError:
     if isinstance(error, OSError):
         return DiskError.of(what, error)
     full = code_of(error) == sqlite3.SQLITE_FULL

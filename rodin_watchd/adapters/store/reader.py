@@ -23,7 +23,7 @@ from rodin_watchd.core.dedup import of_set
 from rodin_watchd.core.kinds import Article, cheapest
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.proof import Refusal, Since
-from rodin_watchd.core.refusals import LOOKED, InARow, InVain
+from rodin_watchd.core.refusals import LOOKED, FailedTries, InARow
 from rodin_watchd.core.store import DUE, NO_LEASE, JobLease
 from rodin_watchd.errors import CommandRefusedError, JournalError, OldJournalError
 from rodin_watchd.model import Event, HookRun, Job, OwedCall, ServiceEvent, State
@@ -111,8 +111,8 @@ class HookRunWriter(ABC):
 
 
 def _outcome(run: HookRun) -> tuple[Any, ...]:
-    told = (plain(run.told), plain(run.output), run.seconds)
-    return (run.outcome, run.attempts, run.not_before, _json(run.value), *told)
+    values = (plain(run.told), plain(run.output), run.seconds)
+    return (run.outcome, run.attempts, run.not_before, _json(run.value), *values)
 
 
 def _row(run: HookRun, now: float) -> tuple[Any, ...]:
@@ -262,8 +262,8 @@ class PurchaseReader(ABC):
     def purchases_since(self, purchase: int, aged_event: int) -> Since:
         """Return what happened to the money after a purchase; failed and lost tasks count if an event after `aged_event` tells of it."""
         rows = [
-            (outcome, Decimal(cost), Decimal(listed), count, told)
-            for outcome, cost, listed, count, told in self._rows(_SINCE, (purchase,))
+            (outcome, Decimal(cost), Decimal(listed), count, found)
+            for outcome, cost, listed, count, found in self._rows(_SINCE, (purchase,))
         ]
         last = self._rows(_LAST_COST)
         known = {Decimal(row[0]) for row in self._rows(_CONFIRMED)}
@@ -273,7 +273,7 @@ class PurchaseReader(ABC):
             at_stake=_sum((cost, count) for outcome, cost, _, count, _ in rows if outcome in _UNDECIDED),
             undecided=frozenset(row[0] for row in self._rows(_OPEN, (purchase,))),
             refundable=self._rows(_REFUNDABLE, {"purchase": purchase, "event": aged_event})[0][0],
-            told=sum(told for *_, told in rows),
+            decided=sum(decided for *_, decided in rows),
             refused=self.refused_since(purchase),
             gratis=bool(last) and not Decimal(last[0][0]),
             prices=self._newest_costs() or frozenset({cheapest().listed}),
@@ -298,10 +298,10 @@ class PurchaseReader(ABC):
         """Return the submits of a job that may have been charged, and that its consent does not allow to pay for once more."""
         return tuple(row[0] for row in self._rows(_UNKNOWN_OF, {"job": job_id, "consent": consent}))
 
-    def in_vain(self, fingerprint: str, dropped: str = "") -> InVain:
+    def failed_tries(self, fingerprint: str, dropped: str = "") -> FailedTries:
         """Return how many submits of one content, or of what was dropped for it, came to nothing, since it was charged."""
         tries = int(self._rows(_TRIES_OF, {"content": fingerprint, "dropped": dropped})[0][0])
-        return InVain(len(self.refused_of(fingerprint, dropped)), tries)
+        return FailedTries(len(self.refused_of(fingerprint, dropped)), tries)
 
     def in_a_row(self) -> InARow:
         """Return how many submits of the account came to nothing, since the newest one that was charged."""

@@ -370,7 +370,7 @@ class Journal(JournalReader, HookRunWriter):
     ) -> None:
         with self._transaction(vital=vital):
             self._save(transitions, now, announcer)
-            outcomes = [(s.outcome, s.told, s.purchase, s.before) for s in beside.settled]
+            outcomes = [(s.outcome, s.decided, s.purchase, s.before) for s in beside.settled]
             self._db.executemany(_SETTLE, outcomes)
             if beside.confirmed[0] < beside.confirmed[1]:
                 self._db.execute(_CONFIRM, beside.confirmed)
@@ -539,17 +539,17 @@ class Journal(JournalReader, HookRunWriter):
             witness = self._witness_now()
             self._db.execute("COMMIT")
             self._witness = witness
-            self._heed_lock(locked=False)
+            self._note_lock(locked=False)
         except BaseException as error:
             with contextlib.suppress(sqlite3.Error):
                 self._db.execute("ROLLBACK")
-            told = self._told(error) if isinstance(error, sqlite3.Error) else error
-            self._heed_lock(locked=isinstance(told, JournalBusyError))
-            if told is error:
+            found = self._error_of(error) if isinstance(error, sqlite3.Error) else error
+            self._note_lock(locked=isinstance(found, JournalBusyError))
+            if found is error:
                 raise
-            raise told from error
+            raise found from error
 
-    def _told(self, error: sqlite3.Error) -> DiskError | JournalError:
+    def _error_of(self, error: sqlite3.Error) -> DiskError | JournalError:
         """Say what has kept a transaction from being written, which was rolled back."""
         if code_of(error) == sqlite3.SQLITE_FULL:
             return RoomError(_FULL)
@@ -569,7 +569,7 @@ class Journal(JournalReader, HookRunWriter):
         except (DiskError, JournalError):
             return False
 
-    def _heed_lock(self, *, locked: bool) -> None:
+    def _note_lock(self, *, locked: bool) -> None:
         """Wait for a lock once, and not again until it is gone."""
         if locked != self._locked_out:
             self._locked_out = locked

@@ -60,10 +60,10 @@ def all_findings(config_file: Path | None, *, offline: bool) -> Iterator[Finding
         return
     yield Finding("config", f"{path} is valid.")
     for name, check in _checks(path, offline=offline).items():
-        yield from _told(name, check, config)
+        yield from _findings_of(name, check, config)
 
 
-def _told(name: str, check: Check, config: Config) -> Iterator[Finding]:
+def _findings_of(name: str, check: Check, config: Config) -> Iterator[Finding]:
     """Give what a check finds, and what ended it."""
     try:
         yield from check(config)

@@ -32,7 +32,7 @@ from rodin_watchd.adapters.store.reader import JournalReader
 from rodin_watchd.adapters.zone import local_zone
 from rodin_watchd.cli.check.findings import Finding, Level, acting_as, user_name, user_of
 from rodin_watchd.cli.context import daemon_of, journal_of, no_room, reader
-from rodin_watchd.cli.health import told
+from rodin_watchd.cli.health import health_line
 from rodin_watchd.cli.systemd import drop_in
 from rodin_watchd.cli.systemd.units import UNIT_FOLDERS, USER_FOLDER, Unit, bases, installed, units_of
 from rodin_watchd.config import Config, lease_path
@@ -80,7 +80,7 @@ def service_findings(config: Config) -> Iterator[Finding]:
 
 def _running(daemon: Mapping[str, Any], journal: Path) -> Finding:
     """Judge a running service: one that is paused is well, and yet people wait for something."""
-    healthy, line = told(journal)
+    healthy, line = health_line(journal)
     text = f"Running: {', '.join(f'{key} {value}' for key, value in daemon.items())}; {line}."
     if not healthy:
         return Finding("service", text, Level.WARNING, "Look into its log; start it again if this does not end.")
@@ -137,19 +137,19 @@ def clock_finding(now: float, newest_at: float | None) -> Finding:
     year = datetime.fromtimestamp(now, UTC).year
     if not FIRST_YEAR <= year <= LAST_YEAR:
         return Finding("clock", f"The clock shows the year {year}.", Level.PROBLEM, _ADVICE)
-    told = local(now, local_zone())
+    message = local(now, local_zone())
     if newest_at is not None and now < newest_at - BEHIND_SECONDS:
-        text = f"It says {told}, but the journal knows of {local(newest_at, local_zone())}: the clock was set back, or was wrong then."
+        text = f"It says {message}, but the journal knows of {local(newest_at, local_zone())}: the clock was set back, or was wrong then."
         return Finding("clock", text, Level.WARNING, f"{_ADVICE} Today's budget may last longer than a day.")
     return Finding(
-        "clock", f"It says {told}{'' if newest_at is None else ', later than the newest entry of the journal'}."
+        "clock", f"It says {message}{'' if newest_at is None else ', later than the newest entry of the journal'}."
     )
 
 
 # ---- What `check` finds about metrics: whether they can be had where the configuration wants them -------------------
 
 
-PATIENCE_SECONDS: Final = 3.0
+TIMEOUT_SECONDS: Final = 3.0
 _OURS: Final = b"\nrodin_watchd_info{"
 _LONGEST_BYTES: Final = 10_000_000
 
@@ -197,7 +197,7 @@ def _strange(where: str) -> Finding:
 
 def _answer(host: str, port: int) -> bytes | None:
     """Return what is served there; nothing if somebody listens and does not answer, None if nobody listens."""
-    connection = http.client.HTTPConnection(host, port, timeout=PATIENCE_SECONDS)
+    connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT_SECONDS)
     with contextlib.closing(connection):
         try:
             connection.connect()

@@ -33,7 +33,7 @@ class Put:
     text: str
     keep: bool = False
 
-    def told(self) -> str:
+    def described(self) -> str:
         """Say what would be done, with the whole text."""
         if self.is_done():
             return f"keep    {self.path}: it is there already"
@@ -54,7 +54,7 @@ class Put:
     def do(self) -> str:
         """Write it whole or not at all, and return what was done. Raises OSError."""
         if self.is_done():
-            return self.told()
+            return self.described()
         done = f"{self.word()} {self.path}"
         self.path.parent.mkdir(parents=True, exist_ok=True)
         new = self.path.with_name(f".{self.path.name}.new")
@@ -70,18 +70,18 @@ class Remove:
 
     path: Path
 
-    def told(self) -> str:
+    def described(self) -> str:
         """Say what would be done."""
         return f"remove  {self.path}" if self.path.exists() else f"        {self.path} is not there"
 
     def do(self) -> str:
         """Do it, and return what was done. Raises OSError."""
-        told = self.told()
+        found = self.described()
         self.path.unlink(missing_ok=True)
         if self.path.parent.name.endswith(".service.d"):
             with contextlib.suppress(OSError):  # somebody's drop-ins lie there, too, or there was none
                 self.path.parent.rmdir()
-        return told
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ class Run:
     command: tuple[str, ...]
     required: bool = True
 
-    def told(self) -> str:
+    def described(self) -> str:
         """Say what would be run."""
         return f"run     {shlex.join(self.command)}"
 
@@ -104,7 +104,7 @@ class Run:
                 f"`{shlex.join(self.command)}` failed ({done.returncode}).{said}",
                 advice="Correct this, then run the command again.",
             )
-        return self.told() + said
+        return self.described() + said
 
 
 Act: TypeAlias = Put | Remove | Run
@@ -113,7 +113,7 @@ Act: TypeAlias = Put | Remove | Run
 def do_all(acts: Iterable[Act], *, dry: bool) -> None:
     """Do one after the other, each told when it is done; or tell them all and do nothing. Raises RodinWatchdError, OSError."""
     for act in acts:
-        click.echo(act.told() if dry else act.do())
+        click.echo(act.described() if dry else act.do())
 
 
 # ---- The files of a systemd service: what `install-service` writes, and what the packages bring along ---------------

@@ -183,8 +183,8 @@ _EXTENSIONS: Final = {
 def ambiguous(role: Role, choices: Iterable[Member]) -> Problem:
     """Return the problem of several files in one place, with their names."""
     names = [f"“{printable(m.name)}”" for m in choices]
-    told = ", ".join(names[:_MOST_CHOICES]) + (", …" if len(names) > _MOST_CHOICES else "")
-    return AmbiguousSetError(f"{len(names)} files fit the {role} of this set: {told}.").problem
+    message = ", ".join(names[:_MOST_CHOICES]) + (", …" if len(names) > _MOST_CHOICES else "")
+    return AmbiguousSetError(f"{len(names)} files fit the {role} of this set: {message}.").problem
 
 
 _MOST_CHOICES: Final = 10

@@ -57,10 +57,10 @@ def _ran(tools: Tools, job: Job, step: Step, before_closing: BeforeClosing) -> O
     try:
         return submit(tools, job, closing) if step is Step.SUBMIT else _REPEATABLE[step](tools, job)
     except Exception as error:  # noqa: BLE001 - one job's fault, whatever it is, is that job's outcome
-        return outcome_of(_told(tools, error, job, step, closed=closed))
+        return outcome_of(_error_of(tools, error, job, step, closed=closed))
 
 
-def _told(tools: Tools, error: Exception, job: Job, step: Step, *, closed: bool) -> RodinWatchdError:
+def _error_of(tools: Tools, error: Exception, job: Job, step: Step, *, closed: bool) -> RodinWatchdError:
     """Return what went wrong as an error of ours; once the last bytes have left, nothing proves that it may be repeated."""
     if not closed and _may_be_the_ground(error, step) and (gone := tools.spool.mounts.gone()):
         return gone  # a share went away under the step: nothing that was found missing proves anything

@@ -68,10 +68,10 @@ def _keep_results(tools: Tools, job: Job) -> None:
 
 def bury(tools: Tools, job: Job) -> Outcome:
     """Move what can be had of the set to `failed/`, with the report; a set that was left to others stays where it is."""
-    told = job.problem.message if job.problem else ""  # in the report already
+    found = job.problem.message if job.problem else ""  # in the report already
     leave = left_alone if is_left_to_others(tools.spool, job) else left_behind
     left = filter(None, [leave(tools.spool, job, f) for f in in_order(job)])
-    notes = tuple(one.now if one.why in (told, "") else f"{one.why} {one.now}" for one in left)
+    notes = tuple(one.now if one.why in (found, "") else f"{one.why} {one.now}" for one in left)
     _keep_results(tools, job)
     now = tools.now()
     text = report_text(job, now, tools.zone, notes)

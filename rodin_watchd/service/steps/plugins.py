@@ -94,8 +94,10 @@ def _options(model: type[Options], plugin: str, wanted: Any) -> Mapping[str, Any
     try:
         return frozen(model.model_validate(wanted))
     except ValidationError as error:
-        told = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_input=False))
-        raise PluginRefusedError(f"The plugin {plugin} chose options that the vendor does not have: {told}.") from error
+        message = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_input=False))
+        raise PluginRefusedError(
+            f"The plugin {plugin} chose options that the vendor does not have: {message}."
+        ) from error
 
 
 # ---- results --------------------------------------------------------------------------------------------------------
@@ -162,7 +164,7 @@ def _finished(plugin: str, copy: Path, after: Path, value: Any) -> Mapping[str, 
         raise PluginError(f"The plugin {plugin} returned data that a receipt cannot contain: {error}.") from None
     ours = copy.with_name(f"{copy.name}-taken")
     try:
-        with _blamed_on(plugin):
+        with _errors_of(plugin):
             copy_tree(copy, ours)
             if not sealed(ours):
                 raise PluginError(f"The plugin {plugin} removed the whole result.")
@@ -174,7 +176,7 @@ def _finished(plugin: str, copy: Path, after: Path, value: Any) -> Mapping[str, 
 
 
 @contextlib.contextmanager
-def _blamed_on(plugin: str) -> Iterator[None]:
+def _errors_of(plugin: str) -> Iterator[None]:
     """Blame the plugin for the state of its copy; the machine only for what is the machine's."""
     try:
         yield

@@ -57,8 +57,8 @@ def _progress(tools: Tools, job: Job, task: Task) -> Outcome:
         return Done(job) if has_model(tools.client.links(task.uuid)) else NotYet("")
     status = tools.client.status(task.subscription_key)
     for word in status.unknown_words if status.progress != job.progress else ():  # told when it comes up
-        told = "unknown-word: job %s: the vendor says “%s”, which is not in its documents"
-        log.warning(told, job.id, word, extra={"action": "unknown-word"})
+        message = "unknown-word: job %s: the vendor says “%s”, which is not in its documents"
+        log.warning(message, job.id, word, extra={"action": "unknown-word"})
     if status.verdict is TaskState.FAILED:
         raise TaskFailedError
     return Done(job) if status.verdict is TaskState.DONE else NotYet(status.progress)
@@ -116,8 +116,8 @@ def _unlisted(folder: Path, links: tuple[Link, ...], names: tuple[str, ...]) -> 
     others = sorted(path for path in folder.iterdir() if path.name not in names and path.suffix != ".part")
     results = [replace(found, unlisted=True) for path in others if (found := _found(path, path.name))]
     for result in results:
-        told = "unlisted: “%s” was fetched, and is not listed any more"
-        log.warning(told, printable(result.name), extra={"action": "unlisted"})
+        message = "unlisted: “%s” was fetched, and is not listed any more"
+        log.warning(message, printable(result.name), extra={"action": "unlisted"})
     return results
 
 
