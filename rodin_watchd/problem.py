@@ -1,4 +1,4 @@
-"""What can go wrong, as plain values: who can mend it, what it stops, and the fact itself.
+"""What can go wrong, as plain values: who can correct it, what it stops, and the fact itself.
 
 `errors` has the exceptions, which carry such a value inside one thread; the journal, the reports and other threads have the
 value.

@@ -56,7 +56,7 @@ class Problem:
     """Why a job failed or is held."""
 
     code: str  # a stable machine word
-    fault: str  # who can mend it: files, account, vendor, network, machine, owner, nobody
+    fault: str  # who can correct it: files, account, vendor, network, machine, owner, nobody
     message: str
     advice: str
 

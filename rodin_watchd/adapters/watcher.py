@@ -469,7 +469,7 @@ class EventWatcher:
         return self._mailbox.take_closed()
 
     def take_trouble(self) -> str | None:
-        """Return what was not told before: a lost root or queue each time, a lasting defect once until it is mended."""
+        """Return what was not told before: a lost root or queue each time, a lasting defect once until it is corrected."""
         self._check()
         defects = self._defects.copy()
         fresh = [text for kind, text in defects.items() if kind not in self._logged]

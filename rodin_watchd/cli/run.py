@@ -31,7 +31,7 @@ from rodin_watchd.log_lines import log_error
 from rodin_watchd.service.pulse import Pulse
 from rodin_watchd.service.reload import Serving, serving
 
-# ---- The signals that a running service heeds -----------------------------------------------------------------------
+# ---- The signals that a running service handles -----------------------------------------------------------------------
 
 
 ENDING = (signal.SIGTERM, signal.SIGINT)

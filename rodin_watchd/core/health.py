@@ -30,7 +30,7 @@ SET_SECONDS: Final = 1800.0
 """A set that should have moved and stands still for so long is stuck: longer than any single step takes."""
 
 SETTLING, INCOMPLETE, UNMOVABLE, READY = "settling", "incomplete", "unmovable", "ready"
-"""What sets in the inbox wait for: that their files are whole, that a person adds or mends a file, that the service gets the
+"""What sets in the inbox wait for: that their files are whole, that a person adds or corrects a file, that the service gets the
 right to move them, that they are taken."""
 
 

@@ -266,7 +266,7 @@ def answered(job: Job, answer: Answer) -> Transition:
 def understood(job: Job, now: float) -> Outcome:
     """Understand the committed answer of a job in `uploading` or `submitting`; may be repeated after a crash.
 
-    Without one, nobody can tell whether the vendor accepted and charged the job.
+    Without one, it is not known whether the vendor accepted and charged the job.
     """
     if job.answer is None:
         return Unknown(_unanswered(job))

@@ -36,13 +36,13 @@ MOST_PASSED: Final = 3
 """So many refused submits that look free at the first glance may wait for their verdict while others are sent."""
 
 MOST_TRIES: Final = 4
-"""So many submits of one content that could have been charged may be in vain, whatever the balance shows."""
+"""So many submits of one content that could have been charged may be without success, whatever the balance shows."""
 
 MOST_DOCUMENTED: Final = 12
 """The same, where the newest was refused by a documented code and shown to be free."""
 
 MOST_TRIES_IN_A_ROW: Final = 24
-"""So many such submits of the account may be in vain since one was accepted, or a person has looked."""
+"""So many such submits of the account may be without success since one was accepted, or a person has looked."""
 
 LOOKED: Final = "person-looked"
 """The journal's key of the newest purchase at the time when a person decided last about a held job."""
@@ -79,7 +79,7 @@ class FailedTries(NamedTuple):
 def room(in_a_row: InARow, sending: int) -> int:
     """Return how many more submits may begin: one at a time while refusals are unclear, and never more than the bounds.
 
-    `sending`: submits under way, each of which could be the next one in vain.
+    `sending`: submits under way, each of which could be the next one without success.
     """
     if in_a_row.why_stopped:
         return 0

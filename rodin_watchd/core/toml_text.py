@@ -72,7 +72,7 @@ class TextProblem:
     """One mistake in a text."""
 
     key: str  # dotted, as it would be written; "" when it concerns the whole text
-    line: int | None  # from 1; None when nobody can tell
+    line: int | None  # from 1; None when it is not known
     message: str  # a sentence for people that names the key
 
 

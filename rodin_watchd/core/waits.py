@@ -40,7 +40,7 @@ DOWNLOAD: Final = Backoff(1.0, 300.0)
 """A download that failed: links live for ten minutes."""
 
 LANE: Final = Backoff(2.0, 120.0)
-"""A lane that a service error has paused: a person who has mended the cause waits for it."""
+"""A lane that a service error has paused: a person who has corrected the cause waits for it."""
 
 UNANSWERED: Final = Backoff(2.0, LONGEST_WAIT_SECONDS)
 """The submits after one whose outcome is unknown: each of these may have to be looked into by a person."""

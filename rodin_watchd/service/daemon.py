@@ -158,7 +158,7 @@ class Daemon:
         """Return why an upload must not send its last bytes, or ""."""
         try:
             self.parts.standing.confirm()  # the last moment before money is spent
-        except DiskError as error:  # nobody can tell whether the folders are still ours
+        except DiskError as error:  # it is not known whether the folders are still ours
             return error.message
         if self._stopping:
             return "The service is stopping."
@@ -262,7 +262,7 @@ class Daemon:
         return not (moving and not self._stands_still()) and not parts.dispatcher.can_move(submits=self._spends)
 
     def needs_person(self) -> bool:
-        """Tell whether the service, or a set, stands still until somebody acts: pays, mends the key, resumes, approves.
+        """Tell whether the service, or a set, stands still until somebody acts: pays, corrects the key, resumes, approves.
 
         A set over the budget counts: who cannot wait for another day has to raise it.
         """

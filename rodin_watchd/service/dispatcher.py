@@ -467,7 +467,7 @@ class Dispatcher:
 
     @property
     def unpaid(self) -> bool:
-        """Whether something stands still until somebody pays, or mends the key."""
+        """Whether something stands still until somebody pays, or corrects the key."""
         return any(pause.problem.fault is Fault.ACCOUNT for pause in self.pauses.values())
 
     def notices(self) -> list[str]:

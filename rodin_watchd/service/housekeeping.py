@@ -142,7 +142,7 @@ class Alarms:
         return any(event.action == ALARM and event.at >= since for event in self._store.events(job.id))
 
 
-# ---- Sweeping: what the journal has blotted out does not stay in its write-ahead log. The main thread's alone -------
+# ---- Sweeping: what the journal has erased does not stay in its write-ahead log. The main thread's alone -------
 
 
 SWEEP_SECONDS = 30.0

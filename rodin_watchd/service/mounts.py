@@ -644,7 +644,7 @@ class Standing:
         return changed
 
     def confirm(self) -> None:
-        """Do the same by a look at this very moment. Raises FolderGoneError, too: of a root that is away nobody can tell.
+        """Do the same by a look at this very moment. Raises FolderGoneError, too: of a root that is away it is not known.
 
         And RootCopiedError.
         """

@@ -127,7 +127,7 @@ def _keep(journal: Path, backup: Path, now: float) -> None:
 
 
 def refuse_foreign_backup(journal: Path) -> None:
-    """Raise ForeignFileError where the backup of a journal belongs and another file lies, DiskError if nobody can tell."""
+    """Raise ForeignFileError where the backup of a journal belongs and another file lies, DiskError if it is not known."""
     target = backup_path(journal)
     refuse_foreign_at(target, lambda head: head.startswith(_SQLITE) and _is_journals(target))
 

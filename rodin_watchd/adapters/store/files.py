@@ -216,7 +216,7 @@ def finish(journal: Path, stamp: str) -> FinishedJournal | None:
 
     The whole copy takes the journal's place only where it knows more than what lies there: the service may have gone on with
     its files after it had made the copy. For a start alone, while no other process serves; may be repeated. Raises DiskError,
-    JournalError where nobody can tell which of the two is the newer one.
+    JournalError where it is not known which of the two is the newer one.
     """
     whole = whole_path(journal)
     if not os.path.lexists(whole):

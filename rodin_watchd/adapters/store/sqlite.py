@@ -8,7 +8,7 @@ upload of a job that has a task.
 
 What is secret in it: the subscription keys of tasks, in `jobs.doc`, as part of the task while the vendor works on it and,
 until it is understood, of the vendor's raw answer; and in the arguments of a `resolve` that nobody has answered yet. What
-is not needed any more is blotted out, in the file (`secure_delete`) and in the write-ahead log (`sweep`). By the contract
+is not needed any more is erased, in the file (`secure_delete`) and in the write-ahead log (`sweep`). By the contract
 such a key opens nothing without the API key, which every call carries (API contract, calls) and which is never stored
 here. The file is readable as the service's umask says (022: by every user of the machine,
 027: by the service's group); who can read it can run the commands that only read.
@@ -477,7 +477,7 @@ class Journal(JournalReader, HookRunWriter):
             self._db.execute(_ANSWER, (answer, reply.command_id))
 
     def sweep(self) -> None:
-        """Empty the write-ahead log, where what was blotted out still stands. May be repeated.
+        """Empty the write-ahead log, where what was erased still stands. May be repeated.
 
         A reader that is in the way, and a disk that is full, leave it to the next call.
         """

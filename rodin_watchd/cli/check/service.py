@@ -253,7 +253,7 @@ def _judged(unit: Path) -> Finding:
 
 
 def score_of(unit: Path) -> float | None:
-    """Return a unit's exposure, 0 to 10, drop-ins and all; None where nobody can tell."""
+    """Return a unit's exposure, 0 to 10, drop-ins and all; None where it is not known."""
     program = shutil.which("systemd-analyze")
     if program is None:
         return None

@@ -107,7 +107,7 @@ def _candidate(group: Sequence[Member], sidecars: Sidecars) -> Candidate:
 
 
 def _is_orphan(alike: Iterable[Member]) -> bool:
-    """Tell whether a sidecar's spelling is its own: then nobody can tell which set it is for, and none is paid."""
+    """Tell whether a sidecar's spelling is its own: then it is not known which set it is for, and none is paid."""
     return all(member.role is Role.SIDECAR for member in alike)
 
 
