@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from datetime import tzinfo
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Final, Self
@@ -18,10 +19,10 @@ from typing import Any, Final, Self
 from rodin_watchd.core.budget import is_over_budget
 from rodin_watchd.core.machine import ENDED, POLICIES, RESTING
 from rodin_watchd.core.mounts import Mount, has_mount
-from rodin_watchd.core.pauses import LANES
-from rodin_watchd.core.wording import set_name
+from rodin_watchd.core.pauses import LANES, Pauses
+from rodin_watchd.core.wording import local, set_name
 from rodin_watchd.model import Job, State, Step
-from rodin_watchd.problem import Lane
+from rodin_watchd.problem import Fault, Lane
 
 TICK_SECONDS: Final = 30.0
 """A loop that has not ticked for so long is stuck; it ticks every second, and a look at a huge inbox takes a few."""
@@ -54,7 +55,44 @@ def away_word(mount: Mount) -> str:
 
 
 STANDSTILLS: Final[tuple[str, ...]] = (*Standstill, *map(away_word, Mount), *Lane)
-"""All that `Vitals.paused` can hold."""
+"""All that `Health.paused` can hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why something stands still, or what else people must know: the same for every place that shows it."""
+
+    notice: str  # in whole sentences, for STATUS.txt; "" where another reason says it
+    what: str = ""  # stands still, of STANDSTILLS; "": nothing does
+    code: str = ""  # of the error, or a word of its own: the status line says it in a few words
+    passes: bool = False  # may end by itself
+
+
+PAUSED_BY_REQUEST: Final = Reason(
+    "Paused by request: nothing is taken or submitted (`rodin-watchd resume` continues).",
+    Standstill.BY_REQUEST,
+    Standstill.BY_REQUEST,
+)
+
+
+def reasons_of_pauses(pauses: Pauses, zone: tzinfo) -> list[Reason]:
+    """Return why lanes stand still, without a running clock in it; one of the account lasts until its owner acts."""
+    return [
+        Reason(
+            f"Paused since {local(pause.since_at, zone)}: {pause.problem.message} {pause.problem.advice}",
+            lane,
+            pause.problem.code,
+            passes=pause.problem.fault is not Fault.ACCOUNT,
+        )
+        for lane, pause in pauses.items()
+    ]
+
+
+def stopped_by(reasons: Iterable[Reason]) -> tuple[str, ...]:
+    """Return what stands still, of STANDSTILLS, in their order."""
+    found = {reason.what for reason in reasons}
+    return tuple(what for what in STANDSTILLS if what in found)
+
 
 _LONGEST_NAME: Final = 100
 
@@ -203,6 +241,9 @@ _WORDS: Mapping[str, str] = {
     "folder-gone": "a folder is away",
     "root-away": "the root is away",
     "root-copied": "the root was copied or moved",
+    "over-budget": "the budget is spent",
+    "approval": "sets wait for approval",
+    "status page": "STATUS.txt cannot be written",
 }
 """Codes of problems that are not words of their own."""
 

@@ -11,6 +11,7 @@ from rodin_watchd.config import Config
 from rodin_watchd.core.approval import Arrival, Changes, Found, Gate, Pass, is_below, version_of
 from rodin_watchd.core.budget import Allowance
 from rodin_watchd.core.claims import Turn, wanted
+from rodin_watchd.core.health import Reason, Standstill
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.sets import ReadySet, View, WaitingSet
 from rodin_watchd.core.store import Beside, CommandReply, Store, StoreReader
@@ -126,10 +127,12 @@ class Admission:
         """Whether any set waits for approval."""
         return bool(self._gate.held)
 
-    def notices(self) -> list[str]:
-        """Return what people must know."""
-        held = len(self._gate.held)
-        return [f"{self._reason(held)} `rodin-watchd approve --all` releases {_them(held)}."] if held else []
+    def reasons(self) -> list[Reason]:
+        """Return that sets wait for approval, if any do."""
+        if not (held := len(self._gate.held)):
+            return []
+        told = f"{self._reason(held)} `rodin-watchd approve --all` releases {_them(held)}."
+        return [Reason(told, Standstill.APPROVAL, Standstill.APPROVAL)]
 
     def _reason(self, held: int) -> str:
         crowd = f"more than {self._limit:,} came at once" if self._limit else "every set does"

@@ -20,6 +20,7 @@ from rodin_watchd.core.budget import (
     next_day_at,
     put_off,
 )
+from rodin_watchd.core.health import Reason, Standstill
 from rodin_watchd.core.kinds import Article, article_of
 from rodin_watchd.core.machine import LOSS, SUBMITS, Loss
 from rodin_watchd.core.proof import BASELINE
@@ -186,14 +187,15 @@ class Budget:
             self._job_store.report("resumed", reported, self._now(), subject="budget", code=OverBudgetError.code)
         self._reported = reasons
 
-    def notices(self) -> list[str]:
-        """Return what people must know: how many sets wait for another day, and until when."""
+    def reasons(self) -> list[Reason]:
+        """Return that sets wait for another day, if any do: how many, and until when."""
         count = sum(self._barred.values()) + sum(map(is_over_budget, self._job_store.jobs.values()))
         if not count:
             return []
         again = local(self._day.next_at(), self._day.zone)
         who = "1 set waits" if count == 1 else f"{count:,} sets wait"
-        return [f"{who} for another day: {'; '.join(sorted(self._reported))}. It continues by itself at {again}."]
+        notice = f"{who} for another day: {'; '.join(sorted(self._reported))}. It continues by itself at {again}."
+        return [Reason(notice, Standstill.BUDGET, OverBudgetError.code)]
 
     @property
     def waits(self) -> bool:

@@ -17,7 +17,6 @@ from rodin_watchd.errors import DiskError, JournalGoneError
 from rodin_watchd.model import Job, State, Transition
 from rodin_watchd.problem import Problem
 from rodin_watchd.service.clock import Clock
-from rodin_watchd.service.health import Snapshot
 from rodin_watchd.service.parts import Handover, Parts
 from rodin_watchd.service.status import Display
 
@@ -81,10 +80,9 @@ class Daemon:
             self._stand_still(error.problem)
         else:
             self._go_on()
-        self._display.write(self._problem)
         self.parts.sweeper.sweep()
-        self.pulse.beat(self._display.headline(self._problem), looked=self.parts.reception.looks > 0)
-        self.parts.standing.monitor.tick(self._snapshot)
+        self._display.show(self._problem, stops=self._stopping)
+        self.pulse.beat(self._display.headline, looked=self.parts.reception.looks > 0)
 
     def _stand_still(self, problem: Problem) -> None:
         """Tell once that nothing moves, and why; another cause is told anew."""
@@ -151,9 +149,6 @@ class Daemon:
     def _unsent(self, job: Job, reason: str, now: float) -> tuple[Transition, ...]:
         return hold_unsent(job, reason, now, self.parts.budget.price, self.parts.tools.client.account)
 
-    def _snapshot(self) -> Snapshot:
-        return self._display.snapshot(self._problem, stopping=self._stopping)
-
     def why_drop(self, job_id: str) -> str:
         """Return why an upload must not send its last bytes, or ""."""
         try:
@@ -194,10 +189,10 @@ class Daemon:
             self.parts.wake.wait(0.2)
             self.parts.wake.take()
             self._take_last()
-            self.parts.standing.monitor.tick(self._snapshot)
+            self._display.show(self._problem, stops=True)
         self._take_last()
         self.close()
-        self._display.write_last(self._problem)
+        self._display.show(self._problem, stops=True, ended=True)
         return not self.parts.pool.busy
 
     @property

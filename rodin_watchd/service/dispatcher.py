@@ -16,6 +16,7 @@ from rodin_watchd.core import machine
 from rodin_watchd.core.account import of_task
 from rodin_watchd.core.budget import UNLIMITED, is_over_budget
 from rodin_watchd.core.dedup import content_of, is_same_purchase
+from rodin_watchd.core.health import Reason
 from rodin_watchd.core.kinds import article_of, kind_of
 from rodin_watchd.core.machine import SUBMITS
 from rodin_watchd.core.mounts import Mount
@@ -135,10 +136,6 @@ class Dispatcher:
             self._rate.full_at,
             self.failed,
         )
-
-    def problems(self) -> list[Problem]:
-        """Return why lanes stand still."""
-        return [pause.problem for pause in self.pauses.values()]
 
     # ---- what the workers did ---------------------------------------------------------------------------------------
 
@@ -470,9 +467,9 @@ class Dispatcher:
         """Whether something stands still until somebody pays, or corrects the key."""
         return any(pause.problem.fault is Fault.ACCOUNT for pause in self.pauses.values())
 
-    def notices(self) -> list[str]:
-        """Return what people must know of the money."""
-        return [*self._account.notices(), *self._budget.notices()]
+    def reasons(self) -> list[Reason]:
+        """Return what stands still because of the money, and what else people must know of it."""
+        return [*map(Reason, self._account.notices()), *self._budget.reasons()]
 
     def awaits_answer(self) -> bool:
         """Tell whether an upload has sent its last bytes, and its answer is not here yet."""

@@ -11,7 +11,7 @@ import os
 import secrets
 import shlex
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from rodin_watchd.adapters.spool.beneath import Anchor, ServedFolderError
 from rodin_watchd.adapters.spool.mounts import Glance, Mounts, leave_mark_in, read_mark, refusal
 from rodin_watchd.adapters.spool.statx import birth_at
 from rodin_watchd.adapters.store.backup import how_to_recover
+from rodin_watchd.core.health import Reason, Standstill, away_word
 from rodin_watchd.core.layout import INBOX
 from rodin_watchd.core.machine import COPIED_TOGETHER, UNMARKED, copied
 from rodin_watchd.core.mounts import (
@@ -335,8 +336,11 @@ class MountKeeper:
         self.away = self._look(leave_marks=False)
         if reason := self.away.get(Mount.ROOT):
             self._report()
-            found = Page.of_data(self._store.meta(PAGE) or Page().as_data())
-            self._store.set_meta(PAGE, replace(found, notices=tuple(self.notices())).as_data())
+            page = Page.of_data(self._store.meta(PAGE) or Page().as_data())
+            self._store.set_meta(
+                PAGE,
+                replace(page, notices=tuple(reason.notice for reason in self.reasons() if reason.notice)).as_data(),
+            )
             raise RootAwayError(f"{self._mounts.root} is away: {reason}", advice=advice_for(Mount.ROOT))
 
     def adopt(self) -> None:
@@ -514,23 +518,25 @@ class MountKeeper:
         self._traces_are_fresh = True  # some filesystems give each look another inode: no writing in every tick
         return mark.traces != traces_of(self._journal, mark)
 
-    def notices(self) -> list[str]:
-        """Return what people must know."""
-        return [*self._copy_notices(), *self._away_notices(), *self.inside.notices()]
+    def reasons(self) -> list[Reason]:
+        """Return what stands still because of the folders, and what else people must know of them."""
+        return [*self._copy_reasons(), *self._away_reasons(), *map(Reason, self.inside.notices())]
 
-    def _copy_notices(self) -> list[str]:
-        if not self.copied:
-            return []
-        message = (
-            "Both could pay for the same sets, so nothing is taken or sent. Paid results are fetched and delivered."
-        )
-        return [f"COPIED OR MOVED: {self.copied}. {message} {RootCopiedError.advice}"]
+    def _copy_reasons(self) -> Iterator[Reason]:
+        if self.copied:
+            told = (
+                "Both could pay for the same sets, so nothing is taken or sent. Paid results are fetched and delivered."
+            )
+            notice = f"COPIED OR MOVED: {self.copied}. {told} {RootCopiedError.advice}"
+            yield Reason(notice, Standstill.COPIED, RootCopiedError.code)
 
-    def _away_notices(self) -> list[str]:
-        return [
-            f"AWAY: {mount}, {self._mounts.path(mount)}: {reason} Nothing is written there. {advice_for(mount)}"
-            for mount, reason in _causes(self.away).items()
-        ]
+    def _away_reasons(self) -> Iterator[Reason]:
+        causes = _causes(self.away)
+        for mount in self.away:
+            where = f"{mount}, {self._mounts.path(mount)}"
+            told = f"{causes.get(mount)} Nothing is written there. {advice_for(mount)}"
+            notice = f"AWAY: {where}: {told}" if mount in causes else ""
+            yield Reason(notice, away_word(mount), FolderGoneError.code)
 
 
 def judged(
@@ -658,9 +664,9 @@ class Standing:
         """Close the journal, in its place; for a process that is about to end. May be repeated."""
         self._guard.end()
 
-    def notices(self) -> list[str]:
-        """Return what people must know."""
-        return [*self.mounts_keeper.notices(), *self._guard.notices()]
+    def reasons(self) -> list[Reason]:
+        """Return what stands still because of folders or journal, and what else people must know of them."""
+        return [*self.mounts_keeper.reasons(), *map(Reason, self._guard.notices())]
 
 
 def advice_for(mount: Mount) -> str:

@@ -103,7 +103,7 @@ def opened(config: Config, clock: Clock, wait: Callable[[float], None]) -> Itera
             _repair(base, clock.now(), account, knew_root=knew_root)
             daily()
 
-        keepers = (Housekeeping(job_store, journal, path, clock, daily), Monitor(sign_path(path), clock, meter))
+        keepers = (Housekeeping(job_store, journal, path, clock, daily), Monitor(sign_path(path), meter))
         standing = Standing(mounts_keeper, holds, guard, *keepers, remake_work)
         money = (BudgetDay(journal, local_zone(), clock), SubmitCount(spool.mounts))
         base = Base(spool, journal, job_store, standing, *money, begin)

@@ -4,31 +4,28 @@ from __future__ import annotations
 
 import logging
 import math
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator
 from datetime import tzinfo
 
 from rodin_watchd.adapters.spool import Spool
-from rodin_watchd.core.health import headline
+from rodin_watchd.core.health import PAUSED_BY_REQUEST, Reason, Standstill, reasons_of_pauses
 from rodin_watchd.core.mounts import Mount
-from rodin_watchd.core.pauses import Pauses
 from rodin_watchd.core.retention import alarms
 from rodin_watchd.core.sets import ReadySet, WaitingSet
-from rodin_watchd.core.status import PAGE, Line, Page, ended_line, render, signed, sorted_jobs
+from rodin_watchd.core.status import PAGE, Line, Page, render, signed
 from rodin_watchd.core.store import Store
-from rodin_watchd.core.wording import local, set_name
-from rodin_watchd.errors import DiskError, FolderGoneError, RootCopiedError
+from rodin_watchd.core.wording import set_name
+from rodin_watchd.errors import DiskError, FolderGoneError, JournalGoneError
 from rodin_watchd.log_lines import Trouble, why
-from rodin_watchd.model import Job
-from rodin_watchd.problem import Fault, Problem
+from rodin_watchd.problem import Problem
 from rodin_watchd.service.clock import Clock
-from rodin_watchd.service.health import Snapshot
 from rodin_watchd.service.parts import Parts
+from rodin_watchd.service.snapshot import Snapshot
 
 log = logging.getLogger("rodin_watchd")
 
-WRITE_SECONDS = 1.0
-"""STATUS.txt is rewritten at most this often."""
+SHOW_SECONDS = 1.0
+"""A snapshot is made, and shown, at most this often."""
 
 CLOCK_JUMP_SECONDS = 2.0
 """By less than this, instants on the status page do not follow a clock that is being adjusted: the page would flicker."""
@@ -38,25 +35,6 @@ COPIES = (
     "it is slower, and needs twice the disk space for a while."
 )
 """Notice for an inbox from which no rename is possible."""
-
-
-def pause_notices(pauses: Pauses, zone: tzinfo) -> tuple[list[str], list[str]]:
-    """Return what stands still and why, without a running clock in it: until the account's owner acts, and by itself."""
-    owners: list[str] = []
-    passing: list[str] = []
-    for pause in pauses.values():
-        message = f"Paused since {local(pause.since_at, zone)}: {pause.problem.message} {pause.problem.advice}"
-        (owners if pause.problem.fault is Fault.ACCOUNT else passing).append(message)
-    return owners, passing
-
-
-def page_of(
-    notices: Iterable[str], waiting: Sequence[Line], jobs: Iterable[Job], recent: Iterable[Job], ignored: Iterable[str]
-) -> Page:
-    """Build the page from what the daemon knows."""
-    running, held = sorted_jobs(jobs)
-    counted = tuple(sorted(Counter(ignored).items()))
-    return Page(tuple(notices), tuple(waiting), running, held, tuple(map(ended_line, recent)), counted)
 
 
 def waiting_line(waiting: WaitingSet, offset: float) -> Line:
@@ -123,94 +101,99 @@ class _Copy:
 
 
 class Display:
-    """What a daemon shows: the status page, a line for the service manager, the snapshot for health. The main thread's alone.
+    """What a daemon shows of itself, all from one snapshot: the status page, the line for the service manager, the health.
 
-    `problem` is why nothing at all moves, None while something may.
+    The main thread's alone.
     """
 
     def __init__(self, parts: Parts, clock: Clock) -> None:
         self._parts = parts
         self._clock = clock
-        self._zone = parts.tools.zone
-        self._writer = StatusWriter(parts.tools.spool, parts.store, self._zone)
+        self._writer = StatusWriter(parts.tools.spool, parts.store, parts.tools.zone)
         self._offset = clock.now() - clock.monotonic()
-        self._written_at = -math.inf
+        self._shown_at = -math.inf
         self._seen = (-1, 0.0)
         self._waiting: tuple[Line, ...] = ()  # made anew only for another look: there may be 10,000
+        self.headline = ""  # how the service is, in a line, as of the newest snapshot
 
-    def write(self, problem: Problem | None) -> None:
-        """Write the status page, if it changed and the last time is a moment ago."""
-        monotonic = self._clock.monotonic()
-        if monotonic - self._written_at >= WRITE_SECONDS:
-            self._written_at = monotonic
-            self._writer.write(self._page(self._notices(problem)))
+    def show(self, problem: Problem | None, *, stops: bool, ended: bool = False) -> None:
+        """Show how the service stands, if a second has passed or it has `ended`; never raises OSError.
 
-    def write_last(self, problem: Problem | None) -> None:
-        """Write the status page of a service that has ended.
-
-        What ends by itself may end while nobody is there to take the notice away: the page says of when it is.
+        `problem` says why nothing at all moves, `stops` that nothing is begun any more.
         """
-        as_of = f"When the service stopped ({local(self._clock.now(), self._zone)}): "
-        self._writer.write(self._page(self._notices(problem, as_of)))
+        monotonic = self._clock.monotonic()
+        if not ended and monotonic - self._shown_at < SHOW_SECONDS:
+            return
+        self._shown_at = monotonic
+        snapshot = self._snapshot(problem, stops=stops, ended=ended)
+        self.headline = snapshot.headline
+        self._writer.write(snapshot.page(self._waiting_lines(snapshot), self._parts.tools.zone))
+        self._parts.standing.monitor.tick(snapshot)
 
-    def headline(self, problem: Problem | None) -> str:
-        """Return how the service is, in a line."""
-        parts, mounts = self._parts, self._parts.standing.mounts_keeper
-        problems = (problem, parts.reception.problem, *parts.dispatcher.problems())
-        codes = [problem.code for problem in problems if problem]
-        codes += [FolderGoneError.code] if mounts.away else []
-        codes += [RootCopiedError.code] if mounts.copied else []
-        codes += ["by request"] if parts.commands.paused else []
-        waiting = len(parts.reception.view.waiting) + len(parts.reception.claims.waiting)
-        return headline(parts.job_store.jobs.values(), waiting=waiting, codes=codes)
-
-    def snapshot(self, problem: Problem | None, *, stopping: bool) -> Snapshot:
-        """Return what the monitor is to see."""
-        parts, reception, mounts = self._parts, self._parts.reception, self._parts.standing.mounts_keeper
-        moving = (
-            parts.job_store.jobs,
-            parts.pool.busy,
-            reception.view,
-            reception.claims,
-            parts.dispatcher.pauses,
-            frozenset(mounts.away),
+    def _snapshot(self, problem: Problem | None, *, stops: bool, ended: bool) -> Snapshot:
+        parts, now = self._parts, self._clock.now()
+        return Snapshot(
+            at=now,
+            monotonic=self._clock.monotonic(),
+            jobs=tuple(parts.job_store.jobs.values()),
+            recent=parts.job_store.recent,
+            busy=parts.pool.busy,
+            view=parts.reception.view,
+            turns=parts.reception.claims.waiting,
+            reasons=(*self._steady(now, stops=stops), *self._passing(problem), *self._troubles()),
+            standstill=f"{problem.message} {problem.advice}" if problem else "",
+            lost_submits=parts.job_store.loss.submits if parts.job_store.loss else 0,
+            has_ended=ended,
         )
-        stopped = (reception.problem, stopping, parts.budget.waits, parts.admission.waits, self._writer.trouble)
-        by_request, copied_root = parts.commands.paused, bool(mounts.copied)
-        lost = parts.job_store.loss.submits if parts.job_store.loss else 0
-        return Snapshot(*moving, by_request, copied_root, problem, lost, *map(bool, stopped))
 
-    def _page(self, notices: Iterable[str]) -> Page:
-        reception, jobs = self._parts.reception, self._parts.job_store
-        offset = self._clock.now() - self._clock.monotonic()
+    def _waiting_lines(self, snapshot: Snapshot) -> tuple[Line, ...]:
+        offset = snapshot.at - snapshot.monotonic
         if abs(offset - self._offset) > CLOCK_JUMP_SECONDS:
             self._offset = offset
-        seen = (reception.looks, self._offset)
+        seen = (self._parts.reception.looks, self._offset)
         if seen != self._seen:
-            self._seen, self._waiting = seen, self._waiting_lines()
-        return page_of(notices, self._waiting, jobs.jobs.values(), jobs.recent, reception.view.ignored.values())
+            lines = [waiting_line(waiting, self._offset) for waiting in snapshot.view.waiting]
+            lines += [turn_line(ready, turn) for ready, turn in snapshot.turns]
+            self._seen, self._waiting = seen, tuple(lines)
+        return self._waiting
 
-    def _waiting_lines(self) -> tuple[Line, ...]:
-        reception = self._parts.reception
-        lines = [waiting_line(w, self._offset) for w in reception.view.waiting]
-        lines += [turn_line(ready, turn) for ready, turn in reception.claims.waiting]
-        return tuple(lines)
+    # ---- what stands still and why, and what else people must know: one list, in the order of the page --------------
 
-    def _notices(self, problem: Problem | None, as_of: str = "") -> list[str]:
-        """Return what people must know of the service as a whole; what ends by itself is said `as_of` an instant."""
-        parts, reception, standing = self._parts, self._parts.reception, self._parts.standing
-        pressing = alarms(parts.job_store.jobs.values(), self._clock.now(), self._zone)
-        owners, passing = pause_notices(parts.dispatcher.pauses, self._zone)
-        lost = [parts.job_store.loss.notice(self._zone)] if parts.job_store.loss else []
-        notices = [*pressing, *lost, *standing.notices(), *owners]
+    def _steady(self, now: float, *, stops: bool) -> Iterator[Reason]:
+        """Yield what does not end by itself, and what ends with the day or with the work."""
+        parts, zone = self._parts, self._parts.tools.zone
+        yield from map(Reason, alarms(parts.job_store.jobs.values(), now, zone))
+        if parts.job_store.loss:
+            yield Reason(parts.job_store.loss.notice(zone))
+        yield from parts.standing.reasons()
+        yield from (reason for reason in reasons_of_pauses(parts.dispatcher.pauses, zone) if not reason.passes)
         if parts.commands.paused:
-            notices.append("Paused by request: nothing is taken or submitted (`rodin-watchd resume` continues).")
+            yield PAUSED_BY_REQUEST
+        if stops:
+            yield Reason("", Standstill.STOPPING, Standstill.STOPPING)
         if parts.tools.spool.copies:
-            notices.append(COPIES)
-        notices += [*parts.admission.notices(), *parts.dispatcher.notices(), *parts.tools.plugins.notices()]
-        problems = filter(None, (problem, reception.problem))
-        known = FolderGoneError.code if standing.mounts_keeper.away else ""  # in the standing's notices already
-        passing += [f"{problem.message} {problem.advice}" for problem in problems if problem.code != known]
-        notices += [f"{as_of}{notice}" for notice in passing]
-        watching = "" if Mount.INBOX in standing.mounts_keeper.away else reception.trouble
-        return [*notices, *filter(None, (watching, standing.housekeeping.trouble, self._writer.trouble))]
+            yield Reason(COPIES)
+        yield from parts.admission.reasons()
+        yield from parts.dispatcher.reasons()
+        yield from map(Reason, parts.tools.plugins.notices())
+
+    def _passing(self, problem: Problem | None) -> Iterator[Reason]:
+        """Yield what may end by itself."""
+        parts = self._parts
+        yield from (reason for reason in reasons_of_pauses(parts.dispatcher.pauses, parts.tools.zone) if reason.passes)
+        for one, what in ((problem, Standstill.JOURNAL), (parts.reception.problem, Standstill.INBOX)):
+            if one:
+                is_known = one.code == FolderGoneError.code and bool(parts.standing.mounts_keeper.away)
+                yield Reason("" if is_known else f"{one.message} {one.advice}", what, one.code, passes=True)
+        if problem and problem.code == JournalGoneError.code:
+            yield Reason("", Standstill.JOURNAL_GONE, problem.code, passes=True)
+
+    def _troubles(self) -> Iterator[Reason]:
+        """Yield what does not succeed beside the work."""
+        parts = self._parts
+        if parts.reception.trouble and Mount.INBOX not in parts.standing.mounts_keeper.away:
+            yield Reason(parts.reception.trouble)
+        if parts.standing.housekeeping.trouble:
+            yield Reason(parts.standing.housekeeping.trouble)
+        if self._writer.trouble:
+            yield Reason(self._writer.trouble, Standstill.PAGE, Standstill.PAGE)

@@ -171,10 +171,10 @@ def test_a_proof_ends_when_others_spend_from_the_account(tmp_path: Path, again: 
         shop.drop_set("chair")
         shop.until(shop.is_in("chair", State.HELD))
         shop.ticks(3)
-        assert shop.daemon.parts.dispatcher.notices() != []
+        assert shop.daemon.parts.dispatcher.reasons() != []
         assert shop.reload(budget=others) != []
         shop.ticks(2)
-        assert shop.daemon.parts.dispatcher.notices() == []
+        assert shop.daemon.parts.dispatcher.reasons() == []
         vendor.emulator.pay_in(Decimal("0.5"))
         if again:
             assert shop.reload(budget=sole) != []
