@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
-from benchmarks import history, hooks, idle, latency, polling, startup, throughput, transfer, waiting
+from benchmarks import (
+    calls,
+    crowd,
+    history,
+    hooks,
+    idle,
+    latency,
+    polling,
+    startup,
+    throughput,
+    transfer,
+    tree,
+    waiting,
+)
 from benchmarks.figures import main
 
-ALL = (latency, transfer, throughput, waiting, idle, polling, startup, hooks, history)
+ALL = (latency, transfer, throughput, waiting, idle, polling, startup, hooks, history, crowd, tree, calls)
 
 main([(module.__name__.rpartition(".")[2], module.measure) for module in ALL])

@@ -1,13 +1,17 @@
 """A tiny vendor: accepts every set at once, and prints when the head of each submit arrived.
 
 It costs as little as a server in Python can, so that the client under test is what is seen. As a program:
-`python -m benchmarks.vendor [CERTIFICATE]` prints its port, then a line for each submit (CLOCK_MONOTONIC, seconds).
+`python -m benchmarks.vendor CERTIFICATE SECONDS` ("" and 0 for none) prints its port, then a line for each submit
+(CLOCK_MONOTONIC, seconds). Tasks take about so many seconds, each another; then a line for each task that was found done
+follows instead: its duration, the status calls that it took, and how late the last one came.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import math
+import random
 import socket
 import ssl
 import subprocess
@@ -23,14 +27,14 @@ from benchmarks.processes import running
 SAMPLES = Path(__file__).resolve().parent.parent / "rodin_watchd" / "emulator" / "samples"
 RESULTS = {"model.glb": SAMPLES / "bunny.glb", "preview.webp": SAMPLES / "matcap-c.webp"}
 
-_SUBMITTED = {"error": None, "uuid": "", "jobs": {"uuids": ["a"], "subscription_key": "key"}}
+_SUBMITTED = {"error": None}
 _STATUS = {"error": "OK", "jobs": [{"uuid": "a", "status": "Done"}]}
 
 
 @contextlib.contextmanager
-def vendor(certificate: Path | None = None) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+def vendor(certificate: Path | None = None, task_seconds: float = 0) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """Run the tiny vendor in a process of its own; give its base URL and the process, whose output tells the times."""
-    arguments = ["-m", "benchmarks.vendor", *([str(certificate)] if certificate else [])]
+    arguments = ["-m", "benchmarks.vendor", str(certificate or ""), str(task_seconds)]
     with running(*arguments, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None  # noqa: S101 - it was asked for
         port = int(process.stdout.readline())
@@ -47,8 +51,36 @@ def make_certificate(folder: Path) -> Path:
     return path
 
 
-def _serve(certificate: str | None) -> None:
-    context = None
+class _Tasks:
+    """Tasks that take their time, and what was asked about them."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._chance = random.Random(11)  # noqa: S311 - the same tasks in each run
+        self._known: dict[str, list[float]] = {}  # when it began, how long it takes, calls
+        self._lock = threading.Lock()
+
+    def begin(self) -> str:
+        """Begin a task and return its subscription key."""
+        with self._lock:
+            key = f"key-{len(self._known)}"
+            self._known[key] = [time.monotonic(), self._chance.lognormvariate(math.log(self.seconds), 0.15), 0]
+        return key
+
+    def ask(self, key: str) -> str:
+        """Return the status of a task."""
+        with self._lock:
+            began, takes, calls = self._known[key]
+            late = time.monotonic() - began - takes
+            self._known[key][2] = calls + 1
+        if late < 0:
+            return "Generating"
+        print(takes, int(calls) + 1, late, flush=True)
+        return "Done"
+
+
+def _serve(certificate: str, seconds: float) -> None:
+    context, tasks = None, _Tasks(seconds)
     if certificate:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate)
@@ -58,15 +90,15 @@ def _serve(certificate: str | None) -> None:
     while True:
         connection, _ = listening.accept()
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        threading.Thread(target=_converse, args=(connection, context, base_url), daemon=True).start()
+        threading.Thread(target=_converse, args=(connection, context, base_url, tasks), daemon=True).start()
 
 
-def _converse(connection: socket.socket, context: ssl.SSLContext | None, base_url: str) -> None:
+def _converse(connection: socket.socket, context: ssl.SSLContext | None, base_url: str, tasks: _Tasks) -> None:
     with contextlib.suppress(OSError), connection:
         secured = context.wrap_socket(connection, server_side=True) if context else connection
         with secured, cast("IO[bytes]", secured.makefile("rb", buffering=1 << 18)) as stream:
             while head := _head(stream):
-                _answer(secured, stream, head, base_url)
+                _answer(secured, stream, head, base_url, tasks)
 
 
 def _head(stream: IO[bytes]) -> list[str]:
@@ -77,28 +109,35 @@ def _head(stream: IO[bytes]) -> list[str]:
     return lines
 
 
-def _answer(connection: socket.socket, stream: IO[bytes], head: list[str], base_url: str) -> None:
+def _answer(connection: socket.socket, stream: IO[bytes], head: list[str], base_url: str, tasks: _Tasks) -> None:
     path = head[0].split()[1]
-    if path.endswith("/rodin_texture_only"):
+    if path.endswith("/rodin_texture_only") and not tasks.seconds:
         print(time.monotonic(), flush=True)
-    _drain(stream, head)
+    body = _drain(stream, head)
     if path.startswith("/zeros/"):
         _send_zeros(connection, int(path.rpartition("/")[2]))
     elif path.startswith("/file/"):
         _send(connection, "200 OK", RESULTS[path.rpartition("/")[2]].read_bytes())
     else:
-        _send(connection, "201 Created", json.dumps(_reply(path, base_url)).encode())
+        _send(connection, "201 Created", json.dumps(_reply(path, body, base_url, tasks)).encode())
 
 
-def _drain(stream: IO[bytes], head: list[str]) -> None:
+def _drain(stream: IO[bytes], head: list[str]) -> bytes:
+    """Read the body; return its last block."""
     length = next((int(line.split(":")[1]) for line in head if line.lower().startswith("content-length:")), 0)
+    block = b""
     while length > 0:
-        length -= len(stream.read(min(length, 1 << 18)))
+        block = stream.read(min(length, 1 << 18))
+        length -= len(block)
+    return block
 
 
-def _reply(path: str, base_url: str) -> object:
+def _reply(path: str, body: bytes, base_url: str, tasks: _Tasks) -> object:
     if path.endswith("/rodin_texture_only"):
-        return {**_SUBMITTED, "uuid": f"task-{time.monotonic_ns()}"}
+        key = tasks.begin() if tasks.seconds else "key"
+        return {**_SUBMITTED, "uuid": f"task-{time.monotonic_ns()}", "jobs": {"uuids": ["a"], "subscription_key": key}}
+    if path.endswith("/status") and tasks.seconds:
+        return {"error": "OK", "jobs": [{"uuid": "a", "status": tasks.ask(json.loads(body)["subscription_key"])}]}
     if path.endswith("/download"):
         return {"error": "OK", "list": [{"url": f"{base_url}/file/{name}", "name": name} for name in RESULTS]}
     return _STATUS
@@ -116,4 +155,4 @@ def _send_zeros(connection: socket.socket, size: int) -> None:
 
 
 if __name__ == "__main__":
-    _serve(sys.argv[1] if len(sys.argv) > 1 else None)
+    _serve(sys.argv[1], float(sys.argv[2]))

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import median
 
 from rodin_watchd.core.waits import spread
 from rodin_watchd.model import Job, State
 
-CALL_WORTH_SECONDS = 0.3
-"""How many seconds of expected delay one poll is worth; `benchmarks/polling.py` shows what it buys."""
+CALL_WORTH = 50.0
+"""One poll is worth this many seconds of expected delay, divided by the seconds that half of the known tasks took.
+
+So calls come about as late whether tasks are short or long, a little sooner than by asking every 5 s, and half as often;
+`benchmarks/polling.py` and `benchmarks/calls.py` show it.
+"""
+
+MOST_WORTH = 1 / 8
+"""No poll is worth more than this share of that time: very short tasks are noticed soon as well."""
+
+LEAST_WORTH_SECONDS = 0.3
+"""What a poll is worth at least; and while no task of the kind is known: the forecast is a guess then."""
 
 LIKENESS = 12
 """How closely a task repeats a known one: about seven in ten come within 15 % of it."""
@@ -46,18 +57,27 @@ def poll_delay_seconds(
     """Return the seconds until the next status call for a task that has been running for `elapsed_seconds`.
 
     A call after x seconds finds the task done with probability P(x), and then comes x/2 late on average; so the call
-    that is worth making is the first one for which x * P(x) reaches `CALL_WORTH_SECONDS`. `history` holds the durations
+    that is worth making is the first one for which x * P(x) reaches what it is worth (`CALL_WORTH`). `history` holds the durations
     (submit to Done, seconds) of finished tasks of the same kind, `usual` what half of all need, and P follows from them: calls are rare while no known
     task was ever done, close when most were, and ever rarer for a task that has outlived them all. The result lies
     within `shortest` and `longest`, spread included.
     """
     running = _weight_running(history, elapsed_seconds, usual)
+    worth = _worth_seconds(history)
     low, high = shortest, longest
     while high - low > _POLL_PRECISION_SECONDS:
         middle = (low + high) / 2
         done = 1.0 - _weight_running(history, elapsed_seconds + middle, usual) / running
-        low, high = (low, middle) if middle * done >= CALL_WORTH_SECONDS else (middle, high)
+        low, high = (low, middle) if middle * done >= worth else (middle, high)
     return min(max(spread(high, chance), shortest), longest)
+
+
+def _worth_seconds(history: Sequence[float]) -> float:
+    """Return how many seconds of expected delay one poll is worth."""
+    if not history:
+        return LEAST_WORTH_SECONDS
+    usual = max(median(history), _BRIEFEST_SECONDS)
+    return min(max(CALL_WORTH / usual, LEAST_WORTH_SECONDS), MOST_WORTH * usual)
 
 
 def _weight_running(history: Sequence[float], seconds: float, usual: float) -> float:
