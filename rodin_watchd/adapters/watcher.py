@@ -45,6 +45,7 @@ class Mailbox:
         self._lock = threading.Lock()
         self._closed: dict[bytes, set[bytes]] = {}  # folder -> names
         self._noted = 0
+        self._changed: set[bytes] | None = None  # folders; None: any may have
         self._said: dict[str, None] = {}  # an ordered set
 
     def note_close(self, folder: bytes, name: bytes) -> None:
@@ -53,6 +54,7 @@ class Mailbox:
             names = self._closed.setdefault(folder, set())
             self._noted += name not in names
             names.add(name)
+            self._note(folder)
             if self._noted > self._most:
                 self._closed, self._noted = {}, 0
         self.wake()
@@ -63,11 +65,34 @@ class Mailbox:
             names = self._closed.get(folder, set())
             self._noted -= name in names
             names.discard(name)
+            self._note(folder)
 
     def void_folder(self, folder: bytes) -> None:
         """Forget the files of a folder: another one came under its name."""
         with self._lock:
             self._noted -= len(self._closed.pop(folder, ()))
+
+    def note(self, folder: bytes) -> None:
+        """Note that something in a folder has changed."""
+        with self._lock:
+            self._note(folder)
+
+    def _note(self, folder: bytes) -> None:
+        if self._changed is not None:
+            self._changed.add(folder)
+            if len(self._changed) > self._most:
+                self._changed = None
+
+    def lose_changes(self) -> None:
+        """Note that anything may have changed."""
+        with self._lock:
+            self._changed = None
+
+    def take_changed(self) -> frozenset[str] | None:
+        """Return the folders in which something has changed since the last call; None: any may have."""
+        with self._lock:
+            changed, self._changed = self._changed, set()
+        return None if changed is None else frozenset(map(os.fsdecode, changed))
 
     def say(self, text: str) -> None:
         """Leave a sentence for people."""
@@ -269,6 +294,7 @@ class _InotifySession:
             self.lose(f"The watched folder was {'removed' if mask & Flag.IN_DELETE_SELF else 'moved away'}.")
 
     def _on_folder(self, folder: bytes, mask: int) -> None:
+        self._mailbox.note(folder)
         if mask & Flag.IN_MOVED_FROM:
             self._forget(folder)
             return
@@ -289,6 +315,7 @@ class _InotifySession:
     def _fault(self, text: str) -> None:
         """Ask for a new session, and forget what may have been undone by an event that did not come."""
         self.sound = False
+        self._mailbox.lose_changes()
         self._mailbox.take_closed()
         self._mailbox.say(text)
 
@@ -368,6 +395,13 @@ class Watcher(Protocol):
     def take_closed(self) -> frozenset[str]:
         """Return what writers closed or moved in since the last call: paths relative to the root, with "/"."""
 
+    def take_changed(self) -> frozenset[str] | None:
+        """Return the folders in which files came or changed since the last call, relative to the root; None: any may be one.
+
+        That nothing has changed elsewhere is as sure as file events are: what they do not tell, the rescan finds. What
+        leaves a folder is not told.
+        """
+
     def take_trouble(self) -> str | None:
         """Return what people must know that was not told before; a lasting defect is told once. Then call `rearm`."""
 
@@ -434,6 +468,9 @@ class PollingWatcher:
         """Return nothing: nobody saw a close."""
         return frozenset()
 
+    def take_changed(self) -> None:
+        """Return that anything may have changed."""
+
     def take_trouble(self) -> str | None:
         """Return, once, why events could not be had."""
         trouble, self._trouble = self._trouble, None
@@ -468,6 +505,11 @@ class EventWatcher:
         """Return what was closed or moved in; empty after trouble, and always for hints."""
         return self._mailbox.take_closed()
 
+    def take_changed(self) -> frozenset[str] | None:
+        """Return the folders that events told of; None after trouble, where not all is watched, and always for hints."""
+        changed = self._mailbox.take_changed()
+        return changed if isinstance(self._session, _InotifySession) and not self._defects else None
+
     def take_trouble(self) -> str | None:
         """Return what was not told before: a lost root or queue each time, a lasting defect once until it is corrected."""
         self._check()
@@ -482,6 +524,7 @@ class EventWatcher:
         if self._session is not None and self._session.sound and not self._defects:
             return
         self.close()
+        self._mailbox.lose_changes()
         self._identity = _identity(self._root)
         self._defects = {}
         try:

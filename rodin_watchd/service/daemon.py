@@ -71,7 +71,7 @@ class Daemon:
     def tick(self) -> None:
         """Do all that is due now, and return. While the journal's disk is full nothing moves, and nothing is lost."""
         if self.parts.wake.take():
-            self.parts.reception.wake()
+            self.parts.reception.wake(wholly=False)
         try:
             self._act()
             if self._problem is not None:  # a tick that had nothing to write proves nothing

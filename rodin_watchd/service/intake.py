@@ -7,19 +7,20 @@ untouched, and asks `core.pairing` and `core.settle` for the decisions. Nothing 
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Generic, TypeVar
 
 from rodin_watchd.adapters.filesystems import filesystem_of
-from rodin_watchd.adapters.spool.inbox import Inbox
+from rodin_watchd.adapters.spool.inbox import Branch, Inbox
 from rodin_watchd.config import Config
 from rodin_watchd.config.sections import IntakeSection as IntakeSettings
 from rodin_watchd.core.formats.source import FileVerdict, Wholeness
-from rodin_watchd.core.names import printable
-from rodin_watchd.core.pairing import pair
+from rodin_watchd.core.names import match_key, printable
+from rodin_watchd.core.pairing import Pairing, is_apart, pair
 from rodin_watchd.core.pairing.candidates import LEFTOVERS, Candidate, Member
 from rodin_watchd.core.receipt import is_ours
 from rodin_watchd.core.sets import ReadySet, View, WaitingSet
@@ -50,10 +51,52 @@ class _Memory(Generic[T]):
             self._known[entry.path] = (entry, found)
         return found
 
-    def keep(self, paths: AbstractSet[str]) -> None:
+    def keep(self, is_there: Callable[[str], bool]) -> None:
         """Forget all other files."""
-        for path in self._known.keys() - paths:
+        for path in [path for path in self._known if not is_there(path)]:
             del self._known[path]
+
+
+@dataclass(slots=True)
+class _Group:
+    """What is known of the inbox itself, or of all in and below one of its folders (by what artists mean by its name)."""
+
+    branches: tuple[Branch, ...]
+    sightings: dict[str, Sighting]
+    stated: dict[str, Sidecar | Misread]
+    presets: dict[str, Sighting]
+    is_read: bool  # whether all TOML files in it could be read
+    apart: bool  # whether it may be paired by itself
+    pairing: Pairing | None = None
+    ready: list[ReadySet] = field(default_factory=list)
+    waiting: list[WaitingSet] = field(default_factory=list)
+    again_at: float = math.inf
+    rests_until: float = -math.inf  # monotonic: until then no time can make a set of it ready; each lacks a file
+
+    def is_made_of(self, branches: Sequence[Branch]) -> bool:
+        """Tell whether it was made of these very looks."""
+        return len(branches) == len(self.branches) and all(map(operator.is_, branches, self.branches))
+
+
+def _view_of(groups: Iterable[_Group], junk: Mapping[str, str]) -> View:
+    """Return what the groups come to."""
+    ready: list[ReadySet] = []
+    waiting: list[WaitingSet] = []
+    ignored, uses = dict(junk), dict[str, int]()
+    for group in groups:
+        ready += group.ready
+        waiting += group.waiting
+        if group.pairing is not None:
+            ignored.update(group.pairing.ignored)
+            uses.update(group.pairing.uses() if group.ready else {})
+    again_at = min((group.again_at for group in groups), default=math.inf)
+    return View(tuple(sorted(ready, key=_turn)), tuple(waiting), ignored, uses, again_at)
+
+
+def _key_of(path: str) -> str:
+    """Return the name of the inbox's folder that a path lies in, as artists mean it; "" for what lies in the inbox itself."""
+    folder, slash, _ = path.partition("/")
+    return match_key(folder) if slash else ""
 
 
 class Intake:
@@ -66,8 +109,9 @@ class Intake:
         self._known_plugins = known_plugins
         self._settings = settings
         self._rules = Rules(quiet_seconds, settings.incomplete_seconds)
-        self._sightings: dict[str, Sighting] = {}
-        self._taken: AbstractSet[str] = frozenset()  # of the last look, and what it ignored
+        self._groups: dict[str, _Group] = {}  # by `_key_of` what is in them
+        self._together = True  # whether they were paired together in the last look
+        self._taken: AbstractSet[str] = frozenset()
         self._junk: Mapping[str, str] = {}
         self._names: dict[str, frozenset[str]] = {}  # what the last look found, by folder; made when it is asked for
         self._preset_files: dict[str, Sighting] = {}  # by folder
@@ -75,21 +119,50 @@ class Intake:
         self._sidecars: _Memory[Sidecar | Misread] = _Memory(self._read_sidecar)
         self._presets: _Memory[Preset | Problem] = _Memory(self._read_preset)
 
-    def look(self, now: float, closed: AbstractSet[str], taken: AbstractSet[str]) -> View:
+    def look(
+        self,
+        now: float,
+        closed: AbstractSet[str],
+        taken: AbstractSet[str],
+        changed: AbstractSet[str] | None = None,
+    ) -> View:
         """Take a snapshot and decide; `now` is monotonic, `closed` are the vouched paths, `taken` belong to jobs.
 
+        `changed` are the folders in which something has changed since the last look; None: any may be one. What lies in others is
+        not looked at, if all sets in that branch of the inbox lack a file: time alone cannot make one of them ready.
         Raises DiskError when the inbox cannot be looked at.
         """
-        junk = self._observe(now, closed, taken)
-        self._preset_files = _preset_files(self._sightings)
+        self._observe(now, closed, taken, changed)
+        groups = list(self._groups.values())
+        self._preset_files = {folder: preset for group in groups for folder, preset in group.presets.items()}
         self._forget()
-        entries = [sighting.entry for sighting in self._sightings.values()]
-        pairing = pair(entries, self._stated(entries))
-        decided = [self._decide(candidate, now) for candidate in pairing.candidates]
-        ready = sorted((d for d in decided if isinstance(d, ReadySet)), key=_turn)
-        waiting = tuple(d for d in decided if isinstance(d, WaitingSet))
-        again_at = min((w.again_at for w in waiting), default=math.inf)
-        return View(tuple(ready), waiting, {**junk, **pairing.ignored}, pairing.uses(), again_at)
+        self._together = not all(group.apart for group in groups)
+        if self._together:
+            groups = [self._whole()]
+        for group in groups:
+            if not now < group.rests_until:
+                self._decide_all(group, now)
+        return _view_of(groups, self._junk)
+
+    def _whole(self) -> _Group:
+        """Return all of the inbox as one group, for something in one may be about another."""
+        whole = _Group((), {}, {}, {}, is_read=False, apart=False)
+        for group in self._groups.values():
+            whole.sightings.update(group.sightings)
+            whole.stated.update(group.stated)
+            group.rests_until = -math.inf
+        return whole
+
+    def _decide_all(self, group: _Group, now: float) -> None:
+        """Decide about all sets of a group; its pairing is known as long as nothing in it has changed."""
+        if group.pairing is None:
+            group.pairing = pair([sighting.entry for sighting in group.sightings.values()], group.stated)
+        decided = [self._decide(candidate, now) for candidate in group.pairing.candidates]
+        group.ready = [one for one in decided if isinstance(one, ReadySet)]
+        group.waiting = [one for one in decided if isinstance(one, WaitingSet)]
+        group.again_at = min((one.again_at for one in group.waiting), default=math.inf)
+        rests = group.is_read and all(one.candidate.missing for one in group.waiting) and not group.ready
+        group.rests_until = group.again_at if rests else -math.inf
 
     def is_as_seen(self, sets: Iterable[ReadySet]) -> bool:
         """Tell whether these sets may be claimed by what the last look found; looks at no other files than theirs.
@@ -109,36 +182,79 @@ class Intake:
     def _names_in(self, folder: str) -> frozenset[str]:
         if not self._names:
             names: dict[str, list[str]] = {}
-            for path in chain(self._sightings, self._taken, self._junk):
+            for path in chain(*(group.sightings for group in self._groups.values()), self._taken, self._junk):
                 parent, _, name = path.rpartition("/")
                 names.setdefault(parent, []).append(name)
             self._names = {parent: frozenset(found) for parent, found in names.items()}
         return self._names.get(folder, frozenset())
 
-    def _observe(self, now: float, closed: AbstractSet[str], taken: AbstractSet[str]) -> Mapping[str, str]:
-        """Take the snapshot and remember it; return what is ignored for good, by path."""
-        before, self._sightings = self._sightings, {}  # after a look that failed nothing counts as watched
-        self._names = {}
-        look = self._inbox.look()
+    def _observe(
+        self, now: float, closed: AbstractSet[str], taken: AbstractSet[str], changed: AbstractSet[str] | None
+    ) -> None:
+        """Take the snapshot and remember it."""
+        before, self._groups, self._names = self._groups, {}, {}  # after a look that failed nothing counts as watched
+        touched = {_key_of(path) for path in chain(closed, taken, self._taken)}
+        touched |= {key for key, group in before.items() if not now < group.rests_until}
+        look = self._inbox.look(self._to_look_at(before, touched, changed))
+        parts: dict[str, list[Branch]] = {}
+        for name, branch in look.branches.items():
+            parts.setdefault(match_key(name), []).append(branch)
+        for key, branches in parts.items():
+            known = before.get(key)
+            if known is None or key in touched or not known.is_made_of(branches):
+                known = self._observed(key, known, branches, (now, closed, taken))
+            self._groups[key] = known
         self._taken, self._junk = taken, look.junk
-        entries = (entry for entry in look.entries if entry.path not in taken)
-        self._sightings = observe(before, entries, closed, now)
-        return look.junk
+
+    def _to_look_at(
+        self, before: Mapping[str, _Group], touched: AbstractSet[str], changed: AbstractSet[str] | None
+    ) -> frozenset[str] | None:
+        """Return the keys of the inbox's folders that are to be looked into; None: all."""
+        if changed is None or self._together or not before:
+            return None
+        return frozenset(touched | {match_key(folder.partition("/")[0]) for folder in changed})
+
+    def _observed(
+        self,
+        key: str,
+        known: _Group | None,
+        branches: Sequence[Branch],
+        look: tuple[float, AbstractSet[str], AbstractSet[str]],
+    ) -> _Group:
+        """Return what is known of a group after a look; the same object where nothing has changed."""
+        now, closed, taken = look
+        entries = (entry for branch in branches for entry in branch.entries if entry.path not in taken)
+        sightings = observe(known.sightings if known else {}, entries, closed, now)
+        if known and known.is_made_of(branches) and sightings == known.sightings:
+            return known
+        stated, is_read = self._stated(sighting.entry for sighting in sightings.values())
+        apart = is_apart(stated, sightings, lambda path: _key_of(path) == key)
+        return _Group(tuple(branches), sightings, stated, _preset_files(sightings), is_read, apart)
 
     def _forget(self) -> None:
         for memory in (self._verdicts, self._sidecars, self._presets):
-            memory.keep(self._sightings.keys())
+            memory.keep(self._is_there)
+
+    def _is_there(self, path: str) -> bool:
+        group = self._groups.get(_key_of(path))
+        return group is not None and path in group.sightings
+
+    def _sighting(self, path: str) -> Sighting:
+        return self._groups[_key_of(path)].sightings[path]
 
     # ---- reading ----------------------------------------------------------------------------------------------------
 
-    def _stated(self, entries: Iterable[Entry]) -> dict[str, Sidecar | Misread]:
-        """Return what the TOML files in the inbox say."""
-        stated = {}
+    def _stated(self, entries: Iterable[Entry]) -> tuple[dict[str, Sidecar | Misread], bool]:
+        """Return what the TOML files among these say, and whether all of them could be read."""
+        stated, is_read = {}, True
         for entry in entries:
             name = entry.path.rpartition("/")[2].casefold()
-            if name.endswith(".toml") and name != PRESET_NAME and (said := self._sidecars.of(entry)):
-                stated[entry.path] = said
-        return stated
+            if name.endswith(".toml") and name != PRESET_NAME:
+                if said := self._sidecars.of(entry):
+                    stated[entry.path] = said
+                else:
+                    is_read = False
+        return stated, is_read
 
     def _read_sidecar(self, entry: Entry) -> Sidecar | Misread | None:
         """Return what a sidecar says, or what is wrong with it; None for one that cannot be read, and for a leftover."""
@@ -161,7 +277,7 @@ class Intake:
     # ---- deciding ---------------------------------------------------------------------------------------------------
 
     def _decide(self, candidate: Candidate, now: float) -> ReadySet | WaitingSet:
-        sightings = [self._sightings[m.path] for m in candidate.members]
+        sightings = [self._sighting(m.path) for m in candidate.members]
         if candidate.missing:
             return self._incomplete(candidate, sightings, now)
         judgements = [self._judge(m, now) for m in candidate.members]
@@ -198,7 +314,7 @@ class Intake:
 
     def _judge(self, member: Member, now: float) -> Judgement:
         """Judge a file; one that is left alone and still cannot be read needs a person, not time."""
-        sighting = self._sightings[member.path]
+        sighting = self._sighting(member.path)
         verdict = self._verdict(member, sighting.entry)
         judgement = judge(sighting, verdict, now, self._rules)
         hopeless = verdict is None and is_settled(sighting, now, self._rules)
@@ -248,7 +364,7 @@ class Intake:
 
     def _sidecar_of(self, candidate: Candidate) -> Sidecar | None:
         member = candidate.member(Role.SIDECAR)
-        said = self._sidecars.of(self._sightings[member.path].entry) if member else None
+        said = self._sidecars.of(self._sighting(member.path).entry) if member else None
         return said if isinstance(said, Sidecar) else None
 
 

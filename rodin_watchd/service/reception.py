@@ -22,8 +22,8 @@ from rodin_watchd.service.jobs import JobStore
 
 log = logging.getLogger("rodin_watchd")
 
-RESCAN_SHARE = 200
-"""A rescan comes at the earliest after so many times its own duration: at most 0.5 % of a core."""
+RESCAN_SHARE = 300
+"""A rescan comes at the earliest after so many times its own duration: at most 0.33 % of a core."""
 
 LOOK_SHARE = 4
 """Looks that file events ask for are this many times their own duration apart: at most a fifth of a core."""
@@ -44,6 +44,9 @@ class Reception:
         self._look_seconds = 0.0
         self._looked_at = -math.inf
         self._woken = True
+        self._wholly = True  # whether the next look is to be at all of the inbox
+        self._scanned_at = -math.inf  # when the last one was
+        self._scan_seconds = 0.0
         self.looks = (
             0  # how often it was looked at, or something claimed without: view and claims change with nothing else
         )
@@ -52,9 +55,10 @@ class Reception:
         self.problem: Problem | None = None  # why the inbox cannot be looked at
         self.trouble = ""  # what people must know about the watching
 
-    def wake(self) -> None:
-        """Ask for a look at the inbox."""
+    def wake(self, *, wholly: bool = True) -> None:
+        """Ask for a look at the inbox: at all of it, or at where files have changed."""
         self._woken = True
+        self._wholly |= wholly
 
     @property
     def is_settled(self) -> bool:
@@ -68,9 +72,11 @@ class Reception:
         """
         started = self._clock.monotonic()
         if self._is_time(started):
-            self._look(started)
+            wholly = self._look(started)
             self._look_seconds = self._clock.monotonic() - started
             self._looked_at = started
+            if wholly:
+                self._scanned_at, self._scan_seconds = started, self._look_seconds
             self._claim(self._choose(paused=paused))
         elif self._has_room_for_more() and not (paused or self._woken):
             self._claim_remembered()
@@ -87,13 +93,13 @@ class Reception:
         if chosen and self._admission.still_admits(chosen) and self._intake.is_as_seen(chosen):
             self._claim(self.claims.begin(chosen, self._config.defaults, _new_id, self._clock.now()))
         else:
-            self._woken = True
+            self.wake()
 
     def next_due_seconds(self) -> list[float]:
         """Return in how many seconds a look may become due."""
         now = self._clock.monotonic()
         soonest = self._looked_at + LOOK_SHARE * self._look_seconds
-        at = [max(self.view.again_at, soonest), self._looked_at + self._rescan_seconds()]
+        at = [max(self.view.again_at, soonest), max(self._scanned_at + self._rescan_seconds(), soonest)]
         if self._woken or self._is_copied():
             at.append(soonest)
         return [max(instant - now, 0.0) for instant in at]
@@ -101,26 +107,36 @@ class Reception:
     def _is_time(self, now: float) -> bool:
         since = now - self._looked_at
         woken = self._woken or now >= self.view.again_at or self._is_copied()
-        return since >= self._rescan_seconds() or (woken and since >= LOOK_SHARE * self._look_seconds)
+        return (woken or self._is_rescan_due(now)) and since >= LOOK_SHARE * self._look_seconds
+
+    def _is_rescan_due(self, now: float) -> bool:
+        return now - self._scanned_at >= self._rescan_seconds()
 
     def _rescan_seconds(self) -> float:
-        return max(self._config.intake.rescan_seconds, RESCAN_SHARE * self._look_seconds)
+        return max(self._config.intake.rescan_seconds, RESCAN_SHARE * self._scan_seconds)
 
-    def _look(self, now: float) -> None:
+    def _look(self, now: float) -> bool:
+        """Look at the inbox: at all of it when it is time, else at where files have changed; return whether at all of it."""
         if trouble := self._watcher.take_trouble():
             log.warning("watching: %s", trouble, extra={"action": "watching"})
             self.trouble = trouble
         self._watcher.rearm()
+        changed = self._watcher.take_changed()
+        wholly = changed is None or self._wholly or self._is_rescan_due(now)
+        self._wholly = False
         closed = self._watcher.take_closed()  # before the look: a vouch holds for what is found now
         self.view, self.claims = View(), Claims()  # not two views at once: of 10,000 sets each has 10 MB
         try:
-            self.view = self._intake.look(now, closed, taken_paths(self._job_store.jobs.values()))
+            self.view = self._intake.look(
+                now, closed, taken_paths(self._job_store.jobs.values()), None if wholly else changed
+            )
         except DiskError as error:
             self._cannot_look(error)
         except OSError as error:
             self._cannot_look(DiskError.of("The inbox cannot be read", error))
         else:
             self._can_look()
+        return wholly
 
     def _cannot_look(self, error: DiskError) -> None:
         if self.problem is None and not isinstance(error, FolderGoneError):  # of that the mount keeper tells

@@ -270,3 +270,32 @@ def test_no_path_leads_out_of_its_folder(tmp_path: Path, path: str) -> None:
     for make in (False, True):
         with pytest.raises(PermissionError), folder_beneath(tmp_path, path, make=make):
             pass
+
+
+def test_only_folders_that_have_changed_are_looked_into(inbox: Inbox) -> None:
+    """What changed elsewhere is found by the next look at all; a new folder, and the inbox itself, are always looked at."""
+    for folder in ("a", "B/deep"):
+        (inbox.folder / folder).mkdir(parents=True)
+        (inbox.folder / folder / "one.glb").write_bytes(b"1")
+    first = inbox.look()
+    assert all(inbox.look().branches[name] is branch for name, branch in first.branches.items())
+    for folder in ("", "a", "B/deep", "new"):
+        (inbox.folder / folder).mkdir(exist_ok=True)
+        (inbox.folder / folder / "two.glb").write_bytes(b"2")
+    found = inbox.look({"b"})
+    files = {entry.path for entry in found.entries if entry.kind is Kind.FILE}
+    assert files == {"two.glb", "a/one.glb", "B/deep/one.glb", "B/deep/two.glb", "new/two.glb"}
+    assert found.branches["a"] is first.branches["a"]
+    assert {entry.path for entry in inbox.look().entries} > {"a/two.glb"}
+
+
+def test_a_folder_that_was_exchanged_is_looked_into_when_it_is_said_to_have_changed(inbox: Inbox) -> None:
+    """The one that is gone is forgotten with all that lay in it."""
+    for folder in ("a", "b"):
+        (inbox.folder / folder).mkdir()
+        (inbox.folder / folder / f"{folder}.glb").write_bytes(b"1")
+    inbox.look()
+    (inbox.folder / "a").rename(inbox.folder / "gone")
+    (inbox.folder / "b").rename(inbox.folder / "a")
+    files = {entry.path for entry in inbox.look({"a"}).entries if entry.kind is Kind.FILE}
+    assert files == {"a/b.glb", "gone/a.glb"}

@@ -631,3 +631,18 @@ def test_a_probe_that_a_crash_left_behind_goes_with_the_next(tmp_path: Path) -> 
     watcher.close()
     assert watcher.native
     assert list(tmp_path.iterdir()) == []
+
+
+def test_folders_in_which_something_changed_are_named(root: Path, watcher: EventWatcher) -> None:
+    """Once each, and that any may be one after the start and after a new session."""
+    (root / "old").mkdir()
+    seen(watcher)
+    assert watcher.take_changed() is None
+    (root / "old" / "a.glb").write_bytes(b"1")
+    (root / "new").mkdir()
+    (root / "b.glb").write_bytes(b"1")
+    seen(watcher)
+    changed = watcher.take_changed()
+    assert changed is not None
+    assert {"old", "new", ""} >= changed >= {"old", ""}
+    assert watcher.take_changed() == frozenset()

@@ -12,6 +12,7 @@ from workshop import glb, image, model
 from rodin_watchd.adapters.spool.inbox import Inbox
 from rodin_watchd.config.sections import IntakeSection as Settings
 from rodin_watchd.core.formats.source import FileVerdict
+from rodin_watchd.core.pairing import pair
 from rodin_watchd.core.sets import View
 from rodin_watchd.model import Entry
 from rodin_watchd.service.intake import Intake
@@ -128,3 +129,62 @@ def test_taken_files_are_not_seen(tmp_path: Path) -> None:
     intake = Intake(Inbox(tmp_path), Settings(), 0.0)
     view = intake.look(5.0, frozenset(), frozenset({"chair.obj", "chair.png"}))
     assert (view.ready, view.waiting) == ((), ())
+
+
+STEPS: tuple[tuple[str, bytes], ...] = (
+    ("a/chair.glb", glb("chair")),
+    ("a/deep/vase.glb", glb("vase")),
+    ("b/chair.png", image("chair")),
+    ("c/lamp.glb", glb("lamp")),
+    ("c/lamp.png", image("lamp")),
+    ("a/deep/vase.png", image("vase")),
+    ("b/other.toml", b'model = "../a/chair.glb"\nimage = "chair.png"\n'),
+    ("d/stool.glb", glb("stool")),
+    ("stool.png", image("stool")),
+    ("stool.toml", b'model = "d/stool.glb"\n'),
+    ("e/broken.toml", b'model = "x.glb'),
+    ("e/x.glb", glb("x")),
+    ("e/broken.toml", b'model = "x.glb"\n'),
+    ("e/x.png", image("x")),
+    ("results/y.glb", glb("y")),
+    ("results/y.png", image("y")),
+    ("REPORT.txt", b"a report"),
+    ("F/one.glb", glb("one")),
+    ("f/one.toml", b'image = "two.png"\nmodel = "one.glb"\n'),
+)
+"""Files that come one by one: sets of one folder, of several, of what is spelled alike, and what keeps others from being taken."""
+
+
+def test_looks_at_what_has_changed_come_to_the_same_as_looks_at_all(tmp_path: Path) -> None:
+    """Whatever a file that comes has to do with what lies in other folders."""
+    partial = Intake(Inbox(tmp_path), Settings(sidecar_wait_seconds=0), QUIET_SECONDS)
+    partial.look(0.0, frozenset(), frozenset())
+    for number, (name, data) in enumerate(STEPS, 1):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True, parents=True)
+        path.write_bytes(data)
+        folder = name.rpartition("/")[0]
+        for second in (0.0, 5.0):
+            view = partial.look(10.0 * number + second, frozenset(), frozenset(), frozenset({folder, ""}))
+        whole = Intake(Inbox(tmp_path), Settings(sidecar_wait_seconds=0), QUIET_SECONDS)
+        entries = Inbox(tmp_path).look().entries
+        expected = pair(entries, whole._stated(entries)[0])
+        found = [*(one.candidate for one in view.ready), *(one.candidate for one in view.waiting)]
+        assert sorted(map(repr, found)) == sorted(map(repr, expected.candidates))
+        assert view.ignored == expected.ignored
+
+
+def test_a_set_that_lacks_a_file_is_left_alone_until_something_comes(tmp_path: Path) -> None:
+    """Of a folder in which nothing can become ready by time alone the very values of the look before stand."""
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "chair.glb").write_bytes(glb(folder))
+    intake = Intake(Inbox(tmp_path), Settings(sidecar_wait_seconds=0, pair_minutes=10), QUIET_SECONDS)
+    first = {one.candidate.folder: one for one in intake.look(0.0, frozenset(), frozenset()).waiting}
+    (tmp_path / "a" / "chair.png").write_bytes(image("a"))
+    intake.look(1.0, frozenset(), frozenset(), frozenset({"a"}))
+    view = intake.look(9.0, frozenset(), frozenset(), frozenset())
+    assert [one.candidate.folder for one in view.ready] == ["a"]
+    assert [one is first["b"] for one in view.waiting] == [True]
+    late = intake.look(601.0, frozenset(), frozenset(), frozenset())
+    assert [one.late for one in late.waiting] == [True]

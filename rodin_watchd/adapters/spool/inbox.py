@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from io import BufferedReader
@@ -25,7 +25,7 @@ from rodin_watchd.adapters.spool.beneath import (
 from rodin_watchd.core.formats import probe
 from rodin_watchd.core.formats.source import FileVerdict
 from rodin_watchd.core.layout import OWN_PREFIX
-from rodin_watchd.core.names import junk_reason, split_name
+from rodin_watchd.core.names import junk_reason, match_key, split_name
 from rodin_watchd.errors import DiskError, FolderGoneError
 from rodin_watchd.model import Entry, Kind
 
@@ -39,11 +39,32 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Scan:
-    """One look at the inbox: what may be of a set, and by path why the rest is ignored."""
+class Branch:
+    """What lies in the inbox itself, or in and below one of its folders: what may be of a set, and why the rest is ignored."""
 
     entries: tuple[Entry, ...]
-    junk: dict[str, str]
+    junk: dict[str, str]  # by path, the reason
+    folders: frozenset[tuple[int, int]]  # device and inode
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """One look at the inbox: its branches by the name of the folder, "" for what lies in the inbox itself.
+
+    A branch in which nothing has changed is the same object as in the look before.
+    """
+
+    branches: Mapping[str, Branch]
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """What may be of a set."""
+        return tuple(entry for branch in self.branches.values() for entry in branch.entries)
+
+    @property
+    def junk(self) -> dict[str, str]:
+        """Why the rest is ignored, by path."""
+        return {path: reason for branch in self.branches.values() for path, reason in branch.junk.items()}
 
 
 class Inbox:
@@ -52,21 +73,41 @@ class Inbox:
     def __init__(self, folder: Path, anchor: Anchor | None = None) -> None:
         self.folder = folder
         self._anchor = anchor or Anchor(folder, _refuse_served_below)
+        self._branches: dict[str, Branch] = {}
 
-    def look(self) -> Scan:
-        """Take a snapshot. Raises FolderGoneError when the inbox is missing, DiskError when it cannot be read."""
-        entries: list[Entry] = []
-        junk: dict[str, str] = {}
+    def look(self, changed: AbstractSet[str] | None = None) -> Scan:
+        """Take a snapshot: of the inbox itself, and of those of its folders that have `changed` (by `match_key`) or are new; None: of all.
+
+        Raises FolderGoneError when the inbox is missing, DiskError when it cannot be read; the next look is at all, then.
+        """
+        before, self._branches = self._branches, {}
         try:
             with folder_beneath(self._anchor, "") as top:
-                _look_into(top, "", 0, _Looked(self._anchor.check, entries, junk, set()))
+                found = self._look_at(top, before, changed)
             with folder_beneath(self._anchor, ""):  # a share that went away meanwhile: what was seen proves nothing
                 pass
         except (FileNotFoundError, NotADirectoryError) as error:
             raise FolderGoneError(f"The inbox {self.folder} is missing.") from error
         except OSError as error:
             raise DiskError.of(f"The inbox {self.folder} cannot be read", error) from error
-        return Scan(tuple(entries), junk)
+        self._branches = found
+        return Scan(found)
+
+    def _look_at(self, top: int, before: Mapping[str, Branch], changed: AbstractSet[str] | None) -> dict[str, Branch]:
+        itself = _Looked(self._anchor.check, [], {}, set())
+        folders = _listed(top, "", itself)
+        branches = {"": _kept(before.get(""), itself)}
+        seen: set[tuple[int, int]] = set()
+        for name in folders:
+            branch = None if changed is None or match_key(name) in changed else before.get(name)
+            if branch is None:
+                looked = _Looked(self._anchor.check, [], {}, set(seen))
+                _look_deeper(top, name, (name, 1), looked)
+                looked.folders.difference_update(seen)
+                branch = _kept(before.get(name), looked)
+            seen |= branch.folders
+            branches[name] = branch
+        return branches
 
     def probe(self, entry: Entry) -> FileVerdict | None:
         """Judge a file by its content; None when it is not the file of the snapshot any more, or cannot be read."""
@@ -151,8 +192,21 @@ class _Looked(NamedTuple):
     folders: set[tuple[int, int]]  # device and inode
 
 
+def _kept(before: Branch | None, looked: _Looked) -> Branch:
+    """Return what was looked at, as the same object as before where nothing has changed."""
+    found = Branch(tuple(looked.entries), looked.junk, frozenset(looked.folders))
+    return before if before == found and before is not None else found
+
+
 def _look_into(descriptor: int, folder: str, depth: int, looked: _Looked) -> None:
     """Add what lies in an open folder and below it."""
+    for name in _listed(descriptor, folder, looked):
+        _look_deeper(descriptor, name, (f"{folder}/{name}", depth + 1), looked)
+
+
+def _listed(descriptor: int, folder: str, looked: _Looked) -> list[str]:
+    """Add what lies in an open folder, and return the names of its folders."""
+    folders = []
     with os.scandir(descriptor) as found:
         for item in found:
             path = f"{folder}/{item.name}" if folder else item.name
@@ -167,7 +221,8 @@ def _look_into(descriptor: int, folder: str, depth: int, looked: _Looked) -> Non
                 continue
             looked.entries.append(entry)
             if entry.kind is Kind.FOLDER:
-                _look_deeper(descriptor, item.name, (path, depth + 1), looked)
+                folders.append(item.name)
+    return folders
 
 
 def _look_deeper(parent: int, name: str, where: tuple[str, int], looked: _Looked) -> None:

@@ -15,7 +15,7 @@ Pure: names and parsed sidecars in, candidates out. Whether files are complete i
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from itertools import accumulate
@@ -42,7 +42,18 @@ from rodin_watchd.errors import AmbiguousSetError, SidecarError
 from rodin_watchd.model import Entry, Role
 from rodin_watchd.problem import Problem
 
-__all__ = ["DELIVERED", "KEPT", "LEFTOVERS", "Candidate", "Member", "Pairing", "Sidecars", "member_of", "pair"]
+__all__ = [
+    "DELIVERED",
+    "KEPT",
+    "LEFTOVERS",
+    "Candidate",
+    "Member",
+    "Pairing",
+    "Sidecars",
+    "is_apart",
+    "member_of",
+    "pair",
+]
 
 # ---- Sets by folder: what one sub-folder holds, where that is exactly one set ---------------------------------------
 
@@ -246,6 +257,25 @@ def pair(entries: Iterable[Entry], sidecars: Sidecars) -> Pairing:
     delivered |= dict.fromkeys({*_paths(undelivered)} - {*_paths(candidates)}, KEPT)
     left = {m.path: f"next to a file in an accepted format ({m.advice})" for m in _without(members, found)}
     return Pairing(candidates, {**ignored, **left, **delivered})
+
+
+def is_apart(sidecars: Sidecars, reports: Iterable[str], within: Callable[[str], bool]) -> bool:
+    """Tell whether these TOML files and leftovers of one branch of the inbox say nothing of another branch.
+
+    Then the branch may be paired by itself. `within` tells whether a path is in it. A sidecar with a mistake, and a report in
+    the inbox itself, may be about anything.
+    """
+    for path, said in sidecars.items():
+        if not isinstance(said, Sidecar):
+            return False
+        for reference in filter(None, (said.model, said.image)):
+            try:
+                meant = resolve_member(reference, path.rpartition("/")[0])
+            except SidecarError:
+                continue
+            if not within(meant):
+                return False
+    return not any("/" not in path and path.casefold() in _REPORTS for path in reports)
 
 
 def _misread(members: Iterable[Member], sidecars: Sidecars) -> list[tuple[Member, Misread]]:
