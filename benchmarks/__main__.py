@@ -8,6 +8,7 @@ from benchmarks import (
     history,
     hooks,
     idle,
+    kills,
     latency,
     polling,
     startup,
@@ -18,6 +19,6 @@ from benchmarks import (
 )
 from benchmarks.figures import main
 
-ALL = (latency, transfer, throughput, waiting, idle, polling, startup, hooks, history, crowd, tree, calls)
+ALL = (latency, transfer, throughput, waiting, idle, polling, startup, hooks, history, crowd, tree, calls, kills)
 
 main([(module.__name__.rpartition(".")[2], module.measure) for module in ALL])
