@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import median
 
 from rodin_watchd.core.waits import spread
 from rodin_watchd.model import Job, State
@@ -76,7 +75,7 @@ def _worth_seconds(history: Sequence[float]) -> float:
     """Return how many seconds of expected delay one poll is worth."""
     if not history:
         return LEAST_WORTH_SECONDS
-    usual = max(median(history), _BRIEFEST_SECONDS)
+    usual = max(sorted(history)[len(history) // 2], _BRIEFEST_SECONDS)
     return min(max(CALL_WORTH / usual, LEAST_WORTH_SECONDS), MOST_WORTH * usual)
 
 
