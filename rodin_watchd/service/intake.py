@@ -73,6 +73,24 @@ class _Group:
     again_at: float = math.inf
     rests_until: float = -math.inf  # monotonic: until then no time can make a set of it ready; each lacks a file
 
+    def paired(self) -> Pairing:
+        """Return its pairing, which is known as long as nothing in it has changed."""
+        if self.pairing is None:
+            self.pairing = pair([sighting.entry for sighting in self.sightings.values()], self.stated)
+        return self.pairing
+
+    def note(self, decided: Sequence[ReadySet | WaitingSet]) -> None:
+        """Keep what was decided about its sets, and for how long that stands."""
+        self.ready = [one for one in decided if isinstance(one, ReadySet)]
+        self.waiting = [one for one in decided if isinstance(one, WaitingSet)]
+        self.again_at = min((one.again_at for one in self.waiting), default=math.inf)
+        rests = self.is_read and all(one.candidate.missing for one in self.waiting) and not self.ready
+        self.rests_until = self.again_at if rests else -math.inf
+
+    def rouse(self) -> None:
+        """Have it looked at and decided about in the next look."""
+        self.rests_until = -math.inf
+
     def is_made_of(self, branches: Sequence[Branch]) -> bool:
         """Tell whether it was made of these very looks."""
         return len(branches) == len(self.branches) and all(map(operator.is_, branches, self.branches))
@@ -150,19 +168,12 @@ class Intake:
         for group in self._groups.values():
             whole.sightings.update(group.sightings)
             whole.stated.update(group.stated)
-            group.rests_until = -math.inf
+            group.rouse()
         return whole
 
     def _decide_all(self, group: _Group, now: float) -> None:
-        """Decide about all sets of a group; its pairing is known as long as nothing in it has changed."""
-        if group.pairing is None:
-            group.pairing = pair([sighting.entry for sighting in group.sightings.values()], group.stated)
-        decided = [self._decide(candidate, now) for candidate in group.pairing.candidates]
-        group.ready = [one for one in decided if isinstance(one, ReadySet)]
-        group.waiting = [one for one in decided if isinstance(one, WaitingSet)]
-        group.again_at = min((one.again_at for one in group.waiting), default=math.inf)
-        rests = group.is_read and all(one.candidate.missing for one in group.waiting) and not group.ready
-        group.rests_until = group.again_at if rests else -math.inf
+        """Decide about all sets of a group."""
+        group.note([self._decide(candidate, now) for candidate in group.paired().candidates])
 
     def is_as_seen(self, sets: Iterable[ReadySet]) -> bool:
         """Tell whether these sets may be claimed by what the last look found; looks at no other files than theirs.
