@@ -14,6 +14,8 @@ from rodin_watchd.config.sections import IntakeSection as Settings
 from rodin_watchd.core.formats.source import FileVerdict
 from rodin_watchd.core.pairing import pair
 from rodin_watchd.core.sets import View
+from rodin_watchd.core.sidecar import Misread, Sidecar, read_sidecar
+from rodin_watchd.errors import SidecarError
 from rodin_watchd.model import Entry
 from rodin_watchd.service.intake import Intake
 
@@ -155,6 +157,15 @@ STEPS: tuple[tuple[str, bytes], ...] = (
 """Files that come one by one: sets of one folder, of several, of what is spelled alike, and what keeps others from being taken."""
 
 
+def said(inbox: Path, path: str) -> Sidecar | Misread:
+    """Return what a TOML file in the inbox says, or that it has a mistake."""
+    data = (inbox / path).read_bytes()
+    try:
+        return read_sidecar(data, path, folder=path.rpartition("/")[0])
+    except SidecarError as error:
+        return Misread.of(error.problem, data)
+
+
 def test_looks_at_what_has_changed_come_to_the_same_as_looks_at_all(tmp_path: Path) -> None:
     """Whatever a file that comes has to do with what lies in other folders."""
     partial = Intake(Inbox(tmp_path), Settings(sidecar_wait_seconds=0), QUIET_SECONDS)
@@ -166,9 +177,8 @@ def test_looks_at_what_has_changed_come_to_the_same_as_looks_at_all(tmp_path: Pa
         folder = name.rpartition("/")[0]
         for second in (0.0, 5.0):
             view = partial.look(10.0 * number + second, frozenset(), frozenset(), frozenset({folder, ""}))
-        whole = Intake(Inbox(tmp_path), Settings(sidecar_wait_seconds=0), QUIET_SECONDS)
         entries = Inbox(tmp_path).look().entries
-        expected = pair(entries, whole._stated(entries)[0])
+        expected = pair(entries, {e.path: said(tmp_path, e.path) for e in entries if e.path.endswith(".toml")})
         found = [*(one.candidate for one in view.ready), *(one.candidate for one in view.waiting)]
         assert sorted(map(repr, found)) == sorted(map(repr, expected.candidates))
         assert view.ignored == expected.ignored
