@@ -44,6 +44,9 @@ MOST_DOCUMENTED: Final = 12
 MOST_TRIES_IN_A_ROW: Final = 24
 """So many such submits of the account may be without success since one was accepted, or a person has looked."""
 
+BESIDE: Final = "sent-beside-the-newest-charge"
+"""The journal's key of the purchases whose submits were under way when the newest one was charged: they are answered after that."""
+
 LOOKED: Final = "person-looked"
 """The journal's key of the newest purchase at the time when a person decided last about a held job."""
 
@@ -76,14 +79,15 @@ class FailedTries(NamedTuple):
     tries: int  # all that could have been charged
 
 
-def room(in_a_row: InARow, sending: int) -> int:
+def room(in_a_row: InARow, sending: int, *, judging: bool) -> int:
     """Return how many more submits may begin: one at a time while refusals are unclear, and never more than the bounds.
 
-    `sending`: submits under way, each of which could be the next one without success.
+    `sending`: submits under way, each of which could be the next one without success. `judging`: whether any refusal waits for
+    its verdict, also one from before the newest submit that was accepted.
     """
     if in_a_row.why_stopped:
         return 0
-    most = 1 if in_a_row.unclear else MOST_IN_A_ROW
+    most = 1 if in_a_row.unclear or judging else MOST_IN_A_ROW
     return max(min(most, MOST_TRIES_IN_A_ROW - in_a_row.tries) - sending, 0)
 
 

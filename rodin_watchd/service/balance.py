@@ -224,6 +224,11 @@ class Prover:
     def _is_any(self, states: AbstractSet[State]) -> bool:
         return any(job.state in states for job in self._job_store.jobs.values())
 
+    @property
+    def judges(self) -> bool:
+        """Whether any refusal waits for its verdict."""
+        return bool(self._refused())
+
     def judged_jobs(self) -> frozenset[str]:
         """Return the jobs that wait until it is known what their refusal cost: nothing is done to them meanwhile."""
         if self._inquiry is None:
@@ -609,12 +614,15 @@ class AccountBalance:
 
     def payable(self, intents: Sequence[Transition], sending: int) -> list[Transition]:
         """Return the intents whose submits may begin while so many are under way: the account pays them, by what is known."""
-        most, left, chosen = room(self._store.in_a_row(), sending), self._left(), list[Transition]()
+        most, left, chosen = self._room(sending), self._left(), list[Transition]()
         for intent in intents:
             if len(chosen) < most and (left is None or intent.job.listed <= left):
                 left = None if left is None else left - intent.job.listed
                 chosen.append(intent)
         return chosen
+
+    def _room(self, sending: int) -> int:
+        return room(self._store.in_a_row(), sending, judging=self._prover.judges)
 
     def stopped(self, pauses: Pauses) -> Pauses:
         """Return the pauses with one of the submits that a person has to end, while the vendor refuses too much."""

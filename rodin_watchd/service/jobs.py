@@ -18,10 +18,10 @@ from rodin_watchd.core.dedup import (
     refused_before,
 )
 from rodin_watchd.core.kinds import kind_of
-from rodin_watchd.core.machine import ENDED, LOSS, SUBMITS, Loss, noted
+from rodin_watchd.core.machine import ENDED, LOSS, SENDING, SUBMITS, Loss, noted
 from rodin_watchd.core.notifications import SILENT, Announcer
 from rodin_watchd.core.proof import NO_TRAFFIC, Settled
-from rodin_watchd.core.refusals import MOST_DOCUMENTED, MOST_FOR_A_SET
+from rodin_watchd.core.refusals import BESIDE, MOST_DOCUMENTED, MOST_FOR_A_SET
 from rodin_watchd.core.schedule import vendor_seconds
 from rodin_watchd.core.store import NO_META, Affordable, Beside, CommandReply, Store
 from rodin_watchd.errors import CommandRefusedError, DiskError, DuplicateSetError
@@ -102,8 +102,18 @@ class JobStore:
         and which the balance has `confirmed`. Raises DiskError, JournalError.
         """
         if transitions or meta or settled:
+            if any(self._is_charge(transition.job) for transition in transitions):
+                meta = {**meta, BESIDE: sorted(self._store.open_of(self._sending()))}
             self._store.commit(transitions, now, meta, self._announcer, Beside(reply, settled, confirmed))
             self._take_in(transitions)
+
+    def _sending(self) -> list[str]:
+        return [job.id for job in self._jobs.values() if job.state in SENDING]
+
+    def _is_charge(self, job: Job) -> bool:
+        """Tell whether a job as it is to be committed was charged once more."""
+        known = self._jobs.get(job.id)
+        return known is not None and job.charges > known.charges
 
     def commit_affordable(
         self, intents: Sequence[Transition], now: float, purchase: int, affordable: Affordable

@@ -92,14 +92,14 @@ def test_whole_credits_prove_no_charge() -> None:
     assert proof.verdict is Verdict.UNDECIDED
 
 
-@given(st.integers(0, 50), st.integers(0, 50), st.integers(0, 50))
-def test_no_more_begin_than_may_be_refused(unclear: int, tries: int, sending: int) -> None:
+@given(st.integers(0, 50), st.integers(0, 50), st.integers(0, 50), st.booleans())
+def test_no_more_begin_than_may_be_refused(unclear: int, tries: int, sending: int, judging: bool) -> None:
     """Were all that is under way refused, the bounds would hold; while any refusal is unclear, one goes at a time."""
-    more = room(InARow(unclear, tries), sending)
+    more = room(InARow(unclear, tries), sending, judging=judging)
     assert more == 0 or unclear + sending + more <= MOST_IN_A_ROW
     assert more == 0 or tries + sending + more <= MOST_TRIES_IN_A_ROW
-    assert more == 0 or not unclear or sending + more == 1
-    assert room(InARow(0, 0), 0) == MOST_IN_A_ROW
+    assert more == 0 or not (unclear or judging) or sending + more == 1
+    assert room(InARow(0, 0), 0, judging=False) == MOST_IN_A_ROW
 
 
 def test_who_waits_for_the_balance() -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import threading
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from scripted_server import Conversation, ScriptedServer, response
-from workshop import Hands, Workshop, glb, image, model, workshop
+from workshop import Hands, Workshop, glb, image, model, working, workshop
 
 from rodin_watchd.model import State
 
@@ -39,16 +40,18 @@ class LateBooks:
             return
         conversation.request()
         if "rodin_texture_only" in line:
-            self._take_small(conversation)
+            self.take_small(conversation)
         elif "status" in line:
             conversation.send(response(201, b'{"jobs": [{"uuid": "j", "status": "Done"}]}'))
         else:
-            conversation.send(self._free(line))
+            conversation.send(self.free(line))
 
-    def _take_small(self, conversation: Conversation) -> None:
+    def take_small(self, conversation: Conversation) -> None:
+        """Answer a small model, free of charge."""
         conversation.send(REFUSED)
 
-    def _free(self, line: str) -> bytes:
+    def free(self, line: str) -> bytes:
+        """Return the answer to a free call."""
         balance = Decimal("100.5") - Decimal("0.5") * self.booked
         return response(200, json.dumps({"balance": float(balance)}).encode()) if "balance" in line else response(404)
 
@@ -104,14 +107,16 @@ def test_a_short_submit_is_in_no_verdict_of_before(
 class LateTask(LateBooks):
     """The same; it accepts large models, and loses the answers to small ones without charging them."""
 
-    def _take_small(self, conversation: Conversation) -> None:
+    def take_small(self, conversation: Conversation) -> None:
+        """Lose the answer."""
         conversation.sock.close()
 
-    def _free(self, line: str) -> bytes:
+    def free(self, line: str) -> bytes:
+        """Return the answer to a free call."""
         if "/download" in line:
             files = [{"name": name, "url": f"{self.url}/f/{name}"} for name in ("model.glb", "preview.webp")]
             return response(201, json.dumps({"list": files}).encode())
-        return response(200, glb("x")) if "/f/" in line else super()._free(line)
+        return response(200, glb("x")) if "/f/" in line else super().free(line)
 
     url = ""
 
@@ -174,3 +179,58 @@ def test_a_submit_in_ticks_that_end_early_is_in_no_verdict_of_before(tmp_path: P
         assert 1 <= len(vendor.charged) <= (1 if sole else 2)
         spent = [outcome for outcome in shop.purchases("outcome") if outcome != "free"]
         assert len(spent) >= len(vendor.charged)
+
+
+def test_what_is_refused_after_an_accepted_set_counts_whenever_it_began(tmp_path: Path) -> None:
+    """Five sets begin, then one that is accepted first; the five are refused and charged: one more makes six, not six more."""
+    booked, charged = threading.Event(), list[str]()
+
+    def serve(conversation: Conversation) -> None:
+        line = conversation.head()[0]
+        body = conversation.request().body
+        if "balance" in line:
+            conversation.send(response(200, json.dumps({"balance": 100.5 - 0.5 * len(charged)}).encode()))
+        elif "rodin_texture_only" not in line:
+            conversation.send(response(201, b'{"jobs": [{"uuid": "j", "status": "Failed"}]}'))
+        elif b"# 'good" in body:
+            charged.append("good")
+            task = {"error": None, "uuid": "t1", "jobs": {"uuids": ["j"], "subscription_key": "sub-t1xxxxxx"}}
+            conversation.send(response(201, json.dumps(task).encode()))
+        else:
+            booked.wait(10.0)
+            charged.append("bad")
+            conversation.send(response(400, b"<html>Bad Request</html>"))
+
+    with (
+        ScriptedServer(serve) as server,
+        workshop(tmp_path, server.url, api={"max_in_flight": 6}) as shop,
+    ):
+        shop.has_seen_the_balance_fall()
+        for number in range(5):
+            shop.drop_set(f"bad-{number}")
+        shop.drop_set("good")
+        shop.until(lambda: "charged" in shop.purchases("outcome"), step_seconds=0.5, busy_seconds=0.1)
+        assert charged == ["good"]
+        booked.set()
+        tick_in_step(shop, 60, 2.0)
+        for number in range(5, 10):
+            shop.drop_set(f"bad-{number}")
+        tick_in_step(shop, 80, 10.0)
+        assert charged.count("bad") == 6
+
+
+def test_one_set_goes_at_a_time_while_any_refusal_waits_for_its_verdict(tmp_path: Path) -> None:
+    """Also after a set was accepted: the older refusal is not clear by that."""
+    with working(tmp_path, "submit-error=INVALID_REQUEST@1", api={"max_in_flight": 8}) as (shop, _):
+        shop.drop_set("bad")
+        shop.until(lambda: "refused" in shop.purchases("outcome"), step_seconds=0.5)
+        for number in range(6):
+            shop.drop_set(f"good-{number}")
+        most = 0
+        while "refused" in shop.purchases("outcome"):
+            shop.ticks(1, step_seconds=0.25)
+            sending = sum(state in (State.UPLOADING, State.SUBMITTING) for state in shop.states().values())
+            most = max(most, sending)
+            shop.rest()
+        assert most == 1
+        assert shop.purchases("outcome").count("charged") > 1

@@ -23,7 +23,7 @@ from rodin_watchd.core.dedup import of_set
 from rodin_watchd.core.kinds import Article, cheapest
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.proof import Refusal, Since
-from rodin_watchd.core.refusals import LOOKED, FailedTries, InARow
+from rodin_watchd.core.refusals import BESIDE, LOOKED, FailedTries, InARow
 from rodin_watchd.core.store import DUE, NO_LEASE, JobLease
 from rodin_watchd.errors import CommandRefusedError, JournalError, OldJournalError
 from rodin_watchd.model import Event, HookRun, Job, OwedCall, ServiceEvent, State
@@ -170,8 +170,9 @@ _UNKNOWN_OF = """
     SELECT id FROM purchases WHERE job_id = :job AND outcome = 'unknown' AND :consent IN ('', consent) ORDER BY id
 """
 _IN_A_ROW = """
-    SELECT count(*) FROM purchases AS refused WHERE outcome = 'refused' AND NOT EXISTS (
+    SELECT count(*) FROM purchases AS refused WHERE outcome = 'refused' AND (NOT EXISTS (
         SELECT 1 FROM purchases AS later WHERE later.id > refused.id AND later.outcome = 'charged')
+        OR id IN (SELECT value FROM json_each(?)))
 """
 _IS_TRY = """
     CASE outcome WHEN 'open' THEN job_id IN (SELECT id FROM jobs WHERE state = 'held')
@@ -182,8 +183,9 @@ _TRIES_OF = f"""
         AND id > coalesce((SELECT max(id) FROM same WHERE outcome = 'charged'), 0)
 """  # noqa: S608 - of words of this module
 _TRIES_IN_A_ROW = f"""
-    SELECT count(*) FROM purchases WHERE {_IS_TRY} AND outcome IN ('free', 'refused') AND id > max(?, coalesce(
-        (SELECT id FROM purchases WHERE outcome = 'charged' ORDER BY id DESC LIMIT 1), 0))
+    SELECT count(*) FROM purchases WHERE {_IS_TRY} AND outcome IN ('free', 'refused') AND id > ? AND (id > coalesce(
+        (SELECT id FROM purchases WHERE outcome = 'charged' ORDER BY id DESC LIMIT 1), 0)
+        OR id IN (SELECT value FROM json_each(?)))
 """  # noqa: S608 - as above
 _OWNERS = "SELECT id, job_id FROM purchases WHERE id IN (SELECT value FROM json_each(?))"
 _OPEN_OF = "SELECT id FROM purchases WHERE outcome = 'open' AND job_id IN (SELECT value FROM json_each(?))"
@@ -304,9 +306,13 @@ class PurchaseReader(ABC):
         return FailedTries(len(self.refused_of(fingerprint, dropped)), tries)
 
     def in_a_row(self) -> InARow:
-        """Return how many submits of the account came to nothing, since the newest one that was charged."""
-        tries = self._kept_rows(_TRIES_IN_A_ROW, (self.meta(LOOKED) or 0,))
-        return InARow(int(self._kept_rows(_IN_A_ROW)[0][0]), int(tries[0][0]))
+        """Return how many submits of the account came to nothing, since the newest one that was charged.
+
+        What was under way then counts when it is refused later, whenever it began.
+        """
+        beside = json.dumps(self.meta(BESIDE) or [])
+        tries = self._kept_rows(_TRIES_IN_A_ROW, (self.meta(LOOKED) or 0, beside))
+        return InARow(int(self._kept_rows(_IN_A_ROW, (beside,))[0][0]), int(tries[0][0]))
 
     def open_of(self, jobs: Iterable[str]) -> tuple[int, ...]:
         """Return the open purchases of these jobs."""
