@@ -71,6 +71,7 @@ SERVICE_ACTIONS: Mapping[str, str] = {
     "unmovable-ended": "it can be moved now, or is gone",
     "inquiry": "the balance is read to find out whether a submit was charged",
     "balance-doubted": "how much the balance fell after it was read, and what follows",
+    "balance-unwatched": "submits that had looked free count as spent: later balances cannot be compared",
     "inquiry-ended": "what the balance showed",
     "plugin-left-out": "a plugin is not used in this run",
     "plugin-aside": "a plugin that keeps failing is not called for a while",

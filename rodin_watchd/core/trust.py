@@ -7,12 +7,14 @@ or in the proof itself.
 A balance that moves may move late: a charge that is booked after the second reading looks free. So what was shown to be free
 is remembered for KEEP_SECONDS, and every later reading is compared with the one before it. Where it is lower than all that is
 known or unclear explains, on an account that nobody else spends from, those verdicts were wrong: they are taken back, and the
-balance shows nothing to be free any more until somebody has raised `budget.settle_seconds`.
+balance shows nothing to be free any more until somebody has raised `budget.settle_seconds`. That is about how the vendor books,
+so it holds for every key and address, and for shared accounts. Where later readings cannot be compared any more (it may be
+another account, or others may spend), nothing could take those verdicts back: they end, and count as spent.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, Final, NamedTuple, Self
@@ -27,9 +29,12 @@ from rodin_watchd.problem import Problem
 
 
 def trust_key(account: str) -> str:
-    """Return the journal's key of the trust in an account's balance."""
+    """Return the journal's key of what is known of one account's balance."""
     return f"balance-trust:{account}"
 
+
+VERDICTS: Final = "balance-verdicts"
+"""The journal's key of what balances showed to be free, and of when that was wrong: of all accounts, whatever is configured."""
 
 KEEP_SECONDS: Final = DAY_SECONDS
 """So long (counted while services ran) a purchase that was shown to be free may still turn out to have been charged."""
@@ -38,46 +43,53 @@ _HIDDEN_BY_ROUNDING: Final = Decimal(1)
 """Balances in whole credits may differ by less than this from what was charged."""
 
 
+class Freed(NamedTuple):
+    """A purchase that the balance has shown to be free."""
+
+    purchase: int
+    event: int  # the newest before that
+    settle_seconds: float = 0.0  # the settle time by which it was shown; 0: not known
+
+
 @dataclass(frozen=True, slots=True)
 class Trust:
     """What is known of an account's balance as a witness; durable."""
 
-    moves: bool = False  # whether it was seen to fall by exactly what known purchases cost
-    freed: tuple[tuple[int, int], ...] = ()  # the purchases that it has shown to be free, the newest event before that
+    moves: bool = False  # whether it was seen to fall by exactly what known purchases cost; of this account alone
+    freed: tuple[Freed, ...] = ()
     late_seconds: float = 0.0  # the settle time with which that was wrong; 0: it never was
     fell: Decimal = Decimal(0)  # by so much more than was known, then; credits
 
-    def as_data(self) -> dict[str, Any]:
-        """Return it as JSON can hold it."""
-        return {
-            "moves": self.moves,
-            "freed": [list(one) for one in self.freed],
-            "late_seconds": self.late_seconds,
-            "fell": str(self.fell),
-        }
+    def as_meta(self, account: str) -> dict[str, Any]:
+        """Return it as the journal keeps it, by key; `account` names the account that it is of."""
+        verdicts = {"freed": self.freed, "late_seconds": self.late_seconds, "fell": str(self.fell)}
+        return {trust_key(account): {"moves": self.moves}, VERDICTS: verdicts}
 
     @classmethod
-    def of_data(cls, stored: Mapping[str, Any] | None) -> Self:
-        """Return the trust that `as_data` stored; a new one where nothing was."""
-        if not stored:
-            return cls()
-        freed = tuple((int(purchase), int(event)) for purchase, event in stored["freed"])
-        return cls(stored["moves"], freed, stored["late_seconds"], Decimal(stored["fell"]))
+    def of_meta(cls, meta: Callable[[str], Any], account: str) -> Self:
+        """Return the trust that `as_meta` stored; what is of all accounts also where another one stored it."""
+        own, verdicts = meta(trust_key(account)), meta(VERDICTS)
+        trust = cls(moves=bool(own and own["moves"]))
+        if not verdicts:
+            return trust
+        freed = tuple(Freed(*one) for one in verdicts["freed"])
+        return replace(trust, freed=freed, late_seconds=verdicts["late_seconds"], fell=Decimal(verdicts["fell"]))
 
     def is_doubted(self, settle_seconds: float) -> bool:
         """Tell whether it was wrong with this settle time, or a longer one."""
         return 0 < settle_seconds <= self.late_seconds
 
-    def doubt(self, settle_seconds: float, *, sole: bool) -> str:
+    def doubt(self, settle_seconds: float) -> str:
         """Return why the balance shows nothing to be free, "" if it may."""
-        if sole and self.is_doubted(settle_seconds):
+        if self.is_doubted(settle_seconds):
             return "it fell later than that once, by charges that had looked free"
         still = "it has never fallen by the cost of a set, so an unchanged balance proves nothing"
         return "" if self.moves else still
 
-    def with_freed(self, purchases: Iterable[int], newest_event: int) -> Self:
-        """Remember which purchases it has shown to be free."""
-        return replace(self, freed=(*self.freed, *((purchase, newest_event) for purchase in purchases)))
+    def with_freed(self, purchases: Iterable[int], newest_event: int, settle_seconds: float) -> Self:
+        """Remember which purchases it has shown to be free, and by which settle time."""
+        freed = (Freed(purchase, newest_event, settle_seconds) for purchase in purchases)
+        return replace(self, freed=(*self.freed, *freed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,41 +127,66 @@ def after(trust: Trust, reading: Reading, settle_seconds: float, aged_event: int
     """
     moved = replace(trust, moves=trust.moves or reading.shows_movement)
     if reading.unexplained and trust.freed:
-        late = max(trust.late_seconds, settle_seconds)
-        back = frozenset(purchase for purchase, _ in trust.freed)
+        late = max(trust.late_seconds, *(one.settle_seconds or settle_seconds for one in trust.freed))
+        back = frozenset(one.purchase for one in trust.freed)
         return replace(moved, freed=(), late_seconds=late, fell=reading.unexplained), back
-    kept = tuple((purchase, event) for purchase, event in trust.freed if event >= aged_event)
-    return replace(moved, freed=kept if reading.matches else trust.freed), frozenset()
+    return replace(moved, freed=_young(trust, aged_event) if reading.matches else trust.freed), frozenset()
 
 
-def taken_back(job: Job, times: int, now: float) -> Transition:
+def unwatched(trust: Trust, aged_event: int) -> tuple[Trust, frozenset[int]]:
+    """Return the trust when no later reading can be compared any more, and the purchases that are not known to be free then.
+
+    `aged_event`: as for `after`; what is older than that stays free.
+    """
+    return replace(trust, freed=()), frozenset(one.purchase for one in _young(trust, aged_event))
+
+
+def _young(trust: Trust, aged_event: int) -> tuple[Freed, ...]:
+    return tuple(one for one in trust.freed if one.event >= aged_event)
+
+
+LATE: Final = "The balance fell after it was read"
+"""Why verdicts are taken back that a later reading has shown to be wrong."""
+
+_NOT_SURE: Final = "What was known of the balance was taken back"
+
+
+def taken_back(job: Job, times: int, why: str, now: float) -> Transition:
     """Note in a live job that so many submits of it may have been charged after all; hold it where it would be sent or buried."""
-    return doubt(job, times, _unsure(job, times), now)
+    return doubt(job, times, _unsure(job, times, why), now)
 
 
 def held_unsure(job: Job, times: int, now: float) -> Transition:
     """Hold a job that would be sent, though so many submits of it may have been charged after all: taken back while it was no job to be sent."""
-    return hold_doubted(job, _unsure(job, times), now)
+    return hold_doubted(job, _unsure(job, times, _NOT_SURE), now)
 
 
-def _unsure(job: Job, times: int) -> Problem:
+def _unsure(job: Job, times: int, why: str) -> Problem:
     return RefusedOftenError(
-        f"The balance fell after it was read: {times} of this set's submits, which had looked free of charge, may have "
-        f"cost {in_credits(job.price)} each."
+        f"{why}: {times} of this set's submits, which had looked free of charge, may have cost {in_credits(job.price)} each."
     ).problem
 
 
-def notice(trust: Trust, settle_seconds: float, *, sole: bool) -> list[str]:
+def notice(trust: Trust, settle_seconds: float) -> list[str]:
     """Return what people must know of a balance that is not believed any more."""
-    if not (sole and trust.is_doubted(settle_seconds)):
-        return []
-    message = (
+    return [late_text(trust)] if trust.is_doubted(settle_seconds) else []
+
+
+def late_text(trust: Trust) -> str:
+    """Say that the balance fell late, what that means and who can end it."""
+    return (
         f"The balance fell by {in_credits(trust.fell)} that no known charge explains, after submits had looked free of charge. "
-        "They count as spent now, and the balance is not trusted for this any more. If this vendor charges "
-        f"late, set budget.settle_seconds to more than {trust.late_seconds:g}; if others spend from the account, set "
-        "budget.sole_spender = false."
+        "They count as spent now. The balance shows nothing to be free any more until budget.settle_seconds is more than "
+        f"{trust.late_seconds:g}: set it to more than the vendor needs to charge. If others spend from the account, set "
+        "budget.sole_spender = false as well."
     )
-    return [message]
+
+
+def unwatched_text(count: int, why: str) -> str:
+    """Say that so many submits count as spent, because no later reading can show that they were charged."""
+    submits = "1 submit" if count == 1 else f"{count:,} submits"
+    counts = "counts" if count == 1 else "count"
+    return f"{why}. {submits} of the last day, which had looked free of charge, {counts} as spent now."
 
 
 def purchases_of(back: Collection[int], owners: Mapping[int, str]) -> Mapping[str, tuple[int, ...]]:

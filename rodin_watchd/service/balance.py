@@ -66,14 +66,17 @@ from rodin_watchd.core.store import Store
 from rodin_watchd.core.trust import (
     EVENT_AGES,
     KEEP_SECONDS,
+    LATE,
     Ages,
     Reading,
     Trust,
     after,
+    late_text,
     notice,
     purchases_of,
     taken_back,
-    trust_key,
+    unwatched,
+    unwatched_text,
 )
 from rodin_watchd.model import Job, State, Transition
 from rodin_watchd.problem import Lane, Problem
@@ -141,6 +144,7 @@ class _Looked:
     trust: Trust
     back: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # purchases that were not free after all, by job
     confirmed: tuple[int, int] = (0, 0)  # after the first purchase, up to the second: the balance fell by them
+    unwatched: str = ""  # why they are not known to be free any more, where no reading has shown that they were not
 
 
 class Prover:
@@ -287,7 +291,7 @@ class Prover:
     ) -> None:
         """Commit a new baseline with what its reading says of the older verdicts, and with what else came of it."""
         now, moved = self._now(), {move.job.id for move in moves}
-        doubted = [move for move in self._taken_back(looked.back, now) if move.job.id not in moved]
+        doubted = [move for move in self._taken_back(looked, now) if move.job.id not in moved]
         stays = {move.job.id for move in doubted if awaits_word(move.job)}
         back = [
             Settled(purchase, "refused" if job_id in stays else "unknown", before="free")
@@ -295,23 +299,25 @@ class Prover:
             for purchase in purchases
         ]
         baseline = renewed.as_data() if renewed else None
-        stored = {BASELINE: baseline, trust_key(self._account): looked.trust.as_data(), **meta}
+        stored = {BASELINE: baseline, **looked.trust.as_meta(self._account), **meta}
         self._job_store.commit([*moves, *doubted], now, stored, settled=[*settled, *back], confirmed=looked.confirmed)
         self._baseline = renewed
-        if back:
-            [found] = notice(looked.trust, self._settle_seconds, sole=self._trusts)
-            self._job_store.report("balance-doubted", found, now, subject="balance")
+        if back and looked.unwatched:
+            message = unwatched_text(len(back), looked.unwatched)
+            self._job_store.report("balance-unwatched", message, now, subject="balance")
+        elif back:
+            self._job_store.report("balance-doubted", late_text(looked.trust), now, subject="balance")
 
-    def _taken_back(self, back: Mapping[str, tuple[int, ...]], now: float) -> Iterator[Transition]:
-        for job_id, purchases in back.items():
+    def _taken_back(self, looked: _Looked, now: float) -> Iterator[Transition]:
+        for job_id, purchases in looked.back.items():
             if job := self._job_store.jobs.get(job_id):
-                yield taken_back(job, len(purchases), now)
+                yield taken_back(job, len(purchases), looked.unwatched or LATE, now)
 
     # ---- whether the balance is believed ----------------------------------------------------------------------------
 
     @property
     def _trust(self) -> Trust:
-        return Trust.of_data(self._store.meta(trust_key(self._account)))
+        return Trust.of_meta(self._store.meta, self._account)
 
     def _looked(self, balance: Decimal, *, exact: bool, settled: bool) -> _Looked:
         """Compare a reading while nothing of ours is open with the one before it. `settled`: as for `start_from`."""
@@ -325,14 +331,23 @@ class Prover:
         confirmed = (0, 0)
         if settled and reading.matches and reading.sole and learned.moves:
             confirmed = (baseline.purchase, self._store.newest_purchase())
-        return _Looked(learned, purchases_of(back, self._store.owners(back)), confirmed)
+        return _Looked(learned, self._by_job(back), confirmed)
+
+    def _unwatched(self, why: str) -> _Looked:
+        """Return what is believed when no later reading can be compared with those of before; `why` is for people."""
+        trust, back = unwatched(self._trust, self._ages.older_than(KEEP_SECONDS))
+        return _Looked(trust, self._by_job(back), unwatched=why)
+
+    def _by_job(self, purchases: frozenset[int]) -> Mapping[str, tuple[int, ...]]:
+        return purchases_of(purchases, self._store.owners(purchases))
 
     # ---- the inquiry ------------------------------------------------------------------------------------------------
 
     def inquire(self, chance: float, *, exact: bool) -> None:
         """Begin, go on with or end a proof. `exact`: whether the account has ever shown a part of a credit."""
         self._ages.look()
-        self._drop_unfit_baseline()
+        if why := self._why_unfit():
+            self._renew(None, self._unwatched(why), [], {}, [])
         self._note_sending()
         if self._trusts:
             self._look_for_held()
@@ -362,28 +377,31 @@ class Prover:
         """Let the others go on where refusals look free, until the readings that decide."""
         refused = frozenset(refusal.purchase for refusal in self._refused())
         looked = self._looked(inquiry.readings[-1], exact=exact, settled=False)
-        doubt = looked.trust.doubt(self._settle_seconds, sole=self._trusts)
+        doubt = looked.trust.doubt(self._settle_seconds)
         sums = (baseline, self._since(baseline), inquiry.readings)
         proof = refusals_judged(*sums, exact=exact, sole=self._trusts, doubt=doubt)
         self._glanced = refused
         if proof.verdict is Verdict.NOT_CHARGED and len(refused) <= MOST_PASSED:
             self._passed = refused
 
-    def _drop_unfit_baseline(self) -> None:
-        """Drop a baseline for good that is about another account, or about times in which others may have spent.
+    def _why_unfit(self) -> str:
+        """Return why the baseline is to be dropped for good, and what was shown to be free with it; "" if it is not.
 
-        Also while a task is disputed: whose charge is whose is not known then, so that no sum tells.
+        It is about another account, or about times in which others may have spent. Or a task is disputed: whose charge is
+        whose is not known then, so that no sum tells. Or it was dropped elsewhere, with a copied or restored journal.
 
         Durable, before anything is bought: whoever goes back to that account later has bought elsewhere meanwhile.
         """
         baseline = self._baseline
-        if baseline and (
-            baseline.account != self._account
-            or (self._trusts and not baseline.sole)
-            or any(job.state is State.HELD and is_disputed(job) for job in self._job_store.jobs.values())
-        ):
-            self._store.set_meta(BASELINE, None)
-            self._baseline = None
+        if baseline is None:
+            return "The balance of before is not known any more" if self._trust.freed else ""
+        if baseline.account != self._account:
+            return "Another API key or address is used, which may be another account's"
+        if self._trusts and not baseline.sole:
+            return "Others may have spent from the account"
+        if any(job.state is State.HELD and is_disputed(job) for job in self._job_store.jobs.values()):
+            return "A task is disputed, so it is not known which set each charge is for"
+        return ""
 
     def _look_for_held(self) -> None:
         """Begin an inquiry if the balance can tell about any held job; end one that no held job needs any more."""
@@ -406,9 +424,8 @@ class Prover:
         Durable: whoever says later that nobody else spends again does not speak of the time between.
         """
         if self._baseline and self._baseline.sole:
-            baseline = replace(self._baseline, sole=False)
-            self._store.set_meta(BASELINE, baseline.as_data())
-            self._baseline = baseline
+            looked = self._unwatched("Others may spend from the account now")
+            self._renew(replace(self._baseline, sole=False), looked, [], {}, [])
         if self._undecided:
             message = "Others may spend from the account now, so the balance proves nothing about a lost answer: a person decides."
             self._job_store.report("inquiry-ended", message, self._now(), subject="balance")
@@ -436,13 +453,13 @@ class Prover:
     def _conclude(self, inquiry: Inquiry, chance: float, *, exact: bool) -> None:
         """Commit the verdicts with the new baseline, in one transaction."""
         now, newest = self._now(), self._store.newest_purchase()
-        baseline, looked = self._baseline, _Looked(self._trust)
+        baseline, looked = self._baseline, self._unwatched("The balance could not be read for too long")
         since = self._since(baseline) if baseline else NOTHING_SINCE
         answers = refusals = OVERDUE if baseline else NO_BASELINE
         renewed = None
         if baseline and inquiry.is_complete:
             looked = self._looked(inquiry.readings[-1], exact=exact, settled=True)
-            doubt = looked.trust.doubt(self._settle_seconds, sole=self._trusts)
+            doubt = looked.trust.doubt(self._settle_seconds)
             answers = judged(baseline, since, inquiry.readings, exact=exact, doubt=doubt)
             sole = self._trusts
             refusals = refusals_judged(baseline, since, inquiry.readings, exact=exact, sole=sole, doubt=doubt)
@@ -454,7 +471,8 @@ class Prover:
         refused = self._refused()
         moves = [*self._of_lost(lost, answers, now, chance), *self._of_refused(refused, refusals, now)]
         freed = self._freed(moves, lost, answers, refused, refusals)
-        looked = replace(looked, trust=looked.trust.with_freed(freed, self._store.newest_event()))
+        newest_event = self._store.newest_event()
+        looked = replace(looked, trust=looked.trust.with_freed(freed, newest_event, self._settle_seconds))
         sending = [job.id for job in self._job_store.jobs.values() if job.state in SENDING]
         unjudged = frozenset(self._store.open_of(sending))  # each may be refused later than a newer one
         meta = {JUDGED: newest, UNJUDGED: sorted(unjudged)}
@@ -515,7 +533,7 @@ class Prover:
 
     def notices(self) -> list[str]:
         """Return what people must know."""
-        doubted = notice(self._trust, self._settle_seconds, sole=self._trusts)
+        doubted = notice(self._trust, self._settle_seconds)
         if not self.holds_submits:
             return doubted
         lost = "A submit's answer was lost: nothing is submitted until the balance shows whether it was charged."

@@ -33,7 +33,7 @@ log = logging.getLogger("rodin_watchd")
 _BAD_NEWS = frozenset(
     {
         *("paused", "offline", "copied", "alarm", "set-aside", "files-gone", "restored", "journal-written-out"),
-        *("low-balance", "inquiry", "balance-doubted", "crowd", "plugin-aside", "plugin-left-out"),
+        *("low-balance", "inquiry", "balance-doubted", "balance-unwatched", "crowd", "plugin-aside", "plugin-left-out"),
     }
 )
 """Actions that are logged as warnings, whatever the state of the job."""

@@ -6,6 +6,7 @@ import json
 import sqlite3
 import time
 from contextlib import closing
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from rodin_watchd.core.dedup import fingerprint, of_set
 from rodin_watchd.core.kinds import TEXTURE
 from rodin_watchd.core.machine import ENDED
 from rodin_watchd.core.store import NO_LEASE
+from rodin_watchd.core.trust import VERDICTS, Freed, Trust, trust_key
 from rodin_watchd.errors import JournalError, OldJournalError
 from rodin_watchd.model import State
 
@@ -276,3 +278,29 @@ def test_a_journal_of_these_versions_stays_as_it_was(tmp_path: Path, version: in
         assert {journal.lease(job.id) for job in jobs} == {NO_LEASE}
     with closing(sqlite3.connect(found)) as db:
         assert {name: db.execute(query).fetchall() for name, query in asked.items()} == before
+
+
+def test_what_is_known_of_a_vendor_is_kept_by_version_6(tmp_path: Path) -> None:
+    """Version 5 kept it for each account; a doubt about any of them holds, and what any has shown to be free is remembered."""
+    path = tmp_path / "journal.sqlite3"
+    Journal(path).close()
+    moves = {"moves": True, "freed": [[3, 20]], "late_seconds": 6.0, "fell": "0.5"}
+    still = {"moves": False, "freed": [[4, 30]], "late_seconds": 0.0, "fell": "0"}
+    with closing(sqlite3.connect(path)) as db, db:
+        for account, trust in (("one", moves), ("other", still)):
+            db.execute("INSERT INTO meta (key, value) VALUES (?, ?)", (trust_key(account), json.dumps(trust)))
+        db.execute("PRAGMA user_version = 5")
+    with closing(Journal(path)) as journal:
+        one, other, third = (Trust.of_meta(journal.meta, account) for account in ("one", "other", "third"))
+    assert one == Trust(moves=True, freed=(Freed(3, 20), Freed(4, 30)), late_seconds=6.0, fell=Decimal("0.5"))
+    assert other == third == replace(one, moves=False)
+
+
+def test_a_version_5_without_any_verdict_has_none_in_version_6(tmp_path: Path) -> None:
+    """No account's balance was ever read."""
+    path = tmp_path / "journal.sqlite3"
+    Journal(path).close()
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA user_version = 5")
+    with closing(Journal(path)) as journal:
+        assert journal.meta(VERDICTS) is None

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from job_samples import NOW, a_job
 
 from rodin_watchd.core.proof import Baseline, Refusal, Since, Verdict, judged, refusals_judged
-from rodin_watchd.core.trust import Reading, Trust, after, notice, taken_back, trust_key
+from rodin_watchd.core.trust import (
+    LATE,
+    VERDICTS,
+    Freed,
+    Reading,
+    Trust,
+    after,
+    notice,
+    taken_back,
+    trust_key,
+    unwatched,
+)
 from rodin_watchd.errors import RefusedOftenError, ThrottledError
 from rodin_watchd.model import State
 
@@ -17,7 +30,7 @@ HALF, NOTHING = Decimal("0.5"), Decimal(0)
 TEN = Baseline("account", Decimal("10.5"), 7)
 UNSEEN = Trust()
 SEEN = Trust(moves=True)
-BELIEVED = SEEN.with_freed([3, 4], 20)
+BELIEVED = SEEN.with_freed([3, 4], 20, 60)
 
 
 def since(charged: str = "0", unknown: int = 0, refused: int = 0, decided: int = 0) -> Since:
@@ -34,14 +47,40 @@ def reading(lower: str, bought: Since, *, exact: bool = True, sole: bool = True)
 def test_trust_is_stored_as_it_is() -> None:
     """What was stored comes back; where nothing was, nothing is known."""
     doubted = replace(BELIEVED, late_seconds=60.0, fell=HALF)
-    assert Trust.of_data(doubted.as_data()) == doubted
-    assert Trust.of_data(None) == UNSEEN
-    assert trust_key("one") != trust_key("other")
+    stored: dict[str, Any] = json.loads(json.dumps(doubted.as_meta("one")))
+    assert Trust.of_meta(stored.get, "one") == doubted
+    nothing: dict[str, Any] = {}
+    assert Trust.of_meta(nothing.get, "one") == UNSEEN
+    assert stored.keys() == {trust_key("one"), VERDICTS}
+
+
+def test_how_a_vendor_books_is_known_for_every_account() -> None:
+    """What was shown to be free, and that it was wrong, is kept with another key; whether a balance moves is of one account."""
+    doubted = replace(BELIEVED, late_seconds=60.0, fell=HALF)
+    assert Trust.of_meta(doubted.as_meta("one").get, "other") == replace(doubted, moves=False)
+
+
+def test_the_settle_time_of_the_verdict_is_doubted() -> None:
+    """Not the one of the day when it is found out; of a verdict without one, that of the day."""
+    late, _ = after(SEEN.with_freed([3], 20, 60).with_freed([4], 20, 30), reading("0.5", since()), 6, 20)
+    assert late.late_seconds == 60
+    raised, _ = after(SEEN.with_freed([3], 20, 60), reading("0.5", since()), 600, 20)
+    assert not raised.is_doubted(600)
+    old, _ = after(replace(SEEN, freed=(Freed(3, 20),)), reading("0.5", since()), 6, 20)
+    assert old.late_seconds == 6
+
+
+def test_what_no_reading_can_take_back_counts_as_spent() -> None:
+    """Where readings cannot be compared any more; what is older than a day stays free, and a doubt stays."""
+    trust = replace(SEEN.with_freed([3], 20, 60).with_freed([4], 30, 60), late_seconds=60.0)
+    assert unwatched(trust, 0) == (replace(trust, freed=()), frozenset({3, 4}))
+    assert unwatched(trust, 30) == (replace(trust, freed=()), frozenset({4}))
+    assert unwatched(trust, 0)[0].is_doubted(60)
 
 
 def test_nothing_is_free_by_a_balance_that_was_never_seen_to_fall() -> None:
     """Neither what was refused nor what was lost; what was charged is shown all the same."""
-    doubt = UNSEEN.doubt(60, sole=True)
+    doubt = UNSEEN.doubt(60)
     still, fallen = [TEN.balance] * 2, [TEN.balance - HALF] * 2
     assert "never fallen" in doubt
     assert judged(TEN, since(unknown=1), still, exact=True, doubt=doubt).verdict is Verdict.UNDECIDED
@@ -50,7 +89,7 @@ def test_nothing_is_free_by_a_balance_that_was_never_seen_to_fall() -> None:
         free = refusals_judged(TEN, since(refused=1), still, exact=True, sole=sole, doubt=doubt)
         assert free.verdict is Verdict.UNDECIDED
     assert refusals_judged(TEN, since(refused=1), fallen, exact=True, sole=True, doubt=doubt).verdict is Verdict.CHARGED
-    assert SEEN.doubt(60, sole=True) == SEEN.doubt(60, sole=False) == ""
+    assert SEEN.doubt(60) == ""
 
 
 @pytest.mark.parametrize(
@@ -89,10 +128,10 @@ def test_a_fall_that_nothing_explains_takes_verdicts_back(seen: Reading, unexpla
     assert back == (frozenset({3, 4}) if seen.unexplained else frozenset())
     assert learned.is_doubted(60) is bool(back)
     assert learned.freed == (() if back else BELIEVED.freed)
-    assert bool(learned.doubt(60, sole=True)) is bool(back)
-    assert learned.doubt(61, sole=True) == ""
-    assert bool(notice(learned, 60, sole=True)) is bool(back)
-    assert notice(learned, 61, sole=True) == notice(learned, 60, sole=False) == []
+    assert bool(learned.doubt(60)) is bool(back)
+    assert learned.doubt(61) == ""
+    assert bool(notice(learned, 60)) is bool(back)
+    assert notice(learned, 61) == []
     assert after(SEEN, seen, 60, 0)[1] == frozenset()
 
 
@@ -110,7 +149,7 @@ def test_what_looked_free_is_remembered_for_a_day() -> None:
 def test_a_job_whose_verdict_is_taken_back(state: State, then: State) -> None:
     """It is held where it would be sent again; elsewhere it is noted what it may have cost."""
     job = replace(a_job(state), problem=ThrottledError().problem if state is not State.GENERATED else None)
-    moved = taken_back(job, 2, NOW)
+    moved = taken_back(job, 2, LATE, NOW)
     assert (moved.job.state, moved.job.refused) == (then, 2)
     assert "may have cost 0.5 credits each" in moved.message
     if state is State.STAGED:

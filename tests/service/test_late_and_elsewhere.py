@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from test_reload import Reloaded
-from workshop import Hands, Vendor, Workshop, emulated, working
+from workshop import KEY, START_AT, Hands, Vendor, Workshop, emulated, working
 
 from rodin_watchd.core.proof import BASELINE
 from rodin_watchd.emulator.faults import parse_fault
@@ -207,6 +207,176 @@ def test_an_accepted_set_that_is_charged_late_is_not_booked_twice(tmp_path: Path
         books.until(shop.is_in("stool", State.ARCHIVED))
         assert shop.purchases("outcome") == ["charged", "free", "charged"]
         assert shop.job("stool").charges == 1
+
+
+# ---- what is known of late charges stays known, whatever is configured anew -------------------------------------------
+
+
+OTHER_KEY = "another-key-of-the-tests-456"
+LATE: dict[str, Any] = {"sole_spender": True, "settle_seconds": 6}
+
+
+@contextmanager
+def late_vendor(root: Path, *faults: str) -> Iterator[tuple[Reloaded, Vendor]]:
+    """Yield a service whose vendor books some charges 300 seconds late and knows two keys, and the vendor."""
+    hands = Hands()
+    with (
+        emulated(*faults, api_keys=(KEY, OTHER_KEY), clock=lambda: START_AT + hands.seconds) as vendor,
+        ExitStack() as stack,
+    ):
+        shop = Reloaded(root, vendor.emulator.base_url, {"budget": LATE})
+        shop.sections, shop.hands = {"budget": LATE}, hands
+        shop.begin(stack)
+        shop.has_seen_the_balance_fall()
+        yield shop, vendor
+        shop.rest()
+
+
+def sent_twice(shop: Reloaded) -> None:
+    """Have a set sent again by a verdict that is wrong: its first submit is booked later than it was looked at."""
+    shop.drop_set("chair")
+    shop.idle()
+    shop.drop_set("table")
+    shop.until(shop.is_in("table", State.ARCHIVED))
+    assert shop.purchases("outcome") == ["charged", "free", "charged"]
+
+
+def is_doubted(shop: Reloaded) -> None:
+    """Have the late charge found out."""
+    shop.hands.seconds += 400
+    shop.drop_set("lamp")
+    shop.idle()
+    shop.hands.seconds += 100
+    shop.daemon.tick()
+    assert shop.purchases("outcome")[:3] == ["charged", "unknown", "charged"]
+    assert "balance-doubted" in shop.event_kinds()
+
+
+def another_key(shop: Reloaded) -> None:
+    """Renew the key, which is the same account's."""
+    shop.reload_alike(OTHER_KEY)
+
+
+def another_spelling(shop: Reloaded) -> None:
+    """Write the same vendor's address in another way."""
+    url = shop.config.api.base_url.replace("127.0.0.1", "localhost")
+    shop.exchange(lambda: Reloaded(shop.root, url, shop.sections).config, lambda _config: None)
+
+
+def shared(shop: Reloaded) -> None:
+    """Say that others spend from the account."""
+    shop.reload(budget={**LATE, "sole_spender": False})
+
+
+def shared_for_a_while(shop: Reloaded) -> None:
+    """Say so, and take it back."""
+    shared(shop)
+    shop.ticks(2)
+    shop.reload(budget=LATE)
+
+
+RENEWALS = pytest.mark.parametrize("renew", [another_key, another_spelling, shared, shared_for_a_while])
+
+
+@RENEWALS
+def test_a_doubted_balance_stays_doubted_after_a_reload(tmp_path: Path, renew: Callable[[Reloaded], None]) -> None:
+    """It shows nothing to be free until `settle_seconds` is raised: the next late charge is paid once."""
+    with late_vendor(tmp_path, "late-charge=300:503@2", "late-charge=300:503@6") as (shop, vendor):
+        sent_twice(shop)
+        is_doubted(shop)
+        renew(shop)
+        shop.idle()
+        assert "budget.settle_seconds is more than 6" in shop.status()
+        shop.drop_set("stool")
+        shop.idle()
+        shop.hands.seconds += 100
+        shop.drop_set("door")
+        shop.idle()
+        shop.ticks(3, step_seconds=100)
+        assert shop.states()["door"] is State.HELD
+        assert (len(shop.purchases("outcome")), vendor.uploads) == (6, 6)
+        assert "free" not in shop.purchases("outcome")
+
+
+@RENEWALS
+def test_what_looked_free_counts_as_spent_where_nothing_can_take_it_back(
+    tmp_path: Path, renew: Callable[[Reloaded], None]
+) -> None:
+    """After a reload that ends the comparison of balances: with the next tick, before the charge is booked or found."""
+    with late_vendor(tmp_path, "late-charge=300:503@2") as (shop, vendor):
+        sent_twice(shop)
+        renew(shop)
+        shop.daemon.tick()
+        assert shop.purchases("outcome") == ["charged", "unknown", "charged"]
+        assert shop.event_kinds().count("balance-unwatched") == 1
+        shop.idle()
+        shop.hands.seconds += 400
+        shop.drop_set("lamp")
+        shop.idle()
+        assert shop.purchases("outcome") == ["charged", "unknown", "charged", "charged"]
+        assert vendor.charges_in_all == 4
+
+
+def test_a_set_that_waits_to_be_sent_again_is_held_when_the_key_changes(tmp_path: Path) -> None:
+    """Its verdict cannot be taken back any more, so a person looks before it is paid for again."""
+    with late_vendor(tmp_path, "late-charge=300:503@2") as (shop, vendor):
+        shop.drop_set("chair")
+        shop.idle()
+        shop.drop_set("table")
+        shop.until(lambda: "free" in shop.purchases("outcome"))
+        assert shop.states()["table"] is State.STAGED
+        another_key(shop)
+        shop.idle()
+        assert shop.states()["table"] is State.HELD
+        assert shop.purchases("outcome") == ["charged", "refused"]
+        assert "may have cost 0.5 credits" in shop.status()
+        assert vendor.uploads == 2
+
+
+def test_a_restart_with_another_key_takes_back_what_looked_free(tmp_path: Path) -> None:
+    """As a reload does."""
+    hands = Hands()
+    with emulated("late-charge=300:503@2", clock=lambda: START_AT + hands.seconds) as vendor:
+        shop = Workshop(tmp_path, vendor.emulator.base_url, {"budget": LATE})
+        shop.hands = hands
+        shop.start()
+        shop.has_seen_the_balance_fall()
+        shop.drop_set("chair")
+        shop.idle()
+        shop.drop_set("table")
+        shop.until(shop.is_in("table", State.ARCHIVED))
+        shop.crash()
+        url = vendor.emulator.base_url.replace("127.0.0.1", "localhost")
+        again = Workshop(tmp_path, url, {"budget": LATE})
+        again.hands = hands
+        again.start()
+        again.idle()
+        assert again.purchases("outcome") == ["charged", "unknown", "charged"]
+        again.crash()
+
+
+def test_an_accepted_root_takes_back_what_looked_free(tmp_path: Path) -> None:
+    """A root that was moved, and accepted, begins with no balance of before: nothing could show the late charge."""
+    hands = Hands()
+    with emulated("late-charge=300:503@2", clock=lambda: START_AT + hands.seconds) as vendor:
+        (tmp_path / "root").mkdir()
+        shop = Workshop(tmp_path / "root", vendor.emulator.base_url, {"budget": LATE})
+        shop.hands = hands
+        shop.start()
+        shop.has_seen_the_balance_fall()
+        shop.drop_set("chair")
+        shop.idle()
+        shop.drop_set("table")
+        shop.until(shop.is_in("table", State.ARCHIVED))
+        shop.crash()
+        moved = shop.root.rename(tmp_path / "moved")
+        again = Workshop(moved, vendor.emulator.base_url, {"budget": LATE})
+        again.hands = hands
+        again.start()
+        again.idle()
+        assert "copied" in again.event_kinds()
+        assert again.purchases("outcome") == ["charged", "unknown", "charged"]
+        again.crash()
 
 
 # ---- other prices than the list's -----------------------------------------------------------------------------------

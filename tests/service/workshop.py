@@ -34,7 +34,7 @@ from rodin_watchd.config.sections import PluginsSection as PluginSettings
 from rodin_watchd.core.commands import Seen
 from rodin_watchd.core.layout import HIDDEN, MARK, SUBMITS_NOTE
 from rodin_watchd.core.status import PAGE, Page
-from rodin_watchd.core.trust import Trust, trust_key
+from rodin_watchd.core.trust import trust_key
 from rodin_watchd.emulator.faults import parse_fault
 from rodin_watchd.emulator.ledger import LedgerSnapshot
 from rodin_watchd.emulator.server import Emulator
@@ -308,7 +308,7 @@ class Workshop:
     def has_seen_the_balance_fall(self) -> None:
         """Put into the journal what a service knows that has bought from this account before."""
         account = self.daemon.parts.dispatcher.progress.account
-        self.store.set_meta(trust_key(account), Trust(moves=True).as_data())
+        self.store.set_meta(trust_key(account), {"moves": True})
 
     # ---- the folders ------------------------------------------------------------------------------------------------
 

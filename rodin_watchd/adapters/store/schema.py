@@ -373,6 +373,18 @@ _MIGRATIONS: Final = (
     ALTER TABLE jobs ADD COLUMN owner TEXT NOT NULL DEFAULT '';
     ALTER TABLE jobs ADD COLUMN lease_until REAL NOT NULL DEFAULT 0.0;
     """,
+    """
+    -- What balances have shown to be free, and that this was wrong once, is known of the vendor: whatever key and address are used.
+    INSERT INTO meta (key, value) SELECT 'balance-verdicts', json_object(
+            'freed', json((SELECT json_group_array(json(freed.value))
+                FROM meta AS one, json_each(one.value, '$$.freed') AS freed WHERE one.key GLOB 'balance-trust:*')),
+            'late_seconds', late_seconds, 'fell', fell)
+        FROM (SELECT max(json_extract(value, '$$.late_seconds')) AS late_seconds, json_extract(value, '$$.fell') AS fell
+            FROM meta WHERE key GLOB 'balance-trust:*')
+        WHERE late_seconds IS NOT NULL;
+    UPDATE meta SET value = json_object('moves', json(CASE WHEN json_extract(value, '$$.moves') THEN 'true' ELSE 'false' END))
+        WHERE key GLOB 'balance-trust:*';
+    """,
 )
 
 VERSION: Final = len(_MIGRATIONS)
