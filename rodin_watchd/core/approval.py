@@ -3,7 +3,9 @@
 More than `budget.hold_above_sets` new sets within one rescan are most likely a mistake: a library that was moved into the
 wrong folder, a restored backup. Then those that are not taken yet are *held* in the inbox until somebody approves
 them. A set counts from its first sight as a whole one, also while it still settles, and for as long as a rescan lasts:
-file events wake the service many times while a large copy goes on, and each look alone would see only a few sets.
+file events wake the service many times while a large copy goes on, and each look alone would see only a few sets. Sets that
+come while nothing is taken (a pause, a stop of the submits while there is no room) come when that is over: they would all be
+taken at once, so they are counted together.
 
 A set is known by its folder and name, and by the state of its files: other files under the name of a set that has passed
 are a new set, which nobody has approved. A verdict is durable, so a restart asks nothing twice and lets nothing slip.
@@ -75,6 +77,7 @@ class Gate:
     arrived: Mapping[str, Arrival] = field(default_factory=dict)  # those that are there
     left: Mapping[str, Arrival] = field(default_factory=dict)  # those that are not, but are held or came of late
     replaced: tuple[float, ...] = ()  # when those came whose files were replaced since
+    idle_since: float | None = None  # when nothing was taken first, without an end until the last look
 
     @classmethod
     def stored(cls, verdicts: Verdicts, now: float) -> Gate:
@@ -94,14 +97,23 @@ class Gate:
         known = {**self.left, **self.arrived}
         return {GateKey(name, known[name].version): verdict for name, verdict in self.verdicts.items()}
 
-    def looked(self, present: Mapping[str, Found], now: float, window_seconds: float, limit: int) -> Gate:
-        """Return the gate after a look that found these sets whole; `limit` new ones may come within the window."""
+    def looked(
+        self, present: Mapping[str, Found], now: float, window_seconds: float, limit: int, *, idle: bool = False
+    ) -> Gate:
+        """Return the gate after a look that found these sets whole; `limit` new ones may come within the window.
+
+        `idle`: nothing is taken now. What has come since that began, and has not passed, comes with this look, the last time
+        with the first look after the end of that.
+        """
+        idle_since = self.idle_since if self.idle_since is not None or not idle else now
         since = now - window_seconds
         known = {**self.left, **self.arrived}
         held = {name for name, verdict in self.verdicts.items() if verdict is Pass.HELD}
         others = {name for name, found in present.items() if name in known and _is_other(known[name], found)}
         replaced = (*self.replaced, *(known[name].at for name in others))
         here = {name: self._arrival(name, found, now, other=name in others) for name, found in present.items()}
+        if idle_since is not None:
+            here = {n: came._replace(at=now) if self._waits(n, came, idle_since) else came for n, came in here.items()}
         left = {n: came for n, came in known.items() if n not in present and (came.at > since or n in held)}
         recent = tuple(at for at in replaced if at > since)
         crowd = len(recent) + sum(arrival.at > since for arrival in (*here.values(), *left.values())) > limit
@@ -115,7 +127,11 @@ class Gate:
                 verdicts[name] = Pass.HELD
             elif here[name].at <= since:
                 verdicts[name] = Pass.PASSED
-        return Gate(verdicts, here, left, recent)
+        return Gate(verdicts, here, left, recent, idle_since if idle else None)
+
+    def _waits(self, name: str, came: Arrival, since: float) -> bool:
+        """Tell whether a set is not decided about, or was held after it had come since then."""
+        return name not in self.verdicts or (self.verdicts[name] is Pass.HELD and came.at >= since)
 
     def _arrival(self, name: str, found: Found, now: float, *, other: bool) -> Arrival:
         version = found.version if found.settled else ""

@@ -56,12 +56,12 @@ class Admission:
         """What another one goes on with; None where nothing was counted, so that it begins by the journal."""
         return None if self._limit is None else self._gate
 
-    def admit(self, view: View, monotonic: float) -> tuple[View, Barred]:
+    def admit(self, view: View, monotonic: float, *, idle: bool) -> tuple[View, Barred]:
         """Return the view with only those ready sets that may be claimed, and the others with the reason.
 
-        A set that is to be refused costs nothing and always may.
+        A set that is to be refused costs nothing and always may. `idle`: nothing is taken now.
         """
-        self._look(view, monotonic)
+        self._look(view, monotonic, idle=idle)
         left, barred, late = self._budget.allowance, [], Counter[str]()
         for ready in view.ready:
             if ready.problem is None and self._gate.verdicts.get(_name(ready)) is Pass.HELD:
@@ -81,7 +81,7 @@ class Admission:
     def _why_late(self, left: Allowance, ready: ReadySet) -> str:
         return left.why_not(ready.candidate.folder, wanted(ready, self._defaults))
 
-    def _look(self, view: View, monotonic: float) -> None:
+    def _look(self, view: View, monotonic: float, *, idle: bool) -> None:
         """Note what came; tell once when sets begin to be held. Without a limit nothing is, nor stays, held."""
         limit = self._limit
         if limit is None and self._gate == Gate():
@@ -89,7 +89,8 @@ class Admission:
         settling = {_name(w): Found(version_of(w.entries), settled=False) for w in view.waiting if w.settling}
         ready = {_name(r): Found(version_of(r.entries.values()), settled=True) for r in view.ready if r.problem is None}
         found = {**settling, **ready}
-        gate = Gate() if limit is None else self._gate.looked(found, monotonic, self._window_seconds, limit)
+        window = self._window_seconds
+        gate = Gate() if limit is None else self._gate.looked(found, monotonic, window, limit, idle=idle)
         was_held = bool(self._gate.held)
         if (changes := gate.changes_from(self._gate)) != Changes():
             self._store.commit((), self._now(), beside=Beside(gate=changes))

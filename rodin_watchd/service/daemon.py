@@ -118,7 +118,7 @@ class Daemon:
             parts.reception.wake()
         parts.alarms.announce()
         parts.standing.housekeeping.keep()
-        parts.reception.take_in(paused=not self._spends)
+        parts.reception.take_in(paused=not self._spends, stopped=parts.dispatcher.is_stopped)
         mounts.keep_inside()
         parts.dispatcher.hand_out(submits=self._spends, away=frozenset(mounts.away))
         parts.notifier.owe_waiting(parts.reception.view.waiting)

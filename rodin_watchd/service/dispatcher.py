@@ -463,6 +463,11 @@ class Dispatcher:
     # ---- standing still ---------------------------------------------------------------------------------------------
 
     @property
+    def is_stopped(self) -> bool:
+        """Whether a pause keeps sets from being checked and sent."""
+        return not (LANES[Step.STAGE] | LANES[Step.SUBMIT]).isdisjoint(self.pauses)
+
+    @property
     def unpaid(self) -> bool:
         """Whether something stands still until somebody pays, or corrects the key."""
         return any(pause.problem.fault is Fault.ACCOUNT for pause in self.pauses.values())

@@ -65,10 +65,10 @@ class Reception:
         """Whether the inbox was looked at and nothing settles; what waits for its turn or for a person does not count."""
         return not self._woken and self.problem is None and not any(w.settling for w in self.view.waiting)
 
-    def take_in(self, *, paused: bool) -> None:
+    def take_in(self, *, paused: bool, stopped: bool = False) -> None:
         """Look at the inbox if it is time, and commit the claims of what is ready, in one transaction.
 
-        Where only room has come, and nothing woke us, what the last look found to be next is claimed, if that is untouched.
+        `paused`: nothing is taken. `stopped`: what was taken is not sent for now, so that there may be no room for more. Where only room has come, and nothing woke us, what the last look found to be next is claimed, if that is untouched.
         """
         started = self._clock.monotonic()
         if self._is_time(started):
@@ -77,7 +77,7 @@ class Reception:
             self._looked_at = started
             if wholly:
                 self._scanned_at, self._scan_seconds = started, self._look_seconds
-            self._claim(self._choose(paused=paused))
+            self._claim(self._choose(paused=paused, stopped=stopped))
         elif self._has_room_for_more() and not (paused or self._woken):
             self._claim_remembered()
 
@@ -150,10 +150,11 @@ class Reception:
                 self._job_store.report("resumed", message, self._clock.now(), subject="intake", code=self.problem.code)
             self.problem, self.trouble = None, ""
 
-    def _choose(self, *, paused: bool) -> Claims:
+    def _choose(self, *, paused: bool, stopped: bool) -> Claims:
         if self.problem is not None:
             return Claims()
-        view, barred = self._admission.admit(self.view, self._clock.monotonic())
+        idle = paused or (stopped and self._room() < 1)
+        view, barred = self._admission.admit(self.view, self._clock.monotonic(), idle=idle)
         if paused:  # what waits for something else is known all the same, and when it waits no more
             return Claims(waiting=(*((ready, Turn.PAUSED) for ready in view.ready), *barred))
         jobs = self._job_store.jobs.values()

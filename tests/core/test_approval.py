@@ -54,6 +54,34 @@ def test_what_comes_slowly_passes() -> None:
     assert sorted(gate.held) == list("vwxyz")
 
 
+def looked_idle(gate: Gate, present: str, now: float) -> Gate:
+    """Return the gate after a look while nothing is taken."""
+    return gate.looked(dict.fromkeys(present, Found("v1", settled=True)), now, WINDOW, 2, idle=True)
+
+
+def test_what_comes_while_nothing_is_taken_counts_together() -> None:
+    """However slowly, and also with what comes right after; what had passed before stays passed."""
+    gate = looked(looked(Gate(), "ab", 0.0), "ab", 20.0)
+    for number, present in enumerate(("abc", "abcd", "abcd")):
+        gate = looked_idle(gate, present, 100.0 + number * 60)
+        assert gate.held == []
+    assert sorted(looked_idle(gate, "abcde", 300.0).held) == list("cde")
+    assert sorted(looked(gate, "abcde", 300.0).held) == list("cde")
+    assert looked(gate, "abcd", 1000.0).held == []
+    assert sorted(looked(looked(gate, "abcd", 1000.0), "cde", 1009.0).held) == list("cde")
+    assert looked(looked(gate, "abcd", 1000.0), "cde", 1011.0).held == []
+
+
+def test_the_whole_crowd_of_a_pause_is_held() -> None:
+    """Also those that come long after the first were held; but an older crowd that still waits makes no new one."""
+    gate = looked(Gate(), "abc", 0.0)
+    for number in range(5):
+        gate = looked_idle(gate, "abcdefgh"[: 4 + number], 100.0 + number * 60)
+    assert sorted(gate.held) == list("abcdefgh")
+    older = looked_idle(looked_idle(looked(Gate(), "abc", 0.0), "abcd", 100.0), "abcde", 160.0)
+    assert sorted(looked(older, "abcde", 200.0).held) == list("abc")
+
+
 def test_what_is_held_stays_held_until_approved() -> None:
     """Time does not approve, nor does a smaller crowd."""
     gate = looked(looked(Gate(), "abc", 0.0), "a", 1000.0)

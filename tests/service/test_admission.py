@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,57 @@ def test_a_crowd_that_comes_in_pieces_is_noticed(tmp_path: Path) -> None:
         shop.idle()
         assert vendor.charges <= 2
         assert len(shop.found("inbox")) == 2 * (8 - vendor.charges)
+
+
+def trickled(shop: Workshop, count: int) -> None:
+    """Drop so many sets, one each 5 seconds."""
+    for number in range(count):
+        shop.drop_set(f"late-{number}")
+        shop.ticks(10, step_seconds=0.5)
+
+
+def test_what_piled_up_in_a_pause_is_a_crowd(tmp_path: Path) -> None:
+    """Sets that came one by one while the service was paused come all at once when it goes on, and wait for approval."""
+    with working(tmp_path, budget={"hold_above_sets": 2}, intake={"rescan_seconds": 4}) as (shop, vendor):
+        shop.idle()
+        assert shop.command("pause")["ok"]
+        trickled(shop, 8)
+        assert shop.command("resume")["ok"]
+        shop.idle()
+        assert (vendor.charges, shop.jobs()) == (0, [])
+        assert "8 sets wait for approval: more than 2 came at once" in shop.status()
+        assert shop.command("approve", folder=None)["ok"]
+        shop.idle()
+        assert vendor.charges == 8
+
+
+def test_as_many_as_allowed_may_pile_up_in_a_pause(tmp_path: Path) -> None:
+    """They go on by themselves."""
+    with working(tmp_path, budget={"hold_above_sets": 2}, intake={"rescan_seconds": 4}) as (shop, vendor):
+        shop.idle()
+        assert shop.command("pause")["ok"]
+        trickled(shop, 2)
+        shop.ticks(20, step_seconds=1)
+        assert shop.command("resume")["ok"]
+        shop.idle()
+        assert vendor.charges == 2
+
+
+def test_what_piled_up_before_an_empty_account_is_a_crowd(tmp_path: Path) -> None:
+    """While nothing can be sent, and there is no room for more: what was taken goes on, what came after that waits."""
+    limits = {"hold_above_sets": 2}
+    with working(
+        tmp_path, budget=limits, intake={"rescan_seconds": 4}, api={"max_in_flight": 1}, balance=Decimal("0.25")
+    ) as (shop, vendor):
+        shop.idle()
+        trickled(shop, 8)
+        taken = len(shop.jobs())
+        assert taken == 2
+        vendor.emulator.pay_in(Decimal(50))
+        shop.ticks(10, step_seconds=30)
+        shop.idle()
+        assert vendor.charges == taken
+        assert "6 sets wait for approval" in shop.status()
 
 
 def test_sets_that_come_one_by_one_pass(tmp_path: Path) -> None:
