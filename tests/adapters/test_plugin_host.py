@@ -387,7 +387,7 @@ def test_only_what_a_host_has_made_is_cleared(hosts: Callable[..., PluginHost], 
     scratch.mkdir()
     mine.touch()
     host = hosts("print('fine')")
-    with pytest.raises(PluginStartError, match="has not made"):
+    with pytest.raises(PluginStartError, match="a foreign file or folder"):
         call(host)
     assert mine.exists()
     mine.unlink()

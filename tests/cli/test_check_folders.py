@@ -99,7 +99,7 @@ def test_a_root_in_the_inbox_of_another_service_is_told(stage: Stage) -> None:
     (stage.root.parent / MARK).write_text(mark_text(Mark("1234", "inbox")))
     told = [text for verdict, text in told_of(stage, "folders") if verdict == "warning"]
     assert any(
-        f"{stage.root} lies in {stage.root.parent}, which is a folder of another service." in text for text in told
+        f"{stage.root} is in {stage.root.parent}, which is a folder of another service." in text for text in told
     )
 
 

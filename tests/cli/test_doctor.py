@@ -46,7 +46,7 @@ def test_what_will_be_published_is_told(stage: Stage) -> None:
     set_up(stage)
     [(verdict, _, text)] = outputs(stage)
     assert verdict == "ok"
-    assert text.startswith("What this user, with this umask, publishes in outbox, failed, archive will be ")
+    assert text.startswith("Files that this user, with this umask, publishes in outbox, failed, archive will be ")
     assert text.endswith("files 0644 (-rw-r--r--), folders 0755.")
     set_up(stage, '[output]\nmode = "0664"\n')
     assert outputs(stage, 0o077)[-1][2].endswith("files 0664 (-rw-rw-r--), folders 0775.")
@@ -56,7 +56,7 @@ def test_results_that_nobody_else_can_read_are_a_warning(stage: Stage) -> None:
     """With the umask 077 the advice names the key to set."""
     (first, *_) = outputs(set_up(stage), 0o077)
     assert first[0] == "warning"
-    assert "will be able to read what is published in outbox" in first[2]
+    assert "will be able to read files that are published in outbox" in first[2]
     assert "output.mode" in first[2]
 
 
@@ -161,7 +161,7 @@ def test_the_running_service_is_asked_for_its_umask(served: Stage) -> None:
             service.stop()
     finally:
         os.umask(before)
-    assert told[0][2].startswith("What the running service publishes in outbox, failed, archive will be ")
+    assert told[0][2].startswith("Files that the running service publishes in outbox, failed, archive will be ")
     assert "files 0640 (-rw-r-----), folders 0750" in told[0][2]
     assert f"pid {service.process.pid}; ok: last tick " in health
 

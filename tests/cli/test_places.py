@@ -168,7 +168,7 @@ def test_a_lease_that_was_left_behind(stage: Stage) -> None:
     lease(stage).write_text(json.dumps(asdict(replace(myself(), pid=2**22 - 1, started="1"))))
     finding = found(stage)["service"]
     assert finding["verdict"] == "ok"
-    assert "was left behind" in finding["text"]
+    assert "is still there" in finding["text"]
 
 
 def test_a_silent_lease_of_another_machine(stage: Stage) -> None:
