@@ -180,7 +180,7 @@ def finished(directory: Path, geometry_file_format: str = "glb", name: str = "su
 @functools.cache
 def _made(model: bytes, image: bytes, geometry_file_format: str) -> tuple[EmulatedFile, ...]:
     """Return what the emulator makes of it; once for all tests of a process."""
-    return make(Order(model, image, geometry_file_format, "PBR", "Basic", {}, None, ""))
+    return make(Order(model, image, geometry_file_format, ("PBR",), "Basic", {}, None, ""))
 
 
 def _input(role: Role, name: str, data: bytes) -> InputFile:

@@ -29,7 +29,7 @@ def existing() -> dict[str, dict[str, set[str]]]:
     metrics = Metrics(lambda: MoneyTotals({State.HELD: 1}, Decimal(1), Decimal(1), 1.0), lambda: 1.0, "/srv/textures")
     metrics.tick(health)
     for outcome in ("done", "not-yet", "retry", "unknown", "rejected"):
-        metrics.step("submit", outcome, 1.0)
+        metrics.step("submit", outcome, "texture", 1.0)
     metrics.api_call("submit", "201")
     metrics.hook_run("command", "rodin_delivered", "done")
     found: dict[str, dict[str, set[str]]] = {}

@@ -16,6 +16,7 @@ from pathlib import Path
 from structure import PACKAGE, imports_of, modules_of
 
 from rodin_watchd.core.actions import JOB_ACTIONS, SERVICE_ACTIONS
+from rodin_watchd.core.kinds import KINDS, kinds_with
 from rodin_watchd.core.machine import ENDED, POLICIES, TABLE, Signal
 from rodin_watchd.core.model_words import Node, allowed_words, plain_schema
 from rodin_watchd.core.sidecar import Sidecar
@@ -219,8 +220,14 @@ def _meanings(whose: str, words: Mapping[str, str]) -> str:
 def options() -> str:
     """Return what a sidecar may say as a table."""
     nodes = plain_schema(Sidecar)["properties"]
-    rows = (f"| `{key}` | {node['description']} | {_allowed(node)} |\n" for key, node in nodes.items())
-    return "\n| key | what it says | allowed |\n|---|---|---|\n" + "".join(rows) + "\n"
+    rows = (f"| `{key}` | {node['description']} | {_allowed(node)} | {_kinds(key)} |\n" for key, node in nodes.items())
+    return "\n| key | what it says | allowed | kinds |\n|---|---|---|---|\n" + "".join(rows) + "\n"
+
+
+def _kinds(key: str) -> str:
+    """Return which kinds of jobs have a key."""
+    having = kinds_with(key)
+    return "all" if len(having) in (0, len(KINDS)) else ", ".join(f"`{kind.name}`" for kind in having)
 
 
 def _allowed(node: Node) -> str:

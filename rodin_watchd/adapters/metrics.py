@@ -60,7 +60,7 @@ class Metrics:
         self._steps = Histogram(
             "rodin_watchd_step_seconds",
             "How long the steps of jobs took, by what came of them.",
-            ["step", "outcome"],
+            ["step", "outcome", "kind"],
             buckets=_BUCKETS,
             registry=counted,
         )
@@ -77,9 +77,9 @@ class Metrics:
             registry=counted,
         )
 
-    def step(self, step: str, outcome: str, seconds: float) -> None:
-        """Note a step that ended."""
-        self._steps.labels(step, outcome).observe(seconds)
+    def step(self, step: str, outcome: str, kind: str, seconds: float) -> None:
+        """Note a step of a job of this kind that ended."""
+        self._steps.labels(step, outcome, kind).observe(seconds)
 
     def api_call(self, call: str, result: str) -> None:
         """Note a call over HTTP."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import shlex
 from pathlib import Path
@@ -13,8 +14,10 @@ from rodin_watchd.adapters.spool import Spool
 from rodin_watchd.adapters.spool.mounts import mark_text, service_above
 from rodin_watchd.config.api_key import CREDENTIAL_NAME, KEY_VARIABLE
 from rodin_watchd.config.reference import config_schema, example, sidecar_example, sidecar_schema
+from rodin_watchd.core.kinds import GENERATE
 from rodin_watchd.core.layout import CONFIG_NAME, HIDDEN, INBOX, MARK, OUTBOX
 from rodin_watchd.core.mounts import Mark, Mount
+from rodin_watchd.core.sidecar import PRESET_NAME
 from rodin_watchd.errors import DiskError, OwnerError
 
 CONFIG_SCHEMA = f"{HIDDEN}/config.schema.json"
@@ -24,7 +27,8 @@ SIDECAR_EXAMPLE = "sidecar.example.toml"
 
 @click.command(epilog="Example: rodin-watchd init /srv/textures")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-def init(folder: Path) -> None:
+@click.option("--generate", is_flag=True, help="Make inbox/generate too: each image in it becomes a new model.")
+def init(folder: Path, *, generate: bool) -> None:
     """Make DIR with inbox, outbox, failed and archive, and a config.toml in which every key is explained.
 
     Existing files are never changed, so this may be repeated. It also writes a commented sidecar.example.toml. The JSON
@@ -37,7 +41,7 @@ def init(folder: Path) -> None:
             advice="Choose a folder outside of it.",
         )
     try:
-        made, left = make(root)
+        made, left = make(root, generate=generate)
     except OSError as error:
         raise DiskError(
             f"{error.filename or root} cannot be made: {error.strerror}.",
@@ -50,14 +54,16 @@ def init(folder: Path) -> None:
     click.echo(f"\n{next_steps(root)}")
 
 
-def make(root: Path) -> tuple[list[Path], list[Path]]:
+def make(root: Path, *, generate: bool = False) -> tuple[list[Path], list[Path]]:
     """Make what is missing; return the files and folders that were made, and those that were there. Raises OSError."""
     made: list[Path] = []
     left: list[Path] = []
-    for folder in (root, *Spool(root).folders):
+    for_models = root / INBOX / GENERATE.name
+    texts = {**_texts(root), **({for_models / PRESET_NAME: _preset_text(root)} if generate else {})}
+    for folder in (root, *Spool(root).folders, *([for_models] if generate else [])):
         (left if folder.is_dir() else made).append(folder)
         folder.mkdir(parents=True, exist_ok=True)
-    for path, text in _texts(root).items():
+    for path, text in texts.items():
         try:
             with path.open("x", encoding="utf-8") as file:
                 file.write(text)
@@ -74,6 +80,15 @@ def _texts(root: Path) -> dict[Path, str]:
     examples = {CONFIG_NAME: example(CONFIG_SCHEMA), SIDECAR_EXAMPLE: sidecar_example(SIDECAR_SCHEMA)}
     mark = mark_text(Mark(secrets.token_hex(8), Mount.ROOT.value))
     return {**{root / name: text for name, text in examples.items()}, root / MARK: mark, **texts}
+
+
+def _preset_text(root: Path) -> str:
+    """Return the preset of the folder for new models: what stands there makes it one, not its name."""
+    return (
+        f"#:schema {os.path.relpath(root / SIDECAR_SCHEMA, root / INBOX / GENERATE.name)}\n"
+        "# Each image in this folder becomes a new model, and so does a sub-folder with one to five images.\n"
+        f'kind = "{GENERATE.name}"\n'
+    )
 
 
 def next_steps(root: Path) -> str:

@@ -32,7 +32,7 @@ from rodin_watchd.core.account import BALANCE
 from rodin_watchd.core.budget import BUDGET_DAY, Day, day_of, midnight
 from rodin_watchd.core.machine import ENDED
 from rodin_watchd.core.names import printable
-from rodin_watchd.core.status import DOING, PAGE, Page, doing, ended_line, render, sorted_jobs
+from rodin_watchd.core.status import DOING, PAGE, Page, doing, ended_line, lead, render, sorted_jobs
 from rodin_watchd.core.store import StoreReader
 from rodin_watchd.core.wording import WHO_CAN_ACT, advice, cost, in_credits, is_cost_certain, local, set_name
 from rodin_watchd.model import Event, InputFile, Job, ServiceEvent, State
@@ -128,7 +128,14 @@ def row(job: Job, zone: tzinfo) -> tuple[str, ...]:
     doubt = "" if is_cost_certain(job) else "?"
     since = local(since_at(job), zone)
     spent = f"{job.spent}{doubt}"
-    return (job.id, set_name(job.folder, job.name), doing(job), since, spent, printable(job.place) or "-")
+    return (
+        job.id,
+        set_name(job.folder, job.name),
+        f"{lead(job)}{doing(job)}",
+        since,
+        spent,
+        printable(job.place) or "-",
+    )
 
 
 def tables(rows: Iterable[tuple[str, ...]]) -> Iterator[str]:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from rodin_watchd.config.api_key import CREDENTIAL_NAME, KEY_VARIABLE
 from rodin_watchd.config.sections import (
@@ -25,7 +25,7 @@ from rodin_watchd.config.sections import (
     Section,
     ServiceSection,
 )
-from rodin_watchd.core.kinds import AnyOptions
+from rodin_watchd.core.kinds import KINDS, AnyOptions, unfit_values
 from rodin_watchd.core.layout import CONFIG_NAME, HIDDEN, PLUGIN_SCRATCH
 from rodin_watchd.core.toml_text import LIMIT_BYTES, explain_validation_error, parse
 from rodin_watchd.errors import ConfigError
@@ -65,6 +65,14 @@ _KEY_SPELLINGS: Final = ("key", "api_key", "apikey", "rodin_api_key", "rodin_key
 _REFUSED: Final = MappingProxyType(dict.fromkeys(_KEY_SPELLINGS, _KEY_ELSEWHERE))
 
 
+def _for_every_kind(defaults: AnyOptions) -> AnyOptions:
+    """Refuse a default that some kind of job does not take: each set of that kind would be refused."""
+    for kind in KINDS.values():
+        for told in unfit_values(kind, defaults).values():
+            raise ValueError(f"holds a value that not every kind of job takes ({told}): say it in a _folder.toml")
+    return defaults
+
+
 class Config(Section):
     """The configuration of rodin-watchd."""
 
@@ -78,9 +86,9 @@ class Config(Section):
     service: ServiceSection = Field(default_factory=ServiceSection)
     metrics: MetricsSection = Field(default_factory=MetricsSection)
     plugins: PluginsSection = Field(default_factory=PluginsSection)
-    defaults: AnyOptions = Field(
+    defaults: Annotated[AnyOptions, AfterValidator(_for_every_kind)] = Field(
         default_factory=AnyOptions,
-        description="Options for every set, under the presets (_folder.toml) and the sidecars. "
+        description="Options for every set, of each kind those that it has, under the presets (_folder.toml) and the sidecars. "
         "Only options that are set in one of these are sent; for all others the vendor's own defaults apply.",
     )
 

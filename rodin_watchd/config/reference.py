@@ -34,7 +34,7 @@ def config_schema() -> Node:
 
 
 def sidecar_schema() -> Node:
-    """Give the JSON schema (draft 2020-12) of a sidecar; a `_folder.toml` may hold all but its last three keys."""
+    """Give the JSON schema (draft 2020-12) of a sidecar; a `_folder.toml` may hold all but what names files or pays again."""
     return _schema(Sidecar, "rodin-watchd: the TOML file of a set")
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import islice, takewhile
 
-from rodin_watchd.core.kinds import TEXTURE, Article, article
+from rodin_watchd.core.kinds import KINDS, Article, article
 from rodin_watchd.core.layout import INBOX
 from rodin_watchd.core.machine import claim
 from rodin_watchd.core.options import Options
@@ -106,7 +106,8 @@ def _begin(ready: ReadySet, shared: frozenset[str], defaults: Options, job_id: s
             InputFile(m.role, f"{INBOX}/{m.path}", ready.entries[m.path].signature, shared=m.path in shared)
             for m in ready.candidate.members
         ),
-        options={} if ready.problem else layered(defaults, *said),
+        kind=ready.candidate.kind,
+        options={} if ready.problem else layered(defaults, *said, kind=KINDS[ready.candidate.kind]),
         plugins={} if ready.problem else layered_plugins(*said),
         created_at=now,
         again=ready.sidecar.again if ready.sidecar else False,
@@ -116,7 +117,8 @@ def _begin(ready: ReadySet, shared: frozenset[str], defaults: Options, job_id: s
 
 def wanted(ready: ReadySet, defaults: Options) -> Article:
     """Return what a set buys."""
-    return article(TEXTURE.name, layered(defaults, *_said(ready)))
+    kind = KINDS[ready.candidate.kind]
+    return article(kind.name, layered(defaults, *_said(ready), kind=kind))
 
 
 def _said(ready: ReadySet) -> list[Preset]:

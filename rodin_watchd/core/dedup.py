@@ -158,22 +158,28 @@ def bought_before(same: Job, wanted: Job | None = None) -> DuplicateSetError:
 
 
 def made_before(made: Job) -> DuplicateSetError:
-    """Return why a set is refused that is a result of this service, without its receipt: it would texture a texture."""
+    """Return why a set is refused that is a result of this service, without its receipt: it would pay for a texture of a texture."""
     where = f"{printable(made.place)} (job {made.id})" if made.place else f"job {made.id}"
     return DuplicateSetError(
-        f"This model is a result of this service: {where}.",
-        advice="To texture it again, write `again = true` into the set's TOML file.",
+        f"This is a result of this service: {where}.",
+        advice="To use it again, write `again = true` into the set's TOML file.",
     )
 
 
-def is_result(made: Job, model: str, image: str) -> bool:
-    """Tell whether a set of these contents (SHA-256) is one of what a job has made.
+def is_result(made: Job, job: Job) -> bool:
+    """Tell whether a set is one of what a job has made: what was made goes in, and nothing else that an artist chose.
 
     A model that went into that job as well, because a plugin publishes it beside the textured one, is a model of the
-    artist's, but with a picture of the results.
+    artist's, but with a picture of the results. What a job of another kind has made is only what it was made for: a new model
+    is textured after an image of the artist's, and is a result again with a picture of its own results.
     """
     results = {file.sha256 for file in (*made.results, *made.processed)}
-    return model not in {file.sha256 for file in made.files} or image in results
+    inputs = {file.sha256 for file in made.files}
+    files = [file for file in job.files if file.role is not Role.SIDECAR]
+    if made.kind != job.kind or all(file.role is Role.IMAGE for file in files):
+        return all(file.sha256 in results for file in files)
+    models = {file.sha256 for file in files if file.role is Role.MODEL}
+    return models <= results - inputs or any(file.sha256 in results for file in files if file.role is Role.IMAGE)
 
 
 def paid_with(same: Job, again: bool | str) -> DuplicateSetError:

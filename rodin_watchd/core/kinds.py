@@ -11,12 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, get_args, get_origin
 
-from pydantic import Field, create_model
+from pydantic import Field, ValidationError, create_model
 
-from rodin_watchd.core.options import Options, Prompt, Sent, choices, declared, option_words
+from rodin_watchd.core.model_words import allowed_words, plain_schema
+from rodin_watchd.core.options import Options, Prompt, Seed, Sent, Word, choices, declared, option_words
 from rodin_watchd.model import MODEL_LIMIT_BYTES, Job, OptionValue, Role
 
 
@@ -45,11 +47,17 @@ class JobKind:
     has_preview: bool  # whether its result is waited for until it has the vendor's picture of it
     usual_seconds: float  # half of all tasks are done by then: a guess that counts as much as one finished task
     duration_prefix: str  # keeps its durations apart from those of other kinds
+    alone: str = ""  # the option that can stand for all files of a set; "": none can
 
     @property
     def roles(self) -> tuple[Role, ...]:
         """The roles of its files, in the order in which they are sent."""
         return tuple(self.files)
+
+    @property
+    def takes_several(self) -> bool:
+        """Whether a set may have several files of one role: then a sub-folder is one set."""
+        return any(rule.most > 1 for rule in self.files.values())
 
     def most(self, role: Role) -> int:
         """Return how many files of a role a set may have; one sidecar is always allowed."""
@@ -70,7 +78,7 @@ class TextureOptions(Options):
         Field(description="Text that guides the texture.", examples=["worn oak, brass fittings"]),
     ] = None
     seed: Annotated[
-        Annotated[int, Field(ge=0, le=65535)] | None,
+        Seed | None,
         Sent("seed"),
         option_words(
             "Start value for random numbers: the same seed makes similar textures.", 7, "the vendor chooses one"
@@ -123,8 +131,99 @@ TEXTURE: Final = JobKind(
     duration_prefix="",
 )
 
-KINDS: Final[Mapping[str, JobKind]] = {kind.name: kind for kind in (TEXTURE,)}
+
+class GenerateOptions(Options):
+    """What to ask the vendor for, for a new model (API contract, Rodin Generation)."""
+
+    prompt: Annotated[
+        Prompt | None,
+        Sent("prompt"),
+        Field(
+            description="Of a new model: what it is to look like; it may take the place of all images.",
+            examples=["worn oak, brass fittings"],
+        ),
+    ] = None
+    seed: Annotated[
+        Seed | None,
+        Sent("seed"),
+        option_words(
+            "Start value for random numbers: the same seed makes similar textures.", 7, "the vendor chooses one"
+        ),
+    ] = None
+    geometry_file_format: Annotated[
+        Literal["glb", "usdz", "fbx", "obj", "stl"] | None,
+        Sent("geometry_file_format", default="glb", canonical="glb"),
+        option_words("Format of the textured model.", "glb", "the vendor makes glb"),
+    ] = None
+    material: Annotated[
+        Literal["PBR", "Shaded", "All", "None"] | None,
+        Sent("material", default="PBR", canonical="PBR"),
+        option_words("Of a new model also All: both, and None: no texture.", "PBR", "the vendor makes PBR"),
+    ] = None
+    tier: Annotated[
+        Word | None,
+        Sent("tier"),
+        option_words("Of a new model: the vendor's tier, passed on as it is.", "Regular", "the vendor chooses"),
+    ] = None
+    quality: Annotated[
+        Word | None,
+        Sent("quality"),
+        option_words("Of a new model: how fine its mesh is, passed on as it is.", "medium", "the vendor chooses"),
+    ] = None
+    mesh_mode: Annotated[
+        Word | None,
+        Sent("mesh_mode"),
+        option_words("Of a new model: how its mesh is made, passed on as it is.", "Quad", "the vendor chooses"),
+    ] = None
+    bbox_condition: Annotated[
+        Word | None,
+        Sent("bbox_condition"),
+        option_words(
+            "Of a new model: the box that it is to fill, passed on as it is.", "[100, 100, 100]", "there is none"
+        ),
+    ] = None
+    use_original_alpha: Annotated[
+        bool | None,
+        Sent("use_original_alpha"),
+        option_words(
+            "Of a new model: whether transparent parts of the images are taken as they are.", True, "the vendor chooses"
+        ),
+    ] = None
+    addons: Annotated[
+        Literal["HighPack"] | None,
+        Sent("addons"),
+        option_words(
+            "Of a new model: HighPack costs 1 credit more.",
+            "HighPack",
+            "there are none",
+        ),
+    ] = None
+
+
+def _generation_price(options: Mapping[str, OptionValue]) -> Decimal:
+    return Decimal("1.5") if options.get("addons") == "HighPack" else Decimal("0.5")
+
+
+GENERATE: Final = JobKind(
+    name="generate",
+    noun="new model",
+    done="made into a model",
+    files=MappingProxyType({Role.IMAGE: FileRule("images", least=0, most=5)}),
+    options=GenerateOptions,
+    path="/api/v2/rodin",
+    list_price=_generation_price,
+    fingerprint_prefix="generate-1:",
+    has_preview=False,
+    usual_seconds=90.0,
+    duration_prefix="generate/",
+    alone="prompt",
+)
+
+KINDS: Final[Mapping[str, JobKind]] = {kind.name: kind for kind in (TEXTURE, GENERATE)}
 """All kinds, by their names; the first is that of a set that asks for none."""
+
+DEFAULT: Final = next(iter(KINDS.values()))
+"""The kind of a set that asks for none."""
 
 
 def kind_of(job: Job) -> JobKind:
@@ -193,11 +292,39 @@ def _either(one: Any, other: Any) -> Any:  # noqa: ANN401 - types as values
 
 
 if TYPE_CHECKING:
+    KindName = str
     AnyOptions = TextureOptions  # checkers see the fields of one kind alone
 else:
+    KindName = Literal[tuple(KINDS)]
     AnyOptions = create_model(
         "Options",
         __base__=Options,
         __doc__="What to ask the vendor for, in a job of any kind.",
         **_fields(kind.options for kind in KINDS.values()),
     )
+
+
+def kinds_with(key: str) -> tuple[JobKind, ...]:
+    """Return the kinds that have this option."""
+    return tuple(kind for kind in KINDS.values() if key in declared(kind.options))
+
+
+@cache
+def _narrower(model: type[Options]) -> frozenset[str]:
+    """Return the options that allow less in this model than in that of all kinds."""
+    joined = AnyOptions.model_fields
+    return frozenset(name for name in declared(model) if model.model_fields[name].annotation != joined[name].annotation)
+
+
+def unfit_values(kind: JobKind, said: Options) -> dict[str, str]:
+    """Return the options that a kind has, with a value that it does not take, each with why."""
+    narrow = {name: getattr(said, name) for name in _narrower(kind.options) & said.model_fields_set}
+    if not narrow:
+        return {}
+    try:
+        kind.options.model_validate(narrow)
+    except ValidationError as error:
+        wrong = {str(e["loc"][0]) for e in error.errors(include_url=False, include_input=False)}
+        nodes = plain_schema(kind.options)["properties"]
+        return {name: f"{name}: a {kind.noun} takes {allowed_words(nodes[name])}" for name in sorted(wrong)}
+    return {}

@@ -37,6 +37,11 @@ def _without_control(text: str) -> str:
     return text
 
 
+Seed: TypeAlias = Annotated[int, Field(ge=0, le=65535)]
+
+Word: TypeAlias = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_without_control)]
+"""Text that is passed on as it is."""
+
 Prompt: TypeAlias = Annotated[str, Field(min_length=1, max_length=2500), AfterValidator(_without_control)]
 
 
@@ -91,6 +96,8 @@ def text_of(value: OptionValue) -> str:
     """Return an option's value as it is sent: numbers in plain digits. Raises ValueError for one that is not finite."""
     if isinstance(value, str):
         return value
+    if isinstance(value, bool):
+        return str(value).lower()
     number = Decimal(repr(value))
     if not number.is_finite():
         raise ValueError("an option's number must be finite")

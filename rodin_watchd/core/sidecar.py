@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Annotated, Final, Self, TypeAlias, TypeVar
 
 from pydantic import AfterValidator, Field, ValidationError
 
-from rodin_watchd.core.kinds import AnyOptions
+from rodin_watchd.core.kinds import DEFAULT, KINDS, AnyOptions, JobKind, KindName, kinds_with, unfit_values
 from rodin_watchd.core.model_words import quoted
 from rodin_watchd.core.names import match_key
-from rodin_watchd.core.options import Options, frozen
+from rodin_watchd.core.options import Options, declared, frozen
 from rodin_watchd.core.plugin_values import unfit
 from rodin_watchd.core.toml_text import MOST_PROBLEMS, Document, TextProblem, dotted, explain_validation_error, parse
 from rodin_watchd.errors import SidecarError
+from rodin_watchd.model import Role
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,6 +60,7 @@ _NOT_IN_PRESETS: Final = MappingProxyType(
     {
         "model": _ONE_SET_ONLY,
         "image": _ONE_SET_ONLY,
+        "images": _ONE_SET_ONLY,
         "again": "this belongs in a sidecar: in a preset it would pay again and again for every set of the folder",
     }
 )
@@ -69,6 +71,12 @@ class Preset(AnyOptions):
 
     plugins: dict[str, dict[str, object]] = Field(
         default_factory=dict, description="Settings for plugins: one table [plugins.NAME] for each."
+    )
+    kind: KindName | None = Field(
+        default=None,
+        description="What to make. texture: a texture for a model, after an image; generate: a new model, after one to five "
+        "images or the prompt alone. Left out, what the folder's preset says, else a texture.",
+        examples=["generate"],
     )
 
 
@@ -86,9 +94,14 @@ class Sidecar(Preset):
         "A path from this file's folder, inside the inbox.",
         examples=["oak.png"],
     )
+    images: list[Reference] | None = Field(
+        default=None,
+        description="Of a new model: its images, one to five, as for image; [] where the prompt stands alone.",
+        examples=[["front.png", "back.png"]],
+    )
     again: Again = Field(
         default=False,
-        description="Pay once more for a model, image and options that were textured before: true, once; "
+        description="Pay once more for files and options that were paid for before: true, once; "
         'or a word, once for each word, for instance "second try".',
     )
 
@@ -134,15 +147,50 @@ def _read(data: bytes, where: str, known_plugins: frozenset[str], model: type[_M
         read = model.model_validate(document.values)
     except ValidationError as error:
         problems += explain_validation_error(error, document, model, _NOT_IN_PRESETS)
+    else:
+        told = misfits(KINDS[read.kind], read) if read.kind else {}
+        problems += [TextProblem(key, document.line_of((key,)), words) for key, words in told.items()]
     if problems:
         raise SidecarError(document.report(problems))
     return read
 
 
+def misfits(kind: JobKind, said: Preset) -> dict[str, str]:
+    """Return what a TOML file says that a set of this kind cannot have: by key, why."""
+    told: dict[str, str] = {}
+    own, known = declared(kind.options), declared(AnyOptions)
+    for key in sorted(said.model_fields_set):
+        if key in known and key not in own:
+            others = " or ".join(f'kind = "{other.name}"' for other in kinds_with(key))
+            told[key] = f'{key}: this is for {others}, not for kind = "{kind.name}"'
+    told |= unfit_values(kind, said)
+    if isinstance(said, Sidecar):
+        told |= _misnamed(kind, said)
+    return told
+
+
+def _misnamed(kind: JobKind, said: Sidecar) -> dict[str, str]:
+    """Return what a sidecar says of files that a set of this kind has none, or not so many, of."""
+    told = {}
+    most = kind.most(Role.IMAGE)
+    if said.model and not kind.most(Role.MODEL):
+        told["model"] = f'model: a set of kind = "{kind.name}" has no model'
+    if said.images is not None and most <= 1:
+        told["images"] = f'images: a set of kind = "{kind.name}" has one image; name it with image'
+    elif said.images is not None and len(said.images) > most:
+        told["images"] = f"images: {len(said.images)} are named; at most {most} are taken"
+    elif said.images is not None and said.image:
+        told["image"] = "image: it stands beside images; name all of them there"
+    return told
+
+
 def _reference_problems(document: Document, folder: str) -> Iterator[TextProblem]:
     """Yield what is wrong with the paths that a sidecar names."""
-    for key in ("model", "image"):
-        reference = document.values.get(key)
+    values = document.values
+    several = values.get("images")
+    named = [("model", values.get("model")), ("image", values.get("image"))]
+    named += [("images", one) for one in (several if isinstance(several, list) else ())]
+    for key, reference in named:
         if not isinstance(reference, str) or not reference:
             continue  # told by the model's own check
         try:
@@ -175,12 +223,13 @@ def _not_installed(document: Document, name: str, known_plugins: frozenset[str])
     return TextProblem(dotted(path), document.line_of(path), message)
 
 
-def layered(*layers: Options) -> dict[str, OptionValue]:
-    """Put layers of options over each other: a later one wins, but only in what it sets.
+def layered(*layers: Options, kind: JobKind = DEFAULT) -> dict[str, OptionValue]:
+    """Put layers of options over each other: a later one wins, but only in what it sets, and in what the kind has.
 
     In order: the config's `[defaults]`, the presets from the outermost folder inwards, the sidecar.
     """
-    return {key: value for layer in layers for key, value in frozen(layer).items()}
+    own = declared(kind.options)
+    return {key: value for layer in layers for key, value in frozen(layer).items() if key in own}
 
 
 def layered_plugins(*layers: Preset) -> dict[str, dict[str, object]]:

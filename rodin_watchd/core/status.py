@@ -13,6 +13,7 @@ from datetime import tzinfo
 from typing import Any, Self
 
 from rodin_watchd.core.budget import is_over_budget
+from rodin_watchd.core.kinds import DEFAULT, kind_of
 from rodin_watchd.core.layout import REPORT
 from rodin_watchd.core.machine import ENDED
 from rodin_watchd.core.names import printable
@@ -91,8 +92,13 @@ def doing(job: Job) -> str:
 
 def job_line(job: Job) -> Line:
     """Return a live job's line."""
-    text = f"{doing(job)}{_detail(job)}"
+    text = f"{lead(job)}{doing(job)}{_detail(job)}"
     return Line(set_name(job.folder, job.name), text, job.id, job.times.get(job.state.value, job.created_at))
+
+
+def lead(job: Job) -> str:
+    """Return what a job makes, as the beginning of a line; "" where it is what most do."""
+    return "" if job.kind == DEFAULT.name else f"{kind_of(job).noun}: "
 
 
 def _detail(job: Job) -> str:
@@ -112,9 +118,9 @@ def ended_line(job: Job) -> Line:
     ended_at = job.times.get(job.state.value)
     if job.state is State.FAILED:
         message = f"{job.problem.message} " if job.problem else ""
-        text = f"FAILED: {message}Cost: {cost(job)} See {printable(job.place)}/{REPORT}"
+        text = f"{lead(job)}FAILED: {message}Cost: {cost(job)} See {printable(job.place)}/{REPORT}"
     else:
-        text = f"delivered to {printable(job.place)}. Cost: {cost(job)}"
+        text = f"{lead(job)}delivered to {printable(job.place)}. Cost: {cost(job)}"
     return Line(set_name(job.folder, job.name), text, job.id, ended_at)
 
 

@@ -21,7 +21,7 @@ from starlette.routing import Route
 from rodin_watchd.emulator.effects import MOVED, Dropped, EmulatedCall, drain, expired_link
 from rodin_watchd.emulator.faults import FaultPlan, Site, Terms, terms_of
 from rodin_watchd.emulator.forms import parse_fields, parse_multipart, read_body
-from rodin_watchd.emulator.ledger import PRICE, Ledger, LedgerSnapshot
+from rodin_watchd.emulator.ledger import Ledger, LedgerSnapshot
 from rodin_watchd.emulator.orders import generation_order, texture_order
 from rodin_watchd.emulator.refusal import EmulatedRefusal, check_key, invalid
 from rodin_watchd.emulator.tasks import TaskBook
@@ -203,19 +203,21 @@ class Shop:
         content_type = request.headers.get("content-type", "")
         order = await run_in_threadpool(lambda: read(parse_multipart(body, content_type)))
         task = await self._accept(api_key, order, terms)
-        consumed = {"consumed": float(PRICE if terms.price is None else terms.price)} if self._settings.consumed else {}
+        consumed = (
+            {"consumed": float(order.price if terms.price is None else terms.price)} if self._settings.consumed else {}
+        )
         return Accepted({**_submitted(task), **consumed}, 201)
 
     async def _accept(self, api_key: str, order: Order, terms: Terms) -> EmulatedTask:
-        self._ledger.require_credit()
+        self._ledger.require_credit(order.price)
         work = self._workshop.begin(order)
         if self._settings.instant and not work.done():
             await run_in_threadpool(wait, [work])
-            self._ledger.require_credit()  # others may have spent it meanwhile; from here on nothing waits
+            self._ledger.require_credit(order.price)  # others may have spent it meanwhile; from here on nothing waits
         now = self._settings.clock()
         end = next((fault.kind.end for fault in self._faults.strike(Site.TASK)), "Done")
         task = self._tasks.open(api_key, work, now, end)
-        price = PRICE if terms.price is None else terms.price
+        price = order.price if terms.price is None else terms.price
         if terms.late_seconds:
             self._ledger.charge_at(now + terms.late_seconds, task.uuid, order, price)
             asyncio.get_running_loop().call_later(

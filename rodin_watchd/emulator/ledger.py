@@ -7,15 +7,13 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, TypedDict
 
+from rodin_watchd.emulator.orders import PRICE
 from rodin_watchd.emulator.refusal import EmulatedRefusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rodin_watchd.emulator.orders import Order
-
-PRICE = Decimal("0.5")
-"""Credits for one texture or one generated model (API contract, table of calls)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +79,9 @@ class Ledger:
     unknown_parts: list[str] = field(default_factory=list)
     _due: list[tuple[float, str, Order, Decimal]] = field(default_factory=list)
 
-    def require_credit(self) -> None:
-        """Raise Refusal when the balance does not reach for one more task."""
-        if self.balance < PRICE:
+    def require_credit(self, price: Decimal = PRICE) -> None:
+        """Raise Refusal when the balance does not reach for one more task at this price."""
+        if self.balance < price:
             raise EmulatedRefusal(402, "API_INSUFFICIENT_FUNDS", f"The balance of {self.balance} credits is too low.")
 
     def charge(self, task_uuid: str, order: Order, now: float, price: Decimal = PRICE) -> None:

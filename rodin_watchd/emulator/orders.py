@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from decimal import Decimal
 from hashlib import sha256
 from io import BytesIO
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from PIL import Image
 
@@ -33,6 +34,16 @@ TEXT_KEYS: Final = (
     "escore",
 )
 """The text parts that the contract knows (API contract, Generate Texture)."""
+GENERATION_KEYS: Final = (
+    *("prompt", "seed", "geometry_file_format", "material", "tier", "quality", "mesh_mode", "bbox_condition", "addons"),
+    *("use_original_alpha", "preview_render", "condition_mode", "TAPose"),
+)
+"""The text parts of a Rodin Generation call that the contract, or the vendor's pages, know."""
+MOST_IMAGES: Final = 5
+PRICE: Final = Decimal("0.5")
+"""Credits for one texture or one generated model (API contract, table of calls)."""
+HIGH_PACK: Final = Decimal(1)
+"""Credits that the addon HighPack costs more (API contract, Rodin Generation)."""
 GEOMETRY_FILE_FORMATS = ("glb", "usdz", "fbx", "obj", "stl")
 
 
@@ -43,56 +54,80 @@ class Order:
     model: bytes | None
     image: bytes
     geometry_file_format: str
-    material: Material
+    materials: tuple[Material, ...]  # one model for each; none: one without a texture
     resolution: str
     options: dict[str, str]
     """All text parts as they were sent, also those that the contract does not know."""
 
     model_sha256: str | None
-    image_sha256: str
+    image_sha256: str  # of several images: of their digests
+    known: tuple[str, ...] = TEXT_KEYS
+    price: Decimal = PRICE  # credits
 
     @property
     def unknown_parts(self) -> list[str]:
         """Name the text parts that the contract does not know."""
-        return sorted(self.options.keys() - set(TEXT_KEYS))
+        return sorted(self.options.keys() - set(self.known))
 
     @property
-    def recipe(self) -> tuple[str | None, str, str, str, str]:
+    def recipe(self) -> tuple[str | None, ...]:
         """Give all that the results depend on: equal recipes give equal results."""
-        return (self.model_sha256, self.image_sha256, self.geometry_file_format, self.material, self.resolution)
+        fixed = (self.model_sha256, self.image_sha256, self.geometry_file_format, self.resolution)
+        return (*fixed, *self.materials)
 
 
 def texture_order(form: Form) -> Order:
     """Check a Generate Texture call. Raises EmulatedRefusal (`INVALID_REQUEST`) with a sentence for people."""
-    return _order(form, _model(form), _image(_only(form, "image")))
+    return _order(form, _model(form), (_image(_only(form, "image")),), ("PBR", "Shaded"))
 
 
 def generation_order(form: Form) -> Order:
-    """Check a Rodin Generation call: the first of `images`, else an image of the `prompt`. Raises EmulatedRefusal."""
+    """Check a Rodin Generation call: one to five `images`, else an image of the `prompt`. Raises EmulatedRefusal.
+
+    The model is made of the first image.
+    """
     images = form.files("images") + form.files("image")
-    if images:
-        return _order(form, None, _image(images[0]))
     prompt = form.texts().get("prompt", "").strip()
-    if not prompt:
+    if len(images) > MOST_IMAGES:
+        raise invalid(f"{len(images)} images were sent; at most {MOST_IMAGES} are allowed")
+    if not images and not prompt:
         raise invalid("images or a prompt are required")
-    return _order(form, None, text_image(prompt))
+    addons = form.texts().get("addons", "")
+    if addons not in ("", "HighPack"):
+        raise invalid("addons must be HighPack")
+    made_of = tuple(map(_image, images)) or (text_image(prompt),)
+    order = _order(form, None, made_of, ("PBR", "Shaded", "All", "None"))
+    return replace(order, known=GENERATION_KEYS, price=PRICE + (HIGH_PACK if addons else 0))
 
 
-def _order(form: Form, model: bytes | None, image: bytes) -> Order:
+def _order(form: Form, model: bytes | None, images: tuple[bytes, ...], materials: tuple[str, ...]) -> Order:
     texts = form.texts()
     _check_seed(texts.get("seed", "0"))
     for key in ("reference_scale", "escore"):
         _check_number(key, texts.get(key, "1"))
     return Order(
         model=model,
-        image=image,
+        image=images[0],
         geometry_file_format=_writable(_choice(texts, "geometry_file_format", GEOMETRY_FILE_FORMATS)),
-        material=cast("Material", _choice(texts, "material", ("PBR", "Shaded"))),
+        materials=_MATERIALS[_choice(texts, "material", materials)],
         resolution=_choice(texts, "resolution", tuple(TEXTURE_EDGE)),
         options=texts,
         model_sha256=None if model is None else sha256(model).hexdigest(),
-        image_sha256=sha256(image).hexdigest(),
+        image_sha256=_digest(images),
     )
+
+
+def _digest(images: tuple[bytes, ...]) -> str:
+    digests = [sha256(image).hexdigest() for image in images]
+    return digests[0] if len(digests) == 1 else sha256("".join(digests).encode()).hexdigest()
+
+
+_MATERIALS: Final[dict[str, tuple[Material, ...]]] = {
+    "PBR": ("PBR",),
+    "Shaded": ("Shaded",),
+    "All": ("PBR", "Shaded"),
+    "None": (),
+}
 
 
 def _only(form: Form, name: str) -> bytes:

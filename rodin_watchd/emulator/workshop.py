@@ -6,6 +6,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, TypeAlias
 from weakref import WeakValueDictionary
 
+from PIL import Image
+
 from rodin_watchd.emulator.exports import EmulatedFile, model_files
 from rodin_watchd.emulator.mesh_io import read_model
 from rodin_watchd.emulator.preview import SIZE, preview_webp
@@ -30,9 +32,17 @@ def make(order: Order, preview_pixels: int = SIZE) -> tuple[EmulatedFile, ...]:
     """
     image = texture_image(order.image, order.resolution)
     mesh = relief(image) if order.model is None else read_model(order.model)
-    textured = project(mesh, image, order.material)
-    files = model_files(textured, order.geometry_file_format)
-    return (*files, EmulatedFile("preview.webp", _preview(order, textured, preview_pixels)))
+    textured = [project(mesh, image, material) for material in order.materials]
+    shown = textured[0] if textured else project(mesh, Image.new("RGB", (1, 1), "white"), "PBR")
+    files = model_files(shown, order.geometry_file_format)
+    if len(textured) > 1 and len(files) == 1:  # where a file holds all of a model, there is one for each material
+        named = zip(order.materials, textured, strict=True)
+        files = tuple(
+            EmulatedFile(f"base_basic_{material.lower()}.{order.geometry_file_format}", file.data)
+            for material, mesh_of_it in named
+            for file in model_files(mesh_of_it, order.geometry_file_format)
+        )
+    return (*files, EmulatedFile("preview.webp", _preview(order, shown, preview_pixels)))
 
 
 def _preview(order: Order, textured: TexturedMesh, pixels: int) -> bytes:

@@ -19,13 +19,14 @@ from rodin_watchd.adapters.spool.inbox import Branch, Inbox
 from rodin_watchd.config import Config
 from rodin_watchd.config.sections import IntakeSection as IntakeSettings
 from rodin_watchd.core.formats.source import FileVerdict, Wholeness
+from rodin_watchd.core.kinds import KINDS, unfit_values
 from rodin_watchd.core.names import match_key, printable
 from rodin_watchd.core.pairing import Pairing, is_apart, pair
 from rodin_watchd.core.pairing.candidates import LEFTOVERS, Candidate, Member
 from rodin_watchd.core.receipt import is_ours
 from rodin_watchd.core.sets import ReadySet, View, WaitingSet
 from rodin_watchd.core.settle import Judgement, Readiness, Rules, Sighting, is_settled, judge, observe
-from rodin_watchd.core.sidecar import PRESET_NAME, Misread, Preset, Sidecar, read_preset, read_sidecar
+from rodin_watchd.core.sidecar import PRESET_NAME, Misread, Preset, Sidecar, misfits, read_preset, read_sidecar
 from rodin_watchd.core.toml_text import LIMIT_BYTES
 from rodin_watchd.errors import SidecarError
 from rodin_watchd.model import Entry, Kind, Role
@@ -73,10 +74,10 @@ class _Group:
     again_at: float = math.inf
     rests_until: float = -math.inf  # monotonic: until then no time can make a set of it ready; each lacks a file
 
-    def paired(self) -> Pairing:
-        """Return its pairing, which is known as long as nothing in it has changed."""
+    def paired(self, kinds: Mapping[str, str]) -> Pairing:
+        """Return its pairing, which is known as long as nothing in it has changed; `kinds` are those that presets ask for."""
         if self.pairing is None:
-            self.pairing = pair([sighting.entry for sighting in self.sightings.values()], self.stated)
+            self.pairing = pair([sighting.entry for sighting in self.sightings.values()], self.stated, kinds)
         return self.pairing
 
     def note(self, decided: Sequence[ReadySet | WaitingSet]) -> None:
@@ -90,6 +91,11 @@ class _Group:
     def rouse(self) -> None:
         """Have it looked at and decided about in the next look."""
         self.rests_until = -math.inf
+
+    def pair_anew(self) -> None:
+        """Forget its pairing: a folder asks for another kind of job."""
+        self.pairing = None
+        self.rouse()
 
     def is_made_of(self, branches: Sequence[Branch]) -> bool:
         """Tell whether it was made of these very looks."""
@@ -136,6 +142,7 @@ class Intake:
         self._verdicts: _Memory[FileVerdict] = _Memory(inbox.probe)
         self._sidecars: _Memory[Sidecar | Misread] = _Memory(self._read_sidecar)
         self._presets: _Memory[Preset | Problem] = _Memory(self._read_preset)
+        self._kinds: Mapping[str, str] = {}  # folder -> the kind of job that its preset asks for
 
     def look(
         self,
@@ -154,6 +161,10 @@ class Intake:
         groups = list(self._groups.values())
         self._preset_files = {folder: preset for group in groups for folder, preset in group.presets.items()}
         self._forget()
+        before, self._kinds = self._kinds, self._asked_kinds()
+        if self._kinds != before:
+            for group in groups:
+                group.pair_anew()
         self._together = not all(group.apart for group in groups)
         if self._together:
             groups = [self._whole()]
@@ -173,7 +184,7 @@ class Intake:
 
     def _decide_all(self, group: _Group, now: float) -> None:
         """Decide about all sets of a group."""
-        group.note([self._decide(candidate, now) for candidate in group.paired().candidates])
+        group.note([self._decide(candidate, now) for candidate in group.paired(self._kinds).candidates])
 
     def is_as_seen(self, sets: Iterable[ReadySet]) -> bool:
         """Tell whether these sets may be claimed by what the last look found; looks at no other files than theirs.
@@ -267,6 +278,11 @@ class Intake:
                     is_read = False
         return stated, is_read
 
+    def _asked_kinds(self) -> dict[str, str]:
+        """Return the kinds of jobs that the presets of folders ask for; sets wait while theirs is being copied."""
+        read = ((folder, self._presets.of(sighting.entry)) for folder, sighting in self._preset_files.items())
+        return {folder: preset.kind for folder, preset in read if isinstance(preset, Preset) and preset.kind}
+
     def _read_sidecar(self, entry: Entry) -> Sidecar | Misread | None:
         """Return what a sidecar says, or what is wrong with it; None for one that cannot be read, and for a leftover."""
         data = self._inbox.read(entry, LIMIT_BYTES + 1)
@@ -301,13 +317,14 @@ class Intake:
         presets = () if problem else self._presets_for(candidate, now)
         if isinstance(presets, Judgement):
             return _waiting_for_time(candidate, sightings, presets)
+        sidecar = self._sidecar_of(candidate)
         return ReadySet(
             candidate,
             {s.entry.path: s.entry for s in sightings},
-            self._sidecar_of(candidate),
+            sidecar,
             presets,
             max(s.since for s in sightings),
-            problem,
+            problem or _misfit(candidate, sidecar, presets),
         )
 
     def _incomplete(self, candidate: Candidate, sightings: Sequence[Sighting], now: float) -> WaitingSet:
@@ -347,14 +364,20 @@ class Intake:
                     f"the service has no permission to move “{name}”: give its user write permission in that folder"
                 )
                 return replace(_waiting(candidate, sightings, reason, settling=False), unmovable=True)
-        if candidate.member(Role.SIDECAR) or problem:
-            return None
-        if self._settings.sidecar == "required":
+        return None if problem else self._waits_for_more(candidate, sightings, now)
+
+    def _waits_for_more(self, candidate: Candidate, sightings: Sequence[Sighting], now: float) -> WaitingSet | None:
+        """Return that a set waits for what may still come beside it: its sidecar, or the images of a text that stands alone."""
+        toml = candidate.member(Role.SIDECAR)
+        if toml is None and self._settings.sidecar == "required":
             return _waiting(candidate, sightings, f"waits for “{printable(candidate.name)}.toml”", settling=False)
+        said = self._sidecar_of(candidate)
+        is_done = toml is not None and (candidate.members != (toml,) or said is None or said.images is not None)
         ready_at = max(s.since for s in sightings) + self._settings.sidecar_wait_seconds
-        if now < ready_at:
-            return _waiting(candidate, sightings, "waits a moment for a sidecar", settling=True, again_at=ready_at)
-        return None
+        if is_done or now >= ready_at:
+            return None
+        reason = f"waits a moment for {'images' if toml else 'a sidecar'}"
+        return _waiting(candidate, sightings, reason, settling=True, again_at=ready_at)
 
     def _presets_for(self, candidate: Candidate, now: float) -> tuple[Preset, ...] | Judgement:
         """Return the presets of the folders above, outermost first, or why the set has to wait for one of them."""
@@ -380,6 +403,14 @@ class Intake:
 
 
 _READABLE = FileVerdict(Wholeness.WHOLE)
+
+
+def _misfit(candidate: Candidate, sidecar: Sidecar | None, presets: Sequence[Preset]) -> Problem | None:
+    """Return what is wrong with what a set asks for, given the kind of job that it is to become."""
+    kind = KINDS[candidate.kind]
+    told = [words for preset in presets for words in unfit_values(kind, preset).values()]
+    told += misfits(kind, sidecar).values() if sidecar else ()
+    return SidecarError("\n".join(told)).problem if told else None
 
 
 def _turn(ready: ReadySet) -> tuple[float, str, str]:

@@ -224,10 +224,10 @@ class JobStore:
 
     def _made_before(self, job: Job) -> DuplicateSetError | None:
         """Return why a staged job is no set but a result of this service, if it is: a copy that came without its receipt."""
-        model, image = job.file(Role.MODEL), job.file(Role.IMAGE)
-        if model is None or image is None:
+        first = next((file for file in job.files if file.role is not Role.SIDECAR), None)
+        if first is None:
             return None
-        made = (one for one in self._store.made(model.sha256) if is_result(one, model.sha256, image.sha256))
+        made = (one for one in self._store.made(first.sha256) if is_result(one, job))
         return next(map(made_before, made), None)
 
     def live_twin(self, job: Job) -> Job | None:

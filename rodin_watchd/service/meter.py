@@ -10,7 +10,7 @@ from rodin_watchd.core.health import Health
 class Meter(Protocol):
     """Counts for others to see. Every method is cheap and raises nothing."""
 
-    def step(self, step: str, outcome: str, seconds: float) -> None:
+    def step(self, step: str, outcome: str, kind: str, seconds: float) -> None:
         """Note a step that ended."""
 
     def api_call(self, call: str, result: str) -> None:
@@ -26,7 +26,7 @@ class Meter(Protocol):
 class Silent:
     """Counts nothing."""
 
-    def step(self, step: str, outcome: str, seconds: float) -> None:
+    def step(self, step: str, outcome: str, kind: str, seconds: float) -> None:
         """Note nothing."""
 
     def api_call(self, call: str, result: str) -> None:

@@ -42,6 +42,7 @@ class StepFinished:
     outcome: Outcome | Answered
     step: Step
     seconds: float
+    kind: str  # of the job
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +193,7 @@ class Pool:
 
     def end(self, finished: StepFinished, outcome: Outcome) -> None:
         """Say what was made of a step that ended; it is counted, and its job is not busy any more."""
-        self._tools.meter.step(finished.step, _WORDS[type(outcome)], finished.seconds)
+        self._tools.meter.step(finished.step, _WORDS[type(outcome)], finished.kind, finished.seconds)
         self.release(finished.job_id)
 
     def release(self, job_id: str) -> None:
@@ -213,7 +214,7 @@ class Pool:
     def _work(self, tools: Tools, job: Job) -> None:
         began = time.monotonic()
         outcome = run(tools, job, lambda: self.ask_to_close(job.id))
-        self.messages.put(StepFinished(job.id, outcome, POLICIES[job.state].step, time.monotonic() - began))
+        self.messages.put(StepFinished(job.id, outcome, POLICIES[job.state].step, time.monotonic() - began, job.kind))
 
     def ask_to_close(self, job_id: str) -> None:
         """Ask the main thread whether an upload may send its last bytes, and wait for the answer; a worker's thread.

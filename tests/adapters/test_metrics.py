@@ -71,8 +71,8 @@ def fetched(port: int, path: str = "/metrics") -> bytes:
 def test_all_of_it_over_http() -> None:
     """Sets by state, steps, calls, hooks, money, ages: each is there with its value."""
     metrics = Metrics(lambda: BOOKS, lambda: 52.5, ROOT)
-    metrics.step("deliver", "done", 0.25)
-    metrics.step("deliver", "done", 2.0)
+    metrics.step("deliver", "done", "texture", 0.25)
+    metrics.step("deliver", "done", "texture", 2.0)
     metrics.api_call("submit", "201")
     metrics.api_call("status", "none")
     metrics.hook_run("command", "rodin_delivered", "failed")
@@ -153,7 +153,7 @@ def test_threads_lose_no_count() -> None:
 def test_every_series_names_its_root() -> None:
     """Two services on one machine give node_exporter no series twice."""
     metrics = Metrics(lambda: BOOKS, lambda: 52.5, ROOT)
-    metrics.step("deliver", "done", 0.25)
+    metrics.step("deliver", "done", "texture", 0.25)
     metrics.api_call("submit", "201")
     metrics.hook_run("command", "rodin_delivered", "failed")
     metrics.tick(VITALS)

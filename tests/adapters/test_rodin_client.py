@@ -140,6 +140,25 @@ def test_a_submit_sends_the_set_as_documented(model: Upload, image: Upload) -> N
     assert wire.read_submit(answer, 5.0) == Task("task-1", "sub", 5.0)
 
 
+def test_a_submit_may_have_several_files_of_a_name_or_none(image: Upload) -> None:
+    """In their order; and texts alone are a whole body, each with its own value and nothing more."""
+    with ScriptedServer(*[answering(response(201, ACCEPTED))] * 2) as server, closing(client_for(server.url)) as client:
+        views = [replace(image, part="images") for _ in range(3)]
+        client.submit("/api/v2/rodin", views, FIELDS, nothing)
+        left: list[bool] = []
+        client.submit("/api/v2/rodin", (), FIELDS, lambda: left.append(True))
+    several, texts = server.requests
+    assert several.line == texts.line == "POST /api/v2/rodin HTTP/1.1"
+    assert [head.split(b";")[1] for head, _ in parts_of(several.body)][2:] == [b' name="images"'] * 3
+    assert [content for _, content in parts_of(several.body)][2:] == [image.path.read_bytes()] * 3
+    assert parts_of(texts.body) == [
+        (b'Content-Disposition: form-data; name="prompt"', "rusty röst".encode()),
+        (b'Content-Disposition: form-data; name="seed"', b"7"),
+    ]
+    assert texts.headers["content-length"] == str(len(texts.body))
+    assert left == [True]
+
+
 def test_each_submit_has_a_connection_of_its_own(model: Upload, image: Upload) -> None:
     """No kept connection is used, so none can have been closed by the other side in the meantime."""
     kept = answering(response(200, b'{"balance": 1}'), response(201, ACCEPTED))

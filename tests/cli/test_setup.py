@@ -15,13 +15,18 @@ from rodin_watchd.cli.setup import make
 from rodin_watchd.config import load_config
 from rodin_watchd.core.layout import MARK
 from rodin_watchd.core.mounts import Mark
-from rodin_watchd.core.sidecar import Sidecar, read_sidecar
+from rodin_watchd.core.sidecar import Sidecar, read_preset, read_sidecar
 
 
-def init(folder: Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+def init(folder: Path, cwd: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """Run `init` for a folder."""
     return subprocess.run(
-        [*PROGRAM, "init", str(folder)], capture_output=True, text=True, check=False, cwd=cwd, env=environment()
+        [*PROGRAM, "init", str(folder), *options],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=cwd,
+        env=environment(),
     )
 
 
@@ -118,3 +123,18 @@ def test_init_refuses_a_folder_in_the_inbox_of_another_service(tmp_path: Path) -
     assert run.returncode != 0
     assert f"{inbox}/team lies in {inbox}, which is a folder of another service" in run.stderr
     assert not (inbox / "team").exists()
+
+
+def test_init_makes_a_folder_for_new_models_when_asked(tmp_path: Path) -> None:
+    """By a preset that says so: the folder's name alone means nothing. What stands there is not changed."""
+    root = tmp_path / "srv"
+    assert init(root, tmp_path).returncode == 0
+    assert not (root / "inbox/generate").exists()
+    preset = root / "inbox/generate/_folder.toml"
+    assert init(root, tmp_path, "--generate").returncode == 0
+    assert read_preset(preset.read_bytes(), "x").kind == "generate"
+    schema = preset.read_text().splitlines()[0].removeprefix("#:schema ")
+    assert (preset.parent / schema).resolve() == root / ".rodin-watchd/sidecar.schema.json"
+    preset.write_text("seed = 1\n")
+    init(root, tmp_path, "--generate")
+    assert preset.read_text() == "seed = 1\n"

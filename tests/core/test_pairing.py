@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rodin_watchd.core import kinds
 from rodin_watchd.core.formats import IMAGE_EXTENSIONS, MODEL_EXTENSIONS
 from rodin_watchd.core.names import match_key, split_name
 from rodin_watchd.core.pairing import DELIVERED, KEPT, Pairing, pair
@@ -646,3 +647,113 @@ def test_names_are_shown_safely() -> None:
     texts = [*only(paired(f"{name}.glb")).missing, problem_of(only(paired(f"{name}.glb", f"{name}.obj"))).message]
     assert all(text.isprintable() for text in texts)
     assert match_key(name) == name
+
+
+# ---- kinds of jobs --------------------------------------------------------------------------------------------------
+
+NEW = {"new": "generate"}
+
+
+def generated(*paths: str, **sidecars: Sidecar | Misread) -> Pairing:
+    """Pair these files, where the folder `new` asks for new models and is a drop folder; `sidecars` by base name there."""
+    said = {
+        path: sidecars.get(split_name(path.rpartition("/")[2])[0], Sidecar())
+        for path in paths
+        if path.endswith(".toml")
+    }
+    return pair(files("new/_folder.toml", *paths), said, NEW)
+
+
+def wholes(pairing: Pairing) -> dict[tuple[str, str, str], list[str]]:
+    """Return the files of what is whole, by folder, name and kind."""
+    return {(c.folder, c.name, c.kind): [m.path for m in c.members] for c in pairing.candidates if c.is_whole}
+
+
+def test_each_image_of_a_folder_for_new_models_is_a_set() -> None:
+    """With or without a sidecar of its name; a text of its own as well; a model is none."""
+    found = generated(
+        "new/a.png", "new/b.jpg", "new/b.toml", "new/c.toml", "new/d.glb", "new/e.toml", c=Sidecar(prompt="x")
+    )
+    assert wholes(found) == {
+        ("new", "a", "generate"): ["new/a.png"],
+        ("new", "b", "generate"): ["new/b.jpg", "new/b.toml"],
+        ("new", "c", "generate"): ["new/c.toml"],
+    }
+    waiting = {c.name: c.missing for c in found.candidates if not c.is_whole}
+    assert waiting.keys() == {"d", "e"}
+    assert "has no model" in waiting["d"][0]
+    assert "prompt" in waiting["e"][0]
+
+
+def test_a_sub_folder_for_new_models_is_one_set() -> None:
+    """One to five images and one sidecar at most, whatever their names; the set is called as the folder is."""
+    five = [f"new/x/{n}.png" for n in range(5)]
+    assert wholes(generated(*five)) == {("new", "x", "generate"): five}
+    assert wholes(generated("new/x/y/1.png", "new/x/y/any.toml")) == {
+        ("new/x", "y", "generate"): ["new/x/y/1.png", "new/x/y/any.toml"]
+    }
+    assert wholes(generated("new/x/1.png")) == {("new", "x", "generate"): ["new/x/1.png"]}
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [
+        [f"new/x/{n}.png" for n in range(6)],
+        ["new/x/1.png", "new/x/2.glb"],
+        ["new/x/1.png", "new/x/2.png", "new/x/3.toml", "new/x/4.toml"],
+        ["new/x/1.png", "new/x/1.jpg", "new/x/2.toml", "new/x/3.toml"],
+    ],
+)
+def test_what_is_not_exactly_one_set_in_a_sub_folder_waits(paths: list[str]) -> None:
+    """Nobody guesses which of the files belong together."""
+    assert wholes(generated(*paths)) == {}
+
+
+def test_images_beside_a_set_that_names_its_files_wait() -> None:
+    """In a sub-folder they may have been forgotten there; in the folder itself each is a set."""
+    said = Sidecar(images=["1.png", "2.png"])
+    found = wholes(generated("new/x/1.png", "new/x/2.png", "new/x/3.png", "new/x/s.toml", s=said))
+    assert found == {("new/x", "s", "generate"): ["new/x/s.toml", "new/x/1.png", "new/x/2.png"]}
+    assert ("new", "3", "generate") in wholes(generated("new/1.png", "new/2.png", "new/3.png", "new/s.toml", s=said))
+
+
+def test_a_sidecar_asks_for_a_new_model_anywhere() -> None:
+    """By its own name, by the files that it names, or by its folder; what it does not name is never taken by guess."""
+    kind = Sidecar(kind="generate")
+    assert wholes(paired("a.png", "a.toml", a=kind)) == {("", "a", "generate"): ["a.png", "a.toml"]}
+    named = Sidecar(kind="generate", images=["c.png", "b.png"])
+    assert wholes(paired("a.toml", "b.png", "c.png", a=named)) == {("", "a", "generate"): ["a.toml", "c.png", "b.png"]}
+    alone = Sidecar(kind="generate", images=[], prompt="x")
+    assert wholes(paired("a.toml", "a.png", a=alone)) == {("", "a", "generate"): ["a.toml"]}
+    assert wholes(pair(files("x/1.png", "x/2.png", "x/s.toml"), {"x/s.toml": kind})) == {
+        ("", "x", "generate"): ["x/1.png", "x/2.png", "x/s.toml"]
+    }
+    assert wholes(paired("a.toml", a=kind)) == {}
+    assert wholes(paired("a.toml", a=Sidecar(kind="generate", images=["b.png"]))) == {}
+
+
+def test_the_nearest_word_says_the_kind() -> None:
+    """A sidecar over its folder's preset, an inner preset over an outer one."""
+    texture = Sidecar(kind="texture")
+    found = generated("new/a.glb", "new/a.png", "new/a.toml", a=texture)
+    assert wholes(found) == {("new", "a", "texture"): ["new/a.glb", "new/a.png", "new/a.toml"]}
+    inner = pair(files("new/_folder.toml", "new/old/_folder.toml", "new/old/a.png"), {}, {**NEW, "new/old": "texture"})
+    assert wholes(inner) == {}
+
+
+@modest
+@given(
+    st.lists(
+        st.sampled_from(["a.png", "b.png", "b.glb", "a.toml", "x/a.png", "x/b.png", "x/c.glb", "x/a.toml", "x/b.toml"]),
+        unique=True,
+    )
+)
+def test_a_file_is_in_one_set_at_most_whatever_the_kind(names: list[str]) -> None:
+    """Each file is bought in one set, or waits in one; and no set holds more than its kind takes."""
+    found = generated(*(f"new/{name}" for name in names))
+    used = [m.path for c in found.candidates for m in c.members]
+    assert len(used) == len(set(used))
+    assert {*used, *found.ignored} >= {f"new/{name}" for name in names}
+    for candidate in (c for c in found.candidates if c.is_whole):
+        kind = kinds.KINDS[candidate.kind]
+        assert all(sum(m.role is role for m in candidate.members) <= kind.most(role) for role in Role)

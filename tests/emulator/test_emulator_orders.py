@@ -136,6 +136,26 @@ def test_a_new_model_is_made_of_an_image_or_a_prompt(api: Api) -> None:
     assert_refused(api.session.post(url, files={"prompt": (None, " ")}, timeout=30), "images or a prompt")
 
 
+def test_a_new_model_has_one_to_five_images_and_its_own_price(api: Api) -> None:
+    """More are refused; the charge knows all of them; HighPack costs 1 credit more; All makes a model for each material."""
+    url = api.url("rodin")
+
+    def views(count: int) -> list[tuple[str, tuple[str, bytes]]]:
+        return [("images", (f"{n}.png", png(size=(4 + n, 4)))) for n in range(count)]
+
+    assert_refused(api.session.post(url, files=views(6), timeout=30), "at most 5")
+    assert_refused(api.session.post(url, files=views(1), data={"addons": "Low"}, timeout=30), "addons must be HighPack")
+    wanted = {"addons": "HighPack", "material": "All", "tier": "Sketch"}
+    dear = api.session.post(url, files=views(5), data=wanted, timeout=30).json()
+    cheap = api.session.post(url, files=views(4), data={"material": "None"}, timeout=30).json()
+    rows = {row["task_uuid"]: row for row in api.emulator.ledger()["charges"]}
+    assert [rows[task["uuid"]]["credits"] for task in (dear, cheap)] == ["1.5", "0.5"]
+    assert rows[dear["uuid"]]["image_sha256"] != rows[cheap["uuid"]]["image_sha256"]
+    assert set(api.results(dear)) == {"base_basic_pbr.glb", "base_basic_shaded.glb", "preview.webp"}
+    assert set(api.results(cheap)) == {"model.glb", "preview.webp"}
+    assert not {"tier", "addons"} & set(api.emulator.ledger()["unknown_parts"])
+
+
 def multipart(boundary: str) -> bytes:
     """Write a whole order by hand."""
     parts = [

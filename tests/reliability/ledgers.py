@@ -24,7 +24,8 @@ from rodin_watchd.core.machine import ENDED, TABLE
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.wire import submit_fields
 from rodin_watchd.core.wording import set_name
-from rodin_watchd.emulator.ledger import PRICE, Charge
+from rodin_watchd.emulator.ledger import Charge
+from rodin_watchd.emulator.orders import PRICE
 from rodin_watchd.model import Job, Role, State
 
 LEGAL = {(before.value, after.value) for (before, _), after in TABLE.items()} | {(s.value, s.value) for s in State}

@@ -6,7 +6,7 @@ Three kinds of sets, found in this order; a file that one rule used is not offer
    name. Several sidecars may name the same file.
 2. *by base name* (`by_name`): `chair.glb`, `chair.png` and perhaps `chair.toml` in one folder. Names are compared as
    artists compare them (NFC, case-insensitive); where several spellings compete, equal spelling pairs first.
-3. *by folder* (`by_folder`): a sub-folder with exactly one model and one image, and any one TOML, which no base name
+3. *by folder* (`by_folder`): a sub-folder with exactly the files of one set, and any one TOML, which no base name
    holds together. A folder that holds a `_folder.toml` is a drop folder for many sets, so this rule leaves it alone.
 
 Pure: names and parsed sidecars in, candidates out. Whether files are complete is `core.settle`'s question.
@@ -19,19 +19,23 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from itertools import accumulate
+from types import MappingProxyType
 from typing import Final
 
 from rodin_watchd.core.formats import IMAGE_EXTENSIONS, MODEL_EXTENSIONS
+from rodin_watchd.core.kinds import JobKind
 from rodin_watchd.core.layout import BUILT, DOWNLOADS, RECEIPT, REPORT, REPORT_DATA, RESULTS
 from rodin_watchd.core.names import match_key, printable
 from rodin_watchd.core.pairing.candidates import (
     KIND_OF_FILE,
     LEFTOVERS,
+    Asked,
     Candidate,
     Member,
     Sidecars,
     ambiguous,
     candidate_of,
+    lacks_all,
     member_of,
     refuse_formats,
     sort_out,
@@ -58,48 +62,71 @@ __all__ = [
 # ---- Sets by folder: what one sub-folder holds, where that is exactly one set ---------------------------------------
 
 
-def by_folder(groups: Iterable[Candidate], sidecars: Sidecars, drop_folders: frozenset[str]) -> list[Candidate]:
-    """Join the base names of a sub-folder that is exactly one set; `groups` are the sets by base name."""
+def by_folder(
+    groups: Iterable[Candidate], asked: Asked, drop_folders: frozenset[str], elsewhere: AbstractSet[str]
+) -> list[Candidate]:
+    """Join the base names of a sub-folder that is exactly one set; `groups` are the sets by base name.
+
+    Where a set may have several files of a role, a sub-folder is one set whatever the names are. What is not exactly one set
+    there waits, but for files that have a sidecar of their own name: which of them belong together is not guessed. `elsewhere`:
+    folders that hold files which sidecars name, so that they hold more than one set.
+    """
     homes: dict[str, list[Candidate]] = defaultdict(list)
     for candidate in groups:
         if candidate.folder and candidate.folder not in drop_folders:
             homes[candidate.folder].append(candidate)
-    return [_joined(folder, found, sidecars) for folder, found in homes.items() if _is_one_set(found)]
+    joined: list[Candidate] = []
+    for folder, found in homes.items():
+        kind = asked.of(folder, (m for candidate in found for m in candidate.members))
+        if _is_one_set(kind, found, is_alone=folder not in elsewhere):
+            parent, _, name = folder.rpartition("/")
+            members = sorted((m for candidate in found for m in candidate.members), key=lambda m: m.path)
+            joined.append(candidate_of(name, parent, members, asked, kind, together=True))
+        elif kind.takes_several:
+            joined += [_undecided(kind, candidate) for candidate in found]
+    return joined
 
 
-def _joined(folder: str, found: Iterable[Candidate], sidecars: Sidecars) -> Candidate:
-    parent, _, name = folder.rpartition("/")
-    return candidate_of(name, parent, [m for candidate in found for m in candidate.members], sidecars)
+def _is_one_set(kind: JobKind, found: Sequence[Candidate], *, is_alone: bool) -> bool:
+    """Tell whether these are as many files of each role as a set has, and at most one sidecar.
 
-
-def _is_one_set(found: Sequence[Candidate]) -> bool:
-    """Tell whether these are one model, one image and at most one sidecar, and no base name holds them all."""
+    A set whose base name holds them all is found by that, unless its kind may have several files of a role.
+    """
     usable = [_usable(candidate) for candidate in found]
-    roles = sorted(member.role for members in usable for member in members)
-    return roles in _ONE_SET and all(len(members) < len(roles) for members in usable)
+    counts = Counter(member.role for members in usable for member in members)
+    own = all(rule.least <= counts[role] <= rule.most for role, rule in kind.files.items())
+    if not own or counts[Role.SIDECAR] > 1 or not counts.keys() <= {*kind.files, Role.SIDECAR}:
+        return False
+    return is_alone if kind.takes_several else all(len(members) < counts.total() for members in usable)
+
+
+def _undecided(kind: JobKind, candidate: Candidate) -> Candidate:
+    """Let files of a sub-folder wait that may or may not be a set."""
+    if candidate.kind != kind.name or candidate.problem or {Role.SIDECAR} < {m.role for m in candidate.members}:
+        return candidate
+    most = " and ".join(f"{rule.most} {role}s" for role, rule in kind.files.items() if rule.most > 1)
+    told = f"its folder to hold one set: at most {most} and one TOML file, and nothing else (several sets: each in a folder of its own, or with a TOML file of its own name, or a _folder.toml in this folder)"
+    return replace(candidate, missing=(*candidate.missing, told))
 
 
 def _usable(candidate: Candidate) -> list[Member]:
     return [member for member in candidate.members if not member.advice]
 
 
-_ONE_SET: Final = (sorted([Role.MODEL, Role.IMAGE]), sorted(Role))
-
-
 # ---- Sets by base name: `chair.glb`, `chair.png` and perhaps `chair.toml` in one folder -----------------------------
 
 
-def by_base_name(members: Iterable[Member], sidecars: Sidecars) -> list[Candidate]:
+def by_base_name(members: Iterable[Member], asked: Asked) -> list[Candidate]:
     """Group files whose names are the same to an artist, each group with what it lacks."""
     groups: dict[tuple[str, str], list[Member]] = defaultdict(list)
     for member in members:
         groups[member.base].append(member)
-    return [candidate for group in groups.values() for candidate in _candidates(group, sidecars)]
+    return [candidate for group in groups.values() for candidate in _candidates(group, asked)]
 
 
-def _candidates(group: Sequence[Member], sidecars: Sidecars) -> list[Candidate]:
+def _candidates(group: Sequence[Member], asked: Asked) -> list[Candidate]:
     """Return the sets of one base name: one; but where files compete, first those that are whole in equal spelling."""
-    together = _candidate(group, sidecars)
+    together = _candidate(group, asked)
     if together.problem is None or together.problem.code != AmbiguousSetError.code:
         return [together]
     spellings: dict[str, list[Member]] = defaultdict(list)
@@ -107,14 +134,15 @@ def _candidates(group: Sequence[Member], sidecars: Sidecars) -> list[Candidate]:
         spellings[member.stem].append(member)
     if any(_is_orphan(alike) for alike in spellings.values()):
         return [together]
-    exact = [candidate for alike in spellings.values() if (candidate := _candidate(alike, sidecars)).is_whole]
+    exact = [candidate for alike in spellings.values() if (candidate := _candidate(alike, asked)).is_whole]
     taken = {candidate.name for candidate in exact}
     rest = [member for member in group if member.stem not in taken]
-    return [*exact, *([_candidate(rest, sidecars)] if rest else [])]
+    return [*exact, *([_candidate(rest, asked)] if rest else [])]
 
 
-def _candidate(group: Sequence[Member], sidecars: Sidecars) -> Candidate:
-    return candidate_of(group[0].stem, group[0].folder, group, sidecars)
+def _candidate(group: Sequence[Member], asked: Asked) -> Candidate:
+    folder = group[0].folder
+    return candidate_of(group[0].stem, folder, group, asked, asked.of(folder, group))
 
 
 def _is_orphan(alike: Iterable[Member]) -> bool:
@@ -125,12 +153,16 @@ def _is_orphan(alike: Iterable[Member]) -> bool:
 # ---- Sets by sidecar: a TOML file that names its model, its image or both -------------------------------------------
 
 
-def by_sidecar(members: Sequence[Member], sidecars: Sidecars) -> list[Candidate]:
-    """Build the set of each sidecar that names a file."""
-    stated = ((member, sidecars.get(member.path)) for member in members)
-    naming = [(m, said) for m, said in stated if isinstance(said, Sidecar) and (said.model or said.image)]
+def by_sidecar(members: Sequence[Member], asked: Asked) -> list[Candidate]:
+    """Build the set of each sidecar that names a file, or says that there is none."""
+    stated = ((member, asked.sidecars.get(member.path)) for member in members)
+    naming = [(m, said) for m, said in stated if isinstance(said, Sidecar) and _names_files(said)]
     lookup = _Lookup(members if naming else ())
-    return [_set_of(m, said, lookup) for m, said in naming]
+    return [_set_of(m, said, lookup, asked) for m, said in naming]
+
+
+def _names_files(said: Sidecar) -> bool:
+    return bool(said.model or said.image) or said.images is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,18 +215,31 @@ class _Lookup:
         return self._by_base.get(member.base, [])
 
 
-def _set_of(toml: Member, sidecar: Sidecar, lookup: _Lookup) -> Candidate:
-    """Build the set that a sidecar names."""
-    references = {Role.MODEL: sidecar.model, Role.IMAGE: sidecar.image}
-    named = {role: lookup.named(role, reference, toml) for role, reference in references.items() if reference}
-    beside = (toml, *(m for found in named.values() for m in found.members))
-    both = [named.get(role) or lookup.partner(role, beside, toml.stem) for role in references]
-    members = (toml, *(m for found in both for m in found.members))
-    problem = next((found.problem for found in both if found.problem), None)
+def _set_of(toml: Member, sidecar: Sidecar, lookup: _Lookup, asked: Asked) -> Candidate:
+    """Build the set that a sidecar names; what it needs and does not name is looked for by base name."""
+    kind = asked.by(toml)
+    named = {
+        role: [lookup.named(role, reference, toml) for reference in references]
+        for role, references in _references(sidecar).items()
+    }
+    beside = (toml, *(m for found in named.values() for one in found for m in one.members))
+    partners = (role for role, rule in kind.files.items() if rule.least and not named[role])
+    found = {**named, **{role: [lookup.partner(role, beside, toml.stem)] for role in partners}}
+    parts = [one for role in (Role.MODEL, Role.IMAGE) for one in found[role]]
+    members = tuple(dict.fromkeys((toml, *(m for one in parts for m in one.members))))
+    problem = next((one.problem for one in parts if one.problem), None)
     if problem:
-        return _refused(toml, members, problem, lookup)
-    missing = tuple(found.missing for found in both if found.missing)
-    return refuse_formats(Candidate(toml.stem, toml.folder, members, missing))
+        return replace(_refused(toml, members, problem, lookup), kind=kind.name)
+    missing = [one.missing for one in parts if one.missing]
+    if not missing and lacks_all(kind, members, asked):
+        missing.append(f"{kind.alone} in “{printable(toml.name)}”, or a file that it names")
+    return refuse_formats(Candidate(toml.stem, toml.folder, members, tuple(missing), kind=kind.name))
+
+
+def _references(sidecar: Sidecar) -> dict[Role, list[str]]:
+    """Return the files that a sidecar names, by role."""
+    images = sidecar.images if sidecar.images is not None else [sidecar.image] if sidecar.image else []
+    return {Role.MODEL: [sidecar.model] if sidecar.model else [], Role.IMAGE: images}
 
 
 def _refused(toml: Member, members: Iterable[Member], problem: Problem, lookup: _Lookup) -> Candidate:
@@ -204,19 +249,23 @@ def _refused(toml: Member, members: Iterable[Member], problem: Problem, lookup: 
 
 
 DELIVERED = (
-    f"part of a delivered result: its receipt {RECEIPT} is next to it or above it. To texture it again, write "
+    f"part of a delivered result: its receipt {RECEIPT} is next to it or above it. To use it again, write "
     "`again = true` into a TOML file of the set"
 )
 """Why a result of the service is no set, for people."""
 
 KEPT = (
-    "a result that was paid for: the report of its job is next to its folder. To texture it again, write "
+    "a result that was paid for: the report of its job is next to its folder. To use it again, write "
     "`again = true` into a TOML file of the set"
 )
 """Why a folder of results below a report is no set."""
 
 _REPORTS = frozenset({REPORT.casefold(), REPORT_DATA.casefold()})
 _KEPT_IN = frozenset({RESULTS, DOWNLOADS, BUILT})
+
+
+NO_PRESETS: Final[Mapping[str, str]] = MappingProxyType({})
+"""No folder says which kind of job is made in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,19 +280,21 @@ class Pairing:
         return Counter(_paths(self.candidates))
 
 
-def pair(entries: Iterable[Entry], sidecars: Sidecars) -> Pairing:
+def pair(entries: Iterable[Entry], sidecars: Sidecars, presets: Mapping[str, str] = NO_PRESETS) -> Pairing:
     """Find the candidate sets of a snapshot; every file is in one of them or ignored with a reason, but presets.
 
     What lies in a sub-folder beside or below a receipt of this service is none, nor the results below a report, unless its
     sidecar wants it `again`.
 
     `sidecars` holds, for the TOML files that could be read, what they say or what is wrong with them; receipts and
-    reports of this service are not among them.
+    reports of this service are not among them. `presets` holds the kind of job that the presets of folders ask for.
     """
+    asked = Asked(sidecars, presets)
     members, ignored, drop_folders = sort_out(entries, sidecars)
-    named = by_sidecar(members, sidecars)
-    alike = by_base_name(_without(members, named), sidecars)
-    together = by_folder(alike, sidecars, drop_folders)
+    named = by_sidecar(members, asked)
+    alike = by_base_name(_without(members, named), asked)
+    elsewhere = frozenset(path.rpartition("/")[0] for path in _paths(named))
+    together = by_folder(alike, asked, drop_folders, elsewhere)
     joined = frozenset(_paths(together))
     rest = [candidate for candidate in alike if joined.isdisjoint(m.path for m in candidate.members)]
     misread = _misread(members, sidecars)
@@ -268,7 +319,7 @@ def is_apart(sidecars: Sidecars, reports: Iterable[str], within: Callable[[str],
     for path, said in sidecars.items():
         if not isinstance(said, Sidecar):
             return False
-        for reference in filter(None, (said.model, said.image)):
+        for reference in filter(None, (said.model, said.image, *(said.images or ()))):
             try:
                 meant = resolve_member(reference, path.rpartition("/")[0])
             except SidecarError:

@@ -12,8 +12,10 @@ from rodin_watchd.core.formats import (
     REFUSED_IMAGE_EXTENSIONS,
     REFUSED_MODEL_EXTENSIONS,
 )
+from rodin_watchd.core.kinds import DEFAULT, KINDS, JobKind
 from rodin_watchd.core.layout import RECEIPT, REPORT, REPORT_DATA
 from rodin_watchd.core.names import match_key, printable, split_name
+from rodin_watchd.core.options import words_of
 from rodin_watchd.core.sidecar import PRESET_NAME, Misread, Sidecar
 from rodin_watchd.errors import AmbiguousSetError, FileRefusedError
 from rodin_watchd.model import Entry, Kind, Role
@@ -125,6 +127,7 @@ class Candidate:
     members: tuple[Member, ...]
     missing: tuple[str, ...] = ()  # for people: what has to come yet
     problem: Problem | None = None  # it is to be refused
+    kind: str = DEFAULT.name  # of the job that it is to become
 
     def member(self, role: Role) -> Member | None:
         """Return the member with this role."""
@@ -136,17 +139,75 @@ class Candidate:
         return self.problem is None and not self.missing
 
 
-def candidate_of(name: str, folder: str, group: Sequence[Member], sidecars: Sidecars) -> Candidate:
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Which kind of job is asked for where: by sidecars, and by the presets of folders."""
+
+    sidecars: Sidecars
+    presets: Mapping[str, str]  # folder -> kind; "" is the inbox itself
+
+    def by(self, toml: Member) -> JobKind:
+        """Return the kind that a sidecar asks for, by itself or by its folder."""
+        said = self.sidecars.get(toml.path)
+        return KINDS[said.kind] if isinstance(said, Sidecar) and said.kind else self.of_folder(toml.folder)
+
+    def of(self, folder: str, group: Iterable[Member]) -> JobKind:
+        """Return the kind of a set of these files of a folder."""
+        toml = next((m for m in group if m.role is Role.SIDECAR), None)
+        return self.by(toml) if toml else self.of_folder(folder)
+
+    def of_folder(self, folder: str) -> JobKind:
+        """Return the kind of a set that does not say it itself: what the nearest preset says that says one."""
+        place = folder
+        while place and place not in self.presets:
+            place = place.rpartition("/")[0]
+        return KINDS[self.presets[place]] if place in self.presets else DEFAULT
+
+    def said_by(self, group: Iterable[Member]) -> Sidecar | None:
+        """Return what the sidecar among these files says."""
+        said = (self.sidecars.get(m.path) for m in group if m.role is Role.SIDECAR)
+        return next((one for one in said if isinstance(one, Sidecar)), None)
+
+
+def candidate_of(
+    name: str, folder: str, group: Sequence[Member], asked: Asked, kind: JobKind, *, together: bool = False
+) -> Candidate:
     """Build the candidate that these files make, with what it lacks and what is wrong with it.
 
-    Files in a refused format stay out of it where there is an accepted one of the same role.
+    `together`: they are all that a folder holds, so there may be several of a role. Files in a refused format stay out of
+    it where there is an accepted one of the same role.
     """
     by_role = {role: _usable([m for m in group if m.role is role]) for role in Role}
     chosen = tuple(m for found in by_role.values() for m in found)
-    missing = tuple(wanted(role, name) for role in (Role.MODEL, Role.IMAGE) if not by_role[role])
-    problems = [ambiguous(role, found) for role, found in by_role.items() if len(found) > 1]
-    problems += [said.problem for m in chosen if isinstance(said := sidecars.get(m.path), Misread)]
-    return refuse_formats(Candidate(name, folder, chosen, missing, problems[0] if problems else None))
+    missing = [wanted(role, name) for role, rule in kind.files.items() if len(by_role[role]) < rule.least]
+    missing += [_out_of_place(kind, m) for m in chosen if not kind.most(m.role)]
+    if not missing and lacks_all(kind, chosen, asked):
+        missing.append(f"{' or '.join(KIND_OF_FILE[role] for role in kind.files)}, or {kind.alone} in its TOML file")
+    problems = [
+        ambiguous(role, found) for role, found in by_role.items() if len(found) > _most(kind, role, together=together)
+    ]
+    problems += [said.problem for m in chosen if isinstance(said := asked.sidecars.get(m.path), Misread)]
+    problem = problems[0] if problems else None
+    return refuse_formats(Candidate(name, folder, chosen, tuple(missing), problem, kind.name))
+
+
+def _most(kind: JobKind, role: Role, *, together: bool) -> int:
+    """Return how many files of a role a set has that is found by their names, or by their folder."""
+    return max(kind.most(role), 1) if together else 1
+
+
+def lacks_all(kind: JobKind, members: Iterable[Member], asked: Asked) -> bool:
+    """Tell whether a set has no file at all, and its sidecar does not say what can stand for all of them."""
+    group = tuple(members)
+    if any(m.role is not Role.SIDECAR for m in group):
+        return False
+    said = asked.said_by(group)
+    return not words_of(str(getattr(said, kind.alone, None) or "") if kind.alone else "")
+
+
+def _out_of_place(kind: JobKind, member: Member) -> str:
+    told = f'somebody to take “{printable(member.name)}” away: a set of kind = "{kind.name}" has no {member.role}'
+    return f'{told} (for a set with one say kind = "{DEFAULT.name}" in its TOML file)'
 
 
 def _usable(found: list[Member]) -> list[Member]:
