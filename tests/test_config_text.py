@@ -12,10 +12,13 @@ from typing import Any
 
 import jsonschema
 import pytest
+import tomli_w
 
 from rodin_watchd.config import Config, load_config
 from rodin_watchd.config.reference import config_schema, example, sidecar_example, sidecar_schema
-from rodin_watchd.core.sidecar import Sidecar, read_sidecar
+from rodin_watchd.core.kinds import KINDS
+from rodin_watchd.core.options import declared
+from rodin_watchd.core.sidecar import Sidecar, misfits, read_sidecar
 from rodin_watchd.errors import ConfigError
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -85,7 +88,13 @@ def test_the_sidecar_example_changes_nothing() -> None:
     assert read_sidecar(sidecar_example().encode(), "chair.toml") == Sidecar()
     everything = enabled(sidecar_example())
     assert set(tomllib.loads(everything)) == set(Sidecar.model_fields) - {"plugins"}
-    assert read_sidecar(everything.encode(), "chair.toml").geometry_file_format == "glb"
+    for kind in KINDS.values():
+        values = {**tomllib.loads(everything), "kind": kind.name}
+        others = misfits(kind, Sidecar.model_validate(values)).keys()
+        own = tomli_w.dumps({key: value for key, value in values.items() if key not in others})
+        assert read_sidecar(own.encode(), "chair.toml").geometry_file_format == "glb"
+        assert set(declared(kind.options)) <= set(values) - others
+        assert f'Only with kind = "{kind.name}".' in everything
 
 
 # ---- schemas --------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import tomli_w
 
 from rodin_watchd.config import Config
+from rodin_watchd.core.kinds import KINDS, kinds_with
 from rodin_watchd.core.model_words import Node, allowed_words, plain_schema
 from rodin_watchd.core.sidecar import Sidecar
 
@@ -90,7 +91,10 @@ def _disabled_key(name: str, node: Node) -> str:
     line = (
         f"{name} = [{', '.join(map(json.dumps, value))}]\n" if isinstance(value, list) else tomli_w.dumps({name: value})
     )
-    return f"{_comment(node['description'])}{_comment(_allowed(node))}# {line}"
+    having = kinds_with(name)
+    only = " or ".join(f'kind = "{kind.name}"' for kind in having) if len(having) < len(KINDS) else ""
+    kinds = _comment(f"Only with {only}.") if only else ""
+    return f"{_comment(node['description'])}{kinds}{_comment(_allowed(node))}# {line}"
 
 
 def _allowed(node: Node) -> str:

@@ -157,11 +157,12 @@ def bought_before(same: Job, wanted: Job | None = None) -> DuplicateSetError:
     return _failed_after_paying(same)
 
 
-def made_before(made: Job) -> DuplicateSetError:
+def made_before(made: Job, job: Job) -> DuplicateSetError:
     """Return why a set is refused that is a result of this service, without its receipt: it would pay for a texture of a texture."""
     where = f"{printable(made.place)} (job {made.id})" if made.place else f"job {made.id}"
+    what = "This model is a result" if job.file(Role.MODEL) else "All images of this set are results"
     return DuplicateSetError(
-        f"This is a result of this service: {where}.",
+        f"{what} of this service: {where}.",
         advice="To use it again, write `again = true` into the set's TOML file.",
     )
 

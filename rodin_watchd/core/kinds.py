@@ -139,7 +139,7 @@ class GenerateOptions(Options):
         Prompt | None,
         Sent("prompt"),
         Field(
-            description="Of a new model: what it is to look like; it may take the place of all images.",
+            description="Of a new model: what it looks like. It can replace all images.",
             examples=["worn oak, brass fittings"],
         ),
     ] = None
@@ -179,7 +179,7 @@ class GenerateOptions(Options):
         Word | None,
         Sent("bbox_condition"),
         option_words(
-            "Of a new model: the box that it is to fill, passed on as it is.", "[100, 100, 100]", "there is none"
+            "Of a new model: the box that it fills, passed on as it is.", "[100, 100, 100]", "no box is given"
         ),
     ] = None
     use_original_alpha: Annotated[
@@ -195,7 +195,7 @@ class GenerateOptions(Options):
         option_words(
             "Of a new model: HighPack costs 1 credit more.",
             "HighPack",
-            "there are none",
+            "there is no addon",
         ),
     ] = None
 

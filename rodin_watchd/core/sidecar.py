@@ -75,7 +75,7 @@ class Preset(AnyOptions):
     kind: KindName | None = Field(
         default=None,
         description="What to make. texture: a texture for a model, after an image; generate: a new model, after one to five "
-        "images or the prompt alone. Left out, what the folder's preset says, else a texture.",
+        "images or the prompt alone. Without it, the preset of the folder decides, else it is a texture.",
         examples=["generate"],
     )
 

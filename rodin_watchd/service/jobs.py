@@ -228,7 +228,7 @@ class JobStore:
         if first is None:
             return None
         made = (one for one in self._store.made(first.sha256) if is_result(one, job))
-        return next(map(made_before, made), None)
+        return next((made_before(one, job) for one in made), None)
 
     def live_twin(self, job: Job) -> Job | None:
         """Return another job under way that buys the same."""

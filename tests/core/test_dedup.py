@@ -15,7 +15,7 @@ from job_samples import a_job, some_files
 
 from rodin_watchd.core import dedup
 from rodin_watchd.core.dedup import first_fingerprint
-from rodin_watchd.core.kinds import TEXTURE
+from rodin_watchd.core.kinds import GENERATE, TEXTURE
 from rodin_watchd.core.options import declared, text_of
 from rodin_watchd.core.sidecar import layered, read_sidecar
 from rodin_watchd.core.wire import submit_fields
@@ -202,3 +202,16 @@ def test_model_and_image_count_each_in_its_place() -> None:
     swapped = (replace(model, sha256=image.sha256), replace(image, sha256=model.sha256), sidecar)
     changed = [(replace(model, sha256="ee"), image), (model, replace(image, sha256="ee")), swapped]
     assert len({SAME, *(fingerprint(files, {}) for files in changed)}) == 4
+
+
+def test_fingerprints_of_new_models_are_pinned() -> None:
+    """As those of textures: the digests of the images, in no order, and what the options mean."""
+    images = [replace(FILES[1], source=f"inbox/{n}.png", sha256=n * 32) for n in ("bb", "aa")]
+    text = f'[{{"image": ["{"aa" * 32}", "{"bb" * 32}"]}}, {{"addons": "HighPack", "use_original_alpha": "true"}}]'
+    options: dict[str, OptionValue] = {"addons": "HighPack", "use_original_alpha": True, "material": "PBR"}
+    assert dedup.fingerprint(GENERATE, images, options) == f"generate-1:{sha256(text)}"
+    assert dedup.fingerprint(GENERATE, images[::-1], options) == f"generate-1:{sha256(text)}"
+    alone = dedup.fingerprint(GENERATE, (), {"prompt": " a  dragon"})
+    text = '[{"image": []}, {"prompt": "a dragon"}]'
+    assert alone == f"generate-1:{sha256(text)}"
+    assert alone != dedup.fingerprint(TEXTURE, (), {"prompt": "a dragon"})

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rodin_watchd.core.kinds import TextureOptions
+from rodin_watchd.core.kinds import GENERATE, TextureOptions
 from rodin_watchd.core.sidecar import Preset, Sidecar, layered, read_preset, read_sidecar, resolve_member
 from rodin_watchd.errors import SidecarError
 from rodin_watchd.problem import Fault, Scope
@@ -91,7 +91,7 @@ def test_an_empty_sidecar_asks_for_nothing() -> None:
         ),
         (
             b"material = 1979-05-27",
-            'chair.toml line 1: material must be one of "PBR", "Shaded", but is a date or a time',
+            'chair.toml line 1: material must be one of "PBR", "Shaded", "All", "None", but is a date or a time',
         ),
         (b"[plugins]\nthumbs = 3", "chair.toml line 2: plugins.thumbs must be a table, but is 3"),
         (b"plugins = 3", "chair.toml line 1: plugins must be a table, but is 3"),
@@ -255,3 +255,54 @@ def test_no_reference_leaves_the_inbox(reference: str, folder: str) -> None:
     assert not {"", ".", ".."} & set(steps)
     assert not path.startswith(("/", "\\"))
     assert "\0" not in path
+
+
+@pytest.mark.parametrize(
+    ("data", "line"),
+    [
+        (
+            b'kind = "generate"\nresolution = "High"',
+            'chair.toml line 2: resolution: this is for kind = "texture", not for kind = "generate"',
+        ),
+        (
+            b'kind = "texture"\ntier = "x"',
+            'chair.toml line 2: tier: this is for kind = "generate", not for kind = "texture"',
+        ),
+        (b'kind = "texture"\nmaterial = "All"', 'chair.toml line 2: material: a texture takes one of "PBR", "Shaded"'),
+        (b'kind = "generate"\nmodel = "a.glb"', 'chair.toml line 2: model: a set of kind = "generate" has no model'),
+        (
+            b'kind = "texture"\nimages = ["a.png"]',
+            'chair.toml line 2: images: a set of kind = "texture" has one image; name it with image',
+        ),
+        (
+            b'kind = "generate"\nimages = ["1.png", "2.png", "3.png", "4.png", "5.png", "6.png"]',
+            "chair.toml line 2: images: 6 are named; at most 5 are taken",
+        ),
+        (
+            b'images = ["a.png"]\nimage = "b.png"\nkind = "generate"',
+            "chair.toml line 2: image: it stands beside images; name all of them there",
+        ),
+        (b'kind = "generat"', 'chair.toml line 1: kind must be one of "texture", "generate", but is "generat" (text)'),
+        (
+            b'kind = "generate"\nimages = ["../../a.png"]',
+            'chair.toml line 2: images: "../../a.png" leads out of the inbox',
+        ),
+    ],
+)
+def test_what_a_kind_does_not_have_is_refused_where_it_is_said(data: bytes, line: str) -> None:
+    """Beside the kind itself, with its line; what one kind has is not silently left out of another's sidecar."""
+    assert refusal(data) == [line]
+
+
+def test_a_preset_says_a_kind_and_names_no_files() -> None:
+    """The kind of all sets below it, unless they say another one."""
+    assert read_preset(b'kind = "generate"\ntier = "Sketch"', "_folder.toml").kind == "generate"
+    with pytest.raises(SidecarError, match="sidecar"):
+        read_preset(b'images = ["a.png"]', "_folder.toml")
+
+
+def test_layers_give_a_kind_what_it_has() -> None:
+    """What other kinds have is left out."""
+    said = read_preset(b'seed = 1\nresolution = "High"\ntier = "Sketch"', "_folder.toml")
+    assert layered(said, kind=GENERATE) == {"seed": 1, "tier": "Sketch"}
+    assert layered(said) == {"seed": 1, "resolution": "High"}

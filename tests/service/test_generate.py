@@ -167,7 +167,8 @@ def test_results_are_not_bought_again_without_end(tmp_path: Path) -> None:
         shop.drop("generate/picture.webp", files["preview.webp"])
         shop.idle()
         assert shop.states() == {"chair": State.ARCHIVED, "copy": State.FAILED, "picture": State.FAILED}
-        assert "is a result of this service" in shop.path("failed/copy/REPORT.txt").read_text()
+        assert "This model is a result of this service" in shop.path("failed/copy/REPORT.txt").read_text()
+        assert "All images of this set are results" in shop.path("failed/generate/picture/REPORT.txt").read_text()
         assert len(charged(vendor)) == 1
         shop.drop("generate/wanted.webp", files["preview.webp"])
         shop.drop("generate/wanted.toml", b"again = true\n")
@@ -272,6 +273,7 @@ def test_a_lost_answer_is_never_sent_again_on_its_own(tmp_path: Path) -> None:
         shop.drop("generate/chair.png", image("chair"))
         shop.drop("generate/chair.toml", b'addons = "HighPack"\n')
         shop.until(shop.is_in("chair", State.HELD))
+        shop.ticks(10, step_seconds=1.0)
         assert "1.5 credits more if the last submit was accepted" in shop.status()
         assert len(charged(vendor)) == 1
 
