@@ -258,7 +258,7 @@ def test_an_account_that_cannot_pay_a_dear_set_says_so(tmp_path: Path) -> None:
         shop.drop("generate/dear.png", image("dear"))
         shop.drop("generate/dear.toml", b'addons = "HighPack"\n')
         shop.ticks(200, step_seconds=0.5)
-        assert "holds too little: 1.25 credits, a new model costs 1.5 credits" in shop.status()
+        assert "has too little: 1.25 credits, a new model costs 1.5 credits" in shop.status()
         assert charged(vendor) == []
         vendor.emulator.pay_in(Decimal(1))
         shop.ticks(2000, step_seconds=1.0)
