@@ -20,7 +20,15 @@ from rodin_watchd.core.model_words import quoted
 from rodin_watchd.core.names import match_key
 from rodin_watchd.core.options import Options, declared, frozen
 from rodin_watchd.core.plugin_values import unfit
-from rodin_watchd.core.toml_text import MOST_PROBLEMS, Document, TextProblem, dotted, explain_validation_error, parse
+from rodin_watchd.core.toml_text import (
+    LIMIT_BYTES,
+    MOST_PROBLEMS,
+    Document,
+    TextProblem,
+    dotted,
+    explain_validation_error,
+    parse,
+)
 from rodin_watchd.errors import SidecarError
 from rodin_watchd.model import Role
 
@@ -108,21 +116,63 @@ class Sidecar(Preset):
 
 @dataclass(frozen=True, slots=True)
 class Misread:
-    """A sidecar with a mistake: what is wrong with it, and its text, which may name files that are meant for it alone."""
+    """A sidecar that cannot be used: what is wrong with it, and its text, which may name files that are meant for it alone."""
 
     problem: Problem
     text: str = ""
+    unknown: str = ""  # for people: why nobody knows what it names, which may be any file then
 
     @classmethod
     def of(cls, problem: Problem, data: bytes) -> Self:
         """Take the text in whatever encoding it may be; names are looked for in it, and nothing else."""
-        encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8"
-        texts = (data.decode(encoding, "replace"), data.decode("cp1252", "replace"))
-        return cls(problem, match_key("\n".join(texts)))
+        if len(data) > LIMIT_BYTES:
+            return cls(problem, unknown="is too large to be read")
+        marked = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8"
+        encodings = (marked, *_OTHER_ENCODINGS, *(_WIDE_ENCODINGS if b"\0" in data else ()))
+        texts = dict.fromkeys(data.decode(encoding, "replace") for encoding in encodings)
+        spelled = (_with_plain_paths(spelling) for text in texts for spelling in (text, _without_escapes(text)))
+        return cls(problem, match_key("\n".join(dict.fromkeys(spelled))))
 
     def mentions(self, name: str) -> bool:
         """Tell whether a file of this name is named in it, by an artist's eye."""
         return match_key(name) in self.text
+
+    def mentions_path(self, path: str) -> bool:
+        """Tell whether the last steps of a path in it are these, by an artist's eye."""
+        key = match_key(path)
+        return key in self.text and any(f"{before}{key}" in self.text for before in _BEFORE_STEPS)
+
+
+_OTHER_ENCODINGS: Final = ("cp1252", "cp850", "mac_roman", "cp932")
+_WIDE_ENCODINGS: Final = ("utf-16-le", "utf-16-be")
+_ESCAPE: Final = re.compile(r"""\\(?:u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|x([0-9A-Fa-f]{2})|(["\\])|[ \t]*\r?\n\s*)""")
+_SEPARATORS: Final = re.compile(r"[\\/]+(?:\.[\\/]+)*")
+_STEP_BACK: Final = re.compile(r"""(?<![^/"'])(?!\.\./)[^/"'\n]+/\.\./""")
+_BEFORE_STEPS: Final = "/\"' =,\t\n"
+_MOST_STEPS_BACK: Final = 32
+
+
+def _without_escapes(text: str) -> str:
+    """Return text as TOML's basic strings mean it, and JSON's, which write a character as two halves."""
+    return _ESCAPE.sub(_meant, text).encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def _meant(escape: re.Match[str]) -> str:
+    code = next(filter(None, escape.groups()[:3]), "")
+    try:
+        return chr(int(code, 16)) if code else escape[4] or ""
+    except (ValueError, OverflowError):  # no character has that number
+        return escape[0]
+
+
+def _with_plain_paths(text: str) -> str:
+    """Return text in which each path is written with single "/", and without steps that lead nowhere."""
+    text = _SEPARATORS.sub("/", text)
+    for _ in range(_MOST_STEPS_BACK):
+        text, count = _STEP_BACK.subn("", text)
+        if not count:
+            break
+    return text
 
 
 def read_sidecar(data: bytes, where: str, known_plugins: frozenset[str] = frozenset(), *, folder: str = "") -> Sidecar:

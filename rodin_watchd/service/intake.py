@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 import operator
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from itertools import chain
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from rodin_watchd.adapters.filesystems import filesystem_of
 from rodin_watchd.adapters.spool.inbox import Branch, Inbox
@@ -69,15 +70,21 @@ class _Group:
     is_read: bool  # whether all TOML files in it could be read
     apart: bool  # whether it may be paired by itself
     pairing: Pairing | None = None
+    of_tomls: Mapping[str, Sequence[str]] = field(default_factory=dict)  # files by the TOML file that concerns them
     ready: list[ReadySet] = field(default_factory=list)
     waiting: list[WaitingSet] = field(default_factory=list)
     again_at: float = math.inf
     rests_until: float = -math.inf  # monotonic: until then no time can make a set of it ready; each lacks a file
 
-    def paired(self, kinds: Mapping[str, str]) -> Pairing:
-        """Return its pairing, which is known as long as nothing in it has changed; `kinds` are those that presets ask for."""
+    def paired(self, kinds: Mapping[str, str], drop_folders: AbstractSet[str]) -> Pairing:
+        """Return its pairing, which is known as long as nothing in it has changed.
+
+        `kinds` are those that presets ask for, `drop_folders` those whose preset is away.
+        """
         if self.pairing is None:
-            self.pairing = pair([sighting.entry for sighting in self.sightings.values()], self.stated, kinds)
+            entries = [sighting.entry for sighting in self.sightings.values()]
+            self.pairing = pair(entries, self.stated, kinds, drop_folders)
+            self.of_tomls = _by_toml(self.pairing.candidates)
         return self.pairing
 
     def note(self, decided: Sequence[ReadySet | WaitingSet]) -> None:
@@ -93,7 +100,7 @@ class _Group:
         self.rests_until = -math.inf
 
     def pair_anew(self) -> None:
-        """Forget its pairing: a folder asks for another kind of job."""
+        """Forget its pairing: a folder asks for another kind of job, or its preset went away, or stays away."""
         self.pairing = None
         self.rouse()
 
@@ -123,6 +130,13 @@ def _key_of(path: str) -> str:
     return match_key(folder) if slash else ""
 
 
+class _Gone(NamedTuple):
+    """A TOML file that was there at an earlier look, and how long (monotonic) it is waited for."""
+
+    path: str
+    until: float
+
+
 class Intake:
     """Looks at the inbox and says what to do; the daemon's main thread only."""
 
@@ -139,6 +153,10 @@ class Intake:
         self._junk: Mapping[str, str] = {}
         self._names: dict[str, frozenset[str]] = {}  # what the last look found, by folder; made when it is asked for
         self._preset_files: dict[str, Sighting] = {}  # by folder
+        self._patience_seconds = max(settings.sidecar_wait_seconds, quiet_seconds)
+        self._decided: list[_Group] = []  # what the last look decided about
+        self._gone_presets: dict[str, _Gone] = {}  # by folder
+        self._bereft: dict[str, _Gone] = {}  # by file whose TOML file is away
         self._verdicts: _Memory[FileVerdict] = _Memory(inbox.probe)
         self._sidecars: _Memory[Sidecar | Misread] = _Memory(self._read_sidecar)
         self._presets: _Memory[Preset | Problem] = _Memory(self._read_preset)
@@ -159,7 +177,8 @@ class Intake:
         """
         self._observe(now, closed, taken, changed)
         groups = list(self._groups.values())
-        self._preset_files = {folder: preset for group in groups for folder, preset in group.presets.items()}
+        self._miss_presets(now)
+        self._miss_sidecars(now)
         self._forget()
         before, self._kinds = self._kinds, self._asked_kinds()
         if self._kinds != before:
@@ -171,7 +190,9 @@ class Intake:
         for group in groups:
             if not now < group.rests_until:
                 self._decide_all(group, now)
-        return _view_of(groups, self._junk)
+        self._decided = groups
+        view = _view_of(groups, self._junk)
+        return replace(view, again_at=min((view.again_at, *(gone.until for gone in self._gone_presets.values()))))
 
     def _whole(self) -> _Group:
         """Return all of the inbox as one group, for something in one may be about another."""
@@ -184,7 +205,8 @@ class Intake:
 
     def _decide_all(self, group: _Group, now: float) -> None:
         """Decide about all sets of a group."""
-        group.note([self._decide(candidate, now) for candidate in group.paired(self._kinds).candidates])
+        pairing = group.paired(self._kinds, self._gone_presets.keys())
+        group.note([self._decide(candidate, now) for candidate in pairing.candidates])
 
     def is_as_seen(self, sets: Iterable[ReadySet]) -> bool:
         """Tell whether these sets may be claimed by what the last look found; looks at no other files than theirs.
@@ -247,11 +269,44 @@ class Intake:
         now, closed, taken = look
         entries = (entry for branch in branches for entry in branch.entries if entry.path not in taken)
         sightings = observe(known.sightings if known else {}, entries, closed, now)
-        if known and known.is_made_of(branches) and sightings == known.sightings:
-            return known
+        same = known if known and known.is_made_of(branches) and sightings == known.sightings else None
+        if same and same.is_read:
+            return same
         stated, is_read = self._stated(sighting.entry for sighting in sightings.values())
+        if same and stated == same.stated:
+            return same
         apart = is_apart(stated, sightings, lambda path: _key_of(path) == key)
         return _Group(tuple(branches), sightings, stated, _preset_files(sightings), is_read, apart)
+
+    # ---- what was there at the look before: a program may save by removing a file and writing it anew ---------------
+
+    def _miss_presets(self, now: float) -> None:
+        """Note the folders whose preset vanished: they stay drop folders, and their sets wait, for as long as it may come back."""
+        before, gone = self._preset_files, self._gone_presets
+        self._preset_files = {f: preset for group in self._groups.values() for f, preset in group.presets.items()}
+        vanished = {folder: _Gone(old.entry.path, now + self._patience_seconds) for folder, old in before.items()}
+        self._gone_presets = {
+            folder: one
+            for folder, one in {**vanished, **gone}.items()
+            if folder not in self._preset_files and now < one.until
+        }
+        for folder in gone.keys() ^ self._gone_presets.keys():
+            if group := self._groups.get(_key_of(f"{folder}/")):
+                group.pair_anew()
+
+    def _miss_sidecars(self, now: float) -> None:
+        """Note the files whose TOML file vanished while they stayed: they wait a while for it."""
+        same = {id(group) for group in self._groups.values()}
+        gone = {
+            path: _Gone(toml, now + self._patience_seconds)
+            for group in self._decided
+            if id(group) not in same
+            for toml, files in group.of_tomls.items()
+            if not self._is_there(toml)
+            for path in files
+        }
+        missed = {**self._bereft, **gone}
+        self._bereft = {path: one for path, one in missed.items() if now < one.until and self._is_there(path)}
 
     def _forget(self) -> None:
         for memory in (self._verdicts, self._sidecars, self._presets):
@@ -267,21 +322,22 @@ class Intake:
     # ---- reading ----------------------------------------------------------------------------------------------------
 
     def _stated(self, entries: Iterable[Entry]) -> tuple[dict[str, Sidecar | Misread], bool]:
-        """Return what the TOML files among these say, and whether all of them could be read."""
+        """Return what the TOML files among these say, or why that is not known, and whether all of them could be read."""
         stated, is_read = {}, True
         for entry in entries:
             name = entry.path.rpartition("/")[2].casefold()
-            if name.endswith(".toml") and name != PRESET_NAME:
-                if said := self._sidecars.of(entry):
+            if name.endswith(".toml") and name != PRESET_NAME and entry.kind is not Kind.FOLDER:
+                said = self._sidecars.of(entry)
+                is_read = is_read and said is not None
+                if said := said or (None if name in LEFTOVERS else _unread(entry)):
                     stated[entry.path] = said
-                else:
-                    is_read = False
         return stated, is_read
 
     def _asked_kinds(self) -> dict[str, str]:
-        """Return the kinds of jobs that the presets of folders ask for; sets wait while theirs is being copied."""
+        """Return the kinds of jobs that the presets of folders ask for; sets wait while theirs is being copied, or is away."""
+        away = {folder: kind for folder, kind in self._kinds.items() if folder in self._gone_presets}
         read = ((folder, self._presets.of(sighting.entry)) for folder, sighting in self._preset_files.items())
-        return {folder: preset.kind for folder, preset in read if isinstance(preset, Preset) and preset.kind}
+        return away | {folder: preset.kind for folder, preset in read if isinstance(preset, Preset) and preset.kind}
 
     def _read_sidecar(self, entry: Entry) -> Sidecar | Misread | None:
         """Return what a sidecar says, or what is wrong with it; None for one that cannot be read, and for a leftover."""
@@ -369,6 +425,9 @@ class Intake:
     def _waits_for_more(self, candidate: Candidate, sightings: Sequence[Sighting], now: float) -> WaitingSet | None:
         """Return that a set waits for what may still come beside it: its sidecar, or the images of a text that stands alone."""
         toml = candidate.member(Role.SIDECAR)
+        gone = next((self._bereft[m.path] for m in candidate.members if m.path in self._bereft), None)
+        if toml is None and gone:
+            return _waiting_for_time(candidate, sightings, _vanished(gone))
         if toml is None and self._settings.sidecar == "required":
             return _waiting(candidate, sightings, f"waits for “{printable(candidate.name)}.toml”", settling=False)
         said = self._sidecar_of(candidate)
@@ -383,6 +442,8 @@ class Intake:
         """Return the presets of the folders above, outermost first, or why the set has to wait for one of them."""
         found = []
         for folder in _folders_above(candidate.folder):
+            if gone := self._gone_presets.get(folder):
+                return _vanished(gone)
             if (sighting := self._preset_files.get(folder)) is None:
                 continue
             name = printable(sighting.entry.path)
@@ -411,6 +472,29 @@ def _misfit(candidate: Candidate, sidecar: Sidecar | None, presets: Sequence[Pre
     told = [words for preset in presets for words in unfit_values(kind, preset).values()]
     told += misfits(kind, sidecar).values() if sidecar else ()
     return SidecarError("\n".join(told)).problem if told else None
+
+
+def _unread(entry: Entry) -> Misread:
+    """Return what is known of a TOML file that cannot be read: nothing."""
+    is_file = entry.kind is Kind.FILE
+    why = "cannot be read by the service" if is_file else f"is a {entry.kind} and no plain file"
+    advice = "Give the service's user the right to read it." if is_file else "Put a plain file in its place."
+    error = SidecarError(f"“{printable(entry.path)}” {why}.", advice=advice)
+    return Misread(error.problem, unknown=why)
+
+
+def _vanished(gone: _Gone) -> Judgement:
+    return Judgement(Readiness.WAIT, f"“{printable(gone.path)}” vanished, and may come back in a moment", gone.until)
+
+
+def _by_toml(candidates: Iterable[Candidate]) -> Mapping[str, Sequence[str]]:
+    """Return by TOML file the files of the sets that have it, or wait for it."""
+    concerned: dict[str, list[str]] = defaultdict(list)
+    for candidate in candidates:
+        tomls = {m.path for m in candidate.members if m.role is Role.SIDECAR} | {candidate.awaits} - {""}
+        for toml in tomls:
+            concerned[toml] += (m.path for m in candidate.members if m.role is not Role.SIDECAR)
+    return concerned
 
 
 def _turn(ready: ReadySet) -> tuple[float, str, str]:

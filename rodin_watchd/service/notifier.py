@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from pathlib import Path
 
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.notifications import HOOK_OF, waiting_id
@@ -29,14 +28,11 @@ _MOST_AT_ONCE = 64
 class Notifier:
     """Owed calls by the journal, `plugins.workers` at once."""
 
-    def __init__(
-        self, job_store: JobStore, store: Store, plugins: Plugins, pool: Pool, root: Path, clock: Clock
-    ) -> None:
+    def __init__(self, job_store: JobStore, store: Store, plugins: Plugins, pool: Pool, clock: Clock) -> None:
         self._job_store = job_store
         self._store = store
         self._plugins = plugins
         self._pool = pool
-        self._root = root
         self._clock = clock
         self._names = sorted(plugins.names)
         self._due: list[HookRun] = []
@@ -69,7 +65,7 @@ class Notifier:
         ready = [run for run in self._due if self._is_due(run) and not self._pool.is_calling(run)]
         for run in ready[: max(places, 0)]:
             job = self._store.job(run.job_id) if run.job_id else None
-            self._pool.hand_out_call(run, job, self._directory(run, job))
+            self._pool.hand_out_call(run, job, _place(run))
 
     def _look(self) -> None:
         """Read anew what is owed by plugins that are not set aside, if anything changed."""
@@ -82,12 +78,6 @@ class Notifier:
 
     def _is_due(self, run: HookRun) -> bool:
         return is_due(run.not_before, self._clock.now(), LONGEST_WAIT_SECONDS)
-
-    def _directory(self, run: HookRun, job: Job | None) -> Path | None:
-        """Return the folder that a hook is given: where the job was published or buried, as the event found it."""
-        if job is None or run.hook not in ("rodin_delivered", "rodin_failed"):
-            return None
-        return self._root / str(run.arguments["job"]["place"])
 
     def next_due_seconds(self) -> list[float]:
         """Return in how many seconds a call may become due; those that are overdue wait for a place."""
@@ -134,6 +124,11 @@ class Notifier:
             )
         self._store.repeat_runs(job.id, hook, again, self._clock.now())
         return f"{hook} is called again: {', '.join(again)}."
+
+
+def _place(run: HookRun) -> str:
+    """Return where the folder lies that a hook is given, "" for none: the place at which the event left it."""
+    return str(run.arguments["job"]["place"]) if run.hook in ("rodin_delivered", "rodin_failed") else ""
 
 
 def _words(run: HookRun) -> str:

@@ -128,7 +128,7 @@ def parts_of(
     progress = handover.progress.of_account(tools.client.account)
     account = AccountBalance(config, progress.account, job_store, store, clock, progress.proving)
     money = Payments(budget, account, base.submit_count)
-    notifier = Notifier(job_store, store, tools.plugins, pool, config.folders.root, clock)
+    notifier = Notifier(job_store, store, tools.plugins, pool, clock)
     inbox = Inbox(tools.spool.inbox, standing.mounts_keeper.inside.anchor)
     watcher = open_watcher(handover.wake.for_files)
     intake = Intake(inbox, config.intake, quiet_seconds(config), tools.plugins.known)

@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from decimal import Decimal
-from pathlib import Path
 from typing import TypeAlias
 
 from rodin_watchd.core.machine import POLICIES
@@ -155,11 +154,16 @@ class Pool:
         tools = self._tools
         self._threads.submit(lambda: self.messages.put(BalanceRead(balance(tools))))
 
-    def hand_out_call(self, run: HookRun, job: Job | None, directory: Path | None) -> None:
-        """Have an owed call made; it is busy until it is released."""
+    def hand_out_call(self, run: HookRun, job: Job | None, place: str) -> None:
+        """Have an owed call made, about the folder at this place of the job's ("": about none); it is busy until it is released."""
         self._busy.add(_call_id(run))
-        plugins = self._tools.plugins
-        self._threads.submit(lambda: self.messages.put(CallRan(plugins.make_call(run, job, directory))))
+        tools = self._tools
+
+        def call() -> None:
+            directory = tools.spool.published_folder(job, place) if job and place else None
+            self.messages.put(CallRan(tools.plugins.make_call(run, job, directory)))
+
+        self._threads.submit(call)
 
     def is_calling(self, run: HookRun) -> bool:
         """Tell whether an owed call is under way."""

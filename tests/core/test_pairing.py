@@ -138,6 +138,86 @@ def test_a_sidecar_with_a_mistake_speaks_of_its_folder_and_below_alone() -> None
     }
 
 
+_OAK = {
+    "an escape": rb'model = "st\u00FChle.glb" promt = "oak"',
+    "a long escape": rb'model = "st\U000000FChle.glb" promt = "oak"',
+    "a line that goes on": 'model = """stü\\\n   hle.glb""" promt = "oak"'.encode(),
+    "an accent of its own": rb'model = "stu\u0308hle.glb" promt = "oak"',
+    "another code page": 'model = "stühle.glb" promt = "oak"'.encode("cp850"),
+    "wide letters without a mark": 'model = "stühle.glb" promt = "oak"'.encode("utf-16-le"),
+}
+
+
+@pytest.mark.parametrize("spelled", _OAK)
+def test_a_sidecar_with_a_mistake_names_files_however_it_is_written(spelled: str) -> None:
+    """A name that is written with escapes, or in another encoding, is the same name."""
+    said = {"eiche.toml": Misread.of(BROKEN.problem, _OAK[spelled])}
+    found = pair(files("eiche.toml", "stühle.glb", "stühle.png", "b.glb", "b.png"), said)
+    assert {c.name: c.is_whole for c in found.candidates if len(c.members) > 1} == {"stühle": False, "b": True}
+    [awaited] = [c.awaits for c in found.candidates if c.awaits]
+    assert awaited == "eiche.toml"
+
+
+def test_a_character_outside_the_first_plane_may_be_written_in_two_ways() -> None:
+    """As one number, or as JSON does it, in two halves."""
+    for text in (rb'model = "\U0001F60A.glb" =', rb'model = "\ud83d\ude0a.glb" ='):
+        assert Misread.of(BROKEN.problem, text).mentions("\U0001f60a.glb")
+    assert Misread.of(BROKEN.problem, rb'model = "\UFFFFFFFF.glb" =').mentions("ffff.glb")
+
+
+@pytest.mark.parametrize(
+    ("toml", "reference", "model"),
+    [
+        ("sidecars/oak.toml", "../models/chair.glb", "models/chair.glb"),
+        ("sidecars/oak.toml", r"..\\models\\chair.glb", "models/chair.glb"),
+        ("sidecars/oak.toml", r"..\models\chair.glb", "models/chair.glb"),
+        ("sidecars/oak.toml", ".././/models/old/../chair.glb", "models/chair.glb"),
+        ("sidecars/oak.toml", "../Models/Chair.GLB", "models/chair.glb"),
+        ("a/b/oak.toml", "../chair.glb", "a/chair.glb"),
+        ("a/b/oak.toml", "../../chair.glb", "chair.glb"),
+        ("a/b/oak.toml", "../../a/chair.glb", "a/chair.glb"),
+    ],
+)
+def test_a_sidecar_with_a_mistake_names_files_elsewhere(toml: str, reference: str, model: str) -> None:
+    """A file in another folder is named with that folder's name, or from below; others of its name are not meant."""
+    stem = model.removesuffix(".glb")
+    others = ("other/chair.glb", "other/chair.png", "mymodels/chair.glb", "mymodels/chair.png")
+    said = {toml: Misread.of(BROKEN.problem, f"model = '{reference}' =".encode())}
+    found = pair(files(toml, model, f"{stem}.png", *others), said)
+    whole = {c.members[0].folder: c.is_whole for c in found.candidates if len(c.members) > 1}
+    assert whole == {model.rpartition("/")[0]: False, "other": True, "mymodels": True}
+
+
+def test_a_sidecar_that_cannot_be_read_may_name_what_lies_beside_it_and_below() -> None:
+    """Nobody knows what it names: sets with a sidecar of their own, and those elsewhere, go on."""
+    said: dict[str, Sidecar | Misread] = {
+        "a/oak.toml": Misread(BROKEN.problem, unknown="cannot be read by the service"),
+        "a/own.toml": Sidecar(),
+    }
+    paths = ("a/oak.toml", "a/c.glb", "a/c.png", "a/b/d.glb", "a/b/d.png", "e.glb", "e.png")
+    found = pair(files(*paths, "a/own.glb", "a/own.png", "a/own.toml"), said)
+    whole = {c.name: c.is_whole for c in found.candidates if len(c.members) > 1}
+    assert whole == {"c": False, "d": False, "e": True, "own": True}
+    told = next(c.missing for c in found.candidates if c.name == "c")
+    assert told == ("a correction of “oak.toml”, which cannot be read by the service, and may name these files",)
+
+
+@pytest.mark.parametrize("kind", [Kind.SYMLINK, Kind.OTHER])
+def test_a_preset_that_is_no_plain_file_makes_a_drop_folder(kind: Kind) -> None:
+    """So that no set by folder goes on without the options that are meant for it."""
+    entries = [*files("f/table.obj", "f/wood.png"), *files("f/_folder.toml", kind=kind)]
+    found = pair(entries, {})
+    assert [c.is_whole for c in found.candidates] == [False, False]
+    assert "only plain files are taken" in found.ignored["f/_folder.toml"]
+
+
+def test_a_drop_folder_stays_one_while_its_preset_is_away() -> None:
+    """As if the preset were there."""
+    entries = files("f/table.obj", "f/wood.png")
+    assert [c.is_whole for c in pair(entries, {}, drop_folders={"f"}).candidates] == [False, False]
+    assert [c.is_whole for c in pair(entries, {}).candidates] == [True]
+
+
 @pytest.mark.parametrize(
     ("paths", "message"),
     [

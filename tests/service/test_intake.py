@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,13 +24,14 @@ QUIET_SECONDS = 2.0
 
 
 class CountingInbox(Inbox):
-    """The real inbox, which counts its reads, and can be out of order as a share is for a moment."""
+    """The real inbox, which counts its reads, and can be out of order as a share is for a moment, or closed to the service in part."""
 
     def __init__(self, folder: Path) -> None:
         """Count from nothing."""
         super().__init__(folder)
         self.reads: list[str] = []
         self.in_order = True
+        self.closed: set[str] = set()
 
     def probe(self, entry: Entry) -> FileVerdict | None:
         """Count and judge."""
@@ -39,7 +41,7 @@ class CountingInbox(Inbox):
     def read(self, entry: Entry, limit_bytes: int) -> bytes | None:
         """Count and read."""
         self.reads.append(entry.path)
-        return super().read(entry, limit_bytes)
+        return None if entry.path in self.closed else super().read(entry, limit_bytes)
 
 
 @pytest.fixture
@@ -198,3 +200,119 @@ def test_a_set_that_lacks_a_file_is_left_alone_until_something_comes(tmp_path: P
     assert [one is first["b"] for one in view.waiting] == [True]
     late = intake.look(601.0, frozenset(), frozenset(), frozenset())
     assert [one.late for one in late.waiting] == [True]
+
+
+@pytest.fixture
+def chair(tmp_path: Path) -> Path:
+    """Give an inbox with a set by base name."""
+    (tmp_path / "chair.obj").write_bytes(model("chair"))
+    (tmp_path / "chair.png").write_bytes(image("chair"))
+    return tmp_path
+
+
+def link(path: Path) -> None:
+    """Make a link to options that lie elsewhere."""
+    path.symlink_to("../common.toml")
+
+
+@pytest.mark.parametrize("make", [link, os.mkfifo])
+@pytest.mark.parametrize("name", ["chair.toml", "oak.toml"])
+def test_a_sidecar_that_is_no_plain_file_holds_its_sets_back(
+    chair: Path, look: Callable[[float], View], name: str, make: Callable[[Path], None]
+) -> None:
+    """What it says is not known, so nothing beside it and below is bought without a sidecar of its own."""
+    make(chair / name)
+    look(0.0)
+    view = look(9.0)
+    assert view.ready == ()
+    assert f"a correction of “{name}”, which is a" in view.waiting[0].reason
+    (chair / name).unlink()
+    (chair / name).write_bytes(b'model = "chair.obj"\nprompt = "oak"\n')
+    look(10.0)
+    assert [ready.sidecar and ready.sidecar.prompt for ready in look(13.0).ready] == ["oak"]
+
+
+@pytest.mark.parametrize("make", [link, os.mkfifo])
+def test_a_preset_that_is_no_plain_file_holds_its_folder_back(
+    chair: Path, look: Callable[[float], View], make: Callable[[Path], None]
+) -> None:
+    """Sets by base name wait for it, and so do the files of a set by folder."""
+    (chair / "f").mkdir()
+    (chair / "f" / "table.obj").write_bytes(model("table"))
+    (chair / "f" / "wood.png").write_bytes(image("wood"))
+    for folder in (chair, chair / "f"):
+        make(folder / "_folder.toml")
+    look(0.0)
+    view = look(9.0)
+    assert view.ready == ()
+    assert "“_folder.toml” cannot be read" in {w.candidate.name: w.reason for w in view.waiting}["chair"]
+
+
+def test_a_sidecar_that_cannot_be_read_holds_its_sets_back(
+    chair: Path, inbox: CountingInbox, look: Callable[[float], View]
+) -> None:
+    """A set waits for a TOML file of another name that the service may not read; the reason names that file."""
+    (chair / "oak.toml").write_bytes(b'model = "chair.obj"\n')
+    inbox.closed = {"oak.toml"}
+    look(0.0)
+    view = look(9.0)
+    assert view.ready == ()
+    assert {waiting.candidate.name for waiting in view.waiting} == {"chair", "oak"}
+    assert all("“oak.toml”" in waiting.reason and "cannot be read" in waiting.reason for waiting in view.waiting)
+
+
+@pytest.mark.parametrize(
+    ("name", "before"),
+    [
+        ("chair.toml", b'prompt = "oak"\n'),
+        ("oak.toml", b'model = "chair.obj"\npromt = "oak"\n'),
+        ("oak.toml", b'model = "chair.obj"\nimage = "oak.png"\n'),
+    ],
+)
+def test_a_sidecar_that_is_saved_by_removing_and_writing_it(chair: Path, name: str, before: bytes) -> None:
+    """While it is away the set waits as for one that may still come; when it stays away, the set goes on without it."""
+    intake = Intake(Inbox(chair), Settings(sidecar_wait_seconds=3), QUIET_SECONDS)
+
+    def look(now: float) -> View:
+        return intake.look(now, frozenset(), frozenset())
+
+    (chair / name).write_bytes(before)
+    look(0.0)
+    look(100.0)
+    (chair / name).unlink()
+    view = look(101.0)
+    assert view.ready == ()
+    assert [(waiting.settling, waiting.again_at) for waiting in view.waiting] == [(True, 104.0)]
+    assert f"“{name}” vanished" in view.waiting[0].reason
+    assert look(103.9).ready == ()
+    assert [ready.sidecar for ready in look(104.0).ready] == [None]
+    (chair / name).write_bytes(b'model = "chair.obj"\nimage = "chair.png"\nprompt = "elm"\n')
+    look(105.0)
+    assert [ready.sidecar and ready.sidecar.prompt for ready in look(108.0).ready] == ["elm"]
+
+
+def test_a_preset_that_is_saved_by_removing_and_writing_it(tmp_path: Path) -> None:
+    """While it is away its folder stays a drop folder, and no set there or below is taken."""
+    intake = Intake(Inbox(tmp_path), Settings(sidecar_wait_seconds=3), QUIET_SECONDS)
+
+    def look(now: float) -> View:
+        return intake.look(now, frozenset(), frozenset())
+
+    for name in ("two/a.obj", "two/b.png", "one/sub/c.obj", "one/sub/c.png"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(model(name) if name.endswith("obj") else image(name))
+    for folder in ("one", "two"):
+        (tmp_path / folder / "_folder.toml").write_bytes(b"nonsense = 1\n")
+    look(0.0)
+    look(100.0)
+    for folder in ("one", "two"):
+        (tmp_path / folder / "_folder.toml").unlink()
+    assert look(101.0).ready == ()
+    view = look(103.9)
+    assert view.ready == ()
+    assert view.again_at == 104.0
+    assert "“one/_folder.toml” vanished" in {w.candidate.name: w.reason for w in view.waiting}["c"]
+    (tmp_path / "two" / "_folder.toml").write_bytes(b'prompt = "oak"\n')
+    assert [ready.candidate.name for ready in look(104.0).ready] == ["c"]
+    assert [ready.candidate.name for ready in look(120.0).ready] == ["c"]

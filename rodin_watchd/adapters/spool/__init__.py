@@ -43,9 +43,11 @@ from rodin_watchd.adapters.spool.moving import (
     contents,
     discard,
     give_name,
+    holds_own,
     job_named_by,
     move_orphan,
     move_to_free_name,
+    own_name,
     published_before,
     report_digest_in,
 )
@@ -371,6 +373,14 @@ class Spool:
                     raise RightsError(f"The service has no permission to write in “{where}”.") from error
                 raise
 
+    def published_folder(self, job: Job, place: str) -> Path:
+        """Return the folder at a place that a job got, for those who read there; never raises.
+
+        If it is not the job's any more, for people take folders away and another job gets the name, it is a path at which
+        nothing is.
+        """
+        return self.root / (place if holds_own(self.root, place, job) else own_name(place, job.id))
+
     def make(self, folder: Path) -> None:
         """Make a folder of a job's work if it is missing. Raises DiskError, OSError."""
         with (
@@ -484,13 +494,19 @@ class Spool:
         with contextlib.suppress(OSError):  # something unexpected in it: it stays
             home.rmdir()
 
+    def clear_place(self, job: Job) -> None:
+        """Do the same with the folder in `failed/` that a job has, unless it is another job's by now."""
+        named = job_named_by(self.mounts.anchor(), f"{job.place}/{REPORT_DATA}")
+        if named is None or named[0] == job.id:
+            self.clear_leftovers(job.place)
+
     def clear_leftovers(self, folder: str) -> None:
         """Remove from a folder whose set was taken what an earlier job left in it (receipt, report); and it, if empty then.
 
         What somebody has changed in them since stays: each is known by its bytes.
         """
         with contextlib.suppress(OSError), folder_beneath(self.mounts.anchor(), folder) as opened:
-            found = contents(self.mounts.anchor(), f"{folder}/{REPORT_DATA}")
+            found = contents(opened, REPORT_DATA)
             if digest := report_digest_in(found):
                 discard(opened, REPORT, lambda data: hashlib.sha256(data).hexdigest() == digest)
             for name in (RECEIPT, REPORT_DATA):

@@ -119,6 +119,8 @@ class Inbox:
         return self._with(entry, lambda stream: stream.read(limit_bytes))
 
     def _with(self, entry: Entry, use: Callable[[BufferedReader], T]) -> T | None:
+        if entry.kind is not Kind.FILE:  # a FIFO would be read as if it were empty
+            return None
         try:
             with file_beneath(self._anchor, entry.path) as descriptor:
                 if entry_of(entry.path, os.fstat(descriptor)) != entry:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import hashlib
 import os
 import shutil
 import stat
@@ -291,10 +292,11 @@ def job_named_by(root: Path | Anchor, path: str) -> tuple[object, object] | None
     return job_named_in(contents(root, path))
 
 
-def contents(root: Path | Anchor, path: str) -> bytes:
-    """Return the bytes of a small file below `root`; none if it cannot be read."""
+def contents(root: Path | Anchor | int, path: str) -> bytes:
+    """Return the bytes of a small file below `root`, or in that open folder; none if it cannot be read."""
     try:
-        with file_beneath(root, path) as descriptor, open(descriptor, "rb", closefd=False) as stream:
+        found = file_in(root, path) if isinstance(root, int) else file_beneath(root, path)
+        with found as descriptor, open(descriptor, "rb", closefd=False) as stream:
             return stream.read(1 << 20)
     except OSError:
         return b""
@@ -307,6 +309,30 @@ def job_named_in(data: bytes) -> tuple[object, object] | None:
         return job["id"], job["retries"]
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
+
+
+def holds_own(root: Path, place: str, job: Job) -> bool:
+    """Tell whether the folder at a place is the one that a job was published or buried in, and no later one of that name.
+
+    Its receipt says so; where none can be read, its files do: all that have the names of the job's have their bytes.
+    """
+    top = place.partition("/")[0]
+    if named := job_named_by(root, f"{place}/{RECEIPTS.get(top, RECEIPT)}"):
+        return named[0] == job.id
+    known = [(f.name, f.sha256) for f in (job.files if top == FAILED else job.published)]
+    found: list[bool] = []
+    with contextlib.suppress(OSError), folder_beneath(root, place) as folder:
+        for name, sha256 in known:
+            with contextlib.suppress(FileNotFoundError):
+                found.append(bool(sha256) and digest_in(name, folder) == sha256)
+        return bool(found) and all(found)
+    return False
+
+
+def digest_in(name: str, folder: int) -> str:
+    """Return the SHA-256 of a file in an open folder, in hex. Raises OSError."""
+    with file_in(folder, name) as file, open(file, "rb", closefd=False) as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def report_digest_in(data: bytes) -> str:
@@ -322,6 +348,12 @@ def _names(name: str, job_id: str) -> Iterator[str]:
     yield name
     for suffix in (_mark(job_id), f"-{job_id}", *(f"-{job_id}-{number}" for number in range(2, _MOST_FREE_NAMES))):
         yield _with_suffix(name, suffix)
+
+
+def own_name(place: str, job_id: str) -> str:
+    """Return a place beside this one whose name no other job gets."""
+    parent, _, name = place.rpartition("/")
+    return f"{parent}/{_with_suffix(name, f'-{job_id}')}"
 
 
 def _mark(job_id: str) -> str:

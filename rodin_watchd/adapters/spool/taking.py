@@ -27,8 +27,8 @@ from rodin_watchd.adapters.spool.beneath import (
     sync_folder,
 )
 from rodin_watchd.adapters.spool.copying import copy_file, same_bytes
-from rodin_watchd.adapters.spool.moving import give_back, rename_file_new
-from rodin_watchd.core.layout import INBOX, Claim
+from rodin_watchd.adapters.spool.moving import contents, digest_in, give_back, job_named_in, rename_file_new
+from rodin_watchd.core.layout import INBOX, REPORT_DATA, Claim
 from rodin_watchd.core.names import printable
 from rodin_watchd.errors import ChangedWhileTakenError, FileRefusedError, FilesError, GoneWhileTakenError, RightsError
 from rodin_watchd.model import InputFile
@@ -142,7 +142,10 @@ def _bring(root: Path | Anchor, claim: Claim, file: InputFile, into: int) -> Non
         if not file.shared and is_claimed(root, claim, file):
             _take_claimed(claim, file, parent, into)
             return
-        _refuse_another(file, os.stat(name, dir_fd=parent, follow_symlinks=False))
+        status = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        if not _is_dropped(file):
+            _refuse_others(file, claim.job_id, parent, status)
+        _refuse_another(file, status)
         if file.shared:
             _copy(file, parent, into)
         elif not _renamed(file, claim.job_id, parent, into):
@@ -252,9 +255,36 @@ def _check(file: InputFile, status: os.stat_result) -> None:
 def _refuse_another(file: InputFile, status: os.stat_result) -> None:
     """Do the same, and compare the inode; that of a file in `failed/` may be another one, for it may have come as a copy."""
     _refuse_special(file, status)
-    if file.source.startswith(f"{INBOX}/") and status.st_ino != file.signature.ino:
+    if _is_dropped(file) and status.st_ino != file.signature.ino:
         raise GoneWhileTakenError(_changed(file).message)
     _check(file, status)
+
+
+def _is_dropped(file: InputFile) -> bool:
+    """Tell whether a file lies in the inbox; else it lies in `failed/`, in the folder that its job got there."""
+    return file.source.startswith(f"{INBOX}/")
+
+
+def _refuse_others(file: InputFile, job_id: str, folder: int, status: os.stat_result) -> None:
+    """Raise GoneWhileTakenError unless a file in `failed/` is this job's: another one may have got the name of its folder.
+
+    The report in the open folder says whose the files are. Where none can be read, the file's own bytes do.
+    """
+    named = job_named_in(contents(folder, REPORT_DATA))
+    if named and named[0] == job_id:
+        return
+    name, where = printable(file.name), printable(file.source.rpartition("/")[0])
+    advice = "Find the files of this job, and drop them into the inbox again."
+    if named:
+        raise GoneWhileTakenError(
+            f"“{name}” was taken away: {where} holds the files of job {printable(str(named[0]))} now.", advice=advice
+        )
+    _refuse_special(file, status)
+    if not file.sha256 or digest_in(file.name, folder) != file.sha256:
+        raise GoneWhileTakenError(
+            f"“{name}” in {where} is not known to be this job's: the report is gone, and the content is not the same.",
+            advice=advice,
+        )
 
 
 def _refuse_special(file: InputFile, status: os.stat_result) -> None:

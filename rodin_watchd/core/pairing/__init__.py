@@ -63,7 +63,7 @@ __all__ = [
 
 
 def by_folder(
-    groups: Iterable[Candidate], asked: Asked, drop_folders: frozenset[str], elsewhere: AbstractSet[str]
+    groups: Iterable[Candidate], asked: Asked, drop_folders: AbstractSet[str], elsewhere: AbstractSet[str]
 ) -> list[Candidate]:
     """Join the base names of a sub-folder that is exactly one set; `groups` are the sets by base name.
 
@@ -280,24 +280,31 @@ class Pairing:
         return Counter(_paths(self.candidates))
 
 
-def pair(entries: Iterable[Entry], sidecars: Sidecars, presets: Mapping[str, str] = NO_PRESETS) -> Pairing:
+def pair(
+    entries: Iterable[Entry],
+    sidecars: Sidecars,
+    presets: Mapping[str, str] = NO_PRESETS,
+    drop_folders: AbstractSet[str] = frozenset(),
+) -> Pairing:
     """Find the candidate sets of a snapshot; every file is in one of them or ignored with a reason, but presets.
 
     What lies in a sub-folder beside or below a receipt of this service is none, nor the results below a report, unless its
     sidecar wants it `again`.
 
-    `sidecars` holds, for the TOML files that could be read, what they say or what is wrong with them; receipts and
+    `sidecars` holds what the TOML files say, or why they cannot be used, also of those that are no plain files; receipts and
     reports of this service are not among them. `presets` holds the kind of job that the presets of folders ask for.
+    `drop_folders` are folders whose preset is not there just now.
     """
     asked = Asked(sidecars, presets)
-    members, ignored, drop_folders = sort_out(entries, sidecars)
+    members, ignored, with_presets = sort_out(entries, sidecars)
+    drop_folders = with_presets | drop_folders
     named = by_sidecar(members, asked)
     alike = by_base_name(_without(members, named), asked)
     elsewhere = frozenset(path.rpartition("/")[0] for path in _paths(named))
     together = by_folder(alike, asked, drop_folders, elsewhere)
     joined = frozenset(_paths(together))
     rest = [candidate for candidate in alike if joined.isdisjoint(m.path for m in candidate.members)]
-    misread = _misread(members, sidecars)
+    misread = _misread(sidecars)
     plain = (_waiting_for(misread, candidate) for candidate in (*rest, *together))
     found = tuple(_explained(candidate, ignored) for candidate in (*named, *plain))
     receipts = _with_receipts(ignored) - drop_folders
@@ -329,23 +336,44 @@ def is_apart(sidecars: Sidecars, reports: Iterable[str], within: Callable[[str],
     return not any("/" not in path and path.casefold() in _REPORTS for path in reports)
 
 
-def _misread(members: Iterable[Member], sidecars: Sidecars) -> list[tuple[Member, Misread]]:
-    return [(m, said) for m in members if isinstance(said := sidecars.get(m.path), Misread)]
+def _misread(sidecars: Sidecars) -> list[tuple[Member, Misread]]:
+    found = ((path, said) for path, said in sorted(sidecars.items()) if isinstance(said, Misread))
+    return [(Member(path, Role.SIDECAR), said) for path, said in found]
 
 
 def _waiting_for(misread: Iterable[tuple[Member, Misread]], candidate: Candidate) -> Candidate:
-    """Let a set wait for a sidecar of another name that has a mistake and names one of its files: it is not bought without it."""
-    files = [m.name for m in candidate.members if m.role is not Role.SIDECAR]
-    paths = {m.path for m in candidate.members}
-    folder = f"{candidate.members[0].folder}/"
-    missing = [
-        f"a correction of “{printable(toml.name)}”, which names “{printable(name)}”"
-        for toml, said in misread
-        if toml.path not in paths and (not toml.folder or folder.startswith(f"{toml.folder}/"))
-        for name in files
-        if said.mentions(name)
-    ]
-    return replace(candidate, missing=(*candidate.missing, *missing[:1])) if missing else candidate
+    """Let a set wait for a TOML file of another name that cannot be used, and names or may name its files: it is not bought without it."""
+    for toml, said in misread:
+        if why := _why_awaited(toml, said, candidate):
+            missing = f"a correction of “{printable(toml.name)}”, which {why}"
+            return replace(candidate, missing=(*candidate.missing, missing), awaits=toml.path)
+    return candidate
+
+
+def _why_awaited(toml: Member, said: Misread, candidate: Candidate) -> str:
+    """Say for people what a TOML file that cannot be used has to do with a set; "" if nothing.
+
+    Of what cannot be read at all nobody knows which files it names: it concerns what lies beside it and below.
+    """
+    folder = candidate.members[0].folder
+    below = not toml.folder or f"{folder}/".startswith(f"{toml.folder}/")
+    if any(m.path == toml.path for m in candidate.members):
+        return ""
+    if said.unknown:
+        concerned = below and candidate.member(Role.SIDECAR) is None
+        return f"{said.unknown}, and may name these files" if concerned else ""
+    for name in (m.name for m in candidate.members if m.role is not Role.SIDECAR):
+        outside = () if below else _named_from_outside(name, folder, toml.folder)
+        if (below and said.mentions(name)) or any(map(said.mentions_path, outside)):
+            return f"names “{printable(name)}”"
+    return ""
+
+
+def _named_from_outside(name: str, folder: str, toml_folder: str) -> list[str]:
+    """Return how a TOML file names a file that lies neither beside it nor below: with its folder's name, or from a folder below."""
+    named = [f"{folder.rpartition('/')[2]}/{name}"] if folder else []
+    is_above = not folder or toml_folder.startswith(f"{folder}/")
+    return [*named, f"../{name}"] if is_above else named
 
 
 def _with_receipts(ignored: Mapping[str, str]) -> frozenset[str]:

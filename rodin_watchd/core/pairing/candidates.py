@@ -88,9 +88,11 @@ def sort_out(
     for entry in entries:
         folder, _, name = entry.path.rpartition("/")
         member = member_of(entry.path)
+        if name.casefold() == PRESET_NAME and entry.kind is not Kind.FOLDER:
+            drop_folders.add(folder)  # a link, too: it may be meant, and its sets wait until it is a file
         if name.casefold() == PRESET_NAME and entry.kind is Kind.FILE:
-            drop_folders.add(folder)
-        elif reason := _why_ignored(entry, member, sidecars):
+            continue
+        if reason := _why_ignored(entry, member, sidecars):
             ignored[entry.path] = reason
         elif member and entry.kind is Kind.FILE:
             members.append(member)
@@ -128,6 +130,7 @@ class Candidate:
     missing: tuple[str, ...] = ()  # for people: what has to come yet
     problem: Problem | None = None  # it is to be refused
     kind: str = DEFAULT.name  # of the job that it is to become
+    awaits: str = ""  # the path of a TOML file that cannot be used, which it waits for
 
     def member(self, role: Role) -> Member | None:
         """Return the member with this role."""

@@ -78,6 +78,6 @@ def bury(tools: Tools, job: Job) -> Outcome:
     texts = {REPORT: text, REPORT_DATA: report_toml(job, __version__, now, notes, text=text)}
     place = put_away(tools.spool, job, FAILED, texts)
     if job.place not in ("", place):
-        tools.spool.clear_leftovers(job.place)  # of the failure before: the files that it reported are here now
+        tools.spool.clear_place(job)  # of the failure before: the files that it reported are here now
     remove_set_folder(tools.spool, job)
     return Done(replace(job, place=place))

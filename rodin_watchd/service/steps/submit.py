@@ -39,7 +39,7 @@ def stage(tools: Tools, job: Job) -> Outcome:
         raise UnfitFoldersError(" ".join(problems))
     staged = _with_files_if_there(tools, job) if job.task else _with_checked_files(tools, job)
     if job.place:
-        tools.spool.clear_leftovers(job.place)
+        tools.spool.clear_place(job)
     remove_set_folder(tools.spool, job)
     return Done(replace(staged, place=""))
 
