@@ -73,7 +73,7 @@ def test_init_again_changes_nothing_and_says_so(tmp_path: Path) -> None:
     run = init(root, tmp_path)
     assert run.returncode == 0
     assert contents(root) == before
-    assert f"left alone  {root}/config.toml" in run.stdout
+    assert f"kept        {root}/config.toml" in run.stdout
     assert "made  " not in run.stdout
 
 
@@ -94,7 +94,7 @@ def test_init_does_not_write_through_a_link(tmp_path: Path) -> None:
     run = init(root, tmp_path)
     assert run.returncode == 0, run.stderr
     assert not (tmp_path / "elsewhere.toml").exists()
-    assert f"left alone  {root}/config.toml" in run.stdout
+    assert f"kept        {root}/config.toml" in run.stdout
 
 
 def test_init_where_nothing_can_be_made_is_told(tmp_path: Path) -> None:
