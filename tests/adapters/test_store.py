@@ -492,10 +492,10 @@ def test_command_of_a_user_without_rights() -> None:
 
         with closing(Journal(path)) as journal:
             message, advice = as_nobody(refused)
-            assert "could not be left" in message
+            assert "could not be written" in message
             assert advice == "Run it as the user that the service runs as."
             assert journal.open_commands() == []
-        assert "could not be left" in as_nobody(refused)[0]
+        assert "could not be written" in as_nobody(refused)[0]
         assert listed(folder) == ["journal.ballast", "journal.sqlite3"]
 
 

@@ -28,7 +28,7 @@ REFUSED: dict[str, tuple[Callable[[], dict[str, bytes]], str]] = {
     "a PNG named .glb": (lambda: {"chair.glb": image("x"), "chair.png": image("x")}, "“chair.glb” cannot be used"),
     "a model of 10,000,001 bytes": (
         lambda: {"chair.obj": model("big").ljust(10_000_001, b"\n"), "chair.png": image("x")},
-        "“chair.obj” has 10,000,001 bytes; the vendor takes models of at most 10,000,000",
+        "“chair.obj” has 10,000,001 bytes; the vendor accepts models of at most 10,000,000",
     ),
     "a text named .png": (
         lambda: {"chair.obj": model("x"), "chair.png": b"hello, world"},

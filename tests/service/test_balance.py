@@ -197,7 +197,7 @@ def test_a_low_balance_is_told_once_each_way(tmp_path: Path) -> None:
         assert "low_balance" not in shop.status()
         shop.ticks(2, step_seconds=700)
         shop.idle()
-        assert "holds 2 credits, less than budget.low_balance (3 credits)" in shop.status()
+        assert "has 2 credits, less than budget.low_balance (3 credits)" in shop.status()
         shop.restart()
         shop.ticks(2, step_seconds=700)
         shop.idle()
@@ -386,7 +386,7 @@ def test_a_refund_that_may_come_proves_nothing(tmp_path: Path) -> None:
         shop.drop_set("lost")
         shop.idle()
         assert shop.states() == {"failed": State.FAILED, "lost": State.HELD}
-        assert "refund could hide a charge" in shop.status()
+        assert "a refund for it could hide a charge" in shop.status()
         assert vendor.charges == 1
 
 
@@ -406,7 +406,7 @@ def test_no_clock_makes_a_failure_old(tmp_path: Path, while_it_fails: float, whi
         vendor.emulator.pay_in(Decimal("0.5"))  # the refund
         shop.idle(step_seconds=5)
         assert shop.states()["lost"] is State.HELD
-        assert "refund could hide a charge" in shop.status()
+        assert "a refund for it could hide a charge" in shop.status()
         assert vendor.charges == 2
 
 

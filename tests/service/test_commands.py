@@ -252,7 +252,7 @@ def test_a_repetition_is_not_called_like_a_persons_command(tmp_path: Path) -> No
 # ---- what the person saw --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("second", ["at once", "uploading", "submitting", "held anew", "stopped", "restarted"])
+@pytest.mark.parametrize("second", ["at once", "uploading", "submitting", "held again", "stopped", "restarted"])
 def test_one_resolve_is_leave_for_one_charge(tmp_path: Path, second: str) -> None:
     """Of two administrators who resolve the same hold one is heard, whenever the second one's word arrives."""
     with working(tmp_path, "lost-answer=5") as (shop, vendor):
@@ -275,7 +275,7 @@ def test_one_resolve_is_leave_for_one_charge(tmp_path: Path, second: str) -> Non
             shop.until(shop.is_in("chair", State(second)))
             leave()
         shop.until(lambda: shop.job("chair").holds == 2)
-        if second == "held anew":
+        if second == "held again":
             leave()
         elif second == "restarted":
             shop.restart(leave)

@@ -239,13 +239,13 @@ def test_a_vendor_that_cannot_be_reached_is_waited_for(tmp_path: Path) -> None:
 
 
 def test_an_unknown_status_word_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A word that the contract does not name is "not yet": told in the log when it comes up, not at every call."""
+    """A word that the not in its documents is "not yet": told in the log when it comes up, not at every call."""
     faults = [f"unknown-status=Dreaming@{call}" for call in (1, 2, 3)]
     with emulated(*faults) as vendor, workshop(tmp_path, vendor.emulator.base_url) as shop:
         shop.drop_set("chair")
         shop.idle()
         assert shop.states() == {"chair": State.ARCHIVED}
-        told = [record.getMessage() for record in caplog.records if "contract does not name" in record.getMessage()]
+        told = [record.getMessage() for record in caplog.records if "not in its documents" in record.getMessage()]
         assert told == [
             f"unknown-word: job {shop.job('chair').id}: the vendor says “Dreaming”, which is not in its documents"
         ]

@@ -39,7 +39,7 @@ def test_a_work_folder_of_nobody_is_set_aside(shop: Workshop, caplog: pytest.Log
     text = shop.report(f"set-aside-{STRAY}")
     assert "the journal knows no job" in text.casefold()
     assert "may have been submitted and charged" in text
-    assert told(shop, "set-aside")[-1].endswith(f"it lies in failed/set-aside-{STRAY} now.")
+    assert told(shop, "set-aside")[-1].endswith(f"it is in failed/set-aside-{STRAY} now.")
     assert STRAY in [vars(record)["job"] for record in caplog.records if vars(record)["action"] == "set-aside"]
     assert shop.work_folders() == set()
     orphan(shop)
