@@ -10,7 +10,7 @@ from rodin_watchd.model import Job, State
 CALL_WORTH = 50.0
 """One poll is worth this many seconds of expected delay, divided by the seconds that half of the known tasks took.
 
-So calls come about as late whether tasks are short or long, a little sooner than by asking every 5 s, and half as often;
+So calls come about as late whether tasks are short or long, about as late as by asking every 5 s, and about half as often;
 `benchmarks/polling.py` and `benchmarks/calls.py` show it.
 """
 

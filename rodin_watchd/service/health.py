@@ -3,34 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rodin_watchd.adapters.heartbeat import leave_heartbeat
-from rodin_watchd.core.health import (
-    INCOMPLETE,
-    READY,
-    SETTLING,
-    UNMOVABLE,
-    Health,
-    Standstill,
-    Stillness,
-    is_stopped,
-    observed,
-    overdue,
-)
+from rodin_watchd.core.health import Health, Standstill, Stillness, is_stopped, observed, overdue
 from rodin_watchd.core.names import printable
-from rodin_watchd.core.wording import set_name
 from rodin_watchd.errors import DiskError
 from rodin_watchd.log_lines import Trouble, why
 from rodin_watchd.model import Job, State
 from rodin_watchd.service.meter import SILENT, Meter
-from rodin_watchd.service.snapshot import Snapshot
-
-if TYPE_CHECKING:  # commands that only look load this module, and must not load what reads images
-    from rodin_watchd.core.sets import WaitingSet
+from rodin_watchd.service.snapshot import Snapshot, Waiting
 
 log = logging.getLogger("rodin_watchd")
 
@@ -59,15 +43,15 @@ class Monitor:
     def tick(self, snapshot: Snapshot) -> None:
         """Leave a sign of life, and give the metrics what changed; never raises OSError."""
         if not STANDING_VIEW.intersection(snapshot.paused):  # else the view is an old one, or none
-            self._log_unmovable(snapshot.view.waiting)
+            self._log_unmovable(snapshot.waiting)
         health = self._health(snapshot)
         self.meter.tick(health)
         self._leave(health)
 
-    def _log_unmovable(self, waiting: Sequence[WaitingSet]) -> None:
+    def _log_unmovable(self, waiting: Waiting) -> None:
         """Log which sets wait for a right that the service lacks, and when that is over, each once."""
-        found = {_name(w): w.reason for w in waiting if w.unmovable}
-        unsure = self._unmovable & {_name(w) for w in waiting if w.settling}  # looked at anew, after a reload say
+        found = waiting.unmovable
+        unsure = self._unmovable & waiting.settling  # looked at anew, after a reload say
         for name in sorted(found.keys() - self._unmovable):
             log.warning("unmovable %s: %s", name, found[name], extra={"action": "unmovable", "set": name})
         for name in sorted(self._unmovable - found.keys() - unsure):
@@ -87,14 +71,14 @@ class Monitor:
         jobs, monotonic = snapshot.jobs, snapshot.monotonic
         self._stillness = observed(self._stillness, jobs, _stopped_in(snapshot), monotonic)
         held = sum(job.state is State.HELD for job in jobs)
-        since = _inbox(snapshot)
+        waiting = snapshot.waiting
         return Health(
             snapshot.at,
             monotonic,
             len(jobs) - held,
             held,
-            {word: len(all_since) for word, all_since in since.items()},
-            {word: max(monotonic - min(all_since, default=monotonic), 0.0) for word, all_since in since.items()},
+            waiting.counts,
+            {what: max(monotonic - waiting.oldest.get(what, monotonic), 0.0) for what in waiting.counts},
             *overdue(self._stillness, jobs, snapshot.busy, monotonic),
             snapshot.paused,
             snapshot.lost_submits,
@@ -117,18 +101,3 @@ def _stopped_in(snapshot: Snapshot) -> Callable[[Job], bool]:
         return not paused.isdisjoint(_ALL_STOPS) or is_stopped(job, lanes, away, submits=submits)
 
     return stopped
-
-
-def _inbox(snapshot: Snapshot) -> Mapping[str, list[float]]:
-    """Return since when (monotonic) sets have waited in the inbox, by what they wait for."""
-    waiting = snapshot.view.waiting
-    return {
-        SETTLING: [one.since for one in waiting if one.settling],
-        INCOMPLETE: [one.since for one in waiting if not (one.settling or one.unmovable)],
-        UNMOVABLE: [one.since for one in waiting if one.unmovable],
-        READY: [ready.settled_since for ready, _turn in snapshot.turns],
-    }
-
-
-def _name(waiting: WaitingSet) -> str:
-    return set_name(waiting.candidate.folder, waiting.candidate.name)

@@ -47,9 +47,7 @@ class Reception:
         self._wholly = True  # whether the next look is to be at all of the inbox
         self._scanned_at = -math.inf  # when the last one was
         self._scan_seconds = 0.0
-        self.looks = (
-            0  # how often it was looked at, or something claimed without: view and claims change with nothing else
-        )
+        self.looks = 0  # grows with each look and each claim: view and claims change with nothing else
         self.view = View()
         self.claims = Claims()
         self.problem: Problem | None = None  # why the inbox cannot be looked at
@@ -126,6 +124,7 @@ class Reception:
         self._wholly = False
         closed = self._watcher.take_closed()  # before the look: a vouch holds for what is found now
         self.view, self.claims = View(), Claims()  # not two views at once: of 10,000 sets each has 10 MB
+        self.looks += 1
         try:
             self.view = self._intake.look(
                 now, closed, taken_paths(self._job_store.jobs.values()), None if wholly else changed

@@ -7,14 +7,15 @@ they are made from the same value. Commands that only read load this module: it 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from rodin_watchd.core.health import Reason, away_word, headline, stopped_by
+from rodin_watchd.core.health import INCOMPLETE, READY, SETTLING, UNMOVABLE, Reason, away_word, headline, stopped_by
 from rodin_watchd.core.mounts import Mount
 from rodin_watchd.core.status import Line, Page, ended_line, sorted_jobs
-from rodin_watchd.core.wording import local
+from rodin_watchd.core.wording import local, set_name
 from rodin_watchd.model import Job
 from rodin_watchd.problem import Lane
 
@@ -22,7 +23,52 @@ if TYPE_CHECKING:  # these load what reads images
     from datetime import tzinfo
 
     from rodin_watchd.core.claims import Turn
-    from rodin_watchd.core.sets import ReadySet, View
+    from rodin_watchd.core.sets import ReadySet, View, WaitingSet
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What waits in the inbox, as shown: made once for each look, for there may be 100,000 sets."""
+
+    lines: tuple[Line, ...] = ()
+    counts: Mapping[str, int] = field(default_factory=dict)  # sets, by what they wait for
+    oldest: Mapping[str, float] = field(default_factory=dict)  # monotonic: since when the first of each has waited
+    unmovable: Mapping[str, str] = field(default_factory=dict)  # set's name -> why the service may not move its files
+    settling: AbstractSet[str] = frozenset()  # the names of the sets that wait for time alone
+    ignored: tuple[tuple[str, int], ...] = ()  # reason and how many files, sorted
+
+
+def waiting_in(view: View, turns: tuple[tuple[ReadySet, Turn], ...], offset: float) -> Waiting:
+    """Return what waits after a look; `turns` are complete sets that are not claimed yet, `offset` makes monotonic time UTC."""
+    found = [(one, _waiting_line(one, offset)) for one in view.waiting]
+    lines = *(line for _, line in found), *(_turn_line(ready, turn) for ready, turn in turns)
+    since: dict[str, list[float]] = {SETTLING: [], INCOMPLETE: [], UNMOVABLE: []}
+    for one in view.waiting:
+        since[_waits_for(one)].append(one.since)
+    since[READY] = [ready.settled_since for ready, _ in turns]
+    return Waiting(
+        lines,
+        {what: len(times) for what, times in since.items()},
+        {what: min(times) for what, times in since.items() if times},
+        {line.name: one.reason for one, line in found if one.unmovable},
+        frozenset(line.name for one, line in found if one.settling),
+        tuple(sorted(Counter(view.ignored.values()).items())),
+    )
+
+
+def _waits_for(waiting: WaitingSet) -> str:
+    if waiting.settling:
+        return SETTLING
+    return UNMOVABLE if waiting.unmovable else INCOMPLETE
+
+
+def _waiting_line(waiting: WaitingSet, offset: float) -> Line:
+    name = set_name(waiting.candidate.folder, waiting.candidate.name)
+    return Line(name, waiting.reason, since_at=None if waiting.settling else round(waiting.since + offset))
+
+
+def _turn_line(ready: ReadySet, reason: str) -> Line:
+    return Line(set_name(ready.candidate.folder, ready.candidate.name), reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +80,7 @@ class Snapshot:
     jobs: tuple[Job, ...]  # that have not ended
     recent: tuple[Job, ...]  # that have, the newest first
     busy: AbstractSet[str]  # the ids of those whose step is under way
-    view: View
-    turns: tuple[tuple[ReadySet, Turn], ...]  # complete sets that are not claimed yet
+    waiting: Waiting  # in the inbox
     reasons: tuple[Reason, ...]  # what stands still and why, and what else people must know; as the page lists them
     standstill: str = ""  # why nothing at all moves, for people
     lost_submits: int = 0  # that are missing in the journal
@@ -61,15 +106,15 @@ class Snapshot:
     def headline(self) -> str:
         """How the service is, in a line."""
         codes = [reason.code for reason in self.reasons if reason.what]
-        return headline(self.jobs, waiting=len(self.view.waiting) + len(self.turns), codes=codes)
+        return headline(self.jobs, waiting=len(self.waiting.lines), codes=codes)
 
-    def page(self, waiting: tuple[Line, ...], zone: tzinfo) -> Page:
-        """Return what STATUS.txt says; `waiting` are the lines of the sets in the inbox.
+    def page(self, zone: tzinfo) -> Page:
+        """Return what STATUS.txt says.
 
         What may end by itself may end while nobody is there to take the notice away: after the end it says of when it is.
         """
         as_of = f"When the service stopped ({local(self.at, zone)}): " if self.has_ended else ""
         notices = [f"{as_of if one.passes else ''}{one.notice}" for one in self.reasons if one.notice]
         running, held = sorted_jobs(self.jobs)
-        ignored = tuple(sorted(Counter(self.view.ignored.values()).items()))
-        return Page(tuple(notices), waiting, running, held, tuple(map(ended_line, self.recent)), ignored)
+        recent = tuple(map(ended_line, self.recent))
+        return Page(tuple(notices), self.waiting.lines, running, held, recent, self.waiting.ignored)

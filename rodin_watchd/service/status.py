@@ -11,16 +11,14 @@ from rodin_watchd.adapters.spool import Spool
 from rodin_watchd.core.health import PAUSED_BY_REQUEST, Reason, Standstill, reasons_of_pauses
 from rodin_watchd.core.mounts import Mount
 from rodin_watchd.core.retention import alarms
-from rodin_watchd.core.sets import ReadySet, WaitingSet
-from rodin_watchd.core.status import PAGE, Line, Page, render, signed
+from rodin_watchd.core.status import PAGE, Page, render, signed
 from rodin_watchd.core.store import Store
-from rodin_watchd.core.wording import set_name
 from rodin_watchd.errors import DiskError, FolderGoneError, JournalGoneError
 from rodin_watchd.log_lines import Trouble, why
 from rodin_watchd.problem import Problem
 from rodin_watchd.service.clock import Clock
 from rodin_watchd.service.parts import Parts
-from rodin_watchd.service.snapshot import Snapshot
+from rodin_watchd.service.snapshot import Snapshot, Waiting, waiting_in
 
 log = logging.getLogger("rodin_watchd")
 
@@ -35,17 +33,6 @@ COPIES = (
     "it is slower, and needs twice the disk space for a while."
 )
 """Notice for an inbox from which no rename is possible."""
-
-
-def waiting_line(waiting: WaitingSet, offset: float) -> Line:
-    """Return the line of a set that waits; `offset` makes monotonic time UTC."""
-    name = set_name(waiting.candidate.folder, waiting.candidate.name)
-    return Line(name, waiting.reason, since_at=None if waiting.settling else round(waiting.since + offset))
-
-
-def turn_line(ready: ReadySet, reason: str) -> Line:
-    """Return the line of a complete set that is not claimed yet."""
-    return Line(set_name(ready.candidate.folder, ready.candidate.name), reason)
 
 
 class StatusWriter:
@@ -113,7 +100,7 @@ class Display:
         self._offset = clock.now() - clock.monotonic()
         self._shown_at = -math.inf
         self._seen = (-1, 0.0)
-        self._waiting: tuple[Line, ...] = ()  # made anew only for another look: there may be 10,000
+        self._waiting = Waiting()
         self.headline = ""  # how the service is, in a line, as of the newest snapshot
 
     def show(self, problem: Problem | None, *, stops: bool, ended: bool = False) -> None:
@@ -127,34 +114,32 @@ class Display:
         self._shown_at = monotonic
         snapshot = self._snapshot(problem, stops=stops, ended=ended)
         self.headline = snapshot.headline
-        self._writer.write(snapshot.page(self._waiting_lines(snapshot), self._parts.tools.zone))
+        self._writer.write(snapshot.page(self._parts.tools.zone))
         self._parts.standing.monitor.tick(snapshot)
 
     def _snapshot(self, problem: Problem | None, *, stops: bool, ended: bool) -> Snapshot:
-        parts, now = self._parts, self._clock.now()
+        parts, now, monotonic = self._parts, self._clock.now(), self._clock.monotonic()
         return Snapshot(
             at=now,
-            monotonic=self._clock.monotonic(),
+            monotonic=monotonic,
             jobs=tuple(parts.job_store.jobs.values()),
             recent=parts.job_store.recent,
             busy=parts.pool.busy,
-            view=parts.reception.view,
-            turns=parts.reception.claims.waiting,
+            waiting=self._seen_in_inbox(now - monotonic),
             reasons=(*self._steady(now, stops=stops), *self._passing(problem), *self._troubles()),
             standstill=f"{problem.message} {problem.advice}" if problem else "",
             lost_submits=parts.job_store.loss.submits if parts.job_store.loss else 0,
             has_ended=ended,
         )
 
-    def _waiting_lines(self, snapshot: Snapshot) -> tuple[Line, ...]:
-        offset = snapshot.at - snapshot.monotonic
+    def _seen_in_inbox(self, offset: float) -> Waiting:
+        """Return what waits in the inbox: the same value until another look, or a clock that is set. `offset` makes monotonic time UTC."""
         if abs(offset - self._offset) > CLOCK_JUMP_SECONDS:
             self._offset = offset
-        seen = (self._parts.reception.looks, self._offset)
+        reception = self._parts.reception
+        seen = (reception.looks, self._offset)
         if seen != self._seen:
-            lines = [waiting_line(waiting, self._offset) for waiting in snapshot.view.waiting]
-            lines += [turn_line(ready, turn) for ready, turn in snapshot.turns]
-            self._seen, self._waiting = seen, tuple(lines)
+            self._seen, self._waiting = seen, waiting_in(reception.view, reception.claims.waiting, self._offset)
         return self._waiting
 
     # ---- what stands still and why, and what else people must know: one list, in the order of the page --------------

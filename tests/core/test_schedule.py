@@ -102,7 +102,7 @@ def test_nobody_asks_often_before_a_task_was_ever_done(known: int) -> None:
 def test_calls_are_close_when_a_task_is_due() -> None:
     """All tasks took a minute: around it the calls come faster than ever before it, and again slower long after."""
     waits = [_wait([60.0] * 20, elapsed) for elapsed in (0.0, 60.0, 300.0)]
-    assert waits[1] <= 3.5 < waits[0]
+    assert waits[1] <= 3.1 < waits[0]  # closer would be too many calls: `CALL_WORTH` makes one worth 0.83 s here
     assert waits[1] < waits[2]
 
 
@@ -143,7 +143,7 @@ def test_a_history_saves_calls_and_delay(took: float) -> None:
 
 
 @pytest.mark.parametrize("usual", [20.0, 60.0, 120.0, 180.0])
-def test_half_the_calls_of_a_fixed_interval_come_no_later(usual: float) -> None:
+def test_about_half_the_calls_of_a_fixed_interval_come_within_its_mean_delay(usual: float) -> None:
     """Tasks that take about as long (by 15 %): at most 0.53 of the calls that asking every 5 s takes, and a mean delay below 2.5 s."""
     spread_of = NormalDist(0.0, 0.15)
     durations = [usual * math.exp(spread_of.inv_cdf((n + 0.5) / 40)) for n in range(40)]

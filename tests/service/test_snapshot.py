@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from datetime import UTC
 from decimal import Decimal
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
-from workshop import working
+from workshop import Vendor, working, workshop
 
 from rodin_watchd.adapters.heartbeat import read_heartbeat, sign_path
 from rodin_watchd.core.health import STANDSTILLS, Reason, Standstill, away_word, reasons_of_pauses
 from rodin_watchd.core.mounts import Mount
 from rodin_watchd.core.pauses import Pause
-from rodin_watchd.core.sets import View
 from rodin_watchd.core.status import Line
 from rodin_watchd.errors import EmptyAccountError, NetworkError
 from rodin_watchd.model import Job, State
 from rodin_watchd.problem import Lane
-from rodin_watchd.service.snapshot import Snapshot
+from rodin_watchd.service.snapshot import Snapshot, Waiting
 
 PAUSES = {
     Lane.API: Pause(NetworkError("No route.").problem, 1_700_000_000.0, 0.0),
@@ -30,16 +33,17 @@ AWAY = Reason("AWAY: outbox.", away_word(Mount.OUTBOX), "folder-gone")
 def snapshot(*reasons: Reason, has_ended: bool = False) -> Snapshot:
     """Return a snapshot of a service with one job and these reasons."""
     job = Job("a1", "chair", "", State.STAGED, (), {}, 0.0)
-    return Snapshot(1_700_000_000.0, 5.0, (job,), (), frozenset(), View(), (), reasons, has_ended=has_ended)
+    waiting = Waiting((Line("sofa", "waits"),))
+    return Snapshot(1_700_000_000.0, 5.0, (job,), (), frozenset(), waiting, reasons, has_ended=has_ended)
 
 
 def test_each_reason_is_told_everywhere() -> None:
     """On the page in sentences, in the status line in a few words, in the heartbeat and the metrics as a word of a fixed list."""
     taken = snapshot(EMPTY, AWAY, Reason("A plugin rests."), NETWORK)
-    assert taken.headline == "1 running, paused: no credits, a folder is away, the vendor cannot be reached"
+    assert taken.headline == "1 running, 1 waiting, paused: no credits, a folder is away, the vendor cannot be reached"
     assert taken.paused == tuple(what for what in STANDSTILLS if what in {"outbox is away", "api", "submit"})
     assert (taken.lanes, taken.away) == ({Lane.API, Lane.SUBMIT}, {Mount.OUTBOX})
-    page = taken.page((Line("sofa", "waits"),), UTC)
+    page = taken.page(UTC)
     assert [notice.partition(": ")[2] or notice for notice in page.notices][1:3] == ["outbox.", "A plugin rests."]
     assert [line.name for line in (*page.waiting, *page.running)] == ["sofa", "chair"]
 
@@ -47,12 +51,12 @@ def test_each_reason_is_told_everywhere() -> None:
 def test_what_another_reason_says_is_no_notice_of_its_own() -> None:
     """The heartbeat has it all the same."""
     taken = snapshot(Reason("", Standstill.STOPPING, Standstill.STOPPING))
-    assert (taken.paused, taken.page((), UTC).notices) == (("stopping",), ())
+    assert (taken.paused, taken.page(UTC).notices) == (("stopping",), ())
 
 
 def test_what_passes_is_told_as_of_the_end() -> None:
     """A service that has ended cannot take such a notice away; what only a person can end stays true."""
-    told = snapshot(EMPTY, NETWORK, has_ended=True).page((), UTC).notices
+    told = snapshot(EMPTY, NETWORK, has_ended=True).page(UTC).notices
     assert [notice.startswith("When the service stopped (") for notice in told] == [False, True]
 
 
@@ -70,3 +74,37 @@ def test_page_heartbeat_and_journal_agree(tmp_path: Path) -> None:
         for words in ("AWAY: outbox", "Paused by request", "account is empty"):
             assert [words in notice for notice in shop.notices()].count(True) == 1
             assert words in shop.status()
+
+
+def test_a_tick_at_rest_takes_no_more_steps_for_more_that_waits(tmp_path: Path, vendor: Vendor) -> None:
+    """What waits in the inbox is gone through once for each look, not in each second."""
+    taken = []
+    with workshop(tmp_path, vendor.emulator.base_url, intake={"rescan_seconds": 3600}) as shop:
+        for count in (1, 100):
+            for number in range(count):
+                shop.drop(f"model{number}.glb", b"")
+            shop.daemon.parts.reception.wake()
+            shop.ticks(5, step_seconds=3.0)
+            assert f"Waiting in the inbox ({count})" in shop.status()
+            looks = shop.daemon.parts.reception.looks
+            taken.append(steps_of(lambda: shop.ticks(1, step_seconds=1.0)))
+            assert shop.daemon.parts.reception.looks == looks
+    assert taken[1] - taken[0] < 100
+
+
+def steps_of(act: Callable[[], object]) -> int:
+    """Return how many lines of Python this thread runs for it, one of a loop each time."""
+    steps = 0
+
+    def trace(_frame: FrameType, event: str, _arg: Any) -> Callable[..., Any]:  # noqa: ANN401 - as sys.settrace passes it
+        nonlocal steps
+        steps += event == "line"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        act()
+    finally:
+        sys.settrace(before)
+    return steps
