@@ -120,7 +120,8 @@ class Admission:
         beside = Beside(CommandReply(command_id, message), gate=gate.changes_from(self._gate))
         self._store.commit((), self._now(), beside=beside)
         self._gate = gate
-        self._job_store.report("approved", message, self._now(), subject="approval")
+        subject = "approval" if not gate.held else "some-sets"
+        self._job_store.report("approved", message, self._now(), subject=subject)
         return message
 
     @property

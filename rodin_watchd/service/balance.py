@@ -23,6 +23,7 @@ from rodin_watchd.core.account import (
 from rodin_watchd.core.budget import is_over_budget
 from rodin_watchd.core.kinds import Article, article_of, cheapest
 from rodin_watchd.core.machine import AT_VENDOR, SENDING, is_disputed
+from rodin_watchd.core.notices import Notice
 from rodin_watchd.core.pauses import Pause, Pauses, account_pauses, cleared, is_over, to_ask_about, until_decided
 from rodin_watchd.core.proof import (
     BASELINE,
@@ -531,6 +532,13 @@ class Prover:
         staged = [job for job in earlier if job.state is State.STAGED and job not in judged_now]
         return [held_beside(job, in_a_row, now) for job in staged]
 
+    @property
+    def causes(self) -> frozenset[Notice]:
+        """Which notices about proofs have a cause now."""
+        inquiry = {Notice("inquiry", "balance")} if self._undecided else set()
+        doubt = {Notice("balance-doubted", "balance")} if self._trust.is_doubted(self._settle_seconds) else set()
+        return frozenset(inquiry | doubt)
+
     def notices(self) -> list[str]:
         """Return what people must know."""
         doubted = notice(self._trust, self._settle_seconds)
@@ -540,6 +548,8 @@ class Prover:
         refused = "The vendor refused a set: nothing is submitted until the balance shows whether it was charged."
         return [lost if self._undecided else refused, *doubted]
 
+
+_LOW = Notice("low-balance", "balance")
 
 _TO_BUY = frozenset({State.CLAIMED, State.STAGED, State.UPLOADING})
 
@@ -731,22 +741,27 @@ class AccountBalance:
         exact = shows_parts(credits_left) or (self._known is not None and self._known.exact)
         known = Balance(credits_left, self._now(), low, exact, self._vendor, question.known_purchase)
         self._job_store.commit((), self._now(), {BALANCE: known.as_data(), ACCOUNT: self.name})
-        self._report_low(known, was_low=self._known is not None and self._known.low)
+        self._report_low(known)
         self._known = known
         none_open = not question.sending and not self._sending()
         if none_open and question.purchase == self._store.newest_purchase():
             self._prover.start_from(credits_left, question.purchase, exact=exact, settled=question.settled)
         self._prover.read(credits_left, question.quiet_at)
 
-    def _report_low(self, known: Balance, *, was_low: bool) -> None:
-        if known.low == was_low or self._low_limit is None:
-            return
-        if known.low:
+    def _report_low(self, known: Balance) -> None:
+        was_low = _LOW in self._job_store.notices
+        if known.low and self._low_limit is not None and not was_low:
             message = low_balance_text(known.credits, self._low_limit)
             self._job_store.report("low-balance", message, self._now(), subject="balance")
-        else:
+        elif was_low and not known.low:
             message = "The account has enough credits again."
             self._job_store.report("balance-restored", message, self._now(), subject="balance")
+
+    @property
+    def causes(self) -> frozenset[Notice]:
+        """Which notices about the account have a cause now."""
+        is_low = self._low_limit is not None and self._known is not None and self._known.low
+        return self._prover.causes | (frozenset({_LOW}) if is_low else frozenset())
 
     def notices(self) -> list[str]:
         """Return what people must know."""

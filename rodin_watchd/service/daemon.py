@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from rodin_watchd.core.claims import MOVING
 from rodin_watchd.core.machine import hold_unsent
+from rodin_watchd.core.notices import Notice
 from rodin_watchd.core.store import TOO_OLD
 from rodin_watchd.errors import DiskError, JournalGoneError
 from rodin_watchd.model import Job, State, Transition
@@ -80,6 +81,7 @@ class Daemon:
             self._stand_still(error.problem)
         else:
             self._go_on()
+            self._end_notices()
         self.parts.sweeper.sweep()
         self._display.show(self._problem, stops=self._stopping)
         self.pulse.beat(self._display.headline, looked=self.parts.reception.looks > 0)
@@ -99,6 +101,21 @@ class Daemon:
                 "resumed", f"{over.message} This has ended.", self._clock.now(), subject="everything", code=over.code
             )
         self._problem = None
+
+    def _end_notices(self) -> None:
+        """End what people were given notice of and is not so any more, also where a reload or a start has ended its cause."""
+        parts = self.parts
+        if not parts.job_store.notices:
+            return
+        paused = {
+            "intake": parts.reception.problem,
+            "backup": parts.standing.housekeeping.trouble,
+            "budget": parts.budget.over.reported,
+        }
+        causes = {Notice("paused", subject) for subject, cause in paused.items() if cause}
+        causes |= {Notice("plugin-aside", plugin) for plugin in parts.tools.plugins.aside}
+        causes |= {Notice("crowd", "approval")} if parts.admission.waits else set()
+        parts.job_store.end_notices(causes | parts.dispatcher.causes, self._clock.now())
 
     def _act(self) -> None:
         parts, mounts = self.parts, self.parts.standing.mounts_keeper

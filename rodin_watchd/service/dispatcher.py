@@ -21,6 +21,7 @@ from rodin_watchd.core.kinds import article_of, kind_of
 from rodin_watchd.core.machine import SUBMITS
 from rodin_watchd.core.mounts import Mount
 from rodin_watchd.core.names import printable
+from rodin_watchd.core.notices import Notice
 from rodin_watchd.core.pauses import (
     LANES,
     BackoffLimits,
@@ -471,6 +472,11 @@ class Dispatcher:
     def unpaid(self) -> bool:
         """Whether something stands still until somebody pays, or corrects the key."""
         return any(pause.problem.fault is Fault.ACCOUNT for pause in self.pauses.values())
+
+    @property
+    def causes(self) -> frozenset[Notice]:
+        """Which notices about pauses and the account have a cause now."""
+        return self._account.causes | {Notice("paused", lane) for lane in self.pauses}
 
     def reasons(self) -> list[Reason]:
         """Return what stands still because of the money, and what else people must know of it."""

@@ -6,6 +6,7 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from rodin_watchd.core.dedup import (
@@ -19,6 +20,7 @@ from rodin_watchd.core.dedup import (
 )
 from rodin_watchd.core.kinds import kind_of
 from rodin_watchd.core.machine import ENDED, LOSS, SENDING, SUBMITS, Loss, noted
+from rodin_watchd.core.notices import NOTICE_KINDS, Notice, Notices, all_noticed, end_of, noticed
 from rodin_watchd.core.notifications import SILENT, Announcer
 from rodin_watchd.core.proof import NO_TRAFFIC, Settled
 from rodin_watchd.core.refusals import BESIDE, MOST_DOCUMENTED, MOST_FOR_A_SET
@@ -42,7 +44,7 @@ _OF_SUBJECTS = frozenset({"paused", "resumed"})
 """Events whose words begin with what they are about."""
 
 _NEWEST_EVENTS = 1000
-"""So far back a start looks for what the run before had paused."""
+"""So far back a start looks for notices that have not ended."""
 
 _MOST_UNWRITTEN = 1000
 """So many service events wait for room on the journal's disk, the newest."""
@@ -65,6 +67,8 @@ class JobStore:
         self.recent: tuple[Job, ...] = tuple(store.jobs(ENDED, limit=MOST_RECENT))  # newest first
         self._histories: dict[str, list[float]] = {}
         self._unwritten: deque[ServiceEvent] = deque(maxlen=_MOST_UNWRITTEN)
+        events = store.service_events(_NEWEST_EVENTS, kinds=NOTICE_KINDS)
+        self.notices: Notices = all_noticed(reversed(list(events)))  # what people were given notice of, until it ends
         self.traffic = NO_TRAFFIC  # of the jobs at the vendor, since this store was opened
         self.look_for_loss()
 
@@ -151,15 +155,16 @@ class JobStore:
 
     def start(self, now: float) -> None:
         """Tell of a start that ends what the run before had paused: this run looks at all of it anew."""
-        ended: set[str] = set()
-        for event in self._store.service_events(_NEWEST_EVENTS):  # newest first
-            if event.kind == "started":
-                return
-            if event.kind == "paused" and event.subject not in ended:
-                self.report("started", "The service was started; it checks again what was paused.", now)
-                return
-            if event.kind == "resumed":
-                ended.add(event.subject)
+        if any(notice.kind == "paused" for notice in self.notices):
+            self.report("started", "The service was started; it checks again what was paused.", now)
+
+    def end_notices(self, causes: AbstractSet[Notice], now: float) -> None:
+        """End every notice that was begun, in this run or before, and whose cause is not among these any more."""
+        for notice in self.notices.keys() - causes:
+            while begun := self.notices.get(notice):
+                event = end_of(notice, begun, now)
+                log.info("%s: %s", event.kind, event.message, extra={"action": event.kind, **NOBODY})
+                self._note_event(event)
 
     def report(
         self,
@@ -177,6 +182,12 @@ class JobStore:
         the event is about, and the code of the error that it tells of.
         """
         named = f"{subject}: {message}" if subject and kind in _OF_SUBJECTS else message
+        begun = self.notices.get(Notice(kind, subject))
+        if begun and (begun.event.message, begun.event.code) == (
+            named,
+            code,
+        ):  # a run before, or another daemon, told it
+            return
         log.log(_level(kind), "%s: %s", kind, named, extra={"action": kind, **about})
         self._note_event(ServiceEvent(now, kind, named, subject, code))
 
@@ -186,6 +197,7 @@ class JobStore:
         self._note_event(ServiceEvent(now, kind, message, job.id))
 
     def _note_event(self, event: ServiceEvent) -> None:
+        self.notices = noticed(self.notices, event)
         self._unwritten.append(event)
         with contextlib.suppress(DiskError):
             while self._unwritten:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable
 
 from rodin_watchd.core.names import printable
+from rodin_watchd.core.notices import Notice
 from rodin_watchd.core.notifications import HOOK_OF, waiting_id
 from rodin_watchd.core.sets import WaitingSet
 from rodin_watchd.core.store import DONE, FAILED, Store
@@ -95,6 +96,8 @@ class Notifier:
         """Record what came of a call."""
         if isinstance(message, PluginNews):
             now = self._clock.now()
+            if message.kind == "plugin-back" and Notice("plugin-aside", message.plugin) not in self._job_store.notices:
+                return  # that is known: the plugin worked before its news came
             self._job_store.report(message.kind, message.message, now, subject=message.plugin, code=message.code)
             return
         run = message.run

@@ -193,6 +193,13 @@ class Plugins:
         with self._lock:
             return self._breakers.get((plugin, hook), Breaker()).is_open(self._clock.monotonic())
 
+    @property
+    def aside(self) -> frozenset[str]:
+        """Which plugins kept failing in a hook and have not worked there since."""
+        most = self.settings.failures_before_rest
+        with self._lock:
+            return frozenset(plugin for (plugin, _), breaker in self._breakers.items() if breaker.failures >= most)
+
     def notices(self) -> list[str]:
         """Return which plugins are set aside, for people."""
         pairs = sorted((name, hook) for hook, names in self.announcer.plugins.items() for name in names)

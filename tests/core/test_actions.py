@@ -9,6 +9,7 @@ from pathlib import Path
 
 import rodin_watchd
 from rodin_watchd.core.actions import ACTIONS, JOB_ACTIONS, SERVICE_ACTIONS
+from rodin_watchd.core.notices import END_KINDS
 from rodin_watchd.model import State
 from rodin_watchd.service.commands import JOB_VERBS
 
@@ -20,6 +21,7 @@ SAID_ELSEWHERE = {
     "command.verb": set(JOB_VERBS),
     "transition.action": set[str](),
     "message.kind": set[str](),
+    "event.kind": set(END_KINDS),
     "action": set[str](),
     "kind": set[str](),
     "self._action": set[str](),
