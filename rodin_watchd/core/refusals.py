@@ -6,7 +6,8 @@ bytes, and an answer that is repeated for ever would pay each time. So a refused
 purchase counts as spent until it is shown to have been free, by the balance (`core.proof`) or by a person, and before
 that is tried no other submit begins.
 
-What stays unclear is bounded: MOST_FOR_A_SET for one content, MOST_IN_A_ROW for the account since it accepted one. What is
+What stays unclear is bounded: MOST_FOR_A_SET for one content, one where a person has allowed the submit, MOST_IN_A_ROW for
+the account since it accepted one. What is
 shown to be free is bounded as well, for a balance may be wrong (`core.trust`): MOST_TRIES for one content, MOST_DOCUMENTED
 where the vendor refused by a code that it documents as free of charge, MOST_TRIES_IN_A_ROW for the account. Whatever
 reaches a bound is held for a person, and no submit begins while the account's bound is reached, or while a job is held that
@@ -77,6 +78,7 @@ class FailedTries(NamedTuple):
 
     unclear: int  # refused, and not known to have been free
     tries: int  # all that could have been charged
+    allowed: bool = False  # whether any of the unclear ones was sent because a person allowed it: one word, one submit
 
 
 def room(in_a_row: InARow, sending: int, *, judging: bool) -> int:
@@ -125,14 +127,20 @@ def held_often(job: Job, of_the_set: FailedTries, in_a_row: InARow, proof: Proof
 
     One that the balance shows to be free is held with that: the balance may be wrong, so it is not asked for ever.
     """
-    reached = f"The vendor refused this set {of_the_set.unclear} times." if of_the_set.unclear >= MOST_FOR_A_SET else ""
     is_free = proof.verdict is Verdict.NOT_CHARGED
     most = MOST_DOCUMENTED if is_free and job.problem and job.problem.documented else MOST_TRIES
-    reached = reached or _reached(of_the_set, in_a_row, most)
+    reached = _unclear_often(of_the_set) or _reached(of_the_set, in_a_row, most)
     if not reached:
         return None
     message = f"{reached} {_each(job, is_free=is_free)} {proof.reason} The vendor's refusal: {_said(job)}"
     return hold_refused(job, RefusedOftenError(message).problem, now, is_free=is_free)
+
+
+def _unclear_often(of_the_set: FailedTries) -> str:
+    """Say that no more refusals of a set may be unclear, "" if another one may."""
+    if of_the_set.unclear >= MOST_FOR_A_SET:
+        return f"The vendor refused this set {of_the_set.unclear} times."
+    return "The vendor refused this set, which a person had allowed to pay for once." if of_the_set.allowed else ""
 
 
 def bound(job: Job, of_the_set: FailedTries, in_a_row: InARow) -> str:

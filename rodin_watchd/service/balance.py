@@ -520,7 +520,9 @@ class Prover:
         found = []
         for job in jobs:
             failed_tries = store.failed_tries(job.fingerprint)
-            held = held_often(job, failed_tries._replace(unclear=0) if is_free else failed_tries, in_a_row, proof, now)
+            if is_free:
+                failed_tries = failed_tries._replace(unclear=0, allowed=False)
+            held = held_often(job, failed_tries, in_a_row, proof, now)
             found += [held] if held else [let_go(job, proof)] if is_free else []
         return found + self._of_earlier(jobs, in_a_row, now)
 

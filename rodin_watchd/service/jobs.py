@@ -251,7 +251,7 @@ class JobStore:
         """Return why a content is not sent again that the vendor has refused too often, if it has."""
         if not job.fingerprint:
             return None
-        unclear, tries = self._store.failed_tries(job.fingerprint, job.dropped)
+        unclear, tries, _ = self._store.failed_tries(job.fingerprint, job.dropped)
         if unclear < MOST_FOR_A_SET and tries < MOST_DOCUMENTED:
             return None
         newest = self._store.newest_with(job.fingerprint, job.dropped)

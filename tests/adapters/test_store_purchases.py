@@ -96,9 +96,9 @@ def test_each_way_of_a_job_has_its_books(journal: Journal, states: tuple[State, 
 def test_a_withheld_submit_is_no_try(journal: Journal) -> None:
     """Its last bytes never left: it is neither refused nor in vain; one that is sent and refused afterwards is, once."""
     led(journal, *(SENT[:1] + (S.UPLOADING, S.SUBMITTING, S.UPLOADING, S.STAGED) * 5))
-    assert (journal.failed_tries("c"), journal.in_a_row()) == ((0, 0), (0, 0))
+    assert (journal.failed_tries("c"), journal.in_a_row()) == ((0, 0, False), (0, 0))
     led(journal, *SENT[1:], S.STAGED)
-    assert (journal.failed_tries("c"), journal.in_a_row()) == ((1, 1), (1, 1))
+    assert (journal.failed_tries("c"), journal.in_a_row()) == ((1, 1, False), (1, 1))
 
 
 def test_a_withheld_submit_that_was_answered_counts_as_sent(journal: Journal) -> None:
@@ -108,7 +108,7 @@ def test_a_withheld_submit_that_was_answered_counts_as_sent(journal: Journal) ->
     journal.commit([Transition(replace(sent, state=S.UPLOADING), "uploading")], NOW)
     journal.commit([Transition(replace(sent, state=S.STAGED), "staged")], NOW)
     assert outcomes(journal) == ["refused"]
-    assert journal.failed_tries("c") == (1, 1)
+    assert journal.failed_tries("c") == (1, 1, False)
 
 
 def test_a_held_job_that_is_found_charged_closes_its_purchase(journal: Journal) -> None:
@@ -286,8 +286,8 @@ def test_refusals_are_counted_until_they_are_settled(journal: Journal) -> None:
     )
     assert outcomes(journal) == ["refused", "refused", "charged", "charged", "unknown"]
     assert [journal.failed_tries("x"), journal.failed_tries("y"), journal.owners([5, 1])] == [
-        (2, 3),
-        (0, 0),
+        (2, 3, False),
+        (0, 0, False),
         {1: "a", 5: "c"},
     ]
 
@@ -306,13 +306,13 @@ def test_a_low_price_counts_when_it_is_confirmed(journal: Journal, took: str, co
 def test_what_could_have_been_charged_is_marked(journal: Journal) -> None:
     """A whole set, or an answer before that; not an upload that broke. It counts until the content is accepted."""
     led(journal, S.STAGED, S.UPLOADING, S.STAGED, S.UPLOADING)
-    assert journal.failed_tries("c") == (0, 0)
+    assert journal.failed_tries("c") == (0, 0, False)
     led(journal, S.SUBMITTING, S.HELD)
-    assert (journal.failed_tries("c"), journal.in_a_row()) == ((0, 1), (0, 0))
+    assert (journal.failed_tries("c"), journal.in_a_row()) == ((0, 1, False), (0, 0))
     job = led(journal, S.STAGED, S.UPLOADING)
     journal.commit([Transition(replace(job, answer=Answer(429, b"{}")), "answered")], NOW)
     led(journal, S.STAGED)
-    assert (journal.failed_tries("c"), journal.in_a_row()) == ((1, 2), (1, 2))
+    assert (journal.failed_tries("c"), journal.in_a_row()) == ((1, 2, False), (1, 2))
     journal.set_meta(LOOKED, journal.newest_purchase() - 1)
     assert journal.in_a_row() == (1, 1)
     led(journal, *SENT[1:], S.SUBMITTED)
@@ -323,12 +323,12 @@ def test_an_upload_that_was_held_is_a_try(journal: Journal) -> None:
     """Something was answered before its end that nobody could read: whatever is said of it later, it could have been charged."""
     for tries in (1, 2):
         led(journal, *(S.STAGED, S.UPLOADING, S.HELD))
-        assert (journal.failed_tries("c"), journal.in_a_row()) == ((0, tries), (0, tries - 1))
+        assert (journal.failed_tries("c"), journal.in_a_row()) == ((0, tries, False), (0, tries - 1))
         led(journal, S.STAGED)
         assert outcomes(journal)[-1] == "free"
-        assert (journal.failed_tries("c"), journal.in_a_row()) == ((0, tries), (0, tries))
+        assert (journal.failed_tries("c"), journal.in_a_row()) == ((0, tries, False), (0, tries))
     led(journal, S.UPLOADING, S.HELD, S.FAILING)
-    assert (outcomes(journal)[-1], journal.failed_tries("c")) == ("unknown", (0, 3))
+    assert (outcomes(journal)[-1], journal.failed_tries("c")) == ("unknown", (0, 3, False))
 
 
 @pytest.mark.parametrize("decided", [S.SUBMITTED, S.STAGED])

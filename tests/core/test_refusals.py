@@ -115,15 +115,18 @@ def test_a_bound_holds_the_job(state: State) -> None:
     assert held_often(job, FailedTries(MOST_FOR_A_SET - 1, 3), InARow(MOST_IN_A_ROW - 1, 9), UNCLEAR, NOW) is None
     of_set = held_often(job, FailedTries(MOST_FOR_A_SET, 2), InARow(2, 2), UNCLEAR, NOW)
     in_a_row = held_often(job, FailedTries(1, 1), InARow(MOST_IN_A_ROW, 6), UNCLEAR, NOW)
+    allowed = held_often(job, FailedTries(1, 1, allowed=True), InARow(1, 1), UNCLEAR, NOW)
     assert of_set
     assert in_a_row
-    for held in (of_set, in_a_row):
+    assert allowed
+    for held in (of_set, in_a_row, allowed):
         assert (held.job.state, held.action) == (State.HELD, "held")
         assert held.job.problem
         assert held.job.problem.code == RefusedOftenError.code
         assert "Each try may have cost 0.5 credits." in held.message
         assert "Slow down (HTTP 429)." in held.message
     assert "refused this set 2 times." in of_set.message
+    assert "which a person had allowed to pay for once." in allowed.message
     assert (
         cost(of_set.job)
         == "no credits for certain, and 0.5 credits more if the vendor charged a submit that it refused."

@@ -159,8 +159,8 @@ def check_money(
 ) -> None:
     """Check that no content is charged more often than somebody agreed to, and that the books hold every charge.
 
-    `refusing`: the vendor charged and refused, so that each leave may have cost as many tries as may stay unproven; `late`: it
-    charged something after it had answered, so that a balance may have been read too early.
+    `refusing`: the vendor charged and refused, so that a set may have cost as many tries as may stay unproven, and each leave of
+    a person one more; `late`: it charged something after it had answered, so that a balance may have been read too early.
     """
     jobs: dict[Content, list[Job]] = {}
     for job in told.jobs.values():
@@ -169,8 +169,9 @@ def check_money(
     paid = Counter(charge.bought for charge in charges)
     assert paid.keys() <= jobs.keys(), "bought what nobody dropped"
     for content, count in paid.items():
-        agreed = 1 + _consents(jobs[content], leaves) + _given(told, jobs[content], leaves)
-        most = agreed * (TRIES_FOR_A_CONTENT if refusing else 1)
+        tries = TRIES_FOR_A_CONTENT if refusing else 1
+        given = _consents(jobs[content], leaves) + _given(told, jobs[content], leaves)
+        agreed, most = 1 + given, tries + given * (tries if late else 1)
         assert count <= most, f"charged {count} times, agreed to {agreed}: {jobs[content]}"
         ids = {job.id for job in jobs[content]}
         booked = [p for p in told.purchases if p.job in ids and (p.outcome != "free" or p.told or late)]

@@ -89,6 +89,16 @@ def test_a_charged_refusal_is_bounded() -> None:
         check_money(books, charges(3), Leaves(), refusing=True)
 
 
+def test_a_leave_is_for_one_charged_refusal() -> None:
+    """A set may cost two tries; what a person allowed after that, one: more only where a balance may have been read too early."""
+    moves = (*LOST, "resolve>staged", *LOST[2:])
+    books = told(history(*moves), outcomes=["free", "free", "refused", "refused"], by_person=True)
+    check_money(books, charges(3), leave(5), refusing=True)
+    check_money(books, charges(4), leave(5), refusing=True, late=True)
+    with pytest.raises(AssertionError, match="charged 4 times, agreed to 2"):
+        check_money(books, charges(4), leave(5), refusing=True)
+
+
 def test_a_paid_task_that_nobody_knows_is_seen() -> None:
     """Its id is in no job and in no history, though an answer named it."""
     with pytest.raises(AssertionError, match="paid tasks are lost"):

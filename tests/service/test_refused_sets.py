@@ -414,7 +414,7 @@ def test_a_content_that_was_refused_too_often_is_not_sent_again(tmp_path: Path) 
         assert not shop.command("retry", job="one")["ok"]
         assert vendor.uploads == 2
         assert shop.command("retry", job="two", pay_again=True)["ok"]
-        shop.until(shop.is_in("two", State.FAILED))
+        shop.until(shop.is_in("two", State.HELD))
         assert vendor.uploads == 3
 
 
@@ -450,6 +450,50 @@ def test_a_person_may_say_that_nothing_was_charged(tmp_path: Path) -> None:
         shop.until(shop.is_in("chair", State.ARCHIVED))
         assert shop.purchases("outcome") == ["free", "free", "charged"]
         assert (shop.job("chair").refused, shop.job("chair").charges) == (0, 1)
+
+
+@pytest.mark.parametrize("fault", ["charged-429", "charged-400"])
+@pytest.mark.parametrize("held_for", ["refusals", "a lost answer"])
+@pytest.mark.parametrize("words", [["not-charged"], ["give-up", "pay-again"]])
+def test_a_word_allows_one_submit(tmp_path: Path, fault: str, held_for: str, words: list[str]) -> None:
+    """The vendor charges the submit that a person allowed, and refuses it: held anew, however the word was given."""
+    first = {"refusals": ["charged-429@1", "charged-429@2"], "a lost answer": ["lost-answer@1"]}[held_for]
+    with working(tmp_path, *first, balance=EXACT) as (shop, vendor):
+        shop.drop_set("chair")
+        shop.until(shop.is_in("chair", State.HELD))
+        before = vendor.charges_in_all
+        vendor.emulator.set_faults(parse_fault(fault))
+        for word in words:
+            if word == "pay-again":
+                shop.until(shop.is_in("chair", State.FAILED))
+                assert shop.command("retry", job="chair", pay_again=True)["ok"]
+            else:
+                assert shop.command("resolve", job="chair", how=word)["ok"]
+        shop.until(lambda: vendor.charges_in_all > before)
+        long_after(shop)
+        assert vendor.charges_in_all == before + 1
+        assert shop.states() == {"chair": State.HELD}
+        assert "which a person had allowed to pay for once" in shop.status()
+        shop.restart()
+        long_after(shop)
+        assert vendor.charges_in_all == before + 1
+        vendor.emulator.set_faults()
+        assert shop.command("resolve", job="chair", how="not-charged")["ok"]
+        shop.until(shop.is_in("chair", State.ARCHIVED))
+        assert vendor.charges_in_all == before + 2
+
+
+def test_a_word_in_a_sidecar_allows_one_submit(tmp_path: Path) -> None:
+    """`again`, dropped once for a set that was delivered: charged and refused once, then held; what looks free goes on."""
+    with working(tmp_path, balance=EXACT) as (shop, vendor):
+        shop.drop_set("chair")
+        shop.idle()
+        vendor.emulator.set_faults(*map(parse_fault, ("submit-429@1", "charged-429@2", "charged-429@3")))
+        shop.drop_set("chair", 'again = "second try"\n')
+        shop.until(lambda: any(job.state is State.HELD for job in shop.jobs()))
+        long_after(shop)
+        assert vendor.charges_in_all == 2
+        assert shop.purchases("outcome") == ["charged", "free", "refused"]
 
 
 # ---- a balance that is wrong ----------------------------------------------------------------------------------------

@@ -165,6 +165,10 @@ _SAME = """
     )
 """  # the purchases of a content, and of what was dropped for it
 _REFUSED_OF = f"{_SAME} SELECT id, job_id, fingerprint, cost FROM same WHERE outcome = 'refused' ORDER BY id"  # noqa: S608 - as below
+_REFUSED_ON_A_WORD = f"""
+    {_SAME} SELECT 1 FROM same WHERE outcome = 'refused' AND (consent <> '' OR EXISTS (SELECT 1 FROM events
+        WHERE events.job_id = same.job_id AND action = 'resolve' AND state = 'staged')) LIMIT 1
+"""  # noqa: S608 - as above; after `resolve --not-charged` all that a job sends is sent on that word
 _MAY_HAVE_BOUGHT = "SELECT 1 FROM purchases WHERE job_id = ? AND outcome NOT IN ('free', 'refused') LIMIT 1"
 _UNKNOWN_OF = """
     SELECT id FROM purchases WHERE job_id = :job AND outcome = 'unknown' AND :consent IN ('', consent) ORDER BY id
@@ -302,8 +306,10 @@ class PurchaseReader(ABC):
 
     def failed_tries(self, fingerprint: str, dropped: str = "") -> FailedTries:
         """Return how many submits of one content, or of what was dropped for it, came to nothing, since it was charged."""
-        tries = int(self._rows(_TRIES_OF, {"content": fingerprint, "dropped": dropped})[0][0])
-        return FailedTries(len(self.refused_of(fingerprint, dropped)), tries)
+        same = {"content": fingerprint, "dropped": dropped}
+        tries = int(self._rows(_TRIES_OF, same)[0][0])
+        allowed = bool(self._rows(_REFUSED_ON_A_WORD, same))
+        return FailedTries(len(self.refused_of(fingerprint, dropped)), tries, allowed)
 
     def in_a_row(self) -> InARow:
         """Return how many submits of the account came to nothing, since the newest one that was charged.
