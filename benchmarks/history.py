@@ -66,7 +66,7 @@ def _of_runs(past: int, sets: int, bare: Run, full: Run) -> list[Figure]:
         Figure(f"{of}: CPU for each job", cpu[0], "ms", cpu[1], empty, at_most_times_floor=LEAST_GROWTH),
         Figure(f"{of}: a tick, p99", ticks[0], "ms", ticks[1], empty),
         Figure(f"{of}: memory of the daemon", memory[0], "MB", memory[1], empty, at_most_times_floor=LEAST_GROWTH),
-        Figure(f"{of}: start", start[0], "ms", start[1], empty),
+        Figure(f"{of}: start, CPU", start[0], "ms", start[1], empty),
     ]
 
 
@@ -75,13 +75,13 @@ def _of_commands(past: int, bare: dict[str, tuple[float, float]], full: dict[str
     for name, (seconds, memory) in full.items():
         floor, floor_memory = bare[name]
         of = f"{past:,} finished jobs: {name}"
-        figures.append(Figure(of, seconds * 1000, "ms", floor * 1000, "empty journal"))
+        figures.append(Figure(f"{of}, CPU", seconds * 1000, "ms", floor * 1000, "empty journal"))
         figures.append(Figure(f"{of}, memory", memory, "MB", floor_memory, "empty journal", at_most=100))
     return figures
 
 
 def _commands(root: Path, rounds: int) -> dict[str, tuple[float, float]]:
-    """Return the seconds (median) and the memory (highest) of each command."""
+    """Return the CPU seconds (median) and the memory (highest) of each command."""
     took = {}
     for words in COMMANDS:
         command = ("rodin_watchd", *words, "--config", str(root / "config.toml"))

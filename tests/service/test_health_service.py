@@ -148,8 +148,8 @@ def test_metrics_of_a_set_that_went_through(tmp_path: Path) -> None:
     assert found["rodin_watchd_credits_spent_total"] == 0.5
     assert found["rodin_watchd_balance_credits"] == 99.5
     for step in ("stage", "process", "deliver", "archive", "download"):
-        assert found[f"rodin_watchd_step_seconds_count done {step}"] >= 1, step
-    assert found["rodin_watchd_step_seconds_count done submit"] == 1
+        assert found[f"rodin_watchd_step_seconds_count texture done {step}"] >= 1, step
+    assert found["rodin_watchd_step_seconds_count texture done submit"] == 1
     assert found["rodin_watchd_api_calls_total submit 201"] == 1
     assert found["rodin_watchd_api_calls_total file 200"] == len(job.results)
     assert found["rodin_watchd_api_calls_total balance 201"] == 1
@@ -165,7 +165,7 @@ def test_a_vendor_that_does_not_answer_is_counted(tmp_path: Path) -> None:
         shop.idle()
         found = scraped(port)
     assert found["rodin_watchd_api_calls_total submit none"] == 1
-    assert found["rodin_watchd_step_seconds_count unknown submit"] == 1
+    assert found["rodin_watchd_step_seconds_count texture unknown submit"] == 1
     assert found["rodin_watchd_sets held"] == 1
 
 
@@ -189,7 +189,7 @@ def test_a_submit_is_counted_by_what_its_answer_means(
         shop.until(lambda: not shop.daemon.parts.pool.busy)
         found = scraped(port)
     assert found[f"rodin_watchd_api_calls_total submit {status}"] == 1
-    assert found[f"rodin_watchd_step_seconds_count {outcome} submit"] == 1
+    assert found[f"rodin_watchd_step_seconds_count texture {outcome} submit"] == 1
 
 
 def test_what_was_charged_since_the_balance_was_read_is_subtracted(tmp_path: Path) -> None:

@@ -187,9 +187,12 @@ _TRIES_OF = f"""
         AND id > coalesce((SELECT max(id) FROM same WHERE outcome = 'charged'), 0)
 """  # noqa: S608 - of words of this module
 _TRIES_IN_A_ROW = f"""
-    SELECT count(*) FROM purchases WHERE {_IS_TRY} AND outcome IN ('free', 'refused') AND id > ? AND (id > coalesce(
-        (SELECT id FROM purchases WHERE outcome = 'charged' ORDER BY id DESC LIMIT 1), 0)
-        OR id IN (SELECT value FROM json_each(?)))
+    WITH counted AS (
+        SELECT id FROM purchases WHERE id > max(?1, coalesce(
+            (SELECT id FROM purchases WHERE outcome = 'charged' ORDER BY id DESC LIMIT 1), 0))
+        UNION SELECT value FROM json_each(?2) WHERE value > ?1
+    )
+    SELECT count(*) FROM purchases WHERE id IN counted AND {_IS_TRY} AND outcome IN ('free', 'refused')
 """  # noqa: S608 - as above
 _OWNERS = "SELECT id, job_id FROM purchases WHERE id IN (SELECT value FROM json_each(?))"
 _OPEN_OF = "SELECT id FROM purchases WHERE outcome = 'open' AND job_id IN (SELECT value FROM json_each(?))"
@@ -364,9 +367,12 @@ _BOUGHT = """
 _MADE = """
     SELECT doc FROM results JOIN jobs ON jobs.id = job_id WHERE sha256 = ? ORDER BY created_at DESC
 """
-_NUMBERS = """
-    SELECT rowid FROM jobs WHERE state IN (SELECT value FROM json_each(?)) ORDER BY changed_at DESC, id LIMIT ?
-"""
+_NEWEST_IN = """
+    SELECT * FROM (
+        SELECT rowid AS number, changed_at AS at, id AS name FROM jobs WHERE state = ? AND changed_at >= ?
+            ORDER BY changed_at DESC, id LIMIT ?
+    )
+"""  # in the order of `jobs_by_state`: no more rows are read than are wanted
 _OF_NUMBERS = "SELECT rowid, doc FROM jobs WHERE rowid IN (SELECT value FROM json_each(?))"
 _AT_ONCE: Final = 500
 """So many jobs are in memory where all are asked for one by one."""
@@ -418,10 +424,9 @@ class JournalReader(PurchaseReader, HookRunReader):
 
     def jobs(self, states: Iterable[State] = State, limit: int = -1, changed_since: float = 0.0) -> list[Job]:
         """Return the jobs in these states that have changed since (UTC), newest change first; `limit` < 0 means all."""
-        wanted = json.dumps([state.value for state in states])
-        query = """SELECT doc FROM jobs WHERE state IN (SELECT value FROM json_each(?)) AND changed_at >= ?
-                   ORDER BY changed_at DESC, id LIMIT ?"""
-        return self._jobs(query, (wanted, changed_since, limit))
+        newest, values = _newest(states, limit, changed_since)
+        query = f"SELECT doc FROM ({newest}) JOIN jobs ON jobs.rowid = number ORDER BY at DESC, jobs.id"  # noqa: S608 - as above
+        return self._jobs(query, values)
 
     @errors_in_words
     def each_job(self, states: Iterable[State] = State, limit: int = -1) -> Iterator[Job]:
@@ -429,8 +434,9 @@ class JournalReader(PurchaseReader, HookRunReader):
 
         Each is as it is when it comes; one that has left these states meanwhile is left out.
         """
-        wanted = [State(state) for state in states]
-        numbers = array("q", (row[0] for row in self._db.execute(_NUMBERS, (json.dumps(wanted), limit))))
+        wanted = list(states)
+        newest, values = _newest(wanted, limit)
+        numbers = array("q", (row["number"] for row in self._db.execute(newest, values)))
         return self._numbered(numbers, frozenset(wanted))
 
     def _numbered(self, numbers: array[int], states: frozenset[State]) -> Iterator[Job]:
@@ -598,6 +604,14 @@ class JournalReader(PurchaseReader, HookRunReader):
     def _value(self, query: str, values: Any = ()) -> Any:  # noqa: ANN401 - whatever is stored
         found = self._rows(query, values)
         return found[0][0] if found else None
+
+
+def _newest(states: Iterable[State], limit: int, changed_since: float = 0.0) -> tuple[str, tuple[object, ...]]:
+    """Return the query for the numbers of the jobs in these states that have changed since, newest change first, and its values."""
+    wanted = tuple(dict.fromkeys(states))
+    one_by_one = " UNION ALL ".join([_NEWEST_IN] * len(wanted)) or "SELECT 0 AS number, 0 AS at, '' AS name WHERE 0"
+    values = [value for state in wanted for value in (state.value, changed_since, limit)]
+    return f"{one_by_one} ORDER BY at DESC, name LIMIT ?", (*values, limit)
 
 
 def connect(path: Path, options: str, busy_seconds: float = BUSY_SECONDS) -> sqlite3.Connection:
