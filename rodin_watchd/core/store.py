@@ -35,7 +35,7 @@ FAILED: Final = "failed"
 COPIED_AT: Final = "copied_at"
 """The key of the mark that a backup carries, and the journal itself never: when it was made."""
 
-TOO_OLD: Final = "The journal was put back or copied since this was asked for: look at the job, then give it again."
+TOO_OLD: Final = "The journal was restored or copied since this command was given: look at the job, then give it again."
 """The answer to a command that may have been carried out elsewhere, or before."""
 
 NO_META: Final[Mapping[str, Any]] = MappingProxyType({})

@@ -649,7 +649,7 @@ def test_a_count_that_cannot_be_kept_stops_the_submits_alone(tmp_path: Path) -> 
         place.mkdir()
         (place / "in-the-way").touch()
         shop.drop_set("chair")
-        shop.until(lambda: "cannot be kept" in shop.status())
+        shop.until(lambda: "cannot be written" in shop.status())
         shop.ticks(10, step_seconds=1)
         assert (vendor.charges, vendor.uploads) == (0, 0)
         assert "uploading" not in shop.actions(shop.job("chair"))

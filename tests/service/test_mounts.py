@@ -782,6 +782,6 @@ def test_an_upload_is_not_closed_without_the_lease(tmp_path: Path, vendor: Vendo
         path.unlink()
         path.mkdir()  # nobody can tell whose it is
         shop.hands.seconds += 100
-        assert "cannot be kept" in shop.daemon.why_drop("any")
+        assert "cannot be written" in shop.daemon.why_drop("any")
         path.rmdir()
         assert shop.daemon.why_drop("any") == ""

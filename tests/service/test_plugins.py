@@ -264,7 +264,7 @@ def rodin_process(job, directory):
             shop.drop_set(name)
             shop.idle()
         assert [n["job"] for n in notes(tmp_path)] == ["one", "two"]
-        assert "set aside" in receipt(shop, "three")["plugins"]["plug"]["failed"]
+        assert "not called for a while" in receipt(shop, "three")["plugins"]["plug"]["failed"]
         assert "The plugin plug keeps failing in rodin_process and is not called for a while" in shop.status()
         (tmp_path / "mended").touch()
         shop.hands.seconds += 700
