@@ -58,6 +58,7 @@ class Role(StrEnum):
     MODEL = "model"
     IMAGE = "image"
     SIDECAR = "sidecar"
+    THEN_IMAGE = "then_image"  # for the job that follows alone
 
 
 class Kind(StrEnum):
@@ -142,6 +143,18 @@ class ResultFile:
 
 
 @dataclass(frozen=True, slots=True)
+class Sequel:
+    """The job that follows a job whose result is delivered: it is made of a model of that result, and of an image of that set."""
+
+    job_id: str  # given with the first job, so that each receipt can name the other
+    kind: str
+    image: str  # the name of the input of the first job that goes in
+    options: Mapping[str, OptionValue]
+    files: tuple[InputFile, ...] = ()  # what it is made of; known when copies of them are in its work folder
+    problem: Problem | None = None  # why it is not to be sent
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """One set on its way; a row of the journal. Only the daemon's main thread moves it."""
 
@@ -180,6 +193,8 @@ class Job:
     problem: Problem | None = None
     progress: str = ""  # the vendor's last word, for people
     working_at: float = 0.0  # when the vendor last said that it is not done
+    then: Sequel | None = None  # what its result goes on to
+    follows: str = ""  # the id of the job of whose result it is made
 
     @property
     def published(self) -> tuple[ResultFile, ...]:

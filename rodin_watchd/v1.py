@@ -37,7 +37,7 @@ class File:
     name: str  # of a result with folders in it: with "/"
     size: int  # bytes
     sha256: str = ""  # hex; "" where it is not known yet
-    role: str = ""  # of a set's file: "model", "image" or "sidecar"
+    role: str = ""  # of a set's file: "model", "image", "sidecar" or "then_image"
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from rodin_watchd.errors import ConfigError
 PROJECT = Path(__file__).resolve().parent.parent
 TOOL = PROJECT / "tools" / "write_reference.py"
 
-DISABLED = re.compile(r"^# (\w+ = |\[plugins)", re.MULTILINE)
+DISABLED = re.compile(r"^# (\w+ = |\[plugins|\[texture\]$)", re.MULTILINE)
 
 
 def enabled(text: str) -> str:

@@ -62,6 +62,8 @@ def brief(job: Job) -> dict[str, Any]:
         "credits": job.spent,
         "cost_is_certain": is_cost_certain(job),
         "place": job.place or None,
+        "follows": job.follows or None,
+        "then": job.then.job_id if job.then else None,
         "problem": job.problem.message if job.problem else None,
     }
 
@@ -180,6 +182,8 @@ def page(job: Job, events: Sequence[Event], meanwhile: Sequence[ServiceEvent], z
         *([("Place", printable(job.place))] if job.place else []),
         *([("Task", f"{printable(job.task.uuid)} at the vendor")] if job.task else []),
         *([("Progress", job.progress)] if job.progress else []),
+        *([("Follows", f"job {job.follows}: it is made of its result")] if job.follows else []),
+        *([("Then", f"{job.then.kind}, as job {job.then.job_id}, when this one is delivered")] if job.then else []),
         ("Options", ", ".join(f"{key} = {_plain(value)}" for key, value in job.options.items()) or "the vendor's own"),
         *(("Input", _file_words(file)) for file in job.files),
         *(("Result", f"{printable(r.name)}, {r.size:,} bytes, sha256 {r.sha256}") for r in job.results),
@@ -411,7 +415,8 @@ def list_jobs(config_file: Path | None, *, as_json: bool, states: tuple[str, ...
     """List all jobs, newest change first.
 
     --json prints a list; each job has id, set, folder, kind, state, hold (its number, or null), created_at, since_at
-    (UTC seconds), credits, cost_is_certain, place (relative to the root, or null) and problem (a sentence, or null).
+    (UTC seconds), credits, cost_is_certain, place (relative to the root, or null), follows and then (the id of the job of
+    whose result it is made, and of the one that goes on from its result; or null) and problem (a sentence, or null).
     """
     with reader(load(config_file)) as journal:
         jobs = journal.each_job(map(State, states or State), limit or -1)

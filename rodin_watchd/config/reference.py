@@ -54,11 +54,24 @@ def example(schema: str = CONFIG_SCHEMA) -> str:
 
 def sidecar_example(schema: str = SIDECAR_SCHEMA) -> str:
     """Write a sidecar in which every key is explained and disabled: it changes nothing."""
-    keys = {name: node for name, node in plain_schema(Sidecar)["properties"].items() if node.get("type") != "object"}
+    nodes = plain_schema(Sidecar)["properties"]
+    keys = {name: node for name, node in nodes.items() if node.get("type") != "object"}
+    tables = {name: node for name, node in nodes.items() if "properties" in node}
     head = _head(
         schema, "Put this file next to the model and the image, with the same name: chair.glb, chair.png, chair.toml."
     )
-    return "\n".join([head, *map(_disabled_key, keys, keys.values())])
+    return "\n".join([head, *map(_disabled_key, keys, keys.values()), *map(_disabled_table, tables, tables.values())])
+
+
+def _disabled_table(name: str, node: Node) -> str:
+    return f"{_comment(node['description'])}{_only_with(name)}# [{name}]\n"
+
+
+def _only_with(name: str) -> str:
+    """Write which kinds of jobs have a key, if not all have it."""
+    having = kinds_with(name)
+    only = " or ".join(f'kind = "{kind.name}"' for kind in having) if len(having) < len(KINDS) else ""
+    return _comment(f"Only with {only}.") if only else ""
 
 
 def _head(schema: str, sentence: str) -> str:
@@ -91,10 +104,7 @@ def _disabled_key(name: str, node: Node) -> str:
     line = (
         f"{name} = [{', '.join(map(json.dumps, value))}]\n" if isinstance(value, list) else tomli_w.dumps({name: value})
     )
-    having = kinds_with(name)
-    only = " or ".join(f'kind = "{kind.name}"' for kind in having) if len(having) < len(KINDS) else ""
-    kinds = _comment(f"Only with {only}.") if only else ""
-    return f"{_comment(node['description'])}{kinds}{_comment(_allowed(node))}# {line}"
+    return f"{_comment(node['description'])}{_only_with(name)}{_comment(_allowed(node))}# {line}"
 
 
 def _allowed(node: Node) -> str:

@@ -13,8 +13,8 @@ from rodin_watchd.core.layout import INBOX
 from rodin_watchd.core.machine import claim
 from rodin_watchd.core.options import Options
 from rodin_watchd.core.sets import ReadySet, View
-from rodin_watchd.core.sidecar import Preset, layered, layered_plugins
-from rodin_watchd.model import InputFile, Job, State, Transition
+from rodin_watchd.core.sidecar import Preset, layered, layered_of_sequel, layered_plugins, sequel_of
+from rodin_watchd.model import InputFile, Job, Role, Sequel, State, Transition
 
 
 class Turn(StrEnum):
@@ -59,7 +59,7 @@ class Claims:
 
     def begin(self, chosen: Sequence[ReadySet], defaults: Options, new_id: Callable[[], str], now: float) -> Claims:
         """Return what the claims are when these, which were the `next_in_turn`, are claimed."""
-        begun = tuple(_begin(ready, frozenset(), defaults, new_id(), now) for ready in chosen)
+        begun = tuple(_begin(ready, frozenset(), defaults, new_id, now) for ready in chosen)
         waiting = self.waiting[len(chosen) :]
         return replace(self, begun=begun, waiting=waiting, crowded=any(turn is Turn.ROOM for _, turn in waiting))
 
@@ -85,7 +85,7 @@ def claims(
             waiting.append((ready, Turn.ROOM))
         else:
             room -= ready.problem is None
-            begun.append(_begin(ready, shared, defaults, new_id(), now))
+            begun.append(_begin(ready, shared, defaults, new_id, now))
             copying |= shared
             for path in ready.entries:
                 uses[path] -= 1
@@ -94,11 +94,13 @@ def claims(
     return Claims(tuple(begun), tuple(waiting), crowded, blocked)
 
 
-def _begin(ready: ReadySet, shared: frozenset[str], defaults: Options, job_id: str, now: float) -> Transition:
+def _begin(
+    ready: ReadySet, shared: frozenset[str], defaults: Options, new_id: Callable[[], str], now: float
+) -> Transition:
     """Return the job that a set becomes: claimed, or on its way to `failed/`."""
     said = _said(ready)
     job = Job(
-        id=job_id,
+        id=new_id(),
         name=ready.candidate.name,
         folder=ready.candidate.folder,
         state=State.CLAIMED,
@@ -111,8 +113,20 @@ def _begin(ready: ReadySet, shared: frozenset[str], defaults: Options, job_id: s
         plugins={} if ready.problem else layered_plugins(*said),
         created_at=now,
         again=ready.sidecar.again if ready.sidecar else False,
+        then=None if ready.problem else _sequel(ready, defaults, new_id),
     )
     return claim(job, ready.problem, now)
+
+
+def _sequel(ready: ReadySet, defaults: Options, new_id: Callable[[], str]) -> Sequel | None:
+    """Return what the result of a set goes on to, if its TOML files say so; with the first image, if they name no other."""
+    said = _said(ready)
+    name = sequel_of(KINDS[ready.candidate.kind], *said)
+    if not name:
+        return None
+    images = (m.path for m in ready.candidate.members if m.role is Role.IMAGE)
+    image = ready.candidate.then_image or next(images)
+    return Sequel(new_id(), name, image.rpartition("/")[2], layered_of_sequel(name, defaults, *said))
 
 
 def wanted(ready: ReadySet, defaults: Options) -> Article:

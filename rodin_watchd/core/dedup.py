@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 from typing import Any, Final
 
@@ -94,9 +94,14 @@ def first_fingerprint(files: Sequence[InputFile], options: Mapping[str, OptionVa
     return _sha256(TEXTURE, files, {**_IN_VERSION_1, **options})
 
 
+def sent(files: Iterable[InputFile]) -> list[InputFile]:
+    """Return the files that are sent; the sidecar is not, nor is what is for the job that follows alone."""
+    return [file for file in files if file.role not in (Role.SIDECAR, Role.THEN_IMAGE)]
+
+
 def _sha256(kind: JobKind, files: Sequence[InputFile], options: Mapping[str, Any]) -> str:
     """Return the digest of files and options; where a set may have several files of a role, their order does not count."""
-    digests: dict[str, str | list[str]] = {f.role.value: f.sha256 for f in files if f.role is not Role.SIDECAR}
+    digests: dict[str, str | list[str]] = {f.role.value: f.sha256 for f in sent(files)}
     for role in kind.roles:
         if kind.most(role) > 1:
             digests[role.value] = sorted(f.sha256 for f in files if f.role is role)
@@ -176,7 +181,7 @@ def is_result(made: Job, job: Job) -> bool:
     """
     results = {file.sha256 for file in (*made.results, *made.processed)}
     inputs = {file.sha256 for file in made.files}
-    files = [file for file in job.files if file.role is not Role.SIDECAR]
+    files = sent(job.files)
     if made.kind != job.kind or all(file.role is Role.IMAGE for file in files):
         return all(file.sha256 in results for file in files)
     models = {file.sha256 for file in files if file.role is Role.MODEL}

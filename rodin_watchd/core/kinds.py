@@ -48,6 +48,7 @@ class JobKind:
     usual_seconds: float  # half of all tasks are done by then: a guess that counts as much as one finished task
     duration_prefix: str  # keeps its durations apart from those of other kinds
     alone: str = ""  # the option that can stand for all files of a set; "": none can
+    sequels: tuple[str, ...] = ()  # the kinds that its result can go on to, each made of one model and one image
 
     @property
     def roles(self) -> tuple[Role, ...]:
@@ -61,7 +62,11 @@ class JobKind:
 
     def most(self, role: Role) -> int:
         """Return how many files of a role a set may have; one sidecar is always allowed."""
-        return 1 if role is Role.SIDECAR else self.files[role].most if role in self.files else 0
+        if role is Role.SIDECAR:
+            return 1
+        if role is Role.THEN_IMAGE:
+            return int(bool(self.sequels))
+        return self.files[role].most if role in self.files else 0
 
     def duration_class(self, options: Mapping[str, OptionValue]) -> str:
         """Name the kind of a task by how long it takes: tasks of one name take about as long."""
@@ -217,6 +222,7 @@ GENERATE: Final = JobKind(
     usual_seconds=90.0,
     duration_prefix="generate/",
     alone="prompt",
+    sequels=("texture",),
 )
 
 KINDS: Final[Mapping[str, JobKind]] = {kind.name: kind for kind in (TEXTURE, GENERATE)}
@@ -224,6 +230,12 @@ KINDS: Final[Mapping[str, JobKind]] = {kind.name: kind for kind in (TEXTURE, GEN
 
 DEFAULT: Final = next(iter(KINDS.values()))
 """The kind of a set that asks for none."""
+
+SEQUELS: Final = tuple(dict.fromkeys(name for kind in KINDS.values() for name in kind.sequels))
+"""The kinds that a result can go on to; the options of each are in a table of its name."""
+
+THEN_KEYS: Final = frozenset({"then", "then_image", *SEQUELS})
+"""What TOML files say of the job that follows."""
 
 
 def kind_of(job: Job) -> JobKind:
@@ -293,20 +305,40 @@ def _either(one: Any, other: Any) -> Any:  # noqa: ANN401 - types as values
 
 if TYPE_CHECKING:
     KindName = str
+    SequelName = str
     AnyOptions = TextureOptions  # checkers see the fields of one kind alone
+    AnyRequest = TextureOptions
 else:
     KindName = Literal[tuple(KINDS)]
+    SequelName = Literal[SEQUELS]
     AnyOptions = create_model(
         "Options",
         __base__=Options,
         __doc__="What to ask the vendor for, in a job of any kind.",
         **_fields(kind.options for kind in KINDS.values()),
     )
+    AnyRequest = create_model(
+        "Request",
+        __base__=AnyOptions,
+        __doc__="The options of a job of any kind, and in tables those of the job that follows.",
+        **{
+            name: (
+                KINDS[name].options | None,
+                Field(
+                    default=None,
+                    description=f'The options of the {KINDS[name].noun} that follows with then = "{name}".',
+                ),
+            )
+            for name in SEQUELS
+        },
+    )
 
 
 def kinds_with(key: str) -> tuple[JobKind, ...]:
-    """Return the kinds that have this option."""
-    return tuple(kind for kind in KINDS.values() if key in declared(kind.options))
+    """Return the kinds that have this option, or whose results can go on, for what is said of that."""
+    return tuple(
+        kind for kind in KINDS.values() if key in declared(kind.options) or (key in THEN_KEYS and kind.sequels)
+    )
 
 
 @cache

@@ -321,6 +321,36 @@ def claim(job: Job, problem: Problem | None, now: float) -> Transition:
     return Transition(begun, action=state.value, message=message, code=code)
 
 
+def hand_over(archived: Job, now: float) -> tuple[Transition, ...]:
+    """Begin the job that follows one that was just archived, if one does: to be committed with that move, so that it begins once."""
+    then = archived.then
+    if archived.state is not State.ARCHIVED or then is None:
+        return ()
+    job = Job(
+        id=then.job_id,
+        name=_named_after(archived.name, then.kind),
+        folder=archived.folder,
+        state=State.CLAIMED,
+        files=then.files,
+        kind=then.kind,
+        options=then.options,
+        plugins=archived.plugins,
+        created_at=now,
+        again=archived.again,
+        follows=archived.id,
+    )
+    return (claim(job, then.problem, now),)
+
+
+def _named_after(name: str, kind: str) -> str:
+    """Return the name of what follows a set; a very long one stays as it is, for folders get it."""
+    longer = f"{name}-{kind}"
+    return longer if len(longer.encode("utf-8", "surrogateescape")) <= _LONGEST_NAME_BYTES else name
+
+
+_LONGEST_NAME_BYTES: Final = 200
+
+
 def noted(job: Job, action: str, message: str) -> Transition:
     """Write something into a job's history that changes nothing about it."""
     return Transition(job, action, message)
@@ -648,9 +678,19 @@ def hold_unsent(
     """Return the moves for a live job that may have been sent elsewhere, for that `reason`; none if it may go on.
 
     What is held has a purchase that is not known to be free: also where this service's own upload, which was cut off, was.
+    What follows a job may have been sent as well, and is not sent when that job is delivered.
     `price` tells what an article may have cost, in credits; `account`: whose credits it spent.
     """
     problem = _problem(job, reason)
+    if job.then and job.then.problem is None:
+        job = replace(job, then=replace(job.then, problem=problem))
+        return _held_unsent(job, problem, now, price, account) or (noted(job, "doubted", problem.message),)
+    return _held_unsent(job, problem, now, price, account)
+
+
+def _held_unsent(
+    job: Job, problem: Problem, now: float, price: Callable[[Article], Decimal], account: str
+) -> tuple[Transition, ...]:
     if job.state is State.STAGED or (job.state is State.UPLOADING and job.answer is None):
         begun = begin_upload(job, now, price(article_of(job)), account)
         return (begun, _held(begun.job, problem, now))

@@ -47,7 +47,7 @@ def _plain(node: Any, definitions: Node) -> Any:  # noqa: ANN401  # any JSON val
         return [_plain(item, definitions) for item in node]
     if not isinstance(node, dict):
         return node
-    merged = _without_null(_dereferenced(node, definitions))
+    merged = _dereferenced(_without_null(_dereferenced(node, definitions)), definitions)
     return {key: _plain(value, definitions) for key, value in merged.items() if key != "$defs"}
 
 

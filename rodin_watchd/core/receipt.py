@@ -37,6 +37,8 @@ def receipt(job: Job, version: str, now: float) -> str:
         for r in job.published
     ]
     found = _facts_of(job, version, now)
+    if job.then:
+        found["job"]["then"] = job.then.job_id
     if notes := _notes(job):
         found["job"]["notes"] = notes
     return sealed(tomli_w.dumps({**found, "results": results, **({"plugins": dict(job.facts)} if job.facts else {})}))
@@ -99,6 +101,8 @@ def _facts_of(job: Job, version: str, now: float) -> dict[str, Any]:
         "times": _times(job),
         "inputs": _inputs(job),
     }
+    if job.follows:
+        fields["job"]["follows"] = job.follows
     if job.task:
         fields["task"] = {"uuid": _text(job.task.uuid), "submitted_at": instant(job.task.submitted_at)}
     return fields
@@ -124,11 +128,18 @@ def report_text(job: Job, now: float, zone: tzinfo, notes: tuple[str, ...] = ())
         *_paragraph("Who can act:", WHO_CAN_ACT[problem.fault]),
         *_paragraph("What it cost:", cost(job)),
         *_paragraph("What to do:", advice(job)),
-        *(line for note in notes for line in _paragraph("Note:", note)),
+        *(line for note in (*notes, *_before(job)) for line in _paragraph("Note:", note)),
         "",
         f"Job {job.id}, {local(now, zone)}.{task}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _before(job: Job) -> list[str]:
+    """Return what people must know of the job that this one follows."""
+    if not job.follows:
+        return []
+    return [f"It was to go on from the result of job {job.follows}. That one was delivered, and stays delivered."]
 
 
 def _paragraph(label: str, text: str) -> list[str]:

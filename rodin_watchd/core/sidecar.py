@@ -15,7 +15,19 @@ from typing import TYPE_CHECKING, Annotated, Final, Self, TypeAlias, TypeVar
 
 from pydantic import AfterValidator, Field, ValidationError
 
-from rodin_watchd.core.kinds import DEFAULT, KINDS, AnyOptions, JobKind, KindName, kinds_with, unfit_values
+from rodin_watchd.core.kinds import (
+    DEFAULT,
+    KINDS,
+    SEQUELS,
+    THEN_KEYS,
+    AnyOptions,
+    AnyRequest,
+    JobKind,
+    KindName,
+    SequelName,
+    kinds_with,
+    unfit_values,
+)
 from rodin_watchd.core.model_words import quoted
 from rodin_watchd.core.names import match_key
 from rodin_watchd.core.options import Options, declared, frozen
@@ -33,7 +45,7 @@ from rodin_watchd.errors import SidecarError
 from rodin_watchd.model import Role
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from rodin_watchd.model import OptionValue
     from rodin_watchd.problem import Problem
@@ -69,12 +81,13 @@ _NOT_IN_PRESETS: Final = MappingProxyType(
         "model": _ONE_SET_ONLY,
         "image": _ONE_SET_ONLY,
         "images": _ONE_SET_ONLY,
+        "then_image": _ONE_SET_ONLY,
         "again": "this belongs in a sidecar: in a preset it would pay again and again for every set of the folder",
     }
 )
 
 
-class Preset(AnyOptions):
+class Preset(AnyRequest):
     """What every set of one folder has in common (`_folder.toml`)."""
 
     plugins: dict[str, dict[str, object]] = Field(
@@ -85,6 +98,12 @@ class Preset(AnyOptions):
         description="What to make. texture: a texture for a model, after an image; generate: a new model, after one to five "
         "images or the prompt alone. Without it, the preset of the folder decides, else it is a texture.",
         examples=["generate"],
+    )
+    then: SequelName | None = Field(
+        default=None,
+        description="Of a new model: what its result goes on to, as a purchase of its own. texture: it is textured, after an "
+        "image of the set.",
+        examples=["texture"],
     )
 
 
@@ -107,6 +126,12 @@ class Sidecar(Preset):
         description="Of a new model: its images, one to five, as for image; [] where the prompt stands alone.",
         examples=[["front.png", "back.png"]],
     )
+    then_image: Reference | None = Field(
+        default=None,
+        description="Of a new model: the image for what follows, as for image, if it is not the first image of the set. "
+        "The images of the set are named as well, with image or images.",
+        examples=["oak.png"],
+    )
     again: Again = Field(
         default=False,
         description="Pay once more for files and options that were paid for before: true, once; "
@@ -121,6 +146,7 @@ class Misread:
     problem: Problem
     text: str = ""
     unknown: str = ""  # for people: why nobody knows what it names, which may be any file then
+    kind: str = ""  # of the job that it asks for, if that can be read
 
     @classmethod
     def of(cls, problem: Problem, data: bytes) -> Self:
@@ -131,7 +157,8 @@ class Misread:
         encodings = (marked, *_OTHER_ENCODINGS, *(_WIDE_ENCODINGS if b"\0" in data else ()))
         texts = dict.fromkeys(data.decode(encoding, "replace") for encoding in encodings)
         spelled = (_with_plain_paths(spelling) for text in texts for spelling in (text, _without_escapes(text)))
-        return cls(problem, match_key("\n".join(dict.fromkeys(spelled))))
+        kind = parse(data, "").values.get("kind")
+        return cls(problem, match_key("\n".join(dict.fromkeys(spelled))), kind=str(kind) if kind in KINDS else "")
 
     def mentions(self, name: str) -> bool:
         """Tell whether a file of this name is named in it, by an artist's eye."""
@@ -210,7 +237,7 @@ def misfits(kind: JobKind, said: Preset) -> dict[str, str]:
     told: dict[str, str] = {}
     own, known = declared(kind.options), declared(AnyOptions)
     for key in sorted(said.model_fields_set):
-        if key in known and key not in own:
+        if (key in known and key not in own) or (key in THEN_KEYS and not kind.sequels):
             others = " or ".join(f'kind = "{other.name}"' for other in kinds_with(key))
             told[key] = f'{key}: this is for {others}, not for kind = "{kind.name}"'
     told |= unfit_values(kind, said)
@@ -231,14 +258,50 @@ def _misnamed(kind: JobKind, said: Sidecar) -> dict[str, str]:
         told["images"] = f"images: {len(said.images)} are named; at most {most} are taken"
     elif said.images is not None and said.image:
         told["image"] = "image: it stands beside images; name all of them there"
+    if said.then_image and said.images is None and not said.image:
+        told["then_image"] = (
+            "then_image: name the images of the new model as well, with image or images (images = [] where the prompt "
+            "stands alone)"
+        )
     return told
+
+
+def misled(kind: JobKind, presets: Sequence[Preset], sidecar: Sidecar | None, *, has_image: bool) -> list[str]:
+    """Return what is wrong with what a set says of the job that follows, all its TOML files together.
+
+    `has_image`: whether it has an image of its own.
+    """
+    if not kind.sequels:  # `misfits` says so
+        return []
+    then = sequel_of(kind, *presets, *([sidecar] if sidecar else []))
+    other = sidecar.then_image if sidecar else None
+    told = [
+        f'[{name}]: this is for then = "{name}"' for name in SEQUELS if name != then and getattr(sidecar, name, None)
+    ]
+    if other and not then:
+        told.append("then_image: this is for a set with then")
+    if then and not (has_image or other):
+        told.append(f'then_image: with then = "{then}" a set without an image names one')
+    return told
+
+
+def sequel_of(kind: JobKind, *layers: Preset) -> str:
+    """Return the kind that the result of a set goes on to, by the nearest TOML file that says one; "" for none."""
+    said = next((layer.then for layer in reversed(layers) if layer.then), "")
+    return said if said in kind.sequels else ""
+
+
+def layered_of_sequel(name: str, defaults: Options, *layers: Preset) -> dict[str, OptionValue]:
+    """Put the options of the job that follows over each other: the config's `[defaults]`, then the tables of its name."""
+    tables = (getattr(layer, name) for layer in layers)
+    return layered(defaults, *filter(None, tables), kind=KINDS[name])
 
 
 def _reference_problems(document: Document, folder: str) -> Iterator[TextProblem]:
     """Yield what is wrong with the paths that a sidecar names."""
     values = document.values
     several = values.get("images")
-    named = [("model", values.get("model")), ("image", values.get("image"))]
+    named = [(key, values.get(key)) for key in ("model", "image", "then_image")]
     named += [("images", one) for one in (several if isinstance(several, list) else ())]
     for key, reference in named:
         if not isinstance(reference, str) or not reference:

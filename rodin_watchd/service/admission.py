@@ -153,7 +153,8 @@ def _known_gate(store: StoreReader, clock: Clock, window_seconds: float) -> Gate
     now, monotonic = clock.now(), clock.monotonic()
     known = Gate.stored(store.gate(), monotonic)
     jobs = (job for job in store.jobs(changed_since=now - window_seconds) if State.CLAIMED in job.times)
-    taken = {_job_name(job): Arrival(monotonic - max(now - job.created_at, 0.0), _TAKEN) for job in jobs}
+    dropped = (job for job in jobs if not job.follows)
+    taken = {_job_name(job): Arrival(monotonic - max(now - job.created_at, 0.0), _TAKEN) for job in dropped}
     return replace(known, arrived={**taken, **known.arrived})
 
 

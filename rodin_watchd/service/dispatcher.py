@@ -267,7 +267,7 @@ class Dispatcher:
         if isinstance(outcome, Unknown):
             self._commit_outcome(job, transition, now)
         elif _must_survive(job, transition, outcome):
-            self._job_store.commit([transition], now)
+            self._job_store.commit([transition, *machine.hand_over(transition.job, now)], now)
         else:
             self._job_store.note(transition.job)
         if transition.job.state in machine.RESTING:

@@ -27,7 +27,7 @@ from rodin_watchd.core.pairing.candidates import LEFTOVERS, Candidate, Member
 from rodin_watchd.core.receipt import is_ours
 from rodin_watchd.core.sets import ReadySet, View, WaitingSet
 from rodin_watchd.core.settle import Judgement, Readiness, Rules, Sighting, is_settled, judge, observe
-from rodin_watchd.core.sidecar import PRESET_NAME, Misread, Preset, Sidecar, misfits, read_preset, read_sidecar
+from rodin_watchd.core.sidecar import PRESET_NAME, Misread, Preset, Sidecar, misfits, misled, read_preset, read_sidecar
 from rodin_watchd.core.toml_text import LIMIT_BYTES
 from rodin_watchd.errors import SidecarError
 from rodin_watchd.model import Entry, Kind, Role
@@ -471,6 +471,8 @@ def _misfit(candidate: Candidate, sidecar: Sidecar | None, presets: Sequence[Pre
     kind = KINDS[candidate.kind]
     told = [words for preset in presets for words in unfit_values(kind, preset).values()]
     told += misfits(kind, sidecar).values() if sidecar else ()
+    has_image = candidate.member(Role.IMAGE) is not None
+    told += misled(kind, presets, sidecar, has_image=has_image)
     return SidecarError("\n".join(told)).problem if told else None
 
 

@@ -17,6 +17,7 @@ from rodin_watchd.core.dedup import (
     made_before,
     paid_with,
     refused_before,
+    sent,
 )
 from rodin_watchd.core.kinds import kind_of
 from rodin_watchd.core.machine import ENDED, LOSS, SENDING, SUBMITS, Loss, noted
@@ -28,7 +29,7 @@ from rodin_watchd.core.schedule import vendor_seconds
 from rodin_watchd.core.store import NO_META, Affordable, Beside, CommandReply, Store
 from rodin_watchd.errors import CommandRefusedError, DiskError, DuplicateSetError
 from rodin_watchd.log_lines import NOBODY, fields
-from rodin_watchd.model import Job, Role, ServiceEvent, State, Transition
+from rodin_watchd.model import Job, ServiceEvent, State, Transition
 
 log = logging.getLogger("rodin_watchd")
 
@@ -236,8 +237,8 @@ class JobStore:
 
     def _made_before(self, job: Job) -> DuplicateSetError | None:
         """Return why a staged job is no set but a result of this service, if it is: a copy that came without its receipt."""
-        first = next((file for file in job.files if file.role is not Role.SIDECAR), None)
-        if first is None:
+        first = next(iter(sent(job.files)), None)
+        if first is None or job.follows:  # what follows is made of a result, because a person has said so
             return None
         made = (one for one in self._store.made(first.sha256) if is_result(one, job))
         return next((made_before(one, job) for one in made), None)

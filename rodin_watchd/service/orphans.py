@@ -46,9 +46,11 @@ class Orphans:
         if Mount.INBOX not in away:
             self._rescue()
         there = self.spool.work_folders()
-        for name in sorted(there - self.job_store.jobs.keys()):
+        jobs = self.job_store.jobs
+        to_follow = {job.then.job_id for job in jobs.values() if job.then}
+        for name in sorted(there - jobs.keys() - to_follow):
             self._set_aside(name)
-        for job in list(self.job_store.jobs.values()):
+        for job in list(jobs.values()):
             if job.state in _WITH_INPUTS | _WITH_RESULTS and not self._has_files(job):
                 self._note(job)
 

@@ -24,6 +24,7 @@ from rodin_watchd.model import (
     OwedCall,
     ResultFile,
     Role,
+    Sequel,
     ServiceEvent,
     Signature,
     State,
@@ -169,6 +170,22 @@ def test_all_moves_are_stored_or_none(backend: Backend, store: Store) -> None:
         for known in (store, reader):
             assert {job.state for job in known.jobs()} == {S.STAGED}
             assert (known.meta("key"), known.answer(number), known.newest_purchase()) == (None, None, 0)
+
+
+def test_a_move_and_the_job_that_follows_are_stored_together_or_not(backend: Backend, store: Store) -> None:
+    """Both are found as they were stored; where the second cannot be begun, the first has not moved either."""
+    problem = JournalError("Doubtful.").problem
+    then = Sequel("b1", "texture", "a1.png", {"seed": 3}, a_job("b1").files, problem)
+    first = replace(led(store, a_job("a1"), *SENT, *AT_VENDOR), then=then)
+    archived = Transition(replace(first, state=S.ARCHIVED), "archived")
+    second = replace(a_job("b1"), follows="a1")
+    with pytest.raises(JournalError):
+        store.commit([archived, Transition(replace(second, state=S.STAGED, fingerprint=""), "claimed")], NOW)
+    assert [job.state for job in store.jobs()] == [S.DELIVERED]
+    store.commit([archived, Transition(second, "claimed")], NOW)
+    with closing(backend.look()) as reader:
+        for known in (store, reader):
+            assert (known.job("a1"), known.job("b1")) == (archived.job, second)
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,8 @@ LOST = Problem("task-lost", Fault.VENDOR, Scope.SET, "The vendor does not know t
 BRIEF = {
     "kind",
     *(
+        "follows",
+        "then",
         "id",
         "set",
         "folder",

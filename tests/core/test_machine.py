@@ -8,7 +8,19 @@ from itertools import product
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from job_samples import NOW, PAID, SERVICE_ERRORS, SET_PROBLEM, TASK, a_job, accepted, all_errors, all_problems, said
+from job_samples import (
+    NOW,
+    PAID,
+    SERVICE_ERRORS,
+    SET_PROBLEM,
+    TASK,
+    a_job,
+    accepted,
+    all_errors,
+    all_problems,
+    said,
+    some_files,
+)
 
 from rodin_watchd.core.commands import cancel, resolve_adopt, resolve_give_up, resolve_not_charged, retry
 from rodin_watchd.core.kinds import TEXTURE
@@ -23,6 +35,7 @@ from rodin_watchd.core.machine import (
     answered,
     begin_upload,
     close_upload,
+    hand_over,
     move,
     outcome_of,
     understood,
@@ -45,6 +58,7 @@ from rodin_watchd.model import (
     Outcome,
     Rejected,
     Retry,
+    Sequel,
     State,
     Step,
     Unknown,
@@ -509,3 +523,29 @@ def test_a_failed_task_is_final() -> None:
     moved = after(a_job(S.SUBMITTED), Rejected(TaskFailedError().problem), NOW, 0.5)
     assert (moved.job.state, moved.job.charges, moved.job.task) == (S.FAILING, 1, replace(TASK, subscription_key=""))
     assert moved.message == TaskFailedError().message
+
+
+# ---- what follows ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", State)
+def test_what_follows_begins_when_the_first_job_is_archived(state: State) -> None:
+    """And in no other state; it is of the same folder and settings, has a name after the first one, and each names the other."""
+    then = Sequel("b1", "texture", "chair.png", {"seed": 3}, some_files())
+    first = a_job(state, then=then, again="once more", plugins={"resize": {"to": 1}}, folder="oak")
+    begun = hand_over(first, NOW)
+    if state is not State.ARCHIVED:
+        assert begun == ()
+        return
+    ((job, action, _, _),) = [(t.job, t.action, t.message, t.code) for t in begun]
+    assert (job.id, job.follows, job.name, job.folder, job.kind) == ("b1", first.id, "chair-texture", "oak", "texture")
+    assert (job.state, action, job.files, job.options) == (State.CLAIMED, "claimed", then.files, then.options)
+    assert (job.again, job.plugins, job.consent, job.charges) == (first.again, first.plugins, "", 0)
+    assert hand_over(replace(first, then=None), NOW) == ()
+
+
+def test_a_very_long_name_is_not_made_longer() -> None:
+    """Folders get it, and those have room for 255 bytes."""
+    then = Sequel("b1", "texture", "chair.png", {}, some_files())
+    (begun,) = hand_over(a_job(State.ARCHIVED, then=then, name="\u00e4" * 100), NOW)
+    assert begun.job.name == "\u00e4" * 100

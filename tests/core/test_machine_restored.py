@@ -9,8 +9,8 @@ from decimal import Decimal
 import pytest
 from job_samples import NOW, TASK, a_job
 
-from rodin_watchd.core.machine import OLDER, copied, hold_unsent, put_back
-from rodin_watchd.model import Answer, State
+from rodin_watchd.core.machine import OLDER, copied, hand_over, hold_unsent, put_back
+from rodin_watchd.model import Answer, Sequel, State
 
 REASON = put_back(NOW - 5, UTC)
 PRICE = Decimal(2)
@@ -59,6 +59,19 @@ def test_an_answer_that_names_the_task_is_believed(state: State) -> None:
     assert hold_unsent(replace(a_job(state), answer=accepted), REASON, NOW, lambda _: PRICE, "k") == ()
     (move,) = hold_unsent(replace(a_job(state), answer=Answer(503, b"")), REASON, NOW, lambda _: PRICE, "k")
     assert move.job.state is State.HELD
+
+
+@pytest.mark.parametrize("state", [State.CLAIMED, State.STAGED, State.SUBMITTED, State.DELIVERED])
+def test_what_follows_may_have_been_sent_as_well(state: State) -> None:
+    """It is not sent when the first job is delivered after all; a second look changes nothing more."""
+    job = replace(a_job(state), then=Sequel("b1", "texture", "chair.png", {}, a_job().files))
+    moved = hold_unsent(job, OLDER, NOW, lambda _: PRICE, "k")[-1].job
+    assert moved.then
+    assert moved.then.problem
+    assert moved.then.problem.code == "unknown-outcome"
+    assert hold_unsent(replace(moved, state=State.DELIVERED), OLDER, NOW, lambda _: PRICE, "k") == ()
+    (begun,) = hand_over(replace(moved, state=State.ARCHIVED), NOW)
+    assert (begun.job.state, begun.job.problem) == (State.FAILING, moved.then.problem)
 
 
 def test_a_copied_root_is_named() -> None:

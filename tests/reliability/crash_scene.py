@@ -167,6 +167,13 @@ def failing_set(seed: int) -> DroppedSet:
     return DroppedSet(name, files, model=f"{name}.glb", image=f"{name}.png", end=End.FAILS)
 
 
+def followed_set(seed: int) -> DroppedSet:
+    """Give an image of which a new model is to be made, which is to be textured then. What is bought first is the image alone."""
+    name = f"new{seed}"
+    files = {f"{name}.png": png(seed), f"{name}.toml": b'kind = "generate"\nthen = "texture"\n'}
+    return DroppedSet(name, files, model=f"{name}.toml", image=f"{name}.png")
+
+
 def all_kinds(seed: int) -> tuple[DroppedSet, ...]:
     """Give one set of each kind; the next call needs a seed higher by ten."""
     return (

@@ -354,7 +354,7 @@ def _wrong_content(
     scenes: Sequence[Scene], jobs: Mapping[tuple[int, str], Job], charge: ChargeRow
 ) -> Iterator[Violation]:
     """Compare what was bought with what lies where the job of that task has ended."""
-    bought = {charge["model_sha256"] or "", charge["image_sha256"]}
+    bought = {charge["image_sha256"], *([charge["model_sha256"]] if charge["model_sha256"] else [])}
     owners = [(n, job) for (n, _), job in jobs.items() if job.task and job.task.uuid == charge["task_uuid"]]
     if not owners:
         held = any(job.state is State.HELD and bought <= {f.sha256 for f in job.files} for job in jobs.values())

@@ -11,7 +11,7 @@ from functools import partial
 from crash_scene import DroppedSet, Scene, base_name_set, failing_set, folder_set, refused_set, sidecar_sets
 from crash_start import Crash, alive, passes
 from crash_truth import Violation, at_rest, wrongly_held
-from stories import Attack, Attempt, Bench, SceneMaker, Story, bare, plugged, scattered, usual
+from stories import Attack, Attempt, Bench, SceneMaker, Story, bare, followed, goes_on, plugged, scattered, usual
 
 from rodin_watchd.emulator.faults import EmulatedFault, parse_fault
 from rodin_watchd.emulator.ledger import ChargeRow
@@ -146,4 +146,7 @@ RANDOM = Story(
     missing=lambda: "",
     weight=2,
 )
-KILL_STORIES = (BEFORE, AFTER, TWICE, PLUGGED, RANDOM)
+FOLLOWED = Story(
+    "killed where one job goes on as another", at_each_effect(followed, after=True), scene=followed, judge=goes_on
+)
+KILL_STORIES = (BEFORE, AFTER, TWICE, PLUGGED, FOLLOWED, RANDOM)

@@ -164,7 +164,7 @@ def check_money(
     """
     jobs: dict[Content, list[Job]] = {}
     for job in told.jobs.values():
-        if bought(job)[0]:
+        if bought(job)[0] != "":
             jobs.setdefault(bought(job), []).append(job)
     paid = Counter(charge.bought for charge in charges)
     assert paid.keys() <= jobs.keys(), "bought what nobody dropped"
@@ -184,10 +184,11 @@ def check_money(
 
 
 def bought(job: Job) -> Content:
-    """Return what a job buys; its model is "" until it is known."""
-    model, image = job.file(Role.MODEL), job.file(Role.IMAGE)
-    options = tuple(sorted(submit_fields(kind_of(job), job.options)))
-    return (model.sha256 if model else "", image.sha256 if image else "", options)
+    """Return what a job buys; its model is "" until it is known, and None where its kind has none (with one image at most)."""
+    model, image, kind = job.file(Role.MODEL), job.file(Role.IMAGE), kind_of(job)
+    options = tuple(sorted(submit_fields(kind, job.options)))
+    unknown = "" if kind.most(Role.MODEL) else None
+    return (model.sha256 if model else unknown, image.sha256 if image else "", options)
 
 
 def _consents(jobs: Iterable[Job], leaves: Leaves) -> int:

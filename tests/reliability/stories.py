@@ -28,7 +28,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Self, TypeAlias
 
-from crash_scene import Scene, all_kinds, base_name_set, failing_set
+from crash_scene import Scene, all_kinds, base_name_set, failing_set, followed_set
 from crash_start import NO_COMPILER, RUN_SECONDS, Crash, Ended, Start, build, warm
 from crash_truth import (
     Kind,
@@ -42,9 +42,9 @@ from crash_truth import (
     why_held,
     wrongly_held,
 )
-from ledgers import Leaves
+from ledgers import Leaves, Told, check_money
 
-from rodin_watchd.emulator.ledger import ChargeRow
+from rodin_watchd.emulator.ledger import Charge, ChargeRow
 from rodin_watchd.emulator.server import Emulator
 from rodin_watchd.emulator.settings import EmulatorSettings
 from rodin_watchd.model import State
@@ -198,6 +198,16 @@ def plugged(folder: Path, base_url: str) -> Iterator[Scene]:
     yield scene
 
 
+@contextmanager
+def followed(folder: Path, base_url: str) -> Iterator[Scene]:
+    """Give a scene with an image whose new model is to be textured after it: a copy of it goes on."""
+    scene = Scene(folder / "root", base_url)
+    scene.drop([followed_set(SEED)])
+    for one in scene.sets:
+        scene.inventory.named_again(one.files[one.image])
+    yield scene
+
+
 # ---- judges ---------------------------------------------------------------------------------------------------------
 
 
@@ -218,6 +228,34 @@ def holds(attempt: Attempt) -> list[Violation]:
         mine = attempt.doubtful & {job.id for job, _ in scene.history().values()}
         found += [*wrongly_held(scene, mine), *needlessly_held(scene, mine)]
     return found
+
+
+def goes_on(attempt: Attempt, charges: Sequence[ChargeRow]) -> list[Violation]:
+    """Each of two jobs ended as it would have, bought once, the second of the very model of the first; or it was held in doubt."""
+    told = Told.of(attempt.scene.journal)
+    jobs = told.jobs.values()
+    found = [*conserved(attempt.scenes, charges), *holds(attempt)]
+    try:
+        check_money(told, [_charge(row) for row in charges], attempt.leaves)
+    except AssertionError as error:
+        found.append(Violation(Kind.DUPLICATE, str(error)))
+    wanted = {("generate", State.ARCHIVED): 1, ("texture", State.ARCHIVED): 1}
+    ended = Counter((job.kind, job.state) for job in jobs)
+    if ended != wanted and not any(job.state is State.HELD for job in jobs):
+        found.append(Violation(Kind.LOST, f"one of two jobs is missing, or failed: {dict(ended)}"))
+    made = {result.sha256 for job in jobs if job.kind == "generate" for result in job.results}
+    textured = [row for row in charges if row["model_sha256"]]
+    found += [
+        Violation(Kind.WRONG, f"another model was textured: {row}")
+        for row in textured
+        if row["model_sha256"] not in made
+    ]
+    return found
+
+
+def _charge(row: ChargeRow) -> Charge:
+    money = Decimal(row["credits"]), Decimal(row["balance"])
+    return Charge(row["task_uuid"], row["model_sha256"], row["image_sha256"], row["options"], *money, row["at"])
 
 
 def conserves(attempt: Attempt, charges: Sequence[ChargeRow]) -> list[Violation]:

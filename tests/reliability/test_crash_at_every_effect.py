@@ -10,14 +10,15 @@ from pathlib import Path
 import pytest
 from crash_start import NO_COMPILER, Crash, build, cold
 from effort import EFFORT
-from kill_stories import AFTER, PLUGGED, kill_at
-from stories import FAST, Attempt, Bench, Story, Trial, plugged, usual
+from kill_stories import AFTER, FOLLOWED, PLUGGED, kill_at
+from stories import FAST, Attempt, Bench, Story, Trial, followed, plugged, usual
 
 from rodin_watchd.emulator.server import Emulator
 
 pytestmark = [pytest.mark.skipif(bool(NO_COMPILER), reason=NO_COMPILER), pytest.mark.timeout(300)]
 
 SINGLE, PAIRS, PARTS, WITH_PLUGIN = (4, 1, 2, 2) if EFFORT == 1 else (6 * EFFORT, EFFORT, 2 * EFFORT, 2 * EFFORT)
+FOLLOWING = 3 if EFFORT == 1 else 4 * EFFORT
 """How many scenes are killed once and twice, and into how many tests they are cut.
 
 `make thorough` kills many times as many in these ways, `make soak` kills at each effect.
@@ -79,6 +80,14 @@ def test_two_crashes_are_survived(bench: Bench, total: int, pair: int) -> None:
     trial = killed(AFTER, bench, *crashes)
     assert trial.failures == []
     assert trial.kills
+
+
+def test_a_job_that_goes_on_survives_a_crash(bench: Bench) -> None:
+    """Killed in both jobs and between them: two jobs, two purchases, each once, the second of the model of the first."""
+    crashes = spread(bench.effects(followed), FOLLOWING + 2)[1:-1]
+    done = [killed(FOLLOWED, bench, Crash(at, after=bool(number % 2))) for number, at in enumerate(crashes)]
+    assert [failure for trial in done for failure in trial.failures] == []
+    assert sum(trial.kills for trial in done) >= len(done) - 1
 
 
 def test_calls_of_plugins_survive_a_crash(bench: Bench) -> None:

@@ -53,7 +53,7 @@ from rodin_watchd.adapters.spool.moving import (
 )
 from rodin_watchd.adapters.spool.sealing import linked
 from rodin_watchd.adapters.spool.sharing import PLAIN, Sharing
-from rodin_watchd.adapters.spool.taking import is_claimed, rescue, take_file
+from rodin_watchd.adapters.spool.taking import is_claimed, lay_in, rescue, take_file
 from rodin_watchd.core.layout import (
     ARCHIVE,
     BUILT,
@@ -77,7 +77,7 @@ from rodin_watchd.core.receipt import is_as_written
 from rodin_watchd.core.status import is_page
 from rodin_watchd.errors import ArchiveError, DiskError, FailedFolderError, FolderGoneError, OutboxError, RightsError
 from rodin_watchd.hooks.trees import remove
-from rodin_watchd.model import InputFile, Job
+from rodin_watchd.model import InputFile, Job, Signature
 
 __all__ = ["RECEIPTS", "Destination", "Spool", "job_named_by"]
 
@@ -310,6 +310,17 @@ class Spool:
         ):
             take_file(self.mounts.anchor(), self._claim(job_id), file, into, as_it_is=as_it_is)
         return self.inputs(job_id) / file.name
+
+    def lay_in(self, job_id: str, source: Path, sha256: str) -> Signature | None:
+        """Copy a file of another job's work into this job's inputs, and return what it is there; may be repeated.
+
+        None where it is neither there with this digest nor at its source. Raises DiskError.
+        """
+        with (
+            self._disk_errors(f"{self.inputs(job_id)} cannot be written"),
+            folder_beneath(self._work, f"{job_id}/inputs", make=True) as into,
+        ):
+            return lay_in(self._work, source.relative_to(self.work).as_posix(), sha256, into)
 
     def has_taken(self, job_id: str, file: InputFile) -> bool:
         """Tell whether a member of a set is in the job's work folder, or claimed by the job. Raises DiskError."""

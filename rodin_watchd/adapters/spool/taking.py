@@ -31,7 +31,7 @@ from rodin_watchd.adapters.spool.moving import contents, digest_in, give_back, j
 from rodin_watchd.core.layout import INBOX, REPORT_DATA, Claim
 from rodin_watchd.core.names import printable
 from rodin_watchd.errors import ChangedWhileTakenError, FileRefusedError, FilesError, GoneWhileTakenError, RightsError
-from rodin_watchd.model import InputFile
+from rodin_watchd.model import InputFile, Signature
 
 _MOST_NAMES = 100
 _PART = ".taken.part"  # a copy that is not whole
@@ -53,6 +53,28 @@ def take_file(root: Path | Anchor, claim: Claim, file: InputFile, into: int, *, 
             _finish(root, claim, file, into)
     if not as_it_is:
         _check(file, os.stat(file.name, dir_fd=into, follow_symlinks=False))
+
+
+def lay_in(root: Path | Anchor, source: str, sha256: str, into: int) -> Signature | None:
+    """Copy a file of ours with this digest into the open folder `into`, and return what it is there; may be repeated.
+
+    None where neither has it. It appears under its name when it is whole, durable and proven to have that digest. Raises OSError.
+    """
+    folder, _, name = source.rpartition("/")
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(_PART, dir_fd=into)
+    if is_there(name, into) and digest_in(name, into) != sha256:
+        os.unlink(name, dir_fd=into)
+    if not is_there(name, into):
+        with contextlib.suppress(FileNotFoundError), folder_beneath(root, folder) as parent:
+            with file_in(parent, name) as opened:
+                copy_file(opened, into, _PART, os.fstat(opened))
+            if digest_in(_PART, into) == sha256:
+                os.rename(_PART, name, src_dir_fd=into, dst_dir_fd=into)
+                sync_folder(into)
+            else:
+                os.unlink(_PART, dir_fd=into)
+    return signature_of(os.stat(name, dir_fd=into, follow_symlinks=False)) if is_there(name, into) else None
 
 
 def is_claimed(root: Path | Anchor, claim: Claim, file: InputFile) -> bool:

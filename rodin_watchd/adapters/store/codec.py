@@ -26,6 +26,7 @@ from rodin_watchd.model import (
     OptionValue,
     ResultFile,
     Role,
+    Sequel,
     Signature,
     State,
     Task,
@@ -76,6 +77,7 @@ def job(doc: str) -> Job:
             "results": tuple(ResultFile(**r) for r in data["results"]),
             "processed": tuple(ResultFile(**r) for r in data["processed"]),
             "problem": _problem(data["problem"]) if data["problem"] else None,
+            "then": _sequel(data["then"]) if data.get("then") else None,
         }
     )
 
@@ -128,6 +130,11 @@ def _as_plain(value: Any) -> Any:  # noqa: ANN401 - any of the project's values 
 def _task(data: dict[str, Any]) -> Task:
     found = data.get("credits")
     return Task(**{**data, "credits": None if found is None else Decimal(found)})
+
+
+def _sequel(data: dict[str, Any]) -> Sequel:
+    problem = _problem(data["problem"]) if data["problem"] else None
+    return Sequel(**{**data, "files": tuple(map(_input_file, data["files"])), "problem": problem})
 
 
 def _input_file(data: dict[str, Any]) -> InputFile:

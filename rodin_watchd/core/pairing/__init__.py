@@ -216,7 +216,10 @@ class _Lookup:
 
 
 def _set_of(toml: Member, sidecar: Sidecar, lookup: _Lookup, asked: Asked) -> Candidate:
-    """Build the set that a sidecar names; what it needs and does not name is looked for by base name."""
+    """Build the set that a sidecar names; what it needs and does not name is looked for by base name.
+
+    The image for the job that follows may be one of the images of the set.
+    """
     kind = asked.by(toml)
     named = {
         role: [lookup.named(role, reference, toml) for reference in references]
@@ -226,14 +229,27 @@ def _set_of(toml: Member, sidecar: Sidecar, lookup: _Lookup, asked: Asked) -> Ca
     partners = (role for role, rule in kind.files.items() if rule.least and not named[role])
     found = {**named, **{role: [lookup.partner(role, beside, toml.stem)] for role in partners}}
     parts = [one for role in (Role.MODEL, Role.IMAGE) for one in found[role]]
-    members = tuple(dict.fromkeys((toml, *(m for one in parts for m in one.members))))
-    problem = next((one.problem for one in parts if one.problem), None)
+    own = tuple(dict.fromkeys((toml, *(m for one in parts for m in one.members))))
+    parts += [then := lookup.named(Role.IMAGE, sidecar.then_image, toml) if sidecar.then_image else _Found()]
+    known = {m.path for m in own}
+    members = (*own, *(replace(m, role=Role.THEN_IMAGE) for m in then.members if m.path not in known))
+    problem = next((one.problem for one in parts if one.problem), None) or _same_names(members)
     if problem:
         return replace(_refused(toml, members, problem, lookup), kind=kind.name)
     missing = [one.missing for one in parts if one.missing]
     if not missing and lacks_all(kind, members, asked):
         missing.append(f"{kind.alone} in “{printable(toml.name)}”, or a file that it names")
-    return refuse_formats(Candidate(toml.stem, toml.folder, members, tuple(missing), kind=kind.name))
+    found_set = Candidate(toml.stem, toml.folder, members, tuple(missing), kind=kind.name)
+    return refuse_formats(replace(found_set, then_image=then.members[0].path if then.members else ""))
+
+
+def _same_names(members: Iterable[Member]) -> Problem | None:
+    """Return what is wrong with files of a set that come from several folders and have one name: they go into one folder."""
+    named = Counter(m.name for m in members)
+    twice = next((m for m in members if named[m.name] > 1), None)
+    if twice is None:
+        return None
+    return SidecarError(f"Several files of this set are called “{printable(twice.name)}”: rename them.").problem
 
 
 def _references(sidecar: Sidecar) -> dict[Role, list[str]]:
@@ -326,7 +342,7 @@ def is_apart(sidecars: Sidecars, reports: Iterable[str], within: Callable[[str],
     for path, said in sidecars.items():
         if not isinstance(said, Sidecar):
             return False
-        for reference in filter(None, (said.model, said.image, *(said.images or ()))):
+        for reference in filter(None, (said.model, said.image, said.then_image, *(said.images or ()))):
             try:
                 meant = resolve_member(reference, path.rpartition("/")[0])
             except SidecarError:

@@ -131,6 +131,7 @@ class Candidate:
     problem: Problem | None = None  # it is to be refused
     kind: str = DEFAULT.name  # of the job that it is to become
     awaits: str = ""  # the path of a TOML file that cannot be used, which it waits for
+    then_image: str = ""  # the path of the image for the job that follows, if its sidecar names one
 
     def member(self, role: Role) -> Member | None:
         """Return the member with this role."""
@@ -152,7 +153,7 @@ class Asked:
     def by(self, toml: Member) -> JobKind:
         """Return the kind that a sidecar asks for, by itself or by its folder."""
         said = self.sidecars.get(toml.path)
-        return KINDS[said.kind] if isinstance(said, Sidecar) and said.kind else self.of_folder(toml.folder)
+        return KINDS[said.kind] if said and said.kind else self.of_folder(toml.folder)
 
     def of(self, folder: str, group: Iterable[Member]) -> JobKind:
         """Return the kind of a set of these files of a folder."""
@@ -202,7 +203,7 @@ def _most(kind: JobKind, role: Role, *, together: bool) -> int:
 def lacks_all(kind: JobKind, members: Iterable[Member], asked: Asked) -> bool:
     """Tell whether a set has no file at all, and its sidecar does not say what can stand for all of them."""
     group = tuple(members)
-    if any(m.role is not Role.SIDECAR for m in group):
+    if any(m.role in kind.files for m in group):
         return False
     said = asked.said_by(group)
     return not words_of(str(getattr(said, kind.alone, None) or "") if kind.alone else "")

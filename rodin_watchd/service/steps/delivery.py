@@ -7,10 +7,12 @@ from dataclasses import replace
 
 from rodin_watchd import __version__
 from rodin_watchd.adapters.spool.moving import Destination
+from rodin_watchd.core.formats import MODEL_EXTENSIONS
 from rodin_watchd.core.layout import ARCHIVE, FAILED, OUTBOX, RECEIPT, REPORT, REPORT_DATA, RESULTS
+from rodin_watchd.core.names import split_name
 from rodin_watchd.core.receipt import receipt, report_text, report_toml
-from rodin_watchd.errors import ResultsGoneError
-from rodin_watchd.model import Done, Job, Outcome
+from rodin_watchd.errors import FileRefusedError, ResultsGoneError
+from rodin_watchd.model import Done, InputFile, Job, Outcome, Role, Sequel, Signature
 from rodin_watchd.service.steps.files import (
     in_order,
     is_left_to_others,
@@ -51,12 +53,34 @@ def archive(tools: Tools, job: Job) -> Outcome:
     """Move the inputs of a delivered set to the archive, with the receipt.
 
     Inputs that are gone were archived before a crash: where somebody has fetched them since, no empty folder follows.
+    What the job that follows is made of is copied before: from here, where nobody else's file can be taken for it.
     """
+    job = replace(job, then=_laid_out(tools, job, job.then)) if job.then else job
     if tools.spool.has_inputs(job.id):
         put_away(tools.spool, job, ARCHIVE, {RECEIPT: receipt(job, __version__, tools.now())})
     else:
         tools.spool.forget(job.id)
     return Done(job)
+
+
+def _laid_out(tools: Tools, job: Job, then: Sequel) -> Sequel:
+    """Copy a model of the result and an image of the set into the work folder of the job that follows; may be repeated.
+
+    What cannot be copied, because somebody has cleaned up in the work folder, is missed when that job is staged.
+    """
+    model = next((r for r in job.results if split_name(r.name)[1] in MODEL_EXTENSIONS), None)
+    parts = [(Role.MODEL, tools.spool.downloads(job.id), model.name, model.size, model.sha256)] if model else []
+    parts += [
+        (Role.IMAGE, tools.spool.inputs(job.id), file.name, file.signature.size, file.sha256)
+        for file in job.files
+        if file.name == then.image
+    ]
+    files = []
+    for role, folder, name, size, sha256 in parts:
+        found = tools.spool.lay_in(then.job_id, folder / name, sha256)
+        files.append(InputFile(role, f"{job.place}/{name}", found or Signature(size, 0, 0), shared=True, sha256=sha256))
+    unfit = FileRefusedError("The result has no model in a format that the vendor takes.").problem
+    return replace(then, files=tuple(files), problem=then.problem or (None if model else unfit))
 
 
 def _keep_results(tools: Tools, job: Job) -> None:

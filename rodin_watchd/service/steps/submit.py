@@ -7,6 +7,7 @@ import mimetypes
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from rodin_watchd.adapters.images import MOST_BYTES, why_undecodable
 from rodin_watchd.adapters.rodin_client.upload import Upload
@@ -30,6 +31,8 @@ from rodin_watchd.model import Answered, Done, InputFile, Job, Outcome, Role, St
 from rodin_watchd.service.steps.files import in_order, left_behind, remove_set_folder
 from rodin_watchd.service.steps.plugins import consulted
 from rodin_watchd.service.steps.tools import BeforeClosing, Tools, need_room
+
+_IMAGES: Final = (Role.IMAGE, Role.THEN_IMAGE)
 
 
 def stage(tools: Tools, job: Job) -> Outcome:
@@ -87,7 +90,7 @@ def _refuse_large(kind: JobKind, file: InputFile) -> None:
             f"“{name}” has {size:,} bytes; the vendor accepts {file.role}s of at most {most:,}.",
             advice="Make the model smaller (fewer triangles, no embedded textures) and drop the set again.",
         )
-    if file.role is Role.IMAGE and size > MOST_BYTES:
+    if file.role in _IMAGES and size > MOST_BYTES:
         raise FileRefusedError(f"“{name}” has {size:,} bytes; images of at most {MOST_BYTES:,} are accepted.")
 
 
@@ -102,7 +105,7 @@ def _checked(file: InputFile, path: Path) -> InputFile:
             if verdict.wholeness is Wholeness.UNFINISHED:
                 raise UnfinishedFileError(f"“{name}” is not complete: {verdict.detail}.")
             stream.seek(0)
-        if file.role is Role.IMAGE and (why := why_undecodable(path)):
+        if file.role in _IMAGES and (why := why_undecodable(path)):
             raise FileRefusedError(f"“{name}” is not a usable image: {why}.")
         return replace(file, sha256=hashlib.file_digest(stream, "sha256").hexdigest())
 
