@@ -41,7 +41,7 @@ from rodin_watchd.core.kinds import Article, article_of
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.retention import KEPT_SECONDS, urgent_wait_seconds
 from rodin_watchd.core.waits import DAY_SECONDS, DOWNLOAD, POLL, STEP, Backoff
-from rodin_watchd.core.wire import read_submit
+from rodin_watchd.core.wire import consumed, read_submit
 from rodin_watchd.core.wording import local
 from rodin_watchd.errors import (
     ChargedTaskLostError,
@@ -259,8 +259,12 @@ def after(job: Job, outcome: Outcome, now: float, chance: float, poll_seconds: f
 
 
 def answered(job: Job, answer: Answer) -> Transition:
-    """Keep the vendor's raw answer to a submit: to be committed before anybody tries to understand it."""
-    return Transition(replace(job, answer=answer), action=ANSWERED, message=f"HTTP status {answer.status}")
+    """Keep the vendor's raw answer to a submit: to be committed before anybody tries to understand it.
+
+    What it says to have taken counts at once, whatever else it says: a refusal may have cost it, too.
+    """
+    price = max(job.price, consumed(answer) or job.price)
+    return Transition(replace(job, answer=answer, price=price), action=ANSWERED, message=f"HTTP status {answer.status}")
 
 
 def understood(job: Job, now: float) -> Outcome:
@@ -481,7 +485,7 @@ def book_refusals(job: Job, costs: Sequence[Decimal], problem: Problem, now: flo
 def hold_refused(job: Job, problem: Problem, now: float, *, is_free: bool = False) -> Transition:
     """Hold a job that the vendor refused, and may have charged. `is_free`: the balance shows no charge so far."""
     held = replace(job, problem=problem, refused=0 if is_free else job.refused)
-    return move(held, Signal.HOLD, now, problem.message)
+    return move(held, Signal.HOLD, now, problem.message, problem.code)
 
 
 def doubt(job: Job, times: int, problem: Problem, now: float) -> Transition:

@@ -140,6 +140,7 @@ class Since:
     refused: tuple[Refusal, ...] = ()  # oldest first
     gratis: bool = False  # the newest submit that is known to be accepted cost nothing
     prices: frozenset[Decimal] = frozenset({cheapest().listed})  # what purchases took lately, credits
+    accepted: int = 0  # submits that were charged
     unconfirmed: bool = False  # an accepted submit cost what neither the list says nor the balance has ever shown
 
 

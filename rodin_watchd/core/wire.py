@@ -274,6 +274,11 @@ def _refused(answer: Answer, reply: _Reply | None, code: str) -> RodinWatchdErro
     return _failed(kind, answer, reply, documented=code in _DOCUMENTED)
 
 
+def consumed(answer: Answer) -> Decimal | None:
+    """Return the credits that any answer to a submit says it took, also one that names no task; None where it says nothing."""
+    return _consumed(_json_object(answer.body))
+
+
 def _consumed(reply: _Reply | None) -> Decimal | None:
     """Return the credits that the vendor says it took; None where it says nothing that can be believed."""
     found = credits_of((reply or {}).get("consumed"))

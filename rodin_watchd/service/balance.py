@@ -330,7 +330,8 @@ class Prover:
         reading = Reading(lower, since, exact, baseline.settled and baseline.sole and self._trusts)
         learned, back = after(trust, reading, self._settle_seconds, self._ages.older_than(KEEP_SECONDS))
         confirmed = (0, 0)
-        if settled and reading.matches and reading.sole and learned.moves:
+        if settled and reading.matches and reading.sole and learned.moves and since.accepted == 1:
+            # of several, wrong costs may have the right sum
             confirmed = (baseline.purchase, self._store.newest_purchase())
         return _Looked(learned, self._by_job(back), confirmed)
 

@@ -117,7 +117,7 @@ def test_a_held_job_that_is_found_charged_closes_its_purchase(journal: Journal) 
     held = led(journal, *SENT, S.HELD)
     journal.commit([Transition(replace(held, charges=1), "charged")], NOW)
     assert outcomes(journal) == ["charged"]
-    assert journal.purchases_since(0, journal.newest_event()) == Since(HALF, 0, NOTHING, frozenset(), 0, 1)
+    assert journal.purchases_since(0, journal.newest_event()) == Since(HALF, 0, NOTHING, frozenset(), 0, 1, accepted=1)
 
 
 @pytest.mark.parametrize(
@@ -255,7 +255,9 @@ def test_what_happened_since_a_purchase(journal: Journal) -> None:
     led(journal, *SENT, S.STAGED, name="refused", content="refused")
     refused = (Refusal(6, "refused", "refused", Decimal("0.5")),)
     newest = journal.newest_event()
-    assert journal.purchases_since(mark, newest) == Since(HALF, 2, Decimal(1), frozenset({"lost"}), 0, 0, refused)
+    assert journal.purchases_since(mark, newest) == Since(
+        HALF, 2, Decimal(1), frozenset({"lost"}), 0, 0, refused, accepted=1
+    )
     assert journal.purchases_since(mark, before_failure).refundable == 1  # given up: its task may fail all the same
     led(journal, S.FAILING, name="before", at=NOW - 1e6)
     assert journal.purchases_since(mark, newest).refundable == 1

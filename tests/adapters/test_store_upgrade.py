@@ -19,11 +19,11 @@ from rodin_watchd.adapters.store.reader import JournalReader
 from rodin_watchd.adapters.store.sqlite import Journal
 from rodin_watchd.core.dedup import fingerprint, of_set
 from rodin_watchd.core.kinds import TEXTURE
-from rodin_watchd.core.machine import ENDED
+from rodin_watchd.core.machine import ENDED, answered
 from rodin_watchd.core.store import NO_LEASE
 from rodin_watchd.core.trust import VERDICTS, Freed, Trust, trust_key
 from rodin_watchd.errors import JournalError, OldJournalError
-from rodin_watchd.model import State
+from rodin_watchd.model import Answer, State
 
 OLD = Path(__file__).parent.parent / "samples" / "journal-1" / "journal.sql"
 """Written by the last program of version 1: jobs in every state, paid in every way."""
@@ -278,6 +278,21 @@ def test_a_journal_of_these_versions_stays_as_it_was(tmp_path: Path, version: in
         assert {journal.lease(job.id) for job in jobs} == {NO_LEASE}
     with closing(sqlite3.connect(found)) as db:
         assert {name: db.execute(query).fetchall() for name, query in asked.items()} == before
+
+
+def test_a_submit_that_began_with_version_6_costs_what_its_refusal_says(tmp_path: Path) -> None:
+    """Its purchase reserved the list price: the answer comes to the newer program."""
+    found = tmp_path / "journal.sqlite3"
+    with closing(sqlite3.connect(found, isolation_level=None)) as db:
+        db.executescript((OLD.parent.parent / "journal-3" / "journal.sql").read_text())
+        for step in schema.migrations(3)[:3]:
+            db.executescript(step.script)
+        db.execute("PRAGMA user_version = 6")
+    with closing(Journal(found)) as journal:
+        [job] = journal.jobs([State.SUBMITTING])
+        journal.commit([answered(job, Answer(429, b'{"consumed": 5}'))], 1.0)
+        cost = query(found, "SELECT cost FROM purchases WHERE job_id = ? AND outcome = 'open'", job.id)
+        assert cost == [("5",)]
 
 
 def test_what_is_known_of_a_vendor_is_kept_by_version_6(tmp_path: Path) -> None:

@@ -122,7 +122,7 @@ def test_a_bound_holds_the_job(state: State) -> None:
     for held in (of_set, in_a_row, allowed):
         assert (held.job.state, held.action) == (State.HELD, "held")
         assert held.job.problem
-        assert held.job.problem.code == RefusedOftenError.code
+        assert held.job.problem.code == held.code == RefusedOftenError.code
         assert "Each try may have cost 0.5 credits." in held.message
         assert "Slow down (HTTP 429)." in held.message
     assert "refused this set 2 times." in of_set.message

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from workshop import Vendor, working
 
+from rodin_watchd.adapters.rodin_client import RodinClient
 from rodin_watchd.emulator.faults import parse_fault
-from rodin_watchd.model import State
+from rodin_watchd.model import Answer, State
 
 
 def faults(vendor: Vendor, *names: str) -> None:
@@ -172,3 +176,56 @@ def test_what_a_restored_journal_holds_is_booked_at_what_a_texture_may_cost(tmp_
         shop.idle()
         assert (shop.purchases("cost"), shop.job("chair").spent) == (["2", "2"], Decimal(2))
         assert vendor.charges == 2
+
+
+def says(monkeypatch: pytest.MonkeyPatch, *costs: str) -> None:
+    """Have the vendor's answers to the next submits name these costs, whatever was charged."""
+    send, left = RodinClient.submit, list(costs)
+
+    def edited(*arguments: Any) -> Answer:  # noqa: ANN401 - as the client takes them
+        answer = send(*arguments)
+        said = {"consumed": float(left.pop(0))} if left else {}
+        return replace(answer, body=json.dumps(json.loads(answer.body) | said).encode())
+
+    monkeypatch.setattr(RodinClient, "submit", edited)
+
+
+@pytest.mark.parametrize("sole", [False, True])
+def test_a_refusal_that_names_its_cost_counts_by_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sole: bool
+) -> None:
+    """The vendor takes 5 credits, refuses the set and says so: the first spends a budget of 2, and leaves too little of one of 9."""
+    for number, budget in enumerate((2.0, 9.0)):
+        with working(
+            tmp_path / str(number),
+            "charged-400=INVALID_REQUEST",
+            "consumed=5",
+            balance=Decimal("100.5"),
+            api={"max_in_flight": 1},
+            budget={"sole_spender": sole, "per_day_credits": budget},
+        ) as (shop, vendor):
+            says(monkeypatch, *["5"] * 4)
+            for name in ("a", "b", "c", "d"):
+                shop.drop_set(name)
+            shop.ticks(40, step_seconds=10)
+            shop.rest()
+            shop.ticks(40, step_seconds=60)
+            assert Decimal(vendor.emulator.ledger()["spent"]) == 5
+            assert shop.purchases("outcome", "cost") == [("charged" if sole else "refused", "5")]
+            monkeypatch.undo()
+
+
+def test_costs_are_confirmed_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two answers that name wrong costs, whose sum is right, confirm neither; a cost that the balance shows alone is confirmed."""
+    with working(tmp_path, balance=Decimal("100.5"), budget={"sole_spender": True}) as (shop, _):
+        says(monkeypatch, "0", "1", "0.5")
+        shop.drop_set("a")
+        shop.drop_set("b")
+        shop.idle(step_seconds=5)
+        shop.ticks(3, step_seconds=120)
+        shop.drop_set("c")
+        shop.idle(step_seconds=5)
+        shop.ticks(3, step_seconds=120)
+        shop.drop_set("d")
+        shop.idle(step_seconds=5)
+        assert sorted(shop.purchases("cost", "confirmed")[:3]) == [("0", 0), ("0.5", 1), ("1", 0)]

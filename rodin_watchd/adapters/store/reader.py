@@ -143,8 +143,11 @@ SPENT = """
 """
 """What was bought after a purchase: top folder, kind, list price, cost, whether it was charged, whether the balance confirms it, how many."""
 _COSTS_OF = """
-    SELECT cost FROM purchases WHERE outcome = 'charged' AND kind = ? AND listed = ? ORDER BY id DESC LIMIT 20
-"""
+    SELECT * FROM (SELECT cost FROM purchases
+        WHERE outcome = 'charged' AND kind = ?1 AND listed = ?2 ORDER BY id DESC LIMIT 20)
+    UNION SELECT cost FROM purchases WHERE outcome = 'refused' AND kind = ?1 AND listed = ?2
+        AND id > coalesce((SELECT id FROM purchases WHERE outcome = 'charged' ORDER BY id DESC LIMIT 1), 0)
+"""  # and what was refused since the newest charge, which may have cost what the refusal says
 _ARTICLES = "SELECT DISTINCT kind, listed FROM purchases"
 _NEWEST_COSTS = "SELECT cost FROM purchases WHERE outcome = 'charged' ORDER BY id DESC LIMIT 20"
 _CHARGED = "SELECT cost, count(*) FROM purchases WHERE at >= ? AND outcome = 'charged' GROUP BY cost"
@@ -241,7 +244,10 @@ class PurchaseReader(ABC):
 
     @errors_in_words
     def price(self, article: Article) -> Decimal:
-        """Return what this may cost, in credits: the dearest of the 20 newest charges for it, and at least the list price."""
+        """Return what this may cost, in credits: the dearest of the 20 newest charges for it, and at least the list price.
+
+        What was refused since the newest charge counts as well.
+        """
         costs = self._kept_rows(_COSTS_OF, (article.kind, str(article.listed)))
         return max([article.listed, *(Decimal(row[0]) for row in costs)])
 
@@ -278,6 +284,7 @@ class PurchaseReader(ABC):
         known = {Decimal(row[0]) for row in self._rows(_CONFIRMED)}
         return Since(
             charged=_sum((cost, count) for outcome, cost, _, count, _ in rows if outcome == "charged"),
+            accepted=sum(count for outcome, _, _, count, _ in rows if outcome == "charged"),
             unknown=sum(count for outcome, _, _, count, _ in rows if outcome in _UNDECIDED),
             at_stake=_sum((cost, count) for outcome, cost, _, count, _ in rows if outcome in _UNDECIDED),
             undecided=frozenset(row[0] for row in self._rows(_OPEN, (purchase,))),

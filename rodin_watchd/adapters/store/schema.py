@@ -385,6 +385,13 @@ _MIGRATIONS: Final = (
     UPDATE meta SET value = json_object('moves', json(CASE WHEN json_extract(value, '$$.moves') THEN 'true' ELSE 'false' END))
         WHERE key GLOB 'balance-trust:*';
     """,
+    """
+    -- What an answer says to have taken is what its submit may have cost, also when it refuses the set or nobody can read it.
+    CREATE TRIGGER IF NOT EXISTS purchase_was_answered AFTER UPDATE OF state ON jobs
+        WHEN NEW.state IN ('uploading', 'submitting') AND json_extract(NEW.doc, '$$.answer') IS NOT NULL
+        BEGIN UPDATE purchases SET cost = coalesce(json_extract(NEW.doc, '$$.price'), cost)
+            WHERE job_id = NEW.id AND outcome = 'open'; END;
+    """,
 )
 
 VERSION: Final = len(_MIGRATIONS)
