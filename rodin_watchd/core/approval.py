@@ -11,7 +11,8 @@ A set is known by its folder and name, and by the state of its files: other file
 are a new set, which nobody has approved. A verdict is durable, so a restart asks nothing twice and lets nothing slip.
 
 Only an approval ends that a set is held. One that was held and is not there, or not whole, stays held under its name for
-when it comes back; any other set that comes back counts as one that comes then.
+when it comes back; any other set that comes back counts as one that comes then. Another name, another folder or a sidecar
+that names its files makes no other set of it: what has a file of a held set is held as well.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from enum import StrEnum
 from typing import NamedTuple, TypeAlias
 
 from rodin_watchd.core.names import match_key, printable
-from rodin_watchd.model import Entry
+from rodin_watchd.model import Entry, Signature
 
 
 class Pass(StrEnum):
@@ -48,6 +49,7 @@ class Found(NamedTuple):
 
     version: str
     settled: bool
+    files: frozenset[Signature] = frozenset()
 
 
 class Arrival(NamedTuple):
@@ -55,6 +57,7 @@ class Arrival(NamedTuple):
 
     at: float
     version: str
+    files: frozenset[Signature] = frozenset()  # of the newest look; not known of a run before
 
 
 Verdicts: TypeAlias = Mapping[GateKey, Pass]
@@ -122,8 +125,9 @@ class Gate:
             for name, verdict in self.verdicts.items()
             if name in held or (name in present and name in self.arrived and name not in others)
         }
+        held_files = frozenset[Signature]().union(*(known[name].files for name in held if name in known))
         for name in present.keys() - verdicts.keys():
-            if crowd and here[name].at > since:
+            if (crowd and here[name].at > since) or not held_files.isdisjoint(present[name].files):
                 verdicts[name] = Pass.HELD
             elif here[name].at <= since:
                 verdicts[name] = Pass.PASSED
@@ -136,10 +140,10 @@ class Gate:
     def _arrival(self, name: str, found: Found, now: float, *, other: bool) -> Arrival:
         version = found.version if found.settled else ""
         if other:
-            return Arrival(now, version)
+            return Arrival(now, version, found.files)
         if name in self.arrived:
-            return Arrival(self.arrived[name].at, self.arrived[name].version or version)
-        return Arrival(now, self.left[name].version or version if name in self.left else version)
+            return Arrival(self.arrived[name].at, self.arrived[name].version or version, found.files)
+        return Arrival(now, self.left[name].version or version if name in self.left else version, found.files)
 
     def approved(self, folder: str | None, seen: AbstractSet[GateKey]) -> Gate:
         """Return the gate when, of what was seen and is there, the sets of this folder and below, or of this name, are approved; None: all."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import TypeAlias
 
@@ -16,7 +16,7 @@ from rodin_watchd.core.names import printable
 from rodin_watchd.core.sets import ReadySet, View, WaitingSet
 from rodin_watchd.core.store import Beside, CommandReply, Store, StoreReader
 from rodin_watchd.errors import CommandRefusedError
-from rodin_watchd.model import Job, State
+from rodin_watchd.model import Entry, Job, State
 from rodin_watchd.service.budget import Budget
 from rodin_watchd.service.clock import Clock
 from rodin_watchd.service.jobs import JobStore
@@ -86,8 +86,8 @@ class Admission:
         limit = self._limit
         if limit is None and self._gate == Gate():
             return
-        settling = {_name(w): Found(version_of(w.entries), settled=False) for w in view.waiting if w.settling}
-        ready = {_name(r): Found(version_of(r.entries.values()), settled=True) for r in view.ready if r.problem is None}
+        settling = {_name(w): _found(w.entries, settled=False) for w in view.waiting if w.settling}
+        ready = {_name(r): _found(r.entries.values(), settled=True) for r in view.ready if r.problem is None}
         found = {**settling, **ready}
         window = self._window_seconds
         gate = Gate() if limit is None else self._gate.looked(found, monotonic, window, limit, idle=idle)
@@ -168,6 +168,10 @@ def _them(count: int) -> str:
 
 def _sets(count: int) -> str:
     return "1 set" if count == 1 else f"{count:,} sets"
+
+
+def _found(entries: Collection[Entry], *, settled: bool) -> Found:
+    return Found(version_of(entries), settled, frozenset(entry.signature for entry in entries))
 
 
 def _name(found: ReadySet | WaitingSet) -> str:

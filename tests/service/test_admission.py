@@ -141,6 +141,38 @@ def test_what_piled_up_before_an_empty_account_is_a_crowd(tmp_path: Path) -> Non
         assert "6 sets wait for approval" in shop.status()
 
 
+@pytest.mark.parametrize("how", ["sidecars", "names", "folders"])
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_crowd_under_other_names_still_waits(tmp_path: Path, how: str, restarted: bool) -> None:
+    """Sidecars that name its files, or renames, come one by one, each longer after the last than a rescan: nobody has approved."""
+    with working(tmp_path, budget={"hold_above_sets": 2}) as (shop, vendor):
+        dropped(shop, 4)
+        shop.ticks(8, step_seconds=1)
+        shop.rest()
+        if restarted:
+            shop.restart()
+            shop.ticks(2, step_seconds=1)
+        names = sorted({path.stem for path in shop.path("inbox").glob("*.obj")})
+        for name in names:
+            if how == "sidecars":
+                shop.drop(f"new-{name}.toml", f'model = "{name}.obj"\nimage = "{name}.png"\nseed = 1\n'.encode())
+            else:
+                place = shop.path(f"inbox/new-{name}") if how == "folders" else shop.path("inbox")
+                place.mkdir(exist_ok=True)
+                for extension in ("obj", "png"):
+                    shop.path(f"inbox/{name}.{extension}").rename(place / f"new-{name}.{extension}")
+            shop.ticks(6, step_seconds=1)
+            shop.rest()
+        shop.idle()
+        assert len(names) == 4
+        assert vendor.uploads == 0
+        assert "4 sets wait for approval" in shop.status()
+        shop.drop_set("another")
+        shop.until(shop.is_in("another", State.ARCHIVED))
+        assert shop.command("approve")["ok"]
+        shop.until(lambda: vendor.charges_in_all == 5)
+
+
 def test_sets_that_come_one_by_one_pass(tmp_path: Path) -> None:
     """Many sets over a long time are no crowd, also while they wait for their turn."""
     with working(tmp_path, budget={"hold_above_sets": 1}) as (shop, vendor):
