@@ -406,6 +406,26 @@ def test_a_sidecar_that_names_nonsense_refuses_all_of_its_name(sidecar: Sidecar,
     assert candidate.missing == ()
 
 
+@pytest.mark.parametrize(
+    ("model", "image"),
+    [("a.png", "a.obj"), ("a.objj", "a.pngg"), ("a", "a"), ("a.png", None), (None, "A.obj"), ("./a.objj", None)],
+)
+def test_a_wrong_reference_refuses_the_files_that_it_means(model: str | None, image: str | None) -> None:
+    """Roles in each other's place, or a wrong extension: the pair is refused with its sidecar, and not bought without it."""
+    order = Sidecar(model=model, image=image, prompt="oak")
+    pairing = paired("order.toml", "a.obj", "a.png", "b.obj", "b.png", order=order)
+    assert told(pairing) == [("", "b", ["b.obj", "b.png"]), ("", "order", ["a.obj", "a.png", "order.toml"])]
+    assert [c.name for c in pairing.candidates if c.problem] == ["order"]
+
+
+def test_a_wrong_reference_takes_nothing_from_a_right_one() -> None:
+    """A pair that another sidecar names rightly goes on with that one."""
+    right, wrong = Sidecar(model="a.obj", image="a.png"), Sidecar(model="a.objj", image="a.png")
+    pairing = paired("right.toml", "wrong.toml", "a.obj", "a.png", right=right, wrong=wrong)
+    assert [(c.name, bool(c.problem)) for c in pairing.candidates] == [("right", False), ("wrong", True)]
+    assert pairing.uses()["a.obj"] == 2
+
+
 def test_a_named_file_in_a_refused_format_refuses_the_set() -> None:
     """With what to export instead."""
     candidate = only(paired("hero.toml", "chair.gltf", "oak.png", hero=Sidecar(model="chair.gltf", image="oak.png")))

@@ -4,7 +4,7 @@ Three kinds of sets, found in this order; a file that one rule used is not offer
 
 1. *by sidecar* (`by_sidecar`): a TOML that names `model` and/or `image`; what it does not name is looked for by base
    name. Several sidecars may name the same file.
-2. *by base name* (`by_name`): `chair.glb`, `chair.png` and perhaps `chair.toml` in one folder. Names are compared as
+2. *by base name* (`by_base_name`): `chair.glb`, `chair.png` and perhaps `chair.toml` in one folder. Names are compared as
    artists compare them (NFC, case-insensitive); where several spellings compete, equal spelling pairs first.
 3. *by folder* (`by_folder`): a sub-folder with exactly the files of one set, and any one TOML, which no base name
    holds together. A folder that holds a `_folder.toml` is a drop folder for many sets, so this rule leaves it alone.
@@ -14,8 +14,9 @@ Pure: names and parsed sidecars in, candidates out. Whether files are complete i
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from itertools import accumulate
@@ -210,9 +211,9 @@ class _Lookup:
                 return _Found(tuple(found), problem=ambiguous(role, found) if len(found) > 1 else None)
         return _Found(missing=wanted(role, name))
 
-    def same_base(self, member: Member) -> list[Member]:
-        """Return the files with a member's base name."""
-        return self._by_base.get(member.base, [])
+    def same_base(self, base: tuple[str, str]) -> list[Member]:
+        """Return the files with a base name."""
+        return self._by_base.get(base, [])
 
 
 def _set_of(toml: Member, sidecar: Sidecar, lookup: _Lookup, asked: Asked) -> Candidate:
@@ -235,7 +236,7 @@ def _set_of(toml: Member, sidecar: Sidecar, lookup: _Lookup, asked: Asked) -> Ca
     members = (*own, *(replace(m, role=Role.THEN_IMAGE) for m in then.members if m.path not in known))
     problem = next((one.problem for one in parts if one.problem), None) or _same_names(members)
     if problem:
-        return replace(_refused(toml, members, problem, lookup), kind=kind.name)
+        return replace(_refused(toml, sidecar, members, problem, lookup), kind=kind.name)
     missing = [one.missing for one in parts if one.missing]
     if not missing and lacks_all(kind, members, asked):
         missing.append(f"{kind.alone} in “{printable(toml.name)}”, or a file that it names")
@@ -258,10 +259,22 @@ def _references(sidecar: Sidecar) -> dict[Role, list[str]]:
     return {Role.MODEL: [sidecar.model] if sidecar.model else [], Role.IMAGE: images}
 
 
-def _refused(toml: Member, members: Iterable[Member], problem: Problem, lookup: _Lookup) -> Candidate:
-    """Refuse a set with all that shares its sidecar's base name: without the sidecar, that would be paid as it is."""
-    everything = dict.fromkeys((*members, *(m for m in lookup.same_base(toml) if m.role is not Role.SIDECAR)))
-    return Candidate(toml.stem, toml.folder, tuple(everything), problem=problem)
+def _refused(toml: Member, sidecar: Sidecar, members: Iterable[Member], problem: Problem, lookup: _Lookup) -> Candidate:
+    """Refuse a set with all that its sidecar may mean: without the sidecar, that would be paid as it is.
+
+    A reference with the wrong extension, or in the place of another one, still means the files of its base name.
+    """
+    bases = (toml.base, *_meant_bases(toml, sidecar))
+    others = (m for base in bases for m in lookup.same_base(base) if m.role is not Role.SIDECAR)
+    return Candidate(toml.stem, toml.folder, tuple(dict.fromkeys((*members, *others))), problem=problem)
+
+
+def _meant_bases(toml: Member, sidecar: Sidecar) -> Iterator[tuple[str, str]]:
+    """Yield the base names that a sidecar's references have, whatever their extensions."""
+    for references in _references(sidecar).values():
+        for reference in references:
+            with contextlib.suppress(SidecarError):
+                yield Member(resolve_member(reference, toml.folder), Role.MODEL).base
 
 
 DELIVERED = (
