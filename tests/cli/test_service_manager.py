@@ -72,9 +72,16 @@ def rewrite(stage: Stage, more: str) -> None:
     stage.config.write_text(CONFIG.format(base_url=stage.base_url) + more)
 
 
-def test_the_manager_hears_how_the_service_is(served: Stage) -> None:
-    """READY once the journal is open, the counts in words, signs of life while nothing happens, STOPPING at the end."""
-    with managed(served, watchdog_seconds=0.4) as (service, manager):
+def test_the_manager_hears_how_the_service_is(tmp_path: Path) -> None:
+    """READY once the journal is open, the counts in words, signs of life while nothing happens, STOPPING at the end.
+
+    The counts are made once a second: the task takes longer.
+    """
+    settings = EmulatorSettings(preview_pixels=64, waiting_seconds=0.1, generating_seconds=2.0)
+    with (
+        Emulator(settings) as vendor,
+        managed(served := Stage(tmp_path / "root", vendor.base_url), watchdog_seconds=0.4) as (service, manager),
+    ):
         manager.until("^READY=1$")
         assert served.journal.exists()
         assert "STATUS=nothing to do" in manager.heard

@@ -137,7 +137,7 @@ def test_acts_are_done_once_and_told(tmp_path: Path, capsys: pytest.CaptureFixtu
     place = tmp_path / "a.service.d" / "x.conf"
     do_all([Put(place, "text\n"), Put(place, "text\n"), Put(place, "other\n", keep=True)], dry=False)
     assert place.read_text() == "text\n"
-    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["write", "leave", "leave"]
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["write", "keep", "keep"]
     do_all([Put(place, "other\n"), Remove(place)], dry=True)
     assert place.read_text() == "text\n"
     do_all([Remove(place), Remove(place)], dry=False)
