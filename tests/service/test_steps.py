@@ -14,6 +14,7 @@ from workshop import KEY, Vendor, image, model, no_plugins
 from rodin_watchd.adapters.rodin_client import RodinClient, Timeouts
 from rodin_watchd.adapters.spool import Spool
 from rodin_watchd.adapters.spool.beneath import signature_of
+from rodin_watchd.core.layout import RECEIPT, REPORT
 from rodin_watchd.errors import DiskError
 from rodin_watchd.model import Answered, Done, InputFile, Job, Rejected, ResultFile, Retry, Role, State, Task, Unknown
 from rodin_watchd.service.pool import UploadDroppedError
@@ -80,6 +81,22 @@ def test_a_set_with_two_files_of_a_role_is_not_staged(tmp_path: Path, tools: Too
     assert isinstance(outcome, Rejected)
     assert "2 files fit the image" in outcome.problem.message
     assert len(list((tmp_path / "inbox").iterdir())) == 3
+
+
+@pytest.mark.parametrize(("state", "of_another_end"), [(State.FAILING, RECEIPT), (State.DELIVERED, REPORT)])
+def test_an_end_holds_nothing_that_another_end_began(
+    tmp_path: Path, tools: Tools, job: Job, state: State, of_another_end: str
+) -> None:
+    """A kill in the archive, and an older journal: the job is buried. What the archive wrote beside the inputs is not published."""
+    inputs = tools.spool.inputs(job.id)
+    (inputs / of_another_end).write_text("whole")
+    (inputs / f".{of_another_end}.part").write_text("cut")
+    done = run(tools, replace(job, state=state, problem=DiskError("gone").problem), allow)
+    assert isinstance(done, Done), done
+    end = tmp_path / ("failed" if state is State.FAILING else "archive") / "chair"
+    kept = {path.name for path in end.iterdir()}
+    assert kept.isdisjoint({of_another_end, f".{of_another_end}.part"})
+    assert {"chair.obj", "chair.png"} <= kept
 
 
 def test_a_submit_returns_the_raw_answer(tools: Tools, job: Job, vendor: Vendor) -> None:

@@ -221,6 +221,11 @@ def fresh_file(folder: int, name: str) -> Iterator[int]:
         os.close(descriptor)
 
 
+def part_of(name: str) -> str:
+    """Return the hidden name of a file that is being written, and that a crash may leave."""
+    return f".{name}.part"
+
+
 def write_durably(path: Path, data: bytes) -> None:
     """Write a file so that after a crash it is there whole or not at all; may be repeated. Raises OSError."""
     with folder_beneath(path.parent, "") as folder:
@@ -230,8 +235,8 @@ def write_durably(path: Path, data: bytes) -> None:
 def write_durably_in(
     folder: int, name: str, data: bytes, set_access: Callable[[int, int], None] = lambda _file, _folder: None
 ) -> None:
-    """Do the same in an open folder; `dress` gives the open file in it the mode that it is to appear with."""
-    part = f".{name}.part"
+    """Do the same in an open folder; `set_access` gives the open file in it the mode that it is to appear with."""
+    part = part_of(name)
     with new_file(folder, part) as descriptor:
         with open(descriptor, "wb", closefd=False) as stream:
             stream.write(data)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 
 from rodin_watchd.adapters.images import MOST_BYTES
 from rodin_watchd.adapters.spool import Spool
-from rodin_watchd.adapters.spool.beneath import disk_errors, write_durably
+from rodin_watchd.adapters.spool.beneath import disk_errors, part_of, write_durably
 from rodin_watchd.adapters.spool.moving import Destination
-from rodin_watchd.core.layout import INBOX
+from rodin_watchd.core.layout import INBOX, RECEIPT, REPORT, REPORT_DATA
 from rodin_watchd.core.names import printable
 from rodin_watchd.errors import ChangedWhileTakenError, FilesError, GoneWhileTakenError, OutcomeUnknownError
 from rodin_watchd.model import InputFile, Job, Role, State
@@ -85,10 +86,22 @@ def put_away(spool: Spool, job: Job, top: str, texts: Mapping[str, str]) -> str:
     """Publish a job's inputs with these texts beside them, forget its work, return the place. May be repeated."""
     source = spool.inputs(job.id)
     spool.make(source)
+    _remove_texts(source, {*texts, *(file.name for file in job.files)})
     write_beside(source, texts)
     place = spool.publish(job, source, Destination(top, job.folder, job.name))
     spool.forget(job.id)
     return place
+
+
+def _remove_texts(folder: Path, besides: AbstractSet[str]) -> None:
+    """Remove the receipts and reports that were written for another end of the job, whole or cut, but for these names.
+
+    A kill while a set is archived leaves one; an older journal, put back after it, may know of no result, and the set fails.
+    """
+    with disk_errors(f"{folder} cannot be written"):
+        for name in {RECEIPT, REPORT, REPORT_DATA} - besides:
+            for left in (name, part_of(name)):
+                (folder / left).unlink(missing_ok=True)
 
 
 def write_beside(folder: Path, texts: Mapping[str, str]) -> None:
