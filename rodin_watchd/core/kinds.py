@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, TypeAlias, get_args, get_origin
 
 from pydantic import Field, ValidationError, create_model
 
@@ -74,6 +74,19 @@ class JobKind:
         return f"{self.duration_prefix}{'/'.join(words)}"
 
 
+SeedOption: TypeAlias = Annotated[
+    Seed | None,
+    Sent("seed"),
+    option_words("Start value for random numbers: the same seed makes similar results.", 7, "the vendor chooses one"),
+]
+FormatOption: TypeAlias = Annotated[
+    Literal["glb", "usdz", "fbx", "obj", "stl"] | None,
+    Sent("geometry_file_format", default="glb", canonical="glb"),
+    option_words("Format of the model that is made.", "glb", "the vendor makes glb"),
+]
+"""Options that mean the same for each kind that has them."""
+
+
 class TextureOptions(Options):
     """The options of a texture (API contract, Generate Texture)."""
 
@@ -82,23 +95,13 @@ class TextureOptions(Options):
         Sent("prompt"),
         Field(description="Text that guides the texture.", examples=["worn oak, brass fittings"]),
     ] = None
-    seed: Annotated[
-        Seed | None,
-        Sent("seed"),
-        option_words(
-            "Start value for random numbers: the same seed makes similar textures.", 7, "the vendor chooses one"
-        ),
-    ] = None
+    seed: SeedOption = None
     reference_scale: Annotated[
         Annotated[float, Field(gt=0)] | None,
         Sent("reference_scale", default=1, canonical=1),
         option_words("Scale of the reference image.", 1, "the vendor takes 1"),
     ] = None
-    geometry_file_format: Annotated[
-        Literal["glb", "usdz", "fbx", "obj", "stl"] | None,
-        Sent("geometry_file_format", default="glb", canonical="glb"),
-        option_words("Format of the textured model.", "glb", "the vendor makes glb"),
-    ] = None
+    geometry_file_format: FormatOption = None
     material: Annotated[
         Literal["PBR", "Shaded"] | None,
         Sent("material", default="PBR", canonical="PBR"),
@@ -148,18 +151,8 @@ class GenerateOptions(Options):
             examples=["worn oak, brass fittings"],
         ),
     ] = None
-    seed: Annotated[
-        Seed | None,
-        Sent("seed"),
-        option_words(
-            "Start value for random numbers: the same seed makes similar textures.", 7, "the vendor chooses one"
-        ),
-    ] = None
-    geometry_file_format: Annotated[
-        Literal["glb", "usdz", "fbx", "obj", "stl"] | None,
-        Sent("geometry_file_format", default="glb", canonical="glb"),
-        option_words("Format of the textured model.", "glb", "the vendor makes glb"),
-    ] = None
+    seed: SeedOption = None
+    geometry_file_format: FormatOption = None
     material: Annotated[
         Literal["PBR", "Shaded", "All", "None"] | None,
         Sent("material", default="PBR", canonical="PBR"),

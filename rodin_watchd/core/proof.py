@@ -84,9 +84,7 @@ class Baseline:
     purchase: int  # the newest purchase at that moment
     sole: bool = True  # whether nobody else spent from the account then
     settled: bool = True  # whether all purchases before it were so old that their charges must be in it
-    aged_event: int = (
-        0  # the newest event that was surely REFUND_SECONDS old then, by no wall clock (`core.trust.Ages`)
-    )
+    aged_event: int = 0  # the newest event that was surely REFUND_SECONDS old then (`core.trust.Ages`)
 
     def as_data(self) -> dict[str, Any]:
         """Return it as JSON can hold it."""

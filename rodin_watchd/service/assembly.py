@@ -44,9 +44,7 @@ class PluginStart:
 
     first: bool = True  # no others run beside them: what is left of earlier ones is removed
     safe_mode: bool = False  # none is
-    on_load: Callable[[str], None] = (
-        _ignore  # gets the name of each plugin before it is loaded, which may take a minute
-    )
+    on_load: Callable[[str], None] = _ignore  # gets each plugin's name before it is loaded, which may take a minute
 
 
 @dataclass(frozen=True, slots=True)

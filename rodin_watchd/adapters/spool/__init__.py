@@ -131,7 +131,7 @@ class StatusPage:
     def write(self, data: bytes, set_access: Callable[[int, int], None]) -> str:
         """Give the root this page. Return the new name of what lay there if that was no page of ours, else "".
 
-        `dress` gives the open file in the open root its mode. Raises DiskError, also where a folder lies there.
+        `set_access` gives the open file in the open root its mode. Raises DiskError, also where a folder lies there.
         """
         try:
             with folder_beneath(self._mounts.anchor(), "") as root:

@@ -43,7 +43,7 @@ _renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
 def move_folder(source: Path, into: int, name: str, set_access: Callable[[int], None]) -> None:
     """Give a folder a name in the open folder `into`: all of it is durable before it appears, and the name when this returns.
 
-    `dress` gives the open folder the modes that it is to appear with. Crossing to another filesystem it is copied under a
+    `set_access` gives the open folder the modes that it is to appear with. Crossing to another filesystem it is copied under a
     hidden name there first, and the source goes when the copy has its name and is whole. Whoever takes the folder away as
     soon as it appears does not disturb that. Raises FileExistsError when the name is taken, be it by an empty folder;
     DiskError when no whole copy can be made; OSError.
@@ -261,7 +261,7 @@ def _held_in(into: int, name: str, source: Path) -> Held | None:
 def move_to_free_name(source: Path, into: int, job: Job, place: Destination, set_access: Callable[[int], None]) -> str:
     """Move a folder into `into` under the first name that nobody has, compared as artists compare; return the name.
 
-    `dress` gives it the modes that it is to appear with.
+    `set_access` gives it the modes that it is to appear with.
     Raises OSError; FileExistsError when others were faster under each of the names.
     """
     taken = {match_key(name) for name in os.listdir(into)}
