@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
@@ -80,14 +82,9 @@ def hours_later(shop: Workshop) -> None:
     tick_in_step(shop, 20, 60.0)
 
 
-@pytest.mark.parametrize("sole", [False, True])
-@pytest.mark.parametrize("after_seconds", [20, 50])
-@pytest.mark.parametrize("early", [EARLY_429, REFUSED], ids=["429", "documented"])
-def test_a_short_submit_is_in_no_verdict_of_before(
-    tmp_path: Path, early: bytes, after_seconds: int, sole: bool
-) -> None:
-    """While one refusal waits for its verdict another is answered at its first bytes, charged, and booked 10 seconds later."""
-    vendor = LateBooks(10.0, early)
+@contextlib.contextmanager
+def beside_a_refusal(tmp_path: Path, vendor: LateBooks, after_seconds: int, *, sole: bool) -> Iterator[Workshop]:
+    """Give a shop in which a large set was dropped so long after a small one was refused, which waits for its verdict."""
     with (
         ScriptedServer(vendor) as server,
         workshop(tmp_path, server.url, budget={"sole_spender": sole, "per_day_credits": 5.0}) as shop,
@@ -98,10 +95,26 @@ def test_a_short_submit_is_in_no_verdict_of_before(
         shop.until(lambda: "refused" in shop.purchases("outcome"), step_seconds=0.5)
         tick_in_step(shop, after_seconds, 1.0)
         drop(shop, "large", PADDING)
-        hours_later(shop)
-        assert 1 <= len(vendor.charged) <= (1 if sole else 2)
-        spent = [outcome for outcome in shop.purchases("outcome") if outcome != "free"]
-        assert len(spent) >= len(vendor.charged)
+        yield shop
+
+
+def is_bounded(shop: Workshop, vendor: LateBooks, *, sole: bool) -> bool:
+    """Tell, hours later, whether the large set was charged no more often than allowed, and whether the books know each charge."""
+    hours_later(shop)
+    spent = [outcome for outcome in shop.purchases("outcome") if outcome != "free"]
+    return 1 <= len(vendor.charged) <= (1 if sole else 2) and len(spent) >= len(vendor.charged)
+
+
+@pytest.mark.parametrize("sole", [False, True])
+@pytest.mark.parametrize("after_seconds", [20, 50])
+@pytest.mark.parametrize("early", [EARLY_429, REFUSED], ids=["429", "documented"])
+def test_a_short_submit_is_in_no_verdict_of_before(
+    tmp_path: Path, early: bytes, after_seconds: int, sole: bool
+) -> None:
+    """While one refusal waits for its verdict another is answered at its first bytes, charged, and booked 10 seconds later."""
+    vendor = LateBooks(10.0, early)
+    with beside_a_refusal(tmp_path, vendor, after_seconds, sole=sole) as shop:
+        assert is_bounded(shop, vendor, sole=sole)
 
 
 class LateTask(LateBooks):
@@ -161,24 +174,12 @@ class WholeBooks(LateBooks):
 def test_a_submit_in_ticks_that_end_early_is_in_no_verdict_of_before(tmp_path: Path, sole: bool) -> None:
     """A full disk ends ticks after the workers were heard: the submit begins and ends, and no look finds it under way."""
     vendor = WholeBooks(10.0, EARLY_429)
-    with (
-        ScriptedServer(vendor) as server,
-        workshop(tmp_path, server.url, budget={"sole_spender": sole, "per_day_credits": 5.0}) as shop,
-    ):
-        vendor.hands = shop.hands
-        shop.has_seen_the_balance_fall()
-        drop(shop, "small")
-        shop.until(lambda: "refused" in shop.purchases("outcome"), step_seconds=0.5)
-        tick_in_step(shop, 50, 1.0)
-        drop(shop, "large", PADDING)
+    with beside_a_refusal(tmp_path, vendor, 50, sole=sole) as shop:
         shop.until(shop.is_in("large", State.UPLOADING), step_seconds=0.5)
         parts = shop.daemon.parts
         while shop.states()["large"] in (State.UPLOADING, State.SUBMITTING):
             parts.dispatcher.take_messages(shop.daemon.why_drop, parts.notifier.take)
-        hours_later(shop)
-        assert 1 <= len(vendor.charged) <= (1 if sole else 2)
-        spent = [outcome for outcome in shop.purchases("outcome") if outcome != "free"]
-        assert len(spent) >= len(vendor.charged)
+        assert is_bounded(shop, vendor, sole=sole)
 
 
 def test_what_is_refused_after_an_accepted_set_counts_whenever_it_began(tmp_path: Path) -> None:

@@ -333,19 +333,24 @@ def test_a_set_that_waits_to_be_sent_again_is_held_when_the_key_changes(tmp_path
         assert vendor.uploads == 2
 
 
+def buys_beside_a_late_charge(shop: Workshop) -> None:
+    """Buy one set whose lost answer looks free, and another one; then crash."""
+    shop.start()
+    shop.has_seen_the_balance_fall()
+    shop.drop_set("chair")
+    shop.idle()
+    shop.drop_set("table")
+    shop.until(shop.is_in("table", State.ARCHIVED))
+    shop.crash()
+
+
 def test_a_restart_with_another_key_takes_back_what_looked_free(tmp_path: Path) -> None:
     """As a reload does."""
     hands = Hands()
     with emulated("late-charge=300:503@2", clock=lambda: START_AT + hands.seconds) as vendor:
         shop = Workshop(tmp_path, vendor.emulator.base_url, {"budget": LATE})
         shop.hands = hands
-        shop.start()
-        shop.has_seen_the_balance_fall()
-        shop.drop_set("chair")
-        shop.idle()
-        shop.drop_set("table")
-        shop.until(shop.is_in("table", State.ARCHIVED))
-        shop.crash()
+        buys_beside_a_late_charge(shop)
         url = vendor.emulator.base_url.replace("127.0.0.1", "localhost")
         again = Workshop(tmp_path, url, {"budget": LATE})
         again.hands = hands
@@ -362,13 +367,7 @@ def test_an_accepted_root_takes_back_what_looked_free(tmp_path: Path) -> None:
         (tmp_path / "root").mkdir()
         shop = Workshop(tmp_path / "root", vendor.emulator.base_url, {"budget": LATE})
         shop.hands = hands
-        shop.start()
-        shop.has_seen_the_balance_fall()
-        shop.drop_set("chair")
-        shop.idle()
-        shop.drop_set("table")
-        shop.until(shop.is_in("table", State.ARCHIVED))
-        shop.crash()
+        buys_beside_a_late_charge(shop)
         moved = shop.root.rename(tmp_path / "moved")
         again = Workshop(moved, vendor.emulator.base_url, {"budget": LATE})
         again.hands = hands
