@@ -1,20 +1,61 @@
-"""The errors of this project: one tree, grouped by who can correct the cause.
-
-An exception carries a failure inside one thread. A `Problem` is the same fact as a plain value, for
-the journal, the reports and other threads. Every class names its `code` (a stable machine word), its `fault`
-(who can correct it), its `scope` (one set or the whole service), its `advice` (what to do next) and whether it is `final`
-(repeating cannot help).
-The default message of an exception is the first line of its docstring, so that none is undocumented.
-"""
+"""What can go wrong: as plain values for the journal, reports and other threads, and as exceptions that carry one."""
 
 from __future__ import annotations
 
 import errno
 from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
 from types import MappingProxyType
 from typing import ClassVar, Final, Self
 
-from rodin_watchd.problem import Fault, Lane, Problem, Scope
+
+class Fault(StrEnum):
+    """Who can correct the cause."""
+
+    FILES = "files"  # the person who dropped the set
+    ACCOUNT = "account"  # the person who pays the vendor: credits, plan, key
+    VENDOR = "vendor"  # Hyper3D
+    NETWORK = "network"  # the connection between
+    MACHINE = "machine"  # the computer that runs the service: disks, permissions, folders
+    OWNER = "owner"  # the person who configured the service
+    NOBODY = "nobody"  # a person asked for it
+
+
+class Scope(StrEnum):
+    """What is affected: one set, or everything of its kind."""
+
+    SET = "set"
+    SERVICE = "service"
+
+
+class Lane(StrEnum):
+    """A class of steps that one service error pauses together."""
+
+    SUBMIT = "submit"  # spending money
+    REFUSALS = "refusals"  # the same, until a person has looked at what the vendor refused and may have charged
+    API = "api"  # every call to the vendor
+    DISK = "disk"  # everything that writes files
+    TAKING = "taking"  # taking new sets
+    ROOM = "room"  # everything that needs much room in the work folder
+    OUTBOX = "outbox"  # publishing there
+    FAILED = "failed"
+    ARCHIVE = "archive"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What went wrong, as a value: safe to store and to show (it never holds a secret)."""
+
+    code: str
+    fault: Fault
+    scope: Scope
+    message: str
+    advice: str
+    lane: Lane | None = None
+    retry_after_seconds: float | None = None
+    documented: bool = False  # the vendor refused by a code for which it says that nothing is charged
+
 
 # ---- What all errors have in common ---------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any, NamedTuple, TypeAlias
 
-from rodin_watchd.problem import Problem
+from rodin_watchd.errors import Problem
 
 OptionValue: TypeAlias = str | int | float
 """A value of one API option, as it is sent: text parts of the multipart body (API contract, Generate Texture)."""

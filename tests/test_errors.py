@@ -11,8 +11,7 @@ import pytest
 
 import rodin_watchd
 from rodin_watchd import errors
-from rodin_watchd.errors import CONTINUES, FilesError, OwnerError, RodinWatchdError, ServiceError
-from rodin_watchd.problem import Fault, Lane, Scope
+from rodin_watchd.errors import CONTINUES, Fault, FilesError, Lane, OwnerError, RodinWatchdError, Scope, ServiceError
 
 OPTIONAL = ("rodin_watchd.emulator", "rodin_watchd.cli", "rodin_watchd.__main__")
 """Parts that need extras or run at import; they hold no errors of the tree."""

@@ -17,7 +17,6 @@ import rodin_watchd
 ROOT = Path(rodin_watchd.__file__).parent
 ORDER = ("errors", "model", "hooks", "core", "config", "adapters", "service", "cli")
 PLACES = {
-    "problem": "errors",
     "own_file": "config",
     "v1": "hooks",
     "log_lines": "config",

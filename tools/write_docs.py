@@ -32,7 +32,6 @@ SITES = ("submit", "status", "download", "balance", "file")
 # ---- rooms ----------------------------------------------------------------------------------------------------------
 
 ROOMS: Mapping[str, str] = {
-    "problem": "words",
     "errors": "words",
     "model": "words",
     "v1": "hooks",

@@ -14,9 +14,8 @@ from decimal import Decimal
 from typing import Any, Final, Self
 
 from rodin_watchd.core.wording import in_credits
-from rodin_watchd.errors import AnotherAccountError, TaskLostError
+from rodin_watchd.errors import AnotherAccountError, Fault, TaskLostError
 from rodin_watchd.model import Job, Outcome, Rejected, Retry
-from rodin_watchd.problem import Fault
 
 BALANCE: Final = "balance"
 """The journal's key of the newest balance."""

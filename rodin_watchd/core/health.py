@@ -21,8 +21,8 @@ from rodin_watchd.core.machine import ENDED, POLICIES, RESTING
 from rodin_watchd.core.mounts import Mount, has_mount
 from rodin_watchd.core.pauses import LANES, Pauses
 from rodin_watchd.core.wording import local, set_name
+from rodin_watchd.errors import Fault, Lane
 from rodin_watchd.model import Job, State, Step
-from rodin_watchd.problem import Fault, Lane
 
 TICK_SECONDS: Final = 30.0
 """A loop that has not ticked for so long is stuck; it ticks every second, and a look at a huge inbox takes a few."""

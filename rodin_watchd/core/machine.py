@@ -49,8 +49,10 @@ from rodin_watchd.errors import (
     OutcomeUnknownError,
     OverdueError,
     PluginRequiredError,
+    Problem,
     ResultsGoneError,
     RodinWatchdError,
+    Scope,
     TaskLostError,
     VendorAnswerError,
 )
@@ -68,7 +70,6 @@ from rodin_watchd.model import (
     Transition,
     Unknown,
 )
-from rodin_watchd.problem import Problem, Scope
 
 # ---- How often and how long a step is tried: attempts, waits and deadlines of a job. Pure functions -----------------
 

@@ -20,9 +20,8 @@ from rodin_watchd.core.mounts import Mount, has_mount
 from rodin_watchd.core.retention import turn
 from rodin_watchd.core.waits import LANE, UNANSWERED, is_due
 from rodin_watchd.core.wording import in_credits
-from rodin_watchd.errors import EmptyAccountError, RefusalsError, UnansweredSubmitError
+from rodin_watchd.errors import EmptyAccountError, Fault, Lane, Problem, RefusalsError, UnansweredSubmitError
 from rodin_watchd.model import Job, Outcome, Retry, State, Step
-from rodin_watchd.problem import Fault, Lane, Problem
 
 LANES: Mapping[Step, frozenset[Lane]] = {
     Step.STAGE: frozenset({Lane.DISK, Lane.ROOM, Lane.TAKING}),

@@ -13,8 +13,8 @@ from rodin_watchd.core.kinds import kind_of
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.wire import plain
 from rodin_watchd.core.wording import WHO_CAN_ACT, advice, cost, instant, is_cost_certain, local
+from rodin_watchd.errors import Problem
 from rodin_watchd.model import Job, State
-from rodin_watchd.problem import Problem
 
 _SOFTWARE = "rodin_watchd "
 _SEAL, _SEAL_END = '\n[unchanged]\nsha256 = "', '"\n'

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from rodin_watchd.core.pairing.candidates import Candidate
 from rodin_watchd.core.sidecar import Preset, Sidecar
+from rodin_watchd.errors import Problem
 from rodin_watchd.model import Entry
-from rodin_watchd.problem import Problem
 
 
 @dataclass(frozen=True, slots=True)

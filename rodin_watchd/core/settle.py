@@ -14,9 +14,8 @@ from typing import NamedTuple
 
 from rodin_watchd.core.formats.source import FileVerdict, Wholeness
 from rodin_watchd.core.names import printable
-from rodin_watchd.errors import FileRefusedError, UnfinishedFileError
+from rodin_watchd.errors import FileRefusedError, Problem, UnfinishedFileError
 from rodin_watchd.model import Entry
-from rodin_watchd.problem import Problem
 
 
 class Sighting(NamedTuple):

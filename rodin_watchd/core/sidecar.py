@@ -47,8 +47,8 @@ from rodin_watchd.model import Role
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from rodin_watchd.errors import Problem
     from rodin_watchd.model import OptionValue
-    from rodin_watchd.problem import Problem
 
 PRESET_NAME: Final = "_folder.toml"
 """The name of the file that presets the options of every set in its folder and below."""

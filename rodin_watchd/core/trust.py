@@ -23,9 +23,8 @@ from rodin_watchd.core.machine import doubt, hold_doubted
 from rodin_watchd.core.proof import Since, stake
 from rodin_watchd.core.waits import DAY_SECONDS
 from rodin_watchd.core.wording import in_credits
-from rodin_watchd.errors import RefusedOftenError
+from rodin_watchd.errors import Problem, RefusedOftenError
 from rodin_watchd.model import Job, Transition
-from rodin_watchd.problem import Problem
 
 
 def trust_key(account: str) -> str:

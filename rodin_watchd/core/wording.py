@@ -7,9 +7,8 @@ from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
 
 from rodin_watchd.core.names import printable
-from rodin_watchd.errors import OutcomeUnknownError
+from rodin_watchd.errors import Fault, OutcomeUnknownError
 from rodin_watchd.model import Job, State
-from rodin_watchd.problem import Fault
 
 UNKNOWN = OutcomeUnknownError.code
 

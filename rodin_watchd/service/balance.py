@@ -79,8 +79,8 @@ from rodin_watchd.core.trust import (
     unwatched,
     unwatched_text,
 )
+from rodin_watchd.errors import Lane, Problem
 from rodin_watchd.model import Job, State, Transition
-from rodin_watchd.problem import Lane, Problem
 from rodin_watchd.service.clock import Clock
 from rodin_watchd.service.jobs import JobStore
 

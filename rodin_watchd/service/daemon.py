@@ -14,9 +14,8 @@ from rodin_watchd.core.claims import MOVING
 from rodin_watchd.core.machine import hold_unsent
 from rodin_watchd.core.notices import Notice
 from rodin_watchd.core.store import TOO_OLD
-from rodin_watchd.errors import DiskError, JournalGoneError
+from rodin_watchd.errors import DiskError, JournalGoneError, Problem
 from rodin_watchd.model import Job, State, Transition
-from rodin_watchd.problem import Problem
 from rodin_watchd.service.clock import Clock
 from rodin_watchd.service.parts import Handover, Parts
 from rodin_watchd.service.status import Display

@@ -44,14 +44,17 @@ from rodin_watchd.core.waits import RateBudget
 from rodin_watchd.errors import (
     DiskError,
     DisputedTaskError,
+    Fault,
     JournalBehindError,
+    Lane,
     NoCreditsError,
     OutcomeUnknownError,
+    Problem,
+    Scope,
     SubmitCountError,
     ThrottledError,
 )
 from rodin_watchd.model import Answered, Done, Job, NotYet, Outcome, Rejected, Retry, State, Step, Transition, Unknown
-from rodin_watchd.problem import Fault, Lane, Problem, Scope
 from rodin_watchd.service.balance import NOTHING_BEGUN, AccountBalance, Proving
 from rodin_watchd.service.budget import Budget
 from rodin_watchd.service.clock import Clock

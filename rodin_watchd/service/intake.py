@@ -29,9 +29,8 @@ from rodin_watchd.core.sets import ReadySet, View, WaitingSet
 from rodin_watchd.core.settle import Judgement, Readiness, Rules, Sighting, is_settled, judge, observe
 from rodin_watchd.core.sidecar import PRESET_NAME, Misread, Preset, Sidecar, misfits, misled, read_preset, read_sidecar
 from rodin_watchd.core.toml_text import LIMIT_BYTES
-from rodin_watchd.errors import SidecarError
+from rodin_watchd.errors import Problem, SidecarError
 from rodin_watchd.model import Entry, Kind, Role
-from rodin_watchd.problem import Problem
 
 T = TypeVar("T")
 

@@ -12,7 +12,7 @@ from rodin_watchd.adapters.watcher import Watcher
 from rodin_watchd.config import Config
 from rodin_watchd.core.approval import Gate
 from rodin_watchd.core.store import Store
-from rodin_watchd.problem import Problem
+from rodin_watchd.errors import Problem
 from rodin_watchd.service.admission import Admission
 from rodin_watchd.service.balance import AccountBalance
 from rodin_watchd.service.budget import NOTHING_OVER, Budget, BudgetDay, OverBudget

@@ -16,9 +16,8 @@ from typing import TypeAlias
 
 from rodin_watchd.core.machine import POLICIES
 from rodin_watchd.core.store import DONE
-from rodin_watchd.errors import RodinWatchdError
+from rodin_watchd.errors import Fault, Problem, RodinWatchdError, Scope
 from rodin_watchd.model import Answered, Done, HookRun, Job, NotYet, Outcome, Rejected, Retry, State, Step, Unknown
-from rodin_watchd.problem import Fault, Problem, Scope
 from rodin_watchd.service.plugins import PluginNews, Ran
 from rodin_watchd.service.steps import run
 from rodin_watchd.service.steps.results import balance

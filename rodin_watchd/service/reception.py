@@ -12,9 +12,8 @@ from rodin_watchd.config import Config
 from rodin_watchd.core.budget import is_over_budget
 from rodin_watchd.core.claims import Claims, Turn, claims, taken_paths
 from rodin_watchd.core.sets import View
-from rodin_watchd.errors import DiskError, FolderGoneError
+from rodin_watchd.errors import DiskError, FolderGoneError, Problem
 from rodin_watchd.model import State
-from rodin_watchd.problem import Problem
 from rodin_watchd.service.admission import Admission
 from rodin_watchd.service.clock import Clock
 from rodin_watchd.service.intake import Intake

@@ -16,8 +16,8 @@ from rodin_watchd.core.health import INCOMPLETE, READY, SETTLING, UNMOVABLE, Rea
 from rodin_watchd.core.mounts import Mount
 from rodin_watchd.core.status import Line, Page, ended_line, sorted_jobs
 from rodin_watchd.core.wording import local, set_name
+from rodin_watchd.errors import Lane
 from rodin_watchd.model import Job
-from rodin_watchd.problem import Lane
 
 if TYPE_CHECKING:  # these load what reads images
     from datetime import tzinfo

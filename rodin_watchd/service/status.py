@@ -13,9 +13,8 @@ from rodin_watchd.core.mounts import Mount
 from rodin_watchd.core.retention import alarms
 from rodin_watchd.core.status import PAGE, Page, render, signed
 from rodin_watchd.core.store import Store
-from rodin_watchd.errors import DiskError, FolderGoneError, JournalGoneError
+from rodin_watchd.errors import DiskError, FolderGoneError, JournalGoneError, Problem
 from rodin_watchd.log_lines import Trouble, why
-from rodin_watchd.problem import Problem
 from rodin_watchd.service.clock import Clock
 from rodin_watchd.service.parts import Parts
 from rodin_watchd.service.snapshot import Snapshot, Waiting, waiting_in

@@ -44,13 +44,13 @@ from rodin_watchd.errors import (
     NetworkError,
     OutcomeUnknownError,
     RodinWatchdError,
+    Scope,
     TaskLostError,
     ThrottledError,
     VendorAnswerError,
     VendorRefusedError,
 )
 from rodin_watchd.model import Link, Task
-from rodin_watchd.problem import Scope
 
 KEY = "sk-very-secret-0123456789"
 TIMEOUTS = Timeouts(connect_seconds=5, read_seconds=TIMEOUT_SECONDS)

@@ -28,7 +28,7 @@ from rodin_watchd.adapters.store.sqlite import Journal, insert_command
 from rodin_watchd.core.machine import TABLE
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.store import Beside, Command, CommandReply
-from rodin_watchd.errors import CommandRefusedError, DiskError, JournalError
+from rodin_watchd.errors import CommandRefusedError, DiskError, Fault, JournalError, Lane, Problem, Scope
 from rodin_watchd.model import (
     Answer,
     Event,
@@ -42,7 +42,6 @@ from rodin_watchd.model import (
     Task,
     Transition,
 )
-from rodin_watchd.problem import Fault, Lane, Problem, Scope
 
 NOW = 1_700_000_000.0
 WITH_TASK = (State.SUBMITTED, State.GENERATED, State.DOWNLOADED, State.PROCESSED, State.DELIVERED)

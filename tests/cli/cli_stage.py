@@ -24,6 +24,7 @@ from click.testing import CliRunner, Result
 from rodin_watchd.adapters.store.sqlite import Journal
 from rodin_watchd.cli.main import cli
 from rodin_watchd.core.kinds import TEXTURE
+from rodin_watchd.errors import Fault, Problem, Scope
 from rodin_watchd.model import (
     Answer,
     InputFile,
@@ -35,7 +36,6 @@ from rodin_watchd.model import (
     Task,
     Transition,
 )
-from rodin_watchd.problem import Fault, Problem, Scope
 
 SAMPLES = Path(__file__).parents[2] / "rodin_watchd" / "emulator" / "samples"
 KEY = "emulator-key"

@@ -41,7 +41,6 @@ def test_help_loads_nothing_heavy(tmp_path: Path) -> None:
         "rodin_watchd.cli",
         "rodin_watchd.cli.main",
         "rodin_watchd.errors",
-        "rodin_watchd.problem",
     }
     assert not {"pydantic", "requests", "rich", "PIL", "watchdog", "sqlite3"} & loaded
 

@@ -25,8 +25,8 @@ from rodin_watchd.adapters.store.sqlite import Journal
 from rodin_watchd.cli.status import ROWS_ALIGNED
 from rodin_watchd.core.budget import BUDGET_DAY, Day, midnight
 from rodin_watchd.core.status import PAGE, Line, Page
+from rodin_watchd.errors import Fault, Problem, Scope
 from rodin_watchd.model import ServiceEvent, State, Task
-from rodin_watchd.problem import Fault, Problem, Scope
 
 ODD = "lu\udcff\nna"
 """A name that is not UTF-8 and has a line end in it."""

@@ -13,13 +13,13 @@ from rodin_watchd.errors import (
     KeyRefusedError,
     NetworkError,
     NoCreditsError,
+    Problem,
     RodinWatchdError,
     ServiceError,
     ThrottledError,
     VendorAnswerError,
 )
 from rodin_watchd.model import Answer, InputFile, Job, ResultFile, Role, Signature, State, Task
-from rodin_watchd.problem import Problem
 
 NOW = 1_700_000_000.0
 SECRET = "eyJ-subscription-secret"  # noqa: S105 - what must not be shown, made up

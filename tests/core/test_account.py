@@ -29,6 +29,7 @@ from rodin_watchd.errors import (
     DiskError,
     EmptyAccountError,
     KeyRefusedError,
+    Lane,
     NetworkError,
     NoCreditsError,
     RoomError,
@@ -38,7 +39,6 @@ from rodin_watchd.errors import (
     VendorDownError,
 )
 from rodin_watchd.model import Retry, Step
-from rodin_watchd.problem import Lane
 
 NOW = 1_700_000_000.0
 NOTHING: frozenset[Pause] = frozenset()

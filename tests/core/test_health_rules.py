@@ -9,9 +9,8 @@ import pytest
 
 from rodin_watchd.core.health import Health, Stillness, is_stopped, observed, overdue, verdict
 from rodin_watchd.core.mounts import Mount
-from rodin_watchd.errors import OverBudgetError
+from rodin_watchd.errors import Lane, OverBudgetError
 from rodin_watchd.model import Job, State
-from rodin_watchd.problem import Lane
 
 WELL = Health(1000.0, 10.0, 3, 1, {"ready": 2, "incomplete": 1}, {"ready": 4.0}, 0.0, "", ())
 

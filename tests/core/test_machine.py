@@ -45,7 +45,9 @@ from rodin_watchd.errors import (
     DiskError,
     NetworkError,
     OutcomeUnknownError,
+    Problem,
     RodinWatchdError,
+    Scope,
     TaskFailedError,
     TaskLostError,
     VendorAnswerError,
@@ -63,7 +65,6 @@ from rodin_watchd.model import (
     Step,
     Unknown,
 )
-from rodin_watchd.problem import Problem, Scope
 
 modest = settings(max_examples=150, deadline=None)
 S = State

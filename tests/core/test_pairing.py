@@ -15,9 +15,8 @@ from rodin_watchd.core.names import match_key, split_name
 from rodin_watchd.core.pairing import DELIVERED, KEPT, Pairing, pair
 from rodin_watchd.core.pairing.candidates import Candidate, member_of
 from rodin_watchd.core.sidecar import Misread, Sidecar
-from rodin_watchd.errors import SidecarError
+from rodin_watchd.errors import Problem, SidecarError
 from rodin_watchd.model import Entry, Kind, Role, Signature
-from rodin_watchd.problem import Problem
 
 modest = settings(max_examples=200, deadline=None)
 BROKEN = Misread(SidecarError("chair.toml line 1: what is this?").problem)

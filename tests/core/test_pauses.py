@@ -22,9 +22,8 @@ from rodin_watchd.core.pauses import (
     renewed,
 )
 from rodin_watchd.core.waits import LANE
-from rodin_watchd.errors import DiskError, JournalError, NetworkError, NoCreditsError, ThrottledError
+from rodin_watchd.errors import DiskError, JournalError, Lane, NetworkError, NoCreditsError, Problem, ThrottledError
 from rodin_watchd.model import Job, State, Step
-from rodin_watchd.problem import Lane, Problem
 
 modest = settings(max_examples=150, deadline=None)
 S = State

@@ -16,9 +16,8 @@ from rodin_watchd.core.pauses import (
     without_idle,
 )
 from rodin_watchd.core.waits import DAY_SECONDS, UNANSWERED
-from rodin_watchd.errors import NetworkError, NoCreditsError
+from rodin_watchd.errors import Lane, NetworkError, NoCreditsError
 from rodin_watchd.model import State, Step
-from rodin_watchd.problem import Lane
 
 
 def test_each_lost_answer_doubles_the_wait() -> None:

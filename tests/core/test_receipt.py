@@ -16,14 +16,15 @@ from rodin_watchd.core.receipt import is_as_written, receipt, report_text, repor
 from rodin_watchd.core.wording import WHO_CAN_ACT, advice, cost, in_credits, instant, local
 from rodin_watchd.errors import (
     CanceledError,
+    Fault,
     FileRefusedError,
     NetworkError,
     OutcomeUnknownError,
+    Problem,
     SidecarError,
     TaskFailedError,
 )
 from rodin_watchd.model import Answer, Job, ResultFile, State
-from rodin_watchd.problem import Fault, Problem
 
 modest = settings(max_examples=150, deadline=None)
 BERLIN = timezone(timedelta(hours=1), "CET")

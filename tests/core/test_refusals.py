@@ -29,9 +29,8 @@ from rodin_watchd.core.refusals import (
     why_stopped,
 )
 from rodin_watchd.core.wording import cost, is_cost_certain
-from rodin_watchd.errors import ChargedRefusalError, RefusedOftenError, ThrottledError
+from rodin_watchd.errors import ChargedRefusalError, Lane, RefusedOftenError, ThrottledError
 from rodin_watchd.model import Job, State
-from rodin_watchd.problem import Lane
 
 HALF = Decimal("0.5")
 TEN = Baseline("account", Decimal("10.5"), 7)

@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 from rodin_watchd.core.kinds import GENERATE, TextureOptions
 from rodin_watchd.core.sidecar import Preset, Sidecar, layered, read_preset, read_sidecar, resolve_member
-from rodin_watchd.errors import SidecarError
-from rodin_watchd.problem import Fault, Scope
+from rodin_watchd.errors import Fault, Scope, SidecarError
 
 EVERYTHING = b"""
 prompt = "worn oak"

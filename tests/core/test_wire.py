@@ -29,6 +29,7 @@ from rodin_watchd.errors import (
     NoCreditsError,
     OutcomeUnknownError,
     RodinWatchdError,
+    Scope,
     TaskLostError,
     ThrottledError,
     VendorAnswerError,
@@ -36,7 +37,6 @@ from rodin_watchd.errors import (
     VendorRefusedError,
 )
 from rodin_watchd.model import Answer, Link, OptionValue, Task
-from rodin_watchd.problem import Scope
 
 ACCEPTED = {
     "error": None,

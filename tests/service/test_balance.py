@@ -12,8 +12,8 @@ from rodin_watchd.adapters.store.backup import backup_path, make_backup
 from rodin_watchd.core.account import BALANCE
 from rodin_watchd.core.proof import BASELINE
 from rodin_watchd.emulator.faults import parse_fault
+from rodin_watchd.errors import Lane
 from rodin_watchd.model import State
-from rodin_watchd.problem import Lane
 
 SOLE = {"sole_spender": True}
 EXACT = Decimal("100.5")

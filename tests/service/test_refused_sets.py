@@ -18,8 +18,8 @@ from workshop import Hands, Workshop, emulated, image, model, working, workshop
 from rodin_watchd.adapters.rodin_client import RodinClient
 from rodin_watchd.core.proof import JUDGED
 from rodin_watchd.emulator.faults import parse_fault
+from rodin_watchd.errors import Lane
 from rodin_watchd.model import Answer, State
-from rodin_watchd.problem import Lane
 
 SOLE = {"sole_spender": True}
 EXACT = Decimal("100.5")

@@ -17,9 +17,8 @@ from rodin_watchd.cli.logs import set_level
 from rodin_watchd.config import Config
 from rodin_watchd.core.budget import BUDGET_DAY
 from rodin_watchd.core.pauses import Pause
-from rodin_watchd.errors import ConfigError, NoCreditsError
+from rodin_watchd.errors import ConfigError, Lane, NoCreditsError
 from rodin_watchd.model import State
-from rodin_watchd.problem import Lane
 from rodin_watchd.service.pulse import Pulse
 from rodin_watchd.service.reload import Serving, changes, serving
 

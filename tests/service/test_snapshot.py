@@ -17,9 +17,8 @@ from rodin_watchd.core.health import STANDSTILLS, Reason, Standstill, away_word,
 from rodin_watchd.core.mounts import Mount
 from rodin_watchd.core.pauses import Pause
 from rodin_watchd.core.status import Line
-from rodin_watchd.errors import EmptyAccountError, NetworkError
+from rodin_watchd.errors import EmptyAccountError, Lane, NetworkError
 from rodin_watchd.model import Job, State
-from rodin_watchd.problem import Lane
 from rodin_watchd.service.snapshot import Snapshot, Waiting
 
 PAUSES = {

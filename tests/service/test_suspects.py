@@ -16,8 +16,8 @@ import pytest
 from workshop import Vendor, Workshop, image, model, workshop
 
 from rodin_watchd.core.pauses import Suspects
+from rodin_watchd.errors import Lane
 from rodin_watchd.model import State
-from rodin_watchd.problem import Lane
 
 
 def test_the_first_error_is_the_services() -> None:

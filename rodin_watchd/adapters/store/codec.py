@@ -18,6 +18,7 @@ from rodin_watchd.core.dedup import of_set
 from rodin_watchd.core.kinds import kind_of
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.schedule import vendor_seconds
+from rodin_watchd.errors import Fault, Lane, Problem, Scope
 from rodin_watchd.model import (
     Answer,
     Event,
@@ -32,7 +33,6 @@ from rodin_watchd.model import (
     Task,
     Transition,
 )
-from rodin_watchd.problem import Fault, Lane, Problem, Scope
 
 _PRICE_BEFORE_2: Final = Decimal("0.5")
 """What each submit cost, in credits, as far as the documents of version 1 knew: they do not say."""

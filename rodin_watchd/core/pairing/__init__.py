@@ -43,9 +43,8 @@ from rodin_watchd.core.pairing.candidates import (
     wanted,
 )
 from rodin_watchd.core.sidecar import Misread, Sidecar, resolve_member
-from rodin_watchd.errors import AmbiguousSetError, SidecarError
+from rodin_watchd.errors import AmbiguousSetError, Problem, SidecarError
 from rodin_watchd.model import Entry, Role
-from rodin_watchd.problem import Problem
 
 __all__ = [
     "DELIVERED",

@@ -17,9 +17,8 @@ from rodin_watchd.core.layout import RECEIPT, REPORT, REPORT_DATA
 from rodin_watchd.core.names import match_key, printable, split_name
 from rodin_watchd.core.options import words_of
 from rodin_watchd.core.sidecar import PRESET_NAME, Misread, Sidecar
-from rodin_watchd.errors import AmbiguousSetError, FileRefusedError
+from rodin_watchd.errors import AmbiguousSetError, FileRefusedError, Problem
 from rodin_watchd.model import Entry, Kind, Role
-from rodin_watchd.problem import Problem
 
 # ---- What a directory entry can be in a set, by its name and kind alone ---------------------------------------------
 

@@ -12,10 +12,9 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from rodin_watchd.core.machine import POLICIES, outcome_of
-from rodin_watchd.errors import InternalError, OutcomeUnknownError, RodinWatchdError
+from rodin_watchd.errors import Fault, InternalError, OutcomeUnknownError, RodinWatchdError
 from rodin_watchd.log_lines import about
 from rodin_watchd.model import Answered, Job, Outcome, Step
-from rodin_watchd.problem import Fault
 from rodin_watchd.service.steps.delivery import archive, bury, deliver, process
 from rodin_watchd.service.steps.results import balance, download, poll
 from rodin_watchd.service.steps.submit import stage, submit

@@ -13,9 +13,8 @@ from rodin_watchd.core.kinds import kind_of
 from rodin_watchd.core.names import printable, safe_result_names, split_name
 from rodin_watchd.core.receipt import is_preview
 from rodin_watchd.core.wire import TaskState, has_model
-from rodin_watchd.errors import DownloadError, InternalError, NotReadyError, RodinWatchdError, TaskFailedError
+from rodin_watchd.errors import DownloadError, InternalError, NotReadyError, Problem, RodinWatchdError, TaskFailedError
 from rodin_watchd.model import Done, Job, Link, NotYet, Outcome, ResultFile, Task
-from rodin_watchd.problem import Problem
 from rodin_watchd.service.steps.tools import Tools, need_room
 
 log = logging.getLogger("rodin_watchd")
