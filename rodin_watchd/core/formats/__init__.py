@@ -8,16 +8,8 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from rodin_watchd.core.formats.containers import (
-    probe_fbx,
-    probe_glb,
-    probe_jpeg,
-    probe_obj,
-    probe_png,
-    probe_stl,
-    probe_usdz,
-    probe_webp,
-)
+from rodin_watchd.core.formats.images import probe_jpeg, probe_png, probe_webp
+from rodin_watchd.core.formats.models import probe_fbx, probe_glb, probe_obj, probe_stl, probe_usdz
 from rodin_watchd.core.formats.sniff import sniff
 from rodin_watchd.core.formats.source import BreaksOffError, ByteSource, FileVerdict, Wholeness, undecided, unfinished
 
