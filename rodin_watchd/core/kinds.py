@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, Ty
 from pydantic import Field, ValidationError, create_model
 
 from rodin_watchd.core.model_words import allowed_words, plain_schema
-from rodin_watchd.core.options import Options, Prompt, Seed, Sent, Word, choices, declared, option_words
+from rodin_watchd.core.options import Box, Options, Prompt, Seed, Sent, Word, choices, declared, option_words
 from rodin_watchd.model import MODEL_LIMIT_BYTES, Job, OptionValue, Role
 
 
@@ -174,10 +174,10 @@ class GenerateOptions(Options):
         option_words("Of a new model: how its mesh is made, passed on as it is.", "Quad", "the vendor chooses"),
     ] = None
     bbox_condition: Annotated[
-        Word | None,
+        Box | None,
         Sent("bbox_condition"),
         option_words(
-            "Of a new model: the box that it fills, passed on as it is.", "[100, 100, 100]", "no box is given"
+            "Of a new model: the box that it fills: width, height and length.", [100, 100, 100], "no box is given"
         ),
     ] = None
     use_original_alpha: Annotated[

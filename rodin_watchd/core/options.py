@@ -7,6 +7,7 @@ and what the fingerprint makes of it. `docs/intake.md` has the table of them for
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 if TYPE_CHECKING:
     from rodin_watchd.model import OptionValue
@@ -44,6 +45,40 @@ Word: TypeAlias = Annotated[str, Field(min_length=1, max_length=200), AfterValid
 
 Prompt: TypeAlias = Annotated[str, Field(min_length=1, max_length=2500), AfterValidator(_without_control)]
 
+_LONGEST_EDGE: Final = 1_000_000
+
+
+def _box(value: object) -> str:
+    """Return three numbers, or the text of them, as they are sent: as JSON, as the vendor's own client does it.
+
+    Checked here because the vendor answers a malformed list with HTTP 500 (API contract, additions): then nobody knows whether
+    the set was charged, and it is held.
+    """
+    try:
+        numbers = json.loads(value) if isinstance(value, str) else value
+    except (ValueError, RecursionError):
+        numbers = None
+    if not isinstance(numbers, list) or [type(number) for number in numbers] != [int] * 3:
+        raise ValueError("must be three whole numbers, for instance [100, 100, 100]")
+    if not all(0 < number <= _LONGEST_EDGE for number in numbers):
+        raise ValueError(f"must be three whole numbers from 1 to {_LONGEST_EDGE}")
+    return json.dumps(numbers)
+
+
+Box: TypeAlias = Annotated[
+    str,
+    BeforeValidator(_box),
+    WithJsonSchema(
+        {
+            "type": "array",
+            "items": {"type": "integer", "minimum": 1, "maximum": _LONGEST_EDGE},
+            "minItems": 3,
+            "maxItems": 3,
+        }
+    ),
+]
+"""Width, height and length of a box. A job keeps the text that is sent, and receipts show it; that text is taken as well."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sent:
@@ -59,7 +94,7 @@ class Sent:
     canonical: OptionValue | None = None
 
 
-def option_words(description: str, example: OptionValue, left_out: str) -> Any:  # noqa: ANN401 - pydantic's own type for fields
+def option_words(description: str, example: OptionValue | list[int], left_out: str) -> Any:  # noqa: ANN401 - pydantic's own type for fields
     """Return what is said of an option in the schemas and examples, with what holds where it is left out."""
     return Field(description=f"{description} Without it, {left_out}.", examples=[example])
 

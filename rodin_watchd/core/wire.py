@@ -172,6 +172,7 @@ _WRONG_ADDRESS: Final[Mapping[int, str]] = {
     **dict.fromkeys((301, 307, 308), "The vendor's address has moved: the call was redirected and not carried out"),
     **dict.fromkeys((404, 405), "The vendor's address does not know this call"),
 }
+_REASON_PHRASES: Final[Mapping[int, str]] = {404: "NOT FOUND", 405: "METHOD NOT ALLOWED"}
 _WAITING, _DONE = "Waiting", "Done"
 _FAILED: Final = frozenset({"Failed", "Canceled"})
 _TERMINAL: Final = _FAILED | {_DONE}
@@ -241,7 +242,7 @@ def read_submit(answer: Answer, submitted_at: float, *, early: bool = False) -> 
     section 15.4), for all sets alike: VendorDownError. 302 and 303 are also what a server says *after* it has carried
     out a POST, so they, and any other status outside 2xx and 4xx, leave the outcome unknown.
 
-    404 and 405 without one of the vendor's codes say that the address knows no such call, for all sets alike, too.
+    404 and 405 without a code that says more ("Not Found" does not) say that the address knows no such call, for all sets alike, too.
 
     `consumed` is what the task took, in credits; anything but a plain number from 0 to MOST_CONSUMED counts as not said.
 
@@ -266,8 +267,13 @@ def _refuses(status: int, code: str) -> bool:
     return 400 <= status < 500 or (status in _WRONG_ADDRESS and not code)
 
 
+def _repeats(status: int, code: str) -> bool:
+    """Tell whether a code says no more than the status: none, or its reason phrase (RFC 9110, section 15), as web frameworks say it."""
+    return code.replace("_", " ") in ("", _REASON_PHRASES.get(status))
+
+
 def _refused(answer: Answer, reply: _Reply | None, code: str) -> RodinWatchdError:
-    if answer.status in _WRONG_ADDRESS and not code:
+    if answer.status in _WRONG_ADDRESS and _repeats(answer.status, code):
         advice = "Set `api.base_url` to the vendor's present address; the service tries again by itself."
         return _failed(VendorDownError, answer, reply, _WRONG_ADDRESS[answer.status], advice=advice)
     kind = _service_error(answer, reply) or VendorRefusedError

@@ -9,11 +9,13 @@ import secrets
 from concurrent.futures import wait
 from datetime import UTC, datetime
 from functools import partial
+from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import quote, urlencode
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -108,7 +110,8 @@ class Shop:
                     methods=["GET"],
                 ),
                 Route("/emulator/ledger", self._show_ledger, methods=["GET"]),
-            ]
+            ],
+            exception_handlers={404: _no_such_call, 405: _no_such_call},
         )
 
     def files(self) -> Starlette:
@@ -278,6 +281,13 @@ class Shop:
             return expired_link()
         file = task.result(name)
         return Response(file.data, media_type=file.media_type)
+
+
+async def _no_such_call(request: Request, error: Exception) -> Response:
+    """Answer a path or method that is no call, as JSON like every error of the API (API contract, Errors)."""
+    status = HTTPStatus(error.status_code if isinstance(error, HTTPException) else 404)
+    refusal = EmulatedRefusal(status, status.name, f"There is no {request.method} {request.url.path}.")
+    return await _after_reading(request, refusal.answer())
 
 
 async def _after_reading(request: Request, answer: Response) -> Response:

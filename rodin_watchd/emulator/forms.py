@@ -40,6 +40,12 @@ class Form:
         """Give the content of all files of that name."""
         return tuple(part.data for part in self.parts if part.name == name and part.file_name is not None)
 
+    def listed(self, name: str) -> tuple[str, ...]:
+        """Give the text parts of one name, in their order: an option that is a list of words has one for each."""
+        return tuple(
+            part.data.decode(errors="replace") for part in self.parts if part.name == name and part.file_name is None
+        )
+
     def texts(self) -> dict[str, str]:
         """Give the text parts; of several with one name the last."""
         return {part.name: part.data.decode(errors="replace") for part in self.parts if part.file_name is None}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -13,7 +14,7 @@ from PIL import Image
 
 from rodin_watchd.emulator import usdz
 from rodin_watchd.emulator.mesh_io import model_format
-from rodin_watchd.emulator.refusal import invalid
+from rodin_watchd.emulator.refusal import EmulatedRefusal, invalid
 from rodin_watchd.emulator.texture import TEXTURE_EDGE, text_image
 
 if TYPE_CHECKING:
@@ -92,9 +93,10 @@ def generation_order(form: Form) -> Order:
         raise invalid(f"{len(images)} images were sent; at most {MOST_IMAGES} are allowed")
     if not images and not prompt:
         raise invalid("images or a prompt are required")
-    addons = form.texts().get("addons", "")
-    if addons not in ("", "HighPack"):
+    addons = form.listed("addons")
+    if not {*addons} <= {"HighPack"}:
         raise invalid("addons must be HighPack")
+    _check_box(form.texts().get("bbox_condition"))
     made_of = tuple(map(_image, images)) or (text_image(prompt),)
     order = _order(form, None, made_of, ("PBR", "Shaded", "All", "None"))
     return replace(order, known=GENERATION_KEYS, price=PRICE + (HIGH_PACK if addons else 0))
@@ -173,6 +175,16 @@ def _check_number(key: str, text: str) -> None:
         good = False
     if not good:
         raise invalid(f"{key} must be a number above 0")
+
+
+def _check_box(text: str | None) -> None:
+    """Refuse a box that is not a JSON list of three numbers, with HTTP 500, as seen in the field (API contract, additions)."""
+    try:
+        numbers = [1, 1, 1] if text is None else json.loads(text)
+    except ValueError:
+        numbers = None
+    if not isinstance(numbers, list) or len(numbers) != 3 or not all(type(n) is int and n > 0 for n in numbers):
+        raise EmulatedRefusal(500, "UNKNOWN", "bbox_condition is no list of three whole numbers above 0")
 
 
 def _choice(texts: dict[str, str], key: str, allowed: tuple[str, ...]) -> str:

@@ -158,7 +158,8 @@ class Intake:
         self._bereft: dict[str, _Gone] = {}  # by file whose TOML file is away
         self._verdicts: _Memory[FileVerdict] = _Memory(inbox.probe)
         self._sidecars: _Memory[Sidecar | Misread] = _Memory(self._read_sidecar)
-        self._presets: _Memory[Preset | Problem] = _Memory(self._read_preset)
+        self._presets: _Memory[Preset | Misread] = _Memory(self._read_preset)
+        self._said_by_presets: Mapping[str, Preset | Misread | None] = {}  # by folder; None: it cannot be read
         self._kinds: Mapping[str, str] = {}  # folder -> the kind of job that its preset asks for
 
     def look(
@@ -179,8 +180,9 @@ class Intake:
         self._miss_presets(now)
         self._miss_sidecars(now)
         self._forget()
-        before, self._kinds = self._kinds, self._asked_kinds()
-        if self._kinds != before:
+        before, self._said_by_presets = self._said_by_presets, self._read_presets()
+        if self._said_by_presets != before:
+            self._kinds = {folder: said.kind for folder, said in self._said_by_presets.items() if said and said.kind}
             for group in groups:
                 group.pair_anew()
         self._together = not all(group.apart for group in groups)
@@ -332,11 +334,13 @@ class Intake:
                     stated[entry.path] = said
         return stated, is_read
 
-    def _asked_kinds(self) -> dict[str, str]:
-        """Return the kinds of jobs that the presets of folders ask for; sets wait while theirs is being copied, or is away."""
-        away = {folder: kind for folder, kind in self._kinds.items() if folder in self._gone_presets}
-        read = ((folder, self._presets.of(sighting.entry)) for folder, sighting in self._preset_files.items())
-        return away | {folder: preset.kind for folder, preset in read if isinstance(preset, Preset) and preset.kind}
+    def _read_presets(self) -> dict[str, Preset | Misread | None]:
+        """Return what the presets of folders say, a mistake included: its sets wait, and its kind says which sets those are.
+
+        Of one that is away it is what it said before, for its sets wait until it is back.
+        """
+        away = {folder: said for folder, said in self._said_by_presets.items() if folder in self._gone_presets}
+        return away | {folder: self._presets.of(sighting.entry) for folder, sighting in self._preset_files.items()}
 
     def _read_sidecar(self, entry: Entry) -> Sidecar | Misread | None:
         """Return what a sidecar says, or what is wrong with it; None for one that cannot be read, and for a leftover."""
@@ -349,17 +353,23 @@ class Intake:
         except SidecarError as error:
             return Misread.of(error.problem, data)
 
-    def _read_preset(self, entry: Entry) -> Preset | Problem | None:
+    def _read_preset(self, entry: Entry) -> Preset | Misread | None:
         data = self._inbox.read(entry, LIMIT_BYTES + 1)
+        if data is None:
+            return None
         try:
-            return None if data is None else read_preset(data, printable(entry.path), self._known_plugins)
+            return read_preset(data, printable(entry.path), self._known_plugins)
         except SidecarError as error:
-            return error.problem
+            return Misread.of(error.problem, data)
 
     # ---- deciding ---------------------------------------------------------------------------------------------------
 
     def _decide(self, candidate: Candidate, now: float) -> ReadySet | WaitingSet:
         sightings = [self._sighting(m.path) for m in candidate.members]
+        # Before all else: until the preset can be used, nobody knows which kind of job is meant, so not what is missing or wrong.
+        presets = self._presets_for(candidate, now)
+        if isinstance(presets, Judgement):
+            return _waiting_for_time(candidate, sightings, presets)
         if candidate.missing:
             return self._incomplete(candidate, sightings, now)
         judgements = [self._judge(m, now) for m in candidate.members]
@@ -369,15 +379,12 @@ class Intake:
         problem = candidate.problem or next((j.problem for j in judgements if j.problem), None)
         if blocked := self._blocked(candidate, sightings, problem, now):
             return blocked
-        presets = () if problem else self._presets_for(candidate, now)
-        if isinstance(presets, Judgement):
-            return _waiting_for_time(candidate, sightings, presets)
         sidecar = self._sidecar_of(candidate)
         return ReadySet(
             candidate,
             {s.entry.path: s.entry for s in sightings},
             sidecar,
-            presets,
+            () if problem else presets,
             max(s.since for s in sightings),
             problem or _misfit(candidate, sidecar, presets),
         )
@@ -385,7 +392,8 @@ class Intake:
     def _incomplete(self, candidate: Candidate, sightings: Sequence[Sighting], now: float) -> WaitingSet:
         """Say what a set waits for, and what will be wrong with it; after `pair_minutes` say that it takes long."""
         reason = "waits for " + " and ".join(candidate.missing)
-        if candidate.problem and all(m.role is Role.SIDECAR for m in candidate.members):
+        tomls = [m for m in candidate.members if m.role is Role.SIDECAR]
+        if candidate.problem and tomls and (len(tomls) == len(candidate.members) or not self._sidecar_of(candidate)):
             reason = f"must be corrected before anything is taken: {candidate.problem.message}"
         elif candidate.problem:
             reason = f"{candidate.problem.message} Also, it {reason}"
@@ -451,7 +459,7 @@ class Intake:
                 return Judgement(Readiness.WAIT, f"the folder's preset “{name}” is still being copied", again_at)
             preset = self._presets.of(sighting.entry)
             if not isinstance(preset, Preset):
-                text = preset.message if preset else f"“{name}” cannot be read"
+                text = preset.problem.message if preset else f"“{name}” cannot be read"
                 return Judgement(Readiness.WAIT, f"the folder's preset must be corrected first: {text}")
             found.append(preset)
         return tuple(found)

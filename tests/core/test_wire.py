@@ -254,11 +254,17 @@ def test_a_status_decides_where_no_code_does(status: int, kind: type[RodinWatchd
         assert caught.value.retry_after_seconds == 7.0
 
 
-@pytest.mark.parametrize("status", [404, 405])
-def test_an_address_that_knows_no_such_call_is_no_sets_fault(status: int) -> None:
-    """A wrong base URL refuses every set alike: the service pauses instead of failing them one by one."""
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        *((404, HTML), (405, HTML), (404, said("NOT_FOUND")), (405, said("METHOD_NOT_ALLOWED"))),
+        (404, {"statusCode": 404, "error": "Not Found", "message": "Cannot POST /api/v2/rodin"}),
+    ],
+)
+def test_an_address_that_knows_no_such_call_is_no_sets_fault(status: int, body: object) -> None:
+    """A wrong base URL refuses every set alike, as a page or as JSON: the service pauses instead of failing them one by one."""
     with pytest.raises(VendorDownError, match="does not know this call") as caught:
-        wire.read_submit(answer(status, HTML), 0.0)
+        wire.read_submit(answer(status, body), 0.0)
     assert "api.base_url" in caught.value.advice_given
 
 

@@ -126,6 +126,17 @@ def test_tasks_are_known_only_to_their_key() -> None:
         assert_no_such_task(api.status(submitted))
 
 
+def test_what_is_no_call_is_answered_as_json(api: Api) -> None:
+    """A wrong path and a wrong method, with and without a body: an error like every other, after the body was read."""
+    answers = {
+        (404, "NOT_FOUND"): api.session.post(api.url("rodin_textures"), data=b"x" * 200_000, timeout=30),
+        (405, "METHOD_NOT_ALLOWED"): api.session.get(api.url("rodin"), timeout=30),
+    }
+    for expected, answer in answers.items():
+        assert (answer.status_code, answer.json()["error"]) == expected
+        assert "There is no" in answer.json()["message"]
+
+
 def test_a_missing_field_is_told(api: Api) -> None:
     """Status and Download without their field, and bodies that are no JSON object, are INVALID_REQUEST."""
     assert_refused(api.session.post(api.url("status"), json={}, timeout=30), "subscription_key is required")

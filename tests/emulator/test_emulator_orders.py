@@ -156,6 +156,29 @@ def test_a_new_model_has_one_to_five_images_and_its_own_price(api: Api) -> None:
     assert not {"tier", "addons"} & set(api.emulator.ledger()["unknown_parts"])
 
 
+@pytest.mark.parametrize(
+    "box", ["100, 100, 100", "[100, 100]", "[100, 100, 0]", "[1, 2, 2.5]", '["a", 1, 2]', "100", ""]
+)
+def test_a_malformed_box_ends_in_http_500_and_costs_nothing(api: Api, box: str) -> None:
+    """As seen at the vendor: a list that cannot be read is no refusal that says so."""
+    before = api.balance().json()
+    answer = api.session.post(
+        api.url("rodin"), files={"prompt": (None, "a red dragon"), "bbox_condition": (None, box)}, timeout=30
+    )
+    assert (answer.status_code, answer.json()["error"]) == (500, "UNKNOWN")
+    assert api.balance().json() == before
+
+
+def test_lists_are_read_as_the_vendors_client_sends_them(api: Api) -> None:
+    """A box as JSON, each addon as a part of its own; one wrong addon refuses the order."""
+    url = api.url("rodin")
+    parts = [("prompt", (None, "a dragon")), ("bbox_condition", (None, "[10, 20, 30]")), ("addons", (None, "HighPack"))]
+    task = api.session.post(url, files=parts, timeout=30).json()
+    rows = {row["task_uuid"]: row for row in api.emulator.ledger()["charges"]}
+    assert rows[task["uuid"]]["credits"] == "1.5"
+    assert_refused(api.session.post(url, files=[*parts, ("addons", (None, "Low"))], timeout=30), "addons must be")
+
+
 def multipart(boundary: str) -> bytes:
     """Write a whole order by hand."""
     parts = [

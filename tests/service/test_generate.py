@@ -190,6 +190,35 @@ def test_a_sidecar_can_ask_for_a_texture_in_a_folder_for_new_models(tmp_path: Pa
         assert [(job.kind, job.state) for job in shop.jobs()] == [("texture", State.ARCHIVED)]
 
 
+def test_a_box_is_a_list_and_is_checked_before_it_is_sent(tmp_path: Path) -> None:
+    """As a list, or as the text that a receipt shows, it is one purchase; a malformed one is refused: the vendor answers it with 500."""
+    with working(tmp_path) as (shop, vendor):
+        preset(shop)
+        wrong = (
+            b"[10, 20]",
+            b"[10, 20, 0]",
+            b"[10, 20, 2.5]",
+            b"[true, 1, 1]",
+            b'"10, 20, 30"',
+            b"10",
+            b"[9999999, 1, 1]",
+        )
+        for name, box in [*enumerate(wrong), ("list", b"[10, 20, 30]")]:
+            shop.drop(f"generate/{name}.png", image(str(name)))
+            shop.drop(f"generate/{name}.toml", b"bbox_condition = " + box + b"\n")
+        shop.idle()
+        states = shop.states()
+        assert states.pop("list") is State.ARCHIVED
+        assert states == {str(number): State.FAILED for number in range(len(wrong))}
+        assert "three whole numbers" in shop.path("failed/generate/0/REPORT.txt").read_text()
+        shop.drop("generate/text.png", image("list"))
+        shop.drop("generate/text.toml", b'bbox_condition = "[10,20,30]"\n')
+        shop.idle()
+        assert shop.states()["text"] is State.FAILED
+        [charge] = vendor.emulator.ledger()["charges"]
+        assert charge["options"] == {"bbox_condition": "[10, 20, 30]"}
+
+
 def test_what_is_not_one_set_in_a_sub_folder_waits(tmp_path: Path) -> None:
     """Six images are none, nor are images beside a model: which belong together is never guessed."""
     with working(tmp_path) as (shop, vendor):
@@ -220,6 +249,53 @@ def test_wrong_words_are_refused_with_the_reason(tmp_path: Path) -> None:
         assert 'this is for kind = "texture"' in shop.path("failed/generate/a/REPORT.txt").read_text()
         assert 'a texture takes one of "PBR", "Shaded"' in shop.path("failed/b/REPORT.txt").read_text()
         assert charged(vendor) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'kind = "generate"\npromt = "oak"\n',
+        b'kind = "genrate"\n',
+        b"kind = generate\n",
+    ],
+)
+def test_a_mistake_in_a_preset_holds_back_all_sets_of_its_folder(tmp_path: Path, text: bytes) -> None:
+    """Nobody knows what is to be made there: whole sets, single images and wrong ones wait with that reason, until it is corrected."""
+    with working(tmp_path) as (shop, vendor):
+        preset(shop, text=text)
+        shop.drop("generate/chair.png", image("chair"))
+        shop.drop("generate/table.obj", model("table"))
+        shop.drop("generate/table.png", image("table"))
+        shop.drop("generate/vase/a.png", image("vase a"))
+        shop.drop("generate/vase/A.png", image("vase b"))
+        shop.drop("generate/dragon.toml", b'prompt = "a red dragon"\n')
+        shop.idle()
+        assert (shop.jobs(), charged(vendor)) == ([], [])
+        waiting = shop.status().partition("Waiting in the inbox")[2].partition("Running")[0]
+        sets = [line for line in waiting.splitlines() if line.startswith("  generate/")]
+        assert len(sets) > 3
+        assert all("the folder's preset must be corrected first: generate/_folder.toml line" in line for line in sets)
+        shop.drop("generate/_folder.toml", GENERATES)
+        shop.dropped.pop()
+        shop.path("inbox/generate/table.obj").unlink()
+        shop.idle()
+        made = {job.name: (job.kind, job.state) for job in shop.jobs()}
+        assert made == dict.fromkeys(("chair", "table", "vase", "dragon"), ("generate", State.ARCHIVED))
+
+
+def test_a_mistake_in_a_sidecar_says_nothing_of_files_that_are_missing(tmp_path: Path) -> None:
+    """Which files a set needs depends on its kind: where that is misspelt, the page says what to correct, and no more."""
+    with working(tmp_path) as (shop, vendor):
+        shop.drop("chair.png", image("chair"))
+        shop.drop("chair.toml", b'kind = "genrate"\n')
+        shop.idle()
+        [line] = [line for line in shop.status().splitlines() if line.startswith("  chair:")]
+        assert "must be corrected before anything is taken" in line
+        assert "a model file" not in line
+        shop.drop("chair.toml", GENERATES)
+        shop.dropped.pop()
+        shop.idle()
+        assert (shop.states(), charged(vendor)) == ({"chair": State.ARCHIVED}, [Decimal("0.5")])
 
 
 def test_presets_and_defaults_give_each_kind_what_it_has(tmp_path: Path) -> None:
