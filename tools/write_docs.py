@@ -98,7 +98,7 @@ def _mermaid(kind: str, lines: list[str]) -> str:
 # ---- the way of a set -----------------------------------------------------------------------------------------------
 
 WAY = (
-    *("adapters.watcher", "adapters.spool.inbox", "core.settle", "core.pairing", "core.sidecar", "core.formats"),
+    *("adapters.watcher", "adapters.spool.inbox", "core.sets", "core.pairing", "core.sidecar", "core.formats"),
     *("service.intake", "core.claims", "service.reception", "service.jobs", "core.store", "adapters.store"),
     *("service.dispatcher", "core.pauses", "core.machine", "service.pool", "service.steps", "service.daemon"),
 )

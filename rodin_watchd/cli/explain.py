@@ -28,7 +28,7 @@ from rodin_watchd.core.layout import FAILED, HIDDEN, INBOX, OWN_PREFIX, Claim, o
 from rodin_watchd.core.machine import ENDED
 from rodin_watchd.core.mounts import ROOT_ID
 from rodin_watchd.core.names import match_key, printable, split_name
-from rodin_watchd.core.pairing.candidates import Candidate
+from rodin_watchd.core.pairing import Candidate
 from rodin_watchd.core.sets import ReadySet, View, WaitingSet
 from rodin_watchd.core.sidecar import PRESET_NAME, read_preset
 from rodin_watchd.core.status import PAGE, Page, ended_line, job_line

@@ -1,7 +1,7 @@
 """Intake: from a look at the inbox to sets that are ready, refused or waiting.
 
 Reads what the pure rules ask for (the content of sidecars, the ends of files), remembers it for as long as a file stays
-untouched, and asks `core.pairing` and `core.settle` for the decisions. Nothing in the inbox is changed from here.
+untouched, and asks `core.pairing` and `core.sets` for the decisions. Nothing in the inbox is changed from here.
 """
 
 from __future__ import annotations
@@ -22,11 +22,20 @@ from rodin_watchd.config.sections import IntakeSection as IntakeSettings
 from rodin_watchd.core.formats.source import FileVerdict, Wholeness
 from rodin_watchd.core.kinds import KINDS, unfit_values
 from rodin_watchd.core.names import match_key, printable
-from rodin_watchd.core.pairing import Pairing, is_apart, pair
-from rodin_watchd.core.pairing.candidates import LEFTOVERS, Candidate, Member
+from rodin_watchd.core.pairing import LEFTOVERS, Candidate, Member, Pairing, is_apart, pair
 from rodin_watchd.core.receipt import is_ours
-from rodin_watchd.core.sets import ReadySet, View, WaitingSet
-from rodin_watchd.core.settle import Judgement, Readiness, Rules, Sighting, is_settled, judge, observe
+from rodin_watchd.core.sets import (
+    Judgement,
+    Readiness,
+    ReadySet,
+    Rules,
+    Sighting,
+    View,
+    WaitingSet,
+    is_settled,
+    judge,
+    observe,
+)
 from rodin_watchd.core.sidecar import PRESET_NAME, Misread, Preset, Sidecar, misfits, misled, read_preset, read_sidecar
 from rodin_watchd.core.toml_text import LIMIT_BYTES
 from rodin_watchd.errors import Problem, SidecarError

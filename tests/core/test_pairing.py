@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from rodin_watchd.core import kinds
 from rodin_watchd.core.formats import IMAGE_EXTENSIONS, MODEL_EXTENSIONS
 from rodin_watchd.core.names import match_key, split_name
-from rodin_watchd.core.pairing import DELIVERED, KEPT, Pairing, pair
-from rodin_watchd.core.pairing.candidates import Candidate, member_of
+from rodin_watchd.core.pairing import DELIVERED, KEPT, Candidate, Pairing, member_of, pair
 from rodin_watchd.core.sidecar import Misread, Sidecar
 from rodin_watchd.errors import Problem, SidecarError
 from rodin_watchd.model import Entry, Kind, Role, Signature

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from rodin_watchd.core.claims import Claims, Turn, claims, copied_paths, taken_paths
 from rodin_watchd.core.kinds import TextureOptions
-from rodin_watchd.core.pairing.candidates import Candidate, Member
+from rodin_watchd.core.pairing import Candidate, Member
 from rodin_watchd.core.sets import ReadySet, View
 from rodin_watchd.errors import SidecarError
 from rodin_watchd.model import Entry, Job, Kind, Role, Signature, State

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rodin_watchd.core.formats.source import FileVerdict, Wholeness
-from rodin_watchd.core.settle import READY, Readiness, Rules, Sighting, is_settled, judge, observe
+from rodin_watchd.core.formats import FileVerdict, Wholeness
+from rodin_watchd.core.sets import READY, Readiness, Rules, Sighting, is_settled, judge, observe
 from rodin_watchd.model import Entry, Kind, Signature
 
 modest = settings(max_examples=150, deadline=None)
