@@ -18,7 +18,7 @@ from structure import PACKAGE, imports_of, modules_of
 from rodin_watchd.core.actions import JOB_ACTIONS, SERVICE_ACTIONS
 from rodin_watchd.core.kinds import KINDS, kinds_with
 from rodin_watchd.core.machine import ENDED, POLICIES, TABLE, Signal
-from rodin_watchd.core.model_words import Node, allowed_words, plain_schema
+from rodin_watchd.core.options import Node, allowed_words, plain_schema
 from rodin_watchd.core.sidecar import Sidecar
 from rodin_watchd.core.waits import DAY_SECONDS
 from rodin_watchd.emulator.faults import FAULTS

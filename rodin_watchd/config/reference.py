@@ -13,7 +13,7 @@ import tomli_w
 
 from rodin_watchd.config import Config
 from rodin_watchd.core.kinds import KINDS, kinds_with
-from rodin_watchd.core.model_words import Node, allowed_words, plain_schema
+from rodin_watchd.core.options import Node, allowed_words, plain_schema
 from rodin_watchd.core.sidecar import Sidecar
 
 if TYPE_CHECKING:

@@ -17,8 +17,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, Ty
 
 from pydantic import Field, ValidationError, create_model
 
-from rodin_watchd.core.model_words import allowed_words, plain_schema
-from rodin_watchd.core.options import Box, Options, Prompt, Seed, Sent, Word, choices, declared, option_words
+from rodin_watchd.core.options import (
+    Box,
+    Options,
+    Prompt,
+    Seed,
+    Sent,
+    Word,
+    allowed_words,
+    choices,
+    declared,
+    option_words,
+    plain_schema,
+)
 from rodin_watchd.model import MODEL_LIMIT_BYTES, Job, OptionValue, Role
 
 

@@ -28,9 +28,8 @@ from rodin_watchd.core.kinds import (
     kinds_with,
     unfit_values,
 )
-from rodin_watchd.core.model_words import quoted
 from rodin_watchd.core.names import match_key
-from rodin_watchd.core.options import Options, declared, frozen
+from rodin_watchd.core.options import Options, declared, frozen, quoted
 from rodin_watchd.core.plugin_values import unfit
 from rodin_watchd.core.toml_text import (
     LIMIT_BYTES,

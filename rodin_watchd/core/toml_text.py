@@ -18,8 +18,8 @@ from itertools import takewhile
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from rodin_watchd.core.model_words import Node, allowed_words, node_at, plain_schema, quoted, shown
 from rodin_watchd.core.names import printable
+from rodin_watchd.core.options import Node, allowed_words, node_at, plain_schema, quoted, shown
 
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import BaseModel, Field
 
-from rodin_watchd.core.model_words import allowed_words, node_at, plain_schema, shown
+from rodin_watchd.core.options import allowed_words, node_at, plain_schema, shown
 
 
 class Inner(BaseModel):

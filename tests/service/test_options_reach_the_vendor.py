@@ -13,8 +13,7 @@ from workshop import working
 from rodin_watchd.config import Config
 from rodin_watchd.config.reference import CONFIG_SCHEMA, SIDECAR_SCHEMA, example, sidecar_example
 from rodin_watchd.core.kinds import TEXTURE
-from rodin_watchd.core.model_words import plain_schema
-from rodin_watchd.core.options import declared, text_of
+from rodin_watchd.core.options import declared, plain_schema, text_of
 from rodin_watchd.core.sidecar import Sidecar
 from rodin_watchd.emulator.orders import TEXT_KEYS
 from rodin_watchd.model import OptionValue, State
