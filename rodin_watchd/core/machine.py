@@ -39,7 +39,7 @@ from typing import Final, NamedTuple, assert_never
 
 from rodin_watchd.core.kinds import Article, article_of
 from rodin_watchd.core.names import printable
-from rodin_watchd.core.retention import KEPT_SECONDS, urgent_wait_seconds
+from rodin_watchd.core.schedule import KEPT_SECONDS, urgent_wait_seconds
 from rodin_watchd.core.waits import DAY_SECONDS, DOWNLOAD, POLL, STEP, Backoff
 from rodin_watchd.core.wire import consumed, read_submit
 from rodin_watchd.core.wording import local

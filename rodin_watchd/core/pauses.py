@@ -17,7 +17,7 @@ from rodin_watchd.core.budget import UNLIMITED, Allowance
 from rodin_watchd.core.kinds import Article, article_of, cheapest
 from rodin_watchd.core.machine import AT_VENDOR, POLICIES, RESTING
 from rodin_watchd.core.mounts import Mount, has_mount
-from rodin_watchd.core.retention import turn
+from rodin_watchd.core.schedule import turn
 from rodin_watchd.core.waits import LANE, UNANSWERED, is_due
 from rodin_watchd.core.wording import in_credits
 from rodin_watchd.errors import EmptyAccountError, Fault, Lane, Problem, RefusalsError, UnansweredSubmitError
@@ -118,7 +118,7 @@ def is_ready(job: Job, now: float, longest_poll_seconds: float) -> bool:
 
 
 def _turn(job: Job, pauses: Pauses) -> tuple[bool, float, float, float]:
-    """Sort what costs money last, and first what the vendor will not keep much longer (`core.retention`)."""
+    """Sort what costs money last, and first what the vendor will not keep much longer (`core.schedule`)."""
     step = POLICIES[job.state].step
     return (step is Step.SUBMIT, *turn(job, probing=not LANES[step].isdisjoint(pauses)), job.created_at)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from rodin_watchd.adapters.store.backup import make_backup
 from rodin_watchd.adapters.store.files import Files
 from rodin_watchd.adapters.store.sqlite import Journal
-from rodin_watchd.core.retention import ALARM, alarm, is_alarming
+from rodin_watchd.core.schedule import ALARM, alarm, is_alarming
 from rodin_watchd.core.store import Store
 from rodin_watchd.core.waits import DAY_SECONDS, LONGEST_WAIT_SECONDS
 from rodin_watchd.errors import JournalBusyError, JournalGoneError, RodinWatchdError

@@ -10,7 +10,7 @@ from datetime import tzinfo
 from rodin_watchd.adapters.spool import Spool
 from rodin_watchd.core.health import PAUSED_BY_REQUEST, Reason, Standstill, reasons_of_pauses
 from rodin_watchd.core.mounts import Mount
-from rodin_watchd.core.retention import alarms
+from rodin_watchd.core.schedule import alarms
 from rodin_watchd.core.status import PAGE, Page, render, signed
 from rodin_watchd.core.store import Store
 from rodin_watchd.errors import DiskError, FolderGoneError, JournalGoneError, Problem

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from workshop import working
 
-from rodin_watchd.core.retention import KEPT_SECONDS
+from rodin_watchd.core.schedule import KEPT_SECONDS
 from rodin_watchd.model import State
 
 

@@ -12,7 +12,7 @@ from job_samples import NOW, a_job
 
 from rodin_watchd.core.machine import POLICIES, after
 from rodin_watchd.core.pauses import BackoffLimits, due_jobs, renewed
-from rodin_watchd.core.retention import (
+from rodin_watchd.core.schedule import (
     ALARM_SECONDS,
     KEPT_SECONDS,
     alarms,
