@@ -25,7 +25,7 @@ from rodin_watchd.cli.context import json_option, print_json
 from rodin_watchd.cli.options import config_option, load
 from rodin_watchd.config import Config
 from rodin_watchd.core.layout import RECEIPT
-from rodin_watchd.core.plugin_values import checked_facts
+from rodin_watchd.core.notifications import checked_facts
 from rodin_watchd.errors import CommandRefusedError, PluginError, PluginLoadError
 from rodin_watchd.model import State
 from rodin_watchd.service.plugins import check_plugin

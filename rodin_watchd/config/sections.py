@@ -24,7 +24,7 @@ from pydantic import (
     model_validator,
 )
 
-from rodin_watchd.core.plugin_values import unfit
+from rodin_watchd.core.notifications import unfit
 from rodin_watchd.core.waits import DAY_SECONDS
 from rodin_watchd.core.wire import is_loopback, usable_url
 

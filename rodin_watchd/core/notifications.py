@@ -1,15 +1,19 @@
-"""What plugins are told, and when: from a job's move, or the service's own event, to the calls that are owed. Pure.
+"""What plugins and people are notified of: calls that are owed, notices that begin and end, the values that go both ways. Pure.
 
-A call that is owed becomes a row of the journal in the same transaction as what it tells of, so none is forgotten; it is
-made afterwards, at least once, and always with the same event id.
+A call that is owed becomes a row of the journal in the same transaction as the move that it announces, so none is forgotten; it
+is made afterwards, at least once, and always with the same event id. The events of the journal alone say which notices were
+given and not taken back: so another daemon, after a reload or a start, ends those whose cause is gone, whatever ended it.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Final, NamedTuple, TypeAlias
+
+import tomli_w
 
 from rodin_watchd.core.names import printable
 from rodin_watchd.model import Entry, InputFile, Job, OwedCall, ServiceEvent, State, Transition
@@ -115,3 +119,136 @@ def _public_files(files: Sequence[InputFile]) -> tuple[File, ...]:
 def _public_problem(job: Job) -> Problem | None:
     found = job.problem
     return Problem(found.code, found.fault.value, found.message, found.advice) if found else None
+
+
+# ---- Notices that begin and end: which events of the service begin one, and which end it ----------------------------
+
+
+class Notice(NamedTuple):
+    """What people were given notice of."""
+
+    kind: str  # of the event that begins it
+    subject: str
+
+
+class Begun(NamedTuple):
+    """A notice that has not ended."""
+
+    event: ServiceEvent  # the newest that began it
+    times: int = 1  # so often it was begun: so often it ends
+
+
+Notices: TypeAlias = Mapping[Notice, Begun]
+
+
+class _End(NamedTuple):
+    kind: str
+    words: str  # where nothing more is known than that its cause is not there any more
+
+
+_ENDS: Final[Mapping[str, _End]] = {
+    "paused": _End("resumed", "This has ended."),
+    "inquiry": _End("inquiry-ended", "That has ended: the account or the configuration is another one."),
+    "low-balance": _End("balance-restored", "That is not watched any more: the account or the limit is another one."),
+    "balance-doubted": _End("balance-believed", "It is believed again: budget.settle_seconds is longer now."),
+    "crowd": _End("crowd-ended", "No set waits for approval any more."),
+    "plugin-aside": _End("plugin-back", "This has ended: it is called again, or not in use any more."),
+}
+
+_BEGINS: Final[Mapping[str, str]] = {**{end.kind: kind for kind, end in _ENDS.items()}, "approved": "crowd"}
+
+_REPEATED: Final = frozenset({"plugin-aside"})
+"""Those that begin again for another cause while the first lasts; of the others the newest cause stands for all."""
+
+END_KINDS: Final = frozenset(end.kind for end in _ENDS.values())
+"""The kinds of events that `end_of` returns."""
+
+NOTICE_KINDS: Final = frozenset({*_ENDS, *_BEGINS, "started"})
+"""The kinds of events that begin or end notices."""
+
+
+def noticed(notices: Notices, event: ServiceEvent) -> Notices:
+    """Return what has not ended after an event. A start ends what is paused: it is looked at anew."""
+    if event.kind == "started":
+        return {notice: begun for notice, begun in notices.items() if notice.kind != "paused"}
+    notice = Notice(_BEGINS.get(event.kind, event.kind), event.subject)
+    before = notices.get(notice)
+    if event.kind in _ENDS:
+        times = before.times + 1 if before and event.kind in _REPEATED else 1
+        return {**notices, notice: Begun(event, times)}
+    if before is None:
+        return notices
+    left = {other: begun for other, begun in notices.items() if other != notice}
+    return {**left, notice: before._replace(times=before.times - 1)} if before.times > 1 else left
+
+
+def all_noticed(events: Iterable[ServiceEvent]) -> Notices:
+    """Return what has not ended after these events, oldest first."""
+    notices: Notices = {}
+    for event in events:
+        notices = noticed(notices, event)
+    return notices
+
+
+def end_of(notice: Notice, begun: Begun, at: float) -> ServiceEvent:
+    """Return the event that ends a notice whose cause is not there any more."""
+    end = _ENDS[notice.kind]
+    return ServiceEvent(at, end.kind, f"{begun.event.message} {end.words}", notice.subject, begun.event.code)
+
+
+# ---- What plugins may say for the receipt: plain data that TOML can hold, and not too much of it --------------------
+
+
+LIMIT_BYTES: Final = 65_536
+_DEEPEST_FACT: Final = 6
+
+
+def checked_facts(value: Any) -> dict[str, Any]:  # noqa: ANN401 - whatever a plugin returned
+    """Return a plugin's facts; what is None is left out. Raises ValueError for what a receipt cannot hold."""
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise ValueError("not a table of names and values")  # noqa: TRY004 - one kind of error for all that is unfit
+    facts = _plain(value, 0)
+    if len(tomli_w.dumps(facts).encode("utf-8", "replace")) > LIMIT_BYTES:
+        raise ValueError(f"larger than {LIMIT_BYTES:,} bytes")
+    return dict(facts)
+
+
+def _plain(value: Any, depth: int) -> Any:  # noqa: ANN401 - JSON in, TOML out
+    if depth > _DEEPEST_FACT:
+        raise ValueError("too many tables or lists inside each other")
+    if isinstance(value, Mapping):
+        return {_text(str(key)): _plain(part, depth + 1) for key, part in value.items() if part is not None}
+    if isinstance(value, list | tuple):
+        return [_plain(part, depth + 1) for part in value if part is not None]
+    if isinstance(value, str):
+        return _text(value)
+    if isinstance(value, int | float):
+        return value
+    raise ValueError(f"a {type(value).__name__} is in it")
+
+
+def _text(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+# ---- What plugins' settings may hold: what JSON and TOML both know. Pure --------------------------------------------
+
+
+_DEEPEST_VALUE: Final = 8
+
+
+def unfit(value: object, depth: int = 0) -> str:
+    """Say what in a value cannot be handed to a plugin, or return ""."""
+    if depth > _DEEPEST_VALUE:
+        return "has too many tables or lists inside each other"
+    if isinstance(value, dict):
+        return next(filter(None, (unfit(part, depth + 1) for part in value.values())), "")
+    if isinstance(value, list):
+        return next(filter(None, (unfit(part, depth + 1) for part in value)), "")
+    if isinstance(value, float) and not math.isfinite(value):
+        return "contains a number that is not finite"
+    if isinstance(value, str | int | float):
+        return ""
+    return 'contains a date or a time: put it in "double quotes"'

@@ -29,8 +29,8 @@ from rodin_watchd.core.kinds import (
     unfit_values,
 )
 from rodin_watchd.core.names import match_key
+from rodin_watchd.core.notifications import unfit
 from rodin_watchd.core.options import Options, declared, frozen, quoted
-from rodin_watchd.core.plugin_values import unfit
 from rodin_watchd.core.toml_text import (
     LIMIT_BYTES,
     MOST_PROBLEMS,

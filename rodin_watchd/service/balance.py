@@ -23,7 +23,7 @@ from rodin_watchd.core.account import (
 from rodin_watchd.core.budget import is_over_budget
 from rodin_watchd.core.kinds import Article, article_of, cheapest
 from rodin_watchd.core.machine import AT_VENDOR, SENDING, is_disputed
-from rodin_watchd.core.notices import Notice
+from rodin_watchd.core.notifications import Notice
 from rodin_watchd.core.pauses import Pause, Pauses, account_pauses, cleared, is_over, to_ask_about, until_decided
 from rodin_watchd.core.proof import (
     BASELINE,

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from rodin_watchd.core.claims import MOVING
 from rodin_watchd.core.machine import hold_unsent
-from rodin_watchd.core.notices import Notice
+from rodin_watchd.core.notifications import Notice
 from rodin_watchd.core.store import TOO_OLD
 from rodin_watchd.errors import DiskError, JournalGoneError, Problem
 from rodin_watchd.model import Job, State, Transition

@@ -21,7 +21,7 @@ from rodin_watchd.core.kinds import article_of, kind_of
 from rodin_watchd.core.machine import SUBMITS
 from rodin_watchd.core.mounts import Mount
 from rodin_watchd.core.names import printable
-from rodin_watchd.core.notices import Notice
+from rodin_watchd.core.notifications import Notice
 from rodin_watchd.core.pauses import (
     LANES,
     BackoffLimits,

@@ -21,8 +21,16 @@ from rodin_watchd.core.dedup import (
 )
 from rodin_watchd.core.kinds import kind_of
 from rodin_watchd.core.machine import ENDED, LOSS, SENDING, SUBMITS, Loss, noted
-from rodin_watchd.core.notices import NOTICE_KINDS, Notice, Notices, all_noticed, end_of, noticed
-from rodin_watchd.core.notifications import SILENT, Announcer
+from rodin_watchd.core.notifications import (
+    NOTICE_KINDS,
+    SILENT,
+    Announcer,
+    Notice,
+    Notices,
+    all_noticed,
+    end_of,
+    noticed,
+)
 from rodin_watchd.core.proof import NO_TRAFFIC, Settled
 from rodin_watchd.core.refusals import BESIDE, MOST_DOCUMENTED, MOST_FOR_A_SET
 from rodin_watchd.core.schedule import vendor_seconds

@@ -6,8 +6,7 @@ import logging
 from collections.abc import Iterable
 
 from rodin_watchd.core.names import printable
-from rodin_watchd.core.notices import Notice
-from rodin_watchd.core.notifications import HOOK_OF, waiting_id
+from rodin_watchd.core.notifications import HOOK_OF, Notice, waiting_id
 from rodin_watchd.core.sets import WaitingSet
 from rodin_watchd.core.store import DONE, FAILED, Store
 from rodin_watchd.core.waits import LONGEST_WAIT_SECONDS, is_due

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import rodin_watchd
 from rodin_watchd.core.actions import ACTIONS, JOB_ACTIONS, SERVICE_ACTIONS
-from rodin_watchd.core.notices import END_KINDS
+from rodin_watchd.core.notifications import END_KINDS
 from rodin_watchd.model import State
 from rodin_watchd.service.commands import JOB_VERBS
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rodin_watchd.core.actions import SERVICE_ACTIONS
-from rodin_watchd.core.notices import NOTICE_KINDS, Notice, all_noticed, end_of, noticed
+from rodin_watchd.core.notifications import NOTICE_KINDS, Notice, all_noticed, end_of, noticed
 from rodin_watchd.model import ServiceEvent
 
 

@@ -15,9 +15,8 @@ from pydantic import ValidationError
 from rodin_watchd.adapters.spool.beneath import FULL_ERRNOS, disk_errors
 from rodin_watchd.adapters.spool.sealing import UnfitFileError, copy_tree, link_tree, sealed
 from rodin_watchd.core.kinds import kind_of
-from rodin_watchd.core.notifications import public_job, public_set
+from rodin_watchd.core.notifications import checked_facts, public_job, public_set
 from rodin_watchd.core.options import Options, frozen
-from rodin_watchd.core.plugin_values import checked_facts
 from rodin_watchd.errors import (
     DiskError,
     PluginAsideError,
