@@ -28,7 +28,7 @@ from rodin_watchd.cli.context import (
 )
 from rodin_watchd.cli.options import config_option, load
 from rodin_watchd.config import Config
-from rodin_watchd.core.account import BALANCE
+from rodin_watchd.core.balance import BALANCE
 from rodin_watchd.core.budget import BUDGET_DAY, Day, day_of, midnight
 from rodin_watchd.core.machine import ENDED
 from rodin_watchd.core.names import printable

@@ -22,7 +22,7 @@ where it was without using up an attempt, and the service pauses that whole lane
 A job that was paid never loses its task: asking for its results is free, so `retry` of a failed job that has one goes
 back through `claimed` (the inputs move back into the work folder) straight to `submitted`, past the POST.
 
-Every move is a function of this file; others decide when it is made: `core.proof`, `core.refusals` and `core.trust` by the
+Every move is a function of this file; others decide when it is made: `core.proof`, `core.refusals` and `core.balance` by the
 balance, `core.budget` by what may be spent, `core.claims` for a new set, `core.commands` for people. How patient each state
 is, `POLICIES` says. Time and chance are arguments. Nothing here reads a clock, a disk or a network.
 """
@@ -437,7 +437,7 @@ def go_on(job: Job) -> Transition:
     return Transition(replace(job, problem=None), "within-budget")
 
 
-# ---- What the balance shows of submits whose answer is lost, and of refused ones (`core.proof`, `core.refusals`, `core.trust`) ----
+# ---- What the balance shows of submits whose answer is lost, and of refused ones (`core.proof`, `core.refusals`, `core.balance`) ----
 
 
 def still_unknown(job: Job, reason: str, message: str) -> Transition:

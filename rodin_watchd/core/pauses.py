@@ -212,7 +212,7 @@ def without_idle(pauses: Pauses, jobs: Iterable[Job], now: float) -> Pauses:
     }
 
 
-# ---- The account: its balance is the probe of what stops the submits (`core.account`) --------------------------------
+# ---- The account: its balance is the probe of what stops the submits (`core.balance`) --------------------------------
 
 MOST_ASKED: Final = 6
 """So many waits of a pause end with a balance that cannot be read: some two minutes; then an upload tries."""

@@ -20,7 +20,7 @@ only that nothing was charged. A cost that the vendor names is believed in a sum
 
 A refusal of a set says that nothing was charged, and may be wrong. So little is needed to believe it that it works
 for an account that others spend from as well: the balance must be *exactly* what it was, less what is
-known. Whether a balance is believed that stays as it was, `core.trust` says. What contradicts it is believed of an account that nobody else spends from: lower by the price of the newest k
+known. Whether a balance is believed that stays as it was, `core.balance` says. What contradicts it is believed of an account that nobody else spends from: lower by the price of the newest k
 refused submits, they were charged. What comes of either is `core.refusals`.
 
 A vendor that rounds its balances to whole credits would hide a texture's half (API contract, Check Balance: "integer"). So
@@ -84,7 +84,7 @@ class Baseline:
     purchase: int  # the newest purchase at that moment
     sole: bool = True  # whether nobody else spent from the account then
     settled: bool = True  # whether all purchases before it were so old that their charges must be in it
-    aged_event: int = 0  # the newest event that was surely REFUND_SECONDS old then (`core.trust.Ages`)
+    aged_event: int = 0  # the newest event that was surely REFUND_SECONDS old then (`core.balance.Ages`)
 
     def as_data(self) -> dict[str, Any]:
         """Return it as JSON can hold it."""
@@ -173,7 +173,7 @@ _UNSETTLED: Final = "submits shortly before that may have been charged meanwhile
 def judged(baseline: Baseline, since: Since, readings: Sequence[Decimal], *, exact: bool, doubt: str = "") -> Proof:
     """Decide what two readings (credits) prove about all unknown submits since the baseline.
 
-    `exact` tells whether the account has ever shown a part of a credit, `doubt` why it shows nothing to be free (`core.trust`).
+    `exact` tells whether the account has ever shown a part of a credit, `doubt` why it shows nothing to be free (`core.balance`).
     """
     rounded = "" if _is_exact(baseline, readings, exact=exact) else "so far it showed only whole credits"
     if reason := _proves_nothing(since, readings) or rounded:

@@ -8,7 +8,7 @@ that is tried no other submit begins.
 
 What stays unclear is bounded: MOST_FOR_A_SET for one content, one where a person has allowed the submit, MOST_IN_A_ROW for
 the account since it accepted one. What is
-shown to be free is bounded as well, for a balance may be wrong (`core.trust`): MOST_TRIES for one content, MOST_DOCUMENTED
+shown to be free is bounded as well, for a balance may be wrong (`core.balance`): MOST_TRIES for one content, MOST_DOCUMENTED
 where the vendor refused by a code that it documents as free of charge, MOST_TRIES_IN_A_ROW for the account. Whatever
 reaches a bound is held for a person, and no submit begins while the account's bound is reached, or while a job is held that
 the balance has shown to be charged and refused: this vendor charges for refusals.

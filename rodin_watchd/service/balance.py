@@ -11,14 +11,27 @@ from typing import Any, Final
 
 from rodin_watchd.config import Config
 from rodin_watchd.config.sections import BudgetSection
-from rodin_watchd.core.account import (
+from rodin_watchd.core.balance import (
     ACCOUNT,
     BALANCE,
+    EVENT_AGES,
     FRESH_SECONDS,
+    KEEP_SECONDS,
+    LATE,
+    Ages,
     Balance,
+    Reading,
+    Trust,
+    after,
     is_stale,
+    late_text,
     low_balance_text,
+    notice,
+    purchases_of,
     remembered,
+    taken_back,
+    unwatched,
+    unwatched_text,
 )
 from rodin_watchd.core.budget import is_over_budget
 from rodin_watchd.core.kinds import Article, article_of, cheapest
@@ -64,21 +77,6 @@ from rodin_watchd.core.refusals import (
     why_stopped,
 )
 from rodin_watchd.core.store import Store
-from rodin_watchd.core.trust import (
-    EVENT_AGES,
-    KEEP_SECONDS,
-    LATE,
-    Ages,
-    Reading,
-    Trust,
-    after,
-    late_text,
-    notice,
-    purchases_of,
-    taken_back,
-    unwatched,
-    unwatched_text,
-)
 from rodin_watchd.errors import Lane, Problem
 from rodin_watchd.model import Job, State, Transition
 from rodin_watchd.service.clock import Clock

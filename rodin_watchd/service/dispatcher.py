@@ -13,7 +13,7 @@ from typing import Self
 from rodin_watchd.adapters.spool.submit_count import SubmitCount
 from rodin_watchd.config import Config
 from rodin_watchd.core import machine
-from rodin_watchd.core.account import of_task
+from rodin_watchd.core.balance import held_unsure, of_task
 from rodin_watchd.core.budget import UNLIMITED, is_over_budget
 from rodin_watchd.core.dedup import content_of, is_same_purchase
 from rodin_watchd.core.health import Reason
@@ -39,7 +39,6 @@ from rodin_watchd.core.pauses import (
 )
 from rodin_watchd.core.proof import Settled
 from rodin_watchd.core.schedule import poll_delay_seconds
-from rodin_watchd.core.trust import held_unsure
 from rodin_watchd.core.waits import RateBudget
 from rodin_watchd.errors import (
     DiskError,

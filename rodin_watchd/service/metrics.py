@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from rodin_watchd.config import Config
-from rodin_watchd.core.account import BALANCE, remembered
+from rodin_watchd.core.balance import BALANCE, remembered
 from rodin_watchd.core.health import MoneyTotals
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.store import StoreReader

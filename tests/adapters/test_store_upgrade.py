@@ -17,11 +17,11 @@ from sql import query
 from rodin_watchd.adapters.store import schema
 from rodin_watchd.adapters.store.reader import JournalReader
 from rodin_watchd.adapters.store.sqlite import Journal
+from rodin_watchd.core.balance import VERDICTS, Freed, Trust, trust_key
 from rodin_watchd.core.dedup import fingerprint, of_set
 from rodin_watchd.core.kinds import TEXTURE
 from rodin_watchd.core.machine import ENDED, answered
 from rodin_watchd.core.store import NO_LEASE
-from rodin_watchd.core.trust import VERDICTS, Freed, Trust, trust_key
 from rodin_watchd.errors import JournalError, OldJournalError
 from rodin_watchd.model import Answer, State
 

@@ -9,7 +9,7 @@ import pytest
 from workshop import Vendor, Workshop, working
 
 from rodin_watchd.adapters.store.backup import backup_path, make_backup
-from rodin_watchd.core.account import BALANCE
+from rodin_watchd.core.balance import BALANCE
 from rodin_watchd.core.proof import BASELINE
 from rodin_watchd.emulator.faults import parse_fault
 from rodin_watchd.errors import Lane

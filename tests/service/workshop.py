@@ -31,10 +31,10 @@ from rodin_watchd.adapters.store.sqlite import Journal, insert_command
 from rodin_watchd.cli.main import cli
 from rodin_watchd.config import journal_path, load_config
 from rodin_watchd.config.sections import PluginsSection as PluginSettings
+from rodin_watchd.core.balance import trust_key
 from rodin_watchd.core.commands import Seen
 from rodin_watchd.core.layout import HIDDEN, MARK, SUBMITS_NOTE
 from rodin_watchd.core.status import PAGE, Page
-from rodin_watchd.core.trust import trust_key
 from rodin_watchd.emulator.faults import parse_fault
 from rodin_watchd.emulator.ledger import LedgerSnapshot
 from rodin_watchd.emulator.server import Emulator

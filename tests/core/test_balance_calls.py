@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from rodin_watchd.core.account import (
+from rodin_watchd.core.balance import (
     REFRESH_PURCHASES,
     REFRESH_SECONDS,
     Balance,

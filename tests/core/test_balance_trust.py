@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 from job_samples import NOW, a_job
 
-from rodin_watchd.core.proof import Baseline, Refusal, Since, Verdict, judged, refusals_judged
-from rodin_watchd.core.trust import (
+from rodin_watchd.core.balance import (
     LATE,
     VERDICTS,
     Freed,
@@ -23,6 +22,7 @@ from rodin_watchd.core.trust import (
     trust_key,
     unwatched,
 )
+from rodin_watchd.core.proof import Baseline, Refusal, Since, Verdict, judged, refusals_judged
 from rodin_watchd.errors import RefusedOftenError, ThrottledError
 from rodin_watchd.model import State
 

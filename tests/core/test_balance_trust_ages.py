@@ -7,7 +7,7 @@ import json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rodin_watchd.core.trust import MARK_SECONDS, Ages
+from rodin_watchd.core.balance import MARK_SECONDS, Ages
 
 DAY = 86_400.0
 
