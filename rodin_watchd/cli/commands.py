@@ -18,9 +18,8 @@ from typing import Any, Final
 
 import click
 
-from rodin_watchd.adapters.filesystems import filesystem_of
+from rodin_watchd.adapters.host import filesystem_of, local_zone
 from rodin_watchd.adapters.spool.mounts import Mounts, read_mark
-from rodin_watchd.adapters.zone import local_zone
 from rodin_watchd.cli.context import daemon_of, journal_of, leave_command, reader
 from rodin_watchd.cli.options import config_option, load
 from rodin_watchd.config import Config

@@ -18,11 +18,11 @@ from typing import Any, Final
 import click
 
 from rodin_watchd.adapters.heartbeat import read_heartbeat, sign_path
+from rodin_watchd.adapters.host import local_zone
 from rodin_watchd.adapters.ownership import holder
 from rodin_watchd.adapters.store.backup import can_grow
 from rodin_watchd.adapters.store.reader import JournalReader
 from rodin_watchd.adapters.store.sqlite import insert_command
-from rodin_watchd.adapters.zone import local_zone
 from rodin_watchd.cli.options import F
 from rodin_watchd.config import Config, journal_path, lock_path
 from rodin_watchd.core.health import TICK_SECONDS, Standstill

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import click
 
+from rodin_watchd.adapters.host import local_zone
 from rodin_watchd.adapters.spool.inbox import Inbox
 from rodin_watchd.adapters.spool.mounts import Mounts
 from rodin_watchd.adapters.spool.moving import RECEIPTS, job_named_by
-from rodin_watchd.adapters.zone import local_zone
 from rodin_watchd.cli.context import daemon_of, journal_of, json_option, print_json, reader
 from rodin_watchd.cli.options import config_option, load
 from rodin_watchd.config import Config

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from rodin_watchd.adapters.privacy import hide_memory, hide_variable
+from rodin_watchd.adapters.host import hide_memory, hide_variable
 from rodin_watchd.adapters.spool.sharing import umask, umask_for
 from rodin_watchd.adapters.systemd import Manager
 from rodin_watchd.cli.logs import LogFormat, set_level, start_log

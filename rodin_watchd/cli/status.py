@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from rodin_watchd.adapters.zone import local_zone
+from rodin_watchd.adapters.host import local_zone
 from rodin_watchd.cli.context import (
     daemon_of,
     journal_of,

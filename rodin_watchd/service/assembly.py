@@ -10,12 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from rodin_watchd.adapters.filesystems import filesystem_of
+from rodin_watchd.adapters.host import filesystem_of, local_zone
 from rodin_watchd.adapters.plugin_host import PluginHost
 from rodin_watchd.adapters.rodin_client import RodinClient, Timeouts
 from rodin_watchd.adapters.systemd import Manager
 from rodin_watchd.adapters.watcher import Watcher, open_watcher
-from rodin_watchd.adapters.zone import local_zone
 from rodin_watchd.config import Config, scratch_path
 from rodin_watchd.core.layout import INBOX
 from rodin_watchd.core.mounts import Mount

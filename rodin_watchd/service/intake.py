@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Generic, NamedTuple, TypeVar
 
-from rodin_watchd.adapters.filesystems import filesystem_of
+from rodin_watchd.adapters.host import filesystem_of
 from rodin_watchd.adapters.spool.inbox import Branch, Inbox
 from rodin_watchd.config import Config
 from rodin_watchd.config.sections import IntakeSection as IntakeSettings

@@ -17,7 +17,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final
 
-from rodin_watchd.adapters.filesystems import filesystem_of
+from rodin_watchd.adapters.host import filesystem_of
 from rodin_watchd.adapters.spool.beneath import Anchor, ServedFolderError
 from rodin_watchd.adapters.spool.mounts import Glance, Mounts, leave_mark_in, read_mark, refusal
 from rodin_watchd.adapters.spool.statx import birth_at

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from rodin_watchd.adapters.filesystems import filesystem_of
 from rodin_watchd.adapters.heartbeat import is_sign, sign_path
+from rodin_watchd.adapters.host import filesystem_of, local_zone
 from rodin_watchd.adapters.ownership import Lease, Lock, is_lock
 from rodin_watchd.adapters.spool import Spool
 from rodin_watchd.adapters.spool.sharing import sharing_of
@@ -18,7 +18,6 @@ from rodin_watchd.adapters.store.backup import is_ballast, refuse_foreign_backup
 from rodin_watchd.adapters.store.files import finish, make_private
 from rodin_watchd.adapters.store.reader import JournalReader
 from rodin_watchd.adapters.store.sqlite import Journal
-from rodin_watchd.adapters.zone import local_zone
 from rodin_watchd.config import Config, journal_path, lease_path, lock_path
 from rodin_watchd.core.machine import OLDER, Loss, hold_unsent, put_back
 from rodin_watchd.core.notifications import Announcer

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 
-from rodin_watchd.adapters.filesystems import Filesystem, filesystem_of
+from rodin_watchd.adapters.host import Filesystem, filesystem_of
 from rodin_watchd.adapters.spool import Spool, problem_of
 from rodin_watchd.adapters.spool.beneath import folder_beneath
 from rodin_watchd.adapters.spool.inbox import Inbox

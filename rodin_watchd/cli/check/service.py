@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from rodin_watchd.adapters.heartbeat import read_heartbeat, sign_path
+from rodin_watchd.adapters.host import local_zone
 from rodin_watchd.adapters.ownership import (
     HEARTBEAT_SECONDS,
     LEASE_SECONDS,
@@ -29,7 +30,6 @@ from rodin_watchd.adapters.ownership import (
 )
 from rodin_watchd.adapters.store.backup import how_to_recover
 from rodin_watchd.adapters.store.reader import JournalReader
-from rodin_watchd.adapters.zone import local_zone
 from rodin_watchd.cli.check.findings import Finding, Level, acting_as, user_name, user_of
 from rodin_watchd.cli.context import daemon_of, journal_of, no_room, reader
 from rodin_watchd.cli.health import health_line

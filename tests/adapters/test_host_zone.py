@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from rodin_watchd.adapters.zone import local_zone
+from rodin_watchd.adapters.host import local_zone
 
 
 @pytest.mark.parametrize("name", ["Europe/Berlin", ":Europe/Berlin"])

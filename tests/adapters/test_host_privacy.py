@@ -12,7 +12,7 @@ import pytest
 HIDE = """
 import ctypes, os, resource, subprocess, sys
 from pathlib import Path
-from rodin_watchd.adapters.privacy import hide_memory, hide_variable
+from rodin_watchd.adapters.host import hide_memory, hide_variable
 """
 SECRET = "sk-of-the-privacy-tests"  # noqa: S105 - made up
 

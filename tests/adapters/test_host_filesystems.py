@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rodin_watchd.adapters.filesystems import Filesystem, filesystem_of, holding, parse_mountinfo
+from rodin_watchd.adapters.host import Filesystem, filesystem_of, holding, parse_mountinfo
 
 MOUNTINFO = r"""22 27 0:21 / /proc rw,relatime - proc proc rw
 27 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw

@@ -1,16 +1,22 @@
-"""What kind of filesystem a folder lies on: asked before a journal is opened and before a watcher is chosen.
+"""The machine that the service runs on: the filesystems of its folders, its time zone, and what a process shows of itself.
 
-SQLite's write-ahead log must not lie on a network filesystem, and a network filesystem reports no change that another
-machine made. Both are known only by the filesystem's type, which Linux tells in /proc/self/mountinfo
+SQLite's write-ahead log must not be on a network filesystem, and a network filesystem reports no change that another
+machine made. Both are known only by the filesystem's type, which Linux shows in /proc/self/mountinfo
 (proc_pid_mountinfo(5)). Elsewhere the answer is "unknown, not a network": nothing is refused on a guess.
 """
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import os
 import re
+import resource
 from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
+from zoneinfo import ZoneInfo
 
 _MOUNTINFO = Path("/proc/self/mountinfo")
 
@@ -89,3 +95,47 @@ def _is_network(kind: str) -> bool:
     """Tell whether other machines may write there; a FUSE filesystem is taken for one unless known to be local."""
     fuse = kind == "fuse" or kind.startswith("fuse.")
     return kind in _NETWORK_KINDS or (fuse and kind not in _LOCAL_FUSE)
+
+
+# ---- This machine's time zone, for instants that people read --------------------------------------------------------
+
+
+def local_zone() -> tzinfo:
+    """Return this machine's time zone with its rules, else its present offset."""
+    name = os.environ.get("TZ", "").lstrip(":")
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        if name:
+            return ZoneInfo(name)
+        with Path("/etc/localtime").open("rb") as rules:
+            return ZoneInfo.from_file(rules)
+    return datetime.now().astimezone().tzinfo or UTC
+
+
+# ---- What this process hides of itself, so that the API key stays in it: its memory, and its environment ------------
+
+
+_PR_SET_DUMPABLE = 4  # prctl(2)
+
+
+def hide_memory() -> None:
+    """Let no core dump be made of this process, and nobody but root look into its memory and its environment.
+
+    A limit of 0 alone would not do: the kernel does not heed it for dumps that it pipes to a program (core(5)). Holds for
+    children until they execute another program. Where the system knows no such wish, the limit is all there is.
+    """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+    if prctl is not None:
+        prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def hide_variable(name: str) -> None:
+    """Take a variable out of the environment: from children, from `ps e`, and from `/proc/PID/environ`.
+
+    Removing it is not enough for the last two: they show the memory in which the process was given its environment.
+    """
+    getenv = ctypes.CDLL(None).getenv
+    getenv.restype = ctypes.c_void_p
+    if address := getenv(os.fsencode(name)):
+        ctypes.memset(address, ord("*"), len(ctypes.string_at(address)))
+    os.environ.pop(name, None)
