@@ -196,7 +196,7 @@ class Reading:
 def after(trust: Trust, reading: Reading, settle_seconds: float, aged_event: int) -> tuple[Trust, frozenset[int]]:
     """Return the trust after a reading, and the purchases of which it was wrong to say that they were free.
 
-    `aged_event`: the newest event that is surely KEEP_SECONDS old, by no wall clock (`core.trust.Ages`).
+    `aged_event`: the newest event that is surely KEEP_SECONDS old, by no wall clock (`core.balance.Ages`).
     """
     moved = replace(trust, moves=trust.moves or reading.shows_movement)
     if reading.unexplained and trust.freed:

@@ -17,9 +17,7 @@ import sqlite3
 from datetime import UTC, datetime
 from pathlib import Path
 
-from rodin_watchd.adapters.store.errors import code_of
-from rodin_watchd.adapters.store.extent import extent_of, knows_all
-from rodin_watchd.adapters.store.files import Files, sync, why_not
+from rodin_watchd.adapters.store.files import Files, code_of, extent_of, knows_all, sync, why_not
 from rodin_watchd.core.store import COPIED_AT, TOO_OLD
 from rodin_watchd.errors import (
     DiskError,

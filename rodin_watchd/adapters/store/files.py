@@ -1,10 +1,12 @@
-"""The journal's files on the disk: whether they are still those that are open, and how they are written out again.
+"""The journal as files on the disk: what SQLite's errors mean, which of two files knows more, and how one is written out again.
+
+A journal only grows: its histories are appended to, and the number of its transactions never falls. So a file that has the
+newest entries of another one, and no fewer transactions, knows all that the other one knows: it may take its place.
 
 Whoever deletes or exchanges the files under a running service takes nothing from it: all that was committed is in the open
 connection, and SQLite copies it out (https://sqlite.org/backup.html). The copy is whole and durable under a name of its own
 before anything at the journal's path is touched, and each further act may be repeated: a crash in between is finished
-by the next start, unless what lies at the path knows more by then. What lies there and is not used is moved aside, never
-deleted.
+by the next start, unless what is at the path knows more by then. What is there and not used is moved aside, never deleted.
 
 No function here opens the journal's own file but through SQLite: closing another descriptor would drop SQLite's locks.
 """
@@ -16,13 +18,161 @@ import os
 import shutil
 import sqlite3
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, ParamSpec, TypeAlias, TypeVar
 
-from rodin_watchd.adapters.store.errors import code_of
-from rodin_watchd.adapters.store.extent import extent_of, knows_all
-from rodin_watchd.errors import DiskError, JournalError, RoomError
+from rodin_watchd.core.mounts import ROOT_ID
+from rodin_watchd.errors import DiskError, JournalBusyError, JournalError, JournalFaultError, RoomError
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+BUSY_CODES = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL)
+DAMAGED_CODES = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_WHAT = "The journal cannot be read"
+_DAMAGE_ADVICE = "Stop the service; `rodin-watchd check` says how to put the backup in the file's place."
+_TRANSLATED = (sqlite3.Error, ValueError, TypeError, LookupError, AttributeError)
+
+
+@contextlib.contextmanager
+def in_words(what: str = _WHAT, recovery: str = _DAMAGE_ADVICE) -> Iterator[None]:
+    """Turn what SQLite, or a row that makes no sense, raises into a JournalError.
+
+    JournalBusyError where it is locked, JournalFaultError where the disk reports a fault.
+    """
+    try:
+        yield
+    except _TRANSLATED as error:
+        raise _translated(error, what, recovery) from error
+
+
+def errors_in_words(ask: Callable[_P, _T]) -> Callable[_P, _T]:
+    """Do the same around each call of a function; as a tick makes hundreds of them, with nothing made anew for a call."""
+
+    @wraps(ask)
+    def asked(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        try:
+            return ask(*args, **kwargs)
+        except _TRANSLATED as error:
+            raise _translated(error, _WHAT, _DAMAGE_ADVICE) from error
+
+    return asked
+
+
+def _translated(error: Exception, what: str, recovery: str) -> JournalError | DiskError:
+    if not isinstance(error, sqlite3.Error):
+        return JournalError(f"{what}: it is damaged ({type(error).__name__} in a row).", advice=recovery)
+    if code_of(error) in BUSY_CODES:
+        return JournalBusyError()
+    if code_of(error) == sqlite3.SQLITE_IOERR:
+        return JournalFaultError(f"{what}: {error}.")
+    return JournalError(f"{what}: {error}.", advice=recovery if code_of(error) in DAMAGED_CODES else "")
+
+
+def code_of(error: sqlite3.Error) -> int:
+    """Return SQLite's primary result code of an error, 0 if it has none (https://sqlite.org/rescode.html)."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+# ---- How much the file of a journal knows, compared with another file -----------------------------------------------
+
+
+WRITTEN: Final = "written"
+"""The journal's key of the number of transactions that it was written in by its services: it never falls."""
+
+_BUSY_SECONDS = 5.0
+_HISTORIES = {
+    "events": "id, job_id, at, action",
+    "service_events": "id, at, kind, message",
+    "purchases": "id, job_id, at",
+}
+"""The tables that are only appended to, with what tells an entry from every other one."""
+
+_NO_JOURNAL_CODES = (*DAMAGED_CODES, sqlite3.SQLITE_ERROR)  # the last one: it has no such table
+
+_Entry: TypeAlias = tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """What a whole journal knows, without the content."""
+
+    root_id: str  # "" where it does not know its root yet
+    purchases: int  # that were ever begun
+    written: int
+    newest: tuple[_Entry | None, ...]  # the newest entry of each history
+
+    @property
+    def rank(self) -> tuple[int, int]:
+        """Which of two journals of one root knows more of what was paid, where neither knows all that the other one knows."""
+        return self.purchases, self.written
+
+
+def extent_of(file: Path) -> Extent | None:
+    """Return what a journal's file knows, with its write-ahead log; None for what is missing, damaged or no journal at all.
+
+    Any thread, but not while this process has that file open: the file is opened and closed. Raises JournalError,
+    JournalBusyError or JournalFaultError where that cannot be told.
+    """
+    if not file.is_file():
+        return None
+    with in_words(f"The journal {file} cannot be read"):
+        try:
+            with contextlib.closing(_opened(file)) as db:
+                return _extent_in(db)
+        except sqlite3.Error as error:
+            if code_of(error) in _NO_JOURNAL_CODES:
+                return None
+            raise
+
+
+def knows_all(file: Path, other: Extent) -> bool:
+    """Tell whether a whole journal's file knows all that another one of the same root does. Raises as `extent_of`."""
+    with in_words(f"The journal {file} cannot be read"), contextlib.closing(_opened(file)) as db:
+        return (
+            other.root_id in ("", _meta(db, ROOT_ID))
+            and int(_meta(db, WRITTEN) or 0) >= other.written
+            and all(
+                row is None or db.execute(_SAME_ROW[table], row).fetchone()
+                for table, row in zip(_HISTORIES, other.newest, strict=True)
+            )
+        )
+
+
+_NEWEST_ROW = {
+    table: f"SELECT {columns} FROM {table} ORDER BY id DESC LIMIT 1"  # noqa: S608 - names from above
+    for table, columns in _HISTORIES.items()
+}
+_SAME_ROW = {
+    table: f"SELECT 1 FROM {table} WHERE ({columns}) = ({', '.join('?' * len(columns.split(', ')))})"  # noqa: S608
+    for table, columns in _HISTORIES.items()
+}
+
+
+def _opened(file: Path) -> sqlite3.Connection:
+    uri = f"{file.absolute().as_uri()}?mode=ro"
+    return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=_BUSY_SECONDS)
+
+
+def _extent_in(db: sqlite3.Connection) -> Extent | None:
+    if db.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
+        return None
+    newest = tuple(db.execute(query).fetchone() for query in _NEWEST_ROW.values())
+    purchases = db.execute("SELECT count(*) FROM purchases").fetchone()[0]
+    return Extent(_meta(db, ROOT_ID), purchases, int(_meta(db, WRITTEN) or 0), newest)
+
+
+def _meta(db: sqlite3.Connection, key: str) -> str:
+    """Return a value as it is stored, "" if there is none."""
+    found = db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+    return str(found[0]) if found else ""
+
+
+# ---- Whether the files at the journal's path are those that are open, and how they are written out again ------------
+
 
 Files: TypeAlias = tuple[tuple[int, int] | None, ...]
 """Device and inode of the journal, its write-ahead log and its index, None for what is missing."""

@@ -17,7 +17,7 @@ from rodin_watchd.adapters.store import codec as rows
 from rodin_watchd.adapters.store import schema
 from rodin_watchd.adapters.store.backup import how_to_recover
 from rodin_watchd.adapters.store.codec import plain
-from rodin_watchd.adapters.store.errors import errors_in_words, in_words
+from rodin_watchd.adapters.store.files import errors_in_words, in_words
 from rodin_watchd.core.approval import GateKey, Pass
 from rodin_watchd.core.dedup import of_set
 from rodin_watchd.core.kinds import Article, cheapest

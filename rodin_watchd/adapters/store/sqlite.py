@@ -28,12 +28,15 @@ from typing import Any
 from rodin_watchd.adapters.store import codec as rows
 from rodin_watchd.adapters.store import schema
 from rodin_watchd.adapters.store.backup import ReserveFile, how_to_recover, reserve_path
-from rodin_watchd.adapters.store.errors import BUSY_CODES, code_of, errors_in_words, in_words
-from rodin_watchd.adapters.store.extent import WRITTEN
 from rodin_watchd.adapters.store.files import (
+    BUSY_CODES,
+    WRITTEN,
+    code_of,
     copy_out,
     drop_copy,
+    errors_in_words,
     files_of,
+    in_words,
     move_aside,
     open_in_use,
     put_back,
