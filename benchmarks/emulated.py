@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 from benchmarks.processes import KEY, running
+from rodin_watchd.emulator.api import EmulatorSettings
 from rodin_watchd.emulator.server import Emulator
-from rodin_watchd.emulator.settings import EmulatorSettings
 
 
 @contextlib.contextmanager

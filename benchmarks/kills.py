@@ -18,8 +18,8 @@ from benchmarks.figures import Effort, Figure, main
 from benchmarks.processes import KEY, python, wait_until, write_config
 from benchmarks.sets import drop, folders
 from benchmarks.straightforward import __name__ as script
+from rodin_watchd.emulator.api import EmulatorSettings
 from rodin_watchd.emulator.server import Emulator
-from rodin_watchd.emulator.settings import EmulatorSettings
 
 TASK_SECONDS = 2.0
 SETTINGS = {"api.max_in_flight": "4", "intake.sidecar_wait_seconds": "0", "polling.max_seconds": "5"}

@@ -27,11 +27,11 @@ from rodin_watchd.adapters.plugin_host import PluginCall, PluginHost, Ready, cle
 from rodin_watchd.adapters.plugin_host.child import PluginSource, ProcessLimits
 from rodin_watchd.core.notifications import public_job
 from rodin_watchd.core.receipt import receipt
-from rodin_watchd.emulator.exports import EmulatedFile
+from rodin_watchd.emulator.api import EmulatorSettings
+from rodin_watchd.emulator.mesh_io import EmulatedFile
 from rodin_watchd.emulator.orders import Order
 from rodin_watchd.emulator.server import Emulator
-from rodin_watchd.emulator.settings import EmulatorSettings
-from rodin_watchd.emulator.workshop import make
+from rodin_watchd.emulator.tasks import make
 from rodin_watchd.model import InputFile, ResultFile, Role, Signature, State, Task
 from rodin_watchd.model import Job as StoredJob
 from rodin_watchd.v1 import Event, FileSet, Job, Waiting

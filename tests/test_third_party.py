@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from rodin_watchd.emulator.api import EmulatorSettings
 from rodin_watchd.emulator.server import Emulator
-from rodin_watchd.emulator.settings import EmulatorSettings
 
 PROJECT = Path(__file__).resolve().parent.parent
 SAMPLES = PROJECT / "rodin_watchd" / "emulator" / "samples"

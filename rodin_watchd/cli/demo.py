@@ -284,8 +284,8 @@ def demo(folder: Path | None) -> None:
     No API key, no cost, no network. The folder with the results stays.
     """
     with needs_emulator():
+        from rodin_watchd.emulator.api import EmulatorSettings  # noqa: PLC0415 - the same
         from rodin_watchd.emulator.server import Emulator  # noqa: PLC0415 - an optional extra
-        from rodin_watchd.emulator.settings import EmulatorSettings  # noqa: PLC0415 - the same
     _end_like_ctrl_c()
     root = _new_folder(folder)
     click.echo(

@@ -70,9 +70,9 @@ def emulator(  # noqa: PLR0913 - one argument for each option
     Set api.base_url of a config to its address, and RODIN_API_KEY to one of its keys.
     """
     with needs_emulator():
+        from rodin_watchd.emulator.api import EmulatorSettings  # noqa: PLC0415 - optional extra
         from rodin_watchd.emulator.faults import parse_fault  # noqa: PLC0415 - optional extra
         from rodin_watchd.emulator.server import serve  # noqa: PLC0415 - optional extra
-        from rodin_watchd.emulator.settings import EmulatorSettings  # noqa: PLC0415 - optional extra
     try:
         settings = EmulatorSettings(
             host=host,

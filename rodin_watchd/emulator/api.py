@@ -1,4 +1,4 @@
-"""The API's routes and the file host's: both listen on ports of their own and share one shop."""
+"""The emulator's settings, the API's routes and the file host's: both listen on ports of their own and share one shop."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import asyncio
 import hmac
 import json
 import secrets
+import time
 from concurrent.futures import wait
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeAlias
@@ -22,23 +25,49 @@ from starlette.routing import Route
 
 from rodin_watchd.emulator.effects import MOVED, Dropped, EmulatedCall, drain, expired_link
 from rodin_watchd.emulator.faults import FaultPlan, Site, Terms, terms_of
-from rodin_watchd.emulator.forms import parse_fields, parse_multipart, read_body
+from rodin_watchd.emulator.forms import EmulatedRefusal, check_key, invalid, parse_fields, parse_multipart, read_body
 from rodin_watchd.emulator.ledger import Ledger, LedgerSnapshot
 from rodin_watchd.emulator.orders import generation_order, texture_order
-from rodin_watchd.emulator.refusal import EmulatedRefusal, check_key, invalid
-from rodin_watchd.emulator.tasks import TaskBook
-from rodin_watchd.emulator.workshop import Workshop
+from rodin_watchd.emulator.tasks import TaskBook, Workshop
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
-    from decimal import Decimal
 
     from rodin_watchd.emulator.faults import EmulatedFault
     from rodin_watchd.emulator.forms import Form
     from rodin_watchd.emulator.ledger import Charge
     from rodin_watchd.emulator.orders import Order
-    from rodin_watchd.emulator.settings import EmulatorSettings
     from rodin_watchd.emulator.tasks import EmulatedTask
+
+
+@dataclass(frozen=True, slots=True)
+class EmulatorSettings:
+    """How the emulator behaves.
+
+    `host`, `port`, `files_port`: where the API and the file host listen; port 0 takes a free one. `balance`: credits at
+    the start. `waiting_seconds`, `generating_seconds`: how long the last job of a task is Waiting, then Generating.
+    `link_seconds`: life of a result link. `keep_seconds`: life of a task and its results. `faults`: from `parse_fault`.
+    `instant`: a submit is answered when its task is Done, at once when an equal order was made before; the two durations
+    do not count. `consumed`: answers to accepted orders say what was charged. `preview_pixels`: the edge of
+    the previews; drawing them is most of the work, and small ones do where nobody looks at them. `clock` gives UTC epoch
+    seconds.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    files_port: int = 0
+    api_keys: tuple[str, ...] = ("emulator-key",)
+    balance: Decimal = Decimal(100)
+    waiting_seconds: float = 2.0
+    generating_seconds: float = 6.0
+    link_seconds: float = 600.0
+    keep_seconds: float = 7 * 86400.0
+    faults: tuple[EmulatedFault, ...] = ()
+    instant: bool = False
+    consumed: bool = False
+    preview_pixels: int = 512
+    clock: Callable[[], float] = time.time
+
 
 # ---- Result links: signed, and only good until a moment that is written in them -------------------------------------
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
-from rodin_watchd.emulator.refusal import EmulatedRefusal
+from rodin_watchd.emulator.forms import EmulatedRefusal
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""Reading request bodies: whole or not at all, as JSON, form fields or multipart (RFC 7578)."""
+"""Requests as the emulator reads them, whole or not at all: the key, JSON, form fields, multipart (RFC 7578); and how it refuses them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,50 @@ from urllib.parse import parse_qsl
 from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
-
-from rodin_watchd.emulator.refusal import invalid
+from starlette.responses import JSONResponse
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
     from starlette.requests import Request
+
+
+# ---- The one way in which the emulator says no -----------------------------------------------------------------------
+
+
+class EmulatedRefusal(Exception):  # noqa: N818 - an answer of the API, not a fault of the program
+    """A call is refused: HTTP status, error code and message as in the API contract, Errors."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+
+    def answer(self) -> JSONResponse:
+        """Give it as the API does."""
+        return JSONResponse({"error": self.code, "message": self.message}, status_code=self.status)
+
+
+def invalid(message: str, status: int = 400) -> EmulatedRefusal:
+    """Give the refusal of a request that is wrong in itself."""
+    return EmulatedRefusal(status, "INVALID_REQUEST", message)
+
+
+def unauthorized() -> EmulatedRefusal:
+    """Give the refusal of a missing or unknown API key."""
+    return EmulatedRefusal(401, "PERMISSION_DENIED", "The API key is missing or not accepted.")
+
+
+def check_key(request: Request, api_keys: tuple[str, ...]) -> str:
+    """Give the Bearer key of the call. Raises EmulatedRefusal (401) when it is none of those accepted."""
+    scheme, _, key = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or key.strip() not in api_keys:
+        raise unauthorized()
+    return key.strip()
+
+
+# ---- Requests: multipart forms, JSON bodies, and their limits -------------------------------------------------------
+
 
 BODY_LIMIT = 64_000_000
 """Bytes of a request body that are taken at most; more is read and thrown away, so that the client sees the answer."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, TypedDict
 
+from rodin_watchd.emulator.forms import EmulatedRefusal
 from rodin_watchd.emulator.orders import PRICE
-from rodin_watchd.emulator.refusal import EmulatedRefusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,16 +1,26 @@
-"""Reading the models that are sent: GLB, OBJ, STL, PLY, and USDZ where OpenUSD is installed."""
+"""Reading the models that are sent (GLB, OBJ, STL, PLY, and USDZ where OpenUSD is installed), and writing textured ones."""
 
 from __future__ import annotations
 
 import json
+import struct
+from dataclasses import dataclass
 from io import BytesIO
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import trimesh
 
 from rodin_watchd.emulator import usdz
-from rodin_watchd.emulator.mesh import Mesh, UnusableModelError
+from rodin_watchd.emulator.texture import Mesh, UnusableModelError, face_crosses, unit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+    from PIL import Image
+
+    from rodin_watchd.emulator.texture import Material, TexturedMesh
 
 UNREADABLE = {
     b"Kaydara FBX Binary": "the emulator cannot read FBX models: send GLB, OBJ, STL or PLY",
@@ -62,14 +72,14 @@ def read_model(data: bytes) -> Mesh:
     Raises UnusableModelError for a broken model and for compression that cannot be decoded here.
     """
     try:
-        return _read(data, model_format(data))
+        return _read_as(data, model_format(data))
     except UnusableModelError:
         raise
     except Exception as error:  # readers raise anything on hostile content; each means the same
         raise UnusableModelError(f"the model cannot be read: {type(error).__name__}") from error
 
 
-def _read(data: bytes, kind: str) -> Mesh:
+def _read_as(data: bytes, kind: str) -> Mesh:
     if kind == "usdz":
         return usdz.read_usdz(data)
     if kind == "glb":
@@ -84,3 +94,158 @@ def _refuse_compression(data: bytes) -> None:
     for extension in NOT_DECODED:
         if extension in required:
             raise UnusableModelError(f"the model needs {extension}, which cannot be decoded")
+
+
+# ---- Writing a textured mesh as binary glTF (glTF 2.0, section 4.4: GLB) --------------------------------------------
+
+
+FLOAT, ARRAY_BUFFER, LINEAR, LINEAR_MIPMAP_LINEAR, CLAMP_TO_EDGE = 5126, 34962, 9729, 9987, 33071
+
+
+def png_bytes(image: Image.Image) -> bytes:
+    """Give the image as PNG, quickly rather than small."""
+    out = BytesIO()
+    image.save(out, "PNG", compress_level=1)
+    return out.getvalue()
+
+
+def glb_bytes(mesh: TexturedMesh) -> bytes:
+    """Give the mesh, its normals, UVs, material and texture as one GLB file."""
+    arrays = (mesh.positions, mesh.normals, mesh.uvs)
+    blobs = [array.tobytes() for array in arrays] + [png_bytes(mesh.image)]
+    body = b"".join(_padded(blob, b"\0") for blob in blobs)
+    document = _document(mesh) | {
+        "accessors": [_accessor(index, array) for index, array in enumerate(arrays)],
+        "bufferViews": _buffer_views(blobs),
+        "buffers": [{"byteLength": len(body)}],
+    }
+    text = _padded(json.dumps(document, separators=(",", ":")).encode(), b" ")
+    head = struct.pack("<4sII", b"glTF", 2, 12 + 8 + len(text) + 8 + len(body))
+    return b"".join(
+        (head, struct.pack("<I4s", len(text), b"JSON"), text, struct.pack("<I4s", len(body), b"BIN\0"), body)
+    )
+
+
+def _padded(data: bytes, filler: bytes) -> bytes:
+    return data + filler * (-len(data) % 4)
+
+
+def _document(mesh: TexturedMesh) -> dict[str, Any]:
+    material = _material(mesh.material)
+    used = {"extensionsUsed": sorted(material["extensions"])} if "extensions" in material else {}
+    attributes = {"POSITION": 0, "NORMAL": 1, "TEXCOORD_0": 2}
+    return used | {
+        "asset": {"version": "2.0", "generator": "rodin-watchd emulator"},
+        "scene": 0,
+        "scenes": [{"nodes": [0]}],
+        "nodes": [{"name": "model", "mesh": 0}],
+        "meshes": [{"name": "model", "primitives": [{"attributes": attributes, "material": 0}]}],
+        "materials": [material],
+        "textures": [{"sampler": 0, "source": 0}],
+        "samplers": [
+            {"magFilter": LINEAR, "minFilter": LINEAR_MIPMAP_LINEAR, "wrapS": CLAMP_TO_EDGE, "wrapT": CLAMP_TO_EDGE}
+        ],
+        "images": [{"name": "texture", "bufferView": 3, "mimeType": "image/png"}],
+    }
+
+
+def _material(material: Material) -> dict[str, Any]:
+    """PBR reacts to light; Shaded shows the texture as it is (extension KHR_materials_unlit)."""
+    rough = {"baseColorTexture": {"index": 0}, "metallicFactor": 0.0, "roughnessFactor": 0.7}
+    surface: dict[str, Any] = {"name": material, "doubleSided": True, "pbrMetallicRoughness": rough}
+    return surface if material == "PBR" else surface | {"extensions": {"KHR_materials_unlit": {}}}
+
+
+def _accessor(index: int, array: NDArray[np.float32]) -> dict[str, Any]:
+    shape = {"bufferView": index, "componentType": FLOAT, "count": len(array), "type": f"VEC{array.shape[1]}"}
+    if index:
+        return shape
+    return shape | {"min": array.min(axis=0).tolist(), "max": array.max(axis=0).tolist()}
+
+
+def _buffer_views(blobs: list[bytes]) -> list[dict[str, int]]:
+    views: list[dict[str, int]] = []
+    offset = 0
+    for index, blob in enumerate(blobs):
+        target = {} if index == len(blobs) - 1 else {"target": ARRAY_BUFFER}
+        views.append({"buffer": 0, "byteOffset": offset, "byteLength": len(blob)} | target)
+        offset += len(_padded(blob, b"\0"))
+    return views
+
+
+MEDIA_TYPES = {
+    "glb": "model/gltf-binary",
+    "mtl": "text/plain",
+    "obj": "text/plain",
+    "png": "image/png",
+    "stl": "model/stl",
+    "usdz": "model/vnd.usdz+zip",
+    "webp": "image/webp",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class EmulatedFile:
+    """One file of a result, as it is downloaded."""
+
+    name: str
+    data: bytes
+
+    @property
+    def media_type(self) -> str:
+        """Its Content-Type."""
+        return MEDIA_TYPES[self.name.rpartition(".")[2]]
+
+
+def model_files(mesh: TexturedMesh, geometry_file_format: str) -> tuple[EmulatedFile, ...]:
+    """Give the model in the format, with the files beside it where the format keeps its texture outside."""
+    return WRITERS[geometry_file_format](mesh)
+
+
+def _glb(mesh: TexturedMesh) -> tuple[EmulatedFile, ...]:
+    return (EmulatedFile("model.glb", glb_bytes(mesh)),)
+
+
+def _usdz(mesh: TexturedMesh) -> tuple[EmulatedFile, ...]:
+    return (EmulatedFile("model.usdz", usdz.usdz_bytes(mesh)),)
+
+
+def _obj(mesh: TexturedMesh) -> tuple[EmulatedFile, ...]:
+    return (
+        EmulatedFile("model.obj", _obj_text(mesh).encode()),
+        EmulatedFile("model.mtl", _mtl_text(mesh).encode()),
+        EmulatedFile("texture.png", png_bytes(mesh.image)),
+    )
+
+
+def _obj_text(mesh: TexturedMesh) -> str:
+    lines = ["mtllib model.mtl", "o model", "usemtl model"]
+    lines += [f"v {x:.9g} {y:.9g} {z:.9g}" for x, y, z in mesh.positions.tolist()]
+    lines += [f"vt {u:.7g} {v:.7g}" for u, v in mesh.uvs_upwards.tolist()]
+    lines += [f"vn {x:.6g} {y:.6g} {z:.6g}" for x, y, z in mesh.normals.tolist()]
+    lines += [f"f {a}/{a}/{a} {a + 1}/{a + 1}/{a + 1} {a + 2}/{a + 2}/{a + 2}" for a in range(1, len(mesh.uvs), 3)]
+    return "\n".join((*lines, ""))
+
+
+def _mtl_text(mesh: TexturedMesh) -> str:
+    """`illum 0` shows the texture as it is; `Pr` and `Pm` are the usual PBR additions to MTL."""
+    surface = "illum 2\nPr 0.7\nPm 0" if mesh.material == "PBR" else "illum 0"
+    return f"newmtl model\nKa 0 0 0\nKd 1 1 1\nKs 0 0 0\n{surface}\nmap_Kd texture.png\n"
+
+
+def _stl(mesh: TexturedMesh) -> tuple[EmulatedFile, ...]:
+    """STL keeps no texture: only the shape, 80 bytes of header, a count and 50 bytes for each face."""
+    corners = mesh.positions.reshape(-1, 3, 3)
+    faces = np.zeros(len(corners), dtype=[("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("flags", "<u2")])
+    faces["normal"] = unit(face_crosses(corners.astype(np.float64)))
+    faces["corners"] = corners
+    head = b"rodin-watchd emulator".ljust(80, b" ") + len(faces).to_bytes(4, "little")
+    return (EmulatedFile("model.stl", head + faces.tobytes()),)
+
+
+WRITERS: dict[str, Callable[[TexturedMesh], tuple[EmulatedFile, ...]]] = {
+    "glb": _glb,
+    "obj": _obj,
+    "stl": _stl,
+    "usdz": _usdz,
+}

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Final
 from PIL import Image
 
 from rodin_watchd.emulator import usdz
+from rodin_watchd.emulator.forms import EmulatedRefusal, invalid
 from rodin_watchd.emulator.mesh_io import model_format
-from rodin_watchd.emulator.refusal import EmulatedRefusal, invalid
 from rodin_watchd.emulator.texture import TEXTURE_EDGE, text_image
 
 if TYPE_CHECKING:
     from rodin_watchd.emulator.forms import Form
-    from rodin_watchd.emulator.mesh import Material
+    from rodin_watchd.emulator.texture import Material
 
 MODEL_LIMIT = 10_000_000
 """Bytes of a model at most: the contract's 10 MB."""

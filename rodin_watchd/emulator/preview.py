@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from rodin_watchd.emulator.mesh import TexturedMesh
+    from rodin_watchd.emulator.texture import TexturedMesh
 
 # ---- A z-buffer in numpy: which triangle is seen in each pixel, and where on it -------------------------------------
 

@@ -20,9 +20,8 @@ from rich.markup import escape
 from rich.table import Table
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from rodin_watchd.emulator.api import Shop
+from rodin_watchd.emulator.api import EmulatorSettings, Shop
 from rodin_watchd.emulator.faults import EmulatedFault
-from rodin_watchd.emulator.settings import EmulatorSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,8 +29,8 @@ if TYPE_CHECKING:
 
     from starlette.applications import Starlette
 
+    from rodin_watchd.emulator.api import EmulatorSettings
     from rodin_watchd.emulator.ledger import Charge, ChargeRow, LedgerSnapshot
-    from rodin_watchd.emulator.settings import EmulatorSettings
 
 # ---- What the emulator prints for people: where it is, a line for each charge, and the ledger at its end ------------
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rodin_watchd.emulator.mesh import Mesh, UnusableModelError
+from rodin_watchd.emulator.texture import Mesh, UnusableModelError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rodin_watchd.emulator.mesh import TexturedMesh
+    from rodin_watchd.emulator.texture import TexturedMesh
 
 try:
     from pxr import Gf, Sdf, Usd, UsdGeom, UsdShade, UsdUtils, Vt

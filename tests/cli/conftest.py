@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from cli_stage import Stage
 
+from rodin_watchd.emulator.api import EmulatorSettings
 from rodin_watchd.emulator.server import Emulator
-from rodin_watchd.emulator.settings import EmulatorSettings
 
 
 @pytest.fixture

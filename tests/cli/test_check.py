@@ -13,8 +13,8 @@ import pytest
 from cli_stage import KEY, Stage, a_job, environment
 
 from rodin_watchd.adapters.ownership import Lock
+from rodin_watchd.emulator.api import EmulatorSettings
 from rodin_watchd.emulator.server import Emulator
-from rodin_watchd.emulator.settings import EmulatorSettings
 
 
 def found(stage: Stage, *options: str) -> Mapping[str, Mapping[str, Any]]:

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from cli_stage import KEY, PROGRAM, SAMPLES, Stage, environment, running
 
+from rodin_watchd.emulator.api import EmulatorSettings
 from rodin_watchd.emulator.faults import parse_fault
 from rodin_watchd.emulator.server import Emulator
-from rodin_watchd.emulator.settings import EmulatorSettings
 
 
 def test_a_day_at_the_studio(tmp_path: Path, vendor: Emulator) -> None:

@@ -19,9 +19,9 @@ import pytest
 from cli_stage import CONFIG, Running, Stage, running
 from lines import GatedLine
 
+from rodin_watchd.emulator.api import EmulatorSettings
 from rodin_watchd.emulator.faults import parse_fault
 from rodin_watchd.emulator.server import Emulator
-from rodin_watchd.emulator.settings import EmulatorSettings
 
 
 @dataclass

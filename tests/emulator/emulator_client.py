@@ -15,12 +15,11 @@ import numpy as np
 import requests
 from PIL import Image
 
-from rodin_watchd.emulator.exports import model_files
+from rodin_watchd.emulator.api import EmulatorSettings
 from rodin_watchd.emulator.faults import parse_fault
-from rodin_watchd.emulator.mesh import Mesh
+from rodin_watchd.emulator.mesh_io import model_files
 from rodin_watchd.emulator.server import Emulator
-from rodin_watchd.emulator.settings import EmulatorSettings
-from rodin_watchd.emulator.texture import project
+from rodin_watchd.emulator.texture import Mesh, project
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -12,9 +12,9 @@ import requests
 from emulator_client import MORE_SAMPLES, Api, assert_refused, fetch, glb_image, png, running, until
 from PIL import Image, ImageChops
 
+from rodin_watchd.emulator.api import EmulatorSettings
 from rodin_watchd.emulator.preview import SIZE
 from rodin_watchd.emulator.server import Emulator
-from rodin_watchd.emulator.settings import EmulatorSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

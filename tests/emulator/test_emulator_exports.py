@@ -11,13 +11,13 @@ import pytest
 from emulator_client import cube
 from PIL import Image, ImageChops
 
-from rodin_watchd.emulator.exports import MEDIA_TYPES, WRITERS, model_files
+from rodin_watchd.emulator.mesh_io import MEDIA_TYPES, WRITERS, model_files
 from rodin_watchd.emulator.texture import project
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from rodin_watchd.emulator.mesh import Material
+    from rodin_watchd.emulator.texture import Material
 
 MATERIALS: tuple[Material, ...] = ("PBR", "Shaded")
 IMAGE = Image.radial_gradient("L").convert("RGB")

@@ -7,8 +7,7 @@ import requests
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rodin_watchd.emulator.forms import parse_fields, parse_multipart
-from rodin_watchd.emulator.refusal import EmulatedRefusal
+from rodin_watchd.emulator.forms import EmulatedRefusal, parse_fields, parse_multipart
 
 
 def encoded(files: dict[str, tuple[str | None, bytes]]) -> tuple[bytes, str]:

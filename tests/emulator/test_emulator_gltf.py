@@ -13,10 +13,8 @@ import pytest
 from emulator_client import MORE_SAMPLES, SAMPLES, cube, glb_array, glb_image, glb_parts
 from PIL import Image, ImageChops
 
-from rodin_watchd.emulator.exports import glb_bytes
-from rodin_watchd.emulator.mesh import Material, Mesh
-from rodin_watchd.emulator.mesh_io import read_model
-from rodin_watchd.emulator.texture import project, relief, texture_image
+from rodin_watchd.emulator.mesh_io import glb_bytes, read_model
+from rodin_watchd.emulator.texture import Material, Mesh, project, relief, texture_image
 
 ROOT = Path(__file__).parents[2]
 VALIDATOR = "gltf-validator@2.0.0-dev.3.10"

@@ -13,10 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from rodin_watchd.emulator import usdz
-from rodin_watchd.emulator.exports import model_files
-from rodin_watchd.emulator.mesh import Mesh, UnusableModelError
-from rodin_watchd.emulator.mesh_io import model_format, read_model
-from rodin_watchd.emulator.texture import project
+from rodin_watchd.emulator.mesh_io import model_files, model_format, read_model
+from rodin_watchd.emulator.texture import Mesh, UnusableModelError, project
 
 PLY = b"""ply
 format ascii 1.0

@@ -9,10 +9,9 @@ import pytest
 from emulator_client import SAMPLES, cube
 from PIL import Image, ImageChops, ImageStat
 
-from rodin_watchd.emulator.mesh import Mesh, TexturedMesh
 from rodin_watchd.emulator.mesh_io import read_model
 from rodin_watchd.emulator.preview import SIZE, picture, preview_webp
-from rodin_watchd.emulator.texture import project, texture_image
+from rodin_watchd.emulator.texture import Mesh, TexturedMesh, project, texture_image
 
 MIDDLE = (SIZE // 2, SIZE // 2)
 

@@ -17,14 +17,14 @@ import requests
 from emulator_client import CUBE, Api, png, running, until
 
 from rodin_watchd import emulator as package
+from rodin_watchd.emulator.api import EmulatorSettings
 from rodin_watchd.emulator.faults import parse_fault
 from rodin_watchd.emulator.server import Emulator
-from rodin_watchd.emulator.settings import EmulatorSettings
 
 SERVE = """
 from rodin_watchd.emulator.faults import parse_fault
 from rodin_watchd.emulator.server import serve
-from rodin_watchd.emulator.settings import EmulatorSettings
+from rodin_watchd.emulator.api import EmulatorSettings
 serve(EmulatorSettings(preview_pixels=64, instant=True, api_keys=("key-[one]",), faults=(parse_fault("balance-500@1"),)))
 """
 

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from rodin_watchd.emulator.mesh import Mesh, UnusableModelError
 from rodin_watchd.emulator.mesh_io import read_model
-from rodin_watchd.emulator.texture import project, texture_image
+from rodin_watchd.emulator.texture import Mesh, UnusableModelError, project, texture_image
 
 WHITE = Image.new("RGB", (4, 4), "white")
 

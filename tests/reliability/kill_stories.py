@@ -13,9 +13,9 @@ from crash_start import Crash, alive, passes
 from crash_truth import Violation, at_rest, wrongly_held
 from stories import Attack, Attempt, Bench, SceneMaker, Story, bare, followed, goes_on, plugged, scattered, usual
 
+from rodin_watchd.emulator.api import EmulatorSettings
 from rodin_watchd.emulator.faults import EmulatedFault, parse_fault
 from rodin_watchd.emulator.ledger import ChargeRow
-from rodin_watchd.emulator.settings import EmulatorSettings
 
 BEYOND = 10  # effects: runs differ a little in length
 PAIRS = 200

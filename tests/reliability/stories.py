@@ -44,9 +44,9 @@ from crash_truth import (
 )
 from ledgers import Leaves, Told, check_money
 
+from rodin_watchd.emulator.api import EmulatorSettings
 from rodin_watchd.emulator.ledger import Charge, ChargeRow
 from rodin_watchd.emulator.server import Emulator
-from rodin_watchd.emulator.settings import EmulatorSettings
 from rodin_watchd.model import State
 
 SEED = 100

@@ -14,9 +14,9 @@ import pytest
 from cli_stage import PROGRAM, SAMPLES, Running, Stage, environment, running
 from scripted_server import Conversation, Received, Script, ScriptedServer, response
 
+from rodin_watchd.emulator.api import EmulatorSettings
 from rodin_watchd.emulator.faults import parse_fault
 from rodin_watchd.emulator.server import Emulator
-from rodin_watchd.emulator.settings import EmulatorSettings
 
 KEY = "sk-live-0a1b2c3d4e5f/67+89=="
 TOKEN = "eyJhbGciOi.parrot-token/of+the=task.5e4d3c"  # noqa: S105 - what is looked for, made up

@@ -17,8 +17,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TypeAlias
 
+from rodin_watchd.emulator.api import EmulatorSettings
 from rodin_watchd.emulator.server import Emulator
-from rodin_watchd.emulator.settings import EmulatorSettings
 
 HERE = Path(__file__).parent
 TIMEOUT_SECONDS = 60.0

@@ -35,10 +35,10 @@ from rodin_watchd.core.balance import trust_key
 from rodin_watchd.core.commands import Seen
 from rodin_watchd.core.layout import HIDDEN, MARK, SUBMITS_NOTE
 from rodin_watchd.core.status import PAGE, Page
+from rodin_watchd.emulator.api import EmulatorSettings
 from rodin_watchd.emulator.faults import parse_fault
 from rodin_watchd.emulator.ledger import LedgerSnapshot
 from rodin_watchd.emulator.server import Emulator
-from rodin_watchd.emulator.settings import EmulatorSettings
 from rodin_watchd.errors import CommandRefusedError
 from rodin_watchd.model import Job, State
 from rodin_watchd.service.assembly import assembled
