@@ -10,7 +10,7 @@ from cli_stage import KEY, Stage, environment, running
 from strangers import IS_ROOT, as_nobody, public_folder
 from test_check import found
 
-from rodin_watchd.cli.systemd.units import SINGLE, TEMPLATE, credential_of
+from rodin_watchd.cli.systemd import SINGLE, TEMPLATE, credential_of
 from rodin_watchd.emulator.server import Emulator
 
 UNIT = """\

@@ -12,7 +12,7 @@ from test_check import found
 from test_doctor import set_up
 
 from rodin_watchd.cli.check.service import folder_walls, may_write, textfile_walls
-from rodin_watchd.cli.systemd.units import SINGLE, TEMPLATE, units_of
+from rodin_watchd.cli.systemd import SINGLE, TEMPLATE, units_of
 from rodin_watchd.config import load_config
 
 UNITS = Path(__file__).parents[2] / "systemd"

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from rodin_watchd.cli.check.findings import Finding, Level
 from rodin_watchd.cli.context import daemon_of
-from rodin_watchd.cli.systemd.units import credential_of
+from rodin_watchd.cli.systemd import credential_of
 from rodin_watchd.config import Config
 from rodin_watchd.config.api_key import find_key, key_of_credential
 from rodin_watchd.core.kinds import TEXTURE

@@ -33,8 +33,7 @@ from rodin_watchd.adapters.store.reader import JournalReader
 from rodin_watchd.cli.check.findings import Finding, Level, acting_as, user_name, user_of
 from rodin_watchd.cli.context import daemon_of, journal_of, no_room, reader
 from rodin_watchd.cli.health import health_line
-from rodin_watchd.cli.systemd import drop_in
-from rodin_watchd.cli.systemd.units import UNIT_FOLDERS, USER_FOLDER, Unit, bases, installed, units_of
+from rodin_watchd.cli.systemd import UNIT_FOLDERS, USER_FOLDER, Unit, bases, drop_in, installed, units_of
 from rodin_watchd.config import Config, lease_path
 from rodin_watchd.core.wording import local
 from rodin_watchd.errors import AlreadyRunningError
