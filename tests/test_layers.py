@@ -56,7 +56,7 @@ PURE = {
 
 LATE_IMPORTS = {
     "rodin_watchd.service.metrics": {"rodin_watchd.adapters.metrics", "rodin_watchd.adapters"},  # the extra `metrics`
-    "rodin_watchd.hooks.plugin": {"jsonschema"},  # only a plugin that checks its settings by a schema needs it
+    "rodin_watchd.hooks.worker": {"jsonschema"},  # only a plugin that checks its settings by a schema needs it
     "rodin_watchd.emulator.usdz": {"pxr"},  # the extra `usdz`: only who asks for USDZ needs it
     "rodin_watchd.emulator.mesh_io": {"rodin_watchd.emulator.usdz", "rodin_watchd"},  # the same extra
 }

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import importlib
+import importlib.util
+import inspect
 import json
 import os
 import resource
@@ -15,12 +18,218 @@ import select
 import signal
 import socket
 import sys
-from collections.abc import Mapping
+import traceback
+from collections.abc import Callable, Collection, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from types import MappingProxyType, ModuleType
 from typing import Any, Final
 
-from rodin_watchd.hooks.descendants import end_below
+import pluggy
+from pydantic import BaseModel, ValidationError
+
+from rodin_watchd.hooks import hookspecs
+from rodin_watchd.hooks.leftovers import end_below
 from rodin_watchd.hooks.messages import packed, unpacked
-from rodin_watchd.hooks.plugin import BadPluginError, BadSettingsError, Plugin
+from rodin_watchd.v1 import Event, FileSet, Job, Waiting, of_data
+
+HOOKS: Final = tuple(name for name in vars(hookspecs) if name.startswith("rodin_"))
+"""The names of all hooks."""
+
+_ARGUMENTS: Final[Mapping[str, Callable[[Any], Any]]] = {
+    "fileset": lambda data: of_data(FileSet, data),
+    "job": lambda data: of_data(Job, data),
+    "waiting": lambda data: of_data(Waiting, data),
+    "event": lambda data: of_data(Event, data),
+    "options": MappingProxyType,
+    "directory": Path,
+}
+
+
+class BadPluginError(Exception):
+    """The plugin cannot be used: what is wrong with it, and where."""
+
+    def __init__(self, message: str, where: str = "", trace: str = "") -> None:
+        """Take words for people, `FILE:LINE`, and a traceback for the plugin's author."""
+        super().__init__(message)
+        self.message, self.where, self.trace = message, where, trace
+
+
+class BadSettingsError(BadPluginError):
+    """What the config, or a set, says to the plugin is wrong."""
+
+
+class Plugin:
+    """One plugin. Loading imports its code: raises BadPluginError for whatever goes wrong in it."""
+
+    def __init__(self, name: str, source: Mapping[str, str]) -> None:
+        self._name = name
+        self._source = source
+        try:
+            self._module = _imported(name, source)
+        except BaseException as error:  # noqa: BLE001 - whatever a stranger's code raises is told, not passed on
+            raise bad(error, source) from None
+        self._manager = pluggy.PluginManager("rodin_watchd")
+        self._manager.add_hookspecs(hookspecs)
+        self._register()
+        self.hooks = tuple(caller.name for caller in self._manager.get_hookcallers(self._module) or ())
+        if not self.hooks:
+            raise BadPluginError(f"it implements no hook (a function marked with @hookimpl, named {HOOKS[1]}, say)")
+        self._model = _settings_model(self._module)
+        self._for_sets = _keys_for_sets(self._module)
+
+    def _register(self) -> None:
+        """Take the hooks in; a misspelt hook or argument, and a hook that is not marked, is an error."""
+        for name, function in inspect.getmembers(self._module, inspect.isroutine):
+            _refuse_misspelt(name, function)
+        try:
+            self._manager.register(self._module, self._name)
+            self._manager.check_pending()
+        except pluggy.PluginValidationError as error:
+            raise BadPluginError(" ".join(str(error).split()), self._source.get("path", "")) from None
+
+    @property
+    def about(self) -> str:
+        """The first line of its docstring."""
+        return (inspect.getdoc(self._module) or "").partition("\n")[0]
+
+    @property
+    def schema(self) -> dict[str, Any] | None:
+        """The JSON schema of its settings, if it has a model or a schema."""
+        if isinstance(self._model, dict) or self._model is None:
+            return self._model
+        try:
+            return self._model.model_json_schema()
+        except Exception:  # noqa: BLE001 - a model may hold what no schema can say; it works all the same
+            return None
+
+    def settings(self, table: Mapping[str, Any], own: Mapping[str, Any]) -> Any:  # noqa: ANN401 - the plugin's own type
+        """Understand the plugin's table, with what a set says (`own`) over it, as far as the plugin lets sets decide.
+
+        Raises BadPluginError, which tells every mistake on a line of its own.
+        """
+        if forbidden := sorted(own.keys() - self._for_sets):
+            allowed = f"only {', '.join(sorted(self._for_sets))}" if self._for_sets else "none of its keys"
+            raise BadSettingsError(f"{forbidden[0]}: a set may change {allowed}; the rest belongs to the config")
+        table = {**table, **own}
+        if self._model is None:
+            return MappingProxyType(table)
+        if isinstance(self._model, dict):
+            return _by_schema(self._model, table)
+        try:
+            return self._model.model_validate(table)
+        except ValidationError as error:
+            problems = error.errors(include_input=False)
+            lines = (f"{_key(problem['loc']) or 'its table'}: {problem['msg']}" for problem in problems)
+            raise BadSettingsError("\n".join(lines)) from None
+
+    def call(self, hook: str, arguments: Mapping[str, Any], table: Mapping[str, Any], own: Mapping[str, Any]) -> Any:  # noqa: ANN401 - JSON out
+        """Call its implementation of a hook. Raises BadPluginError for whatever it raises."""
+        if hook not in self.hooks:
+            if hook == "rodin_configure":
+                return None
+            raise BadPluginError(f"it has no hook {hook} any more")
+        settings = self.settings(table, own)
+        values = {name: _ARGUMENTS[name](data) for name, data in arguments.items()}
+        try:
+            answers = getattr(self._manager.hook, hook)(**values, settings=settings)
+        except BaseException as error:  # noqa: BLE001 - as above
+            raise bad(error, self._source) from None
+        return next((answer for answer in answers if answer is not None), None)
+
+
+def _refuse_misspelt(name: str, function: Any) -> None:  # noqa: ANN401 - a function of the plugin
+    """Raise BadPluginError for a function that is, or looks like, a hook and can never be called."""
+    marked = getattr(function, "rodin_watchd_impl", None)
+    meant = (marked or {}).get("specname") or name
+    if meant in HOOKS and marked is None:
+        raise BadPluginError(f"{name} is not marked with @hookimpl", _line_of(function))
+    if meant not in HOOKS and (marked is not None or name.startswith("rodin_")):
+        near = get_close_matches(meant, HOOKS, n=1)
+        hint = f"; did you mean {near[0]}?" if near else f" (there are {', '.join(HOOKS)})"
+        raise BadPluginError(f"there is no hook {meant}{hint}", _line_of(function))
+
+
+def _imported(name: str, source: Mapping[str, str]) -> Any:  # noqa: ANN401 - a module, or an object with hooks
+    if "path" not in source:
+        module, _, attribute = source["entry"].partition(":")
+        found = importlib.import_module(module)
+        for part in filter(None, attribute.split(".")):
+            found = getattr(found, part)
+        return found
+    sys.dont_write_bytecode = True  # nothing is left behind in the folder of the plugins
+    spec = importlib.util.spec_from_file_location(f"rodin_watchd_plugin_{name}", source["path"])
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{source['path']} is no Python file")
+    module_ = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module_
+    spec.loader.exec_module(module_)
+    return module_
+
+
+def _keys_for_sets(module: ModuleType) -> frozenset[str]:
+    keys = getattr(module, "SET_KEYS", ())
+    if isinstance(keys, str) or not isinstance(keys, Collection) or not all(isinstance(key, str) for key in keys):
+        raise BadPluginError("SET_KEYS must be a set of names of settings")
+    return frozenset(keys)
+
+
+def _settings_model(module: ModuleType) -> type[BaseModel] | dict[str, Any] | None:
+    """Return what the plugin's table is checked by: a pydantic model `Settings`, or a JSON schema `SETTINGS_SCHEMA`."""
+    model = getattr(module, "Settings", None)
+    if isinstance(model, type) and issubclass(model, BaseModel):
+        return model
+    schema = getattr(module, "SETTINGS_SCHEMA", None)
+    return schema if isinstance(schema, dict) else None
+
+
+def _by_schema(schema: dict[str, Any], table: Mapping[str, Any]) -> Mapping[str, Any]:
+    try:
+        import jsonschema  # noqa: PLC0415 - only a plugin that has a schema instead of a model needs it
+    except ImportError:
+        advice = "its settings are checked by a JSON schema: run `pip install jsonschema`, or give it a pydantic model"
+        raise BadPluginError(advice) from None
+    errors = jsonschema.Draft202012Validator(schema).iter_errors(dict(table))
+    if lines := [f"{_key(tuple(error.path)) or 'its table'}: {error.message}" for error in errors]:
+        raise BadSettingsError("\n".join(lines))
+    return MappingProxyType(dict(table))
+
+
+def _key(path: tuple[int | str, ...]) -> str:
+    return ".".join(map(str, path))
+
+
+_UNSAID: Final = "(it cannot be shown)"
+
+
+def _said(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - a stranger's exception may fail at anything
+        return _UNSAID
+
+
+def bad(error: BaseException, source: Mapping[str, str]) -> BadPluginError:
+    """Return what a plugin raised, with the place in its own code where that was known."""
+    found = f"{type(error).__name__}: {_said(error)}".removesuffix(": ")
+    if isinstance(error, SyntaxError):
+        return BadPluginError(found, f"{error.filename}:{error.lineno}")
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if frame.filename == source.get("path")] or [
+        frame for frame in frames if "importlib" not in frame.filename and "pluggy" not in frame.filename
+    ]
+    where = f"{own[-1].filename}:{own[-1].lineno}" if own else source.get("path", "")
+    trace = "".join(traceback.format_exception(error)) if _said(error) != _UNSAID else ""
+    return BadPluginError(found, where, trace)
+
+
+def _line_of(function: Any) -> str:  # noqa: ANN401 - a function of the plugin
+    code = getattr(function, "__code__", None)
+    return f"{code.co_filename}:{code.co_firstlineno}" if code else ""
+
+
+# ---- The process: serves one call after the other -------------------------------------------------------------------
+
 
 _PR_SET_CHILD_SUBREAPER: Final = 36  # prctl(2)
 _NICE: Final = 10  # a conversion that takes minutes must not slow the service down

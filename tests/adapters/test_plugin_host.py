@@ -23,7 +23,7 @@ from rodin_watchd.errors import (
     PluginStartError,
     PluginTimeoutError,
 )
-from rodin_watchd.hooks.descendants import descendants
+from rodin_watchd.hooks.leftovers import descendants
 
 LIMITS = ProcessLimits(memory_bytes=2 << 30, file_bytes=10_000_000, start_seconds=30.0)
 EVENT = {"event": {"id": "1", "kind": "k", "at": 1.0, "message": "m"}}

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from rodin_watchd.hooks import hookspecs
-from rodin_watchd.hooks.plugin import HOOKS
+from rodin_watchd.hooks.worker import HOOKS
 from rodin_watchd.testing import Finished, OpenPlugin
 from rodin_watchd.v1 import Event, File, FileSet, Job, Problem, Waiting, of_data, to_data
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rodin_watchd.hooks.plugin import BadPluginError, Plugin
+from rodin_watchd.hooks.worker import BadPluginError, Plugin
 
 
 def refusal(entry: str, table: dict[str, Any]) -> str:

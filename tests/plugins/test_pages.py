@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from rodin_watchd.config.sections import PluginsSection
-from rodin_watchd.hooks.plugin import Plugin
+from rodin_watchd.hooks.worker import Plugin
 
 PAGES = sorted(Path(__file__).parents[2].joinpath("docs", "plugins").glob("*.md"))
 SHIPPED = {point.name: point.value for point in entry_points(group="rodin_watchd.shipped")}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from rodin_watchd.hooks.plugin import BadPluginError, Plugin
+from rodin_watchd.hooks.worker import BadPluginError, Plugin
 
 SHIPPED = {point.name: point.value for point in entry_points(group="rodin_watchd.shipped")}
 FOR_SETS: dict[str, dict[str, Any]] = {

@@ -22,7 +22,7 @@ from typing import Any, Final
 from rodin_watchd.adapters.plugin_host.child import Child, ChildReply, Loaded, PluginSource, ProcessLimits
 from rodin_watchd.core.names import printable
 from rodin_watchd.errors import PluginError, PluginLoadError, PluginStartError
-from rodin_watchd.hooks.trees import remove
+from rodin_watchd.hooks.leftovers import remove
 
 __all__ = [
     "ChildReply",

@@ -25,9 +25,8 @@ from rodin_watchd.errors import (
     PluginSettingsError,
     PluginTimeoutError,
 )
-from rodin_watchd.hooks.descendants import end_below
+from rodin_watchd.hooks.leftovers import end_below, remove, size_of
 from rodin_watchd.hooks.messages import packed, unpacked
-from rodin_watchd.hooks.trees import remove, size_of
 
 # ---- Ending a plugin's processes and all that they started, wherever that went --------------------------------------
 

@@ -76,7 +76,7 @@ from rodin_watchd.core.names import printable
 from rodin_watchd.core.receipt import is_as_written
 from rodin_watchd.core.status import is_page
 from rodin_watchd.errors import ArchiveError, DiskError, FailedFolderError, FolderGoneError, OutboxError, RightsError
-from rodin_watchd.hooks.trees import remove
+from rodin_watchd.hooks.leftovers import remove
 from rodin_watchd.model import InputFile, Job, Signature
 
 __all__ = ["RECEIPTS", "Destination", "Spool", "job_named_by"]

@@ -28,7 +28,7 @@ from rodin_watchd.errors import (
     RoomError,
     SidecarError,
 )
-from rodin_watchd.hooks.trees import remove, size_of
+from rodin_watchd.hooks.leftovers import remove, size_of
 from rodin_watchd.model import Job, ResultFile
 from rodin_watchd.service.steps.tools import Tools
 
