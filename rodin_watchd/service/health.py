@@ -13,7 +13,7 @@ from rodin_watchd.core.names import printable
 from rodin_watchd.errors import DiskError
 from rodin_watchd.log_lines import Trouble, why
 from rodin_watchd.model import Job, State
-from rodin_watchd.service.meter import SILENT, Meter
+from rodin_watchd.service.metrics import SILENT, Meter
 from rodin_watchd.service.snapshot import Snapshot, Waiting
 
 log = logging.getLogger("rodin_watchd")
