@@ -47,10 +47,10 @@ from rodin_watchd.core.status import PAGE, Page
 from rodin_watchd.core.store import Store, StoreReader
 from rodin_watchd.errors import DiskError, FolderGoneError, JournalError, OwnerError, RootAwayError, RootCopiedError
 from rodin_watchd.log_lines import Trouble, why
-from rodin_watchd.service.health import Monitor
 from rodin_watchd.service.housekeeping import Housekeeping
 from rodin_watchd.service.jobs import JobStore
 from rodin_watchd.service.journal_guard import Hold, JournalGuard
+from rodin_watchd.service.snapshot import Monitor
 
 # ---- Shares that are mounted in the inbox: each is marked when it is first seen, and used by the service whose mark it is ----
 

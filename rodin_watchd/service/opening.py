@@ -27,13 +27,13 @@ from rodin_watchd.errors import DiskError, JournalError
 from rodin_watchd.own_file import refuse_foreign_at
 from rodin_watchd.service.budget import BudgetDay
 from rodin_watchd.service.clock import Clock
-from rodin_watchd.service.health import Monitor
 from rodin_watchd.service.housekeeping import Housekeeping
 from rodin_watchd.service.jobs import JobStore
 from rodin_watchd.service.journal_guard import Hold, JournalGuard, StateFolder, stamp_of
 from rodin_watchd.service.metrics import metered
 from rodin_watchd.service.mounts import MountKeeper, Standing
 from rodin_watchd.service.orphans import Orphans
+from rodin_watchd.service.snapshot import Monitor
 
 
 @dataclass(frozen=True, slots=True)
