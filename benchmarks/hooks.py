@@ -10,8 +10,7 @@ import time
 from pathlib import Path
 
 from benchmarks.figures import Effort, Figure, main, median, percentile
-from rodin_watchd.adapters.plugin_host import PluginCall, PluginHost, Ready, clean_environ
-from rodin_watchd.adapters.plugin_host.child import PluginSource, ProcessLimits
+from rodin_watchd.adapters.plugin_host import PluginCall, PluginHost, PluginSource, ProcessLimits, Ready, clean_environ
 
 PLUGIN = "from rodin_watchd.v1 import hookimpl\n@hookimpl\ndef rodin_service(event):\n    pass\n"
 ECHO = "import sys\nfor line in sys.stdin:\n    sys.stdout.write(line)\n    sys.stdout.flush()\n"

@@ -23,8 +23,7 @@ from typing import Any, TypeAlias
 import pytest
 
 from rodin_watchd import __version__
-from rodin_watchd.adapters.plugin_host import PluginCall, PluginHost, Ready, clean_environ
-from rodin_watchd.adapters.plugin_host.child import PluginSource, ProcessLimits
+from rodin_watchd.adapters.plugin_host import PluginCall, PluginHost, PluginSource, ProcessLimits, Ready, clean_environ
 from rodin_watchd.core.notifications import public_job
 from rodin_watchd.core.receipt import receipt
 from rodin_watchd.emulator.api import EmulatorSettings

@@ -15,8 +15,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from rodin_watchd.adapters.plugin_host import PluginCall, PluginHost, Ready, clean_environ
-from rodin_watchd.adapters.plugin_host.child import Loaded, ProcessLimits
+from rodin_watchd.adapters.plugin_host import Loaded, PluginCall, PluginHost, ProcessLimits, Ready, clean_environ
 from rodin_watchd.adapters.plugin_host.finding import FoundPlugin, Origin, find
 from rodin_watchd.config import Config, journal_path, scratch_path
 from rodin_watchd.config.sections import PluginsSection as Settings

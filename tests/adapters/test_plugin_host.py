@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 from strangers import IS_ROOT, as_nobody, public_folder
 
-from rodin_watchd.adapters.plugin_host import PluginCall, PluginHost, Ready, clean_environ
-from rodin_watchd.adapters.plugin_host.child import PluginSource, ProcessLimits
+from rodin_watchd.adapters.plugin_host import PluginCall, PluginHost, PluginSource, ProcessLimits, Ready, clean_environ
 from rodin_watchd.adapters.plugin_host.finding import FoundPlugin, Origin, find
 from rodin_watchd.errors import (
     PluginCrashedError,

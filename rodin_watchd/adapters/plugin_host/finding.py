@@ -15,7 +15,7 @@ from importlib.metadata import Distribution, EntryPoints, entry_points
 from pathlib import Path
 from typing import Final
 
-from rodin_watchd.adapters.plugin_host.child import PluginSource
+from rodin_watchd.adapters.plugin_host import PluginSource
 from rodin_watchd.config.sections import PluginsSection
 from rodin_watchd.errors import PluginLoadError
 from rodin_watchd.v1 import GROUP
