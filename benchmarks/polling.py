@@ -14,7 +14,7 @@ from statistics import fmean
 from typing import TypeAlias
 
 from benchmarks.figures import Effort, Figure, markdown, median
-from rodin_watchd.config.sections import PollingSection
+from rodin_watchd.config import PollingSection
 from rodin_watchd.core.kinds import TEXTURE
 from rodin_watchd.core.schedule import poll_delay_seconds
 

@@ -12,9 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from rodin_watchd.config import SYSTEM_CONFIG, Config, find_config, load_config
-from rodin_watchd.config.api_key import find_key
-from rodin_watchd.config.sections import ApiSection, FoldersSection
+from rodin_watchd.config import SYSTEM_CONFIG, ApiSection, Config, FoldersSection, find_config, find_key, load_config
 from rodin_watchd.core.options import frozen
 from rodin_watchd.errors import ConfigError
 

@@ -24,7 +24,7 @@ from rich.table import Table
 
 from rodin_watchd.adapters.spool import Spool
 from rodin_watchd.cli.context import needs_emulator, program_to_type, store_at
-from rodin_watchd.config.api_key import KEY_VARIABLE
+from rodin_watchd.config import KEY_VARIABLE
 from rodin_watchd.core.layout import CONFIG_NAME
 from rodin_watchd.core.machine import RESTING
 from rodin_watchd.core.status import PAGE

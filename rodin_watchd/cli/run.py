@@ -23,8 +23,7 @@ from rodin_watchd.adapters.systemd import Manager
 from rodin_watchd.cli.logs import LogFormat, set_level, start_log
 from rodin_watchd.cli.main import exit_code, in_words
 from rodin_watchd.cli.options import config_option, find
-from rodin_watchd.config import Config, load_config
-from rodin_watchd.config.api_key import KEY_VARIABLE, find_key
+from rodin_watchd.config import KEY_VARIABLE, Config, find_key, load_config
 from rodin_watchd.core.layout import INBOX
 from rodin_watchd.errors import DiskError, RodinWatchdError, RootAwayError
 from rodin_watchd.log_lines import log_error

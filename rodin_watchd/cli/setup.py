@@ -12,7 +12,7 @@ import click
 
 from rodin_watchd.adapters.spool import Spool
 from rodin_watchd.adapters.spool.mounts import mark_text, service_above
-from rodin_watchd.config.api_key import CREDENTIAL_NAME, KEY_VARIABLE
+from rodin_watchd.config import CREDENTIAL_NAME, KEY_VARIABLE
 from rodin_watchd.config.reference import config_schema, example, sidecar_example, sidecar_schema
 from rodin_watchd.core.kinds import GENERATE
 from rodin_watchd.core.layout import CONFIG_NAME, HIDDEN, INBOX, MARK, OUTBOX

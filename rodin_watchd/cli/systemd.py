@@ -17,8 +17,7 @@ from typing import Final, TypeAlias
 import click
 
 from rodin_watchd.cli.context import NAME, program
-from rodin_watchd.config import load_config
-from rodin_watchd.config.api_key import CREDENTIAL_NAME
+from rodin_watchd.config import CREDENTIAL_NAME, load_config
 from rodin_watchd.config.reference import example
 from rodin_watchd.core.layout import CONFIG_NAME
 from rodin_watchd.errors import ConfigError, DiskError

@@ -1,56 +1,535 @@
-"""The configuration: `config.toml`, checked as a whole, and where it and the API key are found.
+"""The configuration: the sections of `config.toml` with their limits, checked as a whole; and where it and the API key are found.
 
-What its sections may say is in `config_sections`. The API key is never in here.
+Every field's description becomes its comment in the example file and its help in editors (`config.reference`). The API key is
+never in a `Config`, so nothing that prints or stores one can show it.
 """
 
 from __future__ import annotations
 
+import os
+import re
+import shlex
+import stat
+from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Any, Final, Literal, Self, TypeAlias
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, ValidationError
-
-from rodin_watchd.config.api_key import CREDENTIAL_NAME, KEY_VARIABLE
-from rodin_watchd.config.sections import (
-    ApiSection,
-    BudgetSection,
-    FoldersSection,
-    IntakeSection,
-    MetricsSection,
-    OutputSection,
-    PluginsSection,
-    PollingSection,
-    ResultsSection,
-    Section,
-    ServiceSection,
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
 )
+
 from rodin_watchd.core.kinds import KINDS, AnyOptions, unfit_values
 from rodin_watchd.core.layout import CONFIG_NAME, HIDDEN, PLUGIN_SCRATCH
+from rodin_watchd.core.notifications import unfit
 from rodin_watchd.core.toml_text import LIMIT_BYTES, explain_validation_error, parse
-from rodin_watchd.errors import ConfigError
+from rodin_watchd.core.waits import DAY_SECONDS
+from rodin_watchd.core.wire import is_loopback, usable_url
+from rodin_watchd.errors import ConfigError, MissingKeyError
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+_NOT_IN_BASE_URL: Final = re.compile(r"[?#\s]")
+_MOST_CREDITS: Final = 1_000_000
 
-__all__ = [
-    "ApiSection",
-    "BudgetSection",
-    "Config",
-    "FoldersSection",
-    "IntakeSection",
-    "MetricsSection",
-    "OutputSection",
-    "PluginsSection",
-    "PollingSection",
-    "ResultsSection",
-    "ServiceSection",
-    "find_config",
-    "journal_path",
-    "lease_path",
-    "load_config",
-    "lock_path",
+
+def _path(value: object, info: ValidationInfo) -> object:
+    """Make a path absolute: `~` is the home folder, and a relative one starts from the folder of the config file."""
+    if not isinstance(value, str | Path):
+        return value
+    if not str(value).strip() or "\0" in str(value):
+        raise ValueError("must be a path, but is empty or contains a NUL")
+    try:
+        return Path((info.context or {}).get("folder", ""), Path(value).expanduser())
+    except RuntimeError:
+        raise ValueError("must be a path, but the home folder of its ~ is not known") from None
+
+
+def _base_url(value: str) -> str:
+    if not usable_url(value, loopback=True) or _NOT_IN_BASE_URL.search(value):
+        raise ValueError(
+            "must be an https:// address like https://api.hyper3d.com, without user name, password or query; "
+            "http:// is only for this machine (localhost, 127.0.0.1, [::1])"
+        )
+    return value.rstrip("/")
+
+
+def _credits(value: object) -> object:
+    """Make a number of credits exact: every digit of the file stays, and no float is used afterwards."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return Decimal(repr(value))
+    if isinstance(value, Decimal):
+        return value
+    raise ValueError("must be a number of credits, like 5 or 12.5")
+
+
+FilePath: TypeAlias = Annotated[Path, BeforeValidator(_path)]
+BaseUrl: TypeAlias = Annotated[str, AfterValidator(_base_url), Field(json_schema_extra={"format": "uri"})]
+Seconds: TypeAlias = Annotated[float, Field(gt=0, le=int(DAY_SECONDS))]
+Credits: TypeAlias = Annotated[
+    Decimal,
+    BeforeValidator(_credits),
+    Field(ge=0, le=_MOST_CREDITS),
+    WithJsonSchema({"type": "number", "minimum": 0, "maximum": _MOST_CREDITS}),
 ]
+SecondsOrZero: TypeAlias = Annotated[float, Field(ge=0, le=int(DAY_SECONDS))]
+
+
+class Section(BaseModel):
+    """What all sections have in common: frozen, exact types, no unknown keys."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        validate_default=True,
+        model_title_generator=lambda section: section.__name__.removesuffix("Section"),
+    )
+
+
+class FoldersSection(Section):
+    """Where the folders are. Relative paths start from the folder of this file; ~ is the home folder."""
+
+    root: FilePath = Field(
+        default=Path(),
+        description="The shared folder with inbox, outbox, failed and archive. The default is the folder of this file.",
+    )
+    state: FilePath | None = Field(
+        default=None,
+        description="Folder of the journal; it must be on a local disk. "
+        "Left out: the service's state directory if there is one, else .rodin-watchd in the root.",
+        examples=["/var/lib/rodin-watchd"],
+    )
+    reserve_megabytes: Annotated[int, Field(ge=0, le=10_000_000)] = Field(
+        default=200,
+        description="While the disk of the work folder has less free space than this many megabytes, nothing is taken, sent or "
+        "downloaded: there must be space for results that were paid for.",
+    )
+    lease: Literal["auto", "always"] = Field(
+        default="auto",
+        description="Whether a file with a heartbeat, in addition to the lock, keeps a second daemon away from the root. auto: on a "
+        "network share, where locks may not work between machines; always: everywhere. A start after a crash of another "
+        "machine's daemon takes half a minute longer.",
+    )
+
+    @property
+    def reserve_bytes(self) -> int:
+        """The same room in bytes."""
+        return self.reserve_megabytes * 1_000_000
+
+
+class ApiSection(Section):
+    """The vendor's API. The API key is never written here: set the environment variable RODIN_API_KEY, or key_file."""
+
+    base_url: BaseUrl = Field(
+        default="https://api.hyper3d.com",
+        description="Address of the API: https, or http on this machine only (the emulator).",
+    )
+    key_file: FilePath | None = Field(
+        default=None,
+        description="File with the API key and nothing else. Only the service may read it.",
+        examples=["/etc/rodin-watchd/api-key"],
+    )
+    max_in_flight: Annotated[int, Field(ge=1, le=64)] = Field(
+        default=4, description="How many jobs are in progress at the same time."
+    )
+    requests_per_minute: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        default=120,
+        description="How many calls to the API are allowed in a minute; the vendor allows 120 to 240, depending on the plan.",
+    )
+    connect_seconds: Seconds = Field(default=10, description="How long to wait for a connection.")
+    read_seconds: Seconds = Field(default=120, description="How long a connection may be silent.")
+
+
+class IntakeSection(Section):
+    """How sets in the inbox are recognised, and when they are complete."""
+
+    sidecar: Literal["optional", "required"] = Field(
+        default="optional", description="Whether a set needs a TOML file of its own before it is taken."
+    )
+    sidecar_wait_seconds: SecondsOrZero = Field(
+        default=3,
+        description="How long a complete model and image wait for a sidecar that may still come. 0: no wait.",
+    )
+    quiet_seconds: SecondsOrZero | Literal["auto"] = Field(
+        default="auto",
+        description="How long a file must stay unchanged when nothing else shows that it is complete. "
+        '"auto": 2 on a local disk, 10 on a network share.',
+    )
+    rescan_seconds: Seconds = Field(
+        default=10, description="How often the inbox is scanned, also when the watcher reports nothing."
+    )
+    pair_minutes: Annotated[float, Field(gt=0, le=10_080)] = Field(
+        default=10,
+        description="After how many minutes STATUS.txt says what is missing in an incomplete set. The set still waits.",
+    )
+    incomplete_seconds: Seconds = Field(
+        default=600,
+        description="How long an incomplete file may stay unchanged before its set is refused.",
+    )
+    watcher: Literal["auto", "native", "polling"] = Field(
+        default="auto",
+        description="What wakes the service when files arrive. native: the system's file events; polling: only the "
+        "rescan; auto: native, but polling on a network share, which does not report changes of other machines.",
+    )
+
+
+class PollingSection(Section):
+    """How often the service asks the vendor whether a task is done. Asking is free."""
+
+    min_seconds: Seconds = Field(default=2, description="Shortest time between two questions about one task.")
+    max_seconds: Seconds = Field(default=30, description="Longest time between two questions about one task.")
+
+    @field_validator("max_seconds")
+    @classmethod
+    def _not_below_min(cls, value: float, info: ValidationInfo) -> float:
+        low = info.data.get("min_seconds", value)
+        if value < low:
+            raise ValueError(f"must not be below polling.min_seconds, which is {low:g}, but is {value:g}")
+        return value
+
+
+class ResultsSection(Section):
+    """Limits for files from the vendor's file host."""
+
+    max_file_megabytes: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        default=2000, description="Largest result file that is downloaded, in megabytes of 1,000,000 bytes."
+    )
+
+    @property
+    def max_file_bytes(self) -> int:
+        """The same limit in bytes."""
+        return self.max_file_megabytes * 1_000_000
+
+
+class BudgetSection(Section):
+    """What the service may spend, in the vendor's credits; a texture costs 0.5. Without a value there is no limit."""
+
+    per_day_credits: Credits | None = Field(
+        default=None,
+        description="What may be spent in a day of the service's time zone. Sets over the budget wait (STATUS.txt shows them) and continue by "
+        "itself the next day. A held job whose cost is unknown counts.",
+        examples=[20],
+    )
+    per_folder_credits: Credits | None = Field(
+        default=None,
+        description="What each folder directly below the inbox, with everything below it, may spend in a day. "
+        "Sets directly in the inbox count together as one folder.",
+        examples=[5],
+    )
+    hold_above_sets: Annotated[int, Field(ge=0, le=1_000_000)] | None = Field(
+        default=None,
+        description="When more new sets than this come within one rescan, none of them is taken until somebody runs "
+        "`rodin-watchd approve`. 0: every set waits for approval.",
+        examples=[50],
+    )
+    low_balance: Credits | None = Field(
+        default=None,
+        description="When the account has fewer credits than this, STATUS.txt and the log say so, once.",
+        examples=[10],
+    )
+    sole_spender: bool = Field(
+        default=False,
+        description="Whether only this service spends from the vendor's account, and no person or other program does. Then "
+        "the balance can prove that a submit with a lost answer was not charged, and it is submitted again. With a "
+        "shared account this must stay false: it could pay twice.",
+    )
+    settle_seconds: Annotated[float, Field(gt=0, le=600)] = Field(
+        default=60,
+        description="How long the vendor may need until a charge shows in the balance. For this time after a submit whose answer was lost, or "
+        "was a refusal without one of the vendor's own codes, nothing else is submitted. Then the balance is read, twice.",
+    )
+
+
+class ServiceSection(Section):
+    """How the service runs. SIGHUP (`systemctl reload`) reloads this whole file; a file with mistakes is refused."""
+
+    stop_seconds: SecondsOrZero = Field(
+        default=20,
+        description="How long running steps may take to end after SIGTERM; a step that does not end in time is done again at the next start. An upload "
+        "that has not sent its last bytes is dropped, which is free of charge. An upload that has sent them gets "
+        "api.read_seconds, if that is longer, because its answer comes only once.",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info",
+        description="What is logged: debug adds each call to the vendor, warning logs only problems. "
+        "`run --verbose` means debug, for any value here.",
+    )
+
+
+# ---- The sections of `config.toml` that say what others get to see: published files, and metrics --------------------
+
+
+_MODE: Final = re.compile(r"0?6[046][046]")
+_GROUP: Final = re.compile(r"[^\s:/,]{1,64}")
+
+
+def _mode(value: str) -> str:
+    if not _MODE.fullmatch(value):
+        raise ValueError(
+            'must be the mode of a file in octal digits, like "0664": the owner reads and writes (6), '
+            "group and others read and write (6), read (4) or neither (0)"
+        )
+    return value
+
+
+def _group(value: str) -> str:
+    if not _GROUP.fullmatch(value):
+        raise ValueError("must be the name or the number of a group")
+    return value
+
+
+def _loopback(value: str) -> str:
+    try:
+        parts = urlsplit(f"//{value}")
+        host, port = parts.hostname or "", parts.port or 0
+    except ValueError:
+        host, port = "", 0
+    if not (is_loopback(host) and port and parts.netloc == value and "@" not in value):
+        raise ValueError("must be an address of this machine with a port, like 127.0.0.1:9746 or [::1]:9746")
+    return value
+
+
+def _textfile(value: Path) -> Path:
+    if value.suffix != ".prom":
+        raise ValueError("must end in .prom: node_exporter reads no other files")
+    return value
+
+
+class OutputSection(Section):
+    """Who may use published files: the results, the archived inputs, the reports, and STATUS.txt.
+
+    Without these keys the umask of the service and the group of a set-gid folder apply.
+    """
+
+    mode: Annotated[str, AfterValidator(_mode)] | None = Field(
+        default=None,
+        description="Mode of the files, in octal digits; users who may read them may also enter their folders. Without it, the "
+        "umask of the service applies.",
+        examples=["0664"],
+    )
+    group: Annotated[str, AfterValidator(_group)] | None = Field(
+        default=None,
+        description="Group of files and folders; the user of the service must belong to it. Without it, a set-gid folder "
+        "gives its group to everything that is published in it.",
+        examples=["artists"],
+    )
+
+    @property
+    def file_mode(self) -> int | None:
+        """The mode as a number; None: the umask holds."""
+        return None if self.mode is None else int(self.mode, 8)
+
+
+class MetricsSection(Section):
+    """Metrics for Prometheus; needs the extra `metrics`. They contain numbers, no names of sets and no keys."""
+
+    listen: Annotated[str, AfterValidator(_loopback)] | None = Field(
+        default=None,
+        description="Address of this machine and port where Prometheus fetches them, at /metrics.",
+        examples=["127.0.0.1:9746"],
+    )
+    textfile: Annotated[FilePath, AfterValidator(_textfile)] | None = Field(
+        default=None,
+        description="File that is replaced every 15 seconds, for the textfile collector of node_exporter. Under systemd "
+        "its folder must be in ReadWritePaths= of the unit (`systemctl edit rodin-watchd`).",
+        examples=["/var/lib/prometheus/node-exporter/rodin-watchd.prom"],
+    )
+
+    @property
+    def wanted(self) -> bool:
+        """Whether metrics are configured."""
+        return self.listen is not None or self.textfile is not None
+
+    @property
+    def address(self) -> tuple[str, int] | None:
+        """Host and port to listen on."""
+        if self.listen is None:
+            return None
+        parts = urlsplit(f"//{self.listen}")
+        return parts.hostname or "", parts.port or 0
+
+
+# ---- The section `[plugins]` of `config.toml`: what holds for all plugins, and a table for each ---------------------
+
+
+_MEGABYTE: Final = 1_000_000
+_MEBIBYTE: Final = 1 << 20
+
+Megabytes = Annotated[int, Field(ge=1, le=10_000_000)]
+MegabytesOrZero = Annotated[int, Field(ge=0, le=10_000_000)]
+
+
+class PluginTable(Section):
+    """What the service reads in a plugin's table [plugins.NAME]; every other key there is the plugin's own."""
+
+    model_config = ConfigDict(extra="allow")
+
+    enabled: bool = Field(default=True, description="Whether the plugin is used.")
+    optional: bool = Field(
+        default=False, description="Whether the service starts without the plugin when it cannot be loaded."
+    )
+    required: bool = Field(
+        default=False,
+        description="What happens when the plugin cannot process a result. true: the job fails, and its results are next to the "
+        "report; false: the result is delivered without the plugin's work.",
+    )
+    order: Annotated[int, Field(ge=-1000, le=1000)] = Field(
+        default=0, description="Plugins are called from the smallest number to the largest; equal ones by name."
+    )
+    timeout_seconds: Seconds | None = Field(
+        default=None, description="How long one call may take, instead of plugins.timeout_seconds.", examples=[600]
+    )
+    memory_megabytes: MegabytesOrZero | None = Field(
+        default=None, description="How much memory, instead of plugins.memory_megabytes.", examples=[8000]
+    )
+    disk_megabytes: Megabytes | None = Field(
+        default=None, description="How much disk, instead of plugins.disk_megabytes.", examples=[10000]
+    )
+
+    @model_validator(mode="after")
+    def _plain(self) -> Self:
+        """Refuse values that cannot be sent to a plugin: dates and times, numbers that are not finite."""
+        for key, value in self.settings.items():
+            if why := unfit(value):
+                raise ValueError(f": {key} {why}")
+        return self
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The plugin's own keys."""
+        return self.model_extra or {}
+
+
+class PluginsSection(Section):
+    """Plugins: where they are and what they may use. Each plugin has its own table [plugins.NAME]."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, PluginTable] = Field(init=False)
+
+    folders: list[FilePath] = Field(
+        default_factory=list,
+        description="Folders with plugins as single .py files. Only the service's user may have write permission there.",
+        examples=[["/etc/rodin-watchd/plugins"]],
+    )
+    workers: Annotated[int, Field(ge=1, le=64)] = Field(default=2, description="How many calls run at the same time.")
+    timeout_seconds: Seconds = Field(default=300, description="How long one call may take before its process is ended.")
+    memory_megabytes: MegabytesOrZero = Field(
+        default=4096,
+        description="How much memory a plugin's process may use, if the system has such a limit. 0: no limit.",
+    )
+    disk_megabytes: Megabytes = Field(
+        default=4096, description="How much disk space a plugin may use in the working copy of a result."
+    )
+    tries: Annotated[int, Field(ge=1, le=20)] = Field(
+        default=3, description="How often a result is processed before a failing plugin is skipped."
+    )
+    failures_before_rest: Annotated[int, Field(ge=1, le=1000)] = Field(
+        default=5, description="After this many failures in a row a plugin is not called for a while."
+    )
+    rest_seconds: Seconds = Field(
+        default=900, description="For how long such a plugin is not called before it is tried again."
+    )
+    pass_environment: list[str] = Field(
+        default_factory=list,
+        description="Environment variables that plugins may see in addition to PATH, HOME, the language and the time zone. "
+        "The API key is never passed.",
+        examples=[["DISPLAY"]],
+    )
+
+    @property
+    def tables(self) -> Mapping[str, PluginTable]:
+        """The table of each plugin that has one."""
+        return self.__pydantic_extra__ or {}
+
+    def table(self, name: str) -> PluginTable:
+        """Return a plugin's table; an empty one if it has none."""
+        return self.tables.get(name, PluginTable())
+
+    def timeout_of(self, name: str) -> float:
+        """Return how long one call may take, in seconds."""
+        return self.table(name).timeout_seconds or self.timeout_seconds
+
+    def memory_bytes_of(self, name: str) -> int:
+        """Return how much address space the process may have; 0: any."""
+        own = self.table(name).memory_megabytes
+        return (self.memory_megabytes if own is None else own) * _MEBIBYTE
+
+    def disk_bytes_of(self, name: str) -> int:
+        """Return how much it may leave in a working copy."""
+        return (self.table(name).disk_megabytes or self.disk_megabytes) * _MEGABYTE
+
+
+# ---- The API key: where it is found, and what can be one. It is never in the configuration, and no error repeats it -
+
+
+KEY_VARIABLE: Final = "RODIN_API_KEY"
+CREDENTIALS_VARIABLE: Final = "CREDENTIALS_DIRECTORY"  # systemd.exec(5), Credentials
+CREDENTIAL_NAME: Final = "rodin-api-key"
+_KEY_BYTES: Final = 4096
+
+
+def find_key(key_file: Path | None, environ: Mapping[str, str]) -> str:
+    """Find the API key: $RODIN_API_KEY, else `key_file` (the config's `api.key_file`), else the systemd credential.
+
+    The result is one line of printable ASCII. Raises MissingKeyError when there is none, ConfigError when it cannot be a key, or when
+    others may read its file; the error never repeats what was found.
+    """
+    if environ.get(KEY_VARIABLE, "").strip():
+        return _checked_key(environ[KEY_VARIABLE], f"${KEY_VARIABLE}")
+    if key_file is not None:
+        return _key_from(key_file, "the file that api.key_file names")
+    folder = environ.get(CREDENTIALS_VARIABLE)
+    if folder and Path(folder, CREDENTIAL_NAME).exists():
+        return key_of_credential(Path(folder, CREDENTIAL_NAME))
+    raise MissingKeyError(
+        advice=f"Set {KEY_VARIABLE}, or name a file in api.key_file, or give the service the systemd credential "
+        f"{CREDENTIAL_NAME} (LoadCredential=).",
+    )
+
+
+def key_of_credential(path: Path) -> str:
+    """Return the key that the systemd credential is, or is made from. Raises ConfigError."""
+    return _key_from(path, f"the credential {CREDENTIAL_NAME}")
+
+
+def _key_from(path: Path, origin: str) -> str:
+    """Read a key file; its path is not repeated unless it exists, for it may be a key written in the wrong place."""
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            text = file.read(_KEY_BYTES + 1).decode("utf-8-sig", "replace")
+    except OSError as error:
+        advice = "Make the file, or give the user of the service the right to read it."
+        raise ConfigError(f"The API key cannot be read: {origin}: {error.strerror}.", advice=advice) from None
+    if mode & (stat.S_IROTH | stat.S_IWOTH):
+        raise ConfigError(
+            f"Everybody on this machine can read or change the API key: {origin}.",
+            advice=f"Run: chmod o-rw {shlex.quote(str(path))}",
+        )
+    return _checked_key(text, origin)
+
+
+def _checked_key(text: str, origin: str) -> str:
+    key = text.strip()
+    if not key:
+        raise ConfigError(f"The API key is empty: {origin}.")
+    if len(text) > _KEY_BYTES or not (key.isascii() and key.isprintable()) or " " in key:
+        raise ConfigError(f"The API key must be one line of plain characters without spaces: {origin}.")
+    return key
+
+
+# ---- The file: found, read, checked as a whole ----------------------------------------------------------------------
 
 
 CONFIG_VARIABLE: Final = "RODIN_WATCHD_CONFIG"

@@ -9,8 +9,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, Final
 
-from rodin_watchd.config import Config
-from rodin_watchd.config.sections import BudgetSection
+from rodin_watchd.config import BudgetSection, Config
 from rodin_watchd.core.balance import (
     ACCOUNT,
     BALANCE,

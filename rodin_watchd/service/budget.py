@@ -8,7 +8,7 @@ from datetime import tzinfo
 from decimal import Decimal
 from typing import Final
 
-from rodin_watchd.config.sections import BudgetSection
+from rodin_watchd.config import BudgetSection
 from rodin_watchd.core.budget import (
     BUDGET_DAY,
     UNLIMITED,

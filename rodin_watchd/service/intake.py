@@ -18,8 +18,8 @@ from typing import Generic, NamedTuple, TypeVar
 from rodin_watchd.adapters.host import filesystem_of
 from rodin_watchd.adapters.spool.inbox import Branch, Inbox
 from rodin_watchd.config import Config
-from rodin_watchd.config.sections import IntakeSection as IntakeSettings
-from rodin_watchd.core.formats.source import FileVerdict, Wholeness
+from rodin_watchd.config import IntakeSection as IntakeSettings
+from rodin_watchd.core.formats import FileVerdict, Wholeness
 from rodin_watchd.core.kinds import KINDS, unfit_values
 from rodin_watchd.core.names import match_key, printable
 from rodin_watchd.core.pairing import LEFTOVERS, Candidate, Member, Pairing, is_apart, pair

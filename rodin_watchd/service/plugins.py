@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 from rodin_watchd.adapters.plugin_host import Loaded, PluginCall, PluginHost, ProcessLimits, Ready, clean_environ
 from rodin_watchd.adapters.plugin_host.finding import FoundPlugin, Origin, find
 from rodin_watchd.config import Config, journal_path, scratch_path
-from rodin_watchd.config.sections import PluginsSection as Settings
+from rodin_watchd.config import PluginsSection as Settings
 from rodin_watchd.core.notifications import MOST_TRIES, Announcer, plugin_news
 from rodin_watchd.core.pauses import Breaker
 from rodin_watchd.core.store import DONE, DUE, FAILED

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from rodin_watchd.config.sections import PluginsSection
+from rodin_watchd.config import PluginsSection
 from rodin_watchd.hooks.worker import Plugin
 
 PAGES = sorted(Path(__file__).parents[2].joinpath("docs", "plugins").glob("*.md"))

@@ -11,8 +11,8 @@ import pytest
 from workshop import glb, image, model
 
 from rodin_watchd.adapters.spool.inbox import Inbox
-from rodin_watchd.config.sections import IntakeSection as Settings
-from rodin_watchd.core.formats.source import FileVerdict
+from rodin_watchd.config import IntakeSection as Settings
+from rodin_watchd.core.formats import FileVerdict
 from rodin_watchd.core.pairing import pair
 from rodin_watchd.core.sets import View
 from rodin_watchd.core.sidecar import Misread, Sidecar, read_sidecar

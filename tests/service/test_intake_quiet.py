@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rodin_watchd.config import Config
-from rodin_watchd.config.sections import FoldersSection, IntakeSection
+from rodin_watchd.config import Config, FoldersSection, IntakeSection
 from rodin_watchd.service.intake import QUIET_LOCAL_SECONDS, QUIET_SHARE_SECONDS, quiet_seconds
 
 

@@ -29,8 +29,8 @@ from rodin_watchd.adapters.plugin_host import PluginHost
 from rodin_watchd.adapters.store.reader import JournalReader
 from rodin_watchd.adapters.store.sqlite import Journal, insert_command
 from rodin_watchd.cli.main import cli
+from rodin_watchd.config import PluginsSection as PluginSettings
 from rodin_watchd.config import journal_path, load_config
-from rodin_watchd.config.sections import PluginsSection as PluginSettings
 from rodin_watchd.core.balance import trust_key
 from rodin_watchd.core.commands import Seen
 from rodin_watchd.core.layout import HIDDEN, MARK, SUBMITS_NOTE

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from rodin_watchd.adapters.plugin_host import PluginSource
-from rodin_watchd.config.sections import PluginsSection
+from rodin_watchd.config import PluginsSection
 from rodin_watchd.errors import PluginLoadError
 from rodin_watchd.v1 import GROUP
 

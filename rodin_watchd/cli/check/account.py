@@ -12,8 +12,7 @@ from urllib.parse import urlsplit
 from rodin_watchd.cli.check.findings import Finding, Level
 from rodin_watchd.cli.context import daemon_of
 from rodin_watchd.cli.systemd import credential_of
-from rodin_watchd.config import Config
-from rodin_watchd.config.api_key import find_key, key_of_credential
+from rodin_watchd.config import Config, find_key, key_of_credential
 from rodin_watchd.core.kinds import TEXTURE
 from rodin_watchd.errors import HiddenKeyError, MissingKeyError
 from rodin_watchd.service.assembly import client_of
