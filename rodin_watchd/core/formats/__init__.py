@@ -10,8 +10,15 @@ from typing import TYPE_CHECKING, Final
 
 from rodin_watchd.core.formats.images import probe_jpeg, probe_png, probe_webp
 from rodin_watchd.core.formats.models import probe_fbx, probe_glb, probe_obj, probe_stl, probe_usdz
-from rodin_watchd.core.formats.sniff import sniff
-from rodin_watchd.core.formats.source import BreaksOffError, ByteSource, FileVerdict, Wholeness, undecided, unfinished
+from rodin_watchd.core.formats.source import (
+    BreaksOffError,
+    ByteSource,
+    FileVerdict,
+    Wholeness,
+    sniff,
+    undecided,
+    unfinished,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -5,16 +5,20 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from rodin_watchd.core.formats.sniff import FBX_MODEL, STL_MODEL, is_text, is_usd_layer, sniff
 from rodin_watchd.core.formats.source import (
+    FBX_MODEL,
     FOLLOWED,
     STEP_LIMIT,
+    STL_MODEL,
     WHOLE,
     BreaksOffError,
     begun,
     foreign,
+    is_text,
+    is_usd_layer,
     misfit,
     proved_by_length,
+    sniff,
     undecided,
     unfinished,
     wrong,
