@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from graphlib import TopologicalSorter
@@ -131,13 +131,46 @@ def _known(name: str, module: str) -> str:
 
 
 MODULES = modules()
-each = pytest.mark.parametrize("name", sorted(MODULES))
 
 
 def layer_of(name: str) -> str:
     """Return the layer of one of our modules, "" for the package itself."""
     part = [*name.split("."), ""][1]
     return PLACES.get(part, part)
+
+
+EVERY = {layer_of(name) for name in MODULES}
+
+
+def each(*layers: str) -> Callable[[Callable[[str], None]], Callable[[], None]]:
+    """Return what makes a rule for one module the test of all modules of these layers; it says of each one what is wrong.
+
+    One test for each rule: as many as there are modules would cost more than the looking.
+    """
+    names = sorted(name for name in MODULES if layer_of(name) in layers)
+
+    def test_of(rule: Callable[[str], None]) -> Callable[[], None]:
+        def test() -> None:
+            assert names
+            broken = []
+            for name in names:
+                try:
+                    rule(name)
+                except AssertionError as error:
+                    broken.append(AssertionError(f"{name}: {error}"))
+            if broken:
+                raise ExceptionGroup(f"{len(broken)} modules break it", broken)
+
+        test.__doc__ = rule.__doc__
+        return test
+
+    return test_of
+
+
+@cache
+def nodes_of(name: str) -> tuple[ast.AST, ...]:
+    """Return all that stands in a module; many tests look at the same ones."""
+    return tuple(ast.walk(ast.parse(MODULES[name].read_text())))
 
 
 def reached_from(start: str) -> set[str]:
@@ -158,41 +191,35 @@ def test_every_module_has_its_layer() -> None:
     assert len(MODULES) > 50
 
 
-@each
+@each(*ORDER)
 def test_imports_go_one_way(name: str) -> None:
     """Errors, model, core, config, adapters, service, cli: nobody imports from a later layer."""
     layer = layer_of(name)
-    if layer not in ORDER:
-        return
     allowed = {"", *ORDER[: ORDER.index(layer) + 1], *(["emulator"] if layer == "cli" else [])}
     wrong = [f"line {i.line}: {i.name}" for i in ours(name) if layer_of(i.name) not in allowed]
     assert wrong == []
 
 
-@each
+@each("errors", "model", "core")
 def test_the_core_is_pure(name: str) -> None:
     """Errors, model and core import data and arithmetic alone: time, disk, network and threads are arguments or absent."""
-    if layer_of(name) not in ("errors", "model", "core"):
-        return
     foreign = {i.name.split(".")[0] for i in imports_of(name)} - {"rodin_watchd"}
     assert foreign <= PURE
     assert not any(i.name.startswith("urllib.request") for i in imports_of(name))
 
 
-@each
+@each("errors", "model", "core")
 def test_the_core_does_not_ask_for_the_time(name: str) -> None:
     """`datetime` is there to write instants; nobody asks it what time it is, and nothing is opened or printed."""
-    if layer_of(name) not in ("errors", "model", "core"):
-        return
-    calls = [node.func for node in ast.walk(ast.parse(MODULES[name].read_text())) if isinstance(node, ast.Call)]
+    calls = [node.func for node in nodes_of(name) if isinstance(node, ast.Call)]
     called = {ast.unparse(call).rpartition(".")[2] for call in calls}
     assert not called & {"now", "utcnow", "today", "open", "print", "input", "sleep"}
 
 
-@each
+@each("adapters")
 def test_no_adapter_imports_another(name: str) -> None:
     """One outside thing each; what two of them have in common is data, and lies in the core."""
-    if layer_of(name) != "adapters" or name.count(".") < 2:
+    if name.count(".") < 2:
         return
     own = name.split(".")[2]
     others = {
@@ -201,7 +228,7 @@ def test_no_adapter_imports_another(name: str) -> None:
     assert others == set()
 
 
-@each
+@each(*EVERY)
 def test_the_emulator_stands_alone(name: str) -> None:
     """It must not share a mistake with the client that is tested against it; and only the cli starts it."""
     for found in ours(name):
@@ -228,21 +255,17 @@ def test_there_are_no_import_cycles() -> None:
     assert set(order) == set(MODULES)
 
 
-@each
+@each("service", "cli")
 def test_nobody_reaches_through_the_store(name: str) -> None:
     """What works with jobs and money asks the protocol: another store changes the assembly and the files' keepers alone."""
-    if layer_of(name) not in ("service", "cli"):
-        return
     knows = any(i.name.startswith("rodin_watchd.adapters.store") for i in ours(name))
     assert knows == (name in WHO_KNOWS_SQLITE)
     assert not {i.name.split(".")[0] for i in imports_of(name)} & {"sqlite3"}
 
 
-@each
+@each(*EVERY - {"cli"})
 def test_imports_stand_at_the_top(name: str) -> None:
     """A hidden import hides a cycle or a cost; the cli's commands and optional extras may come late."""
-    if layer_of(name) == "cli":
-        return
     late = {i.name for i in imports_of(name) if i.late}
     assert late <= LATE_IMPORTS.get(name, set())
 
@@ -260,30 +283,30 @@ def test_status_commands_never_load_the_daemon(page: str) -> None:
     assert "rodin_watchd.adapters.store.reader" in reached
 
 
-@each
+@each(*EVERY - {"emulator"})
 def test_only_the_machine_moves_jobs(name: str) -> None:
     """Every rule of the state machine is in one file: others decide when a move is made, never what it does."""
-    if name == "rodin_watchd.core.machine" or layer_of(name) == "emulator":
+    if name == "rodin_watchd.core.machine":
         return
-    calls = [node for node in ast.walk(ast.parse(MODULES[name].read_text())) if isinstance(node, ast.Call)]
+    calls = [node for node in nodes_of(name) if isinstance(node, ast.Call)]
     called = [(ast.unparse(call.func).rpartition(".")[2], {word.arg for word in call.keywords}) for call in calls]
     moving = [what for what, words in called if what == "Transition" or (what == "replace" and "state" in words)]
     assert moving == []
     imported = {
         alias.name
-        for node in ast.walk(ast.parse(MODULES[name].read_text()))
+        for node in nodes_of(name)
         if isinstance(node, ast.ImportFrom) and node.module == "rodin_watchd.core.machine"
         for alias in node.names
     }
     assert "move" not in imported
 
 
-@each
+@each(*EVERY - {"emulator"})
 def test_a_day_is_declared_once(name: str) -> None:
     """Waits and their limits have one home, so that one look shows how patient the service is."""
-    if name == "rodin_watchd.core.waits" or layer_of(name) == "emulator":
+    if name == "rodin_watchd.core.waits":
         return
-    numbers = [node.value for node in ast.walk(ast.parse(MODULES[name].read_text())) if isinstance(node, ast.Constant)]
+    numbers = [node.value for node in nodes_of(name) if isinstance(node, ast.Constant)]
     assert not any(number == 86_400 for number in numbers if isinstance(number, int | float))
 
 
@@ -305,14 +328,12 @@ FOREIGN = {
 """Attributes of other libraries' objects, which these are set by."""
 
 
-@each
+@each("adapters", "service", "cli")
 def test_nothing_is_wired_by_assignment(name: str) -> None:
     """Constructors take what they need; what changes later, a method of the object says. So an object is never half made."""
-    if layer_of(name) not in ("adapters", "service", "cli"):
-        return
     stored = [
         ast.unparse(node)
-        for node in ast.walk(ast.parse(MODULES[name].read_text()))
+        for node in nodes_of(name)
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and ast.unparse(node.value) != "self"
     ]
     assert set(stored) <= FOREIGN
