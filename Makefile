@@ -8,6 +8,13 @@ LOCK := requirements-dev.lock
 DEB_PYTHON := 3.11
 # One more than two processors are: a test often waits for a process.
 WORKERS := $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -gt 3 ] && echo $$n || echo 3)
+# Of tests with many costly cases `make test` runs a third, another one each day (tests/conftest.py); PART= runs all of them.
+PART ?= $(shell date +%j | sed 's/^0*//')
+# The tests commit thousands of times: in memory they do not wait for the disk. Not where programs may not be run, or room is short.
+SHM := /dev/shm
+SCRATCH ?= $(shell grep -q '^[^ ]* $(SHM) tmpfs' /proc/mounts 2>/dev/null && [ -w $(SHM) ] \
+	&& ! grep -q '^[^ ]* $(SHM) tmpfs [^ ]*noexec' /proc/mounts \
+	&& [ "$$(df -Pk $(SHM) | awk 'NR == 2 {print $$4}')" -gt 2000000 ] && echo $(SHM))
 # The tests start hundreds of processes: they read what is compiled, whatever the environment says of it.
 export PYTHONDONTWRITEBYTECODE :=
 # apt-get serves machines where somebody may install; elsewhere the message tells what is missing.
@@ -37,15 +44,15 @@ lint: $(VENV)/.dev
 
 types: $(VENV)/.dev
 	$(BIN)/mypy
+	$(BIN)/mypy tests/conftest.py
 	$(BIN)/mypy tests/cli/conftest.py
 	$(BIN)/mypy tests/systemd/*.py tools/build_deb.py tools/systemd_root.py
 
 unit: $(VENV)/.compiled .node/.made
-	$(BIN)/pytest -q -n $(WORKERS) --dist worksteal
+	$(if $(SCRATCH),TMPDIR=$(SCRATCH)) RODIN_WATCHD_PART=$(PART) $(BIN)/pytest -q -n $(WORKERS) --dist worksteal
 
-thorough: $(VENV)/.compiled .node/.made  ## All that `make test` samples: every story, every benchmark, longer searches by chance; before a release
-	RODIN_WATCHD_EFFORT=4 $(BIN)/pytest -q -n $(WORKERS) --dist worksteal tests/reliability tests/service/test_refused_sets.py tests/service/test_journal_faults.py \
-		tests/test_benchmarks.py
+thorough: $(VENV)/.compiled .node/.made  ## All that `make test` samples: every case, story and benchmark, longer searches by chance, on the disk; before a release
+	RODIN_WATCHD_EFFORT=4 $(BIN)/pytest -q -n $(WORKERS) --dist worksteal
 
 test-systemd: $(VENV)/.dev  ## Boot a Debian with the service in it, and test it under the real systemd (needs root)
 	@command -v debootstrap >/dev/null && command -v systemd-nspawn >/dev/null || { $(call APT,debootstrap systemd-container); }
