@@ -1,12 +1,22 @@
-"""What lines of the log have in common: whom they are about, mistakes line by line, and troubles that are told once."""
+"""The lines of the log: the job that they are about, one line for each mistake, and their form for people, JSON or journald.
+
+Each line begins with a stable action word, which JSON and journald have as a field of its own, beside the job and the set.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
+import os
+import sys
+import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
+from pathlib import Path
 from types import MappingProxyType
+from typing import Final, Literal, TypeAlias
 
 from rodin_watchd.core.wording import set_name
 from rodin_watchd.errors import RodinWatchdError
@@ -70,3 +80,135 @@ class Trouble:
         if self._logged:
             log.info("%s: %s", self._action, words, extra={"action": self._action})
         self._logged = ""
+
+
+# ---- The log on standard error: for people, as JSON, or for journald ------------------------------------------------
+
+
+LogFormat: TypeAlias = Literal["human", "json", "journal"]
+
+FIELDS: Final = ("action", "job", "set")
+STREAM_VARIABLE: Final = "JOURNAL_STREAM"  # systemd.exec(5): device and inode of the stream to journald
+JOURNAL_SOCKET: Final = Path("/run/systemd/journal/socket")
+IDENTIFIER: Final = "rodin-watchd"
+
+_PRIORITIES: Final = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
+"""Python's levels as those of sd-daemon(3)."""
+
+
+def start_log(chosen: LogFormat | None, environ: Mapping[str, str]) -> LogFormat:
+    """Log to standard error from now on, in the chosen format or the one that fits what it is; return the format."""
+    kind = chosen or ("journal" if leads_to_journald(environ, sys.stderr.fileno()) else "human")
+    logging.basicConfig(handlers=[_handler(kind)], force=True)
+    logging.captureWarnings(capture=True)  # a library's warning is a line like all others
+    _install_fault_hooks()
+    set_level("info")
+    return kind
+
+
+def _install_fault_hooks() -> None:
+    """Log what nothing caught, in whatever thread: a traceback of Python's own would be no line of the chosen format."""
+    sys.excepthook = _log_fault
+
+    def in_thread(args: threading.ExceptHookArgs) -> None:
+        if not issubclass(args.exc_type, SystemExit):
+            _log_fault(args.exc_type, args.exc_value)
+
+    threading.excepthook = in_thread
+    sys.unraisablehook = lambda args: _log_fault(args.exc_type, args.exc_value)
+
+
+def _log_fault(kind: type[BaseException], error: BaseException | None, _trace: object = None) -> None:
+    values = (threading.current_thread().name, kind.__name__)
+    log.error("fault in thread %s: %s", *values, exc_info=error, extra={"action": "fault"})
+
+
+def set_level(name: str) -> None:
+    """Log what is at least so grave: debug, info, warning or error. May be repeated while the service runs."""
+    level = logging.getLevelNamesMapping()[name.upper()]
+    log.setLevel(level)
+    logging.getLogger().setLevel(max(level, logging.INFO))  # what libraries say beyond that may hold secrets
+
+
+def leads_to_journald(environ: Mapping[str, str], descriptor: int) -> bool:
+    """Tell whether a stream is the one that the service manager connected with journald."""
+    there = os.fstat(descriptor)
+    return environ.get(STREAM_VARIABLE) == f"{there.st_dev}:{there.st_ino}"
+
+
+def _handler(kind: LogFormat) -> logging.Handler:
+    if kind == "journal" and JOURNAL_SOCKET.exists() and (native := _journald()):
+        return native
+    handler = logging.StreamHandler()
+    handler.setFormatter({"human": _Human, "json": _Json, "journal": _Prefixed}[kind]())
+    return handler
+
+
+def _journald() -> logging.Handler | None:
+    """Return a handler that gives journald the fields apart; None without the extra `systemd`."""
+    try:
+        from systemd.journal import JournalHandler  # noqa: PLC0415 - an optional extra
+    except ImportError:
+        return None
+    handler: logging.Handler = JournalHandler(SYSLOG_IDENTIFIER=IDENTIFIER)
+    handler.addFilter(_with_journal_fields)
+    handler.setFormatter(_Message())
+    return handler
+
+
+def _with_journal_fields(record: logging.LogRecord) -> bool:
+    """Name the fields as journald wants them (systemd.journal-fields(7)): in capitals.
+
+    The words are put together here, for the handler would send what they are made of once more, as CODE_ARGS=.
+    """
+    record.__dict__.update({name.upper(): value for name, value in fields_of(record).items()})
+    record.msg, record.args = record.getMessage(), None
+    return True
+
+
+def fields_of(record: logging.LogRecord) -> dict[str, str]:
+    """Return a line's action and, where it concerns one, its job and set; a library's action is the library's name.
+
+    To be called in the thread that logs: what works for a job need not name it in each line.
+    """
+    now = fields_of_now()
+    found = {name: str(getattr(record, name, None) or now.get(name, "")) for name in FIELDS}
+    found["action"] = found["action"] or record.name.partition(".")[0]
+    return {name: value for name, value in found.items() if value}
+
+
+class _Message(logging.Formatter):
+    """One line, which begins with its action; a fault's traceback follows. Lines of our own are written so."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        message = " / ".join(record.message.splitlines())
+        is_our_own = bool(getattr(record, "action", ""))
+        record.message = message if is_our_own else f"{fields_of(record)['action']}: {message}"
+        return super().formatMessage(record)
+
+
+class _Human(_Message):
+    """Time, level, message."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(message)s", "%Y-%m-%d %H:%M:%S")
+
+
+class _Prefixed(_Message):
+    """For journald on a stream: each line begins with its priority, sd-daemon(3)."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        prefix = f"<{_PRIORITIES.get(record.levelno, 5)}>"
+        return "\n".join(f"{prefix}{line}" for line in super().format(record).splitlines())
+
+
+class _Json(logging.Formatter):
+    """An object on a line: at (UTC), level, action, job, set, message, and a fault's traceback."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        at = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        line = {"at": f"{at}.{int(record.msecs):03d}Z", "level": record.levelname.lower(), **fields_of(record)}
+        line["message"] = record.getMessage()
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line)

@@ -55,6 +55,7 @@ PURE = {
 """All that the core may import from elsewhere: no disk, no network, no clock, no threads, no log; `errno` is names alone."""
 
 LATE_IMPORTS = {
+    "rodin_watchd.log_lines": {"systemd.journal"},  # the extra `systemd`
     "rodin_watchd.service.metrics": {"rodin_watchd.adapters.metrics", "rodin_watchd.adapters"},  # the extra `metrics`
     "rodin_watchd.hooks.worker": {"jsonschema"},  # only a plugin that checks its settings by a schema needs it
     "rodin_watchd.emulator.usdz": {"pxr"},  # the extra `usdz`: only who asks for USDZ needs it

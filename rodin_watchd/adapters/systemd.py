@@ -1,4 +1,4 @@
-"""What the service manager is told, by systemd's notification protocol: datagrams to the socket that $NOTIFY_SOCKET names.
+"""The service manager, by systemd's notification protocol: datagrams to the socket that $NOTIFY_SOCKET names, and the pulse.
 
 The protocol is that of sd_notify(3) and sd_watchdog_enabled(3). Without a service manager nothing is sent.
 """
@@ -6,10 +6,11 @@ The protocol is that of sd_notify(3) and sd_watchdog_enabled(3). Without a servi
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import socket
 import time
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from typing import Final, Self
 
 SOCKET_VARIABLE: Final = "NOTIFY_SOCKET"
@@ -82,3 +83,77 @@ class Manager:
             self._socket.sendto(message.encode("utf-8", "replace"), self._address)
             return True
         return False
+
+
+# ---- The pulse: signs of life, from the main loop alone, so that a loop that is stuck falls silent ------------------
+
+
+BEATS = 4
+"""So many signs of life fit into the time that the manager waits for one; sd_watchdog_enabled(3) asks for two."""
+
+EXTENSION_SECONDS = 30.0
+"""What is asked for at a time while a start, a reload or an end takes long."""
+
+_ASK_SECONDS = 1.0
+
+
+class Pulse:
+    """Tells the manager when the service is ready, how it is, and that it lives. The main thread's alone."""
+
+    def __init__(self, manager: Manager, monotonic: Callable[[], float]) -> None:
+        self._manager = manager
+        self._monotonic = monotonic
+        self._ready = False
+        self._reading = False
+        self._status = ""
+        self._beaten_at = -math.inf
+        self._asked_at = -math.inf
+        self._note = ""  # what is to be read after each status
+
+    def beat(self, status: str, *, looked: bool) -> None:
+        """End a tick: `looked` tells whether the inbox was looked at since the start or reload."""
+        self._live()
+        self._notify(status)
+        if not self._ready and looked and not self._reading:
+            self._ready = self._manager.ready()
+        elif not self._ready:
+            self._ask_for_time()
+
+    def wait(self, status: str) -> None:
+        """Tell that a start or an end takes its time, and why. No watchdog runs then: the manager looks at its time limits."""
+        self._notify(status)
+        self._ask_for_time()
+
+    def reload(self, note: str) -> None:
+        """Tell that the configuration is read anew, with a note."""
+        self._manager.reloading()
+        self._ready, self._reading, self._note = False, True, note
+
+    def reloaded(self, note: str) -> None:
+        """Say that it was read; the next beat after a look tells so."""
+        self._reading, self._note = False, note
+
+    def stop(self) -> None:
+        """Tell that the service ends."""
+        self._manager.stopping()
+
+    @property
+    def longest_sleep_seconds(self) -> float:
+        """How long the loop may sleep between two beats."""
+        watched = self._manager.watchdog_seconds
+        return watched / BEATS if watched else math.inf
+
+    def _live(self) -> None:
+        now = self._monotonic()
+        if now - self._beaten_at >= self._manager.watchdog_seconds / BEATS and self._manager.alive():
+            self._beaten_at = now
+
+    def _notify(self, status: str) -> None:
+        status = "; ".join(filter(None, (status, self._note)))
+        if status != self._status and self._manager.status(status):
+            self._status = status
+
+    def _ask_for_time(self) -> None:
+        now = self._monotonic()
+        if now - self._asked_at >= _ASK_SECONDS and self._manager.extend(EXTENSION_SECONDS):
+            self._asked_at = now

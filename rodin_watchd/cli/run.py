@@ -19,15 +19,13 @@ import click
 
 from rodin_watchd.adapters.host import hide_memory, hide_variable
 from rodin_watchd.adapters.spool.sharing import umask, umask_for
-from rodin_watchd.adapters.systemd import Manager
-from rodin_watchd.cli.logs import LogFormat, set_level, start_log
+from rodin_watchd.adapters.systemd import Manager, Pulse
 from rodin_watchd.cli.main import exit_code, in_words
 from rodin_watchd.cli.options import config_option, find
 from rodin_watchd.config import KEY_VARIABLE, Config, find_key, load_config
 from rodin_watchd.core.layout import INBOX
 from rodin_watchd.errors import DiskError, RodinWatchdError, RootAwayError
-from rodin_watchd.log_lines import log_error
-from rodin_watchd.service.pulse import Pulse
+from rodin_watchd.log_lines import LogFormat, log_error, set_level, start_log
 from rodin_watchd.service.reload import Serving, serving
 
 # ---- The signals that a running service handles -----------------------------------------------------------------------

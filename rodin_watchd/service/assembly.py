@@ -13,7 +13,7 @@ from typing import Literal
 from rodin_watchd.adapters.host import filesystem_of, local_zone
 from rodin_watchd.adapters.plugin_host import PluginHost
 from rodin_watchd.adapters.rodin_client import RodinClient, Timeouts
-from rodin_watchd.adapters.systemd import Manager
+from rodin_watchd.adapters.systemd import Manager, Pulse
 from rodin_watchd.adapters.watcher import Watcher, open_watcher
 from rodin_watchd.config import Config, scratch_path
 from rodin_watchd.core.layout import INBOX
@@ -26,7 +26,6 @@ from rodin_watchd.service.opening import Base, opened
 from rodin_watchd.service.parts import SPARE_WORKERS, Handover, OpenWatcher, Wake, parts_of
 from rodin_watchd.service.plugins import Catalogue, Plugins, Say, chosen, hosted, loaded
 from rodin_watchd.service.pool import MessageQueue
-from rodin_watchd.service.pulse import Pulse
 from rodin_watchd.service.status import Display
 from rodin_watchd.service.steps.tools import Tools
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Self, TypeAlias
 
 from rodin_watchd.adapters.spool.inbox import Inbox
+from rodin_watchd.adapters.systemd import Pulse
 from rodin_watchd.adapters.watcher import Watcher
 from rodin_watchd.config import Config
 from rodin_watchd.core.approval import Gate
@@ -26,7 +27,6 @@ from rodin_watchd.service.mounts import Standing
 from rodin_watchd.service.notifier import Notifier
 from rodin_watchd.service.opening import Base
 from rodin_watchd.service.pool import MessageQueue, Pool
-from rodin_watchd.service.pulse import Pulse
 from rodin_watchd.service.reception import Reception
 from rodin_watchd.service.steps.tools import Tools
 

@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias
 
 from rodin_watchd.adapters.spool.sharing import sharing_of
+from rodin_watchd.adapters.systemd import Pulse
 from rodin_watchd.config import Config
 from rodin_watchd.errors import ConfigError, RodinWatchdError
 from rodin_watchd.log_lines import log_error
@@ -33,7 +34,6 @@ from rodin_watchd.service.daemon import Daemon
 from rodin_watchd.service.opening import Base, opened
 from rodin_watchd.service.parts import Handover, Wake
 from rodin_watchd.service.pool import MessageQueue
-from rodin_watchd.service.pulse import Pulse
 
 # ---- Loading: the plugins of the next configuration get ready beside the loop, which goes on meanwhile --------------
 

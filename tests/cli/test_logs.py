@@ -18,7 +18,7 @@ import pytest
 from cli_stage import KEY, Stage, environment
 
 import rodin_watchd
-from rodin_watchd.cli.logs import fields_of, leads_to_journald
+from rodin_watchd.log_lines import fields_of, leads_to_journald
 
 HAS_SYSTEMD = any(found.name == "systemd-python" for found in importlib.metadata.distributions())
 
@@ -127,7 +127,7 @@ os.makedirs("/run/systemd/journal", exist_ok=True)
 journald = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 journald.bind("/run/systemd/journal/socket")
 journald.settimeout(10)
-from rodin_watchd.cli.logs import start_log
+from rodin_watchd.log_lines import start_log
 start_log("journal", {})
 logging.getLogger("rodin_watchd").warning("held %s", "chair", extra={"action": "held", "job": "0123", "set": "oak/chair"})
 print(journald.recv(65536).decode())
@@ -161,7 +161,7 @@ def test_a_call_to_the_vendor_names_its_job(served: Stage) -> None:
 
 FAULTS = """\
 import sys, threading
-from rodin_watchd.cli.logs import start_log
+from rodin_watchd.log_lines import start_log
 start_log("json", {})
 
 class Left:

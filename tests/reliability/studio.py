@@ -29,7 +29,7 @@ from ledgers import (
 from turnstile import Turnstile
 from workshop import KEY, Workshop
 
-from rodin_watchd.adapters.systemd import Manager
+from rodin_watchd.adapters.systemd import Manager, Pulse
 from rodin_watchd.cli import commands as act
 from rodin_watchd.cli.main import cli
 from rodin_watchd.config import Config, journal_path
@@ -41,7 +41,6 @@ from rodin_watchd.emulator.ledger import Charge
 from rodin_watchd.emulator.server import Emulator
 from rodin_watchd.model import Job, State
 from rodin_watchd.service import pool
-from rodin_watchd.service.pulse import Pulse
 from rodin_watchd.service.reload import Serving, serving
 
 OURS = ("REPORT.txt", "report.toml", "job.toml")

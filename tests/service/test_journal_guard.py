@@ -23,12 +23,11 @@ from rodin_watchd.adapters.store.backup import backup_path, kept_backups, make_b
 from rodin_watchd.adapters.store.files import moved_aside, open_in_use, put_back, whole_path
 from rodin_watchd.adapters.store.reader import JournalReader
 from rodin_watchd.adapters.store.sqlite import Journal, insert_command
-from rodin_watchd.adapters.systemd import Manager
+from rodin_watchd.adapters.systemd import Manager, Pulse
 from rodin_watchd.cli.health import health_line
 from rodin_watchd.core.refusals import MOST_TRIES
 from rodin_watchd.errors import DiskError, JournalError, JournalGoneError, JournalRolledBackError
 from rodin_watchd.model import State
-from rodin_watchd.service.pulse import Pulse
 from rodin_watchd.service.reload import serving
 
 LONG_SECONDS = 1e9

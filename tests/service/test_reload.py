@@ -12,14 +12,13 @@ from typing import Any
 import pytest
 from workshop import KEY, TIMEOUT_SECONDS, Hands, Vendor, Workshop, emulated
 
-from rodin_watchd.adapters.systemd import Manager
-from rodin_watchd.cli.logs import set_level
+from rodin_watchd.adapters.systemd import Manager, Pulse
 from rodin_watchd.config import Config
 from rodin_watchd.core.budget import BUDGET_DAY
 from rodin_watchd.core.pauses import Pause
 from rodin_watchd.errors import ConfigError, Lane, NoCreditsError
+from rodin_watchd.log_lines import set_level
 from rodin_watchd.model import State
-from rodin_watchd.service.pulse import Pulse
 from rodin_watchd.service.reload import Serving, changes, serving
 
 

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rodin_watchd.adapters.systemd import Manager
-from rodin_watchd.service.pulse import BEATS, Pulse
+from rodin_watchd.adapters.systemd import BEATS, Manager, Pulse
 
 WATCHDOG_SECONDS = 8.0
 
