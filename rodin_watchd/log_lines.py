@@ -1,6 +1,6 @@
 """The lines of the log: the job that they are about, one line for each mistake, and their form for people, JSON or journald.
 
-Each line begins with a stable action word, which JSON and journald have as a field of its own, beside the job and the set.
+Each line begins with a stable action word, which JSON and journald have as a field of its own, next to the job and the set.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def why(error: Exception) -> str:
 
 
 class Trouble:
-    """What does not succeed beside the work: logged once for each cause, and once when it succeeds again."""
+    """What fails besides the steps of jobs: logged once for each cause, and once when it succeeds again."""
 
     def __init__(self, action: str) -> None:
         self._action = action
@@ -76,7 +76,7 @@ class Trouble:
         self._logged = words
 
     def ends(self, words: str) -> None:
-        """Say that it succeeds; told if it did not before."""
+        """Log that it succeeds, if it did not before."""
         if self._logged:
             log.info("%s: %s", self._action, words, extra={"action": self._action})
         self._logged = ""
@@ -131,7 +131,7 @@ def set_level(name: str) -> None:
 
 
 def leads_to_journald(environ: Mapping[str, str], descriptor: int) -> bool:
-    """Tell whether a stream is the one that the service manager connected with journald."""
+    """Return whether a stream is the one that the service manager connected with journald."""
     there = os.fstat(descriptor)
     return environ.get(STREAM_VARIABLE) == f"{there.st_dev}:{there.st_ino}"
 

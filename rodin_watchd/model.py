@@ -198,7 +198,7 @@ class Job:
 
     @property
     def published(self) -> tuple[ResultFile, ...]:
-        """What is, or will be, in the outbox beside the receipt."""
+        """What is, or will be, in the outbox next to the receipt."""
         return self.processed or self.results
 
     def file(self, role: Role) -> InputFile | None:
@@ -257,17 +257,17 @@ Outcome: TypeAlias = Done | NotYet | Retry | Unknown | Rejected
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """A decided move: the job as it is to be committed, and the event that tells it."""
+    """A decided move: the job as it is to be committed, and the event that records it."""
 
     job: Job
     action: str  # a stable machine word
     message: str = ""  # for people alone
-    code: str = ""  # of the error that it tells of, or another stable machine word
+    code: str = ""  # of the error that it is about, or another stable machine word
 
 
 @dataclass(frozen=True, slots=True)
 class OwedCall:
-    """A call of a plugin's hook that is to be made once what it tells of is durable."""
+    """A call of a plugin's hook that is to be made once what it is about is durable."""
 
     hook: str
     plugin: str
@@ -313,4 +313,4 @@ class ServiceEvent:
     kind: str  # a stable machine word
     message: str  # for people alone
     subject: str = ""  # what it is about: a lane, a folder, a plugin, …; a stable machine word
-    code: str = ""  # of the error that it tells of
+    code: str = ""  # of the error that it is about

@@ -1,4 +1,4 @@
-"""Files of the service's own under fixed names: written over only where what lies there is known to be ours.
+"""Files of the service's own under fixed names: written over only where what is there is known to be ours.
 
 A name says nothing of who made a file: the folder may be one that other programs keep files in, too. So each kind of file is
 known by how it begins. An empty file is nobody's loss.
@@ -16,7 +16,7 @@ from typing import Final, TypeAlias
 from rodin_watchd.errors import DiskError, ForeignFileError
 
 IsOurs: TypeAlias = Callable[[bytes], bool]
-"""Tells by its first bytes, up to `HEAD_BYTES` of them, whether a file is one of ours."""
+"""Says by its first bytes, up to `HEAD_BYTES` of them, whether a file is one of ours."""
 
 HEAD_BYTES: Final = 4096
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a FIFO must not hold us up
@@ -54,7 +54,7 @@ def refuse_foreign(descriptor: int, path: Path, is_ours: IsOurs) -> None:
 
 
 def refuse_foreign_at(path: Path, is_ours: IsOurs) -> None:
-    """Raise ForeignFileError where something lies that is none of ours, DiskError where that cannot be told."""
+    """Raise ForeignFileError where something is that is none of ours, DiskError where that is not known."""
     try:
         data = head_of(path)
     except FileNotFoundError:

@@ -1,8 +1,8 @@
 """For the tests of plugins: pytest fixtures with a finished job, its result, the emulated vendor, and your plugin at work.
 
 Put `pytest_plugins = ["rodin_watchd.testing"]` into your `conftest.py`. The result is made by the emulator (the extra
-`emulator` has to be installed): a textured model with its preview, as the service lays it into the outbox. A plugin runs
-as in the service: in a process of its own, with the limits that hold there.
+`emulator` has to be installed): a textured model with its preview, as the service puts it into the outbox. A plugin runs
+as in the service: in a process of its own, with the same limits.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What plugins are written with, version 1: the marker `hookimpl`, and the frozen values that hooks are given.
+"""The API for plugins, version 1: the marker `hookimpl`, and the frozen values that hooks receive.
 
-A plugin imports from here and from nowhere else of the project. Within version 1 names stay and nothing is taken away;
-values may gain fields. Every value is plain data: `to_data` makes JSON of it and `of_data` the value again, because
-plugins run in processes of their own.
+A plugin imports this module and no other of the project. Within version 1 names stay and nothing is removed; values may
+gain fields. Every value is plain data, because plugins run in processes of their own: `to_data` makes JSON of it, and
+`of_data` makes the value again.
 """
 
 from __future__ import annotations
@@ -92,15 +92,15 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that people may want to know; told at least once, and each time with the same id."""
+    """Something that people may want to know; sent at least once, and each time with the same id."""
 
     id: str
     kind: str  # delivered, failed, held, waiting; or of the service: paused, resumed, low-balance, alarm, …
     at: float  # UTC epoch seconds
     message: str  # a sentence for people
-    attempt: int = 1  # counts the times it was told to this plugin, anew when a person asks for it again
+    attempt: int = 1  # counts the times it was sent to this plugin, from 1 again when a person repeats it
     subject: str = ""  # of the service: what it is about (a lane, a folder, a plugin, …), a stable machine word
-    code: str = ""  # of the error that it tells of, a stable machine word; "" where it tells of none
+    code: str = ""  # of the error that it is about, a stable machine word; "" where it is about none
 
 
 _NESTED: Final[Mapping[type, Mapping[str, type]]] = {
@@ -115,7 +115,7 @@ def to_data(value: File | FileSet | Job | Waiting | Event) -> dict[str, Any]:
 
 
 def of_data(kind: type[_Value], data: Mapping[str, Any]) -> _Value:
-    """Return the value that `to_data` made this of; fields that this version does not know are left out."""
+    """Return the value that `to_data` was given; fields that this version does not know are left out."""
     nested = _NESTED.get(kind, {})
     known = {f.name for f in fields(kind)} & data.keys()  # type: ignore[arg-type]  # every kind is a dataclass
     return kind(**{name: _part(data[name], nested.get(name)) for name in known})

@@ -116,7 +116,7 @@ def _model(directory: Path) -> str:
 
 
 def _state(directory: Path) -> _State:
-    """Return what tells a changed file from the same: its size, its time and its place on the disk."""
+    """Return what distinguishes a changed file from the same: its size, its time and its place on the disk."""
     state: _State = {}
     for folder, _, names in os.walk(directory):
         for name in names:

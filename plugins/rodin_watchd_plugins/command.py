@@ -80,6 +80,6 @@ def _run(settings: Settings, said: Mapping[str, Any], directory: Path | None) ->
         check=False,
         cwd=directory,
     )
-    if done.returncode:  # told without the arguments, which may hold a password
+    if done.returncode:  # reported without the arguments, which may hold a password
         how = f"exit status {done.returncode}" if done.returncode > 0 else f"signal {-done.returncode}"
         raise RuntimeError(f"{settings.run[0]} ended with {how}")

@@ -1,4 +1,4 @@
-"""The hooks of plugins that tell all moments alike: they call `tell` of the plugin's own settings."""
+"""The hooks of plugins that report all moments alike: they call `tell` of the plugin's own settings."""
 
 from __future__ import annotations
 
@@ -14,37 +14,37 @@ Moment: TypeAlias = Literal["delivered", "failed", "held", "waiting", "service"]
 
 
 class Sender(Protocol):
-    """Settings that know how to tell."""
+    """Settings that can send a notification."""
 
     def send(self, moment: Moment, event: Event, about: Mapping[str, Any], directory: Path | None = None) -> None:
-        """Tell it, if it is to be told: `about` has the job or the set as plain data. Raise, and it is repeated."""
+        """Send it, if it is wanted: `about` has the job or the set as plain data. Raise, and it is repeated."""
 
 
 @hookimpl
 def rodin_delivered(job: Job, directory: Path, event: Event, settings: Sender) -> None:
-    """Tell of a result in the outbox."""
+    """Notify people of a result in the outbox."""
     settings.send("delivered", event, {"job": to_data(job)}, directory)
 
 
 @hookimpl
 def rodin_failed(job: Job, directory: Path, event: Event, settings: Sender) -> None:
-    """Tell of a failed set."""
+    """Notify people of a failed set."""
     settings.send("failed", event, {"job": to_data(job)}, directory)
 
 
 @hookimpl
 def rodin_held(job: Job, event: Event, settings: Sender) -> None:
-    """Tell of a job that waits for a decision."""
+    """Notify people of a job that waits for a decision."""
     settings.send("held", event, {"job": to_data(job)})
 
 
 @hookimpl
 def rodin_waiting(waiting: Waiting, event: Event, settings: Sender) -> None:
-    """Tell of a set that lacks a file."""
+    """Notify people of a set that lacks a file."""
     settings.send("waiting", event, {"waiting": to_data(waiting)})
 
 
 @hookimpl
 def rodin_service(event: Event, settings: Sender) -> None:
-    """Tell of what happens to the service."""
+    """Notify people of what happens to the service."""
     settings.send("service", event, {})

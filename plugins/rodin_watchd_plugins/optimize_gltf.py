@@ -1,7 +1,7 @@
 """Make a smaller copy of each GLB for the web, with gltf-transform or gltfpack.
 
-The copy lies beside the original (`model.web.glb`) or takes its place. Geometry is compressed by meshopt or Draco, textures
-are scaled down and stored as WebP or KTX2. Sizes before and after are told for the receipt.
+The copy is next to the original (`model.web.glb`) or takes its place. Geometry is compressed by meshopt or Draco, textures
+are scaled down and stored as WebP or KTX2. Sizes before and after go into the receipt.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ def _run(tool: str, settings: Settings, source: Path, target: Path) -> None:
 
 
 def _environ() -> dict[str, str]:
-    """Return a small environment. Node.js takes 8 GiB of addresses for each WebAssembly memory unless it is told not to."""
+    """Return a small environment. Node.js takes 8 GiB of addresses for each WebAssembly memory unless it is forbidden."""
     room = {"NODE_OPTIONS": "--disable-wasm-trap-handler"} if is_memory_limited() else {}
     return {**small_environ(), **room}
 
@@ -164,7 +164,7 @@ def _of_gltfpack(settings: Settings) -> Iterator[str]:
         raise ValueError("gltfpack has no Draco compression: it takes gltf-transform")
     if settings.texture_format == "keep" and settings.texture_size:
         raise ValueError(
-            "gltfpack scales textures only if it stores them anew: set texture_format, or texture_size = 0"
+            "gltfpack scales textures only if it encodes them again: set texture_format, or texture_size = 0"
         )
     yield from ("-kn", "-km")
     if settings.compression == "meshopt":

@@ -31,7 +31,7 @@ def small_environ(passed: Iterable[str] = ()) -> dict[str, str]:
 
 
 def is_memory_limited() -> bool:
-    """Tell whether the address space of this process, and so of the programs it runs, has a limit."""
+    """Return whether the address space of this process, and so of the programs it runs, has a limit."""
     return resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
 
 
@@ -49,7 +49,7 @@ def run(command: Sequence[str], environ: dict[str, str], directory: Path | None 
         check=False,
     )
     if done.returncode:
-        print(done.stdout)  # noqa: T201 - all of it is the plugin's output; the error tells the end
+        print(done.stdout)  # noqa: T201 - all of it is the plugin's output; the error has the end
         raise RuntimeError(f"{Path(command[0]).name} failed ({_how(done.returncode)}): {last_words(done.stdout)}")
     return done.stdout
 

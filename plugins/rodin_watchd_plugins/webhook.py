@@ -1,4 +1,4 @@
-"""POST what happens to an address of yours as JSON, signed so that the receiver can tell that it comes from here.
+"""POST what happens to an address of yours as JSON, signed so that the receiver can verify that it comes from here.
 
 The signature is that of the Standard Webhooks specification 1.0: the headers `webhook-id` (the event's id, the same for
 each repetition), `webhook-timestamp` (UTC seconds) and `webhook-signature` (`v1,` and the base64 of the HMAC-SHA256 over
@@ -72,7 +72,9 @@ class Settings(BaseModel):
         default=None,
         description="Or an environment variable with the secret; name it in plugins.pass_environment, too.",
     )
-    on: list[Moment] = Field(default=["delivered", "failed", "held", "waiting", "service"], description="What is told.")
+    on: list[Moment] = Field(
+        default=["delivered", "failed", "held", "waiting", "service"], description="The moments that are sent."
+    )
     allow_networks: list[Network] = Field(
         default=[],
         description="Private networks that may be called, 10.0.0.0/8 say; without it only public addresses are.",
@@ -245,7 +247,7 @@ def _looked_up(host: str) -> Iterator[Address]:
 
 
 def may_call(address: Address, allowed: Sequence[Network], *, public: bool) -> bool:
-    """Tell whether an address lies in an allowed network, or is public where that will do."""
+    """Return whether an address is in an allowed network, or is public where that will do."""
     real = _embedded(address)
     if any(one.version == network.version and one in network for network in allowed for one in (address, real)):
         return True

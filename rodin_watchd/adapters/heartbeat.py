@@ -1,4 +1,4 @@
-"""The sign of life: a small file beside the journal, written over by each tick, that a probe reads without any lock.
+"""The sign of life: a small file next to the journal, written over by each tick, that a probe reads without any lock.
 
 It is written in place and never synced: after a crash it is of no worth, and a disk that is full has room for it. Who
 reads it must look at the daemon's lock as well, for the file outlives the daemon.
@@ -36,7 +36,7 @@ def leave_heartbeat(path: Path, health: Health) -> None:
 
 
 def is_sign(head: bytes) -> bool:
-    """Tell whether a file that begins like this is a sign of life."""
+    """Return whether a file that begins like this is a sign of life."""
     return head.startswith(b'{"pid": ') and b', "boot": "' in head[:64]
 
 
@@ -62,7 +62,7 @@ def read_heartbeat(path: Path) -> Heartbeat | None:
 
 
 def _age_seconds(health: Health, boot: str) -> float:
-    """Compare by monotonic time, which is one for all processes until the machine is started anew; else by the clock."""
+    """Compare by monotonic time, which is one for all processes until the machine starts again; else by the clock."""
     same = boot and boot == _boot()
     return max(time.monotonic() - health.monotonic if same else time.time() - health.at, 0.0)
 

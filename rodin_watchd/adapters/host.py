@@ -48,7 +48,7 @@ _UNKNOWN = Filesystem(kind="unknown", network=False, mount_point="")
 
 
 def filesystem_of(path: Path) -> Filesystem:
-    """Tell which filesystem `path` lies on, or would lie on if it existed; symbolic links are followed.
+    """Return the filesystem that `path` is on, or would be on if it existed; symbolic links are followed.
 
     Where mounts cannot be read the kind is "unknown" and `network` is False. Nothing is raised for a missing path; a
     loop of symbolic links raises RuntimeError or OSError. May be repeated; a later mount changes the answer.
@@ -92,7 +92,7 @@ def _unescaped(field: str) -> str:
 
 
 def _is_network(kind: str) -> bool:
-    """Tell whether other machines may write there; a FUSE filesystem is taken for one unless known to be local."""
+    """Return whether other machines may write there; a FUSE filesystem is taken for one unless known to be local."""
     fuse = kind == "fuse" or kind.startswith("fuse.")
     return kind in _NETWORK_KINDS or (fuse and kind not in _LOCAL_FUSE)
 
@@ -120,7 +120,7 @@ _PR_SET_DUMPABLE = 4  # prctl(2)
 def hide_memory() -> None:
     """Let no core dump be made of this process, and nobody but root look into its memory and its environment.
 
-    A limit of 0 alone would not do: the kernel does not heed it for dumps that it pipes to a program (core(5)). Holds for
+    A limit of 0 alone would not do: the kernel ignores it for dumps that it pipes to a program (core(5)). Holds for
     children until they execute another program. Where the system knows no such wish, the limit is all there is.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -112,7 +112,7 @@ def _why_endless_jpeg(stream: BinaryIO) -> str:
 
 
 def _segments(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Yield each marker, where it is, and how many bytes lie between it and the segment before; b"" for the file's end."""
+    """Yield each marker, where it is, and how many bytes are between it and the segment before; b"" for the file's end."""
     end, found = 2, _MARKER.search(data, 2)
     while found:
         yield found[0], found.start(), found.start() - end

@@ -47,7 +47,7 @@ class Metrics:
     """The meter whose counts Prometheus gets. Any thread.
 
     `read` gives the journal's numbers and may raise RodinWatchdError: then those are left out. `monotonic` is the clock of
-    the vitals. `root` tells the series of several services on one machine apart.
+    the vitals. `root` distinguishes the series of several services on one machine.
     """
 
     def __init__(self, read: Callable[[], MoneyTotals], monotonic: Callable[[], float], root: str) -> None:
@@ -241,7 +241,7 @@ def written(metrics: Metrics, path: Path) -> Iterator[None]:
     except ForeignFileError as error:
         raise ConfigError(error.message, advice="Name another file in metrics.textfile.") from error
     except DiskError:
-        pass  # told by the first try to write it
+        pass  # the first try to write it reports that
     writer = _Writer(metrics, path)
     thread = threading.Thread(target=writer.run, name="metrics", daemon=True)
     thread.start()

@@ -46,22 +46,22 @@ class Manager:
         return cls(address if known else "", int(microseconds) / _MICROSECONDS if watches else 0.0)
 
     def close(self) -> None:
-        """Tell nothing more."""
+        """Send nothing more."""
         if self._socket:
             self._socket.close()
         self._socket = None
 
     def ready(self) -> bool:
-        """Tell that the service does its work, or does it again after `reloading`."""
+        """Report that the service does its work, or does it again after `reloading`."""
         return self._send("READY=1")
 
     def reloading(self) -> bool:
-        """Tell that the configuration is being read anew; `ready` ends it."""
+        """Report that the configuration is being read again; `ready` ends it."""
         microseconds = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000  # Type=notify-reload compares it
         return self._send(f"RELOADING=1\nMONOTONIC_USEC={microseconds}")
 
     def stopping(self) -> bool:
-        """Tell that the service is about to end."""
+        """Report that the service is about to end."""
         return self._send("STOPPING=1")
 
     def alive(self) -> bool:
@@ -69,7 +69,7 @@ class Manager:
         return not self.watchdog_seconds or self._send("WATCHDOG=1")
 
     def status(self, words: str) -> bool:
-        """Tell in a line of words how things are."""
+        """Send a line of words about the service's state."""
         return self._send(f"STATUS={' '.join(words.split())[:_LONGEST_STATUS]}")
 
     def extend(self, seconds: float) -> bool:
@@ -79,7 +79,7 @@ class Manager:
     def _send(self, message: str) -> bool:
         if self._socket is None:
             return True
-        with contextlib.suppress(OSError):  # it is being restarted, or too busy: told again with the next change
+        with contextlib.suppress(OSError):  # it is being restarted, or too busy: sent again with the next change
             self._socket.sendto(message.encode("utf-8", "replace"), self._address)
             return True
         return False
@@ -89,7 +89,7 @@ class Manager:
 
 
 BEATS = 4
-"""So many signs of life fit into the time that the manager waits for one; sd_watchdog_enabled(3) asks for two."""
+"""How many signs of life fit into the time that the manager waits for one; sd_watchdog_enabled(3) asks for two."""
 
 EXTENSION_SECONDS = 30.0
 """What is asked for at a time while a start, a reload or an end takes long."""
@@ -98,7 +98,7 @@ _ASK_SECONDS = 1.0
 
 
 class Pulse:
-    """Tells the manager when the service is ready, how it is, and that it lives. The main thread's alone."""
+    """Reports to the manager when the service is ready, how it is, and that it lives. The main thread's alone."""
 
     def __init__(self, manager: Manager, monotonic: Callable[[], float]) -> None:
         self._manager = manager
@@ -111,7 +111,7 @@ class Pulse:
         self._note = ""  # what is to be read after each status
 
     def beat(self, status: str, *, looked: bool) -> None:
-        """End a tick: `looked` tells whether the inbox was looked at since the start or reload."""
+        """End a tick: `looked` says whether the inbox was looked at since the start or reload."""
         self._live()
         self._notify(status)
         if not self._ready and looked and not self._reading:
@@ -120,21 +120,21 @@ class Pulse:
             self._ask_for_time()
 
     def wait(self, status: str) -> None:
-        """Tell that a start or an end takes its time, and why. No watchdog runs then: the manager looks at its time limits."""
+        """Report that a start or an end takes its time, and why. No watchdog runs then: the manager looks at its time limits."""
         self._notify(status)
         self._ask_for_time()
 
     def reload(self, note: str) -> None:
-        """Tell that the configuration is read anew, with a note."""
+        """Report that the configuration is read again, with a note."""
         self._manager.reloading()
         self._ready, self._reading, self._note = False, True, note
 
     def reloaded(self, note: str) -> None:
-        """Say that it was read; the next beat after a look tells so."""
+        """Say that it was read; the next beat after a look reports it."""
         self._reading, self._note = False, note
 
     def stop(self) -> None:
-        """Tell that the service ends."""
+        """Report that the service ends."""
         self._manager.stopping()
 
     @property

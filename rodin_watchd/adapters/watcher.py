@@ -2,7 +2,7 @@
 
 A scan of the folder decides what there is, so a lost event costs a delay and a lost vouch costs the quiet period,
 never a set. On Linux the events come from watchdog's `InotifyFD`: its public `Observer` loses events in bursts, does not
-tell of a lost queue, and goes blind without a word when the root moves. `InotifyFD` is not in watchdog's documented API;
+report a lost queue, and goes blind without a word when the root moves. `InotifyFD` is not in watchdog's documented API;
 where it is missing (another platform, a changed watchdog) the `Observer` serves as a hint that vouches for nothing.
 """
 
@@ -398,15 +398,15 @@ class Watcher(Protocol):
     def take_changed(self) -> frozenset[str] | None:
         """Return the folders in which files came or changed since the last call, relative to the root; None: any may be one.
 
-        That nothing has changed elsewhere is as sure as file events are: what they do not tell, the rescan finds. What
-        leaves a folder is not told.
+        That nothing has changed elsewhere is as sure as file events are: what they do not report, the rescan finds. What
+        leaves a folder is not reported.
         """
 
     def take_trouble(self) -> str | None:
-        """Return what people must know that was not told before; a lasting defect is told once. Then call `rearm`."""
+        """Return what people must know that was not reported before; a lasting defect is reported once. Then call `rearm`."""
 
     def rearm(self) -> None:
-        """Watch anew if anything is amiss, else do nothing: may be called at each rescan. Scan *after* it."""
+        """Watch again if anything is amiss, else do nothing: may be called at each rescan. Scan *after* it."""
 
     def close(self) -> None:
         """Stop; no thread and no descriptor stays open. May be repeated."""
@@ -423,7 +423,7 @@ def open_watcher(
     """Choose and start the watcher of the folder `root`, recursive.
 
     `wake` is called from any thread and must return at once. `share` is the kind of the network filesystem that
-    the root lies on, empty for a local one. "auto" watches a local root natively if a probe file's event comes back
+    the root is on, empty for a local one. "auto" watches a local root natively if a probe file's event comes back
     within `proof_seconds`, and says so in `take_trouble` if not; "native" insists, also where `root` cannot be
     watched yet. Nothing is raised for a root that is missing or cannot be watched.
     """
@@ -491,7 +491,7 @@ class EventWatcher:
     def __init__(
         self, root: Path, wake: Callable[[], None], *, warning: str = "", most_closes: int = MOST_CLOSES
     ) -> None:
-        """Start to watch; what keeps that from working is told by `take_trouble`."""
+        """Start to watch; what keeps that from working is reported by `take_trouble`."""
         self.description = ("native (inotify)" if HAS_INOTIFY else "hints (watchdog's Observer)") + warning
         self._root = root
         self._mailbox = Mailbox(wake, most_closes)
@@ -506,12 +506,12 @@ class EventWatcher:
         return self._mailbox.take_closed()
 
     def take_changed(self) -> frozenset[str] | None:
-        """Return the folders that events told of; None after trouble, where not all is watched, and always for hints."""
+        """Return the folders that events reported; None after trouble, where not all is watched, and always for hints."""
         changed = self._mailbox.take_changed()
         return changed if isinstance(self._session, _InotifySession) and not self._defects else None
 
     def take_trouble(self) -> str | None:
-        """Return what was not told before: a lost root or queue each time, a lasting defect once until it is corrected."""
+        """Return what was not reported before: a lost root or queue each time, a lasting defect once until it is corrected."""
         self._check()
         defects = self._defects.copy()
         fresh = [text for kind, text in defects.items() if kind not in self._logged]
@@ -539,7 +539,7 @@ class EventWatcher:
             self._session = None
 
     def prove(self, timeout_seconds: float) -> bool:
-        """Tell whether the event of a probe file, made and removed in the root, comes back in time.
+        """Return whether the event of a probe file, made and removed in the root, comes back in time.
 
         Raises OSError if the probe cannot be written. May be repeated.
         """

@@ -37,7 +37,7 @@ from rodin_watchd.service.commands import ACCEPT, APPROVE, CANCEL, JOB_VERBS, PA
 from rodin_watchd.service.mounts import place_of, remembered_inside, traces_of, why_copied
 
 ANSWER_SECONDS = 5.0
-"""So long the daemon's answer is waited for."""
+"""How long a command waits for the daemon's answer."""
 
 LOOK_SECONDS = 0.1
 """The journal is asked for the answer so often."""
@@ -253,7 +253,7 @@ def _confirm(question: str) -> None:
 
 
 def ask(config: Config, journal: StoreReader, verb: str, arguments: dict[str, Any]) -> None:
-    """Leave a command, and tell the answer if somebody is there to give one. Raises CommandRefusedError."""
+    """Leave a command, and print the answer if somebody is there to give one. Raises CommandRefusedError."""
     number = leave_command(config, verb, arguments, once=verb in JOB_VERBS)
     if daemon_of(config) is None:
         click.echo("The service is not running: the command will run when it starts.")
@@ -328,7 +328,7 @@ def accept(config_file: Path | None, folder: str, *, yes: bool) -> None:
 
 
 def _path_of(folder: str) -> str:
-    """Return where a folder lies, relative to the root. Raises BadParameter for one that cannot be accepted."""
+    """Return where a folder is, relative to the root. Raises BadParameter for one that cannot be accepted."""
     if folder in set(Mount):
         return PATHS[Mount(folder)]
     parts = folder.split("/")
@@ -373,7 +373,7 @@ def _warn(there: Mark | None, wanted: Mark) -> None:
 
 
 def _mark_all_with(config: Config, mounts: Mounts, root: Mark, before: Mark | None) -> None:
-    """Mark the folders of an accepted root anew that were marked with it, and the shares in its inbox. Raises OSError."""
+    """Mark the folders of an accepted root again that were marked with it, and the shares in its inbox. Raises OSError."""
     with_it = {root.root_id, before.root_id if before else root.root_id}
     shares = _shares(config)
     names = {PATHS[mount]: mount.value for mount in Mount if mount is not Mount.ROOT}

@@ -37,7 +37,7 @@ def json_option(command: F) -> F:
 
 
 def journal_of(config: Config) -> Path:
-    """Return where the journal lies."""
+    """Return where the journal is."""
     return journal_path(config, os.environ)
 
 
@@ -69,7 +69,7 @@ def leave_command(config: Config, verb: str, arguments: dict[str, Any], *, once:
 
 
 def standstill(journal: Path) -> str:
-    """Return why a running service can write nothing into its journal, which the journal cannot tell; else ""."""
+    """Return why a running service can write nothing into its journal, which the journal itself does not show; else ""."""
     try:
         heartbeat, serving = read_heartbeat(sign_path(journal)), holder(journal.with_name("lock"))
     except PermissionError:
@@ -88,8 +88,8 @@ def standstill(journal: Path) -> str:
 def daemon_of(config: Config) -> dict[str, Any] | None:
     """Return host and pid of the daemon that serves the root, None when none runs.
 
-    While the root is a share that is away, the lock beside the journal tells. Raises PermissionError if this user may
-    see too little to tell.
+    While the root is a share that is away, the lock next to the journal shows it. Raises PermissionError if this user may
+    see too little for an answer.
     """
     hidden: PermissionError | None = None
     for lock in (lock_path(config), journal_of(config).with_name("lock")):
@@ -104,7 +104,7 @@ def daemon_of(config: Config) -> dict[str, Any] | None:
 
 
 def no_room(journal: Path) -> str:
-    """Return what people must know of a journal whose disk is full, which the journal itself cannot tell; else ""."""
+    """Return what people must know of a journal whose disk is full, which the journal itself does not show; else ""."""
     if can_grow(journal):
         return ""
     return (

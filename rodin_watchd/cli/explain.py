@@ -214,13 +214,13 @@ def _has(candidate: Candidate, path: str) -> bool:
 
 
 def _is_in(candidate: Candidate, path: str) -> bool:
-    """Tell whether the path is the inbox, a folder above the set, or the set's own name."""
+    """Return whether the path is the inbox, a folder above the set, or the set's own name."""
     above = not path or any(member.path.startswith(f"{path}/") for member in candidate.members)
     return above or _is_named(candidate, path)
 
 
 def _lacks(candidate: Candidate, path: str) -> bool:
-    """Tell whether a file of this name, which is not there, would be of the set."""
+    """Return whether a file of this name, which is not there, would be of the set."""
     folder, _, name = path.rpartition("/")
     return bool(candidate.missing) and _is_named(candidate, f"{folder}/{split_name(name)[0]}".lstrip("/"))
 
@@ -231,7 +231,7 @@ def _is_named(candidate: Candidate, path: str) -> bool:
 
 
 def _why_ignored(ignored: Mapping[str, str], path: str) -> str:
-    """Say why a file, or a folder that it lies in, is ignored; "" if it is not."""
+    """Say why a file, or a folder that it is in, is ignored; "" if it is not."""
     parts = path.split("/")
     for depth in range(1, len(parts) + 1):
         place = "/".join(parts[:depth])

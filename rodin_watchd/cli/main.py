@@ -69,7 +69,7 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command line and exit; what users or their machine can correct is told in words, never as a traceback."""
+    """Run the command line and exit; what users or their machine can correct is printed in words, never as a traceback."""
     _open_closed_streams()
     _print_any_text()
     try:

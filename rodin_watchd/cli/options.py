@@ -19,7 +19,7 @@ def config_option(command: F) -> F:
     return click.option(
         "--config",
         "config_file",
-        type=click.Path(path_type=Path, readable=False),  # told like all that is wrong with it
+        type=click.Path(path_type=Path, readable=False),  # reported like all that is wrong with it
         metavar="FILE",
         help="The config file. Default: $RODIN_WATCHD_CONFIG, ./config.toml, /etc/rodin-watchd/config.toml.",
     )(command)

@@ -1,4 +1,4 @@
-"""`rodin-watchd plugins`: what plugins there are, whether they work, new ones, and telling them once more."""
+"""`rodin-watchd plugins`: what plugins there are, whether they work, new ones, and a call repeated."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")  # a misspelt key is told, not ignored
 
-    note: str = Field(default="textured by the studio", description="What to write beside each result.")
+    note: str = Field(default="textured by the studio", description="The note for each result.")
 
 
 SET_KEYS = {"note"}  # what a set's own TOML file may change, under the same [plugins.$name]; left out: nothing
@@ -107,7 +107,7 @@ def write_plugin(name: str, folder: Path) -> Iterator[Path]:
 
 
 def job_of(receipt: Mapping[str, Any], place: str) -> Job:
-    """Return the job that a receipt (`job.toml`, parsed) tells of. Raises LookupError, TypeError, AttributeError."""
+    """Return the job that a receipt (`job.toml`, parsed) is about. Raises LookupError, TypeError, AttributeError."""
     job = receipt["job"]
     return Job(
         id=str(job["id"]),

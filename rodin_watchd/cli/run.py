@@ -51,7 +51,7 @@ def _end_process(number: int, _frame: object) -> None:
 
 
 def handle_signals(service: Serving) -> None:
-    """End politely at the first SIGTERM or Ctrl-C, at once at the second; read the config anew at SIGHUP.
+    """End politely at the first SIGTERM or Ctrl-C, at once at the second; read the config again at SIGHUP.
 
     The SIGHUP of a terminal that was closed ends the service politely: nobody can see it any more.
     """
@@ -74,7 +74,7 @@ def handle_signals(service: Serving) -> None:
 
 
 def _is_terminal() -> bool:
-    """Tell whether there is a terminal, open on the other side."""
+    """Return whether there is a terminal, open on the other side."""
     return os.isatty(sys.stderr.fileno())
 
 

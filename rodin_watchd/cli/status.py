@@ -37,7 +37,7 @@ from rodin_watchd.core.store import StoreReader
 from rodin_watchd.core.wording import WHO_CAN_ACT, advice, cost, in_credits, is_cost_certain, local, set_name
 from rodin_watchd.model import Event, InputFile, Job, ServiceEvent, State
 
-# ---- A job in words and as data, for people and programs at the command line. No secret of a job is ever told -------
+# ---- A job in words and as data, for people and programs at the command line. No secret of a job is ever shown ------
 
 
 def since_at(job: Job) -> float:
@@ -49,7 +49,7 @@ def since_at(job: Job) -> float:
 
 
 def brief(job: Job) -> dict[str, Any]:
-    """Return what `list --json` tells of a job."""
+    """Return what `list --json` shows of a job."""
     return {
         "id": job.id,
         "set": job.name,
@@ -69,7 +69,7 @@ def brief(job: Job) -> dict[str, Any]:
 
 
 def whole(job: Job, events: Iterable[Event], meanwhile: Iterable[ServiceEvent] = ()) -> dict[str, Any]:
-    """Return what `show --json` tells of a job: all but the subscription key and the vendor's raw answer."""
+    """Return what `show --json` shows of a job: all but the subscription key and the vendor's raw answer."""
     return {
         **brief(job),
         "files": [_file_data(file) for file in job.files],
@@ -120,7 +120,7 @@ def _problem_data(job: Job) -> dict[str, Any] | None:
 # ---- in words -------------------------------------------------------------------------------------------------------
 
 ROWS_ALIGNED = 500
-"""So many rows of a list are aligned at once."""
+"""How many rows of a list are aligned at once."""
 
 HEADINGS = ("ID", "SET", "STATE", "SINCE", "CREDITS", "PLACE")
 
@@ -228,10 +228,10 @@ def _plain(value: object) -> str:
 
 WATCH_SECONDS = 1.0
 NEWEST = 20
-"""So many results are on the page."""
+"""How many results are on the page."""
 
 FEW = 5
-"""So many events of the service are shown to people."""
+"""How many events of the service are shown to people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +249,7 @@ class MoneyReport:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What `status` tells: the daemon's page, with the jobs as the journal has them now."""
+    """What `status` shows: the daemon's page, with the jobs as the journal has them now."""
 
     root: Path
     daemon: Mapping[str, Any] | None  # host and pid; None when it is stopped
@@ -378,13 +378,13 @@ def status(config_file: Path | None, *, as_json: bool, watch: bool) -> None:
 
 
 def _now(config: Config, zone: tzinfo) -> Report:
-    """Put the report together from the journal as it is now, opened anew: it may have been replaced or closed since."""
+    """Put the report together from the journal as it is now, opened again: it may have been replaced or closed since."""
     with reader(config) as journal:
         return taken(config, journal, time.time(), zone)
 
 
 def _watch(config: Config, zone: tzinfo) -> None:
-    """Show the page anew every second; what does not fit on the screen is cut off below."""
+    """Show the page again every second; what does not fit on the screen is cut off below."""
     from rich.live import Live  # noqa: PLC0415 - a tenth of a second that no other command should pay
     from rich.text import Text  # noqa: PLC0415 - the same
 

@@ -37,7 +37,7 @@ SYSTEM_FOLDERS: Final = tuple(
 )
 USER_FOLDER: Final = Path("~/.config/systemd/user")
 UNIT_FOLDERS: Final = (*SYSTEM_FOLDERS, USER_FOLDER)
-"""Where units lie, the first one wins (systemd.unit(5), Unit File Load Path)."""
+"""Where units are, the first one wins (systemd.unit(5), Unit File Load Path)."""
 
 SINGLE, TEMPLATE = "rodin-watchd.service", "rodin-watchd@.service"
 _INSTANCE_NAME: Final = re.compile(r"(?<=@).*(?=\.service)")
@@ -180,7 +180,7 @@ def _words(line: str) -> list[str]:
         return []
 
 
-# ---- Acts on the machine that can be told before they are done ------------------------------------------------------
+# ---- Acts on the machine that can be printed before they are done ---------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +199,7 @@ class Put:
         return f"{self.word()} {self.path} (mode 644){lines}"
 
     def is_done(self) -> bool:
-        """Tell whether there is nothing to do."""
+        """Return whether there is nothing to do."""
         try:
             return self.path.exists() and (self.keep or self.path.read_text(encoding="utf-8") == self.text)
         except (PermissionError, UnicodeDecodeError):
@@ -237,7 +237,7 @@ class Remove:
         found = self.described()
         self.path.unlink(missing_ok=True)
         if self.path.parent.name.endswith(".service.d"):
-            with contextlib.suppress(OSError):  # somebody's drop-ins lie there, too, or there was none
+            with contextlib.suppress(OSError):  # somebody's drop-ins are there, too, or there was none
                 self.path.parent.rmdir()
         return found
 
@@ -269,7 +269,7 @@ Act: TypeAlias = Put | Remove | Run
 
 
 def do_all(acts: Iterable[Act], *, dry: bool) -> None:
-    """Do one after the other, each told when it is done; or tell them all and do nothing. Raises RodinWatchdError, OSError."""
+    """Do one after the other, each printed when it is done; or print them all and do nothing. Raises RodinWatchdError, OSError."""
     for act in acts:
         click.echo(act.described() if dry else act.do())
 

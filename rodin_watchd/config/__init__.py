@@ -575,8 +575,8 @@ class Config(Section):
 def load_config(path: Path) -> Config:
     """Read and check a config file. All paths in the result are absolute.
 
-    Raises ConfigError, which tells every mistake on a line of its own: the file's name, the line, the key, what is
-    allowed. Values of unknown keys are never repeated. May be called again to read the file anew.
+    Raises ConfigError, which names every mistake on a line of its own: the file's name, the line, the key, what is
+    allowed. Values of unknown keys are never repeated. May be called again to read the file again.
     """
     document = parse(_content(path), path.name)
     if document.problems:
@@ -631,14 +631,14 @@ def _is_file(path: Path) -> bool:
 
 
 def journal_path(config: Config, environ: Mapping[str, str]) -> Path:
-    """Return where the journal lies: folders.state, else systemd's StateDirectory, else hidden in the root."""
+    """Return where the journal is: folders.state, else systemd's StateDirectory, else hidden in the root."""
     given = environ.get(STATE_VARIABLE, "").split(":")[0]
     folder = config.folders.state or (Path(given) if given else config.folders.root / HIDDEN)
     return folder / "journal.sqlite3"
 
 
 def scratch_path(config: Config, environ: Mapping[str, str]) -> Path:
-    """Return where plugins' temporary files lie: in a folder for them alone, beside the journal."""
+    """Return where plugins' temporary files are: in a folder for them alone, next to the journal."""
     return journal_path(config, environ).with_name(PLUGIN_SCRATCH)
 
 

@@ -134,7 +134,7 @@ class Gate:
         return Gate(verdicts, here, left, recent, idle_since if idle else None)
 
     def _waits(self, name: str, came: Arrival, since: float) -> bool:
-        """Tell whether a set is not decided about, or was held after it had come since then."""
+        """Return whether a set is not decided about, or was held after it had come since then."""
         return name not in self.verdicts or (self.verdicts[name] is Pass.HELD and came.at >= since)
 
     def _arrival(self, name: str, found: Found, now: float, *, other: bool) -> Arrival:
@@ -163,20 +163,20 @@ class Gate:
 
 
 def _is_other(known: Arrival, found: Found) -> bool:
-    """Tell whether the files of a set are others than those that had settled under its name."""
+    """Return whether the files of a set are others than those that had settled under its name."""
     return known.version not in ("", found.version)
 
 
 def version_of(entries: Iterable[Entry]) -> str:
-    """Return what tells the files of a set from others under the same names: paths, sizes, times and inodes."""
+    """Return what distinguishes the files of a set from others under the same names: paths, sizes, times and inodes."""
     found = json.dumps(sorted((entry.path, *entry.signature) for entry in entries))
     return hashlib.sha256(found.encode()).hexdigest()[:16]
 
 
 def is_below(name: str, folder: str | None) -> bool:
-    """Tell whether a set has this name, or lies in this folder or below; both raw or as they are shown; "." is the inbox.
+    """Return whether a set has this name, or is in this folder or below; both raw or as they are shown; "." is the inbox.
 
-    Every set lies below None.
+    Every set is below None.
     """
     if folder in (None, "."):
         return folder is None or "/" not in name

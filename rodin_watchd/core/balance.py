@@ -38,7 +38,7 @@ ACCOUNT: Final = "account"
 """The journal's key of the name of the account that this balance is of: a fingerprint of address and API key."""
 
 FRESH_SECONDS: Final = 60.0
-"""So long (monotonic) a balance is fresh enough to begin with a submit that a proof may have to start from."""
+"""How long (monotonic) a balance is fresh enough for a submit that a proof may have to start from."""
 
 REFRESH_PURCHASES: Final = 20
 REFRESH_SECONDS: Final = 600.0
@@ -47,7 +47,7 @@ REFRESH_SECONDS: Final = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """A balance that the vendor told, as the journal keeps it."""
+    """A balance that the vendor reported, as the journal keeps it."""
 
     credits: Decimal
     at: float  # UTC
@@ -69,14 +69,14 @@ class Balance:
 def remembered(stored: Mapping[str, Any] | None, vendor: str) -> Balance | None:
     """Return the stored balance of this vendor; what another one said, the emulator for instance, counts for nothing.
 
-    One that another version stored with less is asked for anew.
+    One that another version stored with less is asked for again.
     """
     whole = stored and stored.keys() >= {field.name for field in fields(Balance)}
     return Balance.of_data(stored) if stored and whole and stored["vendor"] == vendor else None
 
 
 def is_stale(purchases: int, seconds: float) -> bool:
-    """Tell whether a balance that somebody watches is to be asked for again: after so many purchases, so long ago."""
+    """Return whether a balance that somebody watches is to be asked for again: after so many purchases, so long ago."""
     return purchases >= REFRESH_PURCHASES or (purchases > 0 and seconds >= REFRESH_SECONDS)
 
 
@@ -110,7 +110,7 @@ VERDICTS: Final = "balance-verdicts"
 """The journal's key of what balances showed to be free, and of when that was wrong: of all accounts, whatever is configured."""
 
 KEEP_SECONDS: Final = DAY_SECONDS
-"""So long (counted while services ran) a purchase that was shown to be free may still turn out to have been charged."""
+"""How long (counted while services ran) a purchase that was shown to be free may still turn out to have been charged."""
 
 _HIDDEN_BY_ROUNDING: Final = Decimal(1)
 """Balances in whole credits may differ by less than this from what was charged."""
@@ -149,7 +149,7 @@ class Trust:
         return replace(trust, freed=freed, late_seconds=verdicts["late_seconds"], fell=Decimal(verdicts["fell"]))
 
     def is_doubted(self, settle_seconds: float) -> bool:
-        """Tell whether it was wrong with this settle time, or a longer one."""
+        """Return whether it was wrong with this settle time, or a longer one."""
         return 0 < settle_seconds <= self.late_seconds
 
     def doubt(self, settle_seconds: float) -> str:
@@ -304,7 +304,7 @@ class Ages(NamedTuple):
         return max((mark.event for mark in self.marks if self.seconds - mark.seconds >= seconds), default=0)
 
     def grown(self, seconds: float, newest_event: int, longest_seconds: float) -> Self:
-        """Return it after so many more seconds; marks that tell nothing of the last `longest_seconds` are dropped."""
+        """Return it after so many more seconds; marks that say nothing of the last `longest_seconds` are dropped."""
         total = self.seconds + seconds
         marks = self.marks
         if not marks or total - marks[-1].seconds >= MARK_SECONDS:

@@ -4,7 +4,7 @@ A day is a day of the service's own zone, but it is begun by the clock *and* by 
 one begins at a midnight, and at the earliest SHORTEST_DAY_SECONDS after the last one began; at a midnight of a date that
 has begun before, or of an older one, at the earliest LONGEST_DAY_SECONDS after. Whenever the wall clock moves against
 monotonic time, by however little, the day's beginning moves with it, so its age stays true; a start that finds the clock
-before the instant at which the day was seen last goes on with the age that it had then. What was bought in a day is told
+before the instant at which the day was seen last goes on with the age that it had then. What was bought in a day is known
 by the numbers of the purchases, not by any clock. So a clock that runs ahead for an hour, or is set back over midnight,
 gives no second budget: it can only make a day longer. What nothing here can see is a clock that was set ahead while the
 service stood still.
@@ -29,7 +29,7 @@ BUDGET_DAY: Final = "budget-day"
 """The journal's key of the budget's day."""
 
 SHORTEST_DAY_SECONDS: Final = 20 * 3600.0
-"""Days have 23 to 25 hours, where clocks change; a shorter one is a lie of the clock."""
+"""Days have 23 to 25 hours, where clocks change; a shorter one is an error of the clock."""
 
 LONGEST_DAY_SECONDS: Final = 25 * 3600.0
 """No honest day is longer, so a date that comes a second time is a new day only after that."""
@@ -77,7 +77,7 @@ class Day(NamedTuple):
         return seen.moved(min(now - seen.seen_at, 0.0))
 
     def may_end_at(self, midnight: float, date: int) -> bool:
-        """Tell whether the day of this number may begin at this midnight (UTC)."""
+        """Return whether the day of this number may begin at this midnight (UTC)."""
         shortest = SHORTEST_DAY_SECONDS if date > self.date else LONGEST_DAY_SECONDS
         return midnight - self.began_at >= shortest
 
@@ -122,7 +122,7 @@ class Caps:
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """What may still be spent today: `spent` has the credits that were, by top folder; `price` tells what an article may cost.
+    """What may still be spent today: `spent` has the credits that were, by top folder; `price` says what an article may cost.
 
     `lost` was spent as well, nobody knows for which folder: it counts once for the day, and for every folder.
     """
@@ -171,7 +171,7 @@ UNLIMITED: Final = Allowance(Caps(), {}, lambda wanted: wanted.listed)
 
 
 def is_over_budget(job: Job) -> bool:
-    """Tell whether a job waits for another day."""
+    """Return whether a job waits for another day."""
     return job.state is State.STAGED and job.problem is not None and job.problem.code == OverBudgetError.code
 
 

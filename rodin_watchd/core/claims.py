@@ -35,7 +35,7 @@ MOVING = frozenset({Turn.ROOM, Turn.COPY})
 class Claims:
     """The jobs to begin, and the sets that have to wait for their turn, with the reason.
 
-    `crowded` tells whether any waits for room, `blocked` holds the paths of each set that waits for a copy.
+    `crowded` says whether any waits for room, `blocked` holds the paths of each set that waits for a copy.
     """
 
     begun: tuple[Transition, ...] = ()
@@ -44,7 +44,7 @@ class Claims:
     blocked: tuple[AbstractSet[str], ...] = ()
 
     def is_copied(self, jobs: Iterable[Job]) -> bool:
-        """Tell whether a set that waits for a copy may have its turn now."""
+        """Return whether a set that waits for a copy may have its turn now."""
         copying = copied_paths(jobs) if self.blocked else frozenset()
         return any(copying.isdisjoint(paths) for paths in self.blocked)
 

@@ -1,7 +1,7 @@
 """What people may ask of a job: retry, cancel, and to resolve what is held. The moves are those of `core.machine`.
 
 Whatever may pay again has to be asked for in so many words: the service itself never does it. And whatever a person
-asks for is asked of the job as that person saw it (`Seen`): a job that was held anew, taken up again or paid for since
+asks for is asked of the job as that person saw it (`Seen`): a job that was held again, taken up again or paid for since
 then is another one, about which somebody has to decide who has looked at it.
 """
 
@@ -32,7 +32,7 @@ from rodin_watchd.errors import (
 from rodin_watchd.model import Job, State, Task, Transition
 
 PAID_AGAIN: Final = "paid-anew"
-"""The code of the event that tells of a retry that may pay once more."""
+"""The code of the event of a retry that may pay once more."""
 
 _CHARGED = (ChargedTaskLostError.code, ChargedRefusalError.code)
 _OTHER_TASK = (TaskLostError.code, TaskFailedError.code, CanceledError.code)
@@ -88,7 +88,7 @@ def refuse_changed(job: Job, seen: Seen, zone: tzinfo) -> None:
 
 
 def _change(job: Job, seen: Seen, zone: tzinfo) -> str:
-    """Return what became of a job since it was seen, "" if nobody has to decide anew."""
+    """Return what became of a job since it was seen, "" if nobody has to decide again."""
     at = job.times.get(job.state.value, job.created_at)
     now = f"it is {doing(job)} now, since {local(at, zone)}."
     same = (job.holds, job.retries, job.charges) == (seen.holds, seen.retries, seen.charges)
@@ -148,7 +148,7 @@ def _given_up(job: Job) -> str:
 
 
 def may_be_canceled(job: Job) -> bool:
-    """Tell whether a job whose step is under way can be canceled when that has ended."""
+    """Return whether a job whose step is under way can be canceled when that has ended."""
     return (job.state, Signal.CANCEL) in TABLE or job.state is State.SUBMITTING
 
 
@@ -208,12 +208,12 @@ def resolve_adopt(job: Job, task: Task, now: float) -> Transition:
 
 
 def _is_refused_often(job: Job) -> bool:
-    """Tell whether the question to a person is whether refusals were charged."""
+    """Return whether the question to a person is whether refusals were charged."""
     return job.problem is not None and job.problem.code == RefusedOftenError.code
 
 
 def _is_charged(job: Job) -> bool:
-    """Tell whether the balance has shown that the submit was charged: then it is counted already."""
+    """Return whether the balance has shown that the submit was charged: then it is counted already."""
     return job.problem is not None and job.problem.code in _CHARGED
 
 

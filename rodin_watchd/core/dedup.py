@@ -6,7 +6,7 @@ Journals keep fingerprints for ever, so each names its version, and what a versi
   left out is frozen with the version; what it will take tomorrow does not enter.
 - without a name (version 1): model, image, and the options as they were spelled, with three of the vendor's defaults.
 
-Beside it goes the fingerprint of what was dropped (`fingerprint_of_drop`), before plugins changed an option: two sets are the
+Next to it goes the fingerprint of what was dropped (`fingerprint_of_drop`), before plugins changed an option: two sets are the
 same purchase if either is equal.
 
 A journal of version 1 is brought up to date at the first start: its purchases get the fingerprint of version 2, made from
@@ -62,7 +62,7 @@ def fingerprint_of_drop(job: Job) -> str:
 
 
 def is_same_purchase(one: Job, other: Job) -> bool:
-    """Tell whether two jobs buy the same: by what is bought, or by what was dropped for it."""
+    """Return whether two jobs buy the same: by what is bought, or by what was dropped for it."""
     return content_of(one) == content_of(other) or one.dropped == other.dropped != ""
 
 
@@ -117,7 +117,7 @@ def by_person(job_id: str, retry: int) -> str:
 
 
 def is_by_person(consent: str, again: bool | str) -> bool:
-    """Tell whether a job's consent is a person's, and not what its TOML file says for `again`."""
+    """Return whether a job's consent is a person's, and not what its TOML file says for `again`."""
     return consent not in ("", of_set(again))
 
 
@@ -173,9 +173,9 @@ def made_before(made: Job, job: Job) -> DuplicateSetError:
 
 
 def is_result(made: Job, job: Job) -> bool:
-    """Tell whether a set is one of what a job has made: what was made goes in, and nothing else that an artist chose.
+    """Return whether a set is one of what a job has made: what was made goes in, and nothing else that an artist chose.
 
-    A model that went into that job as well, because a plugin publishes it beside the textured one, is a model of the
+    A model that went into that job as well, because a plugin publishes it next to the textured one, is a model of the
     artist's, but with a picture of the results. What a job of another kind has made is only what it was made for: a new model
     is textured after an image of the artist's, and is a result again with a picture of its own results.
     """

@@ -1,8 +1,8 @@
 """How it stands with the service at one moment, and whether a probe should worry. Pure functions on frozen values.
 
 A probe worries about two things: a loop that does not tick, and a set that should have moved and did not. What stands
-still for a reason that people are told (a pause, a folder that is away, the budget, a question to a person) is no reason
-to start the service anew. All waiting is measured as observed, in one process, by monotonic time: no clock that is set
+still for a reason that people can read (a pause, a folder that is away, the budget, a question to a person) is no reason
+to start the service again. All waiting is measured as observed, in one process, by monotonic time: no clock that is set
 makes a set old.
 """
 
@@ -187,7 +187,7 @@ def overdue(stillness: Stillness, jobs: Iterable[Job], busy: AbstractSet[str], m
 
 
 def is_stopped(job: Job, stopped: AbstractSet[Lane], away: AbstractSet[Mount], *, submits: bool) -> bool:
-    """Tell whether a job stands still for a reason that people are told: pauses, folders, budget, a person."""
+    """Return whether a job stands still for a reason that people are notified: pauses, folders, budget, a person."""
     if job.state in RESTING or is_over_budget(job):
         return True
     step = POLICIES[job.state].step
@@ -198,7 +198,7 @@ def is_stopped(job: Job, stopped: AbstractSet[Lane], away: AbstractSet[Mount], *
 
 
 def verdict(health: Health, age_seconds: float, tick_seconds: float, set_seconds: float) -> tuple[bool, str]:
-    """Tell whether the service is well, and say so in one line. `age_seconds`: how long ago those vitals were left."""
+    """Return whether the service is well, and say so in one line. `age_seconds`: how long ago those vitals were left."""
     if age_seconds > tick_seconds:
         return False, f"stuck: the last tick was {_ago(age_seconds)} ago"
     if Standstill.JOURNAL_GONE in health.paused:
@@ -224,7 +224,7 @@ def _ago(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-# ---- One line that tells how the service is, for the service manager's `status` -------------------------------------
+# ---- One line that says how the service is, for the service manager's `status` --------------------------------------
 
 
 _WORDS: Mapping[str, str] = {

@@ -26,10 +26,10 @@ BUILT: Final = "result"
 """The folders in a job's work folder that hold its results: as they came, and as they are published."""
 
 OWN_PREFIX: Final = ".rodin-watchd-"
-"""So every hidden name begins that the service gives to something in the folders that people see."""
+"""The first part of every hidden name that the service gives to something in the folders that people see."""
 
 CLAIM_PREFIX: Final = f"{OWN_PREFIX}claimed-"
-"""So a folder beside a file of the inbox begins that holds the file until it is copied; see `Claim`."""
+"""The first part of the name of a folder, next to a file of the inbox, that holds the file until it is copied; see `Claim`."""
 
 PROBE_PREFIX: Final = f"{OWN_PREFIX}probe-"
 """An empty file that was renamed to see whether a rename works; one that a crash left goes with the next."""
@@ -41,7 +41,7 @@ ASIDE_PREFIX: Final = f"{OWN_PREFIX}aside-"
 """A file that was renamed away to be looked at, before it is removed or gets its name back."""
 
 PLUGIN_SCRATCH: Final = f"{OWN_PREFIX}plugin-scratch"
-"""The folder beside the journal for plugins' temporary files."""
+"""The folder next to the journal for plugins' temporary files."""
 
 _CLAIM: Final = re.compile(rf"{re.escape(CLAIM_PREFIX)}([0-9a-f]{{12}})(?:-([0-9a-f]{{12}}))?")
 

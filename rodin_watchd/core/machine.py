@@ -142,7 +142,7 @@ S = State
 E = Signal
 
 TABLE: Mapping[tuple[State, Signal], State] = {
-    # The set lies in the inbox, its files are named in the journal; `stage` moves and checks them.
+    # The set is in the inbox, its files are named in the journal; `stage` moves and checks them.
     (S.CLAIMED, E.DONE): S.STAGED,
     (S.CLAIMED, E.DONE_BEFORE): S.SUBMITTED,
     (S.CLAIMED, E.RETRY): S.CLAIMED,
@@ -284,19 +284,19 @@ def understood(job: Job, now: float) -> Outcome:
 
 
 def is_disputed(job: Job) -> bool:
-    """Tell whether a job is held because the vendor answered it with the task of another one."""
+    """Return whether a job is held because the vendor answered it with the task of another one."""
     return job.problem is not None and job.problem.code == DisputedTaskError.code
 
 
 def may_be_disputed(job: Job) -> bool:
-    """Tell whether a job still goes on with its task, so that it can be held when another set is answered with it as well."""
+    """Return whether a job still goes on with its task, so that it can be held when another set is answered with it as well."""
     return (job.state, Signal.DISPUTED) in TABLE
 
 
 def dispute(job: Job, other: Job, now: float) -> Transition:
     """Hold a job whose task the vendor gave to another one as well: what came of it may be the other's.
 
-    It is fetched anew, and plugins are called anew: calls go by the job's `retries`.
+    It is fetched again, and plugins are called again: calls go by the job's `retries`.
     """
     uuid = printable(job.task.uuid) if job.task else ""
     problem = ChargedTaskLostError(
@@ -385,7 +385,7 @@ def move(
 ) -> Transition:
     """Enter the next state: fresh attempts, fresh deadline, the time noted. Raises KeyError for what is not in TABLE.
 
-    `message` is for people, `code` for programs: what the event tells of.
+    `message` is for people, `code` for programs: what the event is about.
     """
     state = TABLE[job.state, signal]
     policy = POLICIES.get(state)
@@ -578,7 +578,7 @@ def _counted(job: Job) -> Job:
 
 
 def _may_fail(job: Job) -> bool:
-    """Tell whether the state can be given up; what is local is tried until it works."""
+    """Return whether the state can be given up; what is local is tried until it works."""
     return (job.state, Signal.REJECTED) in TABLE
 
 
@@ -684,7 +684,7 @@ def hold_unsent(
 
     What is held has a purchase that is not known to be free: also where this service's own upload, which was cut off, was.
     What follows a job may have been sent as well, and is not sent when that job is delivered.
-    `price` tells what an article may have cost, in credits; `account`: whose credits it spent.
+    `price` says what an article may have cost, in credits; `account`: whose credits it spent.
     """
     problem = _problem(job, reason)
     if job.then and job.then.problem is None:

@@ -25,24 +25,24 @@ HOOK_OF: Mapping[State, str] = {
     State.FAILED: "rodin_failed",
     State.HELD: "rodin_held",
 }
-"""Which hook tells of which state."""
+"""Which hook announces which state."""
 
 SERVICE, WAITING = "rodin_service", "rodin_waiting"
 
 _NEWS = frozenset({"plugin-aside", "plugin-back"})
 
 MOST_TRIES = 12
-"""So often a call is made until it is given up: with the waits of `core.waits.PLUGIN_CALL`, over more than two hours."""
+"""How often a call is tried before it is given up: with the waits of `core.waits.PLUGIN_CALL`, over more than two hours."""
 
 
 @dataclass(frozen=True, slots=True)
 class Announcer:
-    """Knows which plugins want to hear of what: plugins by hook, in the order in which they are called."""
+    """Knows which plugins are called for what: plugins by hook, in the order in which they are called."""
 
     plugins: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def of_move(self, move: Transition, now: float) -> list[OwedCall]:
-        """Return the calls that a move owes: those of the hook that tells of the state that it enters."""
+        """Return the calls that a move owes: those of the hook that announces the state that it enters."""
         job = move.job
         if move.action != job.state.value or job.state not in HOOK_OF:
             return []
@@ -51,7 +51,7 @@ class Announcer:
         return self._owed(HOOK_OF[job.state], {"job": asdict(public_job(job)), "event": event})
 
     def of_service(self, event: ServiceEvent) -> list[OwedCall]:
-        """Return the calls that an event of the service owes; news of a plugin are not told to that plugin."""
+        """Return the calls that an event of the service owes; news of a plugin do not go to that plugin."""
         owed = self._owed(SERVICE, {"event": asdict(event)})
         return [call for call in owed if not (event.kind in _NEWS and event.subject == call.plugin)]
 
@@ -65,7 +65,7 @@ class Announcer:
 
 
 SILENT = Announcer()
-"""No plugin wants to hear of anything."""
+"""No plugin is called for anything."""
 
 
 def plugin_news(plugin: str, words: str) -> str:
@@ -168,7 +168,7 @@ NOTICE_KINDS: Final = frozenset({*_ENDS, *_BEGINS, "started"})
 
 
 def noticed(notices: Notices, event: ServiceEvent) -> Notices:
-    """Return what has not ended after an event. A start ends what is paused: it is looked at anew."""
+    """Return what has not ended after an event. A start ends what is paused: it is looked at again."""
     if event.kind == "started":
         return {notice: begun for notice, begun in notices.items() if notice.kind != "paused"}
     notice = Notice(_BEGINS.get(event.kind, event.kind), event.subject)

@@ -217,7 +217,7 @@ def _most(kind: JobKind, role: Role, *, together: bool) -> int:
 
 
 def lacks_all(kind: JobKind, members: Iterable[Member], asked: Asked) -> bool:
-    """Tell whether a set has no file at all, and its sidecar does not say what can stand for all of them."""
+    """Return whether a set has no file at all, and its sidecar does not say what can stand for all of them."""
     group = tuple(members)
     if any(m.role in kind.files for m in group):
         return False
@@ -300,7 +300,7 @@ def by_folder(
 
 
 def _is_one_set(kind: JobKind, found: Sequence[Candidate], *, is_alone: bool) -> bool:
-    """Tell whether these are as many files of each role as a set has, and at most one sidecar.
+    """Return whether these are as many files of each role as a set has, and at most one sidecar.
 
     A set whose base name holds them all is found by that, unless its kind may have several files of a role.
     """
@@ -358,7 +358,7 @@ def _candidate(group: Sequence[Member], asked: Asked) -> Candidate:
 
 
 def _is_orphan(alike: Iterable[Member]) -> bool:
-    """Tell whether a sidecar's spelling is its own: then it is not known which set it is for, and none is paid."""
+    """Return whether a sidecar's spelling is its own: then it is not known which set it is for, and none is paid."""
     return all(member.role is Role.SIDECAR for member in alike)
 
 
@@ -528,7 +528,7 @@ def pair(
 ) -> Pairing:
     """Find the candidate sets of a snapshot; every file is in one of them or ignored with a reason, but presets.
 
-    What lies in a sub-folder beside or below a receipt of this service is none, nor the results below a report, unless its
+    What is in a sub-folder next to or below a receipt of this service is none, nor the results below a report, unless its
     sidecar wants it `again`.
 
     `sidecars` holds what the TOML files say, or why they cannot be used, also of those that are no plain files; receipts and
@@ -558,9 +558,9 @@ def pair(
 
 
 def is_apart(sidecars: Sidecars, reports: Iterable[str], within: Callable[[str], bool]) -> bool:
-    """Tell whether these TOML files and leftovers of one branch of the inbox say nothing of another branch.
+    """Return whether these TOML files and leftovers of one branch of the inbox say nothing of another branch.
 
-    Then the branch may be paired by itself. `within` tells whether a path is in it. A sidecar with a mistake, and a report in
+    Then the branch may be paired by itself. `within` says whether a path is in it. A sidecar with a mistake, and a report in
     the inbox itself, may be about anything.
     """
     for path, said in sidecars.items():
@@ -593,7 +593,7 @@ def _waiting_for(misread: Iterable[tuple[Member, Misread]], candidate: Candidate
 def _why_awaited(toml: Member, said: Misread, candidate: Candidate) -> str:
     """Say for people what a TOML file that cannot be used has to do with a set; "" if nothing.
 
-    Of what cannot be read at all nobody knows which files it names: it concerns what lies beside it and below.
+    Of what cannot be read at all nobody knows which files it names: it concerns what is next to it and below.
     """
     folder = candidate.members[0].folder
     below = not toml.folder or f"{folder}/".startswith(f"{toml.folder}/")
@@ -610,7 +610,7 @@ def _why_awaited(toml: Member, said: Misread, candidate: Candidate) -> str:
 
 
 def _named_from_outside(name: str, folder: str, toml_folder: str) -> list[str]:
-    """Return how a TOML file names a file that lies neither beside it nor below: with its folder's name, or from a folder below."""
+    """Return how a TOML file names a file that is neither next to it nor below: with its folder's name, or from a folder below."""
     named = [f"{folder.rpartition('/')[2]}/{name}"] if folder else []
     is_above = not folder or toml_folder.startswith(f"{folder}/")
     return [*named, f"../{name}"] if is_above else named
@@ -623,14 +623,14 @@ def _with_receipts(ignored: Mapping[str, str]) -> frozenset[str]:
 
 
 def _kept_results(ignored: Mapping[str, str]) -> frozenset[str]:
-    """Return the folders in which results lie below a report: of a set that failed, or of a work folder that was set aside."""
+    """Return the folders below a report that hold results: of a set that failed, or of a work folder that was set aside."""
     split = (path.rpartition("/") for path in ignored)
     reported = {folder for folder, _, name in split if name.casefold() in _REPORTS}
     return frozenset(f"{folder}/{name}" if folder else RESULTS for folder in reported for name in _KEPT_IN)
 
 
 def _is_result(candidate: Candidate, folders: AbstractSet[str], sidecars: Sidecars) -> bool:
-    """Tell whether a set lies in or below one of these folders, and does not ask to be bought again.
+    """Return whether a set is in or below one of these folders, and does not ask to be bought again.
 
     Otherwise a program that copies the outbox, or `failed/`, into the inbox would buy a texture of each texture, without end.
     """
@@ -640,7 +640,7 @@ def _is_result(candidate: Candidate, folders: AbstractSet[str], sidecars: Sideca
 
 
 def _and_above(folder: str) -> Iterable[str]:
-    """Give a folder below the inbox and the folders that it lies in."""
+    """Give a folder below the inbox and the folders that it is in."""
     return accumulate(folder.split("/"), "{}/{}".format)
 
 

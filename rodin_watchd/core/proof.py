@@ -3,16 +3,16 @@
 The arithmetic holds for an account that nobody else spends from (`budget.sole_spender`). The balance was read while no
 submit was open (the *baseline*); `Since` sums up what this service bought after it. With n submits of unknown outcome the
 balance must now be lower by what the accepted ones cost, and by the unknown ones that were accepted as well. Nothing more:
-none of them was charged. Lower by what all n may cost: each was. Anything else cannot be told apart from a stranger's purchase, a top-up
+none of them was charged. Lower by what all n may cost: each was. Anything else looks the same as a stranger's purchase, a top-up
 or a refund, and proves nothing.
 
 A refund could hide a charge: minus one, plus one. So nothing is proven while a task is open, and nothing after a paid
-task failed or was lost, unless that lies more than REFUND_SECONDS before the baseline. A person's word about a submit is
+task failed or was lost, unless that is more than REFUND_SECONDS before the baseline. A person's word about a submit is
 no figure of the vendor's: nothing is proven after one, until there is a new baseline. A charge could come late: so the
 balance is read twice, `budget.settle_seconds` after the last submit or task ended and a third of that, and both readings must agree. What remains
 to be believed is in docs/money.md.
 
-What the vendor says that a task took beats the list price (`consumed`). Where it took nothing, no balance tells whether a
+What the vendor says that a task took beats the list price (`consumed`). Where it took nothing, no balance says whether a
 submit was accepted: nothing is proven while the newest known task cost nothing.
 
 A baseline is of one account, and *settled*: read so long after the newest submit that its charge must be in it. One that is not shows
@@ -42,7 +42,7 @@ from rodin_watchd.core.wording import in_credits
 from rodin_watchd.model import Job, State, Transition
 
 SETTLE_SECONDS: Final = 60.0
-"""So long the vendor may take to book a charge, if the configuration says nothing else."""
+"""How long the vendor may take to book a charge, if the configuration says nothing else."""
 
 GLANCE_AFTER_SECONDS: Final = (0.2, 1.0)
 """When the balance is read first after a refusal with a code that the vendor documents: nothing was charged, by its own word.
@@ -163,7 +163,7 @@ class Proof:
 
 
 def shows_parts(balance: Decimal) -> bool:
-    """Tell whether a balance is no whole number: then the vendor does not round."""
+    """Return whether a balance is no whole number: then the vendor does not round."""
     return balance % 1 != 0
 
 
@@ -173,7 +173,7 @@ _UNSETTLED: Final = "submits shortly before that may have been charged meanwhile
 def judged(baseline: Baseline, since: Since, readings: Sequence[Decimal], *, exact: bool, doubt: str = "") -> Proof:
     """Decide what two readings (credits) prove about all unknown submits since the baseline.
 
-    `exact` tells whether the account has ever shown a part of a credit, `doubt` why it shows nothing to be free (`core.balance`).
+    `exact` says whether the account has ever shown a part of a credit, `doubt` why it shows nothing to be free (`core.balance`).
     """
     rounded = "" if _is_exact(baseline, readings, exact=exact) else "so far it showed only whole credits"
     if reason := _proves_nothing(since, readings) or rounded:
@@ -321,7 +321,7 @@ class Inquiry:
     traffic: Traffic = NO_TRAFFIC  # when nothing of ours was found open first
 
     def lasting(self, after_seconds: tuple[float, ...]) -> Inquiry:
-        """Read so long after nothing of ours is open any more; with other times the readings begin anew."""
+        """Read so long after nothing of ours is open any more; with other times the readings begin again."""
         same = after_seconds == self.after_seconds
         return self if same else replace(self, after_seconds=after_seconds, readings=())
 
@@ -355,9 +355,9 @@ class Inquiry:
         return self.after_seconds == GLANCE_AFTER_SECONDS
 
     def may_be_put_off(self, now: float, settle_seconds: float) -> bool:
-        """Tell whether submits of others may still begin that nothing is looked into about."""
+        """Return whether submits of others may still begin that nothing is looked into about."""
         return now - self.began_at <= PASS_TIMES * settle_seconds
 
     def is_overdue(self, now: float, settle_seconds: float) -> bool:
-        """Tell whether submits have been held back for too long."""
+        """Return whether submits have been held back for too long."""
         return now - self.began_at > LONGEST_TIMES * settle_seconds

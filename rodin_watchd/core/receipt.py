@@ -26,7 +26,7 @@ NO_PREVIEW = (
 
 
 def is_preview(name: str) -> bool:
-    """Tell whether a result is the picture of the model, by its name (API contract, Download Results)."""
+    """Return whether a result is the picture of the model, by its name (API contract, Download Results)."""
     return name.lower().endswith("preview.webp")
 
 
@@ -58,7 +58,7 @@ def _notes(job: Job) -> list[str]:
 
 
 def report_toml(job: Job, version: str, now: float, notes: tuple[str, ...] = (), *, text: str = "") -> str:
-    """Return the text of `report.toml`: the failure for programs. `text` is that of the `REPORT.txt` beside it."""
+    """Return the text of `report.toml`: the failure for programs. `text` is that of the `REPORT.txt` next to it."""
     problem = _problem(job)
     found = _facts_of(job, version, now)
     found["job"]["cost_is_certain"] = is_cost_certain(job)
@@ -74,12 +74,12 @@ def report_toml(job: Job, version: str, now: float, notes: tuple[str, ...] = (),
 
 
 def sealed(text: str) -> str:
-    """Return the text of a receipt or report with a last table that tells its digest: so it is known whether anybody edited it."""
+    """Return the text of a receipt or report with a last table that holds its digest: so it is known whether anybody edited it."""
     return f"{text}{_SEAL}{hashlib.sha256(text.encode()).hexdigest()}{_SEAL_END}"
 
 
 def is_as_written(data: bytes) -> bool:
-    """Tell whether these are the bytes of a receipt or report that nobody has changed since; never raises."""
+    """Return whether these are the bytes of a receipt or report that nobody has changed since; never raises."""
     text, seal, found = data.rpartition(_SEAL.encode())
     return bool(seal) and found == f"{hashlib.sha256(text).hexdigest()}{_SEAL_END}".encode()
 
@@ -109,7 +109,7 @@ def _facts_of(job: Job, version: str, now: float) -> dict[str, Any]:
 
 
 def is_ours(data: bytes) -> bool:
-    """Tell whether a file is a receipt or a report of this service; never raises, whatever the bytes are."""
+    """Return whether a file is a receipt or a report of this service; never raises, whatever the bytes are."""
     try:
         software = tomllib.loads(data.decode())["job"]["software"]
     except (ValueError, KeyError, TypeError, RecursionError):

@@ -28,22 +28,22 @@ from rodin_watchd.errors import ChargedRefusalError, RefusedOftenError
 from rodin_watchd.model import Job, State, Transition
 
 MOST_FOR_A_SET: Final = 2
-"""So many refused submits of one content may be unclear, over all jobs, retries and repeated drops."""
+"""How many refused submits of one content may be unclear, over all jobs, retries and repeated drops."""
 
 MOST_IN_A_ROW: Final = 6
-"""So many refused submits of the account may be unclear since the newest one that was accepted."""
+"""How many refused submits of the account may be unclear since the newest one that was accepted."""
 
 MOST_PASSED: Final = 3
-"""So many refused submits that look free at the first glance may wait for their verdict while others are sent."""
+"""How many refused submits that look free at the first glance may wait for their verdict while others are sent."""
 
 MOST_TRIES: Final = 4
-"""So many submits of one content that could have been charged may be without success, whatever the balance shows."""
+"""How many submits of one content that could have been charged may fail, whatever the balance shows."""
 
 MOST_DOCUMENTED: Final = 12
 """The same, where the newest was refused by a documented code and shown to be free."""
 
 MOST_TRIES_IN_A_ROW: Final = 24
-"""So many such submits of the account may be without success since one was accepted, or a person has looked."""
+"""How many such submits of the account may fail since one was accepted, or a person has looked."""
 
 BESIDE: Final = "sent-beside-the-newest-charge"
 """The journal's key of the purchases whose submits were under way when the newest one was charged: they are answered after that."""
@@ -181,7 +181,7 @@ def outcomes(refusals: Iterable[Refusal], proof: Proof) -> list[Settled]:
 
 
 def is_charged_refusal(job: Job) -> bool:
-    """Tell whether a job is held because the vendor charged and refused it."""
+    """Return whether a job is held because the vendor charged and refused it."""
     return job.state is State.HELD and job.problem is not None and job.problem.code == ChargedRefusalError.code
 
 
@@ -200,7 +200,7 @@ def why_stopped(in_a_row: InARow, jobs: Iterable[Job]) -> str:
 
 
 def awaits_word(job: Job) -> bool:
-    """Tell whether a person is asked about a job's refusals: their decision settles the purchases that are `refused`."""
+    """Return whether a person is asked about a job's refusals: their decision settles the purchases that are `refused`."""
     codes = (RefusedOftenError.code, ChargedRefusalError.code)
     return job.state is State.HELD and job.problem is not None and job.problem.code in codes
 

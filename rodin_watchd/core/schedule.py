@@ -65,7 +65,7 @@ def poll_delay_seconds(
     A call after x seconds finds the task done with probability P(x), and then comes x/2 late on average; so the call
     that is worth making is the first one for which x * P(x) reaches what it is worth (`CALL_WORTH`). `history` holds the durations
     (submit to Done, seconds) of finished tasks of the same kind, `usual` what half of all need, and P follows from them: calls are rare while no known
-    task was ever done, close when most were, and ever rarer for a task that has outlived them all. The result lies
+    task was ever done, close when most were, and ever rarer for a task that has outlived them all. The result is
     within `shortest` and `longest`, spread included.
     """
     running = _weight_running(history, elapsed_seconds, usual)
@@ -102,7 +102,7 @@ KEPT_SECONDS = 7 * DAY_SECONDS
 """How long the vendor keeps results."""
 
 ALARM_SECONDS = DAY_SECONDS
-"""How long before their end people are told."""
+"""How long before their end people are notified."""
 
 URGENCY = 2_000
 """A wait is at most this part of the time that is left: five minutes with a week to go, two seconds in the last hour."""
@@ -135,12 +135,12 @@ def turn(job: Job, *, probing: bool) -> tuple[float, float]:
 
 
 def is_alarming(job: Job, now: float) -> bool:
-    """Tell whether the end of a job's results is less than a day away, or past."""
+    """Return whether the end of a job's results is less than a day away, or past."""
     until = kept_until(job)
     return until is not None and now >= until - ALARM_SECONDS
 
 
-# ---- What people are told when a result that was paid for may be lost at the vendor. Pure ---------------------------
+# ---- What people read when a result that was paid for may be lost at the vendor. Pure -----------------------
 
 
 ALARM = "alarm"

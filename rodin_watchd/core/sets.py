@@ -76,7 +76,7 @@ READY = Judgement(Readiness.READY)
 
 
 def is_settled(sighting: Sighting, now: float, rules: Rules) -> bool:
-    """Tell whether nobody writes the file any more, as far as can be seen from outside."""
+    """Return whether nobody writes the file any more, as far as can be seen from outside."""
     return sighting.closed or now - sighting.since >= rules.quiet_seconds
 
 

@@ -160,11 +160,11 @@ class Misread:
         return cls(problem, match_key("\n".join(dict.fromkeys(spelled))), kind=str(kind) if kind in KINDS else "")
 
     def mentions(self, name: str) -> bool:
-        """Tell whether a file of this name is named in it, by an artist's eye."""
+        """Return whether a file of this name is named in it, by an artist's eye."""
         return match_key(name) in self.text
 
     def mentions_path(self, path: str) -> bool:
-        """Tell whether the last steps of a path in it are these, by an artist's eye."""
+        """Return whether the last steps of a path in it are these, by an artist's eye."""
         key = match_key(path)
         return key in self.text and any(f"{before}{key}" in self.text for before in _BEFORE_STEPS)
 
@@ -202,9 +202,9 @@ def _with_plain_paths(text: str) -> str:
 
 
 def read_sidecar(data: bytes, where: str, known_plugins: frozenset[str] = frozenset(), *, folder: str = "") -> Sidecar:
-    """Understand the content of a sidecar that lies in `folder` below the inbox.
+    """Understand the content of a sidecar that is in `folder` below the inbox.
 
-    `where` names it for people, `known_plugins` are those installed. Raises SidecarError, which tells every mistake on a
+    `where` names it for people, `known_plugins` are those installed. Raises SidecarError, which names every mistake on a
     line of its own, and nothing else, whatever the bytes are.
     """
     return _read(data, where, known_plugins, Sidecar, folder)
@@ -304,7 +304,7 @@ def _reference_problems(document: Document, folder: str) -> Iterator[TextProblem
     named += [("images", one) for one in (several if isinstance(several, list) else ())]
     for key, reference in named:
         if not isinstance(reference, str) or not reference:
-            continue  # told by the model's own check
+            continue  # reported by the model's own check
         try:
             resolve_member(reference, folder)
         except SidecarError as error:

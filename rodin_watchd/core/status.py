@@ -1,4 +1,4 @@
-"""STATUS.txt: one page, in the shared folder itself, that tells whoever dropped a set where it is.
+"""STATUS.txt: one page, in the shared folder itself, that shows whoever dropped a set where it is.
 
 The page is a value first (`Page`), so that the command line shows the same facts, and it holds no running clock: it
 changes only when there is something new to read.
@@ -25,7 +25,7 @@ PAGE = "page"
 """The journal's key of the page: the daemon leaves it there, the command line shows it."""
 
 MOST_LINES = 40
-"""So many entries of one kind are listed; the rest is counted."""
+"""How many entries of one kind are listed; the rest is counted."""
 
 _LONGEST_TEXT = 500
 _OPENING = "rodin_watchd: drop a model and an image of the same name into inbox/.\n"
@@ -154,7 +154,7 @@ def signed(text: str) -> str:
 
 
 def is_page(data: bytes) -> bool:
-    """Tell whether these are the bytes of a page of ours that nobody has changed since, or none at all; never raises.
+    """Return whether these are the bytes of a page of ours that nobody has changed since, or none at all; never raises.
 
     A page of an earlier version, which is not signed, is known by its first line.
     """

@@ -32,7 +32,7 @@ LIMIT_BYTES: Final = 65_536
 """The largest text that is read: 64 KiB."""
 
 MOST_PROBLEMS: Final = 50
-"""How many mistakes of one kind are told one by one."""
+"""How many mistakes of one kind are named one by one."""
 
 _DEEPEST: Final = 16
 _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
@@ -105,7 +105,7 @@ class Document:
 def parse(text: bytes, where: str) -> Document:
     """Parse UTF-8 TOML of at most `LIMIT_BYTES`, with or without a byte order mark; never raises on any bytes.
 
-    `where` names the file in reports. TOML itself is read up to its first mistake, so at most one problem is told.
+    `where` names the file in reports. TOML itself is read up to its first mistake, so at most one problem is named.
     """
     if len(text) > LIMIT_BYTES:
         return _failed(where, None, f"the file is larger than {LIMIT_BYTES:,} bytes")
@@ -237,7 +237,7 @@ def explain_validation_error(
     model: type[BaseModel],
     refused: Mapping[str, str] = MappingProxyType({}),
 ) -> list[TextProblem]:
-    """Tell every mistake that pydantic found in a document's values, each key once (of very many, the first ones).
+    """Report every mistake that pydantic found in a document's values, each key once (of very many, the first ones).
 
     `model` is what the values were checked against. `refused` gives a reason of its own for some unknown keys, which
     are named in lower case with `_`. Values of unknown keys are not repeated: they may be secrets.
@@ -267,7 +267,7 @@ def _explained(detail: ErrorDetails, schema: Node, refused: Mapping[str, str]) -
 
 
 def _is_no_table(detail: ErrorDetails, schema: Node) -> bool:
-    """Tell whether an unknown key stands where only tables may have names of their own."""
+    """Return whether an unknown key stands where only tables may have names of their own."""
     known = node_at(schema, detail["loc"][:-1])[1].get("properties", {})
     return detail["type"] == "model_type" and detail["loc"][-1] not in known
 

@@ -33,7 +33,7 @@ def cost(job: Job) -> str:
 
 
 def _perhaps(job: Job) -> str:
-    """Say what a job may have cost beside that."""
+    """Say what a job may have cost besides that."""
     doubts = []
     if _is_lost(job):
         doubts.append(f"{in_credits(job.price)} more if the last submit was accepted")
@@ -47,7 +47,7 @@ def _perhaps(job: Job) -> str:
 
 
 def is_cost_certain(job: Job) -> bool:
-    """Tell whether it is known what a job cost."""
+    """Return whether it is known what a job cost."""
     return not (_is_lost(job) or job.refused)
 
 

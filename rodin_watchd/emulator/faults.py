@@ -82,12 +82,12 @@ class EmulatedFault:
         return KINDS[self.name]
 
     def strikes(self, turn: int) -> bool:
-        """Tell whether it strikes the call with this number, counted from 1."""
+        """Return whether it strikes the call with this number, counted from 1."""
         return turn >= self.first and (self.times is None or turn < self.first + self.times)
 
 
 class FaultPlan:
-    """Counts the calls of each site and tells which faults strike. `strike` is for the event loop's thread alone."""
+    """Counts the calls of each site and says which faults strike. `strike` is for the event loop's thread alone."""
 
     def __init__(self, faults: tuple[EmulatedFault, ...], struck: Counter[str]) -> None:
         self._faults = faults
@@ -95,7 +95,7 @@ class FaultPlan:
         self._turns: Counter[Site] = Counter()
 
     def replace(self, faults: tuple[EmulatedFault, ...]) -> None:
-        """Take other faults from the next call on, and count the calls anew. Any thread."""
+        """Take other faults from the next call on, and count the calls again. Any thread."""
         self._faults, self._turns = (), Counter()  # a call that comes just now is counted, and struck by none
         self._faults = faults
 

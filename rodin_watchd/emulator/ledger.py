@@ -30,7 +30,7 @@ class Charge:
 
     @property
     def bought(self) -> tuple[str | None, str, tuple[tuple[str, str], ...]]:
-        """Tell what was bought: two charges with the same are one set paid twice."""
+        """Return what was bought: two charges with the same are one set paid twice."""
         return self.model_sha256, self.image_sha256, tuple(sorted(self.options.items()))
 
 
@@ -103,7 +103,7 @@ class Ledger:
             self.charge(task_uuid, order, now, price)
 
     def snapshot(self, outcome_of: Callable[[str], str]) -> LedgerSnapshot:
-        """Give the ledger as it stands; `outcome_of` tells the status word of a task."""
+        """Give the ledger as it stands; `outcome_of` gives the status word of a task."""
         charges = list(self.charges)
         return LedgerSnapshot(
             balance=str(self.balance),

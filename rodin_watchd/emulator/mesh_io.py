@@ -33,7 +33,7 @@ NOT_DECODED = ("KHR_draco_mesh_compression", "EXT_meshopt_compression")
 
 
 def model_format(data: bytes) -> str:
-    """Tell by its content what a model is: `glb`, `obj`, `ply`, `stl` or `usdz`.
+    """Return what a model is by its content: `glb`, `obj`, `ply`, `stl` or `usdz`.
 
     Raises ValueError with a sentence for people when it is nothing that the emulator reads.
     """
@@ -198,7 +198,7 @@ class EmulatedFile:
 
 
 def model_files(mesh: TexturedMesh, geometry_file_format: str) -> tuple[EmulatedFile, ...]:
-    """Give the model in the format, with the files beside it where the format keeps its texture outside."""
+    """Give the model in the format, with the files next to it where the format keeps its texture outside."""
     return WRITERS[geometry_file_format](mesh)
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rodin_watchd.emulator.texture import TexturedMesh
 
 MOST_PICTURES: Final = 256
-"""So many previews, of some ten kilobytes each, are kept."""
+"""The number of previews that are kept, of some ten kilobytes each."""
 
 _PICTURES: dict[tuple[str | None, ...], bytes] = {}
 
@@ -103,7 +103,7 @@ class EmulatedJob:
     end: str = "Done"
 
     def status(self, now: float, work: Work) -> str:
-        """Tell its status word. It is never Done before the real work is."""
+        """Return its status word. It is never Done before the real work is."""
         if now < self.waiting_until:
             return "Waiting"
         if now < self.generating_until or not work.done():

@@ -35,7 +35,7 @@ class Mesh:
 class TexturedMesh:
     """Unwelded triangles: three rows of `positions`, `normals` (unit length) and `uvs` for each face.
 
-    `uvs` lie in 0..1 with v counted downwards from the top of the image (glTF 2.0, section 3.8.3). `image` is RGB.
+    `uvs` are in 0..1 with v counted downwards from the top of the image (glTF 2.0, section 3.8.3). `image` is RGB.
     """
 
     positions: NDArray[np.float32]

@@ -1,8 +1,8 @@
-"""The hooks: what a plugin can do, and when it is called. Specifications, and nothing else.
+"""The hooks of plugins: what each one may do, when it is called, and what an exception costs.
 
-What holds for all of them. A hook runs in a process of the plugin's own, never in the daemon's: no API key, no open
-journal, a limit of time and memory. It may raise; what that costs is said at each hook. A plugin names the arguments
-that it wants and leaves out the others. `settings` is what the configuration (and, for a job's hooks, the set's TOML
+These rules hold for all hooks. A hook runs in a process of the plugin's own, never in the daemon's: no API key, no open
+journal, a limit of time and memory. It may raise: each hook says what that costs. A plugin declares only the
+arguments that it needs. `settings` is what the configuration (and, for a job's hooks, the set's TOML
 file) says under `[plugins.NAME]`, as an instance of the plugin's own `Settings` model if it has one. Several plugins on
 one hook are called one after the other, by their `order` and then their name.
 """
@@ -22,10 +22,10 @@ hookspec = pluggy.HookspecMarker("rodin_watchd")
 
 @hookspec
 def rodin_configure(settings: Settings) -> None:
-    """Get ready: called once in each new process of the plugin, before any other hook, and by `plugins check`.
+    """Prepare the plugin: called once in each new process of it, before any other hook, and by `plugins check`.
 
-    For checks and for work that later calls share (a connection, a program's version). Raise, and the plugin cannot be
-    used: the service says so at its start. May be repeated: processes end and are made anew.
+    For checks, and for work that later calls share (a connection, a program's version). If it raises, the plugin cannot
+    be used, and the service reports that at its start. It is called again whenever a process of the plugin is replaced.
     """
 
 
@@ -33,8 +33,8 @@ def rodin_configure(settings: Settings) -> None:
 def rodin_accept(fileset: FileSet, directory: Path, settings: Settings) -> str | None:
     """Refuse a set before anything is sent or paid: return the reason in words, or None to let it pass.
 
-    `directory` holds a copy of the set's files. Called when the set was taken and its files were found whole. Raise,
-    and it is tried again later; nothing is sent meanwhile. Repeated only if its answer was not recorded.
+    `directory` holds a copy of the set's files. Called when the set was taken and its files were found whole. If it
+    raises, it is called again later, and nothing is sent until it answers. Repeated only if its answer was not recorded.
     """
 
 
@@ -47,10 +47,10 @@ def rodin_options(
 ) -> Mapping[str, OptionValue] | None:
     """Change what is asked of the vendor: return the options to set over these, or None.
 
-    Called after `rodin_accept` and before the options are frozen; they become part of the set's fingerprint, so answer
-    the same for the same set. `options` are as the plugins before left them; `directory` holds a copy of the set's files.
-    The names and values are the vendor's, and checked like a sidecar's: an unknown one fails the set. Raise, and it is
-    tried again later; nothing is sent meanwhile. Repeated only if its answer was not recorded.
+    Called after `rodin_accept` and before the options are frozen; they become part of the set's fingerprint, by
+    which a set that was paid before is recognised. So answer the same for the same set. `options` are as the plugins before left them; `directory` holds a copy of the set's files.
+    The names and values are the vendor's, and checked like a sidecar's: an unknown one fails the set. If it raises, it
+    is called again later, and nothing is sent until it answers. Repeated only if its answer was not recorded.
     """
 
 
@@ -58,27 +58,27 @@ def rodin_options(
 def rodin_process(job: Job, directory: Path, settings: Settings) -> Mapping[str, Any] | None:
     """Add, change or remove result files before they are published.
 
-    `directory` is a working copy of this plugin's own of the result as the plugins before left it; it becomes the result
-    when the hook returns, and is thrown away when it raises, hangs or crashes. Return facts for the receipt (text,
+    `directory` is a working copy of the result as the plugins before left it, for this plugin alone; it becomes the result
+    when the hook returns, and is removed when the hook raises, hangs or crashes, so a half-made change is never published. Return facts for the receipt (text,
     numbers, booleans, lists and tables of them, under `[plugins.NAME]` there), or None. A failing call is repeated; after the
     last one the result is delivered without this plugin's work, which the receipt says, or, with `required = true` in
-    the plugin's table, the job fails with its downloaded results beside the report. Repeated if the service
+    the plugin's table, the job fails with its downloaded results next to the report. Repeated if the service
     was killed meanwhile.
     """
 
 
 @hookspec
 def rodin_delivered(job: Job, directory: Path, event: Event, settings: Settings) -> None:
-    """Tell people that a result is in the outbox. `directory` is its folder there: read, do not change.
+    """Notify people that a result is in the outbox. `directory` is its folder there: read, do not change.
 
-    Called at least once for each plugin; `event.id` tells repetitions. Raise, and it is repeated, with growing waits;
-    the job goes on whatever happens.
+    Called at least once for each plugin: a call whose end was not recorded is repeated, with the same `event.id`. If it
+    raises, it is repeated with growing waits; the job goes on whatever happens.
     """
 
 
 @hookspec
 def rodin_failed(job: Job, directory: Path, event: Event, settings: Settings) -> None:
-    """Tell people that a set failed. `directory` is its folder in `failed/`; `job.problem` says why.
+    """Notify people that a set failed. `directory` is its folder in `failed/`; `job.problem` says why.
 
     Repeated as `rodin_delivered` is.
     """
@@ -86,7 +86,7 @@ def rodin_failed(job: Job, directory: Path, event: Event, settings: Settings) ->
 
 @hookspec
 def rodin_held(job: Job, event: Event, settings: Settings) -> None:
-    """Tell people that a job waits for their decision (`rodin-watchd resolve`): it may have been paid for.
+    """Notify people that a job waits for their decision (`rodin-watchd resolve`): it may have been paid for.
 
     Repeated as `rodin_delivered` is.
     """
@@ -94,7 +94,7 @@ def rodin_held(job: Job, event: Event, settings: Settings) -> None:
 
 @hookspec
 def rodin_waiting(waiting: Waiting, event: Event, settings: Settings) -> None:
-    """Tell people that a set in the inbox has lacked a file for longer than `intake.pair_minutes`.
+    """Notify people that a set in the inbox has lacked a file for longer than `intake.pair_minutes`.
 
     Once for each set and each state of its files. Repeated as `rodin_delivered` is.
     """
@@ -102,8 +102,8 @@ def rodin_waiting(waiting: Waiting, event: Event, settings: Settings) -> None:
 
 @hookspec
 def rodin_service(event: Event, settings: Settings) -> None:
-    """Tell people about the service: paused, resumed, low balance, an alarm, a plugin that was set aside.
+    """Notify people about the service: paused, resumed, low balance, an alarm, a plugin that was set aside.
 
-    `event.kind`, `event.subject` (what it is about) and `event.code` (of the error that it tells of) are stable machine
+    `event.kind`, `event.subject` (what it is about) and `event.code` (of the error that it is about) are stable machine
     words, `event.message` is a sentence for people. Repeated as `rodin_delivered` is.
     """

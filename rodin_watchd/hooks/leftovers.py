@@ -14,7 +14,7 @@ from typing import Final
 
 _PROC: Final = Path("/proc")
 _ROUNDS: Final = 20
-"""So often the process table is read again for processes that were started while it was read."""
+"""How often the process table is read again for processes that were started while it was read."""
 
 
 def end_below(pid: int, besides: int = 0) -> None:

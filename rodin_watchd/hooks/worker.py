@@ -67,7 +67,7 @@ class Plugin:
         self._source = source
         try:
             self._module = _imported(name, source)
-        except BaseException as error:  # noqa: BLE001 - whatever a stranger's code raises is told, not passed on
+        except BaseException as error:  # noqa: BLE001 - whatever a stranger's code raises is reported, not passed on
             raise bad(error, source) from None
         self._manager = pluggy.PluginManager("rodin_watchd")
         self._manager.add_hookspecs(hookspecs)
@@ -106,7 +106,7 @@ class Plugin:
     def settings(self, table: Mapping[str, Any], own: Mapping[str, Any]) -> Any:  # noqa: ANN401 - the plugin's own type
         """Understand the plugin's table, with what a set says (`own`) over it, as far as the plugin lets sets decide.
 
-        Raises BadPluginError, which tells every mistake on a line of its own.
+        Raises BadPluginError, which names every mistake on a line of its own.
         """
         if forbidden := sorted(own.keys() - self._for_sets):
             allowed = f"only {', '.join(sorted(self._for_sets))}" if self._for_sets else "none of its keys"
@@ -350,7 +350,7 @@ def _failure(number: int, error: BadPluginError) -> bytes:
 
 
 def _has_children() -> bool:
-    """Tell whether processes that the plugin started still run, wherever they went (they come back to the subreaper)."""
+    """Return whether processes that the plugin started still run, wherever they went (they come back to the subreaper)."""
     while True:
         try:
             pid, _ = os.waitpid(-1, os.WNOHANG)

@@ -74,7 +74,7 @@ class Admission:
         return replace(view, ready=tuple(r for r in view.ready if id(r) not in kept)), tuple(barred)
 
     def still_admits(self, chosen: Iterable[ReadySet]) -> bool:
-        """Tell whether these sets, which were admitted before, may be claimed now: nothing else was spent meanwhile."""
+        """Return whether these sets, which were admitted before, may be claimed now: nothing else was spent meanwhile."""
         left = self._budget.allowance
         return not left.caps.any or not any(self._why_late(left, ready) for ready in chosen)
 
@@ -82,7 +82,7 @@ class Admission:
         return left.why_not(ready.candidate.folder, wanted(ready, self._defaults))
 
     def _look(self, view: View, monotonic: float, *, idle: bool) -> None:
-        """Note what came; tell once when sets begin to be held. Without a limit nothing is, nor stays, held."""
+        """Note what came; say once when sets begin to be held. Without a limit nothing is, nor stays, held."""
         limit = self._limit
         if limit is None and self._gate == Gate():
             return

@@ -40,7 +40,7 @@ def _ignore(_plugin: str) -> None:
 class PluginStart:
     """How the plugins are started."""
 
-    first: bool = True  # no others run beside them: what is left of earlier ones is removed
+    first: bool = True  # no others run next to them: what is left of earlier ones is removed
     safe_mode: bool = False  # none is
     on_load: Callable[[str], None] = _ignore  # gets each plugin's name before it is loaded, which may take a minute
 

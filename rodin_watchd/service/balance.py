@@ -251,7 +251,7 @@ class Prover:
         return [] if due_at is None else [max(due_at, self._not_before) - self._monotonic()]
 
     def is_due(self) -> bool:
-        """Tell whether the inquiry wants a reading now."""
+        """Return whether the inquiry wants a reading now."""
         return any(seconds <= 0 for seconds in self.next_due_seconds())
 
     def asked_for(self) -> float | None:
@@ -387,7 +387,7 @@ class Prover:
         """Return why the baseline is to be dropped for good, and what was shown to be free with it; "" if it is not.
 
         It is about another account, or about times in which others may have spent. Or a task is disputed: whose charge is
-        whose is not known then, so that no sum tells. Or it was dropped elsewhere, with a copied or restored journal.
+        whose is not known then, so that no sum shows it. Or it was dropped elsewhere, with a copied or restored journal.
 
         Durable, before anything is bought: whoever goes back to that account later has bought elsewhere meanwhile.
         """
@@ -403,7 +403,7 @@ class Prover:
         return ""
 
     def _look_for_held(self) -> None:
-        """Begin an inquiry if the balance can tell about any held job; end one that no held job needs any more."""
+        """Begin an inquiry if the balance knows about any held job; end one that no held job needs any more."""
         held = frozenset(job.id for job in self._job_store.jobs.values() if job.state is State.HELD)
         if held == self._held or self._baseline is None:
             return
@@ -414,7 +414,7 @@ class Prover:
             self._inquiry = self._inquiry or Inquiry(self._monotonic())
         elif not undecided and self._undecided:
             self._job_store.report("inquiry-ended", "A person has decided.", self._now(), subject="balance")
-            self._inquiry = None  # begun anew, if there are refusals to look into
+            self._inquiry = None  # begun again, if there are refusals to look into
         self._held, self._undecided = held, undecided
 
     def _look_for_no_held(self) -> None:
@@ -428,7 +428,7 @@ class Prover:
         if self._undecided:
             message = "Others may spend from the account now, so the balance proves nothing about a lost answer: a person decides."
             self._job_store.report("inquiry-ended", message, self._now(), subject="balance")
-            self._inquiry = None  # begun anew, if there are refusals to look into
+            self._inquiry = None  # begun again, if there are refusals to look into
         self._held, self._undecided = frozenset(), False
 
     def _look_for_refused(self) -> None:
@@ -605,7 +605,7 @@ class AccountBalance:
     # ---- whether submits wait, and for what -------------------------------------------------------------------------
 
     def holds_submits(self, pauses: Pauses) -> bool:
-        """Tell whether no submit may begin until the balance was asked for."""
+        """Return whether no submit may begin until the balance was asked for."""
         return self._prover.holds_submits or self._is_unsure() or self.is_empty or bool(self._to_ask_about(pauses))
 
     def _left(self) -> Decimal | None:
@@ -670,7 +670,7 @@ class AccountBalance:
         return self._prover.next_due_seconds()
 
     def wants_balance(self, pauses: Pauses, *, submits: bool) -> bool:
-        """Tell whether the balance is to be asked for now. `submits`: whether money may be spent."""
+        """Return whether the balance is to be asked for now. `submits`: whether money may be spent."""
         api = pauses.get(Lane.API)
         if self._question or (api and not is_over(api, self._now())):
             return False
@@ -681,12 +681,12 @@ class AccountBalance:
         return first or self._prover.is_due() or probe or self._is_outdated()
 
     def _probes(self, pauses: Pauses, *, to_send: bool) -> bool:
-        """Tell whether submits wait for a free call that works; one that the account's owner has to end is told in any case."""
+        """Return whether submits wait for a free call that works; one that the account's owner has to end is reported in any case."""
         unpaid = account_pauses(pauses)
         return any(to_send or pause in unpaid for pause in self._to_ask_about(pauses))
 
     def _is_unsure(self) -> bool:
-        """Tell whether the balance has to be asked for before a submit; a proof starts from a fresh one, if it can."""
+        """Return whether the balance has to be asked for before a submit; a proof starts from a fresh one, if it can."""
         is_fresh = self._monotonic() - self._asked_at < FRESH_SECONDS
         return not self._asked_once or (self._prover.may_start and not is_fresh)
 
@@ -694,7 +694,7 @@ class AccountBalance:
         return to_ask_about(pauses, self._cleared, self._now())
 
     def _is_outdated(self) -> bool:
-        """Tell whether somebody watches the balance, and it has changed or may have."""
+        """Return whether somebody watches the balance, and it has changed or may have."""
         if self._low_limit is None or self._prover.inquires:
             return False
         is_low = self._known is not None and self._known.low

@@ -23,7 +23,7 @@ from rodin_watchd.service.jobs import JobStore
 log = logging.getLogger("rodin_watchd")
 
 Repeat: TypeAlias = Callable[[Job, str], str]
-"""Has plugins told once more what became of a job, all or one; returns words, or raises CommandRefusedError."""
+"""Repeats the calls of plugins about what became of a job, of all plugins or one; returns words, or raises CommandRefusedError."""
 
 Decide: TypeAlias = Callable[[Job, Mapping[str, Any], float], Transition]
 
@@ -64,7 +64,7 @@ PAUSE, RESUME = "pause", "resume"
 """Commands that concern the service: whether sets are taken and submitted."""
 
 RERUN = "rerun"
-"""Has plugins told once more what became of a job."""
+"""Repeats the calls of plugins about what became of a job."""
 
 ACCEPT = "accept"
 """Says that a person knows what is missing in the journal."""
@@ -89,7 +89,7 @@ class Commands:
     """Carries out what people left in the journal. The main thread's alone.
 
     A command is judged when it is seen first, by what the person saw who gave it; only `cancel` may then wait for the job's
-    step to end, and is judged once more. `paused` tells whether a person has paused the service, also in a run before;
+    step to end, and is judged once more. `paused` says whether a person has paused the service, also in a run before;
     `awaited` holds the ids of the jobs that a `cancel` waits for; `approvals` counts what was approved in this run.
     """
 
@@ -221,7 +221,7 @@ class Commands:
             raise CommandRefusedError(message, advice=f"{report}, then drop the set into the inbox again.")
 
     def _refuse_costly(self, job: Job, wanted: Job) -> None:
-        """Raise CommandRefusedError for a retry that submits anew what may have been charged before, unless it may cost again.
+        """Raise CommandRefusedError for a retry that submits again what may have been charged before, unless it may cost again.
 
         The job itself may have bought it, or the vendor has refused the content too often.
         """

@@ -1,7 +1,7 @@
 """The daemon: one loop in one thread that decides and commits; workers do the rest.
 
 One tick: take what the workers did, decide, commit job and event in one transaction; take people's commands; look at
-the inbox when something woke us or it is time, commit claims; hand due steps to the pool; tell. Between ticks the loop
+the inbox when something woke us or it is time, commit claims; hand due steps to the pool; show how the service is. Between ticks the loop
 sleeps until a file event, a worker's outcome or the next due time. Only this thread writes the journal.
 """
 
@@ -86,7 +86,7 @@ class Daemon:
         self.pulse.beat(self._display.headline, looked=self.parts.reception.looks > 0)
 
     def _stand_still(self, problem: Problem) -> None:
-        """Tell once that nothing moves, and why; another cause is told anew."""
+        """Say once that nothing moves, and why; another cause is reported again."""
         if self._problem is None or self._problem.code != problem.code:
             self.parts.job_store.report(
                 "paused", problem.message, self._clock.now(), subject="everything", code=problem.code
@@ -94,7 +94,7 @@ class Daemon:
         self._problem = problem
 
     def _go_on(self) -> None:
-        """Tell that what kept everything still is over."""
+        """Report that what kept everything still is over."""
         if over := self._problem:
             self.parts.job_store.report(
                 "resumed", f"{over.message} This has ended.", self._clock.now(), subject="everything", code=over.code
@@ -265,7 +265,7 @@ class Daemon:
     # ---- idleness ---------------------------------------------------------------------------------------------------
 
     def is_idle(self) -> bool:
-        """Tell whether nothing settles, is claimed or moves; or only a person can make it move."""
+        """Return whether nothing settles, is claimed or moves; or only a person can make it move."""
         parts = self.parts
         if parts.pool.busy or self._problem or not (parts.reception.is_settled and parts.notifier.is_idle):
             return False
@@ -273,7 +273,7 @@ class Daemon:
         return not (moving and not self._stands_still()) and not parts.dispatcher.can_move(submits=self._spends)
 
     def needs_person(self) -> bool:
-        """Tell whether the service, or a set, stands still until somebody acts: pays, corrects the key, resumes, approves.
+        """Return whether the service, or a set, stands still until somebody acts: pays, corrects the key, resumes, approves.
 
         A set over the budget counts: who cannot wait for another day has to raise it.
         """

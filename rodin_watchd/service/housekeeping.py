@@ -1,4 +1,4 @@
-"""Housekeeping: what is done once a day beside the work: the journal's backup, and a look for what belongs to nobody.
+"""Housekeeping: what is done once a day, besides the work: the journal's backup, and a look for what belongs to nobody.
 
 The main thread's alone, but for the copying itself, which a thread of its own does: no tick waits for it.
 """
@@ -32,7 +32,7 @@ FIRST_SECONDS = 3600.0
 """A journal without a backup gets its first so long after the first job was taken."""
 
 AGAIN_SECONDS = LONGEST_WAIT_SECONDS
-"""So long after a backup failed it is tried again."""
+"""How long after a failed backup the next one is tried."""
 
 SOON_SECONDS = 60.0
 """The same where that ends by itself soon: another program had the journal locked, or its files were just exchanged."""
@@ -75,7 +75,7 @@ class Housekeeping:
             self._copying.join(END_SECONDS)
 
     def _is_due(self) -> bool:
-        """Tell whether a day has passed; a clock that was turned back makes it due as well."""
+        """Return whether a day has passed; a clock that was turned back makes it due as well."""
         if self._clock.monotonic() < self._not_before:
             return False
         since, wait_seconds = self._made_at, DAY_SECONDS

@@ -22,7 +22,7 @@ from rodin_watchd.v1 import Waiting
 log = logging.getLogger("rodin_watchd")
 
 _MOST_AT_ONCE = 64
-"""So many owed calls are looked at in one tick."""
+"""How many owed calls are looked at in one tick."""
 
 
 class Notifier:
@@ -68,7 +68,7 @@ class Notifier:
             self._pool.hand_out_call(run, job, _place(run))
 
     def _look(self) -> None:
-        """Read anew what is owed by plugins that are not set aside, if anything changed."""
+        """Read again what is owed by plugins that are not set aside, if anything changed."""
         pairs = [(name, hook) for hook, names in self._plugins.announcer.plugins.items() for name in names]
         able = [f"{name}:{hook}" for name, hook in pairs if not self._plugins.rests(name, hook)]
         seen = (self._store.changes, able)
@@ -129,7 +129,7 @@ class Notifier:
 
 
 def _place(run: HookRun) -> str:
-    """Return where the folder lies that a hook is given, "" for none: the place at which the event left it."""
+    """Return where the folder is that a hook is given, "" for none: the place at which the event left it."""
     return str(run.arguments["job"]["place"]) if run.hook in ("rodin_delivered", "rodin_failed") else ""
 
 

@@ -1,6 +1,6 @@
 """Strays: what no live job has of work folders and claimed files, and live jobs whose files are gone.
 
-Set aside and told, never deleted.
+Set aside and reported, never deleted.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Orphans:
                 self._note(job)
 
     def _rescue(self) -> None:
-        """Bring into the work folder what a job that is not live any more had claimed beside the files of the inbox."""
+        """Bring into the work folder what a job that is not live any more had claimed next to the files of the inbox."""
         for name, claims in sorted(self.spool.claimed().items()):
             for claim in claims if name not in self.job_store.jobs else ():
                 try:

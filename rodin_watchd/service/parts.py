@@ -48,7 +48,7 @@ class Wake:
         self._event.set()
 
     def take(self) -> bool:
-        """Begin a tick: tell whether files woke us, and be ready for the next wake-up."""
+        """Begin a tick: return whether files woke us, and be ready for the next wake-up."""
         self._event.clear()
         files = self._files.is_set()
         if files:
@@ -56,19 +56,19 @@ class Wake:
         return files
 
     def wait(self, seconds: float) -> bool:
-        """Sleep until woken, for so long at most; tell whether it was."""
+        """Sleep until woken, for so long at most; return whether it was."""
         return self._event.wait(seconds)
 
 
 SPARE_WORKERS = 4
-"""Threads beside those that `api.max_in_flight` uploads may hold: a long upload never holds up a delivery."""
+"""Threads besides those that `api.max_in_flight` uploads may hold: a long upload never holds up a delivery."""
 
 
 @dataclass(frozen=True, slots=True)
 class Handover:
     """What goes from a daemon to the one that takes its place after a reload; a first daemon gets `of_start`.
 
-    Everything that decides over money is in here, in the base, or in the journal: a reload begins nothing anew that
+    Everything that decides over money is in here, in the base, or in the journal: a reload begins nothing again that
     bounds what is paid.
     """
 

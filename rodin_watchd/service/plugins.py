@@ -1,6 +1,6 @@
 """Plugins at work: calls that are made once, recorded, given up and set aside. Any thread.
 
-What a call came to is told to the main thread, which alone writes the journal, before the step that asked for it ends.
+What a call came to goes to the main thread, which alone writes the journal, before the step that asked for it ends.
 """
 
 from __future__ import annotations
@@ -101,11 +101,11 @@ class Plugins:
         self._host.check(plugin, self.settings.table(plugin).settings, table, self.settings.timeout_of(plugin))
 
     def is_recorded(self, job: Job, hook: str, plugin: str) -> bool:
-        """Tell whether the call was made before, and its answer is known."""
+        """Return whether the call was made before, and its answer is known."""
         return (event_of(job, hook), plugin) in self._answers
 
     def drop(self, job: Job, hook: str, plugin: str) -> None:
-        """Forget an answer whose effect is not there any more: the call is to be made anew."""
+        """Forget an answer whose effect is not there any more: the call is to be made again."""
         with self._lock:
             self._answers.pop((event_of(job, hook), plugin), None)
 
@@ -188,7 +188,7 @@ class Plugins:
             self._say(PluginNews("plugin-aside", plugin, words, error.code))
 
     def rests(self, plugin: str, hook: str) -> bool:
-        """Tell whether a plugin is set aside from a hook now."""
+        """Return whether a plugin is set aside from a hook now."""
         with self._lock:
             return self._breakers.get((plugin, hook), Breaker()).is_open(self._clock.monotonic())
 
@@ -243,7 +243,7 @@ def _error_text(error: PluginError) -> str:
 
 
 START_SECONDS = 60.0
-"""So long a plugin may take to be loaded: large libraries come from a cold disk."""
+"""How long a plugin may take to load: large libraries come from a cold disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,7 +287,7 @@ def _refuse_scratch(config: Config) -> None:
 
 
 def is_chosen(config: Config, plugin: FoundPlugin) -> bool:
-    """Tell whether the configuration has a plugin in use."""
+    """Return whether the configuration has a plugin in use."""
     has_table = plugin.name in config.plugins.tables
     return config.plugins.table(plugin.name).enabled and (has_table or plugin.origin is not Origin.SHIPPED)
 
@@ -315,7 +315,7 @@ def ready_plugin(config: Config, plugin: FoundPlugin) -> Ready:
 def loaded(
     config: Config, host: PluginHost, plugins: Mapping[str, FoundPlugin], loading: Callable[[str], None]
 ) -> Catalogue:
-    """Load the plugins, each told to `loading` before, and check their settings.
+    """Load the plugins, each named to `loading` before, and check their settings.
 
     Raises PluginLoadError for the first that fails, unless it is optional.
     """

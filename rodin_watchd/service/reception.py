@@ -137,7 +137,7 @@ class Reception:
         return wholly
 
     def _cannot_look(self, error: DiskError) -> None:
-        if self.problem is None and not isinstance(error, FolderGoneError):  # of that the mount keeper tells
+        if self.problem is None and not isinstance(error, FolderGoneError):  # the mount keeper reports that
             self._job_store.report("paused", str(error), self._clock.now(), subject="intake", code=error.code)
         self.problem, self.view = error.problem, View()
 

@@ -1,6 +1,6 @@
-"""Serving: a daemon, and the next one that takes its place when the configuration is read anew.
+"""Serving: a daemon, and the next one that takes its place when the configuration is read again.
 
-A reload makes everything anew but what must not be let go of: journal, locks, the steps under way, and what decides over
+A reload makes everything again but what must not be let go of: journal, locks, the steps under way, and what decides over
 money (`parts.Handover`, `opening.Base`). The repairs of a start belong to the start alone. The new daemon is
 complete before the old one is given up, so a configuration that cannot be used changes nothing; the old one works until then.
 """
@@ -35,7 +35,7 @@ from rodin_watchd.service.opening import Base, opened
 from rodin_watchd.service.parts import Handover, Wake
 from rodin_watchd.service.pool import MessageQueue
 
-# ---- Loading: the plugins of the next configuration get ready beside the loop, which goes on meanwhile --------------
+# ---- Loading: the plugins of the next configuration get ready while the loop goes on -------------
 
 
 class Loading:
@@ -130,7 +130,7 @@ class Serving:
         self.daemon.stop()
 
     def ask_reload(self) -> None:
-        """Have the configuration read anew before the next tick; or after, if one that was read is not taken yet."""
+        """Have the configuration read again before the next tick; or after, if one that was read is not taken yet."""
         self._asked = True
         self.daemon.wake()
 
@@ -148,11 +148,11 @@ class Serving:
         return self._asked or self._loading is not None
 
     def is_called(self) -> bool:
-        """Tell whether the daemon of now is to make room: for the end, or for the next part of a reload."""
+        """Return whether the daemon of now is to make room: for the end, or for the next part of a reload."""
         return self._stopping or (self._loading.is_done if self._loading else self._asked)
 
     def turn(self, read: Read, taken: Callable[[Config], None]) -> None:
-        """Do the next part of a reload: read another configuration, or take what was read; or tell why not, and go on as before."""
+        """Do the next part of a reload: read another configuration, or take what was read; or say why not, and go on as before."""
         try:
             if self._loading:
                 self._take(self._loading, taken)

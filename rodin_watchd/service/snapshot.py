@@ -147,7 +147,7 @@ class Snapshot:
 log = logging.getLogger("rodin_watchd")
 
 _LONGEST_REASON = 300
-"""So many characters of why nothing moves are in the sign of life, which has one length."""
+"""How many characters of why nothing moves are in the sign of life, which has one length."""
 
 
 _ALL_STOPS = frozenset({Standstill.JOURNAL, Standstill.STOPPING})
@@ -179,7 +179,7 @@ class Monitor:
     def _log_unmovable(self, waiting: Waiting) -> None:
         """Log which sets wait for a right that the service lacks, and when that is over, each once."""
         found = waiting.unmovable
-        unsure = self._unmovable & waiting.settling  # looked at anew, after a reload say
+        unsure = self._unmovable & waiting.settling  # looked at again, after a reload say
         for name in sorted(found.keys() - self._unmovable):
             log.warning("unmovable %s: %s", name, found[name], extra={"action": "unmovable", "set": name})
         for name in sorted(self._unmovable - found.keys() - unsure):

@@ -1,4 +1,4 @@
-"""Telling people: STATUS.txt in the shared folder, and the same page in the journal for the command line."""
+"""Informing people: STATUS.txt in the shared folder, and the same page in the journal for the command line."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class StatusWriter:
         self._in_root = _Copy("STATUS.txt", self._write_status, spool.has_status)
 
     def write(self, page: Page) -> None:
-        """Write STATUS.txt and the journal's copy, each if the page changed or another one lies there; never raises OSError."""
+        """Write STATUS.txt and the journal's copy, each if the page changed or another one is there; never raises OSError."""
         self._in_journal.write(page)
         self._in_root.write(page)
 
@@ -173,7 +173,7 @@ class Display:
             yield Reason("", Standstill.JOURNAL_GONE, problem.code, passes=True)
 
     def _troubles(self) -> Iterator[Reason]:
-        """Yield what does not succeed beside the work."""
+        """Yield what fails besides the steps of jobs."""
         parts = self._parts
         if parts.reception.trouble and Mount.INBOX not in parts.standing.mounts_keeper.away:
             yield Reason(parts.reception.trouble)

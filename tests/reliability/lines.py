@@ -108,7 +108,7 @@ class GatedLine(Line):
 
     _BLOCK_BYTES = 16 * 1024
     _HELD_BYTES = 64 * 1024
-    """So much of a request is read before the gate counts: calls are smaller, uploads are larger."""
+    """How much of a request is read before the gate counts: calls are smaller, uploads are larger."""
 
     def __init__(self, port: int) -> None:
         super().__init__(port, buffer_bytes=self._BLOCK_BYTES)

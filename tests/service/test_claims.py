@@ -30,7 +30,7 @@ def chosen(*sets: ReadySet, jobs: tuple[Job, ...] = (), room: int = 10) -> Claim
 
 
 def test_room_bounds_what_is_taken_and_the_first_go_first() -> None:
-    """So many sets as there is room for become jobs, in the order of the view; the others wait for their turn."""
+    """As many sets as there is room for become jobs, in the order of the view; the others wait for their turn."""
     sets = [ready(name, f"{name}.obj", f"{name}.png") for name in ("a", "b", "c")]
     made = chosen(*sets, room=2)
     assert [transition.job.name for transition in made.begun] == ["a", "b"]

@@ -1,4 +1,4 @@
-"""Keep a contact sheet beside the results of each folder: a page and a picture of their previews."""
+"""Keep a contact sheet next to the results of each folder: a page and a picture of their previews."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def rodin_configure(settings: Settings) -> None:
 
 @hookimpl
 def rodin_delivered(directory: Path, settings: Settings) -> None:
-    """Make the sheet of the folder that the result lies in anew, from what lies there."""
+    """Make the sheet of the result's folder again, from the files there."""
     try:
         with opened(directory.parent) as folder:
             if is_result(folder.descriptor, directory.name):
@@ -43,7 +43,7 @@ def rodin_delivered(directory: Path, settings: Settings) -> None:
 
 
 def write_sheet(folder: Folder, settings: Settings) -> None:
-    """Write what lies there, and look again: of several calls at once, whoever writes last has seen all."""
+    """Write what is there, and look again: of several calls at once, whoever writes last has seen all."""
     for _ in range(_MOST_ROUNDS):
         seen = gathered(folder, settings.newest)
         _write(folder, seen, settings)

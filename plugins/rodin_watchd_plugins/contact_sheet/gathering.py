@@ -1,4 +1,4 @@
-"""What lies in a folder: the newest results, what their receipts tell, and their previews."""
+"""What is in a folder: the newest results, what their receipts say, and their previews."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class _Receipt(BaseModel):
 
 
 def is_result(folder: int, name: str) -> bool:
-    """Tell whether a folder inside an open one is a result; links are not."""
+    """Return whether a folder inside an open one is a result; links are not."""
     return _receipt_age(folder, name) is not None
 
 

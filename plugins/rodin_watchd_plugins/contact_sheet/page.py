@@ -1,4 +1,4 @@
-"""The sheet as a page: opened by a double click, from a share as well; nothing is loaded but the previews beside it."""
+"""The sheet as a page: opened by a double click, from a share as well; nothing is loaded but the previews next to it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files beside results: written whole or not at all, without following links, and never in the place of another's file."""
+"""Files next to results: written whole or not at all, without following links, and never in the place of another's file."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Folder:
             raise FileExistsError(errno.EEXIST, "a file that is no contact sheet has this name", name)
 
     def _decide(self, aside: str, stem: str, extension: str) -> bool:
-        """Remove what was renamed away and tell True; or, if it is no sheet, give it its name back, or a free one."""
+        """Remove what was renamed away and return True; or, if it is no sheet, give it its name back, or a free one."""
         if self._is_sheet(aside):
             os.unlink(aside, dir_fd=self.descriptor)
             return True

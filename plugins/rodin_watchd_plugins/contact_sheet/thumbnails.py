@@ -22,7 +22,7 @@ _MOST_KEPT: Final = 2000  # of some 20 KB each, for as long as the plugin's proc
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """A preview as it lies there: when the file changes, so does this."""
+    """A preview as it is there: when the file changes, so does this."""
 
     path: str
     name: str
@@ -32,7 +32,7 @@ class Preview:
 
 
 def is_picture(preview: Preview) -> bool:
-    """Tell whether it can be shown."""
+    """Return whether it can be shown."""
     return bool(_small(preview))
 
 

@@ -1,7 +1,7 @@
 """Convert the model of a result: GLB, OBJ, STL, PLY and USDZ, several at once, from any of them to any other.
 
-Files are written beside the model; nothing that is there already is changed. Textures are kept where the format can hold
-them. What could not be kept is told for each format, for the receipt.
+Files are written next to the model; nothing that is there already is changed. Textures are kept where the format can hold
+them. What could not be kept is listed for each format, for the receipt.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What trimesh does not tell of a GLB file, read from its JSON (glTF 2.0, section 4.4)."""
+"""What trimesh does not show of a GLB file, read from its JSON (glTF 2.0, section 4.4)."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ HELD: Final[Mapping[str, frozenset[str]]] = {
     "stl": frozenset(),
 }
 """What each format holds as this plugin writes it. OBJ: with the usual additions to MTL for PBR, and colours after the
-coordinates of a vertex. PLY: with the texture as a file beside it (`comment TextureFile`), as MeshLab does it."""
+coordinates of a vertex. PLY: with the texture as a file next to it (`comment TextureFile`), as MeshLab does it."""
 
 
 def lost(model: Model, name: str) -> list[str]:

@@ -38,7 +38,7 @@ def as_pbr(material: Any, beside: Callable[[str], bytes]) -> Any:  # noqa: ANN40
 
 
 def is_unlit(material: Any) -> bool:  # noqa: ANN401 - as above
-    """Tell whether an MTL file says that a material is shown without light (`illum 0`)."""
+    """Return whether an MTL file says that a material is shown without light (`illum 0`)."""
     return getattr(material, "kwargs", {}).get("illum") == ["0"]
 
 

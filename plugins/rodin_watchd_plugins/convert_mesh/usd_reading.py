@@ -22,7 +22,7 @@ def read(path: Path) -> Model:
     """Read all meshes, in metres and with y up. Raises ValueError for a file that OpenUSD cannot open."""
     try:
         stage = Usd.Stage.Open(str(path))
-    except Exception as error:  # pxr raises its own kind, which tells C++ files and lines
+    except Exception as error:  # pxr raises its own kind, which names C++ files and lines
         raise ValueError(f"{path.name} cannot be opened by OpenUSD") from error
     shades = _Shades(path)
     prims = [prim for prim in stage.Traverse(Usd.TraverseInstanceProxies()) if prim.IsA(UsdGeom.Mesh)]

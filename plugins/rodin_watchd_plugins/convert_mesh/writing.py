@@ -1,4 +1,4 @@
-"""Writing a model in any of the formats, with the files that belong beside it."""
+"""Writing a model in any of the formats, with the files that belong next to it."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _stl(model: Model, stem: str) -> dict[str, bytes]:
 
 
 def _ply(model: Model, stem: str) -> dict[str, bytes]:
-    """One mesh; several textures are packed into one, which is a file beside it."""
+    """One mesh; several textures are packed into one, which is a file next to it."""
     whole: Any = trimesh.util.concatenate([mesh.copy(include_cache=True) for mesh in model.meshes])
     texture = getattr(material_of(whole), "baseColorTexture", None)
     if texture is None or uv_of(whole) is None:

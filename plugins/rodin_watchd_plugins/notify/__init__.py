@@ -1,4 +1,4 @@
-"""Tell people by mail, Slack, Discord, Teams, ntfy, Telegram and whatever else apprise knows."""
+"""Notify people by mail, Slack, Discord, Teams, ntfy, Telegram and whatever else apprise knows."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Settings(BaseModel):
 
     urls: list[SecretStr] = Field(
         default=[],
-        description="Whom to tell, as apprise writes addresses. Those with a password or token belong into urls_file.",
+        description="The addresses that get notifications, in apprise's form. Those with a password or token belong into urls_file.",
         examples=[["mailto://mail.studio.example?from=rodin@studio.example&to=artists@studio.example"]],
     )
     urls_file: Path | None = Field(
@@ -52,12 +52,14 @@ class Settings(BaseModel):
         description="An environment variable with more of them, with spaces between; name it in "
         "plugins.pass_environment, too.",
     )
-    on: list[Moment] = Field(default=["delivered", "failed", "held", "waiting", "service"], description="What is told.")
+    on: list[Moment] = Field(
+        default=["delivered", "failed", "held", "waiting", "service"], description="The moments that are sent."
+    )
     leave_out: list[str] = Field(
-        default=["started"], description="Of the service's events, the kinds that are not told.", examples=[["alarm"]]
+        default=["started"], description="Kinds of the service's events that are not sent.", examples=[["alarm"]]
     )
     urgent: list[Moment] = Field(
-        default=[], description="What is told at once, whatever digest_seconds and the quiet hours say."
+        default=[], description="The moments that are sent at once, whatever digest_seconds and the quiet hours say."
     )
     digest_seconds: float = Field(
         default=60.0,
@@ -67,7 +69,7 @@ class Settings(BaseModel):
     )
     quiet_hours: list[Hours] = Field(
         default=[],
-        description="Hours at which nothing is sent; what happens then is told together when they end.",
+        description="Hours at which nothing is sent; what happens then is sent in one message when they end.",
         examples=[["22:00-07:00"]],
     )
     quiet_days: list[Day] = Field(default=[], description="Days on which nothing is sent.", examples=[["sat", "sun"]])
@@ -118,31 +120,31 @@ def rodin_configure(settings: Settings) -> None:
 
 @hookimpl
 def rodin_delivered(job: Job, directory: Path, event: Event, settings: Settings) -> None:
-    """Tell of a result, with its preview."""
+    """Notify people of a result, with its preview."""
     _send(event, of_job("delivered", job, event, settings.shown_root), settings, directory)
 
 
 @hookimpl
 def rodin_failed(job: Job, event: Event, settings: Settings) -> None:
-    """Tell of a failed set, and why."""
+    """Notify people of a failed set, and why."""
     _send(event, of_job("failed", job, event, settings.shown_root), settings)
 
 
 @hookimpl
 def rodin_held(job: Job, event: Event, settings: Settings) -> None:
-    """Tell of a job that waits for a decision."""
+    """Notify people of a job that waits for a decision."""
     _send(event, of_job("held", job, event, settings.shown_root), settings)
 
 
 @hookimpl
 def rodin_waiting(waiting: Waiting, event: Event, settings: Settings) -> None:
-    """Tell of a set that lacks a file."""
+    """Notify people of a set that lacks a file."""
     _send(event, of_waiting(waiting, event), settings)
 
 
 @hookimpl
 def rodin_service(event: Event, settings: Settings) -> None:
-    """Tell of what happens to the service."""
+    """Notify people of what happens to the service."""
     if event.kind not in settings.leave_out:
         _send(event, of_service(event), settings)
 

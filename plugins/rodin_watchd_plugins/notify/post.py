@@ -108,5 +108,5 @@ class Clockwork:
 
 
 def is_ours(folder: Path) -> bool:
-    """Tell whether a folder belongs to the user who asks: root, who only looks, leaves the service's messages alone."""
+    """Return whether a folder belongs to the user who asks: root, who only looks, leaves the service's messages alone."""
     return folder.is_dir() and folder.stat().st_uid == os.geteuid()

@@ -28,7 +28,7 @@ class Quiet:
         return at
 
     def _end(self, local: datetime) -> datetime | None:
-        """Return when the quiet time ends that this instant lies in, None if it lies in none."""
+        """Return when the quiet time around this instant ends, None outside quiet times."""
         midnight = local.replace(hour=0, minute=0, second=0, microsecond=0)
         if local.weekday() in self.days:
             return midnight + timedelta(days=1)

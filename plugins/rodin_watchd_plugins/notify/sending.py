@@ -1,4 +1,4 @@
-"""The targets, through apprise: understood, told, and what they said without anything secret in it."""
+"""The targets, through apprise: understood, called, and what they answered without anything secret in it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class NotSentError(Exception):
 
 
 class Target:
-    """One service that is told. Raises ValueError for an address that is none, which the error does not repeat."""
+    """One service that gets notifications. Raises ValueError for an address that is none, which the error does not repeat."""
 
     def __init__(self, url: str, number: int) -> None:
         scheme = url.partition("://")[0] if "://" in url else ""
@@ -82,7 +82,7 @@ class Target:
 
 
 def _secrets(url: str) -> list[str]:
-    """Return the parts of an address that are not told: all but its scheme, the longest first."""
+    """Return the parts of an address that are not shown: all but its scheme, the longest first."""
     rest = url.partition("://")[2]
     parts = {part for text in (rest, unquote(rest)) for part in re.split(r"[/:@?&=,;#\s]+", text)}
     return sorted((part for part in parts if len(part) > 2), key=len, reverse=True)

@@ -21,7 +21,7 @@ from rodin_watchd_plugins.notify.wording import Message
 
 _REMEMBERED_SECONDS: Final = 600.0
 _MOST_WITH_PICTURE: Final = 200
-"""So many messages of one target keep their picture; those that come after wait without."""
+"""How many messages of one target keep their picture; later ones wait without it."""
 
 
 @dataclass(frozen=True, slots=True)

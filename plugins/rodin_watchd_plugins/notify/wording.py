@@ -40,7 +40,7 @@ class Message:
 
 
 def of_job(moment: Moment, job: Job, event: Event, root: str) -> Message:
-    """Say what became of a job; `root` is what people call the folder that its place lies in."""
+    """Say what became of a job; `root` is what people call the folder that its place is in."""
     words = {"delivered": "is done", "failed": "failed", "held": "waits for your decision"}[moment]
     return _message(moment, event, f"{job.name} {words}", _job_lines(job, event, root))
 

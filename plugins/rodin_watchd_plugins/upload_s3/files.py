@@ -1,4 +1,4 @@
-"""A result's files, as they lie in the outbox: opened once, hashed, and uploaded from the same descriptor."""
+"""A result's files, as they are in the outbox: opened once, hashed, and uploaded from the same descriptor."""
 
 from __future__ import annotations
 
@@ -54,6 +54,6 @@ def opened(directory: Path, name: str) -> Iterator[Local]:
 
 
 def content_type(name: str) -> str:
-    """Return the media type that a file's name tells."""
+    """Return the media type for a file's name."""
     suffix = Path(name).suffix.lower()
     return _TYPES.get(suffix) or _COMMON.guess_type(f"a{suffix}")[0] or "application/octet-stream"

@@ -1,4 +1,4 @@
-"""Keys: where in the bucket a result lies. Pure."""
+"""Keys: where in the bucket a result is. Pure."""
 
 from __future__ import annotations
 

@@ -14,14 +14,14 @@ Text = Annotated[str, Field(min_length=1, max_length=1000)]
 
 
 class Settings(BaseModel):
-    """Where results go, with which credentials, and which links are told."""
+    """Where results go, with which credentials, and which links are given to people."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     bucket: Text = Field(description="The bucket; it has to exist.")
     prefix: str = Field(
         default="{folder}/{name}-{id}/",
-        description="What the keys begin with. {folder} and {name} are the set's, {id} the job's; {year}, {month}, {day} "
+        description="The first part of each key. {folder} and {name} are the set's, {id} the job's; {year}, {month}, {day} "
         "when the set was taken (UTC).",
     )
     endpoint_url: Text | None = Field(default=None, description="The store's address; without it, Amazon's.")
@@ -30,7 +30,7 @@ class Settings(BaseModel):
     )
     path_style: bool | None = Field(
         default=None,
-        description="Whether the bucket stands in the address's path (most stores in house) or before the host; without it: "
+        description="Whether the bucket is in the address's path (most stores in house) or before the host; without it: "
         "in the path where there is an endpoint_url.",
     )
     ca_file: Path | None = Field(default=None, description="Certificates to trust instead of the public ones, in PEM.")
@@ -53,7 +53,7 @@ class Settings(BaseModel):
     link_hours: Annotated[float, Field(gt=0, le=168)] = Field(
         default=24, description="How long presigned links work; a week at most."
     )
-    public_url: Text | None = Field(default=None, description="What public links begin with, before the key.")
+    public_url: Text | None = Field(default=None, description="The first part of public links, before the key.")
     part_megabytes: Annotated[int, Field(ge=5, le=5000)] = Field(
         default=16, description="Larger files are uploaded in parts of this size."
     )

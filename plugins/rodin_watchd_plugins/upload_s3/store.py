@@ -55,7 +55,7 @@ class Store:
             return cls(session.client("s3", endpoint_url=settings.endpoint_url, **_client(settings)), settings)
 
     def holds(self, key: str, local: Local) -> bool:
-        """Tell whether this very file is there. A key that may write and not read is told False. Raises StoreError."""
+        """Return whether this very file is there. A key that may write and not read gets False. Raises StoreError."""
         with _in_words(self.settings):
             try:
                 there = self.client.head_object(Bucket=self.settings.bucket, Key=key)
@@ -86,7 +86,7 @@ class Store:
 
 
 def _object(settings: Settings, local: Local) -> dict[str, Any]:
-    """Return what is said of an object beside its bytes."""
+    """Return the metadata that are stored with an object."""
     fields: dict[str, Any] = {"ContentType": local.content_type, "Metadata": {_SHA256: local.sha256}}
     return fields | ({"StorageClass": settings.storage_class} if settings.storage_class else {})
 

@@ -43,7 +43,7 @@ from rodin_watchd.hooks.messages import packed, unpacked
 
 
 def end(process: subprocess.Popen[bytes]) -> int:
-    """Kill a process and all its descendants, and return its status as `Popen.returncode` tells it.
+    """Kill a process and all its descendants, and return its status in the form of `Popen.returncode`.
 
     The process is a subreaper (prctl(2)): as long as it lives, whatever the plugin started is below it, also what left its
     session. May be repeated.
@@ -102,7 +102,7 @@ def started(
 
 
 OUTPUT_BYTES: Final = 16_384
-"""So much of what a plugin prints in one call is kept, the newest."""
+"""How much of what a plugin prints in one call is kept: the newest part."""
 
 _WATCH_SECONDS: Final = 0.25
 _READ_BYTES: Final = 1 << 16
@@ -346,7 +346,7 @@ _HOME_PREFIX: Final = "run-"
 def new_home(scratch: Path, *, clears: bool) -> Path:
     """Make a folder in the scratch folder and return it; `clears`: remove what hosts have left there that live no more.
 
-    The scratch folder is made if it is missing. Raises FileExistsError where something lies there that no host has made;
+    The scratch folder is made if it is missing. Raises FileExistsError where something is there that no host has made;
     OSError.
     """
     try:
@@ -368,7 +368,7 @@ def remove_home(home: Path) -> None:
 
 
 def _is_ours(scratch: Path) -> bool:
-    """Tell whether a host has made it; one that is empty may be one whose mark a crash has prevented. Raises OSError."""
+    """Return whether a host has made it; one that is empty may be one whose mark a crash has prevented. Raises OSError."""
     if scratch.is_symlink() or not scratch.is_dir():
         return False
     names = {path.name for path in scratch.iterdir()}
@@ -396,7 +396,7 @@ _KEPT: Final = (
 )
 _NEVER: Final = ("RODIN_API_KEY", "CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 _MOST_IDLE: Final = 16
-"""So many processes wait for their next call; the one that has waited longest makes room."""
+"""How many processes wait for their next call; the one that has waited longest makes room."""
 
 
 def _nothing() -> None:
@@ -429,7 +429,7 @@ class PluginCall:
 class PluginHost:
     """Carries out calls, so many at once; any thread. To be closed.
 
-    Its temporary files lie in the folder `scratch`; only a host beside which no other one uses that folder `clears` it.
+    Its temporary files are in the folder `scratch`; only a host that shares that folder with no other one `clears` it.
     """
 
     def __init__(

@@ -31,7 +31,7 @@ from rodin_watchd.errors import (
 from rodin_watchd.own_file import head_of, opened_own, refuse_foreign_at
 
 MOST_KEPT = 5
-"""So many backups are kept that know what the newest one does not; more than that, and those go that know of the fewest purchases."""
+"""How many backups are kept that know what the newest one does not; of more, those with the fewest purchases are removed."""
 
 _SQLITE = b"SQLite format 3\0"
 _BUSY_SECONDS = 5.0

@@ -382,7 +382,7 @@ _NEWEST_IN = """
 """  # in the order of `jobs_by_state`: no more rows are read than are wanted
 _OF_NUMBERS = "SELECT rowid, doc FROM jobs WHERE rowid IN (SELECT value FROM json_each(?))"
 _AT_ONCE: Final = 500
-"""So many jobs are in memory where all are asked for one by one."""
+"""How many jobs are in memory at once where a caller asks for all, one by one."""
 
 _DURATIONS = """
     SELECT vendor_seconds FROM jobs WHERE kind = ? AND vendor_seconds IS NOT NULL ORDER BY created_at DESC LIMIT ?

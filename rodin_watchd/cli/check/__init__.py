@@ -102,7 +102,7 @@ def _checks(path: Path, *, offline: bool) -> Mapping[str, Check]:
 def _watching(config: Config) -> Iterator[Finding]:
     """Start the watcher that the daemon would start, and look at what the kernel allows."""
     if not (config.folders.root / INBOX).is_dir():
-        return  # told above
+        return  # reported above
     with contextlib.closing(watcher_of(config)(lambda: None)) as watcher:
         trouble, native = watcher.take_trouble(), watcher.native
         yield Finding("watching", trouble or f"{watcher.description}.", Level.WARNING if trouble else Level.OK)

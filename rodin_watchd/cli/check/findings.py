@@ -1,4 +1,4 @@
-"""What a check found, and how it is told."""
+"""What a check found, and how it is printed."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class User:
         return user_name(self.uid)
 
     def may_give(self, gid: int) -> bool:
-        """Tell whether files may be given to a group, chown(2)."""
+        """Return whether files may be given to a group, chown(2)."""
         return self.uid == 0 or gid in (self.gid, *self.groups)
 
 

@@ -96,7 +96,7 @@ def inbox_of(config: Config) -> Inbox:
         if journal.exists():
             with reader(config) as memory:
                 return Inbox(folder, inbox_anchor(mounts, memory, journal))
-    except (JournalError, PermissionError):  # told of the journal
+    except (JournalError, PermissionError):  # reported for the journal
         pass
     return Inbox(folder, inbox_anchor(mounts, None, journal))
 
@@ -164,7 +164,7 @@ def _user() -> str:
 
 
 def mount_findings(config: Config) -> Iterator[Finding]:
-    """Say that all folders are those that the journal knows; what is amiss was told with the folders."""
+    """Say that all folders are those that the journal knows; what is amiss was reported with the folders."""
     known = _remembered(config)[0].known
     if known and not any(_away(config)):
         own = ", ".join(mount.value for mount in known if known[mount].own) or "none"
@@ -193,7 +193,7 @@ def _away(config: Config) -> Iterator[Finding]:
 
 
 def _remembered(config: Config) -> tuple[Memory, str]:
-    """Return the folders that the journal remembers, and the root's id; nothing where it cannot be read: told of the journal."""
+    """Return the folders that the journal remembers, and the root's id; nothing where it cannot be read: reported for the journal."""
     try:
         if not journal_of(config).exists():
             return Memory({}, {}), ""

@@ -62,7 +62,7 @@ def journal_findings(config: Config) -> Iterator[Finding]:
 
 
 def service_findings(config: Config) -> Iterator[Finding]:
-    """Tell whether it runs, where, and how it is."""
+    """Return whether it runs, where, and how it is."""
     try:
         daemon = daemon_of(config)
     except PermissionError as error:
@@ -90,7 +90,7 @@ def _running(daemon: Mapping[str, Any], journal: Path) -> Finding:
 
 
 def leased(path: Path, lease: bytes, monotonic: Callable[[], float], wait: Callable[[float], None]) -> Finding:
-    """Tell who holds the root's lease, and whether it gives a sign of life while we look."""
+    """Say who holds the root's lease, and whether it gives a sign of life while we look."""
     holder = holder_of(lease)
     who = holder.words if holder else "unknown who"
     if holder and is_dead_here(holder, myself()):
@@ -210,7 +210,7 @@ def _answer(host: str, port: int) -> bytes | None:
 
 
 def _textfile(path: Path) -> Finding:
-    """Judge as the service writes it: another file beside it, which then takes its place."""
+    """Judge as the service writes it: another file next to it, which then takes its place."""
     if path.is_dir():
         advice = "Name a file in metrics.textfile."
         return Finding("metrics", f"{path} is a folder.", Level.PROBLEM, advice)
@@ -297,7 +297,7 @@ def _closed(name: str, wanted: Mapping[str, Path], units: Iterable[Unit]) -> Ite
 
 
 def may_write(unit: Unit, folder: Path) -> bool:
-    """Tell whether a unit leaves a folder writable; whose folder it is, is another question."""
+    """Return whether a unit leaves a folder writable; whose folder it is, is another question."""
     if unit.last("ProtectSystem") != "strict":
         return True
     named = (Path(word.lstrip("-+")) for word in unit.words("ReadWritePaths"))

@@ -101,7 +101,7 @@ def probe(extension: str, stream: BinaryIO, size: int) -> FileVerdict:
     Takes its extension (lower case, with the dot; one of `MODEL_EXTENSIONS` or `IMAGE_EXTENSIONS`, others are
     UNDECIDED), a seekable binary stream (one whose `read` gives all that is there) and its size in bytes by `fstat`.
     Reads at most `READ_LIMIT_BYTES`, moves the stream's position, changes nothing, may be repeated. Hostile content
-    never raises; an OSError of the stream passes through. WHOLE is a proof of length and ends, not of what lies
+    never raises; an OSError of the stream passes through. WHOLE is a proof of length and ends, not of what is
     between: whether a picture can be decoded is another question.
     """
     if extension not in _PROBES:

@@ -30,7 +30,7 @@ def probe_png(source: ByteSource) -> FileVerdict:
 
 
 def probe_jpeg(source: ByteSource) -> FileVerdict:
-    """Ask for EOI as the last thing after the first scan (ITU-T T.81, B.1.1); a thumbnail's EOI lies before it."""
+    """Ask for EOI as the last thing after the first scan (ITU-T T.81, B.1.1); a thumbnail's EOI is before it."""
     bad = misfit(source, _JPEG_MAGIC, "a JPEG image")
     return bad or proved_by_mark(source, _JPEG_END, _scan_start(source))
 

@@ -146,7 +146,7 @@ def _ascii_fbx(source: ByteSource) -> FileVerdict | None:
 
 
 def _closes_fbx(source: ByteSource, offset: int) -> bool:
-    """Tell the closing empty record (13 or 25 zeros, then a footer or nothing) from the zeros of a preallocated copy."""
+    """Distinguish the closing empty record (13 or 25 zeros, then a footer or nothing) from the zeros of a preallocated copy."""
     rest = source.at(offset, min(_FBX_LOOK_BYTES, source.size - offset))
     return len(rest) < _FBX_LOOK_BYTES or any(rest)
 

@@ -50,12 +50,12 @@ def sniff(head: bytes) -> str | None:
 
 
 def is_text(data: bytes) -> bool:
-    """Tell whether the bytes hold no control characters but white space: text in any encoding that extends ASCII."""
+    """Return whether the bytes hold no control characters but white space: text in any encoding that extends ASCII."""
     return len(data.translate(None, _CONTROLS)) == len(data)
 
 
 def is_usd_layer(name: bytes) -> bool:
-    """Tell whether a ZIP member's name is that of a USD layer (USDZ specification, Layout)."""
+    """Return whether a ZIP member's name is that of a USD layer (USDZ specification, Layout)."""
     return name.lower().endswith(_USD_LAYERS)
 
 
@@ -93,7 +93,7 @@ class Wholeness(StrEnum):
 
     WHOLE = "whole"
     UNFINISHED = "unfinished"  # its content proves that a part is missing: it may still be growing
-    UNDECIDED = "undecided"  # its content cannot tell: only time can
+    UNDECIDED = "undecided"  # its content does not show it: only time does
     WRONG = "wrong"  # its content proves that it is another format: waiting never makes it right
 
 
@@ -123,7 +123,7 @@ def unfinished(detail: str) -> FileVerdict:
 
 
 def undecided(detail: str) -> FileVerdict:
-    """Say that the content cannot tell."""
+    """Say that the content does not show it."""
     return FileVerdict(Wholeness.UNDECIDED, detail)
 
 
@@ -175,7 +175,7 @@ class ByteSource:
         return self.at(start, self.size - start)
 
     def ends_in_zeros(self) -> bool:
-        """Tell whether the file ends like a preallocated copy: its last 64 bytes, as far as in its last page, are zero.
+        """Return whether the file ends like a preallocated copy: its last 64 bytes, as far as in its last page, are zero.
 
         Copying programs set the full size first and fill it later, mostly in whole pages of 4 KiB.
         """
@@ -224,7 +224,7 @@ def proved_by_mark(source: ByteSource, mark: bytes, start: int) -> FileVerdict:
     """Judge a file whose last bytes are `mark`, which cannot stand elsewhere from `start` on.
 
     Programs append to pictures (a phone's video, padding): a mark in the last 256 KiB with something behind it
-    does not tell whether that something is all there.
+    does not show whether that something is all there.
     """
     if source.size - len(mark) >= start and source.tail(len(mark)) == mark:
         return WHOLE
