@@ -12,6 +12,7 @@ another program keeps the journal locked.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from decimal import Decimal
 from types import MappingProxyType
@@ -257,6 +258,14 @@ class Store(StoreReader, Protocol):
 
         With them `meta`, JSON values by their keys (None takes the key away), and what belongs to them `beside`. A call with
         nothing in it finds out whether the store can be written. The vendor's answer to a submit finds room on a full disk, too.
+        """
+
+    def together(self) -> AbstractContextManager[None]:
+        """Make all that is written within the context one transaction, durable when the context ends without an error.
+
+        What is read within it sees what was written. Nothing may be done outside of the store because of it before the end.
+        Whatever is raised within it, or by its end (DiskError, JournalError, as of any writing call), leaves nothing of it
+        stored. Not to be entered twice; the vendor's answers are committed without it, for they find room on a full disk.
         """
 
     def commit_affordable(

@@ -1,6 +1,6 @@
 """The daemon: one loop in one thread that decides and commits; workers do the rest.
 
-One tick: take what the workers did, decide, commit job and event in one transaction; take people's commands; look at
+One tick: take what the workers did, decide, commit jobs and events in one transaction; take people's commands; look at
 the inbox when something woke us or it is time, commit claims; hand due steps to the pool; show how the service is. Between ticks the loop
 sleeps until a file event, a worker's outcome or the next due time. Only this thread writes the journal.
 """
@@ -8,7 +8,7 @@ sleeps until a file event, a worker's outcome or the next due time. Only this th
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 
 from rodin_watchd.core.claims import MOVING
 from rodin_watchd.core.machine import hold_unsent
@@ -165,17 +165,20 @@ class Daemon:
     def _unsent(self, job: Job, reason: str, now: float) -> tuple[Transition, ...]:
         return hold_unsent(job, reason, now, self.parts.budget.price, self.parts.tools.client.account)
 
-    def why_drop(self, job_id: str) -> str:
-        """Return why an upload must not send its last bytes, or ""."""
+    def why_drop(self, job_ids: Collection[str]) -> Mapping[str, str]:
+        """Return for each of these jobs whose upload must not send its last bytes, why not."""
+        why, awaited = self._why_drop_all(), "A person's command waits for this job."
+        commands = self.parts.commands
+        return {job_id: why or awaited for job_id in job_ids if why or job_id in commands.awaited}
+
+    def _why_drop_all(self) -> str:
         try:
             self.parts.standing.confirm()  # the last moment before money is spent
         except DiskError as error:  # it is not known whether the folders are still ours
             return error.message
         if self._stopping:
             return "The service is stopping."
-        if self.parts.commands.paused:
-            return "The service was paused."
-        return "A person's command waits for this job." if job_id in self.parts.commands.awaited else ""
+        return "The service was paused." if self.parts.commands.paused else ""
 
     def sleep(self) -> None:
         """Wait for a wake-up or the next due time."""

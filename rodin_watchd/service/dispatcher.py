@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Self
@@ -95,6 +95,14 @@ class Progress:
         return replace(self, account=name, pauses=of_another_account(self.pauses), proving=NOTHING_BEGUN)
 
 
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What came of a step."""
+
+    outcome: Outcome
+    job: Job  # as it was committed
+
+
 class Dispatcher:
     """Moves jobs: the only place where an outcome becomes a state.
 
@@ -143,42 +151,74 @@ class Dispatcher:
     # ---- what the workers did ---------------------------------------------------------------------------------------
 
     def take_messages(
-        self, why_drop: Callable[[str], str], take_call: Callable[[Ran | CallRan | PluginNews], None]
+        self,
+        why_drop: Callable[[Collection[str]], Mapping[str, str]],
+        take_call: Callable[[Ran | CallRan | PluginNews], None],
     ) -> None:
-        """Decide about and commit what the workers did since the last call.
+        """Decide about and commit what the workers did since the last call, in few transactions.
 
-        `why_drop` takes the id of a job whose upload is about to send its last bytes, and says why it must not, or "";
-        `take_call` takes what came of plugins' calls.
+        `why_drop` takes the ids of jobs whose uploads are about to send their last bytes, and says of those that must not
+        why; `take_call` takes what came of plugins' calls.
         """
         messages = self._pool.take()
         self._undecided += [message for message in messages if not isinstance(message, Closing)]
         self._close([message for message in messages if isinstance(message, Closing)], why_drop)
         waiting = 0
         while waiting < len(self._undecided):
+            if steps := _decided_together(self._undecided):
+                left = self._finish_together(steps)
+                waiting = waiting + len(left) if len(left) == len(steps) else 0
+                for _ in steps:
+                    self._undecided.popleft()
+                self._undecided.extend(left)  # until what came after it is decided, or a later call
+                continue
             match self._undecided[0]:
-                case Ran() | CallRan() | PluginNews() as call:
-                    take_call(call)
-                case StepFinished(job_id, outcome) as finished:
-                    decided = self._finish(self._job_store.jobs[job_id], outcome)
-                    if decided is None:  # until what came after it is decided, or a later call
-                        self._undecided.rotate(-1)
-                        waiting += 1
-                        continue
-                    self._pool.end(finished, decided)
+                case StepFinished(job_id, Unknown() as outcome) as finished:
+                    self._let_rest(self._decide(self._job_store.jobs[job_id], outcome, self._clock.now()))
+                    self._pool.end(finished, outcome)
                 case BalanceRead(answer):
                     self._take_balance(answer)
                     self._pool.release(BALANCE)
+                case Ran() | CallRan() | PluginNews() as call:
+                    take_call(call)
             self._undecided.popleft()
             waiting = 0
 
-    def _close(self, requests: Sequence[Closing], why_drop: Callable[[str], str]) -> None:
-        """Let the last bytes of uploads go, when that is in the journal, and counted outside of it in one write for all.
+    def _finish_together(self, steps: Sequence[StepFinished]) -> Sequence[StepFinished]:
+        """Decide about several steps in one transaction; return those that cannot be decided yet.
+
+        The vendor's answers are made durable before, in one of their own: they find room on a full disk, and no fault in
+        what understands them may cost one.
+        """
+        jobs, now = self._job_store.jobs, self._clock.now()
+        answers = [(jobs[step.job_id], step.outcome.answer) for step in steps if isinstance(step.outcome, Answered)]
+        self._commit_outcomes([machine.answered(job, new) for job, new in answers if job.answer != new], now)
+        finished, left = list[tuple[StepFinished, Finished]](), list[StepFinished]()
+        with self._job_store.together():
+            for step in steps:
+                if found := self._finish(self._job_store.jobs[step.job_id], step.outcome, now):
+                    finished.append((step, found))
+                else:
+                    left.append(step)
+        for step, found in finished:
+            self._let_rest(found.job)
+            self._pool.end(step, found.outcome)
+        return left
+
+    def _close(self, requests: Sequence[Closing], why_drop: Callable[[Collection[str]], Mapping[str, str]]) -> None:
+        """Let the last bytes of uploads go, when that is in the journal, and counted outside of it: one write of each for all.
 
         Where the count cannot be kept nothing goes, and `submitting` is taken back. It stays, and is taken for unknown as
         after a crash, where that cannot be committed either, and where the count says that the journal is behind.
         """
-        closing = [request for request in requests if self._commits_closing(request, why_drop(request.job_id))]
-        if not closing:
+        if not requests:
+            return
+        reasons = why_drop([request.job_id for request in requests])
+        for request in requests:
+            if reason := reasons.get(request.job_id):
+                request.reply.set_exception(UploadDroppedError(reason))
+        closing = [request for request in requests if request.job_id not in reasons]
+        if not closing or not self._commits_closing(closing):
             return
         try:
             self._submits.keep(self._job_store.submits)
@@ -187,8 +227,7 @@ class Dispatcher:
                 if not isinstance(error, JournalBehindError):
                     self._withhold(closing, error.problem)
             finally:
-                for request in closing:
-                    request.reply.set_exception(UploadDroppedError(error.message))
+                _drop(closing, UploadDroppedError(error.message))
         else:
             for request in closing:
                 request.reply.set_result(None)
@@ -204,35 +243,27 @@ class Dispatcher:
         before, self.pauses = self.pauses, renewed(self.pauses, problem, now, self._clock.chance())
         self._report_pauses(before, now)
 
-    def _commits_closing(self, request: Closing, why_drop: str) -> bool:
-        """Commit `submitting` and tell so; or refuse, and the upload is dropped."""
-        if why_drop:
-            request.reply.set_exception(UploadDroppedError(why_drop))
-            return False
-        now, count = self._clock.now(), self._job_store.submits + 1
+    def _commits_closing(self, requests: Sequence[Closing]) -> bool:
+        """Commit `submitting` for all and return True; or drop the uploads."""
+        now, count = self._clock.now(), self._job_store.submits + len(requests)
+        jobs = [self._job_store.jobs[request.job_id] for request in requests]
         try:
-            self._job_store.commit(
-                [machine.close_upload(self._job_store.jobs[request.job_id], now)], now, {SUBMITS: count}
-            )
+            self._job_store.commit([machine.close_upload(job, now) for job in jobs], now, {SUBMITS: count})
         except DiskError as error:
             # Not durable: not one byte more. It is no fault of the folder that the step works in.
-            request.reply.set_exception(UploadDroppedError(error.message))
+            _drop(requests, UploadDroppedError(error.message))
             return False
         except BaseException:
-            request.reply.set_exception(UploadDroppedError())
+            _drop(requests, UploadDroppedError())
             raise
         return True
 
-    def _finish(self, job: Job, outcome: Outcome | Answered) -> Outcome | None:
-        """Make a raw answer durable before it is understood, and refuse to pay for the same content twice.
+    def _finish(self, job: Job, outcome: Outcome | Answered, now: float) -> Finished | None:
+        """Understand an answer that is durable, and refuse to pay for the same content twice; decide, and commit.
 
         Returns what came of it, or None while that cannot be decided yet: then it is to be called again.
         """
-        now = self._clock.now()
         if isinstance(outcome, Answered):
-            if job.answer != outcome.answer:
-                self._commit_outcome(job, machine.answered(job, outcome.answer), now)
-            job = self._job_store.jobs[job.id]
             if (understood := self._understood(job, now)) is None:
                 return None
             outcome = understood
@@ -242,8 +273,7 @@ class Dispatcher:
             and (twice := self._job_store.duplicate(outcome.job))
         ):
             outcome = Rejected(twice.problem)
-        self._decide(job, outcome, now)
-        return outcome
+        return Finished(outcome, self._decide(job, outcome, now))
 
     def _understood(self, job: Job, now: float) -> Outcome | None:
         """Understand a committed answer; a task that any job has, or ever had, is no proof of anything.
@@ -263,31 +293,40 @@ class Dispatcher:
             self._job_store.commit([machine.dispute(other, job, now)], now)
         return Unknown(DisputedTaskError(message).problem)
 
-    def _decide(self, job: Job, outcome: Outcome, now: float) -> None:
+    def _decide(self, job: Job, outcome: Outcome, now: float) -> Job:
+        """Commit what an outcome makes of a job, and return it."""
         outcome = self._apply_pauses(job, outcome, now)
         transition = machine.after(job, outcome, now, self._clock.chance(), self._poll_seconds(job, now))
         if isinstance(outcome, Unknown):
-            self._commit_outcome(job, transition, now)
+            self._commit_outcomes([transition], now)
         elif _must_survive(job, transition, outcome):
             self._job_store.commit([transition, *machine.hand_over(transition.job, now)], now)
         else:
             self._job_store.note(transition.job)
-        if transition.job.state in machine.RESTING:
+        return transition.job
+
+    def _let_rest(self, job: Job) -> None:
+        """Forget what is of no use for a job that does not go on by itself, once that is durable."""
+        if job.state in machine.RESTING:
             self._suspects.forget(job.id)
             self._pool.forget(job.id)
-        self.failed += transition.job.state is State.FAILED
+        self.failed += job.state is State.FAILED
 
-    def _commit_outcome(self, job: Job, transition: Transition, now: float) -> None:
-        """Commit that a submit was answered, or that nobody knows; one whose last bytes never left is counted here.
+    def _commit_outcomes(self, transitions: Sequence[Transition], now: float) -> None:
+        """Commit that submits were answered, or that nobody knows; those whose last bytes never left are counted here.
 
-        It may have been charged as well. It is in the journal, whether or not the count outside of that can be kept: where it
-        cannot, the submits pause, and the next count that is kept has it.
+        They may have been charged as well. It is in the journal, whether or not the count outside of that can be kept: where it
+        cannot, the submits pause, and the next count that is kept has them.
         """
-        if job.state is not State.UPLOADING or job.answer is not None:  # its closing was counted, or its answer
-            self._job_store.commit([transition], now)
+        before = [self._job_store.jobs[transition.job.id] for transition in transitions]
+        early = sum(
+            job.state is State.UPLOADING and job.answer is None for job in before
+        )  # else its closing was counted
+        if not early:
+            self._job_store.commit(transitions, now)
             return
-        count = self._job_store.submits + 1
-        self._job_store.commit([transition], now, {SUBMITS: count})
+        count = self._job_store.submits + early
+        self._job_store.commit(transitions, now, {SUBMITS: count})
         try:
             self._submits.keep(count)
         except JournalBehindError:
@@ -375,7 +414,7 @@ class Dispatcher:
             if answered and job.id not in self._pool.busy:
                 outcome = self._understood(job, now)
                 if outcome is not None:
-                    self._decide(job, outcome, now)
+                    self._let_rest(self._decide(job, outcome, now))
 
     # ---- what is due ------------------------------------------------------------------------------------------------
 
@@ -430,7 +469,7 @@ class Dispatcher:
                 asked = [Settled(purchase, "refused", before="unknown") for purchase in unsure]
                 self._job_store.commit([held_unsure(job, len(unsure), now)], now, settled=asked)
             elif twice := self._job_store.bought_meanwhile(job):
-                self._decide(job, Rejected(twice.problem), now)
+                self._let_rest(self._decide(job, Rejected(twice.problem), now))
             elif content == job.fingerprint or not self._job_store.live_twin(job):
                 yield replace(job, fingerprint=content)
 
@@ -499,6 +538,24 @@ class Dispatcher:
         live = (job for job in live if may_be_freed or not is_over_budget(job))
         steps = {machine.POLICIES[job.state].step for job in live}
         return any(LANES[step].isdisjoint(stopped) and (submits or step is not Step.SUBMIT) for step in steps)
+
+
+def _decided_together(messages: Iterable[object]) -> Sequence[StepFinished]:
+    """Return the first messages, as far as what comes of them may share a transaction.
+
+    What nobody knows may not: it is counted outside of the journal, too, when it is durable there.
+    """
+    steps: list[StepFinished] = []
+    for message in messages:
+        if not isinstance(message, StepFinished) or isinstance(message.outcome, Unknown):
+            break
+        steps.append(message)
+    return steps
+
+
+def _drop(requests: Sequence[Closing], error: UploadDroppedError) -> None:
+    for request in requests:
+        request.reply.set_exception(error)
 
 
 def _to_send(job: Job) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
@@ -76,6 +76,9 @@ class JobStore:
         self.recent: tuple[Job, ...] = tuple(store.jobs(ENDED, limit=MOST_RECENT))  # newest first
         self._histories: dict[str, list[float]] = {}
         self._unwritten: deque[ServiceEvent] = deque(maxlen=_MOST_UNWRITTEN)
+        self._unlogged: list[Transition] | None = (
+            None  # moves that are not durable yet; None: each is, once it is known
+        )
         events = store.service_events(_NEWEST_EVENTS, kinds=NOTICE_KINDS)
         self.notices: Notices = all_noticed(reversed(list(events)))  # what people were given notice of, until it ends
         self.traffic = NO_TRAFFIC  # of the jobs at the vendor, since this store was opened
@@ -120,6 +123,29 @@ class JobStore:
             self._store.commit(transitions, now, meta, self._announcer, Beside(reply, settled, confirmed))
             self._take_in(transitions)
 
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Make all moves within the context durable in one transaction; they are known at once, and logged at its end.
+
+        Whoever acts on them outside of the journal waits for the end. Where anything is raised, nothing of them is known
+        any more; but service events are reported all the same. Raises as `commit`.
+        """
+        before = dict(self._jobs), self.recent, self.traffic
+        moves = self._unlogged = []
+        try:
+            with self._store.together():
+                yield
+        except BaseException:
+            self._jobs, self.recent, self.traffic = before
+            self._histories.clear()  # asked for once more
+            raise
+        else:
+            for transition in moves:
+                _log_move(transition)
+        finally:
+            self._unlogged = None
+            self._write_events()
+
     def _sending(self) -> list[str]:
         return [job.id for job in self._jobs.values() if job.state in SENDING]
 
@@ -142,7 +168,10 @@ class JobStore:
             known = self._jobs.get(job.id)
             self.traffic = self.traffic.after(known.state if known else None, job.state)
             self._know(job)
-            _log_move(transition)
+            if self._unlogged is None:
+                _log_move(transition)
+            else:
+                self._unlogged.append(transition)
 
     def refuse_open_commands(self, reason: str) -> None:
         """Answer every command that waits with a refusal: it may have been carried out elsewhere, or before. Raises DiskError."""
@@ -208,6 +237,10 @@ class JobStore:
     def _note_event(self, event: ServiceEvent) -> None:
         self.notices = noticed(self.notices, event)
         self._unwritten.append(event)
+        if self._unlogged is None:  # a transaction that is taken back must not take events with it
+            self._write_events()
+
+    def _write_events(self) -> None:
         with contextlib.suppress(DiskError):
             while self._unwritten:
                 self._store.note_service_event(self._unwritten[0], self._announcer)

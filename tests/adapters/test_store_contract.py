@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -170,6 +170,36 @@ def test_all_moves_are_stored_or_none(backend: Backend, store: Store) -> None:
         for known in (store, reader):
             assert {job.state for job in known.jobs()} == {S.STAGED}
             assert (known.meta("key"), known.answer(number), known.newest_purchase()) == (None, None, 0)
+
+
+def test_what_is_written_together_is_stored_at_the_end(backend: Backend, store: Store) -> None:
+    """Several calls are one transaction: read within it at once, seen by others at its end."""
+    with closing(backend.look()) as other:
+        with store.together():
+            first, second = led(store, a_job("a1"), S.STAGED), led(store, a_job("b2"))
+            store.set_meta("key", 7)
+            assert (store.job("a1"), store.meta("key")) == (first, 7)
+            assert (other.job("a1"), other.meta("key")) == (None, None)
+        assert [other.job("a1"), other.job("b2")] == [first, second]
+        assert [event.action for event in other.events("a1")] == ["claimed", "staged"]
+
+
+def test_what_fails_together_leaves_nothing(backend: Backend, store: Store) -> None:
+    """A call that the store refuses, and a fault of the caller, take back what was written before; the next call works."""
+    known = led(store, a_job("a1"))
+
+    def write(last: Callable[[], object]) -> None:
+        with store.together():
+            led(store, known, S.STAGED)
+            last()
+
+    with pytest.raises(JournalError):
+        write(lambda: led(store, a_job("b2", content="a1")))
+    with pytest.raises(ZeroDivisionError):
+        write(lambda: 1 / 0)
+    with closing(backend.look()) as other:
+        assert other.jobs() == store.jobs() == [known]
+    led(store, known, S.STAGED)
 
 
 def test_a_move_and_the_job_that_follows_are_stored_together_or_not(backend: Backend, store: Store) -> None:

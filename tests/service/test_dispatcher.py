@@ -6,6 +6,7 @@ from pathlib import Path
 
 from workshop import Workshop, working
 
+from rodin_watchd.adapters.store.extent import WRITTEN
 from rodin_watchd.model import State
 
 
@@ -46,3 +47,18 @@ def test_each_state_is_committed_once(shop: Workshop) -> None:
     shop.idle()
     wanted = ["claimed", "staged", "uploading", "submitting", "answered", "submitted", "generated", "downloaded"]
     assert shop.actions(shop.job("chair")) == [*wanted, "processed", "delivered", "archived"]
+
+
+def test_steps_that_end_together_share_a_transaction(shop: Workshop) -> None:
+    """What several workers did since the last tick is one transaction, with an event for each job."""
+    with shop.without_workers():
+        for number in range(4):
+            shop.drop_set(f"set-{number}")
+        shop.until(lambda: sorted(shop.states().values()) == [State.CLAIMED] * 4)
+    parts = shop.daemon.parts
+    parts.dispatcher.hand_out(submits=False)
+    shop.rest()
+    before = shop.store.meta(WRITTEN)
+    parts.dispatcher.take_messages(shop.daemon.why_drop, parts.notifier.take)
+    assert shop.store.meta(WRITTEN) == before + 1
+    assert [shop.actions(job) for job in shop.jobs()] == [["claimed", "staged"]] * 4

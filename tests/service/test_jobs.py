@@ -13,7 +13,7 @@ from strangers import filled_up, mounted
 from rodin_watchd.adapters.store.sqlite import Journal
 from rodin_watchd.core.dedup import fingerprint
 from rodin_watchd.core.kinds import TEXTURE
-from rodin_watchd.errors import CommandRefusedError
+from rodin_watchd.errors import CommandRefusedError, DiskError
 from rodin_watchd.model import Job, State, Task, Transition
 from rodin_watchd.service.jobs import MOST_RECENT, JobStore
 
@@ -64,6 +64,27 @@ def test_a_note_is_known_but_not_durable(journal: Journal, job_store: JobStore) 
     job_store.note(replace(job, not_before=77.0))
     assert job_store.jobs[job.id].not_before == 77.0
     assert JobStore(journal).jobs[job.id].not_before == 0.0
+
+
+def test_what_cannot_be_stored_together_is_not_known(journal: Journal, job_store: JobStore) -> None:
+    """Moves are known within the context; where it fails the jobs are as the journal has them, and events are kept."""
+    live = add(job_store, 1, State.PROCESSED, "one")
+
+    def moves_and_fails() -> None:
+        with job_store.together():
+            job_store.commit([Transition(replace(live, state=State.DELIVERED), "delivered")], 5.0)
+            add(job_store, 2, State.STAGED, "two")
+            assert len(job_store.jobs) == 2
+            job_store.report("paused", "api", 6.0)
+            raise DiskError("no room")
+
+    with pytest.raises(DiskError):
+        moves_and_fails()
+    assert dict(job_store.jobs) == dict(JobStore(journal).jobs) == {live.id: live}
+    assert [event.kind for event in journal.service_events()] == ["paused"]
+    with job_store.together():
+        job_store.commit([Transition(replace(live, state=State.DELIVERED), "delivered")], 7.0)
+    assert {job.state for job in JobStore(journal).jobs.values()} == {State.DELIVERED}
 
 
 @pytest.mark.parametrize(

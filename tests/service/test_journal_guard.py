@@ -609,7 +609,7 @@ def test_an_upload_under_way_does_not_end_in_a_journal_that_is_older_inside(tmp_
         shop.rest()
         restored_inside(shop.journal, older)
         with pytest.raises(JournalRolledBackError):
-            shop.daemon.parts.dispatcher.take_messages(lambda _: "", lambda _: None)
+            shop.daemon.parts.dispatcher.take_messages(lambda _: {}, lambda _: None)
         shop.restart()
         shop.idle()
         assert (shop.states(), vendor.charges) == ({"chair": State.ARCHIVED}, 1)

@@ -681,9 +681,9 @@ def test_a_root_that_is_accepted_elsewhere_is_not_spent_for_any_more(tmp_path: P
         mark = read_mark(shop.root)
         assert mark is not None
         Mounts(shop.root).leave_mark(Mount.ROOT, replace(mark, journal="far:/state/journal.sqlite3"), replace=True)
-        assert "copied or moved" in shop.daemon.why_drop("any")
+        assert "copied or moved" in shop.daemon.why_drop(["any"])["any"]
         Mounts(shop.root).leave_mark(Mount.ROOT, replace(mark, root_id="another"), replace=True)
-        assert "another service's root" in shop.daemon.why_drop("any")
+        assert "another service's root" in shop.daemon.why_drop(["any"])["any"]
         Mounts(shop.root).leave_mark(Mount.ROOT, replace(mark, journal="far:/state/journal.sqlite3"), replace=True)
         shop.idle()
         assert shop.states() == {"chair": State.HELD}
@@ -783,6 +783,6 @@ def test_an_upload_is_not_closed_without_the_lease(tmp_path: Path, vendor: Vendo
         path.unlink()
         path.mkdir()  # nobody can tell whose it is
         shop.hands.seconds += 100
-        assert "cannot be written" in shop.daemon.why_drop("any")
+        assert "cannot be written" in shop.daemon.why_drop(["any"])["any"]
         path.rmdir()
-        assert shop.daemon.why_drop("any") == ""
+        assert shop.daemon.why_drop(["any"]) == {}

@@ -215,6 +215,7 @@ class Journal(JournalReader, HookRunWriter):
         self._kept: dict[tuple[str, tuple[object, ...]], list[sqlite3.Row]] = {}  # answers, since anybody wrote
         self._kept_at = 0  # what this connection had changed by then
         self._counted_after: int | None = None  # the purchase after which this connection counts what is spent
+        self._group: contextlib.ExitStack | None = None  # ends the transaction that several calls share
         self._open()
 
     def _open(self) -> None:
@@ -381,6 +382,16 @@ class Journal(JournalReader, HookRunWriter):
             self._set_gate(beside.gate)
             self._reply(beside.reply)
 
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Make all that is written within the context one transaction, which its first writing call begins."""
+        with contextlib.ExitStack() as group:
+            self._group = group
+            try:
+                yield
+            finally:
+                self._group = None
+
     def commit_affordable(
         self, intents: Sequence[Transition], now: float, purchase: int, affordable: Affordable
     ) -> Sequence[Transition]:
@@ -530,6 +541,16 @@ class Journal(JournalReader, HookRunWriter):
 
     @contextlib.contextmanager
     def _transaction(self, *, vital: bool = False) -> Iterator[None]:
+        if self._group is None:
+            with self._own_transaction(vital=vital):
+                yield
+            return
+        if not self._db.in_transaction:
+            self._group.enter_context(self._own_transaction(vital=vital))
+        yield
+
+    @contextlib.contextmanager
+    def _own_transaction(self, *, vital: bool) -> Iterator[None]:
         if not vital and not self._reserve_file.lay():
             raise RoomError(_FULL)
         try:
