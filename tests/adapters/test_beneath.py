@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,19 @@ from rodin_watchd.adapters.spool.beneath import (
     file_beneath,
     folder_beneath,
     new_file,
-    write_durably,
+    write_durably_in,
+    write_whole_in,
 )
 from rodin_watchd.errors import DiskError
 from rodin_watchd.model import Kind
+
+both_ways = pytest.mark.parametrize("write", [write_durably_in, write_whole_in])
+
+
+def written(write: Callable[[int, str, bytes], None], path: Path, data: bytes) -> None:
+    """Write a file in one of the ways."""
+    with folder_beneath(path.parent, "") as folder:
+        write(folder, path.name, data)
 
 
 def test_folder_is_opened_by_its_path(tmp_path: Path) -> None:
@@ -97,29 +107,34 @@ def test_every_kind_of_entry(tmp_path: Path) -> None:
     assert (entry.signature.size, entry.links) == (5, 1)
 
 
-def test_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
+@both_ways
+def test_file_is_replaced_as_a_whole(tmp_path: Path, write: Callable[[int, str, bytes], None]) -> None:
     """A file is written and replaced under its name, and nothing else is left in the folder."""
     for data in (b"first", b"second"):
-        write_durably(tmp_path / "STATUS.txt", data)
+        written(write, tmp_path / "STATUS.txt", data)
         assert (tmp_path / "STATUS.txt").read_bytes() == data
     assert [found.name for found in tmp_path.iterdir()] == ["STATUS.txt"]
 
 
+@both_ways
 @pytest.mark.parametrize("name", ["STATUS.txt", ".STATUS.txt.part"])
-def test_planted_link_is_not_written_through(tmp_path: Path, name: str) -> None:
+def test_planted_link_is_not_written_through(
+    tmp_path: Path, name: str, write: Callable[[int, str, bytes], None]
+) -> None:
     """A link that somebody planted, under the file's name or its temporary one, is replaced, not followed."""
     (tmp_path / "precious").write_text("precious")
     (tmp_path / name).symlink_to("precious")
-    write_durably(tmp_path / "STATUS.txt", b"new")
+    written(write, tmp_path / "STATUS.txt", b"new")
     assert (tmp_path / "precious").read_text() == "precious"
     assert (tmp_path / "STATUS.txt").read_text() == "new"
     assert not (tmp_path / "STATUS.txt").is_symlink()
 
 
-def test_planted_fifo_holds_no_writing_up(tmp_path: Path) -> None:
+@both_ways
+def test_planted_fifo_holds_no_writing_up(tmp_path: Path, write: Callable[[int, str, bytes], None]) -> None:
     """A FIFO under the temporary name is replaced; opening it for writing would wait for ever."""
     os.mkfifo(tmp_path / ".STATUS.txt.part")
-    write_durably(tmp_path / "STATUS.txt", b"new")
+    written(write, tmp_path / "STATUS.txt", b"new")
     assert (tmp_path / "STATUS.txt").read_text() == "new"
 
 
@@ -142,14 +157,15 @@ def test_nothing_is_left_of_a_file_that_failed(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
+@both_ways
+def test_full_disk_leaves_the_old_file(tmp_path: Path, write: Callable[[int, str, bytes], None]) -> None:
     """When the disk is full the old content stays, nothing half-written does, and it works again with room."""
     with mounted(tmp_path / "small", size="64k") as small:
-        write_durably(small / "STATUS.txt", b"old")
+        written(write, small / "STATUS.txt", b"old")
         with pytest.raises(OSError, match="No space"):
-            write_durably(small / "STATUS.txt", b"x" * 100_000)
+            written(write, small / "STATUS.txt", b"x" * 100_000)
         assert [(found.name, found.read_bytes()) for found in small.iterdir()] == [("STATUS.txt", b"old")]
-        write_durably(small / "STATUS.txt", b"new")
+        written(write, small / "STATUS.txt", b"new")
         assert (small / "STATUS.txt").read_bytes() == b"new"
 
 

@@ -195,24 +195,25 @@ def sync_folder(descriptor: int) -> None:
 
 
 @contextlib.contextmanager
-def new_file(folder: int, name: str) -> Iterator[int]:
-    """Make a file in an open folder and give its descriptor; durable at the end, gone if anything is raised.
+def new_file(folder: int, name: str, *, durable: bool = True) -> Iterator[int]:
+    """Make a file in an open folder and give its descriptor; durable at the end if asked, gone if anything is raised.
 
     What a crash has left under this name is removed first. Raises OSError.
     """
     with contextlib.suppress(FileNotFoundError):
         os.unlink(name, dir_fd=folder)
-    with fresh_file(folder, name) as descriptor:
+    with fresh_file(folder, name, durable=durable) as descriptor:
         yield descriptor
 
 
 @contextlib.contextmanager
-def fresh_file(folder: int, name: str) -> Iterator[int]:
+def fresh_file(folder: int, name: str, *, durable: bool = True) -> Iterator[int]:
     """Do the same under a name that nobody has. Raises FileExistsError, OSError."""
     descriptor = os.open(name, _NEW_FILE, 0o666, dir_fd=folder)
     try:
         yield descriptor
-        os.fsync(descriptor)
+        if durable:
+            os.fsync(descriptor)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name, dir_fd=folder)
@@ -226,16 +227,24 @@ def part_of(name: str) -> str:
     return f".{name}.part"
 
 
-def write_durably(path: Path, data: bytes) -> None:
-    """Write a file so that after a crash it is there whole or not at all; may be repeated. Raises OSError."""
-    with folder_beneath(path.parent, "") as folder:
-        write_durably_in(folder, path.name, data)
+def write_whole_in(folder: int, name: str, data: bytes) -> None:
+    """Write a file in an open folder so that a process that ends leaves it there whole or not at all; may be repeated.
+
+    What publishes the folder makes it durable. Raises OSError.
+    """
+    part = part_of(name)
+    with new_file(folder, part, durable=False) as descriptor, open(descriptor, "wb", closefd=False) as stream:
+        stream.write(data)
+    os.replace(part, name, src_dir_fd=folder, dst_dir_fd=folder)
 
 
 def write_durably_in(
     folder: int, name: str, data: bytes, set_access: Callable[[int, int], None] = lambda _file, _folder: None
 ) -> None:
-    """Do the same in an open folder; `set_access` gives the open file in it the mode that it is to appear with."""
+    """Do the same so that the end of the machine leaves it so, too; durable when this returns.
+
+    `set_access` gives the open file in the open folder the mode that it is to appear with.
+    """
     part = part_of(name)
     with new_file(folder, part) as descriptor:
         with open(descriptor, "wb", closefd=False) as stream:

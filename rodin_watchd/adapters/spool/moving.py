@@ -10,7 +10,7 @@ import os
 import shutil
 import stat
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,7 +43,7 @@ _renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
 def move_folder(source: Path, into: int, name: str, set_access: Callable[[int], None]) -> None:
     """Give a folder a name in the open folder `into`: all of it is durable before it appears, and the name when this returns.
 
-    `set_access` gives the open folder the modes that it is to appear with. Crossing to another filesystem it is copied under a
+    `set_access` gives the open folder the modes that it is to appear with, and makes all of it durable. Crossing to another filesystem it is copied under a
     hidden name there first, and the source goes when the copy has its name and is whole. Whoever takes the folder away as
     soon as it appears does not disturb that. Raises FileExistsError when the name is taken, be it by an empty folder;
     DiskError when no whole copy can be made; OSError.
@@ -51,7 +51,6 @@ def move_folder(source: Path, into: int, name: str, set_access: Callable[[int], 
     try:
         with folder_beneath(source, "") as folder:
             set_access(folder)
-        _sync_all(source)
         rename_new(source, into, name)
     except OSError as error:
         if error.errno != errno.EXDEV:
@@ -76,17 +75,6 @@ def _moved_by_copy(source: Path, into: int, name: str, set_access: Callable[[int
     except (OSError, DiskError):
         shutil.rmtree(hidden, ignore_errors=True, dir_fd=into)  # half a copy must not fill a disk that is full
         raise
-
-
-def _sync_all(folder: Path) -> None:
-    """Make the files of a folder, and their names, durable; an input that we may move but not read is left as it is."""
-    with folder_beneath(folder, "") as descriptor:
-        with os.scandir(descriptor) as found:
-            names = [entry.name for entry in found if entry.is_file(follow_symlinks=False)]
-        for name in names:
-            with contextlib.suppress(PermissionError), file_in(descriptor, name) as file:
-                os.fsync(file)
-        sync_folder(descriptor)
 
 
 def rename_new(source: Path | str, into: int, name: str, *, folder: int = _AT_FDCWD) -> None:
@@ -232,14 +220,16 @@ class Destination:
         return f"{self.top}/{self.folder}" if self.folder else self.top
 
 
-def published_before(root: Path, into: int, job: Job, source: Path, place: Destination) -> tuple[str, Held] | None:
-    """Return the name in `into` under which this job was published before, if it was, and what it holds of `source`.
+def published_before(
+    root: Path, into: int, names: Iterable[str], job: Job, source: Path, place: Destination
+) -> tuple[str, Held] | None:
+    """Return which of the `names` in `into` this job was published under before, if any, and what that holds of `source`.
 
     Its receipt names the job and this retry of it, and it holds all that is left at `source`: a receipt alone can be a
     forgery, and must not make us forget what was paid for.
     """
     plain, mark = match_key(place.name), _mark(job.id)
-    for there in os.listdir(into):
+    for there in names:
         if there.startswith(COPY_PREFIX) or (mark not in there and match_key(there) != plain):
             continue
         folder = f"{place.parent}/{there}"
@@ -258,13 +248,14 @@ def _held_in(into: int, name: str, source: Path) -> Held | None:
         return None
 
 
-def move_to_free_name(source: Path, into: int, job: Job, place: Destination, set_access: Callable[[int], None]) -> str:
+def move_to_free_name(
+    source: Path, into: int, names: Iterable[str], job: Job, place: Destination, set_access: Callable[[int], None]
+) -> str:
     """Move a folder into `into` under the first name that nobody has, compared as artists compare; return the name.
 
-    `set_access` gives it the modes that it is to appear with.
-    Raises OSError; FileExistsError when others were faster under each of the names.
+    `names` are those in it; `set_access` as `move_folder` says. Raises OSError; FileExistsError when others were faster under each of the names.
     """
-    taken = {match_key(name) for name in os.listdir(into)}
+    taken = set(map(match_key, names))
     for name in _names(place.name, job.id):
         if match_key(name) in taken:
             continue

@@ -19,12 +19,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from rodin_watchd.adapters.spool.beneath import file_in, folder_in
+from rodin_watchd.adapters.spool.beneath import file_in, folder_in, sync_folder
 from rodin_watchd.errors import ConfigError
 
 log = logging.getLogger("rodin_watchd")
 
 _UMASK: Final = re.compile(r"^Umask:\s*([0-7]+)$", re.MULTILINE)
+_NO_MORE: Final = 0o777
+"""A umask that gives nothing to anybody."""
+
 _NO_MODES_ERRNOS: Final = (errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS)
 
 
@@ -36,43 +39,46 @@ class Sharing:
     gid: int | None = None
 
     def tree(self, folder: int, into: int, *, widen: bool) -> None:
-        """Make an open folder, and all below it, what it has to be in the open folder `into`. May be repeated.
+        """Make an open folder, and all below it, what it has to be in the open folder `into`, durably. May be repeated.
 
-        `widen`: without a mode, what a program has made narrower than the umask says gets what the umask says. Raises
-        OSError for a folder that cannot be read; what the filesystem refuses is logged, for a result must not be lost for it.
+        `widen`: without a mode, what a program has made narrower than the umask says gets what the umask says. A file that
+        we may move but not read is left as it is. Raises OSError for a folder that cannot be read, and where nothing can be
+        made durable; what the filesystem refuses is logged, for a result must not be lost for it.
         """
-        above = os.fstat(into)
-        self._folder(folder, above, widen=widen)
+        self._tree(folder, os.fstat(into), umask() if widen and self.mode is None else _NO_MORE)
+
+    def _tree(self, folder: int, above: os.stat_result, mask: int) -> None:
+        self._folder(folder, above, mask)
         with os.scandir(folder) as found:
             entries = list(found)
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
                 with folder_in(folder, entry.name) as inner:
-                    self.tree(inner, folder, widen=widen)
+                    self._tree(inner, os.fstat(folder), mask)
             elif entry.is_file(follow_symlinks=False):
                 with contextlib.suppress(PermissionError), file_in(folder, entry.name) as file:
-                    self._give(file, self._gid(above), self._file_mode(os.fstat(file).st_mode, widen=widen))
+                    self._file(file, above, mask)
+                    os.fsync(file)  # after its mode: that is to be durable, too
+        sync_folder(folder)
 
     def folder(self, made: int, parent: int) -> None:
         """Make an open folder that was just made what it has to be in its open parent."""
-        self._folder(made, os.fstat(parent), widen=False)
+        self._folder(made, os.fstat(parent), _NO_MORE)
 
     def file(self, made: int, parent: int) -> None:
         """Do the same with a file."""
-        self._give(made, self._gid(os.fstat(parent)), self._file_mode(os.fstat(made).st_mode, widen=False))
+        self._file(made, os.fstat(parent), _NO_MORE)
 
-    def _folder(self, descriptor: int, above: os.stat_result, *, widen: bool) -> None:
-        mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
-        if self.mode is not None:
-            mode = (mode & stat.S_ISGID) | folder_mode(self.mode)
-        elif widen:
-            mode |= 0o777 & ~umask()
-        self._give(descriptor, self._gid(above), mode | (above.st_mode & stat.S_ISGID))
+    def _folder(self, descriptor: int, above: os.stat_result, mask: int) -> None:
+        before = os.fstat(descriptor)
+        mode = stat.S_IMODE(before.st_mode)
+        mode = mode | (0o777 & ~mask) if self.mode is None else (mode & stat.S_ISGID) | folder_mode(self.mode)
+        self._give(descriptor, before, self._gid(above), mode | (above.st_mode & stat.S_ISGID))
 
-    def _file_mode(self, mode: int, *, widen: bool) -> int:
-        if self.mode is not None:
-            return self.mode
-        return stat.S_IMODE(mode) | (0o666 & ~umask() if widen else 0)
+    def _file(self, descriptor: int, above: os.stat_result, mask: int) -> None:
+        before = os.fstat(descriptor)
+        mode = stat.S_IMODE(before.st_mode) | (0o666 & ~mask) if self.mode is None else self.mode
+        self._give(descriptor, before, self._gid(above), mode)
 
     def _gid(self, above: os.stat_result) -> int:
         """Return the group of what is in a folder; -1: whatever it is."""
@@ -80,15 +86,15 @@ class Sharing:
             return self.gid
         return above.st_gid if above.st_mode & stat.S_ISGID else -1
 
-    def _give(self, descriptor: int, gid: int, mode: int) -> None:
+    def _give(self, descriptor: int, before: os.stat_result, gid: int, mode: int) -> None:
         """Give group, then mode: changing the group can take bits away (chown(2))."""
-        before = os.fstat(descriptor)
         if os.geteuid() not in (0, before.st_uid):
             return
         try:
             if gid not in (-1, before.st_gid):
                 os.fchown(descriptor, -1, gid)
-            if stat.S_IMODE(os.fstat(descriptor).st_mode) != mode:
+                before = os.fstat(descriptor)
+            if stat.S_IMODE(before.st_mode) != mode:
                 os.fchmod(descriptor, mode)
         except OSError as error:
             if error.errno not in _NO_MODES_ERRNOS:

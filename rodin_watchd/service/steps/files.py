@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from rodin_watchd.adapters.images import MOST_BYTES
 from rodin_watchd.adapters.spool import Spool
-from rodin_watchd.adapters.spool.beneath import disk_errors, part_of, write_durably
+from rodin_watchd.adapters.spool.beneath import disk_errors, folder_beneath, part_of, write_whole_in
 from rodin_watchd.adapters.spool.moving import Destination
 from rodin_watchd.core.layout import INBOX, RECEIPT, REPORT, REPORT_DATA
 from rodin_watchd.core.names import printable
@@ -105,9 +106,14 @@ def _remove_texts(folder: Path, besides: AbstractSet[str]) -> None:
 
 
 def write_beside(folder: Path, texts: Mapping[str, str]) -> None:
-    """Write a receipt or report into a folder that is to be published; none there: it was published before."""
-    if not folder.is_dir():
-        return
-    with disk_errors(f"{folder} cannot be written"):
+    """Write a receipt or report into a folder that is to be published; none there: it was published before.
+
+    Publishing makes it durable with the rest, and a crash before that has it written once more.
+    """
+    with (
+        disk_errors(f"{folder} cannot be written"),
+        contextlib.suppress(FileNotFoundError, NotADirectoryError),
+        folder_beneath(folder, "") as opened,
+    ):
         for name, text in texts.items():
-            write_durably(folder / name, text.encode())
+            write_whole_in(opened, name, text.encode())
