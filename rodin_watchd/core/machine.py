@@ -409,11 +409,11 @@ def forgetting(job: Job) -> Job:
     service, or by a person while the job is held), the key until the vendor is done: results are asked for by the task's id.
     A failed job that is taken up again does without the key, too (`service.steps.results.poll`).
     """
-    answer = job.answer if job.state in _NOT_UNDERSTOOD else None
-    task = job.task
-    if task is not None and job.state is not State.SUBMITTED:
-        task = replace(task, subscription_key="")
-    return replace(job, task=task, answer=answer)
+    if job.answer and job.state not in _NOT_UNDERSTOOD:
+        job = replace(job, answer=None)
+    if job.task and job.task.subscription_key and job.state is not State.SUBMITTED:
+        job = replace(job, task=replace(job.task, subscription_key=""))
+    return job
 
 
 _NOT_UNDERSTOOD: Final = frozenset({State.UPLOADING, State.SUBMITTING, State.HELD})
@@ -558,7 +558,9 @@ def _done(job: Job, after_step: Job, now: float, poll_seconds: float) -> Transit
     """Go on; a job that is being buried keeps the problem that it is buried for, and what was noted during the step stays."""
     signal = Signal.DONE_BEFORE if job.state is State.CLAIMED and after_step.task else Signal.DONE
     problem = job.problem if job.state is State.FAILING else None
-    return move(replace(after_step, problem=problem, refused=job.refused), signal, now, poll_seconds=poll_seconds)
+    if (after_step.problem, after_step.refused) != (problem, job.refused):
+        after_step = replace(after_step, problem=problem, refused=job.refused)
+    return move(after_step, signal, now, poll_seconds=poll_seconds)
 
 
 def _hold(job: Job, problem: Problem, now: float) -> Transition:

@@ -53,7 +53,7 @@ from rodin_watchd.adapters.spool.moving import (
 )
 from rodin_watchd.adapters.spool.sealing import linked
 from rodin_watchd.adapters.spool.sharing import PLAIN, Sharing
-from rodin_watchd.adapters.spool.taking import is_claimed, lay_in, rescue, take_file
+from rodin_watchd.adapters.spool.taking import is_claimed, lay_in, rescue, take_files
 from rodin_watchd.core.layout import (
     ARCHIVE,
     BUILT,
@@ -304,12 +304,16 @@ class Spool:
         more if it is wanted `as_it_is`), FileRefusedError when it is not a plain file, RightsError when it may not be
         moved, DiskError.
         """
+        self.take_all(job_id, (file,), as_it_is=as_it_is)
+        return self.inputs(job_id) / file.name
+
+    def take_all(self, job_id: str, files: Iterable[InputFile], *, as_it_is: bool = False) -> None:
+        """Do the same with several members of a set, in this order. When one cannot be taken, those after it are not."""
         with (
             self._disk_errors(f"{self.inputs(job_id)} cannot be written"),
             folder_beneath(self._work, f"{job_id}/inputs", make=True) as into,
         ):
-            take_file(self.mounts.anchor(), self._claim(job_id), file, into, as_it_is=as_it_is)
-        return self.inputs(job_id) / file.name
+            take_files(self.mounts.anchor(), self._claim(job_id), files, into, as_it_is=as_it_is)
 
     def lay_in(self, job_id: str, source: Path, sha256: str) -> Signature | None:
         """Copy a file of another job's work into this job's inputs, and return what it is there; may be repeated.
@@ -346,13 +350,13 @@ class Spool:
             self._place_errors(place),
             folder_beneath(self._published, place.parent, make=True) as into,
         ):
-            before = published_before(self.root, into, job, source, place)
-            if before is None:
-                with self._naming[place.top]:
-                    name = move_to_free_name(
-                        source, into, job, place, self._access_setter(into, widen=place.top == OUTBOX)
-                    )
-            else:
+            with self._naming[place.top]:
+                names = os.listdir(into)  # noqa: PTH208 - of a descriptor
+                before = published_before(self.root, into, names, job, source, place)
+                if before is None:
+                    set_access = self._access_setter(into, widen=place.top == OUTBOX)
+                    name = move_to_free_name(source, into, names, job, place, set_access)
+            if before is not None:
                 name, held = before
                 sync_folder(into)
                 drop(source, held)  # what a crash has left behind a copy to another filesystem

@@ -12,8 +12,9 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Self
 
 from rodin_watchd.adapters.spool.beneath import (
     NO_FOLDER_ERRNOS,
@@ -38,21 +39,60 @@ _PART = ".taken.part"  # a copy that is not whole
 _IN_USE_ERRNOS = (errno.EBUSY, errno.ETXTBSY)
 
 
-def take_file(root: Path | Anchor, claim: Claim, file: InputFile, into: int, *, as_it_is: bool = False) -> None:
-    """Bring a file into the open folder `into` under its own name; may be repeated after a crash at any point.
+def take_files(
+    root: Path | Anchor, claim: Claim, files: Iterable[InputFile], into: int, *, as_it_is: bool = False
+) -> None:
+    """Bring files into the open folder `into`, each under its own name; may be repeated after a crash at any point.
 
-    `as_it_is`: what was taken before is not checked any more. Raises ChangedWhileTakenError, FileRefusedError, RightsError,
-    and OSError when the machine is to blame. What is raised for the file leaves it visible in its own folder.
+    `as_it_is`: what was taken before is not checked any more. All is durable when this returns or raises. Raises
+    ChangedWhileTakenError, FileRefusedError, RightsError, and OSError when the machine is to blame. What is raised for a file
+    leaves it visible in its own folder, and takes none after it.
     """
     with contextlib.suppress(FileNotFoundError):
         os.unlink(_PART, dir_fd=into)
-    with _file_errors(file):
-        if not is_there(file.name, into):
-            _bring(root, claim, file, into)
-        elif not file.shared:
-            _finish(root, claim, file, into)
-    if not as_it_is:
-        _check(file, os.stat(file.name, dir_fd=into, follow_symlinks=False))
+    with _Sources(root, into) as sources:
+        for file in files:
+            with _file_errors(file):
+                if not is_there(file.name, into):
+                    _bring(sources, claim, file, into)
+                elif not file.shared:
+                    _finish(root, claim, file, into)
+            if not as_it_is:
+                _check(file, os.stat(file.name, dir_fd=into, follow_symlinks=False))
+
+
+class _Sources:
+    """The folders that files are taken from, each opened once; at its end what was renamed out of them is durable."""
+
+    def __init__(self, root: Path | Anchor, into: int) -> None:
+        self._root = root
+        self._into = into
+        self._open: dict[str, int] = {}
+        self._renamed_from: set[int] = set()
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._stack:
+            self._sync()
+
+    def opened(self, path: str) -> int:
+        """Return a folder's descriptor, which is open until the end. Raises OSError."""
+        if path not in self._open:
+            self._open[path] = self._stack.enter_context(folder_beneath(self._root, path))
+        return self._open[path]
+
+    def note_rename(self, parent: int) -> None:
+        """Note that a file was renamed out of an open folder."""
+        self._renamed_from.add(parent)
+
+    def _sync(self) -> None:
+        if self._renamed_from:
+            sync_folder(self._into)  # before the others: a crash may leave a file in both folders, never in none
+        for parent in self._renamed_from:
+            sync_folder(parent)
 
 
 def lay_in(root: Path | Anchor, source: str, sha256: str, into: int) -> Signature | None:
@@ -79,9 +119,18 @@ def lay_in(root: Path | Anchor, source: str, sha256: str, into: int) -> Signatur
 
 def is_claimed(root: Path | Anchor, claim: Claim, file: InputFile) -> bool:
     """Tell whether a job has claimed a file that is not copied yet. Raises OSError when the machine is to blame."""
-    folder = file.source.rpartition("/")[0]
     try:
-        with folder_beneath(root, folder) as parent, folder_in(parent, claim.name) as mine:
+        with folder_beneath(root, file.source.rpartition("/")[0]) as parent:
+            return _is_claimed_in(parent, claim, file)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, *NO_FOLDER_ERRNOS):
+            return False
+        raise
+
+
+def _is_claimed_in(parent: int, claim: Claim, file: InputFile) -> bool:
+    try:
+        with folder_in(parent, claim.name) as mine:
             return is_there(file.name, mine)
     except OSError as error:
         if error.errno in (errno.ENOENT, *NO_FOLDER_ERRNOS):
@@ -157,26 +206,28 @@ def _file_errors(file: InputFile) -> Iterator[None]:
 # ---- taking ---------------------------------------------------------------------------------------------------------
 
 
-def _bring(root: Path | Anchor, claim: Claim, file: InputFile, into: int) -> None:
+def _bring(sources: _Sources, claim: Claim, file: InputFile, into: int) -> None:
     """Take a file that is not in the work folder yet: from this job's claim of it, or from where it lay when it was claimed."""
     folder, _, name = file.source.rpartition("/")
-    with folder_beneath(root, folder) as parent:
-        if not file.shared and is_claimed(root, claim, file):
-            _take_claimed(claim, file, parent, into)
-            return
-        status = os.stat(name, dir_fd=parent, follow_symlinks=False)
-        if not _is_dropped(file):
-            _refuse_others(file, claim.job_id, parent, status)
-        _refuse_another(file, status)
-        if file.shared:
-            _copy(file, parent, into)
-        elif not _renamed(file, claim.job_id, parent, into):
-            _claim(name, claim.name, parent)
-            _take_claimed(claim, file, parent, into)
+    parent = sources.opened(folder)
+    if not file.shared and _is_claimed_in(parent, claim, file):
+        _take_claimed(claim, file, parent, into)
+        return
+    status = os.stat(name, dir_fd=parent, follow_symlinks=False)
+    if not _is_dropped(file):
+        _refuse_others(file, claim.job_id, parent, status)
+    _refuse_another(file, status)
+    if file.shared:
+        _copy(file, parent, into)
+    elif _renamed(file, claim.job_id, parent, into):
+        sources.note_rename(parent)
+    else:
+        _claim(name, claim.name, parent)
+        _take_claimed(claim, file, parent, into)
 
 
 def _renamed(file: InputFile, job_id: str, parent: int, into: int) -> bool:
-    """Move a file, durably; False when it lies on another filesystem. What came in its place in that moment goes back."""
+    """Move a file; False when it lies on another filesystem. What came in its place in that moment goes back."""
     name = file.name
     try:
         os.rename(name, name, src_dir_fd=parent, dst_dir_fd=into)
@@ -184,8 +235,6 @@ def _renamed(file: InputFile, job_id: str, parent: int, into: int) -> bool:
         if error.errno == errno.EXDEV:
             return False
         raise
-    sync_folder(into)  # before the other: a crash may leave the file in both folders, never in none
-    sync_folder(parent)
     try:
         _refuse_another(file, os.stat(name, dir_fd=into, follow_symlinks=False))
     except FilesError:

@@ -58,8 +58,8 @@ def _with_checked_files(tools: Tools, job: Job) -> Job:
     _refuse_ambiguous(job)
     for file in job.files:
         _refuse_large(kind_of(job), file)  # before anything is copied
-    taken = {file.source: tools.spool.take(job.id, file) for file in in_order(job)}
-    files = tuple(_checked(file, taken[file.source]) for file in job.files)
+    tools.spool.take_all(job.id, in_order(job))
+    files = tuple(_checked(file, tools.spool.inputs(job.id) / file.name) for file in job.files)
     asked = job.options if job.asked is None else job.asked  # a retry has what plugins made of them
     return _recognised(consulted(tools, replace(job, files=files, asked=asked)))
 
