@@ -96,7 +96,7 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
+class Decided:
     """What came of a step."""
 
     outcome: Outcome
@@ -193,7 +193,7 @@ class Dispatcher:
         jobs, now = self._job_store.jobs, self._clock.now()
         answers = [(jobs[step.job_id], step.outcome.answer) for step in steps if isinstance(step.outcome, Answered)]
         self._commit_outcomes([machine.answered(job, new) for job, new in answers if job.answer != new], now)
-        finished, left = list[tuple[StepFinished, Finished]](), list[StepFinished]()
+        finished, left = list[tuple[StepFinished, Decided]](), list[StepFinished]()
         with self._job_store.together():
             for step in steps:
                 if found := self._finish(self._job_store.jobs[step.job_id], step.outcome, now):
@@ -258,7 +258,7 @@ class Dispatcher:
             raise
         return True
 
-    def _finish(self, job: Job, outcome: Outcome | Answered, now: float) -> Finished | None:
+    def _finish(self, job: Job, outcome: Outcome | Answered, now: float) -> Decided | None:
         """Understand an answer that is durable, and refuse to pay for the same content twice; decide, and commit.
 
         Returns what came of it, or None while that cannot be decided yet: then it is to be called again.
@@ -273,7 +273,7 @@ class Dispatcher:
             and (twice := self._job_store.duplicate(outcome.job))
         ):
             outcome = Rejected(twice.problem)
-        return Finished(outcome, self._decide(job, outcome, now))
+        return Decided(outcome, self._decide(job, outcome, now))
 
     def _understood(self, job: Job, now: float) -> Outcome | None:
         """Understand a committed answer; a task that any job has, or ever had, is no proof of anything.

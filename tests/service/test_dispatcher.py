@@ -6,7 +6,7 @@ from pathlib import Path
 
 from workshop import Workshop, working
 
-from rodin_watchd.adapters.store.extent import WRITTEN
+from rodin_watchd.adapters.store.files import WRITTEN
 from rodin_watchd.model import State
 
 
