@@ -264,6 +264,7 @@ def answered(job: Job, answer: Answer) -> Transition:
 
     What it says to have taken counts at once, whatever else it says: a refusal may have cost it, too.
     """
+    # Never less than the intent was committed with: what is not known to be free counts as spent, whatever the vendor names.
     price = max(job.price, consumed(answer) or job.price)
     return Transition(replace(job, answer=answer, price=price), action=ANSWERED, message=f"HTTP status {answer.status}")
 
@@ -409,6 +410,7 @@ def forgetting(job: Job) -> Job:
     service, or by a person while the job is held), the key until the vendor is done: results are asked for by the task's id.
     A failed job that is taken up again does without the key, too (`service.steps.results.poll`).
     """
+    # A journal, its backups and the write-ahead log are copied to many places; a key that nobody needs must not be in them.
     if job.answer and job.state not in _NOT_UNDERSTOOD:
         job = replace(job, answer=None)
     if job.task and job.task.subscription_key and job.state is not State.SUBMITTED:
@@ -605,7 +607,7 @@ def _retry(job: Job, problem: Problem, now: float, chance: float) -> Transition:
     if problem.code == PluginRequiredError.code and (job.state, Signal.UNFIT) in TABLE:
         return move(replace(job, problem=problem), Signal.UNFIT, now, problem.message, problem.code)
     policy = POLICIES[job.state]
-    counted = problem.scope is Scope.SET
+    counted = problem.scope is Scope.SET  # an outage of hours must not use up the attempts of every set
     found = job.problem if job.state is State.FAILING and job.problem else problem  # what it is buried for stays
     tried = replace(later(job, now), attempts=job.attempts + counted, problem=found)
     if counted and _may_fail(job) and (last := spent(tried, policy, now)):
@@ -698,6 +700,7 @@ def hold_unsent(
 def _held_unsent(
     job: Job, problem: Problem, now: float, price: Callable[[Article], Decimal], account: str
 ) -> tuple[Transition, ...]:
+    # The purchase is written although this service sent nothing: the other one may have, and a budget must know of it.
     if job.state is State.STAGED or (job.state is State.UPLOADING and job.answer is None):
         begun = begin_upload(job, now, price(article_of(job)), account)
         return (begun, _held(begun.job, problem, now))

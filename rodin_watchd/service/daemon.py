@@ -120,7 +120,7 @@ class Daemon:
         parts, mounts = self.parts, self.parts.standing.mounts_keeper
         was_copied = mounts.copied
         changed = parts.standing.check()
-        self._hold_unsent()
+        self._hold_unsent()  # before anything is handed out: a copied root must send nothing
         if changed or was_copied != mounts.copied:
             parts.reception.wake()
         parts.day.today()  # a clock that is set now is seen now
@@ -128,6 +128,7 @@ class Daemon:
         before = (parts.commands.paused, parts.commands.approvals)
         parts.commands.take(parts.pool.busy)  # before an upload is allowed to end: it may be the one to be canceled
         parts.dispatcher.take_messages(self.why_drop, parts.notifier.take)
+        # Again: some commands wait for a step to end, and its outcome may just have come.
         if parts.commands.awaited:
             parts.commands.take(parts.pool.busy)
         if before != (parts.commands.paused, parts.commands.approvals):

@@ -100,6 +100,7 @@ class Notifier:
             self._job_store.report(message.kind, message.message, now, subject=message.plugin, code=message.code)
             return
         run = message.run
+        # Recorded after the call, so a crash in between repeats it: people get a notification twice rather than never.
         self._store.note_run(run, _words(run), self._clock.now())
         level = logging.INFO if run.outcome == DONE else logging.WARNING
         job = self._store.job(run.job_id) if run.job_id else None

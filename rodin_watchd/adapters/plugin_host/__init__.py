@@ -88,11 +88,13 @@ def started(
     """Start a plugin's process, which hears and answers on `line`. Raises OSError."""
     code = {"path": source.path} if source.path else {"entry": source.entry}
     task = json.dumps({"name": source.name, "source": code, "limits": asdict(limits)})
+    # -P and -s (python(1)): no file in the working folder or the user's own packages may take a module's place. A session of
+    # its own: Ctrl-C in a terminal is sent to the whole group of the daemon, and would end a plugin in the middle of its work.
     return subprocess.Popen(  # noqa: S603 - our own interpreter and module
         [sys.executable, "-P", "-s", "-m", "rodin_watchd.hooks.worker", str(line.fileno()), task],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        stderr=subprocess.STDOUT,  # one pipe: lines stay in the order in which the plugin wrote them
         pass_fds=(line.fileno(),),
         env=dict(environ),
         cwd=home,

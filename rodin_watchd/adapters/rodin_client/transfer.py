@@ -500,6 +500,8 @@ class PacedAdapter(HTTPAdapter):
         self._bundle = bundle
         connections = {"http": _PlainConnection, "https": _TlsConnection}
         self._connections = {name: partial(kind, send_seconds=send_seconds) for name, kind in connections.items()}
+        # urllib3 can repeat a call by itself. A submit must be repeated by nobody but the state machine: the API has no key
+        # by which the vendor recognises a repetition.
         super().__init__(pool_maxsize=pool_size, max_retries=0)
 
     def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **kwargs: Any) -> None:  # noqa: ANN401 - as inherited

@@ -92,7 +92,7 @@ class _CheckedFile:
         return data
 
     def _check(self) -> None:
-        whole = self._left == 0 and not self._file.read(1)
+        whole = self._left == 0 and not self._file.read(1)  # one byte more: a file that grew is another one
         if not whole or self._digest.hexdigest() != self._upload.sha256:
             raise ChangedWhileTakenError(f"{plain(self._upload.filename, 120)} changed while it was sent.")
 
@@ -154,6 +154,9 @@ class UploadBody(Withheld):
             content = self._content(size)
         if content or self.closing_left:
             return content
+        # The order decides about money. Without its closing line the request is incomplete, so a crash up to here has bought
+        # nothing. The intent is durable before the line is handed out, so a crash after it finds the intent and asks a person.
+        # Waiting for the acknowledgment first makes the time in between, in which nobody knows, one round trip long.
         self.wait_until_taken()
         with self._withdrawing():
             self._before_closing()
@@ -189,7 +192,7 @@ def _head(boundary: str, upload: Upload) -> bytes:
 
 
 def _opened(path: Path) -> BinaryIO:
-    try:
+    try:  # O_NOFOLLOW: a link in a file's place would send some other file of this machine to the vendor
         return os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb", buffering=0)
     except OSError as error:
         raise DiskError.of("A file of the set cannot be opened", error) from error

@@ -80,10 +80,12 @@ def make_backup(journal: Path, now: float, expected: Files | None = None) -> Pat
     try:
         part.unlink(missing_ok=True)
         _copy(journal, part, now)
-        part.chmod(journal.stat().st_mode & 0o777)
+        part.chmod(journal.stat().st_mode & 0o777)  # nobody may read the copy who may not read the journal
         sync(part)
+        # Asked after the copy: files that were exchanged while it was made would pass an earlier look.
         if expected and (why := why_not(journal, expected)):
             raise JournalGoneError(f"The journal's backup {target} is not made again: {why}.")
+        # A journal that was put back from an older copy knows fewer purchases than the backup that it would replace.
         if not _is_replaced(target, part):
             _keep(journal, target, now)
         part.replace(target)
@@ -156,11 +158,13 @@ def _copy(journal: Path, part: Path, now: float) -> None:
     with contextlib.closing(source), contextlib.closing(sqlite3.connect(part, isolation_level=None)) as copy:
         source.backup(copy)
         copy.execute("PRAGMA journal_mode = DELETE")  # one file, which can be copied back as it is
+        # Else the erased keys stay in free pages of the file (https://sqlite.org/pragma.html#pragma_secure_delete).
         copy.execute("PRAGMA secure_delete = ON")
         with copy:
             copy.execute("BEGIN")
             _erase_secrets(copy)
             copy.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (COPIED_AT, json.dumps(now)))
+        # A damaged backup would be noticed only on the day when it is needed.
         if (found := copy.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
             raise sqlite3.DatabaseError(f"the copy is damaged: {found}")
 
@@ -282,6 +286,7 @@ def _fill(descriptor: int) -> None:
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, _OPENING, 0)
     try:
+        # A file that was only made longer is a hole and holds no room; this allocates its blocks (posix_fallocate(3)).
         os.posix_fallocate(descriptor, 0, BALLAST_BYTES)
     except OSError as error:
         if error.errno not in _NO_CALL_ERRNOS:

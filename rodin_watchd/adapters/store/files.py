@@ -230,6 +230,7 @@ def copy_out(db: sqlite3.Connection, journal: Path, mode: int) -> None:
     whole = whole_path(journal)
     part = whole.with_suffix(".part")
     try:
+        # A crash may have left a part of an earlier copy: SQLite would take it for a database and go on from there.
         part.unlink(missing_ok=True)
         with contextlib.closing(sqlite3.connect(part, isolation_level=None)) as copy:
             db.backup(copy)
@@ -245,9 +246,10 @@ def copy_out(db: sqlite3.Connection, journal: Path, mode: int) -> None:
 
 def _make_whole(part: Path, mode: int, whole: Path) -> None:
     part.chmod(mode)
+    # The content is on the disk before the name is: after a power cut a filesystem may have the rename and not the data.
     sync(part)
     part.replace(whole)
-    sync(whole.parent)
+    sync(whole.parent)  # a new name is durable only when its folder is synced, too (fsync(2), Notes)
 
 
 def _error_of(what: str, error: sqlite3.Error | OSError) -> DiskError:
@@ -372,6 +374,7 @@ def finish(journal: Path, stamp: str) -> FinishedJournal | None:
     if not os.path.lexists(whole):
         return None
     copy, there = extent_of(whole), extent_of(journal)
+    # The service went on with its files after the copy: putting the copy in place would forget purchases, and pay again.
     if copy and there and knows_all(journal, copy):
         drop_copy(journal)
         return None
