@@ -1,6 +1,6 @@
 """The floor of a job: the same HTTP calls and the same durable files by a bare script with `requests`.
 
-It knows when a set is whole, journals nothing, checks nothing, retries nothing, tells nobody. As a program:
+It knows when a set is whole, journals nothing, checks nothing, retries nothing, notifies nobody. As a program:
 `python -m benchmarks.bare ROOT BASE_URL THREADS` works off the sets in ROOT/inbox, and prints its CPU seconds.
 """
 

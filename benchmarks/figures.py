@@ -1,4 +1,4 @@
-"""What a benchmark gives: figures beside their floors, and the one table of them all."""
+"""What a benchmark gives: figures next to their floors, and the one table of them all."""
 
 from __future__ import annotations
 

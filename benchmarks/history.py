@@ -1,4 +1,4 @@
-"""A journal with many finished jobs: what a job, a tick, a start and the commands cost beside an empty one.
+"""A journal with many finished jobs: what a job, a tick, a start and the commands cost next to an empty one.
 
 All that is in the journal was bought on the day of the measurement, under a budget: that is as dear as a past can be.
 """

@@ -27,7 +27,7 @@ def measure(effort: Effort) -> list[Figure]:
         bare = stack.enter_context(running("-c", BARE_LOOP)).pid
         imports = stack.enter_context(running("-c", IMPORTS + BARE_LOOP)).pid
         _do_jobs(Path(home) / "used")
-        time.sleep(2)  # the last page is told, the imports are over
+        time.sleep(2)  # the last page is written, the imports are over
         pids = (fresh, used, bare)
         before = [cpu_seconds(pid) for pid in pids]
         time.sleep(seconds)

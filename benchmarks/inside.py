@@ -1,4 +1,4 @@
-"""The daemon in a process that watches itself: what works off the sets that lie in its inbox, and what each tick takes.
+"""The daemon in a process that watches itself: what works off the sets that are in its inbox, and what each tick takes.
 
 As a program: `python -m benchmarks.inside ROOT [BUNDLE]` runs until nothing moves any more, and prints a line of JSON.
 With a bundle of CA certificates, servers are verified by that one.
@@ -31,7 +31,7 @@ class Run:
 
 
 def run_inside(root: Path, bundle: Path | None = None) -> Run:
-    """Work off what lies in the inbox, in a process of its own."""
+    """Work off what is in the inbox, in a process of its own."""
     told = output_of("-m", "benchmarks.inside", str(root), *([str(bundle)] if bundle else []))
     return Run(**json.loads(told.splitlines()[-1]))
 

@@ -1,6 +1,6 @@
 """What is paid for the same sets under the same kills: by the daemon, and by the straightforward script that people write.
 
-Each is killed (SIGKILL) again and again while it works, started anew each time, and then left alone until all sets are archived.
+Each is killed (SIGKILL) again and again while it works, started again each time, and then left alone until all sets are archived.
 """
 
 from __future__ import annotations

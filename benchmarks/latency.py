@@ -46,7 +46,7 @@ def _arrived_at(process: subprocess.Popen[str]) -> float:
 
 
 def _bare(base_url: str, process: subprocess.Popen[str]) -> float:
-    """Return the milliseconds of a script that is told when the set is whole and posts it as it is."""
+    """Return the milliseconds of a script that is notified when the set is whole and posts it as it is."""
     with MODEL.open("rb") as model, IMAGE.open("rb") as image:
         started = time.monotonic()
         requests.post(

@@ -38,7 +38,7 @@ def _write(path: Path, data: bytes) -> float:
 
 
 def folders(path: Path) -> int:
-    """Count what lies in a folder for people to see; 0 when it is not there."""
+    """Count what is in a folder for people to see; 0 when it is not there."""
     return sum(not entry.name.startswith(".") for entry in path.iterdir()) if path.is_dir() else 0
 
 

@@ -13,7 +13,7 @@ from benchmarks.vendor import vendor
 
 
 def measure(effort: Effort) -> list[Figure]:
-    """Start each command many times, in turns, beside a daemon that runs."""
+    """Start each command many times, in turns, next to a daemon that runs."""
     with tempfile.TemporaryDirectory() as home, vendor() as (base_url, _), daemon(Path(home), base_url, {}):
         commands = {
             "bare": ("-c", "pass"),

@@ -1,6 +1,6 @@
 """The straightforward script that people write today: a watchdog handler, a wait until the size rests, `requests`, a poll every 5 s.
 
-It keeps nothing that survives it: after a kill it begins anew with what lies in the inbox. As a program:
+It keeps nothing that survives it: after a kill it begins again with what is in the inbox. As a program:
 `python -m benchmarks.straightforward ROOT BASE_URL`.
 """
 
@@ -22,7 +22,7 @@ HEADERS = {"Authorization": f"Bearer {KEY}"}
 
 
 class Handler(FileSystemEventHandler):
-    """Hands each new image to the pool: its model lies beside it."""
+    """Hands each new image to the pool: its model is next to it."""
 
     def __init__(self, root: Path, base_url: str) -> None:
         self.root, self.base_url = root, base_url
@@ -64,7 +64,7 @@ class Handler(FileSystemEventHandler):
 
     @staticmethod
     def is_done(status: dict[str, list[dict[str, str]]]) -> bool:
-        """Tell whether all jobs of a task are done."""
+        """Return whether all jobs of a task are done."""
         return all(job["status"] == "Done" for job in status["jobs"])
 
     @staticmethod

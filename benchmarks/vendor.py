@@ -33,7 +33,7 @@ _STATUS = {"error": "OK", "jobs": [{"uuid": "a", "status": "Done"}]}
 
 @contextlib.contextmanager
 def vendor(certificate: Path | None = None, task_seconds: float = 0) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """Run the tiny vendor in a process of its own; give its base URL and the process, whose output tells the times."""
+    """Run the tiny vendor in a process of its own; give its base URL and the process, whose output has the times."""
     arguments = ["-m", "benchmarks.vendor", str(certificate or ""), str(task_seconds)]
     with running(*arguments, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None  # noqa: S101 - it was asked for

@@ -54,7 +54,7 @@ def _fill(root: Path, count: int, *, whole: bool) -> None:
 
 
 def _run(root: Path, ticks: int) -> None:
-    """Tick with a clock that runs on by leaps: a long one makes a rescan due, one second only the telling."""
+    """Tick with a clock that runs on by leaps: a long one makes a rescan due, one second only the reporting."""
     config = load_config(root / "config.toml")
     ahead = 0.0
     clock = Clock(lambda: SYSTEM_CLOCK.now() + ahead, lambda: SYSTEM_CLOCK.monotonic() + ahead, SYSTEM_CLOCK.chance)

@@ -53,7 +53,7 @@ def built_wheel(folder: Path) -> Path:
 
 
 def fill_home(home: Path, place: Path, wheel: Path, extras: str, python: str = PYTHON) -> None:
-    """Make a virtual environment for a Debian's Python below `home`, which lies at /`place` when it is used."""
+    """Make a virtual environment for a Debian's Python below `home`, which is at /`place` when it is used."""
     libraries = home / "lib" / f"python{python}" / "site-packages"
     platform = PLATFORMS[architecture()]
     pip = (sys.executable, "-m", "uv", "pip", "install", "-q", "--only-binary", ":all:")
@@ -69,14 +69,14 @@ def fill_home(home: Path, place: Path, wheel: Path, extras: str, python: str = P
 
 
 def write(path: Path, text: str, mode: int = 0o644) -> None:
-    """Write a file, and the folders it lies in, whatever the umask."""
+    """Write a file, and the folders it is in, whatever the umask."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
     path.chmod(mode)
 
 
 def fill_system(stage: Path) -> None:
-    """Add what lies outside of the package's own folder."""
+    """Add what is outside of the package's own folder."""
     for name, text in unit_files().items():
         write(stage / "usr" / "lib" / name, text)
     write(stage / "usr" / "share" / "rodin-watchd" / "config.toml", config_text(SHARE, STATE))

@@ -86,7 +86,7 @@ def main() -> int:
 
 
 def _not_made(rows: Sequence[Row], uploads_done: bool) -> bool:
-    """Name the rows that prove nothing; tell whether one of them could have been made."""
+    """Name the rows that prove nothing; return whether one of them could have been made."""
     for row in rows:
         if row.missing:
             print(f"Cannot be made here: {row.name}: {row.missing}.")

@@ -1,6 +1,6 @@
 """Write the reference files that are made from the package: `config.example.toml` and the JSON schemas.
 
-With `--check` nothing is written: exit code 1 tells that a file differs from what the package says.
+With `--check` nothing is written: exit code 1 means that a file differs from what the package says.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ def texts() -> dict[str, str]:
 
 
 def differs(path: Path, text: str) -> bool:
-    """Tell whether a file is missing or holds something else."""
+    """Return whether a file is missing or holds something else."""
     return not path.is_file() or path.read_bytes() != text.encode()
 
 
 def write(path: Path, text: str) -> None:
-    """Write a file, and the folders it lies in."""
+    """Write a file, and the folders it is in."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(text.encode())
 

@@ -52,7 +52,7 @@ class Lock:
         return descriptor
 
     def keep(self) -> None:
-        """Take the lock anew if the file at its path is not the one that is held: a share that was away may be back.
+        """Take the lock again if the file at its path is not the one that is held: a share that was away may be back.
 
         Cheap, and to be called often. Raises AlreadyRunningError if somebody else was faster, DiskError.
         """
@@ -95,7 +95,7 @@ def _lock_errors(path: Path) -> Iterator[None]:
 
 
 def is_lock(head: bytes) -> bool:
-    """Tell whether a file that begins like this is a lock of ours."""
+    """Return whether a file that begins like this is a lock of ours."""
     return _parsed(head).keys() == {"host", "pid"}
 
 
@@ -159,9 +159,9 @@ class Holder:
 
     host: str
     pid: int
-    boot: str  # proc_sys_kernel(5), random/boot_id: another one means that the machine was started anew
+    boot: str  # proc_sys_kernel(5), random/boot_id: another one means that the machine was started again
     space: str  # the PID namespace: equal numbers in two containers are two processes
-    started: str  # proc_pid_stat(5), starttime: a number that was given anew is another process
+    started: str  # proc_pid_stat(5), starttime: a number that was given again is another process
     nonce: str
     beat: int = 0
 
@@ -179,7 +179,7 @@ def myself() -> Holder:
 
 
 def is_dead_here(holder: Holder, me: Holder) -> bool:
-    """Tell whether the holder was a process of this very machine and is known to have ended."""
+    """Return whether the holder was a process of this very machine and is known to have ended."""
     if (holder.host, holder.boot, holder.space) != (me.host, me.boot, me.space) or not holder.boot:
         return False
     return holder.pid == me.pid or _started(holder.pid) != holder.started
@@ -220,7 +220,7 @@ class Lease:
     def confirm(self) -> None:
         """Make sure that the lease is still held, and say that this daemon lives.
 
-        For moments when more than time has to tell: no clock knows how long a machine was suspended. Raises
+        For moments when time alone does not show it: no clock knows how long a machine was suspended. Raises
         AlreadyRunningError when another one took over, DiskError, also for a lease that cannot be understood.
         """
         with _lease_errors(self._path):
@@ -256,7 +256,7 @@ class Lease:
             raise _taken(there, "was faster")
 
     def _make(self) -> bool:
-        """Make the file if there is none; tell whether it was made."""
+        """Make the file if there is none; return whether it was made."""
         part = self._part()
         try:
             os.link(part, self._path)  # fails if there is one, also over NFS (open(2), O_EXCL)
@@ -339,7 +339,7 @@ def _bytes(holder: Holder) -> bytes:
 
 def _read(path: Path) -> bytes | None:
     try:
-        with path.open("rb") as file:  # opened anew each time: only then does an NFS client ask the server
+        with path.open("rb") as file:  # opened again each time: only then does an NFS client ask the server
             return file.read(_LIMIT_BYTES)
     except FileNotFoundError:
         return None

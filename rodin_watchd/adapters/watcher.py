@@ -406,7 +406,7 @@ class Watcher(Protocol):
         """Return what people must know that was not reported before; a lasting defect is reported once. Then call `rearm`."""
 
     def rearm(self) -> None:
-        """Watch again if anything is amiss, else do nothing: may be called at each rescan. Scan *after* it."""
+        """Watch again if anything is wrong, else do nothing: may be called at each rescan. Scan *after* it."""
 
     def close(self) -> None:
         """Stop; no thread and no descriptor stays open. May be repeated."""

@@ -4,7 +4,7 @@ A *mount* is one of the six folders that everything stands on. Each may be a mou
 under a running service; then its mount point shows, which looks like a folder that was emptied. So a mount is believed
 only while it is the same folder (device and inode), or carries the mark that the service left in it. Device numbers of
 shares and removable disks change between two mounts, and are given again to others: where there is, or was, a mark, it
-decides. A mark names the journal that its folder is served with, so it also tells of another service on the same folder.
+decides. A mark names the journal that its folder is served with, so it also shows another service on the same folder.
 Pure: what was seen is an argument.
 """
 
@@ -43,7 +43,7 @@ PATHS: Mapping[Mount, str] = {
     Mount.ARCHIVE: ARCHIVE,
     Mount.WORK: f"{HIDDEN}/work",
 }
-"""Where each lies, relative to the root."""
+"""Where each is, relative to the root."""
 
 NEEDS: Mapping[Step, frozenset[Mount]] = {
     Step.STAGE: frozenset(Mount),  # nothing is bought that could not be delivered
@@ -61,7 +61,7 @@ _TAKING = frozenset({Step.STAGE, Step.BURY})
 
 
 def has_mount(job: Job, away: AbstractSet[Mount]) -> bool:
-    """Tell whether the next step of a live job touches no folder that is away."""
+    """Return whether the next step of a live job touches no folder that is away."""
     step = POLICIES[job.state].step
     tops = {file.source.partition("/")[0] for file in job.files} if step in _TAKING else set()
     return NEEDS[step].isdisjoint(away) and not any(mount.value in tops for mount in away)
@@ -75,10 +75,10 @@ class Identity(NamedTuple):
 
 
 class Birth(NamedTuple):
-    """What tells a file or folder from its copy: the inode, and when it was made."""
+    """What distinguishes a file or folder from its copy: the inode, and when it was made."""
 
     inode: int
-    made_ns: int = 0  # since 1970; 0: the filesystem does not tell
+    made_ns: int = 0  # since 1970; 0: the filesystem does not show it
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,16 +86,16 @@ class Traces:
     """What a copy of a root and its journal does not carry over; what is not known is empty."""
 
     machine: str = ""
-    state: Birth | None = None  # the lock beside the journal
+    state: Birth | None = None  # the lock next to the journal
     mark: Birth | None = None  # the root's mark itself
-    state_folder: Birth | None = None  # where that lock lies: a copy by hard links has the same files elsewhere
+    state_folder: Birth | None = None  # where that lock is: a copy by hard links has the same files elsewhere
     root: Birth | None = None  # the root itself
 
 
 def is_a_copy(marked: Traces, here: Traces) -> bool:
-    """Tell whether a root whose mark has these traces is a copy, together with its journal, of the one that was marked.
+    """Return whether a root whose mark has these traces is a copy, together with its journal, of the one that was marked.
 
-    What lies beside the journal is also made anew, alone, when the folder is put back from a backup, and the mark alone
+    What is next to the journal is also made again, alone, when the folder is put back from a backup, and the mark alone
     when the root moves to another disk; only a copy of both brings a second journal.
     """
     if marked.machine and here.machine and marked.machine != here.machine:
@@ -106,7 +106,7 @@ def is_a_copy(marked: Traces, here: Traces) -> bool:
 
 
 def is_unmarked_copy(remembered: Traces, here: Traces) -> bool:
-    """Tell whether a root without its mark is a copy: the journal remembers the traces of the one that it was kept for."""
+    """Return whether a root without its mark is a copy: the journal remembers the traces of the one that it was kept for."""
     if remembered.machine and here.machine and remembered.machine != here.machine:
         return True
     return _was_replaced(remembered.state, here.state) or _was_replaced(remembered.state_folder, here.state_folder)
@@ -117,7 +117,7 @@ def _surely_replaced(before: Birth | None, now: Birth | None) -> bool:
 
 
 def _was_replaced(before: Birth | None, now: Birth | None) -> bool:
-    """Tell it by the times, where both are known: inodes repeat on new disks, and some shares give others at each mount."""
+    """Compare by the times, where both are known: inodes repeat on new disks, and some shares give others at each mount."""
     if before is None or now is None:
         return False
     if before.made_ns and now.made_ns:
@@ -131,7 +131,7 @@ class Mark:
 
     root_id: str
     mount: str  # or, of a share that is mounted in the inbox, the path that it had there: `inbox/…`
-    journal: str = ""  # where the journal lies that knows what was paid for; "" before the first start
+    journal: str = ""  # where the journal is that knows what was paid for; "" before the first start
     accepted_from: str = ""  # the root's: the journal named before a person accepted it; "" once it was acted on
     traces: Traces = field(default=Traces(), compare=False)  # the root's; as they were when it was written
     birth: Birth | None = field(default=None, compare=False)  # of the file that it was read from
@@ -176,7 +176,7 @@ def why_away(
 ) -> str:
     """Say why a mount must not be believed, "" if it may; `root` is the root's identity, as it is believed.
 
-    A mount that was never seen before is believed, unless it carries the mark of something else. `is_here` tells whether
+    A mount that was never seen before is believed, unless it carries the mark of something else. `is_here` says whether
     the journal that a mark names is ours.
     """
     if seen is None:
@@ -186,7 +186,7 @@ def why_away(
     if known is None or (seen.identity == known.identity and not (known.marked and seen.empty)):
         return ""
     if mount is not Mount.ROOT and not known.own and not seen.own and seen.identity.device == root.device:
-        return ""  # a plain folder: people may make it anew, or remove all that is in it
+        return ""  # a plain folder: people may make it again, or remove all that is in it
     what = "an empty folder" if seen.empty else "another folder without the service's mark"
     return f"{what} is there now: is the share or disk not mounted?"
 
@@ -200,7 +200,7 @@ def _why_marked_away(mark: Mark, mount: Mount, root_id: str, is_here: Callable[[
 
 
 def is_still_theirs(theirs: Identity | None, known: Known | None, seen: SeenMark) -> bool:
-    """Tell whether a folder without a mark may be the one in which another service's mark was seen, `theirs`.
+    """Return whether a folder without a mark may be the one in which another service's mark was seen, `theirs`.
 
     Somebody who removes the mark, as a program does that mirrors a folder, hands it over to nobody: that service restores
     its mark. Until ours is there (by `accept`, or on our own folder, come back) only the very folder that we knew is ours.
@@ -211,7 +211,7 @@ def is_still_theirs(theirs: Identity | None, known: Known | None, seen: SeenMark
 
 
 def is_ours(mark: Mark | None, mount: Mount, root_id: str) -> bool:
-    """Tell whether a mark is the one that the service leaves in this mount."""
+    """Return whether a mark is the one that the service leaves in this mount."""
     return mark is not None and (mark.root_id, mark.mount) == (root_id, mount.value)
 
 
@@ -264,11 +264,11 @@ class Inside:
         return Closed.UNMARKED if seen.own and not is_known else None
 
     def is_ours(self, mark: Mark) -> bool:
-        """Tell whether it is the mark that this service leaves in a mount in its inbox, wherever that was mounted then."""
+        """Return whether it is the mark that this service leaves in a mount in its inbox, wherever that was mounted then."""
         mine = is_inside_mark(mark) and mark.root_id == self.root_id
         return mine and (not mark.journal or self.is_here(mark.journal))
 
 
 def is_inside_mark(mark: Mark) -> bool:
-    """Tell whether a mark was left in a share that is mounted in an inbox."""
+    """Return whether a mark was left in a share that is mounted in an inbox."""
     return mark.mount.startswith(f"{INBOX}/")

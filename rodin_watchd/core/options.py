@@ -194,7 +194,7 @@ _SHOWN_BITS: Final = 64
 def plain_schema(model: type[BaseModel]) -> Node:
     """Give the model's JSON schema without references and without null.
 
-    TOML has no null, and some editors ignore whatever stands beside a `$ref`.
+    TOML has no null, and some editors ignore whatever stands next to a `$ref`.
     """
     schema = model.model_json_schema()
     plain: Node = _plain(schema, schema.get("$defs", {}))

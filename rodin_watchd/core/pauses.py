@@ -107,7 +107,7 @@ def due_jobs(jobs: Iterable[Job], busy: frozenset[str], pauses: Pauses, limits: 
 
 
 def is_ready(job: Job, now: float, longest_poll_seconds: float) -> bool:
-    """Tell whether a job has a next step that may be begun, and its wait is over.
+    """Return whether a job has a next step that may be begun, and its wait is over.
 
     Never so in `submitting`: whatever became of that submit, it is not sent again on its own.
     """
@@ -174,7 +174,7 @@ class _Chooser:
 
 
 def is_over(pause: Pause, now: float) -> bool:
-    """Tell whether a pause has lasted long enough for a probe."""
+    """Return whether a pause has lasted long enough for a probe."""
     return not math.isinf(pause.until_at) and is_due(
         pause.until_at, now, max(LANE.longest_seconds, pause.problem.retry_after_seconds or 0.0)
     )
@@ -294,7 +294,7 @@ def of_submits(outcome: Outcome, step: Step, pauses: Pauses) -> Outcome:
     """Return the outcome of a step, where what the account or the network refuses to a submit concerns the submits alone.
 
     Free calls may still work then, over the connections that they have, and prove nothing: each submit makes its own.
-    Where no call comes through, that stops all of them, and is not told twice.
+    Where no call comes through, that stops all of them, and is not reported twice.
     """
     if step is not Step.SUBMIT or not isinstance(outcome, Retry) or outcome.problem.lane is not Lane.API:
         return outcome
@@ -340,7 +340,7 @@ class Suspects:
             self._failed.pop((job_id, lane), None)
 
     def is_own(self, job_id: str, lane: Lane) -> bool:
-        """Note that a job failed in a lane, and tell whether the lane has worked since the job failed there before."""
+        """Note that a job failed in a lane, and return whether the lane has worked since the job failed there before."""
         self._turn += 1
         before = self._failed.get((job_id, lane), self._turn)
         self._failed[job_id, lane] = self._turn
@@ -364,7 +364,7 @@ class Breaker:
     until: float = 0.0  # so long it is set aside
 
     def is_open(self, now: float) -> bool:
-        """Tell whether the plugin is set aside now."""
+        """Return whether the plugin is set aside now."""
         return now < self.until
 
     def after_failure(self, now: float, most: int, rest_seconds: float) -> Breaker:

@@ -113,13 +113,13 @@ class JobReader(Protocol):
         """Return the jobs that have or had an input of this name, newest first."""
 
     def with_task(self, uuid: str) -> Job | None:
-        """Return the job that has this task of the vendor, or had it before it was paid anew."""
+        """Return the job that has this task of the vendor, or had it before it was paid again."""
 
     def having_task(self, uuid: str) -> list[Job]:
         """Return the jobs that have this task of the vendor now."""
 
     def had_task_before(self, job_id: str, other_id: str) -> bool:
-        """Tell whether a job had its task before the newest upload of another one began; by the order of events."""
+        """Return whether a job had its task before the newest upload of another one began; by the order of events."""
 
     def same_content(self, fingerprints: Sequence[str], besides: str, dropped: str = "") -> Job | None:
         """Return another job that has this content, or was, or may have been, charged for it."""
@@ -195,7 +195,7 @@ class Purchases(Protocol):
         """Return the ids of the jobs that these purchases are of."""
 
     def may_have_bought(self, job_id: str) -> bool:
-        """Tell whether a submit of this job was charged, or may have been, other than by a refusal."""
+        """Return whether a submit of this job was charged, or may have been, other than by a refusal."""
 
     def unknown_of(self, job_id: str, consent: str) -> tuple[int, ...]:
         """Return the submits of a job that may have been charged, and that its consent does not allow to pay for once more."""

@@ -64,7 +64,7 @@ def spread(seconds: float, chance: float) -> float:
 
 
 def is_due(not_before: float, now: float, longest_seconds: float) -> bool:
-    """Tell whether a wait is over.
+    """Return whether a wait is over.
 
     A wait longer than any that is ever set means that the clock was turned back meanwhile: it is over, too.
     """

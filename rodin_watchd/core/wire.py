@@ -78,7 +78,7 @@ def without_query(url: str) -> str:
 
 
 def usable_url(url: str, *, loopback: bool) -> bool:
-    """Tell whether `url` may be called: https; or http on this machine if `loopback`. Never with a user in it."""
+    """Return whether `url` may be called: https; or http on this machine if `loopback`. Never with a user in it."""
     if len(url) > _URL_LIMIT or not url.isprintable() or "\\" in url:
         return False
     try:
@@ -96,7 +96,7 @@ def _plain_and_near(parts: SplitResult, *, loopback: bool) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether `host` is this machine: `localhost`, 127.0.0.0/8 or ::1."""
+    """Return whether `host` is this machine: `localhost`, 127.0.0.0/8 or ::1."""
     try:
         return host.lower() == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -261,14 +261,14 @@ def read_submit(answer: Answer, submitted_at: float, *, early: bool = False) -> 
 
 
 def _refuses(status: int, code: str) -> bool:
-    """Tell whether an answer without a task refuses the submit: a code under 2xx, a moved address, 4xx."""
+    """Return whether an answer without a task refuses the submit: a code under 2xx, a moved address, 4xx."""
     if 200 <= status < 300:
         return code not in {"", "UNKNOWN"}
     return 400 <= status < 500 or (status in _WRONG_ADDRESS and not code)
 
 
 def _repeats(status: int, code: str) -> bool:
-    """Tell whether a code says no more than the status: none, or its reason phrase (RFC 9110, section 15), as web frameworks say it."""
+    """Return whether a code says no more than the status: none, or its reason phrase (RFC 9110, section 15), as web frameworks say it."""
     return code.replace("_", " ") in ("", _REASON_PHRASES.get(status))
 
 
@@ -341,7 +341,7 @@ def _link(entry: object, loopback: bool) -> Link:
 
 
 def has_model(links: tuple[Link, ...]) -> bool:
-    """Tell whether the list holds a model file; without one it is incomplete (API contract, Download Results)."""
+    """Return whether the list holds a model file; without one it is incomplete (API contract, Download Results)."""
     return any((link.name or urlsplit(link.url).path).lower().endswith(tuple(MODEL_EXTENSIONS)) for link in links)
 
 

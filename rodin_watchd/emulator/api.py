@@ -86,7 +86,7 @@ class Links:
         return f"/results/{quote(task_uuid)}/{quote(name)}?{query}"
 
     def good(self, task_uuid: str, name: str, query: Mapping[str, str], now: float) -> bool:
-        """Tell whether the link was made here and has not expired."""
+        """Return whether the link was made here and has not expired."""
         expires = query.get("expires", "")
         signature = self._signature(task_uuid, name, expires)
         return hmac.compare_digest(signature.encode(), query.get("signature", "").encode()) and now < float(expires)

@@ -41,7 +41,7 @@ NOTED_SECONDS: Final = 600.0
 class BudgetDay:
     """Compares the clock with monotonic time from the start of the process to its end: made once, not for a reload.
 
-    A reload that made it anew would take a clock that was set just before for the right one, and begin a second budget.
+    A reload that made it again would take a clock that was set just before for the right one, and begin a second budget.
     """
 
     def __init__(self, store: Store, zone: tzinfo, clock: Clock) -> None:
@@ -88,7 +88,7 @@ class BudgetDay:
 
 
 def _differs(day: Day, stored: Day | None) -> bool:
-    """Tell whether what is stored of the day would be missed after a crash."""
+    """Return whether what is stored of the day would be missed after a crash."""
     if stored is None or (day.after_purchase, day.lost, day.date) != (stored.after_purchase, stored.lost, stored.date):
         return True
     moved, aged = day.began_at - stored.began_at, day.seen_at - stored.seen_at
@@ -97,7 +97,7 @@ def _differs(day: Day, stored: Day | None) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class OverBudget:
-    """What waits for another day, and what people were told of it."""
+    """What waits for another day, and what people have read about it."""
 
     reported: frozenset[str] = frozenset()  # reasons
     barred: Mapping[str, int] = field(default_factory=dict)  # sets in the inbox, by reason
@@ -179,7 +179,7 @@ class Budget:
         self._report(frozenset(reason for _, reason in late if reason) | self._barred.keys())
 
     def _report(self, reasons: frozenset[str]) -> None:
-        """Tell what is spent while something waits for it, and when that is over, each once."""
+        """Report what is spent while something waits for it, and when that is over, each once."""
         for reason in sorted(reasons - self._reported):
             self._job_store.report("paused", f"{reason}.", self._now(), subject="budget", code=OverBudgetError.code)
         for reason in sorted(self._reported - reasons):

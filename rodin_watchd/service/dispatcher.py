@@ -524,7 +524,7 @@ class Dispatcher:
         return [*map(Reason, self._account.notices()), *self._budget.reasons()]
 
     def awaits_answer(self) -> bool:
-        """Tell whether an upload has sent its last bytes, and its answer is not here yet."""
+        """Return whether an upload has sent its last bytes, and its answer is not here yet."""
         under_way = (job for job_id, job in self._job_store.jobs.items() if job_id in self._pool.busy)
         return any(job.state is State.SUBMITTING for job in under_way)
 
@@ -563,7 +563,7 @@ def _to_send(job: Job) -> bool:
 
 
 def _must_survive(job: Job, transition: Transition, outcome: Outcome) -> bool:
-    """Tell whether a move has anything in it that must survive a restart; a mere waiting time need not."""
+    """Return whether a move has anything in it that must survive a restart; a mere waiting time need not."""
     if transition.job.state is not job.state:
         return True
     if isinstance(outcome, NotYet):

@@ -113,7 +113,7 @@ class _Group:
         self.rouse()
 
     def is_made_of(self, branches: Sequence[Branch]) -> bool:
-        """Tell whether it was made of these very looks."""
+        """Return whether it was made of these very looks."""
         return len(branches) == len(self.branches) and all(map(operator.is_, branches, self.branches))
 
 
@@ -133,7 +133,7 @@ def _view_of(groups: Iterable[_Group], junk: Mapping[str, str]) -> View:
 
 
 def _key_of(path: str) -> str:
-    """Return the name of the inbox's folder that a path lies in, as artists mean it; "" for what lies in the inbox itself."""
+    """Return the name of the inbox's folder that a path is in, as artists mean it; "" for what is in the inbox itself."""
     folder, slash, _ = path.partition("/")
     return match_key(folder) if slash else ""
 
@@ -180,7 +180,7 @@ class Intake:
     ) -> View:
         """Take a snapshot and decide; `now` is monotonic, `closed` are the vouched paths, `taken` belong to jobs.
 
-        `changed` are the folders in which something has changed since the last look; None: any may be one. What lies in others is
+        `changed` are the folders in which something has changed since the last look; None: any may be one. What is in others is
         not looked at, if all sets in that branch of the inbox lack a file: time alone cannot make one of them ready.
         Raises DiskError when the inbox cannot be looked at.
         """
@@ -219,7 +219,7 @@ class Intake:
         group.note([self._decide(candidate, now) for candidate in pairing.candidates])
 
     def is_as_seen(self, sets: Iterable[ReadySet]) -> bool:
-        """Tell whether these sets may be claimed by what the last look found; looks at no other files than theirs.
+        """Return whether these sets may be claimed by what the last look found; looks at no other files than theirs.
 
         Theirs and the presets above them are untouched, and in none of these folders has any other name come, which may be
         a sidecar, a preset, or a second image.
@@ -288,7 +288,7 @@ class Intake:
         apart = is_apart(stated, sightings, lambda path: _key_of(path) == key)
         return _Group(tuple(branches), sightings, stated, _preset_files(sightings), is_read, apart)
 
-    # ---- what was there at the look before: a program may save by removing a file and writing it anew ---------------
+    # ---- what was there at the look before: a program may save by removing a file and writing it again ---------------
 
     def _miss_presets(self, now: float) -> None:
         """Note the folders whose preset vanished: they stay drop folders, and their sets wait, for as long as it may come back."""
@@ -439,7 +439,7 @@ class Intake:
         return None if problem else self._waits_for_more(candidate, sightings, now)
 
     def _waits_for_more(self, candidate: Candidate, sightings: Sequence[Sighting], now: float) -> WaitingSet | None:
-        """Return that a set waits for what may still come beside it: its sidecar, or the images of a text that stands alone."""
+        """Say that a set waits for what may still come next to it: its sidecar, or the images of a text that stands alone."""
         toml = candidate.member(Role.SIDECAR)
         gone = next((self._bereft[m.path] for m in candidate.members if m.path in self._bereft), None)
         if toml is None and gone:
@@ -556,7 +556,7 @@ QUIET_LOCAL_SECONDS, QUIET_SHARE_SECONDS = 2.0, 10.0
 
 
 def quiet_seconds(config: Config) -> float:
-    """Return how long a file must stay unchanged, by configuration or by where the inbox lies."""
+    """Return how long a file must stay unchanged, by configuration or by where the inbox is."""
     given = config.intake.quiet_seconds
     if given != "auto":
         return given

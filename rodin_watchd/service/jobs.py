@@ -150,7 +150,7 @@ class JobStore:
         return [job.id for job in self._jobs.values() if job.state in SENDING]
 
     def _is_charge(self, job: Job) -> bool:
-        """Tell whether a job as it is to be committed was charged once more."""
+        """Return whether a job as it is to be committed was charged once more."""
         known = self._jobs.get(job.id)
         return known is not None and job.charges > known.charges
 
@@ -217,20 +217,20 @@ class JobStore:
         """Log, and journal as a service event; while the journal's disk is full it waits, and a restart loses it.
 
         `about` are the fields of the job that it is about, if it is about one. `subject` and `code` are for programs: what
-        the event is about, and the code of the error that it tells of.
+        the event is about, and the code of the error that it is about.
         """
         named = f"{subject}: {message}" if subject and kind in _OF_SUBJECTS else message
         begun = self.notices.get(Notice(kind, subject))
         if begun and (begun.event.message, begun.event.code) == (
             named,
             code,
-        ):  # a run before, or another daemon, told it
+        ):  # a run before, or another daemon, reported it
             return
         log.log(_level(kind), "%s: %s", kind, named, extra={"action": kind, **about})
         self._note_event(ServiceEvent(now, kind, named, subject, code))
 
     def report_of_job(self, job: Job, kind: str, message: str, now: float) -> None:
-        """Tell what concerns a job and the service as well: one line, an event of each history. Raises as `commit`."""
+        """Report what concerns a job and the service as well: one line, an event of each history. Raises as `commit`."""
         self.commit([noted(job, kind, message)], now)
         self._note_event(ServiceEvent(now, kind, message, job.id))
 
@@ -302,7 +302,7 @@ class JobStore:
     def bought_meanwhile(self, job: Job) -> DuplicateSetError | None:
         """Return why a job must not be sent, if another one was bought since it was staged that means the same.
 
-        The schema allows one live job for each fingerprint; but two that version 1 told apart may be alive.
+        The schema allows one live job for each fingerprint; but two that version 1 kept apart may be alive.
         """
         same = self._store.bought(fingerprints(job), job.id, job.consent or None, job.dropped)
         if same is None:
@@ -314,7 +314,7 @@ class JobStore:
         return self._store.unknown_of(job.id, job.consent)
 
     def had_task_before(self, job: Job, other: Job) -> bool:
-        """Tell whether a job had its task before the newest upload of another one began."""
+        """Return whether a job had its task before the newest upload of another one began."""
         return self._store.had_task_before(job.id, other.id)
 
     def holder_of_task(self, job: Job) -> Job | None:

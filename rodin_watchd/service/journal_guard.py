@@ -1,4 +1,4 @@
-"""What is held besides the locks: the folders they lie in, and the journal's own files. The main thread's alone."""
+"""What is held besides the locks: the folders they are in, and the journal's own files. The main thread's alone."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NOTICE_SECONDS = DAY_SECONDS
 """So long people read that the journal had to be written out again, where nothing is left of what lay there."""
 
 WRITTEN_OUT = "journal-written-out"
-"""The kind of the event that tells it."""
+"""The kind of the event that reports it."""
 
 
 def stamp_of(now: float) -> str:
@@ -47,7 +47,7 @@ class Hold(Protocol):
 
 
 class StateFolder:
-    """A folder that locks or the journal lie in: made again when somebody removed it.
+    """A folder that locks or the journal are in: made again when somebody removed it.
 
     On the `fixed` disk, whose files are open from start to end, nothing is made or kept while another one shows in its
     place. A share may come back with another device number: whether the root is there the mount keeper says.
@@ -90,7 +90,7 @@ class JournalGuard:
         self._ended = False
 
     def keep(self) -> None:
-        """Write the journal out again where its files are missing or others lie in their place.
+        """Write the journal out again where its files are missing or others are in their place.
 
         Raises JournalGoneError; JournalRolledBackError where its own file has older content: then the daemon must end.
         """

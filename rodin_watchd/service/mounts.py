@@ -209,7 +209,7 @@ def place_of(journal: Path) -> str:
 
 
 def is_same_journal(place: str, journal: Path) -> bool:
-    """Tell whether a mark names this journal: by host and path, or another path of this host to the same name in the same folder.
+    """Return whether a mark names this journal: by host and path, or another path of this host to the same name in the same folder.
 
     A file may have a second name in another folder (a copy by hard links), with a write-ahead log of its own; a folder has not.
     """
@@ -235,9 +235,9 @@ _SHORT_LIVED_KINDS: Final = ("overlay", "tmpfs", "fuse.fuse-overlayfs")
 
 
 def traces_of(journal: Path, mark: Mark | None = None) -> Traces:
-    """Return the traces of a journal's place, and of the root's mark as it lies there.
+    """Return the traces of a journal's place, and of the root's mark as it is there.
 
-    The lock stands for the journal: nothing writes it anew, as a backup that is put back does with the journal's own file.
+    The lock stands for the journal: nothing writes it again, as a backup that is put back does with the journal's own file.
     """
     lock, folder = birth_at(journal.with_name("lock")), birth_at(journal.parent.resolve())
     return Traces(_machine(), lock, mark.birth if mark else None, folder, mark.folder if mark else None)
@@ -284,7 +284,7 @@ def _machine() -> str:
 GROUNDS = "grounds"
 COPIED = "copied"
 THEIRS = "theirs"
-"""The journal's keys: the mounts as they were last, why it was last told to be a copy.
+"""The journal's keys: the mounts as they were last, why it was last found to be a copy.
 
 And the mounts in which another service's mark was seen since ours was.
 """
@@ -361,12 +361,12 @@ class MountKeeper:
             remember_traces(self._store, self._journal)
 
     def may_make(self, path: Path) -> bool:
-        """Tell whether a missing folder may be made: never where something is to be mounted."""
+        """Return whether a missing folder may be made: never where something is to be mounted."""
         known = next((self._known.get(mount) for mount in Mount if self._mounts.path(mount) == path), None)
         return known is None or not known.own
 
     def lacks_work(self) -> bool:
-        """Tell whether the work folder was removed, by somebody and not by a mount that went: then nobody else makes it anew."""
+        """Return whether the work folder was removed, by somebody and not by a mount that went: then nobody else makes it again."""
         work, root = self._known.get(Mount.WORK), self._known.get(Mount.ROOT)
         if Mount.WORK not in self.away or work is None or root is None or self._mounts.identity(Mount.WORK):
             return False
@@ -446,7 +446,7 @@ class MountKeeper:
         self.copied = ""
 
     def _is_here(self, journal: str) -> bool:
-        """Tell whether a mark's journal is ours; a root that was copied or moved has its folders with it, marks and all."""
+        """Return whether a mark's journal is ours; a root that was copied or moved has its folders with it, marks and all."""
         return bool(self.copied) or is_same_journal(journal, self._journal)
 
     def confirm(self) -> None:
@@ -493,7 +493,7 @@ class MountKeeper:
         }
 
     def _leave_mark(self, mount: Mount, mark: Mark | None) -> bool:
-        """Mark a mount where the mark is missing, or does not name the journal yet; tell whether it is marked."""
+        """Mark a mount where the mark is missing, or does not name the journal yet; return whether it is marked."""
         if mark is not None and mark.journal and not self._is_stale(mount, mark):
             return True
         if mount in self._unmarkable:
@@ -502,7 +502,7 @@ class MountKeeper:
         wanted = Mark(self._root_id, mount.value, place_of(self._journal), traces=traces)
         try:
             self._mounts.leave_mark(mount, wanted, replace=mark is not None)
-        except FileExistsError:  # another service was faster: the next look tells
+        except FileExistsError:  # another service was faster: the next look shows it
             return False
         except (DiskError, OSError) as error:  # without it the folder is known by its device alone
             self._unmarkable.add(mount)
@@ -512,7 +512,7 @@ class MountKeeper:
         return True
 
     def _is_stale(self, mount: Mount, mark: Mark) -> bool:
-        """Tell, once until the next `settle`, whether the root's mark has other traces than it should, or an earlier version's."""
+        """Say, once until the next `settle`, whether the root's mark has other traces than it should, or an earlier version's."""
         if mount is not Mount.ROOT or self._traces_are_fresh:
             return False
         self._traces_are_fresh = True  # some filesystems give each look another inode: no writing in every tick

@@ -80,7 +80,7 @@ def opened(config: Config, clock: Clock, wait: Callable[[float], None]) -> Itera
         spool.prepare(mounts_keeper.may_make)
         holds = [*own_holds, *_root_holds(config, path, clock, wait, stack)]
         if not mounts_keeper.knows_root:
-            mounts_keeper.adopt()  # who serves it now is named before anybody hears of its journal
+            mounts_keeper.adopt()  # who serves it now is named before anybody can know its journal
         meter = stack.enter_context(metered(config, lambda: JournalReader(path), clock))
         orphans = Orphans(spool, job_store, journal, local_zone(), clock.now)
 
@@ -112,7 +112,7 @@ def opened(config: Config, clock: Clock, wait: Callable[[float], None]) -> Itera
 def _root_holds(
     config: Config, journal: Path, clock: Clock, wait: Callable[[float], None], stack: contextlib.ExitStack
 ) -> Iterator[Hold]:
-    """Give what keeps others off the root, besides the lock beside the journal, which often is the root's own."""
+    """Give what keeps others off the root, besides the lock next to the journal, which often is the root's own."""
     leased = config.folders.lease == "always" or filesystem_of(config.folders.root).network
     if journal.parent != lock_path(config).parent:
         yield StateFolder(lock_path(config).parent, fixed=False)
@@ -135,7 +135,7 @@ def _find_lost(base: Base, submits: int, now: float, account: str, *, knew_root:
     """Find out whether the journal is older than what was bought from this root; then hold what may have been paid for since.
 
     It is a backup that was put back (it carries a mark), or the root counts more `submits`: it is an older copy, or one
-    whose write-ahead log was removed. A journal that did not know the root was accepted to begin anew: what was lost with
+    whose write-ahead log was removed. A journal that did not know the root was accepted to begin again: what was lost with
     the one before counts against no budget. `account`: whose credits what is held may have spent.
     """
     store, job_store, day = base.store, base.job_store, base.budget_day
@@ -168,7 +168,7 @@ def _make_place(path: Path) -> None:
 
 
 def _refuse_foreign(path: Path) -> None:
-    """Raise ForeignFileError where somebody else's file lies under a name that the service will write to."""
+    """Raise ForeignFileError where somebody else's file is under a name that the service will write to."""
     refuse_foreign_at(path.with_name("lock"), is_lock)
     refuse_foreign_at(sign_path(path), is_sign)
     refuse_foreign_at(reserve_path(path), is_ballast)

@@ -165,7 +165,7 @@ class Pool:
         self._threads.submit(call)
 
     def is_calling(self, run: HookRun) -> bool:
-        """Tell whether an owed call is under way."""
+        """Return whether an owed call is under way."""
         return _call_id(run) in self._busy
 
     def release_call(self, run: HookRun) -> None:

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
     from urllib3.connectionpool import ConnectionPool
 
-# ---- Sending a body while the other side may already speak. Linux tells what its system has taken; elsewhere nothing is waited for ----
+# ---- Sending a body while the other side may already speak. Linux reports what its system has taken; elsewhere nothing is waited for -
 
 
 ANSWER_GRACE_SECONDS: Final = 2.0
@@ -82,7 +82,7 @@ class HungUpError(BrokenPipeError):
 class BodyConnection:
     """A connection on which a body is sent; what the other side says meanwhile is kept in `come`.
 
-    `sock` is a TCP connection, plain or TLS, or TLS inside a proxy's TLS; `is_answer` tells whether bytes hold the beginning of a final answer. For one
+    `sock` is a TCP connection, plain or TLS, or TLS inside a proxy's TLS; `is_answer` says whether bytes hold the beginning of a final answer. For one
     thread. Readable bytes of a TLS connection may hold nothing for us (session tickets): only what is decrypted counts.
     """
 
@@ -129,7 +129,7 @@ class BodyConnection:
             self._listen()
 
     def is_answered(self, seconds: float) -> bool:
-        """Tell whether any byte has come, after the body was broken off.
+        """Return whether any byte has come, after the body was broken off.
 
         Says to the other side that no more will come, so that it need not be waited for, and waits for at most `seconds`
         until it speaks or ends the connection.
@@ -167,7 +167,7 @@ class BodyConnection:
         line.poll(min(left_ms, longest_ms))
 
     def _untaken_bytes(self) -> int:
-        """Return how many bytes are not acknowledged; 0 where the system does not tell: then there is nothing to wait for."""
+        """Return how many bytes are not acknowledged; 0 where the system does not say: then there is nothing to wait for."""
         try:
             (left,) = struct.unpack("i", fcntl.ioctl(self._sock, _SIOCOUTQ, bytes(4)))
         except OSError:
@@ -235,7 +235,7 @@ def why(error: BaseException) -> str:
 
 
 def never_connected(error: BaseException) -> bool:
-    """Tell whether a transfer failed before there was a connection: it is the network's fault, or the whole host's."""
+    """Return whether a transfer failed before there was a connection: it is the network's fault, or the whole host's."""
     return any(isinstance(cause, _CONNECTING) for cause in _causes(error))
 
 
@@ -244,7 +244,7 @@ class UnreadableAnswerError(http.client.HTTPException):
 
 
 def was_answered(error: BaseException) -> bool:
-    """Tell whether the other side had said anything to this request when a transfer failed."""
+    """Return whether the other side had said anything to this request when a transfer failed."""
     return any(isinstance(cause, UnreadableAnswerError) for cause in _causes(error))
 
 
@@ -351,7 +351,7 @@ def _final_head(source: io.BufferedReader) -> bytes:
 
 
 def has_final_head(come: bytes) -> bool:
-    """Tell whether a final head has begun in what has come so far: its first line is there, or there is too much for a head."""
+    """Return whether a final head has begun in what has come so far: its first line is there, or there is too much for a head."""
     head: list[bytes] = []
     try:
         for line in _lines(io.BytesIO(come), HEAD_LIMIT_BYTES):
@@ -398,7 +398,7 @@ def _needed(head: list[bytes]) -> Iterator[bytes]:
 
 
 def _framed(head: list[bytes]) -> list[bytes]:
-    """Return a head whose codings of the transfer are told as http.client knows them: in chunks, and all others as content's.
+    """Return a head whose codings of the transfer have the names that http.client knows: in chunks, and all others as content's.
 
     It takes `gzip, chunked` for no chunks at all. The transfer's codings were put on last, and so come last (RFC 9112, section 6.1).
     """
@@ -470,7 +470,7 @@ class _TlsConnection(_Paced, HTTPSConnection):
 
 
 def tls_context(bundle: str) -> ssl.SSLContext:
-    """Return what verifies servers by a bundle of CA certificates (a file, or a folder): loaded once, and anew when it has changed.
+    """Return what verifies servers by a bundle of CA certificates (a file, or a folder): loaded once, and again when it has changed.
 
     To load the usual bundle takes longer than all else of a submit, and each submit has a connection of its own. From any
     thread. Raises UnreadableBundleError.

@@ -113,7 +113,7 @@ def problem_of(folder: Path) -> str | None:
     return None
 
 
-# ---- STATUS.txt in the root: written whole, in place of a page of ours alone, and again where another one lies there ----
+# ---- STATUS.txt in the root: written whole, in place of a page of ours alone, and again where another one is there --
 
 
 _NEW: Final = f"{OWN_PREFIX}new-{STATUS}"
@@ -131,7 +131,7 @@ class StatusPage:
     def write(self, data: bytes, set_access: Callable[[int, int], None]) -> str:
         """Give the root this page. Return the new name of what lay there if that was no page of ours, else "".
 
-        `set_access` gives the open file in the open root its mode. Raises DiskError, also where a folder lies there.
+        `set_access` gives the open file in the open root its mode. Raises DiskError, also where a folder is there.
         """
         try:
             with folder_beneath(self._mounts.anchor(), "") as root:
@@ -144,7 +144,7 @@ class StatusPage:
         return kept
 
     def is_there(self) -> bool:
-        """Tell whether what was written last lies there, by a look that costs next to nothing while it does."""
+        """Return whether what was written last is there, by a look that costs next to nothing while it does."""
         try:
             with folder_beneath(self._mounts.anchor(), "") as root:
                 state = _state(root)
@@ -240,7 +240,7 @@ class Spool:
         return self.work / job_id / "inputs"
 
     def has_inputs(self, job_id: str) -> bool:
-        """Tell whether the folder of a job's taken inputs is there. Raises DiskError."""
+        """Return whether the folder of a job's taken inputs is there. Raises DiskError."""
         with self._disk_errors(f"{self.inputs(job_id)} cannot be read"), folder_beneath(self._work, "") as work:
             try:
                 with folder_in(work, job_id) as home, folder_in(home, "inputs"):
@@ -327,7 +327,7 @@ class Spool:
             return lay_in(self._work, source.relative_to(self.work).as_posix(), sha256, into)
 
     def has_taken(self, job_id: str, file: InputFile) -> bool:
-        """Tell whether a member of a set is in the job's work folder, or claimed by the job. Raises DiskError."""
+        """Return whether a member of a set is in the job's work folder, or claimed by the job. Raises DiskError."""
         with self._disk_errors(f"{self.inputs(job_id)} cannot be read"):
             there = os.path.lexists(self.inputs(job_id) / file.name)
             return there or (not file.shared and is_claimed(self.mounts.anchor(), self._claim(job_id), file))
@@ -338,7 +338,7 @@ class Spool:
     # ---- publishing -------------------------------------------------------------------------------------------------
 
     def publish(self, job: Job, source: Path, place: Destination) -> str:
-        """Publish a whole folder under its place by one rename and return where it lies now, relative to the root.
+        """Publish a whole folder under its place by one rename and return where it is now, relative to the root.
 
         It is durable before it appears, and there for good when this returns; somebody may have taken it away by then. May be repeated: a folder whose receipt names
         this job (and this retry of it) and which holds all that `source` still holds is the one published before. A name
@@ -412,7 +412,7 @@ class Spool:
                     remove(path)
 
     def gather(self, target: Path, sources: Iterable[Path], besides: Container[str]) -> None:
-        """Make a folder of a job's work anew of the whole files of others; the first with a name has it; none where there are none.
+        """Make a folder of a job's work from the whole files of others; the first with a name has it; none where there are none.
 
         Raises DiskError, OSError.
         """
@@ -433,7 +433,7 @@ class Spool:
         return self._page.write(text.encode("utf-8", "backslashreplace"), self._sharing.file)
 
     def has_status(self) -> bool:
-        """Tell whether STATUS.txt is what was written last."""
+        """Return whether STATUS.txt is what was written last."""
         return self._page.is_there()
 
     # ---- what belongs to nobody -------------------------------------------------------------------------------------
@@ -469,7 +469,7 @@ class Spool:
         return f"{FAILED}/{found}"
 
     def claimed(self) -> Mapping[str, list[str]]:
-        """Return by job the hidden folders beside files of people that hold what a job of this root has claimed.
+        """Return by job the hidden folders next to files of people that hold what a job of this root has claimed.
 
         Raises DiskError, OSError.
         """

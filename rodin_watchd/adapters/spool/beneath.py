@@ -23,7 +23,7 @@ _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # O_NONBLOCK
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 NO_FOLDER_ERRNOS = frozenset({errno.ENOTDIR, errno.ELOOP})
-"""What opening a folder answers when a file or a link lies there."""
+"""What opening a folder answers when a file or a link is there."""
 
 FULL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT})
 _MACHINE_ERRNOS = FULL_ERRNOS | frozenset(
@@ -71,7 +71,7 @@ SERVED = "a folder of a service (it has the mark of an inbox, an outbox or a roo
 
 
 def refuse_served(path: str, folder: int) -> None:
-    """Raise ServedFolderError for an open folder that carries a mark: what lies in it belongs to the service that left it."""
+    """Raise ServedFolderError for an open folder that carries a mark: what is in it belongs to the service that left it."""
     if is_there(MARK, folder):
         raise ServedFolderError(path, SERVED)
 
@@ -156,7 +156,7 @@ def file_beneath(root: Path | Anchor, path: str) -> Iterator[int]:
 
 
 def is_there(name: str, folder: int) -> bool:
-    """Tell whether anything has a name in an open folder. Raises OSError."""
+    """Return whether anything has a name in an open folder. Raises OSError."""
     try:
         os.stat(name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
@@ -170,7 +170,7 @@ def entry_of(path: str, status: os.stat_result) -> Entry:
 
 
 def signature_of(status: os.stat_result) -> Signature:
-    """Return what tells a touched file from an untouched one."""
+    """Return what distinguishes a touched file from an untouched one."""
     return Signature(status.st_size, status.st_mtime_ns, status.st_ino)
 
 

@@ -79,7 +79,7 @@ class FolderCopy:
                 raise
 
     def _complete(self) -> bool:
-        """Copy what the copy lacks; tell whether it lacked anything."""
+        """Copy what the copy lacks; return whether it lacked anything."""
         lacked = self._fill(self._source, self._copy, "")
         if lacked:
             self._access_setter(self._copy)
@@ -112,7 +112,7 @@ class FolderCopy:
         return True
 
     def _is_there(self, entry: os.DirEntry[str], copy: int, path: str) -> bool:
-        """Tell whether the copy of a file is there as it was made, and its original is still what was copied."""
+        """Return whether the copy of a file is there as it was made, and its original is still what was copied."""
         try:
             there = os.stat(entry.name, dir_fd=copy, follow_symlinks=False)
         except FileNotFoundError:
@@ -245,7 +245,7 @@ def _is_held(entry: os.DirEntry[str], folder: int, old: int) -> bool:
 
 
 def same_bytes(one: int, other: int) -> bool:
-    """Tell whether two open files, both at their beginnings, hold the same."""
+    """Return whether two open files, both at their beginnings, hold the same."""
     if os.fstat(one).st_size != os.fstat(other).st_size:
         return False
     while True:

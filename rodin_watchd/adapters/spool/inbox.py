@@ -40,7 +40,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """What lies in the inbox itself, or in and below one of its folders: what may be of a set, and why the rest is ignored."""
+    """What is in the inbox itself, or in and below one of its folders: what may be of a set, and why the rest is ignored."""
 
     entries: tuple[Entry, ...]
     junk: dict[str, str]  # by path, the reason
@@ -49,7 +49,7 @@ class Branch:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """One look at the inbox: its branches by the name of the folder, "" for what lies in the inbox itself.
+    """One look at the inbox: its branches by the name of the folder, "" for what is in the inbox itself.
 
     A branch in which nothing has changed is the same object as in the look before.
     """
@@ -127,11 +127,11 @@ class Inbox:
                     return None
                 with open(descriptor, "rb", closefd=False) as stream:
                     return use(stream)
-        except OSError:  # gone, swapped for a link, or closed to us: the next snapshot tells
+        except OSError:  # gone, swapped for a link, or closed to us: the next snapshot shows it
             return None
 
     def is_as_seen(self, folder: str, names: AbstractSet[str], entries: Iterable[Entry]) -> bool:
-        """Tell whether a folder has no name that is not one of these, and these entries of it are as they were.
+        """Return whether a folder has no name that is not one of these, and these entries of it are as they were.
 
         Costs a listing without looking at each file. A folder that cannot be looked at is not as it was.
         """
@@ -143,16 +143,16 @@ class Inbox:
             return False
 
     def may_move(self, entry: Entry) -> bool:
-        """Tell whether this user may move a file away: write permission on its folder, and its sticky bit."""
+        """Return whether this user may move a file away: write permission on its folder, and its sticky bit."""
         folder, _, name = entry.path.rpartition("/")
         try:
             with folder_beneath(self._anchor, folder) as parent:
                 return _may_change(parent) and (_is_free(parent) or _is_ours(name, parent))
-        except OSError:  # gone: the next snapshot tells
+        except OSError:  # gone: the next snapshot shows it
             return False
 
     def may_empty(self, folder: str) -> bool:
-        """Tell whether this user may move away whatever anybody drops into a sub-folder ("": the inbox itself)."""
+        """Return whether this user may move away whatever anybody drops into a sub-folder ("": the inbox itself)."""
         try:
             with folder_beneath(self._anchor, folder) as opened:
                 return _may_change(opened) and _is_free(opened)
@@ -171,7 +171,7 @@ def _may_change(folder: int) -> bool:
 
 
 def _is_free(folder: int) -> bool:
-    """Tell whether the sticky bit, inode(7), keeps nobody's files in an open folder from us."""
+    """Return whether the sticky bit, inode(7), keeps nobody's files in an open folder from us."""
     status = os.fstat(folder)
     return not status.st_mode & stat.S_ISVTX or os.geteuid() in (0, status.st_uid)
 
@@ -201,13 +201,13 @@ def _kept(before: Branch | None, looked: _Looked) -> Branch:
 
 
 def _look_into(descriptor: int, folder: str, depth: int, looked: _Looked) -> None:
-    """Add what lies in an open folder and below it."""
+    """Add what is in an open folder and below it."""
     for name in _listed(descriptor, folder, looked):
         _look_deeper(descriptor, name, (f"{folder}/{name}", depth + 1), looked)
 
 
 def _listed(descriptor: int, folder: str, looked: _Looked) -> list[str]:
-    """Add what lies in an open folder, and return the names of its folders."""
+    """Add what is in an open folder, and return the names of its folders."""
     folders = []
     with os.scandir(descriptor) as found:
         for item in found:

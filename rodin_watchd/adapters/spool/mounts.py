@@ -81,7 +81,7 @@ class Mounts:
             raise FolderGoneError(message, advice=advice)
 
     def path(self, mount: Mount) -> Path:
-        """Return where a mount lies."""
+        """Return where a mount is."""
         return self._paths[mount]
 
     def set_trusted(self, mounts: Mapping[Mount, Identity], root_id: str) -> None:
@@ -164,7 +164,7 @@ class Mounts:
         return Glance(self.identity(mount), self.mark(mount))
 
     def look(self, mount: Mount, mount_point: Path) -> SeenMark | None:
-        """Return what is there now; `mount_point` is where the filesystem that the mount lies on is mounted."""
+        """Return what is there now; `mount_point` is where the filesystem that the mount is on is mounted."""
         return self.look_at(PATHS[mount], mount_point)
 
     def look_at(self, path: str, mount_point: Path) -> SeenMark | None:
@@ -265,7 +265,7 @@ def _traces(data: Mapping[str, Any]) -> Traces:
 
 
 def service_above(root: Path) -> Path | None:
-    """Return the inbox, or another folder for sets and results, of a service that a root lies in; None if there is none."""
+    """Return the inbox, or another folder for sets and results, of a service that a root is in; None if there is none."""
     marks = ((folder, read_mark(folder)) for folder in root.resolve().parents)
     return next((folder for folder, mark in marks if mark and mark.mount != Mount.ROOT), None)
 

@@ -194,15 +194,15 @@ def _decide_aside(folder: int, aside: str, name: str, is_meant: Callable[[bytes]
     return kept
 
 
-# ---- Where a folder is published, and whether it was: names that are free, receipts that tell whose a folder is -----
+# ---- Where a folder is published, and whether it was: names that are free, receipts that show whose a folder is -----
 
 
 NAME_LIMIT_BYTES = 255
 
 RECEIPTS: Mapping[str, str] = {OUTBOX: RECEIPT, ARCHIVE: RECEIPT, FAILED: REPORT_DATA}
-"""By top folder, the file in each published folder that tells which job it belongs to."""
+"""By top folder, the file in each published folder that names its job."""
 
-TEXTS = (RECEIPT, REPORT, REPORT_DATA)  # a repetition writes them anew, with another time in them
+TEXTS = (RECEIPT, REPORT, REPORT_DATA)  # a repetition writes them again, with another time in them
 _MOST_FREE_NAMES = 100
 
 
@@ -303,7 +303,7 @@ def job_named_in(data: bytes) -> tuple[object, object] | None:
 
 
 def holds_own(root: Path, place: str, job: Job) -> bool:
-    """Tell whether the folder at a place is the one that a job was published or buried in, and no later one of that name.
+    """Return whether the folder at a place is the one that a job was published or buried in, and no later one of that name.
 
     Its receipt says so; where none can be read, its files do: all that have the names of the job's have their bytes.
     """
@@ -327,7 +327,7 @@ def digest_in(name: str, folder: int) -> str:
 
 
 def report_digest_in(data: bytes) -> str:
-    """Return what a `report.toml` says of the `REPORT.txt` beside it: the SHA-256 of its bytes, in hex; "" if nothing."""
+    """Return what a `report.toml` says of the `REPORT.txt` next to it: the SHA-256 of its bytes, in hex; "" if nothing."""
     try:
         return str(tomllib.loads(data.decode())["report"]["sha256"])
     except (ValueError, KeyError, TypeError, RecursionError):
@@ -342,7 +342,7 @@ def _names(name: str, job_id: str) -> Iterator[str]:
 
 
 def own_name(place: str, job_id: str) -> str:
-    """Return a place beside this one whose name no other job gets."""
+    """Return a place next to this one whose name no other job gets."""
     parent, _, name = place.rpartition("/")
     return f"{parent}/{_with_suffix(name, f'-{job_id}')}"
 

@@ -37,7 +37,7 @@ def link_tree(source: Path, target: Path) -> None:
 
 
 def _second_tree(source: Path, target: Path, second: Callable[[str, str], object]) -> None:
-    """Make folders anew, with the mode that the umask and set-gid folders give.
+    """Make folders again, with the mode that the umask and set-gid folders give.
 
     `shutil.copytree` would set the set-gid bit itself, which a sandbox (RestrictSUIDSGID=) forbids.
     """

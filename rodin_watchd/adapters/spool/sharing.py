@@ -104,7 +104,7 @@ class Sharing:
 
 
 def folder_mode(mode: int) -> int:
-    """Return the mode of folders beside files of this mode: who may read those may enter."""
+    """Return the mode of folders next to files of this mode: who may read those may enter."""
     return mode | (mode & 0o444) >> 2
 
 
@@ -142,7 +142,7 @@ def umask_for(mode: int) -> int:
 
 
 def umask() -> int:
-    """Return the umask of this process, without changing it where the system tells (proc_pid_status(5))."""
+    """Return the umask of this process, without changing it where the system shows it (proc_pid_status(5))."""
     with contextlib.suppress(OSError):
         if found := _UMASK.search(Path("/proc/self/status").read_text(encoding="ascii", errors="replace")):
             return int(found[1], 8)

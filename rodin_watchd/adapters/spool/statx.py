@@ -1,6 +1,6 @@
 """What statx(2) says and `os.stat` does not: whether something is mounted on just this folder, and when a file was made.
 
-Two mounts of one folder have the same device and inode; only the kernel's own word tells them apart. Where the system
+Two mounts of one folder have the same device and inode; only the kernel distinguishes them. Where the system
 has no statx, or keeps it from us, the mount's number in /proc/self/fdinfo is compared (proc_pid_fdinfo(5)), then the device.
 """
 
@@ -31,7 +31,7 @@ _MOUNT: Final = re.compile(rb"^mnt_id:\s*(\d+)$", re.MULTILINE)
 
 
 def is_mount_point(folder: int) -> bool:
-    """Tell whether something is mounted on just this open folder, be it a folder of the same filesystem. Raises OSError."""
+    """Return whether something is mounted on just this open folder, be it a folder of the same filesystem. Raises OSError."""
     found = _stated(folder)
     if found is not None:
         _mask, _, attributes, _inode, known = _HEAD.unpack_from(found)
@@ -59,12 +59,12 @@ def _mount_of(descriptor: int) -> bytes:
 
 
 def birth_of(descriptor: int) -> Birth | None:
-    """Return what tells an open file from a copy of it, None where the system does not tell its inode."""
+    """Return what distinguishes an open file from a copy of it, None where the system does not show its inode."""
     return _birth(_stated(descriptor))
 
 
 def birth_at(path: Path) -> Birth | None:
-    """Return the same of what lies at a path, without opening it; None also where nothing does."""
+    """Return the same of what is at a path, without opening it; None also where nothing does."""
     return _birth(_stated(_AT_FDCWD, os.fsencode(path), _AT_SYMLINK_NOFOLLOW))
 
 

@@ -4,8 +4,8 @@ A journal can lose what it knew without a trace: its write-ahead log is deleted 
 copy is put in its place. Then it would pay again for what it forgot. This count gives that away: it is durable before the
 last bytes of a submit may leave, and never falls, so a journal that knows of fewer submits has lost some.
 
-Where the journal lies in the root's hidden folder, both may be put back together from a backup. So the count is noted
-beside that folder and in the outbox, too. These notes cost no wait for the disk: they are needed where the count itself
+Where the journal is in the root's hidden folder, both may be put back together from a backup. So the count is noted
+next to that folder and in the outbox, too. These notes cost no wait for the disk: they are needed where the count itself
 was put back, not where power failed.
 """
 
@@ -68,7 +68,7 @@ class SubmitCount:
         return 0
 
     def _note(self, mount: Mount, count: int) -> None:
-        """Note the count where that is possible now; what lies there and is no note of ours stays, which is logged once."""
+        """Note the count where that is possible now; what is there and is no note of ours stays, which is logged once."""
         text = _text(count).rstrip() + f" {self._mounts.owner}\n".encode()
         try:
             with folder_beneath(self._mounts.anchor(), PATHS[mount]) as folder:
@@ -76,7 +76,7 @@ class SubmitCount:
         except ForeignFileError as error:
             self._troubles[mount].begins(f"{error.message} The count of submits is not noted there. Move it away.")
         except (OSError, DiskError):
-            pass  # a folder that cannot be used is told by whoever needs it
+            pass  # whoever needs a folder that cannot be used reports it
         else:
             self._troubles[mount].ends(f"the count is noted in {self._mounts.root / PATHS[mount]} again.")
 
@@ -146,7 +146,7 @@ class SubmitCount:
 
 
 def _write_note(folder: int, path: Path, text: bytes) -> None:
-    """Write a note over one of ours in an open folder, which lies at `path`. Raises ForeignFileError, OSError."""
+    """Write a note over one of ours in an open folder, which is at `path`. Raises ForeignFileError, OSError."""
     descriptor = opened_own(path, lambda head: len(head) < _MOST_BYTES and bool(_OURS.fullmatch(head)), folder)
     try:
         if is_one := os.fstat(descriptor).st_nlink == 1:

@@ -1,8 +1,8 @@
-"""Taking a file of a set into the work folder: by a rename, or by a claim and a copy where it lies on another filesystem.
+"""Taking a file of a set into the work folder: by a rename, or by a claim and a copy where it is on another filesystem.
 
 A file is taken by one rename, and whoever made it has the file: straight into the work folder, or, where that is another
-filesystem, into a hidden folder beside the file, which carries the job's id and the root's. Only from there it is copied, and only
-what lies there is removed. So of two services that look at one inbox one takes a file and the other finds it gone, and a
+filesystem, into a hidden folder next to the file, which carries the job's id and the root's. Only from there it is copied, and only
+what is there is removed. So of two services that look at one inbox one takes a file and the other finds it gone, and a
 version that somebody puts in the file's place at whatever moment is never removed.
 """
 
@@ -174,7 +174,7 @@ def _copy_again(name: str, claim: int, into: int) -> None:
 
 
 def _is_held(name: str, claim: int, into: int) -> bool:
-    """Tell whether the folder has a file of this name with these bytes: copied before a crash."""
+    """Return whether the folder has a file of this name with these bytes: copied before a crash."""
     try:
         with file_in(claim, name) as claimed, file_in(into, name) as copy:
             return same_bytes(claimed, copy)
@@ -184,7 +184,7 @@ def _is_held(name: str, claim: int, into: int) -> bool:
 
 @contextlib.contextmanager
 def _file_errors(file: InputFile) -> Iterator[None]:
-    """Blame the file, or the folder that it lies in, for what is theirs."""
+    """Blame the file, or the folder that it is in, for what is theirs."""
     name = printable(file.name)
     try:
         yield
@@ -244,7 +244,7 @@ def _renamed(file: InputFile, job_id: str, parent: int, into: int) -> bool:
 
 
 def _claim(name: str, claim: str, parent: int) -> None:
-    """Move a file into a hidden folder beside it: from now on it is this job's alone."""
+    """Move a file into a hidden folder next to it: from now on it is this job's alone."""
     with contextlib.suppress(FileExistsError):
         os.mkdir(claim, dir_fd=parent)
     try:
@@ -332,7 +332,7 @@ def _refuse_another(file: InputFile, status: os.stat_result) -> None:
 
 
 def _is_dropped(file: InputFile) -> bool:
-    """Tell whether a file lies in the inbox; else it lies in `failed/`, in the folder that its job got there."""
+    """Return whether a file is in the inbox; else it is in `failed/`, in the folder that its job got there."""
     return file.source.startswith(f"{INBOX}/")
 
 

@@ -1,4 +1,4 @@
-"""The journal's backup: a whole copy beside it, made while the daemon goes on, without what is secret.
+"""The journal's backup: a whole copy next to it, made while the daemon goes on, without what is secret.
 
 A journal that is put back from a backup is a day behind: what it believes to be unsent may have been sent, and paid for,
 since. So the copy carries a mark that the journal itself never has; who opens it finds out (`core.machine.Loss`).
@@ -41,7 +41,7 @@ _KEPT_NAME = re.compile(r"journal\.backup-\d{8}T\d{6}Z(-\d+)?\.sqlite3", re.ASCI
 
 
 def backup_path(journal: Path) -> Path:
-    """Return where the backup of a journal lies."""
+    """Return where the backup of a journal is."""
     return journal.with_name("journal.backup.sqlite3")
 
 
@@ -59,7 +59,7 @@ def kept_backups(journal: Path) -> list[Path]:
 
 
 def _is_backup(path: Path) -> bool:
-    """Tell whether a file is a backup that the service made; False where that cannot be told."""
+    """Return whether a file is a backup that the service made; False where that is not known."""
     try:
         return head_of(path).startswith(_SQLITE) and _is_journals(path)
     except OSError:
@@ -67,11 +67,11 @@ def _is_backup(path: Path) -> bool:
 
 
 def make_backup(journal: Path, now: float, expected: Files | None = None) -> Path:
-    """Copy the journal beside itself, in place of the copy before, and return where; any thread, any process.
+    """Copy the journal next to itself, in place of the copy before, and return where; any thread, any process.
 
     The daemon may write meanwhile: the copy is the journal as it was at one moment (https://sqlite.org/backup.html). A
     daemon says which files it has open, `expected`: other ones in their place never replace a good copy. A copy that knows
-    what this one does not is kept beside it (`kept_backups`). Raises DiskError when there is no room or something else has
+    what this one does not is kept next to it (`kept_backups`). Raises DiskError when there is no room or something else has
     the copy's name, JournalError; then the copy before is still there.
     """
     target = backup_path(journal)
@@ -100,7 +100,7 @@ def make_backup(journal: Path, now: float, expected: Files | None = None) -> Pat
 
 
 def _is_replaced(before: Path, new: Path) -> bool:
-    """Tell whether a new backup knows all that the one before knows. Raises DiskError, JournalError."""
+    """Return whether a new backup knows all that the one before knows. Raises DiskError, JournalError."""
     try:
         status = before.lstat()
     except FileNotFoundError:
@@ -127,13 +127,13 @@ def _keep(journal: Path, backup: Path, now: float) -> None:
 
 
 def refuse_foreign_backup(journal: Path) -> None:
-    """Raise ForeignFileError where the backup of a journal belongs and another file lies, DiskError if it is not known."""
+    """Raise ForeignFileError where the backup of a journal belongs and another file is there, DiskError if it is not known."""
     target = backup_path(journal)
     refuse_foreign_at(target, lambda head: head.startswith(_SQLITE) and _is_journals(target))
 
 
 def _is_journals(path: Path) -> bool:
-    """Tell whether a database has the tables of a journal; one that is damaged may have them."""
+    """Return whether a database has the tables of a journal; one that is damaged may have them."""
     try:
         with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as found:
             names = {name for (name,) in found.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
@@ -220,12 +220,12 @@ _NO_CALL_ERRNOS = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 
 
 def reserve_path(journal: Path) -> Path:
-    """Return where the ballast of a journal lies."""
+    """Return where the ballast of a journal is."""
     return journal.with_name("journal.ballast")
 
 
 def can_grow(journal: Path) -> bool:
-    """Tell whether there is room for commits: with the ballast laid for some, else for the ballast, which comes first."""
+    """Return whether there is room for commits: with the ballast laid for some, else for the ballast, which comes first."""
     laid = ReserveFile(reserve_path(journal)).is_laid()
     return shutil.disk_usage(journal.parent).free >= (COMMIT_BYTES if laid else BALLAST_BYTES)
 
@@ -238,13 +238,13 @@ class ReserveFile:
         self._laid = False
 
     def lay(self) -> bool:
-        """Make sure that the room is held; tell whether it is. Costs next to nothing where it was held before."""
+        """Make sure that the room is held; return whether it is. Costs next to nothing where it was held before."""
         if not (self._laid and self._path.exists()):
             self._laid = self.is_laid() or self._make()
         return self._laid
 
     def release(self) -> bool:
-        """Give the room; tell whether there was any to give."""
+        """Give the room; return whether there was any to give."""
         self._laid = False
         try:
             refuse_foreign_at(self._path, is_ballast)
@@ -254,7 +254,7 @@ class ReserveFile:
         return True
 
     def is_laid(self) -> bool:
-        """Tell whether the file is there with its room."""
+        """Return whether the file is there with its room."""
         try:
             there = self._path.stat().st_blocks * 512 >= BALLAST_BYTES
             return there and is_ballast(head_of(self._path))
@@ -278,7 +278,7 @@ class ReserveFile:
 
 
 def is_ballast(head: bytes) -> bool:
-    """Tell whether a file that begins like this is ballast; that of an earlier version is nothing but zeros."""
+    """Return whether a file that begins like this is ballast; that of an earlier version is nothing but zeros."""
     return head.startswith(_OPENING) or not any(head)
 
 

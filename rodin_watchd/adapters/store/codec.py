@@ -1,6 +1,6 @@
 """Jobs as rows of the journal, and back.
 
-A job is stored whole as an ASCII JSON document, beside the few columns that queries and invariants need. ASCII, because
+A job is stored whole as an ASCII JSON document, next to the few columns that queries and invariants need. ASCII, because
 file names that are not UTF-8 carry lone surrogates, which JSON escapes and SQLite's text columns refuse.
 """
 
@@ -95,7 +95,7 @@ def event(stored: sqlite3.Row) -> Event:
 
 
 def event_row(transition: Transition, at: float) -> tuple[Any, ...]:
-    """Return the columns of the event that tells a move."""
+    """Return the columns of the event that records a move."""
     job = transition.job
     return tuple(map(plain, (job.id, at, transition.action, job.state.value, transition.message, transition.code)))
 

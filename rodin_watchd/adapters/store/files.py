@@ -50,7 +50,7 @@ def in_words(what: str = _WHAT, recovery: str = _DAMAGE_ADVICE) -> Iterator[None
 
 
 def errors_in_words(ask: Callable[_P, _T]) -> Callable[_P, _T]:
-    """Do the same around each call of a function; as a tick makes hundreds of them, with nothing made anew for a call."""
+    """Do the same around each call of a function; a tick makes hundreds of them, so nothing is made for a single call."""
 
     @wraps(ask)
     def asked(*args: _P.args, **kwargs: _P.kwargs) -> _T:
@@ -89,7 +89,7 @@ _HISTORIES = {
     "service_events": "id, at, kind, message",
     "purchases": "id, job_id, at",
 }
-"""The tables that are only appended to, with what tells an entry from every other one."""
+"""The tables that are only appended to, with what distinguishes an entry from all others."""
 
 _NO_JOURNAL_CODES = (*DAMAGED_CODES, sqlite3.SQLITE_ERROR)  # the last one: it has no such table
 
@@ -115,7 +115,7 @@ def extent_of(file: Path) -> Extent | None:
     """Return what a journal's file knows, with its write-ahead log; None for what is missing, damaged or no journal at all.
 
     Any thread, but not while this process has that file open: the file is opened and closed. Raises JournalError,
-    JournalBusyError or JournalFaultError where that cannot be told.
+    JournalBusyError or JournalFaultError where that is not known.
     """
     if not file.is_file():
         return None
@@ -130,7 +130,7 @@ def extent_of(file: Path) -> Extent | None:
 
 
 def knows_all(file: Path, other: Extent) -> bool:
-    """Tell whether a whole journal's file knows all that another one of the same root does. Raises as `extent_of`."""
+    """Return whether a whole journal's file knows all that another one of the same root does. Raises as `extent_of`."""
     with in_words(f"The journal {file} cannot be read"), contextlib.closing(_opened(file)) as db:
         return (
             other.root_id in ("", _meta(db, ROOT_ID))
@@ -183,7 +183,7 @@ _ASIDE = "moved-aside"
 
 
 def files_of(journal: Path) -> Files:
-    """Return which files lie at a journal's path now."""
+    """Return which files are at a journal's path now."""
     return tuple(_identity(f"{journal}{suffix}") for suffix in _OPEN_SUFFIXES)
 
 
@@ -221,7 +221,7 @@ def _are(names: Sequence[str]) -> str:
 
 
 def whole_path(journal: Path) -> Path:
-    """Return where a whole copy lies that is to take the journal's place."""
+    """Return where a whole copy is that is to take the journal's place."""
     return journal.with_name(f".{journal.name}.whole")
 
 
@@ -260,7 +260,7 @@ def _error_of(what: str, error: sqlite3.Error | OSError) -> DiskError:
 
 
 def move_aside(journal: Path, stamp: str) -> Path | None:
-    """Move what lies at a journal's path to a name that is free; return that name, None where nothing lay there.
+    """Move what is at a journal's path to a name that is free; return that name, None where nothing lay there.
 
     Raises DiskError. May be repeated.
     """
@@ -305,7 +305,7 @@ def put_in_place(journal: Path) -> None:
 
 
 def open_in_use(journal: Path, opened: Files) -> int | None:
-    """Return a descriptor of the main file in use, None where it does not lie at its path or cannot be opened.
+    """Return a descriptor of the main file in use, None where it is not at its path or cannot be opened.
 
     To be closed after SQLite's own.
     """
@@ -336,7 +336,7 @@ def put_back(descriptor: int, journal: Path, stamp: str, mode: int) -> None:
 
 
 def make_private(journal: Path) -> None:
-    """Give the journal files of their own where they have second names, as in a backup by hard links: what lies there stays as it is.
+    """Give the journal files of their own where they have second names, as in a backup by hard links: what is there stays as it is.
 
     For a start alone, before anything opens the journal in this process, and under its lock. May be repeated. Where there is no
     room for a copy, or no right, the files stay shared.
@@ -366,7 +366,7 @@ class FinishedJournal(NamedTuple):
 def finish(journal: Path, stamp: str) -> FinishedJournal | None:
     """Do what a run before left undone of writing the journal out; return what was done, None where nothing was to be done.
 
-    The whole copy takes the journal's place only where it knows more than what lies there: the service may have gone on with
+    The whole copy takes the journal's place only where it knows more than what is there: the service may have gone on with
     its files after it had made the copy. For a start alone, while no other process serves; may be repeated. Raises DiskError,
     JournalError where it is not known which of the two is the newer one.
     """
@@ -391,7 +391,7 @@ def finish(journal: Path, stamp: str) -> FinishedJournal | None:
 
 
 def drop_copy(journal: Path) -> bool:
-    """Remove a whole copy that is not needed any more; tell whether it is gone. May be repeated."""
+    """Remove a whole copy that is not needed any more; return whether it is gone. May be repeated."""
     with contextlib.suppress(OSError):
         whole_path(journal).unlink(missing_ok=True)
     return not os.path.lexists(whole_path(journal))

@@ -85,7 +85,7 @@ class HookRunWriter(ABC):
     def _transaction(self) -> AbstractContextManager[None]: ...
 
     def note_run(self, run: HookRun, words: str, now: float) -> None:
-        """Store what came of a call, and tell it in the history of its job."""
+        """Store what came of a call, and record it in the history of its job."""
         with self._transaction():
             self._db.execute(_EVENT, (now, plain(words), run.job_id))
             if run.id:
@@ -275,7 +275,7 @@ class PurchaseReader(ABC):
 
     @errors_in_words
     def purchases_since(self, purchase: int, aged_event: int) -> Since:
-        """Return what happened to the money after a purchase; failed and lost tasks count if an event after `aged_event` tells of it."""
+        """Return what happened to the money after a purchase; failed and lost tasks count if an event after `aged_event` records it."""
         rows = [
             (outcome, Decimal(cost), Decimal(listed), count, found)
             for outcome, cost, listed, count, found in self._rows(_SINCE, (purchase,))
@@ -307,7 +307,7 @@ class PurchaseReader(ABC):
         return tuple(map(_refusal, self._rows(_REFUSED_OF, {"content": fingerprint, "dropped": dropped})))
 
     def may_have_bought(self, job_id: str) -> bool:
-        """Tell whether a submit of this job was charged, or may have been, other than by a refusal."""
+        """Return whether a submit of this job was charged, or may have been, other than by a refusal."""
         return bool(self._rows(_MAY_HAVE_BOUGHT, (job_id,)))
 
     def unknown_of(self, job_id: str, consent: str) -> tuple[int, ...]:
@@ -397,8 +397,8 @@ class JournalReader(PurchaseReader, HookRunReader):
     """Read the journal; from any process and thread of its own, while the daemon runs or not.
 
     Opening raises JournalError when there is no journal, it is damaged, of another version, or may not be read; so do
-    all methods, and JournalBusyError while another program keeps it locked. One that was opened while no daemon ran, by a user who may not write beside the file, sees the file as
-    it is and nothing that comes later: open it anew for each look.
+    all methods, and JournalBusyError while another program keeps it locked. One that was opened while no daemon ran, by a user who may not write next to the file, sees the file as
+    it is and nothing that comes later: open it again for each look.
     """
 
     def __init__(self, path: Path) -> None:
@@ -494,12 +494,12 @@ class JournalReader(PurchaseReader, HookRunReader):
         return next(iter(self._jobs(query, {"content": rows.plain(fingerprint), "dropped": dropped})), None)
 
     def with_task(self, uuid: str) -> Job | None:
-        """Return the job that has this task of the vendor, or had it before it was paid anew."""
+        """Return the job that has this task of the vendor, or had it before it was paid again."""
         query = "SELECT doc FROM jobs WHERE id = (SELECT job_id FROM tasks WHERE uuid = ?)"
         return next(iter(self._jobs(query, (rows.plain(uuid),))), None)
 
     def had_task_before(self, job_id: str, other_id: str) -> bool:
-        """Tell whether a job had its task before the newest upload of another one began; by the order of events, not by any clock."""
+        """Return whether a job had its task before the newest upload of another one began; by the order of events, not by any clock."""
         query = """SELECT (SELECT max(id) FROM events WHERE job_id = ? AND action IN ('submitted', 'resolve'))
                        < (SELECT max(id) FROM events WHERE job_id = ? AND action = 'uploading')"""
         return bool(self._rows(query, (rows.plain(job_id), rows.plain(other_id)))[0][0])
@@ -601,7 +601,7 @@ class JournalReader(PurchaseReader, HookRunReader):
         return self._db.execute(query, values).fetchall()
 
     def _kept_rows(self, query: str, values: tuple[object, ...] = ()) -> list[sqlite3.Row]:
-        """Do the same; who reads beside the writer never knows what is written meanwhile."""
+        """Do the same; a reader never knows what the writer writes meanwhile."""
         return self._rows(query, values)
 
     @errors_in_words
@@ -661,7 +661,7 @@ def check_exists(path: Path) -> None:
 
 
 def _open_read_only(path: Path) -> sqlite3.Connection:
-    """Open for reading, also as a user that may not write beside the file.
+    """Open for reading, also as a user that may not write next to the file.
 
     A closed WAL database has no `-wal` file, and a reader without write permission could not make one: the file is
     complete then, and is read as it is (https://sqlite.org/wal.html, Read-Only Databases).

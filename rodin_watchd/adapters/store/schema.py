@@ -38,14 +38,14 @@ class _Content(NamedTuple):
     job_id: str
     first: str  # the fingerprint by which the version before knew it
     second: str
-    by_itself: bool  # whether the job is found by its own: it is under way, or has a result of which no purchase tells
+    by_itself: bool  # whether the job is found by its own: it is under way, or has a result that no purchase records
 
 
 def bring_up_to_date(db: sqlite3.Connection) -> None:
     """Give purchases, and the jobs that are found by their own fingerprint, that of version 2.
 
     A purchase of which its job does not say any more what was bought keeps the one it has. The schema allows one live job
-    for each fingerprint: the second of two that were told apart keeps its own until it is sent. In the caller's
+    for each fingerprint: the second of two that were kept apart keeps its own until it is sent. In the caller's
     transaction. Raises sqlite3.Error.
     """
     by_themselves = []
@@ -57,7 +57,7 @@ def bring_up_to_date(db: sqlite3.Connection) -> None:
 
 
 def _contents(db: sqlite3.Connection) -> Iterator[_Content]:
-    """Yield what jobs buy whose documents can be read and that were staged; another's fault is told when it is read."""
+    """Yield what jobs buy whose documents can be read and that were staged; another's fault is reported when it is read."""
     for job_id, known, stored, by_itself in db.execute(_CONTENTS, (json.dumps(sorted(ENDED)),)):
         try:
             files, options = rows.bought(stored)

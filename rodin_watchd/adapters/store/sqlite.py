@@ -122,7 +122,7 @@ def prepare(db: sqlite3.Connection) -> None:
     db.execute("PRAGMA synchronous = FULL")
     db.execute("PRAGMA foreign_keys = ON")
     db.execute("PRAGMA secure_delete = ON")  # what is overwritten is overwritten with zeros
-    db.execute("PRAGMA temp_store = MEMORY")  # what is counted beside it needs no room on any disk
+    db.execute("PRAGMA temp_store = MEMORY")  # what is counted next to it needs no room on any disk
     db.execute("PRAGMA recursive_triggers = ON")  # else INSERT OR REPLACE deletes rows that are kept for good
 
 
@@ -209,7 +209,7 @@ class Journal(JournalReader, HookRunWriter):
         self._opened = 0  # how often: so many files have been open under this path
         self._changed_before = 0  # through those that were open before
         self._witness: tuple[tuple[str, str], ...] = ()
-        self._has_copy = False  # a whole copy may lie beside it
+        self._has_copy = False  # a whole copy may be next to it
         self._looked_at: tuple[int, int] | None = None  # what `changed_outside` was when the witness was compared
         self._outside = (0, 0)  # what `changed_outside` was last
         self._kept: dict[tuple[str, tuple[object, ...]], list[sqlite3.Row]] = {}  # answers, since anybody wrote
@@ -282,7 +282,7 @@ class Journal(JournalReader, HookRunWriter):
     def end(self, stamp: str) -> None:
         """Close the journal for good. Where its file is taken away meanwhile, until the very end, it is put back at its path.
 
-        What lies there then is moved aside, to a name with the stamp. The file is open here until all that was known is in
+        What is there then is moved aside, to a name with the stamp. The file is open here until all that was known is in
         it and it is closed; only while another program reads it does not get all, and nothing is put back. Raises as `write_out`.
         """
         if self.why_not_in_place():
@@ -477,7 +477,7 @@ class Journal(JournalReader, HookRunWriter):
     def _set_gate(self, changes: Changes) -> None:
         """Store which sets are held for approval or have passed (see `core.approval`).
 
-        A set keeps its number when it settles or is approved; one that is stored anew gets a number that none had before.
+        A set keeps its number when it settles or is approved; one that is stored again gets a number that none had before.
         """
         self._db.executemany("DELETE FROM gate WHERE name = ?", [(rows.gate_name(key),) for key in changes.gone])
         settled = [(rows.gate_name(after), rows.gate_name(before)) for before, after in changes.settled]
@@ -587,7 +587,7 @@ class Journal(JournalReader, HookRunWriter):
         )
 
     def _is_undone(self) -> bool:
-        """Tell whether the last transaction is known not to be in the journal."""
+        """Return whether the last transaction is known not to be in the journal."""
         try:
             return self._witness_now() == self._witness
         except (DiskError, JournalError):

@@ -38,7 +38,7 @@ def key_of(path: Path, config: Config) -> str:
 
 
 def _is_hidden(source: Path) -> bool:
-    """Tell whether this user may not read a file; one that is missing hides nothing."""
+    """Return whether this user may not read a file; one that is missing hides nothing."""
     try:
         with source.open("rb"):
             return False

@@ -164,7 +164,7 @@ def _user() -> str:
 
 
 def mount_findings(config: Config) -> Iterator[Finding]:
-    """Say that all folders are those that the journal knows; what is amiss was reported with the folders."""
+    """Say that all folders are those that the journal knows; what is wrong was reported with the folders."""
     known = _remembered(config)[0].known
     if known and not any(_away(config)):
         own = ", ".join(mount.value for mount in known if known[mount].own) or "none"

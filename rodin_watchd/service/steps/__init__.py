@@ -71,7 +71,7 @@ def _error_of(tools: Tools, error: Exception, job: Job, step: Step, *, closed: b
 
 
 def _may_be_the_ground(error: Exception, step: Step) -> bool:
-    """Tell whether a folder that is away can be the cause; what the vendor says has nothing to do with folders."""
+    """Return whether a folder that is away can be the cause; what the vendor says has nothing to do with folders."""
     if step is Step.POLL or isinstance(error, OutcomeUnknownError):
         return False
     return not isinstance(error, RodinWatchdError) or error.fault in (Fault.FILES, Fault.MACHINE)

@@ -27,7 +27,7 @@ from rodin_watchd.service.steps.tools import Tools
 
 
 def process(tools: Tools, job: Job) -> Outcome:
-    """Build the result folder anew from the downloads, and have the plugins work on it."""
+    """Build the result folder again from the downloads, and have the plugins work on it."""
     plain = replace(job, processed=(), facts={})
     _build(tools, plain)
     return Done(processed(tools, plain) if tools.plugins.of(PROCESS) else plain)
@@ -84,7 +84,7 @@ def _laid_out(tools: Tools, job: Job, then: Sequel) -> Sequel:
 
 
 def _keep_results(tools: Tools, job: Job) -> None:
-    """Lay results that were paid for beside the report, all that came: the vendor does not keep them for long."""
+    """Lay results that were paid for next to the report, all that came: the vendor does not keep them for long."""
     sources = tools.spool.downloads(job.id), tools.spool.result(job.id)
     if job.task and tools.spool.inputs(job.id).is_dir():
         tools.spool.gather(tools.spool.inputs(job.id) / RESULTS, sources, besides=(RECEIPT,))

@@ -29,7 +29,7 @@ def in_order(job: Job) -> Sequence[InputFile]:
 
 
 def is_left_to_others(spool: Spool, job: Job) -> bool:
-    """Tell whether nothing of a set in the inbox was taken, and its first file is gone or another one. Raises DiskError.
+    """Return whether nothing of a set in the inbox was taken, and its first file is gone or another one. Raises DiskError.
 
     Somebody has moved or replaced it meanwhile, or another service has taken it.
     """
@@ -50,7 +50,7 @@ def is_left_to_others(spool: Spool, job: Job) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """Why a file is not with the others of its set, and what lies there now."""
+    """Why a file is not with the others of its set, and what is there now."""
 
     why: str
     now: str
@@ -84,7 +84,7 @@ def remove_set_folder(spool: Spool, job: Job) -> None:
 
 
 def put_away(spool: Spool, job: Job, top: str, texts: Mapping[str, str]) -> str:
-    """Publish a job's inputs with these texts beside them, forget its work, return the place. May be repeated."""
+    """Publish a job's inputs with these texts next to them, forget its work, return the place. May be repeated."""
     source = spool.inputs(job.id)
     spool.make(source)
     _remove_texts(source, {*texts, *(file.name for file in job.files)})

@@ -137,7 +137,7 @@ def _why_without(tools: Tools, job: Job, plugin: str, error: PluginError) -> str
 
 
 def _worked_on(tools: Tools, job: Job, plugin: str, current: Path, after: Path) -> Mapping[str, Any]:
-    """Return the plugin's facts; its work lies in `after` then."""
+    """Return the plugin's facts; its work is in `after` then."""
     if tools.plugins.is_recorded(job, PROCESS, plugin):
         return dict(tools.plugins.ask(job, PROCESS, plugin, {}))
     copy = _fresh_copy(tools, job, current)
@@ -168,7 +168,7 @@ def _finished(plugin: str, copy: Path, after: Path, value: Any) -> Mapping[str, 
             if not sealed(ours):
                 raise PluginError(f"The plugin {plugin} removed the whole result.")
         remove(after)
-        os.rename(ours, after)  # noqa: PTH104 - beside `sealed`, which made all of it durable
+        os.rename(ours, after)  # noqa: PTH104 - next to `sealed`, which made all of it durable
     finally:
         remove(ours)
     return facts
@@ -200,7 +200,7 @@ def _taken_over(tools: Tools, job: Job, current: Path) -> tuple[ResultFile, ...]
 
 
 def rebuild(target: Path, source: Path) -> None:
-    """Make a folder anew of the files of another. Raises DiskError, OSError."""
+    """Make a folder from the files of another. Raises DiskError, OSError."""
     with disk_errors(f"{target} cannot be written"):
         remove(target)
         link_tree(source, target)

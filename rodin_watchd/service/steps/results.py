@@ -55,7 +55,7 @@ def _progress(tools: Tools, job: Job, task: Task) -> Outcome:
     if not task.subscription_key:
         return Done(job) if has_model(tools.client.links(task.uuid)) else NotYet("")
     status = tools.client.status(task.subscription_key)
-    for word in status.unknown_words if status.progress != job.progress else ():  # told when it comes up
+    for word in status.unknown_words if status.progress != job.progress else ():  # reported when it comes up
         message = "unknown-word: job %s: the vendor says “%s”, which is not in its documents"
         log.warning(message, job.id, word, extra={"action": "unknown-word"})
     if status.verdict is TaskState.FAILED:
@@ -95,7 +95,7 @@ def download(tools: Tools, job: Job) -> Outcome:
 def _here(folder: Path, links: tuple[Link, ...], names: tuple[str, ...]) -> dict[str, ResultFile]:
     """Return the results that an earlier attempt has fetched, by their names in the folder.
 
-    Where the vendor gives one name to several files, nothing tells which is which: then there are none.
+    Where the vendor gives one name to several files, nothing shows which is which: then there are none.
     """
     if not _are_own(names, links):
         return {}
@@ -104,7 +104,7 @@ def _here(folder: Path, links: tuple[Link, ...], names: tuple[str, ...]) -> dict
 
 
 def _are_own(names: tuple[str, ...], links: tuple[Link, ...]) -> bool:
-    """Tell whether each file has the name that it would have alone."""
+    """Return whether each file has the name that it would have alone."""
     return names == tuple(safe_result_names([link.name])[0] for link in links)
 
 
@@ -148,7 +148,7 @@ def _links(tools: Tools, job: Job) -> tuple[Link, ...]:
 
 
 def _is_late(tools: Tools, job: Job) -> bool:
-    """Tell whether a preview was waited for long enough; also where the clock was set back, which says nothing about that."""
+    """Return whether a preview was waited for long enough; also where the clock was set back, which says nothing about that."""
     return not 0.0 <= tools.now() - job.times.get(job.state, 0.0) < PREVIEW_SECONDS
 
 
