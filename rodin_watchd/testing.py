@@ -1,7 +1,7 @@
 """For the tests of plugins: pytest fixtures with a finished job, its result, the emulated vendor, and your plugin at work.
 
 Put `pytest_plugins = ["rodin_watchd.testing"]` into your `conftest.py`. The result is made by the emulator (the extra
-`emulator` has to be installed): a textured model with its preview, as the service puts it into the outbox. A plugin runs
+`emulator` has to be installed): a textured or a new model with its preview, as the service puts it into the outbox. A plugin runs
 as in the service: in a process of its own, with the same limits.
 """
 
@@ -24,6 +24,7 @@ import pytest
 
 from rodin_watchd import __version__
 from rodin_watchd.adapters.plugin_host import PluginCall, PluginHost, PluginSource, ProcessLimits, Ready, clean_environ
+from rodin_watchd.core.kinds import DEFAULT, KINDS
 from rodin_watchd.core.notifications import public_job
 from rodin_watchd.core.receipt import receipt
 from rodin_watchd.emulator.api import EmulatorSettings
@@ -35,9 +36,20 @@ from rodin_watchd.model import InputFile, ResultFile, Role, Signature, State, Ta
 from rodin_watchd.model import Job as StoredJob
 from rodin_watchd.v1 import Event, FileSet, Job, Waiting
 
-__all__ = ["PluginUnderTest", "finished", "loading", "rodin_emulator", "rodin_job", "rodin_plugin", "rodin_result"]
+__all__ = [
+    "Finish",
+    "PluginUnderTest",
+    "finished",
+    "loading",
+    "rodin_emulator",
+    "rodin_finish",
+    "rodin_job",
+    "rodin_plugin",
+    "rodin_result",
+]
 
 _LIMITS = ProcessLimits(memory_bytes=4 << 30, file_bytes=4 << 30, start_seconds=60.0)
+_SAMPLES: Mapping[Role, str] = MappingProxyType({Role.MODEL: "suzi.glb", Role.IMAGE: "matcap-a.png"})
 _VALUES = (Job, Event, FileSet, Waiting)
 
 
@@ -142,6 +154,15 @@ def rodin_finished(tmp_path: Path) -> Finished:
     return finished(tmp_path / "outbox" / "suzi")
 
 
+Finish: TypeAlias = Callable[[str], Finished]
+
+
+@pytest.fixture
+def rodin_finish(tmp_path: Path) -> Finish:
+    """Give a function that makes a finished job of a kind, and its result: `rodin_finish("generate")` for a new model."""
+    return lambda kind: finished(tmp_path / "outbox" / kind, name=kind, kind=kind)
+
+
 @pytest.fixture
 def rodin_emulator() -> Iterator[Emulator]:
     """Give a running emulator of the vendor: its tasks are done at once, `base_url` is its address."""
@@ -149,16 +170,19 @@ def rodin_emulator() -> Iterator[Emulator]:
         yield emulator
 
 
-def finished(directory: Path, geometry_file_format: str = "glb", name: str = "suzi") -> Finished:
-    """Make a finished result in a new folder, and return it with its job."""
+def finished(
+    directory: Path, geometry_file_format: str = "glb", name: str = "suzi", kind: str = DEFAULT.name
+) -> Finished:
+    """Make a finished result in a new folder, and return it with its job. Raises KeyError for a kind that there is not."""
     samples = resources.files("rodin_watchd.emulator") / "samples"
-    model, image = (samples / "suzi.glb").read_bytes(), (samples / "matcap-a.png").read_bytes()
+    known = {role: (samples / sample).read_bytes() for role, sample in _SAMPLES.items()}
+    data = {role: known[role] for role in KINDS[kind].roles}
     directory.mkdir(parents=True)
     results = []
-    for file in _made(model, image, geometry_file_format):
+    for file in _made(data.get(Role.MODEL), known[Role.IMAGE], geometry_file_format):
         (directory / file.name).write_bytes(file.data)
         results.append(ResultFile(file.name, file.name, len(file.data), sha256(file.data).hexdigest()))
-    inputs = (_input(Role.MODEL, f"{name}.glb", model), _input(Role.IMAGE, f"{name}.png", image))
+    inputs = tuple(_input(role, f"{name}{Path(_SAMPLES[role]).suffix}", sample) for role, sample in data.items())
     job = StoredJob(
         id="0123456789ab",
         name=name,
@@ -171,13 +195,14 @@ def finished(directory: Path, geometry_file_format: str = "glb", name: str = "su
         charges=1,
         results=tuple(results),
         place=f"outbox/{name}",
+        kind=kind,
     )
     (directory / "job.toml").write_text(receipt(job, __version__, time.time()))
     return Finished(public_job(job), directory)
 
 
 @functools.cache
-def _made(model: bytes, image: bytes, geometry_file_format: str) -> tuple[EmulatedFile, ...]:
+def _made(model: bytes | None, image: bytes, geometry_file_format: str) -> tuple[EmulatedFile, ...]:
     """Return what the emulator makes of it; once for all tests of a process."""
     return make(Order(model, image, geometry_file_format, ("PBR",), "Basic", {}, None, ""))
 

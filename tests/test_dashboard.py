@@ -26,7 +26,9 @@ def existing() -> dict[str, dict[str, set[str]]]:
     """Return the names of all samples, with their labels' names and values."""
     waiting = dict.fromkeys((SETTLING, INCOMPLETE, UNMOVABLE, READY), 1)
     health = Health(1.0, 1.0, 0, 0, waiting, dict.fromkeys(waiting, 1.0), 0.0, "", ("submit",))
-    metrics = Metrics(lambda: MoneyTotals({State.HELD: 1}, Decimal(1), Decimal(1), 1.0), lambda: 1.0, "/srv/textures")
+    metrics = Metrics(
+        lambda: MoneyTotals({State.HELD: 1}, {"texture": Decimal(1)}, Decimal(1), 1.0), lambda: 1.0, "/srv/textures"
+    )
     metrics.tick(health)
     for outcome in ("done", "not-yet", "retry", "unknown", "rejected"):
         metrics.step("submit", outcome, "texture", 1.0)

@@ -30,6 +30,7 @@ from prometheus_client.registry import Collector
 
 from rodin_watchd import __version__
 from rodin_watchd.core.health import STANDSTILLS, Health, MoneyTotals
+from rodin_watchd.core.kinds import KINDS
 from rodin_watchd.errors import ConfigError, DiskError, ForeignFileError, RodinWatchdError
 from rodin_watchd.log_lines import Trouble, why
 from rodin_watchd.model import State
@@ -173,7 +174,10 @@ def _of_health(health: Health, monotonic: float) -> Iterator[Metric]:
 
 
 def _of_books(books: MoneyTotals) -> Iterator[Metric]:
-    yield CounterMetricFamily("rodin_watchd_credits_spent", "Credits spent, ever.", value=float(books.spent))
+    spent = CounterMetricFamily("rodin_watchd_credits_spent", "Credits spent, ever, by kind of job.", labels=["kind"])
+    for kind in KINDS:  # each from its first look on: a series that begins with a purchase shows no increase for it
+        spent.add_metric([kind], float(books.spent.get(kind, 0)))
+    yield spent
     if books.balance is not None:
         message = "Credits in the vendor's account: as it said last, less what was charged since."
         yield _gauge("balance_credits", message, value=float(books.balance))

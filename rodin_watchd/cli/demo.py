@@ -1,4 +1,4 @@
-"""`rodin-watchd demo`: an emulated vendor, a real daemon, three sets; no key, no cost, nothing but this machine."""
+"""`rodin-watchd demo`: an emulated vendor, a real daemon, four sets; no key, no cost, nothing but this machine."""
 
 from __future__ import annotations
 
@@ -65,12 +65,21 @@ prompt = "worn oak, brass fittings"
 geometry_file_format = "obj"
 """
 
+PRESET = """\
+# Each image in this folder becomes a new model.
+kind = "generate"
+"""
+
+TEXTS: Mapping[str, str] = {"worn-oak.toml": SIDECAR, "generate/_folder.toml": PRESET}
+"""File in the inbox → what stands in it."""
+
 SETS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "suzi": ("by base name", {"suzi.glb": "suzi.glb", "suzi.png": "matcap-a.png"}),
     "worn-oak": ("by sidecar", {"bunny.glb": "bunny.glb", "matcap-b.jpg": "matcap-b.jpg", "worn-oak.toml": ""}),
     "logo": ("by folder", {"logo/pmndrs.stl": "pmndrs.stl", "logo/reference.webp": "matcap-c.webp"}),
+    "relief": ("a new model", {"generate/_folder.toml": "", "generate/relief.jpg": "matcap-b.jpg"}),
 }
-"""Set → (how its files belong together, file in the inbox → sample; "" is the sidecar)."""
+"""Set → (how it is asked for, file in the inbox → sample; "": the file is one of `TEXTS`)."""
 
 Show: TypeAlias = Callable[[Mapping[str, Job | None]], None]
 """Shows the sets as they are: name → job, None while there is none."""
@@ -176,7 +185,7 @@ def drop(inbox: Path) -> None:
             path = inbox / name
             path.parent.mkdir(exist_ok=True)
             if not sample:
-                path.write_text(SIDECAR, encoding="utf-8")
+                path.write_text(TEXTS[name], encoding="utf-8")
                 continue
             with resources.as_file(samples / sample) as source:
                 shutil.copyfile(source, path)
@@ -236,10 +245,10 @@ class _Lines:
 
 def _table(sets: Mapping[str, Job | None]) -> Table:
     table = Table()
-    for heading, width in (("set", 8), ("found", 12), ("now", 40)):
+    for heading, width in (("set", 8), ("asked", 12), ("now", 40)):
         table.add_column(heading, min_width=width)  # the longest of its words: the table keeps its form
-    for name, (kind, _) in SETS.items():
-        table.add_row(name, kind, words(sets.get(name)))
+    for name, (asked, _) in SETS.items():
+        table.add_row(name, asked, words(sets.get(name)))
     return table
 
 
@@ -279,7 +288,7 @@ def _files(folder: Path) -> list[str]:
     help="The folder for the demo, new or empty. Default: a new temporary folder. It stays.",
 )
 def demo(folder: Path | None) -> None:
-    """Show the whole service on this machine, in less than a minute: an emulated vendor, the real service, three sets.
+    """Show the whole service on this machine, in less than a minute: an emulated vendor, the real service, four sets.
 
     No API key, no cost, no network. The folder with the results stays.
     """
@@ -289,7 +298,7 @@ def demo(folder: Path | None) -> None:
     _end_like_ctrl_c()
     root = _new_folder(folder)
     click.echo(
-        f"In {root}: an emulated vendor, a real service, and three sets are dropped. This takes a quarter of a minute."
+        f"In {root}: an emulated vendor, a real service, and four sets are dropped: three textures, and a new model. This takes a quarter of a minute."
     )
     try:
         with Emulator(EmulatorSettings(api_keys=(KEY,), waiting_seconds=1.5, generating_seconds=4.0)) as vendor:

@@ -65,7 +65,7 @@ class _LazyGroup(click.Group):
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, package_name="rodin-watchd")
 def cli() -> None:
-    """Texture 3D models through the Hyper3D Rodin API: drop a model and an image into a folder."""
+    """Texture 3D models, and make new ones, through the Hyper3D Rodin API: drop files into a folder."""
 
 
 def main() -> None:

@@ -102,7 +102,7 @@ log = logging.getLogger("rodin_watchd")
 def run(
     config_file: Path | None, *, until_idle: bool, safe_mode: bool, verbose: bool, log_format: LogFormat | None
 ) -> None:
-    """Watch the inbox and texture dropped sets, until SIGTERM or Ctrl-C. A second one ends the service at once.
+    """Watch the inbox and make what dropped sets ask for, until SIGTERM or Ctrl-C. A second one ends the service at once.
 
     Nothing is lost when it ends, in any way: the next start continues. Each change is one line of the log, on standard
     error. `rodin-watchd status --watch` shows the whole state. SIGHUP reloads the config; a bad config is refused.

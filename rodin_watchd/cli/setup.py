@@ -51,7 +51,7 @@ def init(folder: Path, *, generate: bool) -> None:
         click.echo(f"made        {path}")
     for path in left:
         click.echo(f"kept        {path}: it was there before")
-    click.echo(f"\n{next_steps(root)}")
+    click.echo(f"\n{next_steps(root, generate=generate)}")
 
 
 def make(root: Path, *, generate: bool = False) -> tuple[list[Path], list[Path]]:
@@ -91,8 +91,12 @@ def _preset_text(root: Path) -> str:
     )
 
 
-def next_steps(root: Path) -> str:
+def next_steps(root: Path, *, generate: bool = False) -> str:
     """Say how to go on from an empty folder to the first result."""
+    for_models = root / INBOX / GENERATE.name
+    new_model = (
+        f"For a new model, drop an image, or a folder with one to five, into {for_models};\n     " if generate else ""
+    )
     config = shlex.quote(str(root / CONFIG_NAME))
     return f"""Next:
   1. Give the API key: set {KEY_VARIABLE}, or name a file with the key in api.key_file in the config,
@@ -100,6 +104,6 @@ def next_steps(root: Path) -> str:
   2. Check the setup:               rodin-watchd check --config {config}
   3. Start the service:             rodin-watchd run --config {config}
   4. Drop a model and an image of the same name into {root / INBOX};
-     results come to {root / OUTBOX}, and STATUS.txt beside it tells where each set is.
+     {new_model}results come to {root / OUTBOX}, and STATUS.txt beside it tells where each set is.
      Options for a set go into a TOML file beside it; {root / SIDECAR_EXAMPLE} explains them all.
 No key yet? `rodin-watchd demo` shows it all with an emulated vendor, free of charge (it needs the extra “emulator”)."""

@@ -213,7 +213,7 @@ class ResultsSection(Section):
 
 
 class BudgetSection(Section):
-    """What the service may spend, in the vendor's credits; a texture costs 0.5. Without a value there is no limit."""
+    """What the service may spend, in the vendor's credits. Without a value there is no limit."""
 
     per_day_credits: Credits | None = Field(
         default=None,

@@ -129,7 +129,7 @@ class MoneyTotals:
     """What the journal says in numbers."""
 
     states: Mapping[State, int]  # jobs, of all times
-    spent: Decimal  # credits, ever
+    spent: Mapping[str, Decimal]  # credits, ever, by kind of job
     balance: Decimal | None  # credits, as the vendor said last, less what was charged since; None: it was never asked
     balance_at: float  # UTC: when it said so
 

@@ -50,6 +50,7 @@ class JobKind:
     name: str  # in sidecars, the journal, receipts and what plugins get
     noun: str  # what it makes, for people
     done: str  # what it does to a set, as a participle, for people
+    dropped: str  # what a set of it is dropped as, for people
     files: Mapping[Role, FileRule]  # but for the sidecar; in the order in which they are sent
     options: type[Options]
     path: str  # where at the vendor it is ordered
@@ -78,6 +79,10 @@ class JobKind:
         if role is Role.THEN_IMAGE:
             return int(bool(self.sequels))
         return self.files[role].most if role in self.files else 0
+
+    def least(self, role: Role) -> int:
+        """Return how many files of a role a set has at least."""
+        return self.files[role].least if role in self.files else 0
 
     def duration_class(self, options: Mapping[str, OptionValue]) -> str:
         """Name the kind of a task by how long it takes: tasks of one name take about as long."""
@@ -138,6 +143,7 @@ TEXTURE: Final = JobKind(
     name="texture",
     noun="texture",
     done="textured",
+    dropped="a model and an image of the same name",
     files=MappingProxyType(
         {Role.MODEL: FileRule("model", most_bytes=MODEL_LIMIT_BYTES), Role.IMAGE: FileRule("image")},
     ),
@@ -217,6 +223,7 @@ GENERATE: Final = JobKind(
     name="generate",
     noun="new model",
     done="made into a model",
+    dropped="one to five images, or a prompt alone",
     files=MappingProxyType({Role.IMAGE: FileRule("images", least=0, most=5)}),
     options=GenerateOptions,
     path="/api/v2/rodin",
@@ -240,6 +247,10 @@ SEQUELS: Final = tuple(dict.fromkeys(name for kind in KINDS.values() for name in
 
 THEN_KEYS: Final = frozenset({"then", "then_image", *SEQUELS})
 """What TOML files say of the job that follows."""
+
+
+WITH_SEQUELS: Final = " or ".join(kind.noun for kind in KINDS.values() if kind.sequels)
+"""What can go on as another job, for people."""
 
 
 def kind_of(job: Job) -> JobKind:
@@ -267,6 +278,11 @@ def article(kind: str, options: Mapping[str, OptionValue]) -> Article:
 def article_of(job: Job) -> Article:
     """Return what a job buys."""
     return article(job.kind, job.options)
+
+
+def paid_by(balance: Decimal) -> Mapping[str, int]:
+    """Return by kind of job how many of it a balance pays for, without options that cost more."""
+    return {kind.name: max(int(balance // kind.list_price({})), 0) for kind in KINDS.values()}
 
 
 def cheapest() -> Article:

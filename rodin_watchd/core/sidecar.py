@@ -20,6 +20,7 @@ from rodin_watchd.core.kinds import (
     KINDS,
     SEQUELS,
     THEN_KEYS,
+    WITH_SEQUELS,
     AnyOptions,
     AnyRequest,
     JobKind,
@@ -94,14 +95,14 @@ class Preset(AnyRequest):
     )
     kind: KindName | None = Field(
         default=None,
-        description="What to make. texture: a texture for a model, after an image; generate: a new model, after one to five "
-        "images or the prompt alone. Without it, the preset of the folder decides, else it is a texture.",
+        description="What to make. "
+        + "; ".join(f"{kind.name}: a {kind.noun}, of {kind.dropped}" for kind in KINDS.values())
+        + f". Without it, the preset of the folder decides, else it is a {DEFAULT.noun}.",
         examples=["generate"],
     )
     then: SequelName | None = Field(
         default=None,
-        description="Of a new model: what its result goes on to, as a purchase of its own. texture: it is textured, after an "
-        "image of the set.",
+        description=f"Of a {WITH_SEQUELS}: what its result goes on to, as a purchase of its own, with an image of the set.",
         examples=["texture"],
     )
 
@@ -122,12 +123,12 @@ class Sidecar(Preset):
     )
     images: list[Reference] | None = Field(
         default=None,
-        description="Of a new model: its images, one to five, as for image; [] where the prompt stands alone.",
+        description="Of a kind that takes several images: all of them, as for image; [] where the prompt stands alone.",
         examples=[["front.png", "back.png"]],
     )
     then_image: Reference | None = Field(
         default=None,
-        description="Of a new model: the image for what follows, as for image, if it is not the first image of the set. "
+        description=f"Of a {WITH_SEQUELS}: the image for what follows, as for image, if it is not the first image of the set. "
         "The images of the set are named as well, with image or images.",
         examples=["oak.png"],
     )
@@ -247,22 +248,29 @@ def misfits(kind: JobKind, said: Preset) -> dict[str, str]:
 
 def _misnamed(kind: JobKind, said: Sidecar) -> dict[str, str]:
     """Return what a sidecar says of files that a set of this kind has none, or not so many, of."""
-    told = {}
-    most = kind.most(Role.IMAGE)
+    told = _miscounted(kind, said)
     if said.model and not kind.most(Role.MODEL):
         told["model"] = f'model: a set of kind = "{kind.name}" has no model'
-    if said.images is not None and most <= 1:
-        told["images"] = f'images: a set of kind = "{kind.name}" has one image; name it with image'
-    elif said.images is not None and len(said.images) > most:
-        told["images"] = f"images: {len(said.images)} are named; at most {most} are taken"
-    elif said.images is not None and said.image:
-        told["image"] = "image: it stands beside images; name all of them there"
     if said.then_image and said.images is None and not said.image:
         told["then_image"] = (
             "then_image: name the images of the new model as well, with image or images (images = [] where the prompt "
             "stands alone)"
         )
     return told
+
+
+def _miscounted(kind: JobKind, said: Sidecar) -> dict[str, str]:
+    """Return what is wrong with how many images a sidecar names."""
+    most, least = kind.most(Role.IMAGE), kind.least(Role.IMAGE)
+    if said.images is None:
+        few = f"image: a set of this kind has at least {least} images; name all of them with images"
+        return {"image": few} if said.image and least > 1 else {}
+    if most <= 1:
+        return {"images": f'images: a set of kind = "{kind.name}" has one image; name it with image'}
+    if not least <= len(said.images) <= most:
+        limits = f"at least {least}" if len(said.images) < least else f"at most {most}"
+        return {"images": f"images: {len(said.images)} are named; {limits} are taken"}
+    return {"image": "image: it stands beside images; name all of them there"} if said.image else {}
 
 
 def misled(kind: JobKind, presets: Sequence[Preset], sidecar: Sidecar | None, *, has_image: bool) -> list[str]:

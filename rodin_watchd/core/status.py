@@ -13,7 +13,7 @@ from datetime import tzinfo
 from typing import Any, Self
 
 from rodin_watchd.core.budget import is_over_budget
-from rodin_watchd.core.kinds import DEFAULT, kind_of
+from rodin_watchd.core.kinds import DEFAULT, KINDS, JobKind, kind_of
 from rodin_watchd.core.layout import REPORT
 from rodin_watchd.core.machine import ENDED
 from rodin_watchd.core.names import printable
@@ -28,7 +28,17 @@ MOST_LINES = 40
 """How many entries of one kind are listed; the rest is counted."""
 
 _LONGEST_TEXT = 500
-_OPENING = "rodin_watchd: drop a model and an image of the same name into inbox/.\n"
+
+
+def _how_to_ask(kind: JobKind) -> str:
+    said = "" if kind is DEFAULT else f'; a TOML file says kind = "{kind.name}"'
+    return f"  {kind.noun}: {kind.dropped}{said}\n"
+
+
+_OPENING = "rodin_watchd: drop files into inbox/.\n" + "".join(map(_how_to_ask, KINDS.values()))
+_UNSIGNED_OPENING = (
+    b"rodin_watchd: drop a model and an image of the same name into inbox/.\n"  # of versions that did not sign
+)
 _SIGNED = "\nThe service often replaces this page; please write notes into another file. [page "
 _SIGNED_END = "]\n"
 
@@ -156,12 +166,12 @@ def signed(text: str) -> str:
 def is_page(data: bytes) -> bool:
     """Return whether these are the bytes of a page of ours that nobody has changed since, or none at all; never raises.
 
-    A page of an earlier version, which is not signed, is known by its first line.
+    A page of an early version, which is not signed, is known by its first line.
     """
     text, seal, found = data.rpartition(_SIGNED.encode())
     if seal:
         return found == f"{_digest(text)}{_SIGNED_END}".encode()
-    return not data or data.startswith(_OPENING.encode())
+    return not data or data.startswith(_UNSIGNED_OPENING)
 
 
 def _digest(text: bytes) -> str:

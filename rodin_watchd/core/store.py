@@ -176,6 +176,9 @@ class Purchases(Protocol):
     def charged_since(self, at: float) -> Decimal:
         """Return what was charged for submits since an instant, in credits."""
 
+    def charged_by_kind(self) -> Mapping[str, Decimal]:
+        """Return what was ever charged for submits, in credits, by kind of job; kinds without a charge are left out."""
+
     def price(self, article: Article) -> Decimal:
         """Return what this may cost, in credits: by the newest charges for it, and at least the list price."""
 

@@ -144,7 +144,7 @@ LINK_LIMIT: Final = 200
 """The longest list of results that is believed."""
 
 MOST_CONSUMED: Final = Decimal(100)
-"""No texture costs so much: an answer that says more is not believed, and the list price holds."""
+"""No job costs so much: an answer that says more is not believed, and the list price holds."""
 
 _Reply: TypeAlias = Mapping[str, Any]
 _Failure = TypeVar("_Failure", bound=RodinWatchdError)

@@ -100,7 +100,7 @@ def books_of(look: Callable[[], StoreReader], vendor: str) -> Callable[[], Money
     def read() -> MoneyTotals:
         with contextlib.closing(look()) as reader:
             known = remembered(reader.meta(BALANCE), vendor)
-            spent = reader.charged_since(0.0)
+            spent = reader.charged_by_kind()
             if known is None:
                 return MoneyTotals(reader.counts(), spent, None, 0.0)
             since = reader.purchases_since(known.purchase, reader.newest_event())

@@ -27,7 +27,9 @@ from rodin_watchd.errors import ConfigError, JournalError
 from rodin_watchd.model import State
 
 ROOT = "/srv/textures"
-BOOKS = MoneyTotals({State.ARCHIVED: 7, State.SUBMITTED: 2}, Decimal("4.5"), Decimal("12.5"), 1_700_000_000.0)
+BOOKS = MoneyTotals(
+    {State.ARCHIVED: 7, State.SUBMITTED: 2}, {"generate": Decimal("4.5")}, Decimal("12.5"), 1_700_000_000.0
+)
 VITALS = Health(
     1_700_000_100.0,
     50.0,
@@ -91,7 +93,8 @@ def test_all_of_it_over_http() -> None:
         "rodin_watchd_api_calls_total call=submit result=201": 1,
         "rodin_watchd_api_calls_total call=status result=none": 1,
         "rodin_watchd_hook_runs_total hook=rodin_delivered outcome=failed plugin=command": 1,
-        "rodin_watchd_credits_spent_total": 4.5,
+        "rodin_watchd_credits_spent_total kind=generate": 4.5,
+        "rodin_watchd_credits_spent_total kind=texture": 0,
         "rodin_watchd_balance_credits": 12.5,
         "rodin_watchd_balance_timestamp_seconds": 1_700_000_000,
         "rodin_watchd_last_tick_timestamp_seconds": 1_700_000_100,
@@ -108,7 +111,7 @@ def test_all_of_it_over_http() -> None:
 
 def test_before_the_first_tick_and_without_a_balance() -> None:
     """What is not known is left out, never 0."""
-    metrics = Metrics(lambda: MoneyTotals({}, Decimal(0), None, 0.0), lambda: 0.0, ROOT)
+    metrics = Metrics(lambda: MoneyTotals({}, {}, None, 0.0), lambda: 0.0, ROOT)
     found = samples(metrics.text())
     assert found["rodin_watchd_sets state=archived"] == 0
     assert not {"rodin_watchd_tick_age_seconds", "rodin_watchd_balance_credits"} & found.keys()
@@ -129,7 +132,7 @@ def test_a_journal_that_cannot_be_read_takes_only_its_own_numbers(caplog: pytest
         assert samples(metrics.text()) == samples(metrics.text())
     found = samples(metrics.text())
     assert found["rodin_watchd_tick_age_seconds"] == 10
-    assert "rodin_watchd_credits_spent_total" not in found
+    assert not any("credits_spent" in name for name in found)
     away = False
     with caplog.at_level(logging.INFO):
         assert samples(metrics.text()) == samples(metrics.text())
@@ -216,7 +219,7 @@ def test_the_textfile_is_there_at_once_and_gone_in_the_end(tmp_path: Path) -> No
     with written(Metrics(lambda: BOOKS, lambda: 0.0, ROOT), path):
         while not path.exists():
             pass
-        assert samples(path.read_bytes())["rodin_watchd_credits_spent_total"] == 4.5
+        assert samples(path.read_bytes())["rodin_watchd_credits_spent_total kind=generate"] == 4.5
         assert list(tmp_path.iterdir()) == [path]
     assert list(tmp_path.iterdir()) == []
 

@@ -54,7 +54,7 @@ def test_all_in_order(served: Stage) -> None:
         *("config", "folders", "outputs", "filesystem", "room", "watching", "inotify", "clock", "journal", "service"),
         *("unit", "key", "plugins", "balance"),
     ]
-    assert "100 credits are left, which pay 200 textures." in run.stdout
+    assert "100 credits are left, which pay 200 textures or 200 new models." in run.stdout
     assert "1 jobs, schema" in run.stdout
     assert KEY not in run.stdout + run.stderr
 
@@ -129,13 +129,14 @@ def test_a_running_service_is_named(stage: Stage) -> None:
         assert "Running: host " in found(stage, "--offline")["service"]["text"]
 
 
-@pytest.mark.parametrize(("left", "textures", "verdict"), [("12.75", 25, "ok"), ("0.4", 0, "warning")])
-def test_the_balance_in_textures(left: str, textures: int, verdict: str, tmp_path: Path) -> None:
-    """`balance` says credits and how many textures they pay; too few for one is a warning of `check`."""
+@pytest.mark.parametrize(("left", "jobs", "verdict"), [("12.75", 25, "ok"), ("0.4", 0, "warning")])
+def test_the_balance_in_jobs(left: str, jobs: int, verdict: str, tmp_path: Path) -> None:
+    """`balance` says credits and how many jobs of each kind they pay; too few for any is a warning of `check`."""
     with Emulator(EmulatorSettings(balance=Decimal(left))) as vendor:
         stage = Stage(tmp_path / "root", vendor.base_url)
-        assert stage.data("balance") == {"credits": float(left), "textures": textures}
-        assert stage.told("balance").stdout == f"{left} credits are left, which pay {textures} textures.\n"
+        assert stage.data("balance") == {"credits": float(left), "pays": {"texture": jobs, "generate": jobs}}
+        words = f"{left} credits are left, which pay {jobs} textures or {jobs} new models.\n"
+        assert stage.told("balance").stdout == words
         assert found(stage)["balance"]["verdict"] == verdict
 
 

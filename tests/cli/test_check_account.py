@@ -40,7 +40,7 @@ def test_the_key_of_the_unit_is_found_from_a_shell(served: Stage, tmp_path: Path
     key.chmod(0o600)
     findings = found(served)
     assert (findings["key"]["verdict"], findings["balance"]["verdict"]) == ("ok", "ok")
-    assert served.data("balance")["textures"] == 200
+    assert served.data("balance")["credits"] == 100
     alias = tmp_path / "alias.toml"
     alias.symlink_to(served.config)
     assert credential_of(alias, [tmp_path / ".config" / "systemd" / "user"]) is not None

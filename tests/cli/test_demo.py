@@ -14,7 +14,7 @@ from cli_stage import PROGRAM, environment
 from rodin_watchd.adapters.ownership import holder
 from rodin_watchd.core.layout import MARK
 
-SETS = ("suzi", "worn-oak", "logo")
+SETS = ("suzi", "worn-oak", "logo", "relief")
 
 
 def lock_of(root: Path) -> Path:
@@ -22,8 +22,8 @@ def lock_of(root: Path) -> Path:
     return root / ".rodin-watchd" / "lock"
 
 
-def test_the_demo_delivers_three_sets_and_says_where(tmp_path: Path) -> None:
-    """Three kinds of sets go from the inbox to the outbox, each step on a line, at the emulated vendor's cost alone."""
+def test_the_demo_delivers_all_sets_and_says_where(tmp_path: Path) -> None:
+    """Sets of both kinds go from the inbox to the outbox, each step on a line, at the emulated vendor's cost alone."""
     root = tmp_path / "demo"
     surroundings = environment(
         HTTP_PROXY="http://127.0.0.1:9", http_proxy="http://127.0.0.1:9", STATE_DIRECTORY="/proc"
@@ -36,17 +36,19 @@ def test_the_demo_delivers_three_sets_and_says_where(tmp_path: Path) -> None:
         assert seen[0] in {"waiting in the inbox", "taken"}  # the view looks now and then, and a set may be quick
         assert seen[-1] == "delivered"
         assert "at the vendor" in seen
-    assert "It “cost” 1.5 credits" in run.stdout
+    assert "It “cost” 2.0 credits" in run.stdout
     assert str(root) in run.stdout
     typed = re.findall(r"^  (.*) init DIR$", run.stdout, re.MULTILINE)
     assert subprocess.run([*shlex.split(typed[0]), "--version"], check=False, env=surroundings).returncode == 0
-    delivered = {path.name: {file.name for file in path.iterdir()} for path in (root / "outbox").glob("[!.]*")}
+    results = [path.parent for path in (root / "outbox").rglob("job.toml")]
+    delivered = {path.name: {file.name for file in path.iterdir()} for path in results}
     assert set(delivered) == set(SETS)
     assert all({"preview.webp", "job.toml"} <= files for files in delivered.values())
     assert "model.obj" in delivered["worn-oak"]
     assert 'prompt = "worn oak' in (root / "outbox" / "worn-oak" / "job.toml").read_text()
-    assert {path.name for path in (root / "archive").glob("[!.]*")} == set(SETS)
-    assert [path.name for path in (root / "inbox").rglob("*") if path.is_file()] == [MARK]
+    assert 'kind = "generate"' in (root / "outbox" / "generate" / "relief" / "job.toml").read_text()
+    assert {path.name for path in (root / "archive").glob("[!.]*")} == {*SETS, "generate"} - {"relief"}
+    assert {path.name for path in (root / "inbox").rglob("*") if path.is_file()} == {MARK, "_folder.toml"}
     assert holder(lock_of(root)) is None
 
 

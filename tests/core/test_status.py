@@ -105,11 +105,15 @@ def test_a_set_is_told_with_its_folder(folder: str, name: str, told: str) -> Non
 # ---- the page -------------------------------------------------------------------------------------------------------
 
 
+OPENING = """rodin_watchd: drop files into inbox/.
+  texture: a model and an image of the same name
+  new model: one to five images, or a prompt alone; a TOML file says kind = "generate\""""
+
+
 def test_an_empty_page_says_how_to_begin() -> None:
     """And that nothing waits, runs or came out."""
     assert render(Page(), UTC) == (
-        "rodin_watchd: drop a model and an image of the same name into inbox/.\n"
-        "\nWaiting in the inbox\n  nothing\n\nRunning\n  nothing\n\nNewest results\n  none yet\n"
+        f"{OPENING}\n\nWaiting in the inbox\n  nothing\n\nRunning\n  nothing\n\nNewest results\n  none yet\n"
     )
 
 
@@ -123,7 +127,7 @@ def test_a_full_page_tells_everything_in_its_place() -> None:
         recent=(Line("sofa", "delivered to outbox/sofa", "123", NOW),),
         ignored=(("a hidden file", 3),),
     )
-    assert render(page, UTC).split("\n\n")[0] == "rodin_watchd: drop a model and an image of the same name into inbox/."
+    assert render(page, UTC).split("\n\n")[0] == OPENING
     assert render(page, UTC).partition("\n\n")[2] == (
         "ATTENTION\n  ! Paused since noon: no credits.\n"
         f"\nWaiting in the inbox (1)\n  anna/chair: waits for an image  [{WHEN}]\n"
@@ -154,7 +158,7 @@ def test_no_text_from_outside_makes_a_line_of_its_own(names: list[tuple[str, str
     text = render(Page(notices=(message,), recent=recent, waiting=tuple(Line("x", message) for _ in jobs)), UTC)
     assert text.encode().decode() == text
     assert all(line.isprintable() for line in text.splitlines())
-    assert text.count("\n") == 11 + 2 * max(len(names), 1)
+    assert text.count("\n") == 13 + 2 * max(len(names), 1)
 
 
 def test_a_sidecar_with_many_mistakes_is_told_on_one_line() -> None:

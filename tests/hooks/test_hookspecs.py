@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -11,9 +12,10 @@ from typing import Any
 
 import pytest
 
+from rodin_watchd.core.kinds import KINDS
 from rodin_watchd.hooks import hookspecs
 from rodin_watchd.hooks.worker import HOOKS
-from rodin_watchd.testing import Finished, OpenPlugin
+from rodin_watchd.testing import Finish, Finished, OpenPlugin
 from rodin_watchd.v1 import Event, File, FileSet, Job, Problem, Waiting, of_data, to_data
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -30,6 +32,13 @@ VALUES = [
     Waiting("chair", "", ("chair.glb",), "waits for an image"),
     Event("x-1", "paused", 1.5, "no credits"),
 ]
+BY_KIND = """\
+from rodin_watchd.v1 import hookimpl
+
+@hookimpl
+def rodin_process(job, directory):
+    return {"kind": job.kind, "roles": [file.role for file in job.files], "made": (directory / "model.glb").exists()}
+"""
 each_hook = pytest.mark.parametrize("hook", HOOKS)
 
 
@@ -73,6 +82,19 @@ def test_the_example_of_the_page_runs(
     }
     wanted = set(inspect.signature(getattr(hookspecs, hook)).parameters) - {"settings"}
     plugin.call(hook, **{name: known[name] for name in wanted})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_plugin_can_be_tested_with_a_job_of_each_kind(
+    kind: str, tmp_path: Path, rodin_plugin: OpenPlugin, rodin_finish: Finish
+) -> None:
+    """It learns the kind, and gets the files and the result that such a job has; its receipt says the same."""
+    path = tmp_path / "example.py"
+    path.write_text(BY_KIND)
+    made = rodin_finish(kind)
+    facts = rodin_plugin(path).call("rodin_process", job=made.job, directory=made.directory)
+    assert facts == {"kind": kind, "roles": [role.value for role in KINDS[kind].roles], "made": True}
+    assert tomllib.loads((made.directory / "job.toml").read_text())["job"]["kind"] == kind
 
 
 def _fields(job: Job) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from pathlib import Path
 from PIL import Image
 
 from rodin_watchd.adapters.store.reader import JournalReader
+from rodin_watchd.emulator.texture import text_image
 from rodin_watchd.errors import OldJournalError
 from rodin_watchd.model import Event, Job
 
@@ -79,18 +80,23 @@ class End(StrEnum):
 
 @dataclass(frozen=True)
 class DroppedSet:
-    """One set: its files (path in the inbox -> bytes), which two of them are bought, how it must end."""
+    """One set: its files (path in the inbox -> bytes), what of them is bought, how it must end."""
 
     name: str
     files: Mapping[str, bytes]
-    model: str
-    image: str
+    model: str  # of a new model, which has none: its TOML file; no other set has this file
+    image: str = ""
     end: End = End.DELIVERED
+    views: tuple[str, ...] | None = None  # of a new model: its images, in the order in which they are sent
+    prompt: str = ""  # of a new model without images: what it is made of
 
     @property
-    def bought(self) -> tuple[str, str]:
+    def bought(self) -> tuple[str | None, str]:
         """What the vendor's ledger knows it by."""
-        return sha256(self.files[self.model]), sha256(self.files[self.image])
+        if self.views is None:
+            return sha256(self.files[self.model]), sha256(self.files[self.image])
+        digests = [sha256(self.files[view]) for view in self.views] or [sha256(text_image(self.prompt))]
+        return None, digests[0] if len(digests) == 1 else sha256("".join(digests).encode())
 
 
 def sha256(data: bytes) -> str:
@@ -171,7 +177,31 @@ def followed_set(seed: int) -> DroppedSet:
     """Give an image of which a new model is to be made, which is to be textured then. What is bought first is the image alone."""
     name = f"new{seed}"
     files = {f"{name}.png": png(seed), f"{name}.toml": b'kind = "generate"\nthen = "texture"\n'}
-    return DroppedSet(name, files, model=f"{name}.toml", image=f"{name}.png")
+    return DroppedSet(name, files, model=f"{name}.toml", image=f"{name}.png", views=(f"{name}.png",))
+
+
+def new_model_sets(seed: int) -> tuple[DroppedSet, ...]:
+    """Give sets of new models: several images that a TOML file names, a text alone at a price of its own, one that is refused."""
+    names = tuple(f"{side}{seed}.png" for side in ("front", "back", "left"))
+    views = {name: png(seed + number) for number, name in enumerate(names)}
+    listed = ", ".join(f'"{name}"' for name in names)
+    named = {f"views{seed}.toml": f'kind = "generate"\nimages = [{listed}]\n'.encode(), **views}
+    prompt = f"a red dragon {seed}"
+    text = f'kind = "generate"\nprompt = "{prompt}"\nimages = []\naddons = "HighPack"\n'.encode()
+    wrong = {f"odd{seed}.png": png(seed + 3), f"odd{seed}.toml": b'kind = "generate"\nresolution = "High"\n'}
+    return (
+        DroppedSet(f"views{seed}", named, model=f"views{seed}.toml", views=names),
+        DroppedSet(f"dragon{seed}", {f"dragon{seed}.toml": text}, model=f"dragon{seed}.toml", views=(), prompt=prompt),
+        DroppedSet(f"odd{seed}", wrong, model=f"odd{seed}.toml", end=End.REFUSED, views=(f"odd{seed}.png",)),
+    )
+
+
+def turned_set(seed: int) -> DroppedSet:
+    """Give a folder that becomes a new model: two images and a TOML file."""
+    name = f"turn{seed}"
+    images = {f"{name}/{side}.png": png(seed + number) for number, side in enumerate(("back", "front"))}
+    files = {f"{name}/what.toml": b'kind = "generate"\n', **images}
+    return DroppedSet(name, files, model=f"{name}/what.toml", views=tuple(images))
 
 
 def all_kinds(seed: int) -> tuple[DroppedSet, ...]:

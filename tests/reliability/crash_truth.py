@@ -18,7 +18,7 @@ from crash_scene import MARK, DroppedSet, End, Scene, sha256
 from rodin_watchd.core.layout import RESULTS
 from rodin_watchd.emulator.ledger import ChargeRow
 from rodin_watchd.errors import ChargedTaskLostError
-from rodin_watchd.model import Event, Job, Role, State
+from rodin_watchd.model import Event, Job, State
 
 RECEIPT_OF = {"outbox": "job.toml", "archive": "job.toml", "failed": "report.toml"}
 MARK_OF_ROOT = ".rodin-watchd-root"
@@ -192,12 +192,7 @@ def _unwritten(scene: Scene, jobs: Iterable[Job]) -> Iterator[Violation]:
 
 
 def _jobs_of(dropped: DroppedSet, jobs: Iterable[Job]) -> list[Job]:
-    return [job for job in jobs if _dropped_model(job) == f"inbox/{dropped.model}"]
-
-
-def _dropped_model(job: Job) -> str:
-    model = job.file(Role.MODEL)
-    return model.source if model else ""
+    return [job for job in jobs if any(file.source == f"inbox/{dropped.model}" for file in job.files)]
 
 
 def _disputed(sets: Iterable[DroppedSet], jobs: Sequence[Job], charges: Iterable[ChargeRow]) -> set[str]:

@@ -8,10 +8,32 @@ from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from functools import partial
 
-from crash_scene import DroppedSet, Scene, base_name_set, failing_set, folder_set, refused_set, sidecar_sets
+from crash_scene import (
+    DroppedSet,
+    Scene,
+    base_name_set,
+    failing_set,
+    folder_set,
+    new_model_sets,
+    refused_set,
+    sidecar_sets,
+)
 from crash_start import Crash, alive, passes
 from crash_truth import Violation, at_rest, wrongly_held
-from stories import Attack, Attempt, Bench, SceneMaker, Story, bare, followed, goes_on, plugged, scattered, usual
+from stories import (
+    Attack,
+    Attempt,
+    Bench,
+    SceneMaker,
+    Story,
+    bare,
+    followed,
+    goes_on,
+    modelled,
+    plugged,
+    scattered,
+    usual,
+)
 
 from rodin_watchd.emulator.api import EmulatorSettings
 from rodin_watchd.emulator.faults import EmulatedFault, parse_fault
@@ -97,6 +119,7 @@ def next_sets(number: int) -> Sequence[DroppedSet]:
         lambda: [folder_set(seed)],
         lambda: [refused_set(seed)],
         lambda: [failing_set(seed)],
+        lambda: new_model_sets(seed),
     )
     return kinds[number % len(kinds)]()
 
@@ -149,4 +172,5 @@ RANDOM = Story(
 FOLLOWED = Story(
     "killed where one job goes on as another", at_each_effect(followed, after=True), scene=followed, judge=goes_on
 )
-KILL_STORIES = (BEFORE, AFTER, TWICE, PLUGGED, FOLLOWED, RANDOM)
+MODELLED = Story("killed while new models are made", at_each_effect(modelled, after=True), scene=modelled)
+KILL_STORIES = (BEFORE, AFTER, TWICE, PLUGGED, MODELLED, FOLLOWED, RANDOM)

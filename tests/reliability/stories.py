@@ -28,7 +28,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Self, TypeAlias
 
-from crash_scene import Scene, all_kinds, base_name_set, failing_set, followed_set
+from crash_scene import Scene, all_kinds, base_name_set, failing_set, followed_set, new_model_sets, turned_set
 from crash_start import NO_COMPILER, RUN_SECONDS, Crash, Ended, Start, build, warm
 from crash_truth import (
     Kind,
@@ -195,6 +195,14 @@ def plugged(folder: Path, base_url: str) -> Iterator[Scene]:
     """Give a scene in which a plugin works on each result and is told of it."""
     scene = Scene(folder / "root", base_url, plugin=True)
     scene.drop([base_name_set(SEED), failing_set(SEED + 1)])
+    yield scene
+
+
+@contextmanager
+def modelled(folder: Path, base_url: str) -> Iterator[Scene]:
+    """Give a scene with sets of which new models are made: several images by name and by folder, a text alone; one is refused."""
+    scene = Scene(folder / "root", base_url)
+    scene.drop([*new_model_sets(SEED), turned_set(SEED + 4)])
     yield scene
 
 

@@ -10,15 +10,16 @@ from pathlib import Path
 import pytest
 from crash_start import NO_COMPILER, Crash, build, cold
 from effort import EFFORT
-from kill_stories import AFTER, FOLLOWED, PLUGGED, kill_at
-from stories import FAST, Attempt, Bench, Story, Trial, followed, plugged, usual
+from kill_stories import AFTER, FOLLOWED, MODELLED, PLUGGED, kill_at
+from stories import FAST, Attempt, Bench, Story, Trial, followed, modelled, plugged, usual
 
 from rodin_watchd.emulator.server import Emulator
 
 pytestmark = [pytest.mark.skipif(bool(NO_COMPILER), reason=NO_COMPILER), pytest.mark.timeout(300)]
 
 SINGLE, PAIRS, FOLLOWING, WITH_PLUGIN = (6, 1, 3, 3) if EFFORT == 1 else (6 * EFFORT, EFFORT, 4 * EFFORT, 3 * EFFORT)
-"""At how many effects a run is killed once and twice, and one of two jobs, and one with plugins; each is a test.
+MODELLING = 3 if EFFORT == 1 else 4 * EFFORT
+"""At how many effects a run is killed once and twice, and one of two jobs, one of new models, and one with plugins; each is a test.
 
 `make test` does a third of them each day, `make thorough` many times as many, and `make soak` kills at each effect.
 """
@@ -77,6 +78,13 @@ def test_two_crashes_are_survived(bench: Bench, total: int, pair: int) -> None:
     trial = killed(AFTER, bench, *crashes)
     assert trial.failures == []
     assert trial.kills
+
+
+@pytest.mark.parametrize("number", range(MODELLING))
+def test_new_models_survive_a_crash(bench: Bench, number: int) -> None:
+    """Of several images, or of a text alone, whose price is another: each is bought once, and every image is kept."""
+    at = spread(bench.effects(modelled), MODELLING + 2)[number + 1]
+    survived(killed(MODELLED, bench, Crash(at, after=bool(number % 2))), number, MODELLING)
 
 
 @pytest.mark.parametrize("number", range(FOLLOWING))

@@ -53,7 +53,7 @@ def test_the_books_of_a_journal(shop: Workshop) -> None:
     shop.idle()
     look = partial(JournalReader, shop.journal)
     books = books_of(look, shop.config.api.base_url)()
-    assert (books.states, books.spent) == ({State.ARCHIVED: 1}, Decimal("0.5"))
+    assert (books.states, books.spent) == ({State.ARCHIVED: 1}, {"texture": Decimal("0.5")})
     assert books.balance is not None
     assert books_of(look, "https://another.example")().balance is None
 

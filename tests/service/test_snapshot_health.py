@@ -145,7 +145,7 @@ def test_metrics_of_a_set_that_went_through(tmp_path: Path) -> None:
         found = scraped(port)
         job = shop.job("very-secret-project")
     assert found["rodin_watchd_sets archived"] == 1
-    assert found["rodin_watchd_credits_spent_total"] == 0.5
+    assert found["rodin_watchd_credits_spent_total texture"] == 0.5
     assert found["rodin_watchd_balance_credits"] == 99.5
     for step in ("stage", "process", "deliver", "archive", "download"):
         assert found[f"rodin_watchd_step_seconds_count texture done {step}"] >= 1, step

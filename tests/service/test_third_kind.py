@@ -62,6 +62,13 @@ with working(Path(sys.argv[1])) as (shop, vendor):
     shop.drop("pairs/one/y.png", image("y"))
     shop.idle()
     assert shop.states() == {"both": State.ARCHIVED, "one": State.ARCHIVED}
+    shop.drop("few.toml", b'kind = "pair"\\nimages = ["c.png"]\\n')
+    shop.drop("c.png", image("c"))
+    shop.drop("single.toml", b'kind = "pair"\\nimage = "d.png"\\n')
+    shop.drop("d.png", image("d"))
+    shop.idle()
+    assert len(shop.jobs()) == 2, "what is wrong is corrected before anything is taken"
+    assert "images: 1 are named; at least 2 are taken" in shop.status(), shop.status()
     print("as declared")
 """
 

@@ -151,6 +151,7 @@ _COSTS_OF = """
 _ARTICLES = "SELECT DISTINCT kind, listed FROM purchases"
 _NEWEST_COSTS = "SELECT cost FROM purchases WHERE outcome = 'charged' ORDER BY id DESC LIMIT 20"
 _CHARGED = "SELECT cost, count(*) FROM purchases WHERE at >= ? AND outcome = 'charged' GROUP BY cost"
+_CHARGED_BY_KIND = "SELECT kind, cost, count(*) FROM purchases WHERE outcome = 'charged' GROUP BY kind, cost"
 _NEWEST = "SELECT coalesce(max(id), 0) FROM purchases"
 _SINCE = """
     SELECT outcome, cost, listed, count(*), sum(told) FROM purchases WHERE id > ? GROUP BY outcome, cost, listed
@@ -264,6 +265,13 @@ class PurchaseReader(ABC):
     def charged_since(self, at: float) -> Decimal:
         """Return what was charged for submits since an instant (UTC), in credits."""
         return _sum((Decimal(cost), count) for cost, count in self._rows(_CHARGED, (at,)))
+
+    def charged_by_kind(self) -> Mapping[str, Decimal]:
+        """Return what was ever charged for submits, in credits, by kind of job; kinds without a charge are left out."""
+        found: dict[str, list[tuple[Decimal, int]]] = {}
+        for kind, cost, count in self._rows(_CHARGED_BY_KIND):
+            found.setdefault(kind, []).append((Decimal(cost), count))
+        return {kind: _sum(costs) for kind, costs in found.items()}
 
     def newest_purchase(self) -> int:
         """Return the number of the newest purchase, 0 without any."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from rodin_watchd.cli.check.account import balance_findings, balance_of, credits_text, key_findings, textures
+from rodin_watchd.cli.check.account import balance_findings, balance_of, credits_text, key_findings
 from rodin_watchd.cli.check.findings import Finding, Level, line_of, problem, user_findings
 from rodin_watchd.cli.check.folders import (
     filesystem_findings,
@@ -33,6 +33,7 @@ from rodin_watchd.cli.check.service import (
 from rodin_watchd.cli.context import json_option, print_json
 from rodin_watchd.cli.options import config_option, find
 from rodin_watchd.config import Config, load_config
+from rodin_watchd.core.kinds import paid_by
 from rodin_watchd.core.layout import INBOX
 from rodin_watchd.errors import HiddenKeyError, RodinWatchdError
 from rodin_watchd.model import Kind
@@ -164,11 +165,11 @@ def check(config_file: Path | None, *, as_json: bool, offline: bool, config_only
 def balance(config_file: Path | None, *, as_json: bool) -> None:
     """Ask the vendor for the number of credits. The call is free.
 
-    --json prints one object: credits, and textures (how many they pay).
+    --json prints one object: credits, and pays: for each kind of job, how many they pay.
     """
     path = find(config_file)
     left = balance_of(path, load_config(path))
     if as_json:
-        print_json({"credits": left, "textures": textures(left)})
+        print_json({"credits": left, "pays": paid_by(left)})
     else:
         click.echo(credits_text(left))

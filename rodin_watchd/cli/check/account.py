@@ -13,7 +13,7 @@ from rodin_watchd.cli.check.findings import Finding, Level
 from rodin_watchd.cli.context import daemon_of
 from rodin_watchd.cli.systemd import credential_of
 from rodin_watchd.config import Config, find_key, key_of_credential
-from rodin_watchd.core.kinds import TEXTURE
+from rodin_watchd.core.kinds import KINDS, cheapest, paid_by
 from rodin_watchd.errors import HiddenKeyError, MissingKeyError
 from rodin_watchd.service.assembly import client_of
 
@@ -65,7 +65,7 @@ def balance_findings(path: Path, config: Config) -> Iterator[Finding]:
     """Ask the vendor. Raises ConfigError without a key, ServiceError."""
     balance = balance_of(path, config)
     host, text = urlsplit(config.api.base_url).netloc, credits_text(balance)
-    if textures(balance):
+    if balance >= cheapest().listed:
         yield Finding("balance", f"{host} says: {text}")
     else:
         yield Finding("balance", f"{host} says: {text}", Level.WARNING, "Buy credits: nothing can be submitted.")
@@ -77,11 +77,7 @@ def balance_of(path: Path, config: Config) -> Decimal:
         return client.balance()
 
 
-def textures(balance: Decimal) -> int:
-    """Return how many textures a balance pays for."""
-    return max(int(balance // TEXTURE.list_price({})), 0)
-
-
 def credits_text(balance: Decimal) -> str:
     """Say what a balance is worth."""
-    return f"{balance} credits are left, which pay {textures(balance):,} textures."
+    paid = " or ".join(f"{count:,} {KINDS[kind].noun}s" for kind, count in paid_by(balance).items())
+    return f"{balance} credits are left, which pay {paid}."
