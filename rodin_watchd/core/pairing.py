@@ -29,7 +29,7 @@ from rodin_watchd.core.formats import (
     REFUSED_IMAGE_EXTENSIONS,
     REFUSED_MODEL_EXTENSIONS,
 )
-from rodin_watchd.core.kinds import DEFAULT, KINDS, JobKind
+from rodin_watchd.core.kinds import DEFAULT, KINDS, FileRule, JobKind
 from rodin_watchd.core.layout import BUILT, DOWNLOADS, RECEIPT, REPORT, REPORT_DATA, RESULTS
 from rodin_watchd.core.names import match_key, printable, split_name
 from rodin_watchd.core.options import words_of
@@ -280,7 +280,7 @@ def by_folder(
     """Join the base names of a sub-folder that is exactly one set; `groups` are the sets by base name.
 
     Where a set may have several files of a role, a sub-folder is one set whatever the names are. What is not exactly one set
-    there waits, but for files that have a sidecar of their own name: which of them belong together is not guessed. `elsewhere`:
+    there waits together, but for files that have a sidecar of their own name: which of them belong together is not guessed. `elsewhere`:
     folders that hold files which sidecars name, so that they hold more than one set.
     """
     homes: dict[str, list[Candidate]] = defaultdict(list)
@@ -290,13 +290,16 @@ def by_folder(
     joined: list[Candidate] = []
     for folder, found in homes.items():
         kind = asked.of(folder, (m for candidate in found for m in candidate.members))
+        parent, _, name = folder.rpartition("/")
         if _is_one_set(kind, found, is_alone=folder not in elsewhere):
-            parent, _, name = folder.rpartition("/")
-            members = sorted((m for candidate in found for m in candidate.members), key=lambda m: m.path)
-            joined.append(candidate_of(name, parent, members, asked, kind, together=True))
-        elif kind.takes_several:
-            joined += [_undecided(kind, candidate) for candidate in found]
+            joined.append(candidate_of(name, parent, _members_of(found), asked, kind, together=True))
+        elif kind.takes_several and (open_ones := [one for one in found if not _is_decided(kind, one)]):
+            joined.append(_undecided(kind, name, parent, _members_of(open_ones)))
     return joined
+
+
+def _members_of(found: Iterable[Candidate]) -> tuple[Member, ...]:
+    return tuple(sorted((member for candidate in found for member in candidate.members), key=lambda m: m.path))
 
 
 def _is_one_set(kind: JobKind, found: Sequence[Candidate], *, is_alone: bool) -> bool:
@@ -312,13 +315,34 @@ def _is_one_set(kind: JobKind, found: Sequence[Candidate], *, is_alone: bool) ->
     return is_alone if kind.takes_several else all(len(members) < counts.total() for members in usable)
 
 
-def _undecided(kind: JobKind, candidate: Candidate) -> Candidate:
-    """Let files of a sub-folder wait that may or may not be a set."""
-    if candidate.kind != kind.name or candidate.problem or {Role.SIDECAR} < {m.role for m in candidate.members}:
-        return candidate
-    most = " and ".join(f"{rule.most} {role}s" for role, rule in kind.files.items() if rule.most > 1)
-    told = f"its folder to hold one set: at most {most} and one TOML file, and nothing else (several sets: each in a folder of its own, or with a TOML file of its own name, or a _folder.toml in this folder)"
-    return replace(candidate, missing=(*candidate.missing, told))
+def _is_decided(kind: JobKind, candidate: Candidate) -> bool:
+    """Tell whether files of one name in a sub-folder are a set by themselves: they have a sidecar, or ask for another kind."""
+    has_sidecar = {Role.SIDECAR} < {member.role for member in candidate.members}
+    return candidate.kind != kind.name or candidate.problem is not None or has_sidecar
+
+
+def _undecided(kind: JobKind, name: str, parent: str, members: tuple[Member, ...]) -> Candidate:
+    """Return files of a sub-folder that may or may not be a set, as one that waits: one line on the page, however many they are."""
+    wrong = [_out_of_place(kind, member) for member in members if not kind.most(member.role)]
+    wanted_files = ", ".join(_wanted_of(role, rule) for role, rule in kind.files.items())
+    told = (
+        f"its folder to hold one set: {wanted_files} and at most one TOML file, and nothing else; it holds {_counted(members)} "
+        "(several sets: each in a folder of its own, or with a TOML file of its own name, or a _folder.toml in this folder)"
+    )
+    return Candidate(name, parent, members, (*wrong[:1], told), kind=kind.name)
+
+
+def _wanted_of(role: Role, rule: FileRule) -> str:
+    """Say how many files of a role a set has."""
+    if rule.most == 1:
+        return f"one {role}"
+    return f"{rule.most} {role}s" if rule.least == rule.most else f"at most {rule.most} {role}s"
+
+
+def _counted(members: Iterable[Member]) -> str:
+    """Say how many files of each role there are."""
+    counts = Counter("TOML file" if member.role is Role.SIDECAR else str(member.role) for member in members)
+    return " and ".join(f"{count} {what}{'' if count == 1 else 's'}" for what, count in counts.items())
 
 
 def _usable(candidate: Candidate) -> list[Member]:
@@ -397,15 +421,15 @@ class _Lookup:
             self._alike[match_key(m.path)].append(m)
             self._by_base[m.base].append(m)
 
-    def named(self, role: Role, reference: str, toml: Member) -> _Found:
-        """Return the file that a sidecar names: the exact one, else the only one that is spelled alike."""
+    def named(self, role: Role, reference: str, toml: Member, key: str = "") -> _Found:
+        """Return the file that a sidecar names: the exact one, else the only one that is spelled alike. `key` names it there."""
         try:
             path = resolve_member(reference, toml.folder)
         except SidecarError as error:
             return _Found(problem=error.problem)
         meant = member_of(path)
         if meant is None or meant.role is not role:
-            text = f"{role} names “{printable(path)}”, which is not {KIND_OF_FILE[role]}."
+            text = f"{key or role} names “{printable(path)}”, which is not {KIND_OF_FILE[role]}."
             return _Found(problem=SidecarError(text).problem)
         alike = [self._exact[path]] if path in self._exact else self._alike.get(match_key(path), [])
         if len(alike) > 1:
@@ -442,7 +466,9 @@ def _set_of(toml: Member, sidecar: Sidecar, lookup: _Lookup, asked: Asked) -> Ca
     found = {**named, **{role: [lookup.partner(role, beside, toml.stem)] for role in partners}}
     parts = [one for role in (Role.MODEL, Role.IMAGE) for one in found[role]]
     own = tuple(dict.fromkeys((toml, *(m for one in parts for m in one.members))))
-    parts += [then := lookup.named(Role.IMAGE, sidecar.then_image, toml) if sidecar.then_image else _Found()]
+    parts += [
+        then := lookup.named(Role.IMAGE, sidecar.then_image, toml, "then_image") if sidecar.then_image else _Found()
+    ]
     known = {m.path for m in own}
     members = (*own, *(replace(m, role=Role.THEN_IMAGE) for m in then.members if m.path not in known))
     problem = next((one.problem for one in parts if one.problem), None) or _same_names(members)

@@ -387,6 +387,7 @@ def test_a_named_file_that_is_not_there_is_waited_for() -> None:
         (Sidecar(model="chair.png"), "model names “chair.png”, which is not a model file."),
         (Sidecar(image="chair.glb"), "image names “chair.glb”, which is not an image file."),
         (Sidecar(model="notes.txt"), "model names “notes.txt”, which is not a model file."),
+        (Sidecar(kind="generate", image="a.png", then_image="chair.glb"), "then_image names “chair.glb”"),
         (Sidecar(image="gone.txt"), "image names “gone.txt”, which is not an image file."),
         (Sidecar(model="chair.toml"), "model names “chair.toml”, which is not a model file."),
         (Sidecar(model="../chair.glb"), "leads out of the inbox"),
