@@ -1,9 +1,23 @@
-"""Runs one part of the costly tests where the Makefile asks for one (`effort.py`)."""
+"""Collects fast, and runs one part of the costly tests where the Makefile asks for one (`effort.py`)."""
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+
 import pytest
 from effort import PART, in_part
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Collect without looking for garbage: there is none, and thousands of tests would be looked at many times."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(tryfirst=True)  # the cases of a test still stand together
