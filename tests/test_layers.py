@@ -58,8 +58,7 @@ LATE_IMPORTS = {
     "rodin_watchd.log_lines": {"systemd.journal"},  # the extra `systemd`
     "rodin_watchd.service.metrics": {"rodin_watchd.adapters.metrics", "rodin_watchd.adapters"},  # the extra `metrics`
     "rodin_watchd.hooks.worker": {"jsonschema"},  # only a plugin that checks its settings by a schema needs it
-    "rodin_watchd.emulator.usdz": {"pxr"},  # the extra `usdz`: only who asks for USDZ needs it
-    "rodin_watchd.emulator.mesh_io": {"rodin_watchd.emulator.usdz", "rodin_watchd"},  # the same extra
+    "rodin_watchd.emulator.mesh_io": {"rodin_watchd.emulator.usdz", "rodin_watchd.emulator"},  # the extra `usdz`
 }
 """Imports inside functions outside the cli, each for an optional extra."""
 

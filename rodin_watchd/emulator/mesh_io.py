@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import struct
 from dataclasses import dataclass
+from importlib.util import find_spec
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import trimesh
 
-from rodin_watchd.emulator import usdz
 from rodin_watchd.emulator.texture import Mesh, UnusableModelError, face_crosses, unit
 
 if TYPE_CHECKING:
@@ -29,6 +29,11 @@ UNREADABLE = {
     b"RIFF": "the model is a WebP image",
     b"%PDF": "the model is a PDF document",
 }
+USDZ_MISSING = (
+    "" if find_spec("pxr") else "the emulator needs the extra 'usdz' for USDZ: pip install 'rodin-watchd[usdz]'"
+)
+"""Why USDZ can neither be read nor written, or ""."""
+
 NOT_DECODED = ("KHR_draco_mesh_compression", "EXT_meshopt_compression")
 
 
@@ -50,8 +55,8 @@ def model_format(data: bytes) -> str:
 
 
 def _usdz_format() -> str:
-    if not usdz.AVAILABLE:
-        raise ValueError(usdz.MISSING)
+    if USDZ_MISSING:
+        raise ValueError(USDZ_MISSING)
     return "usdz"
 
 
@@ -81,6 +86,8 @@ def read_model(data: bytes) -> Mesh:
 
 def _read_as(data: bytes, kind: str) -> Mesh:
     if kind == "usdz":
+        from rodin_watchd.emulator import usdz  # noqa: PLC0415 - OpenUSD is large, and few models need it
+
         return usdz.read_usdz(data)
     if kind == "glb":
         _refuse_compression(data)
@@ -207,6 +214,8 @@ def _glb(mesh: TexturedMesh) -> tuple[EmulatedFile, ...]:
 
 
 def _usdz(mesh: TexturedMesh) -> tuple[EmulatedFile, ...]:
+    from rodin_watchd.emulator import usdz  # noqa: PLC0415 - as in `_read_as`
+
     return (EmulatedFile("model.usdz", usdz.usdz_bytes(mesh)),)
 
 

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from PIL import Image
 
-from rodin_watchd.emulator import usdz
 from rodin_watchd.emulator.forms import EmulatedRefusal, invalid
-from rodin_watchd.emulator.mesh_io import model_format
+from rodin_watchd.emulator.mesh_io import USDZ_MISSING, model_format
 from rodin_watchd.emulator.texture import TEXTURE_EDGE, text_image
 
 if TYPE_CHECKING:
@@ -198,6 +197,6 @@ def _choice(texts: dict[str, str], key: str, allowed: tuple[str, ...]) -> str:
 def _writable(geometry_file_format: str) -> str:
     if geometry_file_format == "fbx":
         raise invalid("the emulator cannot write FBX, the real API can: ask for glb, obj, stl or usdz")
-    if geometry_file_format == "usdz" and not usdz.AVAILABLE:
-        raise invalid(usdz.MISSING)
+    if geometry_file_format == "usdz" and USDZ_MISSING:
+        raise invalid(USDZ_MISSING)
     return geometry_file_format

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pxr import Gf, Sdf, Usd, UsdGeom, UsdShade, UsdUtils, Vt
 
 from rodin_watchd.emulator.texture import Mesh, UnusableModelError
 
@@ -14,15 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rodin_watchd.emulator.texture import TexturedMesh
-
-try:
-    from pxr import Gf, Sdf, Usd, UsdGeom, UsdShade, UsdUtils, Vt
-except ImportError:
-    AVAILABLE = False
-else:
-    AVAILABLE = True
-
-MISSING = "the emulator needs the extra 'usdz' for USDZ: pip install 'rodin-watchd[usdz]'"
 
 
 def read_usdz(data: bytes) -> Mesh:
