@@ -1,4 +1,4 @@
-"""How it stands with the service at one moment, and whether a probe should worry. Pure functions on frozen values.
+"""How the service is at one moment, what counts its work, and whether a probe should worry. Pure functions on frozen values.
 
 A probe worries about two things: a loop that does not tick, and a set that should have moved and did not. What stands
 still for a reason that people can read (a pause, a folder that is away, the budget, a question to a person) is no reason
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import tzinfo
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, Final, Self
+from typing import Any, Final, Protocol, Self
 
 from rodin_watchd.core.budget import is_over_budget
 from rodin_watchd.core.machine import ENDED, POLICIES, RESTING
@@ -132,6 +132,44 @@ class MoneyTotals:
     spent: Mapping[str, Decimal]  # credits, ever, by kind of job
     balance: Decimal | None  # credits, as the vendor said last, less what was charged since; None: it was never asked
     balance_at: float  # UTC: when it said so
+
+
+# ---- What is counted while the service works: by a meter, which may be metrics or nothing ----------------------------
+
+
+class Meter(Protocol):
+    """Counts for others to see. Every method is cheap and raises nothing."""
+
+    def step(self, step: str, outcome: str, kind: str, seconds: float) -> None:
+        """Note a step that ended."""
+
+    def api_call(self, call: str, result: str) -> None:
+        """Note a call over HTTP: what was asked for, and the status of the answer or "none"."""
+
+    def hook_run(self, plugin: str, hook: str, outcome: str) -> None:
+        """Note a call of a plugin's hook."""
+
+    def tick(self, health: Health) -> None:
+        """Note how it stands."""
+
+
+class Silent:
+    """Counts nothing."""
+
+    def step(self, step: str, outcome: str, kind: str, seconds: float) -> None:
+        """Note nothing."""
+
+    def api_call(self, call: str, result: str) -> None:
+        """Note nothing."""
+
+    def hook_run(self, plugin: str, hook: str, outcome: str) -> None:
+        """Note nothing."""
+
+    def tick(self, health: Health) -> None:
+        """Note nothing."""
+
+
+SILENT: Meter = Silent()
 
 
 # ---- what should have moved -----------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What is counted while the service works, and for whom: without metrics nothing; with them Prometheus, where the configuration wants it."""
+"""Metrics for Prometheus, where the configuration wants any: served, written, fed with the journal's numbers."""
 
 from __future__ import annotations
 
@@ -6,54 +6,15 @@ import contextlib
 import shlex
 import sys
 from collections.abc import Callable, Iterator
-from typing import Final, Protocol
+from typing import Final
 
 from rodin_watchd.config import Config
 from rodin_watchd.core.balance import BALANCE, remembered
-from rodin_watchd.core.health import Health, MoneyTotals
+from rodin_watchd.core.health import SILENT, Meter, MoneyTotals
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.store import StoreReader
 from rodin_watchd.errors import ConfigError
 from rodin_watchd.service.clock import Clock
-
-
-class Meter(Protocol):
-    """Counts for others to see. Every method is cheap and raises nothing."""
-
-    def step(self, step: str, outcome: str, kind: str, seconds: float) -> None:
-        """Note a step that ended."""
-
-    def api_call(self, call: str, result: str) -> None:
-        """Note a call over HTTP: what was asked for, and the status of the answer or "none"."""
-
-    def hook_run(self, plugin: str, hook: str, outcome: str) -> None:
-        """Note a call of a plugin's hook."""
-
-    def tick(self, health: Health) -> None:
-        """Note how it stands."""
-
-
-class Silent:
-    """Counts nothing."""
-
-    def step(self, step: str, outcome: str, kind: str, seconds: float) -> None:
-        """Note nothing."""
-
-    def api_call(self, call: str, result: str) -> None:
-        """Note nothing."""
-
-    def hook_run(self, plugin: str, hook: str, outcome: str) -> None:
-        """Note nothing."""
-
-    def tick(self, health: Health) -> None:
-        """Note nothing."""
-
-
-SILENT: Meter = Silent()
-
-
-# ---- Metrics for Prometheus, where the configuration wants any: served, written, fed with the journal's numbers -----
-
 
 _LONGEST_ROOT: Final = 4096
 """More characters than a path has."""

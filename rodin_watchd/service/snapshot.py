@@ -19,8 +19,10 @@ from rodin_watchd.core.health import (
     INCOMPLETE,
     READY,
     SETTLING,
+    SILENT,
     UNMOVABLE,
     Health,
+    Meter,
     Reason,
     Standstill,
     Stillness,
@@ -38,7 +40,6 @@ from rodin_watchd.core.wording import local, set_name
 from rodin_watchd.errors import DiskError, Lane
 from rodin_watchd.log_lines import Trouble, why
 from rodin_watchd.model import Job, State
-from rodin_watchd.service.metrics import SILENT, Meter
 
 if TYPE_CHECKING:
     from datetime import tzinfo

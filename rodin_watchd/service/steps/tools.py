@@ -9,8 +9,8 @@ from typing import TypeAlias
 
 from rodin_watchd.adapters.rodin_client import RodinClient
 from rodin_watchd.adapters.spool import Spool
+from rodin_watchd.core.health import SILENT, Meter
 from rodin_watchd.errors import RoomError
-from rodin_watchd.service.metrics import SILENT, Meter
 from rodin_watchd.service.plugins import Plugins
 
 BeforeClosing: TypeAlias = Callable[[], None]
