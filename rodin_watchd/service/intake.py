@@ -486,7 +486,9 @@ def _misfit(candidate: Candidate, sidecar: Sidecar | None, presets: Sequence[Pre
     """Return what is wrong with what a set asks for, given the kind of job that it is to become."""
     kind = KINDS[candidate.kind]
     told = [words for preset in presets for words in unfit_values(kind, preset).values()]
-    told += misfits(kind, sidecar).values() if sidecar else ()
+    toml = candidate.member(Role.SIDECAR)
+    if sidecar and toml:
+        told += (f"{printable(toml.path)}: {words}" for words in misfits(kind, sidecar).values())
     has_image = candidate.member(Role.IMAGE) is not None
     told += misled(kind, presets, sidecar, has_image=has_image)
     return SidecarError("\n".join(told)).problem if told else None

@@ -12,7 +12,18 @@ from hypothesis import strategies as st
 from job_samples import NOW, SECRET, SET_PROBLEM, TASK, a_job
 
 from rodin_watchd.core.machine import ENDED
-from rodin_watchd.core.status import DOING, MOST_LINES, Line, Page, ended_line, job_line, render, sorted_jobs
+from rodin_watchd.core.status import (
+    DOING,
+    MOST_LINES,
+    Line,
+    Page,
+    ended_line,
+    is_page,
+    job_line,
+    render,
+    signed,
+    sorted_jobs,
+)
 from rodin_watchd.core.wording import set_name
 from rodin_watchd.errors import OutcomeUnknownError, SidecarError, TaskFailedError
 from rodin_watchd.model import State
@@ -115,6 +126,16 @@ def test_an_empty_page_says_how_to_begin() -> None:
     assert render(Page(), UTC) == (
         f"{OPENING}\n\nWaiting in the inbox\n  nothing\n\nRunning\n  nothing\n\nNewest results\n  none yet\n"
     )
+
+
+def test_pages_of_all_versions_are_known_as_the_services_own() -> None:
+    """A page is signed; of early versions, which did not sign, the first line says whose it is. Anything else is somebody's file."""
+    early = b"rodin_watchd: drop a model and an image of the same name into inbox/.\n\nRunning\n  nothing\n"
+    assert is_page(early)
+    assert is_page(signed(early.decode()).encode())
+    assert is_page(signed(render(Page(), UTC)).encode())
+    assert not is_page(render(Page(), UTC).encode())
+    assert not is_page(signed(render(Page(), UTC)).encode() + b"my notes\n")
 
 
 def test_a_full_page_tells_everything_in_its_place() -> None:

@@ -254,7 +254,10 @@ def test_wrong_words_are_refused_with_the_reason(tmp_path: Path) -> None:
         shop.drop("b.toml", b'material = "All"\n')
         shop.idle()
         assert shop.states() == {"a": State.FAILED, "b": State.FAILED}
-        assert 'this is for kind = "texture"' in shop.path("failed/generate/a/REPORT.txt").read_text()
+        assert (
+            'generate/a.toml: resolution: this is for kind = "texture"'
+            in shop.path("failed/generate/a/REPORT.txt").read_text()
+        )
         assert 'a texture takes one of "PBR", "Shaded"' in shop.path("failed/b/REPORT.txt").read_text()
         assert charged(vendor) == []
 
