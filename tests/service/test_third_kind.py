@@ -30,7 +30,8 @@ class PairOptions(Options):
 
 PAIR = replace(
     kinds.GENERATE, name="pair", noun="pair", done="paired", options=PairOptions, alone="", has_preview=False,
-    files=MappingProxyType({Role.IMAGE: kinds.FileRule("images", least=2, most=2)}),
+    dropped="a model and two images", sequels=(),
+    files=MappingProxyType({Role.MODEL: kinds.FileRule("model"), Role.IMAGE: kinds.FileRule("images", least=2, most=2)}),
     fingerprint_prefix="pair-1:", duration_prefix="pair/", list_price=lambda _: Decimal("0.5"),
 )
 declared = dict(kinds.KINDS) | {"pair": PAIR}
@@ -43,10 +44,11 @@ exec(compile(source.replace(marker, "for kind in (TEXTURE, GENERATE, PAIR)}"), k
 
 WORK = """
 from rodin_watchd.model import State
-from workshop import image, working
+from workshop import image, model, working
 
 with working(Path(sys.argv[1])) as (shop, vendor):
-    shop.drop("both.toml", b'kind = "pair"\\nstrength = 3\\nimages = ["a.png", "b.png"]\\n')
+    shop.drop("both.toml", b'kind = "pair"\\nstrength = 3\\nmodel = "m.obj"\\nimages = ["a.png", "b.png"]\\n')
+    shop.drop("m.obj", model("m"))
     shop.drop("a.png", image("a"))
     shop.drop("b.png", image("b"))
     shop.drop("pairs/_folder.toml", b'kind = "pair"\\n')
@@ -58,8 +60,13 @@ with working(Path(sys.argv[1])) as (shop, vendor):
     assert charge["options"] == {"seed": "3"}, charge
     assert 'kind = "pair"' in shop.path("outbox/both/job.toml").read_text()
     assert "both: pair: delivered" in shop.status()
-    assert "pairs/one" in shop.status() and "waits for" in shop.status(), shop.status()
+    assert [(file.role, file.name) for file in job.files] == [
+        ("sidecar", "both.toml"), ("model", "m.obj"), ("image", "a.png"), ("image", "b.png")
+    ]
+    assert "pairs/one: waits for its folder to hold one set: one model, 2 images and" in shop.status(), shop.status()
+    assert 'pair: a model and two images; a TOML file says kind = "pair"' in shop.status()
     shop.drop("pairs/one/y.png", image("y"))
+    shop.drop("pairs/one/z.obj", model("z"))
     shop.idle()
     assert shop.states() == {"both": State.ARCHIVED, "one": State.ARCHIVED}
     shop.drop("few.toml", b'kind = "pair"\\nimages = ["c.png"]\\n')
