@@ -51,7 +51,7 @@ def _fill(root: Path, files: int) -> None:
 
 
 def _wait_for_rest(root: Path, pid: int, files: int) -> None:
-    """Wait until all sets are told to wait, and nothing is done any more."""
+    """Wait until all sets are reported to wait, and nothing is done any more."""
     wait_until(lambda: f"{files:,}"[:3] in (root / "STATUS.txt").read_text(), seconds=120)
     wait_until(lambda: _used(pid, 1.0) < 0.1, seconds=120)
 

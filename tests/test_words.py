@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import io
 import re
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +24,9 @@ WORST = re.compile(
 )
 """Words that a reader of English as a second language does not know, or takes for something else."""
 
+ODD = re.compile(r"\b(told|tells?|telling|anew|beside|lies|lie|heed(?:s|ed)?|hears? of|in vain|amiss)\b", re.IGNORECASE)
+"""Words for which engineers have plainer ones: return, report, again, next to, is; in docstrings and comments."""
+
 
 def sentences(module: Path) -> Iterator[str]:
     """Give the texts of a module that are not docstrings: messages, advice, help of options."""
@@ -29,6 +34,16 @@ def sentences(module: Path) -> Iterator[str]:
     bare = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     texts = (node for node in ast.walk(tree) if isinstance(node, ast.Constant) and id(node) not in bare)
     yield from (text.value for text in texts if isinstance(text.value, str) and " " in text.value)
+
+
+def explanations(module: Path) -> Iterator[str]:
+    """Give the docstrings and comments of a module, without what is marked as code."""
+    source = module.read_text(encoding="utf-8")
+    bare = (node.value for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Expr))
+    docstrings = (node.value for node in bare if isinstance(node, ast.Constant) and isinstance(node.value, str))
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    comments = (token.string for token in tokens if token.type == tokenize.COMMENT)
+    yield from (re.sub(r"`[^`\n]*`", "", text) for text in (*docstrings, *comments))
 
 
 @pytest.mark.parametrize("page", [*PAGES, *UNITS], ids=lambda page: str(page.relative_to(PROJECT)))
@@ -45,3 +60,19 @@ def test_a_message_has_plain_words(module: Path) -> None:
     """What the service, the command line and the plugins say."""
     found = {text: WORST.findall(text) for text in sentences(module)}
     assert {text: words for text, words in found.items() if words} == {}
+
+
+ROOMS = ("adapters", "cli", "config", "core", "emulator", "hooks")
+
+
+@pytest.mark.parametrize("folder", [*(f"rodin_watchd/{room}" for room in ROOMS), "plugins", "tools", "benchmarks"])
+def test_docstrings_and_comments_have_plain_words(folder: str) -> None:
+    """What engineers and the authors of plugins read."""
+    modules = sorted((PROJECT / folder).rglob("*.py"))
+    found = [
+        f"{module.relative_to(PROJECT)}: {text[:100]}"
+        for module in modules
+        for text in explanations(module)
+        if ODD.search(text) or WORST.search(text)
+    ]
+    assert found == []

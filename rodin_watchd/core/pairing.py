@@ -316,7 +316,7 @@ def _is_one_set(kind: JobKind, found: Sequence[Candidate], *, is_alone: bool) ->
 
 
 def _is_decided(kind: JobKind, candidate: Candidate) -> bool:
-    """Tell whether files of one name in a sub-folder are a set by themselves: they have a sidecar, or ask for another kind."""
+    """Return whether files of one name in a sub-folder are a set by themselves: they have a sidecar, or ask for another kind."""
     has_sidecar = {Role.SIDECAR} < {member.role for member in candidate.members}
     return candidate.kind != kind.name or candidate.problem is not None or has_sidecar
 

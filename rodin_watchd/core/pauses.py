@@ -315,7 +315,7 @@ def until_decided(pauses: Pauses, why: str, now: float) -> Pauses:
     return {**others, Lane.REFUSALS: Pause(RefusalsError(why).problem, old.since_at if old else now, math.inf)}
 
 
-# ---- Whose fault a service error is: the service's, or that of the one job which alone meets it ---------------------
+# ---- What a service error concerns: the whole service, or the one job which alone meets it ---------------------------
 
 
 class Suspects:

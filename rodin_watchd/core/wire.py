@@ -1,6 +1,6 @@
 """The vendor's requests and replies as data: what is sent, and what an answer means. Nothing here sends anything.
 
-Every `read_*` takes a complete HTTP answer and either returns a value or raises the error that says whose fault it is
+Every `read_*` takes a complete HTTP answer and either returns a value or raises the error that says who can correct it
 and whether it may be repeated. Answers are hostile: their size, depth and types are checked, and what they say to people
 is cleaned and bounded. An error's code outranks the HTTP status, because it is more exact (API contract, Errors).
 """

@@ -98,7 +98,7 @@ class RodinClient:
 
     `max_calls` is the number of calls at once, and so of connections that are kept. `count` is called with each call and what came of it, in
     any thread. The `route` holds for all calls; without
-    proxies in it, those of the environment at construction do. Nothing else of the environment is heeded: no `.netrc`, no `REQUESTS_CA_BUNDLE`. No call is
+    proxies in it, those of the environment at construction do. Nothing else of the environment is read: no `.netrc`, no `REQUESTS_CA_BUNDLE`. No call is
     repeated, and no redirect of the API is followed. `account` is a fingerprint of address and key: it distinguishes one account
     from another, and nothing else. Raises ConfigError for a base URL or a key that cannot be used.
     """
@@ -144,7 +144,7 @@ class RodinClient:
         """Send a set to the path of its kind of job and return the answer, for `read_submit`. **Costs credits** (API contract).
 
         `before_closing` is called when all but the closing boundary line has arrived at the other system (where this one
-        says: on Linux); when it raises, the connection is dropped, the error passes, and nothing was submitted. It is
+        reports it: on Linux); when it raises, the connection is dropped, the error passes, and nothing was submitted. It is
         not called when the server answers before that: the answer is returned, and may have been charged like any other.
 
         May be repeated after NetworkError, DiskError, ChangedWhileTakenError and what `before_closing` raised: nothing was

@@ -118,7 +118,7 @@ def lay_in(root: Path | Anchor, source: str, sha256: str, into: int) -> Signatur
 
 
 def is_claimed(root: Path | Anchor, claim: Claim, file: InputFile) -> bool:
-    """Tell whether a job has claimed a file that is not copied yet. Raises OSError when the machine is to blame."""
+    """Return whether a job has claimed a file that is not copied yet. Raises OSError when the machine is to blame."""
     try:
         with folder_beneath(root, file.source.rpartition("/")[0]) as parent:
             return _is_claimed_in(parent, claim, file)
@@ -227,7 +227,7 @@ def _bring(sources: _Sources, claim: Claim, file: InputFile, into: int) -> None:
 
 
 def _renamed(file: InputFile, job_id: str, parent: int, into: int) -> bool:
-    """Move a file; False when it lies on another filesystem. What came in its place in that moment goes back."""
+    """Move a file; False when it is on another filesystem. What came in its place in that moment goes back."""
     name = file.name
     try:
         os.rename(name, name, src_dir_fd=parent, dst_dir_fd=into)
