@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
-from typing import ClassVar, Final, Self
+from typing import Any, ClassVar, Final, Self
 
 
 class Fault(StrEnum):
@@ -55,6 +55,12 @@ class Problem:
     lane: Lane | None = None
     retry_after_seconds: float | None = None
     documented: bool = False  # the vendor refused by a code for which it says that nothing is charged
+
+    @classmethod
+    def of_data(cls, data: Mapping[str, Any]) -> Self:
+        """Return the problem whose fields were stored as JSON."""
+        lane = Lane(data["lane"]) if data["lane"] else None
+        return cls(**{**data, "fault": Fault(data["fault"]), "scope": Scope(data["scope"]), "lane": lane})
 
 
 # ---- What all errors have in common ---------------------------------------------------------------------------------

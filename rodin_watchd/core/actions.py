@@ -49,7 +49,7 @@ JOB_ACTIONS: Mapping[str, str] = {
 SERVICE_ACTIONS: Mapping[str, str] = {
     "serving": "the start: which folder, which vendor",
     "watching": "how changes are noticed, or why one may be noticed late",
-    "started": "a start or a reload checks again what was paused",
+    "started": "a start checks again what was paused, all but what concerns the vendor",
     "safe-mode": "it was started without plugins",
     "restored": "the journal is older than what was paid: a restored backup, or an older copy",
     "copied": "the root or its journal was copied or moved: nothing is taken or sent until `accept root`",

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final, Self
 
 from rodin_watchd.core.budget import UNLIMITED, Allowance
 from rodin_watchd.core.kinds import Article, article_of, cheapest
@@ -47,8 +47,48 @@ class Pause:
     until_at: float
     tries: int = 1
 
+    def as_data(self) -> dict[str, Any]:
+        """Return it as JSON can hold it."""
+        return {**asdict(self), "until_at": None if math.isinf(self.until_at) else self.until_at}
+
+    @classmethod
+    def of_data(cls, data: Mapping[str, Any]) -> Self:
+        """Return the pause that `as_data` stored."""
+        until_at = math.inf if data["until_at"] is None else data["until_at"]
+        return cls(**{**data, "problem": Problem.of_data(data["problem"]), "until_at": until_at})
+
 
 Pauses = Mapping[Lane, Pause]
+
+PAUSES: Final = "pauses"
+"""The store's key of the pauses, and of the account whose credits were spent then.
+
+They outlive the process: a service that is killed again and again sends no set again after each start, only to be refused.
+"""
+
+
+def stored_pauses(pauses: Pauses, account: str) -> dict[str, Any]:
+    """Return the pauses as JSON can hold them; `account` is whose credits are spent."""
+    return {"account": account, "lanes": {lane.value: pause.as_data() for lane, pause in pauses.items()}}
+
+
+def remembered_pauses(stored: Mapping[str, Any] | None, account: str) -> Pauses:
+    """Return what of the stored pauses holds when the credits of this account are spent from now on."""
+    if not stored:
+        return {}
+    pauses = {Lane(lane): Pause.of_data(data) for lane, data in stored["lanes"].items()}
+    return pauses if stored["account"] == account else of_another_account(pauses)
+
+
+def after_start(pauses: Pauses) -> Pauses:
+    """Return what of the pauses a start keeps: what stops calls to the vendor.
+
+    Folders and disks are looked at again at once: a look costs nothing, and a person may have corrected the cause.
+    """
+    return {lane: pause for lane, pause in pauses.items() if lane in _OF_VENDOR}
+
+
+_OF_VENDOR: Final = frozenset({Lane.SUBMIT, Lane.REFUSALS, Lane.API})
 
 
 def renewed(pauses: Pauses, problem: Problem, now: float, chance: float) -> Pauses:

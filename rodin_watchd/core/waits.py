@@ -71,16 +71,33 @@ def is_due(not_before: float, now: float, longest_seconds: float) -> bool:
     return not_before <= now or not_before - now > longest_seconds * (1.0 + JITTER)
 
 
+CALLS: Final = "calls"
+"""The store's key of the instant (monotonic) up to which calls to the vendor are counted (`RateBudget.noted_at`)."""
+
+
 @dataclass(frozen=True, slots=True)
 class RateBudget:
     """The calls an account may make: `per_minute` on average, `burst` at once (the generic cell rate algorithm).
 
     `full_at` is the instant (monotonic seconds) at which the budget would be whole again.
+
+    What is stored of it is `noted_at`, an instant at or after `full_at`: so a process that resumes from it never makes more
+    calls than one that had gone on. Monotonic time counts from the machine's boot, so it compares over a crash, however the
+    clock was set. After a reboot the stored instant seems later than it is, which costs a wait of one burst at most.
     """
 
     per_minute: float
     burst: int = 10
     full_at: float = 0.0
+
+    def resumed(self, noted_at: float, now: float) -> RateBudget:
+        """Return the budget of a process that begins at `now`, by what the one before has stored."""
+        return replace(self, full_at=min(noted_at, now + self.burst * self._cost_seconds))
+
+    @property
+    def noted_at(self) -> float:
+        """What to store: it covers the next half of a burst as well, so most calls need no write of their own."""
+        return self.full_at + self.burst / 2 * self._cost_seconds
 
     def available(self, now: float) -> int:
         """Return how many calls may go now."""
@@ -92,9 +109,9 @@ class RateBudget:
         """Return how long the next call has to wait; 0 when it may go now."""
         return max(0.0, self.full_at - now - (self.burst - 1) * self._cost_seconds)
 
-    def spend(self, now: float) -> RateBudget:
-        """Return the budget after one call at `now`."""
-        return replace(self, full_at=max(self.full_at, now) + self._cost_seconds)
+    def spend(self, now: float, calls: int = 1) -> RateBudget:
+        """Return the budget after so many calls at `now`."""
+        return replace(self, full_at=max(self.full_at, now) + calls * self._cost_seconds)
 
     @property
     def _cost_seconds(self) -> float:

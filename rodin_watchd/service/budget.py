@@ -1,7 +1,8 @@
-"""The budget: what may still be spent today, by the journal's books; the main thread's alone."""
+"""The budgets: what may still be spent today, by the journal's books, and how many calls may go. The main thread's alone."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import tzinfo
@@ -25,6 +26,7 @@ from rodin_watchd.core.kinds import Article, article_of
 from rodin_watchd.core.machine import LOSS, SUBMITS, Loss
 from rodin_watchd.core.proof import BASELINE
 from rodin_watchd.core.store import COPIED_AT, Store
+from rodin_watchd.core.waits import CALLS, RateBudget
 from rodin_watchd.core.wording import local
 from rodin_watchd.errors import OverBudgetError
 from rodin_watchd.model import Job, State, Transition
@@ -201,3 +203,37 @@ class Budget:
     def waits(self) -> bool:
         """Whether any set waits for another day."""
         return bool(self._barred) or any(map(is_over_budget, self._job_store.jobs.values()))
+
+
+# ---- Calls to the vendor: counted in the store before they are made, so that no restart allows a second burst ---------
+
+
+class CallBudget:
+    """Bounds the calls an account makes, over reloads, crashes and restarts."""
+
+    def __init__(self, store: Store, monotonic: Callable[[], float], rate: RateBudget) -> None:
+        self._store = store
+        self._monotonic = monotonic
+        noted = store.meta(CALLS)
+        self._noted_at = -math.inf if noted is None else float(noted)
+        self._rate = rate.resumed(self._noted_at, monotonic())
+
+    @property
+    def available(self) -> int:
+        """How many calls may go now."""
+        return self._rate.available(self._monotonic())
+
+    @property
+    def wait_seconds(self) -> float:
+        """How long the next call has to wait; 0 when it may go now."""
+        return self._rate.wait_seconds(self._monotonic())
+
+    def spend(self, calls: int) -> None:
+        """Count calls that are about to be made. Raises DiskError: then none is counted, and none may be made."""
+        if not calls:
+            return
+        rate = self._rate.spend(self._monotonic(), calls)
+        if rate.full_at > self._noted_at:
+            self._store.set_meta(CALLS, rate.noted_at)
+            self._noted_at = rate.noted_at
+        self._rate = rate

@@ -259,7 +259,6 @@ class Daemon:
         Returns what waits until those have ended, and with them the use of that daemon's tools.
         """
         self.parts.job_store.announce_to(self.parts.tools.plugins.announcer)
-        self.parts.dispatcher.take_over()
         return self.parts.pool.renew(self.parts.tools, self.parts.workers)
 
     def let_go(self) -> None:

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import Self
+from typing import Any, Self
 
 from rodin_watchd.adapters.spool.submit_count import SubmitCount
 from rodin_watchd.config import Config
@@ -24,6 +24,7 @@ from rodin_watchd.core.names import printable
 from rodin_watchd.core.notifications import Notice
 from rodin_watchd.core.pauses import (
     LANES,
+    PAUSES,
     BackoffLimits,
     Pauses,
     Suspects,
@@ -32,14 +33,14 @@ from rodin_watchd.core.pauses import (
     after_unknown,
     due_jobs,
     ended,
-    of_another_account,
     of_submits,
     renewed,
+    stored_pauses,
     without_idle,
 )
 from rodin_watchd.core.proof import Settled
 from rodin_watchd.core.schedule import poll_delay_seconds
-from rodin_watchd.core.waits import RateBudget
+from rodin_watchd.core.store import NO_META
 from rodin_watchd.errors import (
     DiskError,
     DisputedTaskError,
@@ -55,7 +56,7 @@ from rodin_watchd.errors import (
 )
 from rodin_watchd.model import Answered, Done, Job, NotYet, Outcome, Rejected, Retry, State, Step, Transition, Unknown
 from rodin_watchd.service.balance import NOTHING_BEGUN, AccountBalance, Proving
-from rodin_watchd.service.budget import Budget
+from rodin_watchd.service.budget import Budget, CallBudget
 from rodin_watchd.service.clock import Clock
 from rodin_watchd.service.jobs import JobStore
 from rodin_watchd.service.plugins import PluginNews, Ran
@@ -63,36 +64,34 @@ from rodin_watchd.service.pool import BALANCE, BalanceRead, CallRan, Closing, Po
 
 log = logging.getLogger("rodin_watchd")
 
-_BURST_CALLS = 10
-
 
 @dataclass(frozen=True, slots=True)
 class Payments:
-    """What bounds the submits: the budget, the account's credits, and the count that shows an older journal."""
+    """What bounds submits and calls: the budgets, the account's credits, and the count that shows an older journal."""
 
     budget: Budget
+    calls: CallBudget
     account: AccountBalance
     submits: SubmitCount
+    pauses: Pauses  # as the store has them
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What a dispatcher hands to the one that takes its place after a reload: all that decides over money outside the journal."""
+    """What a dispatcher hands to the one that takes its place after a reload. Pauses and budgets are in the store."""
 
     account: str = ""  # whose account it is about
-    pauses: Pauses = field(default_factory=dict)
-    reported: Pauses = field(default_factory=dict)  # those that people know of
+    found: Pauses | None = None  # the pauses of the run before, as this run found them; None: this one begins it
     proving: Proving = NOTHING_BEGUN
     undecided: deque[StepFinished | BalanceRead | Ran | CallRan | PluginNews] = field(default_factory=deque)
     suspects: Suspects = field(default_factory=Suspects)
-    full_at: float = 0.0  # of the rate budget
     failed: int = 0  # jobs that failed since the start
 
     def of_account(self, name: str) -> Self:
         """Return what of it holds when the credits of this account are spent from now on."""
         if name == self.account:
             return self
-        return replace(self, account=name, pauses=of_another_account(self.pauses), proving=NOTHING_BEGUN)
+        return replace(self, account=name, proving=NOTHING_BEGUN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,34 +117,26 @@ class Dispatcher:
         self._job_store = job_store
         self._pool = pool
         self._clock = clock
-        self._rate = RateBudget(
-            config.api.requests_per_minute, burst=max(_BURST_CALLS, self._places), full_at=progress.full_at
-        )
         self._undecided = progress.undecided
         self._suspects = progress.suspects
         self._budget = money.budget
+        self._calls = money.calls
         self._submits = money.submits
         self._account = money.account
-        self.pauses = progress.pauses
-        self._reported = progress.reported
+        self._pauses = money.pauses
+        self._found = self._pauses if progress.found is None else progress.found
         self.failed = progress.failed
 
-    def take_over(self) -> None:
-        """Tell which pauses have ended because this dispatcher works for another account; once, when it takes its place."""
-        self._report_pauses(self._reported, self._clock.now())
+    @property
+    def pauses(self) -> Pauses:
+        """What stands still; always as the store has it."""
+        return self._pauses
 
     @property
     def progress(self) -> Progress:
         """What another dispatcher on the same pool goes on with."""
         return Progress(
-            self._account.name,
-            self.pauses,
-            self.pauses,
-            self._account.begun,
-            self._undecided,
-            self._suspects,
-            self._rate.full_at,
-            self.failed,
+            self._account.name, self._found, self._account.begun, self._undecided, self._suspects, self.failed
         )
 
     # ---- what the workers did ---------------------------------------------------------------------------------------
@@ -192,9 +183,10 @@ class Dispatcher:
         """
         jobs, now = self._job_store.jobs, self._clock.now()
         answers = [(jobs[step.job_id], step.outcome.answer) for step in steps if isinstance(step.outcome, Answered)]
-        self._commit_outcomes([machine.answered(job, new) for job, new in answers if job.answer != new], now)
+        moves = [machine.answered(job, new) for job, new in answers if job.answer != new]
+        self._commit_outcomes(moves, now, self._pauses)
         finished, left = list[tuple[StepFinished, Decided]](), list[StepFinished]()
-        with self._job_store.together():
+        with self._pauses_together():
             for step in steps:
                 if found := self._finish(self._job_store.jobs[step.job_id], step.outcome, now):
                     finished.append((step, found))
@@ -204,6 +196,17 @@ class Dispatcher:
             self._let_rest(found.job)
             self._pool.end(step, found.outcome)
         return left
+
+    @contextlib.contextmanager
+    def _pauses_together(self) -> Iterator[None]:
+        """Make moves, and the pauses that they cause, durable in one transaction; where it fails, no pause of it is known."""
+        before = self._pauses
+        try:
+            with self._job_store.together():
+                yield
+        except BaseException:
+            self._pauses = before
+            raise
 
     def _close(self, requests: Sequence[Closing], why_drop: Callable[[Collection[str]], Mapping[str, str]]) -> None:
         """Let the last bytes of uploads go, when that is in the journal, and counted outside of it: one write of each for all.
@@ -240,8 +243,7 @@ class Dispatcher:
         self._pause(problem, now)
 
     def _pause(self, problem: Problem, now: float) -> None:
-        before, self.pauses = self.pauses, renewed(self.pauses, problem, now, self._clock.chance())
-        self._report_pauses(before, now)
+        self._set_pauses(renewed(self._pauses, problem, now, self._clock.chance()), now)
 
     def _commits_closing(self, requests: Sequence[Closing]) -> bool:
         """Commit `submitting` for all and return True; or drop the uploads."""
@@ -295,13 +297,14 @@ class Dispatcher:
 
     def _decide(self, job: Job, outcome: Outcome, now: float) -> Job:
         """Commit what an outcome makes of a job, and return it."""
-        outcome = self._apply_pauses(job, outcome, now)
+        outcome, pauses = self._with_pauses(job, outcome, now)
         transition = machine.after(job, outcome, now, self._clock.chance(), self._poll_seconds(job, now))
         if isinstance(outcome, Unknown):
-            self._commit_outcomes([transition], now)
+            self._commit_outcomes([transition], now, pauses)
         elif _must_survive(job, transition, outcome):
-            self._job_store.commit([transition, *machine.hand_over(transition.job, now)], now)
+            self._set_pauses(pauses, now, [transition, *machine.hand_over(transition.job, now)])
         else:
+            self._set_pauses(pauses, now)
             self._job_store.note(transition.job)
         return transition.job
 
@@ -312,8 +315,10 @@ class Dispatcher:
             self._pool.forget(job.id)
         self.failed += job.state is State.FAILED
 
-    def _commit_outcomes(self, transitions: Sequence[Transition], now: float) -> None:
-        """Commit that submits were answered, or that nobody knows; those whose last bytes never left are counted here.
+    def _commit_outcomes(self, transitions: Sequence[Transition], now: float, pauses: Pauses) -> None:
+        """Commit that submits were answered, or that nobody knows, with the pauses after it.
+
+        Those whose last bytes never left are counted here.
 
         They may have been charged as well. It is in the journal, whether or not the count outside of that can be kept: where it
         cannot, the submits pause, and the next count that is kept has them.
@@ -323,35 +328,35 @@ class Dispatcher:
             job.state is State.UPLOADING and job.answer is None for job in before
         )  # else its closing was counted
         if not early:
-            self._job_store.commit(transitions, now)
+            self._set_pauses(pauses, now, transitions)
             return
         count = self._job_store.submits + early
-        self._job_store.commit(transitions, now, {SUBMITS: count})
+        self._set_pauses(pauses, now, transitions, {SUBMITS: count})
         try:
             self._submits.keep(count)
         except JournalBehindError:
             pass  # no other submit goes, either: its closing finds the same
         except DiskError as error:
-            self._pause(error.problem, now)
+            with contextlib.suppress(DiskError):  # the moves are durable: they must not be decided once more
+                self._pause(error.problem, now)
 
-    def _apply_pauses(self, job: Job, outcome: Outcome, now: float) -> Outcome:
-        """Pause what a service error stops, end the pauses of what works again, each told once; return the outcome.
+    def _with_pauses(self, job: Job, outcome: Outcome, now: float) -> tuple[Outcome, Pauses]:
+        """Return the outcome, and the pauses after it: what a service error stops, without what works again.
 
         An error that this job alone meets comes back as one of the set.
         """
-        before, step = self.pauses, machine.POLICIES[job.state].step
+        before, step = self._pauses, machine.POLICIES[job.state].step
         outcome = of_submits(of_task(outcome, job, self._account.name), step, before)
         if isinstance(outcome, Retry) and outcome.problem.scope is Scope.SERVICE and (lane := outcome.problem.lane):
             if self._is_own(job, step, lane, outcome.problem):
-                return Retry(replace(outcome.problem, scope=Scope.SET))
-            self.pauses = renewed(before, outcome.problem, now, self._clock.chance())
-        elif isinstance(outcome, Unknown):
-            self.pauses = after_unknown(before, now, self._clock.chance())
-        elif isinstance(outcome, Done | NotYet):
-            self.pauses = ended(before, step, now)
+                return Retry(replace(outcome.problem, scope=Scope.SET)), before
+            return outcome, renewed(before, outcome.problem, now, self._clock.chance())
+        if isinstance(outcome, Unknown):
+            return outcome, after_unknown(before, now, self._clock.chance())
+        if isinstance(outcome, Done | NotYet):
             self._suspects.worked(job.id, LANES[step])
-        self._report_pauses(before, now)
-        return outcome
+            return outcome, ended(before, step, now)
+        return outcome, before
 
     def _take_balance(self, answer: Decimal | Problem) -> None:
         """Pause or go on by what the account holds; a call that failed for the account or the network pauses as any does.
@@ -360,26 +365,33 @@ class Dispatcher:
         """
         if not self._account.asks:
             return
-        before, now, chance = self.pauses, self._clock.now(), self._clock.chance()
+        before, now, chance = self._pauses, self._clock.now(), self._clock.chance()
         if isinstance(answer, Decimal):
             after = after_balance(before, answer, now, chance, self._account.next_article)
         else:
             after = after_no_balance(before, answer, now, chance)
+        self._set_pauses(after, now)
         self._account.take(answer, after)
-        self.pauses = after
-        self._report_pauses(before, now)
 
     def _end_idle_pauses(self) -> None:
-        before, now = self.pauses, self._clock.now()
-        self.pauses = self._account.stopped(without_idle(before, self._job_store.jobs.values(), now))
-        self._report_pauses(before, now)
+        now = self._clock.now()
+        self._set_pauses(self._account.stopped(without_idle(self._pauses, self._job_store.jobs.values(), now)), now)
 
-    def _report_pauses(self, before: Pauses, now: float) -> None:
-        """Tell what is paused, each cause once, and what goes on."""
-        for lane, pause in self.pauses.items():
+    def _set_pauses(
+        self, pauses: Pauses, now: float, moves: Sequence[Transition] = (), meta: Mapping[str, Any] = NO_META
+    ) -> None:
+        """Make pauses durable, in one transaction with the moves that caused them; then report what is paused, and what goes on.
+
+        Raises DiskError: then nothing has changed, and it may be called again.
+        """
+        before = self._pauses
+        changed = {PAUSES: stored_pauses(pauses, self._account.name)} if pauses != before else {}
+        self._job_store.commit(moves, now, {**meta, **changed})
+        self._pauses = pauses
+        for lane, pause in pauses.items():
             if lane not in before or before[lane].problem.code != pause.problem.code:
                 self._job_store.report("paused", pause.problem.message, now, subject=lane, code=pause.problem.code)
-        for lane in before.keys() - self.pauses.keys():
+        for lane in before.keys() - pauses.keys():
             over = before[lane].problem
             self._job_store.report("resumed", f"{over.message} This has ended.", now, subject=lane, code=over.code)
 
@@ -428,12 +440,11 @@ class Dispatcher:
         self._budget.put_off([job for job in self._job_store.jobs.values() if job.id not in self._pool.busy])
         self._ask_balance(submits=submits)
         spends = submits and not self._account.holds_submits(self.pauses)
-        now, monotonic = self._clock.now(), self._clock.monotonic()
+        now = self._clock.now()
         allowance = self._budget.allowance if any(map(_to_send, self._job_store.jobs.values())) else UNLIMITED
-        calls = self._rate.available(monotonic)
         limits = BackoffLimits(
             self._places,
-            calls,
+            self._calls.available,
             self._pool.free,
             spends,
             self._limits.max_seconds,
@@ -450,10 +461,10 @@ class Dispatcher:
             self._job_store.jobs[job_id].state in machine.SENDING
             for job_id in self._pool.busy & self._job_store.jobs.keys()
         )
-        bought = self._bought(self._account.payable(intents, sending), now)
-        for job in (*(job for job in due if not _to_send(job)), *bought):
-            if Lane.API in LANES[machine.POLICIES[job.state].step]:
-                self._rate = self._rate.spend(monotonic)
+        payable = self._account.payable(intents, sending)
+        others = [job for job in due if not _to_send(job)]
+        self._calls.spend(len(payable) + sum(Lane.API in LANES[machine.POLICIES[job.state].step] for job in others))
+        for job in (*others, *self._bought(payable, now)):
             self._suspects.begin(job.id)
             self._pool.hand_out(self._job_store.jobs[job.id])
 
@@ -485,11 +496,10 @@ class Dispatcher:
 
     def _ask_balance(self, *, submits: bool) -> None:
         """Ask for the account's credits, if that is worth a call now."""
-        monotonic = self._clock.monotonic()
-        can = self._pool.free > 0 and self._rate.available(monotonic) > 0 and BALANCE not in self._pool.busy
+        can = self._pool.free > 0 and self._calls.available > 0 and BALANCE not in self._pool.busy
         if can and self._account.wants_balance(self.pauses, submits=submits):
+            self._calls.spend(1)
             self._account.ask()
-            self._rate = self._rate.spend(monotonic)
             self._pool.ask_balance()
 
     def next_due_seconds(self) -> list[float]:
@@ -498,7 +508,7 @@ class Dispatcher:
         live = (job for job in self._job_store.jobs.values() if job.state not in machine.RESTING)
         due = [job.not_before - now for job in live]
         due += [pause.until_at - now for pause in self.pauses.values()]
-        due.append(self._rate.wait_seconds(self._clock.monotonic()))
+        due.append(self._calls.wait_seconds)
         due += self._account.next_due_seconds()
         return [seconds for seconds in due if seconds > 0]
 
@@ -512,7 +522,13 @@ class Dispatcher:
     @property
     def unpaid(self) -> bool:
         """Whether something stands still until somebody pays, or corrects the key."""
-        return any(pause.problem.fault is Fault.ACCOUNT for pause in self.pauses.values())
+        return bool(self._unpaid_lanes)
+
+    @property
+    def _unpaid_lanes(self) -> frozenset[Lane]:
+        """The lanes that the account has stopped. What the run before was refused may be paid by now: it is tried once more."""
+        stopped = {lane: pause for lane, pause in self._pauses.items() if pause.problem.fault is Fault.ACCOUNT}
+        return frozenset(lane for lane, pause in stopped.items() if self._found.get(lane) != pause)
 
     @property
     def causes(self) -> frozenset[Notice]:
@@ -530,7 +546,7 @@ class Dispatcher:
 
     def can_move(self, *, submits: bool) -> bool:
         """Tell whether any job goes on without a person. `submits`: whether money may be spent."""
-        stopped = {lane for lane, pause in self.pauses.items() if pause.problem.fault is Fault.ACCOUNT}
+        stopped = self._unpaid_lanes
         if self._account.may_free_held:
             return True
         may_be_freed = self._account.inquires  # what was refused, and with it a part of the budget

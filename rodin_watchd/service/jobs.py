@@ -35,7 +35,7 @@ from rodin_watchd.core.proof import NO_TRAFFIC, Settled
 from rodin_watchd.core.refusals import BESIDE, MOST_DOCUMENTED, MOST_FOR_A_SET
 from rodin_watchd.core.schedule import vendor_seconds
 from rodin_watchd.core.store import NO_META, Affordable, Beside, CommandReply, Store
-from rodin_watchd.errors import CommandRefusedError, DiskError, DuplicateSetError
+from rodin_watchd.errors import CommandRefusedError, DiskError, DuplicateSetError, Lane, Problem
 from rodin_watchd.log_lines import NOBODY, fields
 from rodin_watchd.model import Job, ServiceEvent, State, Transition
 
@@ -191,10 +191,14 @@ class JobStore:
         """Change a waiting time or a word of the vendor, which need not survive a restart."""
         self._jobs[job.id] = job
 
-    def start(self, now: float) -> None:
-        """Tell of a start that ends what the run before had paused: this run looks at all of it anew."""
-        if any(notice.kind == "paused" for notice in self.notices):
+    def start(self, now: float, paused: Mapping[Lane, Problem]) -> None:
+        """Report a start that ends what the run before had paused: this run checks it again, all but what is still `paused`."""
+        lanes = {Notice("paused", lane): problem for lane, problem in paused.items()}
+        if any(notice.kind == "paused" and notice not in lanes for notice in self.notices):
             self.report("started", "The service was started; it checks again what was paused.", now)
+        for notice, problem in lanes.items():
+            if notice not in self.notices:
+                self.report("paused", problem.message, now, subject=notice.subject, code=problem.code)
 
     def end_notices(self, causes: AbstractSet[Notice], now: float) -> None:
         """End every notice that was begun, in this run or before, and whose cause is not among these any more."""

@@ -21,6 +21,7 @@ from rodin_watchd.adapters.store.sqlite import Journal
 from rodin_watchd.config import Config, journal_path, lease_path, lock_path
 from rodin_watchd.core.machine import OLDER, Loss, hold_unsent, put_back
 from rodin_watchd.core.notifications import Announcer
+from rodin_watchd.core.pauses import PAUSES, after_start, remembered_pauses, stored_pauses
 from rodin_watchd.core.proof import BASELINE
 from rodin_watchd.core.store import COPIED_AT, TOO_OLD, Store
 from rodin_watchd.errors import DiskError, JournalError
@@ -128,7 +129,11 @@ def _repair(base: Base, now: float, account: str, *, knew_root: bool) -> None:
     _find_lost(base, base.submit_count.read(), now, account, knew_root=knew_root)
     base.submit_count.keep(base.job_store.submits)
     base.store.free_cut_uploads()  # after that: what a backup takes for being sent may have been sent
-    base.job_store.start(now)
+    known = base.store.meta(PAUSES)
+    pauses = after_start(remembered_pauses(known, account))
+    if known and known != (kept := stored_pauses(pauses, account)):
+        base.store.set_meta(PAUSES, kept)
+    base.job_store.start(now, {lane: pause.problem for lane, pause in pauses.items()})
 
 
 def _find_lost(base: Base, submits: int, now: float, account: str, *, knew_root: bool) -> None:

@@ -12,11 +12,13 @@ from rodin_watchd.adapters.systemd import Pulse
 from rodin_watchd.adapters.watcher import Watcher
 from rodin_watchd.config import Config
 from rodin_watchd.core.approval import Gate
+from rodin_watchd.core.pauses import PAUSES, remembered_pauses
 from rodin_watchd.core.store import Store
+from rodin_watchd.core.waits import RateBudget
 from rodin_watchd.errors import Problem
 from rodin_watchd.service.admission import Admission
 from rodin_watchd.service.balance import AccountBalance
-from rodin_watchd.service.budget import NOTHING_OVER, Budget, BudgetDay, OverBudget
+from rodin_watchd.service.budget import NOTHING_OVER, Budget, BudgetDay, CallBudget, OverBudget
 from rodin_watchd.service.clock import Clock
 from rodin_watchd.service.commands import Commands
 from rodin_watchd.service.dispatcher import Dispatcher, Payments, Progress
@@ -59,6 +61,9 @@ class Wake:
         """Sleep until woken, for so long at most; return whether it was."""
         return self._event.wait(seconds)
 
+
+_BURST_CALLS = 10
+"""So many calls may go at once at least, after a rest."""
 
 SPARE_WORKERS = 4
 """Threads besides those that `api.max_in_flight` uploads may hold: a long upload never holds up a delivery."""
@@ -127,7 +132,10 @@ def parts_of(
     admission = Admission(config, job_store, store, budget, clock, handover.gate)
     progress = handover.progress.of_account(tools.client.account)
     account = AccountBalance(config, progress.account, job_store, store, clock, progress.proving)
-    money = Payments(budget, account, base.submit_count)
+    rate = RateBudget(config.api.requests_per_minute, max(_BURST_CALLS, config.api.max_in_flight))
+    calls = CallBudget(store, clock.monotonic, rate)
+    pauses = remembered_pauses(store.meta(PAUSES), account.name)
+    money = Payments(budget, calls, account, base.submit_count, pauses)
     notifier = Notifier(job_store, store, tools.plugins, pool, clock)
     inbox = Inbox(tools.spool.inbox, standing.mounts_keeper.inside.anchor)
     watcher = open_watcher(handover.wake.for_files)

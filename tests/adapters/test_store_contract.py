@@ -15,9 +15,11 @@ from rodin_watchd.adapters.store.reader import JournalReader
 from rodin_watchd.adapters.store.sqlite import Journal, insert_command
 from rodin_watchd.core.approval import Changes, GateKey, Pass
 from rodin_watchd.core.notifications import Announcer
+from rodin_watchd.core.pauses import PAUSES, remembered_pauses, renewed, stored_pauses
 from rodin_watchd.core.proof import Settled
 from rodin_watchd.core.store import DONE, NO_LEASE, Beside, CommandReply, JobLease, Store, StoreReader
-from rodin_watchd.errors import CommandRefusedError, JobLeasedError, JournalError
+from rodin_watchd.core.waits import CALLS
+from rodin_watchd.errors import CommandRefusedError, JobLeasedError, JournalError, NoCreditsError
 from rodin_watchd.model import (
     InputFile,
     Job,
@@ -271,6 +273,21 @@ def test_results_are_known_by_their_content(store: Store) -> None:
     led(store, replace(job, results=(ResultFile("model.glb", "model.glb", 3, "abc"),)), S.DOWNLOADED)
     assert [made.id for made in store.made("abc")] == ["a1"]
     assert store.made("def") == []
+
+
+def test_pauses_and_calls_are_stored_with_the_move_that_caused_them(backend: Backend, store: Store) -> None:
+    """All or none; another process that opens the store finds them, whatever bytes their words hold."""
+    job = led(store, a_job(), *SENT)
+    pauses = renewed({}, NoCreditsError("No credits for \udcff.").problem, NOW, 0.5)
+    beside = {PAUSES: stored_pauses(pauses, "mine"), CALLS: 5000.25}
+    with pytest.raises(JournalError):
+        store.commit([Transition(replace(job, state=S.ARCHIVED), "archived")], NOW, beside)
+    assert (store.meta(PAUSES), store.meta(CALLS)) == (None, None)
+    store.commit([Transition(replace(job, state=S.HELD), "held")], NOW, beside)
+    with closing(backend.look()) as reader:
+        assert remembered_pauses(reader.meta(PAUSES), "mine") == pauses
+        assert reader.meta(CALLS) == 5000.25
+        assert [known.state for known in reader.jobs()] == [S.HELD]
 
 
 # ---- purchases ------------------------------------------------------------------------------------------------------

@@ -68,6 +68,23 @@ def test_after_kill_9_the_status_is_stopped_and_the_next_start_goes_on(served: S
     assert [job["state"] for job in served.data("list")] == ["archived"]
 
 
+def test_after_kill_9_the_vendor_is_left_alone_as_long_as_it_wants(tmp_path: Path) -> None:
+    """`Retry-After: 60` holds for the next process as well: it makes no call, and says why."""
+    faults = (parse_fault("status-429=60"),)
+    with Emulator(EmulatorSettings(preview_pixels=64, api_keys=(KEY,), faults=faults)) as vendor:
+        stage = Stage(tmp_path, vendor.base_url)
+        stage.drop("chair.glb", "bunny.glb", "chair.png", "matcap-a.png")
+        with running(stage) as service:
+            service.until(r"paused: ")
+            service.stop(signal.SIGKILL)
+        with running(stage) as service:
+            for command in ("pause", "resume"):  # each is answered by a tick of the new process
+                assert stage.told(command).returncode == 0
+            assert "asks for fewer calls" in stage.told("status").stdout
+            assert service.stop(signal.SIGTERM) == 0
+        assert vendor.ledger()["faults"] == {"status-429": 1}
+
+
 @pytest.mark.parametrize(
     ("faults", "balance", "code", "states"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from itertools import product
 
@@ -16,10 +17,14 @@ from rodin_watchd.core.pauses import (
     BackoffLimits,
     Pause,
     Pauses,
+    after_start,
     due_jobs,
     ended,
     is_ready,
+    remembered_pauses,
     renewed,
+    stored_pauses,
+    until_decided,
 )
 from rodin_watchd.core.waits import LANE
 from rodin_watchd.errors import DiskError, JournalError, Lane, NetworkError, NoCreditsError, Problem, ThrottledError
@@ -64,6 +69,16 @@ def test_steps_that_were_under_way_do_not_pause_again() -> None:
     for _ in range(10):
         pauses = renewed(pauses, NETWORK, NOW + 1, 0.5)
     assert pauses == paused()
+
+
+def test_pauses_are_remembered_as_they_were_stored() -> None:
+    """Also the one that lasts until a person decides; a start keeps those that stop calls to the vendor."""
+    pauses = until_decided(renewed(renewed(paused(), CREDITS, NOW, 0.5), DISK, NOW, 0.5), "Look.", NOW)
+    stored = json.loads(json.dumps(stored_pauses(pauses, "mine"), allow_nan=False))
+    assert remembered_pauses(stored, "mine") == pauses
+    assert remembered_pauses(stored, "other").keys() == {Lane.DISK}
+    assert after_start(pauses).keys() == {Lane.API, Lane.SUBMIT, Lane.REFUSALS}
+    assert remembered_pauses(None, "mine") == {}
 
 
 def test_a_probe_that_fails_renews_the_pause_with_a_longer_wait() -> None:

@@ -102,3 +102,33 @@ def test_a_spent_budget_comes_back_call_by_call() -> None:
     budget = RateBudget(60, 2).spend(10.0).spend(10.0)
     assert (budget.available(10.0), budget.wait_seconds(10.0)) == (0, 1.0)
     assert (budget.available(11.0), budget.available(12.0)) == (1, 2)
+
+
+@modest
+@given(
+    st.integers(1, 6000),
+    st.integers(1, 20),
+    st.lists(st.tuples(st.floats(0, 30), st.integers(0, 30), st.booleans()), max_size=40),
+)
+def test_no_restart_breaks_the_budget(per_minute: int, burst: int, pattern: list[tuple[float, int, bool]]) -> None:
+    """A process that resumes from what was stored before its calls allows no more than one that had gone on."""
+    budget, now, calls = RateBudget(per_minute, burst), 1000.0, list[float]()
+    noted = budget.noted_at
+    for pause, wanted, dies in pattern:
+        now += pause
+        for _ in range(min(wanted, budget.available(now))):
+            budget = budget.spend(now)
+            noted = budget.noted_at if budget.full_at > noted else noted
+            calls.append(now)
+        budget = RateBudget(per_minute, burst).resumed(noted, now) if dies else budget
+    for first, since in enumerate(calls):
+        for last, until in enumerate(calls[first:], first):
+            assert last - first + 1 <= burst + (until - since) * per_minute / 60 + 1e-6
+
+
+@modest
+@given(st.integers(1, 6000), st.integers(1, 20), st.floats(-1e9, 1e9))
+def test_no_stored_instant_stops_the_calls(per_minute: int, burst: int, noted: float) -> None:
+    """After a reboot monotonic time begins again: a call waits for one call's share of a minute at most."""
+    budget = RateBudget(per_minute, burst).resumed(noted, 5.0)
+    assert budget.wait_seconds(5.0) <= 60.0 / per_minute + 1e-9

@@ -114,22 +114,22 @@ def test_another_cause_of_a_pause_is_told(tmp_path: Path) -> None:
         assert len(causes) == 2
 
 
-def test_a_restart_asks_anew_before_anything_is_sent(tmp_path: Path) -> None:
-    """The history stays in pairs: what was paused ends with the start, and begins again if the account is still empty."""
+def test_a_restart_asks_for_the_balance_before_anything_is_sent(tmp_path: Path) -> None:
+    """The history stays in pairs: what was paused stays so over a start, is reported once, and ends with the credits."""
     with working(tmp_path, balance=Decimal(0)) as (shop, vendor):
         shop.drop_set("chair")
         shop.idle()
         shop.restart()
         shop.idle()
         assert "account is empty" in shop.status()
-        assert shop.event_kinds() == ["paused", "started", "paused"]
+        assert shop.event_kinds() == ["paused"]
         vendor.emulator.pay_in(Decimal(1))
         shop.restart()
         shop.idle()
-        assert shop.event_kinds() == ["paused", "started", "paused", "started"]
+        assert shop.event_kinds() == ["paused", "resumed"]
         assert balances(vendor) == 1
         shop.restart()
-        assert shop.event_kinds() == ["paused", "started", "paused", "started"]
+        assert shop.event_kinds() == ["paused", "resumed"]
 
 
 def test_credits_that_come_in_drops_use_up_no_attempts(tmp_path: Path) -> None:

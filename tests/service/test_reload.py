@@ -15,7 +15,7 @@ from workshop import KEY, TIMEOUT_SECONDS, Hands, Vendor, Workshop, emulated
 from rodin_watchd.adapters.systemd import Manager, Pulse
 from rodin_watchd.config import Config
 from rodin_watchd.core.budget import BUDGET_DAY
-from rodin_watchd.core.pauses import Pause
+from rodin_watchd.core.pauses import PAUSES, Pause, stored_pauses
 from rodin_watchd.errors import ConfigError, Lane, NoCreditsError
 from rodin_watchd.log_lines import set_level
 from rodin_watchd.model import State
@@ -123,12 +123,14 @@ def test_another_level_is_told_and_disturbs_nothing(
     shop.reload(service={"log_level": before})
     set_level(before)
     caplog.clear()
-    first, shop.daemon.parts.dispatcher.pauses = (
-        shop.daemon,
-        {Lane.SUBMIT: Pause(NoCreditsError().problem, 0.0, 2e9, 1)},
-    )
+    pauses = {Lane.SUBMIT: Pause(NoCreditsError().problem, 0.0, shop.hands.clock().now() + 60, 1)}
+    shop.store.set_meta(PAUSES, stored_pauses(pauses, shop.daemon.parts.dispatcher.progress.account))
+    polling = {"polling": {"min_seconds": 1.5}}
+    shop.reload(service={"log_level": before}, **polling)
+    caplog.clear()
+    first = shop.daemon
     shop.exchange(
-        lambda: Reloaded(shop.root, shop.config.api.base_url, {"service": {"log_level": after}}).config,
+        lambda: Reloaded(shop.root, shop.config.api.base_url, {**polling, "service": {"log_level": after}}).config,
         lambda config: set_level(config.service.log_level),
     )
     taken = shop.service.config.service.log_level

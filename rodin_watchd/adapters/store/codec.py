@@ -18,7 +18,7 @@ from rodin_watchd.core.dedup import of_set
 from rodin_watchd.core.kinds import kind_of
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.schedule import vendor_seconds
-from rodin_watchd.errors import Fault, Lane, Problem, Scope
+from rodin_watchd.errors import Problem
 from rodin_watchd.model import (
     Answer,
     Event,
@@ -76,7 +76,7 @@ def job(doc: str) -> Job:
             "answer": _answer(data["answer"]) if data["answer"] else None,
             "results": tuple(ResultFile(**r) for r in data["results"]),
             "processed": tuple(ResultFile(**r) for r in data["processed"]),
-            "problem": _problem(data["problem"]) if data["problem"] else None,
+            "problem": Problem.of_data(data["problem"]) if data["problem"] else None,
             "then": _sequel(data["then"]) if data.get("then") else None,
         }
     )
@@ -133,7 +133,7 @@ def _task(data: dict[str, Any]) -> Task:
 
 
 def _sequel(data: dict[str, Any]) -> Sequel:
-    problem = _problem(data["problem"]) if data["problem"] else None
+    problem = Problem.of_data(data["problem"]) if data["problem"] else None
     return Sequel(**{**data, "files": tuple(map(_input_file, data["files"])), "problem": problem})
 
 
@@ -143,8 +143,3 @@ def _input_file(data: dict[str, Any]) -> InputFile:
 
 def _answer(data: dict[str, Any]) -> Answer:
     return Answer(**{**data, "body": data["body"].encode("latin-1")})
-
-
-def _problem(data: dict[str, Any]) -> Problem:
-    lane = Lane(data["lane"]) if data["lane"] else None
-    return Problem(**{**data, "fault": Fault(data["fault"]), "scope": Scope(data["scope"]), "lane": lane})
