@@ -27,14 +27,24 @@ from rodin_watchd.core.commands import Seen
 from rodin_watchd.core.kinds import article_of
 from rodin_watchd.core.layout import INBOX
 from rodin_watchd.core.machine import LOSS, Loss
-from rodin_watchd.core.mounts import PATHS, ROOT_ID, Mark, Mount, SeenMark, Traces, is_inside_mark
+from rodin_watchd.core.mounts import (
+    PATHS,
+    ROOT_ID,
+    Mark,
+    Mount,
+    SeenMark,
+    Traces,
+    Whose,
+    is_inside_mark,
+    whose_root,
+)
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.store import StoreReader
 from rodin_watchd.core.wording import cost, in_credits, local, set_name
 from rodin_watchd.errors import CommandRefusedError, FolderGoneError
 from rodin_watchd.model import Job, State
 from rodin_watchd.service.commands import ACCEPT, APPROVE, CANCEL, JOB_VERBS, PAUSE, RESUME, SEEN
-from rodin_watchd.service.mounts import place_of, remembered_inside, traces_of, why_copied
+from rodin_watchd.service.mounts import place_of, remembered, remembered_inside, root_seen, traces_of
 
 ANSWER_SECONDS = 5.0
 """How long a command waits for the daemon's answer."""
@@ -316,7 +326,7 @@ def accept(config_file: Path | None, folder: str, *, yes: bool) -> None:
         )
     mark = _mark(config, folder if where else Mount.ROOT.value, mounts)
     if not where and mark.journal:
-        mark = replace(mark, accepted_from=_before(seen.mark, mark, journal_of(config)))
+        mark = replace(mark, accepted_from=_before(config, seen.mark, mark))
     if not yes:
         click.echo(f"{path} {_said(seen)}, on {there.kind} mounted at {there.mount_point}.")
         _warn(seen.mark, mark)
@@ -352,14 +362,17 @@ def _accept_loss(config: Config, *, yes: bool) -> None:
         ask(config, journal, ACCEPT, {SEEN: loss.number})
 
 
-def _before(there: Mark | None, wanted: Mark, journal: Path) -> str:
+def _before(config: Config, there: Mark | None, wanted: Mark) -> str:
     """Return the journal that an accepted copy named before, "" if it is none: what may have been sent is held at the next start.
 
     A root without a mark may be a copy of one whose mark was left behind: it stands for its own journal, if there is one.
     """
+    journal = journal_of(config)
     if there is None:
         return wanted.journal if journal.exists() else ""
-    return there.journal if why_copied(there, journal) else there.accepted_from
+    with reader(config) as known:
+        verdict = whose_root(root_seen(there, remembered(known), journal))
+    return there.accepted_from if verdict.whose in (Whose.OURS, Whose.ACCEPTED) else there.journal
 
 
 def _warn(there: Mark | None, wanted: Mark) -> None:

@@ -17,7 +17,7 @@ from enum import StrEnum
 from typing import Any, Final, NamedTuple, Self
 
 from rodin_watchd.core.layout import ARCHIVE, FAILED, HIDDEN, INBOX, OUTBOX
-from rodin_watchd.core.machine import POLICIES
+from rodin_watchd.core.machine import COPIED_TOGETHER, POLICIES, UNMARKED, copied
 from rodin_watchd.model import Job, Step
 
 ROOT_ID: Final = "root_id"
@@ -136,6 +136,75 @@ class Mark:
     traces: Traces = field(default=Traces(), compare=False)  # the root's; as they were when it was written
     birth: Birth | None = field(default=None, compare=False)  # of the file that it was read from
     folder: Birth | None = field(default=None, compare=False)  # of the folder that it was read in
+
+
+# ---- Whose root it is: one rule for the service, `check` and `accept` -----------------------------------------------
+
+
+class Whose(StrEnum):
+    """To whom a root belongs."""
+
+    OURS = "ours"
+    NEW = "new"  # no service has used it: the journal may take it for its own
+    EMPTIED = "emptied"  # this journal served it, and knows nothing of it any more
+    ANOTHERS = "anothers"  # it was served with another journal, which this one knows nothing of
+    MARKED = "marked"  # another service's mark is there, where the journal knows a root of its own
+    COPIED = "copied"  # it or its journal was copied or moved: another service may pay for the same sets
+    ACCEPTED = "accepted"  # it was, a person has accepted it, and what may have been sent is still to be held
+
+
+_BOTH_MAY_PAY = frozenset({Whose.COPIED, Whose.ACCEPTED})
+
+
+class RootVerdict(NamedTuple):
+    """Whose a root is, and why; the reason is for people, without a full stop, "" for one that is ours or new."""
+
+    whose: Whose
+    reason: str = ""
+
+    @property
+    def copied(self) -> str:
+        """Why nothing may be taken or sent, because another service may pay for the same sets; "" if it may."""
+        return self.reason if self.whose in _BOTH_MAY_PAY else ""
+
+
+@dataclass(frozen=True, slots=True)
+class RootSeen:
+    """What a look at a root, its mark and its journal found."""
+
+    root_id: str  # as the journal knows the root; "": it knows none
+    mark: Mark | None
+    is_here: bool  # whether the journal that the mark names is this one
+    place: str  # how a mark names this journal
+    here: Traces  # what a copy does not carry over, as it is now
+    remembered: Traces | None  # the same as the journal remembers it, None where it does not
+
+
+def whose_root(seen: RootSeen) -> RootVerdict:
+    """Return whose a root is."""
+    mark = seen.mark
+    if not seen.root_id:
+        return _whose_unknown(seen)
+    if mark is None:
+        is_copy = seen.remembered is not None and is_unmarked_copy(seen.remembered, seen.here)
+        return RootVerdict(Whose.COPIED, UNMARKED) if is_copy else RootVerdict(Whose.OURS)
+    if not is_ours(mark, Mount.ROOT, seen.root_id):
+        return RootVerdict(Whose.MARKED, f"it is marked as another service's {mark.mount}")
+    if mark.journal and (not seen.is_here or is_a_copy(mark.traces, seen.here)):
+        return RootVerdict(Whose.COPIED, COPIED_TOGETHER if seen.is_here else copied(mark.journal))
+    if mark.accepted_from:
+        unmarked = mark.accepted_from == seen.place
+        return RootVerdict(Whose.ACCEPTED, UNMARKED if unmarked else copied(mark.accepted_from))
+    return RootVerdict(Whose.OURS)
+
+
+def _whose_unknown(seen: RootSeen) -> RootVerdict:
+    """Return whose a root is that the journal does not know."""
+    if seen.mark is None or not seen.mark.journal:
+        return RootVerdict(Whose.NEW)
+    if seen.is_here:
+        return RootVerdict(Whose.EMPTIED, "it was used with this journal, which knows nothing of it any more")
+    return RootVerdict(Whose.ANOTHERS, f"it was used with another journal ({seen.mark.journal})")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import secrets
 import shlex
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final
@@ -24,7 +24,6 @@ from rodin_watchd.adapters.spool.statx import birth_at
 from rodin_watchd.adapters.store.backup import how_to_recover
 from rodin_watchd.core.health import Reason, Standstill, away_word
 from rodin_watchd.core.layout import INBOX
-from rodin_watchd.core.machine import COPIED_TOGETHER, UNMARKED, copied
 from rodin_watchd.core.mounts import (
     ROOT_ID,
     Birth,
@@ -34,18 +33,28 @@ from rodin_watchd.core.mounts import (
     Known,
     Mark,
     Mount,
+    RootSeen,
+    RootVerdict,
     SeenInside,
     Traces,
-    is_a_copy,
+    Whose,
     is_ours,
     is_still_theirs,
-    is_unmarked_copy,
+    whose_root,
     why_away,
 )
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.status import PAGE, Page
 from rodin_watchd.core.store import Store, StoreReader
-from rodin_watchd.errors import DiskError, FolderGoneError, JournalError, OwnerError, RootAwayError, RootCopiedError
+from rodin_watchd.errors import (
+    DiskError,
+    FolderGoneError,
+    JournalError,
+    OwnerError,
+    RodinWatchdError,
+    RootAwayError,
+    RootCopiedError,
+)
 from rodin_watchd.log_lines import Trouble, why
 from rodin_watchd.service.housekeeping import Housekeeping
 from rodin_watchd.service.jobs import JobStore
@@ -243,23 +252,18 @@ def traces_of(journal: Path, mark: Mark | None = None) -> Traces:
     return Traces(_machine(), lock, mark.birth if mark else None, folder, mark.folder if mark else None)
 
 
-def why_copied(mark: Mark | None, journal: Path) -> str:
-    """Say why a root with this mark, or its journal, is taken for copied or moved; "" if it is not."""
-    if mark is None or not mark.journal:
-        return ""
-    if not is_same_journal(mark.journal, journal):
-        return copied(mark.journal)
-    return COPIED_TOGETHER if is_a_copy(mark.traces, traces_of(journal, mark)) else ""
+def root_seen(mark: Mark | None, memory: Memory, journal: Path) -> RootSeen:
+    """Look at what tells whose a root is: its mark as it lies there, this journal's place, and what the journal remembers."""
+    is_here = mark is not None and bool(mark.journal) and is_same_journal(mark.journal, journal)
+    return RootSeen(memory.root_id, mark, is_here, place_of(journal), traces_of(journal, mark), memory.traces)
 
 
-def why_unmarked_copy(store: StoreReader, path: Path) -> str:
-    """Say why a root without its mark is taken for a copy, "" if it is not; `path` is the journal's."""
+def _remembered_traces(store: StoreReader) -> Traces | None:
     stored = store.meta(TRACES)
     if not stored:
-        return ""
+        return None
     machine, inode, made_ns, *folder = stored  # an earlier version knew of no folder
-    before = Traces(machine, Birth(inode, made_ns), state_folder=Birth(*folder) if folder else None)
-    return UNMARKED if is_unmarked_copy(before, traces_of(path)) else ""
+    return Traces(machine, Birth(inode, made_ns), state_folder=Birth(*folder) if folder else None)
 
 
 def remember_traces(store: Store, path: Path) -> None:
@@ -292,10 +296,14 @@ And the mounts in which another service's mark was seen since ours was.
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What the journal remembers of the mounts."""
+    """What the journal remembers of the root and its mounts."""
 
-    known: Mapping[Mount, Known]
-    theirs: Mapping[Mount, Identity]  # the folders in which another service's mark was seen, since ours was
+    root_id: str = ""  # "": it knows no root
+    known: Mapping[Mount, Known] = field(default_factory=dict)
+    theirs: Mapping[Mount, Identity] = field(
+        default_factory=dict
+    )  # where another service's mark was seen, since ours was
+    traces: Traces | None = None  # what a copy does not carry over; for a root that loses its mark
 
 
 class MountKeeper:
@@ -314,8 +322,8 @@ class MountKeeper:
         self._store = store
         self._journal = journal
         self._now = now
-        self._root_id = str(store.meta(ROOT_ID) or "")
         memory = remembered(store)
+        self._root_id = memory.root_id
         self._known, self._theirs = memory.known, memory.theirs
         self._reported_away = _reported_away(store)
         self._reported_copied = str(store.meta(COPIED) or "")
@@ -345,9 +353,9 @@ class MountKeeper:
 
     def adopt(self) -> None:
         """Take a root that the journal does not know for its own. Raises OwnerError for one that has another journal."""
-        if refusal := why_not_ours(self._mounts.root, self._journal):
-            raise refusal
         mark = read_mark(self._mounts.root)
+        if refusal := refusal_of(self._whose(mark), self._mounts.root, self._journal):
+            raise refusal
         self._root_id = mark.root_id if mark else secrets.token_hex(8)
         self._store.set_meta(ROOT_ID, self._root_id)
         self._mounts.belong_to(self._root_id)
@@ -396,11 +404,11 @@ class MountKeeper:
                 away[mount] = "the root is away"
                 continue
             seen = self._mounts.glance(mount)
-            verdict = judged(self._mounts, mount, seen, Memory(known, theirs), self._root_id, self._is_here)
+            verdict = judged(self._mounts, mount, seen, Memory(self._root_id, known, theirs), self._is_here)
             if isinstance(verdict, Known):
                 known[mount], marks[mount] = verdict, seen.mark
                 if mount is Mount.ROOT:
-                    self.copied = self._why_copied(seen.mark)
+                    self.copied = self._whose(seen.mark).copied
             else:
                 away[mount] = verdict
             self._note_whose(mount, seen, theirs)
@@ -419,18 +427,15 @@ class MountKeeper:
         else:
             theirs[mount] = seen.identity
 
-    def _why_copied(self, mark: Mark | None) -> str:
-        if mark is None:
-            return why_unmarked_copy(self._store, self._journal)
-        if mark.accepted_from and not why_copied(mark, self._journal):
-            return UNMARKED if mark.accepted_from == place_of(self._journal) else copied(mark.accepted_from)
-        return why_copied(mark, self._journal)
+    def _whose(self, mark: Mark | None) -> RootVerdict:
+        """Return whose the root is that has this mark now."""
+        traces = _remembered_traces(self._store) if mark is None else None
+        return whose_root(root_seen(mark, Memory(self._root_id, traces=traces), self._journal))
 
     @property
     def is_accepted(self) -> bool:
         """Whether a person accepted the root as it is, and what may have been sent is still to be held."""
-        mark = self._mounts.mark(Mount.ROOT)
-        return mark is not None and bool(mark.accepted_from) and not why_copied(mark, self._journal)
+        return self._whose(self._mounts.mark(Mount.ROOT)).whose is Whose.ACCEPTED
 
     def finish_acceptance(self) -> None:
         """Take out of the root's mark from where it was accepted, now that what may have been sent is held; may be repeated."""
@@ -451,11 +456,9 @@ class MountKeeper:
 
     def confirm(self) -> None:
         """Look at the root's mark at this very moment. Raises FolderGoneError, RootCopiedError if it is not ours."""
-        mark = read_mark(self._mounts.root)
-        if mark and not is_ours(mark, Mount.ROOT, self._root_id):
-            raise FolderGoneError(f"{self._mounts.root} is marked as another service's {mark.mount}.")
-        if reason := self._why_copied(mark):
-            raise RootCopiedError(f"{reason}.")
+        verdict = self._whose(read_mark(self._mounts.root))
+        if refusal := refusal_of(verdict, self._mounts.root, self._journal):
+            raise refusal
 
     def _report(self) -> None:
         """Tell of each mount once that it is away, and once that it is back, and of a copy; a restart tells nothing twice."""
@@ -544,11 +547,10 @@ def judged(
     mount: Mount,
     now: Glance,
     memory: Memory,
-    root_id: str,
     is_here: Callable[[str], bool],
 ) -> Known | str:
     """Return a mount as it is `now`, or why it must not be believed; `is_here` tells whether the journal of a mark is ours."""
-    known, theirs = memory.known, memory.theirs.get(mount)
+    known, theirs, root_id = memory.known, memory.theirs.get(mount), memory.root_id
     before, path, mark = known.get(mount), mounts.path(mount), now.mark
     same = before is not None and now.identity == before.identity
     if (
@@ -574,10 +576,10 @@ def _is_left_by_us(mark: Mark, mount: Mount, root_id: str, is_here: Callable[[st
 
 
 def remembered(store: StoreReader) -> Memory:
-    """Return the mounts as the journal remembers them."""
+    """Return the root and its mounts as the journal remembers them."""
     known = {Mount(name): Known.of_data(data) for name, data in (store.meta(GROUNDS) or {}).items()}
     theirs = {Mount(name): Identity(*there) for name, there in (store.meta(THEIRS) or {}).items()}
-    return Memory(known, theirs)
+    return Memory(str(store.meta(ROOT_ID) or ""), known, theirs, _remembered_traces(store))
 
 
 def inbox_anchor(mounts: Mounts, memory: StoreReader | None, journal: Path) -> Anchor:
@@ -597,22 +599,27 @@ def _reported_away(store: StoreReader) -> frozenset[Mount]:
     return frozenset(mount for mount in Mount if newest.get(mount.value) == "offline")
 
 
-def why_not_ours(root: Path, journal: Path) -> OwnerError | None:
-    """Return why a root must not be served with a journal that does not know it, None if it may."""
-    mark = read_mark(root)
-    if mark is None or not mark.journal:
-        return None
-    if is_same_journal(mark.journal, journal):
-        return JournalError(
-            f"{root} was used before, but the journal {journal} is empty: it was removed or emptied, and it is not known "
-            "what was paid for.",
-            advice=how_to_recover(journal),
-        )
-    return OwnerError(
-        f"{root} was used with another journal ({mark.journal}), and this one does not know what was paid for there.",
-        advice="Set folders.state to that journal's folder, or put its backup in place; if it is lost for good, "
-        "`rodin-watchd accept root` allows a new beginning.",
-    )
+def refusal_of(verdict: RootVerdict, root: Path, journal: Path) -> RodinWatchdError | None:
+    """Return why a root must not be served, with what to do; None if it may. Of a copy nothing may be taken or sent."""
+    match verdict.whose:
+        case Whose.OURS | Whose.NEW:
+            return None
+        case Whose.EMPTIED:
+            return JournalError(
+                f"{root} was used before, but the journal {journal} is empty: it was removed or emptied, and it is not known "
+                "what was paid for.",
+                advice=how_to_recover(journal),
+            )
+        case Whose.ANOTHERS:
+            return OwnerError(
+                f"{root}: {verdict.reason}, and this one does not know what was paid for there.",
+                advice="Set folders.state to that journal's folder, or put its backup in place; if it is lost for good, "
+                "`rodin-watchd accept root` allows a new beginning.",
+            )
+        case Whose.MARKED:
+            return FolderGoneError(f"{root}: {verdict.reason}.")
+        case Whose.COPIED | Whose.ACCEPTED:
+            return RootCopiedError(f"{verdict.reason}. Nothing is taken or sent.")
 
 
 def _causes(away: Mapping[Mount, str]) -> Mapping[Mount, str]:

@@ -123,6 +123,10 @@ def test_a_copied_root_is_told_and_accepted_after_a_plain_question(tmp_path: Pat
     copy = Stage(tmp_path / "copy", served.base_url)
     shutil.rmtree(copy.root)
     subprocess.run(["cp", "-a", str(served.root), str(copy.root)], check=True)
+    mark = (copy.root / MARK).read_bytes()
+    (copy.root / MARK).unlink()
+    assert "The root has no mark, so it may be a copy" in copy.told_here("check", "--offline").output
+    (copy.root / MARK).write_bytes(mark)
     run = copy.told("run", "--until-idle")
     assert "copied: The root or its journal was copied or moved" in run.stderr
     assert found(copy)["mounts"]["verdict"] == "problem"

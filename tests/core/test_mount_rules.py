@@ -16,10 +16,13 @@ from rodin_watchd.core.mounts import (
     Known,
     Mark,
     Mount,
+    RootSeen,
     SeenMark,
     Traces,
+    Whose,
     has_mount,
     is_a_copy,
+    whose_root,
     why_away,
 )
 from rodin_watchd.model import State, Step
@@ -141,3 +144,43 @@ OLD, NEW, OTHER_DISK = Birth(7, 100), Birth(9, 200), Birth(9, 100)
 def test_what_is_a_copy(marked: Traces, here: Traces, *, copied: bool) -> None:
     """Another machine, or a journal's folder and a mark that were both made anew; what is not known tells nothing."""
     assert is_a_copy(marked, here) is copied
+
+
+# ---- whose root it is -----------------------------------------------------------------------------------------------
+
+HOME = Traces("", OLD, OLD)
+ELSEWHERE = Traces("", NEW, NEW)
+
+
+def root_mark(root_id: str = ID, journal: str = "here", accepted_from: str = "") -> Mark:
+    """Return a root's mark that was left at home."""
+    return Mark(root_id, "root", journal, accepted_from, HOME)
+
+
+@pytest.mark.parametrize(
+    ("root_id", "mark", "here", "whose", "reason"),
+    [
+        ("", None, HOME, Whose.NEW, ""),
+        ("", root_mark(journal=""), HOME, Whose.NEW, ""),  # marked by `accept` before the first start
+        ("", root_mark(), HOME, Whose.EMPTIED, "knows nothing of it"),
+        ("", root_mark(journal="far"), HOME, Whose.ANOTHERS, "another journal (far)"),
+        (ID, None, HOME, Whose.OURS, ""),  # somebody removed the mark
+        (ID, None, ELSEWHERE, Whose.COPIED, "has no mark"),
+        (ID, root_mark(), HOME, Whose.OURS, ""),
+        (ID, root_mark("other"), HOME, Whose.MARKED, "another service's root"),
+        (ID, root_mark("other", "far"), HOME, Whose.MARKED, "another service's root"),
+        (ID, root_mark(journal="far"), HOME, Whose.COPIED, "names the journal far"),
+        (ID, root_mark(journal="far", accepted_from="older"), HOME, Whose.COPIED, "names the journal far"),
+        (ID, root_mark(), ELSEWHERE, Whose.COPIED, "copied to another disk"),
+        (ID, root_mark(accepted_from="far"), HOME, Whose.ACCEPTED, "names the journal far"),
+        (ID, root_mark(accepted_from="here"), HOME, Whose.ACCEPTED, "has no mark"),
+        (ID, root_mark(accepted_from="far"), ELSEWHERE, Whose.COPIED, "copied to another disk"),  # once more since
+    ],
+)
+def test_whose_root_it_is(root_id: str, mark: Mark | None, here: Traces, whose: Whose, reason: str) -> None:
+    """One verdict with one reason, whoever asks; nothing is taken or sent of a copy, accepted or not."""
+    is_here = mark is not None and mark.journal == "here"
+    verdict = whose_root(RootSeen(root_id, mark, is_here, "here", here, HOME))
+    assert verdict.whose is whose
+    assert (reason in verdict.reason) if reason else not verdict.reason
+    assert bool(verdict.copied) is (whose in (Whose.COPIED, Whose.ACCEPTED))

@@ -23,8 +23,8 @@ from rodin_watchd.cli.check.service import folder_walls
 from rodin_watchd.cli.context import journal_of, reader
 from rodin_watchd.config import Config
 from rodin_watchd.core.layout import ARCHIVE, FAILED, INBOX, OUTBOX
-from rodin_watchd.core.mounts import ROOT_ID, Mount
-from rodin_watchd.errors import FolderGoneError, JournalError, RootCopiedError
+from rodin_watchd.core.mounts import Mount, Whose, whose_root
+from rodin_watchd.errors import FolderGoneError, JournalError
 from rodin_watchd.model import Kind
 from rodin_watchd.service.mounts import (
     Memory,
@@ -33,9 +33,9 @@ from rodin_watchd.service.mounts import (
     inbox_anchor,
     is_same_journal,
     judged,
+    refusal_of,
     remembered,
-    why_copied,
-    why_not_ours,
+    root_seen,
 )
 from rodin_watchd.service.opening import refuse_network_journal
 
@@ -52,7 +52,7 @@ def folder_findings(path: Path, config: Config) -> Iterator[Finding]:
     if away:
         return
     with acting_as(user_of(config)):
-        known, inbox = bool(_remembered(config)[1]), inbox_of(config)
+        known, inbox = bool(_remembered(config).root_id), inbox_of(config)
         found = [*_usable(Spool(config.folders.root), known=known)]
         if inbox.folder.is_dir() and all(finding.verdict is not Level.PROBLEM for finding in found):
             found += [*_held_fast(inbox), *_closed_shares(inbox)]
@@ -165,7 +165,7 @@ def _user() -> str:
 
 def mount_findings(config: Config) -> Iterator[Finding]:
     """Say that all folders are those that the journal knows; what is wrong was reported with the folders."""
-    known = _remembered(config)[0].known
+    known = _remembered(config).known
     if known and not any(_away(config)):
         own = ", ".join(mount.value for mount in known if known[mount].own) or "none"
         yield Finding("mounts", f"All folders are those that the journal knows; separate mounts: {own}.")
@@ -173,18 +173,16 @@ def mount_findings(config: Config) -> Iterator[Finding]:
 
 def _away(config: Config) -> Iterator[Finding]:
     """Give what keeps the folders from being believed."""
-    (memory, root_id), journal = _remembered(config), journal_of(config)
-    if not root_id and (refusal := why_not_ours(config.folders.root, journal)):
-        yield problem("mounts", refusal)
+    memory, journal = _remembered(config), journal_of(config)
     mounts = Mounts(config.folders.root)
-    other = why_copied(mounts.mark(Mount.ROOT), journal) if root_id else ""
-    if other:
-        text = f"{other}. Nothing is taken or sent."
-        yield Finding("mounts", text, Level.PROBLEM, RootCopiedError.advice)
+    whose = whose_root(root_seen(mounts.mark(Mount.ROOT), memory, journal))
+    decides = whose.whose in (Whose.COPIED, Whose.EMPTIED, Whose.ANOTHERS)  # an accepted copy needs nobody any more
+    if decides and (refusal := refusal_of(whose, config.folders.root, journal)):
+        yield problem("mounts", refusal)
     for mount in Mount if memory.known else ():
         now = mounts.glance(mount)
         verdict = judged(
-            mounts, mount, now, memory, root_id, lambda place: bool(other) or is_same_journal(place, journal)
+            mounts, mount, now, memory, lambda place: bool(whose.copied) or is_same_journal(place, journal)
         )
         if isinstance(verdict, str):
             yield Finding("mounts", f"{mounts.path(mount)}: {verdict}", Level.PROBLEM, advice_for(mount))
@@ -192,15 +190,15 @@ def _away(config: Config) -> Iterator[Finding]:
                 return  # all others are in it
 
 
-def _remembered(config: Config) -> tuple[Memory, str]:
-    """Return the folders that the journal remembers, and the root's id; nothing where it cannot be read: reported for the journal."""
+def _remembered(config: Config) -> Memory:
+    """Return what the journal remembers of the root; where it cannot be read, which is a finding of its own, a root of no known id."""
     try:
         if not journal_of(config).exists():
-            return Memory({}, {}), ""
+            return Memory()
         with reader(config) as journal:
-            return remembered(journal), str(journal.meta(ROOT_ID) or "")
+            return remembered(journal)
     except (JournalError, PermissionError):
-        return Memory({}, {}), "unknown"
+        return Memory("unknown")
 
 
 # ---- filesystems ----------------------------------------------------------------------------------------------------
