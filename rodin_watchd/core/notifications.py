@@ -44,7 +44,7 @@ class Announcer:
     def of_move(self, move: Transition, now: float) -> list[OwedCall]:
         """Return the calls that a move owes: those of the hook that announces the state that it enters."""
         job = move.job
-        if move.action != job.state.value or job.state not in HOOK_OF:
+        if move.action != job.state.value or not self.plugins.get(HOOK_OF.get(job.state, "")):
             return []
         words = printable(move.message, 1000) or job_words(job)
         event = {"kind": job.state.value, "at": now, "message": words, "code": move.code}
