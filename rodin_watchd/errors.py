@@ -475,6 +475,13 @@ class ChangedWhileTakenError(FilesError):
     advice = "Wait until the copy is complete, then drop the set into the inbox again."
 
 
+class StillWrittenError(FilesError):
+    """A program has a file of the set open for writing."""
+
+    code = "still-written"
+    advice = "Wait until the program has written it; the service takes the set then. Nothing was sent."
+
+
 class GoneWhileTakenError(ChangedWhileTakenError):
     """A file of the set was removed or replaced before the service took it."""
 

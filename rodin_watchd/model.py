@@ -22,7 +22,7 @@ MODEL_LIMIT_BYTES = 10_000_000
 
 
 class State(StrEnum):
-    """What is durable now. `uploading`, `submitting` and `failing` are intents; see `core.machine`."""
+    """What is durable now. `uploading`, `submitting`, `failing` and `returning` are intents; see `core.machine`."""
 
     CLAIMED = "claimed"
     STAGED = "staged"
@@ -37,6 +37,8 @@ class State(StrEnum):
     FAILING = "failing"
     FAILED = "failed"
     HELD = "held"
+    RETURNING = "returning"
+    RETURNED = "returned"
 
 
 class Step(StrEnum):
@@ -50,6 +52,7 @@ class Step(StrEnum):
     DELIVER = "deliver"
     ARCHIVE = "archive"
     BURY = "bury"
+    RETURN = "return"
 
 
 class Role(StrEnum):

@@ -1,4 +1,4 @@
-"""File events as wake-ups: they end the daemon's wait early and vouch for closed files; they decide nothing.
+"""File events as wake-ups: they end the daemon's wait early and say what writers did; they decide nothing.
 
 A scan of the folder decides what there is, so a lost event costs a delay and a lost vouch costs the quiet period,
 never a set. On Linux the events come from watchdog's `InotifyFD`: its public `Observer` loses events in bursts, does not
@@ -21,6 +21,8 @@ from watchdog.observers import Observer
 from watchdog.observers.polling import PollingObserver
 from watchdog.utils import UnsupportedLibcError
 
+from rodin_watchd.core.sets import NOTHING_SEEN, FileEvents, Writer
+
 if TYPE_CHECKING:
     from watchdog.observers.inotify_c import InotifyEvent, WatchDescriptor
 
@@ -38,39 +40,44 @@ _LIMITS = {errno.ENOSPC: "max_user_watches", errno.EMFILE: "max_user_instances"}
 class Mailbox:
     """Where a watching thread leaves what the main loop takes. Paths are bytes, as the kernel gives them."""
 
-    def __init__(self, wake: Callable[[], None], most_closes: int) -> None:
+    def __init__(self, wake: Callable[[], None], most_files: int) -> None:
         self.wake = wake
         self.probed = threading.Event()
-        self._most = most_closes
+        self._most = most_files
         self._lock = threading.Lock()
-        self._closed: dict[bytes, set[bytes]] = {}  # folder -> names
+        self._words: dict[bytes, dict[bytes, Writer]] = {}  # folder -> name -> what its writer did last
         self._noted = 0
         self._changed: set[bytes] | None = None  # folders; None: any may have
         self._said: dict[str, None] = {}  # an ordered set
 
-    def note_close(self, folder: bytes, name: bytes) -> None:
-        """Note that a file was closed or moved in; when there are too many, forget them all."""
+    def note_file(self, folder: bytes, name: bytes, word: Writer) -> None:
+        """Note what the writer of a file did; when there are too many, forget them all. A file that is written wakes nobody."""
         with self._lock:
-            names = self._closed.setdefault(folder, set())
-            self._noted += name not in names
-            names.add(name)
+            words = self._words.setdefault(folder, {})
+            self._noted += name not in words
+            words[name] = word
             self._note(folder)
             if self._noted > self._most:
-                self._closed, self._noted = {}, 0
-        self.wake()
+                self._words, self._noted = {}, 0
+        if word is not Writer.WRITING:
+            self.wake()
 
     def void(self, folder: bytes, name: bytes) -> None:
         """Forget a file: another one was made under its name."""
+        self.leave(folder, name)
+        self.note(folder)
+
+    def leave(self, folder: bytes, name: bytes) -> Writer | None:
+        """Forget a file that was moved away, and return what was known of its writer."""
         with self._lock:
-            names = self._closed.get(folder, set())
-            self._noted -= name in names
-            names.discard(name)
-            self._note(folder)
+            word = self._words.get(folder, {}).pop(name, None)
+            self._noted -= word is not None
+        return word
 
     def void_folder(self, folder: bytes) -> None:
         """Forget the files of a folder: another one came under its name."""
         with self._lock:
-            self._noted -= len(self._closed.pop(folder, ()))
+            self._noted -= len(self._words.pop(folder, ()))
 
     def note(self, folder: bytes) -> None:
         """Note that something in a folder has changed."""
@@ -100,17 +107,32 @@ class Mailbox:
             self._said[text] = None
         self.wake()
 
-    def take_closed(self) -> frozenset[str]:
-        """Return the files that were closed since the last call."""
+    def take_seen(self) -> FileEvents:
+        """Return what was noted since the last call, and which files are being written now."""
         with self._lock:
-            closed, self._closed, self._noted = self._closed, {}, 0
-        return frozenset(os.fsdecode(join(folder, name)) for folder, names in closed.items() for name in names)
+            words = self._words
+            self._words = {folder: open_ for folder, names in words.items() if (open_ := _still_open(names))}
+            self._noted = sum(map(len, self._words.values()))
+        by_word: dict[Writer, set[str]] = {word: set() for word in Writer}
+        for folder, names in words.items():
+            for name, word in names.items():
+                by_word[word].add(os.fsdecode(join(folder, name)))
+        return FileEvents(by_word[Writer.CLOSED], by_word[Writer.MOVED_IN], by_word[Writer.WRITING])
+
+    def forget(self) -> None:
+        """Forget what was noted of files: an event that did not come may have undone it."""
+        with self._lock:
+            self._words, self._noted = {}, 0
 
     def take_said(self) -> list[str]:
         """Return what was said since the last call."""
         with self._lock:
             said, self._said = self._said, {}
         return list(said)
+
+
+def _still_open(names: dict[bytes, Writer]) -> dict[bytes, Writer]:
+    return {name: word for name, word in names.items() if word is Writer.WRITING}
 
 
 def join(folder: bytes, name: bytes) -> bytes:
@@ -209,7 +231,7 @@ try:
 
     _SELF = Flag.IN_DELETE_SELF | Flag.IN_MOVE_SELF | Flag.IN_UNMOUNT
     _MASK = Mask(
-        (Flag.IN_CLOSE_WRITE | Flag.IN_CREATE | Flag.IN_MOVED_FROM | Flag.IN_MOVED_TO)
+        (Flag.IN_MODIFY | Flag.IN_CLOSE_WRITE | Flag.IN_CREATE | Flag.IN_MOVED_FROM | Flag.IN_MOVED_TO)
         | (Flag.IN_DELETE_SELF | Flag.IN_MOVE_SELF | Flag.IN_ONLYDIR | Flag.IN_DONT_FOLLOW)
     )
     _NEEDED = (InotifyFD.add_callback, InotifyFD.remove_callbacks, InotifyFD.stop)
@@ -241,6 +263,7 @@ class _InotifySession:
         self._watched: dict[WatchDescriptor, _Watched] = {}
         self._ids = itertools.count()
         self._closing = False
+        self._moving = 0  # the cookie of a file that is open, and was moved: of the reading thread alone
         self._fd = InotifyFD()
         self._fd.start()
         try:
@@ -278,7 +301,7 @@ class _InotifySession:
         elif event.mask & Flag.IN_ISDIR:
             self._on_folder(join(watched.path, event.name), event.mask)
         else:
-            self._on_file(watched.path, event.name, event.mask)
+            self._on_file(watched.path, event)
 
     def on_watch_deleted(self, wd: WatchDescriptor) -> None:
         with self._lock:
@@ -302,21 +325,30 @@ class _InotifySession:
             self._descend(folder)
         self._mailbox.wake()  # files may have been in it before its watch was
 
-    def _on_file(self, folder: bytes, name: bytes, mask: int) -> None:
+    def _on_file(self, folder: bytes, event: InotifyEvent) -> None:
+        name, mask = event.name, event.mask
         if name == PROBE_NAME.encode():
             if mask & Flag.IN_CLOSE_WRITE:
                 self._mailbox.probed.set()
         elif mask & Flag.IN_CREATE:
             self._mailbox.void(folder, name)
             self._mailbox.wake()  # a hard link is never closed
-        elif mask & (Flag.IN_CLOSE_WRITE | Flag.IN_MOVED_TO):
-            self._mailbox.note_close(folder, name)
+        elif mask & Flag.IN_MODIFY:
+            self._mailbox.note_file(folder, name, Writer.WRITING)
+        elif mask & Flag.IN_CLOSE_WRITE:
+            self._mailbox.note_file(folder, name, Writer.CLOSED)
+        elif mask & Flag.IN_MOVED_FROM:
+            self._moving = event.cookie if self._mailbox.leave(folder, name) is Writer.WRITING else 0
+        elif mask & Flag.IN_MOVED_TO:
+            is_open = self._moving and self._moving == event.cookie  # the kernel gives both events one after the other
+            self._mailbox.note_file(folder, name, Writer.WRITING if is_open else Writer.MOVED_IN)
+            self._mailbox.wake()
 
     def _fault(self, text: str) -> None:
         """Ask for a new session, and forget what may have been undone by an event that did not come."""
         self.sound = False
         self._mailbox.lose_changes()
-        self._mailbox.take_closed()
+        self._mailbox.forget()
         self._mailbox.say(text)
 
     def _full(self, folder: bytes) -> bytes:
@@ -377,8 +409,8 @@ class _InotifySession:
                 self._fd.remove_callbacks(leaving)
 
 
-MOST_CLOSES = 100_000
-"""How many closed files are remembered between two calls of `take_closed`, some 10 MB; beyond, all are forgotten."""
+MOST_FILES = 100_000
+"""Of how many files is remembered what their writers did, some 10 MB; beyond, all are forgotten."""
 
 
 class Watcher(Protocol):
@@ -392,8 +424,8 @@ class Watcher(Protocol):
     def native(self) -> bool:
         """Whether closed files are vouched for."""
 
-    def take_closed(self) -> frozenset[str]:
-        """Return what writers closed or moved in since the last call: paths relative to the root, with "/"."""
+    def take_seen(self) -> FileEvents:
+        """Return what writers did since the last call, and what is being written: paths relative to the root, with "/"."""
 
     def take_changed(self) -> frozenset[str] | None:
         """Return the folders in which files came or changed since the last call, relative to the root; None: any may be one.
@@ -464,9 +496,9 @@ class PollingWatcher:
         self.description = description
         self._trouble = trouble
 
-    def take_closed(self) -> frozenset[str]:
-        """Return nothing: nobody saw a close."""
-        return frozenset()
+    def take_seen(self) -> FileEvents:
+        """Return nothing: nobody saw a writer."""
+        return NOTHING_SEEN
 
     def take_changed(self) -> None:
         """Return that anything may have changed."""
@@ -489,21 +521,21 @@ class EventWatcher:
     native = HAS_INOTIFY
 
     def __init__(
-        self, root: Path, wake: Callable[[], None], *, warning: str = "", most_closes: int = MOST_CLOSES
+        self, root: Path, wake: Callable[[], None], *, warning: str = "", most_files: int = MOST_FILES
     ) -> None:
         """Start to watch; what keeps that from working is reported by `take_trouble`."""
         self.description = ("native (inotify)" if HAS_INOTIFY else "hints (watchdog's Observer)") + warning
         self._root = root
-        self._mailbox = Mailbox(wake, most_closes)
+        self._mailbox = Mailbox(wake, most_files)
         self._session: _InotifySession | HintSession | None = None
         self._identity: tuple[int, int] | None = None
         self._defects: dict[str, str] = {}
         self._logged: frozenset[str] = frozenset()
         self.rearm()
 
-    def take_closed(self) -> frozenset[str]:
-        """Return what was closed or moved in; empty after trouble, and always for hints."""
-        return self._mailbox.take_closed()
+    def take_seen(self) -> FileEvents:
+        """Return what writers did; nothing after trouble, and always for hints."""
+        return self._mailbox.take_seen()
 
     def take_changed(self) -> frozenset[str] | None:
         """Return the folders that events reported; None after trouble, where not all is watched, and always for hints."""

@@ -51,6 +51,7 @@ base_url = "{base_url}"
 
 [intake]
 sidecar_wait_seconds = 1
+unproven_quiet_seconds = 1
 
 [polling]
 min_seconds = 0.5

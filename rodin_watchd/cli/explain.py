@@ -29,7 +29,7 @@ from rodin_watchd.core.machine import ENDED
 from rodin_watchd.core.mounts import ROOT_ID
 from rodin_watchd.core.names import match_key, printable, split_name
 from rodin_watchd.core.pairing import Candidate
-from rodin_watchd.core.sets import ReadySet, View, WaitingSet
+from rodin_watchd.core.sets import NOTHING_SEEN, ReadySet, View, WaitingSet
 from rodin_watchd.core.sidecar import PRESET_NAME, read_preset
 from rodin_watchd.core.status import PAGE, Page, ended_line, job_line
 from rodin_watchd.core.store import StoreReader
@@ -190,11 +190,12 @@ def view_of(scene: InboxState, taken: frozenset[str]) -> View:
     How long files have been unchanged cannot be seen in one look, so the second look pretends that the time has passed
     for which the daemon would wait; a file that changes between the two is found to be changing.
     """
-    quiet = quiet_seconds(scene.config)
+    intake_config = scene.config.intake
+    quiet = max(quiet_seconds(scene.config), intake_config.unproven_quiet_seconds)
     anchor = inbox_anchor(Mounts(scene.config.folders.root), scene.journal, journal_of(scene.config))
-    intake = Intake(Inbox(scene.inbox, anchor), scene.config.intake, quiet)
-    intake.look(0.0, frozenset(), taken)
-    return intake.look(quiet + scene.config.intake.sidecar_wait_seconds, frozenset(), taken)
+    intake = Intake(Inbox(scene.inbox, anchor), intake_config, quiet_seconds(scene.config))
+    intake.look(0.0, NOTHING_SEEN, taken)
+    return intake.look(quiet + intake_config.sidecar_wait_seconds, NOTHING_SEEN, taken)
 
 
 # ---- what is meant --------------------------------------------------------------------------------------------------
@@ -282,8 +283,9 @@ def _taken_when(config: Config, candidate: Candidate) -> str:
     wait = config.intake.sidecar_wait_seconds
     sidecar = f", and {wait:g} seconds have passed for a sidecar" if wait and not candidate.member(Role.SIDECAR) else ""
     return (
-        "It is complete: it is taken when its files were closed by the program that wrote them, or have not changed for "
-        f"{quiet_seconds(config):g} seconds{sidecar}."
+        "It is complete: it is taken when no program has its files open any more, and they have not changed for "
+        f"{quiet_seconds(config):g} seconds ({config.intake.unproven_quiet_seconds:g} where the content cannot show that a file is "
+        f"whole){sidecar}."
     )
 
 

@@ -30,7 +30,7 @@ from rodin_watchd.cli.options import config_option, load
 from rodin_watchd.config import Config
 from rodin_watchd.core.balance import BALANCE
 from rodin_watchd.core.budget import BUDGET_DAY, Day, day_of, midnight
-from rodin_watchd.core.machine import ENDED
+from rodin_watchd.core.machine import ENDED, SHOWN
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.status import DOING, PAGE, Page, doing, ended_line, lead, render, sorted_jobs
 from rodin_watchd.core.store import StoreReader
@@ -282,7 +282,7 @@ def taken(config: Config, journal: StoreReader, now: float, zone: tzinfo) -> Rep
     """Put the report together."""
     jobs = journal.jobs(state for state in State if state not in ENDED)
     running, held = sorted_jobs(jobs)
-    recent = tuple(map(ended_line, journal.jobs(ENDED, limit=NEWEST)))
+    recent = tuple(map(ended_line, journal.jobs(SHOWN, limit=NEWEST)))
     found = journal.meta(PAGE)
     page = Page.of_data(found) if found else Page()
     pressing = standstill(journal_of(config)) or no_room(journal_of(config))

@@ -166,6 +166,11 @@ class IntakeSection(Section):
         description="How long a file must stay unchanged when nothing else shows that it is complete. "
         '"auto": 2 on a local disk, 10 on a network share.',
     )
+    unproven_quiet_seconds: SecondsOrZero = Field(
+        default=30,
+        description="How long a file must stay unchanged when its content cannot show that it is complete (OBJ, text STL and FBX, "
+        "TOML), and how long nothing must change in a folder that is a set of its own.",
+    )
     rescan_seconds: Seconds = Field(
         default=10, description="How often the inbox is scanned, also when the watcher reports nothing."
     )

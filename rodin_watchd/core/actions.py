@@ -30,6 +30,8 @@ JOB_ACTIONS: Mapping[str, str] = {
     "not-charged": "the balance shows that the lost or refused submit was not charged: it continues",
     "undecided": "the balance does not show it",
     "doubted": "a submit that looked free by the balance may have been charged after all",
+    "returning": "a program still writes a file of the set, or has changed it: the set goes back into the inbox",
+    "returned": "the set is back in the inbox, and is judged anew",
     "failing": "it failed, its files will be moved",
     "failed": "the inputs and a report are in `failed/`: the end",
     "retry": "a person took a failed job up again",

@@ -148,7 +148,7 @@ def copied_paths(jobs: Iterable[Job]) -> frozenset[str]:
 
 def taken_paths(jobs: Iterable[Job]) -> frozenset[str]:
     """Return the paths below the inbox that belong to a job which is about to move them."""
-    taking = (job for job in jobs if job.state in (State.CLAIMED, State.FAILING))
+    taking = (job for job in jobs if job.state in (State.CLAIMED, State.FAILING, State.RETURNING))
     return frozenset(_inbox_paths(taking, shared=False))
 
 

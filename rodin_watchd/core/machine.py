@@ -14,7 +14,7 @@ committed before it is parsed, so that an answer we misread is not an answer los
 before all of it was sent, is the vendor's word alone that nothing was charged: it is counted (`Job.refused`) and looked
 into (`core.refusals`).
 
-`uploading`, `submitting` and `failing` are intents: they say what is about to be done, so that a restart finds it.
+`uploading`, `submitting`, `failing` and `returning` are intents: they say what is about to be done, so that a restart finds it.
 Retrying and polling are columns of a job (`attempts`, `not_before`, `deadline`), never states. Pausing is a property of
 the service, never of a job: an error of scope *service* (no credits, network down, disk full) sends the job back to
 where it was without using up an attempt, and the service pauses that whole lane (`core.pauses`).
@@ -38,12 +38,14 @@ from itertools import product
 from typing import Final, NamedTuple, assert_never
 
 from rodin_watchd.core.kinds import Article, article_of
+from rodin_watchd.core.layout import INBOX
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.schedule import KEPT_SECONDS, urgent_wait_seconds
 from rodin_watchd.core.waits import DAY_SECONDS, DOWNLOAD, POLL, STEP, Backoff
 from rodin_watchd.core.wire import consumed, read_submit
 from rodin_watchd.core.wording import local
 from rodin_watchd.errors import (
+    ChangedWhileTakenError,
     ChargedTaskLostError,
     DisputedTaskError,
     OutcomeUnknownError,
@@ -53,6 +55,7 @@ from rodin_watchd.errors import (
     ResultsGoneError,
     RodinWatchdError,
     Scope,
+    StillWrittenError,
     TaskLostError,
     VendorAnswerError,
 )
@@ -136,6 +139,7 @@ class Signal(StrEnum):
     NOT_CHARGED = "resolved: not charged"
     ADOPT = "resolved: task found"
     GIVE_UP = "resolved: given up"
+    RETURN = "changed under way"
 
 
 S = State
@@ -194,6 +198,11 @@ TABLE: Mapping[tuple[State, Signal], State] = {
     (S.FAILING, E.DONE): S.FAILED,
     (S.FAILING, E.RETRY): S.FAILING,
     (S.FAILING, E.HOLD): S.HELD,  # as from `staged`
+    # Intent: a program still writes a file of the set, or has changed it. The set goes back into the inbox, and is judged anew.
+    (S.CLAIMED, E.RETURN): S.RETURNING,
+    (S.UPLOADING, E.RETURN): S.RETURNING,  # its last bytes have not left, and do not
+    (S.RETURNING, E.DONE): S.RETURNED,
+    (S.RETURNING, E.RETRY): S.RETURNING,
     # For people to decide.
     (S.HELD, E.NOT_CHARGED): S.STAGED,
     (S.HELD, E.ADOPT): S.SUBMITTED,
@@ -202,8 +211,11 @@ TABLE: Mapping[tuple[State, Signal], State] = {
 }
 """The whole machine: (state, signal) → state. What is not here cannot happen."""
 
-ENDED = frozenset({S.ARCHIVED, S.FAILED})
-"""Nothing more happens to the job on its own or by `resolve`; a failed one may be retried."""
+ENDED = frozenset({S.ARCHIVED, S.FAILED, S.RETURNED})
+"""Nothing more happens to the job on its own or by `resolve`; a failed one may be retried, a returned one is a set in the inbox again."""
+
+SHOWN = ENDED - {S.RETURNED}
+"""Ends that people read of as a result."""
 
 RESTING = ENDED | {S.HELD}
 """Nothing happens to the job until a person acts."""
@@ -230,6 +242,7 @@ POLICIES: Mapping[State, Policy] = {
     S.PROCESSED: Policy(Step.DELIVER),
     S.DELIVERED: Policy(Step.ARCHIVE),
     S.FAILING: Policy(Step.BURY),
+    S.RETURNING: Policy(Step.RETURN),
 }
 """How each state goes on."""
 
@@ -252,7 +265,7 @@ def after(job: Job, outcome: Outcome, now: float, chance: float, poll_seconds: f
         case Retry() | Rejected() if job.state is State.SUBMITTING and job.answer is None:
             return _hold(job, _unanswered(job), now)  # whatever a step believes: only an answer is a refusal
         case Rejected() if _may_fail(job):
-            return _reject(_counted(job), outcome.problem, now)
+            return _refuse(_counted(job), outcome.problem, now)
         case Retry() | Rejected():
             return _retry(_counted(job), outcome.problem, now, chance)
         case _:
@@ -586,8 +599,30 @@ def _may_fail(job: Job) -> bool:
     return (job.state, Signal.REJECTED) in TABLE
 
 
+def _refuse(job: Job, problem: Problem, now: float) -> Transition:
+    """Fail the job; or let the set go back into the inbox, where it is no fault of the set."""
+    if problem.code in _RETURNS and _may_return(job):
+        return move(replace(job, problem=problem), Signal.RETURN, now, problem.message, problem.code)
+    return _reject(job, problem, now)
+
+
 def _reject(job: Job, problem: Problem, now: float) -> Transition:
     return move(replace(job, problem=problem), Signal.REJECTED, now, problem.message, problem.code)
+
+
+_RETURNS: Final = frozenset({StillWrittenError.code, ChangedWhileTakenError.code})
+"""What is no fault of a set that was dropped, and only says that it was taken too early."""
+
+
+def _may_return(job: Job) -> bool:
+    """Tell whether a set can go back to where it was dropped: nothing was paid for it, and it did not come from elsewhere."""
+    return (
+        (job.state, Signal.RETURN) in TABLE
+        and job.task is None
+        and job.answer is None
+        and not job.charges
+        and all(file.source.startswith(f"{INBOX}/") for file in job.files)
+    )
 
 
 def _not_yet(job: Job, now: float, poll_seconds: float) -> Transition:

@@ -54,10 +54,11 @@ NEEDS: Mapping[Step, frozenset[Mount]] = {
     Step.DELIVER: frozenset({Mount.WORK, Mount.OUTBOX}),
     Step.ARCHIVE: frozenset({Mount.WORK, Mount.ARCHIVE}),
     Step.BURY: frozenset({Mount.WORK, Mount.FAILED}),
+    Step.RETURN: frozenset({Mount.WORK}),
 }
 """What each step stands on, besides the places that a set's own files come from."""
 
-_TAKING = frozenset({Step.STAGE, Step.BURY})
+_TAKING = frozenset({Step.STAGE, Step.BURY, Step.RETURN})
 
 
 def has_mount(job: Job, away: AbstractSet[Mount]) -> bool:

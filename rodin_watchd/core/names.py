@@ -77,6 +77,32 @@ def junk_reason(name: str) -> str | None:
     return None
 
 
+_COMPANIONS: Final = tuple(
+    re.compile(pattern, re.DOTALL | re.IGNORECASE)
+    for pattern in (
+        r"\A\.[~.]?syncthing[.~](?P<of>.+)\.tmp\Z",  # Syncthing
+        r"\A~syncthing~(?P<of>.+)\.tmp\Z",
+        r"\A\.(?P<of>.+)\.~[0-9a-f]+\Z",  # Nextcloud, ownCloud
+        r"\A(?P<of>.+)\.[0-9a-f]{8}\.partial\Z",  # rclone
+        r"\A\.(?P<of>.+)\.sw[opx]\Z",  # vim: somebody has the file in an editor
+        rf"\A(?P<of>.+){_TEMPORARY_SUFFIX}\Z",
+        r"\A\.in\.(?P<of>.+)\.\Z",  # lftp
+        # rsync, by mkstemp(3): six letters and digits, hardly ever all of one sort as in `.chair.backup`
+        r"\A\.(?P<of>.+)\.(?!(?-i:[a-z]{6}|[A-Z]{6}|[0-9]{6})\Z)[0-9a-z]{6}\Z",
+        r"\A(?:~\$|\.~lock\.)(?P<of>.+?)#?\Z",  # office programs
+    )
+)
+"""Temporary files that programs keep beside the file that they write, by the maker's documentation or source."""
+
+
+def companion_of(name: str) -> str | None:
+    """Return the name of the file that a temporary file is a part of, as its maker builds such names; None for another file.
+
+    While `chair.glb.aria2` lies beside `chair.glb`, that one is not finished. Pure, never raises.
+    """
+    return next((found["of"] for pattern in _COMPANIONS if (found := pattern.search(name))), None)
+
+
 def match_key(name: str) -> str:
     """Give the form in which names that artists mean to be the same are equal: NFC, without upper and lower case.
 

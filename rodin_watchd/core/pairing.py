@@ -148,6 +148,7 @@ class Candidate:
     kind: str = DEFAULT.name  # of the job that it is to become
     awaits: str = ""  # the path of a TOML file that cannot be used, which it waits for
     then_image: str = ""  # the path of the image for the job that follows, if its sidecar names one
+    home: str = ""  # the path of the sub-folder that holds this set and no other, so that more of it may still come
 
     def member(self, role: Role) -> Member | None:
         """Return the member with this role."""
@@ -572,7 +573,7 @@ def pair(
     rest = [candidate for candidate in alike if joined.isdisjoint(m.path for m in candidate.members)]
     misread = _misread(sidecars)
     plain = (_waiting_for(misread, candidate) for candidate in (*rest, *together))
-    found = tuple(_explained(candidate, ignored) for candidate in (*named, *plain))
+    found = tuple(_at_home([_explained(candidate, ignored) for candidate in (*named, *plain)], drop_folders))
     receipts = _with_receipts(ignored) - drop_folders
     kept = _kept_results(ignored)
     undelivered = tuple(candidate for candidate in found if not _is_result(candidate, receipts, sidecars))
@@ -581,6 +582,19 @@ def pair(
     delivered |= dict.fromkeys({*_paths(undelivered)} - {*_paths(candidates)}, KEPT)
     left = {m.path: f"next to a file in an accepted format ({m.advice})" for m in _without(members, found)}
     return Pairing(candidates, {**ignored, **left, **delivered})
+
+
+def _at_home(candidates: Sequence[Candidate], drop_folders: AbstractSet[str]) -> Iterator[Candidate]:
+    """Give the candidates; those that have a sub-folder to themselves carry its path.
+
+    Whoever makes such a folder means one set, and a second image or a sidecar may come late.
+    """
+    homes = [{m.folder for m in candidate.members} for candidate in candidates]
+    shared = Counter(folder for folders in homes for folder in folders)
+    for candidate, folders in zip(candidates, homes, strict=True):
+        folder = next(iter(folders)) if len(folders) == 1 else ""
+        is_own = folder and shared[folder] == 1 and folder not in drop_folders
+        yield replace(candidate, home=folder) if is_own else candidate
 
 
 def is_apart(sidecars: Sidecars, reports: Iterable[str], within: Callable[[str], bool]) -> bool:

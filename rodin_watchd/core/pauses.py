@@ -34,6 +34,7 @@ LANES: Mapping[Step, frozenset[Lane]] = {
     Step.DELIVER: frozenset({Lane.DISK, Lane.OUTBOX}),
     Step.ARCHIVE: frozenset({Lane.DISK, Lane.ARCHIVE}),
     Step.BURY: frozenset({Lane.DISK, Lane.FAILED}),
+    Step.RETURN: frozenset({Lane.DISK}),
 }
 """What each step needs to be in order."""
 

@@ -1,4 +1,14 @@
-"""From files of the inbox to sets: when a file is settled, which sets are ready, and what the others wait for. Pure."""
+"""From files of the inbox to sets: when a file is settled, which sets are ready, and what the others wait for. Pure.
+
+A file is settled when nobody writes it any more, and it is whole by its content.
+
+The same rule at start-up, on a rescan and on an event. Where the kernel can be asked who has a file open, its answer decides
+(`adapters.spool.writers`). Elsewhere file events do: a file that was written and not closed is open. What is left is quiet: size,
+times and inode stayed equal over a span of *observed*, monotonic time, for the times in the metadata are another machine's.
+
+How much quiet is enough depends on what the content can prove. A PNG has an end; where it is there, nothing is missing. An OBJ or a
+TOML file is complete after each of its lines, so a writer that pauses looks the same as one that is done.
+"""
 
 from __future__ import annotations
 
@@ -7,42 +17,73 @@ from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from rodin_watchd.core.formats import FileVerdict, Wholeness
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.pairing import Candidate
 from rodin_watchd.core.sidecar import Preset, Sidecar
-from rodin_watchd.errors import FileRefusedError, Problem, UnfinishedFileError
+from rodin_watchd.core.waits import DAY_SECONDS
+from rodin_watchd.errors import FileRefusedError, FilesError, Problem, UnfinishedFileError
 from rodin_watchd.model import Entry
 
 
+class Writer(StrEnum):
+    """What is known by file events of the program that wrote a file, since the file's last change."""
+
+    UNSEEN = "unseen"
+    WRITING = "writing"
+    CLOSED = "closed"
+    MOVED_IN = (
+        "moved in"  # under a name of its own it was written, then it got this one: the usual way to finish a file
+    )
+
+
+class FileEvents(NamedTuple):
+    """The paths that native file events spoke of since the last look, and those of files that are open for writing now."""
+
+    closed: AbstractSet[str] = frozenset()
+    moved_in: AbstractSet[str] = frozenset()
+    writing: AbstractSet[str] = frozenset()
+
+    def word_of(self, path: str) -> Writer | None:
+        """Return what the events say of a file; None for nothing."""
+        if path in self.writing:
+            return Writer.WRITING
+        if path in self.moved_in:
+            return Writer.MOVED_IN
+        return Writer.CLOSED if path in self.closed else None
+
+
+NOTHING_SEEN: Final = FileEvents()
+
+
 class Sighting(NamedTuple):
-    """A file as it is, since when it has been so (monotonic seconds), and whether its writer closed it since then."""
+    """A file as it is, since when it has been so (monotonic seconds), and what is known of its writer."""
 
     entry: Entry
     since: float
-    closed: bool
+    writer: Writer = Writer.UNSEEN
 
 
 def observe(
-    before: Mapping[str, Sighting], entries: Iterable[Entry], closed: AbstractSet[str], now: float
+    before: Mapping[str, Sighting], entries: Iterable[Entry], seen: FileEvents, now: float
 ) -> dict[str, Sighting]:
     """Update what is known of each file from a new snapshot.
 
-    `closed` holds the paths that a native event vouched for since the last snapshot: closed by a writer, or moved in.
-    A vouch holds for the file as this snapshot finds it, and is lost with the next change.
+    What events say holds for the file as this snapshot finds it. It is lost with the next change.
     """
     after = {}
     for entry in entries:
         old = before.get(entry.path)
-        was_closed = entry.path in closed
+        word = seen.word_of(entry.path)
         if old is None or old.entry != entry:
-            after[entry.path] = Sighting(entry, now, was_closed)
-        elif was_closed and not old.closed:
-            after[old.entry.path] = old._replace(closed=True)
-        else:
-            after[old.entry.path] = old  # the values of before are kept, for memory's sake: there may be 100,000
+            after[entry.path] = Sighting(entry, now, word or Writer.UNSEEN)
+            continue
+        kept = Writer.UNSEEN if old.writer is Writer.WRITING else old.writer  # the events of its end were lost
+        writer = word or kept
+        # The values of before are kept where nothing changed, for memory's sake: there may be 100,000.
+        after[old.entry.path] = old if writer is old.writer else old._replace(writer=writer)
     return after
 
 
@@ -50,8 +91,14 @@ def observe(
 class Rules:
     """How long things take, in seconds."""
 
-    quiet_seconds: float
+    quiet_seconds: float  # where the content proves that the file is whole
+    unproven_quiet_seconds: float  # where it cannot
     incomplete_seconds: float
+
+    @property
+    def longest_quiet_seconds(self) -> float:
+        """How long a file stays unchanged at most before it counts as finished."""
+        return max(self.quiet_seconds, self.unproven_quiet_seconds)
 
 
 class Readiness(StrEnum):
@@ -68,43 +115,100 @@ class Judgement:
 
     readiness: Readiness
     reason: str = ""
-    again_at: float = float("inf")
+    again_at: float = math.inf
     problem: Problem | None = None
 
 
 READY = Judgement(Readiness.READY)
 
-
-def is_settled(sighting: Sighting, now: float, rules: Rules) -> bool:
-    """Return whether nobody writes the file any more, as far as can be seen from outside."""
-    return sighting.closed or now - sighting.since >= rules.quiet_seconds
+ASK_AGAIN_SECONDS: Final = 1.0
+"""How soon to look again at what no event announces: that a program closes a file, that a temporary file beside it is gone."""
 
 
-def judge(sighting: Sighting, verdict: FileVerdict | None, now: float, rules: Rules) -> Judgement:
-    """Decide about one file; `verdict` is what its content says, None when it could not be read as it was seen."""
+def settles_at(sighting: Sighting, rules: Rules, *, proven: bool) -> float:
+    """Return when (monotonic) the file counts as finished if it stays as it is. `proven`: its content shows that it is whole.
+
+    A close proves little of a text: a program may open it once more, and a copy that broke off is closed, too.
+    """
+    if sighting.writer is Writer.WRITING:
+        return math.inf
+    if sighting.writer is Writer.MOVED_IN or (sighting.writer is Writer.CLOSED and proven):
+        return sighting.since
+    return sighting.since + (rules.quiet_seconds if proven else rules.unproven_quiet_seconds)
+
+
+def is_settled(sighting: Sighting, now: float, rules: Rules, *, proven: bool) -> bool:
+    """Tell whether nobody writes the file any more, as far as can be seen from outside."""
+    return now >= settles_at(sighting, rules, proven=proven)
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What was found in a file: the verdict of its format, and whether a part of it was never written (a hole)."""
+
+    verdict: FileVerdict
+    has_hole: bool = False
+
+
+def judge(sighting: Sighting, content: Content | None, now: float, rules: Rules) -> Judgement:
+    """Decide about one file; `content` is None when it could not be read as it was seen."""
     name = printable(sighting.entry.path.rpartition("/")[2])
     if sighting.entry.links > 1:
         return Judgement(Readiness.WAIT, f"“{name}” has a second name elsewhere (a hard link); copy it instead")
-    if verdict is None:
-        return Judgement(Readiness.WAIT, f"“{name}” cannot be read by the service, or is changing", now + 1.0)
-    if verdict.wholeness is Wholeness.UNFINISHED:
-        return _judge_unfinished(name, sighting, verdict, now, rules)
-    if not is_settled(sighting, now, rules):
-        return Judgement(Readiness.WAIT, f"“{name}” is still being copied", sighting.since + rules.quiet_seconds)
-    if verdict.wholeness is Wholeness.WRONG:
+    if content is None:
         return Judgement(
-            Readiness.REFUSE, problem=FileRefusedError(f"“{name}” cannot be used: {verdict.detail}.").problem
+            Readiness.WAIT, f"“{name}” cannot be read by the service, or is changing", now + ASK_AGAIN_SECONDS
         )
+    verdict = content.verdict
+    if why := _why_unfinished(sighting.entry, content):
+        reason, give_up_at = f"“{name}” is not complete: {why}", sighting.since + rules.incomplete_seconds
+        if now < give_up_at:
+            return Judgement(Readiness.WAIT, reason, give_up_at)
+        if verdict.wholeness is not Wholeness.WHOLE:
+            return _refuse(UnfinishedFileError(f"{reason}, and nothing more came."))
+    return _judge_rest(sighting, verdict, now, rules)
+
+
+def _judge_rest(sighting: Sighting, verdict: FileVerdict, now: float, rules: Rules) -> Judgement:
+    """Decide about a file that nothing shows to be unfinished: it may still be written."""
+    name = printable(sighting.entry.path.rpartition("/")[2])
+    settles = settles_at(sighting, rules, proven=verdict.wholeness is not Wholeness.UNDECIDED)
+    if math.isinf(settles):
+        return open_elsewhere(sighting.entry.path, now)
+    if now < settles:
+        return Judgement(Readiness.WAIT, f"“{name}” is still being copied", settles)
+    if verdict.wholeness is Wholeness.WRONG:
+        return _refuse(FileRefusedError(f"“{name}” cannot be used: {verdict.detail}."))
     return READY
 
 
-def _judge_unfinished(name: str, sighting: Sighting, verdict: FileVerdict, now: float, rules: Rules) -> Judgement:
-    """Wait for the rest of a file that proves itself unfinished, but not for ever."""
-    reason = f"“{name}” is not complete: {verdict.detail}"
-    give_up_at = sighting.since + rules.incomplete_seconds
-    if now < give_up_at:
-        return Judgement(Readiness.WAIT, reason, give_up_at)
-    return Judgement(Readiness.REFUSE, problem=UnfinishedFileError(f"{reason}, and nothing more came.").problem)
+def _refuse(error: FilesError) -> Judgement:
+    return Judgement(Readiness.REFUSE, problem=error.problem)
+
+
+def open_elsewhere(path: str, now: float) -> Judgement:
+    """Return that a file waits because a program has it open for writing."""
+    name = printable(path.rpartition("/")[2])
+    reason = f"“{name}” is still open in the program that writes it"
+    return Judgement(Readiness.WAIT, reason, now + ASK_AGAIN_SECONDS)
+
+
+def _why_unfinished(entry: Entry, content: Content) -> str:
+    """Return what shows that a part of the file is missing; "" for nothing.
+
+    `rsync --partial` gives a copy that broke off the date 0, 1 January 1970 (rsync(1)). It means nothing where the content proves
+    its end, for some archives give that date to all of their files.
+    """
+    if content.verdict.wholeness is Wholeness.UNFINISHED:
+        return content.verdict.detail
+    if content.verdict.wholeness is Wholeness.WRONG:
+        return ""
+    if content.has_hole:
+        return "a part of it has not been written yet"
+    is_broken_off = (
+        content.verdict.wholeness is Wholeness.UNDECIDED and abs(entry.signature.mtime_ns) < DAY_SECONDS * 1e9
+    )
+    return "its date is in 1970, which means that its copy broke off" if is_broken_off else ""
 
 
 # ---- Sets of the inbox as values: ready to be claimed, or waiting ---------------------------------------------------

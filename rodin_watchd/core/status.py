@@ -56,6 +56,8 @@ DOING: Mapping[State, str] = {
     State.FAILED: "failed",
     State.HELD: "held for a person's decision",
     State.ARCHIVED: "delivered",
+    State.RETURNING: "changed while it was taken, goes back into the inbox",
+    State.RETURNED: "back in the inbox",
 }
 """Each state in the words of whoever dropped the set."""
 
@@ -129,6 +131,8 @@ def ended_line(job: Job) -> Line:
     if job.state is State.FAILED:
         message = f"{job.problem.message} " if job.problem else ""
         text = f"{lead(job)}FAILED: {message}Cost: {cost(job)} See {printable(job.place)}/{REPORT}"
+    elif job.state is State.RETURNED:
+        text = f"{lead(job)}back in the inbox: {job.problem.message if job.problem else ''} Cost: {cost(job)}"
     else:
         text = f"{lead(job)}delivered to {printable(job.place)}. Cost: {cost(job)}"
     return Line(set_name(job.folder, job.name), text, job.id, ended_at)

@@ -21,10 +21,13 @@ from rodin_watchd.config import Config
 from rodin_watchd.config import IntakeSection as IntakeSettings
 from rodin_watchd.core.formats import FileVerdict, Wholeness
 from rodin_watchd.core.kinds import KINDS, unfit_values
-from rodin_watchd.core.names import match_key, printable
+from rodin_watchd.core.names import companion_of, match_key, printable
 from rodin_watchd.core.pairing import LEFTOVERS, Candidate, Member, Pairing, is_apart, pair
 from rodin_watchd.core.receipt import is_ours
 from rodin_watchd.core.sets import (
+    ASK_AGAIN_SECONDS,
+    Content,
+    FileEvents,
     Judgement,
     Readiness,
     ReadySet,
@@ -32,9 +35,12 @@ from rodin_watchd.core.sets import (
     Sighting,
     View,
     WaitingSet,
+    Writer,
     is_settled,
     judge,
     observe,
+    open_elsewhere,
+    settles_at,
 )
 from rodin_watchd.core.sidecar import PRESET_NAME, Misread, Preset, Sidecar, misfits, misled, read_preset, read_sidecar
 from rodin_watchd.core.toml_text import LIMIT_BYTES
@@ -77,6 +83,9 @@ class _Group:
     presets: dict[str, Sighting]
     is_read: bool  # whether all TOML files in it could be read
     apart: bool  # whether it may be paired by itself
+    companions: dict[str, str] = field(
+        default_factory=dict
+    )  # by the key of a file's path: a temporary file of its writer
     pairing: Pairing | None = None
     of_tomls: Mapping[str, Sequence[str]] = field(default_factory=dict)  # files by the TOML file that concerns them
     ready: list[ReadySet] = field(default_factory=list)
@@ -154,18 +163,18 @@ class Intake:
         self._inbox = inbox
         self._known_plugins = known_plugins
         self._settings = settings
-        self._rules = Rules(quiet_seconds, settings.incomplete_seconds)
+        self._rules = Rules(quiet_seconds, settings.unproven_quiet_seconds, settings.incomplete_seconds)
         self._groups: dict[str, _Group] = {}  # by `_key_of` what is in them
         self._together = True  # whether they were paired together in the last look
         self._taken: AbstractSet[str] = frozenset()
         self._junk: Mapping[str, str] = {}
         self._names: dict[str, frozenset[str]] = {}  # what the last look found, by folder; made when it is asked for
         self._preset_files: dict[str, Sighting] = {}  # by folder
-        self._patience_seconds = max(settings.sidecar_wait_seconds, quiet_seconds)
+        self._patience_seconds = max(settings.sidecar_wait_seconds, self._rules.longest_quiet_seconds)
         self._decided: list[_Group] = []  # what the last look decided about
         self._gone_presets: dict[str, _Gone] = {}  # by folder
         self._bereft: dict[str, _Gone] = {}  # by file whose TOML file is away
-        self._verdicts: _Memory[FileVerdict] = _Memory(inbox.probe)
+        self._contents: _Memory[Content] = _Memory(inbox.probe)
         self._sidecars: _Memory[Sidecar | Misread] = _Memory(self._read_sidecar)
         self._presets: _Memory[Preset | Misread] = _Memory(self._read_preset)
         self._said_by_presets: Mapping[str, Preset | Misread | None] = {}  # by folder; None: it cannot be read
@@ -174,17 +183,17 @@ class Intake:
     def look(
         self,
         now: float,
-        closed: AbstractSet[str],
+        seen: FileEvents,
         taken: AbstractSet[str],
         changed: AbstractSet[str] | None = None,
     ) -> View:
-        """Take a snapshot and decide; `now` is monotonic, `closed` are the vouched paths, `taken` belong to jobs.
+        """Take a snapshot and decide; `now` is monotonic, `seen` is what events said, the paths that are `taken` belong to jobs.
 
         `changed` are the folders in which something has changed since the last look; None: any may be one. What is in others is
         not looked at, if all sets in that branch of the inbox lack a file: time alone cannot make one of them ready.
         Raises DiskError when the inbox cannot be looked at.
         """
-        self._observe(now, closed, taken, changed)
+        self._observe(now, seen, taken, changed)
         groups = list(self._groups.values())
         self._miss_presets(now)
         self._miss_sidecars(now)
@@ -210,6 +219,7 @@ class Intake:
         for group in self._groups.values():
             whole.sightings.update(group.sightings)
             whole.stated.update(group.stated)
+            whole.companions.update(group.companions)
             group.rouse()
         return whole
 
@@ -242,12 +252,10 @@ class Intake:
             self._names = {parent: frozenset(found) for parent, found in names.items()}
         return self._names.get(folder, frozenset())
 
-    def _observe(
-        self, now: float, closed: AbstractSet[str], taken: AbstractSet[str], changed: AbstractSet[str] | None
-    ) -> None:
+    def _observe(self, now: float, seen: FileEvents, taken: AbstractSet[str], changed: AbstractSet[str] | None) -> None:
         """Take the snapshot and remember it."""
         before, self._groups, self._names = self._groups, {}, {}  # after a look that failed nothing counts as watched
-        touched = {_key_of(path) for path in chain(closed, taken, self._taken)}
+        touched = {_key_of(path) for path in chain(*seen, taken, self._taken)}
         touched |= {key for key, group in before.items() if not now < group.rests_until}
         look = self._inbox.look(self._to_look_at(before, touched, changed))
         parts: dict[str, list[Branch]] = {}
@@ -256,7 +264,7 @@ class Intake:
         for key, branches in parts.items():
             known = before.get(key)
             if known is None or key in touched or not known.is_made_of(branches):
-                known = self._observed(key, known, branches, (now, closed, taken))
+                known = self._observed(key, known, branches, (now, seen, taken))
             self._groups[key] = known
         self._taken, self._junk = taken, look.junk
 
@@ -273,12 +281,12 @@ class Intake:
         key: str,
         known: _Group | None,
         branches: Sequence[Branch],
-        look: tuple[float, AbstractSet[str], AbstractSet[str]],
+        look: tuple[float, FileEvents, AbstractSet[str]],
     ) -> _Group:
         """Return what is known of a group after a look; the same object where nothing has changed."""
-        now, closed, taken = look
+        now, seen, taken = look
         entries = (entry for branch in branches for entry in branch.entries if entry.path not in taken)
-        sightings = observe(known.sightings if known else {}, entries, closed, now)
+        sightings = observe(known.sightings if known else {}, entries, seen, now)
         same = known if known and known.is_made_of(branches) and sightings == known.sightings else None
         if same and same.is_read:
             return same
@@ -286,7 +294,9 @@ class Intake:
         if same and stated == same.stated:
             return same
         apart = is_apart(stated, sightings, lambda path: _key_of(path) == key)
-        return _Group(tuple(branches), sightings, stated, _preset_files(sightings), is_read, apart)
+        return _Group(
+            tuple(branches), sightings, stated, _preset_files(sightings), is_read, apart, _companions(branches)
+        )
 
     # ---- what was there at the look before: a program may save by removing a file and writing it again ---------------
 
@@ -319,7 +329,7 @@ class Intake:
         self._bereft = {path: one for path, one in missed.items() if now < one.until and self._is_there(path)}
 
     def _forget(self) -> None:
-        for memory in (self._verdicts, self._sidecars, self._presets):
+        for memory in (self._contents, self._sidecars, self._presets):
             memory.keep(self._is_there)
 
     def _is_there(self, path: str) -> bool:
@@ -415,15 +425,21 @@ class Intake:
     def _judge(self, member: Member, now: float) -> Judgement:
         """Judge a file; one that is left alone and still cannot be read needs a person, not time."""
         sighting = self._sighting(member.path)
-        verdict = self._verdict(member, sighting.entry)
-        judgement = judge(sighting, verdict, now, self._rules)
-        hopeless = verdict is None and is_settled(sighting, now, self._rules)
+        if companion := self._groups[_key_of(member.path)].companions.get(match_key(member.path)):
+            name, beside = printable(member.name), printable(companion.rpartition("/")[2])
+            reason = f"“{name}” is not complete: “{beside}”, which a program keeps until it is, lies beside it"
+            return Judgement(Readiness.WAIT, reason, now + ASK_AGAIN_SECONDS)
+        content = self._content(member, sighting.entry)
+        if sighting.writer is Writer.WRITING and self._inbox.is_being_written(sighting.entry) is False:
+            sighting = sighting._replace(writer=Writer.UNSEEN)  # it was closed, and the event of that was lost
+        judgement = judge(sighting, content, now, self._rules)
+        hopeless = content is None and is_settled(sighting, now, self._rules, proven=True)
         return replace(judgement, again_at=math.inf) if hopeless else judgement
 
-    def _verdict(self, member: Member, entry: Entry) -> FileVerdict | None:
+    def _content(self, member: Member, entry: Entry) -> Content | None:
         if member.role is Role.SIDECAR:
-            return _READABLE if self._sidecars.of(entry) is not None else None
-        return _READABLE if member.advice else self._verdicts.of(entry)
+            return _TEXT if self._sidecars.of(entry) is not None else None
+        return _NEVER_SENT if member.advice else self._contents.of(entry)
 
     def _blocked(
         self, candidate: Candidate, sightings: Sequence[Sighting], problem: Problem | None, now: float
@@ -436,6 +452,9 @@ class Intake:
                     f"the service has no permission to move “{name}”: give its user write permission in that folder"
                 )
                 return replace(_waiting(candidate, sightings, reason, settling=False), unmovable=True)
+        for sighting in sightings:
+            if self._inbox.is_being_written(sighting.entry):
+                return _waiting_for_time(candidate, sightings, open_elsewhere(sighting.entry.path, now))
         return None if problem else self._waits_for_more(candidate, sightings, now)
 
     def _waits_for_more(self, candidate: Candidate, sightings: Sequence[Sighting], now: float) -> WaitingSet | None:
@@ -446,12 +465,25 @@ class Intake:
             return _waiting_for_time(candidate, sightings, _vanished(gone))
         if toml is None and self._settings.sidecar == "required":
             return _waiting(candidate, sightings, f"waits for “{printable(candidate.name)}.toml”", settling=False)
+        if waiting := self._waits_for_home(candidate, sightings, now):
+            return waiting
         said = self._sidecar_of(candidate)
         is_done = toml is not None and (candidate.members != (toml,) or said is None or said.images is not None)
         ready_at = max(s.since for s in sightings) + self._settings.sidecar_wait_seconds
         if is_done or now >= ready_at:
             return None
         reason = f"waits a moment for {'images' if toml else 'a sidecar'}"
+        return _waiting(candidate, sightings, reason, settling=True, again_at=ready_at)
+
+    def _waits_for_home(self, candidate: Candidate, sightings: Sequence[Sighting], now: float) -> WaitingSet | None:
+        """Return that a set with a folder of its own waits until nothing has changed there for a while: more of it may come."""
+        if not candidate.home or self._sighting(candidate.home).entry.kind is not Kind.FOLDER:
+            return None
+        changed_at = max(self._sighting(candidate.home).since, *(sighting.since for sighting in sightings))
+        ready_at = changed_at + self._rules.unproven_quiet_seconds
+        if now >= ready_at:
+            return None
+        reason = f"waits until nothing in its folder has changed for {self._rules.unproven_quiet_seconds:g} seconds"
         return _waiting(candidate, sightings, reason, settling=True, again_at=ready_at)
 
     def _presets_for(self, candidate: Candidate, now: float) -> tuple[Preset, ...] | Judgement:
@@ -463,8 +495,8 @@ class Intake:
             if (sighting := self._preset_files.get(folder)) is None:
                 continue
             name = printable(sighting.entry.path)
-            if not is_settled(sighting, now, self._rules):
-                again_at = sighting.since + self._rules.quiet_seconds
+            if not is_settled(sighting, now, self._rules, proven=False):
+                again_at = settles_at(sighting, self._rules, proven=False)
                 return Judgement(Readiness.WAIT, f"the folder's preset “{name}” is still being copied", again_at)
             preset = self._presets.of(sighting.entry)
             if not isinstance(preset, Preset):
@@ -479,7 +511,8 @@ class Intake:
         return said if isinstance(said, Sidecar) else None
 
 
-_READABLE = FileVerdict(Wholeness.WHOLE)
+_TEXT = Content(FileVerdict(Wholeness.UNDECIDED, "a TOML file has no mark at its end"))
+_NEVER_SENT = Content(FileVerdict(Wholeness.WHOLE))  # a format that is refused, whatever is in it
 
 
 def _misfit(candidate: Candidate, sidecar: Sidecar | None, presets: Sequence[Preset]) -> Problem | None:
@@ -529,6 +562,13 @@ def _preset_files(sightings: Mapping[str, Sighting]) -> dict[str, Sighting]:
         for folder, name, sighting in split
         if name.casefold() == PRESET_NAME and sighting.entry.kind is not Kind.FOLDER
     }
+
+
+def _companions(branches: Iterable[Branch]) -> dict[str, str]:
+    """Return by the key of a file's path the temporary file that its writer keeps beside it."""
+    split = ((path, *path.rpartition("/")[::2]) for branch in branches for path in branch.junk)
+    owned = ((path, folder, companion_of(name)) for path, folder, name in split)
+    return {match_key(f"{folder}/{name}" if folder else name): path for path, folder, name in owned if name}
 
 
 def _folders_above(folder: str) -> list[str]:

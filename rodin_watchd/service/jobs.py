@@ -20,7 +20,7 @@ from rodin_watchd.core.dedup import (
     sent,
 )
 from rodin_watchd.core.kinds import kind_of
-from rodin_watchd.core.machine import ENDED, LOSS, SENDING, SUBMITS, Loss, noted
+from rodin_watchd.core.machine import ENDED, LOSS, SENDING, SHOWN, SUBMITS, Loss, noted
 from rodin_watchd.core.notifications import (
     NOTICE_KINDS,
     SILENT,
@@ -73,7 +73,8 @@ class JobStore:
         self._announcer: Announcer = SILENT  # until plugins are loaded
         live = [state for state in State if state not in ENDED]
         self._jobs = {job.id: job for job in store.jobs(live)}
-        self.recent: tuple[Job, ...] = tuple(store.jobs(ENDED, limit=MOST_RECENT))  # newest first
+        self.returns = 0  # how many sets went back into the inbox: grows while this runs
+        self.recent: tuple[Job, ...] = tuple(store.jobs(SHOWN, limit=MOST_RECENT))  # newest first
         self._histories: dict[str, list[float]] = {}
         self._unwritten: deque[ServiceEvent] = deque(maxlen=_MOST_UNWRITTEN)
         self._unlogged: list[Transition] | None = (
@@ -255,9 +256,11 @@ class JobStore:
         history = self._histories.get(duration_class)
         if history is not None and job.state is State.GENERATED and (seconds := vendor_seconds(job)) is not None:
             self._histories[duration_class] = [seconds, *history][:MOST_HISTORY]
+        self.returns += job.state is State.RETURNED
         if job.state in ENDED:
             self._jobs.pop(job.id, None)
-            self.recent = (job, *(other for other in self.recent if other.id != job.id))[:MOST_RECENT]
+            newest = (job,) if job.state in SHOWN else ()  # what is back in the inbox is shown there
+            self.recent = (*newest, *(other for other in self.recent if other.id != job.id))[:MOST_RECENT]
         else:
             self._jobs[job.id] = job
             self.recent = tuple(other for other in self.recent if other.id != job.id)

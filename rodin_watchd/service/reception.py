@@ -44,6 +44,7 @@ class Reception:
         self._looked_at = -math.inf
         self._woken = True
         self._wholly = True  # whether the next look is to be at all of the inbox
+        self._returns = job_store.returns  # how many sets had come back at the last look
         self._scanned_at = -math.inf  # when the last one was
         self._scan_seconds = 0.0
         self.looks = 0  # grows with each look and each claim: view and claims change with nothing else
@@ -60,7 +61,9 @@ class Reception:
     @property
     def is_settled(self) -> bool:
         """Whether the inbox was looked at and nothing settles; what waits for its turn or for a person does not count."""
-        return not self._woken and self.problem is None and not any(w.settling for w in self.view.waiting)
+        if self._woken or self._is_returned() or self.problem is not None:
+            return False
+        return not any(w.settling for w in self.view.waiting)
 
     def take_in(self, *, paused: bool, stopped: bool = False) -> None:
         """Look at the inbox if it is time, and commit the claims of what is ready, in one transaction.
@@ -97,13 +100,13 @@ class Reception:
         now = self._clock.monotonic()
         soonest = self._looked_at + LOOK_SHARE * self._look_seconds
         at = [max(self.view.again_at, soonest), max(self._scanned_at + self._rescan_seconds(), soonest)]
-        if self._woken or self._is_copied():
+        if self._woken or self._is_copied() or self._is_returned():
             at.append(soonest)
         return [max(instant - now, 0.0) for instant in at]
 
     def _is_time(self, now: float) -> bool:
         since = now - self._looked_at
-        woken = self._woken or now >= self.view.again_at or self._is_copied()
+        woken = self._woken or now >= self.view.again_at or self._is_copied() or self._is_returned()
         return (woken or self._is_rescan_due(now)) and since >= LOOK_SHARE * self._look_seconds
 
     def _is_rescan_due(self, now: float) -> bool:
@@ -119,14 +122,14 @@ class Reception:
             self.trouble = trouble
         self._watcher.rearm()
         changed = self._watcher.take_changed()
-        wholly = changed is None or self._wholly or self._is_rescan_due(now)
-        self._wholly = False
-        closed = self._watcher.take_closed()  # before the look: a vouch holds for what is found now
+        wholly = changed is None or self._wholly or self._is_rescan_due(now) or self._is_returned()
+        self._wholly, self._returns = False, self._job_store.returns
+        seen = self._watcher.take_seen()  # before the look: it holds for what is found now
         self.view, self.claims = View(), Claims()  # not two views at once: of 10,000 sets each has 10 MB
         self.looks += 1
         try:
             self.view = self._intake.look(
-                now, closed, taken_paths(self._job_store.jobs.values()), None if wholly else changed
+                now, seen, taken_paths(self._job_store.jobs.values()), None if wholly else changed
             )
         except DiskError as error:
             self._cannot_look(error)
@@ -166,6 +169,10 @@ class Reception:
 
     def _has_room_for_more(self) -> bool:
         return self.claims.crowded and self._room() >= self._config.api.max_in_flight
+
+    def _is_returned(self) -> bool:
+        """Tell whether a set has gone back into the inbox since the last look."""
+        return self._returns != self._job_store.returns
 
     def _is_copied(self) -> bool:
         return self.claims.is_copied(self._job_store.jobs.values())

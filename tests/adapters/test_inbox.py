@@ -153,13 +153,28 @@ def test_entries_vanish_and_change_their_kind_while_looking(inbox: Inbox) -> Non
     assert not any(look.junk for look in looks)
 
 
+def test_holes_are_seen(inbox: Inbox) -> None:
+    """A part that was never written, at the end or between others, is told where the filesystem keeps it."""
+    data = (SAMPLES / "suzi.glb").read_bytes()
+    (inbox.folder / "whole.glb").write_bytes(data)
+    for name, start in (("end.glb", 0), ("middle.glb", len(data) + 1_000_000)):
+        with (inbox.folder / name).open("wb") as file:
+            file.write(data)
+            file.seek(start + 1_000_000)
+            file.write(data)
+            file.truncate(start + 3_000_000)
+    contents = {entry.path: inbox.probe(entry) for entry in inbox.look().entries}
+    found = {name: content.has_hole for name, content in contents.items() if content}
+    assert found == {"end.glb": True, "middle.glb": True, "whole.glb": False}
+
+
 def test_content_is_judged(inbox: Inbox) -> None:
     """A file is judged by its content and the extension of its name."""
     data = (SAMPLES / "suzi.glb").read_bytes()
     for name, content in (("whole.GLB", data), ("cut.glb", data[:-10]), ("wrong.png", data)):
         (inbox.folder / name).write_bytes(content)
-    verdicts = {entry.path: inbox.probe(entry) for entry in inbox.look().entries}
-    assert {name: verdict.wholeness for name, verdict in verdicts.items() if verdict} == {
+    contents = {entry.path: inbox.probe(entry) for entry in inbox.look().entries}
+    assert {name: content.verdict.wholeness for name, content in contents.items() if content} == {
         "whole.GLB": Wholeness.WHOLE,
         "cut.glb": Wholeness.UNFINISHED,
         "wrong.png": Wholeness.WRONG,

@@ -14,7 +14,13 @@ from system_calls import MOST_CALLS, Killed, before_call, kill
 
 from rodin_watchd.adapters.spool import Spool
 from rodin_watchd.core.layout import CLAIM_PREFIX, INBOX, MARK, OWN_PREFIX
-from rodin_watchd.errors import ChangedWhileTakenError, FileRefusedError, FilesError, GoneWhileTakenError
+from rodin_watchd.errors import (
+    ChangedWhileTakenError,
+    FileRefusedError,
+    FilesError,
+    GoneWhileTakenError,
+    StillWrittenError,
+)
 from rodin_watchd.model import InputFile, Role, Signature
 
 ID, OTHER_ID = "0123456789ab", "ba9876543210"
@@ -144,7 +150,7 @@ def test_a_program_that_writes_on_into_the_claimed_file(tmp_path: Path) -> None:
                     late.append(copy.exists())
                     stream.write(b"more")
 
-                with before_call(count, write) as came, contextlib.suppress(ChangedWhileTakenError):
+                with before_call(count, write) as came, contextlib.suppress(ChangedWhileTakenError, StillWrittenError):
                     spool.take(job_id, file)
             if not came():
                 break

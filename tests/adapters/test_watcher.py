@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from rodin_watchd.adapters.watcher import HAS_INOTIFY, EventWatcher, limit_text, open_watcher
+from rodin_watchd.core.sets import NOTHING_SEEN
 
 pytestmark = pytest.mark.skipif(not HAS_INOTIFY, reason="native watching is for Linux")
 
@@ -72,7 +73,14 @@ def watcher(root: Path, wakeups: Wakeups) -> Iterator[EventWatcher]:
 def seen(watcher: EventWatcher) -> frozenset[str]:
     """Take what was closed so far: events come in order, so those before a probe's have all been read."""
     assert watcher.prove(BOUND_SECONDS)
-    return watcher.take_closed()
+    found = watcher.take_seen()
+    return frozenset(found.closed | found.moved_in)
+
+
+def writing(watcher: EventWatcher) -> frozenset[str]:
+    """Take the files that are being written, by the events so far."""
+    assert watcher.prove(BOUND_SECONDS)
+    return frozenset(watcher.take_seen().writing)
 
 
 def open_descriptors() -> set[str]:
@@ -99,6 +107,32 @@ def test_open_file_is_not_vouched_for(root: Path, watcher: EventWatcher, wakeups
         file.write(b"x")
         file.flush()
         assert seen(watcher) == frozenset()
+
+
+def test_a_file_is_being_written_until_it_is_closed(root: Path, watcher: EventWatcher) -> None:
+    """However often it is asked; also under another name, and while a second file is closed."""
+    with (root / "chair.glb").open("wb") as file:
+        file.write(b"x")
+        file.flush()
+        assert writing(watcher) == writing(watcher) == {"chair.glb"}
+        (root / "chair.png").write_bytes(b"x")
+        assert writing(watcher) == {"chair.glb"}
+        (root / "chair.glb").rename(root / "table.glb")
+        assert writing(watcher) == {"table.glb"}
+    assert writing(watcher) == frozenset()
+
+
+def test_a_file_that_left_is_not_being_written(root: Path, tmp_path: Path, watcher: EventWatcher) -> None:
+    """It was moved out of the root, or another file came under its name."""
+    with (root / "chair.glb").open("wb") as first, (root / "table.glb").open("wb") as second:
+        for file in (first, second):
+            file.write(b"x")
+            file.flush()
+        assert writing(watcher) == {"chair.glb", "table.glb"}
+        (root / "chair.glb").rename(tmp_path / "chair.glb")
+        (root / "table.glb").unlink()
+        (root / "table.glb").touch()
+        assert writing(watcher) == frozenset()
 
 
 def test_file_renamed_in(root: Path, tmp_path: Path, watcher: EventWatcher, wakeups: Wakeups) -> None:
@@ -164,7 +198,7 @@ def test_burst_of_closed_and_renamed_files(root: Path, watcher: EventWatcher) ->
 
 def test_vouches_are_bounded(root: Path, wakeups: Wakeups) -> None:
     """When too many closed files pile up all are forgotten; a repeated one counts once."""
-    watcher = EventWatcher(root, wakeups, most_closes=10)
+    watcher = EventWatcher(root, wakeups, most_files=10)
     for number in (*range(10), *range(9, 14)):
         with (root / f"{number}.glb").open("ab"):
             pass
@@ -433,7 +467,7 @@ watcher.rearm()
 facts["again"] = watcher.take_trouble()
 woken.clear()
 {action}
-facts["woken"], facts["closed"] = woken.wait({seconds}), sorted(watcher.take_closed())
+facts["woken"], facts["closed"] = woken.wait({seconds}), sorted(watcher.take_seen().closed)
 watcher.close()
 facts["threads"] = threading.active_count()
 print(json.dumps(facts))
@@ -550,7 +584,7 @@ def test_auto_on_a_local_folder(root: Path, wakeups: Wakeups) -> None:
     watcher = open_watcher(root, wakeups, "auto", proof_seconds=BOUND_SECONDS)
     assert (watcher.native, watcher.description) == (True, "native (inotify)")
     assert watcher.take_trouble() is None
-    assert watcher.take_closed() == frozenset()
+    assert watcher.take_seen() == NOTHING_SEEN
     assert list(root.iterdir()) == []
     assert not wakeups.came
     watcher.close()
@@ -564,7 +598,7 @@ def test_auto_on_a_share(root: Path, wakeups: Wakeups) -> None:
     assert threading.active_count() == threads
     (root / "chair.glb").touch()
     watcher.rearm()
-    assert watcher.take_closed() == frozenset()
+    assert watcher.take_seen() == NOTHING_SEEN
     assert watcher.take_trouble() is None
     watcher.close()
 

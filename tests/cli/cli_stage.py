@@ -49,6 +49,7 @@ base_url = "{base_url}"
 [intake]
 sidecar_wait_seconds = 0
 quiet_seconds = 0.2
+unproven_quiet_seconds = 0.2
 [polling]
 min_seconds = 0.1
 max_seconds = 0.2

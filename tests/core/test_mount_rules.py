@@ -101,7 +101,7 @@ def test_a_step_waits_for_what_it_needs_only(state: State) -> None:
     needs = NEEDS[POLICIES[state].step]
     assert has_mount(job, frozenset())
     for mount in Mount:
-        source = mount is Mount.INBOX and POLICIES[state].step is Step.BURY
+        source = mount is Mount.INBOX and POLICIES[state].step in {Step.BURY, Step.RETURN}
         assert has_mount(job, {mount}) == (mount not in needs and not source)
 
 

@@ -36,6 +36,7 @@ read_seconds = 10
 [intake]
 sidecar_wait_seconds = 0
 quiet_seconds = 0.05
+unproven_quiet_seconds = 0.05
 {intake}[polling]
 min_seconds = 0.05
 max_seconds = 0.1

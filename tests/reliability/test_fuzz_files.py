@@ -138,7 +138,9 @@ def test_damaged_files_are_judged_in_the_inbox(tmp_path_factory: pytest.TempPath
     inbox = Inbox(folder)
     [entry] = inbox.look().entries
     assert (entry.path, entry.kind, entry.signature.size) == (name, Kind.FILE, len(data))
-    assert inbox.probe(entry) == judged(Path(name).suffix, io.BytesIO(data), len(data))
+    content = inbox.probe(entry)
+    assert content
+    assert content.verdict == judged(Path(name).suffix, io.BytesIO(data), len(data))
     (folder / name).unlink()
 
 

@@ -12,9 +12,8 @@ from workshop import glb, image, model
 
 from rodin_watchd.adapters.spool.inbox import Inbox
 from rodin_watchd.config import IntakeSection as Settings
-from rodin_watchd.core.formats import FileVerdict
 from rodin_watchd.core.pairing import pair
-from rodin_watchd.core.sets import View
+from rodin_watchd.core.sets import NOTHING_SEEN, Content, View
 from rodin_watchd.core.sidecar import Misread, Sidecar, read_sidecar
 from rodin_watchd.errors import SidecarError
 from rodin_watchd.model import Entry
@@ -33,7 +32,7 @@ class CountingInbox(Inbox):
         self.in_order = True
         self.closed: set[str] = set()
 
-    def probe(self, entry: Entry) -> FileVerdict | None:
+    def probe(self, entry: Entry) -> Content | None:
         """Count and judge."""
         self.reads.append(entry.path)
         return super().probe(entry) if self.in_order else None
@@ -53,8 +52,8 @@ def inbox(tmp_path: Path) -> CountingInbox:
 @pytest.fixture
 def look(inbox: CountingInbox) -> Callable[[float], View]:
     """Give a look at the inbox at a monotonic instant."""
-    intake = Intake(inbox, Settings(sidecar_wait_seconds=0), QUIET_SECONDS)
-    return lambda now: intake.look(now, frozenset(), frozenset())
+    intake = Intake(inbox, Settings(unproven_quiet_seconds=QUIET_SECONDS, sidecar_wait_seconds=0), QUIET_SECONDS)
+    return lambda now: intake.look(now, NOTHING_SEEN, frozenset())
 
 
 def test_content_is_read_once_for_each_signature(
@@ -109,8 +108,8 @@ def test_a_broken_preset_does_not_make_the_loop_spin(tmp_path: Path) -> None:
     (tmp_path / "_folder.toml").write_bytes(b"nonsense = 1\n")
     (tmp_path / "chair.obj").write_bytes(model("chair"))
     (tmp_path / "chair.png").write_bytes(image("chair"))
-    intake = Intake(Inbox(tmp_path), Settings(sidecar_wait_seconds=0), 0.0)
-    view = intake.look(5.0, frozenset(), frozenset())
+    intake = Intake(Inbox(tmp_path), Settings(unproven_quiet_seconds=0, sidecar_wait_seconds=0), 0.0)
+    view = intake.look(5.0, NOTHING_SEEN, frozenset())
     assert [waiting.settling for waiting in view.waiting] == [False]
     assert view.again_at == math.inf
 
@@ -131,7 +130,7 @@ def test_taken_files_are_not_seen(tmp_path: Path) -> None:
     (tmp_path / "chair.obj").write_bytes(model("chair"))
     (tmp_path / "chair.png").write_bytes(image("chair"))
     intake = Intake(Inbox(tmp_path), Settings(), 0.0)
-    view = intake.look(5.0, frozenset(), frozenset({"chair.obj", "chair.png"}))
+    view = intake.look(5.0, NOTHING_SEEN, frozenset({"chair.obj", "chair.png"}))
     assert (view.ready, view.waiting) == ((), ())
 
 
@@ -170,15 +169,17 @@ def said(inbox: Path, path: str) -> Sidecar | Misread:
 
 def test_looks_at_what_has_changed_come_to_the_same_as_looks_at_all(tmp_path: Path) -> None:
     """Whatever a file that comes has to do with what lies in other folders."""
-    partial = Intake(Inbox(tmp_path), Settings(sidecar_wait_seconds=0), QUIET_SECONDS)
-    partial.look(0.0, frozenset(), frozenset())
+    partial = Intake(
+        Inbox(tmp_path), Settings(unproven_quiet_seconds=QUIET_SECONDS, sidecar_wait_seconds=0), QUIET_SECONDS
+    )
+    partial.look(0.0, NOTHING_SEEN, frozenset())
     for number, (name, data) in enumerate(STEPS, 1):
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True, parents=True)
         path.write_bytes(data)
         folder = name.rpartition("/")[0]
         for second in (0.0, 5.0):
-            view = partial.look(10.0 * number + second, frozenset(), frozenset(), frozenset({folder, ""}))
+            view = partial.look(10.0 * number + second, NOTHING_SEEN, frozenset(), frozenset({folder, ""}))
         entries = Inbox(tmp_path).look().entries
         expected = pair(entries, {e.path: said(tmp_path, e.path) for e in entries if e.path.endswith(".toml")})
         found = [*(one.candidate for one in view.ready), *(one.candidate for one in view.waiting)]
@@ -191,14 +192,18 @@ def test_a_set_that_lacks_a_file_is_left_alone_until_something_comes(tmp_path: P
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "chair.glb").write_bytes(glb(folder))
-    intake = Intake(Inbox(tmp_path), Settings(sidecar_wait_seconds=0, pair_minutes=10), QUIET_SECONDS)
-    first = {one.candidate.folder: one for one in intake.look(0.0, frozenset(), frozenset()).waiting}
+    intake = Intake(
+        Inbox(tmp_path),
+        Settings(unproven_quiet_seconds=QUIET_SECONDS, sidecar_wait_seconds=0, pair_minutes=10),
+        QUIET_SECONDS,
+    )
+    first = {one.candidate.folder: one for one in intake.look(0.0, NOTHING_SEEN, frozenset()).waiting}
     (tmp_path / "a" / "chair.png").write_bytes(image("a"))
-    intake.look(1.0, frozenset(), frozenset(), frozenset({"a"}))
-    view = intake.look(9.0, frozenset(), frozenset(), frozenset())
+    intake.look(1.0, NOTHING_SEEN, frozenset(), frozenset({"a"}))
+    view = intake.look(9.0, NOTHING_SEEN, frozenset(), frozenset())
     assert [one.candidate.folder for one in view.ready] == ["a"]
     assert [one is first["b"] for one in view.waiting] == [True]
-    late = intake.look(601.0, frozenset(), frozenset(), frozenset())
+    late = intake.look(601.0, NOTHING_SEEN, frozenset(), frozenset())
     assert [one.late for one in late.waiting] == [True]
 
 
@@ -271,10 +276,10 @@ def test_a_sidecar_that_cannot_be_read_holds_its_sets_back(
 )
 def test_a_sidecar_that_is_saved_by_removing_and_writing_it(chair: Path, name: str, before: bytes) -> None:
     """While it is away the set waits as for one that may still come; when it stays away, the set goes on without it."""
-    intake = Intake(Inbox(chair), Settings(sidecar_wait_seconds=3), QUIET_SECONDS)
+    intake = Intake(Inbox(chair), Settings(unproven_quiet_seconds=QUIET_SECONDS, sidecar_wait_seconds=3), QUIET_SECONDS)
 
     def look(now: float) -> View:
-        return intake.look(now, frozenset(), frozenset())
+        return intake.look(now, NOTHING_SEEN, frozenset())
 
     (chair / name).write_bytes(before)
     look(0.0)
@@ -293,10 +298,12 @@ def test_a_sidecar_that_is_saved_by_removing_and_writing_it(chair: Path, name: s
 
 def test_a_preset_that_is_saved_by_removing_and_writing_it(tmp_path: Path) -> None:
     """While it is away its folder stays a drop folder, and no set there or below is taken."""
-    intake = Intake(Inbox(tmp_path), Settings(sidecar_wait_seconds=3), QUIET_SECONDS)
+    intake = Intake(
+        Inbox(tmp_path), Settings(unproven_quiet_seconds=QUIET_SECONDS, sidecar_wait_seconds=3), QUIET_SECONDS
+    )
 
     def look(now: float) -> View:
-        return intake.look(now, frozenset(), frozenset())
+        return intake.look(now, NOTHING_SEEN, frozenset())
 
     for name in ("two/a.obj", "two/b.png", "one/sub/c.obj", "one/sub/c.png"):
         path = tmp_path / name

@@ -145,6 +145,7 @@ class Workshop:
                 "rescan_seconds": 1,
                 "sidecar_wait_seconds": 0,
                 "quiet_seconds": QUIET_SECONDS,
+                "unproven_quiet_seconds": QUIET_SECONDS,
             },
             "polling": {"min_seconds": 1, "max_seconds": 2},
         }

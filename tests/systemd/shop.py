@@ -20,6 +20,7 @@ base_url = "http://127.0.0.1:8765"
 [intake]
 sidecar_wait_seconds = 0
 quiet_seconds = 0.2
+unproven_quiet_seconds = 0.2
 [polling]
 min_seconds = 0.1
 max_seconds = 0.2

@@ -53,7 +53,7 @@ from rodin_watchd.adapters.spool.moving import (
 )
 from rodin_watchd.adapters.spool.sealing import linked
 from rodin_watchd.adapters.spool.sharing import PLAIN, Sharing
-from rodin_watchd.adapters.spool.taking import is_claimed, lay_in, rescue, take_files
+from rodin_watchd.adapters.spool.taking import is_claimed, lay_in, rescue, return_file, take_files
 from rodin_watchd.core.layout import (
     ARCHIVE,
     BUILT,
@@ -314,6 +314,17 @@ class Spool:
             folder_beneath(self._work, f"{job_id}/inputs", make=True) as into,
         ):
             take_files(self.mounts.anchor(), self._claim(job_id), files, into, as_it_is=as_it_is)
+
+    def put_back(self, job_id: str, file: InputFile) -> None:
+        """Bring a member of a set back to where it was taken from, under its name or, where that is taken, one with the job's id.
+
+        May be repeated. A copy of a file that other sets name is removed. Raises DiskError, OSError.
+        """
+        with (
+            self._disk_errors(f"{self.inputs(job_id)} cannot be written"),
+            folder_beneath(self._work, f"{job_id}/inputs", make=True) as held,
+        ):
+            return_file(self.mounts.anchor(), self._claim(job_id), file, held)
 
     def lay_in(self, job_id: str, source: Path, sha256: str) -> Signature | None:
         """Copy a file of another job's work into this job's inputs, and return what it is there; may be repeated.

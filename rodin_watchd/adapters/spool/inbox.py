@@ -22,10 +22,11 @@ from rodin_watchd.adapters.spool.beneath import (
     folder_in,
     refuse_served,
 )
+from rodin_watchd.adapters.spool.writers import has_hole, is_open_for_writing
 from rodin_watchd.core.formats import probe
-from rodin_watchd.core.formats.source import FileVerdict
 from rodin_watchd.core.layout import OWN_PREFIX
 from rodin_watchd.core.names import junk_reason, match_key, split_name
+from rodin_watchd.core.sets import Content
 from rodin_watchd.errors import DiskError, FolderGoneError
 from rodin_watchd.model import Entry, Kind
 
@@ -109,10 +110,16 @@ class Inbox:
             branches[name] = branch
         return branches
 
-    def probe(self, entry: Entry) -> FileVerdict | None:
+    def probe(self, entry: Entry) -> Content | None:
         """Judge a file by its content; None when it is not the file of the snapshot any more, or cannot be read."""
-        extension = split_name(entry.path.rpartition("/")[2])[1]
-        return self._with(entry, lambda stream: probe(extension, stream, entry.signature.size))
+        extension, size = split_name(entry.path.rpartition("/")[2])[1], entry.signature.size
+        return self._with(
+            entry, lambda stream: Content(probe(extension, stream, size), has_hole(stream.fileno(), size))
+        )
+
+    def is_being_written(self, entry: Entry) -> bool | None:
+        """Tell whether a program has a file open for writing; None: not to be known here, or it is not the file of the snapshot."""
+        return self._with(entry, lambda stream: is_open_for_writing(stream.fileno()))
 
     def read(self, entry: Entry, limit_bytes: int) -> bytes | None:
         """Return the first bytes of a file; None when it is not the file of the snapshot, or cannot be read."""

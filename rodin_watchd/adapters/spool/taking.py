@@ -29,9 +29,17 @@ from rodin_watchd.adapters.spool.beneath import (
 )
 from rodin_watchd.adapters.spool.copying import copy_file, same_bytes
 from rodin_watchd.adapters.spool.moving import contents, digest_in, give_back, job_named_in, rename_file_new
-from rodin_watchd.core.layout import INBOX, REPORT_DATA, Claim
+from rodin_watchd.adapters.spool.writers import is_open_for_writing
+from rodin_watchd.core.layout import INBOX, OWN_PREFIX, REPORT_DATA, Claim
 from rodin_watchd.core.names import printable
-from rodin_watchd.errors import ChangedWhileTakenError, FileRefusedError, FilesError, GoneWhileTakenError, RightsError
+from rodin_watchd.errors import (
+    ChangedWhileTakenError,
+    FileRefusedError,
+    FilesError,
+    GoneWhileTakenError,
+    RightsError,
+    StillWrittenError,
+)
 from rodin_watchd.model import InputFile, Signature
 
 _MOST_NAMES = 100
@@ -115,6 +123,43 @@ def lay_in(root: Path | Anchor, source: str, sha256: str, into: int) -> Signatur
             else:
                 os.unlink(_PART, dir_fd=into)
     return signature_of(os.stat(name, dir_fd=into, follow_symlinks=False)) if is_there(name, into) else None
+
+
+def return_file(root: Path | Anchor, claim: Claim, file: InputFile, held: int) -> None:
+    """Bring a file from the open folder `held`, or from the job's claim, back to its folder; may be repeated after a crash at any point.
+
+    A folder that was removed meanwhile is made again. What other sets name as well was copied: the copy is removed. Raises
+    OSError; FileExistsError where no name is free.
+    """
+    folder, _, name = file.source.rpartition("/")
+    if file.shared:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=held)
+        return
+    with folder_beneath(root, folder, make=True) as parent:
+        with contextlib.suppress(FileNotFoundError), folder_in(parent, claim.name) as mine:
+            if is_there(name, mine) and not give_back(name, mine, name, parent, claim.job_id):
+                raise FileExistsError(errno.EEXIST, "no name is free", file.source)
+            if is_there(name, held):  # the copy of what was claimed
+                os.unlink(name, dir_fd=held)
+        _remove_claim(claim.name, parent)
+        if is_there(name, held):
+            _give_back_far(name, held, parent, claim.job_id)
+
+
+def _give_back_far(name: str, held: int, parent: int, job_id: str) -> None:
+    """Give a file back, also to another filesystem: there a whole, durable copy gets the name before ours is removed."""
+    if give_back(name, held, name, parent, job_id):
+        return
+    part = f"{OWN_PREFIX}{job_id}.part"
+    with file_in(held, name) as source:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(part, dir_fd=parent)
+        copy_file(source, parent, part, os.fstat(source))
+    wanted = give_back(part, parent, name, parent, job_id)
+    if not wanted:
+        raise FileExistsError(errno.EEXIST, "no name is free", name)
+    os.unlink(name, dir_fd=held)
 
 
 def is_claimed(root: Path | Anchor, claim: Claim, file: InputFile) -> bool:
@@ -237,6 +282,8 @@ def _renamed(file: InputFile, job_id: str, parent: int, into: int) -> bool:
         raise
     try:
         _refuse_another(file, os.stat(name, dir_fd=into, follow_symlinks=False))
+        with file_in(into, name) as taken:
+            refuse_written(file, taken)  # its writer goes on with the file, whatever its name is
     except FilesError:
         give_back(name, into, name, parent, job_id)
         raise
@@ -281,6 +328,7 @@ def _copy(file: InputFile, folder: int, into: int, *, remove: bool = False) -> N
     with file_in(folder, name) as source:
         status = os.fstat(source)
         _refuse_another(file, status)
+        refuse_written(file, source)
         copy_file(source, into, _PART, status)
         if signature_of(os.fstat(source)) != signature_of(status):
             os.unlink(_PART, dir_fd=into)
@@ -292,6 +340,11 @@ def _copy(file: InputFile, folder: int, into: int, *, remove: bool = False) -> N
         if signature_of(os.fstat(source)) != signature_of(status):  # by a program that still has it open
             os.unlink(name, dir_fd=into)
             raise _changed(file)
+        try:
+            refuse_written(file, source)
+        except StillWrittenError:
+            os.unlink(name, dir_fd=into)
+            raise
         os.unlink(name, dir_fd=folder)
 
 
@@ -356,6 +409,12 @@ def _refuse_others(file: InputFile, job_id: str, folder: int, status: os.stat_re
             f"“{name}” in {where} is not known to be this job's: the report is gone, and the content is not the same.",
             advice=advice,
         )
+
+
+def refuse_written(file: InputFile, descriptor: int) -> None:
+    """Raise StillWrittenError for an open file that a program has open for writing, where that can be known."""
+    if is_open_for_writing(descriptor):
+        raise StillWrittenError(f"“{printable(file.name)}” is still open in the program that writes it.")
 
 
 def _refuse_special(file: InputFile, status: os.stat_result) -> None:

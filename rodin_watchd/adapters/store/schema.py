@@ -6,6 +6,7 @@ A migration that has shipped is never edited; a change is a new one at the end.
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from string import Template
@@ -392,6 +393,19 @@ _MIGRATIONS: Final = (
         BEGIN UPDATE purchases SET cost = coalesce(json_extract(NEW.doc, '$$.price'), cost)
             WHERE job_id = NEW.id AND outcome = 'open'; END;
     """,
+    """
+    -- A set that somebody still writes goes back into the inbox: its job ends as `returned`. `_learn_states` has the table know that.
+    DROP INDEX one_live_job_for_each_content;
+    CREATE UNIQUE INDEX one_live_job_for_each_content ON jobs (fingerprint)
+        WHERE fingerprint <> '' AND state NOT IN ('archived', 'failed', 'returned');
+    DROP TRIGGER purchase_was_free;
+    CREATE TRIGGER purchase_was_free AFTER UPDATE OF state ON jobs
+        WHEN OLD.state = 'held' AND NEW.state = 'staged'
+            OR OLD.state = 'uploading' AND NEW.state IN ('staged', 'failing', 'returning')
+            AND json_extract(OLD.doc, '$$.answer') IS NULL
+        BEGIN UPDATE purchases SET outcome = 'free', told = OLD.state = 'held'
+            WHERE job_id = NEW.id AND outcome = 'open'; END;
+    """,
 )
 
 VERSION: Final = len(_MIGRATIONS)
@@ -418,7 +432,26 @@ def _nothing(_db: sqlite3.Connection) -> None:
     """Leave it with the script."""
 
 
-_GO_ON: Final[Mapping[int, Callable[[sqlite3.Connection], None]]] = {3: bring_up_to_date}
+def _learn_states(db: sqlite3.Connection) -> None:
+    """Let the table of jobs know the states of today.
+
+    The checks of a table can only be changed where its text is kept (SQLite, Making Other Kinds Of Table Schema Changes, which
+    allows it for checks: nothing that is stored changes).
+    """
+    [(text,)] = db.execute("SELECT sql FROM sqlite_schema WHERE type = 'table' AND name = 'jobs'")
+    known = re.sub(r"CHECK \(state IN \([^)]*\)\)", f"CHECK (state IN ({_listed(State)}))", text)
+    known = known.replace(
+        "state IN ('claimed', 'failing', 'failed')",
+        "state IN ('claimed', 'failing', 'failed', 'returning', 'returned')",
+    )
+    [(version,)] = db.execute("PRAGMA schema_version")
+    db.execute("PRAGMA writable_schema = ON")
+    db.execute("UPDATE sqlite_schema SET sql = ? WHERE type = 'table' AND name = 'jobs'", (known,))
+    db.execute(f"PRAGMA schema_version = {version + 1}")
+    db.execute("PRAGMA writable_schema = OFF")
+
+
+_GO_ON: Final[Mapping[int, Callable[[sqlite3.Connection], None]]] = {3: bring_up_to_date, 8: _learn_states}
 
 
 def legal_moves() -> list[tuple[str, str]]:

@@ -15,7 +15,7 @@ from rodin_watchd.core.machine import POLICIES, outcome_of
 from rodin_watchd.errors import Fault, InternalError, OutcomeUnknownError, RodinWatchdError
 from rodin_watchd.log_lines import about
 from rodin_watchd.model import Answered, Job, Outcome, Step
-from rodin_watchd.service.steps.delivery import archive, bury, deliver, process
+from rodin_watchd.service.steps.delivery import archive, bury, deliver, process, put_back
 from rodin_watchd.service.steps.results import balance, download, poll
 from rodin_watchd.service.steps.submit import stage, submit
 from rodin_watchd.service.steps.tools import BeforeClosing, Tools
@@ -32,6 +32,7 @@ _REPEATABLE: Final[Mapping[Step, Callable[[Tools, Job], Outcome]]] = {
     Step.DELIVER: deliver,
     Step.ARCHIVE: archive,
     Step.BURY: bury,
+    Step.RETURN: put_back,
 }
 
 STEPS: Final[Mapping[Step, Callable[..., Outcome | Answered]]] = {**_REPEATABLE, Step.SUBMIT: submit}

@@ -90,6 +90,14 @@ def _keep_results(tools: Tools, job: Job) -> None:
         tools.spool.gather(tools.spool.inputs(job.id) / RESULTS, sources, besides=(RECEIPT,))
 
 
+def put_back(tools: Tools, job: Job) -> Outcome:
+    """Give a set's files the places in the inbox back that they had, and forget the job's work; may be repeated."""
+    for file in in_order(job):
+        tools.spool.put_back(job.id, file)
+    tools.spool.forget(job.id)
+    return Done(job)
+
+
 def bury(tools: Tools, job: Job) -> Outcome:
     """Move what can be had of the set to `failed/`, with the report; a set that was left to others stays where it is."""
     found = job.problem.message if job.problem else ""  # in the report already

@@ -12,6 +12,7 @@ from typing import Final
 from rodin_watchd.adapters.images import MOST_BYTES, why_undecodable
 from rodin_watchd.adapters.rodin_client.upload import Upload
 from rodin_watchd.adapters.spool.beneath import disk_errors
+from rodin_watchd.adapters.spool.taking import refuse_written
 from rodin_watchd.core.dedup import fingerprint, fingerprint_of_drop, of_set
 from rodin_watchd.core.formats import probe
 from rodin_watchd.core.formats.source import Wholeness
@@ -105,6 +106,7 @@ def _checked(file: InputFile, path: Path) -> InputFile:
             if verdict.wholeness is Wholeness.UNFINISHED:
                 raise UnfinishedFileError(f"“{name}” is not complete: {verdict.detail}.")
             stream.seek(0)
+        refuse_written(file, stream.fileno())
         if file.role in _IMAGES and (why := why_undecodable(path)):
             raise FileRefusedError(f"“{name}” is not a usable image: {why}.")
         return replace(file, sha256=hashlib.file_digest(stream, "sha256").hexdigest())
@@ -119,7 +121,18 @@ def submit(tools: Tools, job: Job, before_closing: BeforeClosing) -> Answered:
     uploads = [
         _upload(tools, job, rule.part, file) for role, rule in kind.files.items() for file in _of_role(job, role, rule)
     ]
-    return Answered(tools.client.submit(kind.path, uploads, submit_fields(kind, job.options), before_closing))
+
+    def close_if_at_rest() -> None:
+        """Look once more, right before the last bytes may leave, whether a program has taken the files up again."""
+        for file in job.files:
+            with (
+                disk_errors(f"{file.name} cannot be read"),
+                (tools.spool.inputs(job.id) / file.name).open("rb") as stream,
+            ):
+                refuse_written(file, stream.fileno())
+        before_closing()
+
+    return Answered(tools.client.submit(kind.path, uploads, submit_fields(kind, job.options), close_if_at_rest))
 
 
 def _of_role(job: Job, role: Role, rule: FileRule) -> list[InputFile]:
