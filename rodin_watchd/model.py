@@ -100,6 +100,7 @@ class InputFile:
     signature: Signature
     shared: bool = False  # copied, because another set names it too
     sha256: str = ""  # hex; known once staged
+    changed: str = ""  # hex: the digest that it has since, if a program has changed it after it was taken
 
     @property
     def name(self) -> str:

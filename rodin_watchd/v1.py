@@ -38,6 +38,7 @@ class File:
     size: int  # bytes
     sha256: str = ""  # hex; "" where it is not known yet
     role: str = ""  # of a set's file: "model", "image", "sidecar" or "then_image"
+    changed: bool = False  # of a set's file: a program has changed it after it was taken; `sha256` is of what was sent
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,6 +101,7 @@ def _file_data(file: InputFile) -> dict[str, Any]:
         "source": file.source,
         "bytes": file.signature.size,
         "sha256": file.sha256 or None,
+        "changed_to_sha256": file.changed or None,
         "shared": file.shared,
     }
 
@@ -211,7 +212,8 @@ def _trouble(job: Job, zone: tzinfo) -> list[tuple[str, str]]:
 def _file_words(file: InputFile) -> str:
     digest = f", sha256 {file.sha256}" if file.sha256 else ""
     shared = ", shared with other sets" if file.shared else ""
-    return f"{file.role}: {printable(file.source)}, {file.signature.size:,} bytes{digest}{shared}"
+    changed = f", changed after it was taken: sha256 {file.changed} now" if file.changed else ""
+    return f"{file.role}: {printable(file.source)}, {file.signature.size:,} bytes{digest}{shared}{changed}"
 
 
 def _history(events: Sequence[Event], meanwhile: Sequence[ServiceEvent], zone: tzinfo) -> str:

@@ -21,6 +21,7 @@ JOB_ACTIONS: Mapping[str, str] = {
     "processed": "plugins are done with the results",
     "delivered": "the results are in the outbox",
     "archived": "the inputs are in the archive: the end",
+    "changed-input": "a file of the set was changed after it was taken: the result is made of what it was before",
     "unlisted": "a result was fetched, and the vendor does not list it any more: it is delivered",
     "repeated": "a step did not succeed and is tried again",
     "over-budget": "it waits for another day",

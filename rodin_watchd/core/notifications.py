@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import tomli_w
 
 from rodin_watchd.core.names import printable
+from rodin_watchd.core.wording import changed_inputs
 from rodin_watchd.model import Entry, InputFile, Job, OwedCall, ServiceEvent, State, Transition
 from rodin_watchd.v1 import File, FileSet, Problem, Waiting
 from rodin_watchd.v1 import Job as PublicJob
@@ -76,7 +77,7 @@ def plugin_news(plugin: str, words: str) -> str:
 def job_words(job: Job) -> str:
     """Say in a line what became of a job."""
     name = printable(job.name)
-    return f"{name}: {printable(job.place, 1000)}" if job.place else name
+    return " ".join([f"{name}: {printable(job.place, 1000)}" if job.place else name, *changed_inputs(job)])
 
 
 def waiting_id(folder: str, name: str, entries: Sequence[Entry]) -> str:
@@ -113,7 +114,7 @@ def public_set(job: Job, files: Sequence[InputFile]) -> FileSet:
 
 
 def _public_files(files: Sequence[InputFile]) -> tuple[File, ...]:
-    return tuple(File(f.name, f.signature.size, f.sha256, f.role.value) for f in files)
+    return tuple(File(f.name, f.signature.size, f.sha256, f.role.value, changed=bool(f.changed)) for f in files)
 
 
 def _public_problem(job: Job) -> Problem | None:

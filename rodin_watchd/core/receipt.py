@@ -12,7 +12,7 @@ import tomli_w
 from rodin_watchd.core.kinds import kind_of
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.wire import plain
-from rodin_watchd.core.wording import WHO_CAN_ACT, advice, cost, instant, is_cost_certain, local
+from rodin_watchd.core.wording import WHO_CAN_ACT, advice, changed_inputs, cost, instant, is_cost_certain, local
 from rodin_watchd.errors import Problem
 from rodin_watchd.model import Job, State
 
@@ -54,7 +54,7 @@ def _notes(job: Job) -> list[str]:
         for result in job.results
         if result.unlisted
     ]
-    return [*([] if has_preview else [NO_PREVIEW]), *unlisted]
+    return [*([] if has_preview else [NO_PREVIEW]), *unlisted, *changed_inputs(job)]
 
 
 def report_toml(job: Job, version: str, now: float, notes: tuple[str, ...] = (), *, text: str = "") -> str:
@@ -167,6 +167,7 @@ def _inputs(job: Job) -> list[dict[str, Any]]:
     return [
         {"role": f.role.value, "name": _text(f.name), "bytes": f.signature.size}
         | ({"sha256": f.sha256} if f.sha256 else {})
+        | ({"changed_to_sha256": f.changed} if f.changed else {})
         for f in job.files
     ]
 

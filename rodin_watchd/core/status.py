@@ -18,7 +18,7 @@ from rodin_watchd.core.layout import REPORT
 from rodin_watchd.core.machine import ENDED
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.wire import plain
-from rodin_watchd.core.wording import advice, cost, local, set_name
+from rodin_watchd.core.wording import advice, changed_inputs, cost, local, set_name
 from rodin_watchd.model import Job, State
 
 PAGE = "page"
@@ -134,7 +134,7 @@ def ended_line(job: Job) -> Line:
     elif job.state is State.RETURNED:
         text = f"{lead(job)}back in the inbox: {job.problem.message if job.problem else ''} Cost: {cost(job)}"
     else:
-        text = f"{lead(job)}delivered to {printable(job.place)}. Cost: {cost(job)}"
+        text = " ".join([f"{lead(job)}delivered to {printable(job.place)}. Cost: {cost(job)}", *changed_inputs(job)])
     return Line(set_name(job.folder, job.name), text, job.id, ended_at)
 
 

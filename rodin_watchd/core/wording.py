@@ -83,3 +83,13 @@ def local(at: float, zone: tzinfo) -> str:
 def set_name(folder: str, name: str) -> str:
     """Return a set's name with its folder, for people."""
     return printable(f"{folder}/{name}" if folder else name)
+
+
+def changed_inputs(job: Job) -> list[str]:
+    """Say which files of a set were changed after they were taken, and what to do if the changes count."""
+    return [
+        f"“{printable(file.name)}” was changed after it was taken: the result is made of what it was before. The changed file is "
+        "kept in archive/; to have a result of it, drop the set from there into the inbox again."
+        for file in job.files
+        if file.changed
+    ]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -172,3 +174,32 @@ def test_a_file_that_changes_between_the_look_and_the_taking(tmp_path: Path, ven
         assert [job.options["seed"] for job in shop.jobs() if job.state is State.ARCHIVED] == [77]
         assert vendor.charges == 1
         shop.assert_nothing_lost()
+
+
+def test_a_file_that_is_changed_after_it_was_sent(tmp_path: Path, vendor: Vendor) -> None:
+    """A program goes on with a file wherever it was moved: everybody is told, the changed file is kept and can be dropped again."""
+    with workshop(tmp_path, vendor.emulator.base_url) as shop:
+        shop.drop_set("chair")
+        before = model("chair")
+        shop.until(lambda: State.SUBMITTED in shop.states().values())
+        [taken] = (shop.root / ".rodin-watchd/work").glob("*/inputs/chair.obj")
+        with taken.open("ab") as writer:
+            writer.write(b"# and more\n")
+        shop.dropped[0] = before + b"# and more\n"
+        shop.idle()
+        assert (shop.root / "archive/chair/chair.obj").read_bytes() == before + b"# and more\n"
+        [job] = shop.jobs()
+        sent = hashlib.sha256(before).hexdigest()
+        for folder in ("outbox", "archive"):
+            receipt = tomllib.loads((shop.root / folder / "chair/job.toml").read_text())
+            [changed] = [file for file in receipt["inputs"] if file["name"] == "chair.obj"]
+            assert (changed["sha256"], len(changed["changed_to_sha256"])) == (sent, 64)
+            assert "was changed after it was taken" in " ".join(receipt["job"]["notes"])
+        for told in (shop.status(), shop.told("show", job.id)):
+            assert "changed after it was taken" in told
+        for path in (shop.root / "archive/chair").iterdir():
+            if path.name != "job.toml":
+                path.rename(shop.root / "inbox" / path.name)
+        shop.idle()
+        assert [job.state for job in shop.jobs()] == [State.ARCHIVED, State.ARCHIVED]
+        assert vendor.charges == 2

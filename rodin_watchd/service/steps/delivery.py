@@ -18,6 +18,7 @@ from rodin_watchd.service.steps.files import (
     is_left_to_others,
     left_alone,
     left_behind,
+    noting_changes,
     put_away,
     remove_set_folder,
     write_beside,
@@ -42,6 +43,7 @@ def _build(tools: Tools, job: Job) -> None:
 
 def deliver(tools: Tools, job: Job) -> Outcome:
     """Publish the result folder, receipt and all, by one rename."""
+    job = noting_changes(tools.spool, job)
     source = tools.spool.result(job.id)
     if not source.is_dir() or not all(os.path.lexists(source / result.name) for result in job.published):
         _build(tools, job)  # published before a crash; and if somebody has taken it away since, it comes once more
@@ -55,6 +57,7 @@ def archive(tools: Tools, job: Job) -> Outcome:
     Inputs that are gone were archived before a crash: where somebody has fetched them since, no empty folder follows.
     What the job that follows is made of is copied before: from here, where nobody else's file can be taken for it.
     """
+    job = noting_changes(tools.spool, job)  # once more: the archive's receipt speaks of the files next to it
     job = replace(job, then=_laid_out(tools, job, job.then)) if job.then else job
     if tools.spool.has_inputs(job.id):
         put_away(tools.spool, job, ARCHIVE, {RECEIPT: receipt(job, __version__, tools.now())})

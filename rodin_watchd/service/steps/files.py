@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import logging
+import stat
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rodin_watchd.adapters.images import MOST_BYTES
 from rodin_watchd.adapters.spool import Spool
-from rodin_watchd.adapters.spool.beneath import disk_errors, folder_beneath, part_of, write_whole_in
+from rodin_watchd.adapters.spool.beneath import disk_errors, folder_beneath, part_of, signature_of, write_whole_in
 from rodin_watchd.adapters.spool.moving import Destination
 from rodin_watchd.core.layout import INBOX, RECEIPT, REPORT, REPORT_DATA
 from rodin_watchd.core.names import printable
 from rodin_watchd.errors import ChangedWhileTakenError, FilesError, GoneWhileTakenError, OutcomeUnknownError
 from rodin_watchd.model import InputFile, Job, Role, State
+
+log = logging.getLogger("rodin_watchd")
 
 _TURN = {role: turn for turn, role in enumerate(Role)}
 
@@ -73,6 +78,33 @@ def left_behind(spool: Spool, job: Job, file: InputFile) -> Left | None:
     except FilesError as error:
         return Left(error.message, "It stays where it is.")
     return None
+
+
+def noting_changes(spool: Spool, job: Job) -> Job:
+    """Note which files of a set were changed after they were taken: what was sent is not what is archived.
+
+    A program that had one open may go on with it wherever it was moved. The digest is taken anew where size or time differ.
+    Raises DiskError.
+    """
+    files = tuple(replace(file, changed=_changed(spool.inputs(job.id) / file.name, file)) for file in job.files)
+    for before, file in zip(job.files, files, strict=True):
+        if file.changed != before.changed:
+            message = "changed-input: “%s” was changed after it was taken; what was sent is not what is kept"
+            log.warning(message, printable(file.name), extra={"action": "changed-input"})
+    return replace(job, files=files)
+
+
+def _changed(path: Path, file: InputFile) -> str:
+    with disk_errors(f"{path} cannot be read"):
+        try:
+            status = path.lstat()
+            if signature_of(status)[:2] == file.signature[:2] or not stat.S_ISREG(status.st_mode):
+                return file.changed
+            with path.open("rb") as stream:
+                digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        except FileNotFoundError:  # archived before a crash, or somebody has cleaned up
+            return file.changed
+    return digest if digest != file.sha256 else ""
 
 
 def remove_set_folder(spool: Spool, job: Job) -> None:
