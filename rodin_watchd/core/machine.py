@@ -615,7 +615,7 @@ _RETURNS: Final = frozenset({StillWrittenError.code, ChangedWhileTakenError.code
 
 
 def _may_return(job: Job) -> bool:
-    """Tell whether a set can go back to where it was dropped: nothing was paid for it, and it did not come from elsewhere."""
+    """Return whether a set can go back to where it was dropped: nothing was paid for it, and it did not come from elsewhere."""
     return (
         (job.state, Signal.RETURN) in TABLE
         and job.task is None

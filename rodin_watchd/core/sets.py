@@ -138,7 +138,7 @@ def settles_at(sighting: Sighting, rules: Rules, *, proven: bool) -> float:
 
 
 def is_settled(sighting: Sighting, now: float, rules: Rules, *, proven: bool) -> bool:
-    """Tell whether nobody writes the file any more, as far as can be seen from outside."""
+    """Return whether nobody writes the file any more, as far as can be seen from outside."""
     return now >= settles_at(sighting, rules, proven=proven)
 
 

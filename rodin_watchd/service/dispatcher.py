@@ -545,7 +545,7 @@ class Dispatcher:
         return any(job.state is State.SUBMITTING for job in under_way)
 
     def can_move(self, *, submits: bool) -> bool:
-        """Tell whether any job goes on without a person. `submits`: whether money may be spent."""
+        """Return whether any job goes on without a person. `submits`: whether money may be spent."""
         stopped = self._unpaid_lanes
         if self._account.may_free_held:
             return True

@@ -171,7 +171,7 @@ class Reception:
         return self.claims.crowded and self._room() >= self._config.api.max_in_flight
 
     def _is_returned(self) -> bool:
-        """Tell whether a set has gone back into the inbox since the last look."""
+        """Return whether a set has gone back into the inbox since the last look."""
         return self._returns != self._job_store.returns
 
     def _is_copied(self) -> bool:

@@ -118,7 +118,7 @@ class Inbox:
         )
 
     def is_being_written(self, entry: Entry) -> bool | None:
-        """Tell whether a program has a file open for writing; None: not to be known here, or it is not the file of the snapshot."""
+        """Return whether a program has a file open for writing; None: not to be known here, or it is not the file of the snapshot."""
         return self._with(entry, lambda stream: is_open_for_writing(stream.fileno()))
 
     def read(self, entry: Entry, limit_bytes: int) -> bytes | None:

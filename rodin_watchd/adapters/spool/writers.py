@@ -1,4 +1,4 @@
-"""Whether any program has a file open for writing, by the kernel's own word: a read lease, fcntl(2).
+"""Who writes a file: whether any program has a file open for writing, by the kernel's own word: a read lease, fcntl(2).
 
 A read lease is refused with EAGAIN while anybody on this machine has the file open for writing: a file server, a download, a
 shell. It is given back at once. It needs a file of our own or the capability CAP_LEASE.
@@ -40,7 +40,7 @@ _statfs = ctypes.CDLL(None, use_errno=True).fstatfs if sys.platform == "linux" e
 
 
 def is_open_for_writing(descriptor: int) -> bool | None:
-    """Tell whether any program has the file of this descriptor, open for reading, open for writing; None: not to be known here.
+    """Return whether any program has the file of this descriptor, open for reading, open for writing; None: not to be known here.
 
     A program that opens the file in the microseconds of the question waits for their end; one that must not wait gets EWOULDBLOCK.
     May be called from any thread, and repeated. Never raises for a file that is open.
@@ -61,7 +61,7 @@ def is_open_for_writing(descriptor: int) -> bool | None:
 
 
 def has_hole(descriptor: int, size: int) -> bool:
-    """Tell whether a part of an open file of `size` bytes was never written, where the filesystem keeps that: lseek(2), SEEK_HOLE."""
+    """Return whether a part of an open file of `size` bytes was never written, where the filesystem keeps that: lseek(2), SEEK_HOLE."""
     try:
         return size > 0 and os.lseek(descriptor, 0, os.SEEK_HOLE) < size
     except OSError:
