@@ -198,7 +198,7 @@ TABLE: Mapping[tuple[State, Signal], State] = {
     (S.FAILING, E.DONE): S.FAILED,
     (S.FAILING, E.RETRY): S.FAILING,
     (S.FAILING, E.HOLD): S.HELD,  # as from `staged`
-    # Intent: a program still writes a file of the set, or has changed it. The set goes back into the inbox, and is judged anew.
+    # Intent: a program still writes a file of the set, or has changed it. The set goes back into the inbox, and is judged again.
     (S.CLAIMED, E.RETURN): S.RETURNING,
     (S.UPLOADING, E.RETURN): S.RETURNING,  # its last bytes have not left, and do not
     (S.RETURNING, E.DONE): S.RETURNED,

@@ -92,13 +92,13 @@ _COMPANIONS: Final = tuple(
         r"\A(?:~\$|\.~lock\.)(?P<of>.+?)#?\Z",  # office programs
     )
 )
-"""Temporary files that programs keep beside the file that they write, by the maker's documentation or source."""
+"""Temporary files that programs keep next to the file that they write, by the maker's documentation or source."""
 
 
 def companion_of(name: str) -> str | None:
     """Return the name of the file that a temporary file is a part of, as its maker builds such names; None for another file.
 
-    While `chair.glb.aria2` lies beside `chair.glb`, that one is not finished. Pure, never raises.
+    While `chair.glb.aria2` is next to `chair.glb`, that one is not finished. Pure, never raises.
     """
     return next((found["of"] for pattern in _COMPANIONS if (found := pattern.search(name))), None)
 

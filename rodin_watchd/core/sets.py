@@ -122,7 +122,7 @@ class Judgement:
 READY = Judgement(Readiness.READY)
 
 ASK_AGAIN_SECONDS: Final = 1.0
-"""How soon to look again at what no event announces: that a program closes a file, that a temporary file beside it is gone."""
+"""How soon to look again at what no event announces: that a program closes a file, that a temporary file next to it is gone."""
 
 
 def settles_at(sighting: Sighting, rules: Rules, *, proven: bool) -> float:

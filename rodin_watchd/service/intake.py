@@ -427,7 +427,7 @@ class Intake:
         sighting = self._sighting(member.path)
         if companion := self._groups[_key_of(member.path)].companions.get(match_key(member.path)):
             name, beside = printable(member.name), printable(companion.rpartition("/")[2])
-            reason = f"“{name}” is not complete: “{beside}”, which a program keeps until it is, lies beside it"
+            reason = f"“{name}” is not complete: “{beside}”, which a program keeps until it is, is next to it"
             return Judgement(Readiness.WAIT, reason, now + ASK_AGAIN_SECONDS)
         content = self._content(member, sighting.entry)
         if sighting.writer is Writer.WRITING and self._inbox.is_being_written(sighting.entry) is False:

@@ -4,7 +4,7 @@ A read lease is refused with EAGAIN while anybody on this machine has the file o
 shell. It is given back at once. It needs a file of our own or the capability CAP_LEASE.
 
 Whom to believe was found by experiment, on Linux 6.18 (docs/intake.md has the table). The filesystems of this machine's own disks
-tell the truth. FUSE asks the kernel alone: a refusal is true, but a program on the other side of the mount stays unseen. NFS
+give the true answer. FUSE asks the kernel alone: a refusal is true, but a program on the other side of the mount stays unseen. NFS
 and CIFS grant leases by what their server delegates, so that neither answer means anything (linux, fs/nfs/nfs4file.c, fs/smb/client/cifsfs.c).
 """
 
