@@ -165,7 +165,7 @@ class Dispatcher:
                 continue
             match self._undecided[0]:
                 case StepFinished(job_id, Unknown() as outcome) as finished:
-                    self._let_rest(self._decide(self._job_store.jobs[job_id], outcome, self._clock.now()))
+                    self._let_rest(self._decide_alone(self._job_store.jobs[job_id], outcome, self._clock.now()))
                     self._pool.end(finished, outcome)
                 case BalanceRead(answer):
                     self._take_balance(answer)
@@ -199,7 +199,10 @@ class Dispatcher:
 
     @contextlib.contextmanager
     def _pauses_together(self) -> Iterator[None]:
-        """Make moves, and the pauses that they cause, durable in one transaction; where it fails, no pause of it is known."""
+        """Make moves, and the pauses that they cause, durable in one transaction; where it fails, no pause of it is known.
+
+        What is paused is reported at its end: a reader of the log may kill the service at once, and the pause has to be durable.
+        """
         before = self._pauses
         try:
             with self._job_store.together():
@@ -207,6 +210,7 @@ class Dispatcher:
         except BaseException:
             self._pauses = before
             raise
+        self._report_pauses(before, self._clock.now())
 
     def _close(self, requests: Sequence[Closing], why_drop: Callable[[Collection[str]], Mapping[str, str]]) -> None:
         """Let the last bytes of uploads go, when that is in the journal, and counted outside of it: one write of each for all.
@@ -295,6 +299,13 @@ class Dispatcher:
             self._job_store.commit([machine.dispute(other, job, now)], now)
         return Unknown(DisputedTaskError(message).problem)
 
+    def _decide_alone(self, job: Job, outcome: Outcome, now: float) -> Job:
+        """Commit what an outcome makes of a job, in transactions of its own; report the pauses, and return the job."""
+        before = self._pauses
+        decided = self._decide(job, outcome, now)
+        self._report_pauses(before, now)
+        return decided
+
     def _decide(self, job: Job, outcome: Outcome, now: float) -> Job:
         """Commit what an outcome makes of a job, and return it."""
         outcome, pauses = self._with_pauses(job, outcome, now)
@@ -302,9 +313,9 @@ class Dispatcher:
         if isinstance(outcome, Unknown):
             self._commit_outcomes([transition], now, pauses)
         elif _must_survive(job, transition, outcome):
-            self._set_pauses(pauses, now, [transition, *machine.hand_over(transition.job, now)])
+            self._keep_pauses(pauses, now, [transition, *machine.hand_over(transition.job, now)])
         else:
-            self._set_pauses(pauses, now)
+            self._keep_pauses(pauses, now)
             self._job_store.note(transition.job)
         return transition.job
 
@@ -328,10 +339,10 @@ class Dispatcher:
             job.state is State.UPLOADING and job.answer is None for job in before
         )  # else its closing was counted
         if not early:
-            self._set_pauses(pauses, now, transitions)
+            self._keep_pauses(pauses, now, transitions)
             return
         count = self._job_store.submits + early
-        self._set_pauses(pauses, now, transitions, {SUBMITS: count})
+        self._keep_pauses(pauses, now, transitions, {SUBMITS: count})
         try:
             self._submits.keep(count)
         except JournalBehindError:
@@ -377,17 +388,23 @@ class Dispatcher:
         now = self._clock.now()
         self._set_pauses(self._account.stopped(without_idle(self._pauses, self._job_store.jobs.values(), now)), now)
 
-    def _set_pauses(
+    def _set_pauses(self, pauses: Pauses, now: float) -> None:
+        """Make pauses durable, and report what is paused and what goes on. Raises DiskError: then nothing has changed."""
+        before = self._pauses
+        self._keep_pauses(pauses, now)
+        self._report_pauses(before, now)
+
+    def _keep_pauses(
         self, pauses: Pauses, now: float, moves: Sequence[Transition] = (), meta: Mapping[str, Any] = NO_META
     ) -> None:
-        """Make pauses durable, in one transaction with the moves that caused them; then report what is paused, and what goes on.
-
-        Raises DiskError: then nothing has changed, and it may be called again.
-        """
-        before = self._pauses
-        changed = {PAUSES: stored_pauses(pauses, self._account.name)} if pauses != before else {}
+        """Make pauses durable, in one transaction with the moves that caused them. Raises DiskError: then nothing has changed."""
+        changed = {PAUSES: stored_pauses(pauses, self._account.name)} if pauses != self._pauses else {}
         self._job_store.commit(moves, now, {**meta, **changed})
         self._pauses = pauses
+
+    def _report_pauses(self, before: Pauses, now: float) -> None:
+        """Report what is paused, each cause once, and what goes on."""
+        pauses = self._pauses
         for lane, pause in pauses.items():
             if lane not in before or before[lane].problem.code != pause.problem.code:
                 self._job_store.report("paused", pause.problem.message, now, subject=lane, code=pause.problem.code)
@@ -426,7 +443,7 @@ class Dispatcher:
             if answered and job.id not in self._pool.busy:
                 outcome = self._understood(job, now)
                 if outcome is not None:
-                    self._let_rest(self._decide(job, outcome, now))
+                    self._let_rest(self._decide_alone(job, outcome, now))
 
     # ---- what is due ------------------------------------------------------------------------------------------------
 
@@ -480,7 +497,7 @@ class Dispatcher:
                 asked = [Settled(purchase, "refused", before="unknown") for purchase in unsure]
                 self._job_store.commit([held_unsure(job, len(unsure), now)], now, settled=asked)
             elif twice := self._job_store.bought_meanwhile(job):
-                self._let_rest(self._decide(job, Rejected(twice.problem), now))
+                self._let_rest(self._decide_alone(job, Rejected(twice.problem), now))
             elif content == job.fingerprint or not self._job_store.live_twin(job):
                 yield replace(job, fingerprint=content)
 
