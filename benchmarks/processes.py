@@ -115,6 +115,7 @@ def write_config(root: Path, base_url: str, settings: Mapping[str, str]) -> None
     keys = {
         "api.base_url": f'"{base_url}"',
         "api.requests_per_minute": "100000",
+        "intake.unproven_quiet_seconds": "0",  # what is measured is work, not the wait for a text that may go on
         "polling.min_seconds": "0.01",
         "polling.max_seconds": "0.01",
         **settings,

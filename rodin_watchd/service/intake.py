@@ -174,6 +174,7 @@ class Intake:
         self._decided: list[_Group] = []  # what the last look decided about
         self._gone_presets: dict[str, _Gone] = {}  # by folder
         self._bereft: dict[str, _Gone] = {}  # by file whose TOML file is away
+        self._released: dict[str, Entry] = {}  # files that no program had open when their set was ready
         self._contents: _Memory[Content] = _Memory(inbox.probe)
         self._sidecars: _Memory[Sidecar | Misread] = _Memory(self._read_sidecar)
         self._presets: _Memory[Preset | Misread] = _Memory(self._read_preset)
@@ -331,6 +332,7 @@ class Intake:
     def _forget(self) -> None:
         for memory in (self._contents, self._sidecars, self._presets):
             memory.keep(self._is_there)
+        self._released = {path: entry for path, entry in self._released.items() if self._is_there(path)}
 
     def _is_there(self, path: str) -> bool:
         group = self._groups.get(_key_of(path))
@@ -453,9 +455,18 @@ class Intake:
                 )
                 return replace(_waiting(candidate, sightings, reason, settling=False), unmovable=True)
         for sighting in sightings:
-            if self._inbox.is_being_written(sighting.entry):
+            if self._is_held(sighting.entry):
                 return _waiting_for_time(candidate, sightings, open_elsewhere(sighting.entry.path, now))
         return None if problem else self._waits_for_more(candidate, sightings, now)
+
+    def _is_held(self, entry: Entry) -> bool:
+        """Return whether a program has a file open for writing; once none had, it is asked again only when the file was taken."""
+        if self._released.get(entry.path) == entry:
+            return False
+        if self._inbox.is_being_written(entry):
+            return True
+        self._released[entry.path] = entry
+        return False
 
     def _waits_for_more(self, candidate: Candidate, sightings: Sequence[Sighting], now: float) -> WaitingSet | None:
         """Say that a set waits for what may still come next to it: its sidecar, or the images of a text that stands alone."""
