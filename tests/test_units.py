@@ -16,6 +16,7 @@ MOST_EXPOSURE = 15  # tenths, as --threshold counts
 NEEDED = {
     *("Type=notify", "WatchdogSec=3min", "Restart=on-failure", "StartLimitBurst=5", "User=rodin-watchd"),
     *("Group=rodin-watchd", "KillMode=mixed", "LoadCredential=rodin-api-key:/etc/rodin-watchd/api-key"),
+    *("CapabilityBoundingSet=CAP_LEASE", "AmbientCapabilities=CAP_LEASE", "NoNewPrivileges=yes"),
 }
 
 

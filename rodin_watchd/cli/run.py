@@ -19,6 +19,7 @@ import click
 
 from rodin_watchd.adapters.host import hide_memory, hide_variable
 from rodin_watchd.adapters.spool.sharing import umask, umask_for
+from rodin_watchd.adapters.spool.writers import asking, has_capability
 from rodin_watchd.adapters.systemd import Manager, Pulse
 from rodin_watchd.cli.main import exit_code, in_words
 from rodin_watchd.cli.options import config_option, find
@@ -222,7 +223,14 @@ def _leave(code: int) -> NoReturn:
     os._exit(code)
 
 
+def _how_writers_are_noticed(inbox: Path) -> str:
+    with contextlib.suppress(OSError):  # a share that is away
+        return f"{asking(inbox, with_capability=has_capability()).value}; "
+    return ""
+
+
 def _log_start(config: Config, watching: str) -> None:
     root, host = config.folders.root, urlsplit(config.api.base_url).netloc
     log.info("serving %s with %s", root, host, extra={"action": "serving"})
-    log.info("watching: %s; drop sets into %s", watching, root / INBOX, extra={"action": "watching"})
+    writers = _how_writers_are_noticed(root / INBOX)
+    log.info("watching: %s; %sdrop sets into %s", watching, writers, root / INBOX, extra={"action": "watching"})

@@ -5,14 +5,17 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
+import shutil
 import subprocess
 import sys
 import threading
 from pathlib import Path
 
 import pytest
+from strangers import NOBODY, public_folder
 
-from rodin_watchd.adapters.spool.writers import has_hole, is_open_for_writing
+from rodin_watchd.adapters.spool import writers
+from rodin_watchd.adapters.spool.writers import has_capability, has_hole, is_open_for_writing
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="leases are Linux's")
 
@@ -87,22 +90,25 @@ def test_whoever_opens_the_file_in_the_moment_of_the_question_goes_on(chair: Pat
     assert (failed, answers <= {True, False}) == ([], True)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs another user")
-def test_of_another_users_file_nothing_is_known_without_the_capability(chair: Path) -> None:
-    """The kernel gives leases to a file's owner, and to CAP_LEASE."""
-    code = (
-        "import os, sys; sys.path[:0] = sys.argv[2:]; from rodin_watchd.adapters.spool.writers import *; "
-        "print(is_open_for_writing(os.open(sys.argv[1], os.O_RDONLY)))"
-    )
-    for folder in (chair.parent, *chair.parent.parents):
-        if folder.stat().st_mode & 0o005 != 0o005:
-            pytest.skip("another user cannot reach the temporary folder")
-    answer = subprocess.run(
-        [sys.executable, "-c", code, str(chair), *sys.path], user=65534, capture_output=True, text=True, check=False
-    )
-    if "Permission" in answer.stderr:
-        pytest.skip("another user cannot read this Python")
-    assert answer.stdout.strip() == "None"
+PYTHON = shutil.which("python3", path="/usr/bin:/bin")
+"""One that another user can read, too."""
+
+ASK = "\nprint(has_capability(), is_open_for_writing(os.open(sys.argv[1], os.O_RDONLY)))"
+
+
+@pytest.mark.usefixtures("chair")
+@pytest.mark.parametrize("caps", ["-all", "-all,+lease"])
+@pytest.mark.skipif(not (PYTHON and shutil.which("setpriv") and has_capability()), reason="needs root and another user")
+def test_of_another_users_file_something_is_known_with_the_capability_alone(caps: str) -> None:
+    """As the units give it: no other right of root, and no way to get one."""
+    user = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--no-new-privs"]
+    user += [f"--{name}-caps={caps}" for name in ("inh", "ambient")]
+    with public_folder() as folder, (folder / "chair.obj").open("xb") as writer:
+        assert asked(Path(writer.name)) is True
+        code = Path(writers.__file__).read_text() + ASK
+        command = [*user, f"--bounding-set={caps}", PYTHON or "", "-c", code, writer.name]
+        answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert answer == (["True", "True"] if "lease" in caps else ["False", "None"])
 
 
 def test_our_lease_does_not_stay(chair: Path) -> None:

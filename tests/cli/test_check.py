@@ -51,8 +51,8 @@ def test_all_in_order(served: Stage) -> None:
     assert {line.split()[0] for line in lines} == {"ok"}
     names = [line.split()[1].rstrip(":") for line in lines]
     assert list(dict.fromkeys(names)) == [
-        *("config", "folders", "outputs", "filesystem", "room", "watching", "inotify", "clock", "journal", "service"),
-        *("unit", "key", "plugins", "balance"),
+        *("config", "folders", "outputs", "filesystem", "room", "watching", "inotify", "writers", "clock"),
+        *("journal", "service", "unit", "key", "plugins", "balance"),
     ]
     assert "100 credits are left, which pay 200 textures or 200 new models." in run.stdout
     assert "1 jobs, schema" in run.stdout

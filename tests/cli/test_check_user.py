@@ -112,3 +112,19 @@ def test_a_lock_that_may_not_be_read_is_not_free() -> None:
             stage.told_here("health")  # loads now what the other user may not read
             told = as_nobody(lambda: stage.told_here("health").output)
     assert told == f"unknown: this user may not read {lock}\n"
+
+
+def test_a_service_that_may_not_ask_who_writes_the_files_of_others() -> None:
+    """Where other people drop files, `check` says that the one capability is missing, what follows, and how to give it."""
+    with public_folder() as home:
+        stage = set_up(Stage(home / "share"))
+        for folder in (stage.root, *stage.root.rglob("*")):
+            os.chown(folder, NOBODY, GROUP)
+        (stage.root / "inbox").chmod(0o2770)
+        with running(stage, before=by_user(NOBODY, GROUP)):
+            finding = seen_by_nobody(stage)["writers"]
+    if "does not say here" in finding["text"]:
+        pytest.skip("the filesystem of the temporary folder grants no leases")
+    assert finding["verdict"] == "warning"
+    assert "of other users' files nothing (no CAP_LEASE)" in finding["text"]
+    assert "AmbientCapabilities=CAP_LEASE" in finding["advice"]

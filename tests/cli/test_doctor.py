@@ -124,7 +124,7 @@ def test_set_gid_gives_no_group_that_the_service_is_not_in(tmp_path: Path) -> No
     """What is moved into a set-gid folder keeps the service's group unless the service may give the folder's."""
     os.chown(tmp_path, -1, os.getegid())
     tmp_path.chmod(0o2755)
-    status, stranger = tmp_path.stat(), User(uid=5, gid=7, groups=(), umask=0o027, serves=False)
+    status, stranger = tmp_path.stat(), User(uid=5, gid=7, groups=(), umask=0o027, serves=False, has_lease=False)
     assert look_in(status, stranger, None, None).gid == 7
     assert look_in(status, replace(stranger, groups=(status.st_gid,)), None, None).gid == status.st_gid
 
@@ -169,7 +169,7 @@ def test_the_running_service_is_asked_for_its_umask(served: Stage) -> None:
 def test_how_things_look_in_a_folder(tmp_path: Path) -> None:
     """Set-gid folders give group and bit, else the writer's group holds; a configured group wins."""
     tmp_path.chmod(0o2755)
-    writer = User(uid=0, gid=7, groups=(), umask=0o027, serves=False)
+    writer = User(uid=0, gid=7, groups=(), umask=0o027, serves=False, has_lease=False)
     status = tmp_path.stat()
     look = look_in(status, writer, None, None)
     assert (look.gid, look.mode, look.folder_mode) == (status.st_gid, 0o640, 0o2750)

@@ -13,8 +13,11 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import os
+import re
 import signal
 import sys
+from enum import Enum
+from pathlib import Path
 from typing import Final
 
 _LOCAL: Final = frozenset(
@@ -35,6 +38,8 @@ _FUSE: Final = 0x65735546
 
 _CAP_LEASE: Final = 28
 """The number of the capability (linux/capability.h)."""
+
+_EFFECTIVE: Final = re.compile(r"^CapEff:\s*([0-9a-f]+)$", re.MULTILINE)
 
 _statfs = ctypes.CDLL(None, use_errno=True).fstatfs if sys.platform == "linux" else None
 
@@ -58,6 +63,39 @@ def is_open_for_writing(descriptor: int) -> bool | None:
         return None
     fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
     return False if kind in _LOCAL else None
+
+
+class Asking(Enum):
+    """Of which files in a folder the kernel says whether a program has them open for writing, in words for people."""
+
+    ALL = "the kernel says which files are open for writing"
+    OWN = "the kernel says which of this user's files are open for writing, and of other users' files nothing (no CAP_LEASE)"
+    REFUSALS = "the kernel says which files a program of this machine has open through this mount (FUSE), and of others nothing"
+    NONE = "the kernel does not say here which files are open for writing"
+
+
+def asking(folder: Path, *, with_capability: bool) -> Asking:
+    """Return what the kernel says of the files in a folder to a user with or without CAP_LEASE. Raises OSError."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        kind = _filesystem(descriptor)
+    finally:
+        os.close(descriptor)
+    if kind == _FUSE:
+        return Asking.REFUSALS
+    if kind not in _LOCAL:
+        return Asking.NONE
+    return Asking.ALL if with_capability else Asking.OWN
+
+
+def has_capability(process: str = "self") -> bool:
+    """Return whether a process has CAP_LEASE, by its number: proc_pid_status(5). Raises OSError."""
+    try:
+        text = Path("/proc", process, "status").read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:  # another platform than Linux, or a process that has ended
+        return False
+    found = _EFFECTIVE.search(text)
+    return found is not None and bool(int(found[1], 16) >> _CAP_LEASE & 1)
 
 
 def has_hole(descriptor: int, size: int) -> bool:

@@ -29,6 +29,7 @@ from rodin_watchd.cli.check.service import (
     metrics_findings,
     service_findings,
     unit_findings,
+    writer_findings,
 )
 from rodin_watchd.cli.context import json_option, print_json
 from rodin_watchd.cli.options import config_option, find
@@ -89,6 +90,7 @@ def _checks(path: Path, *, offline: bool) -> Mapping[str, Check]:
         "filesystem": filesystem_findings,
         "room": room_findings,
         "watching": _watching,
+        "writers": partial(writer_findings, path),
         "clock": clock_findings,
         "journal": journal_findings,
         "service": service_findings,

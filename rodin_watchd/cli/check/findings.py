@@ -14,6 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from rodin_watchd.adapters.spool.sharing import umask
+from rodin_watchd.adapters.spool.writers import has_capability
 from rodin_watchd.cli.context import daemon_of, journal_of
 from rodin_watchd.config import Config
 from rodin_watchd.errors import RodinWatchdError
@@ -65,6 +66,7 @@ class User:
     groups: tuple[int, ...]
     umask: int
     serves: bool  # the running service; else this process
+    has_lease: bool  # the capability CAP_LEASE
 
     @property
     def name(self) -> str:
@@ -82,7 +84,7 @@ def user_of(config: Config) -> User:
         daemon = daemon_of(config)
         if daemon and daemon.get("host") == socket.gethostname():
             return _serving(int(daemon["pid"]))
-    return User(os.geteuid(), os.getegid(), tuple(os.getgroups()), umask(), serves=False)
+    return User(os.geteuid(), os.getegid(), tuple(os.getgroups()), umask(), serves=False, has_lease=has_capability())
 
 
 def _serving(pid: int) -> User:
@@ -90,7 +92,8 @@ def _serving(pid: int) -> User:
     text = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
     found = {line[1]: line[2].split() for line in _STATUS_LINE.finditer(text)}
     mask = int(found.get("Umask", ["022"])[0], 8)
-    return User(int(found["Uid"][1]), int(found["Gid"][1]), tuple(map(int, found["Groups"])), mask, serves=True)
+    uid, gid, groups = int(found["Uid"][1]), int(found["Gid"][1]), tuple(map(int, found["Groups"]))
+    return User(uid, gid, groups, mask, serves=True, has_lease=has_capability(str(pid)))
 
 
 @contextlib.contextmanager

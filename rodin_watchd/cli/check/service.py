@@ -9,6 +9,7 @@ import os
 import re
 import shlex
 import shutil
+import stat
 import subprocess
 import sys
 import time
@@ -28,6 +29,7 @@ from rodin_watchd.adapters.ownership import (
     read_lease,
     watch,
 )
+from rodin_watchd.adapters.spool.writers import Asking, asking
 from rodin_watchd.adapters.store.backup import how_to_recover
 from rodin_watchd.adapters.store.reader import JournalReader
 from rodin_watchd.cli.check.findings import Finding, Level, acting_as, user_name, user_of
@@ -35,6 +37,7 @@ from rodin_watchd.cli.context import daemon_of, journal_of, no_room, reader
 from rodin_watchd.cli.health import health_line
 from rodin_watchd.cli.systemd import UNIT_FOLDERS, USER_FOLDER, Unit, bases, drop_in, installed, units_of
 from rodin_watchd.config import Config, lease_path
+from rodin_watchd.core.layout import INBOX
 from rodin_watchd.core.wording import local
 from rodin_watchd.errors import AlreadyRunningError
 from rodin_watchd.service.housekeeping import BACKED_UP_AT
@@ -263,6 +266,34 @@ def score_of(unit: Path) -> float | None:
         return None
     found = _SCORE.search(run.stdout)
     return float(found[1]) if found else None
+
+
+# ---- What `check` finds about writers: whether the kernel says which files of the inbox a program still writes -------
+
+
+_OTHERS_MAY_DROP: Final = stat.S_IWGRP | stat.S_IWOTH
+
+
+def writer_findings(path: Path, config: Config, places: Sequence[Path] = UNIT_FOLDERS) -> Iterator[Finding]:
+    """Judge by the running service, else by the unit that serves the config file, else by this process. Raises OSError."""
+    inbox, user = config.folders.root / INBOX, user_of(config)
+    if not inbox.is_dir():
+        return  # reported with the folders
+    units = [] if user.serves else units_of(path, places)
+    has_lease = all("CAP_LEASE" in unit.words("AmbientCapabilities") for unit in units) if units else user.has_lease
+    answer = asking(inbox, with_capability=has_lease)
+    text = f"{answer.value[0].upper()}{answer.value[1:]}."
+    if answer is Asking.OWN and inbox.stat().st_mode & _OTHERS_MAY_DROP:
+        yield Finding("writers", text, Level.WARNING, _LEASE_ADVICE)
+    else:
+        yield Finding("writers", text if answer is Asking.ALL else f"{text} {_ELSE}")
+
+
+_ELSE: Final = "Where it does not, file events, temporary files and `intake.unproven_quiet_seconds` decide when a file is complete."
+_LEASE_ADVICE: Final = (
+    f"{_ELSE} Give the service that one capability: `rodin-watchd install-service` renews the unit "
+    "(AmbientCapabilities=CAP_LEASE); in a container it is `cap_add: [LEASE]`."
+)
 
 
 # ---- What `check` finds about the walls of the unit that serves a configuration: whether it may write where it has to ----
