@@ -101,6 +101,7 @@ class InputFile:
     shared: bool = False  # copied, because another set names it too
     sha256: str = ""  # hex; known once staged
     changed: str = ""  # hex: the digest that it has since, if a program has changed it after it was taken
+    warnings: tuple[str, ...] = ()  # what of it may make the vendor fail, for people; known once staged
 
     @property
     def name(self) -> str:

@@ -28,6 +28,7 @@ PURE = {
     *(
         "__future__",
         "abc",
+        "bisect",
         "collections",
         "contextlib",
         "dataclasses",

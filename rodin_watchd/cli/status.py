@@ -103,6 +103,7 @@ def _file_data(file: InputFile) -> dict[str, Any]:
         "sha256": file.sha256 or None,
         "changed_to_sha256": file.changed or None,
         "shared": file.shared,
+        "warnings": list(file.warnings),
     }
 
 
@@ -213,7 +214,8 @@ def _file_words(file: InputFile) -> str:
     digest = f", sha256 {file.sha256}" if file.sha256 else ""
     shared = ", shared with other sets" if file.shared else ""
     changed = f", changed after it was taken: sha256 {file.changed} now" if file.changed else ""
-    return f"{file.role}: {printable(file.source)}, {file.signature.size:,} bytes{digest}{shared}{changed}"
+    warned = "".join(f"; {warning}" for warning in file.warnings)
+    return f"{file.role}: {printable(file.source)}, {file.signature.size:,} bytes{digest}{shared}{changed}{warned}"
 
 
 def _history(events: Sequence[Event], meanwhile: Sequence[ServiceEvent], zone: tzinfo) -> str:

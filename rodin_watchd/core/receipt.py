@@ -12,7 +12,16 @@ import tomli_w
 from rodin_watchd.core.kinds import kind_of
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.wire import plain
-from rodin_watchd.core.wording import WHO_CAN_ACT, advice, changed_inputs, cost, instant, is_cost_certain, local
+from rodin_watchd.core.wording import (
+    WHO_CAN_ACT,
+    advice,
+    changed_inputs,
+    cost,
+    instant,
+    is_cost_certain,
+    local,
+    warnings,
+)
 from rodin_watchd.errors import Problem
 from rodin_watchd.model import Job, State
 
@@ -45,7 +54,7 @@ def receipt(job: Job, version: str, now: float) -> str:
 
 
 def _notes(job: Job) -> list[str]:
-    """Return what people must know of the results."""
+    """Return what people must know of the results, and of the files that were sent."""
     has_preview = not (job.results and kind_of(job).has_preview) or any(
         is_preview(result.name) for result in job.results
     )
@@ -54,7 +63,12 @@ def _notes(job: Job) -> list[str]:
         for result in job.results
         if result.unlisted
     ]
-    return [*([] if has_preview else [NO_PREVIEW]), *unlisted, *changed_inputs(job)]
+    return [
+        *([] if has_preview else [NO_PREVIEW]),
+        *unlisted,
+        *changed_inputs(job),
+        *map(_text, warnings(job)),
+    ]
 
 
 def report_toml(job: Job, version: str, now: float, notes: tuple[str, ...] = (), *, text: str = "") -> str:
@@ -67,7 +81,7 @@ def report_toml(job: Job, version: str, now: float, notes: tuple[str, ...] = (),
         "fault": problem.fault.value,
         "message": _text(problem.message),
         "advice": _text(advice(job)),
-        "notes": [_text(n) for n in notes],
+        "notes": [_text(n) for n in (*notes, *warnings(job))],
     }
     found["report"] = {"sha256": hashlib.sha256(text.encode()).hexdigest()}
     return sealed(tomli_w.dumps(found))
@@ -128,7 +142,7 @@ def report_text(job: Job, now: float, zone: tzinfo, notes: tuple[str, ...] = ())
         *_paragraph("Who can act:", WHO_CAN_ACT[problem.fault]),
         *_paragraph("What it cost:", cost(job)),
         *_paragraph("What to do:", advice(job)),
-        *(line for note in (*notes, *_before(job)) for line in _paragraph("Note:", note)),
+        *(line for note in (*notes, *warnings(job), *_before(job)) for line in _paragraph("Note:", note)),
         "",
         f"Job {job.id}, {local(now, zone)}.{task}",
     ]

@@ -18,7 +18,7 @@ from rodin_watchd.core.layout import REPORT
 from rodin_watchd.core.machine import ENDED
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.wire import plain
-from rodin_watchd.core.wording import advice, changed_inputs, cost, local, set_name
+from rodin_watchd.core.wording import advice, changed_inputs, cost, local, set_name, warnings
 from rodin_watchd.model import Job, State
 
 PAGE = "page"
@@ -104,7 +104,7 @@ def doing(job: Job) -> str:
 
 def job_line(job: Job) -> Line:
     """Return a live job's line."""
-    text = f"{lead(job)}{doing(job)}{_detail(job)}"
+    text = f"{lead(job)}{doing(job)}{_detail(job)}{_warned(job)}"
     return Line(set_name(job.folder, job.name), text, job.id, job.times.get(job.state.value, job.created_at))
 
 
@@ -135,7 +135,11 @@ def ended_line(job: Job) -> Line:
         text = f"{lead(job)}back in the inbox: {job.problem.message if job.problem else ''} Cost: {cost(job)}"
     else:
         text = " ".join([f"{lead(job)}delivered to {printable(job.place)}. Cost: {cost(job)}", *changed_inputs(job)])
-    return Line(set_name(job.folder, job.name), text, job.id, ended_at)
+    return Line(set_name(job.folder, job.name), f"{text}{_warned(job)}", job.id, ended_at)
+
+
+def _warned(job: Job) -> str:
+    return "".join(f" Note: {warning}" for warning in warnings(job))
 
 
 def sorted_jobs(jobs: Iterable[Job]) -> tuple[tuple[Line, ...], tuple[Line, ...]]:

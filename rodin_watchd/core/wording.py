@@ -60,6 +60,11 @@ def in_credits(amount: Decimal) -> str:
     return f"{format(amount.normalize(), 'f')} {'credit' if amount == 1 else 'credits'}"
 
 
+def warnings(job: Job) -> list[str]:
+    """Return what of a job's files may make the vendor fail, in a sentence each."""
+    return [f"“{printable(file.name)}”: {warning}." for file in job.files for warning in file.warnings]
+
+
 def advice(job: Job) -> str:
     """Return what to do about a job's problem, with its id, and its hold, where a command wants them; "" without a problem."""
     if job.problem is None:

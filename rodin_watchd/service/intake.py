@@ -45,9 +45,13 @@ from rodin_watchd.core.sets import (
 from rodin_watchd.core.sidecar import PRESET_NAME, Misread, Preset, Sidecar, misfits, misled, read_preset, read_sidecar
 from rodin_watchd.core.toml_text import LIMIT_BYTES
 from rodin_watchd.errors import Problem, SidecarError
-from rodin_watchd.model import Entry, Kind, Role
+from rodin_watchd.model import MODEL_LIMIT_BYTES, Entry, Kind, Role
 
 T = TypeVar("T")
+
+
+MOST_EXAMINED_BYTES = MODEL_LIMIT_BYTES
+"""So much of models is examined in one look, and what is begun is ended: less than a second at most, mostly a few milliseconds."""
 
 
 class _Memory(Generic[T]):
@@ -56,6 +60,11 @@ class _Memory(Generic[T]):
     def __init__(self, read: Callable[[Entry], T | None]) -> None:
         self._read = read
         self._known: dict[str, tuple[Entry, T]] = {}
+
+    def knows(self, entry: Entry) -> bool:
+        """Return whether the file was read as it is."""
+        known = self._known.get(entry.path)
+        return known is not None and known[0] == entry
 
     def of(self, entry: Entry) -> T | None:
         """Return what the file holds; read it only when it changed, or when it could not be read before: None."""
@@ -176,6 +185,8 @@ class Intake:
         self._bereft: dict[str, _Gone] = {}  # by file whose TOML file is away
         self._released: dict[str, Entry] = {}  # files that no program had open when their set was ready
         self._contents: _Memory[Content] = _Memory(inbox.probe)
+        self._examined: _Memory[Content] = _Memory(inbox.examine)
+        self._left_bytes = 0  # that may still be examined in this look
         self._sidecars: _Memory[Sidecar | Misread] = _Memory(self._read_sidecar)
         self._presets: _Memory[Preset | Misread] = _Memory(self._read_preset)
         self._said_by_presets: Mapping[str, Preset | Misread | None] = {}  # by folder; None: it cannot be read
@@ -194,6 +205,7 @@ class Intake:
         not looked at, if all sets in that branch of the inbox lack a file: time alone cannot make one of them ready.
         Raises DiskError when the inbox cannot be looked at.
         """
+        self._left_bytes = MOST_EXAMINED_BYTES
         self._observe(now, seen, taken, changed)
         groups = list(self._groups.values())
         self._miss_presets(now)
@@ -330,7 +342,7 @@ class Intake:
         self._bereft = {path: one for path, one in missed.items() if now < one.until and self._is_there(path)}
 
     def _forget(self) -> None:
-        for memory in (self._contents, self._sidecars, self._presets):
+        for memory in (self._contents, self._examined, self._sidecars, self._presets):
             memory.keep(self._is_there)
         self._released = {path: entry for path, entry in self._released.items() if self._is_there(path)}
 
@@ -431,12 +443,25 @@ class Intake:
             name, beside = printable(member.name), printable(companion.rpartition("/")[2])
             reason = f"“{name}” is not complete: “{beside}”, which a program keeps until it is, is next to it"
             return Judgement(Readiness.WAIT, reason, now + ASK_AGAIN_SECONDS)
-        content = self._content(member, sighting.entry)
         if sighting.writer is Writer.WRITING and self._inbox.is_being_written(sighting.entry) is False:
             sighting = sighting._replace(writer=Writer.UNSEEN)  # it was closed, and the event of that was lost
+        examines = member.role is Role.MODEL and not member.advice
+        if examines and is_settled(sighting, now, self._rules, proven=True):
+            if not self._may_examine(sighting.entry):
+                return Judgement(Readiness.WAIT, f"“{printable(member.name)}” is being checked", now)
+            content = self._examined.of(sighting.entry)
+        else:
+            content = self._content(member, sighting.entry)
         judgement = judge(sighting, content, now, self._rules)
         hopeless = content is None and is_settled(sighting, now, self._rules, proven=True)
         return replace(judgement, again_at=math.inf) if hopeless else judgement
+
+    def _may_examine(self, entry: Entry) -> bool:
+        """Return whether a file was examined, or is to be in this look: a look must not keep all else waiting."""
+        if self._examined.knows(entry):
+            return True
+        may, self._left_bytes = self._left_bytes > 0, self._left_bytes - min(entry.signature.size, MODEL_LIMIT_BYTES)
+        return may
 
     def _content(self, member: Member, entry: Entry) -> Content | None:
         if member.role is Role.SIDECAR:

@@ -195,6 +195,17 @@ def test_every_error_makes_a_whole_report(problem: Problem) -> None:
     assert told["job"]["cost_is_certain"] == (problem.code != "unknown-outcome")
 
 
+def test_what_the_vendor_may_not_read_is_in_receipt_and_report() -> None:
+    """Of each file, with its name."""
+    model, *others = some_files()
+    files = (replace(model, warnings=("it needs A", "it needs B")), *others)
+    told = ["“chair.glb”: it needs A.", "“chair.glb”: it needs B."]
+    assert tomllib.loads(receipt(a_job(State.ARCHIVED, files=files), "1", NOW))["job"]["notes"] == told
+    job = replace(failed(NetworkError().problem), files=files)
+    assert tomllib.loads(report_toml(job, "1", NOW))["problem"]["notes"] == told
+    assert all(f"Note:           {note}" in report_text(job, NOW, UTC) for note in told)
+
+
 def test_everybody_who_can_be_at_fault_has_a_name() -> None:
     """In words for people."""
     assert set(WHO_CAN_ACT) == set(Fault)

@@ -9,7 +9,7 @@ from datetime import UTC
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from job_samples import NOW, SECRET, SET_PROBLEM, TASK, a_job
+from job_samples import NOW, SECRET, SET_PROBLEM, TASK, a_job, some_files
 
 from rodin_watchd.core.machine import ENDED
 from rodin_watchd.core.status import (
@@ -87,6 +87,14 @@ def test_ended_jobs_say_where_they_are_and_what_they_cost() -> None:
     lost = ended_line(a_job(S.FAILED, task=TASK, charges=1, problem=TaskFailedError("It failed.").problem))
     assert lost.text == "FAILED: It failed. Cost: 0.5 credits. See failed/chair/REPORT.txt"
     assert ended_line(a_job(S.FAILED)).text.startswith("FAILED: Cost: no credits")
+
+
+def test_what_the_vendor_may_not_read_stands_behind_each_line_of_a_job() -> None:
+    """While it runs, and when it has ended."""
+    model, *others = some_files()
+    files = (replace(model, warnings=("it needs A",)), *others)
+    for line in (job_line(a_job(S.SUBMITTED, files=files)), ended_line(a_job(S.ARCHIVED, files=files))):
+        assert line.text.endswith(" Note: “chair.glb”: it needs A.")
 
 
 def test_jobs_are_sorted_into_running_and_held_oldest_first() -> None:

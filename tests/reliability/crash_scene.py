@@ -114,15 +114,24 @@ def stl(seed: int) -> bytes:
     return bytes(80) + struct.pack("<I", len(faces)) + b"".join(packed)
 
 
-def empty_glb(seed: int, size: int = 0) -> bytes:
-    """Return a whole GLB file without a mesh, which the vendor takes and then fails on; of about `size` bytes, if given."""
-    document = json.dumps({"asset": {"version": "2.0", "generator": f"{seed}"}}).encode()
-    document += b" " * (-len(document) % 4)
-    chunks = struct.pack("<II", len(document), 0x4E4F534A) + document
-    if size:
-        binary = b"rodin-watchd" * (size // 12)
-        chunks += struct.pack("<II", len(binary), 0x004E4942) + binary
+def packed_glb(seed: int, size: int = 0) -> bytes:
+    """Return a whole GLB file whose mesh is packed, which the emulator takes and then fails on; of about `size` bytes, if given."""
+    packed = b"DRACO" + b"rodin-watchd" * max(size // 12, 1)
+    document = {
+        "asset": {"version": "2.0", "generator": f"{seed}"},
+        "extensionsRequired": ["KHR_draco_mesh_compression"],
+        "buffers": [{"byteLength": len(packed)}],
+        "bufferViews": [{"buffer": 0, "byteLength": len(packed)}],
+        "accessors": [{"componentType": 5126, "count": 3, "type": "VEC3"}],
+        "meshes": [{"primitives": [{"attributes": {"POSITION": 0}, "extensions": _PACKED}]}],
+    }
+    text = json.dumps(document).encode()
+    text, packed = text + b" " * (-len(text) % 4), packed + bytes(-len(packed) % 4)
+    chunks = struct.pack("<I4s", len(text), b"JSON") + text + struct.pack("<I4s", len(packed), b"BIN\0") + packed
     return struct.pack("<4sII", b"glTF", 2, 12 + len(chunks)) + chunks
+
+
+_PACKED = {"KHR_draco_mesh_compression": {"bufferView": 0, "attributes": {"POSITION": 0}}}
 
 
 def png(seed: int) -> bytes:
@@ -170,7 +179,7 @@ def refused_set(seed: int) -> DroppedSet:
 def failing_set(seed: int) -> DroppedSet:
     """Give a set whose task the vendor takes, charges and fails."""
     name = f"broken{seed}"
-    files = {f"{name}.glb": empty_glb(seed), f"{name}.png": png(seed)}
+    files = {f"{name}.glb": packed_glb(seed), f"{name}.png": png(seed)}
     return DroppedSet(name, files, model=f"{name}.glb", image=f"{name}.png", end=End.FAILS)
 
 

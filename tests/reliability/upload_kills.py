@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from crash_scene import KEY, empty_glb, png, sha256
+from crash_scene import KEY, packed_glb, png, sha256
 from lines import PacedLine
 from upload_servers import Serve
 
@@ -73,7 +73,7 @@ def kill_uploads(serve: Serve, kills: int, chance: random.Random, until: float, 
 
 def _order(folder: Path) -> tuple[dict[str, object], Path]:
     model, image, marks = folder / "model.glb", folder / "image.png", folder / "marks"
-    model.write_bytes(empty_glb(1, MODEL_BYTES))
+    model.write_bytes(packed_glb(1, MODEL_BYTES))
     image.write_bytes(png(1))
     marks.write_text("")
     order: dict[str, object] = {"key": KEY, "marks": str(marks)}

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from workshop import START_AT, Vendor, Workshop, glb, image, model
+from workshop import SAMPLES, START_AT, Vendor, Workshop, glb, image, model
 
 from rodin_watchd.core.layout import MARK, SUBMITS_NOTE
 from rodin_watchd.model import State
@@ -29,6 +29,21 @@ REFUSED: dict[str, tuple[Callable[[], dict[str, bytes]], str]] = {
     "a model of 10,000,001 bytes": (
         lambda: {"chair.obj": model("big").ljust(10_000_001, b"\n"), "chair.png": image("x")},
         "“chair.obj” has 10,000,001 bytes; the vendor accepts models of at most 10,000,000",
+    ),
+    "a GLB without a mesh": (
+        lambda: {"chair.glb": rewritten(glb("x"), b'"meshes"', b'"masses"'), "chair.png": image("x")},
+        "“chair.glb” cannot be used: it holds no mesh with triangles",
+    ),
+    "a GLB whose mesh is in another file": (
+        lambda: {
+            "chair.glb": rewritten(glb("x"), b'"buffers":[{', b'"buffers":[{"uri":"a.bin",'),
+            "chair.png": image("x"),
+        },
+        "“chair.glb” cannot be used: its mesh is in another file, “a.bin”",
+    ),
+    "an OBJ in UTF-16": (
+        lambda: {"chair.obj": model("x").decode().encode("utf-16"), "chair.png": image("x")},
+        "“chair.obj” cannot be used: it is saved as UTF-16 text",
     ),
     "a text named .png": (
         lambda: {"chair.obj": model("x"), "chair.png": b"hello, world"},
@@ -71,8 +86,31 @@ def test_a_bad_set_is_refused_in_words_and_costs_nothing(shop: Workshop, vendor:
     shop.assert_nothing_lost()
 
 
+def rewritten(data: bytes, old: bytes, new: bytes) -> bytes:
+    """Return a GLB with another word in its JSON part."""
+    length = int.from_bytes(data[12:16], "little")
+    text = data[20 : 20 + length].replace(old, new, 1).rstrip()
+    text += b" " * (-len(text) % 4)
+    made = len(text).to_bytes(4, "little") + b"JSON" + text + data[20 + length :]
+    return data[:8] + (12 + len(made)).to_bytes(4, "little") + made
+
+
+def half_filled(data: bytes) -> bytes:
+    """Return what a copy leaves that set the full size first and broke off: zeros in the second half."""
+    return data[: len(data) // 2] + bytes(len(data) - len(data) // 2)
+
+
 UNFINISHED: dict[str, Callable[[], dict[str, bytes]]] = {
     "a truncated GLB": lambda: {"chair.glb": glb("x")[:-100], "chair.png": image("x")},
+    "a GLB whose second half is zeros": lambda: {"chair.glb": half_filled(glb("x")), "chair.png": image("x")},
+    "an STL whose second half is zeros": lambda: {
+        "chair.stl": half_filled((SAMPLES / "pmndrs.stl").read_bytes()),
+        "chair.png": image("x"),
+    },
+    "an OBJ whose vertices are missing": lambda: {
+        "chair.obj": model("x").replace(b"v 1", b"#"),
+        "chair.png": image("x"),
+    },
     "an empty model": lambda: {"chair.glb": b"", "chair.png": image("x")},
     "an empty image": lambda: {"chair.obj": model("x"), "chair.png": b""},
     "an empty OBJ": lambda: {"chair.obj": b"", "chair.png": image("x")},
@@ -112,6 +150,19 @@ def test_an_unfinished_file_that_is_completed_is_delivered(shop: Workshop) -> No
     shop.idle()
     assert shop.states() == {"chair": State.ARCHIVED}
     shop.assert_nothing_lost()
+
+
+def test_what_the_vendor_may_not_read_is_said_wherever_the_set_is(shop: Workshop) -> None:
+    """A packed model is sent all the same; STATUS.txt, the receipt and `show` say what it needs."""
+    packed = (SAMPLES / "suzi-draco.glb").read_bytes()
+    for name, data in {"chair.glb": packed, "chair.png": image("x")}.items():
+        shop.drop(name, data)
+    shop.until(shop.is_in("chair", State.FAILED))  # the emulator cannot read it, either
+    warning = "“chair.glb”: it needs KHR_draco_mesh_compression, which the vendor may not be able to read"
+    assert warning in shop.status()
+    assert warning in " ".join(shop.report("chair").split())
+    assert any(note.startswith(warning) for note in shop.report_data("chair")["problem"]["notes"])
+    assert "it needs KHR_draco_mesh_compression" in shop.told("show", shop.job("chair").id)
 
 
 def test_what_is_no_plain_file_is_ignored_visibly(shop: Workshop, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from rodin_watchd.core.pairing import pair
 from rodin_watchd.core.sets import NOTHING_SEEN, Content, View
 from rodin_watchd.core.sidecar import Misread, Sidecar, read_sidecar
 from rodin_watchd.errors import SidecarError
-from rodin_watchd.model import Entry
+from rodin_watchd.model import MODEL_LIMIT_BYTES, Entry
 from rodin_watchd.service.intake import Intake
 
 QUIET_SECONDS = 2.0
@@ -29,6 +29,7 @@ class CountingInbox(Inbox):
         """Count from nothing."""
         super().__init__(folder)
         self.reads: list[str] = []
+        self.examined: list[str] = []
         self.in_order = True
         self.closed: set[str] = set()
 
@@ -36,6 +37,11 @@ class CountingInbox(Inbox):
         """Count and judge."""
         self.reads.append(entry.path)
         return super().probe(entry) if self.in_order else None
+
+    def examine(self, entry: Entry) -> Content | None:
+        """Count and examine."""
+        self.examined.append(entry.path)
+        return super().examine(entry) if self.in_order else None
 
     def read(self, entry: Entry, limit_bytes: int) -> bytes | None:
         """Count and read."""
@@ -59,20 +65,56 @@ def look(inbox: CountingInbox) -> Callable[[float], View]:
 def test_content_is_read_once_for_each_signature(
     tmp_path: Path, inbox: CountingInbox, look: Callable[[float], View]
 ) -> None:
-    """A file that stays as it is is read once, however often the inbox is looked at; a changed one once more."""
+    """A file that stays as it is is read once, however often the inbox is looked at; a changed one once more.
+
+    A model is read once more when nobody writes it any more: all of it.
+    """
     (tmp_path / "chair.glb").write_bytes(glb("chair")[:-9])
     (tmp_path / "chair.png").write_bytes(image("chair"))
     (tmp_path / "chair.toml").write_bytes(b"seed = 1\n")
     (tmp_path / "_folder.toml").write_bytes(b"seed = 2\n")
     for second in range(20):
         look(float(second))
-    assert sorted(inbox.reads) == ["_folder.toml", "chair.glb", "chair.png", "chair.toml"]
+    assert sorted(inbox.reads + inbox.examined) == ["_folder.toml", "chair.glb", "chair.png", "chair.toml"]
     inbox.reads.clear()
     (tmp_path / "chair.glb").write_bytes(glb("chair"))
     for second in range(20, 40):
         view = look(float(second))
     assert inbox.reads == ["chair.glb"]
+    assert inbox.examined == ["chair.glb", "chair.glb"]
     assert [ready.candidate.name for ready in view.ready] == ["chair"]
+
+
+def test_a_model_is_examined_once_when_nobody_writes_it(
+    tmp_path: Path, inbox: CountingInbox, look: Callable[[float], View]
+) -> None:
+    """Not while it is copied, and not at each look; a changed one once more."""
+    (tmp_path / "chair.glb").write_bytes(glb("chair"))
+    (tmp_path / "chair.png").write_bytes(image("chair"))
+    look(0.0)
+    assert inbox.examined == []
+    for second in range(2, 9):
+        assert [ready.candidate.name for ready in look(float(second)).ready] == ["chair"]
+    assert inbox.examined == ["chair.glb"]
+    (tmp_path / "chair.glb").write_bytes(glb("another chair"))
+    look(9.0)
+    look(12.0)
+    assert inbox.examined == ["chair.glb", "chair.glb"]
+
+
+def test_one_look_examines_no_more_than_a_moment_allows(tmp_path: Path, look: Callable[[float], View]) -> None:
+    """Large models come one after the other; those that have to wait say so, and ask for the next look at once."""
+    for name in ("a", "b", "c"):
+        (tmp_path / f"{name}.obj").write_bytes(model(name).ljust(MODEL_LIMIT_BYTES, b"\n"))
+        (tmp_path / f"{name}.png").write_bytes(image(name))
+    look(0.0)
+    view = look(3.0)
+    assert len(view.ready) == 1
+    assert {waiting.reason.partition(" ")[2] for waiting in view.waiting} == {"is being checked"}
+    assert all(waiting.settling for waiting in view.waiting)
+    assert view.again_at == 3.0
+    look(3.1)
+    assert len(look(3.2).ready) == 3
 
 
 def test_what_cannot_be_read_is_tried_again(

@@ -10,7 +10,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import BinaryIO, NamedTuple, TypeVar
 
 from rodin_watchd.adapters.spool.beneath import (
     NO_FOLDER_ERRNOS,
@@ -23,7 +23,7 @@ from rodin_watchd.adapters.spool.beneath import (
     refuse_served,
 )
 from rodin_watchd.adapters.spool.writers import has_hole, is_open_for_writing
-from rodin_watchd.core.formats import probe
+from rodin_watchd.core.formats import FileVerdict, examine, probe
 from rodin_watchd.core.layout import OWN_PREFIX
 from rodin_watchd.core.names import junk_reason, match_key, split_name
 from rodin_watchd.core.sets import Content
@@ -111,15 +111,22 @@ class Inbox:
         return branches
 
     def probe(self, entry: Entry) -> Content | None:
-        """Judge a file by its content; None when it is not the file of the snapshot any more, or cannot be read."""
-        extension, size = split_name(entry.path.rpartition("/")[2])[1], entry.signature.size
-        return self._with(
-            entry, lambda stream: Content(probe(extension, stream, size), has_hole(stream.fileno(), size))
-        )
+        """Judge a file by its beginning and end; None when it is not the file of the snapshot any more, or cannot be read."""
+        return self._judged(entry, probe)
 
     def is_being_written(self, entry: Entry) -> bool | None:
         """Return whether a program has a file open for writing; None: not to be known here, or it is not the file of the snapshot."""
         return self._with(entry, lambda stream: is_open_for_writing(stream.fileno()))
+
+    def examine(self, entry: Entry) -> Content | None:
+        """Judge a file by all of its content, at most `MODEL_LIMIT_BYTES` of it; None as for `probe`."""
+        return self._judged(entry, examine)
+
+    def _judged(self, entry: Entry, judge: Callable[[str, BinaryIO, int], FileVerdict]) -> Content | None:
+        extension, size = split_name(entry.path.rpartition("/")[2])[1], entry.signature.size
+        return self._with(
+            entry, lambda stream: Content(judge(extension, stream, size), has_hole(stream.fileno(), size))
+        )
 
     def read(self, entry: Entry, limit_bytes: int) -> bytes | None:
         """Return the first bytes of a file; None when it is not the file of the snapshot, or cannot be read."""

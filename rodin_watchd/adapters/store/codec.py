@@ -138,7 +138,8 @@ def _sequel(data: dict[str, Any]) -> Sequel:
 
 
 def _input_file(data: dict[str, Any]) -> InputFile:
-    return InputFile(**{**data, "role": Role(data["role"]), "signature": Signature(*data["signature"])})
+    found = {"role": Role(data["role"]), "signature": Signature(*data["signature"])}
+    return InputFile(**{**data, **found, "warnings": tuple(data.get("warnings", ()))})
 
 
 def _answer(data: dict[str, Any]) -> Answer:

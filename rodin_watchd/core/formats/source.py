@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import BinaryIO
 
 FBX_MODEL: Final = "an FBX model"
@@ -99,10 +101,14 @@ class Wholeness(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FileVerdict:
-    """The answer and, unless the file is whole, why: a piece of a sentence for people, safe to print."""
+    """The answer and, unless the file is whole, why: a piece of a sentence for people, safe to print.
+
+    `warnings` are such pieces, too: what may make the vendor fail, though the file is what its format asks for.
+    """
 
     wholeness: Wholeness
     detail: str = ""
+    warnings: tuple[str, ...] = ()
 
 
 WHOLE = FileVerdict(Wholeness.WHOLE)
@@ -136,9 +142,16 @@ HEAD_BYTES: Final = 4096
 STEP_LIMIT: Final = 1000
 """The most parts of a file (chunks, segments, records) that are walked; honest files have a few dozen."""
 
+PAGE_BYTES: Final = 4096
+"""Copies that break off, and holes, mostly begin and end at a page."""
+
+MOST_ZERO_BYTES: Final = 64
+"""A file that ends in so many zeros is not believed: a copy that broke off leaves them, and hardly any program does."""
+
 _WINDOW_BYTES: Final = 256 * 1024
-_PAGE_BYTES: Final = 4096
-_ZERO_BYTES: Final = 64
+_ALIGNED_BYTES: Final = 16
+_ZERO_PAGE: Final = bytes(PAGE_BYTES)
+_NOT_ZERO: Final = re.compile(rb"[^\0]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +192,8 @@ class ByteSource:
 
         Copying programs set the full size first and fill it later, mostly in whole pages of 4 KiB.
         """
-        in_last_page = (self.size - 1) % _PAGE_BYTES + 1
-        return not any(self.tail(min(_ZERO_BYTES, in_last_page)))
+        in_last_page = (self.size - 1) % PAGE_BYTES + 1
+        return not any(self.tail(min(MOST_ZERO_BYTES, in_last_page)))
 
 
 def misfit(source: ByteSource, magic: bytes, wanted: str) -> FileVerdict | None:
@@ -208,7 +221,21 @@ def begun(written: int) -> FileVerdict:
 def foreign(source: ByteSource, wanted: str) -> FileVerdict:
     """Say that the file is not `wanted`, and what it is where that can be known."""
     found = sniff(source.head)
+    if found == wanted:
+        return wrong(f"this is {found} whose beginning is damaged")
     return wrong(f"this is {found}, not {wanted}" if found else f"this is not {wanted}")
+
+
+def in_utf16(head: bytes) -> FileVerdict | None:
+    """Say that a text is saved as UTF-16, by its mark or its first letters; None: it is not."""
+    letters = head[:64]
+    is_marked = head.startswith((b"\xff\xfe", b"\xfe\xff"))
+    is_wide = len(letters) >= 8 and any(not any(letters[odd::2]) and all(letters[1 - odd :: 2]) for odd in (0, 1))
+    return (
+        wrong("it is saved as UTF-16 text, which 3D programs do not read: save it as UTF-8")
+        if is_marked or is_wide
+        else None
+    )
 
 
 def proved_by_length(source: ByteSource, length: int) -> FileVerdict:
@@ -230,3 +257,37 @@ def proved_by_mark(source: ByteSource, mark: bytes, start: int) -> FileVerdict:
         return WHOLE
     start = max(start, source.size - _WINDOW_BYTES)
     return FOLLOWED if mark in source.at(start, source.size - start) else unfinished("its end is missing")
+
+
+# ---- Zeros in the middle of a file: what a copy has not filled so far, or what a program has written ----------------
+
+
+def zero_runs(data: bytes) -> Iterator[tuple[int, int]]:
+    """Yield the beginning and end of each run of zeros of a page or more, and of one of `MOST_ZERO_BYTES` at the end."""
+    end = 0
+    while (start := data.find(_ZERO_PAGE, end)) >= 0:
+        other = _NOT_ZERO.search(data, start + PAGE_BYTES)
+        end = other.start() if other else len(data)
+        yield start, end
+    tail = len(data[end:].rstrip(b"\0")) + end
+    if len(data) - tail >= MOST_ZERO_BYTES:
+        yield tail, len(data)
+
+
+def is_hole(run: tuple[int, int], size: int) -> bool:
+    """Return whether a run of zeros fills whole pages of a file of `size` bytes, as holes and preallocated ends do.
+
+    What is next to a hole may have a few zeros of its own. The data of a program begins and ends at a page by chance
+    once in 65,000 times.
+    """
+    start, end = run
+    return -start % PAGE_BYTES < _ALIGNED_BYTES and (end == size or end % PAGE_BYTES < _ALIGNED_BYTES)
+
+
+def not_copied(run: tuple[int, int]) -> FileVerdict:
+    """Say that there are zeros where the format has none."""
+    start, end = run
+    return unfinished(f"it has {end - start:,} zeros from byte {start:,} on: it is not fully copied, or damaged")
+
+
+MAYBE_NOT_COPIED = FileVerdict(Wholeness.UNDECIDED, "it has long runs of zeros: it may not be fully copied")

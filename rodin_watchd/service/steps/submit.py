@@ -14,7 +14,7 @@ from rodin_watchd.adapters.rodin_client.upload import Upload
 from rodin_watchd.adapters.spool.beneath import disk_errors
 from rodin_watchd.adapters.spool.taking import refuse_written
 from rodin_watchd.core.dedup import fingerprint, fingerprint_of_drop, of_set
-from rodin_watchd.core.formats import probe
+from rodin_watchd.core.formats import examine
 from rodin_watchd.core.formats.source import Wholeness
 from rodin_watchd.core.kinds import FileRule, JobKind, kind_of
 from rodin_watchd.core.names import printable, split_name
@@ -100,11 +100,12 @@ def _checked(file: InputFile, path: Path) -> InputFile:
     name = printable(file.name)
     with disk_errors(f"{path} cannot be read"), path.open("rb") as stream:
         if file.role is not Role.SIDECAR:
-            verdict = probe(split_name(file.name)[1], stream, file.signature.size)
+            verdict = examine(split_name(file.name)[1], stream, file.signature.size)
             if verdict.wholeness is Wholeness.WRONG:
                 raise FileRefusedError(f"“{name}” cannot be used: {verdict.detail}.")
             if verdict.wholeness is Wholeness.UNFINISHED:
                 raise UnfinishedFileError(f"“{name}” is not complete: {verdict.detail}.")
+            file = replace(file, warnings=verdict.warnings)
             stream.seek(0)
         refuse_written(file, stream.fileno())
         if file.role in _IMAGES and (why := why_undecodable(path)):
