@@ -201,6 +201,7 @@ TABLE: Mapping[tuple[State, Signal], State] = {
     # Intent: a program still writes a file of the set, or has changed it. The set goes back into the inbox, and is judged again.
     (S.CLAIMED, E.RETURN): S.RETURNING,
     (S.UPLOADING, E.RETURN): S.RETURNING,  # its last bytes have not left, and do not
+    (S.FAILED, E.RETURN): S.RETURNING,  # somebody has corrected its files: they are another set
     (S.RETURNING, E.DONE): S.RETURNED,
     (S.RETURNING, E.RETRY): S.RETURNING,
     # For people to decide.
@@ -543,6 +544,11 @@ def take_up(job: Job, now: float, consent: str = "", message: str = "", code: st
     return move(fresh, Signal.ASK_RETRY, now, message, code)
 
 
+def put_corrected_back(job: Job, now: float) -> Transition:
+    """Let a failed set whose files somebody has corrected go back into the inbox, where it is judged and bought as any other."""
+    return move(job, Signal.RETURN, now, "Its files were corrected: the set goes back into the inbox.")
+
+
 def cancel(job: Job, problem: Problem, now: float) -> Transition:
     """Stop a job before its results arrive."""
     return move(replace(job, problem=problem), Signal.CANCEL, now, code=problem.code)
@@ -572,7 +578,7 @@ def give_up(job: Job, problem: Problem | None, now: float) -> Transition:
 def _done(job: Job, after_step: Job, now: float, poll_seconds: float) -> Transition:
     """Go on; a job that is being buried keeps the problem that it is buried for, and what was noted during the step stays."""
     signal = Signal.DONE_BEFORE if job.state is State.CLAIMED and after_step.task else Signal.DONE
-    problem = job.problem if job.state is State.FAILING else None
+    problem = job.problem if job.state in (State.FAILING, State.RETURNING) else None
     if (after_step.problem, after_step.refused) != (problem, job.refused):
         after_step = replace(after_step, problem=problem, refused=job.refused)
     return move(after_step, signal, now, poll_seconds=poll_seconds)

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from datetime import tzinfo
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from rodin_watchd.core import commands as people
-from rodin_watchd.core import refusals
+from rodin_watchd.core import machine, refusals
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.store import Beside, Command, CommandReply, Store
 from rodin_watchd.core.wording import local
@@ -85,6 +85,13 @@ _LOGGED_BY_MOVE = (*JOB_VERBS, APPROVE)
 _GIVE_AGAIN = "Look at `rodin-watchd status`, then give the command again."
 
 
+class Outside(NamedTuple):
+    """What commands need from outside the journal: to repeat a plugin's calls, and to look at the files of a failed set."""
+
+    repeat: Repeat
+    is_corrected: Callable[[Job], bool]
+
+
 class Commands:
     """Carries out what people left in the journal. The main thread's alone.
 
@@ -98,14 +105,14 @@ class Commands:
         job_store: JobStore,
         store: Store,
         admission: Admission,
-        repeat: Repeat,
+        outside: Outside,
         now: Callable[[], float],
         zone: tzinfo,
     ) -> None:
         self._job_store = job_store
         self._store = store
         self._admission = admission
-        self._repeat = repeat
+        self._outside = outside
         self._now = now
         self._zone = zone
         self._of_service: Mapping[str, Callable[[Command], str]] = {
@@ -202,7 +209,7 @@ class Commands:
         return self._job_store.jobs.get(found.id, found)  # what is known here of a live job is newer
 
     def _rerun(self, job: Job, command: Command) -> str:
-        found = self._repeat(job, str(command.arguments.get("plugin") or ""))
+        found = self._outside.repeat(job, str(command.arguments.get("plugin") or ""))
         self._reply(CommandReply(command.id, found))
         return found
 
@@ -233,7 +240,17 @@ class Commands:
             if refused:
                 raise CommandRefusedError(refused.message, advice=people.pay_again(job))
 
+    def _put_corrected_back(self, job: Job, command: Command) -> str:
+        """Let a set go back into the inbox whose files were corrected in `failed/`: what it asks for now, only a look can say."""
+        reply = CommandReply(
+            command.id, f"The files in {printable(job.place)} were corrected: they go back into the inbox as a set."
+        )
+        self._job_store.commit([machine.put_corrected_back(job, self._now())], self._now(), reply=reply)
+        return reply.message
+
     def _move(self, job: Job, command: Command) -> str:
+        if command.verb == "retry" and job.state is State.FAILED and not job.task and self._outside.is_corrected(job):
+            return self._put_corrected_back(job, command)
         now = self._now()
         transition = JOB_VERBS[command.verb](job, command.arguments, now)
         self._job_store.refuse_clash(transition.job)

@@ -20,7 +20,7 @@ from rodin_watchd.service.admission import Admission
 from rodin_watchd.service.balance import AccountBalance
 from rodin_watchd.service.budget import NOTHING_OVER, Budget, BudgetDay, CallBudget, OverBudget
 from rodin_watchd.service.clock import Clock
-from rodin_watchd.service.commands import Commands
+from rodin_watchd.service.commands import Commands, Outside
 from rodin_watchd.service.dispatcher import Dispatcher, Payments, Progress
 from rodin_watchd.service.housekeeping import Alarms, Sweeper
 from rodin_watchd.service.intake import Intake, quiet_seconds
@@ -153,7 +153,9 @@ def parts_of(
         admission=admission,
         dispatcher=Dispatcher(config, job_store, pool, money, clock, progress),
         notifier=notifier,
-        commands=Commands(job_store, store, admission, notifier.repeat, clock.now, tools.zone),
+        commands=Commands(
+            job_store, store, admission, Outside(notifier.repeat, tools.spool.is_corrected), clock.now, tools.zone
+        ),
         watcher=watcher,
         reception=Reception(config, job_store, intake, watcher, admission, clock),
         sweeper=Sweeper(store, clock.monotonic),

@@ -31,6 +31,7 @@ from rodin_watchd.adapters.spool.beneath import (
     folder_in,
     new_file,
     refuse_served,
+    signature_of,
     sync_folder,
     write_durably_in,
 )
@@ -45,6 +46,7 @@ from rodin_watchd.adapters.spool.moving import (
     give_name,
     holds_own,
     job_named_by,
+    job_named_in,
     move_orphan,
     move_to_free_name,
     own_name,
@@ -72,7 +74,7 @@ from rodin_watchd.core.layout import (
     Claim,
 )
 from rodin_watchd.core.mounts import PATHS, Mount
-from rodin_watchd.core.names import printable
+from rodin_watchd.core.names import junk_reason, printable
 from rodin_watchd.core.receipt import is_as_written
 from rodin_watchd.core.status import is_page
 from rodin_watchd.errors import ArchiveError, DiskError, FailedFolderError, FolderGoneError, OutboxError, RightsError
@@ -326,6 +328,38 @@ class Spool:
         ):
             return_file(self.mounts.anchor(), self._claim(job_id), file, held)
 
+    def is_corrected(self, job: Job) -> bool:
+        """Return whether somebody has changed the files of a failed job in the folder that it has in `failed/`.
+
+        A file that was edited, exchanged, added or taken away counts. Nothing is said of a folder that is gone or another job's.
+        Never raises.
+        """
+        known = {file.name: file.signature[:2] for file in job.files}
+        try:
+            with folder_beneath(self.mounts.anchor(), job.place) as folder:
+                named = job_named_in(contents(folder, REPORT_DATA))
+                found = {name: signature_of(os.stat(name, dir_fd=folder))[:2] for name in _set_files_in(folder)}
+        except OSError:
+            return False
+        return bool(found) and (named is None or named[0] == job.id) and found != known
+
+    def put_corrected_back(self, job: Job) -> None:
+        """Bring all files of a failed set back to where they were dropped; may be repeated.
+
+        A file that was added goes where the first one goes. Raises DiskError, OSError.
+        """
+        homes = [f.source.rpartition("/")[0] for f in job.files if f.source.startswith(f"{INBOX}/")]
+        home = next(iter(homes), "/".join(filter(None, (INBOX, job.folder))))
+        sources = {f.name: f.source for f in job.files if f.source.startswith(f"{INBOX}/")}
+        root = self.mounts.anchor()
+        with self._disk_errors(f"{job.place} cannot be moved"), contextlib.suppress(FileNotFoundError):
+            with folder_beneath(root, job.place) as folder:
+                named = job_named_in(contents(folder, REPORT_DATA))
+                for name in _set_files_in(folder) if named is None or named[0] == job.id else ():
+                    file = replace(job.files[0], source=sources.get(name, f"{home}/{name}"), shared=False)
+                    return_file(root, self._claim(job.id), file, folder)
+            self.clear_place(job)
+
     def lay_in(self, job_id: str, source: Path, sha256: str) -> Signature | None:
         """Copy a file of another job's work into this job's inputs, and return what it is there; may be repeated.
 
@@ -543,6 +577,13 @@ class Spool:
         """Remove the folder of a set that was dropped as a folder, if nothing is left in it."""
         with contextlib.suppress(OSError), folder_beneath(self.mounts.anchor(), folder.rpartition("/")[0]) as parent:
             os.rmdir(folder.rpartition("/")[2], dir_fd=parent)
+
+
+def _set_files_in(folder: int) -> list[str]:
+    """Return the names of the files in an open folder in `failed/` that are a set's, not a report or what a program hides."""
+    with os.scandir(folder) as found:
+        names = [entry.name for entry in found if entry.is_file(follow_symlinks=False)]
+    return sorted(name for name in names if name not in (REPORT, REPORT_DATA) and not junk_reason(name))
 
 
 def _renames(inbox: int, work: int) -> bool:

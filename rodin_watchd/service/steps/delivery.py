@@ -95,6 +95,9 @@ def _keep_results(tools: Tools, job: Job) -> None:
 
 def put_back(tools: Tools, job: Job) -> Outcome:
     """Give a set's files the places in the inbox back that they had, and forget the job's work; may be repeated."""
+    if job.place:  # it failed, and somebody has corrected its files there
+        tools.spool.put_corrected_back(job)
+        return Done(replace(job, place=""))
     for file in in_order(job):
         tools.spool.put_back(job.id, file)
     tools.spool.forget(job.id)
