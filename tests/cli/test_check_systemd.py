@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,13 @@ from rodin_watchd.cli.systemd import SINGLE, TEMPLATE, units_of
 from rodin_watchd.config import load_config
 
 UNITS = Path(__file__).parents[2] / "systemd"
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """Give a folder outside /dev, where the tests' folders may be: ProtectSystem=strict closes nothing below that."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        yield Path(folder)
 
 
 def packaged(tmp_path: Path, name: str = SINGLE) -> Path:
