@@ -1,4 +1,4 @@
-"""A tiny vendor: accepts every set at once, and prints when the head of each submit arrived.
+"""A tiny vendor: accepts every set at once, gives each its own results, and prints when the head of each submit arrived.
 
 It costs as little as a server in Python can, so that the client under test is what is seen. As a program:
 `python -m benchmarks.vendor CERTIFICATE SECONDS` ("" and 0 for none) prints its port, then a line for each submit
@@ -14,6 +14,7 @@ import math
 import random
 import socket
 import ssl
+import struct
 import subprocess
 import sys
 import threading
@@ -117,7 +118,8 @@ def _answer(connection: socket.socket, stream: IO[bytes], head: list[str], base_
     if path.startswith("/zeros/"):
         _send_zeros(connection, int(path.rpartition("/")[2]))
     elif path.startswith("/file/"):
-        _send(connection, "200 OK", RESULTS[path.rpartition("/")[2]].read_bytes())
+        _, _, task, name = path.split("/")
+        _send(connection, "200 OK", _own(RESULTS[name].read_bytes(), task))
     else:
         _send(connection, "201 Created", json.dumps(_reply(path, body, base_url, tasks)).encode())
 
@@ -139,8 +141,19 @@ def _reply(path: str, body: bytes, base_url: str, tasks: _Tasks) -> object:
     if path.endswith("/status") and tasks.seconds:
         return {"error": "OK", "jobs": [{"uuid": "a", "status": tasks.ask(json.loads(body)["subscription_key"])}]}
     if path.endswith("/download"):
-        return {"error": "OK", "list": [{"url": f"{base_url}/file/{name}", "name": name} for name in RESULTS]}
+        task = json.loads(body)["task_uuid"]
+        return {"error": "OK", "list": [{"url": f"{base_url}/file/{task}/{name}", "name": name} for name in RESULTS]}
     return _STATUS
+
+
+def _own(result: bytes, task: str) -> bytes:
+    """Return a result that no other task has: a GLB (glTF 2.0, 4.4) or a WebP (RIFF) with one more chunk, that readers pass over."""
+    text = task.encode().ljust(32)
+    if result[:4] == b"RIFF":
+        chunk = b"TASK" + struct.pack("<I", len(text)) + text
+        return result[:4] + struct.pack("<I", len(result) - 8 + len(chunk)) + result[8:] + chunk
+    chunk = struct.pack("<I4s", len(text), b"TASK") + text
+    return result[:8] + struct.pack("<I", len(result) + len(chunk)) + result[12:] + chunk
 
 
 def _send(connection: socket.socket, status: str, body: bytes) -> None:

@@ -354,6 +354,7 @@ def test_each_class_has_a_name_of_its_own() -> None:
 CONNECTION = "what is tested is the connection itself: its pragmas, what it asks, what it holds"
 PRIVATE = {
     "adapters/test_store.py": CONNECTION,
+    "adapters/test_store_growth.py": CONNECTION,
     "adapters/test_store_purchases.py": CONNECTION,
     "adapters/test_store_upgrade.py": "a step of an upgrade is made to fail",
     "adapters/test_watcher.py": "a thread is ended that nothing outside can end",

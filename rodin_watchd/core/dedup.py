@@ -21,7 +21,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from rodin_watchd.core.kinds import KINDS, TEXTURE, JobKind, kind_of
 from rodin_watchd.core.machine import ENDED
@@ -172,20 +172,33 @@ def made_before(made: Job, job: Job) -> DuplicateSetError:
     )
 
 
-def is_result(made: Job, job: Job) -> bool:
-    """Return whether a set is one of what a job has made: what was made goes in, and nothing else that an artist chose.
+class Provenance(NamedTuple):
+    """A job that would have made a set: what came out of it, of which kind it is, and whether that may have gone in as well."""
+
+    contents: frozenset[str]  # SHA-256 in hex; all of them
+    kinds: frozenset[str]
+    given: bool = True  # a plugin may publish a job's inputs with its results
+
+
+def origins(job: Job) -> tuple[Provenance, ...]:
+    """Return the jobs any of which would show that a set is a result: what was made goes in, and nothing else that an artist chose.
 
     A model that went into that job as well, because a plugin publishes it next to the textured one, is a model of the
     artist's, but with a picture of the results. What a job of another kind has made is only what it was made for: a new model
-    is textured after an image of the artist's, and is a result again with a picture of its own results.
+    is textured after an image of the artist's, and is a result again with a picture of its own results. What follows another
+    job is made of a result, because a person has said so.
     """
-    results = {file.sha256 for file in (*made.results, *made.processed)}
-    inputs = {file.sha256 for file in made.files}
     files = sent(job.files)
-    if made.kind != job.kind or all(file.role is Role.IMAGE for file in files):
-        return all(file.sha256 in results for file in files)
-    models = {file.sha256 for file in files if file.role is Role.MODEL}
-    return models <= results - inputs or any(file.sha256 in results for file in files if file.role is Role.IMAGE)
+    if job.follows or not files:
+        return ()
+    everything = frozenset(file.sha256 for file in files)
+    models = frozenset(file.sha256 for file in files if file.role is Role.MODEL)
+    images = [file.sha256 for file in files if file.role is Role.IMAGE]
+    every_kind, same = frozenset(KINDS), frozenset({job.kind})
+    if len(images) == len(files):
+        return (Provenance(everything, every_kind),)
+    pictured = (Provenance(frozenset({files[0].sha256, image}), same) for image in images)
+    return (Provenance(models, same, given=False), *pictured, Provenance(everything, every_kind - same))
 
 
 def paid_with(same: Job, again: bool | str) -> DuplicateSetError:

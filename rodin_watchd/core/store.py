@@ -19,6 +19,7 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
 from rodin_watchd.core.approval import Changes, GateKey, Pass
+from rodin_watchd.core.dedup import Provenance
 from rodin_watchd.core.kinds import Article
 from rodin_watchd.core.notifications import SILENT, Announcer
 from rodin_watchd.core.proof import Refusal, Settled, Since
@@ -129,8 +130,8 @@ class JobReader(Protocol):
     ) -> Job | None:
         """Return the newest other job that was, or may have been, charged for this content; with a consent: by that one."""
 
-    def made(self, sha256: str) -> list[Job]:
-        """Return the jobs of which this content was a result, the newest first."""
+    def made(self, origin: Provenance, besides: str) -> Job | None:
+        """Return another job that made what `origin` says; at the same cost however many jobs made one of its contents."""
 
     def newest_with(self, fingerprint: str, dropped: str) -> Job | None:
         """Return the job of the newest purchase of a content, or of what was dropped for it."""

@@ -12,12 +12,11 @@ from typing import Any
 from rodin_watchd.core.dedup import (
     bought_before,
     fingerprints,
-    is_result,
     is_same_purchase,
     made_before,
+    origins,
     paid_with,
     refused_before,
-    sent,
 )
 from rodin_watchd.core.kinds import kind_of
 from rodin_watchd.core.machine import ENDED, LOSS, SENDING, SHOWN, SUBMITS, Loss, noted
@@ -285,11 +284,8 @@ class JobStore:
 
     def _made_before(self, job: Job) -> DuplicateSetError | None:
         """Return why a staged job is no set but a result of this service, if it is: a copy that came without its receipt."""
-        first = next(iter(sent(job.files)), None)
-        if first is None or job.follows:  # what follows is made of a result, because a person has said so
-            return None
-        made = (one for one in self._store.made(first.sha256) if is_result(one, job))
-        return next((made_before(one, job) for one in made), None)
+        found = (self._store.made(origin, job.id) for origin in origins(job))
+        return next((made_before(made, job) for made in found if made), None)
 
     def live_twin(self, job: Job) -> Job | None:
         """Return another job under way that buys the same."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import shutil
 import sqlite3
 import string
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
@@ -23,6 +25,7 @@ from strangers import IS_ROOT, as_nobody, filled_up, listed, mounted, public_fol
 
 from rodin_watchd.adapters.store import codec as rows
 from rodin_watchd.adapters.store import schema
+from rodin_watchd.adapters.store.files import CHECKED_SECONDS, closed_path
 from rodin_watchd.adapters.store.reader import JournalReader
 from rodin_watchd.adapters.store.sqlite import Journal, insert_command
 from rodin_watchd.core.machine import TABLE
@@ -703,6 +706,74 @@ def test_damaged_journal(path: Path, damage: str) -> None:
         except (JournalError, CommandRefusedError) as error:
             assert error.message  # noqa: PT017 - an answer is right, too
     assert path.read_bytes() == broken
+
+
+def begun_with(path: Path) -> int:
+    """Return how many bytes are read to open a journal for writing."""
+
+    def read() -> int:
+        return int(Path("/proc/thread-self/io").read_text().split()[1])  # rchar, proc_pid_io(5)
+
+    before = read()
+    with closing(Journal(path)):
+        return read() - before
+
+
+def left(path: Path) -> None:
+    """Leave a journal as a stop of the service does."""
+    filled(path)
+    Journal(path).end("now")
+
+
+def test_what_the_service_has_closed_is_not_read_as_a_whole(path: Path) -> None:
+    """Once: what was opened since is read, unless that was closed as well."""
+    left(path)
+    size = path.stat().st_size
+    assert begun_with(path) < size / 2
+    assert begun_with(path) > size
+    with closing(JournalReader(path)):
+        pass
+    Journal(path).end("now")
+    assert begun_with(path) < size / 2
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_journal_that_was_damaged_since_it_was_closed(path: Path, damage: str) -> None:
+    """It is refused also where its size and its time of change are as before."""
+    left(path)
+    before = path.stat()
+    path.write_bytes(DAMAGES[damage](path.read_bytes()))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert str(path) in refusal(lambda: Journal(path))
+    assert str(path) in refusal(lambda: Journal(path))
+
+
+def change_note(path: Path, **changes: object) -> None:
+    """Change what is noted of how a journal was left."""
+    note = closed_path(path)
+    note.write_text(json.dumps({**json.loads(note.read_text()), **changes}))
+
+
+@pytest.mark.parametrize(
+    "since",
+    [
+        lambda path: change_note(path, boot="another"),
+        lambda path: change_note(path, checked_at=time.time() - CHECKED_SECONDS - 1),
+        lambda path: change_note(path, checked_at=time.time() + 60),
+        lambda path: closed_path(path).write_text("{"),
+        lambda path: closed_path(path).unlink(),
+        lambda path: Path(f"{path}-wal").write_bytes(b"something"),
+        lambda path: insert_command(path, "pause", {}, NOW),
+        lambda path: path.write_bytes(path.read_bytes()),
+        lambda path: path.rename(path.with_name("other")) and shutil.copy2(path.with_name("other"), path),
+    ],
+    ids=["boot", "a week", "clock", "nonsense", "no note", "log", "command", "written", "a copy"],
+)
+def test_a_journal_is_read_as_a_whole_after_all_else(path: Path, since: Callable[[Path], object]) -> None:
+    """Another boot, a week, a clock that was set back, a file that anybody has touched: nothing is paid by it unread."""
+    left(path)
+    since(path)
+    assert begun_with(path) > path.stat().st_size
 
 
 def test_damage_while_open(path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 from rodin_watchd.adapters.store.reader import JournalReader
 from rodin_watchd.adapters.store.sqlite import Journal, insert_command
 from rodin_watchd.core.approval import Changes, GateKey, Pass
+from rodin_watchd.core.dedup import Provenance
 from rodin_watchd.core.notifications import Announcer
 from rodin_watchd.core.pauses import PAUSES, remembered_pauses, renewed, stored_pauses
 from rodin_watchd.core.proof import Settled
@@ -268,11 +269,35 @@ def test_which_came_first_is_known_by_the_order_of_events(store: Store) -> None:
 
 
 def test_results_are_known_by_their_content(store: Store) -> None:
-    """So that none is bought as a new set."""
-    job = led(store, a_job(), *SENT, S.SUBMITTED, S.GENERATED)
-    led(store, replace(job, results=(ResultFile("model.glb", "model.glb", 3, "abc"),)), S.DOWNLOADED)
-    assert [made.id for made in store.made("abc")] == ["a1"]
-    assert store.made("def") == []
+    """So that none is bought as a new set; by all of several contents of one job, by kind, and whether they went in as well."""
+    texture, other = frozenset({"texture"}), frozenset({"generate"})
+    job = led(store, replace(a_job(), files=(an_input("given"),)), *SENT, S.SUBMITTED, S.GENERATED)
+    job = led(store, replace(job, results=some_results("abc", "given")), S.DOWNLOADED)
+    led(store, replace(job, processed=some_results("abc", "picture")), S.PROCESSED)
+    second = led(store, a_job("b1"), *SENT, S.SUBMITTED, S.GENERATED)
+    led(store, replace(second, results=some_results("elsewhere")), S.DOWNLOADED)
+
+    def made(*contents: str, kinds: frozenset[str] = texture, given: bool = True, besides: str = "") -> str:
+        found = store.made(Provenance(frozenset(contents), kinds, given), besides)
+        return found.id if found else ""
+
+    assert made("abc") == made("picture") == made("abc", "picture", "given") == made("abc", given=False) == "a1"
+    assert made("given", kinds=texture | other) == "a1"
+    assert not made("def")
+    assert not made("abc", "elsewhere")
+    assert not made("given", given=False)
+    assert not made("abc", kinds=other)
+    assert not made("abc", besides="a1")
+
+
+def an_input(sha256: str) -> InputFile:
+    """Return a model of this content."""
+    return InputFile(Role.MODEL, "inbox/a1.glb", Signature(1, 2, 3), sha256=sha256)
+
+
+def some_results(*contents: str) -> tuple[ResultFile, ...]:
+    """Return files that came out, by their contents."""
+    return tuple(ResultFile(f"{content}.glb", f"{content}.glb", 3, content) for content in contents)
 
 
 def test_pauses_and_calls_are_stored_with_the_move_that_caused_them(backend: Backend, store: Store) -> None:

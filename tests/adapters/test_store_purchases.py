@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from decimal import Decimal
@@ -16,7 +16,6 @@ from rodin_watchd.adapters.store.reader import JournalReader
 from rodin_watchd.adapters.store.sqlite import Journal
 from rodin_watchd.core.approval import Changes, GateKey, Pass
 from rodin_watchd.core.kinds import TEXTURE, article
-from rodin_watchd.core.machine import ENDED
 from rodin_watchd.core.proof import Refusal, Settled, Since
 from rodin_watchd.core.refusals import LOOKED
 from rodin_watchd.core.store import Beside
@@ -442,63 +441,6 @@ def test_what_is_spent_in_a_day_is_counted_as_it_is_summed(journal: Journal) -> 
     assert journal.spent_in_day(day) == journal.spent_since(day) != {}
     newest = journal.newest_purchase()
     assert (journal.spent_in_day(newest), journal.spent_in_day(0)) == ({}, journal.spent_since(0))
-
-
-def test_what_is_spent_in_a_day_costs_the_same_whatever_was_bought(journal: Journal) -> None:
-    """SQLite takes as many steps with a hundred purchases as with twenty-five, where it would sum them up."""
-
-    def ask() -> None:
-        journal.commit_affordable([], NOW, 0, lambda _spent, intents: intents)
-
-    for number in range(25):
-        led(journal, *SENT, S.SUBMITTED, name=f"a{number}", content=f"c{number}")
-    journal.spent_in_day(0)
-    few = steps_of(journal, ask)
-    for number in range(25, 100):
-        led(journal, *SENT, S.SUBMITTED, name=f"a{number}", content=f"c{number}")
-    assert steps_of(journal, ask) <= few + 50
-    assert journal.spent_in_day(0) == {"": 50}
-
-
-@pytest.mark.parametrize(
-    "ask",
-    [
-        lambda journal: journal.in_a_row(),
-        lambda journal: journal.jobs(ENDED, limit=20),
-        lambda journal: list(journal.each_job(ENDED, limit=20)),
-        lambda journal: journal.newest_purchase(),
-        lambda journal: journal.price(A_TEXTURE),
-        lambda journal: journal.durations(TEXTURE.name, 20),
-    ],
-    ids=["tries in a row", "newest jobs", "newest jobs one by one", "newest purchase", "price", "durations"],
-)
-def test_what_is_asked_often_costs_the_same_whatever_is_in_the_journal(
-    journal: Journal, ask: Callable[[Journal], object]
-) -> None:
-    """What the daemon asks in its ticks and at its start takes SQLite as many steps with a hundred ended jobs as with twenty-five."""
-
-    def end(numbers: Iterable[int]) -> int:
-        for number in numbers:
-            states = (*SENT, S.SUBMITTED, S.FAILING, S.FAILED)
-            led(journal, *states, name=f"a{number}", content=f"c{number}", at=NOW + number)
-        return steps_of(journal, lambda: ask(journal))
-
-    few = end(range(25))
-    assert end(range(25, 100)) <= few + 50
-
-
-def steps_of(journal: Journal, ask: Callable[[], object]) -> int:
-    """Return how many steps SQLite takes for it."""
-    taken = [0]
-
-    def count() -> int:
-        taken[0] += 1
-        return 0
-
-    journal._db.set_progress_handler(count, 1)
-    ask()
-    journal._db.set_progress_handler(None, 1)
-    return taken[0]
 
 
 def test_another_process_that_wrote_has_it_counted_anew(journal: Journal, tmp_path: Path) -> None:

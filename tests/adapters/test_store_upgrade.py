@@ -18,7 +18,7 @@ from rodin_watchd.adapters.store import schema
 from rodin_watchd.adapters.store.reader import JournalReader
 from rodin_watchd.adapters.store.sqlite import Journal
 from rodin_watchd.core.balance import VERDICTS, Freed, Trust, trust_key
-from rodin_watchd.core.dedup import fingerprint, of_set
+from rodin_watchd.core.dedup import Provenance, fingerprint, of_set
 from rodin_watchd.core.kinds import TEXTURE
 from rodin_watchd.core.machine import ENDED, after, answered
 from rodin_watchd.core.store import NO_LEASE
@@ -128,7 +128,10 @@ def test_what_came_out_before_is_known_as_a_result(path: Path) -> None:
         made = [job for job in journal.jobs([State.ARCHIVED]) if job.results]
         assert made
         for job in made:
-            assert all(job in journal.made(file.sha256) for file in job.results)
+            for file in job.results:
+                found = journal.made(Provenance(frozenset({file.sha256}), frozenset({TEXTURE.name})), "")
+                assert found
+                assert file.sha256 in {result.sha256 for result in (*found.results, *found.processed)}
 
 
 def test_every_charge_that_was_booked_as_free_is_mended(path: Path) -> None:
@@ -330,14 +333,12 @@ def test_a_submit_that_began_with_version_6_costs_what_its_refusal_says(tmp_path
 
 def test_what_is_known_of_a_vendor_is_kept_by_version_6(tmp_path: Path) -> None:
     """Version 5 kept it for each account; a doubt about any of them holds, and what any has shown to be free is remembered."""
-    path = tmp_path / "journal.sqlite3"
-    Journal(path).close()
+    path = written_by(5, tmp_path)
     moves = {"moves": True, "freed": [[3, 20]], "late_seconds": 6.0, "fell": "0.5"}
     still = {"moves": False, "freed": [[4, 30]], "late_seconds": 0.0, "fell": "0"}
     with closing(sqlite3.connect(path)) as db, db:
         for account, trust in (("one", moves), ("other", still)):
             db.execute("INSERT INTO meta (key, value) VALUES (?, ?)", (trust_key(account), json.dumps(trust)))
-        db.execute("PRAGMA user_version = 5")
     with closing(Journal(path)) as journal:
         one, other, third = (Trust.of_meta(journal.meta, account) for account in ("one", "other", "third"))
     assert one == Trust(moves=True, freed=(Freed(3, 20), Freed(4, 30)), late_seconds=6.0, fell=Decimal("0.5"))
@@ -346,9 +347,39 @@ def test_what_is_known_of_a_vendor_is_kept_by_version_6(tmp_path: Path) -> None:
 
 def test_a_version_5_without_any_verdict_has_none_in_version_6(tmp_path: Path) -> None:
     """No account's balance was ever read."""
-    path = tmp_path / "journal.sqlite3"
-    Journal(path).close()
-    with closing(sqlite3.connect(path)) as db:
-        db.execute("PRAGMA user_version = 5")
-    with closing(Journal(path)) as journal:
+    with closing(Journal(written_by(5, tmp_path))) as journal:
         assert journal.meta(VERDICTS) is None
+
+
+def test_what_version_8_had_to_count_is_kept_by_version_9(tmp_path: Path) -> None:
+    """Jobs in every state: how many there are, what was charged and when, what was bought, and what files they are found by."""
+    found = written_by(8, tmp_path, (OLD.parent.parent / "journal-3" / "journal.sql").read_text())
+    with closing(sqlite3.connect(found)) as db:
+        db.execute("UPDATE purchases SET confirmed = 1 WHERE outcome = 'charged'")
+        states = dict(db.execute("SELECT state, count(*) FROM jobs GROUP BY state"))
+        charged = db.execute("SELECT at, cost FROM purchases WHERE outcome = 'charged' ORDER BY at").fetchall()
+        db.commit()
+    with closing(Journal(found)) as journal:
+        assert {state.value: count for state, count in journal.counts().items()} == states
+        for since in (0.0, charged[len(charged) // 2][0], charged[-1][0] + 1):
+            assert journal.charged_since(since) == sum(Decimal(cost) for at, cost in charged if at >= since)
+        assert journal.dearest() == Decimal("0.5")
+        assert not journal.purchases_since(0, 0).unconfirmed
+        for job in journal.jobs():
+            assert all(job in journal.with_file(file.name) for file in job.files)
+            given = {file.sha256 for file in job.files}
+            for result in (*job.results, *job.processed):
+                origin = Provenance(frozenset({result.sha256}), frozenset({job.kind}), given=False)
+                assert (journal.made(origin, "") is None) == (result.sha256 in given)
+
+
+def written_by(version: int, folder: Path, content: str = "") -> Path:
+    """Write a journal as a program of this version had it: an empty one, or one that began with the content of version 3."""
+    path = folder / "journal.sqlite3"
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.executescript(content)
+        for step in schema.migrations(3 if content else 0)[: version - (3 if content else 0)]:
+            db.executescript(step.script)
+            step.go_on(db)
+        db.execute(f"PRAGMA user_version = {version}")
+    return path

@@ -14,6 +14,7 @@ No function here opens the journal's own file but through SQLite: closing anothe
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import sqlite3
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, ParamSpec, TypeAlias, TypeVar
 
 from rodin_watchd.core.mounts import ROOT_ID
+from rodin_watchd.core.waits import DAY_SECONDS
 from rodin_watchd.errors import DiskError, JournalBusyError, JournalError, JournalFaultError, RoomError
 
 _P = ParamSpec("_P")
@@ -319,10 +321,13 @@ def open_in_use(journal: Path, opened: Files) -> int | None:
     return None
 
 
-def put_back(descriptor: int, journal: Path, stamp: str, mode: int) -> None:
-    """Give the content of a closed journal its path again, where the path has been taken away from it. Raises DiskError."""
+def put_back(descriptor: int, journal: Path, stamp: str, mode: int) -> bool:
+    """Give the content of a closed journal its path again, where the path has been taken away from it; return whether it was so.
+
+    Raises DiskError.
+    """
     if _identity(journal) == _identity_of(os.fstat(descriptor)):
-        return
+        return False
     whole = whole_path(journal)
     part = whole.with_suffix(".part")
     try:
@@ -333,6 +338,7 @@ def put_back(descriptor: int, journal: Path, stamp: str, mode: int) -> None:
         raise DiskError.of(f"The journal cannot be written to {whole.parent}", error) from error
     move_aside(journal, stamp)
     put_in_place(journal)
+    return True
 
 
 def make_private(journal: Path) -> None:
@@ -354,6 +360,72 @@ def make_private(journal: Path) -> None:
         except OSError:
             with contextlib.suppress(OSError):
                 part.unlink(missing_ok=True)
+
+
+# ---- Whether a journal is to be read as a whole before it is used ---------------------------------------------------
+
+
+CHECKED_SECONDS: Final = 7 * DAY_SECONDS
+"""So long a journal counts as checked. A disk may lose what nobody writes."""
+
+_BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
+
+
+class LeftFile(NamedTuple):
+    """How a journal's file was left by a stop of the service, after all that was known had been written into it."""
+
+    file: tuple[
+        int, int, int, int, int
+    ]  # device, inode, size, mtime_ns, ctime_ns: ctime shows also what sets mtime back
+    boot: (
+        str  # proc_sys_kernel(5), random/boot_id: what a machine wrote before it went down may not be what is read then
+    )
+    checked_at: float  # UTC: when all of it was read last
+
+
+def closed_path(journal: Path) -> Path:
+    """Return where it is noted how a journal was left."""
+    return journal.with_name(f".{journal.name}.closed")
+
+
+def note_closed(journal: Path, checked_at: float) -> None:
+    """Note how a journal was left, after SQLite has closed it, so that the next start need not read all of it. May be repeated.
+
+    Where it cannot be noted, the next start does.
+    """
+    path = closed_path(journal)
+    part = path.with_suffix(".part")
+    with contextlib.suppress(OSError):
+        part.write_text(json.dumps(LeftFile(_look_of(journal), _BOOT.read_text(), checked_at)._asdict()))
+        part.replace(
+            path
+        )  # not synced: what a crash of the machine loses counts as not noted, and another boot does not count
+
+
+def checked_at(journal: Path, now: float) -> float | None:
+    """Return when all of a journal was checked (UTC), if its file is as the service left it and that is not too long ago.
+
+    None: it is to be checked. The note is used up: what is opened and not closed again as a whole is checked. Before SQLite
+    opens it.
+    """
+    path = closed_path(journal)
+    try:
+        noted = LeftFile(**json.loads(path.read_text()))
+        path.unlink()
+        log = Path(f"{journal}-wal")
+        as_left = (_look_of(journal), _BOOT.read_text()) == (tuple(noted.file), noted.boot)
+        is_whole = as_left and not (log.exists() and log.stat().st_size)
+    except (OSError, ValueError, TypeError):
+        return None
+    return noted.checked_at if is_whole and 0 <= now - noted.checked_at < CHECKED_SECONDS else None
+
+
+def _look_of(file: Path) -> tuple[int, int, int, int, int]:
+    status = file.stat(follow_symlinks=False)
+    return (*_identity_of(status), status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+# ---- Finishing what a run before has begun --------------------------------------------------------------------------
 
 
 class FinishedJournal(NamedTuple):

@@ -19,8 +19,9 @@ from rodin_watchd.adapters.store.backup import how_to_recover
 from rodin_watchd.adapters.store.codec import plain
 from rodin_watchd.adapters.store.files import errors_in_words, in_words
 from rodin_watchd.core.approval import GateKey, Pass
-from rodin_watchd.core.dedup import of_set
+from rodin_watchd.core.dedup import Provenance, of_set
 from rodin_watchd.core.kinds import Article, cheapest
+from rodin_watchd.core.machine import ENDED
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.proof import Refusal, Since
 from rodin_watchd.core.refusals import BESIDE, LOOKED, FailedTries, InARow
@@ -137,27 +138,35 @@ def _json(value: Any) -> str:  # noqa: ANN401 - whatever JSON can hold
 # ---- Reading the purchases: what was begun to be bought, when, for which folder, and what came of it ----------------
 
 
+_LAST_CHARGED = "coalesce((SELECT max(id) FROM purchases WHERE outcome = 'charged'), 0)"
 SPENT = """
     SELECT top, kind, listed, cost, outcome = 'charged', confirmed, count(*) FROM purchases
         WHERE id > ? AND outcome <> 'free' GROUP BY 1, 2, 3, 4, 5, 6
 """
 """What was bought after a purchase: top folder, kind, list price, cost, whether it was charged, whether the balance confirms it, how many."""
-_COSTS_OF = """
+_COSTS_OF = f"""
     SELECT * FROM (SELECT cost FROM purchases
         WHERE outcome = 'charged' AND kind = ?1 AND listed = ?2 ORDER BY id DESC LIMIT 20)
     UNION SELECT cost FROM purchases WHERE outcome = 'refused' AND kind = ?1 AND listed = ?2
-        AND id > coalesce((SELECT id FROM purchases WHERE outcome = 'charged' ORDER BY id DESC LIMIT 1), 0)
-"""  # and what was refused since the newest charge, which may have cost what the refusal says
-_ARTICLES = "SELECT DISTINCT kind, listed FROM purchases"
-_NEWEST_COSTS = "SELECT cost FROM purchases WHERE outcome = 'charged' ORDER BY id DESC LIMIT 20"
-_CHARGED = "SELECT cost, count(*) FROM purchases WHERE at >= ? AND outcome = 'charged' GROUP BY cost"
-_CHARGED_BY_KIND = "SELECT kind, cost, count(*) FROM purchases WHERE outcome = 'charged' GROUP BY kind, cost"
+        AND id > {_LAST_CHARGED}
+"""  # noqa: S608 - of words of this module; and what was refused since the newest charge, which may have cost what the refusal says
+_ARTICLES = "SELECT kind, listed FROM articles"
+_NEWEST_COSTS = """
+    SELECT cost FROM purchases INDEXED BY purchases_charged WHERE outcome = 'charged'
+        ORDER BY id DESC LIMIT 20
+"""
+_CHARGED = """
+    SELECT cost, purchases FROM charged WHERE hour > :hour
+    UNION ALL SELECT cost, count(*) FROM purchases
+        WHERE outcome = 'charged' AND at >= :at AND at < (:hour + 1) * 3600 GROUP BY cost
+"""  # whole hours, and what is left of the first one
+_CHARGED_BY_KIND = "SELECT kind, cost, sum(purchases) FROM charged WHERE purchases > 0 GROUP BY kind, cost"
 _NEWEST = "SELECT coalesce(max(id), 0) FROM purchases"
 _SINCE = """
     SELECT outcome, cost, listed, count(*), sum(told) FROM purchases WHERE id > ? GROUP BY outcome, cost, listed
 """
-_CONFIRMED = "SELECT DISTINCT cost FROM purchases WHERE outcome = 'charged' AND confirmed"
-_LAST_COST = "SELECT cost FROM purchases WHERE outcome = 'charged' ORDER BY id DESC LIMIT 1"
+_CONFIRMED = "SELECT cost FROM confirmed_costs"
+_LAST_COST = "SELECT cost FROM purchases WHERE id = (SELECT max(id) FROM purchases WHERE outcome = 'charged')"
 _UNDECIDED = ("open", "unknown")
 _REFUSED = "SELECT id, job_id, fingerprint, cost FROM purchases WHERE outcome = 'refused'"
 _SAME = """
@@ -177,11 +186,10 @@ _MAY_HAVE_BOUGHT = "SELECT 1 FROM purchases WHERE job_id = ? AND outcome NOT IN 
 _UNKNOWN_OF = """
     SELECT id FROM purchases WHERE job_id = :job AND outcome = 'unknown' AND :consent IN ('', consent) ORDER BY id
 """
-_IN_A_ROW = """
-    SELECT count(*) FROM purchases AS refused WHERE outcome = 'refused' AND (NOT EXISTS (
-        SELECT 1 FROM purchases AS later WHERE later.id > refused.id AND later.outcome = 'charged')
-        OR id IN (SELECT value FROM json_each(?)))
-"""
+_IN_A_ROW = f"""
+    SELECT count(*) FROM purchases
+        WHERE outcome = 'refused' AND (id > {_LAST_CHARGED} OR id IN (SELECT value FROM json_each(?)))
+"""  # noqa: S608 - as above
 _IS_TRY = """
     CASE outcome WHEN 'open' THEN job_id IN (SELECT id FROM jobs WHERE state = 'held')
         ELSE sent OR told OR outcome IN ('refused', 'unknown') END
@@ -192,8 +200,7 @@ _TRIES_OF = f"""
 """  # noqa: S608 - of words of this module
 _TRIES_IN_A_ROW = f"""
     WITH counted AS (
-        SELECT id FROM purchases WHERE id > max(?1, coalesce(
-            (SELECT id FROM purchases WHERE outcome = 'charged' ORDER BY id DESC LIMIT 1), 0))
+        SELECT id FROM purchases WHERE id > max(?1, {_LAST_CHARGED})
         UNION SELECT value FROM json_each(?2) WHERE value > ?1
     )
     SELECT count(*) FROM purchases WHERE id IN counted AND {_IS_TRY} AND outcome IN ('free', 'refused')
@@ -203,7 +210,8 @@ _OPEN_OF = "SELECT id FROM purchases WHERE outcome = 'open' AND job_id IN (SELEC
 _OPEN = "SELECT job_id FROM purchases WHERE id > ? AND outcome = 'open'"
 _REFUNDABLE = """
     SELECT (SELECT count(*) FROM events WHERE id > :event AND state = 'failing'
-            AND job_id IN (SELECT job_id FROM purchases WHERE outcome NOT IN ('free', 'refused')))
+            AND EXISTS (SELECT 1 FROM purchases
+                WHERE purchases.job_id = events.job_id AND outcome NOT IN ('free', 'refused')))
         + (SELECT count(*) FROM purchases JOIN jobs ON jobs.id = job_id
             WHERE purchases.id <= :purchase AND outcome NOT IN ('free', 'refused') AND state = 'held'
             AND EXISTS (SELECT 1 FROM events WHERE job_id = jobs.id AND events.id > :event AND events.state = 'held'))
@@ -264,7 +272,8 @@ class PurchaseReader(ABC):
     @errors_in_words
     def charged_since(self, at: float) -> Decimal:
         """Return what was charged for submits since an instant (UTC), in credits."""
-        return _sum((Decimal(cost), count) for cost, count in self._rows(_CHARGED, (at,)))
+        charged = self._rows(_CHARGED, {"at": at, "hour": int(at // _HOUR_SECONDS)})
+        return _sum((Decimal(cost), count) for cost, count in charged)
 
     def charged_by_kind(self) -> Mapping[str, Decimal]:
         """Return what was ever charged for submits, in credits, by kind of job; kinds without a charge are left out."""
@@ -356,6 +365,9 @@ def _sum(costs: Iterable[tuple[Decimal, int]]) -> Decimal:
 
 
 BUSY_SECONDS = 5.0
+_LAST_LETTER = "\U0010ffff"
+_HOUR_SECONDS = 3600
+"""What the table of charges counts together."""
 
 _SAME_CONTENT = """
     WITH content AS (SELECT value FROM json_each(:content)),
@@ -380,8 +392,17 @@ _BOUGHT = """
         ORDER BY created_at DESC, purchases.id DESC
 """
 _MADE = """
-    SELECT doc FROM results JOIN jobs ON jobs.id = job_id WHERE sha256 = ? ORDER BY created_at DESC
-"""
+    SELECT doc FROM jobs WHERE id = (
+        SELECT job_id FROM results AS made
+            WHERE sha256 = (SELECT value FROM json_each(:contents) LIMIT 1) AND job_id <> :besides
+            AND given IN (SELECT value FROM json_each(:given)) AND kind IN (SELECT value FROM json_each(:kinds))
+            AND NOT EXISTS (SELECT 1 FROM json_each(:contents) AS one
+                WHERE NOT EXISTS (SELECT 1 FROM results WHERE sha256 = one.value))
+            AND NOT EXISTS (SELECT 1 FROM json_each(:contents) AS one WHERE NOT EXISTS (SELECT 1 FROM results
+                WHERE sha256 = one.value AND given IN (SELECT value FROM json_each(:given)) AND job_id = made.job_id))
+            LIMIT 1
+    )
+"""  # first whether each content is a result of any job: that one is in many jobs, and another one in none, is usual
 _NEWEST_IN = """
     SELECT * FROM (
         SELECT rowid AS number, changed_at AS at, id AS name FROM jobs WHERE state = ? AND changed_at >= ?
@@ -395,10 +416,30 @@ _AT_ONCE: Final = 500
 _DURATIONS = """
     SELECT vendor_seconds FROM jobs WHERE kind = ? AND vendor_seconds IS NOT NULL ORDER BY created_at DESC LIMIT ?
 """
-_FIND = """
-    SELECT doc FROM jobs WHERE id LIKE :prefix ESCAPE '!' OR name = :name
-    ORDER BY id = :name DESC, created_at DESC LIMIT 5
-"""
+_MOST_FOUND: Final = 5
+"""So many jobs are named where a person has to choose."""
+
+_FIND = f"""
+    SELECT doc FROM jobs WHERE id IN (
+        SELECT * FROM (SELECT id FROM jobs WHERE id >= :begins AND id < :ends ORDER BY id LIMIT {_MOST_FOUND})
+        UNION SELECT * FROM (SELECT id FROM jobs WHERE name = :name ORDER BY created_at DESC LIMIT {_MOST_FOUND})
+    ) ORDER BY id = :name DESC, created_at DESC LIMIT {_MOST_FOUND}
+"""  # noqa: S608 - a number; a whole id is the first of those that begin with it
+_COUNTS = f"""
+    SELECT state, count(*) FROM jobs WHERE state IN ({", ".join(f"'{s}'" for s in State if s not in ENDED)}) GROUP BY state
+    UNION ALL SELECT state, jobs FROM ended WHERE jobs > 0
+"""  # noqa: S608 - the names of states
+_NEWEST_AT = " UNION ALL ".join(
+    [
+        "SELECT max(at) AS at FROM service_events",
+        *(f"SELECT max(changed_at) FROM jobs WHERE state = '{s}'" for s in State),  # noqa: S608 - as above
+    ]
+)
+_NEWEST_FIRST = "ORDER BY id DESC LIMIT :limit"
+_WITH_FILE = """
+    SELECT doc FROM jobs WHERE id IN (SELECT job_id FROM input_names WHERE name = json_extract(?, '$'))
+    ORDER BY created_at DESC
+"""  # the name as JSON: so a name that is no UTF-8 is decoded as it was when it was stored
 
 
 class JournalReader(PurchaseReader, HookRunReader):
@@ -429,7 +470,9 @@ class JournalReader(PurchaseReader, HookRunReader):
         A whole id wins over everything else. Raises CommandRefusedError when there is none, or several.
         """
         shown = printable(prefix)
-        found = self._jobs(_FIND, {"prefix": _like(shown), "name": shown})
+        begins = shown.lower()  # ids are
+        ends = f"{begins}{_LAST_LETTER}" if begins else ""
+        found = self._jobs(_FIND, {"begins": begins, "ends": ends, "name": shown})
         if not found:
             raise CommandRefusedError(f"There is no job “{shown}”.", advice="`rodin-watchd list` shows them all.")
         if len(found) > 1 and found[0].id != shown:
@@ -485,9 +528,15 @@ class JournalReader(PurchaseReader, HookRunReader):
         bought = ((rows.job(doc), spent) for doc, spent in found)
         return next((job for job, spent in bought if consent in (None, spent, of_set(job.again))), None)
 
-    def made(self, sha256: str) -> list[Job]:
-        """Return the jobs of which this content was a result, as it came or as plugins left it; the newest first."""
-        return self._jobs(_MADE, (sha256,))
+    def made(self, origin: Provenance, besides: str) -> Job | None:
+        """Return another job that all of these contents came out of, as they came or as plugins left them."""
+        values = {
+            "contents": json.dumps(sorted(origin.contents)),
+            "given": json.dumps([0, 1] if origin.given else [0]),
+            "kinds": json.dumps(sorted(origin.kinds)),
+            "besides": rows.plain(besides),
+        }
+        return next(iter(self._jobs(_MADE, values)), None)
 
     def job(self, job_id: str) -> Job | None:
         """Return the job with this id."""
@@ -518,9 +567,7 @@ class JournalReader(PurchaseReader, HookRunReader):
 
     def with_file(self, name: str) -> list[Job]:
         """Return the jobs that have or had an input of this name, newest first."""
-        stored = json.dumps(f"/{name}")[1:]  # as it ends a path in a job's document
-        found = self._jobs("SELECT doc FROM jobs WHERE instr(doc, ?) > 0 ORDER BY created_at DESC", (stored,))
-        return [job for job in found if any(file.name == name for file in job.files)]
+        return self._jobs(_WITH_FILE, (json.dumps(name),))
 
     def lease(self, job_id: str) -> JobLease:
         """Return the newest lease of a job, over or not."""
@@ -532,7 +579,7 @@ class JournalReader(PurchaseReader, HookRunReader):
     @errors_in_words
     def counts(self) -> dict[State, int]:
         """Return how many jobs there are in each state."""
-        return {State(row[0]): row[1] for row in self._rows("SELECT state, count(*) FROM jobs GROUP BY state")}
+        return {State(row[0]): row[1] for row in self._rows(_COUNTS)}
 
     @errors_in_words
     def events(self, job_id: str) -> list[Event]:
@@ -543,17 +590,22 @@ class JournalReader(PurchaseReader, HookRunReader):
     @errors_in_words
     def service_events(self, limit: int = -1, since_at: float = 0.0, kinds: Iterable[str] = ()) -> list[ServiceEvent]:
         """Return the service's own history since an instant (UTC), newest first, of these kinds or all; `limit` < 0: all."""
-        query = """SELECT at, kind, message, subject, code FROM service_events WHERE at >= :since_at
-                   AND (:kinds = '[]' OR kind IN (SELECT value FROM json_each(:kinds))) ORDER BY id DESC LIMIT :limit"""
-        values = {"since_at": since_at, "kinds": json.dumps(list(kinds)), "limit": limit}
+        asked = {f"kind_{number}": kind for number, kind in enumerate(kinds)}
+        table, since = "service_events", "1"
+        if since_at:
+            table, since = "service_events INDEXED BY service_events_by_time", "at >= :since_at"
+        where = [f"{since} AND kind = :{name}" for name in asked] or [since]
+        newest = " UNION ALL ".join(
+            f"SELECT * FROM (SELECT * FROM {table} WHERE {one} {_NEWEST_FIRST})"  # noqa: S608 - as above
+            for one in where
+        )
+        query = f"SELECT at, kind, message, subject, code FROM ({newest}) {_NEWEST_FIRST}"  # noqa: S608 - as above
+        values = {**asked, "since_at": since_at, "limit": limit}
         return [ServiceEvent(*row) for row in self._rows(query, values)]
 
     def newest_at(self) -> float | None:
         """Return the newest instant (UTC) of all events, None without any: a clock that says less was set back."""
-        query = (
-            "SELECT max(at) FROM (SELECT max(at) AS at FROM service_events UNION ALL SELECT max(changed_at) FROM jobs)"
-        )
-        at = self._value(query)
+        at = self._value(f"SELECT max(at) FROM ({_NEWEST_AT})")  # noqa: S608 - as above
         return None if at is None else float(at)
 
     def begun_at(self) -> float | None:
@@ -688,9 +740,3 @@ def _opened(path: Path, options: str) -> sqlite3.Connection:
     with closed_on_error(db):
         db.execute("SELECT 1 FROM sqlite_master").fetchone()
     return db
-
-
-def _like(prefix: str) -> str:
-    """Return a LIKE pattern that matches what begins with this text."""
-    escaped = "".join(f"!{c}" if c in "!%_" else c for c in prefix)
-    return f"{escaped}%" if prefix else ""

@@ -406,6 +406,119 @@ _MIGRATIONS: Final = (
         BEGIN UPDATE purchases SET outcome = 'free', told = OLD.state = 'held'
             WHERE job_id = NEW.id AND outcome = 'open'; END;
     """,
+    """
+    -- No question of every day reads all of the past: what it would count or search for is kept beside it, by triggers.
+    -- Results say which kind of job made them, and whether they had gone into that job as well: a plugin may publish its inputs.
+    CREATE TABLE results_2 (
+        sha256 TEXT NOT NULL,
+        given INTEGER NOT NULL CHECK (given IN (0, 1)), -- it was an input of that job
+        job_id TEXT NOT NULL REFERENCES jobs (id),
+        kind TEXT NOT NULL,
+        PRIMARY KEY (sha256, given, job_id)
+    ) STRICT, WITHOUT ROWID;
+    -- Each document is read in the order of the file: there may be a million.
+    CREATE TEMP TABLE went_in AS SELECT json_extract(file.value, '$$.sha256') AS content, jobs.id AS job_id
+        FROM jobs, json_each(CASE WHEN json_valid(doc) THEN doc ELSE '{}' END, '$$.files') AS file
+        WHERE EXISTS (SELECT 1 FROM results WHERE sha256 = json_extract(file.value, '$$.sha256') AND job_id = jobs.id);
+    INSERT INTO results_2 SELECT sha256, (sha256, job_id) IN (SELECT content, job_id FROM temp.went_in), job_id,
+        coalesce((SELECT kind FROM purchases WHERE purchases.job_id = results.job_id LIMIT 1), 'texture') FROM results;
+    DROP TABLE temp.went_in;
+    DROP TRIGGER results_came;
+    DROP TRIGGER results_were_processed;
+    DROP TABLE results;
+    ALTER TABLE results_2 RENAME TO results;
+    CREATE TRIGGER results_came AFTER UPDATE OF state ON jobs WHEN NEW.state = 'downloaded' BEGIN
+        INSERT INTO results
+            SELECT DISTINCT made, made IN (SELECT json_extract(value, '$$.sha256') FROM json_each(NEW.doc, '$$.files')), NEW.id,
+                coalesce(json_extract(NEW.doc, '$$.kind'), 'texture')
+            FROM (SELECT json_extract(value, '$$.sha256') AS made FROM json_each(NEW.doc, '$$.results'))
+            WHERE NOT EXISTS (SELECT 1 FROM results WHERE sha256 = made AND given IN (0, 1) AND job_id = NEW.id);
+    END;
+    CREATE TRIGGER results_were_processed AFTER UPDATE OF state ON jobs WHEN NEW.state = 'processed' BEGIN
+        INSERT INTO results
+            SELECT DISTINCT made, made IN (SELECT json_extract(value, '$$.sha256') FROM json_each(NEW.doc, '$$.files')), NEW.id,
+                coalesce(json_extract(NEW.doc, '$$.kind'), 'texture')
+            FROM (SELECT json_extract(value, '$$.sha256') AS made FROM json_each(NEW.doc, '$$.processed'))
+            WHERE NOT EXISTS (SELECT 1 FROM results WHERE sha256 = made AND given IN (0, 1) AND job_id = NEW.id);
+    END;
+    -- Jobs are found by the names of their files, which never change, by their own name, and by their task.
+    CREATE TABLE input_names (
+        name TEXT NOT NULL,
+        job_id TEXT NOT NULL REFERENCES jobs (id),
+        PRIMARY KEY (name, job_id)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TRIGGER inputs_are_named AFTER INSERT ON jobs BEGIN
+        INSERT INTO input_names
+            SELECT DISTINCT substr(source, length(rtrim(source, replace(source, '/', ''))) + 1), NEW.id
+            FROM (SELECT json_extract(value, '$$.source') AS source
+                FROM json_each(CASE WHEN json_valid(NEW.doc) THEN NEW.doc ELSE '{}' END, '$$.files'));
+    END;
+    -- The limit has each path read out of its document once, not for each place where it is used.
+    INSERT OR IGNORE INTO input_names
+        SELECT substr(source, length(rtrim(source, replace(source, '/', ''))) + 1), id
+        FROM (SELECT json_extract(value, '$$.source') AS source, jobs.id AS id
+            FROM jobs, json_each(CASE WHEN json_valid(doc) THEN doc ELSE '{}' END, '$$.files') LIMIT -1);
+    CREATE INDEX jobs_by_name ON jobs (name, created_at);
+    CREATE INDEX jobs_by_task ON jobs (task_uuid) WHERE task_uuid IS NOT NULL;
+    -- How many jobs have ended; those that live are few.
+    CREATE TABLE ended (state TEXT PRIMARY KEY, jobs INTEGER NOT NULL) STRICT;
+    INSERT INTO ended SELECT state, count(*) FROM jobs WHERE state IN ('archived', 'failed', 'returned') GROUP BY state;
+    CREATE TRIGGER job_came_ended AFTER INSERT ON jobs WHEN NEW.state IN ('archived', 'failed', 'returned') BEGIN
+        INSERT INTO ended SELECT NEW.state, 0 WHERE NOT EXISTS (SELECT 1 FROM ended WHERE state = NEW.state);
+        UPDATE ended SET jobs = jobs + 1 WHERE state = NEW.state;
+    END;
+    CREATE TRIGGER job_ended AFTER UPDATE OF state ON jobs WHEN NEW.state IN ('archived', 'failed', 'returned') AND OLD.state <> NEW.state BEGIN
+        INSERT INTO ended SELECT NEW.state, 0 WHERE NOT EXISTS (SELECT 1 FROM ended WHERE state = NEW.state);
+        UPDATE ended SET jobs = jobs + 1 WHERE state = NEW.state;
+    END;
+    CREATE TRIGGER job_was_taken_up AFTER UPDATE OF state ON jobs WHEN OLD.state IN ('archived', 'failed', 'returned') AND OLD.state <> NEW.state
+        BEGIN UPDATE ended SET jobs = jobs - 1 WHERE state = OLD.state; END;
+    -- What was charged, by the hour in which its submit began (UTC): what is summed up for people and for metrics.
+    CREATE TABLE charged (
+        hour INTEGER NOT NULL, -- since 1970
+        kind TEXT NOT NULL,
+        cost TEXT NOT NULL,
+        purchases INTEGER NOT NULL,
+        PRIMARY KEY (hour, kind, cost)
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO charged
+        SELECT CAST(at / 3600 AS INTEGER), kind, cost, count(*) FROM purchases WHERE outcome = 'charged' GROUP BY 1, 2, 3;
+    CREATE TRIGGER charge_came AFTER INSERT ON purchases WHEN NEW.outcome = 'charged' BEGIN
+        INSERT INTO charged SELECT CAST(NEW.at / 3600 AS INTEGER), NEW.kind, NEW.cost, 0 WHERE NOT EXISTS (
+            SELECT 1 FROM charged
+                WHERE hour = CAST(NEW.at / 3600 AS INTEGER) AND kind = NEW.kind AND cost = NEW.cost);
+        UPDATE charged SET purchases = purchases + 1
+            WHERE hour = CAST(NEW.at / 3600 AS INTEGER) AND kind = NEW.kind AND cost = NEW.cost;
+    END;
+    CREATE TRIGGER charge_changed AFTER UPDATE OF outcome, kind, cost, at ON purchases WHEN NEW.outcome = 'charged' BEGIN
+        UPDATE charged SET purchases = purchases - 1 WHERE OLD.outcome = 'charged'
+            AND hour = CAST(OLD.at / 3600 AS INTEGER) AND kind = OLD.kind AND cost = OLD.cost;
+        INSERT INTO charged SELECT CAST(NEW.at / 3600 AS INTEGER), NEW.kind, NEW.cost, 0 WHERE NOT EXISTS (
+            SELECT 1 FROM charged
+                WHERE hour = CAST(NEW.at / 3600 AS INTEGER) AND kind = NEW.kind AND cost = NEW.cost);
+        UPDATE charged SET purchases = purchases + 1
+            WHERE hour = CAST(NEW.at / 3600 AS INTEGER) AND kind = NEW.kind AND cost = NEW.cost;
+    END;
+    CREATE INDEX purchases_charged ON purchases (id) WHERE outcome = 'charged';
+    CREATE INDEX purchases_open ON purchases (id) WHERE outcome = 'open';
+    -- What was ever bought, and which costs a balance has ever confirmed: a handful of each.
+    CREATE TABLE articles (kind TEXT NOT NULL, listed TEXT NOT NULL, PRIMARY KEY (kind, listed)) STRICT, WITHOUT ROWID;
+    INSERT INTO articles SELECT DISTINCT kind, listed FROM purchases;
+    CREATE TRIGGER article_is_known AFTER INSERT ON purchases
+        WHEN NOT EXISTS (SELECT 1 FROM articles WHERE kind = NEW.kind AND listed = NEW.listed)
+        BEGIN INSERT INTO articles (kind, listed) VALUES (NEW.kind, NEW.listed); END;
+    CREATE TRIGGER article_changes AFTER UPDATE OF kind, listed ON purchases
+        WHEN NOT EXISTS (SELECT 1 FROM articles WHERE kind = NEW.kind AND listed = NEW.listed)
+        BEGIN INSERT INTO articles (kind, listed) VALUES (NEW.kind, NEW.listed); END;
+    CREATE TABLE confirmed_costs (cost TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
+    INSERT INTO confirmed_costs SELECT DISTINCT cost FROM purchases WHERE outcome = 'charged' AND confirmed;
+    CREATE TRIGGER cost_is_confirmed AFTER UPDATE OF confirmed ON purchases
+        WHEN NEW.confirmed AND NEW.outcome = 'charged' AND NOT EXISTS (SELECT 1 FROM confirmed_costs WHERE cost = NEW.cost)
+        BEGIN INSERT INTO confirmed_costs (cost) VALUES (NEW.cost); END;
+    CREATE INDEX service_events_by_kind ON service_events (kind, id);
+    CREATE INDEX service_events_by_time ON service_events (at);
+    CREATE INDEX commands_by_verb ON commands (verb, id);
+    """,
 )
 
 VERSION: Final = len(_MIGRATIONS)

@@ -20,6 +20,7 @@ import contextlib
 import json
 import os
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -31,6 +32,7 @@ from rodin_watchd.adapters.store.backup import ReserveFile, how_to_recover, rese
 from rodin_watchd.adapters.store.files import (
     BUSY_CODES,
     WRITTEN,
+    checked_at,
     code_of,
     copy_out,
     drop_copy,
@@ -38,6 +40,7 @@ from rodin_watchd.adapters.store.files import (
     files_of,
     in_words,
     move_aside,
+    note_closed,
     open_in_use,
     put_back,
     put_in_place,
@@ -193,7 +196,8 @@ _FULL = "The disk with the journal is full."
 class Journal(JournalReader, HookRunWriter):
     """Read and write the journal; the daemon's main thread only.
 
-    Opening creates or upgrades the file, and refuses a damaged one. Every writing call is one transaction: when it
+    Opening creates or upgrades the file, and refuses a damaged one; all of it is read for that, but where it is as a stop of
+    the service left it (`files.checked_at`). Every writing call is one transaction: when it
     returns, it is on the disk. Raises RoomError when the disk is full, JournalBusyError when another program keeps the file
     locked, JournalFaultError when the disk reports a fault and the transaction was read not to be there (nothing is
     half-written: it may be repeated), JournalError for every other failure: then the daemon must end,
@@ -224,12 +228,13 @@ class Journal(JournalReader, HookRunWriter):
         self._counted_after = None
         self._swept = -1  # so many changes had been made when the log was emptied; what a run before left is swept, too
         self._locked_out = False
+        checked = checked_at(path, time.time())
         with in_words(f"The journal {path} cannot be opened", how_to_recover(path)):
             self._db = connect(path, "mode=rwc", self._busy_seconds)
             with closed_on_error(self._db):
                 check_version(self._db, path)
                 prepare(self._db)
-                self._refuse_damage(path)
+                self._checked_at = self._checked(path) if checked is None else checked
                 self._migrate()
                 if self._opened:
                     self._refuse_other_content()
@@ -292,8 +297,9 @@ class Journal(JournalReader, HookRunWriter):
         try:
             self.sweep()
             self._db.close()
-            if descriptor is not None and self._swept >= 0:
-                put_back(descriptor, self.path, stamp, self._mode)
+            whole = self._swept >= 0
+            if descriptor is not None and whole and not put_back(descriptor, self.path, stamp, self._mode):
+                note_closed(self.path, self._checked_at)
         finally:
             if descriptor is not None:
                 os.close(descriptor)
@@ -319,10 +325,11 @@ class Journal(JournalReader, HookRunWriter):
         """Return what only this object may change: the number of its transactions, and the mark of a backup."""
         return tuple((key, value) for key, value in self._rows(_WITNESS, (COPIED_AT, WRITTEN)))
 
-    def _refuse_damage(self, path: Path) -> None:
-        """Refuse to pay by a journal that may have lost what it knew."""
+    def _checked(self, path: Path) -> float:
+        """Refuse to pay by a journal that may have lost what it knew; return when it was checked (UTC). Reads all of it."""
         if (found := self.quick_check()) != "ok":
             raise JournalError(f"The journal {path} is damaged: {found}.", advice=how_to_recover(path))
+        return time.time()
 
     def _migrate(self) -> None:
         for version, script, go_on in schema.migrations(self.schema_version()):
