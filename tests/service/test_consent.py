@@ -70,7 +70,7 @@ def test_another_name_or_place_is_no_other_consent(shop: Workshop, vendor: Vendo
     first = shop.job("chair")
     drop(shop, "again = true\n", name)
     for path in shop.path("inbox").rglob("*.*"):
-        os.utime(path, (1.0, 1.0))
+        os.utime(path, (1e9, 1e9))
     shop.idle()
     assert vendor.charges_in_all == 1
     assert (
