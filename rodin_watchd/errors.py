@@ -530,6 +530,18 @@ class TaskFailedError(RodinWatchdError):
     )
 
 
+class UnfitTaskError(TaskFailedError):
+    """The vendor's task failed, and one of the files that were sent is unfit."""
+
+    code = "unfit-task"
+    fault = Fault.FILES
+    advice = "Correct that file, and drop the set into the inbox again. What was sent cannot become a model; do not pay for it again."
+
+
+FAILED_TASKS: Final = frozenset({TaskFailedError.code, UnfitTaskError.code})
+"""Of tasks that ended without a result: to ask for them again cannot help."""
+
+
 class OverdueError(RodinWatchdError):
     """The vendor did not finish in time."""
 

@@ -119,6 +119,9 @@ def _jobs_of(journal: StoreReader, name: str) -> list[Job]:
 # ---- What `explain` says of a path in the inbox: by looking now, with the daemon's own rules ------------------------
 
 
+MOST_EXAMINED_BYTES = 500_000_000
+"""So much of models is read for one answer, which nobody waits for but who asks."""
+
 MOST_SETS = 10
 """Of a folder with more sets, the rest is counted."""
 
@@ -193,7 +196,9 @@ def view_of(scene: InboxState, taken: frozenset[str]) -> View:
     intake_config = scene.config.intake
     quiet = max(quiet_seconds(scene.config), intake_config.unproven_quiet_seconds)
     anchor = inbox_anchor(Mounts(scene.config.folders.root), scene.journal, journal_of(scene.config))
-    intake = Intake(Inbox(scene.inbox, anchor), intake_config, quiet_seconds(scene.config))
+    intake = Intake(
+        Inbox(scene.inbox, anchor), intake_config, quiet_seconds(scene.config), most_examined_bytes=MOST_EXAMINED_BYTES
+    )
     intake.look(0.0, NOTHING_SEEN, taken)
     return intake.look(quiet + intake_config.sidecar_wait_seconds, NOTHING_SEEN, taken)
 

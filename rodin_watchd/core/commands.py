@@ -20,13 +20,14 @@ from rodin_watchd.core.names import printable
 from rodin_watchd.core.status import doing
 from rodin_watchd.core.wording import cost, in_credits, local
 from rodin_watchd.errors import (
+    FAILED_TASKS,
     CanceledError,
     ChargedRefusalError,
     ChargedTaskLostError,
     CommandRefusedError,
+    Fault,
     OutcomeUnknownError,
     RefusedOftenError,
-    TaskFailedError,
     TaskLostError,
 )
 from rodin_watchd.model import Job, State, Task, Transition
@@ -35,7 +36,7 @@ PAID_AGAIN: Final = "paid-anew"
 """The code of the event of a retry that may pay once more."""
 
 _CHARGED = (ChargedTaskLostError.code, ChargedRefusalError.code)
-_OTHER_TASK = (TaskLostError.code, TaskFailedError.code, CanceledError.code)
+_OTHER_TASK = (TaskLostError.code, *FAILED_TASKS, CanceledError.code)
 
 
 def pay_again(job: Job) -> str:
@@ -129,9 +130,10 @@ def retry(job: Job, now: float, *, pay_again: bool) -> Transition:
 def _refuse_to_pay(job: Job) -> None:
     """Raise CommandRefusedError when only a new task could help, or when there may be a task that nobody knows."""
     code = job.problem.code if job.problem else ""
-    if job.task and code == TaskFailedError.code:
+    if job.problem and job.task and code in FAILED_TASKS:
         reason = "The vendor reports that this task failed, so asking again cannot help."
-        raise CommandRefusedError(reason, advice=pay_again(job))
+        is_unfit = job.problem.fault is Fault.FILES  # the same files would fail again
+        raise CommandRefusedError(reason, advice=job.problem.advice if is_unfit else pay_again(job))
     if not job.task and code == OutcomeUnknownError.code:
         reason = "The vendor may have accepted and charged this job already."
         raise CommandRefusedError(reason, advice=pay_again(job))

@@ -28,7 +28,7 @@ from rodin_watchd.core.machine import ENDED
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.options import canonical, words_of
 from rodin_watchd.core.wording import in_credits
-from rodin_watchd.errors import DuplicateSetError, TaskFailedError
+from rodin_watchd.errors import FAILED_TASKS, DuplicateSetError
 from rodin_watchd.model import InputFile, Job, OptionValue, Role, State
 
 _IN_VERSION_1: Final[Mapping[str, OptionValue]] = {
@@ -232,7 +232,7 @@ def _failed_after_paying(same: Job) -> DuplicateSetError:
             f"{_SAME} may have been paid for before: the answer was lost, see {where}.",
             advice=f"Look into the vendor's account, or {_AGAIN}.",
         )
-    if same.task is None or (same.problem and same.problem.code == TaskFailedError.code):
+    if same.task is None or (same.problem and same.problem.code in FAILED_TASKS):
         return DuplicateSetError(
             f"{_SAME} were paid for before, without a result: see {where}.",
             advice=f"Change the files or the options, or {_AGAIN}.",

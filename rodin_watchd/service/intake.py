@@ -167,7 +167,12 @@ class Intake:
     """Looks at the inbox and says what to do; the daemon's main thread only."""
 
     def __init__(
-        self, inbox: Inbox, settings: IntakeSettings, quiet_seconds: float, known_plugins: frozenset[str] = frozenset()
+        self,
+        inbox: Inbox,
+        settings: IntakeSettings,
+        quiet_seconds: float,
+        known_plugins: frozenset[str] = frozenset(),
+        most_examined_bytes: float = MOST_EXAMINED_BYTES,
     ) -> None:
         self._inbox = inbox
         self._known_plugins = known_plugins
@@ -186,7 +191,8 @@ class Intake:
         self._released: dict[str, Entry] = {}  # files that no program had open when their set was ready
         self._contents: _Memory[Content] = _Memory(inbox.probe)
         self._examined: _Memory[Content] = _Memory(inbox.examine)
-        self._left_bytes = 0  # that may still be examined in this look
+        self._most_examined_bytes = most_examined_bytes
+        self._left_bytes = 0.0  # that may still be examined in this look
         self._sidecars: _Memory[Sidecar | Misread] = _Memory(self._read_sidecar)
         self._presets: _Memory[Preset | Misread] = _Memory(self._read_preset)
         self._said_by_presets: Mapping[str, Preset | Misread | None] = {}  # by folder; None: it cannot be read
@@ -205,7 +211,7 @@ class Intake:
         not looked at, if all sets in that branch of the inbox lack a file: time alone cannot make one of them ready.
         Raises DiskError when the inbox cannot be looked at.
         """
-        self._left_bytes = MOST_EXAMINED_BYTES
+        self._left_bytes = self._most_examined_bytes
         self._observe(now, seen, taken, changed)
         groups = list(self._groups.values())
         self._miss_presets(now)

@@ -26,6 +26,7 @@ from rodin_watchd.core.commands import (
 )
 from rodin_watchd.core.machine import Signal, after, move
 from rodin_watchd.errors import (
+    FAILED_TASKS,
     CommandRefusedError,
     DownloadError,
     FileRefusedError,
@@ -33,6 +34,7 @@ from rodin_watchd.errors import (
     RodinWatchdError,
     TaskFailedError,
     TaskLostError,
+    UnfitTaskError,
 )
 from rodin_watchd.model import Answer, State, Task, Unknown
 
@@ -68,7 +70,7 @@ def test_a_retry_gives_up_its_claim_on_the_content() -> None:
     assert retry(a_job(S.FAILED, problem=FileRefusedError().problem), NOW, pay_again=False).job.fingerprint == ""
 
 
-@pytest.mark.parametrize("kind", [kind for kind in all_errors() if kind is not TaskFailedError])
+@pytest.mark.parametrize("kind", [kind for kind in all_errors() if kind.code not in FAILED_TASKS])
 def test_a_paid_job_is_retried_without_paying(kind: type[RodinWatchdError]) -> None:
     """Whatever it failed of but the vendor's own failure: its task is asked again."""
     job = retry(a_job(S.FAILED, task=TASK, charges=1, problem=kind().problem), NOW, pay_again=False).job
@@ -83,6 +85,16 @@ def test_paying_again_has_to_be_asked_for(task: Task | None, kind: type[RodinWat
         retry(failed, NOW, pay_again=False)
     assert "--pay-again JOB" in refused.value.advice_given
     assert "0.5 credits" in refused.value.advice_given
+    assert retry(failed, NOW, pay_again=True).job.task is None
+
+
+def test_nobody_is_advised_to_pay_again_for_an_unfit_file() -> None:
+    """The same files would fail again. Who asks for that all the same gets it."""
+    failed = a_job(S.FAILED, task=TASK, charges=1, problem=UnfitTaskError("“chair.glb” holds points only.").problem)
+    with pytest.raises(CommandRefusedError) as refused:
+        retry(failed, NOW, pay_again=False)
+    assert refused.value.advice_given.startswith("Correct that file")
+    assert "--pay-again" not in refused.value.advice_given
     assert retry(failed, NOW, pay_again=True).job.task is None
 
 

@@ -378,6 +378,18 @@ def test_what_the_vendor_may_not_read_is_a_warning() -> None:
     )
 
 
+def test_what_a_model_needs_without_saying_so_is_a_warning_too() -> None:
+    """A packed mesh without a plain one next to it."""
+    packed = {"KHR_draco_mesh_compression": {"bufferView": 0, "attributes": {"POSITION": 0}}}
+    plain = glb(primitive(extensions=packed))
+    assert judged(".glb", plain) == FileVerdict(WHOLE)
+    accessors = [{"componentType": 5126, "count": 3, "type": "VEC3"}]
+    needy = glb({**primitive(extensions=packed), "accessors": accessors})
+    assert [warning.partition(",")[0] for warning in judged(".glb", needy).warnings] == [
+        "it needs KHR_draco_mesh_compression"
+    ]
+
+
 # ---- OBJ, STL, FBX and USDZ -----------------------------------------------------------------------------------------
 
 

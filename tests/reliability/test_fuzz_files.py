@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import struct
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from mutations import Wreck, damaged
 
 from rodin_watchd.adapters.images import why_undecodable
 from rodin_watchd.adapters.spool.inbox import Inbox
-from rodin_watchd.core.formats import IMAGE_EXTENSIONS, MODEL_EXTENSIONS, READ_LIMIT_BYTES, probe
+from rodin_watchd.core.formats import IMAGE_EXTENSIONS, MODEL_EXTENSIONS, READ_LIMIT_BYTES, examine, probe
 from rodin_watchd.core.formats.source import FileVerdict, Wholeness
 from rodin_watchd.model import Kind
 
@@ -54,6 +55,7 @@ SAMPLES = {
     "ascii.stl": b"solid chair\nfacet normal 0 0 1\nouter loop\nvertex 0 0 0\nendloop\nendfacet\nendsolid chair\n",
     "same.jpeg": (FOLDER / "matcap-b.jpg").read_bytes(),
 }
+MODELS = {path.name: path.read_bytes() for path in sorted((FOLDER / "exporters").iterdir()) if path.suffix != ".md"}
 EXTENSIONS = sorted({Path(name).suffix for name in SAMPLES})
 IMAGES = {name: data for name, data in SAMPLES.items() if Path(name).suffix in IMAGE_EXTENSIONS}
 
@@ -85,6 +87,54 @@ def judged(extension: str, file: io.RawIOBase | io.BytesIO, size: int) -> FileVe
     assert len(verdict.detail) < 200
     assert verdict.detail.isprintable()
     return verdict
+
+
+def examined(extension: str, data: bytes) -> FileVerdict:
+    """Examine all of a file, and check what is said of it."""
+    verdict = examine(extension, io.BytesIO(data), len(data))
+    assert verdict.wholeness in Wholeness
+    for text in (verdict.detail, *verdict.warnings):
+        assert len(text) < 200
+        assert text.isprintable()
+    return verdict
+
+
+@given(damaged(MODELS), st.none() | st.sampled_from(sorted(MODEL_EXTENSIONS)))
+@searching(300)
+def test_damaged_models_are_examined(wreck: Wreck, other: str | None) -> None:
+    """Whatever was done to a real file: it is judged, and what its ends alone refuse stays refused."""
+    extension = other or Path(wreck.name).suffix
+    verdict = examined(extension, wreck.data)
+    ends = probe(extension, io.BytesIO(wreck.data), len(wreck.data))
+    if ends.wholeness in {Wholeness.WRONG, Wholeness.UNFINISHED}:
+        assert verdict == ends
+
+
+@given(st.sampled_from(["suzi-draco.glb", "pmndrs.glb"]), st.data())
+@searching(300)
+def test_any_json_is_examined(name: str, drawn: st.DataObject) -> None:
+    """Values of any kind in the place of any value of a real GLB."""
+    data = SAMPLES[name]
+    length = int.from_bytes(data[12:16], "little")
+    gltf = json.loads(data[20 : 20 + length])
+    place = gltf
+    while drawn.draw(st.booleans()) and isinstance(place, dict | list) and place:
+        key = drawn.draw(st.sampled_from(sorted(place) if isinstance(place, dict) else range(len(place))))
+        if not isinstance(place[key], dict | list) or drawn.draw(st.booleans()):
+            place[key] = drawn.draw(JSON)
+            break
+        place = place[key]
+    text = json.dumps(gltf).encode()
+    text += b" " * (-len(text) % 4)
+    made = len(text).to_bytes(4, "little") + b"JSON" + text + data[20 + length :]
+    examined(".glb", data[:8] + (12 + len(made)).to_bytes(4, "little") + made)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9) | st.integers(-2, 9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["mesh", "uri", "byteLength"]), inner),
+    max_leaves=5,
+)
 
 
 def test_every_format_that_is_taken_is_damaged_here() -> None:

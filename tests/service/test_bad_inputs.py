@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from workshop import SAMPLES, START_AT, Vendor, Workshop, glb, image, model
+from workshop import SAMPLES, START_AT, Vendor, Workshop, glb, image, model, working
 
-from rodin_watchd.core.layout import MARK, SUBMITS_NOTE
+from rodin_watchd.core.layout import HIDDEN, MARK, SUBMITS_NOTE
 from rodin_watchd.model import State
 
 PROMPTLY_SECONDS = 6.0
@@ -163,6 +163,25 @@ def test_what_the_vendor_may_not_read_is_said_wherever_the_set_is(shop: Workshop
     assert warning in " ".join(shop.report("chair").split())
     assert any(note.startswith(warning) for note in shop.report_data("chair")["problem"]["notes"])
     assert "it needs KHR_draco_mesh_compression" in shop.told("show", shop.job("chair").id)
+
+
+def test_nobody_is_advised_to_pay_again_for_a_file_that_is_unfit(tmp_path: Path) -> None:
+    """A set that an older version sent may hold what cannot become a model: its failed task is that file's fault."""
+    with working(tmp_path, "failed-job@1", "failed-job@2") as (shop, vendor):
+        shop.drop_set("lamp")
+        shop.drop_set("chair")
+        shop.until(lambda: {"lamp", "chair"} <= {job.name for job in shop.jobs() if job.state is State.SUBMITTED})
+        [sent] = (tmp_path / HIDDEN / "work" / shop.job("chair").id).rglob("chair.obj")
+        sent.write_bytes(b"v 0 0 0\nv 1 0 0\nv 0 1 0\np 1 2 3\n".ljust(len(model("chair")), b"\n"))
+        shop.idle()
+        assert shop.states() == {"lamp": State.FAILED, "chair": State.FAILED}
+        unfit, fine = shop.report("chair"), shop.report("lamp")
+        assert "it holds points only" in unfit
+        assert "the person who dropped the files" in unfit
+        assert "Correct that file" in unfit
+        assert "again = true" not in unfit
+        assert "again = true" in fine
+        assert vendor.charges == 2
 
 
 def test_what_is_no_plain_file_is_ignored_visibly(shop: Workshop, tmp_path: Path) -> None:

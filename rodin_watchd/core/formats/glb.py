@@ -134,7 +134,7 @@ def examine_glb(data: bytes) -> FileVerdict:
     verdict = mesh.unfilled or _zeros(data, mesh)
     if verdict.wholeness is Wholeness.WHOLE and len(data) > int.from_bytes(data[8:12], "little"):
         verdict = FOLLOWED
-    return FileVerdict(verdict.wholeness, verdict.detail, _warnings(gltf))
+    return FileVerdict(verdict.wholeness, verdict.detail, _warnings(gltf, mesh.needs))
 
 
 def _parts(data: bytes) -> tuple[bytes, int, int]:
@@ -322,6 +322,7 @@ class _Mesh:
     floats: list[Span] = field(default_factory=list)
     pictures: list[Span] = field(default_factory=list)
     unfilled: FileVerdict | None = None
+    needs: set[str] = field(default_factory=set)  # the extensions without which there is no mesh
     looked_at: int = 0  # bytes
     has_extent: bool = False
     modes: set[int] = field(default_factory=set)
@@ -359,6 +360,7 @@ class _Mesh:
         if isinstance(packed, dict):
             self._add_span(_chosen(found.views, packed, "bufferView").span)
             self.has_extent = True
+            self.needs |= set() if places.view else {_DRACO}
             return
         for one in (places, indices):
             self._add_span(one.span if one else None)
@@ -530,13 +532,13 @@ def _overlap(run: Span, solid: Sequence[Span]) -> int:
 # ---- What the vendor may not read -----------------------------------------------------------------------------------
 
 
-def _warnings(gltf: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return what the model needs a program to know, and what of it is not sent."""
+def _warnings(gltf: Mapping[str, Any], needed: Iterable[str]) -> tuple[str, ...]:
+    """Return what the model needs a program to know, also where it does not say so, and what of it is not sent."""
     required = gltf.get("extensionsRequired", [])
     names = [one for one in required if isinstance(one, str)] if isinstance(required, list) else []
     found = [
         f"it needs {_shown(name)}, which the vendor may not be able to read; if the job fails, export the model without it"
-        for name in dict.fromkeys(names)
+        for name in dict.fromkeys([*names, *needed])
         if not name.startswith(_READ_ANYWHERE)
     ]
     found += (

@@ -122,8 +122,6 @@ def _zeros_in(text: bytes) -> FileVerdict | None:
 
 
 _LOOK_BYTES: Final = 64 * 1024
-_OBJ_VERTEX: Final = re.compile(rb"(?:\A|[\r\n])[ \t]*v[ \t]")
-_OBJ_FACE: Final = re.compile(rb"(?:\A|[\r\n])[ \t]*fo?[ \t]")
 _NO_VERTEX: Final = "it has no vertices (lines that begin with v)"
 _NO_FACE: Final = "it has no faces (lines that begin with f)"
 _NO_END: Final = undecided("an OBJ has no mark at its end")
@@ -157,9 +155,10 @@ def probe_obj(source: ByteSource) -> FileVerdict:
     if _without_end(tail).endswith(b"\0"):
         return unfinished(_NOT_WRITTEN)
     if source.size <= _LOOK_BYTES:
-        text = b"\n" + tail.removeprefix(_MARK)
-        if not _OBJ_VERTEX.search(text) or not _OBJ_FACE.search(text):
-            return unfinished(_NO_FACE if _OBJ_VERTEX.search(text) else _NO_VERTEX)
+        text = _without_end(tail)
+        lines = _lines_of(text)
+        if not _CORNERS.search(lines):
+            return _zeros_in(text) or unfinished(_why_no_face(lines))
     return _NO_END
 
 

@@ -11,18 +11,48 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rodin_watchd.adapters.images import MOST_BYTES
+from rodin_watchd.adapters.images import MOST_BYTES, why_undecodable
 from rodin_watchd.adapters.spool import Spool
 from rodin_watchd.adapters.spool.beneath import disk_errors, folder_beneath, part_of, signature_of, write_whole_in
 from rodin_watchd.adapters.spool.moving import Destination
+from rodin_watchd.core.formats import Wholeness, examine
 from rodin_watchd.core.layout import INBOX, RECEIPT, REPORT, REPORT_DATA
-from rodin_watchd.core.names import printable
-from rodin_watchd.errors import ChangedWhileTakenError, FilesError, GoneWhileTakenError, OutcomeUnknownError
+from rodin_watchd.core.names import printable, split_name
+from rodin_watchd.errors import (
+    ChangedWhileTakenError,
+    FileRefusedError,
+    FilesError,
+    GoneWhileTakenError,
+    OutcomeUnknownError,
+    UnfinishedFileError,
+)
 from rodin_watchd.model import InputFile, Job, Role, State
 
 log = logging.getLogger("rodin_watchd")
 
 _TURN = {role: turn for turn, role in enumerate(Role)}
+
+
+IMAGES = (Role.IMAGE, Role.THEN_IMAGE)
+
+
+def refuse_unfit(file: InputFile, path: Path) -> tuple[str, ...]:
+    """Judge a file by all of its content, and return what of it may make the vendor fail. Raises FilesError, DiskError.
+
+    May be repeated, also after the purchase: to find out why a task has failed.
+    """
+    if file.role is Role.SIDECAR:
+        return ()
+    name = printable(file.name)
+    with disk_errors(f"{path} cannot be read"), path.open("rb") as stream:
+        verdict = examine(split_name(file.name)[1], stream, file.signature.size)
+        if verdict.wholeness is Wholeness.WRONG:
+            raise FileRefusedError(f"“{name}” cannot be used: {verdict.detail}.")
+        if verdict.wholeness is Wholeness.UNFINISHED:
+            raise UnfinishedFileError(f"“{name}” is not complete: {verdict.detail}.")
+        if file.role in IMAGES and (why := why_undecodable(path)):
+            raise FileRefusedError(f"“{name}” is not a usable image: {why}.")
+    return verdict.warnings
 
 
 def in_order(job: Job) -> Sequence[InputFile]:

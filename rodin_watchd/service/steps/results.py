@@ -13,8 +13,19 @@ from rodin_watchd.core.kinds import kind_of
 from rodin_watchd.core.names import printable, safe_result_names, split_name
 from rodin_watchd.core.receipt import is_preview
 from rodin_watchd.core.wire import TaskState, has_model
-from rodin_watchd.errors import DownloadError, InternalError, NotReadyError, Problem, RodinWatchdError, TaskFailedError
+from rodin_watchd.errors import (
+    DiskError,
+    DownloadError,
+    FilesError,
+    InternalError,
+    NotReadyError,
+    Problem,
+    RodinWatchdError,
+    TaskFailedError,
+    UnfitTaskError,
+)
 from rodin_watchd.model import Done, Job, Link, NotYet, Outcome, ResultFile, Task
+from rodin_watchd.service.steps.files import refuse_unfit
 from rodin_watchd.service.steps.tools import Tools, need_room
 
 log = logging.getLogger("rodin_watchd")
@@ -59,8 +70,23 @@ def _progress(tools: Tools, job: Job, task: Task) -> Outcome:
         message = "unknown-word: job %s: the vendor says “%s”, which is not in its documents"
         log.warning(message, job.id, word, extra={"action": "unknown-word"})
     if status.verdict is TaskState.FAILED:
-        raise TaskFailedError
+        raise _failed(tools, job)
     return Done(job) if status.verdict is TaskState.DONE else NotYet(status.progress)
+
+
+def _failed(tools: Tools, job: Job) -> TaskFailedError:
+    """Return what is to be said of a failed task: the vendor gives no reason, but a file that was sent may be unfit.
+
+    A set may have been sent by an older version, which did not look into it so closely.
+    """
+    for file in (file for file in job.files if file.role in kind_of(job).files):
+        try:
+            refuse_unfit(file, tools.spool.inputs(job.id) / file.name)
+        except FilesError as error:
+            return UnfitTaskError(f"The vendor's task failed. {error.message}")
+        except DiskError:  # it is not there, or cannot be read: nothing is known of it
+            continue
+    return TaskFailedError()
 
 
 def download(tools: Tools, job: Job) -> Outcome:

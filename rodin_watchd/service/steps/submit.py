@@ -7,15 +7,12 @@ import mimetypes
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
 
-from rodin_watchd.adapters.images import MOST_BYTES, why_undecodable
+from rodin_watchd.adapters.images import MOST_BYTES
 from rodin_watchd.adapters.rodin_client.upload import Upload
 from rodin_watchd.adapters.spool.beneath import disk_errors
 from rodin_watchd.adapters.spool.taking import refuse_written
 from rodin_watchd.core.dedup import fingerprint, fingerprint_of_drop, of_set
-from rodin_watchd.core.formats import examine
-from rodin_watchd.core.formats.source import Wholeness
 from rodin_watchd.core.kinds import FileRule, JobKind, kind_of
 from rodin_watchd.core.names import printable, split_name
 from rodin_watchd.core.wire import submit_fields
@@ -25,15 +22,12 @@ from rodin_watchd.errors import (
     FilesGoneError,
     InternalError,
     OutcomeUnknownError,
-    UnfinishedFileError,
     UnfitFoldersError,
 )
 from rodin_watchd.model import Answered, Done, InputFile, Job, Outcome, Role, State
-from rodin_watchd.service.steps.files import in_order, left_behind, remove_set_folder
+from rodin_watchd.service.steps.files import IMAGES, in_order, left_behind, refuse_unfit, remove_set_folder
 from rodin_watchd.service.steps.plugins import consulted
 from rodin_watchd.service.steps.tools import BeforeClosing, Tools, need_room
-
-_IMAGES: Final = (Role.IMAGE, Role.THEN_IMAGE)
 
 
 def stage(tools: Tools, job: Job) -> Outcome:
@@ -91,25 +85,16 @@ def _refuse_large(kind: JobKind, file: InputFile) -> None:
             f"“{name}” has {size:,} bytes; the vendor accepts {file.role}s of at most {most:,}.",
             advice="Make the model smaller (fewer triangles, no embedded textures) and drop the set again.",
         )
-    if file.role in _IMAGES and size > MOST_BYTES:
+    if file.role in IMAGES and size > MOST_BYTES:
         raise FileRefusedError(f"“{name}” has {size:,} bytes; images of at most {MOST_BYTES:,} are accepted.")
 
 
 def _checked(file: InputFile, path: Path) -> InputFile:
     """Check a taken file by its content and return it with its digest. Raises FilesError, DiskError."""
-    name = printable(file.name)
     with disk_errors(f"{path} cannot be read"), path.open("rb") as stream:
-        if file.role is not Role.SIDECAR:
-            verdict = examine(split_name(file.name)[1], stream, file.signature.size)
-            if verdict.wholeness is Wholeness.WRONG:
-                raise FileRefusedError(f"“{name}” cannot be used: {verdict.detail}.")
-            if verdict.wholeness is Wholeness.UNFINISHED:
-                raise UnfinishedFileError(f"“{name}” is not complete: {verdict.detail}.")
-            file = replace(file, warnings=verdict.warnings)
-            stream.seek(0)
+        refuse_written(file, stream.fileno())  # before it is judged: what is still written may become whole
+        file = replace(file, warnings=refuse_unfit(file, path))
         refuse_written(file, stream.fileno())
-        if file.role in _IMAGES and (why := why_undecodable(path)):
-            raise FileRefusedError(f"“{name}” is not a usable image: {why}.")
         return replace(file, sha256=hashlib.file_digest(stream, "sha256").hexdigest())
 
 
