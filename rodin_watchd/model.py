@@ -98,7 +98,7 @@ class InputFile:
     role: Role
     source: str  # relative to the root
     signature: Signature
-    shared: bool = False  # copied, because another set names it too
+    shared: bool = False  # copied: another set names it too, or the service may not move it
     sha256: str = ""  # hex; known once staged
     changed: str = ""  # hex: the digest that it has since, if a program has changed it after it was taken
     warnings: tuple[str, ...] = ()  # what of it may make the vendor fail, for people; known once staged
@@ -107,6 +107,14 @@ class InputFile:
     def name(self) -> str:
         """The file's own name."""
         return self.source.rpartition("/")[2]
+
+
+class Original(NamedTuple):
+    """A file in the inbox that a job has a copy of, because the service may not move it."""
+
+    path: str  # relative to the inbox
+    signature: Signature
+    shared: bool  # other sets name it, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +208,7 @@ class Job:
     working_at: float = 0.0  # when the vendor last said that it is not done
     then: Sequel | None = None  # what its result goes on to
     follows: str = ""  # the id of the job of whose result it is made
+    originals: tuple[Original, ...] = ()  # its files, if they stay in the inbox
 
     @property
     def published(self) -> tuple[ResultFile, ...]:

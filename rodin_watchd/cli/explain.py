@@ -23,7 +23,7 @@ from rodin_watchd.cli.context import daemon_of, journal_of, json_option, print_j
 from rodin_watchd.cli.options import config_option, load
 from rodin_watchd.config import Config
 from rodin_watchd.core.approval import Pass
-from rodin_watchd.core.claims import taken_paths
+from rodin_watchd.core.claims import taken_paths, version_in_inbox
 from rodin_watchd.core.layout import FAILED, HIDDEN, INBOX, OWN_PREFIX, Claim, owner_of
 from rodin_watchd.core.machine import ENDED
 from rodin_watchd.core.mounts import ROOT_ID
@@ -34,9 +34,9 @@ from rodin_watchd.core.sidecar import PRESET_NAME, read_preset
 from rodin_watchd.core.status import PAGE, Page, ended_line, job_line
 from rodin_watchd.core.store import StoreReader
 from rodin_watchd.core.toml_text import LIMIT_BYTES
-from rodin_watchd.core.wording import advice, local, set_name
+from rodin_watchd.core.wording import advice, local, of_originals, set_name
 from rodin_watchd.errors import CommandRefusedError, SidecarError
-from rodin_watchd.model import Job, Role, State
+from rodin_watchd.model import Entry, Job, Role, State
 from rodin_watchd.service.intake import Intake, quiet_seconds
 from rodin_watchd.service.mounts import inbox_anchor
 
@@ -148,7 +148,7 @@ def in_inbox(scene: InboxState, path: str) -> Explanation:
         return answer
     view = view_of(scene, taken)
     if sets := _sets_at(view, path):
-        return _about_sets(scene, sets, path)
+        return _about_copied(scene, sets, path) or _about_sets(scene, sets, path)
     if reason := _why_ignored(view.ignored, path):
         return Explanation(FileState.IGNORED, (reason, "It stays where it is; the service does nothing with it."))
     if path.rpartition("/")[2].casefold() == PRESET_NAME and (scene.inbox / path).is_file():
@@ -264,6 +264,19 @@ def _about_sets(scene: InboxState, sets: Sequence[ReadySet | WaitingSet], path: 
     if job:
         lines.append(f"A file of this name was taken before: {job_sentence(job, scene.zone)}")
     return Explanation(min(verdicts, key=list(FileState).index), tuple(lines), (job.id,) if job else ())
+
+
+def _about_copied(scene: InboxState, sets: Sequence[ReadySet | WaitingSet], path: str) -> Explanation | None:
+    """Answer for a set that stays in the inbox because the service may not move it; None if it is no such set."""
+    versions = [version_in_inbox(_entries(decided)) for decided in sets]
+    for job in scene.journal.with_originals() if scene.journal else ():
+        if job.state is not State.RETURNED and version_in_inbox(job.originals) in versions:
+            return about_job(f"“{printable(path)}”: {of_originals(job)}", job, scene.zone)
+    return None
+
+
+def _entries(decided: ReadySet | WaitingSet) -> Iterable[Entry]:
+    return decided.entries if isinstance(decided, WaitingSet) else decided.entries.values()
 
 
 _OF_SERVICE = frozenset({FileState.READY, FileState.SETTLING, FileState.REFUSED})

@@ -212,7 +212,7 @@ def _trouble(job: Job, zone: tzinfo) -> list[tuple[str, str]]:
 
 def _file_words(file: InputFile) -> str:
     digest = f", sha256 {file.sha256}" if file.sha256 else ""
-    shared = ", shared with other sets" if file.shared else ""
+    shared = ", copied" if file.shared else ""
     changed = f", changed after it was taken: sha256 {file.changed} now" if file.changed else ""
     warned = "".join(f"; {warning}" for warning in file.warnings)
     return f"{file.role}: {printable(file.source)}, {file.signature.size:,} bytes{digest}{shared}{changed}{warned}"

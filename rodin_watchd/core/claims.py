@@ -14,7 +14,7 @@ from rodin_watchd.core.machine import claim
 from rodin_watchd.core.options import Options
 from rodin_watchd.core.sets import ReadySet, View
 from rodin_watchd.core.sidecar import Preset, layered, layered_of_sequel, layered_plugins, sequel_of
-from rodin_watchd.model import InputFile, Job, Role, Sequel, State, Transition
+from rodin_watchd.model import Entry, InputFile, Job, Original, Role, Sequel, Signature, State, Transition
 
 
 class Turn(StrEnum):
@@ -105,7 +105,9 @@ def _begin(
         folder=ready.candidate.folder,
         state=State.CLAIMED,
         files=tuple(
-            InputFile(m.role, f"{INBOX}/{m.path}", ready.entries[m.path].signature, shared=m.path in shared)
+            InputFile(
+                m.role, f"{INBOX}/{m.path}", ready.entries[m.path].signature, shared=ready.stays or m.path in shared
+            )
             for m in ready.candidate.members
         ),
         kind=ready.candidate.kind,
@@ -114,8 +116,13 @@ def _begin(
         created_at=now,
         again=ready.sidecar.again if ready.sidecar else False,
         then=None if ready.problem else _sequel(ready, defaults, new_id),
+        originals=tuple(Original(path, entry.signature, path in shared) for path, entry in _staying(ready)),
     )
     return claim(job, ready.problem, now)
+
+
+def _staying(ready: ReadySet) -> Iterable[tuple[str, Entry]]:
+    return ready.entries.items() if ready.stays else ()
 
 
 def _sequel(ready: ReadySet, defaults: Options, new_id: Callable[[], str]) -> Sequel | None:
@@ -147,9 +154,16 @@ def copied_paths(jobs: Iterable[Job]) -> frozenset[str]:
 
 
 def taken_paths(jobs: Iterable[Job]) -> frozenset[str]:
-    """Return the paths below the inbox that belong to a job which is about to move them."""
-    taking = (job for job in jobs if job.state in (State.CLAIMED, State.FAILING, State.RETURNING))
-    return frozenset(_inbox_paths(taking, shared=False))
+    """Return the paths below the inbox that belong to a live job: it is about to move them, or works on copies of them."""
+    live = tuple(jobs)
+    taking = (job for job in live if job.state in (State.CLAIMED, State.FAILING, State.RETURNING))
+    staying = (original.path for job in live for original in job.originals if not original.shared)
+    return frozenset(_inbox_paths(taking, shared=False)).union(staying)
+
+
+def version_in_inbox(files: Iterable[Entry | Original]) -> frozenset[tuple[str, Signature]]:
+    """Return what files of the inbox are known by that stay there: as soon as one of them changes, they are another set."""
+    return frozenset((file.path, file.signature) for file in files)
 
 
 def _inbox_paths(jobs: Iterable[Job], *, shared: bool) -> Iterable[str]:

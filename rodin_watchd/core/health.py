@@ -248,7 +248,7 @@ def verdict(health: Health, age_seconds: float, tick_seconds: float, set_seconds
         return False, f"stuck: “{health.overdue}” should have moved {_ago(health.overdue_seconds)} ago"
     waiting, stuck = sum(health.inbox.values()), health.inbox.get(UNMOVABLE, 0)
     message = f"last tick {_ago(age_seconds)} ago; {health.running} running, {health.held} held, {waiting} in the inbox"
-    message += f" ({stuck} cannot be moved)" if stuck else ""
+    message += f" ({stuck} done, and cannot be removed)" if stuck else ""
     message += f"; {health.lost_submits:,} submits are missing in the journal" if health.lost_submits else ""
     message += f"; paused: {', '.join(health.paused)}" if health.paused else ""
     if health.standstill:

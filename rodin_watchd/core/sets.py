@@ -224,6 +224,7 @@ class ReadySet:
     presets: tuple[Preset, ...]  # outermost folder first
     settled_since: float  # monotonic
     problem: Problem | None = None  # not None: refuse it
+    stays: bool = False  # the service may read its files and not move them: it works on copies
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +237,7 @@ class WaitingSet:
     settling: bool  # False: it waits for a person to add or change something
     entries: tuple[Entry, ...] = ()
     late: bool = False  # it has been incomplete for longer than `pair_minutes`
-    unmovable: bool = False  # it is complete, and the service may not move its files
+    unmovable: bool = False  # a job has, or had, copies of it, and the service may not remove its files
     again_at: float = math.inf  # monotonic
 
 

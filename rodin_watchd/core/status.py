@@ -72,6 +72,9 @@ class Line:
     since_at: float | None = None  # UTC
 
 
+_LISTS = ("waiting", "running", "held", "recent", "done")
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     """All that STATUS.txt says."""
@@ -82,18 +85,17 @@ class Page:
     held: tuple[Line, ...] = ()
     recent: tuple[Line, ...] = ()  # newest first
     ignored: tuple[tuple[str, int], ...] = ()  # reason, how many
+    done: tuple[Line, ...] = ()  # what was taken as a copy, and stays in the inbox
 
     def as_data(self) -> dict[str, Any]:
         """Return the page as JSON can hold it."""
-        lists = {
-            key: [_line_data(line) for line in getattr(self, key)] for key in ("waiting", "running", "held", "recent")
-        }
+        lists = {key: [_line_data(line) for line in getattr(self, key)] for key in _LISTS}
         return {"notices": list(self.notices), **lists, "ignored": dict(self.ignored)}
 
     @classmethod
     def of_data(cls, data: Mapping[str, Any]) -> Self:
         """Return the page that `as_data` stored."""
-        lists = {key: tuple(map(_line_of, data[key])) for key in ("waiting", "running", "held", "recent")}
+        lists = {key: tuple(map(_line_of, data.get(key, ()))) for key in _LISTS}
         return cls(notices=tuple(data["notices"]), **lists, ignored=tuple(data["ignored"].items()))
 
 
@@ -159,6 +161,8 @@ def render(page: Page, zone: tzinfo) -> str:
     if page.held:
         parts.append(_section("HELD: a person has to decide", page.held, zone, ""))
     parts.append(_section("Newest results", page.recent, zone, "none yet"))
+    if page.done:
+        parts.append(_section("Finished, and still in the inbox", page.done, zone, ""))
     if page.ignored:
         message = "".join(f"  {count} x {reason}\n" for reason, count in page.ignored[:MOST_LINES])
         more = sum(count for _, count in page.ignored[MOST_LINES:])

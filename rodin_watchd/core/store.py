@@ -113,6 +113,9 @@ class JobReader(Protocol):
     def with_file(self, name: str) -> list[Job]:
         """Return the jobs that have or had an input of this name, newest first."""
 
+    def with_originals(self) -> list[Job]:
+        """Return the jobs whose files stay in the inbox, newest first."""
+
     def with_task(self, uuid: str) -> Job | None:
         """Return the job that has this task of the vendor, or had it before it was paid again."""
 

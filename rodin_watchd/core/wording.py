@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
 
+from rodin_watchd.core.layout import REPORT
 from rodin_watchd.core.names import printable
 from rodin_watchd.errors import Fault, OutcomeUnknownError
 from rodin_watchd.model import Job, State
@@ -88,6 +89,19 @@ def local(at: float, zone: tzinfo) -> str:
 def set_name(folder: str, name: str) -> str:
     """Return a set's name with its folder, for people."""
     return printable(f"{folder}/{name}" if folder else name)
+
+
+def of_originals(job: Job) -> str:
+    """Say of a set that stays in the inbox, because the service may not remove it, what came of the job that copied it."""
+    place = printable(job.place)
+    if job.state is State.FAILED:
+        return (
+            f"failed; {place}/{REPORT} says why. To try again, correct the files here: what you change is a new set. The service "
+            "cannot remove them from here; you can."
+        )
+    if job.state in (State.ARCHIVED, State.DELIVERED):
+        return f"done: the result is in {place}. The service cannot remove the files from here; you can delete them."
+    return "is being worked on, as a copy; the service cannot remove the files from here."
 
 
 def changed_inputs(job: Job) -> list[str]:

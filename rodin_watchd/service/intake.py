@@ -44,8 +44,9 @@ from rodin_watchd.core.sets import (
 )
 from rodin_watchd.core.sidecar import PRESET_NAME, Misread, Preset, Sidecar, misfits, misled, read_preset, read_sidecar
 from rodin_watchd.core.toml_text import LIMIT_BYTES
+from rodin_watchd.core.wording import of_originals
 from rodin_watchd.errors import Problem, SidecarError
-from rodin_watchd.model import MODEL_LIMIT_BYTES, Entry, Kind, Role
+from rodin_watchd.model import MODEL_LIMIT_BYTES, Entry, Job, Kind, Role, State
 
 T = TypeVar("T")
 
@@ -100,7 +101,9 @@ class _Group:
     ready: list[ReadySet] = field(default_factory=list)
     waiting: list[WaitingSet] = field(default_factory=list)
     again_at: float = math.inf
-    rests_until: float = -math.inf  # monotonic: until then no time can make a set of it ready; each lacks a file
+    rests_until: float = (
+        -math.inf
+    )  # monotonic: until then no time can make a set of it ready; each lacks a file, or is done
 
     def paired(self, kinds: Mapping[str, str], drop_folders: AbstractSet[str]) -> Pairing:
         """Return its pairing, which is known as long as nothing in it has changed.
@@ -118,7 +121,7 @@ class _Group:
         self.ready = [one for one in decided if isinstance(one, ReadySet)]
         self.waiting = [one for one in decided if isinstance(one, WaitingSet)]
         self.again_at = min((one.again_at for one in self.waiting), default=math.inf)
-        rests = self.is_read and all(one.candidate.missing for one in self.waiting) and not self.ready
+        rests = self.is_read and all(one.candidate.missing or one.unmovable for one in self.waiting) and not self.ready
         self.rests_until = self.again_at if rests else -math.inf
 
     def rouse(self) -> None:
@@ -173,8 +176,10 @@ class Intake:
         quiet_seconds: float,
         known_plugins: frozenset[str] = frozenset(),
         most_examined_bytes: float = MOST_EXAMINED_BYTES,
+        having_copied: Callable[[Iterable[Entry]], Job | None] = lambda _files: None,
     ) -> None:
         self._inbox = inbox
+        self._having_copied = having_copied
         self._known_plugins = known_plugins
         self._settings = settings
         self._rules = Rules(quiet_seconds, settings.unproven_quiet_seconds, settings.incomplete_seconds)
@@ -416,6 +421,9 @@ class Intake:
             if judgement.readiness is Readiness.WAIT:
                 return _waiting_for_time(candidate, sightings, judgement)
         problem = candidate.problem or next((j.problem for j in judgements if j.problem), None)
+        stays = not all(self._inbox.may_move(sighting.entry) for sighting in sightings)
+        if stays and (done := self._copied_before(candidate, sightings)):
+            return done
         if blocked := self._blocked(candidate, sightings, problem, now):
             return blocked
         sidecar = self._sidecar_of(candidate)
@@ -426,6 +434,7 @@ class Intake:
             () if problem else presets,
             max(s.since for s in sightings),
             problem or _misfit(candidate, sidecar, presets),
+            stays,
         )
 
     def _incomplete(self, candidate: Candidate, sightings: Sequence[Sighting], now: float) -> WaitingSet:
@@ -477,14 +486,7 @@ class Intake:
     def _blocked(
         self, candidate: Candidate, sightings: Sequence[Sighting], problem: Problem | None, now: float
     ) -> WaitingSet | None:
-        """Return why a complete set still has to wait: for rights, or for a sidecar that may come."""
-        for sighting in sightings:
-            if not self._inbox.may_move(sighting.entry):
-                name = printable(sighting.entry.path)
-                reason = (
-                    f"the service has no permission to move “{name}”: give its user write permission in that folder"
-                )
-                return replace(_waiting(candidate, sightings, reason, settling=False), unmovable=True)
+        """Return why a complete set still has to wait: for a program that writes it, or for a sidecar that may come."""
         for sighting in sightings:
             if self._is_held(sighting.entry):
                 return _waiting_for_time(candidate, sightings, open_elsewhere(sighting.entry.path, now))
@@ -498,6 +500,13 @@ class Intake:
             return True
         self._released[entry.path] = entry
         return False
+
+    def _copied_before(self, candidate: Candidate, sightings: Sequence[Sighting]) -> WaitingSet | None:
+        """Return that a set whose files the service may not remove was taken before, as it is now, by copying them."""
+        job = self._having_copied(sighting.entry for sighting in sightings)
+        if job is None or job.state is State.RETURNED:
+            return None
+        return replace(_waiting(candidate, sightings, of_originals(job), settling=False), unmovable=True)
 
     def _waits_for_more(self, candidate: Candidate, sightings: Sequence[Sighting], now: float) -> WaitingSet | None:
         """Say that a set waits for what may still come next to it: its sidecar, or the images of a text that stands alone."""

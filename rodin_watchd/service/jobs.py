@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
+from rodin_watchd.core.claims import version_in_inbox
 from rodin_watchd.core.dedup import (
     bought_before,
     fingerprints,
@@ -36,7 +37,7 @@ from rodin_watchd.core.schedule import vendor_seconds
 from rodin_watchd.core.store import NO_META, Affordable, Beside, CommandReply, Store
 from rodin_watchd.errors import CommandRefusedError, DiskError, DuplicateSetError, Lane, Problem
 from rodin_watchd.log_lines import NOBODY, fields
-from rodin_watchd.model import Job, ServiceEvent, State, Transition
+from rodin_watchd.model import Entry, Job, ServiceEvent, Signature, State, Transition
 
 log = logging.getLogger("rodin_watchd")
 
@@ -75,6 +76,9 @@ class JobStore:
         self.returns = 0  # how many sets went back into the inbox: grows while this runs
         self.recent: tuple[Job, ...] = tuple(store.jobs(SHOWN, limit=MOST_RECENT))  # newest first
         self._histories: dict[str, list[float]] = {}
+        self._copied: dict[frozenset[tuple[str, Signature]], str] | None = (
+            None  # jobs by what stays in the inbox; None: not asked for yet
+        )
         self._unwritten: deque[ServiceEvent] = deque(maxlen=_MOST_UNWRITTEN)
         self._unlogged: list[Transition] | None = (
             None  # moves that are not durable yet; None: each is, once it is known
@@ -138,6 +142,7 @@ class JobStore:
         except BaseException:
             self._jobs, self.recent, self.traffic = before
             self._histories.clear()  # asked for once more
+            self._copied = None
             raise
         else:
             for transition in moves:
@@ -256,6 +261,8 @@ class JobStore:
         if history is not None and job.state is State.GENERATED and (seconds := vendor_seconds(job)) is not None:
             self._histories[duration_class] = [seconds, *history][:MOST_HISTORY]
         self.returns += job.state is State.RETURNED
+        if job.originals and self._copied is not None:
+            self._copied[version_in_inbox(job.originals)] = job.id
         if job.state in ENDED:
             self._jobs.pop(job.id, None)
             newest = (job,) if job.state in SHOWN else ()  # what is back in the inbox is shown there
@@ -263,6 +270,14 @@ class JobStore:
         else:
             self._jobs[job.id] = job
             self.recent = tuple(other for other in self.recent if other.id != job.id)
+
+    def having_copied(self, files: Iterable[Entry]) -> Job | None:
+        """Return the newest job that has, or had, copies of these files of the inbox as they are, and of no others."""
+        if self._copied is None:
+            found = reversed(self._store.with_originals())
+            self._copied = {version_in_inbox(job.originals): job.id for job in found}
+        job_id = self._copied.get(version_in_inbox(files))
+        return (self._jobs.get(job_id) or self._store.job(job_id)) if job_id else None
 
     def history(self, job: Job) -> list[float]:
         """Return how long tasks like this job's took, in seconds."""

@@ -53,9 +53,12 @@ class Waiting:
     """What waits in the inbox, as shown: made once for each look, for there may be 100,000 sets."""
 
     lines: tuple[Line, ...] = ()
+    done: tuple[Line, ...] = ()  # of what was copied, and cannot be removed
     counts: Mapping[str, int] = field(default_factory=dict)  # sets, by what they wait for
     oldest: Mapping[str, float] = field(default_factory=dict)  # monotonic: since when the first of each has waited
-    unmovable: Mapping[str, str] = field(default_factory=dict)  # set's name -> why the service may not move its files
+    unmovable: Mapping[str, str] = field(
+        default_factory=dict
+    )  # set's name -> what came of the copy of a set that may not be moved
     settling: AbstractSet[str] = frozenset()  # the names of the sets that wait for time alone
     ignored: tuple[tuple[str, int], ...] = ()  # reason and how many files, sorted
 
@@ -63,13 +66,14 @@ class Waiting:
 def waiting_in(view: View, turns: tuple[tuple[ReadySet, Turn], ...], offset: float) -> Waiting:
     """Return what waits after a look; `turns` are complete sets that are not claimed yet, `offset` makes monotonic time UTC."""
     found = [(one, _waiting_line(one, offset)) for one in view.waiting]
-    lines = *(line for _, line in found), *(_turn_line(ready, turn) for ready, turn in turns)
+    waits = *(line for one, line in found if not one.unmovable), *(_turn_line(ready, turn) for ready, turn in turns)
     since: dict[str, list[float]] = {SETTLING: [], INCOMPLETE: [], UNMOVABLE: []}
     for one in view.waiting:
         since[_waits_for(one)].append(one.since)
     since[READY] = [ready.settled_since for ready, _ in turns]
     return Waiting(
-        lines,
+        waits,
+        tuple(line for one, line in found if one.unmovable),
         {what: len(times) for what, times in since.items()},
         {what: min(times) for what, times in since.items() if times},
         {line.name: one.reason for one, line in found if one.unmovable},
@@ -86,7 +90,8 @@ def _waits_for(waiting: WaitingSet) -> str:
 
 def _waiting_line(waiting: WaitingSet, offset: float) -> Line:
     name = set_name(waiting.candidate.folder, waiting.candidate.name)
-    return Line(name, waiting.reason, since_at=None if waiting.settling else round(waiting.since + offset))
+    is_dated = not (waiting.settling or waiting.unmovable)
+    return Line(name, waiting.reason, since_at=round(waiting.since + offset) if is_dated else None)
 
 
 def _turn_line(ready: ReadySet, reason: str) -> Line:
@@ -139,13 +144,17 @@ class Snapshot:
         notices = [f"{as_of if one.passes else ''}{one.notice}" for one in self.reasons if one.notice]
         running, held = sorted_jobs(self.jobs)
         recent = tuple(map(ended_line, self.recent))
-        return Page(tuple(notices), self.waiting.lines, running, held, recent, self.waiting.ignored)
+        return Page(
+            tuple(notices), self.waiting.lines, running, held, recent, self.waiting.ignored, done=self.waiting.done
+        )
 
 
 # ---- The monitor: once a second it leaves a sign of life, with how the service is. The main thread's alone ----------
 
 
 log = logging.getLogger("rodin_watchd")
+
+_TO_MOVE = "Give the service's user write permission in that folder, and sets are moved instead of copied."
 
 _LONGEST_REASON = 300
 """How many characters of why nothing moves are in the sign of life, which has one length."""
@@ -178,13 +187,14 @@ class Monitor:
         self._leave(health)
 
     def _log_unmovable(self, waiting: Waiting) -> None:
-        """Log which sets wait for a right that the service lacks, and when that is over, each once."""
+        """Log which sets stay in the inbox for a right that the service lacks, and when that is over, each once."""
         found = waiting.unmovable
         unsure = self._unmovable & waiting.settling  # looked at again, after a reload say
         for name in sorted(found.keys() - self._unmovable):
-            log.warning("unmovable %s: %s", name, found[name], extra={"action": "unmovable", "set": name})
+            message = f"{found[name]} {_TO_MOVE}"
+            log.warning("unmovable %s: %s", name, message, extra={"action": "unmovable", "set": name})
         for name in sorted(self._unmovable - found.keys() - unsure):
-            message = "it can be moved now, or is gone"
+            message = "it can be moved now, or is gone, or was changed"
             log.info("unmovable-ended %s: %s", name, message, extra={"action": "unmovable-ended", "set": name})
         self._unmovable = found.keys() | unsure
 

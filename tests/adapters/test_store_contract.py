@@ -24,6 +24,7 @@ from rodin_watchd.errors import CommandRefusedError, JobLeasedError, JournalErro
 from rodin_watchd.model import (
     InputFile,
     Job,
+    Original,
     OwedCall,
     ResultFile,
     Role,
@@ -135,6 +136,16 @@ def test_a_job_is_found_as_it_was_stored(backend: Backend, store: Store) -> None
             assert known.job("nobody") is None
             with pytest.raises(CommandRefusedError, match="no job"):
                 known.find("nobody")
+
+
+def test_jobs_whose_files_stay_in_the_inbox_are_found(backend: Backend, store: Store) -> None:
+    """With what the files were, the newest first; a job that says the same words in another place is none of them."""
+    kept = Original("oak/chair \udcff.glb", Signature(3, 4, 5), shared=False)
+    first = led(store, replace(a_job("a1"), originals=(kept,)))
+    led(store, a_job("b1", name='"originals":[['))
+    second = led(store, replace(a_job("c1"), originals=(kept._replace(shared=True),), created_at=NOW + 5))
+    with closing(backend.look()) as reader:
+        assert reader.with_originals() == store.with_originals() == [second, first]
 
 
 def test_a_name_that_fits_several_jobs_is_refused(store: Store) -> None:

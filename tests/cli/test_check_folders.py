@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Iterator
 
 import pytest
-from cli_stage import Stage, by_user, running
+from cli_stage import PROGRAM, Stage, by_user, environment, running
 from strangers import IS_ROOT, filled_up, mounted, public_folder
 from test_check import found
 from test_doctor import set_up
@@ -58,6 +59,35 @@ def test_root_is_told_what_the_running_service_may_do(share: Stage) -> None:
     named = {word.rpartition("/")[2] for word in second[1].split() if "/inbox" in word}
     assert named == {"artist", "closed", "sticky"}
     assert f"{share.inbox}/artist (drwxr-xr-x, {ARTIST}'s)" in second[1]
+
+
+@needs_root
+@pytest.mark.parametrize(
+    ("mode", "gid", "said"),
+    [
+        (0o2775, SERVICE, "can be read by 54320, not emptied: its sets are copied, delivered, and stay in the inbox"),
+        (0o777, ARTIST, "can be read by 54320, not emptied"),
+        (0o755, SERVICE, None),
+    ],
+)
+def test_what_a_member_of_the_group_would_make_is_tried(share: Stage, mode: int, gid: int, said: str | None) -> None:
+    """By root, for the running service, and by the service's user alone; nothing of it stays behind."""
+    os.chown(share.inbox, SERVICE, gid)
+    share.inbox.chmod(mode)
+    with running(share, before=by_user(SERVICE)):
+        by_root = [text for _, text in told_of(share, "folders") if "mode 2755" in text]
+    by_itself = subprocess.run(
+        [*by_user(SERVICE), *PROGRAM, "check", "--offline", "--config", str(share.config)],
+        env=environment(RODIN_API_KEY="key", HOME="/nonexistent"),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    ).stdout
+    assert [(said or "") in text for text in by_root] == ([True] if said else []), by_root
+    assert ("mode 2755" in by_itself) is bool(said), by_itself
+    assert said is None or said in by_itself
+    assert [path.name for path in share.inbox.iterdir() if "probe" in path.name] == []
 
 
 @needs_root

@@ -98,7 +98,7 @@ def test_a_probe_worries_about_ticks_and_sets_alone() -> None:
     assert verdict(late, 1.0, 30, 1800) == (False, "stuck: “oak/chair” should have moved 2.0 h ago")
     assert verdict(late, 1.0, 30, 7400)[0]
     stuck = replace(WELL, inbox={"ready": 2, "unmovable": 1})
-    assert verdict(stuck, 0.4, 30, 1800)[1].endswith("3 in the inbox (1 cannot be moved)")
+    assert verdict(stuck, 0.4, 30, 1800)[1].endswith("3 in the inbox (1 done, and cannot be removed)")
     paused = replace(WELL, paused=("submit", "outbox is away"))
     assert verdict(paused, 1.0, 30, 1800)[1].endswith("; paused: submit, outbox is away")
 

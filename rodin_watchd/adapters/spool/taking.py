@@ -238,7 +238,8 @@ def _file_errors(file: InputFile) -> Iterator[None]:
     except ServedFolderError as error:
         raise GoneWhileTakenError(f"“{name}” is in the folder of a service now: that service takes it.") from error
     except PermissionError as error:
-        raise RightsError(f"The service has no permission to move “{name}” out of its folder.") from error
+        what = f"read “{name}”" if file.shared else f"move “{name}” out of its folder"
+        raise RightsError(f"The service has no permission to {what}.") from error
     except OSError as error:
         if error.errno in NO_FOLDER_ERRNOS:
             raise GoneWhileTakenError(f"“{name}” disappeared before it could be taken.") from error

@@ -25,6 +25,7 @@ from rodin_watchd.model import (
     InputFile,
     Job,
     OptionValue,
+    Original,
     ResultFile,
     Role,
     Sequel,
@@ -78,6 +79,7 @@ def job(doc: str) -> Job:
             "processed": tuple(ResultFile(**r) for r in data["processed"]),
             "problem": Problem.of_data(data["problem"]) if data["problem"] else None,
             "then": _sequel(data["then"]) if data.get("then") else None,
+            "originals": tuple(Original(path, Signature(*seen), one) for path, seen, one in data.get("originals", ())),
         }
     )
 

@@ -569,6 +569,11 @@ class JournalReader(PurchaseReader, HookRunReader):
         """Return the jobs that have or had an input of this name, newest first."""
         return self._jobs(_WITH_FILE, (json.dumps(name),))
 
+    def with_originals(self) -> list[Job]:
+        """Return the jobs whose files stay in the inbox, newest first."""
+        query = """SELECT doc FROM jobs WHERE instr(doc, '"originals":[[') > 0 ORDER BY created_at DESC"""
+        return self._jobs(query)
+
     def lease(self, job_id: str) -> JobLease:
         """Return the newest lease of a job, over or not."""
         found = self._rows("SELECT owner, lease_until FROM jobs WHERE id = ?", (rows.plain(job_id),))

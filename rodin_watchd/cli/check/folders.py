@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import os
+import secrets
 import shlex
 import shutil
 import stat
@@ -22,7 +24,7 @@ from rodin_watchd.cli.check.findings import Finding, Level, User, acting_as, pro
 from rodin_watchd.cli.check.service import folder_walls
 from rodin_watchd.cli.context import journal_of, reader
 from rodin_watchd.config import Config
-from rodin_watchd.core.layout import ARCHIVE, FAILED, INBOX, OUTBOX
+from rodin_watchd.core.layout import ARCHIVE, FAILED, INBOX, OUTBOX, PROBE_PREFIX
 from rodin_watchd.core.mounts import Mount, Whose, whose_root
 from rodin_watchd.errors import FolderGoneError, JournalError
 from rodin_watchd.model import Kind
@@ -51,11 +53,14 @@ def folder_findings(path: Path, config: Config) -> Iterator[Finding]:
     yield from walls
     if away:
         return
-    with acting_as(user_of(config)):
+    user = user_of(config)
+    with acting_as(user):
         known, inbox = bool(_remembered(config).root_id), inbox_of(config)
         found = [*_usable(Spool(config.folders.root), known=known)]
         if inbox.folder.is_dir() and all(finding.verdict is not Level.PROBLEM for finding in found):
             found += [*_held_fast(inbox), *_closed_shares(inbox)]
+    if not any(finding.verdict is Level.PROBLEM for finding in found):
+        found += _of_members(inbox.folder, user)
     yield from (finding for finding in found if not (walls and finding.verdict is Level.OK))
 
 
@@ -142,8 +147,73 @@ def _held_fast(inbox: Inbox) -> Iterator[Finding]:
     fast = [folder / path for path in folders if not inbox.may_empty(path)]
     if fast:
         text = f"{_user()} has no permission to take files from {_listed(map(_described, fast))}."
-        advice = "Give it write permission there, by a group for it and the people who drop files, or by an ACL."
+        advice = (
+            "Sets that it can read there are copied, and stay. To have them moved, give it write permission there, by a group for it "
+            "and the people who drop files, or by an ACL: docs/shares.md."
+        )
         yield Finding("folders", text, Level.WARNING, advice)
+
+
+# ---- what a member of the group would make in the inbox: a folder by the defaults of Samba, `cp -r` and Syncthing ----
+
+
+_STRANGERS: Final = (65_534, 65_533)  # nobody, or another one where the service is nobody
+
+
+def _of_members(inbox: Path, user: User) -> list[Finding]:
+    """Try a folder of mode 2755 that is another user's and has the inbox's group, with a file of mode 0644 in it."""
+    try:
+        status = inbox.stat()
+        if user.uid == 0 or not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):  # then nobody else drops there
+            return []
+        with _members_folder(inbox, status, user) as made:
+            readable, movable = _rights_in(made, user)
+    except OSError:  # what may not be written is a finding of its own
+        return []
+    who = f"a member of the group {group_name(status.st_gid)}"
+    what = f"A folder that {who} makes in the inbox with mode 2755 (the default of Samba, `cp -r` and Syncthing)"
+    if not readable:
+        return [Finding("folders", f"{what} cannot be read by {user.name}.", Level.WARNING, _HOW_TO_SHARE)]
+    if movable:
+        return [Finding("folders", f"{what} can be read and emptied by {user.name}.")]
+    text = f"{what} can be read by {user.name}, not emptied: its sets are copied, delivered, and stay in the inbox."
+    return [Finding("folders", text, advice=_HOW_TO_SHARE)]
+
+
+_HOW_TO_SHARE: Final = "docs/shares.md says how folders become writable for the group."
+
+
+@contextlib.contextmanager
+def _members_folder(inbox: Path, status: os.stat_result, user: User) -> Iterator[Path]:
+    """Make the folder, with a file; both are gone at the end. They are another user's only where root asks. Raises OSError."""
+    made = inbox / f"{PROBE_PREFIX}{secrets.token_hex(4)}"
+    file = made / "chair.obj"
+    before = os.umask(0)  # an ACL of the inbox counts, as it does for others; this user's umask does not
+    try:
+        made.mkdir(0o755)
+        os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
+    finally:
+        os.umask(before)
+    try:
+        with contextlib.suppress(PermissionError):
+            for path in (file, made):
+                os.chown(path, next(uid for uid in _STRANGERS if uid != user.uid), status.st_gid)
+        yield made
+    finally:
+        file.unlink(missing_ok=True)
+        made.rmdir()
+
+
+def _rights_in(made: Path, user: User) -> tuple[bool, bool]:
+    """Return whether the user may read the file in such a folder, and move it away."""
+    status, file = made.stat(), (made / "chair.obj").stat()
+    if (
+        status.st_uid == user.uid == os.geteuid()
+    ):  # ours, for only root may give it away: what its modes allow to others
+        shift = 3 if user.may_give(status.st_gid) else 0
+        return bool(file.st_mode >> shift & 4 and status.st_mode >> shift & 1), status.st_mode >> shift & 3 == 3
+    with acting_as(user):
+        return os.access(made / "chair.obj", os.R_OK), os.access(made, os.W_OK | os.X_OK)
 
 
 def _described(folder: Path) -> str:

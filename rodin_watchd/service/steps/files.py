@@ -72,7 +72,11 @@ def is_left_to_others(spool: Spool, job: Job) -> bool:
         return False  # a set that may have been paid for gets its report
     first = in_order(job)[0]
     is_dropped = first.source.startswith(f"{INBOX}/") and State.STAGED not in job.times
-    if first.shared or not is_dropped or any(spool.has_taken(job.id, file) for file in job.files):
+    if (
+        (first.shared and not job.originals)
+        or not is_dropped
+        or any(spool.has_taken(job.id, file) for file in job.files)
+    ):
         return False
     try:
         spool.take(job.id, first)
@@ -98,8 +102,8 @@ def left_alone(_spool: Spool, job: Job, file: InputFile) -> Left | None:
 
 def left_behind(spool: Spool, job: Job, file: InputFile) -> Left | None:
     """Take a file if it can be had, or return why it is not with the others."""
-    if file.shared and file.signature.size > MOST_BYTES:  # no copy of what no set can use; the last set moves it
-        why = f"“{printable(file.name)}” is very large, and other sets name it, too."
+    if file.shared and file.signature.size > MOST_BYTES:  # no copy of what no set can use
+        why = f"“{printable(file.name)}” is very large, and would be copied, not moved."
         return Left(why, "It stays where it is.")
     try:
         spool.take(job.id, file, as_it_is=True)
