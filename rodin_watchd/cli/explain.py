@@ -270,7 +270,8 @@ def _about_copied(scene: InboxState, sets: Sequence[ReadySet | WaitingSet], path
     """Answer for a set that stays in the inbox because the service may not move it; None if it is no such set."""
     versions = [version_in_inbox(_entries(decided)) for decided in sets]
     for job in scene.journal.with_originals() if scene.journal else ():
-        if job.state is not State.RETURNED and version_in_inbox(job.originals) in versions:
+        is_back = job.state is State.RETURNED and State.FAILED not in job.times
+        if not is_back and version_in_inbox(job.originals) in versions:
             return about_job(f"“{printable(path)}”: {of_originals(job)}", job, scene.zone)
     return None
 

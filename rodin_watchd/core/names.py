@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from collections.abc import Set as AbstractSet
 
 RESULT_NAME_BYTES: Final = 120
 """The longest result name, in bytes of UTF-8: below every filesystem's 255, with room for numbers and suffixes."""
@@ -24,6 +25,9 @@ _DEVICE: Final = re.compile(
 _DRIVE: Final = re.compile(r"\A[A-Za-z]:")
 _PART: Final = re.compile(r"\.(part)\Z", re.IGNORECASE)
 _UNSAFE: Final = re.compile(r'[<>:"|?*]')
+_UNSAFE_FOLDER: Final = re.compile(r'[<>:"|?*\\/\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]')
+_FOLDER_CHARACTERS: Final = 120
+_FOLDER_BYTES: Final = 240
 
 
 _TEMPORARY_SUFFIX: Final = (
@@ -158,6 +162,37 @@ def safe_result_names(names: Sequence[str]) -> tuple[str, ...]:
     """
     taken = dict.fromkeys(_RESERVED_KEYS, 1)
     return tuple(_untaken(*_made_safe(name, position), taken) for position, name in enumerate(names, start=1))
+
+
+def safe_folder_name(name: str) -> str:
+    """Make a name of the inbox one that every client of a share shows and opens: the form in which folders are published.
+
+    Windows cannot show the names of its devices, a dot or blank at the end, control characters and any of `<>:"|?*` or a slash; Samba shows
+    such names mangled. A long name leaves no room in a path of Windows (260 characters): at most 120 characters and 240 bytes are
+    kept. All other names stay as they are spelled. Idempotent.
+    """
+    clean = _shortened(_UNSAFE_FOLDER.sub("_", name))
+    return _shortened(f"_{clean}") if _DEVICE.match(clean) else clean
+
+
+def _shortened(name: str) -> str:
+    short = name[:_FOLDER_CHARACTERS].encode()[:_FOLDER_BYTES].decode(errors="ignore")
+    return short.rstrip(" .") or "_"
+
+
+_MADE_FILES: Final = re.compile(
+    r"(?:\._)?(?:\.ds_store|\.apdisk|\.localized|icon\r|thumbs\.db|ehthumbs(?:_vista)?\.db|desktop\.ini)"
+)
+
+
+def may_go_with(name: str, files: AbstractSet[str]) -> bool:
+    """Return whether a file may go with a folder that a set of these `files` has left.
+
+    It is one that an operating system lays into each folder that it shows, and makes again; or what macOS keeps next to one of
+    the set's own files. (`._lamp.glb` may be the first sign of a `lamp.glb` that comes.) Pure, never raises.
+    """
+    key = match_key(name)
+    return _MADE_FILES.fullmatch(key) is not None or key in {match_key(f"._{file}") for file in files}
 
 
 def _made_safe(name: str, position: int) -> tuple[str, str]:

@@ -101,6 +101,8 @@ def of_originals(job: Job) -> str:
         )
     if job.state in (State.ARCHIVED, State.DELIVERED):
         return f"done: the result is in {place}. The service cannot remove the files from here; you can delete them."
+    if job.state is State.RETURNED:
+        return "failed; the files that were corrected in failed/ are a set of their own. You can delete these."
     return "is being worked on, as a copy; the service cannot remove the files from here."
 
 

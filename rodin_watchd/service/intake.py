@@ -504,7 +504,7 @@ class Intake:
     def _copied_before(self, candidate: Candidate, sightings: Sequence[Sighting]) -> WaitingSet | None:
         """Return that a set whose files the service may not remove was taken before, as it is now, by copying them."""
         job = self._having_copied(sighting.entry for sighting in sightings)
-        if job is None or job.state is State.RETURNED:
+        if job is None or (job.state is State.RETURNED and State.FAILED not in job.times):
             return None
         return replace(_waiting(candidate, sightings, of_originals(job), settling=False), unmovable=True)
 

@@ -362,7 +362,8 @@ def test_rights_are_the_sets_own_problem(*, shared: bool) -> None:
                 spool.take(ID, file)
             return refused.value.message
 
-        assert as_nobody(told) == "The service has no permission to move “chair.glb” out of its folder."
+        what = "read “chair.glb”" if shared else "move “chair.glb” out of its folder"
+        assert as_nobody(told) == f"The service has no permission to {what}."
         assert (root / file.source).read_bytes() == b"model"
 
 
@@ -932,6 +933,33 @@ def test_empty_folder_is_removed(spool: Spool) -> None:
     (spool.root / "outside/empty").mkdir(parents=True)
     (spool.inbox / "link").symlink_to(spool.root / "outside")
     for name in ("empty", "full", "missing", "link/empty", "link"):
-        spool.remove_empty(f"inbox/{name}")
+        spool.remove_emptied(f"inbox/{name}", {"chair.glb"})
     assert set(listed(spool.inbox)) == {"full", "link"}
     assert (spool.root / "outside/empty").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("left", "stays"),
+    [
+        ((), False),
+        ((".DS_Store", "._chair.glb", "Thumbs.db"), False),
+        ((".DS_Store", "._lamp.glb"), True),
+        ((".DS_Store", "_folder.toml"), True),
+        (("desktop.ini", ".lamp.glb.x1Y2z3"), True),
+        ((".DS_Store", "deeper/"), True),
+        (("Thumbs.db/",), True),
+    ],
+)
+def test_what_systems_lay_into_a_folder_goes_with_it(spool: Spool, left: tuple[str, ...], *, stays: bool) -> None:
+    """All or nothing: where anything else is in the folder, all of it stays."""
+    folder = spool.inbox / "oak"
+    folder.mkdir()
+    for name in left:
+        if name.endswith("/"):
+            (folder / name).mkdir()
+        else:
+            (folder / name).touch()
+    spool.remove_emptied("inbox/oak", {"chair.glb"})
+    assert folder.exists() is stays
+    if stays:
+        assert set(listed(folder)) == {name.rstrip("/") for name in left}

@@ -10,7 +10,16 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from rodin_watchd.core.names import RESULT_NAME_BYTES, junk_reason, match_key, printable, safe_result_names, split_name
+from rodin_watchd.core.names import (
+    RESULT_NAME_BYTES,
+    junk_reason,
+    match_key,
+    may_go_with,
+    printable,
+    safe_folder_name,
+    safe_result_names,
+    split_name,
+)
 
 modest = settings(max_examples=200, deadline=None)
 
@@ -286,3 +295,61 @@ def test_a_result_keeps_its_extension(stem: str, extension: str) -> None:
 def test_many_equal_result_names_are_numbered() -> None:
     """A list of thousands of equal names is no trap: they are numbered through."""
     assert safe_result_names(["m.glb"] * 5000)[-1] == "m-5000.glb"
+
+
+@pytest.mark.parametrize(
+    ("name", "safe"),
+    [
+        ("chair", "chair"),
+        ("椅子　赤 (2)", "椅子　赤 (2)"),
+        ("Stühle", "Stühle"),
+        ("v1.", "v1"),
+        ("trail ", "trail"),
+        ("...", "_"),
+        ("con", "_con"),
+        ("AUX", "_AUX"),
+        ("com1.old", "_com1.old"),
+        ("lpt¹", "_lpt¹"),
+        ("console", "console"),
+        ("a:b", "a_b"),
+        ('what?<now>|*"\\', "what__now_____"),
+        ("line\nend\x7f", "line_end_"),
+        ("turned\u202eround", "turned_round"),
+        ("not utf-8 \udcff", "not utf-8 _"),
+        ("x" * 255, "x" * 120),
+        ("椅" * 85, "椅" * 80),
+        ("con" + " " * 130 + "x", "_con"),
+    ],
+)
+def test_folders_have_names_that_windows_shows(name: str, safe: str) -> None:
+    """Only what it cannot show, or what leaves no room in a path, is another name than the artist's."""
+    assert safe_folder_name(name) == safe
+
+
+@modest
+@given(NASTY_NAME)
+def test_a_safe_folder_name_is_safe(name: str) -> None:
+    """On Windows, on every filesystem, with a job's mark behind it; and it is its own safe form."""
+    safe = safe_folder_name(name)
+    assert safe_folder_name(safe) == safe
+    assert re.search(r'[<>:"|?*\\/\x00-\x1f]|[ .]\Z', safe) is None
+    assert safe.partition(".")[0].rstrip().lower() not in WINDOWS_DEVICES
+    assert 0 < len(safe.encode()) <= 240
+
+
+@pytest.mark.parametrize(
+    ("name", "goes"),
+    [
+        *(
+            (name, True)
+            for name in (".DS_Store", "Thumbs.db", "DESKTOP.INI", "._.DS_Store", "._chair.glb", "._CHAIR.GLB")
+        ),
+        *(
+            (name, False)
+            for name in ("._lamp.glb", "chair.glb", ".hidden", "~$chair.doc", ".chair.glb.a1B2c3", "@eaDir")
+        ),
+    ],
+)
+def test_what_may_go_with_an_emptied_folder(name: str, *, goes: bool) -> None:
+    """Files that a system makes again, and macOS's copies of the set's own; nothing of other sets, nothing of a person."""
+    assert may_go_with(name, {"chair.glb"}) is goes

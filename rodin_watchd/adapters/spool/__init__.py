@@ -74,7 +74,7 @@ from rodin_watchd.core.layout import (
     Claim,
 )
 from rodin_watchd.core.mounts import PATHS, Mount
-from rodin_watchd.core.names import junk_reason, printable
+from rodin_watchd.core.names import junk_reason, may_go_with, printable, safe_folder_name
 from rodin_watchd.core.receipt import is_as_written
 from rodin_watchd.core.status import is_page
 from rodin_watchd.errors import ArchiveError, DiskError, FailedFolderError, FolderGoneError, OutboxError, RightsError
@@ -346,11 +346,14 @@ class Spool:
     def put_corrected_back(self, job: Job) -> None:
         """Bring all files of a failed set back to where they were dropped; may be repeated.
 
-        A file that was added goes where the first one goes. Raises DiskError, OSError.
+        A file that was added goes where the first one goes. A set whose originals stay in the inbox gets a folder of its own there.
+        Raises DiskError, OSError.
         """
-        homes = [f.source.rpartition("/")[0] for f in job.files if f.source.startswith(f"{INBOX}/")]
-        home = next(iter(homes), "/".join(filter(None, (INBOX, job.folder))))
-        sources = {f.name: f.source for f in job.files if f.source.startswith(f"{INBOX}/")}
+        dropped = () if job.originals else [f.source for f in job.files if f.source.startswith(f"{INBOX}/")]
+        apart = f"{safe_folder_name(job.name)}-{job.id[:6]}"  # of a set that stays where nothing can be put
+        home = "/".join(filter(None, (INBOX, apart if job.originals else job.folder)))
+        home = next((source.rpartition("/")[0] for source in dropped), home)
+        sources = {source.rpartition("/")[2]: source for source in dropped}
         root = self.mounts.anchor()
         with self._disk_errors(f"{job.place} cannot be moved"), contextlib.suppress(FileNotFoundError):
             with folder_beneath(root, job.place) as folder:
@@ -571,12 +574,27 @@ class Spool:
                 discard(opened, REPORT, lambda data: hashlib.sha256(data).hexdigest() == digest)
             for name in (RECEIPT, REPORT_DATA):
                 discard(opened, name, is_as_written)
-        self.remove_empty(folder)
+        self.remove_emptied(folder, frozenset())
 
-    def remove_empty(self, folder: str) -> None:
-        """Remove the folder of a set that was dropped as a folder, if nothing is left in it."""
-        with contextlib.suppress(OSError), folder_beneath(self.mounts.anchor(), folder.rpartition("/")[0]) as parent:
-            os.rmdir(folder.rpartition("/")[2], dir_fd=parent)
+    def remove_emptied(self, folder: str, files: AbstractSet[str]) -> None:
+        """Remove a folder that a set of these `files` came out of, if nothing is left in it but what may go with it.
+
+        Never through links. What comes into it at that moment stays, and so does the folder.
+        """
+        above, _, name = folder.rpartition("/")
+        with contextlib.suppress(OSError), folder_beneath(self.mounts.anchor(), above) as parent:
+            with folder_in(parent, name) as opened:
+                _clear_what_goes(opened, files)
+            os.rmdir(name, dir_fd=parent)
+
+
+def _clear_what_goes(folder: int, files: AbstractSet[str]) -> None:
+    """Remove what may go with a folder that a set of these `files` has left, if there is nothing else in the open folder."""
+    with os.scandir(folder) as found:
+        left = [(entry.name, entry.is_file(follow_symlinks=False)) for entry in found]
+    if all(is_file and may_go_with(name, files) for name, is_file in left):
+        for name, _ in left:
+            os.unlink(name, dir_fd=folder)
 
 
 def _set_files_in(folder: int) -> list[str]:

@@ -13,6 +13,7 @@ import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from rodin_watchd.adapters.spool.beneath import (
     Anchor,
@@ -25,7 +26,7 @@ from rodin_watchd.adapters.spool.beneath import (
 )
 from rodin_watchd.adapters.spool.copying import FolderCopy, Held, drop, held_in
 from rodin_watchd.core.layout import ARCHIVE, ASIDE_PREFIX, FAILED, OUTBOX, RECEIPT, REPORT, REPORT_DATA
-from rodin_watchd.core.names import match_key
+from rodin_watchd.core.names import match_key, safe_folder_name
 from rodin_watchd.errors import DiskError
 from rodin_watchd.model import Job
 
@@ -214,6 +215,12 @@ class Destination:
     folder: str
     name: str
 
+    @classmethod
+    def of(cls, top: str, job: Job) -> Self:
+        """Return where a job's folder goes: as the artist spells it, in a form that every client of a share can show."""
+        folder = "/".join(map(safe_folder_name, job.folder.split("/"))) if job.folder else ""
+        return cls(top, folder, safe_folder_name(job.name))
+
     @property
     def parent(self) -> str:
         """The folder that it goes into, relative to the root."""
@@ -228,9 +235,9 @@ def published_before(
     Its receipt names the job and this retry of it, and it holds all that is left at `source`: a receipt alone can be a
     forgery, and must not make us forget what was paid for.
     """
-    plain, mark = match_key(place.name), _mark(job.id)
+    plain, mark = {match_key(place.name), match_key(job.name)}, _mark(job.id)  # job.name: as earlier versions did
     for there in names:
-        if there.startswith(COPY_PREFIX) or (mark not in there and match_key(there) != plain):
+        if there.startswith(COPY_PREFIX) or (mark not in there and match_key(there) not in plain):
             continue
         folder = f"{place.parent}/{there}"
         if job_named_by(root, f"{folder}/{RECEIPTS[place.top]}") == (job.id, job.retries):

@@ -20,6 +20,7 @@ from rodin_watchd.service.steps.files import (
     left_behind,
     noting_changes,
     put_away,
+    remove_emptied_folders,
     remove_set_folder,
     write_beside,
 )
@@ -48,7 +49,7 @@ def deliver(tools: Tools, job: Job) -> Outcome:
     if not source.is_dir() or not all(os.path.lexists(source / result.name) for result in job.published):
         _build(tools, job)  # published before a crash; and if somebody has taken it away since, it comes once more
     write_beside(source, {RECEIPT: receipt(job, __version__, tools.now())})
-    return Done(replace(job, place=tools.spool.publish(job, source, Destination(OUTBOX, job.folder, job.name))))
+    return Done(replace(job, place=tools.spool.publish(job, source, Destination.of(OUTBOX, job))))
 
 
 def archive(tools: Tools, job: Job) -> Outcome:
@@ -63,6 +64,7 @@ def archive(tools: Tools, job: Job) -> Outcome:
         put_away(tools.spool, job, ARCHIVE, {RECEIPT: receipt(job, __version__, tools.now())})
     else:
         tools.spool.forget(job.id)
+    remove_emptied_folders(tools.spool, job)
     return Done(job)
 
 
@@ -118,4 +120,5 @@ def bury(tools: Tools, job: Job) -> Outcome:
     if job.place not in ("", place):
         tools.spool.clear_place(job)  # of the failure before: the files that it reported are here now
     remove_set_folder(tools.spool, job)
+    remove_emptied_folders(tools.spool, job)
     return Done(replace(job, place=place))

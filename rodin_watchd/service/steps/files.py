@@ -147,6 +147,15 @@ def remove_set_folder(spool: Spool, job: Job) -> None:
     home = "/".join(filter(None, (INBOX, job.folder, job.name)))
     if homes == {home}:
         spool.clear_leftovers(home)
+        spool.remove_emptied(home, {file.name for file in job.files})
+
+
+def remove_emptied_folders(spool: Spool, job: Job) -> None:
+    """Remove the folders of the inbox that a set has left empty, but for what operating systems lay into each folder."""
+    names = {file.name for file in job.files}
+    sources = {file.source.rpartition("/")[0] for file in job.files if file.source.startswith(f"{INBOX}/")}
+    for folder in sources - {INBOX}:
+        spool.remove_emptied(folder, names)
 
 
 def put_away(spool: Spool, job: Job, top: str, texts: Mapping[str, str]) -> str:
@@ -155,7 +164,7 @@ def put_away(spool: Spool, job: Job, top: str, texts: Mapping[str, str]) -> str:
     spool.make(source)
     _remove_texts(source, {*texts, *(file.name for file in job.files)})
     write_beside(source, texts)
-    place = spool.publish(job, source, Destination(top, job.folder, job.name))
+    place = spool.publish(job, source, Destination.of(top, job))
     spool.forget(job.id)
     return place
 
