@@ -139,7 +139,9 @@ def parts_of(
     notifier = Notifier(job_store, store, tools.plugins, pool, clock)
     inbox = Inbox(tools.spool.inbox, standing.mounts_keeper.inside.anchor)
     watcher = open_watcher(handover.wake.for_files)
-    intake = Intake(inbox, config.intake, quiet_seconds(config), tools.plugins.known, having_copied=job_store.having_copied)
+    intake = Intake(
+        inbox, config.intake, quiet_seconds(config), tools.plugins.known, having_copied=job_store.having_copied
+    )
     return Parts(
         tools=tools,
         workers=workers_of(config),
