@@ -25,7 +25,7 @@ NPM = command -v npm >/dev/null || { $(call APT,nodejs npm); }; if command -v np
 	|| echo "npm failed, as told above: the tests with $(1) will be skipped"; \
 	else echo "npm is missing: the tests with $(1) will be skipped"; fi
 
-.PHONY: help demo test lint types unit thorough test-tools test-systemd deb bench soak reference lock clean
+.PHONY: help demo test lint types unit thorough test-tools test-systemd test-shares deb bench soak reference lock clean
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -58,6 +58,13 @@ test-systemd: $(VENV)/.dev  ## Boot a Debian with the service in it, and test it
 	@command -v debootstrap >/dev/null && command -v systemd-nspawn >/dev/null || { $(call APT,debootstrap systemd-container); }
 	-$(BIN)/python tools/systemd_root.py
 	$(BIN)/pytest -q -m systemd tests/systemd
+
+SHARES := smbd:samba smbclient:smbclient rsync:rsync sshd:openssh-server ssh:openssh-client sshfs:sshfs rclone:rclone aria2c:aria2 \
+	unzip:unzip curl:curl wget:wget nginx:nginx-light strace:strace vim:vim
+test-shares: $(VENV)/.dev  ## Drive real clients (Samba, rsync, scp, WebDAV, downloads …), each with a long pause; write docs/shares.md (needs root)
+	@for p in $(SHARES); do command -v $${p%%:*} >/dev/null || missing="$$missing $${p##*:}"; done; \
+		[ -z "$$missing" ] || { $(call APT,$$missing); }
+	RODIN_WATCHD_SHARES_TABLE=docs/shares.md $(BIN)/pytest -q -n 0 -m shares tests/shares
 
 deb: $(VENV)/.dev  ## Build the Debian package (bookworm; DEB_PYTHON=3.13 for trixie) into dist/
 	$(BIN)/python tools/build_deb.py --python $(DEB_PYTHON)
