@@ -28,6 +28,7 @@ from rodin_watchd.core.formats import (
     MODEL_EXTENSIONS,
     REFUSED_IMAGE_EXTENSIONS,
     REFUSED_MODEL_EXTENSIONS,
+    FileKind,
 )
 from rodin_watchd.core.kinds import DEFAULT, KINDS, FileRule, JobKind
 from rodin_watchd.core.layout import BUILT, DOWNLOADS, RECEIPT, REPORT, REPORT_DATA, RESULTS
@@ -53,7 +54,12 @@ class Member:
 
     path: str
     role: Role
-    advice: str = ""  # not empty: a format that is refused, and what to do about it
+    unfit: FileKind | None = None  # a format that is not taken under this name
+
+    @property
+    def advice(self) -> str:
+        """What to do about a file that is not taken under its name; "" for one that is."""
+        return self.unfit.advice if self.unfit else ""
 
     @property
     def folder(self) -> str:
@@ -83,11 +89,11 @@ def member_of(path: str) -> Member | None:
         if extension in accepted:
             return Member(path, role)
         if extension in refused:
-            return Member(path, role, advice=refused[extension])
+            return Member(path, role, refused[extension])
     return None
 
 
-_ROLES: tuple[tuple[Role, frozenset[str], Mapping[str, str]], ...] = (
+_ROLES: tuple[tuple[Role, frozenset[str], Mapping[str, FileKind]], ...] = (
     (Role.MODEL, MODEL_EXTENSIONS, REFUSED_MODEL_EXTENSIONS),
     (Role.IMAGE, IMAGE_EXTENSIONS, REFUSED_IMAGE_EXTENSIONS),
     (Role.SIDECAR, frozenset({".toml"}), {}),
@@ -236,15 +242,15 @@ def _of_usable_format(found: list[Member]) -> list[Member]:
 
 
 def refuse_formats(candidate: Candidate) -> Candidate:
-    """Refuse a set with a member in a format that the vendor does not take; alone, such a file only waits."""
-    refused = next((m for m in candidate.members if m.advice), None)
-    if refused is None or candidate.problem:
+    """Refuse a set with a member whose format the vendor does not take under this name; alone, such a file only waits."""
+    refused = next((m for m in candidate.members if m.unfit), None)
+    if refused is None or refused.unfit is None or candidate.problem:
         return candidate
     name = printable(refused.name)
     if len(candidate.members) == 1:
         return replace(candidate, missing=(f"another format of “{name}” ({refused.advice})",))
     error = FileRefusedError(
-        f"“{name}” is in a format that the vendor does not accept.",
+        f"“{name}” cannot be used: by its name it is {refused.unfit.phrase}.",
         advice=f"{refused.advice[:1].upper()}{refused.advice[1:]}. Then drop the set into the inbox again.",
     )
     return replace(candidate, problem=error.problem)

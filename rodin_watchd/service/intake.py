@@ -51,8 +51,8 @@ from rodin_watchd.model import MODEL_LIMIT_BYTES, Entry, Job, Kind, Role, State
 T = TypeVar("T")
 
 
-MOST_EXAMINED_BYTES = MODEL_LIMIT_BYTES
-"""So much of models is examined in one look, and what is begun is ended: less than a second at most, mostly a few milliseconds."""
+MOST_EXAMINED_BYTES = 2 * MODEL_LIMIT_BYTES
+"""So much of models and images is examined in one look, and what is begun is ended: less than a second at most, mostly a few milliseconds."""
 
 
 class _Memory(Generic[T]):
@@ -460,7 +460,7 @@ class Intake:
             return Judgement(Readiness.WAIT, reason, now + ASK_AGAIN_SECONDS)
         if sighting.writer is Writer.WRITING and self._inbox.is_being_written(sighting.entry) is False:
             sighting = sighting._replace(writer=Writer.UNSEEN)  # it was closed, and the event of that was lost
-        examines = member.role is Role.MODEL and not member.advice
+        examines = member.role is not Role.SIDECAR and not member.advice
         if examines and is_settled(sighting, now, self._rules, proven=True):
             if not self._may_examine(sighting.entry):
                 return Judgement(Readiness.WAIT, f"“{printable(member.name)}” is being checked", now)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import struct
+import time
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,12 +16,16 @@ from hypothesis import strategies as st
 
 from rodin_watchd.core.formats import (
     IMAGE_EXTENSIONS,
+    JPEG_LIMIT_BYTES,
     MODEL_EXTENSIONS,
     READ_LIMIT_BYTES,
     REFUSED_IMAGE_EXTENSIONS,
     REFUSED_MODEL_EXTENSIONS,
+    examine,
+    image_extension,
     probe,
 )
+from rodin_watchd.core.formats.file_kinds import FILE_KINDS, advice_of, sniff
 from rodin_watchd.core.formats.source import FileVerdict, Wholeness
 
 if TYPE_CHECKING:
@@ -70,11 +75,16 @@ def look(extension: str, data: bytes) -> FileVerdict:
     return probe(extension, io.BytesIO(data), len(data))
 
 
+def limit_of(extension: str) -> int:
+    """Return how much may be read: any image may be a JPEG, whose end is looked for."""
+    return READ_LIMIT_BYTES + (JPEG_LIMIT_BYTES if extension in IMAGE_EXTENSIONS else 0)
+
+
 def look_within_bounds(extension: str, data: bytes) -> FileVerdict:
     """Probe some bytes and check everything that holds for every file."""
     stream = CountingStream(io.BytesIO(data))
     verdict = probe(extension, stream, len(data))  # type: ignore[arg-type]  # BufferedIOBase lacks BinaryIO's extras
-    assert stream.bytes_read <= READ_LIMIT_BYTES
+    assert stream.bytes_read <= limit_of(extension)
     assert stream.reads <= 2100
     assert (verdict.detail == "") == (verdict.wholeness is WHOLE)
     assert verdict.detail.isprintable()
@@ -207,6 +217,9 @@ HOSTILE = {
     "many JPEG segments": (".jpg", b"\xff\xd8" + b"\xff\xe0\0\2" * 200_000),
     "many JPEG fill bytes": (".jpg", b"\xff\xd8" + b"\xff" * 900_000),
     "JPEG without end": (".jpg", b"\xff\xd8\xff\xda" + b"\x55" * 900_000),
+    "many JPEG scans": (".jpg", b"\xff\xd8" + (b"\xff\xda\0\2" + b"\x55" * 290) * 3000),
+    "many JPEG tables far apart": (".jpg", b"\xff\xd8" + (b"\xff\xdb\0\2" + b"\x55" * 60_000) * 15),
+    "many PNG chunks": (".png", sample("matcap-a.png")[:33] + (bytes(4) + b"noTe" + bytes(4)) * 30_000),
     "many FBX nodes": (
         ".fbx",
         FBX_MAGIC + struct.pack("<I", 7400) + b"".join(struct.pack("<I", 31 + 4 * i) for i in range(9000)),
@@ -239,7 +252,7 @@ def test_a_huge_sparse_file_is_quick(extension: str, tmp_path: Path) -> None:
         stream = CountingStream(file)
         verdict = probe(extension, stream, 1_000_000_000)  # type: ignore[arg-type]  # BufferedIOBase lacks BinaryIO's extras
     assert verdict.wholeness in {UNFINISHED, UNDECIDED}
-    assert stream.bytes_read <= READ_LIMIT_BYTES
+    assert stream.bytes_read <= limit_of(extension)
 
 
 @pytest.mark.parametrize("extension", EXTENSIONS)
@@ -283,38 +296,43 @@ def test_a_file_that_shrinks_while_it_is_read_is_unfinished(extension: str) -> N
 
 
 WRONG_FILES = [
-    (".glb", sample("matcap-a.png"), "this is a PNG image, not a GLB model"),
-    (".glb", sample("matcap-b.jpg"), "this is a JPEG image, not a GLB model"),
-    (".glb", b'{"asset": {"version": "2.0"}}', "this is a glTF text file, not a GLB model"),
+    (".glb", sample("matcap-a.png"), "this is a PNG image, not a GLB model: rename it to .png"),
+    (".glb", sample("matcap-b.jpg"), "this is a JPEG image, not a GLB model: rename it to .jpg"),
+    (
+        ".glb",
+        b'{"asset": {"version": "2.0"}}',
+        "this is a glTF text file, not a GLB model: export it as .glb, because a .gltf keeps its data in other files",
+    ),
     (".glb", b"<!DOCTYPE html><title>Sign in</title>", "this is an HTML page, not a GLB model"),
-    (".glb", fbx(), "this is an FBX model, not a GLB model"),
-    (".glb", usdz(), "this is a USDZ model, not a GLB model"),
-    (".glb", usdz("readme.txt"), "this is a ZIP archive, not a GLB model"),
-    (".glb", ascii_stl(), "this is an STL model, not a GLB model"),
+    (".glb", fbx(), "this is an FBX model, not a GLB model: rename it to .fbx"),
+    (".glb", usdz(), "this is a USDZ model, not a GLB model: rename it to .usdz"),
+    (".glb", usdz("readme.txt"), "this is a ZIP archive, not a GLB model: unpack it"),
+    (".glb", ascii_stl(), "this is an STL model, not a GLB model: rename it to .stl"),
     (".glb", b"no magic at all", "this is not a GLB model"),
     (".glb", b"glX", "this is not a GLB model"),
     (".glb", glb(JSON_CHUNK, version=1), "this is a GLB model of version 1, not 2: export it as glTF 2.0"),
     (".glb", glb((b"MESH", b"1234"), JSON_CHUNK), "this is a damaged GLB model: it does not begin with its JSON part"),
-    (".png", sample("matcap-b.jpg"), "this is a JPEG image, not a PNG image"),
     (".png", b"\x89PNG\n\x1a\n", "this is not a PNG image"),
-    (".png", b"GIF89a" + bytes(20), "this is a GIF image, not a PNG image"),
-    (".jpg", sample("matcap-c.webp"), "this is a WebP image, not a JPEG image"),
-    (".jpg", b"BM\x36\x10\0\0\0\0\0\0\x36\0\0\0", "this is a BMP image, not a JPEG image"),
-    (".jpg", b"\0\0\0\x1cftypavif\0\0\0\0", "this is an AVIF or HEIC image, not a JPEG image"),
-    (".jpeg", b"\0\0\0\x18ftypisom\0\0\0\0", "this is an MP4 video, not a JPEG image"),
-    (".jpeg", b"%PDF-1.7\n", "this is a PDF document, not a JPEG image"),
-    (".webp", sample("matcap-a.png"), "this is a PNG image, not a WebP image"),
+    (".png", b"GIF89a" + bytes(20), "this is a GIF image, not a PNG image: export it as .png or .jpg"),
+    (".jpg", b"BM\x36\x10\0\0\0\0\0\0\x36\0\0\0", "this is a BMP image, not a JPEG image: export it as .png or .jpg"),
+    (".jpg", b"\0\0\0\x1cftypavif\0\0\0\0", "this is an AVIF image, not a JPEG image: export it as .png or .jpg"),
+    (
+        ".jpeg",
+        b"\0\0\0\x18ftypisom\0\0\0\0",
+        "this is an MP4 video, not a JPEG image: save one of its pictures as .png",
+    ),
+    (".jpeg", b"%PDF-1.7\n", "this is a PDF document, not a JPEG image: export a page as .png"),
     (".webp", b"RIFF\x24\0\0\0WAVEfmt ", "this is not a WebP image"),
-    (".stl", sample("suzi.glb"), "this is a GLB model, not an STL model"),
+    (".stl", sample("suzi.glb"), "this is a GLB model, not an STL model: rename it to .glb"),
     (".stl", sample("bunny.obj"), "this is not an STL model"),
-    (".stl", b"ply\nformat ascii 1.0\n", "this is a PLY model, not an STL model"),
+    (".stl", b"ply\nformat ascii 1.0\n", "this is a PLY model, not an STL model: export it as .glb"),
     (".obj", sample("pmndrs.stl")[80:], "this is not an OBJ model"),
-    (".obj", sample("suzi.glb"), "this is a GLB model, not an OBJ model"),
-    (".obj", b'<?xml version="1.0"?><COLLADA/>', "this is an XML file, not an OBJ model"),
+    (".obj", sample("suzi.glb"), "this is a GLB model, not an OBJ model: rename it to .glb"),
+    (".obj", b'<?xml version="1.0"?><COLLADA/>', "this is a Collada model, not an OBJ model: export it as .glb"),
     (".obj", b"\x4c\x01\x02\0.text\0\0\0\x08", "this is not an OBJ model"),
     (".fbx", b"{}", "this is a JSON file, not an FBX model"),
     (".fbx", sample("bunny.obj"), "this is not an FBX model"),
-    (".usdz", b"PXR-USDC\0\x08", "this is a binary USD file, not a USDZ model"),
+    (".usdz", b"PXR-USDC\0\x08", "this is a binary USD file, not a USDZ model: export it as .usdz or .glb"),
     (".usdz", usdz("a\u202eb.txt"), "this is a ZIP archive, not a USDZ model: its first file is “a\\u202eb.txt”"),
     (
         ".usdz",
@@ -330,7 +348,59 @@ def test_a_wrong_file_is_named(extension: str, data: bytes, detail: str) -> None
     assert look_within_bounds(extension, data) == FileVerdict(WRONG, detail)
 
 
+SCAN = b"\xff\xda\0\2.."
+FILM = b"\0\0\0\x18ftypmp42" + b"\xff\xda\0\2" * 100_000
+
+
+def jpeg_of(frame: int, bits: int = 8) -> bytes:
+    """Return a JPEG with a frame of this kind and one scan."""
+    return b"\xff\xd8\xff" + bytes([frame]) + b"\0\x08" + bytes([bits]) + b"\0\x10\0\x10\0" + SCAN + b"\xff\xd9"
+
+
 MADE_FILES = [
+    (".jpg", sample("matcap-b.jpg") + FILM, UNDECIDED, "there are more bytes after its end"),
+    (
+        ".jpg",
+        sample("matcap-b.jpg")[:-2] + b"\xff\xff\xff\xd9" + bytes(70),
+        UNDECIDED,
+        "there are more bytes after its end",
+    ),
+    (".jpg", sample("matcap-b.jpg")[:-2] + FILM[:12], UNFINISHED, "its end is missing"),
+    (".jpg", sample("matcap-b.jpg")[:9000] + bytes(300_000), UNFINISHED, "its end is missing"),
+    (".jpg", b"\xff\xd8\xff\xe0\0\4..stray" + SCAN + b"\xff\xd0..\xff\xdb\0\4.." + SCAN + b"\xff\xd9", WHOLE, ""),
+    (".jpg", jpeg_of(0xC0), WHOLE, ""),
+    (".jpg", jpeg_of(0xC2), WHOLE, ""),
+    (
+        ".jpg",
+        jpeg_of(0xC1, 12),
+        WRONG,
+        "this is a JPEG image of 12 bits a channel instead of 8: export it as .png",
+    ),
+    *(
+        (
+            ".jpg",
+            jpeg_of(frame),
+            WRONG,
+            f"this is a JPEG image of a rare kind ({rare}), which hardly any program reads: export it as .png",
+        )
+        for frame, rare in ((0xC3, "lossless"), (0xC9, "arithmetic-coded"), (0xC5, "hierarchical"))
+    ),
+    (".png", sample("matcap-b.jpg"), WHOLE, ""),
+    (".jpg", sample("matcap-c.webp"), WHOLE, ""),
+    (".webp", sample("matcap-a.png"), WHOLE, ""),
+    (
+        ".jpg",
+        sample("matcap-a.png")[:-40],
+        UNFINISHED,
+        f"it ends too early, at byte {len(sample('matcap-a.png')) - 40:,}",
+    ),
+    (".png", sample("matcap-a.png") + FILM, UNDECIDED, "there are more bytes after its end"),
+    (
+        ".png",
+        b"\x89PNG\r\n\x1a\n\0\0\0\4CgBI" + sample("matcap-a.png")[8:],
+        WRONG,
+        "this is a PNG image from the inside of an iPhone app, which other programs cannot read: export it as .png again",
+    ),
     (".glb", glb(JSON_CHUNK, BIN_CHUNK)[:100], UNFINISHED, "100 of 157 bytes are there"),
     (".glb", glb(JSON_CHUNK), WHOLE, ""),
     (".glb", glb(JSON_CHUNK, (b"XTRA", b"1234"), BIN_CHUNK), WHOLE, ""),
@@ -352,15 +422,27 @@ MADE_FILES = [
     (".png", b"\x89PNG\r\n\x1a\n" + bytes(40), UNFINISHED, "it ends too early, at byte 12"),
     (".jpg", sample("matcap-b.jpg") + b"a phone's video", UNDECIDED, "there are more bytes after its end"),
     (".jpeg", sample("matcap-b.jpg")[:-2], UNFINISHED, "its end is missing"),
-    (".jpg", b"\xff\xd8\xff\xe1\0\x08\xff\xd8\xff\xd9..\xff\xda", UNFINISHED, "its end is missing"),
-    (".jpg", b"\xff\xd8\xff\xe1\0\x06\xff\xd8\xff\xd9", UNFINISHED, "it ends too early, at byte 10"),
+    (".jpg", b"\xff\xd8\xff\xe1\0\x08\xff\xd8\xff\xd9..\xff\xda", UNFINISHED, "it ends too early, at byte 14"),
+    (".jpg", b"\xff\xd8\xff\xe1\0\x06\xff\xd8\xff\xd9", UNFINISHED, "its end is missing"),
     (".jpg", b"\xff\xd8\xff\xff\xd0\xff\xda\0\2..\xff\xd9", WHOLE, ""),
     (".jpg", b"\xff\xd8\xff\xd9\0\x04..\xff\xda\0\2..\xff\xd9", UNFINISHED, "it ends too early, at byte 2"),
     (".jpg", b"\xff\xd8\xff\x4f\0\x04..\xff\xda\0\2..\xff\xd9", UNFINISHED, "it ends too early, at byte 2"),
-    (".png", sample("matcap-a.png")[:21] + sample("matcap-a.png")[-12:], UNFINISHED, "its end is missing"),
+    (".png", sample("matcap-a.png")[:21] + sample("matcap-a.png")[-12:], UNFINISHED, "it ends too early, at byte 33"),
     (".webp", b"RIFF\x05\x01", UNFINISHED, "it ends too early, at byte 6"),
     (".webp", b"RIFF\0\0\0\0WEBPVP8 " + b"1" * 8, UNFINISHED, "it ends too early, at byte 4"),
     (".webp", b"RIFF\x0e\0\0\0WEBPVP8L\2\0\0\0??", WHOLE, ""),
+    (
+        ".webp",
+        b"RIFF\x0c\x20\0\0WEBPVP8 \0\x20\0\0" + b"1" * 4096 + bytes(4096),
+        UNFINISHED,
+        "its last bytes have not been written yet",
+    ),
+    (
+        ".webp",
+        b"RIFF\x0c\x20\0\0WEBPVP8L\0\x20\0\0" + b"1" * 4096 + bytes(4096),
+        UNDECIDED,
+        "its last bytes are zeros: it may not be fully copied",
+    ),
     (".webp", sample("react.webp") + b"x", UNDECIDED, "there are more bytes after its end"),
     (".stl", b"solid", UNFINISHED, "its last line, “endsolid”, is missing"),
     (".stl", b"sol", UNFINISHED, "only its first 3 bytes are there"),
@@ -443,20 +525,71 @@ def test_a_thumbnail_does_not_end_a_jpeg(extra: bytes) -> None:
 
 
 def test_every_extension_is_either_taken_or_refused() -> None:
-    """No extension is both, all are lower case with a dot, and each refusal says what to do."""
+    """No extension is both, all are lower case with a dot, and each refusal says what it is and what to do."""
     refused = {**REFUSED_MODEL_EXTENSIONS, **REFUSED_IMAGE_EXTENSIONS}
     assert len(refused) == len(REFUSED_MODEL_EXTENSIONS) + len(REFUSED_IMAGE_EXTENSIONS)
+    assert len(refused) == sum(len(kind.extensions) for kind in FILE_KINDS)
     assert not MODEL_EXTENSIONS & IMAGE_EXTENSIONS
     assert not refused.keys() & (MODEL_EXTENSIONS | IMAGE_EXTENSIONS)
     assert all(e == e.lower() and e.startswith(".") for e in refused.keys() | MODEL_EXTENSIONS | IMAGE_EXTENSIONS)
-    assert all("export as ." in advice or "rename it to ." in advice for advice in refused.values())
+    assert all(kind.advice.startswith(("export ", "rename it to .")) for kind in refused.values())
+    assert all(kind.phrase.startswith(("a ", "an ")) for kind in FILE_KINDS)
 
 
-@pytest.mark.parametrize(
-    ("extension", "advice"),
-    [(".gltf", "a .gltf keeps its data in other files: export as .glb"), (".blend", "export as .glb")],
-)
-def test_refused_models_come_with_advice(extension: str, advice: str) -> None:
-    """An artist reads what to export instead."""
-    assert REFUSED_MODEL_EXTENSIONS[extension] == advice
-    assert look(extension, b"any").wholeness is UNDECIDED
+BEGINNINGS = {magic: kind for kind in FILE_KINDS for magic in kind.magics}
+
+
+@pytest.mark.parametrize("magic", BEGINNINGS)
+@pytest.mark.parametrize("extension", EXTENSIONS)
+def test_each_known_beginning_is_named_under_every_extension(magic: bytes, extension: str) -> None:
+    """Whatever a file is called, people read what it is and what to do, and do not wait for the rest of it."""
+    found = sniff(magic + b"\x07" * 200)
+    assert found is not None
+    if magic == b"\xff\xd8\xff" or (magic, extension) in (
+        (b"Kaydara FBX Binary", ".fbx"),
+        (b"glTF", ".glb"),
+        (b"\x89PNG\r\n\x1a\n", ".png"),
+    ):
+        return
+    verdict = look_within_bounds(extension, magic + b"\x07" * 200)
+    if image_extension(magic) and extension in IMAGE_EXTENSIONS:
+        assert verdict.wholeness is UNFINISHED
+        return
+    advice = advice_of(found)
+    assert verdict.wholeness is WRONG
+    assert verdict.detail.startswith(f"this is {found}, not ")
+    assert verdict.detail.endswith(f": {advice}" if advice else "")
+
+
+def examined(extension: str, data: bytes) -> Wholeness:
+    """Examine some bytes as a file."""
+    return examine(extension, io.BytesIO(data), len(data)).wholeness
+
+
+@pytest.mark.parametrize("name", ["matcap-a.png", "matcap-b.jpg"])
+@pytest.mark.parametrize("share", [0.4, 0.8])
+def test_a_hole_in_an_image_is_waited_for(name: str, share: float) -> None:
+    """All checksums are compared, and all of a JPEG is looked at, before its set is taken: its copy may go on."""
+    data, extension = sample(name), Path(name).suffix
+    at = int(len(data) * share)
+    assert examined(extension, data) is WHOLE
+    assert examined(extension, data[:at] + bytes(PAGE) + data[at + PAGE :]) is UNFINISHED
+
+
+def test_images_of_endless_parts_are_examined_in_bounds() -> None:
+    """Millions of empty parts and nearly long runs of zeros cost less than seconds."""
+    zeros, scan = bytes(100), b"\xff\xd8\xff\xda\0\2" + bytes(100)
+    hostile = {
+        ".png": sample("matcap-a.png")[:33] + (bytes(4) + b"noTe" + bytes(4)) * 200_000 + zeros,
+        ".jpg": scan
+        + b"\xff\xd0" * 1_000_000
+        + (b"\xff\xfe\0\2" * 300_000)
+        + (bytes(63) + b"1") * 20_000
+        + b"\xff\xd9",
+        ".webp": b"RIFF\xff\xff\xff\0WEBP" + b"note\0\0\0\0" * 300_000 + zeros,
+    }
+    began = time.process_time()
+    for extension, data in hostile.items():
+        for other in (extension, ".png"):
+            examined(other, data)
+    assert time.process_time() - began < 6

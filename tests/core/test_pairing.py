@@ -10,7 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rodin_watchd.core import kinds
-from rodin_watchd.core.formats import IMAGE_EXTENSIONS, MODEL_EXTENSIONS
+from rodin_watchd.core.formats import (
+    IMAGE_EXTENSIONS,
+    MODEL_EXTENSIONS,
+    REFUSED_IMAGE_EXTENSIONS,
+    REFUSED_MODEL_EXTENSIONS,
+    FileKind,
+)
 from rodin_watchd.core.names import match_key, split_name
 from rodin_watchd.core.pairing import DELIVERED, KEPT, Candidate, Pairing, member_of, pair
 from rodin_watchd.core.sidecar import Misread, Sidecar
@@ -100,8 +106,11 @@ def test_names_in_different_folders_are_different() -> None:
         ("chair.glb", ["an image file: “chair.png” (.jpg, .webp)"]),
         ("chair.png", ["a model file: “chair.glb” (.fbx, .obj, .stl, .usdz)"]),
         ("a\nb.glb", [r"an image file: “a\nb.png” (.jpg, .webp)"]),
-        ("chair.psd", ["another format of “chair.psd” (export as .png)"]),
-        ("chair.gltf", ["another format of “chair.gltf” (a .gltf keeps its data in other files: export as .glb)"]),
+        ("chair.psd", ["another format of “chair.psd” (export it as .png or .jpg)"]),
+        (
+            "chair.gltf",
+            ["another format of “chair.gltf” (export it as .glb, because a .gltf keeps its data in other files)"],
+        ),
     ],
 )
 def test_an_incomplete_set_says_what_it_waits_for(path: str, missing: list[str]) -> None:
@@ -280,20 +289,15 @@ def test_a_broken_sidecar_refuses_its_whole_set() -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "partner", "advice"),
-    [
-        ("chair.gltf", "chair.png", "A .gltf keeps its data in other files: export as .glb. Then"),
-        ("chair.blend", "chair.png", "Export as .glb. Then"),
-        ("chair.usdc", "chair.png", "Export as .usdz or .glb. Then"),
-        ("chair.tiff", "chair.glb", "Export as .png. Then"),
-        ("chair.jfif", "chair.glb", "Rename it to .jpg. Then"),
-    ],
+    ("partner", "extension", "kind"),
+    [("chair.png", *of_model) for of_model in REFUSED_MODEL_EXTENSIONS.items()]
+    + [("chair.glb", *of_image) for of_image in REFUSED_IMAGE_EXTENSIONS.items()],
 )
-def test_a_format_that_is_not_taken_is_refused_with_what_to_do(path: str, partner: str, advice: str) -> None:
-    """The vendor would not take it: the report says what to export instead."""
-    problem = problem_of(only(paired(path, partner)))
-    assert problem.message == f"“{path}” is in a format that the vendor does not accept."
-    assert problem.advice.startswith(advice)
+def test_a_format_that_is_not_taken_is_refused_with_what_to_do(partner: str, extension: str, kind: FileKind) -> None:
+    """Each name that is not taken: the report says at once what it is, and what to export instead."""
+    problem = problem_of(only(paired(f"chair{extension}", partner)))
+    assert problem.message == f"“chair{extension}” cannot be used: by its name it is {kind.phrase}."
+    assert problem.advice == f"{kind.advice[0].upper()}{kind.advice[1:]}. Then drop the set into the inbox again."
 
 
 def test_a_working_file_beside_its_export_is_ignored_with_the_reason() -> None:
@@ -302,8 +306,8 @@ def test_a_working_file_beside_its_export_is_ignored_with_the_reason() -> None:
     assert told(pairing) == [("", "chair", ["chair.glb", "chair.png"])]
     assert only(pairing).is_whole
     assert pairing.ignored == {
-        "chair.blend": "next to a file in an accepted format (export as .glb)",
-        "chair.psd": "next to a file in an accepted format (export as .png)",
+        "chair.blend": "next to a file in an accepted format (export it as .glb)",
+        "chair.psd": "next to a file in an accepted format (export it as .png or .jpg)",
     }
 
 
@@ -428,7 +432,7 @@ def test_a_wrong_reference_takes_nothing_from_a_right_one() -> None:
 def test_a_named_file_in_a_refused_format_refuses_the_set() -> None:
     """With what to export instead."""
     candidate = only(paired("hero.toml", "chair.gltf", "oak.png", hero=Sidecar(model="chair.gltf", image="oak.png")))
-    assert problem_of(candidate).advice.startswith("A .gltf keeps its data in other files: export as .glb.")
+    assert problem_of(candidate).advice.startswith("Export it as .glb, because a .gltf keeps its data in other files.")
 
 
 def test_a_working_file_is_no_partner_of_a_sidecar() -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -72,6 +75,46 @@ def test_a_staged_set_is_checked_by_content(tmp_path: Path, tools: Tools) -> Non
     outcome = run(tools, claimed(tmp_path, chair_obj=model("chair"), chair_png=bytes(broken)), allow)
     assert isinstance(outcome, Rejected)
     assert "not a usable image" in outcome.problem.message
+
+
+class Listener(BaseHTTPRequestHandler):
+    """A vendor that keeps what it gets."""
+
+    bodies: ClassVar[list[bytes]] = []
+
+    def do_POST(self) -> None:
+        """Take a submit."""
+        self.bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
+        answer = b'{"error": null, "uuid": "task", "jobs": {"uuids": ["one"], "subscription_key": "key"}}'
+        self.send_response(201)
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
+        """Say nothing."""
+
+
+@pytest.fixture
+def listener() -> Iterator[str]:
+    """Run it and give its address."""
+    Listener.bodies.clear()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Listener) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_an_image_under_a_wrong_name_is_sent_as_what_it_is(tmp_path: Path, tools: Tools, listener: str) -> None:
+    """Messengers and browsers give a WebP or JPEG the name of a PNG: it is taken, and the vendor reads the right kind."""
+    samples = Path(__file__).parents[1] / "samples"
+    job = claimed(tmp_path, chair_obj=model("chair"), chair_png=(samples / "matcap-b.jpg").read_bytes())
+    staged = run(tools, job, allow)
+    assert isinstance(staged, Done)
+    with contextlib.closing(RodinClient(listener, KEY, timeouts=Timeouts(10, 20), max_calls=1)) as client:
+        outcome = run(replace(tools, client=client), replace(staged.job, state=State.UPLOADING), allow)
+    assert isinstance(outcome, Answered)
+    assert b'filename="image.jpg"\r\nContent-Type: image/jpeg' in Listener.bodies[0]
 
 
 def test_a_set_with_two_files_of_a_role_is_not_staged(tmp_path: Path, tools: Tools) -> None:

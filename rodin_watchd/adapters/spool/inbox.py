@@ -119,7 +119,7 @@ class Inbox:
         return self._with(entry, lambda stream: is_open_for_writing(stream.fileno()))
 
     def examine(self, entry: Entry) -> Content | None:
-        """Judge a file by all of its content, at most `MODEL_LIMIT_BYTES` of it; None as for `probe`."""
+        """Judge a file by all of its content, unless it is very large; None as for `probe`."""
         return self._judged(entry, examine)
 
     def _judged(self, entry: Entry, judge: Callable[[str, BinaryIO, int], FileVerdict]) -> Content | None:

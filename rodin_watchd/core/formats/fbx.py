@@ -11,8 +11,8 @@ import struct
 import zlib
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from rodin_watchd.core.formats.file_kinds import FBX_MODEL, is_text, sniff
 from rodin_watchd.core.formats.source import (
-    FBX_MODEL,
     MAYBE_NOT_COPIED,
     PAGE_BYTES,
     STEP_LIMIT,
@@ -22,10 +22,8 @@ from rodin_watchd.core.formats.source import (
     begun,
     in_utf16,
     is_hole,
-    is_text,
     misfit,
     not_copied,
-    sniff,
     undecided,
     unfinished,
     wrong,

@@ -6,20 +6,18 @@ import re
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
+from rodin_watchd.core.formats.file_kinds import STL_MODEL, is_text, sniff
 from rodin_watchd.core.formats.source import (
     FOLLOWED,
     HEAD_BYTES,
     MOST_ZERO_BYTES,
-    STL_MODEL,
     WHOLE,
     FileVerdict,
     begun,
     foreign,
     in_utf16,
-    is_text,
     not_copied,
     proved_by_length,
-    sniff,
     undecided,
     unfinished,
     wrong,

@@ -1,4 +1,4 @@
-"""What a file is by its first bytes, bounded reading of an open file, and the three proofs of wholeness that formats share."""
+"""Bounded reading of an open file, and the three proofs of wholeness that formats share."""
 
 from __future__ import annotations
 
@@ -7,85 +7,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from rodin_watchd.core.formats.file_kinds import advice_of, sniff
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import BinaryIO
-
-FBX_MODEL: Final = "an FBX model"
-STL_MODEL: Final = "an STL model"
-
-_MAGICS: Final = (
-    (b"\x89PNG\r\n\x1a\n", "a PNG image"),
-    (b"\xff\xd8\xff", "a JPEG image"),
-    (b"glTF", "a GLB model"),
-    (b"Kaydara FBX Binary", FBX_MODEL),
-    (b"%PDF-", "a PDF document"),
-    (b"GIF87a", "a GIF image"),
-    (b"GIF89a", "a GIF image"),
-    (b"II*\0", "a TIFF image"),
-    (b"MM\0*", "a TIFF image"),
-    (b"8BPS", "a Photoshop document"),
-    (b"v/1\x01", "an OpenEXR image"),
-    (b"#?RADIANCE", "a Radiance HDR image"),
-    (b"#?RGBE", "a Radiance HDR image"),
-    (b"BLENDER", "a Blender file"),
-    (b"PXR-USDC", "a binary USD file"),
-    (b"#usda", "a text USD file"),
-    (b"ply\n", "a PLY model"),
-    (b"ply\r", "a PLY model"),
-    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive"),
-    (b"Rar!\x1a\x07", "a RAR archive"),
-    (b"\x1f\x8b\x08", "a gzip archive"),
-    (b"PK\x05\x06", "an empty ZIP archive"),
-)
-_CONTROLS: Final = bytes(set(range(32)) - set(b"\t\n\f\r"))
-_USD_LAYERS: Final = (b".usd", b".usda", b".usdc")
-
-
-def sniff(head: bytes) -> str | None:
-    """Name, with its article, what the first bytes of a file (1 KiB or more, if there) prove it to be.
-
-    None where they prove nothing, as with a binary STL, which has no magic. Repeatable, never raises. Facts: the formats' own specifications.
-    """
-    by_magic = (phrase for magic, phrase in _MAGICS if head.startswith(magic))
-    return next(by_magic, None) or _container(head) or (_text(head) if is_text(head) else None)
-
-
-def is_text(data: bytes) -> bool:
-    """Return whether the bytes hold no control characters but white space: text in any encoding that extends ASCII."""
-    return len(data.translate(None, _CONTROLS)) == len(data)
-
-
-def is_usd_layer(name: bytes) -> bool:
-    """Return whether a ZIP member's name is that of a USD layer (USDZ specification, Layout)."""
-    return name.lower().endswith(_USD_LAYERS)
-
-
-def _container(head: bytes) -> str | None:
-    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
-        return "a WebP image"
-    if head.startswith(b"BM") and head[6:10] == bytes(4):
-        return "a BMP image"
-    if head[4:8] == b"ftyp":
-        return "an AVIF or HEIC image" if head[8:10] in {b"av", b"he", b"mi"} else "an MP4 video"
-    if head.startswith(b"PK\x03\x04"):
-        name_bytes = int.from_bytes(head[26:28], "little")
-        return "a USDZ model" if is_usd_layer(head[30 : 30 + name_bytes]) else "a ZIP archive"
-    return None
-
-
-def _text(head: bytes) -> str | None:
-    text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    if text.startswith((b"<!doctype html", b"<html")):
-        return "an HTML page"
-    if text.startswith((b"<?xml", b"<svg")):
-        return "an XML file"
-    if text.startswith(b"{"):
-        return "a glTF text file" if b'"asset"' in text or b'"buffers"' in text else "a JSON file"
-    if text.startswith((b"; fbx", b"fbxheaderextension")):
-        return FBX_MODEL
-    return STL_MODEL if text.startswith(b"solid") and b"facet" in text else None
-
 
 # ---- What a look into a file can find out ---------------------------------------------------------------------------
 
@@ -219,11 +145,14 @@ def begun(written: int) -> FileVerdict:
 
 
 def foreign(source: ByteSource, wanted: str) -> FileVerdict:
-    """Say that the file is not `wanted`, and what it is where that can be known."""
+    """Say that the file is not `wanted`, and, where that can be known, what it is and what to do with it."""
     found = sniff(source.head)
+    if not found:
+        return wrong(f"this is not {wanted}")
     if found == wanted:
         return wrong(f"this is {found} whose beginning is damaged")
-    return wrong(f"this is {found}, not {wanted}" if found else f"this is not {wanted}")
+    advice = advice_of(found)
+    return wrong(f"this is {found}, not {wanted}: {advice}" if advice else f"this is {found}, not {wanted}")
 
 
 def in_utf16(head: bytes) -> FileVerdict | None:
@@ -233,7 +162,7 @@ def in_utf16(head: bytes) -> FileVerdict | None:
     is_wide = len(letters) >= 8 and any(not any(letters[odd::2]) and all(letters[1 - odd :: 2]) for odd in (0, 1))
     return (
         wrong("it is saved as UTF-16 text, which 3D programs do not read: save it as UTF-8")
-        if is_marked or is_wide
+        if (is_marked or is_wide) and not sniff(head)
         else None
     )
 

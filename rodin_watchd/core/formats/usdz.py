@@ -7,12 +7,12 @@ import struct
 import zlib
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from rodin_watchd.core.formats.file_kinds import is_usd_layer
 from rodin_watchd.core.formats.source import (
     FOLLOWED,
     WHOLE,
     BreaksOffError,
     FileVerdict,
-    is_usd_layer,
     misfit,
     undecided,
     unfinished,

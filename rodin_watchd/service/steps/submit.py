@@ -13,6 +13,7 @@ from rodin_watchd.adapters.rodin_client.upload import Upload
 from rodin_watchd.adapters.spool.beneath import disk_errors
 from rodin_watchd.adapters.spool.taking import refuse_written
 from rodin_watchd.core.dedup import fingerprint, fingerprint_of_drop, of_set
+from rodin_watchd.core.formats import image_extension
 from rodin_watchd.core.kinds import FileRule, JobKind, kind_of
 from rodin_watchd.core.names import printable, split_name
 from rodin_watchd.core.wire import submit_fields
@@ -130,9 +131,17 @@ def _of_role(job: Job, role: Role, rule: FileRule) -> list[InputFile]:
 
 
 def _upload(tools: Tools, job: Job, part: str, file: InputFile) -> Upload:
-    extension = split_name(file.name)[1]
-    media_type = mimetypes.types_map.get(extension, "application/octet-stream")
     path = tools.spool.inputs(job.id) / file.name
     if not os.path.lexists(path):
         raise FilesGoneError(f"“{printable(file.name)}” is not in the work folder any more.")
+    extension = _extension(file, path)
+    media_type = mimetypes.types_map.get(extension, "application/octet-stream")
     return Upload(path, file.signature.size, file.sha256, part, f"{file.role}{extension}", media_type)
+
+
+def _extension(file: InputFile, path: Path) -> str:
+    """Return the extension that is sent: of an image by its content, so that the vendor gets no JPEG that is called a PNG."""
+    if file.role not in IMAGES:
+        return split_name(file.name)[1]
+    with disk_errors(f"{path} cannot be read"), path.open("rb") as stream:
+        return image_extension(stream.read(12)) or split_name(file.name)[1]
