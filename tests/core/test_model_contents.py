@@ -572,6 +572,36 @@ OTHERS = {
         WRONG,
         "this is a ZIP archive, not a USDZ model: its files are compressed",
     ),
+    "a USDZ whose directory is of the large form": (
+        ".usdz",
+        usdz({"a.usda": MESH})[:-6] + b"\xff\xff\xff\xff\0\0",
+        UNDECIDED,
+        "it is a large ZIP archive",
+    ),
+    "a GLB with zeros behind its end": (
+        ".glb",
+        EXPORTS["blender.glb"] + bytes(9000),
+        UNDECIDED,
+        "there are more bytes",
+    ),
+    "an FBX with a line end behind its end": (
+        ".fbx",
+        EXPORTS["blender.fbx"] + b"\r\n",
+        UNDECIDED,
+        "there are more bytes",
+    ),
+    "an STL with a comment behind its end": (
+        ".stl",
+        EXPORTS["blender.stl"] + b"made by hand",
+        UNDECIDED,
+        "there are more bytes",
+    ),
+    "a USDZ with a line end behind its end": (
+        ".usdz",
+        EXPORTS["blender.usdz"] + b"\r\n",
+        UNDECIDED,
+        "there are more bytes",
+    ),
     "a USDZ with a password": (
         ".usdz",
         flagged(usdz({"a.usda": MESH}), 1),

@@ -5,6 +5,7 @@ A file's length proves nothing by itself: copying programs set the full size fir
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -20,7 +21,15 @@ from rodin_watchd.core.formats.file_kinds import (
 from rodin_watchd.core.formats.glb import examine_glb, probe_glb
 from rodin_watchd.core.formats.images import JPEG_LIMIT_BYTES, examine_image, image_extension, probe_image
 from rodin_watchd.core.formats.plain import examine_obj, examine_stl, probe_obj, probe_stl
-from rodin_watchd.core.formats.source import BreaksOffError, ByteSource, FileVerdict, Wholeness, undecided, unfinished
+from rodin_watchd.core.formats.source import (
+    FOLLOWED,
+    BreaksOffError,
+    ByteSource,
+    FileVerdict,
+    Wholeness,
+    undecided,
+    unfinished,
+)
 from rodin_watchd.core.formats.usdz import examine_usdz, probe_usdz
 from rodin_watchd.model import MODEL_LIMIT_BYTES
 
@@ -107,9 +116,11 @@ def examine(extension: str, stream: BinaryIO, size: int) -> FileVerdict:
     if extension in IMAGE_EXTENSIONS:
         return examine_image(data, verdict)
     try:
-        return _EXAMINATIONS[extension](data)
+        found = _EXAMINATIONS[extension](data)
     except BreaksOffError as broken:
         return unfinished(str(broken))
+    is_followed = verdict == FOLLOWED and found.wholeness is Wholeness.WHOLE
+    return replace(FOLLOWED, warnings=found.warnings) if is_followed else found
 
 
 # ---- Whether a downloaded result is what its name says: an error page under a status of success is not --------------

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from rodin_watchd.core.formats.file_kinds import FBX_MODEL, is_text, sniff
 from rodin_watchd.core.formats.source import (
+    FOLLOWED,
     MAYBE_NOT_COPIED,
     PAGE_BYTES,
     STEP_LIMIT,
@@ -91,6 +92,7 @@ def _chain(source: ByteSource) -> FileVerdict:
 # ---- All of it: the records down to the meshes, or the braces of a text ---------------------------------------------
 
 
+_FOOTER_LOOK_BYTES: Final = 4096
 _WIDE_SINCE: Final = 7500
 _MOST_STEPS: Final = 200_000
 """Records and properties that are looked at; an honest file has some ten thousand objects."""
@@ -122,13 +124,14 @@ def _examine_records(chains: _Chains) -> FileVerdict:
     data = chains.data
     top = list(chains.records(_NODES_AT, len(data)))
     footer = chains.behind(top[-1].end if top else _NODES_AT)
-    if footer and not data.endswith(_END):
+    if footer and _END not in data[-_FOOTER_LOOK_BYTES:]:
         return unfinished("its closing mark is cut")
     if not _has_mesh(chains, top):
         return _NO_MESH
     found = [_zeros(chains, run) for run in zero_runs(data) if run[1] - run[0] >= PAGE_BYTES]
     doubts = sorted((one for one in found if one), key=lambda one: one is MAYBE_NOT_COPIED)
-    return next(iter(doubts), WHOLE if footer else _NO_FOOTER)
+    ends_well = WHOLE if data.endswith(_END) else FOLLOWED
+    return next(iter(doubts), ends_well if footer else _NO_FOOTER)
 
 
 class _Record(NamedTuple):

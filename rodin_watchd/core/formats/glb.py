@@ -117,6 +117,7 @@ def examine_glb(data: bytes) -> FileVerdict:
     The JSON part must describe at least one mesh with triangles, and all data that it describes must be in the file. Long
     runs of zeros where a mesh or a picture has none are what a copy has not filled.
     """
+    size, data = len(data), data[: int.from_bytes(data[8:12], "little")]  # what follows is no part of it
     described, start, end = _parts(data)
     text = described.rstrip(b"\0 ")
     if b"\0" in text:
@@ -132,7 +133,7 @@ def examine_glb(data: bytes) -> FileVerdict:
     except _NoModelError as error:
         return wrong(str(error))
     verdict = mesh.unfilled or _zeros(data, mesh)
-    if verdict.wholeness is Wholeness.WHOLE and len(data) > int.from_bytes(data[8:12], "little"):
+    if verdict.wholeness is Wholeness.WHOLE and len(data) < size:
         verdict = FOLLOWED
     return FileVerdict(verdict.wholeness, verdict.detail, _warnings(gltf, mesh.needs))
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 
 from rodin_watchd.core.formats.file_kinds import STL_MODEL, is_text, sniff
 from rodin_watchd.core.formats.source import (
-    FOLLOWED,
     HEAD_BYTES,
     MOST_ZERO_BYTES,
     WHOLE,
@@ -97,7 +96,7 @@ def examine_stl(data: bytes) -> FileVerdict:
     bad = next((run for run in zero_runs(data) if run[0] < length and run[1] > _HEADER_BYTES), None)
     if bad:
         return not_copied(bad)
-    return WHOLE if length == len(data) else FOLLOWED
+    return WHOLE
 
 
 def _examine_text_stl(data: bytes) -> FileVerdict:

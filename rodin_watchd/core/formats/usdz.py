@@ -32,6 +32,7 @@ _END: Final = b"PK\x05\x06"
 _END_BYTES: Final = 22
 _COMMENT_LIMIT: Final = 0xFFFF
 _ZIP64: Final = 0xFFFFFFFF
+_LARGE: Final = undecided("it is a large ZIP archive (ZIP64), whose end is not checked")
 _COMPRESSED: Final = (
     "this is a ZIP archive, not a USDZ model: its files are compressed; export it again as .usdz or .glb"
 )
@@ -60,7 +61,7 @@ def _directory(source: ByteSource) -> FileVerdict:
     end = source.size - len(tail) + found
     size, start = source.number(end + 12), source.number(end + 16)
     if start == _ZIP64:
-        return undecided("it is a large ZIP archive (ZIP64), whose end is not checked")
+        return _LARGE
     if start + size != end or source.at(start, 4) != _DIRECTORY:
         raise BreaksOffError(min(start, source.size))
     after = end + _END_BYTES + source.number(end + 20, 2)
@@ -113,8 +114,10 @@ def examine_usdz(data: bytes) -> FileVerdict:
     USD programs map a package into memory and read it as it is there: they find no file that is compressed, encrypted, or
     whose size stands behind it. Raises BreaksOffError where the directory leads nowhere.
     """
-    layers, length = [], 0
-    for member in _members(data):
+    layers, length, members = [], 0, list(_members(data))
+    if not members or any(_ZIP64 in (member.size, member.at) for member in members):
+        return _LARGE
+    for member in members:
         length += _MEMBER_BYTES + member.size
         if length > len(data):
             return wrong("this is a damaged USDZ model: its files overlap")
