@@ -253,7 +253,7 @@ def test_what_a_user_without_rights_sees() -> None:
         if IS_ROOT:
             os.chown(folder / "sticky/own.glb", NOBODY, NOBODY)
         seen, junk, movable, read = as_nobody(lambda: looked(folder))
-    assert junk == {"closed": "a folder that the service has no permission to read"}
+    assert junk == {"closed": "a folder that the service has no permission to read: tell whoever runs the service"}
     assert "closed/chair.glb" not in seen
     assert movable == {
         "fixed/chair.glb": False,

@@ -255,7 +255,7 @@ def _look_deeper(parent: int, name: str, where: tuple[str, int], looked: _Looked
     except ServedFolderError as error:
         looked.junk[path] = error.reason
     except PermissionError:
-        looked.junk[path] = "a folder that the service has no permission to read"
+        looked.junk[path] = "a folder that the service has no permission to read: tell whoever runs the service"
     except OSError as error:
         if error.errno not in (errno.ENOENT, *NO_FOLDER_ERRNOS):  # those: gone, or something else by now
             looked.junk[path] = f"a folder that cannot be read ({error.strerror})"
