@@ -51,10 +51,11 @@ class Problem:
     fault: Fault
     scope: Scope
     message: str
-    advice: str
+    advice: str  # for whoever dropped the set: what they can do with their files, or whom they tell
     lane: Lane | None = None
     retry_after_seconds: float | None = None
     documented: bool = False  # the vendor refused by a code for which it says that nothing is charged
+    command: str = ""  # for the person who runs the service: what they can do, with the command
 
     @classmethod
     def of_data(cls, data: Mapping[str, Any]) -> Self:
@@ -69,6 +70,9 @@ class Problem:
 CONTINUES: Final = "{continues}"
 """Placeholder in advice for how the service continues, which depends on whether it still runs."""
 
+TOML: Final = "NAME.toml"
+"""Stands in advice for the name of the set's TOML file."""
+
 _RUNNING: Final = "the service continues by itself"
 _ENDED: Final = "then start the service again"
 
@@ -81,17 +85,19 @@ class RodinWatchdError(Exception):
     scope: ClassVar[Scope] = Scope.SET
     lane: ClassVar[Lane | None] = None
     final: ClassVar[bool] = False
-    advice: ClassVar[str] = "Run `rodin-watchd show JOB` to see what happened."
+    advice: ClassVar[str] = "Tell the person who runs the service."
+    command: ClassVar[str] = ""
 
     def __init__(
         self,
         message: str = "",
         *,
         advice: str = "",
+        command: str | None = None,
         retry_after_seconds: float | None = None,
         documented: bool = False,
     ) -> None:
-        """Take a message (default: the docstring's first line) and, where they differ from the class, advice and a wait.
+        """Take a message (default: the docstring's first line) and, where they differ from the class, advice with its command, and a wait.
 
         `documented`: the vendor refused by a code for which it says that nothing is charged.
         """
@@ -99,6 +105,7 @@ class RodinWatchdError(Exception):
         self.message = message or (self.__doc__ or "").splitlines()[0]
         self._advice = advice or self.advice
         self.advice_given = self._advice.replace(CONTINUES, _RUNNING)
+        self.command_given = command if command is not None else "" if advice else self.command
         self.retry_after_seconds = retry_after_seconds
         super().__init__(self.message)
 
@@ -109,6 +116,11 @@ class RodinWatchdError(Exception):
     def advise(self, more: str) -> None:
         """Add to the advice."""
         self.advice_given = f"{self.advice_given} {more}".strip()
+
+    @property
+    def advice_in_full(self) -> str:
+        """What everybody can do, at the command line and in the log."""
+        return f"{self.advice_given} {self.command_given}".strip()
 
     @property
     def problem(self) -> Problem:
@@ -122,6 +134,7 @@ class RodinWatchdError(Exception):
             lane=self.lane,
             retry_after_seconds=self.retry_after_seconds,
             documented=self.documented,
+            command=self.command_given,
         )
 
 
@@ -261,7 +274,7 @@ class VendorDownError(ServiceError):
 
 
 class UnansweredSubmitError(ServiceError):
-    """A submit got no answer with its outcome. The next submit waits, and longer each time."""
+    """The vendor did not say whether it has taken a set. The next one waits, and longer each time."""
 
     code = "unanswered-submit"
     fault = Fault.VENDOR
@@ -422,6 +435,13 @@ class RootAwayError(FolderGoneError):
     code = "root-away"
 
 
+PAY_AGAIN: Final = (
+    f"To pay for it once more, open {TOML} with a text editor (make that file if there is none), write the line "
+    "`again = true` into it, and drop the set into the inbox again."
+)
+"""What to do for a second result of the same files."""
+
+
 # ---- What concerns one set ------------------------------------------------------------------------------------------
 
 
@@ -441,31 +461,31 @@ class FileRefusedError(FilesError):
 
 
 class FilesGoneError(FilesError):
-    """The set's files are not in the work folder any more."""
+    """The files of the set are gone from the folder of the service."""
 
     code = "files-gone"
-    advice = "Somebody removed them from the service's hidden folder; drop the set into the inbox again."
+    advice = "Drop the set into the inbox again. Somebody has removed its files from the service's own folder."
 
 
 class UnfinishedFileError(FilesError):
     """A file never became complete."""
 
     code = "file-unfinished"
-    advice = "Copy the complete file again, and drop the set into the inbox again."
+    advice = "Copy or export the file again, and drop the complete set into the inbox."
 
 
 class SidecarError(FilesError):
-    """The sidecar TOML cannot be used."""
+    """The TOML file cannot be used."""
 
     code = "sidecar"
-    advice = "Correct the TOML file and drop the set into the inbox again."
+    advice = f"Open {TOML} with a text editor, correct it, and drop the set into the inbox again."
 
 
 class AmbiguousSetError(FilesError):
     """Several files fit one place in the set."""
 
     code = "ambiguous"
-    advice = "Keep the file that you want, remove the others, and drop the set into the inbox again."
+    advice = "Keep the file that you want, take the others away, and drop the set into the inbox again."
 
 
 class ChangedWhileTakenError(FilesError):
@@ -479,21 +499,30 @@ class StillWrittenError(FilesError):
     """A program has a file of the set open for writing."""
 
     code = "still-written"
-    advice = "Wait until the program has written it; the service takes the set then. Nothing was sent."
+    advice = (
+        "Nothing was sent. The service takes the set when the program has written it: save and close the file there."
+    )
 
 
 class GoneWhileTakenError(ChangedWhileTakenError):
     """A file of the set was removed or replaced before the service took it."""
 
     code = "gone"
-    advice = "The service checks the files in the inbox again: drop the missing file there."
+    advice = "Drop the missing file into the inbox again."
 
 
 class DuplicateSetError(FilesError):
     """The same model, image and options were dropped before."""
 
     code = "duplicate"
-    advice = "Use the existing result, or write `again = true` into the sidecar to pay for it again."
+    advice = f"Use that result. {PAY_AGAIN}"
+
+
+class AlreadyDoneError(DuplicateSetError):
+    """The same model, image and options were delivered before."""
+
+    code = "already-done"
+    advice = f"Nothing: the result is in the outbox. {PAY_AGAIN}"
 
 
 class VendorRefusedError(FilesError):
@@ -506,11 +535,12 @@ class RightsError(RodinWatchdError):
     """The service has no permission to move the files of the set."""
 
     code = "rights"
-    advice = "Give the service's user write permission in that folder; the service tries again by itself."
+    advice = "Tell the person who runs the service."
+    command = "Give the service's user write permission in that folder. The service tries again by itself."
 
 
 class CanceledError(RodinWatchdError):
-    """The job was canceled."""
+    """The set was canceled."""
 
     code = "canceled"
     fault = Fault.NOBODY
@@ -525,9 +555,11 @@ class TaskFailedError(RodinWatchdError):
     fault = Fault.VENDOR
     final = True
     advice = (
-        "To try once more, which costs again, drop the set with `again = true` in its TOML file; "
-        "or ask the vendor's support about the task."
+        "Look at the model and the image first: try another image, or a simpler model. To pay for the same files once more, "
+        f"open {TOML} with a text editor (make that file if there is none), write the line `again = true` into it, and drop the "
+        "set into the inbox again."
     )
+    command = "Or ask the vendor's support about the task."
 
 
 class UnfitTaskError(TaskFailedError):
@@ -536,6 +568,7 @@ class UnfitTaskError(TaskFailedError):
     code = "unfit-task"
     fault = Fault.FILES
     advice = "Correct that file, and drop the set into the inbox again. What was sent cannot become a model; do not pay for it again."
+    command = ""
 
 
 FAILED_TASKS: Final = frozenset({TaskFailedError.code, UnfitTaskError.code})
@@ -548,7 +581,8 @@ class OverdueError(RodinWatchdError):
     code = "deadline"
     fault = Fault.VENDOR
     final = True
-    advice = "`rodin-watchd retry JOB` asks for the same task again, free of charge."
+    advice = "Tell the person who runs the service: they can ask the vendor for the same result again, free of charge."
+    command = "`rodin-watchd retry JOB` asks for the same task again, free of charge."
 
 
 class TaskLostError(RodinWatchdError):
@@ -556,9 +590,10 @@ class TaskLostError(RodinWatchdError):
 
     code = "task-lost"
     fault = Fault.VENDOR
-    advice = (
-        "Ask the vendor's support about the task: it was paid for. If its id was mistyped, "
-        "`rodin-watchd resolve JOB --task UUID` names the right one, free of charge."
+    advice = "Your files are safe. Tell the person who runs the service: the result was paid for."
+    command = (
+        "Ask the vendor's support about the task. If its id was mistyped, `rodin-watchd resolve JOB --task UUID` names the "
+        "right one, free of charge."
     )
 
 
@@ -567,7 +602,8 @@ class AnotherAccountError(RodinWatchdError):
 
     code = "another-account"
     fault = Fault.OWNER
-    advice = (
+    advice = "Your files are safe. Tell the person who runs the service, and soon: the vendor keeps the result for about seven days."
+    command = (
         "Set api.base_url and the API key to those that the set was bought with: then the service continues by itself, or "
         "`rodin-watchd retry JOB` asks for its results, free of charge. The vendor keeps them for about seven days."
     )
@@ -578,7 +614,8 @@ class NotReadyError(RodinWatchdError):
 
     code = "not-ready"
     fault = Fault.VENDOR
-    advice = "`rodin-watchd retry JOB` asks for the results again, free of charge."
+    advice = "Tell the person who runs the service: they can fetch the result again, free of charge."
+    command = "`rodin-watchd retry JOB` asks for the results again, free of charge."
 
 
 class DownloadError(RodinWatchdError):
@@ -586,7 +623,8 @@ class DownloadError(RodinWatchdError):
 
     code = "download"
     fault = Fault.VENDOR
-    advice = "`rodin-watchd retry JOB` asks for the results again, free of charge."
+    advice = "Tell the person who runs the service: they can fetch the result again, free of charge."
+    command = "`rodin-watchd retry JOB` asks for the results again, free of charge."
 
 
 class ResultsGoneError(RodinWatchdError):
@@ -600,7 +638,8 @@ class VendorAnswerError(RodinWatchdError):
 
     code = "vendor-answer"
     fault = Fault.VENDOR
-    advice = "`rodin-watchd retry JOB` asks again, free of charge."
+    advice = "Tell the person who runs the service: they can ask the vendor again, free of charge."
+    command = "`rodin-watchd retry JOB` asks again, free of charge."
 
 
 class InternalError(RodinWatchdError):
@@ -608,7 +647,13 @@ class InternalError(RodinWatchdError):
 
     code = "internal"
     fault = Fault.MACHINE
-    advice = "Please report it with the lines that the service logged."
+    command = "Please report it with the lines that the service logged."
+
+
+HELD_ADVICE: Final = (
+    "Your files are safe, and nothing more is paid for them. Tell the person who runs the service: they decide."
+)
+"""What whoever dropped a set that is held can do."""
 
 
 class OverBudgetError(RodinWatchdError):
@@ -616,7 +661,10 @@ class OverBudgetError(RodinWatchdError):
 
     code = "over-budget"
     fault = Fault.OWNER
-    advice = "Nothing to do: it continues by itself the next day. If you cannot wait, raise the budget in the config."
+    advice = (
+        "Nothing to do: it continues by itself the next day. If you cannot wait, tell the person who runs the service."
+    )
+    command = "Raise budget.per_day_credits or budget.per_folder_credits in the configuration."
 
 
 class OutcomeUnknownError(RodinWatchdError):
@@ -624,15 +672,17 @@ class OutcomeUnknownError(RodinWatchdError):
 
     code = "unknown-outcome"
     fault = Fault.NETWORK
-    advice = "Look into the vendor's account, then use `rodin-watchd resolve JOB`."
+    advice = HELD_ADVICE
+    command = "Look into the vendor's account, then use `rodin-watchd resolve JOB`."
 
 
 class DisputedTaskError(RodinWatchdError):
-    """The vendor gave one task to two sets whose submits ran at the same time."""
+    """The vendor gave one task to two sets that were sent at the same time."""
 
     code = "disputed-task"
     fault = Fault.VENDOR
-    advice = "Find both tasks in the vendor's account, then use `rodin-watchd resolve JOB --task ID` for each of the two sets."
+    advice = HELD_ADVICE
+    command = "Find both tasks in the vendor's account, then use `rodin-watchd resolve JOB --task ID` for each of the two sets."
 
 
 class RefusedOftenError(RodinWatchdError):
@@ -640,7 +690,8 @@ class RefusedOftenError(RodinWatchdError):
 
     code = "refused-often"
     fault = Fault.VENDOR
-    advice = "Look into the vendor's account, then use `rodin-watchd resolve JOB`."
+    advice = HELD_ADVICE
+    command = "Look into the vendor's account, then use `rodin-watchd resolve JOB`."
 
 
 class ChargedRefusalError(RodinWatchdError):
@@ -648,7 +699,8 @@ class ChargedRefusalError(RodinWatchdError):
 
     code = "charged-refusal"
     fault = Fault.VENDOR
-    advice = (
+    advice = HELD_ADVICE
+    command = (
         "Ask the vendor's support for the credits or for the task's id, then use `rodin-watchd resolve JOB` with "
         "--give-up or --task."
     )
@@ -659,7 +711,10 @@ class ChargedTaskLostError(RodinWatchdError):
 
     code = "charged-task-lost"
     fault = Fault.NETWORK
-    advice = "Ask the vendor's support for the task's id, then use `rodin-watchd resolve JOB` with --task or --give-up."
+    advice = HELD_ADVICE
+    command = (
+        "Ask the vendor's support for the task's id, then use `rodin-watchd resolve JOB` with --task or --give-up."
+    )
 
 
 # ---- Faults of plugins ----------------------------------------------------------------------------------------------
@@ -679,19 +734,21 @@ class PluginError(RodinWatchdError):
 
     code = "plugin-failed"
     fault = Fault.OWNER
-    advice = "`rodin-watchd show JOB` has the plugin's output; its author can correct it."
+    advice = "Tell the person who runs the service: a part that was added to it has failed."
+    command = "`rodin-watchd show JOB` has the plugin's output; its author can correct it."
 
     def __init__(
         self,
         message: str = "",
         *,
         advice: str = "",
+        command: str | None = None,
         retry_after_seconds: float | None = None,
         output: str = "",
         trace: str = "",
     ) -> None:
         """Take the end of the plugin's output, and the place in its code."""
-        super().__init__(message, advice=advice, retry_after_seconds=retry_after_seconds)
+        super().__init__(message, advice=advice, command=command, retry_after_seconds=retry_after_seconds)
         self.output = output
         self.trace = trace
 
@@ -711,7 +768,8 @@ class PluginStartError(PluginError):
 
     code = "plugin-start"
     fault = Fault.MACHINE
-    advice = "The service tries again by itself. The plugin needs disk space for temporary files, memory, processes and open files."
+    advice = "The service tries again by itself. If this stays so for long, tell the person who runs it."
+    command = "The plugin needs disk space for temporary files, memory, processes and open files."
 
 
 class PluginCrashedError(PluginError):
@@ -724,14 +782,14 @@ class PluginTimeoutError(PluginError):
     """A plugin took too long."""
 
     code = "plugin-timeout"
-    advice = "A larger `timeout_seconds` in the plugin's table gives it more time."
+    command = "A larger `timeout_seconds` in the plugin's table gives it more time."
 
 
 class PluginGreedyError(PluginError):
     """A plugin wrote more than its limit."""
 
     code = "plugin-greedy"
-    advice = "A larger `disk_megabytes` in the plugin's table gives it more disk space."
+    command = "A larger `disk_megabytes` in the plugin's table gives it more disk space."
 
 
 class PluginAsideError(PluginError, OwnerError):
@@ -746,9 +804,10 @@ class PluginRequiredError(PluginError):
 
     code = "plugin-required"
     final = True
-    advice = (
-        "The results are next to this report. When the plugin is corrected, `rodin-watchd retry JOB` fetches and processes "
-        "them again, free of charge while the vendor keeps them."
+    advice = "The results are next to this report, in the folder results. Tell the person who runs the service."
+    command = (
+        "When the plugin is corrected, `rodin-watchd retry JOB` fetches and processes the results again, free of charge while the "
+        "vendor keeps them."
     )
 
 

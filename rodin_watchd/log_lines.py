@@ -53,7 +53,7 @@ def fields_of_now() -> Mapping[str, str]:
 def log_error(level: int, action: str, error: RodinWatchdError) -> None:
     """Log each mistake that an error names on a line of its own, the last with what to do."""
     *before, last = error.message.splitlines()
-    for line in (*before, f"{last} {error.advice_given}".rstrip()):
+    for line in (*before, f"{last} {error.advice_in_full}".rstrip()):
         log.log(level, "%s: %s", action, line, extra={"action": action})
 
 

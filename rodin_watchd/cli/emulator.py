@@ -20,7 +20,7 @@ class _WithFaults(click.Command):
             with needs_emulator():
                 from rodin_watchd.emulator.faults import FAULTS  # noqa: PLC0415 - an optional extra
         except ConfigError as error:
-            formatter.write_text(f"{error.message} {error.advice_given}")
+            formatter.write_text(f"{error.message} {error.advice_in_full}")
             return
         with formatter.section("Faults (NAME, NAME=VALUE, NAME@N or NAME=VALUE@N; @N: only the Nth such call)"):
             formatter.write_dl(list(FAULTS.items()))

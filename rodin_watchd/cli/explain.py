@@ -34,7 +34,7 @@ from rodin_watchd.core.sidecar import PRESET_NAME, read_preset
 from rodin_watchd.core.status import PAGE, Page, ended_line, job_line
 from rodin_watchd.core.store import StoreReader
 from rodin_watchd.core.toml_text import LIMIT_BYTES
-from rodin_watchd.core.wording import advice, local, of_originals, set_name
+from rodin_watchd.core.wording import advice_in_full, local, of_originals, set_name
 from rodin_watchd.errors import CommandRefusedError, SidecarError
 from rodin_watchd.model import Entry, Job, Role, State
 from rodin_watchd.service.intake import Intake, quiet_seconds
@@ -79,7 +79,7 @@ def about_job(opening: str, job: Job, zone: tzinfo) -> Explanation:
     """Return the answer about what belongs to a job."""
     sentences = [opening, job_sentence(job, zone)]
     if job.state is State.FAILED and job.problem:
-        sentences.append(f"What to do: {advice(job)}")
+        sentences.append(f"What to do: {advice_in_full(job)}")
     sentences.append(f"`rodin-watchd show {job.id}` has its complete history.")
     return Explanation(_VERDICTS.get(job.state, FileState.TAKEN), tuple(sentences), (job.id,))
 
@@ -294,7 +294,10 @@ def _about_set(config: Config, decided: ReadySet | WaitingSet) -> Explanation:
     if decided.problem:
         refused = f"It will be refused: {decided.problem.message}"
         moved = f"The service moves it to {FAILED}/{name}, with a report; nothing is charged."
-        return Explanation(FileState.REFUSED, (what, refused, moved, f"What to do: {decided.problem.advice}"))
+        return Explanation(
+            FileState.REFUSED,
+            (what, refused, moved, f"What to do: {decided.problem.advice} {decided.problem.command}".rstrip()),
+        )
     return Explanation(FileState.READY, (what, _taken_when(config, candidate)))
 
 

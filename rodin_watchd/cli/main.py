@@ -75,7 +75,7 @@ def main() -> None:
     try:
         cli(prog_name="rodin-watchd")
     except RodinWatchdError as error:
-        click.echo(f"Error: {error.message}\n{error.advice_given}".rstrip(), err=True)
+        click.echo(f"Error: {error.message}\n{error.advice_in_full}".rstrip(), err=True)
         sys.exit(exit_code(error))
     except OSError as error:
         click.echo(f"Error: {in_words(error)}", err=True)

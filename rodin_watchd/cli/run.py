@@ -202,7 +202,7 @@ def _when_the_root_is_there(
                     raise
                 if error.message != message:
                     message = error.message
-                    log.warning("root-away: %s %s", message, error.advice_given, extra={"action": "root-away"})
+                    log.warning("root-away: %s %s", message, error.advice_in_full, extra={"action": "root-away"})
                 pulse.wait("waits for the root, which is away")
             time.sleep(AWAY_SECONDS)
         yield service

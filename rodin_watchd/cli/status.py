@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 
+from rodin_watchd.adapters.heartbeat import Heartbeat, read_heartbeat, sign_path
 from rodin_watchd.adapters.host import local_zone
 from rodin_watchd.cli.context import (
     daemon_of,
@@ -30,11 +31,12 @@ from rodin_watchd.cli.options import config_option, load
 from rodin_watchd.config import Config
 from rodin_watchd.core.balance import BALANCE
 from rodin_watchd.core.budget import BUDGET_DAY, Day, day_of, midnight
+from rodin_watchd.core.health import TICK_SECONDS
 from rodin_watchd.core.machine import ENDED, SHOWN
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.status import DOING, PAGE, Page, doing, ended_line, lead, render, sorted_jobs
 from rodin_watchd.core.store import StoreReader
-from rodin_watchd.core.wording import WHO_CAN_ACT, advice, cost, in_credits, is_cost_certain, local, set_name
+from rodin_watchd.core.wording import WHO_CAN_ACT, advice_in_full, cost, in_credits, is_cost_certain, local, set_name
 from rodin_watchd.model import Event, InputFile, Job, ServiceEvent, State
 
 # ---- A job in words and as data, for people and programs at the command line. No secret of a job is ever shown ------
@@ -115,7 +117,7 @@ def _problem_data(job: Job) -> dict[str, Any] | None:
         "code": problem.code,
         "fault": problem.fault.value,
         "message": problem.message,
-        "advice": problem.advice,
+        "advice": advice_in_full(job),
     }
 
 
@@ -204,7 +206,7 @@ def _trouble(job: Job, zone: tzinfo) -> list[tuple[str, str]]:
     lines = [
         ("Problem", _plain(job.problem.message)),
         ("Who can act", WHO_CAN_ACT[job.problem.fault]),
-        ("What to do", _plain(advice(job))),
+        ("What to do", _plain(advice_in_full(job))),
     ]
     again = [("Next try", f"{local(job.not_before, zone)}, after {job.attempts} that failed")] if job.attempts else []
     return [*lines, *again]
@@ -257,6 +259,7 @@ class Report:
 
     root: Path
     daemon: Mapping[str, Any] | None  # host and pid; None when it is stopped
+    sign: Heartbeat | None  # its last sign of life
     page: Page
     counts: Mapping[State, int]
     money: MoneyReport
@@ -267,6 +270,8 @@ class Report:
         return {
             "root": str(self.root),
             "running": self.daemon is not None,
+            "stopped_at": self.page.stopped_at if self.daemon is None else None,
+            "sign_of_life_at": self.sign.health.at if self.sign else None,
             "daemon": self.daemon,
             "credits": {"total": self.money.total, "today": self.money.today},
             "budget": {
@@ -286,15 +291,23 @@ def taken(config: Config, journal: StoreReader, now: float, zone: tzinfo) -> Rep
     """Put the report together."""
     jobs = journal.jobs(state for state in State if state not in ENDED)
     running, held = sorted_jobs(jobs)
-    recent = tuple(map(ended_line, journal.jobs(SHOWN, limit=NEWEST)))
     found = journal.meta(PAGE)
     page = Page.of_data(found) if found else Page()
+    listed = {line.job_id for line in page.failed}
+    recent = tuple(ended_line(job) for job in journal.jobs(SHOWN, limit=NEWEST) if job.id not in listed)
     pressing = standstill(journal_of(config)) or no_room(journal_of(config))
     notices = (*filter(None, (pressing,)), *page.notices)
     page = replace(page, running=running, held=held, recent=recent, notices=notices)
     money = _money(config, journal, now, zone)
     events = journal.service_events(NEWEST)
-    return Report(config.folders.root, daemon_of(config), page, journal.counts(), money, events)
+    return Report(config.folders.root, daemon_of(config), _last_sign(config), page, journal.counts(), money, events)
+
+
+def _last_sign(config: Config) -> Heartbeat | None:
+    try:
+        return read_heartbeat(sign_path(journal_of(config)))
+    except PermissionError:
+        return None
 
 
 def _money(config: Config, journal: StoreReader, now: float, zone: tzinfo) -> MoneyReport:
@@ -315,7 +328,7 @@ def _balance(journal: StoreReader) -> Mapping[str, Any] | None:
 
 def text_of(report: Report, zone: tzinfo) -> str:
     """Return the report for people."""
-    head = f"{_daemon_line(report)}\n{_money_lines(report.money, zone)}"
+    head = f"{_daemon_line(report, zone)}\n{_money_lines(report.money, zone)}"
     if report.counts:
         head += f"Jobs: {', '.join(f'{n:,} {DOING[state]}' for state, n in report.counts.items())}\n"
     sections = render(report.page, zone).partition("\n\n")[2]
@@ -342,14 +355,30 @@ def _events(events: Sequence[ServiceEvent], zone: tzinfo) -> str:
     return f"Newest events of the service\n{table(rows)}"
 
 
-def _daemon_line(report: Report) -> str:
+def _daemon_line(report: Report, zone: tzinfo) -> str:
     if report.daemon is None:
         return (
-            f"STOPPED: no service runs for {report.root}; `rodin-watchd run` starts it.\n"
+            f"STOPPED{_since(report, zone)}: no service runs for {report.root}; `rodin-watchd run` starts it.\n"
             "The lists of waiting and paused things are from its last scan."
         )
     who = ", ".join(f"{key} {value}" for key, value in report.daemon.items())
-    return f"Running for {report.root}{f' ({who})' if who else ''}"
+    return f"Running for {report.root}{f' ({who})' if who else ''}{_silent(report.sign, zone)}"
+
+
+def _since(report: Report, zone: tzinfo) -> str:
+    """Return since when no service runs: it said so in good order, or its signs of life just ended."""
+    if report.page.stopped_at is not None:
+        return f" since {local(report.page.stopped_at, zone)}"
+    if report.sign is None:
+        return ""
+    return f" without a word (killed, or the machine went off); its last sign of life was at {local(report.sign.health.at, zone)}"
+
+
+def _silent(sign: Heartbeat | None, zone: tzinfo) -> str:
+    """Say that a service gives no signs of life though it runs, if so."""
+    if sign is None or sign.age_seconds <= TICK_SECONDS:
+        return ""
+    return f"\nIts last sign of life was at {local(sign.health.at, zone)}: it does not move. `rodin-watchd health` says more."
 
 
 @click.command(epilog="Example: rodin-watchd status --watch")
@@ -359,10 +388,11 @@ def _daemon_line(report: Report) -> str:
 def status(config_file: Path | None, *, as_json: bool, watch: bool) -> None:
     """Show what waits, runs and is held, and the newest results.
 
-    --json prints one object: root, running, daemon (host and pid, null when stopped), credits (total, today), budget
+    --json prints one object: root, running, daemon (host and pid, null when stopped), stopped_at (UTC seconds, null
+    while it runs, and where it was killed), sign_of_life_at (UTC seconds, or null), credits (total, today), budget
     (per_day and per_folder, null without one; spent, in all and by folders), balance (credits, at, low; null if it was
     never read), events (of the service: at, kind, subject, code, message; newest first), counts (jobs by state) and
-    page (notices, waiting, running, held, recent, ignored). An entry of the page has name, text, job (null in the
+    page (notices, plain_notices, waiting, running, held, failed, older_failed, recent, ignored, stopped_at). An entry of the page has name, text, job (null in the
     inbox) and since_at (UTC seconds, or null). While the daemon is stopped, waiting and notices are from its last scan.
     """
     if watch and as_json:

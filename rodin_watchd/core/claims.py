@@ -23,7 +23,7 @@ class Turn(StrEnum):
     ROOM = "complete, waits until it is taken"
     COPY = "waits until another set has copied a file that both sets name"
     PAUSED = "complete, but the service is paused"
-    APPROVAL = "complete, waits for approval (`rodin-watchd approve`)"
+    APPROVAL = "complete, waits until the person who runs the service approves it"
     BUDGET = "complete, waits for another day: today's budget is spent"
 
 

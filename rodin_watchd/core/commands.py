@@ -170,11 +170,17 @@ def cancel(job: Job, now: float) -> Transition:
 def _canceled(job: Job) -> CanceledError:
     if job.task is None:
         needs_consent = job.charges or is_by_person(job.consent, job.again)
-        return CanceledError("Canceled on request.", advice=pay_again(job) if needs_consent else "")
+        if not needs_consent:
+            return CanceledError("Canceled on request.")
+        return CanceledError("Canceled on request.", advice=_ASK, command=pay_again(job))
     return CanceledError(
         "Canceled on request. It was already paid for.",
-        advice="`rodin-watchd retry JOB` fetches the result after all, free of charge.",
+        advice=_ASK,
+        command="`rodin-watchd retry JOB` fetches the result after all, free of charge.",
     )
+
+
+_ASK = "If you want it after all, ask the person who runs the service."
 
 
 def resolve_not_charged(job: Job, now: float) -> Transition:
@@ -222,7 +228,8 @@ def _is_charged(job: Job) -> bool:
 def resolve_give_up(job: Job, now: float) -> Transition:
     """Bury a held job with what is known. Raises CommandRefusedError if the job is not held."""
     problem = _held(job).problem
-    found = replace(problem, advice=f"Look into the vendor's account first. {pay_again(job)}") if problem else None
+    command = f"Look into the vendor's account first. {pay_again(job)}"
+    found = replace(problem, advice=_ASK, command=command) if problem else None
     return machine.give_up(job, found, now)
 
 

@@ -28,7 +28,7 @@ from rodin_watchd.core.machine import ENDED
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.options import canonical, words_of
 from rodin_watchd.core.wording import in_credits
-from rodin_watchd.errors import FAILED_TASKS, DuplicateSetError
+from rodin_watchd.errors import FAILED_TASKS, PAY_AGAIN, TOML, AlreadyDoneError, DuplicateSetError
 from rodin_watchd.model import InputFile, Job, OptionValue, Role, State
 
 _IN_VERSION_1: Final[Mapping[str, OptionValue]] = {
@@ -135,7 +135,6 @@ def of_set(again: bool | str) -> str:
 
 
 _SAME = "The same model, image and options"
-_AGAIN = "write `again = true` into the TOML file to pay for it again"
 
 
 def bought_before(same: Job, wanted: Job | None = None) -> DuplicateSetError:
@@ -146,18 +145,20 @@ def bought_before(same: Job, wanted: Job | None = None) -> DuplicateSetError:
     then = ""
     if wanted and wanted.consent:
         option = "--pay-again " if is_by_person(wanted.consent, wanted.again) else ""
-        then = f" Then `rodin-watchd retry {option}JOB` pays for this set as well."
+        then = f"Then `rodin-watchd retry {option}JOB` pays for this set as well."
     if same.state is State.ARCHIVED:
-        return DuplicateSetError(f"{_SAME} were delivered before: {printable(same.place)} (job {same.id}).")
+        return AlreadyDoneError(f"{_SAME} were delivered before: look in {printable(same.place)} (job {same.id}).")
     if same.state is State.HELD:
         return DuplicateSetError(
             f"{_SAME} are held for a person's decision (job {same.id}).",
-            advice=f"Wait until that job has ended.{then}",
+            advice="Wait until the person who runs the service has decided about that one.",
+            command=then,
         )
     if same.state not in ENDED:
         return DuplicateSetError(
             f"{_SAME} are in progress already (job {same.id}).",
-            advice=f"Wait for that job's result.{then}",
+            advice="Wait for that one's result: it comes into the outbox.",
+            command=then,
         )
     return _failed_after_paying(same)
 
@@ -168,7 +169,7 @@ def made_before(made: Job, job: Job) -> DuplicateSetError:
     what = "This model is a result" if job.file(Role.MODEL) else "All images of this set are results"
     return DuplicateSetError(
         f"{what} of this service: {where}.",
-        advice="To use it again, write `again = true` into the set's TOML file.",
+        advice=f"If you want to use it again: {PAY_AGAIN}",
     )
 
 
@@ -211,7 +212,7 @@ def paid_with(same: Job, again: bool | str) -> DuplicateSetError:
         what = "`again = true` has paid once already for the same model, image and options"
     return DuplicateSetError(
         f"{what} (job {same.id}{place}).",
-        advice=f'To pay once more write another word into the TOML file: `again = "{other}"`.',
+        advice=f'To pay once more, write another word into {TOML}: the line `again = "{other}"`. Then drop the set into the inbox again.',
     )
 
 
@@ -221,23 +222,26 @@ def refused_before(same: Job, times: int) -> DuplicateSetError:
     return DuplicateSetError(
         f"{_SAME} were refused by the vendor {times} times, and each try may have cost "
         f"{in_credits(same.price)}: see {where}.",
-        advice=f"Change the files or the options; or look into the vendor's account, and {_AGAIN}.",
+        advice=f"Change the picture, the model or the options. {PAY_AGAIN}",
+        command="Look into the vendor's account.",
     )
 
 
 def _failed_after_paying(same: Job) -> DuplicateSetError:
-    where = f"{printable(same.place)} (job {same.id})"
+    where = f"{printable(same.place)} (job {same.id})" if same.place else f"job {same.id}"
     if not same.charges:
         return DuplicateSetError(
             f"{_SAME} may have been paid for before: the answer was lost, see {where}.",
-            advice=f"Look into the vendor's account, or {_AGAIN}.",
+            advice=f"Ask the person who runs the service whether it was paid for. {PAY_AGAIN}",
+            command="Look into the vendor's account.",
         )
     if same.task is None or (same.problem and same.problem.code in FAILED_TASKS):
         return DuplicateSetError(
             f"{_SAME} were paid for before, without a result: see {where}.",
-            advice=f"Change the files or the options, or {_AGAIN}.",
+            advice=f"Change the picture, the model or the options. {PAY_AGAIN}",
         )
     return DuplicateSetError(
         f"{_SAME} were paid for before: see {where}.",
-        advice=f"`rodin-watchd retry {same.id}` fetches that result, free of charge; or {_AGAIN}.",
+        advice=f"Ask the person who runs the service for that result: it is paid for, and free of charge. {PAY_AGAIN}",
+        command=f"`rodin-watchd retry {same.id}` fetches that result, free of charge.",
     )

@@ -20,7 +20,7 @@ from rodin_watchd.core.budget import is_over_budget
 from rodin_watchd.core.machine import ENDED, POLICIES, RESTING
 from rodin_watchd.core.mounts import Mount, has_mount
 from rodin_watchd.core.pauses import LANES, Pauses
-from rodin_watchd.core.wording import local, set_name
+from rodin_watchd.core.wording import local, page_notice, set_name
 from rodin_watchd.errors import Fault, Lane
 from rodin_watchd.model import Job, State, Step
 
@@ -66,12 +66,14 @@ class Reason:
     what: str = ""  # stands still, of STANDSTILLS; "": nothing does
     code: str = ""  # of the error, or a word of its own: the status line says it in a few words
     passes: bool = False  # may end by itself
+    plain: str | None = None  # the same for whoever drops files; "": no matter of theirs; None: as the notice says it
 
 
 PAUSED_BY_REQUEST: Final = Reason(
     "Paused by request: nothing is taken or submitted (`rodin-watchd resume` continues).",
     Standstill.BY_REQUEST,
     Standstill.BY_REQUEST,
+    plain="Paused on purpose: nothing is taken or sent until the person who runs the service lets it go on. Your files are safe.",
 )
 
 
@@ -83,6 +85,7 @@ def reasons_of_pauses(pauses: Pauses, zone: tzinfo) -> list[Reason]:
             lane,
             pause.problem.code,
             passes=pause.problem.fault is not Fault.ACCOUNT,
+            plain=f"Paused since {local(pause.since_at, zone)}: {page_notice(pause.problem)}",
         )
         for lane, pause in pauses.items()
     ]

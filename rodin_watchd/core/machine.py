@@ -478,7 +478,8 @@ def not_charged_again(job: Job, reason: str, now: float, chance: float) -> tuple
     policy, attempts = POLICIES[staged.state], job.attempts + 1
     problem = VendorAnswerError(
         f"{attempts} submits got no answer with their outcome. {reason}",
-        advice="`rodin-watchd retry JOB` submits it again.",
+        advice="Tell the person who runs the service: they can send it again.",
+        command="`rodin-watchd retry JOB` submits it again.",
     ).problem
     waits = replace(staged, attempts=attempts, not_before=now + wait_seconds(attempts, policy, problem, chance))
     again = Transition(waits, "not-charged", reason)

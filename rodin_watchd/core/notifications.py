@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import tomli_w
 
 from rodin_watchd.core.names import printable
-from rodin_watchd.core.wording import changed_inputs
+from rodin_watchd.core.wording import advice_in_full, changed_inputs
 from rodin_watchd.model import Entry, InputFile, Job, OwedCall, ServiceEvent, State, Transition
 from rodin_watchd.v1 import File, FileSet, Problem, Waiting
 from rodin_watchd.v1 import Job as PublicJob
@@ -119,7 +119,7 @@ def _public_files(files: Sequence[InputFile]) -> tuple[File, ...]:
 
 def _public_problem(job: Job) -> Problem | None:
     found = job.problem
-    return Problem(found.code, found.fault.value, found.message, found.advice) if found else None
+    return Problem(found.code, found.fault.value, found.message, advice_in_full(job)) if found else None
 
 
 # ---- Notices that begin and end: which events of the service begin one, and which end it ----------------------------

@@ -35,6 +35,7 @@ from rodin_watchd.core.layout import BUILT, DOWNLOADS, RECEIPT, REPORT, REPORT_D
 from rodin_watchd.core.names import match_key, printable, split_name
 from rodin_watchd.core.options import words_of
 from rodin_watchd.core.sidecar import PRESET_NAME, Misread, Sidecar, resolve_member
+from rodin_watchd.core.wording import a_list
 from rodin_watchd.errors import AmbiguousSetError, FileRefusedError, Problem, SidecarError
 from rodin_watchd.model import Entry, Kind, Role
 
@@ -133,13 +134,13 @@ def _why_ignored(entry: Entry, member: Member | None, sidecars: Mapping[str, Sid
         return f"a {entry.kind}; only plain files are taken"
     if name.casefold() in LEFTOVERS and entry.path not in sidecars:
         return "left over from an earlier job"
-    return "" if member else "not a model, an image or a sidecar"
+    return "" if member else "not a model, an image or a TOML file"
 
 
 Sidecars: TypeAlias = Mapping[str, Sidecar | Misread]
 """By path below the inbox: what a TOML file says, or what is wrong with it."""
 
-KIND_OF_FILE: Final = {Role.MODEL: "a model file", Role.IMAGE: "an image file", Role.SIDECAR: "a sidecar"}
+KIND_OF_FILE: Final = {Role.MODEL: "a model file", Role.IMAGE: "an image file", Role.SIDECAR: "a TOML file"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +210,7 @@ def candidate_of(
     missing = [wanted(role, name) for role, rule in kind.files.items() if len(by_role[role]) < rule.least]
     missing += [_out_of_place(kind, m) for m in chosen if not kind.most(m.role)]
     if not missing and lacks_all(kind, chosen, asked):
-        missing.append(f"{' or '.join(KIND_OF_FILE[role] for role in kind.files)}, or {kind.alone} in its TOML file")
+        missing.append(f"{' or '.join(KIND_OF_FILE[role] for role in kind.files)}, or a {kind.alone} in its TOML file")
     problems = [
         ambiguous(role, found) for role, found in by_role.items() if len(found) > _most(kind, role, together=together)
     ]
@@ -233,8 +234,8 @@ def lacks_all(kind: JobKind, members: Iterable[Member], asked: Asked) -> bool:
 
 
 def _out_of_place(kind: JobKind, member: Member) -> str:
-    told = f'somebody to take “{printable(member.name)}” away: a set of kind = "{kind.name}" has no {member.role}'
-    return f'{told} (for a set with one say kind = "{DEFAULT.name}" in its TOML file)'
+    told = f"you to take “{printable(member.name)}” away: a {kind.noun} is not made of a {member.role}"
+    return f'{told} (if it is to be a {DEFAULT.noun}: write the line kind = "{DEFAULT.name}" into its TOML file)'
 
 
 def _of_usable_format(found: list[Member]) -> list[Member]:
@@ -258,21 +259,22 @@ def refuse_formats(candidate: Candidate) -> Candidate:
 
 def wanted(role: Role, name: str) -> str:
     """Say what a set waits for."""
-    first, *others = _EXTENSIONS[role]
-    return f"{KIND_OF_FILE[role]}: “{printable(name)}{first}” ({', '.join(others)})"
+    return f"{KIND_OF_FILE[role]} of the name “{printable(name)}”: {a_list(_EXTENSIONS[role], 'or')}"
 
 
 _EXTENSIONS: Final = {
-    Role.MODEL: (".glb", *sorted(MODEL_EXTENSIONS - {".glb"})),
-    Role.IMAGE: (".png", *sorted(IMAGE_EXTENSIONS - {".png", ".jpeg"})),
+    Role.MODEL: ("a .glb", *sorted(MODEL_EXTENSIONS - {".glb"})),
+    Role.IMAGE: ("a .png", *sorted(IMAGE_EXTENSIONS - {".png", ".jpeg"})),
 }
 
 
 def ambiguous(role: Role, choices: Iterable[Member]) -> Problem:
     """Return the problem of several files in one place, with their names."""
     names = [f"“{printable(m.name)}”" for m in choices]
-    message = ", ".join(names[:_MOST_CHOICES]) + (", …" if len(names) > _MOST_CHOICES else "")
-    return AmbiguousSetError(f"{len(names)} files fit the {role} of this set: {message}.").problem
+    more = [f"{len(names) - _MOST_CHOICES} more"] if len(names) > _MOST_CHOICES else []
+    return AmbiguousSetError(
+        f"{len(names)} files fit the {role} of this set: {a_list([*names[:_MOST_CHOICES], *more], 'and')}."
+    ).problem
 
 
 _MOST_CHOICES: Final = 10
@@ -300,9 +302,22 @@ def by_folder(
         parent, _, name = folder.rpartition("/")
         if _is_one_set(kind, found, is_alone=folder not in elsewhere):
             joined.append(candidate_of(name, parent, _members_of(found), asked, kind, together=True))
-        elif kind.takes_several and (open_ones := [one for one in found if not _is_decided(kind, one)]):
+        elif open_ones := _open_ones(kind, found):
             joined.append(_undecided(kind, name, parent, _members_of(open_ones)))
     return joined
+
+
+def _open_ones(kind: JobKind, found: Sequence[Candidate]) -> list[Candidate]:
+    """Return those of a sub-folder that wait together: of a kind with several files all that are not decided, else several that all lack a file.
+
+    Files of a folder with a whole set in it are sets by their names, of which some have not come yet.
+    """
+    undecided = [one for one in found if not _is_decided(kind, one)]
+    if kind.takes_several:
+        return undecided
+    plain = [one for one in undecided if not any(member.advice for member in one.members)]
+    lone = len(plain) < 2 or any(not one.missing for one in found)
+    return [] if lone else plain
 
 
 def _members_of(found: Iterable[Candidate]) -> tuple[Member, ...]:
@@ -331,10 +346,12 @@ def _is_decided(kind: JobKind, candidate: Candidate) -> bool:
 def _undecided(kind: JobKind, name: str, parent: str, members: tuple[Member, ...]) -> Candidate:
     """Return files of a sub-folder that may or may not be a set, as one that waits: one line on the page, however many they are."""
     wrong = [_out_of_place(kind, member) for member in members if not kind.most(member.role)]
-    wanted_files = ", ".join(_wanted_of(role, rule) for role, rule in kind.files.items())
+    wanted_files = a_list(
+        [*(_wanted_of(role, rule) for role, rule in kind.files.items()), "at most one TOML file"], "and"
+    )
     told = (
-        f"its folder to hold one set: {wanted_files} and at most one TOML file, and nothing else; it holds {_counted(members)} "
-        "(several sets: each in a folder of its own, or with a TOML file of its own name, or a _folder.toml in this folder)"
+        f"its folder to hold one set, which is {wanted_files}: it holds {_counted(members)}. Take away what is too much, or add "
+        "what is missing. For several sets, make a folder for each"
     )
     return Candidate(name, parent, members, (*wrong[:1], told), kind=kind.name)
 
@@ -349,7 +366,7 @@ def _wanted_of(role: Role, rule: FileRule) -> str:
 def _counted(members: Iterable[Member]) -> str:
     """Say how many files of each role there are."""
     counts = Counter("TOML file" if member.role is Role.SIDECAR else str(member.role) for member in members)
-    return " and ".join(f"{count} {what}{'' if count == 1 else 's'}" for what, count in counts.items())
+    return a_list([f"{count} {what}{'' if count == 1 else 's'}" for what, count in counts.items()], "and")
 
 
 def _usable(candidate: Candidate) -> list[Member]:
@@ -436,7 +453,9 @@ class _Lookup:
             return _Found(problem=error.problem)
         meant = member_of(path)
         if meant is None or meant.role is not role:
-            text = f"{key or role} names “{printable(path)}”, which is not {KIND_OF_FILE[role]}."
+            text = (
+                f"{printable(toml.name)}: {key or role} names “{printable(path)}”, which is not {KIND_OF_FILE[role]}."
+            )
             return _Found(problem=SidecarError(text).problem)
         alike = [self._exact[path]] if path in self._exact else self._alike.get(match_key(path), [])
         if len(alike) > 1:
@@ -483,7 +502,7 @@ def _set_of(toml: Member, sidecar: Sidecar, lookup: _Lookup, asked: Asked) -> Ca
         return replace(_refused(toml, sidecar, members, problem, lookup), kind=kind.name)
     missing = [one.missing for one in parts if one.missing]
     if not missing and lacks_all(kind, members, asked):
-        missing.append(f"{kind.alone} in “{printable(toml.name)}”, or a file that it names")
+        missing.append(f"a {kind.alone} in “{printable(toml.name)}”, or a file that it names")
     found_set = Candidate(toml.stem, toml.folder, members, tuple(missing), kind=kind.name)
     return refuse_formats(replace(found_set, then_image=then.members[0].path if then.members else ""))
 
@@ -522,14 +541,14 @@ def _meant_bases(toml: Member, sidecar: Sidecar) -> Iterator[tuple[str, str]]:
 
 
 DELIVERED = (
-    f"part of a delivered result: its receipt {RECEIPT} is next to it or above it. To use it again, write "
-    "`again = true` into a TOML file of the set"
+    f"part of a delivered result: its receipt {RECEIPT} is in the same folder or above. To use it again, write the line "
+    "`again = true` into the TOML file of the set"
 )
 """Why a result of the service is no set, for people."""
 
 KEPT = (
-    "a result that was paid for: the report of its job is next to its folder. To use it again, write "
-    "`again = true` into a TOML file of the set"
+    "a result that was paid for: its report is next to its folder. To use it again, write the line `again = true` into the "
+    "TOML file of the set"
 )
 """Why a folder of results below a report is no set."""
 

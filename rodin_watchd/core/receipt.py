@@ -15,11 +15,14 @@ from rodin_watchd.core.wire import plain
 from rodin_watchd.core.wording import (
     WHO_CAN_ACT,
     advice,
+    advice_in_full,
     changed_inputs,
+    command,
     cost,
     instant,
     is_cost_certain,
     local,
+    sentences,
     warnings,
 )
 from rodin_watchd.errors import Problem
@@ -80,7 +83,7 @@ def report_toml(job: Job, version: str, now: float, notes: tuple[str, ...] = (),
         "code": problem.code,
         "fault": problem.fault.value,
         "message": _text(problem.message),
-        "advice": _text(advice(job)),
+        "advice": _text(advice_in_full(job)),
         "notes": [_text(n) for n in (*notes, *warnings(job))],
     }
     found["report"] = {"sha256": hashlib.sha256(text.encode()).hexdigest()}
@@ -138,10 +141,11 @@ def report_text(job: Job, now: float, zone: tzinfo, notes: tuple[str, ...] = ())
     lines = [
         f"“{printable(job.name)}” was not {kind_of(job).done}.",
         "",
-        *_paragraph("What happened:", problem.message),
+        *_paragraph("What happened:", "\n".join(map(sentences, problem.message.splitlines()))),
         *_paragraph("Who can act:", WHO_CAN_ACT[problem.fault]),
         *_paragraph("What it cost:", cost(job)),
         *_paragraph("What to do:", advice(job)),
+        *(_paragraph("Administrator:", command(job)) if command(job) else []),
         *(line for note in (*notes, *warnings(job), *_before(job)) for line in _paragraph("Note:", note)),
         "",
         f"Job {job.id}, {local(now, zone)}.{task}",

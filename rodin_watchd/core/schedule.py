@@ -149,14 +149,23 @@ ALARM = "alarm"
 
 def alarm(job: Job, zone: tzinfo) -> str:
     """Say what is about to be lost."""
+    return f"{_pressing_text(job, zone)} `rodin-watchd show {job.id}` says why it is not here yet."
+
+
+def plain_alarm(job: Job, zone: tzinfo) -> str:
+    """Say it to whoever dropped the set."""
+    return f"{_pressing_text(job, zone)} Tell the person who runs the service."
+
+
+def _pressing_text(job: Job, zone: tzinfo) -> str:
     until = local(kept_until(job) or 0.0, zone)
     return (
         f"The result of “{set_name(job.folder, job.name)}” is paid for and not fetched yet; the vendor keeps it until "
-        f"about {until}. `rodin-watchd show {job.id}` says why it is not here yet."
+        f"about {until}."
     )
 
 
-def alarms(jobs: Iterable[Job], now: float, zone: tzinfo) -> list[str]:
-    """Return what STATUS.txt says, the most pressing first."""
-    pressing = [job for job in jobs if is_alarming(job, now)]
-    return [alarm(job, zone) for job in sorted(pressing, key=lambda job: (kept_until(job) or 0.0, job.id))]
+def pressing(jobs: Iterable[Job], now: float) -> list[Job]:
+    """Return the jobs whose results may be lost soon, the most pressing first."""
+    found = [job for job in jobs if is_alarming(job, now)]
+    return sorted(found, key=lambda job: (kept_until(job) or 0.0, job.id))

@@ -150,15 +150,25 @@ class Content:
     has_hole: bool = False
 
 
-def judge(sighting: Sighting, content: Content | None, now: float, rules: Rules) -> Judgement:
-    """Decide about one file; `content` is None when it could not be read as it was seen."""
+class Unread(StrEnum):
+    """Why a file could not be looked into."""
+
+    CHANGED = "changed"  # it is not as it was seen, or gone: the next look shows it
+    CLOSED = "closed"  # the system does not let the service read it
+
+
+def judge(sighting: Sighting, content: Content | Unread, now: float, rules: Rules) -> Judgement:
+    """Decide about one file by what was found in it."""
     name = printable(sighting.entry.path.rpartition("/")[2])
     if sighting.entry.links > 1:
-        return Judgement(Readiness.WAIT, f"“{name}” has a second name elsewhere (a hard link); copy it instead")
-    if content is None:
         return Judgement(
-            Readiness.WAIT, f"“{name}” cannot be read by the service, or is changing", now + ASK_AGAIN_SECONDS
+            Readiness.WAIT, f"“{name}” has a second name elsewhere (a hard link). Put a copy of the file here instead"
         )
+    if content is Unread.CLOSED:
+        reason = f"the service cannot read “{name}”. Tell the person who runs the service"
+        return Judgement(Readiness.WAIT, reason, now + ASK_AGAIN_SECONDS)
+    if content is Unread.CHANGED:
+        return Judgement(Readiness.WAIT, f"“{name}” is changing at this moment", now + ASK_AGAIN_SECONDS)
     verdict = content.verdict
     if why := _why_unfinished(sighting.entry, content):
         reason, give_up_at = f"“{name}” is not complete: {why}", sighting.since + rules.incomplete_seconds

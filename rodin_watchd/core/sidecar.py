@@ -75,14 +75,14 @@ _Model = TypeVar("_Model", bound="Preset")
 
 _DRIVE: Final = re.compile(r"[A-Za-z]:")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_ONE_SET_ONLY: Final = "this belongs in a sidecar: a preset is for every set of its folder"
+_ONE_SET_ONLY: Final = "this belongs into the TOML file of one set: _folder.toml is for every set of its folder"
 _NOT_IN_PRESETS: Final = MappingProxyType(
     {
         "model": _ONE_SET_ONLY,
         "image": _ONE_SET_ONLY,
         "images": _ONE_SET_ONLY,
         "then_image": _ONE_SET_ONLY,
-        "again": "this belongs in a sidecar: in a preset it would pay again and again for every set of the folder",
+        "again": "this belongs into the TOML file of one set: in _folder.toml it would pay again and again for every set of the folder",
     }
 )
 
@@ -371,7 +371,9 @@ def resolve_member(reference: str, folder: str) -> str:
         raise SidecarError(f"{quoted(reference)} holds a control character: write paths with / or in 'single quotes'")
     steps = reference.replace("\\", "/").split("/")
     if reference[:1] in ("/", "\\") or _DRIVE.match(reference):
-        raise SidecarError(f"{quoted(reference)} is an absolute path: write it relative to the sidecar's folder")
+        raise SidecarError(
+            f"{quoted(reference)} is an absolute path: write it as seen from the folder of the TOML file"
+        )
     if steps[-1] in ("", ".", ".."):
         raise SidecarError(f"{quoted(reference)} does not name a file")
     return "/".join(_walk(reference, folder.split("/") + steps))

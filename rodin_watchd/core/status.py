@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from rodin_watchd.core.budget import is_over_budget
 from rodin_watchd.core.kinds import DEFAULT, KINDS, JobKind, kind_of
@@ -18,7 +18,8 @@ from rodin_watchd.core.layout import REPORT
 from rodin_watchd.core.machine import ENDED
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.wire import plain
-from rodin_watchd.core.wording import advice, changed_inputs, cost, local, set_name, warnings
+from rodin_watchd.core.wording import advice, changed_inputs, command, cost, local, sentences, set_name, warnings
+from rodin_watchd.errors import AlreadyDoneError
 from rodin_watchd.model import Job, State
 
 PAGE = "page"
@@ -27,7 +28,10 @@ PAGE = "page"
 MOST_LINES = 40
 """How many entries of one kind are listed; the rest is counted."""
 
-_LONGEST_TEXT = 500
+FRESH_SECONDS: Final = 600.0
+"""So often at least STATUS.txt is written while the service runs: an older page means that it does not run."""
+
+_LONGEST_TEXT = 600
 
 
 def _how_to_ask(kind: JobKind) -> str:
@@ -72,31 +76,48 @@ class Line:
     since_at: float | None = None  # UTC
 
 
-_LISTS = ("waiting", "running", "held", "recent", "done")
-
-
 @dataclass(frozen=True, slots=True)
 class Page:
-    """All that STATUS.txt says."""
+    """All that STATUS.txt says, and what `status` says besides."""
 
-    notices: tuple[str, ...] = ()  # pauses and troubles of the service
+    notices: tuple[str, ...] = ()  # pauses and troubles of the service, for whoever runs it
     waiting: tuple[Line, ...] = ()
     running: tuple[Line, ...] = ()
     held: tuple[Line, ...] = ()
     recent: tuple[Line, ...] = ()  # newest first
     ignored: tuple[tuple[str, int], ...] = ()  # reason, how many
     done: tuple[Line, ...] = ()  # what was taken as a copy, and stays in the inbox
+    plain_notices: tuple[str, ...] = ()  # what of the notices concerns whoever drops files, in their words
+    failed: tuple[Line, ...] = ()  # whose folders are in failed/, newest first
+    older_failed: bool = False  # whether there may be more of them
+    stopped_at: float | None = None  # UTC: when the service stopped in good order
 
     def as_data(self) -> dict[str, Any]:
         """Return the page as JSON can hold it."""
         lists = {key: [_line_data(line) for line in getattr(self, key)] for key in _LISTS}
-        return {"notices": list(self.notices), **lists, "ignored": dict(self.ignored)}
+        return {
+            "notices": list(self.notices),
+            "plain_notices": list(self.plain_notices),
+            **lists,
+            "older_failed": self.older_failed,
+            "ignored": dict(self.ignored),
+            "stopped_at": self.stopped_at,
+        }
 
     @classmethod
     def of_data(cls, data: Mapping[str, Any]) -> Self:
-        """Return the page that `as_data` stored."""
-        lists = {key: tuple(map(_line_of, data.get(key, ()))) for key in _LISTS}
-        return cls(notices=tuple(data["notices"]), **lists, ignored=tuple(data["ignored"].items()))
+        """Return the page that `as_data` stored, also that of an earlier version."""
+        return cls(
+            notices=tuple(data["notices"]),
+            plain_notices=tuple(data.get("plain_notices", ())),
+            **{key: tuple(map(_line_of, data.get(key, ()))) for key in _LISTS},
+            older_failed=data.get("older_failed", False),
+            ignored=tuple(data["ignored"].items()),
+            stopped_at=data.get("stopped_at"),
+        )
+
+
+_LISTS: Final = ("waiting", "running", "held", "failed", "recent", "done")
 
 
 def doing(job: Job) -> str:
@@ -120,28 +141,44 @@ def _detail(job: Job) -> str:
     progress = f" ({job.progress})" if job.state is State.SUBMITTED and job.progress else ""
     if job.problem is None:
         return progress
+    message = sentences(job.problem.message)
     if job.state is State.HELD:
-        return f": {job.problem.message} Cost: {cost(job)} {advice(job)}"
+        return f": {message} Cost: {cost(job)} {advice(job)} {_for_administrator(job)}".rstrip()
     if job.state is State.FAILING or is_over_budget(job):
-        return f": {job.problem.message}"
-    return f"{progress}; trying again: {job.problem.message}" if job.attempts else progress
+        return f": {message}"
+    return f"{progress}; trying again: {message}" if job.attempts else progress
+
+
+def _for_administrator(job: Job) -> str:
+    """Return what the person who runs the service can type, marked as theirs; "" for nothing."""
+    return f"({RUNS_IT}: {text})" if (text := command(job)) else ""
+
+
+RUNS_IT: Final = "For the person who runs the service"
 
 
 def ended_line(job: Job) -> Line:
     """Return the line of a job that came to its end."""
     ended_at = job.times.get(job.state.value)
-    if job.state is State.FAILED:
-        message = f"{job.problem.message} " if job.problem else ""
-        text = f"{lead(job)}FAILED: {message}Cost: {cost(job)} See {printable(job.place)}/{REPORT}"
+    message = sentences(job.problem.message) if job.problem else ""
+    if is_already_done(job):
+        text = f"{lead(job)}already done: {message} Cost: {cost(job)} What you dropped lies in {printable(job.place)}."
+    elif job.state is State.FAILED:
+        text = f"{lead(job)}FAILED: {message} Cost: {cost(job)} See {printable(job.place)}/{REPORT}"
     elif job.state is State.RETURNED:
-        text = f"{lead(job)}back in the inbox: {job.problem.message if job.problem else ''} Cost: {cost(job)}"
+        text = f"{lead(job)}back in the inbox: {message} Cost: {cost(job)}"
     else:
         text = " ".join([f"{lead(job)}delivered to {printable(job.place)}. Cost: {cost(job)}", *changed_inputs(job)])
-    return Line(set_name(job.folder, job.name), f"{text}{_warned(job)}", job.id, ended_at)
+    return Line(set_name(job.folder, job.name), " ".join(f"{text}{_warned(job)}".split()), job.id, ended_at)
 
 
 def _warned(job: Job) -> str:
     return "".join(f" Note: {warning}" for warning in warnings(job))
+
+
+def is_already_done(job: Job) -> bool:
+    """Return whether a set was not taken because its result is in the outbox: nobody has to do anything."""
+    return job.state is State.FAILED and job.problem is not None and job.problem.code == AlreadyDoneError.code
 
 
 def sorted_jobs(jobs: Iterable[Job]) -> tuple[tuple[Line, ...], tuple[Line, ...]]:
@@ -151,15 +188,41 @@ def sorted_jobs(jobs: Iterable[Job]) -> tuple[tuple[Line, ...], tuple[Line, ...]
     return tuple(job_line(j) for j in live if j.state is not State.HELD), held
 
 
+def status_text(page: Page, written_at: float, zone: tzinfo) -> str:
+    """Return the text of STATUS.txt for whoever drops files; `written_at` is UTC."""
+    parts = [f"{_OPENING}\n{_how_old(page, written_at, zone)}\n"]
+    return "\n".join([*parts, *_sections(page, page.plain_notices, zone)])
+
+
+def _how_old(page: Page, written_at: float, zone: tzinfo) -> str:
+    """Return when the page was written, and what its age means."""
+    if page.stopped_at is not None:
+        return (
+            f"STOPPED since {local(page.stopped_at, zone)}: nothing is taken or delivered until the person who runs the service "
+            "starts it again. Files in inbox/ wait there."
+        )
+    return (
+        f"Written {local(written_at, zone)}. The service writes this page again at least every {FRESH_SECONDS / 60:.0f} minutes "
+        "while it runs. If this time is older, it has stopped: tell the person who runs it."
+    )
+
+
 def render(page: Page, zone: tzinfo) -> str:
-    """Return the text of STATUS.txt."""
-    parts = [_OPENING]
-    if page.notices:
-        parts.append("ATTENTION\n" + "".join(f"  ! {plain(notice, _LONGEST_TEXT)}\n" for notice in page.notices))
+    """Return what of the page `status` shows to whoever runs the service."""
+    return "\n".join(_sections(page, page.notices, zone))
+
+
+def _sections(page: Page, notices: Sequence[str], zone: tzinfo) -> list[str]:
+    parts = []
+    if notices:
+        parts.append("ATTENTION\n" + "".join(f"  ! {plain(notice, _LONGEST_TEXT)}\n" for notice in notices))
     parts.append(_section("Waiting in the inbox", page.waiting, zone, "nothing"))
     parts.append(_section("Running", page.running, zone, "nothing"))
     if page.held:
-        parts.append(_section("HELD: a person has to decide", page.held, zone, ""))
+        parts.append(_section("HELD: the person who runs the service has to decide", page.held, zone, ""))
+    if page.failed:
+        older = "" if not page.older_failed else "  … and perhaps older ones: look into failed/\n"
+        parts.append(_section("FAILED: see failed/", page.failed, zone, "") + older)
     parts.append(_section("Newest results", page.recent, zone, "none yet"))
     if page.done:
         parts.append(_section("Finished, and still in the inbox", page.done, zone, ""))
@@ -167,7 +230,7 @@ def render(page: Page, zone: tzinfo) -> str:
         message = "".join(f"  {count} x {reason}\n" for reason, count in page.ignored[:MOST_LINES])
         more = sum(count for _, count in page.ignored[MOST_LINES:])
         parts.append(f"Ignored files in the inbox\n{message}" + (f"  … and {more:,} more\n" if more else ""))
-    return "\n".join(parts)
+    return parts
 
 
 def signed(text: str) -> str:

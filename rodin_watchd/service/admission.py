@@ -134,11 +134,15 @@ class Admission:
         if not (held := len(self._gate.held)):
             return []
         told = f"{self._reason(held)} `rodin-watchd approve --all` releases {_them(held)}."
-        return [Reason(told, Standstill.APPROVAL, Standstill.APPROVAL)]
+        plain = f"{self._asks(held)}. Nothing was paid for {_them(held)} yet. Tell the person who runs the service."
+        return [Reason(told, Standstill.APPROVAL, Standstill.APPROVAL, plain=plain)]
 
     def _reason(self, held: int) -> str:
+        return f"{self._asks(held)} (budget.hold_above_sets)."
+
+    def _asks(self, held: int) -> str:
         crowd = f"more than {self._limit:,} came at once" if self._limit else "every set does"
-        return f"{_sets(held)} {_wait(held)} for approval: {crowd} (budget.hold_above_sets)."
+        return f"{_sets(held)} {_wait(held)} for approval: {crowd}"
 
 
 def _wait(count: int) -> str:

@@ -33,6 +33,7 @@ from rodin_watchd.core.balance import (
     unwatched_text,
 )
 from rodin_watchd.core.budget import is_over_budget
+from rodin_watchd.core.health import Reason
 from rodin_watchd.core.kinds import Article, article_of, cheapest
 from rodin_watchd.core.machine import AT_VENDOR, SENDING, is_disputed
 from rodin_watchd.core.notifications import Notice
@@ -550,6 +551,7 @@ class Prover:
 
 
 _LOW = Notice("low-balance", "balance")
+_LOW_IN_SHORT = "The vendor's account has few credits left. Tell the person who runs the service."
 
 _TO_BUY = frozenset({State.CLAIMED, State.STAGED, State.UPLOADING})
 
@@ -763,9 +765,13 @@ class AccountBalance:
         is_low = self._low_limit is not None and self._known is not None and self._known.low
         return self._prover.causes | (frozenset({_LOW}) if is_low else frozenset())
 
-    def notices(self) -> list[str]:
+    def reasons(self) -> list[Reason]:
         """Return what people must know."""
         known, limit = self._known, self._low_limit
         is_low = known is not None and limit is not None and known.credits < limit
-        lines = [low_balance_text(known.credits, limit)] if is_low and known and limit is not None else []
-        return [*lines, *self._prover.notices()]
+        lines = (
+            [Reason(low_balance_text(known.credits, limit), plain=_LOW_IN_SHORT)]
+            if is_low and known and limit is not None
+            else []
+        )
+        return [*lines, *(Reason(text, plain="") for text in self._prover.notices())]

@@ -149,7 +149,7 @@ class Commands:
             if command.verb not in _LOGGED_BY_MOVE:
                 self._log(command, message)
         except CommandRefusedError as error:
-            message = f"{error.message} {error.advice_given}"
+            message = f"{error.message} {error.advice_in_full}"
             self._reply(CommandReply(command.id, message, ok=False))
             self._log(command, f"refused: {message}")
         return ""

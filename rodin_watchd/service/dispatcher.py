@@ -554,7 +554,7 @@ class Dispatcher:
 
     def reasons(self) -> list[Reason]:
         """Return what stands still because of the money, and what else people must know of it."""
-        return [*map(Reason, self._account.notices()), *self._budget.reasons()]
+        return [*self._account.reasons(), *self._budget.reasons()]
 
     def awaits_answer(self) -> bool:
         """Return whether an upload has sent its last bytes, and its answer is not here yet."""

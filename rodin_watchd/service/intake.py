@@ -33,6 +33,7 @@ from rodin_watchd.core.sets import (
     ReadySet,
     Rules,
     Sighting,
+    Unread,
     View,
     WaitingSet,
     Writer,
@@ -44,7 +45,7 @@ from rodin_watchd.core.sets import (
 )
 from rodin_watchd.core.sidecar import PRESET_NAME, Misread, Preset, Sidecar, misfits, misled, read_preset, read_sidecar
 from rodin_watchd.core.toml_text import LIMIT_BYTES
-from rodin_watchd.core.wording import of_originals
+from rodin_watchd.core.wording import of_originals, sentences
 from rodin_watchd.errors import Problem, SidecarError
 from rodin_watchd.model import MODEL_LIMIT_BYTES, Entry, Job, Kind, Role, State
 
@@ -58,7 +59,7 @@ MOST_EXAMINED_BYTES = 2 * MODEL_LIMIT_BYTES
 class _Memory(Generic[T]):
     """What was read from a file, for as long as the file stays as it is."""
 
-    def __init__(self, read: Callable[[Entry], T | None]) -> None:
+    def __init__(self, read: Callable[[Entry], T | Unread]) -> None:
         self._read = read
         self._known: dict[str, tuple[Entry, T]] = {}
 
@@ -67,13 +68,13 @@ class _Memory(Generic[T]):
         known = self._known.get(entry.path)
         return known is not None and known[0] == entry
 
-    def of(self, entry: Entry) -> T | None:
-        """Return what the file holds; read it only when it changed, or when it could not be read before: None."""
+    def of(self, entry: Entry) -> T | Unread:
+        """Return what the file holds; read it only when it changed, or when it could not be read before."""
         known = self._known.get(entry.path)
         if known is not None and known[0] == entry:
             return known[1]
         found = self._read(entry)
-        if found is not None:
+        if not isinstance(found, Unread):
             self._known[entry.path] = (entry, found)
         return found
 
@@ -200,7 +201,7 @@ class Intake:
         self._left_bytes = 0.0  # that may still be examined in this look
         self._sidecars: _Memory[Sidecar | Misread] = _Memory(self._read_sidecar)
         self._presets: _Memory[Preset | Misread] = _Memory(self._read_preset)
-        self._said_by_presets: Mapping[str, Preset | Misread | None] = {}  # by folder; None: it cannot be read
+        self._said_by_presets: Mapping[str, Preset | Misread | Unread] = {}  # by folder
         self._kinds: Mapping[str, str] = {}  # folder -> the kind of job that its preset asks for
 
     def look(
@@ -224,7 +225,11 @@ class Intake:
         self._forget()
         before, self._said_by_presets = self._said_by_presets, self._read_presets()
         if self._said_by_presets != before:
-            self._kinds = {folder: said.kind for folder, said in self._said_by_presets.items() if said and said.kind}
+            self._kinds = {
+                folder: said.kind
+                for folder, said in self._said_by_presets.items()
+                if not isinstance(said, Unread) and said.kind
+            }
             for group in groups:
                 group.pair_anew()
         self._together = not all(group.apart for group in groups)
@@ -373,12 +378,15 @@ class Intake:
             name = entry.path.rpartition("/")[2].casefold()
             if name.endswith(".toml") and name != PRESET_NAME and entry.kind is not Kind.FOLDER:
                 said = self._sidecars.of(entry)
-                is_read = is_read and said is not None
-                if said := said or (None if name in LEFTOVERS else _unread(entry)):
+                if not isinstance(said, Unread):
                     stated[entry.path] = said
+                    continue
+                is_read = False
+                if name not in LEFTOVERS:
+                    stated[entry.path] = _unread(entry, said)
         return stated, is_read
 
-    def _read_presets(self) -> dict[str, Preset | Misread | None]:
+    def _read_presets(self) -> dict[str, Preset | Misread | Unread]:
         """Return what the presets of folders say, a mistake included: its sets wait, and its kind says which sets those are.
 
         Of one that is away it is what it said before, for its sets wait until it is back.
@@ -386,21 +394,23 @@ class Intake:
         away = {folder: said for folder, said in self._said_by_presets.items() if folder in self._gone_presets}
         return away | {folder: self._presets.of(sighting.entry) for folder, sighting in self._preset_files.items()}
 
-    def _read_sidecar(self, entry: Entry) -> Sidecar | Misread | None:
-        """Return what a sidecar says, or what is wrong with it; None for one that cannot be read, and for a leftover."""
+    def _read_sidecar(self, entry: Entry) -> Sidecar | Misread | Unread:
+        """Return what a sidecar says, or what is wrong with it, or why it cannot be read; a leftover is closed to us."""
         data = self._inbox.read(entry, LIMIT_BYTES + 1)
         folder, _, name = entry.path.rpartition("/")
-        if data is None or (name.casefold() in LEFTOVERS and is_ours(data)):
-            return None
+        if isinstance(data, Unread):
+            return data
+        if name.casefold() in LEFTOVERS and is_ours(data):
+            return Unread.CLOSED
         try:
             return read_sidecar(data, printable(entry.path), self._known_plugins, folder=folder)
         except SidecarError as error:
             return Misread.of(error.problem, data)
 
-    def _read_preset(self, entry: Entry) -> Preset | Misread | None:
+    def _read_preset(self, entry: Entry) -> Preset | Misread | Unread:
         data = self._inbox.read(entry, LIMIT_BYTES + 1)
-        if data is None:
-            return None
+        if isinstance(data, Unread):
+            return data
         try:
             return read_preset(data, printable(entry.path), self._known_plugins)
         except SidecarError as error:
@@ -442,9 +452,9 @@ class Intake:
         reason = "waits for " + " and ".join(candidate.missing)
         tomls = [m for m in candidate.members if m.role is Role.SIDECAR]
         if candidate.problem and tomls and (len(tomls) == len(candidate.members) or not self._sidecar_of(candidate)):
-            reason = f"must be corrected before anything is taken: {candidate.problem.message}"
+            reason = f"must be corrected before anything is taken: {sentences(candidate.problem.message).rstrip('.')}"
         elif candidate.problem:
-            reason = f"{candidate.problem.message} Also, it {reason}"
+            reason = f"{sentences(candidate.problem.message)} Also, it {reason}"
         late_at = min(s.since for s in sightings) + self._settings.pair_minutes * 60.0
         if now < late_at:
             return _waiting(candidate, sightings, reason, settling=False, again_at=late_at)
@@ -468,7 +478,7 @@ class Intake:
         else:
             content = self._content(member, sighting.entry)
         judgement = judge(sighting, content, now, self._rules)
-        hopeless = content is None and is_settled(sighting, now, self._rules, proven=True)
+        hopeless = isinstance(content, Unread) and is_settled(sighting, now, self._rules, proven=True)
         return replace(judgement, again_at=math.inf) if hopeless else judgement
 
     def _may_examine(self, entry: Entry) -> bool:
@@ -478,9 +488,10 @@ class Intake:
         may, self._left_bytes = self._left_bytes > 0, self._left_bytes - min(entry.signature.size, MODEL_LIMIT_BYTES)
         return may
 
-    def _content(self, member: Member, entry: Entry) -> Content | None:
+    def _content(self, member: Member, entry: Entry) -> Content | Unread:
         if member.role is Role.SIDECAR:
-            return _TEXT if self._sidecars.of(entry) is not None else None
+            said = self._sidecars.of(entry)
+            return said if isinstance(said, Unread) else _TEXT
         return _NEVER_SENT if member.advice else self._contents.of(entry)
 
     def _blocked(
@@ -523,7 +534,7 @@ class Intake:
         ready_at = max(s.since for s in sightings) + self._settings.sidecar_wait_seconds
         if is_done or now >= ready_at:
             return None
-        reason = f"waits a moment for {'images' if toml else 'a sidecar'}"
+        reason = f"waits a moment for {'images' if toml else 'a TOML file'}"
         return _waiting(candidate, sightings, reason, settling=True, again_at=ready_at)
 
     def _waits_for_home(self, candidate: Candidate, sightings: Sequence[Sighting], now: float) -> WaitingSet | None:
@@ -548,11 +559,15 @@ class Intake:
             name = printable(sighting.entry.path)
             if not is_settled(sighting, now, self._rules, proven=False):
                 again_at = settles_at(sighting, self._rules, proven=False)
-                return Judgement(Readiness.WAIT, f"the folder's preset “{name}” is still being copied", again_at)
+                return Judgement(
+                    Readiness.WAIT, f"the settings of its folder, “{name}”, are still being copied", again_at
+                )
             preset = self._presets.of(sighting.entry)
             if not isinstance(preset, Preset):
-                text = preset.problem.message if preset else f"“{name}” cannot be read"
-                return Judgement(Readiness.WAIT, f"the folder's preset must be corrected first: {text}")
+                if isinstance(preset, Unread):
+                    preset = _unread(sighting.entry, preset)
+                text = sentences(preset.problem.message).rstrip(".")
+                return Judgement(Readiness.WAIT, f"the settings of its folder must be corrected first: {text}")
             found.append(preset)
         return tuple(found)
 
@@ -578,13 +593,19 @@ def _misfit(candidate: Candidate, sidecar: Sidecar | None, presets: Sequence[Pre
     return SidecarError("\n".join(told)).problem if told else None
 
 
-def _unread(entry: Entry) -> Misread:
+def _unread(entry: Entry, unread: Unread) -> Misread:
     """Return what is known of a TOML file that cannot be read: nothing."""
-    is_file = entry.kind is Kind.FILE
-    why = "cannot be read by the service" if is_file else f"is a {entry.kind} and no plain file"
-    advice = "Give the service's user the right to read it." if is_file else "Put a plain file in its place."
+    why, advice = _UNREAD[unread]
+    if entry.kind is not Kind.FILE:
+        why, advice = f"is a {entry.kind} and not a file", "Put a file in its place."
     error = SidecarError(f"“{printable(entry.path)}” {why}.", advice=advice)
     return Misread(error.problem, unknown=why)
+
+
+_UNREAD = {
+    Unread.CHANGED: ("is changing at this moment", "Wait until it is written."),
+    Unread.CLOSED: ("cannot be read by the service", "Tell the person who runs the service."),
+}
 
 
 def _vanished(gone: _Gone) -> Judgement:

@@ -335,6 +335,10 @@ class JobStore:
         """Return whether a job had its task before the newest upload of another one began."""
         return self._store.had_task_before(job.id, other.id)
 
+    def newest_failed(self, limit: int) -> list[Job]:
+        """Return the newest jobs that have failed."""
+        return self._store.jobs((State.FAILED,), limit)
+
     def holder_of_task(self, job: Job) -> Job | None:
         """Return the job that has or ever had the same task of the vendor, this one included."""
         return self._store.with_task(job.task.uuid) if job.task else None

@@ -112,10 +112,13 @@ class InsideKeeper:
             store.set_meta(INSIDE, {"known": _as_data(found[0]), "theirs": _as_data(found[1])})
             self._stored = found
 
-    def notices(self) -> list[str]:
+    def reasons(self) -> list[Reason]:
         """Return what people must know."""
         return [
-            f"NOT TAKEN: {self._place(path)} is {refused.reason}. {refused.advice}"
+            Reason(
+                f"NOT TAKEN: {self._place(path)} is {refused.reason}. {refused.advice}",
+                plain=f"Nothing is taken from “inbox/{printable(path)}”. It is {refused.reason}. Tell the person who runs the service.",
+            )
             for path, refused in sorted(self._refused.items())
         ]
 
@@ -347,7 +350,9 @@ class MountKeeper:
             page = Page.of_data(self._store.meta(PAGE) or Page().as_data())
             self._store.set_meta(
                 PAGE,
-                replace(page, notices=tuple(reason.notice for reason in self.reasons() if reason.notice)).as_data(),
+                replace(
+                    page, notices=tuple(reason.notice for reason in self.reasons() if reason.notice), plain_notices=()
+                ).as_data(),
             )
             raise RootAwayError(f"{self._mounts.root} is away: {reason}", advice=advice_for(Mount.ROOT))
 
@@ -523,7 +528,7 @@ class MountKeeper:
 
     def reasons(self) -> list[Reason]:
         """Return what stands still because of the folders, and what else people must know of them."""
-        return [*self._copy_reasons(), *self._away_reasons(), *map(Reason, self.inside.notices())]
+        return [*self._copy_reasons(), *self._away_reasons(), *self.inside.reasons()]
 
     def _copy_reasons(self) -> Iterator[Reason]:
         if self.copied:
@@ -531,7 +536,8 @@ class MountKeeper:
                 "Both could pay for the same sets, so nothing is taken or sent. Paid results are fetched and delivered."
             )
             notice = f"COPIED OR MOVED: {self.copied}. {told} {RootCopiedError.advice}"
-            yield Reason(notice, Standstill.COPIED, RootCopiedError.code)
+            plain = "Nothing is taken or sent: another service may serve this folder, too. Paid results still arrive. Tell the person who runs the service."
+            yield Reason(notice, Standstill.COPIED, RootCopiedError.code, plain=plain)
 
     def _away_reasons(self) -> Iterator[Reason]:
         causes = _causes(self.away)
@@ -539,7 +545,8 @@ class MountKeeper:
             where = f"{mount}, {self._mounts.path(mount)}"
             told = f"{causes.get(mount)} Nothing is written there. {advice_for(mount)}"
             notice = f"AWAY: {where}: {told}" if mount in causes else ""
-            yield Reason(notice, away_word(mount), FolderGoneError.code)
+            plain = f"The folder {mount} is not there at the moment. The service waits for it. Tell the person who runs the service."
+            yield Reason(notice, away_word(mount), FolderGoneError.code, plain=plain if mount in causes else "")
 
 
 def judged(
@@ -673,7 +680,7 @@ class Standing:
 
     def reasons(self) -> list[Reason]:
         """Return what stands still because of folders or journal, and what else people must know of them."""
-        return [*self.mounts_keeper.reasons(), *map(Reason, self._guard.notices())]
+        return [*self.mounts_keeper.reasons(), *(Reason(text, plain="") for text in self._guard.notices())]
 
 
 def advice_for(mount: Mount) -> str:

@@ -109,6 +109,8 @@ class Snapshot:
     busy: AbstractSet[str]  # the ids of those whose step is under way
     waiting: Waiting  # in the inbox
     reasons: tuple[Reason, ...]  # what stands still and why, and what else people must know; as the page lists them
+    failed: tuple[Job, ...] = ()  # whose folders are in failed/, the newest first
+    older_failed: bool = False  # whether there may be more of them than these
     standstill: str = ""  # why nothing at all moves, for people
     lost_submits: int = 0  # that are missing in the journal
     has_ended: bool = False  # the service stopped after this
@@ -142,10 +144,21 @@ class Snapshot:
         """
         as_of = f"When the service stopped ({local(self.at, zone)}): " if self.has_ended else ""
         notices = [f"{as_of if one.passes else ''}{one.notice}" for one in self.reasons if one.notice]
+        words = [(one, one.notice if one.plain is None else one.plain) for one in self.reasons]
         running, held = sorted_jobs(self.jobs)
-        recent = tuple(map(ended_line, self.recent))
+        listed = {job.id for job in self.failed}
         return Page(
-            tuple(notices), self.waiting.lines, running, held, recent, self.waiting.ignored, done=self.waiting.done
+            tuple(notices),
+            self.waiting.lines,
+            running,
+            held,
+            tuple(ended_line(job) for job in self.recent if job.id not in listed),
+            self.waiting.ignored,
+            done=self.waiting.done,
+            plain_notices=tuple(f"{as_of if one.passes else ''}{text}" for one, text in words if text),
+            failed=tuple(map(ended_line, self.failed)),
+            older_failed=self.older_failed,
+            stopped_at=self.at if self.has_ended else None,
         )
 
 

@@ -10,16 +10,25 @@ from datetime import tzinfo
 from rodin_watchd.adapters.spool import Spool
 from rodin_watchd.core.health import PAUSED_BY_REQUEST, Reason, Standstill, reasons_of_pauses
 from rodin_watchd.core.mounts import Mount
-from rodin_watchd.core.schedule import alarms
-from rodin_watchd.core.status import PAGE, Page, render, signed
+from rodin_watchd.core.schedule import alarm, plain_alarm, pressing
+from rodin_watchd.core.status import FRESH_SECONDS, PAGE, Page, is_already_done, signed, status_text
 from rodin_watchd.core.store import Store
+from rodin_watchd.core.wording import page_notice
 from rodin_watchd.errors import DiskError, FolderGoneError, JournalGoneError, Problem
 from rodin_watchd.log_lines import Trouble, why
+from rodin_watchd.model import Job
 from rodin_watchd.service.clock import Clock
+from rodin_watchd.service.jobs import JobStore
 from rodin_watchd.service.parts import Parts
 from rodin_watchd.service.snapshot import Snapshot, Waiting, waiting_in
 
 log = logging.getLogger("rodin_watchd")
+
+MOST_FAILED = 200
+"""So many of the newest sets that failed are looked for in `failed/`."""
+
+LOOK_SECONDS = 15.0
+"""So far apart are the looks whether somebody has taken a failed set away."""
 
 SHOW_SECONDS = 1.0
 """A snapshot is made, and shown, at most this often."""
@@ -33,15 +42,24 @@ COPIES = (
 )
 """Notice for an inbox from which no rename is possible."""
 
+LOSS_IN_SHORT = (
+    "The service does not know of all sets that were paid for lately. Before you drop a set again, ask the person who runs the "
+    "service whether it was paid for."
+)
+LATE_IN_SHORT = "The service notices some files in the inbox late. Tell the person who runs the service."
+"""Notices of the administrator's matters, for whoever drops files."""
+
 
 class StatusWriter:
     """Writes the page where it changed; the main thread's alone."""
 
-    def __init__(self, spool: Spool, store: Store, zone: tzinfo) -> None:
+    def __init__(self, spool: Spool, store: Store, zone: tzinfo, clock: Clock) -> None:
         self._spool = spool
         self._zone = zone
+        self._clock = clock
+        self._fresh_until = math.inf  # monotonic
         self._in_journal = _Copy("the journal's page", lambda page: store.set_meta(PAGE, page.as_data()))
-        self._in_root = _Copy("STATUS.txt", self._write_status, spool.has_status)
+        self._in_root = _Copy("STATUS.txt", self._write_status, self._is_fresh)
 
     def write(self, page: Page) -> None:
         """Write STATUS.txt and the journal's copy, each if the page changed or another one is there; never raises OSError."""
@@ -54,9 +72,15 @@ class StatusWriter:
         return self._in_root.trouble
 
     def _write_status(self, page: Page) -> None:
-        if kept := self._spool.write_status(signed(render(page, self._zone))):
+        text = status_text(page, self._clock.now(), self._zone)
+        self._fresh_until = self._clock.monotonic() + FRESH_SECONDS
+        if kept := self._spool.write_status(signed(text)):
             message = "status: somebody had changed STATUS.txt; the changed file is called %s now"
             log.warning(message, kept, extra={"action": "status"})
+
+    def _is_fresh(self) -> bool:
+        """Return whether STATUS.txt is the page that was written last, and says that it is not old."""
+        return self._clock.monotonic() < self._fresh_until and self._spool.has_status()
 
 
 class _Copy:
@@ -71,7 +95,7 @@ class _Copy:
         self.trouble = ""
 
     def write(self, page: Page) -> None:
-        """Write the page if it is another one, or not there any more; what keeps it from being written is logged once."""
+        """Write the page if it is another one, not there any more, or too old; what keeps it from being written is logged once."""
         if page == self._written and self._is_there():
             return
         try:
@@ -79,11 +103,40 @@ class _Copy:
         except (DiskError, OSError) as error:  # also odd ones: anybody may put a folder where STATUS.txt belongs
             message = f"{self._name} is not up to date: {why(error)}"
             self._trouble.begins(message)
-            self.trouble = f"{message} {error.advice_given}" if isinstance(error, DiskError) else message
+            self.trouble = f"{message} {error.advice_in_full}" if isinstance(error, DiskError) else message
         else:
             self._written = page
             self.trouble = ""
             self._trouble.ends(f"{self._name} is up to date again.")
+
+
+class FailedFolders:
+    """Which sets that failed are still in `failed/`; the main thread's alone.
+
+    The journal knows which have failed, and a look at each folder whether somebody has taken it away: both for the newest
+    alone, and not in each tick.
+    """
+
+    def __init__(self, spool: Spool, job_store: JobStore, clock: Clock) -> None:
+        self._spool = spool
+        self._job_store = job_store
+        self._clock = clock
+        self._recent: tuple[Job, ...] | None = None
+        self._failed: tuple[Job, ...] = ()
+        self._look_at = -math.inf
+        self.lying: tuple[Job, ...] = ()  # newest first
+        self.has_older = False  # whether there may be more than these
+
+    def look(self) -> None:
+        """Look whether it is time, or another set has ended. While `failed/` is away, what was known stays."""
+        now, recent = self._clock.monotonic(), self._job_store.recent
+        if recent is not self._recent:
+            found = self._job_store.newest_failed(MOST_FAILED + 1)
+            self._failed, self.has_older = tuple(found[:MOST_FAILED]), len(found) > MOST_FAILED
+            self._recent, self._look_at = recent, now
+        if now >= self._look_at:
+            self._look_at = now + LOOK_SECONDS
+            self.lying = tuple(job for job in self._failed if not is_already_done(job) and self._spool.has_place(job))
 
 
 class Display:
@@ -95,7 +148,8 @@ class Display:
     def __init__(self, parts: Parts, clock: Clock) -> None:
         self._parts = parts
         self._clock = clock
-        self._writer = StatusWriter(parts.tools.spool, parts.store, parts.tools.zone)
+        self._writer = StatusWriter(parts.tools.spool, parts.store, parts.tools.zone, clock)
+        self._failed = FailedFolders(parts.tools.spool, parts.job_store, clock)
         self._offset = clock.now() - clock.monotonic()
         self._shown_at = -math.inf
         self._seen = (-1, 0.0)
@@ -118,11 +172,15 @@ class Display:
 
     def _snapshot(self, problem: Problem | None, *, stops: bool, ended: bool) -> Snapshot:
         parts, now, monotonic = self._parts, self._clock.now(), self._clock.monotonic()
+        if problem is None and Mount.FAILED not in parts.standing.mounts_keeper.away:
+            self._failed.look()
         return Snapshot(
             at=now,
             monotonic=monotonic,
             jobs=tuple(parts.job_store.jobs.values()),
             recent=parts.job_store.recent,
+            failed=self._failed.lying,
+            older_failed=self._failed.has_older,
             busy=parts.pool.busy,
             waiting=self._seen_in_inbox(now - monotonic),
             reasons=(*self._steady(now, stops=stops), *self._passing(problem), *self._troubles()),
@@ -146,9 +204,10 @@ class Display:
     def _steady(self, now: float, *, stops: bool) -> Iterator[Reason]:
         """Yield what does not end by itself, and what ends with the day or with the work."""
         parts, zone = self._parts, self._parts.tools.zone
-        yield from map(Reason, alarms(parts.job_store.jobs.values(), now, zone))
+        for job in pressing(parts.job_store.jobs.values(), now):
+            yield Reason(alarm(job, zone), plain=plain_alarm(job, zone))
         if parts.job_store.loss:
-            yield Reason(parts.job_store.loss.notice(zone))
+            yield Reason(parts.job_store.loss.notice(zone), plain=LOSS_IN_SHORT)
         yield from parts.standing.reasons()
         yield from (reason for reason in reasons_of_pauses(parts.dispatcher.pauses, zone) if not reason.passes)
         if parts.commands.paused:
@@ -156,10 +215,10 @@ class Display:
         if stops:
             yield Reason("", Standstill.STOPPING, Standstill.STOPPING)
         if parts.tools.spool.copies:
-            yield Reason(COPIES)
+            yield Reason(COPIES, plain="")
         yield from parts.admission.reasons()
         yield from parts.dispatcher.reasons()
-        yield from map(Reason, parts.tools.plugins.notices())
+        yield from (Reason(text, plain="") for text in parts.tools.plugins.notices())
 
     def _passing(self, problem: Problem | None) -> Iterator[Reason]:
         """Yield what may end by itself."""
@@ -168,7 +227,8 @@ class Display:
         for one, what in ((problem, Standstill.JOURNAL), (parts.reception.problem, Standstill.INBOX)):
             if one:
                 is_known = one.code == FolderGoneError.code and bool(parts.standing.mounts_keeper.away)
-                yield Reason("" if is_known else f"{one.message} {one.advice}", what, one.code, passes=True)
+                text, words = ("", "") if is_known else (f"{one.message} {one.advice}", page_notice(one))
+                yield Reason(text, what, one.code, passes=True, plain=words)
         if problem and problem.code == JournalGoneError.code:
             yield Reason("", Standstill.JOURNAL_GONE, problem.code, passes=True)
 
@@ -176,8 +236,8 @@ class Display:
         """Yield what fails besides the steps of jobs."""
         parts = self._parts
         if parts.reception.trouble and Mount.INBOX not in parts.standing.mounts_keeper.away:
-            yield Reason(parts.reception.trouble)
+            yield Reason(parts.reception.trouble, plain=LATE_IN_SHORT)
         if parts.standing.housekeeping.trouble:
-            yield Reason(parts.standing.housekeeping.trouble)
+            yield Reason(parts.standing.housekeeping.trouble, plain="")
         if self._writer.trouble:
-            yield Reason(self._writer.trouble, Standstill.PAGE, Standstill.PAGE)
+            yield Reason(self._writer.trouble, Standstill.PAGE, Standstill.PAGE, plain="")

@@ -13,6 +13,7 @@ from rodin_watchd.adapters.spool.beneath import SERVED, folder_beneath
 from rodin_watchd.adapters.spool.inbox import DEEPEST, Inbox
 from rodin_watchd.core.formats.source import Wholeness
 from rodin_watchd.core.layout import MARK
+from rodin_watchd.core.sets import Content, Unread
 from rodin_watchd.errors import FolderGoneError
 from rodin_watchd.model import Entry, Kind
 
@@ -164,7 +165,7 @@ def test_holes_are_seen(inbox: Inbox) -> None:
             file.write(data)
             file.truncate(start + 3_000_000)
     contents = {entry.path: inbox.probe(entry) for entry in inbox.look().entries}
-    found = {name: content.has_hole for name, content in contents.items() if content}
+    found = {name: content.has_hole for name, content in contents.items() if isinstance(content, Content)}
     assert found == {"end.glb": True, "middle.glb": True, "whole.glb": False}
 
 
@@ -174,7 +175,7 @@ def test_content_is_judged(inbox: Inbox) -> None:
     for name, content in (("whole.GLB", data), ("cut.glb", data[:-10]), ("wrong.png", data)):
         (inbox.folder / name).write_bytes(content)
     contents = {entry.path: inbox.probe(entry) for entry in inbox.look().entries}
-    assert {name: content.verdict.wholeness for name, content in contents.items() if content} == {
+    assert {name: content.verdict.wholeness for name, content in contents.items() if isinstance(content, Content)} == {
         "whole.GLB": Wholeness.WHOLE,
         "cut.glb": Wholeness.UNFINISHED,
         "wrong.png": Wholeness.WRONG,
@@ -213,8 +214,8 @@ def test_file_that_is_not_the_one_seen_is_not_read(inbox: Inbox, swap: str) -> N
         (inbox.folder.parent / "outside").mkdir()
         kept.rename(inbox.folder.parent / "outside/chair.glb")
         path.parent.symlink_to(inbox.folder.parent / "outside")
-    assert inbox.read(entry, 1000) is None
-    assert inbox.probe(entry) is None
+    assert isinstance(inbox.read(entry, 1000), Unread)
+    assert isinstance(inbox.probe(entry), Unread)
 
 
 def test_own_files_may_be_moved(inbox: Inbox) -> None:
@@ -231,7 +232,7 @@ def test_own_files_may_be_moved(inbox: Inbox) -> None:
     assert not inbox.may_move(entry)
 
 
-def looked(folder: Path) -> tuple[set[str], dict[str, str], dict[str, bool], list[bytes | None]]:
+def looked(folder: Path) -> tuple[set[str], dict[str, str], dict[str, bool], list[bytes | Unread]]:
     """Return what this user sees in an inbox: paths, junk, which files may be moved, what can be read."""
     inbox = Inbox(folder)
     look = inbox.look()

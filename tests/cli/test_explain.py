@@ -42,7 +42,7 @@ def test_an_incomplete_set_says_what_it_waits_for(stage: Stage) -> None:
     for path in ("oak/chair.glb", "oak/chair", "oak/chair.png"):
         told = explained(stage, path)
         assert told["verdict"] == "waiting"
-        assert "It is not taken: waits for an image file: “chair." in told["text"]
+        assert "It is not taken: waits for an image file of the name “chair" in told["text"]
         assert "incomplete set" in told["text"]
 
 
@@ -106,7 +106,7 @@ def test_ignored_files_say_why(stage: Stage) -> None:
     reasons = {
         "chair.glb.part": "a temporary name",
         ".trash/chair.glb": "a hidden file",
-        "notes.txt": "not a model, an image or a sidecar",
+        "notes.txt": "not a model, an image or a TOML file",
         "link.glb": "symbolic link",
         "pipe.png": "special file",
         "empty": "a folder without files of a set",

@@ -164,7 +164,7 @@ def test_show_of_a_failure_says_who_can_mend_it(stage: Stage) -> None:
     """A failed job shows cause, fault and advice."""
     stage.journaled(a_failed_job())
     text = stage.told_here("show", "ba98").output
-    for fact in ("“lamp.png” cannot be used.", "the person who dropped the files", "Mend it.", "no credits"):
+    for fact in ("“lamp.png” cannot be used.", "you, who dropped the files", "Mend it.", "no credits"):
         assert fact in text
 
 

@@ -117,7 +117,7 @@ def test_a_job_is_canceled_before_its_results_are_here(state: State) -> None:
     assert job.problem is not None
     assert job.problem.code == "canceled"
     assert ("paid" in job.problem.message) == (job.task is not None)
-    assert ("retry JOB" in job.problem.advice) == (job.task is not None)
+    assert ("retry JOB" in job.problem.command) == (job.task is not None)
 
 
 def test_a_job_whose_answer_is_not_understood_yet_cannot_be_canceled() -> None:
@@ -249,7 +249,7 @@ def test_giving_up_says_what_it_may_have_cost() -> None:
     assert job.problem is not None
     assert job.problem.code == "unknown-outcome"
     assert "resolve" not in job.problem.advice
-    assert "--pay-again JOB" in job.problem.advice
+    assert "--pay-again JOB" in job.problem.command
 
 
 def test_a_failed_task_can_be_named_once_more() -> None:

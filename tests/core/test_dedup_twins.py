@@ -18,7 +18,9 @@ from rodin_watchd.model import State, Task
 ID = "abc123def456"
 
 
-@pytest.mark.parametrize("state", [state for state in State if state not in (State.ARCHIVED, State.FAILED)])
+@pytest.mark.parametrize(
+    "state", [state for state in State if state not in (State.ARCHIVED, State.FAILED, State.RETURNED)]
+)
 def test_a_live_twin_is_waited_for(state: State) -> None:
     """Nothing is paid beside it."""
     error = bought_before(a_job(state))
@@ -31,7 +33,10 @@ def test_a_live_twin_is_waited_for(state: State) -> None:
 def test_a_delivered_twin_is_named_with_its_place() -> None:
     """There lies the result."""
     error = bought_before(a_job(State.ARCHIVED, place="outbox/odd\nname"))
-    assert error.message == f"The same model, image and options were delivered before: outbox/odd\\nname (job {ID})."
+    assert (
+        error.message
+        == f"The same model, image and options were delivered before: look in outbox/odd\\nname (job {ID})."
+    )
     assert "again = true" in error.advice_given
 
 
@@ -39,8 +44,8 @@ def test_a_delivered_twin_is_named_with_its_place() -> None:
     ("problem", "task", "charges", "message", "advice"),
     [
         (OutcomeUnknownError(), None, 0, "may have been paid for before: the answer was lost", "vendor's account"),
-        (ChargedTaskLostError(), None, 1, "were paid for before, without a result", "Change the files"),
-        (TaskFailedError(), TASK, 1, "were paid for before, without a result", "Change the files"),
+        (ChargedTaskLostError(), None, 1, "were paid for before, without a result", "Change the picture"),
+        (TaskFailedError(), TASK, 1, "were paid for before, without a result", "Change the picture"),
         (CanceledError(), TASK, 1, "were paid for before: see failed/chair", f"retry {ID}` fetches that result"),
     ],
 )
@@ -51,5 +56,5 @@ def test_a_failed_twin_says_what_was_paid_and_how_to_get_it(
     error = bought_before(a_job(State.FAILED, problem=problem.problem, task=task, charges=charges))
     assert message in error.message
     assert f"failed/chair (job {ID})" in error.message
-    assert advice in error.advice_given
+    assert advice in error.advice_in_full
     assert "again = true" in error.advice_given

@@ -103,9 +103,9 @@ def test_names_in_different_folders_are_different() -> None:
 @pytest.mark.parametrize(
     ("path", "missing"),
     [
-        ("chair.glb", ["an image file: “chair.png” (.jpg, .webp)"]),
-        ("chair.png", ["a model file: “chair.glb” (.fbx, .obj, .stl, .usdz)"]),
-        ("a\nb.glb", [r"an image file: “a\nb.png” (.jpg, .webp)"]),
+        ("chair.glb", ["an image file of the name “chair”: a .png, .jpg or .webp"]),
+        ("chair.png", ["a model file of the name “chair”: a .glb, .fbx, .obj, .stl or .usdz"]),
+        ("a\nb.glb", [r"an image file of the name “a\nb”: a .png, .jpg or .webp"]),
         ("chair.psd", ["another format of “chair.psd” (export it as .png or .jpg)"]),
         (
             "chair.gltf",
@@ -230,13 +230,13 @@ def test_a_drop_folder_stays_one_while_its_preset_is_away() -> None:
     [
         (
             ("chair.glb", "chair.jpg", "chair.png"),
-            "2 files fit the image of this set: “chair.jpg”, “chair.png”.",
+            "2 files fit the image of this set: “chair.jpg” and “chair.png”.",
         ),
         (
             ("chair.glb", "chair.obj", "chair.png"),
-            "2 files fit the model of this set: “chair.glb”, “chair.obj”.",
+            "2 files fit the model of this set: “chair.glb” and “chair.obj”.",
         ),
-        (("Chair.GLB", "chair.glb", "cHAIR.png"), "“Chair.GLB”, “chair.glb”"),
+        (("Chair.GLB", "chair.glb", "cHAIR.png"), "“Chair.GLB” and “chair.glb”"),
     ],
 )
 def test_an_ambiguous_set_names_the_choices(paths: tuple[str, ...], message: str) -> None:
@@ -438,7 +438,7 @@ def test_a_named_file_in_a_refused_format_refuses_the_set() -> None:
 def test_a_working_file_is_no_partner_of_a_sidecar() -> None:
     """A `.psd` of the sidecar's name is not the image that it means: the set waits for one that can be sent."""
     hero = next(c for c in paired("hero.toml", "chair.glb", "hero.psd", hero=Sidecar(model="chair.glb")).candidates)
-    assert hero.missing == ("an image file: “hero.png” (.jpg, .webp)",)
+    assert hero.missing == ("an image file of the name “hero”: a .png, .jpg or .webp",)
     assert [m.path for m in hero.members] == ["hero.toml", "chair.glb"]
 
 
@@ -479,17 +479,31 @@ def test_a_folder_of_one_base_name_is_a_set_by_base_name() -> None:
     [
         ("a.glb", "b.png", "_folder.toml"),
         ("a.glb", "b.png", "_Folder.TOML"),
-        ("a.glb", "b.png", "c.png"),
-        ("a.glb", "b.glb", "c.png"),
-        ("a.glb", "b.png", "c.toml", "d.toml"),
         ("a.glb", "b.blend"),
+        ("a.glb", "a.png", "b.png", "c.png"),
     ],
 )
 def test_a_folder_that_is_not_one_set_joins_nothing(names: tuple[str, ...]) -> None:
-    """A drop folder, a second image or model or sidecar: each base name waits for its own partner."""
+    """A drop folder, a format that is refused, a set by its name: each base name waits for its own partner."""
     pairing = paired(*(f"anna/{name}" for name in names))
     assert {c.folder for c in pairing.candidates} == {"anna"}
-    assert not any(c.is_whole for c in pairing.candidates)
+    assert sum(c.is_whole for c in pairing.candidates) == ("a.png" in names)
+
+
+@pytest.mark.parametrize(
+    ("names", "holds"),
+    [
+        (("a.glb", "b.png", "c.png"), "1 model and 2 images"),
+        (("a.glb", "b.glb", "c.png"), "2 models and 1 image"),
+        (("a.glb", "b.png", "c.toml", "d.toml"), "1 model, 1 image and 2 TOML files"),
+        (("b.png", "c.png"), "2 images"),
+    ],
+)
+def test_a_folder_that_is_not_one_set_says_so_once(names: tuple[str, ...], holds: str) -> None:
+    """One line with what is in it, and nothing is taken."""
+    (found,) = paired(*(f"anna/{name}" for name in names)).candidates
+    assert (found.folder, found.name, found.is_whole) == ("", "anna", False)
+    assert f"one model, one image and at most one TOML file: it holds {holds}." in found.missing[0]
 
 
 def test_the_inbox_itself_is_no_folder_set() -> None:
@@ -515,7 +529,7 @@ def test_a_broken_sidecar_refuses_a_folder() -> None:
 @pytest.mark.parametrize(
     ("path", "kind", "reason"),
     [
-        ("notes.txt", Kind.FILE, "not a model, an image or a sidecar"),
+        ("notes.txt", Kind.FILE, "not a model, an image or a TOML file"),
         ("chair.glb", Kind.FOLDER, "“chair.glb” is a folder; only plain files are taken"),
         ("chair.png", Kind.SYMLINK, "“chair.png” is a symbolic link; only plain files are taken"),
         ("chair.toml", Kind.OTHER, "“chair.toml” is a special file; only plain files are taken"),
@@ -784,7 +798,7 @@ def test_each_image_of_a_folder_for_new_models_is_a_set() -> None:
     }
     waiting = {c.name: c.missing for c in found.candidates if not c.is_whole}
     assert waiting.keys() == {"d", "e"}
-    assert "has no model" in waiting["d"][0]
+    assert "is not made of a model" in waiting["d"][0]
     assert "prompt" in waiting["e"][0]
 
 

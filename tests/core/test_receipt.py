@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from job_samples import NOW, RESULTS, SECRET, TASK, a_job, all_problems, some_files
 
 from rodin_watchd.core.receipt import is_as_written, receipt, report_text, report_toml
-from rodin_watchd.core.wording import WHO_CAN_ACT, advice, cost, in_credits, instant, local
+from rodin_watchd.core.wording import WHO_CAN_ACT, advice, advice_in_full, cost, in_credits, instant, local
 from rodin_watchd.errors import (
     CanceledError,
     Fault,
@@ -71,12 +71,12 @@ def test_credits_are_told_exactly(charges: int, text: str) -> None:
         (
             0,
             OutcomeUnknownError().problem,
-            "no credits for certain, and 0.5 credits more if the last submit was accepted.",
+            "perhaps 0.5 credits, if the vendor accepted the last try.",
         ),
         (
             1,
             OutcomeUnknownError().problem,
-            "0.5 credits for certain, and 0.5 credits more if the last submit was accepted.",
+            "0.5 credits; and perhaps 0.5 credits more, if the vendor accepted the last try.",
         ),
     ],
 )
@@ -147,7 +147,7 @@ def test_a_report_reads_well() -> None:
         "“chair” was not textured.\n"
         "\n"
         "What happened:  “chair.glb” cannot be used: it is a PNG.\n"
-        "Who can act:    the person who dropped the files\n"
+        "Who can act:    you, who dropped the files\n"
         "What it cost:   no credits.\n"
         "What to do:     Correct the files and drop the set into the inbox again.\n"
         "Note:           “chair.toml” vanished. It stays where it is.\n"
@@ -173,7 +173,7 @@ def test_a_report_about_a_task_names_it() -> None:
 def test_several_mistakes_are_several_lines() -> None:
     """Each mistake of a sidecar under the other."""
     text = report_text(failed(SidecarError("chair.toml line 1: no\nchair.toml line 9: no").problem), NOW, UTC)
-    assert "What happened:  chair.toml line 1: no\n                chair.toml line 9: no\nWho can act:" in text
+    assert "What happened:  chair.toml line 1: no.\n                chair.toml line 9: no.\nWho can act:" in text
 
 
 @pytest.mark.parametrize("problem", all_problems())
@@ -189,7 +189,7 @@ def test_every_error_makes_a_whole_report(problem: Problem) -> None:
         "code": problem.code,
         "fault": problem.fault.value,
         "message": problem.message,
-        "advice": advice(job),
+        "advice": advice_in_full(job),
         "notes": [],
     }
     assert told["job"]["cost_is_certain"] == (problem.code != "unknown-outcome")

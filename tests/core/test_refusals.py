@@ -126,10 +126,7 @@ def test_a_bound_holds_the_job(state: State) -> None:
         assert "Slow down (HTTP 429)." in held.message
     assert "refused this set 2 times." in of_set.message
     assert "which a person had allowed to pay for once." in allowed.message
-    assert (
-        cost(of_set.job)
-        == "no credits for certain, and 0.5 credits more if the vendor charged a submit that it refused."
-    )
+    assert cost(of_set.job) == "perhaps 0.5 credits, if the vendor charged for a try that it refused."
 
 
 FREE = Proof(Verdict.NOT_CHARGED, "Proven not charged.")

@@ -15,9 +15,10 @@ from rodin_watchd.core.pauses import BackoffLimits, due_jobs, renewed
 from rodin_watchd.core.schedule import (
     ALARM_SECONDS,
     KEPT_SECONDS,
-    alarms,
+    alarm,
     is_alarming,
     kept_until,
+    pressing,
     urgent_wait_seconds,
 )
 from rodin_watchd.core.waits import DAY_SECONDS, SHORTEST_WAIT_SECONDS
@@ -97,8 +98,8 @@ def test_people_are_told_a_day_before() -> None:
         finished(NOW, State.DOWNLOADED, "c"),
         finished(NOW + 9e5, name="d"),
     ]
-    told = alarms(jobs, begins, UTC)
+    told = [alarm(job, UTC) for job in pressing(jobs, begins)]
     assert [text.partition("”")[0] for text in told] == ["The result of “b", "The result of “a"]
     assert "the vendor keeps it until about 20" in told[0]
     assert "rodin-watchd show b" in told[0]
-    assert alarms(jobs, NOW, UTC) == []
+    assert pressing(jobs, NOW) == []

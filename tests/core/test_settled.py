@@ -15,6 +15,7 @@ from rodin_watchd.core.sets import (
     Readiness,
     Rules,
     Sighting,
+    Unread,
     Writer,
     is_settled,
     judge,
@@ -122,7 +123,7 @@ def test_only_observed_rest_or_a_proof_settles_a_file(
 # ---- judging --------------------------------------------------------------------------------------------------------
 
 
-def is_ready(content: Content | None, writer: Writer, waited: float, entry: Entry = CHAIR) -> Readiness:
+def is_ready(content: Content | Unread, writer: Writer, waited: float, entry: Entry = CHAIR) -> Readiness:
     """Judge a file that has been as it is for so many seconds."""
     return judge(Sighting(entry, 100.0, writer), content, 100.0 + waited, RULES).readiness
 
@@ -148,11 +149,11 @@ def is_ready(content: Content | None, writer: Writer, waited: float, entry: Entr
         (WRONG, Writer.UNSEEN, 2.0, Readiness.REFUSE),
         (WRONG, Writer.CLOSED, 0.0, Readiness.REFUSE),
         (WRONG, Writer.WRITING, 1e9, Readiness.WAIT),
-        (None, Writer.CLOSED, 1e9, Readiness.WAIT),
+        (Unread.CHANGED, Writer.CLOSED, 1e9, Readiness.WAIT),
     ],
 )
 def test_a_file_is_judged_by_its_writer_and_by_its_content(
-    content: Content | None, writer: Writer, waited: float, readiness: Readiness
+    content: Content | Unread, writer: Writer, waited: float, readiness: Readiness
 ) -> None:
     """Not written any more, and whole; what proves itself unfinished waits long, what is wrong is refused once settled."""
     assert is_ready(content, writer, waited) is readiness
@@ -176,13 +177,13 @@ def test_a_date_of_1970_is_a_copy_that_broke_off(writer: Writer) -> None:
 
 @modest
 @given(
-    st.sampled_from([WHOLE, UNDECIDED, UNFINISHED, WRONG, None]),
+    st.sampled_from([WHOLE, UNDECIDED, UNFINISHED, WRONG, *Unread]),
     st.sampled_from(Writer),
     st.floats(0, 2000),
     st.integers(1, 3),
 )
 def test_every_wait_has_a_reason_and_every_refusal_a_problem(
-    content: Content | None, writer: Writer, waited: float, links: int
+    content: Content | Unread, writer: Writer, waited: float, links: int
 ) -> None:
     """People read why; and a wait that time alone can end says when to look again."""
     sighting, now = Sighting(CHAIR._replace(links=links), 100.0, writer), 100.0 + waited

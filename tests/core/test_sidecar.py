@@ -132,9 +132,12 @@ def test_a_preset_holds_options_and_plugin_settings() -> None:
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (b"\nagain = true", "_folder.toml line 2: again: this belongs in a sidecar: in a preset it would pay again"),
-        (b'model = "a.glb"', "_folder.toml line 1: model: this belongs in a sidecar"),
-        (b'image = "a.png"', "_folder.toml line 1: image: this belongs in a sidecar"),
+        (
+            b"\nagain = true",
+            "_folder.toml line 2: again: this belongs into the TOML file of one set: in _folder.toml it would pay again",
+        ),
+        (b'model = "a.glb"', "_folder.toml line 1: model: this belongs into the TOML file of one set"),
+        (b'image = "a.png"', "_folder.toml line 1: image: this belongs into the TOML file of one set"),
         (b"seeed = 1", "_folder.toml line 1: seeed: unknown key; did you mean seed?"),
     ],
 )
@@ -296,7 +299,7 @@ def test_what_a_kind_does_not_have_is_refused_where_it_is_said(data: bytes, line
 def test_a_preset_says_a_kind_and_names_no_files() -> None:
     """The kind of all sets below it, unless they say another one."""
     assert read_preset(b'kind = "generate"\ntier = "Sketch"', "_folder.toml").kind == "generate"
-    with pytest.raises(SidecarError, match="sidecar"):
+    with pytest.raises(SidecarError, match=r"_folder\.toml is for every set"):
         read_preset(b'images = ["a.png"]', "_folder.toml")
 
 

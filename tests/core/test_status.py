@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from job_samples import NOW, SECRET, SET_PROBLEM, TASK, a_job, some_files
 
+from rodin_watchd.core.dedup import bought_before
 from rodin_watchd.core.machine import ENDED
 from rodin_watchd.core.status import (
     DOING,
@@ -23,6 +24,7 @@ from rodin_watchd.core.status import (
     render,
     signed,
     sorted_jobs,
+    status_text,
 )
 from rodin_watchd.core.wording import set_name
 from rodin_watchd.errors import OutcomeUnknownError, SidecarError, TaskFailedError
@@ -69,8 +71,9 @@ def test_a_held_job_tells_cause_cost_and_what_to_type() -> None:
     """All that a person needs to decide."""
     problem = OutcomeUnknownError("No answer came.").problem
     assert job_line(a_job(S.HELD, problem=problem, holds=2)).text == (
-        "held for a person's decision (hold 2): No answer came. Cost: no credits for certain, and 0.5 credits more if the last submit "
-        "was accepted. Look into the vendor's account, then use `rodin-watchd resolve abc123def456 --hold 2`."
+        "held for a person's decision (hold 2): No answer came. Cost: perhaps 0.5 credits, if the vendor accepted the last "
+        "try. Your files are safe, and nothing more is paid for them. Tell the person who runs the service: they decide. "
+        "(For the person who runs the service: Look into the vendor's account, then use `rodin-watchd resolve abc123def456 --hold 2`.)"
     )
 
 
@@ -129,10 +132,41 @@ OPENING = """rodin_watchd: drop files into inbox/.
   new model: one to five images, or a prompt alone; a TOML file says kind = "generate\""""
 
 
+FRESH = (
+    "The service writes this page again at least every 10 minutes while it runs. If this time is older, it has stopped: "
+    "tell the person who runs it."
+)
+
+
+def test_a_page_of_a_service_that_stopped_says_since_when() -> None:
+    """Nobody waits for what does not come."""
+    told = status_text(Page(stopped_at=NOW), NOW + 5, UTC).split("\n\n")[1]
+    assert told.startswith(f"STOPPED since {WHEN}: nothing is taken or delivered")
+    assert "Written" not in told
+
+
+def test_failed_sets_stay_with_their_count() -> None:
+    """Whatever came after; and that there may be older ones."""
+    line = Line("chair", "FAILED: it is a PNG.", "abc", NOW)
+    text = render(Page(failed=(line, line), older_failed=True, recent=(Line("sofa", "delivered"),)), UTC)
+    assert f"\nFAILED: see failed/ (2)\n  chair: FAILED: it is a PNG.  [{WHEN}]  (job abc)\n" in text
+    assert "  … and perhaps older ones: look into failed/\n\nNewest results (1)\n" in text
+
+
+def test_what_was_delivered_before_has_not_failed() -> None:
+    """It is done already, and the line says where."""
+    same = a_job(S.ARCHIVED, place="outbox/chair")
+    line = ended_line(a_job(S.FAILED, problem=bought_before(same).problem))
+    assert line.text == (
+        "already done: The same model, image and options were delivered before: look in outbox/chair (job abc123def456). "
+        "Cost: no credits. What you dropped lies in failed/chair."
+    )
+
+
 def test_an_empty_page_says_how_to_begin() -> None:
-    """And that nothing waits, runs or came out."""
-    assert render(Page(), UTC) == (
-        f"{OPENING}\n\nWaiting in the inbox\n  nothing\n\nRunning\n  nothing\n\nNewest results\n  none yet\n"
+    """When it was written, and that nothing waits, runs or came out."""
+    assert status_text(Page(), NOW, UTC) == (
+        f"{OPENING}\n\nWritten {WHEN}. {FRESH}\n\nWaiting in the inbox\n  nothing\n\nRunning\n  nothing\n\nNewest results\n  none yet\n"
     )
 
 
@@ -141,9 +175,9 @@ def test_pages_of_all_versions_are_known_as_the_services_own() -> None:
     early = b"rodin_watchd: drop a model and an image of the same name into inbox/.\n\nRunning\n  nothing\n"
     assert is_page(early)
     assert is_page(signed(early.decode()).encode())
-    assert is_page(signed(render(Page(), UTC)).encode())
-    assert not is_page(render(Page(), UTC).encode())
-    assert not is_page(signed(render(Page(), UTC)).encode() + b"my notes\n")
+    assert is_page(signed(status_text(Page(), NOW, UTC)).encode())
+    assert not is_page(status_text(Page(), NOW, UTC).encode())
+    assert not is_page(signed(status_text(Page(), NOW, UTC)).encode() + b"my notes\n")
 
 
 def test_a_full_page_tells_everything_in_its_place() -> None:
@@ -156,12 +190,11 @@ def test_a_full_page_tells_everything_in_its_place() -> None:
         recent=(Line("sofa", "delivered to outbox/sofa", "123", NOW),),
         ignored=(("a hidden file", 3),),
     )
-    assert render(page, UTC).split("\n\n")[0] == OPENING
-    assert render(page, UTC).partition("\n\n")[2] == (
+    assert render(page, UTC) == (
         "ATTENTION\n  ! Paused since noon: no credits.\n"
         f"\nWaiting in the inbox (1)\n  anna/chair: waits for an image  [{WHEN}]\n"
         "\nRunning (1)\n  table: being sent  (job abc)\n"
-        f"\nHELD: a person has to decide (1)\n  lamp: held for a person's decision  [{WHEN}]  (job def)\n"
+        f"\nHELD: the person who runs the service has to decide (1)\n  lamp: held for a person's decision  [{WHEN}]  (job def)\n"
         f"\nNewest results (1)\n  sofa: delivered to outbox/sofa  [{WHEN}]  (job 123)\n"
         "\nIgnored files in the inbox\n  3 x a hidden file\n"
     )
@@ -187,13 +220,13 @@ def test_no_text_from_outside_makes_a_line_of_its_own(names: list[tuple[str, str
     text = render(Page(notices=(message,), recent=recent, waiting=tuple(Line("x", message) for _ in jobs)), UTC)
     assert text.encode().decode() == text
     assert all(line.isprintable() for line in text.splitlines())
-    assert text.count("\n") == 13 + 2 * max(len(names), 1)
+    assert text.count("\n") == 9 + 2 * max(len(names), 1)
 
 
 def test_a_sidecar_with_many_mistakes_is_told_on_one_line() -> None:
     """Its report has them one under the other; the page does not lose its shape."""
     job = a_job(S.FAILED, problem=SidecarError("a.toml line 1: no\na.toml line 2: no").problem)
-    assert "FAILED: a.toml line 1: no a.toml line 2: no Cost:" in render(Page(recent=(ended_line(job),)), UTC)
+    assert "FAILED: a.toml line 1: no. a.toml line 2: no. Cost:" in render(Page(recent=(ended_line(job),)), UTC)
 
 
 def test_the_same_facts_make_the_same_text() -> None:

@@ -29,6 +29,7 @@ from rodin_watchd.core.formats import (
     probe,
 )
 from rodin_watchd.core.formats.source import FileVerdict, Wholeness
+from rodin_watchd.core.sets import Content
 from rodin_watchd.model import Kind
 
 FOLDER = Path(__file__).parents[1] / "samples"
@@ -196,7 +197,7 @@ def test_damaged_files_are_judged_in_the_inbox(tmp_path_factory: pytest.TempPath
     [entry] = inbox.look().entries
     assert (entry.path, entry.kind, entry.signature.size) == (name, Kind.FILE, len(data))
     content = inbox.probe(entry)
-    assert content
+    assert isinstance(content, Content)
     assert content.verdict == judged(Path(name).suffix, io.BytesIO(data), len(data))
     (folder / name).unlink()
 

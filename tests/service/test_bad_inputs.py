@@ -59,7 +59,7 @@ REFUSED: dict[str, tuple[Callable[[], dict[str, bytes]], str]] = {
     "an absolute path": (lambda: _with_sidecar(b'image = "/etc/passwd"'), "absolute"),
     "two images for one model": (
         lambda: {"chair.obj": model("x"), "chair.png": image("x"), "chair.webp": image("y")},
-        "“chair.png”, “chair.webp”",
+        "“chair.png” and “chair.webp”",
     ),
 }
 
@@ -80,7 +80,7 @@ def test_a_bad_set_is_refused_in_words_and_costs_nothing(shop: Workshop, vendor:
     report = shop.report("chair")
     assert reason in report
     assert "no credits" in report
-    assert "the person who dropped the files" in report
+    assert "you, who dropped the files" in report
     assert "failed/chair/REPORT.txt" in shop.status()
     assert vendor.charges == 1
     shop.assert_nothing_lost()
@@ -177,7 +177,7 @@ def test_nobody_is_advised_to_pay_again_for_a_file_that_is_unfit(tmp_path: Path)
         assert shop.states() == {"lamp": State.FAILED, "chair": State.FAILED}
         unfit, fine = shop.report("chair"), shop.report("lamp")
         assert "it holds points only" in unfit
-        assert "the person who dropped the files" in unfit
+        assert "you, who dropped the files" in unfit
         assert "Correct that file" in unfit
         assert "again = true" not in unfit
         assert "again = true" in fine

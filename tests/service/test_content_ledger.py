@@ -87,7 +87,7 @@ def test_an_identical_set_is_refused_with_the_place_of_the_result(
     [second] = [job for job in shop.jobs() if job.id != first.id]
     assert (second.name, second.state, second.charges) == (name, State.FAILED, 0)
     report = shop.path(f"{second.place}/REPORT.txt").read_text()
-    assert f"were delivered before: outbox/chair (job {first.id})" in report
+    assert f"were delivered before: look in outbox/chair (job {first.id})" in report
     assert "again = true" in report
     assert "What it cost:   no credits." in report
     assert (vendor.charges, vendor.uploads) == (1, 1)
@@ -156,7 +156,7 @@ def test_a_failed_set_that_cost_nothing_is_free_to_go(tmp_path: Path) -> None:
         refused = shop.command("retry", job="stool")
         assert refused["ok"]
         shop.idle()
-        assert "were delivered before: outbox/chair" in shop.report("stool")
+        assert "were delivered before: look in outbox/chair" in shop.report("stool")
         assert vendor.charges == 1
 
 

@@ -110,7 +110,7 @@ def test_a_crash_between_the_last_bytes_and_the_answer_holds_the_job(shop: Works
         shop.restart()
         shop.ticks(3, step_seconds=100_000)
     assert (vendor.charges, vendor.uploads) == (1, 1)
-    assert "HELD: a person has to decide (1)" in shop.status()
+    assert "HELD: the person who runs the service has to decide (1)" in shop.status()
     assert "may have accepted and charged it" in shop.status()
     assert shop.daemon.is_idle()
     assert shop.daemon.failed == 1  # also in a run that began when it was held already

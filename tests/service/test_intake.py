@@ -13,7 +13,7 @@ from workshop import glb, image, model
 from rodin_watchd.adapters.spool.inbox import Inbox
 from rodin_watchd.config import IntakeSection as Settings
 from rodin_watchd.core.pairing import pair
-from rodin_watchd.core.sets import NOTHING_SEEN, Content, View
+from rodin_watchd.core.sets import NOTHING_SEEN, Content, Unread, View
 from rodin_watchd.core.sidecar import Misread, Sidecar, read_sidecar
 from rodin_watchd.errors import SidecarError
 from rodin_watchd.model import MODEL_LIMIT_BYTES, Entry
@@ -33,20 +33,20 @@ class CountingInbox(Inbox):
         self.in_order = True
         self.closed: set[str] = set()
 
-    def probe(self, entry: Entry) -> Content | None:
+    def probe(self, entry: Entry) -> Content | Unread:
         """Count and judge."""
         self.reads.append(entry.path)
-        return super().probe(entry) if self.in_order else None
+        return super().probe(entry) if self.in_order else Unread.CHANGED
 
-    def examine(self, entry: Entry) -> Content | None:
+    def examine(self, entry: Entry) -> Content | Unread:
         """Count and examine."""
         self.examined.append(entry.path)
-        return super().examine(entry) if self.in_order else None
+        return super().examine(entry) if self.in_order else Unread.CHANGED
 
-    def read(self, entry: Entry, limit_bytes: int) -> bytes | None:
+    def read(self, entry: Entry, limit_bytes: int) -> bytes | Unread:
         """Count and read."""
         self.reads.append(entry.path)
-        return None if entry.path in self.closed else super().read(entry, limit_bytes)
+        return Unread.CLOSED if entry.path in self.closed else super().read(entry, limit_bytes)
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ def test_what_cannot_be_read_is_tried_again(
     inbox.in_order = False
     look(0.0)
     [waiting] = look(3.0).waiting
-    assert "cannot be read" in waiting.reason
+    assert "is changing at this moment" in waiting.reason
     assert not waiting.settling
     inbox.in_order = True
     assert [ready.candidate.name for ready in look(3.0).ready] == ["chair"]
@@ -292,7 +292,7 @@ def test_a_preset_that_is_no_plain_file_holds_its_folder_back(
     look(0.0)
     view = look(9.0)
     assert view.ready == ()
-    assert "“_folder.toml” cannot be read" in {w.candidate.name: w.reason for w in view.waiting}["chair"]
+    assert "“_folder.toml” is a" in {w.candidate.name: w.reason for w in view.waiting}["chair"]
 
 
 def test_a_sidecar_that_cannot_be_read_holds_its_sets_back(

@@ -86,7 +86,7 @@ def test_a_set_is_sent_twice_at_most(tmp_path: Path, fault: str) -> None:
         final = fault == "charged-400"
         if final:
             shop.until(shop.is_in("chair", State.FAILED))
-            assert "0.5 credits more if the vendor charged a submit that it refused" in shop.report("chair")
+            assert "perhaps 0.5 credits, if the vendor charged for a try that it refused" in shop.report("chair")
             assert shop.report_data("chair")["job"]["cost_is_certain"] is False
             assert shop.command("retry", job="chair")["ok"]
         shop.until(shop.is_in("chair", State.HELD))
@@ -96,7 +96,7 @@ def test_a_set_is_sent_twice_at_most(tmp_path: Path, fault: str) -> None:
         assert shop.purchases("outcome") == ["refused", "refused"]
         assert "The vendor refused this set 2 times." in shop.status()
         assert "Each try may have cost 0.5 credits." in shop.status()
-        assert "up to 1 credit more if the vendor charged 2 submits that it refused" in shop.status()
+        assert "up to 1 credit, if the vendor charged for 2 tries that it refused" in shop.status()
 
 
 def test_an_account_is_sent_six_refused_sets_at_most(tmp_path: Path) -> None:
@@ -353,7 +353,7 @@ def test_a_balance_that_cannot_be_read_stops_no_submit_for_ever(tmp_path: Path) 
         assert shop.purchases("outcome") == ["refused", "charged"]
         assert vendor.charges_in_all == 1
         shop.idle()
-        assert "0.5 credits more if the vendor charged a submit that it refused" in shop.status()
+        assert "perhaps 0.5 credits, if the vendor charged for a try that it refused" in shop.status()
 
 
 def test_somebody_elses_spending_leaves_a_refusal_unclear(tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ def test_a_preset_that_is_still_being_written_holds_its_folder_back(shop: Worksh
     shop.drop_set("deep/chair")
     shop.until(lambda: shop.hands.seconds >= QUIET_SECONDS - 0.5)
     preset = shop.drop("deep/_folder.toml", b"seed = 4\n")
-    shop.until(lambda: "_folder.toml” is still being copied" in shop.status())
+    shop.until(lambda: "_folder.toml”, are still being copied" in shop.status())
     preset.write_bytes(b'seed = 4\nmaterial = "Shaded"\n')
     shop.idle()
     assert options_of(shop, "deep/chair") == {"seed": 4, "material": "Shaded"}
@@ -130,7 +130,7 @@ def test_a_broken_preset_holds_up_its_own_folder_only(shop: Workshop) -> None:
     shop.drop_set("good")
     shop.idle()
     assert shop.states() == {"good": State.ARCHIVED}
-    assert "the folder's preset must be corrected first" in shop.status()
+    assert "the settings of its folder must be corrected first" in shop.status()
     assert "line 2" in shop.status()
     preset.write_bytes(b"seed = 4\n")
     shop.idle()
@@ -145,7 +145,7 @@ def test_an_identical_set_is_refused_with_the_place_of_the_result(shop: Workshop
     shop.drop("stool.png", image("chair"))
     shop.idle()
     assert shop.states() == {"chair": State.ARCHIVED, "stool": State.FAILED}
-    assert "were delivered before: outbox/chair" in shop.report("stool")
+    assert "were delivered before: look in outbox/chair" in shop.report("stool")
     assert "again = true" in shop.report("stool")
     assert (vendor.charges, vendor.uploads) == (1, 1)
 
@@ -199,7 +199,7 @@ def test_a_late_sidecar_is_used(tmp_path: Path, vendor: Vendor, late_seconds: fl
         shop.drop("chair.png", image("chair"))
         shop.until(lambda: shop.hands.seconds >= late_seconds, step_seconds=0.5)
         assert shop.jobs() == []
-        assert "waits a moment for a sidecar" in shop.status()
+        assert "waits a moment for a TOML file" in shop.status()
         shop.drop("chair.toml", b"seed = 11\n")
         shop.idle()
         assert options_of(shop, "chair") == {"seed": 11}
@@ -230,7 +230,7 @@ def test_an_incomplete_set_waits_visibly_and_is_never_moved(shop: Workshop) -> N
     """A lonely model stays for ever; after `pair_minutes` STATUS.txt asks whether the rest is still coming."""
     shop.drop("chair.obj", model("chair"))
     shop.idle()
-    assert "chair: waits for an image file: “chair.png”" in shop.status()
+    assert "chair: waits for an image file of the name “chair”" in shop.status()
     assert "Is it still coming?" not in shop.status()
     shop.ticks(2, step_seconds=301)
     assert "Is it still coming?" in shop.status()

@@ -39,7 +39,7 @@ from rodin_watchd.emulator.api import EmulatorSettings
 from rodin_watchd.emulator.faults import parse_fault
 from rodin_watchd.emulator.ledger import LedgerSnapshot
 from rodin_watchd.emulator.server import Emulator
-from rodin_watchd.errors import CommandRefusedError
+from rodin_watchd.errors import CommandRefusedError, DiskError, JournalError
 from rodin_watchd.model import Job, State
 from rodin_watchd.service.assembly import assembled
 from rodin_watchd.service.clock import Clock
@@ -352,10 +352,14 @@ class Workshop:
         assert [data[:80] for data in self.dropped if data not in kept] == []
 
     def status(self) -> str:
-        """Return STATUS.txt."""
-        with contextlib.suppress(FileNotFoundError):
-            return self.path("STATUS.txt").read_text()
-        return ""
+        """Return what people can read of the service: STATUS.txt, and the notices that `status` has for whoever runs it."""
+        try:
+            text = self.path("STATUS.txt").read_text()
+        except FileNotFoundError:
+            return ""
+        with contextlib.suppress(JournalError, DiskError, TypeError):  # the journal may be away, or have no page yet
+            text += "\n".join(self.notices())
+        return text
 
     def report(self, place: str) -> str:
         """Return the REPORT.txt of a failed set."""

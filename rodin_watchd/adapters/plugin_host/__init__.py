@@ -505,7 +505,7 @@ class PluginHost:
                 child = Child(plugin.source, plugin.limits, self._environ, place)
                 self._busy.add(child)
         except PluginLoadError as error:
-            raise PluginError(f"{error.message} {error.advice_given}") from None
+            raise PluginError(f"{error.message} {error.advice_in_full}") from None
         except OSError as error:
             raise PluginStartError(
                 f"The machine could not start the plugin {printable(name)}: {error.strerror}."

@@ -444,6 +444,10 @@ class Spool:
         """
         return self.root / (place if holds_own(self.root, place, job) else own_name(place, job.id))
 
+    def has_place(self, job: Job) -> bool:
+        """Return whether there is something at the place that a job got, its own or not; costs one look, never raises."""
+        return bool(job.place) and os.path.lexists(self.root / job.place)
+
     def make(self, folder: Path) -> None:
         """Make a folder of a job's work if it is missing. Raises DiskError, OSError."""
         with (

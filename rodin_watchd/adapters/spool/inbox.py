@@ -10,7 +10,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, TypeVar
+from typing import BinaryIO, Final, NamedTuple, TypeVar
 
 from rodin_watchd.adapters.spool.beneath import (
     NO_FOLDER_ERRNOS,
@@ -26,7 +26,7 @@ from rodin_watchd.adapters.spool.writers import has_hole, is_open_for_writing
 from rodin_watchd.core.formats import FileVerdict, examine, probe
 from rodin_watchd.core.layout import OWN_PREFIX
 from rodin_watchd.core.names import junk_reason, match_key, split_name
-from rodin_watchd.core.sets import Content
+from rodin_watchd.core.sets import Content, Unread
 from rodin_watchd.errors import DiskError, FolderGoneError
 from rodin_watchd.model import Entry, Kind
 
@@ -35,6 +35,8 @@ DEEPEST = 32
 
 TWICE = "the same folder as another one in the inbox, by a mount; its files are taken from one place"
 """Why a folder in the inbox is not looked into that was looked into already."""
+
+_FAULTS: Final = frozenset({errno.EIO, errno.EUCLEAN})
 
 T = TypeVar("T")
 
@@ -110,39 +112,42 @@ class Inbox:
             branches[name] = branch
         return branches
 
-    def probe(self, entry: Entry) -> Content | None:
-        """Judge a file by its beginning and end; None when it is not the file of the snapshot any more, or cannot be read."""
+    def probe(self, entry: Entry) -> Content | Unread:
+        """Judge a file by its beginning and end, or say why it could not be read."""
         return self._judged(entry, probe)
 
     def is_being_written(self, entry: Entry) -> bool | None:
         """Return whether a program has a file open for writing; None: not to be known here, or it is not the file of the snapshot."""
-        return self._with(entry, lambda stream: is_open_for_writing(stream.fileno()))
+        found = self._with(entry, lambda stream: is_open_for_writing(stream.fileno()))
+        return None if isinstance(found, Unread) else found
 
-    def examine(self, entry: Entry) -> Content | None:
-        """Judge a file by all of its content, unless it is very large; None as for `probe`."""
+    def examine(self, entry: Entry) -> Content | Unread:
+        """Judge a file by all of its content, unless it is very large, or say why it could not be read."""
         return self._judged(entry, examine)
 
-    def _judged(self, entry: Entry, judge: Callable[[str, BinaryIO, int], FileVerdict]) -> Content | None:
+    def _judged(self, entry: Entry, judge: Callable[[str, BinaryIO, int], FileVerdict]) -> Content | Unread:
         extension, size = split_name(entry.path.rpartition("/")[2])[1], entry.signature.size
         return self._with(
             entry, lambda stream: Content(judge(extension, stream, size), has_hole(stream.fileno(), size))
         )
 
-    def read(self, entry: Entry, limit_bytes: int) -> bytes | None:
-        """Return the first bytes of a file; None when it is not the file of the snapshot, or cannot be read."""
+    def read(self, entry: Entry, limit_bytes: int) -> bytes | Unread:
+        """Return the first bytes of a file, or say why it could not be read."""
         return self._with(entry, lambda stream: stream.read(limit_bytes))
 
-    def _with(self, entry: Entry, use: Callable[[BufferedReader], T]) -> T | None:
+    def _with(self, entry: Entry, use: Callable[[BufferedReader], T]) -> T | Unread:
         if entry.kind is not Kind.FILE:  # a FIFO would be read as if it were empty
-            return None
+            return Unread.CLOSED
         try:
             with file_beneath(self._anchor, entry.path) as descriptor:
                 if entry_of(entry.path, os.fstat(descriptor)) != entry:
-                    return None
+                    return Unread.CHANGED
                 with open(descriptor, "rb", closefd=False) as stream:
                     return use(stream)
-        except OSError:  # gone, swapped for a link, or closed to us: the next snapshot shows it
-            return None
+        except PermissionError:
+            return Unread.CLOSED
+        except OSError as error:  # gone, swapped for a link, or its disk reports a fault
+            return Unread.CLOSED if error.errno in _FAULTS else Unread.CHANGED
 
     def is_as_seen(self, folder: str, names: AbstractSet[str], entries: Iterable[Entry]) -> bool:
         """Return whether a folder has no name that is not one of these, and these entries of it are as they were.
