@@ -59,7 +59,7 @@ test-systemd: $(VENV)/.dev  ## Boot a Debian with the service in it, and test it
 	-$(BIN)/python tools/systemd_root.py
 	$(BIN)/pytest -q -m systemd tests/systemd
 
-SHARES := smbd:samba smbclient:smbclient rsync:rsync sshd:openssh-server ssh:openssh-client sshfs:sshfs rclone:rclone aria2c:aria2 \
+SHARES := smbd:samba smbclient:smbclient rsync:rsync sshd:openssh-server ssh:openssh-client sshfs:sshfs rclone:rclone syncthing:syncthing aria2c:aria2 \
 	unzip:unzip curl:curl wget:wget nginx:nginx-light strace:strace vim:vim
 test-shares: $(VENV)/.dev  ## Drive real clients (Samba, rsync, scp, WebDAV, downloads …), each with a long pause; write docs/shares.md (needs root)
 	@for p in $(SHARES); do command -v $${p%%:*} >/dev/null || missing="$$missing $${p##*:}"; done; \

@@ -6,6 +6,7 @@ only copies is held up by strace(1) before its second write.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
 import shutil
@@ -14,12 +15,13 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
+from xml.etree import ElementTree as ET
 
-from scene import PASSWORD, USER, Drop, Scene
+from scene import PASSWORD, USER, Drop, Scene, free_port
 
 Send: TypeAlias = Callable[[Scene, Drop], None]
 
@@ -308,6 +310,85 @@ def _browser(suffix: str, *, empty_first: bool) -> Send:
     return send
 
 
+# ---- Syncthing -------------------------------------------------------------------------------------------------------
+
+
+def _syncthing_home(home: Path, folder: Path, kind: str) -> tuple[ET.Element, str, str]:
+    """Make an instance with one folder, which speaks on loopback alone; return its config, its id and its address.
+
+    With a low priority it would leave its process group.
+    """
+    _run(["syncthing", "generate", f"--home={home}", "--no-default-folder"])
+    told = subprocess.run(["syncthing", f"--home={home}", "--device-id"], check=True, capture_output=True, text=True)
+    root = ET.fromstring((home / "config.xml").read_text())  # noqa: S314 - written by the program that we test with
+    options, address = _child(root, "options"), f"tcp://127.0.0.1:{free_port()}"
+    no = (
+        "globalAnnounceEnabled",
+        "localAnnounceEnabled",
+        "relaysEnabled",
+        "natEnabled",
+        "startBrowser",
+        "crashReportingEnabled",
+        "setLowPriority",
+    )
+    said = {**dict.fromkeys(no, "false"), "listenAddress": address, "limitBandwidthInLan": "true", "urAccepted": "-1"}
+    for name, value in said.items():
+        _child(options, name).text = value
+    _child(_child(root, "gui"), "address").text = f"127.0.0.1:{free_port()}"
+    attributes = {"id": "inbox", "path": str(folder), "type": kind, "fsWatcherEnabled": "true", "fsWatcherDelayS": "1"}
+    ET.SubElement(root, "folder", attributes)
+    (folder / ".stfolder").mkdir(exist_ok=True)
+    return root, told.stdout.strip(), address
+
+
+def _child(node: ET.Element, name: str) -> ET.Element:
+    found = node.find(name)
+    assert found is not None, name
+    return found
+
+
+def _syncthing(scene: Scene, drop: Drop) -> None:
+    """Let one instance send to another one, which has the inbox; the sender is stopped in the middle."""
+    homes = [scene.folder(f"{way}-{drop.name}") for way in ("sender", "receiver")]
+    outgoing = scene.folder(f"outgoing-{drop.name}")
+    made = [
+        _syncthing_home(homes[0], outgoing, "sendonly"),
+        _syncthing_home(homes[1], drop.target.parent, "receiveonly"),
+    ]
+    _child(_child(made[0][0], "options"), "maxSendKbps").text = str(drop.slow // 1024)
+    for home, (root, _, _) in zip(homes, made, strict=True):
+        for _, device, address in made:
+            if root.find(f"device[@id='{device}']") is None:
+                node = ET.SubElement(root, "device", {"id": device, "name": device[:7]})
+                ET.SubElement(node, "address").text = address
+            ET.SubElement(_child(root, "folder"), "device", {"id": device})
+        (home / "config.xml").write_bytes(ET.tostring(root))
+    shutil.copyfile(drop.source, outgoing / drop.name)
+    temporary = drop.target.with_name(f".syncthing.{drop.name}.tmp")
+    with contextlib.ExitStack() as stack:
+        sender, _ = [
+            stack.enter_context(_serving(["syncthing", "serve", "--no-restart", f"--home={home}"])) for home in homes
+        ]
+        scene.until(temporary.exists, str(temporary))
+        os.killpg(sender.pid, signal.SIGSTOP)
+        drop.rest()
+        assert temporary.exists(), "Syncthing was too fast"
+        os.killpg(sender.pid, signal.SIGCONT)
+        scene.until(lambda: not temporary.exists(), drop.name)
+
+
+@contextlib.contextmanager
+def _serving(command: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        yield process
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
 # ---- this machine's programs -----------------------------------------------------------------------------------------
 
 
@@ -433,6 +514,7 @@ CLIENTS: Final = (
     Client("WebDAV PUT to rclone, empty file first", ("rclone",), _put("rclone", empty_first=True)),
     Client("WebDAV PUT by curl -T -", ("rclone", "curl"), _put_by_curl),
     Client("WebDAV PUT to nginx", ("nginx",), _put("nginx")),
+    Client("Syncthing", ("syncthing",), _syncthing, formats=BIG),
     Client("rclone copy", ("rclone",), _rclone),
     *(
         Client(f"aria2 --file-allocation={how}", ("aria2c",), _aria2(how))
