@@ -57,6 +57,11 @@ class Problem:
     documented: bool = False  # the vendor refused by a code for which it says that nothing is charged
     command: str = ""  # for the person who runs the service: what they can do, with the command
 
+    @property
+    def asked_seconds(self) -> float:
+        """The wait that the vendor asked for, 0 for none."""
+        return self.retry_after_seconds or 0.0
+
     @classmethod
     def of_data(cls, data: Mapping[str, Any]) -> Self:
         """Return the problem whose fields were stored as JSON."""
@@ -247,6 +252,27 @@ class EmptyAccountError(NoCreditsError):
 
     code = "empty-account"
     advice = "Buy credits; the service reads the balance and continues by itself."
+
+
+class TaskLimitError(ServiceError):
+    """The vendor works on as many tasks of this account as it takes at once."""
+
+    code = "task-limit"
+    fault = Fault.VENDOR
+    lane = Lane.SUBMIT
+    advice = "Nothing to do: the service waits until a task ends and continues by itself."
+
+
+class UnknownCodeError(ServiceError):
+    """The vendor refused with a code that this version does not know."""
+
+    code = "unknown-code"
+    fault = Fault.VENDOR
+    lane = Lane.SUBMIT
+    advice = (
+        "The files are safe, and nothing is wrong with them as far as is known: the service tries again by itself. "
+        "Whoever runs the service: ask the vendor's support what the code means."
+    )
 
 
 class ThrottledError(ServiceError):

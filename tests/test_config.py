@@ -46,7 +46,7 @@ def test_an_empty_file_gives_the_defaults(tmp_path: Path) -> None:
     assert (config.intake.sidecar, config.intake.quiet_seconds, config.intake.watcher) == ("optional", "auto", "auto")
     assert (config.intake.sidecar_wait_seconds, config.intake.rescan_seconds) == (3, 10)
     assert (config.intake.pair_minutes, config.intake.incomplete_seconds) == (10, 600)
-    assert (config.polling.min_seconds, config.polling.max_seconds) == (2, 30)
+    assert (config.polling.min_seconds, config.polling.max_seconds) == (5, 30)
     assert config.results.max_file_bytes == 2_000_000_000
     assert frozen(config.defaults) == {}
 
@@ -124,6 +124,8 @@ def test_polling_limits_are_compared_where_they_are_written(tmp_path: Path) -> N
     assert refusal(tmp_path, "[polling]\nmin_seconds = 5\nmax_seconds = 4.5") == [
         "config.toml line 3: polling.max_seconds must not be below polling.min_seconds, which is 5, but is 4.5"
     ]
+    polling = load_config(written(tmp_path, "[polling]\nmax_seconds = 3")).polling
+    assert (polling.min_seconds, polling.max_seconds) == (3, 3)
 
 
 def test_a_bad_limit_is_not_compared(tmp_path: Path) -> None:

@@ -50,6 +50,17 @@ class _WithFaults(click.Command):
 @click.option("--instant", is_flag=True, help="Answer a submit when its results are there, without waits.")
 @click.option("--consumed", is_flag=True, help="Say in each answer to a submit what was charged (`consumed`).")
 @click.option(
+    "--success-error",
+    type=click.Choice(["null", "ok", "absent"]),
+    help="What `error` is in an answer that is no error; without it null for a submit and OK for the other calls.",
+)
+@click.option(
+    "--task-limit",
+    type=click.IntRange(1),
+    metavar="N",
+    help="How many tasks of a key run at once; one more is refused with API_PARALLELISM_LIMIT_REACHED.",
+)
+@click.option(
     "--fault", "faults", multiple=True, metavar="FAULT", help="A fault from the list below; can be given several times."
 )
 def emulator(  # noqa: PLR0913 - one argument for each option
@@ -63,6 +74,8 @@ def emulator(  # noqa: PLR0913 - one argument for each option
     generating: float,
     instant: bool,
     consumed: bool,
+    task_limit: int | None,
+    success_error: str | None,
     faults: tuple[str, ...],
 ) -> None:
     """Run an emulator of the Rodin API until Ctrl-C. It really textures, has a ledger, and costs nothing.
@@ -85,6 +98,8 @@ def emulator(  # noqa: PLR0913 - one argument for each option
             faults=tuple(map(parse_fault, faults)),
             instant=instant,
             consumed=consumed,
+            task_limit=task_limit,
+            success_error=success_error or "",
         )
     except ValueError as error:
         raise click.UsageError(str(error)) from None

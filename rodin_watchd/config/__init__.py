@@ -147,6 +147,12 @@ class ApiSection(Section):
         default=120,
         description="How many calls to the API are allowed in a minute; the vendor allows 120 to 240, depending on the plan.",
     )
+    allow_private_links: bool | None = Field(
+        default=None,
+        description="Whether result links may lead to addresses of this machine and of private networks. "
+        "Left out: only where base_url is on this machine (the emulator).",
+        examples=[False],
+    )
     connect_seconds: Seconds = Field(default=10, description="How long to wait for a connection.")
     read_seconds: Seconds = Field(default=120, description="How long a connection may be silent.")
 
@@ -189,11 +195,27 @@ class IntakeSection(Section):
     )
 
 
+_USUAL_POLL_SECONDS = 5
+"""What the vendor advises as the wait before the first question about a task."""
+
+
 class PollingSection(Section):
     """How often the service asks the vendor whether a task is done. Asking is free."""
 
-    min_seconds: Seconds = Field(default=2, description="Shortest time between two questions about one task.")
+    min_seconds: Seconds = Field(
+        default=_USUAL_POLL_SECONDS,
+        description="Shortest time between two questions about one task, and before the first. "
+        "Where max_seconds is shorter and this is left out, it is as short.",
+    )
     max_seconds: Seconds = Field(default=30, description="Longest time between two questions about one task.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_short_as_max(cls, given: Any) -> Any:  # noqa: ANN401 - whatever the file says
+        """Let a max_seconds below the default of min_seconds stand alone."""
+        most = given.get("max_seconds") if isinstance(given, dict) and "min_seconds" not in given else None
+        short = isinstance(most, int | float) and not isinstance(most, bool) and 0 < most < _USUAL_POLL_SECONDS
+        return {**given, "min_seconds": most} if short else given
 
     @field_validator("max_seconds")
     @classmethod

@@ -273,6 +273,8 @@ _WORDS: Mapping[str, str] = {
     "vendor-down": "the vendor's service does not work",
     "throttled": "the vendor asks for fewer calls",
     "key-refused": "the vendor refuses the key",
+    "task-limit": "the vendor takes no more tasks at once",
+    "unknown-code": "the vendor refuses with a code that is not known",
     "empty-account": "no credits",
     "disk": "a folder cannot be written",
     "outbox": "the outbox cannot be written",

@@ -41,7 +41,7 @@ from rodin_watchd.core.kinds import Article, article_of
 from rodin_watchd.core.layout import INBOX
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.schedule import KEPT_SECONDS, urgent_wait_seconds
-from rodin_watchd.core.waits import DAY_SECONDS, DOWNLOAD, POLL, STEP, Backoff
+from rodin_watchd.core.waits import DAY_SECONDS, DOWNLOAD, LONGEST_WAIT_SECONDS, POLL, STEP, Backoff
 from rodin_watchd.core.wire import consumed, read_submit
 from rodin_watchd.core.wording import local
 from rodin_watchd.errors import (
@@ -56,6 +56,7 @@ from rodin_watchd.errors import (
     RodinWatchdError,
     Scope,
     StillWrittenError,
+    TaskFailedError,
     TaskLostError,
     VendorAnswerError,
 )
@@ -92,9 +93,12 @@ class Policy:
 
 
 def wait_seconds(attempts: int, policy: Policy, problem: Problem, chance: float) -> float:
-    """Return the wait before the next attempt; what the vendor asks for is honoured as far as the policy's longest."""
-    asked = min(problem.retry_after_seconds or 0.0, policy.wait.longest_seconds)
-    return max(policy.wait.seconds(attempts, chance), asked)
+    """Return the wait before the next attempt; what the vendor asks for is honoured, as far as any wait goes."""
+    return max(policy.wait.seconds(attempts, chance), _asked_seconds(problem))
+
+
+def _asked_seconds(problem: Problem) -> float:
+    return min(problem.asked_seconds, LONGEST_WAIT_SECONDS)
 
 
 def spent(job: Job, policy: Policy, now: float) -> Problem | None:
@@ -295,7 +299,7 @@ def understood(job: Job, now: float) -> Outcome:
     except RodinWatchdError as error:
         return outcome_of(error)
     spent_now = job.spent + cost_of(task, job.listed)
-    return Done(replace(job, task=task, answer=None, charges=job.charges + 1, spent=spent_now))
+    return Done(replace(job, task=task, answer=None, charges=job.charges + 1, spent=spent_now, flaw=""))
 
 
 def is_disputed(job: Job) -> bool:
@@ -582,6 +586,8 @@ def _done(job: Job, after_step: Job, now: float, poll_seconds: float) -> Transit
     problem = job.problem if job.state in (State.FAILING, State.RETURNING) else None
     if (after_step.problem, after_step.refused) != (problem, job.refused):
         after_step = replace(after_step, problem=problem, refused=job.refused)
+    if after_step.flaw and not job.flaw:  # the vendor may pay a failed task back: no balance proves anything meanwhile
+        return move(after_step, signal, now, after_step.flaw, TaskFailedError.code)
     return move(after_step, signal, now, poll_seconds=poll_seconds)
 
 
@@ -656,7 +662,7 @@ def _retry(job: Job, problem: Problem, now: float, chance: float) -> Transition:
         return _reject(tried, last, now)
     paused = not counted and problem.lane  # then the pause of the lane is wait enough
     usual_seconds = wait_seconds(tried.attempts, policy, problem, chance)
-    pause_seconds = 0.0 if paused else urgent_wait_seconds(usual_seconds, job, now)
+    pause_seconds = 0.0 if paused else max(urgent_wait_seconds(usual_seconds, job, now), _asked_seconds(problem))
     waiting = replace(tried, state=TABLE[job.state, Signal.RETRY], not_before=now + pause_seconds)
     return Transition(forgetting(waiting), action="repeated", message=problem.message, code=problem.code)
 

@@ -18,9 +18,18 @@ from rodin_watchd.core.kinds import Article, article_of, cheapest
 from rodin_watchd.core.machine import AT_VENDOR, POLICIES, RESTING
 from rodin_watchd.core.mounts import Mount, has_mount
 from rodin_watchd.core.schedule import turn
-from rodin_watchd.core.waits import LANE, UNANSWERED, is_due
+from rodin_watchd.core.waits import ACCOUNT, LANE, LONGEST_WAIT_SECONDS, UNANSWERED, Backoff, is_due
 from rodin_watchd.core.wording import in_credits
-from rodin_watchd.errors import EmptyAccountError, Fault, Lane, Problem, RefusalsError, UnansweredSubmitError
+from rodin_watchd.errors import (
+    EmptyAccountError,
+    Fault,
+    Lane,
+    NoCreditsError,
+    Problem,
+    RefusalsError,
+    TaskLimitError,
+    UnansweredSubmitError,
+)
 from rodin_watchd.model import Job, Outcome, Retry, State, Step
 
 LANES: Mapping[Step, frozenset[Lane]] = {
@@ -102,7 +111,7 @@ def renewed(pauses: Pauses, problem: Problem, now: float, chance: float) -> Paus
         longer = replace(old, problem=problem, until_at=asked_until)
         return {**pauses, problem.lane: longer} if asked_until > old.until_at else pauses
     tries = old.tries + 1 if old else 1
-    wait = LANE.seconds(tries, chance)
+    wait = _backoff(problem).seconds(tries, chance)
     since_at = old.since_at if old else now
     return {**pauses, problem.lane: Pause(problem, since_at, max(now + wait, asked_until), tries)}
 
@@ -154,7 +163,7 @@ def is_ready(job: Job, now: float, longest_poll_seconds: float) -> bool:
     """
     if job.state in RESTING or job.state is State.SUBMITTING:
         return False
-    longest = POLICIES[job.state].wait.longest_seconds
+    longest = max(POLICIES[job.state].wait.longest_seconds, job.problem.asked_seconds if job.problem else 0.0)
     return is_due(job.not_before, now, max(longest, longest_poll_seconds if job.state is State.SUBMITTED else 0.0))
 
 
@@ -216,9 +225,12 @@ class _Chooser:
 
 def is_over(pause: Pause, now: float) -> bool:
     """Return whether a pause has lasted long enough for a probe."""
-    return not math.isinf(pause.until_at) and is_due(
-        pause.until_at, now, max(LANE.longest_seconds, pause.problem.retry_after_seconds or 0.0)
-    )
+    longest = max(_backoff(pause.problem).longest_seconds, pause.problem.retry_after_seconds or 0.0)
+    return not math.isinf(pause.until_at) and is_due(pause.until_at, now, longest)
+
+
+def _backoff(problem: Problem) -> Backoff:
+    return ACCOUNT if problem.code in (NoCreditsError.code, TaskLimitError.code) else LANE
 
 
 # ---- Storms: while the vendor loses answers, one submit after the other would become a job that a person has to look at ----
@@ -227,11 +239,11 @@ def is_over(pause: Pause, now: float) -> bool:
 _TO_SEND = frozenset({State.CLAIMED, State.STAGED, State.UPLOADING, State.SUBMITTING})
 
 
-def after_unknown(pauses: Pauses, now: float, chance: float) -> Pauses:
-    """Return the pauses after a submit whose outcome is unknown."""
+def after_unknown(pauses: Pauses, now: float, chance: float, asked_seconds: float = 0.0) -> Pauses:
+    """Return the pauses after a submit whose outcome is unknown; `asked_seconds`: the wait that its answer asked for."""
     old = pauses.get(Lane.SUBMIT)
     tries = old.tries + 1 if old else 1
-    wait = UNANSWERED.seconds(tries, chance)
+    wait = max(UNANSWERED.seconds(tries, chance), asked_seconds)
     return renewed(pauses, UnansweredSubmitError(retry_after_seconds=wait).problem, now, chance)
 
 
@@ -251,6 +263,52 @@ def without_idle(pauses: Pauses, jobs: Iterable[Job], now: float) -> Pauses:
         for lane, pause in pauses.items()
         if lane not in idle or pause.problem.fault is Fault.ACCOUNT or not is_over(pause, now)
     }
+
+
+# ---- How many tasks the vendor runs at once for the account: learned from its refusals, and forgotten slowly ---------------
+
+TASK_LIMIT: Final = "task-limit"
+"""The store's key of the limit that was learned, of one account."""
+
+FORGET_SECONDS: Final = LONGEST_WAIT_SECONDS
+"""So long after a limit was learned, or held, one task more is tried."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskLimit:
+    """The vendor took so many tasks of an account at once and no more, at that instant (UTC)."""
+
+    account: str
+    most: int
+    learned_at: float
+
+    @classmethod
+    def of_data(cls, data: Mapping[str, Any] | None, account: str) -> Self | None:
+        """Return what was stored of it, if it is about this account."""
+        return cls(**data) if data and data["account"] == account else None
+
+    def places(self, now: float) -> int:
+        """Return how many tasks may be at the vendor now: one more than it took, after a while."""
+        return self.most + is_due(self.learned_at + FORGET_SECONDS, now, FORGET_SECONDS)
+
+    @property
+    def notice(self) -> str:
+        """Say what was learned, for people."""
+        return f"The vendor works on at most {self.most} tasks of this account at once (learned from its refusals)."
+
+
+def limit_refused(limit: TaskLimit | None, account: str, others: int, now: float) -> TaskLimit | None:
+    """Return the limit after a refusal for it, with so many other jobs at the vendor or on their way to it.
+
+    With none it teaches nothing: then others use the account up. Of several submits under way at once the last refusal finds
+    the real number: each one before it counts those that are refused after it.
+    """
+    return TaskLimit(account, others, now) if others else limit
+
+
+def limit_passed(limit: TaskLimit | None, tasks: int, now: float) -> TaskLimit | None:
+    """Return the limit after the vendor took a task, of so many that it works on now."""
+    return replace(limit, most=tasks, learned_at=now) if limit and tasks > limit.most else limit
 
 
 # ---- The account: its balance is the probe of what stops the submits (`core.balance`) --------------------------------
@@ -360,13 +418,14 @@ def until_decided(pauses: Pauses, why: str, now: float) -> Pauses:
 
 
 class Suspects:
-    """Remembers who failed in which lane, and when a lane last worked. The main thread's alone."""
+    """Remembers who failed in which lane, when a lane last worked, and who met a code that nobody knows. The main thread's alone."""
 
     def __init__(self) -> None:
         self._turn = 0  # grows with each event: clocks may stand still between two of them
         self._begun: dict[str, int] = {}  # job id -> when its step was handed out
         self._failed: dict[tuple[str, Lane], int] = {}
         self._worked: dict[Lane, int] = {}  # lane -> when the newest step that worked in it was handed out
+        self._puzzled: set[str] = set()  # jobs whose submits met such a code since one was accepted
 
     def begin(self, job_id: str) -> None:
         """Note that a job's step begins."""
@@ -376,6 +435,8 @@ class Suspects:
     def worked(self, job_id: str, lanes: Iterable[Lane]) -> None:
         """Note that a job's step worked, and so everything that it needs."""
         begun = self._begun.get(job_id, 0)
+        if Lane.SUBMIT in lanes:
+            self._puzzled.clear()
         for lane in lanes:
             self._worked[lane] = max(self._worked.get(lane, 0), begun)
             self._failed.pop((job_id, lane), None)
@@ -387,8 +448,14 @@ class Suspects:
         self._failed[job_id, lane] = self._turn
         return self._worked.get(lane, 0) > before
 
+    def are_several(self, job_id: str) -> bool:
+        """Note that a job's submit met a code that nobody knows, and return whether another one has met such a code as well."""
+        self._puzzled.add(job_id)
+        return len(self._puzzled) > 1
+
     def forget(self, job_id: str) -> None:
         """Forget a job that has ended."""
+        self._puzzled.discard(job_id)
         self._begun.pop(job_id, None)
         for key in [key for key in self._failed if key[0] == job_id]:
             del self._failed[key]

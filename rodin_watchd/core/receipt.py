@@ -66,7 +66,9 @@ def _notes(job: Job) -> list[str]:
         for result in job.results
         if result.unlisted
     ]
+    flaws = [f"{job.flaw} What it had made was complete, and is here; please look at it."] if job.flaw else []
     return [
+        *flaws,
         *([] if has_preview else [NO_PREVIEW]),
         *unlisted,
         *changed_inputs(job),

@@ -7,7 +7,9 @@ purchase counts as spent until it is shown to have been free, by the balance (`c
 that is tried no other submit begins.
 
 What stays unclear is bounded: MOST_FOR_A_SET for one content, one where a person has allowed the submit, MOST_IN_A_ROW for
-the account since it accepted one. What is
+the account since it accepted one. A refusal that the vendor documents as free, and that is about the account (no credits, no
+subscription, its limit of tasks), says nothing of a set: while such a job is alive its refusals are bounded as those that are
+shown to be free. What is
 shown to be free is bounded as well, for a balance may be wrong (`core.balance`): MOST_TRIES for one content, MOST_DOCUMENTED
 where the vendor refused by a code that it documents as free of charge, MOST_TRIES_IN_A_ROW for the account. Whatever
 reaches a bound is held for a person, and no submit begins while the account's bound is reached, or while a job is held that
@@ -24,7 +26,7 @@ from rodin_watchd.core.machine import book_refusals, clear_refusals, hold_refuse
 from rodin_watchd.core.proof import Proof, Refusal, Settled, Verdict
 from rodin_watchd.core.wire import plain
 from rodin_watchd.core.wording import in_credits
-from rodin_watchd.errors import ChargedRefusalError, RefusedOftenError
+from rodin_watchd.errors import ChargedRefusalError, NoCreditsError, RefusedOftenError, TaskLimitError
 from rodin_watchd.model import Job, State, Transition
 
 MOST_FOR_A_SET: Final = 2
@@ -81,6 +83,18 @@ class FailedTries(NamedTuple):
     allowed: bool = False  # whether any of the unclear ones was sent because a person allowed it: one word, one submit
 
 
+def is_about_account(job: Job) -> bool:
+    """Return whether the vendor has refused a job for its account, by a code that it documents as free of charge."""
+    codes = (NoCreditsError.code, TaskLimitError.code)
+    return job.refused > 0 and job.problem is not None and job.problem.documented and job.problem.code in codes
+
+
+def counted(in_a_row: InARow, jobs: Iterable[Job]) -> InARow:
+    """Return the account's submits in a row, without those whose refusal is about the account among the unclear ones."""
+    about_account = sum(job.refused for job in jobs if is_about_account(job))
+    return in_a_row._replace(unclear=max(in_a_row.unclear - about_account, 0))
+
+
 def room(in_a_row: InARow, sending: int, *, judging: bool) -> int:
     """Return how many more submits may begin: one at a time while refusals are unclear, and never more than the bounds.
 
@@ -128,17 +142,20 @@ def held_often(job: Job, of_the_set: FailedTries, in_a_row: InARow, proof: Proof
     One that the balance shows to be free is held with that: the balance may be wrong, so it is not asked for ever.
     """
     is_free = proof.verdict is Verdict.NOT_CHARGED
-    most = MOST_DOCUMENTED if is_free and job.problem and job.problem.documented else MOST_TRIES
-    reached = _unclear_often(of_the_set) or _reached(of_the_set, in_a_row, most)
+    about_account = is_about_account(job)
+    documented = job.problem is not None and job.problem.documented
+    most = MOST_DOCUMENTED if about_account or (is_free and documented) else MOST_TRIES
+    most_unclear = MOST_DOCUMENTED if about_account else MOST_FOR_A_SET
+    reached = _unclear_often(of_the_set, most_unclear) or _reached(of_the_set, in_a_row, most)
     if not reached:
         return None
     message = f"{reached} {_each(job, is_free=is_free)} {proof.reason} The vendor's refusal: {_said(job)}"
     return hold_refused(job, RefusedOftenError(message).problem, now, is_free=is_free)
 
 
-def _unclear_often(of_the_set: FailedTries) -> str:
+def _unclear_often(of_the_set: FailedTries, most: int) -> str:
     """Say that no more refusals of a set may be unclear, "" if another one may."""
-    if of_the_set.unclear >= MOST_FOR_A_SET:
+    if of_the_set.unclear >= most:
         return f"The vendor refused this set {of_the_set.unclear} times."
     return "The vendor refused this set, which a person had allowed to pay for once." if of_the_set.allowed else ""
 

@@ -19,7 +19,7 @@ from rodin_watchd.core.machine import ENDED
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.wire import plain
 from rodin_watchd.core.wording import advice, changed_inputs, command, cost, local, sentences, set_name, warnings
-from rodin_watchd.errors import AlreadyDoneError
+from rodin_watchd.errors import AlreadyDoneError, TaskLimitError, UnknownCodeError
 from rodin_watchd.model import Job, State
 
 PAGE = "page"
@@ -144,7 +144,7 @@ def _detail(job: Job) -> str:
     message = sentences(job.problem.message)
     if job.state is State.HELD:
         return f": {message} Cost: {cost(job)} {advice(job)} {_for_administrator(job)}".rstrip()
-    if job.state is State.FAILING or is_over_budget(job):
+    if job.state is State.FAILING or is_over_budget(job) or _is_refused_for_all(job):
         return f": {message}"
     return f"{progress}; trying again: {message}" if job.attempts else progress
 
@@ -155,6 +155,12 @@ def _for_administrator(job: Job) -> str:
 
 
 RUNS_IT: Final = "For the person who runs the service"
+
+
+def _is_refused_for_all(job: Job) -> bool:
+    """Return whether a job waits after a refusal that is no set's fault, and that pauses nothing."""
+    codes = (TaskLimitError.code, UnknownCodeError.code)
+    return job.state is State.STAGED and job.problem is not None and job.problem.code in codes
 
 
 def ended_line(job: Job) -> Line:

@@ -42,6 +42,12 @@ DOWNLOAD: Final = Backoff(1.0, 300.0)
 LANE: Final = Backoff(2.0, 120.0)
 """A lane that a service error has paused: a person who has corrected the cause waits for it."""
 
+ACCOUNT: Final = Backoff(5.0, 1800.0)
+"""A lane that the vendor has paused for the account, where only one more submit shows that this is over.
+
+Each is a refusal more, and their number is bounded (`core.refusals`): the waits let the bound last for hours.
+"""
+
 UNANSWERED: Final = Backoff(2.0, LONGEST_WAIT_SECONDS)
 """The submits after one whose outcome is unknown: each of these may have to be looked into by a person."""
 

@@ -18,10 +18,11 @@ from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from enum import Enum
 from typing import Any, Final, TypeAlias, TypeVar
-from urllib.parse import SplitResult, quote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
-from rodin_watchd.core.formats import MODEL_EXTENSIONS
+from rodin_watchd.core.formats import IMAGE_EXTENSIONS, MODEL_EXTENSIONS
 from rodin_watchd.core.kinds import JobKind
+from rodin_watchd.core.names import split_name
 from rodin_watchd.core.options import declared, text_of, words_of
 from rodin_watchd.core.waits import LONGEST_WAIT_SECONDS
 from rodin_watchd.errors import (
@@ -31,8 +32,10 @@ from rodin_watchd.errors import (
     OutcomeUnknownError,
     RodinWatchdError,
     ServiceError,
+    TaskLimitError,
     TaskLostError,
     ThrottledError,
+    UnknownCodeError,
     VendorAnswerError,
     VendorDownError,
     VendorRefusedError,
@@ -50,6 +53,9 @@ RETRY_AFTER_LIMIT_SECONDS: Final = LONGEST_WAIT_SECONDS
 
 _URL_LIMIT = 8192
 _SECONDS = re.compile(r"[0-9]{1,15}(\.[0-9]{1,9})?")
+
+_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+_COMPATIBLE: Final = ipaddress.IPv6Network("::/96")
 
 _NUMBER: Final = re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,30})?", re.ASCII)
 _MOST_CREDITS: Final = Decimal(10) ** 12
@@ -103,6 +109,23 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def is_public(address: str) -> bool:
+    """Return whether an IP address is one of the internet: not of this machine, a private network, or this link.
+
+    An IPv4 address inside an IPv6 one counts as itself. False for what is no address.
+    """
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(found, ipaddress.IPv6Address):
+        inside = found.ipv4_mapped or found.sixtofour
+        if found in _NAT64 or (inside is None and found in _COMPATIBLE):
+            inside = ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)
+        return is_public(str(inside)) if inside else found.is_global and not found.is_multicast
+    return found.is_global and not found.is_multicast
+
+
 def retry_after_seconds(header: str | None, now: float) -> float | None:
     """Return the wait that a Retry-After header asks for, as seconds or as a date (RFC 9110, section 10.2.3).
 
@@ -140,8 +163,30 @@ def credits_of(value: object, *, below_zero: bool = False) -> Decimal | None:
 BODY_LIMIT_BYTES: Final = 1 << 20
 """A JSON answer longer than this is not read: real ones hold a few kilobytes."""
 
-LINK_LIMIT: Final = 200
-"""The longest list of results that is believed."""
+LIST_LIMIT_BYTES: Final = 8 << 20
+"""The same for a list of results: thousands of signed links are some megabytes."""
+
+_RESULT_EXTENSIONS: Final = (
+    *(*sorted(MODEL_EXTENSIONS), *sorted(IMAGE_EXTENSIONS)),
+    *(
+        ".bin",
+        ".exr",
+        ".gltf",
+        ".hdr",
+        ".json",
+        ".mtl",
+        ".ply",
+        ".tga",
+        ".tif",
+        ".tiff",
+        ".txt",
+        ".usd",
+        ".usda",
+        ".usdc",
+        ".zip",
+    ),
+)
+"""What the names of results end with."""
 
 MOST_CONSUMED: Final = Decimal(100)
 """No job costs so much: an answer that says more is not believed, and the list price holds."""
@@ -151,15 +196,57 @@ _Failure = TypeVar("_Failure", bound=RodinWatchdError)
 
 _SERVICE_CODES: Final[Mapping[str, type[ServiceError]]] = {
     "INSUFFICIENT_FUND": NoCreditsError,
-    "API_INSUFFICIENT_FUNDS": NoCreditsError,
+    "INSUFFICIENT_FUNDS": NoCreditsError,
     "NO_ACTIVE_SUBSCRIPTION": NoCreditsError,
     "SUBSCRIPTION_PLAN_TOO_LOW": NoCreditsError,
     "USER_NOT_FOUND": KeyRefusedError,
     "GROUP_NOT_FOUND": KeyRefusedError,
     "PERMISSION_DENIED": KeyRefusedError,
+    "PARALLELISM_LIMIT_REACHED": TaskLimitError,
 }
-_DOCUMENTED: Final = frozenset({*_SERVICE_CODES, "INVALID_REQUEST"})
-"""Codes of refusals that the API contract lists, as free of charge."""
+_IMAGE_CODES: Final[Mapping[str, tuple[str, str]]] = {
+    "IMAGE_CONTENT_VIOLATION": (
+        "The vendor's rules do not allow what the image shows",
+        "Use another image, one without nudity, violence, hate symbols or protected brands; then drop the set into the inbox again.",
+    ),
+    "OBJECT_NOT_FOUND_ON_IMAGE": (
+        "The vendor finds no object in the image",
+        "Use an image in which one object is large, whole and sharp, on a plain background; then drop the set into the inbox again.",
+    ),
+    "IMAGE_LABEL_LENGTH_TOO_LONG": (
+        "The vendor cannot describe what the image shows in few enough words",
+        "Use a simpler image: one object, no text, a plain background; then drop the set into the inbox again.",
+    ),
+}
+"""What is wrong with the image, and what to change in it, in plain words."""
+_DOCUMENTED: Final = frozenset({*_SERVICE_CODES, *_IMAGE_CODES, "INVALID_REQUEST"})
+"""Codes of refusals that the API contract lists, as free of charge; all codes are here without `API_` in front."""
+_OF_THE_SET: Final = frozenset({400, 409, 410, 411, 412, 413, 414, 415, 417, 422, 431})
+"""Statuses that concern the request itself, where no code says more (API contract, Errors; RFC 9110, section 15.5)."""
+_CODE: Final = re.compile(r"[A-Z0-9_]+", re.ASCII)
+_PHRASES: Final[Mapping[str, int]] = {
+    "BAD REQUEST": 400,
+    "UNAUTHORIZED": 401,
+    "PAYMENT REQUIRED": 402,
+    "FORBIDDEN": 403,
+    "NOT FOUND": 404,
+    "METHOD NOT ALLOWED": 405,
+    "REQUEST TIMEOUT": 408,
+    "CONFLICT": 409,
+    "GONE": 410,
+    "LENGTH REQUIRED": 411,
+    "PRECONDITION FAILED": 412,
+    "CONTENT TOO LARGE": 413,
+    "PAYLOAD TOO LARGE": 413,
+    "REQUEST ENTITY TOO LARGE": 413,
+    "UNSUPPORTED MEDIA TYPE": 415,
+    "EXPECTATION FAILED": 417,
+    "UNPROCESSABLE CONTENT": 422,
+    "UNPROCESSABLE ENTITY": 422,
+    "TOO MANY REQUESTS": 429,
+    "REQUEST HEADER FIELDS TOO LARGE": 431,
+}
+"""The statuses by their reason phrases, as web frameworks say them instead of a code (RFC 9110, section 15)."""
 _SERVICE_STATUSES: Final[Mapping[int, type[ServiceError]]] = {
     401: KeyRefusedError,
     402: NoCreditsError,
@@ -172,11 +259,13 @@ _WRONG_ADDRESS: Final[Mapping[int, str]] = {
     **dict.fromkeys((301, 307, 308), "The vendor's address has moved: the call was redirected and not carried out"),
     **dict.fromkeys((404, 405), "The vendor's address does not know this call"),
 }
-_REASON_PHRASES: Final[Mapping[int, str]] = {404: "NOT FOUND", 405: "METHOD NOT ALLOWED"}
 _WAITING, _DONE = "Waiting", "Done"
-_FAILED: Final = frozenset({"Failed", "Canceled"})
+_FAILED: Final = frozenset({"Failed", "Canceled", "Cancelled", "Error"})
 _TERMINAL: Final = _FAILED | {_DONE}
 _KNOWN: Final = _TERMINAL | {_WAITING, "Generating"}
+
+
+_LONGEST_QUEUE: Final = 1_000_000_000
 
 
 class TaskState(Enum):
@@ -192,6 +281,7 @@ class TaskStatus:
     """The statuses of a task's parts ("jobs" in the vendor's words), as they were said (API contract, Check Status)."""
 
     statuses: tuple[str, ...]
+    queue_length: int | None = None  # what the vendor says of the queue that the first waiting part is in
 
     @property
     def verdict(self) -> TaskState:
@@ -207,10 +297,17 @@ class TaskStatus:
         return tuple(strange)[:10]
 
     @property
+    def flaw(self) -> str:
+        """Say how many parts failed, for people."""
+        failed = sum(word in _FAILED for word in self.statuses)
+        return f"The vendor reports that {failed} of {len(self.statuses)} parts of the task failed."
+
+    @property
     def progress(self) -> str:
         """A short phrase for people."""
         if all(word == _WAITING for word in self.statuses):
-            return "waiting in the vendor's queue"
+            length = "" if self.queue_length is None else f", whose length is {self.queue_length}"
+            return f"waiting in the vendor's queue{length}"
         strange = f" (the vendor says: {', '.join(self.unknown_words)})" if self.unknown_words else ""
         return f"{self.statuses.count(_DONE)} of {len(self.statuses)} parts done{strange}"
 
@@ -263,21 +360,33 @@ def read_submit(answer: Answer, submitted_at: float, *, early: bool = False) -> 
 def _refuses(status: int, code: str) -> bool:
     """Return whether an answer without a task refuses the submit: a code under 2xx, a moved address, 4xx."""
     if 200 <= status < 300:
-        return code not in {"", "UNKNOWN"}
+        return _meaning(code) not in {"", "UNKNOWN"}
     return 400 <= status < 500 or (status in _WRONG_ADDRESS and not code)
 
 
 def _repeats(status: int, code: str) -> bool:
-    """Return whether a code says no more than the status: none, or its reason phrase (RFC 9110, section 15), as web frameworks say it."""
-    return code.replace("_", " ") in ("", _REASON_PHRASES.get(status))
+    """Return whether a code says no more than the status: none, or its reason phrase."""
+    return not code or _PHRASES.get(code.replace("_", " ")) == status
 
 
 def _refused(answer: Answer, reply: _Reply | None, code: str) -> RodinWatchdError:
     if answer.status in _WRONG_ADDRESS and _repeats(answer.status, code):
         advice = "Set `api.base_url` to the vendor's present address; the service tries again by itself."
         return _failed(VendorDownError, answer, reply, _WRONG_ADDRESS[answer.status], advice=advice)
-    kind = _service_error(answer, reply) or VendorRefusedError
-    return _failed(kind, answer, reply, documented=code in _DOCUMENTED)
+    meaning = _meaning(code)
+    documented = meaning in _DOCUMENTED
+    if kind := _service_error(answer, reply):
+        return _failed(kind, answer, reply, documented=documented)
+    if meaning in _IMAGE_CODES:
+        text, advice = _IMAGE_CODES[meaning]
+        return _failed(VendorRefusedError, answer, reply, text, advice=advice, documented=documented)
+    at_fault = documented or (answer.status in _OF_THE_SET and (_repeats(answer.status, code) or not _is_code(code)))
+    return _failed(VendorRefusedError if at_fault else UnknownCodeError, answer, reply, documented=documented)
+
+
+def _is_code(error: str) -> bool:
+    """Return whether an error is a code; else it is a sentence about the request."""
+    return _CODE.fullmatch(error) is not None
 
 
 def consumed(answer: Answer) -> Decimal | None:
@@ -303,7 +412,13 @@ def read_status(answer: Answer) -> TaskStatus:
     vendor does not know (it may be known a while later), VendorAnswerError for all else. May always be repeated.
     """
     jobs = _list(_task_reply(answer), "jobs")
-    return TaskStatus(tuple(_status_word(job) for job in jobs))
+    queues = (_queue_length(job) for job in jobs)
+    return TaskStatus(tuple(_status_word(job) for job in jobs), next((n for n in queues if n is not None), None))
+
+
+def _queue_length(job: object) -> int | None:
+    length = job.get("queue_length") if isinstance(job, Mapping) else None
+    return length if type(length) is int and 0 <= length <= _LONGEST_QUEUE else None
 
 
 def _status_word(job: object) -> str:
@@ -314,16 +429,11 @@ def _status_word(job: object) -> str:
 def read_links(answer: Answer, *, loopback: bool = True) -> tuple[Link, ...]:
     """Return the list of results, which may be empty or incomplete for a while (API contract, Download Results).
 
-    Every URL must be https, or http on this machine where `loopback` allows it. Names are as hostile as they came; a
-    missing one is "". Raises what `read_status` raises, VendorAnswerError also for a list with an entry that cannot be
+    Every URL must be https, or http on this machine where `loopback` allows it. Names are as hostile as they came; one
+    without the extension of a result gets that of its URL's path, and a missing one is no more than that. Raises what `read_status` raises, VendorAnswerError also for a list with an entry that cannot be
     used: without it the result would be delivered in part. May always be repeated.
     """
-    entries = _list(_task_reply(answer), "list")
-    if len(entries) > LINK_LIMIT:
-        raise VendorAnswerError(
-            f"The vendor lists {len(entries)} result files; more than {LINK_LIMIT} cannot be right."
-        )
-    return tuple(_link(entry, loopback) for entry in entries)
+    return tuple(_link(entry, loopback) for entry in _list(_task_reply(answer, LIST_LIMIT_BYTES), "list"))
 
 
 def _link(entry: object, loopback: bool) -> Link:
@@ -337,12 +447,20 @@ def _link(entry: object, loopback: bool) -> Link:
         raise VendorAnswerError(
             f'The vendor\'s link to "{plain(name or "", 80)}" is not a usable https address: {where}.'
         )
-    return Link(name=name or "", url=url)
+    return Link(name=_with_extension(name or "", url), url=url)
+
+
+def _with_extension(name: str, url: str) -> str:
+    """Return a name with the extension of its URL's path, where it has none that results have: names are for people (Download Results)."""
+    if name.lower().endswith(_RESULT_EXTENSIONS):
+        return name
+    extension = split_name(unquote(urlsplit(url).path).rpartition("/")[2])[1]
+    return name.rstrip(". ") + extension if extension in _RESULT_EXTENSIONS else name
 
 
 def has_model(links: tuple[Link, ...]) -> bool:
     """Return whether the list holds a model file; without one it is incomplete (API contract, Download Results)."""
-    return any((link.name or urlsplit(link.url).path).lower().endswith(tuple(MODEL_EXTENSIONS)) for link in links)
+    return any(link.name.lower().endswith(tuple(MODEL_EXTENSIONS)) for link in links)
 
 
 def read_balance(answer: Answer) -> Decimal:
@@ -361,15 +479,17 @@ def read_balance(answer: Answer) -> Decimal:
 # ---- replies in general ---------------------------------------------------------------------------------------------
 
 
-def _task_reply(answer: Answer) -> _Reply:
-    reply = _json_object(answer.body)
-    if _error_code(reply) == "NO_SUCH_TASK" or (answer.status == 404 and _service_error(answer, reply) is None):
+def _task_reply(answer: Answer, limit_bytes: int = BODY_LIMIT_BYTES) -> _Reply:
+    reply = _json_object(answer.body, limit_bytes)
+    if _meaning(_error_code(reply)) == "NO_SUCH_TASK" or (
+        answer.status == 404 and _service_error(answer, reply) is None
+    ):
         raise _failed(TaskLostError, answer, reply)
-    return _reply(answer)
+    return _reply(answer, limit_bytes)
 
 
-def _reply(answer: Answer) -> _Reply:
-    reply = _json_object(answer.body)
+def _reply(answer: Answer, limit_bytes: int = BODY_LIMIT_BYTES) -> _Reply:
+    reply = _json_object(answer.body, limit_bytes)
     service_error = _service_error(answer, reply)
     if service_error:
         raise _failed(service_error, answer, reply)
@@ -379,7 +499,9 @@ def _reply(answer: Answer) -> _Reply:
 
 
 def _service_error(answer: Answer, reply: _Reply | None) -> type[ServiceError] | None:
-    return _SERVICE_CODES.get(_error_code(reply)) or _SERVICE_STATUSES.get(answer.status)
+    code = _error_code(reply)
+    said = _PHRASES.get(code.replace("_", " "), 0) if 200 <= answer.status < 300 else 0
+    return _SERVICE_CODES.get(_meaning(code)) or _SERVICE_STATUSES.get(said or answer.status)
 
 
 def _failed(
@@ -396,9 +518,9 @@ def _failed(
     return kind(message, advice=advice, retry_after_seconds=answer.retry_after_seconds, documented=documented)
 
 
-def _json_object(body: bytes) -> _Reply | None:
+def _json_object(body: bytes, limit_bytes: int = BODY_LIMIT_BYTES) -> _Reply | None:
     """Return the JSON object that `body` holds, or None; NaN and the infinities become Decimals, as all fractions do."""
-    if len(body) > BODY_LIMIT_BYTES:
+    if len(body) > limit_bytes:
         return None
     try:
         value = json.loads(body, parse_float=Decimal, parse_constant=Decimal)
@@ -414,6 +536,11 @@ def _error_code(reply: _Reply | None) -> str:
         return ""
     code = error.strip().upper() if isinstance(error, str) else "UNKNOWN"
     return "" if code == "OK" else code
+
+
+def _meaning(code: str) -> str:
+    """Return a code as it is listed here: the vendor says each with and without `API_` in front."""
+    return code.removeprefix("API_")
 
 
 def _list(reply: _Reply, key: str) -> list[object]:

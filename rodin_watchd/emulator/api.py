@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import quote, urlencode
 
 from starlette.applications import Starlette
@@ -48,7 +48,8 @@ class EmulatorSettings:
     the start. `waiting_seconds`, `generating_seconds`: how long the last job of a task is Waiting, then Generating.
     `link_seconds`: life of a result link. `keep_seconds`: life of a task and its results. `faults`: from `parse_fault`.
     `instant`: a submit is answered when its task is Done, at once when an equal order was made before; the two durations
-    do not count. `consumed`: answers to accepted orders say what was charged. `preview_pixels`: the edge of
+    do not count. `consumed`: answers to accepted orders say what was charged. `task_limit`: how many tasks of one key run at once; None: any number. `success_error`: the
+    `error` of an answer that is none, `null`, `ok` or `absent`; "": as documented for each call. `preview_pixels`: the edge of
     the previews; drawing them is most of the work, and small ones do where nobody looks at them. `clock` gives UTC epoch
     seconds.
     """
@@ -65,6 +66,8 @@ class EmulatorSettings:
     faults: tuple[EmulatedFault, ...] = ()
     instant: bool = False
     consumed: bool = False
+    task_limit: int | None = None
+    success_error: str = ""
     preview_pixels: int = 512
     clock: Callable[[], float] = time.time
 
@@ -94,6 +97,8 @@ class Links:
     def _signature(self, *words: str) -> str:
         return hmac.new(self._secret, "\n".join(words).encode(), "sha256").hexdigest()
 
+
+_SUCCESS: Final[dict[str, dict[str, str | None]]] = {"null": {"error": None}, "ok": {"error": "OK"}, "absent": {}}
 
 Act: TypeAlias = "Callable[[Request], Awaitable[Response]]"
 CarryOut: TypeAlias = "Callable[[tuple[EmulatedFault, ...], Request], Awaitable[Response]]"
@@ -238,17 +243,19 @@ class Shop:
         consumed = (
             {"consumed": float(order.price if terms.price is None else terms.price)} if self._settings.consumed else {}
         )
-        return Accepted({**_submitted(task), **consumed}, 201)
+        return Accepted({**self._success(None), **_submitted(task), **consumed}, 201)
 
     async def _accept(self, api_key: str, order: Order, terms: Terms) -> EmulatedTask:
         self._ledger.require_credit(order.price)
+        self._require_place(api_key)
         work = self._workshop.begin(order)
         if self._settings.instant and not work.done():
             await run_in_threadpool(wait, [work])
             self._ledger.require_credit(order.price)  # others may have spent it meanwhile; from here on nothing waits
         now = self._settings.clock()
-        end = next((fault.kind.end for fault in self._faults.strike(Site.TASK)), "Done")
-        task = self._tasks.open(api_key, work, now, end)
+        struck = next((fault.kind for fault in self._faults.strike(Site.TASK)), None)
+        end, leaves_model = (struck.end, struck.leaves_model) if struck else ("Done", False)
+        task = self._tasks.open(api_key, work, now, end, leaves_model=leaves_model)
         price = order.price if terms.price is None else terms.price
         if terms.late_seconds:
             self._ledger.charge_at(now + terms.late_seconds, task.uuid, order, price)
@@ -259,12 +266,21 @@ class Shop:
             self._ledger.charge(task.uuid, order, now, price)
         return task
 
+    def _require_place(self, api_key: str) -> None:
+        """Raise EmulatedRefusal when as many tasks of this key run as may (API contract, second turn)."""
+        limit = self._settings.task_limit
+        if limit is not None and self._tasks.running(api_key, self._settings.clock()) >= limit:
+            message = f"At most {limit} tasks run at once."
+            raise EmulatedRefusal(400, "API_PARALLELISM_LIMIT_REACHED", message)
+
     async def _status(self, request: Request) -> Response:
         now = self._settings.clock()
         api_key, subscription_key = await self._asked(request, "subscription_key")
         task = self._tasks.by_subscription(subscription_key, api_key, now)
         words = zip(task.jobs, task.statuses(now), strict=True)
-        return JSONResponse({"error": "OK", "jobs": [{"uuid": job.uuid, "status": word} for job, word in words]}, 201)
+        queue = {"queue_length": self._tasks.queue_length(now)}
+        jobs = [{"uuid": job.uuid, "status": word, **(queue if word == "Waiting" else {})} for job, word in words]
+        return JSONResponse({**self._success("OK"), "jobs": jobs}, 201)
 
     async def _download(self, request: Request) -> Response:
         now = self._settings.clock()
@@ -272,7 +288,12 @@ class Shop:
         task = self._tasks.by_uuid(task_uuid, api_key, now)
         names = [file.name for file in task.results(now)]
         listed = [{"url": self._files_url + self._links.path(task.uuid, name, now), "name": name} for name in names]
-        return JSONResponse({"error": "OK", "list": listed}, 201)
+        return JSONResponse({**self._success("OK"), "list": listed}, 201)
+
+    def _success(self, documented: str | None) -> dict[str, str | None]:
+        """Return the `error` of an answer that is none: as the settings say it, or as documented for the call."""
+        usual = {"error": documented}
+        return _SUCCESS.get(self._settings.success_error, usual)
 
     async def _asked(self, request: Request, field: str) -> tuple[str, str]:
         """Give the API key and the one field that a status or download call must have."""
@@ -340,7 +361,6 @@ def _fate(answer: Response) -> str:
 
 def _submitted(task: EmulatedTask) -> dict[str, object]:
     return {
-        "error": None,
         "message": "Submitted.",
         "uuid": task.uuid,
         "submit_time": datetime.fromtimestamp(task.submitted_at, UTC).isoformat(),

@@ -53,7 +53,7 @@ class FaultKind:
     """One entry of the table.
 
     `instead`: the call is not carried out. `default`: the VALUE when none is given; None when VALUE is the number of
-    calls. `check` raises ValueError or KeyError for a VALUE that makes no sense. `end`: the status word of a struck task.
+    calls. `check` raises ValueError or KeyError for a VALUE that makes no sense. `end`: the status word of a struck task, `leaves_model`: whether its model can be downloaded all the same.
     `terms` changes how a struck order is charged, by VALUE.
     """
 
@@ -64,6 +64,7 @@ class FaultKind:
     default: str | None = None
     check: Callable[[str], object] = str
     end: str = "Done"
+    leaves_model: bool = False
     terms: Callable[[Terms, str], Terms] | None = None
 
 
@@ -337,6 +338,14 @@ OF_ONE_CALL = {
         Site.FILE, "file: the Content-Length promises all, half comes, the connection is closed", effects.cut
     ),
     "failed-job": FaultKind(Site.TASK, "task: its last job ends Failed", end="Failed"),
+    "failed-part": FaultKind(
+        Site.TASK,
+        "task: its last job ends Failed, and all but the preview can be downloaded",
+        end="Failed",
+        leaves_model=True,
+    ),
+    "cancelled-job": FaultKind(Site.TASK, "task: its last job ends Cancelled", end="Cancelled"),
+    "error-job": FaultKind(Site.TASK, "task: its last job ends Error", end="Error"),
     "canceled-job": FaultKind(Site.TASK, "task: its last job ends Canceled", end="Canceled"),
 }
 

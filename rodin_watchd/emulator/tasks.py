@@ -121,6 +121,7 @@ class EmulatedTask:
     submitted_at: float
     jobs: tuple[EmulatedJob, ...]
     work: Work
+    leaves_model: bool = False  # although it does not end well
 
     def statuses(self, now: float) -> tuple[str, ...]:
         """Give the status words of its jobs."""
@@ -129,14 +130,19 @@ class EmulatedTask:
     def outcome(self, now: float) -> str:
         """Sum the jobs up in one status word, for the ledger."""
         words = self.statuses(now)
-        order = ("Failed", "Canceled", "Generating", "Waiting", "Done")
+        order = ("Failed", "Error", "Canceled", "Cancelled", "Generating", "Waiting", "Done")
         return min(words, key=order.index)
 
     def results(self, now: float) -> tuple[EmulatedFile, ...]:
-        """Give what can be downloaded: all when Done, only the preview while some jobs still run, else nothing."""
+        """Give what can be downloaded: all when Done, only the preview while some jobs still run, else nothing.
+
+        All but the preview where it does not end well and leaves its model.
+        """
         words = set(self.statuses(now))
         if words == {"Done"}:
             return self.work.result()
+        if self.leaves_model and words.isdisjoint(("Waiting", "Generating")) and not self.work.exception():
+            return self.work.result()[:-1]
         return self.work.result()[-1:] if words == {"Done", "Generating"} and self.work.done() else ()
 
     def result(self, name: str) -> EmulatedFile:
@@ -154,11 +160,14 @@ class TaskBook:
         self._tasks: dict[str, EmulatedTask] = {}
         self._by_subscription: dict[str, str] = {}
 
-    def open(self, api_key: str, work: Work, now: float, end: str = "Done") -> EmulatedTask:
-        """Enter a task; `end` is the status word with which its last job ends."""
+    def open(
+        self, api_key: str, work: Work, now: float, end: str = "Done", *, leaves_model: bool = False
+    ) -> EmulatedTask:
+        """Enter a task; `end` is the status word with which its last job ends, `leaves_model` whether its model is good all the same."""
         self._forget(now)
         task_uuid = str(uuid.uuid4())
-        task = EmulatedTask(task_uuid, _token(task_uuid, now), api_key, now, self._jobs(now, end), work)
+        jobs = self._jobs(now, end)
+        task = EmulatedTask(task_uuid, _token(task_uuid, now), api_key, now, jobs, work, leaves_model)
         self._tasks[task.uuid] = task
         self._by_subscription[task.subscription_key] = task.uuid
         return task
@@ -178,6 +187,15 @@ class TaskBook:
         """Give the task as long as its results are kept."""
         task = self._tasks.get(task_uuid)
         return task if task and now < task.submitted_at + self._keep_seconds else None
+
+    def running(self, api_key: str, now: float) -> int:
+        """Return how many tasks of a key have not ended."""
+        mine = (task for task in self._tasks.values() if task.api_key == api_key)
+        return sum(task.outcome(now) in ("Waiting", "Generating") for task in mine)
+
+    def queue_length(self, now: float) -> int:
+        """Return how many tasks wait."""
+        return sum("Waiting" in task.statuses(now) for task in self._tasks.values())
 
     def subscription_keys(self) -> dict[str, str]:
         """Give the keys of Check Status by the tasks' ids; any thread."""

@@ -70,10 +70,18 @@ UP_SIGN = np.array([1.0, 1.0, -1.0, 1.0, 1.0, 1.0])
 def texture_image(data: bytes, resolution: str) -> Image.Image:
     """Give the image as RGB, upright, transparency laid on white, its longest edge bounded by `resolution`."""
     with Image.open(BytesIO(data)) as source:
-        upright = ImageOps.exif_transpose(source).convert("RGBA")
+        upright = _in_eight_bits(ImageOps.exif_transpose(source)).convert("RGBA")
     upright.thumbnail((TEXTURE_EDGE[resolution], TEXTURE_EDGE[resolution]), Image.Resampling.LANCZOS)
     ground = Image.new("RGBA", upright.size, "white")
     return Image.alpha_composite(ground, upright).convert("RGB")
+
+
+def _in_eight_bits(image: Image.Image) -> Image.Image:
+    """Give a grey image of 16 bits in 8: a mere conversion would cut its values off at 255, and leave it white."""
+    if not image.mode.startswith("I"):
+        return image
+    values = np.asarray(image).astype(np.int64).clip(0, 0xFFFF)
+    return Image.fromarray((values // 257).astype(np.uint8))
 
 
 def project(mesh: Mesh, image: Image.Image, material: Material) -> TexturedMesh:

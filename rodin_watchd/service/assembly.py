@@ -12,7 +12,7 @@ from typing import Literal
 
 from rodin_watchd.adapters.host import filesystem_of, local_zone
 from rodin_watchd.adapters.plugin_host import PluginHost
-from rodin_watchd.adapters.rodin_client import RodinClient, Timeouts
+from rodin_watchd.adapters.rodin_client import RodinClient, Route, Timeouts
 from rodin_watchd.adapters.systemd import Manager, Pulse
 from rodin_watchd.adapters.watcher import Watcher, open_watcher
 from rodin_watchd.config import Config, scratch_path
@@ -126,7 +126,8 @@ def client_of(config: Config, key: str, count: Callable[[str, str], None] = lamb
     """Return the client for the vendor's API, to be closed by the caller; `count` as it says. Raises ConfigError."""
     timeouts = Timeouts(config.api.connect_seconds, config.api.read_seconds)
     most = config.api.max_in_flight + SPARE_WORKERS
-    return RodinClient(config.api.base_url, key, timeouts=timeouts, max_calls=most, count=count)
+    route = Route(private_links=config.api.allow_private_links)
+    return RodinClient(config.api.base_url, key, timeouts=timeouts, max_calls=most, route=route, count=count)
 
 
 def watcher_of(config: Config, *, away: bool = False) -> OpenWatcher:

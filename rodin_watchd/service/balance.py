@@ -68,6 +68,7 @@ from rodin_watchd.core.refusals import (
     awaits_word,
     bound,
     charged,
+    counted,
     held_beside,
     held_often,
     judged_jobs,
@@ -501,18 +502,21 @@ class Prover:
 
     def _of_lost(self, lost: Sequence[Job], proof: Proof, now: float, chance: float) -> Iterator[Transition]:
         """Yield what becomes of the jobs whose answers were lost."""
-        in_a_row = self._store.in_a_row()
+        in_a_row = self._in_a_row()
         in_a_row = in_a_row._replace(tries=in_a_row.tries + len(lost))
         for job in lost:
             reached = bound(job, self._store.failed_tries(job.fingerprint), in_a_row)
             yield from concluded(job, proof, now, chance, bound=reached)
+
+    def _in_a_row(self) -> InARow:
+        return counted(self._store.in_a_row(), self._job_store.jobs.values())
 
     def _of_refused(self, refused: Sequence[Refusal], proof: Proof, now: float) -> list[Transition]:
         """Return what becomes of the jobs that were refused, and of older ones when a bound of the account is reached."""
         jobs, store = judged_jobs(refused, self._job_store.jobs.values()), self._store
         if proof.verdict is Verdict.CHARGED:
             return [charged(job, refused, proof, now) for job in jobs]
-        in_a_row = store.in_a_row()
+        in_a_row = self._in_a_row()
         is_free = proof.verdict is Verdict.NOT_CHARGED
         if is_free:
             in_a_row = in_a_row._replace(unclear=0)
@@ -599,6 +603,7 @@ class AccountBalance:
         self._prover = Prover(job_store, store, clock, config.budget, account, begun)
         self._question: _Question | None = None
         self._asked_once = False
+        self._not_before = -math.inf  # monotonic: until then the vendor asks for no question
         self._asked_at = clock.monotonic()
         self._asked_purchase = store.newest_purchase()
         self._paid_in: Decimal | None = None  # what the newest question found; None when it found nothing
@@ -652,11 +657,13 @@ class AccountBalance:
         return chosen
 
     def _room(self, sending: int) -> int:
-        return room(self._store.in_a_row(), sending, judging=self._prover.judges)
+        jobs = self._job_store.jobs.values()
+        return room(counted(self._store.in_a_row(), jobs), sending, judging=self._prover.judges)
 
     def stopped(self, pauses: Pauses) -> Pauses:
         """Return the pauses with one of the submits that a person has to end, while the vendor refuses too much."""
-        why = why_stopped(self._store.in_a_row(), self._job_store.jobs.values())
+        jobs = self._job_store.jobs.values()
+        why = why_stopped(counted(self._store.in_a_row(), jobs), jobs)
         return until_decided(pauses, why, self._now())
 
     def judged_jobs(self) -> frozenset[str]:
@@ -669,12 +676,12 @@ class AccountBalance:
 
     def next_due_seconds(self) -> list[float]:
         """Return in how many seconds a reading is wanted."""
-        return self._prover.next_due_seconds()
+        return [max(due, self._not_before - self._monotonic()) for due in self._prover.next_due_seconds()]
 
     def wants_balance(self, pauses: Pauses, *, submits: bool) -> bool:
         """Return whether the balance is to be asked for now. `submits`: whether money may be spent."""
         api = pauses.get(Lane.API)
-        if self._question or (api and not is_over(api, self._now())):
+        if self._question or self._monotonic() < self._not_before or (api and not is_over(api, self._now())):
             return False
         submits = submits and Lane.REFUSALS not in pauses
         ran_dry = self.is_empty and not account_pauses(pauses) and not self._sending()
@@ -733,6 +740,7 @@ class AccountBalance:
             self._read(answer, self._question)
         else:
             self._prover.read_failed()
+            self._not_before = self._monotonic() + answer.asked_seconds
         self._asked_once = True
         self._asked_at, self._asked_purchase = self._monotonic(), self._question.known_purchase
         self._cleared = cleared(pauses, self._now(), answered=isinstance(answer, Decimal))

@@ -6,9 +6,9 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from decimal import Decimal
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from rodin_watchd.adapters.spool.submit_count import SubmitCount
 from rodin_watchd.config import Config
@@ -25,14 +25,18 @@ from rodin_watchd.core.notifications import Notice
 from rodin_watchd.core.pauses import (
     LANES,
     PAUSES,
+    TASK_LIMIT,
     BackoffLimits,
     Pauses,
     Suspects,
+    TaskLimit,
     after_balance,
     after_no_balance,
     after_unknown,
     due_jobs,
     ended,
+    limit_passed,
+    limit_refused,
     of_submits,
     renewed,
     stored_pauses,
@@ -52,7 +56,9 @@ from rodin_watchd.errors import (
     Problem,
     Scope,
     SubmitCountError,
+    TaskLimitError,
     ThrottledError,
+    UnknownCodeError,
 )
 from rodin_watchd.model import Answered, Done, Job, NotYet, Outcome, Rejected, Retry, State, Step, Transition, Unknown
 from rodin_watchd.service.balance import NOTHING_BEGUN, AccountBalance, Proving
@@ -74,6 +80,7 @@ class Payments:
     account: AccountBalance
     submits: SubmitCount
     pauses: Pauses  # as the store has them
+    task_limit: TaskLimit | None  # as the store has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +131,7 @@ class Dispatcher:
         self._submits = money.submits
         self._account = money.account
         self._pauses = money.pauses
+        self._task_limit = money.task_limit
         self._found = self._pauses if progress.found is None else progress.found
         self.failed = progress.failed
 
@@ -199,16 +207,16 @@ class Dispatcher:
 
     @contextlib.contextmanager
     def _pauses_together(self) -> Iterator[None]:
-        """Make moves, and the pauses that they cause, durable in one transaction; where it fails, no pause of it is known.
+        """Make moves, and the pauses that they cause, durable in one transaction; where it fails, nothing of it is known.
 
         What is paused is reported at its end: a reader of the log may kill the service at once, and the pause has to be durable.
         """
-        before = self._pauses
+        before, limit = self._pauses, self._task_limit
         try:
             with self._job_store.together():
                 yield
         except BaseException:
-            self._pauses = before
+            self._pauses, self._task_limit = before, limit
             raise
         self._report_pauses(before, self._clock.now())
 
@@ -313,7 +321,10 @@ class Dispatcher:
         if isinstance(outcome, Unknown):
             self._commit_outcomes([transition], now, pauses)
         elif _must_survive(job, transition, outcome):
-            self._keep_pauses(pauses, now, [transition, *machine.hand_over(transition.job, now)])
+            limit = self._with_limit(job, outcome, now)
+            meta = {TASK_LIMIT: asdict(limit)} if limit and limit != self._task_limit else NO_META
+            self._keep_pauses(pauses, now, [transition, *machine.hand_over(transition.job, now)], meta)
+            self._task_limit = limit
         else:
             self._keep_pauses(pauses, now)
             self._job_store.note(transition.job)
@@ -359,15 +370,36 @@ class Dispatcher:
         before, step = self._pauses, machine.POLICIES[job.state].step
         outcome = of_submits(of_task(outcome, job, self._account.name), step, before)
         if isinstance(outcome, Retry) and outcome.problem.scope is Scope.SERVICE and (lane := outcome.problem.lane):
+            if step is Step.SUBMIT and self._concerns_one(job, outcome.problem):
+                return outcome if outcome.problem.code == TaskLimitError.code else _alone(outcome), before
             if self._is_own(job, step, lane, outcome.problem):
                 return Retry(replace(outcome.problem, scope=Scope.SET)), before
             return outcome, renewed(before, outcome.problem, now, self._clock.chance())
         if isinstance(outcome, Unknown):
-            return outcome, after_unknown(before, now, self._clock.chance())
+            return outcome, after_unknown(before, now, self._clock.chance(), outcome.problem.asked_seconds)
         if isinstance(outcome, Done | NotYet):
             self._suspects.worked(job.id, LANES[step])
             return outcome, ended(before, step, now)
         return outcome, before
+
+    def _concerns_one(self, job: Job, problem: Problem) -> bool:
+        """Return whether a refusal of a submit stops no other one: one that a place at the vendor ends, or a code that this set alone met."""
+        if problem.code == TaskLimitError.code:
+            return self._others_at_vendor(job) > 0
+        return problem.code == UnknownCodeError.code and not self._suspects.are_several(job.id)
+
+    def _others_at_vendor(self, job: Job) -> int:
+        return sum(other.state in machine.AT_VENDOR for other in self._job_store.jobs.values() if other.id != job.id)
+
+    def _with_limit(self, job: Job, outcome: Outcome, now: float) -> TaskLimit | None:
+        """Return what is known of how many tasks the vendor runs at once, after what came of a step."""
+        limit = self._task_limit
+        if isinstance(outcome, Retry) and outcome.problem.code == TaskLimitError.code:
+            return limit_refused(limit, self._account.name, self._others_at_vendor(job), now)
+        if isinstance(outcome, Done) and job.state in machine.SENDING:
+            jobs = self._job_store.jobs.values()
+            return limit_passed(limit, 1 + sum(other.state is State.SUBMITTED for other in jobs), now)
+        return limit
 
     def _take_balance(self, answer: Decimal | Problem) -> None:
         """Pause or go on by what the account holds; a call that failed for the account or the network pauses as any does.
@@ -413,7 +445,7 @@ class Dispatcher:
             self._job_store.report("resumed", f"{over.message} This has ended.", now, subject=lane, code=over.code)
 
     def _is_own(self, job: Job, step: Step, lane: Lane, problem: Problem) -> bool:
-        if problem.code == ThrottledError.code:  # said to the account, whichever job happens to hear it
+        if problem.code in _SAID_TO_ACCOUNT:  # whichever job happens to hear it
             return False
         if problem.code == NoCreditsError.code and self._account.is_empty:  # that is reason enough
             return False
@@ -459,8 +491,9 @@ class Dispatcher:
         spends = submits and not self._account.holds_submits(self.pauses)
         now = self._clock.now()
         allowance = self._budget.allowance if any(map(_to_send, self._job_store.jobs.values())) else UNLIMITED
+        places = self._task_limit.places(now) if self._task_limit else self._places
         limits = BackoffLimits(
-            self._places,
+            min(places, self._places),
             self._calls.available,
             self._pool.free,
             spends,
@@ -554,7 +587,10 @@ class Dispatcher:
 
     def reasons(self) -> list[Reason]:
         """Return what stands still because of the money, and what else people must know of it."""
-        return [*self._account.reasons(), *self._budget.reasons()]
+        limit = self._task_limit
+        is_met = limit and limit.most < self._places and any(map(_to_send, self._job_store.jobs.values()))
+        learned = [Reason(limit.notice)] if limit and is_met else []
+        return [*self._account.reasons(), *self._budget.reasons(), *learned]
 
     def awaits_answer(self) -> bool:
         """Return whether an upload has sent its last bytes, and its answer is not here yet."""
@@ -589,6 +625,14 @@ def _decided_together(messages: Iterable[object]) -> Sequence[StepFinished]:
 def _drop(requests: Sequence[Closing], error: UploadDroppedError) -> None:
     for request in requests:
         request.reply.set_exception(error)
+
+
+_SAID_TO_ACCOUNT: Final = frozenset({ThrottledError.code, TaskLimitError.code, UnknownCodeError.code})
+
+
+def _alone(outcome: Retry) -> Retry:
+    """Return the outcome of a set that waits by itself, without a pause of the others."""
+    return Retry(replace(outcome.problem, lane=None))
 
 
 def _to_send(job: Job) -> bool:

@@ -12,7 +12,7 @@ from rodin_watchd.adapters.systemd import Pulse
 from rodin_watchd.adapters.watcher import Watcher
 from rodin_watchd.config import Config
 from rodin_watchd.core.approval import Gate
-from rodin_watchd.core.pauses import PAUSES, remembered_pauses
+from rodin_watchd.core.pauses import PAUSES, TASK_LIMIT, TaskLimit, remembered_pauses
 from rodin_watchd.core.store import Store
 from rodin_watchd.core.waits import RateBudget
 from rodin_watchd.errors import Problem
@@ -135,7 +135,8 @@ def parts_of(
     rate = RateBudget(config.api.requests_per_minute, max(_BURST_CALLS, config.api.max_in_flight))
     calls = CallBudget(store, clock.monotonic, rate)
     pauses = remembered_pauses(store.meta(PAUSES), account.name)
-    money = Payments(budget, calls, account, base.submit_count, pauses)
+    limit = TaskLimit.of_data(store.meta(TASK_LIMIT), account.name)
+    money = Payments(budget, calls, account, base.submit_count, pauses, limit)
     notifier = Notifier(job_store, store, tools.plugins, pool, clock)
     inbox = Inbox(tools.spool.inbox, standing.mounts_keeper.inside.anchor)
     watcher = open_watcher(handover.wake.for_files)

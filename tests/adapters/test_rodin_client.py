@@ -24,7 +24,7 @@ from dataclasses import replace
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import certifi
 import pytest
@@ -54,6 +54,7 @@ from rodin_watchd.model import Link, Task
 
 KEY = "sk-very-secret-0123456789"
 TIMEOUTS = Timeouts(connect_seconds=5, read_seconds=TIMEOUT_SECONDS)
+SAMPLES = Path(__file__).parent.parent / "samples"
 IMPATIENT = Timeouts(connect_seconds=1000, read_seconds=0.2)
 PATH = "/api/v2/rodin_texture_only"
 FIELDS = (("prompt", "rusty röst"), ("seed", "7"))
@@ -1055,6 +1056,94 @@ def test_a_result_that_is_not_whole_is_no_result(tmp_path: Path, data: bytes, re
         fetched(script, tmp_path / "a.glb")
     assert names_in(tmp_path) == []
     assert "hush" not in "".join(traceback.format_exception(caught.value))
+
+
+def webp() -> bytes:
+    """Return a picture whose format has its length."""
+    return b"RIFF" + (20).to_bytes(4, "little") + b"WEBPVP8L" + (8).to_bytes(4, "little") + b"/" + bytes(7)
+
+
+@pytest.mark.parametrize("name", ["model.glb", "preview.webp"])
+def test_a_result_that_ends_with_the_connection_is_taken_where_its_format_shows_its_end(
+    tmp_path: Path, name: str
+) -> None:
+    """Some file hosts say no length: of a GLB or a picture its own content does. One byte less is no result."""
+    content = (SAMPLES / "pmndrs.glb").read_bytes() if name.endswith("glb") else webp()
+    head = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
+    got = fetched(answering(head + content), tmp_path / name)
+    assert got == (len(content), hashlib.sha256(content).hexdigest())
+    for cut in (content[:-1], content[: len(content) // 2]):
+        with pytest.raises(DownloadError, match="no length"):
+            fetched(answering(head + cut), tmp_path / f"cut-{name}")
+    assert names_in(tmp_path) == [name]
+
+
+def test_a_busy_file_host_says_when_to_come_back(tmp_path: Path) -> None:
+    """Retry-After holds for downloads as for all calls."""
+    with pytest.raises(DownloadError) as caught:
+        fetched(answering(response(503, b"busy", "Retry-After: 77")), tmp_path / "a")
+    assert caught.value.retry_after_seconds == 77
+
+
+@pytest.fixture
+def far(tmp_path: Path) -> Iterator[RodinClient]:
+    """Return a client that calls public addresses alone for results."""
+    assert tmp_path.is_dir()
+    route = Route(proxies={}, private_links=False)
+    with closing(RodinClient("https://api.example", KEY, timeouts=IMPATIENT, max_calls=2, route=route)) as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "10.0.0.8", "169.254.169.254", "[::1]", "[fd00::7]", "localhost", "0x7f.1", "2130706433"]
+)
+def test_a_link_to_a_private_address_is_not_called(tmp_path: Path, far: RodinClient, host: str) -> None:
+    """A link could make us fetch what only this machine or its network can reach."""
+    with pytest.raises(DownloadError, match="private network") as caught:
+        far.fetch(Link("a.glb", f"https://{host}/a?sig=hush"), tmp_path / "a.glb", 1_000)
+    assert "allow_private_links" in caught.value.advice_given
+    assert "hush" not in caught.value.message
+
+
+@pytest.mark.parametrize("addresses", [["10.0.0.8"], ["93.184.216.34", "127.0.0.1"], ["::ffff:127.0.0.1"]])
+def test_a_name_that_stands_for_a_private_address_is_not_called(
+    tmp_path: Path, far: RodinClient, monkeypatch: pytest.MonkeyPatch, addresses: list[str]
+) -> None:
+    """Any of its addresses could be the one that is called."""
+    known_as(monkeypatch, [addresses])
+    with pytest.raises(DownloadError, match="private network"):
+        far.fetch(Link("a.glb", "https://files.example/a"), tmp_path / "a.glb", 1_000)
+
+
+def test_the_address_that_was_checked_is_the_one_that_is_called(
+    tmp_path: Path, far: RodinClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name that has a private address at the second look-up is not looked up a second time."""
+    called: list[str] = []
+
+    def connect(_socket: socket.socket, address: tuple[str, int]) -> None:
+        called.append(address[0])
+        raise ConnectionRefusedError
+
+    known_as(monkeypatch, [["93.184.216.34"], ["127.0.0.1"]])
+    monkeypatch.setattr(socket.socket, "connect", connect)
+    with pytest.raises(DownloadError, match="could not be downloaded"):
+        far.fetch(Link("a.glb", "https://files.example/a"), tmp_path / "a.glb", 1_000)
+    assert called == ["93.184.216.34"]
+
+
+def known_as(monkeypatch: pytest.MonkeyPatch, answers: list[list[str]]) -> None:
+    """Let the next look-ups of the name of the file host have these addresses, one after the other."""
+    look_up = socket.getaddrinfo
+
+    def addresses(host: str, port: int, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - as the system's
+        if host != "files.example":
+            return look_up(host, port, *args, **options)
+        if options.get("flags"):
+            raise socket.gaierror
+        return [answer for address in answers.pop(0) for answer in look_up(address, port, type=socket.SOCK_STREAM)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", addresses)
 
 
 def test_a_dripping_download_ends_in_time(tmp_path: Path) -> None:

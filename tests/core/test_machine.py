@@ -40,6 +40,7 @@ from rodin_watchd.core.machine import (
     outcome_of,
     understood,
 )
+from rodin_watchd.core.pauses import is_ready
 from rodin_watchd.errors import (
     CommandRefusedError,
     DiskError,
@@ -209,7 +210,8 @@ def test_no_outcome_of_a_step_breaks_the_machine(
     assert moved.task is not None or job.task is None
     assert moved.state not in (S.UPLOADING, S.SUBMITTING)
     assert moved.problem is not None or moved.state not in (S.FAILING, S.FAILED, S.HELD)
-    assert now <= moved.not_before <= now + max(poll, POLICIES[job.state].wait.longest_seconds * 1.1) + 1e-3
+    asked = outcome.problem.asked_seconds if isinstance(outcome, Retry | Rejected) else 0.0
+    assert now <= moved.not_before <= now + max(poll, POLICIES[job.state].wait.longest_seconds * 1.1, asked) + 1e-3
 
 
 @modest
@@ -328,11 +330,16 @@ def test_burying_keeps_the_problem_that_it_is_for(trouble: Problem) -> None:
 
 
 def test_what_the_vendor_asks_for_is_waited_for() -> None:
-    """A Retry-After of an answer about one set counts when it is longer than the back-off, up to the state's longest."""
+    """A Retry-After of an answer about one set counts when it is longer than the back-off, up to an hour."""
     asked = replace(VendorAnswerError().problem, retry_after_seconds=50.0)
     assert after(a_job(S.SUBMITTED), Retry(asked), NOW, 0.5).job.not_before == NOW + 50.0
-    endless = replace(asked, retry_after_seconds=3600.0)
-    assert after(a_job(S.SUBMITTED), Retry(endless), NOW, 0.5).job.not_before == NOW + 120.0
+    endless = replace(asked, retry_after_seconds=9000.0)
+    waiting = after(a_job(S.SUBMITTED), Retry(endless), NOW, 0.5).job
+    assert waiting.not_before == NOW + 3600.0
+    assert not is_ready(waiting, NOW + 3599.0, 120.0)
+    assert is_ready(waiting, NOW + 3600.0, 120.0)
+    late = after(a_job(S.GENERATED), Retry(replace(asked, retry_after_seconds=900.0)), NOW, 0.5).job
+    assert late.not_before == NOW + 900.0
 
 
 # ---- submitting -----------------------------------------------------------------------------------------------------

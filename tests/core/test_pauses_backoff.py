@@ -38,6 +38,7 @@ def test_each_lost_answer_doubles_the_wait() -> None:
 
 def test_answers_lost_together_count_once_for_the_wait() -> None:
     """Several submits were under way: the later ones do not make it an hour."""
+    assert after_unknown({}, NOW, 0.5, 600.0)[Lane.SUBMIT].until_at == NOW + 600.0
     pauses = after_unknown({}, NOW, 0.5)
     for _ in range(4):
         pauses = after_unknown(pauses, NOW + 0.1, 0.5)

@@ -30,8 +30,10 @@ from rodin_watchd.errors import (
     OutcomeUnknownError,
     RodinWatchdError,
     Scope,
+    TaskLimitError,
     TaskLostError,
     ThrottledError,
+    UnknownCodeError,
     VendorAnswerError,
     VendorDownError,
     VendorRefusedError,
@@ -223,6 +225,13 @@ CODES: list[tuple[str, type[RodinWatchdError]]] = [
     ("USER_NOT_FOUND", KeyRefusedError),
     ("GROUP_NOT_FOUND", KeyRefusedError),
     ("PERMISSION_DENIED", KeyRefusedError),
+    ("API_NO_ACTIVE_SUBSCRIPTION", NoCreditsError),
+    ("API_SUBSCRIPTION_PLAN_TOO_LOW", NoCreditsError),
+    ("INSUFFICIENT_FUNDS", NoCreditsError),
+    ("API_INSUFFICIENT_FUND", NoCreditsError),
+    ("API_PERMISSION_DENIED", KeyRefusedError),
+    ("API_PARALLELISM_LIMIT_REACHED", TaskLimitError),
+    ("PARALLELISM_LIMIT_REACHED", TaskLimitError),
 ]
 STATUSES: list[tuple[int, type[RodinWatchdError]]] = [
     (401, KeyRefusedError),
@@ -273,15 +282,50 @@ def test_an_address_that_knows_no_such_call_is_no_sets_fault(status: int, body: 
     [
         (status, body)
         for status in (400, 404, 405, 409, 410, 413, 415, 418, 422)
-        for body in (said("INVALID_REQUEST"), HTML)
-        if body is not HTML or status not in {404, 405}
+        for body in (said("INVALID_REQUEST"), said("API_INVALID_REQUEST"), HTML)
+        if body is not HTML or status not in {404, 405, 418}
     ]
-    + [(201, said("INVALID_REQUEST")), (200, said("MODEL_TOO_ODD")), (400, said("UNKNOWN"))],
+    + [
+        *((201, said("INVALID_REQUEST")), (400, said("BAD_REQUEST")), (422, said("Unprocessable Entity"))),
+        (400, said("The seed must be from 0 to 65535")),
+    ],
 )
 def test_a_refused_set_is_the_sets_fault(status: int, body: object) -> None:
-    """Every other complete 4xx, and every other code without a task, refuses the set."""
+    """The documented code, and a complete 4xx about the request where no code says more, refuse the set."""
     with pytest.raises(VendorRefusedError, match=f"HTTP {status}"):
         wire.read_submit(answer(status, body), 0.0)
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(200, "MODEL_TOO_ODD"), (201, "API_BUSY"), (400, "API_NEW"), (422, "X"), (404, "GONE_FISHING"), (400, "UNKNOWN")],
+)
+def test_a_code_that_nobody_knows_is_no_sets_fault(status: int, code: str) -> None:
+    """It concerns the service until somebody knows better, and people read the code as it was said."""
+    with pytest.raises(UnknownCodeError, match=f"HTTP {status}, {code}: .why") as caught:
+        wire.read_submit(answer(status, said(code)), 0.0)
+    assert caught.value.problem.scope is Scope.SERVICE
+    assert not caught.value.problem.documented
+
+
+@pytest.mark.parametrize("prefix", ["", "API_"])
+@pytest.mark.parametrize(
+    "code", ["IMAGE_CONTENT_VIOLATION", "OBJECT_NOT_FOUND_ON_IMAGE", "IMAGE_LABEL_LENGTH_TOO_LONG"]
+)
+def test_a_code_about_the_image_says_what_to_change(prefix: str, code: str) -> None:
+    """The artist reads plain words, and the vendor's own after them."""
+    with pytest.raises(VendorRefusedError, match=f"{prefix}{code}: .why") as caught:
+        wire.read_submit(answer(201, said(prefix + code)), 0.0)
+    assert "image" in caught.value.message.partition("(")[0]
+    assert "image" in caught.value.problem.advice
+    assert caught.value.problem.documented
+
+
+@pytest.mark.parametrize(("code", "kind"), [("Too Many Requests", ThrottledError), ("UNAUTHORIZED", KeyRefusedError)])
+def test_a_reason_phrase_under_2xx_is_its_status(code: str, kind: type[RodinWatchdError]) -> None:
+    """A gateway that answers 200 and says the status as a word means the status."""
+    with pytest.raises(kind):
+        wire.read_submit(answer(200, said(code)), 0.0)
 
 
 def test_the_vendors_message_is_cleaned_and_bounded() -> None:
@@ -332,6 +376,8 @@ def test_hostile_answers_raise_nothing_but_our_own_errors(status: int, body: byt
         ("Done Failed Generating", TaskState.WORKING, "1 of 3 parts done"),
         ("Done Failed", TaskState.FAILED, "1 of 2 parts done"),
         ("Canceled Done", TaskState.FAILED, "1 of 2 parts done"),
+        ("Done Cancelled", TaskState.FAILED, "1 of 2 parts done"),
+        ("Error Done", TaskState.FAILED, "1 of 2 parts done"),
         ("Done Dreaming", TaskState.WORKING, "1 of 2 parts done (the vendor says: Dreaming)"),
         ("Failed Dreaming", TaskState.WORKING, "0 of 2 parts done (the vendor says: Dreaming)"),
     ],
@@ -467,11 +513,72 @@ def test_this_machine_is_a_file_host_only_where_allowed() -> None:
 
 
 def test_a_list_has_a_bound() -> None:
-    """200 files are believed, more are not."""
-    entries = [{"url": "https://f.example/a", "name": "a.glb"}] * 201
-    assert len(links_of(*entries[:200])) == 200
-    with pytest.raises(VendorAnswerError, match="201"):
+    """Thousands of files with long signed links are believed; what counts is the size of the answer."""
+    entries = [{"url": "https://f.example/a?signature=" + "0" * 900, "name": "a.glb"}] * 10_000
+    assert len(links_of(*entries[:5_000])) == 5_000
+    with pytest.raises(VendorAnswerError):
         links_of(*entries)
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "shown"),
+    [
+        ("model", "/results/7f/base_basic_pbr.glb", "model.glb"),
+        ("The chair v1.2", "/a/b.GLB", "The chair v1.2.glb"),
+        ("textures/diffuse", "/x/texture%5Fdiffuse.png", "textures/diffuse.png"),
+        ("", "/x/base.obj", ".obj"),
+        ("base.fbx", "/x/y.glb", "base.fbx"),
+        ("readme", "/x/readme.exe", "readme"),
+        ("model", "/download", "model"),
+    ],
+)
+def test_a_name_without_an_extension_takes_that_of_the_path(name: str, path: str, shown: str) -> None:
+    """Names are for people: what the file is may be in its link alone."""
+    [link] = links_of({"url": f"https://f.example{path}?x=.zip", "name": name})
+    assert link.name == shown
+
+
+@pytest.mark.parametrize(
+    ("address", "public"),
+    [
+        *(
+            (address, True)
+            for address in ("8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808", "2002:808:808::1")
+        ),
+        *((address, False) for address in ("127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254")),
+        *(
+            (address, False)
+            for address in ("100.64.0.1", "0.0.0.0", "224.0.0.1", "255.255.255.255", "::1", "::", "fe80::1%eth0")
+        ),
+        *(
+            (address, False)
+            for address in ("fd00::1", "::ffff:10.0.0.1", "::10.0.0.1", "64:ff9b::a00:1", "2002:a00:1::1", "ff02::1")
+        ),
+        *((address, False) for address in ("example.com", "", "08.8.8.8", "134744072")),
+    ],
+)
+def test_an_address_is_public_or_it_is_not_called(address: str, public: bool) -> None:
+    """Also where an IPv6 address only wraps an IPv4 one."""
+    assert wire.is_public(address) is public
+
+
+@pytest.mark.parametrize(
+    ("jobs", "progress"),
+    [
+        ([{"status": "Waiting", "queue_length": 12}], "waiting in the vendor's queue, whose length is 12"),
+        (
+            [{"status": "Waiting"}, {"status": "Waiting", "queue_length": 0}],
+            "waiting in the vendor's queue, whose length is 0",
+        ),
+        ([{"status": "Waiting", "queue_length": "12"}], "waiting in the vendor's queue"),
+        ([{"status": "Waiting", "queue_length": -1}], "waiting in the vendor's queue"),
+        ([{"status": "Waiting", "queue_length": True}], "waiting in the vendor's queue"),
+        ([{"status": "Generating", "queue_length": 3}], "0 of 1 parts done"),
+    ],
+)
+def test_the_length_of_the_queue_is_said(jobs: object, progress: str) -> None:
+    """Where the vendor says it, and it is a plain number."""
+    assert wire.read_status(answer(200, {"error": "OK", "jobs": jobs})).progress == progress
 
 
 @pytest.mark.parametrize(
@@ -485,12 +592,14 @@ def test_a_list_has_a_bound() -> None:
         ("preview.webp", "https://f/x.glb", False),
         ("glb", "https://f/x", False),
         ("", "https://f/x.glb?sig=1", True),
+        ("My chair", "https://f/x.GLB", True),
         ("", "https://f/x?name=a.glb", False),
     ],
 )
 def test_a_list_without_a_model_is_incomplete(name: str, url: str, model: bool) -> None:
     """The name's extension tells; where there is no name, the address's."""
-    assert wire.has_model((Link("preview.webp", "https://f/p"), Link(name, url))) is model
+    preview = {"name": "preview.webp", "url": "https://f/p"}
+    assert wire.has_model(links_of(preview, {"name": name, "url": url})) is model
     assert wire.has_model(()) is False
 
 

@@ -234,3 +234,27 @@ def test_a_port_that_is_taken_is_an_error() -> None:
 def assert_no_such_task(answer: requests.Response) -> None:
     """Check the answer for an unknown task."""
     assert (answer.status_code, answer.json()["error"]) == (404, "NO_SUCH_TASK")
+
+
+@pytest.mark.parametrize(
+    ("spelt", "error"),
+    [("null", {"error": None}), ("ok", {"error": "OK"}), ("absent", {})],
+    ids=["null", "ok", "absent"],
+)
+def test_success_is_spelt_as_asked_for(spelt: str, error: dict[str, str | None]) -> None:
+    """The vendor's answers know three ways; each call has the same then."""
+    with running(success_error=spelt) as api:
+        submitted = api.submit().json()
+        for body in (submitted, api.status(submitted).json(), api.download(submitted).json()):
+            assert {key: body[key] for key in body if key == "error"} == error
+
+
+def test_a_task_more_than_run_at_once_is_refused_free_of_charge() -> None:
+    """By the vendor's code for it; the waiting ones say how long the queue is."""
+    with running(instant=False, waiting_seconds=3600.0, task_limit=2) as api:
+        first = api.submit(image=png((1, 2, 3))).json()
+        assert api.submit(image=png((3, 2, 1))).status_code == 201
+        refused = api.submit()
+        assert (refused.status_code, refused.json()["error"]) == (400, "API_PARALLELISM_LIMIT_REACHED")
+        assert len(api.ledger()["charges"]) == 2
+        assert [job["queue_length"] for job in api.status(first).json()["jobs"]] == [2, 2, 2]

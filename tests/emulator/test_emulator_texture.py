@@ -116,3 +116,11 @@ def test_images_become_upright_and_opaque() -> None:
     Image.new("L", (30, 10), 50).save(turned, "JPEG", exif=exif)
     upright = texture_image(turned.getvalue(), "Basic")
     assert (upright.size, upright.mode) == ((10, 30), "RGB")
+
+
+def test_a_grey_image_of_sixteen_bits_keeps_its_greys() -> None:
+    """Photographs and height maps are stored so; cut off at 255 each would be white."""
+    out = BytesIO()
+    ramp = np.linspace(0, 0xFFFF, 64).astype(np.uint16).reshape(8, 8)
+    Image.fromarray(ramp).save(out, "PNG")
+    assert np.array_equal(np.asarray(texture_image(out.getvalue(), "Basic"))[..., 0], ramp // 257)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,11 +15,12 @@ from zoneinfo import ZoneInfo
 import pytest
 from PIL import Image
 from scripted_server import Conversation, ScriptedServer, response
-from workshop import KEY, glb, image, no_plugins
+from workshop import KEY, glb, image, no_plugins, working
 
 from rodin_watchd.adapters.rodin_client import RodinClient, Timeouts
 from rodin_watchd.adapters.spool import Spool
 from rodin_watchd.core.receipt import receipt
+from rodin_watchd.errors import TaskFailedError
 from rodin_watchd.model import Done, InputFile, Job, ResultFile, Retry, Role, Signature, State, Task
 from rodin_watchd.service.steps import run
 from rodin_watchd.service.steps.tools import Tools
@@ -149,3 +151,48 @@ def test_a_list_that_shrinks_takes_nothing_away(host: FileHost, download: Downlo
     }
     assert isinstance(outcome, Done)
     assert "“texture_diffuse.png” was downloaded completely" in receipt(outcome.job, "1", 1000.0)
+
+
+# ---- tasks that the vendor reports as failed ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("trouble", [(), ("download-503@1",), ("file-503@1",)])
+def test_the_model_of_a_failed_task_is_delivered_with_a_note(tmp_path: Path, trouble: tuple[str, ...]) -> None:
+    """One part failed, the geometry is good: one free look finds it. A refund for the task may still come, and would hide a charge."""
+    with working(tmp_path, "failed-part@1", *trouble) as (shop, vendor):
+        shop.drop_set("chair")
+        shop.until(shop.is_in("chair", State.ARCHIVED))
+        assert vendor.charges == 1
+        notes = tomllib.loads(shop.path("outbox/chair/job.toml").read_text())["job"]["notes"]
+        assert any("1 of 3 parts of the task failed" in note for note in notes)
+        assert shop.store.purchases_since(0, 0).refundable == 1
+
+
+@pytest.mark.parametrize("fault", ["failed-job", "canceled-job", "cancelled-job", "error-job"])
+def test_a_failed_task_without_a_model_fails_its_job(tmp_path: Path, fault: str) -> None:
+    """Whatever word the vendor has for it."""
+    with working(tmp_path, fault) as (shop, vendor):
+        shop.drop_set("chair")
+        shop.until(shop.is_in("chair", State.FAILED))
+        assert shop.job("chair").problem == TaskFailedError().problem
+        assert vendor.charges == 1
+
+
+def test_a_failed_task_whose_downloads_cannot_be_asked_for_fails_in_the_end(tmp_path: Path) -> None:
+    """The look is repeated after an error, but not for ever."""
+    with working(tmp_path, "failed-part", "download-503") as (shop, _vendor):
+        shop.drop_set("chair")
+        shop.until(shop.is_in("chair", State.FAILED))
+
+
+def test_a_failed_task_whose_model_never_comes_fails_its_job(tmp_path: Path) -> None:
+    """It was listed, and each download breaks off: that is no result."""
+    with working(tmp_path, "failed-part", "cut-download") as (shop, _vendor):
+        shop.drop_set("chair")
+        shop.until(shop.is_in("chair", State.FAILED))
+
+
+def test_hundreds_of_files_are_all_delivered(host: FileHost, download: Download) -> None:
+    """What is paid for is not refused for the number of its files."""
+    host.files = {**WHOLE, **{f"udim/diffuse_{number}.png": image("t") for number in range(1001, 1301)}}
+    assert len(results_of(download())) == len(host.files)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import urljoin, urlsplit
@@ -23,12 +24,14 @@ from rodin_watchd import __version__
 from rodin_watchd.adapters.rodin_client import transfer
 from rodin_watchd.adapters.rodin_client.upload import Upload, UploadBody
 from rodin_watchd.core import wire
+from rodin_watchd.core.formats import is_proven
 from rodin_watchd.core.kinds import KINDS
+from rodin_watchd.core.names import split_name
 from rodin_watchd.core.wire import is_loopback, plain, redacted, retry_after_seconds, usable_url, without_query
 from rodin_watchd.errors import ConfigError, DownloadError, NetworkError, OutcomeUnknownError, VendorAnswerError
 from rodin_watchd.model import Answer, Link
 
-__all__ = ["RodinClient", "Timeouts", "Upload"]
+__all__ = ["RodinClient", "Route", "Timeouts", "Upload"]
 
 # ---- The calls to the Rodin API and to its file host (API contract, all sections), over `requests` ------------------
 
@@ -81,10 +84,15 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """How calls reach the other side: proxies by scheme (None: those of the environment), and the CA certificates (True, or the path of a bundle)."""
+    """How calls reach the other side: proxies by scheme (None: those of the environment), and the CA certificates (True, or the path of a bundle).
+
+    `private_links`: whether result links may lead to addresses of this machine and of private networks; None: where the API is on
+    this machine.
+    """
 
     proxies: Mapping[str, str] | None = None
     verify: Literal[True] | str = True
+    private_links: bool | None = None
 
 
 USUAL_ROUTE = Route()
@@ -120,11 +128,12 @@ class RodinClient:
         self._key = key
         self.account = hashlib.blake2b(f"{base_url}\n{key}".encode(), digest_size=8, person=_PERSON).hexdigest()
         self._loopback = is_loopback(urlsplit(base_url).hostname or "")
+        self._private_links = self._loopback if route.private_links is None else route.private_links
         self._timeouts = timeouts
         self._proxies = transfer.Proxies(route.proxies)
         self._verify = route.verify
         self._api = self._adapter(max_calls)
-        self._file_host = self._adapter(max_calls)
+        self._file_host = self._adapter(max_calls, is_public_only=not self._private_links)
         logging.getLogger("urllib3").setLevel(logging.ERROR)  # below, it logs links with their queries
 
     def close(self) -> None:
@@ -160,7 +169,7 @@ class RodinClient:
         request.headers["Connection"] = "close"
         try:
             with closing(self._sent(fresh, request)) as response:
-                return self._answer(response, transfer.bounded_body(response)[0], {})
+                return self._answer(response, transfer.bounded_body(response, wire.BODY_LIMIT_BYTES)[0], {})
         except Exception as error:  # noqa: BLE001 - whatever broke, what counts is whether the closing line had left
             failure = self._submit_failure(error, body)
         raise failure  # here, where what requests said is not its context
@@ -199,7 +208,8 @@ class RodinClient:
                 raise self._unreachable(error) from None
             raise VendorAnswerError(f"The vendor did not answer: {transfer.why(error)}.") from None
         with closing(response):
-            content, whole = transfer.bounded_body(response)
+            limit_bytes = wire.LIST_LIMIT_BYTES if path == LINKS_PATH else wire.BODY_LIMIT_BYTES
+            content, whole = transfer.bounded_body(response, limit_bytes)
             if not whole:
                 raise VendorAnswerError("The vendor's answer is incomplete.")
             return self._answer(response, content, question or {})
@@ -225,19 +235,23 @@ class RodinClient:
     def fetch(self, link: Link, destination: Path, limit_bytes: int) -> tuple[int, str]:
         """Download a result to `destination`; return its size in bytes and its SHA-256 (hex). May be repeated.
 
-        Raises DownloadError when it does not come whole: cut, empty, above `limit_bytes`, of unknown length (a cut could
-        not be noticed), refused, its host out of reach (one dead file host is no reason to stop all calls), or its link
+        Raises DownloadError when it does not come whole: cut, empty, above `limit_bytes`, of unknown length and a format that does
+        not show its end (a cut could not be noticed), refused, on a host of a private network, its host out of reach (one dead file host is no reason to stop all calls), or its link
         expired; DiskError when it cannot be written. Nothing new is then left at `destination`. The API key does not travel.
         """
         with closing(self._file(link)) as response:
             _check_head(response, link, limit_bytes)
-            return transfer.save(response, destination, limit_bytes)
+            has_length = response.raw.length_remaining is not None or response.raw.chunked
+            check = partial(_check_end, link, split_name(destination.name)[1])
+            return transfer.save(response, destination, limit_bytes, _no_check if has_length else check)
 
     def _file(self, link: Link) -> requests.Response:
         url = link.url
         for _ in range(1 + _REDIRECTS):
             if not usable_url(url, loopback=self._loopback):
                 raise DownloadError(f"{_called(link)} leads to an address that is not https: {without_query(url)}.")
+            if not self._private_links and transfer.is_private_address(urlsplit(url).hostname or ""):
+                raise transfer.private_host(urlsplit(url).hostname or "")
             response = self._file_response(url)
             if response.status_code not in _REDIRECT_STATUSES:
                 return response
@@ -254,9 +268,12 @@ class RodinClient:
 
     # ---- both -------------------------------------------------------------------------------------------------------
 
-    def _adapter(self, pool_size: int) -> transfer.PacedAdapter:
+    def _adapter(self, pool_size: int, *, is_public_only: bool = False) -> transfer.PacedAdapter:
         bundle = self._verify if isinstance(self._verify, str) else DEFAULT_CA_BUNDLE_PATH
-        return transfer.PacedAdapter(pool_size=pool_size, send_seconds=self._timeouts.read_seconds, bundle=bundle)
+        seconds = self._timeouts.read_seconds
+        return transfer.PacedAdapter(
+            pool_size=pool_size, send_seconds=seconds, bundle=bundle, is_public_only=is_public_only
+        )
 
     def _sent(self, adapter: transfer.PacedAdapter, request: PreparedRequest) -> requests.Response:
         timeouts = (self._timeouts.connect_seconds, self._timeouts.read_seconds)
@@ -316,11 +333,25 @@ def _check_head(response: requests.Response, link: Link, limit_bytes: int) -> No
     if response.status_code in _GONE:
         raise DownloadError(f"{_called(link)} has expired (HTTP {response.status_code}).")
     if response.status_code not in _WHOLE:
-        raise DownloadError(f"{_called(link)} was answered with HTTP {response.status_code}.")
+        wait = retry_after_seconds(response.headers.get("Retry-After"), time.time())
+        message = f"{_called(link)} was answered with HTTP {response.status_code}."
+        raise DownloadError(message, retry_after_seconds=wait)
     if not _CODINGS.isdisjoint(re.split(r"[\s,]+", response.headers.get("Content-Encoding", "").lower())):
         raise DownloadError(f"{_called(link)} was answered in an encoding that was not asked for.")
     length = response.raw.length_remaining
-    if length == 0 or (length is None and not response.raw.chunked):
-        raise DownloadError(f"{_called(link)} was answered with {'nothing' if length == 0 else 'no length'}.")
+    if length == 0:
+        raise DownloadError(f"{_called(link)} was answered with nothing.")
     if length is not None and length > limit_bytes:
         raise transfer.too_large(limit_bytes)
+
+
+def _no_check(_path: Path, _size: int) -> None:
+    pass
+
+
+def _check_end(link: Link, extension: str, path: Path, size: int) -> None:
+    """Raise DownloadError for what came without a length and is not whole by its own content."""
+    with path.open("rb") as stream:
+        if not is_proven(extension, stream, size):
+            why = "was answered with no length, and its content does not show that it is whole"
+            raise DownloadError(f"{_called(link)} {why}.")

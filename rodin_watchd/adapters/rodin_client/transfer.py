@@ -39,7 +39,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.response import HTTPResponse
 from urllib3.util.ssl_ import create_urllib3_context
 
-from rodin_watchd.core.wire import BODY_LIMIT_BYTES, is_loopback
+from rodin_watchd.core.wire import is_loopback, is_public, plain
 from rodin_watchd.errors import DiskError, DownloadError, RoomError
 
 if TYPE_CHECKING:
@@ -424,12 +424,39 @@ class _Paced:
 
     response_class: Any = partial(_PacedResponse, come=b"")
     sock: socket.socket | None
+    proxy: Any
+    port: int
+    _dns_host: str
     connect: Callable[[], None]
 
-    def __init__(self, *args: Any, send_seconds: float, **kwargs: Any) -> None:  # noqa: ANN401 - handed on as they are
+    def __init__(
+        self,
+        *args: Any,  # noqa: ANN401 - handed on as they are
+        send_seconds: float,
+        is_public_only: bool = False,
+        **kwargs: Any,  # noqa: ANN401 - as above
+    ) -> None:
         self._send_seconds = send_seconds
+        self._is_public_only = is_public_only
         self._line: BodyConnection | None = None
         super().__init__(*args, **kwargs)
+
+    def _new_conn(self) -> socket.socket:
+        """Connect; where only public addresses may be called, to one that was looked up and checked here.
+
+        A name that is looked up a second time may have another address then. Through a proxy the proxy looks it up.
+        """
+        if not self._is_public_only or self.proxy is not None:
+            return super()._new_conn()  # type: ignore[misc, no-any-return]  # the next in line is an HTTPConnection
+        name = self._dns_host
+        try:
+            for address in _public_addresses(name, self.port):
+                self._dns_host = address
+                with suppress(urllib3_errors.HTTPError):
+                    return super()._new_conn()  # type: ignore[misc, no-any-return]  # as above
+            raise urllib3_errors.NewConnectionError(self, "none of its addresses can be connected to")  # type: ignore[arg-type]  # as above
+        finally:
+            self._dns_host = name  # by it the certificate is checked
 
     def send(self, data: Any) -> None:  # noqa: ANN401 - whatever http.client takes
         if self._line:
@@ -459,6 +486,38 @@ class _Paced:
             raise
         finally:
             self.response_class = partial(_PacedResponse, come=bytes(line.come))
+
+
+def is_private_address(host: str) -> bool:
+    """Return whether a host is this machine by name, or an address, and none of the internet."""
+    if is_loopback(host):
+        return True
+    try:
+        socket.getaddrinfo(host, None, flags=socket.AI_NUMERICHOST)
+    except (OSError, UnicodeError):
+        return False  # a name: what it stands for is known when it is looked up
+    return not is_public(host)
+
+
+def private_host(host: str) -> DownloadError:
+    """Return the error for a link to an address that only this machine or its network can reach."""
+    return DownloadError(
+        f"A result link leads to {plain(host, 120)}, which is an address of this machine or of a private network.",
+        advice="If the file host is really in your own network, set `api.allow_private_links` to true: then the service "
+        "fetches the results by itself, free of charge.",
+    )
+
+
+def _public_addresses(name: str, port: int) -> list[str]:
+    """Look a host up and return its addresses; none where nobody knows it. Raises DownloadError when one of them is not public."""
+    try:
+        found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return []
+    addresses = list(dict.fromkeys(str(address[0]) for *_, address in found))
+    if not all(map(is_public, addresses)):
+        raise private_host(name)
+    return addresses
 
 
 class _PlainConnection(_Paced, HTTPConnection):
@@ -493,13 +552,17 @@ def _loaded(bundle: str, *_version: int) -> ssl.SSLContext:
 class PacedAdapter(HTTPAdapter):
     """Connections for requests, kept in a pool of `pool_size` for each host, with large blocks and no retries.
 
+    `is_public_only`: no address of this machine or of a private network is called.
     `bundle` has the CA certificates by which each server, and each proxy that is called by HTTPS, is verified.
     """
 
-    def __init__(self, *, pool_size: int, send_seconds: float, bundle: str) -> None:
+    def __init__(self, *, pool_size: int, send_seconds: float, bundle: str, is_public_only: bool = False) -> None:
         self._bundle = bundle
         connections = {"http": _PlainConnection, "https": _TlsConnection}
-        self._connections = {name: partial(kind, send_seconds=send_seconds) for name, kind in connections.items()}
+        self._connections = {
+            name: partial(kind, send_seconds=send_seconds, is_public_only=is_public_only)
+            for name, kind in connections.items()
+        }
         # urllib3 can repeat a call by itself. A submit must be repeated by nobody but the state machine: the API has no key
         # by which the vendor recognises a repetition.
         super().__init__(pool_maxsize=pool_size, max_retries=0)
@@ -559,22 +622,22 @@ class Proxies:
 # ---- bodies ---------------------------------------------------------------------------------------------------------
 
 
-def bounded_body(response: requests.Response) -> tuple[bytes, bool]:
+def bounded_body(response: requests.Response, limit_bytes: int) -> tuple[bytes, bool]:
     """Return the body as far as it came, and whether it came whole; of one above the limit no more than proves it."""
-    sent, whole = _pieces(response.raw, decode_content=False)
-    return _decoded(sent, response.headers.get("Content-Encoding", "")), whole
+    sent, whole = _pieces(response.raw, limit_bytes, decode_content=False)
+    return _decoded(sent, response.headers.get("Content-Encoding", ""), limit_bytes), whole
 
 
-def _decoded(sent: bytes, encoding: str) -> bytes:
+def _decoded(sent: bytes, encoding: str, limit_bytes: int) -> bytes:
     """Return a body without its encoding, though none was asked for; one that does not have it is returned as it is."""
     source = HTTPResponse(io.BytesIO(sent), {"Content-Encoding": encoding}, preload_content=False)
-    return _pieces(source, decode_content=True)[0] or sent
+    return _pieces(source, limit_bytes, decode_content=True)[0] or sent
 
 
-def _pieces(source: Any, *, decode_content: bool) -> tuple[bytes, bool]:  # noqa: ANN401 - urllib3's response; requests has no type for it
+def _pieces(source: Any, limit_bytes: int, *, decode_content: bool) -> tuple[bytes, bool]:  # noqa: ANN401 - urllib3's response; requests has no type for it
     body = bytearray()
     try:
-        while len(body) <= BODY_LIMIT_BYTES:
+        while len(body) <= limit_bytes:
             piece = source.read1(64 * 1024, decode_content=decode_content)
             if not piece:
                 return bytes(body), True
@@ -606,15 +669,19 @@ def too_large(limit_bytes: int) -> DownloadError:
     return DownloadError(f"A result file is larger than the limit of {limit_bytes:,} bytes.")
 
 
-def save(response: requests.Response, destination: Path, limit_bytes: int) -> tuple[int, str]:
+def save(
+    response: requests.Response, destination: Path, limit_bytes: int, check: Callable[[Path, int], None]
+) -> tuple[int, str]:
     """Write the body to `destination`, durably or not at all; return its size in bytes and its SHA-256 (hex).
 
-    It grows as `destination` + ".part" and gets its name by a rename. Raises DownloadError when it does not come whole
+    It grows as `destination` + ".part" and gets its name by a rename, after `check` was called with its path then and its size
+    and raised nothing. Raises DownloadError when it does not come whole
     or is above the limit, DiskError when it cannot be written.
     """
     part = destination.with_name(destination.name + ".part")
     try:
         size, digest = _written(response, part, limit_bytes)
+        check(part, size)
         part.replace(destination)
         _sync_folder(destination.parent)
     except OSError as error:

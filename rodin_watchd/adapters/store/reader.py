@@ -209,13 +209,13 @@ _OWNERS = "SELECT id, job_id FROM purchases WHERE id IN (SELECT value FROM json_
 _OPEN_OF = "SELECT id FROM purchases WHERE outcome = 'open' AND job_id IN (SELECT value FROM json_each(?))"
 _OPEN = "SELECT job_id FROM purchases WHERE id > ? AND outcome = 'open'"
 _REFUNDABLE = """
-    SELECT (SELECT count(*) FROM events WHERE id > :event AND state = 'failing'
+    SELECT (SELECT count(*) FROM events WHERE id > :event AND (state = 'failing' OR code = 'task-failed')
             AND EXISTS (SELECT 1 FROM purchases
                 WHERE purchases.job_id = events.job_id AND outcome NOT IN ('free', 'refused')))
         + (SELECT count(*) FROM purchases JOIN jobs ON jobs.id = job_id
             WHERE purchases.id <= :purchase AND outcome NOT IN ('free', 'refused') AND state = 'held'
             AND EXISTS (SELECT 1 FROM events WHERE job_id = jobs.id AND events.id > :event AND events.state = 'held'))
-"""  # a task that failed, or one that nobody can ask about
+"""  # a task that failed, also one whose results were fetched all the same, or one that nobody can ask about
 
 
 class PurchaseReader(ABC):

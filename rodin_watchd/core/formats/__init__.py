@@ -150,3 +150,8 @@ def why_damaged(extension: str, stream: BinaryIO, size: int) -> str:
     if is_none or verdict.wholeness is Wholeness.UNFINISHED:
         return verdict.detail
     return f"this is {found}" if extension not in _TEXTS.get(found, {extension}) else ""
+
+
+def is_proven(extension: str, stream: BinaryIO, size: int) -> bool:
+    """Return whether a result's content proves that nothing of it is missing; the arguments and the bounds are those of `probe`."""
+    return probe(extension, stream, size).wholeness is Wholeness.WHOLE

@@ -8,7 +8,7 @@ from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
-from rodin_watchd.core.formats import why_damaged
+from rodin_watchd.core.formats import MODEL_EXTENSIONS, why_damaged
 from rodin_watchd.core.kinds import kind_of
 from rodin_watchd.core.names import printable, safe_result_names, split_name
 from rodin_watchd.core.receipt import is_preview
@@ -21,6 +21,7 @@ from rodin_watchd.errors import (
     NotReadyError,
     Problem,
     RodinWatchdError,
+    ServiceError,
     TaskFailedError,
     UnfitTaskError,
 )
@@ -34,7 +35,13 @@ PREVIEW_SECONDS = 60.0
 """A result list without `preview.webp` counts as incomplete for so long (API contract, Download Results)."""
 
 PREVIEW_ATTEMPTS = 3
-"""After so many attempts at the results, and after `PREVIEW_SECONDS`, a preview that does not come is left out."""
+"""After so many attempts at the results, and after `PREVIEW_SECONDS`, a preview that does not come is left out.
+
+So is any file of a task that the vendor reports as failed, after so many attempts; without a model that job fails then.
+"""
+
+LOOKS = 3
+"""So many looks at the downloads of a failed task may be answered with an error before it counts as one without results."""
 
 FRESH_LINKS = 2
 """How often one file is tried again with new links, because the old ones expire under way."""
@@ -70,8 +77,22 @@ def _progress(tools: Tools, job: Job, task: Task) -> Outcome:
         message = "unknown-word: job %s: the vendor says “%s”, which is not in its documents"
         log.warning(message, job.id, word, extra={"action": "unknown-word"})
     if status.verdict is TaskState.FAILED:
-        raise _failed(tools, job)
+        if not _has_results_all_the_same(tools, job, task):
+            raise _failed(tools, job)
+        return Done(replace(job, flaw=status.flaw))
     return Done(job) if status.verdict is TaskState.DONE else NotYet(status.progress)
+
+
+def _has_results_all_the_same(tools: Tools, job: Job, task: Task) -> bool:
+    """Look, free of charge, whether a failed task has a model: one part may fail while the geometry is good (API contract, second turn)."""
+    try:
+        return has_model(tools.client.links(task.uuid))
+    except ServiceError:
+        raise
+    except RodinWatchdError:
+        if job.attempts + 1 < LOOKS:
+            raise
+        return False
 
 
 def _failed(tools: Tools, job: Job) -> TaskFailedError:
@@ -102,6 +123,7 @@ def download(tools: Tools, job: Job) -> Outcome:
     here = _here(folder, links, names)
     fetched, failed = [], list[DownloadError]()
     for position, name in enumerate(names):
+        need_room(tools)
         try:
             if name not in here:
                 links, here[name] = _fetch(
@@ -109,13 +131,21 @@ def download(tools: Tools, job: Job) -> Outcome:
                 )
             fetched.append(here[name])
         except DownloadError as error:
-            if not (is_preview(links[position].name) and _is_late(tools, job) and job.attempts >= PREVIEW_ATTEMPTS):
+            if not _is_left_out(tools, job, links[position]):
                 failed.append(error)
+    if job.flaw and not failed and not any(split_name(result.name)[1] in MODEL_EXTENSIONS for result in fetched):
+        raise _failed(tools, job)
     if failed:
         raise failed[0]
     fetched += _unlisted(folder, links, names)
     tools.spool.keep_only(folder, {result.name for result in fetched})
     return Done(replace(job, results=tuple(fetched), progress=""))
+
+
+def _is_left_out(tools: Tools, job: Job, link: Link) -> bool:
+    """Return whether a file that does not come is left out after so many attempts."""
+    tried = job.attempts >= PREVIEW_ATTEMPTS
+    return tried and (bool(job.flaw) or (is_preview(link.name) and _is_late(tools, job)))
 
 
 def _here(folder: Path, links: tuple[Link, ...], names: tuple[str, ...]) -> dict[str, ResultFile]:
@@ -166,8 +196,10 @@ def _links(tools: Tools, job: Job) -> tuple[Link, ...]:
     """Ask for the list of results. Raises NotReadyError while it is incomplete (API contract, Download Results)."""
     links = tools.client.links(_task(job).uuid)
     if not has_model(links):
+        if job.flaw and job.attempts >= PREVIEW_ATTEMPTS:
+            raise _failed(tools, job)
         raise NotReadyError
-    awaited = kind_of(job).has_preview and not any(is_preview(link.name) for link in links)
+    awaited = kind_of(job).has_preview and not job.flaw and not any(is_preview(link.name) for link in links)
     if awaited and not _is_late(tools, job):
         raise NotReadyError("The vendor's list of results has no preview yet.")
     return links
