@@ -1101,7 +1101,7 @@ def test_a_link_to_a_private_address_is_not_called(tmp_path: Path, far: RodinCli
     """A link could make us fetch what only this machine or its network can reach."""
     with pytest.raises(DownloadError, match="private network") as caught:
         far.fetch(Link("a.glb", f"https://{host}/a?sig=hush"), tmp_path / "a.glb", 1_000)
-    assert "allow_private_links" in caught.value.advice_given
+    assert "allow_private_links" in caught.value.command_given
     assert "hush" not in caught.value.message
 
 

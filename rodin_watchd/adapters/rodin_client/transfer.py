@@ -503,8 +503,8 @@ def private_host(host: str) -> DownloadError:
     """Return the error for a link to an address that only this machine or its network can reach."""
     return DownloadError(
         f"A result link leads to {plain(host, 120)}, which is an address of this machine or of a private network.",
-        advice="If the file host is really in your own network, set `api.allow_private_links` to true: then the service "
-        "fetches the results by itself, free of charge.",
+        advice="Tell the person who runs the service. The result stays at the vendor for about seven days.",
+        command="If the file host is really in your own network, set `api.allow_private_links` to true; the service then goes on by itself.",
     )
 
 
