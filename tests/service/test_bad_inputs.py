@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from workshop import SAMPLES, START_AT, Vendor, Workshop, glb, image, model, working
 
 from rodin_watchd.core.layout import HIDDEN, MARK, SUBMITS_NOTE
+from rodin_watchd.core.names import safe_folder_name
 from rodin_watchd.model import State
 
 PROMPTLY_SECONDS = 6.0
@@ -236,18 +238,21 @@ NAMES = {
 
 
 @pytest.mark.parametrize("kind", NAMES)
-def test_names_of_all_kinds_are_delivered_as_they_are_spelt(
+def test_names_of_all_kinds_are_delivered_in_a_form_that_windows_shows(
     shop: Workshop, vendor: Vendor, tmp_path: Path, kind: str
 ) -> None:
-    """Whatever the filesystem can hold as a name is delivered under it, and never breaks a line of STATUS.txt."""
+    """Whatever the filesystem can hold as a name is delivered; the receipt keeps the spelling, and no line of STATUS.txt breaks."""
     stem = NAMES[kind]
+    safe = safe_folder_name(os.fsdecode(stem))
     shop.drop(stem + b".obj", model("x"))
     shop.drop(stem + b".png", image("x"))
     deliver_the_good_one(shop)
     shop.idle()
     names = {path.name for path in (tmp_path / "outbox").iterdir()} - {MARK, SUBMITS_NOTE}
-    assert {os.fsencode(name) for name in names} == {stem, b"good"}
-    assert (tmp_path / "outbox" / os.fsdecode(stem) / "model.glb").stat().st_size > 1000
+    assert names == {safe, "good"}
+    assert (tmp_path / "outbox" / safe / "model.glb").stat().st_size > 1000
+    receipt = tomllib.loads((tmp_path / "outbox" / safe / "job.toml").read_text())
+    assert receipt["job"]["set"] == os.fsdecode(stem).encode("utf-8", "backslashreplace").decode()
     assert {job.state for job in shop.jobs()} == {State.ARCHIVED}
     assert all(line.isprintable() for line in shop.status().splitlines())
     assert vendor.charges == 2
@@ -264,7 +269,7 @@ def test_names_of_all_kinds_are_refused_with_a_report(
     shop.drop(stem + b".png", image("x"))
     deliver_the_good_one(shop)
     shop.idle()
-    failed = tmp_path / "failed" / os.fsdecode(stem)
+    failed = tmp_path / "failed" / safe_folder_name(os.fsdecode(stem))
     assert "cannot be used" in (failed / "REPORT.txt").read_text()
     assert (failed / f"{os.fsdecode(stem)}.glb").read_bytes() == b"no model at all" * 9
     assert vendor.charges == 1
