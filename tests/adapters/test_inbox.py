@@ -263,7 +263,7 @@ def test_what_a_user_without_rights_sees() -> None:
         "sticky/own.glb": True,
         "unreadable.glb": False,
     }
-    assert read == [None]
+    assert read == [Unread.CLOSED]
 
 
 def test_a_folder_that_a_service_serves_is_not_looked_into(inbox: Inbox) -> None:

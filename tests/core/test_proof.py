@@ -143,7 +143,8 @@ def test_a_job_that_is_never_answered_fails_in_the_end() -> None:
     assert failing.job.charges == 0
     assert failing.job.problem is not None
     assert failing.job.problem.message == "10 submits got no answer with their outcome. Proven."
-    assert failing.job.problem.advice == "`rodin-watchd retry JOB` submits it again."
+    assert failing.job.problem.advice == "Tell the person who runs the service: they can send it again."
+    assert failing.job.problem.command == "`rodin-watchd retry JOB` submits it again."
 
 
 def test_a_job_that_was_charged_stays_held_and_costs_what_it_cost() -> None:

@@ -185,7 +185,14 @@ FILE_FAULTS = [
     ("cut-download", lambda seen: isinstance(seen, requests.exceptions.ChunkedEncodingError)),
 ]
 BALANCE_FAULTS = of_api_calls(Site.BALANCE)
-TASK_FAULTS = ["failed-job", "canceled-job"]
+TASK_FAULTS = {
+    "failed-job": "Failed",
+    "canceled-job": "Canceled",
+    "cancelled-job": "Cancelled",
+    "error-job": "Error",
+    "failed-part": "Failed",
+}
+"""By fault, the word with which a task ends that it strikes."""
 
 
 def in_turn(expected: list[tuple[str, Check]], first: int = 1) -> list[str]:
@@ -278,11 +285,12 @@ def test_file_faults() -> None:
 
 
 def test_task_faults() -> None:
-    """A struck task ends Failed or Canceled in its last job; the others are Done."""
-    with running("failed-job@1", "canceled-job@3") as api:
-        ends = [api.words(api.submit().json()) for _ in range(4)]
-        assert ends == [["Done", "Done", end] for end in ("Failed", "Done", "Canceled", "Done")]
-        assert [row["outcome"] for row in api.emulator.ledger()["charges"]] == ["Failed", "Done", "Canceled", "Done"]
+    """A struck task ends so in its last job; the others are Done."""
+    with running(*(f"{fault}@{2 * turn}" for turn, fault in enumerate(TASK_FAULTS, 1))) as api:
+        ends = [api.words(api.submit().json()) for _ in range(2 * len(TASK_FAULTS))]
+        assert ends == [["Done", "Done", end] for word in TASK_FAULTS.values() for end in ("Done", word)]
+        outcomes = [row["outcome"] for row in api.emulator.ledger()["charges"]]
+        assert outcomes == [end for word in TASK_FAULTS.values() for end in ("Done", word)]
 
 
 def test_a_fault_counts_only_the_calls_of_its_site() -> None:

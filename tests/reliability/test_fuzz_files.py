@@ -57,7 +57,7 @@ def fbx() -> bytes:
 
 
 SAMPLES = {
-    **{path.name: path.read_bytes() for path in sorted(FOLDER.iterdir()) if path.suffix not in (".md", "")},
+    **{path.name: path.read_bytes() for path in sorted(FOLDER.iterdir()) if path.suffix not in (".md", ".txt", "")},
     "made.usdz": archive(),
     "made.fbx": fbx(),
     "ascii.stl": b"solid chair\nfacet normal 0 0 1\nouter loop\nvertex 0 0 0\nendloop\nendfacet\nendsolid chair\n",

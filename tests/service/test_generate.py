@@ -233,9 +233,7 @@ def test_what_is_not_one_set_in_a_sub_folder_waits(tmp_path: Path) -> None:
         assert [line.partition(":")[0] for line in waiting] == ["  generate/mixed", "  generate/six"], (
             "one line a folder"
         )
-        assert (
-            "one set: at most 5 images and at most one TOML file, and nothing else; it holds 6 images (" in waiting[1]
-        )
+        assert "one set, which is at most 5 images and at most one TOML file: it holds 6 images" in waiting[1]
         assert "take “b.glb” away" in waiting[0]
         assert "it holds 1 image and 1 model" in waiting[0]
         shop.path("inbox/generate/six/5.png").unlink()

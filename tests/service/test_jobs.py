@@ -93,7 +93,7 @@ def test_what_cannot_be_stored_together_is_not_known(journal: Journal, job_store
         (State.SUBMITTED, "", False, "in progress already"),
         (State.SUBMITTED, "word:x", False, "in progress already"),
         (State.SUBMITTED, "", True, "in progress already"),
-        (State.ARCHIVED, "", False, "delivered before: outbox/set-1"),
+        (State.ARCHIVED, "", False, "delivered before: look in outbox/set-1"),
         (State.ARCHIVED, "word:x", False, ""),
         (State.ARCHIVED, "", True, ""),
     ],

@@ -63,7 +63,7 @@ with working(Path(sys.argv[1])) as (shop, vendor):
     assert [(file.role, file.name) for file in job.files] == [
         ("sidecar", "both.toml"), ("model", "m.obj"), ("image", "a.png"), ("image", "b.png")
     ]
-    assert "pairs/one: waits for its folder to hold one set: one model, 2 images and" in shop.status(), shop.status()
+    assert "pairs/one: waits for its folder to hold one set, which is one model, 2 images and" in shop.status(), shop.status()
     assert 'pair: a model and two images; a TOML file says kind = "pair"' in shop.status()
     shop.drop("pairs/one/y.png", image("y"))
     shop.drop("pairs/one/z.obj", model("z"))
