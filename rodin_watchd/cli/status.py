@@ -331,7 +331,7 @@ def text_of(report: Report, zone: tzinfo) -> str:
     head = f"{_daemon_line(report, zone)}\n{_money_lines(report.money, zone)}"
     if report.counts:
         head += f"Jobs: {', '.join(f'{n:,} {DOING[state]}' for state, n in report.counts.items())}\n"
-    sections = render(report.page, zone).partition("\n\n")[2]
+    sections = render(report.page, zone)
     return f"{head}\n{sections.rstrip()}\n\n{_events(report.events[:FEW], zone)}".rstrip()
 
 
