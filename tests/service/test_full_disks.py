@@ -121,7 +121,9 @@ def test_the_journals_disk_is_full_when_the_answer_comes(tmp_path: Path, vendor:
         assert not path.with_name("journal.ballast").exists()
         shop.ticks(50, step_seconds=1.0)
         assert shop.states() == {"chair": State.SUBMITTING}
-        assert "disk with the journal is full" in shop.status()
+        assert "The service has too little disk space. Tell the person who runs the service." in shop.status()
+        assert "disk with the journal is full" in shop.standstill()
+        assert "is full: the service does nothing" in shop.told("status")
         shop.drop_set("sofa")
         shop.ticks(50, step_seconds=1.0)
         assert set(shop.states()) == {"chair"}

@@ -23,6 +23,7 @@ from rodin_watchd.model import State
 
 PAGE_BYTES = 4096
 LOCKED = "Another program keeps the journal locked."
+PLAIN = "The service cannot work at the moment. Tell the person who runs the service. Your files are safe."
 ADVICE = "Close the database browser, backup or other program that has the journal open"
 
 
@@ -50,13 +51,15 @@ def test_an_answer_that_meets_a_locked_journal_is_kept(tmp_path: Path, how: str)
             assert time.monotonic() - began < TICK_SECONDS / 10, (
                 "the loop waits for the stranger once, not in each tick"
             )
-            assert LOCKED in shop.status()
-            assert ADVICE in shop.status()
-            assert shop.status().count(LOCKED) == 1
+            assert shop.status().count(PLAIN) == 1
+            assert LOCKED not in shop.status()
+            assert shop.standstill().count(LOCKED) == 1
+            assert ADVICE in shop.standstill()
             assert shop.states() == {"chair": State.SUBMITTING}
         shop.idle()
         assert (shop.states(), vendor.charges) == ({"chair": State.ARCHIVED}, 1)
-        assert LOCKED not in shop.status()
+        assert PLAIN not in shop.status()
+        assert LOCKED not in shop.standstill()
         events = [(e.kind, LOCKED in e.message) for e in reversed(shop.store.service_events())]
         assert events == [("paused", True), ("resumed", True)]
 
@@ -67,14 +70,16 @@ def test_a_tick_without_anything_to_write_proves_nothing(tmp_path: Path) -> None
         shop.idle()
         with locked(shop):
             shop.drop_set("chair")
-            shop.until(lambda: LOCKED in shop.status())
+            shop.until(lambda: PLAIN in shop.status())
             for path in shop.path("inbox").iterdir():
                 path.unlink()
             for _ in range(8):
                 shop.ticks(1, step_seconds=2)
-                assert LOCKED in shop.status()
+                assert PLAIN in shop.status()
+                assert LOCKED in shop.standstill()
         shop.ticks(2, step_seconds=2)
-        assert LOCKED not in shop.status()
+        assert PLAIN not in shop.status()
+        assert LOCKED not in shop.standstill()
         assert shop.event_kinds() == ["paused", "resumed"]
         assert vendor.charges == 0
 
@@ -89,7 +94,8 @@ def test_an_upload_that_must_not_end_blames_no_folder(tmp_path: Path) -> None:
             shop.ticks(3, step_seconds=2)
             assert vendor.charges == 0
         shop.ticks(2, step_seconds=1)
-        assert LOCKED not in shop.status()
+        assert PLAIN not in shop.status()
+        assert LOCKED not in shop.standstill()
         assert shop.daemon.parts.dispatcher.pauses == {}
         shop.idle()
         assert vendor.charges == 1
@@ -151,12 +157,13 @@ def test_the_notice_ends_at_the_stop(tmp_path: Path, *, ends_before: bool) -> No
         lock.__enter__()
         shop.drop_set("lamp")
         shop.ticks(8, step_seconds=1)
-        assert LOCKED in shop.status()
+        assert PLAIN in shop.status()
+        assert LOCKED in shop.standstill()
         if ends_before:
             lock.__exit__(None, None, None)
         shop.daemon.drain(5)
         if ends_before:
-            assert LOCKED not in shop.status()
+            assert PLAIN not in shop.status()
             with closing(JournalReader(shop.journal)) as reader:
                 assert not [notice for notice in reader.meta(PAGE)["notices"] if LOCKED in notice]
         else:
@@ -164,7 +171,8 @@ def test_the_notice_ends_at_the_stop(tmp_path: Path, *, ends_before: bool) -> No
             lock.__exit__(None, None, None)
         shop.restart()
         shop.idle()
-        assert LOCKED not in shop.status()
+        assert PLAIN not in shop.status()
+        assert LOCKED not in shop.standstill()
 
 
 def test_a_start_that_meets_a_lock_says_so(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ import tomli_w
 from click.testing import CliRunner, Result
 from PIL import Image
 
+from rodin_watchd.adapters.heartbeat import read_heartbeat, sign_path
 from rodin_watchd.adapters.plugin_host import PluginHost
 from rodin_watchd.adapters.store.reader import JournalReader
 from rodin_watchd.adapters.store.sqlite import Journal, insert_command
@@ -412,6 +413,11 @@ class Workshop:
     def notices(self) -> tuple[str, ...]:
         """Return what `status` says of the service as a whole."""
         return Page.of_data(self.store.meta(PAGE)).notices
+
+    def standstill(self) -> str:
+        """Return why nothing moves, as the sign of life has it for `health` and `status`, also where the journal cannot be written."""
+        sign = read_heartbeat(sign_path(self.journal))
+        return sign.health.standstill if sign else ""
 
     def event_kinds(self) -> list[str]:
         """Return the kinds of the service's events, oldest first."""
