@@ -9,6 +9,7 @@ import pytest
 from workshop import Workshop, image, model, working
 
 from rodin_watchd.config import Config
+from rodin_watchd.core.claims import Turn
 from rodin_watchd.model import State
 
 
@@ -40,7 +41,9 @@ def test_a_crowd_waits_in_the_inbox_until_it_is_approved(tmp_path: Path) -> None
         assert shop.jobs() == []
         assert "5 sets wait for approval: more than 3 came at once (budget.hold_above_sets)." in shop.status()
         assert "`rodin-watchd approve --all` releases them." in shop.status()
-        assert "set-0: complete, waits for approval (`rodin-watchd approve`)" in shop.status()
+        assert f"set-0: {Turn.APPROVAL}" in shop.status()
+        plain = "5 sets wait for approval: more than 3 came at once. Nothing was paid for them yet. Tell the person who runs"
+        assert plain in shop.page()
         assert shop.daemon.needs_person()
         shop.restart()
         shop.idle()
@@ -69,7 +72,7 @@ def test_a_folder_can_be_approved_alone(tmp_path: Path) -> None:
         assert shop.command("approve", folder=".")["message"] == "Approved 2 sets in the inbox."
         shop.idle()
         assert vendor.charges == 7
-        assert shop.status().count("complete, waits for approval") == 1
+        assert shop.status().count(Turn.APPROVAL) == 1
         assert "1 set waits for approval: more than 1 came at once" in shop.status()
         refused = shop.command("approve", folder="nowhere")
         assert (refused["ok"], "No set in “nowhere” waits for approval." in refused["message"]) == (False, True)
@@ -207,7 +210,7 @@ def test_a_set_that_is_refused_waits_for_nobody(tmp_path: Path) -> None:
         shop.drop_set("good")
         shop.idle()
         assert shop.states() == {"chair": State.FAILED}
-        assert "good: complete, waits for approval" in shop.status()
+        assert f"good: {Turn.APPROVAL}" in shop.status()
         assert vendor.charges == 0
 
 

@@ -354,9 +354,8 @@ class Workshop:
 
     def status(self) -> str:
         """Return what people can read of the service: STATUS.txt, and the notices that `status` has for whoever runs it."""
-        try:
-            text = self.path("STATUS.txt").read_text()
-        except FileNotFoundError:
+        text = self.page()
+        if not text:
             return ""
         with contextlib.suppress(JournalError, DiskError, TypeError):  # the journal may be away, or have no page yet
             text += "\n".join(self.notices())
@@ -409,6 +408,13 @@ class Workshop:
         store = self.daemon.parts.store
         assert isinstance(store, Journal)
         return store
+
+    def page(self) -> str:
+        """Return STATUS.txt alone, which is all that whoever drops files can read; "" where it is not there."""
+        try:
+            return self.path("STATUS.txt").read_text()
+        except FileNotFoundError:
+            return ""
 
     def notices(self) -> tuple[str, ...]:
         """Return what `status` says of the service as a whole."""
