@@ -45,7 +45,7 @@ NOTHING: frozenset[Pause] = frozenset()
 
 
 def paused(*errors: type[NoCreditsError | KeyRefusedError | NetworkError | DiskError]) -> Pauses:
-    """Return the pauses after these errors, two seconds long."""
+    """Return the pauses after these errors, two seconds long; five where the account lacks credits."""
     pauses: Pauses = {}
     for error in errors:
         pauses = renewed(pauses, error().problem, NOW, 0.5)
@@ -107,10 +107,11 @@ def test_the_pauses_of_submits_are_asked_about_once() -> None:
     pauses = paused(KeyRefusedError, NoCreditsError, DiskError)
     assert account_pauses(paused(NetworkError, DiskError)) == []
     assert to_ask_about(pauses, NOTHING, NOW + 1) == []
-    asked = to_ask_about(pauses, NOTHING, NOW + 2)
+    assert to_ask_about(pauses, NOTHING, NOW + 2) == [pauses[Lane.API]]
+    asked = to_ask_about(pauses, NOTHING, NOW + 5)
     assert asked == [pauses[Lane.SUBMIT], pauses[Lane.API]]
-    assert to_ask_about(pauses, frozenset(asked), NOW + 2) == []
-    again = renewed(pauses, NoCreditsError().problem, NOW + 2, 0.5)
+    assert to_ask_about(pauses, frozenset(asked), NOW + 5) == []
+    again = renewed(pauses, NoCreditsError().problem, NOW + 5, 0.5)
     assert to_ask_about(again, frozenset(asked), NOW + 999) == [again[Lane.SUBMIT]]
     for error in (NetworkError, VendorDownError, ThrottledError):
         assert to_ask_about(renewed({}, error().problem, NOW, 0.5), NOTHING, NOW + 2)
