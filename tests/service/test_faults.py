@@ -29,7 +29,7 @@ def test_an_unknown_outcome_is_held_and_never_sent_again(tmp_path: Path) -> None
         shop.ticks(3, step_seconds=100_000)
         assert shop.states() == {**dict.fromkeys(UNKNOWN, State.HELD), "good": State.ARCHIVED}
         assert (vendor.charges, vendor.uploads) == (6, 6)
-        assert shop.status().count("0.5 credits more if") == 5
+        assert shop.status().count("perhaps 0.5 credits, if the vendor accepted the last try") == 5
         shop.command("resolve", job="lost-answer@1", how="give-up")
         shop.idle()
         assert shop.report_data("lost-answer@1")["job"]["cost_is_certain"] is False
@@ -42,8 +42,10 @@ def test_a_429_pauses_all_calls_for_as_long_as_the_vendor_asks(tmp_path: Path) -
         for name in ("one", "two", "three"):
             shop.drop_set(name)
         shop.until(lambda: "ATTENTION" in shop.status() and not shop.daemon.parts.pool.busy)
-        uploads, paused = vendor.uploads, shop.status()
-        assert paused.count("Paused since") == 1
+        uploads = vendor.uploads
+        assert shop.page().count("Paused since") == 1
+        assert "Nobody has to do anything: the service goes on by itself." in shop.page()
+        assert "\n".join(shop.notices()).count("Paused since") == 1
         began = shop.hands.seconds
         shop.until(lambda: vendor.uploads > uploads)
         assert shop.hands.seconds - began >= 55
@@ -83,8 +85,11 @@ def test_no_credits_pause_the_submits_and_end_by_themselves(tmp_path: Path, code
     with working(tmp_path, f"submit-error={code}@1", f"submit-error={code}@2") as (shop, vendor):
         shop.drop_set("chair")
         shop.until(lambda: "ATTENTION" in shop.status())
-        assert shop.status().count("no credits") == 1
-        assert "Buy credits" in shop.status()
+        assert shop.page().count("no credits") == 1
+        assert "they can look into the vendor's account" in shop.page()
+        told = "\n".join(shop.notices())
+        assert told.count("no credits") == 1
+        assert "Buy credits" in told
         shop.until(shop.daemon.is_idle)  # the balance is read first: what was refused may have been charged
         assert shop.daemon.needs_person()
         shop.until(shop.is_in("chair", State.ARCHIVED))
