@@ -109,7 +109,7 @@ def test_another_cause_of_a_pause_is_told(tmp_path: Path) -> None:
             shop.drop_set(name)
         shop.idle()
         causes = [line for line in told(shop).splitlines() if line.startswith("paused submit: ")]
-        assert "got no answer" in causes[0]
+        assert "did not say whether it has taken a set" in causes[0]
         assert "is empty" in causes[1]
         assert len(causes) == 2
 
