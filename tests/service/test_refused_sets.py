@@ -353,7 +353,10 @@ def test_a_balance_that_cannot_be_read_stops_no_submit_for_ever(tmp_path: Path) 
         assert shop.purchases("outcome") == ["refused", "charged"]
         assert vendor.charges_in_all == 1
         shop.idle()
-        assert "Cost: 0.5 credits; and perhaps 0.5 credits more, if the vendor charged for a try that it refused." in shop.status()
+        assert (
+            "Cost: 0.5 credits; and perhaps 0.5 credits more, if the vendor charged for a try that it refused."
+            in shop.status()
+        )
 
 
 def test_somebody_elses_spending_leaves_a_refusal_unclear(tmp_path: Path) -> None:
