@@ -40,7 +40,9 @@ def test_an_empty_account_stops_submits_before_one_is_sent(tmp_path: Path) -> No
         shop.idle()
         assert shop.states() == {"chair": State.STAGED}
         assert shop.daemon.needs_person()
-        assert shop.status().count("The vendor's account is empty: it has 0.25 credits, a texture costs 0.5") == 1
+        for text in (shop.page(), "\n".join(shop.notices())):
+            assert text.count("The vendor's account is empty: it has 0.25 credits, a texture costs 0.5") == 1
+        assert "Tell the person who runs the service: they can look into the vendor's account." in shop.page()
         for _ in range(5):
             shop.ticks(1, step_seconds=150)
             shop.idle()
@@ -94,7 +96,8 @@ def test_an_account_that_others_empty_is_probed_by_its_balance(tmp_path: Path) -
         assert balances(vendor) == refused
         assert shop.states() == {"one": State.ARCHIVED, "two": State.STAGED}
         assert shop.job("two").attempts == 0
-        assert shop.status().count("The vendor's account is empty: it has 0 credits") == 1
+        for text in (shop.page(), "\n".join(shop.notices())):
+            assert text.count("The vendor's account is empty: it has 0 credits") == 1
         vendor.emulator.pay_in(Decimal("0.5"))
         shop.until(shop.is_in("two", State.ARCHIVED))
         told = [kind for kind in shop.event_kinds() if kind in ("paused", "resumed")]
@@ -103,7 +106,7 @@ def test_an_account_that_others_empty_is_probed_by_its_balance(tmp_path: Path) -
 
 
 def test_another_cause_of_a_pause_is_told(tmp_path: Path) -> None:
-    """A submit got no answer; when the wait is over the account is empty: the log says why submits stand still now."""
+    """A submit got no answer that tells its outcome; when the wait is over the account is empty: the log says why submits stand still now."""
     with working(tmp_path, "lost-answer@2", balance=Decimal(1), api={"max_in_flight": 1}) as (shop, _):
         for name in ("one", "two", "three"):
             shop.drop_set(name)
