@@ -94,17 +94,14 @@ class _Group:
     presets: dict[str, Sighting]
     is_read: bool  # whether all TOML files in it could be read
     apart: bool  # whether it may be paired by itself
-    companions: dict[str, str] = field(
-        default_factory=dict
-    )  # by the key of a file's path: a temporary file of its writer
+    companions: dict[str, str]  # by the key of a file's path: a temporary file of its writer
     pairing: Pairing | None = None
     of_tomls: Mapping[str, Sequence[str]] = field(default_factory=dict)  # files by the TOML file that concerns them
     ready: list[ReadySet] = field(default_factory=list)
     waiting: list[WaitingSet] = field(default_factory=list)
     again_at: float = math.inf
-    rests_until: float = (
-        -math.inf
-    )  # monotonic: until then no time can make a set of it ready; each lacks a file, or is done
+    # Monotonic: until then no time can make a set of it ready; each lacks a file, or is done.
+    rests_until: float = -math.inf
 
     def paired(self, kinds: Mapping[str, str], drop_folders: AbstractSet[str]) -> Pairing:
         """Return its pairing, which is known as long as nothing in it has changed.
@@ -244,7 +241,7 @@ class Intake:
 
     def _whole(self) -> _Group:
         """Return all of the inbox as one group, for something in one may be about another."""
-        whole = _Group((), {}, {}, {}, is_read=False, apart=False)
+        whole = _Group((), {}, {}, {}, is_read=False, apart=False, companions={})
         for group in self._groups.values():
             whole.sightings.update(group.sightings)
             whole.stated.update(group.stated)

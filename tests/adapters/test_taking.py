@@ -13,7 +13,7 @@ from strangers import bound, mounted
 from system_calls import MOST_CALLS, Killed, before_call, kill
 
 from rodin_watchd.adapters.spool import Spool
-from rodin_watchd.core.layout import CLAIM_PREFIX, INBOX, MARK, OWN_PREFIX
+from rodin_watchd.core.layout import CLAIM_PREFIX, INBOX, MARK, OWN_PREFIX, Claim
 from rodin_watchd.errors import (
     ChangedWhileTakenError,
     FileRefusedError,
@@ -280,3 +280,33 @@ def test_what_a_lost_job_has_claimed_is_rescued(tmp_path: Path) -> None:
             inputs.parent.rmdir()
             if not came():
                 break
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_the_only_copy_of_a_file_comes_back(tmp_path: Path, shared: bool) -> None:
+    """Its original is gone since it was copied, and a crash has left another file of the set in the claim."""
+    with a_spool(tmp_path, copies=True) as spool:
+        job_id, file = "0123456789ab", dropped(spool)
+        path = spool.take(job_id, file)
+        assert not (spool.root / file.source).exists()
+        claim = spool.root / "inbox" / Claim(job_id, spool.mounts.owner).name
+        claim.mkdir()
+        (claim / "chair.png").write_bytes(b"claimed, not copied")
+        image = replace(file, source="inbox/chair.png")
+        for _ in range(2):  # may be repeated
+            for one in (replace(file, shared=shared), image):
+                spool.put_back(job_id, one)
+        assert (spool.root / file.source).read_bytes() == OLD
+        assert (spool.root / "inbox/chair.png").read_bytes() == b"claimed, not copied"
+        assert not path.exists()
+        assert not claim.exists()
+
+
+def test_a_copy_of_a_file_that_is_there_is_not_brought_back(tmp_path: Path) -> None:
+    """Other sets name it, too: it stayed where it is."""
+    with a_spool(tmp_path, copies=True) as spool:
+        job_id, file = "0123456789ab", replace(dropped(spool), shared=True)
+        path = spool.take(job_id, file)
+        spool.put_back(job_id, file)
+        assert not path.exists()
+        assert [found.name for found in (spool.root / "inbox").glob("chair*")] == ["chair.glb"]

@@ -338,7 +338,10 @@ class Spool:
         try:
             with folder_beneath(self.mounts.anchor(), job.place) as folder:
                 named = job_named_in(contents(folder, REPORT_DATA))
-                found = {name: signature_of(os.stat(name, dir_fd=folder))[:2] for name in _set_files_in(folder)}
+                found = {
+                    name: signature_of(os.stat(name, dir_fd=folder, follow_symlinks=False))[:2]
+                    for name in _set_files_in(folder)
+                }
         except OSError:
             return False
         return bool(found) and (named is None or named[0] == job.id) and found != known
@@ -359,7 +362,7 @@ class Spool:
             with folder_beneath(root, job.place) as folder:
                 named = job_named_in(contents(folder, REPORT_DATA))
                 for name in _set_files_in(folder) if named is None or named[0] == job.id else ():
-                    file = replace(job.files[0], source=sources.get(name, f"{home}/{name}"), shared=False)
+                    file = replace(job.files[0], source=sources.get(name, f"{home}/{name}"), shared=True)
                     return_file(root, self._claim(job.id), file, folder)
             self.clear_place(job)
 

@@ -128,23 +128,33 @@ def lay_in(root: Path | Anchor, source: str, sha256: str, into: int) -> Signatur
 def return_file(root: Path | Anchor, claim: Claim, file: InputFile, held: int) -> None:
     """Bring a file from the open folder `held`, or from the job's claim, back to its folder; may be repeated after a crash at any point.
 
-    A folder that was removed meanwhile is made again. What other sets name as well was copied: the copy is removed. Raises
-    OSError; FileExistsError where no name is free.
+    A folder that was removed meanwhile is made again. A copy of a file that is there still, because other sets name it as well, is
+    removed. Raises OSError; FileExistsError where no name is free.
     """
     folder, _, name = file.source.rpartition("/")
-    if file.shared:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name, dir_fd=held)
-        return
     with folder_beneath(root, folder, make=True) as parent:
-        with contextlib.suppress(FileNotFoundError), folder_in(parent, claim.name) as mine:
-            if is_there(name, mine) and not give_back(name, mine, name, parent, claim.job_id):
-                raise FileExistsError(errno.EEXIST, "no name is free", file.source)
-            if is_there(name, held):  # the copy of what was claimed
-                os.unlink(name, dir_fd=held)
+        is_back = _give_back_claimed(claim, file, parent) or (file.shared and _is_there_as_held(name, held, parent))
         _remove_claim(claim.name, parent)
-        if is_there(name, held):
+        if not is_there(name, held):
+            return
+        if is_back:
+            os.unlink(name, dir_fd=held)
+        else:  # it is the only one: the original is gone, with its claim or with another set
             _give_back_far(name, held, parent, claim.job_id)
+
+
+def _give_back_claimed(claim: Claim, file: InputFile, parent: int) -> bool:
+    """Give a file back that the job has claimed in its open folder, and return whether there was one."""
+    with contextlib.suppress(FileNotFoundError), folder_in(parent, claim.name) as mine:
+        if is_there(file.name, mine):
+            if not give_back(file.name, mine, file.name, parent, claim.job_id):
+                raise FileExistsError(errno.EEXIST, "no name is free", file.source)
+            return True
+    return False
+
+
+def _is_there_as_held(name: str, held: int, parent: int) -> bool:
+    return is_there(name, held) and _is_held(name, held, parent)
 
 
 def _give_back_far(name: str, held: int, parent: int, job_id: str) -> None:
