@@ -182,11 +182,13 @@ def judge(sighting: Sighting, content: Content | Unread, now: float, rules: Rule
 def _judge_rest(sighting: Sighting, verdict: FileVerdict, now: float, rules: Rules) -> Judgement:
     """Decide about a file that nothing shows to be unfinished: it may still be written."""
     name = printable(sighting.entry.path.rpartition("/")[2])
-    settles = settles_at(sighting, rules, proven=verdict.wholeness is not Wholeness.UNDECIDED)
+    is_proven = verdict.wholeness is not Wholeness.UNDECIDED
+    settles = settles_at(sighting, rules, proven=is_proven)
     if math.isinf(settles):
         return open_elsewhere(sighting.entry.path, now)
     if now < settles:
-        return Judgement(Readiness.WAIT, f"“{name}” is still being copied", settles)
+        quiet = f"waits until it has not changed for {rules.unproven_quiet_seconds:g} seconds"
+        return Judgement(Readiness.WAIT, f"“{name}” {'is still being copied' if is_proven else quiet}", settles)
     if verdict.wholeness is Wholeness.WRONG:
         return _refuse(FileRefusedError(f"“{name}” cannot be used: {verdict.detail}."))
     return READY

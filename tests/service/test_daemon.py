@@ -47,7 +47,7 @@ def test_the_same_rule_holds_at_the_start(shop: Workshop) -> None:
     shop.ticks(1)
     shop.ticks(1, step_seconds=QUIET_SECONDS - 0.1)
     assert shop.jobs() == []
-    assert "is still being copied" in shop.status()
+    assert "waits until it has not changed for 2 seconds" in shop.status()
     shop.ticks(1, step_seconds=0.2)
     assert shop.states() == {"chair": State.CLAIMED}
 

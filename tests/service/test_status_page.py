@@ -37,7 +37,7 @@ def test_the_page_tells_each_stage(shop: Workshop) -> None:
     archived()
     said = "\n".join(told)
     assert "chair: waits for an image file" in said
-    assert "is still being copied" in said
+    assert "waits until it has not changed for 2 seconds" in said
     assert "taken, being checked" in said
     assert "being sent" in said
     assert "chair: delivered to outbox/chair" in told[-1]
