@@ -149,3 +149,12 @@ def test_the_readme_and_the_changelog_name_known_commands() -> None:
     for page in [*PAGES, PROJECT / "CHANGELOG.md"]:
         for name in re.findall(r"rodin-watchd ([a-z][a-z-]+)", page.read_text()):
             assert name in COMMANDS, f"{page.name}: rodin-watchd {name}"
+
+
+@pytest.mark.parametrize("page", sorted((PROJECT / "docs").glob("*.md")), ids=lambda page: page.name)
+def test_modules_that_a_page_names_are_there(page: Path) -> None:
+    """A recipe that leads to a file which was moved teaches nobody."""
+    named = set(re.findall(r"`((?:\w+/)*\w+\.py)(?:::\w+)?`", page.read_text(encoding="utf-8")))
+    places = (PROJECT, PROJECT / "rodin_watchd", PROJECT / "plugins/rodin_watchd_plugins", PROJECT / "tests")
+    own = {name for name in named if "/" in name}
+    assert {name for name in own if not any((place / name).exists() for place in places)} == set()
