@@ -62,7 +62,7 @@ def test_a_message_has_plain_words(module: Path) -> None:
     assert {text: words for text, words in found.items() if words} == {}
 
 
-ROOMS = ("adapters", "cli", "config", "core", "emulator", "hooks")
+ROOMS = ("adapters", "cli", "config", "core", "emulator", "hooks", "service")
 
 
 @pytest.mark.parametrize("folder", [*(f"rodin_watchd/{room}" for room in ROOMS), "plugins", "tools", "benchmarks"])

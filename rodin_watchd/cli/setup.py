@@ -104,6 +104,6 @@ def next_steps(root: Path, *, generate: bool = False) -> str:
   2. Check the setup:               rodin-watchd check --config {config}
   3. Start the service:             rodin-watchd run --config {config}
   4. Drop a model and an image of the same name into {root / INBOX};
-     {new_model}results come to {root / OUTBOX}, and STATUS.txt beside it tells where each set is.
-     Options for a set go into a TOML file beside it; {root / SIDECAR_EXAMPLE} explains them all.
+     {new_model}results come to {root / OUTBOX}, and STATUS.txt next to it says where each set is.
+     Options for a set go into a TOML file next to it; {root / SIDECAR_EXAMPLE} explains them all.
 No key yet? `rodin-watchd demo` shows it all with an emulated vendor, free of charge (it needs the extra “emulator”)."""

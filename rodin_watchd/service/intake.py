@@ -634,7 +634,7 @@ def _preset_files(sightings: Mapping[str, Sighting]) -> dict[str, Sighting]:
 
 
 def _companions(branches: Iterable[Branch]) -> dict[str, str]:
-    """Return by the key of a file's path the temporary file that its writer keeps beside it."""
+    """Return by the key of a file's path the temporary file that its writer keeps next to it."""
     split = ((path, *path.rpartition("/")[::2]) for branch in branches for path in branch.junk)
     owned = ((path, folder, companion_of(name)) for path, folder, name in split)
     return {match_key(f"{folder}/{name}" if folder else name): path for path, folder, name in owned if name}

@@ -256,7 +256,7 @@ def traces_of(journal: Path, mark: Mark | None = None) -> Traces:
 
 
 def root_seen(mark: Mark | None, memory: Memory, journal: Path) -> RootSeen:
-    """Look at what tells whose a root is: its mark as it lies there, this journal's place, and what the journal remembers."""
+    """Look at what shows whose a root is: its mark as it is there, this journal's place, and what the journal remembers."""
     is_here = mark is not None and bool(mark.journal) and is_same_journal(mark.journal, journal)
     return RootSeen(memory.root_id, mark, is_here, place_of(journal), traces_of(journal, mark), memory.traces)
 
@@ -310,7 +310,7 @@ class Memory:
 
 
 class MountKeeper:
-    """Looks at every mount in every tick; `away` tells which must not be believed, and why.
+    """Looks at every mount in every tick; `away` says which must not be believed, and why.
 
     `copied` says why the root or its journal is taken for copied or moved, else "": then another service may pay for the
     same sets, and nothing may be taken or sent. A root that was accepted counts so until what may have been sent from
@@ -466,7 +466,7 @@ class MountKeeper:
             raise refusal
 
     def _report(self) -> None:
-        """Tell of each mount once that it is away, and once that it is back, and of a copy; a restart tells nothing twice."""
+        """Report once that a mount is away, once that it is back, and a copied root; a restart reports nothing twice."""
         if self.copied != self._reported_copied:
             if self.copied:
                 self._job_store.report("copied", f"{self.copied}. Nothing is taken or sent.", self._now())
@@ -556,7 +556,7 @@ def judged(
     memory: Memory,
     is_here: Callable[[str], bool],
 ) -> Known | str:
-    """Return a mount as it is `now`, or why it must not be believed; `is_here` tells whether the journal of a mark is ours."""
+    """Return a mount as it is `now`, or why it must not be believed; `is_here` says whether the journal of a mark is ours."""
     known, theirs, root_id = memory.known, memory.theirs.get(mount), memory.root_id
     before, path, mark = known.get(mount), mounts.path(mount), now.mark
     same = before is not None and now.identity == before.identity

@@ -117,7 +117,7 @@ def left_behind(spool: Spool, job: Job, file: InputFile) -> Left | None:
 def noting_changes(spool: Spool, job: Job) -> Job:
     """Note which files of a set were changed after they were taken: what was sent is not what is archived.
 
-    A program that had one open may go on with it wherever it was moved. The digest is taken anew where size or time differ.
+    A program that had one open may go on with it wherever it was moved. The digest is taken again where size or time differ.
     Raises DiskError.
     """
     files = tuple(replace(file, changed=_changed(spool.inputs(job.id) / file.name, file)) for file in job.files)
