@@ -16,6 +16,7 @@ from typing import Any
 from crash_scene import MARK, DroppedSet, End, Scene, sha256
 
 from rodin_watchd.core.layout import RESULTS
+from rodin_watchd.core.machine import RESTING
 from rodin_watchd.emulator.ledger import ChargeRow
 from rodin_watchd.errors import ChargedTaskLostError
 from rodin_watchd.model import Event, Job, State
@@ -324,8 +325,9 @@ def _unfound_in(scenes: Sequence[Scene]) -> Iterator[Violation]:
 
 
 def _not_ended(root: Path, job: Job) -> Iterator[Violation]:
+    """Find a job that goes on, or has another number of results than its end has; what is back in the inbox is a set again."""
     told = f"{job.name} (job {job.id}, {job.state})"
-    if job.state not in (State.ARCHIVED, State.FAILED, State.HELD):
+    if job.state not in RESTING:
         yield Violation(Kind.WRONG, f"{told} has not ended: {job.problem}")
         return
     outbox = [folder for folder in published(root, "outbox") if _told_job(folder) == job.id]

@@ -25,6 +25,7 @@ from lines import NO_OPENSSL, RETRY, SLOW, STAGES, HostileLine, certificate
 from stories import FAST, Attack, Attempt, Bench, SceneMaker, Story, bare
 
 from rodin_watchd.adapters.heartbeat import read_heartbeat, sign_path
+from rodin_watchd.core.machine import RESTING
 from rodin_watchd.emulator.faults import parse_fault
 from rodin_watchd.emulator.ledger import Charge, ChargeRow
 from rodin_watchd.errors import TaskLostError
@@ -92,9 +93,8 @@ def in_the_books(
             check()
         except AssertionError as error:
             found.append(Violation(kind, f"{error}"[:600]))
-    ended = (State.ARCHIVED, State.FAILED, State.HELD)
     asking = {job.id for job in told.jobs.values() if job.problem and job.problem.code == TaskLostError.code}
-    stuck = [job for job in told.jobs.values() if job.state not in ended and job.id not in asking and not caps]
+    stuck = [job for job in told.jobs.values() if job.state not in RESTING and job.id not in asking and not caps]
     return [*found, *(Violation(Kind.WRONG, f"{j.name} has not ended: {j.state}, {j.problem}") for j in stuck)]
 
 
