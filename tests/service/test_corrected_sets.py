@@ -43,7 +43,7 @@ def test_a_sidecar_that_was_corrected(shop: Workshop, vendor: Vendor) -> None:
     shop.dropped[-1] = b"seed = 7"
     before, after = retried(shop, job)
     assert (before.state, after.state, after.options["seed"]) == (State.RETURNED, State.ARCHIVED, 7)
-    assert shop.found("failed") == set()
+    assert shop.found("failed") == shop.work_folders() == set()
     assert shop.found("outbox") >= {"chair/job.toml"}
     assert "FAILED" not in shop.status()
     assert vendor.charges == 1

@@ -157,6 +157,7 @@ def test_a_program_that_opens_a_file_after_it_was_taken(tmp_path: Path, vendor: 
         shop.dropped[0] += b"# and more\n"
         shop.idle()
         assert sorted(job.state for job in shop.jobs()) == [State.ARCHIVED, State.RETURNED]
+        assert shop.work_folders() == set()
         assert vendor.charges == 1
         shop.assert_nothing_lost()
 
@@ -171,6 +172,7 @@ def test_a_file_that_changes_between_the_look_and_the_taking(tmp_path: Path, ven
         shop.dropped[-1] = b"seed = 77"
         shop.idle()
         assert sorted(job.state for job in shop.jobs()) == [State.ARCHIVED, State.RETURNED]
+        assert shop.work_folders() == set()
         assert [job.options["seed"] for job in shop.jobs() if job.state is State.ARCHIVED] == [77]
         assert vendor.charges == 1
         shop.assert_nothing_lost()

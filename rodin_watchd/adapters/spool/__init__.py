@@ -562,6 +562,8 @@ class Spool:
         for folder in (*self._results(job_id), *home.glob(f"{DROPPED_PREFIX}*")):
             remove(folder)
         with contextlib.suppress(OSError):  # something unexpected in it: it stays
+            if self.inputs(job_id).is_dir():  # all went back into the inbox; else it was published as a whole
+                self.inputs(job_id).rmdir()
             home.rmdir()
 
     def clear_place(self, job: Job) -> None:

@@ -132,6 +132,8 @@ def return_file(root: Path | Anchor, claim: Claim, file: InputFile, held: int) -
     removed. Raises OSError; FileExistsError where no name is free.
     """
     folder, _, name = file.source.rpartition("/")
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(_PART, dir_fd=held)
     with folder_beneath(root, folder, make=True) as parent:
         is_back = _give_back_claimed(claim, file, parent) or (file.shared and _is_there_as_held(name, held, parent))
         _remove_claim(claim.name, parent)
