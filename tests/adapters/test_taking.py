@@ -310,3 +310,29 @@ def test_a_copy_of_a_file_that_is_there_is_not_brought_back(tmp_path: Path) -> N
         spool.put_back(job_id, file)
         assert not path.exists()
         assert [found.name for found in (spool.root / "inbox").glob("chair*")] == ["chair.glb"]
+
+
+@pytest.mark.parametrize("copies", [False, True])
+@pytest.mark.parametrize("where", ["claimed", "taken"])
+@pytest.mark.parametrize(
+    ("again", "is_written", "left"), [(OLD, False, [OLD]), (NEW, False, [NEW, OLD]), (OLD, True, [OLD, OLD])]
+)
+def test_what_was_dropped_again_is_not_there_twice(
+    tmp_path: Path, where: str, again: bytes, left: list[bytes], *, copies: bool, is_written: bool
+) -> None:
+    """Two of the same bytes, one under another name, would make no set; a program that writes ours keeps it."""
+    with a_spool(tmp_path, copies=copies) as spool, contextlib.ExitStack() as writers:
+        file = dropped(spool)
+        path = spool.root / file.source
+        if where == "taken":
+            held = spool.take(ID, file)
+        else:
+            held = spool.inbox / Claim(ID, spool.mounts.owner).name / file.name
+            held.parent.mkdir()
+            path.rename(held)
+        if is_written:
+            writers.enter_context(held.open("ab"))
+        path.write_bytes(again)
+        spool.put_back(ID, file)
+        assert sorted(found.read_bytes() for found in spool.inbox.rglob("chair*")) == left
+        assert not list(spool.work.rglob("chair*"))

@@ -92,7 +92,7 @@ class Artist:
             target.parent.mkdir(exist_ok=True)
             if not target.exists():
                 target.write_bytes(data)
-                self._note(path, data)
+                self._inventory.named_again(data)  # who gives the first one back keeps one of two that are the same
             elif target.read_bytes() != data:
                 self.write_over(path, data)
             else:

@@ -76,7 +76,7 @@ def _unfound(scene: Scene, *, places: int = 1, settled: bool = False) -> Iterato
 
 
 def _copies(root: Path) -> dict[str, list[str]]:
-    """Return where each content is; hidden names (a claim, a copy that is being made) count only where it is nowhere else."""
+    """Return where each content is; a hidden name (a claim, a copy that is being made) counts only where it is not seen."""
     folders = [root / "inbox", root / "archive", root / "failed", *(root / ".rodin-watchd" / "work").glob("*/inputs")]
     seen: dict[str, list[str]] = {}
     hidden: dict[str, list[str]] = {}

@@ -362,7 +362,7 @@ class Spool:
             with folder_beneath(root, job.place) as folder:
                 named = job_named_in(contents(folder, REPORT_DATA))
                 for name in _set_files_in(folder) if named is None or named[0] == job.id else ():
-                    file = replace(job.files[0], source=sources.get(name, f"{home}/{name}"), shared=True)
+                    file = replace(job.files[0], source=sources.get(name, f"{home}/{name}"))
                     return_file(root, self._claim(job.id), file, folder)
             self.clear_place(job)
 

@@ -128,14 +128,15 @@ def lay_in(root: Path | Anchor, source: str, sha256: str, into: int) -> Signatur
 def return_file(root: Path | Anchor, claim: Claim, file: InputFile, held: int) -> None:
     """Bring a file from the open folder `held`, or from the job's claim, back to its folder; may be repeated after a crash at any point.
 
-    A folder that was removed meanwhile is made again. A copy of a file that is there still, because other sets name it as well, is
-    removed. Raises OSError; FileExistsError where no name is free.
+    A folder that was removed meanwhile is made again. Where a file of the same bytes has its name, because other sets name it as
+    well or somebody has dropped it again, that one stays alone: two would make no set. Raises OSError; FileExistsError where no
+    name is free.
     """
     folder, _, name = file.source.rpartition("/")
     with contextlib.suppress(FileNotFoundError):
         os.unlink(_PART, dir_fd=held)
     with folder_beneath(root, folder, make=True) as parent:
-        is_back = _give_back_claimed(claim, file, parent) or (file.shared and _is_there_as_held(name, held, parent))
+        is_back = _give_back_claimed(claim, file, parent) or _is_there_as_well(name, held, parent)
         _remove_claim(claim.name, parent)
         if not is_there(name, held):
             return
@@ -149,14 +150,22 @@ def _give_back_claimed(claim: Claim, file: InputFile, parent: int) -> bool:
     """Give a file back that the job has claimed in its open folder, and return whether there was one."""
     with contextlib.suppress(FileNotFoundError), folder_in(parent, claim.name) as mine:
         if is_there(file.name, mine):
-            if not give_back(file.name, mine, file.name, parent, claim.job_id):
+            if _is_there_as_well(file.name, mine, parent):
+                os.unlink(file.name, dir_fd=mine)
+            elif not give_back(file.name, mine, file.name, parent, claim.job_id):
                 raise FileExistsError(errno.EEXIST, "no name is free", file.source)
             return True
     return False
 
 
-def _is_there_as_held(name: str, held: int, parent: int) -> bool:
-    return is_there(name, held) and _is_held(name, held, parent)
+def _is_there_as_well(name: str, held: int, parent: int) -> bool:
+    """Return whether a file of the same bytes durably has its name in `parent`, and no program can add to the one in `held`."""
+    with contextlib.suppress(OSError), file_in(held, name) as ours, file_in(parent, name) as theirs:
+        if not os.path.samestat(os.fstat(ours), os.fstat(theirs)) and same_bytes(ours, theirs):
+            os.fsync(theirs)
+            sync_folder(parent)
+            return is_open_for_writing(ours) is False
+    return False
 
 
 def _give_back_far(name: str, held: int, parent: int, job_id: str) -> None:
