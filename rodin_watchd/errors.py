@@ -818,6 +818,13 @@ class PluginGreedyError(PluginError):
     command = "A larger `disk_megabytes` in the plugin's table gives it more disk space."
 
 
+class PluginMemoryError(PluginError):
+    """A plugin, and what it started, had more memory than its limit."""
+
+    code = "plugin-memory"
+    command = "A larger `memory_megabytes` in the plugin's table gives it more memory, if the machine has it."
+
+
 class PluginAsideError(PluginError, OwnerError):
     """A plugin failed too often and is not called for a while."""
 

@@ -6,8 +6,9 @@ are scaled down and stored as WebP or KTX2. Sizes before and after go into the r
 
 from __future__ import annotations
 
-import base64
 import functools
+import json
+import struct
 import tempfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -17,7 +18,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from rodin_watchd.v1 import hookimpl
-from rodin_watchd_plugins.programs import find, is_memory_limited, run, small_environ
+from rodin_watchd_plugins.programs import find, run, small_environ
 
 SET_KEYS: Final = ("compression", "texture_size")
 
@@ -26,7 +27,6 @@ _ADVICE: Final = {
     "gltf-transform": "run: npm install --global @gltf-transform/cli",
     "gltfpack": "run: npm install --global gltfpack, or for textures take the build from its releases",
 }
-_ROOM: Final = "; programs of Node.js older than 20.15 need memory_megabytes = 0 in [plugins.optimize_gltf]"
 
 
 class Settings(BaseModel):
@@ -64,7 +64,7 @@ class Settings(BaseModel):
 
 @hookimpl
 def rodin_configure(settings: Settings) -> None:
-    """Try the programs on a small model, with all that is asked for, and not when the first result is there."""
+    """Try the programs on a model like those of the vendor, with all that is asked for, and not when the first result is there."""
     if settings.arguments and settings.tool == "auto":
         raise ValueError("arguments are for one program: set tool to gltf-transform or gltfpack")
     _chosen(settings)
@@ -109,7 +109,7 @@ def _made_smaller(path: Path, directory: Path, settings: Settings, tool: str) ->
 
 @functools.cache
 def _chosen(settings: Settings) -> str:
-    """Return the first program that does on a small model what is asked. Raises RuntimeError with what each of them said."""
+    """Return the first program that does with a model what is asked. Raises RuntimeError with what each of them said."""
     said = []
     for tool in [settings.tool] if settings.tool != "auto" else ["gltf-transform", "gltfpack"]:
         try:
@@ -118,14 +118,14 @@ def _chosen(settings: Settings) -> str:
             said.append(str(error))
         else:
             return tool
-    raise RuntimeError(". ".join(said) + (_ROOM if is_memory_limited() and "emory" in said[0] else ""))
+    raise RuntimeError(". ".join(said))
 
 
 def _try(tool: str, settings: Settings) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        small = Path(folder, "small.glb")
-        small.write_bytes(_SMALL)
-        _run(tool, settings, small, Path(folder, "smaller.glb"))
+        model = Path(folder, "model.glb")
+        model.write_bytes(_model())
+        _run(tool, settings, model, Path(folder, "smaller.glb"))
 
 
 def _run(tool: str, settings: Settings, source: Path, target: Path) -> None:
@@ -135,16 +135,10 @@ def _run(tool: str, settings: Settings, source: Path, target: Path) -> None:
     places = (
         ["optimize", str(source), str(target)] if tool == "gltf-transform" else ["-i", str(source), "-o", str(target)]
     )
-    run([program, *places, *arguments, *settings.arguments], _environ())
+    run([program, *places, *arguments, *settings.arguments], small_environ())
     data = target.read_bytes() if target.is_file() else b""
     if data[:4] != b"glTF" or int.from_bytes(data[8:12], "little") != len(data):
         raise RuntimeError(f"{tool} left no whole GLB file behind")
-
-
-def _environ() -> dict[str, str]:
-    """Return a small environment. Node.js takes 8 GiB of addresses for each WebAssembly memory unless it is forbidden."""
-    room = {"NODE_OPTIONS": "--disable-wasm-trap-handler"} if is_memory_limited() else {}
-    return {**small_environ(), **room}
 
 
 def _of_gltf_transform(settings: Settings) -> Iterator[str]:
@@ -175,15 +169,53 @@ def _of_gltfpack(settings: Settings) -> Iterator[str]:
             yield from ("-tl", str(settings.texture_size))
 
 
-_SMALL: Final = zlib.decompress(
-    base64.b64decode(
-        "eNpLzwlxY2JgYOhgZmDoATK8gv39qpUSi4tTS5SsqpXKUouKM/PzlKyUjPQMlGp1lIqTU/NSlawMoKxiJavoaqW8/BQwyyC2NlYHzqtWyk0t"
-        "zgCqBQmCmFDRgqLM3MySzDIoN7GkpCgzqbQExK1WCvAP9gzx9PcDWxHiGuHs7x/kEm+gZGUItDw3sSS1KDMxB2wm2FSoANTgpCLf1JLEnJzM"
-        "5KD80vQMoPPAZiYlFqc65+fkF4WkVpSUFqWCxDLzUlIrQObUgswpgUhAjCnOLy1KToW6OzM3MR0qnlSalpZaFJaZWq5kZQS0OzM3NaSyAKgQ"
-        "oki/IC9dCaQlMTkZaHF+EaYuoJeS83ML8vNS80ogWk0NjcxAgqV5wOA2BjoEYmCYq7OxEsiKPFCo6gAh2LNAB0cb6hgCebU6qCYbkmCyEdiV"
-        "CN3I7gS7MamyJNUnNS+9BBh5xmYIq+CS/mlp4PRhbIaq2MgEj2IzNJMNzYwR7oC6AdksoGGxtQoPgGnTydOPARU02BPPb7DvDPBz5+WS4gJy"
-        "eD09XIKANAcIc4ASvneu5h0gleXp4hhScUu0x1GQwZHn0KolXgFCqqFNQlMWvPhWMcknrU3WxODOA0Xn9pmp4ro62ytOXqp1WDPBYc6GjhVy"
-        "P66W/7M2YPl1qPjNwt/vrWuevLBNuHZif80xtWV1CjkB/46wtrc8a9zk+vdweExQlB1zvTejNFOWK8hxnq5+LuucEpoYANcEHJk="
+# ---- a model to try the programs on: its textures are as large as those of a result, so that it needs as much memory ----
+
+
+_TEXTURE_PIXELS: Final = 2048
+_TRIANGLE: Final = (struct.pack("<9f", 0, 0, 0, 1, 0, 0, 0, 1, 0), struct.pack("<6f", 0, 0, 1, 0, 0, 1))
+
+
+def _model() -> bytes:
+    """Return a triangle with three textures, as GLB."""
+    parts = [*_TRIANGLE, *(_png(channel) for channel in range(3))]
+    padded = [part + bytes(-len(part) % 4) for part in parts]
+    starts = [sum(map(len, padded[:number])) for number in range(len(parts))]
+    binary = b"".join(padded)
+    points = {"bufferView": 0, "componentType": 5126, "count": 3, "type": "VEC3", "min": [0, 0, 0], "max": [1, 1, 0]}
+    base, rough = {"baseColorTexture": {"index": 0}}, {"metallicRoughnessTexture": {"index": 1}}
+    document = {
+        "asset": {"version": "2.0"},
+        "scenes": [{"nodes": [0]}],
+        "nodes": [{"mesh": 0}],
+        "meshes": [{"primitives": [{"attributes": {"POSITION": 0, "TEXCOORD_0": 1}, "material": 0}]}],
+        "accessors": [points, {"bufferView": 1, "componentType": 5126, "count": 3, "type": "VEC2"}],
+        "materials": [{"name": "material", "pbrMetallicRoughness": base | rough, "normalTexture": {"index": 2}}],
+        "textures": [{"source": number} for number in range(3)],
+        "images": [{"bufferView": number, "mimeType": "image/png"} for number in range(2, 5)],
+        "buffers": [{"byteLength": len(binary)}],
+        "bufferViews": [
+            {"buffer": 0, "byteOffset": start, "byteLength": len(part)}
+            for start, part in zip(starts, parts, strict=True)
+        ],
+    }
+    text = json.dumps(document).encode()
+    text += b" " * (-len(text) % 4)
+    head = struct.pack("<4sII", b"glTF", 2, 28 + len(text) + len(binary))
+    return head + _chunk(b"JSON", text) + _chunk(b"BIN\0", binary)
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack("<I4s", len(data), kind) + data
+
+
+def _png(channel: int) -> bytes:
+    """Return a texture with a gradient in one of the channels red, green and blue: no two are the same."""
+    row = bytearray(b"\x80" * (3 * _TEXTURE_PIXELS))
+    row[channel::3] = bytes(256 * pixel // _TEXTURE_PIXELS for pixel in range(_TEXTURE_PIXELS))
+    head = struct.pack(">IIBBBBB", _TEXTURE_PIXELS, _TEXTURE_PIXELS, 8, 2, 0, 0, 0)  # 8 bits a channel, RGB
+    rows = zlib.compress((b"\0" + row) * _TEXTURE_PIXELS, 1)
+    parts = ((b"IHDR", head), (b"IDAT", rows), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in parts
     )
-)
-"""One triangle with a texture of eight by eight pixels."""

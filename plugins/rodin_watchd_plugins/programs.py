@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import shutil
 import subprocess
 from collections.abc import Iterable, Sequence
@@ -28,11 +27,6 @@ def small_environ(passed: Iterable[str] = ()) -> dict[str, str]:
     names = {*_KEPT, *passed}
     kept = {name: value for name, value in os.environ.items() if name in names}
     return {"TMPDIR": temporary, "HOME": temporary, **kept}
-
-
-def is_memory_limited() -> bool:
-    """Return whether the address space of this process, and so of the programs it runs, has a limit."""
-    return resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
 
 
 def run(command: Sequence[str], environ: dict[str, str], directory: Path | None = None) -> str:

@@ -453,7 +453,8 @@ class PluginsSection(Section):
     timeout_seconds: Seconds = Field(default=300, description="How long one call may take before its process is ended.")
     memory_megabytes: MegabytesOrZero = Field(
         default=4096,
-        description="How much memory a plugin's process may use, if the system has such a limit. 0: no limit.",
+        description="How much memory a plugin and the programs that it starts may use together; with more, they are ended. "
+        "0: no limit.",
     )
     disk_megabytes: Megabytes = Field(
         default=4096, description="How much disk space a plugin may use in the working copy of a result."
@@ -488,7 +489,7 @@ class PluginsSection(Section):
         return self.table(name).timeout_seconds or self.timeout_seconds
 
     def memory_bytes_of(self, name: str) -> int:
-        """Return how much address space the process may have; 0: any."""
+        """Return how much memory its processes may have together; 0: any."""
         own = self.table(name).memory_megabytes
         return (self.memory_megabytes if own is None else own) * _MEBIBYTE
 

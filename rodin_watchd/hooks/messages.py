@@ -10,6 +10,9 @@ HEAD: Final = struct.Struct(">I")
 LIMIT_BYTES: Final = 4 << 20
 """No message is longer; a process that says more is not listened to."""
 
+OVER_MEMORY: Final = 86
+"""The exit status of a plugin's process that was ended because it had more memory than its limit."""
+
 
 def packed(message: dict[str, Any]) -> bytes:
     """Return a message as bytes. Raises ValueError for what is not plain data, or too much of it."""

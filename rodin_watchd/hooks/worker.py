@@ -18,6 +18,7 @@ import select
 import signal
 import socket
 import sys
+import time
 import traceback
 from collections.abc import Callable, Collection, Mapping
 from difflib import get_close_matches
@@ -29,8 +30,9 @@ import pluggy
 from pydantic import BaseModel, ValidationError
 
 from rodin_watchd.hooks import hookspecs
-from rodin_watchd.hooks.leftovers import end_below
-from rodin_watchd.hooks.messages import packed, unpacked
+from rodin_watchd.hooks.leftovers import descendants, end_below
+from rodin_watchd.hooks.memory import used_bytes
+from rodin_watchd.hooks.messages import OVER_MEMORY, packed, unpacked
 from rodin_watchd.v1 import Event, FileSet, Job, Waiting, of_data
 
 HOOKS: Final = tuple(name for name in vars(hookspecs) if name.startswith("rodin_"))
@@ -234,14 +236,18 @@ def _line_of(function: Any) -> str:  # noqa: ANN401 - a function of the plugin
 _PR_SET_CHILD_SUBREAPER: Final = 36  # prctl(2)
 _NICE: Final = 10  # a conversion that takes minutes must not slow the service down
 _FIRST_VICTIM: Final = "1000"  # proc(5), oom_score_adj: rather this process than the daemon
+_FASTEST_GROWTH: Final = 4 << 30  # bytes a second: faster than programs fill memory
+_LOOK_SECONDS: Final = (0.1, 1.0)  # between two looks at the memory: at least, at most
+_LOOK_SHARE: Final = 0.05  # of the time, at most, goes into looking
 
 
 def main() -> None:
     """Serve until the daemon hangs up. Arguments: the socket's descriptor, and the plugin as JSON.
 
-    Two processes: the first runs none of the plugin's code. It waits for the daemon to hang up, or for the second to end,
-    and then ends whatever the plugin has started, wherever that went.
+    Two processes: the first runs none of the plugin's code. It waits for the daemon to hang up, for the second to end, or
+    until the plugin has more memory than it may have, and then ends whatever the plugin has started, wherever that went.
     """
+    task = json.loads(sys.argv[2])
     line = socket.socket(fileno=int(sys.argv[1]))
     line.set_inheritable(False)
     _take_in_orphans()
@@ -249,9 +255,9 @@ def main() -> None:
     if worker == 0:
         os.setpgid(0, 0)  # what the plugin does to its group does not reach the one that watches
         _take_in_orphans()
-        _serve(line, json.loads(sys.argv[2]))
+        _serve(line, task)
     else:
-        _guard(line, worker)
+        _guard(line, worker, task["limits"]["memory_bytes"])
 
 
 def _take_in_orphans() -> None:
@@ -259,18 +265,32 @@ def _take_in_orphans() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def _guard(line: socket.socket, worker: int) -> None:
-    """Wait for the end of either side; end the rest; end as the worker ended."""
+def _guard(line: socket.socket, worker: int, most_bytes: int) -> None:
+    """Wait for the end of either side, or for too much memory (0: never); end the rest; end as the worker ended."""
     ended = os.pidfd_open(worker)
     poll = select.poll()
     poll.register(line.fileno(), select.POLLRDHUP)
     poll.register(ended, select.POLLIN)
-    poll.poll()
+    within = _waited(poll, most_bytes)
     with contextlib.suppress(ProcessLookupError):
         os.kill(worker, signal.SIGKILL)  # no more than a zombie, if it ended by itself
     _, status = os.waitpid(worker, 0)
     end_below(os.getpid())
-    _end_as(os.waitstatus_to_exitcode(status))
+    _end_as(os.waitstatus_to_exitcode(status) if within else OVER_MEMORY)
+
+
+def _waited(poll: select.poll, most_bytes: int) -> bool:
+    """Wait for an event. Return False as soon as the processes below have more memory than they may have together."""
+    seconds = 0.0
+    while not poll.poll(seconds * 1000 if most_bytes else None):
+        began = time.monotonic()
+        used = used_bytes(descendants(os.getpid()), most_bytes)
+        if used > most_bytes:
+            return False
+        soonest, latest = _LOOK_SECONDS
+        soonest = max(soonest, (time.monotonic() - began) / _LOOK_SHARE)
+        seconds = max(soonest, min(latest, (most_bytes - used) / _FASTEST_GROWTH))
+    return True
 
 
 def _end_as(code: int) -> None:
@@ -363,8 +383,6 @@ def _has_children() -> bool:
 def _bound(limits: Mapping[str, int]) -> None:
     """Take on the limits, as far as the system has them."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if limits["memory_bytes"]:
-        resource.setrlimit(resource.RLIMIT_AS, (limits["memory_bytes"],) * 2)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limits["file_bytes"],) * 2)
     with contextlib.suppress(OSError):
         os.nice(_NICE)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ from rodin_watchd.errors import (
     PluginError,
     PluginGreedyError,
     PluginLoadError,
+    PluginMemoryError,
     PluginStartError,
     PluginTimeoutError,
 )
@@ -70,7 +73,6 @@ WRONG = [
     ("os._exit(4)", PluginCrashedError, "status 4"),
     ("return object()", PluginError, "not plain data"),
     ("return 'x' * 5_000_000", PluginError, "larger than"),
-    ("return bytearray(1 << 40)", PluginError, "MemoryError"),
     ("open('big', 'wb').write(bytes(20_000_000))", PluginError, "File too large"),
     (
         "[os.write(n, b'\\xff' * 9) for n in range(3, 256) if 'socket' in os.path.realpath(f'/proc/self/fd/{n}')]",
@@ -89,6 +91,54 @@ def test_what_goes_wrong_costs_the_call_alone(
     with pytest.raises(kind, match=told):
         call(host, bad=True)
     assert call(host) == "fine\n"
+
+
+GROWS = "kept = []\nwhile True: kept.append(b'x' * 4_000_000)"
+GROWING = {
+    "itself": GROWS,
+    "a child": f"import subprocess\nsubprocess.run([sys.executable, '-c', {GROWS!r}])",
+    "a grandchild": f"""import subprocess
+child = "import subprocess; subprocess.run([{sys.executable!r}, '-c', sys.argv[1]], start_new_session=True)"
+subprocess.run([sys.executable, '-c', f'import sys; {{child}}', {GROWS!r}])""",
+}
+
+
+@pytest.mark.parametrize("who", GROWING)
+def test_a_call_that_takes_too_much_memory_is_ended(hosts: Callable[..., PluginHost], who: str) -> None:
+    """With all that it started, whoever of them grows; the message has the limit, the advice has the key."""
+    body = "".join(f"    {line}\n" for line in GROWING[who].splitlines())
+    host = hosts(f"if settings['bad']:\n{body}print('fine')", limits=replace(LIMITS, memory_bytes=300 << 20))
+    with pytest.raises(PluginMemoryError, match="more than 300 MB of memory and were ended") as caught:
+        call(host, bad=True)
+    assert "memory_megabytes" in caught.value.advice_in_full
+    assert descendants(os.getpid()) == []
+    assert call(host, bad=False) == "fine\n"
+
+
+def test_a_plugin_may_not_grow_between_two_calls(hosts: Callable[..., PluginHost], tmp_path: Path) -> None:
+    """A thread that it has left there counts as well."""
+    os.mkfifo(tmp_path / "alive")
+    body = f"""
+import threading
+def grow():
+    {GROWS.replace(chr(10), chr(10) + "    ")}
+sys.alive = open({str(tmp_path / "alive")!r}, 'w')
+threading.Thread(target=grow, daemon=True).start()
+"""
+    host = hosts(body, limits=replace(LIMITS, memory_bytes=300 << 20))
+    thread = threading.Thread(target=call, args=(host,))
+    thread.start()
+    assert (tmp_path / "alive").read_text() == ""  # its end comes with the end of the process
+    thread.join(30)
+    assert not thread.is_alive()
+
+
+def test_addresses_are_no_memory(hosts: Callable[..., PluginHost]) -> None:
+    """Programs reserve many times what they use: Node.js, Java, Go, Blender."""
+    reserved = (
+        "import mmap\nkept = mmap.mmap(-1, 1 << 36, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, 0)\nprint(len(kept) >> 30)"
+    )
+    assert call(hosts(reserved)) == "64\n"
 
 
 def test_a_call_that_hangs_is_ended(hosts: Callable[..., PluginHost]) -> None:

@@ -2,7 +2,7 @@
 
 Plugin code never runs in the daemon. Each plugin has processes of its own, which stay ready for the next call (so a call
 costs less than a millisecond over what the plugin does) and are ended with all that they started when a call takes too long,
-writes too much, or breaks the line. What a plugin does wrong costs its own call.
+writes too much, or breaks the line, and whenever they have too much memory. What a plugin does wrong costs its own call.
 
 This is protection against accidents, not against malice: the code runs as the service's user.
 """
@@ -32,12 +32,13 @@ from rodin_watchd.errors import (
     PluginError,
     PluginGreedyError,
     PluginLoadError,
+    PluginMemoryError,
     PluginSettingsError,
     PluginStartError,
     PluginTimeoutError,
 )
 from rodin_watchd.hooks.leftovers import end_below, remove, size_of
-from rodin_watchd.hooks.messages import packed, unpacked
+from rodin_watchd.hooks.messages import OVER_MEMORY, packed, unpacked
 
 # ---- Ending a plugin's processes and all that they started, wherever that went --------------------------------------
 
@@ -63,7 +64,7 @@ def end(process: subprocess.Popen[bytes]) -> int:
 class ProcessLimits:
     """What a plugin's process may use."""
 
-    memory_bytes: int  # of address space; 0: as much as it wants
+    memory_bytes: int  # of all its processes together; 0: as much as they want
     file_bytes: int  # of one file, and of all temporary files together
     start_seconds: float  # until it is loaded
 
@@ -232,7 +233,7 @@ class Child:
         except TimeoutError:
             raise self._late(0.0) from None
         except OSError:
-            raise self._crashed() from None
+            raise self._gone() from None
         finally:
             if self._line.fileno() >= 0:
                 self._line.setblocking(False)
@@ -300,7 +301,7 @@ class Child:
         except OSError:
             part = b""
         if not part:
-            raise self._crashed()
+            raise self._gone()
         return part
 
     def _read_output(self) -> bool:
@@ -325,10 +326,16 @@ class Child:
     def _late(self, seconds: float) -> PluginTimeoutError:
         return PluginTimeoutError(f"{self._named} took longer than {seconds:g} seconds and was ended.")
 
-    def _crashed(self) -> PluginCrashedError:
+    def _gone(self) -> PluginError:
         with contextlib.suppress(subprocess.TimeoutExpired):  # it has hung up: it is ending
             self._process.wait(1.0)
-        return PluginCrashedError(f"{self._named} {_how(self.close())}.")
+        status = self.close()
+        if status == OVER_MEMORY:
+            most = f"{self._limits.memory_bytes >> 20:,} MB of memory"
+            return PluginMemoryError(
+                f"{self._named} and the programs that it started used more than {most} and were ended."
+            )
+        return PluginCrashedError(f"{self._named} {_how(status)}.")
 
 
 def _how(status: int) -> str:
