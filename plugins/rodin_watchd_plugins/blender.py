@@ -111,7 +111,9 @@ def _version(settings: Settings) -> str:
 
 def _model(directory: Path) -> str:
     """Return the name of the result's model, the richest file of it; "" if there is none."""
-    names = sorted(path.name for path in directory.iterdir() if path.suffix.lower() in _MODELS)
+    names = sorted(
+        path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.suffix.lower() in _MODELS
+    )
     return min(names, key=lambda name: _MODELS.index(Path(name).suffix.lower()), default="")
 
 

@@ -15,10 +15,14 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
 RESULT_NAME_BYTES: Final = 120
-"""The longest result name, in bytes of UTF-8: below every filesystem's 255, with room for numbers and suffixes."""
+"""The longest result name, folders and all, in bytes of UTF-8: below every filesystem's 255, with room for numbers and suffixes."""
 
+RESULT_FOLDERS: Final = 4
+"""The number of folders that the name of a result may lead through."""
+
+_RESULT_FOLDERS_BYTES: Final = 80  # with their slashes: what is left of a name has room for a number and its extension
 _EXTENSION_BYTES: Final = 16
-_RESERVED_KEYS: Final = frozenset({"job.toml"})  # the receipt
+_RESERVED_KEYS: Final = frozenset({"job.toml", "report.txt", "report.toml"})  # receipts and reports
 _DEVICE: Final = re.compile(
     r"(?:con|prn|aux|nul|clock\$|conin\$|conout\$|(?:com|lpt)[0-9¹²³]) *(?:\.|\Z)", re.IGNORECASE
 )
@@ -121,10 +125,10 @@ def split_name(name: str) -> tuple[str, str]:
     """Split a name into its stem, as it is spelt, and its extension, in lower case with the dot.
 
     `chair.v2.GLB` gives `chair.v2` and `.glb`; a name without an extension, or with nothing before or after its
-    only dot, is all stem.
+    only dot, is all stem. Of a path the last part counts: `maps.v2/wood` has no extension.
     """
     stem, dot, extension = name.rpartition(".")
-    return (stem, dot + extension.lower()) if stem.strip(".") and extension else (name, "")
+    return (stem, dot + extension.lower()) if stem.strip(".") and extension and "/" not in extension else (name, "")
 
 
 def printable(name: str, limit: int = 120) -> str:
@@ -152,16 +156,25 @@ def _fitting(pieces: Sequence[str], room: int) -> Sequence[str]:
 
 
 def safe_result_names(names: Sequence[str]) -> tuple[str, ...]:
-    """Make the server's file names safe to write into one folder on any system; the same positions, all different.
+    """Make the server's file names safe to write below one folder on any system; the same positions, all different.
 
-    Of a path only its last part is kept, so that a material file still finds its textures. Every name then is NFC,
-    1 to `RESULT_NAME_BYTES` bytes of UTF-8 with its extension kept; it holds no separator, control or otherwise
-    unprintable character, none of `<>:"|?*`, no dot, dash, blank or tilde in front, no dot or blank at the end; it is
-    no Windows device, not `job.toml`, does not end in `.part`, and differs from the others in more than case. An
-    empty name becomes `result-N` (N: its position from 1), a repeated one gets `-2`, `-3`, …. Idempotent.
+    A relative path keeps its folders, as `folder/name`: a model and its materials name their textures by them. Of a path that is
+    absolute, leads out (`..`) or is too deep or too long for all clients of a share, only the last part is kept. Every name then
+    has at most `RESULT_NAME_BYTES` bytes of UTF-8, with its extension kept. Each of its parts is NFC and not empty; it holds no separator, control or
+    otherwise unprintable character, none of `<>:"|?*`, no dot, dash, blank or tilde in front, no dot or blank at the end;
+    it is no Windows device, not the name of a receipt or report, and does not end in `.part`. Names differ from each other, and from
+    folders, in more than case; folders that differ in case only are one. An empty name becomes `result-N` (N: its position from 1), a
+    repeated one gets `-2`, `-3`, …. Idempotent.
     """
-    taken = dict.fromkeys(_RESERVED_KEYS, 1)
-    return tuple(_untaken(*_made_safe(name, position), taken) for position, name in enumerate(names, start=1))
+    folders: dict[str, str] = {}
+    places = [_place(name, position, folders) for position, name in enumerate(names, start=1)]
+    taken = dict.fromkeys(folders, 1)
+    return tuple(_untaken(*place, taken) for place in places)
+
+
+def folders_of(name: str) -> tuple[str, ...]:
+    """Return the folders that a result's name leads through, the outermost first: `a/b/c.png` gives `a` and `a/b`."""
+    return tuple(name[: slash.start()] for slash in re.finditer("/", name))
 
 
 def safe_folder_name(name: str) -> str:
@@ -195,29 +208,51 @@ def may_go_with(name: str, files: AbstractSet[str]) -> bool:
     return _MADE_FILES.fullmatch(key) is not None or key in {match_key(f"._{file}") for file in files}
 
 
-def _made_safe(name: str, position: int) -> tuple[str, str]:
-    parts = [part for part in re.split(r"[/\\]", unicodedata.normalize("NFC", name)) if part]
-    last = _UNSAFE.sub("_", _DRIVE.sub("", "".join(parts[-1:])))
-    clean = "".join(c if c.isprintable() else "_" for c in last).rstrip(" .")
+def _place(name: str, position: int, folders: dict[str, str]) -> tuple[str, str, str]:
+    """Return the folder (with a slash, or ""), stem and extension of a name; `folders` maps the keys of all folders to their spellings."""
+    path = unicodedata.normalize("NFC", name).replace("\\", "/")
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    last = _made_safe("".join(parts[-1:]), position)
+    leads_out = path.startswith("/") or ".." in parts or _DRIVE.match(path)
+    if leads_out or len(parts) > 1 + RESULT_FOLDERS:
+        return "", *last
+    folder, found = "", dict[str, str]()
+    for part in parts[:-1]:
+        own = _numbered(*_made_safe(part.lstrip(" .-~") or "_", position), 1, RESULT_NAME_BYTES)
+        wanted = folder + (f"_{own}" if match_key(own) in _RESERVED_KEYS else own)
+        wanted = folders.get(match_key(wanted), wanted)
+        found[match_key(wanted)] = wanted
+        folder = f"{wanted}/"
+    if len(folder.encode()) > _RESULT_FOLDERS_BYTES:
+        return "", *last
+    folders |= found
+    return folder, *last
+
+
+def _made_safe(part: str, position: int) -> tuple[str, str]:
+    plain = _UNSAFE.sub("_", _DRIVE.sub("", part))
+    clean = "".join(c if c.isprintable() else "_" for c in plain).rstrip(" .")
     stem, dot, extension = clean.rpartition(".")
     if len(extension.encode()) >= _EXTENSION_BYTES or not dot:
         stem, dot, extension = clean, "", ""
     return stem.lstrip(" .-~") or f"result-{position}", dot + extension
 
 
-def _untaken(stem: str, extension: str, taken: dict[str, int]) -> str:
-    """Find a free name; `taken` maps each taken key to the last number that was tried for it."""
-    first_key = match_key(_numbered(stem, extension, 1))
-    number = taken.get(first_key, 0) + 1
-    while (key := match_key(name := _numbered(stem, extension, number))) in taken:
+def _untaken(folder: str, stem: str, extension: str, taken: dict[str, int]) -> str:
+    """Find a free name in a folder; `taken` maps each taken key to the last number that was tried for it."""
+    room = RESULT_NAME_BYTES - len(folder.encode())
+    first = _numbered(stem, extension, 1, room)
+    first_key = match_key(folder + first)
+    number = taken.get(first_key, int(match_key(first) in _RESERVED_KEYS)) + 1
+    while (key := match_key(name := folder + _numbered(stem, extension, number, room))) in taken:
         number += 1
     taken |= {key: 1, first_key: number}
     return name
 
 
-def _numbered(stem: str, extension: str, number: int) -> str:
+def _numbered(stem: str, extension: str, number: int, most_bytes: int) -> str:
     ending = extension if number == 1 else f"-{number}{extension}"
-    room = RESULT_NAME_BYTES - len(ending.encode())
+    room = most_bytes - len(ending.encode())
     name = _cut(stem, room) + ending
     if _DEVICE.match(name):
         name = f"_{_cut(stem, room - 1)}{ending}"

@@ -256,6 +256,11 @@ def evil_name(reply: JsonObject, kind: str) -> JsonObject:
     return reply | {"list": first + reply["list"][1:]}
 
 
+def sub_folders(reply: JsonObject, folder: str) -> JsonObject:
+    """Name all files by paths in this folder; where the links lead does not change."""
+    return reply | {"list": [entry | {"name": f"{folder}/{entry['name']}"} for entry in reply["list"]]}
+
+
 def same_names(reply: JsonObject, _value: str) -> JsonObject:
     """Give all files the name of the first."""
     return reply | {"list": [entry | {"name": reply["list"][0]["name"]} for entry in reply["list"]]}

@@ -333,6 +333,12 @@ OF_ONE_CALL = {
         check=EVIL_NAMES.__getitem__,
     ),
     "same-names": FaultKind(Site.DOWNLOAD, "download: all files have the same name", edited(effects.same_names)),
+    "sub-folders": FaultKind(
+        Site.DOWNLOAD,
+        "download: all files are named by paths; VALUE is the folder (default base/basic)",
+        edited(effects.sub_folders),
+        default="base/basic",
+    ),
     "expired-link": FaultKind(Site.FILE, "file: the link has expired, HTTP 403", effects.expired, instead=True),
     "cut-download": FaultKind(
         Site.FILE, "file: the Content-Length promises all, half comes, the connection is closed", effects.cut

@@ -11,7 +11,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from rodin_watchd.core.names import (
+    RESULT_FOLDERS,
     RESULT_NAME_BYTES,
+    folders_of,
     junk_reason,
     match_key,
     may_go_with,
@@ -29,10 +31,21 @@ NASTY_PIECE = st.sampled_from(
     [
         *("..", ".", "/", "\\", "C:", "CON", "nul", "com1", "lpt¹", " ", "-", "~", "\n", "\0", "\u202e", "\udcff", "?"),
         *(".part", ".PART", ".glb", "job.toml", "JOB", ".toml", "result-1", "-2", "é", "e\u0301", "ß", "ss", "\u0301"),
-        *("x" * 130, "ü" * 70, "𝄞" * 40, ".verylongextension", "CON" + " " * 130 + "x", "a.part" + "b" * 20),
+        *(
+            "a/",
+            "A/",
+            "x" * 40 + "/",
+            "job.toml/",
+            "x" * 130,
+            "ü" * 70,
+            "𝄞" * 40,
+            ".verylongextension",
+            "CON" + " " * 130 + "x",
+            "a.part" + "b" * 20,
+        ),
     ]
 )
-NASTY_NAME = st.one_of(ANY_NAME, st.lists(NASTY_PIECE, max_size=5).map("".join))
+NASTY_NAME = st.one_of(ANY_NAME, st.lists(NASTY_PIECE, max_size=7).map("".join))
 WINDOWS_DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in "0123456789¹²³")}
 
 JUNK = [
@@ -229,7 +242,14 @@ def test_printable_cuts_the_middle(limit: int, shown: str) -> None:
     ("names", "safe"),
     [
         (["model.glb", "preview.webp"], ["model.glb", "preview.webp"]),
-        (["../../etc/passwd", "/etc/shadow", "a/b\\c.png"], ["passwd", "shadow", "c.png"]),
+        (["../../etc/passwd", "/etc/shadow", "\\\\nas\\a.png", "a/../b.png"], ["passwd", "shadow", "a.png", "b.png"]),
+        (["textures/wood.png", "a/b\\c.png", "./d//e.png"], ["textures/wood.png", "a/b/c.png", "d/e.png"]),
+        (["Tex/a.png", "tex/b.png", "TEX/A.PNG"], ["Tex/a.png", "Tex/b.png", "Tex/A-2.PNG"]),
+        (["maps", "maps/a.png", "MAPS/a.png"], ["maps-2", "maps/a.png", "maps/a-2.png"]),
+        (["job.toml/a.png", "a/job.toml", "REPORT.txt"], ["_job.toml/a.png", "a/job-2.toml", "REPORT-2.txt"]),
+        ([".git/con/x.part", "a./b?c /d.png", "tmp.part/e.png"], ["git/_con/x-part", "a/b_c/d.png", "tmp-part/e.png"]),
+        (["a/b/c/d/e.png", "a/b/c/d/e/f.png"], ["a/b/c/d/e.png", "f.png"]),
+        (["x" * 79 + "/" + "y" * 90 + ".png", "x" * 80 + "/y.png"], ["x" * 79 + "/" + "y" * 36 + ".png", "y.png"]),
         (["C:\\Windows\\x.glb", "c:x.glb", "C:"], ["x.glb", "x-2.glb", "result-3"]),
         (["", ".", "..", "/", "...", " . "], [f"result-{n}" for n in range(1, 7)]),
         ([".glb", "../.hidden.glb"], ["result-1.glb", "hidden.glb"]),
@@ -257,13 +277,15 @@ def assert_safe(name: str) -> None:
     """Check one name against everything that a filesystem or a reader could stumble over."""
     assert 1 <= len(name.encode()) <= RESULT_NAME_BYTES
     assert name.isprintable()
-    assert not re.search(r'[/\\<>:"|?*]', name)
-    assert name[0] not in " .-~"
-    assert name[-1] not in " ."
-    assert name.partition(".")[0].rstrip().lower() not in WINDOWS_DEVICES
-    assert not name.lower().endswith(".part")
-    assert name.lower() != "job.toml"
     assert unicodedata.is_normalized("NFC", name)
+    assert len(folders_of(name)) <= RESULT_FOLDERS
+    for part in name.split("/"):
+        assert not re.search(r'[\\<>:"|?*]', part)
+        assert part[0] not in " .-~"
+        assert part[-1] not in " ."
+        assert part.partition(".")[0].rstrip().lower() not in WINDOWS_DEVICES
+        assert not part.lower().endswith(".part")
+        assert part.lower() not in ("job.toml", "report.txt", "report.toml")
 
 
 @modest
@@ -274,6 +296,9 @@ def test_every_result_name_is_safe_and_its_own(names: list[str]) -> None:
     for name in safe:
         assert_safe(name)
     assert len(safe) == len(names) == len({match_key(name) for name in safe})
+    folders = {folder for name in safe for folder in folders_of(name)}
+    assert len(folders) == len({match_key(folder) for folder in folders})
+    assert {match_key(name) for name in safe}.isdisjoint(map(match_key, folders))
 
 
 @modest

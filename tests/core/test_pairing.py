@@ -583,7 +583,8 @@ def test_what_lies_below_a_receipt_is_no_set_either() -> None:
 @pytest.mark.parametrize("report", ["REPORT.txt", "report.toml"])
 def test_results_below_a_report_are_no_set(report: str) -> None:
     """The folder of a failed set comes back whole, or what was set aside: its inputs are a set, what was paid for is none."""
-    kept = ("chair/results/model.glb", "chair/results/preview.webp", "aside/download/a.glb", "aside/download/a.png")
+    own = ("chair/results/model.glb", "chair/results/preview.webp", "aside/download/a.glb", "aside/download/a.png")
+    kept = (*own, "chair/results/scene/b.glb", "chair/results/scene/b.png")
     inputs = ("chair/chair.glb", "chair/chair.png", "aside/inputs/a.glb", "aside/inputs/a.png")
     reports = (f"chair/{report}", f"aside/{report}")
     pairing = pair(files(*kept, *inputs, *reports), {})

@@ -167,16 +167,19 @@ STATUS_FAULTS = [
     ("unknown-status", reply(201, lambda body: [job["status"] for job in body["jobs"]] == ["Queued"] * 3)),
     ("unknown-status=Odd=@x", reply(201, lambda body: [job["status"] for job in body["jobs"]] == ["Odd=@x"] * 3)),
 ]
+LISTED = ["model.glb", "preview.webp"]
 DOWNLOAD_FAULTS = [
     *of_api_calls(Site.DOWNLOAD),
     ("download-404", reply(404, lambda body: body["error"] == "NO_SUCH_TASK")),
     ("empty-list", reply(201, lambda body: body["list"] == [])),
     ("missing-list", reply(201, lambda body: "list" not in body)),
     ("partial-list", reply(201, lambda body: list_names(body) == ["preview.webp"])),
-    ("evil-names", reply(201, lambda body: list_names(body) == ["model.glb", "preview.webp", *EVIL_NAMES.values()])),
+    ("evil-names", reply(201, lambda body: list_names(body) == [*LISTED, *EVIL_NAMES.values()])),
     ("evil-name", reply(201, lambda body: list_names(body) == ["../../x", "preview.webp"])),
     ("evil-name=control", reply(201, lambda body: list_names(body)[0] == EVIL_NAMES["control"])),
-    ("same-names", reply(201, lambda body: list_names(body) == ["model.glb", "model.glb"])),
+    ("sub-folders", reply(201, lambda body: list_names(body) == [f"base/basic/{name}" for name in LISTED])),
+    ("sub-folders=maps", reply(201, lambda body: list_names(body) == [f"maps/{name}" for name in LISTED])),
+    ("same-names", reply(201, lambda body: list_names(body) == LISTED[:1] * 2)),
 ]
 FILE_FAULTS = [
     *of_calls(Site.FILE, 200),
@@ -261,7 +264,7 @@ def test_download_faults() -> None:
         evil = seen["evil-names"]
         assert isinstance(evil, requests.Response)
         assert {fetch(entry["url"]).status_code for entry in evil.json()["list"]} == {200}
-        assert list(api.results(submitted)) == ["model.glb", "preview.webp"]
+        assert list(api.results(submitted)) == LISTED
 
 
 def test_balance_faults() -> None:

@@ -89,7 +89,9 @@ def test_a_script_that_fails_is_a_failing_call(
 def test_what_the_script_gets(
     rodin_plugin: OpenPlugin, rodin_finished: Finished, script: Path, stand_in: str, tmp_path: Path
 ) -> None:
-    """The model's name and the arguments after `--`, the job as JSON, and an environment of a few names."""
+    """The model's name, with its folder, and the arguments after `--`, the job as JSON, and an environment of a few names."""
+    (rodin_finished.directory / "scene").mkdir()
+    (rodin_finished.directory / "model.glb").rename(rodin_finished.directory / "scene/model.glb")
     script.write_text(TELLS)
     scene = tmp_path / "studio.blend"
     scene.write_bytes(b"BLENDER")
@@ -97,7 +99,7 @@ def test_what_the_script_gets(
     facts = processed(rodin_plugin, rodin_finished, script, **asked)
     told = json.loads((rodin_finished.directory / "said.json").read_text())
     before = ["--background", "--factory-startup", "--disable-autoexec", str(scene), "--python-exit-code", "97"]
-    assert told["argv"] == [*before, "--python", str(script), "--", "model.glb", "--scale", "$HOME; 1"]
+    assert told["argv"] == [*before, "--python", str(script), "--", "scene/model.glb", "--scale", "$HOME; 1"]
     assert told["job"]["name"] == "suzi"
     names = {name for name in told["environ"] if not name.startswith(("LC_", "LANG"))}
     assert names <= {"PATH", "HOME", "TMPDIR", "TZ", "RODIN_JOB"}

@@ -186,6 +186,22 @@ def test_names_are_text(sheets: PluginUnderTest, outbox: Path) -> None:
     assert all(os.path.exists(path) for path in there if not path.endswith(b"model.glb"))  # noqa: PTH110 - bytes
 
 
+def test_a_preview_in_a_folder_is_shown(sheets: PluginUnderTest, outbox: Path) -> None:
+    """Where the vendor named it so, the receipt says where it is; but nothing is shown through a link."""
+    for name in ("inside", "link"):
+        result = publish(outbox, name)
+        (result / "scene").mkdir()
+        (result / "preview.png").rename(result / "scene/preview.png")
+        with (result / "job.toml").open("a") as receipt:
+            receipt.write('[[results]]\nname = "scene/preview.png"\nbytes = 100\n')
+    (result / "scene").rename(outbox.parent / "elsewhere")
+    (result / "scene").symlink_to(outbox.parent / "elsewhere")
+    announce(sheets, result)
+    page = read(outbox)
+    assert "./inside/scene/preview.png" in page.addresses
+    assert page.text.count("no preview") == 1
+
+
 def test_previews_that_are_none_are_left_out(sheets: PluginUnderTest, outbox: Path) -> None:
     """Broken ones, links, pipes, other formats and far too large ones; the result is shown all the same."""
     ways = ("broken", "link", "pipe", "gif", "large", "none", "whole")

@@ -96,10 +96,13 @@ def test_it_tells_only_what_it_is_asked_to(
 def test_the_preview_goes_along(
     settings: dict[str, Any], receiver: Receiver, rodin_plugin: OpenPlugin, rodin_finished: Finished
 ) -> None:
-    """As a JPEG; a result without one, or with one that is no picture, is told all the same."""
+    """As a JPEG, also out of a folder; a result without one, or with one that is no picture, is told all the same."""
     plugin = rodin_plugin(PLUGIN, **settings)
+    (rodin_finished.directory / "scene").mkdir()
     arguments: dict[str, Any] = {"job": rodin_finished.job, "directory": rodin_finished.directory}
+    (rodin_finished.directory / "preview.webp").rename(rodin_finished.directory / "scene/preview.webp")
     plugin.call("rodin_delivered", **arguments, event=event(1))
+    (rodin_finished.directory / "scene/preview.webp").rename(rodin_finished.directory / "preview.webp")
     (rodin_finished.directory / "preview.webp").write_bytes(b"RIFF no picture")
     plugin.call("rodin_delivered", **arguments, event=event(2))
     (rodin_finished.directory / "preview.webp").unlink()

@@ -15,7 +15,6 @@ from typing import Any
 
 from crash_scene import MARK, DroppedSet, End, Scene, sha256
 
-from rodin_watchd.core.layout import RESULTS
 from rodin_watchd.core.machine import RESTING
 from rodin_watchd.emulator.ledger import ChargeRow
 from rodin_watchd.errors import ChargedTaskLostError
@@ -105,16 +104,18 @@ def published(root: Path, top: str) -> list[Path]:
     """Return the visible folders below a top folder that hold files, or nothing at all; not what was set aside, which is no set."""
     inside = [path for path in (root / top).rglob("*") if path.is_dir()] if (root / top).is_dir() else []
     seen = [path for path in inside if not any(p.startswith((".", "set-aside-")) for p in path.relative_to(root).parts)]
-    return [path for path in seen if not _is_results(path) and all(map(_is_results, _folders(path)))]
+    return [
+        path for path in seen if not _is_inner(path, top) and all(_is_inner(below, top) for below in _folders(path))
+    ]
 
 
 def _folders(folder: Path) -> list[Path]:
     return [entry for entry in folder.iterdir() if entry.is_dir()]
 
 
-def _is_results(folder: Path) -> bool:
-    """Tell whether a folder holds what came of a failed job, beside its report."""
-    return folder.name == RESULTS and (folder.parent / RECEIPT_OF["failed"]).is_file()
+def _is_inner(folder: Path, top: str) -> bool:
+    """Tell whether a folder is a part of a published one: of a result, or what came of a failed job, beside its report."""
+    return any((above / RECEIPT_OF[top]).is_file() for above in folder.parents)
 
 
 def _not_whole(folder: Path, top: str) -> str:
@@ -126,9 +127,9 @@ def _not_whole(folder: Path, top: str) -> str:
         return "its report is empty"
     listed = told["results"] if top == "outbox" else told["inputs"]
     wanted = {entry["name"]: entry.get("sha256", "") for entry in listed}
-    there = {
-        path.name: sha256(path.read_bytes()) for path in folder.iterdir() if path.is_file() and path.name not in TEXTS
-    }
+    files = folder.rglob("*") if top == "outbox" else folder.iterdir()
+    names = {path.relative_to(folder).as_posix() for path in files if path.is_file()} - {*TEXTS}
+    there = {name: sha256((folder / name).read_bytes()) for name in names}
     if top == "failed":
         wanted = {name: digest for name, digest in wanted.items() if name in there or not _left_behind(told, name)}
     if wanted.keys() != there.keys():

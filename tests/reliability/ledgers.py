@@ -254,15 +254,17 @@ def check_outbox(root: Path, told: Told, charges: Iterable[Charge]) -> None:
     uuids = {charge.task_uuid for charge in charges}
     for receipt in (root / "outbox").rglob("job.toml"):
         said = tomllib.loads(receipt.read_text())
-        there = {path.name: path.read_bytes() for path in receipt.parent.iterdir() if path.is_file()}
-        del there[receipt.name]
+        files = (path for path in receipt.parent.rglob("*") if path.is_file() and path != receipt)
+        there = {path.relative_to(receipt.parent).as_posix(): path.read_bytes() for path in files}
         listed = {result["name"]: result["sha256"] for result in said["results"]}
         assert {name: hashlib.sha256(data).hexdigest() for name, data in there.items()} == listed
         assert said["task"]["uuid"] in uuids
         assert said["job"]["id"] in told.jobs
     for path in (root / "outbox").rglob("*"):
         if path.is_file() and path.name not in (MARK, SUBMITS_NOTE):
-            assert (path.parent / "job.toml").is_file(), f"{path} was published without a receipt"
+            assert any((above / "job.toml").is_file() for above in path.parents), (
+                f"{path} was published without a receipt"
+            )
 
 
 def check_status(text: str, told: Told, waiting: Iterable[frozenset[str]]) -> None:

@@ -45,13 +45,20 @@ from crash_truth import (
 from ledgers import Leaves, Told, check_money
 
 from rodin_watchd.emulator.api import EmulatorSettings
+from rodin_watchd.emulator.faults import parse_fault
 from rodin_watchd.emulator.ledger import Charge, ChargeRow
 from rodin_watchd.emulator.server import Emulator
 from rodin_watchd.model import State
 
 SEED = 100
-FAST = EmulatorSettings(preview_pixels=64, balance=Decimal(100_000), waiting_seconds=0, generating_seconds=0)
-"""A vendor that works as fast as it can."""
+FAST = EmulatorSettings(
+    preview_pixels=64,
+    balance=Decimal(100_000),
+    waiting_seconds=0,
+    generating_seconds=0,
+    faults=(parse_fault("sub-folders=scene"),),
+)
+"""A vendor that works as fast as it can, and names its files by paths."""
 
 
 @dataclass(frozen=True)

@@ -196,3 +196,73 @@ def test_hundreds_of_files_are_all_delivered(host: FileHost, download: Download)
     """What is paid for is not refused for the number of its files."""
     host.files = {**WHOLE, **{f"udim/diffuse_{number}.png": image("t") for number in range(1001, 1301)}}
     assert len(results_of(download())) == len(host.files)
+
+
+# ---- results in folders ---------------------------------------------------------------------------------------------
+
+IN_FOLDERS = {"scene/model.glb": glb("r"), "scene/maps/wood.png": image("t"), "preview.webp": picture("WEBP")}
+
+
+def files_below(folder: Path) -> set[str]:
+    """Return all that is below a folder."""
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
+
+
+def test_results_lie_in_the_folders_that_their_names_say(host: FileHost, download: Download, tmp_path: Path) -> None:
+    """A model names its textures by these; what a broken attempt has left, in folders as well, goes."""
+    host.files = {**IN_FOLDERS, "scene/maps/wood.png": None}
+    assert isinstance(download(), Retry)
+    [downloads] = tmp_path.glob(".rodin-watchd/work/*/download")
+    (downloads / "scene/maps/half.png.part").write_bytes(b"half")
+    (downloads / "old/empty").mkdir(parents=True)
+    host.files = IN_FOLDERS
+    results = results_of(download())
+    assert results.keys() == IN_FOLDERS.keys()
+    assert host.sent.count("scene/model.glb") == 1
+    assert files_below(downloads) == {*IN_FOLDERS, "scene", "scene/maps"}
+
+
+def test_a_list_that_shrinks_takes_nothing_away_in_folders_either(host: FileHost, download: Download) -> None:
+    """What was fetched whole is delivered under the name that it had."""
+    host.files = {**IN_FOLDERS, "preview.webp": None}
+    assert isinstance(download(), Retry)
+    host.files = {name: data for name, data in IN_FOLDERS.items() if name != "scene/maps/wood.png"}
+    assert {name for name, result in results_of(download()).items() if result.unlisted} == {"scene/maps/wood.png"}
+
+
+@pytest.mark.parametrize("now", ["maps/wood.png", "maps"])
+def test_a_list_that_has_a_file_where_a_folder_was_is_followed(host: FileHost, download: Download, now: str) -> None:
+    """And a folder where a file was."""
+    before = ({"maps/wood.png", "maps"} - {now}).pop()
+    host.files = {"model.glb": None, before: image("t"), "preview.webp": picture("WEBP")}
+    assert isinstance(download(), Retry)
+    host.files = {"model.glb": glb("r"), now: image("t"), "preview.webp": picture("WEBP")}
+    assert results_of(download()).keys() == host.files.keys()
+
+
+def test_a_set_with_results_in_folders_is_delivered_with_them(tmp_path: Path) -> None:
+    """A model finds its material there, and the receipt, `show` and the plugins have the relative paths."""
+    with working(tmp_path, "sub-folders=scene/one") as (shop, vendor):
+        shop.drop_set("chair", 'geometry_file_format = "obj"\n')
+        shop.idle()
+        results = tomllib.loads(shop.path("outbox/chair/job.toml").read_text())["results"]
+        assert shop.found("outbox") == {"chair/job.toml", *(f"chair/{result['name']}" for result in results)}
+        assert all(result["name"].startswith("scene/one/") for result in results)
+        [model] = shop.path("outbox/chair/scene/one").glob("*.obj")
+        [material] = [line.split()[1] for line in model.read_text().splitlines() if line.startswith("mtllib")]
+        assert (model.parent / material).is_file()
+        assert "no preview" not in shop.path("outbox/chair/job.toml").read_text()
+        assert vendor.charges == 1
+
+
+def test_results_in_folders_are_kept_when_a_job_fails(tmp_path: Path) -> None:
+    """What came and was paid for lies below the report as it came."""
+    with working(tmp_path, "sub-folders=scene", "file-500=1000000@2") as (shop, _vendor):
+        shop.drop_set("chair")
+        shop.until(lambda: shop.is_in("chair", State.GENERATED)() and shop.job("chair").attempts > 1)
+        shop.command("cancel", job=shop.job("chair").id)
+        shop.until(shop.is_in("chair", State.FAILED))
+        [kept] = [name for name in shop.found("failed") if name.startswith("chair/results/")]
+        assert kept.startswith("chair/results/scene/")
+        assert kept.endswith(".glb")
+        shop.assert_nothing_lost()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import heapq
 import os
+import re
 import stat
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Final
@@ -98,17 +99,26 @@ def _result(folder: Folder, name: str) -> Result | None:
         print(f"{name!r} is left out: {RECEIPT}: {type(error).__name__}")  # noqa: T201 - a plugin's log
         return None
     files = tuple(File(file.name, file.bytes) for file in receipt.results if not _LEADS_OUT & {*file.name.split("/")})
-    return Result(name, receipt.job.written_at, files, next(_previews(folder, name), None))
+    return Result(name, receipt.job.written_at, files, next(_previews(folder, name, files), None))
 
 
-def _previews(folder: Folder, name: str) -> Iterator[Preview]:
-    """Yield the pictures of a result that can be shown."""
-    for file in PREVIEWS:
+def _previews(folder: Folder, name: str, files: Iterable[File]) -> Iterator[Preview]:
+    """Yield the pictures of a result that can be shown; those in its own folders, which its receipt names, last."""
+    deeper = [file.name for file in files if "/" in file.name and file.name.rpartition("/")[2] in PREVIEWS]
+    for file in (*PREVIEWS, *deeper):
         with contextlib.suppress(OSError):
+            if not _is_in_folders(folder.descriptor, f"{name}/{file}"):
+                continue
             status = os.stat(f"{name}/{file}", dir_fd=folder.descriptor, follow_symlinks=False)
             preview = Preview(str(folder.path / name / file), file, status.st_size, status.st_mtime_ns, status.st_ino)
             if stat.S_ISREG(status.st_mode) and is_picture(preview):
                 yield preview
+
+
+def _is_in_folders(folder: int, path: str) -> bool:
+    """Return whether a path leads through folders only, and through no link. Raises OSError."""
+    above = (path[: slash.start()] for slash in re.finditer("/", path))
+    return all(stat.S_ISDIR(os.stat(one, dir_fd=folder, follow_symlinks=False).st_mode) for one in above)
 
 
 def _text(folder: int, path: str) -> str:

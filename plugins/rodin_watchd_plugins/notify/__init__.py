@@ -170,7 +170,7 @@ def _send(event: Event, message: Message, settings: Settings, directory: Path | 
 
 def _preview(directory: Path) -> bytes:
     """Return the preview as a JPEG, which every mail program shows; nothing where there is none that can be read."""
-    path = directory / _PREVIEW
+    path = min(directory.rglob(_PREVIEW), key=lambda found: len(found.parts), default=directory / _PREVIEW)
     with contextlib.suppress(OSError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning):
         if path.stat().st_size <= _MOST_PREVIEW_BYTES:
             with Image.open(path, formats=["WEBP"]) as image:

@@ -16,7 +16,7 @@ import secrets
 import shutil
 import stat
 import threading
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from pathlib import Path
@@ -74,14 +74,14 @@ from rodin_watchd.core.layout import (
     Claim,
 )
 from rodin_watchd.core.mounts import PATHS, Mount
-from rodin_watchd.core.names import junk_reason, may_go_with, printable, safe_folder_name
+from rodin_watchd.core.names import folders_of, junk_reason, may_go_with, printable, safe_folder_name
 from rodin_watchd.core.receipt import is_as_written
 from rodin_watchd.core.status import is_page
 from rodin_watchd.errors import ArchiveError, DiskError, FailedFolderError, FolderGoneError, OutboxError, RightsError
 from rodin_watchd.hooks.leftovers import remove
 from rodin_watchd.model import InputFile, Job, Signature
 
-__all__ = ["RECEIPTS", "Destination", "Spool", "job_named_by"]
+__all__ = ["RECEIPTS", "Destination", "Spool", "job_named_by", "whole_files"]
 
 # ---- What keeps the folders from being used, and what an error in one of them stops ---------------------------------
 
@@ -459,28 +459,45 @@ class Spool:
         ):
             pass
 
-    def keep_only(self, folder: Path, names: AbstractSet[str]) -> None:
-        """Remove from a folder of a job's work all but the files that are named. Raises DiskError."""
-        with self._disk_errors(f"{folder} cannot be written"):
-            for path in folder.iterdir():
-                if path.name not in names:
-                    remove(path)
+    def make_way(self, folder: Path, name: str) -> None:
+        """Make the folders, durably, that a result's name leads through, below a folder of a job's work; may be repeated.
 
-    def gather(self, target: Path, sources: Iterable[Path], besides: Container[str]) -> None:
-        """Make a folder of a job's work from the whole files of others; the first with a name has it; none where there are none.
+        Where an earlier list of results had a file in their place, or folders in the place of the file, that goes. Raises DiskError, OSError.
+        """
+        with self._disk_errors(f"{folder} cannot be written"):
+            for above in folders_of(name):
+                if not (folder / above).is_dir():
+                    remove(folder / above)
+            if (folder / name).is_dir():
+                remove(folder / name)
+        self.make((folder / name).parent)
+
+    def keep_only(self, folder: Path, names: AbstractSet[str]) -> None:
+        """Remove from a folder of a job's work all but the files that are named, and the folders that they are in. Raises DiskError."""
+        kept = names | {above for name in names for above in folders_of(name)}
+        with self._disk_errors(f"{folder} cannot be written"):
+            for top, folders, files in os.walk(folder):
+                for path in (Path(top, entry) for entry in (*folders, *files)):
+                    if path.relative_to(folder).as_posix() not in kept:
+                        remove(path)
+
+    def gather(self, target: Path, sources: Iterable[Path], besides: Collection[str]) -> None:
+        """Make a folder of a job's work from the whole files below others; the first with a name has it; none where there are none.
 
         Raises DiskError, OSError.
         """
         found: dict[str, Path] = {}
+        folders = set[str]()
         for source in sources:
-            for path in source.iterdir() if source.is_dir() else ():
-                if path.name not in besides and path.suffix != ".part" and path.is_file():
-                    found.setdefault(path.name, path)
+            for name in whole_files(source):
+                above = folders_of(name)
+                if name not in (*besides, *folders) and found.keys().isdisjoint(above):
+                    found.setdefault(name, source / name)
+                    folders.update(above)
         with self._disk_errors(f"{target} cannot be written"):
             remove(target)
-            if found:
-                target.mkdir()
             for name, path in found.items():
+                (target / name).parent.mkdir(parents=True, exist_ok=True)
                 linked(str(path), str(target / name))
 
     def write_status(self, text: str) -> str:
@@ -595,6 +612,17 @@ class Spool:
             with folder_in(parent, name) as opened:
                 _clear_what_goes(opened, files)
             os.rmdir(name, dir_fd=parent)
+
+
+def whole_files(folder: Path) -> Iterator[str]:
+    """Yield the names, relative to a folder, of the files below it, but for those that are being written; none where it is missing.
+
+    Links are neither followed nor named.
+    """
+    for top, _, files in os.walk(folder):
+        for path in (Path(top, name) for name in files if not name.endswith(".part")):
+            if stat.S_ISREG(path.lstat().st_mode):
+                yield path.relative_to(folder).as_posix()
 
 
 def _clear_what_goes(folder: int, files: AbstractSet[str]) -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
+from rodin_watchd.adapters.spool import whole_files
 from rodin_watchd.core.formats import MODEL_EXTENSIONS, why_damaged
 from rodin_watchd.core.kinds import kind_of
 from rodin_watchd.core.names import printable, safe_result_names, split_name
@@ -126,9 +127,8 @@ def download(tools: Tools, job: Job) -> Outcome:
         need_room(tools)
         try:
             if name not in here:
-                links, here[name] = _fetch(
-                    tools, job, links, position, folder / name, fresh_links=0 if failed else FRESH_LINKS
-                )
+                tools.spool.make_way(folder, name)
+                links, here[name] = _fetch(tools, job, links, position, name, fresh_links=0 if failed else FRESH_LINKS)
             fetched.append(here[name])
         except DownloadError as error:
             if not _is_left_out(tools, job, links[position]):
@@ -155,7 +155,7 @@ def _here(folder: Path, links: tuple[Link, ...], names: tuple[str, ...]) -> dict
     """
     if not _are_own(names, links):
         return {}
-    found = {name: _found(folder / name, link.name) for name, link in zip(names, links, strict=True)}
+    found = {name: _found(folder, name, link.name) for name, link in zip(names, links, strict=True)}
     return {name: result for name, result in found.items() if result}
 
 
@@ -168,22 +168,22 @@ def _unlisted(folder: Path, links: tuple[Link, ...], names: tuple[str, ...]) -> 
     """Return the results that an earlier attempt has fetched, and that are not listed any more: a list that shrinks takes nothing away."""
     if not _are_own(names, links):
         return []
-    others = sorted(path for path in folder.iterdir() if path.name not in names and path.suffix != ".part")
-    results = [replace(found, unlisted=True) for path in others if (found := _found(path, path.name))]
+    others = sorted(name for name in whole_files(folder) if name not in names)
+    results = [replace(found, unlisted=True) for name in others if (found := _found(folder, name, name))]
     for result in results:
         message = "unlisted: “%s” was fetched, and is not listed any more"
         log.warning(message, printable(result.name), extra={"action": "unlisted"})
     return results
 
 
-def _found(path: Path, original_name: str) -> ResultFile | None:
+def _found(folder: Path, name: str, original_name: str) -> ResultFile | None:
     try:
-        with path.open("rb") as stream:
+        with (folder / name).open("rb") as stream:
             digest, size = hashlib.file_digest(stream, "sha256").hexdigest(), stream.tell()
-        _check_result(path, size)
+        _check_result(folder, name, size)
     except (DownloadError, OSError):  # it is replaced by a whole one
         return None
-    return ResultFile(path.name, original_name, size, digest)
+    return ResultFile(name, original_name, size, digest)
 
 
 def _task(job: Job) -> Task:
@@ -211,33 +211,33 @@ def _is_late(tools: Tools, job: Job) -> bool:
 
 
 def _fetch(
-    tools: Tools, job: Job, links: tuple[Link, ...], position: int, path: Path, *, fresh_links: int
+    tools: Tools, job: Job, links: tuple[Link, ...], position: int, name: str, *, fresh_links: int
 ) -> tuple[tuple[Link, ...], ResultFile]:
     """Fetch one file; when its link has expired, with fresh links, which are free of charge."""
-    wanted = links[position].name
+    wanted, folder = links[position].name, tools.spool.downloads(job.id)
     for _ in range(fresh_links):
         try:
-            return links, _fetch_once(tools, links[position], path)
+            return links, _fetch_once(tools, links[position], folder, name)
         except DownloadError:
             links = _links(tools, job)
             if [link.name for link in links[position : position + 1]] != [wanted]:
                 raise
-    return links, _fetch_once(tools, links[position], path)
+    return links, _fetch_once(tools, links[position], folder, name)
 
 
-def _fetch_once(tools: Tools, link: Link, path: Path) -> ResultFile:
-    size, digest = tools.client.fetch(link, path, tools.max_file_bytes)
+def _fetch_once(tools: Tools, link: Link, folder: Path, name: str) -> ResultFile:
+    size, digest = tools.client.fetch(link, folder / name, tools.max_file_bytes)
     try:
-        _check_result(path, size)
+        _check_result(folder, name, size)
     except DownloadError:
-        path.unlink()  # it is no result, and must not be taken for one
+        (folder / name).unlink()  # it is no result, and must not be taken for one
         raise
-    return ResultFile(path.name, link.name, size, digest)
+    return ResultFile(name, link.name, size, digest)
 
 
-def _check_result(path: Path, size: int) -> None:
+def _check_result(folder: Path, name: str, size: int) -> None:
     """Raise DownloadError for a result that its own content proves to be cut, or to be something else (an error page, say)."""
-    with path.open("rb") as stream:
-        why = why_damaged(split_name(path.name)[1], stream, size)
+    with (folder / name).open("rb") as stream:
+        why = why_damaged(split_name(name)[1], stream, size)
     if why:
-        raise DownloadError(f"The result “{printable(path.name)}” is damaged: {why}.")
+        raise DownloadError(f"The result “{printable(name)}” is damaged: {why}.")
