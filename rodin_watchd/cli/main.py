@@ -20,6 +20,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "init": ("setup:init", "Make the folders and a commented config.toml."),
     "demo": ("demo:demo", "Show the whole service on this machine, with an emulated vendor; no key, no cost."),
     "run": ("run:run", "Watch the inbox until SIGTERM or Ctrl-C."),
+    "web": ("web:web", "Serve the page in the browser."),
     "status": ("status:status", "Show what waits, runs and is held, and the newest results."),
     "list": ("status:list_jobs", "List all jobs, newest first."),
     "show": ("status:show", "Show one job with its complete history."),

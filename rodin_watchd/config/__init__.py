@@ -12,6 +12,7 @@ import shlex
 import stat
 from collections.abc import Mapping
 from decimal import Decimal
+from ipaddress import ip_address
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal, Self, TypeAlias
@@ -387,6 +388,109 @@ class MetricsSection(Section):
         return parts.hostname or "", parts.port or 0
 
 
+# ---- The section `[web]` of `config.toml`: the page in the browser ---------------------------------------------------
+
+
+_HEADER: Final = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
+_HOST: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]")
+
+
+def _listen(value: str) -> str:
+    parts = _address(value)
+    if parts is None:
+        raise ValueError("must be an address with a port, like 127.0.0.1:8770, 0.0.0.0:8770 or [::1]:8770")
+    return value
+
+
+def _address(value: str) -> tuple[str, int] | None:
+    """Return the host and the port of an address; None if it is none."""
+    try:
+        parts = urlsplit(f"//{value}")
+        host, port = parts.hostname or "", parts.port or 0
+        ip_address("127.0.0.1" if host == "localhost" else host)
+    except ValueError:
+        return None
+    return (host, port) if port and parts.netloc == value and "@" not in value else None
+
+
+def _header(value: str) -> str:
+    if not _HEADER.fullmatch(value):
+        raise ValueError("must be the name of an HTTP header, like X-Remote-User")
+    return value
+
+
+def _host(value: str) -> str:
+    if not _HOST.fullmatch(value):
+        raise ValueError("must be the name of a host or an address, without a port, like textures.example.org")
+    return value.lower()
+
+
+def _ip(value: str) -> str:
+    try:
+        return str(ip_address(value))
+    except ValueError:
+        raise ValueError("must be an IP address, like 127.0.0.1") from None
+
+
+class WebSection(Section):
+    """The page in the browser; needs the extra `web`. It shows the sets, and leaves what people ask for as the command line does."""
+
+    enabled: bool = Field(
+        default=False,
+        description="Whether `run` starts the page as a process of its own. `rodin-watchd web` starts it alone, with any value here.",
+    )
+    listen: Annotated[str, AfterValidator(_listen)] = Field(
+        default="127.0.0.1:8770",
+        description="Address and port of the page. Other addresses than this machine's need a login (token_file) or a proxy.",
+    )
+    allowed_hosts: list[Annotated[str, AfterValidator(_host)]] = Field(
+        default_factory=list,
+        description="Names under which browsers may reach the page, in addition to the address that it listens on. Requests for other "
+        "names are refused, because a hostile page could lead its own name here.",
+        examples=[["textures.example.org"]],
+    )
+    token_file: FilePath | None = Field(
+        default=None,
+        description="File with the token that people log in with: one line of at least 16 characters. Only the service may read it. "
+        "Instead of it, the systemd credential rodin-web-token.",
+        examples=["/etc/rodin-watchd/web-token"],
+    )
+    viewer_token_file: FilePath | None = Field(
+        default=None,
+        description="File with a second token, for people who look and change nothing. Instead of it, the systemd credential "
+        "rodin-web-viewer-token.",
+        examples=["/etc/rodin-watchd/web-viewer-token"],
+    )
+    read_only: bool = Field(default=False, description="Whether nobody may change anything in the page.")
+    proxy_header: Annotated[str, AfterValidator(_header)] | None = Field(
+        default=None,
+        description="Header in which a reverse proxy gives the name of the person who has logged in there.",
+        examples=["X-Remote-User"],
+    )
+    proxy_from: list[Annotated[str, AfterValidator(_ip)]] = Field(
+        default_factory=list,
+        description="Addresses of the reverse proxy. From all others the header is ignored.",
+        examples=[["127.0.0.1"]],
+    )
+    proxy_actors: list[str] | None = Field(
+        default=None,
+        description="Names of the people behind the proxy who may change something; all others only look. Left out: all may.",
+        examples=[["ada", "kenji"]],
+    )
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port to listen on."""
+        return _address(self.listen) or ("", 0)
+
+    @model_validator(mode="after")
+    def _whole_proxy(self) -> Self:
+        """Refuse half of what names a proxy."""
+        if bool(self.proxy_header) != bool(self.proxy_from):
+            raise ValueError(": proxy_header and proxy_from belong together: one of them is missing")
+        return self
+
+
 # ---- The section `[plugins]` of `config.toml`: what holds for all plugins, and a table for each ---------------------
 
 
@@ -592,6 +696,7 @@ class Config(Section):
     output: OutputSection = Field(default_factory=OutputSection)
     service: ServiceSection = Field(default_factory=ServiceSection)
     metrics: MetricsSection = Field(default_factory=MetricsSection)
+    web: WebSection = Field(default_factory=WebSection)
     plugins: PluginsSection = Field(default_factory=PluginsSection)
     defaults: Annotated[AnyOptions, AfterValidator(_for_every_kind)] = Field(
         default_factory=AnyOptions,

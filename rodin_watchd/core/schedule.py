@@ -78,6 +78,25 @@ def poll_delay_seconds(
     return min(max(spread(high, chance), shortest), longest)
 
 
+def expected_left_seconds(history: Sequence[float], elapsed_seconds: float, *, usual: float) -> float | None:
+    """Return after how many more seconds half of the tasks like this one are done, by the forecast that polls follow.
+
+    The arguments are those of `poll_delay_seconds`. None while no task of the kind is known: all would be a guess.
+    """
+    if not history:
+        return None
+    running = _weight_running(history, elapsed_seconds, usual)
+    low, high = 0.0, max(usual, *history) + elapsed_seconds
+    while high - low > _FORECAST_PRECISION_SECONDS:
+        middle = (low + high) / 2
+        half_is_done = _weight_running(history, elapsed_seconds + middle, usual) <= running / 2
+        low, high = (low, middle) if half_is_done else (middle, high)
+    return high
+
+
+_FORECAST_PRECISION_SECONDS = 0.5
+
+
 def _worth_seconds(history: Sequence[float]) -> float:
     """Return how many seconds of expected delay one poll is worth."""
     if not history:

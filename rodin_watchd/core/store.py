@@ -15,12 +15,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from decimal import Decimal
+from enum import StrEnum
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple, Protocol, TypeAlias
+from typing import Any, Final, NamedTuple, Protocol, Self, TypeAlias
 
 from rodin_watchd.core.approval import Changes, GateKey, Pass
 from rodin_watchd.core.dedup import Provenance
 from rodin_watchd.core.kinds import Article
+from rodin_watchd.core.names import printable
 from rodin_watchd.core.notifications import SILENT, Announcer
 from rodin_watchd.core.proof import Refusal, Settled, Since
 from rodin_watchd.core.refusals import FailedTries, InARow
@@ -76,6 +78,43 @@ class Beside(NamedTuple):
 NOTHING_BESIDE: Final = Beside()
 
 
+class ListOrder(StrEnum):
+    """In which order jobs are listed."""
+
+    NEWEST = "newest"  # by when they were taken
+    OLDEST = "oldest"
+    NAME = "name"  # of the set, without upper and lower case of ASCII letters
+
+
+class Cursor(NamedTuple):
+    """The last job of a page of a list: the next page begins after it."""
+
+    key: float | str  # what the list is ordered by
+    job_id: str
+
+    @classmethod
+    def of(cls, order: ListOrder, job: Job) -> Self:
+        """Return the cursor that stands at a job."""
+        return cls(printable(job.name) if order is ListOrder.NAME else job.created_at, job.id)
+
+
+EVERYWHERE: Final = None
+"""Any folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Which jobs are wanted: one page of a list."""
+
+    states: frozenset[State] = frozenset(State)
+    kind: str = ""  # "": any
+    folder: str | None = EVERYWHERE  # below the inbox, with all below it; "": the inbox itself, without its folders
+    text: str = ""  # a part of the name with its folder; ASCII letters in upper or lower case
+    order: ListOrder = ListOrder.NEWEST
+    after: Cursor | None = None  # None: from the beginning
+    limit: int = 60
+
+
 class JobLease(NamedTuple):
     """Who works on a job, and until when nobody else may."""
 
@@ -106,6 +145,12 @@ class JobReader(Protocol):
 
     def each_job(self, states: Iterable[State] = State, limit: int = -1) -> Iterator[Job]:
         """Yield the same in the same order, however many there are, with only a few in memory at once."""
+
+    def listed(self, wanted: Listing) -> list[Job]:
+        """Return one page of a list of jobs. Without a `text` it costs the same however many there are."""
+
+    def top_folders(self, limit: int) -> list[str]:
+        """Return the top folders below the inbox that jobs came from, sorted; "" stands for the inbox itself."""
 
     def counts(self) -> dict[State, int]:
         """Return how many jobs there are in each state."""
@@ -180,6 +225,12 @@ class Purchases(Protocol):
     def charged_since(self, at: float) -> Decimal:
         """Return what was charged for submits since an instant, in credits."""
 
+    def charged_by_hour(self, since_at: float) -> Mapping[int, Decimal]:
+        """Return what was charged since the hour of an instant, in credits, by the hour since 1970 in which its submit began."""
+
+    def charged_by_folder(self, since_at: float) -> Mapping[str, Decimal]:
+        """Return what was charged for submits since an instant, in credits, by top folder."""
+
     def charged_by_kind(self) -> Mapping[str, Decimal]:
         """Return what was ever charged for submits, in credits, by kind of job; kinds without a charge are left out."""
 
@@ -237,6 +288,9 @@ class StoreReader(JobReader, HistoryReader, Purchases, Protocol):
 
     def answer(self, command_id: int) -> dict[str, Any] | None:
         """Return the daemon's answer to a command, None while it is open."""
+
+    def version(self) -> int:
+        """Return a number that is another one after any other process has written, as long as this reader is open."""
 
     def close(self) -> None:
         """Give the connection back; may be repeated."""

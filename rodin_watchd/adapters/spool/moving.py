@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import errno
 import hashlib
+import itertools
 import os
 import shutil
 import stat
@@ -325,6 +326,19 @@ def holds_own(root: Path, place: str, job: Job) -> bool:
                 found.append(bool(sha256) and digest_in(name, folder) == sha256)
         return bool(found) and all(found)
     return False
+
+
+def archived_place(root: Path, job: Job) -> str:
+    """Return where the inputs of a delivered job are, relative to the root, "" where they are not any more; never raises.
+
+    The journal does not say it: it is one of the names that a job's folder may get, and its receipt names the job.
+    """
+    wanted = Destination.of(ARCHIVE, job)
+    places = (f"{wanted.parent}/{name}" for name in itertools.islice(_names(wanted.name, job.id), _USUAL_NAMES))
+    return next((place for place in places if (job_named_by(root, f"{place}/{RECEIPT}") or ("",))[0] == job.id), "")
+
+
+_USUAL_NAMES = 3
 
 
 def digest_in(name: str, folder: int) -> str:

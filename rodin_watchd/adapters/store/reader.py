@@ -20,12 +20,12 @@ from rodin_watchd.adapters.store.codec import plain
 from rodin_watchd.adapters.store.files import errors_in_words, in_words
 from rodin_watchd.core.approval import GateKey, Pass
 from rodin_watchd.core.dedup import Provenance, of_set
-from rodin_watchd.core.kinds import Article, cheapest
+from rodin_watchd.core.kinds import KINDS, Article, cheapest
 from rodin_watchd.core.machine import ENDED
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.proof import Refusal, Since
 from rodin_watchd.core.refusals import BESIDE, LOOKED, FailedTries, InARow
-from rodin_watchd.core.store import DUE, NO_LEASE, JobLease
+from rodin_watchd.core.store import DUE, NO_LEASE, JobLease, Listing, ListOrder
 from rodin_watchd.errors import CommandRefusedError, JournalError, OldJournalError
 from rodin_watchd.model import Event, HookRun, Job, OwedCall, ServiceEvent, State
 
@@ -160,6 +160,10 @@ _CHARGED = """
     UNION ALL SELECT cost, count(*) FROM purchases
         WHERE outcome = 'charged' AND at >= :at AND at < (:hour + 1) * 3600 GROUP BY cost
 """  # whole hours, and what is left of the first one
+_CHARGED_BY_HOUR = "SELECT hour, cost, purchases FROM charged WHERE hour >= ? AND purchases > 0"
+_CHARGED_BY_FOLDER = """
+    SELECT top, cost, count(*) FROM purchases WHERE outcome = 'charged' AND at >= ? GROUP BY top, cost
+"""
 _CHARGED_BY_KIND = "SELECT kind, cost, sum(purchases) FROM charged WHERE purchases > 0 GROUP BY kind, cost"
 _NEWEST = "SELECT coalesce(max(id), 0) FROM purchases"
 _SINCE = """
@@ -275,12 +279,19 @@ class PurchaseReader(ABC):
         charged = self._rows(_CHARGED, {"at": at, "hour": int(at // _HOUR_SECONDS)})
         return _sum((Decimal(cost), count) for cost, count in charged)
 
+    @errors_in_words
+    def charged_by_hour(self, since_at: float) -> Mapping[int, Decimal]:
+        """Return what was charged since the hour of an instant (UTC), in credits, by the hour since 1970 in which its submit began."""
+        return _sums(self._rows(_CHARGED_BY_HOUR, (int(since_at // _HOUR_SECONDS),)))
+
+    @errors_in_words
+    def charged_by_folder(self, since_at: float) -> Mapping[str, Decimal]:
+        """Return what was charged for submits since an instant (UTC), in credits, by top folder."""
+        return _sums(self._rows(_CHARGED_BY_FOLDER, (since_at,)))
+
     def charged_by_kind(self) -> Mapping[str, Decimal]:
         """Return what was ever charged for submits, in credits, by kind of job; kinds without a charge are left out."""
-        found: dict[str, list[tuple[Decimal, int]]] = {}
-        for kind, cost, count in self._rows(_CHARGED_BY_KIND):
-            found.setdefault(kind, []).append((Decimal(cost), count))
-        return {kind: _sum(costs) for kind, costs in found.items()}
+        return _sums(self._rows(_CHARGED_BY_KIND))
 
     def newest_purchase(self) -> int:
         """Return the number of the newest purchase, 0 without any."""
@@ -360,6 +371,14 @@ def _refusal(row: sqlite3.Row) -> Refusal:
     return Refusal(row[0], row[1], row[2], Decimal(row[3]))
 
 
+def _sums(rows: Iterable[Sequence[Any]]) -> dict[Any, Decimal]:
+    """Return sums by their keys: rows of a key, a cost and how many."""
+    found: dict[Any, Decimal] = {}
+    for key, cost, count in rows:
+        found[key] = found.get(key, Decimal(0)) + Decimal(cost) * count
+    return found
+
+
 def _sum(costs: Iterable[tuple[Decimal, int]]) -> Decimal:
     return sum((cost * count for cost, count in costs), Decimal(0))
 
@@ -416,6 +435,27 @@ _AT_ONCE: Final = 500
 _DURATIONS = """
     SELECT vendor_seconds FROM jobs WHERE kind = ? AND vendor_seconds IS NOT NULL ORDER BY created_at DESC LIMIT ?
 """
+_IN_ORDER: Final[Mapping[ListOrder, tuple[str, str, str]]] = {
+    ListOrder.NEWEST: ("created_at", "<", "created_at DESC, id DESC"),
+    ListOrder.OLDEST: ("created_at", ">", "created_at, id"),
+    ListOrder.NAME: ("name COLLATE NOCASE", ">", "name COLLATE NOCASE, id"),
+}
+"""What a list is ordered by, how its next page compares with the last job of the page before, and the order."""
+
+_FIRST: Final[Mapping[ListOrder, tuple[float | str, str]]] = {
+    ListOrder.NEWEST: (9e999, ""),
+    ListOrder.OLDEST: (-9e999, ""),
+    ListOrder.NAME: ("", ""),
+}
+"""Before the first job of a list."""
+
+_TOP_FOLDERS = """
+    WITH RECURSIVE found (top) AS (
+        SELECT min(top) FROM jobs
+        UNION ALL SELECT (SELECT min(top) FROM jobs WHERE top > found.top) FROM found WHERE found.top IS NOT NULL LIMIT ?
+    )
+    SELECT top FROM found WHERE top IS NOT NULL
+"""  # from one to the next: the jobs of each are not read
 _MOST_FOUND: Final = 5
 """So many jobs are named where a person has to choose."""
 
@@ -504,6 +544,16 @@ class JournalReader(PurchaseReader, HookRunReader):
             with in_words():
                 jobs = [rows.job(found[number]) for number in some if number in found]
             yield from (job for job in jobs if job.state in states)
+
+    def listed(self, wanted: Listing) -> list[Job]:
+        """Return one page of a list of jobs."""
+        query, values = _page(wanted)
+        return self._jobs(query, values)
+
+    @errors_in_words
+    def top_folders(self, limit: int) -> list[str]:
+        """Return the top folders below the inbox that jobs came from, sorted; "" stands for the inbox itself."""
+        return [str(row["top"]) for row in self._rows(_TOP_FOLDERS, (limit,))]
 
     def same_content(self, fingerprints: Sequence[str], besides: str, dropped: str = "") -> Job | None:
         """Return another job that has this content, or was, or may have been, charged for it; None if there is none.
@@ -650,6 +700,10 @@ class JournalReader(PurchaseReader, HookRunReader):
         stored = self._value("SELECT answer FROM commands WHERE id = ?", (command_id,))
         return dict(json.loads(stored)) if stored else None
 
+    def version(self) -> int:
+        """Return a number that is another one after any other process has written, as long as this reader is open."""
+        return int(self._value("PRAGMA data_version"))
+
     def quick_check(self) -> str:
         """Return "ok", or what SQLite finds damaged."""
         return str(self._value("PRAGMA quick_check(1)"))
@@ -684,6 +738,70 @@ def _newest(states: Iterable[State], limit: int, changed_since: float = 0.0) -> 
     one_by_one = " UNION ALL ".join([_NEWEST_IN] * len(wanted)) or "SELECT 0 AS number, 0 AS at, '' AS name WHERE 0"
     values = [value for state in wanted for value in (state.value, changed_since, limit)]
     return f"{one_by_one} ORDER BY at DESC, name LIMIT ?", (*values, limit)
+
+
+def _page(wanted: Listing) -> tuple[str, dict[str, object]]:
+    """Return the query for one page of a list, and its values.
+
+    All but delivered jobs are few, or are found by an index of their own: they are sorted. Else the list is walked in its order.
+    """
+    key, compares, order = _IN_ORDER[wanted.order]
+    last, last_id = wanted.after or _FIRST[wanted.order]
+    values: dict[str, object] = {"last": plain(last), "last_id": last_id, "limit": wanted.limit}
+    where = [
+        f"{key} {compares}= :last",
+        f"({key} {compares} :last OR id {compares} :last_id)",
+        *_conditions(wanted, values),
+    ]
+    if State.ARCHIVED in wanted.states:
+        chosen = [] if wanted.states == frozenset(State) else [f"+state IN ({_quoted(wanted.states)})"]
+        pages = [[*chosen, *where]]
+    else:
+        one_by_one = (f"state = '{state}'{_NOT_DELIVERED if state in ENDED else ''}" for state in sorted(wanted.states))
+        pages = [[one, *where] for one in one_by_one]
+    numbers = " UNION ALL ".join(
+        f"SELECT * FROM (SELECT rowid AS number FROM jobs WHERE {' AND '.join(page)} ORDER BY {order} LIMIT :limit)"  # noqa: S608 - of words of this module
+        for page in pages
+    )
+    return f"SELECT doc FROM jobs WHERE rowid IN ({numbers}) ORDER BY {order} LIMIT :limit", values  # noqa: S608 - as above
+
+
+_NOT_DELIVERED: Final = " AND state IN ('failed', 'returned')"
+"""As the index says it: by that SQLite knows that it may be used."""
+
+
+def _lower(text: str) -> str:
+    """Return a text as SQLite's `lower` makes it: of ASCII letters alone."""
+    return text.translate(_LOWER)
+
+
+_LOWER: Final = {letter: letter + 32 for letter in range(ord("A"), ord("Z") + 1)}
+
+
+def _quoted(states: Iterable[State]) -> str:
+    return ", ".join(f"'{state}'" for state in states)
+
+
+def _conditions(wanted: Listing, values: dict[str, object]) -> Iterator[str]:
+    """Yield what a list asks of its jobs besides their state, and add the values."""
+    if wanted.folder is not None:
+        top, _, below = wanted.folder.partition("/")
+        values["top"] = plain(top)
+        yield "top = :top"
+        if below:
+            values["folder"] = plain(wanted.folder)
+            yield "(folder = :folder OR substr(folder, 1, length(:folder) + 1) = :folder || '/')"
+    if wanted.kind:
+        mine = KINDS[wanted.kind].duration_prefix
+        values["kind"] = mine
+        yield "substr(kind, 1, length(:kind)) = :kind"
+        for number, other in enumerate(kind.duration_prefix for kind in KINDS.values()):
+            if other != mine and other.startswith(mine):
+                values[f"kind_{number}"] = other
+                yield f"substr(kind, 1, length(:kind_{number})) <> :kind_{number}"
+    if wanted.text:
+        values["text"] = _lower(plain(wanted.text))
+        yield "instr(lower(folder || '/' || name), :text) > 0"
 
 
 def connect(path: Path, options: str, busy_seconds: float = BUSY_SECONDS) -> sqlite3.Connection:

@@ -519,6 +519,13 @@ _MIGRATIONS: Final = (
     CREATE INDEX service_events_by_time ON service_events (at);
     CREATE INDEX commands_by_verb ON commands (verb, id);
     """,
+    """
+    -- Lists of jobs are read page by page. What these hold of a job never changes but for its state when it has failed or gone back into the inbox.
+    CREATE INDEX jobs_by_age ON jobs (created_at, id, top, folder, name, kind);
+    CREATE INDEX jobs_by_top ON jobs (top, created_at, id, folder, name, kind);
+    CREATE INDEX jobs_by_spelling ON jobs (name COLLATE NOCASE, id, top, folder, kind);
+    CREATE INDEX jobs_not_delivered ON jobs (state, created_at, id) WHERE state IN ('failed', 'returned');
+    """,
 )
 
 VERSION: Final = len(_MIGRATIONS)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from PIL import Image
+from PIL import Image, ImageOps
 
 from rodin_watchd.core.formats.images import (
     Stream,
@@ -91,6 +91,30 @@ def _why_unfit(stream: BinaryIO) -> str:
         return UNDECODABLE
     stream.seek(0)
     return ""
+
+
+def thumbnail(stream: BinaryIO, most_pixels: int) -> bytes:
+    """Return an image as a small WebP picture, at most so many pixels wide and high; b"" for what is not decoded.
+
+    The limits are those of `why_undecodable`, but for the size of the file. The stream can be searched. Raises OSError when it cannot be read.
+    """
+    with _one_at_a_time, warnings.catch_warnings(action="ignore"):
+        if _why_endless(stream):
+            return b""
+        try:
+            with Image.open(stream, formats=FORMATS) as image:
+                if image.width * image.height > (MOST_WEBP_PIXELS if image.format == "WEBP" else MOST_PIXELS):
+                    return b""
+                image.draft("RGB", (most_pixels, most_pixels))
+                image.thumbnail((most_pixels, most_pixels))
+                upright = ImageOps.exif_transpose(image)
+                out = io.BytesIO()
+                upright.convert("RGBA" if upright.has_transparency_data else "RGB").save(out, "WEBP", quality=80)
+                return out.getvalue()
+        except Exception as error:  # decoders raise whatever comes to them
+            if isinstance(error, OSError) and error.errno:
+                raise
+            return b""
 
 
 # ---- Decoders fill in what is missing, and say nothing: how it is noticed ----------------------------------------------

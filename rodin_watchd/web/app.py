@@ -1,0 +1,105 @@
+"""The page as an ASGI application: its routes; and serving it until the end."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+import anyio.to_thread
+import uvicorn
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from rodin_watchd.adapters.host import local_zone
+from rodin_watchd.adapters.images.thumbnails import Thumbnails
+from rodin_watchd.config import Config
+from rodin_watchd.errors import RodinWatchdError
+from rodin_watchd.service.commands import APPROVE, JOB_VERBS, PAUSE, RESUME
+from rodin_watchd.web.access import LOGIN, Access, find_tokens, refuse_open
+from rodin_watchd.web.api import operations
+from rodin_watchd.web.api import routes as api_routes
+from rodin_watchd.web.files import Files
+from rodin_watchd.web.live import News
+from rodin_watchd.web.pages import Failures, Pages
+from rodin_watchd.web.site import Website, acting
+from rodin_watchd.web.words import LANGUAGES, Words
+
+THREADS: Final = 6
+"""So many requests are answered at the same time; each takes milliseconds, and memory."""
+
+STOP_SECONDS: Final = 2
+"""How long open connections may take to end: streams of events never would."""
+
+MOST_CONNECTIONS: Final = 400
+
+
+def application(config: Config, environ: Mapping[str, str]) -> Starlette:
+    """Return the whole page. Raises ConfigError where it would be open to strangers, or a token cannot be used."""
+    tokens = find_tokens(config.web, environ)
+    refuse_open(config.web, tokens)
+    zone = local_zone()
+    thumbnails = Thumbnails()
+    site = Website(config, zone, {language: Words(language, zone) for language in LANGUAGES}, thumbnails)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
+        try:
+            yield
+        finally:
+            thumbnails.close()
+
+    failures = Failures(site)
+    return Starlette(
+        routes=_routes(site),
+        middleware=[Middleware(Access, web=config.web, tokens=tokens)],
+        exception_handlers={HTTPException: failures.http, RodinWatchdError: failures.ours},
+        lifespan=lifespan,
+    )
+
+
+def _routes(site: Website) -> list[BaseRoute]:
+    news, files = News(site.config), Files(site)
+    found = tuple(operations(site, news))
+    pages = Pages(site, found)
+    return [
+        Route("/", pages.sets),
+        Route("/money", pages.money),
+        Route("/api", pages.api),
+        Route(LOGIN, pages.login),
+        *(Route(f"/{verb}", acting(pages.of_service(verb)), methods=["POST"]) for verb in (PAUSE, RESUME, APPROVE)),
+        Route("/sets/{job_id}", pages.set),
+        Route("/sets/{job_id}/picture", files.picture),
+        Route("/sets/{job_id}/results.zip", files.zip),
+        Route("/sets/{job_id}/files/{where}/{name:path}", files.file),
+        Route("/sets/{job_id}/small/{where}/{name:path}", files.small),
+        *(Route(f"/sets/{{job_id}}/{verb}", acting(pages.about_set(verb)), methods=["POST"]) for verb in JOB_VERBS),
+        *api_routes(found),
+        Mount("/static", StaticFiles(directory=Path(__file__).parent / "static")),
+    ]
+
+
+def serve(config: Config, environ: Mapping[str, str], ready: Callable[[str], None]) -> None:
+    """Serve the page until SIGTERM or Ctrl-C; call `ready` with its address. Raises ConfigError; OSError where that is taken."""
+    app = application(config, environ)
+    host, port = config.web.address
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, port), family=family, backlog=128) as listening:
+        ready(config.web.listen)
+        settings = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            ws="none",
+            timeout_graceful_shutdown=STOP_SECONDS,
+            limit_concurrency=MOST_CONNECTIONS,
+        )
+        uvicorn.Server(settings).run([listening])

@@ -1,0 +1,236 @@
+"""The pages for people: links and forms that need no script. What they show is the data of the API."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from rodin_watchd.cli.status import Report, taken
+from rodin_watchd.core.approval import Pass
+from rodin_watchd.core.health import TICK_SECONDS, Standstill
+from rodin_watchd.core.layout import RECEIPT, REPORT
+from rodin_watchd.core.machine import ENDED
+from rodin_watchd.core.store import ListOrder, StoreReader
+from rodin_watchd.errors import CommandRefusedError, RodinWatchdError
+from rodin_watchd.service.commands import PAUSE
+from rodin_watchd.web.access import API, local_target, visitor_of
+from rodin_watchd.web.api import Asks, Operation, listing_of, number_of
+from rodin_watchd.web.data import GROUPS, MOST_FOLDERS, PAGE_JOBS, cards, full_name, group_of, kinds, money, one_set
+from rodin_watchd.web.files import INPUTS, RESULTS, SetFile, files_of, text_of
+from rodin_watchd.web.plot import plot
+from rodin_watchd.web.site import DataResponse, ExpiredFormError, Fields, Website
+
+MOST_WAITING: Final = 12
+"""So many waiting sets are shown at once; the others are a click away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pages:
+    """Answers with pages. Any thread."""
+
+    site: Website
+    operations: tuple[Operation, ...]
+
+    # ---- looking ----------------------------------------------------------------------------------------------------
+
+    def sets(self, request: Request) -> Response:
+        """Show all sets as cards, and what waits in the inbox."""
+        wanted = listing_of(request.query_params)
+        now = time.time()
+        with self.site.journal() as journal:
+            report = taken(self.site.config, journal, now, self.site.zone)
+            shown = cards(journal, wanted, now)
+            values = {
+                "folders": journal.top_folders(MOST_FOLDERS),
+                "seen_held": journal.newest_held(),
+                "waits_for_approval": Pass.HELD in journal.gate().values(),
+                **self._service(journal, report, request),
+            }
+        query = {name: request.query_params.get(name, "") for name in ("q", "state", "kind", "folder", "sort")}
+        return self.site.page(
+            request,
+            "sets.html",
+            **values,
+            cards=shown["sets"],
+            chosen=query,
+            orders=list(ListOrder),
+            kinds=kinds(),
+            groups=list(GROUPS),
+            counts=_counts(report),
+            is_first=wanted.after is None,
+            is_filtered=any(query.values()),
+            next_page=f"/?{urlencode({**_given(query), 'after': shown['next']})}" if shown["next"] else "",
+            first_page=f"/?{urlencode(_given(query))}",
+            with_state=lambda state: f"/?{urlencode(_given({**query, 'state': state}))}",
+            most_waiting=MOST_WAITING,
+            page_jobs=PAGE_JOBS,
+        )
+
+    def set(self, request: Request) -> Response:
+        """Show one set, with all that is known of it and what can be asked."""
+        return self._set(request)
+
+    def _set(self, request: Request, refused: str = "", status: int = 200) -> Response:
+        now = time.time()
+        root = self.site.config.folders.root
+        with self.site.journal() as journal:
+            job = self.site.job(journal, request)
+            report = taken(self.site.config, journal, now, self.site.zone)
+            data = one_set(job, journal, now)
+            values = self._service(journal, report, request)
+        files = files_of(root, job)
+        return self.site.page(
+            request,
+            "set.html",
+            status,
+            **values,
+            set=data,
+            title=full_name(job),
+            job=job,
+            results=[file for file in files if file.where == RESULTS],
+            inputs=[file for file in files if file.where == INPUTS],
+            model=_model(files),
+            receipt=text_of(root, files, RECEIPT),
+            report_text=text_of(root, files, REPORT),
+            seen=json.dumps(data["seen"]),
+            has_ended=job.state in ENDED,
+            refused=refused,
+        )
+
+    def money(self, request: Request) -> Response:
+        """Show what was spent, and what may be."""
+        now = time.time()
+        with self.site.journal() as journal:
+            report = taken(self.site.config, journal, now, self.site.zone)
+            data = money(report, journal, now, self.site.zone)
+            values = self._service(journal, report, request)
+        return self.site.page(
+            request, "money.html", **values, money=data, plot=plot(data["by_day"], data["budget"]["per_day"])
+        )
+
+    def api(self, request: Request) -> Response:
+        """Show what the API can be asked."""
+        return self.site.page(request, "api.html", operations=self.operations)
+
+    def login(self, request: Request) -> Response:
+        """Show the form for the token."""
+        query = request.query_params
+        return self.site.page(
+            request, "login.html", next=local_target(query.get("next", "/")), why=query.get("why", "")
+        )
+
+    def _service(self, journal: StoreReader, report: Report, request: Request) -> Mapping[str, Any]:
+        """Return what every page says of the service: how it is, and the answer to what was asked last."""
+        sign = report.sign
+        number = request.query_params.get("answer", "")
+        is_silent = sign is not None and sign.age_seconds > TICK_SECONDS
+        paused = sign.health.paused if sign and report.daemon is not None else ()
+        return {
+            "report": report,
+            "service": "stopped"
+            if report.daemon is None
+            else "silent"
+            if is_silent
+            else "paused"
+            if paused
+            else "running",
+            "is_paused_by_request": bool(journal.meta(PAUSE)),
+            "may_resume": journal.newest_command(PAUSE),
+            "approval": Standstill.APPROVAL in paused,
+            "asked": number,
+            "answer": journal.answer(number_of(number)) if number else None,
+        }
+
+    # ---- asking -----------------------------------------------------------------------------------------------------
+
+    def about_set(self, verb: str) -> Callable[[Request, Fields], Response]:
+        """Return what asks one thing about one set, and shows the set with the answer."""
+        asks = Asks(self.site)
+
+        def ask(request: Request, given: Fields) -> Response:
+            try:
+                number = asks.about_set(request, verb, {**given, "seen": _json(given.get("seen"))})
+            except CommandRefusedError as error:
+                return self._set(request, refused=f"{error.message} {error.advice_in_full}", status=409)
+            return self._answered(f"/sets/{request.path_params['job_id']}", number)
+
+        return ask
+
+    def of_service(self, verb: str) -> Callable[[Request, Fields], Response]:
+        """Return what asks something of the service, and shows the page with the answer."""
+        asks = Asks(self.site)
+        return lambda _request, given: self._answered("/", asks.leave(verb, given))
+
+    def _answered(self, target: str, number: int) -> Response:
+        Asks(self.site).wait(number)
+        return RedirectResponse(f"{target}?answer={number}", 303)
+
+
+def _json(text: object) -> Any:  # noqa: ANN401 - whatever stands there: it is checked where it is read
+    try:
+        return json.loads(str(text))
+    except (ValueError, RecursionError):
+        return None
+
+
+def _given(query: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in query.items() if value}
+
+
+def _counts(report: Report) -> dict[str, int]:
+    counts = dict.fromkeys(GROUPS, 0)
+    for state, number in report.counts.items():
+        counts[group_of(state)] += number
+    return counts
+
+
+def _model(files: list[SetFile]) -> SetFile | None:
+    """Return the result that can be turned in the page."""
+    return next((file for file in files if file.where == RESULTS and file.name.lower().endswith(".glb")), None)
+
+
+# ---- what went wrong ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Failures:
+    """Answers for what cannot be answered: in words, as a page for people and as JSON for programs."""
+
+    site: Website
+
+    def http(self, request: Request, error: Exception) -> Response:
+        """Answer with an error that has a status."""
+        assert isinstance(error, HTTPException)  # noqa: S101 - it is registered for these alone
+        if isinstance(error, ExpiredFormError) and not _is_api(request):
+            return self.site.page(
+                request,
+                "again.html",
+                error.status_code,
+                target=request.url.path,
+                given=error.given,
+                message=error.detail,
+            )
+        return self._told(request, error.status_code, error.detail, "")
+
+    def ours(self, request: Request, error: Exception) -> Response:
+        """Answer with what users or their machine can correct: a refused command, a journal that is missing."""
+        assert isinstance(error, RodinWatchdError)  # noqa: S101 - as above
+        refused = isinstance(error, CommandRefusedError)
+        return self._told(request, 409 if refused else 503, error.message, error.advice_in_full)
+
+    def _told(self, request: Request, status: int, message: str, advice: str) -> Response:
+        if _is_api(request):
+            return DataResponse({"error": message, "advice": advice or None}, status)
+        return self.site.page(request, "error.html", status, message=message, advice=advice)
+
+
+def _is_api(request: Request) -> bool:
+    return request.url.path.startswith(API) and visitor_of(request) is not None

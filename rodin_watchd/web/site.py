@@ -1,0 +1,110 @@
+"""What all of the page's parts share: the configuration, the store, the words, and one place that makes endpoints."""
+
+from __future__ import annotations
+
+import contextlib
+import hmac
+import json
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import tzinfo
+from decimal import Decimal
+from typing import Any, TypeAlias
+
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from rodin_watchd.adapters.images.thumbnails import Thumbnails
+from rodin_watchd.cli.context import reader
+from rodin_watchd.config import Config
+from rodin_watchd.core.store import StoreReader
+from rodin_watchd.model import Job
+from rodin_watchd.web.access import CSRF_HEADER, visitor_of
+from rodin_watchd.web.forms import fields_of
+from rodin_watchd.web.words import Words, language_of
+
+Fields: TypeAlias = Mapping[str, Any]
+Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class Website:
+    """What answers are made of. Any thread."""
+
+    config: Config
+    zone: tzinfo
+    words: Mapping[str, Words]  # by language
+    thumbnails: Thumbnails
+
+    def words_for(self, request: Request) -> Words:
+        """Return the words in the language that a browser asks for."""
+        return self.words[language_of(request.headers.get("accept-language", ""))]
+
+    @contextlib.contextmanager
+    def journal(self) -> Iterator[StoreReader]:
+        """Give the store, opened for this look alone. Raises JournalError."""
+        with reader(self.config) as journal:
+            yield journal
+
+    def job(self, journal: StoreReader, request: Request) -> Job:
+        """Return the job that an address names. Raises HTTPException where there is none."""
+        job = journal.job(request.path_params["job_id"])
+        if job is None:
+            raise HTTPException(404, "There is no set of this number.")
+        return job
+
+    def page(self, request: Request, template: str, status: int = 200, **values: Any) -> Response:  # noqa: ANN401 - what it shows
+        """Return a whole page for a visitor."""
+        shown = {"visitor": visitor_of(request), "path": request.url.path, **values}
+        words = self.words_for(request)
+        text = words.page(template, **shown)
+        return HTMLResponse(text, status, {"Content-Language": words.language, "Vary": "Accept-Language, Cookie"})
+
+
+def acting(act: Callable[[Request, Fields], Response]) -> Endpoint:
+    """Return the endpoint of something that changes something: for those who may, with the token of their session, in a thread.
+
+    The endpoint raises HTTPException for all others.
+    """
+
+    async def endpoint(request: Request) -> Response:
+        visitor = visitor_of(request)
+        if not visitor.may_act:
+            raise HTTPException(403, "You may look, and change nothing.")
+        given = await fields_of(request)
+        if not visitor.by_token:
+            token = request.headers.get(CSRF_HEADER) or str(given.get("csrf", ""))
+            if not hmac.compare_digest(token.encode(), visitor.csrf.encode()):
+                raise ExpiredFormError(given)
+        return await run_in_threadpool(act, request, given)
+
+    return endpoint
+
+
+class ExpiredFormError(HTTPException):
+    """A form of a session that has ended: what it holds is kept, for the person to send again."""
+
+    def __init__(self, given: Fields) -> None:
+        super().__init__(
+            403, "This page was open for too long, or the service has started again: please send it once more."
+        )
+        self.given = {name: str(value) for name, value in given.items() if name != "csrf"}
+
+
+class DataResponse(Response):
+    """JSON; names that are not UTF-8 come as lone surrogates, escaped (PEP 383)."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:  # noqa: ANN401 - whatever JSON can hold
+        """Return the text."""
+        return json.dumps(content, ensure_ascii=True, separators=(",", ":"), default=_number).encode()
+
+
+def _number(value: object) -> int | float:
+    """Return credits as JSON writes numbers; amounts have few digits, and half credits are exact."""
+    if not isinstance(value, Decimal):
+        raise TypeError(f"{type(value).__name__} is no type of JSON")
+    return int(value) if value == value.to_integral_value() else float(value)
