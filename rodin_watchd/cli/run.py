@@ -11,6 +11,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
@@ -21,13 +23,14 @@ from rodin_watchd.adapters.host import hide_memory, hide_variable
 from rodin_watchd.adapters.spool.sharing import umask, umask_for
 from rodin_watchd.adapters.spool.writers import asking, has_capability
 from rodin_watchd.adapters.systemd import Manager, Pulse
+from rodin_watchd.cli.context import program
 from rodin_watchd.cli.main import exit_code, in_words
 from rodin_watchd.cli.options import config_option, find
 from rodin_watchd.config import KEY_VARIABLE, Config, find_key, load_config
 from rodin_watchd.core.layout import INBOX
 from rodin_watchd.errors import DiskError, RodinWatchdError, RootAwayError
 from rodin_watchd.log_lines import LogFormat, log_error, set_level, start_log
-from rodin_watchd.service.reload import Serving, serving
+from rodin_watchd.service.reload import Launch, Serving, serving
 
 # ---- The signals that a running service handles -----------------------------------------------------------------------
 
@@ -136,7 +139,9 @@ def _serve(setting: Setting, pulse: Pulse, *, until_idle: bool, safe_mode: bool)
     config, key = setting.read()
     setting.take_level(config)
     hide_variable(KEY_VARIABLE)
-    with _when_the_root_is_there(config, key, pulse, wait=not until_idle, safe_mode=safe_mode) as service:
+    command = (*program(), "web", "--while-read", "--config", str(setting.path))
+    start = partial(serving, config, key, pulse, launch=Launch(safe_mode, command))
+    with _when_the_root_is_there(start, pulse, wait=not until_idle) as service:
         setting.take(config)
         handle_signals(service)
         _log_start(config, service.daemon.watching)
@@ -160,7 +165,7 @@ class Setting:
     """The config file and the key, read as often as somebody asks; and what they say of the whole process."""
 
     def __init__(self, path: Path, *, verbose: bool) -> None:
-        self._path = path
+        self.path = path
         self._umask = umask()
         self._verbose = verbose
         self._given = {
@@ -169,7 +174,7 @@ class Setting:
 
     def read(self) -> tuple[Config, str]:
         """Return the configuration and the key. Raises ConfigError."""
-        config = load_config(self._path)
+        config = load_config(self.path)
         return config, find_key(config.api.key_file, {**os.environ, **self._given})
 
     def take(self, config: Config) -> None:
@@ -188,14 +193,14 @@ class Setting:
 
 @contextlib.contextmanager
 def _when_the_root_is_there(
-    config: Config, key: str, pulse: Pulse, *, wait: bool, safe_mode: bool
+    start: Callable[[], AbstractContextManager[Serving]], pulse: Pulse, *, wait: bool
 ) -> Iterator[Serving]:
     """Give a service; while the root is a share that is away, wait for it, holding nothing that a second start could need."""
     message = ""
     with contextlib.ExitStack() as stack:
         while True:
             try:
-                service = stack.enter_context(serving(config, key, pulse, safe_mode=safe_mode))
+                service = stack.enter_context(start())
                 break
             except RootAwayError as error:
                 if not wait:

@@ -6,7 +6,8 @@ import contextlib
 import os
 import shlex
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
@@ -25,7 +26,8 @@ class AddressTakenError(RodinWatchdError):
 
 @click.command(epilog="Example: rodin-watchd web")
 @config_option
-def web(config_file: Path | None) -> None:
+@click.option("--while-read", is_flag=True, help="End when standard input ends: so `run` starts it.")
+def web(config_file: Path | None, *, while_read: bool) -> None:
     """Serve the page in the browser: the sets, the service and the credits, until SIGTERM or Ctrl-C.
 
     It reads the journal, and leaves there what people ask for, as the commands do; it works while the service runs and while
@@ -35,10 +37,24 @@ def web(config_file: Path | None) -> None:
     os.environ.pop(KEY_VARIABLE, None)  # it has no use for the key
     with needs_web():
         from rodin_watchd.web.app import serve  # noqa: PLC0415 - an optional extra
+
+    def ready(address: str, end: Callable[[], None]) -> None:
+        click.echo(f"The page is at http://{address}/")
+        if while_read:
+            threading.Thread(target=_end_with_input, args=[end], name="input", daemon=True).start()
+
     try:
-        serve(config, os.environ, lambda address: click.echo(f"The page is at http://{address}/"))
+        serve(config, os.environ, ready)
     except OSError as error:
         raise AddressTakenError(f"The page cannot listen on {config.web.listen}: {error.strerror}.") from error
+
+
+def _end_with_input(end: Callable[[], None]) -> None:
+    """Wait until whoever started this is gone, then end."""
+    with contextlib.suppress(OSError):
+        while os.read(0, 4096):
+            pass
+    end()
 
 
 @contextlib.contextmanager

@@ -85,6 +85,8 @@ SERVICE_ACTIONS: Mapping[str, str] = {
     "status": "`STATUS.txt`, or the journal's copy of it, is not up to date, or is again",
     "sign": "the heartbeat file for `health` cannot be written, or can again",
     "metrics": "metrics cannot be read or written, or can again",
+    "web": "what the process of the page in the browser says, like its address",
+    "web-ended": "that process ended, and why; it is started again by itself",
     "reloaded": "the configuration was reloaded, with what changed",
     "reload-refused": "a mistake in the new configuration: the old one stays",
     "stopping": "the stop begins",

@@ -54,6 +54,9 @@ UNANSWERED: Final = Backoff(2.0, LONGEST_WAIT_SECONDS)
 PLUGIN_CALL: Final = Backoff(5.0, LONGEST_WAIT_SECONDS)
 """A plugin's call that is owed and failed."""
 
+WEB_PAGE: Final = Backoff(1.0, 300.0)
+"""The start of the page in the browser, whose process ended."""
+
 SHORTEST_WAIT_SECONDS: Final = 2.0
 """What is urgent waits for so long at least."""
 

@@ -82,6 +82,7 @@ class Daemon:
             self._go_on()
             self._end_notices()
         self.parts.sweeper.sweep()
+        self.parts.page.keep()
         self._display.show(self._problem, stops=self._stopping)
         self.pulse.beat(self._display.headline, looked=self.parts.reception.looks > 0)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +35,7 @@ from rodin_watchd.service.metrics import metered
 from rodin_watchd.service.mounts import MountKeeper, Standing
 from rodin_watchd.service.orphans import Orphans
 from rodin_watchd.service.snapshot import Monitor
+from rodin_watchd.service.web_page import WebPage
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +48,16 @@ class Base:
     standing: Standing
     budget_day: BudgetDay
     submit_count: SubmitCount
+    page: WebPage
     begin: Callable[[str, Announcer], None]
     """The repairs of a start, for an account: once, before any worker runs; plugins are owed calls for what they do, and from then on."""
 
 
 @contextlib.contextmanager
-def opened(config: Config, clock: Clock, wait: Callable[[float], None]) -> Iterator[Base]:
-    """Give the journal and the folders, held against a second daemon until the end.
+def opened(
+    config: Config, clock: Clock, wait: Callable[[float], None], web_command: Sequence[str] = ()
+) -> Iterator[Base]:
+    """Give the journal and the folders, held against a second daemon until the end; `web_command` starts the page in the browser.
 
     Raises OwnerError (ConfigError for a group that cannot be given, and for metrics that cannot be served), DiskError, RootAwayError. Into a root that is away nothing is written.
     """
@@ -106,7 +110,8 @@ def opened(config: Config, clock: Clock, wait: Callable[[float], None]) -> Itera
         keepers = (Housekeeping(job_store, journal, path, clock, daily), Monitor(sign_path(path), meter))
         standing = Standing(mounts_keeper, holds, guard, *keepers, remake_work)
         money = (BudgetDay(journal, local_zone(), clock), SubmitCount(spool.mounts))
-        base = Base(spool, journal, job_store, standing, *money, begin)
+        page = stack.enter_context(contextlib.closing(WebPage(config.web, web_command, clock)))
+        base = Base(spool, journal, job_store, standing, *money, page, begin)
         yield base
 
 

@@ -31,6 +31,7 @@ from rodin_watchd.service.opening import Base
 from rodin_watchd.service.pool import MessageQueue, Pool
 from rodin_watchd.service.reception import Reception
 from rodin_watchd.service.steps.tools import Tools
+from rodin_watchd.service.web_page import WebPage
 
 
 class Wake:
@@ -121,6 +122,7 @@ class Parts:
     reception: Reception
     sweeper: Sweeper
     alarms: Alarms
+    page: WebPage
 
 
 def parts_of(
@@ -163,4 +165,5 @@ def parts_of(
         reception=Reception(config, job_store, intake, watcher, admission, clock),
         sweeper=Sweeper(store, clock.monotonic),
         alarms=Alarms(job_store, store, tools.zone, clock.now),
+        page=base.page,
     )

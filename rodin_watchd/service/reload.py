@@ -11,9 +11,10 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeAlias
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
 
 from rodin_watchd.adapters.spool.sharing import sharing_of
 from rodin_watchd.adapters.systemd import Pulse
@@ -82,6 +83,17 @@ LEVEL = "service.log_level"
 """What can change without another daemon."""
 
 _JOIN_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What a service is started with besides its configuration."""
+
+    safe_mode: bool = False  # without plugins
+    web_command: Sequence[str] = ()  # starts the page in the browser; (): there is none
+
+
+WHOLE: Final = Launch()
 
 
 class Serving:
@@ -185,6 +197,7 @@ class Serving:
 
     def _accept(self, config: Config, changed: list[str], taken: Callable[[Config], None]) -> None:
         self.config = config
+        self._base.page.use(config.web)
         self._pulse.reloaded("")
         _log_reload(changed, lambda: taken(config))
 
@@ -235,12 +248,11 @@ def serving(
     pulse: Pulse,
     clock: Clock = SYSTEM_CLOCK,
     wait: Callable[[float], None] = time.sleep,
-    *,
-    safe_mode: bool = False,
+    launch: Launch = WHOLE,
 ) -> Iterator[Serving]:
     """Give a service that is ready to run; the rest is as with `assembly.assembled`, whose daemon never reloads."""
-    with opened(config, clock, wait) as base:
-        service = Serving(config, base, pulse, clock, safe_mode=safe_mode)
+    with opened(config, clock, wait, launch.web_command) as base:
+        service = Serving(config, base, pulse, clock, safe_mode=launch.safe_mode)
         service.begin(key)
         with contextlib.closing(service):
             yield service

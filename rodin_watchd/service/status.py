@@ -239,5 +239,7 @@ class Display:
             yield Reason(parts.reception.trouble, plain=LATE_IN_SHORT)
         if parts.standing.housekeeping.trouble:
             yield Reason(parts.standing.housekeeping.trouble, plain="")
+        if parts.page.trouble:
+            yield Reason(parts.page.trouble, plain="")
         if self._writer.trouble:
             yield Reason(self._writer.trouble, Standstill.PAGE, Standstill.PAGE, plain="")

@@ -17,7 +17,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from rodin_watchd.adapters.host import local_zone
-from rodin_watchd.adapters.images.thumbnails import Thumbnails
+from rodin_watchd.adapters.thumbnails import Thumbnails
 from rodin_watchd.config import Config
 from rodin_watchd.errors import RodinWatchdError
 from rodin_watchd.service.commands import APPROVE, JOB_VERBS, PAUSE, RESUME
@@ -85,13 +85,15 @@ def _routes(site: Website) -> list[BaseRoute]:
     ]
 
 
-def serve(config: Config, environ: Mapping[str, str], ready: Callable[[str], None]) -> None:
-    """Serve the page until SIGTERM or Ctrl-C; call `ready` with its address. Raises ConfigError; OSError where that is taken."""
+def serve(config: Config, environ: Mapping[str, str], ready: Callable[[str, Callable[[], None]], None]) -> None:
+    """Serve the page until SIGTERM or Ctrl-C. Raises ConfigError; OSError where its address is taken.
+
+    `ready` is called with the address, and with what ends the page from any thread.
+    """
     app = application(config, environ)
     host, port = config.web.address
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.create_server((host, port), family=family, backlog=128) as listening:
-        ready(config.web.listen)
         settings = uvicorn.Config(
             app,
             log_config=None,
@@ -102,4 +104,14 @@ def serve(config: Config, environ: Mapping[str, str], ready: Callable[[str], Non
             timeout_graceful_shutdown=STOP_SECONDS,
             limit_concurrency=MOST_CONNECTIONS,
         )
-        uvicorn.Server(settings).run([listening])
+        server = EndingServer(settings)
+        ready(config.web.listen, server.end)
+        server.run([listening])
+
+
+class EndingServer(uvicorn.Server):
+    """A server that can be ended from another thread."""
+
+    def end(self) -> None:
+        """Have it end in order."""
+        self.should_exit = True

@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from rodin_watchd.adapters.images.thumbnails import Thumbnails
+from rodin_watchd.adapters.thumbnails import Thumbnails
 from rodin_watchd.cli.context import reader
 from rodin_watchd.config import Config
 from rodin_watchd.core.store import StoreReader

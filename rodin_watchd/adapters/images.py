@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import itertools
+import os
 import re
+import resource
+import socket
+import sys
 import threading
 import warnings
 import zlib
@@ -292,3 +297,42 @@ def _segments(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 def _too_many(most: int, what: str) -> str:
     return f"it has more than {most:,} {what}"
+
+
+# ---- The process that makes small pictures, for `adapters.thumbnails` --------------------------------------------------
+
+
+THUMBNAIL_PIXELS = 480
+"""How wide and high a picture is at most: a card is half as wide, and screens have two pixels for one."""
+
+MOST_THUMBNAIL_BYTES = 150_000
+MOST_MEMORY_BYTES = 1_500_000_000
+IDLE_SECONDS = 20.0
+"""The process ends when nobody has asked for so long."""
+
+
+def serve_thumbnails(connection: socket.socket) -> None:
+    """Answer each open file that comes with its small picture, behind a mark; none for what is not decoded. Until nobody asks any more."""
+    resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY_BYTES, MOST_MEMORY_BYTES))
+    connection.settimeout(IDLE_SECONDS)
+    with contextlib.suppress(OSError):
+        while True:
+            asked, files, _, _ = socket.recv_fds(connection, 1, 1)
+            if not asked:
+                return
+            made = _thumbnail_of(files[0])
+            connection.send(b"!" + (made if len(made) <= MOST_THUMBNAIL_BYTES else b""))
+
+
+def _thumbnail_of(file: int) -> bytes:
+    try:
+        with open(file, "rb") as stream:
+            return thumbnail(stream, THUMBNAIL_PIXELS)
+    except (OSError, MemoryError):
+        return b""
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(OSError):
+        os.nice(5)
+    serve_thumbnails(socket.socket(fileno=int(sys.argv[1])))

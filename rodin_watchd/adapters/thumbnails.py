@@ -1,13 +1,11 @@
 """Small pictures of images, made in a process of its own: what a decoder takes of memory ends with it, and so does a decoder that crashes.
 
-The process is started when a picture is wanted and ends when none was for a while. It is given open files alone, one at a time.
+The process is started when a picture is wanted and ends when none was for a while. It is given open files alone, one at a time
+(`adapters.images` is what runs in it).
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
-import resource
 import socket
 import subprocess
 import sys
@@ -15,18 +13,14 @@ import threading
 from collections import OrderedDict
 from typing import Final
 
-from rodin_watchd.adapters.images import thumbnail
-
-PIXELS: Final = 480
-"""How wide and high a picture is at most: a card is half as wide, and screens have two pixels for one."""
+DECODER: Final = "rodin_watchd.adapters.images"
+"""The module that is the process: this one does without any decoder."""
 
 MOST_CACHED_BYTES: Final = 4_000_000
 """What is kept of the pictures that were made."""
 
-MOST_MEMORY_BYTES: Final = 1_500_000_000
-IDLE_SECONDS: Final = 20.0
 LONGEST_SECONDS: Final = 20.0
-_MOST_BYTES: Final = 150_000  # of one picture: a socket's message
+MOST_BYTES: Final = 200_000  # of one picture: a socket's message
 
 
 class Thumbnails:
@@ -84,7 +78,7 @@ class _Maker:
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603 - this program itself
-                [sys.executable, "-m", __name__, str(theirs.fileno())],
+                [sys.executable, "-m", DECODER, str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -95,7 +89,7 @@ class _Maker:
     def make(self, file: int) -> bytes:
         """Return the picture of an open file, b"" for none. Raises OSError when the process does not answer."""
         socket.send_fds(self._socket, [b"?"], [file])
-        answer = self._socket.recv(_MOST_BYTES)
+        answer = self._socket.recv(MOST_BYTES)
         if not answer:
             raise ConnectionResetError
         return answer[1:]
@@ -105,29 +99,3 @@ class _Maker:
         self._socket.close()
         self._process.kill()
         self._process.wait()
-
-
-def _serve(connection: socket.socket) -> None:
-    """Make pictures until nobody asks any more."""
-    resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY_BYTES, MOST_MEMORY_BYTES))
-    connection.settimeout(IDLE_SECONDS)
-    with contextlib.suppress(OSError):
-        while True:
-            asked, files, _, _ = socket.recv_fds(connection, 1, 1)
-            if not asked:
-                return
-            connection.send(b"!" + _picture(files[0])[: _MOST_BYTES - 1])
-
-
-def _picture(file: int) -> bytes:
-    try:
-        with open(file, "rb") as stream:
-            return thumbnail(stream, PIXELS)
-    except (OSError, MemoryError):
-        return b""
-
-
-if __name__ == "__main__":
-    with contextlib.suppress(OSError):
-        os.nice(5)
-    _serve(socket.socket(fileno=int(sys.argv[1])))
