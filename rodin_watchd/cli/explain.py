@@ -29,7 +29,7 @@ from rodin_watchd.core.machine import ENDED
 from rodin_watchd.core.mounts import ROOT_ID
 from rodin_watchd.core.names import match_key, printable, split_name
 from rodin_watchd.core.pairing import Candidate
-from rodin_watchd.core.sets import NOTHING_SEEN, ReadySet, View, WaitingSet
+from rodin_watchd.core.sets import ReadySet, View, WaitingSet
 from rodin_watchd.core.sidecar import PRESET_NAME, read_preset
 from rodin_watchd.core.status import PAGE, Page, ended_line, job_line
 from rodin_watchd.core.store import StoreReader
@@ -37,7 +37,7 @@ from rodin_watchd.core.toml_text import LIMIT_BYTES
 from rodin_watchd.core.wording import advice_in_full, local, of_originals, set_name
 from rodin_watchd.errors import CommandRefusedError, SidecarError
 from rodin_watchd.model import Entry, Job, Role, State
-from rodin_watchd.service.intake import Intake, quiet_seconds
+from rodin_watchd.service.intake import view_at_rest
 from rodin_watchd.service.mounts import inbox_anchor
 
 # ---- What `explain` answers: a verdict for programs, sentences for people, and the jobs it speaks of ----------------
@@ -119,9 +119,6 @@ def _jobs_of(journal: StoreReader, name: str) -> list[Job]:
 # ---- What `explain` says of a path in the inbox: by looking now, with the daemon's own rules ------------------------
 
 
-MOST_EXAMINED_BYTES = 500_000_000
-"""So much of models is read for one answer, which nobody waits for but who asks."""
-
 MOST_SETS = 10
 """Of a folder with more sets, the rest is counted."""
 
@@ -188,19 +185,9 @@ def _about_own(scene: InboxState, name: str, path: str, live: Sequence[Job]) -> 
 
 
 def view_of(scene: InboxState, taken: frozenset[str]) -> View:
-    """Look at the inbox twice and return what it comes to if nobody touches it any more.
-
-    How long files have been unchanged cannot be seen in one look, so the second look pretends that the time has passed
-    for which the daemon would wait; a file that changes between the two is found to be changing.
-    """
-    intake_config = scene.config.intake
-    quiet = max(quiet_seconds(scene.config), intake_config.unproven_quiet_seconds)
+    """Return what the inbox comes to if nobody touches it any more."""
     anchor = inbox_anchor(Mounts(scene.config.folders.root), scene.journal, journal_of(scene.config))
-    intake = Intake(
-        Inbox(scene.inbox, anchor), intake_config, quiet_seconds(scene.config), most_examined_bytes=MOST_EXAMINED_BYTES
-    )
-    intake.look(0.0, NOTHING_SEEN, taken)
-    return intake.look(quiet + intake_config.sidecar_wait_seconds, NOTHING_SEEN, taken)
+    return view_at_rest(Inbox(scene.inbox, anchor), scene.config, taken)
 
 
 # ---- what is meant --------------------------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ from rodin_watchd.core.pairing import LEFTOVERS, Candidate, Member, Pairing, is_
 from rodin_watchd.core.receipt import is_ours
 from rodin_watchd.core.sets import (
     ASK_AGAIN_SECONDS,
+    NOTHING_SEEN,
     Content,
     FileEvents,
     Judgement,
@@ -54,6 +55,9 @@ T = TypeVar("T")
 
 MOST_EXAMINED_BYTES = 2 * MODEL_LIMIT_BYTES
 """So much of models and images is examined in one look, and what is begun is ended: less than a second at most, mostly a few milliseconds."""
+
+MOST_EXAMINED_BYTES_AT_REST = 500_000_000
+"""So much is read for one answer to a person, for which nobody waits but who asks."""
 
 
 class _Memory(Generic[T]):
@@ -657,6 +661,20 @@ def _waiting(
 ) -> WaitingSet:
     entries = tuple(sighting.entry for sighting in sightings)
     return WaitingSet(candidate, reason, min(s.since for s in sightings), settling, entries, again_at=again_at)
+
+
+def view_at_rest(inbox: Inbox, config: Config, taken: AbstractSet[str] = frozenset()) -> View:
+    """Look at an inbox twice and return what it comes to if nobody touches it any more; changes nothing, any thread.
+
+    How long files have been unchanged cannot be seen in one look, so the second look pretends that the time has passed for which the
+    daemon would wait; a file that changes between the two is found to be changing. The paths that are `taken` belong to jobs.
+    Raises DiskError when the inbox cannot be looked at.
+    """
+    quiet = quiet_seconds(config)
+    intake = Intake(inbox, config.intake, quiet, most_examined_bytes=MOST_EXAMINED_BYTES_AT_REST)
+    intake.look(0.0, NOTHING_SEEN, taken)
+    after = max(quiet, config.intake.unproven_quiet_seconds) + config.intake.sidecar_wait_seconds
+    return intake.look(after, NOTHING_SEEN, taken)
 
 
 # ---- How long a file must stay unchanged before it counts as complete; for the daemon and for `explain` -------------

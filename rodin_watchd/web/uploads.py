@@ -1,0 +1,486 @@
+"""Uploads: files come into a drop in pieces that survive a broken connection (tus 1.0.0), or all at once as a plain form.
+
+The protocol is small: an upload is announced with its length, its bytes come by PATCH requests that say where they begin, and HEAD
+tells how far it is. There is no kept-up server library for it that needs no other framework, so the server's side is here; the
+browser's side is tus-js-client. What the bytes become is in `drops`.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import hmac
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final
+from urllib.parse import quote
+
+import tomli_w
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from rodin_watchd.core.kinds import KINDS
+from rodin_watchd.core.layout import INBOX
+from rodin_watchd.core.names import split_name
+from rodin_watchd.core.options import declared, plain_schema
+from rodin_watchd.core.toml_text import parse
+from rodin_watchd.errors import RodinWatchdError
+from rodin_watchd.model import Job, Role
+from rodin_watchd.web.access import API, CSRF_HEADER, visitor_of
+from rodin_watchd.web.drops import (
+    MOST_DROP_BYTES,
+    MOST_FILES,
+    BusyError,
+    DropError,
+    Drops,
+    OffsetError,
+    Preview,
+    PreviewSet,
+    TooLargeError,
+    UnknownDropError,
+    Upload,
+)
+from rodin_watchd.web.files import INPUTS, files_of, opened
+from rodin_watchd.web.site import DataResponse, Endpoint, Fields, Site, acting
+
+DROPS: Final = f"{API}v1/drops"
+TUS: Final = "1.0.0"
+_PIECE: Final = "application/offset+octet-stream"
+_BLOCK_BYTES: Final = 1 << 20
+_TUS_HEADERS: Final = {
+    "Tus-Resumable": TUS,
+    "Tus-Version": TUS,
+    "Tus-Extension": "creation,termination",
+    "Tus-Max-Size": str(MOST_DROP_BYTES),
+}
+_STATUS: Final[Mapping[type[RodinWatchdError], int]] = {
+    UnknownDropError: 404,
+    TooLargeError: 413,
+    OffsetError: 409,
+    BusyError: 423,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Uploads:
+    """Answers about drops: to a script by the API, to a person by pages and plain forms. Any thread."""
+
+    site: Site
+    drops: Drops
+
+    def routes(self) -> list[BaseRoute]:
+        """Return the routes."""
+        one, files = f"{DROPS}/{{drop_id}}", f"{DROPS}/{{drop_id}}/uploads"
+        return [
+            Route("/drop", self.page_to_begin, methods=["GET"]),
+            Route("/drop", self.begin_by_form, methods=["POST"]),
+            Route("/drops/{drop_id}", self.page, methods=["GET"]),
+            Route("/drops/{drop_id}/files", self.add_by_form, methods=["POST"]),
+            *(
+                Route(f"/drops/{{drop_id}}/{verb}", acting(act), methods=["POST"])
+                for verb, act in (
+                    ("options", self.set_options),
+                    ("remove", self.remove),
+                    ("move", self.move),
+                    ("send", self.send),
+                    ("discard", self.discard),
+                )
+            ),
+            Route("/sets/{job_id}/again", acting(self.again), methods=["POST"]),
+            Route(DROPS, _checked(acting(self.create)), methods=["POST"]),
+            Route(one, _checked(self.show), methods=["GET"]),
+            Route(one, _checked(acting(self.delete)), methods=["DELETE"]),
+            Route(f"{one}/send", _checked(acting(self.send_for_script)), methods=["POST"]),
+            Route(files, _checked(self.announce), methods=["POST"]),
+            Route(f"{files}/{{upload_id}}", _checked(self.how_far), methods=["HEAD"]),
+            Route(f"{files}/{{upload_id}}", _checked(self.patch), methods=["PATCH"]),
+            Route(f"{files}/{{upload_id}}", _checked(self.forget), methods=["DELETE"]),
+        ]
+
+    # ---- tus --------------------------------------------------------------------------------------------------------
+
+    async def announce(self, request: Request) -> Response:
+        """Begin an upload (creation): `Upload-Length`, and the file's path in `Upload-Metadata` as `path`."""
+        _refuse_stranger(request)
+        path = _metadata(request.headers.get("upload-metadata", "")).get("path", "")
+        length = _number(request.headers.get("upload-length"))
+        upload = await run_in_threadpool(self.drops.begin, request.path_params["drop_id"], path, length)
+        where = f"{DROPS}/{request.path_params['drop_id']}/uploads/{upload.id}"
+        return Response(None, 201, {"Location": where, "Upload-Offset": "0", **_TUS_HEADERS})
+
+    async def how_far(self, request: Request) -> Response:
+        """Tell how far an upload is."""
+        upload = await run_in_threadpool(self.drops.upload, *_upload_of(request))
+        headers = {"Upload-Offset": str(upload.offset), "Upload-Length": str(upload.length), "Cache-Control": "no-store"}
+        return Response(None, 200, {**headers, **_TUS_HEADERS})
+
+    async def patch(self, request: Request) -> Response:
+        """Take the next bytes of an upload; those that came before a connection broke off stay."""
+        _refuse_stranger(request)
+        if request.headers.get("content-type") != _PIECE:
+            raise HTTPException(415, f"This must be {_PIECE}.")
+        with contextlib.ExitStack() as stack:
+            writing = self.drops.receive(*_upload_of(request), _number(request.headers.get("upload-offset")))
+            receiver = await run_in_threadpool(stack.enter_context, writing)
+            block = bytearray()
+            try:
+                async for piece in request.stream():
+                    block += piece
+                    if len(block) >= _BLOCK_BYTES:
+                        await run_in_threadpool(receiver.write, bytes(block))
+                        block.clear()
+            except ClientDisconnect:
+                pass
+            await run_in_threadpool(receiver.write, bytes(block))
+            await run_in_threadpool(stack.close)
+        return Response(None, 204, {"Upload-Offset": str(receiver.offset), **_TUS_HEADERS})
+
+    async def forget(self, request: Request) -> Response:
+        """Give an upload up (termination)."""
+        _refuse_stranger(request)
+        await run_in_threadpool(self.drops.forget, *_upload_of(request))
+        return Response(None, 204, _TUS_HEADERS)
+
+    # ---- the API ----------------------------------------------------------------------------------------------------
+
+    def create(self, _request: Request, given: Fields) -> Response:
+        """Begin a drop."""
+        drop_id = self.drops.create(str(given.get("name", "")), str(given.get("folder", "")))
+        return DataResponse({"id": drop_id, "uploads": f"{DROPS}/{drop_id}/uploads"}, 201)
+
+    async def show(self, request: Request) -> Response:
+        """Show what a drop comes to."""
+        return DataResponse(await run_in_threadpool(self._data, request))
+
+    def _data(self, request: Request) -> Mapping[str, Any]:
+        shown = self.drops.preview(request.path_params["drop_id"])
+        return {
+            "id": shown.id,
+            "name": shown.name,
+            "folder": shown.folder,
+            "sets": [_set_data(one, self._price(one)) for one in shown.sets],
+            "ignored": dict(shown.ignored),
+            "files": dict(shown.files),
+            "uploads": [{"path": one.path, "offset": one.offset, "length": one.length} for one in shown.uploads],
+            "credits": self._total(shown),
+        }
+
+    def delete(self, request: Request, _given: Fields) -> Response:
+        """Remove a drop."""
+        self.drops.discard(request.path_params["drop_id"])
+        return Response(None, 204)
+
+    def send_for_script(self, request: Request, given: Fields) -> Response:
+        """Put a drop into the inbox."""
+        return DataResponse({"place": f"{INBOX}/{self._sent(request, given)}"}, 200)
+
+    # ---- pages ------------------------------------------------------------------------------------------------------
+
+    async def page_to_begin(self, request: Request) -> Response:
+        """Show where to drop files."""
+        return await run_in_threadpool(self._page_to_begin, request)
+
+    def _page_to_begin(self, request: Request) -> Response:
+        folder = request.query_params.get("folder", "")
+        return self.site.page(request, "drop.html", shown=None, folder=folder, folders=self._folders(), refused="")
+
+    async def begin_by_form(self, request: Request) -> Response:
+        """Take all files of a plain form at once."""
+        async with request.form(max_files=MOST_FILES) as form:
+            _refuse_stranger(request, str(form.get("csrf", "")))
+            files = [file for file in form.getlist("files") if isinstance(file, UploadFile) and file.filename]
+            name = str(form.get("name", "")) or (split_name(files[0].filename or "")[0] if files else "")
+            drop_id = await run_in_threadpool(self.drops.create, name, str(form.get("folder", "")))
+            return await self._added(request, drop_id, files)
+
+    async def add_by_form(self, request: Request) -> Response:
+        """Add files of a plain form to a drop."""
+        async with request.form(max_files=MOST_FILES) as form:
+            _refuse_stranger(request, str(form.get("csrf", "")))
+            files = [file for file in form.getlist("files") if isinstance(file, UploadFile) and file.filename]
+            return await self._added(request, request.path_params["drop_id"], files)
+
+    async def _added(self, request: Request, drop_id: str, files: list[UploadFile]) -> Response:
+        for file in files:
+            try:
+                await run_in_threadpool(self._copied, drop_id, file)
+            except DropError as error:
+                return await run_in_threadpool(self._page, request, drop_id, f"{error.message} {error.advice_in_full}", 400)
+        return RedirectResponse(f"/drops/{drop_id}", 303)
+
+    def _copied(self, drop_id: str, file: UploadFile) -> None:
+        upload = self.drops.begin(drop_id, (file.filename or "").replace("\\", "/"), file.size or 0)
+        if upload.length:
+            with self.drops.receive(drop_id, upload.id, 0) as receiver:
+                while block := file.file.read(_BLOCK_BYTES):
+                    receiver.write(block)
+
+    async def page(self, request: Request) -> Response:
+        """Show a drop: its files, the sets that they make, and what it costs."""
+        return await run_in_threadpool(self._page, request, request.path_params["drop_id"])
+
+    def _page(self, request: Request, drop_id: str, refused: str = "", status: int = 200) -> Response:
+        shown = self.drops.preview(drop_id)
+        return self.site.page(
+            request,
+            "drop.html",
+            status,
+            shown=shown,
+            sets=[self._set_for_page(shown, one) for one in shown.sets],
+            total=self._total(shown),
+            is_sendable=bool(shown.files) and not shown.uploads,
+            folder=shown.folder,
+            folders=self._folders(),
+            refused=refused,
+            **self._money(),
+        )
+
+    def _money(self) -> Mapping[str, Any]:
+        with self.site.journal() as journal:
+            return money_left(self.site.config, journal, self.site.zone)
+
+    def _set_for_page(self, shown: Preview, one: PreviewSet) -> Mapping[str, Any]:
+        toml = toml_of(one)
+        said = parse(self.drops.read(shown.id, toml), toml).data
+        return {
+            "set": one,
+            "price": self._price(one),
+            "toml": toml,
+            "fields": fields_for(one.kind, said),
+            "again": bool(said.get("again")),
+        }
+
+    def _folders(self) -> list[str]:
+        with self.site.journal() as journal:
+            return [folder for folder in journal.top_folders(_MOST_FOLDERS) if folder]
+
+    def _price(self, one: PreviewSet) -> Decimal | None:
+        if one.article is None:
+            return None
+        with self.site.journal() as journal:
+            return journal.price(one.article)
+
+    def _total(self, shown: Preview) -> Decimal:
+        return sum((self._price(one) or Decimal(0) for one in shown.sets if one.is_ready), Decimal(0))
+
+    # ---- forms ------------------------------------------------------------------------------------------------------
+
+    def set_options(self, request: Request, given: Fields) -> Response:
+        """Write the TOML file of one set of a drop, of the fields of a form; what else it says stays."""
+        drop_id, toml = request.path_params["drop_id"], str(given.get("toml", ""))
+        kind = str(given.get("kind", ""))
+        if kind not in KINDS or not toml.lower().endswith(".toml"):
+            raise HTTPException(400, "There is no such kind of set, or no such file.")
+        before = parse(self.drops.read(drop_id, toml), toml).data
+        self.drops.put(drop_id, toml, tomli_w.dumps(options_of(kind, before, given)).encode())
+        return RedirectResponse(f"/drops/{drop_id}", 303)
+
+    def remove(self, request: Request, given: Fields) -> Response:
+        """Take a file out of a drop."""
+        self.drops.remove(request.path_params["drop_id"], str(given.get("path", "")))
+        return RedirectResponse(f"/drops/{request.path_params['drop_id']}", 303)
+
+    def move(self, request: Request, given: Fields) -> Response:
+        """Give a drop another name, or another folder of the inbox to go to."""
+        self.drops.move(request.path_params["drop_id"], str(given.get("name", "")), str(given.get("folder", "")))
+        return RedirectResponse(f"/drops/{request.path_params['drop_id']}", 303)
+
+    def send(self, request: Request, given: Fields) -> Response:
+        """Put a drop into the inbox, and show the list of sets; or show what is wrong."""
+        try:
+            place = self._sent(request, given)
+        except UnknownDropError:
+            raise
+        except DropError as error:
+            refused = f"{error.message} {error.advice_in_full}"
+            return self._page(request, request.path_params["drop_id"], refused, 409)
+        return RedirectResponse(f"/?sent={quote(place)}", 303)
+
+    def _sent(self, request: Request, given: Fields) -> str:
+        drop_id = request.path_params["drop_id"]
+        shown = self.drops.preview(drop_id)
+        if _credits(given.get("credits")) != self._total(shown):
+            raise DropError(
+                "This is not what you saw: files, options or prices have changed since.",
+                advice="Look at the sets and at what they cost, then send them.",
+            )
+        return self.drops.send(drop_id)
+
+    def discard(self, request: Request, _given: Fields) -> Response:
+        """Remove a drop."""
+        self.drops.discard(request.path_params["drop_id"])
+        return RedirectResponse("/drop", 303)
+
+    def again(self, request: Request, _given: Fields) -> Response:
+        """Begin a drop with the files and options of a set that was taken before; nothing is sent before the person says so."""
+        with self.site.journal() as journal:
+            job = self.site.job(journal, request)
+        drop_id = self.drops.create(job.name, job.folder)
+        root = self.site.config.folders.root
+        for file in files_of(root, job):
+            if file.where == INPUTS and _is_input(job, file.name):
+                with opened(root, file) as descriptor:
+                    self.drops.copy(drop_id, file.name, descriptor)
+        preview = self.drops.preview(drop_id)
+        for one in preview.sets[:1]:
+            said = parse(self.drops.read(drop_id, toml_of(one)), "").data
+            kind = {} if job.kind == next(iter(KINDS)) else {"kind": job.kind}
+            self.drops.put(drop_id, toml_of(one), tomli_w.dumps({**said, **kind, **_as_toml(job)}).encode())
+        return RedirectResponse(f"/drops/{drop_id}", 303)
+
+
+_MOST_FOLDERS: Final = 200
+
+
+# ---- what a set is, and its options as a form -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class FormField:
+    """One option of a set, as a form shows it."""
+
+    name: str
+    words: str  # what it is, in English
+    kind: str  # text, long, number, whole or choice
+    choices: tuple[str, ...]
+    value: str
+
+
+def fields_for(kind: str, said: Mapping[str, Any]) -> list[FormField]:
+    """Return the fields of a form for the options of a kind, with what a TOML file says of them."""
+    schema = plain_schema(KINDS[kind].options)["properties"]
+    return [_field(name, schema[name], said.get(name)) for name in declared(KINDS[kind].options)]
+
+
+def _field(name: str, schema: Mapping[str, Any], value: object) -> FormField:
+    shown = "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    words = str(schema.get("description", ""))
+    if choices := schema.get("enum"):
+        return FormField(name, words, "choice", tuple(map(str, choices)), shown)
+    if schema.get("type") == "boolean":
+        return FormField(name, words, "choice", ("true", "false"), shown)
+    kinds = {"integer": "whole", "number": "number"}
+    long = "long" if schema.get("maxLength", 0) > _LONG_TEXT else "text"
+    return FormField(name, words, kinds.get(str(schema.get("type")), long), (), shown)
+
+
+_LONG_TEXT: Final = 500
+
+
+def options_of(kind: str, before: Mapping[str, Any], given: Fields) -> dict[str, Any]:
+    """Return what a TOML file says after a form was filled in; what is no value of its type is kept as text, and refused by its words."""
+    schema = plain_schema(KINDS[kind].options)["properties"]
+    said = {name: value for name, value in before.items() if name not in schema and name not in ("kind", "again")}
+    if kind != next(iter(KINDS)):
+        said = {"kind": kind, **said}
+    for name in declared(KINDS[kind].options):
+        if text := str(given.get(name, "")).strip():
+            said[name] = _value(text, str(schema[name].get("type")))
+    if given.get("again"):
+        said["again"] = True
+    tables = {name: value for name, value in said.items() if isinstance(value, dict)}
+    return {**{name: value for name, value in said.items() if name not in tables}, **tables}
+
+
+def _value(text: str, kind: str) -> object:
+    try:
+        if kind == "integer":
+            return int(text)
+        if kind == "number":
+            return float(text)
+    except ValueError:
+        return text
+    return text == "true" if kind == "boolean" and text in ("true", "false") else text.replace("\r\n", "\n")
+
+
+def toml_of(one: PreviewSet) -> str:
+    """Return the path of a set's TOML file in its drop: the one that it has, or the one that would be its own."""
+    paths = dict(reversed(one.files))
+    if Role.SIDECAR.value in paths:
+        return paths[Role.SIDECAR.value]
+    path = paths.get(Role.MODEL.value) or paths.get(Role.IMAGE.value) or "set"
+    folder, _, name = path.rpartition("/")
+    return f"{folder}/{split_name(name)[0]}.toml" if folder else f"{split_name(name)[0]}.toml"
+
+
+def _is_input(job: Job, name: str) -> bool:
+    return any(file.name == name for file in job.files)
+
+
+def _as_toml(job: Job) -> dict[str, Any]:
+    return {name: value for name, value in job.options.items() if value is not None}
+
+
+def _set_data(one: PreviewSet, price: Decimal | None) -> Mapping[str, Any]:
+    return {
+        "name": one.name,
+        "kind": one.kind,
+        "files": [{"role": role, "path": path} for role, path in one.files],
+        "ready": one.is_ready,
+        "refused": one.is_refused,
+        "reason": one.reason or None,
+        "advice": one.advice or None,
+        "credits": price,
+    }
+
+
+# ---- requests -------------------------------------------------------------------------------------------------------
+
+
+def _checked(endpoint: Endpoint) -> Endpoint:
+    """Return an endpoint that says what is wrong with a drop as a script reads it: by a status, and in words."""
+
+    async def checked(request: Request) -> Response:
+        try:
+            return await endpoint(request)
+        except DropError as error:
+            status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 400)
+            return DataResponse({"error": error.message, "advice": error.advice_in_full}, status)
+
+    return checked
+
+
+def _refuse_stranger(request: Request, csrf: str = "") -> None:
+    """Raise HTTPException for whoever may change nothing, and for a request that another page has made."""
+    visitor = visitor_of(request)
+    if not visitor.may_act:
+        raise HTTPException(403, "You may look, and change nothing.")
+    token = request.headers.get(CSRF_HEADER) or csrf
+    if not visitor.by_token and not hmac.compare_digest(token.encode(), visitor.csrf.encode()):
+        raise HTTPException(403, "This page was open for too long, or the service has started again: please load it once more.")
+
+
+def _upload_of(request: Request) -> tuple[str, str]:
+    return request.path_params["drop_id"], request.path_params["upload_id"]
+
+
+def _metadata(header: str) -> Mapping[str, str]:
+    """Return what `Upload-Metadata` says. Raises HTTPException for what is none."""
+    found = {}
+    for pair in filter(None, (part.strip() for part in header.split(","))):
+        name, _, value = pair.partition(" ")
+        try:
+            found[name] = base64.b64decode(value, validate=True).decode()
+        except (binascii.Error, UnicodeDecodeError):
+            raise HTTPException(400, "Upload-Metadata cannot be read.") from None
+    return found
+
+
+def _credits(given: object) -> Decimal | None:
+    """Return the price that a person saw; None for what is no number."""
+    try:
+        return Decimal(str(given))
+    except InvalidOperation:
+        return None
+
+
+def _number(text: str | None) -> int:
+    if text is None or not text.isascii() or not text.isdigit() or len(text) > 18:
+        raise HTTPException(400, "The length or the offset of the upload is missing.")
+    return int(text)
