@@ -37,7 +37,7 @@ from rodin_watchd.core.toml_text import LIMIT_BYTES
 from rodin_watchd.core.wording import advice_in_full, local, of_originals, set_name
 from rodin_watchd.errors import CommandRefusedError, SidecarError
 from rodin_watchd.model import Entry, Job, Role, State
-from rodin_watchd.service.intake import view_at_rest
+from rodin_watchd.service.intake import quiet_seconds, view_at_rest
 from rodin_watchd.service.mounts import inbox_anchor
 
 # ---- What `explain` answers: a verdict for programs, sentences for people, and the jobs it speaks of ----------------

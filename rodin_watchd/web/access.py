@@ -46,6 +46,7 @@ FAILURE_SECONDS: Final = 60.0
 MOST_ADDRESSES: Final = 1000
 _MOST_TOKEN_BYTES: Final = 4096
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
+_CHANGING_METHODS: Final = frozenset({"POST", "PATCH", "DELETE"})
 
 _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; font-src 'self'; "
@@ -273,9 +274,9 @@ class Access:
                 "This page is not known by that name. Whoever runs the service can allow it: web.allowed_hosts in its config.\n",
                 421,
             )
-        if request.method not in (*_SAFE_METHODS, "POST"):
+        if request.method not in _SAFE_METHODS | _CHANGING_METHODS:
             return PlainTextResponse("This page has nothing of that kind.\n", 405, {"Allow": "GET, HEAD, POST"})
-        if request.method == "POST" and not self._is_from_here(request.headers, host):
+        if request.method in _CHANGING_METHODS and not self._is_from_here(request.headers, host):
             return PlainTextResponse("Another page has sent this request: nothing was done.\n", 403)
         return None
 

@@ -24,10 +24,12 @@ from rodin_watchd.service.commands import APPROVE, JOB_VERBS, PAUSE, RESUME
 from rodin_watchd.web.access import LOGIN, Access, find_tokens, refuse_open
 from rodin_watchd.web.api import operations
 from rodin_watchd.web.api import routes as api_routes
+from rodin_watchd.web.drops import Drops
 from rodin_watchd.web.files import Files
 from rodin_watchd.web.live import News
 from rodin_watchd.web.pages import Failures, Pages
 from rodin_watchd.web.site import Website, acting
+from rodin_watchd.web.uploads import Uploads
 from rodin_watchd.web.words import LANGUAGES, Words
 
 THREADS: Final = 6
@@ -80,6 +82,7 @@ def _routes(site: Website) -> list[BaseRoute]:
         Route("/sets/{job_id}/files/{where}/{name:path}", files.file),
         Route("/sets/{job_id}/small/{where}/{name:path}", files.small),
         *(Route(f"/sets/{{job_id}}/{verb}", acting(pages.about_set(verb)), methods=["POST"]) for verb in JOB_VERBS),
+        *Uploads(site, Drops(site.config, site.inbox)).routes(),
         *api_routes(found),
         Mount("/static", StaticFiles(directory=Path(__file__).parent / "static")),
     ]

@@ -16,9 +16,8 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
@@ -35,6 +34,7 @@ from rodin_watchd.core.pairing import Candidate, member_of
 from rodin_watchd.core.sets import ReadySet
 from rodin_watchd.core.sidecar import PRESET_NAME
 from rodin_watchd.core.toml_text import LIMIT_BYTES
+from rodin_watchd.core.waits import DAY_SECONDS
 from rodin_watchd.errors import DiskError, Fault, RodinWatchdError
 from rodin_watchd.model import Role
 from rodin_watchd.service.intake import view_at_rest
@@ -42,7 +42,7 @@ from rodin_watchd.service.intake import view_at_rest
 DROPS: Final = "drops"
 """The folder next to the work folder that holds them."""
 
-KEPT_SECONDS: Final = 86_400.0
+KEPT_SECONDS: Final = DAY_SECONDS
 """How long a drop is kept that nobody touches: an upload that broke off can go on for so long."""
 
 MOST_IMAGE_BYTES: Final = 100_000_000
@@ -92,7 +92,7 @@ class BusyError(DropError):
 
 
 @dataclass(frozen=True, slots=True)
-class Upload:
+class PendingFile:
     """A file on its way."""
 
     id: str
@@ -132,7 +132,7 @@ class Preview:
     id: str
     name: str
     folder: str
-    uploads: tuple[Upload, ...]
+    uploads: tuple[PendingFile, ...]
     sets: tuple[PreviewSet, ...]
     ignored: tuple[tuple[str, str], ...]  # path and reason
     files: tuple[tuple[str, int], ...]  # path and bytes
@@ -141,8 +141,8 @@ class Preview:
 class Drops:
     """The drops of one root; any thread, and any number of processes."""
 
-    def __init__(self, config: Config, inbox: Anchor) -> None:
-        """`inbox` is where a look into the inbox starts (`service.mounts.inbox_anchor`)."""
+    def __init__(self, config: Config, inbox: Callable[[], Anchor]) -> None:
+        """`inbox` returns where a path into the inbox starts, which is checked at each use: it may be a share that is away."""
         self._config = config
         self._inbox = inbox
         self._home = config.folders.root / HIDDEN / DROPS
@@ -197,7 +197,7 @@ class Drops:
 
     # ---- files ------------------------------------------------------------------------------------------------------
 
-    def begin(self, drop_id: str, path: str, length: int) -> Upload:
+    def begin(self, drop_id: str, path: str, length: int) -> PendingFile:
         """Announce a file of `length` bytes at a path inside the drop. Raises DropError."""
         drop = self._of(drop_id)
         path = _checked_path(path)
@@ -206,14 +206,13 @@ class Drops:
                 f"“{printable(path)}” has {length:,} bytes; at most {self._most_bytes(path):,} are taken.",
                 advice="Make the file smaller: fewer triangles, smaller textures or pictures.",
             )
-        known = [*self._uploads(drop), *self._files(drop)]
-        sizes = [one.length if isinstance(one, Upload) else one[1] for one in known]
-        if len(known) >= MOST_FILES or sum(sizes) + length > MOST_DROP_BYTES or self._used() + length > MOST_ALL_BYTES:
+        sizes = [*(one.length for one in self._uploads(drop)), *(size for _, size in self._files(drop))]
+        if len(sizes) >= MOST_FILES or sum(sizes) + length > MOST_DROP_BYTES or self._used() + length > MOST_ALL_BYTES:
             raise TooLargeError(
                 f"This is too much at once: at most {MOST_FILES} files and {MOST_DROP_BYTES:,} bytes are taken together.",
                 advice="Send these first, then drop the rest; or copy the files into the shared folder.",
             )
-        upload = Upload(secrets.token_hex(16), path, 0, length)
+        upload = PendingFile(secrets.token_hex(16), path, 0, length)
         with folder_beneath(drop, "") as folder:
             write_durably_in(folder, f"{upload.id}.json", json.dumps({"path": path, "length": length}).encode())
             os.close(os.open(f"{upload.id}.part", os.O_CREAT | os.O_WRONLY, 0o600, dir_fd=folder))
@@ -227,20 +226,25 @@ class Drops:
         member = member_of(path)
         if member is None or member.role is Role.SIDECAR:
             return LIMIT_BYTES  # what else lies in a folder that is dropped; it is shown as ignored
-        limits = [rule.most_bytes or MOST_IMAGE_BYTES for kind in KINDS.values() for role, rule in kind.files.items() if role is member.role]
+        limits = [
+            rule.most_bytes or MOST_IMAGE_BYTES
+            for kind in KINDS.values()
+            for role, rule in kind.files.items()
+            if role is member.role
+        ]
         return max(limits, default=LIMIT_BYTES)
 
-    def upload(self, drop_id: str, upload_id: str) -> Upload:
+    def upload(self, drop_id: str, upload_id: str) -> PendingFile:
         """Return how far an upload is. Raises UnknownDropError."""
         return self._upload(self._of(drop_id), upload_id)
 
-    def _upload(self, drop: Path, upload_id: str) -> Upload:
+    def _upload(self, drop: Path, upload_id: str) -> PendingFile:
         try:
             said = json.loads((drop / f"{_checked_id(upload_id)}.json").read_bytes())
             offset = (drop / f"{upload_id}.part").stat().st_size
         except FileNotFoundError:
             raise UnknownDropError("There is no such upload any more.", advice="Drop the file again.") from None
-        return Upload(upload_id, said["path"], offset, said["length"])
+        return PendingFile(upload_id, said["path"], offset, said["length"])
 
     @contextlib.contextmanager
     def receive(self, drop_id: str, upload_id: str, offset: int) -> Iterator[Receiver]:
@@ -268,12 +272,12 @@ class Drops:
             if receiver.offset == upload.length:
                 self._finish(drop, upload)
 
-    def _finish(self, drop: Path, upload: Upload) -> None:
+    def _finish(self, drop: Path, upload: PendingFile) -> None:
         """Let a whole file appear under its name in the drop; a newer one of that name replaces it."""
         target = self._place(drop)[2] / upload.path
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            os.replace(drop / f"{upload.id}.part", target)
+            (drop / f"{upload.id}.part").replace(target)
         except (IsADirectoryError, NotADirectoryError):
             raise DropError(f"“{printable(upload.path)}” is a file and a folder.") from None
         (drop / f"{upload.id}.json").unlink()
@@ -327,7 +331,7 @@ class Drops:
         except FileNotFoundError:
             return b""
 
-    def _uploads(self, drop: Path) -> list[Upload]:
+    def _uploads(self, drop: Path) -> list[PendingFile]:
         found = []
         for path in sorted(drop.glob("*.json")):
             if _ID.fullmatch(path.stem):
@@ -372,12 +376,12 @@ class Drops:
 
     def _lay_presets(self, drop: Path, folder: str) -> None:
         """Put copies of the presets that hold where the drop goes into its own inbox: they decide what its sets are."""
-        parts = folder.split("/") if folder else []
+        inbox, parts = self._inbox(), folder.split("/") if folder else []
         for above in ("/".join(parts[:depth]) for depth in range(len(parts) + 1)):
             name = f"{above}/{PRESET_NAME}" if above else PRESET_NAME
             copy = drop / "inbox" / name
             try:
-                with file_beneath(self._inbox, name) as file:
+                with file_beneath(inbox, name) as file:
                     copy.write_bytes(os.read(file, LIMIT_BYTES + 1))
             except OSError:
                 copy.unlink(missing_ok=True)
@@ -398,7 +402,7 @@ class Drops:
             raise DropError("There are no files in it.", advice="Drop a model and an image, or an image alone.")
         sharing = sharing_of(self._config.output.file_mode, self._config.output.group)
         try:
-            with folder_beneath(self._inbox, folder) as into:
+            with folder_beneath(self._inbox(), folder) as into:
                 for free in (name, *(f"{name}-{number}" for number in range(2, _MOST_NAMES))):
                     with contextlib.suppress(FileExistsError):
                         move_folder(home, into, free, lambda made: sharing.tree(made, into, widen=True))
@@ -431,7 +435,7 @@ class Receiver:
             view = view[written:]
 
 
-def _seen(  # noqa: PLR0913 - what is said of one set
+def _seen(
     candidate: Candidate,
     inside: str,
     reason: str = "",
@@ -479,4 +483,6 @@ def _checked_path(path: str, *, is_folder: bool = False) -> str:
 
 
 def _is_bad(part: str) -> bool:
-    return not part or part.startswith(".") or bool(_CONTROL.search(part)) or len(os.fsencode(part)) > _LONGEST_NAME_BYTES
+    return (
+        not part or part.startswith(".") or bool(_CONTROL.search(part)) or len(os.fsencode(part)) > _LONGEST_NAME_BYTES
+    )

@@ -18,6 +18,7 @@ from rodin_watchd.core.approval import Pass
 from rodin_watchd.core.health import TICK_SECONDS, Standstill
 from rodin_watchd.core.layout import RECEIPT, REPORT
 from rodin_watchd.core.machine import ENDED
+from rodin_watchd.core.names import printable
 from rodin_watchd.core.store import ListOrder, StoreReader
 from rodin_watchd.errors import CommandRefusedError, RodinWatchdError
 from rodin_watchd.service.commands import PAUSE
@@ -72,6 +73,7 @@ class Pages:
             with_state=lambda state: f"/?{urlencode(_given({**query, 'state': state}))}",
             most_waiting=MOST_WAITING,
             page_jobs=PAGE_JOBS,
+            sent=printable(request.query_params.get("sent", "")),
         )
 
     def set(self, request: Request) -> Response:

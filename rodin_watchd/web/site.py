@@ -16,11 +16,14 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from rodin_watchd.adapters.spool.beneath import Anchor
+from rodin_watchd.adapters.spool.mounts import Mounts
 from rodin_watchd.adapters.thumbnails import Thumbnails
-from rodin_watchd.cli.context import reader
+from rodin_watchd.cli.context import journal_of, reader
 from rodin_watchd.config import Config
 from rodin_watchd.core.store import StoreReader
 from rodin_watchd.model import Job
+from rodin_watchd.service.mounts import inbox_anchor
 from rodin_watchd.web.access import CSRF_HEADER, visitor_of
 from rodin_watchd.web.forms import fields_of
 from rodin_watchd.web.words import Words, language_of
@@ -47,6 +50,11 @@ class Website:
         """Give the store, opened for this look alone. Raises JournalError."""
         with reader(self.config) as journal:
             yield journal
+
+    def inbox(self) -> Anchor:
+        """Return where a path into the inbox starts; its folders are checked as the service checks them. Raises JournalError."""
+        with self.journal() as journal:
+            return inbox_anchor(Mounts(self.config.folders.root), journal, journal_of(self.config))
 
     def job(self, journal: StoreReader, request: Request) -> Job:
         """Return the job that an address names. Raises HTTPException where there is none."""

@@ -11,7 +11,8 @@ import base64
 import binascii
 import contextlib
 import hmac
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
@@ -25,6 +26,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from rodin_watchd.cli.status import taken
 from rodin_watchd.core.kinds import KINDS
 from rodin_watchd.core.layout import INBOX
 from rodin_watchd.core.names import split_name
@@ -44,10 +46,9 @@ from rodin_watchd.web.drops import (
     PreviewSet,
     TooLargeError,
     UnknownDropError,
-    Upload,
 )
 from rodin_watchd.web.files import INPUTS, files_of, opened
-from rodin_watchd.web.site import DataResponse, Endpoint, Fields, Site, acting
+from rodin_watchd.web.site import DataResponse, Endpoint, Fields, Website, acting
 
 DROPS: Final = f"{API}v1/drops"
 TUS: Final = "1.0.0"
@@ -71,7 +72,7 @@ _STATUS: Final[Mapping[type[RodinWatchdError], int]] = {
 class Uploads:
     """Answers about drops: to a script by the API, to a person by pages and plain forms. Any thread."""
 
-    site: Site
+    site: Website
     drops: Drops
 
     def routes(self) -> list[BaseRoute]:
@@ -117,7 +118,11 @@ class Uploads:
     async def how_far(self, request: Request) -> Response:
         """Tell how far an upload is."""
         upload = await run_in_threadpool(self.drops.upload, *_upload_of(request))
-        headers = {"Upload-Offset": str(upload.offset), "Upload-Length": str(upload.length), "Cache-Control": "no-store"}
+        headers = {
+            "Upload-Offset": str(upload.offset),
+            "Upload-Length": str(upload.length),
+            "Cache-Control": "no-store",
+        }
         return Response(None, 200, {**headers, **_TUS_HEADERS})
 
     async def patch(self, request: Request) -> Response:
@@ -211,7 +216,9 @@ class Uploads:
             try:
                 await run_in_threadpool(self._copied, drop_id, file)
             except DropError as error:
-                return await run_in_threadpool(self._page, request, drop_id, f"{error.message} {error.advice_in_full}", 400)
+                return await run_in_threadpool(
+                    self._page, request, drop_id, f"{error.message} {error.advice_in_full}", 400
+                )
         return RedirectResponse(f"/drops/{drop_id}", 303)
 
     def _copied(self, drop_id: str, file: UploadFile) -> None:
@@ -242,12 +249,15 @@ class Uploads:
         )
 
     def _money(self) -> Mapping[str, Any]:
+        """Return what is left of today's budget and what the balance was, None for what is not known or not limited."""
         with self.site.journal() as journal:
-            return money_left(self.site.config, journal, self.site.zone)
+            money = taken(self.site.config, journal, time.time(), self.site.zone).money
+        left = None if money.per_day is None else max(money.per_day - money.spent, Decimal(0))
+        return {"budget_left": left, "balance": money.balance["credits"] if money.balance else None}
 
     def _set_for_page(self, shown: Preview, one: PreviewSet) -> Mapping[str, Any]:
         toml = toml_of(one)
-        said = parse(self.drops.read(shown.id, toml), toml).data
+        said = parse(self.drops.read(shown.id, toml), toml).values
         return {
             "set": one,
             "price": self._price(one),
@@ -277,8 +287,13 @@ class Uploads:
         kind = str(given.get("kind", ""))
         if kind not in KINDS or not toml.lower().endswith(".toml"):
             raise HTTPException(400, "There is no such kind of set, or no such file.")
-        before = parse(self.drops.read(drop_id, toml), toml).data
-        self.drops.put(drop_id, toml, tomli_w.dumps(options_of(kind, before, given)).encode())
+        before = parse(self.drops.read(drop_id, toml), toml)
+        if before.problems:
+            refused = (
+                f"{before.report(before.problems)} Take the file away, or drop a correct one; then choose options here."
+            )
+            return self._page(request, drop_id, refused, 409)
+        self.drops.put(drop_id, toml, tomli_w.dumps(options_of(kind, before.values, given)).encode())
         return RedirectResponse(f"/drops/{drop_id}", 303)
 
     def remove(self, request: Request, given: Fields) -> Response:
@@ -329,7 +344,7 @@ class Uploads:
                     self.drops.copy(drop_id, file.name, descriptor)
         preview = self.drops.preview(drop_id)
         for one in preview.sets[:1]:
-            said = parse(self.drops.read(drop_id, toml_of(one)), "").data
+            said = parse(self.drops.read(drop_id, toml_of(one)), "").values
             kind = {} if job.kind == next(iter(KINDS)) else {"kind": job.kind}
             self.drops.put(drop_id, toml_of(one), tomli_w.dumps({**said, **kind, **_as_toml(job)}).encode())
         return RedirectResponse(f"/drops/{drop_id}", 303)
@@ -453,7 +468,9 @@ def _refuse_stranger(request: Request, csrf: str = "") -> None:
         raise HTTPException(403, "You may look, and change nothing.")
     token = request.headers.get(CSRF_HEADER) or csrf
     if not visitor.by_token and not hmac.compare_digest(token.encode(), visitor.csrf.encode()):
-        raise HTTPException(403, "This page was open for too long, or the service has started again: please load it once more.")
+        raise HTTPException(
+            403, "This page was open for too long, or the service has started again: please load it once more."
+        )
 
 
 def _upload_of(request: Request) -> tuple[str, str]:

@@ -46,8 +46,8 @@ def shop(tmp_path: Path, vendor: Vendor) -> Iterator[Workshop]:
 
 @pytest.fixture
 def drops(shop: Workshop) -> Drops:
-    """The drops of the shop's root."""
-    return Drops(shop.config, Anchor(shop.root / "inbox", lambda _path, _folder: None))
+    """Give the drops of the shop's root."""
+    return Drops(shop.config, lambda: Anchor(shop.root / "inbox", lambda _path, _folder: None))
 
 
 def put(drops: Drops, drop_id: str, **files: bytes) -> None:
@@ -99,7 +99,7 @@ def test_the_folder_of_a_drop_decides_by_its_preset(shop: Workshop, drops: Drops
     assert "chair" in seen.reason
 
 
-def test_what_cannot_be_used_is_said_before(shop: Workshop, drops: Drops, vendor: Vendor) -> None:
+def test_what_cannot_be_used_is_said_before(drops: Drops, vendor: Vendor) -> None:
     """By the daemon's own words; nothing is refused twice in two ways."""
     drop_id = drops.create("chair", "")
     put(drops, drop_id, chair_obj=model("chair"), chair_png=b"no picture at all", chair_toml=b'sed = "x"\n')
@@ -140,7 +140,20 @@ def test_an_upload_that_breaks_off_goes_on(drops: Drops) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["", "/", "..", "../chair.glb", "a/../../b.glb", "a//b.glb", ".hidden", "a/.rodin-watchd-root", "a\nb.glb", "\0", "a/" * 9 + "b", "x" * 256],
+    [
+        "",
+        "/",
+        "..",
+        "../chair.glb",
+        "a/../../b.glb",
+        "a//b.glb",
+        ".hidden",
+        "a/.rodin-watchd-root",
+        "a\nb.glb",
+        "\0",
+        "a/" * 9 + "b",
+        "x" * 256,
+    ],
 )
 def test_a_path_that_leads_elsewhere(shop: Workshop, drops: Drops, path: str) -> None:
     """It is refused, in a drop and as the folder that a drop goes to."""
@@ -161,7 +174,9 @@ def test_a_drop_that_is_not_there(drops: Drops, drop_id: str) -> None:
     drops.discard(drop_id)
 
 
-@pytest.mark.parametrize(("name", "shown"), [("", "drop"), ("..", "drop"), ("a/b", "a_b"), ("con", "_con"), (" .x ", "x"), ("椅子", "椅子")])
+@pytest.mark.parametrize(
+    ("name", "shown"), [("", "drop"), ("..", "drop"), ("a/b", "a_b"), ("con", "_con"), (" .x ", "x"), ("椅子", "椅子")]
+)
 def test_names_of_drops(drops: Drops, name: str, shown: str) -> None:
     """Whatever is asked for becomes a name that every client of a share shows."""
     assert drops.preview(drops.create(name, "")).name == shown

@@ -127,6 +127,7 @@ async function take(files) {
 // ---- events -------------------------------------------------------------------------------------------------------
 
 if (window.tus) {
+  document.documentElement.classList.add("scripted");
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     take(chosen(form.elements.files));
