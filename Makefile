@@ -89,7 +89,7 @@ reference: $(VENV)/.dev  ## Write the generated files: config.example.toml, the 
 
 lock: $(VENV)/.dev  ## Renew the lock of the development environment
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --no-annotate --no-header --no-emit-index-url \
-		--extra emulator --extra usdz --extra convert-mesh --extra metrics --extra notify --extra upload-s3 --extra dev --upgrade \
+		--extra emulator --extra usdz --extra convert-mesh --extra metrics --extra notify --extra upload-s3 --extra web --extra dev --upgrade \
 		-o $(LOCK) pyproject.toml
 
 clean:  ## Remove what the targets made
@@ -102,7 +102,7 @@ $(VENV)/.made:
 	@touch $@
 
 $(VENV)/.demo: $(VENV)/.made pyproject.toml $(LOCK)
-	$(BIN)/pip install -q --disable-pip-version-check -c $(LOCK) -e '.[emulator]'
+	$(BIN)/pip install -q --disable-pip-version-check -c $(LOCK) -e '.[emulator,web]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.made pyproject.toml $(LOCK)

@@ -7,6 +7,7 @@ import os
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -24,12 +25,13 @@ from rich.table import Table
 
 from rodin_watchd.adapters.spool import Spool
 from rodin_watchd.cli.context import needs_emulator, program_to_type, store_at
+from rodin_watchd.cli.web import needs_web
 from rodin_watchd.config import KEY_VARIABLE
 from rodin_watchd.core.layout import CONFIG_NAME
 from rodin_watchd.core.machine import RESTING
 from rodin_watchd.core.status import PAGE
 from rodin_watchd.core.store import StoreReader
-from rodin_watchd.errors import DiskError, JournalBusyError, JournalError, RodinWatchdError
+from rodin_watchd.errors import ConfigError, DiskError, JournalBusyError, JournalError, RodinWatchdError
 from rodin_watchd.model import Job, State
 
 # ---- The demo's stage: its folder and config, the service as a child process, the sets, and what becomes of them ----
@@ -56,6 +58,12 @@ unproven_quiet_seconds = 1
 [polling]
 min_seconds = 0.5
 max_seconds = 1
+"""
+
+WEB = """
+[web]
+enabled = true
+listen = "{listen}"
 """
 
 SIDECAR = """\
@@ -92,6 +100,7 @@ class Play:
 
     root: Path
     base_url: str
+    page: str = ""  # where the page in the browser is to listen; "": there is none
 
     @property
     def config(self) -> Path:
@@ -115,7 +124,8 @@ class DemoError(RodinWatchdError):
 def running(play: Play) -> Iterator[subprocess.Popen[bytes]]:
     """Run the service as a child process of its own session, until the end; it never outlives the demo."""
     Spool(play.root).prepare()
-    play.config.write_text(CONFIG.format(base_url=play.base_url), encoding="utf-8")
+    page = WEB.format(listen=play.page) if play.page else ""
+    play.config.write_text(CONFIG.format(base_url=play.base_url) + page, encoding="utf-8")
     environment = {**os.environ, KEY_VARIABLE: KEY, "NO_PROXY": "*", "no_proxy": "*"}
     command = [sys.executable, "-m", "rodin_watchd", "run", "--config", str(play.config)]
     with (
@@ -253,6 +263,21 @@ def _table(sets: Mapping[str, Job | None]) -> Table:
     return table
 
 
+def keep_open(play: Play, service: subprocess.Popen[bytes]) -> None:
+    """Let people look at the page until Ctrl-C, or until the service ends."""
+    click.echo(
+        f"\nThe page: http://{play.page}/ (Ctrl-C ends the demo; more sets can be dropped into {play.root / 'inbox'})"
+    )
+    with contextlib.suppress(KeyboardInterrupt):
+        service.wait()
+
+
+def page_address() -> str:
+    """Return a free address for the page."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return f"127.0.0.1:{free.getsockname()[1]}"
+
+
 def closing_words(play: Play, jobs: list[Job], spent: str) -> str:
     """Say where the results are, what they would have cost, and how to go on."""
     places = sorted(job.place for job in jobs)
@@ -288,11 +313,14 @@ def _files(folder: Path) -> list[str]:
     metavar="DIR",
     help="The folder for the demo, new or empty. Default: a new temporary folder. It stays.",
 )
-def demo(folder: Path | None) -> None:
+@click.option("--web/--no-web", "wants_page", default=None, help="The page in the browser. Default: on a terminal.")
+def demo(folder: Path | None, *, wants_page: bool | None) -> None:
     """Show the whole service on this machine, in less than a minute: an emulated vendor, the real service, four sets.
 
-    No API key, no cost, no network. The folder with the results stays.
+    No API key, no cost, no network. On a terminal it shows the page in the browser, too, until Ctrl-C; --no-web does without.
+    The folder with the results stays.
     """
+    has_page = has_web(wanted=wants_page)
     with needs_emulator():
         from rodin_watchd.emulator.api import EmulatorSettings  # noqa: PLC0415 - the same
         from rodin_watchd.emulator.server import Emulator  # noqa: PLC0415 - an optional extra
@@ -303,17 +331,35 @@ def demo(folder: Path | None) -> None:
     )
     try:
         with Emulator(EmulatorSettings(api_keys=(KEY,), waiting_seconds=1.5, generating_seconds=4.0)) as vendor:
-            play = Play(root, vendor.base_url)
-            with running(play) as service, shown() as show:
-                jobs = watched(play, service, show)
-            ledger = vendor.ledger()
+            play = Play(root, vendor.base_url, page_address() if has_page else "")
+            if play.page:
+                click.echo(f"Watch it in the browser: http://{play.page}/")
+            with running(play) as service:
+                with shown() as show:
+                    jobs = watched(play, service, show)
+                click.echo(closing_words(play, jobs, vendor.ledger()["spent"]))
+                if play.page:
+                    keep_open(play, service)
     except KeyboardInterrupt:
         click.echo(f"\nStopped. The files up to now are in {root}.")
         raise SystemExit(1) from None
     except RodinWatchdError as error:
         error.advise(f"All files are in {root}.")
         raise
-    click.echo(closing_words(play, jobs, ledger["spent"]))
+
+
+def has_web(*, wanted: bool | None) -> bool:
+    """Return whether the page in the browser is shown. Raises ConfigError where it is wanted, and not installed."""
+    if wanted is False or (wanted is None and not sys.stdout.isatty()):
+        return False
+    try:
+        with needs_web():
+            import rodin_watchd.web.app  # noqa: F401, PLC0415 - an optional extra
+    except ConfigError:
+        if wanted:
+            raise
+        return False
+    return True
 
 
 def _end_like_ctrl_c() -> None:
