@@ -46,6 +46,7 @@ types: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/mypy tests/conftest.py tests/reliability/effort.py
 	$(BIN)/mypy tests/cli/conftest.py
+	$(BIN)/mypy tests/web/conftest.py
 	$(BIN)/mypy tests/systemd/*.py tools/build_deb.py tools/systemd_root.py
 
 unit: $(VENV)/.compiled .node/.made

@@ -189,17 +189,17 @@ class Sessions:
         self.cookie = f"rodin-watchd-{port}"  # cookies are shared by all ports of a host
 
     def begin(self, rights: Rights, now: float) -> str:
-        """Return the value of a new session's cookie."""
+        """Return the value of a new session's cookie; one without rights only tells browsers apart."""
         text = f"{rights.value}.{int(now) + SESSION_SECONDS}.{secrets.token_urlsafe(18)}"
         return f"{text}.{self._mac(text)}"
 
-    def rights_of(self, value: str, now: float) -> Rights:
-        """Return what a session allows, `NONE` for one that has ended or is none of ours."""
+    def rights_of(self, value: str, now: float) -> Rights | None:
+        """Return what a session allows, None for one that has ended or is none of ours."""
         text, _, mac = value.rpartition(".")
         if not hmac.compare_digest(self._mac(text).encode(), mac.encode("utf-8", "replace")):
-            return Rights.NONE
+            return None
         rights, until, _ = text.split(".", 2)
-        return Rights(int(rights)) if now < int(until) else Rights.NONE
+        return Rights(int(rights)) if now < int(until) else None
 
     def csrf(self, value: str) -> str:
         """Return what the forms of this session carry."""
@@ -298,23 +298,24 @@ class Access:
         now, value = time.time(), request.cookies.get(self.sessions.cookie, "")
         if by_proxy := self._by_proxy(request):
             name, rights = by_proxy
-            value, begun = self._session(value, rights, now)
+            value, begun = self._session(value, now)
             return Visitor(rights, self.sessions.csrf(value), name), begun
         if token := _bearer(request.headers):
             return Visitor(self._checked(request, token), by_token=True), ""
-        rights = self.sessions.rights_of(value, now)
-        if rights is not Rights.NONE:
-            return Visitor(rights, self.sessions.csrf(value), has_session=bool(self._tokens)), ""
-        if self._tokens or self._web.proxy_header:
+        if self._tokens:
+            return Visitor(
+                self.sessions.rights_of(value, now) or Rights.NONE, self.sessions.csrf(value), has_session=True
+            ), ""
+        if self._web.proxy_header:
             return NOBODY, ""
-        value, begun = self._session("", Rights.ACT, now)
+        value, begun = self._session(value, now)
         return Visitor(Rights.ACT, self.sessions.csrf(value)), begun
 
-    def _session(self, value: str, rights: Rights, now: float) -> tuple[str, str]:
-        """Return the session that a visitor has who needs no login, and its cookie if it begins now."""
-        if self.sessions.rights_of(value, now) is rights:
+    def _session(self, value: str, now: float) -> tuple[str, str]:
+        """Return the session of a visitor whose rights come from elsewhere, and its cookie if it begins now."""
+        if self.sessions.rights_of(value, now) is not None:
             return value, ""
-        begun = self.sessions.begin(rights, now)
+        begun = self.sessions.begin(Rights.NONE, now)
         return begun, begun
 
     def _by_proxy(self, request: Request) -> tuple[str, Rights] | None:
