@@ -40,7 +40,8 @@ from rodin_watchd.core.mounts import (
 )
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.store import StoreReader
-from rodin_watchd.core.wording import cost, in_credits, local, set_name
+from rodin_watchd.core.wire import plain
+from rodin_watchd.core.wording import cost, in_credits, local, sentences, set_name
 from rodin_watchd.errors import CommandRefusedError, FolderGoneError
 from rodin_watchd.model import Job, State
 from rodin_watchd.service.commands import ACCEPT, APPROVE, CANCEL, JOB_VERBS, PAUSE, RESUME, SEEN
@@ -231,7 +232,7 @@ def ask_about(
 def _show_hold(job: Job, _: Decimal) -> None:
     """Show which hold is decided about: since when, why, and what it may have cost."""
     since = local(job.times.get(State.HELD.value, job.created_at), local_zone())
-    why = f" {printable(job.problem.message, _LONGEST_TEXT)}" if job.problem else ""
+    why = f" {plain(sentences(job.problem.message), _LONGEST_TEXT)}" if job.problem else ""
     click.echo(
         f"{set_name(job.folder, job.name)} (job {job.id}): hold {job.holds}, since {since}.{why} Cost: {cost(job)}"
     )
@@ -245,7 +246,7 @@ def _confirm_not_charged(job: Job, price: Decimal) -> None:
 
 def _confirm_paying_again(job: Job, price: Decimal) -> None:
     """Ask before a failed job is paid for again."""
-    why = f" {printable(job.problem.message, _LONGEST_TEXT)}" if job.problem else ""
+    why = f" {plain(sentences(job.problem.message), _LONGEST_TEXT)}" if job.problem else ""
     click.echo(f"{set_name(job.folder, job.name)} (job {job.id}): failed.{why} Cost so far: {cost(job)}")
     _confirm(f"Submit it again, for {in_credits(price)}, in addition to this cost?")
 

@@ -11,7 +11,7 @@ from datetime import tzinfo
 from decimal import Decimal
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -36,6 +36,7 @@ from rodin_watchd.core.machine import ENDED, SHOWN
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.status import DOING, PAGE, Page, doing, ended_line, lead, render, sorted_jobs
 from rodin_watchd.core.store import StoreReader
+from rodin_watchd.core.wire import plain
 from rodin_watchd.core.wording import WHO_CAN_ACT, advice_in_full, cost, in_credits, is_cost_certain, local, set_name
 from rodin_watchd.model import Event, InputFile, Job, ServiceEvent, State
 
@@ -174,8 +175,13 @@ def _cells(text: str) -> int:
     return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
-def page(job: Job, events: Sequence[Event], meanwhile: Sequence[ServiceEvent], zone: tzinfo) -> str:
-    """Return all that is known of a job, and its history with what happened to the service meanwhile, for people."""
+def page(
+    job: Job, events: Sequence[Event], meanwhile: Sequence[ServiceEvent], zone: tzinfo, *, output: bool = False
+) -> str:
+    """Return all that is known of a job, and its history with what happened to the service meanwhile, for people.
+
+    `output`: also what plugins printed, and where in their code they failed.
+    """
     facts = [
         ("Set", set_name(job.folder, job.name)),
         ("Kind", job.kind),
@@ -188,12 +194,15 @@ def page(job: Job, events: Sequence[Event], meanwhile: Sequence[ServiceEvent], z
         *([("Progress", job.progress)] if job.progress else []),
         *([("Follows", f"job {job.follows}: it is made of its result")] if job.follows else []),
         *([("Then", f"{job.then.kind}, as job {job.then.job_id}, when this one is delivered")] if job.then else []),
-        ("Options", ", ".join(f"{key} = {_plain(value)}" for key, value in job.options.items()) or "the vendor's own"),
+        (
+            "Options",
+            ", ".join(f"{key} = {_one_line(value)}" for key, value in job.options.items()) or "the vendor's own",
+        ),
         *(("Input", _file_words(file)) for file in job.files),
         *(("Result", f"{printable(r.name)}, {r.size:,} bytes, sha256 {r.sha256}") for r in job.results),
     ]
-    message = "\n".join(f"{name + ':':<13}{text}" for name, text in facts)
-    return f"{message}\n\nHistory\n{_history(events, meanwhile, zone)}"
+    message = "\n".join(f"{name + ':':<13}{_BELOW.join(_lines(text))}" for name, text in facts)
+    return f"{message}\n\nHistory\n{_history(events, meanwhile, zone, output=output)}"
 
 
 def _state(job: Job) -> str:
@@ -204,9 +213,9 @@ def _trouble(job: Job, zone: tzinfo) -> list[tuple[str, str]]:
     if job.problem is None:
         return []
     lines = [
-        ("Problem", _plain(job.problem.message)),
+        ("Problem", job.problem.message),
         ("Who can act", WHO_CAN_ACT[job.problem.fault]),
-        ("What to do", _plain(advice_in_full(job))),
+        ("What to do", advice_in_full(job)),
     ]
     again = [("Next try", f"{local(job.not_before, zone)}, after {job.attempts} that failed")] if job.attempts else []
     return [*lines, *again]
@@ -220,16 +229,38 @@ def _file_words(file: InputFile) -> str:
     return f"{file.role}: {printable(file.source)}, {file.signature.size:,} bytes{digest}{shared}{changed}{warned}"
 
 
-def _history(events: Sequence[Event], meanwhile: Sequence[ServiceEvent], zone: tzinfo) -> str:
-    own = [(e.at, e.action, e.message) for e in events]
-    found = sorted([*own, *((e.at, "(service)", f"{e.kind}: {e.message}") for e in meanwhile)], key=lambda row: row[0])
-    rows = [(f"  {local(at, zone)}", action, _plain(message)) for at, action, message in found]
-    return table(rows) if rows else "  nothing yet"
+def _history(events: Sequence[Event], meanwhile: Sequence[ServiceEvent], zone: tzinfo, *, output: bool) -> str:
+    own = [(e.at, e.action, _told(e, output=output)) for e in events]
+    others = ((e.at, "(service)", _lines(f"{e.kind}: {e.message}")) for e in meanwhile)
+    found = sorted([*own, *others], key=lambda row: row[0])
+    if not found:
+        return "  nothing yet"
+    rows = table([(f"  {local(at, zone)}", action, lines[0]) for at, action, lines in found]).split("\n")
+    more = (lines[1:] for _, _, lines in found)
+    return "\n".join(
+        line for row, lines in zip(rows, more, strict=True) for line in (row, *(f"      {one}" for one in lines))
+    )
 
 
-def _plain(value: object) -> str:
-    """Return text on one line, whatever was in it."""
-    return printable(str(value), limit=2000)
+def _told(event: Event, *, output: bool) -> list[str]:
+    """Return what an event says, in lines; below the first one of a plugin's call stands what the plugin printed."""
+    first, *more = _lines(event.message)
+    if event.action != "plugin" or output or not more:
+        return [first, *more]
+    return [f"{first} (--output shows {len(more):,} {'line' if len(more) == 1 else 'lines'} more)"]
+
+
+_BELOW: Final = "\n" + " " * 13
+"""Between the lines of a fact: they stand below each other."""
+
+
+def _lines(text: str) -> list[str]:
+    """Return text in lines in which nothing acts on a terminal: at least one."""
+    return [printable(line, limit=2000) for line in text.expandtabs().splitlines()] or [""]
+
+
+def _one_line(value: object) -> str:
+    return plain(str(value), 2000)
 
 
 WATCH_SECONDS = 1.0
@@ -351,7 +382,7 @@ def _events(events: Sequence[ServiceEvent], zone: tzinfo) -> str:
     """Return the newest events of the service itself, as a section; "" without any."""
     if not events:
         return ""
-    rows = [(f"  {local(event.at, zone)}", event.kind, printable(event.message, limit=500)) for event in events]
+    rows = [(f"  {local(event.at, zone)}", event.kind, plain(event.message, 500)) for event in events]
     return f"Newest events of the service\n{table(rows)}"
 
 
@@ -467,8 +498,9 @@ def list_jobs(config_file: Path | None, *, as_json: bool, states: tuple[str, ...
 @click.command(epilog="Example: rodin-watchd show chair")
 @config_option
 @json_option
+@click.option("--output", is_flag=True, help="Also what plugins printed, and where in their code they failed.")
 @click.argument("job")
-def show(config_file: Path | None, job: str, *, as_json: bool) -> None:
+def show(config_file: Path | None, job: str, *, as_json: bool, output: bool) -> None:
     """Show one job with its complete history. JOB is its id, the beginning of the id, or the set's name.
 
     --json prints what `list --json` has, and files, options, again, consent, fingerprint, times (state: UTC seconds),
@@ -485,4 +517,4 @@ def show(config_file: Path | None, job: str, *, as_json: bool) -> None:
     if as_json:
         print_json(whole(found, events, meanwhile))
     else:
-        click.echo(page(found, events, meanwhile, local_zone()))
+        click.echo(page(found, events, meanwhile, local_zone(), output=output))
