@@ -29,7 +29,7 @@ from rodin_watchd.cli.context import (
 )
 from rodin_watchd.cli.options import config_option, load
 from rodin_watchd.config import Config
-from rodin_watchd.core.balance import BALANCE
+from rodin_watchd.core.balance import BALANCE, left, remembered
 from rodin_watchd.core.budget import BUDGET_DAY, Day, day_of, midnight
 from rodin_watchd.core.health import TICK_SECONDS
 from rodin_watchd.core.machine import ENDED, SHOWN
@@ -272,6 +272,16 @@ FEW = 5
 
 
 @dataclass(frozen=True, slots=True)
+class KnownBalance:
+    """The credits of the vendor's account."""
+
+    credits: Decimal  # what it should have now: what the vendor said, less what was charged since
+    said: Decimal  # what the vendor said
+    at: float  # UTC: when it was asked
+    low: bool  # whether what it said was below `budget.low_balance`
+
+
+@dataclass(frozen=True, slots=True)
 class MoneyReport:
     """What was spent, and what may be; in credits."""
 
@@ -281,7 +291,7 @@ class MoneyReport:
     spent: Decimal  # of the budget, with what may have been charged
     per_folder: Decimal | None  # the budget of each top folder
     folders: Mapping[str, Decimal]  # what of it each has spent; "" is the inbox itself
-    balance: Mapping[str, Any] | None  # credits, at (UTC) and low: as it was read last
+    balance: KnownBalance | None  # None: it was never read
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,7 +321,7 @@ class Report:
                 "per_folder": self.money.per_folder,
                 "folders": dict(self.money.folders),
             },
-            "balance": self.money.balance,
+            "balance": asdict(self.money.balance) if self.money.balance else None,
             "events": [asdict(event) for event in self.events],
             "counts": {state.value: number for state, number in self.counts.items()},
             "page": self.page.as_data(),
@@ -348,13 +358,13 @@ def _money(config: Config, journal: StoreReader, now: float, zone: tzinfo) -> Mo
     total, today = journal.charged_since(0.0), journal.charged_since(midnight(now, zone))
     spent = sum(folders.values(), day.lost_credits(journal.dearest))
     return MoneyReport(
-        total, today, budget.per_day_credits, spent, budget.per_folder_credits, folders, _balance(journal)
+        total, today, budget.per_day_credits, spent, budget.per_folder_credits, folders, _balance(config, journal)
     )
 
 
-def _balance(journal: StoreReader) -> Mapping[str, Any] | None:
-    known = journal.meta(BALANCE)
-    return {"credits": Decimal(known["credits"]), "at": known["at"], "low": known["low"]} if known else None
+def _balance(config: Config, journal: StoreReader) -> KnownBalance | None:
+    known = remembered(journal.meta(BALANCE), config.api.base_url)
+    return KnownBalance(left(known, journal.charged_after), known.credits, known.at, known.low) if known else None
 
 
 def text_of(report: Report, zone: tzinfo) -> str:
@@ -373,9 +383,14 @@ def _money_lines(money: MoneyReport, zone: tzinfo) -> str:
     if money.per_folder is not None and money.folders:
         spent = ", ".join(f"{printable(top) or 'the inbox itself'} {amount}" for top, amount in money.folders.items())
         message += f"Budget of each folder and day: {in_credits(money.per_folder)}; spent: {spent}\n"
-    if money.balance:
-        message += f"Balance: {in_credits(money.balance['credits'])} on {local(money.balance['at'], zone)}\n"
-    return message
+    return message + (_balance_line(money.balance, zone) if money.balance else "")
+
+
+def _balance_line(balance: KnownBalance, zone: tzinfo) -> str:
+    """Return how many credits there are, and how that is known."""
+    charged = balance.said - balance.credits
+    since = f", less {in_credits(charged)} charged since" if charged else ""
+    return f"Balance: {in_credits(balance.credits)} (the vendor said {in_credits(balance.said)} on {local(balance.at, zone)}{since})\n"
 
 
 def _events(events: Sequence[ServiceEvent], zone: tzinfo) -> str:
@@ -421,8 +436,8 @@ def status(config_file: Path | None, *, as_json: bool, watch: bool) -> None:
 
     --json prints one object: root, running, daemon (host and pid, null when stopped), stopped_at (UTC seconds, null
     while it runs, and where it was killed), sign_of_life_at (UTC seconds, or null), credits (total, today), budget
-    (per_day and per_folder, null without one; spent, in all and by folders), balance (credits, at, low; null if it was
-    never read), events (of the service: at, kind, subject, code, message; newest first), counts (jobs by state) and
+    (per_day and per_folder, null without one; spent, in all and by folders), balance (credits: what the
+    vendor said, less what was charged since; said; at: when it was asked; low; null if it was never read), events (of the service: at, kind, subject, code, message; newest first), counts (jobs by state) and
     page (notices, plain_notices, waiting, running, held, failed, older_failed, recent, ignored, stopped_at). An entry of the page has name, text, job (null in the
     inbox) and since_at (UTC seconds, or null). While the daemon is stopped, waiting and notices are from its last scan.
     """

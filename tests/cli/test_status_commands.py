@@ -175,7 +175,7 @@ MISTAKES = Problem(
 
 
 def test_show_has_a_line_for_each_line_of_a_message(stage: Stage) -> None:
-    """No line end is shown as `\\n`, and nothing acts on the terminal: neither of the problem, nor of options, nor of events."""
+    """No line end is shown as an escape, and nothing acts on the terminal: neither of the problem, nor of options, nor of events."""
     failed = a_failed_job(problem=MISTAKES, options={"prompt": "worn\noak"})
     stage.journaled(failed)
     with closing(Journal(stage.journal)) as journal:
@@ -206,7 +206,7 @@ def test_show_keeps_the_output_of_plugins_back(stage: Stage) -> None:
     assert re.search(
         r'mail failed\.\n +Traceback.*:\n +File "mail\.py", line 3\n +NameError: \\x1b\[31mhost\\x1b\[0m\n +hello$',
         whole,
-        re.M,
+        re.MULTILINE,
     )
     assert stage.data_here("show", job.id)["events"][-1]["message"].endswith("hello")
 

@@ -160,6 +160,7 @@ _CHARGED = """
     UNION ALL SELECT cost, count(*) FROM purchases
         WHERE outcome = 'charged' AND at >= :at AND at < (:hour + 1) * 3600 GROUP BY cost
 """  # whole hours, and what is left of the first one
+_CHARGED_AFTER = "SELECT cost, count(*) FROM purchases WHERE outcome = 'charged' AND id > ? GROUP BY cost"
 _CHARGED_BY_KIND = "SELECT kind, cost, sum(purchases) FROM charged WHERE purchases > 0 GROUP BY kind, cost"
 _NEWEST = "SELECT coalesce(max(id), 0) FROM purchases"
 _SINCE = """
@@ -274,6 +275,10 @@ class PurchaseReader(ABC):
         """Return what was charged for submits since an instant (UTC), in credits."""
         charged = self._rows(_CHARGED, {"at": at, "hour": int(at // _HOUR_SECONDS)})
         return _sum((Decimal(cost), count) for cost, count in charged)
+
+    def charged_after(self, purchase: int) -> Decimal:
+        """Return what was charged for submits after a purchase, in credits; for one that is not long ago."""
+        return _sum((Decimal(cost), count) for cost, count in self._kept_rows(_CHARGED_AFTER, (purchase,)))
 
     def charged_by_kind(self) -> Mapping[str, Decimal]:
         """Return what was ever charged for submits, in credits, by kind of job; kinds without a charge are left out."""
