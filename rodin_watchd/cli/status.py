@@ -31,8 +31,9 @@ from rodin_watchd.cli.options import config_option, load
 from rodin_watchd.config import Config
 from rodin_watchd.core.balance import BALANCE, left, remembered
 from rodin_watchd.core.budget import BUDGET_DAY, Day, day_of, midnight
+from rodin_watchd.core.failures import MOST_FAILED, newest_results
 from rodin_watchd.core.health import TICK_SECONDS
-from rodin_watchd.core.machine import ENDED, SHOWN
+from rodin_watchd.core.machine import ENDED
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.status import DOING, PAGE, Page, doing, ended_line, lead, render, sorted_jobs
 from rodin_watchd.core.store import StoreReader
@@ -65,6 +66,7 @@ def brief(job: Job) -> dict[str, Any]:
         "credits": job.spent,
         "cost_is_certain": is_cost_certain(job),
         "place": job.place or None,
+        "resolved": job.resolved or None,
         "follows": job.follows or None,
         "then": job.then.job_id if job.then else None,
         "problem": job.problem.message if job.problem else None,
@@ -335,7 +337,8 @@ def taken(config: Config, journal: StoreReader, now: float, zone: tzinfo) -> Rep
     found = journal.meta(PAGE)
     page = Page.of_data(found) if found else Page()
     listed = {line.job_id for line in page.failed}
-    recent = tuple(ended_line(job) for job in journal.jobs(SHOWN, limit=NEWEST) if job.id not in listed)
+    ended = newest_results(journal.jobs((State.ARCHIVED,), NEWEST), journal.jobs((State.FAILED,), MOST_FAILED), NEWEST)
+    recent = tuple(ended_line(job) for job in ended if job.id not in listed)
     pressing = standstill(journal_of(config)) or no_room(journal_of(config))
     notices = (*filter(None, (pressing,)), *page.notices)
     page = replace(page, running=running, held=held, recent=recent, notices=notices)
@@ -495,7 +498,8 @@ def list_jobs(config_file: Path | None, *, as_json: bool, states: tuple[str, ...
     """List all jobs, newest change first.
 
     --json prints a list; each job has id, set, folder, kind, state, hold (its number, or null), created_at, since_at
-    (UTC seconds), credits, cost_is_certain, place (relative to the root, or null), follows and then (the id of the job of
+    (UTC seconds), credits, cost_is_certain, place (relative to the root, or null), resolved (of a failed job: the
+    id of the one that delivered its set since, or null), follows and then (the id of the job of
     whose result it is made, and of the one that goes on from its result; or null) and problem (a sentence, or null).
     """
     with reader(load(config_file)) as journal:

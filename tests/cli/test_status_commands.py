@@ -37,6 +37,7 @@ LOST = Problem("task-lost", Fault.VENDOR, Scope.SET, "The vendor does not know t
 BRIEF = {
     "kind",
     *(
+        "resolved",
         "follows",
         "then",
         "id",
