@@ -761,7 +761,7 @@ class PluginError(RodinWatchdError):
     code = "plugin-failed"
     fault = Fault.OWNER
     advice = "Tell the person who runs the service: a part that was added to it has failed."
-    command = "`rodin-watchd show JOB` has the plugin's output; its author can correct it."
+    command = "`rodin-watchd show --output JOB` has the plugin's output; its author can correct it."
 
     def __init__(
         self,

@@ -205,6 +205,7 @@ class Job:
     place: str = ""  # where it was published or buried, relative to the root
     problem: Problem | None = None
     progress: str = ""  # the vendor's last word, for people
+    resolved: str = ""  # of a failed job: the id of the one that delivered its set since (`core.failures`)
     flaw: str = ""  # why the task counts as failed although its results are fetched, for people; "" where it does not
     working_at: float = 0.0  # when the vendor last said that it is not done
     then: Sequel | None = None  # what its result goes on to

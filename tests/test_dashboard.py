@@ -71,6 +71,24 @@ def test_every_query_asks_for_metrics_that_exist() -> None:
                     assert set(value.split("|")) <= there[name][label], query
 
 
+EXTRAPOLATED = re.compile(
+    r"\b(?:rate|irate|increase|delta|idelta|deriv|predict_linear|avg_over_time|holt_winters)\s*\("
+)
+"""What Prometheus computes as a slope, or as a mean: 0.5 credits become 0.5003."""
+
+
+def test_money_and_sets_are_exact() -> None:
+    """They are sums and differences of what the journal has counted, and half credits are seen: no unit rounds them."""
+    alerts = re.findall(r"^    (\S.*)$", (DOCS / "health.md").read_text(), re.MULTILINE)
+    exact = re.compile(r"rodin_watchd_\w*credits|rodin_watchd_sets")
+    found = [query for query in (*queries(), *alerts) if exact.search(query)]
+    assert len(found) > 5
+    assert [query for query in found if EXTRAPOLATED.search(query)] == []
+    panels = [panel for panel in dashboard()["panels"] if "credits" in str(panel["targets"])]
+    shown = [panel["fieldConfig"]["defaults"] for panel in panels]
+    assert [(one["unit"], one["decimals"]) for one in shown] == [("none", 2)] * 2
+
+
 def test_every_legend_names_a_label_of_its_query() -> None:
     """A legend of a label that the query does not keep would stay empty."""
     there = existing()

@@ -1,4 +1,4 @@
-"""`rodin-watchd retry`, `cancel`, `resolve`, `approve`, `pause` and `resume`: what people ask of the daemon.
+"""`rodin-watchd retry`, `clear`, `cancel`, `resolve`, `approve`, `pause` and `resume`: what people ask of the daemon.
 
 A command is left in the journal; the daemon, the journal's only other writer, carries it out and answers there. With it is
 left what the person saw: what has changed by the time that the daemon reads it is not what was decided about.
@@ -6,11 +6,12 @@ left what the person saw: what has changed by the time that the daemon reads it 
 
 from __future__ import annotations
 
+import os
 import secrets
 import select
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -20,12 +21,14 @@ import click
 
 from rodin_watchd.adapters.host import filesystem_of, local_zone
 from rodin_watchd.adapters.spool.mounts import Mounts, read_mark
+from rodin_watchd.adapters.spool.moving import job_named_by
 from rodin_watchd.cli.context import daemon_of, journal_of, leave_command, reader
 from rodin_watchd.cli.options import config_option, load
 from rodin_watchd.config import Config
 from rodin_watchd.core.commands import Seen
+from rodin_watchd.core.failures import is_resolved
 from rodin_watchd.core.kinds import article_of
-from rodin_watchd.core.layout import INBOX
+from rodin_watchd.core.layout import FAILED, INBOX, REPORT_DATA
 from rodin_watchd.core.machine import LOSS, Loss
 from rodin_watchd.core.mounts import (
     PATHS,
@@ -40,10 +43,11 @@ from rodin_watchd.core.mounts import (
 )
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.store import StoreReader
-from rodin_watchd.core.wording import cost, in_credits, local, set_name
+from rodin_watchd.core.wire import plain
+from rodin_watchd.core.wording import cost, in_credits, local, sentences, set_name
 from rodin_watchd.errors import CommandRefusedError, FolderGoneError
 from rodin_watchd.model import Job, State
-from rodin_watchd.service.commands import ACCEPT, APPROVE, CANCEL, JOB_VERBS, PAUSE, RESUME, SEEN
+from rodin_watchd.service.commands import ACCEPT, APPROVE, CANCEL, CLEAR, JOB_VERBS, PAUSE, RESUME, SEEN
 from rodin_watchd.service.mounts import place_of, remembered, remembered_inside, root_seen, traces_of
 
 ANSWER_SECONDS = 5.0
@@ -71,6 +75,48 @@ def retry(config_file: Path | None, job: str, *, pay_again: bool, yes: bool) -> 
     """
     confirm = _confirm_paying_again if pay_again and not yes else _nothing
     ask_about(load(config_file), "retry", job, {"pay_again": pay_again}, confirm)
+
+
+@click.command(epilog="Example: rodin-watchd clear --resolved")
+@config_option
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--resolved", is_flag=True, help="Clear each failed set that was delivered: before it failed, or since.")
+def clear(config_file: Path | None, names: tuple[str, ...], *, resolved: bool) -> None:
+    """Move the folders of failed sets from failed/ to the archive: nobody needs them there any more.
+
+    NAME is a folder in failed/, a job's id, the beginning of an id, or a set's name. The inputs and the report are moved
+    together, and nothing is deleted. The set is not listed as failed any more; the job and its history stay. A folder
+    with files that the service did not put there is not moved: the answer names them.
+    """
+    if resolved is bool(names):
+        raise click.UsageError("Name folders of failed/, or say --resolved.")
+    config = load(config_file)
+    with reader(config) as journal:
+        jobs = [_failed_as(config, journal, name) for name in names] or _resolved(config, journal)
+        for job in jobs:
+            JOB_VERBS[CLEAR](job, {}, time.time())
+        numbers = [
+            leave_command(config, CLEAR, {"job": job.id, SEEN: Seen.of(job).as_data()}, once=True)
+            for job in {job.id: job for job in jobs}.values()
+        ]
+        if numbers:
+            _print_answers(config, journal, numbers)
+        else:
+            click.echo("There is nothing to clear.")
+
+
+def _failed_as(config: Config, journal: StoreReader, name: str) -> Job:
+    """Return the job whose folder in `failed/` has this name, by its report; else the one that is called so."""
+    place = f"{FAILED}/{name.removeprefix(f'{FAILED}/').strip('/')}"
+    named = job_named_by(config.folders.root, f"{place}/{REPORT_DATA}")
+    job = journal.job(str(named[0])) if named else None
+    return job if job and job.place == place else journal.find(name)
+
+
+def _resolved(config: Config, journal: StoreReader) -> list[Job]:
+    """Return the failed jobs whose sets were delivered, and whose folders are still there."""
+    failed = filter(is_resolved, journal.each_job((State.FAILED,)))
+    return [job for job in failed if job.place and os.path.lexists(config.folders.root / job.place)]
 
 
 @click.command(epilog="Example: rodin-watchd cancel 3f9c")
@@ -231,7 +277,7 @@ def ask_about(
 def _show_hold(job: Job, _: Decimal) -> None:
     """Show which hold is decided about: since when, why, and what it may have cost."""
     since = local(job.times.get(State.HELD.value, job.created_at), local_zone())
-    why = f" {printable(job.problem.message, _LONGEST_TEXT)}" if job.problem else ""
+    why = f" {plain(sentences(job.problem.message), _LONGEST_TEXT)}" if job.problem else ""
     click.echo(
         f"{set_name(job.folder, job.name)} (job {job.id}): hold {job.holds}, since {since}.{why} Cost: {cost(job)}"
     )
@@ -245,7 +291,7 @@ def _confirm_not_charged(job: Job, price: Decimal) -> None:
 
 def _confirm_paying_again(job: Job, price: Decimal) -> None:
     """Ask before a failed job is paid for again."""
-    why = f" {printable(job.problem.message, _LONGEST_TEXT)}" if job.problem else ""
+    why = f" {plain(sentences(job.problem.message), _LONGEST_TEXT)}" if job.problem else ""
     click.echo(f"{set_name(job.folder, job.name)} (job {job.id}): failed.{why} Cost so far: {cost(job)}")
     _confirm(f"Submit it again, for {in_credits(price)}, in addition to this cost?")
 
@@ -264,20 +310,30 @@ def _confirm(question: str) -> None:
 
 def ask(config: Config, journal: StoreReader, verb: str, arguments: dict[str, Any]) -> None:
     """Leave a command, and print the answer if somebody is there to give one. Raises CommandRefusedError."""
-    number = leave_command(config, verb, arguments, once=verb in JOB_VERBS)
+    _print_answers(config, journal, [leave_command(config, verb, arguments, once=verb in JOB_VERBS)])
+
+
+def _print_answers(config: Config, journal: StoreReader, numbers: Sequence[int]) -> None:
+    """Print the answers to commands if somebody is there to give them. Raises CommandRefusedError with those that are refusals."""
     if daemon_of(config) is None:
-        click.echo("The service is not running: the command will run when it starts.")
+        which = "the command" if len(numbers) == 1 else f"the {len(numbers):,} commands"
+        click.echo(f"The service is not running: {which} will run when it starts.")
         return
-    answer = _answer(journal, number)
-    if answer is None:
-        click.echo(
-            "The service has not answered yet: it first ends the job's running step. "
-            "`rodin-watchd status` and `show` say what happened."
-        )
-    elif answer["ok"]:
-        click.echo(answer["message"])
-    else:
-        raise CommandRefusedError(answer["message"], advice=" ")
+    refused: list[str] = []
+    for number in numbers:
+        answer = _answer(journal, number)
+        if answer is None:
+            click.echo(
+                "The service has not answered yet: it first ends the job's running step. "
+                "`rodin-watchd status` and `show` say what happened."
+            )
+            break
+        if answer["ok"]:
+            click.echo(answer["message"])
+        else:
+            refused.append(answer["message"])
+    if refused:
+        raise CommandRefusedError("\n".join(refused), advice=" ")
 
 
 def _answer(journal: StoreReader, number: int) -> dict[str, Any] | None:

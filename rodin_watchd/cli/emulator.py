@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from http.client import HTTP_PORT
+from typing import Final
+from urllib.parse import urlsplit
 
 import click
 
 from rodin_watchd.cli.context import needs_emulator
+from rodin_watchd.core.wire import is_loopback
 from rodin_watchd.errors import ConfigError
 
 
@@ -26,8 +30,22 @@ class _WithFaults(click.Command):
             formatter.write_dl(list(FAULTS.items()))
 
 
-@click.command(cls=_WithFaults, epilog="Example: rodin-watchd emulator --port 8080 --fault lost-answer@2")
-@click.option("--port", default=8765, show_default=True, type=click.IntRange(0, 65535), help="Of the API; 0: any.")
+PORT: Final = 8765
+"""Where the emulator listens if nothing else is said: the address that the documentation and `check` name."""
+
+
+def command_for(base_url: str) -> str:
+    """Return the command that has an emulator listen at an address; "" if that is not on this machine."""
+    address = urlsplit(base_url)
+    if not is_loopback(address.hostname or ""):
+        return ""
+    return (
+        "rodin-watchd emulator" if address.port == PORT else f"rodin-watchd emulator --port {address.port or HTTP_PORT}"
+    )
+
+
+@click.command(cls=_WithFaults, epilog="Example: rodin-watchd emulator --fault lost-answer@2")
+@click.option("--port", default=PORT, show_default=True, type=click.IntRange(0, 65535), help="Of the API; 0: any.")
 @click.option(
     "--files-port", default=0, show_default=True, type=click.IntRange(0, 65535), help="Of the file host; 0: any."
 )

@@ -11,7 +11,7 @@ from datetime import tzinfo
 from decimal import Decimal
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -29,13 +29,15 @@ from rodin_watchd.cli.context import (
 )
 from rodin_watchd.cli.options import config_option, load
 from rodin_watchd.config import Config
-from rodin_watchd.core.balance import BALANCE
+from rodin_watchd.core.balance import BALANCE, left, remembered
 from rodin_watchd.core.budget import BUDGET_DAY, Day, day_of, midnight
+from rodin_watchd.core.failures import MOST_FAILED, newest_results
 from rodin_watchd.core.health import TICK_SECONDS
-from rodin_watchd.core.machine import ENDED, SHOWN
+from rodin_watchd.core.machine import ENDED
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.status import DOING, PAGE, Page, doing, ended_line, lead, render, sorted_jobs
 from rodin_watchd.core.store import StoreReader
+from rodin_watchd.core.wire import plain
 from rodin_watchd.core.wording import WHO_CAN_ACT, advice_in_full, cost, in_credits, is_cost_certain, local, set_name
 from rodin_watchd.model import Event, InputFile, Job, ServiceEvent, State
 
@@ -64,6 +66,7 @@ def brief(job: Job) -> dict[str, Any]:
         "credits": job.spent,
         "cost_is_certain": is_cost_certain(job),
         "place": job.place or None,
+        "resolved": job.resolved or None,
         "follows": job.follows or None,
         "then": job.then.job_id if job.then else None,
         "problem": job.problem.message if job.problem else None,
@@ -174,8 +177,13 @@ def _cells(text: str) -> int:
     return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
-def page(job: Job, events: Sequence[Event], meanwhile: Sequence[ServiceEvent], zone: tzinfo) -> str:
-    """Return all that is known of a job, and its history with what happened to the service meanwhile, for people."""
+def page(
+    job: Job, events: Sequence[Event], meanwhile: Sequence[ServiceEvent], zone: tzinfo, *, output: bool = False
+) -> str:
+    """Return all that is known of a job, and its history with what happened to the service meanwhile, for people.
+
+    `output`: also what plugins printed, and where in their code they failed.
+    """
     facts = [
         ("Set", set_name(job.folder, job.name)),
         ("Kind", job.kind),
@@ -188,12 +196,15 @@ def page(job: Job, events: Sequence[Event], meanwhile: Sequence[ServiceEvent], z
         *([("Progress", job.progress)] if job.progress else []),
         *([("Follows", f"job {job.follows}: it is made of its result")] if job.follows else []),
         *([("Then", f"{job.then.kind}, as job {job.then.job_id}, when this one is delivered")] if job.then else []),
-        ("Options", ", ".join(f"{key} = {_plain(value)}" for key, value in job.options.items()) or "the vendor's own"),
+        (
+            "Options",
+            ", ".join(f"{key} = {_one_line(value)}" for key, value in job.options.items()) or "the vendor's own",
+        ),
         *(("Input", _file_words(file)) for file in job.files),
         *(("Result", f"{printable(r.name)}, {r.size:,} bytes, sha256 {r.sha256}") for r in job.results),
     ]
-    message = "\n".join(f"{name + ':':<13}{text}" for name, text in facts)
-    return f"{message}\n\nHistory\n{_history(events, meanwhile, zone)}"
+    message = "\n".join(f"{name + ':':<13}{_BELOW.join(_lines(text))}" for name, text in facts)
+    return f"{message}\n\nHistory\n{_history(events, meanwhile, zone, output=output)}"
 
 
 def _state(job: Job) -> str:
@@ -204,9 +215,9 @@ def _trouble(job: Job, zone: tzinfo) -> list[tuple[str, str]]:
     if job.problem is None:
         return []
     lines = [
-        ("Problem", _plain(job.problem.message)),
+        ("Problem", job.problem.message),
         ("Who can act", WHO_CAN_ACT[job.problem.fault]),
-        ("What to do", _plain(advice_in_full(job))),
+        ("What to do", advice_in_full(job)),
     ]
     again = [("Next try", f"{local(job.not_before, zone)}, after {job.attempts} that failed")] if job.attempts else []
     return [*lines, *again]
@@ -220,16 +231,38 @@ def _file_words(file: InputFile) -> str:
     return f"{file.role}: {printable(file.source)}, {file.signature.size:,} bytes{digest}{shared}{changed}{warned}"
 
 
-def _history(events: Sequence[Event], meanwhile: Sequence[ServiceEvent], zone: tzinfo) -> str:
-    own = [(e.at, e.action, e.message) for e in events]
-    found = sorted([*own, *((e.at, "(service)", f"{e.kind}: {e.message}") for e in meanwhile)], key=lambda row: row[0])
-    rows = [(f"  {local(at, zone)}", action, _plain(message)) for at, action, message in found]
-    return table(rows) if rows else "  nothing yet"
+def _history(events: Sequence[Event], meanwhile: Sequence[ServiceEvent], zone: tzinfo, *, output: bool) -> str:
+    own = [(e.at, e.action, _told(e, output=output)) for e in events]
+    others = ((e.at, "(service)", _lines(f"{e.kind}: {e.message}")) for e in meanwhile)
+    found = sorted([*own, *others], key=lambda row: row[0])
+    if not found:
+        return "  nothing yet"
+    rows = table([(f"  {local(at, zone)}", action, lines[0]) for at, action, lines in found]).split("\n")
+    more = (lines[1:] for _, _, lines in found)
+    return "\n".join(
+        line for row, lines in zip(rows, more, strict=True) for line in (row, *(f"      {one}" for one in lines))
+    )
 
 
-def _plain(value: object) -> str:
-    """Return text on one line, whatever was in it."""
-    return printable(str(value), limit=2000)
+def _told(event: Event, *, output: bool) -> list[str]:
+    """Return what an event says, in lines; below the first one of a plugin's call stands what the plugin printed."""
+    first, *more = _lines(event.message)
+    if event.action != "plugin" or output or not more:
+        return [first, *more]
+    return [f"{first} (--output shows {len(more):,} {'line' if len(more) == 1 else 'lines'} more)"]
+
+
+_BELOW: Final = "\n" + " " * 13
+"""Between the lines of a fact: they stand below each other."""
+
+
+def _lines(text: str) -> list[str]:
+    """Return text in lines in which nothing acts on a terminal: at least one."""
+    return [printable(line, limit=2000) for line in text.expandtabs().splitlines()] or [""]
+
+
+def _one_line(value: object) -> str:
+    return plain(str(value), 2000)
 
 
 WATCH_SECONDS = 1.0
@@ -238,6 +271,16 @@ NEWEST = 20
 
 FEW = 5
 """How many events of the service are shown to people."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownBalance:
+    """The credits of the vendor's account."""
+
+    credits: Decimal  # what it should have now: what the vendor said, less what was charged since
+    said: Decimal  # what the vendor said
+    at: float  # UTC: when it was asked
+    low: bool  # whether what it said was below `budget.low_balance`
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +293,7 @@ class MoneyReport:
     spent: Decimal  # of the budget, with what may have been charged
     per_folder: Decimal | None  # the budget of each top folder
     folders: Mapping[str, Decimal]  # what of it each has spent; "" is the inbox itself
-    balance: Mapping[str, Any] | None  # credits, at (UTC) and low: as it was read last
+    balance: KnownBalance | None  # None: it was never read
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,7 +323,7 @@ class Report:
                 "per_folder": self.money.per_folder,
                 "folders": dict(self.money.folders),
             },
-            "balance": self.money.balance,
+            "balance": asdict(self.money.balance) if self.money.balance else None,
             "events": [asdict(event) for event in self.events],
             "counts": {state.value: number for state, number in self.counts.items()},
             "page": self.page.as_data(),
@@ -294,7 +337,8 @@ def taken(config: Config, journal: StoreReader, now: float, zone: tzinfo) -> Rep
     found = journal.meta(PAGE)
     page = Page.of_data(found) if found else Page()
     listed = {line.job_id for line in page.failed}
-    recent = tuple(ended_line(job) for job in journal.jobs(SHOWN, limit=NEWEST) if job.id not in listed)
+    ended = newest_results(journal.jobs((State.ARCHIVED,), NEWEST), journal.jobs((State.FAILED,), MOST_FAILED), NEWEST)
+    recent = tuple(ended_line(job) for job in ended if job.id not in listed)
     pressing = standstill(journal_of(config)) or no_room(journal_of(config))
     notices = (*filter(None, (pressing,)), *page.notices)
     page = replace(page, running=running, held=held, recent=recent, notices=notices)
@@ -317,13 +361,13 @@ def _money(config: Config, journal: StoreReader, now: float, zone: tzinfo) -> Mo
     total, today = journal.charged_since(0.0), journal.charged_since(midnight(now, zone))
     spent = sum(folders.values(), day.lost_credits(journal.dearest))
     return MoneyReport(
-        total, today, budget.per_day_credits, spent, budget.per_folder_credits, folders, _balance(journal)
+        total, today, budget.per_day_credits, spent, budget.per_folder_credits, folders, _balance(config, journal)
     )
 
 
-def _balance(journal: StoreReader) -> Mapping[str, Any] | None:
-    known = journal.meta(BALANCE)
-    return {"credits": Decimal(known["credits"]), "at": known["at"], "low": known["low"]} if known else None
+def _balance(config: Config, journal: StoreReader) -> KnownBalance | None:
+    known = remembered(journal.meta(BALANCE), config.api.base_url)
+    return KnownBalance(left(known, journal.charged_after), known.credits, known.at, known.low) if known else None
 
 
 def text_of(report: Report, zone: tzinfo) -> str:
@@ -342,16 +386,21 @@ def _money_lines(money: MoneyReport, zone: tzinfo) -> str:
     if money.per_folder is not None and money.folders:
         spent = ", ".join(f"{printable(top) or 'the inbox itself'} {amount}" for top, amount in money.folders.items())
         message += f"Budget of each folder and day: {in_credits(money.per_folder)}; spent: {spent}\n"
-    if money.balance:
-        message += f"Balance: {in_credits(money.balance['credits'])} on {local(money.balance['at'], zone)}\n"
-    return message
+    return message + (_balance_line(money.balance, zone) if money.balance else "")
+
+
+def _balance_line(balance: KnownBalance, zone: tzinfo) -> str:
+    """Return how many credits there are, and how that is known."""
+    charged = balance.said - balance.credits
+    since = f", less {in_credits(charged)} charged since" if charged else ""
+    return f"Balance: {in_credits(balance.credits)} (the vendor said {in_credits(balance.said)} on {local(balance.at, zone)}{since})\n"
 
 
 def _events(events: Sequence[ServiceEvent], zone: tzinfo) -> str:
     """Return the newest events of the service itself, as a section; "" without any."""
     if not events:
         return ""
-    rows = [(f"  {local(event.at, zone)}", event.kind, printable(event.message, limit=500)) for event in events]
+    rows = [(f"  {local(event.at, zone)}", event.kind, plain(event.message, 500)) for event in events]
     return f"Newest events of the service\n{table(rows)}"
 
 
@@ -390,8 +439,8 @@ def status(config_file: Path | None, *, as_json: bool, watch: bool) -> None:
 
     --json prints one object: root, running, daemon (host and pid, null when stopped), stopped_at (UTC seconds, null
     while it runs, and where it was killed), sign_of_life_at (UTC seconds, or null), credits (total, today), budget
-    (per_day and per_folder, null without one; spent, in all and by folders), balance (credits, at, low; null if it was
-    never read), events (of the service: at, kind, subject, code, message; newest first), counts (jobs by state) and
+    (per_day and per_folder, null without one; spent, in all and by folders), balance (credits: what the
+    vendor said, less what was charged since; said; at: when it was asked; low; null if it was never read), events (of the service: at, kind, subject, code, message; newest first), counts (jobs by state) and
     page (notices, plain_notices, waiting, running, held, failed, older_failed, recent, ignored, stopped_at). An entry of the page has name, text, job (null in the
     inbox) and since_at (UTC seconds, or null). While the daemon is stopped, waiting and notices are from its last scan.
     """
@@ -449,7 +498,8 @@ def list_jobs(config_file: Path | None, *, as_json: bool, states: tuple[str, ...
     """List all jobs, newest change first.
 
     --json prints a list; each job has id, set, folder, kind, state, hold (its number, or null), created_at, since_at
-    (UTC seconds), credits, cost_is_certain, place (relative to the root, or null), follows and then (the id of the job of
+    (UTC seconds), credits, cost_is_certain, place (relative to the root, or null), resolved (of a failed job: the
+    id of the one that delivered its set since, or null), follows and then (the id of the job of
     whose result it is made, and of the one that goes on from its result; or null) and problem (a sentence, or null).
     """
     with reader(load(config_file)) as journal:
@@ -467,8 +517,9 @@ def list_jobs(config_file: Path | None, *, as_json: bool, states: tuple[str, ...
 @click.command(epilog="Example: rodin-watchd show chair")
 @config_option
 @json_option
+@click.option("--output", is_flag=True, help="Also what plugins printed, and where in their code they failed.")
 @click.argument("job")
-def show(config_file: Path | None, job: str, *, as_json: bool) -> None:
+def show(config_file: Path | None, job: str, *, as_json: bool, output: bool) -> None:
     """Show one job with its complete history. JOB is its id, the beginning of the id, or the set's name.
 
     --json prints what `list --json` has, and files, options, again, consent, fingerprint, times (state: UTC seconds),
@@ -485,4 +536,4 @@ def show(config_file: Path | None, job: str, *, as_json: bool) -> None:
     if as_json:
         print_json(whole(found, events, meanwhile))
     else:
-        click.echo(page(found, events, meanwhile, local_zone()))
+        click.echo(page(found, events, meanwhile, local_zone(), output=output))

@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -486,7 +487,8 @@ def uninstall_service(*, user: bool, instance: str, dry_run: bool) -> None:
 def _system_acts(place: InstallPaths, config: Path, share: Path) -> Iterator[Act]:
     """Give what makes a service of the machine; what a package has brought along is not written a second time."""
     started = program()
-    _refuse_hidden(Path(started[0]), Path(sys.executable), config, share)
+    package = Path(str(files("rodin_watchd")))
+    _refuse_hidden(Path(started[0]), Path(sys.executable), Path(sys.base_prefix), package, config, share)
     if not _is_packaged(place):
         users = ADMIN / "sysusers.d" / f"{NAME}.conf"
         yield Put(users, text_of(f"{NAME}.sysusers"))
@@ -580,13 +582,38 @@ def _refuse_unprintable(*paths: Path) -> None:
 def _refuse_hidden(*paths: Path) -> None:
     """Raise ConfigError for what the sandbox would hide."""
     for path in paths:
-        real = path.resolve()
-        if any(real.is_relative_to(home) for home in HIDDEN):
+        if why := hidden_on_the_way(path):
             raise ConfigError(
-                f"{path} lies in a home or in /tmp, which the sandbox hides from a service of the machine.",
-                advice="Install the program into /opt (a virtual environment) and keep the shared folder in /srv; "
-                "or make it a service of your own with --user.",
+                f"{why} a home or /tmp, which the sandbox hides from a service of the machine.",
+                advice="Install the program into /opt (a virtual environment, of a Python outside of homes) and keep the shared "
+                "folder in /srv; or make it a service of your own with --user.",
             )
+
+
+_MOST_STEPS: Final = 1000
+
+
+def hidden_on_the_way(path: Path, hidden: Sequence[Path] = HIDDEN) -> str:
+    """Say how a path leads into one of these folders: itself, or by a link, which is named with its target; "" if it does not.
+
+    Each step counts, not the end alone: a link in a hidden folder leads nowhere, wherever it points. Reads links, nothing else.
+    """
+    there, rest, link = Path("/"), deque(path.absolute().parts[1:]), Path()
+    for _ in range(_MOST_STEPS):  # links may lead in a circle
+        if not rest:
+            break
+        part = rest.popleft()
+        step = there.parent if part == ".." else there / part
+        if any(step.is_relative_to(folder) for folder in hidden):
+            by_link = link != Path()
+            return f"{path} leads to {step.joinpath(*rest)} (by the link {link}), in" if by_link else f"{path} lies in"
+        if os.path.islink(step):  # noqa: PTH114 - no error where we may not look
+            link, target = step, step.readlink()
+            there = Path("/") if target.is_absolute() else there
+            rest.extendleft(reversed(target.parts[target.is_absolute() :]))
+        else:
+            there = step
+    return ""
 
 
 def _refuse_without_rights(*, user: bool, dry_run: bool) -> None:

@@ -35,6 +35,8 @@ JOB_ACTIONS: Mapping[str, str] = {
     "returned": "the set is back in the inbox, and is judged anew",
     "failing": "it failed, its files will be moved",
     "failed": "the inputs and a report are in `failed/`: the end",
+    "resolved": "the set of a failed job was delivered since, by another job: it is listed as failed no more",
+    "clear": "a person had the folder of a failed job moved to the archive",
     "retry": "a person took a failed job up again",
     "cancel": "a person canceled it",
     "resolve": "a person decided about a held job",

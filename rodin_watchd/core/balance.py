@@ -75,6 +75,14 @@ def remembered(stored: Mapping[str, Any] | None, vendor: str) -> Balance | None:
     return Balance.of_data(stored) if stored and whole and stored["vendor"] == vendor else None
 
 
+def left(known: Balance, charged_after: Callable[[int], Decimal]) -> Decimal:
+    """Return an account's credits now, as every page and metric shows them: what the vendor said, less what was charged since.
+
+    What only may be charged, because it is being sent or held, is not in it. `charged_after` says what was charged after a purchase.
+    """
+    return known.credits - charged_after(known.purchase)
+
+
 def is_stale(purchases: int, seconds: float) -> bool:
     """Return whether a balance that somebody watches is to be asked for again: after so many purchases, so long ago."""
     return purchases >= REFRESH_PURCHASES or (purchases > 0 and seconds >= REFRESH_SECONDS)

@@ -1,4 +1,4 @@
-"""What people may ask of a job: retry, cancel, and to resolve what is held. The moves are those of `core.machine`.
+"""What people may ask of a job: retry, clear, cancel, and to resolve what is held. The moves are those of `core.machine`.
 
 Whatever may pay again has to be asked for in so many words: the service itself never does it. And whatever a person
 asks for is asked of the job as that person saw it (`Seen`): a job that was held again, taken up again or paid for since
@@ -14,6 +14,7 @@ from typing import Any, Final, Self
 
 from rodin_watchd.core import machine
 from rodin_watchd.core.dedup import by_person, is_by_person
+from rodin_watchd.core.failures import is_cleared
 from rodin_watchd.core.kinds import article_of
 from rodin_watchd.core.machine import RESTING, SENDING, TABLE, Signal
 from rodin_watchd.core.names import printable
@@ -142,6 +143,15 @@ def _refuse_to_pay(job: Job) -> None:
     if not job.task and code == RefusedOftenError.code:
         reason = "The vendor refused this set several times, and may have charged each try."
         raise CommandRefusedError(reason, advice=pay_again(job))
+
+
+def clear(job: Job, place: str) -> Transition:
+    """Note that the folder of a failed job is at a place in the archive now. Raises CommandRefusedError if it is not to be moved there."""
+    if job.state is not State.FAILED:
+        raise CommandRefusedError(f"Only the folder of a failed job can be cleared; {_now(job)}")
+    if is_cleared(job):
+        raise CommandRefusedError(f"This job was cleared before: its files are in {printable(job.place)}.", advice=" ")
+    return machine.clear(job, place)
 
 
 def _given_up(job: Job) -> str:

@@ -219,9 +219,6 @@ TABLE: Mapping[tuple[State, Signal], State] = {
 ENDED = frozenset({S.ARCHIVED, S.FAILED, S.RETURNED})
 """Nothing more happens to the job on its own or by `resolve`; a failed one may be retried, a returned one is a set in the inbox again."""
 
-SHOWN = ENDED - {S.RETURNED}
-"""Ends that people read of as a result."""
-
 RESTING = ENDED | {S.HELD}
 """Nothing happens to the job until a person acts."""
 
@@ -541,6 +538,7 @@ def take_up(job: Job, now: float, consent: str = "", message: str = "", code: st
         problem=None,
         answer=None,
         results=(),
+        resolved="",
         progress="",
         working_at=0.0,
         times={},
@@ -551,7 +549,19 @@ def take_up(job: Job, now: float, consent: str = "", message: str = "", code: st
 
 def put_corrected_back(job: Job, now: float) -> Transition:
     """Let a failed set whose files somebody has corrected go back into the inbox, where it is judged and bought as any other."""
-    return move(job, Signal.RETURN, now, "Its files were corrected: the set goes back into the inbox.")
+    return move(_as_dropped(job), Signal.RETURN, now, "Its files were corrected: the set goes back into the inbox.")
+
+
+def clear(job: Job, place: str) -> Transition:
+    """Note that the folder of a failed job was moved from `failed/` to a place in the archive."""
+    message = f"Cleared: {printable(job.place, 1000)} is in {printable(place, 1000)} now."
+    return Transition(replace(job, place=place), "clear", message)
+
+
+def resolve_failure(failed: Job, delivered: Job) -> Transition:
+    """Note that the set of a failed job was delivered since, by another job."""
+    message = f"The set was delivered to {printable(delivered.place, 1000)} (job {delivered.id})."
+    return Transition(replace(failed, resolved=delivered.id), "resolved", message)
 
 
 def cancel(job: Job, problem: Problem, now: float) -> Transition:
@@ -615,8 +625,13 @@ def _may_fail(job: Job) -> bool:
 def _refuse(job: Job, problem: Problem, now: float) -> Transition:
     """Fail the job; or let the set go back into the inbox, where it is no fault of the set."""
     if problem.code in _RETURNS and _may_return(job):
-        return move(replace(job, problem=problem), Signal.RETURN, now, problem.message, problem.code)
+        return move(replace(_as_dropped(job), problem=problem), Signal.RETURN, now, problem.message, problem.code)
     return _reject(job, problem, now)
+
+
+def _as_dropped(job: Job) -> Job:
+    """Return a job that goes back into the inbox: its content is no job's any more, but for what the purchases know of it."""
+    return replace(job, fingerprint="")
 
 
 def _reject(job: Job, problem: Problem, now: float) -> Transition:

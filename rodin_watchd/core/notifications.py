@@ -16,7 +16,8 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import tomli_w
 
 from rodin_watchd.core.names import printable
-from rodin_watchd.core.wording import advice_in_full, changed_inputs
+from rodin_watchd.core.wire import plain
+from rodin_watchd.core.wording import advice_in_full, changed_inputs, sentences
 from rodin_watchd.model import Entry, InputFile, Job, OwedCall, ServiceEvent, State, Transition
 from rodin_watchd.v1 import File, FileSet, Problem, Waiting
 from rodin_watchd.v1 import Job as PublicJob
@@ -47,7 +48,7 @@ class Announcer:
         job = move.job
         if move.action != job.state.value or not self.plugins.get(HOOK_OF.get(job.state, "")):
             return []
-        words = printable(move.message, 1000) or job_words(job)
+        words = plain(sentences(move.message), 1000) or job_words(job)
         event = {"kind": job.state.value, "at": now, "message": words, "code": move.code}
         return self._owed(HOOK_OF[job.state], {"job": asdict(public_job(job)), "event": event})
 

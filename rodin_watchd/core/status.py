@@ -13,13 +13,14 @@ from datetime import tzinfo
 from typing import Any, Final, Self
 
 from rodin_watchd.core.budget import is_over_budget
+from rodin_watchd.core.failures import is_already_done, is_cleared
 from rodin_watchd.core.kinds import DEFAULT, KINDS, JobKind, kind_of
 from rodin_watchd.core.layout import REPORT
 from rodin_watchd.core.machine import ENDED
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.wire import plain
 from rodin_watchd.core.wording import advice, changed_inputs, command, cost, local, sentences, set_name, warnings
-from rodin_watchd.errors import AlreadyDoneError, TaskLimitError, UnknownCodeError
+from rodin_watchd.errors import TaskLimitError, UnknownCodeError
 from rodin_watchd.model import Job, State
 
 PAGE = "page"
@@ -122,7 +123,9 @@ _LISTS: Final = ("waiting", "running", "held", "failed", "recent", "done")
 
 def doing(job: Job) -> str:
     """Return what a job is doing, in the words of whoever dropped the set; a hold with its number, by which it is resolved."""
-    return f"{DOING[job.state]} (hold {job.holds})" if job.state is State.HELD else DOING[job.state]
+    more = f" (hold {job.holds})" if job.state is State.HELD else ""
+    later = f", delivered since (job {job.resolved})" if job.resolved else ""
+    return f"{DOING[job.state]}{more}{later}{', cleared' if is_cleared(job) else ''}"
 
 
 def job_line(job: Job) -> Line:
@@ -170,7 +173,8 @@ def ended_line(job: Job) -> Line:
     if is_already_done(job):
         text = f"{lead(job)}already done: {message} Cost: {cost(job)} What you dropped lies in {printable(job.place)}."
     elif job.state is State.FAILED:
-        text = f"{lead(job)}FAILED: {message} Cost: {cost(job)} See {printable(job.place)}/{REPORT}"
+        since = f" The set was delivered since (job {job.resolved})." if job.resolved else ""
+        text = f"{lead(job)}FAILED: {message} Cost: {cost(job)} See {printable(job.place)}/{REPORT}{since}"
     elif job.state is State.RETURNED:
         text = f"{lead(job)}back in the inbox: {message} Cost: {cost(job)}"
     else:
@@ -180,11 +184,6 @@ def ended_line(job: Job) -> Line:
 
 def _warned(job: Job) -> str:
     return "".join(f" Note: {warning}" for warning in warnings(job))
-
-
-def is_already_done(job: Job) -> bool:
-    """Return whether a set was not taken because its result is in the outbox: nobody has to do anything."""
-    return job.state is State.FAILED and job.problem is not None and job.problem.code == AlreadyDoneError.code
 
 
 def sorted_jobs(jobs: Iterable[Job]) -> tuple[tuple[Line, ...], tuple[Line, ...]]:

@@ -231,6 +231,9 @@ class Purchases(Protocol):
     def charged_by_folder(self, since_at: float) -> Mapping[str, Decimal]:
         """Return what was charged for submits since an instant, in credits, by top folder."""
 
+    def charged_after(self, purchase: int) -> Decimal:
+        """Return what was charged for submits after a purchase, in credits; for one that is not long ago."""
+
     def charged_by_kind(self) -> Mapping[str, Decimal]:
         """Return what was ever charged for submits, in credits, by kind of job; kinds without a charge are left out."""
 

@@ -24,6 +24,7 @@ from rodin_watchd.core.balance import (
     after,
     is_stale,
     late_text,
+    left,
     low_balance_text,
     notice,
     purchases_of,
@@ -775,11 +776,9 @@ class AccountBalance:
 
     def reasons(self) -> list[Reason]:
         """Return what people must know."""
-        known, limit = self._known, self._low_limit
-        is_low = known is not None and limit is not None and known.credits < limit
-        lines = (
-            [Reason(low_balance_text(known.credits, limit), plain=_LOW_IN_SHORT)]
-            if is_low and known and limit is not None
-            else []
-        )
+        lines, limit = list[Reason](), self._low_limit
+        if self._known is not None and limit is not None:
+            credits_left = left(self._known, self._store.charged_after)
+            if credits_left < limit:
+                lines.append(Reason(low_balance_text(credits_left, limit), plain=_LOW_IN_SHORT))
         return [*lines, *(Reason(text, plain="") for text in self._prover.notices())]

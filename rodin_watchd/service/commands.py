@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from datetime import tzinfo
@@ -14,8 +14,8 @@ from rodin_watchd.core import machine, refusals
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.store import Beside, Command, CommandReply, Store
 from rodin_watchd.core.wording import local
-from rodin_watchd.errors import CommandRefusedError
-from rodin_watchd.log_lines import fields
+from rodin_watchd.errors import CommandRefusedError, DiskError
+from rodin_watchd.log_lines import fields, why
 from rodin_watchd.model import Job, State, Task, Transition
 from rodin_watchd.service.admission import Admission
 from rodin_watchd.service.jobs import JobStore
@@ -55,9 +55,13 @@ def _task(arguments: Mapping[str, Any], now: float) -> Task:
     return Task(uuid, str(arguments.get("subscription_key") or ""), now)
 
 
-CANCEL = "cancel"
+def _clear(job: Job, _arguments: Mapping[str, Any], _now: float) -> Transition:
+    return people.clear(job, job.place)
 
-JOB_VERBS: Mapping[str, Decide] = {"retry": _retry, CANCEL: _cancel, "resolve": _resolve}
+
+CANCEL, CLEAR = "cancel", "clear"
+
+JOB_VERBS: Mapping[str, Decide] = {"retry": _retry, CLEAR: _clear, CANCEL: _cancel, "resolve": _resolve}
 """Commands that concern one job: each returns the move it decides, or raises CommandRefusedError."""
 
 PAUSE, RESUME = "pause", "resume"
@@ -82,14 +86,19 @@ that was held then, for `accept` that of the loss. A command without it was left
 _LOGGED_BY_MOVE = (*JOB_VERBS, APPROVE)
 """Commands that are logged by what they change, unless they are refused."""
 
+_MOST_NAMED = 5
+"""So many files are named in an answer."""
+
 _GIVE_AGAIN = "Look at `rodin-watchd status`, then give the command again."
 
 
 class Outside(NamedTuple):
-    """What commands need from outside the journal: to repeat a plugin's calls, and to look at the files of a failed set."""
+    """What commands need from outside the journal: to repeat a plugin's calls, to look at the folder of a failed set, and to move it."""
 
     repeat: Repeat
     is_corrected: Callable[[Job], bool]
+    foreign_in: Callable[[Job], Sequence[str]]
+    archive_failed: Callable[[Job], str]
 
 
 class Commands:
@@ -248,11 +257,37 @@ class Commands:
         self._job_store.commit([machine.put_corrected_back(job, self._now())], self._now(), reply=reply)
         return reply.message
 
+    def _clear(self, job: Job, command: Command) -> str:
+        """Have the folder of a failed set moved to the archive, whole.
+
+        The command is the intent: it is answered with what the journal says of the move, so after a crash it is carried out again.
+        """
+        place = printable(job.place)
+        try:
+            if foreign := self._outside.foreign_in(job):
+                names = ", ".join(f"“{printable(name)}”" for name in foreign[:_MOST_NAMED])
+                raise CommandRefusedError(
+                    f"Files lie in {place} that the service did not put there: {names}.",
+                    advice="Move them to another place, then give the command again.",
+                )
+            moved = people.clear(job, self._outside.archive_failed(job))
+        except FileNotFoundError:
+            message = f"There is nothing to clear: {place} is not there any more, or is not this job's."
+            raise CommandRefusedError(message, advice=" ") from None
+        except DiskError as error:
+            raise CommandRefusedError(error.message, advice=f"{error.advice} Then give the command again.") from error
+        except OSError as error:
+            raise CommandRefusedError(f"{place} cannot be moved to the archive: {why(error)}.", advice=" ") from error
+        self._job_store.commit([moved], self._now(), reply=CommandReply(command.id, moved.message))
+        return moved.message
+
     def _move(self, job: Job, command: Command) -> str:
         if command.verb == "retry" and job.state is State.FAILED and not job.task and self._outside.is_corrected(job):
             return self._put_corrected_back(job, command)
         now = self._now()
         transition = JOB_VERBS[command.verb](job, command.arguments, now)
+        if command.verb == CLEAR:
+            return self._clear(job, command)
         self._job_store.refuse_clash(transition.job)
         self._refuse_unread(job, transition.job)
         self._refuse_costly(job, transition.job)

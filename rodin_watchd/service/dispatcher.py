@@ -323,12 +323,17 @@ class Dispatcher:
         elif _must_survive(job, transition, outcome):
             limit = self._with_limit(job, outcome, now)
             meta = {TASK_LIMIT: asdict(limit)} if limit and limit != self._task_limit else NO_META
-            self._keep_pauses(pauses, now, [transition, *machine.hand_over(transition.job, now)], meta)
+            self._keep_pauses(pauses, now, [transition, *self._follow(transition.job, now)], meta)
             self._task_limit = limit
         else:
             self._keep_pauses(pauses, now)
             self._job_store.note(transition.job)
         return transition.job
+
+    def _follow(self, job: Job, now: float) -> Iterator[Transition]:
+        """Yield what belongs into the transaction in which a job comes to its end."""
+        yield from machine.hand_over(job, now)
+        yield from self._job_store.resolved_by(job)
 
     def _let_rest(self, job: Job) -> None:
         """Forget what is of no use for a job that does not go on by itself, once that is durable."""

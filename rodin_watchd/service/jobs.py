@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
+from rodin_watchd.core import machine
 from rodin_watchd.core.claims import version_in_inbox
 from rodin_watchd.core.dedup import (
     bought_before,
@@ -19,8 +20,9 @@ from rodin_watchd.core.dedup import (
     paid_with,
     refused_before,
 )
+from rodin_watchd.core.failures import MOST_FAILED, is_open, newest_results, resolves
 from rodin_watchd.core.kinds import kind_of
-from rodin_watchd.core.machine import ENDED, LOSS, SENDING, SHOWN, SUBMITS, Loss, noted
+from rodin_watchd.core.machine import ENDED, LOSS, SENDING, SUBMITS, Loss, noted
 from rodin_watchd.core.notifications import (
     NOTICE_KINDS,
     SILENT,
@@ -74,7 +76,10 @@ class JobStore:
         live = [state for state in State if state not in ENDED]
         self._jobs = {job.id: job for job in store.jobs(live)}
         self.returns = 0  # how many sets went back into the inbox: grows while this runs
-        self.recent: tuple[Job, ...] = tuple(store.jobs(SHOWN, limit=MOST_RECENT))  # newest first
+        failed = store.jobs((State.FAILED,), MOST_FAILED + 1)
+        self.failures: tuple[Job, ...] = tuple(filter(is_open, failed[:MOST_FAILED]))  # the newest ones, newest first
+        self.has_older_failures = len(failed) > MOST_FAILED  # whether there may be more
+        self.recent = newest_results(store.jobs((State.ARCHIVED,), MOST_RECENT), failed, MOST_RECENT)  # newest first
         self._histories: dict[str, list[float]] = {}
         self._copied: dict[frozenset[tuple[str, Signature]], str] | None = (
             None  # jobs by what stays in the inbox; None: not asked for yet
@@ -134,13 +139,13 @@ class JobStore:
         Whoever acts on them outside of the journal waits for the end. Where anything is raised, nothing of them is known
         any more; but service events are reported all the same. Raises as `commit`.
         """
-        before = dict(self._jobs), self.recent, self.traffic
+        before = dict(self._jobs), self.recent, self.failures, self.traffic
         moves = self._unlogged = []
         try:
             with self._store.together():
                 yield
         except BaseException:
-            self._jobs, self.recent, self.traffic = before
+            self._jobs, self.recent, self.failures, self.traffic = before
             self._histories.clear()  # asked for once more
             self._copied = None
             raise
@@ -265,11 +270,16 @@ class JobStore:
             self._copied[version_in_inbox(job.originals)] = job.id
         if job.state in ENDED:
             self._jobs.pop(job.id, None)
-            newest = (job,) if job.state in SHOWN else ()  # what is back in the inbox is shown there
-            self.recent = (*newest, *(other for other in self.recent if other.id != job.id))[:MOST_RECENT]
         else:
             self._jobs[job.id] = job
-            self.recent = tuple(other for other in self.recent if other.id != job.id)
+        newest = (
+            (job,) if job.state is State.ARCHIVED or is_open(job) else ()
+        )  # what is back in the inbox is shown there
+        self.recent = (*newest, *(other for other in self.recent if other.id != job.id))[:MOST_RECENT]
+        if is_open(job) or any(other.id == job.id for other in self.failures):
+            others = tuple(other for other in self.failures if other.id != job.id)
+            self.failures = (*filter(is_open, (job,)), *others)[:MOST_FAILED]
+            self.has_older_failures |= len(others) == MOST_FAILED
 
     def having_copied(self, files: Iterable[Entry]) -> Job | None:
         """Return the newest job that has, or had, copies of these files of the inbox as they are, and of no others."""
@@ -335,9 +345,11 @@ class JobStore:
         """Return whether a job had its task before the newest upload of another one began."""
         return self._store.had_task_before(job.id, other.id)
 
-    def newest_failed(self, limit: int) -> list[Job]:
-        """Return the newest jobs that have failed."""
-        return self._store.jobs((State.FAILED,), limit)
+    def resolved_by(self, job: Job) -> list[Transition]:
+        """Return that failed sets were delivered, if a job is one that did: to be committed with its move."""
+        if job.state is not State.ARCHIVED:
+            return []
+        return [machine.resolve_failure(failed, job) for failed in self.failures if resolves(job, failed)]
 
     def holder_of_task(self, job: Job) -> Job | None:
         """Return the job that has or ever had the same task of the vendor, this one included."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from rodin_watchd.config import Config
-from rodin_watchd.core.balance import BALANCE, remembered
+from rodin_watchd.core.balance import BALANCE, left, remembered
 from rodin_watchd.core.health import SILENT, Meter, MoneyTotals
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.store import StoreReader
@@ -64,8 +64,6 @@ def books_of(look: Callable[[], StoreReader], vendor: str) -> Callable[[], Money
             spent = reader.charged_by_kind()
             if known is None:
                 return MoneyTotals(reader.counts(), spent, None, 0.0)
-            since = reader.purchases_since(known.purchase, reader.newest_event())
-            left = known.credits - since.charged
-            return MoneyTotals(reader.counts(), spent, left, known.at)
+            return MoneyTotals(reader.counts(), spent, left(known, reader.charged_after), known.at)
 
     return read

@@ -129,7 +129,7 @@ def parts_of(
     config: Config, tools: Tools, base: Base, open_watcher: OpenWatcher, clock: Clock, handover: Handover
 ) -> Parts:
     """Build the parts of a daemon on this base, which go on with what another one hands over; nothing acts yet."""
-    job_store, store, standing, pool = base.job_store, base.store, base.standing, handover.pool
+    job_store, store, standing, pool, spool = base.job_store, base.store, base.standing, handover.pool, tools.spool
     budget = Budget(config.budget, job_store, store, base.budget_day, clock.now, handover.over_budget)
     admission = Admission(config, job_store, store, budget, clock, handover.gate)
     progress = handover.progress.of_account(tools.client.account)
@@ -140,7 +140,7 @@ def parts_of(
     limit = TaskLimit.of_data(store.meta(TASK_LIMIT), account.name)
     money = Payments(budget, calls, account, base.submit_count, pauses, limit)
     notifier = Notifier(job_store, store, tools.plugins, pool, clock)
-    inbox = Inbox(tools.spool.inbox, standing.mounts_keeper.inside.anchor)
+    inbox = Inbox(spool.inbox, standing.mounts_keeper.inside.anchor)
     watcher = open_watcher(handover.wake.for_files)
     intake = Intake(
         inbox, config.intake, quiet_seconds(config), tools.plugins.known, having_copied=job_store.having_copied
@@ -159,7 +159,12 @@ def parts_of(
         dispatcher=Dispatcher(config, job_store, pool, money, clock, progress),
         notifier=notifier,
         commands=Commands(
-            job_store, store, admission, Outside(notifier.repeat, tools.spool.is_corrected), clock.now, tools.zone
+            job_store,
+            store,
+            admission,
+            Outside(notifier.repeat, spool.is_corrected, spool.foreign_in, spool.archive_failed),
+            clock.now,
+            tools.zone,
         ),
         watcher=watcher,
         reception=Reception(config, job_store, intake, watcher, admission, clock),

@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator
 from datetime import tzinfo
 
 from rodin_watchd.adapters.spool import Spool
+from rodin_watchd.core.failures import is_already_done
 from rodin_watchd.core.health import PAUSED_BY_REQUEST, Reason, Standstill, reasons_of_pauses
 from rodin_watchd.core.mounts import Mount
 from rodin_watchd.core.schedule import alarm, plain_alarm, pressing
-from rodin_watchd.core.status import FRESH_SECONDS, PAGE, Page, is_already_done, signed, status_text
+from rodin_watchd.core.status import FRESH_SECONDS, PAGE, Page, signed, status_text
 from rodin_watchd.core.store import Store
 from rodin_watchd.core.wording import page_notice
 from rodin_watchd.errors import DiskError, FolderGoneError, JournalGoneError, Problem
@@ -23,9 +24,6 @@ from rodin_watchd.service.parts import Parts
 from rodin_watchd.service.snapshot import Snapshot, Waiting, waiting_in
 
 log = logging.getLogger("rodin_watchd")
-
-MOST_FAILED = 200
-"""So many of the newest sets that failed are looked for in `failed/`."""
 
 LOOK_SECONDS = 15.0
 """So far apart are the looks whether somebody has taken a failed set away."""
@@ -111,32 +109,25 @@ class _Copy:
 
 
 class FailedFolders:
-    """Which sets that failed are still in `failed/`; the main thread's alone.
+    """Which sets that failed, and were not dealt with, are still in `failed/`; the main thread's alone.
 
-    The journal knows which have failed, and a look at each folder whether somebody has taken it away: both for the newest
-    alone, and not in each tick.
+    A look at each folder shows whether somebody has taken it away: of the newest alone, and not in each tick.
     """
 
     def __init__(self, spool: Spool, job_store: JobStore, clock: Clock) -> None:
         self._spool = spool
         self._job_store = job_store
         self._clock = clock
-        self._recent: tuple[Job, ...] | None = None
-        self._failed: tuple[Job, ...] = ()
+        self._failures: tuple[Job, ...] | None = None
         self._look_at = -math.inf
         self.lying: tuple[Job, ...] = ()  # newest first
-        self.has_older = False  # whether there may be more than these
 
     def look(self) -> None:
-        """Look whether it is time, or another set has ended. While `failed/` is away, what was known stays."""
-        now, recent = self._clock.monotonic(), self._job_store.recent
-        if recent is not self._recent:
-            found = self._job_store.newest_failed(MOST_FAILED + 1)
-            self._failed, self.has_older = tuple(found[:MOST_FAILED]), len(found) > MOST_FAILED
-            self._recent, self._look_at = recent, now
-        if now >= self._look_at:
-            self._look_at = now + LOOK_SECONDS
-            self.lying = tuple(job for job in self._failed if not is_already_done(job) and self._spool.has_place(job))
+        """Look if it is time, or another set has failed or was dealt with. While `failed/` is away, what was known stays."""
+        now, failures = self._clock.monotonic(), self._job_store.failures
+        if now >= self._look_at or failures is not self._failures:
+            self._failures, self._look_at = failures, now + LOOK_SECONDS
+            self.lying = tuple(job for job in failures if not is_already_done(job) and self._spool.has_place(job))
 
 
 class Display:
@@ -180,7 +171,7 @@ class Display:
             jobs=tuple(parts.job_store.jobs.values()),
             recent=parts.job_store.recent,
             failed=self._failed.lying,
-            older_failed=self._failed.has_older,
+            older_failed=parts.job_store.has_older_failures,
             busy=parts.pool.busy,
             waiting=self._seen_in_inbox(now - monotonic),
             reasons=(*self._steady(now, stops=stops), *self._passing(problem), *self._troubles()),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta, tzinfo
 from decimal import Decimal
 from typing import Any, Final
@@ -297,7 +297,7 @@ def money(report: Report, journal: StoreReader, now: float, zone: tzinfo) -> dic
             "per_folder": found.per_folder,
             "folders": dict(found.folders),
         },
-        "balance": dict(found.balance) if found.balance else None,
+        "balance": asdict(found.balance) if found.balance else None,
     }
 
 

@@ -351,7 +351,8 @@ def test_what_is_not_known_to_be_free_counts_as_spent(
 ) -> None:
     """Each way of a job has its books, whoever moves it."""
     led(store, a_job(folder="top/deep"), *states)
-    assert store.charged_since(0.0) == HALF * charged
+    assert store.charged_since(0.0) == store.charged_after(0) == HALF * charged
+    assert store.charged_after(store.newest_purchase()) == 0
     assert store.charged_by_kind() == ({"texture": HALF * charged} if charged else {})
     assert sum(store.spent_since(0).values()) == HALF * spent
     assert store.spent_in_day(0) == store.spent_since(0)

@@ -72,6 +72,7 @@ QUESTIONS: dict[str, Ask] = {
     "spent in the day": lambda journal: journal.spent_in_day(3),
     "charged in all": lambda journal: journal.charged_since(0.0),
     "charged since": lambda journal: journal.charged_since(NOW + 10_000),
+    "charged after": lambda journal: journal.charged_after(journal.newest_purchase()),
     "price": lambda journal: journal.price(A_TEXTURE),
     "dearest": lambda journal: journal.dearest(),
     "newest purchase": lambda journal: journal.newest_purchase(),

@@ -145,3 +145,4 @@ def test_balance_without_a_vendor_is_told(stage: Stage) -> None:
     run = stage.told("balance")
     assert run.returncode == 1
     assert run.stderr.startswith("Error: http://127.0.0.1:9/ cannot be reached")
+    assert "`rodin-watchd emulator --port 9` starts the emulator there." in run.stderr

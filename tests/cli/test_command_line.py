@@ -265,12 +265,14 @@ def test_a_held_drop_is_shown_explained_and_approved(served: Stage) -> None:
         service.until("archived chair")
         told = served.told_here("status").output
         assert "Budget of the day: 0.5 of 10 credits" in told
-        assert re.search(r"Balance: 100 credits on \d{4}-", told)
+        assert re.search(
+            r"Balance: 99\.5 credits \(the vendor said 100 credits on \d{4}-.*, less 0\.5 credits charged since\)", told
+        )
         assert re.search(r"approved +Approved 1 set in the inbox\.", told)
         data = served.data_here("status")
         assert data["credits"] == {"total": 0.5, "today": 0.5}
         assert (data["budget"]["per_day"], data["budget"]["spent"]) == (10, 0.5)
-        assert (data["balance"]["credits"], data["balance"]["low"]) == (100, False)
+        assert (data["balance"]["credits"], data["balance"]["said"], data["balance"]["low"]) == (99.5, 100, False)
         assert [event["kind"] for event in data["events"]] == ["approved", "crowd"]
         refused = served.told("approve", "--all")
         assert (refused.returncode, refused.stderr.startswith("Error: No set in the inbox waits")) == (1, True)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import requests
 from cli_stage import PROGRAM, environment
 from click.testing import CliRunner
 
+from rodin_watchd.cli.emulator import command_for
 from rodin_watchd.cli.main import cli
 from rodin_watchd.emulator.faults import FAULTS
 
@@ -96,3 +99,16 @@ def test_without_the_extra_it_is_said_how_to_install_it(command: str, tmp_path: 
     told = subprocess.run([*program, "--help"], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert told.returncode == 0
     assert f"Example: rodin-watchd {command}" in told.stdout
+
+
+def test_one_port_of_the_emulator() -> None:
+    """The documentation has the address of the default, and `check` names the command that listens where the configuration says."""
+    page = (Path(__file__).parents[2] / "docs" / "emulator.md").read_text()
+    [address] = re.findall(r'^base_url = "([^"]+)"$', page, re.MULTILINE)
+    assert f"default: {urlsplit(address).port};" in " ".join(
+        CliRunner().invoke(cli, ["emulator", "--help"]).output.split()
+    )
+    assert f"\n{command_for(address)}\n" in page
+    assert re.findall(r"^rodin-watchd emulator.*--port", page, re.MULTILINE) == []
+    assert command_for("http://[::1]:9/") == "rodin-watchd emulator --port 9"
+    assert command_for("https://api.hyper3d.com") == ""

@@ -25,8 +25,9 @@ from rodin_watchd.adapters.store.sqlite import Journal
 from rodin_watchd.cli.status import ROWS_ALIGNED
 from rodin_watchd.core.budget import BUDGET_DAY, Day, midnight
 from rodin_watchd.core.status import PAGE, Line, Page
+from rodin_watchd.core.store import FAILED
 from rodin_watchd.errors import Fault, Problem, Scope
-from rodin_watchd.model import ServiceEvent, State, Task
+from rodin_watchd.model import HookRun, ServiceEvent, State, Task, Transition
 
 ODD = "lu\udcff\nna"
 """A name that is not UTF-8 and has a line end in it."""
@@ -36,6 +37,7 @@ LOST = Problem("task-lost", Fault.VENDOR, Scope.SET, "The vendor does not know t
 BRIEF = {
     "kind",
     *(
+        "resolved",
         "follows",
         "then",
         "id",
@@ -166,6 +168,48 @@ def test_show_of_a_failure_says_who_can_mend_it(stage: Stage) -> None:
     text = stage.told_here("show", "ba98").output
     for fact in ("“lamp.png” cannot be used.", "you, who dropped the files", "Mend it.", "no credits"):
         assert fact in text
+
+
+MISTAKES = Problem(
+    "sidecar", Fault.FILES, Scope.SET, "chair.toml, line 1: no sed.\nchair.toml, line 2: \x1b[2Jodd.", "Mend\nit."
+)
+
+
+def test_show_has_a_line_for_each_line_of_a_message(stage: Stage) -> None:
+    """No line end is shown as an escape, and nothing acts on the terminal: neither of the problem, nor of options, nor of events."""
+    failed = a_failed_job(problem=MISTAKES, options={"prompt": "worn\noak"})
+    stage.journaled(failed)
+    with closing(Journal(stage.journal)) as journal:
+        journal.commit([Transition(failed, "repeated", "one\r\ntwo\x07\n\tthree")], 1_700_000_200.0)
+        journal.note_service_event(ServiceEvent(1_700_000_300.0, "plugin-aside", "four\nfive"))
+    text = stage.told_here("show", failed.id).output
+    assert "\\n" not in text
+    assert "\nProblem:     chair.toml, line 1: no sed.\n             chair.toml, line 2: \\x1b[2Jodd.\n" in text
+    assert "prompt = worn oak" in text
+    assert re.search(r" repeated +one\n +two\\x07\n +three\n", text)
+    assert not set(text) & {"\x1b", "\x07", "\t", "\r"}
+
+
+def test_show_keeps_the_output_of_plugins_back(stage: Stage) -> None:
+    """By default it says that there is more; `--output` shows tracebacks and what was printed, whole and harmless."""
+    job = a_job()
+    stage.journaled(job)
+    trace = 'Traceback (most recent call last):\n  File "mail.py", line 3\nNameError: \x1b[31mhost\x1b[0m'
+    run = HookRun(0, "e1", job.id, "rodin_delivered", "mail", FAILED, told=f"mail failed.\n{trace}", output="hello\n")
+    with closing(Journal(stage.journal)) as journal:
+        journal.note_run(
+            run, f"mail: rodin_delivered failed (attempt 1): {run.told}\n{run.output}".rstrip(), 1_700_000_200.0
+        )
+    text = stage.told_here("show", job.id).output
+    assert re.search(r"mail failed\. \(--output shows 4 lines more\)$", text, re.MULTILINE)
+    assert "Traceback" not in text
+    whole = stage.told_here("show", "--output", job.id).output
+    assert re.search(
+        r'mail failed\.\n +Traceback.*:\n +File "mail\.py", line 3\n +NameError: \\x1b\[31mhost\\x1b\[0m\n +hello$',
+        whole,
+        re.MULTILINE,
+    )
+    assert stage.data_here("show", job.id)["events"][-1]["message"].endswith("hello")
 
 
 def test_show_of_an_unknown_or_unclear_job(stage: Stage) -> None:

@@ -20,6 +20,7 @@ from rodin_watchd.cli.systemd import (
     do_all,
     drop_in,
     folders_text,
+    hidden_on_the_way,
     text_of,
     unit_files,
     user_unit,
@@ -70,6 +71,35 @@ def test_a_home_is_refused_before_anything_is_told(tmp_path: Path) -> None:
     printed = told(tmp_path, "install-service", "--dry-run", "--root", "/home/ann/textures", code=2)
     assert "/opt" in printed
     assert "--user" in printed
+
+
+def test_a_link_into_a_home_is_named_with_its_target(tmp_path: Path) -> None:
+    """Whatever on the way is the link: the interpreter, a folder above it, one link of several; or the home is only passed through."""
+    home, opt = tmp_path / "home", tmp_path / "opt"
+    for folder in (home / "ann/py/bin", opt / "env/bin", tmp_path / "usr"):
+        folder.mkdir(parents=True)
+    real = home / "ann/py/bin/python3.11"
+    real.touch()
+    (tmp_path / "usr/python").touch()
+    (home / "ann/back").symlink_to(tmp_path / "usr/python")
+    ways = {
+        "env/bin/python": (str(real), f"by the link {opt}/env/bin/python", real),
+        "env/bin/relative": ("../../../home/ann/py/bin/python3.11", f"by the link {opt}/env/bin/relative", real),
+        "env/bin/python3": ("python", f"by the link {opt}/env/bin/python", real),
+        "linked": (f"{home}/ann/py", f"by the link {opt}/linked", home / "ann/py"),
+        "env/bin/through": (f"{home}/ann/back", f"by the link {opt}/env/bin/through", home / "ann/back"),
+    }
+    for name, (target, link, there) in ways.items():
+        (opt / name).symlink_to(target)
+        assert hidden_on_the_way(opt / name, [home]) == f"{opt}/{name} leads to {there} ({link}), in"
+    assert hidden_on_the_way(opt / "linked/bin/python3.11", [home]).startswith(
+        f"{opt}/linked/bin/python3.11 leads to {real} ("
+    )
+    assert hidden_on_the_way(real, [home]) == f"{real} lies in"
+    (opt / "free").symlink_to("env/../../usr")
+    (opt / "circle").symlink_to("circle")
+    for free in ("free/python", "circle", "env/bin", "nothing"):
+        assert hidden_on_the_way(opt / free, [home]) == ""
 
 
 @pytest.mark.parametrize("name", ["../x", "a b", "-x", "a@b", "x" * 50])

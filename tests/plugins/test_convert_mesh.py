@@ -122,11 +122,15 @@ def test_a_result_in_every_format(convert: Convert, rodin_finished: Finished) ->
     }
     assert all(hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest for name, digest in before.items())
     assert (model["from"], model["triangles"]) == ("model.glb", len(loaded(folder / "model.glb").faces))
-    assert model["lost"] == {
-        "obj": ["unit of length"],
-        "ply": ["unit of length"],
-        "stl": ["color texture", "texture coordinates", "smooth normals", "unit of length"],
+    two = "double-sided surfaces"
+    rough = "metalness and roughness"
+    assert {name: lost[1:] for name, lost in model["lost"].items()} == {
+        "usdz": [],
+        "obj": [two, "unit of length"],
+        "ply": [rough, two, "unit of length"],
+        "stl": ["color texture", rough, two, "texture coordinates", "smooth normals", "unit of length"],
     }
+    assert {lost[0] for lost in model["lost"].values()} == {"texture wrapping"}
 
 
 @pytest.mark.parametrize("name", ["obj", "ply"])

@@ -103,7 +103,9 @@ def test_no_secret_is_in_anything_that_a_full_run_wrote(tmp_path: Path) -> None:
         held = [job for job in stage.data_here("list") if job["state"] == "held"]
         assert len(held) >= 3
         shown = "".join(
-            stage.told_here("show", *words, job["id"]).output for job in held for words in ((), ("--json",))
+            stage.told_here("show", *words, job["id"]).output
+            for job in held
+            for words in ((), ("--json",), ("--output",))
         )
         _adopt(stage, held[0]["id"], vendor)
         for job in held[1:]:

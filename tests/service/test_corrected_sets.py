@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import pytest
 from PIL import Image
-from workshop import Vendor, Workshop, image, model
+from workshop import Vendor, Workshop, image, model, working
 
 from rodin_watchd.model import Job, State
 
@@ -147,3 +148,32 @@ def test_an_uncorrected_set_is_taken_up_as_it_was(shop: Workshop, hidden: list[s
     assert not answer["ok"]
     assert "failed/chair/REPORT.txt" in answer["message"]
     assert shop.states() == {"chair": State.FAILED}
+
+
+def test_a_correction_that_is_taken_back(tmp_path: Path) -> None:
+    """The vendor has refused the set free of charge: the content that was sent then is not taken for paid."""
+    with working(tmp_path, "submit-error=INVALID_REQUEST@1") as (shop, vendor):
+        shop.drop_set("chair")
+        job = failed(shop)
+        shop.path("failed/chair/chair.toml").write_text("seed = 7")
+        assert shop.command("retry", job=job.id)["ok"]
+        shop.until(lambda: shop.path("inbox/chair.toml").exists(), step_seconds=0.0)
+        shop.path("inbox/chair.toml").unlink()
+        shop.idle()
+        assert sorted(job.state for job in shop.jobs()) == [State.ARCHIVED, State.RETURNED]
+        assert vendor.charges == 1
+
+
+def test_a_correction_while_the_same_set_is_under_way(tmp_path: Path) -> None:
+    """Dropped once more as it was, and at the vendor: the corrected set goes back all the same, and is another one."""
+    faults = ("submit-error=INVALID_REQUEST@1", "unknown-status@1", "unknown-status@2", "unknown-status@3")
+    with working(tmp_path, *faults) as (shop, vendor):
+        shop.drop_set("chair")
+        job = failed(shop)
+        shop.drop_set("chair")
+        shop.until(lambda: State.SUBMITTED in [job.state for job in shop.jobs()])
+        shop.path("failed/chair/chair.toml").write_text("seed = 7")
+        assert shop.command("retry", job=job.id)["ok"]
+        shop.idle()
+        assert sorted(job.state for job in shop.jobs()) == [State.ARCHIVED, State.ARCHIVED, State.RETURNED]
+        assert vendor.charges == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import socket
 import urllib.request
 from contextlib import suppress
@@ -193,17 +194,26 @@ def test_a_submit_is_counted_by_what_its_answer_means(
 
 
 def test_what_was_charged_since_the_balance_was_read_is_subtracted(tmp_path: Path) -> None:
-    """The vendor is asked once; five textures later less is told, also by the next daemon."""
+    """The vendor is asked once; five textures later each page and metric has the same figure, also by the next daemon."""
     port = free_port()
-    with working(tmp_path, metrics={"listen": f"127.0.0.1:{port}"}) as (shop, vendor):
+    with working(tmp_path, metrics={"listen": f"127.0.0.1:{port}"}, budget={"low_balance": 98}) as (shop, vendor):
         for number in range(5):
             shop.drop_set(f"set-{number}")
         shop.idle()
         assert vendor.emulator.ledger()["balance"] == "97.5"
         assert scraped(port)["rodin_watchd_api_calls_total balance 201"] == 1
-        assert scraped(port)["rodin_watchd_balance_credits"] == 97.5
-        shop.restart()
-        assert scraped(port)["rodin_watchd_balance_credits"] == 97.5
+        asked_at = scraped(port)["rodin_watchd_balance_timestamp_seconds"]
+        for _ in range(2):
+            assert scraped(port)["rodin_watchd_balance_credits"] == 97.5
+            told = json.loads(shop.at_terminal("status", "--json").output)["balance"]
+            assert told == {"credits": 97.5, "said": 100, "at": asked_at, "low": False}
+            assert re.search(
+                r"Balance: 97\.5 credits \(the vendor said 100 credits on \S+ \S+ \S+, less 2\.5 credits charged since\)",
+                shop.told("status"),
+            )
+            assert "The vendor's account has 97.5 credits, less than budget.low_balance (98 credits)." in shop.status()
+            shop.restart()
+            shop.ticks(1, step_seconds=1.0)
 
 
 def test_the_root_is_a_label(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from rodin_watchd_plugins.convert_mesh.model import Model, colors_of, normals_of, uv_of
+from rodin_watchd_plugins.convert_mesh.model import Model, colors_of, material_of, normals_of, uv_of
 
 
 def _textured(name: str) -> Callable[[Model], bool]:
@@ -38,10 +38,28 @@ FEATURES: Final[Mapping[str, Callable[[Model], bool]]] = {
     "normal map": _textured("normalTexture"),
     "ambient occlusion": _textured("occlusionTexture"),
     "emission texture": _textured("emissiveTexture"),
+    "emission color": lambda model: any(
+        getattr(material, "emissiveTexture", None) is None and np.any(material.emissiveFactor)
+        for material in model.materials
+    ),
+    "metalness and roughness": lambda model: any(
+        getattr(material, name, None) is not None
+        for material in model.materials
+        for name in ("metallicFactor", "roughnessFactor")
+    ),
     "material colors": _tinted,
     "transparency": _transparent,
     "unlit material": lambda model: bool(model.unlit),
-    "vertex colors": lambda model: any(colors_of(mesh) is not None for mesh in model.meshes),
+    "double-sided surfaces": lambda model: any(getattr(material, "doubleSided", None) for material in model.materials),
+    "vertex colors": lambda model: any(
+        colors_of(mesh) is not None for mesh in model.meshes if material_of(mesh) is None
+    ),
+    "vertex colors over a material": lambda model: any(
+        colors_of(mesh) is not None for mesh in model.meshes if material_of(mesh) is not None
+    ),
+    "transparency of vertex colors": lambda model: any(
+        (colors[:, 3] < 255).any() for mesh in model.meshes if (colors := colors_of(mesh)) is not None
+    ),
     "texture coordinates": lambda model: any(uv_of(mesh) is not None for mesh in model.meshes),
     "smooth normals": lambda model: any(normals_of(mesh) is not None for mesh in model.meshes),
     "separate objects": lambda model: len(model.meshes) > 1,
@@ -52,9 +70,13 @@ _ALL: Final = frozenset(FEATURES)
 
 HELD: Final[Mapping[str, frozenset[str]]] = {
     "glb": _ALL - {"unlit material"},
-    "usdz": _ALL,
-    "obj": _ALL - {"ambient occlusion", "unit of length"},
-    "ply": frozenset({"color texture", "vertex colors", "texture coordinates", "smooth normals"}),
+    "usdz": _ALL - {"vertex colors over a material", "transparency of vertex colors"},
+    "obj": _ALL
+    - {"ambient occlusion", "double-sided surfaces", "vertex colors over a material", "transparency of vertex colors"}
+    - {"unit of length"},
+    "ply": frozenset(
+        ("color texture", "vertex colors", "transparency of vertex colors", "texture coordinates", "smooth normals")
+    ),
     "stl": frozenset(),
 }
 """What each format holds as this plugin writes it. OBJ: with the usual additions to MTL for PBR, and colours after the

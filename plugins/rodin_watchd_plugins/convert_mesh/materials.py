@@ -22,7 +22,7 @@ def as_pbr(material: Any, beside: Callable[[str], bytes]) -> Any:  # noqa: ANN40
     image = material.image if getattr(material.image, "format", None) else None  # without: trimesh made it up
     textures = {name: _image(said.get(name), beside) for name in ("map_pr", "map_pm", "map_ke", "norm")}
     both = [part and channel(part, "r") for part in (textures["map_pm"], textures["map_pr"])]
-    clear = _numbers(said, "d", [1.0])[0]
+    clear = _numbers(said, "d", [1.0 - _numbers(said, "tr", [0.0])[0]])[0]
     return PBRMaterial(
         name=material.name,
         baseColorTexture=image,
@@ -51,7 +51,7 @@ def _color(diffuse: Any) -> list[float]:  # noqa: ANN401 - as above
 def _numbers(said: dict[str, list[str]], name: str, default: list[float]) -> list[float]:
     """Return the numbers of a line of an MTL file, or the default if it has none or they are not so many."""
     try:
-        values = [min(max(float(word), 0.0), 1.0) for word in said.get(name, [])]
+        values = [float(np.clip(float(word), 0.0, 1.0)) for word in said.get(name, [])]
     except ValueError:
         return default
     return values if len(values) == len(default) else default

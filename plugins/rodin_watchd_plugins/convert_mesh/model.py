@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final
 
+from trimesh.visual.color import to_rgba
+
 TEXTURES: Final = (
     "baseColorTexture",
     "metallicRoughnessTexture",
@@ -49,7 +51,18 @@ def uv_of(mesh: Any) -> Any:  # noqa: ANN401 - an array of trimesh's, or None
 
 def colors_of(mesh: Any) -> Any:  # noqa: ANN401 - an array of trimesh's, or None
     """Return RGBA from 0 to 255 for each vertex, or None if the mesh has no colours of its own."""
-    return mesh.visual.vertex_colors if mesh.visual.kind in {"vertex", "face"} else None
+    if mesh.visual.kind in {"vertex", "face"}:
+        return mesh.visual.vertex_colors
+    over: Any = getattr(mesh.visual, "vertex_attributes", {})
+    return to_rgba(over["color"]) if "color" in over else None
+
+
+def paint(mesh: Any, source: Any) -> None:  # noqa: ANN401 - trimesh has no types
+    """Give a copy of a mesh the very material of the mesh, and the colours over it: trimesh copies neither."""
+    if material_of(source) is not None:
+        mesh.visual.material = material_of(source)
+        if (colors := colors_of(source)) is not None:
+            mesh.visual.vertex_attributes["color"] = colors
 
 
 def normals_of(mesh: Any) -> Any:  # noqa: ANN401 - an array of trimesh's, or None

@@ -51,7 +51,7 @@ def _shape(stage: Any, mesh: Any, name: str) -> Any:  # noqa: ANN401 - neither p
     if (uv := uv_of(mesh)) is not None:
         variable = UsdGeom.PrimvarsAPI(shape).CreatePrimvar("st", _TYPES.TexCoord2fArray, UsdGeom.Tokens.vertex)
         variable.Set(Vt.Vec2fArray.FromNumpy(_floats(uv)))
-    if (colors := colors_of(mesh)) is not None:
+    if (colors := colors_of(mesh)) is not None and material_of(mesh) is None:  # USD shows them, or the material
         variable = shape.CreateDisplayColorPrimvar(UsdGeom.Tokens.vertex)
         variable.Set(Vt.Vec3fArray.FromNumpy(_floats(colors[:, :3] / 255.0)))
     return shape

@@ -16,7 +16,7 @@ from trimesh.visual.material import PBRMaterial
 from rodin_watchd_plugins.convert_mesh import usd
 from rodin_watchd_plugins.convert_mesh.images import channel, encoded
 from rodin_watchd_plugins.convert_mesh.losses import tint
-from rodin_watchd_plugins.convert_mesh.model import TEXTURES, Model, material_of, plain_name, uv_of
+from rodin_watchd_plugins.convert_mesh.model import TEXTURES, Model, material_of, paint, plain_name, uv_of
 
 
 def write(model: Model, path: Path) -> list[Path]:
@@ -110,8 +110,7 @@ def _named(model: Model) -> list[Any]:
     copies = [mesh.copy(include_cache=True) for mesh in model.meshes]
     for mesh, source in zip(copies, model.meshes, strict=True):
         mesh.metadata["name"] = plain_name(mesh.metadata.get("name"), "mesh")
-        if material_of(mesh) is not None:
-            mesh.visual.material = material_of(source)  # shared, not copied
+        paint(mesh, source)
     return copies
 
 

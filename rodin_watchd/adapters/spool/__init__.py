@@ -70,6 +70,7 @@ from rodin_watchd.core.layout import (
     RECEIPT,
     REPORT,
     REPORT_DATA,
+    RESULTS,
     STATUS,
     Claim,
 )
@@ -446,6 +447,30 @@ class Spool:
         nothing is.
         """
         return self.root / (place if holds_own(self.root, place, job) else own_name(place, job.id))
+
+    def foreign_in(self, job: Job) -> list[str]:
+        """Return what is in the folder of a failed job, and neither its set, its report nor an operating system put there.
+
+        Nothing where there is no folder of this job. Raises DiskError, OSError.
+        """
+        known = {REPORT, REPORT_DATA, *(file.name for file in job.files)}
+        folder = self.published_folder(job, job.place).relative_to(self.root).as_posix()
+        with contextlib.suppress(FileNotFoundError), folder_beneath(self.mounts.anchor(), folder) as opened:
+            with os.scandir(opened) as found:
+                entries = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in found]
+            return sorted(
+                name
+                for name, is_folder in entries
+                if not (is_folder and name == RESULTS) and (is_folder or name not in known) and not junk_reason(name)
+            )
+        return []
+
+    def archive_failed(self, job: Job) -> str:
+        """Move the folder of a failed job to the archive, whole, and return its place there; may be repeated after a crash.
+
+        Raises FileNotFoundError where there is no folder of this job, neither in `failed/` nor moved before; else as `publish`.
+        """
+        return self.publish(job, self.published_folder(job, job.place), Destination.of(ARCHIVE, job, report=True))
 
     def has_place(self, job: Job) -> bool:
         """Return whether there is something at the place that a job got, its own or not; costs one look, never raises."""

@@ -215,12 +215,18 @@ class Destination:
     top: str
     folder: str
     name: str
+    report: bool = False  # whether a report names the job in the folder, wherever it goes
 
     @classmethod
-    def of(cls, top: str, job: Job) -> Self:
+    def of(cls, top: str, job: Job, *, report: bool = False) -> Self:
         """Return where a job's folder goes: as the artist spells it, in a form that every client of a share can show."""
         folder = "/".join(map(safe_folder_name, job.folder.split("/"))) if job.folder else ""
-        return cls(top, folder, safe_folder_name(job.name))
+        return cls(top, folder, safe_folder_name(job.name), report)
+
+    @property
+    def receipt(self) -> str:
+        """The file in the folder that names its job."""
+        return REPORT_DATA if self.report else RECEIPTS[self.top]
 
     @property
     def parent(self) -> str:
@@ -241,7 +247,7 @@ def published_before(
         if there.startswith(COPY_PREFIX) or (mark not in there and match_key(there) not in plain):
             continue
         folder = f"{place.parent}/{there}"
-        if job_named_by(root, f"{folder}/{RECEIPTS[place.top]}") == (job.id, job.retries):
+        if job_named_by(root, f"{folder}/{place.receipt}") == (job.id, job.retries):
             held = _held_in(into, there, source)
             if held is not None:
                 return there, held
@@ -316,9 +322,10 @@ def holds_own(root: Path, place: str, job: Job) -> bool:
     Its receipt says so; where none can be read, its files do: all that have the names of the job's have their bytes.
     """
     top = place.partition("/")[0]
-    if named := job_named_by(root, f"{place}/{RECEIPTS.get(top, RECEIPT)}"):
+    names = (RECEIPTS.get(top, RECEIPT), REPORT_DATA)  # in the archive are cleared failures, too
+    if named := next(filter(None, (job_named_by(root, f"{place}/{name}") for name in names)), None):
         return named[0] == job.id
-    known = [(f.name, f.sha256) for f in (job.files if top == FAILED else job.published)]
+    known = [(f.name, f.sha256) for f in (job.published if top == OUTBOX else job.files)]
     found: list[bool] = []
     with contextlib.suppress(OSError), folder_beneath(root, place) as folder:
         for name, sha256 in known:

@@ -164,6 +164,7 @@ _CHARGED_BY_HOUR = "SELECT hour, cost, purchases FROM charged WHERE hour >= ? AN
 _CHARGED_BY_FOLDER = """
     SELECT top, cost, count(*) FROM purchases WHERE outcome = 'charged' AND at >= ? GROUP BY top, cost
 """
+_CHARGED_AFTER = "SELECT cost, count(*) FROM purchases WHERE outcome = 'charged' AND id > ? GROUP BY cost"
 _CHARGED_BY_KIND = "SELECT kind, cost, sum(purchases) FROM charged WHERE purchases > 0 GROUP BY kind, cost"
 _NEWEST = "SELECT coalesce(max(id), 0) FROM purchases"
 _SINCE = """
@@ -288,6 +289,10 @@ class PurchaseReader(ABC):
     def charged_by_folder(self, since_at: float) -> Mapping[str, Decimal]:
         """Return what was charged for submits since an instant (UTC), in credits, by top folder."""
         return _sums(self._rows(_CHARGED_BY_FOLDER, (since_at,)))
+
+    def charged_after(self, purchase: int) -> Decimal:
+        """Return what was charged for submits after a purchase, in credits; for one that is not long ago."""
+        return _sum((Decimal(cost), count) for cost, count in self._kept_rows(_CHARGED_AFTER, (purchase,)))
 
     def charged_by_kind(self) -> Mapping[str, Decimal]:
         """Return what was ever charged for submits, in credits, by kind of job; kinds without a charge are left out."""

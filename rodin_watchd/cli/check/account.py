@@ -11,10 +11,11 @@ from urllib.parse import urlsplit
 
 from rodin_watchd.cli.check.findings import Finding, Level
 from rodin_watchd.cli.context import daemon_of
+from rodin_watchd.cli.emulator import command_for
 from rodin_watchd.cli.systemd import credential_of
 from rodin_watchd.config import Config, find_key, key_of_credential
 from rodin_watchd.core.kinds import KINDS, cheapest, paid_by
-from rodin_watchd.errors import HiddenKeyError, MissingKeyError
+from rodin_watchd.errors import HiddenKeyError, MissingKeyError, NetworkError
 from rodin_watchd.service.assembly import client_of
 
 
@@ -73,8 +74,13 @@ def balance_findings(path: Path, config: Config) -> Iterator[Finding]:
 
 def balance_of(path: Path, config: Config) -> Decimal:
     """Ask the vendor for the credits that are left; free. Raises ConfigError without a key, ServiceError."""
-    with contextlib.closing(client_of(config, key_of(path, config))) as client:
-        return client.balance()
+    try:
+        with contextlib.closing(client_of(config, key_of(path, config))) as client:
+            return client.balance()
+    except NetworkError as error:
+        if not (command := command_for(config.api.base_url)):
+            raise
+        raise NetworkError(error.message, advice=f"`{command}` starts the emulator there.") from error
 
 
 def credits_text(balance: Decimal) -> str:
