@@ -15,7 +15,7 @@ import pytest
 import rodin_watchd
 
 ROOT = Path(rodin_watchd.__file__).parent
-ORDER = ("errors", "model", "hooks", "core", "config", "adapters", "service", "cli", "web")
+ORDER = ("errors", "model", "hooks", "core", "config", "adapters", "service", "client", "web", "cli")
 PLACES = {
     "own_file": "config",
     "v1": "hooks",
@@ -72,10 +72,11 @@ WHO_KNOWS_SQLITE = {
     "rodin_watchd.service.journal_guard": "keeps the file in its place",
     "rodin_watchd.service.housekeeping": "makes the file's backup",
     "rodin_watchd.service.mounts": "says how the file is recovered",
-    "rodin_watchd.cli.context": "opens the store for all other commands",
+    "rodin_watchd.client.journal": "opens the store for commands and the page",
+    "rodin_watchd.client.asking": "writes commands into it",
     "rodin_watchd.cli.check.service": "looks whether the file is whole",
 }
-"""Who may import `adapters.store` in service/ and cli/, and why; all others know the store by its protocol (`core.store`)."""
+"""Who may import `adapters.store` in service/, client/, cli/ and web/, and why; all others know the store by its protocol (`core.store`)."""
 
 
 @dataclass(frozen=True)
@@ -194,9 +195,9 @@ def test_every_module_has_its_layer() -> None:
 
 @each(*ORDER)
 def test_imports_go_one_way(name: str) -> None:
-    """Errors, model, core, config, adapters, service, cli: nobody imports from a later layer."""
+    """Errors, model, core, config, adapters, service, client, web, cli: nobody imports from a later layer."""
     layer = layer_of(name)
-    allowed = {"", *ORDER[: ORDER.index(layer) + 1], *(["emulator", "web"] if layer == "cli" else [])}
+    allowed = {"", *ORDER[: ORDER.index(layer) + 1], *(["emulator"] if layer == "cli" else [])}
     wrong = [f"line {i.line}: {i.name}" for i in ours(name) if layer_of(i.name) not in allowed]
     assert wrong == []
 
@@ -256,7 +257,7 @@ def test_there_are_no_import_cycles() -> None:
     assert set(order) == set(MODULES)
 
 
-@each("service", "cli")
+@each("service", "client", "cli", "web")
 def test_nobody_reaches_through_the_store(name: str) -> None:
     """What works with jobs and money asks the protocol: another store changes the assembly and the files' keepers alone."""
     knows = any(i.name.startswith("rodin_watchd.adapters.store") for i in ours(name))
@@ -281,6 +282,18 @@ def test_status_commands_never_load_the_daemon(page: str) -> None:
         "rodin_watchd.adapters.rodin_client",
     }
     assert not {name.split(".")[0] for name in reached} & {"requests", "urllib3", "http"}
+    assert "rodin_watchd.adapters.store.reader" in reached
+
+
+def test_the_page_never_loads_the_daemon() -> None:
+    """It reads, and leaves commands: nothing that could submit or call the vendor is even imported."""
+    reached = reached_from("rodin_watchd.web.app")
+    assert not reached & {
+        "rodin_watchd.service.daemon",
+        "rodin_watchd.service.dispatcher",
+        "rodin_watchd.service.pool",
+        "rodin_watchd.adapters.rodin_client",
+    }
     assert "rodin_watchd.adapters.store.reader" in reached
 
 
@@ -325,11 +338,13 @@ FOREIGN = {
     "record.msg",
     "record.args",
     "record.message",
+    "info.file_size",
+    "anyio.to_thread.current_default_thread_limiter().total_tokens",
 }
 """Attributes of other libraries' objects, which these are set by."""
 
 
-@each("adapters", "service", "cli")
+@each("adapters", "service", "client", "cli", "web")
 def test_nothing_is_wired_by_assignment(name: str) -> None:
     """Constructors take what they need; what changes later, a method of the object says. So an object is never half made."""
     stored = [

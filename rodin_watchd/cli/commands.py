@@ -22,8 +22,9 @@ import click
 from rodin_watchd.adapters.host import filesystem_of, local_zone
 from rodin_watchd.adapters.spool.mounts import Mounts, read_mark
 from rodin_watchd.adapters.spool.moving import job_named_by
-from rodin_watchd.cli.context import daemon_of, journal_of, leave_command, reader
 from rodin_watchd.cli.options import config_option, load
+from rodin_watchd.client.asking import ANSWER_SECONDS, about, answer_to, leave_command, refuse_unfit
+from rodin_watchd.client.journal import daemon_of, journal_of, reader
 from rodin_watchd.config import Config
 from rodin_watchd.core.commands import Seen
 from rodin_watchd.core.failures import is_resolved
@@ -49,12 +50,6 @@ from rodin_watchd.errors import CommandRefusedError, FolderGoneError
 from rodin_watchd.model import Job, State
 from rodin_watchd.service.commands import ACCEPT, APPROVE, CANCEL, CLEAR, JOB_VERBS, PAUSE, RESUME, SEEN
 from rodin_watchd.service.mounts import place_of, remembered, remembered_inside, root_seen, traces_of
-
-ANSWER_SECONDS = 5.0
-"""How long a command waits for the daemon's answer."""
-
-LOOK_SECONDS = 0.1
-"""The journal is asked for the answer so often."""
 
 KEY_LIMIT_CHARACTERS = 65_536
 
@@ -96,7 +91,7 @@ def clear(config_file: Path | None, names: tuple[str, ...], *, resolved: bool) -
         for job in jobs:
             JOB_VERBS[CLEAR](job, {}, time.time())
         numbers = [
-            leave_command(config, CLEAR, {"job": job.id, SEEN: Seen.of(job).as_data()}, once=True)
+            leave_command(config, CLEAR, about(job.id, Seen.of(job), {}))
             for job in {job.id: job for job in jobs}.values()
         ]
         if numbers:
@@ -267,11 +262,9 @@ def ask_about(
             raise CommandRefusedError(
                 message or "This job was never held.", advice=f"Look at it (`rodin-watchd show {job.id}`), then decide."
             )
-        # What does not fit the job now will not later, but for a `cancel` that a running daemon judges when a step has ended.
-        if verb in JOB_VERBS and (verb != CANCEL or daemon_of(config) is None):
-            JOB_VERBS[verb](job, arguments, time.time())
+        refuse_unfit(config, job, verb, arguments)
         confirm(job, journal.price(article_of(job)))
-        ask(config, journal, verb, {**arguments, "job": job.id, SEEN: Seen.of(job).as_data()})
+        ask(config, journal, verb, about(job.id, Seen.of(job), arguments))
 
 
 def _show_hold(job: Job, _: Decimal) -> None:
@@ -310,7 +303,7 @@ def _confirm(question: str) -> None:
 
 def ask(config: Config, journal: StoreReader, verb: str, arguments: dict[str, Any]) -> None:
     """Leave a command, and print the answer if somebody is there to give one. Raises CommandRefusedError."""
-    _print_answers(config, journal, [leave_command(config, verb, arguments, once=verb in JOB_VERBS)])
+    _print_answers(config, journal, [leave_command(config, verb, arguments)])
 
 
 def _print_answers(config: Config, journal: StoreReader, numbers: Sequence[int]) -> None:
@@ -321,7 +314,7 @@ def _print_answers(config: Config, journal: StoreReader, numbers: Sequence[int])
         return
     refused: list[str] = []
     for number in numbers:
-        answer = _answer(journal, number)
+        answer = answer_to(journal, number)
         if answer is None:
             click.echo(
                 "The service has not answered yet: it first ends the job's running step. "
@@ -334,14 +327,6 @@ def _print_answers(config: Config, journal: StoreReader, numbers: Sequence[int])
             refused.append(answer["message"])
     if refused:
         raise CommandRefusedError("\n".join(refused), advice=" ")
-
-
-def _answer(journal: StoreReader, number: int) -> dict[str, Any] | None:
-    """Wait for the daemon's answer, for a while."""
-    until = time.monotonic() + ANSWER_SECONDS
-    while (answer := journal.answer(number)) is None and time.monotonic() < until:
-        time.sleep(LOOK_SECONDS)
-    return answer
 
 
 # ---- `rodin-watchd accept`: a person says that a folder which was moved to another disk is the service's folder all the same ----

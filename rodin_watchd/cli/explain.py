@@ -19,8 +19,9 @@ from rodin_watchd.adapters.host import local_zone
 from rodin_watchd.adapters.spool.inbox import Inbox
 from rodin_watchd.adapters.spool.mounts import Mounts
 from rodin_watchd.adapters.spool.moving import RECEIPTS, job_named_by
-from rodin_watchd.cli.context import daemon_of, journal_of, json_option, print_json, reader
+from rodin_watchd.cli.context import json_option, print_json
 from rodin_watchd.cli.options import config_option, load
+from rodin_watchd.client.journal import daemon_of, journal_of, reader
 from rodin_watchd.config import Config
 from rodin_watchd.core.approval import Pass
 from rodin_watchd.core.claims import taken_paths, version_in_inbox

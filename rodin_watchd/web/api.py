@@ -15,8 +15,9 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from rodin_watchd import __version__
-from rodin_watchd.cli.context import leave_command
-from rodin_watchd.cli.status import taken
+from rodin_watchd.client.asking import about, answer_to, leave_command, refuse_unfit
+from rodin_watchd.client.data import taken
+from rodin_watchd.client.journal import daemon_of
 from rodin_watchd.core.commands import Seen
 from rodin_watchd.core.kinds import KINDS
 from rodin_watchd.core.store import Listing, ListOrder
@@ -24,7 +25,6 @@ from rodin_watchd.errors import CommandRefusedError
 from rodin_watchd.model import State
 from rodin_watchd.service.commands import APPROVE, PAUSE, RESUME, SEEN
 from rodin_watchd.web.access import API, CSRF_HEADER, visitor_of
-from rodin_watchd.web.asking import answer_to, ask_about
 from rodin_watchd.web.data import GROUPS, PAGE_JOBS, cards, cursor_of, money, one_set
 from rodin_watchd.web.files import files_of
 from rodin_watchd.web.live import News
@@ -167,9 +167,10 @@ class Asks:
         """Leave a command about a set. Raises CommandRefusedError, JournalError, HTTPException."""
         with self.site.journal() as journal:
             job = self.site.job(journal, request)
-            return ask_about(
-                self.site.config, journal, verb, job.id, Seen.of_data(given.get("seen")), arguments_of(verb, given)
-            )
+            seen, arguments = Seen.of_data(given.get("seen")), arguments_of(verb, given)
+            if Seen.of(job) == seen:
+                refuse_unfit(self.site.config, job, verb, arguments)
+        return leave_command(self.site.config, verb, about(job.id, seen, arguments))
 
     def pause(self, _request: Request, _given: Fields) -> Response:
         """Ask the service to take and submit nothing."""
@@ -193,7 +194,7 @@ class Asks:
     def wait(self, number: int) -> Mapping[str, Any] | None:
         """Wait a while for what the daemon says; None where it says nothing."""
         with self.site.journal() as journal:
-            return answer_to(self.site.config, journal, number)
+            return journal.answer(number) if daemon_of(self.site.config) is None else answer_to(journal, number)
 
     def _answered(self, number: int) -> Response:
         answer = self.wait(number)

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, tzinfo
 from decimal import Decimal
 from typing import Any, Final
 
-from rodin_watchd.cli.status import Report, since_at, whole
+from rodin_watchd.client.data import Report, since_at, whole
 from rodin_watchd.core.commands import Seen, may_be_canceled
 from rodin_watchd.core.kinds import KINDS, article_of, kind_of
 from rodin_watchd.core.machine import ENDED

@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from rodin_watchd.cli.context import reader
+from rodin_watchd.client.journal import reader
 from rodin_watchd.config import Config
 from rodin_watchd.core.store import StoreReader
 from rodin_watchd.errors import JournalError

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from rodin_watchd.cli.status import Report, taken
+from rodin_watchd.client.data import Report, taken
 from rodin_watchd.core.approval import Pass
 from rodin_watchd.core.health import TICK_SECONDS, Standstill
 from rodin_watchd.core.layout import RECEIPT, REPORT

@@ -33,7 +33,7 @@ class Bar:
 
 
 @dataclass(frozen=True, slots=True)
-class Level:
+class GridLine:
     """A value of the scale, or the budget."""
 
     y: float
@@ -48,8 +48,8 @@ class Plot:
     height: int
     left: int
     bars: Sequence[Bar]
-    lines: Sequence[Level]
-    budget: Level | None
+    lines: Sequence[GridLine]
+    budget: GridLine | None
 
 
 def plot(by_day: Sequence[Mapping[str, Any]], budget: Decimal | None) -> Plot:
@@ -82,8 +82,8 @@ def plot(by_day: Sequence[Mapping[str, Any]], budget: Decimal | None) -> Plot:
             )
         )
     values = [step * number for number in range(round(top / step) + 1)]
-    lines = [Level(y(value), f"{value:g}") for value in values]
-    shown = Level(y(float(budget)), f"{budget:g}") if budget is not None and float(budget) <= top else None
+    lines = [GridLine(y(value), f"{value:g}") for value in values]
+    shown = GridLine(y(float(budget)), f"{budget:g}") if budget is not None and float(budget) <= top else None
     return Plot(WIDTH, HEIGHT, LEFT, bars, lines, shown)
 
 

@@ -8,7 +8,6 @@ import json
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import tzinfo
-from decimal import Decimal
 from typing import Any, TypeAlias
 
 from starlette.concurrency import run_in_threadpool
@@ -19,7 +18,8 @@ from starlette.responses import HTMLResponse, Response
 from rodin_watchd.adapters.spool.beneath import Anchor
 from rodin_watchd.adapters.spool.mounts import Mounts
 from rodin_watchd.adapters.thumbnails import Thumbnails
-from rodin_watchd.cli.context import journal_of, reader
+from rodin_watchd.client.data import number
+from rodin_watchd.client.journal import journal_of, reader
 from rodin_watchd.config import Config
 from rodin_watchd.core.store import StoreReader
 from rodin_watchd.model import Job
@@ -108,11 +108,4 @@ class DataResponse(Response):
 
     def render(self, content: Any) -> bytes:  # noqa: ANN401 - whatever JSON can hold
         """Return the text."""
-        return json.dumps(content, ensure_ascii=True, separators=(",", ":"), default=_number).encode()
-
-
-def _number(value: object) -> int | float:
-    """Return credits as JSON writes numbers; amounts have few digits, and half credits are exact."""
-    if not isinstance(value, Decimal):
-        raise TypeError(f"{type(value).__name__} is no type of JSON")
-    return int(value) if value == value.to_integral_value() else float(value)
+        return json.dumps(content, ensure_ascii=True, separators=(",", ":"), default=number).encode()

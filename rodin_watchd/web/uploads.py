@@ -26,7 +26,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from rodin_watchd.cli.status import taken
+from rodin_watchd.client.data import taken
 from rodin_watchd.core.kinds import KINDS
 from rodin_watchd.core.layout import INBOX
 from rodin_watchd.core.names import split_name
@@ -253,7 +253,7 @@ class Uploads:
         with self.site.journal() as journal:
             money = taken(self.site.config, journal, time.time(), self.site.zone).money
         left = None if money.per_day is None else max(money.per_day - money.spent, Decimal(0))
-        return {"budget_left": left, "balance": money.balance["credits"] if money.balance else None}
+        return {"budget_left": left, "balance": money.balance.credits if money.balance else None}
 
     def _set_for_page(self, shown: Preview, one: PreviewSet) -> Mapping[str, Any]:
         toml = toml_of(one)

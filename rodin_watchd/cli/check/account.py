@@ -10,9 +10,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from rodin_watchd.cli.check.findings import Finding, Level
-from rodin_watchd.cli.context import daemon_of
 from rodin_watchd.cli.emulator import command_for
 from rodin_watchd.cli.systemd import credential_of
+from rodin_watchd.client.journal import daemon_of
 from rodin_watchd.config import Config, find_key, key_of_credential
 from rodin_watchd.core.kinds import KINDS, cheapest, paid_by
 from rodin_watchd.errors import HiddenKeyError, MissingKeyError, NetworkError

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rodin_watchd.adapters.spool.sharing import umask
 from rodin_watchd.adapters.spool.writers import has_capability
-from rodin_watchd.cli.context import daemon_of, journal_of
+from rodin_watchd.client.journal import daemon_of, journal_of
 from rodin_watchd.config import Config
 from rodin_watchd.errors import RodinWatchdError
 

@@ -22,7 +22,7 @@ from rodin_watchd.adapters.spool.mounts import Mounts, service_above
 from rodin_watchd.adapters.spool.sharing import folder_mode, usable_gid
 from rodin_watchd.cli.check.findings import Finding, Level, User, acting_as, problem, user_name, user_of
 from rodin_watchd.cli.check.service import folder_walls
-from rodin_watchd.cli.context import journal_of, reader
+from rodin_watchd.client.journal import journal_of, reader
 from rodin_watchd.config import Config
 from rodin_watchd.core.layout import ARCHIVE, FAILED, INBOX, OUTBOX, PROBE_PREFIX
 from rodin_watchd.core.mounts import Mount, Whose, whose_root

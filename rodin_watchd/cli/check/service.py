@@ -33,9 +33,9 @@ from rodin_watchd.adapters.spool.writers import Asking, asking
 from rodin_watchd.adapters.store.backup import how_to_recover
 from rodin_watchd.adapters.store.reader import JournalReader
 from rodin_watchd.cli.check.findings import Finding, Level, acting_as, user_name, user_of
-from rodin_watchd.cli.context import daemon_of, journal_of, no_room, reader
 from rodin_watchd.cli.health import health_line
 from rodin_watchd.cli.systemd import UNIT_FOLDERS, USER_FOLDER, Unit, bases, drop_in, installed, units_of
+from rodin_watchd.client.journal import daemon_of, journal_of, no_room, reader
 from rodin_watchd.config import Config, lease_path
 from rodin_watchd.core.layout import INBOX
 from rodin_watchd.core.wording import local

@@ -1,0 +1,89 @@
+"""The journal of a service as others see it: opened for reading, whether a daemon works with it, and why it may stand still."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rodin_watchd.adapters.heartbeat import read_heartbeat, sign_path
+from rodin_watchd.adapters.host import local_zone
+from rodin_watchd.adapters.ownership import holder
+from rodin_watchd.adapters.store.backup import can_grow
+from rodin_watchd.adapters.store.reader import JournalReader
+from rodin_watchd.config import Config, journal_path, lock_path
+from rodin_watchd.core.health import TICK_SECONDS, Standstill
+from rodin_watchd.core.store import StoreReader
+from rodin_watchd.core.wording import local
+from rodin_watchd.errors import JournalError
+
+
+def journal_of(config: Config) -> Path:
+    """Return where the journal is."""
+    return journal_path(config, os.environ)
+
+
+def store_at(journal: Path) -> StoreReader:
+    """Open a journal read-only; the caller closes it. Raises JournalError."""
+    return JournalReader(journal)
+
+
+@contextlib.contextmanager
+def reader(config: Config) -> Iterator[StoreReader]:
+    """Give the store, read-only. Raises JournalError."""
+    path = journal_of(config)
+    try:
+        journal = store_at(path)
+    except JournalError as error:
+        if found := standstill(path):
+            raise JournalError(found, advice="STATUS.txt says more.") from error
+        raise
+    with contextlib.closing(journal):
+        yield journal
+
+
+def standstill(journal: Path) -> str:
+    """Return why a running service can write nothing into its journal, which the journal itself does not show; else ""."""
+    try:
+        heartbeat, serving = read_heartbeat(sign_path(journal)), holder(journal.with_name("lock"))
+    except PermissionError:
+        return ""
+    if heartbeat is None or serving is None or heartbeat.age_seconds > TICK_SECONDS or not heartbeat.health.standstill:
+        return ""
+    message = (
+        f"Nothing has moved since {local(heartbeat.health.standstill_at, local_zone())}, and what the journal shows is as of then: "
+        f"{heartbeat.health.standstill}"
+    )
+    if Standstill.JOURNAL_GONE in heartbeat.health.paused:
+        message += " Do not stop the service: only it knows what was paid for."
+    return message
+
+
+def daemon_of(config: Config) -> dict[str, Any] | None:
+    """Return host and pid of the daemon that serves the root, None when none runs.
+
+    While the root is a share that is away, the lock next to the journal shows it. Raises PermissionError if this user may
+    see too little for an answer.
+    """
+    hidden: PermissionError | None = None
+    for lock in (lock_path(config), journal_of(config).with_name("lock")):
+        try:
+            if (found := holder(lock)) is not None:
+                return found
+        except PermissionError as error:
+            hidden = error
+    if hidden:
+        raise hidden
+    return None
+
+
+def no_room(journal: Path) -> str:
+    """Return what people must know of a journal whose disk is full, which the journal itself does not show; else ""."""
+    if can_grow(journal):
+        return ""
+    return (
+        f"The disk with the journal {journal} is full: the service does nothing, and its last page may be old. "
+        "Make free space; it continues by itself."
+    )
