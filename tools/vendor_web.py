@@ -1,4 +1,4 @@
-"""Renew what the page of the web brings along from npm: the 3D viewer, its decoders, their licences.
+"""Renew what the page of the web brings along from npm: the 3D viewer with its decoders, uploads in pieces, the licences.
 
 The page asks no other host and needs no build step: these files are in the tree. A version is raised here, with the digest that
 `npm view NAME@VERSION dist.integrity` prints; the tool fetches each package by npm, compares it with its digest, and writes the
@@ -46,7 +46,7 @@ PACKAGES = (
         "4.4.0",
         "sha512-8z1SB5sPlzKoak5mdx/D31brBakPYm3Qi31EfAucHAUrtrHHCbabypkKvSwReYhUpPaxyJ46oT47uWE/hrs1Zw==",
         "Apache-2.0",
-        "the 3D viewer; its bundle contains the other packages",
+        "the 3D viewer; its bundle contains the seven packages below",
         {"dist/model-viewer.min.js": "model-viewer.min.js", "LICENSE": "licences/model-viewer.txt"},
     ),
     Package(
@@ -111,6 +111,46 @@ PACKAGES = (
         "unpacks KTX2",
         {"LICENSE": "licences/zstddec.txt"},
     ),
+    Package(
+        "tus-js-client",
+        "4.3.1",
+        "sha512-ZLeYmjrkaU1fUsKbIi8JML52uAocjEZtBx4DKjRrqzrZa0O4MYwT6db+oqePlspV+FxXJAyFBc/L5gwUi2OFsg==",
+        "MIT",
+        "uploads in pieces; its bundle contains the four packages below",
+        {"dist/tus.min.js": "tus.min.js", "LICENSE": "licences/tus-js-client.txt"},
+    ),
+    Package(
+        "js-base64",
+        "3.9.7",
+        "sha512-UT2XYOCbXOXYoymbytretRDFnb6E6vYPqC1blehA/alnG6vRC0mNTQ6ijXYAPtiCG9o1FDNJXJvQtCwbChFDRQ==",
+        "BSD-3-Clause",
+        "encodes the names of files",
+        {"LICENSE.md": "licences/js-base64.txt"},
+    ),
+    Package(
+        "url-parse",
+        "1.5.10",
+        "sha512-WypcfiRhfeUP9vvF0j6rw0J3hrWrw6iZv3+22h6iRMJ/8z1Tj6XfLP4DsUix5MhMPnXpiHDoKyoZ/bdCkwBCiQ==",
+        "MIT",
+        "reads addresses",
+        {"LICENSE": "licences/url-parse.txt"},
+    ),
+    Package(
+        "requires-port",
+        "1.0.0",
+        "sha512-KigOCHcocU3XODJxsu8i/j8T9tzT4adHiecwORRQ0ZZFcp7ahwXuRU1m+yuO90C5ZUyGeGfocHDI14M3L3yDAQ==",
+        "MIT",
+        "reads addresses",
+        {"LICENSE": "licences/requires-port.txt"},
+    ),
+    Package(
+        "querystringify",
+        "2.2.0",
+        "sha512-FIqgj2EUvTa7R50u0rGsyTftzjYmv/a3hO345bZNrqabNqjtgiDMgmo4mkUjd+nzU5oF3dClKqFIPUKybUyqoQ==",
+        "MIT",
+        "reads addresses",
+        {"LICENSE": "licences/querystringify.txt"},
+    ),
 )
 
 # ---- what is changed in them ----------------------------------------------------------------------------------------
@@ -146,8 +186,8 @@ do the same without that.
 """
 
 NOTICE = """\
-The 3D viewer of the page, and the decoders for the models that it shows. `python tools/vendor_web.py` wrote these files from packages
-of npm; SHA256SUMS lists them, and licences/ has the text of each licence.
+What the page has from others: the 3D viewer with its decoders, and uploads in pieces. `python tools/vendor_web.py` wrote these
+files from packages of npm. SHA256SUMS lists them, and licences/ has the text of each licence.
 
 {packages}
 

@@ -66,7 +66,9 @@ def test_the_viewer_asks_no_other_host() -> None:
         assert (VENDOR.parent / ours[name]).is_dir()
 
 
-@pytest.mark.parametrize("name", [name for package in PACKAGES for name in package.files.values() if name.endswith(".js")])
+@pytest.mark.parametrize(
+    "name", [name for package in PACKAGES for name in package.files.values() if name.endswith(".js")]
+)
 def test_no_javascript_is_compiled_from_strings(name: str) -> None:
     """The page allows WebAssembly, and no `unsafe-eval`."""
     text = (VENDOR / name).read_text(encoding="utf-8")
