@@ -17,6 +17,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from vendor_web import VENDOR
+
 from rodin_watchd import __version__
 from rodin_watchd.cli.systemd import SHARE, STATE, config_text, unit_files
 
@@ -83,7 +85,8 @@ def fill_system(stage: Path) -> None:
     (stage / "usr" / "bin").mkdir(parents=True)
     (stage / "usr" / "bin" / "rodin-watchd").symlink_to("../lib/rodin-watchd/bin/rodin-watchd")
     documents = stage / "usr" / "share" / "doc" / "rodin-watchd"
-    write(documents / "copyright", (ROOT / "LICENSE").read_text())
+    licences = [ROOT / "LICENSE", VENDOR / "NOTICE", *sorted((VENDOR / "licences").iterdir())]
+    write(documents / "copyright", "\n".join(path.read_text(encoding="utf-8") for path in licences))
     changes = gzip.compress((ROOT / "CHANGELOG.md").read_bytes(), 9, mtime=0)
     (documents / "changelog.gz").write_bytes(changes)
 

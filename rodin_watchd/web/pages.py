@@ -25,9 +25,10 @@ from rodin_watchd.service.commands import PAUSE
 from rodin_watchd.web.access import API, local_target, visitor_of
 from rodin_watchd.web.api import Asks, Operation, listing_of, number_of
 from rodin_watchd.web.data import GROUPS, MOST_FOLDERS, PAGE_JOBS, cards, full_name, group_of, kinds, money, one_set
-from rodin_watchd.web.files import INPUTS, RESULTS, SetFile, files_of, text_of
+from rodin_watchd.web.files import INPUTS, RESULTS, files_of, text_of
 from rodin_watchd.web.plot import plot
 from rodin_watchd.web.site import DataResponse, ExpiredFormError, Fields, Website
+from rodin_watchd.web.viewer import POLICY, models_of
 
 MOST_WAITING: Final = 12
 """So many waiting sets are shown at once; the others are a click away."""
@@ -89,7 +90,8 @@ class Pages:
             data = one_set(job, journal, now)
             values = self._service(journal, report, request)
         files = files_of(root, job)
-        return self.site.page(
+        models = models_of(files, job)
+        answer = self.site.page(
             request,
             "set.html",
             status,
@@ -99,13 +101,16 @@ class Pages:
             job=job,
             results=[file for file in files if file.where == RESULTS],
             inputs=[file for file in files if file.where == INPUTS],
-            model=_model(files),
+            models=models,
             receipt=text_of(root, files, RECEIPT),
             report_text=text_of(root, files, REPORT),
             seen=json.dumps(data["seen"]),
             has_ended=job.state in ENDED,
             refused=refused,
         )
+        if models:
+            answer.headers["Content-Security-Policy"] = POLICY
+        return answer
 
     def money(self, request: Request) -> Response:
         """Show what was spent, and what may be."""
@@ -192,11 +197,6 @@ def _counts(report: Report) -> dict[str, int]:
     for state, number in report.counts.items():
         counts[group_of(state)] += number
     return counts
-
-
-def _model(files: list[SetFile]) -> SetFile | None:
-    """Return the result that can be turned in the page."""
-    return next((file for file in files if file.where == RESULTS and file.name.lower().endswith(".glb")), None)
 
 
 # ---- what went wrong ------------------------------------------------------------------------------------------------
