@@ -19,6 +19,7 @@ from babel.messages.pofile import read_po, write_po
 from rodin_watchd.core.status import DOING
 from rodin_watchd.core.wording import WHO_CAN_ACT
 from rodin_watchd.web.data import LABELS
+from rodin_watchd.web.site import EXPIRED
 from rodin_watchd.web.words import DOMAIN, HERE, LOCALES
 
 TEMPLATES = "templates/**.html"
@@ -30,12 +31,12 @@ def said() -> Catalog:
     """Return all that is said in English: by templates and modules, and the fixed words of the core."""
     found = Catalog(domain=DOMAIN)
     methods = [(TEMPLATES, "jinja2.ext.babel_extract"), (PYTHON, "python")]
-    keywords = {"_": None, "say": None, "told": None}
+    keywords = {"_": None, "say": None, "HTTPException": (2,)}
     for file, _, words, comments, _ in extract_from_dir(
         str(HERE), methods, {TEMPLATES: {"newstyle_gettext": "true"}}, keywords
     ):
         found.add(words, locations=[(file, 0)], auto_comments=comments)
-    for text in (*DOING.values(), *WHO_CAN_ACT.values(), *LABELS):
+    for text in (*DOING.values(), *WHO_CAN_ACT.values(), *LABELS, EXPIRED):
         found.add(text)
     return found
 

@@ -59,6 +59,7 @@ def operations(site: Website, news: News) -> Sequence[Operation]:
         Operation("GET", "/session", f"Who asks, and the token that what changes something carries in {CSRF_HEADER}.", _looking(site, _session)),
         Operation("GET", "/events", "Server-sent events: `changed` whenever something was written.", news.stream, answer="text/event-stream"),
         Operation("POST", "/sets/{job_id}/retry", "Take a failed set up again.", acting(asks.of_set("retry")), body=_body(pay_again=_BOOLEAN)),
+        Operation("POST", "/sets/{job_id}/clear", "Move the folder of a failed set to the archive.", acting(asks.of_set("clear")), body=_body()),
         Operation("POST", "/sets/{job_id}/cancel", "Stop a set before its results arrive.", acting(asks.of_set("cancel")), body=_body()),
         Operation("POST", "/sets/{job_id}/resolve", "Decide about a held set.", acting(asks.of_set("resolve")), body=_body(how=_HOW, task=_TEXT)),
         Operation("POST", "/pause", "Take and submit nothing any more.", acting(asks.pause)),

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from rodin_watchd.client.data import Report, since_at, whole
 from rodin_watchd.core.commands import Seen, may_be_canceled
+from rodin_watchd.core.failures import is_cleared, is_open
 from rodin_watchd.core.kinds import KINDS, article_of, kind_of
 from rodin_watchd.core.machine import ENDED
 from rodin_watchd.core.names import printable
@@ -94,7 +95,7 @@ def card(job: Job, forecast: Forecast) -> dict[str, Any]:
         "folder": printable(job.folder),
         "kind": job.kind,
         "state": job.state.value,
-        "group": group_of(job.state),
+        "group": "settled" if job.state is S.FAILED and not is_open(job) else group_of(job.state),
         "doing": DOING[job.state],
         "hold": job.holds if job.state is S.HELD else None,
         "created_at": job.created_at,
@@ -106,6 +107,7 @@ def card(job: Job, forecast: Forecast) -> dict[str, Any]:
         "cost": cost(job),
         "cost_is_certain": is_cost_certain(job),
         "problem": sentences(job.problem.message) if job.problem else None,
+        "resolved": job.resolved or None,
         "picture": f"/sets/{job.id}/picture?of={picture_version(job)}",
     }
 
@@ -148,10 +150,15 @@ TASK_LABEL: Final = "It is this task"
 TASK_WORDS: Final = "The vendor accepted it: its results are fetched. It costs what that submit cost, and nothing more."
 FREE_LABEL: Final = "It was not charged"
 FREE_WORDS: Final = "It is submitted again. If it was charged after all, it is paid twice."
+CLEAR_LABEL: Final = "Clear"
+CLEAR_WORDS: Final = (
+    "Moves its folder from failed/ to the archive: nobody has to do anything about it any more. Nothing is deleted."
+)
 GIVE_UP_LABEL: Final = "Give up"
 GIVE_UP_WORDS: Final = "Its files go to failed/, with what is known. It costs nothing more than it has cost."
 LABELS: Final = (
     *(CANCEL_LABEL, CANCEL_WORDS, RETRY_LABEL, FETCH_WORDS, RETRY_WORDS, AGAIN_LABEL, AGAIN_WORDS),
+    *(CLEAR_LABEL, CLEAR_WORDS),
     *(TASK_LABEL, TASK_WORDS, FREE_LABEL, FREE_WORDS, GIVE_UP_LABEL, GIVE_UP_WORDS),
 )
 """What buttons say, and what is said beside them; catalogues have them in other languages."""
@@ -202,6 +209,8 @@ def _retries(job: Job, price: Decimal, now: float) -> tuple[list[Action], list[s
         refused.append(error.message)
     if job.task or refused or job.charges:
         found.append(Action("retry", {"pay_again": True}, AGAIN_LABEL, AGAIN_WORDS, price))
+    if not is_cleared(job):
+        found.append(Action("clear", {}, CLEAR_LABEL, CLEAR_WORDS))
     return found, refused
 
 

@@ -26,7 +26,7 @@ from rodin_watchd.adapters.spool.moving import archived_place, holds_own
 from rodin_watchd.core.layout import HIDDEN, RECEIPT, REPORT, REPORT_DATA
 from rodin_watchd.core.layout import RESULTS as RESULTS_FOLDER
 from rodin_watchd.core.machine import ENDED
-from rodin_watchd.core.names import printable, safe_folder_name, split_name
+from rodin_watchd.core.names import safe_folder_name, split_name
 from rodin_watchd.core.receipt import is_preview
 from rodin_watchd.model import Job, Role, State
 from rodin_watchd.web.site import Website
@@ -106,14 +106,10 @@ def opened(root: Path, file: SetFile) -> Iterator[int]:
     try:
         with file_beneath(root, file.path) as descriptor:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise _gone(file)
+                raise FileNotFoundError(file.path)
             yield descriptor
     except OSError:
-        raise _gone(file) from None
-
-
-def _gone(file: SetFile) -> HTTPException:
-    return HTTPException(404, f"“{printable(file.name)}” is not there any more.")
+        raise HTTPException(404, "This file is not there any more.") from None
 
 
 def text_of(root: Path, files: Sequence[SetFile], name: str) -> str:

@@ -31,7 +31,7 @@ async def fields_of(request: Request) -> Mapping[str, Any]:
             return dict(parse_qsl(data.decode(), keep_blank_values=True, max_num_fields=_MOST_FIELDS))
     except (ValueError, RecursionError):
         raise HTTPException(400, "This cannot be read.") from None
-    raise HTTPException(415, f"This must be {_JSON}, or a form ({_FORM}).")
+    raise HTTPException(415, "This must be JSON, or a form.")
 
 
 def _object(data: object) -> Mapping[str, Any]:

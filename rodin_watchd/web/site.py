@@ -8,7 +8,7 @@ import json
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import tzinfo
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -89,6 +89,9 @@ def acting(act: Callable[[Request, Fields], Response]) -> Endpoint:
         return await run_in_threadpool(act, request, given)
 
     return endpoint
+
+
+EXPIRED: Final = "This page was open for too long, or the service has started again: please send it once more."
 
 
 class ExpiredFormError(HTTPException):

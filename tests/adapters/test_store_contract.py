@@ -18,7 +18,18 @@ from rodin_watchd.core.dedup import Provenance
 from rodin_watchd.core.notifications import Announcer
 from rodin_watchd.core.pauses import PAUSES, remembered_pauses, renewed, stored_pauses
 from rodin_watchd.core.proof import Settled
-from rodin_watchd.core.store import DONE, NO_LEASE, Beside, CommandReply, JobLease, Store, StoreReader
+from rodin_watchd.core.store import (
+    DONE,
+    NO_LEASE,
+    Beside,
+    CommandReply,
+    Cursor,
+    JobLease,
+    Listing,
+    ListOrder,
+    Store,
+    StoreReader,
+)
 from rodin_watchd.core.waits import CALLS
 from rodin_watchd.errors import CommandRefusedError, JobLeasedError, JournalError, NoCreditsError
 from rodin_watchd.model import (
@@ -148,6 +159,62 @@ def test_jobs_whose_files_stay_in_the_inbox_are_found(backend: Backend, store: S
         assert reader.with_originals() == store.with_originals() == [second, first]
 
 
+def listed(store: StoreReader, **wanted: Any) -> list[str]:  # noqa: ANN401 - what a list can be asked
+    """Return the ids of all pages of a list, two jobs a page."""
+    found: list[str] = []
+    listing = Listing(**wanted, limit=2)
+    while jobs := store.listed(listing):
+        found += [job.id for job in jobs]
+        listing = replace(listing, after=Cursor.of(listing.order, jobs[-1]))
+    return found
+
+
+def test_a_list_comes_page_by_page(backend: Backend, store: Store) -> None:
+    """Of these states, this kind, this folder and all below it, with this in the name: in the order that is asked for."""
+    names = {"a1": "Vase", "b1": "chair", "c1": "stool \udcff", "d1": "Chair 2", "e1": "100%"}
+    folders = {"a1": "", "b1": "oak", "c1": "oak/old", "d1": "oakum", "e1": "oak/old"}
+    for number, (identity, name) in enumerate(names.items()):
+        made = a_job(identity, name=name, folder=folders[identity])
+        led(store, replace(made, created_at=NOW + number // 2, kind="generate" if identity == "c1" else made.kind))
+    led(store, store.find("a1"), *SENT, *AT_VENDOR, S.ARCHIVED)
+    led(store, store.find("b1"), S.FAILING, S.FAILED)
+    led(store, store.find("d1"), S.FAILING, S.FAILED)
+    with closing(backend.look()) as reader:
+        for known in (store, reader):
+            assert listed(known) == ["e1", "d1", "c1", "b1", "a1"]
+            assert listed(known, order=ListOrder.OLDEST) == ["a1", "b1", "c1", "d1", "e1"]
+            assert listed(known, order=ListOrder.NAME) == ["e1", "b1", "d1", "c1", "a1"]
+            assert listed(known, states=frozenset({S.FAILED})) == ["d1", "b1"]
+            assert listed(known, states=frozenset({S.FAILED, S.ARCHIVED}), order=ListOrder.OLDEST) == ["a1", "b1", "d1"]
+            assert listed(known, states=frozenset({S.FAILED, S.CLAIMED}), order=ListOrder.NAME) == [
+                "e1",
+                "b1",
+                "d1",
+                "c1",
+            ]
+            assert listed(known, states=frozenset({S.HELD})) == listed(known, states=frozenset()) == []
+            assert listed(known, folder="") == ["a1"]
+            assert listed(known, folder="oak") == ["e1", "c1", "b1"]
+            assert listed(known, folder="oak/old", kind="texture") == ["e1"]
+            assert listed(known, kind="generate") == ["c1"]
+            assert listed(known, text="CHAIR") == ["d1", "b1"]
+            assert listed(known, text="oak/old/") == ["e1", "c1"]
+            assert listed(known, text="stool \udcff") == ["c1"]
+            assert listed(known, text="0%") == ["e1"]
+            assert listed(known, text="%") == ["e1"]
+            assert known.top_folders(9) == ["", "oak", "oakum"]
+            assert known.top_folders(2) == ["", "oak"]
+
+
+def test_a_reader_notices_that_something_was_written(backend: Backend, store: Store) -> None:
+    """By a number that is another one then, and no other time."""
+    with closing(backend.look()) as reader:
+        before = reader.version()
+        assert reader.version() == before
+        store.set_meta("key", 1)
+        assert reader.version() != before
+
+
 def test_a_name_that_fits_several_jobs_is_refused(store: Store) -> None:
     """With the ids to choose from; a whole id wins."""
     for identity in ("a1", "a12"):
@@ -230,6 +297,18 @@ def test_a_move_and_the_job_that_follows_are_stored_together_or_not(backend: Bac
     with closing(backend.look()) as reader:
         for known in (store, reader):
             assert (known.job("a1"), known.job("b1")) == (archived.job, second)
+
+
+def test_charges_are_summed_by_hour_and_by_folder(store: Store) -> None:
+    """From the hour of an instant on, and from an instant on."""
+    for number, folder in enumerate(("", "oak", "oak/old")):
+        job = replace(a_job(f"a{number}", folder=folder), created_at=NOW)
+        led(store, job, *SENT, S.SUBMITTED, at=NOW + number * 3600)
+    first = int(NOW // 3600)
+    assert store.charged_by_hour(NOW) == {first: HALF, first + 1: HALF, first + 2: HALF}
+    assert store.charged_by_hour(NOW + 3600) == {first + 1: HALF, first + 2: HALF}
+    assert store.charged_by_folder(NOW) == {"": HALF, "oak": 2 * HALF}
+    assert store.charged_by_folder(NOW + 1) == {"oak": 2 * HALF}
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from rodin_watchd.adapters.store.sqlite import Journal, insert_command
 from rodin_watchd.core.dedup import Provenance
 from rodin_watchd.core.kinds import TEXTURE, article
 from rodin_watchd.core.machine import ENDED
-from rodin_watchd.core.store import DONE, Beside, CommandReply
+from rodin_watchd.core.store import DONE, Beside, CommandReply, Cursor, Listing, ListOrder
 from rodin_watchd.model import (
     HookRun,
     InputFile,
@@ -47,6 +47,18 @@ QUESTIONS: dict[str, Ask] = {
     "newest jobs": lambda journal: journal.jobs(ENDED, limit=20),
     "newest jobs one by one": lambda journal: list(journal.each_job(limit=20)),
     "counts": lambda journal: journal.counts(),
+    "a page of the list": lambda journal: journal.listed(Listing(limit=10)),
+    "the next page": lambda journal: journal.listed(Listing(after=Cursor(NOW + 30, "a00030"), limit=10)),
+    "the oldest page": lambda journal: journal.listed(Listing(order=ListOrder.OLDEST, limit=10)),
+    "a page by name": lambda journal: journal.listed(Listing(order=ListOrder.NAME, limit=10)),
+    "a page of failed ones": lambda journal: journal.listed(Listing(frozenset({S.FAILED}), limit=10)),
+    "a page of live ones": lambda journal: journal.listed(Listing(frozenset(State) - ENDED, limit=10)),
+    "a page of delivered ones": lambda journal: journal.listed(Listing(frozenset({S.ARCHIVED}), limit=5)),
+    "a page of a folder": lambda journal: journal.listed(Listing(folder="", limit=10)),
+    "a page of a kind": lambda journal: journal.listed(Listing(kind=TEXTURE.name, limit=10)),
+    "top folders": lambda journal: journal.top_folders(100),
+    "charged by hour": lambda journal: journal.charged_by_hour(NOW + 10_000),
+    "charged by folder": lambda journal: journal.charged_by_folder(NOW + 10_000),
     "with a file": lambda journal: journal.with_file("chair 3.glb"),
     "with a file that no job had": lambda journal: journal.with_file("nothing.glb"),
     "with a task": lambda journal: journal.with_task("t-a00003"),

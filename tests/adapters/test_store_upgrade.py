@@ -22,7 +22,7 @@ from rodin_watchd.core.balance import VERDICTS, Freed, Trust, trust_key
 from rodin_watchd.core.dedup import Provenance, fingerprint, of_set
 from rodin_watchd.core.kinds import TEXTURE
 from rodin_watchd.core.machine import ENDED, after, answered
-from rodin_watchd.core.store import NO_LEASE
+from rodin_watchd.core.store import NO_LEASE, Listing
 from rodin_watchd.errors import ChangedWhileTakenError, JournalError, OldJournalError
 from rodin_watchd.model import Answer, Done, Rejected, State
 
@@ -375,6 +375,16 @@ def test_what_version_8_had_to_count_is_kept_by_version_9(tmp_path: Path) -> Non
             for result in (*job.results, *job.processed):
                 origin = Provenance(frozenset({result.sha256}), frozenset({job.kind}), given=False)
                 assert (journal.made(origin, "") is None) == (result.sha256 in given)
+
+
+def test_the_jobs_of_version_9_are_listed_by_version_10(tmp_path: Path) -> None:
+    """Page by page, in the order in which they were taken."""
+    found = written_by(9, tmp_path, (OLD.parent.parent / "journal-3" / "journal.sql").read_text())
+    with closing(Journal(found)) as journal:
+        jobs = sorted(journal.jobs(), key=lambda job: (job.created_at, job.id), reverse=True)
+        assert journal.listed(Listing(limit=1000)) == jobs
+        failed = [job for job in jobs if job.state is State.FAILED]
+        assert journal.listed(Listing(frozenset({State.FAILED}), limit=1000)) == failed
 
 
 def written_by(version: int, folder: Path, content: str = "") -> Path:

@@ -448,15 +448,15 @@ _IN_ORDER: Final[Mapping[ListOrder, tuple[str, str, str]]] = {
 """What a list is ordered by, how its next page compares with the last job of the page before, and the order."""
 
 _FIRST: Final[Mapping[ListOrder, tuple[float | str, str]]] = {
-    ListOrder.NEWEST: (9e999, ""),
-    ListOrder.OLDEST: (-9e999, ""),
+    ListOrder.NEWEST: (1e18, ""),
+    ListOrder.OLDEST: (-1e18, ""),
     ListOrder.NAME: ("", ""),
 }
 """Before the first job of a list."""
 
 _TOP_FOLDERS = """
-    WITH RECURSIVE found (top) AS (
-        SELECT min(top) FROM jobs
+    WITH RECURSIVE found AS (
+        SELECT min(top) AS top FROM jobs
         UNION ALL SELECT (SELECT min(top) FROM jobs WHERE top > found.top) FROM found WHERE found.top IS NOT NULL LIMIT ?
     )
     SELECT top FROM found WHERE top IS NOT NULL
