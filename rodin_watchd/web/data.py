@@ -144,6 +144,7 @@ CANCEL_WORDS: Final = "Stops it. Its files go to failed/. What was paid is not r
 RETRY_LABEL: Final = "Retry"
 FETCH_WORDS: Final = "Asks the vendor for its results again, free of charge."
 RETRY_WORDS: Final = "Takes it up again, from the files in failed/."
+CORRECT_WORDS: Final = "Correct the files in its folder in failed/ first: then it goes back into the inbox as a set."
 AGAIN_LABEL: Final = "Pay again"
 AGAIN_WORDS: Final = "Submits it once more, and pays once more, in addition to what it cost."
 TASK_LABEL: Final = "It is this task"
@@ -157,7 +158,7 @@ CLEAR_WORDS: Final = (
 GIVE_UP_LABEL: Final = "Give up"
 GIVE_UP_WORDS: Final = "Its files go to failed/, with what is known. It costs nothing more than it has cost."
 LABELS: Final = (
-    *(CANCEL_LABEL, CANCEL_WORDS, RETRY_LABEL, FETCH_WORDS, RETRY_WORDS, AGAIN_LABEL, AGAIN_WORDS),
+    *(CANCEL_LABEL, CANCEL_WORDS, RETRY_LABEL, FETCH_WORDS, RETRY_WORDS, CORRECT_WORDS, AGAIN_LABEL, AGAIN_WORDS),
     *(CLEAR_LABEL, CLEAR_WORDS),
     *(TASK_LABEL, TASK_WORDS, FREE_LABEL, FREE_WORDS, GIVE_UP_LABEL, GIVE_UP_WORDS),
 )
@@ -187,24 +188,29 @@ class Action:
         }
 
 
-def actions(job: Job, price: Decimal, now: float) -> tuple[list[Action], list[str]]:
-    """Return what can be asked about a job as it is, and why something usual cannot be."""
+def actions(job: Job, price: Decimal, now: float, *, was_taken: bool) -> tuple[list[Action], list[str]]:
+    """Return what can be asked about a job as it is, and why something usual cannot be.
+
+    `was_taken`: it was not refused in the inbox, where nobody knows what it asks for.
+    """
     if job.state is S.HELD:
         return _resolutions(job, price, now)
     if job.state is S.FAILED:
-        return _retries(job, price, now)
+        return _retries(job, price, now, was_taken=was_taken)
     if may_be_canceled(job):
         return [Action("cancel", {}, CANCEL_LABEL, CANCEL_WORDS)], []
     return [], []
 
 
-def _retries(job: Job, price: Decimal, now: float) -> tuple[list[Action], list[str]]:
+def _retries(job: Job, price: Decimal, now: float, *, was_taken: bool) -> tuple[list[Action], list[str]]:
     found, refused = [], []
     free = {"pay_again": False}
     try:
         JOB_VERBS["retry"](job, free, now)
-        fetches = Action("retry", free, RETRY_LABEL, FETCH_WORDS)
-        found.append(fetches if job.task else Action("retry", free, RETRY_LABEL, RETRY_WORDS, price))
+        if job.task or not was_taken:
+            found.append(Action("retry", free, RETRY_LABEL, FETCH_WORDS if job.task else CORRECT_WORDS))
+        else:
+            found.append(Action("retry", free, RETRY_LABEL, RETRY_WORDS, price))
     except CommandRefusedError as error:
         refused.append(error.message)
     if job.task or refused or job.charges:
@@ -229,7 +235,8 @@ def one_set(job: Job, journal: StoreReader, now: float) -> dict[str, Any]:
     """Return all that is known of a set: what `show --json` has, its card, its plugins' calls, and what can be asked."""
     events = journal.events(job.id)
     price = journal.price(article_of(job))
-    found, refused = actions(job, price, now)
+    was_taken = not events or events[0].state is not S.FAILING
+    found, refused = actions(job, price, now, was_taken=was_taken)
     return {
         **whole(job, events),
         **card(job, Forecast(journal, now, {})),

@@ -46,7 +46,8 @@ class Words:
         self._templates.install_gettext_translations(catalogue, newstyle=True)  # type: ignore[attr-defined]  # of the extension
         self._templates.filters.update(
             at=lambda seconds: instant(seconds, zone),
-            minute=lambda seconds: instant(seconds, zone, to_the_minute=True),
+            clock=lambda seconds: instant(seconds, zone, "%H:%M:%S"),
+            minute=lambda seconds: instant(seconds, zone, "%Y-%m-%d %H:%M"),
             amount=amount,
             credits=self.credits,
             duration=self.duration,
@@ -90,10 +91,10 @@ def amount(spent: Decimal) -> str:
     return format(spent.normalize(), "f")
 
 
-def instant(seconds: float, zone: tzinfo, *, to_the_minute: bool = False) -> Markup:
-    """Return an instant for people, in the service's zone, with the same for programs."""
+def instant(seconds: float, zone: tzinfo, form: str = "") -> Markup:
+    """Return an instant for people, in the service's zone, whole or in a form of `strftime`; with the same for programs."""
     exact = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
-    shown = datetime.fromtimestamp(seconds, zone).strftime("%Y-%m-%d %H:%M") if to_the_minute else local(seconds, zone)
+    shown = datetime.fromtimestamp(seconds, zone).strftime(form) if form else local(seconds, zone)
     return Markup('<time datetime="{}">{}</time>').format(exact, shown)
 
 

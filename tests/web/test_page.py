@@ -133,8 +133,8 @@ def test_the_page_of_a_set_says_all_that_is_known(scene: Scene, ids: dict[str, s
     assert "It was not charged (0.5 credits)" in lost
     assert "Give up" in lost
     assert "“broken.glb” cannot be used" in broken
-    assert "Retry (0.5 credits)" in broken
-    assert "rodin_watchd could not" in broken or "REPORT" in broken or "What to do" in broken
+    assert "Retry Correct the files in its folder in failed/ first" in broken
+    assert "What to do:" in broken
 
 
 def test_an_unknown_set_is_not_there(scene: Scene) -> None:
