@@ -41,12 +41,13 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/python tools/write_reference.py --check
 	$(BIN)/python tools/write_docs.py --check
+	$(BIN)/python tools/write_catalogues.py --check
 
 types: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/mypy tests/conftest.py tests/reliability/effort.py
 	$(BIN)/mypy tests/cli/conftest.py
-	$(BIN)/mypy tests/web/conftest.py
+	$(BIN)/mypy tests/web/conftest.py tests/cli/cli_stage.py
 	$(BIN)/mypy tests/systemd/*.py tools/build_deb.py tools/systemd_root.py
 
 unit: $(VENV)/.compiled .node/.made
@@ -87,6 +88,7 @@ soak: $(VENV)/.dev  ## Kill the service in every way we know, for ten minutes, a
 reference: $(VENV)/.dev  ## Write the generated files: config.example.toml, the schemas, the state diagram
 	$(BIN)/python tools/write_reference.py
 	$(BIN)/python tools/write_docs.py
+	$(BIN)/python tools/write_catalogues.py
 
 lock: $(VENV)/.dev  ## Renew the lock of the development environment
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --no-annotate --no-header --no-emit-index-url \

@@ -1,7 +1,8 @@
 """A process that runs beside the service: started, listened to, and ended with it, also where the service is killed.
 
-What the process says on standard output and standard error is read line by line in a thread. Its standard input stays open as long
-as the service lives: at its end the process ends, too.
+What the process says is read line by line, in threads: its first line on standard output says that it does its work, and what
+stands on standard error last says why it ended. Its standard input stays open as long as the service lives: at its end the process
+ends, too.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ import contextlib
 import subprocess
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Callable, Iterator, Sequence
+from typing import IO, Final
 
 END_SECONDS: Final = 4.0
 _LAST_LINES: Final = 4
@@ -19,7 +20,7 @@ _LONGEST_LINE: Final = 2000
 
 
 class Companion:
-    """The process. `say` is called with each of its lines, in a thread. Raises OSError where it cannot be started."""
+    """The process. `say` is called with each of its lines, in threads. Raises OSError where it cannot be started."""
 
     def __init__(self, command: Sequence[str], say: Callable[[str], None]) -> None:
         self._say = say
@@ -28,19 +29,29 @@ class Companion:
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stderr=subprocess.PIPE,
             text=True,
             errors="backslashreplace",
             start_new_session=True,
         )
-        self._reading = threading.Thread(target=self._read, name="companion", daemon=True)
-        self._reading.start()
+        self._is_ready = threading.Event()
+        self._reading = [
+            threading.Thread(target=read, name="companion", daemon=True)
+            for read in (self._read_output, self._read_errors)
+        ]
+        for thread in self._reading:
+            thread.start()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it has said that it does its work."""
+        return self._is_ready.is_set()
 
     def last_words(self) -> str | None:
         """Return what it said last, once it has ended; None while it runs."""
         if self._process.poll() is None:
             return None
-        self._reading.join(1.0)
+        self._join()
         return " ".join(self._lines) or f"It ended with exit code {self._process.returncode}."
 
     def close(self) -> None:
@@ -54,12 +65,27 @@ class Companion:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._reading.join(1.0)
+        self._join()
 
-    def _read(self) -> None:
-        assert self._process.stdout  # noqa: S101 - a pipe, as asked for
-        with self._process.stdout as lines:
-            for line in iter(lambda: lines.readline(_LONGEST_LINE), ""):
-                if words := line.strip():
-                    self._lines.append(words)
-                    self._say(words)
+    def _join(self) -> None:
+        for thread in self._reading:
+            thread.join(1.0)
+
+    def _read_output(self) -> None:
+        for line in _lines_of(self._process.stdout):
+            self._is_ready.set()
+            self._say(line)
+
+    def _read_errors(self) -> None:
+        for line in _lines_of(self._process.stderr):
+            self._lines.append(line)
+            self._say(line)
+
+
+def _lines_of(stream: IO[str] | None) -> Iterator[str]:
+    """Yield the lines of a pipe until its end, without blanks around them and without empty ones."""
+    assert stream  # noqa: S101 - a pipe, as asked for
+    with stream:
+        for line in iter(lambda: stream.readline(_LONGEST_LINE), ""):
+            if words := line.strip():
+                yield words

@@ -51,8 +51,8 @@ class WebPage:
             self._companion.close()
             self._companion = None
             self._failed(words, now)
-        if self._companion and now - self._started_at >= WELL_SECONDS:
-            self._failures, self.trouble = 0, ""
+        if self._companion and self._companion.is_ready:
+            self.trouble = ""
         if self._companion is None and self._web.enabled and self._command and now >= self._not_before:
             self._start(now)
 
