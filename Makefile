@@ -25,7 +25,7 @@ NPM = command -v npm >/dev/null || { $(call APT,nodejs npm); }; if command -v np
 	|| echo "npm failed, as told above: the tests with $(1) will be skipped"; \
 	else echo "npm is missing: the tests with $(1) will be skipped"; fi
 
-.PHONY: help demo test lint types unit thorough test-tools test-systemd test-shares deb bench soak reference lock clean
+.PHONY: help demo test lint types unit thorough test-tools test-systemd test-shares test-web deb bench soak reference lock clean
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -67,6 +67,10 @@ test-shares: $(VENV)/.dev  ## Drive real clients (Samba, rsync, scp, WebDAV, dow
 	@for p in $(SHARES); do command -v $${p%%:*} >/dev/null || missing="$$missing $${p##*:}"; done; \
 		[ -z "$$missing" ] || { $(call APT,$$missing); }
 	RODIN_WATCHD_SHARES_TABLE=docs/shares.md $(BIN)/pytest -q -n 0 -m shares tests/shares
+
+test-web: $(VENV)/.dev .node/.made  ## Drive the page in a real browser: its 3D, each way to pack a model, looks, languages, who can use it
+	@command -v chromium >/dev/null || { $(call APT,chromium); }
+	$(BIN)/pytest -q -rs -m "browser or not browser" tests/web/test_viewer.py
 
 deb: $(VENV)/.dev  ## Build the Debian package (bookworm; DEB_PYTHON=3.13 for trixie) into dist/
 	$(BIN)/python tools/build_deb.py --python $(DEB_PYTHON)
@@ -122,10 +126,10 @@ $(VENV)/.compiled: $(VENV)/.dev
 	@$(BIN)/pytest -q --collect-only >/dev/null 2>&1 || true
 	@touch $@
 
-# The Khronos validator judges what the emulator writes, optimize_gltf runs gltfpack and gltf-transform; without npm the
-# tests with them are skipped with the reason.
+# The Khronos validator judges what the emulator writes, axe-core who can use the page, optimize_gltf runs gltfpack and
+# gltf-transform; without npm the tests with them are skipped with the reason.
 .node/.made: Makefile
-	@$(call NPM,gltf-validator@2.0.0-dev.3.10 gltfpack@1.3.0)
+	@$(call NPM,gltf-validator@2.0.0-dev.3.10 gltfpack@1.3.0 axe-core@4.14.1)
 
 .node/.tools: Makefile .node/.made
 	@$(call NPM,@gltf-transform/cli@4.5.1)

@@ -238,7 +238,7 @@ def notice() -> str:
 
 
 def renew(vendor: Path) -> None:
-    """Write all files anew, and their sums."""
+    """Write all files again, and their sums."""
     files = {"NOTICE": notice().encode()}
     with tempfile.TemporaryDirectory(prefix="rodin-watchd-vendor-") as folder:
         for package in PACKAGES:

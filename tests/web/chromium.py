@@ -1,0 +1,120 @@
+"""A real browser for the tests of the page: Debian's Chromium, without a screen, with its 3D drawn by software."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, Page, sync_playwright
+
+PROGRAM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+AXE = Path(__file__).parent.parent.parent / ".node" / "node_modules" / "axe-core" / "axe.min.js"
+FLAGS = ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
+PATIENCE_SECONDS = 60.0
+LOUD = 60
+"""By so much the channels of a pixel differ that is clearly coloured."""
+
+WATCH = """
+window.violations = [];
+addEventListener("securitypolicyviolation", (e) => violations.push(`${e.effectiveDirective} ${e.blockedURI} ${e.sourceFile}`));
+"""
+
+
+@dataclass
+class Window:
+    """A window of the browser, and what went wrong in it."""
+
+    page: Page
+    address: str
+    errors: list[str] = field(default_factory=list)
+    elsewhere: list[str] = field(default_factory=list)  # what was asked of other hosts
+    violations: list[str] = field(default_factory=list)
+
+    def open(self, path: str) -> None:
+        """Go to a page; what the page before had violated is kept."""
+        self.look_back()
+        self.page.goto(f"http://{self.address}{path}")
+
+    def look_back(self) -> None:
+        """Keep what the page that is open has violated."""
+        self.violations += self.page.evaluate("window.violations ?? []")
+
+    def picture(self, selector: str) -> Image.Image:
+        """Return what is seen of an element."""
+        data = self.page.locator(selector).screenshot(timeout=PATIENCE_SECONDS * 1000)
+        return Image.open(io.BytesIO(data)).convert("RGB")
+
+    def wait_for_model(self) -> str:
+        """Wait until the viewer has shown its model, or has said that it cannot; return which."""
+        self.page.locator("#viewer[data-state]").wait_for()
+        return self.page.get_attribute("#viewer", "data-state") or ""
+
+    def serious(self) -> list[str]:
+        """Return what axe-core finds in this page that keeps somebody from using it."""
+        if not AXE.exists():
+            pytest.skip("axe-core is missing: `make .node/.made` installs it")
+        self.page.evaluate(AXE.read_text(encoding="utf-8"))
+        found: list[dict[str, Any]] = self.page.evaluate("axe.run().then((found) => found.violations)")
+        return [
+            f"{one['id']}: {node['html']} {node['failureSummary']}"
+            for one in found
+            if one["impact"] in ("serious", "critical")
+            for node in one["nodes"]
+        ]
+
+
+def coloured(picture: Image.Image) -> float:
+    """Return how much of a picture is clearly coloured, from 0 to 1."""
+    small = picture.resize((64, 48))
+    data = small.tobytes()
+    pixels = [data[i : i + 3] for i in range(0, len(data), 3)]
+    return sum(max(pixel) - min(pixel) > LOUD for pixel in pixels) / len(pixels)
+
+
+def until(holds: Callable[[], bool], what: str) -> None:
+    """Look again until something holds: the browser draws when it can."""
+    end = time.monotonic() + PATIENCE_SECONDS
+    while not holds():
+        assert time.monotonic() < end, what
+
+
+@contextmanager
+def started() -> Iterator[Browser]:
+    """Start the browser, and end it; without one the test is skipped."""
+    if PROGRAM is None:
+        pytest.skip("there is no Chromium on this machine: `make test-web` installs it")
+    flags = [*FLAGS, *(["--no-sandbox"] if os.geteuid() == 0 else [])]
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=PROGRAM, args=flags)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+@contextmanager
+def window(browser: Browser, address: str, **looks: Any) -> Iterator[Window]:  # noqa: ANN401 - Playwright's own
+    """Open a window; at its end, nothing was violated, no script has failed, and no other host was asked."""
+    context = browser.new_context(**{"viewport": {"width": 640, "height": 560}, "reduced_motion": "reduce", **looks})
+    context.set_default_timeout(PATIENCE_SECONDS * 1000)
+    page = context.new_page()
+    found = Window(page, address)
+    page.add_init_script(WATCH)
+    page.on("pageerror", lambda error: found.errors.append(str(error)))
+    inside = (f"http://{address}/", f"blob:http://{address}/", "data:")
+    page.on("request", lambda request: None if request.url.startswith(inside) else found.elsewhere.append(request.url))
+    try:
+        yield found
+        found.look_back()
+    finally:
+        context.close()
+    assert (found.violations, found.errors, found.elsewhere) == ([], [], [])
