@@ -26,7 +26,7 @@ from rodin_watchd.web.api import operations
 from rodin_watchd.web.api import routes as api_routes
 from rodin_watchd.web.drops import Drops
 from rodin_watchd.web.files import Files
-from rodin_watchd.web.live import News
+from rodin_watchd.web.live import News, SharedPages
 from rodin_watchd.web.pages import Failures, Pages
 from rodin_watchd.web.site import Website, acting
 from rodin_watchd.web.uploads import Uploads
@@ -69,14 +69,14 @@ def application(config: Config, environ: Mapping[str, str]) -> Starlette:
 def _routes(site: Website) -> list[BaseRoute]:
     news, files = News(site.config), Files(site)
     found = tuple(operations(site, news))
-    pages = Pages(site, found)
+    pages, shared = Pages(site, found), SharedPages().shared
     return [
-        Route("/", pages.sets),
-        Route("/money", pages.money),
+        Route("/", shared(pages.sets)),
+        Route("/money", shared(pages.money)),
         Route("/api", pages.api),
         Route(LOGIN, pages.login),
         *(Route(f"/{verb}", acting(pages.of_service(verb)), methods=["POST"]) for verb in (PAUSE, RESUME, APPROVE)),
-        Route("/sets/{job_id}", pages.set),
+        Route("/sets/{job_id}", shared(pages.set)),
         Route("/sets/{job_id}/picture", files.picture),
         Route("/sets/{job_id}/results.zip", files.zip),
         Route("/sets/{job_id}/files/{where}/{name:path}", files.file),

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
@@ -19,13 +22,63 @@ from rodin_watchd.client.journal import reader
 from rodin_watchd.config import Config
 from rodin_watchd.core.store import StoreReader
 from rodin_watchd.errors import JournalError
+from rodin_watchd.web.access import visitor_of
+from rodin_watchd.web.words import language_of
 
 LOOK_SECONDS: Final = 0.5
 QUIET_SECONDS: Final = 15.0
 """After so long without news pages are told to look all the same: time has passed, and the service may have fallen silent."""
 
+NEWS_HEADER: Final = "X-News"
+"""What a page's script sends with the number of the news that it looks after."""
+
+SHARED_SECONDS: Final = 5.0
+MOST_SHARED: Final = 20
+_NO_TOKEN: Final = b"\0"
+"""Stands for the token of a session in a page that is kept: pages contain no such character."""
+
 MOST_LISTENERS: Final = 200
 _RETRY: Final = "retry: 2000\n\n"
+
+
+class SharedPages:
+    """Pages that many people have open are made once for each news, not once for each of them. Any thread.
+
+    A page is shared among those who see the same: it is kept without the token of the session that it was made for.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._made: OrderedDict[tuple[object, ...], tuple[float, bytes, Mapping[str, str]]] = OrderedDict()
+
+    def shared(self, make: Callable[[Request], Response]) -> Callable[[Request], Response]:
+        """Return what makes a page, or gives the one that was made for others who have the same news."""
+
+        def page(request: Request) -> Response:
+            news, visitor = request.headers.get(NEWS_HEADER), visitor_of(request)
+            if news is None:
+                return make(request)
+            seen = (
+                visitor.rights,
+                visitor.name,
+                visitor.has_session,
+                language_of(request.headers.get("accept-language", "")),
+            )
+            key = (news, str(request.url.path), request.url.query, *seen)
+            own = visitor.csrf.encode() or _NO_TOKEN
+            with self._lock:
+                at, body, headers = self._made.get(key, (0.0, b"", {}))
+                if time.monotonic() - at < SHARED_SECONDS:
+                    return Response(body.replace(_NO_TOKEN, own), 200, headers)
+                made = make(request)
+                if made.status_code == 200:
+                    kept = {name: value for name, value in made.headers.items() if name != "content-length"}
+                    self._made[key] = (time.monotonic(), bytes(made.body).replace(own, _NO_TOKEN), kept)
+                    while len(self._made) > MOST_SHARED:
+                        self._made.popitem(last=False)
+                return made
+
+        return page
 
 
 class News:

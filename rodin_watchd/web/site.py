@@ -67,7 +67,7 @@ class Website:
         """Return a whole page for a visitor."""
         shown = {"visitor": visitor_of(request), "path": request.url.path, **values}
         words = self.words_for(request)
-        text = words.page(template, **shown)
+        text = words.page(template, **shown).encode("utf-8", "backslashreplace")  # names that are not UTF-8
         return HTMLResponse(text, status, {"Content-Language": words.language, "Vary": "Accept-Language, Cookie"})
 
 

@@ -18,6 +18,9 @@ from web_stage import TOKEN, VIEWER_TOKEN, Browser, configured, free_address, pa
 from rodin_watchd.model import InputFile, ResultFile, Role, Signature, State
 from rodin_watchd.web.data import GROUPS
 
+ODD = "inbox/odd \udcff&?#%41 \"'.glb"
+"""Not UTF-8, and with all that means something in an address."""
+
 HOSTILE = "<img src=x onerror=alert(1)>"
 
 
@@ -36,7 +39,10 @@ def a_stage(root: Path) -> Stage:
             name=HOSTILE,
             folder="<b>",
             place="failed/hostile",
-            files=(InputFile(Role.IMAGE, "inbox/page.html", Signature(4, 5, 6)),),
+            files=(
+                InputFile(Role.IMAGE, "inbox/page.html", Signature(4, 5, 6)),
+                InputFile(Role.MODEL, ODD, Signature(4, 5, 6)),
+            ),
         ),
     )
     place = stage.root / "outbox/oak/chair"
@@ -47,6 +53,7 @@ def a_stage(root: Path) -> Stage:
     failed = stage.root / "failed/hostile"
     failed.mkdir(parents=True)
     (failed / "report.toml").write_text('[job]\nid = "ba9876543210"\nretries = 0\n')
+    (failed / ODD.removeprefix("inbox/")).write_bytes(b"odd")
     (failed / "page.html").write_text("<script>alert(1)</script>")
     return stage
 
@@ -185,6 +192,17 @@ def test_hostile_names_are_text(open_page: tuple[Stage, Browser], path: str) -> 
         assert b"<script>" not in answer.body
         assert b"<img src=x" not in answer.body
         assert b"<b>" not in answer.body.partition(b"<main")[2].partition(b'class="where"')[2].partition(b"</p>")[0]
+
+
+def test_a_name_that_is_no_text_is_found(open_page: tuple[Stage, Browser]) -> None:
+    """It is shown escaped, and its address leads to it."""
+    browser = fresh(open_page[1])
+    assert "odd \\udcff&?#%41" in browser.get("/sets/ba9876543210").text
+    urls = [
+        one["url"] for one in browser.get("/api/v1/sets/ba9876543210").data["files_to_fetch"] if "odd" in one["name"]
+    ]
+    assert browser.get(urls[0]).body == b"odd"
+    assert f'href="{urls[0]}"' in browser.get("/sets/ba9876543210").body.decode()
 
 
 def test_html_is_a_download(open_page: tuple[Stage, Browser]) -> None:

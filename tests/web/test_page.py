@@ -201,6 +201,18 @@ def test_what_happens_is_told_within_a_second(scene: Scene) -> None:
     )
 
 
+def test_who_has_the_same_news_gets_the_same_page(scene: Scene) -> None:
+    """But for the token of the session, and for what only some may see; other news are another page."""
+    one, other = Browser(scene[1].address), Browser(scene[1].address)
+    tokens = one.csrf(), other.csrf()
+    pages = [browser.get("/", X_News="7").body.decode() for browser in (one, other)]
+    assert [token in page for token, page in zip(tokens, pages, strict=True)] == [True, True]
+    assert pages[0].replace(tokens[0], "") == pages[1].replace(tokens[1], "")
+    assert one.get("/", X_News="7", Accept_Language="zh").body != one.get("/", X_News="7").body
+    assert one.get("/?q=vase", X_News="7").body.count(b'class="card ') == 1
+    assert one.get("/sets/000000000000", X_News="7").status == 404
+
+
 # ---- asking ---------------------------------------------------------------------------------------------------------
 
 

@@ -7,6 +7,7 @@ const token = () => document.querySelector('meta[name="csrf"]').content;
 
 let due = false;
 let looking = false;
+let news = ""; // the number of the newest: who has the same gets the same page
 
 async function look() {
   due = true;
@@ -15,7 +16,7 @@ async function look() {
   try {
     while (due) {
       due = false;
-      const answer = await fetch(location.href, { headers: { Accept: "text/html" }, redirect: "error" });
+      const answer = await fetch(location.href, { headers: { Accept: "text/html", "X-News": news }, redirect: "error" });
       if (answer.ok) exchange(new DOMParser().parseFromString(await answer.text(), "text/html"));
       await new Promise((done) => setTimeout(done, PAUSE));
     }
@@ -95,4 +96,4 @@ for (const select of document.querySelectorAll("form.filter select")) {
 for (const image of document.querySelectorAll("img")) image.addEventListener("error", () => image.classList.add("none"));
 document.addEventListener("visibilitychange", () => { if (due) look(); });
 
-if (document.querySelector("[data-live]")) new EventSource("/api/v1/events").addEventListener("changed", look);
+if (document.querySelector("[data-live]")) new EventSource("/api/v1/events").addEventListener("changed", (event) => { news = event.data; look(); });
