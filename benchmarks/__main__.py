@@ -10,6 +10,7 @@ from benchmarks import (
     idle,
     kills,
     latency,
+    page,
     polling,
     startup,
     throughput,
@@ -19,6 +20,6 @@ from benchmarks import (
 )
 from benchmarks.figures import main
 
-ALL = (latency, transfer, throughput, waiting, idle, polling, startup, hooks, history, crowd, tree, calls, kills)
+ALL = (latency, transfer, throughput, waiting, idle, polling, startup, hooks, history, crowd, tree, page, calls, kills)
 
 main([(module.__name__.rpartition(".")[2], module.measure) for module in ALL])

@@ -50,7 +50,7 @@ def measure(effort: Effort) -> list[Figure]:
         bare, full = Path(home) / "bare", Path(home) / "full"
         for root, count in ((bare, 0), (full, past)):
             write_config(root, base_url, BUDGET)
-            _write_past(root, count)
+            write_past(root, count)
         commands = [_commands(root, rounds) for root in (bare, full)]
         runs = [_worked_off(root, sets) for root in (bare, full)]
     return [*_of_runs(past, sets, *runs), *_of_commands(past, *commands)]
@@ -99,7 +99,7 @@ def _worked_off(root: Path, sets: int) -> Run:
 # ---- the past -------------------------------------------------------------------------------------------------------
 
 
-def _write_past(root: Path, count: int) -> None:
+def write_past(root: Path, count: int) -> None:
     """Make a journal with so many jobs that were archived today."""
     path, now = journal_path(load_config(root / "config.toml"), {}), time.time()
     path.parent.mkdir(parents=True, exist_ok=True)

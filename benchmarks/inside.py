@@ -27,6 +27,7 @@ class Run:
     cpu_seconds: float
     wall_seconds: float
     tick_p99_milliseconds: float  # wall clock
+    tick_mean_milliseconds: float  # the same, of all ticks
     memory_megabytes: float  # at its highest
 
 
@@ -53,7 +54,8 @@ def _run(root: Path) -> Run:
             daemon.sleep()
         cpu, wall = time.process_time() - used, time.monotonic() - ready
     slowest = percentile(ticks, 0.99) * 1000
-    return Run(used - began, cpu, wall, slowest, memory_megabytes(os.getpid(), "VmHWM"))
+    mean = sum(ticks) / len(ticks) * 1000
+    return Run(used - began, cpu, wall, slowest, mean, memory_megabytes(os.getpid(), "VmHWM"))
 
 
 if __name__ == "__main__":

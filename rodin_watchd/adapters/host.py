@@ -129,6 +129,16 @@ def hide_memory() -> None:
         prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
+_M_ARENA_MAX = -8  # mallopt(3)
+
+
+def share_memory_pool() -> None:
+    """Let all threads take memory from one pool: each pool of its own would keep what one large answer took. Where the library can."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_ARENA_MAX, 1)
+
+
 def hide_variable(name: str) -> None:
     """Take a variable out of the environment: from children, from `ps e`, and from `/proc/PID/environ`.
 

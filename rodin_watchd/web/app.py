@@ -16,7 +16,7 @@ from starlette.middleware import Middleware
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from rodin_watchd.adapters.host import local_zone
+from rodin_watchd.adapters.host import local_zone, share_memory_pool
 from rodin_watchd.adapters.thumbnails import Thumbnails
 from rodin_watchd.config import Config
 from rodin_watchd.errors import RodinWatchdError
@@ -32,7 +32,7 @@ from rodin_watchd.web.site import Website, acting
 from rodin_watchd.web.uploads import Uploads
 from rodin_watchd.web.words import LANGUAGES, Words
 
-THREADS: Final = 6
+THREADS: Final = 3
 """So many requests are answered at the same time; each takes milliseconds, and memory."""
 
 STOP_SECONDS: Final = 2
@@ -93,6 +93,7 @@ def serve(config: Config, environ: Mapping[str, str], ready: Callable[[str, Call
 
     `ready` is called with the address, and with what ends the page from any thread.
     """
+    share_memory_pool()
     app = application(config, environ)
     host, port = config.web.address
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

@@ -434,6 +434,9 @@ _NEWEST_IN = """
     )
 """  # in the order of `jobs_by_state`: no more rows are read than are wanted
 _OF_NUMBERS = "SELECT rowid, doc FROM jobs WHERE rowid IN (SELECT value FROM json_each(?))"
+_CACHE_KILOBYTES: Final = 512
+"""What a reader keeps of the file: the system keeps it as well, and a page in the browser has several readers."""
+
 _AT_ONCE: Final = 500
 """How many jobs are in memory at once where a caller asks for all, one by one."""
 
@@ -866,5 +869,6 @@ def _open_read_only(path: Path) -> sqlite3.Connection:
 def _opened(path: Path, options: str) -> sqlite3.Connection:
     db = connect(path, options)
     with closed_on_error(db):
+        db.execute(f"PRAGMA cache_size = -{_CACHE_KILOBYTES}")
         db.execute("SELECT 1 FROM sqlite_master").fetchone()
     return db
