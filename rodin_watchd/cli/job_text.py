@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import tzinfo
+from datetime import datetime, tzinfo
 from itertools import chain, islice
 from typing import Final, TypeAlias
 
@@ -25,10 +25,10 @@ HEADINGS = ("ID", "SET", "STATE", "SINCE", "CREDITS", "PLACE")
 Row: TypeAlias = tuple[str, str, str, str, str, str]
 
 
-def row(job: Job, zone: tzinfo) -> Row:
-    """Return a job's row of the table that `list` prints."""
+def row(job: Job, zone: tzinfo, *, narrow: bool = False) -> Row:
+    """Return a job's row of the table that `list` prints; `narrow`: instants without seconds and zone."""
     doubt = "" if is_cost_certain(job) else "?"
-    since = local(since_at(job), zone)
+    since = f"{datetime.fromtimestamp(since_at(job), zone):%Y-%m-%d %H:%M}" if narrow else local(since_at(job), zone)
     spent = f"{job.spent}{doubt}"
     return (
         job.id,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import tzinfo
 from itertools import chain
 from pathlib import Path
@@ -25,7 +25,7 @@ from rodin_watchd.core.names import printable
 from rodin_watchd.core.status import DOING, render
 from rodin_watchd.core.wire import plain
 from rodin_watchd.core.wording import in_credits, local
-from rodin_watchd.model import ServiceEvent, State
+from rodin_watchd.model import Job, ServiceEvent, State
 
 FEW = 5
 """How many events of the service are shown to people."""
@@ -150,20 +150,19 @@ def list_jobs(config_file: Path | None, *, as_json: bool, states: tuple[str, ...
         if as_json:
             print_json_list(map(brief, jobs))
         elif first := next(jobs, None):
-            zone = local_zone()
-            _print_list(job_text.row(job, zone) for job in chain((first,), jobs))
+            _print_list(chain((first,), jobs), local_zone())
         else:
             click.echo("There are no jobs." if not states else "There are no such jobs.")
 
 
-def _print_list(rows: Iterator[job_text.Row]) -> None:
+def _print_list(jobs: Iterable[Job], zone: tzinfo) -> None:
     """Print the rows of a list below their headings: as a table that fits the terminal, or aligned for another program."""
     if sys.stdout.isatty():
         from rodin_watchd.cli.tables import print_list  # noqa: PLC0415 - a tenth of a second for terminals alone
 
-        print_list(rows)
+        print_list(job_text.row(job, zone, narrow=True) for job in jobs)
     else:
-        for lines in job_text.tables(rows):
+        for lines in job_text.tables(job_text.row(job, zone) for job in jobs):
             click.echo(lines)
 
 

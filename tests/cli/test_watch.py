@@ -152,7 +152,7 @@ def test_a_set_is_read_as_show_says_it(stage: Stage) -> None:
         terminal.press(END)
         terminal.shows("as the test wants it")
         terminal.press("g")
-        terminal.shows("Kind:")
+        terminal.shows("Kind  ")
         terminal.press("q")
         terminal.shows("▸ oak/chair")
         terminal.press("q")
