@@ -25,7 +25,7 @@ NPM = command -v npm >/dev/null || { $(call APT,nodejs npm); }; if command -v np
 	|| echo "npm failed, as told above: the tests with $(1) will be skipped"; \
 	else echo "npm is missing: the tests with $(1) will be skipped"; fi
 
-.PHONY: help demo test lint types unit thorough test-tools test-systemd test-shares test-web deb bench soak reference lock clean
+.PHONY: help demo test lint types unit thorough test-tools test-systemd test-shares test-web deb man bench soak reference lock clean
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -74,6 +74,9 @@ test-web: $(VENV)/.dev .node/.made  ## Drive the page in a real browser: its 3D,
 
 deb: $(VENV)/.dev  ## Build the Debian package (bookworm; DEB_PYTHON=3.13 for trixie) into dist/
 	$(BIN)/python tools/build_deb.py --python $(DEB_PYTHON)
+
+man: $(VENV)/.dev  ## Write the manual pages into dist/man1/ (the Debian package has them)
+	$(BIN)/python tools/write_man.py
 
 test-tools: $(VENV)/.dev .node/.tools  ## Test the plugins that run gltfpack, gltf-transform and Blender with all of them
 	@command -v blender >/dev/null || { $(call APT,blender python3-numpy); }

@@ -1,6 +1,6 @@
 """Build the Debian package from the tree: the wheel with its libraries below /usr/lib/rodin-watchd, units, config, scripts.
 
-Nothing of the target is needed, and no right but to write into --into: `uv` picks the libraries for the Python that the
+Manual pages and completions of shells are made from the commands. Nothing of the target is needed, and no right but to write into --into: `uv` picks the libraries for the Python that the
 release has (bookworm: 3.11, trixie: 3.13), and `dpkg-deb` packs them.
 """
 
@@ -14,12 +14,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import write_man
+from click.shell_completion import BashComplete, FishComplete, ShellComplete, ZshComplete
 from vendor_web import VENDOR
 
 from rodin_watchd import __version__
+from rodin_watchd.cli.main import cli
 from rodin_watchd.cli.systemd import SHARE, STATE, config_text, unit_files
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,6 +36,13 @@ EXTRAS = "metrics,web"
 
 PLATFORMS = {"amd64": "x86_64-manylinux_2_36", "arm64": "aarch64-manylinux_2_36"}
 """glibc 2.36 is bookworm's."""
+
+COMPLETIONS: Mapping[type[ShellComplete], str] = {
+    BashComplete: "bash-completion/completions/rodin-watchd",
+    ZshComplete: "zsh/vendor-completions/_rodin-watchd",
+    FishComplete: "fish/vendor_completions.d/rodin-watchd.fish",
+}
+"""Where below /usr/share each shell looks for what completes a command."""
 
 LAUNCHER = """\
 #!{home}/bin/python -I
@@ -84,11 +94,26 @@ def fill_system(stage: Path) -> None:
     write(stage / "usr" / "share" / "rodin-watchd" / "config.toml", config_text(SHARE, STATE))
     (stage / "usr" / "bin").mkdir(parents=True)
     (stage / "usr" / "bin" / "rodin-watchd").symlink_to("../lib/rodin-watchd/bin/rodin-watchd")
+    for name, text in completions().items():
+        write(stage / "usr" / "share" / name, text)
+    for name, text in write_man.pages().items():
+        packed(stage / "usr" / "share" / "man" / "man1" / f"{name}.gz", text.encode())
     documents = stage / "usr" / "share" / "doc" / "rodin-watchd"
     licences = [ROOT / "LICENSE", VENDOR / "NOTICE", *sorted((VENDOR / "licences").iterdir())]
     write(documents / "copyright", "\n".join(path.read_text(encoding="utf-8") for path in licences))
-    changes = gzip.compress((ROOT / "CHANGELOG.md").read_bytes(), 9, mtime=0)
-    (documents / "changelog.gz").write_bytes(changes)
+    packed(documents / "changelog.gz", (ROOT / "CHANGELOG.md").read_bytes())
+
+
+def completions() -> dict[str, str]:
+    """Return what makes each shell complete the command, by its place below /usr/share."""
+    name, variable = "rodin-watchd", "_RODIN_WATCHD_COMPLETE"
+    return {place: shell(cli, {}, name, variable).source() for shell, place in COMPLETIONS.items()}
+
+
+def packed(path: Path, content: bytes) -> None:
+    """Write a compressed file, the same for the same content."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(gzip.compress(content, 9, mtime=0))
 
 
 def fill_control(stage: Path, version: str, python: str) -> None:

@@ -22,15 +22,16 @@ import click
 from rodin_watchd.adapters.host import filesystem_of, local_zone
 from rodin_watchd.adapters.spool.mounts import Mounts, read_mark
 from rodin_watchd.adapters.spool.moving import job_named_by
+from rodin_watchd.cli.completion import job_in, one_of
 from rodin_watchd.cli.options import config_option, load
-from rodin_watchd.client.asking import ANSWER_SECONDS, about, answer_to, leave_command, refuse_unfit
+from rodin_watchd.client.asking import ANSWER_SECONDS, NO_ANSWER, about, answer_to, leave_command, refuse_unfit
 from rodin_watchd.client.journal import daemon_of, journal_of, reader
 from rodin_watchd.config import Config
 from rodin_watchd.core.commands import Seen
 from rodin_watchd.core.failures import is_resolved
 from rodin_watchd.core.kinds import article_of
 from rodin_watchd.core.layout import FAILED, INBOX, REPORT_DATA
-from rodin_watchd.core.machine import LOSS, Loss
+from rodin_watchd.core.machine import ENDED, LOSS, Loss
 from rodin_watchd.core.mounts import (
     PATHS,
     ROOT_ID,
@@ -58,7 +59,7 @@ _LONGEST_TEXT = 500
 
 @click.command(epilog="Example: rodin-watchd retry chair")
 @config_option
-@click.argument("job")
+@click.argument("job", shell_complete=job_in((State.FAILED,)))
 @click.option("--pay-again", is_flag=True, help="Submit it again, and pay again.")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 def retry(config_file: Path | None, job: str, *, pay_again: bool, yes: bool) -> None:
@@ -74,7 +75,7 @@ def retry(config_file: Path | None, job: str, *, pay_again: bool, yes: bool) -> 
 
 @click.command(epilog="Example: rodin-watchd clear --resolved")
 @config_option
-@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=job_in((State.FAILED,)))
 @click.option("--resolved", is_flag=True, help="Clear each failed set that was delivered: before it failed, or since.")
 def clear(config_file: Path | None, names: tuple[str, ...], *, resolved: bool) -> None:
     """Move the folders of failed sets from failed/ to the archive: nobody needs them there any more.
@@ -116,7 +117,7 @@ def _resolved(config: Config, journal: StoreReader) -> list[Job]:
 
 @click.command(epilog="Example: rodin-watchd cancel 3f9c")
 @config_option
-@click.argument("job")
+@click.argument("job", shell_complete=job_in(set(State) - ENDED - {State.HELD}))
 def cancel(config_file: Path | None, job: str) -> None:
     """Stop JOB before its results arrive. Its files go to failed/. Credits that were paid are not refunded.
 
@@ -173,7 +174,7 @@ def _in_inbox(folder: str) -> str:
 
 @click.command(epilog="Example: rodin-watchd resolve chair --task UUID --subscription-key - < key.txt")
 @config_option
-@click.argument("job")
+@click.argument("job", shell_complete=job_in((State.HELD,)))
 @click.option("--not-charged", is_flag=True, help="The vendor did not charge it: submit it again. May pay twice.")
 @click.option("--task", metavar="UUID", help="The vendor accepted it as this task: fetch its results.")
 @click.option(
@@ -316,10 +317,7 @@ def _print_answers(config: Config, journal: StoreReader, numbers: Sequence[int])
     for number in numbers:
         answer = answer_to(journal, number)
         if answer is None:
-            click.echo(
-                "The service has not answered yet: it first ends the job's running step. "
-                "`rodin-watchd status` and `show` say what happened."
-            )
+            click.echo(NO_ANSWER)
             break
         if answer["ok"]:
             click.echo(answer["message"])
@@ -341,7 +339,7 @@ JOURNAL: Final = "journal"
 
 @click.command(epilog="Example: rodin-watchd accept outbox")
 @config_option
-@click.argument("folder", metavar="FOLDER")
+@click.argument("folder", metavar="FOLDER", shell_complete=one_of((*Mount, JOURNAL)))
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 def accept(config_file: Path | None, folder: str, *, yes: bool) -> None:
     """Accept the folder that is at FOLDER now, after it was moved to another disk or share.

@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 import tomli_w
+from click.shell_completion import CompletionItem
 
 from rodin_watchd.adapters.plugin_host import PluginCall, PluginHost
 from rodin_watchd.adapters.plugin_host.finding import NAME, RESERVED, find
@@ -21,12 +22,14 @@ from rodin_watchd.adapters.spool.sealing import UnfitFileError, copy_tree, seale
 from rodin_watchd.cli.check.findings import Level, line_of
 from rodin_watchd.cli.check.plugins import host_of, listed, plugin_findings
 from rodin_watchd.cli.commands import ask_about
+from rodin_watchd.cli.completion import job_in
 from rodin_watchd.cli.context import json_option, print_json
 from rodin_watchd.cli.options import config_option, load
 from rodin_watchd.config import Config
 from rodin_watchd.core.layout import RECEIPT
+from rodin_watchd.core.machine import ENDED
 from rodin_watchd.core.notifications import checked_facts
-from rodin_watchd.errors import CommandRefusedError, PluginError, PluginLoadError
+from rodin_watchd.errors import CommandRefusedError, PluginError, PluginLoadError, RodinWatchdError
 from rodin_watchd.model import State
 from rodin_watchd.service.plugins import check_plugin
 from rodin_watchd.v1 import Event, File, Job
@@ -214,6 +217,15 @@ def _called(config: Config, host: PluginHost, name: str, hook: str, arguments: M
     return reply.value
 
 
+def _complete(ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Complete the name of a plugin, in use or not; a shell has nowhere to show an error."""
+    try:
+        found = find(load(ctx.params.get("config_file")).plugins.folders)
+    except (RodinWatchdError, OSError):
+        return []
+    return [CompletionItem(name, help=found[name].where) for name in sorted(found) if name.startswith(incomplete)]
+
+
 @click.group(epilog="Example: rodin-watchd plugins list")
 def plugins() -> None:
     """List, check, write and try plugins; send them the final event of a job again."""
@@ -275,7 +287,7 @@ def new(name: str, folder: Path) -> None:
 
 @plugins.command("try", epilog="Example: rodin-watchd plugins try watermark --result outbox/chair")
 @config_option
-@click.argument("name")
+@click.argument("name", shell_complete=_complete)
 @click.option(
     "--result",
     required=True,
@@ -297,8 +309,8 @@ def try_plugin(config_file: Path | None, name: str, result: Path, hook: str | No
 
 @plugins.command(epilog="Example: rodin-watchd plugins rerun chair --plugin notify")
 @config_option
-@click.argument("job")
-@click.option("--plugin", default="", help="Only this plugin.")
+@click.argument("job", shell_complete=job_in((*ENDED, State.HELD)))
+@click.option("--plugin", default="", help="Only this plugin.", shell_complete=_complete)
 def rerun(config_file: Path | None, job: str, plugin: str) -> None:
     """Send plugins the final event of JOB again: delivered, failed or held, with the same event id.
 

@@ -23,6 +23,11 @@ ANSWER_SECONDS: Final = 5.0
 LOOK_SECONDS: Final = 0.1
 """The journal is asked for the answer so often."""
 
+NO_ANSWER: Final = (
+    "The service has not answered yet: it first ends the job's running step. "
+    "`rodin-watchd status` and `show` say what happened."
+)
+
 
 def leave_command(config: Config, verb: str, arguments: Mapping[str, Any]) -> int:
     """Leave a command, and return its number; one about a job not while the same waits for the same job.

@@ -86,6 +86,12 @@ def whole(job: Job, events: Iterable[Event], meanwhile: Iterable[ServiceEvent] =
     }
 
 
+def service_events_of(job: Job, journal: StoreReader, now: float) -> list[ServiceEvent]:
+    """Return what happened to the service in the time of a job, oldest first."""
+    until_at = since_at(job) if job.state in ENDED else now
+    return [event for event in reversed(journal.service_events(since_at=job.created_at)) if event.at <= until_at]
+
+
 def _file_data(file: InputFile) -> dict[str, Any]:
     return {
         "role": file.role.value,

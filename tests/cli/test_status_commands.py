@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import re
-import signal
 import subprocess
 import sys
 import tempfile
@@ -18,11 +16,12 @@ from pathlib import Path
 
 import pytest
 from cli_stage import SECRET, Stage, a_failed_job, a_held_job, a_job, running
+from screen_reader import on_a_terminal
 
 from rodin_watchd.adapters.ownership import Lock
 from rodin_watchd.adapters.store.reader import JournalReader
 from rodin_watchd.adapters.store.sqlite import Journal
-from rodin_watchd.cli.status import ROWS_ALIGNED
+from rodin_watchd.cli.job_text import ROWS_ALIGNED
 from rodin_watchd.core.budget import BUDGET_DAY, Day, midnight
 from rodin_watchd.core.status import PAGE, Line, Page
 from rodin_watchd.core.store import FAILED
@@ -346,44 +345,33 @@ def test_a_damaged_journal_is_told_in_words(stage: Stage) -> None:
         assert "journal" in run.stderr
 
 
-def test_watch_wants_a_terminal_and_no_json(stage: Stage) -> None:
-    """`--watch` into a file, or with `--json`, is wrong use."""
+def test_watch_is_not_for_programs(stage: Stage) -> None:
+    """`--watch` with `--json` is wrong use."""
     stage.journaled(a_job())
-    assert "needs a terminal" in stage.told_here("status", "--watch").output
     assert stage.told_here("status", "--watch", "--json").exit_code == 2
 
 
-def test_watch_shows_what_changes_until_ctrl_c(stage: Stage) -> None:
-    """On a terminal the page is shown anew when the journal changes; Ctrl-C ends it with exit code 0."""
-    stage.journaled(a_job())
-    ours, theirs = pty.openpty()
-    command = stage.command("status", "--watch")
-    environment = {**stage.environment, "TERM": "xterm", "LINES": "60"}
-    with subprocess.Popen(command, env=environment, stdin=theirs, stdout=theirs, stderr=theirs) as process:
-        os.close(theirs)
-        seen = _read_until(ours, b"oak/chair")
-        stage.journaled(a_failed_job())
-        seen += _read_until(ours, b"lamp: FAILED")
-        process.send_signal(signal.SIGINT)
-        seen += _read_until(ours, None)
-        assert process.wait(10) == 0
-    os.close(ours)
-    assert b"Traceback" not in seen
+# ---- on a terminal --------------------------------------------------------------------------------------------------
 
 
-def _read_until(descriptor: int, wanted: bytes | None) -> bytes:
-    """Read a terminal until it shows this, or to its end."""
-    seen = b""
-    while wanted is None or wanted not in seen:
-        try:
-            block = os.read(descriptor, 65_536)
-        except OSError:  # EIO: the other side is closed
-            block = b""
-        if not block:
-            assert wanted is None, seen
-            return seen
-        seen += block
-    return seen
+def test_tables_fit_the_terminal(stage: Stage) -> None:
+    """Ids and instants stay whole, long texts go on in the next line; the place is left out where there is no room for it."""
+    stage.journaled(a_job(name="椅子" * 20), a_failed_job())
+    with on_a_terminal(stage.command("list"), stage.environment, columns=80) as terminal:
+        assert terminal.ended() == 0
+    text = terminal.text
+    assert terminal.lines[0].split() == ["ID", "SET", "STATE", "SINCE", "CREDITS"]
+    for whole in ("0123456789ab", "ba9876543210", "2023-11-14 22:15", "lamp"):
+        assert whole in text
+    assert text.count("椅子") == 20
+    with on_a_terminal(stage.command("list"), stage.environment, columns=160) as terminal:
+        assert terminal.ended() == 0
+    assert terminal.lines[0].split()[-1] == "PLACE"
+    with on_a_terminal(stage.command("show", "lamp"), {**stage.environment, "NO_COLOR": "1"}, columns=60) as terminal:
+        assert terminal.ended() == 0
+    assert {"Set", "State", "Problem", "What to do", "History"} <= {re.split("  +", line)[0] for line in terminal.lines}
+    assert "“lamp.png” cannot be used." in " ".join(terminal.text.split())
+    assert not re.search(rb"\x1b\[[0-9;]*3[1-7]m", terminal.written)
 
 
 # ---- another user ---------------------------------------------------------------------------------------------------
