@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pty
 import re
 import shlex
 import signal
 import subprocess
+import urllib.error
+import urllib.request
 from pathlib import Path
 
+import pytest
 from cli_stage import PROGRAM, environment
 
 from rodin_watchd.adapters.ownership import holder
@@ -74,6 +79,37 @@ def test_ctrl_c_ends_the_demo_and_its_service(tmp_path: Path) -> None:
     assert "Traceback" not in complaints
     assert holder(lock_of(root)) is None
     assert not Path(f"/proc/{service['pid']}").exists() or os.name != "posix"
+
+
+def test_on_a_terminal_it_ends_with_the_page(tmp_path: Path) -> None:
+    """The page shows the delivered sets until Ctrl-C, which ends the demo in order; nothing listens any more."""
+    root = tmp_path / "demo"
+    ours, theirs = pty.openpty()
+    command = [*PROGRAM, "demo", "--dir", str(root)]
+    with subprocess.Popen(
+        command, stdout=theirs, stderr=theirs, stdin=subprocess.DEVNULL, env=environment()
+    ) as process:
+        os.close(theirs)
+        told = _read_until(ours, b"Ctrl-C ends the demo")
+        found = re.search(rb"The page: (http://\S+)", told)
+        assert found
+        with urllib.request.urlopen(found[1].decode()) as page:  # noqa: S310 - of this machine
+            assert page.read().decode().count('class="card delivered"') == len(SETS)
+        process.send_signal(signal.SIGINT)
+        _read_until(ours, b"never said")
+        assert process.wait(60) == 0
+    os.close(ours)
+    with pytest.raises(urllib.error.URLError):
+        urllib.request.urlopen(found[1].decode())  # noqa: S310 - as above
+
+
+def _read_until(terminal: int, words: bytes) -> bytes:
+    """Return what comes on a terminal until these words, or until nobody is on its other side."""
+    told = b""
+    with contextlib.suppress(OSError):
+        while words not in told and (piece := os.read(terminal, 65_536)):
+            told += piece
+    return told
 
 
 def test_a_folder_with_something_in_it_is_left_alone(tmp_path: Path) -> None:
