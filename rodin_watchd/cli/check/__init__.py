@@ -22,6 +22,7 @@ from rodin_watchd.cli.check.folders import (
     output_findings,
     room_findings,
 )
+from rodin_watchd.cli.check.page import page_findings
 from rodin_watchd.cli.check.plugins import plugin_findings
 from rodin_watchd.cli.check.service import (
     clock_findings,
@@ -96,6 +97,7 @@ def _checks(path: Path, *, offline: bool) -> Mapping[str, Check]:
         "service": service_findings,
         "unit": lambda _config: unit_findings(),
         "metrics": partial(metrics_findings, path),
+        "page": page_findings,
         "key": partial(key_findings, path),
         "plugins": plugin_findings,
     }
