@@ -16,9 +16,9 @@ from babel.messages.extract import extract_from_dir
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
+from rodin_watchd.client.choices import LABELS
 from rodin_watchd.core.status import DOING
 from rodin_watchd.core.wording import WHO_CAN_ACT
-from rodin_watchd.web.data import LABELS
 from rodin_watchd.web.site import EXPIRED
 from rodin_watchd.web.words import DOMAIN, HERE, LOCALES
 

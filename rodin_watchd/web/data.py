@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime, timedelta, tzinfo
 from decimal import Decimal
 from typing import Any, Final
 
+from rodin_watchd.client.choices import actions, was_taken
 from rodin_watchd.client.data import Report, since_at, whole
-from rodin_watchd.core.commands import Seen, may_be_canceled
-from rodin_watchd.core.failures import is_cleared, is_open
-from rodin_watchd.core.kinds import KINDS, article_of, kind_of
+from rodin_watchd.client.forecast import Forecast
+from rodin_watchd.core.commands import Seen
+from rodin_watchd.core.failures import is_open
+from rodin_watchd.core.kinds import KINDS, article_of
 from rodin_watchd.core.machine import ENDED
 from rodin_watchd.core.names import printable
-from rodin_watchd.core.schedule import expected_left_seconds
 from rodin_watchd.core.status import DOING
 from rodin_watchd.core.store import Cursor, Listing, ListOrder, StoreReader
 from rodin_watchd.core.wording import WHO_CAN_ACT, advice_in_full, cost, is_cost_certain, sentences, set_name
-from rodin_watchd.errors import CommandRefusedError
 from rodin_watchd.model import Event, HookRun, Job, Role, State
-from rodin_watchd.service.commands import JOB_VERBS
 
 S = State
 
@@ -33,19 +32,6 @@ GROUPS: Final[Mapping[str, frozenset[State]]] = {
 }
 """What people choose among: the states together that mean the same to them."""
 
-PARTS: Final[Mapping[State, float]] = {
-    S.CLAIMED: 0.02,
-    S.STAGED: 0.04,
-    S.UPLOADING: 0.07,
-    S.SUBMITTING: 0.1,
-    S.SUBMITTED: 0.1,
-    S.GENERATED: 0.9,
-    S.DOWNLOADED: 0.94,
-    S.PROCESSED: 0.97,
-    S.DELIVERED: 0.99,
-}
-"""How much of its way a running job has behind it; while the vendor works, the forecast says how much of the rest."""
-
 PAGE_JOBS: Final = 48
 MOST_FOLDERS: Final = 200
 
@@ -53,36 +39,6 @@ MOST_FOLDERS: Final = 200
 def group_of(state: State) -> str:
     """Return what people call a state."""
     return next(name for name, states in GROUPS.items() if state in states)
-
-
-@dataclass(frozen=True, slots=True)
-class Forecast:
-    """When tasks at the vendor will be done, by how long those before took; asked once for each kind."""
-
-    journal: StoreReader
-    now: float
-    known: dict[str, list[float]]
-
-    def left_seconds(self, job: Job) -> float | None:
-        """Return in how many seconds the vendor will have done a job; None where that is not known."""
-        if job.state is not S.SUBMITTED or job.task is None:
-            return None
-        kind = kind_of(job)
-        name = kind.duration_class(job.options)
-        if name not in self.known:
-            self.known[name] = self.journal.durations(name)
-        elapsed = max(self.now - job.task.submitted_at, 0.0)
-        return expected_left_seconds(self.known[name], elapsed, usual=kind.usual_seconds)
-
-    def part(self, job: Job, left: float | None) -> float | None:
-        """Return how much of its way a running job has behind it, from 0 to 1; None for one that does not run."""
-        if job.state not in PARTS:
-            return None
-        done = PARTS[job.state]
-        if left is None or job.task is None:
-            return done
-        elapsed = max(self.now - job.task.submitted_at, 0.0)
-        return done + (PARTS[S.GENERATED] - done) * elapsed / max(elapsed + left, 1.0)
 
 
 def card(job: Job, forecast: Forecast) -> dict[str, Any]:
@@ -139,104 +95,11 @@ def cursor_of(text: str, order: ListOrder) -> Cursor:
 # ---- One set --------------------------------------------------------------------------------------------------------
 
 
-CANCEL_LABEL: Final = "Cancel"
-CANCEL_WORDS: Final = "Stops it. Its files go to failed/. What was paid is not refunded."
-RETRY_LABEL: Final = "Retry"
-FETCH_WORDS: Final = "Asks the vendor for its results again, free of charge."
-RETRY_WORDS: Final = "Takes it up again, from the files in failed/."
-CORRECT_WORDS: Final = "Correct the files in its folder in failed/ first: then it goes back into the inbox as a set."
-AGAIN_LABEL: Final = "Pay again"
-AGAIN_WORDS: Final = "Submits it once more, and pays once more, in addition to what it cost."
-TASK_LABEL: Final = "It is this task"
-TASK_WORDS: Final = "The vendor accepted it: its results are fetched. It costs what that submit cost, and nothing more."
-FREE_LABEL: Final = "It was not charged"
-FREE_WORDS: Final = "It is submitted again. If it was charged after all, it is paid twice."
-CLEAR_LABEL: Final = "Clear"
-CLEAR_WORDS: Final = (
-    "Moves its folder from failed/ to the archive: nobody has to do anything about it any more. Nothing is deleted."
-)
-GIVE_UP_LABEL: Final = "Give up"
-GIVE_UP_WORDS: Final = "Its files go to failed/, with what is known. It costs nothing more than it has cost."
-LABELS: Final = (
-    *(CANCEL_LABEL, CANCEL_WORDS, RETRY_LABEL, FETCH_WORDS, RETRY_WORDS, CORRECT_WORDS, AGAIN_LABEL, AGAIN_WORDS),
-    *(CLEAR_LABEL, CLEAR_WORDS),
-    *(TASK_LABEL, TASK_WORDS, FREE_LABEL, FREE_WORDS, GIVE_UP_LABEL, GIVE_UP_WORDS),
-)
-"""What buttons say, and what is said beside them; catalogues have them in other languages."""
-
-
-@dataclass(frozen=True, slots=True)
-class Action:
-    """Something that can be asked about a set as it is now."""
-
-    verb: str
-    arguments: Mapping[str, Any]
-    label: str  # of the button, in English
-    words: str  # what it does and costs
-    may_cost: Decimal | None = None  # credits that it may spend
-    asks: str = ""  # the name of what has to be written besides
-
-    def as_data(self) -> dict[str, Any]:
-        """Return it as JSON can hold it."""
-        return {
-            "verb": self.verb,
-            "label": self.label,
-            "arguments": dict(self.arguments),
-            "words": self.words,
-            "may_cost": self.may_cost,
-            "asks": self.asks or None,
-        }
-
-
-def actions(job: Job, price: Decimal, now: float, *, was_taken: bool) -> tuple[list[Action], list[str]]:
-    """Return what can be asked about a job as it is, and why something usual cannot be.
-
-    `was_taken`: it was not refused in the inbox, where nobody knows what it asks for.
-    """
-    if job.state is S.HELD:
-        return _resolutions(job, price, now)
-    if job.state is S.FAILED:
-        return _retries(job, price, now, was_taken=was_taken)
-    if may_be_canceled(job):
-        return [Action("cancel", {}, CANCEL_LABEL, CANCEL_WORDS)], []
-    return [], []
-
-
-def _retries(job: Job, price: Decimal, now: float, *, was_taken: bool) -> tuple[list[Action], list[str]]:
-    found, refused = [], []
-    free = {"pay_again": False}
-    try:
-        JOB_VERBS["retry"](job, free, now)
-        if job.task or not was_taken:
-            found.append(Action("retry", free, RETRY_LABEL, FETCH_WORDS if job.task else CORRECT_WORDS))
-        else:
-            found.append(Action("retry", free, RETRY_LABEL, RETRY_WORDS, price))
-    except CommandRefusedError as error:
-        refused.append(error.message)
-    if job.task or refused or job.charges:
-        found.append(Action("retry", {"pay_again": True}, AGAIN_LABEL, AGAIN_WORDS, price))
-    if not is_cleared(job):
-        found.append(Action("clear", {}, CLEAR_LABEL, CLEAR_WORDS))
-    return found, refused
-
-
-def _resolutions(job: Job, price: Decimal, now: float) -> tuple[list[Action], list[str]]:
-    found, refused = [Action("resolve", {"how": "task"}, TASK_LABEL, TASK_WORDS, asks="task")], []
-    free = {"how": "not-charged"}
-    try:
-        JOB_VERBS["resolve"](job, free, now)
-        found.append(Action("resolve", free, FREE_LABEL, FREE_WORDS, price))
-    except CommandRefusedError as error:
-        refused.append(error.message)
-    return [*found, Action("resolve", {"how": "give-up"}, GIVE_UP_LABEL, GIVE_UP_WORDS)], refused
-
-
 def one_set(job: Job, journal: StoreReader, now: float) -> dict[str, Any]:
     """Return all that is known of a set: what `show --json` has, its card, its plugins' calls, and what can be asked."""
     events = journal.events(job.id)
     price = journal.price(article_of(job))
-    was_taken = not events or events[0].state is not S.FAILING
-    found, refused = actions(job, price, now, was_taken=was_taken)
+    found, refused = actions(job, price, now, was_taken=was_taken(events))
     return {
         **whole(job, events),
         **card(job, Forecast(journal, now, {})),

@@ -89,7 +89,10 @@ def test_a_day_is_seen_live_and_steered(served: Stage) -> None:
             terminal.shows("▸ vase")
             terminal.press("r")
             asked = " ".join(terminal.shows("y: yes").split())
-            assert "Submit it again, for 0.5 credits, in addition to this cost?" in asked
+            assert (
+                "Pay again? Submits it once more, and pays once more, in addition to what it cost. It may cost 0.5"
+                in asked
+            )
             terminal.press("y")
             terminal.shows("Newest results (2)", "delivered to outbox/vase", "Credits: 1.5 today")
             terminal.press("p")
@@ -163,8 +166,12 @@ def test_a_set_is_read_as_show_says_it(stage: Stage) -> None:
 @pytest.mark.parametrize(
     ("job", "asked", "pay_again"),
     [
-        (a_failed_job(), "Take it up again? It is submitted, for 0.5 credits.", False),
-        (a_failed_job(charges=1, task=Task("t", SECRET, 5.0)), "Ask for its results again, free of charge?", False),
+        (a_failed_job(), "Retry? Takes it up again, from the files in failed/. It may cost 0.5 credits.", False),
+        (
+            a_failed_job(charges=1, task=Task("t", SECRET, 5.0)),
+            "Retry? Asks the vendor for its results again, free of charge.",
+            False,
+        ),
     ],
 )
 def test_a_retry_says_its_price_and_is_about_what_was_seen(stage: Stage, job: Job, asked: str, pay_again: bool) -> None:

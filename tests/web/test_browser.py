@@ -1,48 +1,84 @@
-"""The page in a real browser: Debian's Chromium, driven by Playwright; skipped where there is none."""
+"""The page in a real browser: its 3D viewer, its looks, who can use it, what a person does. `make test-web` runs all of it."""
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import pytest
+from chromium import Window, coloured, needs_chromium, started, until, window
 from cli_stage import Stage
+from playwright.sync_api import Browser as Chromium
+from playwright.sync_api import Page, expect
 from web_stage import Browser
 
-if TYPE_CHECKING:
-    from playwright.sync_api import Browser as Chromium
-    from playwright.sync_api import Page
-
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = shutil.which("chromium") or ""
-pytestmark = pytest.mark.skipif(not CHROMIUM, reason="there is no chromium (apt install chromium)")
-
+SAMPLES = Path(__file__).parent.parent / "samples" / "viewer"
+pytestmark = needs_chromium
+STAGE = "#viewer .stage"
 Scene = tuple[Stage, Browser]
+LOOKS: dict[str, dict[str, Any]] = {
+    "light": {"color_scheme": "light"},
+    "dark": {"color_scheme": "dark"},
+    "phone": {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True, "locale": "zh-CN"},
+}
 
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Chromium]:
-    """Give the browser, headless."""
-    sandbox = [] if os.getuid() else ["--no-sandbox"]
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=sandbox)
+    """Give the browser."""
+    with started() as browser:
         yield browser
-        browser.close()
+
+
+@dataclass
+class Vase:
+    """The set of the scene that was delivered; each test may put another result in its place."""
+
+    address: str
+    path: str
+    result: Path
+    dropped: Path
+
+    def becomes(self, sample: str) -> None:
+        """Let the result be a sample."""
+        shutil.copy(SAMPLES / sample, self.result)
 
 
 @pytest.fixture
-def tab(chromium: Chromium, request: pytest.FixtureRequest) -> Iterator[Page]:
-    """Give a tab in which nothing is refused by the page's own policy, and no script fails."""
-    context = chromium.new_context(**getattr(request, "param", {}))
-    page = context.new_page()
-    told: list[str] = []
-    page.on("console", lambda message: told.append(message.text) if message.type in ("error", "warning") else None)
-    page.on("pageerror", lambda error: told.append(str(error)))
-    yield page
-    context.close()
-    assert [text for text in told if "404" not in text] == []
+def vase(scene: Scene) -> Iterator[Vase]:
+    """Give the delivered set as it was delivered."""
+    stage, asks = scene
+    (number,) = (one["id"] for one in asks.get("/api/v1/sets").data["sets"] if one["name"] == "vase")
+    found = Vase(
+        asks.address, f"/sets/{number}", stage.root / "outbox/vase/model.glb", stage.root / "archive/vase/vase.glb"
+    )
+    kept = {path: path.read_bytes() for path in (found.result, found.dropped)}
+    yield found
+    for path, data in kept.items():
+        path.write_bytes(data)
+
+
+@pytest.fixture
+def tab(chromium: Chromium, scene: Scene, request: pytest.FixtureRequest) -> Iterator[Page]:
+    """Give a page of a window in which nothing goes wrong."""
+    with window(chromium, scene[1].address, **getattr(request, "param", {})) as seen:
+        yield seen.page
+
+
+def turned(seen: Window) -> None:
+    """Turn the model by the mouse until another side of it is seen."""
+    before = seen.picture(STAGE)
+    box = seen.page.locator(STAGE).bounding_box()
+    assert box
+    middle = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    seen.page.mouse.move(*middle)
+    seen.page.mouse.down()
+    seen.page.mouse.move(middle[0] + box["width"] / 3, middle[1], steps=4)
+    seen.page.mouse.up()
+    until(lambda: seen.picture(STAGE).tobytes() != before.tobytes(), "the model does not turn")
 
 
 def test_a_person_watches_and_acts(scene: Scene, tab: Page) -> None:
@@ -51,7 +87,6 @@ def test_a_person_watches_and_acts(scene: Scene, tab: Page) -> None:
     other = tab.context.new_page()
     other.goto(browser.origin)
     tab.goto(browser.origin)
-    expect = playwright.expect
     expect(tab.locator(".card")).to_have_count(4)
     tab.get_by_role("button", name="Pause").click()
     expect(tab.get_by_role("status")).to_contain_text("Paused: nothing is taken or submitted.")
@@ -67,10 +102,10 @@ def test_cards_are_reached_by_the_keyboard(scene: Scene, tab: Page) -> None:
     """The first stop leads past the header; each card is a stop."""
     tab.goto(scene[1].origin)
     tab.keyboard.press("Tab")
-    playwright.expect(tab.locator(":focus")).to_have_text("Skip to the content")
+    expect(tab.locator(":focus")).to_have_text("Skip to the content")
     tab.locator(".card a").first.focus()
     tab.keyboard.press("Enter")
-    playwright.expect(tab.get_by_role("heading", level=1)).to_be_visible()
+    expect(tab.get_by_role("heading", level=1)).to_be_visible()
     assert "/sets/" in tab.url
 
 
@@ -93,8 +128,130 @@ def test_all_works_without_scripts(scene: Scene, tab: Page) -> None:
     tab.goto(scene[1].origin)
     tab.get_by_label("Search").fill("vase")
     tab.get_by_role("button", name="Show").click()
-    playwright.expect(tab.locator(".card")).to_have_count(1)
+    expect(tab.locator(".card")).to_have_count(1)
     tab.get_by_role("button", name="Pause").click()
-    playwright.expect(tab.get_by_role("status")).to_contain_text("Paused")
+    expect(tab.get_by_role("status")).to_contain_text("Paused")
     tab.get_by_role("button", name="Resume").click()
-    playwright.expect(tab.get_by_role("status")).to_contain_text("Resumed")
+    expect(tab.get_by_role("status")).to_contain_text("Resumed")
+
+
+def test_a_person_looks_at_a_result_and_turns_it(chromium: Chromium, vase: Vase) -> None:
+    """From the cards to the set, and around the model; nobody is kept out, and nothing leaves this machine."""
+    vase.becomes("ball.glb")
+    with window(chromium, vase.address) as seen:
+        seen.open("/")
+        assert seen.serious() == []
+        seen.page.get_by_role("link", name="vase").click()
+        assert seen.wait_for_model() == "shown"
+        until(lambda: coloured(seen.picture(STAGE)) > 0.2, "the texture is not seen")
+        turned(seen)
+        assert seen.serious() == []
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("sample", ["ball-draco.glb", "ball-meshopt.glb", "ball-ktx2-etc1s.glb", "ball-ktx2-uastc.glb"])
+def test_packed_models_are_shown(sample: str, chromium: Chromium, vase: Vase) -> None:
+    """With the decoders of the page itself, and with no leave to compile JavaScript."""
+    vase.becomes(sample)
+    with window(chromium, vase.address) as seen:
+        seen.open(vase.path)
+        assert seen.wait_for_model() == "shown"
+        until(lambda: coloured(seen.picture(STAGE)) > 0.2, "the texture is not seen")
+
+
+@pytest.mark.browser
+def test_the_result_is_compared_with_the_dropped_model(chromium: Chromium, vase: Vase) -> None:
+    """The slider moves by the keyboard; at its ends one of both is seen, and both turn together."""
+    vase.becomes("ball.glb")
+    shutil.copy(SAMPLES / "ball-draco.glb", vase.dropped)  # painted, which must not be seen
+    with window(chromium, vase.address) as seen:
+        seen.open(vase.path)
+        assert seen.wait_for_model() == "shown"
+        compare = seen.page.get_by_role("button", name="Compare with the dropped model")
+        compare.click()
+        slider = seen.page.get_by_role("slider", name="Where the dropped model ends")
+        until(lambda: 0.05 < coloured(seen.picture(STAGE)) < 0.35, "half of the ball is not grey")
+        slider.press("End")
+        until(lambda: coloured(seen.picture(STAGE)) < 0.02, "the dropped model is painted")
+        slider.press("Home")
+        until(lambda: coloured(seen.picture(STAGE)) > 0.2, "the result is not seen")
+        slider.press("End")
+        until(lambda: coloured(seen.picture(STAGE)) < 0.02, "the dropped model is not seen again")
+        orbits = "[...document.querySelectorAll('model-viewer')].map((one) => one.getCameraOrbit().theta.toFixed(3))"
+        turned(seen)
+        until(lambda: len(set(seen.page.evaluate(orbits))) == 1, "they do not turn together")
+        assert seen.page.evaluate(orbits) != ["0.000", "0.000"]
+        assert seen.serious() == []
+        compare.click()
+        until(lambda: coloured(seen.picture(STAGE)) > 0.2, "the result does not come back")
+
+
+@pytest.mark.browser
+def test_a_model_that_is_turned_comes_back_to_its_front(chromium: Chromium, vase: Vase) -> None:
+    """By the arrow keys and the button alone."""
+    vase.becomes("ball.glb")
+    with window(chromium, vase.address) as seen:
+        seen.open(vase.path)
+        assert seen.wait_for_model() == "shown"
+        model = seen.page.locator("model-viewer .userInput")
+        assert "3D result: vase" in (model.get_attribute("aria-label") or "")
+        before = seen.picture(STAGE)
+        for _ in range(4):
+            model.press("ArrowRight")
+        until(lambda: seen.picture(STAGE).tobytes() != before.tobytes(), "the arrow keys do not turn it")
+        seen.page.get_by_role("button", name="Turn to the front").press("Enter")
+        until(
+            lambda: seen.page.evaluate("document.querySelector('model-viewer').getCameraOrbit().theta") == 0, "turned"
+        )
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("broken", ["result", "dropped", "WebGL"])
+def test_what_cannot_be_shown_is_said(broken: str, chromium: Chromium, vase: Vase) -> None:
+    """With the picture in its place, and the download."""
+    if broken == "result":
+        vase.result.write_bytes(vase.result.read_bytes()[:1500])
+    if broken == "dropped":
+        vase.dropped.write_bytes(vase.dropped.read_bytes()[:1500])
+    with window(chromium, vase.address) as seen:
+        if broken == "WebGL":
+            seen.page.add_init_script("HTMLCanvasElement.prototype.getContext = () => null;")
+        seen.open(vase.path)
+        state = seen.wait_for_model()
+        if broken == "dropped":
+            assert state == "shown"
+            seen.page.get_by_role("button", name="Compare with the dropped model").click()
+            seen.page.get_by_role("alert").filter(has_text="there is nothing to compare with").wait_for()
+            seen.page.locator("model-viewer").wait_for()
+        else:
+            assert state == "failed"
+            assert seen.page.get_by_role("alert").filter(has_text="cannot be shown here").is_visible()
+            assert seen.page.get_by_role("img", name="Picture of vase").is_visible()
+        assert seen.page.get_by_role("link", name="Download the model").is_visible()
+
+
+@pytest.mark.browser
+def test_without_scripts_there_is_the_picture(chromium: Chromium, vase: Vase) -> None:
+    """And the download; nothing that needs a script is offered."""
+    with window(chromium, vase.address, java_script_enabled=False) as seen:
+        seen.page.goto(f"http://{vase.address}{vase.path}")
+        assert seen.page.get_by_role("img", name="Picture of vase").is_visible()
+        assert seen.page.get_by_role("link", name="Download the model").is_visible()
+        assert not seen.page.locator("#viewer .tools").is_visible()
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(
+    "path", ["/", "/money", "/api", "/?state=failed", "/?q=nothing", "held", "failed", "delivered"]
+)
+@pytest.mark.parametrize("looks", LOOKS)
+def test_everybody_can_use_the_pages(path: str, looks: str, chromium: Chromium, scene: Scene) -> None:
+    """By axe-core's rules, and on a phone, in Chinese, without scrolling aside."""
+    if not path.startswith("/"):
+        path = next(f"/sets/{one['id']}" for one in scene[1].get("/api/v1/sets").data["sets"] if one["group"] == path)
+    with window(chromium, scene[1].address, **LOOKS[looks]) as seen:
+        seen.open(path)
+        assert seen.serious() == []
+        wide = seen.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert wide == 0
+        assert seen.page.get_attribute("html", "lang") == ("zh-CN" if looks == "phone" else "en")

@@ -146,7 +146,7 @@ class _Worker:
     def __init__(self, wake: Callable[[], None]) -> None:
         self._wake = wake
         self._calls: queue.SimpleQueue[Callable[[], Found]] = queue.SimpleQueue()
-        self._found: queue.SimpleQueue[tuple[Found, float]] = queue.SimpleQueue()
+        self._found: queue.SimpleQueue[tuple[Found | Exception, float]] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="store", daemon=True)
 
     def ask(self, call: Callable[[], Found]) -> None:
@@ -156,17 +156,23 @@ class _Worker:
         self._calls.put(call)
 
     def found(self) -> Iterator[tuple[Found, float]]:
-        """Yield what was found since, each with the seconds of a processor that it took."""
+        """Yield what was found since, each with the seconds of a processor that it took; raises what a call has raised."""
         while True:
             try:
-                yield self._found.get_nowait()
+                found, seconds = self._found.get_nowait()
             except queue.Empty:
                 return
+            if isinstance(found, Exception):
+                raise found
+            yield found, seconds
 
     def _work(self) -> None:
         while True:
             call = self._calls.get()
             begun = time.thread_time()
-            found = call()
+            try:
+                found: Found | Exception = call()
+            except Exception as error:  # noqa: BLE001 - raised again where it can be seen: in the main thread
+                found = error
             self._found.put((found, time.thread_time() - begun))
             self._wake()

@@ -9,26 +9,27 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import tzinfo
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any, Final
 
 from rodin_watchd.adapters.heartbeat import Heartbeat
 from rodin_watchd.cli.job_text import text_of
 from rodin_watchd.cli.watch.screen import Failure, Found, ListSection, Look, Mood, OpenText, Question, Reply, Row
 from rodin_watchd.client.asking import NO_ANSWER, about, answer_to, leave_command, refuse_unfit
+from rodin_watchd.client.choices import actions, was_taken
 from rodin_watchd.client.data import Report, service_events_of, taken
+from rodin_watchd.client.forecast import Forecast
 from rodin_watchd.client.journal import daemon_of, reader
 from rodin_watchd.config import Config
 from rodin_watchd.core.commands import Seen
 from rodin_watchd.core.health import TICK_SECONDS, Standstill
-from rodin_watchd.core.kinds import article_of, kind_of
+from rodin_watchd.core.kinds import article_of
 from rodin_watchd.core.names import printable
-from rodin_watchd.core.schedule import expected_left_seconds
 from rodin_watchd.core.status import Line
 from rodin_watchd.core.store import StoreReader
 from rodin_watchd.core.wire import plain
-from rodin_watchd.core.wording import cost, in_credits, local, sentences, set_name
-from rodin_watchd.errors import CommandRefusedError, Fault, RodinWatchdError
+from rodin_watchd.core.wording import advice_in_full, cost, in_credits, local, sentences, set_name
+from rodin_watchd.errors import CommandRefusedError, RodinWatchdError
 from rodin_watchd.model import Job, State
 from rodin_watchd.service.commands import PAUSE, RESUME, SEEN
 
@@ -96,23 +97,17 @@ class StoreView:
         return OpenText(set_name(job.folder, job.name), text_of(job, events, meanwhile, self._zone), job.id)
 
     def _retry(self, journal: StoreReader, job_id: str) -> Question:
-        """Judge it as `retry` does; where only a new submit helps, that is what is asked."""
+        """Return what `retry` would do and cost; where only a new submit helps, that is what is asked."""
         job = journal.find(job_id)
-        price, why = in_credits(journal.price(article_of(job))), ""
-        try:
-            refuse_unfit(self._config, job, "retry", {"pay_again": False})
-        except CommandRefusedError as error:
-            if job.state is not State.FAILED or (job.problem and job.problem.fault is Fault.FILES):
-                raise  # the same files would fail again
-            why = error.message
-        if why:
-            asked = f"{why} Submit it again, for {price}, in addition to this cost?"
-        elif job.task:
-            asked = "Ask for its results again, free of charge?"
-        else:
-            asked = f"Take it up again? It is submitted, for {price}."
-        arguments = about(job.id, Seen.of(job), {"pay_again": bool(why)})
-        return Question(f"{_failed(job)} Cost so far: {cost(job)} {asked}", "retry", arguments)
+        refuse_unfit(self._config, job, "retry", {"pay_again": True})  # more is allowed to nobody
+        taken = was_taken(journal.events(job.id))
+        found, refused = actions(job, journal.price(article_of(job)), self._now(), was_taken=taken)
+        choice = next((action for action in found if action.verb == "retry"), None)
+        if choice is None:
+            raise CommandRefusedError(" ".join(refused), advice=advice_in_full(job))
+        price = f"It may cost {in_credits(choice.may_cost)}." if choice.may_cost else "It costs nothing now."
+        said = (_failed(job), f"Cost so far: {cost(job)}", *refused, f"{choice.label}? {choice.words}", price)
+        return Question(" ".join(said), choice.verb, about(job.id, Seen.of(job), choice.arguments))
 
     def _pause_or_resume(self, journal: StoreReader) -> Question:
         if not journal.meta(PAUSE):
@@ -179,13 +174,10 @@ class _Shown:
     @cached_property
     def _forecasts(self) -> dict[str, tuple[float, float | None]]:
         """When the vendor got each job that it works on, and when it should be done (UTC), by how long those before took."""
-        history, found = cache(self.journal.durations), {}
+        forecast, found = Forecast(self.journal, self.now, {}), {}
         for job in self.journal.jobs([State.SUBMITTED]):
-            if job.task:
-                kind, since = kind_of(job), job.task.submitted_at
-                known = history(kind.duration_class(job.options))
-                left = expected_left_seconds(known, max(self.now - since, 0.0), usual=kind.usual_seconds)
-                found[job.id] = (since, None if left is None else self.now + left)
+            left = forecast.left_seconds(job)
+            found[job.id] = (job.task.submitted_at if job.task else self.now, None if left is None else self.now + left)
         return found
 
     @property
