@@ -39,7 +39,7 @@ QUESTIONS = {
 
 
 def measure(effort: Effort) -> list[Figure]:
-    """Ask the page; let it tell of an event; and work off the same sets without it, and with ten pages open."""
+    """Ask the page, wait for its events, and work off the same sets without it, and with ten pages open."""
     past, sets, rounds = effort.sized(100_000, 200), effort.of(200, 4), effort.of(20, 2)
     with tempfile.TemporaryDirectory() as home, vendor() as (base_url, _):
         root = Path(home) / "root"
@@ -78,7 +78,7 @@ def _answers(address: str, pid: int, past: int, rounds: int) -> list[Figure]:
 
 
 def _event(root: Path, address: str, rounds: int) -> Figure:
-    """Return how long it takes until a page that is open is told that something was written."""
+    """Return how long it takes until an open page learns that something was written."""
     journal, took = journal_path(load_config(root / "config.toml"), {}), []
     with closing(http.client.HTTPConnection(address, timeout=30)) as connection:
         connection.request("GET", "/api/v1/events")
@@ -91,7 +91,7 @@ def _event(root: Path, address: str, rounds: int) -> Figure:
             while not stream.readline().startswith(b"event:"):
                 pass
             took.append(time.perf_counter() - began)
-    return Figure("an event is told", max(took) * 1000, "ms", at_most=1000)
+    return Figure("an event is seen", max(took) * 1000, "ms", at_most=1000)
 
 
 def _ticks(root: Path, sets: int) -> float:

@@ -848,3 +848,44 @@ class PluginRefusedError(FilesError):
     """A plugin refused the set."""
 
     code = "plugin-refused"
+
+
+# ---- The page in the browser ----------------------------------------------------------------------------------------
+
+
+class AddressTakenError(OwnerError):
+    """The page in the browser cannot listen where it is to."""
+
+    code = "address-taken"
+    advice = "End the other program, or name another address in web.listen."
+
+
+class DropError(RodinWatchdError):
+    """A drop that cannot be taken as it is: the message says why, the advice what to do."""
+
+    fault = Fault.FILES
+    code = "drop"
+
+
+class DropUnknownError(DropError):
+    """There is no such drop, or no such upload: it was sent, removed, or nobody has touched it for a day."""
+
+    code = "drop-unknown"
+
+
+class DropTooLargeError(DropError):
+    """More bytes, or more files, than are taken."""
+
+    code = "drop-too-large"
+
+
+class DropOffsetError(DropError):
+    """The next bytes of an upload are others than those that were sent."""
+
+    code = "drop-offset"
+
+
+class DropBusyError(DropError):
+    """Another request writes the same upload."""
+
+    code = "drop-busy"

@@ -34,7 +34,15 @@ from rodin_watchd.core.schedule import plain_alarm
 from rodin_watchd.core.sets import Content, Rules, Sighting, Unread, Writer, judge
 from rodin_watchd.core.sidecar import Misread, Sidecar, read_sidecar
 from rodin_watchd.core.status import Page, ended_line, job_line, status_text
-from rodin_watchd.errors import Lane, OwnerError, RodinWatchdError, ServiceError, SidecarError, TaskFailedError
+from rodin_watchd.errors import (
+    DropError,
+    Lane,
+    OwnerError,
+    RodinWatchdError,
+    ServiceError,
+    SidecarError,
+    TaskFailedError,
+)
 from rodin_watchd.model import Entry, Kind, Signature, State
 from rodin_watchd.service.status import LATE_IN_SHORT, LOSS_IN_SHORT
 
@@ -84,7 +92,7 @@ def an_entry(path: str, kind: Kind = Kind.FILE) -> Entry:
 
 def errors() -> list[type[RodinWatchdError]]:
     """Return the errors that end or hold a set."""
-    kinds = (kind for kind in all_errors() if not issubclass(kind, ServiceError | OwnerError))
+    kinds = (kind for kind in all_errors() if not issubclass(kind, ServiceError | OwnerError | DropError))
     return sorted(dict.fromkeys(kinds), key=lambda kind: kind.code)
 
 

@@ -1,4 +1,4 @@
-"""A process that runs beside the service: started, listened to, and ended with it, also where the service is killed.
+"""A process that runs next to the service: started, listened to, and ended with it, also where the service is killed.
 
 What the process says is read line by line, in threads: its first line on standard output says that it does its work, and what
 stands on standard error last says why it ended. Its standard input stays open as long as the service lives: at its end the process

@@ -14,14 +14,7 @@ import click
 
 from rodin_watchd.cli.options import config_option, find
 from rodin_watchd.config import KEY_VARIABLE, load_config
-from rodin_watchd.errors import ConfigError, RodinWatchdError
-
-
-class AddressTakenError(RodinWatchdError):
-    """The page cannot listen where it is to."""
-
-    code = "address-taken"
-    advice = "End the other program, or name another address in web.listen."
+from rodin_watchd.errors import AddressTakenError, ConfigError
 
 
 @click.command(epilog="Example: rodin-watchd web")

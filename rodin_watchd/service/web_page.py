@@ -1,4 +1,4 @@
-"""The page in the browser, kept running beside the service; what goes wrong with it never stops the service."""
+"""The page in the browser, kept running next to the service; what goes wrong with it never stops the service."""
 
 from __future__ import annotations
 

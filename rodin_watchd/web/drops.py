@@ -35,7 +35,14 @@ from rodin_watchd.core.sets import ReadySet
 from rodin_watchd.core.sidecar import PRESET_NAME
 from rodin_watchd.core.toml_text import LIMIT_BYTES
 from rodin_watchd.core.waits import DAY_SECONDS
-from rodin_watchd.errors import DiskError, Fault, RodinWatchdError
+from rodin_watchd.errors import (
+    DiskError,
+    DropBusyError,
+    DropError,
+    DropOffsetError,
+    DropTooLargeError,
+    DropUnknownError,
+)
 from rodin_watchd.model import Role
 from rodin_watchd.service.intake import view_at_rest
 
@@ -58,37 +65,6 @@ _BLOCK_BYTES: Final = 1 << 20
 
 _ID: Final = re.compile(r"[0-9a-f]{32}")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
-
-
-class DropError(RodinWatchdError):
-    """A drop that cannot be taken as it is: the message says why, the advice what to do."""
-
-    fault = Fault.FILES
-    code = "drop"
-
-
-class UnknownDropError(DropError):
-    """There is no such drop, or no such upload: it was sent, removed, or nobody has touched it for a day."""
-
-    code = "drop-unknown"
-
-
-class TooLargeError(DropError):
-    """More bytes, or more files, than are taken."""
-
-    code = "drop-too-large"
-
-
-class OffsetError(DropError):
-    """The next bytes of an upload are others than those that were sent."""
-
-    code = "drop-offset"
-
-
-class BusyError(DropError):
-    """Another request writes the same upload."""
-
-    code = "drop-busy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +131,7 @@ class Drops:
         self._home.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.sweep(time.time())
         if shutil.disk_usage(self._home).free < _LEAST_FREE_BYTES:
-            raise TooLargeError("The disk of the service is almost full.", advice="Tell whoever runs the service.")
+            raise DropTooLargeError("The disk of the service is almost full.", advice="Tell whoever runs the service.")
         drop_id = secrets.token_hex(16)
         made = self._home / f".{drop_id}"
         (made / "inbox" / folder / name).mkdir(parents=True)
@@ -165,7 +141,7 @@ class Drops:
 
     def discard(self, drop_id: str) -> None:
         """Remove a drop and all that was sent for it; may be repeated."""
-        with contextlib.suppress(UnknownDropError):
+        with contextlib.suppress(DropUnknownError):
             self._remove(self._of(drop_id))
 
     def sweep(self, now: float) -> None:
@@ -184,7 +160,7 @@ class Drops:
     def _of(self, drop_id: str) -> Path:
         drop = self._home / drop_id
         if not _ID.fullmatch(drop_id) or not drop.is_dir():
-            raise UnknownDropError(
+            raise DropUnknownError(
                 "These files are not here any more: they were sent, removed, or left alone for a day.",
                 advice="Look whether the set is on the first page; else drop the files again.",
             )
@@ -202,13 +178,13 @@ class Drops:
         drop = self._of(drop_id)
         path = _checked_path(path)
         if length < 0 or length > self._most_bytes(path):
-            raise TooLargeError(
+            raise DropTooLargeError(
                 f"“{printable(path)}” has {length:,} bytes; at most {self._most_bytes(path):,} are taken.",
                 advice="Make the file smaller: fewer triangles, smaller textures or pictures.",
             )
         sizes = [*(one.length for one in self._uploads(drop)), *(size for _, size in self._files(drop))]
         if len(sizes) >= MOST_FILES or sum(sizes) + length > MOST_DROP_BYTES or self._used() + length > MOST_ALL_BYTES:
-            raise TooLargeError(
+            raise DropTooLargeError(
                 f"This is too much at once: at most {MOST_FILES} files and {MOST_DROP_BYTES:,} bytes are taken together.",
                 advice="Send these first, then drop the rest; or copy the files into the shared folder.",
             )
@@ -235,7 +211,7 @@ class Drops:
         return max(limits, default=LIMIT_BYTES)
 
     def upload(self, drop_id: str, upload_id: str) -> PendingFile:
-        """Return how far an upload is. Raises UnknownDropError."""
+        """Return how far an upload is. Raises DropUnknownError."""
         return self._upload(self._of(drop_id), upload_id)
 
     def _upload(self, drop: Path, upload_id: str) -> PendingFile:
@@ -243,14 +219,14 @@ class Drops:
             said = json.loads((drop / f"{_checked_id(upload_id)}.json").read_bytes())
             offset = (drop / f"{upload_id}.part").stat().st_size
         except FileNotFoundError:
-            raise UnknownDropError("There is no such upload any more.", advice="Drop the file again.") from None
+            raise DropUnknownError("There is no such upload any more.", advice="Drop the file again.") from None
         return PendingFile(upload_id, said["path"], offset, said["length"])
 
     @contextlib.contextmanager
     def receive(self, drop_id: str, upload_id: str, offset: int) -> Iterator[Receiver]:
         """Take the next bytes of an upload, from `offset` on. What came before a connection broke off is kept.
 
-        Raises UnknownDropError, OffsetError, and BusyError while another request writes it.
+        Raises DropUnknownError, DropOffsetError, and DropBusyError while another request writes it.
         """
         drop = self._of(drop_id)
         self._upload(drop, upload_id)
@@ -258,10 +234,10 @@ class Drops:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise BusyError("Another request still sends this file.", advice="Try again in a moment.") from None
+                raise DropBusyError("Another request still sends this file.", advice="Try again in a moment.") from None
             upload = self._upload(drop, upload_id)  # as it is now that nobody else writes it
             if offset != upload.offset:
-                raise OffsetError(f"The upload is at byte {upload.offset}, not at {offset}.")
+                raise DropOffsetError(f"The upload is at byte {upload.offset}, not at {offset}.")
             file.seek(offset)
             receiver = Receiver(file.fileno(), offset, upload.length)
             try:
@@ -324,7 +300,7 @@ class Drops:
         os.utime(drop)
 
     def read(self, drop_id: str, path: str) -> bytes:
-        """Return a small file of the drop, b"" where there is none. Raises UnknownDropError."""
+        """Return a small file of the drop, b"" where there is none. Raises DropUnknownError."""
         try:
             with file_beneath(self._place(self._of(drop_id))[2], _checked_path(path)) as file:
                 return os.read(file, LIMIT_BYTES)
@@ -335,7 +311,7 @@ class Drops:
         found = []
         for path in sorted(drop.glob("*.json")):
             if _ID.fullmatch(path.stem):
-                with contextlib.suppress(UnknownDropError):
+                with contextlib.suppress(DropUnknownError):
                     found.append(self._upload(drop, path.stem))
         return found
 
@@ -425,9 +401,9 @@ class Receiver:
         self._length = length
 
     def write(self, data: bytes) -> None:
-        """Add bytes. Raises TooLargeError for more than were announced, OSError."""
+        """Add bytes. Raises DropTooLargeError for more than were announced, OSError."""
         if self.offset + len(data) > self._length:
-            raise TooLargeError(f"More bytes came than the {self._length:,} that were announced.")
+            raise DropTooLargeError(f"More bytes came than the {self._length:,} that were announced.")
         view = memoryview(data)
         while view:
             written = os.write(self._file, view)
@@ -454,7 +430,7 @@ def _below(path: str, inside: str) -> str:
 
 def _checked_id(text: str) -> str:
     if not _ID.fullmatch(text):
-        raise UnknownDropError("There is no such upload.")
+        raise DropUnknownError("There is no such upload.")
     return text
 
 

@@ -27,7 +27,7 @@ from rodin_watchd.web.words import language_of
 
 LOOK_SECONDS: Final = 0.5
 QUIET_SECONDS: Final = 15.0
-"""After so long without news pages are told to look all the same: time has passed, and the service may have fallen silent."""
+"""After so long without news pages are asked to look all the same: time has passed, and the service may have fallen silent."""
 
 NEWS_HEADER: Final = "X-News"
 """What a page's script sends with the number of the news that it looks after."""

@@ -32,20 +32,22 @@ from rodin_watchd.core.layout import INBOX
 from rodin_watchd.core.names import split_name
 from rodin_watchd.core.options import declared, plain_schema
 from rodin_watchd.core.toml_text import parse
-from rodin_watchd.errors import RodinWatchdError
+from rodin_watchd.errors import (
+    DropBusyError,
+    DropError,
+    DropOffsetError,
+    DropTooLargeError,
+    DropUnknownError,
+    RodinWatchdError,
+)
 from rodin_watchd.model import Job, Role
 from rodin_watchd.web.access import API, CSRF_HEADER, visitor_of
 from rodin_watchd.web.drops import (
     MOST_DROP_BYTES,
     MOST_FILES,
-    BusyError,
-    DropError,
     Drops,
-    OffsetError,
     Preview,
     PreviewSet,
-    TooLargeError,
-    UnknownDropError,
 )
 from rodin_watchd.web.files import INPUTS, files_of, opened
 from rodin_watchd.web.site import DataResponse, Endpoint, Fields, Website, acting
@@ -61,10 +63,10 @@ _TUS_HEADERS: Final = {
     "Tus-Max-Size": str(MOST_DROP_BYTES),
 }
 _STATUS: Final[Mapping[type[RodinWatchdError], int]] = {
-    UnknownDropError: 404,
-    TooLargeError: 413,
-    OffsetError: 409,
-    BusyError: 423,
+    DropUnknownError: 404,
+    DropTooLargeError: 413,
+    DropOffsetError: 409,
+    DropBusyError: 423,
 }
 
 
@@ -310,7 +312,7 @@ class Uploads:
         """Put a drop into the inbox, and show the list of sets; or show what is wrong."""
         try:
             place = self._sent(request, given)
-        except UnknownDropError:
+        except DropUnknownError:
             raise
         except DropError as error:
             refused = f"{error.message} {error.advice_in_full}"

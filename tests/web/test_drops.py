@@ -12,16 +12,9 @@ from workshop import Vendor, Workshop, emulated, image, model, workshop
 
 from rodin_watchd.adapters.spool.beneath import Anchor
 from rodin_watchd.emulator.server import Emulator
+from rodin_watchd.errors import DropBusyError, DropError, DropOffsetError, DropTooLargeError, DropUnknownError
 from rodin_watchd.model import State
-from rodin_watchd.web.drops import (
-    KEPT_SECONDS,
-    BusyError,
-    DropError,
-    Drops,
-    OffsetError,
-    TooLargeError,
-    UnknownDropError,
-)
+from rodin_watchd.web.drops import KEPT_SECONDS, Drops
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +63,7 @@ def test_what_is_sent_is_taken_and_paid_once(shop: Workshop, drops: Drops, vendo
     [job] = shop.jobs()
     assert (job.state, job.options["seed"]) == (State.ARCHIVED, 7)
     assert vendor.charges == 1
-    with pytest.raises(UnknownDropError):
+    with pytest.raises(DropUnknownError):
         drops.send(drop_id)
 
 
@@ -126,13 +119,13 @@ def test_an_upload_that_breaks_off_goes_on(drops: Drops) -> None:
     with pytest.raises(DropError, match="not here wholly"):
         drops.send(drop_id)
     for wrong in (0, 11):
-        with pytest.raises(OffsetError), drops.receive(drop_id, upload.id, wrong):
+        with pytest.raises(DropOffsetError), drops.receive(drop_id, upload.id, wrong):
             pass
     with drops.receive(drop_id, upload.id, 10) as receiver:
-        with pytest.raises(BusyError), drops.receive(drop_id, upload.id, 10):
+        with pytest.raises(DropBusyError), drops.receive(drop_id, upload.id, 10):
             pass
         receiver.write(data[10:])
-        with pytest.raises(TooLargeError):
+        with pytest.raises(DropTooLargeError):
             receiver.write(b"more")
     assert drops.preview(drop_id).files == (("chair.obj", len(data)),)
     assert drops.read(drop_id, "chair.obj") == data
@@ -169,7 +162,7 @@ def test_a_path_that_leads_elsewhere(shop: Workshop, drops: Drops, path: str) ->
 @pytest.mark.parametrize("drop_id", ["", ".", "..", "x" * 32, "../inbox", "0" * 31, "0" * 32])
 def test_a_drop_that_is_not_there(drops: Drops, drop_id: str) -> None:
     """No id leads out of the drops."""
-    with pytest.raises(UnknownDropError):
+    with pytest.raises(DropUnknownError):
         drops.preview(drop_id)
     drops.discard(drop_id)
 
@@ -186,7 +179,7 @@ def test_what_is_too_large(drops: Drops) -> None:
     """It is refused before a byte is sent."""
     drop_id = drops.create("chair", "")
     for path in ("chair.glb", "chair.png", "chair.toml", "other.bin"):
-        with pytest.raises(TooLargeError):
+        with pytest.raises(DropTooLargeError):
             drops.begin(drop_id, path, 10**9)
 
 
@@ -209,7 +202,7 @@ def test_what_nobody_touches_goes(shop: Workshop, drops: Drops) -> None:
     before = home.stat().st_mtime - KEPT_SECONDS - 60
     os.utime(home, (before, before))
     drops.create("table", "")
-    with pytest.raises(UnknownDropError):
+    with pytest.raises(DropUnknownError):
         drops.preview(drop_id)
     assert drops.preview(kept)
     assert not home.exists()
