@@ -130,16 +130,17 @@ def test_the_newest_come_first_and_the_rest_is_counted(rodin_plugin: OpenPlugin,
 
 
 def test_the_picture_has_the_previews_in_rows(rodin_plugin: OpenPlugin, outbox: Path) -> None:
-    """The newest left above, so many in a row, no more than asked for; each preview fills its tile."""
+    """The newest left above, so many in a row, no more than asked for; each preview fills its tile, a grey one of 16 bits too."""
     for day, colour in ((1, RED), (2, BLUE), (3, RED), (4, BLUE)):
         result = publish(outbox, f"chair-{day}", day, colour)
+    Image.new("I;16", (64, 64), 0x8080).save(outbox / "chair-3" / "preview.png")
     settings = {"columns": 2, "newest_in_picture": 3, "tile_pixels": 64, "theme": "light"}
     announce(rodin_plugin(PLUGIN, **settings), result)
     with Image.open(outbox / "contact-sheet.png") as picture:
         height = 64 + 2 * 16 + 12
         assert picture.size == (2 * 76 + 12, 2 * height + 12)
         seen = [picture.getpixel((12 + 32 + 76 * (n % 2), 12 + 32 + height * (n // 2))) for n in range(4)]
-    expected = [BLUE, RED, BLUE, (0xF4, 0xF4, 0xF2)]
+    expected = [BLUE, (0x80, 0x80, 0x80), BLUE, (0xF4, 0xF4, 0xF2)]
     for found, wanted in zip(seen, expected, strict=True):
         assert isinstance(found, tuple)
         assert max(abs(a - b) for a, b in zip(found, wanted, strict=True)) < 12
