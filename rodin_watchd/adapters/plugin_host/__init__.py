@@ -331,7 +331,7 @@ class Child:
             self._process.wait(1.0)
         status = self.close()
         if status == OVER_MEMORY:
-            most = f"{self._limits.memory_bytes >> 20:,} MB of memory"
+            most = f"{self._limits.memory_bytes >> 20:,} MB of memory (`memory_megabytes` in its table)"
             return PluginMemoryError(
                 f"{self._named} and the programs that it started used more than {most} and were ended."
             )
