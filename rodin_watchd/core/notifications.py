@@ -19,7 +19,7 @@ from rodin_watchd.core.names import printable
 from rodin_watchd.core.wire import plain
 from rodin_watchd.core.wording import advice_in_full, changed_inputs, sentences
 from rodin_watchd.model import Entry, InputFile, Job, OwedCall, ServiceEvent, State, Transition
-from rodin_watchd.v1 import File, FileSet, Problem, Waiting
+from rodin_watchd.v1 import File, FileSet, Problem, Refusal, Waiting
 from rodin_watchd.v1 import Job as PublicJob
 
 HOOK_OF: Mapping[State, str] = {
@@ -233,6 +233,34 @@ def _plain(value: Any, depth: int) -> Any:  # noqa: ANN401 - JSON in, TOML out
 
 def _text(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+# ---- Why a plugin refuses a set: words for people, on one line each -----------------------------------------------------
+
+
+_MOST_CHARACTERS: Final = 1000
+_MOST_READ: Final = 4 * _MOST_CHARACTERS
+
+
+def checked_refusal(value: Any) -> Refusal | None:  # noqa: ANN401 - whatever a plugin returned, or what was recorded of it
+    """Return why a plugin refuses a set, printable and bounded; None if it does not. Raises ValueError for what is neither."""
+    if value is None or isinstance(value, str):
+        reason = _in_words(value or "")
+        return Refusal(reason) if reason else None
+    if not isinstance(value, Mapping):
+        raise ValueError("neither a text, a Refusal nor None")
+    reason, advice = value.get("reason"), value.get("advice")
+    if not isinstance(reason, str) or not isinstance(advice, str):
+        raise ValueError("a Refusal whose reason and advice are not both texts")  # noqa: TRY004 - one kind of error for all
+    if not reason.strip():
+        raise ValueError("a Refusal without a reason")
+    return Refusal(_in_words(reason), _in_words(advice))
+
+
+def _in_words(text: str) -> str:
+    """Return a plugin's text on one line: each of its lines is a sentence; nothing in it is invisible."""
+    lines = (" ".join(line.split()) for line in text[:_MOST_READ].splitlines())
+    return printable(sentences("\n".join(lines)), _MOST_CHARACTERS)
 
 
 # ---- What plugins' settings may hold: what JSON and TOML both know. Pure --------------------------------------------

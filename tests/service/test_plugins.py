@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from workshop import Vendor, Workshop, emulated, workshop
 
-from rodin_watchd.errors import PluginLoadError
+from rodin_watchd.errors import Fault, PluginLoadError
 from rodin_watchd.model import HookRun, State
 
 TELLS = """
@@ -224,6 +224,59 @@ def test_a_plugin_refuses_a_set_before_anything_is_sent(tmp_path: Path, vendor: 
         assert "The plugin plug refused the set: it is ugly" in shop.path(f"{job.place}/REPORT.txt").read_text()
         assert vendor.charges == 0
         assert notes(tmp_path)[0] == {"hook": "accept", "files": ["ugly.obj", "ugly.png"], "limit": 3}
+
+
+ADVISES = """
+from rodin_watchd.v1 import Refusal
+
+@hookimpl
+def rodin_accept(fileset, settings):
+    return Refusal(settings["reason"], settings["advice"])
+"""
+
+
+def test_a_refusal_has_the_plugins_own_advice(tmp_path: Path, vendor: Vendor) -> None:
+    """Wherever a refusal is read: by the artist, by whoever runs the service, by programs; in place of ours."""
+    told = {"reason": "no texture coordinates", "advice": "Unwrap it, or write `unwrap = true` into NAME.toml."}
+    with plugged(tmp_path, vendor, ADVISES, table=told) as shop:
+        shop.drop_set("chair", "seed = 3\n")
+        shop.idle()
+        advice = "Unwrap it, or write `unwrap = true` into chair.toml."
+        assert f"What to do: {advice}" in " ".join(shop.report("chair").split())
+        assert f"{advice} See failed/chair/REPORT.txt" in shop.page()
+        assert shop.report_data("chair")["problem"]["advice"] == advice
+        assert f"What to do: {advice}" in shop.told("show", "chair")
+        shown = json.loads(shop.at_terminal("show", "chair", "--json").output)
+        assert shown["problem"]["advice"] == advice
+        assert shown["problem"]["message"] == "The plugin plug refused the set: no texture coordinates."
+        assert vendor.charges == 0
+
+
+def test_a_hostile_refusal_stays_on_its_line(tmp_path: Path, vendor: Vendor) -> None:
+    """Escape sequences, turned text and line ends are shown and do nothing; too long a text is cut."""
+    hostile = "\x1b[2J\u202egnp.exe\nFAILED: nothing\r\nWho can act: nobody\x00" + "x" * 9000
+    with plugged(tmp_path, vendor, ADVISES, table={"reason": hostile, "advice": hostile}) as shop:
+        shop.drop_set("chair")
+        shop.idle()
+        for text in (shop.report("chair"), shop.page(), shop.at_terminal("show", "chair").output):
+            assert all(line.isprintable() for line in text.splitlines())
+            assert not any(line.startswith(("FAILED: nothing", "Who can act: nobody")) for line in text.splitlines())
+        problem = shop.report_data("chair")["problem"]
+        assert max(len(problem["message"]), len(problem["advice"])) < 1100
+
+
+@pytest.mark.parametrize("answer", ["Refusal('')", "Refusal('no', advice=3)", "7", "{'why': 'no'}"])
+def test_an_answer_that_is_no_refusal_is_a_fault_of_the_plugin(tmp_path: Path, vendor: Vendor, answer: str) -> None:
+    """It is asked again, nothing is sent, and the set fails without blame for its files."""
+    code = f"from rodin_watchd.v1 import Refusal\n@hookimpl\ndef rodin_accept(fileset):\n    return {answer}\n"
+    with plugged(tmp_path, vendor, code) as shop:
+        shop.drop_set("chair")
+        shop.until(shop.is_in("chair", State.FAILED))
+        problem = shop.job("chair").problem
+        assert problem
+        assert (problem.code, problem.fault) == ("plugin-failed", Fault.OWNER)
+        assert "rodin_accept returned" in problem.message
+        assert vendor.charges == 0
 
 
 def test_a_plugin_chooses_options_before_they_are_frozen(tmp_path: Path, vendor: Vendor) -> None:

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from rodin_watchd.adapters.spool.beneath import FULL_ERRNOS, disk_errors
 from rodin_watchd.adapters.spool.sealing import UnfitFileError, copy_tree, link_tree, sealed
 from rodin_watchd.core.kinds import kind_of
-from rodin_watchd.core.notifications import checked_facts, public_job, public_set
+from rodin_watchd.core.notifications import checked_facts, checked_refusal, public_job, public_set
 from rodin_watchd.core.options import Options, frozen
 from rodin_watchd.errors import (
     DiskError,
@@ -31,6 +31,7 @@ from rodin_watchd.errors import (
 from rodin_watchd.hooks.leftovers import remove, size_of
 from rodin_watchd.model import Job, ResultFile
 from rodin_watchd.service.steps.tools import Tools
+from rodin_watchd.v1 import to_data
 
 ACCEPT, OPTIONS, PROCESS = "rodin_accept", "rodin_options", "rodin_process"
 
@@ -46,8 +47,9 @@ def consulted(tools: Tools, job: Job) -> Job:
     _check_settings(tools, job)
     for plugin in tools.plugins.of(ACCEPT):
         arguments = {"fileset": asdict(public_set(job, job.files))}
-        if reason := _asked_with_inputs(tools, job, ACCEPT, plugin, arguments, _reason):
-            raise PluginRefusedError(f"The plugin {plugin} refused the set: {reason}")
+        answer = _asked_with_inputs(tools, job, ACCEPT, plugin, arguments, _refusal_data)
+        if refusal := checked_refusal(answer):
+            raise PluginRefusedError(f"The plugin {plugin} refused the set: {refusal.reason}", advice=refusal.advice)
     for plugin in tools.plugins.of(OPTIONS):
         arguments = {"job": asdict(public_job(job)), "options": dict(job.options)}
         wanted = _asked_with_inputs(tools, job, OPTIONS, plugin, arguments)
@@ -64,11 +66,13 @@ def _check_settings(tools: Tools, job: Job) -> None:
                 raise SidecarError(f"The settings [plugins.{plugin}] cannot be used: {error.message}") from error
 
 
-def _reason(value: Any) -> str:  # noqa: ANN401 - whatever a plugin returned
-    """Return why a plugin refuses a set; "" if it does not."""
-    if value is not None and not isinstance(value, str):
-        raise PluginError("rodin_accept returned neither a text nor None.")
-    return (value or "")[:1000]
+def _refusal_data(value: Any) -> Mapping[str, str] | None:  # noqa: ANN401 - whatever a plugin returned
+    """Return what is to be recorded of a plugin's answer about a set."""
+    try:
+        refusal = checked_refusal(value)
+    except ValueError as error:
+        raise PluginError(f"rodin_accept returned {error}.") from None
+    return to_data(refusal) if refusal else None
 
 
 def _asked_with_inputs(
