@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import tomli_w
@@ -30,6 +30,12 @@ HOOK_OF: Mapping[State, str] = {
 """Which hook announces which state."""
 
 SERVICE, WAITING = "rodin_service", "rodin_waiting"
+
+OWN: Final = "own"
+"""Where an owed call of no job has what the set says to the plugin; a job's is in the job. It is no argument of a hook."""
+
+Tables: TypeAlias = Mapping[str, Mapping[str, object]]
+"""A set's own settings for plugins, by plugin."""
 
 _NEWS = frozenset({"plugin-aside", "plugin-back"})
 
@@ -57,10 +63,11 @@ class Announcer:
         owed = self._owed(SERVICE, {"event": asdict(event)})
         return [call for call in owed if not (event.kind in _NEWS and event.subject == call.plugin)]
 
-    def of_waiting(self, waiting: Waiting, at: float) -> list[OwedCall]:
-        """Return the calls that a set owes which has been incomplete for long."""
+    def of_waiting(self, waiting: Waiting, tables: Tables, at: float) -> list[OwedCall]:
+        """Return the calls that a set owes which has been incomplete for long; `tables` are its own settings for plugins."""
         event = {"kind": "waiting", "at": at, "message": f"{waiting.name}: {waiting.reason}"}
-        return self._owed(WAITING, {"waiting": asdict(waiting), "event": event})
+        owed = self._owed(WAITING, {"waiting": asdict(waiting), "event": event})
+        return [replace(call, arguments={**call.arguments, OWN: tables.get(call.plugin, {})}) for call in owed]
 
     def _owed(self, hook: str, arguments: Mapping[str, Any]) -> list[OwedCall]:
         return [OwedCall(hook, plugin, arguments) for plugin in self.plugins.get(hook, ())]
@@ -245,13 +252,13 @@ _MOST_READ: Final = 4 * _MOST_CHARACTERS
 def checked_refusal(value: Any) -> Refusal | None:  # noqa: ANN401 - whatever a plugin returned, or what was recorded of it
     """Return why a plugin refuses a set, printable and bounded; None if it does not. Raises ValueError for what is neither."""
     if value is None or isinstance(value, str):
-        reason = _in_words(value or "")
-        return Refusal(reason) if reason else None
+        text = _in_words(value or "")
+        return Refusal(text) if text else None
     if not isinstance(value, Mapping):
-        raise ValueError("neither a text, a Refusal nor None")
+        raise ValueError("neither a text, a Refusal nor None")  # noqa: TRY004 - one kind of error for all that is unfit
     reason, advice = value.get("reason"), value.get("advice")
     if not isinstance(reason, str) or not isinstance(advice, str):
-        raise ValueError("a Refusal whose reason and advice are not both texts")  # noqa: TRY004 - one kind of error for all
+        raise ValueError("a Refusal whose reason and advice are not both texts")  # noqa: TRY004 - as above
     if not reason.strip():
         raise ValueError("a Refusal without a reason")
     return Refusal(_in_words(reason), _in_words(advice))

@@ -53,7 +53,7 @@ class Notifier:
             if event_id not in self._owed_waiting:
                 names = tuple(printable(member.path) for member in candidate.members)
                 text = Waiting(printable(candidate.name), printable(candidate.folder), names, found.reason)
-                self._store.owe(event_id, "", self._plugins.announcer.of_waiting(text, now), now)
+                self._store.owe(event_id, "", self._plugins.announcer.of_waiting(text, found.plugins, now), now)
         self._owed_waiting = owed
 
     def hand_out(self) -> None:

@@ -15,16 +15,24 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from rodin_watchd.adapters.plugin_host import Loaded, PluginCall, PluginHost, ProcessLimits, Ready, clean_environ
+from rodin_watchd.adapters.plugin_host import (
+    ChildReply,
+    Loaded,
+    PluginCall,
+    PluginHost,
+    ProcessLimits,
+    Ready,
+    clean_environ,
+)
 from rodin_watchd.adapters.plugin_host.finding import FoundPlugin, Origin, find
 from rodin_watchd.config import Config, journal_path, scratch_path
 from rodin_watchd.config import PluginsSection as Settings
-from rodin_watchd.core.notifications import MOST_TRIES, Announcer, plugin_news
+from rodin_watchd.core.notifications import MOST_TRIES, OWN, Announcer, plugin_news
 from rodin_watchd.core.pauses import Breaker
 from rodin_watchd.core.store import DONE, DUE, FAILED
 from rodin_watchd.core.waits import PLUGIN_CALL
-from rodin_watchd.errors import PluginAsideError, PluginError, PluginLoadError
-from rodin_watchd.model import HookRun, Job, State
+from rodin_watchd.errors import PluginAsideError, PluginError, PluginLoadError, PluginSettingsError
+from rodin_watchd.model import HookRun, Job
 from rodin_watchd.service.clock import Clock
 
 log = logging.getLogger("rodin_watchd")
@@ -153,8 +161,7 @@ class Plugins:
     def _call(
         self, run: HookRun, arguments: Mapping[str, Any], job: Job | None, watch: Callable[[], None] = lambda: None
     ) -> PluginCall:
-        known = job is not None and job.state is not State.FAILED  # a failed one maybe for these very settings
-        own = job.plugins.get(run.plugin, {}) if job and known else {}
+        own = job.plugins.get(run.plugin, {}) if job else run.arguments.get(OWN, {})
         table, seconds = self.settings.table(run.plugin).settings, self.settings.timeout_of(run.plugin)
         return PluginCall(run.plugin, run.hook, arguments, table, seconds, own, watch)
 
@@ -217,10 +224,11 @@ class Plugins:
         """Make a call that is owed, and return what is to be recorded of it; never raises."""
         now, tried = self._clock.now(), replace(run, attempts=run.attempts + 1)
         event = {**run.arguments["event"], "id": run.event_id, "attempt": tried.attempts}
-        arguments = {**run.arguments, "event": event, **({"directory": str(directory)} if directory else {})}
+        given = {name: value for name, value in run.arguments.items() if name != OWN}
+        arguments = {**given, "event": event, **({"directory": str(directory)} if directory else {})}
         try:
             with self._counted_call(run.plugin, run.hook):
-                reply = self._host.call(self._call(run, arguments, job))
+                reply = self._announced(self._call(run, arguments, job))
         except PluginAsideError as error:
             return replace(run, not_before=now + (error.retry_after_seconds or 0.0))
         except PluginError as error:
@@ -228,6 +236,15 @@ class Plugins:
             wait = PLUGIN_CALL.seconds(tried.attempts, self._clock.chance())
             return replace(tried, outcome=outcome, not_before=now + wait, told=_error_text(error), output=error.output)
         return replace(tried, outcome=DONE, told="", output=reply.output, seconds=reply.seconds)
+
+    def _announced(self, call: PluginCall) -> ChildReply:
+        """Have an announcement made; by the configuration's table alone where the set's own settings are what is wrong."""
+        try:
+            return self._host.call(call)
+        except PluginSettingsError:
+            if not call.own:
+                raise
+            return self._host.call(replace(call, own={}))
 
 
 def event_of(job: Job, hook: str) -> str:

@@ -6,7 +6,7 @@ import inspect
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from rodin_watchd.core.kinds import KINDS
 from rodin_watchd.hooks import hookspecs
 from rodin_watchd.hooks.worker import HOOKS
 from rodin_watchd.testing import Finish, Finished, OpenPlugin
-from rodin_watchd.v1 import Event, File, FileSet, Job, Problem, Waiting, of_data, to_data
+from rodin_watchd.v1 import Event, File, FileSet, Job, Problem, Refusal, Waiting, of_data, to_data
 
 PROJECT = Path(__file__).resolve().parents[2]
 PAGE = (PROJECT / "docs" / "hooks.md").read_text(encoding="utf-8")
@@ -45,6 +45,13 @@ each_hook = pytest.mark.parametrize("hook", HOOKS)
 def test_the_page_has_one_heading_for_each_hook() -> None:
     """In the order of the specifications, and no other."""
     assert tuple(SECTIONS) == HOOKS
+
+
+@pytest.mark.parametrize("value", [Job, FileSet, File, Waiting, Event, Problem, Refusal])
+def test_the_page_lists_the_fields_of_each_value(value: type[Any]) -> None:
+    """All of them, in their order."""
+    [row] = re.findall(rf"^\| `{value.__name__}` \| (.*) \|$", PAGE, re.MULTILINE)
+    assert re.findall(r"`(\w+)`", row) == [field.name for field in fields(value)]
 
 
 @each_hook

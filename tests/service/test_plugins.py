@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from workshop import Vendor, Workshop, emulated, workshop
+from workshop import Vendor, Workshop, emulated, model, workshop
 
 from rodin_watchd.errors import Fault, PluginLoadError
 from rodin_watchd.model import HookRun, State
@@ -525,6 +525,54 @@ def rodin_failed(job, settings):
         shop.idle()
         assert notes(tmp_path) == [{"name": "chair", "size": 3}]
         assert [run.outcome for run in runs_of(shop)] == ["done"]
+
+
+TELLS_WHOM = """
+from pydantic import BaseModel
+class Settings(BaseModel, extra="forbid"):
+    whom: str = "all"
+    size: int = 3
+SET_KEYS = {"whom", "size"}
+
+@hookimpl
+def rodin_failed(job, settings):
+    note(name=job.name, whom=settings.whom)
+
+@hookimpl
+def rodin_waiting(waiting, settings):
+    note(name=waiting.name, whom=settings.whom)
+"""
+
+
+def test_a_failure_is_told_by_the_sets_own_settings(tmp_path: Path, vendor: Vendor) -> None:
+    """Of its own TOML file and of the folder's, whatever was wrong: with an image, with another line of the TOML file, both."""
+    with plugged(tmp_path, vendor, TELLS_WHOM) as shop:
+        shop.drop("props/_folder.toml", b'[plugins.plug]\nwhom = "props"\n')
+        shop.drop("image.toml", b'[plugins.plug]\nwhom = "anna"\n')
+        shop.drop("props/image2.png", b"no image at all")
+        shop.drop("props/image2.obj", b"v 1 2 3\n")
+        shop.drop("image.png", b"no image at all")
+        shop.drop("image.obj", b"v 1 2 3\n")
+        shop.drop_set("line", 'sed = 7\n[plugins.plug]\nwhom = "ben"\n[plugins.none]\nx = 1\n')
+        shop.drop_set("wrong", '[plugins.plug]\nwhom = "cleo"\nsize = "large"\n')
+        shop.idle()
+        told = {note["name"]: note["whom"] for note in notes(tmp_path)}
+        assert told == {"image": "anna", "image2": "props", "line": "ben", "wrong": "all"}
+        assert {run.outcome for job in shop.jobs() for run in shop.store.runs_of([job.id])} == {"done"}
+        assert vendor.charges == 0
+
+
+def test_a_set_that_waits_is_told_by_its_own_settings(tmp_path: Path, vendor: Vendor) -> None:
+    """Of its own TOML file over the folder's."""
+    with plugged(tmp_path, vendor, TELLS_WHOM) as shop:
+        shop.drop("props/_folder.toml", b'[plugins.plug]\nwhom = "props"\n')
+        shop.drop("props/lamp.obj", model("lamp"))
+        shop.drop("props/chair.obj", model("chair"))
+        shop.drop("props/chair.toml", b'[plugins.plug]\nwhom = "anna"\n')
+        shop.idle()
+        shop.hands.seconds += 24 * 3600.0
+        shop.until(lambda: len(notes(tmp_path)) == 2)
+        assert {note["name"]: note["whom"] for note in notes(tmp_path)} == {"chair": "anna", "lamp": "props"}
 
 
 def test_a_date_in_the_settings_refuses_the_set(tmp_path: Path, vendor: Vendor) -> None:
