@@ -37,7 +37,8 @@ OWN: Final = "own"
 Tables: TypeAlias = Mapping[str, Mapping[str, object]]
 """A set's own settings for plugins, by plugin."""
 
-_NEWS = frozenset({"plugin-aside", "plugin-back"})
+PLUGIN_NEWS: Final = frozenset({"plugin-aside", "plugin-back"})
+"""Events whose subject is a plugin."""
 
 MOST_TRIES = 12
 """How often a call is tried before it is given up: with the waits of `core.waits.PLUGIN_CALL`, over more than two hours."""
@@ -61,7 +62,7 @@ class Announcer:
     def of_service(self, event: ServiceEvent) -> list[OwedCall]:
         """Return the calls that an event of the service owes; news of a plugin do not go to that plugin."""
         owed = self._owed(SERVICE, {"event": asdict(event)})
-        return [call for call in owed if not (event.kind in _NEWS and event.subject == call.plugin)]
+        return [call for call in owed if not (event.kind in PLUGIN_NEWS and event.subject == call.plugin)]
 
     def of_waiting(self, waiting: Waiting, tables: Tables, at: float) -> list[OwedCall]:
         """Return the calls that a set owes which has been incomplete for long; `tables` are its own settings for plugins."""

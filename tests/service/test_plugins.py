@@ -14,6 +14,7 @@ import pytest
 from workshop import Vendor, Workshop, emulated, model, workshop
 
 from rodin_watchd.errors import Fault, PluginLoadError
+from rodin_watchd.log_lines import fields_of
 from rodin_watchd.model import HookRun, State
 
 TELLS = """
@@ -277,6 +278,33 @@ def test_an_answer_that_is_no_refusal_is_a_fault_of_the_plugin(tmp_path: Path, v
         assert (problem.code, problem.fault) == ("plugin-failed", Fault.OWNER)
         assert "rodin_accept returned" in problem.message
         assert vendor.charges == 0
+
+
+def test_a_repeated_step_and_a_failed_set_name_the_plugin_in_the_log(
+    tmp_path: Path, vendor: Vendor, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A step that is tried again, a set that a plugin refuses, and a plugin that is set aside: each line has its fields."""
+    caplog.set_level("INFO", "rodin_watchd")
+    code = """
+@hookimpl
+def rodin_accept(fileset):
+    return "it is ugly" if fileset.name == "ugly" else None
+
+@hookimpl
+def rodin_process(job, directory):
+    raise RuntimeError("no such mesh")
+"""
+    with plugged(tmp_path, vendor, code, tries=2, failures_before_rest=2) as shop:
+        shop.drop_set("ugly")
+        shop.drop_set("chair")
+        shop.idle()
+    found = {line["action"]: line for line in map(fields_of, caplog.records) if "plugin" in line}
+    repeated, failing, aside = found["repeated"], found["failing"], found["plugin-aside"]
+    assert (repeated["plugin"], repeated["hook"], repeated["attempt"]) == ("plug", "rodin_process", 1)
+    assert "RuntimeError: no such mesh" in str(repeated["cause"])
+    assert (failing["hook"], failing["code"]) == ("rodin_accept", "plugin-refused")
+    assert failing["cause"] == "The plugin plug refused the set: it is ugly."
+    assert (aside["plugin"], aside["hook"], aside["code"]) == ("plug", "rodin_process", "plugin-failed")
 
 
 def test_a_plugin_chooses_options_before_they_are_frozen(tmp_path: Path, vendor: Vendor) -> None:

@@ -46,15 +46,32 @@ def consulted(tools: Tools, job: Job) -> Job:
     """
     _check_settings(tools, job)
     for plugin in tools.plugins.of(ACCEPT):
-        arguments = {"fileset": asdict(public_set(job, job.files))}
-        answer = _asked_with_inputs(tools, job, ACCEPT, plugin, arguments, _refusal_data)
-        if refusal := checked_refusal(answer):
-            raise PluginRefusedError(f"The plugin {plugin} refused the set: {refusal.reason}", advice=refusal.advice)
+        with _call_of(plugin, ACCEPT):
+            _have_accepted(tools, job, plugin)
     for plugin in tools.plugins.of(OPTIONS):
         arguments = {"job": asdict(public_job(job)), "options": dict(job.options)}
-        wanted = _asked_with_inputs(tools, job, OPTIONS, plugin, arguments)
-        job = replace(job, options={**job.options, **_options(kind_of(job).options, plugin, wanted or {})})
+        with _call_of(plugin, OPTIONS):
+            wanted = _asked_with_inputs(tools, job, OPTIONS, plugin, arguments)
+            job = replace(job, options={**job.options, **_options(kind_of(job).options, plugin, wanted or {})})
     return job
+
+
+@contextlib.contextmanager
+def _call_of(plugin: str, hook: str) -> Iterator[None]:
+    """Note in what goes wrong in a plugin's call, or what it says against a set, whose call it was."""
+    try:
+        yield
+    except (PluginError, PluginRefusedError) as error:
+        error.is_about(plugin, hook)
+        raise
+
+
+def _have_accepted(tools: Tools, job: Job, plugin: str) -> None:
+    """Ask a plugin whether it accepts a set. Raises PluginRefusedError, PluginError."""
+    arguments = {"fileset": asdict(public_set(job, job.files))}
+    answer = _asked_with_inputs(tools, job, ACCEPT, plugin, arguments, _refusal_data)
+    if refusal := checked_refusal(answer):
+        raise PluginRefusedError(f"The plugin {plugin} refused the set: {refusal.reason}", advice=refusal.advice)
 
 
 def _check_settings(tools: Tools, job: Job) -> None:
@@ -63,7 +80,9 @@ def _check_settings(tools: Tools, job: Job) -> None:
             try:
                 tools.plugins.check(plugin, table)
             except PluginSettingsError as error:
-                raise SidecarError(f"The settings [plugins.{plugin}] cannot be used: {error.message}") from error
+                wrong = SidecarError(f"The settings [plugins.{plugin}] cannot be used: {error.message}")
+                wrong.is_about(plugin)
+                raise wrong from error
 
 
 def _refusal_data(value: Any) -> Mapping[str, str] | None:  # noqa: ANN401 - whatever a plugin returned
@@ -117,12 +136,13 @@ def processed(tools: Tools, job: Job) -> Job:
         fresh = fresh or not (tools.plugins.is_recorded(job, PROCESS, plugin) and after.is_dir())
         if fresh:
             tools.plugins.drop(job, PROCESS, plugin)
-        try:
-            facts[plugin] = _worked_on(tools, job, plugin, current, after)
-        except PluginError as error:
-            facts[plugin] = {"failed": _why_without(tools, job, plugin, error)}
-        else:
-            current = after
+        with _call_of(plugin, PROCESS):
+            try:
+                facts[plugin] = _worked_on(tools, job, plugin, current, after)
+            except PluginError as error:
+                facts[plugin] = {"failed": _why_without(tools, job, plugin, error)}
+            else:
+                current = after
     if current == tools.spool.result(job.id):
         return replace(job, processed=(), facts=facts)
     return replace(job, processed=_taken_over(tools, job, current), facts=facts)
