@@ -52,7 +52,7 @@ def consulted(tools: Tools, job: Job) -> Job:
         arguments = {"job": asdict(public_job(job)), "options": dict(job.options)}
         with _call_of(plugin, OPTIONS):
             wanted = _asked_with_inputs(tools, job, OPTIONS, plugin, arguments)
-            job = replace(job, options={**job.options, **_options(kind_of(job).options, plugin, wanted or {})})
+            job = replace(job, options={**job.options, **checked_options(kind_of(job).options, plugin, wanted or {})})
     return job
 
 
@@ -111,8 +111,8 @@ def _asked_with_inputs(
         remove(copy)
 
 
-def _options(model: type[Options], plugin: str, wanted: Any) -> Mapping[str, Any]:  # noqa: ANN401 - whatever a plugin returned
-    """Check the options that a plugin chose, as a sidecar's are checked."""
+def checked_options(model: type[Options], plugin: str, wanted: Any) -> Mapping[str, Any]:  # noqa: ANN401 - whatever a plugin returned
+    """Return the options that a plugin chose, checked as a sidecar's are. Raises PluginRefusedError."""
     try:
         return frozen(model.model_validate(wanted))
     except ValidationError as error:
