@@ -183,8 +183,9 @@ def ended_line(job: Job) -> Line:
 
 
 def _what_to_do(job: Job) -> str:
-    """Return what whoever dropped a set can do about its files; "" where somebody else acts."""
-    return f" {advice(job)}" if job.problem and job.problem.fault is Fault.FILES else ""
+    """Return what whoever dropped a set can do about its files; "" where somebody else acts, or nobody has to any more."""
+    is_theirs = job.problem is not None and job.problem.fault is Fault.FILES
+    return f" {advice(job)}" if is_theirs and not job.resolved else ""
 
 
 def _warned(job: Job) -> str:
