@@ -78,6 +78,13 @@ def finished(
     directory: Path, geometry_file_format: str = "glb", name: str = NAME, kind: str = DEFAULT.name
 ) -> Finished:
     """Make a finished result in a new folder, and return it with its job. Raises KeyError for a kind that there is not."""
+    job = _with_result(State.DELIVERED, directory, geometry_file_format, name, kind)
+    (directory / RECEIPT).write_text(receipt(job, __version__, time.time()), encoding="utf-8")
+    return Finished(public_job(job), directory)
+
+
+def _with_result(state: State, directory: Path, geometry_file_format: str, name: str, kind: str) -> StoredJob:
+    """Make a result in a new folder, and return its job."""
     contents = _contents(kind)
     directory.mkdir(parents=True)
     results = []
@@ -85,15 +92,13 @@ def finished(
         (directory / file.name).write_bytes(file.data)
         results.append(ResultFile(file.name, file.name, len(file.data), sha256(file.data).hexdigest()))
     options = {"geometry_file_format": geometry_file_format}
-    job = replace(
-        _job(State.DELIVERED, name, kind, _inputs(contents, name), options),
+    return replace(
+        _job(state, name, kind, _inputs(contents, name), options),
         task=Task("00000000-0000-4000-8000-000000000000", "", time.time()),
         charges=1,
         results=tuple(results),
-        place=f"{OUTBOX}/{name}",
+        place=f"{OUTBOX}/{name}" if state is State.DELIVERED else "",
     )
-    (directory / RECEIPT).write_text(receipt(job, __version__, time.time()), encoding="utf-8")
-    return Finished(public_job(job), directory)
 
 
 def failed(directory: Path, name: str = NAME, kind: str = DEFAULT.name) -> Finished:
@@ -176,9 +181,8 @@ def _of_options(folder: Path, kind: str) -> dict[str, Any]:
 
 
 def _of_process(folder: Path, kind: str) -> dict[str, Any]:
-    found = finished(folder, kind=kind)
-    (folder / RECEIPT).unlink()
-    return {"job": replace(found.job, state=State.DOWNLOADED.value, place=""), "directory": folder}
+    job = _with_result(State.DOWNLOADED, folder, "glb", NAME, kind)
+    return {"job": public_job(job), "directory": folder}
 
 
 def _of_delivered(folder: Path, kind: str) -> dict[str, Any]:
