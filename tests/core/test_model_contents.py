@@ -8,6 +8,7 @@ import random
 import struct
 import tracemalloc
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -120,10 +121,12 @@ TAKEN = {
     "a comment behind a face": (".obj", FACES + b"f 1 2 3 # of 12\n"),
     "faces by their old name": (".obj", FACES + b"fo 1 2 3\n"),
     "colours of vertices": (".obj", b"v 0 0 0 1 1 1\nv 1 0 0 0 0 0\nv 0 1 0 1 0 0\nf 1 2 3\n"),
+    "a Windows path in a comment": (".obj", b"v 0 0 0\n# from C:\\models\\\nv 1 0 0\nv 0 1 0\nf 1 2 3\n"),
+    "a name in Shift-JIS": (".obj", "o 机の表\n".encode("shift-jis") + CUBE),
     "names in Latin-1": (".obj", b"o K\xf6rper\n" + CUBE),
     "tabs": (".obj", CUBE.replace(b" ", b"\t")),
     "end solid, as two words": (".stl", FACETS + b"end solid chair leg\n"),
-    "a comment behind the end": (".stl", FACETS + b"endsolid chair leg\n; made by hand\n"),
+    "a comment behind the end": (".stl", FACETS + b"endsolid chair leg\n; 3 facets, made by hand\n"),
     "a zero behind the end": (".stl", FACETS + b"endsolid chair leg\n\0"),
     "the end mark of DOS behind the end": (".stl", FACETS + b"endsolid chair leg\r\n\x1a"),
     "a byte order mark before solid": (".stl", b"\xef\xbb\xbf" + FACETS + b"endsolid chair leg\n"),
@@ -131,6 +134,12 @@ TAKEN = {
     "an end without a name": (".stl", FACETS + b"endsolid\n"),
     "no name, and no line end": (".stl", FACETS.replace(b" chair leg", b"") + b"endsolid"),
     "the full name, and no line end": (".stl", FACETS + b"endsolid chair leg"),
+    "words of its own in the name": (
+        ".stl",
+        FACETS.replace(b"chair", b"endloop vertex") + b"endsolid endloop vertex leg\n",
+    ),
+    "end facet, as two words": (".stl", FACETS.replace(b"endf", b"end f").replace(b"endl", b"end l") + b"endsolid\n"),
+    "all in a line": (".stl", FACETS.replace(b"\n", b" ") + b"\nendsolid\n"),
     "several solids": (".stl", 2 * (FACETS + b"endsolid chair leg\n")),
     "control characters in the name": (".stl", FACETS.replace(b"chair leg", b"\x01\x02") + b"endsolid\n"),
     "a long comment before the first facet": (
@@ -511,6 +520,18 @@ OTHERS = {
         UNFINISHED,
         "it has zeros from byte ",
     ),
+    "an STL that lacks a part of its middle": (
+        ".stl",
+        FACETS.replace(b"vertex 1 0 0\n", b"", 1) + b"endsolid\n",
+        UNFINISHED,
+        "parts of its triangles are missing",
+    ),
+    "an STL with blanks in the place of a part": (
+        ".stl",
+        FACETS.replace(b"endloop\nendfacet", b" " * 16, 1) + b"endsolid\n",
+        UNFINISHED,
+        "parts of its triangles are missing",
+    ),
     "a text STL without triangles": (".stl", b"solid a\nendsolid a\n", UNFINISHED, "it has no triangles"),
     "a number of triangles that no file has": (".stl", bytes(80) + b"part" * 9, WRONG, "this is not an STL model"),
     "an empty binary STL": (".stl", b"made by hand".ljust(80) + bytes(4), UNFINISHED, "it has no triangles"),
@@ -529,6 +550,13 @@ OTHERS = {
     ),
     "a text FBX": (".fbx", TEXT_FBX + TAKES, WHOLE, ""),
     "a text FBX with takes of Windows": (".fbx", (TEXT_FBX + TAKES).replace(b"\n", b"\r\n"), WHOLE, ""),
+    "a text FBX with a comment of its program first": (".fbx", b"; Made by hand\n" + TEXT_FBX + TAKES, WHOLE, ""),
+    "a text FBX that lacks a part of its middle": (
+        ".fbx",
+        (TEXT_FBX + TAKES).replace(b"0,0,0,1,", b"0,", 1),
+        UNFINISHED,
+        "it has 6 numbers where it says 9",
+    ),
     "a text FBX without takes": (".fbx", TEXT_FBX, UNDECIDED, "its last part, “Takes”, is missing"),
     "a text FBX that breaks off in a block": (".fbx", TEXT_FBX[:-3], UNFINISHED, "its last part is missing"),
     "a text FBX that breaks off between blocks": (
@@ -647,6 +675,59 @@ def fbx(*records: bytes) -> bytes:
     return data + bytes(13) + b"\xfa\xbc" + bytes(120) + FBX_FOOTER
 
 
+def listed(name: bytes, *values: int) -> bytes:
+    """Make the record of a list that is not compressed, without its end."""
+    data = struct.pack(f"<{len(values)}i", *values)
+    held = b"i" + struct.pack("<III", len(values), 0, len(data)) + data
+    return struct.pack("<IIB", 1, len(held), len(name)) + name + held
+
+
+def holding(name: bytes, at: int, *records: bytes) -> bytes:
+    """Make a record of records, without its end; `at` is where it begins in the file."""
+    head = struct.pack("<IIB", 0, 0, len(name)) + name
+    data = b""
+    for record in records:
+        end = at + 4 + len(head) + len(data) + 4 + len(record)
+        data += struct.pack("<I", end) + record
+    return head + data + bytes(13)
+
+
+def fbx_of_one_material(faces: int) -> bytes:
+    """Make an FBX that lists the material of each face, which is number 0: such a list is the last thing in its layer."""
+    start = 27
+    mesh = [listed(b"Vertices", *range(1, 10)), listed(b"PolygonVertexIndex", *(1, 2, -4) * faces)]
+    geometry_at = start + 4 + 9 + len(b"Objects")
+    layer_at = geometry_at + 4 + 9 + len(b"Geometry") + sum(4 + len(one) for one in mesh)
+    layer = holding(b"LayerElementMaterial", layer_at, listed(b"Materials", *[0] * faces))
+    return fbx(holding(b"Objects", start, holding(b"Geometry", geometry_at, *mesh, layer)), listed(b"Takes", 1))
+
+
+def test_lists_of_zeros_that_end_a_part_are_no_holes() -> None:
+    """What follows a list that is not compressed may begin with zeros, too. A hole that goes on into the next record is one."""
+    data = fbx_of_one_material(2000)
+    assert judged(".fbx", data).wholeness is UNDECIDED
+    at = data.index(bytes(PAGE))
+    holed = data[:at] + bytes(8100) + data[at + 8100 :]
+    assert judged(".fbx", holed).wholeness is UNFINISHED
+
+
+def test_a_black_picture_in_a_glb_is_no_hole() -> None:
+    """Black is packed into pages of zeros, up to the end of a PNG, whose checksums tell; its view may be longer than it is."""
+    chunk = bytes(4) + b"IDAT" + bytes(9000)
+    png = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 9000) + chunk[4:] + struct.pack(">I", zlib.crc32(chunk[4:]))
+    png += b"\0\0\0\0IEND\xaeB`\x82"
+
+    def with_picture(picture: bytes) -> bytes:
+        views = [*SCENE["bufferViews"], {"buffer": 0, "byteOffset": 42, "byteLength": len(picture)}]
+        images = [{"bufferView": 2, "mimeType": "image/png"}]
+        data = TRIANGLE + picture
+        return glb({**SCENE, "bufferViews": views, "images": images, "buffers": [{"byteLength": len(data)}]}, data)
+
+    assert judged(".glb", with_picture(png)).wholeness is WHOLE
+    assert judged(".glb", with_picture(png + b"\0\0")).wholeness is WHOLE
+    assert judged(".glb", with_picture(png.replace(b"IDAT\0", b"IDAT\1"))).wholeness is UNFINISHED
+
+
 LARGE = 300_000
 MANY = {**SCENE, "meshes": [{"primitives": SCENE["meshes"][0]["primitives"] * 5000}]}
 HOSTILE = {
@@ -661,6 +742,7 @@ HOSTILE = {
     "an OBJ of slashes": (".obj", b"v 1 2 3\nvt 1 2\nf 1 1 1 1" + b"/" * LARGE + b"1\n"),
     "an OBJ of one corner": (".obj", b"v 1 2 3\nvt 1 2\nvn 1 2 3\nf" + b" 1/1" * LARGE + b"\n"),
     "an STL of one line": (".stl", b"solid a\nfacet" + b" vertex 1" * LARGE + b"\nendsolid a\n"),
+    "an STL of names": (".stl", FACETS + b"solid\n" * LARGE + b"facet\nendsolid\n"),
     "an STL of ends": (".stl", FACETS + b"endsolid\n" * LARGE),
     "an FBX of records": (".fbx", fbx(*[b"\0" * 9] * 4000)),
     "an FBX of records in records": (
@@ -669,6 +751,8 @@ HOSTILE = {
     ),
     "an FBX of quotes": (".fbx", TEXT_FBX + b'"' * LARGE),
     "an FBX of comments": (".fbx", TEXT_FBX + b";\n" * LARGE),
+    "an FBX of lists": (".fbx", TEXT_FBX + TAKES + b"*9 { a:" * LARGE),
+    "an FBX of comments first": (".fbx", b"; a\n" * LARGE + TEXT_FBX),
     "an FBX of blanks": (".fbx", TEXT_FBX + b"PolygonVertexIndex: * " * 50_000),
     "a USDZ of many files": (".usdz", usdz(dict.fromkeys((f"{n}.usda" for n in range(3000)), b""))),
     "a USDZ of repeated words": (".usdz", usdz({"a.usdc": crate(b"\0\x10a\1\0" + b"\0\1\0" * 20_000, 999_999)})),

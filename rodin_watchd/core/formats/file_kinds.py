@@ -5,6 +5,7 @@ One table for names and for contents: a HEIC image is the same to an artist unde
 
 from __future__ import annotations
 
+import re
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -280,9 +281,12 @@ def _text(head: bytes) -> str | None:
         return _xml(text)
     if text.startswith(b"{"):
         return "a glTF text file" if b'"asset"' in text or b'"buffers"' in text else "a JSON file"
-    if text.startswith((b"; fbx", b"fbxheaderextension")):
+    if _FBX_TEXT.match(text):
         return FBX_MODEL
     return STL_MODEL if text.startswith(b"solid") and b"facet" in text else None
+
+
+_FBX_TEXT: Final = re.compile(rb"; ?fbx|(?:;[^\n]*+\n\s*+)*+fbxheaderextension")
 
 
 def _xml(text: bytes) -> str:

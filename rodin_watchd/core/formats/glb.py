@@ -102,7 +102,7 @@ _READ_ANYWHERE: Final = ("KHR_lights_punctual", "KHR_materials_", "KHR_mesh_quan
 _MOST_WARNINGS: Final = 4
 _LONGEST_NAME: Final = 60
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
-_PICTURES: Final = (_PNG, b"\xff\xd8\xff")
+_JPEG: Final = b"\xff\xd8\xff"
 _MOST_PLAIN_ZEROS: Final = 32
 """So many zeros may stand in a row at the end of places or indices: the last two points at the origin, say."""
 
@@ -458,12 +458,14 @@ def _zeros(data: bytes, mesh: _Mesh) -> FileVerdict:
     if not runs:
         return WHOLE
     filled = [span for span in mesh.directions if not _is_within(span, runs)]
-    solid, floats = _joined([*mesh.spans, *filled, *_solid_pictures(data, mesh.pictures)]), sorted(mesh.floats)
+    intact, pictures = _judged_pictures(data, mesh.pictures)
+    solid, floats = _joined([*mesh.spans, *filled, *pictures]), sorted(mesh.floats)
+    runs = [run for run in runs if not _is_within(run, intact)]
     for run in runs:
         is_solid = _overlap(run, solid) >= _MOST_PLAIN_ZEROS
         if is_solid or is_hole(run, len(data)) or _splits_number(run, floats):
             return not_copied(run)
-    return MAYBE_NOT_COPIED
+    return MAYBE_NOT_COPIED if runs else WHOLE
 
 
 def _begin(span: Span) -> int:
@@ -471,7 +473,7 @@ def _begin(span: Span) -> int:
 
 
 def _is_within(span: Span, runs: Sequence[Span]) -> bool:
-    """Return whether some data is all zeros."""
+    """Return whether some data is in one of these runs, which are in order."""
     number = bisect_right(runs, span[0], key=_begin) - 1
     return number >= 0 and span[1] <= runs[number][1]
 
@@ -484,30 +486,36 @@ def _splits_number(run: Span, floats: Sequence[Span]) -> bool:
     return (run[0] - floats[number][0]) % _FLOAT_BYTES != 0
 
 
-def _solid_pictures(data: bytes, pictures: Iterable[Span]) -> Iterator[Span]:
-    """Yield the ends of pictures, and all of a PNG whose checksums say that it is damaged."""
-    looked_at = 0
-    for start, end in dict.fromkeys(pictures):
-        if data.startswith(_PICTURES, start):  # a WebP picture may end in zeros
-            yield max(start, end - MOST_ZERO_BYTES), end
-        if data.startswith(_PNG, start) and looked_at < _MOST_LOOKED_AT_BYTES:
+def _judged_pictures(data: bytes, pictures: Iterable[Span]) -> tuple[list[Span], list[Span]]:
+    """Return the PNGs whose checksums are right, and where else in pictures long runs of zeros make no sense, both in order.
+
+    That is the end of a JPEG, and all of any other PNG. A WebP picture may end in zeros.
+    """
+    intact, solid, looked_at = list[Span](), list[Span](), 0
+    for start, end in sorted(set(pictures)):
+        if data.startswith(_PNG, start):
             looked_at += end - start
-            if not _is_png_intact(data, start, end):
-                yield start, end
+            if looked_at <= _MOST_LOOKED_AT_BYTES:
+                (intact if _is_png_intact(data, start, end) else solid).append((start, end))
+        elif data.startswith(_JPEG, start):
+            solid.append((max(start, end - MOST_ZERO_BYTES), end))
+    return _joined(intact), solid
 
 
 def _is_png_intact(data: bytes, start: int, end: int) -> bool:
-    """Return whether the checksums of all chunks of a PNG are right (PNG specification, 5.3)."""
+    """Return whether the checksums of all chunks of a PNG are right (PNG specification, 5.3); what follows its end does not count."""
     offset = start + len(_PNG)
-    while offset < end:
-        length = int.from_bytes(data[offset : offset + 4], "big")
+    while offset + 8 <= end:
+        length, kind = struct.unpack_from(">I4s", data, offset)
         crc_at = offset + 8 + length
         if crc_at + 4 > end or zlib.crc32(data[offset + 4 : crc_at]) != int.from_bytes(
             data[crc_at : crc_at + 4], "big"
         ):
             return False
+        if kind == b"IEND":
+            return True
         offset = crc_at + 4
-    return True
+    return False
 
 
 def _joined(spans: Iterable[Span]) -> list[Span]:

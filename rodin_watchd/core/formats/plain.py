@@ -42,6 +42,8 @@ _LINE_END: Final = re.compile(rb"[\r\n]")
 _FACET: Final = re.compile(rb"\bfacet\b", re.IGNORECASE)
 _SOLID: Final = re.compile(rb"\s*solid\b([^\r\n]*)", re.IGNORECASE)
 _VERTEX: Final = re.compile(rb"\bvertex[ \t]+[-+0-9.]", re.IGNORECASE)
+_NAMES: Final = re.compile(rb"(?:\A|[\r\n])[ \t]*(?:(?:end[ \t]*)?solid\b|[;#])[^\r\n]*")
+_PARTS: Final = ((b"facet",), (b"endfacet", b"end facet"), (b"loop",), (b"endloop", b"end loop"), (b"vertex",))
 
 _NO_TRIANGLES: Final = "it has no triangles"
 _NOT_WRITTEN: Final = "its last bytes have not been written yet"
@@ -105,9 +107,21 @@ def _examine_text_stl(data: bytes) -> FileVerdict:
         return bad
     if len(list(islice(_VERTEX.finditer(text), 3))) < 3:
         return unfinished(_NO_TRIANGLES)
+    if not _are_triangles(text):
+        return unfinished("parts of its triangles are missing: it is not fully copied, or damaged")
     name, last = _SOLID.match(data.removeprefix(_MARK)), list(_ENDSOLID.finditer(text[-_TAIL_BYTES:]))[-1]
     is_named = name is not None and name[1].split() == last[1].split()
     return WHOLE if is_named or _LINE_END.search(data[-_TAIL_BYTES:], last.end()) else _OPEN_END
+
+
+def _are_triangles(text: bytes) -> bool:
+    """Return whether each facet is closed and has three corners, as far as counting can show it; names and comments may hold any word."""
+    words = text.lower()
+    names = b"".join(_NAMES.findall(words))
+    facets, ends, loops, loop_ends, corners = (
+        sum(words.count(spelling) - names.count(spelling) for spelling in spellings) for spellings in _PARTS
+    )
+    return facets == 2 * ends and loops == 2 * loop_ends and corners == 3 * loop_ends
 
 
 def _zeros_in(text: bytes) -> FileVerdict | None:
@@ -153,7 +167,7 @@ def probe_obj(source: ByteSource) -> FileVerdict:
         return unfinished(_NOT_WRITTEN)
     if source.size <= _LOOK_BYTES:
         text = _without_end(tail)
-        lines = _lines_of(text)
+        lines = _joined(_lines_of(text))
         if not _CORNERS.search(lines):
             return _zeros_in(text) or unfinished(_why_no_face(lines))
     return _NO_END
@@ -170,25 +184,29 @@ def examine_obj(data: bytes) -> FileVerdict:
     text = _without_end(data)
     if bad := _zeros_in(text):
         return bad
-    lines = _lines_of(text)
+    single = _lines_of(text)
+    lines = _joined(single)
     last = lines[lines.rindex(b"\n") + 1 :]
     if _CUT.match(last):
         return unfinished("its last line is cut")
     if not _CORNERS.search(lines):
         return unfinished(_why_no_face(lines))
-    return _beyond(lines) or _NO_END
+    return _beyond(lines, single) or _NO_END
 
 
 def _lines_of(text: bytes) -> bytes:
-    """Return the lines, each after a line feed, without indents; those that go on in the next line are one."""
+    """Return the lines, each after a line feed, without indents."""
     lines = b"\n" + text.removeprefix(_MARK)
     if b"\r" in lines:
         lines = lines.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    if 0 < lines.count(b"\\") < _MOST_CHANGES:
-        lines = _CONTINUED.sub(b" ", lines)
     if 0 < lines.count(b"\n ") + lines.count(b"\n\t") < _MOST_CHANGES:
         lines = _INDENT.sub(b"\n", lines)
     return lines
+
+
+def _joined(lines: bytes) -> bytes:
+    """Return lines that go on in the next one as one."""
+    return _CONTINUED.sub(b" ", lines) if 0 < lines.count(b"\\") < _MOST_CHANGES else lines
 
 
 def _count(lines: bytes, word: bytes) -> int:
@@ -202,14 +220,18 @@ def _why_no_face(lines: bytes) -> str:
     return f"it holds {' and '.join(found)} only, and no faces (lines that begin with f)" if found else _NO_FACE
 
 
-def _beyond(lines: bytes) -> FileVerdict | None:
-    """Return which number in a face names nothing; some programs number texture points and normals that they do not write."""
+def _beyond(lines: bytes, single: bytes) -> FileVerdict | None:
+    r"""Return which number in a face names nothing; some programs number texture points and normals that they do not write.
+
+    A line that ends with `\` by chance goes on for some programs only: a Windows path in a comment, a Japanese name in Shift-JIS.
+    So points are counted in the `single` lines, too.
+    """
     faces = b"".join(_FACES.findall(lines)).replace(b"\t", b" ") + b"\n"
     if b"#" in faces:
         faces = _COMMENT.sub(b"", faces)
     if any(b" 0" + end in faces for end in (b"/", b" ", b"\n")):
         return wrong("its faces name vertex 0; in an OBJ the first one is 1")
-    counts = [_count(lines, word) for word in _NUMBERED]
+    counts = [max(_count(lines, word), _count(single, word)) for word in _NUMBERED]
     place, texture, normal = (_above(count) for count in counts)
     found = re.search(
         rb" -?(?:(%b)[/ \n]|\d++/-?(?:(%b)[/ \n]|\d*+/-?(%b)[ \n]))"
