@@ -385,6 +385,12 @@ MADE_FILES = [
         )
         for frame, rare in ((0xC3, "lossless"), (0xC9, "arithmetic-coded"), (0xC5, "hierarchical"))
     ),
+    (
+        ".jpg",
+        b"\xff\xd8\xff\xe0\0\4.." + jpeg_of(0xF7)[2:],
+        WRONG,
+        "this is a JPEG-LS image, not a JPEG image: export it as .png or .jpg",
+    ),
     (".png", sample("matcap-b.jpg"), WHOLE, ""),
     (".jpg", sample("matcap-c.webp"), WHOLE, ""),
     (".webp", sample("matcap-a.png"), WHOLE, ""),

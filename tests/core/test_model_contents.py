@@ -99,6 +99,13 @@ FACET = "facet normal 0 0 1\nouter loop\nvertex 0 0 0\nvertex 1 0 0\nvertex 0 1 
 FACETS = f"solid chair leg\n{FACET * 3}".encode()
 FACES = b"v 0 0 0\nv 1 0 0\nv 0 1 0\nvt 0 0\nvn 0 0 1\n"
 
+
+def binary_stl(some: bytes, after: int = 50) -> bytes:
+    """Make a binary STL with some triangles of other bytes between good ones."""
+    triangle = bytes(12) + b"\x3f" * 36 + bytes(2)
+    return bytes(80) + struct.pack("<I", 50 + after + len(some) // 50) + triangle * 50 + some + triangle * after
+
+
 TAKEN = {
     "a zero behind the last line (ZBrush)": (".obj", CUBE + b"\n\n\0"),
     "a zero and a line end behind the last line (ZBrush)": (".obj", CUBE + b"\n\n\0\n"),
@@ -124,6 +131,10 @@ TAKEN = {
     "a Windows path in a comment": (".obj", b"v 0 0 0\n# from C:\\models\\\nv 1 0 0\nv 0 1 0\nf 1 2 3\n"),
     "a name in Shift-JIS": (".obj", "o 机の表\n".encode("shift-jis") + CUBE),
     "names in Latin-1": (".obj", b"o K\xf6rper\n" + CUBE),
+    "control characters in a comment": (".obj", b"# \x07\n" + CUBE),
+    "control characters in a comment behind a face": (".obj", FACES + b"f 1 2 3 # \x07\xff\n"),
+    "control characters in a name": (".obj", CUBE + b"o \x01\n"),
+    "tags and braces in comments and names": (".obj", CUBE + b'# <html>\n# {"a": 1}\ng <none>\nusemtl {"a": 1}\n'),
     "tabs": (".obj", CUBE.replace(b" ", b"\t")),
     "end solid, as two words": (".stl", FACETS + b"end solid chair leg\n"),
     "a comment behind the end": (".stl", FACETS + b"endsolid chair leg\n; 3 facets, made by hand\n"),
@@ -149,6 +160,12 @@ TAKEN = {
     "a binary STL that begins with solid": (
         ".stl",
         b"solid part".ljust(80) + struct.pack("<I", 2) + b"\x01" * 100,
+    ),
+    "tags in the name": (".stl", FACETS.replace(b"chair leg", b"<html>") + b"endsolid <html>\n"),
+    "a triangle that is none": (".stl", binary_stl(b"\xff" * 50)),
+    "normals and attributes that are no numbers": (
+        ".stl",
+        binary_stl((b"\xff" * 12 + b"\x3f" * 36 + b"\xff" * 2) * 82),
     ),
     "normals of zero": (".stl", bytes(80) + struct.pack("<I", 50) + (bytes(12) + b"\x3f" * 36 + bytes(2)) * 50),
 }
@@ -291,6 +308,31 @@ HOPELESS_GLB = {
         glb({**SCENE, "buffers": [{"byteLength": 42, "uri": "chair.bin"}]}),
         "its mesh is in another file, “chair.bin”: export it as one .glb with everything inside",
     ),
+    "a mesh in another file without a name": (
+        glb({**SCENE, "buffers": [{"byteLength": 42, "uri": ""}]}),
+        "its mesh is in another file, whose name is missing: export it as one .glb with everything inside",
+    ),
+    "a point that is no number": (
+        glb(SCENE, TRIANGLE[:8] + struct.pack("<f", float("nan")) + TRIANGLE[12:]),
+        f"{DAMAGED}: some of its points are no numbers",
+    ),
+    "points that are no numbers": (
+        glb(SCENE, b"\xff" * 36 + TRIANGLE[36:]),
+        f"{DAMAGED}: some of its points are no numbers",
+    ),
+    "an infinite point between others": (
+        glb(
+            {
+                **with_view(0, byteStride=16, byteLength=44),
+                "buffers": [{"byteLength": 48}],
+                "meshes": primitive()["meshes"],
+            },
+            b"".join(
+                struct.pack("<3fI", *place, 0xFFFFFFFF) for place in ((0, 0, 0), (1, 0, 0), (0, float("-inf"), 0))
+            ),
+        ),
+        f"{DAMAGED}: some of its points are no numbers",
+    ),
     "a file with a very long name": (
         glb({**SCENE, "buffers": [{"byteLength": 42, "uri": "a" * 9000}]}),
         "its mesh is in another file, “aaa",
@@ -382,7 +424,7 @@ def test_what_the_vendor_may_not_read_is_a_warning() -> None:
         (
             f"it needs KHR_draco_mesh_compression, {advice}",
             f"it needs KHR_texture_basisu, {advice}",
-            "its picture “wood.png” is in another file, and is not sent",
+            "its picture is in another file, “wood.png”, and is not sent",
         ),
     )
 
@@ -487,6 +529,74 @@ OTHERS = {
     "two zeros at the end": (".obj", CUBE + b"\0\0", UNFINISHED, "its last bytes have not been written yet"),
     "an OBJ in UTF-16": (".obj", CUBE.decode().encode("utf-16"), WRONG, "it is saved as UTF-16 text"),
     "an OBJ in UTF-16 without a mark": (".obj", CUBE.decode().encode("utf-16-be"), WRONG, "it is saved as UTF-16 text"),
+    "an OBJ with a web page behind it": (".obj", CUBE + b"<html>504</html>", WRONG, "a web page is in it"),
+    "an OBJ that goes on as a web page": (
+        ".obj",
+        CUBE[:-3] + b"<!DOCTYPE html>\n<head>\n",
+        WRONG,
+        "a web page is in it, because its download broke off: download it again",
+    ),
+    "an OBJ with a web page in it": (
+        ".obj",
+        CUBE[:20] + b'<?xml version="1.0"?>\n<Error/>' + CUBE[20:],
+        WRONG,
+        "a web page is in it",
+    ),
+    "an OBJ that goes on as an error message": (
+        ".obj",
+        CUBE[:-3] + b'{"error": {"code": 503}}\n',
+        WRONG,
+        "a server's error message is in it",
+    ),
+    "an OBJ with other bytes in its middle": (
+        ".obj",
+        CUBE[:20] + b"\xff" * 100 + CUBE[20:],
+        UNFINISHED,
+        "it has a line of other characters than numbers, around byte 2",
+    ),
+    "a text STL with a web page behind it": (
+        ".stl",
+        FACETS + b"endsolid\n<HTML>504</HTML>\n",
+        WRONG,
+        "a web page is in it",
+    ),
+    "a text STL with an error message behind it": (
+        ".stl",
+        FACETS + b'endsolid\n{\n  "error": 1\n}\n',
+        WRONG,
+        "a server's error message is in it",
+    ),
+    "a text FBX with a web page behind it": (
+        ".fbx",
+        TEXT_FBX + TAKES + b'<html lang="en">504</html>',
+        WRONG,
+        "a web page is in it",
+    ),
+    "a text FBX with an error message behind it": (
+        ".fbx",
+        TEXT_FBX + TAKES + b'{"error": 1}',
+        WRONG,
+        "a server's error message is in it",
+    ),
+    "a text FBX with a tag in a text": (".fbx", TEXT_FBX.replace(b"Geometry::{", b"<html>") + TAKES, WHOLE, ""),
+    "a binary STL with other bytes in its middle": (
+        ".stl",
+        binary_stl(b"\xff" * 4100),
+        UNFINISHED,
+        "its points from byte 2,584 on are no numbers",
+    ),
+    "a binary STL with noise in its middle": (
+        ".stl",
+        binary_stl(random.Random(1).randbytes(4100)),  # noqa: S311 - no secret
+        UNFINISHED,
+        "its points from byte ",
+    ),
+    "a binary STL whose last bytes are zeros, and alone in their page": (
+        ".stl",
+        binary_stl(b"", 1341),
+        UNDECIDED,
+        "its last bytes are zeros",
+    ),
     "an STL in UTF-16": (
         ".stl",
         (FACETS + b"endsolid\n").decode().encode("utf-16"),
@@ -709,6 +819,21 @@ def test_lists_of_zeros_that_end_a_part_are_no_holes() -> None:
     at = data.index(bytes(PAGE))
     holed = data[:at] + bytes(8100) + data[at + 8100 :]
     assert judged(".fbx", holed).wholeness is UNFINISHED
+
+
+def test_zeros_in_normals_and_weights_are_left_to_time() -> None:
+    """Exporters write such for faces without an area, and for points without a bone; in places they are a hole."""
+    places = struct.pack("<9f", 0, 0, 0, 1, 0, 0, 0, 1, 0) * 200
+    views = [{"buffer": 0, "byteOffset": at, "byteLength": 7200} for at in (0, 7200)]
+    accessors = [{"bufferView": view, "componentType": 5126, "count": 600, "type": "VEC3"} for view in (0, 1)]
+    scene = {"asset": {"version": "2.0"}, "buffers": [{"byteLength": 14400}], "bufferViews": views}
+    for name in ("NORMAL", "WEIGHTS_0"):
+        attributes = {"POSITION": 0, name: 1}
+        made = {**scene, "accessors": accessors, "meshes": [{"primitives": [{"attributes": attributes}]}]}
+        half = places[:3000] + bytes(4200)
+        assert judged(".glb", glb(made, places + places)).wholeness is WHOLE
+        assert judged(".glb", glb(made, places + half)).wholeness is UNDECIDED
+        assert judged(".glb", glb(made, half + places)).wholeness is UNFINISHED
 
 
 def test_a_black_picture_in_a_glb_is_no_hole() -> None:

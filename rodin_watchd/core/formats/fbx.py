@@ -25,6 +25,7 @@ from rodin_watchd.core.formats.source import (
     is_hole,
     misfit,
     not_copied,
+    page_in,
     undecided,
     unfinished,
     wrong,
@@ -297,10 +298,11 @@ def _examine_text(data: bytes) -> FileVerdict:
     if data.count(b'"') + data.count(b";") > _MOST_TEXTS:
         return _TOO_MUCH
     code = _NO_CODE.sub(b"", data)
+    bad = page_in(data, _NO_CODE)
     opened = code.count(b"{") - code.count(b"}")
     has_takes = _TEXT_TAKES.search(code)
-    if opened or not (has_takes or _TEXT_CONNECTIONS.search(code)):
-        return unfinished("its last part is missing")
+    if bad or opened or not (has_takes or _TEXT_CONNECTIONS.search(code)):
+        return bad or unfinished("its last part is missing")
     for said, numbers in _TEXT_LIST.findall(code):
         if (found := numbers.count(b",") + 1) < int(said):
             return unfinished(

@@ -20,6 +20,7 @@ IMAGE_EXTENSIONS: Final = frozenset({".png", ".jpg", ".jpeg", ".webp"})
 
 FBX_MODEL: Final = "an FBX model"
 STL_MODEL: Final = "an STL model"
+JPEG_LS_IMAGE: Final = "a JPEG-LS image"
 
 
 class FileKind(NamedTuple):
@@ -37,7 +38,7 @@ _AS_JPG: Final = "rename it to .jpg"
 
 _TAKEN: Final = (
     FileKind("a PNG image", "rename it to .png", (), (b"\x89PNG\r\n\x1a\n",)),
-    FileKind("a JPEG-LS image", _AS_IMAGE, (".jls",), (b"\xff\xd8\xff\xf7",)),  # before JPEG, whose beginning it shares
+    FileKind(JPEG_LS_IMAGE, _AS_IMAGE, (".jls",), (b"\xff\xd8\xff\xf7",)),  # before JPEG, whose beginning it shares
     FileKind("a JPEG image", _AS_JPG, (), (b"\xff\xd8\xff",)),
     FileKind("a WebP image", "rename it to .webp"),
     FileKind("a GLB model", "rename it to .glb", (), (b"glTF",)),

@@ -10,6 +10,7 @@ import zlib
 from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from rodin_watchd.core.formats.file_kinds import JPEG_LS_IMAGE, advice_of
 from rodin_watchd.core.formats.source import (
     FOLLOWED,
     MAYBE_NOT_COPIED,
@@ -118,6 +119,7 @@ JPEG_MARKER: Final = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
 """What ends a scan: any marker but those without a length that may stand in it (ITU-T T.81, B.1.1)."""
 
 _FRAMES: Final = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
+_JPEG_LS_FRAME: Final = 0xF7
 _EVERYDAY_FRAMES: Final = frozenset({0xC0, 0xC1, 0xC2})
 _RARE_FRAMES: Final = {0xC3: "lossless", **dict.fromkeys((0xC9, 0xCA), "arithmetic-coded")}
 
@@ -193,6 +195,8 @@ def _behind(source: ByteSource, marker: _Marker) -> _Marker:
 
 def _unusable(source: ByteSource, marker: _Marker) -> FileVerdict | None:
     """Name a kind of JPEG that hardly any program reads."""
+    if marker.code == _JPEG_LS_FRAME:
+        return wrong(f"this is {JPEG_LS_IMAGE}, not a JPEG image: {advice_of(JPEG_LS_IMAGE)}")
     if marker.code not in _FRAMES:
         return None
     if marker.code not in _EVERYDAY_FRAMES:
