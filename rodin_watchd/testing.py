@@ -140,7 +140,7 @@ def loading(folder: Path) -> Iterator[OpenPlugin]:
 
 @pytest.fixture
 def rodin_result(rodin_finished: Finished) -> Path:
-    """Give the folder of a finished result: a textured `model.glb`, `preview.webp` and the receipt `job.toml`."""
+    """Give the folder of a finished result: a textured model (`base_basic_pbr.glb`), `preview.webp` and the receipt `job.toml`."""
     return rodin_finished.directory
 
 

@@ -37,7 +37,7 @@ from rodin_watchd.v1 import hookimpl
 
 @hookimpl
 def rodin_process(job, directory):
-    return {"kind": job.kind, "roles": [file.role for file in job.files], "made": (directory / "model.glb").exists()}
+    return {"kind": job.kind, "roles": [file.role for file in job.files], "made": (directory / "base_basic_pbr.glb").exists()}
 """
 each_hook = pytest.mark.parametrize("hook", HOOKS)
 

@@ -37,7 +37,7 @@ def publish(folder: Path, name: str, day: int = 1, colour: tuple[int, int, int] 
     made = folder / f".{day}-making"
     made.mkdir(parents=True)
     Image.new("RGB", (64, 64), colour).save(made / "preview.png")
-    files = '[[results]]\nname = "model.glb"\nbytes = 1500000\n'
+    files = '[[results]]\nname = "base_basic_pbr.glb"\nbytes = 1500000\n'
     (made / "job.toml").write_text(f"[job]\nwritten_at = {datetime(2026, 11, day, tzinfo=UTC)}\n{files}")
     os.utime(made / "job.toml", (day, day))
     return made.rename(folder / name)
@@ -107,8 +107,9 @@ def test_a_real_result_is_on_the_sheet(sheets: PluginUnderTest, rodin_finished: 
     page = read(outbox)
     assert page.titles == ["suzi"]
     assert "1 result ·" in page.text
-    assert "model.glb 1.5 MB" in page.text
-    assert {"./suzi/", "./suzi/model.glb", "./suzi/preview.webp", "./contact-sheet.png"} == set(page.addresses)
+    size = (rodin_finished.directory / "base_basic_pbr.glb").stat().st_size
+    assert f"base_basic_pbr.glb {size / 1e6:.1f} MB" in page.text
+    assert {"./suzi/", "./suzi/base_basic_pbr.glb", "./suzi/preview.webp", "./contact-sheet.png"} == set(page.addresses)
     assert all((outbox / address).exists() for address in page.addresses)
     with Image.open(outbox / "contact-sheet.png") as picture:
         assert picture.size == (256 + 24, 256 + 48 + 24)
@@ -184,7 +185,7 @@ def test_names_are_text(sheets: PluginUnderTest, outbox: Path) -> None:
     ]
     there = [os.fsencode(folder) + b"/" + unquote_to_bytes(address) for address in page.addresses]
     assert all(address.startswith("./") for address in page.addresses)
-    assert all(os.path.exists(path) for path in there if not path.endswith(b"model.glb"))  # noqa: PTH110 - bytes
+    assert all(os.path.exists(path) for path in there if not path.endswith(b"base_basic_pbr.glb"))  # noqa: PTH110 - bytes
 
 
 def test_a_preview_in_a_folder_is_shown(sheets: PluginUnderTest, outbox: Path) -> None:

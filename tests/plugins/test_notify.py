@@ -78,7 +78,7 @@ def test_every_moment_is_told(
     plugin.call("rodin_service", event=event(5, "started", "The service was started."))
     delivered, held, incomplete, service = told(receiver)
     assert delivered[0] == "suzi is done"
-    assert delivered[1].startswith("//nas/rodin/outbox/suzi\nmodel.glb (")
+    assert delivered[1].startswith("//nas/rodin/outbox/suzi\nbase_basic_pbr.glb (")
     assert held[0] == "suzi waits for your decision"
     assert incomplete == ("chair is incomplete", "it lacks an image\nin inbox/props")
     assert service == ("rodin_watchd: low balance", "2 credits are left.")
