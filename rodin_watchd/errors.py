@@ -56,6 +56,8 @@ class Problem:
     retry_after_seconds: float | None = None
     documented: bool = False  # the vendor refused by a code for which it says that nothing is charged
     command: str = ""  # for the person who runs the service: what they can do, with the command
+    plugin: str = ""  # whose call it is about; "" for none
+    hook: str = ""  # which that call was of
 
     @property
     def asked_seconds(self) -> float:
@@ -112,6 +114,7 @@ class RodinWatchdError(Exception):
         self.advice_given = self._advice.replace(CONTINUES, _RUNNING)
         self.command_given = command if command is not None else "" if advice else self.command
         self.retry_after_seconds = retry_after_seconds
+        self.plugin = self.hook = ""
         super().__init__(self.message)
 
     def has_ended_service(self) -> None:
@@ -121,6 +124,10 @@ class RodinWatchdError(Exception):
     def advise(self, more: str) -> None:
         """Add to the advice."""
         self.advice_given = f"{self.advice_given} {more}".strip()
+
+    def is_about(self, plugin: str, hook: str = "") -> None:
+        """Note the plugin, and its hook, whose call went wrong. May be repeated."""
+        self.plugin, self.hook = plugin, hook
 
     @property
     def advice_in_full(self) -> str:
@@ -140,6 +147,8 @@ class RodinWatchdError(Exception):
             retry_after_seconds=self.retry_after_seconds,
             documented=self.documented,
             command=self.command_given,
+            plugin=self.plugin,
+            hook=self.hook,
         )
 
 
@@ -777,10 +786,11 @@ class PluginError(RodinWatchdError):
         super().__init__(message, advice=advice, command=command, retry_after_seconds=retry_after_seconds)
         self.output = output
         self.trace = trace
+        self.seconds = 0.0
 
-    def has_printed(self, output: str) -> None:
-        """Note what it printed until then."""
-        self.output = output
+    def has_run(self, output: str, seconds: float) -> None:
+        """Note what the plugin printed until then, and how long its call took."""
+        self.output, self.seconds = output, seconds
 
 
 class PluginSettingsError(PluginError):

@@ -18,21 +18,47 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Literal, TypeAlias
 
-from rodin_watchd.core.wording import set_name
-from rodin_watchd.errors import RodinWatchdError
+from rodin_watchd.core.names import printable
+from rodin_watchd.core.wording import sentences, set_name
+from rodin_watchd.errors import Problem, RodinWatchdError
 from rodin_watchd.model import Job
 
 log = logging.getLogger("rodin_watchd")
 
-NOBODY: Mapping[str, str] = MappingProxyType({})
+LogValue: TypeAlias = str | int | float
+"""What a field of a line has."""
+
+NOBODY: Mapping[str, LogValue] = MappingProxyType({})
 """The fields of a line that is about no job."""
 
-_ABOUT: ContextVar[Mapping[str, str]] = ContextVar("about", default=NOBODY)
+_MOST_OF_A_CAUSE: Final = 1000
+"""So many characters of a cause are in its field."""
+
+_ABOUT: ContextVar[Mapping[str, LogValue]] = ContextVar("about", default=NOBODY)
 
 
-def fields(job: Job) -> dict[str, str]:
+def fields(job: Job) -> dict[str, LogValue]:
     """Return the fields of a line that is about a job."""
     return {"job": job.id, "set": set_name(job.folder, job.name)}
+
+
+def fields_of_plugin(
+    plugin: str, hook: str = "", *, attempt: int = 0, seconds: float | None = None, problem: Problem | None = None
+) -> dict[str, LogValue]:
+    """Return the fields of a line that is about a plugin: which call of it, how long that took, and what went wrong."""
+    found: dict[str, LogValue] = {"plugin": plugin, "hook": hook, "attempt": attempt or ""}
+    if seconds is not None:
+        found["duration"] = round(seconds, 3)
+    if problem:
+        found |= {"cause": printable(sentences(problem.message), _MOST_OF_A_CAUSE), "code": problem.code}
+    return found
+
+
+def fields_of_problem(problem: Problem | None, attempt: int = 0) -> Mapping[str, LogValue]:
+    """Return the fields of a line that is about a problem: those of a plugin's, none of any other."""
+    if problem is None or not problem.plugin:
+        return NOBODY
+    return fields_of_plugin(problem.plugin, problem.hook, attempt=attempt, problem=problem)
 
 
 @contextlib.contextmanager
@@ -45,7 +71,7 @@ def about(job: Job) -> Iterator[None]:
         _ABOUT.reset(token)
 
 
-def fields_of_now() -> Mapping[str, str]:
+def fields_of_now() -> Mapping[str, LogValue]:
     """Return the fields of the job that this thread works for; none outside `about`."""
     return _ABOUT.get()
 
@@ -54,7 +80,7 @@ def log_error(level: int, action: str, error: RodinWatchdError) -> None:
     """Log each mistake that an error names on a line of its own, the last with what to do."""
     *before, last = error.message.splitlines()
     for line in (*before, f"{last} {error.advice_in_full}".rstrip()):
-        log.log(level, "%s: %s", action, line, extra={"action": action})
+        log.log(level, "%s: %s", action, line, extra={"action": action, **fields_of_problem(error.problem)})
 
 
 def why(error: Exception) -> str:
@@ -87,7 +113,7 @@ class Trouble:
 
 LogFormat: TypeAlias = Literal["human", "json", "journal"]
 
-FIELDS: Final = ("action", "job", "set")
+FIELDS: Final = ("action", "job", "set", "plugin", "hook", "attempt", "duration", "cause", "code")
 STREAM_VARIABLE: Final = "JOURNAL_STREAM"  # systemd.exec(5): device and inode of the stream to journald
 JOURNAL_SOCKET: Final = Path("/run/systemd/journal/socket")
 IDENTIFIER: Final = "rodin-watchd"
@@ -161,20 +187,21 @@ def _with_journal_fields(record: logging.LogRecord) -> bool:
 
     The words are put together here, for the handler would send what they are made of once more, as CODE_ARGS=.
     """
-    record.__dict__.update({name.upper(): value for name, value in fields_of(record).items()})
+    record.__dict__.update({name.upper(): str(value) for name, value in fields_of(record).items()})
     record.msg, record.args = record.getMessage(), None
     return True
 
 
-def fields_of(record: logging.LogRecord) -> dict[str, str]:
-    """Return a line's action and, where it concerns one, its job and set; a library's action is the library's name.
+def fields_of(record: logging.LogRecord) -> dict[str, LogValue]:
+    """Return a line's action and, where it concerns one, its job, set and plugin; a library's action is the library's name.
 
     To be called in the thread that logs: what works for a job need not name it in each line.
     """
     now = fields_of_now()
-    found = {name: str(getattr(record, name, None) or now.get(name, "")) for name in FIELDS}
+    own: Mapping[str, LogValue] = record.__dict__
+    found = {name: own[name] if own.get(name, "") != "" else now.get(name, "") for name in FIELDS}
     found["action"] = found["action"] or record.name.partition(".")[0]
-    return {name: value for name, value in found.items() if value}
+    return {name: value for name, value in found.items() if value != ""}
 
 
 class _Message(logging.Formatter):
@@ -203,11 +230,15 @@ class _Prefixed(_Message):
 
 
 class _Json(logging.Formatter):
-    """An object on a line: at (UTC), level, action, job, set, message, and a fault's traceback."""
+    """An object on a line: at (UTC), level, the line's fields, message, and a fault's traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
         at = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-        line = {"at": f"{at}.{int(record.msecs):03d}Z", "level": record.levelname.lower(), **fields_of(record)}
+        line: dict[str, LogValue] = {
+            "at": f"{at}.{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            **fields_of(record),
+        }
         line["message"] = record.getMessage()
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)

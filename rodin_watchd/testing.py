@@ -1,4 +1,4 @@
-"""For the tests of plugins: pytest fixtures with a finished job, its result, the emulated vendor, and your plugin at work.
+"""For the tests of plugins: pytest fixtures with sets, jobs, results, events, the emulated vendor, and your plugin at work.
 
 Put `pytest_plugins = ["rodin_watchd.testing"]` into your `conftest.py`. The result is made by the emulator (the extra
 `emulator` has to be installed): a textured or a new model with its preview, as the service puts it into the outbox. A plugin runs
@@ -8,57 +8,65 @@ as in the service: in a process of its own, with the same limits.
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
-from hashlib import sha256
-from importlib import resources
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import pytest
 
-from rodin_watchd import __version__
 from rodin_watchd.adapters.plugin_host import PluginCall, PluginHost, PluginSource, ProcessLimits, Ready, clean_environ
-from rodin_watchd.core.kinds import DEFAULT, KINDS
-from rodin_watchd.core.notifications import public_job
-from rodin_watchd.core.receipt import receipt
+from rodin_watchd.cli.samples import (
+    NAME,
+    Finished,
+    Taken,
+    arguments_of,
+    as_data,
+    event,
+    failed,
+    finished,
+    held,
+    taken,
+    waiting,
+)
+from rodin_watchd.core.sidecar import read_sidecar
 from rodin_watchd.emulator.api import EmulatorSettings
-from rodin_watchd.emulator.mesh_io import EmulatedFile
-from rodin_watchd.emulator.orders import Order
 from rodin_watchd.emulator.server import Emulator
-from rodin_watchd.emulator.tasks import make
-from rodin_watchd.model import InputFile, ResultFile, Role, Signature, State, Task
-from rodin_watchd.model import Job as StoredJob
-from rodin_watchd.v1 import Event, FileSet, Job, Waiting
+from rodin_watchd.v1 import Event, FileSet, Job
 
 __all__ = [
+    "Arguments",
     "Finish",
+    "Finished",
+    "OpenPlugin",
     "PluginUnderTest",
+    "Taken",
+    "arguments_of",
+    "event",
+    "failed",
     "finished",
+    "held",
     "loading",
+    "rodin_arguments",
     "rodin_emulator",
+    "rodin_event",
+    "rodin_failed_set",
+    "rodin_fileset",
     "rodin_finish",
+    "rodin_finished",
+    "rodin_inputs",
     "rodin_job",
     "rodin_plugin",
     "rodin_result",
+    "rodin_taken",
+    "set_keys",
+    "taken",
+    "waiting",
 ]
 
 _LIMITS = ProcessLimits(memory_bytes=4 << 30, file_bytes=4 << 30, start_seconds=60.0)
-_SAMPLES: Mapping[Role, str] = MappingProxyType({Role.MODEL: "suzi.glb", Role.IMAGE: "matcap-a.png"})
-_VALUES = (Job, Event, FileSet, Waiting)
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """A job that was delivered, and the folder of its result."""
-
-    job: Job
-    directory: Path
 
 
 class PluginUnderTest:
@@ -82,10 +90,10 @@ class PluginUnderTest:
     ) -> Any:  # noqa: ANN401 - what the hook returns
         """Call a hook with values of `rodin_watchd.v1`, and paths; return what it returns, as JSON has it.
 
-        `own` is what the set's own TOML file says to the plugin. Raises PluginError with what went wrong
+        `own` is what the set's own TOML file says to the plugin (`set_keys`). Raises PluginError with what went wrong
         (`error.output` has what the plugin printed).
         """
-        data = {name: _data(value) for name, value in arguments.items()}
+        data = {name: as_data(value) for name, value in arguments.items()}
         reply = self._host.call(PluginCall(self._name, hook, data, self._settings, seconds, own))
         self.output = reply.output
         return reply.value
@@ -96,12 +104,6 @@ class PluginUnderTest:
 
 
 OpenPlugin: TypeAlias = Callable[..., PluginUnderTest]
-
-
-def _data(value: Any) -> Any:  # noqa: ANN401 - a hook's argument in, JSON out
-    if isinstance(value, _VALUES):
-        return asdict(value)
-    return str(value) if isinstance(value, Path) else value
 
 
 @pytest.fixture
@@ -138,7 +140,7 @@ def loading(folder: Path) -> Iterator[OpenPlugin]:
 
 @pytest.fixture
 def rodin_result(rodin_finished: Finished) -> Path:
-    """Give the folder of a finished result: a textured `model.glb`, `preview.webp` and the receipt `job.toml`."""
+    """Give the folder of a finished result: a textured model (`base_basic_pbr.glb`), `preview.webp` and the receipt `job.toml`."""
     return rodin_finished.directory
 
 
@@ -151,7 +153,61 @@ def rodin_job(rodin_finished: Finished) -> Job:
 @pytest.fixture
 def rodin_finished(tmp_path: Path) -> Finished:
     """Give a finished job and its result together."""
-    return finished(tmp_path / "outbox" / "suzi")
+    return finished(tmp_path / "outbox" / NAME)
+
+
+@pytest.fixture
+def rodin_fileset(rodin_taken: Taken) -> FileSet:
+    """Give a set that was taken, for `rodin_accept`."""
+    return rodin_taken.fileset
+
+
+@pytest.fixture
+def rodin_inputs(rodin_taken: Taken) -> Path:
+    """Give the folder with the files of that set: a model and an image."""
+    return rodin_taken.directory
+
+
+@pytest.fixture
+def rodin_taken(tmp_path: Path) -> Taken:
+    """Give a set that was taken, its job (for `rodin_options`) and the folder with its files together."""
+    return taken(tmp_path / "taken" / NAME)
+
+
+@pytest.fixture
+def rodin_failed_set(tmp_path: Path) -> Finished:
+    """Give a job that failed, and its folder in `failed/`: the set's files, `REPORT.txt` and `report.toml`."""
+    return failed(tmp_path / "failed" / NAME)
+
+
+@pytest.fixture
+def rodin_event(rodin_finished: Finished) -> Event:
+    """Give the event that the finished job was delivered; `event` makes others."""
+    return event("delivered", rodin_finished.job)
+
+
+Arguments: TypeAlias = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def rodin_arguments(tmp_path: Path) -> Arguments:
+    """Give a function that makes what a hook is called with: `plugin.call("rodin_held", **rodin_arguments("rodin_held"))`.
+
+    A second argument is the kind of job ("texture", "generate"). All files are new ones, made for the call.
+    """
+
+    def make(hook: str, *kind: str) -> dict[str, Any]:
+        return arguments_of(hook, Path(tempfile.mkdtemp(prefix="arguments-", dir=tmp_path)), *kind)
+
+    return make
+
+
+def set_keys(plugin: str, toml: str) -> Mapping[str, Any]:
+    """Return what a set's TOML file says to a plugin, for `call(..., own=…)`.
+
+    Raises SidecarError for a text that would refuse the set.
+    """
+    return read_sidecar(toml.encode(), f"{NAME}.toml", frozenset({plugin})).plugins.get(plugin, {})
 
 
 Finish: TypeAlias = Callable[[str], Finished]
@@ -168,44 +224,3 @@ def rodin_emulator() -> Iterator[Emulator]:
     """Give a running emulator of the vendor: its tasks are done at once, `base_url` is its address."""
     with Emulator(EmulatorSettings(preview_pixels=64, instant=True)) as emulator:
         yield emulator
-
-
-def finished(
-    directory: Path, geometry_file_format: str = "glb", name: str = "suzi", kind: str = DEFAULT.name
-) -> Finished:
-    """Make a finished result in a new folder, and return it with its job. Raises KeyError for a kind that there is not."""
-    samples = resources.files("rodin_watchd.emulator") / "samples"
-    known = {role: (samples / sample).read_bytes() for role, sample in _SAMPLES.items()}
-    data = {role: known[role] for role in KINDS[kind].roles}
-    directory.mkdir(parents=True)
-    results = []
-    for file in _made(data.get(Role.MODEL), known[Role.IMAGE], geometry_file_format):
-        (directory / file.name).write_bytes(file.data)
-        results.append(ResultFile(file.name, file.name, len(file.data), sha256(file.data).hexdigest()))
-    inputs = tuple(_input(role, f"{name}{Path(_SAMPLES[role]).suffix}", sample) for role, sample in data.items())
-    job = StoredJob(
-        id="0123456789ab",
-        name=name,
-        folder="",
-        state=State.DELIVERED,
-        files=inputs,
-        options={"geometry_file_format": geometry_file_format},
-        created_at=time.time(),
-        task=Task("00000000-0000-4000-8000-000000000000", "", time.time()),
-        charges=1,
-        results=tuple(results),
-        place=f"outbox/{name}",
-        kind=kind,
-    )
-    (directory / "job.toml").write_text(receipt(job, __version__, time.time()))
-    return Finished(public_job(job), directory)
-
-
-@functools.cache
-def _made(model: bytes | None, image: bytes, geometry_file_format: str) -> tuple[EmulatedFile, ...]:
-    """Return what the emulator makes of it; once for all tests of a process."""
-    return make(Order(model, image, geometry_file_format, ("PBR",), "Basic", {}, None, ""))
-
-
-def _input(role: Role, name: str, data: bytes) -> InputFile:
-    return InputFile(role, f"inbox/{name}", Signature(len(data), 0, 0), sha256=sha256(data).hexdigest())

@@ -13,7 +13,19 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 import pluggy
 
-__all__ = ["GROUP", "Event", "File", "FileSet", "Job", "OptionValue", "Problem", "Settings", "Waiting", "hookimpl"]
+__all__ = [
+    "GROUP",
+    "Event",
+    "File",
+    "FileSet",
+    "Job",
+    "OptionValue",
+    "Problem",
+    "Refusal",
+    "Settings",
+    "Waiting",
+    "hookimpl",
+]
 
 GROUP: Final = "rodin_watchd.v1"
 """The group of entry points under which an installed package names its plugins."""
@@ -50,6 +62,14 @@ class FileSet:
     files: tuple[File, ...]
     options: Mapping[str, OptionValue]
     kind: str = "texture"  # what is to be made of it
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a plugin refuses a set; what `rodin_accept` returns. Plain text: people read at most 1000 characters of each."""
+
+    reason: str  # what is wrong with the set, in a sentence
+    advice: str = ""  # what whoever dropped the set can do; "": correct the files and drop the set again
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +130,7 @@ _NESTED: Final[Mapping[type, Mapping[str, type]]] = {
 }
 
 
-def to_data(value: File | FileSet | Job | Waiting | Event) -> dict[str, Any]:
+def to_data(value: File | FileSet | Job | Waiting | Event | Refusal) -> dict[str, Any]:
     """Return a value as JSON can hold it."""
     return asdict(value)
 

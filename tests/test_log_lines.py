@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import threading
+from collections.abc import Mapping
 
 import pytest
 
 from rodin_watchd.errors import ConfigError, DiskError
-from rodin_watchd.log_lines import Trouble, about, fields, fields_of_now, log_error, why
+from rodin_watchd.log_lines import LogValue, Trouble, about, fields, fields_of_now, log_error, why
 from rodin_watchd.model import Job, State
 
 
@@ -46,10 +47,10 @@ def test_an_error_is_a_line_for_each_mistake(caplog: pytest.LogCaptureFixture) -
 
 def test_lines_are_about_the_job_that_their_thread_works_for() -> None:
     """Not about another thread's, and about none afterwards."""
-    elsewhere: list[dict[str, str]] = []
+    elsewhere: list[Mapping[str, LogValue]] = []
     with about(a_job()):
         assert fields_of_now() == fields(a_job()) == {"job": "0123456789ab", "set": "oak/chair"}
-        other = threading.Thread(target=lambda: elsewhere.append(dict(fields_of_now())))
+        other = threading.Thread(target=lambda: elsewhere.append(fields_of_now()))
         other.start()
         other.join()
     assert elsewhere == [{}]

@@ -21,7 +21,7 @@ import click
 
 from rodin_watchd.adapters.host import filesystem_of, local_zone
 from rodin_watchd.adapters.spool.mounts import Mounts, read_mark
-from rodin_watchd.adapters.spool.moving import job_named_by
+from rodin_watchd.adapters.spool.moving import job_named_at
 from rodin_watchd.cli.completion import job_in, one_of
 from rodin_watchd.cli.options import config_option, load
 from rodin_watchd.client.asking import ANSWER_SECONDS, NO_ANSWER, about, answer_to, leave_command, refuse_unfit
@@ -30,7 +30,7 @@ from rodin_watchd.config import Config
 from rodin_watchd.core.commands import Seen
 from rodin_watchd.core.failures import is_resolved
 from rodin_watchd.core.kinds import article_of
-from rodin_watchd.core.layout import FAILED, INBOX, REPORT_DATA
+from rodin_watchd.core.layout import FAILED, INBOX
 from rodin_watchd.core.machine import ENDED, LOSS, Loss
 from rodin_watchd.core.mounts import (
     PATHS,
@@ -104,7 +104,7 @@ def clear(config_file: Path | None, names: tuple[str, ...], *, resolved: bool) -
 def _failed_as(config: Config, journal: StoreReader, name: str) -> Job:
     """Return the job whose folder in `failed/` has this name, by its report; else the one that is called so."""
     place = f"{FAILED}/{name.removeprefix(f'{FAILED}/').strip('/')}"
-    named = job_named_by(config.folders.root, f"{place}/{REPORT_DATA}")
+    named = job_named_at(config.folders.root, place)
     job = journal.job(str(named[0])) if named else None
     return job if job and job.place == place else journal.find(name)
 

@@ -18,7 +18,7 @@ import click
 from rodin_watchd.adapters.host import local_zone
 from rodin_watchd.adapters.spool.inbox import Inbox
 from rodin_watchd.adapters.spool.mounts import Mounts
-from rodin_watchd.adapters.spool.moving import RECEIPTS, job_named_by
+from rodin_watchd.adapters.spool.moving import RECEIPTS, job_named_at
 from rodin_watchd.cli.context import json_option, print_json
 from rodin_watchd.cli.options import config_option, load
 from rodin_watchd.client.journal import daemon_of, journal_of, reader
@@ -414,7 +414,7 @@ def _published(scene: InboxState, place: str) -> Explanation:
     top = place.partition("/")[0]
     folder = place
     while folder != top:
-        if found := job_named_by(root, f"{folder}/{RECEIPTS[top]}"):
+        if found := job_named_at(root, folder):
             job = _job(scene, str(found[0]))
             if job:
                 return about_job(f"“{name}” was put there by the service.", job, scene.zone)

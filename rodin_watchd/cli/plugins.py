@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import shutil
 import sys
-import time
+import tempfile
 import tomllib
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -25,14 +25,18 @@ from rodin_watchd.cli.commands import ask_about
 from rodin_watchd.cli.completion import job_in
 from rodin_watchd.cli.context import json_option, print_json
 from rodin_watchd.cli.options import config_option, load
+from rodin_watchd.cli.samples import SERVICE_KINDS, Taken, arguments_of, as_data, event, taken_from
 from rodin_watchd.config import Config
+from rodin_watchd.core.kinds import DEFAULT, KINDS
 from rodin_watchd.core.layout import RECEIPT
 from rodin_watchd.core.machine import ENDED
-from rodin_watchd.core.notifications import checked_facts
-from rodin_watchd.errors import CommandRefusedError, PluginError, PluginLoadError, RodinWatchdError
+from rodin_watchd.core.notifications import checked_facts, checked_refusal
+from rodin_watchd.core.sidecar import Sidecar, layered, read_sidecar
+from rodin_watchd.errors import CommandRefusedError, PluginError, PluginLoadError, PluginRefusedError, RodinWatchdError
 from rodin_watchd.model import State
 from rodin_watchd.service.plugins import check_plugin
-from rodin_watchd.v1 import Event, File, Job
+from rodin_watchd.service.steps.plugins import checked_options
+from rodin_watchd.v1 import Event, File, FileSet, Job, Waiting
 
 # ---- Writing a new plugin: commented, working, with its test --------------------------------------------------------
 
@@ -44,7 +48,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from rodin_watchd.v1 import Job, hookimpl
+from rodin_watchd.v1 import FileSet, Job, Refusal, hookimpl
 
 
 class Settings(BaseModel):
@@ -53,9 +57,19 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid")  # a misspelt key is told, not ignored
 
     note: str = Field(default="textured by the studio", description="The note for each result.")
+    most_megabytes: float = Field(default=10.0, description="A set with a larger file is refused.")
 
 
 SET_KEYS = {"note"}  # what a set's own TOML file may change, under the same [plugins.$name]; left out: nothing
+
+
+@hookimpl
+def rodin_accept(fileset: FileSet, settings: Settings):
+    """Refuse a set before it costs anything. Whoever dropped it reads the reason and the advice."""
+    for file in fileset.files:
+        if file.size > settings.most_megabytes * 1e6:
+            return Refusal(f"{file.name} is too large", advice="Export it with fewer details, and drop the set again.")
+    return None
 
 
 @hookimpl
@@ -66,14 +80,18 @@ def rodin_process(job: Job, directory: Path, settings: Settings):
     return {"note": settings.note}  # facts for the receipt
 
 
-# Other hooks: rodin_accept, rodin_options, rodin_delivered, rodin_failed, rodin_held, rodin_waiting, rodin_service.
-# A function names only the arguments that it wants.
+# Other hooks: rodin_configure, rodin_options, rodin_delivered, rodin_failed, rodin_held, rodin_waiting, rodin_service.
+# A function names only the arguments that it wants. `rodin-watchd plugins try $name --hook HOOK` tries each of them.
 ''')
 
 TEST = Template('''\
 """$name at work. Run it with: pytest -p rodin_watchd.testing test_$name.py"""
 
 from pathlib import Path
+
+import pytest
+
+from rodin_watchd.testing import set_keys
 
 PLUGIN = Path(__file__).with_name("$name.py")
 
@@ -84,6 +102,33 @@ def test_it_writes_the_note(rodin_plugin, rodin_job, rodin_result):
     facts = plugin.call("rodin_process", job=rodin_job, directory=rodin_result)
     assert facts == {"note": "hello"}
     assert (rodin_result / "NOTE.txt").read_text() == "suzi: hello\\n"
+
+
+def test_a_set_has_a_note_of_its_own(rodin_plugin, rodin_job, rodin_result):
+    """What its TOML file says goes over the config."""
+    own = set_keys("$name", '[plugins.$name]\\nnote = "by Anna"')
+    plugin = rodin_plugin(PLUGIN, note="hello")
+    assert plugin.call("rodin_process", own=own, job=rodin_job, directory=rodin_result) == {"note": "by Anna"}
+
+
+def test_it_refuses_large_files(rodin_plugin, rodin_fileset, rodin_inputs):
+    """With advice; a small one passes."""
+    refusal = rodin_plugin(PLUGIN, most_megabytes=0).call("rodin_accept", fileset=rodin_fileset, directory=rodin_inputs)
+    assert "too large" in refusal["reason"]
+    assert refusal["advice"]
+    assert rodin_plugin(PLUGIN).call("rodin_accept", fileset=rodin_fileset, directory=rodin_inputs) is None
+
+
+HOOKS = ["rodin_accept", "rodin_process"]  # those that it has
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_each_hook_can_be_called(hook, rodin_plugin, rodin_arguments):
+    """With a sample of what the service gives it: sets, results, events; of a new model, too."""
+    plugin = rodin_plugin(PLUGIN)
+    assert set(plugin.hooks) == set(HOOKS)
+    for kind in ("texture", "generate"):
+        plugin.call(hook, **rodin_arguments(hook, kind))
 ''')
 
 
@@ -127,35 +172,181 @@ def job_of(receipt: Mapping[str, Any], place: str) -> Job:
     )
 
 
-# ---- Trying a plugin on a finished result, as the service would call it ---------------------------------------------
+# ---- Trying a plugin: one call of a hook, as the service would make it ----------------------------------------------
 
 
-PROCESS, DELIVERED = "rodin_process", "rodin_delivered"
-TRIED = (PROCESS, DELIVERED, "rodin_failed", "rodin_held", "rodin_service")
+ACCEPT, OPTIONS, PROCESS, DELIVERED = "rodin_accept", "rodin_options", "rodin_process", "rodin_delivered"
+TRIED = (
+    *(PROCESS, DELIVERED, ACCEPT, OPTIONS),
+    *("rodin_failed", "rodin_held", "rodin_waiting", "rodin_service", "rodin_configure"),
+)
+"""The hooks, those first that a try without `--hook` prefers."""
 
 
-def tried(config: Config, name: str, result: Path, hook: str | None, into: Path) -> Iterator[str]:
-    """Call a plugin on a result and yield what came of it, in lines. Raises CommandRefusedError, PluginError."""
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a try is made with; None: a sample that is made for it."""
+
+    hook: str | None = None
+    result: Path | None = None  # a folder of the outbox
+    inputs: Path | None = None  # a folder with a set's files
+    kind: str = DEFAULT.name  # of a sample
+    event: str = SERVICE_KINDS[0]  # of the service
+
+
+class Trial:
+    """A try of a plugin. `folder` is a new one, for samples and copies; `into` is where a changed result goes."""
+
+    def __init__(self, config: Config, host: PluginHost, name: str, wanted: Wanted, folder: Path, into: Path) -> None:
+        self._config = config
+        self._host = host
+        self._name = name
+        self._wanted = wanted
+        self._folder = folder
+        self._into = into
+        self._said = self._read_sidecar()
+        self._kind = self._said.kind or wanted.kind
+
+    def _read_sidecar(self) -> Sidecar:
+        """Return what the set's TOML file says; nothing where there is none. Raises SidecarError, CommandRefusedError."""
+        inputs = self._wanted.inputs
+        tomls = sorted(path for path in inputs.iterdir() if path.suffix.lower() == ".toml") if inputs else []
+        if not tomls:
+            return Sidecar()
+        if len(tomls) > 1:
+            raise CommandRefusedError(f"{inputs} has {len(tomls)} TOML files.", advice="A set has one at most.")
+        known = frozenset(find(self._config.plugins.folders))
+        return read_sidecar(tomls[0].read_bytes(), tomls[0].name, known)
+
+    def run(self, hook: str) -> Iterator[str]:
+        """Call the hook, and yield in lines with what it was called and what came of it. Raises PluginError, CommandRefusedError."""
+        arguments = self._arguments(hook)
+        yield from _described(hook, arguments)
+        try:
+            yield from self._process(arguments) if hook == PROCESS else self._call(hook, arguments)
+        except PluginError as error:
+            yield from error.output.splitlines()
+            raise
+
+    def _arguments(self, hook: str) -> dict[str, Any]:
+        if hook in (ACCEPT, OPTIONS) and self._wanted.inputs:
+            found = self._taken(self._wanted.inputs)
+            if hook == ACCEPT:
+                return {"fileset": found.fileset, "directory": found.directory}
+            return {"job": found.job, "options": dict(found.job.options), "directory": found.directory}
+        if hook in (PROCESS, DELIVERED) and self._wanted.result:
+            job = _job(self._wanted.result)
+            about = {} if hook == PROCESS else {"event": event(job.state, job)}
+            return {"job": job, "directory": self._wanted.result.absolute(), **about}
+        if hook == "rodin_service":
+            return {"event": event(self._wanted.event)}
+        return arguments_of(hook, self._folder, self._kind)
+
+    def _taken(self, inputs: Path) -> Taken:
+        copy = self._folder / "inputs"
+        try:
+            copy_tree(inputs, copy)
+        except (OSError, UnfitFileError) as error:
+            raise CommandRefusedError(
+                f"{inputs} cannot be read: {error}.", advice="Name the folder of a set."
+            ) from None
+        options = layered(self._config.defaults, self._said, kind=KINDS[self._kind])
+        return taken_from(copy, inputs.absolute().name, self._kind, options)
+
+    def _call(self, hook: str, arguments: Mapping[str, Any]) -> Iterator[str]:
+        value = yield from self._called(hook, arguments)
+        if hook == ACCEPT:
+            yield from self._judged(value)
+        elif hook == OPTIONS:
+            yield from self._chosen(arguments["options"], value)
+
+    def _judged(self, value: Any) -> Iterator[str]:  # noqa: ANN401 - whatever the plugin returned
+        try:
+            refusal = checked_refusal(value)
+        except ValueError as error:
+            raise PluginError(f"{ACCEPT} returned {error}.") from None
+        if refusal is None:
+            yield "The set is accepted."
+            return
+        refused = PluginRefusedError(
+            f"The plugin {self._name} refused the set: {refusal.reason}", advice=refusal.advice
+        )
+        yield refused.message
+        yield f"What to do: {refused.advice_given}"
+
+    def _chosen(self, before: Mapping[str, Any], value: Any) -> Iterator[str]:  # noqa: ANN401 - as above
+        chosen = checked_options(KINDS[self._kind].options, self._name, value or {})
+        for key, choice in chosen.items():
+            yield f"  {key} = {choice!r}, {f'before {before[key]!r}' if key in before else 'not set before'}"
+        if not chosen:
+            yield "No option is changed."
+
+    def _process(self, arguments: Mapping[str, Any]) -> Iterator[str]:
+        into = self._into
+        if into.exists():
+            raise CommandRefusedError(f"{into} is there already.", advice="Remove it, or use --into.")
+        copy_tree(arguments["directory"], into)
+        (into / RECEIPT).unlink(missing_ok=True)
+        before = {file.name: file.sha256 for file in sealed(into)}
+        try:
+            facts = yield from self._called(PROCESS, {**arguments, "directory": into.absolute()})
+            after = {file.name: file.sha256 for file in sealed(into)}
+            found = checked_facts(facts)
+        except (PluginError, ValueError, UnfitFileError) as error:
+            shutil.rmtree(into, ignore_errors=True)
+            if isinstance(error, PluginError):
+                raise
+            raise PluginError(f"The plugin {self._name} left files that cannot be published: {error}.") from None
+        yield from _changes(before, after)
+        if found:
+            yield f"For the receipt:\n{tomli_w.dumps({'plugins': {self._name: found}})}".rstrip()
+        yield f"The changed result is in {into}."
+
+    def _called(self, hook: str, arguments: Mapping[str, Any]) -> Generator[str, None, Any]:
+        """Make the call, yield what the plugin printed, and return what it returned."""
+        data = {name: as_data(value) for name, value in arguments.items()}
+        settings = self._config.plugins
+        own = {} if hook in ("rodin_configure", "rodin_service") else self._said.plugins.get(self._name, {})
+        table = settings.table(self._name).settings
+        reply = self._host.call(PluginCall(self._name, hook, data, table, settings.timeout_of(self._name), own))
+        yield from reply.output.splitlines()
+        yield f"{hook} was called: {reply.seconds:.2f} s."
+        return reply.value
+
+
+def tried(config: Config, name: str, wanted: Wanted, into: Path) -> Iterator[str]:
+    """Call a plugin's hook and yield what came of it, in lines. Raises CommandRefusedError, PluginError, SidecarError."""
     found = find(config.plugins.folders)
     if name not in found:
         raise PluginLoadError(f"There is no plugin {name}.", advice="`rodin-watchd plugins list` shows them all.")
-    job = _job(result)
-    with host_of(config, {name: found[name]}) as host:
+    folder = tempfile.TemporaryDirectory(prefix="rodin-watchd-try-")
+    with host_of(config, {name: found[name]}) as host, folder as samples:
+        trial = Trial(config, host, name, wanted, Path(samples), into)
         hooks = check_plugin(config, host, found[name]).hooks
-        wanted = hook or next((known for known in TRIED if known in hooks), "")
-        if wanted not in hooks or wanted not in TRIED:
-            raise CommandRefusedError(
-                f"{name} has no {wanted or 'hook'} to try; it has {', '.join(hooks)}.", advice=" "
-            )
-        try:
-            yield from (
-                _process(config, host, name, job, result, into)
-                if wanted == PROCESS
-                else _announce(config, host, name, wanted, job, result)
-            )
-        except PluginError as error:
-            click.echo(error.output, nl=False)
-            raise
+        hook = wanted.hook or next(known for known in TRIED if known in hooks)
+        if hook not in hooks:
+            raise CommandRefusedError(f"{name} has no hook {hook}; it has {', '.join(hooks)}.", advice=" ")
+        if wanted.result and hook not in (PROCESS, DELIVERED):
+            raise CommandRefusedError(f"{hook} is not called with a result.", advice="Leave out --result.")
+        yield from trial.run(hook)
+
+
+def _described(hook: str, arguments: Mapping[str, Any]) -> Iterator[str]:
+    """Say in a line each what a hook is called with."""
+    yield f"{hook} is called{' with:' if arguments else '.'}"
+    for name, value in arguments.items():
+        if isinstance(value, Path):
+            files = sorted(path.relative_to(value).as_posix() for path in value.rglob("*") if path.is_file())
+            yield f"  {name}: {', '.join(files)}"
+        elif isinstance(value, Job):
+            why = f": {value.problem.message}" if value.problem else ""
+            yield f"  {name}: “{value.name}”, {value.state}{why}"
+        elif isinstance(value, Event):
+            yield f"  {name}: {value.kind}: {value.message}"
+        elif isinstance(value, FileSet | Waiting):
+            yield f"  {name}: “{value.name}”, {value.reason if isinstance(value, Waiting) else value.kind}"
+        else:
+            yield f"  {name}: {', '.join(f'{key} = {one!r}' for key, one in value.items()) or 'none'}"
 
 
 def _job(result: Path) -> Job:
@@ -167,27 +358,6 @@ def _job(result: Path) -> Job:
         ) from None
 
 
-def _process(config: Config, host: PluginHost, name: str, job: Job, result: Path, into: Path) -> Iterator[str]:
-    if into.exists():
-        raise CommandRefusedError(f"{into} is there already.", advice="Remove it, or use --into.")
-    copy_tree(result, into)
-    (into / RECEIPT).unlink()
-    before = {file.name: file.sha256 for file in sealed(into)}
-    try:
-        facts = yield from _called(config, host, name, PROCESS, {"job": asdict(job), "directory": str(into.absolute())})
-        after = {file.name: file.sha256 for file in sealed(into)}
-        found = checked_facts(facts)
-    except (PluginError, ValueError, UnfitFileError) as error:
-        shutil.rmtree(into, ignore_errors=True)
-        if isinstance(error, PluginError):
-            raise
-        raise PluginError(f"The plugin {name} left files that cannot be published: {error}.") from None
-    yield from _changes(before, after)
-    if found:
-        yield f"For the receipt:\n{tomli_w.dumps({'plugins': {name: found}})}".rstrip()
-    yield f"The changed result is in {into}."
-
-
 def _changes(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[str]:
     for file in sorted({*before, *after}):
         if file not in before:
@@ -196,25 +366,6 @@ def _changes(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[st
             yield f"  removed  {file}"
         elif before[file] != after[file]:
             yield f"  changed  {file}"
-
-
-def _announce(config: Config, host: PluginHost, name: str, hook: str, job: Job, result: Path) -> Iterator[str]:
-    event = Event(f"try-{int(time.time())}", hook.removeprefix("rodin_"), time.time(), f"A try with {result}.")
-    arguments: dict[str, Any] = {"event": asdict(event)}
-    if hook != "rodin_service":
-        arguments["job"] = asdict(job)
-    if hook in (DELIVERED, "rodin_failed"):
-        arguments["directory"] = str(result.absolute())
-    yield from _called(config, host, name, hook, arguments)
-
-
-def _called(config: Config, host: PluginHost, name: str, hook: str, arguments: Mapping[str, Any]) -> Any:  # noqa: ANN401 - lines, then JSON
-    """Make the call, yield what the plugin printed, and return what it returned."""
-    table = config.plugins.table(name).settings
-    reply = host.call(PluginCall(name, hook, arguments, table, config.plugins.timeout_of(name)))
-    yield from reply.output.splitlines()
-    yield f"{hook} was called: {reply.seconds:.2f} s."
-    return reply.value
 
 
 def _complete(ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -282,28 +433,62 @@ def new(name: str, folder: Path) -> None:
     """Write a commented plugin called NAME, and its test. Nothing is ever overwritten."""
     for path in write_plugin(name, folder):
         click.echo(f"Written: {path}")
-    click.echo(f"Next: put its folder into plugins.folders, then run `rodin-watchd plugins try {name} --result DIR`.")
+    click.echo(f"Next: put its folder into plugins.folders, then run `rodin-watchd plugins try {name}`.")
 
 
 @plugins.command("try", epilog="Example: rodin-watchd plugins try watermark --result outbox/chair")
 @config_option
 @click.argument("name", shell_complete=_complete)
+@click.option("--hook", help="Which hook to call. Default: the plugin's rodin_process, else another one that it has.")
 @click.option(
     "--result",
-    required=True,
     type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="The folder of a finished result, from the outbox. It is not changed.",
+    help="The folder of a finished result, from the outbox, for rodin_process and rodin_delivered. It is not changed. "
+    "Default: a sample.",
 )
-@click.option("--hook", help="Which hook to call. Default: rodin_process if the plugin has it, else rodin_delivered.")
+@click.option(
+    "--set",
+    "inputs",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="A folder with a set's model, image and TOML file, for rodin_accept and rodin_options; what the TOML file says to the "
+    "plugin holds for every hook of a set. It is not changed. Default: a sample.",
+)
+@click.option(
+    "--kind",
+    type=click.Choice(list(KINDS)),
+    default=DEFAULT.name,
+    show_default=True,
+    help="The kind of a sample's job.",
+)
+@click.option(
+    "--event",
+    "event_kind",
+    type=click.Choice(SERVICE_KINDS),
+    default=SERVICE_KINDS[0],
+    show_default=True,
+    help="The event for rodin_service.",
+)
 @click.option(
     "--into", type=click.Path(path_type=Path), help="Where to write the changed copy. Default: ./NAME-result."
 )
-def try_plugin(config_file: Path | None, name: str, result: Path, hook: str | None, into: Path | None) -> None:
-    """Call a plugin on a finished result, as the service would; it costs no credits.
+def try_plugin(  # noqa: PLR0913 - each is an option
+    config_file: Path | None,
+    *,
+    name: str,
+    hook: str | None,
+    result: Path | None,
+    inputs: Path | None,
+    kind: str,
+    event_kind: str,
+    into: Path | None,
+) -> None:
+    """Call a hook of a plugin, as the service would; it costs no credits.
 
-    NAME is an installed plugin, in use or not. A hook that sends messages really sends them.
+    NAME is an installed plugin, in use or not. Sets, jobs, folders and events are samples that are made for the try, unless you name
+    your own. A hook that sends messages really sends them.
     """
-    for line in tried(load(config_file), name, result, hook, into or Path(f"{name}-result")):
+    wanted = Wanted(hook, result, inputs, kind, event_kind)
+    for line in tried(load(config_file), name, wanted, into or Path(f"{name}-result")):
         click.echo(line)
 
 

@@ -13,7 +13,7 @@ from rodin_watchd.core.layout import INBOX
 from rodin_watchd.core.machine import claim
 from rodin_watchd.core.options import Options
 from rodin_watchd.core.sets import ReadySet, View
-from rodin_watchd.core.sidecar import Preset, layered, layered_of_sequel, layered_plugins, sequel_of
+from rodin_watchd.core.sidecar import Preset, layered, layered_of_sequel, sequel_of
 from rodin_watchd.model import Entry, InputFile, Job, Original, Role, Sequel, Signature, State, Transition
 
 
@@ -112,7 +112,7 @@ def _begin(
         ),
         kind=ready.candidate.kind,
         options={} if ready.problem else layered(defaults, *said, kind=KINDS[ready.candidate.kind]),
-        plugins={} if ready.problem else layered_plugins(*said),
+        plugins=ready.plugins,
         created_at=now,
         again=ready.sidecar.again if ready.sidecar else False,
         then=None if ready.problem else _sequel(ready, defaults, new_id),

@@ -34,8 +34,19 @@ _FOLDER_CHARACTERS: Final = 120
 _FOLDER_BYTES: Final = 240
 
 
-_TEMPORARY_SUFFIX: Final = (
-    r"\.(?:part|partial|crdownload|download|opdownload|filepart|tmp|temp|!ut|!qb|!sync|bc!|aria2|sw[opx]|lock|lck)"
+_TEMPORARY_SUFFIX: Final = r"\.(?:{})".format(
+    "|".join(
+        (
+            *("part", "partial", "filepart", "tmp", "temp", "download", "lock", "lck"),
+            *("crdownload", "crswap", "opdownload"),  # Chrome and Opera; Chrome for programs in the browser
+            *("!ut", "ut!", "!bt", "!qb", "bc!", "az!"),  # uTorrent, BitTorrent, qBittorrent, BitComet, Azureus
+            *("!sync", r"rslsync\w*", "rsll?s"),  # Resilio Sync: unfinished files, and the places of others
+            *("aria2(?:__temp)?", "lftp-pget-status", "st"),  # the last one: axel
+            *("dtapart", "fdmdownload", "jc!"),  # DownThemAll, Free Download Manager, FlashGet
+            *(r"(?:xl)?td(?:\.cfg)?", "downloading"),  # Xunlei; Baidu
+            *("ffs_tmp", "sw[opx]"),  # FreeFileSync, vim
+        )
+    )
 )
 _CONFLICT: Final = (
     r"\.sync-conflict-\d{8}-\d{6}"
@@ -64,7 +75,7 @@ _JUNK: Final = tuple(
         (r"\.icloud\Z", "not yet downloaded from iCloud"),
         (r"\A~\$|\A\.?~lock\.", "the lock of a program that has a file open"),
         (r"\A\.goutputstream-", "a temporary name (.goutputstream)"),
-        (rf"{_TEMPORARY_SUFFIX}\Z", "a temporary name ({0})"),
+        (rf"(?:{_TEMPORARY_SUFFIX}|\.gstmp)\Z", "a temporary name ({0})"),
         (r"\.sb-[0-9a-f]{8}-[0-9a-z]{6}\Z", "a temporary name (.sb-…)"),
         (r"~\Z|\A#.*#\Z", "a backup made by an editor"),
         (r"\A~", "a temporary name (~)"),
@@ -92,8 +103,9 @@ _COMPANIONS: Final = tuple(
         r"\A~syncthing~(?P<of>.+)\.tmp\Z",
         r"\A\.(?P<of>.+)\.~[0-9a-f]+\Z",  # Nextcloud, ownCloud
         r"\A(?P<of>.+)\.[0-9a-f]{8}\.partial\Z",  # rclone
-        r"\A\.(?P<of>.+)\.sw[opx]\Z",  # vim: somebody has the file in an editor
-        rf"\A(?P<of>.+){_TEMPORARY_SUFFIX}\Z",
+        r"\A(?P<of>.+)[.~-][0-9a-f]{4}\.ffs_tmp\Z",  # FreeFileSync
+        r"\A(?P<of>.+)_\.gstmp\Z",  # gsutil
+        rf"\A[.~]?(?P<of>.+?){_TEMPORARY_SUFFIX}\Z",
         r"\A\.in\.(?P<of>.+)\.\Z",  # lftp
         # rsync, by mkstemp(3): six letters and digits, hardly ever all of one sort as in `.chair.backup`
         r"\A\.(?P<of>.+)\.(?!(?-i:[a-z]{6}|[A-Z]{6}|[0-9]{6})\Z)[0-9a-z]{6}\Z",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import tomli_w
@@ -19,7 +19,7 @@ from rodin_watchd.core.names import printable
 from rodin_watchd.core.wire import plain
 from rodin_watchd.core.wording import advice_in_full, changed_inputs, sentences
 from rodin_watchd.model import Entry, InputFile, Job, OwedCall, ServiceEvent, State, Transition
-from rodin_watchd.v1 import File, FileSet, Problem, Waiting
+from rodin_watchd.v1 import File, FileSet, Problem, Refusal, Waiting
 from rodin_watchd.v1 import Job as PublicJob
 
 HOOK_OF: Mapping[State, str] = {
@@ -31,7 +31,14 @@ HOOK_OF: Mapping[State, str] = {
 
 SERVICE, WAITING = "rodin_service", "rodin_waiting"
 
-_NEWS = frozenset({"plugin-aside", "plugin-back"})
+OWN: Final = "own"
+"""Where an owed call of no job has what the set says to the plugin; a job's is in the job. It is no argument of a hook."""
+
+Tables: TypeAlias = Mapping[str, Mapping[str, object]]
+"""A set's own settings for plugins, by plugin."""
+
+PLUGIN_NEWS: Final = frozenset({"plugin-aside", "plugin-back"})
+"""Events whose subject is a plugin."""
 
 MOST_TRIES = 12
 """How often a call is tried before it is given up: with the waits of `core.waits.PLUGIN_CALL`, over more than two hours."""
@@ -55,12 +62,13 @@ class Announcer:
     def of_service(self, event: ServiceEvent) -> list[OwedCall]:
         """Return the calls that an event of the service owes; news of a plugin do not go to that plugin."""
         owed = self._owed(SERVICE, {"event": asdict(event)})
-        return [call for call in owed if not (event.kind in _NEWS and event.subject == call.plugin)]
+        return [call for call in owed if not (event.kind in PLUGIN_NEWS and event.subject == call.plugin)]
 
-    def of_waiting(self, waiting: Waiting, at: float) -> list[OwedCall]:
-        """Return the calls that a set owes which has been incomplete for long."""
+    def of_waiting(self, waiting: Waiting, tables: Tables, at: float) -> list[OwedCall]:
+        """Return the calls that a set owes which has been incomplete for long; `tables` are its own settings for plugins."""
         event = {"kind": "waiting", "at": at, "message": f"{waiting.name}: {waiting.reason}"}
-        return self._owed(WAITING, {"waiting": asdict(waiting), "event": event})
+        owed = self._owed(WAITING, {"waiting": asdict(waiting), "event": event})
+        return [replace(call, arguments={**call.arguments, OWN: tables.get(call.plugin, {})}) for call in owed]
 
     def _owed(self, hook: str, arguments: Mapping[str, Any]) -> list[OwedCall]:
         return [OwedCall(hook, plugin, arguments) for plugin in self.plugins.get(hook, ())]
@@ -233,6 +241,34 @@ def _plain(value: Any, depth: int) -> Any:  # noqa: ANN401 - JSON in, TOML out
 
 def _text(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+# ---- Why a plugin refuses a set: words for people, on one line each -----------------------------------------------------
+
+
+_MOST_CHARACTERS: Final = 1000
+_MOST_READ: Final = 4 * _MOST_CHARACTERS
+
+
+def checked_refusal(value: Any) -> Refusal | None:  # noqa: ANN401 - whatever a plugin returned, or what was recorded of it
+    """Return why a plugin refuses a set, printable and bounded; None if it does not. Raises ValueError for what is neither."""
+    if value is None or isinstance(value, str):
+        text = _in_words(value or "")
+        return Refusal(text) if text else None
+    if not isinstance(value, Mapping):
+        raise ValueError("neither a text, a Refusal nor None")  # noqa: TRY004 - one kind of error for all that is unfit
+    reason, advice = value.get("reason"), value.get("advice")
+    if not isinstance(reason, str) or not isinstance(advice, str):
+        raise ValueError("a Refusal whose reason and advice are not both texts")  # noqa: TRY004 - as above
+    if not reason.strip():
+        raise ValueError("a Refusal without a reason")
+    return Refusal(_in_words(reason), _in_words(advice))
+
+
+def _in_words(text: str) -> str:
+    """Return a plugin's text on one line: each of its lines is a sentence; nothing in it is invisible."""
+    lines = (" ".join(line.split()) for line in text[:_MOST_READ].splitlines())
+    return printable(sentences("\n".join(lines)), _MOST_CHARACTERS)
 
 
 # ---- What plugins' settings may hold: what JSON and TOML both know. Pure --------------------------------------------

@@ -237,6 +237,7 @@ class ReadySet:
     settled_since: float  # monotonic
     problem: Problem | None = None  # not None: refuse it
     stays: bool = False  # the service may read its files and not move them: it works on copies
+    plugins: Mapping[str, Mapping[str, object]] = field(default_factory=dict)  # what its TOML files say to plugins
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +252,7 @@ class WaitingSet:
     late: bool = False  # it has been incomplete for longer than `pair_minutes`
     unmovable: bool = False  # a job has, or had, copies of it, and the service may not remove its files
     again_at: float = math.inf  # monotonic
+    plugins: Mapping[str, Mapping[str, object]] = field(default_factory=dict)  # as of a ReadySet; known once it is late
 
 
 @dataclass(frozen=True, slots=True)

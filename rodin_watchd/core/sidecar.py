@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Final, Self, TypeAlias, TypeVar
@@ -45,7 +45,7 @@ from rodin_watchd.errors import SidecarError
 from rodin_watchd.model import Role
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from rodin_watchd.errors import Problem
     from rodin_watchd.model import OptionValue
@@ -147,6 +147,7 @@ class Misread:
     text: str = ""
     unknown: str = ""  # for people: why nobody knows what it names, which may be any file then
     kind: str = ""  # of the job that it asks for, if that can be read
+    plugins: Mapping[str, Mapping[str, object]] = field(default_factory=dict)  # as far as they can be read
 
     @classmethod
     def of(cls, problem: Problem, data: bytes) -> Self:
@@ -157,8 +158,10 @@ class Misread:
         encodings = (marked, *_OTHER_ENCODINGS, *(_WIDE_ENCODINGS if b"\0" in data else ()))
         texts = dict.fromkeys(data.decode(encoding, "replace") for encoding in encodings)
         spelled = (_with_plain_paths(spelling) for text in texts for spelling in (text, _without_escapes(text)))
-        kind = parse(data, "").values.get("kind")
-        return cls(problem, match_key("\n".join(dict.fromkeys(spelled))), kind=str(kind) if kind in KINDS else "")
+        values = parse(data, "").values
+        kind = values.get("kind")
+        key = match_key("\n".join(dict.fromkeys(spelled)))
+        return cls(problem, key, kind=str(kind) if kind in KINDS else "", plugins=_usable_tables(values))
 
     def mentions(self, name: str) -> bool:
         """Return whether a file of this name is named in it, by an artist's eye."""
@@ -352,7 +355,14 @@ def layered(*layers: Options, kind: JobKind = DEFAULT) -> dict[str, OptionValue]
     return {key: value for layer in layers for key, value in frozen(layer).items() if key in own}
 
 
-def layered_plugins(*layers: Preset) -> dict[str, dict[str, object]]:
+def _usable_tables(values: Mapping[str, object]) -> dict[str, dict[str, object]]:
+    """Return the settings for plugins that can be handed to them, whatever else is wrong in the text."""
+    tables = values.get("plugins")
+    found = tables.items() if isinstance(tables, dict) else ()
+    return {name: table for name, table in found if isinstance(table, dict) and not unfit(table)}
+
+
+def layered_plugins(*layers: Preset | Misread) -> dict[str, dict[str, object]]:
     """Put what layers say to plugins over each other, key by key, in the same order."""
     tables: dict[str, dict[str, object]] = {}
     for layer in layers:

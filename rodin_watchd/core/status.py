@@ -20,7 +20,7 @@ from rodin_watchd.core.machine import ENDED
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.wire import plain
 from rodin_watchd.core.wording import advice, changed_inputs, command, cost, local, sentences, set_name, warnings
-from rodin_watchd.errors import TaskLimitError, UnknownCodeError
+from rodin_watchd.errors import Fault, TaskLimitError, UnknownCodeError
 from rodin_watchd.model import Job, State
 
 PAGE = "page"
@@ -174,12 +174,18 @@ def ended_line(job: Job) -> Line:
         text = f"{lead(job)}already done: {message} Cost: {cost(job)} What you dropped lies in {printable(job.place)}."
     elif job.state is State.FAILED:
         since = f" The set was delivered since (job {job.resolved})." if job.resolved else ""
-        text = f"{lead(job)}FAILED: {message} Cost: {cost(job)} See {printable(job.place)}/{REPORT}{since}"
+        text = f"{lead(job)}FAILED: {message} Cost: {cost(job)}{_what_to_do(job)} See {printable(job.place)}/{REPORT}{since}"
     elif job.state is State.RETURNED:
         text = f"{lead(job)}back in the inbox: {message} Cost: {cost(job)}"
     else:
         text = " ".join([f"{lead(job)}delivered to {printable(job.place)}. Cost: {cost(job)}", *changed_inputs(job)])
     return Line(set_name(job.folder, job.name), " ".join(f"{text}{_warned(job)}".split()), job.id, ended_at)
+
+
+def _what_to_do(job: Job) -> str:
+    """Return what whoever dropped a set can do about its files; "" where somebody else acts, or nobody has to any more."""
+    is_theirs = job.problem is not None and job.problem.fault is Fault.FILES
+    return f" {advice(job)}" if is_theirs and not job.resolved else ""
 
 
 def _warned(job: Job) -> str:

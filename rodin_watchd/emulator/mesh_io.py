@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import trimesh
 
-from rodin_watchd.emulator.texture import Mesh, UnusableModelError, face_crosses, unit
+from rodin_watchd.emulator.texture import Mesh, UnusableModelError, face_crosses, images, maps_of, unit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -117,13 +117,13 @@ def png_bytes(image: Image.Image) -> bytes:
 
 
 def glb_bytes(mesh: TexturedMesh) -> bytes:
-    """Give the mesh, its normals, UVs, material and texture as one GLB file."""
-    arrays = (mesh.positions, mesh.normals, mesh.uvs)
-    blobs = [array.tobytes() for array in arrays] + [png_bytes(mesh.image)]
+    """Give the mesh, its normals, UVs, material and textures as one GLB file."""
+    arrays, textures = _arrays(mesh), _textures(mesh)
+    blobs = [array.tobytes() for array in arrays.values()] + [png_bytes(image) for image in textures.values()]
     body = b"".join(_padded(blob, b"\0") for blob in blobs)
-    document = _document(mesh) | {
-        "accessors": [_accessor(index, array) for index, array in enumerate(arrays)],
-        "bufferViews": _buffer_views(blobs),
+    document = _document(mesh.material, tuple(arrays), tuple(textures)) | {
+        "accessors": [_accessor(index, array) for index, array in enumerate(arrays.values())],
+        "bufferViews": _buffer_views(blobs, len(arrays)),
         "buffers": [{"byteLength": len(body)}],
     }
     text = _padded(json.dumps(document, separators=(",", ":")).encode(), b" ")
@@ -137,30 +137,64 @@ def _padded(data: bytes, filler: bytes) -> bytes:
     return data + filler * (-len(data) % 4)
 
 
-def _document(mesh: TexturedMesh) -> dict[str, Any]:
-    material = _material(mesh.material)
-    used = {"extensionsUsed": sorted(material["extensions"])} if "extensions" in material else {}
-    attributes = {"POSITION": 0, "NORMAL": 1, "TEXCOORD_0": 2}
-    return used | {
+def _arrays(mesh: TexturedMesh) -> dict[str, NDArray[np.float32]]:
+    """Give the attributes of the corners, by their names in glTF; tangents only where there is a normal map."""
+    arrays = {"POSITION": mesh.positions, "NORMAL": mesh.normals, "TEXCOORD_0": mesh.uvs}
+    if mesh.material == "PBR":
+        arrays["TANGENT"] = np.column_stack([mesh.tangents, np.ones(len(mesh.tangents), np.float32)])
+    return arrays
+
+
+def _textures(mesh: TexturedMesh) -> dict[str, Image.Image]:
+    """Give the images of the mesh's material in glTF, by their names."""
+    if mesh.material == "PBR":
+        maps = maps_of(mesh.image)
+        return {"texture_diffuse": mesh.image, "texture_pbr": maps.packed, "texture_normal": maps.normal}
+    return images(mesh)
+
+
+def _document(material: Material, arrays: tuple[str, ...], textures: tuple[str, ...]) -> dict[str, Any]:
+    attributes = {name: index for index, name in enumerate(arrays)}
+    first_image = len(arrays)
+    document = {
         "asset": {"version": "2.0", "generator": "rodin-watchd emulator"},
         "scene": 0,
         "scenes": [{"nodes": [0]}],
         "nodes": [{"name": "model", "mesh": 0}],
         "meshes": [{"name": "model", "primitives": [{"attributes": attributes, "material": 0}]}],
-        "materials": [material],
-        "textures": [{"sampler": 0, "source": 0}],
-        "samplers": [
-            {"magFilter": LINEAR, "minFilter": LINEAR_MIPMAP_LINEAR, "wrapS": CLAMP_TO_EDGE, "wrapT": CLAMP_TO_EDGE}
-        ],
-        "images": [{"name": "texture", "bufferView": 3, "mimeType": "image/png"}],
+        "materials": [{"name": material, "doubleSided": True, **_SURFACES[material]}],
     }
+    if not textures:
+        return document
+    used = {"extensionsUsed": ["KHR_materials_unlit"]} if material == "Shaded" else {}
+    filters = {"magFilter": LINEAR, "minFilter": LINEAR_MIPMAP_LINEAR}
+    return (
+        used
+        | document
+        | {
+            "textures": [{"sampler": 0, "source": index} for index in range(len(textures))],
+            "samplers": [filters | {"wrapS": CLAMP_TO_EDGE, "wrapT": CLAMP_TO_EDGE}],
+            "images": [
+                {"name": name, "bufferView": index, "mimeType": "image/png"}
+                for index, name in enumerate(textures, start=first_image)
+            ],
+        }
+    )
 
 
-def _material(material: Material) -> dict[str, Any]:
-    """PBR reacts to light; Shaded shows the texture as it is (extension KHR_materials_unlit)."""
-    rough = {"baseColorTexture": {"index": 0}, "metallicFactor": 0.0, "roughnessFactor": 0.7}
-    surface: dict[str, Any] = {"name": material, "doubleSided": True, "pbrMetallicRoughness": rough}
-    return surface if material == "PBR" else surface | {"extensions": {"KHR_materials_unlit": {}}}
+_BASE_COLOUR = {"baseColorTexture": {"index": 0}}
+_SURFACES: dict[Material, dict[str, Any]] = {
+    "PBR": {
+        "pbrMetallicRoughness": {**_BASE_COLOUR, "metallicRoughnessTexture": {"index": 1}},
+        "normalTexture": {"index": 2},
+    },
+    "Shaded": {
+        "pbrMetallicRoughness": {**_BASE_COLOUR, "metallicFactor": 0.0, "roughnessFactor": 0.7},
+        "extensions": {"KHR_materials_unlit": {}},
+    },
+    "None": {"pbrMetallicRoughness": {"metallicFactor": 0.0, "roughnessFactor": 0.7}},
+}
+"""The materials: PBR reacts to light; Shaded shows its texture as it is (extension KHR_materials_unlit)."""
 
 
 def _accessor(index: int, array: NDArray[np.float32]) -> dict[str, Any]:
@@ -170,11 +204,11 @@ def _accessor(index: int, array: NDArray[np.float32]) -> dict[str, Any]:
     return shape | {"min": array.min(axis=0).tolist(), "max": array.max(axis=0).tolist()}
 
 
-def _buffer_views(blobs: list[bytes]) -> list[dict[str, int]]:
+def _buffer_views(blobs: list[bytes], arrays: int) -> list[dict[str, int]]:
     views: list[dict[str, int]] = []
     offset = 0
     for index, blob in enumerate(blobs):
-        target = {} if index == len(blobs) - 1 else {"target": ARRAY_BUFFER}
+        target = {"target": ARRAY_BUFFER} if index < arrays else {}  # images have none
         views.append({"buffer": 0, "byteOffset": offset, "byteLength": len(blob)} | target)
         offset += len(_padded(blob, b"\0"))
     return views
@@ -204,31 +238,35 @@ class EmulatedFile:
         return MEDIA_TYPES[self.name.rpartition(".")[2]]
 
 
+NAMES: dict[Material, str] = {"PBR": "base_basic_pbr", "Shaded": "base_basic_shaded", "None": "base"}
+"""What a model is called whose format holds its textures (API contract, second turn: real result names)."""
+
+
 def model_files(mesh: TexturedMesh, geometry_file_format: str) -> tuple[EmulatedFile, ...]:
-    """Give the model in the format, with the files next to it where the format keeps its texture outside."""
+    """Give the model in the format, with the files next to it where the format keeps its textures outside."""
     return WRITERS[geometry_file_format](mesh)
 
 
 def _glb(mesh: TexturedMesh) -> tuple[EmulatedFile, ...]:
-    return (EmulatedFile("model.glb", glb_bytes(mesh)),)
+    return (EmulatedFile(f"{NAMES[mesh.material]}.glb", glb_bytes(mesh)),)
 
 
 def _usdz(mesh: TexturedMesh) -> tuple[EmulatedFile, ...]:
     from rodin_watchd.emulator import usdz  # noqa: PLC0415 - as in `_read_as`
 
-    return (EmulatedFile("model.usdz", usdz.usdz_bytes(mesh)),)
+    return (EmulatedFile(f"{NAMES[mesh.material]}.usdz", usdz.usdz_bytes(mesh)),)
 
 
 def _obj(mesh: TexturedMesh) -> tuple[EmulatedFile, ...]:
     return (
-        EmulatedFile("model.obj", _obj_text(mesh).encode()),
-        EmulatedFile("model.mtl", _mtl_text(mesh).encode()),
-        EmulatedFile("texture.png", png_bytes(mesh.image)),
+        EmulatedFile("base.obj", _obj_text(mesh).encode()),
+        EmulatedFile("base.mtl", _mtl_text(mesh.material).encode()),
+        *(EmulatedFile(f"{name}.png", png_bytes(image)) for name, image in images(mesh).items()),
     )
 
 
 def _obj_text(mesh: TexturedMesh) -> str:
-    lines = ["mtllib model.mtl", "o model", "usemtl model"]
+    lines = ["mtllib base.mtl", "o model", "usemtl model"]
     lines += [f"v {x:.9g} {y:.9g} {z:.9g}" for x, y, z in mesh.positions.tolist()]
     lines += [f"vt {u:.7g} {v:.7g}" for u, v in mesh.uvs_upwards.tolist()]
     lines += [f"vn {x:.6g} {y:.6g} {z:.6g}" for x, y, z in mesh.normals.tolist()]
@@ -236,10 +274,23 @@ def _obj_text(mesh: TexturedMesh) -> str:
     return "\n".join((*lines, ""))
 
 
-def _mtl_text(mesh: TexturedMesh) -> str:
-    """`illum 0` shows the texture as it is; `Pr` and `Pm` are the usual PBR additions to MTL."""
-    surface = "illum 2\nPr 0.7\nPm 0" if mesh.material == "PBR" else "illum 0"
-    return f"newmtl model\nKa 0 0 0\nKd 1 1 1\nKs 0 0 0\n{surface}\nmap_Kd texture.png\n"
+_PBR_LINES = """Pr 1
+Pm 1
+map_Kd texture_diffuse.png
+map_Pr texture_roughness.png
+map_Pm texture_metallic.png
+norm texture_normal.png
+"""
+_SURFACE_LINES: dict[Material, str] = {
+    "PBR": f"illum 2\n{_PBR_LINES}",
+    "Shaded": "illum 0\nmap_Kd shaded.png\n",
+    "None": "illum 2\nPr 0.7\nPm 0\n",
+}
+
+
+def _mtl_text(material: Material) -> str:
+    """`illum 0` shows the texture as it is; `Pr`, `Pm` and `norm` are the usual PBR additions to MTL."""
+    return f"newmtl model\nKa 0 0 0\nKd 1 1 1\nKs 0 0 0\n{_SURFACE_LINES[material]}"
 
 
 def _stl(mesh: TexturedMesh) -> tuple[EmulatedFile, ...]:
@@ -249,7 +300,7 @@ def _stl(mesh: TexturedMesh) -> tuple[EmulatedFile, ...]:
     faces["normal"] = unit(face_crosses(corners.astype(np.float64)))
     faces["corners"] = corners
     head = b"rodin-watchd emulator".ljust(80, b" ") + len(faces).to_bytes(4, "little")
-    return (EmulatedFile("model.stl", head + faces.tobytes()),)
+    return (EmulatedFile("base.stl", head + faces.tobytes()),)
 
 
 WRITERS: dict[str, Callable[[TexturedMesh], tuple[EmulatedFile, ...]]] = {

@@ -54,7 +54,7 @@ class Order:
     model: bytes | None
     image: bytes
     geometry_file_format: str
-    materials: tuple[Material, ...]  # one model for each; none: one without a texture
+    materials: tuple[Material, ...]  # what is made has each of them
     resolution: str
     options: dict[str, str]
     """All text parts as they were sent, also those that the contract does not know."""
@@ -127,7 +127,7 @@ _MATERIALS: Final[dict[str, tuple[Material, ...]]] = {
     "PBR": ("PBR",),
     "Shaded": ("Shaded",),
     "All": ("PBR", "Shaded"),
-    "None": (),
+    "None": ("None",),
 }
 
 

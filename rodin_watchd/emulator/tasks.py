@@ -38,17 +38,13 @@ def make(order: Order, preview_pixels: int = SIZE) -> tuple[EmulatedFile, ...]:
     """
     image = texture_image(order.image, order.resolution)
     mesh = relief(image) if order.model is None else read_model(order.model)
-    textured = [project(mesh, image, material) for material in order.materials]
-    shown = textured[0] if textured else project(mesh, Image.new("RGB", (1, 1), "white"), "PBR")
-    files = model_files(shown, order.geometry_file_format)
-    if len(textured) > 1 and len(files) == 1:  # where a file holds all of a model, there is one for each material
-        named = zip(order.materials, textured, strict=True)
-        files = tuple(
-            EmulatedFile(f"base_basic_{material.lower()}.{order.geometry_file_format}", file.data)
-            for material, mesh_of_it in named
-            for file in model_files(mesh_of_it, order.geometry_file_format)
-        )
-    return (*files, EmulatedFile("preview.webp", _preview(order, shown, preview_pixels)))
+    bare = Image.new("RGB", (1, 1), "white")
+    textured = [project(mesh, bare if material == "None" else image, material) for material in order.materials]
+    files: dict[str, EmulatedFile] = {}
+    for one in textured:
+        for file in model_files(one, order.geometry_file_format):
+            files.setdefault(file.name, file)
+    return (*files.values(), EmulatedFile("preview.webp", _preview(order, textured[0], preview_pixels)))
 
 
 def _preview(order: Order, textured: TexturedMesh, pixels: int) -> bytes:

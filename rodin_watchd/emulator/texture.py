@@ -7,7 +7,7 @@ import hashlib
 import textwrap
 from dataclasses import dataclass
 from io import BytesIO
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont, ImageOps
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
-Material = Literal["PBR", "Shaded"]
+Material = Literal["PBR", "Shaded", "None"]
 
 
 class UnusableModelError(Exception):
@@ -33,13 +33,16 @@ class Mesh:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TexturedMesh:
-    """Unwelded triangles: three rows of `positions`, `normals` (unit length) and `uvs` for each face.
+    """Unwelded triangles: three rows of `positions`, `normals`, `tangents` (both of unit length) and `uvs` for each face.
 
-    `uvs` are in 0..1 with v counted downwards from the top of the image (glTF 2.0, section 3.8.3). `image` is RGB.
+    A tangent points to the right in the image, along the surface; no face shows the image mirrored.
+    `uvs` are in 0..1 with v counted downwards from the top of the image (glTF 2.0, section 3.8.3). `image` is RGB; the material
+    `None` does not show it.
     """
 
     positions: NDArray[np.float32]
     normals: NDArray[np.float32]
+    tangents: NDArray[np.float32]
     uvs: NDArray[np.float32]
     image: Image.Image
     material: Material
@@ -48,6 +51,54 @@ class TexturedMesh:
     def uvs_upwards(self) -> NDArray[np.float32]:
         """The UVs as OBJ and USD want them: v counted upwards from the bottom of the image."""
         return np.stack([self.uvs[:, 0], 1 - self.uvs[:, 1]], axis=1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Maps:
+    """The maps of a PBR material besides its base colour: grey, grey, and a tangent-space normal map (glTF 2.0, section 3.9)."""
+
+    metallic: Image.Image
+    roughness: Image.Image
+    normal: Image.Image
+
+    @property
+    def packed(self) -> Image.Image:
+        """Roughness in green and metallic in blue, as glTF wants them in one image; red, which may hold an occlusion, is full."""
+        return Image.merge("RGB", (Image.new("L", self.metallic.size, 255), self.roughness, self.metallic))
+
+
+def maps_of(image: Image.Image) -> Maps:
+    """Derive maps from a base colour simply: bright is smooth, bright without a colour is metal, and brightness is height."""
+    red, green, blue = (np.asarray(part, dtype=np.float32) / np.float32(255) for part in image.split())
+    bright: NDArray[np.float32] = np.asarray(image.convert("L"), dtype=np.float32) / np.float32(255)
+    spread = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
+    around = np.pad(bright, 1, mode="edge")
+    left, up = around[1:-1, :-2] - around[1:-1, 2:], around[2:, 1:-1] - around[:-2, 1:-1]
+    half = np.float32(0.5) / np.sqrt(left * left + up * up + np.float32(_FLATNESS * _FLATNESS))
+    normal = Image.merge("RGB", [_grey(part * half + np.float32(0.5)) for part in (left, up, np.float32(_FLATNESS))])
+    return Maps(_grey((2 * bright - 1).clip(0, 1) * (1 - spread)), _grey(0.9 - 0.5 * bright), normal)
+
+
+_FLATNESS = 1.0
+"""The height of the normal before it gets length 1: the smaller, the steeper is a step of brightness."""
+
+
+def _grey(values: NDArray[np.floating[Any]]) -> Image.Image:
+    return Image.fromarray((values * 255 + 0.5).astype(np.uint8))
+
+
+def images(mesh: TexturedMesh) -> dict[str, Image.Image]:
+    """Give the images of the mesh's material, by their names; of PBR also those that glTF has in one image."""
+    if mesh.material != "PBR":
+        return {"shaded": mesh.image} if mesh.material == "Shaded" else {}
+    maps = maps_of(mesh.image)
+    return {
+        "texture_diffuse": mesh.image,
+        "texture_metallic": maps.metallic,
+        "texture_normal": maps.normal,
+        "texture_pbr": maps.packed,
+        "texture_roughness": maps.roughness,
+    }
 
 
 # ---- The image is projected on the model from six sides (box projection) --------------------------------------------
@@ -77,11 +128,17 @@ def texture_image(data: bytes, resolution: str) -> Image.Image:
 
 
 def _in_eight_bits(image: Image.Image) -> Image.Image:
-    """Give a grey image of 16 bits in 8: a mere conversion would cut its values off at 255, and leave it white."""
+    """Give a grey image of 16 bits in 8: a mere conversion would cut its values off at 255, and leave it white.
+
+    (Pillow itself reads 16 bits for each colour, or grey with alpha, as 8.) One grey may stand for nothing (PNG, tRNS).
+    """
     if not image.mode.startswith("I"):
         return image
     values = np.asarray(image).astype(np.int64).clip(0, 0xFFFF)
-    return Image.fromarray((values // 257).astype(np.uint8))
+    grey = Image.fromarray((values // 257).astype(np.uint8))
+    if (nothing := image.info.get("transparency")) is not None:
+        grey.putalpha(Image.fromarray(np.where(values == nothing, 0, 255).astype(np.uint8)))
+    return grey
 
 
 def project(mesh: Mesh, image: Image.Image, material: Material) -> TexturedMesh:
@@ -91,10 +148,12 @@ def project(mesh: Mesh, image: Image.Image, material: Material) -> TexturedMesh:
     """
     corners = _solid_corners(mesh)
     face_normals = unit(face_crosses(corners))
+    sides, normals = _sides(face_normals), _corner_normals(corners, face_normals)
     return TexturedMesh(
         positions=corners.reshape(-1, 3).astype(np.float32),
-        normals=_corner_normals(corners, face_normals).reshape(-1, 3).astype(np.float32),
-        uvs=_box_uvs(corners, face_normals).reshape(-1, 2).astype(np.float32),
+        normals=normals.reshape(-1, 3).astype(np.float32),
+        tangents=_tangents(normals, sides).reshape(-1, 3).astype(np.float32),
+        uvs=_box_uvs(corners, sides).reshape(-1, 2).astype(np.float32),
         image=image,
         material=material,
     )
@@ -147,9 +206,23 @@ def _angles(corners: NDArray[np.float64]) -> NDArray[np.float64]:
     return angles
 
 
-def _box_uvs(corners: NDArray[np.float64], face_normals: NDArray[np.float64]) -> NDArray[np.float64]:
+def _sides(face_normals: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return which of the six sides each face takes the image from."""
     axis = np.abs(face_normals).argmax(axis=1)
-    side = axis * 2 + (face_normals[np.arange(len(axis)), axis] < 0)
+    sides: NDArray[np.int64] = axis * 2 + (face_normals[np.arange(len(axis)), axis] < 0)
+    return sides
+
+
+def _tangents(normals: NDArray[np.float64], side: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return for each corner the direction along the surface that runs to the right in the image."""
+    right = (np.eye(3)[RIGHT_AXIS] * RIGHT_SIGN[:, None])[side][:, None, :]
+    up = (np.eye(3)[UP_AXIS] * UP_SIGN[:, None])[side][:, None, :]
+    away = (right * normals).sum(axis=2, keepdims=True)
+    steep = np.abs(away) > 0.9  # the surface hardly runs that way: what is across it and the way up
+    return unit(np.where(steep, np.cross(np.broadcast_to(up, normals.shape), normals), right - away * normals))
+
+
+def _box_uvs(corners: NDArray[np.float64], side: NDArray[np.int64]) -> NDArray[np.float64]:
     low, high = corners.min(axis=(0, 1)), corners.max(axis=(0, 1))
     centred = (corners - (low + high) / 2) / (high - low).max()  # one scale: the image keeps its proportions
     rows = np.arange(len(corners))

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pxr import Gf, Sdf, Usd, UsdGeom, UsdShade, UsdUtils, Vt
 
-from rodin_watchd.emulator.texture import Mesh, UnusableModelError
+from rodin_watchd.emulator.texture import Mesh, UnusableModelError, images
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rodin_watchd.emulator.texture import TexturedMesh
+    from rodin_watchd.emulator.texture import Material, TexturedMesh
 
 
 def read_usdz(data: bytes) -> Mesh:
@@ -56,10 +56,11 @@ def _fans(counts: Any, indices: Any) -> Iterator[tuple[int, int, int]]:  # noqa:
 
 
 def usdz_bytes(mesh: TexturedMesh) -> bytes:
-    """Give the mesh with a UsdPreviewSurface material and its texture inside as one USDZ package."""
+    """Give the mesh with a UsdPreviewSurface material and its textures inside as one USDZ package."""
     with tempfile.TemporaryDirectory(prefix="rodin-emulator-") as folder:
         layer, package = Path(folder, "model.usdc"), Path(folder, "model.usdz")
-        mesh.image.save(Path(folder, "texture.png"), compress_level=1)
+        for name, image in images(mesh).items():
+            image.save(Path(folder, f"{name}.png"), compress_level=1)
         _write_stage(mesh, layer)
         UsdUtils.CreateNewUsdzPackage(str(layer), str(package))
         return package.read_bytes()
@@ -72,7 +73,7 @@ def _write_stage(mesh: TexturedMesh, path: Path) -> None:
     root = UsdGeom.Xform.Define(stage, "/model")
     stage.SetDefaultPrim(root.GetPrim())
     shape = _define_shape(stage, mesh)
-    UsdShade.MaterialBindingAPI.Apply(shape.GetPrim()).Bind(_define_material(stage, mesh))
+    UsdShade.MaterialBindingAPI.Apply(shape.GetPrim()).Bind(_define_material(stage, mesh.material))
     stage.GetRootLayer().Save()
 
 
@@ -93,24 +94,46 @@ def _define_shape(stage: Any, mesh: TexturedMesh) -> Any:  # noqa: ANN401 - pxr 
     return shape
 
 
-def _define_material(stage: Any, mesh: TexturedMesh) -> Any:  # noqa: ANN401 - pxr has no types
+_COLOR, _NUMBER, _NORMAL = Sdf.ValueTypeNames.Color3f, Sdf.ValueTypeNames.Float, Sdf.ValueTypeNames.Normal3f
+_TEXTURES: dict[Material, tuple[tuple[str, Any, str], ...]] = {
+    "PBR": (
+        ("diffuseColor", _COLOR, "texture_diffuse"),
+        ("metallic", _NUMBER, "texture_metallic"),
+        ("roughness", _NUMBER, "texture_roughness"),
+        ("normal", _NORMAL, "texture_normal"),
+    ),
+    "Shaded": (("emissiveColor", _COLOR, "shaded"),),  # the texture as it is, without light
+    "None": (),
+}
+"""For each material the inputs of UsdPreviewSurface that an image has, their types, and the images."""
+
+
+def _define_material(stage: Any, kind: Material) -> Any:  # noqa: ANN401 - pxr has no types
     material = UsdShade.Material.Define(stage, "/model/material")
     reader = _shader(stage, "coordinates", "UsdPrimvarReader_float2", {"varname": (Sdf.ValueTypeNames.String, "st")})
-    image = _shader(stage, "texture", "UsdUVTexture", {"file": (Sdf.ValueTypeNames.Asset, "./texture.png")})
-    image.CreateInput("st", Sdf.ValueTypeNames.Float2).ConnectToSource(
-        reader.CreateOutput("result", Sdf.ValueTypeNames.Float2)
-    )
-    surface = _shader(stage, "surface", "UsdPreviewSurface", {"roughness": (Sdf.ValueTypeNames.Float, 0.7)})
-    target = (
-        "diffuseColor" if mesh.material == "PBR" else "emissiveColor"
-    )  # Shaded: the texture as it is, without light
-    if mesh.material == "Shaded":
-        surface.CreateInput("diffuseColor", Sdf.ValueTypeNames.Color3f).Set(Gf.Vec3f(0))
-    surface.CreateInput(target, Sdf.ValueTypeNames.Color3f).ConnectToSource(
-        image.CreateOutput("rgb", Sdf.ValueTypeNames.Float3)
-    )
+    coordinates = reader.CreateOutput("result", Sdf.ValueTypeNames.Float2)
+    surface = _shader(stage, "surface", "UsdPreviewSurface", {} if kind == "PBR" else {"roughness": (_NUMBER, 0.7)})
+    if kind == "Shaded":
+        surface.CreateInput("diffuseColor", _COLOR).Set(Gf.Vec3f(0))
+    for name, value_type, file in _TEXTURES[kind]:
+        inputs = {"file": (Sdf.ValueTypeNames.Asset, f"./{file}.png"), **_reading(value_type)}
+        image = _shader(stage, file, "UsdUVTexture", inputs)
+        image.CreateInput("st", Sdf.ValueTypeNames.Float2).ConnectToSource(coordinates)
+        output = image.CreateOutput(*(("r", _NUMBER) if value_type == _NUMBER else ("rgb", Sdf.ValueTypeNames.Float3)))
+        surface.CreateInput(name, value_type).ConnectToSource(output)
     material.CreateSurfaceOutput().ConnectToSource(surface.CreateOutput("surface", Sdf.ValueTypeNames.Token))
     return material
+
+
+def _reading(value_type: Any) -> dict[str, tuple[Any, Any]]:  # noqa: ANN401 - pxr has no types
+    """Return how the bytes of an image become values: numbers are linear, and normals go from -1 to 1 (UsdPreviewSurface)."""
+    if value_type == _COLOR:
+        return {}
+    raw = {"sourceColorSpace": (Sdf.ValueTypeNames.Token, "raw")}
+    if value_type == _NUMBER:
+        return raw
+    scale, bias = Gf.Vec4f(2, 2, 2, 1), Gf.Vec4f(-1, -1, -1, 0)
+    return {**raw, "scale": (Sdf.ValueTypeNames.Float4, scale), "bias": (Sdf.ValueTypeNames.Float4, bias)}
 
 
 def _shader(stage: Any, name: str, kind: str, inputs: dict[str, tuple[Any, Any]]) -> Any:  # noqa: ANN401 - pxr has no types

@@ -15,7 +15,7 @@ from typing import Any
 
 import pluggy
 
-from rodin_watchd.v1 import Event, FileSet, Job, OptionValue, Settings, Waiting
+from rodin_watchd.v1 import Event, FileSet, Job, OptionValue, Refusal, Settings, Waiting
 
 hookspec = pluggy.HookspecMarker("rodin_watchd")
 
@@ -30,10 +30,10 @@ def rodin_configure(settings: Settings) -> None:
 
 
 @hookspec
-def rodin_accept(fileset: FileSet, directory: Path, settings: Settings) -> str | None:
+def rodin_accept(fileset: FileSet, directory: Path, settings: Settings) -> str | Refusal | None:
     """Refuse a set before anything is sent or paid: return the reason in words, or None to let it pass.
 
-    `directory` holds a copy of the set's files. Called when the set was taken and its files were found whole. If it
+    A `Refusal` has your own advice next to the reason; whoever dropped the set reads both. `directory` holds a copy of the set's files. Called when the set was taken and its files were found whole. If it
     raises, it is called again later, and nothing is sent until it answers. Repeated only if its answer was not recorded.
     """
 

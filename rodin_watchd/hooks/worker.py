@@ -33,7 +33,7 @@ from rodin_watchd.hooks import hookspecs
 from rodin_watchd.hooks.leftovers import descendants, end_below
 from rodin_watchd.hooks.memory import used_bytes
 from rodin_watchd.hooks.messages import OVER_MEMORY, packed, unpacked
-from rodin_watchd.v1 import Event, FileSet, Job, Waiting, of_data
+from rodin_watchd.v1 import Event, FileSet, Job, Refusal, Waiting, of_data, to_data
 
 HOOKS: Final = tuple(name for name in vars(hookspecs) if name.startswith("rodin_"))
 """The names of all hooks."""
@@ -137,7 +137,8 @@ class Plugin:
             answers = getattr(self._manager.hook, hook)(**values, settings=settings)
         except BaseException as error:  # noqa: BLE001 - as above
             raise bad(error, self._source) from None
-        return next((answer for answer in answers if answer is not None), None)
+        answer = next((answer for answer in answers if answer is not None), None)
+        return to_data(answer) if isinstance(answer, Refusal) else answer
 
 
 def _refuse_misspelt(name: str, function: Any) -> None:  # noqa: ANN401 - a function of the plugin

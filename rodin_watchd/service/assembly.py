@@ -19,6 +19,7 @@ from rodin_watchd.config import Config, scratch_path
 from rodin_watchd.core.layout import INBOX
 from rodin_watchd.core.mounts import Mount
 from rodin_watchd.core.store import DONE
+from rodin_watchd.log_lines import fields_of_plugin
 from rodin_watchd.service.clock import Clock
 from rodin_watchd.service.daemon import Daemon
 from rodin_watchd.service.jobs import JobStore
@@ -118,8 +119,9 @@ def report_left_out(job_store: JobStore, hosted: Hosted, now: float) -> None:
     if unused := set(hosted.known) - set(hosted.catalogue.found):
         text = f"Started in safe mode, without these plugins: {', '.join(sorted(unused))}."
         job_store.report("safe-mode", text, now, subject="plugins")
-    for name, message in hosted.catalogue.left_out.items():
-        job_store.report("plugin-left-out", message, now, subject=name)
+    for name, problem in hosted.catalogue.left_out.items():
+        about = fields_of_plugin(name, problem=problem)
+        job_store.report("plugin-left-out", problem.message, now, about, subject=name)
 
 
 def client_of(config: Config, key: str, count: Callable[[str, str], None] = lambda _call, _result: None) -> RodinClient:

@@ -15,7 +15,7 @@ from rodin_watchd.core.names import printable
 from rodin_watchd.core.store import Beside, Command, CommandReply, Store
 from rodin_watchd.core.wording import local
 from rodin_watchd.errors import CommandRefusedError, DiskError
-from rodin_watchd.log_lines import fields, why
+from rodin_watchd.log_lines import LogValue, fields, why
 from rodin_watchd.model import Job, State, Task, Transition
 from rodin_watchd.service.admission import Admission
 from rodin_watchd.service.jobs import JobStore
@@ -166,7 +166,7 @@ class Commands:
     def _log(self, command: Command, message: str) -> None:
         log.info("command %s: %s", command.verb, message, extra={"action": "command", **self._about(command)})
 
-    def _about(self, command: Command) -> dict[str, str]:
+    def _about(self, command: Command) -> Mapping[str, LogValue]:
         """Return the job and the set that a command names, if there is one, as fields of a log line."""
         if "job" not in command.arguments:
             return {}

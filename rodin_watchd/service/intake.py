@@ -44,7 +44,17 @@ from rodin_watchd.core.sets import (
     open_elsewhere,
     settles_at,
 )
-from rodin_watchd.core.sidecar import PRESET_NAME, Misread, Preset, Sidecar, misfits, misled, read_preset, read_sidecar
+from rodin_watchd.core.sidecar import (
+    PRESET_NAME,
+    Misread,
+    Preset,
+    Sidecar,
+    layered_plugins,
+    misfits,
+    misled,
+    read_preset,
+    read_sidecar,
+)
 from rodin_watchd.core.toml_text import LIMIT_BYTES
 from rodin_watchd.core.wording import of_originals, sentences
 from rodin_watchd.errors import Problem, SidecarError
@@ -426,7 +436,7 @@ class Intake:
         if isinstance(presets, Judgement):
             return _waiting_for_time(candidate, sightings, presets)
         if candidate.missing:
-            return self._incomplete(candidate, sightings, now)
+            return self._incomplete(candidate, sightings, presets, now)
         judgements = [self._judge(m, now) for m in candidate.members]
         for judgement in judgements:
             if judgement.readiness is Readiness.WAIT:
@@ -446,9 +456,12 @@ class Intake:
             max(s.since for s in sightings),
             problem or _misfit(candidate, sidecar, presets),
             stays,
+            self._said_to_plugins(candidate, presets),
         )
 
-    def _incomplete(self, candidate: Candidate, sightings: Sequence[Sighting], now: float) -> WaitingSet:
+    def _incomplete(
+        self, candidate: Candidate, sightings: Sequence[Sighting], presets: Sequence[Preset], now: float
+    ) -> WaitingSet:
         """Say what a set waits for, and what will be wrong with it; after `pair_minutes` say that it takes long."""
         reason = "waits for " + " and ".join(candidate.missing)
         tomls = [m for m in candidate.members if m.role is Role.SIDECAR]
@@ -460,7 +473,8 @@ class Intake:
         if now < late_at:
             return _waiting(candidate, sightings, reason, settling=False, again_at=late_at)
         message = f"{reason}. Is it still coming? The set waits for it"
-        return replace(_waiting(candidate, sightings, message, settling=False), late=True)
+        waiting = _waiting(candidate, sightings, message, settling=False)
+        return replace(waiting, late=True, plugins=self._said_to_plugins(candidate, presets))
 
     def _judge(self, member: Member, now: float) -> Judgement:
         """Judge a file; one that is left alone and still cannot be read needs a person, not time."""
@@ -573,9 +587,17 @@ class Intake:
         return tuple(found)
 
     def _sidecar_of(self, candidate: Candidate) -> Sidecar | None:
-        member = candidate.member(Role.SIDECAR)
-        said = self._sidecars.of(self._sighting(member.path).entry) if member else None
+        said = self._said_by_sidecar(candidate)
         return said if isinstance(said, Sidecar) else None
+
+    def _said_by_sidecar(self, candidate: Candidate) -> Sidecar | Misread | Unread | None:
+        member = candidate.member(Role.SIDECAR)
+        return self._sidecars.of(self._sighting(member.path).entry) if member else None
+
+    def _said_to_plugins(self, candidate: Candidate, presets: Sequence[Preset]) -> Mapping[str, Mapping[str, object]]:
+        """Return what a set's TOML files say to plugins, also where a mistake elsewhere in its own refuses the set."""
+        said = self._said_by_sidecar(candidate)
+        return layered_plugins(*presets, *([said] if isinstance(said, Preset | Misread) else []))
 
 
 _TEXT = Content(FileVerdict(Wholeness.UNDECIDED, "a TOML file has no mark at its end"))

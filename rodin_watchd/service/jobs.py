@@ -25,6 +25,7 @@ from rodin_watchd.core.kinds import kind_of
 from rodin_watchd.core.machine import ENDED, LOSS, SENDING, SUBMITS, Loss, noted
 from rodin_watchd.core.notifications import (
     NOTICE_KINDS,
+    PLUGIN_NEWS,
     SILENT,
     Announcer,
     Notice,
@@ -38,7 +39,7 @@ from rodin_watchd.core.refusals import BESIDE, MOST_DOCUMENTED, MOST_FOR_A_SET
 from rodin_watchd.core.schedule import vendor_seconds
 from rodin_watchd.core.store import NO_META, Affordable, Beside, CommandReply, Store
 from rodin_watchd.errors import CommandRefusedError, DiskError, DuplicateSetError, Lane, Problem
-from rodin_watchd.log_lines import NOBODY, fields
+from rodin_watchd.log_lines import NOBODY, LogValue, fields, fields_of_plugin, fields_of_problem
 from rodin_watchd.model import Entry, Job, ServiceEvent, Signature, State, Transition
 
 log = logging.getLogger("rodin_watchd")
@@ -215,7 +216,8 @@ class JobStore:
         for notice in self.notices.keys() - causes:
             while begun := self.notices.get(notice):
                 event = end_of(notice, begun, now)
-                log.info("%s: %s", event.kind, event.message, extra={"action": event.kind, **NOBODY})
+                about = fields_of_plugin(event.subject) if event.kind in PLUGIN_NEWS else NOBODY
+                log.info("%s: %s", event.kind, event.message, extra={"action": event.kind, **about})
                 self._note_event(event)
 
     def report(
@@ -223,14 +225,14 @@ class JobStore:
         kind: str,
         message: str,
         now: float,
-        about: Mapping[str, str] = NOBODY,
+        about: Mapping[str, LogValue] = NOBODY,
         *,
         subject: str = "",
         code: str = "",
     ) -> None:
         """Log, and journal as a service event; while the journal's disk is full it waits, and a restart loses it.
 
-        `about` are the fields of the job that it is about, if it is about one. `subject` and `code` are for programs: what
+        `about` are the fields of the job, or of the plugin, that it is about, if it is about one. `subject` and `code` are for programs: what
         the event is about, and the code of the error that it is about.
         """
         named = f"{subject}: {message}" if subject and kind in _OF_SUBJECTS else message
@@ -367,7 +369,8 @@ def _log_move(transition: Transition) -> None:
     job, action = transition.job, transition.action
     level = logging.WARNING if job.state in (State.HELD, State.FAILING) else _level(action)
     text = f": {' / '.join(transition.message.splitlines())}" if transition.message else ""
-    about = fields(job)
+    concerns_plugin = job.problem is not None and transition.code == job.problem.code
+    about = {**fields(job), **(fields_of_problem(job.problem, job.attempts) if concerns_plugin else NOBODY)}
     log.log(level, "%s %s (job %s)%s", action, about["set"], job.id, text, extra={"action": action, **about})
 
 

@@ -11,7 +11,7 @@ from rodin_watchd.core.sets import WaitingSet
 from rodin_watchd.core.store import DONE, FAILED, Store
 from rodin_watchd.core.waits import LONGEST_WAIT_SECONDS, is_due
 from rodin_watchd.errors import CommandRefusedError
-from rodin_watchd.log_lines import NOBODY, fields
+from rodin_watchd.log_lines import NOBODY, fields, fields_of_plugin
 from rodin_watchd.model import HookRun, Job
 from rodin_watchd.service.clock import Clock
 from rodin_watchd.service.jobs import JobStore
@@ -53,7 +53,7 @@ class Notifier:
             if event_id not in self._owed_waiting:
                 names = tuple(printable(member.path) for member in candidate.members)
                 text = Waiting(printable(candidate.name), printable(candidate.folder), names, found.reason)
-                self._store.owe(event_id, "", self._plugins.announcer.of_waiting(text, now), now)
+                self._store.owe(event_id, "", self._plugins.announcer.of_waiting(text, found.plugins, now), now)
         self._owed_waiting = owed
 
     def hand_out(self) -> None:
@@ -97,15 +97,20 @@ class Notifier:
             now = self._clock.now()
             if message.kind == "plugin-back" and Notice("plugin-aside", message.plugin) not in self._job_store.notices:
                 return  # that is known: the plugin worked before its news came
-            self._job_store.report(message.kind, message.message, now, subject=message.plugin, code=message.code)
+            code = message.problem.code if message.problem else ""
+            about = fields_of_plugin(message.plugin, message.hook, problem=message.problem)
+            self._job_store.report(message.kind, message.message, now, about, subject=message.plugin, code=code)
             return
         run = message.run
         # Recorded after the call, so a crash in between repeats it: people get a notification twice rather than never.
         self._store.note_run(run, _words(run), self._clock.now())
         level = logging.INFO if run.outcome == DONE else logging.WARNING
         job = self._store.job(run.job_id) if run.job_id else None
-        about = fields(job) if job else NOBODY
-        log.log(level, "plugin %s", _words(run).splitlines()[0], extra={"action": "plugin", **about})
+        call = fields_of_plugin(
+            run.plugin, run.hook, attempt=run.attempts, seconds=run.seconds, problem=message.problem
+        )
+        extra = {"action": "plugin", **call, **(fields(job) if job else NOBODY)}
+        log.log(level, "plugin %s", _words(run).splitlines()[0], extra=extra)
         if isinstance(message, CallRan):
             self._pool.release_call(run)
 

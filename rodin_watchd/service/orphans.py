@@ -6,7 +6,7 @@ Set aside and reported, never deleted.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import tzinfo
 
@@ -16,7 +16,7 @@ from rodin_watchd.core.mounts import Mount
 from rodin_watchd.core.store import StoreReader
 from rodin_watchd.core.wording import local, set_name
 from rodin_watchd.errors import CommandRefusedError, DiskError
-from rodin_watchd.log_lines import fields, why
+from rodin_watchd.log_lines import LogValue, fields, why
 from rodin_watchd.model import Job, State
 from rodin_watchd.service.jobs import JobStore
 
@@ -75,7 +75,7 @@ class Orphans:
             message = f"The work folder {name} belongs to no live job; it is in {place} now."
             self.job_store.report("set-aside", message, self.now(), self._about(name), subject=name)
 
-    def _about(self, name: str) -> dict[str, str]:
+    def _about(self, name: str) -> Mapping[str, LogValue]:
         """Return the fields of a line about a work folder: it has the id of its job, known or not."""
         job = self._job(name)
         return fields(job) if job else {"job": name}

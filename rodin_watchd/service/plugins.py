@@ -15,16 +15,25 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from rodin_watchd.adapters.plugin_host import Loaded, PluginCall, PluginHost, ProcessLimits, Ready, clean_environ
+from rodin_watchd.adapters.plugin_host import (
+    ChildReply,
+    Loaded,
+    PluginCall,
+    PluginHost,
+    ProcessLimits,
+    Ready,
+    clean_environ,
+)
 from rodin_watchd.adapters.plugin_host.finding import FoundPlugin, Origin, find
 from rodin_watchd.config import Config, journal_path, scratch_path
 from rodin_watchd.config import PluginsSection as Settings
-from rodin_watchd.core.notifications import MOST_TRIES, Announcer, plugin_news
+from rodin_watchd.core.notifications import MOST_TRIES, OWN, Announcer, plugin_news
 from rodin_watchd.core.pauses import Breaker
 from rodin_watchd.core.store import DONE, DUE, FAILED
 from rodin_watchd.core.waits import PLUGIN_CALL
-from rodin_watchd.errors import PluginAsideError, PluginError, PluginLoadError
-from rodin_watchd.model import HookRun, Job, State
+from rodin_watchd.errors import PluginAsideError, PluginError, PluginLoadError, PluginSettingsError, Problem
+from rodin_watchd.log_lines import fields_of_plugin
+from rodin_watchd.model import HookRun, Job
 from rodin_watchd.service.clock import Clock
 
 log = logging.getLogger("rodin_watchd")
@@ -35,6 +44,7 @@ class Ran:
     """A call for a job's step came to its end: to be recorded."""
 
     run: HookRun
+    problem: Problem | None = None  # what went wrong
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +53,9 @@ class PluginNews:
 
     kind: str
     plugin: str
+    hook: str
     message: str
-    code: str = ""
+    problem: Problem | None = None  # what went wrong
 
 
 Say: TypeAlias = Callable[[Ran | PluginNews], None]
@@ -127,10 +138,11 @@ class Plugins:
             if (event_id, plugin) in self._answers:
                 return self._answers[event_id, plugin]
         run = HookRun(0, event_id, job.id, hook, plugin, FAILED, attempts=job.attempts + 1)
+        _log_begin(run)
         try:
             value, ended = self._made(run, job, arguments, watch, finish)
         except PluginError as error:
-            self._say(Ran(replace(run, told=_error_text(error), output=error.output)))
+            self._say(Ran(_failed(run, error), error.problem))
             raise
         with self._lock:
             self._answers[event_id, plugin] = value
@@ -147,14 +159,17 @@ class Plugins:
     ) -> tuple[Any, HookRun]:
         with self._counted_call(run.plugin, run.hook):
             reply = self._host.call(self._call(run, arguments, job, watch))
-            value = finish(reply.value)
+            try:
+                value = finish(reply.value)
+            except PluginError as error:
+                error.has_run(reply.output, reply.seconds)
+                raise
         return value, replace(run, outcome=DONE, value=value, output=reply.output, seconds=reply.seconds)
 
     def _call(
         self, run: HookRun, arguments: Mapping[str, Any], job: Job | None, watch: Callable[[], None] = lambda: None
     ) -> PluginCall:
-        known = job is not None and job.state is not State.FAILED  # a failed one maybe for these very settings
-        own = job.plugins.get(run.plugin, {}) if job and known else {}
+        own = job.plugins.get(run.plugin, {}) if job else run.arguments.get(OWN, {})
         table, seconds = self.settings.table(run.plugin).settings, self.settings.timeout_of(run.plugin)
         return PluginCall(run.plugin, run.hook, arguments, table, seconds, own, watch)
 
@@ -174,7 +189,7 @@ class Plugins:
         with self._lock:
             before = self._breakers.pop((plugin, hook), Breaker())
         if before.failures >= self.settings.failures_before_rest:
-            self._say(PluginNews("plugin-back", plugin, plugin_news(plugin, f"works again in {hook}.")))
+            self._say(PluginNews("plugin-back", plugin, hook, plugin_news(plugin, f"works again in {hook}.")))
 
     def _count(self, plugin: str, hook: str, error: PluginError) -> None:
         most, rest = self.settings.failures_before_rest, self.settings.rest_seconds
@@ -185,7 +200,7 @@ class Plugins:
         if after.failures == most:
             message = f"failed {most} times in a row in {hook} and is not called for a while; it is tried again from time to time."
             words = plugin_news(plugin, f"{message} The last time: {error.message}")
-            self._say(PluginNews("plugin-aside", plugin, words, error.code))
+            self._say(PluginNews("plugin-aside", plugin, hook, words, error.problem))
 
     def rests(self, plugin: str, hook: str) -> bool:
         """Return whether a plugin is set aside from a hook now."""
@@ -213,21 +228,32 @@ class Plugins:
 
     # ---- calls that are owed ----------------------------------------------------------------------------------------
 
-    def make_call(self, run: HookRun, job: Job | None, directory: Path | None) -> HookRun:
-        """Make a call that is owed, and return what is to be recorded of it; never raises."""
+    def make_call(self, run: HookRun, job: Job | None, directory: Path | None) -> Ran:
+        """Make a call that is owed, and return what came of it; never raises."""
         now, tried = self._clock.now(), replace(run, attempts=run.attempts + 1)
         event = {**run.arguments["event"], "id": run.event_id, "attempt": tried.attempts}
-        arguments = {**run.arguments, "event": event, **({"directory": str(directory)} if directory else {})}
+        given = {name: value for name, value in run.arguments.items() if name != OWN}
+        arguments = {**given, "event": event, **({"directory": str(directory)} if directory else {})}
+        _log_begin(tried)
         try:
             with self._counted_call(run.plugin, run.hook):
-                reply = self._host.call(self._call(run, arguments, job))
+                reply = self._announced(self._call(run, arguments, job))
         except PluginAsideError as error:
-            return replace(run, not_before=now + (error.retry_after_seconds or 0.0))
+            return Ran(replace(run, not_before=now + (error.retry_after_seconds or 0.0)), error.problem)
         except PluginError as error:
             outcome = DUE if tried.attempts < MOST_TRIES else FAILED
             wait = PLUGIN_CALL.seconds(tried.attempts, self._clock.chance())
-            return replace(tried, outcome=outcome, not_before=now + wait, told=_error_text(error), output=error.output)
-        return replace(tried, outcome=DONE, told="", output=reply.output, seconds=reply.seconds)
+            return Ran(replace(_failed(tried, error), outcome=outcome, not_before=now + wait), error.problem)
+        return Ran(replace(tried, outcome=DONE, told="", output=reply.output, seconds=reply.seconds))
+
+    def _announced(self, call: PluginCall) -> ChildReply:
+        """Have an announcement made; by the configuration's table alone where the set's own settings are what is wrong."""
+        try:
+            return self._host.call(call)
+        except PluginSettingsError:
+            if not call.own:
+                raise
+            return self._host.call(replace(call, own={}))
 
 
 def event_of(job: Job, hook: str) -> str:
@@ -235,8 +261,15 @@ def event_of(job: Job, hook: str) -> str:
     return f"{job.id}.{job.retries}.{hook}"
 
 
-def _error_text(error: PluginError) -> str:
-    return f"{error.message}\n{error.trace}".strip()
+def _failed(run: HookRun, error: PluginError) -> HookRun:
+    """Return what is to be recorded of a call that failed."""
+    return replace(run, told=f"{error.message}\n{error.trace}".strip(), output=error.output, seconds=error.seconds)
+
+
+def _log_begin(run: HookRun) -> None:
+    about = fields_of_plugin(run.plugin, run.hook, attempt=run.attempts)
+    message = "plugin %s: %s begins (attempt %d)"
+    log.debug(message, run.plugin, run.hook, run.attempts, extra={"action": "plugin", **about})
 
 
 # ---- Which plugins are there and which are in use: found, chosen by the configuration, loaded. Nothing of theirs runs here ----
@@ -252,7 +285,7 @@ class Catalogue:
 
     found: Mapping[str, FoundPlugin]
     loaded: Mapping[str, Loaded]
-    left_out: Mapping[str, str]  # optional ones that could not be loaded, with the reason
+    left_out: Mapping[str, Problem]  # optional ones that could not be loaded, with the reason
 
     def hooks(self) -> dict[str, list[str]]:
         """Return the names of the plugins in use by hook."""
@@ -320,15 +353,16 @@ def loaded(
     Raises PluginLoadError for the first that fails, unless it is optional.
     """
     good: dict[str, Loaded] = {}
-    left_out: dict[str, str] = {}
+    left_out: dict[str, Problem] = {}
     for name, plugin in plugins.items():
         loading(name)
         try:
             good[name] = check_plugin(config, host, plugin)
         except PluginLoadError as error:
+            error.is_about(name)
             if not config.plugins.table(name).optional:
                 raise
-            left_out[name] = error.message
+            left_out[name] = error.problem
     return Catalogue(plugins, good, left_out)
 
 

@@ -6,6 +6,7 @@ thread to commit that, and waits for the answer.
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import time
 from collections.abc import Callable, Mapping
@@ -17,6 +18,7 @@ from typing import TypeAlias
 from rodin_watchd.core.machine import POLICIES
 from rodin_watchd.core.store import DONE
 from rodin_watchd.errors import Fault, Problem, RodinWatchdError, Scope
+from rodin_watchd.log_lines import about
 from rodin_watchd.model import Answered, Done, HookRun, Job, NotYet, Outcome, Rejected, Retry, State, Step, Unknown
 from rodin_watchd.service.plugins import PluginNews, Ran
 from rodin_watchd.service.steps import run
@@ -63,6 +65,7 @@ class CallRan:
     """A call that was owed to a plugin came to its end."""
 
     run: HookRun
+    problem: Problem | None  # what went wrong
 
 
 BALANCE = "balance"
@@ -160,7 +163,9 @@ class Pool:
 
         def call() -> None:
             directory = tools.spool.published_folder(job, place) if job and place else None
-            self.messages.put(CallRan(tools.plugins.make_call(run, job, directory)))
+            with about(job) if job else contextlib.nullcontext():
+                made = tools.plugins.make_call(run, job, directory)
+            self.messages.put(CallRan(made.run, made.problem))
 
         self._threads.submit(call)
 

@@ -27,6 +27,7 @@ from rodin_watchd.adapters.images import (
     UNDECODABLE,
     why_undecodable,
 )
+from rodin_watchd.core.formats import Wholeness, examine
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 IMAGES = sorted(path for path in SAMPLES.iterdir() if path.suffix in (".png", ".jpg", ".webp"))
@@ -96,6 +97,13 @@ def product(width: int, height: int) -> Image.Image:
     return picture
 
 
+def above_white(width: int, height: int) -> Image.Image:
+    """Return a picture of a thing, and of nothing below it: what "nothing" costs in a lossy WebP depends on the thing."""
+    picture = Image.new("RGB", (width, height), "white")
+    picture.paste(noise(width, height // 3), (0, 0))
+    return picture
+
+
 def packed(picture: Image.Image, kind: str, **options: object) -> bytes:
     """Return an image as a program saves it."""
     buffer = io.BytesIO()
@@ -152,10 +160,17 @@ def test_flat_images_whose_data_is_zeros_are_sound(tmp_path: Path) -> None:
         "exact.webp": packed(picture, "WEBP", lossless=True, method=0),
         "plain.webp": packed(picture, "WEBP", quality=75),
         "white.webp": packed(Image.new("RGB", (3000, 2000), "white"), "WEBP"),
+        "below.webp": packed(above_white(768, 768), "WEBP", quality=75, method=0),
+        "film.webp": packed(above_white(768, 768), "WEBP", method=0, save_all=True, append_images=[noise(768, 768)]),
     }
     assert max(images["small.jpg"].count(bytes(4096)), images["exact.webp"].count(bytes(4096))) > 0
     for name, data in images.items():
         (tmp_path / name).write_bytes(data)
+        assert examine(Path(name).suffix, io.BytesIO(data), len(data)).wholeness in (
+            Wholeness.WHOLE,
+            Wholeness.UNDECIDED,
+        )
+    assert images["below.webp"].count(bytes(1024)) > 0
     assert {name: why_undecodable(tmp_path / name) for name in images} == dict.fromkeys(images, "")
 
 

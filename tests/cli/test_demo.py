@@ -49,7 +49,7 @@ def test_the_demo_delivers_all_sets_and_says_where(tmp_path: Path) -> None:
     delivered = {path.name: {file.name for file in path.iterdir()} for path in results}
     assert set(delivered) == set(SETS)
     assert all({"preview.webp", "job.toml"} <= files for files in delivered.values())
-    assert "model.obj" in delivered["worn-oak"]
+    assert "base.obj" in delivered["worn-oak"]
     assert 'prompt = "worn oak' in (root / "outbox" / "worn-oak" / "job.toml").read_text()
     assert 'kind = "generate"' in (root / "outbox" / "generate" / "relief" / "job.toml").read_text()
     assert {path.name for path in (root / "archive").glob("[!.]*")} == {*SETS, "generate"} - {"relief"}

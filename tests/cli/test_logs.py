@@ -159,6 +159,49 @@ def test_a_call_to_the_vendor_names_its_job(served: Stage) -> None:
     assert {line["set"] for line in calls if "job" in line} == {"chair"}
 
 
+PLUGINS = {
+    "dies": "import os; os._exit(3)",
+    "hangs": "import time; time.sleep(60)",
+    "raises": "raise ValueError('no such mesh')",
+    "works": "return {'made': 1}",
+}
+
+
+def test_lines_about_plugins_have_fields(served: Stage) -> None:
+    """Begin and end of each call with plugin, hook, attempt; the end with its duration, and a cause with its code."""
+    folder = served.root / "plugins"
+    folder.mkdir(mode=0o755)
+    for name, code in PLUGINS.items():
+        head = "from rodin_watchd.v1 import hookimpl\n\n@hookimpl\ndef rodin_process(job, directory):\n    "
+        (folder / f"{name}.py").write_text(f"{head}{code}\n")
+    (folder / "gone.py").write_text("import nothing_of_this_name\n")
+    with served.config.open("a", encoding="utf-8") as config:
+        config.write('[plugins]\nfolders = ["plugins"]\ntries = 1\n[plugins.hangs]\ntimeout_seconds = 1\n')
+        config.write("[plugins.gone]\noptional = true\n")
+    served.drop("chair.glb", "bunny.glb", "chair.png", "matcap-a.png")
+    run = served.told("run", "--until-idle", "--verbose", "--log-format", "json")
+    about = [line for line in map(json.loads, run.stderr.splitlines()) if "plugin" in line]
+    [left_out] = [line for line in about if line["plugin"] == "gone"]
+    assert (left_out["action"], left_out["code"]) == ("plugin-left-out", "plugin")
+    assert "No module named 'nothing_of_this_name'" in left_out["cause"]
+    calls = [line for line in about if line["action"] == "plugin"]
+    assert {(line["hook"], line["attempt"], line["set"]) for line in calls} == {("rodin_process", 1, "chair")}
+    assert [line["plugin"] for line in calls if "duration" not in line] == sorted(PLUGINS)
+    ends = {line["plugin"]: line for line in calls if "duration" in line}
+    assert {name: line.get("code") for name, line in ends.items()} == {
+        "dies": "plugin-crashed",
+        "hangs": "plugin-timeout",
+        "raises": "plugin-failed",
+        "works": None,
+    }
+    assert "took longer than 1 seconds" in ends["hangs"]["cause"]
+    assert 1.0 <= ends["hangs"]["duration"] < 60.0
+    assert "status 3" in ends["dies"]["cause"]
+    assert "ValueError: no such mesh" in ends["raises"]["cause"]
+    assert "cause" not in ends["works"]
+    assert all(isinstance(line["duration"], float) for line in ends.values())
+
+
 FAULTS = """\
 import sys, threading
 from rodin_watchd.log_lines import start_log

@@ -64,8 +64,8 @@ def test_an_artist_of_the_group_drops_a_set_and_uses_the_result(vendor: Emulator
 
         def use() -> list[str]:
             chair = stage.root / "outbox" / "oak" / "chair"
-            assert (chair / "model.glb").read_bytes()
-            (chair / "model.glb").write_bytes(b"painted over")
+            assert (chair / "base_basic_pbr.glb").read_bytes()
+            (chair / "base_basic_pbr.glb").write_bytes(b"painted over")
             (chair / "preview.webp").unlink()
             chair.rename(chair.with_name("throne"))
             assert (stage.root / "archive" / "oak" / "chair" / "chair.glb").read_bytes()

@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 from cli_stage import PROGRAM, TIMEOUT_SECONDS, Stage
 
+from rodin_watchd.cli.options import load
+from rodin_watchd.cli.plugins import Wanted, tried
+from rodin_watchd.core.kinds import KINDS
+from rodin_watchd.errors import CommandRefusedError
+from rodin_watchd.hooks.worker import HOOKS
 from rodin_watchd.testing import Finished
+
+pytest_plugins = ["pytester"]
 
 
 def run(stage: Stage, *words: str) -> subprocess.CompletedProcess[str]:
@@ -44,7 +51,7 @@ def test_a_new_plugin_works_at_once(stage: Stage, folder: Path, rodin_finished: 
     assert {path.name for path in folder.iterdir()} == {"watermark.py", "test_watermark.py"}
     listed = {plugin["name"]: plugin for plugin in json.loads(run(stage, "plugins", "list", "--json").stdout)}
     assert listed["watermark"]["state"] == "in use"
-    assert listed["watermark"]["hooks"] == ["rodin_process"]
+    assert listed["watermark"]["hooks"] == ["rodin_accept", "rodin_process"]
     assert listed["command"]["state"] == "off"
     assert "watermark can be used" in run(stage, "plugins", "check").stdout
     into = tmp_path / "tried"
@@ -55,6 +62,104 @@ def test_a_new_plugin_works_at_once(stage: Stage, folder: Path, rodin_finished: 
     assert not (rodin_finished.directory / "NOTE.txt").exists()
     again = run(stage, "plugins", "new", "watermark", "--folder", str(folder))
     assert (again.returncode, "is there already" in again.stderr) == (1, True)
+
+
+ALL_HOOKS = """
+from rodin_watchd.v1 import Refusal, hookimpl
+
+SET_KEYS = {"whom"}
+
+@hookimpl
+def rodin_configure(settings):
+    print("configured")
+
+@hookimpl
+def rodin_accept(fileset, directory, settings):
+    if "whom" in settings:
+        return Refusal(f"not for {settings['whom']}", advice="Ask \\x1bBen.")
+
+@hookimpl
+def rodin_options(job, options, directory):
+    print(job.state, sorted(path.name for path in directory.iterdir()))
+    return {"seed": 7}
+
+@hookimpl
+def rodin_process(job, directory):
+    (directory / "x.txt").write_text(job.name)
+
+@hookimpl
+def rodin_delivered(job, directory, event):
+    print(event.kind, (directory / "job.toml").exists())
+
+@hookimpl
+def rodin_failed(job, directory, event, settings):
+    print(job.problem.code, (directory / "REPORT.txt").exists(), settings.get("whom"))
+
+@hookimpl
+def rodin_held(job, event):
+    print(job.problem.code)
+
+@hookimpl
+def rodin_waiting(waiting, event):
+    print(waiting.reason)
+
+@hookimpl
+def rodin_service(event):
+    print(event.kind, event.code)
+"""
+TRIES = {
+    "rodin_configure": "configured",
+    "rodin_accept": "The set is accepted.",
+    "rodin_options": "seed = 7, not set before",
+    "rodin_process": "added    x.txt",
+    "rodin_delivered": "delivered True",
+    "rodin_failed": "file-refused True None",
+    "rodin_held": "unknown-outcome",
+    "rodin_waiting": "waits for an image",
+    "rodin_service": "paused empty-account",
+}
+
+
+def test_each_hook_can_be_tried(stage: Stage, folder: Path, tmp_path: Path) -> None:
+    """With sets, results, failed sets and events that are made for the try; nothing is left of them."""
+    (folder / "every.py").write_text(ALL_HOOKS)
+    config = load(stage.config)
+    assert set(TRIES) == set(HOOKS)
+    for hook, told in TRIES.items():
+        for kind in KINDS:
+            into = tmp_path / f"{hook}-{kind}"
+            lines = list(tried(config, "every", Wanted(hook, kind=kind), into))
+            assert any(told in line for line in lines), (hook, lines)
+            assert into.exists() == (hook == "rodin_process")
+
+
+def test_a_hook_is_tried_with_a_set_of_ones_own(stage: Stage, folder: Path, tmp_path: Path) -> None:
+    """Its files and options, and what its TOML file says to the plugin; the set is not changed."""
+    (folder / "every.py").write_text(ALL_HOOKS)
+    own = tmp_path / "lamp"
+    own.mkdir()
+    for name, text in {"lamp.obj": "v 1 2 3", "lamp.toml": "seed = 3\n[plugins.every]\nwhom = 'anna'\n"}.items():
+        (own / name).write_text(text)
+    accept = run(stage, "plugins", "try", "every", "--hook", "rodin_accept", "--set", str(own)).stdout
+    assert "“lamp”" in accept
+    assert "The plugin every refused the set: not for anna.\nWhat to do: Ask \\x1bBen.\n" in accept
+    options = run(stage, "plugins", "try", "every", "--hook", "rodin_options", "--set", str(own)).stdout
+    assert "claimed ['lamp.obj', 'lamp.toml']" in options
+    assert "seed = 7, before 3" in options
+    failed = run(stage, "plugins", "try", "every", "--hook", "rodin_failed", "--set", str(own)).stdout
+    assert "file-refused True anna" in failed
+    low = run(stage, "plugins", "try", "every", "--hook", "rodin_service", "--event", "low-balance").stdout
+    assert "low-balance: The account has 2 credits left" in low
+    (own / "other.toml").write_text("")
+    assert "has 2 TOML files" in run(stage, "plugins", "try", "every", "--set", str(own)).stderr
+    assert {path.name for path in own.iterdir()} == {"lamp.obj", "lamp.toml", "other.toml"}
+
+
+def test_the_test_of_a_new_plugin_passes(stage: Stage, folder: Path, pytester: pytest.Pytester) -> None:
+    """As it is written, with the fixtures for plugin authors."""
+    run(stage, "plugins", "new", "watermark", "--folder", str(folder))
+    found = pytester.runpytest_inprocess("-p", "rodin_watchd.testing", "-p", "no:cacheprovider", "-q", str(folder))
+    found.assert_outcomes(passed=5)
 
 
 def test_check_names_what_is_wrong(stage: Stage, folder: Path) -> None:
@@ -98,9 +203,14 @@ def test_what_others_can_change_is_refused(stage: Stage, folder: Path, place: st
 
 
 def test_trying_says_what_it_cannot_do(stage: Stage, folder: Path, tmp_path: Path) -> None:
-    """No such plugin, no receipt, no such hook."""
-    (folder / "watermark.py").write_text("from rodin_watchd.v1 import hookimpl\n@hookimpl\ndef rodin_service(): pass\n")
+    """No such plugin, no receipt, no such hook, a result for a hook that gets none."""
+    hooks = "@hookimpl\ndef rodin_delivered(): pass\n@hookimpl\ndef rodin_service(): pass\n"
+    (folder / "watermark.py").write_text(f"from rodin_watchd.v1 import hookimpl\n{hooks}")
     (tmp_path / "empty").mkdir()
     assert "There is no plugin other" in run(stage, "plugins", "try", "other", "--result", str(tmp_path)).stderr
     empty = run(stage, "plugins", "try", "watermark", "--result", str(tmp_path / "empty"))
     assert "has no readable receipt" in empty.stderr
+    config, result = load(stage.config), tmp_path / "empty"
+    for hook, told in {"rodin_held": "has no hook rodin_held", "rodin_service": "not called with a result"}.items():
+        with pytest.raises(CommandRefusedError, match=told):
+            list(tried(config, "watermark", Wanted(hook, result=result), tmp_path / "into"))

@@ -36,7 +36,7 @@ def test_a_day_at_the_studio(tmp_path: Path, vendor: Emulator) -> None:
         assert {job["set"]: job["state"] for job in stage.data("list")} == {"chair": "archived", "lamp": "failed"}
         chair = stage.data("show", "chair")
         assert (chair["place"], chair["events"][-1]["state"]) == ("outbox/chair", "archived")
-        assert {result["name"] for result in chair["results"]} == {"model.glb", "preview.webp"}
+        assert {result["name"] for result in chair["results"]} == {"base_basic_pbr.glb", "preview.webp"}
         verdicts = {"chair.glb": "delivered", "archive/chair": "delivered", "lamp": "failed", "stool.glb": "waiting"}
         assert {path: stage.data("explain", path)["verdict"] for path in verdicts} == verdicts
         assert stage.data("explain", "outbox/chair/preview.webp")["jobs"] == [chair["id"]]

@@ -8,6 +8,7 @@ import random
 import struct
 import tracemalloc
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,13 @@ FACET = "facet normal 0 0 1\nouter loop\nvertex 0 0 0\nvertex 1 0 0\nvertex 0 1 
 FACETS = f"solid chair leg\n{FACET * 3}".encode()
 FACES = b"v 0 0 0\nv 1 0 0\nv 0 1 0\nvt 0 0\nvn 0 0 1\n"
 
+
+def binary_stl(some: bytes, after: int = 50) -> bytes:
+    """Make a binary STL with some triangles of other bytes between good ones."""
+    triangle = bytes(12) + b"\x3f" * 36 + bytes(2)
+    return bytes(80) + struct.pack("<I", 50 + after + len(some) // 50) + triangle * 50 + some + triangle * after
+
+
 TAKEN = {
     "a zero behind the last line (ZBrush)": (".obj", CUBE + b"\n\n\0"),
     "a zero and a line end behind the last line (ZBrush)": (".obj", CUBE + b"\n\n\0\n"),
@@ -120,10 +128,16 @@ TAKEN = {
     "a comment behind a face": (".obj", FACES + b"f 1 2 3 # of 12\n"),
     "faces by their old name": (".obj", FACES + b"fo 1 2 3\n"),
     "colours of vertices": (".obj", b"v 0 0 0 1 1 1\nv 1 0 0 0 0 0\nv 0 1 0 1 0 0\nf 1 2 3\n"),
+    "a Windows path in a comment": (".obj", b"v 0 0 0\n# from C:\\models\\\nv 1 0 0\nv 0 1 0\nf 1 2 3\n"),
+    "a name in Shift-JIS": (".obj", "o 机の表\n".encode("shift-jis") + CUBE),
     "names in Latin-1": (".obj", b"o K\xf6rper\n" + CUBE),
+    "control characters in a comment": (".obj", b"# \x07\n" + CUBE),
+    "control characters in a comment behind a face": (".obj", FACES + b"f 1 2 3 # \x07\xff\n"),
+    "control characters in a name": (".obj", CUBE + b"o \x01\n"),
+    "tags and braces in comments and names": (".obj", CUBE + b'# <html>\n# {"a": 1}\ng <none>\nusemtl {"a": 1}\n'),
     "tabs": (".obj", CUBE.replace(b" ", b"\t")),
     "end solid, as two words": (".stl", FACETS + b"end solid chair leg\n"),
-    "a comment behind the end": (".stl", FACETS + b"endsolid chair leg\n; made by hand\n"),
+    "a comment behind the end": (".stl", FACETS + b"endsolid chair leg\n; 3 facets, made by hand\n"),
     "a zero behind the end": (".stl", FACETS + b"endsolid chair leg\n\0"),
     "the end mark of DOS behind the end": (".stl", FACETS + b"endsolid chair leg\r\n\x1a"),
     "a byte order mark before solid": (".stl", b"\xef\xbb\xbf" + FACETS + b"endsolid chair leg\n"),
@@ -131,6 +145,12 @@ TAKEN = {
     "an end without a name": (".stl", FACETS + b"endsolid\n"),
     "no name, and no line end": (".stl", FACETS.replace(b" chair leg", b"") + b"endsolid"),
     "the full name, and no line end": (".stl", FACETS + b"endsolid chair leg"),
+    "words of its own in the name": (
+        ".stl",
+        FACETS.replace(b"chair", b"endloop vertex") + b"endsolid endloop vertex leg\n",
+    ),
+    "end facet, as two words": (".stl", FACETS.replace(b"endf", b"end f").replace(b"endl", b"end l") + b"endsolid\n"),
+    "all in a line": (".stl", FACETS.replace(b"\n", b" ") + b"\nendsolid\n"),
     "several solids": (".stl", 2 * (FACETS + b"endsolid chair leg\n")),
     "control characters in the name": (".stl", FACETS.replace(b"chair leg", b"\x01\x02") + b"endsolid\n"),
     "a long comment before the first facet": (
@@ -140,6 +160,12 @@ TAKEN = {
     "a binary STL that begins with solid": (
         ".stl",
         b"solid part".ljust(80) + struct.pack("<I", 2) + b"\x01" * 100,
+    ),
+    "tags in the name": (".stl", FACETS.replace(b"chair leg", b"<html>") + b"endsolid <html>\n"),
+    "a triangle that is none": (".stl", binary_stl(b"\xff" * 50)),
+    "normals and attributes that are no numbers": (
+        ".stl",
+        binary_stl((b"\xff" * 12 + b"\x3f" * 36 + b"\xff" * 2) * 82),
     ),
     "normals of zero": (".stl", bytes(80) + struct.pack("<I", 50) + (bytes(12) + b"\x3f" * 36 + bytes(2)) * 50),
 }
@@ -282,6 +308,31 @@ HOPELESS_GLB = {
         glb({**SCENE, "buffers": [{"byteLength": 42, "uri": "chair.bin"}]}),
         "its mesh is in another file, “chair.bin”: export it as one .glb with everything inside",
     ),
+    "a mesh in another file without a name": (
+        glb({**SCENE, "buffers": [{"byteLength": 42, "uri": ""}]}),
+        "its mesh is in another file, whose name is missing: export it as one .glb with everything inside",
+    ),
+    "a point that is no number": (
+        glb(SCENE, TRIANGLE[:8] + struct.pack("<f", float("nan")) + TRIANGLE[12:]),
+        f"{DAMAGED}: some of its points are no numbers",
+    ),
+    "points that are no numbers": (
+        glb(SCENE, b"\xff" * 36 + TRIANGLE[36:]),
+        f"{DAMAGED}: some of its points are no numbers",
+    ),
+    "an infinite point between others": (
+        glb(
+            {
+                **with_view(0, byteStride=16, byteLength=44),
+                "buffers": [{"byteLength": 48}],
+                "meshes": primitive()["meshes"],
+            },
+            b"".join(
+                struct.pack("<3fI", *place, 0xFFFFFFFF) for place in ((0, 0, 0), (1, 0, 0), (0, float("-inf"), 0))
+            ),
+        ),
+        f"{DAMAGED}: some of its points are no numbers",
+    ),
     "a file with a very long name": (
         glb({**SCENE, "buffers": [{"byteLength": 42, "uri": "a" * 9000}]}),
         "its mesh is in another file, “aaa",
@@ -373,7 +424,7 @@ def test_what_the_vendor_may_not_read_is_a_warning() -> None:
         (
             f"it needs KHR_draco_mesh_compression, {advice}",
             f"it needs KHR_texture_basisu, {advice}",
-            "its picture “wood.png” is in another file, and is not sent",
+            "its picture is in another file, “wood.png”, and is not sent",
         ),
     )
 
@@ -478,6 +529,74 @@ OTHERS = {
     "two zeros at the end": (".obj", CUBE + b"\0\0", UNFINISHED, "its last bytes have not been written yet"),
     "an OBJ in UTF-16": (".obj", CUBE.decode().encode("utf-16"), WRONG, "it is saved as UTF-16 text"),
     "an OBJ in UTF-16 without a mark": (".obj", CUBE.decode().encode("utf-16-be"), WRONG, "it is saved as UTF-16 text"),
+    "an OBJ with a web page behind it": (".obj", CUBE + b"<html>504</html>", WRONG, "a web page is in it"),
+    "an OBJ that goes on as a web page": (
+        ".obj",
+        CUBE[:-3] + b"<!DOCTYPE html>\n<head>\n",
+        WRONG,
+        "a web page is in it, because its download broke off: download it again",
+    ),
+    "an OBJ with a web page in it": (
+        ".obj",
+        CUBE[:20] + b'<?xml version="1.0"?>\n<Error/>' + CUBE[20:],
+        WRONG,
+        "a web page is in it",
+    ),
+    "an OBJ that goes on as an error message": (
+        ".obj",
+        CUBE[:-3] + b'{"error": {"code": 503}}\n',
+        WRONG,
+        "a server's error message is in it",
+    ),
+    "an OBJ with other bytes in its middle": (
+        ".obj",
+        CUBE[:20] + b"\xff" * 100 + CUBE[20:],
+        UNFINISHED,
+        "it has a line of other characters than numbers, around byte 2",
+    ),
+    "a text STL with a web page behind it": (
+        ".stl",
+        FACETS + b"endsolid\n<HTML>504</HTML>\n",
+        WRONG,
+        "a web page is in it",
+    ),
+    "a text STL with an error message behind it": (
+        ".stl",
+        FACETS + b'endsolid\n{\n  "error": 1\n}\n',
+        WRONG,
+        "a server's error message is in it",
+    ),
+    "a text FBX with a web page behind it": (
+        ".fbx",
+        TEXT_FBX + TAKES + b'<html lang="en">504</html>',
+        WRONG,
+        "a web page is in it",
+    ),
+    "a text FBX with an error message behind it": (
+        ".fbx",
+        TEXT_FBX + TAKES + b'{"error": 1}',
+        WRONG,
+        "a server's error message is in it",
+    ),
+    "a text FBX with a tag in a text": (".fbx", TEXT_FBX.replace(b"Geometry::{", b"<html>") + TAKES, WHOLE, ""),
+    "a binary STL with other bytes in its middle": (
+        ".stl",
+        binary_stl(b"\xff" * 4100),
+        UNFINISHED,
+        "its points from byte 2,584 on are no numbers",
+    ),
+    "a binary STL with noise in its middle": (
+        ".stl",
+        binary_stl(random.Random(1).randbytes(4100)),  # noqa: S311 - no secret
+        UNFINISHED,
+        "its points from byte ",
+    ),
+    "a binary STL whose last bytes are zeros, and alone in their page": (
+        ".stl",
+        binary_stl(b"", 1341),
+        UNDECIDED,
+        "its last bytes are zeros",
+    ),
     "an STL in UTF-16": (
         ".stl",
         (FACETS + b"endsolid\n").decode().encode("utf-16"),
@@ -511,6 +630,18 @@ OTHERS = {
         UNFINISHED,
         "it has zeros from byte ",
     ),
+    "an STL that lacks a part of its middle": (
+        ".stl",
+        FACETS.replace(b"vertex 1 0 0\n", b"", 1) + b"endsolid\n",
+        UNFINISHED,
+        "parts of its triangles are missing",
+    ),
+    "an STL with blanks in the place of a part": (
+        ".stl",
+        FACETS.replace(b"endloop\nendfacet", b" " * 16, 1) + b"endsolid\n",
+        UNFINISHED,
+        "parts of its triangles are missing",
+    ),
     "a text STL without triangles": (".stl", b"solid a\nendsolid a\n", UNFINISHED, "it has no triangles"),
     "a number of triangles that no file has": (".stl", bytes(80) + b"part" * 9, WRONG, "this is not an STL model"),
     "an empty binary STL": (".stl", b"made by hand".ljust(80) + bytes(4), UNFINISHED, "it has no triangles"),
@@ -529,6 +660,13 @@ OTHERS = {
     ),
     "a text FBX": (".fbx", TEXT_FBX + TAKES, WHOLE, ""),
     "a text FBX with takes of Windows": (".fbx", (TEXT_FBX + TAKES).replace(b"\n", b"\r\n"), WHOLE, ""),
+    "a text FBX with a comment of its program first": (".fbx", b"; Made by hand\n" + TEXT_FBX + TAKES, WHOLE, ""),
+    "a text FBX that lacks a part of its middle": (
+        ".fbx",
+        (TEXT_FBX + TAKES).replace(b"0,0,0,1,", b"0,", 1),
+        UNFINISHED,
+        "it has 6 numbers where it says 9",
+    ),
     "a text FBX without takes": (".fbx", TEXT_FBX, UNDECIDED, "its last part, “Takes”, is missing"),
     "a text FBX that breaks off in a block": (".fbx", TEXT_FBX[:-3], UNFINISHED, "its last part is missing"),
     "a text FBX that breaks off between blocks": (
@@ -647,6 +785,74 @@ def fbx(*records: bytes) -> bytes:
     return data + bytes(13) + b"\xfa\xbc" + bytes(120) + FBX_FOOTER
 
 
+def listed(name: bytes, *values: int) -> bytes:
+    """Make the record of a list that is not compressed, without its end."""
+    data = struct.pack(f"<{len(values)}i", *values)
+    held = b"i" + struct.pack("<III", len(values), 0, len(data)) + data
+    return struct.pack("<IIB", 1, len(held), len(name)) + name + held
+
+
+def holding(name: bytes, at: int, *records: bytes) -> bytes:
+    """Make a record of records, without its end; `at` is where it begins in the file."""
+    head = struct.pack("<IIB", 0, 0, len(name)) + name
+    data = b""
+    for record in records:
+        end = at + 4 + len(head) + len(data) + 4 + len(record)
+        data += struct.pack("<I", end) + record
+    return head + data + bytes(13)
+
+
+def fbx_of_one_material(faces: int) -> bytes:
+    """Make an FBX that lists the material of each face, which is number 0: such a list is the last thing in its layer."""
+    start = 27
+    mesh = [listed(b"Vertices", *range(1, 10)), listed(b"PolygonVertexIndex", *(1, 2, -4) * faces)]
+    geometry_at = start + 4 + 9 + len(b"Objects")
+    layer_at = geometry_at + 4 + 9 + len(b"Geometry") + sum(4 + len(one) for one in mesh)
+    layer = holding(b"LayerElementMaterial", layer_at, listed(b"Materials", *[0] * faces))
+    return fbx(holding(b"Objects", start, holding(b"Geometry", geometry_at, *mesh, layer)), listed(b"Takes", 1))
+
+
+def test_lists_of_zeros_that_end_a_part_are_no_holes() -> None:
+    """What follows a list that is not compressed may begin with zeros, too. A hole that goes on into the next record is one."""
+    data = fbx_of_one_material(2000)
+    assert judged(".fbx", data).wholeness is UNDECIDED
+    at = data.index(bytes(PAGE))
+    holed = data[:at] + bytes(8100) + data[at + 8100 :]
+    assert judged(".fbx", holed).wholeness is UNFINISHED
+
+
+def test_zeros_in_normals_and_weights_are_left_to_time() -> None:
+    """Exporters write such for faces without an area, and for points without a bone; in places they are a hole."""
+    places = struct.pack("<9f", 0, 0, 0, 1, 0, 0, 0, 1, 0) * 200
+    views = [{"buffer": 0, "byteOffset": at, "byteLength": 7200} for at in (0, 7200)]
+    accessors = [{"bufferView": view, "componentType": 5126, "count": 600, "type": "VEC3"} for view in (0, 1)]
+    scene = {"asset": {"version": "2.0"}, "buffers": [{"byteLength": 14400}], "bufferViews": views}
+    for name in ("NORMAL", "WEIGHTS_0"):
+        attributes = {"POSITION": 0, name: 1}
+        made = {**scene, "accessors": accessors, "meshes": [{"primitives": [{"attributes": attributes}]}]}
+        half = places[:3000] + bytes(4200)
+        assert judged(".glb", glb(made, places + places)).wholeness is WHOLE
+        assert judged(".glb", glb(made, places + half)).wholeness is UNDECIDED
+        assert judged(".glb", glb(made, half + places)).wholeness is UNFINISHED
+
+
+def test_a_black_picture_in_a_glb_is_no_hole() -> None:
+    """Black is packed into pages of zeros, up to the end of a PNG, whose checksums tell; its view may be longer than it is."""
+    chunk = bytes(4) + b"IDAT" + bytes(9000)
+    png = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 9000) + chunk[4:] + struct.pack(">I", zlib.crc32(chunk[4:]))
+    png += b"\0\0\0\0IEND\xaeB`\x82"
+
+    def with_picture(picture: bytes) -> bytes:
+        views = [*SCENE["bufferViews"], {"buffer": 0, "byteOffset": 42, "byteLength": len(picture)}]
+        images = [{"bufferView": 2, "mimeType": "image/png"}]
+        data = TRIANGLE + picture
+        return glb({**SCENE, "bufferViews": views, "images": images, "buffers": [{"byteLength": len(data)}]}, data)
+
+    assert judged(".glb", with_picture(png)).wholeness is WHOLE
+    assert judged(".glb", with_picture(png + b"\0\0")).wholeness is WHOLE
+    assert judged(".glb", with_picture(png.replace(b"IDAT\0", b"IDAT\1"))).wholeness is UNFINISHED
+
+
 LARGE = 300_000
 MANY = {**SCENE, "meshes": [{"primitives": SCENE["meshes"][0]["primitives"] * 5000}]}
 HOSTILE = {
@@ -661,6 +867,7 @@ HOSTILE = {
     "an OBJ of slashes": (".obj", b"v 1 2 3\nvt 1 2\nf 1 1 1 1" + b"/" * LARGE + b"1\n"),
     "an OBJ of one corner": (".obj", b"v 1 2 3\nvt 1 2\nvn 1 2 3\nf" + b" 1/1" * LARGE + b"\n"),
     "an STL of one line": (".stl", b"solid a\nfacet" + b" vertex 1" * LARGE + b"\nendsolid a\n"),
+    "an STL of names": (".stl", FACETS + b"solid\n" * LARGE + b"facet\nendsolid\n"),
     "an STL of ends": (".stl", FACETS + b"endsolid\n" * LARGE),
     "an FBX of records": (".fbx", fbx(*[b"\0" * 9] * 4000)),
     "an FBX of records in records": (
@@ -669,6 +876,8 @@ HOSTILE = {
     ),
     "an FBX of quotes": (".fbx", TEXT_FBX + b'"' * LARGE),
     "an FBX of comments": (".fbx", TEXT_FBX + b";\n" * LARGE),
+    "an FBX of lists": (".fbx", TEXT_FBX + TAKES + b"*9 { a:" * LARGE),
+    "an FBX of comments first": (".fbx", b"; a\n" * LARGE + TEXT_FBX),
     "an FBX of blanks": (".fbx", TEXT_FBX + b"PolygonVertexIndex: * " * 50_000),
     "a USDZ of many files": (".usdz", usdz(dict.fromkeys((f"{n}.usda" for n in range(3000)), b""))),
     "a USDZ of repeated words": (".usdz", usdz({"a.usdc": crate(b"\0\x10a\1\0" + b"\0\1\0" * 20_000, 999_999)})),

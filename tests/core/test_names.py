@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from rodin_watchd.core.names import (
     RESULT_FOLDERS,
     RESULT_NAME_BYTES,
+    companion_of,
     folders_of,
     junk_reason,
     match_key,
@@ -91,6 +92,10 @@ JUNK = [
     ("chair.glb.filepart", "a temporary name (.filepart)"),
     ("chair.glb.!ut", "a temporary name (.!ut)"),
     ("chair.glb.aria2", "a temporary name (.aria2)"),
+    ("chair.glb.lftp-pget-status", "a temporary name (.lftp-pget-status)"),
+    ("chair.glb.xltd.cfg", "a temporary name (.xltd.cfg)"),
+    ("chair.glb_.gstmp", "a temporary name (.gstmp)"),
+    ("chair.glb.crswap", "a temporary name (.crswap)"),
     ("chair.tmp", "a temporary name (.tmp)"),
     ("chair.temp", "a temporary name (.temp)"),
     ("chair.swp", "a temporary name (.swp)"),
@@ -133,6 +138,31 @@ def test_junk_is_known_by_its_name(name: str, reason: str | None, change: type[s
 def test_what_artists_call_their_files_is_not_junk(name: str) -> None:
     """A name that only resembles junk is taken."""
     assert junk_reason(name) is None
+
+
+COMPANIONS = (
+    *("chair.glb.lftp-pget-status", ".in.chair.glb.", "chair.glb.st", "chair.glb.aria2", "chair.glb.aria2__temp"),
+    *("chair.glb.!bt", "chair.glb.!ut", "chair.glb.ut!", "chair.glb.bc!", "chair.glb.!qB", "chair.glb.az!"),
+    *("chair.glb.fdmdownload", "chair.glb.dtapart", "chair.glb.jc!", "chair.glb.xltd", "chair.glb.xltd.cfg"),
+    *("chair.glb.td", "chair.glb.td.cfg", "chair.glb.downloading", "chair.glb.crdownload", "chair.glb.crswap"),
+    *("chair.glb.opdownload", "chair.glb.partial", "chair.glb.filepart", "chair.glb.tmp", "~chair.glb.tmp"),
+    *(".chair.glb.part", ".chair.glb.swp", ".chair.glb.Ab3xYz", "chair.glb.1a2b3c4d.partial", "chair.glb.!Sync"),
+    *(".chair.glb.rslsync1", "chair.glb.rsls", "chair.glb.rslls", "chair.glb.ffs_tmp", "chair.glb~1a2b.ffs_tmp"),
+    *("chair.glb_.gstmp", ".syncthing.chair.glb.tmp", "~syncthing~chair.glb.tmp", ".chair.glb.~1a2b"),
+)
+
+
+@pytest.mark.parametrize("name", COMPANIONS)
+def test_temporary_files_say_whose_they_are(name: str) -> None:
+    """What programs keep next to a file that they write is ignored, and that file is not finished."""
+    assert companion_of(name) == "chair.glb"
+    assert junk_reason(name)
+
+
+@pytest.mark.parametrize("name", ["chair.glb", "chair.partly", ".chair.backup", "chair.st.glb", "chair.tdx"])
+def test_other_files_are_nobodys(name: str) -> None:
+    """A name that only resembles one of a temporary file."""
+    assert companion_of(name) is None
 
 
 @modest

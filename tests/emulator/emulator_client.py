@@ -156,10 +156,10 @@ def glb_array(data: bytes, attribute: str) -> NDArray[np.float32]:
     return np.frombuffer(body, "<f4", accessor["count"] * width, view["byteOffset"]).reshape(-1, width)
 
 
-def glb_image(data: bytes) -> Image.Image:
-    """Decode the texture inside a GLB."""
+def glb_image(data: bytes, number: int = 0) -> Image.Image:
+    """Decode a texture inside a GLB; the first one is the base colour."""
     document, body = glb_parts(data)
-    view = document["bufferViews"][document["images"][0]["bufferView"]]
+    view = document["bufferViews"][document["images"][number]["bufferView"]]
     return Image.open(BytesIO(body[view["byteOffset"] : view["byteOffset"] + view["byteLength"]]))
 
 

@@ -44,9 +44,9 @@ def test_a_texture_task_goes_from_order_to_results(api: Api) -> None:
     assert [job["uuid"] for job in status.json()["jobs"]] == submitted["jobs"]["uuids"]
     assert api.words(submitted) == ["Done"] * 3
     results = api.results(submitted)
-    assert list(results) == ["model.glb", "preview.webp"]
+    assert list(results) == ["base_basic_pbr.glb", "preview.webp"]
     with Image.open(BytesIO(image)) as sent:
-        assert ImageChops.difference(glb_image(results["model.glb"]), sent).getbbox() is None
+        assert ImageChops.difference(glb_image(results["base_basic_pbr.glb"]), sent).getbbox() is None
     pixels = api.emulator.settings.preview_pixels
     assert Image.open(BytesIO(results["preview.webp"])).size == (pixels, pixels)
     assert EmulatorSettings().preview_pixels == SIZE == 512
@@ -64,15 +64,18 @@ def test_the_file_host_is_another_host() -> None:
         assert int(answer.headers["content-length"]) == len(answer.content)
         assert api.emulator.ledger()["key_leaks"] == []
         fetch(url, Authorization="Bearer emulator-key")
-        assert api.emulator.ledger()["key_leaks"] == [f"/results/{submitted['uuid']}/model.glb"]
+        assert api.emulator.ledger()["key_leaks"] == [f"/results/{submitted['uuid']}/base_basic_pbr.glb"]
+
+
+MAPS = ("diffuse", "metallic", "normal", "pbr", "roughness")
 
 
 @pytest.mark.parametrize(
     ("geometry_file_format", "names"),
     [
-        ("glb", ["model.glb", "preview.webp"]),
-        ("obj", ["model.obj", "model.mtl", "texture.png", "preview.webp"]),
-        ("stl", ["model.stl", "preview.webp"]),
+        ("glb", ["base_basic_pbr.glb", "preview.webp"]),
+        ("obj", ["base.obj", "base.mtl", *(f"texture_{name}.png" for name in MAPS), "preview.webp"]),
+        ("stl", ["base.stl", "preview.webp"]),
     ],
 )
 def test_each_format_has_its_files(api: Api, geometry_file_format: str, names: list[str]) -> None:
@@ -85,7 +88,7 @@ def test_usdz_is_written_where_openusd_is_installed(api: Api) -> None:
     """A USDZ result is a package that begins as an uncompressed ZIP file does."""
     pytest.importorskip("pxr", reason="OpenUSD is not installed")
     results = api.results(api.submit(texts={"geometry_file_format": "usdz"}).json())
-    assert results["model.usdz"][:10] == b"PK\x03\x04\x0a\x00\x00\x00\x00\x00"
+    assert results["base_basic_pbr.usdz"][:10] == b"PK\x03\x04\x0a\x00\x00\x00\x00\x00"
 
 
 @pytest.mark.parametrize("body", ["json", "form", "multipart"])
@@ -202,7 +205,7 @@ def test_statuses_and_results_come_in_time() -> None:
         fresh = api.download(submitted).json()["list"][0]["url"]
         assert fetch(fresh).status_code == 200
         assert fetch(fresh.replace("expires=2", "expires=3")).status_code == 403
-        assert fetch(fresh.replace("model.glb", "preview.webp")).status_code == 403
+        assert fetch(fresh.replace("base_basic_pbr.glb", "preview.webp")).status_code == 403
         now[0] = 6000.0
         assert fetch(fresh).status_code == 403
         assert_no_such_task(api.status(submitted))

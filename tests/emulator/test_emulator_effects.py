@@ -167,7 +167,7 @@ STATUS_FAULTS = [
     ("unknown-status", reply(201, lambda body: [job["status"] for job in body["jobs"]] == ["Queued"] * 3)),
     ("unknown-status=Odd=@x", reply(201, lambda body: [job["status"] for job in body["jobs"]] == ["Odd=@x"] * 3)),
 ]
-LISTED = ["model.glb", "preview.webp"]
+LISTED = ["base_basic_pbr.glb", "preview.webp"]
 DOWNLOAD_FAULTS = [
     *of_api_calls(Site.DOWNLOAD),
     ("download-404", reply(404, lambda body: body["error"] == "NO_SUCH_TASK")),

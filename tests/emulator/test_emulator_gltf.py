@@ -41,6 +41,7 @@ def test_the_khronos_validator_finds_no_fault(tmp_path: Path) -> None:
         "suzi": textured("suzi.glb", "matcap-b.jpg", "Shaded"),
         "logo": textured("pmndrs.stl", "matcap-c.webp"),
         "relief": glb_bytes(project(relief(odd), odd, "Shaded")),
+        "bare": glb_bytes(project(cube(), odd, "None")),
         "tiny": glb_bytes(project(Mesh(cube().positions * 1e-9, cube().faces), odd.resize((1, 3)), "PBR")),
         "large": glb_bytes(project(Mesh(cube().positions * 1e9 + 0.1, cube().faces), odd, "PBR")),
     }
@@ -54,10 +55,10 @@ def test_the_khronos_validator_finds_no_fault(tmp_path: Path) -> None:
     ]
     reports = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
     assert len(reports) == len(files)
-    for report in reports.values():
+    for path, report in reports.items():
         assert (report["issues"]["numErrors"], report["issues"]["numWarnings"]) == (0, 0), report["issues"]
         assert report["info"]["drawCallCount"] == 1
-        assert report["info"]["hasTextures"] is True
+        assert report["info"]["hasTextures"] is (Path(path).stem != "bare")
 
 
 @pytest.mark.parametrize("image", ["matcap-a.png", "matcap-b.jpg", "matcap-c.webp"])
@@ -75,6 +76,8 @@ def test_the_arrays_inside_are_the_mesh() -> None:
     assert np.array_equal(glb_array(data, "POSITION"), mesh.positions)
     assert np.array_equal(glb_array(data, "NORMAL"), mesh.normals)
     assert np.array_equal(glb_array(data, "TEXCOORD_0"), mesh.uvs)
+    assert np.array_equal(glb_array(data, "TANGENT")[:, :3], mesh.tangents)
+    assert set(glb_array(data, "TANGENT")[:, 3].tolist()) == {1.0}
     accessor = glb_parts(data)[0]["accessors"][0]
     assert (accessor["min"], accessor["max"], accessor["count"]) == ([-1, -1, -1], [1, 1, 1], 36)
 
@@ -91,10 +94,34 @@ def test_materials_can_be_told_apart() -> None:
     assert documents["Shaded"]["materials"][0]["extensions"] == {"KHR_materials_unlit": {}}
 
 
+def test_pbr_has_more_maps_than_the_base_colour() -> None:
+    """Roughness in green and metallic in blue of one image, normals in another: bright is smooth, a grey that is bright is metal."""
+    half = Image.new("RGB", (8, 8), "black")
+    half.paste("white", (4, 0, 8, 8))
+    data = glb_bytes(project(cube(), half, "PBR"))
+    material = glb_parts(data)[0]["materials"][0]
+    assert material["pbrMetallicRoughness"]["metallicRoughnessTexture"] == {"index": 1}
+    assert material["normalTexture"] == {"index": 2}
+    packed, normal = (np.asarray(glb_image(data, number)).astype(int) for number in (1, 2))
+    (rough, dull), (smooth, metal) = packed[4, 1, 1:], packed[4, 6, 1:]
+    assert (rough > smooth, dull, metal) == (True, 0, 255)
+    assert normal[4, 1].tolist() == normal[4, 6].tolist() == [128, 128, 255]
+    edge = normal[4, 4]
+    assert edge[0] < 100  # it leans to the left, away from the bright side
+    assert edge[1] == 128
+    assert np.abs(np.linalg.norm(normal / 127.5 - 1, axis=2) - 1).max() < 0.02
+
+
+def test_the_material_none_has_no_texture() -> None:
+    """Such a model is a shape alone."""
+    document, _ = glb_parts(glb_bytes(project(cube(), Image.new("RGB", (3, 3), "red"), "None")))
+    assert not {"images", "textures", "samplers"} & document.keys()
+
+
 def test_the_texture_is_png() -> None:
     """The image inside says that it is a PNG, and is."""
     data = textured("bunny.glb", "matcap-b.jpg")
     document, body = glb_parts(data)
     assert document["images"][0]["mimeType"] == "image/png"
-    offset = document["bufferViews"][3]["byteOffset"]
+    offset = document["bufferViews"][document["images"][0]["bufferView"]]["byteOffset"]
     assert Image.open(BytesIO(body[offset:])).format == "PNG"

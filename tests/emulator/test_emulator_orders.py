@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
-from emulator_client import CUBE, SAMPLES, Api, assert_refused, glb_image, png, running, until
+from emulator_client import CUBE, SAMPLES, Api, assert_refused, glb_image, glb_parts, png, running, until
 from PIL import Image, ImageChops, ImageStat
 
 from rodin_watchd.emulator.orders import MODEL_LIMIT
@@ -34,7 +34,7 @@ def test_a_text_part_with_a_file_name_is_ignored(api: Api) -> None:
         "seed": ("x.txt", b"no number"),
     }
     submitted = api.session.post(api.url("rodin_texture_only"), files=files, timeout=30).json()
-    assert "model.glb" in api.results(submitted)
+    assert "base_basic_pbr.glb" in api.results(submitted)
     row = next(row for row in api.emulator.ledger()["charges"] if row["task_uuid"] == submitted["uuid"])
     assert row["options"] == {}
 
@@ -128,7 +128,7 @@ def test_a_new_model_is_made_of_an_image_or_a_prompt(api: Api) -> None:
     image = (SAMPLES / "matcap-b.jpg").read_bytes()
     by_image = api.session.post(url, files={"images": ("i.jpg", image)}, timeout=30).json()
     by_prompt = api.session.post(url, files={"prompt": (None, "a red dragon")}, timeout=30).json()
-    models = [api.results(submitted)["model.glb"] for submitted in (by_image, by_prompt)]
+    models = [api.results(submitted)["base_basic_pbr.glb"] for submitted in (by_image, by_prompt)]
     assert models[0] != models[1]
     with Image.open(BytesIO(image)) as sent:
         difference = ImageChops.difference(glb_image(models[0]), sent.convert("RGB"))
@@ -152,7 +152,8 @@ def test_a_new_model_has_one_to_five_images_and_its_own_price(api: Api) -> None:
     assert [rows[task["uuid"]]["credits"] for task in (dear, cheap)] == ["1.5", "0.5"]
     assert rows[dear["uuid"]]["image_sha256"] != rows[cheap["uuid"]]["image_sha256"]
     assert set(api.results(dear)) == {"base_basic_pbr.glb", "base_basic_shaded.glb", "preview.webp"}
-    assert set(api.results(cheap)) == {"model.glb", "preview.webp"}
+    assert set(api.results(cheap)) == {"base.glb", "preview.webp"}
+    assert "images" not in glb_parts(api.results(cheap)["base.glb"])[0]
     assert not {"tier", "addons"} & set(api.emulator.ledger()["unknown_parts"])
 
 

@@ -73,7 +73,7 @@ def test_tasks_without_durations_are_done_when_the_work_is() -> None:
     with running(settings=settings) as api:
         submitted = api.submit().json()
         until(lambda: api.words(submitted) == ["Done"] * 3)
-        assert list(api.results(submitted)) == ["model.glb", "preview.webp"]
+        assert list(api.results(submitted)) == ["base_basic_pbr.glb", "preview.webp"]
 
 
 def test_many_at_once_are_charged_once_each() -> None:

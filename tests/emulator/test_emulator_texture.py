@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from io import BytesIO
 
 import numpy as np
@@ -45,6 +47,8 @@ def test_no_side_shows_the_image_mirrored(top_left: tuple[int, int, int], side: 
     across, down = np.array(top_left) + 2 * right, np.array(top_left) - 2 * up
     assert uv_at(tuple(across.tolist()), side) == (1.0, 0.0)
     assert uv_at(tuple(down.tolist()), side) == (0.0, 1.0)
+    textured = project(cube(), WHITE, "PBR")
+    assert (textured.tangents[textured.normals @ normal > 0.9] == right).all()
 
 
 @pytest.mark.parametrize("name", ["bunny.glb", "suzi.glb", "pmndrs.stl"])
@@ -55,6 +59,8 @@ def test_samples_are_unwelded_with_unit_normals_and_uvs_in_range(name: str) -> N
     assert len(textured.positions) == len(textured.normals) == len(textured.uvs)
     assert len(mesh.faces) - 2 <= len(textured.positions) / 3 <= len(mesh.faces)  # but for faces without an area
     assert np.abs(np.linalg.norm(textured.normals, axis=1) - 1).max() < 1e-5
+    assert np.abs(np.linalg.norm(textured.tangents, axis=1) - 1).max() < 1e-5
+    assert np.abs((textured.tangents * textured.normals).sum(axis=1)).max() < 1e-5
     assert textured.uvs.min() >= 0
     assert textured.uvs.max() <= 1
     assert np.ptp(textured.uvs, axis=0).min() > 0.6
@@ -94,6 +100,7 @@ def test_any_triangles_are_textured_or_refused(positions: np.ndarray[tuple[int, 
     assert np.isfinite(textured.positions).all()
     assert ((textured.uvs >= 0) & (textured.uvs <= 1)).all()
     assert np.allclose(np.linalg.norm(textured.normals, axis=1), 1, atol=1e-3)
+    assert np.allclose(np.linalg.norm(textured.tangents, axis=1), 1, atol=1e-3)
 
 
 @pytest.mark.parametrize(("resolution", "edge"), [("Basic", 2048), ("High", 4096)])
@@ -124,3 +131,81 @@ def test_a_grey_image_of_sixteen_bits_keeps_its_greys() -> None:
     ramp = np.linspace(0, 0xFFFF, 64).astype(np.uint16).reshape(8, 8)
     Image.fromarray(ramp).save(out, "PNG")
     assert np.array_equal(np.asarray(texture_image(out.getvalue(), "Basic"))[..., 0], ramp // 257)
+
+
+def saved(image: Image.Image, kind: str = "PNG", **settings: object) -> bytes:
+    """Return an image as a file."""
+    image.save(out := BytesIO(), kind, **settings)
+    return out.getvalue()
+
+
+def sixteen_bits(colour_type: int, *samples: int, nothing: bytes = b"") -> bytes:
+    """Write a PNG of 4 x 4 equal pixels with 16 bits for each sample, which Pillow writes in grey alone (PNG, third edition)."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    rows = (b"\0" + struct.pack(f">{len(samples)}H", *samples) * 4) * 4
+    parts = [chunk(b"IHDR", struct.pack(">IIBBBBB", 4, 4, 16, colour_type, 0, 0, 0))]
+    parts += [chunk(b"tRNS", nothing)] if nothing else []
+    return b"\x89PNG\r\n\x1a\n" + b"".join((*parts, chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")))
+
+
+PALETTE = Image.new("P", (4, 4), 1)
+PALETTE.putpalette([0, 0, 0, 200, 100, 50])
+
+
+@pytest.mark.parametrize(
+    ("data", "seen"),
+    [
+        (sixteen_bits(0, 0x8080), (128, 128, 128)),
+        (sixteen_bits(0, 0x01FF), (1, 1, 1)),
+        (sixteen_bits(0, 0xFFFF), (255, 255, 255)),
+        (sixteen_bits(0, 0x8080, nothing=b"\x80\x80"), (255, 255, 255)),
+        (sixteen_bits(0, 0x8080, nothing=b"\x80\x81"), (128, 128, 128)),
+        (sixteen_bits(2, 0xC8C8, 0x6464, 0x3232), (200, 100, 50)),
+        (sixteen_bits(4, 0x6464, 0xFFFF), (100, 100, 100)),
+        (sixteen_bits(4, 0x6464, 0x0000), (255, 255, 255)),
+        (sixteen_bits(6, 0xC8C8, 0x6464, 0x3232, 0xFFFF), (200, 100, 50)),
+        (sixteen_bits(6, 0xC8C8, 0x6464, 0x3232, 0x0000), (255, 255, 255)),
+        (saved(PALETTE), (200, 100, 50)),
+        (saved(PALETTE, transparency=1), (255, 255, 255)),
+        (saved(PALETTE, transparency=0), (200, 100, 50)),
+        (saved(Image.new("1", (4, 4), 1)), (255, 255, 255)),
+        (saved(Image.new("LA", (4, 4), (100, 0))), (255, 255, 255)),
+        (saved(Image.new("RGB", (4, 4), (200, 100, 50)).convert("CMYK"), "JPEG", quality=100), (200, 100, 50)),
+        (saved(Image.new("L", (4, 4), 100), "JPEG", quality=100), (100, 100, 100)),
+    ],
+)
+def test_every_kind_of_pixel_has_its_colour(data: bytes, seen: tuple[int, int, int]) -> None:
+    """16 bits, with and without alpha, palettes, one bit, inks: what a viewer shows on white is what is textured."""
+    image = texture_image(data, "Basic")
+    assert (image.mode, image.size) == ("RGB", (4, 4))
+    for shown, wanted in zip(image.getpixel((1, 1)), seen, strict=True):  # type: ignore[arg-type]  # a pixel of RGB
+        assert abs(shown - wanted) <= 2
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("mode", ["RGB", "I;16"])
+def test_each_orientation_is_turned_upright(orientation: int, mode: str) -> None:
+    """The corner that is bright lies top left when a viewer shows it, in 16 bits as well (EXIF, Orientation)."""
+    upright = Image.new("L", (6, 4), 0)
+    upright.putpixel((0, 0), 255)
+    stored = upright if orientation == 1 else upright.transpose(STORED[orientation])
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image = Image.fromarray(np.asarray(stored).astype(np.uint16) * 257) if mode == "I;16" else stored.convert(mode)
+    shown = texture_image(saved(image, exif=exif), "Basic")
+    assert (shown.size, shown.getpixel((0, 0)), shown.getpixel((5, 3))) == ((6, 4), (255,) * 3, (0,) * 3)
+
+
+STORED = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+"""How an upright image is stored for each orientation."""

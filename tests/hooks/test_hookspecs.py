@@ -6,7 +6,7 @@ import inspect
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,8 @@ import pytest
 from rodin_watchd.core.kinds import KINDS
 from rodin_watchd.hooks import hookspecs
 from rodin_watchd.hooks.worker import HOOKS
-from rodin_watchd.testing import Finish, Finished, OpenPlugin
-from rodin_watchd.v1 import Event, File, FileSet, Job, Problem, Waiting, of_data, to_data
+from rodin_watchd.testing import Arguments, Finish, OpenPlugin
+from rodin_watchd.v1 import Event, File, FileSet, Job, Problem, Refusal, Waiting, of_data, to_data
 
 PROJECT = Path(__file__).resolve().parents[2]
 PAGE = (PROJECT / "docs" / "hooks.md").read_text(encoding="utf-8")
@@ -37,7 +37,7 @@ from rodin_watchd.v1 import hookimpl
 
 @hookimpl
 def rodin_process(job, directory):
-    return {"kind": job.kind, "roles": [file.role for file in job.files], "made": (directory / "model.glb").exists()}
+    return {"kind": job.kind, "roles": [file.role for file in job.files], "made": (directory / "base_basic_pbr.glb").exists()}
 """
 each_hook = pytest.mark.parametrize("hook", HOOKS)
 
@@ -45,6 +45,13 @@ each_hook = pytest.mark.parametrize("hook", HOOKS)
 def test_the_page_has_one_heading_for_each_hook() -> None:
     """In the order of the specifications, and no other."""
     assert tuple(SECTIONS) == HOOKS
+
+
+@pytest.mark.parametrize("value", [Job, FileSet, File, Waiting, Event, Problem, Refusal])
+def test_the_page_lists_the_fields_of_each_value(value: type[Any]) -> None:
+    """All of them, in their order."""
+    [row] = re.findall(rf"^\| `{value.__name__}` \| (.*) \|$", PAGE, re.MULTILINE)
+    assert re.findall(r"`(\w+)`", row) == [field.name for field in fields(value)]
 
 
 @each_hook
@@ -65,23 +72,16 @@ def test_the_specification_states_its_contract(hook: str) -> None:
 
 @each_hook
 def test_the_example_of_the_page_runs(
-    hook: str, tmp_path: Path, rodin_plugin: OpenPlugin, rodin_finished: Finished
+    hook: str, tmp_path: Path, rodin_plugin: OpenPlugin, rodin_arguments: Arguments
 ) -> None:
     """It is a whole plugin: it loads, and its hook is called without a complaint."""
     path = tmp_path / "example.py"
     path.write_text(BLOCK.findall(SECTIONS[hook])[1], encoding="utf-8")
     plugin = rodin_plugin(path)
     assert plugin.hooks == (hook,)
-    known: dict[str, Any] = {
-        "fileset": FileSet("chair", "", (), {}),
-        "job": Job(**{**_fields(rodin_finished.job), "problem": PROBLEM}),
-        "options": {},
-        "directory": rodin_finished.directory,
-        "waiting": Waiting("chair", "", ("chair.glb",), "waits for an image"),
-        "event": Event("x-1", "paused", 1.0, "no credits"),
-    }
-    wanted = set(inspect.signature(getattr(hookspecs, hook)).parameters) - {"settings"}
-    plugin.call(hook, **{name: known[name] for name in wanted})
+    arguments = rodin_arguments(hook)
+    assert arguments.keys() == set(inspect.signature(getattr(hookspecs, hook)).parameters) - {"settings"}
+    plugin.call(hook, **arguments)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -95,10 +95,6 @@ def test_a_plugin_can_be_tested_with_a_job_of_each_kind(
     facts = rodin_plugin(path).call("rodin_process", job=made.job, directory=made.directory)
     assert facts == {"kind": kind, "roles": [role.value for role in KINDS[kind].roles], "made": True}
     assert tomllib.loads((made.directory / "job.toml").read_text())["job"]["kind"] == kind
-
-
-def _fields(job: Job) -> dict[str, Any]:
-    return {name: getattr(job, name) for name in asdict(job)}
 
 
 @each_hook

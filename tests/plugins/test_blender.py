@@ -91,7 +91,7 @@ def test_what_the_script_gets(
 ) -> None:
     """The model's name, with its folder, and the arguments after `--`, the job as JSON, and an environment of a few names."""
     (rodin_finished.directory / "scene").mkdir()
-    (rodin_finished.directory / "model.glb").rename(rodin_finished.directory / "scene/model.glb")
+    (rodin_finished.directory / "base_basic_pbr.glb").rename(rodin_finished.directory / "scene/base_basic_pbr.glb")
     script.write_text(TELLS)
     scene = tmp_path / "studio.blend"
     scene.write_bytes(b"BLENDER")
@@ -99,7 +99,7 @@ def test_what_the_script_gets(
     facts = processed(rodin_plugin, rodin_finished, script, **asked)
     told = json.loads((rodin_finished.directory / "said.json").read_text())
     before = ["--background", "--factory-startup", "--disable-autoexec", str(scene), "--python-exit-code", "97"]
-    assert told["argv"] == [*before, "--python", str(script), "--", "scene/model.glb", "--scale", "$HOME; 1"]
+    assert told["argv"] == [*before, "--python", str(script), "--", "scene/base_basic_pbr.glb", "--scale", "$HOME; 1"]
     assert told["job"]["name"] == "suzi"
     names = {name for name in told["environ"] if not name.startswith(("LC_", "LANG"))}
     assert names <= {"PATH", "HOME", "TMPDIR", "TZ", "RODIN_JOB"}
@@ -114,13 +114,13 @@ def test_what_it_changed_and_removed_is_told(
     """Files in folders, too; what is as it was is not told."""
     script.write_text(
         "import os\nos.mkdir('renders')\npathlib.Path('renders/front.png').write_bytes(b'123')\n"
-        "os.unlink('preview.webp')\npathlib.Path('model.glb').write_bytes(b'1')\n"
+        "os.unlink('preview.webp')\npathlib.Path('base_basic_pbr.glb').write_bytes(b'1')\n"
     )
     facts = processed(rodin_plugin, rodin_finished, script, program=stand_in, expects=["renders/*.png"])
     assert facts == {
         "blender": "Blender 0.0 (a stand-in)",
         "script": "to fbx.py",
-        "written": [{"name": "model.glb", "bytes": 1}, {"name": "renders/front.png", "bytes": 3}],
+        "written": [{"name": "base_basic_pbr.glb", "bytes": 1}, {"name": "renders/front.png", "bytes": 3}],
         "removed": ["preview.webp"],
     }
 

@@ -6,14 +6,13 @@ import json
 import re
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from refusing import refusal
 
 from rodin_watchd.errors import PluginError
-from rodin_watchd.testing import Finished, OpenPlugin
-from rodin_watchd.v1 import Event, Waiting
+from rodin_watchd.testing import Arguments, Finished, OpenPlugin
+from rodin_watchd.v1 import Event
 
 PLUGIN = "rodin_watchd_plugins.command"
 EVENT = Event("job-1", "delivered", 1000.0, "suzi: outbox/suzi")
@@ -70,22 +69,16 @@ def test_a_failing_program_leaves_the_plugin_usable(rodin_plugin: OpenPlugin, tm
 
 @pytest.mark.parametrize("moment", ["failed", "held", "waiting", "service"])
 def test_it_is_told_of_every_moment(
-    moment: str, rodin_plugin: OpenPlugin, rodin_finished: Finished, tmp_path: Path
+    moment: str, rodin_plugin: OpenPlugin, rodin_arguments: Arguments, tmp_path: Path
 ) -> None:
     """The event, and what it is about, where there is such a thing."""
     said = tmp_path / "said"
     plugin = rodin_plugin(PLUGIN, run=[sys.executable, "-c", SAVES, str(said)], on=[moment])
-    cases: dict[str, dict[str, Any]] = {
-        "failed": {"job": rodin_finished.job, "directory": rodin_finished.directory},
-        "held": {"job": rodin_finished.job},
-        "waiting": {"waiting": Waiting("chair", "", ("chair.glb",), "no image")},
-        "service": {},
-    }
-    about = cases[moment]
-    plugin.call(f"rodin_{moment}", event=EVENT, **about)
+    about = rodin_arguments(f"rodin_{moment}")
+    plugin.call(f"rodin_{moment}", **about)
     told = json.loads(said.read_text())
-    assert (told["moment"], told["event"]["id"]) == (moment, "job-1")
-    assert told.keys() - {"moment", "event", "directory"} == about.keys() - {"directory"}
+    assert (told["moment"], told["event"]["id"]) == (moment, about["event"].id)
+    assert told.keys() - {"moment", "directory"} == about.keys() - {"directory"}
 
 
 def test_it_runs_only_when_it_is_asked_to(rodin_plugin: OpenPlugin, rodin_finished: Finished, tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def publish(folder: Path, name: str, day: int = 1, colour: tuple[int, int, int] 
     made = folder / f".{day}-making"
     made.mkdir(parents=True)
     Image.new("RGB", (64, 64), colour).save(made / "preview.png")
-    files = '[[results]]\nname = "model.glb"\nbytes = 1500000\n'
+    files = '[[results]]\nname = "base_basic_pbr.glb"\nbytes = 1500000\n'
     (made / "job.toml").write_text(f"[job]\nwritten_at = {datetime(2026, 11, day, tzinfo=UTC)}\n{files}")
     os.utime(made / "job.toml", (day, day))
     return made.rename(folder / name)
@@ -107,8 +107,9 @@ def test_a_real_result_is_on_the_sheet(sheets: PluginUnderTest, rodin_finished: 
     page = read(outbox)
     assert page.titles == ["suzi"]
     assert "1 result ·" in page.text
-    assert "model.glb 1.5 MB" in page.text
-    assert {"./suzi/", "./suzi/model.glb", "./suzi/preview.webp", "./contact-sheet.png"} == set(page.addresses)
+    size = (rodin_finished.directory / "base_basic_pbr.glb").stat().st_size
+    assert f"base_basic_pbr.glb {size / 1e6:.1f} MB" in page.text
+    assert {"./suzi/", "./suzi/base_basic_pbr.glb", "./suzi/preview.webp", "./contact-sheet.png"} == set(page.addresses)
     assert all((outbox / address).exists() for address in page.addresses)
     with Image.open(outbox / "contact-sheet.png") as picture:
         assert picture.size == (256 + 24, 256 + 48 + 24)
@@ -130,16 +131,17 @@ def test_the_newest_come_first_and_the_rest_is_counted(rodin_plugin: OpenPlugin,
 
 
 def test_the_picture_has_the_previews_in_rows(rodin_plugin: OpenPlugin, outbox: Path) -> None:
-    """The newest left above, so many in a row, no more than asked for; each preview fills its tile."""
+    """The newest left above, so many in a row, no more than asked for; each preview fills its tile, a grey one of 16 bits too."""
     for day, colour in ((1, RED), (2, BLUE), (3, RED), (4, BLUE)):
         result = publish(outbox, f"chair-{day}", day, colour)
+    Image.new("I;16", (64, 64), 0x8080).save(outbox / "chair-3" / "preview.png")
     settings = {"columns": 2, "newest_in_picture": 3, "tile_pixels": 64, "theme": "light"}
     announce(rodin_plugin(PLUGIN, **settings), result)
     with Image.open(outbox / "contact-sheet.png") as picture:
         height = 64 + 2 * 16 + 12
         assert picture.size == (2 * 76 + 12, 2 * height + 12)
         seen = [picture.getpixel((12 + 32 + 76 * (n % 2), 12 + 32 + height * (n // 2))) for n in range(4)]
-    expected = [BLUE, RED, BLUE, (0xF4, 0xF4, 0xF2)]
+    expected = [BLUE, (0x80, 0x80, 0x80), BLUE, (0xF4, 0xF4, 0xF2)]
     for found, wanted in zip(seen, expected, strict=True):
         assert isinstance(found, tuple)
         assert max(abs(a - b) for a, b in zip(found, wanted, strict=True)) < 12
@@ -183,7 +185,7 @@ def test_names_are_text(sheets: PluginUnderTest, outbox: Path) -> None:
     ]
     there = [os.fsencode(folder) + b"/" + unquote_to_bytes(address) for address in page.addresses]
     assert all(address.startswith("./") for address in page.addresses)
-    assert all(os.path.exists(path) for path in there if not path.endswith(b"model.glb"))  # noqa: PTH110 - bytes
+    assert all(os.path.exists(path) for path in there if not path.endswith(b"base_basic_pbr.glb"))  # noqa: PTH110 - bytes
 
 
 def test_a_preview_in_a_folder_is_shown(sheets: PluginUnderTest, outbox: Path) -> None:

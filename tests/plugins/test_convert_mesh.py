@@ -110,6 +110,10 @@ def colored_corners(mesh: Any) -> Any:  # noqa: ANN401 - trimesh has no types
     return rows[np.lexsort(rows.T)]
 
 
+MADE = "base_basic_pbr"
+"""The stem of the model in a finished result."""
+
+
 def test_a_result_in_every_format(convert: Convert, rodin_finished: Finished) -> None:
     """The files lie beside the model, their sizes are told, the model is untouched, and so is what STL cannot hold."""
     folder = rodin_finished.directory
@@ -118,19 +122,20 @@ def test_a_result_in_every_format(convert: Convert, rodin_finished: Finished) ->
     sizes = {path.name: path.stat().st_size for path in folder.iterdir() if path.name not in before}
     assert {file["name"]: file["bytes"] for file in model["written"]} == sizes
     assert sizes.keys() == {
-        *("model.obj", "model.mtl", "model_PBR_0_Kd.png", "model.stl", "model.ply", "model_ply.png", "model.usdz")
+        *(f"{MADE}.{name}" for name in ("obj", "mtl", "stl", "ply", "usdz")),
+        *(f"{MADE}_{name}.png" for name in ("PBR_0_Kd", "PBR_0_Pm", "PBR_0_Pr", "PBR_0_norm", "ply")),
     }
     assert all(hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest for name, digest in before.items())
-    assert (model["from"], model["triangles"]) == ("model.glb", len(loaded(folder / "model.glb").faces))
+    assert (model["from"], model["triangles"]) == (f"{MADE}.glb", len(loaded(folder / f"{MADE}.glb").faces))
     two = "double-sided surfaces"
-    rough = "metalness and roughness"
-    assert {name: lost[1:] for name, lost in model["lost"].items()} == {
+    rough = "metalness and roughness texture"
+    assert {name: lost[2:] for name, lost in model["lost"].items()} == {
         "usdz": [],
         "obj": [two, "unit of length"],
-        "ply": [rough, two, "unit of length"],
-        "stl": ["color texture", rough, two, "texture coordinates", "smooth normals", "unit of length"],
+        "ply": [rough, "normal map", two, "unit of length"],
+        "stl": ["color texture", rough, "normal map", two, "texture coordinates", "smooth normals", "unit of length"],
     }
-    assert {lost[0] for lost in model["lost"].values()} == {"texture wrapping"}
+    assert {tuple(lost[:2]) for lost in model["lost"].values()} == {("tangents", "texture wrapping")}
 
 
 @pytest.mark.parametrize("name", ["obj", "ply"])
@@ -138,7 +143,7 @@ def test_textures_lie_beside(convert: Convert, rodin_finished: Finished, name: s
     """Whoever reads the file finds the texture, and every corner shows the same place of it."""
     folder = rodin_finished.directory
     convert(folder, name)
-    source, made = loaded(folder / "model.glb"), loaded(folder / f"model.{name}")
+    source, made = loaded(folder / f"{MADE}.glb"), loaded(folder / f"{MADE}.{name}")
     assert same(texture_of(made), texture_of(source))
     np.testing.assert_allclose(colored_corners(made), colored_corners(source), atol=2e-4)
 
@@ -150,8 +155,8 @@ def test_there_and_back(convert: Convert, rodin_finished: Finished, tmp_path: Pa
     back = tmp_path / "back"
     shutil.copytree(rodin_finished.directory, back, ignore=shutil.ignore_patterns("*.glb"))
     [model] = convert(back, "glb")["models"]
-    assert model["from"] == f"model.{name}"
-    source, made = loaded(rodin_finished.directory / "model.glb"), loaded(back / "model.glb")
+    assert model["from"] == f"{MADE}.{name}"
+    source, made = loaded(rodin_finished.directory / f"{MADE}.glb"), loaded(back / f"{MADE}.glb")
     assert len(made.faces) == len(source.faces)
     np.testing.assert_allclose(made.triangles_center.mean(axis=0), source.triangles_center.mean(axis=0), atol=1e-5)
     np.testing.assert_allclose(made.bounds, source.bounds, atol=1e-5)
@@ -167,11 +172,14 @@ def test_what_the_vendor_delivers_as_usdz_becomes_glb(convert: Convert, tmp_path
     made = finished(tmp_path / "usdz", "usdz").directory
     plain = finished(tmp_path / "glb").directory
     [model] = convert(made, "glb")["models"]
-    assert model["from"] == "model.usdz"
-    source, back = loaded(plain / "model.glb"), loaded(made / "model.glb")
+    assert model["from"] == f"{MADE}.usdz"
+    source, back = loaded(plain / f"{MADE}.glb"), loaded(made / f"{MADE}.glb")
     np.testing.assert_allclose(colored_corners(back), colored_corners(source), atol=2e-4)
     assert same(texture_of(back), texture_of(source))
-    assert back.visual.material.roughnessFactor == pytest.approx(0.7)
+    first, second = source.visual.material, back.visual.material
+    assert same(second.normalTexture.convert("RGB"), first.normalTexture)
+    for index in (1, 2):  # green and blue carry roughness and metalness
+        assert same(second.metallicRoughnessTexture.getchannel(index), first.metallicRoughnessTexture.getchannel(index))
 
 
 def usd_faults(path: Path) -> list[str]:

@@ -313,6 +313,17 @@ def test_what_is_lost_of_a_ply_is_told(tmp_path: Path, what: str) -> None:
     assert converted(folder(tmp_path / "set", "a.ply", (head + rows).encode()), "glb")["lost"]["glb"] == [what]
 
 
+def test_a_grey_texture_of_16_bits_is_no_white_one(tmp_path: Path) -> None:
+    """Painting programs write roughness like that."""
+    grey = Image.fromarray(np.full((4, 4), 0x8080, dtype=np.uint16))
+    place = folder(tmp_path / "set", "a.obj", shape("0 0 0", "mtllib a.mtl\nusemtl m"))
+    grey.save(place / "rough.png")
+    (place / "a.mtl").write_text("newmtl m\nmap_Pr rough.png\n")
+    converted(place, "glb")
+    [found] = trimesh.load_scene(place / "a.glb", process=False).geometry.values()
+    assert found.visual.material.metallicRoughnessTexture.getpixel((0, 0))[1] == 0x80
+
+
 def test_the_colors_of_an_stl_are_told(tmp_path: Path) -> None:
     """Some programs keep them where the format has two spare bytes."""
     data = bytes(80) + struct.pack("<I12fH", 1, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0x83E0)

@@ -23,6 +23,7 @@ from refusing import refusal
 
 from rodin_watchd.errors import PluginError
 from rodin_watchd.testing import Finished, OpenPlugin
+from rodin_watchd.testing import event as event_of
 from rodin_watchd.v1 import Event, Waiting
 
 PLUGIN = "rodin_watchd_plugins.notify"
@@ -69,15 +70,15 @@ def test_every_moment_is_told(
     """A result with its place and files, a set that lacks a file, what happens to the service."""
     plugin = rodin_plugin(PLUGIN, **settings, shown_root="//nas/rodin/")
     job, directory = rodin_finished.job, rodin_finished.directory
-    plugin.call("rodin_delivered", job=job, directory=directory, event=Event("1", "delivered", 1.0, ""))
-    plugin.call("rodin_held", job=job, event=Event("2", "held", 1.0, ""))
+    plugin.call("rodin_delivered", job=job, directory=directory, event=event_of("delivered", job))
+    plugin.call("rodin_held", job=job, event=event_of("held", job))
     waiting = Waiting("chair", "props", ("props/chair.glb",), "it lacks an image")
-    plugin.call("rodin_waiting", waiting=waiting, event=Event("3", "waiting", 1.0, ""))
+    plugin.call("rodin_waiting", waiting=waiting, event=event_of("waiting", waiting))
     plugin.call("rodin_service", event=event(4, "low-balance", "2 credits are left."))
     plugin.call("rodin_service", event=event(5, "started", "The service was started."))
     delivered, held, incomplete, service = told(receiver)
     assert delivered[0] == "suzi is done"
-    assert delivered[1].startswith("//nas/rodin/outbox/suzi\nmodel.glb (")
+    assert delivered[1].startswith("//nas/rodin/outbox/suzi\nbase_basic_pbr.glb (")
     assert held[0] == "suzi waits for your decision"
     assert incomplete == ("chair is incomplete", "it lacks an image\nin inbox/props")
     assert service == ("rodin_watchd: low balance", "2 credits are left.")

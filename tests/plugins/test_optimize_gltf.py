@@ -67,13 +67,13 @@ def stand_in(folder: Path, code: str) -> str:
 @needs_gltf_transform
 def test_gltf_transform_makes_it_smaller(rodin_plugin: OpenPlugin, rodin_finished: Finished) -> None:
     """Geometry is compressed, the texture scaled and stored as WebP, the original untouched, the sizes told."""
-    original = (rodin_finished.directory / "model.glb").read_bytes()
+    original = (rodin_finished.directory / "base_basic_pbr.glb").read_bytes()
     asked = {**NOWHERE, "texture_size": 128, "gltf_transform": GLTF_TRANSFORM}
     facts = made_smaller(rodin_plugin, rodin_finished, **asked)
-    made = rodin_finished.directory / "model.web.glb"
+    made = rodin_finished.directory / "base_basic_pbr.web.glb"
     assert "EXT_meshopt_compression" in document(made)[0]["extensionsRequired"]
     assert (texture(made).format, max(texture(made).size)) == ("WEBP", 128)
-    assert (rodin_finished.directory / "model.glb").read_bytes() == original
+    assert (rodin_finished.directory / "base_basic_pbr.glb").read_bytes() == original
     [told] = facts["files"]
     assert facts["tool"] == "gltf-transform"
     assert (told["before_bytes"], told["after_bytes"]) == (len(original), made.stat().st_size)
@@ -91,10 +91,10 @@ def test_large_textures_need_no_more_memory_than_there_is(rodin_plugin: OpenPlug
     )
     cube = trimesh.creation.box()
     cube.visual = trimesh.visual.TextureVisuals(uv=noise[0, 0, :8, :2] / 255, material=material)
-    (rodin_finished.directory / "model.glb").write_bytes(trimesh.Scene([cube]).export(file_type="glb"))
+    (rodin_finished.directory / "base_basic_pbr.glb").write_bytes(trimesh.Scene([cube]).export(file_type="glb"))
     facts = made_smaller(rodin_plugin, rodin_finished, **NOWHERE | {"gltf_transform": GLTF_TRANSFORM})
-    assert facts["files"][0]["to"] == "model.web.glb"
-    assert len(document(rodin_finished.directory / "model.web.glb")[0]["textures"]) == 3
+    assert facts["files"][0]["to"] == "base_basic_pbr.web.glb"
+    assert len(document(rodin_finished.directory / "base_basic_pbr.web.glb")[0]["textures"]) == 3
 
 
 def test_the_settings_are_tried_on_a_model_with_large_textures(rodin_plugin: OpenPlugin, tmp_path: Path) -> None:
@@ -113,13 +113,13 @@ def test_the_settings_are_tried_on_a_model_with_large_textures(rodin_plugin: Ope
 @needs_gltf_transform
 def test_it_may_take_the_original_s_place(rodin_plugin: OpenPlugin, rodin_finished: Finished) -> None:
     """Then there is one file, with Draco here; textures as they are stay PNG and keep their size."""
-    before = texture(rodin_finished.directory / "model.glb").size
+    before = texture(rodin_finished.directory / "base_basic_pbr.glb").size
     asked = {"output": "{stem}.glb", "compression": "draco", "texture_format": "keep", "texture_size": 0}
     tool = {**NOWHERE, "gltf_transform": GLTF_TRANSFORM}
     [told] = made_smaller(rodin_plugin, rodin_finished, **tool, **asked)["files"]
-    assert told["to"] == "model.glb"
-    assert [path.name for path in rodin_finished.directory.glob("*.glb")] == ["model.glb"]
-    kept = rodin_finished.directory / "model.glb"
+    assert told["to"] == "base_basic_pbr.glb"
+    assert [path.name for path in rodin_finished.directory.glob("*.glb")] == ["base_basic_pbr.glb"]
+    kept = rodin_finished.directory / "base_basic_pbr.glb"
     assert "KHR_draco_mesh_compression" in document(kept)[0]["extensionsRequired"]
     assert (texture(kept).format, texture(kept).size) == ("PNG", before)
 
@@ -129,7 +129,7 @@ def test_gltfpack_makes_it_smaller(rodin_plugin: OpenPlugin, rodin_finished: Fin
     """It compresses with meshopt; `auto` takes it when gltf-transform is not there; names are kept."""
     asked = {"texture_format": "keep", "texture_size": 0, "gltfpack": GLTFPACK}
     facts = made_smaller(rodin_plugin, rodin_finished, **{**NOWHERE, **asked})
-    made = document(rodin_finished.directory / "model.web.glb")[0]
+    made = document(rodin_finished.directory / "base_basic_pbr.web.glb")[0]
     assert facts["tool"] == "gltfpack"
     assert "EXT_meshopt_compression" in made["extensionsRequired"]
     assert [material["name"] for material in made["materials"]] == ["PBR"]
@@ -142,7 +142,10 @@ def test_done_again_it_makes_the_same(rodin_plugin: OpenPlugin, rodin_finished: 
     asked = {**NOWHERE, "texture_format": "keep", "texture_size": 0, "gltfpack": GLTFPACK}
     first = made_smaller(rodin_plugin, rodin_finished, **asked)
     assert made_smaller(rodin_plugin, rodin_finished, **asked) == first
-    assert sorted(path.name for path in rodin_finished.directory.glob("*.glb")) == ["model.glb", "model.web.glb"]
+    assert sorted(path.name for path in rodin_finished.directory.glob("*.glb")) == [
+        "base_basic_pbr.glb",
+        "base_basic_pbr.web.glb",
+    ]
 
 
 def test_a_file_that_would_not_shrink_is_not_written(
@@ -152,19 +155,19 @@ def test_a_file_that_would_not_shrink_is_not_written(
     copy = "pathlib.Path(sys.argv[3]).write_bytes(pathlib.Path(sys.argv[2]).read_bytes())"
     asked = {**NOWHERE, "gltf_transform": stand_in(tmp_path, copy)}
     [told] = made_smaller(rodin_plugin, rodin_finished, **asked)["files"]
-    size = (rodin_finished.directory / "model.glb").stat().st_size
+    size = (rodin_finished.directory / "base_basic_pbr.glb").stat().st_size
     assert told == {
-        "from": "model.glb",
+        "from": "base_basic_pbr.glb",
         "before_bytes": size,
         "kept": "it would not become smaller",
         "would_be_bytes": size,
     }
-    assert not (rodin_finished.directory / "model.web.glb").exists()
+    assert not (rodin_finished.directory / "base_basic_pbr.web.glb").exists()
 
 
 def test_a_result_without_glb_says_so(rodin_plugin: OpenPlugin, rodin_finished: Finished, tmp_path: Path) -> None:
     """That is no failure."""
-    (rodin_finished.directory / "model.glb").unlink()
+    (rodin_finished.directory / "base_basic_pbr.glb").unlink()
     copy = "pathlib.Path(sys.argv[3]).write_bytes(pathlib.Path(sys.argv[2]).read_bytes())"
     facts = made_smaller(rodin_plugin, rodin_finished, **{**NOWHERE, "gltf_transform": stand_in(tmp_path, copy)})
     assert facts == {"nothing": "the result holds no GLB file"}

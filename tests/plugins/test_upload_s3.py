@@ -31,7 +31,7 @@ EVENT = Event("job-1", "delivered", 1000.0, "suzi: outbox/suzi")
 SECRET: Final = "not-so-secret"  # noqa: S105 - of a store that lives for one test
 BUCKET = "results"
 AT = "suzi-0123456789ab/"
-TYPES = {"model.glb": "model/gltf-binary", "preview.webp": "image/webp", "job.toml": "application/toml"}
+TYPES = {"base_basic_pbr.glb": "model/gltf-binary", "preview.webp": "image/webp", "job.toml": "application/toml"}
 
 Client: TypeAlias = Any
 """A client of boto3, which has no types."""
@@ -107,12 +107,12 @@ def keys(store: Client) -> list[str]:
 def test_a_result_is_in_the_store(uploader: PluginUnderTest, rodin_finished: Finished, store: Client) -> None:
     """All files and the receipt, each with its bytes, its media type and its hash."""
     deliver(uploader, rodin_finished)
-    assert keys(store) == [f"{AT}job.toml", f"{AT}model.glb", f"{AT}preview.webp"]
+    assert keys(store) == [f"{AT}base_basic_pbr.glb", f"{AT}job.toml", f"{AT}preview.webp"]
     by_name = {name: store.get_object(Bucket=BUCKET, Key=AT + name) for name in TYPES}
     for name, there in by_name.items():
         assert there["Body"].read() == (rodin_finished.directory / name).read_bytes()
     assert {name: there["ContentType"] for name, there in by_name.items()} == TYPES
-    assert by_name["model.glb"]["Metadata"] == {"sha256": rodin_finished.job.results[0].sha256}
+    assert by_name["base_basic_pbr.glb"]["Metadata"] == {"sha256": rodin_finished.job.results[0].sha256}
     written = [there["LastModified"] for there in by_name.values()]
     assert by_name["job.toml"]["LastModified"] == max(written)
 
@@ -123,9 +123,9 @@ def test_what_is_there_is_not_sent_again(uploader: PluginUnderTest, rodin_finish
     (rodin_finished.directory / "preview.webp").write_bytes(b"painted over")
     store.delete_object(Bucket=BUCKET, Key=f"{AT}job.toml")
     told = deliver(uploader, rodin_finished)
-    assert f"{AT}model.glb: was there already" in told
+    assert f"{AT}base_basic_pbr.glb: was there already" in told
     versions = [there["Key"] for there in store.list_object_versions(Bucket=BUCKET)["Versions"]]
-    assert [versions.count(AT + name) for name in ("model.glb", "preview.webp", "job.toml")] == [1, 2, 2]
+    assert [versions.count(AT + name) for name in ("base_basic_pbr.glb", "preview.webp", "job.toml")] == [1, 2, 2]
     assert store.get_object(Bucket=BUCKET, Key=f"{AT}preview.webp")["Body"].read() == b"painted over"
 
 
@@ -134,9 +134,9 @@ def test_a_large_file_goes_in_parts(
 ) -> None:
     """As many as the size of a part makes, and whole at the end; the class is the one that was asked for."""
     large = os.urandom(1 << 20) * 11
-    (rodin_finished.directory / "model.glb").write_bytes(large)
+    (rodin_finished.directory / "base_basic_pbr.glb").write_bytes(large)
     deliver(rodin_plugin(PLUGIN, **table, part_megabytes=5, storage_class="STANDARD_IA"), rodin_finished)
-    there = store.get_object(Bucket=BUCKET, Key=f"{AT}model.glb")
+    there = store.get_object(Bucket=BUCKET, Key=f"{AT}base_basic_pbr.glb")
     assert there["ETag"].endswith('-3"')
     assert there["Body"].read() == large
     assert there["StorageClass"] == "STANDARD_IA"
@@ -182,7 +182,7 @@ def test_a_public_link_is_told(rodin_plugin: OpenPlugin, rodin_finished: Finishe
     told = deliver(
         rodin_plugin(PLUGIN, **table, link="public", public_url="https://cdn.test/3d/"), rodin_finished, name="ä b"
     )
-    assert "https://cdn.test/3d/%C3%A4%20b-0123456789ab/model.glb" in told
+    assert "https://cdn.test/3d/%C3%A4%20b-0123456789ab/base_basic_pbr.glb" in told
     assert "https://cdn.test/3d/%C3%A4%20b-0123456789ab/job.toml" not in told
 
 
@@ -194,7 +194,7 @@ def test_a_file_that_is_gone_is_told(uploader: PluginUnderTest, rodin_finished: 
     (rodin_finished.directory / "preview.webp").unlink()
     with pytest.raises(PluginError, match=r"preview\.webp"):
         deliver(uploader, rodin_finished)
-    assert keys(store) == [f"{AT}model.glb"]
+    assert keys(store) == [f"{AT}base_basic_pbr.glb"]
 
 
 @pytest.mark.parametrize("name", ["preview.webp", "../secret", "sub/secret", "pipe"])
@@ -339,7 +339,7 @@ def test_a_key_that_may_only_write(rodin_plugin: OpenPlugin, rodin_finished: Fin
         address = f"http://127.0.0.1:{server.server_port}"
         deliver(rodin_plugin(PLUGIN, **{**table, "endpoint_url": address}), rodin_finished)
         server.shutdown()
-    assert OnlyWritable.taken == [f"/results/{AT}{name}" for name in ("model.glb", "preview.webp", "job.toml")]
+    assert OnlyWritable.taken == [f"/results/{AT}{name}" for name in ("base_basic_pbr.glb", "preview.webp", "job.toml")]
 
 
 @pytest.mark.usefixtures("store")

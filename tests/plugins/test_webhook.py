@@ -23,8 +23,8 @@ from refusing import refusal
 from rodin_watchd_plugins.webhook import may_call, signed_headers
 
 from rodin_watchd.errors import PluginError
-from rodin_watchd.testing import Finished, OpenPlugin
-from rodin_watchd.v1 import Event, Waiting
+from rodin_watchd.testing import Arguments, Finished, OpenPlugin
+from rodin_watchd.v1 import Event
 
 PLUGIN = "rodin_watchd_plugins.webhook"
 EVENT = Event("job-1", "delivered", 1000.0, "suzi: outbox/suzi")
@@ -81,22 +81,19 @@ def test_the_signature_is_that_of_the_specification() -> None:
 
 
 def test_every_moment_is_told_or_left_out(
-    receiver: Receiver, secret_file: str, rodin_plugin: OpenPlugin, rodin_finished: Finished
+    receiver: Receiver, secret_file: str, rodin_plugin: OpenPlugin, rodin_arguments: Arguments
 ) -> None:
     """`on` chooses among all that is told."""
     plugin = rodin_plugin(
         PLUGIN, url=receiver.url, secret_file=secret_file, allow_networks=HERE, on=["failed", "waiting", "service"]
     )
-    job, directory = rodin_finished.job, rodin_finished.directory
-    plugin.call("rodin_delivered", job=job, directory=directory, event=EVENT)
-    plugin.call("rodin_held", job=job, event=EVENT)
-    plugin.call("rodin_failed", job=job, directory=directory, event=EVENT)
-    plugin.call("rodin_waiting", waiting=Waiting("chair", "", ("chair.glb",), "no image"), event=EVENT)
-    plugin.call("rodin_service", event=Event("service-1", "low-balance", 1.0, "2 credits are left"))
+    for hook in ("rodin_delivered", "rodin_held", "rodin_failed", "rodin_waiting", "rodin_service"):
+        plugin.call(hook, **rodin_arguments(hook))
     told = [json.loads(body) for _, _, body in receiver.requests]
     assert [message["moment"] for message in told] == ["failed", "waiting", "service"]
-    assert told[1]["waiting"]["reason"] == "no image"
-    assert told[2]["event"]["kind"] == "low-balance"
+    assert told[0]["job"]["problem"]["code"] == "file-refused"
+    assert told[1]["waiting"]["reason"].startswith("waits for an image")
+    assert told[2]["event"]["kind"] == "paused"
 
 
 @pytest.mark.parametrize(("status", "told"), [(500, "500 Internal Server Error"), (404, "404 Not Found"), (307, "307")])

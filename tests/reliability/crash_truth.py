@@ -96,7 +96,7 @@ def _half_published(root: Path) -> Iterator[Violation]:
     """Find what is visible and not whole: all that its receipt lists must be there, and nothing else."""
     for top in RECEIPT_OF:
         for folder in published(root, top):
-            if wrong := _not_whole(folder, top):
+            if wrong := _not_whole(folder, _end_of(folder, top)):
                 yield Violation(Kind.PARTIAL, f"{folder.relative_to(root)}: {wrong}")
 
 
@@ -115,7 +115,12 @@ def _folders(folder: Path) -> list[Path]:
 
 def _is_inner(folder: Path, top: str) -> bool:
     """Tell whether a folder is a part of a published one: of a result, or what came of a failed job, beside its report."""
-    return any((above / RECEIPT_OF[top]).is_file() for above in folder.parents)
+    return any((above / RECEIPT_OF[_end_of(above, top)]).is_file() for above in folder.parents)
+
+
+def _end_of(folder: Path, top: str) -> str:
+    """Return what a folder is published as: one in the archive may be that of a failed set, which was cleared."""
+    return "failed" if top == "archive" and (folder / RECEIPT_OF["failed"]).is_file() else top
 
 
 def _not_whole(folder: Path, top: str) -> str:
@@ -246,7 +251,7 @@ def _wrong_receipt(root: Path, job: Job, bought: Sequence[ChargeRow]) -> Iterato
     tasks, cost = [row["task_uuid"] for row in bought], sum(float(row["credits"]) for row in bought)
     folder = root / job.place
     try:
-        told = receipt(folder, folder.relative_to(root).parts[0])
+        told = receipt(folder, _end_of(folder, folder.relative_to(root).parts[0]))
     except (OSError, ValueError) as error:
         yield Violation(Kind.WRONG, f"{job.name}: its receipt cannot be read: {error}")
         return

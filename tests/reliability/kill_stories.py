@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import random
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from decimal import Decimal
 from functools import partial
+from pathlib import Path
 
 from crash_scene import (
     DroppedSet,
@@ -19,8 +22,9 @@ from crash_scene import (
     sidecar_sets,
 )
 from crash_start import Crash, alive, passes
-from crash_truth import Violation, at_rest, wrongly_held
+from crash_truth import Kind, Violation, at_rest, wrongly_held
 from stories import (
+    SEED,
     Attack,
     Attempt,
     Bench,
@@ -35,6 +39,8 @@ from stories import (
     usual,
 )
 
+from rodin_watchd.adapters.store.sqlite import insert_command
+from rodin_watchd.core.commands import Seen
 from rodin_watchd.emulator.api import EmulatorSettings
 from rodin_watchd.emulator.faults import EmulatedFault, parse_fault
 from rodin_watchd.emulator.ledger import ChargeRow
@@ -169,8 +175,71 @@ RANDOM = Story(
     missing=lambda: "",
     weight=2,
 )
+
+
+# ---- a command that moves folders -----------------------------------------------------------------------------------
+
+
+@contextmanager
+def refused(folder: Path, base_url: str) -> Iterator[Scene]:
+    """Give a scene with a set that is refused, and one that the vendor fails after it was paid for."""
+    scene = Scene(folder / "root", base_url)
+    scene.drop([refused_set(SEED), failing_set(SEED + 1)])
+    yield scene
+
+
+def effects_of_clearing(bench: Bench) -> list[str]:
+    """Return the effects of a run that finds the commands to clear the folders of both, as the library logs them."""
+    with (
+        tempfile.TemporaryDirectory(prefix="count-", dir=bench.folder) as place,
+        refused(Path(place), bench.vendor.base_url) as scene,
+    ):
+        ask_to_clear(bench, scene)
+        effects = bench.start(scene, Crash()).effects
+    bench.charges()
+    return list(effects)
+
+
+def ask_to_clear(bench: Bench, scene: Scene) -> None:
+    """Let all sets fail, and leave a command for each: the next start carries it out."""
+    bench.start(scene, Crash())
+    for job, _ in scene.history().values():
+        insert_command(scene.journal, "clear", {"job": job.id, "seen": Seen.of(job).as_data()}, time.time())
+
+
+def clear_and_kill(crash: Crash, attempt: Attempt) -> None:
+    """Kill the daemon that carries out the commands."""
+    ask_to_clear(attempt.bench, attempt.scene)
+    kill_at(attempt, crash)
+
+
+def _at_each_effect_of_clearing(bench: Bench, chance: random.Random) -> Iterator[Attack]:
+    for number, at in enumerate(scattered(len(effects_of_clearing(bench)), chance)):
+        yield partial(clear_and_kill, Crash(at, after=bool(number % 2)))
+
+
+def _clear_to_the_end(attempt: Attempt) -> None:
+    attempt.forget()  # what is in `failed/` still goes to the archive
+    attempt.run()
+
+
+def all_cleared(attempt: Attempt, charges: Sequence[ChargeRow]) -> list[Violation]:
+    """Each set ended as it had, with its report, and is in the archive."""
+    jobs = [job for job, _ in attempt.scene.history().values()]
+    left = [job for job in jobs if not job.place.startswith("archive/")]
+    found = [Violation(Kind.WRONG, f"{job.name} was not cleared: {job.place}") for job in left]
+    return [*at_rest(attempt.scene, charges), *found]
+
+
+CLEARED = Story(
+    "killed while failed sets are cleared",
+    _at_each_effect_of_clearing,
+    scene=refused,
+    judge=all_cleared,
+    ending=_clear_to_the_end,
+)
 FOLLOWED = Story(
     "killed where one job goes on as another", at_each_effect(followed, after=True), scene=followed, judge=goes_on
 )
 MODELLED = Story("killed while new models are made", at_each_effect(modelled, after=True), scene=modelled)
-KILL_STORIES = (BEFORE, AFTER, TWICE, PLUGGED, MODELLED, FOLLOWED, RANDOM)
+KILL_STORIES = (BEFORE, AFTER, TWICE, PLUGGED, MODELLED, FOLLOWED, CLEARED, RANDOM)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from crash_start import NO_COMPILER, Crash, build, cold
 from effort import EFFORT
-from kill_stories import AFTER, FOLLOWED, MODELLED, PLUGGED, kill_at
+from kill_stories import AFTER, CLEARED, FOLLOWED, MODELLED, PLUGGED, clear_and_kill, effects_of_clearing, kill_at
 from stories import FAST, Attempt, Bench, Story, Trial, followed, modelled, plugged, usual
 
 from rodin_watchd.emulator.server import Emulator
@@ -18,8 +18,9 @@ from rodin_watchd.emulator.server import Emulator
 pytestmark = [pytest.mark.skipif(bool(NO_COMPILER), reason=NO_COMPILER), pytest.mark.timeout(300)]
 
 SINGLE, PAIRS, FOLLOWING, WITH_PLUGIN = (6, 1, 3, 3) if EFFORT == 1 else (6 * EFFORT, EFFORT, 4 * EFFORT, 3 * EFFORT)
+CLEARING = 1 if EFFORT == 1 else 4 * EFFORT
 MODELLING = 3 if EFFORT == 1 else 4 * EFFORT
-"""At how many effects a run is killed once and twice, and one of two jobs, one of new models, and one with plugins; each is a test.
+"""At how many effects a run is killed once and twice, and one of two jobs, one of new models, one with plugins, and one that clears failed sets; each is a test.
 
 `make test` does a third of them each day, `make thorough` many times as many, and `make soak` kills at each effect.
 """
@@ -99,6 +100,16 @@ def test_calls_of_plugins_survive_a_crash(bench: Bench, number: int) -> None:
     """Killed around them: each result has the plugin's work in it, and the plugin gets the news, by one event."""
     at = spread(bench.effects(plugged), WITH_PLUGIN + 2)[number + 2]
     survived(killed(PLUGGED, bench, Crash(at, after=bool(number % 2))), number, WITH_PLUGIN)
+
+
+@pytest.mark.parametrize("number", range(CLEARING))
+def test_clearing_survives_a_crash(bench: Bench, number: int) -> None:
+    """Killed while folders of failed sets are moved to the archive: each is in one place, whole, and at last in the archive."""
+    effects = effects_of_clearing(bench)
+    moved = next(at for at, effect in enumerate(effects, 1) if "renameat2" in effect)  # of the first folder
+    at = moved - 1 + spread(len(effects) - moved, CLEARING + 1)[number]
+    attack = partial(clear_and_kill, Crash(at, after=not number % 2))
+    survived(CLEARED.trial(bench, attack, math.inf), number, CLEARING)
 
 
 def survived(trial: Trial, number: int, count: int) -> None:

@@ -65,7 +65,7 @@ def test_bytes_in_two_places_are_wrong(scene: Scene) -> None:
     assert [violation.kind for violation in after_kill(scene)] == [Kind.WRONG]
 
 
-@pytest.mark.parametrize("name", ["scene/model.glb", "job.toml"])
+@pytest.mark.parametrize("name", ["scene/base_basic_pbr.glb", "job.toml"])
 def test_half_a_result_is_partial(scene: Scene, name: str) -> None:
     """A published result without one of its files."""
     (scene.root / "outbox" / "base1" / name).unlink()
@@ -74,7 +74,7 @@ def test_half_a_result_is_partial(scene: Scene, name: str) -> None:
 
 def test_a_changed_result_is_partial(scene: Scene) -> None:
     """A published file that is not what its receipt says."""
-    with (scene.root / "outbox" / "base1" / "scene/model.glb").open("ab") as result:
+    with (scene.root / "outbox" / "base1" / "scene/base_basic_pbr.glb").open("ab") as result:
         result.write(b"x")
     assert [violation.kind for violation in after_kill(scene)] == [Kind.PARTIAL]
 

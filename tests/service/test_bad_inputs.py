@@ -23,7 +23,7 @@ def deliver_the_good_one(shop: Workshop) -> None:
     shop.drop_set("good")
     shop.until(shop.is_in("good", State.ARCHIVED))
     assert shop.job("good").times[State.DELIVERED] - dropped_at <= PROMPTLY_SECONDS
-    assert {"good/model.glb", "good/preview.webp", "good/job.toml"} <= shop.found("outbox")
+    assert {"good/base_basic_pbr.glb", "good/preview.webp", "good/job.toml"} <= shop.found("outbox")
 
 
 REFUSED: dict[str, tuple[Callable[[], dict[str, bytes]], str]] = {
@@ -250,7 +250,7 @@ def test_names_of_all_kinds_are_delivered_in_a_form_that_windows_shows(
     shop.idle()
     names = {path.name for path in (tmp_path / "outbox").iterdir()} - {MARK, SUBMITS_NOTE}
     assert names == {safe, "good"}
-    assert (tmp_path / "outbox" / safe / "model.glb").stat().st_size > 1000
+    assert (tmp_path / "outbox" / safe / "base_basic_pbr.glb").stat().st_size > 1000
     receipt = tomllib.loads((tmp_path / "outbox" / safe / "job.toml").read_text())
     assert receipt["job"]["set"] == os.fsdecode(stem).encode("utf-8", "backslashreplace").decode()
     assert {job.state for job in shop.jobs()} == {State.ARCHIVED}
@@ -284,7 +284,7 @@ def test_two_sets_whose_names_differ_in_case_only_are_both_delivered(shop: Works
     assert shop.states() == {"chair": State.ARCHIVED, "Chair": State.ARCHIVED}
     places = {job.place for job in shop.jobs()}
     assert len({place.casefold() for place in places}) == 2
-    assert all(shop.path(f"{place}/model.glb").exists() for place in places)
+    assert all(shop.path(f"{place}/base_basic_pbr.glb").exists() for place in places)
     assert vendor.charges == 2
     shop.assert_nothing_lost()
 

@@ -125,7 +125,7 @@ def test_retry_fetches_a_paid_result_though_somebody_cleaned_up(tmp_path: Path, 
     assert shop.command("retry", job="chair")["ok"]
     shop.idle()
     assert shop.states() == {"chair": State.ARCHIVED}
-    assert shop.path("outbox/chair/model.glb").exists()
+    assert shop.path("outbox/chair/base_basic_pbr.glb").exists()
     assert shop.found("archive") == {"chair/chair.png", "chair/job.toml"}
     assert vendor.charges == 1
 

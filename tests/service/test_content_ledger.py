@@ -274,7 +274,7 @@ def test_a_program_that_copies_failed_into_the_inbox_buys_nothing(tmp_path: Path
     with working(tmp_path, plugins=plugins) as (shop, vendor):
         shop.drop_set("chair")
         shop.idle(step_seconds=5)
-        assert "chair/results/model.glb" in shop.found("failed")
+        assert "chair/results/base_basic_pbr.glb" in shop.found("failed")
         for _ in range(3):
             for path in sorted(shop.path("failed").rglob("*")):
                 if path.is_file() and path.name != MARK:
@@ -293,7 +293,7 @@ def test_a_model_of_the_services_own_is_textured_again_only_if_a_person_says_so(
     with working(tmp_path, plugins=plugins) as (shop, vendor):
         shop.drop_set("stool")
         shop.idle(step_seconds=5)
-        result = next(shop.path(place).rglob("model.glb")).read_bytes()
+        result = next(shop.path(place).rglob("base_basic_pbr.glb")).read_bytes()
         shop.drop("new.glb", result)
         shop.drop("new.png", image("another"))
         shop.idle(step_seconds=5)

@@ -26,7 +26,7 @@ def test_a_job_goes_on_after_a_crash_in_each_state(shop: Workshop, vendor: Vendo
     assert shop.job("chair").state == state
     shop.idle()
     assert shop.states() == {"chair": State.ARCHIVED}
-    assert shop.found("outbox") == {"chair/model.glb", "chair/preview.webp", "chair/job.toml"}
+    assert shop.found("outbox") == {"chair/base_basic_pbr.glb", "chair/preview.webp", "chair/job.toml"}
     assert shop.found("archive") == {"chair/chair.obj", "chair/chair.png", "chair/chair.toml", "chair/job.toml"}
     assert shop.found("inbox") == set()
     assert shop.work_folders() == set()
@@ -80,7 +80,7 @@ def test_a_crash_after_each_tick_delivers_all_and_pays_once(shop: Workshop, vend
     assert set(shop.states().values()) <= ends
     assert vendor.charges <= 3
     archived = [job for job in shop.jobs() if job.state is State.ARCHIVED]
-    assert all(shop.path(f"{job.place}/model.glb").exists() for job in archived)
+    assert all(shop.path(f"{job.place}/base_basic_pbr.glb").exists() for job in archived)
     for job in shop.jobs():
         if job.state is State.HELD:
             assert shop.command("resolve", job=job.id, how="give-up")["ok"]
@@ -258,13 +258,13 @@ def test_a_preview_that_never_comes_is_left_out_and_the_model_fetched_once(tmp_p
         shop.until(lambda: shop.is_in("chair", State.GENERATED)() and shop.job("chair").attempts > 0)
         downloads = folder / shop.job("chair").id / "download"
         first = identities(downloads)
-        assert set(first) == {"model.glb"}
+        assert set(first) == {"base_basic_pbr.glb"}
         shop.until(lambda: shop.job("chair").attempts > 1)
         assert identities(downloads) == first
         shop.idle()
         assert shop.states() == {"chair": State.ARCHIVED}
-        assert shop.found("outbox") == {"chair/model.glb", "chair/job.toml"}
-        assert shop.path("outbox/chair/model.glb").stat().st_ino == first["model.glb"][0]
+        assert shop.found("outbox") == {"chair/base_basic_pbr.glb", "chair/job.toml"}
+        assert shop.path("outbox/chair/base_basic_pbr.glb").stat().st_ino == first["base_basic_pbr.glb"][0]
         assert "no preview.webp" in shop.path("outbox/chair/job.toml").read_text()
         assert vendor.charges == 1
 
@@ -292,7 +292,7 @@ def test_results_that_are_here_stay_until_the_vendor_has_given_them_anew(tmp_pat
         shop.until(shop.is_in("chair", State.DOWNLOADED))
         shop.rest()
         home = shop.path(".rodin-watchd/work") / shop.job("chair").id
-        model_file = (home / "download/model.glb").read_bytes()
+        model_file = (home / "download/base_basic_pbr.glb").read_bytes()
 
         def clear_away() -> None:
             (home / "download/preview.webp").unlink()
@@ -302,7 +302,7 @@ def test_results_that_are_here_stay_until_the_vendor_has_given_them_anew(tmp_pat
         shop.until(lambda: shop.is_in("chair", State.GENERATED)() and shop.job("chair").attempts > 1)
         shop.command("cancel", job=shop.job("chair").id)
         shop.until(shop.is_in("chair", State.FAILED))
-        assert shop.path("failed/chair/results/model.glb").read_bytes() == model_file
+        assert shop.path("failed/chair/results/base_basic_pbr.glb").read_bytes() == model_file
 
 
 def test_a_lost_share_does_not_look_like_an_empty_one(tmp_path: Path) -> None:

@@ -132,6 +132,7 @@ def test_a_folder_is_cleared(shop: Workshop, vendor: Vendor) -> None:
     assert after is not None
     assert (after.state, after.place, after.problem) == (State.FAILED, "archive/chair", job.problem)
     assert [event.action for event in shop.store.events(job.id)][-2:] == ["failed", "clear"]
+    assert "“archive/chair/chair.obj” was put there by the service." in shop.told("explain", "archive/chair/chair.obj")
     assert vendor.charges == 0
     shop.assert_nothing_lost()
     shop.restart()

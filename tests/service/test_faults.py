@@ -137,7 +137,7 @@ def test_what_may_be_repeated_is_repeated_until_it_works(tmp_path: Path, site: s
         shop.drop_set("chair")
         shop.idle()
         assert shop.states() == {"chair": State.ARCHIVED}
-        assert shop.found("outbox") == {"chair/model.glb", "chair/preview.webp", "chair/job.toml"}
+        assert shop.found("outbox") == {"chair/base_basic_pbr.glb", "chair/preview.webp", "chair/job.toml"}
         receipt = tomllib.loads(shop.path("outbox/chair/job.toml").read_text())
         for result in receipt["results"]:
             assert shop.path(f"outbox/chair/{result['name']}").stat().st_size == result["bytes"]

@@ -114,8 +114,8 @@ from rodin_watchd.v1 import hookimpl
 def rodin_delivered(job, directory, event):
     if Path({away!r}).exists():
         raise RuntimeError("the store is away")
-    [model] = [file for file in job.results if file.name == "model.glb"]
-    there = directory / "model.glb"
+    [model] = [file for file in job.results if file.name == "base_basic_pbr.glb"]
+    there = directory / "base_basic_pbr.glb"
     seen = hashlib.sha256(there.read_bytes()).hexdigest() == model.sha256 if there.exists() else "nothing"
     with Path({log!r}).open("a") as log:
         log.write(f"{{job.id}} {{seen}}\\n")

@@ -50,7 +50,7 @@ def test_an_image_in_a_folder_for_new_models_is_a_set(tmp_path: Path, with_toml:
         shop.idle()
         [job] = shop.jobs()
         assert (job.name, job.folder, job.kind, job.state) == ("chair", "generate", "generate", State.ARCHIVED)
-        assert {"model.glb", "job.toml"} <= {Path(name).name for name in shop.found("outbox/generate/chair")}
+        assert {"base_basic_pbr.glb", "job.toml"} <= {Path(name).name for name in shop.found("outbox/generate/chair")}
         receipt = tomllib.loads(shop.path("outbox/generate/chair/job.toml").read_text())
         assert (receipt["job"]["kind"], receipt["job"]["credits"]) == ("generate", 0.5)
         assert "chair.png" in shop.found("archive/generate/chair")
@@ -142,7 +142,7 @@ def test_a_generated_model_may_be_textured(tmp_path: Path) -> None:
         preset(shop)
         shop.drop("generate/chair.png", image("chair"))
         shop.idle()
-        made = shop.path("outbox/generate/chair/model.glb").read_bytes()
+        made = shop.path("outbox/generate/chair/base_basic_pbr.glb").read_bytes()
         shop.drop("oak.glb", made)
         shop.drop("oak.png", image("oak"))
         shop.idle()
@@ -160,9 +160,10 @@ def test_results_are_not_bought_again_without_end(tmp_path: Path) -> None:
         shop.drop("generate/chair.png", image("chair"))
         shop.idle()
         files = {
-            name: shop.path(f"outbox/generate/chair/{name}").read_bytes() for name in ("model.glb", "preview.webp")
+            name: shop.path(f"outbox/generate/chair/{name}").read_bytes()
+            for name in ("base_basic_pbr.glb", "preview.webp")
         }
-        shop.drop("copy/model.glb", files["model.glb"])
+        shop.drop("copy/base_basic_pbr.glb", files["base_basic_pbr.glb"])
         shop.drop("copy/preview.webp", files["preview.webp"])
         shop.drop("generate/picture.webp", files["preview.webp"])
         shop.idle()

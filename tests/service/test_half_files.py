@@ -95,6 +95,7 @@ def test_a_second_image_that_comes_late_makes_a_folder_set_ambiguous(shop: Works
     [
         *("chair.glb.aria2", "chair.glb.part", "chair.glb.crdownload", "chair.glb.!qB", "chair.glb.filepart"),
         *(".chair.glb.Ab3xYz", ".syncthing.chair.glb.tmp", "chair.glb.1a2b3c4d.partial", ".chair.glb.swp"),
+        *("chair.glb.lftp-pget-status", "~chair.glb.tmp", "chair.glb_.gstmp", "chair.glb.xltd.cfg"),
     ],
 )
 def test_a_temporary_file_beside_it_says_that_a_file_is_unfinished(

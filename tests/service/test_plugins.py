@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from workshop import Vendor, Workshop, emulated, workshop
+from workshop import Vendor, Workshop, emulated, model, workshop
 
-from rodin_watchd.errors import PluginLoadError
+from rodin_watchd.errors import Fault, PluginLoadError
+from rodin_watchd.log_lines import fields_of
 from rodin_watchd.model import HookRun, State
 
 TELLS = """
@@ -224,6 +225,86 @@ def test_a_plugin_refuses_a_set_before_anything_is_sent(tmp_path: Path, vendor: 
         assert "The plugin plug refused the set: it is ugly" in shop.path(f"{job.place}/REPORT.txt").read_text()
         assert vendor.charges == 0
         assert notes(tmp_path)[0] == {"hook": "accept", "files": ["ugly.obj", "ugly.png"], "limit": 3}
+
+
+ADVISES = """
+from rodin_watchd.v1 import Refusal
+
+@hookimpl
+def rodin_accept(fileset, settings):
+    return Refusal(settings["reason"], settings["advice"])
+"""
+
+
+def test_a_refusal_has_the_plugins_own_advice(tmp_path: Path, vendor: Vendor) -> None:
+    """Wherever a refusal is read: by the artist, by whoever runs the service, by programs; in place of ours."""
+    told = {"reason": "no texture coordinates", "advice": "Unwrap it, or write `unwrap = true` into NAME.toml."}
+    with plugged(tmp_path, vendor, ADVISES, table=told) as shop:
+        shop.drop_set("chair", "seed = 3\n")
+        shop.idle()
+        advice = "Unwrap it, or write `unwrap = true` into chair.toml."
+        assert f"What to do: {advice}" in " ".join(shop.report("chair").split())
+        assert f"{advice} See failed/chair/REPORT.txt" in shop.page()
+        assert shop.report_data("chair")["problem"]["advice"] == advice
+        assert f"What to do: {advice}" in shop.told("show", "chair")
+        shown = json.loads(shop.at_terminal("show", "chair", "--json").output)
+        assert shown["problem"]["advice"] == advice
+        assert shown["problem"]["message"] == "The plugin plug refused the set: no texture coordinates."
+        assert vendor.charges == 0
+
+
+def test_a_hostile_refusal_stays_on_its_line(tmp_path: Path, vendor: Vendor) -> None:
+    """Escape sequences, turned text and line ends are shown and do nothing; too long a text is cut."""
+    hostile = "\x1b[2J\u202egnp.exe\nFAILED: nothing\r\nWho can act: nobody\x00" + "x" * 9000
+    with plugged(tmp_path, vendor, ADVISES, table={"reason": hostile, "advice": hostile}) as shop:
+        shop.drop_set("chair")
+        shop.idle()
+        for text in (shop.report("chair"), shop.page(), shop.at_terminal("show", "chair").output):
+            assert all(line.isprintable() for line in text.splitlines())
+            assert not any(line.startswith(("FAILED: nothing", "Who can act: nobody")) for line in text.splitlines())
+        problem = shop.report_data("chair")["problem"]
+        assert max(len(problem["message"]), len(problem["advice"])) < 1100
+
+
+@pytest.mark.parametrize("answer", ["Refusal('')", "Refusal('no', advice=3)", "7", "{'why': 'no'}"])
+def test_an_answer_that_is_no_refusal_is_a_fault_of_the_plugin(tmp_path: Path, vendor: Vendor, answer: str) -> None:
+    """It is asked again, nothing is sent, and the set fails without blame for its files."""
+    code = f"from rodin_watchd.v1 import Refusal\n@hookimpl\ndef rodin_accept(fileset):\n    return {answer}\n"
+    with plugged(tmp_path, vendor, code) as shop:
+        shop.drop_set("chair")
+        shop.until(shop.is_in("chair", State.FAILED))
+        problem = shop.job("chair").problem
+        assert problem
+        assert (problem.code, problem.fault) == ("plugin-failed", Fault.OWNER)
+        assert "rodin_accept returned" in problem.message
+        assert vendor.charges == 0
+
+
+def test_a_repeated_step_and_a_failed_set_name_the_plugin_in_the_log(
+    tmp_path: Path, vendor: Vendor, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A step that is tried again, a set that a plugin refuses, and a plugin that is set aside: each line has its fields."""
+    caplog.set_level("INFO", "rodin_watchd")
+    code = """
+@hookimpl
+def rodin_accept(fileset):
+    return "it is ugly" if fileset.name == "ugly" else None
+
+@hookimpl
+def rodin_process(job, directory):
+    raise RuntimeError("no such mesh")
+"""
+    with plugged(tmp_path, vendor, code, tries=2, failures_before_rest=2) as shop:
+        shop.drop_set("ugly")
+        shop.drop_set("chair")
+        shop.idle()
+    found = {line["action"]: line for line in map(fields_of, caplog.records) if "plugin" in line}
+    repeated, failing, aside = found["repeated"], found["failing"], found["plugin-aside"]
+    assert (repeated["plugin"], repeated["hook"], repeated["attempt"]) == ("plug", "rodin_process", 1)
+    assert "RuntimeError: no such mesh" in str(repeated["cause"])
+    assert (failing["hook"], failing["code"]) == ("rodin_accept", "plugin-refused")
+    assert failing["cause"] == "The plugin plug refused the set: it is ugly."
+    assert (aside["plugin"], aside["hook"], aside["code"]) == ("plug", "rodin_process", "plugin-failed")
 
 
 def test_a_plugin_chooses_options_before_they_are_frozen(tmp_path: Path, vendor: Vendor) -> None:
@@ -472,6 +553,54 @@ def rodin_failed(job, settings):
         shop.idle()
         assert notes(tmp_path) == [{"name": "chair", "size": 3}]
         assert [run.outcome for run in runs_of(shop)] == ["done"]
+
+
+TELLS_WHOM = """
+from pydantic import BaseModel
+class Settings(BaseModel, extra="forbid"):
+    whom: str = "all"
+    size: int = 3
+SET_KEYS = {"whom", "size"}
+
+@hookimpl
+def rodin_failed(job, settings):
+    note(name=job.name, whom=settings.whom)
+
+@hookimpl
+def rodin_waiting(waiting, settings):
+    note(name=waiting.name, whom=settings.whom)
+"""
+
+
+def test_a_failure_is_told_by_the_sets_own_settings(tmp_path: Path, vendor: Vendor) -> None:
+    """Of its own TOML file and of the folder's, whatever was wrong: with an image, with another line of the TOML file, both."""
+    with plugged(tmp_path, vendor, TELLS_WHOM) as shop:
+        shop.drop("props/_folder.toml", b'[plugins.plug]\nwhom = "props"\n')
+        shop.drop("image.toml", b'[plugins.plug]\nwhom = "anna"\n')
+        shop.drop("props/image2.png", b"no image at all")
+        shop.drop("props/image2.obj", b"v 1 2 3\n")
+        shop.drop("image.png", b"no image at all")
+        shop.drop("image.obj", b"v 1 2 3\n")
+        shop.drop_set("line", 'sed = 7\n[plugins.plug]\nwhom = "ben"\n[plugins.none]\nx = 1\n')
+        shop.drop_set("wrong", '[plugins.plug]\nwhom = "cleo"\nsize = "large"\n')
+        shop.idle()
+        told = {note["name"]: note["whom"] for note in notes(tmp_path)}
+        assert told == {"image": "anna", "image2": "props", "line": "ben", "wrong": "all"}
+        assert {run.outcome for job in shop.jobs() for run in shop.store.runs_of([job.id])} == {"done"}
+        assert vendor.charges == 0
+
+
+def test_a_set_that_waits_is_told_by_its_own_settings(tmp_path: Path, vendor: Vendor) -> None:
+    """Of its own TOML file over the folder's."""
+    with plugged(tmp_path, vendor, TELLS_WHOM) as shop:
+        shop.drop("props/_folder.toml", b'[plugins.plug]\nwhom = "props"\n')
+        shop.drop("props/lamp.obj", model("lamp"))
+        shop.drop("props/chair.obj", model("chair"))
+        shop.drop("props/chair.toml", b'[plugins.plug]\nwhom = "anna"\n')
+        shop.idle()
+        shop.hands.seconds += 24 * 3600.0
+        shop.until(lambda: len(notes(tmp_path)) == 2)
+        assert {note["name"]: note["whom"] for note in notes(tmp_path)} == {"chair": "anna", "lamp": "props"}
 
 
 def test_a_date_in_the_settings_refuses_the_set(tmp_path: Path, vendor: Vendor) -> None:

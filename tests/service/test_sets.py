@@ -22,7 +22,7 @@ def test_a_set_by_base_name_goes_through_with_its_sidecar(shop: Workshop, vendor
     shop.drop_set("chair", "seed = 7\n")
     shop.idle()
     assert shop.found("inbox") == set()
-    assert shop.found("outbox") == {"chair/model.glb", "chair/preview.webp", "chair/job.toml"}
+    assert shop.found("outbox") == {"chair/base_basic_pbr.glb", "chair/preview.webp", "chair/job.toml"}
     assert shop.found("archive") == {"chair/chair.obj", "chair/chair.png", "chair/chair.toml", "chair/job.toml"}
     assert options_of(shop, "chair") == {"seed": 7}
     [charge] = vendor.emulator.ledger()["charges"][-1:]
@@ -36,7 +36,7 @@ def test_a_set_by_sidecar_takes_the_files_that_it_names(shop: Workshop, vendor: 
     shop.drop("images/oak.png", image("oak"))
     shop.drop("order.toml", b'model = "models/seat.obj"\nimage = "images/oak.png"\nmaterial = "Shaded"\n')
     shop.idle()
-    assert shop.found("outbox") == {"order/model.glb", "order/preview.webp", "order/job.toml"}
+    assert shop.found("outbox") == {"order/base_basic_shaded.glb", "order/preview.webp", "order/job.toml"}
     assert shop.found("archive") == {"order/seat.obj", "order/oak.png", "order/order.toml", "order/job.toml"}
     assert options_of(shop, "order") == {"material": "Shaded"}
     assert vendor.charges == 1
@@ -60,7 +60,7 @@ def test_sub_folders_are_mirrored(shop: Workshop) -> None:
     shop.drop("a/c/broken.glb", b"nonsense" * 20)
     shop.drop("a/c/broken.png", image("x"))
     shop.idle()
-    assert shop.path("outbox/a/b/chair/model.glb").exists()
+    assert shop.path("outbox/a/b/chair/base_basic_pbr.glb").exists()
     assert shop.path("archive/a/b/chair/chair.obj").exists()
     assert shop.path("failed/a/c/broken/REPORT.txt").exists()
     assert "a/b/chair: delivered to outbox/a/b/chair" in shop.status()
@@ -180,7 +180,7 @@ def test_other_options_or_again_pay_again(tmp_path: Path) -> None:
 
 def test_a_name_that_is_taken_is_never_overwritten(shop: Workshop) -> None:
     """A folder of the same name in the outbox keeps its content; the new result gets the job's id added."""
-    theirs = shop.path("outbox/chair/model.glb")
+    theirs = shop.path("outbox/chair/base_basic_pbr.glb")
     theirs.parent.mkdir()
     theirs.write_bytes(b"somebody's own")
     shop.drop_set("chair")
@@ -188,7 +188,7 @@ def test_a_name_that_is_taken_is_never_overwritten(shop: Workshop) -> None:
     assert theirs.read_bytes() == b"somebody's own"
     job = shop.job("chair")
     assert job.place == f"outbox/chair-{job.id[:6]}"
-    assert shop.path(f"{job.place}/model.glb").exists()
+    assert shop.path(f"{job.place}/base_basic_pbr.glb").exists()
 
 
 @pytest.mark.parametrize("late_seconds", [2.5, 4.0])

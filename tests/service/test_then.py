@@ -63,13 +63,13 @@ def test_a_new_model_goes_on_as_a_texture(tmp_path: Path) -> None:
         assert shop.states() == ALL
         assert receipt(shop, "outbox/chair")["then"] == receipt(shop, "outbox/chair-texture")["id"] == second.id
         assert receipt(shop, "outbox/chair-texture")["follows"] == receipt(shop, "archive/chair")["id"] == first.id
-        made = shop.path("outbox/chair/model.glb").read_bytes()
+        made = shop.path("outbox/chair/base_basic_pbr.glb").read_bytes()
         generated, textured = charges(vendor)
         assert (generated["model_sha256"], generated["options"]) == (None, {})
         assert (textured["model_sha256"], textured["image_sha256"]) == (sha256(made), sha256(image("chair")))
         assert textured["options"] == {"resolution": "High", "prompt": "oak"}
         assert shop.found("archive") == {
-            *(f"chair-texture/{name}" for name in ("model.glb", "chair.png", "job.toml")),
+            *(f"chair-texture/{name}" for name in ("base_basic_pbr.glb", "chair.png", "job.toml")),
             *(f"chair/{name}" for name in ("chair.png", "chair.toml", "job.toml")),
         }
         assert (shop.work_folders(), shop.found("inbox"), shop.found("failed")) == (set(), set(), set())
@@ -217,7 +217,7 @@ def test_a_crash_in_each_state_of_both_pays_for_each_once(tmp_path: Path, which:
         assert shop.states() == ALL
         assert [charge["model_sha256"] is None for charge in charges(vendor)] == [True, False]
         assert shop.found("outbox") == {
-            f"{name}/{file}" for name in ALL for file in ("model.glb", "preview.webp", "job.toml")
+            f"{name}/{file}" for name in ALL for file in ("base_basic_pbr.glb", "preview.webp", "job.toml")
         }
         assert (shop.work_folders(), shop.found("failed")) == (set(), set())
         assert "set-aside" not in shop.event_kinds()
@@ -247,11 +247,11 @@ def test_results_and_inputs_that_are_fetched_at_once_are_textured_all_the_same(t
         shop.until(shop.is_in("chair", S.DELIVERED))
         shop.path("outbox/chair").rename(shop.path("fetched"))
         shop.restart(lambda: shop.path("archive/chair").rename(shop.path("fetched too")))
-        shop.drop("model.glb", glb("of somebody else"))
+        shop.drop("base_basic_pbr.glb", glb("of somebody else"))
         shop.idle()
         assert shop.states() == ALL
-        assert charges(vendor)[1]["model_sha256"] == sha256(shop.path("fetched/model.glb").read_bytes())
-        assert shop.found("inbox") == {"model.glb"}
+        assert charges(vendor)[1]["model_sha256"] == sha256(shop.path("fetched/base_basic_pbr.glb").read_bytes())
+        assert shop.found("inbox") == {"base_basic_pbr.glb"}
 
 
 def test_a_work_folder_that_was_cleared_costs_nothing(tmp_path: Path) -> None:
@@ -277,13 +277,13 @@ def test_a_work_folder_that_was_cleared_costs_nothing(tmp_path: Path) -> None:
 def test_a_model_that_is_too_large_is_not_sent(tmp_path: Path) -> None:
     """Free of charge, with the reason; the new model is delivered."""
     noise = io.BytesIO()
-    Image.frombytes("RGB", (2048, 2048), os.urandom(3 * 2048 * 2048)).save(noise, "PNG", compress_level=1)
+    Image.frombytes("RGB", (1024, 1024), os.urandom(3 * 1024 * 1024)).save(noise, "PNG", compress_level=1)
     with working(tmp_path) as (shop, vendor):
         shop.drop("chair.png", noise.getvalue())
         shop.drop("chair.toml", THEN)
         shop.idle()
         assert shop.states() == {"chair": S.ARCHIVED, "chair-texture": S.FAILED}
-        assert shop.path("outbox/chair/model.glb").stat().st_size > 10_000_000
+        assert shop.path("outbox/chair/base_basic_pbr.glb").stat().st_size > 10_000_000
         assert "the vendor accepts models of at most 10,000,000" in shop.report("chair-texture")
         assert len(charges(vendor)) == 1
 

@@ -11,6 +11,8 @@ from typing import Final
 
 from PIL import Image, ImageOps
 
+from rodin_watchd_plugins.depth import in_eight_bits
+
 LARGEST: Final = 512
 """Thumbnails are kept in this size, and made smaller from it."""
 
@@ -60,7 +62,7 @@ def _decoded(data: BytesIO) -> bytes:
         if image.width * image.height > _MOST_PIXELS:
             return b""
         image.draft("RGB", (LARGEST, LARGEST))
-        small = ImageOps.exif_transpose(image).convert("RGBA")
+        small = in_eight_bits(ImageOps.exif_transpose(image)).convert("RGBA")
     small.thumbnail((LARGEST, LARGEST))
     out = BytesIO()
     small.save(out, "WEBP", quality=90, method=1)

@@ -7,6 +7,8 @@ from typing import Any, Final
 
 from PIL import Image
 
+from rodin_watchd_plugins.depth import in_eight_bits
+
 _PLAIN: Final = ("L", "LA", "RGB", "RGBA")
 _SUFFIXES: Final = {"JPEG": "jpg", "PNG": "png"}
 
@@ -33,14 +35,16 @@ def encoded(image: Any) -> tuple[bytes, str]:  # noqa: ANN401 - Pillow's
     if hasattr(image, "original"):
         return image.original, _SUFFIXES[image.format]
     out = BytesIO()
-    plain = image if image.mode in _PLAIN else image.convert("RGBA" if image.has_transparency_data else "RGB")
+    plain = in_eight_bits(image)
+    if plain.mode not in _PLAIN:
+        plain = plain.convert("RGBA" if plain.has_transparency_data else "RGB")
     plain.save(out, "PNG")
     return out.getvalue(), "png"
 
 
 def channel(image: Any, name: str, factor: float = 1.0) -> Any:  # noqa: ANN401 - Pillow's
     """Return one channel (r, g, b or a) as a grey image, multiplied by a factor from 0 to 1."""
-    grey = image.convert("RGBA").getchannel(name.upper())
+    grey = in_eight_bits(image).convert("RGBA").getchannel(name.upper())
     return grey if factor == 1.0 else grey.point(lambda value: round(value * factor))
 
 

@@ -153,7 +153,7 @@ class Child:
 
     def load(self) -> None:
         """Wait until the plugin is loaded. Raises PluginError when it cannot be; then the process is gone."""
-        with self._closed_on_error():
+        with self._closed_on_error(time.monotonic()):
             found, _ = self._receive(self._limits.start_seconds, lambda: None)
             self.loaded = self._loaded(found)
 
@@ -167,7 +167,7 @@ class Child:
         self._read_output()
         self._output.clear()
         self._number += 1
-        with self._closed_on_error():
+        with self._closed_on_error(began):
             self._send(self._packed(request), began + seconds)
             value, left = self._receive(seconds, watch)
         if left or not self._emptied():  # processes of its own that still run; or no folder for the next call
@@ -181,13 +181,13 @@ class Child:
             raise PluginError(f"{self._named} cannot get these values: {error}.") from None
 
     @contextlib.contextmanager
-    def _closed_on_error(self) -> Iterator[None]:
+    def _closed_on_error(self, began: float) -> Iterator[None]:
         try:
             yield
         except BaseException as error:
             self.close()
             if isinstance(error, PluginError):
-                error.has_printed(self.output)
+                error.has_run(self.output, time.monotonic() - began)
             raise
 
     def _emptied(self) -> bool:
@@ -331,7 +331,7 @@ class Child:
             self._process.wait(1.0)
         status = self.close()
         if status == OVER_MEMORY:
-            most = f"{self._limits.memory_bytes >> 20:,} MB of memory"
+            most = f"{self._limits.memory_bytes >> 20:,} MB of memory (`memory_megabytes` in its table)"
             return PluginMemoryError(
                 f"{self._named} and the programs that it started used more than {most} and were ended."
             )

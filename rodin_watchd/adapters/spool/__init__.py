@@ -35,7 +35,7 @@ from rodin_watchd.adapters.spool.beneath import (
     sync_folder,
     write_durably_in,
 )
-from rodin_watchd.adapters.spool.copying import DROPPED_PREFIX, drop
+from rodin_watchd.adapters.spool.copying import DROPPED_PREFIX, drop, held_in
 from rodin_watchd.adapters.spool.inbox import DEEPEST
 from rodin_watchd.adapters.spool.mounts import Mounts
 from rodin_watchd.adapters.spool.moving import (
@@ -470,7 +470,14 @@ class Spool:
 
         Raises FileNotFoundError where there is no folder of this job, neither in `failed/` nor moved before; else as `publish`.
         """
-        return self.publish(job, self.published_folder(job, job.place), Destination.of(ARCHIVE, job, report=True))
+        source = self.published_folder(job, job.place)
+        place = self.publish(job, source, Destination.of(ARCHIVE, job, report=True))
+        with folder_beneath(self.mounts.anchor(), place) as archived:
+            for left in source.parent.glob(f"{DROPPED_PREFIX}*"):  # by a crash while a copied original was removed
+                held = held_in(archived, left, besides=())
+                if held is not None:
+                    drop(left, held)
+        return place
 
     def has_place(self, job: Job) -> bool:
         """Return whether there is something at the place that a job got, its own or not; costs one look, never raises."""

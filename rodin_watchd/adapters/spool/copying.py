@@ -25,8 +25,8 @@ from rodin_watchd.adapters.spool.beneath import (
 from rodin_watchd.errors import DiskError
 from rodin_watchd.model import Signature
 
-DROPPED_PREFIX: Final = "dropped-"
-"""So the name of an original begins that goes because its copy is published."""
+DROPPED_PREFIX: Final = ".rodin-dropped-"
+"""So the name of an original begins that goes because its copy is published: nobody sees the half of it."""
 
 Held: TypeAlias = Mapping[str, Signature]
 """What of a folder a copy holds: path → its signature when it was copied or compared."""

@@ -297,6 +297,13 @@ def job_named_by(root: Path | Anchor, path: str) -> tuple[object, object] | None
     return job_named_in(contents(root, path))
 
 
+def job_named_at(root: Path | Anchor, place: str) -> tuple[object, object] | None:
+    """Return the job's id and retry that the receipt of a published folder names; in the archive, where cleared failures are, too, its report."""
+    top = place.partition("/")[0]
+    names = (RECEIPTS.get(top, RECEIPT), *((REPORT_DATA,) if top == ARCHIVE else ()))
+    return next(filter(None, (job_named_by(root, f"{place}/{name}") for name in names)), None)
+
+
 def contents(root: Path | Anchor | int, path: str) -> bytes:
     """Return the bytes of a small file below `root`, or in that open folder; none if it cannot be read."""
     try:
@@ -322,8 +329,7 @@ def holds_own(root: Path, place: str, job: Job) -> bool:
     Its receipt says so; where none can be read, its files do: all that have the names of the job's have their bytes.
     """
     top = place.partition("/")[0]
-    names = (RECEIPTS.get(top, RECEIPT), REPORT_DATA)  # in the archive are cleared failures, too
-    if named := next(filter(None, (job_named_by(root, f"{place}/{name}") for name in names)), None):
+    if named := job_named_at(root, place):
         return named[0] == job.id
     known = [(f.name, f.sha256) for f in (job.published if top == OUTBOX else job.files)]
     found: list[bool] = []

@@ -22,6 +22,7 @@ from rodin_watchd.core.formats.glb import examine_glb, probe_glb
 from rodin_watchd.core.formats.images import JPEG_LIMIT_BYTES, examine_image, image_extension, probe_image
 from rodin_watchd.core.formats.plain import examine_obj, examine_stl, probe_obj, probe_stl
 from rodin_watchd.core.formats.source import (
+    ENDS_IN_ZEROS,
     FOLLOWED,
     BreaksOffError,
     ByteSource,
@@ -119,8 +120,8 @@ def examine(extension: str, stream: BinaryIO, size: int) -> FileVerdict:
         found = _EXAMINATIONS[extension](data)
     except BreaksOffError as broken:
         return unfinished(str(broken))
-    is_followed = verdict == FOLLOWED and found.wholeness is Wholeness.WHOLE
-    return replace(FOLLOWED, warnings=found.warnings) if is_followed else found
+    is_doubtful = verdict in (FOLLOWED, ENDS_IN_ZEROS) and found.wholeness is Wholeness.WHOLE
+    return replace(verdict, warnings=found.warnings) if is_doubtful else found
 
 
 # ---- Whether a downloaded result is what its name says: an error page under a status of success is not --------------

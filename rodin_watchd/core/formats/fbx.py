@@ -25,6 +25,7 @@ from rodin_watchd.core.formats.source import (
     is_hole,
     misfit,
     not_copied,
+    page_in,
     undecided,
     unfinished,
     wrong,
@@ -107,6 +108,7 @@ _TEXTS: Final = frozenset({b"S", b"R"})
 _NO_CODE: Final = re.compile(rb'"[^"]*(?:"|\Z)|;[^\n]*')
 _TEXT_CONNECTIONS: Final = re.compile(rb"^Connections:\s*\{", re.MULTILINE)
 _TEXT_TAKES: Final = re.compile(rb"^Takes:\s*\{", re.MULTILINE)
+_TEXT_LIST: Final = re.compile(rb"\*(\d{1,9})\s*\{\s*a:([^}]*)\}")
 _TEXT_POLYGONS: Final = re.compile(rb"PolygonVertexIndex:\s*(?:\*\d+\s*\{\s*a:\s*)?-?\d")
 
 
@@ -123,15 +125,15 @@ def examine_fbx(data: bytes) -> FileVerdict:
 def _examine_records(chains: _Chains) -> FileVerdict:
     data = chains.data
     top = list(chains.records(_NODES_AT, len(data)))
-    footer = chains.behind(top[-1].end if top else _NODES_AT)
-    if footer and _END not in data[-_FOOTER_LOOK_BYTES:]:
+    end = top[-1].end if top else _NODES_AT
+    if chains.behind(end) and _END not in data[end : end + _FOOTER_LOOK_BYTES]:
         return unfinished("its closing mark is cut")
     if not _has_mesh(chains, top):
         return _NO_MESH
     found = [_zeros(chains, run) for run in zero_runs(data) if run[1] - run[0] >= PAGE_BYTES]
     doubts = sorted((one for one in found if one), key=lambda one: one is MAYBE_NOT_COPIED)
     ends_well = WHOLE if data.endswith(_END) else FOLLOWED
-    return next(iter(doubts), ends_well if footer else _NO_FOOTER)
+    return next(iter(doubts), ends_well if chains.behind(end) else _NO_FOOTER)
 
 
 class _Record(NamedTuple):
@@ -248,13 +250,18 @@ def _zeros(chains: _Chains, run: tuple[int, int]) -> FileVerdict | None:
 
 
 def _place_of(chains: _Chains, run: tuple[int, int]) -> tuple[_Record | None, tuple[int, int], bool]:
-    """Return the record in one of whose properties a run is, where that property is, and whether it is compressed."""
+    """Return the record in one of whose properties a run begins, where that property is, and whether it is compressed.
+
+    Raises BreaksOffError where the run goes on into the next record.
+    """
     start, end, nowhere = _NODES_AT, len(chains.data), (None, (0, 0), False)
     while True:
-        around = (r for r in chains.records(start, end) if r.start <= run[0] and run[1] <= r.end)
-        record = next(around, None)
+        chain = chains.records(start, end)
+        record = next((r for r in chain if r.start <= run[0] < r.end), None)
         if record is None:
             return nowhere
+        if run[1] > record.end:  # as zeros of its own, the chain may have its end, or the beginning of the next number
+            next(chain, None)
         if run[0] >= record.inner:
             start, end = record.inner, record.end
             continue
@@ -285,16 +292,22 @@ def _properties(chains: _Chains, record: _Record) -> Iterator[tuple[tuple[int, i
 
 
 def _examine_text(data: bytes) -> FileVerdict:
-    """Count the braces outside of texts and comments; connections come after all objects, and takes, if any, after them."""
+    """Count the braces outside of texts and comments, and the numbers of each list; connections come after all objects, then takes, if any."""
     if b"\0" in data:
         return unfinished(f"it has zeros from byte {data.index(0):,} on: it is not fully copied, or damaged")
     if data.count(b'"') + data.count(b";") > _MOST_TEXTS:
         return _TOO_MUCH
     code = _NO_CODE.sub(b"", data)
+    bad = page_in(data, _NO_CODE)
     opened = code.count(b"{") - code.count(b"}")
     has_takes = _TEXT_TAKES.search(code)
-    if opened or not (has_takes or _TEXT_CONNECTIONS.search(code)):
-        return unfinished("its last part is missing")
+    if bad or opened or not (has_takes or _TEXT_CONNECTIONS.search(code)):
+        return bad or unfinished("its last part is missing")
+    for said, numbers in _TEXT_LIST.findall(code):
+        if (found := numbers.count(b",") + 1) < int(said):
+            return unfinished(
+                f"it has {found:,} numbers where it says {int(said):,}: it is not fully copied, or damaged"
+            )
     if not _TEXT_POLYGONS.search(code):
         return _NO_MESH
     return WHOLE if has_takes else undecided("its last part, “Takes”, is missing, which some programs do not write")

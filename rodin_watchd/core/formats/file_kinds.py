@@ -5,6 +5,7 @@ One table for names and for contents: a HEIC image is the same to an artist unde
 
 from __future__ import annotations
 
+import re
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -19,6 +20,7 @@ IMAGE_EXTENSIONS: Final = frozenset({".png", ".jpg", ".jpeg", ".webp"})
 
 FBX_MODEL: Final = "an FBX model"
 STL_MODEL: Final = "an STL model"
+JPEG_LS_IMAGE: Final = "a JPEG-LS image"
 
 
 class FileKind(NamedTuple):
@@ -36,7 +38,7 @@ _AS_JPG: Final = "rename it to .jpg"
 
 _TAKEN: Final = (
     FileKind("a PNG image", "rename it to .png", (), (b"\x89PNG\r\n\x1a\n",)),
-    FileKind("a JPEG-LS image", _AS_IMAGE, (".jls",), (b"\xff\xd8\xff\xf7",)),  # before JPEG, whose beginning it shares
+    FileKind(JPEG_LS_IMAGE, _AS_IMAGE, (".jls",), (b"\xff\xd8\xff\xf7",)),  # before JPEG, whose beginning it shares
     FileKind("a JPEG image", _AS_JPG, (), (b"\xff\xd8\xff",)),
     FileKind("a WebP image", "rename it to .webp"),
     FileKind("a GLB model", "rename it to .glb", (), (b"glTF",)),
@@ -280,9 +282,12 @@ def _text(head: bytes) -> str | None:
         return _xml(text)
     if text.startswith(b"{"):
         return "a glTF text file" if b'"asset"' in text or b'"buffers"' in text else "a JSON file"
-    if text.startswith((b"; fbx", b"fbxheaderextension")):
+    if _FBX_TEXT.match(text):
         return FBX_MODEL
     return STL_MODEL if text.startswith(b"solid") and b"facet" in text else None
+
+
+_FBX_TEXT: Final = re.compile(rb"; ?fbx|(?:;[^\n]*+\n\s*+)*+fbxheaderextension")
 
 
 def _xml(text: bytes) -> str:

@@ -90,9 +90,12 @@ _COMPONENT_BYTES: Final = {5120: 1, 5121: 1, 5122: 2, 5123: 2, 5124: 4, 5125: 4,
 _FLOAT: Final = 5126
 _FLOAT_BYTES: Final = 4
 _COMPONENTS: Final = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
+_HIGHEST: Final = bytes(byte & 0x7F == 0x7F for byte in range(256))
+_ODD: Final = bytes(byte >= 0x80 for byte in range(256))
+"""Which highest and second highest bytes of a number hold an exponent of ones."""
+
 _INDEX_CODES: Final = {1: "B", 2: "H", 4: "I"}
 _TRIANGLE_MODES: Final = frozenset({4, 5, 6})
-_DIRECTIONS: Final = ("NORMAL", "TANGENT", "WEIGHTS_0")
 _MODE_WORDS: Final = {0: "points", 1: "lines", 2: "lines", 3: "lines"}
 _DRACO: Final = "KHR_draco_mesh_compression"
 _MESHOPT: Final = ("EXT_meshopt_compression", "KHR_meshopt_compression")
@@ -102,7 +105,7 @@ _READ_ANYWHERE: Final = ("KHR_lights_punctual", "KHR_materials_", "KHR_mesh_quan
 _MOST_WARNINGS: Final = 4
 _LONGEST_NAME: Final = 60
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
-_PICTURES: Final = (_PNG, b"\xff\xd8\xff")
+_JPEG: Final = b"\xff\xd8\xff"
 _MOST_PLAIN_ZEROS: Final = 32
 """So many zeros may stand in a row at the end of places or indices: the last two points at the origin, say."""
 
@@ -184,6 +187,11 @@ class _Accessor:
     span: Span | None
     is_sparse: bool
 
+    @property
+    def is_tight(self) -> bool:
+        """Whether nothing is between its elements."""
+        return self.stride == self.size
+
 
 @dataclass(frozen=True, slots=True)
 class _Data:
@@ -211,9 +219,7 @@ def _buffer(number: int, one: Mapping[str, Any], start: int, end: int) -> _Buffe
     length, uri = _number(one, "byteLength"), one.get("uri")
     if isinstance(uri, str):
         if not uri.startswith("data:"):
-            raise _NoModelError(
-                f"its mesh is in another file, “{_shown(uri)}”: export it as one .glb with everything inside"
-            )
+            raise _NoModelError(f"its mesh is in {_elsewhere(uri)}: export it as one .glb with everything inside")
         if len(uri.partition(",")[2]) * 3 // 4 < length:
             raise _NoModelError(_OUTSIDE)
         return _Buffer(length, None, is_text=True)
@@ -307,6 +313,10 @@ def _chosen(items: Sequence[Any], holder: Mapping[str, Any], key: str) -> Any:  
     return items[number]
 
 
+def _elsewhere(uri: str) -> str:
+    return f"another file, “{_shown(uri)}”" if uri.strip() else "another file, whose name is missing"
+
+
 def _shown(name: str) -> str:
     return printable(name[: 2 * _LONGEST_NAME], _LONGEST_NAME)
 
@@ -319,7 +329,7 @@ class _Mesh:
     """Where in the file the places and triangles of a model are, and its pictures."""
 
     spans: list[Span] = field(default_factory=list)  # data in which a long run of zeros makes no sense
-    directions: list[Span] = field(default_factory=list)  # the same, but some programs write nothing but zeros there
+    movements: list[Span] = field(default_factory=list)  # the same, but some programs write nothing but zeros there
     floats: list[Span] = field(default_factory=list)
     pictures: list[Span] = field(default_factory=list)
     unfilled: FileVerdict | None = None
@@ -365,25 +375,25 @@ class _Mesh:
             return
         for one in (places, indices):
             self._add_span(one.span if one else None)
-        for name in _DIRECTIONS:
-            self._add_span(_span_of(found, attributes, name), self.directions)
         if indices and indices.view and indices.view.is_packed and indices.view.span:
             self._add_end(indices.view.span)  # packed indices end with a table
         if indices and self._highest(indices, data) >= places.count:
             raise _NoModelError("this is a damaged GLB model: its triangles use points that it does not have")
+        if self._has_no_numbers(places, data):
+            raise _NoModelError("this is a damaged GLB model: some of its points are no numbers")
         self.has_extent = self.has_extent or self._is_extended(places, data)
 
     def add_movements(self, found: _Data) -> None:
         """Add what skins and animations are made of: matrices and times, and rotations."""
         for skin in _objects(found.gltf, "skins"):
-            self._add_span(_span_of(found, skin, "inverseBindMatrices"), self.directions)
+            self._add_span(_span_of(found, skin, "inverseBindMatrices"), self.movements)
         for animation in _objects(found.gltf, "animations"):
             samplers = _objects(animation, "samplers")
             for channel in _objects(animation, "channels"):
                 sampler = _chosen(samplers, channel, "sampler")
-                self._add_span(_span_of(found, sampler, "input"), self.directions)
+                self._add_span(_span_of(found, sampler, "input"), self.movements)
                 if _object(channel, "target").get("path") == "rotation":
-                    self._add_span(_span_of(found, sampler, "output"), self.directions)
+                    self._add_span(_span_of(found, sampler, "output"), self.movements)
 
     def why_empty(self) -> str:
         """Say what the file holds in the place of triangles."""
@@ -403,14 +413,14 @@ class _Mesh:
 
     def _may_look(self, one: _Accessor) -> bool:
         """Return whether a list is there as it is, and count its bytes."""
-        if one.span is None or one.stride != one.size or self.looked_at > _MOST_LOOKED_AT_BYTES:
+        if one.span is None or self.looked_at > _MOST_LOOKED_AT_BYTES:
             return False
         self.looked_at += one.count * one.size
         return True
 
     def _highest(self, indices: _Accessor, data: bytes) -> int:
         code = _INDEX_CODES.get(indices.size)
-        if code is None or indices.is_sparse or indices.span is None or not self._may_look(indices):
+        if code is None or indices.is_sparse or not indices.is_tight or not indices.span or not self._may_look(indices):
             return -1
         start, end = indices.span
         block, highest = 16_384 * indices.size, 0
@@ -420,11 +430,22 @@ class _Mesh:
             highest = max((highest, *numbers))
         return highest
 
+    def _has_no_numbers(self, places: _Accessor, data: bytes) -> bool:
+        """Return whether infinite numbers or such that are none are in a list: all bits of their exponent are set."""
+        if not places.is_float or not places.span or not self._may_look(places):
+            return False
+        start, end = places.span
+        for at in range(start, min(start + places.size, end), _FLOAT_BYTES):
+            high, low = (data[at + place : end : places.stride] for place in (3, 2))
+            if int.from_bytes(high.translate(_HIGHEST)) & int.from_bytes(low.translate(_ODD)):
+                return True
+        return False
+
     def _is_extended(self, places: _Accessor, data: bytes) -> bool:
         """Return whether not all points are at the same place."""
         if places.view is None:
             return places.is_sparse  # without data all are at the origin
-        if places.is_sparse or places.span is None or not self._may_look(places):
+        if places.is_sparse or not places.is_tight or not places.span or not self._may_look(places):
             return True
         start, end = places.span
         first = data[start : start + places.size]
@@ -457,13 +478,15 @@ def _zeros(data: bytes, mesh: _Mesh) -> FileVerdict:
     runs = list(zero_runs(data))
     if not runs:
         return WHOLE
-    filled = [span for span in mesh.directions if not _is_within(span, runs)]
-    solid, floats = _joined([*mesh.spans, *filled, *_solid_pictures(data, mesh.pictures)]), sorted(mesh.floats)
+    filled = [span for span in mesh.movements if not _is_within(span, runs)]
+    intact, pictures = _judged_pictures(data, mesh.pictures)
+    solid, floats = _joined([*mesh.spans, *filled, *pictures]), sorted(mesh.floats)
+    runs = [run for run in runs if not _is_within(run, intact)]
     for run in runs:
         is_solid = _overlap(run, solid) >= _MOST_PLAIN_ZEROS
         if is_solid or is_hole(run, len(data)) or _splits_number(run, floats):
             return not_copied(run)
-    return MAYBE_NOT_COPIED
+    return MAYBE_NOT_COPIED if runs else WHOLE
 
 
 def _begin(span: Span) -> int:
@@ -471,7 +494,7 @@ def _begin(span: Span) -> int:
 
 
 def _is_within(span: Span, runs: Sequence[Span]) -> bool:
-    """Return whether some data is all zeros."""
+    """Return whether some data is in one of these runs, which are in order."""
     number = bisect_right(runs, span[0], key=_begin) - 1
     return number >= 0 and span[1] <= runs[number][1]
 
@@ -484,30 +507,36 @@ def _splits_number(run: Span, floats: Sequence[Span]) -> bool:
     return (run[0] - floats[number][0]) % _FLOAT_BYTES != 0
 
 
-def _solid_pictures(data: bytes, pictures: Iterable[Span]) -> Iterator[Span]:
-    """Yield the ends of pictures, and all of a PNG whose checksums say that it is damaged."""
-    looked_at = 0
-    for start, end in dict.fromkeys(pictures):
-        if data.startswith(_PICTURES, start):  # a WebP picture may end in zeros
-            yield max(start, end - MOST_ZERO_BYTES), end
-        if data.startswith(_PNG, start) and looked_at < _MOST_LOOKED_AT_BYTES:
+def _judged_pictures(data: bytes, pictures: Iterable[Span]) -> tuple[list[Span], list[Span]]:
+    """Return the PNGs whose checksums are right, and where else in pictures long runs of zeros make no sense, both in order.
+
+    That is the end of a JPEG, and all of any other PNG. A WebP picture may end in zeros.
+    """
+    intact, solid, looked_at = list[Span](), list[Span](), 0
+    for start, end in sorted(set(pictures)):
+        if data.startswith(_PNG, start):
             looked_at += end - start
-            if not _is_png_intact(data, start, end):
-                yield start, end
+            if looked_at <= _MOST_LOOKED_AT_BYTES:
+                (intact if _is_png_intact(data, start, end) else solid).append((start, end))
+        elif data.startswith(_JPEG, start):
+            solid.append((max(start, end - MOST_ZERO_BYTES), end))
+    return _joined(intact), solid
 
 
 def _is_png_intact(data: bytes, start: int, end: int) -> bool:
-    """Return whether the checksums of all chunks of a PNG are right (PNG specification, 5.3)."""
+    """Return whether the checksums of all chunks of a PNG are right (PNG specification, 5.3); what follows its end does not count."""
     offset = start + len(_PNG)
-    while offset < end:
-        length = int.from_bytes(data[offset : offset + 4], "big")
+    while offset + 8 <= end:
+        length, kind = struct.unpack_from(">I4s", data, offset)
         crc_at = offset + 8 + length
         if crc_at + 4 > end or zlib.crc32(data[offset + 4 : crc_at]) != int.from_bytes(
             data[crc_at : crc_at + 4], "big"
         ):
             return False
+        if kind == b"IEND":
+            return True
         offset = crc_at + 4
-    return True
+    return False
 
 
 def _joined(spans: Iterable[Span]) -> list[Span]:
@@ -543,7 +572,7 @@ def _warnings(gltf: Mapping[str, Any], needed: Iterable[str]) -> tuple[str, ...]
         if not name.startswith(_READ_ANYWHERE)
     ]
     found += (
-        f"its picture “{_shown(uri)}” is in another file, and is not sent"
+        f"its picture is in {_elsewhere(uri)}, and is not sent"
         for image in _objects(gltf, "images")
         if isinstance(uri := image.get("uri"), str) and not uri.startswith("data:")
     )

@@ -10,8 +10,10 @@ import zlib
 from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from rodin_watchd.core.formats.file_kinds import JPEG_LS_IMAGE, advice_of
 from rodin_watchd.core.formats.source import (
     FOLLOWED,
+    MAYBE_NOT_COPIED,
     MOST_ZERO_BYTES,
     WHOLE,
     BreaksOffError,
@@ -117,6 +119,7 @@ JPEG_MARKER: Final = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
 """What ends a scan: any marker but those without a length that may stand in it (ITU-T T.81, B.1.1)."""
 
 _FRAMES: Final = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
+_JPEG_LS_FRAME: Final = 0xF7
 _EVERYDAY_FRAMES: Final = frozenset({0xC0, 0xC1, 0xC2})
 _RARE_FRAMES: Final = {0xC3: "lossless", **dict.fromkeys((0xC9, 0xCA), "arithmetic-coded")}
 
@@ -192,6 +195,8 @@ def _behind(source: ByteSource, marker: _Marker) -> _Marker:
 
 def _unusable(source: ByteSource, marker: _Marker) -> FileVerdict | None:
     """Name a kind of JPEG that hardly any program reads."""
+    if marker.code == _JPEG_LS_FRAME:
+        return wrong(f"this is {JPEG_LS_IMAGE}, not a JPEG image: {advice_of(JPEG_LS_IMAGE)}")
     if marker.code not in _FRAMES:
         return None
     if marker.code not in _EVERYDAY_FRAMES:
@@ -211,16 +216,7 @@ def _webp(source: ByteSource) -> FileVerdict:
     length = source.number(4)
     if length < 12:
         raise BreaksOffError(4)  # the size is written last
-    verdict = proved_by_length(source, 8 + length)
-    is_lossy = source.size > _LOSSY_ZEROS and source.at(12, 4) == _LOSSY
-    return (
-        unfinished("its last bytes have not been written yet")
-        if is_lossy and not any(source.tail(_LOSSY_ZEROS))
-        else verdict
-    )
-
-
-_LOSSY_ZEROS: Final = 4096  # more than the largest flat picture takes
+    return proved_by_length(source, 8 + length)
 
 
 # ---- What an image's compressed data is made of: for the judgement by decoding ----------------------------------------
@@ -243,7 +239,7 @@ class Stream(NamedTuple):
     data: bytes
     spans: tuple[Span, ...]
     is_sequential: bool = False  # of a JPEG: each block of pixels comes at once, not bit by bit
-    lossy_pixels: int = 0  # of a lossy WebP
+    most_zeros: int | None = None  # so many in a row at most, where that is known
 
 
 _JPEG_TABLES: Final = 0xC4
@@ -362,21 +358,22 @@ def _webp_frame(chunks: Mapping[bytes, bytes]) -> Iterator[Stream]:
         yield _riff({_LOSSLESS: chunks[_LOSSLESS]}, _LOSSLESS)
     if picture:
         width, height = (int.from_bytes(picture[at : at + 2], "little") & 0x3FFF for at in (6, 8))
-        yield _riff({_LOSSY: picture}, _LOSSY, width * height)
+        blocks = -(-width // _BLOCK_SIDE) * -(-height // _BLOCK_SIDE)
+        yield _riff({_LOSSY: picture}, _LOSSY, MOST_ZERO_BYTES + blocks * _MOST_BLOCK_BYTES)
         alpha = chunks.get(_ALPHA, b"\0")
         if alpha[:1] and alpha[0] & 3 == _PACKED_ALPHA and width and height:
             size = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
             yield _riff({b"VP8X": b"\x10\0\0\0" + size, _ALPHA: alpha, _LOSSY: picture}, _ALPHA)
 
 
-def _riff(chunks: Mapping[bytes, bytes], judged: bytes, lossy_pixels: int = 0) -> Stream:
+def _riff(chunks: Mapping[bytes, bytes], judged: bytes, most_zeros: int | None = None) -> Stream:
     body, span = bytearray(_WEBP), Span(0, 0)
     for kind, payload in chunks.items():
         body += kind + len(payload).to_bytes(4, "little")
         if kind == judged:
             span = Span(8 + len(body), 8 + len(body) + len(payload))
         body += payload + bytes(len(payload) % 2)
-    return Stream(_RIFF + len(body).to_bytes(4, "little") + bytes(body), (span,), lossy_pixels=lossy_pixels)
+    return Stream(_RIFF + len(body).to_bytes(4, "little") + bytes(body), (span,), most_zeros=most_zeros)
 
 
 # ---- Long runs of zeros in compressed data ----------------------------------------------------------------------------
@@ -391,7 +388,9 @@ class Zeros(NamedTuple):
 
 
 _ZEROS: Final = re.compile(rb"(?<!\0)\0{64,}")
-_PIXELS_A_ZERO: Final = 4000  # a flat area of a lossy WebP takes a byte for some 10,000 pixels
+_BLOCK_SIDE: Final = 16  # pixels, of a lossy WebP
+_MOST_BLOCK_BYTES: Final = 22
+"""A flat block is 25 times "nothing follows" (RFC 6386, 13), which costs 7 bits where the rest of the picture is noise."""
 
 
 def zeros_in(picture: Stream) -> Iterator[Zeros]:
@@ -404,19 +403,25 @@ def zeros_in(picture: Stream) -> Iterator[Zeros]:
 
 def is_too_long(picture: Stream, run: Zeros) -> bool:
     """Return whether no flat area is packed into so many zeros there. Behind the data's end, zeros may fill it up."""
-    longest = MOST_ZERO_BYTES + picture.lossy_pixels // _PIXELS_A_ZERO if picture.lossy_pixels else len(picture.data)
-    return not run.span.may_be_zeros or run.end - run.start > longest
+    most = len(picture.data) if picture.most_zeros is None else picture.most_zeros
+    return not run.span.may_be_zeros or run.end - run.start > most
 
 
 def examine_image(data: bytes, verdict: FileVerdict) -> FileVerdict:
-    """Judge an image by all of its content, without decoding it: holes are what a copy has not reached; else the `verdict` stands."""
+    """Judge an image by all of its content, without decoding it: holes are what a copy has not reached; else the `verdict` stands.
+
+    Zeros in a WebP may be a flat area. Only decoding can say so: they prove nothing here.
+    """
+    if bytes(MOST_ZERO_BYTES) not in data:
+        return verdict
+    extension = image_extension(data)
     try:
-        has_hole = bytes(MOST_ZERO_BYTES) in data and _HAS_HOLE[image_extension(data)](data)
+        has_hole = _HAS_HOLE[extension](data)
     except BreaksOffError:
         has_hole = True
-    return (
-        unfinished("there are zeros in the middle of it: it is not fully copied, or damaged") if has_hole else verdict
-    )
+    if has_hole:
+        return unfinished("there are zeros in the middle of it: it is not fully copied, or damaged")
+    return MAYBE_NOT_COPIED if extension == ".webp" and verdict == WHOLE else verdict
 
 
 def _has_hole_png(data: bytes) -> bool:

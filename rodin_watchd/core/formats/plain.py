@@ -16,6 +16,7 @@ from rodin_watchd.core.formats.source import (
     foreign,
     in_utf16,
     not_copied,
+    page_in,
     proved_by_length,
     undecided,
     unfinished,
@@ -42,8 +43,20 @@ _LINE_END: Final = re.compile(rb"[\r\n]")
 _FACET: Final = re.compile(rb"\bfacet\b", re.IGNORECASE)
 _SOLID: Final = re.compile(rb"\s*solid\b([^\r\n]*)", re.IGNORECASE)
 _VERTEX: Final = re.compile(rb"\bvertex[ \t]+[-+0-9.]", re.IGNORECASE)
+_NAMES: Final = re.compile(rb"(?:\A|[\r\n])[ \t]*(?:(?:end[ \t]*)?solid\b|[;#])[^\r\n]*")
+_PARTS: Final = ((b"facet",), (b"endfacet", b"end facet"), (b"loop",), (b"endloop", b"end loop"), (b"vertex",))
+
+_MOST_ABSURD: Final = 16
+"""So many triangles in a row with points that no model has are no mistake of a program."""
+
+_CORNER_TOPS: Final = tuple(_HEADER_BYTES + offset for offset in range(15, 48, 4))
+"""Where the highest bytes of the nine numbers of the first triangle's corners are; its normal comes first, and may be anything."""
+
+_ABSURD: Final = bytes((top & 0x7F) >= 0x58 for top in range(256))
+"""By the highest byte of a number: whether it is above 10**14, infinite or none."""
 
 _NO_TRIANGLES: Final = "it has no triangles"
+_DAMAGED: Final = "it is not fully copied, or damaged"
 _NOT_WRITTEN: Final = "its last bytes have not been written yet"
 _OPEN_END: Final = undecided("its last line may be incomplete")
 
@@ -89,14 +102,24 @@ def _probe_text(source: ByteSource) -> FileVerdict:
 
 
 def examine_stl(data: bytes) -> FileVerdict:
-    """Judge all of a file that `probe_stl` lets pass: no triangles are zeros, and a text has none."""
+    """Judge all of a file that `probe_stl` lets pass: no triangles are zeros or noise, and a text has none."""
     length = _HEADER_BYTES + _TRIANGLE_BYTES * int.from_bytes(data[80:84], "little")
     if not _HEADER_BYTES < length <= len(data):
         return _examine_text_stl(data)
     bad = next((run for run in zero_runs(data) if run[0] < length and run[1] > _HEADER_BYTES), None)
     if bad:
         return not_copied(bad)
-    return WHOLE
+    absurd = _absurd(data[:length])
+    return unfinished(f"its points from byte {absurd:,} on are no numbers: {_DAMAGED}") if absurd else WHOLE
+
+
+def _absurd(data: bytes) -> int:
+    """Return where the first long run of triangles with absurd corners begins, 0 without one: a page of other bytes makes such runs."""
+    found, count = 0, (len(data) - _HEADER_BYTES) // _TRIANGLE_BYTES
+    for top in _CORNER_TOPS:
+        found |= int.from_bytes(data[top::_TRIANGLE_BYTES].translate(_ABSURD), "big")
+    first = found.to_bytes(count, "big").find(b"\1" * _MOST_ABSURD)
+    return 0 if first < 0 else _HEADER_BYTES + first * _TRIANGLE_BYTES
 
 
 def _examine_text_stl(data: bytes) -> FileVerdict:
@@ -105,14 +128,28 @@ def _examine_text_stl(data: bytes) -> FileVerdict:
         return bad
     if len(list(islice(_VERTEX.finditer(text), 3))) < 3:
         return unfinished(_NO_TRIANGLES)
+    if bad := page_in(text.lower(), _NAMES):
+        return bad
+    if not _are_triangles(text):
+        return unfinished(f"parts of its triangles are missing: {_DAMAGED}")
     name, last = _SOLID.match(data.removeprefix(_MARK)), list(_ENDSOLID.finditer(text[-_TAIL_BYTES:]))[-1]
     is_named = name is not None and name[1].split() == last[1].split()
     return WHOLE if is_named or _LINE_END.search(data[-_TAIL_BYTES:], last.end()) else _OPEN_END
 
 
+def _are_triangles(text: bytes) -> bool:
+    """Return whether each facet is closed and has three corners, as far as counting can show it; names and comments may hold any word."""
+    words = text.lower()
+    names = b"".join(_NAMES.findall(words))
+    facets, ends, loops, loop_ends, corners = (
+        sum(words.count(spelling) - names.count(spelling) for spelling in spellings) for spellings in _PARTS
+    )
+    return facets == 2 * ends and loops == 2 * loop_ends and corners == 3 * loop_ends
+
+
 def _zeros_in(text: bytes) -> FileVerdict | None:
     at = text.find(0)
-    return None if at < 0 else unfinished(f"it has zeros from byte {at:,} on: it is not fully copied, or damaged")
+    return None if at < 0 else unfinished(f"it has zeros from byte {at:,} on: {_DAMAGED}")
 
 
 # ---- OBJ ------------------------------------------------------------------------------------------------------------
@@ -130,6 +167,8 @@ _CONTINUED: Final = re.compile(rb"\\[ \t]*\n")
 _INDENT: Final = re.compile(rb"\n[ \t]+")
 _FACES: Final = re.compile(rb"(?:\nfo?[ \t][^\n]*+)++")
 _COMMENT: Final = re.compile(rb"#[^\n]*")
+_WORDS: Final = re.compile(rb"(?:\A|[\r\n])(?:[\t -~]*#|[ \t]*(?:[og]|usemtl|mtllib)[ \t])[^\r\n]*")
+_NO_NUMBER: Final = re.compile(rb"\n(?:v[nt]?|fo?)[ \t][\t\v\f -\"$-~]*+[^\t\v\f -~\n]")
 _CORNERS: Final = re.compile(rb"\nfo?(?:[ \t]+[-+0-9][-+0-9/]*){3}")
 _OTHERS: Final[Mapping[bytes, str]] = {b"l": "lines", b"p": "points", b"curv": "curves", b"surf": "curved surfaces"}
 _CUT: Final = re.compile(rb"(?:v|fo?)[ \t]+(?:\S+[ \t]+)?\S*\Z")
@@ -147,13 +186,13 @@ def probe_obj(source: ByteSource) -> FileVerdict:
         return begun(0)
     if bad := in_utf16(head):
         return bad
-    if sniff(source.head) or not is_text(source.head.replace(b"\0", b"").rstrip(b"\x1a")):
+    if sniff(source.head) or not is_text(_WORDS.sub(b"", source.head.replace(b"\0", b"").rstrip(b"\x1a"))):
         return foreign(source, "an OBJ model")
     if _without_end(tail).endswith(b"\0"):
         return unfinished(_NOT_WRITTEN)
     if source.size <= _LOOK_BYTES:
         text = _without_end(tail)
-        lines = _lines_of(text)
+        lines = _joined(_lines_of(text))
         if not _CORNERS.search(lines):
             return _zeros_in(text) or unfinished(_why_no_face(lines))
     return _NO_END
@@ -170,25 +209,33 @@ def examine_obj(data: bytes) -> FileVerdict:
     text = _without_end(data)
     if bad := _zeros_in(text):
         return bad
-    lines = _lines_of(text)
+    single = _lines_of(text)
+    lines = _joined(single)
+    if bad := page_in(lines, _COMMENT):
+        return bad
+    if found := _NO_NUMBER.search(lines):
+        return unfinished(f"it has a line of other characters than numbers, around byte {found.end():,}: {_DAMAGED}")
     last = lines[lines.rindex(b"\n") + 1 :]
     if _CUT.match(last):
         return unfinished("its last line is cut")
     if not _CORNERS.search(lines):
         return unfinished(_why_no_face(lines))
-    return _beyond(lines) or _NO_END
+    return _beyond(lines, single) or _NO_END
 
 
 def _lines_of(text: bytes) -> bytes:
-    """Return the lines, each after a line feed, without indents; those that go on in the next line are one."""
+    """Return the lines, each after a line feed, without indents."""
     lines = b"\n" + text.removeprefix(_MARK)
     if b"\r" in lines:
         lines = lines.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    if 0 < lines.count(b"\\") < _MOST_CHANGES:
-        lines = _CONTINUED.sub(b" ", lines)
     if 0 < lines.count(b"\n ") + lines.count(b"\n\t") < _MOST_CHANGES:
         lines = _INDENT.sub(b"\n", lines)
     return lines
+
+
+def _joined(lines: bytes) -> bytes:
+    """Return lines that go on in the next one as one."""
+    return _CONTINUED.sub(b" ", lines) if 0 < lines.count(b"\\") < _MOST_CHANGES else lines
 
 
 def _count(lines: bytes, word: bytes) -> int:
@@ -202,14 +249,18 @@ def _why_no_face(lines: bytes) -> str:
     return f"it holds {' and '.join(found)} only, and no faces (lines that begin with f)" if found else _NO_FACE
 
 
-def _beyond(lines: bytes) -> FileVerdict | None:
-    """Return which number in a face names nothing; some programs number texture points and normals that they do not write."""
+def _beyond(lines: bytes, single: bytes) -> FileVerdict | None:
+    r"""Return which number in a face names nothing; some programs number texture points and normals that they do not write.
+
+    A line that ends with `\` by chance goes on for some programs only: a Windows path in a comment, a Japanese name in Shift-JIS.
+    So points are counted in the `single` lines, too.
+    """
     faces = b"".join(_FACES.findall(lines)).replace(b"\t", b" ") + b"\n"
     if b"#" in faces:
         faces = _COMMENT.sub(b"", faces)
     if any(b" 0" + end in faces for end in (b"/", b" ", b"\n")):
         return wrong("its faces name vertex 0; in an OBJ the first one is 1")
-    counts = [_count(lines, word) for word in _NUMBERED]
+    counts = [max(_count(lines, word), _count(single, word)) for word in _NUMBERED]
     place, texture, normal = (_above(count) for count in counts)
     found = re.search(
         rb" -?(?:(%b)[/ \n]|\d++/-?(?:(%b)[/ \n]|\d*+/-?(%b)[ \n]))"

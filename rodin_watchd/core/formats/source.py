@@ -39,6 +39,7 @@ class FileVerdict:
 
 WHOLE = FileVerdict(Wholeness.WHOLE)
 FOLLOWED = FileVerdict(Wholeness.UNDECIDED, "there are more bytes after its end")
+ENDS_IN_ZEROS = FileVerdict(Wholeness.UNDECIDED, "its last bytes are zeros: it may not be fully copied")
 
 
 class BreaksOffError(Exception):
@@ -167,12 +168,28 @@ def in_utf16(head: bytes) -> FileVerdict | None:
     )
 
 
+_TAG: Final = re.compile(rb"<(?i:!doctype|\?xml|/?(?:html|head|body|title|error))\b")
+_JSON: Final = re.compile(rb"(?:\A|\n)[-+0-9.,eEvtnf /\t]*+\{\s*+\"[^\"\n]*+\"\s*+:")
+
+
+def page_in(text: bytes, comment: re.Pattern[bytes]) -> FileVerdict | None:
+    """Say that a model's text holds what a server answered in the place of the rest of a download; None: it does not.
+
+    What a `comment` holds does not count, nor does JSON in a name.
+    """
+    if b"<" in text and _TAG.search(comment.sub(b"", text)):
+        return wrong("a web page is in it, because its download broke off: download it again")
+    if b"{" in text and _JSON.search(text):
+        return wrong("a server's error message is in it, because its download broke off: download it again")
+    return None
+
+
 def proved_by_length(source: ByteSource, length: int) -> FileVerdict:
     """Judge a file that says itself how long it is, in bytes; the length alone proves nothing about a tail of zeros."""
     if source.size < length:
         return unfinished(f"{source.size:,} of {length:,} bytes are there")
     if source.ends_in_zeros():
-        return undecided("its last bytes are zeros: it may not be fully copied")
+        return ENDS_IN_ZEROS
     return WHOLE if source.size == length else FOLLOWED
 
 

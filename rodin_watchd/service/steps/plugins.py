@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from rodin_watchd.adapters.spool.beneath import FULL_ERRNOS, disk_errors
 from rodin_watchd.adapters.spool.sealing import UnfitFileError, copy_tree, link_tree, sealed
 from rodin_watchd.core.kinds import kind_of
-from rodin_watchd.core.notifications import checked_facts, public_job, public_set
+from rodin_watchd.core.notifications import checked_facts, checked_refusal, public_job, public_set
 from rodin_watchd.core.options import Options, frozen
 from rodin_watchd.errors import (
     DiskError,
@@ -31,6 +31,7 @@ from rodin_watchd.errors import (
 from rodin_watchd.hooks.leftovers import remove, size_of
 from rodin_watchd.model import Job, ResultFile
 from rodin_watchd.service.steps.tools import Tools
+from rodin_watchd.v1 import to_data
 
 ACCEPT, OPTIONS, PROCESS = "rodin_accept", "rodin_options", "rodin_process"
 
@@ -45,14 +46,32 @@ def consulted(tools: Tools, job: Job) -> Job:
     """
     _check_settings(tools, job)
     for plugin in tools.plugins.of(ACCEPT):
-        arguments = {"fileset": asdict(public_set(job, job.files))}
-        if reason := _asked_with_inputs(tools, job, ACCEPT, plugin, arguments, _reason):
-            raise PluginRefusedError(f"The plugin {plugin} refused the set: {reason}")
+        with _call_of(plugin, ACCEPT):
+            _have_accepted(tools, job, plugin)
     for plugin in tools.plugins.of(OPTIONS):
         arguments = {"job": asdict(public_job(job)), "options": dict(job.options)}
-        wanted = _asked_with_inputs(tools, job, OPTIONS, plugin, arguments)
-        job = replace(job, options={**job.options, **_options(kind_of(job).options, plugin, wanted or {})})
+        with _call_of(plugin, OPTIONS):
+            wanted = _asked_with_inputs(tools, job, OPTIONS, plugin, arguments)
+            job = replace(job, options={**job.options, **checked_options(kind_of(job).options, plugin, wanted or {})})
     return job
+
+
+@contextlib.contextmanager
+def _call_of(plugin: str, hook: str) -> Iterator[None]:
+    """Note in what goes wrong in a plugin's call, or what it says against a set, whose call it was."""
+    try:
+        yield
+    except (PluginError, PluginRefusedError) as error:
+        error.is_about(plugin, hook)
+        raise
+
+
+def _have_accepted(tools: Tools, job: Job, plugin: str) -> None:
+    """Ask a plugin whether it accepts a set. Raises PluginRefusedError, PluginError."""
+    arguments = {"fileset": asdict(public_set(job, job.files))}
+    answer = _asked_with_inputs(tools, job, ACCEPT, plugin, arguments, _refusal_data)
+    if refusal := checked_refusal(answer):
+        raise PluginRefusedError(f"The plugin {plugin} refused the set: {refusal.reason}", advice=refusal.advice)
 
 
 def _check_settings(tools: Tools, job: Job) -> None:
@@ -61,14 +80,18 @@ def _check_settings(tools: Tools, job: Job) -> None:
             try:
                 tools.plugins.check(plugin, table)
             except PluginSettingsError as error:
-                raise SidecarError(f"The settings [plugins.{plugin}] cannot be used: {error.message}") from error
+                wrong = SidecarError(f"The settings [plugins.{plugin}] cannot be used: {error.message}")
+                wrong.is_about(plugin)
+                raise wrong from error
 
 
-def _reason(value: Any) -> str:  # noqa: ANN401 - whatever a plugin returned
-    """Return why a plugin refuses a set; "" if it does not."""
-    if value is not None and not isinstance(value, str):
-        raise PluginError("rodin_accept returned neither a text nor None.")
-    return (value or "")[:1000]
+def _refusal_data(value: Any) -> Mapping[str, str] | None:  # noqa: ANN401 - whatever a plugin returned
+    """Return what is to be recorded of a plugin's answer about a set."""
+    try:
+        refusal = checked_refusal(value)
+    except ValueError as error:
+        raise PluginError(f"rodin_accept returned {error}.") from None
+    return to_data(refusal) if refusal else None
 
 
 def _asked_with_inputs(
@@ -88,8 +111,8 @@ def _asked_with_inputs(
         remove(copy)
 
 
-def _options(model: type[Options], plugin: str, wanted: Any) -> Mapping[str, Any]:  # noqa: ANN401 - whatever a plugin returned
-    """Check the options that a plugin chose, as a sidecar's are checked."""
+def checked_options(model: type[Options], plugin: str, wanted: Any) -> Mapping[str, Any]:  # noqa: ANN401 - whatever a plugin returned
+    """Return the options that a plugin chose, checked as a sidecar's are. Raises PluginRefusedError."""
     try:
         return frozen(model.model_validate(wanted))
     except ValidationError as error:
@@ -113,12 +136,13 @@ def processed(tools: Tools, job: Job) -> Job:
         fresh = fresh or not (tools.plugins.is_recorded(job, PROCESS, plugin) and after.is_dir())
         if fresh:
             tools.plugins.drop(job, PROCESS, plugin)
-        try:
-            facts[plugin] = _worked_on(tools, job, plugin, current, after)
-        except PluginError as error:
-            facts[plugin] = {"failed": _why_without(tools, job, plugin, error)}
-        else:
-            current = after
+        with _call_of(plugin, PROCESS):
+            try:
+                facts[plugin] = _worked_on(tools, job, plugin, current, after)
+            except PluginError as error:
+                facts[plugin] = {"failed": _why_without(tools, job, plugin, error)}
+            else:
+                current = after
     if current == tools.spool.result(job.id):
         return replace(job, processed=(), facts=facts)
     return replace(job, processed=_taken_over(tools, job, current), facts=facts)
