@@ -18,6 +18,9 @@ from web_stage import Answer, Browser
 
 Scene = tuple[Stage, Browser]
 
+MODEL = "base_basic_pbr.glb"
+"""The emulator's result, called as the vendor's."""
+
 
 @pytest.fixture(scope="module")
 def ids(scene: Scene) -> dict[str, str]:
@@ -94,9 +97,9 @@ def test_a_delivered_set_has_its_files(scene: Scene, ids: dict[str, str]) -> Non
     """Results and inputs, each with its type, as it is on the disk; and all results as an archive."""
     stage, browser = scene
     urls = {one["name"]: one["url"] for one in browser.get(f"/api/v1/sets/{ids['vase']}").data["files_to_fetch"]}
-    assert urls.keys() == {"model.glb", "preview.webp", "job.toml", "vase.glb", "vase.png"}
-    model = browser.get(urls["model.glb"])
-    assert model.body == (stage.root / "outbox/vase/model.glb").read_bytes()
+    assert urls.keys() == {MODEL, "preview.webp", "job.toml", "vase.glb", "vase.png"}
+    model = browser.get(urls[MODEL])
+    assert model.body == (stage.root / "outbox/vase" / MODEL).read_bytes()
     assert model.headers["content-type"] == "model/gltf-binary"
     assert model.headers["content-length"] == str(len(model.body))
     assert "sandbox" in model.headers["content-security-policy"]
@@ -105,12 +108,12 @@ def test_a_delivered_set_has_its_files(scene: Scene, ids: dict[str, str]) -> Non
     assert receipt.headers["content-type"] == "application/octet-stream"
     assert receipt.headers["content-disposition"].startswith("attachment")
     assert browser.get(urls["vase.png"]).body == (SAMPLES / "matcap-a.png").read_bytes()
-    head = browser.get(urls["model.glb"], "HEAD")
+    head = browser.get(urls[MODEL], "HEAD")
     assert (head.status, head.body, head.headers["content-length"]) == (200, b"", str(len(model.body)))
     with zipfile.ZipFile(io.BytesIO(browser.get(f"/sets/{ids['vase']}/results.zip").body)) as archive:
-        assert set(archive.namelist()) == {"model.glb", "preview.webp", "job.toml"}
+        assert set(archive.namelist()) == {MODEL, "preview.webp", "job.toml"}
         assert archive.testzip() is None
-        assert archive.read("model.glb") == model.body
+        assert archive.read(MODEL) == model.body
 
 
 @pytest.mark.parametrize("name", ["vase", "lost", "slow", "broken"])
