@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
@@ -13,8 +14,10 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
 
 from rodin_watchd.adapters.host import local_zone, share_memory_pool
 from rodin_watchd.adapters.thumbnails import Thumbnails
@@ -84,8 +87,20 @@ def _routes(site: Website) -> list[BaseRoute]:
         *(Route(f"/sets/{{job_id}}/{verb}", acting(pages.about_set(verb)), methods=["POST"]) for verb in JOB_VERBS),
         *Uploads(site, Drops(site.config, site.inbox)).routes(),
         *api_routes(found),
-        Mount("/static", StaticFiles(directory=Path(__file__).parent / "static")),
+        Mount("/static", OwnFiles(directory=Path(__file__).parent / "static")),
     ]
+
+
+class OwnFiles(StaticFiles):
+    """The files of the page itself: a browser keeps them, and asks each time whether they have changed."""
+
+    def file_response(
+        self, full_path: str | os.PathLike[str], stat_result: os.stat_result, scope: Scope, status_code: int = 200
+    ) -> Response:
+        """Return one file, or that it is still the same."""
+        answer = super().file_response(full_path, stat_result, scope, status_code)
+        answer.headers["Cache-Control"] = "no-cache"
+        return answer
 
 
 def serve(config: Config, environ: Mapping[str, str], ready: Callable[[str, Callable[[], None]], None]) -> None:

@@ -248,6 +248,9 @@ def test_it_fits_any_size(stage: Stage) -> None:
             terminal.resize(columns, lines)
             terminal.shows("↑↓ move"[: min(columns - 1, 7)])
         terminal.shows("▸ oak/椅", "lamp")
+        terminal.resize(40, 4)
+        terminal.press("p")
+        terminal.shows("costs nothing.", "y: yes")  # where there is no room for more
     assert not COLOR.search(terminal.written)
 
 
@@ -304,4 +307,4 @@ def test_keys_are_known_by_their_sequences() -> None:
     """Also several in one piece; of a sequence that is not known, no letter is a key."""
     assert keys_in("\x1b[A\x1bOBjq") == ["up", "down", "j", "q"]
     assert keys_in("\x1b[1;5Cy\x1b[200~r\x1b") == ["y", "r", "escape"]
-    assert keys_in("\x1b\x1b[6~\x01椅") == ["escape", "page-down", "椅"]
+    assert keys_in("\x1b\x1b[6~\x01椅\x0c") == ["escape", "page-down", "椅", "refresh"]

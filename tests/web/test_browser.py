@@ -10,10 +10,13 @@ from typing import Any
 
 import pytest
 from chromium import Window, coloured, needs_chromium, started, until, window
-from cli_stage import Stage
+from cli_stage import Stage, running
 from playwright.sync_api import Browser as Chromium
 from playwright.sync_api import Page, expect
-from web_stage import Browser
+from web_stage import Browser, configured, free_address
+
+from rodin_watchd.emulator.api import EmulatorSettings
+from rodin_watchd.emulator.server import Emulator
 
 SAMPLES = Path(__file__).parent.parent / "samples" / "viewer"
 pytestmark = needs_chromium
@@ -184,6 +187,39 @@ def test_the_result_is_compared_with_the_dropped_model(chromium: Chromium, vase:
         assert seen.serious() == []
         compare.click()
         until(lambda: coloured(seen.picture(STAGE)) > 0.2, "the result does not come back")
+
+
+SECOND = """\
+import shutil
+from rodin_watchd.v1 import hookimpl
+
+@hookimpl
+def rodin_process(job, directory):
+    shutil.copyfile("{sample}", directory / "painted.glb")
+"""
+
+
+@pytest.mark.browser
+def test_a_result_is_seen_when_it_comes_and_each_model_of_it(chromium: Chromium, tmp_path: Path) -> None:
+    """The page of a running set becomes that of its result by itself; of several models one is chosen."""
+    settings = EmulatorSettings(preview_pixels=64, waiting_seconds=0, generating_seconds=6)
+    with Emulator(settings) as vendor:
+        stage, address = Stage(tmp_path / "root", vendor.base_url), free_address()
+        stage.install("second", SECOND.format(sample=SAMPLES / "ball.glb"))
+        with stage.config.open("a") as config:
+            config.write('[plugins]\nfolders = ["own"]\n[plugins.second]\n')
+        configured(stage, address, enabled=True)
+        with running(stage, begun=r"web: The page is at") as service, window(chromium, address) as seen:
+            stage.drop("cup.glb", "suzi.glb", "cup.png", "matcap-a.png")
+            service.until("submitted cup")
+            seen.open("/")
+            seen.page.get_by_role("link", name="cup").click()
+            seen.page.get_by_role("progressbar", name="Progress").wait_for()
+            service.until("archived cup")
+            assert seen.wait_for_model() == "shown"
+            until(lambda: coloured(seen.picture(STAGE)) < 0.1, "the vendor's model is not seen")
+            seen.page.get_by_label("Model", exact=True).select_option(label="painted.glb")
+            until(lambda: coloured(seen.picture(STAGE)) > 0.2, "the second model is not seen")
 
 
 @pytest.mark.browser

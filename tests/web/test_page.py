@@ -279,3 +279,12 @@ def test_the_process_stays_small(scene: Scene) -> None:
     status = Path(f"/proc/{found.stdout.split()[0]}/status").read_text()
     [kilobytes] = [int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS")]
     assert kilobytes < 60_000
+
+
+@pytest.mark.parametrize("name", ["page.css", "viewer.js", "vendor/model-viewer.min.js", "icons/held.svg"])
+def test_a_browser_keeps_the_files_of_the_page_itself(scene: Scene, name: str) -> None:
+    """And asks whether they have changed, in a few bytes."""
+    first = scene[1].get(f"/static/{name}")
+    again = scene[1].get(f"/static/{name}", If_None_Match=first.headers["etag"])
+    assert (first.status, again.status, again.body) == (200, 304, b"")
+    assert first.headers["cache-control"] == again.headers["cache-control"] == "no-cache"

@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from make_studio_light import TARGET, panorama
 from vendor_web import BASIS, CHANGES, PACKAGES, VENDOR, changed, differences
 
 from rodin_watchd.web.viewer import STYLE_DIGEST
@@ -74,3 +75,8 @@ def test_no_javascript_is_compiled_from_strings(name: str) -> None:
     text = (VENDOR / name).read_text(encoding="utf-8")
     assert not re.search(r"\bnew Function\(|\bnewFunc\(Function\b|[^\w.]eval\(", text)
     assert all(theirs not in text for theirs, _ in CHANGES.get(name, ()))
+
+
+def test_the_light_of_the_viewer_is_as_it_is_drawn() -> None:
+    """Whoever changes the tool sees the change in the page."""
+    assert TARGET.read_bytes() == panorama()

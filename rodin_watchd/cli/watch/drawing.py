@@ -63,10 +63,9 @@ class Canvas:
 def drawn(screen: Screen, canvas: Canvas) -> tuple[list[Text], Fit]:
     """Return the whole screen as lines, as many as the terminal has and none wider than it is, and how the middle fits."""
     head = [*_head(screen, canvas), *_notices(screen)] if screen.reading is None else _title(screen.reading, canvas)
-    foot = _foot(screen, canvas)[
-        -max(canvas.height - _LEAST_LINES, 1) :
-    ]  # the keys, and what is asked, before all else
-    head = head[: max(canvas.height - len(foot) - _LEAST_LINES, 1)]
+    least = 0 if screen.question else _LEAST_LINES  # what is asked, and which keys answer it, before all else
+    foot = _foot(screen, canvas)[-max(canvas.height - least, 1) :]
+    head = head[: max(canvas.height - len(foot) - least, 0 if screen.question else 1)]
     room = max(canvas.height - len(head) - len(foot), 0)
     if screen.reading is None:
         middle, fit = _list(screen, canvas, room), Fit(room)

@@ -130,6 +130,10 @@ class Quit:
     """End the view."""
 
 
+class Refresh:
+    """Look now, and draw all of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Read:
     """Show a job as `show` does."""
@@ -156,7 +160,7 @@ class Act:
     question: Question
 
 
-Wish: TypeAlias = Quit | Read | AskRetry | AskPause | Act
+Wish: TypeAlias = Quit | Refresh | Read | AskRetry | AskPause | Act
 
 Found: TypeAlias = Look | OpenText | Question | Reply | Failure
 """What comes back from the store."""
@@ -167,6 +171,7 @@ Found: TypeAlias = Look | OpenText | Question | Reply | Failure
 
 UP, DOWN, PAGE_UP, PAGE_DOWN, HOME, END = "up", "down", "page-up", "page-down", "home", "end"
 ENTER, ESCAPE, TAB = "enter", "escape", "tab"
+REFRESH = "refresh"
 
 _BACK: Final = (ESCAPE, "q", "left", "backspace")
 _LETTERS: Final[Mapping[str, str]] = {
@@ -191,6 +196,8 @@ class Fit:
 
 def pressed(screen: Screen, key: str, fit: Fit) -> tuple[Screen, Wish | None]:
     """Return the screen after a key, and what is to be done."""
+    if key == REFRESH:
+        return screen, Refresh()
     if screen.question is not None:
         return _decided(screen, screen.question, key)
     calm = replace(screen, reply=Reply(""))

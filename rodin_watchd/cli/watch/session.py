@@ -26,6 +26,7 @@ from rodin_watchd.cli.watch.screen import (
     Question,
     Quit,
     Read,
+    Refresh,
     Reply,
     Screen,
     pressed,
@@ -99,7 +100,10 @@ class _Session:
                 self._screen, wish = pressed(self._screen, key, self._fit)
                 if isinstance(wish, Quit):
                     return
-                if wish is not None:
+                if isinstance(wish, Refresh):
+                    self._terminal.forget_lines()
+                    self._look_at = 0.0
+                elif wish is not None:
                     self._worker.ask(self._call(wish))
             for found, seconds in self._worker.found():
                 self._receive(found, seconds)

@@ -49,6 +49,7 @@ _CONTROLS: Final[Mapping[str, str]] = {
     "\x7f": "backspace",
     "\x08": "backspace",
     "\x1b": keys.ESCAPE,
+    "\x0c": keys.REFRESH,
 }
 
 
@@ -137,6 +138,10 @@ class LiveTerminal:
             os.read(self._woken, _MOST_BYTES)
         return self._pressed() if self._source in ready else []
 
+    def forget_lines(self) -> None:
+        """Have the next `paint` write all lines: something else may have written over them."""
+        self._lines = ()
+
     def wake(self) -> None:
         """End a `wait`; from any thread, and after the end without an effect."""
         try:
@@ -182,7 +187,7 @@ class LiveTerminal:
             data = data[os.write(self._target, data) :]
 
     def _resized(self, _number: int, _frame: FrameType | None) -> None:
-        self._lines = ()
+        self.forget_lines()
         self.wake()
 
     def _stopped(self, _number: int, _frame: FrameType | None) -> None:

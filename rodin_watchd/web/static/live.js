@@ -27,7 +27,11 @@ async function look() {
   }
 }
 
+// The results of a set come with their viewer, which needs a policy of its own: the page as a whole is another one then.
+const results = (page) => page.querySelector("[data-results]")?.dataset.results;
+
 function exchange(fresh) {
+  if (results(fresh) !== results(document)) return location.reload();
   document.querySelector('meta[name="csrf"]').content = fresh.querySelector('meta[name="csrf"]').content;
   for (const old of document.querySelectorAll("[data-live]")) {
     const now = fresh.querySelector(`[data-live="${old.dataset.live}"]`);
