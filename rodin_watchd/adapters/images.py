@@ -113,14 +113,22 @@ def thumbnail(stream: BinaryIO, most_pixels: int) -> bytes:
                 image.draft("RGB", (most_pixels, most_pixels))
                 image.thumbnail((most_pixels, most_pixels))
                 upright = ImageOps.exif_transpose(image)
-                out = io.BytesIO()
-                upright.convert("RGBA" if upright.has_transparency_data else "RGB").save(out, "WEBP", quality=80)
-                return out.getvalue()
+                small = upright.convert("RGBA" if upright.has_transparency_data else "RGB")
+                made = (_webp(small, quality) for quality in _QUALITIES)
+                return next((data for data in made if len(data) <= MOST_THUMBNAIL_BYTES), b"")
         except Exception as error:  # decoders raise whatever comes to them
             if isinstance(error, OSError) and error.errno:
                 raise
             return b""
 
+
+def _webp(image: Image.Image, quality: int) -> bytes:
+    out = io.BytesIO()
+    image.save(out, "WEBP", quality=quality)
+    return out.getvalue()
+
+
+_QUALITIES = (80, 50, 20, 0)  # a picture of noise is large
 
 # ---- Decoders fill in what is missing, and say nothing: how it is noticed ----------------------------------------------
 
@@ -320,8 +328,7 @@ def serve_thumbnails(connection: socket.socket) -> None:
             asked, files, _, _ = socket.recv_fds(connection, 1, 1)
             if not asked:
                 return
-            made = _thumbnail_of(files[0])
-            connection.send(b"!" + (made if len(made) <= MOST_THUMBNAIL_BYTES else b""))
+            connection.send(b"!" + _thumbnail_of(files[0]))
 
 
 def _thumbnail_of(file: int) -> bytes:

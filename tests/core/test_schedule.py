@@ -13,6 +13,7 @@ from job_samples import NOW, TASK, a_job
 
 from rodin_watchd.core.kinds import TEXTURE
 from rodin_watchd.core.schedule import (
+    expected_left_seconds,
     poll_delay_seconds,
     vendor_seconds,
 )
@@ -104,6 +105,28 @@ def test_calls_are_close_when_a_task_is_due() -> None:
     waits = [_wait([60.0] * 20, elapsed) for elapsed in (0.0, 60.0, 300.0)]
     assert waits[1] <= 3.1 < waits[0]  # closer would be too many calls: `CALL_WORTH` makes one worth 0.83 s here
     assert waits[1] < waits[2]
+
+
+@pytest.mark.parametrize(
+    ("history", "elapsed", "least", "most"),
+    [
+        ([60.0] * 10, 0.0, 50, 70),
+        ([60.0] * 10, 50.0, 8, 18),
+        ([60.0] * 10, 600.0, 300, 900),
+        ([10.0, 600.0], 60.0, 400, 800),
+        ([1e-9], 0.0, 0, 1),
+    ],
+)
+def test_what_is_left_follows_the_forecast(history: list[float], elapsed: float, least: float, most: float) -> None:
+    """By the tasks before, and by how long this one has taken already: one that has outlived a short task is a long one."""
+    left = expected_left_seconds(history, elapsed, usual=60.0)
+    assert left is not None
+    assert least <= left <= most
+
+
+def test_without_any_task_before_nobody_knows_what_is_left() -> None:
+    """A guess would be a promise."""
+    assert expected_left_seconds([], 30.0, usual=60.0) is None
 
 
 def test_a_long_history_is_trusted_more() -> None:
