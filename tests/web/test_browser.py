@@ -56,7 +56,10 @@ def vase(scene: Scene) -> Iterator[Vase]:
     stage, asks = scene
     (number,) = (one["id"] for one in asks.get("/api/v1/sets").data["sets"] if one["name"] == "vase")
     found = Vase(
-        asks.address, f"/sets/{number}", stage.root / "outbox/vase/base_basic_pbr.glb", stage.root / "archive/vase/vase.glb"
+        asks.address,
+        f"/sets/{number}",
+        stage.root / "outbox/vase/base_basic_pbr.glb",
+        stage.root / "archive/vase/vase.glb",
     )
     kept = {path: path.read_bytes() for path in (found.result, found.dropped)}
     yield found
