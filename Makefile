@@ -25,7 +25,7 @@ NPM = command -v npm >/dev/null || { $(call APT,nodejs npm); }; if command -v np
 	|| echo "npm failed, as told above: the tests with $(1) will be skipped"; \
 	else echo "npm is missing: the tests with $(1) will be skipped"; fi
 
-.PHONY: help demo test lint types unit thorough test-tools test-systemd test-shares test-web deb man bench soak reference lock clean
+.PHONY: help demo test lint types unit thorough test-tools test-systemd test-shares test-web deb man bench soak pictures reference lock clean
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -96,6 +96,10 @@ reference: $(VENV)/.dev  ## Write the generated files: config.example.toml, the 
 	$(BIN)/python tools/write_reference.py
 	$(BIN)/python tools/write_docs.py
 	$(BIN)/python tools/write_catalogues.py
+
+pictures: $(VENV)/.dev  ## Make the pictures of the documents from the demo, in Chromium
+	@command -v chromium >/dev/null || { $(call APT,chromium); }
+	$(BIN)/python tools/make_pictures.py
 
 lock: $(VENV)/.dev  ## Renew the lock of the development environment
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --no-annotate --no-header --no-emit-index-url \

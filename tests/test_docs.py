@@ -128,6 +128,15 @@ def test_every_command_works(page: Path, desk: Desk) -> None:
         assert (desk.home / "textures" / "outbox" / "chair" / "job.toml").is_file()
 
 
+def test_the_readme_is_short_and_its_pictures_are_small() -> None:
+    """Eighty lines at most, with pictures of the page, of a result and of the terminal."""
+    text = (PROJECT / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 80
+    pictures = {PROJECT / path for path in re.findall(r"!\[[^]]+\]\(([^)]+)\)", text)}
+    assert {path.name for path in pictures} == {"page.webp", "result.webp", "terminal.webp"}
+    assert sum(path.stat().st_size for path in (PROJECT / "docs" / "pictures").iterdir()) < 600_000
+
+
 def test_every_make_target_exists() -> None:
     """The documents name targets that the Makefile has."""
     makefile = (PROJECT / "Makefile").read_text()
