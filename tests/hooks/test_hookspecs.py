@@ -104,7 +104,11 @@ def test_a_recipe_runs(recipe: str, tmp_path: Path, rodin_plugin: OpenPlugin, ro
         given = rodin_arguments(hook)
         answers = []
         for name in ("first", "second"):
-            own = {"directory": shutil.copytree(given["directory"], tmp_path / hook / name)} if "directory" in given else {}
+            own = (
+                {"directory": shutil.copytree(given["directory"], tmp_path / hook / name)}
+                if "directory" in given
+                else {}
+            )
             answers.append(plugin.call(hook, **{**given, **own}))
         assert answers[0] == answers[1]
 
