@@ -5,6 +5,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 VENV := .venv
 BIN := $(VENV)/bin
 LOCK := requirements-dev.lock
+DOCS_LOCK := requirements-docs.lock
 DEB_PYTHON := 3.11
 # One more than two processors are: a test often waits for a process.
 WORKERS := $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -gt 3 ] && echo $$n || echo 3)
@@ -25,7 +26,7 @@ NPM = command -v npm >/dev/null || { $(call APT,nodejs npm); }; if command -v np
 	|| echo "npm failed, as told above: the tests with $(1) will be skipped"; \
 	else echo "npm is missing: the tests with $(1) will be skipped"; fi
 
-.PHONY: help demo test lint types unit thorough test-tools test-systemd test-shares test-web deb man bench soak reference lock clean
+.PHONY: help demo test lint types unit thorough test-tools test-systemd test-shares test-web deb man bench soak docs pictures reference lock clean
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -97,13 +98,21 @@ reference: $(VENV)/.dev  ## Write the generated files: config.example.toml, the 
 	$(BIN)/python tools/write_docs.py
 	$(BIN)/python tools/write_catalogues.py
 
-lock: $(VENV)/.dev  ## Renew the lock of the development environment
+docs: .venv-docs/.made .node/.docs  ## Build the site of the documents into dist/site, strictly
+	.venv-docs/bin/python tools/build_site.py
+
+pictures: $(VENV)/.dev  ## Make the pictures of the documents from the demo, in Chromium
+	@command -v chromium >/dev/null || { $(call APT,chromium); }
+	$(BIN)/python tools/make_pictures.py
+
+lock: $(VENV)/.dev  ## Renew the locks of the development environment and of the documents
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --no-annotate --no-header --no-emit-index-url \
 		--extra emulator --extra usdz --extra convert-mesh --extra metrics --extra notify --extra upload-s3 --extra web --extra dev --upgrade \
 		-o $(LOCK) pyproject.toml
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --no-annotate --no-header --no-emit-index-url --group docs --upgrade -o $(DOCS_LOCK)
 
 clean:  ## Remove what the targets made
-	rm -rf $(VENV) .node .systemd-root dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-docs .node .systemd-root dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(VENV)/.made:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed (set PYTHON=…)." >&2; exit 1; }
@@ -129,6 +138,13 @@ $(VENV)/.compiled: $(VENV)/.dev
 	@$(BIN)/pytest -q --collect-only >/dev/null 2>&1 || true
 	@touch $@
 
+# The generator of the site is large, and nothing else needs it: it has an environment of its own.
+.venv-docs/.made: $(DOCS_LOCK)
+	$(PYTHON) -c 'import ensurepip' 2>/dev/null || { $(call APT,python3-venv); }
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/pip install -q --disable-pip-version-check -r $(DOCS_LOCK)
+	@touch $@
+
 # The Khronos validator judges what the emulator writes, axe-core who can use the page, optimize_gltf runs gltfpack and
 # gltf-transform; without npm the tests with them are skipped with the reason.
 .node/.made: Makefile
@@ -136,3 +152,6 @@ $(VENV)/.compiled: $(VENV)/.dev
 
 .node/.tools: Makefile .node/.made
 	@$(call NPM,@gltf-transform/cli@4.5.1)
+
+.node/.docs: Makefile
+	@$(call NPM,mermaid@11.17.2)

@@ -129,9 +129,9 @@ def loading(folder: Path) -> Iterator[OpenPlugin]:
             path = Path(code)
             name = path.stem if path.suffix == ".py" else str(code).rpartition(".")[2]
             source = PluginSource(name, path=str(path)) if path.suffix == ".py" else PluginSource(name, entry=str(code))
-            environ = clean_environ(os.environ, ())
-            scratch = Path(tempfile.mkdtemp(prefix="plugin-", dir=folder)) / "scratch"
-            host = PluginHost([Ready(source, _LIMITS, settings)], 1, environ, scratch)
+            room = Path(tempfile.mkdtemp(prefix="plugin-", dir=folder))
+            environ = {**clean_environ(os.environ, ()), "XDG_STATE_HOME": str(room / "state")}
+            host = PluginHost([Ready(source, _LIMITS, settings)], 1, environ, room / "scratch")
             stack.enter_context(contextlib.closing(host))
             return PluginUnderTest(host, name, settings)
 

@@ -9,20 +9,33 @@ import signal
 import subprocess
 import sys
 import threading
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from build_site import inward, loaded_from_elsewhere
 
 from rodin_watchd.cli.main import COMMANDS
+from rodin_watchd.core.sidecar import read_sidecar
 from rodin_watchd.emulator.api import EmulatorSettings
 from rodin_watchd.emulator.server import Emulator
 
 PROJECT = Path(__file__).parent.parent
-PAGES = sorted([PROJECT / "README.md", *(PROJECT / "docs").glob("*.md")])
+CHINESE = {
+    page.name.replace(".zh-CN", ""): page
+    for folder in (PROJECT, PROJECT / "docs")
+    for page in folder.glob("*.zh-CN.md")
+}
+"""The name of a page → the same page in Simplified Chinese; it has the commands and examples of the English one, which is run."""
+
+PAGES = sorted({PROJECT / "README.md", *(PROJECT / "docs").glob("*.md")} - set(CHINESE.values()))
+ALL = sorted([*PROJECT.glob("*.md"), *(PROJECT / "docs").rglob("*.md")])
 BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
-LINK = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)")
+TOML = re.compile(r"^```toml\n(.*?)^```", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\(([^)#]*)(?:#([^)]*))?\)")
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 KEY = "documents-key"
 TIMEOUT_SECONDS = 60.0
 ELSEWHERE = {
@@ -128,6 +141,15 @@ def test_every_command_works(page: Path, desk: Desk) -> None:
         assert (desk.home / "textures" / "outbox" / "chair" / "job.toml").is_file()
 
 
+def test_the_readme_is_short_and_its_pictures_are_small() -> None:
+    """Eighty lines at most, with pictures of the page, of a result and of the terminal."""
+    text = (PROJECT / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 80
+    pictures = {PROJECT / path for path in re.findall(r"!\[[^]]+\]\(([^)]+)\)", text)}
+    assert {path.name for path in pictures} == {"page.webp", "result.webp", "terminal.webp"}
+    assert sum(path.stat().st_size for path in (PROJECT / "docs" / "pictures").iterdir()) < 600_000
+
+
 def test_every_make_target_exists() -> None:
     """The documents name targets that the Makefile has."""
     makefile = (PROJECT / "Makefile").read_text()
@@ -136,18 +158,84 @@ def test_every_make_target_exists() -> None:
     assert {name for name in named if f"`make {name}`" in "".join(p.read_text() for p in PAGES)} <= known
 
 
-def test_every_link_leads_somewhere() -> None:
-    """Links within the project point at files that are there."""
-    for page in [*PAGES, PROJECT / "CHANGELOG.md"]:
-        for target in LINK.findall(page.read_text()):
-            if not target.startswith("http"):
-                assert (page.parent / target).exists(), f"{page.name}: {target}"
+def anchors(page: Path) -> set[str]:
+    """Return what the headings of a page are called in links."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in HEADING.findall(text)}
+
+
+@pytest.mark.parametrize("page", ALL, ids=lambda page: page.name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    """Links within the project point at files that are there, and at headings that these have."""
+    for target, anchor in LINK.findall(page.read_text(encoding="utf-8")):
+        if not target.startswith("http"):
+            found = page.parent / target if target else page
+            assert found.exists(), f"{page.name}: {target}"
+            assert not anchor or anchor in anchors(found), f"{page.name}: {target}#{anchor}"
+
+
+@pytest.mark.parametrize("name", CHINESE)
+def test_the_chinese_page_says_the_same(name: str) -> None:
+    """The same commands, examples, pictures and links as the English page, in the same order, and as many tables and headings."""
+    chinese = CHINESE[name]
+    english = chinese.with_name(name)
+
+    def skeleton(page: Path) -> list[object]:
+        text = page.read_text(encoding="utf-8")
+        links = [(target.replace(".zh-CN", ""), anchor) for target, anchor in LINK.findall(text)]
+        examples = [re.sub(r" *#.*", "", block) for block in TOML.findall(text)]
+        shape = re.findall(r"^(#+ |\| |!\[|\d\. )", text, re.MULTILINE)
+        return [BLOCK.findall(text), examples, links, shape, sorted(re.findall(r"`[^`\n]+`", text))]
+
+    assert skeleton(chinese) == skeleton(english)
+    linked = re.search(r"\]\(([\w.-]+)\)", english.read_text(encoding="utf-8"))
+    assert linked is not None
+    assert linked[1] == chinese.name
+
+
+def test_the_examples_for_artists_are_right() -> None:
+    """Each is a sidecar that the service would take."""
+    examples = TOML.findall((PROJECT / "docs" / "artists.md").read_text(encoding="utf-8"))
+    assert [read_sidecar(text.encode(), "chair.toml").kind for text in examples] == ["generate", None]
+
+
+def test_the_site_has_every_page_once() -> None:
+    """Its navigation leads to all of them."""
+    with (PROJECT / "zensical.toml").open("rb") as file:
+        navigation = tomllib.load(file)["project"]["nav"]
+    docs = PROJECT / "docs"
+    assert sorted(named(navigation)) == sorted(page.relative_to(docs).as_posix() for page in docs.rglob("*.md"))
+
+
+def named(entry: object) -> Iterator[str]:
+    """Yield the pages of a part of the navigation."""
+    if isinstance(entry, str):
+        yield entry
+    elif isinstance(entry, list | dict):
+        for part in entry.values() if isinstance(entry, dict) else entry:
+            yield from named(part)
+
+
+def test_the_site_leaves_out_links_to_the_code() -> None:
+    """A link out of docs/ is plain text there; links between pages, also from a sub-folder, stay."""
+    assert inward("[code](../a.py) [page](b.md#c)", deep=False) == "code [page](b.md#c)"
+    assert inward("[code](../../a.py) [page](../b.md)", deep=True) == "code [page](../b.md)"
+
+
+def test_a_page_that_loads_from_another_host_is_found(tmp_path: Path) -> None:
+    """What a browser would load by itself; a link that people follow is none."""
+    page = tmp_path / "page.html"
+    page.write_text(
+        '<link rel=stylesheet href="https://fonts.example/a.css"><script src=//cdn.example/b.js></script>'
+        '<a href="https://hyper3d.com">vendor</a><img src="pictures/page.webp"><link rel=canonical href="https://own.example">'
+    )
+    assert list(loaded_from_elsewhere(page)) == ["https://fonts.example/a.css", "//cdn.example/b.js"]
 
 
 def test_the_readme_and_the_changelog_name_known_commands() -> None:
     """Whatever is written as `rodin-watchd X` is a command."""
-    for page in [*PAGES, PROJECT / "CHANGELOG.md"]:
-        for name in re.findall(r"rodin-watchd ([a-z][a-z-]+)", page.read_text()):
+    for page in ALL:
+        for name in re.findall(r"(?<![.\w-])rodin-watchd ([a-z][a-z-]+)", page.read_text(encoding="utf-8")):
             assert name in COMMANDS, f"{page.name}: rodin-watchd {name}"
 
 

@@ -2,19 +2,23 @@
 
 The state machine's table becomes a picture (Mermaid, which code hosts and editors render) and a table in
 docs/states.md; the emulator's faults become a table in docs/emulator.md, the log's actions one in docs/service.md, the keys
-of a sidecar one in docs/intake.md. The imports become the pictures of docs/architecture.md: the rooms, and the way of a set.
+of a sidecar one in docs/intake.md, those of the config docs/configuration.md, the help of the commands docs/commands.md. The imports become the pictures of docs/architecture.md: the rooms, and the way of a set.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+import click
 from structure import PACKAGE, imports_of, modules_of
 
+from rodin_watchd.cli.main import cli
+from rodin_watchd.config import Config
 from rodin_watchd.core.actions import JOB_ACTIONS, SERVICE_ACTIONS
 from rodin_watchd.core.kinds import KINDS, kinds_with
 from rodin_watchd.core.machine import ENDED, POLICIES, TABLE, Signal
@@ -233,6 +237,52 @@ def _allowed(node: Node) -> str:
     return "tables" if node.get("type") == "object" else allowed_words(node)
 
 
+# ---- configuration --------------------------------------------------------------------------------------------------
+
+
+def configuration() -> str:
+    """Return every key of the config file as tables, one for each section."""
+    return "\n" + "\n".join(_section(name, node) for name, node in plain_schema(Config)["properties"].items()) + "\n"
+
+
+def _section(name: str, node: Node) -> str:
+    named = node.get("additionalProperties")
+    tables = [_keys(node["properties"])] if node["properties"] else []
+    tables += [f"{named['description']}\n\n### [{name}.NAME]\n\n{_keys(named['properties'])}"] if named else []
+    return f"## [{name}]\n\n{node['description']}\n\n" + "\n".join(tables)
+
+
+def _keys(nodes: Mapping[str, Node]) -> str:
+    rows = (
+        f"| `{key}` | {node['description']} | {_allowed(node)} | {_default(node)} |\n" for key, node in nodes.items()
+    )
+    return "| key | what it says | allowed | default |\n|---|---|---|---|\n" + "".join(rows)
+
+
+def _default(node: Node) -> str:
+    return f"`{json.dumps(node['default'])}`" if "default" in node else ""
+
+
+# ---- commands -------------------------------------------------------------------------------------------------------
+
+
+def commands() -> str:
+    """Return what `--help` says of each command, on a terminal of one width."""
+    top = click.Context(cli, info_name="rodin-watchd", terminal_width=98, **cli.context_settings)
+    return "\n" + "\n".join(_helps(cli, top, 2)) + "\n"
+
+
+def _helps(group: click.Group, context: click.Context, level: int) -> Iterator[str]:
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if command is None or command.hidden:
+            continue
+        own = click.Context(command, info_name=name, parent=context)
+        yield f"{'#' * level} {own.command_path}\n\n```text\n{command.get_help(own)}\n```\n"
+        if isinstance(command, click.Group):
+            yield from _helps(command, own, level + 1)
+
+
 # ---- pages ----------------------------------------------------------------------------------------------------------
 
 PAGES: Mapping[str, Mapping[str, Callable[[], str]]] = {
@@ -241,6 +291,8 @@ PAGES: Mapping[str, Mapping[str, Callable[[], str]]] = {
     "service.md": {"actions": actions},
     "intake.md": {"options": options},
     "architecture.md": {"rooms": rooms, "way": way},
+    "configuration.md": {"keys": configuration},
+    "commands.md": {"commands": commands},
 }
 
 

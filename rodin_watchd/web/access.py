@@ -284,7 +284,11 @@ class Access:
                 421,
             )
         if request.method not in _SAFE_METHODS | _CHANGING_METHODS:
-            return PlainTextResponse("This page has nothing of that kind.\n", 405, {"Allow": "GET, HEAD, POST"})
+            return PlainTextResponse(
+                "This page has nothing of that kind.\n",
+                405,
+                {"Allow": ", ".join(sorted(_SAFE_METHODS | _CHANGING_METHODS))},
+            )
         if request.method in _CHANGING_METHODS and not self._is_from_here(request.headers, host):
             return PlainTextResponse("Another page has sent this request: nothing was done.\n", 403)
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import shutil
 import tomllib
 from collections.abc import Mapping
 from dataclasses import fields
@@ -22,6 +23,8 @@ PROJECT = Path(__file__).resolve().parents[2]
 PAGE = (PROJECT / "docs" / "hooks.md").read_text(encoding="utf-8")
 TESTS = (PROJECT / "tests" / "service" / "test_plugins.py").read_text(encoding="utf-8")
 SECTIONS: Mapping[str, str] = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))
+COOKBOOK = (PROJECT / "docs" / "cookbook.md").read_text(encoding="utf-8")
+RECIPES: Mapping[str, str] = dict(re.findall(r"^## ([^\n]+)\n(.*?)(?=^## |\Z)", COOKBOOK, re.MULTILINE | re.DOTALL))
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 PROBLEM = Problem("file-refused", "files", "It is no image.", "Drop another one.")
@@ -82,6 +85,32 @@ def test_the_example_of_the_page_runs(
     arguments = rodin_arguments(hook)
     assert arguments.keys() == set(inspect.signature(getattr(hookspecs, hook)).parameters) - {"settings"}
     plugin.call(hook, **arguments)
+
+
+def test_there_are_ten_recipes() -> None:
+    """Each with one plugin."""
+    assert len(RECIPES) == 10
+    assert [len(BLOCK.findall(text)) for text in RECIPES.values()] == [1] * 10
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_recipe_runs(recipe: str, tmp_path: Path, rodin_plugin: OpenPlugin, rodin_arguments: Arguments) -> None:
+    """It is a whole plugin: it loads, and each of its hooks is called twice, as after a crash, with the same answer."""
+    path = tmp_path / "recipe.py"
+    path.write_text(BLOCK.findall(RECIPES[recipe])[0], encoding="utf-8")
+    plugin = rodin_plugin(path)
+    assert plugin.hooks
+    for hook in plugin.hooks:
+        given = rodin_arguments(hook)
+        answers = []
+        for name in ("first", "second"):
+            own = (
+                {"directory": shutil.copytree(given["directory"], tmp_path / hook / name)}
+                if "directory" in given
+                else {}
+            )
+            answers.append(plugin.call(hook, **{**given, **own}))
+        assert answers[0] == answers[1]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -99,7 +99,7 @@ class StoreView:
     def _retry(self, journal: StoreReader, job_id: str) -> Question:
         """Return what `retry` would do and cost; where only a new submit helps, that is what is asked."""
         job = journal.find(job_id)
-        refuse_unfit(self._config, job, "retry", {"pay_again": True})  # more is allowed to nobody
+        refuse_unfit(self._config, job, "retry", {"pay_again": True})  # a job that did not fail is refused, in words
         taken = was_taken(journal.events(job.id))
         found, refused = actions(job, journal.price(article_of(job)), self._now(), was_taken=taken)
         choice = next((action for action in found if action.verb == "retry"), None)
@@ -183,7 +183,7 @@ class _Shown:
     @property
     def _stopped(self) -> tuple[str, ...]:
         """What is to be known of a page that nobody renews."""
-        return () if self.report.daemon else (_LAST_SCAN,)
+        return (_LAST_SCAN,) if self.report.daemon is None else ()
 
     @cached_property
     def _is_paused(self) -> bool:
