@@ -110,7 +110,7 @@ def opened(
         keepers = (Housekeeping(job_store, journal, path, clock, daily), Monitor(sign_path(path), meter))
         standing = Standing(mounts_keeper, holds, guard, *keepers, remake_work)
         money = (BudgetDay(journal, local_zone(), clock), SubmitCount(spool.mounts))
-        page = stack.enter_context(contextlib.closing(WebPage(config.web, web_command, clock)))
+        page = stack.enter_context(contextlib.closing(WebPage(config, web_command, clock)))
         base = Base(spool, journal, job_store, standing, *money, page, begin)
         yield base
 

@@ -197,7 +197,7 @@ class Serving:
 
     def _accept(self, config: Config, changed: list[str], taken: Callable[[Config], None]) -> None:
         self.config = config
-        self._base.page.use(config.web)
+        self._base.page.use(config)
         self._pulse.reloaded("")
         _log_reload(changed, lambda: taken(config))
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 
 from rodin_watchd.adapters.companion import Companion
-from rodin_watchd.config import WebSection
+from rodin_watchd.config import Config
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.waits import WEB_PAGE
 from rodin_watchd.log_lines import why
@@ -28,8 +28,8 @@ class WebPage:
     runs, or is not wanted.
     """
 
-    def __init__(self, web: WebSection, command: Sequence[str], clock: Clock) -> None:
-        self._web = web
+    def __init__(self, config: Config, command: Sequence[str], clock: Clock) -> None:
+        self._config = config
         self._command = command
         self._clock = clock
         self._companion: Companion | None = None
@@ -38,11 +38,11 @@ class WebPage:
         self._failures = 0
         self.trouble = ""
 
-    def use(self, web: WebSection) -> None:
-        """Run it as another configuration says, from the next `keep` on."""
-        if web != self._web:
+    def use(self, config: Config) -> None:
+        """Run it with another configuration, which it reads when it starts, from the next `keep` on."""
+        if config != self._config:
             self.close()
-            self._web, self._failures, self._not_before, self.trouble = web, 0, -math.inf, ""
+            self._config, self._failures, self._not_before, self.trouble = config, 0, -math.inf, ""
 
     def keep(self) -> None:
         """Start it if it is time, and note when it has ended. Never raises OSError."""
@@ -53,7 +53,7 @@ class WebPage:
             self._failed(words, now)
         if self._companion and self._companion.is_ready:
             self.trouble = ""
-        if self._companion is None and self._web.enabled and self._command and now >= self._not_before:
+        if self._companion is None and self._config.web.enabled and self._command and now >= self._not_before:
             self._start(now)
 
     def close(self) -> None:

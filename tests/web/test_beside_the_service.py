@@ -88,7 +88,11 @@ def test_a_reload_starts_and_ends_it(stage: Stage, served: tuple[Running, str]) 
     configured(stage, address, enabled=True)
     service.process.send_signal(signal.SIGHUP)
     service.until("web: The page is at")
-    assert Browser(address).get("/").status == 200
+    assert Browser(address).get("/api/v1/money").data["budget"]["per_day"] is None
+    stage.config.write_text(f"{stage.config.read_text()}[budget]\nper_day_credits = 7\n")
+    service.process.send_signal(signal.SIGHUP)
+    service.until("reloaded: budget.per_day_credits", "web: The page is at")
+    assert Browser(address).get("/api/v1/money").data["budget"]["per_day"] == 7
 
 
 def test_a_page_that_cannot_start_is_a_notice(stage: Stage) -> None:
