@@ -31,7 +31,7 @@ POLICY: Final = policy(
 class Models:
     """What the viewer of a set shows."""
 
-    results: Sequence[SetFile]  # the first one is shown at once
+    results: Sequence[SetFile]  # the vendor's own first: the first one is shown at once
     dropped: SetFile | None  # to compare with
 
 
@@ -41,7 +41,8 @@ def models_of(files: Sequence[SetFile], job: Job) -> Models | None:
     A dropped model in another format than GLB cannot be compared.
     """
     turned = [file for file in files if split_name(file.name)[1] == TURNED]
-    results = [file for file in turned if file.where == RESULTS]
+    from_vendor = {file.name for file in job.results}
+    results = sorted((f for f in turned if f.where == RESULTS), key=lambda file: file.name not in from_vendor)
     given = job.file(Role.MODEL)
     dropped = [file for file in turned if file.where == INPUTS and given is not None and file.name == given.name]
     return Models(results, dropped[0] if dropped else None) if results else None

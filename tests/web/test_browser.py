@@ -192,13 +192,15 @@ def test_the_result_is_compared_with_the_dropped_model(chromium: Chromium, vase:
         until(lambda: coloured(seen.picture(STAGE)) > 0.2, "the result does not come back")
 
 
-SECOND = """\
-import shutil
+MORE = """\
+from pathlib import Path
 from rodin_watchd.v1 import hookimpl
 
 @hookimpl
 def rodin_process(job, directory):
-    shutil.copyfile("{sample}", directory / "painted.glb")
+    painted = Path("{sample}").read_bytes()
+    (directory / "painted.glb").write_bytes(painted)
+    (directory / "broken.glb").write_bytes(painted[:1500])
 """
 
 
@@ -208,9 +210,9 @@ def test_a_result_is_seen_when_it_comes_and_each_model_of_it(chromium: Chromium,
     settings = EmulatorSettings(preview_pixels=64, waiting_seconds=0, generating_seconds=6)
     with Emulator(settings) as vendor:
         stage, address = Stage(tmp_path / "root", vendor.base_url), free_address()
-        stage.install("second", SECOND.format(sample=SAMPLES / "ball.glb"))
+        stage.install("more", MORE.format(sample=SAMPLES / "ball.glb"))
         with stage.config.open("a") as config:
-            config.write('[plugins]\nfolders = ["own"]\n[plugins.second]\n')
+            config.write('[plugins]\nfolders = ["own"]\n[plugins.more]\n')
         configured(stage, address, enabled=True)
         with running(stage, begun=r"web: The page is at") as service, window(chromium, address) as seen:
             stage.drop("cup.glb", "suzi.glb", "cup.png", "matcap-a.png")
@@ -221,8 +223,13 @@ def test_a_result_is_seen_when_it_comes_and_each_model_of_it(chromium: Chromium,
             service.until("archived cup")
             assert seen.wait_for_model() == "shown"
             until(lambda: coloured(seen.picture(STAGE)) < 0.1, "the vendor's model is not seen")
-            seen.page.get_by_label("Model", exact=True).select_option(label="painted.glb")
-            until(lambda: coloured(seen.picture(STAGE)) > 0.2, "the second model is not seen")
+            choice = seen.page.get_by_label("Model", exact=True)
+            choice.select_option(label="broken.glb")
+            problem = seen.page.get_by_role("alert").filter(has_text="cannot be shown here")
+            problem.wait_for()
+            choice.select_option(label="painted.glb")
+            until(lambda: coloured(seen.picture(STAGE)) > 0.2, "the other model is not seen")
+            assert not problem.is_visible()
 
 
 @pytest.mark.browser

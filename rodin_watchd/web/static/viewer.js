@@ -189,15 +189,17 @@ async function show() {
   busy(false);
 }
 
+// One that cannot be shown leaves the choice of the others.
 async function change(url) {
   busy(true);
+  problem.hidden = true;
   result.src = url;
   try {
     await shown(result);
     await goHome();
     atHome(result);
   } catch {
-    fail();
+    problem.hidden = false;
   }
   busy(false);
 }
