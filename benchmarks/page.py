@@ -73,7 +73,16 @@ def _answers(address: str, pid: int, past: int, rounds: int) -> list[Figure]:
             _get(address, asked)
             took.append(time.perf_counter() - began)
         cpu = (cpu_seconds(pid) - before) / rounds
-        figures.append(Figure(f"{past:,} jobs: {name}", median(took) * 1000, "ms", cpu * 1000, "its CPU", at_most=100))
+        figures.append(
+            Figure(
+                f"{past:,} jobs: {name}",
+                median(took) * 1000,
+                "ms",
+                cpu * 1000,
+                "its CPU",
+                at_most=None if name == "credits" else 100,
+            )
+        )
     return figures
 
 

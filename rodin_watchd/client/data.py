@@ -148,14 +148,20 @@ class MoneyReport:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """What `status` shows: the daemon's page, with the jobs as the journal has them now."""
+class ServiceState:
+    """How the service is, and what the daemon has left on its page."""
 
     root: Path
     daemon: Mapping[str, Any] | None  # host and pid; None when it is stopped
     sign: Heartbeat | None  # its last sign of life
     page: Page
     counts: Mapping[State, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Report(ServiceState):
+    """What `status` shows: the daemon's page, with the jobs as the journal has them now."""
+
     money: MoneyReport
     events: Sequence[ServiceEvent]  # the service's own, newest first
 
@@ -181,21 +187,25 @@ class Report:
         }
 
 
-def taken(config: Config, journal: StoreReader, now: float, zone: tzinfo) -> Report:
-    """Put the report together."""
-    jobs = journal.jobs(state for state in State if state not in ENDED)
-    running, held = sorted_jobs(jobs)
+def service_state(config: Config, journal: StoreReader) -> ServiceState:
+    """Return how the service is; it costs the same whatever was bought and made."""
     found = journal.meta(PAGE)
     page = Page.of_data(found) if found else Page()
-    listed = {line.job_id for line in page.failed}
+    pressing = standstill(journal_of(config)) or no_room(journal_of(config))
+    page = replace(page, notices=(*filter(None, (pressing,)), *page.notices))
+    return ServiceState(config.folders.root, daemon_of(config), _last_sign(config), page, journal.counts())
+
+
+def taken(config: Config, journal: StoreReader, now: float, zone: tzinfo) -> Report:
+    """Put the report together."""
+    running, held = sorted_jobs(journal.jobs(state for state in State if state not in ENDED))
+    state = service_state(config, journal)
+    listed = {line.job_id for line in state.page.failed}
     ended = newest_results(journal.jobs((State.ARCHIVED,), NEWEST), journal.jobs((State.FAILED,), MOST_FAILED), NEWEST)
     recent = tuple(ended_line(job) for job in ended if job.id not in listed)
-    pressing = standstill(journal_of(config)) or no_room(journal_of(config))
-    notices = (*filter(None, (pressing,)), *page.notices)
-    page = replace(page, running=running, held=held, recent=recent, notices=notices)
-    money = _money(config, journal, now, zone)
-    events = journal.service_events(NEWEST)
-    return Report(config.folders.root, daemon_of(config), _last_sign(config), page, journal.counts(), money, events)
+    page = replace(state.page, running=running, held=held, recent=recent)
+    money, events = money_report(config, journal, now, zone), journal.service_events(NEWEST)
+    return Report(state.root, state.daemon, state.sign, page, state.counts, money, events)
 
 
 def _last_sign(config: Config) -> Heartbeat | None:
@@ -205,7 +215,8 @@ def _last_sign(config: Config) -> Heartbeat | None:
         return None
 
 
-def _money(config: Config, journal: StoreReader, now: float, zone: tzinfo) -> MoneyReport:
+def money_report(config: Config, journal: StoreReader, now: float, zone: tzinfo) -> MoneyReport:
+    """Return what was spent, and what may be; it reads what was bought in the budget's day."""
     known, budget = journal.meta(BUDGET_DAY), config.budget
     day = day_of(Day(*known).found(now) if known else None, now, zone, journal.newest_purchase())
     folders = journal.spent_since(day.after_purchase)

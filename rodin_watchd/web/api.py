@@ -16,7 +16,7 @@ from starlette.routing import BaseRoute, Route
 
 from rodin_watchd import __version__
 from rodin_watchd.client.asking import about, answer_to, leave_command, refuse_unfit
-from rodin_watchd.client.data import taken
+from rodin_watchd.client.data import money_report, taken
 from rodin_watchd.client.journal import daemon_of
 from rodin_watchd.core.commands import Seen
 from rodin_watchd.core.kinds import KINDS
@@ -111,7 +111,7 @@ def _set(site: Website, request: Request) -> Any:  # noqa: ANN401 - JSON
 def _money(site: Website, _request: Request) -> Any:  # noqa: ANN401 - JSON
     now = time.time()
     with site.journal() as journal:
-        return money(taken(site.config, journal, now, site.zone), journal, now, site.zone)
+        return money(money_report(site.config, journal, now, site.zone), journal, now, site.zone)
 
 
 def _answer(site: Website, request: Request) -> Any:  # noqa: ANN401 - JSON

@@ -41,6 +41,9 @@ THREADS: Final = 3
 STOP_SECONDS: Final = 2
 """How long open connections may take to end: streams of events never would."""
 
+NICENESS: Final = 5
+"""The service goes first."""
+
 MOST_CONNECTIONS: Final = 400
 
 
@@ -109,6 +112,8 @@ def serve(config: Config, environ: Mapping[str, str], ready: Callable[[str, Call
     `ready` is called with the address, and with what ends the page from any thread.
     """
     share_memory_pool()
+    with contextlib.suppress(OSError):
+        os.nice(NICENESS)
     app = application(config, environ)
     host, port = config.web.address
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from rodin_watchd.client.choices import actions, was_taken
-from rodin_watchd.client.data import Report, since_at, whole
+from rodin_watchd.client.data import MoneyReport, since_at, whole
 from rodin_watchd.client.forecast import Forecast
 from rodin_watchd.core.commands import Seen
 from rodin_watchd.core.failures import is_open
@@ -155,12 +155,11 @@ def timeline(job: Job, events: Sequence[Event], now: float) -> list[dict[str, An
 DAYS: Final = 30
 
 
-def money(report: Report, journal: StoreReader, now: float, zone: tzinfo) -> dict[str, Any]:
+def money(found: MoneyReport, journal: StoreReader, now: float, zone: tzinfo) -> dict[str, Any]:
     """Return what was spent: today and in the last days, by folder, against the budget; and the balance."""
     first = (datetime.fromtimestamp(now, zone) - timedelta(days=DAYS - 1)).replace(
         hour=0, minute=0, second=0, microsecond=0
     )
-    found = report.money
     return {
         "today": found.today,
         "total": found.total,

@@ -13,8 +13,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from rodin_watchd.client.data import Report, taken
+from rodin_watchd.client.data import ServiceState, money_report, service_state
 from rodin_watchd.core.approval import Pass
+from rodin_watchd.core.budget import midnight
 from rodin_watchd.core.health import TICK_SECONDS, Standstill
 from rodin_watchd.core.layout import RECEIPT, REPORT
 from rodin_watchd.core.machine import ENDED
@@ -48,10 +49,11 @@ class Pages:
         wanted = listing_of(request.query_params)
         now = time.time()
         with self.site.journal() as journal:
-            report = taken(self.site.config, journal, now, self.site.zone)
+            report = service_state(self.site.config, journal)
             shown = cards(journal, wanted, now)
             values = {
                 "folders": journal.top_folders(MOST_FOLDERS),
+                "today": journal.charged_since(midnight(now, self.site.zone)),
                 "seen_held": journal.newest_held(),
                 "waits_for_approval": Pass.HELD in journal.gate().values(),
                 **self._service(journal, report, request),
@@ -86,7 +88,7 @@ class Pages:
         root = self.site.config.folders.root
         with self.site.journal() as journal:
             job = self.site.job(journal, request)
-            report = taken(self.site.config, journal, now, self.site.zone)
+            report = service_state(self.site.config, journal)
             data = one_set(job, journal, now)
             values = self._service(journal, report, request)
         files = files_of(root, job)
@@ -116,8 +118,9 @@ class Pages:
         """Show what was spent, and what may be."""
         now = time.time()
         with self.site.journal() as journal:
-            report = taken(self.site.config, journal, now, self.site.zone)
-            data = money(report, journal, now, self.site.zone)
+            report = service_state(self.site.config, journal)
+            spent = money_report(self.site.config, journal, now, self.site.zone)
+            data = money(spent, journal, now, self.site.zone)
             values = self._service(journal, report, request)
         return self.site.page(
             request, "money.html", **values, money=data, plot=plot(data["by_day"], data["budget"]["per_day"])
@@ -134,7 +137,7 @@ class Pages:
             request, "login.html", next=local_target(query.get("next", "/")), why=query.get("why", "")
         )
 
-    def _service(self, journal: StoreReader, report: Report, request: Request) -> Mapping[str, Any]:
+    def _service(self, journal: StoreReader, report: ServiceState, request: Request) -> Mapping[str, Any]:
         """Return what every page says of the service: how it is, and the answer to what was asked last."""
         sign = report.sign
         number = request.query_params.get("answer", "")
@@ -192,7 +195,7 @@ def _given(query: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in query.items() if value}
 
 
-def _counts(report: Report) -> dict[str, int]:
+def _counts(report: ServiceState) -> dict[str, int]:
     counts = dict.fromkeys(GROUPS, 0)
     for state, number in report.counts.items():
         counts[group_of(state)] += number

@@ -26,7 +26,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from rodin_watchd.client.data import taken
+from rodin_watchd.client.data import money_report
 from rodin_watchd.core.kinds import KINDS
 from rodin_watchd.core.layout import INBOX
 from rodin_watchd.core.names import split_name
@@ -253,7 +253,7 @@ class Uploads:
     def _money(self) -> Mapping[str, Any]:
         """Return what is left of today's budget and what the balance was, None for what is not known or not limited."""
         with self.site.journal() as journal:
-            money = taken(self.site.config, journal, time.time(), self.site.zone).money
+            money = money_report(self.site.config, journal, time.time(), self.site.zone)
         left = None if money.per_day is None else max(money.per_day - money.spent, Decimal(0))
         return {"budget_left": left, "balance": money.balance.credits if money.balance else None}
 
