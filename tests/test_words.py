@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import io
 import re
+import subprocess
+import sys
 import tokenize
 from collections.abc import Iterator
 from pathlib import Path
@@ -62,7 +64,7 @@ def test_a_message_has_plain_words(module: Path) -> None:
     assert {text: words for text, words in found.items() if words} == {}
 
 
-ROOMS = ("adapters", "cli", "config", "core", "emulator", "hooks", "service")
+ROOMS = ("adapters", "cli", "client", "config", "core", "emulator", "hooks", "service", "web")
 
 
 @pytest.mark.parametrize("folder", [*(f"rodin_watchd/{room}" for room in ROOMS), "plugins", "tools", "benchmarks"])
@@ -76,3 +78,12 @@ def test_docstrings_and_comments_have_plain_words(folder: str) -> None:
         if ODD.search(text) or WORST.search(text)
     ]
     assert found == []
+
+
+def test_words_are_spelled_right() -> None:
+    """By codespell, which knows the common mistakes; pyproject.toml has the words that it takes for one."""
+    places = ["README.md", "CHANGELOG.md", "docs", "rodin_watchd", "plugins", "tools", "benchmarks"]
+    done = subprocess.run(
+        [sys.executable, "-m", "codespell_lib", *places], cwd=PROJECT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "")

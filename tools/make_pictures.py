@@ -31,7 +31,7 @@ from pathlib import Path
 
 import pyte
 from PIL import Image
-from playwright.sync_api import Browser, FilePayload, Page, sync_playwright
+from playwright.sync_api import Browser, FilePayload, Page, ViewportSize, sync_playwright
 from pyte.screens import Char
 
 PICTURES = Path(__file__).resolve().parent.parent / "docs" / "pictures"
@@ -39,6 +39,9 @@ PROGRAM = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
 COMMAND = (sys.executable, "-m", "rodin_watchd")
 WINDOW = (1120, 700)
+LANGUAGES = {"en": "", "zh-CN": ".zh-CN"}
+"""What the browser asks for → what the names of its pictures end with, as those of the pages."""
+
 COLUMNS, LINES = 100, 14
 LONGEST_SECONDS = 120.0
 QUALITY = 82
@@ -70,10 +73,12 @@ def main() -> int:
         with chromium() as browser:
             write(folder / "terminal.webp", terminal_picture(browser, running(config)))
             next(sight)  # all sets are delivered
-            page = browser.new_page(viewport={"width": WINDOW[0], "height": WINDOW[1]}, reduced_motion="reduce")
-            write(folder / "page.webp", cards_picture(page, address))
-            write(folder / "result.webp", result_picture(page))
-            write(folder / "drop.webp", drop_picture(page, address, Path(temporary) / "textures" / "archive" / SHOWN))
+            for language, suffix in LANGUAGES.items():
+                window = ViewportSize(width=WINDOW[0], height=WINDOW[1])
+                page = browser.new_page(viewport=window, reduced_motion="reduce", locale=language)
+                write(folder / f"page{suffix}.webp", cards_picture(page, address))
+                write(folder / f"result{suffix}.webp", result_picture(page))
+                write(folder / f"drop{suffix}.webp", drop_picture(page, address, config.parent / "archive" / SHOWN))
     return 0
 
 

@@ -36,7 +36,7 @@ LABELS: Final = (
     *(CLEAR_LABEL, CLEAR_WORDS),
     *(TASK_LABEL, TASK_WORDS, FREE_LABEL, FREE_WORDS, GIVE_UP_LABEL, GIVE_UP_WORDS),
 )
-"""What buttons say, and what is said beside them; catalogues have them in other languages."""
+"""What buttons say, and what is said next to them; catalogues have them in other languages."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -198,7 +198,7 @@ class Sessions:
         self.cookie = f"rodin-watchd-{port}"  # cookies are shared by all ports of a host
 
     def begin(self, rights: Rights, now: float) -> str:
-        """Return the value of a new session's cookie; one without rights only tells browsers apart."""
+        """Return the value of a new session's cookie; one without rights only distinguishes browsers."""
         text = f"{rights.value}.{int(now) + SESSION_SECONDS}.{secrets.token_urlsafe(18)}"
         return f"{text}.{self._mac(text)}"
 

@@ -201,7 +201,7 @@ class Drops:
     def _most_bytes(path: str) -> int:
         member = member_of(path)
         if member is None or member.role is Role.SIDECAR:
-            return LIMIT_BYTES  # what else lies in a folder that is dropped; it is shown as ignored
+            return LIMIT_BYTES  # what else is in a folder that is dropped; it is shown as ignored
         limits = [
             rule.most_bytes or MOST_IMAGE_BYTES
             for kind in KINDS.values()

@@ -82,7 +82,7 @@ class SharedPages:
 
 
 class News:
-    """Tells all who listen that the store has changed. The event loop's alone."""
+    """Informs all who listen that the store has changed. The event loop's alone."""
 
     def __init__(self, config: Config) -> None:
         self._config = config

@@ -118,7 +118,7 @@ class Uploads:
         return Response(None, 201, {"Location": where, "Upload-Offset": "0", **_TUS_HEADERS})
 
     async def how_far(self, request: Request) -> Response:
-        """Tell how far an upload is."""
+        """Return how far an upload is."""
         upload = await run_in_threadpool(self.drops.upload, *_upload_of(request))
         headers = {
             "Upload-Offset": str(upload.offset),
