@@ -1,7 +1,7 @@
 """Uploads: files come into a drop in pieces that survive a broken connection (tus 1.0.0), or all at once as a plain form.
 
 The protocol is small: an upload is announced with its length, its bytes come by PATCH requests that say where they begin, and HEAD
-tells how far it is. There is no kept-up server library for it that needs no other framework, so the server's side is here; the
+returns how far it is. There is no kept-up server library for it that needs no other framework, so the server's side is here; the
 browser's side is tus-js-client. What the bytes become is in `drops`.
 """
 
