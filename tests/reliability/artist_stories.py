@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from crash_scene import DroppedSet, Scene, base_name_set, folder_set, png, sidecar_sets, stl
+from crash_scene import DroppedSet, Scene, base_name_set, folder_set, png, sha256, sidecar_sets, stl
 from crash_start import Crash
 from mounts import bound, why_no_mounts
 from stories import SEED, Attack, Attempt, Bench, Story, conserves, scattered
@@ -92,7 +92,12 @@ class Artist:
             target.parent.mkdir(exist_ok=True)
             if not target.exists():
                 target.write_bytes(data)
-                self._inventory.named_again(data)  # who gives the first one back keeps one of two that are the same
+                if self._inventory.least(
+                    sha256(data)
+                ):  # who gives the first one back keeps one of two that are the same
+                    self._inventory.named_again(data)
+                else:
+                    self._note(path, data)
             elif target.read_bytes() != data:
                 self.write_over(path, data)
             else:

@@ -121,7 +121,7 @@ def test_no_secret_is_in_anything_that_a_full_run_wrote(tmp_path: Path) -> None:
     assert not any(secret in commands for secret in (KEY, *tokens))
     assert vendor.ledger()["key_leaks"] == []
     log = (stage.root / "stderr.log").read_text()
-    assert re.search(r"DEBUG +call: GET http://127\.0\.0\.1:\d+/results/[0-9a-f-]+/model\.glb: HTTP 200", log)
+    assert re.search(r"DEBUG +call: GET http://127\.0\.0\.1:\d+/results/[0-9a-f-]+/base_basic_pbr\.glb: HTTP 200", log)
     assert "?" not in "".join(re.findall(r"http://\S+", log))
     assert {"submit-429", "lost-answer", "status-error", "cut-download", "expired-link"} <= vendor.ledger()[
         "faults"
