@@ -34,7 +34,7 @@ help:  ## List the targets
 demo: $(VENV)/.demo  ## Show it all: emulated vendor, real daemon, sample sets
 	$(BIN)/rodin-watchd demo
 
-test: lint  ## Every check of the project: lint, types, generated files, tests; in less than ten minutes on two cores
+test: lint  ## Every check of the project: lint, types, generated files, tests; in about twelve minutes on two cores
 	@$(MAKE) --no-print-directory -j2 types unit
 
 lint: $(VENV)/.dev

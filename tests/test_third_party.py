@@ -121,7 +121,7 @@ def test_a_foreign_package_works_on_results(venv: Path, tmp_path: Path) -> None:
         run("run", "--until-idle")
     assert (root / "outbox" / "suzi" / "nameplate.txt").read_text() == "suzi by Oak & Sons"
     assert '[plugins.nameplate]\nstudio = "Oak & Sons"' in (root / "outbox" / "suzi" / "job.toml").read_text()
-    assert "suzi lies in" in run("show", "suzi")
+    assert "suzi lies in" in run("show", "--output", "suzi")
     into = run("plugins", "try", "nameplate", "--result", "outbox/suzi")
     assert "  changed" not in into
     assert "The changed result is in nameplate-result." in into
