@@ -240,26 +240,32 @@ def explain_validation_error(
     """Report every mistake that pydantic found in a document's values, each key once (of very many, the first ones).
 
     `model` is what the values were checked against. `refused` gives a reason of its own for some unknown keys, which
-    are named in lower case with `_`. Values of unknown keys are not repeated: they may be secrets.
+    are named in lower case with `_`. Values of unknown keys are not repeated: they may be secrets; nor is the list of what
+    is known in one table.
     """
     schema = plain_schema(model)
     details = error.errors(include_url=False)
     problems: dict[KeyPath, TextProblem] = {}
+    listed: set[KeyPath] = set()
     for detail in details[:MOST_PROBLEMS]:
-        path, message = _explained(detail, schema, refused)
+        path, message = _explained(detail, schema, refused, listed)
         problems.setdefault(path, TextProblem(dotted(path), document.line_of(path), message))
     more = len(details) - MOST_PROBLEMS
     rest = [TextProblem("", None, f"and {more} more problems")] if more > 0 else []
     return [*problems.values(), *rest]
 
 
-def _explained(detail: ErrorDetails, schema: Node, refused: Mapping[str, str]) -> tuple[KeyPath, str]:
+def _explained(
+    detail: ErrorDetails, schema: Node, refused: Mapping[str, str], listed: set[KeyPath]
+) -> tuple[KeyPath, str]:
+    """Return where a mistake is, and say it; `listed` are the tables whose known keys were said already."""
     location = detail["loc"]
     path, node = node_at(schema, location)
     if detail["type"] == "extra_forbidden" or _is_no_table(detail, schema):
         name = str(location[-1])
         node = node_at(schema, location[:-1])[1]
-        reason = refused.get(_usual_spelling(name)) or f"unknown key; {_hint(schema, node, name)}"
+        hint = _hint(schema, node, name) or _known_in(node, location[:-1], listed)
+        reason = refused.get(_usual_spelling(name)) or f"unknown key{hint and f'; {hint}'}"
         return location, f"{dotted(location)}: {reason}"
     if detail["type"] == "value_error":
         return path, f"{dotted(path)} {detail['ctx']['error']}"
@@ -284,7 +290,7 @@ def _usual_spelling(name: str) -> str:
 
 
 def _hint(schema: Node, node: Node, name: str) -> str:
-    """Say where an unknown key belongs, or which known key it is like, or what is allowed where it stands."""
+    """Say where an unknown key belongs, or which known key it is like; "" for neither."""
     here = node["properties"]
     usual = _usual_spelling(name)
     homes = {key: home for home, inside in schema["properties"].items() for key in inside.get("properties", ())}
@@ -296,4 +302,12 @@ def _hint(schema: Node, node: Node, name: str) -> str:
     elsewhere = get_close_matches(usual, homes, n=1)
     if elsewhere:
         return f"did you mean {elsewhere[0]} under [{homes[elsewhere[0]]}]?"
-    return "known here: " + ", ".join(here)
+    return ""
+
+
+def _known_in(node: Node, table: KeyPath, listed: set[KeyPath]) -> str:
+    """Say what is allowed in a table, the first time."""
+    if table in listed:
+        return ""
+    listed.add(table)
+    return "known here: " + ", ".join(node["properties"])

@@ -294,6 +294,13 @@ def test_each_mistake_is_told_in_plain_words(text: str, line: str) -> None:
     assert explained(text) == [line.replace("\\\\n", "\\n")]
 
 
+def test_what_is_known_in_a_table_is_listed_once() -> None:
+    """A file of nothing but unknown keys is still read to its end."""
+    lines = explained("[table]\nzzz = 1\nyyy = 2\n[other]\nxxx = 3\n")
+    assert ["known here" in line for line in lines] == [True, False, True]
+    assert lines[1] == "r.toml line 3: table.yyy: unknown key"
+
+
 def test_all_mistakes_are_told_at_once_in_the_order_of_their_lines() -> None:
     """Nobody has to mend a file mistake by mistake."""
     lines = explained("[other]\nrhythm = true\nnonsense = 2\n[table]\ncolour = 'green'\nsize = 0\n")

@@ -71,7 +71,7 @@ def check_page(message: str) -> None:
     """Check that a page of mistakes is one: bounded, printable, about the file."""
     lines = message.splitlines()
     assert len(lines) <= 51
-    assert len(message) < 16_000
+    assert len(message) < 12_000
     assert all(line.isprintable() for line in lines)
     assert "chair.toml" in lines[0]
 
