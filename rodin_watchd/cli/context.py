@@ -9,6 +9,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,17 +44,27 @@ def print_json_list(items: Iterable[Any]) -> None:
 
 
 @contextlib.contextmanager
-def needs_emulator() -> Iterator[None]:
-    """Say how to install what the emulator needs, if importing it fails. Raises ConfigError."""
+def needs_extra(extra: str, what: str) -> Iterator[None]:
+    """Say how to install an optional part (`what`, for people), if importing what it needs fails. Raises ConfigError."""
     try:
         yield
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] == "rodin_watchd":
             raise
         raise ConfigError(
-            f"The emulator is not installed: {error.name} is missing.",
-            advice=f'Run: {shlex.quote(sys.executable)} -m pip install "rodin-watchd[emulator]"',
+            f"{what} is not installed: {error.name} is missing.",
+            advice=f'Run: {shlex.quote(sys.executable)} -m pip install "rodin-watchd[{extra}]"',
         ) from None
+
+
+def needs_emulator() -> AbstractContextManager[None]:
+    """Do so for the emulator."""
+    return needs_extra("emulator", "The emulator")
+
+
+def needs_web() -> AbstractContextManager[None]:
+    """Do so for the page in the browser."""
+    return needs_extra("web", "The page")
 
 
 # ---- How this installation is started -------------------------------------------------------------------------------

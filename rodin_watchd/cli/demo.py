@@ -24,8 +24,7 @@ from rich.live import Live
 from rich.table import Table
 
 from rodin_watchd.adapters.spool import Spool
-from rodin_watchd.cli.context import needs_emulator, program_to_type
-from rodin_watchd.cli.web import needs_web
+from rodin_watchd.cli.context import needs_emulator, needs_web, program_to_type
 from rodin_watchd.client.journal import store_at
 from rodin_watchd.config import KEY_VARIABLE
 from rodin_watchd.core.layout import CONFIG_NAME

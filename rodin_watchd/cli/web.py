@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shlex
-import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 
+from rodin_watchd.cli.context import needs_web
 from rodin_watchd.cli.options import config_option, find
 from rodin_watchd.config import KEY_VARIABLE, load_config
-from rodin_watchd.errors import AddressTakenError, ConfigError
+from rodin_watchd.errors import AddressTakenError
 
 
 @click.command(epilog="Example: rodin-watchd web")
@@ -48,17 +47,3 @@ def _end_with_input(end: Callable[[], None]) -> None:
         while os.read(0, 4096):
             pass
     end()
-
-
-@contextlib.contextmanager
-def needs_web() -> Iterator[None]:
-    """Say how to install what the page needs, if importing it fails. Raises ConfigError."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] == "rodin_watchd":
-            raise
-        raise ConfigError(
-            f"The page is not installed: {error.name} is missing.",
-            advice=f'Run: {shlex.quote(sys.executable)} -m pip install "rodin-watchd[web]"',
-        ) from None

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Iterator
 
 from rodin_watchd.cli.check.findings import Finding, Level, acting_as, user_of
-from rodin_watchd.cli.web import needs_web
+from rodin_watchd.cli.context import needs_web
 from rodin_watchd.client.journal import daemon_of
 from rodin_watchd.config import Config
 
