@@ -45,6 +45,7 @@ class Operation:
     query: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # parameters: name → schema
     body: Mapping[str, Any] | None = None  # schema
     answer: str = "application/json"
+    also: Mapping[str, str] = field(default_factory=dict)  # status → what it means here, beyond 200
 
 
 def operations(site: Website, news: News) -> Sequence[Operation]:
@@ -58,13 +59,13 @@ def operations(site: Website, news: News) -> Sequence[Operation]:
         Operation("GET", "/commands/{number}", "What the service answered to a command, null while it has not.", _looking(site, _answer)),
         Operation("GET", "/session", f"Who asks, and the token that what changes something carries in {CSRF_HEADER}.", _looking(site, _session)),
         Operation("GET", "/events", "Server-sent events: `changed` whenever something was written.", news.stream, answer="text/event-stream"),
-        Operation("POST", "/sets/{job_id}/retry", "Take a failed set up again.", acting(asks.of_set("retry")), body=_body(pay_again=_BOOLEAN)),
-        Operation("POST", "/sets/{job_id}/clear", "Move the folder of a failed set to the archive.", acting(asks.of_set("clear")), body=_body()),
-        Operation("POST", "/sets/{job_id}/cancel", "Stop a set before its results arrive.", acting(asks.of_set("cancel")), body=_body()),
-        Operation("POST", "/sets/{job_id}/resolve", "Decide about a held set.", acting(asks.of_set("resolve")), body=_body(how=_HOW, task=_TEXT)),
-        Operation("POST", "/pause", "Take and submit nothing any more.", acting(asks.pause)),
-        Operation("POST", "/resume", "Go on after a pause.", acting(asks.resume), body=_object({"seen": _NUMBER})),
-        Operation("POST", "/approve", "Let held sets in the inbox go on.", acting(asks.approve), body=_object({"folder": _TEXT, "seen": _NUMBER})),
+        Operation("POST", "/sets/{job_id}/retry", "Take a failed set up again.", acting(asks.of_set("retry")), body=_body(pay_again=_BOOLEAN), also=_COMMAND),
+        Operation("POST", "/sets/{job_id}/clear", "Move the folder of a failed set to the archive.", acting(asks.of_set("clear")), body=_body(), also=_COMMAND),
+        Operation("POST", "/sets/{job_id}/cancel", "Stop a set before its results arrive.", acting(asks.of_set("cancel")), body=_body(), also=_COMMAND),
+        Operation("POST", "/sets/{job_id}/resolve", "Decide about a held set.", acting(asks.of_set("resolve")), body=_body(how=_HOW, task=_TEXT), also=_COMMAND),
+        Operation("POST", "/pause", "Take and submit nothing any more.", acting(asks.pause), also=_COMMAND),
+        Operation("POST", "/resume", "Go on after a pause.", acting(asks.resume), body=_object({"seen": _NUMBER}), also=_COMMAND),
+        Operation("POST", "/approve", "Let held sets in the inbox go on.", acting(asks.approve), body=_object({"folder": _TEXT, "seen": _NUMBER}), also=_COMMAND),
     )  # fmt: skip
 
 
@@ -227,6 +228,10 @@ _TEXT: Final = {"type": "string"}
 _NUMBER: Final = {"type": "integer"}
 _BOOLEAN: Final = {"type": "boolean"}
 _HOW: Final = {"type": "string", "enum": ["task", "not-charged", "give-up"]}
+_COMMAND: Final = {
+    "202": "The command is left; the service has not answered yet.",
+    "409": "The service refused it, or the set is not as it was seen.",
+}
 _SEEN: Final = {
     "type": "object",
     "description": "What was seen of the set: `seen` of GET /sets/{job_id}. A set that is another one by now is not changed.",
@@ -272,13 +277,10 @@ def _described(one: Operation) -> dict[str, Any]:
     parameters = [{"name": name, "in": "path", "required": True, "schema": _TEXT} for name in in_path]
     parameters += [{"name": name, "in": "query", "schema": dict(schema)} for name, schema in one.query.items()]
     body = {"requestBody": {"content": {"application/json": {"schema": one.body}}}} if one.body else {}
-    changes = one.method == "POST"
-    answers = {"200": {"description": "OK", "content": {one.answer: {}}}}
+    changes = one.method not in ("GET", "HEAD")
+    answers: dict[str, Any] = {"200": {"description": "OK", "content": {one.answer: {}}}}
     if changes:
-        answers |= {
-            "202": {"description": "The command is left; the service has not answered yet."},
-            "403": {"description": "No right to change anything, or no token."},
-            "409": {"description": "The service refused it, or the set is not as it was seen."},
-        }
+        answers["403"] = {"description": "No right to change anything, or no token."}
+    answers |= {status: {"description": meaning} for status, meaning in one.also.items()}
     security: list[dict[str, list[str]]] = [{"token": []}, {"csrf": []}] if changes else [{"token": []}, {}]
     return {"summary": one.summary, "parameters": parameters, **body, "responses": answers, "security": security}

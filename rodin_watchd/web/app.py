@@ -74,7 +74,8 @@ def application(config: Config, environ: Mapping[str, str]) -> Starlette:
 
 def _routes(site: Website) -> list[BaseRoute]:
     news, files = News(site.config), Files(site)
-    found = tuple(operations(site, news))
+    uploads = Uploads(site, Drops(site.config, site.inbox))
+    found = (*operations(site, news), *uploads.operations())
     pages, shared = Pages(site, found), SharedPages().shared
     return [
         Route("/", shared(pages.sets)),
@@ -88,7 +89,7 @@ def _routes(site: Website) -> list[BaseRoute]:
         Route("/sets/{job_id}/files/{where}/{name:path}", files.file),
         Route("/sets/{job_id}/small/{where}/{name:path}", files.small),
         *(Route(f"/sets/{{job_id}}/{verb}", acting(pages.about_set(verb)), methods=["POST"]) for verb in JOB_VERBS),
-        *Uploads(site, Drops(site.config, site.inbox)).routes(),
+        *uploads.routes(),
         *api_routes(found),
         Mount("/static", OwnFiles(directory=Path(__file__).parent / "static")),
     ]

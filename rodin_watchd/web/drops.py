@@ -17,13 +17,13 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from rodin_watchd.adapters.spool.beneath import Anchor, file_beneath, folder_beneath, sync_folder, write_durably_in
+from rodin_watchd.adapters.spool.beneath import Anchor, file_beneath, folder_beneath, write_durably_in, write_whole_in
 from rodin_watchd.adapters.spool.inbox import Inbox
-from rodin_watchd.adapters.spool.moving import move_folder
+from rodin_watchd.adapters.spool.moving import move_numbered
 from rodin_watchd.adapters.spool.sharing import sharing_of
 from rodin_watchd.config import Config
 from rodin_watchd.core.claims import wanted
@@ -56,7 +56,6 @@ MOST_IMAGE_BYTES: Final = 100_000_000
 MOST_FILES: Final = 500
 MOST_DROP_BYTES: Final = 2_000_000_000
 MOST_ALL_BYTES: Final = 10_000_000_000
-_MOST_NAMES: Final = 1000
 _MOST_DEPTH: Final = 8
 _LONGEST_NAME_BYTES: Final = 255
 _LONGEST_PATH_BYTES: Final = 1000
@@ -134,8 +133,8 @@ class Drops:
             raise DropTooLargeError("The disk of the service is almost full.", advice="Tell whoever runs the service.")
         drop_id = secrets.token_hex(16)
         made = self._home / f".{drop_id}"
-        (made / "inbox" / folder / name).mkdir(parents=True)
-        (made / "drop.json").write_text(json.dumps({"name": name, "folder": folder}), encoding="utf-8")
+        (made / INBOX / folder / name).mkdir(parents=True)
+        (made / "drop.json").write_text(json.dumps({"name": name, "folder": folder, "tree": INBOX}), encoding="utf-8")
         made.rename(self._home / drop_id)
         return drop_id
 
@@ -160,16 +159,26 @@ class Drops:
     def _of(self, drop_id: str) -> Path:
         drop = self._home / drop_id
         if not _ID.fullmatch(drop_id) or not drop.is_dir():
-            raise DropUnknownError(
-                "These files are not here any more: they were sent, removed, or left alone for a day.",
-                advice="Look whether the set is on the first page; else drop the files again.",
-            )
+            raise _gone()
         return drop
 
     def _place(self, drop: Path) -> tuple[str, str, Path]:
-        """Return name, folder and the staged folder of a drop."""
-        said = json.loads((drop / "drop.json").read_bytes())
-        return said["name"], said["folder"], drop / "inbox" / said["folder"] / said["name"]
+        """Return name, folder and the staged folder of a drop; end a move that was broken off."""
+        try:
+            said = json.loads((drop / "drop.json").read_bytes())
+        except FileNotFoundError:  # another request has sent or removed it
+            raise _gone() from None
+        home = drop / said["tree"] / said["folder"] / said["name"]
+        if before := said.get("before"):
+            home.parent.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                (drop / before).rename(home)
+        return said["name"], said["folder"], home
+
+    def _tree(self, drop: Path) -> Path:
+        """Return the folder that stands for the inbox: what it will get of a drop is there as `FOLDER/NAME`, below copies of its presets."""
+        tree: str = json.loads((drop / "drop.json").read_bytes())["tree"]
+        return drop / tree
 
     # ---- files ------------------------------------------------------------------------------------------------------
 
@@ -285,13 +294,11 @@ class Drops:
         before, after = self._place(drop), (_folder_name(name), _checked_path(folder, is_folder=True))
         if after == before[:2]:
             return
-        fresh = drop / f"inbox-{secrets.token_hex(4)}"
-        (fresh / after[1]).mkdir(parents=True)
-        before[2].rename(fresh / after[1] / after[0])
-        shutil.rmtree(drop / "inbox")
-        fresh.rename(drop / "inbox")
+        tree = f"{INBOX}-{secrets.token_hex(4)}"  # another one: the new name may be below the old one
+        said = {"name": after[0], "folder": after[1], "tree": tree, "before": str(before[2].relative_to(drop))}
         with folder_beneath(drop, "") as opened:
-            write_durably_in(opened, "drop.json", json.dumps({"name": after[0], "folder": after[1]}).encode())
+            write_durably_in(opened, "drop.json", json.dumps(said).encode())
+        self._place(drop)
 
     def remove(self, drop_id: str, path: str) -> None:
         """Take a file out of the drop; may be repeated."""
@@ -330,7 +337,7 @@ class Drops:
         drop = self._of(drop_id)
         name, folder, _ = self._place(drop)
         self._lay_presets(drop, folder)
-        view = view_at_rest(Inbox(drop / "inbox"), self._config)
+        view = view_at_rest(Inbox(self._tree(drop)), self._config)
         inside = f"{folder}/{name}" if folder else name
         sets = [self._ready(ready, inside) for ready in view.ready]
         sets += [_seen(waiting.candidate, inside, reason=waiting.reason) for waiting in view.waiting]
@@ -352,13 +359,14 @@ class Drops:
 
     def _lay_presets(self, drop: Path, folder: str) -> None:
         """Put copies of the presets that hold where the drop goes into its own inbox: they decide what its sets are."""
+        tree = self._tree(drop)
         inbox, parts = self._inbox(), folder.split("/") if folder else []
         for above in ("/".join(parts[:depth]) for depth in range(len(parts) + 1)):
             name = f"{above}/{PRESET_NAME}" if above else PRESET_NAME
-            copy = drop / "inbox" / name
+            copy = tree / name
             try:
-                with file_beneath(inbox, name) as file:
-                    copy.write_bytes(os.read(file, LIMIT_BYTES + 1))
+                with file_beneath(inbox, name) as file, folder_beneath(copy.parent, "") as beside:
+                    write_whole_in(beside, copy.name, os.read(file, LIMIT_BYTES + 1))
             except OSError:
                 copy.unlink(missing_ok=True)
 
@@ -378,18 +386,13 @@ class Drops:
             raise DropError("There are no files in it.", advice="Drop a model and an image, or an image alone.")
         sharing = sharing_of(self._config.output.file_mode, self._config.output.group)
         try:
-            with folder_beneath(self._inbox(), folder) as into:
-                for free in (name, *(f"{name}-{number}" for number in range(2, _MOST_NAMES))):
-                    with contextlib.suppress(FileExistsError):
-                        move_folder(home, into, free, lambda made: sharing.tree(made, into, widen=True))
-                        sync_folder(into)
-                        break
-                else:
-                    raise DropError(f"Too many folders are called “{printable(name)}”.", advice="Choose another name.")
+            with folder_beneath(replace(self._inbox(), made=sharing.folder), folder, make=True) as into:
+                found = move_numbered(home, into, name, lambda made: sharing.tree(made, into, widen=True))
         except OSError as error:
+            self._place(self._of(drop_id))  # another request has sent it
             raise DiskError.of(f"{INBOX}/{printable(folder, 1000)} cannot be written", error) from error
         self._remove(drop)
-        return f"{folder}/{free}" if folder else free
+        return f"{folder}/{found}" if folder else found
 
 
 class Receiver:
@@ -409,6 +412,13 @@ class Receiver:
             written = os.write(self._file, view)
             self.offset += written
             view = view[written:]
+
+
+def _gone() -> DropUnknownError:
+    return DropUnknownError(
+        "These files are not here any more: they were sent, removed, or left alone for a day.",
+        advice="Look whether the set is on the first page; else drop the files again.",
+    )
 
 
 def _seen(

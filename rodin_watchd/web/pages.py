@@ -21,7 +21,15 @@ from rodin_watchd.core.layout import RECEIPT, REPORT
 from rodin_watchd.core.machine import ENDED
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.store import ListOrder, StoreReader
-from rodin_watchd.errors import CommandRefusedError, RodinWatchdError
+from rodin_watchd.errors import (
+    CommandRefusedError,
+    DropBusyError,
+    DropError,
+    DropOffsetError,
+    DropTooLargeError,
+    DropUnknownError,
+    RodinWatchdError,
+)
 from rodin_watchd.service.commands import PAUSE
 from rodin_watchd.web.access import API, local_target, visitor_of
 from rodin_watchd.web.api import Asks, Operation, listing_of, number_of
@@ -205,6 +213,17 @@ def _counts(report: ServiceState) -> dict[str, int]:
 # ---- what went wrong ------------------------------------------------------------------------------------------------
 
 
+_STATUS: Final = (
+    (CommandRefusedError, 409),
+    (DropUnknownError, 404),
+    (DropTooLargeError, 413),
+    (DropOffsetError, 409),
+    (DropBusyError, 423),
+    (DropError, 400),
+)
+"""What HTTP calls an error of ours, the special kinds first; all others are the machine's: 503."""
+
+
 @dataclass(frozen=True, slots=True)
 class Failures:
     """Answers for what cannot be answered: in words, as a page for people and as JSON for programs."""
@@ -228,8 +247,8 @@ class Failures:
     def ours(self, request: Request, error: Exception) -> Response:
         """Answer with what users or their machine can correct: a refused command, a journal that is missing."""
         assert isinstance(error, RodinWatchdError)  # noqa: S101 - as above
-        refused = isinstance(error, CommandRefusedError)
-        return self._told(request, 409 if refused else 503, error.message, error.advice_in_full)
+        status = next((status for kind, status in _STATUS if isinstance(error, kind)), 503)
+        return self._told(request, status, error.message, error.advice_in_full)
 
     def _told(self, request: Request, status: int, message: str, advice: str) -> Response:
         if _is_api(request):

@@ -78,17 +78,26 @@ def acting(act: Callable[[Request, Fields], Response]) -> Endpoint:
     """
 
     async def endpoint(request: Request) -> Response:
-        visitor = visitor_of(request)
-        if not visitor.may_act:
-            raise HTTPException(403, "You may look, and change nothing.")
+        refuse_lookers(request)
         given = await fields_of(request)
-        if not visitor.by_token:
-            token = request.headers.get(CSRF_HEADER) or str(given.get("csrf", ""))
-            if not hmac.compare_digest(token.encode(), visitor.csrf.encode()):
-                raise ExpiredFormError(given)
+        refuse_expired(request, given)
         return await run_in_threadpool(act, request, given)
 
     return endpoint
+
+
+def refuse_lookers(request: Request) -> None:
+    """Raise HTTPException for whoever may change nothing: before anything that was sent is read."""
+    if not visitor_of(request).may_act:
+        raise HTTPException(403, "You may look, and change nothing.")
+
+
+def refuse_expired(request: Request, given: Fields) -> None:
+    """Raise ExpiredFormError for a request without the token of its session, in a header or in what is given."""
+    visitor = visitor_of(request)
+    token = request.headers.get(CSRF_HEADER) or str(given.get("csrf", ""))
+    if not visitor.by_token and not hmac.compare_digest(token.encode(), visitor.csrf.encode()):
+        raise ExpiredFormError(given)
 
 
 EXPIRED: Final = "This page was open for too long, or the service has started again: please send it once more."
@@ -98,9 +107,7 @@ class ExpiredFormError(HTTPException):
     """A form of a session that has ended: what it holds is kept, for the person to send again."""
 
     def __init__(self, given: Fields) -> None:
-        super().__init__(
-            403, "This page was open for too long, or the service has started again: please send it once more."
-        )
+        super().__init__(403, EXPIRED)
         self.given = {name: str(value) for name, value in given.items() if name != "csrf"}
 
 

@@ -10,9 +10,8 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
-import hmac
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
@@ -20,28 +19,22 @@ from urllib.parse import quote
 
 import tomli_w
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from rodin_watchd.client.data import money_report
-from rodin_watchd.core.kinds import KINDS
+from rodin_watchd.core.kinds import DEFAULT, KINDS
 from rodin_watchd.core.layout import INBOX
 from rodin_watchd.core.names import split_name
 from rodin_watchd.core.options import declared, plain_schema
 from rodin_watchd.core.toml_text import parse
-from rodin_watchd.errors import (
-    DropBusyError,
-    DropError,
-    DropOffsetError,
-    DropTooLargeError,
-    DropUnknownError,
-    RodinWatchdError,
-)
-from rodin_watchd.model import Job, Role
-from rodin_watchd.web.access import API, CSRF_HEADER, visitor_of
+from rodin_watchd.errors import DropError, DropTooLargeError, DropUnknownError
+from rodin_watchd.model import Role
+from rodin_watchd.web.api import ROOT, Operation
+from rodin_watchd.web.data import MOST_FOLDERS
 from rodin_watchd.web.drops import (
     MOST_DROP_BYTES,
     MOST_FILES,
@@ -50,9 +43,9 @@ from rodin_watchd.web.drops import (
     PreviewSet,
 )
 from rodin_watchd.web.files import INPUTS, files_of, opened
-from rodin_watchd.web.site import DataResponse, Endpoint, Fields, Website, acting
+from rodin_watchd.web.site import DataResponse, Fields, Website, acting, refuse_expired, refuse_lookers
 
-DROPS: Final = f"{API}v1/drops"
+DROPS: Final = f"{ROOT}/drops"
 TUS: Final = "1.0.0"
 _PIECE: Final = "application/offset+octet-stream"
 _BLOCK_BYTES: Final = 1 << 20
@@ -61,12 +54,6 @@ _TUS_HEADERS: Final = {
     "Tus-Version": TUS,
     "Tus-Extension": "creation,termination",
     "Tus-Max-Size": str(MOST_DROP_BYTES),
-}
-_STATUS: Final[Mapping[type[RodinWatchdError], int]] = {
-    DropUnknownError: 404,
-    DropTooLargeError: 413,
-    DropOffsetError: 409,
-    DropBusyError: 423,
 }
 
 
@@ -78,8 +65,7 @@ class Uploads:
     drops: Drops
 
     def routes(self) -> list[BaseRoute]:
-        """Return the routes."""
-        one, files = f"{DROPS}/{{drop_id}}", f"{DROPS}/{{drop_id}}/uploads"
+        """Return the routes of the pages; those of the API are made of `operations`."""
         return [
             Route("/drop", self.page_to_begin, methods=["GET"]),
             Route("/drop", self.begin_by_form, methods=["POST"]),
@@ -96,21 +82,29 @@ class Uploads:
                 )
             ),
             Route("/sets/{job_id}/again", acting(self.again), methods=["POST"]),
-            Route(DROPS, _checked(acting(self.create)), methods=["POST"]),
-            Route(one, _checked(self.show), methods=["GET"]),
-            Route(one, _checked(acting(self.delete)), methods=["DELETE"]),
-            Route(f"{one}/send", _checked(acting(self.send_for_script)), methods=["POST"]),
-            Route(files, _checked(self.announce), methods=["POST"]),
-            Route(f"{files}/{{upload_id}}", _checked(self.how_far), methods=["HEAD"]),
-            Route(f"{files}/{{upload_id}}", _checked(self.patch), methods=["PATCH"]),
-            Route(f"{files}/{{upload_id}}", _checked(self.forget), methods=["DELETE"]),
         ]
+
+    def operations(self) -> Sequence[Operation]:
+        """Return what the API can be asked about drops."""
+        one, files = "/drops/{drop_id}", "/drops/{drop_id}/uploads"
+        upload = f"{files}/{{upload_id}}"
+        return (
+            Operation("POST", "/drops", "Begin a drop: files that are to become a folder of the inbox.", acting(self.create), body=_NEW_DROP),
+            Operation("GET", one, "The sets that the files of a drop make, their price, and what is wrong.", self.show),
+            Operation("DELETE", one, "Remove a drop.", acting(self.delete)),
+            Operation("POST", f"{one}/send", "Put a drop into the inbox, at the price that was seen.", acting(self.send_for_script), body=_SEEN_PRICE),
+            Operation("POST", files, "Announce a file (tus 1.0.0, creation).", self.announce),
+            Operation("HEAD", upload, "How far a file is (tus 1.0.0).", self.how_far),
+            Operation("PATCH", upload, "The next bytes of a file (tus 1.0.0).", self.patch),
+            Operation("DELETE", upload, "Give a file up (tus 1.0.0, termination).", self.forget),
+        )  # fmt: skip
 
     # ---- tus --------------------------------------------------------------------------------------------------------
 
     async def announce(self, request: Request) -> Response:
         """Begin an upload (creation): `Upload-Length`, and the file's path in `Upload-Metadata` as `path`."""
-        _refuse_stranger(request)
+        refuse_lookers(request)
+        refuse_expired(request, {})
         path = _metadata(request.headers.get("upload-metadata", "")).get("path", "")
         length = _number(request.headers.get("upload-length"))
         upload = await run_in_threadpool(self.drops.begin, request.path_params["drop_id"], path, length)
@@ -129,9 +123,10 @@ class Uploads:
 
     async def patch(self, request: Request) -> Response:
         """Take the next bytes of an upload; those that came before a connection broke off stay."""
-        _refuse_stranger(request)
+        refuse_lookers(request)
+        refuse_expired(request, {})
         if request.headers.get("content-type") != _PIECE:
-            raise HTTPException(415, f"This must be {_PIECE}.")
+            raise HTTPException(415, "The bytes of a file must come as application/offset+octet-stream.")
         with contextlib.ExitStack() as stack:
             writing = self.drops.receive(*_upload_of(request), _number(request.headers.get("upload-offset")))
             receiver = await run_in_threadpool(stack.enter_context, writing)
@@ -150,7 +145,8 @@ class Uploads:
 
     async def forget(self, request: Request) -> Response:
         """Give an upload up (termination)."""
-        _refuse_stranger(request)
+        refuse_lookers(request)
+        refuse_expired(request, {})
         await run_in_threadpool(self.drops.forget, *_upload_of(request))
         return Response(None, 204, _TUS_HEADERS)
 
@@ -163,20 +159,22 @@ class Uploads:
 
     async def show(self, request: Request) -> Response:
         """Show what a drop comes to."""
-        return DataResponse(await run_in_threadpool(self._data, request))
+        return await run_in_threadpool(self._show, request)
 
-    def _data(self, request: Request) -> Mapping[str, Any]:
+    def _show(self, request: Request) -> Response:
         shown = self.drops.preview(request.path_params["drop_id"])
-        return {
+        prices = self._prices(shown)
+        data = {
             "id": shown.id,
             "name": shown.name,
             "folder": shown.folder,
-            "sets": [_set_data(one, self._price(one)) for one in shown.sets],
+            "sets": [_set_data(one, price) for one, price in zip(shown.sets, prices, strict=True)],
             "ignored": dict(shown.ignored),
             "files": dict(shown.files),
             "uploads": [{"path": one.path, "offset": one.offset, "length": one.length} for one in shown.uploads],
-            "credits": self._total(shown),
+            "credits": _total(prices),
         }
+        return DataResponse(data)
 
     def delete(self, request: Request, _given: Fields) -> Response:
         """Remove a drop."""
@@ -189,29 +187,23 @@ class Uploads:
 
     # ---- pages ------------------------------------------------------------------------------------------------------
 
-    async def page_to_begin(self, request: Request) -> Response:
+    def page_to_begin(self, request: Request) -> Response:
         """Show where to drop files."""
-        return await run_in_threadpool(self._page_to_begin, request)
-
-    def _page_to_begin(self, request: Request) -> Response:
         folder = request.query_params.get("folder", "")
         return self.site.page(request, "drop.html", shown=None, folder=folder, folders=self._folders(), refused="")
 
     async def begin_by_form(self, request: Request) -> Response:
         """Take all files of a plain form at once."""
-        async with request.form(max_files=MOST_FILES) as form:
-            _refuse_stranger(request, str(form.get("csrf", "")))
-            files = [file for file in form.getlist("files") if isinstance(file, UploadFile) and file.filename]
+        async with _form_of(request) as form:
+            files = _files_in(form)
             name = str(form.get("name", "")) or (split_name(files[0].filename or "")[0] if files else "")
             drop_id = await run_in_threadpool(self.drops.create, name, str(form.get("folder", "")))
             return await self._added(request, drop_id, files)
 
     async def add_by_form(self, request: Request) -> Response:
         """Add files of a plain form to a drop."""
-        async with request.form(max_files=MOST_FILES) as form:
-            _refuse_stranger(request, str(form.get("csrf", "")))
-            files = [file for file in form.getlist("files") if isinstance(file, UploadFile) and file.filename]
-            return await self._added(request, request.path_params["drop_id"], files)
+        async with _form_of(request) as form:
+            return await self._added(request, request.path_params["drop_id"], _files_in(form))
 
     async def _added(self, request: Request, drop_id: str, files: list[UploadFile]) -> Response:
         for file in files:
@@ -230,19 +222,20 @@ class Uploads:
                 while block := file.file.read(_BLOCK_BYTES):
                     receiver.write(block)
 
-    async def page(self, request: Request) -> Response:
+    def page(self, request: Request) -> Response:
         """Show a drop: its files, the sets that they make, and what it costs."""
-        return await run_in_threadpool(self._page, request, request.path_params["drop_id"])
+        return self._page(request, request.path_params["drop_id"])
 
     def _page(self, request: Request, drop_id: str, refused: str = "", status: int = 200) -> Response:
         shown = self.drops.preview(drop_id)
+        prices = self._prices(shown)
         return self.site.page(
             request,
             "drop.html",
             status,
             shown=shown,
-            sets=[self._set_for_page(shown, one) for one in shown.sets],
-            total=self._total(shown),
+            sets=[self._set_for_page(shown, one, price) for one, price in zip(shown.sets, prices, strict=True)],
+            total=_total(prices),
             is_sendable=bool(shown.files) and not shown.uploads,
             folder=shown.folder,
             folders=self._folders(),
@@ -257,12 +250,12 @@ class Uploads:
         left = None if money.per_day is None else max(money.per_day - money.spent, Decimal(0))
         return {"budget_left": left, "balance": money.balance.credits if money.balance else None}
 
-    def _set_for_page(self, shown: Preview, one: PreviewSet) -> Mapping[str, Any]:
+    def _set_for_page(self, shown: Preview, one: PreviewSet, price: Decimal | None) -> Mapping[str, Any]:
         toml = toml_of(one)
         said = parse(self.drops.read(shown.id, toml), toml).values
         return {
             "set": one,
-            "price": self._price(one),
+            "price": price,
             "toml": toml,
             "fields": fields_for(one.kind, said),
             "again": bool(said.get("again")),
@@ -270,16 +263,12 @@ class Uploads:
 
     def _folders(self) -> list[str]:
         with self.site.journal() as journal:
-            return [folder for folder in journal.top_folders(_MOST_FOLDERS) if folder]
+            return [folder for folder in journal.top_folders(MOST_FOLDERS) if folder]
 
-    def _price(self, one: PreviewSet) -> Decimal | None:
-        if one.article is None:
-            return None
+    def _prices(self, shown: Preview) -> list[Decimal | None]:
+        """Return what each set of a drop costs, in credits; None: nothing is bought as it is."""
         with self.site.journal() as journal:
-            return journal.price(one.article)
-
-    def _total(self, shown: Preview) -> Decimal:
-        return sum((self._price(one) or Decimal(0) for one in shown.sets if one.is_ready), Decimal(0))
+            return [journal.price(one.article) if one.article else None for one in shown.sets]
 
     # ---- forms ------------------------------------------------------------------------------------------------------
 
@@ -295,7 +284,7 @@ class Uploads:
                 f"{before.report(before.problems)} Take the file away, or drop a correct one; then choose options here."
             )
             return self._page(request, drop_id, refused, 409)
-        self.drops.put(drop_id, toml, tomli_w.dumps(options_of(kind, before.values, given)).encode())
+        self.drops.put(drop_id, toml, _written(options_of(kind, before.values, given)))
         return RedirectResponse(f"/drops/{drop_id}", 303)
 
     def remove(self, request: Request, given: Fields) -> Response:
@@ -321,8 +310,7 @@ class Uploads:
 
     def _sent(self, request: Request, given: Fields) -> str:
         drop_id = request.path_params["drop_id"]
-        shown = self.drops.preview(drop_id)
-        if _credits(given.get("credits")) != self._total(shown):
+        if _credits(given.get("credits")) != _total(self._prices(self.drops.preview(drop_id))):
             raise DropError(
                 "This is not what you saw: files, options or prices have changed since.",
                 advice="Look at the sets and at what they cost, then send them.",
@@ -340,19 +328,31 @@ class Uploads:
             job = self.site.job(journal, request)
         drop_id = self.drops.create(job.name, job.folder)
         root = self.site.config.folders.root
+        inputs = {file.name for file in job.files}
         for file in files_of(root, job):
-            if file.where == INPUTS and _is_input(job, file.name):
+            if file.where == INPUTS and file.name in inputs:
                 with opened(root, file) as descriptor:
                     self.drops.copy(drop_id, file.name, descriptor)
-        preview = self.drops.preview(drop_id)
-        for one in preview.sets[:1]:
-            said = parse(self.drops.read(drop_id, toml_of(one)), "").values
-            kind = {} if job.kind == next(iter(KINDS)) else {"kind": job.kind}
-            self.drops.put(drop_id, toml_of(one), tomli_w.dumps({**said, **kind, **_as_toml(job)}).encode())
+        for one in self.drops.preview(drop_id).sets[:1]:
+            toml = toml_of(one)
+            said = parse(self.drops.read(drop_id, toml), toml).values
+            kind = {} if job.kind == DEFAULT.name else {"kind": job.kind}
+            self.drops.put(drop_id, toml, _written({**said, **kind, **job.options}))
         return RedirectResponse(f"/drops/{drop_id}", 303)
 
 
-_MOST_FOLDERS: Final = 200
+_NEW_DROP: Final = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string", "description": "Of the folder that it becomes."},
+        "folder": {"type": "string", "description": "Of the inbox, where it goes; the inbox itself without it."},
+    },
+}
+_SEEN_PRICE: Final = {
+    "type": "object",
+    "required": ["credits"],
+    "properties": {"credits": {"type": "number", "description": "`credits` of GET /drops/{drop_id}: what was seen."}},
+}
 
 
 # ---- what a set is, and its options as a form -----------------------------------------------------------------------
@@ -394,15 +394,19 @@ def options_of(kind: str, before: Mapping[str, Any], given: Fields) -> dict[str,
     """Return what a TOML file says after a form was filled in; what is no value of its type is kept as text, and refused by its words."""
     schema = plain_schema(KINDS[kind].options)["properties"]
     said = {name: value for name, value in before.items() if name not in schema and name not in ("kind", "again")}
-    if kind != next(iter(KINDS)):
-        said = {"kind": kind, **said}
+    if kind != DEFAULT.name:
+        said["kind"] = kind
     for name in declared(KINDS[kind].options):
         if text := str(given.get(name, "")).strip():
             said[name] = _value(text, str(schema[name].get("type")))
     if given.get("again"):
         said["again"] = True
-    tables = {name: value for name, value in said.items() if isinstance(value, dict)}
-    return {**{name: value for name, value in said.items() if name not in tables}, **tables}
+    return said
+
+
+def _written(said: Mapping[str, Any]) -> bytes:
+    """Return a TOML file that says this."""
+    return tomli_w.dumps(said).encode()
 
 
 def _value(text: str, kind: str) -> object:
@@ -426,12 +430,8 @@ def toml_of(one: PreviewSet) -> str:
     return f"{folder}/{split_name(name)[0]}.toml" if folder else f"{split_name(name)[0]}.toml"
 
 
-def _is_input(job: Job, name: str) -> bool:
-    return any(file.name == name for file in job.files)
-
-
-def _as_toml(job: Job) -> dict[str, Any]:
-    return {name: value for name, value in job.options.items() if value is not None}
+def _total(prices: Iterable[Decimal | None]) -> Decimal:
+    return sum((price for price in prices if price is not None), Decimal(0))
 
 
 def _set_data(one: PreviewSet, price: Decimal | None) -> Mapping[str, Any]:
@@ -450,29 +450,24 @@ def _set_data(one: PreviewSet, price: Decimal | None) -> Mapping[str, Any]:
 # ---- requests -------------------------------------------------------------------------------------------------------
 
 
-def _checked(endpoint: Endpoint) -> Endpoint:
-    """Return an endpoint that says what is wrong with a drop as a script reads it: by a status, and in words."""
+@contextlib.asynccontextmanager
+async def _form_of(request: Request) -> AsyncIterator[FormData]:
+    """Give a plain form with files, which are on the disk while it is open: nothing is read of strangers, and no more than a drop holds.
 
-    async def checked(request: Request) -> Response:
-        try:
-            return await endpoint(request)
-        except DropError as error:
-            status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 400)
-            return DataResponse({"error": error.message, "advice": error.advice_in_full}, status)
+    Raises HTTPException, ExpiredFormError, DropTooLargeError.
+    """
+    refuse_lookers(request)
+    if "content-length" not in request.headers:
+        raise HTTPException(411, "The length of what is sent is missing.")
+    if _number(request.headers["content-length"]) > MOST_DROP_BYTES:
+        raise DropTooLargeError(f"This is too much at once: at most {MOST_DROP_BYTES:,} bytes are taken together.")
+    async with request.form(max_files=MOST_FILES) as form:
+        refuse_expired(request, {name: value for name, value in form.items() if isinstance(value, str)})
+        yield form
 
-    return checked
 
-
-def _refuse_stranger(request: Request, csrf: str = "") -> None:
-    """Raise HTTPException for whoever may change nothing, and for a request that another page has made."""
-    visitor = visitor_of(request)
-    if not visitor.may_act:
-        raise HTTPException(403, "You may look, and change nothing.")
-    token = request.headers.get(CSRF_HEADER) or csrf
-    if not visitor.by_token and not hmac.compare_digest(token.encode(), visitor.csrf.encode()):
-        raise HTTPException(
-            403, "This page was open for too long, or the service has started again: please load it once more."
-        )
+def _files_in(form: FormData) -> list[UploadFile]:
+    return [file for file in form.getlist("files") if isinstance(file, UploadFile) and file.filename]
 
 
 def _upload_of(request: Request) -> tuple[str, str]:

@@ -206,3 +206,18 @@ def test_what_nobody_touches_goes(shop: Workshop, drops: Drops) -> None:
         drops.preview(drop_id)
     assert drops.preview(kept)
     assert not home.exists()
+
+
+def test_a_move_that_was_broken_off_is_ended(shop: Workshop, drops: Drops) -> None:
+    """A kill after the new name was written, and before the folder has it: the next look ends it."""
+    drop_id = drops.create("chair", "")
+    put(drops, drop_id, chair_png=image("chair"))
+    home = shop.root / ".rodin-watchd/drops" / drop_id
+    drops.move(drop_id, "stool", "new")
+    [moved] = home.glob("inbox-*/new/stool")
+    moved.rename(home / "inbox/chair")
+    seen = drops.preview(drop_id)
+    assert (seen.name, seen.folder, [path for path, _ in seen.files]) == ("stool", "new", ["chair.png"])
+    assert drops.send(drop_id) == "new/stool"
+    with pytest.raises(DropUnknownError):
+        drops.move(drop_id, "table", "")

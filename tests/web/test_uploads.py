@@ -193,6 +193,41 @@ def test_what_is_too_large_or_too_long(scene: Scene) -> None:
     assert tus(browser, "PATCH", where, b"x", Upload_Offset="0", Content_Type="text/plain").status == 415
 
 
+def test_a_form_is_not_read_before_it_may_be(scene: Scene) -> None:
+    """Its length is known and bounded first; a page that is not there is not there."""
+    browser = scene[1]
+    body, kind = _multipart({"csrf": browser.csrf()}, [("lamp.glb", MODEL)])
+    told = {"Origin": browser.origin, "Content-Type": kind}
+    assert browser.ask("POST", "/drop", body, {**told, "Content-Length": str(10**12)}).status == 413
+    assert browser.ask("POST", "/drop", iter([body]), told).status == 411  # in chunks
+    body, kind = _multipart({"csrf": "x"}, [("lamp.glb", MODEL)])
+    assert browser.ask("POST", "/drop", body, {"Origin": browser.origin, "Content-Type": kind}).status == 403
+    gone = browser.get(f"/drops/{'0' * 32}")
+    assert gone.status == 404
+    assert "not here any more" in gone.text
+
+
+def test_a_folder_that_is_not_there_yet(scene: Scene) -> None:
+    """A person names it, and it is made with the first set; a name below the old one works as well."""
+    stage, browser = scene
+    csrf, drop = browser.csrf(), begun(browser, "pan")
+    page = drop.removeprefix("/api/v1")
+    uploaded(browser, drop, "pan.webp", IMAGE)
+    browser.post(f"{page}/move", {"csrf": csrf, "name": "pan", "folder": "pan/deep"})
+    shown = browser.get(drop).data
+    assert (shown["folder"], shown["files"]) == ("pan/deep", {"pan.webp": len(IMAGE)})
+    assert browser.post(f"{page}/send", {"csrf": csrf, "credits": "0"}).status == 303
+    assert (stage.inbox / "pan/deep/pan/pan.webp").read_bytes() == IMAGE
+
+
+def test_the_document_of_the_api_has_drops_as_well(scene: Scene) -> None:
+    """Each thing that the page's script asks for can be looked up."""
+    paths = scene[1].get("/api/openapi.json").data["paths"]
+    assert paths["/api/v1/drops/{drop_id}/uploads/{upload_id}"].keys() == {"head", "patch", "delete"}
+    assert paths["/api/v1/drops/{drop_id}"].keys() == {"get", "delete"}
+    assert {"/api/v1/drops", "/api/v1/drops/{drop_id}/send", "/api/v1/drops/{drop_id}/uploads"} <= paths.keys()
+
+
 @pytest.mark.parametrize("wrong", ["origin", "token", "none"])
 def test_another_page_can_send_nothing(scene: Scene, wrong: str) -> None:
     """Neither announce nor send nor remove: another origin, a wrong token, no token."""

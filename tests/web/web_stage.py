@@ -77,7 +77,7 @@ class Browser:
         """Return what is to be seen of a set."""
         return self.get(f"/api/v1/sets/{job_id}").data["seen"]
 
-    def ask(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Answer:
+    def ask(self, method: str, path: str, body: bytes | Iterator[bytes] | None, headers: Mapping[str, str]) -> Answer:
         """Ask with these headers and this browser's own, and keep the cookie that comes."""
         cookies = (
             {"Cookie": "; ".join(f"{name}={value}" for name, value in self.cookies.items())} if self.cookies else {}

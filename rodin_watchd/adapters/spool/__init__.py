@@ -47,7 +47,7 @@ from rodin_watchd.adapters.spool.moving import (
     holds_own,
     job_named_by,
     job_named_in,
-    move_orphan,
+    move_numbered,
     move_to_free_name,
     own_name,
     published_before,
@@ -569,7 +569,7 @@ class Spool:
             _report_beside(folder, report),
             self._naming[FAILED],
         ):
-            found = move_orphan(source, into, f"set-aside-{name}", self._access_setter(into, widen=False))
+            found = move_numbered(source, into, f"set-aside-{name}", self._access_setter(into, widen=False))
         return f"{FAILED}/{found}"
 
     def claimed(self) -> Mapping[str, list[str]]:

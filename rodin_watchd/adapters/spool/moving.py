@@ -281,7 +281,7 @@ def move_to_free_name(
     raise FileExistsError(place.name)
 
 
-def move_orphan(source: Path, into: int, name: str, set_access: Callable[[int], None]) -> str:
+def move_numbered(source: Path, into: int, name: str, set_access: Callable[[int], None]) -> str:
     """Move a folder into `into` under this name, or this name and a number; return the name. Raises OSError."""
     taken = {match_key(there) for there in os.listdir(into)}
     for number in range(1, _MOST_FREE_NAMES):
