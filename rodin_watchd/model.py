@@ -213,6 +213,11 @@ class Job:
     originals: tuple[Original, ...] = ()  # its files, if they stay in the inbox
 
     @property
+    def since_at(self) -> float:
+        """When it came into its state, UTC."""
+        return self.times.get(self.state.value, self.created_at)
+
+    @property
     def published(self) -> tuple[ResultFile, ...]:
         """What is, or will be, in the outbox next to the receipt."""
         return self.processed or self.results

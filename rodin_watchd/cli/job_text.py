@@ -9,7 +9,6 @@ from datetime import datetime, tzinfo
 from itertools import chain, islice
 from typing import Final, TypeAlias
 
-from rodin_watchd.client.data import since_at
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.status import DOING, doing, lead
 from rodin_watchd.core.wire import plain
@@ -28,7 +27,7 @@ Row: TypeAlias = tuple[str, str, str, str, str, str]
 def row(job: Job, zone: tzinfo, *, narrow: bool = False) -> Row:
     """Return a job's row of the table that `list` prints; `narrow`: instants without seconds and zone."""
     doubt = "" if is_cost_certain(job) else "?"
-    since = f"{datetime.fromtimestamp(since_at(job), zone):%Y-%m-%d %H:%M}" if narrow else local(since_at(job), zone)
+    since = f"{datetime.fromtimestamp(job.since_at, zone):%Y-%m-%d %H:%M}" if narrow else local(job.since_at, zone)
     spent = f"{job.spent}{doubt}"
     return (
         job.id,
@@ -107,7 +106,7 @@ def text_of(
         ("Set", set_name(job.folder, job.name)),
         ("Kind", job.kind),
         ("Job", f"{job.id}, since {local(job.created_at, zone)}"),
-        ("State", f"{DOING[job.state]} ({_state(job)}), since {local(since_at(job), zone)}"),
+        ("State", f"{DOING[job.state]} ({_state(job)}), since {local(job.since_at, zone)}"),
         *_trouble(job, zone),
         ("Cost", cost(job)),
         *([("Place", printable(job.place))] if job.place else []),

@@ -34,11 +34,6 @@ def number(value: object) -> int | float:
 # ---- A job ----------------------------------------------------------------------------------------------------------
 
 
-def since_at(job: Job) -> float:
-    """Return when the job came into its state, UTC."""
-    return job.times.get(job.state.value, job.created_at)
-
-
 def brief(job: Job) -> dict[str, Any]:
     """Return what `list --json` shows of a job."""
     return {
@@ -49,7 +44,7 @@ def brief(job: Job) -> dict[str, Any]:
         "state": job.state.value,
         "hold": job.holds if job.state is State.HELD else None,
         "created_at": job.created_at,
-        "since_at": since_at(job),
+        "since_at": job.since_at,
         "credits": job.spent,
         "cost_is_certain": is_cost_certain(job),
         "place": job.place or None,
@@ -88,7 +83,7 @@ def whole(job: Job, events: Iterable[Event], meanwhile: Iterable[ServiceEvent] =
 
 def service_events_of(job: Job, journal: StoreReader, now: float) -> list[ServiceEvent]:
     """Return what happened to the service in the time of a job, oldest first."""
-    until_at = since_at(job) if job.state in ENDED else now
+    until_at = job.since_at if job.state in ENDED else now
     return [event for event in reversed(journal.service_events(since_at=job.created_at)) if event.at <= until_at]
 
 

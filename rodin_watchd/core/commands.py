@@ -91,15 +91,14 @@ def refuse_changed(job: Job, seen: Seen, zone: tzinfo) -> None:
 
 def _change(job: Job, seen: Seen, zone: tzinfo) -> str:
     """Return what became of a job since it was seen, "" if nobody has to decide again."""
-    at = job.times.get(job.state.value, job.created_at)
-    now = f"it is {doing(job)} now, since {local(at, zone)}."
+    now = f"it is {doing(job)} now, since {local(job.since_at, zone)}."
     same = (job.holds, job.retries, job.charges) == (seen.holds, seen.retries, seen.charges)
     rests = job.state in RESTING
     changes = (
         (job.retries > seen.retries, f"This job was taken up again since you looked: {now}"),
         (
             job.holds > seen.holds and job.state is State.HELD,
-            f"This job was submitted again since you looked, and is held again since {local(at, zone)} (hold {job.holds}).",
+            f"This job was submitted again since you looked, and is held again since {local(job.since_at, zone)} (hold {job.holds}).",
         ),
         (job.holds > seen.holds, f"This job was held since you looked, and continued after that: {now}"),
         (job.charges > seen.charges, f"This job was paid for since you looked. Cost: {cost(job)} And {now}"),

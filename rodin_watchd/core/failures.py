@@ -42,7 +42,7 @@ def is_resolved(job: Job) -> bool:
 def resolves(delivered: Job, failed: Job) -> bool:
     """Return whether a delivered set is one that had failed before it was taken (up)."""
     taken_at = delivered.times.get(State.CLAIMED.value, delivered.created_at)
-    if taken_at < failed.times.get(State.FAILED.value, failed.created_at):
+    if taken_at < failed.since_at:
         return False
     contents = {delivered.fingerprint, delivered.dropped} & {failed.fingerprint, failed.dropped}
     return _name_of(delivered) == _name_of(failed) or bool(contents - {""})
@@ -55,9 +55,5 @@ def _name_of(job: Job) -> tuple[str, str]:
 
 def newest_results(delivered: Iterable[Job], failed: Iterable[Job], limit: int) -> tuple[Job, ...]:
     """Return the newest of these that people still read of as results, the newest first."""
-    found = sorted((*delivered, *filter(is_open, failed)), key=_ended_at, reverse=True)
+    found = sorted((*delivered, *filter(is_open, failed)), key=lambda job: job.since_at, reverse=True)
     return tuple(islice(found, limit))
-
-
-def _ended_at(job: Job) -> float:
-    return job.times.get(job.state.value, job.created_at)

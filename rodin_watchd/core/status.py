@@ -131,7 +131,7 @@ def doing(job: Job) -> str:
 def job_line(job: Job) -> Line:
     """Return a live job's line."""
     text = f"{lead(job)}{doing(job)}{_detail(job)}{_warned(job)}"
-    return Line(set_name(job.folder, job.name), text, job.id, job.times.get(job.state.value, job.created_at))
+    return Line(set_name(job.folder, job.name), text, job.id, job.since_at)
 
 
 def lead(job: Job) -> str:

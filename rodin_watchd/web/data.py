@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from rodin_watchd.client.choices import actions, was_taken
-from rodin_watchd.client.data import MoneyReport, since_at, whole
+from rodin_watchd.client.data import MoneyReport, whole
 from rodin_watchd.client.forecast import Forecast
 from rodin_watchd.core.commands import Seen
 from rodin_watchd.core.failures import is_open
@@ -55,7 +55,7 @@ def card(job: Job, forecast: Forecast) -> dict[str, Any]:
         "doing": DOING[job.state],
         "hold": job.holds if job.state is S.HELD else None,
         "created_at": job.created_at,
-        "since_at": since_at(job),
+        "since_at": job.since_at,
         "progress": None if part is None else round(part, 3),
         "vendor_progress": job.progress if job.state is S.SUBMITTED and job.progress else None,
         "left_seconds": None if left is None else round(left),
