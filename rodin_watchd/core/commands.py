@@ -68,7 +68,7 @@ class Seen:
             since_at = fields["since_at"]
             counts = (int(fields[name]) for name in ("holds", "retries", "charges"))
             return cls(State(fields["state"]), None if since_at is None else float(since_at), *counts)
-        except (TypeError, ValueError, KeyError) as error:
+        except (TypeError, ValueError, KeyError, OverflowError) as error:
             reason = "This command does not say which state of the job was seen: it comes from an older version of rodin-watchd."
             raise CommandRefusedError(
                 reason, advice="Look at the job (`rodin-watchd show JOB`), then give the command again."

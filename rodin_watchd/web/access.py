@@ -2,7 +2,7 @@
 
 A request passes four doors: its `Host` is a name of this page (a hostile page can lead its own name to this address), what
 changes something comes from this page itself (`Origin`), somebody is known by a session, a token or a proxy where that is
-needed, and what changes something carries the session's own token. Sessions are signed, and nothing is kept of them here.
+needed, and what changes something carries the session's own token. Sessions are signed; only those that were ended are kept here.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Final
 from urllib.parse import quote, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -44,6 +45,7 @@ MOST_FAILURES: Final = 5
 
 FAILURE_SECONDS: Final = 60.0
 MOST_ADDRESSES: Final = 1000
+MOST_ENDED: Final = 10_000
 _MOST_TOKEN_BYTES: Final = 4096
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
 _CHANGING_METHODS: Final = frozenset({"POST", "PATCH", "DELETE"})
@@ -191,10 +193,13 @@ def refuse_open(web: WebSection, tokens: Tokens) -> None:
 
 
 class Sessions:
-    """Signs and reads session cookies, and makes the token of a session's forms. Nothing in it changes."""
+    """Signs and reads session cookies, makes the token of a session's forms, and keeps which were ended. The event loop's alone."""
 
     def __init__(self, key: bytes, port: int) -> None:
         self._key = key
+        self._ended: OrderedDict[str, float] = (
+            OrderedDict()
+        )  # by their signature: until when they would have been valid
         self.cookie = f"rodin-watchd-{port}"  # cookies are shared by all ports of a host
 
     def begin(self, rights: Rights, now: float) -> str:
@@ -205,10 +210,19 @@ class Sessions:
     def rights_of(self, value: str, now: float) -> Rights | None:
         """Return what a session allows, None for one that has ended or is none of ours."""
         text, _, mac = value.rpartition(".")
-        if not hmac.compare_digest(self._mac(text).encode(), mac.encode("utf-8", "replace")):
+        if not hmac.compare_digest(self._mac(text).encode(), mac.encode("utf-8", "replace")) or mac in self._ended:
             return None
         rights, until, _ = text.split(".", 2)
         return Rights(int(rights)) if now < int(until) else None
+
+    def end(self, value: str, now: float) -> None:
+        """Make a session's cookie worth nothing, as long as this process lives; may be repeated, and given what is none."""
+        if self.rights_of(value, now) is None:
+            return
+        text, _, mac = value.rpartition(".")
+        self._ended[mac] = float(text.split(".", 2)[1])
+        while self._ended and (len(self._ended) > MOST_ENDED or next(iter(self._ended.values())) < now):
+            self._ended.popitem(last=False)
 
     def csrf(self, value: str) -> str:
         """Return what the forms of this session carry."""
@@ -262,14 +276,17 @@ class Access:
         refusal = self._refusal(request)
         if refusal is None:
             scope[VISITOR], begun = self._visitor(request)
-            refusal = self._not_known(request) or await self._session_answer(request)
+            try:
+                refusal = self._not_known(request) or await self._session_answer(request)
+            except HTTPException as error:  # the application's own handlers are behind this door
+                refusal = PlainTextResponse(f"{error.detail}\n", error.status_code)
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
-                if begun:
+                if begun and not request.url.path.startswith(STATIC):  # what is the same for all may be kept by others
                     headers.append("set-cookie", self._cookie(request, begun))
             await send(message)
 
@@ -333,7 +350,8 @@ class Access:
 
     def _by_proxy(self, request: Request) -> tuple[str, Rights] | None:
         """Return whom the reverse proxy names, and what that person may do; None if it names nobody."""
-        name = request.headers.get(self._web.proxy_header, "") if self._web.proxy_header else ""
+        names = request.headers.getlist(self._web.proxy_header) if self._web.proxy_header else []
+        name = names[0] if len(names) == 1 else ""  # of two, a browser has sent one
         if not name or _address_of(request) not in self._web.proxy_from:
             return None
         actors = self._web.proxy_actors
@@ -366,6 +384,7 @@ class Access:
         if request.method == "POST" and request.url.path == LOGIN:
             return await self._login(request)
         if request.method == "POST" and request.url.path == LOGOUT:
+            self.sessions.end(request.cookies.get(self.sessions.cookie, ""), time.time())
             answer = RedirectResponse(LOGIN, 303)
             answer.delete_cookie(self.sessions.cookie, httponly=True, samesite="strict")
             return answer
@@ -375,8 +394,8 @@ class Access:
         """Answer a login: a session, or once more the form."""
         given = await fields_of(request)
         wait = self._attempts.wait_seconds(_address_of(request), time.monotonic())
-        rights = self._checked(request, given.get("token", ""))
-        target = local_target(given.get("next", ""))
+        rights = self._checked(request, str(given.get("token", "")))
+        target = local_target(str(given.get("next", "")))
         if rights is Rights.NONE:
             why = "wait" if wait else "wrong"
             return RedirectResponse(f"{LOGIN}?why={why}&next={quote(target, safe='')}", 303)

@@ -32,6 +32,7 @@ from rodin_watchd.web.site import DataResponse, Endpoint, Fields, Website, actin
 
 ROOT: Final = f"{API}v1"
 _LONGEST_TEXT: Final = 200
+_MOST_NUMBER: Final = 2**53  # beyond it JavaScript has no whole numbers, either
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,11 +146,14 @@ def folder_of(text: str) -> str | None:
 
 
 def number_of(text: object) -> int:
-    """Return a number of an address or a form. Raises HTTPException."""
+    """Return a number of an address or a form. Raises HTTPException for any that the store cannot have given."""
     try:
-        return int(str(text))
+        number = int(str(text))
     except ValueError:
-        raise HTTPException(400, "This is no number.") from None
+        number = -1
+    if not 0 <= number <= _MOST_NUMBER:
+        raise HTTPException(400, "This is no number.")
+    return number
 
 
 # ---- asking ---------------------------------------------------------------------------------------------------------

@@ -4,6 +4,9 @@ A drop is a folder below the hidden folder of the root. Files come into it in pi
 hidden name until its last byte is there. `preview` looks at it with the daemon's own intake, so that a person sees before sending what
 the daemon will see after. `send` gives the folder a free name in the inbox: nothing half-written is ever visible there, whatever breaks
 off. Nothing of a drop is paid for, or kept, before it is sent; what nobody has touched for a day is removed.
+
+One request at a time works with a drop (a lock in its folder), so what was agreed to is what is sent. The bytes of several files may
+come at the same time: each file has a lock of its own.
 """
 
 from __future__ import annotations
@@ -21,7 +24,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from rodin_watchd.adapters.spool.beneath import Anchor, file_beneath, folder_beneath, write_durably_in, write_whole_in
+from rodin_watchd.adapters.spool.beneath import (
+    Anchor,
+    disk_errors,
+    file_beneath,
+    folder_beneath,
+    write_durably_in,
+    write_whole_in,
+)
 from rodin_watchd.adapters.spool.inbox import Inbox
 from rodin_watchd.adapters.spool.moving import move_numbered
 from rodin_watchd.adapters.spool.sharing import sharing_of
@@ -61,6 +71,9 @@ _LONGEST_NAME_BYTES: Final = 255
 _LONGEST_PATH_BYTES: Final = 1000
 _LEAST_FREE_BYTES: Final = 500_000_000
 _BLOCK_BYTES: Final = 1 << 20
+
+_LOCK: Final = "lock"
+_NOT_KEPT: Final = "The files that were sent cannot be kept"
 
 _ID: Final = re.compile(r"[0-9a-f]{32}")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
@@ -129,19 +142,24 @@ class Drops:
         name, folder = _folder_name(name), _checked_path(folder, is_folder=True)
         self._home.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.sweep(time.time())
-        if shutil.disk_usage(self._home).free < _LEAST_FREE_BYTES:
-            raise DropTooLargeError("The disk of the service is almost full.", advice="Tell whoever runs the service.")
+        self._refuse_full(0)
         drop_id = secrets.token_hex(16)
         made = self._home / f".{drop_id}"
         (made / INBOX / folder / name).mkdir(parents=True)
+        (made / _LOCK).touch()
         (made / "drop.json").write_text(json.dumps({"name": name, "folder": folder, "tree": INBOX}), encoding="utf-8")
         made.rename(self._home / drop_id)
         return drop_id
 
+    def _refuse_full(self, length: int) -> None:
+        """Raise DropTooLargeError where so many bytes would take the room that the service needs itself."""
+        if shutil.disk_usage(self._home).free - length < _LEAST_FREE_BYTES:
+            raise DropTooLargeError("The disk of the service is almost full.", advice="Tell whoever runs the service.")
+
     def discard(self, drop_id: str) -> None:
         """Remove a drop and all that was sent for it; may be repeated."""
-        with contextlib.suppress(DropUnknownError):
-            self._remove(self._of(drop_id))
+        with contextlib.suppress(DropUnknownError), self._held(drop_id) as drop:
+            self._remove(drop)
 
     def sweep(self, now: float) -> None:
         """Remove what nobody has touched for a day; `now` is UTC."""
@@ -156,23 +174,34 @@ class Drops:
             drop.rename(gone)  # at once, so that no other request finds half of it
             shutil.rmtree(gone, ignore_errors=True)
 
-    def _of(self, drop_id: str) -> Path:
+    @contextlib.contextmanager
+    def _held(self, drop_id: str) -> Iterator[Path]:
+        """Give the folder of a drop, which no other request works with meanwhile. Raises DropUnknownError, DiskError."""
         drop = self._home / drop_id
-        if not _ID.fullmatch(drop_id) or not drop.is_dir():
+        if not _ID.fullmatch(drop_id):
             raise _gone()
-        return drop
+        with disk_errors(_NOT_KEPT):
+            try:
+                lock = (drop / _LOCK).open("ab")
+            except FileNotFoundError:
+                raise _gone() from None
+            with lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                if not drop.is_dir():  # another request has sent or removed it
+                    raise _gone()
+                yield drop
 
     def _place(self, drop: Path) -> tuple[str, str, Path]:
-        """Return name, folder and the staged folder of a drop; end a move that was broken off."""
-        try:
-            said = json.loads((drop / "drop.json").read_bytes())
-        except FileNotFoundError:  # another request has sent or removed it
-            raise _gone() from None
+        """Return name, folder and the staged folder of a drop; end a move that was broken off, and a sending. Raises DropUnknownError."""
+        said = json.loads((drop / "drop.json").read_bytes())
         home = drop / said["tree"] / said["folder"] / said["name"]
         if before := said.get("before"):
             home.parent.mkdir(parents=True, exist_ok=True)
             with contextlib.suppress(FileNotFoundError):
                 (drop / before).rename(home)
+        if not home.is_dir():
+            self._remove(drop)
+            raise _gone()
         return said["name"], said["folder"], home
 
     def _tree(self, drop: Path) -> Path:
@@ -183,9 +212,11 @@ class Drops:
     # ---- files ------------------------------------------------------------------------------------------------------
 
     def begin(self, drop_id: str, path: str, length: int) -> PendingFile:
-        """Announce a file of `length` bytes at a path inside the drop. Raises DropError."""
-        drop = self._of(drop_id)
-        path = _checked_path(path)
+        """Announce a file of `length` bytes at a path inside the drop. Raises DropError, DiskError."""
+        with self._held(drop_id) as drop:
+            return self._begun(drop, _checked_path(path), length)
+
+    def _begun(self, drop: Path, path: str, length: int) -> PendingFile:
         if length < 0 or length > self._most_bytes(path):
             raise DropTooLargeError(
                 f"“{printable(path)}” has {length:,} bytes; at most {self._most_bytes(path):,} are taken.",
@@ -197,6 +228,7 @@ class Drops:
                 f"This is too much at once: at most {MOST_FILES} files and {MOST_DROP_BYTES:,} bytes are taken together.",
                 advice="Send these first, then drop the rest; or copy the files into the shared folder.",
             )
+        self._refuse_full(length)
         upload = PendingFile(secrets.token_hex(16), path, 0, length)
         with folder_beneath(drop, "") as folder:
             write_durably_in(folder, f"{upload.id}.json", json.dumps({"path": path, "length": length}).encode())
@@ -221,7 +253,8 @@ class Drops:
 
     def upload(self, drop_id: str, upload_id: str) -> PendingFile:
         """Return how far an upload is. Raises DropUnknownError."""
-        return self._upload(self._of(drop_id), upload_id)
+        with self._held(drop_id) as drop:
+            return self._upload(drop, upload_id)
 
     def _upload(self, drop: Path, upload_id: str) -> PendingFile:
         try:
@@ -235,16 +268,18 @@ class Drops:
     def receive(self, drop_id: str, upload_id: str, offset: int) -> Iterator[Receiver]:
         """Take the next bytes of an upload, from `offset` on. What came before a connection broke off is kept.
 
-        Raises DropUnknownError, DropOffsetError, and DropBusyError while another request writes it.
+        Raises DropUnknownError, DropOffsetError, DiskError, and DropBusyError while another request writes it.
         """
-        drop = self._of(drop_id)
-        self._upload(drop, upload_id)
-        with (drop / f"{upload_id}.part").open("r+b", buffering=0) as file:
+        with self._held(drop_id) as drop:
+            self._upload(drop, upload_id)
+            file = (drop / f"{upload_id}.part").open("r+b", buffering=0)
+        with file, disk_errors(_NOT_KEPT):
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise DropBusyError("Another request still sends this file.", advice="Try again in a moment.") from None
-            upload = self._upload(drop, upload_id)  # as it is now that nobody else writes it
+            with self._held(drop_id) as drop:
+                upload = self._upload(drop, upload_id)  # as it is now that nobody else writes it
             if offset != upload.offset:
                 raise DropOffsetError(f"The upload is at byte {upload.offset}, not at {offset}.")
             file.seek(offset)
@@ -253,25 +288,37 @@ class Drops:
                 yield receiver
             finally:
                 os.fdatasync(file)
-                os.utime(drop)
-            if receiver.offset == upload.length:
-                self._finish(drop, upload)
+                with self._held(drop_id) as drop:
+                    os.utime(drop)
+                    if receiver.offset == upload.length:
+                        self._finish(drop, upload)
 
     def _finish(self, drop: Path, upload: PendingFile) -> None:
-        """Let a whole file appear under its name in the drop; a newer one of that name replaces it."""
+        """Let a whole file appear under its name in the drop; a newer one of that name replaces it.
+
+        Raises DropError where that cannot be, and forgets the file: it would keep the others from being sent.
+        """
         target = self._place(drop)[2] / upload.path
-        target.parent.mkdir(parents=True, exist_ok=True)
         try:
+            target.parent.mkdir(parents=True, exist_ok=True)
             (drop / f"{upload.id}.part").replace(target)
-        except (IsADirectoryError, NotADirectoryError):
-            raise DropError(f"“{printable(upload.path)}” is a file and a folder.") from None
+        except (FileExistsError, IsADirectoryError, NotADirectoryError):
+            self._forget(drop, upload.id)
+            raise DropError(
+                f"“{printable(upload.path)}” would be a file and a folder.",
+                advice="Rename one of them, then drop it again.",
+            ) from None
         (drop / f"{upload.id}.json").unlink()
 
     def forget(self, drop_id: str, upload_id: str) -> None:
         """Remove an upload that is not whole; may be repeated."""
-        drop = self._of(drop_id)
+        with self._held(drop_id) as drop:
+            self._forget(drop, _checked_id(upload_id))
+
+    @staticmethod
+    def _forget(drop: Path, upload_id: str) -> None:
         for ending in (".json", ".part"):
-            (drop / f"{_checked_id(upload_id)}{ending}").unlink(missing_ok=True)
+            (drop / f"{upload_id}{ending}").unlink(missing_ok=True)
 
     def put(self, drop_id: str, path: str, data: bytes) -> None:
         """Write a small file into the drop, or over the one that is there. Raises DropError."""
@@ -290,8 +337,11 @@ class Drops:
 
     def move(self, drop_id: str, name: str, folder: str) -> None:
         """Give the drop another name, or another folder of the inbox that it goes to. Raises DropError."""
-        drop = self._of(drop_id)
-        before, after = self._place(drop), (_folder_name(name), _checked_path(folder, is_folder=True))
+        with self._held(drop_id) as drop:
+            self._move(drop, (_folder_name(name), _checked_path(folder, is_folder=True)))
+
+    def _move(self, drop: Path, after: tuple[str, str]) -> None:
+        before = self._place(drop)
         if after == before[:2]:
             return
         tree = f"{INBOX}-{secrets.token_hex(4)}"  # another one: the new name may be below the old one
@@ -301,18 +351,24 @@ class Drops:
         self._place(drop)
 
     def remove(self, drop_id: str, path: str) -> None:
-        """Take a file out of the drop; may be repeated."""
-        drop = self._of(drop_id)
-        (self._place(drop)[2] / _checked_path(path)).unlink(missing_ok=True)
-        os.utime(drop)
+        """Take a file out of the drop; may be repeated. Raises DropError, also for a folder."""
+        with self._held(drop_id) as drop:
+            try:
+                (self._place(drop)[2] / _checked_path(path)).unlink(missing_ok=True)
+            except (IsADirectoryError, NotADirectoryError):
+                raise DropError(
+                    f"“{printable(path)}” is no file of this drop.", advice="Look at the drop again."
+                ) from None
+            os.utime(drop)
 
     def read(self, drop_id: str, path: str) -> bytes:
         """Return a small file of the drop, b"" where there is none. Raises DropUnknownError."""
-        try:
-            with file_beneath(self._place(self._of(drop_id))[2], _checked_path(path)) as file:
-                return os.read(file, LIMIT_BYTES)
-        except FileNotFoundError:
-            return b""
+        with self._held(drop_id) as drop:
+            try:
+                with file_beneath(self._place(drop)[2], _checked_path(path)) as file:
+                    return os.read(file, LIMIT_BYTES)
+            except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+                return b""
 
     def _uploads(self, drop: Path) -> list[PendingFile]:
         found = []
@@ -328,13 +384,22 @@ class Drops:
         return [(str(path.relative_to(home)), path.stat().st_size) for path in found]
 
     def _used(self) -> int:
-        return sum(path.stat().st_size for path in self._home.rglob("*") if path.is_file())
+        """Return how many bytes all drops have; other requests make and remove some meanwhile."""
+        used = 0
+        for folder, _, names in os.walk(self._home):
+            for name in names:
+                with contextlib.suppress(FileNotFoundError):
+                    used += Path(folder, name).stat().st_size
+        return used
 
     # ---- looking and sending ----------------------------------------------------------------------------------------
 
     def preview(self, drop_id: str) -> Preview:
         """Return what the drop comes to by the daemon's own rules. Raises DropError, DiskError."""
-        drop = self._of(drop_id)
+        with self._held(drop_id) as drop:
+            return self._seen(drop)
+
+    def _seen(self, drop: Path) -> Preview:
         name, folder, _ = self._place(drop)
         self._lay_presets(drop, folder)
         view = view_at_rest(Inbox(self._tree(drop)), self._config)
@@ -343,7 +408,7 @@ class Drops:
         sets += [_seen(waiting.candidate, inside, reason=waiting.reason) for waiting in view.waiting]
         ignored = ((_below(path, inside), why) for path, why in view.ignored.items() if not path.endswith(PRESET_NAME))
         return Preview(
-            drop_id,
+            drop.name,
             name,
             folder,
             tuple(self._uploads(drop)),
@@ -370,12 +435,17 @@ class Drops:
             except OSError:
                 copy.unlink(missing_ok=True)
 
-    def send(self, drop_id: str) -> str:
+    def send(self, drop_id: str, agree: Callable[[Preview], None]) -> str:
         """Put the drop into the inbox under a free name, durably; return where it is, relative to the inbox.
 
-        Raises DropError where a file is missing bytes, or nothing is there; DiskError where the inbox cannot be written.
+        `agree` gets what is sent, and raises what it will where that is not what a person has seen. Raises DropError where a
+        file is missing bytes, or nothing is there; DiskError where the inbox cannot be written.
         """
-        drop = self._of(drop_id)
+        with self._held(drop_id) as drop:
+            agree(self._seen(drop))
+            return self._sent(drop)
+
+    def _sent(self, drop: Path) -> str:
         name, folder, home = self._place(drop)
         if lacking := [upload.path for upload in self._uploads(drop)]:
             raise DropError(
@@ -389,7 +459,6 @@ class Drops:
             with folder_beneath(replace(self._inbox(), made=sharing.folder), folder, make=True) as into:
                 found = move_numbered(home, into, name, lambda made: sharing.tree(made, into, widen=True))
         except OSError as error:
-            self._place(self._of(drop_id))  # another request has sent it
             raise DiskError.of(f"{INBOX}/{printable(folder, 1000)} cannot be written", error) from error
         self._remove(drop)
         return f"{folder}/{found}" if folder else found
@@ -404,12 +473,13 @@ class Receiver:
         self._length = length
 
     def write(self, data: bytes) -> None:
-        """Add bytes. Raises DropTooLargeError for more than were announced, OSError."""
+        """Add bytes. Raises DropTooLargeError for more than were announced, DiskError."""
         if self.offset + len(data) > self._length:
             raise DropTooLargeError(f"More bytes came than the {self._length:,} that were announced.")
         view = memoryview(data)
         while view:
-            written = os.write(self._file, view)
+            with disk_errors(_NOT_KEPT):
+                written = os.write(self._file, view)
             self.offset += written
             view = view[written:]
 

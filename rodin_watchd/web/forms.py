@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 MOST_BYTES: Final = 65_536
 _MOST_FIELDS: Final = 100
@@ -16,13 +18,23 @@ _FORM: Final = "application/x-www-form-urlencoded"
 _JSON: Final = "application/json"
 
 
+MOST_SECONDS: Final = 20.0
+"""So long a form may take to arrive."""
+
+
 async def fields_of(request: Request) -> Mapping[str, Any]:
-    """Return what a form or a JSON object holds. Raises HTTPException for anything else, and for too much."""
+    """Return what a form or a JSON object holds. Raises HTTPException for anything else, for too much and for too slow."""
     data = b""
-    async for piece in request.stream():
-        data += piece
-        if len(data) > MOST_BYTES:
-            raise HTTPException(413, "This is more than a form can hold.")
+    try:
+        async with asyncio.timeout(MOST_SECONDS):
+            async for piece in request.stream():
+                data += piece
+                if len(data) > MOST_BYTES:
+                    raise HTTPException(413, "This is more than a form can hold.")
+    except TimeoutError:
+        raise HTTPException(408, "This came too slowly: please send it once more.") from None
+    except ClientDisconnect:
+        raise HTTPException(400, "This is not whole.") from None
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     try:
         if kind == _JSON:
@@ -35,6 +47,8 @@ async def fields_of(request: Request) -> Mapping[str, Any]:
 
 
 def _object(data: object) -> Mapping[str, Any]:
+    """Return a JSON object whose texts can be names of files: others, which are no Unicode, raise ValueError."""
     if not isinstance(data, dict):
         raise HTTPException(400, "This must be a JSON object.")
+    os.fsencode(json.dumps(data, ensure_ascii=False))
     return data

@@ -127,20 +127,20 @@ class Uploads:
         refuse_expired(request, {})
         if request.headers.get("content-type") != _PIECE:
             raise HTTPException(415, "The bytes of a file must come as application/offset+octet-stream.")
-        with contextlib.ExitStack() as stack:
-            writing = self.drops.receive(*_upload_of(request), _number(request.headers.get("upload-offset")))
-            receiver = await run_in_threadpool(stack.enter_context, writing)
+        stack = contextlib.ExitStack()
+        writing = self.drops.receive(*_upload_of(request), _number(request.headers.get("upload-offset")))
+        receiver = await run_in_threadpool(stack.enter_context, writing)
+        try:
             block = bytearray()
-            try:
+            with contextlib.suppress(ClientDisconnect):
                 async for piece in request.stream():
                     block += piece
                     if len(block) >= _BLOCK_BYTES:
                         await run_in_threadpool(receiver.write, bytes(block))
                         block.clear()
-            except ClientDisconnect:
-                pass
             await run_in_threadpool(receiver.write, bytes(block))
-            await run_in_threadpool(stack.close)
+        finally:
+            await run_in_threadpool(stack.close)  # it waits for the disk, and for others who work with the drop
         return Response(None, 204, {"Upload-Offset": str(receiver.offset), **_TUS_HEADERS})
 
     async def forget(self, request: Request) -> Response:
@@ -309,13 +309,16 @@ class Uploads:
         return RedirectResponse(f"/?sent={quote(place)}", 303)
 
     def _sent(self, request: Request, given: Fields) -> str:
-        drop_id = request.path_params["drop_id"]
-        if _credits(given.get("credits")) != _total(self._prices(self.drops.preview(drop_id))):
-            raise DropError(
-                "This is not what you saw: files, options or prices have changed since.",
-                advice="Look at the sets and at what they cost, then send them.",
-            )
-        return self.drops.send(drop_id)
+        seen = _credits(given.get("credits"))
+
+        def agree(shown: Preview) -> None:
+            if seen != _total(self._prices(shown)):
+                raise DropError(
+                    "This is not what you saw: files, options or prices have changed since.",
+                    advice="Look at the sets and at what they cost, then send them.",
+                )
+
+        return self.drops.send(request.path_params["drop_id"], agree)
 
     def discard(self, request: Request, _given: Fields) -> Response:
         """Remove a drop."""
@@ -405,8 +408,11 @@ def options_of(kind: str, before: Mapping[str, Any], given: Fields) -> dict[str,
 
 
 def _written(said: Mapping[str, Any]) -> bytes:
-    """Return a TOML file that says this."""
-    return tomli_w.dumps(said).encode()
+    """Return a TOML file that says this. Raises DropError for characters that no TOML file can hold."""
+    try:
+        return tomli_w.dumps(said).encode()
+    except UnicodeEncodeError:
+        raise DropError("These options hold a character that is none.", advice="Write them again.") from None
 
 
 def _value(text: str, kind: str) -> object:
@@ -489,9 +495,10 @@ def _metadata(header: str) -> Mapping[str, str]:
 def _credits(given: object) -> Decimal | None:
     """Return the price that a person saw; None for what is no number."""
     try:
-        return Decimal(str(given))
+        said = Decimal(str(given))
     except InvalidOperation:
         return None
+    return said if said.is_finite() else None
 
 
 def _number(text: str | None) -> int:

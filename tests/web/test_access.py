@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import re
 import signal
 import stat
 import subprocess
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -296,6 +297,8 @@ def test_no_secret_is_in_any_answer(open_page: tuple[Stage, Browser]) -> None:
         ("application/json", b"[1]"),
         ("application/json", b"{"),
         ("application/json", b'{"seen": {"state": "odd"}}'),
+        ("application/json", b'{"seen": {"state": "held", "since_at": 1, "holds": 1e999, "retries": 0, "charges": 0}}'),
+        ("application/json", b'{"task": "\\ud800"}'),
         ("text/plain", b"x"),
         ("multipart/form-data; boundary=x", b"--x"),
         ("application/x-www-form-urlencoded", b"a" * 100_000),
@@ -310,6 +313,14 @@ def test_what_makes_no_sense_is_refused(open_page: tuple[Stage, Browser], kind: 
     answer = browser.ask("POST", "/api/v1/sets/cccccccccccc/cancel", body, headers)
     assert answer.status in (400, 409, 413, 415)
     assert answer.data["error"]
+
+
+@pytest.mark.parametrize("number", ["9" * 30, "-1", "1e3", "x"])
+def test_no_such_number(open_page: tuple[Stage, Browser], number: str) -> None:
+    """Of a command: what no store can have given."""
+    browser = fresh(open_page[1])
+    assert browser.get(f"/api/v1/commands/{number}").status == 400
+    assert browser.get(f"/?answer={number}").status == 400
 
 
 # ---- who ------------------------------------------------------------------------------------------------------------
@@ -345,10 +356,34 @@ def test_who_logs_in_may_act_until_the_log_out(closed_page: Browser) -> None:
     kept = dict(browser.cookies)
     assert browser.post("/logout", {}).status == 303
     assert browser.get("/api/v1/sets").status == 401
+    assert (
+        Browser(browser.address, cookies=kept).get("/api/v1/sets").status == 401
+    )  # a copy of the cookie is no session, either
     [(name, value)] = kept.items()
     rights, rest = value.split(".", 1)
     for forged in (f"{int(rights) + 1}.{rest}", f"{value}0", value.rpartition(".")[0], "2.9999999999.x.y", ""):
         assert Browser(browser.address, cookies={name: forged}).get("/api/v1/sets").status == 401
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "status"),
+    [
+        ("application/json", b'{"token": [1], "next": 5}', 303),
+        ("application/json", b'{"token": null}', 303),
+        ("application/json", b"[", 400),
+        ("text/plain", b"token=x", 415),
+        ("application/x-www-form-urlencoded", b"token=" + b"x" * 70_000, 413),
+        ("application/x-www-form-urlencoded", b"&".join(b"a=%d" % number for number in range(200)), 400),
+    ],
+)
+def test_a_login_that_makes_no_sense(tmp_path: Path, kind: str, body: bytes, status: int) -> None:
+    """A stranger gets an answer, and the program has no fault to tell."""
+    stage = a_stage(tmp_path / "root")
+    with page_of(stage, token_file=token_file(tmp_path / "token", TOKEN)) as browser:
+        answer = browser.ask("POST", "/login", body, {"Origin": browser.origin, "Content-Type": kind})
+        assert answer.status == status
+        assert "set-cookie" not in answer.headers
+        assert answer.headers["content-security-policy"]
 
 
 def test_who_only_looks_changes_nothing(closed_page: Browser) -> None:
@@ -389,6 +424,24 @@ def test_a_proxy_names_people(closed_page: Browser, name: str, status: int) -> N
     assert page.status == 200
     assert name in page.text
     assert browser.post("/pause", {"csrf": browser.csrf()}).status == status
+
+
+def test_a_header_that_comes_twice_names_nobody(closed_page: Browser) -> None:
+    """A proxy that adds its header to the one of a browser does not say who it is."""
+    host, _, port = closed_page.address.partition(":")
+    with closing(http.client.HTTPConnection(host, int(port), timeout=30)) as connection:
+        connection.putrequest("GET", "/api/v1/session")
+        for name in ("ada", "kenji"):
+            connection.putheader("X-Remote-User", name)
+        connection.endheaders()
+        assert connection.getresponse().status == 401
+
+
+def test_what_is_the_same_for_all_begins_no_session(open_page: tuple[Stage, Browser]) -> None:
+    """A cache in front of the page may keep it: a cookie in it would be everybody's."""
+    browser = fresh(open_page[1])
+    assert "set-cookie" not in browser.get("/static/page.css").headers
+    assert "set-cookie" in browser.get("/").headers
 
 
 def test_wrong_tokens_are_soon_not_tried_any_more(tmp_path: Path) -> None:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
+from threading import Barrier
+from types import SimpleNamespace
 
 import pytest
 from workshop import Vendor, Workshop, emulated, image, model, workshop
@@ -14,7 +18,7 @@ from rodin_watchd.adapters.spool.beneath import Anchor
 from rodin_watchd.emulator.server import Emulator
 from rodin_watchd.errors import DropBusyError, DropError, DropOffsetError, DropTooLargeError, DropUnknownError
 from rodin_watchd.model import State
-from rodin_watchd.web.drops import KEPT_SECONDS, Drops
+from rodin_watchd.web.drops import KEPT_SECONDS, Drops, Preview
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +53,10 @@ def put(drops: Drops, drop_id: str, **files: bytes) -> None:
         drops.put(drop_id, name.replace("__", "/").replace("_", "."), data)
 
 
+def as_seen(_shown: Preview) -> None:
+    """Agree to whatever is sent."""
+
+
 def test_what_is_sent_is_taken_and_paid_once(shop: Workshop, drops: Drops, vendor: Vendor) -> None:
     """The folder appears under its name by one rename; the daemon takes the set that was shown."""
     drop_id = drops.create("chair", "")
@@ -58,13 +66,13 @@ def test_what_is_sent_is_taken_and_paid_once(shop: Workshop, drops: Drops, vendo
     assert {role for role, _ in seen.files} == {"model", "image", "sidecar"}
     assert seen.article
     assert shop.found("inbox") == set()
-    assert drops.send(drop_id) == "chair"
+    assert drops.send(drop_id, as_seen) == "chair"
     shop.idle()
     [job] = shop.jobs()
     assert (job.state, job.options["seed"]) == (State.ARCHIVED, 7)
     assert vendor.charges == 1
     with pytest.raises(DropUnknownError):
-        drops.send(drop_id)
+        drops.send(drop_id, as_seen)
 
 
 def test_a_name_that_is_taken(shop: Workshop, drops: Drops) -> None:
@@ -73,7 +81,7 @@ def test_a_name_that_is_taken(shop: Workshop, drops: Drops) -> None:
     for _ in range(2):
         drop_id = drops.create("chair", "")
         put(drops, drop_id, chair_obj=model("chair"))
-        places.append(drops.send(drop_id))
+        places.append(drops.send(drop_id, as_seen))
     assert places == ["chair", "chair-2"]
     assert shop.found("inbox") == {"chair/chair.obj", "chair-2/chair.obj"}
 
@@ -117,7 +125,7 @@ def test_an_upload_that_breaks_off_goes_on(drops: Drops) -> None:
     assert [one.offset for one in drops.preview(drop_id).uploads] == [10]
     assert drops.preview(drop_id).files == ()
     with pytest.raises(DropError, match="not here wholly"):
-        drops.send(drop_id)
+        drops.send(drop_id, as_seen)
     for wrong in (0, 11):
         with pytest.raises(DropOffsetError), drops.receive(drop_id, upload.id, wrong):
             pass
@@ -190,7 +198,7 @@ def test_a_link_in_the_way(shop: Workshop, drops: Drops, tmp_path: Path) -> None
     drop_id = drops.create("chair", "link")
     put(drops, drop_id, chair_obj=model("chair"))
     with pytest.raises(Exception, match="cannot be written"):
-        drops.send(drop_id)
+        drops.send(drop_id, as_seen)
     assert list((tmp_path / "elsewhere").iterdir()) == []
     assert drops.preview(drop_id).files
 
@@ -218,6 +226,78 @@ def test_a_move_that_was_broken_off_is_ended(shop: Workshop, drops: Drops) -> No
     moved.rename(home / "inbox/chair")
     seen = drops.preview(drop_id)
     assert (seen.name, seen.folder, [path for path, _ in seen.files]) == ("stool", "new", ["chair.png"])
-    assert drops.send(drop_id) == "new/stool"
+    assert drops.send(drop_id, as_seen) == "new/stool"
     with pytest.raises(DropUnknownError):
         drops.move(drop_id, "table", "")
+
+
+def test_nothing_changes_between_the_agreement_and_the_sending(shop: Workshop, drops: Drops) -> None:
+    """Another tab that adds a file meanwhile waits, and is told that the drop was sent: no file is swallowed, none is bought unseen."""
+    drop_id = drops.create("chair", "")
+    put(drops, drop_id, chair_png=image("chair"))
+    waits = Barrier(2)
+    with ThreadPoolExecutor(1) as other:
+
+        def agree(shown: Preview) -> None:
+            assert [path for path, _ in shown.files] == ["chair.png"]
+            adding.append(other.submit(_add_at, waits, drops, drop_id))
+            waits.wait(20)
+
+        adding: list[Future[None]] = []
+        assert drops.send(drop_id, agree) == "chair"
+        with pytest.raises(DropUnknownError):
+            adding[0].result(20)
+    assert shop.found("inbox") == {"chair/chair.png"}
+
+
+def _add_at(waits: Barrier, drops: Drops, drop_id: str) -> None:
+    waits.wait(20)
+    drops.put(drop_id, "chair.obj", model("chair"))
+
+
+def test_one_of_many_tabs_sends(shop: Workshop, drops: Drops) -> None:
+    """The others are told that it was sent."""
+    for number in range(5):
+        drop_id = drops.create(f"chair{number}", "")
+        put(drops, drop_id, chair_png=image(f"chair{number}"))
+        with ThreadPoolExecutor(4) as tabs:
+            sendings = [tabs.submit(drops.send, drop_id, as_seen) for _ in range(4)]
+        errors = [sending.exception() for sending in sendings]
+        assert errors.count(None) == 1
+        assert [type(error) for error in errors if error] == [DropUnknownError] * 3
+    assert shop.found("inbox") == {f"chair{number}/chair.png" for number in range(5)}
+
+
+def test_a_sending_that_was_broken_off_is_ended(shop: Workshop, drops: Drops) -> None:
+    """A kill after the folder came into the inbox: the drop says that it was sent, and never that it is empty."""
+    drop_id = drops.create("chair", "")
+    put(drops, drop_id, chair_png=image("chair"))
+    home = shop.root / ".rodin-watchd/drops" / drop_id
+    (home / "inbox/chair").rename(shop.root / "inbox/chair")
+    with pytest.raises(DropUnknownError, match="they were sent"):
+        drops.send(drop_id, as_seen)
+    assert not home.exists()
+
+
+@pytest.mark.parametrize(("there", "comes"), [("a", "a/b.png"), ("a/b.png", "a"), ("a/b.png", "a/b.png/c.png")])
+def test_a_name_cannot_be_a_file_and_a_folder(drops: Drops, there: str, comes: str) -> None:
+    """What comes later is refused, and does not keep the rest from being sent."""
+    drop_id = drops.create("chair", "")
+    drops.put(drop_id, there, b"1")
+    with pytest.raises(DropError, match="a file and a folder"):
+        drops.put(drop_id, comes, b"2")
+    shown = drops.preview(drop_id)
+    assert (shown.files, shown.uploads) == (((there, 1),), ())
+    if "/" in there:
+        with pytest.raises(DropError, match="no file of this drop"):
+            drops.remove(drop_id, "a")
+    assert drops.send(drop_id, as_seen) == "chair"
+
+
+def test_a_disk_without_room(drops: Drops, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What would take the room that the service itself needs is refused when it is announced."""
+    drop_id = drops.create("chair", "")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: SimpleNamespace(free=500_000_900))
+    drops.put(drop_id, "a.txt", b"x" * 900)
+    with pytest.raises(DropTooLargeError, match="almost full"):
+        drops.begin(drop_id, "b.txt", 901)

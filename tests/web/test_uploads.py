@@ -193,6 +193,33 @@ def test_what_is_too_large_or_too_long(scene: Scene) -> None:
     assert tus(browser, "PATCH", where, b"x", Upload_Offset="0", Content_Type="text/plain").status == 415
 
 
+@pytest.mark.parametrize("lone", ["\ud800", "a\udbffb"])
+def test_text_that_is_no_unicode(scene: Scene, lone: str) -> None:
+    """JSON can hold it, and no name of a file can: it is refused, in words."""
+    browser = scene[1]
+    drop = begun(browser).rpartition("/")[2]
+    for path, given in (
+        ("/api/v1/drops", {"name": lone}),
+        ("/api/v1/drops", {"name": "a", "folder": lone}),
+        (f"/drops/{drop}/move", {"name": lone, "folder": lone}),
+        (f"/drops/{drop}/remove", {"path": lone}),
+        (f"/drops/{drop}/options", {"toml": "a.toml", "kind": "texture", "prompt": lone}),
+        (f"/drops/{drop}/options", {"toml": "a.toml", "kind": "texture", "prompt": "\udcff"}),
+    ):
+        assert browser.post_data(path, given).status == 400
+
+
+@pytest.mark.parametrize("price", ["sNaN", "NaN", "Infinity", "1e999999999", [1], None])
+def test_a_price_that_is_none_is_agreed_to_by_nobody(scene: Scene, price: object) -> None:
+    """Nothing is sent."""
+    browser = scene[1]
+    drop = begun(browser)
+    uploaded(browser, drop, "chair.txt", b"x")
+    answer = browser.post_data(f"{drop}/send", {"credits": price})
+    assert answer.status == 400
+    assert "not what you saw" in answer.data["error"]
+
+
 def test_a_form_is_not_read_before_it_may_be(scene: Scene) -> None:
     """Its length is known and bounded first; a page that is not there is not there."""
     browser = scene[1]
