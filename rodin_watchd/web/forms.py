@@ -34,7 +34,7 @@ async def fields_of(request: Request) -> Mapping[str, Any]:
     except TimeoutError:
         raise HTTPException(408, "This came too slowly: please send it once more.") from None
     except ClientDisconnect:
-        raise HTTPException(400, "This is not whole.") from None
+        raise HTTPException(400, "This cannot be read.") from None
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     try:
         if kind == _JSON:
