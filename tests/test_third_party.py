@@ -1,10 +1,11 @@
-"""A plugin as a third party writes it: its own package, outside the tree, installed by pip, found by its entry point."""
+"""A plugin as a third party writes it: its own package, outside the tree, installed by uv, found by its entry point."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -15,47 +16,6 @@ from rodin_watchd.emulator.server import Emulator
 PROJECT = Path(__file__).resolve().parent.parent
 SAMPLES = PROJECT / "rodin_watchd" / "emulator" / "samples"
 TIMEOUT_SECONDS = 110
-
-PYPROJECT = """\
-[build-system]
-requires = ["hatchling"]
-build-backend = "hatchling.build"
-
-[project]
-name = "studio-nameplate"
-version = "2.1"
-dependencies = ["rodin-watchd"]
-
-[project.entry-points."rodin_watchd.v1"]
-nameplate = "studio_nameplate"
-
-[tool.hatch.build.targets.wheel]
-packages = ["studio_nameplate"]
-"""
-
-CODE = '''\
-"""Put a nameplate beside each result."""
-
-from pydantic import BaseModel, ConfigDict
-
-from rodin_watchd.v1 import hookimpl
-
-
-class Settings(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    studio: str
-
-
-@hookimpl
-def rodin_process(job, directory, settings):
-    (directory / "nameplate.txt").write_text(f"{job.name} by {settings.studio}")
-    return {"studio": settings.studio}
-
-
-@hookimpl
-def rodin_delivered(job, directory):
-    print(f"{job.name} lies in {directory}")
-'''
 
 CONFIG = """\
 [api]
@@ -68,60 +28,77 @@ unproven_quiet_seconds = 0.2
 min_seconds = 0.1
 max_seconds = 0.2
 [plugins.nameplate]
-studio = "Oak & Sons"
+note = "Oak & Sons"
 """
 
 
-@pytest.fixture(scope="module")
-def venv(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give an environment with the service and the foreign package, both installed as users do."""
-    home = tmp_path_factory.mktemp("third-party")
-    package = home / "package" / "studio_nameplate"
-    package.mkdir(parents=True)
-    (package / "__init__.py").write_text(CODE)
-    (package.parent / "pyproject.toml").write_text(PYPROJECT)
-    uv = [sys.executable, "-m", "uv"]
-    subprocess.run([*uv, "venv", "-q", "--python", sys.executable, str(home / "venv")], check=True, timeout=60)
-    target = ["--python", str(home / "venv" / "bin" / "python")]
-    wheels = ["--find-links", str(home / "wheels")]
-    build = [*uv, "build", "-q", "--wheel", "--out-dir", str(home / "wheels")]
-    subprocess.run([*build, str(PROJECT)], check=True, timeout=TIMEOUT_SECONDS)
-    install = [*uv, "pip", "install", "-q", *target, *wheels, str(package.parent)]
-    subprocess.run(install, check=True, timeout=TIMEOUT_SECONDS)
-    return home / "venv" / "bin"
+@dataclass(frozen=True, slots=True)
+class Author:
+    """Whoever has written a plugin with what `plugins new --package` makes, and has installed it beside the service."""
 
+    programs: Path
+    package: Path
 
-def test_a_foreign_package_works_on_results(venv: Path, tmp_path: Path) -> None:
-    """Listed with its package, checked by its own model, run on a set through the emulated vendor."""
-    root = tmp_path / "root"
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "RODIN"))}
-
-    def run(*command: str) -> str:
+    def run(self, folder: Path, *command: str | Path) -> str:
+        """Run a program of the environment in a folder, and return what it printed."""
+        known = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "RODIN", "PYTEST"))}
         done = subprocess.run(
-            [str(venv / "rodin-watchd"), *command],
-            env={**environment, "RODIN_API_KEY": "emulator-key"},
-            cwd=root if root.exists() else tmp_path,
+            [self.programs / command[0], *command[1:]],
+            env={**known, "RODIN_API_KEY": "emulator-key"},
+            cwd=folder,
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=TIMEOUT_SECONDS,
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    run("init", str(root))
+
+@pytest.fixture(scope="module")
+def author(tmp_path_factory: pytest.TempPathFactory) -> Author:
+    """Give an environment with the service and a new package, both built and installed as users do."""
+    home = tmp_path_factory.mktemp("third-party")
+    uv = [sys.executable, "-m", "uv"]
+    subprocess.run([*uv, "venv", "-q", "--python", sys.executable, str(home / "venv")], check=True, timeout=60)
+    wheels = str(home / "wheels")
+    build = [*uv, "build", "-q", "--wheel", "--out-dir", wheels]
+    install = [*uv, "pip", "install", "-q", "--python", str(home / "venv" / "bin" / "python"), "--find-links", wheels]
+    install += ["--constraint", str(PROJECT / "requirements-dev.lock")]
+    author = Author(home / "venv" / "bin", home / "rodin-watchd-plugin-nameplate")
+    subprocess.run([*build, str(PROJECT)], check=True, timeout=TIMEOUT_SECONDS)
+    subprocess.run([*install, "rodin-watchd"], check=True, timeout=TIMEOUT_SECONDS)
+    author.run(home, "rodin-watchd", "plugins", "new", "nameplate", "--package")
+    subprocess.run([*build, str(author.package)], check=True, timeout=TIMEOUT_SECONDS)
+    subprocess.run([*install, "rodin-watchd-plugin-nameplate[test]"], check=True, timeout=TIMEOUT_SECONDS)
+    return author
+
+
+def test_its_own_test_passes(author: Author) -> None:
+    """By the package's settings, with the module that was installed."""
+    assert "5 passed" in author.run(author.package, "pytest", "-q", "-p", "no:cacheprovider")
+
+
+def test_a_foreign_package_works_on_results(author: Author, tmp_path: Path) -> None:
+    """Listed with its package, checked by its own model, run on a set through the emulated vendor, tried on its result."""
+    root = tmp_path / "root"
+    author.run(tmp_path, "rodin-watchd", "init", root)
+
+    def run(*words: str) -> str:
+        return author.run(root, "rodin-watchd", *words)
+
     with Emulator(EmulatorSettings(preview_pixels=64, instant=True)) as emulator:
         (root / "config.toml").write_text(CONFIG.format(url=emulator.base_url))
         told = run("plugins", "list")
         assert "nameplate: in use" in told
-        assert "installed: studio_nameplate (studio-nameplate 2.1)" in told
-        assert "nameplate can be used: rodin_delivered, rodin_process." in run("plugins", "check")
+        assert "installed: rodin_watchd_plugin_nameplate (rodin-watchd-plugin-nameplate 0.1.0)" in told
+        assert "nameplate can be used: rodin_accept, rodin_process." in run("plugins", "check")
         for name, source in {"suzi.glb": "suzi.glb", "suzi.png": "matcap-a.png"}.items():
             (root / "inbox" / name).write_bytes((SAMPLES / source).read_bytes())
         run("run", "--until-idle")
-    assert (root / "outbox" / "suzi" / "nameplate.txt").read_text() == "suzi by Oak & Sons"
-    assert '[plugins.nameplate]\nstudio = "Oak & Sons"' in (root / "outbox" / "suzi" / "job.toml").read_text()
-    assert "suzi lies in" in run("show", "--output", "suzi")
+    assert (root / "outbox" / "suzi" / "NOTE.txt").read_text() == "suzi: Oak & Sons\n"
+    assert '[plugins.nameplate]\nnote = "Oak & Sons"' in (root / "outbox" / "suzi" / "job.toml").read_text()
+    assert "this line is shown by" in run("show", "--output", "suzi")
     into = run("plugins", "try", "nameplate", "--result", "outbox/suzi")
     assert "  changed" not in into
     assert "The changed result is in nameplate-result." in into

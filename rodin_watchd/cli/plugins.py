@@ -9,7 +9,6 @@ import tomllib
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import click
@@ -17,13 +16,14 @@ import tomli_w
 from click.shell_completion import CompletionItem
 
 from rodin_watchd.adapters.plugin_host import PluginCall, PluginHost
-from rodin_watchd.adapters.plugin_host.finding import NAME, RESERVED, find
+from rodin_watchd.adapters.plugin_host.finding import find
 from rodin_watchd.adapters.spool.sealing import UnfitFileError, copy_tree, sealed
 from rodin_watchd.cli.check.findings import Level, line_of
 from rodin_watchd.cli.check.plugins import host_of, listed, plugin_findings
 from rodin_watchd.cli.commands import ask_about
 from rodin_watchd.cli.completion import job_in
 from rodin_watchd.cli.context import json_option, print_json
+from rodin_watchd.cli.new_plugin import write_package, write_plugin
 from rodin_watchd.cli.options import config_option, load
 from rodin_watchd.cli.samples import SERVICE_KINDS, Taken, arguments_of, as_data, event, taken_from
 from rodin_watchd.config import Config
@@ -37,119 +37,6 @@ from rodin_watchd.model import State
 from rodin_watchd.service.plugins import check_plugin
 from rodin_watchd.service.steps.plugins import checked_options
 from rodin_watchd.v1 import Event, File, FileSet, Job, Waiting
-
-# ---- Writing a new plugin: commented, working, with its test --------------------------------------------------------
-
-
-PLUGIN = Template('''\
-"""What $name does, in one line: `rodin-watchd plugins list` shows it."""
-
-from pathlib import Path
-
-from pydantic import BaseModel, ConfigDict, Field
-
-from rodin_watchd.v1 import FileSet, Job, Refusal, hookimpl
-
-
-class Settings(BaseModel):
-    """The table [plugins.$name] of the config."""
-
-    model_config = ConfigDict(extra="forbid")  # a misspelt key is told, not ignored
-
-    note: str = Field(default="textured by the studio", description="The note for each result.")
-    most_megabytes: float = Field(default=10.0, description="A set with a larger file is refused.")
-
-
-SET_KEYS = {"note"}  # what a set's own TOML file may change, under the same [plugins.$name]; left out: nothing
-
-
-@hookimpl
-def rodin_accept(fileset: FileSet, settings: Settings):
-    """Refuse a set before it costs anything. Whoever dropped it reads the reason and the advice."""
-    for file in fileset.files:
-        if file.size > settings.most_megabytes * 1e6:
-            return Refusal(f"{file.name} is too large", advice="Export it with fewer details, and drop the set again.")
-    return None
-
-
-@hookimpl
-def rodin_process(job: Job, directory: Path, settings: Settings):
-    """Change a result before it is published. `directory` is a copy of its own: raise, and nothing has happened."""
-    (directory / "NOTE.txt").write_text(f"{job.name}: {settings.note}\\n", encoding="utf-8")
-    print("this line is shown by `rodin-watchd show`")
-    return {"note": settings.note}  # facts for the receipt
-
-
-# Other hooks: rodin_configure, rodin_options, rodin_delivered, rodin_failed, rodin_held, rodin_waiting, rodin_service.
-# A function names only the arguments that it wants. `rodin-watchd plugins try $name --hook HOOK` tries each of them.
-''')
-
-TEST = Template('''\
-"""$name at work. Run it with: pytest -p rodin_watchd.testing test_$name.py"""
-
-from pathlib import Path
-
-import pytest
-
-from rodin_watchd.testing import set_keys
-
-PLUGIN = Path(__file__).with_name("$name.py")
-
-
-def test_it_writes_the_note(rodin_plugin, rodin_job, rodin_result):
-    """The plugin runs as in the service: in a process of its own, on a finished result."""
-    plugin = rodin_plugin(PLUGIN, note="hello")
-    facts = plugin.call("rodin_process", job=rodin_job, directory=rodin_result)
-    assert facts == {"note": "hello"}
-    assert (rodin_result / "NOTE.txt").read_text() == "suzi: hello\\n"
-
-
-def test_a_set_has_a_note_of_its_own(rodin_plugin, rodin_job, rodin_result):
-    """What its TOML file says goes over the config."""
-    own = set_keys("$name", '[plugins.$name]\\nnote = "by Anna"')
-    plugin = rodin_plugin(PLUGIN, note="hello")
-    assert plugin.call("rodin_process", own=own, job=rodin_job, directory=rodin_result) == {"note": "by Anna"}
-
-
-def test_it_refuses_large_files(rodin_plugin, rodin_fileset, rodin_inputs):
-    """With advice; a small one passes."""
-    refusal = rodin_plugin(PLUGIN, most_megabytes=0).call("rodin_accept", fileset=rodin_fileset, directory=rodin_inputs)
-    assert "too large" in refusal["reason"]
-    assert refusal["advice"]
-    assert rodin_plugin(PLUGIN).call("rodin_accept", fileset=rodin_fileset, directory=rodin_inputs) is None
-
-
-HOOKS = ["rodin_accept", "rodin_process"]  # those that it has
-
-
-@pytest.mark.parametrize("hook", HOOKS)
-def test_each_hook_can_be_called(hook, rodin_plugin, rodin_arguments):
-    """With a sample of what the service gives it: sets, results, events; of a new model, too."""
-    plugin = rodin_plugin(PLUGIN)
-    assert set(plugin.hooks) == set(HOOKS)
-    for kind in ("texture", "generate"):
-        plugin.call(hook, **rodin_arguments(hook, kind))
-''')
-
-
-def write_plugin(name: str, folder: Path) -> Iterator[Path]:
-    """Write a plugin and its test, and yield their paths. Raises CommandRefusedError for a bad name, or what is there."""
-    if name in RESERVED or not NAME.fullmatch(name):
-        raise CommandRefusedError(
-            f"A plugin cannot be called “{name}”.", advice="Use small letters, digits and _, beginning with a letter."
-        )
-    if not folder.exists():
-        folder.mkdir(parents=True)
-        folder.chmod(0o755)  # whatever the umask is: a folder that others may write is refused
-    texts = {folder / f"{name}.py": PLUGIN, folder / f"test_{name}.py": TEST}
-    if there := [path for path in texts if path.exists()]:
-        raise CommandRefusedError(f"{there[0]} is there already.", advice="Choose another name, or another folder.")
-    for path, template in texts.items():
-        with path.open("x", encoding="utf-8") as file:
-            file.write(template.substitute(name=name))
-        path.chmod(0o644)  # one that others may write would not be loaded
-        yield path
-
 
 # ---- Reading a receipt again: the finished job as plugins see it. Pure ----------------------------------------------
 
@@ -427,13 +314,17 @@ def check(config_file: Path | None, *, as_json: bool) -> None:
     "--folder",
     type=click.Path(path_type=Path, file_okay=False),
     default=Path(),
-    help="Where to write it; a folder of plugins.folders. Default: here.",
+    help="Where to write it; for a single file, a folder of plugins.folders. Default: here.",
 )
-def new(name: str, folder: Path) -> None:
-    """Write a commented plugin called NAME, and its test. Nothing is ever overwritten."""
-    for path in write_plugin(name, folder):
+@click.option("--package", is_flag=True, help="Write a package that pip installs, in a folder of its own.")
+def new(name: str, folder: Path, *, package: bool) -> None:
+    """Write a commented plugin called NAME, and its test: as a single file, or as a package. Nothing is ever overwritten."""
+    for path in (write_package if package else write_plugin)(name, folder):
         click.echo(f"Written: {path}")
-    click.echo(f"Next: put its folder into plugins.folders, then run `rodin-watchd plugins try {name}`.")
+    if package:
+        click.echo(f"Next: see its README.md. Once it is installed, `rodin-watchd plugins try {name}` runs it.")
+    else:
+        click.echo(f"Next: put its folder into plugins.folders, then run `rodin-watchd plugins try {name}`.")
 
 
 @plugins.command("try", epilog="Example: rodin-watchd plugins try watermark --result outbox/chair")

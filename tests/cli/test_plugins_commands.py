@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
 from cli_stage import PROGRAM, TIMEOUT_SECONDS, Stage
 
+from rodin_watchd.cli.new_plugin import write_package
 from rodin_watchd.cli.options import load
 from rodin_watchd.cli.plugins import Wanted, tried
 from rodin_watchd.core.kinds import KINDS
 from rodin_watchd.errors import CommandRefusedError
 from rodin_watchd.hooks.worker import HOOKS
 from rodin_watchd.testing import Finished
+from rodin_watchd.v1 import GROUP
 
 pytest_plugins = ["pytester"]
 
@@ -160,6 +163,25 @@ def test_the_test_of_a_new_plugin_passes(stage: Stage, folder: Path, pytester: p
     run(stage, "plugins", "new", "watermark", "--folder", str(folder))
     found = pytester.runpytest_inprocess("-p", "rodin_watchd.testing", "-p", "no:cacheprovider", "-q", str(folder))
     found.assert_outcomes(passed=5)
+
+
+def test_a_new_package_has_names_that_pip_takes(tmp_path: Path) -> None:
+    """Whatever underscores the plugin's name has; and nothing is overwritten. tests/test_third_party.py installs one."""
+    written = [path.relative_to(tmp_path).as_posix() for path in write_package("gold__leaf_", tmp_path)]
+    home = "rodin-watchd-plugin-gold-leaf"
+    assert written == [
+        f"{home}/pyproject.toml",
+        f"{home}/README.md",
+        f"{home}/src/rodin_watchd_plugin_gold__leaf_/__init__.py",
+        f"{home}/tests/test_gold__leaf_.py",
+    ]
+    project = tomllib.loads((tmp_path / written[0]).read_text())["project"]
+    assert project["name"] == home
+    assert project["entry-points"][GROUP] == {"gold__leaf_": "rodin_watchd_plugin_gold__leaf_"}
+    with pytest.raises(CommandRefusedError, match="is there already"):
+        list(write_package("gold__leaf_", tmp_path))
+    with pytest.raises(CommandRefusedError, match="cannot be called “folders”"):
+        list(write_package("folders", tmp_path))
 
 
 def test_check_names_what_is_wrong(stage: Stage, folder: Path) -> None:
