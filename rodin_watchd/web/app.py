@@ -32,6 +32,7 @@ from rodin_watchd.web.files import Files
 from rodin_watchd.web.live import News, SharedPages
 from rodin_watchd.web.pages import Failures, Pages
 from rodin_watchd.web.site import Website, acting
+from rodin_watchd.web.slow import PatientProtocol, WholeBodies
 from rodin_watchd.web.uploads import Uploads
 from rodin_watchd.web.words import LANGUAGES, Words
 
@@ -66,7 +67,7 @@ def application(config: Config, environ: Mapping[str, str]) -> Starlette:
     failures = Failures(site)
     return Starlette(
         routes=_routes(site),
-        middleware=[Middleware(Access, web=config.web, tokens=tokens)],
+        middleware=[Middleware(WholeBodies), Middleware(Access, web=config.web, tokens=tokens)],
         exception_handlers={HTTPException: failures.http, RodinWatchdError: failures.ours},
         lifespan=lifespan,
     )
@@ -121,6 +122,7 @@ def serve(config: Config, environ: Mapping[str, str], ready: Callable[[str, Call
     with socket.create_server((host, port), family=family, backlog=128) as listening:
         settings = uvicorn.Config(
             app,
+            http=PatientProtocol,
             log_config=None,
             access_log=False,
             server_header=False,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -16,10 +17,20 @@ MOST_BYTES: Final = 65_536
 _MOST_FIELDS: Final = 100
 _FORM: Final = "application/x-www-form-urlencoded"
 _JSON: Final = "application/json"
+_UNREADABLE: Final = "This cannot be read."
 
 
 MOST_SECONDS: Final = 20.0
 """So long a form may take to arrive."""
+
+
+@contextlib.contextmanager
+def read_whole() -> Iterator[None]:
+    """Raise HTTPException where the client leaves before all that it announced is here."""
+    try:
+        yield
+    except ClientDisconnect:
+        raise HTTPException(400, _UNREADABLE) from None
 
 
 async def fields_of(request: Request) -> Mapping[str, Any]:
@@ -27,14 +38,13 @@ async def fields_of(request: Request) -> Mapping[str, Any]:
     data = b""
     try:
         async with asyncio.timeout(MOST_SECONDS):
-            async for piece in request.stream():
-                data += piece
-                if len(data) > MOST_BYTES:
-                    raise HTTPException(413, "This is more than a form can hold.")
+            with read_whole():
+                async for piece in request.stream():
+                    data += piece
+                    if len(data) > MOST_BYTES:
+                        raise HTTPException(413, "This is more than a form can hold.")
     except TimeoutError:
         raise HTTPException(408, "This came too slowly: please send it once more.") from None
-    except ClientDisconnect:
-        raise HTTPException(400, "This cannot be read.") from None
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     try:
         if kind == _JSON:
@@ -42,7 +52,7 @@ async def fields_of(request: Request) -> Mapping[str, Any]:
         if kind == _FORM or not data:
             return dict(parse_qsl(data.decode(), keep_blank_values=True, max_num_fields=_MOST_FIELDS))
     except (ValueError, RecursionError):
-        raise HTTPException(400, "This cannot be read.") from None
+        raise HTTPException(400, _UNREADABLE) from None
     raise HTTPException(415, "This must be JSON, or a form.")
 
 

@@ -17,6 +17,7 @@ from typing import Final
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from rodin_watchd.client.journal import reader
 from rodin_watchd.config import Config
@@ -94,23 +95,19 @@ class News:
         """Answer with a stream that lasts until the browser leaves."""
         if len(self._listeners) >= MOST_LISTENERS:
             raise HTTPException(503, "Too many pages are open.")
-        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        return StreamingResponse(self._lines(request), media_type="text/event-stream", headers=headers)
-
-    async def _lines(self, request: Request) -> AsyncIterator[str]:
         changed = asyncio.Event()
-        self._listeners.add(changed)
-        try:
-            if self._looking is None or self._looking.done():
-                self._looking = asyncio.create_task(self._look())
-            yield _RETRY
-            while not await request.is_disconnected():
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(changed.wait(), QUIET_SECONDS)
-                changed.clear()
-                yield f"event: changed\ndata: {self._newest}\n\n"
-        finally:
-            self._listeners.discard(changed)
+        self._listeners.add(changed)  # at once: many may ask before the first stream begins
+        return _Stream(self._lines(request, changed), lambda: self._listeners.discard(changed))
+
+    async def _lines(self, request: Request, changed: asyncio.Event) -> AsyncIterator[str]:
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look())
+        yield _RETRY
+        while not await request.is_disconnected():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(changed.wait(), QUIET_SECONDS)
+            changed.clear()
+            yield f"event: changed\ndata: {self._newest}\n\n"
 
     async def _look(self) -> None:
         """Look into the store as long as somebody listens."""
@@ -126,6 +123,22 @@ class News:
                     await asyncio.sleep(LOOK_SECONDS)
             finally:
                 thread.submit(look.close)
+
+
+class _Stream(StreamingResponse):
+    """A stream of events, and what to do when it has ended, however it ends."""
+
+    def __init__(self, lines: AsyncIterator[str], ended: Callable[[], None]) -> None:
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        super().__init__(lines, media_type="text/event-stream", headers=headers)
+        self._ended = ended
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it until the browser leaves."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._ended()
 
 
 class _Look:

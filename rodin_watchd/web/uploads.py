@@ -43,6 +43,7 @@ from rodin_watchd.web.drops import (
     PreviewSet,
 )
 from rodin_watchd.web.files import INPUTS, files_of, opened
+from rodin_watchd.web.forms import read_whole
 from rodin_watchd.web.site import DataResponse, Fields, Website, acting, refuse_expired, refuse_lookers
 
 DROPS: Final = f"{ROOT}/drops"
@@ -467,9 +468,13 @@ async def _form_of(request: Request) -> AsyncIterator[FormData]:
         raise HTTPException(411, "The length of what is sent is missing.")
     if _number(request.headers["content-length"]) > MOST_DROP_BYTES:
         raise DropTooLargeError(f"This is too much at once: at most {MOST_DROP_BYTES:,} bytes are taken together.")
-    async with request.form(max_files=MOST_FILES) as form:
+    with read_whole():
+        form = await request.form(max_files=MOST_FILES)
+    try:
         refuse_expired(request, {name: value for name, value in form.items() if isinstance(value, str)})
         yield form
+    finally:
+        await form.close()
 
 
 def _files_in(form: FormData) -> list[UploadFile]:
