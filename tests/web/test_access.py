@@ -6,10 +6,11 @@ import http.client
 import os
 import re
 import signal
+import socket
 import stat
 import subprocess
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from web_stage import TOKEN, VIEWER_TOKEN, Browser, configured, free_address, pa
 
 from rodin_watchd.model import InputFile, ResultFile, Role, Signature, State
 from rodin_watchd.web.data import GROUPS
+from rodin_watchd.web.live import MOST_LISTENERS
 
 ODD = "inbox/odd \udcff&?#%41 \"'.glb"
 """Not UTF-8, and with all that means something in an address."""
@@ -442,6 +444,24 @@ def test_what_is_the_same_for_all_begins_no_session(open_page: tuple[Stage, Brow
     browser = fresh(open_page[1])
     assert "set-cookie" not in browser.get("/static/page.css").headers
     assert "set-cookie" in browser.get("/").headers
+
+
+def test_more_listeners_than_there_are_places(open_page: tuple[Stage, Browser]) -> None:
+    """Also when all come at once; who leaves makes a place."""
+    browser = fresh(open_page[1])
+    browser.get("/")
+    host, _, port = browser.address.partition(":")
+    cookies = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
+    asked = f"GET /api/v1/events HTTP/1.1\r\nHost: {browser.address}\r\nCookie: {cookies}\r\n\r\n".encode()
+    with ExitStack() as stack:
+        lines = [
+            stack.enter_context(socket.create_connection((host, int(port)), 20)) for _ in range(MOST_LISTENERS + 30)
+        ]
+        for line in lines:
+            line.sendall(asked)
+        found = [re.search(rb" (\d+) ", line.recv(100)) for line in lines]
+        assert sorted(one[1] for one in found if one) == [b"200"] * MOST_LISTENERS + [b"503"] * 30
+        assert browser.get("/").status == 200
 
 
 def test_wrong_tokens_are_soon_not_tried_any_more(tmp_path: Path) -> None:

@@ -6,19 +6,15 @@ import hashlib
 import http.client
 import io
 import json
-import re
-import socket
 import subprocess
 import time
 import zipfile
-from contextlib import ExitStack, closing
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from cli_stage import SAMPLES, Stage
 from web_stage import Answer, Browser
-
-from rodin_watchd.web.live import MOST_LISTENERS
 
 Scene = tuple[Stage, Browser]
 
@@ -206,24 +202,6 @@ def test_what_happens_is_told_within_a_second(scene: Scene) -> None:
         ).status
         == 303
     )
-
-
-def test_more_listeners_than_there_are_places(scene: Scene) -> None:
-    """Also when all come at once; who leaves makes a place."""
-    browser = scene[1]
-    browser.get("/")
-    host, _, port = browser.address.partition(":")
-    cookies = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
-    asked = f"GET /api/v1/events HTTP/1.1\r\nHost: {browser.address}\r\nCookie: {cookies}\r\n\r\n".encode()
-    with ExitStack() as stack:
-        lines = [
-            stack.enter_context(socket.create_connection((host, int(port)), 20)) for _ in range(MOST_LISTENERS + 30)
-        ]
-        for line in lines:
-            line.sendall(asked)
-        found = [re.search(rb" (\d+) ", line.recv(100)) for line in lines]
-        assert sorted(one[1] for one in found if one) == [b"200"] * MOST_LISTENERS + [b"503"] * 30
-        assert browser.get("/").status == 200
 
 
 def test_who_has_the_same_news_gets_the_same_page(scene: Scene) -> None:
