@@ -71,7 +71,7 @@ test-shares: $(VENV)/.dev  ## Drive real clients (Samba, rsync, scp, WebDAV, dow
 
 test-web: $(VENV)/.dev .node/.made  ## Drive the page in a real browser: its 3D, each way to pack a model, looks, languages, who can use it
 	@command -v chromium >/dev/null || { $(call APT,chromium); }
-	$(BIN)/pytest -q -rs -m "browser or not browser" tests/web/test_browser.py
+	$(BIN)/pytest -q -rs -m "browser or not browser" tests/web/test_browser.py tests/web/test_story.py
 
 deb: $(VENV)/.dev  ## Build the Debian package (bookworm; DEB_PYTHON=3.13 for trixie) into dist/
 	$(BIN)/python tools/build_deb.py --python $(DEB_PYTHON)

@@ -22,6 +22,7 @@ needs_chromium = pytest.mark.skipif(
 )
 AXE = Path(__file__).parent.parent.parent / ".node" / "node_modules" / "axe-core" / "axe.min.js"
 FLAGS = ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
+STAGE = "#viewer .stage"
 PATIENCE_SECONDS = 60.0
 LOUD = 60
 """By so much the channels of a pixel differ that is clearly coloured."""
@@ -39,6 +40,7 @@ class Window:
     errors: list[str] = field(default_factory=list)
     elsewhere: list[str] = field(default_factory=list)  # what was asked of other hosts
     violations: list[str] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)  # all errors in the console; some tests cause them
 
     def open(self, path: str) -> None:
         """Go to a page."""
@@ -76,6 +78,19 @@ def coloured(picture: Image.Image) -> float:
     return sum(max(pixel) - min(pixel) > LOUD for pixel in pixels) / len(pixels)
 
 
+def turned(seen: Window) -> None:
+    """Turn the model by the mouse until another side of it is seen."""
+    before = seen.picture(STAGE)
+    box = seen.page.locator(STAGE).bounding_box()
+    assert box
+    middle = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    seen.page.mouse.move(*middle)
+    seen.page.mouse.down()
+    seen.page.mouse.move(middle[0] + box["width"] / 3, middle[1], steps=4)
+    seen.page.mouse.up()
+    until(lambda: seen.picture(STAGE).tobytes() != before.tobytes(), "the model does not turn")
+
+
 def until(holds: Callable[[], bool], what: str) -> None:
     """Look again until something holds: the browser draws when it can."""
     end = time.monotonic() + PATIENCE_SECONDS
@@ -103,6 +118,7 @@ def window(browser: Browser, address: str, **looks: Any) -> Iterator[Window]:  #
     page = context.new_page()
     found = Window(page, address)
     context.on("console", lambda told: found.violations.append(told.text) if REFUSED in told.text else None)
+    context.on("console", lambda told: found.complaints.append(told.text) if told.type == "error" else None)
     context.on("weberror", lambda error: found.errors.append(str(error.error)))
     inside = (f"http://{address}/", f"blob:http://{address}/", "data:")
     context.on("request", lambda asked: None if asked.url.startswith(inside) else found.elsewhere.append(asked.url))

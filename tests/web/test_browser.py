@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chromium import Window, coloured, needs_chromium, started, until, window
+from chromium import STAGE, Window, coloured, needs_chromium, started, turned, until, window
 from cli_stage import Stage, running
 from playwright.sync_api import Browser as Chromium
 from playwright.sync_api import Page, expect
@@ -20,7 +20,6 @@ from rodin_watchd.emulator.server import Emulator
 
 SAMPLES = Path(__file__).parent.parent / "samples" / "viewer"
 pytestmark = needs_chromium
-STAGE = "#viewer .stage"
 Scene = tuple[Stage, Browser]
 LOOKS: dict[str, dict[str, Any]] = {
     "light": {"color_scheme": "light"},
@@ -72,19 +71,6 @@ def tab(chromium: Chromium, scene: Scene, request: pytest.FixtureRequest) -> Ite
     """Give a page of a window in which nothing goes wrong."""
     with window(chromium, scene[1].address, **getattr(request, "param", {})) as seen:
         yield seen.page
-
-
-def turned(seen: Window) -> None:
-    """Turn the model by the mouse until another side of it is seen."""
-    before = seen.picture(STAGE)
-    box = seen.page.locator(STAGE).bounding_box()
-    assert box
-    middle = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    seen.page.mouse.move(*middle)
-    seen.page.mouse.down()
-    seen.page.mouse.move(middle[0] + box["width"] / 3, middle[1], steps=4)
-    seen.page.mouse.up()
-    until(lambda: seen.picture(STAGE).tobytes() != before.tobytes(), "the model does not turn")
 
 
 def test_a_person_watches_and_acts(scene: Scene, tab: Page) -> None:
