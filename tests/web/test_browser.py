@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chromium import STAGE, Window, coloured, needs_chromium, started, turned, until, window
+from chromium import STAGE, coloured, needs_chromium, started, turned, until, window
 from cli_stage import Stage, running
 from playwright.sync_api import Browser as Chromium
 from playwright.sync_api import Page, expect

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC
@@ -228,7 +228,7 @@ def makes_it_again(who: Person) -> None:
 
 
 def reads_a_report(who: Person, stage: Stage, folder: Path) -> None:
-    """A broken model is refused before it is sent; over the share it fails, and its report is on its page."""
+    """See that a broken model is refused before it is sent; over the share it fails, and its report is on its page."""
     page = who.seen.page
     model, picture = samples(folder / "broken", "broken")
     model.write_bytes(b"no model")
@@ -250,7 +250,7 @@ def reads_a_report(who: Person, stage: Stage, folder: Path) -> None:
 
 
 def resolves_what_is_held(who: Person, stage: Stage, vendor: Emulator) -> None:
-    """The vendor's answer is lost: the page says what is known, what each choice costs, and fetches what was paid for."""
+    """Lose the vendor's answer, read what is known and what each choice costs, and have the page fetch what was paid for."""
     page = who.seen.page
     who.seen.open("/")
     vendor.set_faults(parse_fault("lost-answer"))
@@ -270,7 +270,7 @@ def resolves_what_is_held(who: Person, stage: Stage, vendor: Emulator) -> None:
 
 
 def approves(who: Person, folder: Path) -> None:
-    """A folder with more sets than one waits for approval, and costs nothing before."""
+    """Send a folder with more sets than one: it waits for approval, and costs nothing before."""
     page = who.seen.page
     for name in ("left", "right"):
         samples(folder / "two", name, {"left": "suzi.glb", "right": "bunny.glb"}[name])
@@ -287,7 +287,7 @@ def approves(who: Person, folder: Path) -> None:
 
 
 def cancels(who: Person, stage: Stage, vendor: Emulator) -> None:
-    """A set that the vendor never finishes is stopped; its page says that it stays paid."""
+    """Stop a set that the vendor never finishes; its page says that it stays paid."""
     vendor.set_faults(parse_fault("unknown-status"))
     stage.drop("endless.glb", "suzi.glb", "endless.webp", "matcap-c.webp")
     who.watches("endless", "Running")
@@ -301,7 +301,7 @@ def cancels(who: Person, stage: Stage, vendor: Emulator) -> None:
 
 
 def pauses_and_resumes(who: Person, stage: Stage) -> None:
-    """Nothing is taken while it is paused; it goes on when somebody says so."""
+    """Pause: nothing is taken; resume: it goes on."""
     who.seen.open("/")
     who.button("Pause").click()
     who.button("Resume").wait_for()
@@ -314,7 +314,7 @@ def pauses_and_resumes(who: Person, stage: Stage) -> None:
 
 
 def looks_at_the_money(who: Person) -> None:
-    """What was spent is on the page of credits."""
+    """Read what was spent on the page of credits."""
     who.seen.page.get_by_role("link", name=who.says("Credits"), exact=True).click()
     expect(who.seen.page.locator(".figures")).to_contain_text("3.5")
     who.can_use()
