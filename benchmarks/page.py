@@ -1,20 +1,18 @@
-"""The page in the browser over a journal with many jobs: how fast it answers, what it takes, and what it costs the service.
-
-As a program, `python -m benchmarks.page ADDRESS COUNT` has so many pages open, as browsers have, until it is ended.
-"""
+"""The page in the browser over a journal with many jobs: how fast it answers, what it takes, and what it costs the service."""
 
 from __future__ import annotations
 
 import http.client
 import socket
 import subprocess
-import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
+from statistics import mean
+from typing import NamedTuple
 
 from benchmarks.figures import Effort, Figure, main, median
 from benchmarks.history import write_past
@@ -38,28 +36,30 @@ QUESTIONS = {
 }
 
 
+class Turn(NamedTuple):
+    """A while in which so many pages were open (0: none)."""
+
+    open: int
+    began: float  # CLOCK_MONOTONIC, seconds
+    ended: float
+    cpu_seconds: float  # of the page's process
+
+
 def measure(effort: Effort) -> list[Figure]:
-    """Ask the page, wait for its events, and work off the same sets without it, and with ten pages open."""
-    past, sets, rounds = effort.sized(100_000, 200), effort.of(200, 4), effort.of(20, 2)
+    """Ask the page, wait for its events, and work off sets while no page and while ten pages are open, by turns."""
+    past, sets, rounds = effort.sized(100_000, 200), effort.of(1000, 40), effort.of(20, 2)
     with tempfile.TemporaryDirectory() as home, vendor() as (base_url, _):
         root = Path(home) / "root"
         address = _free_address()
         write_config(root, base_url, {"web.listen": f'"{address}"'})
         write_past(root, past)
-        alone = _ticks(root, range(sets))
         with _page(root) as page:
-            figures = _answers(address, page.pid, past, rounds)
-            figures.append(_event(root, address, rounds))
-            with running("-m", "benchmarks.page", address, str(OPEN)):
-                time.sleep(effort.of(3, 1))
-                watched = _ticks(root, range(sets, 2 * sets))
-            figures.append(
-                Figure(f"{past:,} jobs, after all of it: memory", memory_megabytes(page.pid), "MB", at_most=60)
-            )
-        figures.append(
-            Figure(f"a tick with {OPEN} pages open", watched, "ms", alone, "no page", at_most_times_floor=1.05)
-        )
-    return figures
+            return [
+                *_answers(address, page.pid, past, rounds),
+                _event(root, address, rounds),
+                *_by_turns(root, address, page.pid, sets, 3.0 / effort.of(1, 10)),
+                Figure(f"{past:,} jobs, after all of it: memory", memory_megabytes(page.pid), "MB", at_most=60),
+            ]
 
 
 def _answers(address: str, pid: int, past: int, rounds: int) -> list[Figure]:
@@ -80,7 +80,7 @@ def _answers(address: str, pid: int, past: int, rounds: int) -> list[Figure]:
                 "ms",
                 cpu * 1000,
                 "its CPU",
-                at_most=None if name == "credits" else 100,
+                at_most=100,
             )
         )
     return figures
@@ -103,11 +103,37 @@ def _event(root: Path, address: str, rounds: int) -> Figure:
     return Figure("an event is seen", max(took) * 1000, "ms", at_most=1000)
 
 
-def _ticks(root: Path, sets: range) -> float:
-    """Work off these sets; return what a tick takes, in milliseconds."""
-    for number in sets:
+def _by_turns(root: Path, address: str, page: int, sets: int, turn_seconds: float) -> list[Figure]:
+    """Work off sets, and compare the ticks of all turns without a page with those of the turns with ten pages open.
+
+    Turns are short and many, so that other work of the machine falls on both; pages are let open for a while first.
+    """
+    for number in range(sets):
         drop(root / "inbox", number)
-    return run_inside(root).tick_mean_milliseconds
+    turns: list[Turn] = []
+    with ThreadPoolExecutor(1) as beside:
+        working = beside.submit(run_inside, root)
+        while not working.done():
+            turns += [_turn(address, page, count, turn_seconds) for count in (0, OPEN)]
+        ticks = working.result().ticks
+
+    def typical(count: int) -> float:
+        inside = ([t.seconds for t in ticks if one.began <= t.began < one.ended] for one in turns if one.open == count)
+        return median(mean(found) for found in inside if found) * 1000
+
+    cpu = median(one.cpu_seconds / (one.ended - one.began) for one in turns if one.open)
+    return [
+        Figure(f"a tick with {OPEN} pages open", typical(OPEN), "ms", typical(0), "no page", at_most_times_floor=1.05),
+        Figure(f"CPU of the page with {OPEN} open, while sets are worked off", cpu * 100, "% of a core"),
+    ]
+
+
+def _turn(address: str, page: int, count: int, seconds: float) -> Turn:
+    with running("-m", "benchmarks.visitors", address, str(count)):
+        time.sleep(seconds / 2)
+        began, used = time.monotonic(), cpu_seconds(page)
+        time.sleep(seconds)
+        return Turn(count, began, time.monotonic(), cpu_seconds(page) - used)
 
 
 @contextmanager
@@ -123,28 +149,14 @@ def _free_address() -> str:
         return f"127.0.0.1:{free.getsockname()[1]}"
 
 
-def _get(address: str, path: str, news: str = "") -> bytes:
+def _get(address: str, path: str) -> None:
     with closing(http.client.HTTPConnection(address, timeout=30)) as connection:
-        connection.request("GET", path, headers={"X-News": news} if news else {})
+        connection.request("GET", path)
         answer = connection.getresponse()
+        answer.read()
         if answer.status != http.HTTPStatus.OK:
             raise RuntimeError(f"{path}: HTTP {answer.status}")
-        return answer.read()
-
-
-def _follow(address: str) -> None:
-    """Do what the script of an open page does."""
-    with closing(http.client.HTTPConnection(address)) as connection:
-        connection.request("GET", "/api/v1/events")
-        for line in connection.getresponse():
-            if line.startswith(b"data:"):
-                _get(address, "/", line.partition(b":")[2].strip().decode())
-                time.sleep(1)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1 and ":" in sys.argv[1]:
-        for _ in range(int(sys.argv[2])):
-            threading.Thread(target=_follow, args=[sys.argv[1]], daemon=True).start()
-        threading.Event().wait()
     main([("page", measure)])

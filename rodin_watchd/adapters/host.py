@@ -139,6 +139,17 @@ def share_memory_pool() -> None:
         mallopt(_M_ARENA_MAX, 1)
 
 
+def give_way(niceness: int) -> None:
+    """Let other processes go first: this thread, and those that it starts, take no core from one that works (SCHED_BATCH).
+
+    For the main thread, before any other is started. Where the system does not allow it, nothing changes.
+    """
+    with contextlib.suppress(OSError):
+        os.nice(niceness)
+    with contextlib.suppress(OSError, AttributeError):  # Linux alone
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+
+
 def hide_variable(name: str) -> None:
     """Take a variable out of the environment: from children, from `ps e`, and from `/proc/PID/environ`.
 

@@ -19,7 +19,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from rodin_watchd.adapters.host import local_zone, share_memory_pool
+from rodin_watchd.adapters.host import give_way, local_zone, share_memory_pool
 from rodin_watchd.adapters.thumbnails import Thumbnails
 from rodin_watchd.config import Config
 from rodin_watchd.errors import RodinWatchdError
@@ -114,8 +114,7 @@ def serve(config: Config, environ: Mapping[str, str], ready: Callable[[str, Call
     `ready` is called with the address, and with what ends the page from any thread.
     """
     share_memory_pool()
-    with contextlib.suppress(OSError):
-        os.nice(NICENESS)
+    give_way(NICENESS)
     app = application(config, environ)
     host, port = config.web.address
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

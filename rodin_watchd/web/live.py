@@ -1,6 +1,7 @@
 """News for open pages, by server-sent events (HTML standard, 9.2): that something was written, and never what.
 
-One thread asks the store twice a second, as long as somebody listens, for all who do.
+One thread asks the store, as long as somebody listens, for all who do. What is written in one second is one piece of news: all who
+have the page open look at it at the same time, and it is made once for them.
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ from rodin_watchd.errors import JournalError
 from rodin_watchd.web.access import visitor_of
 from rodin_watchd.web.words import language_of
 
-LOOK_SECONDS: Final = 0.5
+LOOK_SECONDS: Final = 0.25
+PAUSE_SECONDS: Final = 0.75
+"""After news so long nothing is announced: a service at work writes without end, and whoever looks has to see it within a second."""
+
 QUIET_SECONDS: Final = 15.0
 """After so long without news pages are asked to look all the same: time has passed, and the service may have fallen silent."""
 
@@ -116,11 +120,12 @@ class News:
             look = _Look(self._config)
             try:
                 while self._listeners:
-                    if await loop.run_in_executor(thread, look.has_changed):
+                    changed = await loop.run_in_executor(thread, look.has_changed)
+                    if changed:
                         self._newest += 1
                         for listener in self._listeners:
                             listener.set()
-                    await asyncio.sleep(LOOK_SECONDS)
+                    await asyncio.sleep(PAUSE_SECONDS if changed else LOOK_SECONDS)
             finally:
                 thread.submit(look.close)
 

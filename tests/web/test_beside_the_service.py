@@ -71,6 +71,18 @@ def test_a_page_that_ends_is_started_again(stage: Stage, served: tuple[Running, 
     assert not is_there(address)
 
 
+def test_it_lets_the_service_go_first(stage: Stage, served: tuple[Running, str]) -> None:
+    """It has the lower priority, and takes no core from a process that works: all its threads, also those that answer."""
+    service, address = served
+    assert Browser(address).get("/").status == 200
+    [process] = page_processes(stage)
+    threads = [int(entry.name) for entry in Path(f"/proc/{process}/task").iterdir()]
+    assert len(threads) > 1
+    assert {os.sched_getscheduler(thread) for thread in threads} == {os.SCHED_BATCH}
+    mine = os.getpriority(os.PRIO_PROCESS, service.process.pid)
+    assert all(os.getpriority(os.PRIO_PROCESS, thread) > mine for thread in threads)
+
+
 def test_it_does_not_outlive_a_service_that_is_killed(stage: Stage, served: tuple[Running, str]) -> None:
     """So the next start finds its address free."""
     service, address = served
