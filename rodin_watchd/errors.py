@@ -178,7 +178,7 @@ class MissingKeyError(ConfigError):
 
 
 class HiddenKeyError(MissingKeyError):
-    """Only the service can read the API key."""
+    """Only the service can read the API key, or a token of the page."""
 
     code = "hidden-key"
     advice = "Run this as root to check the key."

@@ -16,6 +16,7 @@ MOST_EXPOSURE = 15  # tenths, as --threshold counts
 NEEDED = {
     *("Type=notify", "WatchdogSec=3min", "Restart=on-failure", "StartLimitBurst=5", "User=rodin-watchd"),
     *("Group=rodin-watchd", "KillMode=mixed", "LoadCredential=rodin-api-key:/etc/rodin-watchd/api-key"),
+    *(f"LoadCredential=rodin-web-{name}:/etc/rodin-watchd/web-{name}" for name in ("token", "viewer-token")),
     *("CapabilityBoundingSet=CAP_LEASE", "AmbientCapabilities=CAP_LEASE", "NoNewPrivileges=yes"),
 }
 

@@ -18,7 +18,7 @@ from typing import Final, TypeAlias
 import click
 
 from rodin_watchd.cli.context import NAME, program
-from rodin_watchd.config import CREDENTIAL_NAME, load_config
+from rodin_watchd.config import load_config
 from rodin_watchd.config.reference import example
 from rodin_watchd.core.layout import CONFIG_NAME
 from rodin_watchd.errors import ConfigError, DiskError
@@ -90,11 +90,11 @@ def _absolute(folder: Path) -> Path:
     return Path(os.path.expanduser(folder))  # noqa: PTH111 - no error for a user without a home
 
 
-def credential_of(config: Path, folders: Sequence[Path] = UNIT_FOLDERS) -> Path | None:
-    """Return the file that systemd gives, as the API key, to the service of this config file; None if no unit says so."""
+def credential_of(config: Path, wanted: str, folders: Sequence[Path] = UNIT_FOLDERS) -> Path | None:
+    """Return the file that systemd gives, as a credential, to the service of this config file; None if no unit says so."""
     unit = next(iter(units_of(config, folders)), None)
     credentials = [line.partition(":") for line in unit.said.get("LoadCredential", ())] if unit else []
-    return next((Path(source) for name, _, source in reversed(credentials) if name == CREDENTIAL_NAME), None)
+    return next((Path(source) for name, _, source in reversed(credentials) if name == wanted), None)
 
 
 def units_of(config: Path, folders: Sequence[Path] = UNIT_FOLDERS) -> list[Unit]:
@@ -626,12 +626,13 @@ def _refuse_without_rights(*, user: bool, dry_run: bool) -> None:
 
 
 def _next_steps(place: InstallPaths, config: Path, share: Path, *, user: bool, now: bool) -> str:
-    key = (_user_home() / NAME if user else CONFIGS) / "api-key"
+    secrets = _user_home() / NAME if user else CONFIGS
     systemctl = " ".join(("systemctl", *_scope(user=user)))
     start = f"{systemctl} {'restart' if now else 'start'} {place.unit}"
     linger = "\n  To have it start with the machine: loginctl enable-linger" if user else ""
     return f"""Next:
   1. Look through {config}.
-  2. Put the API key into {key}: one line, mode 600{"" if user else ", owner root"}.
+  2. Put the API key into {secrets / "api-key"}: one line, mode 600{"" if user else ", owner root"}.
+     For the page in the browser: web.enabled = true, and a token for its login in {secrets / "web-token"}, in the same way.
   3. {start}
   4. Drop a model and an image of the same name into {share / "inbox"}.{linger}"""

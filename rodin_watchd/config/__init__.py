@@ -452,13 +452,13 @@ class WebSection(Section):
     token_file: FilePath | None = Field(
         default=None,
         description="File with the token that people log in with: one line of at least 16 characters. Only the service may read it. "
-        "Instead of it, the systemd credential rodin-web-token.",
+        "Left out: the credential rodin-web-token, which the systemd units make of /etc/rodin-watchd/web-token.",
         examples=["/etc/rodin-watchd/web-token"],
     )
     viewer_token_file: FilePath | None = Field(
         default=None,
-        description="File with a second token, for people who look and change nothing. Instead of it, the systemd credential "
-        "rodin-web-viewer-token.",
+        description="File with a second token, for people who look and change nothing. Left out: the credential "
+        "rodin-web-viewer-token, which the systemd units make of /etc/rodin-watchd/web-viewer-token.",
         examples=["/etc/rodin-watchd/web-viewer-token"],
     )
     read_only: bool = Field(default=False, description="Whether nobody may change anything in the page.")

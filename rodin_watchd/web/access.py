@@ -139,21 +139,29 @@ class Tokens:
 
 TOKEN_CREDENTIAL: Final = "rodin-web-token"  # noqa: S105 - a name
 VIEWER_CREDENTIAL: Final = "rodin-web-viewer-token"
+NO_TOKEN: Final = "none"  # noqa: S105 - what the units say with SetCredential= for a file that is missing
 
 
-def find_tokens(web: WebSection, environ: Mapping[str, str]) -> Tokens:
-    """Return the tokens of the configured files, or of the systemd credentials. Raises ConfigError, which repeats nothing of them."""
+def credentials_in(environ: Mapping[str, str]) -> Mapping[str, Path]:
+    """Return the credentials with tokens that systemd, or a container, has given to this process."""
     folder = environ.get(CREDENTIALS_VARIABLE)
+    paths = {name: Path(folder, name) for name in (TOKEN_CREDENTIAL, VIEWER_CREDENTIAL)} if folder else {}
+    return {name: path for name, path in paths.items() if path.exists()}
+
+
+def find_tokens(web: WebSection, credentials: Mapping[str, Path]) -> Tokens:
+    """Return the tokens of the configured files, or else of the credentials. Raises ConfigError, which repeats nothing of them."""
     found = []
     for path, name, key in (
         (web.token_file, TOKEN_CREDENTIAL, "web.token_file"),
         (web.viewer_token_file, VIEWER_CREDENTIAL, "web.viewer_token_file"),
     ):
-        credential = Path(folder, name) if folder else None
         if path is not None:
             found.append(_token_from(path, f"the file that {key} names"))
-        elif credential is not None and credential.exists():
-            found.append(_token_from(credential, f"the credential {name}"))
+        elif name in credentials:
+            origin = f"the credential {name}"
+            token = _text_of(credentials[name], origin)
+            found.append("" if token == NO_TOKEN else _checked_token(token, origin))
         else:
             found.append("")
     tokens = Tokens(*found)
@@ -163,6 +171,10 @@ def find_tokens(web: WebSection, environ: Mapping[str, str]) -> Tokens:
 
 
 def _token_from(path: Path, origin: str) -> str:
+    return _checked_token(_text_of(path, origin), origin)
+
+
+def _text_of(path: Path, origin: str) -> str:
     try:
         mode = path.stat().st_mode
         token = path.read_bytes()[: _MOST_TOKEN_BYTES + 1].decode("utf-8-sig", "replace").strip()
@@ -171,6 +183,10 @@ def _token_from(path: Path, origin: str) -> str:
         raise ConfigError(f"The token of the page cannot be read: {origin}: {error.strerror}.", advice=advice) from None
     if mode & (stat.S_IROTH | stat.S_IWOTH):
         raise ConfigError(f"Everybody on this machine can read or change the token of the page: {origin}.")
+    return token
+
+
+def _checked_token(token: str, origin: str) -> str:
     if not LEAST_TOKEN_CHARACTERS <= len(token) <= _MOST_TOKEN_BYTES or not token.isascii() or not token.isprintable():
         raise ConfigError(
             f"The token of the page must be one line of at least {LEAST_TOKEN_CHARACTERS} plain characters: {origin}.",
@@ -184,8 +200,8 @@ def refuse_open(web: WebSection, tokens: Tokens) -> None:
     if not is_loopback(web.address[0]) and not tokens and not web.proxy_header:
         raise ConfigError(
             f"The page would listen on {web.listen}, and everybody who reaches this address could spend credits: there is no login.",
-            advice="Name a file with a token in web.token_file, or a reverse proxy in web.proxy_header and web.proxy_from; "
-            "or listen on 127.0.0.1.",
+            advice=f"Name a file with a token in web.token_file, or give a systemd service the credential {TOKEN_CREDENTIAL}; or name a "
+            "reverse proxy in web.proxy_header and web.proxy_from; or listen on 127.0.0.1.",
         )
 
 

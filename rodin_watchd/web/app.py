@@ -24,7 +24,7 @@ from rodin_watchd.adapters.thumbnails import Thumbnails
 from rodin_watchd.config import Config
 from rodin_watchd.errors import RodinWatchdError
 from rodin_watchd.service.commands import APPROVE, JOB_VERBS, PAUSE, RESUME
-from rodin_watchd.web.access import LOGIN, Access, find_tokens, refuse_open
+from rodin_watchd.web.access import LOGIN, Access, credentials_in, find_tokens, refuse_open
 from rodin_watchd.web.api import operations
 from rodin_watchd.web.api import routes as api_routes
 from rodin_watchd.web.drops import Drops
@@ -50,7 +50,7 @@ MOST_CONNECTIONS: Final = 400
 
 def application(config: Config, environ: Mapping[str, str]) -> Starlette:
     """Return the whole page. Raises ConfigError where it would be open to strangers, or a token cannot be used."""
-    tokens = find_tokens(config.web, environ)
+    tokens = find_tokens(config.web, credentials_in(environ))
     refuse_open(config.web, tokens)
     zone = local_zone()
     thumbnails = Thumbnails()

@@ -11,6 +11,7 @@ from strangers import IS_ROOT, as_nobody, public_folder
 from test_check import found
 
 from rodin_watchd.cli.systemd import SINGLE, TEMPLATE, credential_of
+from rodin_watchd.config import CREDENTIAL_NAME
 from rodin_watchd.emulator.server import Emulator
 
 UNIT = """\
@@ -43,7 +44,7 @@ def test_the_key_of_the_unit_is_found_from_a_shell(served: Stage, tmp_path: Path
     assert served.data("balance")["credits"] == 100
     alias = tmp_path / "alias.toml"
     alias.symlink_to(served.config)
-    assert credential_of(alias, [tmp_path / ".config" / "systemd" / "user"]) is not None
+    assert credential_of(alias, CREDENTIAL_NAME, [tmp_path / ".config" / "systemd" / "user"]) is not None
 
 
 def test_a_missing_or_open_source_is_a_problem(stage: Stage, tmp_path: Path) -> None:
@@ -97,17 +98,17 @@ def test_a_unit_is_read_with_its_drop_ins(tmp_path: Path) -> None:
     (packaged / TEMPLATE).write_text(UNIT.format(config="/etc/rodin-watchd/%i.toml"))
     folders = (admin, packaged)
     usual = Path("/etc/rodin-watchd/api-key")
-    assert credential_of(Path("/etc/rodin-watchd/config.toml"), folders) == usual
-    assert credential_of(Path("/etc/rodin-watchd/pine.toml"), folders) == usual
-    assert credential_of(Path("/srv/pine.toml"), folders) is None
+    assert credential_of(Path("/etc/rodin-watchd/config.toml"), CREDENTIAL_NAME, folders) == usual
+    assert credential_of(Path("/etc/rodin-watchd/pine.toml"), CREDENTIAL_NAME, folders) == usual
+    assert credential_of(Path("/srv/pine.toml"), CREDENTIAL_NAME, folders) is None
     (admin / f"{SINGLE}.d" / "10-key.conf").write_text(
         "[Service]\nLoadCredential=\nLoadCredential = rodin-api-key:/k%%1\n"
     )
-    assert credential_of(Path("/etc/rodin-watchd/config.toml"), folders) == Path("/k%1")
+    assert credential_of(Path("/etc/rodin-watchd/config.toml"), CREDENTIAL_NAME, folders) == Path("/k%1")
     (admin / "rodin-watchd@oak.service.d" / "10-installed.conf").write_text(
         "[Service]\nExecStart=\nExecStart=/opt/r run --config '/srv/my oak.toml'\n"
     )
-    assert credential_of(Path("/srv/my oak.toml"), folders) == usual
-    assert credential_of(Path("/etc/rodin-watchd/oak.toml"), folders) is None
+    assert credential_of(Path("/srv/my oak.toml"), CREDENTIAL_NAME, folders) == usual
+    assert credential_of(Path("/etc/rodin-watchd/oak.toml"), CREDENTIAL_NAME, folders) is None
     (admin / f"{SINGLE}.d" / "20-none.conf").write_text("[Service]\nLoadCredential=\n")
-    assert credential_of(Path("/etc/rodin-watchd/config.toml"), folders) is None
+    assert credential_of(Path("/etc/rodin-watchd/config.toml"), CREDENTIAL_NAME, folders) is None

@@ -13,6 +13,14 @@ from shop import KEY, SHARE, UNIT, Shop
 pytestmark = [pytest.mark.systemd, pytest.mark.timeout(600)]
 
 
+ASK = """\
+import http.client, sys
+page = http.client.HTTPConnection("127.0.0.1", 8770)
+page.request("GET", "/api/v1/session", headers={"Authorization": f"Bearer {sys.argv[1]}"})
+print(page.getresponse().status)
+"""
+
+
 @pytest.fixture
 def staffed(shop: Shop) -> Shop:
     """Give a shop with somebody who drops sets."""
@@ -179,6 +187,25 @@ def test_the_key_is_shown_to_the_service_alone(staffed: Shop) -> None:
         machine.run(f"runuser -u ann -- {command}", code=1)
     machine.run("runuser -u rodin-watchd -- cat /etc/rodin-watchd/api-key", code=1)
     machine.run(f"grep -rqF {KEY} {SHARE} /var/lib/rodin-watchd", code=1)
+
+
+def test_the_page_takes_the_token_of_the_unit(shop: Shop) -> None:
+    """Once its file is there and the page is on: nobody gets in without it. The service's user never reads the file itself."""
+    web = '[web]\nenabled = true\nlisten = "0.0.0.0:8770"\nallowed_hosts = ["127.0.0.1"]\n'
+    machine = shop.machine
+    machine.write(shop.config, shop.settings + web)
+    assert "there is no login" in machine.run("rodin-watchd check --offline", code=1)
+    machine.run("umask 077; head -c 24 /dev/urandom | base64 > /etc/rodin-watchd/web-token")
+    assert "ok       page: http://0.0.0.0:8770/ is for who logs in." in machine.run(
+        "rodin-watchd check --offline || true"
+    )
+    mark = machine.diary.mark
+    shop.start()
+    machine.diary.until(lambda line: "The page is at" in line.get("MESSAGE", ""), mark)
+    machine.write("/opt/ask.py", ASK)
+    assert machine.run("python3 /opt/ask.py a-token-of-a-stranger").strip() == "401"
+    assert machine.run('python3 /opt/ask.py "$(cat /etc/rodin-watchd/web-token)"').strip() == "200"
+    machine.run("runuser -u rodin-watchd -- cat /etc/rodin-watchd/web-token", code=1)
 
 
 def test_the_doctor_finds_the_key_of_the_unit(staffed: Shop) -> None:

@@ -97,7 +97,7 @@ def _checks(path: Path, *, offline: bool) -> Mapping[str, Check]:
         "service": service_findings,
         "unit": lambda _config: unit_findings(),
         "metrics": partial(metrics_findings, path),
-        "page": page_findings,
+        "page": partial(page_findings, path),
         "key": partial(key_findings, path),
         "plugins": plugin_findings,
     }

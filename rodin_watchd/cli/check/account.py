@@ -13,7 +13,7 @@ from rodin_watchd.cli.check.findings import Finding, Level
 from rodin_watchd.cli.emulator import command_for
 from rodin_watchd.cli.systemd import credential_of
 from rodin_watchd.client.journal import daemon_of
-from rodin_watchd.config import Config, find_key, key_of_credential
+from rodin_watchd.config import CREDENTIAL_NAME, Config, find_key, key_of_credential
 from rodin_watchd.core.kinds import KINDS, cheapest, paid_by
 from rodin_watchd.errors import HiddenKeyError, MissingKeyError, NetworkError
 from rodin_watchd.service.assembly import client_of
@@ -27,10 +27,7 @@ def key_of(path: Path, config: Config) -> str:
     try:
         return find_key(config.api.key_file, os.environ)
     except MissingKeyError:
-        source = credential_of(path)
-        if source is not None and _is_hidden(source):
-            raise HiddenKeyError(f"Not visible from here: systemd shows {source} only to the service.") from None
-        if source is not None:
+        if source := credential_seen(path, CREDENTIAL_NAME):
             return key_of_credential(source)
         if _may_run(config):
             advice = "Run this with the key (RODIN_API_KEY) to check it."
@@ -38,15 +35,21 @@ def key_of(path: Path, config: Config) -> str:
         raise
 
 
-def _is_hidden(source: Path) -> bool:
-    """Return whether this user may not read a file; one that is missing hides nothing."""
-    try:
-        with source.open("rb"):
-            return False
-    except PermissionError:
-        return True
-    except OSError:
-        return False
+def credential_seen(path: Path, name: str) -> Path | None:
+    """Return the file that systemd gives, as a credential, to the service of this config file; None if no unit says so.
+
+    Raises HiddenKeyError for one that this user may not read; one that is missing hides nothing.
+    """
+    source = credential_of(path, name)
+    if source is not None:
+        try:
+            source.open("rb").close()
+        except PermissionError:
+            text = f"Not visible from here: systemd shows {source} only to the service."
+            raise HiddenKeyError(text, advice="Run this as root to check it.") from None
+        except OSError:
+            pass
+    return source
 
 
 def _may_run(config: Config) -> bool:

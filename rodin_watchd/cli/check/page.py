@@ -6,29 +6,45 @@ import contextlib
 import os
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
+from rodin_watchd.cli.check.account import credential_seen
 from rodin_watchd.cli.check.findings import Finding, Level, acting_as, user_of
 from rodin_watchd.cli.context import needs_web
 from rodin_watchd.client.journal import daemon_of
 from rodin_watchd.config import Config
+from rodin_watchd.errors import HiddenKeyError
 
 _LOOK_SECONDS = 3.0
 
 
-def page_findings(config: Config) -> Iterator[Finding]:
+def page_findings(path: Path, config: Config) -> Iterator[Finding]:
     """Look at the extra, the login and the port; nothing where no page is wanted. Raises ConfigError, as the page would."""
     if not config.web.enabled:
         return
+    yield _login(path, config)
+    yield _port(config)
+
+
+def _login(path: Path, config: Config) -> Finding:
+    """Say for whom the page is: by the tokens of this process, else those that systemd gives the service of this config file."""
     with needs_web():
-        from rodin_watchd.web.access import find_tokens, refuse_open  # noqa: PLC0415 - an optional extra
+        from rodin_watchd.web import access  # noqa: PLC0415 - an optional extra
     with acting_as(user_of(config)):
-        tokens = find_tokens(config.web, os.environ)
-    refuse_open(config.web, tokens)
+        access.find_tokens(config.web, {})  # the configured files, as the service reads them
+    credentials = dict(access.credentials_in(os.environ))
+    try:
+        for name in {access.TOKEN_CREDENTIAL, access.VIEWER_CREDENTIAL} - credentials.keys():
+            if (source := credential_seen(path, name)) and source.exists():
+                credentials[name] = source
+    except HiddenKeyError as error:
+        return Finding("page", error.message, Level.WARNING, error.advice_given)
+    tokens = access.find_tokens(config.web, credentials)
+    access.refuse_open(config.web, tokens)
     people = (
         "who logs in" if tokens else "whom the proxy names" if config.web.proxy_header else "everybody on this machine"
     )
-    yield Finding("page", f"http://{config.web.listen}/ is for {people}.")
-    yield _port(config)
+    return Finding("page", f"http://{config.web.listen}/ is for {people}.")
 
 
 def _port(config: Config) -> Finding:
