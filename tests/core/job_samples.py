@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from rodin_watchd import errors
 from rodin_watchd.core.kinds import TEXTURE
 from rodin_watchd.core.machine import POLICIES
 from rodin_watchd.errors import (
@@ -71,11 +72,11 @@ def said(status: int, body: Mapping[str, object]) -> Answer:
     return Answer(status, json.dumps(body).encode())
 
 
-def all_errors(root: type[RodinWatchdError] = RodinWatchdError) -> Iterator[type[RodinWatchdError]]:
-    """Give every error class of the project below a root."""
-    for kind in root.__subclasses__():
-        yield kind
-        yield from all_errors(kind)
+def all_errors() -> Iterator[type[RodinWatchdError]]:
+    """Give every error class for people: those of the one module that has them, whatever else was imported."""
+    for kind in vars(errors).values():
+        if isinstance(kind, type) and issubclass(kind, RodinWatchdError) and kind is not RodinWatchdError:
+            yield kind
 
 
 def all_problems() -> list[Problem]:

@@ -88,7 +88,7 @@ class Settings(BaseModel):
     )
     spool: Path | None = Field(
         default=None,
-        description="The folder for messages that wait; without it rodin-watchd/notify in $XDG_STATE_HOME or ~/.local/state.",
+        description="The folder for messages that wait; without it rodin-watchd/notify in $XDG_STATE_HOME, which the service sets.",
     )
 
     @property
