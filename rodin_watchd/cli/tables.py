@@ -17,13 +17,16 @@ _WHOLE = (True, False, False, True, True, False)
 _LEAST_WIDTH = 14
 """Of a column whose text is broken into lines."""
 
+_LEAST_COLUMNS = 3
+"""Id, set and state are there at any width."""
+
 _GAP = 2
 
 
 def print_list(rows: Iterator[Row]) -> None:
     """Print a list, some hundred rows at a time, however long it is; all in columns of the same width, from the first ones.
 
-    Where the terminal is too narrow for all columns the last one, the place, is left out: `show` has it.
+    Where the terminal is too narrow for all columns the last ones are left out: `show` has them.
     """
     console = Console(highlight=False)
     widths: list[int] = []
@@ -34,9 +37,12 @@ def print_list(rows: Iterator[Row]) -> None:
 
 
 def fitted(widths: Sequence[int], room: int) -> list[int]:
-    """Return the widths of columns as they fit the terminal: those that may be broken into lines give way, the widest first."""
-    whole = _squeezed(widths, room, _LEAST_WIDTH)
-    return whole if _total(whole) <= room else _squeezed(widths[:-1], room, 1)
+    """Return the widths of the columns that fit the terminal: those that may be broken into lines give way, the widest first."""
+    for count in range(len(widths), _LEAST_COLUMNS, -1):
+        found = _squeezed(widths[:count], room, _LEAST_WIDTH)
+        if _total(found) <= room:
+            return found
+    return _squeezed(widths[:_LEAST_COLUMNS], room, 1)
 
 
 def _squeezed(widths: Sequence[int], room: int, least: int) -> list[int]:

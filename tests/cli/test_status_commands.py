@@ -355,7 +355,7 @@ def test_watch_is_not_for_programs(stage: Stage) -> None:
 
 
 def test_tables_fit_the_terminal(stage: Stage) -> None:
-    """Ids and instants stay whole, long texts go on in the next line; the place is left out where there is no room for it."""
+    """Ids and instants stay whole, long texts go on in the next line; the last columns are left out where there is no room."""
     stage.journaled(a_job(name="椅子" * 20), a_failed_job())
     with on_a_terminal(stage.command("list"), stage.environment, columns=80) as terminal:
         assert terminal.ended() == 0
@@ -367,6 +367,10 @@ def test_tables_fit_the_terminal(stage: Stage) -> None:
     with on_a_terminal(stage.command("list"), stage.environment, columns=160) as terminal:
         assert terminal.ended() == 0
     assert terminal.lines[0].split()[-1] == "PLACE"
+    with on_a_terminal(stage.command("list"), stage.environment, columns=40) as terminal:
+        assert terminal.ended() == 0
+    assert terminal.lines[0].split() == ["ID", "SET", "STATE"]
+    assert "ba9876543210  lamp" in terminal.text
     with on_a_terminal(stage.command("show", "lamp"), {**stage.environment, "NO_COLOR": "1"}, columns=60) as terminal:
         assert terminal.ended() == 0
     assert {"Set", "State", "Problem", "What to do", "History"} <= {re.split("  +", line)[0] for line in terminal.lines}

@@ -240,10 +240,11 @@ def test_ctrl_z_gives_it_back_for_a_while(stage: Stage) -> None:
 
 
 def test_it_fits_any_size(stage: Stage) -> None:
-    """Wide, narrow, tiny: names of wide characters are cut by columns, and the keys are always to be seen."""
-    stage.journaled(a_job(name="椅子" * 30), a_failed_job())
+    """Wide, narrow, tiny: names of wide characters, and of marks that have no width, are cut by columns, and the keys are always to be seen."""
+    marks = a_job(id="bbbbbbbbbbbb", fingerprint="marks", folder="", name="e\u0301" * 60)
+    stage.journaled(a_job(name="椅子" * 30), marks, a_failed_job())
     with watched(stage, NO_COLOR="1") as terminal:
-        terminal.shows("▸ oak/椅")
+        terminal.shows("▸ oak/椅", f"  {'é' * 23}… delivered")
         for columns, lines in ((200, 50), (40, 12), (20, 6), (9, 3), (80, 24)):
             terminal.resize(columns, lines)
             terminal.shows("↑↓ move"[: min(columns - 1, 7)])

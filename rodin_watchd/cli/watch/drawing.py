@@ -88,8 +88,8 @@ def _field(text: str, width: int, canvas: Canvas) -> str:
     """Return text in a field of so many columns."""
     if cell_len(text) <= width:
         return set_cell_size(text, width)
-    kept = max(width - cell_len(canvas.glyphs.ellipsis), 0)
-    return f"{set_cell_size(text, kept)}{canvas.glyphs.ellipsis}"[:width] if width else ""
+    ellipsis = set_cell_size(canvas.glyphs.ellipsis, min(cell_len(canvas.glyphs.ellipsis), width))
+    return set_cell_size(text, width - cell_len(ellipsis)) + ellipsis
 
 
 def _ends(left: Text, right: Text, canvas: Canvas) -> Text:
