@@ -122,7 +122,7 @@ class Trial:
                 return {"fileset": found.fileset, "directory": found.directory}
             return {"job": found.job, "options": dict(found.job.options), "directory": found.directory}
         if hook in (PROCESS, DELIVERED) and self._wanted.result:
-            job = _job(self._wanted.result)
+            job = _job(self._wanted.result, self._config.folders.root)
             about = {} if hook == PROCESS else {"event": event(job.state, job)}
             return {"job": job, "directory": self._wanted.result.absolute(), **about}
         if hook == "rodin_service":
@@ -236,9 +236,10 @@ def _described(hook: str, arguments: Mapping[str, Any]) -> Iterator[str]:
             yield f"  {name}: {', '.join(f'{key} = {one!r}' for key, one in value.items()) or 'none'}"
 
 
-def _job(result: Path) -> Job:
+def _job(result: Path, root: Path) -> Job:
     try:
-        return job_of(tomllib.loads((result / RECEIPT).read_text(encoding="utf-8")), str(result))
+        place = result.absolute().relative_to(root).as_posix() if result.absolute().is_relative_to(root) else ""
+        return job_of(tomllib.loads((result / RECEIPT).read_text(encoding="utf-8")), place)
     except (OSError, ValueError, LookupError, TypeError):
         raise CommandRefusedError(
             f"{result} has no readable receipt ({RECEIPT}).", advice="Name a folder of the outbox."

@@ -16,7 +16,7 @@ from rodin_watchd.cli.plugins import Wanted, tried
 from rodin_watchd.core.kinds import KINDS
 from rodin_watchd.errors import CommandRefusedError
 from rodin_watchd.hooks.worker import HOOKS
-from rodin_watchd.testing import Finished
+from rodin_watchd.testing import Finished, finished
 from rodin_watchd.v1 import GROUP
 
 pytest_plugins = ["pytester"]
@@ -65,6 +65,18 @@ def test_a_new_plugin_works_at_once(stage: Stage, folder: Path, rodin_finished: 
     assert not (rodin_finished.directory / "NOTE.txt").exists()
     again = run(stage, "plugins", "new", "watermark", "--folder", str(folder))
     assert (again.returncode, "is there already" in again.stderr) == (1, True)
+
+
+def test_a_result_is_tried_where_it_is(stage: Stage) -> None:
+    """However it is named: a plugin learns its place below the root, as from the service. The index is written in the outbox."""
+    with stage.config.open("a", encoding="utf-8") as config:
+        config.write("[plugins.contact_sheet]\nindex = true\npicture = false\n")
+    result = finished(stage.root / "outbox" / "team" / "suzi").directory
+    for named in (str(result), "outbox/team/suzi"):
+        (stage.root / "outbox" / "index.html").unlink(missing_ok=True)
+        tried = run(stage, "plugins", "try", "contact_sheet", "--hook", "rodin_delivered", "--result", named)
+        assert tried.returncode == 0, tried.stderr
+        assert "./team/suzi/" in (stage.root / "outbox" / "index.html").read_text()
 
 
 ALL_HOOKS = """

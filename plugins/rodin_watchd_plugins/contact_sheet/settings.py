@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Settings(BaseModel):
@@ -34,3 +34,15 @@ class Settings(BaseModel):
         description="The font file for names in the picture; without it, DejaVu Sans where the machine has it, else one that "
         "knows Latin letters only.",
     )
+    index: bool = Field(
+        default=False, description="Whether index.html in the outbox is kept: a page of the results in all its folders."
+    )
+    newest_in_index: Annotated[int, Field(ge=1, le=2000)] = Field(
+        default=500, description="How many results are on that page, the newest first."
+    )
+
+    @model_validator(mode="after")
+    def _two_pages(self) -> Self:
+        if self.index and self.name.casefold() == "index":
+            raise ValueError('name: "index" is the name of the index; choose another one, or index = false')
+        return self
