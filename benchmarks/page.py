@@ -29,6 +29,7 @@ QUESTIONS = {
     "first page of failed": "/?state=failed",
     "a page in the middle": "/?after=past00050000~{middle}",
     "by name": "/?sort=name",
+    "by cost": "/?sort=cost",
     "a search": "/?q=past00099",
     "credits": "/money",
     "one set": "/sets/past00000001",

@@ -84,6 +84,7 @@ class ListOrder(StrEnum):
     NEWEST = "newest"  # by when they were taken
     OLDEST = "oldest"
     NAME = "name"  # of the set, without upper and lower case of ASCII letters
+    COST = "cost"  # the dearest first
 
 
 class Cursor(NamedTuple):
@@ -95,7 +96,8 @@ class Cursor(NamedTuple):
     @classmethod
     def of(cls, order: ListOrder, job: Job) -> Self:
         """Return the cursor that stands at a job."""
-        return cls(printable(job.name) if order is ListOrder.NAME else job.created_at, job.id)
+        keys: dict[ListOrder, float | str] = {ListOrder.NAME: printable(job.name), ListOrder.COST: float(job.spent)}
+        return cls(keys.get(order, job.created_at), job.id)
 
 
 EVERYWHERE: Final = None

@@ -175,7 +175,8 @@ def test_a_list_comes_page_by_page(backend: Backend, store: Store) -> None:
     folders = {"a1": "", "b1": "oak", "c1": "oak/old", "d1": "oakum", "e1": "oak/old"}
     for number, (identity, name) in enumerate(names.items()):
         made = a_job(identity, name=name, folder=folders[identity])
-        led(store, replace(made, created_at=NOW + number // 2, kind="generate" if identity == "c1" else made.kind))
+        kind, spent = ("generate", Decimal("1.5")) if identity == "c1" else (made.kind, made.spent)
+        led(store, replace(made, created_at=NOW + number // 2, kind=kind, spent=spent))
     led(store, store.find("a1"), *SENT, *AT_VENDOR, S.ARCHIVED)
     led(store, store.find("b1"), S.FAILING, S.FAILED)
     led(store, store.find("d1"), S.FAILING, S.FAILED)
@@ -184,6 +185,8 @@ def test_a_list_comes_page_by_page(backend: Backend, store: Store) -> None:
             assert listed(known) == ["e1", "d1", "c1", "b1", "a1"]
             assert listed(known, order=ListOrder.OLDEST) == ["a1", "b1", "c1", "d1", "e1"]
             assert listed(known, order=ListOrder.NAME) == ["e1", "b1", "d1", "c1", "a1"]
+            assert listed(known, order=ListOrder.COST) == ["c1", "a1", "e1", "d1", "b1"]
+            assert listed(known, states=frozenset({S.CLAIMED, S.ARCHIVED}), order=ListOrder.COST) == ["c1", "a1", "e1"]
             assert listed(known, states=frozenset({S.FAILED})) == ["d1", "b1"]
             assert listed(known, states=frozenset({S.FAILED, S.ARCHIVED}), order=ListOrder.OLDEST) == ["a1", "b1", "d1"]
             assert listed(known, states=frozenset({S.FAILED, S.CLAIMED}), order=ListOrder.NAME) == [

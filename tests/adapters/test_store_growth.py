@@ -51,6 +51,7 @@ QUESTIONS: dict[str, Ask] = {
     "the next page": lambda journal: journal.listed(Listing(after=Cursor(NOW + 30, "a00030"), limit=10)),
     "the oldest page": lambda journal: journal.listed(Listing(order=ListOrder.OLDEST, limit=10)),
     "a page by name": lambda journal: journal.listed(Listing(order=ListOrder.NAME, limit=10)),
+    "a page by cost": lambda journal: journal.listed(Listing(order=ListOrder.COST, limit=10)),
     "a page of failed ones": lambda journal: journal.listed(Listing(frozenset({S.FAILED}), limit=10)),
     "a page of live ones": lambda journal: journal.listed(Listing(frozenset(State) - ENDED, limit=10)),
     "a page of delivered ones": lambda journal: journal.listed(Listing(frozenset({S.ARCHIVED}), limit=5)),

@@ -13,6 +13,7 @@ import pytest
 from sql import query
 
 from rodin_watchd.adapters.store.reader import JournalReader
+from rodin_watchd.adapters.store.schema import BLOCK
 from rodin_watchd.adapters.store.sqlite import Journal
 from rodin_watchd.core.approval import Changes, GateKey, Pass
 from rodin_watchd.core.kinds import TEXTURE, article
@@ -441,6 +442,40 @@ def test_what_is_spent_in_a_day_is_counted_as_it_is_summed(journal: Journal) -> 
     assert journal.spent_in_day(day) == journal.spent_since(day) != {}
     newest = journal.newest_purchase()
     assert (journal.spent_in_day(newest), journal.spent_in_day(0)) == ({}, journal.spent_since(0))
+
+
+def test_what_is_spent_is_summed_over_blocks_as_over_single_purchases(journal: Journal, tmp_path: Path) -> None:
+    """Whatever a purchase becomes, at both ends of a block, and wherever the sum begins."""
+    led(journal, *SENT, S.SUBMITTED)
+    columns = "job_id, fingerprint, top, at, outcome, cost"
+    with closing(sqlite3.connect(tmp_path / "journal.sqlite3", isolation_level=None)) as db:
+        db.executemany(
+            f"INSERT INTO purchases ({columns}) SELECT job_id, '', ?, at + ?, ?, ? FROM purchases WHERE id = 1",  # noqa: S608 - ours
+            [
+                ("ab"[number % 2], number * 60, ("charged", "unknown", "refused", "free")[number % 4], "0.5")
+                for number in range(2 * BLOCK)
+            ],
+        )
+        ends = (BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK - 1, 2 * BLOCK)
+        for change in ("outcome = 'charged'", "cost = '2', confirmed = 1", "top = 'c'", "at = at + 3600"):
+            for number in ends:
+                db.execute(f"UPDATE purchases SET {change} WHERE id = ?", (number,))  # noqa: S608 - as above
+        db.execute("UPDATE purchases SET outcome = 'free' WHERE outcome <> 'charged' AND id % 3 = 0")
+        price = journal.price(A_TEXTURE)
+        bought = db.execute(
+            "SELECT id, top, outcome, cost, confirmed FROM purchases WHERE outcome <> 'free'"
+        ).fetchall()
+        for after in (0, 1, *ends, journal.newest_purchase()):
+            sums: dict[str, Decimal] = {}
+            for _, top, outcome, cost, confirmed in (row for row in bought if row[0] > after):
+                least = Decimal(0) if confirmed else HALF if outcome == "charged" else price
+                sums[top] = sums.get(top, Decimal(0)) + max(Decimal(cost), least)
+            assert journal.spent_since(after) == sums
+        for since in (NOW, NOW + 1, NOW + 5000, NOW + 9e9):
+            query = (
+                "SELECT top, sum(CAST(cost AS REAL)) FROM purchases WHERE at >= ? AND outcome = 'charged' GROUP BY top"
+            )
+            assert journal.charged_by_folder(since) == dict(db.execute(query, (since,)))
 
 
 def test_another_process_that_wrote_has_it_counted_anew(journal: Journal, tmp_path: Path) -> None:

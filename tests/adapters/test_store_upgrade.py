@@ -22,7 +22,7 @@ from rodin_watchd.core.balance import VERDICTS, Freed, Trust, trust_key
 from rodin_watchd.core.dedup import Provenance, fingerprint, of_set
 from rodin_watchd.core.kinds import TEXTURE
 from rodin_watchd.core.machine import ENDED, after, answered
-from rodin_watchd.core.store import NO_LEASE, Listing
+from rodin_watchd.core.store import NO_LEASE, Listing, ListOrder
 from rodin_watchd.errors import ChangedWhileTakenError, JournalError, OldJournalError
 from rodin_watchd.model import Answer, Done, Rejected, State
 
@@ -385,6 +385,27 @@ def test_the_jobs_of_version_9_are_listed_by_version_10(tmp_path: Path) -> None:
         assert journal.listed(Listing(limit=1000)) == jobs
         failed = [job for job in jobs if job.state is State.FAILED]
         assert journal.listed(Listing(frozenset({State.FAILED}), limit=1000)) == failed
+
+
+def test_what_version_10_bought_is_summed_up_by_version_11(tmp_path: Path) -> None:
+    """By folder and hour, and by blocks of purchases; its jobs are listed by their cost, also one that cannot be read."""
+    found = written_by(10, tmp_path, (OLD.parent.parent / "journal-3" / "journal.sql").read_text())
+    with closing(sqlite3.connect(found)) as db:
+        spent = db.execute("SELECT id, top FROM purchases WHERE outcome <> 'free' ORDER BY id").fetchall()
+        charged = db.execute("SELECT at, top, cost FROM purchases WHERE outcome = 'charged' ORDER BY at").fetchall()
+    assert len(spent) > len(charged) > 3
+    with closing(Journal(found)) as journal:
+        for since, _, _ in charged:
+            sums = journal.charged_by_folder(since)
+            assert sum(sums.values()) == sum(Decimal(cost) for at, _, cost in charged if at >= since)
+            assert sums.keys() == {top for at, top, _ in charged if at >= since}
+        for after in (0, spent[2][0]):
+            assert journal.spent_since(after) == {
+                top: sum(Decimal("0.5") for number, one in spent if one == top and number > after)
+                for top in {top for number, top in spent if number > after}
+            }
+        costs = [job.spent for job in journal.listed(Listing(order=ListOrder.COST, limit=1000))]
+        assert sorted((job.spent for job in journal.jobs()), reverse=True) == costs
 
 
 def written_by(version: int, folder: Path, content: str = "") -> Path:

@@ -68,11 +68,15 @@ def test_sets_are_found(scene: Scene, query: str, names: set[str]) -> None:
 
 
 def test_sets_come_in_the_order_that_is_asked_for(scene: Scene) -> None:
-    """By age and by name."""
+    """By age, by name, and by cost; the form of the page offers each."""
     names = {
         order: [one["name"] for one in scene[1].get(f"/api/v1/sets?sort={order}").data["sets"]]
-        for order in ("newest", "oldest", "name")
+        for order in ("newest", "oldest", "name", "cost")
     }
+    assert set(names["cost"][:2]) == {"vase", "slow"}  # what was charged
+    page = scene[1].get("/?sort=cost").body.decode()
+    assert all(f'<option value="{order}"' in page for order in names)
+    assert page.index(names["cost"][0]) < page.index(names["cost"][-1])
     assert names["oldest"] == list(reversed(names["newest"]))
     assert names["oldest"][0] == "vase"
     assert names["name"] == sorted(names["name"])

@@ -139,11 +139,16 @@ def _json(value: Any) -> str:  # noqa: ANN401 - whatever JSON can hold
 
 
 _LAST_CHARGED = "coalesce((SELECT max(id) FROM purchases WHERE outcome = 'charged'), 0)"
-SPENT = """
-    SELECT top, kind, listed, cost, outcome = 'charged', confirmed, count(*) FROM purchases
-        WHERE id > ? AND outcome <> 'free' GROUP BY 1, 2, 3, 4, 5, 6
-"""
+SPENT = f"""
+    SELECT top, kind, listed, cost, charged, confirmed, sum(purchases) FROM (
+        SELECT * FROM spent_by_block WHERE block > :after / {schema.BLOCK} AND purchases > 0
+        UNION ALL SELECT 0, top, kind, listed, cost, outcome = 'charged', confirmed, 1 FROM purchases
+            WHERE id > :after AND id < (:after / {schema.BLOCK} + 1) * {schema.BLOCK} AND outcome <> 'free'
+    ) GROUP BY 1, 2, 3, 4, 5, 6
+"""  # noqa: S608 - a number; whole blocks of purchases, and what is left of the first one
 """What was bought after a purchase: top folder, kind, list price, cost, whether it was charged, whether the balance confirms it, how many."""
+
+_SPENT_SINCE = SPENT.replace(":after", "?1")
 _COSTS_OF = f"""
     SELECT * FROM (SELECT cost FROM purchases
         WHERE outcome = 'charged' AND kind = ?1 AND listed = ?2 ORDER BY id DESC LIMIT 20)
@@ -162,8 +167,10 @@ _CHARGED = """
 """  # whole hours, and what is left of the first one
 _CHARGED_BY_HOUR = "SELECT hour, cost, purchases FROM charged WHERE hour >= ? AND purchases > 0"
 _CHARGED_BY_FOLDER = """
-    SELECT top, cost, count(*) FROM purchases WHERE outcome = 'charged' AND at >= ? GROUP BY top, cost
-"""
+    SELECT top, cost, sum(purchases) FROM charged_by_top WHERE hour > :hour AND purchases > 0 GROUP BY top, cost
+    UNION ALL SELECT top, cost, count(*) FROM purchases
+        WHERE outcome = 'charged' AND at >= :at AND at < (:hour + 1) * 3600 GROUP BY top, cost
+"""  # as above
 _CHARGED_AFTER = "SELECT cost, count(*) FROM purchases WHERE outcome = 'charged' AND id > ? GROUP BY cost"
 _CHARGED_BY_KIND = "SELECT kind, cost, sum(purchases) FROM charged WHERE purchases > 0 GROUP BY kind, cost"
 _NEWEST = "SELECT coalesce(max(id), 0) FROM purchases"
@@ -244,7 +251,7 @@ class PurchaseReader(ABC):
         What is not known to be free counts, by `price`: what is being sent, and what is held. What the vendor says to have been
         cheaper than the list counts as that only where the balance has confirmed it.
         """
-        return self._spent(self._kept_rows(SPENT, (purchase,)))
+        return self._spent(self._kept_rows(_SPENT_SINCE, (purchase,)))
 
     def _spent(self, rows: Iterable[Sequence[Any]]) -> Mapping[str, Decimal]:
         """Return what such purchases come to, by top folder: rows of `SPENT`."""
@@ -277,7 +284,7 @@ class PurchaseReader(ABC):
     @errors_in_words
     def charged_since(self, at: float) -> Decimal:
         """Return what was charged for submits since an instant (UTC), in credits."""
-        charged = self._rows(_CHARGED, {"at": at, "hour": int(at // _HOUR_SECONDS)})
+        charged = self._rows(_CHARGED, _from_hour(at))
         return _sum((Decimal(cost), count) for cost, count in charged)
 
     @errors_in_words
@@ -288,7 +295,7 @@ class PurchaseReader(ABC):
     @errors_in_words
     def charged_by_folder(self, since_at: float) -> Mapping[str, Decimal]:
         """Return what was charged for submits since an instant (UTC), in credits, by top folder."""
-        return _sums(self._rows(_CHARGED_BY_FOLDER, (since_at,)))
+        return _sums(self._rows(_CHARGED_BY_FOLDER, _from_hour(since_at)))
 
     def charged_after(self, purchase: int) -> Decimal:
         """Return what was charged for submits after a purchase, in credits; for one that is not long ago."""
@@ -376,6 +383,11 @@ def _refusal(row: sqlite3.Row) -> Refusal:
     return Refusal(row[0], row[1], row[2], Decimal(row[3]))
 
 
+def _from_hour(at: float) -> Mapping[str, float]:
+    """Return an instant, and its hour, as queries that count whole hours ask for them."""
+    return {"at": at, "hour": int(at // _HOUR_SECONDS)}
+
+
 def _sums(rows: Iterable[Sequence[Any]]) -> dict[Any, Decimal]:
     """Return sums by their keys: rows of a key, a cost and how many."""
     found: dict[Any, Decimal] = {}
@@ -447,6 +459,7 @@ _IN_ORDER: Final[Mapping[ListOrder, tuple[str, str, str]]] = {
     ListOrder.NEWEST: ("created_at", "<", "created_at DESC, id DESC"),
     ListOrder.OLDEST: ("created_at", ">", "created_at, id"),
     ListOrder.NAME: ("name COLLATE NOCASE", ">", "name COLLATE NOCASE, id"),
+    ListOrder.COST: (schema.COST, "<", f"{schema.COST} DESC, id DESC"),
 }
 """What a list is ordered by, how its next page compares with the last job of the page before, and the order."""
 
@@ -454,6 +467,7 @@ _FIRST: Final[Mapping[ListOrder, tuple[float | str, str]]] = {
     ListOrder.NEWEST: (1e18, ""),
     ListOrder.OLDEST: (-1e18, ""),
     ListOrder.NAME: ("", ""),
+    ListOrder.COST: (1e18, ""),
 }
 """Before the first job of a list."""
 

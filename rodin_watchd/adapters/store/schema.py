@@ -526,7 +526,69 @@ _MIGRATIONS: Final = (
     CREATE INDEX jobs_by_spelling ON jobs (name COLLATE NOCASE, id, top, folder, kind);
     CREATE INDEX jobs_not_delivered ON jobs (state, created_at, id) WHERE state IN ('failed', 'returned');
     """,
+    """
+    -- Lists of jobs are read by cost as well. It is read out of the document: no row of the past is written anew.
+    CREATE INDEX jobs_by_cost ON jobs ($COST, id, top, folder, name, kind);
+    -- What was charged in each hour for each folder, and what was spent in each block of $BLOCK purchases by their numbers: a
+    -- reader sums up whole hours and blocks, however much was bought in a day.
+    CREATE TABLE charged_by_top (
+        hour INTEGER NOT NULL, -- since 1970
+        top TEXT NOT NULL,
+        cost TEXT NOT NULL,
+        purchases INTEGER NOT NULL,
+        PRIMARY KEY (hour, top, cost)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE spent_by_block (
+        block INTEGER NOT NULL,
+        top TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        listed TEXT NOT NULL,
+        cost TEXT NOT NULL,
+        charged INTEGER NOT NULL CHECK (charged IN (0, 1)),
+        confirmed INTEGER NOT NULL CHECK (confirmed IN (0, 1)),
+        purchases INTEGER NOT NULL,
+        PRIMARY KEY (block, top, kind, listed, cost, charged, confirmed)
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO charged_by_top
+        SELECT CAST(at / 3600 AS INTEGER), top, cost, count(*) FROM purchases WHERE outcome = 'charged' GROUP BY 1, 2, 3;
+    INSERT INTO spent_by_block
+        SELECT id / $BLOCK, top, kind, listed, cost, outcome = 'charged', confirmed, count(*) FROM purchases
+            WHERE outcome <> 'free' GROUP BY 1, 2, 3, 4, 5, 6, 7;
+    CREATE TRIGGER purchase_is_summed_1 AFTER INSERT ON purchases WHEN NEW.outcome <> 'free' BEGIN
+        $COUNT_NEW
+    END;
+    CREATE TRIGGER purchase_is_summed_2 AFTER UPDATE OF outcome, cost, confirmed, top, kind, listed, at ON purchases BEGIN
+        UPDATE charged_by_top SET purchases = purchases - 1 WHERE OLD.outcome = 'charged'
+            AND (hour, top, cost) = (CAST(OLD.at / 3600 AS INTEGER), OLD.top, OLD.cost);
+        UPDATE spent_by_block SET purchases = purchases - 1 WHERE OLD.outcome <> 'free'
+            AND (block, top, kind, listed, cost, charged, confirmed)
+            = (OLD.id / $BLOCK, OLD.top, OLD.kind, OLD.listed, OLD.cost, OLD.outcome = 'charged', OLD.confirmed);
+        $COUNT_NEW
+    END;
+    """,
 )
+
+COST: Final = "CAST(coalesce(json_extract(CASE WHEN json_valid(doc) THEN doc END, '$.spent'), charges * 0.5) AS REAL)"
+"""What a job cost, in credits; one of version 1 cost the price of a texture each time. By these words SQLite finds its index."""
+
+BLOCK: Final = 300
+"""So many purchases are summed up together. Neither changes: both are in migration 11."""
+
+_COUNT_NEW: Final = f"""
+        INSERT INTO charged_by_top SELECT CAST(NEW.at / 3600 AS INTEGER), NEW.top, NEW.cost, 0
+            WHERE NEW.outcome = 'charged' AND NOT EXISTS (SELECT 1 FROM charged_by_top
+                WHERE (hour, top, cost) = (CAST(NEW.at / 3600 AS INTEGER), NEW.top, NEW.cost));
+        UPDATE charged_by_top SET purchases = purchases + 1 WHERE NEW.outcome = 'charged'
+            AND (hour, top, cost) = (CAST(NEW.at / 3600 AS INTEGER), NEW.top, NEW.cost);
+        INSERT INTO spent_by_block
+            SELECT NEW.id / {BLOCK}, NEW.top, NEW.kind, NEW.listed, NEW.cost, NEW.outcome = 'charged', NEW.confirmed, 0
+            WHERE NEW.outcome <> 'free' AND NOT EXISTS (SELECT 1 FROM spent_by_block
+                WHERE (block, top, kind, listed, cost, charged, confirmed)
+                = (NEW.id / {BLOCK}, NEW.top, NEW.kind, NEW.listed, NEW.cost, NEW.outcome = 'charged', NEW.confirmed));
+        UPDATE spent_by_block SET purchases = purchases + 1 WHERE NEW.outcome <> 'free'
+            AND (block, top, kind, listed, cost, charged, confirmed)
+            = (NEW.id / {BLOCK}, NEW.top, NEW.kind, NEW.listed, NEW.cost, NEW.outcome = 'charged', NEW.confirmed);
+"""  # noqa: S608 - a number; counts a purchase as it is now, where it is to be counted
 
 VERSION: Final = len(_MIGRATIONS)
 """The schema that this program writes (SQLite's `user_version`)."""
@@ -542,7 +604,13 @@ class Migration(NamedTuple):
 
 def migrations(version: int) -> list[Migration]:
     """Return the steps that lead from a version to `VERSION`."""
-    words = {"STATES": _listed(State), "ENDED": _listed(ENDED)}
+    words = {
+        "STATES": _listed(State),
+        "ENDED": _listed(ENDED),
+        "COST": COST,
+        "BLOCK": str(BLOCK),
+        "COUNT_NEW": _COUNT_NEW,
+    }
     scripts = [Template(script).substitute(words) for script in _MIGRATIONS]
     steps = [Migration(number, script, _GO_ON.get(number, _nothing)) for number, script in enumerate(scripts, 1)]
     return steps[version:]

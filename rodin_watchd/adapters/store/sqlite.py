@@ -174,7 +174,7 @@ _COUNT_SPENT = f"""
     CREATE TEMP TABLE spent (
         top TEXT, kind TEXT, listed TEXT, cost TEXT, charged INTEGER, confirmed INTEGER, count INTEGER, PRIMARY KEY ({_OF_SPENT})
     ) WITHOUT ROWID;
-    INSERT INTO spent {SPENT.replace("?", ":after")};
+    INSERT INTO spent {SPENT};
     CREATE TEMP TRIGGER spent_begins AFTER INSERT ON main.purchases WHEN NEW.id > :after AND NEW.outcome <> 'free' BEGIN
         INSERT INTO spent SELECT {_SPENT_AFTER}, 0
             WHERE NOT EXISTS (SELECT 1 FROM spent WHERE ({_OF_SPENT}) = ({_SPENT_AFTER}));
