@@ -469,13 +469,20 @@ class WebSection(Section):
     )
     proxy_from: list[Annotated[str, AfterValidator(_ip)]] = Field(
         default_factory=list,
-        description="Addresses of the reverse proxy. From all others the header is ignored.",
+        description="Addresses of the reverse proxy. From all others its headers are ignored.",
         examples=[["127.0.0.1"]],
     )
     proxy_actors: list[str] | None = Field(
         default=None,
         description="Names of the people behind the proxy who may change something; all others only look. Left out: all may.",
         examples=[["ada", "kenji"]],
+    )
+
+    proxy_address_header: Annotated[str, AfterValidator(_header)] | None = Field(
+        default=None,
+        description="Header to which a reverse proxy adds the address of whoever asks. Wrong tokens are counted for each address; "
+        "without this header all people behind a proxy share one count.",
+        examples=["X-Forwarded-For"],
     )
 
     @property
@@ -486,8 +493,10 @@ class WebSection(Section):
     @model_validator(mode="after")
     def _whole_proxy(self) -> Self:
         """Refuse half of what names a proxy."""
-        if bool(self.proxy_header) != bool(self.proxy_from):
-            raise ValueError(": proxy_header and proxy_from belong together: one of them is missing")
+        if bool(self.proxy_header or self.proxy_address_header) != bool(self.proxy_from):
+            raise ValueError(
+                ": proxy_from and proxy_header, or proxy_address_header, belong together: one of them is missing"
+            )
         return self
 
 

@@ -16,6 +16,7 @@ from collections import OrderedDict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote, urlsplit
@@ -387,13 +388,27 @@ class Access:
 
     def _checked(self, request: Request, token: str) -> Rights:
         """Return what a token allows; `NONE` also where this address has to wait."""
-        now, address = time.monotonic(), _address_of(request)
+        now, address = time.monotonic(), self._origin_of(request)
         if self._attempts.wait_seconds(address, now):
             return Rights.NONE
         rights = self._tokens.rights_of(token)
         if rights is Rights.NONE:
             self._attempts.failed(address, now)
         return rights
+
+    def _origin_of(self, request: Request) -> str:
+        """Return where an attempt comes from: behind a named proxy, from the last address that its header says and that is no proxy's.
+
+        What a browser itself has sent stands before that. A proxy that says none, or no address, stands for all behind it.
+        """
+        peer, header, proxies = _address_of(request), self._web.proxy_address_header, self._web.proxy_from
+        said = ",".join(request.headers.getlist(header)).split(",") if header and peer in proxies else []
+        for one in reversed(said):
+            if (address := _known_address(one.strip())) is None:
+                break
+            if str(address) not in proxies:
+                return _counted_as(address)
+        return _counted_as(address) if (address := _known_address(peer)) else peer
 
     async def _session_answer(self, request: Request) -> Response | None:
         """Answer what begins or ends a session; None for anything else."""
@@ -409,7 +424,7 @@ class Access:
     async def _login(self, request: Request) -> Response:
         """Answer a login: a session, or once more the form."""
         given = await fields_of(request)
-        wait = self._attempts.wait_seconds(_address_of(request), time.monotonic())
+        wait = self._attempts.wait_seconds(self._origin_of(request), time.monotonic())
         rights = self._checked(request, str(given.get("token", "")))
         target = local_target(str(given.get("next", "")))
         if rights is Rights.NONE:
@@ -458,6 +473,19 @@ def _name_of(host: str) -> str:
 def _address_of(request: HTTPConnection) -> str:
     """Return the address of whoever is at the other end of the connection."""
     return request.client.host if request.client else ""
+
+
+def _known_address(text: str) -> IPv4Address | IPv6Address | None:
+    try:
+        found = ip_address(text)
+    except ValueError:
+        return None
+    return (found.ipv4_mapped or found) if isinstance(found, IPv6Address) else found
+
+
+def _counted_as(address: IPv4Address | IPv6Address) -> str:
+    """Return what attempts from an address are counted by: whoever has one of IPv6 has all of its network."""
+    return str(ip_network((address, 64), strict=False) if address.version == 6 else address)
 
 
 def _bearer(headers: Headers) -> str:

@@ -479,6 +479,41 @@ def test_wrong_tokens_are_soon_not_tried_any_more(tmp_path: Path) -> None:
         assert "Secure" not in known.get("/").headers.get("set-cookie", "")
 
 
+def test_wrong_tokens_are_counted_for_each_address_behind_a_proxy(tmp_path: Path) -> None:
+    """By the last address that the proxy says; what a browser sends of its own stands before it, and changes nothing."""
+    stage = a_stage(tmp_path / "root")
+    proxy = {"proxy_address_header": "X-Forwarded-For", "proxy_from": ["127.0.0.1", "192.0.2.9"]}
+    with page_of(stage, token_file=token_file(tmp_path / "token", TOKEN), **proxy) as page:
+
+        def behind(said: str) -> Browser:
+            return Browser(page.address, {"X-Forwarded-For": said})
+
+        for number in range(5):
+            forged = f"198.51.100.{number}, 203.0.113.5, 192.0.2.9"
+            assert "why=wrong" in log_in(behind(forged), "wrong-token-of-a-stranger")
+        assert "why=wait" in log_in(behind("203.0.113.5"), TOKEN)
+        assert "why=wait" in log_in(behind("127.0.0.1, 203.0.113.5"), TOKEN)
+        assert "why=" not in log_in(behind("203.0.113.5, 203.0.113.6"), TOKEN)
+        for number in range(5):
+            assert "why=wrong" in log_in(behind(f"2001:db8::{number}"), "wrong-token-of-a-stranger")
+        assert "why=wait" in log_in(behind("2001:db8::99"), TOKEN)
+        assert "why=" not in log_in(behind("2001:db8:0:1::99"), TOKEN)
+        for said in ("unknown", "", "a:b", "203.0.113.7, _hidden", "127.0.0.1"):
+            assert "why=wrong" in log_in(behind(said), "wrong-token-of-a-stranger")
+        assert "why=wait" in log_in(behind("no address"), TOKEN)
+
+
+def test_an_address_that_somebody_else_says_is_not_believed(tmp_path: Path) -> None:
+    """Only the named proxy says who asks: another one cannot make up addresses to try tokens from."""
+    stage = a_stage(tmp_path / "root")
+    proxy = {"proxy_address_header": "X-Forwarded-For", "proxy_from": ["192.0.2.9"]}
+    with page_of(stage, token_file=token_file(tmp_path / "token", TOKEN), **proxy) as page:
+        for number in range(6):
+            forger = Browser(page.address, {"X-Forwarded-For": f"203.0.113.{number}"})
+            told = log_in(forger, "wrong-token-of-a-stranger")
+        assert "why=wait" in told
+
+
 def test_over_https_the_cookie_is_for_https_alone(tmp_path: Path) -> None:
     """As the proxy in front says; nobody else is believed."""
     stage = a_stage(tmp_path / "root")
@@ -507,6 +542,8 @@ def test_a_forged_header_from_elsewhere_is_nobody(tmp_path: Path) -> None:
         ({"token_file": "token", "viewer_token_file": "token"}, TOKEN, "are the same"),
         ({"token_file": "missing"}, None, "cannot be read"),
         ({"proxy_header": "X-Remote-User"}, None, "belong together"),
+        ({"proxy_address_header": "X-Forwarded-For"}, None, "belong together"),
+        ({"proxy_from": ["127.0.0.1"]}, None, "belong together"),
         ({"listen": "example.org:80"}, None, "must be an address"),
         ({"listen": "127.0.0.1"}, None, "must be an address"),
         ({"allowed_hosts": ["a/b"]}, None, "name of a host"),
