@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from build_site import inward, loaded_from_elsewhere
+from build_site import inward, loaded_from_elsewhere, titled
 
 from rodin_watchd.cli.main import COMMANDS
 from rodin_watchd.core.sidecar import read_sidecar
@@ -220,6 +220,15 @@ def test_the_site_leaves_out_links_to_the_code() -> None:
     """A link out of docs/ is plain text there; links between pages, also from a sub-folder, stay."""
     assert inward("[code](../a.py) [page](b.md#c)", deep=False) == "code [page](b.md#c)"
     assert inward("[code](../../a.py) [page](../b.md)", deep=True) == "code [page](../b.md)"
+
+
+def test_the_site_shows_titles_instead_of_names_of_files() -> None:
+    """Its readers see no files; what a link says in words stays."""
+    titles = {"money.md": "Money"}
+    assert (
+        titled("[money.md](money.md#a) [paid](money.md) [x.md](x.md)", titles)
+        == "[Money](money.md#a) [paid](money.md) [x.md](x.md)"
+    )
 
 
 def test_a_page_that_loads_from_another_host_is_found(tmp_path: Path) -> None:

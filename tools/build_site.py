@@ -1,7 +1,8 @@
 """Build the site of the documents into dist/site by Zensical, strictly, and check that no page asks another host.
 
 `make docs` runs it in an environment of its own. The pages are those of docs/; links that lead out of docs/ (to code, tests, the
-config) become plain text, because a site has no such files. A link or heading that does not exist ends the build.
+config) become plain text, because a site has no such files; links that show the name of a page's file show its title. A link or
+heading that does not exist ends the build.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -19,6 +20,8 @@ ROOT = Path(__file__).resolve().parent.parent
 DOCS, PAGES, SITE = ROOT / "docs", ROOT / "dist" / "pages", ROOT / "dist" / "site"
 MERMAID = ROOT / ".node" / "node_modules" / "mermaid" / "dist" / "mermaid.min.js"
 OUTWARD = re.compile(r"\[([^]]+)\]\((?:\.\./)[^)]*\)")
+TITLE = re.compile(r"^# (.+)$", re.MULTILINE)
+NAMED = re.compile(r"\[([\w.-]+\.md)\]\(((?:[\w-]+/)?\1(?:#[^)]*)?)\)")
 LOADS = {
     "link": "href",
     "script": "src",
@@ -38,8 +41,11 @@ def main() -> int:
         sys.exit("mermaid is missing: `make docs` installs it by npm")
     shutil.rmtree(PAGES, ignore_errors=True)
     shutil.copytree(DOCS, PAGES)
-    for page in PAGES.rglob("*.md"):
-        page.write_text(inward(page.read_text(encoding="utf-8"), deep=len(page.relative_to(PAGES).parts) > 1), "utf-8")
+    texts = {page: page.read_text(encoding="utf-8") for page in PAGES.rglob("*.md")}
+    titles = {page.name: found[1] for page, text in texts.items() if (found := TITLE.search(text))}
+    for page, text in texts.items():
+        deep = len(page.relative_to(PAGES).parts) > 1
+        page.write_text(titled(inward(text, deep=deep), titles), encoding="utf-8")
     (PAGES / "scripts").mkdir()
     shutil.copy(MERMAID, PAGES / "scripts")
     program = Path(sys.executable).with_name("zensical")
@@ -60,6 +66,11 @@ def inward(text: str, *, deep: bool) -> str:
     """Return a page whose links out of docs/ are plain text; from a sub-folder, `../` alone stays in docs/."""
     outward = re.compile(OUTWARD.pattern.replace(r"(?:\.\./)", r"(?:\.\./){2}")) if deep else OUTWARD
     return outward.sub(r"\1", text)
+
+
+def titled(text: str, titles: Mapping[str, str]) -> str:
+    """Return a page whose links to other pages, where they show a file's name, show the page's title instead."""
+    return NAMED.sub(lambda link: f"[{titles.get(link[1], link[1])}]({link[2]})", text)
 
 
 def loaded_from_elsewhere(page: Path) -> Iterator[str]:

@@ -2,7 +2,8 @@
 
 The state machine's table becomes a picture (Mermaid, which code hosts and editors render) and a table in
 docs/states.md; the emulator's faults become a table in docs/emulator.md, the log's actions one in docs/service.md, the keys
-of a sidecar one in docs/intake.md, those of the config docs/configuration.md, the help of the commands docs/commands.md. The imports become the pictures of docs/architecture.md: the rooms, and the way of a set.
+of a sidecar one in docs/intake.md, those of the config docs/configuration.md, the help of the commands docs/commands.md,
+the metrics a table in docs/health.md. The imports become the pictures of docs/architecture.md: the rooms, and the way of a set.
 """
 
 from __future__ import annotations
@@ -12,14 +13,18 @@ import json
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
+from decimal import Decimal
 from pathlib import Path
 
 import click
+from prometheus_client.core import Metric
 from structure import PACKAGE, imports_of, modules_of
 
+from rodin_watchd.adapters.metrics import Metrics
 from rodin_watchd.cli.main import cli
 from rodin_watchd.config import Config
 from rodin_watchd.core.actions import JOB_ACTIONS, SERVICE_ACTIONS
+from rodin_watchd.core.health import INCOMPLETE, READY, SETTLING, STANDSTILLS, UNMOVABLE, Health, MoneyTotals
 from rodin_watchd.core.kinds import KINDS, kinds_with
 from rodin_watchd.core.machine import ENDED, POLICIES, TABLE, Signal
 from rodin_watchd.core.options import Node, allowed_words, plain_schema
@@ -268,7 +273,7 @@ def _default(node: Node) -> str:
 
 def commands() -> str:
     """Return what `--help` says of each command, on a terminal of one width."""
-    top = click.Context(cli, info_name="rodin-watchd", terminal_width=98, **cli.context_settings)
+    top = click.Context(cli, info_name="rodin-watchd", terminal_width=78, **cli.context_settings)
     return "\n" + "\n".join(_helps(cli, top, 2)) + "\n"
 
 
@@ -283,6 +288,32 @@ def _helps(group: click.Group, context: click.Context, level: int) -> Iterator[s
             yield from _helps(command, own, level + 1)
 
 
+# ---- metrics --------------------------------------------------------------------------------------------------------
+
+
+def metrics() -> str:
+    """Return every metric with its labels, and of a gauge the values of its label."""
+    inbox = dict.fromkeys((SETTLING, INCOMPLETE, UNMOVABLE, READY), 1)
+    totals = MoneyTotals(dict.fromkeys(State, 1), {}, Decimal(1), 1.0)
+    meter = Metrics(lambda: totals, lambda: 1.0, "")
+    meter.tick(Health(1.0, 1.0, 0, 0, inbox, dict.fromkeys(inbox, 1.0), 0.0, "", STANDSTILLS))
+    meter.step("poll", "done", "texture", 1.0)
+    meter.api_call("status", "200")
+    meter.hook_run("notify", "rodin_delivered", "done")
+    families = sorted(meter.registry.collect(), key=lambda family: family.name)
+    return (
+        "\n| metric | labels besides `root` | what it says |\n|---|---|---|\n" + "".join(map(_metric, families)) + "\n"
+    )
+
+
+def _metric(family: Metric) -> str:
+    name = family.name + {"counter": "_total", "info": "_info"}.get(family.type, "")
+    labels = [label for label in family.samples[0].labels if label not in ("root", "le")]
+    values = ", ".join(f"`{sample.labels[label]}`" for label in labels for sample in family.samples)
+    what = f"{family.documentation} {values}" if family.type == "gauge" and values else family.documentation
+    return f"| `{name}` | {', '.join(f'`{label}`' for label in labels)} | {what.strip()} |\n"
+
+
 # ---- pages ----------------------------------------------------------------------------------------------------------
 
 PAGES: Mapping[str, Mapping[str, Callable[[], str]]] = {
@@ -293,6 +324,7 @@ PAGES: Mapping[str, Mapping[str, Callable[[], str]]] = {
     "architecture.md": {"rooms": rooms, "way": way},
     "configuration.md": {"keys": configuration},
     "commands.md": {"commands": commands},
+    "health.md": {"metrics": metrics},
 }
 
 

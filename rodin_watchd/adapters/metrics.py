@@ -60,20 +60,21 @@ class Metrics:
         counted.register(self._gauges)
         self._steps = Histogram(
             "rodin_watchd_step_seconds",
-            "How long the steps of jobs took, by what came of them.",
+            "How long steps took, by their outcome: done, not-yet (a poll), retry, unknown, rejected.",
             ["step", "outcome", "kind"],
             buckets=_BUCKETS,
             registry=counted,
         )
         self._calls = Counter(
             "rodin_watchd_api_calls",
-            "Calls to the vendor and its file host, by HTTP status; none: no answer came.",
+            "Calls to the vendor and its file host, by HTTP status; none: no answer came. A 2xx can contain the vendor's refusal: the "
+            "step's outcome shows it.",
             ["call", "result"],
             registry=counted,
         )
         self._hooks = Counter(
             "rodin_watchd_hook_runs",
-            "Calls of plugins' hooks, by what came of them.",
+            "Calls of plugins' hooks, by their outcome: done, failed.",
             ["plugin", "hook", "outcome"],
             registry=counted,
         )
@@ -136,7 +137,7 @@ class _Gauges(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """Give the metrics of this moment."""
-        yield InfoMetricFamily("rodin_watchd", "The program.", {"version": __version__})
+        yield InfoMetricFamily("rodin_watchd", "The version of the program; always 1.", {"version": __version__})
         health, books = self._health, self._books()
         yield _sets(health, books)
         if health:
@@ -158,30 +159,48 @@ def _sets(health: Health | None, books: MoneyTotals | None) -> Metric:
     """Return how many sets there are: in the inbox by what they wait for, and jobs, of all times, by state."""
     jobs = {state.value: books.states.get(state, 0) for state in State} if books else {}
     inbox = health.inbox if health else {}
-    return _gauge("sets", "Sets in the inbox by what they wait for, and jobs by state.", "state", {**inbox, **jobs})
+    return _gauge(
+        "sets",
+        "Sets in the inbox, and jobs by state: those that are archived or failed of all times.",
+        "state",
+        {**inbox, **jobs},
+    )
 
 
 def _of_health(health: Health, monotonic: float) -> Iterator[Metric]:
-    yield _gauge("last_tick_timestamp_seconds", "When the loop ticked last (UTC).", value=health.at)
+    yield _gauge(
+        "last_tick_timestamp_seconds",
+        "When the loop ticked last (UTC); time() less this is right even when it is not updated any more.",
+        value=health.at,
+    )
     age = max(monotonic - health.monotonic, 0.0)
-    yield _gauge("tick_age_seconds", "How long ago the loop ticked last.", value=age)
+    yield _gauge(
+        "tick_age_seconds", "How long before these metrics the loop ticked last, by monotonic time.", value=age
+    )
     message = "How long the oldest set in the inbox has waited, by what it waits for."
     yield _gauge("oldest_waiting_seconds", message, "state", health.oldest_seconds)
-    message = "How long the worst set has not moved though it should have."
+    message = "The longest time for which a set has not moved although it should have."
     yield _gauge("overdue_seconds", message, value=health.overdue_seconds)
     paused = dict.fromkeys(STANDSTILLS, 0.0) | dict.fromkeys(health.paused, 1.0)
-    yield _gauge("paused", "1 for what stands still, 0 for what does not.", "what", paused)
+    yield _gauge(
+        "paused", "1 if it is paused, 0 if not: a part of the service, a folder, or all of it.", "what", paused
+    )
 
 
 def _of_books(books: MoneyTotals) -> Iterator[Metric]:
-    spent = CounterMetricFamily("rodin_watchd_credits_spent", "Credits spent, ever, by kind of job.", labels=["kind"])
+    spent = CounterMetricFamily(
+        "rodin_watchd_credits_spent", "All credits spent, by the journal, for each kind of job.", labels=["kind"]
+    )
     for kind in KINDS:  # each from its first look on: a series that begins with a purchase shows no increase for it
         spent.add_metric([kind], float(books.spent.get(kind, 0)))
     yield spent
     if books.balance is not None:
-        message = "Credits in the vendor's account: as it said last, less what was charged since."
+        message = (
+            "Credits in the vendor's account: its last answer less what was charged since. Submits that were in progress then make it "
+            "too low until the next answer."
+        )
         yield _gauge("balance_credits", message, value=float(books.balance))
-        message = "When the vendor was asked for the balance last (UTC)."
+        message = "When that answer came (UTC)."
         yield _gauge("balance_timestamp_seconds", message, value=books.balance_at)
 
 
