@@ -317,7 +317,7 @@ def _files(folder: Path) -> list[str]:
 def demo(folder: Path | None, *, wants_page: bool | None) -> None:
     """Show the whole service on this machine, in less than a minute: an emulated vendor, the real service, four sets.
 
-    No API key, no cost, no network. On a terminal it shows the page in the browser, too, until Ctrl-C; --no-web does without.
+    No API key, no cost, no network. On a terminal it shows the page in the browser, too, until Ctrl-C; --no-web leaves it out.
     The folder with the results stays.
     """
     has_page = has_web(wanted=wants_page)
