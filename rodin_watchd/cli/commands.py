@@ -10,7 +10,6 @@ import os
 import secrets
 import select
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from decimal import Decimal
@@ -49,7 +48,7 @@ from rodin_watchd.core.wire import plain
 from rodin_watchd.core.wording import cost, in_credits, local, sentences, set_name
 from rodin_watchd.errors import CommandRefusedError, FolderGoneError
 from rodin_watchd.model import Job, State
-from rodin_watchd.service.commands import ACCEPT, APPROVE, CANCEL, CLEAR, JOB_VERBS, PAUSE, RESUME, SEEN
+from rodin_watchd.service.commands import ACCEPT, APPROVE, CANCEL, CLEAR, PAUSE, RESUME, SEEN
 from rodin_watchd.service.mounts import place_of, remembered, remembered_inside, root_seen, traces_of
 
 KEY_LIMIT_CHARACTERS = 65_536
@@ -90,7 +89,7 @@ def clear(config_file: Path | None, names: tuple[str, ...], *, resolved: bool) -
     with reader(config) as journal:
         jobs = [_failed_as(config, journal, name) for name in names] or _resolved(config, journal)
         for job in jobs:
-            JOB_VERBS[CLEAR](job, {}, time.time())
+            refuse_unfit(config, job, CLEAR, {})
         numbers = [
             leave_command(config, CLEAR, about(job.id, Seen.of(job), {}))
             for job in {job.id: job for job in jobs}.values()

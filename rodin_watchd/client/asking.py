@@ -12,7 +12,7 @@ from typing import Any, Final
 from rodin_watchd.adapters.store.sqlite import insert_command
 from rodin_watchd.client.journal import daemon_of, journal_of
 from rodin_watchd.config import Config
-from rodin_watchd.core.commands import Seen
+from rodin_watchd.core.commands import Seen, named
 from rodin_watchd.core.store import StoreReader
 from rodin_watchd.model import Job
 from rodin_watchd.service.commands import CANCEL, JOB_VERBS, SEEN
@@ -43,7 +43,8 @@ def refuse_unfit(config: Config, job: Job, verb: str, arguments: Mapping[str, An
     But for a `cancel`, which a running daemon judges when the job's step has ended.
     """
     if verb in JOB_VERBS and (verb != CANCEL or daemon_of(config) is None):
-        JOB_VERBS[verb](job, arguments, time.time())
+        with named(job):
+            JOB_VERBS[verb](job, arguments, time.time())
 
 
 def about(job_id: str, seen: Seen, arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,8 @@ then is another one, about which somebody has to decide who has looked at it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import tzinfo
 from typing import Any, Final, Self
@@ -19,7 +20,7 @@ from rodin_watchd.core.kinds import article_of
 from rodin_watchd.core.machine import RESTING, SENDING, TABLE, Signal
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.status import doing
-from rodin_watchd.core.wording import cost, in_credits, local
+from rodin_watchd.core.wording import cost, in_credits, local, with_names
 from rodin_watchd.errors import (
     FAILED_TASKS,
     CanceledError,
@@ -43,6 +44,15 @@ _OTHER_TASK = (TaskLostError.code, *FAILED_TASKS, CanceledError.code)
 def pay_again(job: Job) -> str:
     """Say what to do where only a new submit helps."""
     return f"`rodin-watchd retry --pay-again JOB` submits it again, for {in_credits(article_of(job).listed)}."
+
+
+@contextlib.contextmanager
+def named(job: Job) -> Iterator[None]:
+    """Have what is refused about a job name it in the commands that it advises: people copy them word for word."""
+    try:
+        yield
+    except CommandRefusedError as error:
+        raise CommandRefusedError(error.message, advice=with_names(error.advice_in_full, job) or " ") from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,12 +68,12 @@ def warnings(job: Job) -> list[str]:
 
 def advice(job: Job) -> str:
     """Return what whoever dropped a set can do about its problem, with the names of its files; "" without a problem."""
-    return _with_names(job.problem.advice, job) if job.problem else ""
+    return with_names(job.problem.advice, job) if job.problem else ""
 
 
 def command(job: Job) -> str:
     """Return what the person who runs the service can do about a job's problem, with what a command wants; "" for nothing."""
-    return _with_names(job.problem.command, job) if job.problem else ""
+    return with_names(job.problem.command, job) if job.problem else ""
 
 
 def advice_in_full(job: Job) -> str:
@@ -81,7 +81,7 @@ def advice_in_full(job: Job) -> str:
     return f"{advice(job)} {command(job)}".strip()
 
 
-def _with_names(text: str, job: Job) -> str:
+def with_names(text: str, job: Job) -> str:
     """Put the job's id, its hold, and the name of its TOML file in the place of the words that stand for them."""
     if job.state is State.HELD:
         text = text.replace("resolve JOB", f"resolve {job.id} --hold {job.holds}")

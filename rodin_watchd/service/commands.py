@@ -151,10 +151,11 @@ class Commands:
                 message = self._of_service[command.verb](command)
             else:
                 job = self._job(command)
-                people.refuse_changed(job, people.Seen.of_data(command.arguments.get(SEEN)), self._zone)
-                if command.verb == CANCEL and job.id in busy and people.may_be_canceled(job):
-                    return job.id
-                message = self._rerun(job, command) if command.verb == RERUN else self._move(job, command)
+                with people.named(job):
+                    people.refuse_changed(job, people.Seen.of_data(command.arguments.get(SEEN)), self._zone)
+                    if command.verb == CANCEL and job.id in busy and people.may_be_canceled(job):
+                        return job.id
+                    message = self._rerun(job, command) if command.verb == RERUN else self._move(job, command)
             if command.verb not in _LOGGED_BY_MOVE:
                 self._log(command, message)
         except CommandRefusedError as error:

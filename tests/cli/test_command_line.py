@@ -196,6 +196,7 @@ def test_a_running_service_answers(served: Stage) -> None:
         refused = served.told("retry", "chair")
         assert (refused.returncode, refused.stdout) == (1, "")
         assert "Only a failed job can be retried" in refused.stderr
+        assert " JOB" not in refused.stderr
         assert "failing" in served.told("resolve", "vase", "--give-up").stdout
         assert any("Paused by request" in notice for notice in served.data("status")["page"]["notices"])
         assert served.told("resume").stdout.startswith("Resumed")
