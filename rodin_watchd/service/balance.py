@@ -545,16 +545,20 @@ class Prover:
         doubt = {Notice("balance-doubted", "balance")} if self._trust.is_doubted(self._settle_seconds) else set()
         return frozenset(inquiry | doubt)
 
-    def notices(self) -> list[str]:
+    def reasons(self) -> list[Reason]:
         """Return what people must know."""
-        doubted = notice(self._trust, self._settle_seconds)
+        doubted = [Reason(text, plain="") for text in notice(self._trust, self._settle_seconds)]
         if not self.holds_submits:
             return doubted
         lost = "A submit's answer was lost: nothing is submitted until the balance shows whether it was charged."
         refused = "The vendor refused a set: nothing is submitted until the balance shows whether it was charged."
-        return [lost if self._undecided else refused, *doubted]
+        return [Reason(lost if self._undecided else refused, plain=PROOF_IN_SHORT), *doubted]
 
 
+PROOF_IN_SHORT: Final = (
+    "Nothing is sent at the moment: the service first finds out whether the vendor charged for a set that it refused or did not "
+    "answer. That takes some minutes, then it continues by itself. You need do nothing."
+)
 _LOW = Notice("low-balance", "balance")
 _LOW_IN_SHORT = "The vendor's account has few credits left. Tell the person who runs the service."
 
@@ -781,4 +785,4 @@ class AccountBalance:
             credits_left = left(self._known, self._store.charged_after)
             if credits_left < limit:
                 lines.append(Reason(low_balance_text(credits_left, limit), plain=_LOW_IN_SHORT))
-        return [*lines, *(Reason(text, plain="") for text in self._prover.notices())]
+        return [*lines, *self._prover.reasons()]

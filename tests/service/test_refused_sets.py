@@ -303,6 +303,7 @@ def test_a_refusal_that_cost_nothing_is_shown_to_be_free(tmp_path: Path, sole: b
         shop.until(shop.is_in("odd", State.FAILING))
         shop.ticks(2, step_seconds=1)
         assert "The vendor refused a set: nothing is submitted until the balance shows" in shop.status()
+        assert "Nothing is sent at the moment" in shop.page()  # sets of others wait for it, too
         assert not shop.daemon.is_idle()
         shop.drop_set("chair")
         shop.idle()
