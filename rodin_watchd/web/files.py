@@ -268,7 +268,8 @@ def _zipped(root: Path, files: Sequence[SetFile]) -> Iterator[bytes]:
         for file in files:
             with contextlib.suppress(HTTPException), opened(root, file) as descriptor:
                 status = os.fstat(descriptor)
-                info = zipfile.ZipInfo(_plain(file.name), time.localtime(max(status.st_mtime, _FIRST_OF_ZIP))[:6])
+                changed_at = min(max(status.st_mtime, _FIRST_OF_ZIP), _LAST_OF_ZIP)
+                info = zipfile.ZipInfo(_plain(file.name), time.localtime(changed_at)[:6])
                 info.file_size = status.st_size
                 with archive.open(info, "w", force_zip64=status.st_size > _MOST_ZIP32_BYTES) as entry:
                     for piece in _pieces(descriptor, status.st_size, contextlib.ExitStack()):
@@ -278,4 +279,5 @@ def _zipped(root: Path, files: Sequence[SetFile]) -> Iterator[bytes]:
 
 
 _FIRST_OF_ZIP: Final = 315_619_200.0  # 1980, the first year that the format knows
+_LAST_OF_ZIP: Final = 4_354_000_000.0  # 2107, the last one
 _MOST_ZIP32_BYTES: Final = 2_000_000_000

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import http.client
+import io
 import os
 import re
 import signal
 import socket
 import stat
 import subprocess
+import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
@@ -315,6 +317,15 @@ def test_what_makes_no_sense_is_refused(open_page: tuple[Stage, Browser], kind: 
     answer = browser.ask("POST", "/api/v1/sets/cccccccccccc/cancel", body, headers)
     assert answer.status in (400, 409, 413, 415)
     assert answer.data["error"]
+
+
+@pytest.mark.parametrize("changed_at", [-5e9, 0, 7e9, 2e11])
+def test_a_date_that_an_archive_cannot_hold(open_page: tuple[Stage, Browser], changed_at: float) -> None:
+    """A clock that was wrong, or a program that sets such a time, keeps nobody from the results."""
+    stage, browser = open_page
+    os.utime(stage.root / "outbox/oak/chair/model.glb", (changed_at, changed_at))
+    found = browser.get("/sets/0123456789ab/results.zip").body
+    assert "model.glb" in zipfile.ZipFile(io.BytesIO(found)).namelist()
 
 
 @pytest.mark.parametrize("number", ["9" * 30, "-1", "1e3", "x"])
