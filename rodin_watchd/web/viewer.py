@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,12 +27,22 @@ POLICY: Final = policy(
 """What a page with the viewer may do; all others have none of it."""
 
 
+MOST_BYTES: Final = 200_000_000
+"""A model that is larger is shown when somebody asks for it: a browser may take minutes, and several times its size of memory."""
+
+MOST_BYTES_BY_TOUCH: Final = 50_000_000
+"""The same for a phone or a tablet, which ends a page that takes much memory."""
+
+
 @dataclass(frozen=True, slots=True)
 class Models:
     """What the viewer of a set shows."""
 
-    results: Sequence[SetFile]  # the vendor's own first: the first one is shown at once
+    results: Sequence[SetFile]  # the vendor's own first: the first one is shown at once, unless it is large
     dropped: SetFile | None  # to compare with
+    sizes: Mapping[SetFile, int]  # bytes
+    most_bytes: int = MOST_BYTES
+    most_bytes_by_touch: int = MOST_BYTES_BY_TOUCH
 
 
 def models_of(files: Sequence[SetFile], job: Job) -> Models | None:
@@ -42,7 +52,10 @@ def models_of(files: Sequence[SetFile], job: Job) -> Models | None:
     """
     turned = [file for file in files if split_name(file.name)[1] == TURNED]
     from_vendor = {file.name for file in job.results}
+    made = {file.name: file.size for file in job.published}
+    came = {file.name: file.signature.size for file in job.files}
     results = sorted((f for f in turned if f.where == RESULTS), key=lambda file: file.name not in from_vendor)
     given = job.file(Role.MODEL)
     dropped = [file for file in turned if file.where == INPUTS and given is not None and file.name == given.name]
-    return Models(results, dropped[0] if dropped else None) if results else None
+    sizes = {file: (made if file.where == RESULTS else came)[file.name] for file in (*results, *dropped)}
+    return Models(results, dropped[0] if dropped else None, sizes) if results else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import pytest
 from chromium import STAGE, coloured, needs_chromium, started, turned, until, window
 from cli_stage import Stage, running
 from playwright.sync_api import Browser as Chromium
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 from web_stage import Browser, configured, free_address
 
 from rodin_watchd.emulator.api import EmulatorSettings
@@ -235,6 +236,33 @@ def test_a_model_that_is_turned_comes_back_to_its_front(chromium: Chromium, vase
         until(
             lambda: seen.page.evaluate("document.querySelector('model-viewer').getCameraOrbit().theta") == 0, "turned"
         )
+
+
+@pytest.mark.browser
+def test_a_large_model_is_loaded_when_somebody_asks_for_it(chromium: Chromium, vase: Vase) -> None:
+    """The page says its size; before, nothing of it is fetched. So is the dropped one to compare with."""
+    vase.becomes("ball.glb")
+    with window(chromium, vase.address) as seen:
+        fetched: list[str] = []
+        seen.page.on("request", lambda request: fetched.append(request.url.rpartition("/")[2]))
+
+        def with_less(route: Route) -> None:
+            answer = route.fetch()
+            route.fulfill(response=answer, body=answer.text().replace('data-most="200000000"', 'data-most="1000"'))
+
+        seen.page.route(f"**{vase.path}", with_less)
+        seen.open(vase.path)
+        load = seen.page.get_by_role("button", name=re.compile(r"^Load it \([\d.]+ [kM]B\)$"))
+        load.wait_for()
+        assert seen.page.locator("model-viewer").count() == 0
+        assert not any(name.endswith(".glb") or "model-viewer" in name for name in fetched)
+        assert seen.serious() == []
+        load.click()
+        assert seen.wait_for_model() == "shown"
+        assert not load.is_visible()
+        seen.page.get_by_role("button", name="Compare with the dropped model").click()
+        load.click()
+        seen.page.locator("model-viewer.before").wait_for()
 
 
 @pytest.mark.browser

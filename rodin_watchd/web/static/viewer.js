@@ -10,6 +10,8 @@ const alone = section.querySelector("[data-alone]");
 const compare = section.querySelector("[data-compare]");
 const split = section.querySelector("[data-split]");
 const choice = section.querySelector("[data-choice]");
+const large = section.querySelector("[data-large]");
+const consent = section.querySelector("[data-consent]");
 
 const HOME = { cameraOrbit: "0deg 75deg 105%", cameraTarget: "auto auto auto", fieldOfView: "auto" };
 const CLAY = [0.72, 0.72, 0.73, 1];
@@ -42,6 +44,17 @@ function fail() {
   problem.hidden = false;
   section.dataset.state = "failed";
   busy(false);
+}
+
+// Resolves when a model may be loaded: at once, or when a person wants a large one all the same. A newer question takes the place of
+// one that nobody has answered.
+async function wanted({ bytes, load }) {
+  const byTouch = matchMedia("(pointer: coarse)").matches;
+  large.hidden = Number(bytes) <= Number(byTouch ? section.dataset.mostByTouch : section.dataset.most);
+  if (large.hidden) return;
+  consent.textContent = load;
+  await new Promise((resolve) => { consent.onclick = resolve; });
+  large.hidden = true;
 }
 
 function has3D() {
@@ -190,7 +203,8 @@ async function show() {
 }
 
 // One that cannot be shown leaves the choice of the others.
-async function change(url) {
+async function change({ value: url, dataset }) {
+  await wanted(dataset);
   busy(true);
   problem.hidden = true;
   result.src = url;
@@ -205,7 +219,7 @@ async function change(url) {
 }
 
 section.querySelector("[data-home]").addEventListener("click", goHome);
-choice?.addEventListener("change", () => change(choice.value));
+choice?.addEventListener("change", () => change(choice.selectedOptions[0]));
 split?.addEventListener("input", place);
 compare?.addEventListener("click", async () => {
   const begins = compare.getAttribute("aria-pressed") !== "true";
@@ -213,6 +227,7 @@ compare?.addEventListener("click", async () => {
   if (!begins) return leave();
   compare.disabled = true;
   try {
+    if (!dropped) await wanted(compare.dataset);
     await begin();
     compare.disabled = false;
   } catch {
@@ -225,5 +240,5 @@ compare?.addEventListener("click", async () => {
 new IntersectionObserver((entries, observer) => {
   if (!entries.some((entry) => entry.isIntersecting)) return;
   observer.disconnect();
-  show();
+  wanted(section.dataset).then(show);
 }).observe(stage);
