@@ -6,6 +6,7 @@ Images and models are shown; everything else is a download, whatever it says tha
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import stat
@@ -103,13 +104,14 @@ def _work(job: Job) -> str:
 @contextlib.contextmanager
 def opened(root: Path, file: SetFile) -> Iterator[int]:
     """Open a file for reading and give its descriptor. Raises HTTPException where it is gone, or is no plain file."""
-    try:
-        with file_beneath(root, file.path) as descriptor:
+    with contextlib.ExitStack() as stack:
+        try:
+            descriptor = stack.enter_context(file_beneath(root, file.path))
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise FileNotFoundError(file.path)
-            yield descriptor
-    except OSError:
-        raise HTTPException(404, "This file is not there any more.") from None
+        except OSError:
+            raise HTTPException(404, "This file is not there any more.") from None
+        yield descriptor
 
 
 def text_of(root: Path, files: Sequence[SetFile], name: str) -> str:
@@ -120,7 +122,7 @@ def text_of(root: Path, files: Sequence[SetFile], name: str) -> str:
     try:
         with opened(root, file) as descriptor:
             data = os.pread(descriptor, _MOST_TEXT_BYTES, 0)
-    except HTTPException:
+    except (HTTPException, OSError):
         return ""
     return "".join(
         c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in data.decode("utf-8", "replace")
@@ -232,10 +234,13 @@ def _picture(made: bytes) -> Response:
 
 
 def _pieces(descriptor: int, length: int, stack: contextlib.ExitStack) -> Iterator[bytes]:
-    """Yield a file's bytes, as many as it had when it was opened."""
+    """Yield a file's bytes, as many as it had when it was opened. Raises OSError where it has fewer by now: half a file is none."""
     with stack:
         start = 0
-        while start < length and (piece := os.pread(descriptor, min(_PIECE_BYTES, length - start), start)):
+        while start < length:
+            piece = os.pread(descriptor, min(_PIECE_BYTES, length - start), start)
+            if not piece:
+                raise OSError(errno.ESTALE, "the file was cut while it was sent")
             start += len(piece)
             yield piece
 
@@ -262,7 +267,10 @@ class _Out(io.RawIOBase):
 
 
 def _zipped(root: Path, files: Sequence[SetFile]) -> Iterator[bytes]:
-    """Yield an archive of files piece by piece; results are compressed already. One that is gone is left out."""
+    """Yield an archive of files piece by piece; results are compressed already. One that is gone is left out.
+
+    Raises OSError for one that is cut or cannot be read to its end: the browser then knows that the archive is not whole.
+    """
     out = _Out()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
         for file in files:

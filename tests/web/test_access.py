@@ -328,6 +328,28 @@ def test_a_date_that_an_archive_cannot_hold(open_page: tuple[Stage, Browser], ch
     assert "model.glb" in zipfile.ZipFile(io.BytesIO(found)).namelist()
 
 
+@pytest.mark.parametrize("what", ["files/results/model.glb", "results.zip"])
+def test_a_file_that_is_cut_while_it_is_sent(open_page: tuple[Stage, Browser], what: str) -> None:
+    """The browser notices that it has not come whole; no archive with half a model looks like a good one."""
+    stage, browser = open_page
+    model = stage.root / "outbox/oak/chair/model.glb"
+    whole = model.read_bytes()
+    model.write_bytes(bytes(30_000_000))
+    host, _, port = browser.address.partition(":")
+    asked = f"GET /sets/0123456789ab/{what} HTTP/1.1\r\nHost: {browser.address}\r\nConnection: close\r\n\r\n"
+    with closing(socket.create_connection((host, int(port)), 20)) as line:
+        line.sendall(asked.encode())
+        came = bytearray()
+        while len(came) < 300_000:
+            came += line.recv(1000)
+        os.truncate(model, 10)
+        while piece := line.recv(1 << 20):
+            came += piece
+    model.write_bytes(whole)
+    assert len(came) < 30_000_000
+    assert not came.endswith(b"0\r\n\r\n")
+
+
 @pytest.mark.parametrize("number", ["9" * 30, "-1", "1e3", "x"])
 def test_no_such_number(open_page: tuple[Stage, Browser], number: str) -> None:
     """Of a command: what no store can have given."""
