@@ -94,6 +94,7 @@ class Section(BaseModel):
         strict=True,
         allow_inf_nan=False,
         validate_default=True,
+        defer_build=True,  # `Config` alone checks: what it is made of is part of its own schema
         model_title_generator=lambda section: section.__name__.removesuffix("Section"),
     )
 

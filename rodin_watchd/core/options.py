@@ -110,7 +110,7 @@ class Options(BaseModel):
     Only options that are set are sent; for all others the vendor's own defaults apply.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, defer_build=True)
 
 
 @cache
