@@ -21,7 +21,7 @@ from benchmarks.sets import drop
 from benchmarks.vendor import vendor
 from rodin_watchd.adapters.host import local_zone
 from rodin_watchd.adapters.store.codec import row
-from rodin_watchd.adapters.store.reader import connect
+from rodin_watchd.adapters.store.connections import connect
 from rodin_watchd.adapters.store.sqlite import Journal
 from rodin_watchd.config import journal_path, load_config
 from rodin_watchd.core.budget import BUDGET_DAY, Day, midnight

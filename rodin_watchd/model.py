@@ -211,6 +211,7 @@ class Job:
     then: Sequel | None = None  # what its result goes on to
     follows: str = ""  # the id of the job of whose result it is made
     originals: tuple[Original, ...] = ()  # its files, if they stay in the inbox
+    condensed_at: float = 0.0  # when its details were moved to the archive file, UTC; 0: they were not
 
     @property
     def since_at(self) -> float:

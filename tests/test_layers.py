@@ -70,7 +70,7 @@ PAGES_OF_STATUS = ("status", "explain")
 WHO_KNOWS_SQLITE = {
     "rodin_watchd.service.opening": "puts the parts together",
     "rodin_watchd.service.journal_guard": "keeps the file in its place",
-    "rodin_watchd.service.housekeeping": "makes the file's backup",
+    "rodin_watchd.service.housekeeping": "makes the file's backup, and moves old jobs to the archive file",
     "rodin_watchd.service.mounts": "says how the file is recovered",
     "rodin_watchd.client.journal": "opens the store for commands and the page",
     "rodin_watchd.client.asking": "writes commands into it",

@@ -13,6 +13,7 @@ from rodin_watchd.adapters.store.sqlite import insert_command
 from rodin_watchd.client.journal import daemon_of, journal_of
 from rodin_watchd.config import Config
 from rodin_watchd.core.commands import Seen, named
+from rodin_watchd.core.condensing import refuse_condensed
 from rodin_watchd.core.store import StoreReader
 from rodin_watchd.model import Job
 from rodin_watchd.service.commands import CANCEL, JOB_VERBS, SEEN
@@ -42,6 +43,7 @@ def refuse_unfit(config: Config, job: Job, verb: str, arguments: Mapping[str, An
 
     But for a `cancel`, which a running daemon judges when the job's step has ended.
     """
+    refuse_condensed(job)
     if verb in JOB_VERBS and (verb != CANCEL or daemon_of(config) is None):
         with named(job):
             JOB_VERBS[verb](job, arguments, time.time())

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from rodin_watchd.core.commands import may_be_canceled
+from rodin_watchd.core.condensing import refuse_condensed
 from rodin_watchd.core.failures import is_cleared
 from rodin_watchd.errors import CommandRefusedError, Fault
 from rodin_watchd.model import Event, Job, State
@@ -72,6 +73,10 @@ def actions(job: Job, price: Decimal, now: float, *, was_taken: bool) -> tuple[l
 
     `was_taken`: it was not refused in the inbox, where nobody knows what it asks for.
     """
+    try:
+        refuse_condensed(job)
+    except CommandRefusedError as error:
+        return [], [error.message]
     if job.state is State.HELD:
         return _resolutions(job, price, now)
     if job.state is State.FAILED:

@@ -296,6 +296,18 @@ class ServiceSection(Section):
     )
 
 
+class StoreSection(Section):
+    """What the journal keeps."""
+
+    keep_days: Annotated[int, Field(ge=30, le=36_500)] | None = Field(
+        default=None,
+        description="After so many days the details of a job that has ended (history, files, options, calls of plugins) are moved "
+        "from the journal to journal.archive.sqlite3 next to it. Lists, credits, and what protects from paying twice stay "
+        "in the journal; folders are not touched. Left out: everything stays in the journal.",
+        examples=[365],
+    )
+
+
 # ---- The sections of `config.toml` that say what others get to see: published files, and metrics --------------------
 
 
@@ -705,6 +717,7 @@ class Config(Section):
     budget: BudgetSection = Field(default_factory=BudgetSection)
     output: OutputSection = Field(default_factory=OutputSection)
     service: ServiceSection = Field(default_factory=ServiceSection)
+    store: StoreSection = Field(default_factory=StoreSection)
     metrics: MetricsSection = Field(default_factory=MetricsSection)
     web: WebSection = Field(default_factory=WebSection)
     plugins: PluginsSection = Field(default_factory=PluginsSection)

@@ -117,6 +117,15 @@ class Listing:
     limit: int = 60
 
 
+class OldJob(NamedTuple):
+    """A job that was copied to the archive file, and what shows that it was not changed since."""
+
+    job: Job  # as the store keeps it from then on (`core.condensing`)
+    changed_at: float
+    newest_event: int
+    newest_call_at: float  # of a plugin; 0 without any
+
+
 class JobLease(NamedTuple):
     """Who works on a job, and until when nobody else may."""
 
@@ -365,6 +374,12 @@ class Store(StoreReader, Protocol):
 
     def repeat_runs(self, job_id: str, hook: str, plugins: Sequence[str], now: float) -> int:
         """Have the newest calls of a hook for a job made once more, with their old event id; return how many."""
+
+    def condense(self, copied: Sequence[OldJob]) -> int:
+        """Keep of these jobs the main points, and of their histories what decides about money; return of how many.
+
+        Each is in the archive file. One that was changed since it was copied stays whole.
+        """
 
     def take_lease(self, job_ids: Iterable[str], until_at: float, now: float) -> frozenset[str]:
         """Take or renew the leases of these jobs for the store's owner; return those that nobody else holds."""

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from rodin_watchd.core import commands as people
 from rodin_watchd.core import machine, refusals
+from rodin_watchd.core.condensing import refuse_condensed
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.store import Beside, Command, CommandReply, Store
 from rodin_watchd.core.wording import local
@@ -151,6 +152,7 @@ class Commands:
                 message = self._of_service[command.verb](command)
             else:
                 job = self._job(command)
+                refuse_condensed(job)
                 with people.named(job):
                     people.refuse_changed(job, people.Seen.of_data(command.arguments.get(SEEN)), self._zone)
                     if command.verb == CANCEL and job.id in busy and people.may_be_canceled(job):

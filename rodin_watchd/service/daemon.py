@@ -110,6 +110,7 @@ class Daemon:
         paused = {
             "intake": parts.reception.problem,
             "backup": parts.standing.housekeeping.trouble,
+            "archive-file": parts.old_jobs.trouble,
             "budget": parts.budget.over.reported,
         }
         causes = {Notice("paused", subject) for subject, cause in paused.items() if cause}
@@ -136,6 +137,7 @@ class Daemon:
             parts.reception.wake()
         parts.alarms.announce()
         parts.standing.housekeeping.keep()
+        parts.old_jobs.keep()
         parts.reception.take_in(paused=not self._spends, stopped=parts.dispatcher.is_stopped)
         mounts.keep_inside()
         parts.dispatcher.hand_out(submits=self._spends, away=frozenset(mounts.away))
@@ -239,6 +241,7 @@ class Daemon:
         self.parts.watcher.close()
         self.parts.pool.close()
         self.parts.standing.housekeeping.close()
+        self.parts.old_jobs.close()
 
     @property
     def handover(self) -> Handover:

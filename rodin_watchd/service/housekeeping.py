@@ -9,14 +9,16 @@ import logging
 import math
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from datetime import tzinfo
 from pathlib import Path
 
-from rodin_watchd.adapters.store.backup import make_backup
-from rodin_watchd.adapters.store.files import Files
+from rodin_watchd.adapters.store.archive import ArchiveFile
+from rodin_watchd.adapters.store.backup import back_up_archive, make_backup
+from rodin_watchd.adapters.store.reader import JournalReader
 from rodin_watchd.adapters.store.sqlite import Journal
 from rodin_watchd.core.schedule import ALARM, alarm, is_alarming
-from rodin_watchd.core.store import Store
+from rodin_watchd.core.store import OldJob, Store
 from rodin_watchd.core.waits import DAY_SECONDS, LONGEST_WAIT_SECONDS
 from rodin_watchd.errors import JournalBusyError, JournalGoneError, RodinWatchdError
 from rodin_watchd.model import Job
@@ -41,38 +43,89 @@ END_SECONDS = 10.0
 """How long the end waits for a backup that is being made."""
 
 
+class _InThread(threading.Thread):
+    """Does one thing while the main thread goes on; `error` is why it failed."""
+
+    def __init__(self, name: str, act: Callable[[], None]) -> None:
+        super().__init__(name=name, daemon=True)
+        self._act = act
+        self.error: RodinWatchdError | None = None
+
+    def run(self) -> None:
+        try:
+            self._act()
+        except RodinWatchdError as error:
+            self.error = error
+
+
+class _Reported:
+    """Why something is not done for now, in words: reported once when it begins, and when it is over."""
+
+    def __init__(self, job_store: JobStore, subject: str, over: str, clock: Clock) -> None:
+        self._job_store = job_store
+        self._subject = subject
+        self._over = over
+        self._clock = clock
+        self.words = ""
+
+    def begin(self, error: RodinWatchdError) -> float:
+        """Report an error; return how long nothing is tried, in seconds: little where it ends by itself soon."""
+        if not self.words:
+            now = self._clock.now()
+            self._job_store.report("paused", error.message, now, subject=self._subject, code=error.code)
+        self.words = error.message
+        return SOON_SECONDS if isinstance(error, JournalBusyError | JournalGoneError) else AGAIN_SECONDS
+
+    def end(self) -> None:
+        """Report that it is over, if it had begun."""
+        if self.words:
+            self._job_store.report("resumed", self._over, self._clock.now(), subject=self._subject)
+        self.words = ""
+
+
 class Housekeeping:
     """Looks in each tick whether a day has passed; `trouble` says why the journal has no fresh backup."""
 
     def __init__(
         self, job_store: JobStore, journal: Journal, path: Path, clock: Clock, daily: Callable[[], object]
     ) -> None:
-        self._job_store = job_store
         self._journal = journal
         self._path = path
         self._clock = clock
         self._daily = daily
-        self._copying: _Copying | None = None
+        self._copying: tuple[_InThread, float] | None = None  # and when it began, UTC
         stored = journal.meta(BACKED_UP_AT)
         self._made_at: float | None = float(stored) if stored is not None else None
         self._not_before = clock.monotonic()
-        self.trouble = ""
+        self._reported = _Reported(job_store, "backup", "It is made again.", clock)
+
+    @property
+    def trouble(self) -> str:
+        """Why the newest backup could not be made, "" if it could."""
+        return self._reported.words
 
     def keep(self) -> None:
         """Do what is due. Raises DiskError when the journal's disk is full."""
         if self._copying is not None:
-            if not self._copying.is_alive():
-                copying, self._copying = self._copying, None
-                self._take(copying)
+            copying, at = self._copying
+            if not copying.is_alive():
+                self._copying = None
+                self._take(copying, at)
         elif self._is_due():
             self._daily()
-            self._copying = _Copying(self._path, self._journal.files, self._clock.now())
-            self._copying.start()
+            path, files, now = self._path, self._journal.files, self._clock.now()
+
+            def copy() -> None:
+                make_backup(path, now, files)
+                back_up_archive(path)
+
+            self._copying = (_InThread("backup", copy), now)
+            self._copying[0].start()
 
     def close(self) -> None:
         """Wait a while for a backup that is being made; what is not done then is done another day."""
         if self._copying is not None:
-            self._copying.join(END_SECONDS)
+            self._copying[0].join(END_SECONDS)
 
     def _is_due(self) -> bool:
         """Return whether a day has passed; a clock that was turned back makes it due as well."""
@@ -83,37 +136,81 @@ class Housekeeping:
             since, wait_seconds = self._journal.begun_at(), FIRST_SECONDS
         return since is not None and not 0.0 <= self._clock.now() - since < wait_seconds
 
-    def _take(self, copying: _Copying) -> None:
-        if copying.error is None:
-            self._made_at = copying.at
-            self._journal.set_meta(BACKED_UP_AT, copying.at)
-            if self.trouble:
-                self._job_store.report("resumed", "It is made again.", self._clock.now(), subject="backup")
-            self.trouble = ""
+    def _take(self, copying: _InThread, at: float) -> None:
+        if copying.error is not None:
+            self._not_before = self._clock.monotonic() + self._reported.begin(copying.error)
             return
-        soon = isinstance(copying.error, JournalBusyError | JournalGoneError)
-        self._not_before = self._clock.monotonic() + (SOON_SECONDS if soon else AGAIN_SECONDS)
-        if not self.trouble:
-            error = copying.error
-            self._job_store.report("paused", error.message, self._clock.now(), subject="backup", code=error.code)
-        self.trouble = copying.error.message
+        self._made_at = at
+        self._journal.set_meta(BACKED_UP_AT, at)
+        self._reported.end()
 
 
-class _Copying(threading.Thread):
-    """Makes one backup."""
+# ---- Moving the details of old jobs to the archive file -------------------------------------------------------------
 
-    def __init__(self, journal: Path, files: Files, now: float) -> None:
-        super().__init__(name="backup", daemon=True)
-        self._journal = journal
-        self._files = files
-        self.at = now
-        self.error: RodinWatchdError | None = None
 
-    def run(self) -> None:
-        try:
-            make_backup(self._journal, self.at, self._files)
-        except RodinWatchdError as error:
-            self.error = error
+MOVED_AT_ONCE = 25
+"""So many jobs are moved in one transaction: a few milliseconds of a tick."""
+
+LOOK_AGAIN_SECONDS = 3600.0
+"""How long nothing is looked for when all that was old has been moved."""
+
+
+class OldJobs:
+    """Copies old jobs to the archive file, some at a time, and has the store condense them; `trouble` says why it cannot.
+
+    The copying is done by a thread of its own. What a crash leaves undone is done again: a job is in the archive file, durably,
+    before the store drops anything of it.
+    """
+
+    def __init__(self, job_store: JobStore, store: Store, path: Path, keep_days: int | None, clock: Clock) -> None:
+        self._store = store
+        self._path = path
+        self._keep_days = keep_days
+        self._clock = clock
+        self._copying: tuple[_InThread, list[OldJob]] | None = None
+        self._not_before = clock.monotonic()
+        self._reported = _Reported(job_store, "archive-file", "It is written again.", clock)
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing can be moved, "" if it can."""
+        return self._reported.words
+
+    def keep(self) -> None:
+        """Do what is due. Raises DiskError when the journal's disk is full."""
+        if self._copying is not None:
+            copying, copied = self._copying
+            if not copying.is_alive():
+                self._copying = None
+                self._take(copying, copied)
+        elif self._keep_days is not None and self._clock.monotonic() >= self._not_before:
+            now = self._clock.now()
+            before_at, copied = now - self._keep_days * DAY_SECONDS, []
+            self._copying = (_InThread("archive-file", lambda: copied.extend(self._copied(before_at, now))), copied)
+            self._copying[0].start()
+
+    def close(self) -> None:
+        """Wait a while for what is being copied; what is not condensed then is copied again."""
+        if self._copying is not None:
+            self._copying[0].join(END_SECONDS)
+
+    def _copied(self, before_at: float, now: float) -> list[OldJob]:
+        """Copy what is oldest; return it. In a thread. Raises DiskError, JournalError."""
+        with closing(JournalReader(self._path)) as journal:
+            found = journal.old_jobs(before_at, now, MOVED_AT_ONCE)
+        if found:
+            with closing(ArchiveFile(self._path)) as archive:
+                archive.put(found)
+        return [one.known for one in found]
+
+    def _take(self, copying: _InThread, copied: list[OldJob]) -> None:
+        if copying.error is not None:
+            self._not_before = self._clock.monotonic() + self._reported.begin(copying.error)
+            return
+        self._reported.end()
+        moved = self._store.condense(copied) if copied else 0
+        if moved < MOVED_AT_ONCE:  # what was changed meanwhile is looked at again, too
+            self._not_before = self._clock.monotonic() + LOOK_AGAIN_SECONDS
 
 
 # ---- Rings once for each result that the vendor will not keep much longer. The main thread's alone ------------------

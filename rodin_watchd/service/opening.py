@@ -43,6 +43,7 @@ class Base:
     """What is open as long as the daemon runs."""
 
     spool: Spool
+    journal: Path
     store: Store
     job_store: JobStore
     standing: Standing
@@ -111,7 +112,7 @@ def opened(
         standing = Standing(mounts_keeper, holds, guard, *keepers, remake_work)
         money = (BudgetDay(journal, local_zone(), clock), SubmitCount(spool.mounts))
         page = stack.enter_context(contextlib.closing(WebPage(config, web_command, clock)))
-        base = Base(spool, journal, job_store, standing, *money, page, begin)
+        base = Base(spool, path, journal, job_store, standing, *money, page, begin)
         yield base
 
 

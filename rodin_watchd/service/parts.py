@@ -22,7 +22,7 @@ from rodin_watchd.service.budget import NOTHING_OVER, Budget, BudgetDay, CallBud
 from rodin_watchd.service.clock import Clock
 from rodin_watchd.service.commands import Commands, Outside
 from rodin_watchd.service.dispatcher import Dispatcher, Payments, Progress
-from rodin_watchd.service.housekeeping import Alarms, Sweeper
+from rodin_watchd.service.housekeeping import Alarms, OldJobs, Sweeper
 from rodin_watchd.service.intake import Intake, quiet_seconds
 from rodin_watchd.service.jobs import JobStore
 from rodin_watchd.service.mounts import Standing
@@ -122,6 +122,7 @@ class Parts:
     reception: Reception
     sweeper: Sweeper
     alarms: Alarms
+    old_jobs: OldJobs
     page: WebPage
 
 
@@ -170,5 +171,6 @@ def parts_of(
         reception=Reception(config, job_store, intake, watcher, admission, clock),
         sweeper=Sweeper(store, clock.monotonic),
         alarms=Alarms(job_store, store, tools.zone, clock.now),
+        old_jobs=OldJobs(job_store, store, base.journal, config.store.keep_days, clock),
         page=base.page,
     )

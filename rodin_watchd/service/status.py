@@ -230,6 +230,8 @@ class Display:
             yield Reason(parts.reception.trouble, plain=LATE_IN_SHORT)
         if parts.standing.housekeeping.trouble:
             yield Reason(parts.standing.housekeeping.trouble, plain="")
+        if parts.old_jobs.trouble:
+            yield Reason(parts.old_jobs.trouble, plain="")
         if parts.page.trouble:
             yield Reason(parts.page.trouble, plain="")
         if self._writer.trouble:

@@ -322,7 +322,7 @@ def test_one_task_in_two_jobs_does_not_stop_the_service(journal: Journal) -> Non
     [
         ("UPDATE jobs SET state = 'lost'", "not a legal move"),
         (
-            "INSERT INTO jobs SELECT 'b2', 'lost', name, folder, top, 'f', kind, 0, '', 0, 0, 0, '', doc, '', 0.0 FROM jobs",
+            "INSERT INTO jobs SELECT 'b2', 'lost', name, folder, top, 'f', kind, 0, '', 0, 0, 0, '', doc, '', 0.0, 0.0 FROM jobs",
             "CHECK",
         ),
         ("UPDATE jobs SET charges = -1", "stays paid|CHECK"),

@@ -62,6 +62,8 @@ QUESTIONS: dict[str, Ask] = {
     "charged by folder": lambda journal: journal.charged_by_folder(NOW + 10_000),
     "with a file": lambda journal: journal.with_file("chair 3.glb"),
     "with a file that no job had": lambda journal: journal.with_file("nothing.glb"),
+    "with originals": lambda journal: journal.with_originals(),
+    "old jobs": lambda journal: journal.old_jobs(NOW, NOW, 10),
     "with a task": lambda journal: journal.with_task("t-a00003"),
     "having a task": lambda journal: journal.having_task("t-a00003"),
     "had its task before": lambda journal: journal.had_task_before("a00002", "a00003"),
@@ -179,7 +181,15 @@ def have_asked(journal: Journal) -> None:
 NEVER_MANY = frozenset({"gate", "articles", "confirmed_costs", "ended", "charged", "moves", "temp.spent", "CONSTANT"})
 """Tables of what is live, and of which there is a handful; charges have a row for each hour."""
 
-OF_THE_LIVE = ("commands_open", "hook_runs_due", "purchases_open", "one_open_purchase_for_each_job")
+OF_THE_LIVE = (
+    "commands_open",
+    "hook_runs_due",
+    "purchases_open",
+    "one_open_purchase_for_each_job",
+    "jobs_with_originals",
+)
+"""Indexes of what is live, or is asked for as a whole: the jobs whose files stay in the inbox."""
+
 FOREIGN_KEYS = re.compile(r"^\s*INSERT INTO jobs\b")
 """SQLite plans to look for rows that refer to a new job, and does so while a foreign key is violated alone (fkey.c)."""
 

@@ -16,6 +16,7 @@ from effort import EFFORT
 from sql import query
 
 from rodin_watchd.adapters.store import schema
+from rodin_watchd.adapters.store.archive import ArchiveFile
 from rodin_watchd.adapters.store.reader import JournalReader
 from rodin_watchd.adapters.store.sqlite import Journal
 from rodin_watchd.core.balance import VERDICTS, Freed, Trust, trust_key
@@ -406,6 +407,21 @@ def test_what_version_10_bought_is_summed_up_by_version_11(tmp_path: Path) -> No
             }
         costs = [job.spent for job in journal.listed(Listing(order=ListOrder.COST, limit=1000))]
         assert sorted((job.spent for job in journal.jobs()), reverse=True) == costs
+
+
+def test_the_old_jobs_of_version_11_are_moved_by_version_12(tmp_path: Path) -> None:
+    """They are whole at first, and found with all that they were afterwards."""
+    found = written_by(11, tmp_path, (OLD.parent.parent / "journal-3" / "journal.sql").read_text())
+    with closing(Journal(found)) as journal, closing(ArchiveFile(found)) as archive:
+        before = {job.id: (job.files, journal.events(job.id)) for job in journal.jobs((State.ARCHIVED,))}
+        old = [one for one in journal.old_jobs(1e12, 5.0, 1000) if one.known.job.state is State.ARCHIVED]
+        archive.put(old)
+        assert journal.condense([one.known for one in old]) == len(before) > 0
+        assert {job.files for job in journal.jobs((State.ARCHIVED,))} == {()}
+        for job_id, (files, events) in before.items():
+            job = journal.job(job_id)
+            assert job
+            assert (job.files, job.condensed_at, journal.events(job_id)) == (files, 5.0, events)
 
 
 def written_by(version: int, folder: Path, content: str = "") -> Path:

@@ -14,27 +14,34 @@ import re
 import shlex
 import shutil
 import sqlite3
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from rodin_watchd.adapters.store.files import Files, code_of, extent_of, knows_all, sync, why_not
+from rodin_watchd.adapters.store.archive import (
+    archive_backup_path,
+    archive_path,
+    how_to_restore,
+    is_archive,
+    newest_copy,
+)
+from rodin_watchd.adapters.store.connections import connect
+from rodin_watchd.adapters.store.files import Files, extent_of, knows_all, sync, why_not, written_error
 from rodin_watchd.core.store import COPIED_AT, TOO_OLD
 from rodin_watchd.errors import (
     DiskError,
     ForeignFileError,
-    JournalBusyError,
     JournalError,
     JournalGoneError,
     RodinWatchdError,
-    RoomError,
 )
+from rodin_watchd.model import State
 from rodin_watchd.own_file import head_of, opened_own, refuse_foreign_at
 
 MOST_KEPT = 5
 """How many backups are kept that know what the newest one does not; of more, those with the fewest purchases are removed."""
 
 _SQLITE = b"SQLite format 3\0"
-_BUSY_SECONDS = 5.0
 
 _KEPT = "journal.backup-{}.sqlite3"
 _KEPT_NAME = re.compile(r"journal\.backup-\d{8}T\d{6}Z(-\d+)?\.sqlite3", re.ASCII)
@@ -95,7 +102,7 @@ def make_backup(journal: Path, now: float, expected: Files | None = None) -> Pat
             part.unlink()
         if isinstance(error, RodinWatchdError):
             raise
-        raise _error_of(f"The journal's backup {target} cannot be made", error) from error
+        raise written_error(f"The journal's backup {target} cannot be made", error) from error
     return target
 
 
@@ -142,31 +149,58 @@ def _is_journals(path: Path) -> bool:
     return {"jobs", "meta"} <= names
 
 
-def _error_of(what: str, error: sqlite3.Error | OSError) -> DiskError | JournalError:
-    if isinstance(error, OSError):
-        return DiskError.of(what, error)
-    code = code_of(error)
-    if code == sqlite3.SQLITE_FULL:
-        return RoomError(f"{what}: the disk is full.")
-    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return JournalBusyError(f"{what}: another program keeps the journal locked.")
-    return JournalError(f"{what}: {error}.")
-
-
 def _copy(journal: Path, part: Path, now: float) -> None:
-    source = sqlite3.connect(f"{journal.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY_SECONDS)
-    with contextlib.closing(source), contextlib.closing(sqlite3.connect(part, isolation_level=None)) as copy:
-        source.backup(copy)
-        copy.execute("PRAGMA journal_mode = DELETE")  # one file, which can be copied back as it is
+    with _copied(journal, part) as copy:
         # Else the erased keys stay in free pages of the file (https://sqlite.org/pragma.html#pragma_secure_delete).
         copy.execute("PRAGMA secure_delete = ON")
         with copy:
             copy.execute("BEGIN")
             _erase_secrets(copy)
             copy.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (COPIED_AT, json.dumps(now)))
+
+
+@contextlib.contextmanager
+def _copied(source: Path, part: Path) -> Iterator[sqlite3.Connection]:
+    """Copy a database to a new file, and give that; it is checked at the end. Raises sqlite3.Error."""
+    original = connect(source, "mode=ro")
+    with contextlib.closing(original), contextlib.closing(sqlite3.connect(part, isolation_level=None)) as copy:
+        original.backup(copy)
+        copy.execute("PRAGMA journal_mode = DELETE")  # one file, which can be copied back as it is
+        yield copy
         # A damaged backup would be noticed only on the day when it is needed.
         if (found := copy.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
             raise sqlite3.DatabaseError(f"the copy is damaged: {found}")
+
+
+def back_up_archive(journal: Path) -> None:
+    """Copy the archive file next to itself if jobs were added since; any thread, any process. Raises DiskError, JournalError.
+
+    One that has fewer jobs than its backup never takes its place.
+    """
+    archive, target = archive_path(journal), archive_backup_path(journal)
+    if not archive.exists():
+        return
+    part = target.with_name(f".{target.name}.part")
+    try:
+        refuse_foreign_at(archive, is_archive)
+        refuse_foreign_at(target, is_archive)
+        copies, known = newest_copy(archive), newest_copy(target) if target.exists() else 0
+        if copies < known:
+            message = f"The archive file {archive} has fewer jobs than its backup {target}, which is kept."
+            raise JournalError(message, advice=how_to_restore(journal))
+        if copies == known:
+            return
+        part.unlink(missing_ok=True)
+        with _copied(archive, part):
+            pass
+        part.chmod(archive.stat().st_mode & 0o777)
+        sync(part)
+        part.replace(target)
+        sync(target.parent)
+    except (sqlite3.Error, OSError) as error:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        raise written_error(f"The archive file's backup {target} cannot be made", error) from error
 
 
 def _erase_secrets(copy: sqlite3.Connection) -> None:
@@ -175,8 +209,9 @@ def _erase_secrets(copy: sqlite3.Connection) -> None:
     The tasks' keys and raw answers, because a backup must not keep them longer than the journal does; and the commands that
     nobody has answered yet: by the time that the copy is put back they may have been carried out, and paid for.
     """
-    query = "SELECT id, doc FROM jobs WHERE state NOT IN ('archived', 'failed')"
-    for job_id, doc in copy.execute(query).fetchall():
+    states = json.dumps([state for state in State if state not in (State.ARCHIVED, State.FAILED)])
+    query = "SELECT id, doc FROM jobs WHERE state IN (SELECT value FROM json_each(?))"  # by its index: there may be a million
+    for job_id, doc in copy.execute(query, (states,)).fetchall():
         data = json.loads(doc)
         if data["task"]:
             data["task"]["subscription_key"] = ""

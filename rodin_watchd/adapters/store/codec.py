@@ -55,9 +55,14 @@ def row(job: Job, changed_at: float) -> dict[str, Any]:
         "created_at": job.created_at,
         "changed_at": changed_at,
         "place": printable(job.place),
-        "doc": json.dumps(job, default=_as_plain, separators=(",", ":")),
+        "doc": document(job),
     }
     return {name: plain(value) for name, value in columns.items()}
+
+
+def document(job: Job) -> str:
+    """Return a job as it is stored, whole."""
+    return json.dumps(job, default=_as_plain, separators=(",", ":"))
 
 
 def job(doc: str) -> Job:
@@ -92,8 +97,8 @@ def bought(files_and_options: str) -> tuple[tuple[InputFile, ...], dict[str, Opt
 
 def event(stored: sqlite3.Row) -> Event:
     """Return the event of a stored row."""
-    job_id, at, action, state, message, code = stored
-    return Event(job_id, at, action, State(state), message, code)
+    state = State(stored["state"])
+    return Event(stored["job_id"], stored["at"], stored["action"], state, stored["message"], stored["code"])
 
 
 def event_row(transition: Transition, at: float) -> tuple[Any, ...]:

@@ -79,6 +79,18 @@ def code_of(error: sqlite3.Error) -> int:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
+def written_error(what: str, error: sqlite3.Error | OSError) -> DiskError | JournalError:
+    """Return what has kept a file next to the journal from being written."""
+    if isinstance(error, OSError):
+        return DiskError.of(what, error)
+    code = code_of(error)
+    if code == sqlite3.SQLITE_FULL:
+        return RoomError(f"{what}: the disk is full.")
+    if code in BUSY_CODES:
+        return JournalBusyError(f"{what}: another program keeps the journal locked.")
+    return JournalError(f"{what}: {error}.")
+
+
 # ---- How much the file of a journal knows, compared with another file -----------------------------------------------
 
 

@@ -9,23 +9,27 @@ from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
 from rodin_watchd.adapters.store import codec as rows
 from rodin_watchd.adapters.store import schema
+from rodin_watchd.adapters.store.archive import OF_EVENTS, OF_RUNS, ArchiveReader, OldRows
 from rodin_watchd.adapters.store.backup import how_to_recover
 from rodin_watchd.adapters.store.codec import plain
+from rodin_watchd.adapters.store.connections import closed_on_error, open_read_only
 from rodin_watchd.adapters.store.files import errors_in_words, in_words
 from rodin_watchd.core.approval import GateKey, Pass
+from rodin_watchd.core.condensing import condensed
 from rodin_watchd.core.dedup import Provenance, of_set
 from rodin_watchd.core.kinds import KINDS, Article, cheapest
 from rodin_watchd.core.machine import ENDED
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.proof import Refusal, Since
 from rodin_watchd.core.refusals import BESIDE, LOOKED, FailedTries, InARow
-from rodin_watchd.core.store import DUE, NO_LEASE, JobLease, Listing, ListOrder
+from rodin_watchd.core.store import DUE, NO_LEASE, JobLease, Listing, ListOrder, OldJob
 from rodin_watchd.errors import CommandRefusedError, JournalError, OldJournalError
 from rodin_watchd.model import Event, HookRun, Job, OwedCall, ServiceEvent, State
 
@@ -68,9 +72,15 @@ class HookRunReader(ABC):
     @abstractmethod
     def _rows(self, query: str, values: Any = ()) -> list[sqlite3.Row]: ...  # noqa: ANN401 - as sqlite3 takes them
 
+    @abstractmethod
+    def _archived(self, job_ids: str, query: str) -> list[sqlite3.Row]:
+        """Return what the archive file has of those jobs, ids in JSON, whose details were moved there."""
+
     def runs_of(self, job_ids: Iterable[str]) -> list[HookRun]:
         """Return all calls of hooks for these jobs, the first first."""
-        return [_run(row) for row in self._rows(_OF_JOBS, (json.dumps([plain(job_id) for job_id in job_ids]),))]
+        wanted = json.dumps([plain(job_id) for job_id in job_ids])
+        found = [*self._archived(wanted, OF_RUNS), *self._rows(_OF_JOBS, (wanted,))]
+        return sorted(map(_run, found), key=lambda run: run.id)
 
     def due_runs(self, hooks: Sequence[str], limit: int) -> list[HookRun]:
         """Return the calls that are owed to these hooks of plugins (`PLUGIN:HOOK`), the first due first."""
@@ -122,7 +132,7 @@ def _row(run: HookRun, now: float) -> tuple[Any, ...]:
 
 
 def _run(row: sqlite3.Row) -> HookRun:
-    values = dict(row)
+    values = {name: row[name] for name in _COLUMNS.split(", ")}
     parsed = {
         "arguments": json.loads(row["arguments"]),
         "value": json.loads(row["value"]),
@@ -400,7 +410,6 @@ def _sum(costs: Iterable[tuple[Decimal, int]]) -> Decimal:
     return sum((cost * count for cost, count in costs), Decimal(0))
 
 
-BUSY_SECONDS = 5.0
 _LAST_LETTER = "\U0010ffff"
 _HOUR_SECONDS = 3600
 """What the table of charges counts together."""
@@ -446,9 +455,6 @@ _NEWEST_IN = """
     )
 """  # in the order of `jobs_by_state`: no more rows are read than are wanted
 _OF_NUMBERS = "SELECT rowid, doc FROM jobs WHERE rowid IN (SELECT value FROM json_each(?))"
-_CACHE_KILOBYTES: Final = 512
-"""What a reader keeps of the file: the system keeps it as well, and a page in the browser has several readers."""
-
 _AT_ONCE: Final = 500
 """How many jobs are in memory at once where a caller asks for all, one by one."""
 
@@ -498,6 +504,16 @@ _NEWEST_AT = " UNION ALL ".join(
     ]
 )
 _NEWEST_FIRST = "ORDER BY id DESC LIMIT :limit"
+_CONDENSED = "SELECT id FROM jobs WHERE id IN (SELECT value FROM json_each(?)) AND condensed_at <> 0.0"
+_OLD = f"""
+    SELECT id, changed_at, doc FROM jobs INDEXED BY jobs_to_condense WHERE changed_at < :before AND condensed_at = 0.0
+        AND (state IN ('archived', 'returned') OR state = 'failed' AND place GLOB 'archive/*')
+        AND NOT EXISTS (SELECT 1 FROM hook_runs WHERE job_id = jobs.id AND outcome = 'due')
+        AND NOT EXISTS (SELECT 1 FROM purchases WHERE job_id = jobs.id AND outcome = 'open')
+        AND NOT EXISTS (SELECT 1 FROM jobs AS next WHERE next.id = json_extract(jobs.doc, '$.then.job_id')
+            AND next.state NOT IN ({", ".join(f"'{s}'" for s in ENDED)}))
+    ORDER BY changed_at LIMIT :limit
+"""  # noqa: S608 - the names of states
 _WITH_FILE = """
     SELECT doc FROM jobs WHERE id IN (SELECT job_id FROM input_names WHERE name = json_extract(?, '$'))
     ORDER BY created_at DESC
@@ -513,8 +529,9 @@ class JournalReader(PurchaseReader, HookRunReader):
     """
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         with in_words(f"The journal {path} cannot be read", how_to_recover(path)):
-            self._db = _open_read_only(path)
+            self._db = open_read_only(path)
             with closed_on_error(self._db):
                 check_version(self._db, path)
                 if self.schema_version() < schema.VERSION:
@@ -540,7 +557,7 @@ class JournalReader(PurchaseReader, HookRunReader):
         if len(found) > 1 and found[0].id != shown:
             ids = ", ".join(job.id for job in found)
             raise CommandRefusedError(f"“{shown}” fits several jobs: {ids}.", advice="Name one of them by its id.")
-        return found[0]
+        return self._whole(found[0])
 
     def jobs(self, states: Iterable[State] = State, limit: int = -1, changed_since: float = 0.0) -> list[Job]:
         """Return the jobs in these states that have changed since (UTC), newest change first; `limit` < 0 means all."""
@@ -612,7 +629,38 @@ class JournalReader(PurchaseReader, HookRunReader):
 
     def job(self, job_id: str) -> Job | None:
         """Return the job with this id."""
-        return next(iter(self._jobs("SELECT doc FROM jobs WHERE id = ?", (rows.plain(job_id),))), None)
+        found = self._jobs("SELECT doc FROM jobs WHERE id = ?", (rows.plain(job_id),))
+        return self._whole(found[0]) if found else None
+
+    def _whole(self, job: Job) -> Job:
+        """Return a job with its details, from the archive file if they were moved there and it can be read."""
+        if job.condensed_at:
+            with contextlib.suppress(JournalError), contextlib.closing(ArchiveReader(self.path)) as archive:
+                return replace(archive.job(job.id) or job, condensed_at=job.condensed_at)
+        return job
+
+    def _archived(self, job_ids: str, query: str) -> list[sqlite3.Row]:
+        moved = self._rows(_CONDENSED, (job_ids,))
+        if not moved:
+            return []
+        with contextlib.closing(ArchiveReader(self.path)) as archive:
+            return [row for (job_id,) in moved for row in archive.rows(query, job_id)]
+
+    def old_jobs(self, before_at: float, now: float, limit: int) -> list[OldRows]:
+        """Return all that is known of jobs that ended before an instant (UTC) and that nothing asks for any more, oldest first.
+
+        A failed set stays until it is cleared: its folder is in `failed/`. So does a job with a call that a plugin is owed, and one
+        that another job goes on from.
+        """
+        found = self._rows(_OLD, {"before": before_at, "limit": limit})
+        return [self._old(row, now) for row in found]
+
+    @errors_in_words
+    def _old(self, row: sqlite3.Row, now: float) -> OldRows:
+        job = rows.job(row["doc"])
+        events, runs = self._rows(OF_EVENTS, (row["id"],)), self._rows(OF_RUNS, (row["id"],))
+        newest = max((event["id"] for event in events), default=0), max((run["at"] for run in runs), default=0.0)
+        return OldRows(OldJob(condensed(job, now), row["changed_at"], *newest), row["doc"], events, runs)
 
     def newest_with(self, fingerprint: str, dropped: str) -> Job | None:
         """Return the job of the newest purchase of a content, or of what was dropped for it."""
@@ -641,6 +689,10 @@ class JournalReader(PurchaseReader, HookRunReader):
         """Return the jobs that have or had an input of this name, newest first."""
         return self._jobs(_WITH_FILE, (json.dumps(name),))
 
+    def has_condensed(self) -> bool:
+        """Return whether the details of any job are in the archive file. It reads all jobs where none are."""
+        return bool(self._rows("SELECT 1 FROM jobs WHERE condensed_at <> 0.0 LIMIT 1"))
+
     def with_originals(self) -> list[Job]:
         """Return the jobs whose files stay in the inbox, newest first."""
         query = """SELECT doc FROM jobs WHERE instr(doc, '"originals":[[') > 0 ORDER BY created_at DESC"""
@@ -661,8 +713,9 @@ class JournalReader(PurchaseReader, HookRunReader):
     @errors_in_words
     def events(self, job_id: str) -> list[Event]:
         """Return a job's whole history, oldest first."""
-        query = "SELECT job_id, at, action, state, message, code FROM events WHERE job_id = ? ORDER BY id"
-        return [rows.event(row) for row in self._rows(query, (rows.plain(job_id),))]
+        moved = self._archived(json.dumps([rows.plain(job_id)]), OF_EVENTS)
+        found = {row["id"]: row for row in (*moved, *self._rows(OF_EVENTS, (rows.plain(job_id),)))}
+        return [rows.event(found[number]) for number in sorted(found)]
 
     @errors_in_words
     def service_events(self, limit: int = -1, since_at: float = 0.0, kinds: Iterable[str] = ()) -> list[ServiceEvent]:
@@ -826,24 +879,6 @@ def _conditions(wanted: Listing, values: dict[str, object]) -> Iterator[str]:
         yield "instr(lower(folder || '/' || name), :text) > 0"
 
 
-def connect(path: Path, options: str, busy_seconds: float = BUSY_SECONDS) -> sqlite3.Connection:
-    """Open the file by SQLite's URI options, in autocommit mode. Raises sqlite3.Error."""
-    uri = f"{path.absolute().as_uri()}?{options}"
-    db = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=busy_seconds)
-    db.row_factory = sqlite3.Row
-    return db
-
-
-@contextlib.contextmanager
-def closed_on_error(db: sqlite3.Connection) -> Iterator[None]:
-    """Close a connection whose owner does not come into being."""
-    try:
-        yield
-    except BaseException:
-        db.close()
-        raise
-
-
 def check_version(db: sqlite3.Connection, path: Path) -> None:
     """Raise JournalError for a journal that a newer program wrote."""
     version = db.execute("PRAGMA user_version").fetchone()[0]
@@ -852,37 +887,3 @@ def check_version(db: sqlite3.Connection, path: Path) -> None:
             f"The journal {path} was written by a newer rodin_watchd (schema {version}, this one knows {schema.VERSION}).",
             advice="Install the newer version again: this version cannot read its journal, and could pay twice.",
         )
-
-
-def check_exists(path: Path) -> None:
-    """Raise JournalError where there is no journal, or its folder is closed to this user."""
-    try:
-        path.stat()
-    except PermissionError as error:
-        raise JournalError(f"This user has no permission to read the journal {path}.") from error
-    except OSError as error:
-        advice = "Has `rodin-watchd run` ever been started here?"
-        raise JournalError(f"There is no journal at {path}.", advice=advice) from error
-
-
-def _open_read_only(path: Path) -> sqlite3.Connection:
-    """Open for reading, also as a user that may not write next to the file.
-
-    A closed WAL database has no `-wal` file, and a reader without write permission could not make one: the file is
-    complete then, and is read as it is (https://sqlite.org/wal.html, Read-Only Databases).
-    """
-    check_exists(path)
-    try:
-        return _opened(path, "mode=ro")
-    except sqlite3.OperationalError:
-        if Path(f"{path}-wal").exists():
-            raise
-    return _opened(path, "mode=ro&immutable=1")
-
-
-def _opened(path: Path, options: str) -> sqlite3.Connection:
-    db = connect(path, options)
-    with closed_on_error(db):
-        db.execute(f"PRAGMA cache_size = -{_CACHE_KILOBYTES}")
-        db.execute("SELECT 1 FROM sqlite_master").fetchone()
-    return db

@@ -566,6 +566,25 @@ _MIGRATIONS: Final = (
         $COUNT_NEW
     END;
     """,
+    """
+    -- The details of an old job are moved to the archive file: its main points stay, and of its history what decides about money.
+    ALTER TABLE jobs ADD COLUMN condensed_at REAL NOT NULL DEFAULT 0.0; -- UTC; 0: all of it is here
+    CREATE INDEX jobs_to_condense ON jobs (changed_at) WHERE condensed_at = 0.0
+        AND (state IN ('archived', 'returned') OR state = 'failed' AND place GLOB 'archive/*');
+    CREATE TRIGGER condensed_jobs_have_ended BEFORE UPDATE OF condensed_at ON jobs
+        WHEN NEW.condensed_at <> 0.0 AND NEW.state NOT IN ('archived', 'failed', 'returned')
+        BEGIN SELECT RAISE (ABORT, 'a job that has not ended is kept whole'); END;
+    CREATE TRIGGER condensed_jobs_stay BEFORE UPDATE OF state ON jobs WHEN OLD.condensed_at <> 0.0 AND NEW.state <> OLD.state
+        BEGIN SELECT RAISE (ABORT, 'the details of this job are in the archive file'); END;
+    DROP TRIGGER history_is_kept_2;
+    CREATE TRIGGER history_is_kept_2 BEFORE DELETE ON events
+        WHEN (SELECT condensed_at FROM jobs WHERE id = OLD.job_id) = 0.0
+            OR OLD.action IN ('submitted', 'resolve') OR OLD.state = 'failing' OR OLD.code = 'task-failed'
+            OR OLD.id = (SELECT max(id) FROM events WHERE job_id = OLD.job_id)
+        BEGIN SELECT RAISE (ABORT, 'history is append-only'); END;
+    -- The jobs whose files stay in the inbox are found without reading all others.
+    CREATE INDEX jobs_with_originals ON jobs (created_at) WHERE instr(doc, '"originals":[[') > 0;
+    """,
 )
 
 COST: Final = "CAST(coalesce(json_extract(CASE WHEN json_valid(doc) THEN doc END, '$.spent'), charges * 0.5) AS REAL)"

@@ -29,6 +29,7 @@ from typing import Any
 from rodin_watchd.adapters.store import codec as rows
 from rodin_watchd.adapters.store import schema
 from rodin_watchd.adapters.store.backup import ReserveFile, how_to_recover, reserve_path
+from rodin_watchd.adapters.store.connections import BUSY_SECONDS, check_exists, closed_on_error, connect, prepare
 from rodin_watchd.adapters.store.files import (
     BUSY_CODES,
     WRITTEN,
@@ -47,20 +48,20 @@ from rodin_watchd.adapters.store.files import (
     whole_path,
     why_not,
 )
-from rodin_watchd.adapters.store.reader import (
-    BUSY_SECONDS,
-    SPENT,
-    HookRunWriter,
-    JournalReader,
-    check_exists,
-    check_version,
-    closed_on_error,
-    connect,
-)
+from rodin_watchd.adapters.store.reader import SPENT, HookRunWriter, JournalReader, check_version
 from rodin_watchd.core.approval import Changes
 from rodin_watchd.core.machine import ANSWERED
 from rodin_watchd.core.notifications import SILENT, Announcer
-from rodin_watchd.core.store import COPIED_AT, NO_META, NOTHING_BESIDE, Affordable, Beside, Command, CommandReply
+from rodin_watchd.core.store import (
+    COPIED_AT,
+    NO_META,
+    NOTHING_BESIDE,
+    Affordable,
+    Beside,
+    Command,
+    CommandReply,
+    OldJob,
+)
 from rodin_watchd.errors import (
     CommandRefusedError,
     DiskError,
@@ -114,21 +115,6 @@ def insert_command(path: Path, verb: str, arguments: dict[str, Any], now: float,
         raise JournalError(f"The command could not be written to {path}: {error}.", advice=advice) from error
 
 
-def prepare(db: sqlite3.Connection) -> None:
-    """Set what makes a commit durable (https://sqlite.org/pragma.html). Raises JournalError where that is not to be had."""
-    mode = db.execute("PRAGMA journal_mode = WAL").fetchone()[0]
-    if mode != "wal":
-        raise JournalError(
-            f"SQLite cannot keep a write-ahead log there (it says “{mode}”).",
-            advice="Set folders.state in the config to a folder on a local disk.",
-        )
-    db.execute("PRAGMA synchronous = FULL")
-    db.execute("PRAGMA foreign_keys = ON")
-    db.execute("PRAGMA secure_delete = ON")  # what is overwritten is overwritten with zeros
-    db.execute("PRAGMA temp_store = MEMORY")  # what is counted next to it needs no room on any disk
-    db.execute("PRAGMA recursive_triggers = ON")  # else INSERT OR REPLACE deletes rows that are kept for good
-
-
 _SAVE = """
     INSERT INTO jobs (id, state, name, folder, top, fingerprint, kind, vendor_seconds, task_uuid, charges, created_at,
         changed_at, place, doc)
@@ -153,6 +139,16 @@ _CONFIRM = "UPDATE purchases SET confirmed = 1 WHERE outcome = 'charged' AND id 
 _COUNT_WRITING = """
     INSERT INTO meta (key, value) VALUES (?, '1') ON CONFLICT (key) DO UPDATE SET value = CAST(value + 1 AS TEXT)
 """
+_CONDENSE = """
+    UPDATE jobs SET doc = :doc, condensed_at = :at WHERE id = :id AND condensed_at = 0.0 AND changed_at = :changed_at
+        AND coalesce((SELECT max(id) FROM events WHERE job_id = :id), 0) = :event
+        AND coalesce((SELECT max(at) FROM hook_runs WHERE job_id = :id), 0.0) = :call_at
+        AND NOT EXISTS (SELECT 1 FROM hook_runs WHERE job_id = :id AND outcome = 'due')
+"""
+_DROP_HISTORY = """
+    DELETE FROM events WHERE job_id = :id AND action NOT IN ('submitted', 'resolve') AND state <> 'failing'
+        AND code <> 'task-failed' AND id < :event AND id > (SELECT min(id) FROM events)
+"""  # what is asked when money is decided stays; so do a job's newest event, by which journals are compared, and the first of all
 _WITNESS = "SELECT key, value FROM meta WHERE key IN (?, ?) ORDER BY key"
 _SET_META = "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
 
@@ -441,6 +437,22 @@ class Journal(JournalReader, HookRunWriter):
                 self._db.execute("ROLLBACK")
             raise
         self._counted_after = purchase
+
+    def condense(self, copied: Sequence[OldJob]) -> int:
+        """Keep of these jobs the main points, and of their histories what decides about money; return of how many.
+
+        Each is in the archive file, durably. One that was changed since it was copied stays whole.
+        """
+        condensed = 0
+        with self._transaction():
+            for one in copied:
+                known = {"id": rows.plain(one.job.id), "changed_at": one.changed_at, "event": one.newest_event}
+                values = {"doc": rows.document(one.job), "at": one.job.condensed_at, "call_at": one.newest_call_at}
+                if self._db.execute(_CONDENSE, {**known, **values}).rowcount:
+                    self._db.execute("DELETE FROM hook_runs WHERE job_id = :id", known)
+                    self._db.execute(_DROP_HISTORY, known)
+                    condensed += 1
+        return condensed
 
     def take_lease(self, job_ids: Iterable[str], until_at: float, now: float) -> frozenset[str]:
         """Take or renew the leases of these jobs for this journal's owner; return those that nobody else holds."""

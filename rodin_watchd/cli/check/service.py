@@ -30,16 +30,17 @@ from rodin_watchd.adapters.ownership import (
     watch,
 )
 from rodin_watchd.adapters.spool.writers import Asking, asking
+from rodin_watchd.adapters.store.archive import ArchiveReader, archive_path, how_to_restore
 from rodin_watchd.adapters.store.backup import how_to_recover
 from rodin_watchd.adapters.store.reader import JournalReader
-from rodin_watchd.cli.check.findings import Finding, Level, acting_as, user_name, user_of
+from rodin_watchd.cli.check.findings import Finding, Level, acting_as, problem, user_name, user_of
 from rodin_watchd.cli.health import health_line
 from rodin_watchd.cli.systemd import UNIT_FOLDERS, USER_FOLDER, Unit, bases, drop_in, installed, units_of
 from rodin_watchd.client.journal import daemon_of, journal_of, no_room, reader
 from rodin_watchd.config import Config, lease_path
 from rodin_watchd.core.layout import INBOX
 from rodin_watchd.core.wording import local
-from rodin_watchd.errors import AlreadyRunningError
+from rodin_watchd.errors import AlreadyRunningError, JournalError
 from rodin_watchd.service.housekeeping import BACKED_UP_AT
 
 
@@ -52,6 +53,7 @@ def journal_findings(config: Config) -> Iterator[Finding]:
     with contextlib.closing(JournalReader(path)) as journal:
         state, version, jobs = journal.quick_check(), journal.schema_version(), sum(journal.counts().values())
         backed_up_at = journal.meta(BACKED_UP_AT)
+        condensed = state == "ok" and journal.has_condensed()
     if full := no_room(path):
         yield Finding("journal", full, Level.PROBLEM)
     if state != "ok":
@@ -62,6 +64,23 @@ def journal_findings(config: Config) -> Iterator[Finding]:
     else:
         backup = f"backed up on {local(backed_up_at, local_zone())}" if backed_up_at else "not backed up yet"
         yield Finding("journal", f"{path} is not damaged: {jobs:,} jobs, schema {version}, {backup}.")
+    if condensed:
+        yield _archive_finding(path)
+
+
+def _archive_finding(journal: Path) -> Finding:
+    """Look whether the archive file is there, and whole."""
+    path = archive_path(journal)
+    try:
+        with contextlib.closing(ArchiveReader(journal)) as archive:
+            state = archive.quick_check()
+    except JournalError as error:
+        return problem("journal", error)
+    if state != "ok":
+        return Finding(
+            "journal", f"The archive file {path} is damaged: {state}.", Level.PROBLEM, how_to_restore(journal)
+        )
+    return Finding("journal", f"The archive file {path} is not damaged.")
 
 
 def service_findings(config: Config) -> Iterator[Finding]:
