@@ -71,18 +71,24 @@ def _page(ctx: click.Context) -> Iterator[str]:
     first, *more = cleandoc(ctx.command.help or "").split("\n\n")
     day = time.strftime("%Y-%m-%d", time.gmtime(int(os.environ.get("SOURCE_DATE_EPOCH", time.time()))))
     yield f'.TH "{_escaped(_page_name(ctx).upper())}" "1" "{day}" "{_escaped(f"{PROGRAM} {__version__}")}" "User Commands"'
-    yield from (".SH NAME", f"{_escaped(_page_name(ctx))} \\- {_plain(first).rstrip('.')}")
+    yield from (".nh", ".ad l")  # names of files and keys stay whole, and lines without a blank need none
+    yield from (".SH NAME", f"{_escaped(_page_name(ctx))} \\- {_plain(_in_short(ctx.command)).rstrip('.')}")
     yield from (
         ".SH SYNOPSIS",
         f"\\fB{_escaped(ctx.command_path)}\\fR {_escaped(' '.join(ctx.command.collect_usage_pieces(ctx)))}",
     )
     yield from (".SH DESCRIPTION", *_paragraphs([first, *more]))
     yield from _list(
-        "OPTIONS", [record for param in ctx.command.get_params(ctx) if (record := param.get_help_record(ctx))]
+        "OPTIONS",
+        [
+            record
+            for param in ctx.command.get_params(ctx)
+            if isinstance(param, click.Option) and (record := param.get_help_record(ctx))
+        ],
     )
     if isinstance(ctx.command, click.Group):
         below = ((name, ctx.command.get_command(ctx, name)) for name in ctx.command.list_commands(ctx))
-        yield from _list("COMMANDS", [(name, command.get_short_help_str(200)) for name, command in below if command])
+        yield from _list("COMMANDS", [(name, _in_short(command)) for name, command in below if command])
     yield from _list("EXIT STATUS", EXIT_STATUS)
     if ctx.parent is None:
         yield from _list("ENVIRONMENT", ENVIRONMENT)
@@ -90,6 +96,11 @@ def _page(ctx: click.Context) -> Iterator[str]:
     if ctx.command.epilog:
         yield from (".SH EXAMPLES", ".EX", _escaped(ctx.command.epilog.removeprefix("Example: ")), ".EE")
     yield from _see_also(ctx)
+
+
+def _in_short(command: click.Command) -> str:
+    """Return the first sentence of its help."""
+    return command.get_short_help_str(200)
 
 
 def _see_also(ctx: click.Context) -> Iterator[str]:
@@ -126,7 +137,12 @@ def _plain(text: str) -> str:
 def _escaped(text: str) -> str:
     """Return text in which nothing means something to roff, and a hyphen is one that can be copied."""
     return (
-        text.replace("\\", "\\e").replace("-", "\\-").replace('"', "\\(dq").replace("~", "\\(ti").replace("^", "\\(ha")
+        text.replace("\\", "\\e")
+        .replace("-", "\\-")
+        .replace('"', "\\(dq")
+        .replace("~", "\\(ti")
+        .replace("^", "\\(ha")
+        .replace("|", "|\\:")  # a long choice may be broken into lines there
     )
 
 

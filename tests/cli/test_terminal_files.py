@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import shutil
 import subprocess
 import sys
@@ -39,14 +40,14 @@ def test_each_command_has_its_page(share: Path) -> None:
 
 
 CHECKS = {
-    "groff": ("groff", "-man", "-K", "utf8", "-ww", "-z"),
+    "groff": ("groff", "-man", "-K", "utf8", "-T", "utf8", "-rLL=60n", "-ww", "-z"),
     "mandoc": ("mandoc", "-T", "lint", "-W", "warning"),
 }
 
 
 @pytest.mark.parametrize("program", CHECKS)
 def test_programs_that_set_pages_find_no_fault(program: str, share: Path, tmp_path: Path) -> None:
-    """Neither groff's warnings nor those of mandoc."""
+    """Neither groff's warnings, on a narrow terminal, nor those of mandoc."""
     if not shutil.which(program):
         pytest.skip(f"{program} is not installed")
     for packed in (share / "man" / "man1").iterdir():
@@ -69,8 +70,9 @@ def test_a_page_says_what_the_help_says(share: Path) -> None:
         env=environment(MANPAGER="cat"),
     )
     assert run.stderr == ""
+    assert re.search(r"^NAME\n +rodin-watchd-retry - Take the failed JOB up again[^.]*\n\n", run.stdout, re.MULTILINE)
+    assert re.search(r"^OPTIONS\n +--?", run.stdout, re.MULTILINE)  # no argument without a text
     for words in (
-        "rodin-watchd-retry - Take the failed JOB up again",
         "--pay-again",
         "rodin-watchd retry chair",
         "rodin-watchd(1)",
