@@ -36,7 +36,7 @@ class Window:
     """A window of the browser, and what went wrong in it."""
 
     page: Page
-    address: str
+    origin: str
     errors: list[str] = field(default_factory=list)
     elsewhere: list[str] = field(default_factory=list)  # what was asked of other hosts
     violations: list[str] = field(default_factory=list)
@@ -44,7 +44,7 @@ class Window:
 
     def open(self, path: str) -> None:
         """Go to a page."""
-        self.page.goto(f"http://{self.address}{path}")
+        self.page.goto(f"{self.origin}{path}")
 
     def picture(self, selector: str) -> Image.Image:
         """Return what is seen of an element."""
@@ -112,15 +112,19 @@ def started() -> Iterator[Browser]:
 
 @contextmanager
 def window(browser: Browser, address: str, **looks: Any) -> Iterator[Window]:  # noqa: ANN401 - Playwright's own
-    """Open a window; at its end, no policy was violated, no script has failed, and no other host was asked."""
+    """Open a window; at its end, no policy was violated, no script has failed, and no other host was asked.
+
+    `address` is a host with its port, or the `file:` address of the folder that the window is for.
+    """
+    origin = address if address.startswith("file:") else f"http://{address}"
     context = browser.new_context(**{"viewport": {"width": 640, "height": 560}, "reduced_motion": "reduce", **looks})
     context.set_default_timeout(PATIENCE_SECONDS * 1000)
     page = context.new_page()
-    found = Window(page, address)
+    found = Window(page, origin)
     context.on("console", lambda told: found.violations.append(told.text) if REFUSED in told.text else None)
     context.on("console", lambda told: found.complaints.append(told.text) if told.type == "error" else None)
     context.on("weberror", lambda error: found.errors.append(str(error.error)))
-    inside = (f"http://{address}/", f"blob:http://{address}/", "data:")
+    inside = (f"{origin}/", f"blob:{origin}/", "data:")
     context.on("request", lambda asked: None if asked.url.startswith(inside) else found.elsewhere.append(asked.url))
     try:
         yield found

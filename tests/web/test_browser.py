@@ -14,6 +14,9 @@ from chromium import STAGE, coloured, needs_chromium, started, turned, until, wi
 from cli_stage import Stage, running
 from playwright.sync_api import Browser as Chromium
 from playwright.sync_api import Page, Route, expect
+from rodin_watchd_plugins.contact_sheet import Settings, write_index
+from rodin_watchd_plugins.contact_sheet.publishing import locked
+from sheets import publish
 from web_stage import Browser, configured, free_address
 
 from rodin_watchd.emulator.api import EmulatorSettings
@@ -315,3 +318,53 @@ def test_everybody_can_use_the_pages(path: str, looks: str, chromium: Chromium, 
         wide = seen.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert wide == 0
         assert seen.page.get_attribute("html", "lang") == ("zh-CN" if looks == "phone" else "en")
+
+
+def index_of(folder: Path) -> Path:
+    """Write the index of an outbox with results in two folders, and return the outbox."""
+    outbox = folder / "the outbox #1 100%"
+    for day, (where, name) in enumerate((("", "vase"), ("team", "chair?"), ("team/props", "crate & <b>lid")), 1):
+        publish(outbox / where, name, day)
+    (outbox / "vase" / "preview.png").unlink()
+    with locked(outbox) as opened:
+        write_index(opened, Settings(index=True))
+    return outbox
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("look", LOOKS)
+def test_an_index_is_opened_from_a_share(chromium: Chromium, tmp_path: Path, look: str) -> None:
+    """Without a server: its pictures are there, results are found by words and folder, and nothing keeps anybody from using it."""
+    outbox = index_of(tmp_path)
+    with window(chromium, outbox.as_uri(), **LOOKS[look]) as seen:
+        seen.open("/index.html")
+        cards, find = seen.page.locator("article:visible"), seen.page.get_by_role("searchbox")
+        expect(cards).to_have_count(3)
+        for image in seen.page.locator("img").all():
+            image.scroll_into_view_if_needed()
+            until(lambda image=image: image.evaluate("(image) => image.naturalWidth > 0"), "a picture is missing")  # type: ignore[misc]
+        assert seen.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert seen.serious() == []
+        find.fill("0.5 CRATE")
+        expect(cards.get_by_role("heading")).to_have_text(["crate & <b>lid"])
+        expect(seen.page.get_by_role("status")).to_have_text("1 of 3 shown")
+        find.fill("")
+        seen.page.get_by_label("Folder").select_option("team")
+        expect(cards).to_have_count(2)
+        find.fill("vase")
+        expect(seen.page.get_by_text("No result matches the search.")).to_be_visible()
+        seen.page.reload()
+        expect(cards).to_have_count(3)
+        cards.get_by_role("heading").get_by_role("link", name="chair?").click()
+        expect(seen.page).to_have_url(f"{outbox.as_uri()}/team/chair%3F/")
+
+
+@pytest.mark.browser
+def test_an_index_is_read_without_scripts(chromium: Chromium, tmp_path: Path) -> None:
+    """All results are there, and no field that does nothing."""
+    with window(chromium, index_of(tmp_path).as_uri(), java_script_enabled=False) as seen:
+        seen.open("/index.html")
+        expect(seen.page.locator("article")).to_have_count(3)
+        expect(seen.page.get_by_role("searchbox")).to_be_hidden()
+        seen.page.get_by_text("1 file").first.click()
+        expect(seen.page.get_by_role("link", name="base_basic_pbr.glb").first).to_be_visible()
