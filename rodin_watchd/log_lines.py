@@ -39,7 +39,7 @@ _ABOUT: ContextVar[Mapping[str, LogValue]] = ContextVar("about", default=NOBODY)
 
 def fields(job: Job) -> dict[str, LogValue]:
     """Return the fields of a line that is about a job."""
-    return {"job": job.id, "set": set_name(job.folder, job.name)}
+    return {"job": job.id, "set": set_name(job.folder, job.title)}
 
 
 def fields_of_plugin(

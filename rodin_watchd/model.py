@@ -46,6 +46,7 @@ class Step(StrEnum):
 
     STAGE = "stage"
     SUBMIT = "submit"
+    SPREAD = "spread"
     POLL = "poll"
     DOWNLOAD = "download"
     PROCESS = "process"
@@ -62,6 +63,12 @@ class Role(StrEnum):
     IMAGE = "image"
     SIDECAR = "sidecar"
     THEN_IMAGE = "then_image"  # for the job that follows alone
+    OTHER_MODEL = "other_model"  # for another job of the same set alone
+    OTHER_IMAGE = "other_image"
+
+
+OTHERS: Mapping[Role, Role] = {Role.MODEL: Role.OTHER_MODEL, Role.IMAGE: Role.OTHER_IMAGE}
+"""What a file is for the jobs of its set that are not made of it."""
 
 
 class Kind(StrEnum):
@@ -168,6 +175,29 @@ class Sequel:
 
 
 @dataclass(frozen=True, slots=True)
+class Batch:
+    """Which of the jobs of one set a job is: all of them are dropped, approved, afforded and delivered together."""
+
+    id: str  # of the job that went ahead
+    label: str  # which one it is, and the name of its folder
+    count: int  # of the jobs
+    folder: str = ""  # the name of the folder that their folders are in; "" while the first goes ahead alone
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A job of a set that makes several; it is begun when the vendor has taken the one that goes ahead."""
+
+    job_id: str
+    label: str
+    options: Mapping[str, OptionValue]
+    takes: tuple[str, ...]  # the names of the set's files that it is made of
+    then: Sequel | None = None  # what its result goes on to
+    files: tuple[InputFile, ...] = ()  # known when copies of them are in its work folder
+    problem: Problem | None = None  # why it is not to be sent
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """One set on its way; a row of the journal. Only the daemon's main thread moves it."""
 
@@ -212,6 +242,13 @@ class Job:
     follows: str = ""  # the id of the job of whose result it is made
     originals: tuple[Original, ...] = ()  # its files, if they stay in the inbox
     condensed_at: float = 0.0  # when its details were moved to the archive file, UTC; 0: they were not
+    batch: Batch | None = None  # if its set makes several jobs
+    variants: tuple[Variant, ...] = ()  # of the job that goes ahead: the other ones, until they are begun
+
+    @property
+    def title(self) -> str:
+        """What people call it: the set's name, and which of the set's jobs it is."""
+        return f"{self.batch.folder}/{self.batch.label}" if self.batch and self.batch.folder else self.name
 
     @property
     def since_at(self) -> float:

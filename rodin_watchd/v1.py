@@ -49,7 +49,7 @@ class File:
     name: str  # of a result with folders in it: with "/"
     size: int  # bytes
     sha256: str = ""  # hex; "" where it is not known yet
-    role: str = ""  # of a set's file: "model", "image", "sidecar" or "then_image"
+    role: str = ""  # of a set's file: "model", "image", "sidecar", "then_image", "other_model" or "other_image"
     changed: bool = False  # of a set's file: a program has changed it after it was taken; `sha256` is of what was sent
 
 
@@ -99,6 +99,8 @@ class Job:
     place: str = ""  # where it was published or buried, relative to the service's root
     problem: Problem | None = None
     kind: str = "texture"  # what is made of it
+    batch: str = ""  # of a set that makes several jobs: the id of the one that went ahead, which all of them have
+    variant: str = ""  # which of them it is, and the name of its folder
 
 
 @dataclass(frozen=True, slots=True)

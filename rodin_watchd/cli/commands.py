@@ -272,7 +272,7 @@ def _show_hold(job: Job, _: Decimal) -> None:
     since = local(job.times.get(State.HELD.value, job.created_at), local_zone())
     why = f" {plain(sentences(job.problem.message), _LONGEST_TEXT)}" if job.problem else ""
     click.echo(
-        f"{set_name(job.folder, job.name)} (job {job.id}): hold {job.holds}, since {since}.{why} Cost: {cost(job)}"
+        f"{set_name(job.folder, job.title)} (job {job.id}): hold {job.holds}, since {since}.{why} Cost: {cost(job)}"
     )
 
 
@@ -285,7 +285,7 @@ def _confirm_not_charged(job: Job, price: Decimal) -> None:
 def _confirm_paying_again(job: Job, price: Decimal) -> None:
     """Ask before a failed job is paid for again."""
     why = f" {plain(sentences(job.problem.message), _LONGEST_TEXT)}" if job.problem else ""
-    click.echo(f"{set_name(job.folder, job.name)} (job {job.id}): failed.{why} Cost so far: {cost(job)}")
+    click.echo(f"{set_name(job.folder, job.title)} (job {job.id}): failed.{why} Cost so far: {cost(job)}")
     _confirm(f"Submit it again, for {in_credits(price)}, in addition to this cost?")
 
 

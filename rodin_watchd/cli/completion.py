@@ -49,7 +49,7 @@ def _items(jobs: Sequence[Job], incomplete: str) -> list[CompletionItem]:
     found = [(word, job) for word, job in words if word.startswith(incomplete)]
     if incomplete and not found:
         found = [(job.id, job) for job in jobs if job.id.startswith(incomplete)]
-    return [CompletionItem(word, help=f"{set_name(job.folder, job.name)}: {DOING[job.state]}") for word, job in found]
+    return [CompletionItem(word, help=f"{set_name(job.folder, job.title)}: {DOING[job.state]}") for word, job in found]
 
 
 def one_of(words: Sequence[str]) -> Complete:

@@ -24,7 +24,7 @@ from rodin_watchd.cli.options import config_option, load
 from rodin_watchd.client.journal import daemon_of, journal_of, reader
 from rodin_watchd.config import Config
 from rodin_watchd.core.approval import Pass
-from rodin_watchd.core.claims import taken_paths, version_in_inbox
+from rodin_watchd.core.claims import bill, taken_paths, version_in_inbox
 from rodin_watchd.core.layout import FAILED, HIDDEN, INBOX, OWN_PREFIX, Claim, owner_of
 from rodin_watchd.core.machine import ENDED
 from rodin_watchd.core.mounts import ROOT_ID
@@ -240,7 +240,7 @@ def _why_ignored(ignored: Mapping[str, str], path: str) -> str:
 
 def _about_sets(scene: InboxState, sets: Sequence[ReadySet | WaitingSet], path: str) -> Explanation:
     """Answer for one set or several, with what the service itself and earlier jobs have to do with it."""
-    answers = [_about_set(scene.config, decided) for decided in sets]
+    answers = [_about_set(scene, decided) for decided in sets]
     verdicts = [answer.verdict for answer in answers]
     lines = [sentence for answer in answers[:MOST_SETS] for sentence in answer.sentences]
     if len(sets) > MOST_SETS:
@@ -272,8 +272,8 @@ _OF_SERVICE = frozenset({FileState.READY, FileState.SETTLING, FileState.REFUSED}
 """What goes on without a person, if the service runs."""
 
 
-def _about_set(config: Config, decided: ReadySet | WaitingSet) -> Explanation:
-    candidate = decided.candidate
+def _about_set(scene: InboxState, decided: ReadySet | WaitingSet) -> Explanation:
+    config, candidate = scene.config, decided.candidate
     name = set_name(candidate.folder, candidate.name)
     files = ", ".join(f"{member.role} “{printable(member.name)}”" for member in candidate.members)
     what = f"“{name}” is {'an incomplete set' if candidate.missing else 'a set'}: {files}."
@@ -286,7 +286,10 @@ def _about_set(config: Config, decided: ReadySet | WaitingSet) -> Explanation:
             FileState.REFUSED,
             (what, refused, moved, f"What to do: {decided.problem.advice} {decided.problem.command}".rstrip()),
         )
-    return Explanation(FileState.READY, (what, _taken_when(config, candidate)))
+    price = scene.journal.price if scene.journal else lambda wanted: wanted.listed
+    told = bill(decided, config.defaults, price)
+    jobs = (f"{told[:1].upper()}{told[1:]}: all are afforded, or none is begun.",) if told else ()
+    return Explanation(FileState.READY, (what, *jobs, _taken_when(config, candidate)))
 
 
 def _taken_when(config: Config, candidate: Candidate) -> str:

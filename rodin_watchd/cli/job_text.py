@@ -9,8 +9,9 @@ from datetime import datetime, tzinfo
 from itertools import chain, islice
 from typing import Final, TypeAlias
 
+from rodin_watchd.core.batches import awaited
 from rodin_watchd.core.names import printable
-from rodin_watchd.core.status import DOING, doing, lead
+from rodin_watchd.core.status import DOING, doing, lead, waits_for
 from rodin_watchd.core.wire import plain
 from rodin_watchd.core.wording import WHO_CAN_ACT, advice_in_full, cost, is_cost_certain, local, set_name
 from rodin_watchd.model import Event, InputFile, Job, ServiceEvent, State
@@ -31,7 +32,7 @@ def row(job: Job, zone: tzinfo, *, narrow: bool = False) -> Row:
     spent = f"{job.spent}{doubt}"
     return (
         job.id,
-        set_name(job.folder, job.name),
+        set_name(job.folder, job.title),
         f"{lead(job)}{doing(job)}",
         since,
         spent,
@@ -96,14 +97,20 @@ NO_HISTORY: Final = "nothing yet"
 
 
 def text_of(
-    job: Job, events: Sequence[Event], meanwhile: Sequence[ServiceEvent], zone: tzinfo, *, output: bool = False
+    job: Job,
+    events: Sequence[Event],
+    meanwhile: Sequence[ServiceEvent],
+    zone: tzinfo,
+    siblings: Sequence[Job] = (),
+    *,
+    output: bool = False,
 ) -> JobText:
     """Return all that is known of a job, and its history with what happened to the service meanwhile, for people.
 
-    `output`: also what plugins printed, and where in their code they failed.
+    `siblings`: all jobs of its set, if that makes several. `output`: also what plugins printed, and where in their code they failed.
     """
     facts = [
-        ("Set", set_name(job.folder, job.name)),
+        ("Set", set_name(job.folder, job.title)),
         ("Kind", job.kind),
         ("Job", f"{job.id}, since {local(job.created_at, zone)}"),
         ("State", f"{DOING[job.state]} ({_state(job)}), since {local(job.since_at, zone)}"),
@@ -112,6 +119,7 @@ def text_of(
         *([("Place", printable(job.place))] if job.place else []),
         *([("Task", f"{printable(job.task.uuid)} at the vendor")] if job.task else []),
         *([("Progress", job.progress)] if job.progress else []),
+        *_batch(job, siblings),
         *([("Follows", f"job {job.follows}: it is made of its result")] if job.follows else []),
         *([("Then", f"{job.then.kind}, as job {job.then.job_id}, when this one is delivered")] if job.then else []),
         (
@@ -126,6 +134,23 @@ def text_of(
     found = sorted([*own, *others], key=lambda row: row[0])
     history = tuple((local(at, zone), action, lines) for at, action, lines in found)
     return JobText(tuple((name, _lines(text)) for name, text in facts), history)
+
+
+def _batch(job: Job, siblings: Sequence[Job]) -> list[tuple[str, str]]:
+    """Return which of the jobs of its set a job is, the others, and for how many of them it waits."""
+    if job.batch is None:
+        return []
+    if job.variants:
+        return [
+            (
+                "Of its set",
+                f"{job.batch.label} goes ahead; {len(job.variants)} more are begun when the vendor has taken it",
+            )
+        ]
+    waits = waits_for(awaited(siblings).get(job.id, 0))
+    told = f"{job.batch.label}, of {job.batch.count}{waits and f'; {waits}'}"
+    others = (other for other in siblings if other.id != job.id and other.batch)
+    return [("Of its set", told), *(("Sibling", f"{other.title}: job {other.id}, {other.state}") for other in others)]
 
 
 def _state(job: Job) -> str:

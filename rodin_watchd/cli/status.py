@@ -143,7 +143,9 @@ def list_jobs(config_file: Path | None, *, as_json: bool, states: tuple[str, ...
     --json prints a list; each job has id, set, folder, kind, state, hold (its number, or null), created_at, since_at
     (UTC seconds), credits, cost_is_certain, place (relative to the root, or null), resolved (of a failed job: the
     id of the one that delivered its set since, or null), follows and then (the id of the job of
-    whose result it is made, and of the one that goes on from its result; or null) and problem (a sentence, or null).
+    whose result it is made, and of the one that goes on from its result; or null), batch, variant and group (of a set
+    that makes several jobs: the id of the one that went ahead, which one this is, and the name of the folder that they
+    are delivered into; or null) and problem (a sentence, or null).
     """
     with reader(load(config_file)) as journal:
         jobs = journal.each_job(map(State, states or State), limit or -1)
@@ -182,10 +184,11 @@ def show(config_file: Path | None, job: str, *, as_json: bool, output: bool) -> 
     with reader(load(config_file)) as journal:
         found = journal.find(job)
         events, meanwhile = journal.events(found.id), service_events_of(found, journal, time.time())
+        siblings = journal.siblings(found)
     if as_json:
         print_json(whole(found, events, meanwhile))
         return
-    text = job_text.text_of(found, events, meanwhile, local_zone(), output=output)
+    text = job_text.text_of(found, events, meanwhile, local_zone(), siblings, output=output)
     if sys.stdout.isatty():
         from rodin_watchd.cli.tables import print_job  # noqa: PLC0415 - as above
 

@@ -51,6 +51,9 @@ def brief(job: Job) -> dict[str, Any]:
         "resolved": job.resolved or None,
         "follows": job.follows or None,
         "then": job.then.job_id if job.then else None,
+        "batch": job.batch.id if job.batch else None,
+        "variant": job.batch.label if job.batch else None,
+        "group": (job.batch.folder or None) if job.batch else None,
         "problem": job.problem.message if job.problem else None,
     }
 

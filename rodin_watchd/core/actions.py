@@ -15,6 +15,8 @@ JOB_ACTIONS: Mapping[str, str] = {
     "submitting": "the last bytes are sent",
     "answered": "the vendor's answer to the submit is here",
     "submitted": "the vendor accepted and charged it",
+    "goes-ahead": "another job of a set with several goes ahead: what the first one buys was bought before",
+    "spread": "the vendor has taken the first job of a set with several: the others begin",
     "progress": "the vendor says how far it is",
     "generated": "the vendor is done; also when its results must be fetched again",
     "downloaded": "the results are here",

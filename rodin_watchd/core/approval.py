@@ -7,6 +7,8 @@ file events wake the service many times while a large copy goes on, and each loo
 come while nothing is taken (a pause, a stop of the submits while there is no room) come when that is over: they would all be
 taken at once, so they are counted together.
 
+A set counts for as many jobs as it makes, and waits as one.
+
 A set is known by its folder and name, and by the state of its files: other files under the name of a set that has passed
 are a new set, which nobody has approved. A verdict is durable, so a restart asks nothing twice and lets nothing slip.
 
@@ -50,6 +52,7 @@ class Found(NamedTuple):
     version: str
     settled: bool
     files: frozenset[Signature] = frozenset()
+    jobs: int = 1  # that it makes, as far as that is known
 
 
 class Arrival(NamedTuple):
@@ -58,6 +61,7 @@ class Arrival(NamedTuple):
     at: float
     version: str
     files: frozenset[Signature] = frozenset()  # of the newest look; not known of a run before
+    jobs: int = 1
 
 
 Verdicts: TypeAlias = Mapping[GateKey, Pass]
@@ -112,14 +116,18 @@ class Gate:
         since = now - window_seconds
         known = {**self.left, **self.arrived}
         held = {name for name, verdict in self.verdicts.items() if verdict is Pass.HELD}
-        others = {name for name, found in present.items() if name in known and _is_other(known[name], found)}
-        replaced = (*self.replaced, *(known[name].at for name in others))
+        replaced_now = {name for name, found in present.items() if name in known and _is_other(known[name], found)}
+        replaced = (*self.replaced, *(known[name].at for name in replaced_now for _ in range(known[name].jobs)))
+        others = replaced_now | {
+            name for name, found in present.items() if name in known and _is_more(known[name], found)
+        }
         here = {name: self._arrival(name, found, now, other=name in others) for name, found in present.items()}
         if idle_since is not None:
             here = {n: came._replace(at=now) if self._waits(n, came, idle_since) else came for n, came in here.items()}
         left = {n: came for n, came in known.items() if n not in present and (came.at > since or n in held)}
         recent = tuple(at for at in replaced if at > since)
-        crowd = len(recent) + sum(arrival.at > since for arrival in (*here.values(), *left.values())) > limit
+        new = (arrival.jobs for arrival in (*here.values(), *left.values()) if arrival.at > since)
+        crowd = len(recent) + sum(new) > limit
         verdicts = {
             name: verdict
             for name, verdict in self.verdicts.items()
@@ -139,11 +147,12 @@ class Gate:
 
     def _arrival(self, name: str, found: Found, now: float, *, other: bool) -> Arrival:
         version = found.version if found.settled else ""
+        fresh = Arrival(now, version, found.files, found.jobs)
         if other:
-            return Arrival(now, version, found.files)
+            return fresh
         if name in self.arrived:
-            return Arrival(self.arrived[name].at, self.arrived[name].version or version, found.files)
-        return Arrival(now, self.left[name].version or version if name in self.left else version, found.files)
+            return fresh._replace(at=self.arrived[name].at, version=self.arrived[name].version or version)
+        return fresh._replace(version=self.left[name].version or version) if name in self.left else fresh
 
     def approved(self, folder: str | None, seen: AbstractSet[GateKey]) -> Gate:
         """Return the gate when, of what was seen and is there, the sets of this folder and below, or of this name, are approved; None: all."""
@@ -165,6 +174,11 @@ class Gate:
 def _is_other(known: Arrival, found: Found) -> bool:
     """Return whether the files of a set are others than those that had settled under its name."""
     return known.version not in ("", found.version)
+
+
+def _is_more(known: Arrival, found: Found) -> bool:
+    """Return whether a set that has just settled makes more jobs than it was counted for: then all of them come now."""
+    return not known.version and found.settled and found.jobs > known.jobs
 
 
 def version_of(entries: Iterable[Entry]) -> str:

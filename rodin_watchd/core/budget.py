@@ -12,12 +12,13 @@ service stood still.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, tzinfo
 from decimal import Decimal
 from typing import Final, NamedTuple
 
+from rodin_watchd.core.batches import is_promised, others_of, promised_by
 from rodin_watchd.core.kinds import Article, article_of, cheapest
 from rodin_watchd.core.machine import go_on, wait_for_budget
 from rodin_watchd.core.names import printable
@@ -124,6 +125,7 @@ class Caps:
 class Allowance:
     """What may still be spent today: `spent` has the credits that were, by top folder; `price` says what an article may cost.
 
+    `promised`, also by top folder, is for the other jobs of sets that were afforded as a whole: to all others it is spent, too.
     `lost` was spent as well, nobody knows for which folder: it counts once for the day, and for every folder.
     """
 
@@ -131,40 +133,71 @@ class Allowance:
     spent: Mapping[str, Decimal]
     price: Callable[[Article], Decimal]
     lost: Decimal = Decimal(0)
+    promised: Mapping[str, Decimal] = field(default_factory=dict)
 
-    def why_not(self, folder: str, wanted: Article) -> str:
-        """Return why this cannot be bought today for a set of this folder, "" if it can."""
+    def why_not(self, folder: str, wanted: Article, others: Sequence[Article] = (), *, promised: bool = False) -> str:
+        """Return why this cannot be bought today for a set of this folder, "" if it can.
+
+        `others` are what has to be bought with it, or nothing at all. `promised`: it was afforded before, with its set.
+        """
         top = top_folder(folder)
         where = f"the folder “{printable(top)}”" if top else "the inbox itself"
-        day = self._why_over(wanted, self.caps.per_day, sum(self.spent.values(), self.lost), "")
-        own = self.spent.get(top, Decimal(0)) + self.lost
-        return day or self._why_over(wanted, self.caps.per_folder, own, f" for {where}")
+        kept: Mapping[str, Decimal] = {} if promised else self.promised
+        spent = sum((*self.spent.values(), *kept.values()), self.lost)
+        own = self.spent.get(top, Decimal(0)) + kept.get(top, Decimal(0)) + self.lost
+        articles = (wanted, *others)
+        day = self._why_over(articles, self.caps.per_day, spent, "")
+        return day or self._why_over(articles, self.caps.per_folder, own, f" for {where}")
 
-    def _why_over(self, wanted: Article, cap: Decimal | None, spent: Decimal, whose: str) -> str:
-        """Return why a budget has no room for this, "" if it has."""
-        if cap is None or spent + (price := self.price(wanted)) <= cap:
+    def _why_over(self, articles: Sequence[Article], cap: Decimal | None, spent: Decimal, whose: str) -> str:
+        """Return why a budget has no room for these, "" if it has."""
+        if cap is None or spent + (price := sum(map(self.price, articles), Decimal(0))) <= cap:
             return ""
-        budget = f"today's budget of {in_credits(cap)}{whose}"
+        budget, wanted = f"today's budget of {in_credits(cap)}{whose}", articles[0]
         if spent + cheapest().listed > cap:
             return f"{budget} is spent"
+        if len(articles) > 1:
+            return f"the rest of {budget} is too small for the whole set: its {len(articles)} jobs may cost {in_credits(price)}"
         if spent + wanted.listed > cap:
             return f"the rest of {budget} is too small: a {wanted.noun} like this costs {in_credits(wanted.listed)}"
         return f"the rest of {budget} is too small: the newest {wanted.noun}s cost up to {in_credits(price)} each"
+
+    def why_not_job(self, job: Job) -> str:
+        """Return why a job cannot be bought today, "" if it can: with it all other jobs of its set that begin after it."""
+        return self.why_not(job.folder, article_of(job), others_of(job), promised=is_promised(job))
 
     def after(self, folder: str, bought: Article) -> Allowance:
         """Return what is left when this was bought for this folder."""
         top = top_folder(folder)
         return replace(self, spent={**self.spent, top: self.spent.get(top, Decimal(0)) + self.price(bought)})
 
+    def after_job(self, job: Job) -> Allowance:
+        """Return what is left when a job was bought: what was promised for it is spent, and the rest of its set is promised."""
+        top, bought = top_folder(job.folder), article_of(job)
+        kept = sum(map(self.price, others_of(job)), Decimal(0)) - (
+            self.price(bought) if is_promised(job) else Decimal(0)
+        )
+        promised_now = {**self.promised, top: self.promised.get(top, Decimal(0)) + kept}
+        return replace(self.after(job.folder, bought), promised=promised_now)
+
     def affordable(self, intents: Iterable[Transition]) -> list[Transition]:
         """Return the intents that may go, in their order."""
         left, chosen = self, []
         for intent in intents:
-            wanted = article_of(intent.job)
-            if not left.why_not(intent.job.folder, wanted):
-                left = left.after(intent.job.folder, wanted)
+            if not left.why_not_job(intent.job):
+                left = left.after_job(intent.job)
                 chosen.append(intent)
         return chosen
+
+
+def promised(jobs: Iterable[Job], price: Callable[[Article], Decimal]) -> Mapping[str, Decimal]:
+    """Return what is promised to live jobs, in credits, by top folder."""
+    kept: dict[str, Decimal] = {}
+    for job in jobs:
+        for wanted in promised_by(job):
+            top = top_folder(job.folder)
+            kept[top] = kept.get(top, Decimal(0)) + price(wanted)
+    return kept
 
 
 UNLIMITED: Final = Allowance(Caps(), {}, lambda wanted: wanted.listed)

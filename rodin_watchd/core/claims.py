@@ -5,16 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from enum import StrEnum
 from itertools import islice, takewhile
 
+from rodin_watchd.core.batches import Choice, choices, with_own
 from rodin_watchd.core.kinds import KINDS, Article, article
 from rodin_watchd.core.layout import INBOX
 from rodin_watchd.core.machine import claim
 from rodin_watchd.core.options import Options
 from rodin_watchd.core.sets import ReadySet, View
 from rodin_watchd.core.sidecar import Preset, layered, layered_of_sequel, sequel_of
-from rodin_watchd.model import Entry, InputFile, Job, Original, Role, Sequel, Signature, State, Transition
+from rodin_watchd.core.wording import in_credits
+from rodin_watchd.model import (
+    Batch,
+    Entry,
+    InputFile,
+    Job,
+    Original,
+    Role,
+    Sequel,
+    Signature,
+    State,
+    Transition,
+    Variant,
+)
 
 
 class Turn(StrEnum):
@@ -97,26 +112,30 @@ def claims(
 def _begin(
     ready: ReadySet, shared: frozenset[str], defaults: Options, new_id: Callable[[], str], now: float
 ) -> Transition:
-    """Return the job that a set becomes: claimed, or on its way to `failed/`."""
-    said = _said(ready)
+    """Return the job that a set becomes: claimed, or on its way to `failed/`. Of several it is the one that goes ahead."""
+    first, *others = (Choice("", {}, ()),) if ready.problem else jobs_of(ready, defaults)
+    files = tuple(
+        InputFile(m.role, f"{INBOX}/{m.path}", ready.entries[m.path].signature, shared=ready.stays or m.path in shared)
+        for m in ready.candidate.members
+    )
+    job_id = new_id()
     job = Job(
-        id=new_id(),
+        id=job_id,
         name=ready.candidate.name,
         folder=ready.candidate.folder,
         state=State.CLAIMED,
-        files=tuple(
-            InputFile(
-                m.role, f"{INBOX}/{m.path}", ready.entries[m.path].signature, shared=ready.stays or m.path in shared
-            )
-            for m in ready.candidate.members
-        ),
+        files=with_own(files, first.takes) if others else files,
         kind=ready.candidate.kind,
-        options={} if ready.problem else layered(defaults, *said, kind=KINDS[ready.candidate.kind]),
+        options=first.options,
         plugins=ready.plugins,
         created_at=now,
         again=ready.sidecar.again if ready.sidecar else False,
         then=None if ready.problem else _sequel(ready, defaults, new_id),
         originals=tuple(Original(path, entry.signature, path in shared) for path, entry in _staying(ready)),
+        batch=Batch(job_id, first.label, 1 + len(others)) if others else None,
+        variants=tuple(
+            Variant(new_id(), one.label, one.options, one.takes, _sequel(ready, defaults, new_id)) for one in others
+        ),
     )
     return claim(job, ready.problem, now)
 
@@ -136,10 +155,26 @@ def _sequel(ready: ReadySet, defaults: Options, new_id: Callable[[], str]) -> Se
     return Sequel(new_id(), name, image.rpartition("/")[2], layered_of_sequel(name, defaults, *said))
 
 
-def wanted(ready: ReadySet, defaults: Options) -> Article:
-    """Return what a set buys."""
-    kind = KINDS[ready.candidate.kind]
-    return article(kind.name, layered(defaults, *_said(ready), kind=kind))
+def jobs_of(ready: ReadySet, defaults: Options) -> tuple[Choice, ...]:
+    """Return the jobs that a set makes which is not to be refused; mostly one."""
+    kind, said = KINDS[ready.candidate.kind], _said(ready)
+    files = [(member.role, member.name) for member in ready.candidate.members]
+    return choices(kind, files, said, layered(defaults, *said, kind=kind))
+
+
+def wanted(ready: ReadySet, defaults: Options) -> tuple[Article, ...]:
+    """Return what a set buys, by job."""
+    return tuple(article(ready.candidate.kind, one.options) for one in jobs_of(ready, defaults))
+
+
+def bill(ready: ReadySet, defaults: Options, price: Callable[[Article], Decimal]) -> str:
+    """Say how many jobs a set makes and what they may cost together; "" for one job, whose price is known."""
+    articles = () if ready.problem else wanted(ready, defaults)
+    if len(articles) < 2:
+        return ""
+    return (
+        f"it makes {len(articles)} {articles[0].noun}s, for {in_credits(sum(map(price, articles), Decimal(0)))} in all"
+    )
 
 
 def _said(ready: ReadySet) -> list[Preset]:

@@ -18,6 +18,7 @@ def condensed(job: Job, now: float) -> Job:
         files=(),
         options={},
         asked=None,
+        variants=(),
         plugins={},
         facts={},
         results=(),

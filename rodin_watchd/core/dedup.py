@@ -29,7 +29,7 @@ from rodin_watchd.core.names import printable
 from rodin_watchd.core.options import canonical, words_of
 from rodin_watchd.core.wording import in_credits
 from rodin_watchd.errors import FAILED_TASKS, PAY_AGAIN, TOML, AlreadyDoneError, DuplicateSetError
-from rodin_watchd.model import InputFile, Job, OptionValue, Role, State
+from rodin_watchd.model import OTHERS, InputFile, Job, OptionValue, Role, State
 
 _IN_VERSION_1: Final[Mapping[str, OptionValue]] = {
     "geometry_file_format": "glb",
@@ -95,8 +95,8 @@ def first_fingerprint(files: Sequence[InputFile], options: Mapping[str, OptionVa
 
 
 def sent(files: Iterable[InputFile]) -> list[InputFile]:
-    """Return the files that are sent; the sidecar is not, nor is what is for the job that follows alone."""
-    return [file for file in files if file.role not in (Role.SIDECAR, Role.THEN_IMAGE)]
+    """Return the files that are sent; the sidecar is not, nor is what is for another job alone."""
+    return [file for file in files if file.role not in (Role.SIDECAR, Role.THEN_IMAGE, *OTHERS.values())]
 
 
 def _sha256(kind: JobKind, files: Sequence[InputFile], options: Mapping[str, Any]) -> str:

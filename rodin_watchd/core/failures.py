@@ -45,12 +45,13 @@ def resolves(delivered: Job, failed: Job) -> bool:
     if taken_at < failed.since_at:
         return False
     contents = {delivered.fingerprint, delivered.dropped} & {failed.fingerprint, failed.dropped}
-    return _name_of(delivered) == _name_of(failed) or bool(contents - {""})
+    return _is_named_alike(delivered, failed) or bool(contents - {""})
 
 
-def _name_of(job: Job) -> tuple[str, str]:
-    """Return what an artist takes for the name of a set."""
-    return match_key(job.folder), match_key(job.name)
+def _is_named_alike(delivered: Job, failed: Job) -> bool:
+    """Return whether an artist takes both for one set; a set that failed as a whole is one with each of its jobs."""
+    names = {match_key(delivered.title), match_key(delivered.name)}
+    return match_key(delivered.folder) == match_key(failed.folder) and match_key(failed.title) in names
 
 
 def newest_results(delivered: Iterable[Job], failed: Iterable[Job], limit: int) -> tuple[Job, ...]:

@@ -17,7 +17,7 @@ from enum import StrEnum
 from typing import Any, Final, Protocol, Self
 
 from rodin_watchd.core.budget import is_over_budget
-from rodin_watchd.core.machine import ENDED, POLICIES, RESTING
+from rodin_watchd.core.machine import ENDED, RESTING, step_of
 from rodin_watchd.core.mounts import Mount, has_mount
 from rodin_watchd.core.pauses import LANES, Pauses
 from rodin_watchd.core.wording import local, page_notice, set_name
@@ -222,7 +222,7 @@ def overdue(stillness: Stillness, jobs: Iterable[Job], busy: AbstractSet[str], m
         if mark and not mark.stopped:
             queues = job.id not in busy and not job.attempts
             since = max(mark.since, stillness.moved_at) if queues else mark.since
-            found.append((monotonic - since, set_name(job.folder, job.name)[:_LONGEST_NAME]))
+            found.append((monotonic - since, set_name(job.folder, job.title)[:_LONGEST_NAME]))
     worst = max(found, default=(0.0, ""))
     return worst if worst[0] > 0 else (0.0, "")
 
@@ -231,7 +231,7 @@ def is_stopped(job: Job, stopped: AbstractSet[Lane], away: AbstractSet[Mount], *
     """Return whether a job stands still for a reason that people are notified: pauses, folders, budget, a person."""
     if job.state in RESTING or is_over_budget(job):
         return True
-    step = POLICIES[job.state].step
+    step = step_of(job)
     return bool(LANES[step] & stopped) or not has_mount(job, away) or (step is Step.SUBMIT and not submits)
 
 

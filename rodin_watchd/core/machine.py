@@ -29,7 +29,7 @@ is, `POLICIES` says. Time and chance are arguments. Nothing here reads a clock, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import tzinfo
 from decimal import Decimal
@@ -37,9 +37,10 @@ from enum import StrEnum
 from itertools import product
 from typing import Final, NamedTuple, assert_never
 
+from rodin_watchd.core.batches import folders_in_use, taken_by, with_own
 from rodin_watchd.core.kinds import Article, article_of
 from rodin_watchd.core.layout import INBOX
-from rodin_watchd.core.names import printable
+from rodin_watchd.core.names import match_key, printable
 from rodin_watchd.core.schedule import KEPT_SECONDS, urgent_wait_seconds
 from rodin_watchd.core.waits import DAY_SECONDS, DOWNLOAD, LONGEST_WAIT_SECONDS, POLL, STEP, Backoff
 from rodin_watchd.core.wire import consumed, read_submit
@@ -73,6 +74,7 @@ from rodin_watchd.model import (
     Task,
     Transition,
     Unknown,
+    Variant,
 )
 
 # ---- How often and how long a step is tried: attempts, waits and deadlines of a job. Pure functions -----------------
@@ -249,6 +251,11 @@ POLICIES: Mapping[State, Policy] = {
 """How each state goes on."""
 
 
+def step_of(job: Job) -> Step:
+    """Return the next step of a live job that does not rest: of its state, but the other jobs of its set are begun first."""
+    return Step.SPREAD if job.variants and job.state is State.SUBMITTED else POLICIES[job.state].step
+
+
 def after(job: Job, outcome: Outcome, now: float, chance: float, poll_seconds: float = 0.0) -> Transition:
     """Decide what a step's outcome makes of its job.
 
@@ -316,7 +323,7 @@ def dispute(job: Job, other: Job, now: float) -> Transition:
     """
     uuid = printable(job.task.uuid) if job.task else ""
     problem = ChargedTaskLostError(
-        f"The vendor gave one task, {uuid}, to this set and to “{printable(other.name)}” (job {other.id}): it is not known which set it belongs to."
+        f"The vendor gave one task, {uuid}, to this set and to “{printable(other.title)}” (job {other.id}): it is not known which set it belongs to."
     ).problem
     bare = replace(job, task=None, results=(), processed=(), facts={}, problem=problem, retries=job.retries + 1)
     return move(bare, Signal.DISPUTED, now, problem.message, problem.code)
@@ -347,6 +354,7 @@ def hand_over(archived: Job, now: float) -> tuple[Transition, ...]:
     then = archived.then
     if archived.state is not State.ARCHIVED or then is None:
         return ()
+    batch = archived.batch
     job = Job(
         id=then.job_id,
         name=_named_after(archived.name, then.kind),
@@ -359,8 +367,80 @@ def hand_over(archived: Job, now: float) -> tuple[Transition, ...]:
         created_at=now,
         again=archived.again,
         follows=archived.id,
+        batch=batch and replace(batch, label=_named_after(batch.label, then.kind)),
     )
     return (claim(job, then.problem, now),)
+
+
+def in_own_folder(laid: Job, live: Iterable[Job]) -> Job:
+    """Return a job whose set's other jobs are laid out, with a folder for all of them that no other of the `live` sets has."""
+    batch = laid.batch
+    if batch and match_key(batch.folder) in folders_in_use(live, laid):
+        return replace(laid, batch=replace(batch, folder=f"{batch.folder}-{batch.id[:6]}"))
+    return laid
+
+
+def begin_others(laid: Job, now: float) -> tuple[Transition, ...]:
+    """Begin the other jobs of a set, whose files are laid out: to be committed with the move of the first, so that each begins once."""
+    others = (
+        (
+            Job(
+                id=one.job_id,
+                name=laid.name,
+                folder=laid.folder,
+                state=State.CLAIMED,
+                files=one.files,
+                kind=laid.kind,
+                options=one.options,
+                plugins=laid.plugins,
+                created_at=now,
+                again=laid.again,
+                then=one.then,
+                batch=laid.batch and replace(laid.batch, label=one.label),
+            ),
+            one.problem,
+        )
+        for one in laid.variants
+    )
+    return tuple(claim(job, problem, now) for job, problem in others)
+
+
+def _spread(laid: Job, now: float, poll_seconds: float) -> Transition:
+    """Note that the other jobs of a set are begun: the first goes on as one of them."""
+    count = len(laid.variants)
+    alone = replace(laid, variants=(), attempts=0, problem=None, not_before=now + poll_seconds)
+    return Transition(
+        alone, "spread", "1 other job of its set begins." if count == 1 else f"{count} other jobs of its set begin."
+    )
+
+
+def go_ahead_instead(job: Job, problem: Problem) -> Transition | None:
+    """Let another job of a set go ahead, because what the first one buys was bought before; None where each was.
+
+    The first one changes places with it, and gets its report for that `problem` when the others are begun.
+    """
+    batch = job.batch
+    found = next((number for number, one in enumerate(job.variants) if one.problem is None), None)
+    if batch is None or found is None:
+        return None
+    new = job.variants[found]
+    old = Variant(
+        new.job_id, batch.label, job.options if job.asked is None else job.asked, taken_by(job), job.then, (), problem
+    )
+    ahead = replace(
+        job,
+        batch=replace(batch, label=new.label),
+        options=new.options,
+        asked=None,
+        files=with_own(job.files, new.takes),
+        then=new.then,
+        variants=(*job.variants[:found], old, *job.variants[found + 1 :]),
+        attempts=0,
+        problem=None,
+        retries=job.retries + 1,  # plugins are asked about it as well: their calls go by that number
+    )
+    message = f"{printable(batch.label)} was bought before: {printable(new.label)} goes ahead. {problem.message}"
+    return Transition(ahead, "goes-ahead", message, problem.code)
 
 
 def _named_after(name: str, kind: str) -> str:
@@ -410,7 +490,7 @@ def move(
         job,
         state=state,
         attempts=job.attempts if signal in _KEEP_ATTEMPTS else 0,
-        not_before=now + (poll_seconds if state is State.SUBMITTED else 0.0),
+        not_before=now + (poll_seconds if state is State.SUBMITTED and not job.variants else 0.0),
         deadline=deadline,
         times={**job.times, state.value: now},
         holds=job.holds + (state is State.HELD),
@@ -543,8 +623,14 @@ def take_up(job: Job, now: float, consent: str = "", message: str = "", code: st
         working_at=0.0,
         times={},
         retries=job.retries + 1,
+        variants=tuple(_once_more(one) for one in job.variants),
     )
     return move(fresh, Signal.ASK_RETRY, now, message, code)
+
+
+def _once_more(one: Variant) -> Variant:
+    """Return a job that is not begun yet without what kept it from being sent, unless it may have been sent elsewhere."""
+    return one if one.problem and one.problem.code == OutcomeUnknownError.code else replace(one, problem=None)
 
 
 def put_corrected_back(job: Job, now: float) -> Transition:
@@ -592,6 +678,8 @@ def give_up(job: Job, problem: Problem | None, now: float) -> Transition:
 
 def _done(job: Job, after_step: Job, now: float, poll_seconds: float) -> Transition:
     """Go on; a job that is being buried keeps the problem that it is buried for, and what was noted during the step stays."""
+    if step_of(job) is Step.SPREAD:
+        return _spread(after_step, now, poll_seconds)
     signal = Signal.DONE_BEFORE if job.state is State.CLAIMED and after_step.task else Signal.DONE
     problem = job.problem if job.state in (State.FAILING, State.RETURNING) else None
     if (after_step.problem, after_step.refused) != (problem, job.refused):
@@ -607,7 +695,7 @@ def _hold(job: Job, problem: Problem, now: float) -> Transition:
 
 def _unanswered(job: Job) -> Problem:
     return OutcomeUnknownError(
-        f"“{printable(job.name)}” was being submitted, and no answer is known. "
+        f"“{printable(job.title)}” was being submitted, and no answer is known. "
         "The vendor may have accepted and charged it."
     ).problem
 
@@ -750,13 +838,17 @@ def hold_unsent(
     """Return the moves for a live job that may have been sent elsewhere, for that `reason`; none if it may go on.
 
     What is held has a purchase that is not known to be free: also where this service's own upload, which was cut off, was.
-    What follows a job may have been sent as well, and is not sent when that job is delivered.
+    What follows a job may have been sent as well, and is not sent when that job is delivered; nor are the other jobs of its set.
     `price` says what an article may have cost, in credits; `account`: whose credits it spent.
     """
     problem = _problem(job, reason)
-    if job.then and job.then.problem is None:
-        job = replace(job, then=replace(job.then, problem=problem))
-        return _held_unsent(job, problem, now, price, account) or (noted(job, "doubted", problem.message),)
+    doubted = replace(
+        job,
+        then=job.then and replace(job.then, problem=job.then.problem or problem),
+        variants=tuple(replace(one, problem=one.problem or problem) for one in job.variants),
+    )
+    if doubted != job:
+        return _held_unsent(doubted, problem, now, price, account) or (noted(doubted, "doubted", problem.message),)
     return _held_unsent(job, problem, now, price, account)
 
 
@@ -780,4 +872,4 @@ def _held(job: Job, problem: Problem, now: float) -> Transition:
 
 
 def _problem(job: Job, reason: str) -> Problem:
-    return OutcomeUnknownError(f"{reason}. “{printable(job.name)}” may have been submitted and charged since.").problem
+    return OutcomeUnknownError(f"{reason}. “{printable(job.title)}” may have been submitted and charged since.").problem

@@ -17,7 +17,7 @@ from enum import StrEnum
 from typing import Any, Final, NamedTuple, Self
 
 from rodin_watchd.core.layout import ARCHIVE, FAILED, HIDDEN, INBOX, OUTBOX
-from rodin_watchd.core.machine import COPIED_TOGETHER, POLICIES, UNMARKED, copied
+from rodin_watchd.core.machine import COPIED_TOGETHER, UNMARKED, copied, step_of
 from rodin_watchd.model import Job, Step
 
 ROOT_ID: Final = "root_id"
@@ -48,6 +48,9 @@ PATHS: Mapping[Mount, str] = {
 NEEDS: Mapping[Step, frozenset[Mount]] = {
     Step.STAGE: frozenset(Mount),  # nothing is bought that could not be delivered
     Step.SUBMIT: frozenset({Mount.WORK}),
+    Step.SPREAD: frozenset(
+        {Mount.WORK, Mount.OUTBOX, Mount.FAILED, Mount.ARCHIVE}
+    ),  # its folder has a free name in each
     Step.POLL: frozenset(),
     Step.DOWNLOAD: frozenset({Mount.WORK}),
     Step.PROCESS: frozenset({Mount.WORK}),
@@ -63,7 +66,7 @@ _TAKING = frozenset({Step.STAGE, Step.BURY, Step.RETURN})
 
 def has_mount(job: Job, away: AbstractSet[Mount]) -> bool:
     """Return whether the next step of a live job touches no folder that is away."""
-    step = POLICIES[job.state].step
+    step = step_of(job)
     tops = {file.source.partition("/")[0] for file in job.files} if step in _TAKING else set()
     return NEEDS[step].isdisjoint(away) and not any(mount.value in tops for mount in away)
 

@@ -85,7 +85,7 @@ def plugin_news(plugin: str, words: str) -> str:
 
 def job_words(job: Job) -> str:
     """Say in a line what became of a job."""
-    name = printable(job.name)
+    name = printable(job.title)
     return " ".join([f"{name}: {printable(job.place, 1000)}" if job.place else name, *changed_inputs(job)])
 
 
@@ -114,6 +114,8 @@ def public_job(job: Job) -> PublicJob:
         place=job.place,
         problem=_public_problem(job),
         kind=job.kind,
+        batch=job.batch.id if job.batch else "",
+        variant=job.batch.label if job.batch else "",
     )
 
 

@@ -247,7 +247,16 @@ def _words(node: Node) -> str:
     if "enum" in node:
         return "one of " + ", ".join(map(quoted, node["enum"]))
     kind = _KINDS.get(node.get("format", "")) or _KINDS[node["type"]]
-    return kind + _length(node) + _range(node)
+    return kind + _items(node) + _length(node) + _range(node)
+
+
+def _items(node: Node) -> str:
+    """Say what a list holds, and how much of it."""
+    if "items" not in node:
+        return ""
+    least, most = node.get("minItems", 0), node.get("maxItems")
+    size = "" if most is None else f" of {most}" if least == most else f" of {least} to {most}"
+    return f"{size}, each {allowed_words(node['items'])}"
 
 
 def _length(node: Node) -> str:

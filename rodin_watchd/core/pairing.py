@@ -33,8 +33,7 @@ from rodin_watchd.core.formats import (
 from rodin_watchd.core.kinds import DEFAULT, KINDS, FileRule, JobKind
 from rodin_watchd.core.layout import BUILT, DOWNLOADS, RECEIPT, REPORT, REPORT_DATA, RESULTS
 from rodin_watchd.core.names import match_key, printable, split_name
-from rodin_watchd.core.options import words_of
-from rodin_watchd.core.sidecar import PRESET_NAME, Misread, Sidecar, resolve_member
+from rodin_watchd.core.sidecar import PRESET_NAME, Misread, Sidecar, resolve_member, says
 from rodin_watchd.core.wording import a_list
 from rodin_watchd.errors import AmbiguousSetError, FileRefusedError, Problem, SidecarError
 from rodin_watchd.model import Entry, Kind, Role
@@ -230,7 +229,7 @@ def lacks_all(kind: JobKind, members: Iterable[Member], asked: Asked) -> bool:
     if any(m.role in kind.files for m in group):
         return False
     said = asked.said_by(group)
-    return not words_of(str(getattr(said, kind.alone, None) or "") if kind.alone else "")
+    return not (kind.alone and said and says(said, kind.alone))
 
 
 def _out_of_place(kind: JobKind, member: Member) -> str:
@@ -422,7 +421,7 @@ def by_sidecar(members: Sequence[Member], asked: Asked) -> list[Candidate]:
 
 
 def _names_files(said: Sidecar) -> bool:
-    return bool(said.model or said.image) or said.images is not None
+    return bool(said.model or said.models or said.image) or said.images is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -519,7 +518,8 @@ def _same_names(members: Iterable[Member]) -> Problem | None:
 def _references(sidecar: Sidecar) -> dict[Role, list[str]]:
     """Return the files that a sidecar names, by role."""
     images = sidecar.images if sidecar.images is not None else [sidecar.image] if sidecar.image else []
-    return {Role.MODEL: [sidecar.model] if sidecar.model else [], Role.IMAGE: images}
+    models = sidecar.models or ([sidecar.model] if sidecar.model else [])
+    return {Role.MODEL: models, Role.IMAGE: images}
 
 
 def _refused(toml: Member, sidecar: Sidecar, members: Iterable[Member], problem: Problem, lookup: _Lookup) -> Candidate:
@@ -631,7 +631,9 @@ def is_apart(sidecars: Sidecars, reports: Iterable[str], within: Callable[[str],
     for path, said in sidecars.items():
         if not isinstance(said, Sidecar):
             return False
-        for reference in filter(None, (said.model, said.image, said.then_image, *(said.images or ()))):
+        for reference in filter(
+            None, (said.model, said.image, said.then_image, *(said.images or ()), *(said.models or ()))
+        ):
             try:
                 meant = resolve_member(reference, path.rpartition("/")[0])
             except SidecarError:

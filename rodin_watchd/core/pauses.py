@@ -14,8 +14,8 @@ from decimal import Decimal
 from typing import Any, Final, Self
 
 from rodin_watchd.core.budget import UNLIMITED, Allowance
-from rodin_watchd.core.kinds import Article, article_of, cheapest
-from rodin_watchd.core.machine import AT_VENDOR, POLICIES, RESTING
+from rodin_watchd.core.kinds import Article, cheapest
+from rodin_watchd.core.machine import AT_VENDOR, POLICIES, RESTING, step_of
 from rodin_watchd.core.mounts import Mount, has_mount
 from rodin_watchd.core.schedule import turn
 from rodin_watchd.core.waits import ACCOUNT, LANE, LONGEST_WAIT_SECONDS, UNANSWERED, Backoff, is_due
@@ -37,6 +37,7 @@ LANES: Mapping[Step, frozenset[Lane]] = {
     Step.SUBMIT: frozenset(  # what is paid for must find its room
         {Lane.SUBMIT, Lane.REFUSALS, Lane.API, Lane.DISK, Lane.ROOM}
     ),
+    Step.SPREAD: frozenset({Lane.DISK, Lane.ROOM}),
     Step.POLL: frozenset({Lane.API}),
     Step.DOWNLOAD: frozenset({Lane.API, Lane.DISK, Lane.ROOM}),
     Step.PROCESS: frozenset({Lane.DISK}),
@@ -169,7 +170,7 @@ def is_ready(job: Job, now: float, longest_poll_seconds: float) -> bool:
 
 def _turn(job: Job, pauses: Pauses) -> tuple[bool, float, float, float]:
     """Sort what costs money last, and first what the vendor will not keep much longer (`core.schedule`)."""
-    step = POLICIES[job.state].step
+    step = step_of(job)
     return (step is Step.SUBMIT, *turn(job, probing=not LANES[step].isdisjoint(pauses)), job.created_at)
 
 
@@ -188,13 +189,11 @@ class _Chooser:
         self.plugin_calls = limits.calls_of_plugins
         self.stopped = {lane for lane, pause in pauses.items() if not is_over(pause, now)}
         self.probing = {lane for lane in pauses if lane not in self.stopped}
-        self.probing_now = {
-            lane for j in jobs if j.id in busy and j.state not in RESTING for lane in LANES[POLICIES[j.state].step]
-        }
+        self.probing_now = {lane for j in jobs if j.id in busy and j.state not in RESTING for lane in LANES[step_of(j)]}
 
     def takes(self, job: Job) -> bool:
         """Take the job if everything it needs is free, and count it."""
-        step = POLICIES[job.state].step
+        step = step_of(job)
         lanes = LANES[step]
         if self.workers < 1 or lanes & self.stopped or lanes & self.probing & self.probing_now:
             return False
@@ -213,13 +212,13 @@ class _Chooser:
 
     def _takes_submit(self, job: Job) -> bool:
         """Take a place at the vendor and a part of the budget; a job found in `uploading` has a place already."""
-        if not self.submits or self.budget.why_not(job.folder, article_of(job)):
+        if not self.submits or self.budget.why_not_job(job):
             return False
         if job.state is State.STAGED:
             if self.places < 1:
                 return False
             self.places -= 1
-        self.budget = self.budget.after(job.folder, article_of(job))
+        self.budget = self.budget.after_job(job)
         return True
 
 

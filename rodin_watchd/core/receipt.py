@@ -120,6 +120,8 @@ def _facts_of(job: Job, version: str, now: float) -> dict[str, Any]:
         "times": _times(job),
         "inputs": _inputs(job),
     }
+    if job.batch and job.batch.folder:
+        fields["job"] |= {"batch": job.batch.id, "variant": _text(job.batch.label), "of": job.batch.count}
     if job.follows:
         fields["job"]["follows"] = job.follows
     if job.task:
@@ -141,7 +143,7 @@ def report_text(job: Job, now: float, zone: tzinfo, notes: tuple[str, ...] = ())
     problem = _problem(job)
     task = f" The vendor's task is {plain(job.task.uuid)}." if job.task else ""
     lines = [
-        f"“{printable(job.name)}” was not {kind_of(job).done}.",
+        f"“{printable(job.title)}” was not {kind_of(job).done}.",
         "",
         *_paragraph("What happened:", "\n".join(map(sentences, problem.message.splitlines()))),
         *_paragraph("Who can act:", WHO_CAN_ACT[problem.fault]),

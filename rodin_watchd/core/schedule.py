@@ -179,7 +179,7 @@ def plain_alarm(job: Job, zone: tzinfo) -> str:
 def _pressing_text(job: Job, zone: tzinfo) -> str:
     until = local(kept_until(job) or 0.0, zone)
     return (
-        f"The result of “{set_name(job.folder, job.name)}” is paid for and not fetched yet; the vendor keeps it until "
+        f"The result of “{set_name(job.folder, job.title)}” is paid for and not fetched yet; the vendor keeps it until "
         f"about {until}."
     )
 

@@ -31,7 +31,7 @@ from rodin_watchd.core.kinds import (
 )
 from rodin_watchd.core.names import match_key
 from rodin_watchd.core.notifications import unfit
-from rodin_watchd.core.options import Options, declared, frozen, quoted
+from rodin_watchd.core.options import Options, Prompt, Seed, declared, frozen, quoted, words_of
 from rodin_watchd.core.toml_text import (
     LIMIT_BYTES,
     MOST_PROBLEMS,
@@ -71,6 +71,32 @@ def _one_word(again: bool | str) -> bool | str:
 Again: TypeAlias = Annotated[bool | Annotated[str, Field(min_length=1, max_length=100)], AfterValidator(_one_word)]
 """Consent to pay once more; what it is worth says `core.dedup`."""
 
+MOST_JOBS: Final = 64
+"""So many jobs are made of one set at most."""
+
+
+def _all_different(values: list[_Value]) -> list[_Value]:
+    """Return a list whose values differ: two jobs of one set that are the same would be one purchase."""
+    known = {words_of(value) if isinstance(value, str) else value for value in values}
+    if len(known) < len(values):
+        raise ValueError("names something twice: each stands for a job of its own")
+    if "" in known:
+        raise ValueError("holds a text without words")
+    return values
+
+
+_Value = TypeVar("_Value", str, int)
+
+Seeds: TypeAlias = Annotated[list[Seed], Field(min_length=1, max_length=MOST_JOBS), AfterValidator(_all_different)]
+Prompts: TypeAlias = Annotated[list[Prompt], Field(min_length=1, max_length=MOST_JOBS), AfterValidator(_all_different)]
+References: TypeAlias = Annotated[list[Reference], Field(max_length=MOST_JOBS)]
+
+_OPTION_OF: Final = MappingProxyType({"seeds": "seed", "variants": "seed", "prompts": "prompt"})
+"""The keys that make several jobs of a set, each with the option by which the jobs differ."""
+
+_EITHER: Final = (("seed", "seeds"), ("prompt", "prompts"), ("variants", "seeds"), ("model", "models"))
+"""Keys that say the same in two ways: a TOML file has one of them."""
+
 _Model = TypeVar("_Model", bound="Preset")
 
 _DRIVE: Final = re.compile(r"[A-Za-z]:")
@@ -81,6 +107,7 @@ _NOT_IN_PRESETS: Final = MappingProxyType(
         "model": _ONE_SET_ONLY,
         "image": _ONE_SET_ONLY,
         "images": _ONE_SET_ONLY,
+        "models": _ONE_SET_ONLY,
         "then_image": _ONE_SET_ONLY,
         "again": "this belongs into the TOML file of one set: in _folder.toml it would pay again and again for every set of the folder",
     }
@@ -105,6 +132,22 @@ class Preset(AnyRequest):
         description=f"Of a {WITH_SEQUELS}: what its result goes on to, as a purchase of its own, with an image of the set.",
         examples=["texture"],
     )
+    seeds: Seeds | None = Field(
+        default=None,
+        description=f"One job for each of these seeds. All lists of a set multiply, to at most {MOST_JOBS} jobs; all are "
+        "paid, and delivered into one folder.",
+        examples=[[1, 2, 3]],
+    )
+    variants: Annotated[int, Field(ge=1, le=MOST_JOBS)] | None = Field(
+        default=None,
+        description="So many jobs, each with a seed of its own: from seed on, or from 1.",
+        examples=[4],
+    )
+    prompts: Prompts | None = Field(
+        default=None,
+        description="One job for each of these prompts.",
+        examples=[["worn oak, brass fittings", "black steel"]],
+    )
 
 
 class Sidecar(Preset):
@@ -121,10 +164,16 @@ class Sidecar(Preset):
         "A path from this file's folder, inside the inbox.",
         examples=["oak.png"],
     )
-    images: list[Reference] | None = Field(
+    images: References | None = Field(
         default=None,
-        description="Of a kind that takes several images: all of them, as for image; [] where the prompt stands alone.",
+        description="Several images, as for image. A kind that takes several images takes all of them ([]: the prompt stands "
+        "alone); of one that takes one image, each image makes a job of its own.",
         examples=[["front.png", "back.png"]],
+    )
+    models: Annotated[References, Field(min_length=1)] | None = Field(
+        default=None,
+        description="Several models, as for model: each makes a job of its own.",
+        examples=[["chair.glb", "table.glb"]],
     )
     then_image: Reference | None = Field(
         default=None,
@@ -228,11 +277,25 @@ def _read(data: bytes, where: str, known_plugins: frozenset[str], model: type[_M
     except ValidationError as error:
         problems += explain_validation_error(error, document, model, _NOT_IN_PRESETS)
     else:
-        told = misfits(KINDS[read.kind], read) if read.kind else {}
+        told = said_twice(read) | (misfits(KINDS[read.kind], read) if read.kind else {})
         problems += [TextProblem(key, document.line_of((key,)), words) for key, words in told.items()]
     if problems:
         raise SidecarError(document.report(problems))
     return read
+
+
+def says(said: Preset, option: str) -> bool:
+    """Return whether a TOML file has words for an option, once or in a list."""
+    lists = (key for key, of in _OPTION_OF.items() if of == option)
+    return bool(words_of(str(getattr(said, option) or ""))) or any(getattr(said, key) for key in lists)
+
+
+def said_twice(said: Preset) -> dict[str, str]:
+    """Return the keys of a TOML file that stand next to another one for the same thing: by key, why."""
+    keys = said.model_fields_set
+    return {
+        one: f"{one}: it stands beside {other}; write one of them" for one, other in _EITHER if {one, other} <= keys
+    }
 
 
 def misfits(kind: JobKind, said: Preset) -> dict[str, str]:
@@ -240,8 +303,9 @@ def misfits(kind: JobKind, said: Preset) -> dict[str, str]:
     told: dict[str, str] = {}
     own, known = declared(kind.options), declared(AnyOptions)
     for key in sorted(said.model_fields_set):
-        if (key in known and key not in own) or (key in THEN_KEYS and not kind.sequels):
-            others = " or ".join(f'kind = "{other.name}"' for other in kinds_with(key))
+        option = _OPTION_OF.get(key, key)
+        if (option in known and option not in own) or (key in THEN_KEYS and not kind.sequels):
+            others = " or ".join(f'kind = "{other.name}"' for other in kinds_with(option))
             told[key] = f'{key}: this is for {others}, not for kind = "{kind.name}"'
     told |= unfit_values(kind, said)
     if isinstance(said, Sidecar):
@@ -252,8 +316,9 @@ def misfits(kind: JobKind, said: Preset) -> dict[str, str]:
 def _misnamed(kind: JobKind, said: Sidecar) -> dict[str, str]:
     """Return what a sidecar says of files that a set of this kind has none, or not so many, of."""
     told = _miscounted(kind, said)
-    if said.model and not kind.most(Role.MODEL):
-        told["model"] = f'model: a set of kind = "{kind.name}" has no model'
+    for key in ("model", "models"):
+        if getattr(said, key) and not kind.most(Role.MODEL):
+            told[key] = f'{key}: a set of kind = "{kind.name}" has no model'
     if said.then_image and said.images is None and not said.image:
         told["then_image"] = (
             "then_image: name the images of the new model as well, with image or images (images = [] where the prompt "
@@ -268,8 +333,9 @@ def _miscounted(kind: JobKind, said: Sidecar) -> dict[str, str]:
     if said.images is None:
         few = f"image: a set of this kind has at least {least} images; name all of them with images"
         return {"image": few} if said.image and least > 1 else {}
-    if most <= 1:
-        return {"images": f'images: a set of kind = "{kind.name}" has one image; name it with image'}
+    if not most:
+        return {"images": f'images: a set of kind = "{kind.name}" has no image'}
+    most = MOST_JOBS if most == 1 else most  # each makes a job of its own
     if not least <= len(said.images) <= most:
         limits = f"at least {least}" if len(said.images) < least else f"at most {most}"
         return {"images": f"images: {len(said.images)} are named; {limits} are taken"}
@@ -310,9 +376,10 @@ def layered_of_sequel(name: str, defaults: Options, *layers: Preset) -> dict[str
 def _reference_problems(document: Document, folder: str) -> Iterator[TextProblem]:
     """Yield what is wrong with the paths that a sidecar names."""
     values = document.values
-    several = values.get("images")
     named = [(key, values.get(key)) for key in ("model", "image", "then_image")]
-    named += [("images", one) for one in (several if isinstance(several, list) else ())]
+    for key in ("models", "images"):
+        several = values.get(key)
+        named += [(key, one) for one in (several if isinstance(several, list) else ())]
     for key, reference in named:
         if not isinstance(reference, str) or not reference:
             continue  # reported by the model's own check
@@ -387,6 +454,14 @@ def resolve_member(reference: str, folder: str) -> str:
     if steps[-1] in ("", ".", ".."):
         raise SidecarError(f"{quoted(reference)} does not name a file")
     return "/".join(_walk(reference, folder.split("/") + steps))
+
+
+def is_reference(name: str) -> bool:
+    """Return whether a sidecar can name a file of this name that is next to it."""
+    try:
+        return name.isprintable() and resolve_member(name, "") == name
+    except SidecarError:
+        return False
 
 
 def _walk(reference: str, steps: list[str]) -> list[str]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Any, Final, Self
 
+from rodin_watchd.core.batches import awaited
 from rodin_watchd.core.budget import is_over_budget
 from rodin_watchd.core.failures import is_already_done, is_cleared
 from rodin_watchd.core.kinds import DEFAULT, KINDS, JobKind, kind_of
@@ -128,10 +129,21 @@ def doing(job: Job) -> str:
     return f"{DOING[job.state]}{more}{later}{', cleared' if is_cleared(job) else ''}"
 
 
-def job_line(job: Job) -> Line:
-    """Return a live job's line."""
-    text = f"{lead(job)}{doing(job)}{_detail(job)}{_warned(job)}"
-    return Line(set_name(job.folder, job.name), text, job.id, job.since_at)
+def job_line(job: Job, others: int = 0) -> Line:
+    """Return a live job's line; `others`: so many of its set it waits for, so that all are delivered together."""
+    text = f"{lead(job)}{waits_for(others) or doing(job)}{_more(job)}{_detail(job)}{_warned(job)}"
+    return Line(set_name(job.folder, job.title), text, job.id, job.since_at)
+
+
+def waits_for(count: int) -> str:
+    """Say that a job which is ready waits for so many others of its set; "" for none."""
+    return f"ready, waits for {count} {'other' if count == 1 else 'others'} of its set" if count else ""
+
+
+def _more(job: Job) -> str:
+    """Say what a set will make when its first job is taken by the vendor."""
+    count = len(job.variants)
+    return f"; {count} more of its set {'follows' if count == 1 else 'follow'}" if count else ""
 
 
 def lead(job: Job) -> str:
@@ -179,7 +191,7 @@ def ended_line(job: Job) -> Line:
         text = f"{lead(job)}back in the inbox: {message} Cost: {cost(job)}"
     else:
         text = " ".join([f"{lead(job)}delivered to {printable(job.place)}. Cost: {cost(job)}", *changed_inputs(job)])
-    return Line(set_name(job.folder, job.name), " ".join(f"{text}{_warned(job)}".split()), job.id, ended_at)
+    return Line(set_name(job.folder, job.title), " ".join(f"{text}{_warned(job)}".split()), job.id, ended_at)
 
 
 def _what_to_do(job: Job) -> str:
@@ -196,7 +208,8 @@ def sorted_jobs(jobs: Iterable[Job]) -> tuple[tuple[Line, ...], tuple[Line, ...]
     """Return the lines of running and of held jobs, oldest first."""
     live = sorted((j for j in jobs if j.state not in ENDED), key=lambda j: (j.created_at, j.id))
     held = tuple(job_line(j) for j in live if j.state is State.HELD)
-    return tuple(job_line(j) for j in live if j.state is not State.HELD), held
+    waits = awaited(live)
+    return tuple(job_line(j, waits.get(j.id, 0)) for j in live if j.state is not State.HELD), held
 
 
 def status_text(page: Page, written_at: float, zone: tzinfo) -> str:

@@ -175,6 +175,9 @@ class JobReader(Protocol):
     def with_task(self, uuid: str) -> Job | None:
         """Return the job that has this task of the vendor, or had it before it was paid again."""
 
+    def siblings(self, job: Job) -> list[Job]:
+        """Return all jobs of a job's set, if that makes several, this one as well, in the order in which they were begun."""
+
     def having_task(self, uuid: str) -> list[Job]:
         """Return the jobs that have this task of the vendor now."""
 

@@ -10,7 +10,7 @@ from typing import TypeAlias
 from rodin_watchd.config import Config
 from rodin_watchd.core.approval import Arrival, Changes, Found, Gate, Pass, is_below, version_of
 from rodin_watchd.core.budget import Allowance
-from rodin_watchd.core.claims import Turn, wanted
+from rodin_watchd.core.claims import Turn, bill, jobs_of, wanted
 from rodin_watchd.core.health import Reason, Standstill
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.sets import ReadySet, View, WaitingSet
@@ -79,7 +79,16 @@ class Admission:
         return not left.caps.any or not any(self._why_late(left, ready) for ready in chosen)
 
     def _why_late(self, left: Allowance, ready: ReadySet) -> str:
-        return left.why_not(ready.candidate.folder, wanted(ready, self._defaults))
+        first, *others = wanted(ready, self._defaults)
+        return left.why_not(ready.candidate.folder, first, others)
+
+    def _found(self, ready: ReadySet) -> Found:
+        found = _found(ready.entries.values(), settled=True)
+        return found._replace(jobs=len(jobs_of(ready, self._defaults)))
+
+    def bill(self, ready: ReadySet) -> str:
+        """Say what the jobs of a set come to, "" where it is one."""
+        return bill(ready, self._defaults, self._budget.price)
 
     def _look(self, view: View, monotonic: float, *, idle: bool) -> None:
         """Note what came; say once when sets begin to be held. Without a limit nothing is, nor stays, held."""
@@ -87,7 +96,7 @@ class Admission:
         if limit is None and self._gate == Gate():
             return
         settling = {_name(w): _found(w.entries, settled=False) for w in view.waiting if w.settling}
-        ready = {_name(r): _found(r.entries.values(), settled=True) for r in view.ready if r.problem is None}
+        ready = {_name(r): self._found(r) for r in view.ready if r.problem is None}
         found = {**settling, **ready}
         window = self._window_seconds
         gate = Gate() if limit is None else self._gate.looked(found, monotonic, window, limit, idle=idle)
@@ -158,7 +167,12 @@ def _known_gate(store: StoreReader, clock: Clock, window_seconds: float) -> Gate
     known = Gate.stored(store.gate(), monotonic)
     jobs = (job for job in store.jobs(changed_since=now - window_seconds) if State.CLAIMED in job.times)
     dropped = (job for job in jobs if not job.follows)
-    taken = {_job_name(job): Arrival(monotonic - max(now - job.created_at, 0.0), _TAKEN) for job in dropped}
+    taken = {
+        _job_name(job): Arrival(
+            monotonic - max(now - job.created_at, 0.0), _TAKEN, jobs=job.batch.count if job.batch else 1
+        )
+        for job in dropped
+    }
     return replace(known, arrived={**taken, **known.arrived})
 
 

@@ -19,10 +19,11 @@ from rodin_watchd.core.budget import (
     day_of,
     is_over_budget,
     next_day_at,
+    promised,
     put_off,
 )
 from rodin_watchd.core.health import Reason, Standstill
-from rodin_watchd.core.kinds import Article, article_of
+from rodin_watchd.core.kinds import Article
 from rodin_watchd.core.machine import LOSS, SUBMITS, Loss
 from rodin_watchd.core.proof import BASELINE
 from rodin_watchd.core.store import COPIED_AT, Store
@@ -154,7 +155,8 @@ class Budget:
 
     def _left(self, spent: Mapping[str, Decimal], today: Day) -> Allowance:
         """Return what is left of the day."""
-        return Allowance(self._caps, spent, self._store.price, today.lost_credits(self._store.dearest))
+        kept = promised(self._job_store.jobs.values(), self._store.price) if self._caps.any else {}
+        return Allowance(self._caps, spent, self._store.price, today.lost_credits(self._store.dearest), kept)
 
     def buy(self, intents: Sequence[Transition]) -> list[Job]:
         """Make those intents durable that are within the budget; return their jobs."""
@@ -175,7 +177,7 @@ class Budget:
         """Note on each job that is to be sent whether and why it waits for another day."""
         to_send = [job for job in jobs if job.state in (State.STAGED, State.UPLOADING)]
         left, now = self.allowance if to_send else UNLIMITED, self._now()
-        late = [(job, left.why_not(job.folder, article_of(job))) for job in to_send]
+        late = [(job, left.why_not_job(job)) for job in to_send]
         moves = (put_off(job, reason, now) for job, reason in late)
         self._job_store.commit([move for move in moves if move], now)
         self._report(frozenset(reason for _, reason in late if reason) | self._barred.keys())

@@ -14,6 +14,7 @@ from rodin_watchd.adapters.spool.submit_count import SubmitCount
 from rodin_watchd.config import Config
 from rodin_watchd.core import machine
 from rodin_watchd.core.balance import held_unsure, of_task
+from rodin_watchd.core.batches import all_bought, awaited
 from rodin_watchd.core.budget import UNLIMITED, is_over_budget
 from rodin_watchd.core.dedup import content_of, is_same_purchase
 from rodin_watchd.core.health import Reason
@@ -281,12 +282,17 @@ class Dispatcher:
             if (understood := self._understood(job, now)) is None:
                 return None
             outcome = understood
+        if isinstance(outcome, Done) and job.variants and job.state is State.SUBMITTED:
+            outcome = Done(machine.in_own_folder(outcome.job, self._job_store.jobs.values()))
         if (
             isinstance(outcome, Done)
             and job.state is State.CLAIMED
             and (twice := self._job_store.duplicate(outcome.job))
         ):
-            outcome = Rejected(twice.problem)
+            if instead := machine.go_ahead_instead(job, twice.problem):
+                self._job_store.commit([instead], now)
+                return Decided(outcome, instead.job)
+            outcome = Rejected(all_bought(job, twice.problem) if job.variants else twice.problem)
         return Decided(outcome, self._decide(job, outcome, now))
 
     def _understood(self, job: Job, now: float) -> Outcome | None:
@@ -298,7 +304,7 @@ class Dispatcher:
         if not isinstance(outcome, Done) or not (other := self._job_store.holder_of_task(outcome.job)):
             return outcome
         other = self._job_store.jobs.get(other.id, other)
-        message = f"The vendor answered with the task of “{printable(other.name)}” (job {other.id}, {other.state})."
+        message = f"The vendor answered with the task of “{printable(other.title)}” (job {other.id}, {other.state})."
         if self._job_store.had_task_before(other, job):
             return Unknown(OutcomeUnknownError(message).problem)
         if machine.may_be_disputed(other):
@@ -323,15 +329,17 @@ class Dispatcher:
         elif _must_survive(job, transition, outcome):
             limit = self._with_limit(job, outcome, now)
             meta = {TASK_LIMIT: asdict(limit)} if limit and limit != self._task_limit else NO_META
-            self._keep_pauses(pauses, now, [transition, *self._follow(transition.job, now)], meta)
+            self._keep_pauses(pauses, now, [transition, *self._follow(job, outcome, transition.job, now)], meta)
             self._task_limit = limit
         else:
             self._keep_pauses(pauses, now)
             self._job_store.note(transition.job)
         return transition.job
 
-    def _follow(self, job: Job, now: float) -> Iterator[Transition]:
-        """Yield what belongs into the transaction in which a job comes to its end."""
+    def _follow(self, before: Job, outcome: Outcome, job: Job, now: float) -> Iterator[Transition]:
+        """Yield what belongs into the transaction of a move: the jobs that begin with it, and what it means for others."""
+        if isinstance(outcome, Done) and before.variants and not job.variants:
+            yield from machine.begin_others(outcome.job, now)
         yield from machine.hand_over(job, now)
         yield from self._job_store.resolved_by(job)
 
@@ -372,7 +380,7 @@ class Dispatcher:
 
         An error that this job alone meets comes back as one of the set.
         """
-        before, step = self._pauses, machine.POLICIES[job.state].step
+        before, step = self._pauses, machine.step_of(job)
         outcome = of_submits(of_task(outcome, job, self._account.name), step, before)
         if isinstance(outcome, Retry) and outcome.problem.scope is Scope.SERVICE and (lane := outcome.problem.lane):
             if step is Step.SUBMIT and self._concerns_one(job, outcome.problem):
@@ -507,8 +515,9 @@ class Dispatcher:
             allowance,
             self._pool.plugin_places,
         )
-        judged = self._account.judged_jobs()  # they wait, and are no probe of any lane
-        jobs = [job for job in self._job_store.jobs.values() if job.id not in judged]
+        waiting = self._account.judged_jobs()  # they wait, and are no probe of any lane
+        waiting |= self._awaiting(submits=submits).keys()
+        jobs = [job for job in self._job_store.jobs.values() if job.id not in waiting]
         due = due_jobs(jobs, self._pool.busy, self.pauses, limits, now)
         price, account = self._budget.price, self._account.name
         intents = [machine.begin_upload(job, now, price(article_of(job)), account) for job in self._wanted(due, now)]
@@ -518,10 +527,16 @@ class Dispatcher:
         )
         payable = self._account.payable(intents, sending)
         others = [job for job in due if not _to_send(job)]
-        self._calls.spend(len(payable) + sum(Lane.API in LANES[machine.POLICIES[job.state].step] for job in others))
+        self._calls.spend(len(payable) + sum(Lane.API in LANES[machine.step_of(job)] for job in others))
         for job in (*others, *self._bought(payable, now)):
             self._suspects.begin(job.id)
             self._pool.hand_out(self._job_store.jobs[job.id])
+
+    def _awaiting(self, *, submits: bool) -> Mapping[str, int]:
+        """Return by job that is ready how many others of its set it waits for. `submits`: whether money may be spent."""
+        return awaited(
+            self._job_store.jobs.values(), sends=submits and LANES[Step.SUBMIT].isdisjoint(self._unpaid_lanes)
+        )
 
     def _wanted(self, due: Sequence[Job], now: float) -> Iterator[Job]:
         """Yield the jobs that are to be sent; hold what may have been charged before, refuse what another job bought meanwhile."""
@@ -609,8 +624,9 @@ class Dispatcher:
             return True
         may_be_freed = self._account.inquires  # what was refused, and with it a part of the budget
         live = (job for job in self._job_store.jobs.values() if job.state not in machine.RESTING)
-        live = (job for job in live if may_be_freed or not is_over_budget(job))
-        steps = {machine.POLICIES[job.state].step for job in live}
+        waiting = self._awaiting(submits=submits)
+        live = (job for job in live if job.id not in waiting and (may_be_freed or not is_over_budget(job)))
+        steps = {machine.step_of(job) for job in live}
         return any(LANES[step].isdisjoint(stopped) and (submits or step is not Step.SUBMIT) for step in steps)
 
 

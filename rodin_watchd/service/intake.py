@@ -19,6 +19,7 @@ from rodin_watchd.adapters.host import filesystem_of
 from rodin_watchd.adapters.spool.inbox import Branch, Inbox
 from rodin_watchd.config import Config
 from rodin_watchd.config import IntakeSection as IntakeSettings
+from rodin_watchd.core.batches import count, too_many
 from rodin_watchd.core.formats import FileVerdict, Wholeness
 from rodin_watchd.core.kinds import KINDS, unfit_values
 from rodin_watchd.core.names import companion_of, match_key, printable
@@ -613,6 +614,8 @@ def _misfit(candidate: Candidate, sidecar: Sidecar | None, presets: Sequence[Pre
         told += (f"{printable(toml.path)}: {words}" for words in misfits(kind, sidecar).values())
     has_image = candidate.member(Role.IMAGE) is not None
     told += misled(kind, presets, sidecar, has_image=has_image)
+    files = [(member.role, member.name) for member in candidate.members]
+    told += filter(None, [too_many(count(kind, files, [*presets, *([sidecar] if sidecar else [])]))])
     return SidecarError("\n".join(told)).problem if told else None
 
 

@@ -48,6 +48,7 @@ class Orphans:
         there = self.spool.work_folders()
         jobs = self.job_store.jobs
         to_follow = {job.then.job_id for job in jobs.values() if job.then}
+        to_follow |= {one.job_id for job in jobs.values() for one in job.variants}
         for name in sorted(there - jobs.keys() - to_follow):
             self._set_aside(name)
         for job in list(jobs.values()):
@@ -83,7 +84,7 @@ class Orphans:
     def _report(self, name: str) -> str:
         job = self._job(name)
         whose = (
-            f"It belongs to “{set_name(job.folder, job.name)}” (job {job.id}), which has ended: {job.state}."
+            f"It belongs to “{set_name(job.folder, job.title)}” (job {job.id}), which has ended: {job.state}."
             if job
             else "The journal knows no job of that name: the journal may have been restored from a backup, or be a new one."
         )
@@ -109,5 +110,5 @@ class Orphans:
     def _note(self, job: Job) -> None:
         if any(event.action == GONE for event in self.store.events(job.id)):
             return
-        message = f"The files of “{set_name(job.folder, job.name)}” are not in the work folder any more: somebody removed them."
+        message = f"The files of “{set_name(job.folder, job.title)}” are not in the work folder any more: somebody removed them."
         self.job_store.report_of_job(job, GONE, message, self.now())

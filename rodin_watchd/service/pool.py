@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TypeAlias
 
-from rodin_watchd.core.machine import POLICIES
+from rodin_watchd.core.machine import step_of
 from rodin_watchd.core.store import DONE
 from rodin_watchd.errors import Fault, Problem, RodinWatchdError, Scope
 from rodin_watchd.log_lines import about
@@ -222,7 +222,7 @@ class Pool:
     def _work(self, tools: Tools, job: Job) -> None:
         began = time.monotonic()
         outcome = run(tools, job, lambda: self.ask_to_close(job.id))
-        self.messages.put(StepFinished(job.id, outcome, POLICIES[job.state].step, time.monotonic() - began, job.kind))
+        self.messages.put(StepFinished(job.id, outcome, step_of(job), time.monotonic() - began, job.kind))
 
     def ask_to_close(self, job_id: str) -> None:
         """Ask the main thread whether an upload may send its last bytes, and wait for the answer; a worker's thread.

@@ -11,7 +11,7 @@ from rodin_watchd.adapters.watcher import Watcher
 from rodin_watchd.config import Config
 from rodin_watchd.core.budget import is_over_budget
 from rodin_watchd.core.claims import Claims, Turn, claims, taken_paths
-from rodin_watchd.core.sets import View
+from rodin_watchd.core.sets import ReadySet, View
 from rodin_watchd.errors import DiskError, FolderGoneError, Problem
 from rodin_watchd.model import State
 from rodin_watchd.service.admission import Admission
@@ -64,6 +64,10 @@ class Reception:
         if self._woken or self._is_returned() or self.problem is not None:
             return False
         return not any(w.settling for w in self.view.waiting)
+
+    def bill(self, ready: ReadySet) -> str:
+        """Say what the jobs of a set that waits come to, "" where it is one."""
+        return self._admission.bill(ready)
 
     def take_in(self, *, paused: bool, stopped: bool = False) -> None:
         """Look at the inbox if it is time, and commit the claims of what is ready, in one transaction.

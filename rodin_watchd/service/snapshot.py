@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rodin_watchd.adapters.heartbeat import leave_heartbeat
+from rodin_watchd.core.batches import awaited
 from rodin_watchd.core.health import (
     INCOMPLETE,
     READY,
@@ -63,10 +64,18 @@ class Waiting:
     ignored: tuple[tuple[str, int], ...] = ()  # reason and how many files, sorted
 
 
-def waiting_in(view: View, turns: tuple[tuple[ReadySet, Turn], ...], offset: float) -> Waiting:
-    """Return what waits after a look; `turns` are complete sets that are not claimed yet, `offset` makes monotonic time UTC."""
+def waiting_in(
+    view: View, turns: tuple[tuple[ReadySet, Turn], ...], offset: float, bill: Callable[[ReadySet], str]
+) -> Waiting:
+    """Return what waits after a look; `turns` are complete sets that are not claimed yet, `offset` makes monotonic time UTC.
+
+    `bill` says of such a set what its jobs come to, "" where it is one job.
+    """
     found = [(one, _waiting_line(one, offset)) for one in view.waiting]
-    waits = *(line for one, line in found if not one.unmovable), *(_turn_line(ready, turn) for ready, turn in turns)
+    waits = (
+        *(line for one, line in found if not one.unmovable),
+        *(_turn_line(ready, turn, bill(ready)) for ready, turn in turns),
+    )
     since: dict[str, list[float]] = {SETTLING: [], INCOMPLETE: [], UNMOVABLE: []}
     for one in view.waiting:
         since[_waits_for(one)].append(one.since)
@@ -94,8 +103,9 @@ def _waiting_line(waiting: WaitingSet, offset: float) -> Line:
     return Line(name, waiting.reason, since_at=round(waiting.since + offset) if is_dated else None)
 
 
-def _turn_line(ready: ReadySet, reason: str) -> Line:
-    return Line(set_name(ready.candidate.folder, ready.candidate.name), reason)
+def _turn_line(ready: ReadySet, reason: str, bill: str) -> Line:
+    told = f"{reason}; {bill}" if bill else reason
+    return Line(set_name(ready.candidate.folder, ready.candidate.name), told)
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,8 +258,10 @@ class Monitor:
 def _stopped_in(snapshot: Snapshot) -> Callable[[Job], bool]:
     paused, lanes, away = frozenset(snapshot.paused), snapshot.lanes, snapshot.away
     submits = paused.isdisjoint({Standstill.BY_REQUEST, Standstill.COPIED})
+    waits = awaited(snapshot.jobs)  # the others of its set move, or stand still themselves
 
     def stopped(job: Job) -> bool:
-        return not paused.isdisjoint(_ALL_STOPS) or is_stopped(job, lanes, away, submits=submits)
+        stops = not paused.isdisjoint(_ALL_STOPS) or job.id in waits
+        return stops or is_stopped(job, lanes, away, submits=submits)
 
     return stopped

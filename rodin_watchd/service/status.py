@@ -187,7 +187,10 @@ class Display:
         reception = self._parts.reception
         seen = (reception.looks, self._offset)
         if seen != self._seen:
-            self._seen, self._waiting = seen, waiting_in(reception.view, reception.claims.waiting, self._offset)
+            self._seen, self._waiting = (
+                seen,
+                waiting_in(reception.view, reception.claims.waiting, self._offset, reception.bill),
+            )
         return self._waiting
 
     # ---- what stands still and why, and what else people must know: one list, in the order of the page --------------

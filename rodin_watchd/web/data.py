@@ -206,4 +206,4 @@ def reference_image(job: Job) -> str:
 
 def full_name(job: Job) -> str:
     """Return a set's name with its folder."""
-    return set_name(job.folder, job.name)
+    return set_name(job.folder, job.title)

@@ -105,7 +105,7 @@ class PreviewSet:
     reason: str = ""  # why it will wait, or be refused; for people
     advice: str = ""
     is_refused: bool = False
-    article: Article | None = None  # None: nothing is bought as it is
+    articles: tuple[Article, ...] = ()  # what it buys, by job; (): nothing as it is
 
     @property
     def is_ready(self) -> bool:
@@ -420,7 +420,7 @@ class Drops:
     def _ready(self, ready: ReadySet, inside: str) -> PreviewSet:
         if problem := ready.problem:
             return _seen(ready.candidate, inside, problem.message, problem.advice, is_refused=True)
-        return _seen(ready.candidate, inside, article=wanted(ready, self._config.defaults))
+        return _seen(ready.candidate, inside, articles=wanted(ready, self._config.defaults))
 
     def _lay_presets(self, drop: Path, folder: str) -> None:
         """Put copies of the presets that hold where the drop goes into its own inbox: they decide what its sets are."""
@@ -498,10 +498,10 @@ def _seen(
     advice: str = "",
     *,
     is_refused: bool = False,
-    article: Article | None = None,
+    articles: tuple[Article, ...] = (),
 ) -> PreviewSet:
     files = tuple((member.role.value, _below(member.path, inside)) for member in candidate.members)
-    return PreviewSet(candidate.name, candidate.folder, candidate.kind, files, reason, advice, is_refused, article)
+    return PreviewSet(candidate.name, candidate.folder, candidate.kind, files, reason, advice, is_refused, articles)
 
 
 def _below(path: str, inside: str) -> str:

@@ -269,7 +269,7 @@ class Uploads:
     def _prices(self, shown: Preview) -> list[Decimal | None]:
         """Return what each set of a drop costs, in credits; None: nothing is bought as it is."""
         with self.site.journal() as journal:
-            return [journal.price(one.article) if one.article else None for one in shown.sets]
+            return [sum(map(journal.price, one.articles), Decimal(0)) if one.articles else None for one in shown.sets]
 
     # ---- forms ------------------------------------------------------------------------------------------------------
 
@@ -450,6 +450,7 @@ def _set_data(one: PreviewSet, price: Decimal | None) -> Mapping[str, Any]:
         "refused": one.is_refused,
         "reason": one.reason or None,
         "advice": one.advice or None,
+        "jobs": len(one.articles) or None,
         "credits": price,
     }
 

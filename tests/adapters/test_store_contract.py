@@ -33,6 +33,7 @@ from rodin_watchd.core.store import (
 from rodin_watchd.core.waits import CALLS
 from rodin_watchd.errors import CommandRefusedError, JobLeasedError, JournalError, NoCreditsError
 from rodin_watchd.model import (
+    Batch,
     InputFile,
     Job,
     Original,
@@ -157,6 +158,21 @@ def test_jobs_whose_files_stay_in_the_inbox_are_found(backend: Backend, store: S
     second = led(store, replace(a_job("c1"), originals=(kept._replace(shared=True),), created_at=NOW + 5))
     with closing(backend.look()) as reader:
         assert reader.with_originals() == store.with_originals() == [second, first]
+
+
+def test_all_jobs_of_a_set_are_found(backend: Backend, store: Store) -> None:
+    """Whatever became of them, in the order in which they were begun; none of another set of that name."""
+    sets = {name: Batch(name, "seed-1", 2, "chair") for name in ("a1", "z1")}
+    first = led(store, replace(a_job("a1", name="chair"), batch=sets["a1"]), *SENT)
+    led(store, replace(a_job("z1", name="chair"), batch=sets["z1"]))
+    second = led(
+        store, replace(a_job("b1", name="chair"), batch=replace(sets["a1"], label="seed-2"), created_at=NOW + 5)
+    )
+    alone = led(store, a_job("c1", name="chair"))
+    with closing(backend.look()) as reader:
+        for known in (store, reader):
+            assert known.siblings(second) == [first, second]
+            assert known.siblings(alone) == []
 
 
 def listed(store: StoreReader, **wanted: Any) -> list[str]:  # noqa: ANN401 - what a list can be asked

@@ -273,8 +273,8 @@ def test_no_reference_leaves_the_inbox(reference: str, folder: str) -> None:
         (b'kind = "texture"\nmaterial = "All"', 'chair.toml line 2: material: a texture takes one of "PBR", "Shaded"'),
         (b'kind = "generate"\nmodel = "a.glb"', 'chair.toml line 2: model: a set of kind = "generate" has no model'),
         (
-            b'kind = "texture"\nimages = ["a.png"]',
-            'chair.toml line 2: images: a set of kind = "texture" has one image; name it with image',
+            b'kind = "texture"\nimages = []',
+            "chair.toml line 2: images: 0 are named; at least 1 are taken",
         ),
         (
             b'kind = "generate"\nimages = ["1.png", "2.png", "3.png", "4.png", "5.png", "6.png"]',

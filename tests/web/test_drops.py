@@ -64,7 +64,7 @@ def test_what_is_sent_is_taken_and_paid_once(shop: Workshop, drops: Drops, vendo
     [seen] = drops.preview(drop_id).sets
     assert (seen.name, seen.is_ready, seen.kind) == ("chair", True, "texture")
     assert {role for role, _ in seen.files} == {"model", "image", "sidecar"}
-    assert seen.article
+    assert len(seen.articles) == 1
     assert shop.found("inbox") == set()
     assert drops.send(drop_id, as_seen) == "chair"
     shop.idle()

@@ -41,6 +41,7 @@ from rodin_watchd.adapters.spool.mounts import Mounts
 from rodin_watchd.adapters.spool.moving import (
     RECEIPTS,
     Destination,
+    apart_from_others,
     contents,
     discard,
     give_name,
@@ -75,7 +76,7 @@ from rodin_watchd.core.layout import (
     Claim,
 )
 from rodin_watchd.core.mounts import PATHS, Mount
-from rodin_watchd.core.names import folders_of, junk_reason, may_go_with, printable, safe_folder_name
+from rodin_watchd.core.names import folders_of, junk_reason, match_key, may_go_with, printable, safe_folder_name
 from rodin_watchd.core.receipt import is_as_written
 from rodin_watchd.core.status import is_page
 from rodin_watchd.errors import ArchiveError, DiskError, FailedFolderError, FolderGoneError, OutboxError, RightsError
@@ -378,6 +379,21 @@ class Spool:
         ):
             return lay_in(self._work, source.relative_to(self.work).as_posix(), sha256, into)
 
+    def write_in(self, job_id: str, name: str, data: bytes) -> Signature:
+        """Write a small file into a job's inputs, durably, and return what it is there; may be repeated. Raises DiskError."""
+        with (
+            self._disk_errors(f"{self.inputs(job_id)} cannot be written"),
+            folder_beneath(self._work, f"{job_id}/inputs", make=True) as into,
+        ):
+            if contents(into, name) != data:
+                write_durably_in(into, name, data)
+            return signature_of(os.stat(name, dir_fd=into, follow_symlinks=False))
+
+    def drop_inputs(self, job_id: str) -> None:
+        """Remove the inputs that were laid out for a job that is not begun; may be repeated. Raises DiskError."""
+        remove(self.inputs(job_id))
+        self.forget(job_id)
+
     def has_taken(self, job_id: str, file: InputFile) -> bool:
         """Return whether a member of a set is in the job's work folder, or claimed by the job. Raises DiskError."""
         with self._disk_errors(f"{self.inputs(job_id)} cannot be read"):
@@ -398,6 +414,7 @@ class Spool:
         RightsError when something is wrong with the mirrored folder, DiskError; FileNotFoundError when there is neither a
         `source` nor a folder published before (somebody took it away meanwhile).
         """
+        place = apart_from_others(self.root, place, job)
         with (
             self._place_errors(place),
             folder_beneath(self._published, place.parent, make=True) as into,
@@ -439,6 +456,24 @@ class Spool:
                 if isinstance(error, PermissionError) and place.folder:
                     raise RightsError(f"The service has no permission to write in “{where}”.") from error
                 raise
+
+    def free_folder(self, job: Job) -> str:
+        """Return a name for the folder that all jobs of a job's set go into: nothing has it where they may be published.
+
+        The set's own name, or else with the job's id. Raises DiskError.
+        """
+        wanted = safe_folder_name(job.name)
+        for top in RECEIPTS:
+            parent = Destination.of(top, replace(job, batch=None)).parent
+            with (
+                errors_of(top),
+                self._disk_errors(f"{parent} cannot be read"),
+                contextlib.suppress(FileNotFoundError),
+                folder_beneath(self.mounts.anchor(), parent) as folder,
+            ):
+                if match_key(wanted) in map(match_key, os.listdir(folder)):  # noqa: PTH208 - of a descriptor
+                    return f"{wanted}-{job.id[:6]}"
+        return wanted
 
     def published_folder(self, job: Job, place: str) -> Path:
         """Return the folder at a place that a job got, for those who read there; never raises.
@@ -620,6 +655,8 @@ class Spool:
         named = job_named_by(self.mounts.anchor(), f"{job.place}/{REPORT_DATA}")
         if named is None or named[0] == job.id:
             self.clear_leftovers(job.place)
+            if job.batch and job.batch.folder:
+                self.remove_emptied(job.place.rpartition("/")[0], frozenset())
 
     def clear_leftovers(self, folder: str) -> None:
         """Remove from a folder whose set was taken what an earlier job left in it (receipt, report); and it, if empty then.

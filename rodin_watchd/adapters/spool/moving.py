@@ -12,7 +12,7 @@ import shutil
 import stat
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -220,8 +220,11 @@ class Destination:
     @classmethod
     def of(cls, top: str, job: Job, *, report: bool = False) -> Self:
         """Return where a job's folder goes: as the artist spells it, in a form that every client of a share can show."""
-        folder = "/".join(map(safe_folder_name, job.folder.split("/"))) if job.folder else ""
-        return cls(top, folder, safe_folder_name(job.name), report)
+        parts = [*(job.folder.split("/") if job.folder else ()), job.name]
+        if job.batch and job.batch.folder:
+            parts[-1:] = [job.batch.folder, job.batch.label]
+        *folders, name = map(safe_folder_name, parts)
+        return cls(top, "/".join(folders), name, report)
 
     @property
     def receipt(self) -> str:
@@ -232,6 +235,18 @@ class Destination:
     def parent(self) -> str:
         """The folder that it goes into, relative to the root."""
         return f"{self.top}/{self.folder}" if self.folder else self.top
+
+
+def apart_from_others(root: Path, place: Destination, job: Job) -> Destination:
+    """Return where a job's folder goes: with the others of its set, but never into the folder of another set that got that name since."""
+    is_anothers = (
+        job.batch
+        and job.batch.folder
+        and any(job_named_by(root, f"{place.parent}/{name}") for name in (RECEIPT, REPORT_DATA))
+    )
+    return (
+        replace(place, folder=_with_suffix(place.folder, _mark(job.batch.id))) if job.batch and is_anothers else place
+    )
 
 
 def published_before(
@@ -346,7 +361,7 @@ def archived_place(root: Path, job: Job) -> str:
 
     The journal does not say it: it is one of the names that a job's folder may get, and its receipt names the job.
     """
-    wanted = Destination.of(ARCHIVE, job)
+    wanted = apart_from_others(root, Destination.of(ARCHIVE, job), job)
     places = (f"{wanted.parent}/{name}" for name in itertools.islice(_names(wanted.name, job.id), _USUAL_NAMES))
     return next((place for place in places if (job_named_by(root, f"{place}/{RECEIPT}") or ("",))[0] == job.id), "")
 

@@ -21,6 +21,7 @@ from rodin_watchd.core.schedule import vendor_seconds
 from rodin_watchd.errors import Problem
 from rodin_watchd.model import (
     Answer,
+    Batch,
     Event,
     InputFile,
     Job,
@@ -33,6 +34,7 @@ from rodin_watchd.model import (
     State,
     Task,
     Transition,
+    Variant,
 )
 
 _PRICE_BEFORE_2: Final = Decimal("0.5")
@@ -84,6 +86,8 @@ def job(doc: str) -> Job:
             "processed": tuple(ResultFile(**r) for r in data["processed"]),
             "problem": Problem.of_data(data["problem"]) if data["problem"] else None,
             "then": _sequel(data["then"]) if data.get("then") else None,
+            "batch": Batch(**data["batch"]) if data.get("batch") else None,
+            "variants": tuple(map(_variant, data.get("variants", ()))),
             "originals": tuple(Original(path, Signature(*seen), one) for path, seen, one in data.get("originals", ())),
         }
     )
@@ -142,6 +146,16 @@ def _task(data: dict[str, Any]) -> Task:
 def _sequel(data: dict[str, Any]) -> Sequel:
     problem = Problem.of_data(data["problem"]) if data["problem"] else None
     return Sequel(**{**data, "files": tuple(map(_input_file, data["files"])), "problem": problem})
+
+
+def _variant(data: dict[str, Any]) -> Variant:
+    found = {
+        "takes": tuple(data["takes"]),
+        "then": _sequel(data["then"]) if data["then"] else None,
+        "files": tuple(map(_input_file, data["files"])),
+        "problem": Problem.of_data(data["problem"]) if data["problem"] else None,
+    }
+    return Variant(**{**data, **found})
 
 
 def _input_file(data: dict[str, Any]) -> InputFile:

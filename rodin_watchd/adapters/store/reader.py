@@ -493,6 +493,10 @@ _FIND = f"""
         UNION SELECT * FROM (SELECT id FROM jobs WHERE name = :name ORDER BY created_at DESC LIMIT {_MOST_FOUND})
     ) ORDER BY id = :name DESC, created_at DESC LIMIT {_MOST_FOUND}
 """  # noqa: S608 - a number; a whole id is the first of those that begin with it
+_SIBLINGS = """
+    SELECT doc FROM jobs WHERE name = :name AND json_valid(doc) AND json_extract(doc, '$.batch.id') = :batch
+    ORDER BY created_at, rowid
+"""
 _COUNTS = f"""
     SELECT state, count(*) FROM jobs WHERE state IN ({", ".join(f"'{s}'" for s in State if s not in ENDED)}) GROUP BY state
     UNION ALL SELECT state, jobs FROM ended WHERE jobs > 0
@@ -558,6 +562,12 @@ class JournalReader(PurchaseReader, HookRunReader):
             ids = ", ".join(job.id for job in found)
             raise CommandRefusedError(f"“{shown}” fits several jobs: {ids}.", advice="Name one of them by its id.")
         return self._whole(found[0])
+
+    def siblings(self, job: Job) -> list[Job]:
+        """Return all jobs of a job's set, if that makes several, this one as well, in the order in which they were begun."""
+        if job.batch is None:
+            return []
+        return self._jobs(_SIBLINGS, {"name": printable(job.name), "batch": job.batch.id})
 
     def jobs(self, states: Iterable[State] = State, limit: int = -1, changed_since: float = 0.0) -> list[Job]:
         """Return the jobs in these states that have changed since (UTC), newest change first; `limit` < 0 means all."""

@@ -94,7 +94,8 @@ class StoreView:
     def _reading(self, journal: StoreReader, job_id: str) -> Found:
         job = journal.find(job_id)
         events, meanwhile = journal.events(job.id), service_events_of(job, journal, self._now())
-        return OpenText(set_name(job.folder, job.name), text_of(job, events, meanwhile, self._zone), job.id)
+        text = text_of(job, events, meanwhile, self._zone, journal.siblings(job))
+        return OpenText(set_name(job.folder, job.title), text, job.id)
 
     def _retry(self, journal: StoreReader, job_id: str) -> Question:
         """Return what `retry` would do and cost; where only a new submit helps, that is what is asked."""
@@ -125,7 +126,7 @@ class StoreView:
 
 def _failed(job: Job) -> str:
     why = f" {plain(sentences(job.problem.message), _LONGEST_TEXT)}" if job.problem else ""
-    return f"{set_name(job.folder, job.name)} (job {job.id}): {job.state}.{why}"
+    return f"{set_name(job.folder, job.title)} (job {job.id}): {job.state}.{why}"
 
 
 def _in_words(error: RodinWatchdError | OSError) -> str:

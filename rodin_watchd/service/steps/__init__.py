@@ -11,12 +11,13 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from rodin_watchd.core.machine import POLICIES, outcome_of
+from rodin_watchd.core.machine import outcome_of, step_of
 from rodin_watchd.errors import Fault, InternalError, OutcomeUnknownError, RodinWatchdError
 from rodin_watchd.log_lines import about
 from rodin_watchd.model import Answered, Job, Outcome, Step
 from rodin_watchd.service.steps.delivery import archive, bury, deliver, process, put_back
 from rodin_watchd.service.steps.results import balance, download, poll
+from rodin_watchd.service.steps.spread import spread
 from rodin_watchd.service.steps.submit import stage, submit
 from rodin_watchd.service.steps.tools import BeforeClosing, Tools
 
@@ -26,6 +27,7 @@ log = logging.getLogger("rodin_watchd")
 
 _REPEATABLE: Final[Mapping[Step, Callable[[Tools, Job], Outcome]]] = {
     Step.STAGE: stage,
+    Step.SPREAD: spread,
     Step.POLL: poll,
     Step.DOWNLOAD: download,
     Step.PROCESS: process,
@@ -41,7 +43,7 @@ STEPS: Final[Mapping[Step, Callable[..., Outcome | Answered]]] = {**_REPEATABLE,
 
 def run(tools: Tools, job: Job, before_closing: BeforeClosing) -> Outcome | Answered:
     """Run a job's next step and return what came of it; never raises. Any thread."""
-    step = POLICIES[job.state].step
+    step = step_of(job)
     with about(job):
         return _ran(tools, job, step, before_closing)
 

@@ -112,6 +112,8 @@ def bury(tools: Tools, job: Job) -> Outcome:
     leave = left_alone if is_left_to_others(tools.spool, job) else left_behind
     left = filter(None, [leave(tools.spool, job, f) for f in in_order(job)])
     notes = tuple(one.now if one.why in (found, "") else f"{one.why} {one.now}" for one in left)
+    for one in job.variants:  # they are not begun: what is laid out of them are copies
+        tools.spool.drop_inputs(one.job_id)
     _keep_results(tools, job)
     now = tools.now()
     text = report_text(job, now, tools.zone, notes)

@@ -33,7 +33,7 @@ log = logging.getLogger("rodin_watchd")
 _TURN = {role: turn for turn, role in enumerate(Role)}
 
 
-IMAGES = (Role.IMAGE, Role.THEN_IMAGE)
+IMAGES = (Role.IMAGE, Role.THEN_IMAGE, Role.OTHER_IMAGE)
 
 
 def refuse_unfit(file: InputFile, path: Path) -> tuple[str, ...]:

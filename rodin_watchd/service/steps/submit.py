@@ -12,6 +12,7 @@ from rodin_watchd.adapters.images import MOST_BYTES
 from rodin_watchd.adapters.rodin_client.upload import Upload
 from rodin_watchd.adapters.spool.beneath import disk_errors
 from rodin_watchd.adapters.spool.taking import refuse_written
+from rodin_watchd.core.batches import plain_role
 from rodin_watchd.core.dedup import fingerprint, fingerprint_of_drop, of_set
 from rodin_watchd.core.formats import image_extension
 from rodin_watchd.core.kinds import FileRule, JobKind, kind_of
@@ -25,7 +26,7 @@ from rodin_watchd.errors import (
     OutcomeUnknownError,
     UnfitFoldersError,
 )
-from rodin_watchd.model import Answered, Done, InputFile, Job, Outcome, Role, State
+from rodin_watchd.model import OTHERS, Answered, Done, InputFile, Job, Outcome, Role, State
 from rodin_watchd.service.steps.files import IMAGES, in_order, left_behind, refuse_unfit, remove_set_folder
 from rodin_watchd.service.steps.plugins import consulted
 from rodin_watchd.service.steps.tools import BeforeClosing, Tools, need_room
@@ -72,7 +73,7 @@ def _recognised(job: Job) -> Job:
 
 def _refuse_ambiguous(job: Job) -> None:
     """Raise AmbiguousSetError where the set has too many files of a role: what is sent must be what its fingerprint says."""
-    for role in Role:
+    for role in (role for role in Role if role not in OTHERS.values()):
         names = [f"“{printable(file.name)}”" for file in job.files if file.role is role]
         if len(names) > kind_of(job).most(role):
             raise AmbiguousSetError(f"{len(names)} files fit the {role} of this set: {', '.join(names)}.")
@@ -80,10 +81,11 @@ def _refuse_ambiguous(job: Job) -> None:
 
 def _refuse_large(kind: JobKind, file: InputFile) -> None:
     name, size = printable(file.name), file.signature.size
-    most = kind.files[file.role].most_bytes if file.role in kind.files else None
+    role = plain_role(file.role)
+    most = kind.files[role].most_bytes if role in kind.files else None
     if most is not None and size > most:
         raise FileRefusedError(
-            f"“{name}” has {size:,} bytes; the vendor accepts {file.role}s of at most {most:,}.",
+            f"“{name}” has {size:,} bytes; the vendor accepts {role}s of at most {most:,}.",
             advice="Make the model smaller (fewer triangles, no embedded textures) and drop the set again.",
         )
     if file.role in IMAGES and size > MOST_BYTES:
