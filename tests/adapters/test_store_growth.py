@@ -45,6 +45,7 @@ QUESTIONS: dict[str, Ask] = {
     "job": lambda journal: journal.job("a00003"),
     "live jobs": lambda journal: journal.jobs([state for state in State if state not in ENDED]),
     "newest jobs": lambda journal: journal.jobs(ENDED, limit=20),
+    "the first of all jobs": lambda journal: next(journal.each_job()),
     "newest jobs one by one": lambda journal: list(journal.each_job(limit=20)),
     "counts": lambda journal: journal.counts(),
     "a page of the list": lambda journal: journal.listed(Listing(limit=10)),

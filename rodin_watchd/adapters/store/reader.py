@@ -455,6 +455,9 @@ _NEWEST_IN = """
     )
 """  # in the order of `jobs_by_state`: no more rows are read than are wanted
 _OF_NUMBERS = "SELECT rowid, doc FROM jobs WHERE rowid IN (SELECT value FROM json_each(?))"
+_AT_FIRST: Final = 20
+"""How many jobs of a long list come before the others are put in order."""
+
 _AT_ONCE: Final = 500
 """How many jobs are in memory at once where a caller asks for all, one by one."""
 
@@ -575,16 +578,23 @@ class JournalReader(PurchaseReader, HookRunReader):
         query = f"SELECT doc FROM ({newest}) JOIN jobs ON jobs.rowid = number ORDER BY at DESC, jobs.id"  # noqa: S608 - as above
         return self._jobs(query, values)
 
-    @errors_in_words
     def each_job(self, states: Iterable[State] = State, limit: int = -1) -> Iterator[Job]:
         """Yield the same in the same order, however many there are, with only a few in memory at once.
 
         Each is as it is when it comes; one that has left these states meanwhile is left out.
         """
-        wanted = list(states)
-        newest, values = _newest(wanted, limit)
-        numbers = array("q", (row["number"] for row in self._db.execute(newest, values)))
-        return self._numbered(numbers, frozenset(wanted))
+        wanted = frozenset(states)
+        first = self._numbers(wanted, _AT_FIRST if limit < 0 else min(limit, _AT_FIRST))
+        yield from self._numbered(first, wanted)
+        if len(first) == _AT_FIRST != limit:  # all of them are put in order only when the first ones have been seen
+            shown = frozenset(first)
+            rest = array("q", (number for number in self._numbers(wanted, limit) if number not in shown))
+            yield from self._numbered(rest if limit < 0 else rest[: limit - len(first)], wanted)
+
+    @errors_in_words
+    def _numbers(self, states: Iterable[State], limit: int) -> array[int]:
+        newest, values = _newest(states, limit)
+        return array("q", (row["number"] for row in self._db.execute(newest, values)))
 
     def _numbered(self, numbers: array[int], states: frozenset[State]) -> Iterator[Job]:
         for start in range(0, len(numbers), _AT_ONCE):
