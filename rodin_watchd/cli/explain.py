@@ -25,7 +25,7 @@ from rodin_watchd.client.journal import daemon_of, journal_of, reader
 from rodin_watchd.config import Config
 from rodin_watchd.core.approval import Pass
 from rodin_watchd.core.claims import bill, taken_paths, version_in_inbox
-from rodin_watchd.core.layout import FAILED, HIDDEN, INBOX, OWN_PREFIX, Claim, owner_of
+from rodin_watchd.core.layout import FAILED, HIDDEN, INBOX, OWN_PREFIX, SHEET, Claim, owner_of
 from rodin_watchd.core.machine import ENDED
 from rodin_watchd.core.mounts import ROOT_ID
 from rodin_watchd.core.names import match_key, printable, split_name
@@ -424,12 +424,27 @@ def _published(scene: InboxState, place: str) -> Explanation:
             text = f"“{name}” belongs to job {printable(str(found[0]))}, which this journal does not know."
             return Explanation(FileState.ELSEWHERE, (text,))
         folder = folder.rpartition("/")[0]
+    group = place.removesuffix(f"/{SHEET}")
+    if job := _of_several_in(scene, group):
+        return about_job(f"“{name}” belongs to a set that makes several jobs; one of them:", job, scene.zone)
     if os.path.lexists(root / place):
         text = f"“{name}” was not put there by the service, or its {RECEIPTS[top]} is gone."
         return Explanation(
             FileState.ELSEWHERE, (text, f"Drop sets into {INBOX}/; the service does nothing with files here.")
         )
     return about_past(scene.journal, place, scene.zone)
+
+
+def _of_several_in(scene: InboxState, group: str) -> Job | None:
+    """Return a job whose set makes several, and has a folder each in this one; None where there is none."""
+    root = scene.config.folders.root
+    try:
+        names = sorted(os.listdir(root / group))  # noqa: PTH208 - names that are not UTF-8, too
+    except OSError:
+        return None
+    named = filter(None, (job_named_at(root, f"{group}/{name}") for name in names))
+    jobs = (_job(scene, str(found[0])) for found in named)
+    return next((job for job in jobs if job and job.batch), None)
 
 
 def _job(scene: InboxState, job_id: str) -> Job | None:

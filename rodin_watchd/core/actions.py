@@ -47,6 +47,7 @@ JOB_ACTIONS: Mapping[str, str] = {
     "plugin": "a plugin's hook was called",
     "unknown-word": "the vendor used a word that is not in its documents",
     "call": "a call to the vendor was answered; a call for the balance has no job",
+    "contact-sheet": "the picture of all results of a set cannot be written next to them",
     "sharing": "mode or group of published files cannot be set",
     "set-aside": "a work folder that belongs to no live job was moved to `failed/`",
     "stray": "such a folder, or files that such a job had claimed in the inbox, cannot be moved there",

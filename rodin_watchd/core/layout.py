@@ -18,6 +18,9 @@ MARK: Final = ".rodin-watchd-root"
 RECEIPT: Final = "job.toml"
 REPORT: Final = "REPORT.txt"
 REPORT_DATA: Final = "report.toml"
+SHEET: Final = "contact-sheet.jpg"
+"""The picture of all results of a set that makes several jobs, next to their folders."""
+
 RESULTS: Final = "results"
 """The folder below a report that holds what was paid for and came."""
 

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from workshop import Vendor, Workshop, image, model, working
 
+from rodin_watchd.adapters.contact_sheet import TILE_PIXELS, is_ours
 from rodin_watchd.core.layout import HIDDEN
 from rodin_watchd.core.waits import DAY_SECONDS
 from rodin_watchd.model import Job, State
@@ -50,7 +52,7 @@ def receipt(shop: Workshop, place: str) -> dict[str, Any]:
 
 def folders(shop: Workshop, top: str) -> set[str]:
     """Return the folders that hold files, below a top folder."""
-    return {name.rpartition("/")[0] for name in shop.found(top)}
+    return {name.rpartition("/")[0] for name in shop.found(top) if not name.endswith("contact-sheet.jpg")}
 
 
 ALL = {"seed-1": S.ARCHIVED, "seed-2": S.ARCHIVED, "seed-3": S.ARCHIVED}
@@ -89,6 +91,46 @@ def test_a_result_waits_for_the_others_of_its_set(tmp_path: Path) -> None:
         assert "of its set" in shop.told("show", labelled(shop, "seed-1").id)
         shop.idle()
         assert by_label(shop) == ALL
+
+
+def test_a_contact_sheet_shows_all(tmp_path: Path) -> None:
+    """It is made again when one comes later; what somebody else has put there, or changed, stays."""
+    with working(tmp_path, "failed-job@2") as (shop, _vendor):
+        drop_chair(shop)
+        shop.idle()
+        sheet = shop.path("outbox/chair/contact-sheet.jpg")
+        two = sheet.read_bytes()
+        assert is_ours(two)
+        with Image.open(sheet) as picture:
+            assert (picture.format, picture.width > 2 * TILE_PIXELS) == ("JPEG", True)
+        [failed] = [label for label, state in by_label(shop).items() if state is S.FAILED]
+        assert shop.command("retry", job=labelled(shop, failed).id, pay_again=True)["ok"]
+        shop.idle()
+        three = sheet.read_bytes()
+        assert is_ours(three)
+        assert three != two
+        for place in ("outbox/chair/contact-sheet.jpg", "outbox/chair", "archive/chair"):
+            assert "belongs to a set that makes several jobs" in shop.told("explain", str(shop.path(place)))
+        sheet.write_bytes(b"my own")
+        drop_chair(shop, b"seed = 1\nagain = true\n", "other")
+        shop.idle()
+        assert sheet.read_bytes() == b"my own"
+        assert {path.name for path in shop.path("outbox/chair").iterdir()} == {*ALL, "contact-sheet.jpg"}
+
+
+def test_a_foreign_file_keeps_its_name(tmp_path: Path) -> None:
+    """The set is delivered without its sheet; a link is not followed."""
+    with working(tmp_path, api={"max_in_flight": 1}) as (shop, _vendor):
+        drop_chair(shop)
+        shop.until(lambda: by_label(shop).get("seed-1") is S.PROCESSED)
+        shop.path("outbox/chair").mkdir()
+        outside = tmp_path / "outside.jpg"
+        outside.write_bytes(b"theirs")
+        shop.path("outbox/chair/contact-sheet.jpg").symlink_to(outside)
+        shop.idle()
+        assert by_label(shop) == ALL
+        assert outside.read_bytes() == b"theirs"
+        assert shop.path("outbox/chair/contact-sheet.jpg").is_symlink()
 
 
 # ---- which jobs -----------------------------------------------------------------------------------------------------
@@ -365,7 +407,8 @@ def test_one_that_is_held_comes_later(tmp_path: Path) -> None:
         drop_chair(shop)
         shop.until(lambda: list(by_label(shop).values()).count(S.ARCHIVED) == 2)
         [held] = [job for job in shop.jobs() if job.state is S.HELD]
-        uuid = vendor.emulator.ledger()["charges"][2]["task_uuid"]
+        seed = str(held.options["seed"])
+        [uuid] = [one["task_uuid"] for one in vendor.emulator.ledger()["charges"] if one["options"]["seed"] == seed]
         assert shop.command("resolve", job=held.id, how="task", task=uuid)["ok"]
         shop.idle()
         assert (by_label(shop), vendor.charges) == (ALL, 3)

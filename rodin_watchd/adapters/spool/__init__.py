@@ -29,6 +29,7 @@ from rodin_watchd.adapters.spool.beneath import (
     file_in,
     folder_beneath,
     folder_in,
+    is_there,
     new_file,
     refuse_served,
     signature_of,
@@ -456,6 +457,21 @@ class Spool:
                 if isinstance(error, PermissionError) and place.folder:
                     raise RightsError(f"The service has no permission to write in “{where}”.") from error
                 raise
+
+    def write_ours(self, folder: str, name: str, data: bytes, is_ours: Callable[[bytes], bool]) -> None:
+        """Write a file of the service's own into a published folder, durably, in place of one that `is_ours`; may be repeated.
+
+        Somebody else's file of that name stays, and nothing is written. Raises DiskError, OSError.
+        """
+        new, top = f"{OWN_PREFIX}new-{name}", folder.partition("/")[0]
+        with (
+            errors_of(top),
+            self._disk_errors(f"{folder} cannot be written"),
+            folder_beneath(self.mounts.anchor(), folder) as opened,
+        ):
+            there = contents(opened, name)
+            if there != data and (is_ours(there) or not is_there(name, opened)):
+                give_name(new, opened, name, is_ours, lambda: write_durably_in(opened, new, data, self._sharing.file))
 
     def free_folder(self, job: Job) -> str:
         """Return a name for the folder that all jobs of a job's set go into: nothing has it where they may be published.

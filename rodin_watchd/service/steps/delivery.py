@@ -49,7 +49,9 @@ def deliver(tools: Tools, job: Job) -> Outcome:
     if not source.is_dir() or not all(os.path.lexists(source / result.name) for result in job.published):
         _build(tools, job)  # published before a crash; and if somebody has taken it away since, it comes once more
     write_beside(source, {RECEIPT: receipt(job, __version__, tools.now())})
-    return Done(replace(job, place=tools.spool.publish(job, source, Destination.of(OUTBOX, job))))
+    place = tools.spool.publish(job, source, Destination.of(OUTBOX, job))
+    tools.sheets.remake(tools.spool, job, place)
+    return Done(replace(job, place=place))
 
 
 def archive(tools: Tools, job: Job) -> Outcome:

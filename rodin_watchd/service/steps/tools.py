@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import tzinfo
 from typing import TypeAlias
 
@@ -12,6 +12,7 @@ from rodin_watchd.adapters.spool import Spool
 from rodin_watchd.core.health import SILENT, Meter
 from rodin_watchd.errors import RoomError
 from rodin_watchd.service.plugins import Plugins
+from rodin_watchd.service.steps.sheets import Sheets
 
 BeforeClosing: TypeAlias = Callable[[], None]
 """Blocks until `submitting` is committed; raises to abort the upload."""
@@ -29,6 +30,7 @@ class Tools:
     max_file_bytes: int
     reserve_bytes: int  # less free room than this, and nothing is taken, sent or downloaded
     meter: Meter = SILENT
+    sheets: Sheets = field(default_factory=Sheets)
 
 
 def need_room(tools: Tools) -> None:

@@ -1,0 +1,86 @@
+"""The contact sheet of a set that makes several jobs: what the step of a delivery leaves next to their folders."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+import threading
+import tomllib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from rodin_watchd.adapters import contact_sheet
+from rodin_watchd.adapters.images import thumbnail
+from rodin_watchd.adapters.spool import Spool
+from rodin_watchd.adapters.spool.beneath import file_in, folder_beneath, folder_in
+from rodin_watchd.adapters.spool.moving import contents
+from rodin_watchd.core.layout import RECEIPT, SHEET
+from rodin_watchd.core.receipt import is_preview
+from rodin_watchd.errors import DiskError
+from rodin_watchd.log_lines import why
+from rodin_watchd.model import Job
+
+log = logging.getLogger("rodin_watchd")
+
+
+@dataclass(frozen=True, slots=True)
+class Sheets:
+    """Makes the sheets, one at a time; a sheet that is begun after a job was published shows it, so several share one. Any thread."""
+
+    _making: threading.Lock = field(default_factory=threading.Lock)
+    _counting: threading.Lock = field(default_factory=threading.Lock)
+    _asked: Counter[str] = field(default_factory=Counter)
+    _shown: Counter[str] = field(default_factory=Counter)
+
+    def remake(self, spool: Spool, job: Job, place: str) -> None:
+        """Show a job that was published at a place, next to the others of its set; may be repeated, never raises.
+
+        A set is delivered without its sheet where that cannot be written.
+        """
+        if job.batch is None:
+            return
+        with self._counting:
+            self._asked[job.batch.id] += 1
+            turn = self._asked[job.batch.id]
+        with self._making:
+            if self._shown[job.batch.id] >= turn:
+                return
+            with self._counting:
+                self._shown[job.batch.id] = self._asked[job.batch.id]
+            folder = place.rpartition("/")[0]
+            try:
+                tiles = sorted(_tiles(spool, folder, job.batch.id), key=lambda tile: _natural(tile[0]))
+                spool.write_ours(folder, SHEET, contact_sheet.made_of(tiles), contact_sheet.is_ours)
+            except (DiskError, OSError) as error:
+                message = "contact-sheet: it cannot be written into %s: %s"
+                log.warning(message, folder, why(error), extra={"action": "contact-sheet"})
+
+
+def _tiles(spool: Spool, folder: str, batch_id: str) -> Iterator[tuple[str, bytes]]:
+    """Yield the label and the small picture of each job of a set that is in its folder; b"" where it has none."""
+    with folder_beneath(spool.mounts.anchor(), folder) as opened:
+        for name in sorted(os.listdir(opened)):  # noqa: PTH208 - of a descriptor
+            with contextlib.suppress(OSError, *_NO_RECEIPT), folder_in(opened, name) as inner:
+                said = tomllib.loads(contents(inner, RECEIPT).decode())
+                if said["job"]["batch"] == batch_id:
+                    yield str(said["job"]["variant"]), _picture(inner, [str(one["name"]) for one in said["results"]])
+
+
+_NO_RECEIPT: Final = (ValueError, KeyError, TypeError, RecursionError)
+
+
+def _picture(folder: int, results: list[str]) -> bytes:
+    """Return the vendor's picture of a result in an open folder; b"" for none that can be decoded."""
+    for name in (name for name in results if is_preview(name) and "/" not in name):
+        with contextlib.suppress(OSError), file_in(folder, name) as file, os.fdopen(os.dup(file), "rb") as stream:
+            return thumbnail(stream, contact_sheet.TILE_PIXELS)
+    return b""
+
+
+def _natural(label: str) -> list[tuple[int, str]]:
+    """Return what labels are sorted by: numbers in them by their value."""
+    return [(int(part), "") if part.isdigit() else (-1, part.casefold()) for part in re.split(r"([0-9]+)", label)]
