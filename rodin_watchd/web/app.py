@@ -19,7 +19,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from rodin_watchd.adapters.host import give_way, local_zone, share_memory_pool
+from rodin_watchd.adapters.host import give_way, local_zone, return_memory, share_memory_pool
 from rodin_watchd.adapters.thumbnails import Thumbnails
 from rodin_watchd.config import Config
 from rodin_watchd.errors import RodinWatchdError
@@ -34,7 +34,7 @@ from rodin_watchd.web.pages import Failures, Pages
 from rodin_watchd.web.site import Website, acting
 from rodin_watchd.web.slow import PatientProtocol, WholeBodies
 from rodin_watchd.web.uploads import Uploads
-from rodin_watchd.web.words import LANGUAGES, Words
+from rodin_watchd.web.words import ENGLISH, LANGUAGES, Words
 
 THREADS: Final = 3
 """So many requests are answered at the same time; each takes milliseconds, and memory."""
@@ -54,7 +54,9 @@ def application(config: Config, environ: Mapping[str, str]) -> Starlette:
     refuse_open(config.web, tokens)
     zone = local_zone()
     thumbnails = Thumbnails()
-    site = Website(config, zone, {language: Words(language, zone) for language in LANGUAGES}, thumbnails)
+    words = {language: Words(language, zone) for language in LANGUAGES}
+    words[ENGLISH].prepare()  # another language takes its memory when somebody asks for it
+    site = Website(config, zone, words, thumbnails)
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -116,6 +118,7 @@ def serve(config: Config, environ: Mapping[str, str], ready: Callable[[str, Call
     share_memory_pool()
     give_way(NICENESS)
     app = application(config, environ)
+    return_memory()
     host, port = config.web.address
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.create_server((host, port), family=family, backlog=128) as listening:

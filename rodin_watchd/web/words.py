@@ -57,6 +57,11 @@ class Words:
         )
         self._templates.globals["language"] = language
 
+    def prepare(self) -> None:
+        """Compile all templates: the first visitor does not wait for that."""
+        for name in self._templates.list_templates():
+            self._templates.get_template(name)
+
     def page(self, template: str, **values: Any) -> str:  # noqa: ANN401 - whatever a template shows
         """Return a whole page."""
         return self._templates.get_template(template).render(**values)
