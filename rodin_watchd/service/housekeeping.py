@@ -148,7 +148,7 @@ class Housekeeping:
 # ---- Moving the details of old jobs to the archive file -------------------------------------------------------------
 
 
-MOVED_AT_ONCE = 25
+MOVED_AT_ONCE = 10
 """So many jobs are moved in one transaction: a few milliseconds of a tick."""
 
 LOOK_AGAIN_SECONDS = 3600.0

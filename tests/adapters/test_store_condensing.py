@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 from sql import query
-from test_store_growth import A_TEXTURE, ANY_TEXTURE, NOW, QUESTIONS, SHARED, live_through
+from test_store_growth import A_TEXTURE, ANY_TEXTURE, NOW, QUESTIONS, SHARED, WHOLE_LIFE, a_job, live, live_through
 
 from rodin_watchd.adapters.store.archive import ArchiveFile
 from rodin_watchd.adapters.store.reader import JournalReader
@@ -86,6 +86,16 @@ def test_every_question_has_the_same_answer(journal: Journal) -> None:
 def test_it_goes_in_small_steps(journal: Journal) -> None:
     """The oldest first, each job once."""
     assert [condense(journal, 15) for _ in range(4)] == [15, 15, COUNT - 31, 0]
+
+
+def test_the_room_is_free_for_new_jobs(journal: Journal) -> None:
+    """The file gives back most of what the details took."""
+    details = {"plugin": {"note": "x" * 2500}}
+    live(journal, [replace(a_job("b", number), facts=details) for number in range(COUNT)], WHOLE_LIFE)
+    [[before]] = query(journal.path, "PRAGMA freelist_count")
+    assert condense(journal) == 2 * COUNT - 1
+    [[after]] = query(journal.path, "PRAGMA freelist_count")
+    assert after - before > COUNT / 2
 
 
 def test_a_call_that_is_owed_keeps_its_job_whole(journal: Journal) -> None:

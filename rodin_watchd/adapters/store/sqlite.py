@@ -145,6 +145,9 @@ _CONDENSE = """
         AND coalesce((SELECT max(at) FROM hook_runs WHERE job_id = :id), 0.0) = :call_at
         AND NOT EXISTS (SELECT 1 FROM hook_runs WHERE job_id = :id AND outcome = 'due')
 """
+_TAKE_OUT = "UPDATE jobs SET rowid = -rowid WHERE id IN (SELECT value FROM json_each(?))"
+"""SQLite gives pages back when rows leave them, not when rows get shorter: rows leave their place, and come back at once."""
+
 _DROP_HISTORY = """
     DELETE FROM events WHERE job_id = :id AND action NOT IN ('submitted', 'resolve') AND state <> 'failing'
         AND code <> 'task-failed' AND id < :event AND id > (SELECT min(id) FROM events)
@@ -443,7 +446,7 @@ class Journal(JournalReader, HookRunWriter):
 
         Each is in the archive file, durably. One that was changed since it was copied stays whole.
         """
-        condensed = 0
+        condensed = []
         with self._transaction():
             for one in copied:
                 known = {"id": rows.plain(one.job.id), "changed_at": one.changed_at, "event": one.newest_event}
@@ -451,8 +454,10 @@ class Journal(JournalReader, HookRunWriter):
                 if self._db.execute(_CONDENSE, {**known, **values}).rowcount:
                     self._db.execute("DELETE FROM hook_runs WHERE job_id = :id", known)
                     self._db.execute(_DROP_HISTORY, known)
-                    condensed += 1
-        return condensed
+                    condensed.append(known["id"])
+            for _ in range(2):
+                self._db.execute(_TAKE_OUT, (json.dumps(condensed),))
+        return len(condensed)
 
     def take_lease(self, job_ids: Iterable[str], until_at: float, now: float) -> frozenset[str]:
         """Take or renew the leases of these jobs for this journal's owner; return those that nobody else holds."""
