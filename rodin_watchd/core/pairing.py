@@ -33,7 +33,7 @@ from rodin_watchd.core.formats import (
 from rodin_watchd.core.kinds import DEFAULT, KINDS, FileRule, JobKind
 from rodin_watchd.core.layout import BUILT, DOWNLOADS, RECEIPT, REPORT, REPORT_DATA, RESULTS
 from rodin_watchd.core.names import match_key, printable, split_name
-from rodin_watchd.core.sidecar import PRESET_NAME, Misread, Sidecar, resolve_member, says
+from rodin_watchd.core.sidecar import MOST_JOBS, PRESET_NAME, Misread, Sidecar, resolve_member, says
 from rodin_watchd.core.wording import a_list
 from rodin_watchd.errors import AmbiguousSetError, FileRefusedError, Problem, SidecarError
 from rodin_watchd.model import Entry, Kind, Role
@@ -166,12 +166,17 @@ class Candidate:
         return self.problem is None and not self.missing
 
 
+NO_PRESETS: Final[Mapping[str, str]] = MappingProxyType({})
+"""No folder says anything for the sets in it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """Which kind of job is asked for where: by sidecars, and by the presets of folders."""
 
     sidecars: Sidecars
     presets: Mapping[str, str]  # folder -> kind; "" is the inbox itself
+    each: Mapping[str, str]  # folder -> the role of which a sub-folder may have several files, for a job each
 
     def by(self, toml: Member) -> JobKind:
         """Return the kind that a sidecar asks for, by itself or by its folder."""
@@ -185,10 +190,14 @@ class Asked:
 
     def of_folder(self, folder: str) -> JobKind:
         """Return the kind of a set that does not say it itself: what the nearest preset says that says one."""
-        place = folder
-        while place and place not in self.presets:
-            place = place.rpartition("/")[0]
-        return KINDS[self.presets[place]] if place in self.presets else DEFAULT
+        said = _nearest(self.presets, folder)
+        return KINDS[said] if said else DEFAULT
+
+    def several(self, folder: str, kind: JobKind, group: Iterable[Member]) -> Role | None:
+        """Return the role of which a set of these files of a sub-folder may have several files, for a job each; None for none."""
+        toml = self.said_by(group)
+        said = (toml.each if toml else None) or _nearest(self.each, folder)
+        return Role(said) if said and kind.most(Role(said)) == 1 else None
 
     def said_by(self, group: Iterable[Member]) -> Sidecar | None:
         """Return what the sidecar among these files says."""
@@ -196,31 +205,37 @@ class Asked:
         return next((one for one in said if isinstance(one, Sidecar)), None)
 
 
-def candidate_of(
-    name: str, folder: str, group: Sequence[Member], asked: Asked, kind: JobKind, *, together: bool = False
-) -> Candidate:
-    """Build the candidate that these files make, with what it lacks and what is wrong with it.
+def _nearest(said: Mapping[str, str], folder: str) -> str:
+    """Return what is said for a folder, or for the nearest one above; "" for nothing."""
+    while folder and folder not in said:
+        folder = folder.rpartition("/")[0]
+    return said.get(folder, "")
 
-    `together`: they are all that a folder holds, so there may be several of a role. Files in a refused format stay out of
+
+def candidate_of(
+    path: str, group: Sequence[Member], asked: Asked, kind: JobKind, most: Mapping[Role, int]
+) -> Candidate:
+    """Build the candidate of this name that these files make, with what it lacks and what is wrong with it.
+
+    `most`: how many of a role there may be, where they are all that a folder holds; else there is one. Files in a refused format stay out of
     it where there is an accepted one of the same role.
     """
+    folder, _, name = path.rpartition("/")
     by_role = {role: _of_usable_format([m for m in group if m.role is role]) for role in Role}
     chosen = tuple(m for found in by_role.values() for m in found)
     missing = [wanted(role, name) for role, rule in kind.files.items() if len(by_role[role]) < rule.least]
     missing += [_out_of_place(kind, m) for m in chosen if not kind.most(m.role)]
     if not missing and lacks_all(kind, chosen, asked):
         missing.append(f"{' or '.join(KIND_OF_FILE[role] for role in kind.files)}, or a {kind.alone} in its TOML file")
-    problems = [
-        ambiguous(role, found) for role, found in by_role.items() if len(found) > _most(kind, role, together=together)
-    ]
+    problems = [ambiguous(role, found) for role, found in by_role.items() if len(found) > most.get(role, 1)]
     problems += [said.problem for m in chosen if isinstance(said := asked.sidecars.get(m.path), Misread)]
     problem = problems[0] if problems else None
     return refuse_formats(Candidate(name, folder, chosen, tuple(missing), problem, kind.name))
 
 
-def _most(kind: JobKind, role: Role, *, together: bool) -> int:
-    """Return how many files of a role a set has that is found by their names, or by their folder."""
-    return max(kind.most(role), 1) if together else 1
+def _most_of(kind: JobKind, several: Role | None) -> dict[Role, int]:
+    """Return how many files of each role a set has at most that is found by its folder; of `several` each makes a job."""
+    return {role: MOST_JOBS if role is several else rule.most for role, rule in kind.files.items()}
 
 
 def lacks_all(kind: JobKind, members: Iterable[Member], asked: Asked) -> bool:
@@ -271,8 +286,10 @@ def ambiguous(role: Role, choices: Iterable[Member]) -> Problem:
     """Return the problem of several files in one place, with their names."""
     names = [f"“{printable(m.name)}”" for m in choices]
     more = [f"{len(names) - _MOST_CHOICES} more"] if len(names) > _MOST_CHOICES else []
+    each = f" For a job of each, name all of them in the set's TOML file, with {role}s."
     return AmbiguousSetError(
-        f"{len(names)} files fit the {role} of this set: {a_list([*names[:_MOST_CHOICES], *more], 'and')}."
+        f"{len(names)} files fit the {role} of this set: {a_list([*names[:_MOST_CHOICES], *more], 'and')}.",
+        advice="" if role is Role.SIDECAR else f"{AmbiguousSetError.advice}{each}",
     ).problem
 
 
@@ -297,22 +314,24 @@ def by_folder(
             homes[candidate.folder].append(candidate)
     joined: list[Candidate] = []
     for folder, found in homes.items():
-        kind = asked.of(folder, (m for candidate in found for m in candidate.members))
+        members = _members_of(found)
+        kind = asked.of(folder, members)
+        several = asked.several(folder, kind, members)
         parent, _, name = folder.rpartition("/")
-        if _is_one_set(kind, found, is_alone=folder not in elsewhere):
-            joined.append(candidate_of(name, parent, _members_of(found), asked, kind, together=True))
-        elif open_ones := _open_ones(kind, found):
-            joined.append(_undecided(kind, name, parent, _members_of(open_ones)))
+        if _is_one_set(kind, found, several, is_alone=folder not in elsewhere):
+            joined.append(candidate_of(folder, members, asked, kind, _most_of(kind, several)))
+        elif open_ones := _open_ones(kind, found, several):
+            joined.append(_undecided(kind, name, parent, _members_of(open_ones), several))
     return joined
 
 
-def _open_ones(kind: JobKind, found: Sequence[Candidate]) -> list[Candidate]:
+def _open_ones(kind: JobKind, found: Sequence[Candidate], several: Role | None) -> list[Candidate]:
     """Return those of a sub-folder that wait together: of a kind with several files all that are not decided, else several that all lack a file.
 
     Files of a folder with a whole set in it are sets by their names, of which some have not come yet.
     """
     undecided = [one for one in found if not _is_decided(kind, one)]
-    if kind.takes_several:
+    if kind.takes_several or several:
         return undecided
     plain = [one for one in undecided if not any(member.advice for member in one.members)]
     lone = len(plain) < 2 or any(not one.missing for one in found)
@@ -323,17 +342,18 @@ def _members_of(found: Iterable[Candidate]) -> tuple[Member, ...]:
     return tuple(sorted((member for candidate in found for member in candidate.members), key=lambda m: m.path))
 
 
-def _is_one_set(kind: JobKind, found: Sequence[Candidate], *, is_alone: bool) -> bool:
+def _is_one_set(kind: JobKind, found: Sequence[Candidate], several: Role | None, *, is_alone: bool) -> bool:
     """Return whether these are as many files of each role as a set has, and at most one sidecar.
 
-    A set whose base name holds them all is found by that, unless its kind may have several files of a role.
+    A set whose base name holds them all is found by that, unless it may have several files of a role.
     """
     usable = [_usable(candidate) for candidate in found]
     counts = Counter(member.role for members in usable for member in members)
-    own = all(rule.least <= counts[role] <= rule.most for role, rule in kind.files.items())
+    most = _most_of(kind, several)
+    own = all(rule.least <= counts[role] <= most[role] for role, rule in kind.files.items())
     if not own or counts[Role.SIDECAR] > 1 or not counts.keys() <= {*kind.files, Role.SIDECAR}:
         return False
-    return is_alone if kind.takes_several else all(len(members) < counts.total() for members in usable)
+    return is_alone if kind.takes_several or several else all(len(members) < counts.total() for members in usable)
 
 
 def _is_decided(kind: JobKind, candidate: Candidate) -> bool:
@@ -342,21 +362,36 @@ def _is_decided(kind: JobKind, candidate: Candidate) -> bool:
     return candidate.kind != kind.name or candidate.problem is not None or has_sidecar
 
 
-def _undecided(kind: JobKind, name: str, parent: str, members: tuple[Member, ...]) -> Candidate:
+def _undecided(kind: JobKind, name: str, parent: str, members: tuple[Member, ...], several: Role | None) -> Candidate:
     """Return files of a sub-folder that may or may not be a set, as one that waits: one line on the page, however many they are."""
     wrong = [_out_of_place(kind, member) for member in members if not kind.most(member.role)]
     wanted_files = a_list(
-        [*(_wanted_of(role, rule) for role, rule in kind.files.items()), "at most one TOML file"], "and"
+        [*(_wanted_of(role, rule, several) for role, rule in kind.files.items()), "at most one TOML file"], "and"
+    )
+    counts = Counter(member.role for member in members)
+    more = next(
+        (role for role in kind.files if kind.most(role) == 1 and counts[role] > 1 and role is not several), None
     )
     told = (
         f"its folder to hold one set, which is {wanted_files}: it holds {_counted(members)}. Take away what is too much, or add "
         "what is missing. For several sets, make a folder for each"
+        f"{_how_several(more)}"
     )
     return Candidate(name, parent, members, (*wrong[:1], told), kind=kind.name)
 
 
-def _wanted_of(role: Role, rule: FileRule) -> str:
+def _how_several(role: Role | None) -> str:
+    """Say how several files of a role make a job each; "" where there is nothing to say."""
+    if role is None:
+        return ""
+    key = f'each = "{role}"'
+    return f". For a job of each {role}, write the line {key} into the TOML file of the set, or into the {PRESET_NAME} of a folder above"
+
+
+def _wanted_of(role: Role, rule: FileRule, several: Role | None) -> str:
     """Say how many files of a role a set has."""
+    if role is several:
+        return f"at most {MOST_JOBS} {role}s"
     if rule.most == 1:
         return f"one {role}"
     return f"{rule.most} {role}s" if rule.least == rule.most else f"at most {rule.most} {role}s"
@@ -401,7 +436,7 @@ def _candidates(group: Sequence[Member], asked: Asked) -> list[Candidate]:
 
 def _candidate(group: Sequence[Member], asked: Asked) -> Candidate:
     folder = group[0].folder
-    return candidate_of(group[0].stem, folder, group, asked, asked.of(folder, group))
+    return candidate_of(f"{folder}/{group[0].stem}".lstrip("/"), group, asked, asked.of(folder, group), {})
 
 
 def _is_orphan(alike: Iterable[Member]) -> bool:
@@ -556,10 +591,6 @@ _REPORTS = frozenset({REPORT.casefold(), REPORT_DATA.casefold()})
 _KEPT_IN = frozenset({RESULTS, DOWNLOADS, BUILT})
 
 
-NO_PRESETS: Final[Mapping[str, str]] = MappingProxyType({})
-"""No folder says which kind of job is made in it."""
-
-
 @dataclass(frozen=True, slots=True)
 class Pairing:
     """The candidates of a snapshot, and by path why other files are ignored."""
@@ -577,6 +608,7 @@ def pair(
     sidecars: Sidecars,
     presets: Mapping[str, str] = NO_PRESETS,
     drop_folders: AbstractSet[str] = frozenset(),
+    each: Mapping[str, str] = NO_PRESETS,
 ) -> Pairing:
     """Find the candidate sets of a snapshot; every file is in one of them or ignored with a reason, but presets.
 
@@ -584,10 +616,11 @@ def pair(
     sidecar wants it `again`.
 
     `sidecars` holds what the TOML files say, or why they cannot be used, also of those that are no plain files; receipts and
-    reports of this service are not among them. `presets` holds the kind of job that the presets of folders ask for.
+    reports of this service are not among them. `presets` holds the kind of job that the presets of folders ask for, `each` the role
+    of which a sub-folder there may have several files.
     `drop_folders` are folders whose preset is not there just now.
     """
-    asked = Asked(sidecars, presets)
+    asked = Asked(sidecars, presets, each)
     members, ignored, with_presets = sort_out(entries, sidecars)
     drop_folders = with_presets | drop_folders
     named = by_sidecar(members, asked)

@@ -11,7 +11,7 @@ import unicodedata
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Final, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Annotated, Final, Literal, Self, TypeAlias, TypeVar
 
 from pydantic import AfterValidator, Field, ValidationError
 
@@ -147,6 +147,12 @@ class Preset(AnyRequest):
         default=None,
         description="One job for each of these prompts.",
         examples=[["worn oak, brass fittings", "black steel"]],
+    )
+    each: Literal["image", "model"] | None = Field(
+        default=None,
+        description="Of a sub-folder with several images, or several models, of a kind that takes one: each of them makes a job of "
+        "its own. Without it, such a folder waits.",
+        examples=["image"],
     )
 
 
@@ -307,6 +313,8 @@ def misfits(kind: JobKind, said: Preset) -> dict[str, str]:
         if (option in known and option not in own) or (key in THEN_KEYS and not kind.sequels):
             others = " or ".join(f'kind = "{other.name}"' for other in kinds_with(option))
             told[key] = f'{key}: this is for {others}, not for kind = "{kind.name}"'
+    if said.each and kind.most(Role(said.each)) != 1:
+        told["each"] = f'each: a set of kind = "{kind.name}" does not take one {said.each} for each job'
     told |= unfit_values(kind, said)
     if isinstance(said, Sidecar):
         told |= _misnamed(kind, said)

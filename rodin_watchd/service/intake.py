@@ -118,14 +118,14 @@ class _Group:
     # Monotonic: until then no time can make a set of it ready; each lacks a file, or is done.
     rests_until: float = -math.inf
 
-    def paired(self, kinds: Mapping[str, str], drop_folders: AbstractSet[str]) -> Pairing:
+    def paired(self, kinds: Mapping[str, str], drop_folders: AbstractSet[str], each: Mapping[str, str]) -> Pairing:
         """Return its pairing, which is known as long as nothing in it has changed.
 
-        `kinds` are those that presets ask for, `drop_folders` those whose preset is away.
+        `kinds` and `each` are what presets ask for, `drop_folders` those whose preset is away.
         """
         if self.pairing is None:
             entries = [sighting.entry for sighting in self.sightings.values()]
-            self.pairing = pair(entries, self.stated, kinds, drop_folders)
+            self.pairing = pair(entries, self.stated, kinds, drop_folders, each)
             self.of_tomls = _by_toml(self.pairing.candidates)
         return self.pairing
 
@@ -215,6 +215,7 @@ class Intake:
         self._presets: _Memory[Preset | Misread] = _Memory(self._read_preset)
         self._said_by_presets: Mapping[str, Preset | Misread | Unread] = {}  # by folder
         self._kinds: Mapping[str, str] = {}  # folder -> the kind of job that its preset asks for
+        self._each: Mapping[str, str] = {}  # folder -> the role of which its preset lets sub-folders have several files
 
     def look(
         self,
@@ -242,6 +243,11 @@ class Intake:
                 for folder, said in self._said_by_presets.items()
                 if not isinstance(said, Unread) and said.kind
             }
+            self._each = {
+                folder: said.each
+                for folder, said in self._said_by_presets.items()
+                if isinstance(said, Preset) and said.each
+            }
             for group in groups:
                 group.pair_anew()
         self._together = not all(group.apart for group in groups)
@@ -266,7 +272,7 @@ class Intake:
 
     def _decide_all(self, group: _Group, now: float) -> None:
         """Decide about all sets of a group."""
-        pairing = group.paired(self._kinds, self._gone_presets.keys())
+        pairing = group.paired(self._kinds, self._gone_presets.keys(), self._each)
         group.note([self._decide(candidate, now) for candidate in pairing.candidates])
 
     def is_as_seen(self, sets: Iterable[ReadySet]) -> bool:

@@ -248,6 +248,40 @@ def test_a_preset_asks_for_all_sets_of_its_folder(tmp_path: Path) -> None:
         assert bought(vendor, "prompt") == {"oak": 2, "steel": 2, "tin": 2, "glass": 1}
 
 
+@pytest.mark.parametrize("where", ["_folder.toml", "chair/set.toml"])
+def test_a_folder_with_several_images_makes_a_job_of_each(tmp_path: Path, where: str) -> None:
+    """When its TOML file or a preset above says so; one with several models waits, and says how."""
+    with working(tmp_path) as (shop, vendor):
+        shop.drop(where, b'each = "image"\n')
+        shop.drop("chair/chair.obj", model("chair"))
+        for name in ("chair", "oak", "steel"):
+            shop.drop(f"chair/{name}.png", image(name))
+        for name in ("hall", "table"):
+            shop.drop(f"other/{name}.obj", model(name))
+        shop.drop("other/tin.png", image("tin"))
+        shop.idle()
+        assert by_label(shop) == dict.fromkeys(("chair", "oak", "steel"), S.ARCHIVED)
+        assert vendor.charges == 3
+        assert folders(shop, "outbox") == {"chair/chair", "chair/oak", "chair/steel"}
+        assert 'write the line each = "model" into the TOML file' in shop.told("explain", str(shop.path("inbox/other")))
+        shop.drop("other/set.toml", b'each = "model"\nseeds = [1, 2]\n')
+        shop.idle()
+        assert folders(shop, "outbox") >= {f"other/{name}-seed-{seed}" for name in ("hall", "table") for seed in (1, 2)}
+        assert shop.found("inbox") <= {"_folder.toml"}
+
+
+def test_a_folder_with_too_many_images_waits(tmp_path: Path) -> None:
+    """One more than a set makes jobs: nothing is taken or paid."""
+    with working(tmp_path) as (shop, vendor):
+        shop.drop("_folder.toml", b'each = "image"\n')
+        shop.drop("chair/chair.obj", model("chair"))
+        for number in range(65):
+            shop.drop(f"chair/{number}.png", image("one"))
+        shop.idle()
+        assert (vendor.charges, shop.jobs()) == (0, [])
+        assert "one model, at most 64 images" in shop.told("explain", str(shop.path("inbox/chair")))
+
+
 def test_hostile_names_make_plain_folders(tmp_path: Path) -> None:
     """Names that differ in case alone, that Windows does not know, and that are kept for receipts."""
     with working(tmp_path) as (shop, _vendor):
