@@ -13,6 +13,7 @@ import gc
 import os
 import re
 import resource
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from functools import lru_cache
@@ -54,11 +55,37 @@ def filesystem_of(path: Path) -> Filesystem:
     Where mounts cannot be read the kind is "unknown" and `network` is False. Nothing is raised for a missing path; a
     loop of symbolic links raises RuntimeError or OSError. May be repeated; a later mount changes the answer.
     """
+    return holding(_mounted(), path.resolve().as_posix())
+
+
+def _mounted() -> tuple[Filesystem, ...]:
     try:
         text = _MOUNTINFO.read_bytes().decode(errors="surrogateescape")  # bytes: a name may hold a carriage return
     except OSError:
-        return _UNKNOWN
-    return holding(parse_mountinfo(text), path.resolve().as_posix())
+        return ()
+    return parse_mountinfo(text)
+
+
+def filesystems_below(path: Path) -> Mapping[str, Filesystem]:
+    """Return what is mounted below `path`, by the path relative to it; empty where mounts cannot be read.
+
+    May be repeated; a later mount changes the answer. What a later mount covers is left out.
+    """
+    return mounted_below(_mounted(), path.resolve().as_posix())
+
+
+def mounted_below(filesystems: tuple[Filesystem, ...], path: str) -> Mapping[str, Filesystem]:
+    """Return those that are mounted below the absolute `path`, by the path relative to it."""
+    top = path.rstrip("/") + "/"
+    below: dict[str, Filesystem] = {}
+    for found in filesystems:
+        point = found.mount_point.rstrip("/") + "/"
+        if point.startswith(top) and point != top:
+            below = {at: known for at, known in below.items() if not f"{top}{at}/".startswith(point)}
+            below[point[len(top) : -1]] = found
+        elif point != "/" and top.startswith(point):
+            below = {}
+    return below
 
 
 def holding(filesystems: tuple[Filesystem, ...], path: str) -> Filesystem:

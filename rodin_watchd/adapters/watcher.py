@@ -12,7 +12,7 @@ import errno
 import itertools
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 PROBE_NAME = ".rodin-watchd-probe"
 """The probe file: hidden, so that no scan takes it for a member of a set."""
 
+_PROBE = PROBE_NAME.encode()
+
 _LEAST_LIMITS = {"max_user_watches": 524_288, "max_user_instances": 1024}
 # What the errors of inotify_add_watch(2) and inotify_init(2) mean.
 _LIMITS = {errno.ENOSPC: "max_user_watches", errno.EMFILE: "max_user_instances"}
@@ -42,7 +44,8 @@ class Mailbox:
 
     def __init__(self, wake: Callable[[], None], most_files: int) -> None:
         self.wake = wake
-        self.probed = threading.Event()
+        self._probed = threading.Event()
+        self._probing: bytes | None = None  # the folder of the probe file whose event is waited for
         self._most = most_files
         self._lock = threading.Lock()
         self._words: dict[bytes, dict[bytes, Writer]] = {}  # folder -> name -> what its writer did last
@@ -100,6 +103,17 @@ class Mailbox:
         with self._lock:
             changed, self._changed = self._changed, set()
         return None if changed is None else frozenset(map(os.fsdecode, changed))
+
+    def expect_probe(self, folder: bytes) -> Callable[[float], bool]:
+        """Return a function that waits for the event of a probe file in a folder, at most for these seconds, and returns whether it came."""
+        self._probing = folder
+        self._probed.clear()
+        return self._probed.wait
+
+    def note_probe(self, folder: bytes) -> None:
+        """Note that the event of a probe file came."""
+        if folder == self._probing:
+            self._probed.set()
 
     def say(self, text: str) -> None:
         """Leave a sentence for people."""
@@ -188,6 +202,7 @@ class HintSession(FileSystemEventHandler):
 
     def __init__(self, root: bytes, mailbox: Mailbox) -> None:
         self.sound = True
+        self._root = root
         self._mailbox = mailbox
         self._observer = Observer()
         # Without "created", what is moved in from outside would go unseen.
@@ -216,8 +231,9 @@ class HintSession(FileSystemEventHandler):
 
     def on_any_event(self, event: FileSystemEvent) -> None:
         """Take one event of the kernel."""
-        if Path(os.fsdecode(event.src_path)).name == PROBE_NAME:
-            self._mailbox.probed.set()
+        folder, name = os.path.split(os.fsencode(event.src_path))
+        if name == _PROBE:
+            self._mailbox.note_probe(folder.removeprefix(self._root).lstrip(b"/"))
         else:
             self._mailbox.wake()
 
@@ -327,9 +343,9 @@ class _InotifySession:
 
     def _on_file(self, folder: bytes, event: InotifyEvent) -> None:
         name, mask = event.name, event.mask
-        if name == PROBE_NAME.encode():
+        if name == _PROBE:
             if mask & Flag.IN_CLOSE_WRITE:
-                self._mailbox.probed.set()
+                self._mailbox.note_probe(folder)
         elif mask & Flag.IN_CREATE:
             self._mailbox.void(folder, name)
             self._mailbox.wake()  # a hard link is never closed
@@ -412,6 +428,9 @@ class _InotifySession:
 MOST_FILES = 100_000
 """Of how many files is remembered what their writers did, some 10 MB; beyond, all are forgotten."""
 
+PROOF_SECONDS = 2.0
+"""How long the event of a probe file is waited for."""
+
 
 class Watcher(Protocol):
     """A source of wake-ups for the main loop. All methods are for the main loop's thread alone."""
@@ -423,6 +442,10 @@ class Watcher(Protocol):
     @property
     def native(self) -> bool:
         """Whether closed files are vouched for."""
+
+    @property
+    def defect(self) -> str:
+        """What keeps changes from being noticed at once at present, for people; "" if nothing does."""
 
     def take_seen(self) -> FileEvents:
         """Return what writers did since the last call, and what is being written: paths relative to the root, with "/"."""
@@ -444,47 +467,44 @@ class Watcher(Protocol):
         """Stop; no thread and no descriptor stays open. May be repeated."""
 
 
+def _one_local() -> Mapping[str, str]:
+    return {"": ""}
+
+
 def open_watcher(
     root: Path,
     wake: Callable[[], None],
     mode: Literal["auto", "native", "polling"],
     *,
-    share: str = "",
-    proof_seconds: float = 2.0,
+    mounted: Callable[[], Mapping[str, str]] = _one_local,
+    away: bool = False,
+    proof_seconds: float = PROOF_SECONDS,
 ) -> Watcher:
     """Choose and start the watcher of the folder `root`, recursive.
 
-    `wake` is called from any thread and must return at once. `share` is the kind of the network filesystem that
-    the root is on, empty for a local one. "auto" watches a local root natively if a probe file's event comes back
-    within `proof_seconds`, and says so in `take_trouble` if not; "native" insists, also where `root` cannot be
-    watched yet. Nothing is raised for a root that is missing or cannot be watched.
+    `wake` is called from any thread and must return at once. `mounted` returns which filesystems the root is on now: by the path
+    below it, "" for the root itself, the kind of a network filesystem, "" for a local one.
+    "auto" polls a share, and a local root where the event of a probe file does not come back within `proof_seconds`; "native" insists.
+    Each says so in `take_trouble`. What is mounted below is probed, too, if it is local. A root that is `away` gets no probe:
+    its place may be the empty folder below a share. Nothing is raised for a root that is missing or cannot be watched: each
+    `rearm` tries again.
     """
     if mode == "polling":
         return PollingWatcher("polling, as configured")
-    if mode == "auto" and share:
+    if mode == "auto" and (share := mounted()[""]) and not away:
         return PollingWatcher(f"polling: {str(root)!r} is a network share ({share})")
     if not (HAS_INOTIFY or HAS_HINTS):
         return PollingWatcher("polling: there are no file events on this platform")
-    watcher = EventWatcher(root, wake, warning=_share_warning(share))
-    return _proven(watcher, root, proof_seconds) if mode == "auto" else watcher
-
-
-def _share_warning(share: str) -> str:
-    return f"; on a network share ({share}) changes by other machines are noticed only by the rescan" if share else ""
-
-
-def _proven(watcher: EventWatcher, root: Path, timeout_seconds: float) -> Watcher:
-    """Return the watcher if file events work there; else close it and return polling with the reason."""
-    try:
-        doubt = "" if watcher.prove(timeout_seconds) else "the event of a probe file did not come"
-    except OSError as error:
-        doubt = f"a probe file could not be written ({error.strerror})"
-    if not doubt:
+    watcher = EventWatcher(root, wake, mounted=mounted, proof_seconds=proof_seconds)
+    doubt = "" if away else watcher.prove_root()
+    if not doubt or mode == "native":
         return watcher
-    known = watcher.take_trouble()
     watcher.close()
-    description = f"polling: file events do not work in {str(root)!r}"
-    return PollingWatcher(description, trouble=known or f"File events do not work in {str(root)!r}: {doubt}.")
+    return PollingWatcher(_polled(root), defect=doubt)
+
+
+def _polled(root: Path) -> str:
+    return f"polling: file events do not work in {str(root)!r}"
 
 
 class PollingWatcher:
@@ -492,9 +512,10 @@ class PollingWatcher:
 
     native = False
 
-    def __init__(self, description: str, *, trouble: str | None = None) -> None:
+    def __init__(self, description: str, *, defect: str = "") -> None:
         self.description = description
-        self._trouble = trouble
+        self.defect = defect
+        self._trouble: str | None = defect or None
 
     def take_seen(self) -> FileEvents:
         """Return nothing: nobody saw a writer."""
@@ -516,22 +537,59 @@ class PollingWatcher:
 
 
 class EventWatcher:
-    """Wake-ups by file events: keeps one session of watching and replaces it when that has become unsound."""
+    """Wake-ups by file events: keeps one session of watching and replaces it when that has become unsound.
+
+    The parameters are those of `open_watcher`. What keeps it from working is reported by `take_trouble`.
+    """
 
     native = HAS_INOTIFY
 
     def __init__(
-        self, root: Path, wake: Callable[[], None], *, warning: str = "", most_files: int = MOST_FILES
+        self,
+        root: Path,
+        wake: Callable[[], None],
+        *,
+        mounted: Callable[[], Mapping[str, str]] = _one_local,
+        proof_seconds: float = PROOF_SECONDS,
+        most_files: int = MOST_FILES,
     ) -> None:
-        """Start to watch; what keeps that from working is reported by `take_trouble`."""
-        self.description = ("native (inotify)" if HAS_INOTIFY else "hints (watchdog's Observer)") + warning
         self._root = root
+        self._look_at_mounts = mounted
+        self._proof_seconds = proof_seconds
         self._mailbox = Mailbox(wake, most_files)
         self._session: _InotifySession | HintSession | None = None
         self._identity: tuple[int, int] | None = None
-        self._defects: dict[str, str] = {}
+        self._mounted: Mapping[str, str] = {}
+        self._proven: set[str] = set()  # where the event of a probe file came
+        self._defects: dict[str, str] = {}  # also by the reading thread; until the next session
+        self._doubts: dict[str, str] = {}  # by folder: why file events are not proven there
         self._logged: frozenset[str] = frozenset()
         self.rearm()
+
+    @property
+    def description(self) -> str:
+        """How changes are noticed, and in which filesystems a probe file has shown it."""
+        if self._session is None:
+            return _polled(self._root)
+        how = "native (inotify)" if HAS_INOTIFY else "hints (watchdog's Observer)"
+        proven = ", ".join("the inbox" if not folder else repr(folder) for folder in sorted(self._proven))
+        return "".join(
+            [
+                how,
+                f", proven by a probe file in {proven}" if proven else "",
+                *(
+                    f"; {'on' if not folder else f'in {folder!r},'} a network share ({kind}), changes by other machines are "
+                    "noticed only by the rescan"
+                    for folder, kind in sorted(self._mounted.items())
+                    if kind
+                ),
+            ]
+        )
+
+    @property
+    def defect(self) -> str:
+        """What is not watched at present, or not proven to be."""
+        return " ".join([*self._defects.copy().values(), *self._doubts.values()])
 
     def take_seen(self) -> FileEvents:
         """Return what writers did; nothing after trouble, and always for hints."""
@@ -545,7 +603,7 @@ class EventWatcher:
     def take_trouble(self) -> str | None:
         """Return what was not reported before: a lost root or queue each time, a lasting defect once until it is corrected."""
         self._check()
-        defects = self._defects.copy()
+        defects = {**self._defects, **self._doubts}
         fresh = [text for kind, text in defects.items() if kind not in self._logged]
         self._logged = frozenset(defects)
         return " ".join([*self._mailbox.take_said(), *fresh]) or None
@@ -557,12 +615,14 @@ class EventWatcher:
             return
         self.close()
         self._mailbox.lose_changes()
-        self._identity = _identity(self._root)
+        self._identity, before, self._mounted = _identity(self._root), self._mounted, self._look_at_mounts()
         self._defects = {}
         try:
             self._session = _open_session(os.fsencode(self._root), self._mailbox, self._defects)
         except OSError as error:
             self._defects.update([defect(error, self._root)])
+        if self._mounted != before:
+            self._prove_below()
 
     def close(self) -> None:
         """End the session and its threads. `wake` is not called afterwards."""
@@ -570,21 +630,55 @@ class EventWatcher:
             self._session.close()
             self._session = None
 
-    def prove(self, timeout_seconds: float) -> bool:
-        """Return whether the event of a probe file, made and removed in the root, comes back in time.
+    def prove_root(self) -> str:
+        """Prove by a probe file that file events work in the root; return, for people, why that is not so, else "".
+
+        Of a root that cannot be watched at present nothing is proven, and nothing refuted.
+        """
+        return self._prove_in("") if self._session is not None else ""
+
+    def _prove_below(self) -> None:
+        """Prove the same of each local filesystem that is mounted below the root."""
+        local = {folder for folder, kind in self._mounted.items() if folder and not kind}
+        for known in (self._doubts.keys(), self._proven):
+            for folder in set(known) - local - {""}:
+                self._doubts.pop(folder, None)
+                self._proven.discard(folder)
+        for folder in sorted(local):
+            self._prove_in(folder)
+
+    def _prove_in(self, folder: str) -> str:
+        """Keep and return why file events are not proven in a folder, else ""."""
+        self._doubts.pop(folder, None)
+        self._proven.discard(folder)
+        try:
+            why = "" if self.prove(self._proof_seconds, folder) else "the event of a probe file did not come"
+        except OSError as error:
+            if error.errno == errno.EROFS and folder:  # what is mounted read-only below the root: nobody writes there
+                return ""
+            why = f"a probe file could not be written ({error.strerror})"
+        if not why:
+            self._proven.add(folder)
+            return ""
+        text = f"File events do not work in {str(self._root / folder)!r}: {why}. The rescan finds the changes there."
+        self._doubts[folder] = text
+        return text
+
+    def prove(self, timeout_seconds: float, folder: str = "") -> bool:
+        """Return whether the event of a probe file, made and removed in a folder, comes back in time.
 
         Raises OSError if the probe cannot be written. May be repeated.
         """
         if self._session is None:
             return False
-        self._mailbox.probed.clear()
-        probe = self._root / PROBE_NAME  # always the same: one that a crash left behind goes with the next
+        came = self._mailbox.expect_probe(os.fsencode(folder))
+        probe = self._root / folder / PROBE_NAME  # always the same: one that a crash left behind goes with the next
         os.close(os.open(probe, os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
         probe.unlink(missing_ok=True)
-        return self._mailbox.probed.wait(timeout_seconds)
+        return came(timeout_seconds)
 
     def _check(self) -> None:
-        """Notice what sends no event: another folder in the root's place, a watching thread that died."""
+        """Notice what sends no event: another folder in the root's place, a mount, a watching thread that died."""
         session = self._session
         if session is None or not session.sound:
             return
@@ -593,6 +687,8 @@ class EventWatcher:
             session.lose("The watched folder is gone.")
         elif present != self._identity:
             session.lose("The watched folder was replaced, or something was mounted on it.")
+        elif self._look_at_mounts() != self._mounted:
+            session.lose("Something was mounted in the watched folder, or unmounted.")
         elif not session.alive:
             session.lose("The thread that reads file events has ended.")
 

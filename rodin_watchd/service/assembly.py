@@ -6,11 +6,12 @@ import contextlib
 import os
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import partial
+from pathlib import Path
 
-from rodin_watchd.adapters.host import filesystem_of, local_zone
+from rodin_watchd.adapters.host import Filesystem, filesystem_of, filesystems_below, local_zone
 from rodin_watchd.adapters.plugin_host import PluginHost
 from rodin_watchd.adapters.rodin_client import RodinClient, Route, Timeouts
 from rodin_watchd.adapters.systemd import Manager, Pulse
@@ -137,10 +138,15 @@ def watcher_of(config: Config, *, away: bool = False) -> OpenWatcher:
 
     def start(wake: Callable[[], None]) -> Watcher:
         inbox = config.folders.root / INBOX
-        there = filesystem_of(inbox)
-        mode: Literal["auto", "native", "polling"] = config.intake.watcher
-        if away and mode == "auto":
-            mode = "native"  # it writes no probe into the place of a share that is away
-        return open_watcher(inbox, wake, mode, share=there.kind if there.network else "")
+        return open_watcher(inbox, wake, config.intake.watcher, mounted=partial(_mounted, inbox), away=away)
 
     return start
+
+
+def _share(filesystem: Filesystem) -> str:
+    return filesystem.kind if filesystem.network else ""
+
+
+def _mounted(folder: Path) -> Mapping[str, str]:
+    found = {"": filesystem_of(folder), **filesystems_below(folder)}
+    return {path: _share(filesystem) for path, filesystem in found.items()}

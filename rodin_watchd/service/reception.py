@@ -51,7 +51,6 @@ class Reception:
         self.view = View()
         self.claims = Claims()
         self.problem: Problem | None = None  # why the inbox cannot be looked at
-        self.trouble = ""  # what people must know about the watching
 
     def wake(self, *, wholly: bool = True) -> None:
         """Ask for a look at the inbox: at all of it, or at where files have changed."""
@@ -64,6 +63,11 @@ class Reception:
         if self._woken or self._is_returned() or self.problem is not None:
             return False
         return not any(w.settling for w in self.view.waiting)
+
+    @property
+    def trouble(self) -> str:
+        """What keeps files from being found at once, for people; "" if nothing does."""
+        return self._watcher.defect
 
     def bill(self, ready: ReadySet) -> str:
         """Say what the jobs of a set that waits come to, "" where it is one."""
@@ -123,7 +127,6 @@ class Reception:
         """Look at the inbox: at all of it when it is time, else at where files have changed; return whether at all of it."""
         if trouble := self._watcher.take_trouble():
             log.warning("watching: %s", trouble, extra={"action": "watching"})
-            self.trouble = trouble
         self._watcher.rearm()
         changed = self._watcher.take_changed()
         wholly = changed is None or self._wholly or self._is_rescan_due(now) or self._is_returned()
@@ -153,7 +156,7 @@ class Reception:
             if self.problem.code != FolderGoneError.code:
                 message = f"{self.problem.message} This has ended."
                 self._job_store.report("resumed", message, self._clock.now(), subject="intake", code=self.problem.code)
-            self.problem, self.trouble = None, ""
+            self.problem = None
 
     def _choose(self, *, paused: bool, stopped: bool) -> Claims:
         if self.problem is not None:

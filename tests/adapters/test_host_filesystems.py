@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rodin_watchd.adapters.host import Filesystem, filesystem_of, holding, parse_mountinfo
+from rodin_watchd.adapters.host import Filesystem, filesystem_of, holding, mounted_below, parse_mountinfo
 
 MOUNTINFO = r"""22 27 0:21 / /proc rw,relatime - proc proc rw
 27 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
@@ -48,6 +48,46 @@ def test_longest_mount_point_wins(path: str, expected: Filesystem) -> None:
 def test_later_mount_covers_an_earlier_one() -> None:
     """Of two mounts on one point the later one is what programs see."""
     assert holding(parse_mountinfo(MOUNTINFO), "/mnt/auto/x").kind == "nfs"
+
+
+@pytest.mark.parametrize(
+    ("path", "below"),
+    [
+        ("/srv", {"the share": "cifs", "back\\slash\ttab\nline": "nfs4"}),
+        ("/mnt", {"auto": "nfs"}),
+        ("/mnt/auto", {}),
+        ("/sr", {}),
+        (
+            "/",
+            {
+                "proc": "proc",
+                "srv": "xfs",
+                "srv/the share": "cifs",
+                "srv/back\\slash\ttab\nline": "nfs4",
+                "mnt/auto": "nfs",
+            },
+        ),
+    ],
+)
+def test_what_is_mounted_below(path: str, below: dict[str, str]) -> None:
+    """By the path relative to it; of two mounts on one point the later one."""
+    assert {at: found.kind for at, found in mounted_below(parse_mountinfo(MOUNTINFO), path).items()} == below
+
+
+def test_a_later_mount_covers_what_is_below_it() -> None:
+    """Also what was mounted deeper, and all that was mounted before its place was covered."""
+    lines = [
+        mount_line("/srv/in/a"),
+        mount_line("/srv/in/a/b"),
+        mount_line("/srv/in/ab"),
+        mount_line("/srv/in/a", "xfs"),
+    ]
+    assert {at: found.kind for at, found in mounted_below(parse_mountinfo("".join(lines)), "/srv/in").items()} == {
+        "ab": "ext4",
+        "a": "xfs",
+    }
+    lines.append(mount_line("/srv"))
+    assert mounted_below(parse_mountinfo("".join(lines)), "/srv/in") == {}
 
 
 @pytest.mark.parametrize(

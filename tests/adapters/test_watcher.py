@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -426,14 +427,31 @@ def test_dead_thread_is_told_and_replaced(root: Path, watcher: EventWatcher) -> 
     assert seen(watcher) == {"chair.glb"}
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root may mount a tmpfs")
+def mount(kind: str, place: Path, image: Path) -> None:
+    """Mount an empty filesystem: a tmpfs, or another one on an image by a loop device."""
+    how = ["-t", kind, kind]
+    if kind == "ext4":
+        with image.open("wb") as file:
+            file.truncate(16_000_000)
+        if not shutil.which(f"mkfs.{kind}"):
+            pytest.skip(f"there is no mkfs.{kind}")
+        subprocess.run([f"mkfs.{kind}", "-q", image], check=True, capture_output=True)
+        how = ["-o", "loop", str(image)]
+    if subprocess.run(["mount", *how, place], check=False, capture_output=True).returncode:
+        pytest.skip("mounting is not permitted here")
+
+
+as_root = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root may mount")
+
+
+@as_root
 @pytest.mark.parametrize("below", ["", "share"])
-def test_unmounting_is_told(root: Path, wakeups: Wakeups, below: str) -> None:
+@pytest.mark.parametrize("kind", ["tmpfs", "ext4"])
+def test_unmounting_is_told(root: Path, tmp_path: Path, wakeups: Wakeups, below: str, kind: str) -> None:
     """When the root, or a folder in it, is unmounted that is told, and what lies there then is watched."""
     mount_point = root / below
     mount_point.mkdir(exist_ok=True)
-    if subprocess.run(["mount", "-t", "tmpfs", "tmpfs", mount_point], check=False, capture_output=True).returncode:
-        pytest.skip("mounting is not permitted here")
+    mount(kind, mount_point, tmp_path / "image")
     watcher = EventWatcher(root, wakeups)
     subprocess.run(["umount", mount_point], check=True)
     wakeups.wait()
@@ -442,6 +460,58 @@ def test_unmounting_is_told(root: Path, wakeups: Wakeups, below: str) -> None:
     (mount_point / "chair.glb").touch()
     assert seen(watcher) == {str(Path(below, "chair.glb"))}
     watcher.close()
+
+
+@as_root
+def test_what_is_mounted_while_watching_is_watched_and_proven(root: Path, tmp_path: Path, wakeups: Wakeups) -> None:
+    """No event tells that something is mounted over a folder; the mount table does. A share is named as one."""
+    for name in ("disk", "share"):
+        (root / name).mkdir()
+    kinds = {"": ""}
+    watcher = open_watcher(root, wakeups, "auto", mounted=lambda: kinds, proof_seconds=BOUND_SECONDS)
+    assert watcher.description == "native (inotify), proven by a probe file in the inbox"
+    mount("tmpfs", root / "disk", tmp_path)
+    try:
+        kinds = {"": "", "disk": "", "share": "fuse.sshfs"}
+        assert watcher.take_trouble() == "Something was mounted in the watched folder, or unmounted."
+        watcher.rearm()
+        assert watcher.take_trouble() is None
+        assert watcher.defect == ""
+        assert watcher.description == (
+            "native (inotify), proven by a probe file in the inbox, 'disk'; in 'share', a network share (fuse.sshfs), "
+            "changes by other machines are noticed only by the rescan"
+        )
+        assert [entry.name for entry in (root / "disk").iterdir()] == []
+        (root / "disk/chair.glb").touch()
+        assert isinstance(watcher, EventWatcher)
+        assert seen(watcher) == {"disk/chair.glb"}
+    finally:
+        watcher.close()
+        subprocess.run(["umount", root / "disk"], check=True)
+
+
+@as_root
+@pytest.mark.parametrize("mode", ["auto", "native"])
+@pytest.mark.parametrize("below", ["", "disk"])
+def test_a_probe_whose_event_does_not_come(
+    root: Path, tmp_path: Path, wakeups: Wakeups, mode: Literal["auto", "native"], below: str
+) -> None:
+    """A filesystem without events is told: a sysfs takes no probe at all, and where the root is one, "auto" polls."""
+    (root / below).mkdir(exist_ok=True)
+    mount("sysfs", root / below, tmp_path)
+    try:
+        watcher = open_watcher(root, wakeups, mode, mounted=lambda: {"": "", below: ""})
+        place = str(root / below)
+        assert watcher.defect.startswith(f"File events do not work in {place!r}: a probe file could not be written (")
+        assert watcher.take_trouble() == watcher.defect
+        assert watcher.take_trouble() is None
+        assert watcher.native == (mode == "native" or bool(below))
+        assert ("the inbox" in watcher.description) == bool(below)
+        watcher.rearm()
+        assert watcher.defect, "a new session changes nothing"
+        watcher.close()
+    finally:
+        subprocess.run(["umount", root / below], check=True)
 
 
 def test_limit_text_names_the_setting() -> None:
@@ -498,7 +568,7 @@ def test_watch_limit_below_the_root(root: Path) -> None:
         (root / name).mkdir()
     limit, action = NEW_LIMIT.format("max_inotify_watches", 2), "(root / 'chair.glb').touch(); watcher.prove(30)"
     facts = facts_from(root, "unshare", "-Ur", prelude=limit, action=action, seconds=30)
-    assert facts["description"] == "native (inotify)"
+    assert facts["description"] == "native (inotify), proven by a probe file in the inbox"
     assert "sysctl -w fs.inotify.max_user_watches=" in str(facts["trouble"])
     assert facts["again"] is None
     assert facts["closed"] == ["chair.glb"]
@@ -514,6 +584,18 @@ def test_limit_at_the_root(root: Path, own_limit: str, limit: str) -> None:
     assert facts["description"] == f"polling: file events do not work in {str(root)!r}"
     assert f"sysctl -w fs.inotify.{limit}=" in str(facts["trouble"])
     assert facts["again"] is None
+
+
+def test_watching_begins_when_the_limit_is_raised(root: Path) -> None:
+    """A full watch table is no reason to poll for ever: each rescan tries again, and what was said is taken back."""
+    full, raised = (NEW_LIMIT.format("max_inotify_watches", number) for number in (0, 50))
+    action = (
+        f"facts['defect'] = watcher.defect; {raised}; watcher.rearm(); facts['after'] = watcher.defect; "
+        "facts['native'] = watcher.native; (root / 'chair.glb').touch(); watcher.prove(30)"
+    )
+    facts = facts_from(root, "unshare", "-Ur", prelude=full, action=action, seconds=30)
+    assert "sysctl -w fs.inotify.max_user_watches=" in str(facts["defect"])
+    assert (facts["after"], facts["native"], facts["closed"]) == ("", True, ["chair.glb"])
 
 
 def test_unreadable_folder_is_told(root: Path) -> None:
@@ -546,7 +628,7 @@ def test_hints_where_inotify_is_not_to_be_had(root: Path, tmp_path: Path) -> Non
     action = "(root.parent / 'chair.glb').rename(root / 'chair.glb')"
     facts = facts_from(root, prelude=prelude, action=action, seconds=30)
     assert facts == {
-        "description": "hints (watchdog's Observer)",
+        "description": "hints (watchdog's Observer), proven by a probe file in the inbox",
         "native": False,
         "trouble": None,
         "again": None,
@@ -582,7 +664,7 @@ def test_hints_without_a_root(root: Path) -> None:
 def test_auto_on_a_local_folder(root: Path, wakeups: Wakeups) -> None:
     """A local folder is watched natively once a probe file has shown that events come; none of it stays."""
     watcher = open_watcher(root, wakeups, "auto", proof_seconds=BOUND_SECONDS)
-    assert (watcher.native, watcher.description) == (True, "native (inotify)")
+    assert (watcher.native, watcher.description) == (True, "native (inotify), proven by a probe file in the inbox")
     assert watcher.take_trouble() is None
     assert watcher.take_seen() == NOTHING_SEEN
     assert list(root.iterdir()) == []
@@ -593,7 +675,7 @@ def test_auto_on_a_local_folder(root: Path, wakeups: Wakeups) -> None:
 def test_auto_on_a_share(root: Path, wakeups: Wakeups) -> None:
     """A network share is polled: no thread, no vouches, the reason in the description."""
     threads = threading.active_count()
-    watcher = open_watcher(root, wakeups, "auto", share="cifs")
+    watcher = open_watcher(root, wakeups, "auto", mounted=lambda: {"": "cifs"})
     assert (watcher.native, watcher.description) == (False, f"polling: {str(root)!r} is a network share (cifs)")
     assert threading.active_count() == threads
     (root / "chair.glb").touch()
@@ -605,9 +687,11 @@ def test_auto_on_a_share(root: Path, wakeups: Wakeups) -> None:
 
 def test_native_on_a_share(root: Path, wakeups: Wakeups) -> None:
     """A share is watched natively if the owner insists, and the description warns."""
-    watcher = open_watcher(root, wakeups, "native", share="nfs4")
+    watcher = open_watcher(root, wakeups, "native", mounted=lambda: {"": "nfs4"})
     assert watcher.native
-    assert watcher.description.startswith("native (inotify); on a network share (nfs4)")
+    assert watcher.description.startswith(
+        "native (inotify), proven by a probe file in the inbox; on a network share (nfs4)"
+    )
     watcher.close()
 
 
