@@ -1,4 +1,4 @@
-"""Renew what the page of the web brings along from npm: the 3D viewer with its decoders, uploads in pieces, the licences.
+"""Renew what the page of the web brings along from npm: the 3D viewer with its decoders and readers, uploads in pieces, the licences.
 
 The page asks no other host and needs no build step: these files are in the tree. A version is raised here, with the digest that
 `npm view NAME@VERSION dist.integrity` prints; the tool fetches each package by npm, compares it with its digest, and writes the
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import base64
 import hashlib
+import re
 import shutil
 import subprocess
 import sys
@@ -40,23 +41,43 @@ class Package:
 
 
 BASIS = "basis/basis_transcoder.js"
+VIEWER = "model-viewer.min.js"
+FBX = "three/loaders/FBXLoader.js"
+ADDONS = (
+    "curves/NURBSCurve.js",
+    "curves/NURBSUtils.js",
+    "exporters/GLTFExporter.js",
+    "loaders/FBXLoader.js",
+    "loaders/MTLLoader.js",
+    "loaders/OBJLoader.js",
+    "loaders/STLLoader.js",
+    "loaders/USDLoader.js",
+    "loaders/usd/USDAParser.js",
+    "loaders/usd/USDCParser.js",
+    "loaders/usd/USDComposer.js",
+)
+"""What reads models in other formats and writes them as GLB, in three's folder of addons."""
+
 PACKAGES = (
     Package(
         "@google/model-viewer",
         "4.4.0",
         "sha512-8z1SB5sPlzKoak5mdx/D31brBakPYm3Qi31EfAucHAUrtrHHCbabypkKvSwReYhUpPaxyJ46oT47uWE/hrs1Zw==",
         "Apache-2.0",
-        "the 3D viewer; its bundle contains the seven packages below",
-        {"dist/model-viewer.min.js": "model-viewer.min.js", "LICENSE": "licences/model-viewer.txt"},
+        "the 3D viewer; it draws by three, and its bundle contains the six packages below three",
+        {"dist/model-viewer-module.min.js": VIEWER, "LICENSE": "licences/model-viewer.txt"},
     ),
     Package(
         "three",
         "0.183.2",
         "sha512-di3BsL2FEQ1PA7Hcvn4fyJOlxRRgFYBpMTcyOgkwJIaDOdJMebEFPA+t98EvjuljDx4hNulAGwF6KIjtwI5jgQ==",
         "MIT, and Apache-2.0 for the decoders of Draco and Basis Universal that it has",
-        "draws; draco/ and basis/ are from this package",
+        "draws, and reads FBX, OBJ, STL and USDZ; three/, draco/ and basis/ are from this package",
         {
             "LICENSE": "licences/three.txt",
+            "build/three.core.min.js": "three/three.core.min.js",
+            "build/three.module.min.js": "three/three.module.min.js",
+            **{f"examples/jsm/{name}": f"three/{name}" for name in ADDONS},
             "examples/jsm/libs/draco/gltf/draco_decoder.wasm": "draco/draco_decoder.wasm",
             "examples/jsm/libs/draco/gltf/draco_wasm_wrapper.js": "draco/draco_wasm_wrapper.js",
             "examples/jsm/libs/basis/basis_transcoder.js": BASIS,
@@ -92,8 +113,8 @@ PACKAGES = (
         "0.8.3",
         "sha512-tbZNuJrLwGUp3zshBtdy4W+ORxZuIh8a5ilyIEQDC5rY1f3U20JMry0Ll3WBzU58EZKsEuJFXhb5gwv8CsPvgA==",
         "MIT",
-        "packs and unpacks",
-        {"LICENSE": "licences/fflate.txt"},
+        "packs and unpacks, also FBX and USDZ",
+        {"esm/browser.js": "three/libs/fflate.module.js", "LICENSE": "licences/fflate.txt"},
     ),
     Package(
         "ktx-parse",
@@ -155,7 +176,16 @@ PACKAGES = (
 
 # ---- what is changed in them ----------------------------------------------------------------------------------------
 
+BARE = re.compile(rb"""(\bfrom ?)['"]three['"]""")
+"""An import of three by its bare name, which no browser resolves in a worker: in vendor/, it has a path."""
+
 CHANGES: Mapping[str, Sequence[tuple[str, str]]] = {
+    FBX: (
+        (
+            "if ( 'UnitScaleFactor' in fbxTree.GlobalSettings ) {",
+            "sceneGraph.userData.settings = fbxTree.GlobalSettings;\n\n\t\t\tif ( 'UnitScaleFactor' in sceneGraph.userData.settings ) {",
+        ),
+    ),
     BASIS: (
         (
             "newFunc(Function,args)(...closureArgs)",
@@ -181,17 +211,21 @@ if(!retType.isVoid)return emval_returnValue(retType,destructorsRef,rv)}""",
 }
 """In a file of vendor/: a text that is there once, and what stands there instead.
 
-Emscripten's glue compiles JavaScript from strings, which the page's Content-Security-Policy forbids (`unsafe-eval`). These closures
-do the same without that.
+FBXLoader reads the axes of a file, and does not return them. Emscripten's glue compiles JavaScript from strings, which the page's
+Content-Security-Policy forbids (`unsafe-eval`); these closures do the same without that.
 """
 
 NOTICE = """\
-What the page has from others: the 3D viewer with its decoders, and uploads in pieces. `python tools/vendor_web.py` wrote these
-files from packages of npm. SHA256SUMS lists them, and licences/ has the text of each licence.
+What the page has from others: the 3D viewer with its decoders and readers, and uploads in pieces. `python tools/vendor_web.py` wrote
+these files from packages of npm. SHA256SUMS lists them, and licences/ has the text of each licence.
 
 {packages}
 
-Changed by the tool: {changed}: it compiles no JavaScript from strings any more.
+Changed by the tool:
+
+- {basis} compiles no JavaScript from strings any more.
+- {fbx} also gives the settings of a file, which say what way is up.
+- {viewer} and three/ import three by its path, not by its name.
 """
 
 
@@ -224,6 +258,8 @@ def files_of(package: Package, archive: Path) -> Iterator[tuple[str, bytes]]:
 
 def changed(target: str, data: bytes) -> bytes:
     """Return a file with our changes. Raises ValueError when a place of them is not there exactly once."""
+    three = "three/three.module.min.js" if target == VIEWER else "three/three.core.min.js"  # readers draw nothing
+    data = BARE.sub(rf'\1"./{"../" * target.count("/")}{three}"'.encode(), data)
     for theirs, ours in CHANGES.get(target, ()):
         if data.count(theirs.encode()) != 1:
             raise ValueError(f"{target}: {theirs!r} is not there exactly once; look at what this version does instead")
@@ -234,7 +270,7 @@ def changed(target: str, data: bytes) -> bytes:
 def notice() -> str:
     """Return what the files are and whose."""
     packages = "\n".join(f"- {one.name} {one.version} ({one.terms}): {one.what}." for one in PACKAGES)
-    return NOTICE.format(packages=packages, changed=", ".join(CHANGES))
+    return NOTICE.format(packages=packages, basis=BASIS, fbx=FBX, viewer=VIEWER)
 
 
 def renew(vendor: Path) -> None:

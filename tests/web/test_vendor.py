@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 from make_studio_light import TARGET, panorama
-from vendor_web import BASIS, CHANGES, PACKAGES, VENDOR, changed, differences
+from vendor_web import BASIS, CHANGES, FBX, PACKAGES, VENDOR, changed, differences
 
 from rodin_watchd.web.viewer import STYLE_DIGEST
 
+SCRIPTS = [name for package in PACKAGES for name in package.files.values() if name.endswith(".js")]
 BUNDLE = (VENDOR / "model-viewer.min.js").read_text(encoding="utf-8")
 OURS = (VENDOR.parent / "viewer.js").read_text(encoding="utf-8")
 
@@ -44,10 +45,20 @@ def test_a_changed_file_is_found(damage: str, tmp_path: Path) -> None:
     assert file.name in found
 
 
-def test_a_version_in_which_a_change_has_no_place_is_refused() -> None:
-    """A newer transcoder is looked at by somebody before it is in the page."""
+@pytest.mark.parametrize("file", [BASIS, FBX])
+def test_a_version_in_which_a_change_has_no_place_is_refused(file: str) -> None:
+    """A newer one is looked at by somebody before it is in the page."""
     with pytest.raises(ValueError, match="is not there exactly once"):
-        changed(BASIS, b"function other(){}")
+        changed(file, b"function other(){}")
+
+
+@pytest.mark.parametrize("file", [name for name in SCRIPTS if not name.startswith("draco/")])
+def test_each_import_is_a_file_of_ours(file: str) -> None:
+    """A browser resolves no bare name, and a worker no import map."""
+    text = (VENDOR / file).read_text(encoding="utf-8")
+    for name in re.findall(r"""^(?:import[^'"();]*|\} |import\{[^'"}]*\})from ?['"]([^'"]+)['"]""", text, re.MULTILINE):
+        assert name.startswith("."), name
+        assert (VENDOR / file).parent.joinpath(name).is_file(), name
 
 
 def test_the_policy_lets_the_one_style_of_the_viewer_through() -> None:
@@ -67,9 +78,7 @@ def test_the_viewer_asks_no_other_host() -> None:
         assert (VENDOR.parent / ours[name]).is_dir()
 
 
-@pytest.mark.parametrize(
-    "name", [name for package in PACKAGES for name in package.files.values() if name.endswith(".js")]
-)
+@pytest.mark.parametrize("name", SCRIPTS)
 def test_no_javascript_is_compiled_from_strings(name: str) -> None:
     """The page allows WebAssembly, and no `unsafe-eval`."""
     text = (VENDOR / name).read_text(encoding="utf-8")
