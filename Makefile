@@ -69,9 +69,9 @@ test-shares: $(VENV)/.dev  ## Drive real clients (Samba, rsync, scp, WebDAV, dow
 		[ -z "$$missing" ] || { $(call APT,$$missing); }
 	RODIN_WATCHD_SHARES_TABLE=docs/shares.md $(BIN)/pytest -q -n 0 -m shares tests/shares
 
-test-web: $(VENV)/.dev .node/.made  ## Drive the page in a real browser: its 3D, each way to pack a model, looks, languages, who can use it
+test-web: $(VENV)/.dev .node/.made  ## Drive the page in a real browser: its 3D, each format and each way to pack a model, looks, languages, who can use it
 	@command -v chromium >/dev/null || { $(call APT,chromium); }
-	$(BIN)/pytest -q -rs -m "browser or not browser" tests/web/test_browser.py tests/web/test_story.py
+	$(BIN)/pytest -q -rs -m "browser or not browser" tests/web/test_browser.py tests/web/test_models.py tests/web/test_story.py
 
 deb: $(VENV)/.dev  ## Build the Debian package (bookworm; DEB_PYTHON=3.13 for trixie) into dist/
 	$(BIN)/python tools/build_deb.py --python $(DEB_PYTHON)

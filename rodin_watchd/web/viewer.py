@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from rodin_watchd.core.formats import MODEL_EXTENSIONS
 from rodin_watchd.core.names import split_name
 from rodin_watchd.model import Job, Role
 from rodin_watchd.web.access import policy
 from rodin_watchd.web.files import INPUTS, RESULTS, SetFile
 
-TURNED: Final = ".glb"
+MATERIALS: Final = ".mtl"
 STYLE_DIGEST: Final = "sha256-PXtZZkJMMyc18o/DN1ZEFOJ2qEGq95IQbVaJFMOXOb0="
 """Of the one style element in model-viewer's template; tests/web/test_vendor.py compares it with the bundle."""
 
@@ -21,7 +22,7 @@ POLICY: Final = policy(
         "style-src": f"'{STYLE_DIGEST}'",
         "img-src": "blob: data:",  # the textures inside of a model
         "connect-src": "blob: data:",  # as above; and model-viewer unpacks WebAssembly of its own from a data: address
-        "worker-src": "blob:",  # the decoders' workers
+        "worker-src": "'self' blob:",  # what converts models, and the decoders' workers
     }
 )
 """What a page with the viewer may do; all others have none of it."""
@@ -33,6 +34,9 @@ MOST_BYTES: Final = 200_000_000
 MOST_BYTES_BY_TOUCH: Final = 50_000_000
 """The same for a phone or a tablet, which ends a page that takes much memory."""
 
+HEAVIER: Final = 5
+"""By so much the bounds are lower for a model that the browser has to convert."""
+
 
 @dataclass(frozen=True, slots=True)
 class Models:
@@ -40,22 +44,22 @@ class Models:
 
     results: Sequence[SetFile]  # the vendor's own first: the first one is shown at once, unless it is large
     dropped: SetFile | None  # to compare with
+    beside: Sequence[str]  # the addresses of what a result in several files may name: materials and their maps
     sizes: Mapping[SetFile, int]  # bytes
     most_bytes: int = MOST_BYTES
     most_bytes_by_touch: int = MOST_BYTES_BY_TOUCH
+    heavier: int = HEAVIER
 
 
 def models_of(files: Sequence[SetFile], job: Job) -> Models | None:
-    """Return the models of a set that a browser can show, None where no result is one.
-
-    A dropped model in another format than GLB cannot be compared.
-    """
-    turned = [file for file in files if split_name(file.name)[1] == TURNED]
+    """Return the models of a set that a browser can show, None where no result is one."""
+    models = [file for file in files if split_name(file.name)[1] in MODEL_EXTENSIONS]
     from_vendor = {file.name for file in job.results}
     made = {file.name: file.size for file in job.published}
     came = {file.name: file.signature.size for file in job.files}
-    results = sorted((f for f in turned if f.where == RESULTS), key=lambda file: file.name not in from_vendor)
+    results = sorted((f for f in models if f.where == RESULTS), key=lambda file: file.name not in from_vendor)
     given = job.file(Role.MODEL)
-    dropped = [file for file in turned if file.where == INPUTS and given is not None and file.name == given.name]
+    dropped = [file for file in models if file.where == INPUTS and given is not None and file.name == given.name]
+    beside = [f.url(job) for f in files if f.where == RESULTS and (f.is_picture or split_name(f.name)[1] == MATERIALS)]
     sizes = {file: (made if file.where == RESULTS else came)[file.name] for file in (*results, *dropped)}
-    return Models(results, dropped[0] if dropped else None, sizes) if results else None
+    return Models(results, dropped[0] if dropped else None, beside, sizes) if results else None

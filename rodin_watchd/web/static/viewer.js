@@ -1,11 +1,13 @@
 // The 3D result of a set: to turn, to choose among several, and to compare with the model that was dropped.
-// Without this script the page has the picture and the download link.
+// Without this script the page has the picture and the download link. Models in other formats than GLB become one in convert.js.
 
 const section = document.getElementById("viewer");
 const stage = section.querySelector(".stage");
 const picture = stage.querySelector("img");
 const tools = section.querySelector(".tools");
 const problem = section.querySelector("[data-problem]");
+const converting = section.querySelector("[data-converting]");
+const front = section.querySelector("[data-home]");
 const alone = section.querySelector("[data-alone]");
 const compare = section.querySelector("[data-compare]");
 const split = section.querySelector("[data-split]");
@@ -14,7 +16,8 @@ const large = section.querySelector("[data-large]");
 const consent = section.querySelector("[data-consent]");
 
 const HOME = { cameraOrbit: "0deg 75deg 105%", cameraTarget: "auto auto auto", fieldOfView: "auto" };
-const CLAY = [0.72, 0.72, 0.73, 1];
+const GLB = /\.glb$/i;
+const LONGEST = 120e3; // milliseconds that a conversion may take
 
 // All that model-viewer would ask of other hosts is here. It never asks for Lottie, which only a page's own script can use.
 const here = (name) => new URL(name, import.meta.url).href;
@@ -27,6 +30,7 @@ self.ModelViewerElement = {
 
 let result = null; // the element with the result
 let dropped = null; // the element with the dropped model, once somebody compares
+let asked = 0; // how many models were asked for: the newest is shown
 let leader = null; // the one of both that a person turns: the other one follows
 
 function busy(is) {
@@ -34,23 +38,22 @@ function busy(is) {
 }
 
 // The picture takes the place of what cannot be shown, and the page says what to do.
-function fail() {
+function clear() {
   leave();
-  result?.remove();
-  result = null;
+  for (const element of [result, dropped]) element?.remove();
+  result = dropped = null;
   picture.removeAttribute("slot");
   stage.prepend(picture);
-  tools.hidden = true;
-  problem.hidden = false;
-  section.dataset.state = "failed";
-  busy(false);
+  for (const button of [compare, front]) button?.toggleAttribute("hidden", true);
+  compare?.setAttribute("aria-pressed", false);
 }
 
 // Resolves when a model may be loaded: at once, or when a person wants a large one all the same. A newer question takes the place of
 // one that nobody has answered.
-async function wanted({ bytes, load }) {
-  const byTouch = matchMedia("(pointer: coarse)").matches;
-  large.hidden = Number(bytes) <= Number(byTouch ? section.dataset.mostByTouch : section.dataset.most);
+async function wanted(url, { bytes, load }) {
+  const { most, mostByTouch, heavier } = section.dataset;
+  const bound = matchMedia("(pointer: coarse)").matches ? mostByTouch : most;
+  large.hidden = Number(bytes) <= Number(bound) / (GLB.test(url) ? 1 : Number(heavier));
   if (large.hidden) return;
   consent.textContent = load;
   await new Promise((resolve) => { consent.onclick = resolve; });
@@ -87,11 +90,13 @@ function view(url, label) {
 }
 
 // Resolves when the model is there, and rejects when it cannot be shown.
-function shown(element) {
-  return new Promise((resolve, reject) => {
+async function shown(element) {
+  const { src } = element;
+  await new Promise((resolve, reject) => {
     element.addEventListener("load", resolve, { once: true });
     element.addEventListener("error", () => reject(new Error("not shown")), { once: true });
   });
+  if (src.startsWith("blob:")) URL.revokeObjectURL(src);
 }
 
 // ---- Turning both together ----
@@ -125,32 +130,40 @@ async function goHome() {
   }
 }
 
-// ---- The model that was dropped, as it came: without what the vendor painted ----
+// ---- Models in other formats than GLB, and the model that was dropped: without its materials ----
 
-async function makeClay(element) {
-  for (const material of element.model.materials) {
-    await material.ensureLoaded();
-    const surface = material.pbrMetallicRoughness;
-    const textures = [surface.baseColorTexture, surface.metallicRoughnessTexture, material.normalTexture, material.occlusionTexture, material.emissiveTexture];
-    for (const texture of textures) texture?.setTexture(null);
-    surface.setBaseColorFactor(CLAY);
-    surface.setMetallicFactor(0);
-    surface.setRoughnessFactor(0.85);
-    material.setEmissiveFactor([0, 0, 0]);
+// Resolves with the address of a GLB, and rejects when there is none.
+async function glbOf(url, like) {
+  if (!like && GLB.test(url)) return url;
+  const worker = new Worker(here("convert.js"), { type: "module" });
+  converting.hidden = false;
+  try {
+    const { glb } = await new Promise((resolve, reject) => {
+      worker.onmessage = (event) => resolve(event.data);
+      worker.onerror = () => reject(new Error("no worker"));
+      setTimeout(() => reject(new Error("too slow")), LONGEST);
+      worker.postMessage({ url, like, beside: JSON.parse(section.dataset.beside) });
+    });
+    if (!glb) throw new Error("not converted");
+    return URL.createObjectURL(new Blob([glb], { type: "model/gltf-binary" }));
+  } finally {
+    worker.terminate();
+    converting.hidden = true;
   }
 }
 
 async function fetchDropped() {
-  const fetched = view(section.dataset.before, compare.dataset.label);
+  const { x, y, z } = result.getDimensions();
+  const fetched = view(await glbOf(section.dataset.before, [x, y, z]), compare.dataset.label);
   fetched.classList.add("before");
   stage.insertBefore(fetched, split);
   try {
     await shown(fetched);
+    if (!result) throw new Error("nothing to compare with");
   } catch (error) {
     fetched.remove();
     throw error;
   }
-  await makeClay(fetched);
   atHome(fetched);
   join(fetched, () => result);
   join(result, () => fetched);
@@ -183,43 +196,44 @@ function place() {
 
 // ---- Showing it ----
 
-async function show() {
+// One that cannot be shown leaves the picture, and the choice of the others.
+async function show(url, size) {
+  await wanted(url, size);
+  const turn = ++asked;
   busy(true);
+  delete section.dataset.state;
+  problem.hidden = true;
   try {
     if (!has3D()) throw new Error("no WebGL");
     await import("./vendor/model-viewer.min.js");
-    result = view(section.dataset.model, section.dataset.label);
-    picture.slot = "poster";
-    result.append(picture);
-    stage.prepend(result);
+    const glb = await glbOf(url);
+    if (turn !== asked) return;
+    if (result) {
+      result.src = glb;
+    } else {
+      result = view(glb, section.dataset.label);
+      picture.slot = "poster";
+      result.append(picture);
+      stage.prepend(result);
+    }
     await shown(result);
-    atHome(result);
-    tools.hidden = false;
-    section.dataset.state = "shown";
-  } catch {
-    fail();
-  }
-  busy(false);
-}
-
-// One that cannot be shown leaves the choice of the others.
-async function change({ value: url, dataset }) {
-  await wanted(dataset);
-  busy(true);
-  problem.hidden = true;
-  result.src = url;
-  try {
-    await shown(result);
+    if (turn !== asked) return;
     await goHome();
     atHome(result);
+    for (const button of [compare, front]) button?.toggleAttribute("hidden", false);
+    section.dataset.state = "shown";
   } catch {
+    if (turn !== asked) return;
+    clear();
     problem.hidden = false;
+    section.dataset.state = "failed";
   }
+  tools.hidden = !result && !(choice && has3D());
   busy(false);
 }
 
-section.querySelector("[data-home]").addEventListener("click", goHome);
-choice?.addEventListener("change", () => change(choice.selectedOptions[0]));
+front.addEventListener("click", goHome);
+choice?.addEventListener("change", () => show(choice.value, choice.selectedOptions[0].dataset));
 split?.addEventListener("input", place);
 compare?.addEventListener("click", async () => {
   const begins = compare.getAttribute("aria-pressed") !== "true";
@@ -227,7 +241,7 @@ compare?.addEventListener("click", async () => {
   if (!begins) return leave();
   compare.disabled = true;
   try {
-    if (!dropped) await wanted(compare.dataset);
+    if (!dropped) await wanted(section.dataset.before, compare.dataset);
     await begin();
     compare.disabled = false;
   } catch {
@@ -240,5 +254,5 @@ compare?.addEventListener("click", async () => {
 new IntersectionObserver((entries, observer) => {
   if (!entries.some((entry) => entry.isIntersecting)) return;
   observer.disconnect();
-  wanted(section.dataset).then(show);
+  show(section.dataset.model, section.dataset);
 }).observe(stage);
