@@ -73,10 +73,6 @@ def actions(job: Job, price: Decimal, now: float, *, was_taken: bool) -> tuple[l
 
     `was_taken`: it was not refused in the inbox, where nobody knows what it asks for.
     """
-    try:
-        refuse_condensed(job)
-    except CommandRefusedError as error:
-        return [], [error.message]
     if job.state is State.HELD:
         return _resolutions(job, price, now)
     if job.state is State.FAILED:
@@ -89,6 +85,10 @@ def actions(job: Job, price: Decimal, now: float, *, was_taken: bool) -> tuple[l
 def _retries(job: Job, price: Decimal, now: float, *, was_taken: bool) -> tuple[list[Action], list[str]]:
     found, refused = [], []
     free = {"pay_again": False}
+    try:
+        refuse_condensed(job)
+    except CommandRefusedError as error:
+        return [], [error.message]
     try:
         JOB_VERBS["retry"](job, free, now)
         if job.task or not was_taken:

@@ -19,7 +19,7 @@ from rodin_watchd.adapters.store.sqlite import Journal
 from rodin_watchd.core.dedup import Provenance
 from rodin_watchd.core.machine import ENDED
 from rodin_watchd.core.store import DUE
-from rodin_watchd.model import HookRun, Job, State, Transition
+from rodin_watchd.model import Batch, HookRun, Job, State, Transition
 
 LATER: Final = NOW + 1e6
 COUNT: Final = 40
@@ -101,6 +101,23 @@ def test_the_room_is_free_for_new_jobs(journal: Journal) -> None:
 def test_a_call_that_is_owed_keeps_its_job_whole(journal: Journal) -> None:
     """The plugin is still to get it."""
     journal.note_run(HookRun(0, "owed", "a00001", "hook", "plugin", DUE, {}), "", NOW)
+    assert condense(journal) == COUNT - 2
+
+
+def test_jobs_of_one_set_stay_until_all_have_ended(journal: Journal) -> None:
+    """What is still made belongs to them."""
+    batch = Batch("b00001", "seed 1", 2)
+    live(journal, [replace(a_job("b", 1), name="table", batch=batch)], WHOLE_LIFE)
+    other = replace(a_job("b", 2), name="table", batch=replace(batch, label="seed 2"))
+    journal.commit([Transition(other, "claimed")], NOW)
+    assert condense(journal) == COUNT - 1
+    assert journal.find("b00001").condensed_at == 0.0
+
+
+def test_a_job_that_cannot_be_read_stays_as_it_is(journal: Journal) -> None:
+    """It holds up no other one."""
+    query(journal.path, "UPDATE jobs SET doc = '{' WHERE id = 'a00001'")
+    journal.changed_outside()
     assert condense(journal) == COUNT - 2
 
 

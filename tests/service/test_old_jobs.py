@@ -18,12 +18,14 @@ from rodin_watchd.adapters.store.backup import backup_path, make_backup
 from rodin_watchd.adapters.store.reader import JournalReader
 from rodin_watchd.cli.check.findings import Level
 from rodin_watchd.cli.check.service import journal_findings
+from rodin_watchd.cli.explain import answer_to
 from rodin_watchd.client.choices import actions
 from rodin_watchd.config import Config
 from rodin_watchd.core.waits import DAY_SECONDS
 from rodin_watchd.errors import JournalError
 from rodin_watchd.model import Event, Job, State
 from rodin_watchd.service.housekeeping import LOOK_AGAIN_SECONDS
+from rodin_watchd.web.data import one_set
 
 DAYS = 31
 
@@ -41,6 +43,14 @@ def read(shop: Workshop, name: str) -> tuple[Job, list[Event]]:
         job = journal.find(name)
         assert journal.job(job.id) == job
         return job, journal.events(job.id)
+
+
+def shown(shop: Workshop, name: str) -> list[object]:
+    """Return what the page has of a set, and what `explain` says of its file and of its result."""
+    with closing(JournalReader(shop.journal)) as journal:
+        page = one_set(journal.find(name), journal, 0.0)
+    places = (f"inbox/{name}.obj", f"outbox/{name}/model.glb")
+    return [page, *(answer_to(shop.config, Path(place)).sentences for place in places)]
 
 
 def move(shop: Workshop) -> None:
@@ -65,6 +75,7 @@ def test_what_is_shown_of_an_old_job_stays_the_same(shop: Workshop, vendor: Vend
     shop.drop_set("stool")
     shop.idle()
     job, events = read(shop, "chair")
+    before = shown(shop, "chair")
     folders = shop.found("outbox") | shop.found("archive")
     whole = in_journal(shop, job.id)
     shop.ticks(3, step_seconds=DAY_SECONDS)
@@ -74,6 +85,7 @@ def test_what_is_shown_of_an_old_job_stays_the_same(shop: Workshop, vendor: Vend
     assert found.condensed_at > job.created_at + DAYS * DAY_SECONDS
     assert (found.files, found.options, found.results, found.times) == (job.files, job.options, job.results, job.times)
     assert told == events
+    assert shown(shop, "chair") == before
     assert in_journal(shop, job.id) < whole / 2
     assert {one.name: (one.state, one.place) for one in shop.jobs()}["chair"] == (job.state, job.place)
     assert shop.found("outbox") | shop.found("archive") == folders

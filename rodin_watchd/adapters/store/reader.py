@@ -512,13 +512,17 @@ _NEWEST_AT = " UNION ALL ".join(
 )
 _NEWEST_FIRST = "ORDER BY id DESC LIMIT :limit"
 _CONDENSED = "SELECT id FROM jobs WHERE id IN (SELECT value FROM json_each(?)) AND condensed_at <> 0.0"
+_ENDED: Final = ", ".join(f"'{s}'" for s in sorted(ENDED))
 _OLD = f"""
     SELECT id, changed_at, doc FROM jobs INDEXED BY jobs_to_condense WHERE changed_at < :before AND condensed_at = 0.0
         AND (state IN ('archived', 'returned') OR state = 'failed' AND place GLOB 'archive/*')
         AND NOT EXISTS (SELECT 1 FROM hook_runs WHERE job_id = jobs.id AND outcome = 'due')
         AND NOT EXISTS (SELECT 1 FROM purchases WHERE job_id = jobs.id AND outcome = 'open')
+        AND json_valid(doc)
         AND NOT EXISTS (SELECT 1 FROM jobs AS next WHERE next.id = json_extract(jobs.doc, '$.then.job_id')
-            AND next.state NOT IN ({", ".join(f"'{s}'" for s in ENDED)}))
+            AND next.state NOT IN ({_ENDED}))
+        AND NOT EXISTS (SELECT 1 FROM jobs AS other WHERE other.name = jobs.name AND other.state NOT IN ({_ENDED})
+            AND json_valid(other.doc) AND json_extract(other.doc, '$.batch.id') = json_extract(jobs.doc, '$.batch.id'))
     ORDER BY changed_at LIMIT :limit
 """  # noqa: S608 - the names of states
 _WITH_FILE = """
@@ -669,8 +673,8 @@ class JournalReader(PurchaseReader, HookRunReader):
     def old_jobs(self, before_at: float, now: float, limit: int) -> list[OldRows]:
         """Return all that is known of jobs that ended before an instant (UTC) and that nothing asks for any more, oldest first.
 
-        A failed set stays until it is cleared: its folder is in `failed/`. So does a job with a call that a plugin is owed, and one
-        that another job goes on from.
+        A failed set stays until it is cleared: its folder is in `failed/`. So does a job with a call that a plugin is owed, one
+        that another job goes on from, one of a set whose other jobs have not ended, and one that cannot be read.
         """
         found = self._rows(_OLD, {"before": before_at, "limit": limit})
         return [self._old(row, now) for row in found]
