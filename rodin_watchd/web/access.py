@@ -30,13 +30,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from rodin_watchd.config import CREDENTIALS_VARIABLE, WebSection
 from rodin_watchd.core.wire import is_loopback
 from rodin_watchd.errors import ConfigError
-from rodin_watchd.web.forms import fields_of
+from rodin_watchd.web.forms import fields_in, fields_of, is_form
 
 LOGIN: Final = "/login"
 LOGOUT: Final = "/logout"
 STATIC: Final = "/static/"
 API: Final = "/api/"
 VISITOR: Final = "rodin_watchd.visitor"
+KEPT: Final = "rodin_watchd.kept"
 CSRF_HEADER: Final = "X-CSRF-Token"
 
 SESSION_SECONDS: Final = 30 * 24 * 3600
@@ -108,6 +109,23 @@ def visitor_of(request: HTTPConnection) -> Visitor:
     """Return who asks."""
     found = request.scope[VISITOR]
     assert isinstance(found, Visitor)  # noqa: S101 - the middleware below has put it there
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A form that somebody has sent whose session had ended: it is kept in the login's own form, and sent again after it."""
+
+    target: str  # where it was sent to
+    fields: Mapping[str, str]
+    why: str = ""  # why the login has to be repeated
+    session: str = ""  # the cookie's value once the person has logged in
+
+
+def kept_of(request: HTTPConnection) -> Kept | None:
+    """Return the form that is kept over the login, None if there is none."""
+    found = request.scope.get(KEPT)
+    assert found is None or isinstance(found, Kept)  # noqa: S101 - the middleware below has put it there
     return found
 
 
@@ -294,9 +312,12 @@ class Access:
         if refusal is None:
             scope[VISITOR], begun = self._visitor(request)
             try:
-                refusal = self._not_known(request) or await self._session_answer(request)
+                refusal = await self._not_known(request) or await self._session_answer(request)
             except HTTPException as error:  # the application's own handlers are behind this door
                 refusal = PlainTextResponse(f"{error.detail}\n", error.status_code)
+
+        if kept := kept_of(request):
+            begun = kept.session
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -374,15 +395,29 @@ class Access:
         actors = self._web.proxy_actors
         return name, Rights.ACT if actors is None or name in actors else Rights.LOOK
 
-    def _not_known(self, request: Request) -> Response | None:
+    async def _not_known(self, request: Request) -> Response | None:
         """Return what is answered to somebody who has to log in first."""
         path = request.url.path
-        if visitor_of(request).rights is not Rights.NONE or path == LOGIN or path.startswith(STATIC):
+        if visitor_of(request).rights is not Rights.NONE or path in (LOGIN, LOGOUT) or path.startswith(STATIC):
             return None
         if path.startswith(API) or not self._tokens:
             return JSONResponse({"error": "Who are you? Log in, or send the token (Authorization: Bearer)."}, 401)
+        if request.method not in _SAFE_METHODS:
+            return await self._without_session(request)
         query = f"?{request.url.query}" if request.url.query else ""
         return RedirectResponse(f"{LOGIN}?next={quote(path + query, safe='')}", 303)
+
+    async def _without_session(self, request: Request) -> Response | None:
+        """Keep what was filled in; where nothing was, or files were sent, lead to the login and then to the first page."""
+        given = await fields_of(request) if is_form(request) else {}
+        if fields := {name: str(value) for name, value in given.items() if name != "csrf"}:
+            return self._to_login(request, Kept(request.url.path, fields))
+        return RedirectResponse(LOGIN, 303)
+
+    @staticmethod
+    def _to_login(request: Request, kept: Kept) -> None:
+        """Have the application answer with the page of the login, which keeps a form."""
+        request.scope.update({KEPT: kept, "path": LOGIN, "method": "GET"})
 
     # ---- logging in -------------------------------------------------------------------------------------------------
 
@@ -421,17 +456,21 @@ class Access:
             return answer
         return None
 
-    async def _login(self, request: Request) -> Response:
-        """Answer a login: a session, or once more the form."""
+    async def _login(self, request: Request) -> Response | None:
+        """Answer a login: a session, or once more the form; None for the application's page of the login, with what is kept."""
         given = await fields_of(request)
         wait = self._attempts.wait_seconds(self._origin_of(request), time.monotonic())
         rights = self._checked(request, str(given.get("token", "")))
         target = local_target(str(given.get("next", "")))
-        if rights is Rights.NONE:
-            why = "wait" if wait else "wrong"
+        why = "" if rights is not Rights.NONE else "wait" if wait else "wrong"
+        session = "" if why else self.sessions.begin(rights, time.time())
+        if "kept" in given:
+            request.scope[VISITOR] = Visitor(rights, self.sessions.csrf(session), has_session=True)
+            return self._to_login(request, Kept(target, fields_in(str(given["kept"])), why, session))
+        if why:
             return RedirectResponse(f"{LOGIN}?why={why}&next={quote(target, safe='')}", 303)
         answer = RedirectResponse(target, 303)
-        answer.headers.append("set-cookie", self._cookie(request, self.sessions.begin(rights, time.time())))
+        answer.headers.append("set-cookie", self._cookie(request, session))
         return answer
 
     def _cookie(self, request: Request, value: str) -> str:

@@ -45,15 +45,32 @@ async def fields_of(request: Request) -> Mapping[str, Any]:
                         raise HTTPException(413, "This is more than a form can hold.")
     except TimeoutError:
         raise HTTPException(408, "This came too slowly: please send it once more.") from None
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     try:
-        if kind == _JSON:
+        if _kind_of(request) == _JSON:
             return _object(json.loads(data or b"{}"))
-        if kind == _FORM or not data:
+        if is_form(request) or not data:
             return dict(parse_qsl(data.decode(), keep_blank_values=True, max_num_fields=_MOST_FIELDS))
     except (ValueError, RecursionError):
         raise HTTPException(400, _UNREADABLE) from None
     raise HTTPException(415, "This must be JSON, or a form.")
+
+
+def _kind_of(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def is_form(request: Request) -> bool:
+    """Return whether a request carries a plain form, without files."""
+    return _kind_of(request) == _FORM
+
+
+def fields_in(text: str) -> Mapping[str, str]:
+    """Return the fields of a form that was kept in a field of another one; none for any other text."""
+    try:
+        found = _object(json.loads(text))
+    except (ValueError, RecursionError, HTTPException):
+        return {}
+    return {name: str(value) for name, value in found.items()}
 
 
 def _object(data: object) -> Mapping[str, Any]:

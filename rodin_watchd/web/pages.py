@@ -31,7 +31,7 @@ from rodin_watchd.errors import (
     RodinWatchdError,
 )
 from rodin_watchd.service.commands import PAUSE
-from rodin_watchd.web.access import API, local_target, visitor_of
+from rodin_watchd.web.access import API, kept_of, local_target, visitor_of
 from rodin_watchd.web.api import Asks, Operation, listing_of, number_of
 from rodin_watchd.web.data import GROUPS, MOST_FOLDERS, PAGE_JOBS, cards, full_name, group_of, kinds, money, one_set
 from rodin_watchd.web.files import INPUTS, RESULTS, files_of, text_of
@@ -139,10 +139,13 @@ class Pages:
         return self.site.page(request, "api.html", operations=self.operations)
 
     def login(self, request: Request) -> Response:
-        """Show the form for the token."""
-        query = request.query_params
+        """Show the form for the token; or, after it, the form that was sent when the session had ended."""
+        query, kept = request.query_params, kept_of(request)
+        if kept and kept.session:
+            return self.site.once_more(request, 200, kept.target, kept.fields)
+        target, why = (kept.target, kept.why) if kept else (query.get("next", "/"), query.get("why", ""))
         return self.site.page(
-            request, "login.html", next=local_target(query.get("next", "/")), why=query.get("why", "")
+            request, "login.html", 401 if kept else 200, next=local_target(target), why=why, kept=kept and kept.fields
         )
 
     def _service(self, journal: StoreReader, report: ServiceState, request: Request) -> Mapping[str, Any]:
@@ -234,14 +237,7 @@ class Failures:
         """Answer with an error that has a status."""
         assert isinstance(error, HTTPException)  # noqa: S101 - it is registered for these alone
         if isinstance(error, ExpiredFormError) and not _is_api(request):
-            return self.site.page(
-                request,
-                "again.html",
-                error.status_code,
-                target=request.url.path,
-                given=error.given,
-                message=error.detail,
-            )
+            return self.site.once_more(request, error.status_code, request.url.path, error.given)
         return self._told(request, error.status_code, error.detail, "")
 
     def ours(self, request: Request, error: Exception) -> Response:

@@ -24,7 +24,7 @@ from rodin_watchd.config import Config
 from rodin_watchd.core.store import StoreReader
 from rodin_watchd.model import Job
 from rodin_watchd.service.mounts import inbox_anchor
-from rodin_watchd.web.access import CSRF_HEADER, visitor_of
+from rodin_watchd.web.access import CSRF_HEADER, local_target, visitor_of
 from rodin_watchd.web.forms import fields_of
 from rodin_watchd.web.words import Words, language_of
 
@@ -69,6 +69,10 @@ class Website:
         words = self.words_for(request)
         text = words.page(template, **shown).encode("utf-8", "backslashreplace")  # names that are not UTF-8
         return HTMLResponse(text, status, {"Content-Language": words.language, "Vary": "Accept-Language, Cookie"})
+
+    def once_more(self, request: Request, status: int, target: str, given: Mapping[str, str]) -> Response:
+        """Return a page with a form whose session had ended, for the person to send again."""
+        return self.page(request, "again.html", status, target=local_target(target), given=given, message=EXPIRED)
 
 
 def acting(act: Callable[[Request, Fields], Response]) -> Endpoint:

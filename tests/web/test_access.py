@@ -13,6 +13,7 @@ import subprocess
 import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, suppress
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -372,6 +373,35 @@ def test_nobody_looks_without_a_login(closed_page: Browser) -> None:
     assert browser.get("/login").status == 200
     assert browser.get("/static/page.css").status == 200
     assert browser.post("/pause", {}).status == 303
+
+
+@pytest.mark.parametrize("target", ["/sets/0123456789ab/again", "/pause"])
+def test_a_form_is_kept_over_the_login(closed_page: Browser, target: str) -> None:
+    """Also over a wrong token; nothing is done before it is sent once more, and no other page gets it."""
+    browser, given = fresh(closed_page), {"seen": '"<b>', "note": "椅子"}
+    answer = browser.post(target, {"csrf": "0" * 64, **given})
+    for token, status in (("wrong", 401), (TOKEN, 200)):
+        assert "Your session has ended. Log in: what you have filled in is kept." in answer.text
+        assert answer.status == 401
+        kept = dict(re.findall(r'<input type="hidden" name="(next|kept)" value="([^"]*)">', answer.body.decode()))
+        assert kept["next"] == target
+        answer = browser.post("/login", {"token": token, **{name: unescape(value) for name, value in kept.items()}})
+        assert answer.status == status
+    page = answer.body.decode()
+    assert f'action="{target}"' in page
+    found = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', page))
+    assert {name: unescape(value) for name, value in found.items()} == {"csrf": browser.csrf(), **given}
+    assert TOKEN not in page
+
+
+@pytest.mark.parametrize("kept", ["", "no JSON", "[]", "[" * 9000, '{"a": {"b": 1}}', "\x00"])
+def test_what_was_not_kept_is_no_harm(closed_page: Browser, kept: str) -> None:
+    """The login is as good, and leads nowhere else."""
+    browser = fresh(closed_page)
+    answer = browser.post("/login", {"token": TOKEN, "kept": kept, "next": "//evil.example/"})
+    assert answer.status == 200
+    assert "evil" not in answer.body.decode()
+    assert browser.get("/api/v1/session").data["may_act"] is True
 
 
 def log_in(browser: Browser, token: str, target: str = "/") -> str:

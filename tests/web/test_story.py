@@ -9,6 +9,8 @@ from __future__ import annotations
 import base64
 import re
 import shutil
+import signal
+import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,10 +20,11 @@ from typing import Any
 
 import pytest
 from chromium import PATIENCE_SECONDS, STAGE, Window, needs_chromium, started, turned, until, window
-from cli_stage import SAMPLES, Stage, running
+from cli_stage import SAMPLES, Stage, a_job, running
+from PIL import Image
 from playwright.sync_api import Browser as Chromium
-from playwright.sync_api import Locator, expect
-from web_stage import configured, free_address
+from playwright.sync_api import Locator, Page, expect
+from web_stage import TOKEN, configured, free_address
 
 from rodin_watchd.client.choices import FREE_WORDS, GIVE_UP_WORDS, TASK_WORDS
 from rodin_watchd.emulator.api import EmulatorSettings
@@ -76,7 +79,7 @@ class Person:
 
     def sees(self, selector: str, text: str, **values: object) -> None:
         """Wait until a part of the page says something."""
-        expect(self.seen.page.locator(selector).first).to_contain_text(self.says(text, **values))
+        expect(self.seen.page.locator(f"{selector} >> visible=true").first).to_contain_text(self.says(text, **values))
 
     def can_use(self) -> None:
         """Check the page as it is: axe-core finds nothing serious, nothing is wider than the screen, the language is the person's own."""
@@ -88,11 +91,9 @@ class Person:
     def drags(self, *files: Path) -> None:
         """Drag files and folders from elsewhere onto the page, and let go."""
         page = self.seen.page
-        box = page.locator("#dropzone").bounding_box()
-        assert box
         tools = page.context.new_cdp_session(page)
         data = {"items": [], "files": list(map(str, files)), "dragOperationsMask": 1}
-        place = {"x": box["x"] + 20, "y": box["y"] + 20}
+        place = {"x": 60, "y": 200}
         for kind in ("dragEnter", "dragOver", "drop"):
             tools.send("Input.dispatchDragEvent", {"type": kind, **place, "data": data})
         tools.detach()
@@ -318,3 +319,158 @@ def looks_at_the_money(who: Person) -> None:
     who.seen.page.get_by_role("link", name=who.says("Credits"), exact=True).click()
     expect(who.seen.page.locator(".figures")).to_contain_text("3.5")
     who.can_use()
+
+
+# ---- What goes wrong on the way -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> tuple[Stage, str]:
+    """Give the folder of a service that does not run, and the address of its page."""
+    stage, address = Stage(tmp_path / "root"), free_address()
+    configured(stage, address)
+    stage.journaled(a_job())
+    return stage, address
+
+
+@contextmanager
+def served(stage: Stage, address: str) -> Iterator[subprocess.Popen[str]]:
+    """Run the page as a process of its own."""
+    with subprocess.Popen(stage.command("web"), env=stage.environment, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout
+            assert address in process.stdout.readline()
+            yield process
+        finally:
+            process.kill()
+
+
+def test_a_file_that_is_too_large_is_refused_and_the_others_stay(scene: tuple[Stage, str], chromium: Chromium) -> None:
+    """The reason stands next to it, below it the pair that the others make; the same from the list of sets."""
+    stage, address = scene
+    large = stage.root.parent / "large.png"
+    with large.open("wb") as file:
+        file.truncate(100_000_001)  # it takes no room
+    for path in ("/drop", "/"):
+        with served(stage, address), window(chromium, address, **LOOKS["desk"]) as seen:
+            who = Person(seen, "en")
+            seen.open(path)
+            who.drags(*samples(stage.root.parent / "mine", "cup"), large)
+            who.sees("#uploads .bad", "“large.png” has 100,000,001 bytes; at most 100,000,000 are taken.")
+            who.sees(".pair .pill", "Ready")
+            who.sees("#uploads .bad", "Make the file smaller")
+            who.can_use()
+
+
+def test_an_upload_goes_on_when_the_page_starts_again(scene: tuple[Stage, str], chromium: Chromium) -> None:
+    """The page's process is killed while the bytes come: the same tab sends the rest to the next one, and is told so."""
+    stage, address = scene
+    model, _ = samples(stage.root.parent / "mine", "cup")
+    picture = model.with_suffix(".png")
+    Image.effect_noise((4000, 3000), 50).convert("RGB").save(picture, compress_level=0)
+    with window(chromium, address, **LOOKS["desk"]) as seen:
+        who = Person(seen, "en")
+        with served(stage, address) as process:
+            seen.open("/drop")
+            slow = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 6_000_000}
+            seen.page.context.new_cdp_session(seen.page).send("Network.emulateNetworkConditions", slow)
+            who.drags(model, picture)
+            bar = seen.page.get_by_role("progressbar", name="cup.png")
+            until(lambda: 0.2 < float(bar.get_attribute("value") or 0) < 0.8, "the upload does not begin")
+            process.kill()
+        who.sees("#uploads", "The connection broke off. It goes on by itself.")
+        kept = sum(path.stat().st_size for path in (stage.root / ".rodin-watchd" / "drops").rglob("*.part"))
+        assert 0 < kept < picture.stat().st_size
+        with served(stage, address):
+            who.sees(".pair .pill", "Ready")
+            (sent,) = (stage.root / ".rodin-watchd" / "drops").rglob("cup.png")
+            assert sent.read_bytes() == picture.read_bytes()
+
+
+def test_a_form_outlives_its_session(scene: tuple[Stage, str], chromium: Chromium) -> None:
+    """What was filled in comes back after the login, and is sent once more; an upload and an action wait for it, too."""
+    stage, address = scene
+    token = stage.root.parent / "token"
+    token.write_text(TOKEN)
+    token.chmod(0o600)
+    configured(stage, address, token_file=str(token))
+    with served(stage, address), window(chromium, address, **LOOKS["desk"]) as seen:
+        page, who = seen.page, Person(seen, "en")
+        seen.open("/drop")
+        logs_in(page)
+        who.drags(*samples(stage.root.parent / "mine", "cup"))
+        who.sees(".pair .pill", "Ready")
+        page.locator(".pair summary").click()
+        page.locator(".pair textarea[name=prompt]").fill("worn oak, <b>brass</b> 真鍮")
+        page.context.clear_cookies()
+        who.button("Keep these options").click()
+        who.sees("[role=status]", "Your session has ended. Log in: what you have filled in is kept.")
+        page.get_by_label("Token").fill("this is not the token")
+        who.button("Log in").click()
+        who.sees("[role=alert]", "This token is not right.")
+        logs_in(page)
+        who.button("Send it once more").click()
+        page.locator(".pair summary").click()
+        expect(page.locator(".pair textarea[name=prompt]")).to_have_value("worn oak, <b>brass</b> 真鍮")
+        page.context.clear_cookies()
+        who.drags(samples(stage.root.parent / "more", "lid")[1])
+        who.sees("#uploads", "Your session has ended.")
+        with page.context.expect_page() as opened:
+            page.locator("#uploads").get_by_role("link", name="Log in").click()
+        logs_in(opened.value)
+        expect(page.locator(".pair")).to_have_count(2)
+
+
+def logs_in(page: Page) -> None:
+    """Give the token to the page of the login."""
+    page.get_by_label("Token").fill(TOKEN)
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_label("Token")).to_have_count(0)
+
+
+def test_a_service_that_stands_still_is_seen_and_the_page_works_on(chromium: Chromium, tmp_path: Path) -> None:
+    """The tab says so by itself, and takes files; it says by itself when the service moves again."""
+    stage, address = Stage(tmp_path / "root"), free_address()
+    configured(stage, address, enabled=True)
+    with (
+        running(stage, begun=r"web: The page is at") as service,
+        window(chromium, address, **LOOKS["phone"]) as seen,
+    ):
+        who = Person(seen, "zh-CN")
+        seen.open("/")
+        expect(seen.page.locator(".service")).to_have_text(who.says("Running"))
+        service.process.send_signal(signal.SIGSTOP)
+        try:
+            who.sees(".notice.bad", "The service does not move")
+            expect(seen.page.locator(".service")).to_have_text(who.says("Does not answer"))
+            who.can_use()
+            seen.page.get_by_role("link", name=who.says("New set")).click()
+            who.drags(*samples(tmp_path / "mine", "cup"))
+            who.sees(".pair .pill", "Ready")
+            who.button("Send to the inbox").click()
+            who.sees("[role=status]", "Your files are in the inbox, as “%(place)s”. The service takes them within a minute.", place="cup")  # fmt: skip
+        finally:
+            service.process.send_signal(signal.SIGCONT)
+        expect(seen.page.locator(".service")).to_have_text(who.says("Running"))
+
+
+def test_a_journal_that_is_gone_is_said_and_comes_back(scene: tuple[Stage, str], chromium: Chromium) -> None:
+    """An open tab keeps what it shows and says that it is old; so it does when the page's own process has ended."""
+    stage, address = scene
+    away = stage.journal.with_suffix(".away")
+    with window(chromium, address, **LOOKS["desk"]) as seen:
+        missing = seen.page.locator("#missing")
+        with served(stage, address):
+            seen.open("/")
+            stage.journal.rename(away)
+            expect(missing).to_contain_text("There is no journal")
+            expect(seen.page.locator(".card")).to_have_count(1)
+            other = seen.page.context.new_page()
+            assert (answer := other.goto(f"http://{address}/"))
+            assert answer.status == 503
+            expect(other.get_by_role("alert").first).to_be_visible()
+            away.rename(stage.journal)
+            expect(missing).to_be_hidden()
+        expect(missing).to_contain_text("The page cannot be reached at the moment, so what you see may be old.")
+        with served(stage, address):
+            expect(missing).to_be_hidden()

@@ -1,32 +1,25 @@
 // Files come into a drop by the tus protocol: what broke off goes on where it stopped. Without this script a plain form does it at once.
 
+import { post, refusal, renew, token } from "./session.js";
+
 const zone = document.getElementById("dropzone");
 const list = document.getElementById("uploads");
 const form = zone.querySelector("form");
-const csrf = () => document.querySelector('meta[name="csrf"]').content;
 const PIECE = 8 << 20; // bytes of one request
-const WAITS = [0, 1000, 3000, 5000, 10000, 30000, 60000]; // milliseconds before a try that follows a broken connection
+const WAITS = [0, 1000, 3000, 5000, 10000, ...Array(60).fill(30000)]; // milliseconds before a try that follows a broken connection
 
 let drop = zone.dataset.drop;
 let busy = 0;
 
-async function call(path, fields) {
-  const answer = await fetch(path, {
-    method: "POST",
-    headers: { "Content-Type": "application/json", "X-CSRF-Token": csrf() },
-    body: JSON.stringify(fields),
-  });
-  const data = await answer.json();
-  if (!answer.ok) throw new Error([data.error, data.advice].filter(Boolean).join(" "));
-  return data;
-}
-
 // ---- what was dropped: files, and folders with all that is in them ------------------------------------------------
 
 async function filesOf(items) {
-  const entries = [...items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
+  const dropped = [...items].filter((item) => item.kind === "file").map((item) => item.webkitGetAsEntry?.() ?? item.getAsFile());
   const found = [];
-  for (const entry of entries) await walk(entry, "", found);
+  for (const one of dropped) {
+    if (one instanceof File) found.push({ path: one.name, file: one });
+    else await walk(one, "", found);
+  }
   return found;
 }
 
@@ -73,6 +66,8 @@ function row(path) {
 
 function upload({ path, file }) {
   const { bar, words, item } = row(path);
+  let isExpired = false; // the token of the session
+  let renewals = 0; // since the last bytes that arrived
   return new Promise((done) => {
     const sending = new tus.Upload(file, {
       endpoint: `/api/v1/drops/${drop}/uploads`,
@@ -81,21 +76,26 @@ function upload({ path, file }) {
       retryDelays: WAITS,
       removeFingerprintOnSuccess: true,
       fingerprint: async () => ["rodin", drop, path, file.size, file.lastModified].join("-"),
-      onBeforeRequest: (request) => request.setHeader("X-CSRF-Token", csrf()),
+      onBeforeRequest: async (request) => {
+        if (isExpired) isExpired = !(await renew().catch(() => false));
+        request.setHeader("X-CSRF-Token", token());
+      },
       onProgress: (sent, all) => { bar.value = all ? sent / all : 1; words.textContent = ""; },
+      onChunkComplete: () => { renewals = 0; },
       onShouldRetry: (error) => {
         const status = error.originalResponse?.getStatus() ?? 0;
-        const again = status === 0 || status === 423 || status >= 500;
-        if (again) words.textContent = zone.dataset.broken;
-        return again;
+        isExpired ||= status === 401 || status === 403;
+        if (status === 401) words.replaceChildren(...refusal(401));
+        else words.textContent = zone.dataset.interrupted;
+        return status === 0 || status === 401 || status === 423 || status >= 500 || (status === 403 && renewals++ < 2);
       },
-      onSuccess: () => { bar.value = 1; item.className = "done"; done(true); },
+      onSuccess: () => { item.remove(); done(); },
       onError: (error) => {
-        let why = error.message;
-        try { const said = JSON.parse(error.originalResponse.getBody()); why = [said.error, said.advice].filter(Boolean).join(" "); } catch { /* no words of the service */ }
-        words.textContent = why;
+        let why = [error.message];
+        try { why = refusal(error.originalResponse.getStatus(), JSON.parse(error.originalResponse.getBody())); } catch { /* no words of the service */ }
+        words.replaceChildren(...why);
         item.className = "bad";
-        done(false);
+        done();
       },
     });
     sending.findPreviousUploads().then((known) => { if (known.length) sending.resumeFromPreviousUpload(known[0]); sending.start(); });
@@ -108,19 +108,41 @@ async function take(files) {
   busy += 1;
   zone.classList.add("busy");
   try {
-    if (!drop) drop = (await call("/api/v1/drops", { name, folder: form.elements.folder?.value ?? "" })).id;
-    history.replaceState(null, "", `/drops/${drop}`);
+    drop ||= await begun(name);
+    if (location.pathname !== `/drops/${drop}`) history.pushState(null, "", `/drops/${drop}`);
     const queue = [...shown];
-    const results = [];
-    const worker = async () => { for (let next; (next = queue.shift()); ) results.push(await upload(next)); };
+    const worker = async () => { for (let next; (next = queue.shift()); ) await upload(next); };
     await Promise.all([worker(), worker(), worker()]);
-    busy -= 1;
-    if (!busy && results.every(Boolean)) location.assign(`/drops/${drop}`);
   } catch (error) {
-    busy -= 1;
-    row("").words.textContent = error.message;
+    const { words, item } = row("");
+    words.append(...(error.words ?? [document.body.dataset.unreachable]));
+    item.className = "bad";
   } finally {
-    if (!busy) zone.classList.remove("busy");
+    busy -= 1;
+  }
+  if (busy) return;
+  zone.classList.remove("busy");
+  if (drop) show();
+}
+
+async function begun(name) {
+  const { status, data } = await post("/api/v1/drops", { name, folder: form.elements.folder?.value ?? "" });
+  if (!data.id) throw Object.assign(new Error(data.error), { words: refusal(status, data) });
+  return data.id;
+}
+
+// The page becomes that of the drop; what is said of files that were refused stays.
+async function show() {
+  try {
+    const answer = await fetch(`/drops/${drop}`, { redirect: "error" });
+    const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const place = fresh.getElementById("dropzone");
+    document.title = fresh.title;
+    zone.className = place.className;
+    place.replaceWith(zone);
+    document.querySelector("main").replaceWith(fresh.querySelector("main"));
+  } catch {
+    location.assign(`/drops/${drop}`);
   }
 }
 
@@ -135,14 +157,24 @@ if (window.tus) {
   for (const input of form.querySelectorAll("input[type=file]")) input.addEventListener("change", () => take(chosen(input)));
   form.querySelector("button[type=submit]").hidden = true;
   form.querySelector("label.folder").hidden = false;
+  let isOurs = false; // a picture or a link of this page itself is dragged
+  document.addEventListener("dragstart", () => { isOurs = true; });
+  document.addEventListener("dragend", () => { isOurs = false; });
   for (const name of ["dragenter", "dragover"]) {
-    document.addEventListener(name, (event) => { event.preventDefault(); zone.classList.add("over"); });
+    document.addEventListener(name, (event) => {
+      if (isOurs || !event.dataTransfer.types.includes("Files")) return;
+      event.preventDefault();
+      zone.classList.add("over");
+    });
   }
-  for (const name of ["dragleave", "drop"]) document.addEventListener(name, () => zone.classList.remove("over"));
+  document.addEventListener("dragleave", (event) => { if (!event.relatedTarget) zone.classList.remove("over"); });
   document.addEventListener("drop", async (event) => {
+    if (!zone.classList.contains("over")) return;
     event.preventDefault();
+    zone.classList.remove("over");
     take(await filesOf(event.dataTransfer.items));
   });
+  window.addEventListener("popstate", () => location.reload());
   document.addEventListener("paste", (event) => {
     const files = [...event.clipboardData.files].map((file) => ({ path: file.name === "image.png" ? `pasted-${Date.now()}.png` : file.name, file }));
     if (files.length) take(files);

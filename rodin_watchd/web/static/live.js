@@ -1,9 +1,9 @@
 // Live pages: when the service has written something, the page is fetched once more, and what has changed in it is exchanged.
 // Forms are sent to the API, so that the answer is read without leaving the page. Without this script both work by plain links and forms.
 
-const PAUSE = 1000; // between two looks, in milliseconds
+import { post, refusal } from "./session.js";
 
-const token = () => document.querySelector('meta[name="csrf"]').content;
+const PAUSE = 1000; // between two looks, in milliseconds
 
 let due = false;
 let looking = false;
@@ -17,11 +17,13 @@ async function look() {
     while (due) {
       due = false;
       const answer = await fetch(location.href, { headers: { Accept: "text/html", "X-News": news }, redirect: "error" });
-      if (answer.ok) exchange(new DOMParser().parseFromString(await answer.text(), "text/html"));
+      const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+      if (answer.ok) exchange(fresh);
+      missing(answer.ok ? "" : fresh.querySelector("main section.notice p")?.textContent ?? document.body.dataset.old);
       await new Promise((done) => setTimeout(done, PAUSE));
     }
   } catch {
-    // the page is not there at the moment: the next event, or the browser's own reconnection, looks again
+    missing(document.body.dataset.old); // the next event, or the browser's own reconnection, looks again
   } finally {
     looking = false;
   }
@@ -55,23 +57,27 @@ function merge(old, now) {
   old.replaceChildren(...now.childNodes);
 }
 
-async function send(form) {
+// Says above all else that what is shown is old, and why; "" when it is not any more.
+function missing(why) {
+  const said = document.getElementById("missing");
+  if (said.textContent !== why) said.textContent = why;
+  said.hidden = !why;
+}
+
+function send(form) {
   const fields = Object.fromEntries(new FormData(form));
   delete fields.csrf;
   if (fields.seen !== undefined) fields.seen = JSON.parse(fields.seen);
-  const answer = await fetch(form.dataset.api, {
-    method: "POST",
-    headers: { "Content-Type": "application/json", "X-CSRF-Token": token() },
-    body: JSON.stringify(fields),
-  });
-  return answer.json();
+  return post(form.dataset.api, fields);
 }
 
-function warn(text) {
+function warn(...words) {
   const notice = document.createElement("section");
+  const text = document.createElement("p");
   notice.className = "notice bad";
   notice.setAttribute("role", "alert");
-  notice.append(Object.assign(document.createElement("p"), { textContent: text }));
+  text.append(...words);
+  notice.append(text);
   document.querySelector(".notices").append(notice);
   notice.scrollIntoView({ block: "nearest" });
 }
@@ -83,8 +89,8 @@ document.addEventListener("submit", async (event) => {
   const button = form.querySelector("button[type=submit]");
   button.disabled = true;
   try {
-    const data = await send(form);
-    if (data.command === undefined) warn([data.error, data.advice].filter(Boolean).join(" "));
+    const { status, data } = await send(form);
+    if (data.command === undefined) warn(...refusal(status, data));
     else location.assign(`${location.pathname}?answer=${data.command}`);
   } catch {
     warn(document.body.dataset.unreachable);
@@ -100,4 +106,8 @@ for (const select of document.querySelectorAll("form.filter select")) {
 for (const image of document.querySelectorAll("img")) image.addEventListener("error", () => image.classList.add("none"));
 document.addEventListener("visibilitychange", () => { if (due) look(); });
 
-if (document.querySelector("[data-live]")) new EventSource("/api/v1/events").addEventListener("changed", (event) => { news = event.data; look(); });
+if (document.querySelector("[data-live]")) {
+  const events = new EventSource("/api/v1/events");
+  events.addEventListener("changed", (event) => { news = event.data; look(); });
+  events.addEventListener("error", look);
+}
