@@ -91,6 +91,7 @@ class Person:
     def drags(self, *files: Path) -> None:
         """Drag files and folders from elsewhere onto the page, and let go."""
         page = self.seen.page
+        expect(page.locator("html.scripted")).to_be_visible()  # the script takes what is dropped
         tools = page.context.new_cdp_session(page)
         data = {"items": [], "files": list(map(str, files)), "dragOperationsMask": 1}
         place = {"x": 60, "y": 200}
@@ -175,6 +176,7 @@ def drops_and_sends(who: Person, folder: Path) -> None:
     who.seen.open("/")
     who.can_use()
     page.get_by_role("link", name=who.says("New set")).click()
+    who.sees("h1", "New set")
     who.can_use()
     model, picture = samples(folder / "mine", NAME)
     who.drags(model)
@@ -445,6 +447,7 @@ def test_a_service_that_stands_still_is_seen_and_the_page_works_on(chromium: Chr
             expect(seen.page.locator(".service")).to_have_text(who.says("Does not answer"))
             who.can_use()
             seen.page.get_by_role("link", name=who.says("New set")).click()
+            who.sees("h1", "New set")
             who.drags(*samples(tmp_path / "mine", "cup"))
             who.sees(".pair .pill", "Ready")
             who.button("Send to the inbox").click()
