@@ -5,6 +5,7 @@ from __future__ import annotations
 from benchmarks import (
     calls,
     crowd,
+    growth,
     history,
     hooks,
     idle,
@@ -20,6 +21,22 @@ from benchmarks import (
 )
 from benchmarks.figures import main
 
-ALL = (latency, transfer, throughput, waiting, idle, polling, startup, hooks, history, crowd, tree, page, calls, kills)
+ALL = (
+    latency,
+    transfer,
+    throughput,
+    waiting,
+    idle,
+    polling,
+    startup,
+    hooks,
+    history,
+    growth,
+    crowd,
+    tree,
+    page,
+    calls,
+    kills,
+)
 
 main([(module.__name__.rpartition(".")[2], module.measure) for module in ALL])

@@ -26,6 +26,7 @@ from rodin_watchd.adapters.store.sqlite import Journal
 from rodin_watchd.config import journal_path, load_config
 from rodin_watchd.core.budget import BUDGET_DAY, Day, midnight
 from rodin_watchd.model import InputFile, Job, ResultFile, Role, Signature, State, Task
+from rodin_watchd.service.housekeeping import BACKED_UP_AT
 
 STATES: Sequence[str] = (
     "claimed",
@@ -105,9 +106,11 @@ def write_past(root: Path, count: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     today = midnight(now, local_zone())
     with closing(Journal(path)) as journal:
+        journal.set_meta(BACKED_UP_AT, now)  # nothing is measured while a first backup is made
         journal.set_meta(BUDGET_DAY, Day(today, 0, 0, now, datetime.fromtimestamp(today, local_zone()).toordinal()))
     with closing(connect(path, "mode=rw")) as db:
         db.execute("PRAGMA synchronous = OFF")
+        db.execute("PRAGMA cache_size = -1000000")  # a gigabyte: the indexes of a million jobs are not written in order
         columns = tuple(row(_job(0, now), now))
         save = f"INSERT INTO jobs ({', '.join(columns)}) VALUES ({', '.join(f':{name}' for name in columns)})"  # noqa: S608 - of our own words
         past = _rows(count, now)

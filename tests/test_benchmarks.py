@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 from effort import EFFORT
 
 from benchmarks.figures import Figure, cells, markdown
+from benchmarks.plots import plot
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -42,6 +45,17 @@ def test_the_benchmarks_give_figures() -> None:
 def test_a_goal_is_met_or_not(figure: Figure, goal: str, met: str) -> None:
     """For the value itself, or for its multiple of the floor; without a goal nothing is claimed."""
     assert cells(figure)[-2:] == (goal, met)
+
+
+def test_a_plot_names_its_lines() -> None:
+    """With the newest value of each, the highest first."""
+    drawn = plot(
+        "past & future", "jobs", "ms", {"low": [(10, 1.0), (1000, 2.0)], "a < b": [(10, 3.0), (1000, 40.0)]}, 100.0
+    )
+    texts = [html.unescape(text) for text in re.findall(r"<text[^>]*>([^<]*)</text>", drawn)]
+    assert texts[0] == "past & future"
+    assert texts[-2:] == ["a < b: 40.0", "low: 2.00"]
+    assert {"10", "100", "1,000", "ms", "jobs"} <= set(texts)
 
 
 def test_a_table_is_aligned_markdown() -> None:
