@@ -33,9 +33,11 @@ from stories import (
     bare,
     followed,
     goes_on,
+    makes_all,
     modelled,
     plugged,
     scattered,
+    several,
     usual,
 )
 
@@ -241,5 +243,8 @@ CLEARED = Story(
 FOLLOWED = Story(
     "killed where one job goes on as another", at_each_effect(followed, after=True), scene=followed, judge=goes_on
 )
+SEVERAL = Story(
+    "killed where a set makes several jobs", at_each_effect(several, after=True), scene=several, judge=makes_all
+)
 MODELLED = Story("killed while new models are made", at_each_effect(modelled, after=True), scene=modelled)
-KILL_STORIES = (BEFORE, AFTER, TWICE, PLUGGED, MODELLED, FOLLOWED, CLEARED, RANDOM)
+KILL_STORIES = (BEFORE, AFTER, TWICE, PLUGGED, MODELLED, FOLLOWED, SEVERAL, CLEARED, RANDOM)

@@ -23,7 +23,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Self, TypeAlias
@@ -223,6 +223,21 @@ def followed(folder: Path, base_url: str) -> Iterator[Scene]:
     yield scene
 
 
+SEVERAL_SEEDS = (1, 2, 3)
+
+
+@contextmanager
+def several(folder: Path, base_url: str) -> Iterator[Scene]:
+    """Give a scene with a set that makes several jobs: each has copies of its files."""
+    scene = Scene(folder / "root", base_url)
+    one = base_name_set(SEED)
+    scene.drop([replace(one, files={**one.files, f"{one.name}.toml": f"seeds = {list(SEVERAL_SEEDS)}\n".encode()})])
+    for name in (one.model, one.image):
+        for _ in SEVERAL_SEEDS[1:]:
+            scene.inventory.named_again(one.files[name])
+    yield scene
+
+
 # ---- judges ---------------------------------------------------------------------------------------------------------
 
 
@@ -265,6 +280,27 @@ def goes_on(attempt: Attempt, charges: Sequence[ChargeRow]) -> list[Violation]:
         for row in textured
         if row["model_sha256"] not in made
     ]
+    return found
+
+
+def makes_all(attempt: Attempt, charges: Sequence[ChargeRow]) -> list[Violation]:
+    """Each of the jobs of one set ended as it would have, bought once, next to the others; or one was held in doubt."""
+    told = Told.of(attempt.scene.journal)
+    found = [*conserved(attempt.scenes, charges), *holds(attempt)]
+    try:
+        check_money(told, [_charge(row) for row in charges], attempt.leaves)
+    except AssertionError as error:
+        found.append(Violation(Kind.DUPLICATE, str(error)))
+    bought = Counter(row["options"].get("seed") for row in charges)
+    found += [
+        Violation(Kind.DUPLICATE, f"seed {seed}: bought {times} times") for seed, times in bought.items() if times > 1
+    ]
+    jobs = [job for job in told.jobs.values() if job.batch]
+    ended = Counter((job.batch.label, job.state, job.place.rpartition("/")[0]) for job in jobs if job.batch)
+    folder = f"outbox/{attempt.scene.sets[0].name}"
+    wanted = Counter((f"seed-{seed}", State.ARCHIVED, folder) for seed in SEVERAL_SEEDS)
+    if ended != wanted and not any(job.state is State.HELD for job in jobs):
+        found.append(Violation(Kind.LOST, f"one of several jobs is missing, or failed: {dict(ended)}"))
     return found
 
 

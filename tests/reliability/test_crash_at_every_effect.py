@@ -10,8 +10,18 @@ from pathlib import Path
 import pytest
 from crash_start import NO_COMPILER, Crash, build, cold
 from effort import EFFORT
-from kill_stories import AFTER, CLEARED, FOLLOWED, MODELLED, PLUGGED, clear_and_kill, effects_of_clearing, kill_at
-from stories import FAST, Attempt, Bench, Story, Trial, followed, modelled, plugged, usual
+from kill_stories import (
+    AFTER,
+    CLEARED,
+    FOLLOWED,
+    MODELLED,
+    PLUGGED,
+    SEVERAL,
+    clear_and_kill,
+    effects_of_clearing,
+    kill_at,
+)
+from stories import FAST, Attempt, Bench, Story, Trial, followed, modelled, plugged, several, usual
 
 from rodin_watchd.emulator.server import Emulator
 
@@ -93,6 +103,13 @@ def test_a_job_that_goes_on_survives_a_crash(bench: Bench, number: int) -> None:
     """Killed in both jobs and between them: two jobs, two purchases, each once, the second of the model of the first."""
     at = spread(bench.effects(followed), FOLLOWING + 2)[number + 1]
     survived(killed(FOLLOWED, bench, Crash(at, after=bool(number % 2))), number, FOLLOWING)
+
+
+@pytest.mark.parametrize("number", range(FOLLOWING))
+def test_a_set_that_makes_several_jobs_survives_a_crash(bench: Bench, number: int) -> None:
+    """Killed before, while and after the others begin: each is bought once, and all are in one folder."""
+    at = spread(bench.effects(several), FOLLOWING + 2)[number + 1]
+    survived(killed(SEVERAL, bench, Crash(at, after=bool(number % 2))), number, FOLLOWING)
 
 
 @pytest.mark.parametrize("number", range(WITH_PLUGIN))
