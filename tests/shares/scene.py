@@ -68,7 +68,7 @@ def free_port() -> int:
 class Scene:
     """The inbox, its servers, and room for the clients. Each server starts when a client asks for it first."""
 
-    def __init__(self, home: Path, base_url: str) -> None:
+    def __init__(self, home: Path, base_url: str, watcher: str = "native") -> None:
         """Write the service's config, with the quiet times as they are by default."""
         self.home, self.root = home, home / "root"
         self.inbox = self.root / "inbox"
@@ -79,7 +79,7 @@ class Scene:
         self.stack, self._lock = contextlib.ExitStack(), threading.RLock()
         config = {
             "api": {"base_url": base_url, "requests_per_minute": 10_000, "max_in_flight": 64},
-            "intake": {"watcher": "native", "sidecar_wait_seconds": 0},
+            "intake": {"watcher": watcher, "sidecar_wait_seconds": 0},
             "polling": {"min_seconds": 1, "max_seconds": 2},
         }
         self.config = self.root / "config.toml"
@@ -267,6 +267,18 @@ class Scene:
             subprocess.run(["sshfs", *self.ssh(), f"root@127.0.0.1:{self.inbox}", str(place)], check=True)
             self.stack.callback(subprocess.run, ["umount", "-l", str(place)], check=False)
         return place
+
+    def mount_sshfs(self, folder: Path, place: Path) -> subprocess.Popen[bytes]:
+        """Mount a folder by sshfs, and return the process that a test may kill."""
+        process = subprocess.Popen(["sshfs", "-f", *self.ssh(), f"root@127.0.0.1:{folder}", str(place)])
+        self.stack.callback(subprocess.run, ["umount", "-l", str(place)], check=False, capture_output=True)
+        self._run(process)
+        self.until(lambda: place.is_mount() or process.poll() is not None, "the mount of sshfs")
+        return process
+
+    def unmount(self, place: Path) -> None:
+        """Unmount what may be dead."""
+        subprocess.run(["umount", "-l", str(place)], check=True)
 
 
 class _Stalling(http.server.BaseHTTPRequestHandler):

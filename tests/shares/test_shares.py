@@ -12,6 +12,7 @@ import io
 import os
 import random
 import re
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -25,8 +26,9 @@ from clients import CLIENTS, FORMATS, Client
 from PIL import Image
 from scene import Drop, Scene, scene
 from strangers import public_folder
-from workshop import Vendor, glb, image, model
+from workshop import Vendor, emulated, glb, image, model
 
+from rodin_watchd.adapters.spool.inbox import Inbox
 from rodin_watchd.model import Job, State
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the clients and the kernel's answers are Linux's")
@@ -152,6 +154,67 @@ def test_no_client_has_a_half_file_taken() -> None:
         check(there, vendor, sent)
     if missing := {client.name: client.missing for client in CLIENTS if client.missing}:
         pytest.skip(f"without these clients, whose programs are missing: {missing}")
+
+
+needs_sshfs = pytest.mark.skipif(not shutil.which("sshfs") or not shutil.which("sshd"), reason="needs sshfs and sshd")
+
+
+@pytest.mark.shares
+@needs_sshfs
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("watcher", ["auto", "native"])
+def test_an_inbox_by_sshfs_that_dies(watcher: str) -> None:
+    """It is told as a folder that is away, and what comes when it is back is found; twice."""
+    with public_folder() as home, emulated() as vendor:
+        there = Scene(home, vendor.emulator.base_url, watcher)
+        remote = there.folder("remote")
+        with there.stack:
+            process = there.mount_sshfs(remote, there.inbox)
+            there.serve()
+            for number in range(2):
+                drop_set(remote, f"chair-{number}")
+                there.until(lambda: done(there) == number + 1, "a set of the share")  # noqa: B023 - asked at once
+                process.kill()
+                process.wait()
+                there.until(
+                    lambda: "folder inbox is not there" in (there.root / "STATUS.txt").read_text(), "the notice"
+                )
+                there.unmount(there.inbox)
+                process = there.mount_sshfs(remote, there.inbox)
+            drop_set(remote, "lamp")
+            there.until(lambda: done(there) == 3, "a set of the share that is back")
+            assert vendor.charges == 3
+
+
+@pytest.mark.shares
+@needs_sshfs
+def test_an_sshfs_in_the_inbox_that_dies(tmp_path: Path) -> None:
+    """It hides its own files only, and is named; the look at all else goes on."""
+    there = Scene(tmp_path, "http://127.0.0.1:9")
+    place = there.inbox / "studio"
+    with there.stack:
+        place.mkdir()
+        process = there.mount_sshfs(there.folder("remote"), place)
+        drop_set(place, "chair")
+        drop_set(there.inbox, "lamp")
+        inbox = Inbox(there.inbox)
+        assert {"studio/chair.glb", "lamp.glb"} < {entry.path for entry in inbox.look().entries}
+        process.kill()
+        process.wait()
+        scan = inbox.look()
+        assert {entry.path for entry in scan.entries} == {"lamp.glb", "lamp.png"}
+        assert scan.junk == {"studio": "a folder that cannot be read (Transport endpoint is not connected)"}
+
+
+def drop_set(folder: Path, stem: str) -> None:
+    """Write a set."""
+    (folder / f"{stem}.png").write_bytes(image(stem))
+    (folder / f"{stem}.glb").write_bytes(glb(stem))
+
+
+def done(there: Scene) -> int:
+    """Count the sets that are done."""
+    return sum(job.state in ENDED for job in there.jobs())
 
 
 def write_table(path: Path, sent: Sequence[Sent]) -> None:

@@ -240,6 +240,9 @@ def _listed(descriptor: int, folder: str, looked: _Looked) -> list[str]:
                 entry = entry_of(path, item.stat(follow_symlinks=False))
             except FileNotFoundError:  # gone since the listing: not part of the snapshot
                 continue
+            except OSError as error:  # a share that is mounted there, and whose server or client has died
+                looked.junk[path] = _unreadable(error)
+                continue
             looked.entries.append(entry)
             if entry.kind is Kind.FOLDER:
                 folders.append(item.name)
@@ -263,7 +266,11 @@ def _look_deeper(parent: int, name: str, where: tuple[str, int], looked: _Looked
         looked.junk[path] = "a folder that the service has no permission to read: tell whoever runs the service"
     except OSError as error:
         if error.errno not in (errno.ENOENT, *NO_FOLDER_ERRNOS):  # those: gone, or something else by now
-            looked.junk[path] = f"a folder that cannot be read ({error.strerror})"
+            looked.junk[path] = _unreadable(error)
+
+
+def _unreadable(error: OSError) -> str:
+    return f"a folder that cannot be read ({error.strerror})"
 
 
 def _refuse_looked_into(folder: int, path: str, folders: set[tuple[int, int]]) -> None:
