@@ -19,7 +19,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
-from itertools import accumulate
+from itertools import accumulate, chain
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
@@ -212,6 +212,9 @@ def _nearest(said: Mapping[str, str], folder: str) -> str:
     return said.get(folder, "")
 
 
+_ROLES_IN_TURN: Final = tuple(Role)
+
+
 def candidate_of(
     path: str, group: Sequence[Member], asked: Asked, kind: JobKind, most: Mapping[Role, int]
 ) -> Candidate:
@@ -221,9 +224,12 @@ def candidate_of(
     it where there is an accepted one of the same role.
     """
     folder, _, name = path.rpartition("/")
-    by_role = {role: _of_usable_format([m for m in group if m.role is role]) for role in Role}
-    chosen = tuple(m for found in by_role.values() for m in found)
-    missing = [wanted(role, name) for role, rule in kind.files.items() if len(by_role[role]) < rule.least]
+    found_as: dict[Role, list[Member]] = defaultdict(list)
+    for member in group:
+        found_as[member.role].append(member)
+    by_role = {role: _of_usable_format(found_as[role]) for role in _ROLES_IN_TURN if role in found_as}
+    chosen = tuple(chain.from_iterable(by_role.values()))
+    missing = [wanted(role, name) for role, rule in kind.files.items() if len(by_role.get(role, ())) < rule.least]
     missing += [_out_of_place(kind, m) for m in chosen if not kind.most(m.role)]
     if not missing and lacks_all(kind, chosen, asked):
         missing.append(f"{' or '.join(KIND_OF_FILE[role] for role in kind.files)}, or a {kind.alone} in its TOML file")
@@ -734,6 +740,8 @@ def _is_result(candidate: Candidate, folders: AbstractSet[str], sidecars: Sideca
 
     Otherwise a program that copies the outbox, or `failed/`, into the inbox would buy a texture of each texture, without end.
     """
+    if not folders:
+        return False
     said = (sidecars.get(m.path) for m in candidate.members)
     wanted = any(isinstance(one, Sidecar) and one.again for one in said)
     return not wanted and any(not folders.isdisjoint(_and_above(m.folder)) for m in candidate.members)
@@ -749,7 +757,7 @@ def _explained(candidate: Candidate, ignored: Mapping[str, str]) -> Candidate:
     kept = [m for m in candidate.members if m.name.casefold() in LEFTOVERS]
     names = (f"another name for “{printable(m.name)}”, which is the name of receipts and reports" for m in kept)
     missing = (*candidate.missing, *names)
-    if candidate.missing and (odd := _in_the_way(candidate, ignored)):
+    if candidate.missing and ignored and (odd := _in_the_way(candidate, ignored)):
         missing = (*missing[:-1], f"{missing[-1]} ({odd})")
     return replace(candidate, missing=missing) if missing != candidate.missing else candidate
 
