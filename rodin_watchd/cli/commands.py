@@ -26,9 +26,9 @@ from rodin_watchd.cli.options import config_option, load
 from rodin_watchd.client.asking import ANSWER_SECONDS, NO_ANSWER, about, answer_to, leave_command, refuse_unfit
 from rodin_watchd.client.journal import daemon_of, journal_of, reader
 from rodin_watchd.config import Config
+from rodin_watchd.core.batches import price_in_all
 from rodin_watchd.core.commands import Seen
 from rodin_watchd.core.failures import is_resolved
-from rodin_watchd.core.kinds import article_of
 from rodin_watchd.core.layout import FAILED, INBOX
 from rodin_watchd.core.machine import ENDED, LOSS, Loss
 from rodin_watchd.core.mounts import (
@@ -263,7 +263,7 @@ def ask_about(
                 message or "This job was never held.", advice=f"Look at it (`rodin-watchd show {job.id}`), then decide."
             )
         refuse_unfit(config, job, verb, arguments)
-        confirm(job, journal.price(article_of(job)))
+        confirm(job, price_in_all(job, journal.price))
         ask(config, journal, verb, about(job.id, Seen.of(job), arguments))
 
 

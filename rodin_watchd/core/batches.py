@@ -9,9 +9,10 @@ nothing else was paid. What is ready waits until all others are (`awaited`), and
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
+from decimal import Decimal
 from itertools import product
 from math import prod
 from typing import Final, NamedTuple
@@ -19,10 +20,11 @@ from typing import Final, NamedTuple
 import tomli_w
 
 from rodin_watchd.core.kinds import Article, JobKind, article, article_of, kind_of
+from rodin_watchd.core.layout import RECEIPT, REPORT, REPORT_DATA, SHEET
 from rodin_watchd.core.names import match_key, printable, safe_folder_name, split_name
 from rodin_watchd.core.options import declared
 from rodin_watchd.core.sidecar import MOST_JOBS, Preset, is_reference
-from rodin_watchd.errors import AlreadyDoneError, OverBudgetError, Problem
+from rodin_watchd.errors import AlreadyDoneError, OutcomeUnknownError, OverBudgetError, Problem
 from rodin_watchd.model import OTHERS, InputFile, Job, OptionValue, Role, State, Variant
 
 # ---- Which jobs a set makes -----------------------------------------------------------------------------------------
@@ -124,7 +126,8 @@ def _unlike(labels: Sequence[str]) -> list[str]:
     return found
 
 
-_KEPT: Final = frozenset({"job.toml", "report.txt", "report.toml"})
+_KEPT: Final = frozenset(map(match_key, (RECEIPT, REPORT, REPORT_DATA, SHEET)))
+"""The keys of the names that files of our own get next to the folders of a set's jobs, or where a single job has them."""
 
 
 def too_many(number: int) -> str:
@@ -192,9 +195,26 @@ def others_of(job: Job) -> tuple[Article, ...]:
     return tuple(article(job.kind, variant.options) for variant in job.variants if variant.problem is None)
 
 
+def price_in_all(job: Job, price: Callable[[Article], Decimal]) -> Decimal:
+    """Return what is paid where a job is sent once more: for it, and for the jobs that are begun after it.
+
+    `price` says what an article may cost, in credits.
+    """
+    variants = once_more(job.variants) if job.state is State.FAILED else job.variants
+    return sum(map(price, others_of(replace(job, variants=variants))), price(article_of(job)))
+
+
+def once_more(variants: Iterable[Variant]) -> tuple[Variant, ...]:
+    """Return jobs that are not begun yet without what kept them from being sent; not those that may have been sent elsewhere."""
+    return tuple(
+        one if one.problem and one.problem.code == OutcomeUnknownError.code else replace(one, problem=None)
+        for one in variants
+    )
+
+
 def is_promised(job: Job) -> bool:
-    """Return whether what a job buys was afforded with the job of its set that went ahead."""
-    return job.batch is not None and job.batch.id != job.id and not job.follows
+    """Return whether what a job buys was afforded with the job of its set that went ahead; a retry is afforded by itself."""
+    return job.batch is not None and job.batch.id != job.id and not job.follows and not job.retries
 
 
 def promised_by(job: Job) -> tuple[Article, ...]:

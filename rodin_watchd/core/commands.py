@@ -14,9 +14,9 @@ from datetime import tzinfo
 from typing import Any, Final, Self
 
 from rodin_watchd.core import machine
+from rodin_watchd.core.batches import price_in_all
 from rodin_watchd.core.dedup import by_person, is_by_person
 from rodin_watchd.core.failures import is_cleared
-from rodin_watchd.core.kinds import article_of
 from rodin_watchd.core.machine import RESTING, SENDING, TABLE, Signal
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.status import doing
@@ -43,7 +43,8 @@ _OTHER_TASK = (TaskLostError.code, *FAILED_TASKS, CanceledError.code)
 
 def pay_again(job: Job) -> str:
     """Say what to do where only a new submit helps."""
-    return f"`rodin-watchd retry --pay-again JOB` submits it again, for {in_credits(article_of(job).listed)}."
+    price = price_in_all(job, lambda one: one.listed)
+    return f"`rodin-watchd retry --pay-again JOB` submits it again, for {in_credits(price)}."
 
 
 @contextlib.contextmanager

@@ -37,7 +37,7 @@ from enum import StrEnum
 from itertools import product
 from typing import Final, NamedTuple, assert_never
 
-from rodin_watchd.core.batches import folders_in_use, taken_by, with_own
+from rodin_watchd.core.batches import folders_in_use, once_more, taken_by, with_own
 from rodin_watchd.core.kinds import Article, article_of
 from rodin_watchd.core.layout import INBOX
 from rodin_watchd.core.names import match_key, printable
@@ -395,6 +395,7 @@ def begin_others(laid: Job, now: float) -> tuple[Transition, ...]:
                 plugins=laid.plugins,
                 created_at=now,
                 again=laid.again,
+                consent=laid.consent,  # it was given for the whole set
                 then=one.then,
                 batch=laid.batch and replace(laid.batch, label=one.label),
             ),
@@ -623,14 +624,9 @@ def take_up(job: Job, now: float, consent: str = "", message: str = "", code: st
         working_at=0.0,
         times={},
         retries=job.retries + 1,
-        variants=tuple(_once_more(one) for one in job.variants),
+        variants=once_more(job.variants),
     )
     return move(fresh, Signal.ASK_RETRY, now, message, code)
-
-
-def _once_more(one: Variant) -> Variant:
-    """Return a job that is not begun yet without what kept it from being sent, unless it may have been sent elsewhere."""
-    return one if one.problem and one.problem.code == OutcomeUnknownError.code else replace(one, problem=None)
 
 
 def put_corrected_back(job: Job, now: float) -> Transition:

@@ -11,9 +11,10 @@ from typing import Any, Final
 from rodin_watchd.client.choices import actions, was_taken
 from rodin_watchd.client.data import MoneyReport, whole
 from rodin_watchd.client.forecast import Forecast
+from rodin_watchd.core.batches import price_in_all
 from rodin_watchd.core.commands import Seen
 from rodin_watchd.core.failures import is_open
-from rodin_watchd.core.kinds import KINDS, article_of
+from rodin_watchd.core.kinds import KINDS
 from rodin_watchd.core.machine import ENDED
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.status import DOING
@@ -98,7 +99,7 @@ def cursor_of(text: str, order: ListOrder) -> Cursor:
 def one_set(job: Job, journal: StoreReader, now: float) -> dict[str, Any]:
     """Return all that is known of a set: what `show --json` has, its card, its plugins' calls, and what can be asked."""
     events = journal.events(job.id)
-    price = journal.price(article_of(job))
+    price = price_in_all(job, journal.price)
     found, refused = actions(job, price, now, was_taken=was_taken(events))
     return {
         **whole(job, events),

@@ -14,6 +14,7 @@ from rodin_watchd.adapters.store import codec
 from rodin_watchd.core.approval import Found, Gate, Pass
 from rodin_watchd.core.batches import awaited, choices, promised_by, sidecar_text, with_own
 from rodin_watchd.core.budget import Allowance, Caps, promised
+from rodin_watchd.core.commands import pay_again
 from rodin_watchd.core.kinds import GENERATE, TEXTURE, article_of
 from rodin_watchd.core.machine import OLDER, begin_others, begin_upload, go_ahead_instead, hold_unsent, in_own_folder
 from rodin_watchd.core.names import match_key
@@ -48,6 +49,24 @@ def allowance(spent: str, per_day: str, *jobs: Job) -> Allowance:
 def intent(job: Job) -> Transition:
     """Return the intent to send a job."""
     return begin_upload(job, NOW, HALF, "k")
+
+
+def test_a_retry_is_afforded_by_itself() -> None:
+    """What is promised to another set is not for it: its own promise ended when it failed."""
+    again = replace(a_member(2, S.STAGED, "of another set"), retries=1)
+    others = a_member(3, S.STAGED), a_member(4, S.STAGED)
+    left = allowance("0.5", "1.5", again, *others)
+    assert left.affordable(map(intent, (again, *others))) == [intent(other) for other in others]
+
+
+def test_people_are_asked_with_the_price_of_all_that_is_sent() -> None:
+    """A retry sends again what was refused of it, but nothing that may have been sent elsewhere."""
+    refused, unsure = AlreadyDoneError("It was.").problem, OutcomeUnknownError("It may be.").problem
+    failed = a_lead(S.FAILED)
+    assert "for 1.5 credits" in pay_again(failed)
+    assert "for 1.5 credits" in pay_again(replace(failed, variants=tuple(replace(o, problem=refused) for o in OTHERS)))
+    assert "for 0.5 credits" in pay_again(replace(failed, variants=tuple(replace(o, problem=unsure) for o in OTHERS)))
+    assert "for 0.5 credits" in pay_again(a_member(2, S.FAILED))
 
 
 def test_a_set_is_afforded_as_a_whole_or_not_at_all() -> None:

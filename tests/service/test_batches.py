@@ -283,15 +283,17 @@ def test_a_folder_with_too_many_images_waits(tmp_path: Path) -> None:
 
 
 def test_hostile_names_make_plain_folders(tmp_path: Path) -> None:
-    """Names that differ in case alone, that Windows does not know, and that are kept for receipts."""
+    """Names that differ in case alone, that Windows does not know, and that are kept for receipts and the contact sheet."""
     with working(tmp_path) as (shop, _vendor):
         shop.drop("chair.obj", model("chair"))
-        names = ["CON.png", "job.toml.png", "a/Oak.png", "b/oak.jpeg.png", "x?.png"]
+        names = ["CON.png", "job.toml.png", "Contact-Sheet.jpg.png", "a/Oak.png", "b/oak.jpeg.png", "x?.png"]
         for name in names:
             shop.drop(name, image(name))
         shop.drop("chair.toml", f"images = {names}\n".encode())
         shop.idle()
-        assert folders(shop, "outbox") == {f"chair/{label}" for label in ("_CON", "_job.toml", "Oak", "oak.jpeg", "x_")}
+        labels = {"_CON", "_job.toml", "_Contact-Sheet.jpg", "Oak", "oak.jpeg", "x_"}
+        assert folders(shop, "outbox") == {f"chair/{label}" for label in labels}
+        assert is_ours(shop.path("outbox/chair/contact-sheet.jpg").read_bytes())
         assert set(by_label(shop).values()) == {S.ARCHIVED}
 
 
@@ -358,6 +360,20 @@ def test_dropped_again_nothing_is_paid_and_the_report_says_where_all_are(tmp_pat
         drop_chair(shop, SEEDS + b"again = true\n")
         shop.idle()
         assert vendor.charges_in_all == 6
+
+
+def test_a_person_who_pays_again_for_a_refused_set_pays_for_each_of_its_jobs(tmp_path: Path) -> None:
+    """Once."""
+    with working(tmp_path) as (shop, vendor):
+        drop_chair(shop)
+        shop.idle()
+        drop_chair(shop)
+        shop.idle()
+        [refused] = [job for job in shop.jobs() if job.state is S.FAILED]
+        assert shop.command("retry", job=refused.id, pay_again=True)["ok"]
+        shop.idle()
+        assert {job.state for job in shop.jobs()} == {S.ARCHIVED}
+        assert bought(vendor) == {"1": 2, "2": 2, "3": 2}
 
 
 @pytest.mark.parametrize("crashes", [False, True])

@@ -21,9 +21,9 @@ from rodin_watchd.client.data import Report, service_events_of, taken
 from rodin_watchd.client.forecast import Forecast
 from rodin_watchd.client.journal import daemon_of, reader
 from rodin_watchd.config import Config
+from rodin_watchd.core.batches import price_in_all
 from rodin_watchd.core.commands import Seen
 from rodin_watchd.core.health import TICK_SECONDS, Standstill
-from rodin_watchd.core.kinds import article_of
 from rodin_watchd.core.names import printable
 from rodin_watchd.core.status import Line
 from rodin_watchd.core.store import StoreReader
@@ -102,7 +102,7 @@ class StoreView:
         job = journal.find(job_id)
         refuse_unfit(self._config, job, "retry", {"pay_again": True})  # a job that did not fail is refused, in words
         taken = was_taken(journal.events(job.id))
-        found, refused = actions(job, journal.price(article_of(job)), self._now(), was_taken=taken)
+        found, refused = actions(job, price_in_all(job, journal.price), self._now(), was_taken=taken)
         choice = next((action for action in found if action.verb == "retry"), None)
         if choice is None:
             raise CommandRefusedError(" ".join(refused), advice=advice_in_full(job))
