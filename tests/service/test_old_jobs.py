@@ -55,6 +55,7 @@ def shown(shop: Workshop, name: str) -> list[object]:
 
 def move(shop: Workshop) -> None:
     """Let a month pass, and what is old then be moved."""
+    shop.daemon.parts.old_jobs.close()  # a look of before that still goes on finds nothing old, and would take one of the turns
     shop.hands.seconds += DAYS * DAY_SECONDS
     for _ in range(3):
         shop.ticks(1, step_seconds=LOOK_AGAIN_SECONDS)
