@@ -225,10 +225,16 @@ RESTING = ENDED | {S.HELD}
 """Nothing happens to the job until a person acts."""
 
 AT_VENDOR = frozenset({S.UPLOADING, S.SUBMITTING, S.SUBMITTED})
-"""States that count against `api.max_in_flight`."""
+"""States in which a task is, or may be, at the vendor."""
 
 SENDING = frozenset({S.UPLOADING, S.SUBMITTING})
 """States in which a submit is under way."""
+
+
+def takes_place(job: Job) -> bool:
+    """Return whether a job counts against `api.max_in_flight`: not one whose task the vendor does not know, as long as it says so."""
+    return job.state in AT_VENDOR and not (job.problem and job.problem.code == TaskLostError.code)
+
 
 ANSWERED = "answered"
 """The action of the event that keeps the vendor's raw answer to a submit."""

@@ -15,7 +15,7 @@ from typing import Any, Final, Self
 
 from rodin_watchd.core.budget import UNLIMITED, Allowance
 from rodin_watchd.core.kinds import Article, cheapest
-from rodin_watchd.core.machine import AT_VENDOR, POLICIES, RESTING, step_of
+from rodin_watchd.core.machine import POLICIES, RESTING, step_of, takes_place
 from rodin_watchd.core.mounts import Mount, has_mount
 from rodin_watchd.core.schedule import turn
 from rodin_watchd.core.waits import ACCOUNT, LANE, LONGEST_WAIT_SECONDS, UNANSWERED, Backoff, is_due
@@ -180,7 +180,7 @@ class _Chooser:
     def __init__(
         self, jobs: Iterable[Job], busy: frozenset[str], pauses: Pauses, limits: BackoffLimits, now: float
     ) -> None:
-        self.places = limits.at_vendor - sum(j.state in AT_VENDOR for j in jobs)
+        self.places = limits.at_vendor - sum(map(takes_place, jobs))
         self.calls = limits.calls
         self.workers = limits.workers
         self.submits = limits.submits

@@ -402,7 +402,7 @@ class Dispatcher:
         return problem.code == UnknownCodeError.code and not self._suspects.are_several(job.id)
 
     def _others_at_vendor(self, job: Job) -> int:
-        return sum(other.state in machine.AT_VENDOR for other in self._job_store.jobs.values() if other.id != job.id)
+        return sum(machine.takes_place(other) for other in self._job_store.jobs.values() if other.id != job.id)
 
     def _with_limit(self, job: Job, outcome: Outcome, now: float) -> TaskLimit | None:
         """Return what is known of how many tasks the vendor runs at once, after what came of a step."""

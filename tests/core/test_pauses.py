@@ -27,7 +27,16 @@ from rodin_watchd.core.pauses import (
     until_decided,
 )
 from rodin_watchd.core.waits import LANE
-from rodin_watchd.errors import DiskError, JournalError, Lane, NetworkError, NoCreditsError, Problem, ThrottledError
+from rodin_watchd.errors import (
+    DiskError,
+    JournalError,
+    Lane,
+    NetworkError,
+    NoCreditsError,
+    Problem,
+    TaskLostError,
+    ThrottledError,
+)
 from rodin_watchd.model import Job, State, Step
 
 modest = settings(max_examples=150, deadline=None)
@@ -205,6 +214,15 @@ def test_a_full_vendor_does_not_stop_polls() -> None:
     """More jobs at the vendor than places (the setting was lowered): no submit, all polls."""
     jobs = [a_job(S.SUBMITTED, id=name) for name in "abc"] + [a_job(S.STAGED, id="d")]
     assert due_ids(jobs, {}, limits=replace(AMPLE, at_vendor=2)) == ["a", "b", "c"]
+
+
+def test_a_task_that_the_vendor_does_not_know_takes_no_place() -> None:
+    """A wrong task that somebody has named for a held job is asked for again and again: other sets are sent meanwhile."""
+    lost = a_job(S.SUBMITTED, id="a", not_before=NOW + 9, problem=TaskLostError("There is no such task.").problem)
+    late = replace(lost, problem=NETWORK)
+    staged = a_job(S.STAGED, id="b")
+    assert due_ids([lost, staged], {}, limits=replace(AMPLE, at_vendor=1)) == ["b"]
+    assert due_ids([late, staged], {}, limits=replace(AMPLE, at_vendor=1)) == []
 
 
 def test_places_calls_and_workers_are_counted_down() -> None:

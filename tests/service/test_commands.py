@@ -179,6 +179,18 @@ def test_resolve_of_a_held_job(tmp_path: Path) -> None:
         shop.assert_nothing_lost()
 
 
+def test_a_wrong_task_holds_up_no_other_set(tmp_path: Path) -> None:
+    """The vendor does not know it: it is asked for again, and its place is free for the next set."""
+    with working(tmp_path, "lost-answer=1", api={"max_in_flight": 1}) as (shop, vendor):
+        shop.drop_set("held")
+        shop.idle()
+        assert shop.command("resolve", job="held", how="task", task="a-task-of-nobody")["ok"]
+        shop.drop_set("next")
+        shop.until(shop.is_in("next", State.ARCHIVED))
+        assert shop.states()["held"] is State.SUBMITTED
+        assert vendor.charges == 2
+
+
 REFUSED: list[tuple[str, dict[str, object], str]] = [
     ("retry", {"job": "chair"}, "Only a failed job can be retried"),
     ("retry", {"job": "nobody"}, "There is no job"),
