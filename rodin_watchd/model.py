@@ -78,6 +78,7 @@ class Kind(StrEnum):
     FOLDER = "folder"
     SYMLINK = "symbolic link"
     OTHER = "special file"
+    UNREADABLE = "name whose file cannot be read"
 
 
 class Signature(NamedTuple):

@@ -628,7 +628,7 @@ def _misfit(candidate: Candidate, sidecar: Sidecar | None, presets: Sequence[Pre
 def _unread(entry: Entry, unread: Unread) -> Misread:
     """Return what is known of a TOML file that cannot be read: nothing."""
     why, advice = _UNREAD[unread]
-    if entry.kind is not Kind.FILE:
+    if entry.kind not in (Kind.FILE, Kind.UNREADABLE):
         why, advice = f"is a {entry.kind} and not a file", "Put a file in its place."
     error = SidecarError(f"“{printable(entry.path)}” {why}.", advice=advice)
     return Misread(error.problem, unknown=why)

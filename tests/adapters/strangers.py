@@ -87,13 +87,13 @@ def bound(folder: Path, place: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def mounted(folder: Path, size: str = "16m") -> Iterator[Path]:
-    """Mount another filesystem on a folder."""
+def mounted(folder: Path, size: str = "16m", disk: Path | None = None) -> Iterator[Path]:
+    """Mount another filesystem on a folder: the one of a `disk`, or an empty one in memory."""
     if not IS_ROOT:
         pytest.skip("only root may mount a filesystem")
     folder.mkdir(exist_ok=True)
-    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
-    if subprocess.run(command, check=False, capture_output=True).returncode:
+    what = ["-o", "loop", str(disk)] if disk else ["-t", "tmpfs", "-o", f"size={size}", "tmpfs"]
+    if subprocess.run(["mount", *what, str(folder)], check=False, capture_output=True).returncode:
         pytest.skip("mounting is not permitted here")
     try:
         yield folder

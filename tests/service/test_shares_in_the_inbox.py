@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -221,3 +222,34 @@ def test_a_mount_is_known_without_statx_too(tmp_path: Path, monkeypatch: pytest.
                 assert statx.is_mount_point(descriptor) is wanted
             finally:
                 os.close(descriptor)
+
+
+@contextlib.contextmanager
+def damaged(folder: Path, place: Path, name: str) -> Iterator[None]:
+    """Mount a disk whose files are those of a folder, and on which the file of one name is lost: reading it is an error."""
+    disk = folder.with_suffix(".disk")
+    with disk.open("wb") as file:
+        file.truncate(16_000_000)
+    subprocess.run(["mkfs.ext4", "-q", "-d", folder, disk], check=True, capture_output=True)
+    subprocess.run(["debugfs", "-w", "-R", f"clri {name}", disk], check=True, capture_output=True)
+    with mounted(place, disk=disk):
+        yield
+
+
+@pytest.mark.skipif(not shutil.which("debugfs"), reason="there is no debugfs to damage a disk with")
+@pytest.mark.parametrize("name", ["chair.toml", "_folder.toml", "chair.png"])
+def test_a_file_that_the_disk_has_lost_stays_a_part_of_its_set(tmp_path: Path, vendor: Vendor, name: str) -> None:
+    """Its set waits, and is not paid for without it; another set of the same folder goes on."""
+    (tmp_path / "share").mkdir()
+    drop(tmp_path / "share", "chair")
+    (tmp_path / "share/chair.toml").write_text("seed = 7\n")
+    (tmp_path / "share/_folder.toml").write_text("seed = 8\n")
+    with workshop(tmp_path / "one", vendor.emulator.base_url) as shop:
+        (shop.root / TEAM).mkdir()
+        with damaged(tmp_path / "share", shop.root / TEAM, name):
+            shop.drop_set("stool")
+            shop.idle()
+            shop.ticks(3, step_seconds=60.0)
+            assert shop.states() == {"stool": State.ARCHIVED}
+            assert vendor.charges == 1
+            assert "chair" in shop.status()

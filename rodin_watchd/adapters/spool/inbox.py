@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -28,7 +29,7 @@ from rodin_watchd.core.layout import OWN_PREFIX
 from rodin_watchd.core.names import junk_reason, match_key, split_name
 from rodin_watchd.core.sets import Content, Unread
 from rodin_watchd.errors import DiskError, FolderGoneError
-from rodin_watchd.model import Entry, Kind
+from rodin_watchd.model import Entry, Kind, Signature
 
 DEEPEST = 32
 """Folders nested deeper are not looked at: a bound against loops made by mounts."""
@@ -240,18 +241,31 @@ def _listed(descriptor: int, folder: str, looked: _Looked) -> list[str]:
                 entry = entry_of(path, item.stat(follow_symlinks=False))
             except FileNotFoundError:  # gone since the listing: not part of the snapshot
                 continue
-            except OSError as error:  # a share that is mounted there, and whose server or client has died
-                looked.junk[path] = _unreadable(error)
-                continue
+            except PermissionError:  # it is the folder that is closed
+                raise
+            except OSError as error:
+                if _is_folder(item):  # a share that is mounted there, and whose server or client has died
+                    looked.junk[path] = _unreadable(error)
+                    continue
+                # It stays a part of its set: without its TOML file, or a preset, a set may look whole that is not.
+                entry = Entry(path, Kind.UNREADABLE, Signature(0, 0, 0), 0, 1)
             looked.entries.append(entry)
             if entry.kind is Kind.FOLDER:
                 folders.append(item.name)
     return folders
 
 
+def _is_folder(item: os.DirEntry[str]) -> bool:
+    """Return whether a name is known to be a folder's, without a look at what it names."""
+    with contextlib.suppress(OSError):
+        return item.is_dir(follow_symlinks=False)
+    return False
+
+
 def _look_deeper(parent: int, name: str, where: tuple[str, int], looked: _Looked) -> None:
     """Look into a sub-folder; one that cannot be read, or that a service serves, hides its own files only, visibly."""
     path, depth = where
+    known = len(looked.entries)
     if depth > DEEPEST:
         looked.junk[path] = "nested too deep"
         return
@@ -260,13 +274,19 @@ def _look_deeper(parent: int, name: str, where: tuple[str, int], looked: _Looked
             looked.check(path, descriptor)
             _refuse_looked_into(descriptor, path, looked.folders)
             _look_into(descriptor, path, depth, looked)
-    except ServedFolderError as error:
-        looked.junk[path] = error.reason
-    except PermissionError:
-        looked.junk[path] = "a folder that the service has no permission to read: tell whoever runs the service"
     except OSError as error:
-        if error.errno not in (errno.ENOENT, *NO_FOLDER_ERRNOS):  # those: gone, or something else by now
-            looked.junk[path] = _unreadable(error)
+        del looked.entries[known:]  # of a folder that is seen in part a set may look whole that is not
+        if reason := _why_hidden(error):
+            looked.junk[path] = reason
+
+
+def _why_hidden(error: OSError) -> str:
+    """Return why a folder cannot be looked into; "" for one that is gone, or something else by now."""
+    if isinstance(error, ServedFolderError):
+        return error.reason
+    if isinstance(error, PermissionError):
+        return "a folder that the service has no permission to read: tell whoever runs the service"
+    return "" if error.errno in (errno.ENOENT, *NO_FOLDER_ERRNOS) else _unreadable(error)
 
 
 def _unreadable(error: OSError) -> str:
