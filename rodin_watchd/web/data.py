@@ -48,7 +48,7 @@ def card(job: Job, forecast: Forecast) -> dict[str, Any]:
     part = forecast.part(job, left)
     return {
         "id": job.id,
-        "name": printable(job.name),
+        "name": printable(job.title),
         "folder": printable(job.folder),
         "kind": job.kind,
         "state": job.state.value,

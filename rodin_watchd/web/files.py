@@ -181,7 +181,7 @@ class Files:
         files = [file for file in files_of(self._root, job) if file.where == RESULTS]
         if not files:
             raise HTTPException(404, "There are no results of this set.")
-        name = f"{safe_folder_name(job.name)}.zip"
+        name = f"{safe_folder_name(job.title.replace('/', '-'))}.zip"
         headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(_plain(name), safe='')}"}
         return StreamingResponse(_zipped(self._root, files), 200, headers, "application/zip")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections import Counter
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,11 @@ from PIL import Image
 from workshop import Vendor, Workshop, image, model, working
 
 from rodin_watchd.adapters.contact_sheet import TILE_PIXELS, is_ours
+from rodin_watchd.adapters.store.reader import JournalReader
 from rodin_watchd.core.layout import HIDDEN
 from rodin_watchd.core.waits import DAY_SECONDS
 from rodin_watchd.model import Job, State
+from rodin_watchd.web.data import one_set
 
 S = State
 ALONG = (S.CLAIMED, S.UPLOADING, S.SUBMITTED, S.GENERATED, S.DOWNLOADED, S.PROCESSED, S.DELIVERED)
@@ -76,6 +79,8 @@ def test_seeds_make_as_many_jobs_in_one_folder(tmp_path: Path) -> None:
         told = shop.told("show", labelled(shop, "seed-2").id)
         assert "Of its set: seed-2, of 3" in told
         assert f"Sibling: chair/seed-3: job {labelled(shop, 'seed-3').id}, archived" in told
+        with closing(JournalReader(shop.journal)) as journal:
+            assert {one_set(job, journal, 0.0)["name"] for job in journal.jobs()} == THREE
         shop.assert_nothing_lost()
 
 
