@@ -199,7 +199,7 @@ def is_short(what: str, query: str) -> bool:
     """Return whether a scan in the plan of a query reads what is live or newest alone."""
     name, *index = what.split()
     newest = re.search(r"ORDER BY id (DESC )?LIMIT", query) is not None and name in query
-    own = name.startswith("(") or "VIRTUAL" in index or re.search(rf"\b{name} AS \(", query) is not None
+    own = name.startswith("(") or "VIRTUAL" in index or re.search(rf"\b{name} AS \(|\) AS {name}\b", query) is not None
     live_only = any(word in OF_THE_LIVE for word in index)
     return name in NEVER_MANY or newest or own or live_only or FOREIGN_KEYS.match(query) is not None
 

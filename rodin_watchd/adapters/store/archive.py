@@ -12,12 +12,12 @@ import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from rodin_watchd.adapters.store import codec as rows
 from rodin_watchd.adapters.store.connections import closed_on_error, connect, open_read_only, prepare
 from rodin_watchd.adapters.store.files import in_words, sync, written_error
-from rodin_watchd.core.store import OldJob
+from rodin_watchd.adapters.store.stored import EVENT_COLUMNS, RUN_COLUMNS, OldRows
 from rodin_watchd.errors import JournalError
 from rodin_watchd.model import Job
 from rodin_watchd.own_file import refuse_foreign_at
@@ -68,25 +68,8 @@ _SCHEMA: Final = f"""
     PRAGMA user_version = {VERSION};
     COMMIT;
 """
-_EVENT_COLUMNS: Final = "job_id, id, at, action, state, message, code"
-_RUN_COLUMNS: Final = (
-    "job_id, id, event_id, hook, plugin, outcome, arguments, attempts, not_before, value, told, output, seconds, at"
-)
-OF_EVENTS: Final = f"SELECT {_EVENT_COLUMNS} FROM events WHERE job_id = ? ORDER BY id"  # noqa: S608 - the columns stand above
-OF_RUNS: Final = f"SELECT {_RUN_COLUMNS} FROM hook_runs WHERE job_id = ? ORDER BY id"  # noqa: S608 - as above
-"""A job's history, and the calls of its plugins; in the journal and here."""
-
-_PUT_EVENT: Final = f"INSERT INTO events ({_EVENT_COLUMNS}) VALUES ({', '.join('?' * 7)})"  # noqa: S608 - as above
-_PUT_RUN: Final = f"INSERT INTO hook_runs ({_RUN_COLUMNS}) VALUES ({', '.join('?' * 14)})"  # noqa: S608 - as above
-
-
-class OldRows(NamedTuple):
-    """All that the journal has of an old job."""
-
-    known: OldJob
-    doc: str
-    events: Sequence[sqlite3.Row]
-    runs: Sequence[sqlite3.Row]
+_PUT_EVENT: Final = f"INSERT INTO events ({EVENT_COLUMNS}) VALUES ({', '.join('?' * 7)})"  # noqa: S608 - as above
+_PUT_RUN: Final = f"INSERT INTO hook_runs ({RUN_COLUMNS}) VALUES ({', '.join('?' * 14)})"  # noqa: S608 - as above
 
 
 def archive_path(journal: Path) -> Path:
@@ -186,7 +169,7 @@ class ArchiveReader:
     def rows(self, query: str, job_id: str) -> list[sqlite3.Row]:
         """Return what `OF_EVENTS` or `OF_RUNS` finds of a job."""
         with in_words(self._what, self._advice):
-            return self._db.execute(query, (rows.plain(job_id),)).fetchall()
+            return self._db.execute(query, {"job": rows.plain(job_id)}).fetchall()
 
     def quick_check(self) -> str:
         """Return "ok", or what SQLite finds damaged."""

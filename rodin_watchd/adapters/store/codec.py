@@ -7,7 +7,6 @@ file names that are not UTF-8 carry lone surrogates, which JSON escapes and SQLi
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final
@@ -99,16 +98,23 @@ def bought(files_and_options: str) -> tuple[tuple[InputFile, ...], dict[str, Opt
     return tuple(map(_input_file, files)), dict(options)
 
 
-def event(stored: sqlite3.Row) -> Event:
+def event(stored: Any) -> Event:  # noqa: ANN401 - a row, its columns by their names
     """Return the event of a stored row."""
     state = State(stored["state"])
     return Event(stored["job_id"], stored["at"], stored["action"], state, stored["message"], stored["code"])
 
 
-def event_row(transition: Transition, at: float) -> tuple[Any, ...]:
+def event_row(transition: Transition, at: float) -> dict[str, Any]:
     """Return the columns of the event that records a move."""
-    job = transition.job
-    return tuple(map(plain, (job.id, at, transition.action, job.state.value, transition.message, transition.code)))
+    columns = {
+        "job_id": transition.job.id,
+        "at": at,
+        "action": transition.action,
+        "state": transition.job.state.value,
+        "message": transition.message,
+        "code": transition.code,
+    }
+    return {name: plain(value) for name, value in columns.items()}
 
 
 def gate_name(key: GateKey) -> str:

@@ -21,12 +21,11 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from rodin_watchd.adapters.store import codec as rows
 from rodin_watchd.adapters.store import schema
 from rodin_watchd.adapters.store.backup import ReserveFile, how_to_recover, reserve_path
 from rodin_watchd.adapters.store.connections import BUSY_SECONDS, check_exists, closed_on_error, connect, prepare
@@ -48,31 +47,27 @@ from rodin_watchd.adapters.store.files import (
     whole_path,
     why_not,
 )
-from rodin_watchd.adapters.store.reader import SPENT, HookRunWriter, JournalReader, check_version
-from rodin_watchd.core.approval import Changes
+from rodin_watchd.adapters.store.reader import JournalReader, bound, check_version, in_sqlite
+from rodin_watchd.adapters.store.stored import NO_VALUES, SPENT, StoredWriter, Values
 from rodin_watchd.core.machine import ANSWERED
 from rodin_watchd.core.notifications import SILENT, Announcer
 from rodin_watchd.core.store import (
     COPIED_AT,
     NO_META,
     NOTHING_BESIDE,
-    Affordable,
     Beside,
-    Command,
-    CommandReply,
     OldJob,
 )
 from rodin_watchd.errors import (
     CommandRefusedError,
     DiskError,
-    JobLeasedError,
     JournalBusyError,
     JournalError,
     JournalFaultError,
     JournalRolledBackError,
     RoomError,
 )
-from rodin_watchd.model import ServiceEvent, Transition
+from rodin_watchd.model import Transition
 
 # ---- Opening the journal for writing, and leaving a command in it ---------------------------------------------------
 
@@ -115,51 +110,13 @@ def insert_command(path: Path, verb: str, arguments: dict[str, Any], now: float,
         raise JournalError(f"The command could not be written to {path}: {error}.", advice=advice) from error
 
 
-_SAVE = """
-    INSERT INTO jobs (id, state, name, folder, top, fingerprint, kind, vendor_seconds, task_uuid, charges, created_at,
-        changed_at, place, doc)
-    VALUES (:id, :state, :name, :folder, :top, :fingerprint, :kind, :vendor_seconds, :task_uuid, :charges, :created_at,
-        :changed_at, :place, :doc)
-    ON CONFLICT (id) DO UPDATE SET state = :state, fingerprint = :fingerprint, vendor_seconds = :vendor_seconds,
-        task_uuid = :task_uuid, charges = :charges, changed_at = :changed_at, place = :place, doc = :doc
-    WHERE owner IN ('', :owner) OR lease_until <= :changed_at
-"""  # a job that somebody else holds is not changed
-_TAKE_LEASE = """
-    UPDATE jobs SET owner = :owner, lease_until = :until_at
-    WHERE id IN (SELECT value FROM json_each(:jobs)) AND (owner IN ('', :owner) OR lease_until <= :now) RETURNING id
-"""
-_EVENT = "INSERT INTO events (job_id, at, action, state, message, code) VALUES (?, ?, ?, ?, ?, ?)"
-_SERVICE_EVENT = "INSERT INTO service_events (at, kind, message, subject, code) VALUES (?, ?, ?, ?, ?)"
-_SET_GATE = """
-    INSERT INTO gate (name, verdict) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET verdict = excluded.verdict
-"""
-_ANSWER = "UPDATE commands SET answer = ?, arguments = json_remove(arguments, '$.subscription_key') WHERE id = ?"
-_SETTLE = "UPDATE purchases SET outcome = ?, told = ? WHERE id = ? AND outcome = ?"
-_CONFIRM = "UPDATE purchases SET confirmed = 1 WHERE outcome = 'charged' AND id > ? AND id <= ?"
 _COUNT_WRITING = """
     INSERT INTO meta (key, value) VALUES (?, '1') ON CONFLICT (key) DO UPDATE SET value = CAST(value + 1 AS TEXT)
-"""
-_CONDENSE = """
-    UPDATE jobs SET doc = :doc, condensed_at = :at WHERE id = :id AND condensed_at = 0.0 AND changed_at = :changed_at
-        AND coalesce((SELECT max(id) FROM events WHERE job_id = :id), 0) = :event
-        AND coalesce((SELECT max(at) FROM hook_runs WHERE job_id = :id), 0.0) = :call_at
-        AND NOT EXISTS (SELECT 1 FROM hook_runs WHERE job_id = :id AND outcome = 'due')
 """
 _TAKE_OUT = "UPDATE jobs SET rowid = -rowid WHERE id IN (SELECT value FROM json_each(?))"
 """SQLite gives pages back when rows leave them, not when rows get shorter: rows leave their place, and come back at once."""
 
-_DROP_HISTORY = """
-    DELETE FROM events WHERE job_id = :id AND action NOT IN ('submitted', 'resolve') AND state <> 'failing'
-        AND code <> 'task-failed' AND id < :event AND id > (SELECT min(id) FROM events)
-"""  # what is asked when money is decided stays; so do a job's newest event, by which journals are compared, and the first of all
-_WITNESS = "SELECT key, value FROM meta WHERE key IN (?, ?) ORDER BY key"
-_SET_META = "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
-
-_FREE_UPLOADS = """
-    UPDATE purchases SET outcome = 'free' WHERE outcome = 'open' AND job_id IN (
-        SELECT id FROM jobs WHERE state = 'uploading' AND json_extract(doc, '$.answer') IS NULL
-    )
-"""
+_WITNESS = "SELECT key, value FROM meta WHERE key IN (:copied, :written) ORDER BY key"
 _OF_SPENT = "top, kind, listed, cost, charged, confirmed"
 _SPENT_BEFORE, _SPENT_AFTER = (
     f"{row}.top, {row}.kind, {row}.listed, {row}.cost, {row}.outcome = 'charged', {row}.confirmed"
@@ -192,7 +149,7 @@ _COUNTED = f"SELECT {_OF_SPENT}, count FROM temp.spent WHERE count > 0"  # noqa:
 _FULL = "The disk with the journal is full."
 
 
-class Journal(JournalReader, HookRunWriter):
+class Journal(JournalReader, StoredWriter):
     """Read and write the journal; the daemon's main thread only.
 
     Opening creates or upgrades the file, and refuses a damaged one; all of it is read for that, but where it is as a stop of
@@ -205,8 +162,8 @@ class Journal(JournalReader, HookRunWriter):
     """
 
     def __init__(self, path: Path, busy_seconds: float = BUSY_SECONDS, owner: str = "") -> None:
+        StoredWriter.__init__(self, owner)
         self.path = path
-        self._owner = owner
         self._busy_seconds = busy_seconds
         self._reserve_file = ReserveFile(reserve_path(path))
         self._opened = 0  # how often: so many files have been open under this path
@@ -215,10 +172,7 @@ class Journal(JournalReader, HookRunWriter):
         self._has_copy = False  # a whole copy may be next to it
         self._looked_at: tuple[int, int] | None = None  # what `changed_outside` was when the witness was compared
         self._outside = (0, 0)  # what `changed_outside` was last
-        self._kept: dict[tuple[str, tuple[object, ...]], list[sqlite3.Row]] = {}  # answers, since anybody wrote
-        self._kept_at = 0  # what this connection had changed by then
         self._counted_after: int | None = None  # the purchase after which this connection counts what is spent
-        self._group: contextlib.ExitStack | None = None  # ends the transaction that several calls share
         self._open()
 
     def _open(self) -> None:
@@ -322,7 +276,7 @@ class Journal(JournalReader, HookRunWriter):
 
     def _witness_now(self) -> tuple[tuple[str, str], ...]:
         """Return what only this object may change: the number of its transactions, and the mark of a backup."""
-        return tuple((key, value) for key, value in self._rows(_WITNESS, (COPIED_AT, WRITTEN)))
+        return tuple((key, value) for key, value in self._rows(_WITNESS, {"copied": COPIED_AT, "written": WRITTEN}))
 
     def _checked(self, path: Path) -> float:
         """Refuse to pay by a journal that may have lost what it knew; return when it was checked (UTC). Reads all of it."""
@@ -368,57 +322,6 @@ class Journal(JournalReader, HookRunWriter):
                 raise
             self._commit(transitions, now, meta, announcer, beside, vital=vital)
 
-    def _commit(
-        self,
-        transitions: Sequence[Transition],
-        now: float,
-        meta: Mapping[str, Any],
-        announcer: Announcer,
-        beside: Beside,
-        *,
-        vital: bool,
-    ) -> None:
-        with self._transaction(vital=vital):
-            self._save(transitions, now, announcer)
-            outcomes = [(s.outcome, s.decided, s.purchase, s.before) for s in beside.settled]
-            self._db.executemany(_SETTLE, outcomes)
-            if beside.confirmed[0] < beside.confirmed[1]:
-                self._db.execute(_CONFIRM, beside.confirmed)
-            self._set_meta(meta)
-            self._set_gate(beside.gate)
-            self._reply(beside.reply)
-
-    @contextlib.contextmanager
-    def together(self) -> Iterator[None]:
-        """Make all that is written within the context one transaction, which its first writing call begins."""
-        with contextlib.ExitStack() as group:
-            self._group = group
-            try:
-                yield
-            finally:
-                self._group = None
-
-    def commit_affordable(
-        self, intents: Sequence[Transition], now: float, purchase: int, affordable: Affordable
-    ) -> Sequence[Transition]:
-        """Make those intents durable that `affordable` chooses, given what was bought after a purchase; return them.
-
-        Reading, choosing and writing are one transaction: no two intents are paid by the same credits.
-        """
-        with self._transaction():
-            chosen = affordable(self.spent_in_day(purchase), intents)
-            self._save(chosen, now)
-        return chosen
-
-    def _save(self, transitions: Sequence[Transition], now: float, announcer: Announcer = SILENT) -> None:
-        for transition in transitions:
-            row = rows.row(transition.job, now)
-            if not self._db.execute(_SAVE, {**row, "owner": self._owner}).rowcount:
-                raise JobLeasedError(f"Another service works on job {transition.job.id}.")
-            event = self._db.execute(_EVENT, rows.event_row(transition, now)).lastrowid
-            if owed := announcer.of_move(transition, now):
-                self._owe(f"{transition.job.id}-{event}", transition.job.id, owed, now)
-
     @errors_in_words
     def spent_in_day(self, purchase: int) -> Mapping[str, Decimal]:
         """Return the same as `spent_since`, for the purchase after which the budget's day began.
@@ -446,73 +349,11 @@ class Journal(JournalReader, HookRunWriter):
 
         Each is in the archive file, durably. One that was changed since it was copied stays whole.
         """
-        condensed = []
         with self._transaction():
-            for one in copied:
-                known = {"id": rows.plain(one.job.id), "changed_at": one.changed_at, "event": one.newest_event}
-                values = {"doc": rows.document(one.job), "at": one.job.condensed_at, "call_at": one.newest_call_at}
-                if self._db.execute(_CONDENSE, {**known, **values}).rowcount:
-                    self._db.execute("DELETE FROM hook_runs WHERE job_id = :id", known)
-                    self._db.execute(_DROP_HISTORY, known)
-                    condensed.append(known["id"])
+            condensed = self._condensed(copied)
             for _ in range(2):
                 self._db.execute(_TAKE_OUT, (json.dumps(condensed),))
         return len(condensed)
-
-    def take_lease(self, job_ids: Iterable[str], until_at: float, now: float) -> frozenset[str]:
-        """Take or renew the leases of these jobs for this journal's owner; return those that nobody else holds."""
-        wanted = {"owner": self._owner, "until_at": until_at, "jobs": json.dumps(sorted(job_ids)), "now": now}
-        with self._transaction():
-            return frozenset(row[0] for row in self._db.execute(_TAKE_LEASE, wanted).fetchall())
-
-    def set_meta(self, key: str, value: Any) -> None:  # noqa: ANN401 - whatever JSON can hold
-        """Store a JSON value; None takes it away."""
-        with self._transaction():
-            self._set_meta({key: value})
-
-    def _set_meta(self, meta: Mapping[str, Any]) -> None:
-        known = [(key, json.dumps(value)) for key, value in meta.items() if value is not None]
-        self._db.executemany(_SET_META, known)
-        self._db.executemany("DELETE FROM meta WHERE key = ?", [(key,) for key, value in meta.items() if value is None])
-
-    # ---- the books --------------------------------------------------------------------------------------------------
-
-    def free_cut_uploads(self) -> None:
-        """Book the uploads that a run before had begun and not ended as free: they were proven not submitted.
-
-        For a start alone, before any worker runs: an upload that is under way may still be charged.
-        """
-        with self._transaction():
-            self._db.execute(_FREE_UPLOADS)
-
-    def note_service_event(self, event: ServiceEvent, announcer: Announcer = SILENT) -> None:
-        """Add to the service's own history."""
-        with self._transaction():
-            columns = (event.at, event.kind, event.message, event.subject, event.code)
-            number = self._db.execute(_SERVICE_EVENT, tuple(map(rows.plain, columns))).lastrowid
-            self._owe(f"service-{number}", "", announcer.of_service(event), event.at)
-
-    @errors_in_words
-    def open_commands(self) -> list[Command]:
-        """Return the commands that nobody has answered yet, oldest first."""
-        query = "SELECT id, verb, arguments FROM commands WHERE answer IS NULL ORDER BY id"
-        return [Command(row[0], row[1], dict(json.loads(row[2]))) for row in self._rows(query)]
-
-    def _set_gate(self, changes: Changes) -> None:
-        """Store which sets are held for approval or have passed (see `core.approval`).
-
-        A set keeps its number when it settles or is approved; one that is stored again gets a number that none had before.
-        """
-        self._db.executemany("DELETE FROM gate WHERE name = ?", [(rows.gate_name(key),) for key in changes.gone])
-        settled = [(rows.gate_name(after), rows.gate_name(before)) for before, after in changes.settled]
-        self._db.executemany("UPDATE gate SET name = ? WHERE name = ?", settled)
-        new = [(rows.gate_name(key), verdict.value) for key, verdict in changes.new.items()]
-        self._db.executemany(_SET_GATE, new)
-
-    def _reply(self, reply: CommandReply | None) -> None:
-        if reply:
-            answer = json.dumps({"ok": reply.ok, "message": reply.message})
-            self._db.execute(_ANSWER, (answer, reply.command_id))
 
     def sweep(self) -> None:
         """Empty the write-ahead log, where what was erased still stands. May be repeated.
@@ -546,32 +387,18 @@ class Journal(JournalReader, HookRunWriter):
             self._counted_after = None  # triggers do not see what another connection writes
         return outside
 
-    def _kept_rows(self, query: str, values: tuple[object, ...] = ()) -> list[sqlite3.Row]:
-        """Ask once, until something is written; in a transaction each time, for there it decides about money.
+    @property
+    def _in_transaction(self) -> bool:
+        return self._db.in_transaction
 
-        What another process has written is known with the next `changed_outside`, which each tick asks for.
-        """
-        if self._db.in_transaction:
-            return self._rows(query, values)
-        if self._kept_at != self._db.total_changes:
-            self._kept_at = self._db.total_changes
-            self._kept.clear()
-        if (query, values) not in self._kept:
-            self._kept[query, values] = self._rows(query, values)
-        return self._kept[query, values]
+    def _write(self, query: str, values: Values = NO_VALUES) -> int:
+        return self._db.execute(in_sqlite(query), bound(values)).rowcount
+
+    def _returned(self, query: str, values: Values) -> list[sqlite3.Row]:
+        return self._db.execute(in_sqlite(query), bound(values)).fetchall()
 
     def _wait_for_locks(self, *, seconds: float) -> None:
         self._db.execute(f"PRAGMA busy_timeout = {seconds * 1000:.0f}")
-
-    @contextlib.contextmanager
-    def _transaction(self, *, vital: bool = False) -> Iterator[None]:
-        if self._group is None:
-            with self._own_transaction(vital=vital):
-                yield
-            return
-        if not self._db.in_transaction:
-            self._group.enter_context(self._own_transaction(vital=vital))
-        yield
 
     @contextlib.contextmanager
     def _own_transaction(self, *, vital: bool) -> Iterator[None]:
