@@ -30,7 +30,7 @@ from rodin_watchd.service.budget import BudgetDay
 from rodin_watchd.service.clock import Clock
 from rodin_watchd.service.housekeeping import Housekeeping
 from rodin_watchd.service.jobs import JobStore
-from rodin_watchd.service.journal_guard import Hold, JournalGuard, StateFolder, stamp_of
+from rodin_watchd.service.journal_guard import Hold, JournalCheck, JournalGuard, StateFolder, stamp_of
 from rodin_watchd.service.metrics import metered
 from rodin_watchd.service.mounts import MountKeeper, Standing
 from rodin_watchd.service.orphans import Orphans
@@ -93,8 +93,9 @@ def opened(
         def daily() -> None:
             mounts_keeper.settle()
             spool.try_renames()
-            if not mounts_keeper.copied:
-                # Of a copied root, what this journal does not know may be another service's, which goes on with it.
+            if journal.is_checked and not mounts_keeper.copied:
+                # A journal that has lost a row would make the files of a live job look like nobody's. Of a copied root, what this
+                # journal does not know may be another service's, which goes on with it.
                 orphans.look(frozenset(mounts_keeper.away))
 
         def remake_work() -> None:
@@ -109,6 +110,8 @@ def opened(
             daily()
 
         keepers = (Housekeeping(job_store, journal, path, clock, daily), Monitor(sign_path(path), meter))
+        check = stack.enter_context(contextlib.closing(JournalCheck(journal, daily)))
+        holds += (guard, check)  # the guard writes: not before everything else is held
         standing = Standing(mounts_keeper, holds, guard, *keepers, remake_work)
         money = (BudgetDay(journal, local_zone(), clock), SubmitCount(spool.mounts))
         page = stack.enter_context(contextlib.closing(WebPage(config, web_command, clock)))

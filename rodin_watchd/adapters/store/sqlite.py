@@ -31,6 +31,7 @@ from rodin_watchd.adapters.store import schema
 from rodin_watchd.adapters.store.backup import ReserveFile, how_to_recover, reserve_path
 from rodin_watchd.adapters.store.connections import BUSY_SECONDS, check_exists, closed_on_error, connect, prepare
 from rodin_watchd.adapters.store.files import (
+    AT_ONCE_BYTES,
     BUSY_CODES,
     WRITTEN,
     checked_at,
@@ -195,8 +196,9 @@ _FULL = "The disk with the journal is full."
 class Journal(JournalReader, HookRunWriter):
     """Read and write the journal; the daemon's main thread only.
 
-    Opening creates or upgrades the file, and refuses a damaged one; all of it is read for that, but where it is as a stop of
-    the service left it (`files.checked_at`). Every writing call is one transaction: when it
+    Opening creates or upgrades the file, and refuses a damaged one. All of it is read for that, but where it is as a stop of
+    the service left it (`files.checked_at`), or where it is large: then `is_checked` is false, and until somebody has read it
+    (`take_check`) nothing may be paid, and no file be moved, by what it says. Every writing call is one transaction: when it
     returns, it is on the disk. Raises RoomError when the disk is full, JournalBusyError when another program keeps the file
     locked, JournalFaultError when the disk reports a fault and the transaction was read not to be there (nothing is
     half-written: it may be repeated), JournalError for every other failure: then the daemon must end,
@@ -209,6 +211,7 @@ class Journal(JournalReader, HookRunWriter):
         self._owner = owner
         self._busy_seconds = busy_seconds
         self._reserve_file = ReserveFile(reserve_path(path))
+        self._checked_at: float | None = None  # UTC: when all of the file was read
         self._opened = 0  # how often: so many files have been open under this path
         self._changed_before = 0  # through those that were open before
         self._witness: tuple[tuple[str, str], ...] = ()
@@ -233,7 +236,10 @@ class Journal(JournalReader, HookRunWriter):
             with closed_on_error(self._db):
                 check_version(self._db, path)
                 prepare(self._db)
-                self._checked_at = self._checked(path) if checked is None else checked
+                self._checked_at = checked
+                # What was written out and is opened again is read at once as well: the service goes on with it in the same tick.
+                if not self.is_checked and (self._opened or path.stat().st_size <= AT_ONCE_BYTES):
+                    self.take_check(self.quick_check())
                 self._migrate()
                 if self._opened:
                     self._refuse_other_content()
@@ -297,7 +303,8 @@ class Journal(JournalReader, HookRunWriter):
             self.sweep()
             self._db.close()
             whole = self._swept >= 0
-            if descriptor is not None and whole and not put_back(descriptor, self.path, stamp, self._mode):
+            in_place = descriptor is not None and whole and not put_back(descriptor, self.path, stamp, self._mode)
+            if in_place and self._checked_at is not None:
                 note_closed(self.path, self._checked_at)
         finally:
             if descriptor is not None:
@@ -324,11 +331,16 @@ class Journal(JournalReader, HookRunWriter):
         """Return what only this object may change: the number of its transactions, and the mark of a backup."""
         return tuple((key, value) for key, value in self._rows(_WITNESS, (COPIED_AT, WRITTEN)))
 
-    def _checked(self, path: Path) -> float:
-        """Refuse to pay by a journal that may have lost what it knew; return when it was checked (UTC). Reads all of it."""
-        if (found := self.quick_check()) != "ok":
-            raise JournalError(f"The journal {path} is damaged: {found}.", advice=how_to_recover(path))
-        return time.time()
+    @property
+    def is_checked(self) -> bool:
+        """Whether all of the file was read and is whole, now or before a stop that left it as it is."""
+        return self._checked_at is not None
+
+    def take_check(self, found: str) -> None:
+        """Take what reading all of the file has found (`quick_check`). Raises JournalError where it is damaged: the daemon must end."""
+        if found != "ok":
+            raise JournalError(f"The journal {self.path} is damaged: {found}.", advice=how_to_recover(self.path))
+        self._checked_at = time.time()
 
     def _migrate(self) -> None:
         for version, script, go_on in schema.migrations(self.schema_version()):
