@@ -19,12 +19,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from rodin_watchd.adapters.store import codec as rows
 from rodin_watchd.adapters.store import schema
@@ -192,6 +193,23 @@ _COUNTED = f"SELECT {_OF_SPENT}, count FROM temp.spent WHERE count > 0"  # noqa:
 
 _FULL = "The disk with the journal is full."
 
+# ---- What takes long ------------------------------------------------------------------------------------------------
+
+
+Tell: TypeAlias = Callable[[str, float], None]
+"""Takes what is done now, for people, and for how many seconds at most nothing more is said: more than it takes on a slow disk."""
+
+_LEAST_SECONDS = 60.0
+_SLOW_BYTES_A_SECOND = 2_000_000
+
+
+def silent(_words: str, _seconds: float) -> None:
+    """Report nothing."""
+
+
+def _megabytes(size: int) -> str:
+    return f"{-(-size // 1_000_000):,} MB"
+
 
 class Journal(JournalReader, HookRunWriter):
     """Read and write the journal; the daemon's main thread only.
@@ -203,11 +221,14 @@ class Journal(JournalReader, HookRunWriter):
     locked, JournalFaultError when the disk reports a fault and the transaction was read not to be there (nothing is
     half-written: it may be repeated), JournalError for every other failure: then the daemon must end,
     because what is durable is no longer known. A lock is waited for `busy_seconds`, and then, until it is gone, not again:
-    the main loop must not stand still for a stranger. `owner` names who moves jobs here, for leases (`take_lease`).
+    the main loop must not stand still for a stranger. `owner` names who moves jobs here, for leases (`take_lease`). To bring a
+    large file of an older version up to date takes minutes: `tell` is called before each step, which is a transaction. RoomError
+    where the disk has too little room for that.
     """
 
-    def __init__(self, path: Path, busy_seconds: float = BUSY_SECONDS, owner: str = "") -> None:
+    def __init__(self, path: Path, busy_seconds: float = BUSY_SECONDS, owner: str = "", tell: Tell = silent) -> None:
         self.path = path
+        self._tell = tell
         self._owner = owner
         self._busy_seconds = busy_seconds
         self._reserve_file = ReserveFile(reserve_path(path))
@@ -343,11 +364,26 @@ class Journal(JournalReader, HookRunWriter):
         self._checked_at = time.time()
 
     def _migrate(self) -> None:
-        for version, script, go_on in schema.migrations(self.schema_version()):
+        steps, size = schema.migrations(self.schema_version()), self.path.stat().st_size
+        is_large = size > AT_ONCE_BYTES
+        if is_large:
+            self._refuse_small_disk(schema.room_for(steps, size))
+        for number, (version, script, go_on) in enumerate(steps, start=1):
+            if is_large:
+                words = f"brings a journal of {_megabytes(size)} up to date, step {number} of {len(steps)}: this can take minutes"
+                self._tell(words, _LEAST_SECONDS + size / _SLOW_BYTES_A_SECOND)
             self._db.executescript(f"BEGIN IMMEDIATE; {script}")
             go_on(self._db)
             self._db.execute(f"PRAGMA user_version = {version}")
             self._db.execute("COMMIT")
+
+    def _refuse_small_disk(self, needed: int) -> None:
+        """Raise RoomError before a step that would fill the disk."""
+        if (free := shutil.disk_usage(self.path.parent).free) < needed:
+            raise RoomError(
+                f"The journal {self.path} is of an older version. To bring it up to date, {_megabytes(needed)} must be free on "
+                f"its disk; {_megabytes(free)} are free."
+            )
 
     def _keep_moves(self) -> None:
         if {tuple(row) for row in self._rows("SELECT before, after FROM moves")} == set(schema.legal_moves()):
