@@ -416,6 +416,13 @@ class JournalGoneError(DiskError):
     code = "journal-gone"
 
 
+class JournalUncheckedError(DiskError):
+    """All of the journal is being read: the service did not close it."""
+
+    code = "journal-unchecked"
+    advice = f"Wait until it is read; {CONTINUES}."
+
+
 class SubmitCountError(DiskError):
     """The count of submits cannot be written, so nothing is submitted."""
 

@@ -124,6 +124,12 @@ class Pulse:
         self._notify(status)
         self._ask_for_time()
 
+    def wait_long(self, status: str, seconds: float) -> None:
+        """Do the same for what is not interrupted for so many seconds at most."""
+        self._notify(status)
+        if self._manager.extend(seconds):
+            self._asked_at = self._monotonic()
+
     def reload(self, note: str) -> None:
         """Report that the configuration is read again, with a note."""
         self._manager.reloading()

@@ -6,7 +6,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from rodin_watchd.adapters.heartbeat import read_heartbeat, sign_path
 from rodin_watchd.adapters.host import local_zone
@@ -17,7 +17,7 @@ from rodin_watchd.config import Config, journal_path, lock_path
 from rodin_watchd.core.health import TICK_SECONDS, Standstill
 from rodin_watchd.core.store import StoreReader
 from rodin_watchd.core.wording import local
-from rodin_watchd.errors import JournalError
+from rodin_watchd.errors import JournalError, OldJournalError
 
 
 def journal_of(config: Config) -> Path:
@@ -36,12 +36,31 @@ def reader(config: Config) -> Iterator[StoreReader]:
     path = journal_of(config)
     try:
         journal = store_at(path)
+    except OldJournalError as error:
+        if is_being_upgraded(path):
+            raise JournalError(
+                _UPGRADED, advice="Wait, then look again. `journalctl` or the log shows how far it is."
+            ) from error
+        raise
     except JournalError as error:
         if found := standstill(path):
             raise JournalError(found, advice="STATUS.txt says more.") from error
         raise
     with contextlib.closing(journal):
         yield journal
+
+
+def is_being_upgraded(journal: Path) -> bool:
+    """Return whether a service holds a journal of an older version: it brings it up to date then, before all else."""
+    with contextlib.suppress(PermissionError):
+        return holder(journal.with_name("lock")) is not None
+    return False
+
+
+_UPGRADED: Final = (
+    "The service is bringing its journal up to date for a new version, which takes minutes where it is large. Until then it cannot be "
+    "read, and nothing is taken, sent or delivered."
+)
 
 
 def standstill(journal: Path) -> str:

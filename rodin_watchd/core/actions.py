@@ -57,6 +57,7 @@ JOB_ACTIONS: Mapping[str, str] = {
 SERVICE_ACTIONS: Mapping[str, str] = {
     "serving": "the start: which folder, which vendor",
     "watching": "how changes are noticed, or why one may be noticed late",
+    "upgrading": "a start brings a large journal of an older version up to date, step by step",
     "started": "a start checks again what was paused, all but what concerns the vendor",
     "safe-mode": "it was started without plugins",
     "restored": "the journal is older than what was paid: a restored backup, or an older copy",

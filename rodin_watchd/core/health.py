@@ -269,6 +269,7 @@ def _ago(seconds: float) -> str:
 
 
 _WORDS: Mapping[str, str] = {
+    "journal-unchecked": "all of the journal is being read",
     "network": "the vendor cannot be reached",
     "vendor-down": "the vendor's service does not work",
     "throttled": "the vendor asks for fewer calls",

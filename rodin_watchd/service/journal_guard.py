@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
 from rodin_watchd.adapters.store.backup import kept_backups
 from rodin_watchd.adapters.store.files import FinishedJournal, moved_aside
+from rodin_watchd.adapters.store.reader import JournalReader
 from rodin_watchd.adapters.store.sqlite import Journal
 from rodin_watchd.core.waits import DAY_SECONDS
 from rodin_watchd.errors import (
@@ -18,6 +21,7 @@ from rodin_watchd.errors import (
     JournalError,
     JournalGoneError,
     JournalRolledBackError,
+    JournalUncheckedError,
     RodinWatchdError,
 )
 from rodin_watchd.log_lines import log_error
@@ -173,6 +177,99 @@ class JournalGuard:
             return [f"Files of a journal that the service does not use {where}. {what_to_do}"]
         recent = self._notice and self._clock.monotonic() - self._noticed_at < NOTICE_SECONDS
         return [f"{self._notice} Find out who or what removes files there."] if recent else []
+
+
+class JournalCheck:
+    """Has all of a large journal read that the service did not close, by a thread, and lets nothing move until that is done.
+
+    So a start is quick and a crash costs a pause, and the promise stays what it is for a small journal, which is read before all
+    else: nobody pays by a journal that may have lost a purchase. Before it is read the service looks and shows; it takes,
+    sends, moves and deletes nothing, for a lost row would make a paid set look new, and its files look like nobody's.
+    `then` is what waited for it. Made of a start alone: it has no effect until the first `keep`.
+    """
+
+    def __init__(self, journal: Journal, then: Callable[[], None]) -> None:
+        self._journal = journal
+        self._then = then
+        self._is_over = journal.is_checked
+        self._reading: _Reading | None = None
+
+    def keep(self) -> None:
+        """Return when all of the journal was read, now or before; `then` was called then.
+
+        Raises JournalUncheckedError until then, DiskError where it cannot be read now, which is tried again; JournalError where
+        it is damaged: then the daemon must end.
+        """
+        if self._is_over:
+            return
+        if not self._journal.is_checked:  # else it was written out meanwhile, and read for that
+            self._journal.take_check(self._read())
+        self.close()
+        self._is_over = True
+        self._then()
+
+    def _read(self) -> str:
+        if self._reading is None:
+            self._reading = _Reading(self._journal.path)
+            self._reading.start()
+            raise JournalUncheckedError(_UNCHECKED)
+        if self._reading.is_alive():
+            raise JournalUncheckedError(_UNCHECKED)
+        reading, self._reading = self._reading, None
+        return reading.found()
+
+    def confirm(self) -> None:
+        """Raise JournalUncheckedError where it was not read yet."""
+        if not self._journal.is_checked:
+            raise JournalUncheckedError(_UNCHECKED)
+
+    def close(self) -> None:
+        """End the reading; the next start begins it again. May be repeated."""
+        if self._reading is not None:
+            self._reading.end()
+
+
+_UNCHECKED = (
+    "The service was not stopped in order, so all of its journal is being read: nothing is taken, sent or delivered until it is known "
+    "that no purchase was lost."
+)
+
+
+class _Reading(threading.Thread):
+    """Reads all of a journal once."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(name="journal-check", daemon=True)
+        self._path = path
+        self._reader: JournalReader | None = None
+        self._ended = False
+        self._found = ""
+        self._error: RodinWatchdError | None = None
+
+    def run(self) -> None:
+        try:
+            with contextlib.closing(JournalReader(self._path)) as reader:
+                self._reader = reader
+                self._found = "" if self._ended else reader.quick_check()
+        except RodinWatchdError as error:
+            self._error = error
+
+    def found(self) -> str:
+        """Return what was found, when the thread has ended. Raises what kept it from reading: DiskError, JournalError."""
+        if self._error is not None:
+            raise self._error
+        return self._found
+
+    def end(self) -> None:
+        """Stop reading, and wait until the file is closed."""
+        self._ended = True
+        while self.is_alive():
+            if self._reader is not None:
+                self._reader.interrupt()
+            self.join(_JOIN_SECONDS)
+
+
+_JOIN_SECONDS = 0.1
 
 
 def _names(paths: Sequence[Path]) -> str:

@@ -635,7 +635,10 @@ def _causes(away: Mapping[Mount, str]) -> Mapping[Mount, str]:
 
 
 class Standing:
-    """What has to be true before the daemon does anything: folders and journal are there, and nobody else serves them."""
+    """What has to be true before the daemon does anything: folders and journal are there, and nobody else serves them.
+
+    The `holds` are kept in their order; the guard is one of them.
+    """
 
     def __init__(
         self,
@@ -651,7 +654,7 @@ class Standing:
         self.housekeeping = housekeeping
         self.monitor = monitor
         self._guard = guard
-        self._holds = (*holds, guard)  # the guard writes: not before everything else is held
+        self._holds = holds
 
     def check(self) -> bool:
         """Look at the mounts, then at the holds; return whether a mount went or came. Raises AlreadyRunningError, DiskError."""

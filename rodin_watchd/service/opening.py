@@ -17,7 +17,7 @@ from rodin_watchd.adapters.spool.submit_count import SubmitCount
 from rodin_watchd.adapters.store.backup import is_ballast, refuse_foreign_backup, reserve_path
 from rodin_watchd.adapters.store.files import finish, make_private
 from rodin_watchd.adapters.store.reader import JournalReader
-from rodin_watchd.adapters.store.sqlite import Journal
+from rodin_watchd.adapters.store.sqlite import Journal, Tell, silent
 from rodin_watchd.config import Config, journal_path, lease_path, lock_path
 from rodin_watchd.core.machine import OLDER, Loss, hold_unsent, put_back
 from rodin_watchd.core.notifications import Announcer
@@ -30,7 +30,7 @@ from rodin_watchd.service.budget import BudgetDay
 from rodin_watchd.service.clock import Clock
 from rodin_watchd.service.housekeeping import Housekeeping
 from rodin_watchd.service.jobs import JobStore
-from rodin_watchd.service.journal_guard import Hold, JournalGuard, StateFolder, stamp_of
+from rodin_watchd.service.journal_guard import Hold, JournalCheck, JournalGuard, StateFolder, stamp_of
 from rodin_watchd.service.metrics import metered
 from rodin_watchd.service.mounts import MountKeeper, Standing
 from rodin_watchd.service.orphans import Orphans
@@ -56,9 +56,11 @@ class Base:
 
 @contextlib.contextmanager
 def opened(
-    config: Config, clock: Clock, wait: Callable[[float], None], web_command: Sequence[str] = ()
+    config: Config, clock: Clock, wait: Callable[[float], None], web_command: Sequence[str] = (), tell: Tell = silent
 ) -> Iterator[Base]:
     """Give the journal and the folders, held against a second daemon until the end; `web_command` starts the page in the browser.
+
+    `tell` is called before what takes long (`sqlite.Tell`).
 
     Raises OwnerError (ConfigError for a group that cannot be given, and for metrics that cannot be served), DiskError, RootAwayError. Into a root that is away nothing is written.
     """
@@ -72,7 +74,7 @@ def opened(
         first = stack.enter_context(Lock(path.with_name("lock")))  # two roots must not share a journal either
         make_private(path)
         finished = finish(path, stamp_of(clock.now()))
-        journal = stack.enter_context(contextlib.closing(Journal(path)))
+        journal = stack.enter_context(contextlib.closing(Journal(path, tell=tell)))
         job_store = JobStore(journal)
         own_holds: list[Hold] = [StateFolder(path.parent, fixed=True), first]
         guard = JournalGuard(job_store, journal, path, clock, own_holds)
@@ -93,8 +95,9 @@ def opened(
         def daily() -> None:
             mounts_keeper.settle()
             spool.try_renames()
-            if not mounts_keeper.copied:
-                # Of a copied root, what this journal does not know may be another service's, which goes on with it.
+            if journal.is_checked and not mounts_keeper.copied:
+                # A journal that has lost a row would make the files of a live job look like nobody's. Of a copied root, what this
+                # journal does not know may be another service's, which goes on with it.
                 orphans.look(frozenset(mounts_keeper.away))
 
         def remake_work() -> None:
@@ -109,6 +112,8 @@ def opened(
             daily()
 
         keepers = (Housekeeping(job_store, journal, path, clock, daily), Monitor(sign_path(path), meter))
+        check = stack.enter_context(contextlib.closing(JournalCheck(journal, daily)))
+        holds += (guard, check)  # the guard writes: not before everything else is held
         standing = Standing(mounts_keeper, holds, guard, *keepers, remake_work)
         money = (BudgetDay(journal, local_zone(), clock), SubmitCount(spool.mounts))
         page = stack.enter_context(contextlib.closing(WebPage(config, web_command, clock)))

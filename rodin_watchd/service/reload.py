@@ -251,7 +251,12 @@ def serving(
     launch: Launch = WHOLE,
 ) -> Iterator[Serving]:
     """Give a service that is ready to run; the rest is as with `assembly.assembled`, whose daemon never reloads."""
-    with opened(config, clock, wait, launch.web_command) as base:
+
+    def tell(words: str, seconds: float) -> None:
+        log.warning("upgrading: the service %s", words, extra={"action": "upgrading"})
+        pulse.wait_long(words, seconds)
+
+    with opened(config, clock, wait, launch.web_command, tell) as base:
         service = Serving(config, base, pulse, clock, safe_mode=launch.safe_mode)
         service.begin(key)
         with contextlib.closing(service):

@@ -14,17 +14,22 @@ from pathlib import Path
 import pytest
 from effort import EFFORT
 from sql import query
+from strangers import mounted
 
+from rodin_watchd.adapters.ownership import Lock
 from rodin_watchd.adapters.store import schema
 from rodin_watchd.adapters.store.archive import ArchiveFile
+from rodin_watchd.adapters.store.files import AT_ONCE_BYTES
 from rodin_watchd.adapters.store.reader import JournalReader
 from rodin_watchd.adapters.store.sqlite import Journal
+from rodin_watchd.client.journal import reader
+from rodin_watchd.config import load_config
 from rodin_watchd.core.balance import VERDICTS, Freed, Trust, trust_key
 from rodin_watchd.core.dedup import Provenance, fingerprint, of_set
 from rodin_watchd.core.kinds import TEXTURE
 from rodin_watchd.core.machine import ENDED, after, answered
 from rodin_watchd.core.store import NO_LEASE, Listing, ListOrder
-from rodin_watchd.errors import ChangedWhileTakenError, JournalError, OldJournalError
+from rodin_watchd.errors import ChangedWhileTakenError, JournalError, OldJournalError, RoomError
 from rodin_watchd.model import Answer, Done, Rejected, State
 
 OLD = Path(__file__).parent.parent / "samples" / "journal-1" / "journal.sql"
@@ -434,3 +439,57 @@ def written_by(version: int, folder: Path, content: str = "") -> Path:
             step.go_on(db)
         db.execute(f"PRAGMA user_version = {version}")
     return path
+
+
+# ---- A large journal: what takes minutes is told before -------------------------------------------------------------
+
+
+def enlarge(path: Path) -> None:
+    """Give a journal more than what is brought up to date in a moment."""
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("INSERT INTO meta VALUES ('filler', ?)", ("x" * (AT_ONCE_BYTES + 1),))
+
+
+def test_each_step_of_a_large_journal_is_told_before_it_is_made(path: Path) -> None:
+    """In words, with a time in which even a slow disk is done; of a small journal, and of one of today, nothing is said."""
+    told: list[tuple[str, float, int]] = []
+
+    def tell(words: str, seconds: float) -> None:
+        with closing(sqlite3.connect(path)) as db:
+            told.append((words, seconds, db.execute("PRAGMA user_version").fetchone()[0]))
+
+    enlarge(path)
+    with closing(Journal(path, tell=tell)) as journal:
+        assert journal.schema_version() == schema.VERSION
+    assert [version for *_, version in told] == list(range(1, schema.VERSION))
+    assert f"a journal of 17 MB up to date, step 1 of {schema.VERSION - 1}" in told[0][0]
+    assert all(seconds > 60 for _, seconds, _ in told)
+    told.clear()
+    with closing(Journal(path, tell=tell)), closing(Journal(path.with_name("new.sqlite3"), tell=tell)):
+        assert not told
+
+
+def test_a_disk_that_is_too_small_is_refused_before_anything_is_changed(path: Path, tmp_path: Path) -> None:
+    """With what is needed, and what is there."""
+    with mounted(tmp_path / "small", size="32m") as small:
+        journal = small / "journal.sqlite3"
+        enlarge(path)
+        shutil.copy(path, journal)
+        with pytest.raises(RoomError, match=r"22 MB must be free on its disk; \d+ MB are free") as told:
+            Journal(journal)
+        assert "Make free space" in told.value.problem.advice
+        assert query(journal, "PRAGMA user_version") == [(1,)]
+
+
+def test_who_looks_while_it_is_brought_up_to_date_reads_that(tmp_path: Path, path: Path) -> None:
+    """And not that nobody has started the service yet."""
+    (tmp_path / "config.toml").write_text(f'[folders]\nstate = "{tmp_path}"\n')
+    config = load_config(tmp_path / "config.toml")
+    with pytest.raises(OldJournalError), reader(config):
+        pass
+    with (
+        Lock(path.with_name("lock")),
+        pytest.raises(JournalError, match="bringing its journal up to date"),
+        reader(config),
+    ):
+        pass

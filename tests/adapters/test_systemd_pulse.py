@@ -114,3 +114,15 @@ def test_what_the_manager_missed_is_told_again(tmp_path: Path) -> None:
             listener.settimeout(10)
             pulse.beat("1 running", looked=True)
             assert [listener.recv(4096) for _ in range(2)] == [b"STATUS=1 running", b"READY=1"]
+
+
+def test_what_cannot_be_interrupted_gets_its_time_at_once(ear: Listener) -> None:
+    """Also right after another request for time, which is too short for it."""
+    ear.pulse.wait("loads a plugin")
+    ear.pulse.wait_long("brings the journal up to date", 3000.0)
+    assert ear.heard() == [
+        "STATUS=loads a plugin",
+        "EXTEND_TIMEOUT",
+        "STATUS=brings the journal up to date",
+        "EXTEND_TIMEOUT",
+    ]

@@ -149,8 +149,13 @@ class JournalReader(StoredReader):
         """Return a number that is another one after any other process has written, as long as this reader is open."""
         return int(self._value("PRAGMA data_version"))
 
+    def interrupt(self) -> None:
+        """Have the question end with an error that another thread asks through this object now; from any thread, also when closed."""
+        with contextlib.suppress(sqlite3.ProgrammingError):
+            self._db.interrupt()
+
     def quick_check(self) -> str:
-        """Return "ok", or what SQLite finds damaged."""
+        """Return "ok", or what SQLite finds damaged. Reads all of the file."""
         return str(self._value("PRAGMA quick_check(1)"))
 
     def schema_version(self) -> int:

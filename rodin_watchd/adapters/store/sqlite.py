@@ -19,17 +19,19 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from rodin_watchd.adapters.store import schema
 from rodin_watchd.adapters.store.backup import ReserveFile, how_to_recover, reserve_path
 from rodin_watchd.adapters.store.connections import BUSY_SECONDS, check_exists, closed_on_error, connect, prepare
 from rodin_watchd.adapters.store.files import (
+    AT_ONCE_BYTES,
     BUSY_CODES,
     WRITTEN,
     checked_at,
@@ -148,24 +150,46 @@ _COUNTED = f"SELECT {_OF_SPENT}, count FROM temp.spent WHERE count > 0"  # noqa:
 
 _FULL = "The disk with the journal is full."
 
+# ---- What takes long ------------------------------------------------------------------------------------------------
+
+
+Tell: TypeAlias = Callable[[str, float], None]
+"""Takes what is done now, for people, and for how many seconds at most nothing more is said: more than it takes on a slow disk."""
+
+_LEAST_SECONDS = 60.0
+_SLOW_BYTES_A_SECOND = 2_000_000
+
+
+def silent(_words: str, _seconds: float) -> None:
+    """Report nothing."""
+
+
+def _megabytes(size: int) -> str:
+    return f"{-(-size // 1_000_000):,} MB"
+
 
 class Journal(JournalReader, StoredWriter):
     """Read and write the journal; the daemon's main thread only.
 
-    Opening creates or upgrades the file, and refuses a damaged one; all of it is read for that, but where it is as a stop of
-    the service left it (`files.checked_at`). Every writing call is one transaction: when it
+    Opening creates or upgrades the file, and refuses a damaged one. All of it is read for that, but where it is as a stop of
+    the service left it (`files.checked_at`), or where it is large: then `is_checked` is false, and until somebody has read it
+    (`take_check`) nothing may be paid, and no file be moved, by what it says. Every writing call is one transaction: when it
     returns, it is on the disk. Raises RoomError when the disk is full, JournalBusyError when another program keeps the file
     locked, JournalFaultError when the disk reports a fault and the transaction was read not to be there (nothing is
     half-written: it may be repeated), JournalError for every other failure: then the daemon must end,
     because what is durable is no longer known. A lock is waited for `busy_seconds`, and then, until it is gone, not again:
-    the main loop must not stand still for a stranger. `owner` names who moves jobs here, for leases (`take_lease`).
+    the main loop must not stand still for a stranger. `owner` names who moves jobs here, for leases (`take_lease`). To bring a
+    large file of an older version up to date takes minutes: `tell` is called before each step, which is a transaction. RoomError
+    where the disk has too little room for that.
     """
 
-    def __init__(self, path: Path, busy_seconds: float = BUSY_SECONDS, owner: str = "") -> None:
+    def __init__(self, path: Path, busy_seconds: float = BUSY_SECONDS, owner: str = "", tell: Tell = silent) -> None:
         StoredWriter.__init__(self, owner)
         self.path = path
+        self._tell = tell
         self._busy_seconds = busy_seconds
         self._reserve_file = ReserveFile(reserve_path(path))
+        self._checked_at: float | None = None  # UTC: when all of the file was read
         self._opened = 0  # how often: so many files have been open under this path
         self._changed_before = 0  # through those that were open before
         self._witness: tuple[tuple[str, str], ...] = ()
@@ -187,7 +211,10 @@ class Journal(JournalReader, StoredWriter):
             with closed_on_error(self._db):
                 check_version(self._db, path)
                 prepare(self._db)
-                self._checked_at = self._checked(path) if checked is None else checked
+                self._checked_at = checked
+                # What was written out and is opened again is read at once as well: the service goes on with it in the same tick.
+                if not self.is_checked and (self._opened or path.stat().st_size <= AT_ONCE_BYTES):
+                    self.take_check(self.quick_check())
                 self._migrate()
                 if self._opened:
                     self._refuse_other_content()
@@ -251,7 +278,8 @@ class Journal(JournalReader, StoredWriter):
             self.sweep()
             self._db.close()
             whole = self._swept >= 0
-            if descriptor is not None and whole and not put_back(descriptor, self.path, stamp, self._mode):
+            in_place = descriptor is not None and whole and not put_back(descriptor, self.path, stamp, self._mode)
+            if in_place and self._checked_at is not None:
                 note_closed(self.path, self._checked_at)
         finally:
             if descriptor is not None:
@@ -278,18 +306,38 @@ class Journal(JournalReader, StoredWriter):
         """Return what only this object may change: the number of its transactions, and the mark of a backup."""
         return tuple((key, value) for key, value in self._rows(_WITNESS, {"copied": COPIED_AT, "written": WRITTEN}))
 
-    def _checked(self, path: Path) -> float:
-        """Refuse to pay by a journal that may have lost what it knew; return when it was checked (UTC). Reads all of it."""
-        if (found := self.quick_check()) != "ok":
-            raise JournalError(f"The journal {path} is damaged: {found}.", advice=how_to_recover(path))
-        return time.time()
+    @property
+    def is_checked(self) -> bool:
+        """Whether all of the file was read and is whole, now or before a stop that left it as it is."""
+        return self._checked_at is not None
+
+    def take_check(self, found: str) -> None:
+        """Take what reading all of the file has found (`quick_check`). Raises JournalError where it is damaged: the daemon must end."""
+        if found != "ok":
+            raise JournalError(f"The journal {self.path} is damaged: {found}.", advice=how_to_recover(self.path))
+        self._checked_at = time.time()
 
     def _migrate(self) -> None:
-        for version, script, go_on in schema.migrations(self.schema_version()):
+        steps, size = schema.migrations(self.schema_version()), self.path.stat().st_size
+        is_large = size > AT_ONCE_BYTES
+        if is_large:
+            self._refuse_small_disk(schema.room_for(steps, size))
+        for number, (version, script, go_on) in enumerate(steps, start=1):
+            if is_large:
+                words = f"brings a journal of {_megabytes(size)} up to date, step {number} of {len(steps)}: this can take minutes"
+                self._tell(words, _LEAST_SECONDS + size / _SLOW_BYTES_A_SECOND)
             self._db.executescript(f"BEGIN IMMEDIATE; {script}")
             go_on(self._db)
             self._db.execute(f"PRAGMA user_version = {version}")
             self._db.execute("COMMIT")
+
+    def _refuse_small_disk(self, needed: int) -> None:
+        """Raise RoomError before a step that would fill the disk."""
+        if (free := shutil.disk_usage(self.path.parent).free) < needed:
+            raise RoomError(
+                f"The journal {self.path} is of an older version. To bring it up to date, {_megabytes(needed)} must be free on "
+                f"its disk; {_megabytes(free)} are free."
+            )
 
     def _keep_moves(self) -> None:
         if {tuple(row) for row in self._rows("SELECT before, after FROM moves")} == set(schema.legal_moves()):
