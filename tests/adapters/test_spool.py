@@ -723,8 +723,9 @@ def test_a_copy_that_never_becomes_whole_is_not_published(spool: Spool) -> None:
 
         def clean() -> None:
             while not stop.is_set():
-                for path in outbox.glob(".rodin-*/*"):
-                    path.unlink(missing_ok=True)
+                with contextlib.suppress(FileNotFoundError):  # a folder that is removed while it is listed
+                    for path in outbox.glob(".rodin-*/*"):
+                        path.unlink(missing_ok=True)
 
         cleaner = threading.Thread(target=clean)
         cleaner.start()
