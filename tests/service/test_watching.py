@@ -117,3 +117,22 @@ def test_an_inbox_that_becomes_a_share_while_it_runs(tmp_path: Path, vendor: Ven
             assert delivered(shop) == ["chair"]
         shop.ticks(3, step_seconds=1.0)
         assert shop.daemon.watching == NATIVE
+
+
+def test_check_names_each_filesystem_in_the_inbox(tmp_path: Path, vendor: Vendor) -> None:
+    """Which one it is, how its changes are noticed, and what the kernel says of its files; what is like the inbox is not repeated."""
+    with (
+        workshop(tmp_path / "one", vendor.emulator.base_url, intake={"watcher": "auto"}) as shop,
+        forgetful(tmp_path / "remote", shop.path("inbox/nas"), "fuse.sshfs"),
+        bound(tmp_path / "disk", shop.path("inbox/disk")),
+    ):
+        told = shop.told("check", "--offline")
+        assert (
+            "On fuse.sshfs, a network share (changes by other machines are found every 1 s at best): inbox/nas." in told
+        )
+        assert (
+            "in 'nas', a network share (fuse.sshfs), changes by other machines are noticed only by the rescan" in told
+        )
+        through = f"In {shop.path('inbox/nas')} the kernel says which files a program of this machine has open through this mount"
+        assert through in told
+        assert f"In {shop.path('inbox/disk')} the kernel" not in told
