@@ -534,7 +534,7 @@ class PollingWatcher:
 class _Place(NamedTuple):
     """What is watched: by which folder it is, and which filesystems are mounted there."""
 
-    identity: tuple[int, int] | None = None  # of the folder; None: there is none
+    identity: tuple[int, int] | None = None  # of a folder that is watched; None: there is none
     mounted: Mapping[str, str] = MappingProxyType({})
 
     @property
@@ -717,7 +717,9 @@ class EventWatcher:
     # ---- what sends no event ----------------------------------------------------------------------------------------
 
     def _look(self) -> _Place:
-        return _Place(_identity(self._root), self._look_at_mounts())
+        """Look at what is there now. A share that is polled is not asked which folder it is: some give each look another inode."""
+        place = _Place(mounted=self._look_at_mounts())
+        return place if place.share and not self._insists else place._replace(identity=_identity(self._root))
 
     def _check(self) -> None:
         """Notice what sends no event: another folder in the root's place, a mount, a thread that died, a probe's event that came late."""
@@ -745,7 +747,7 @@ def _what_changed(before: _Place, now: _Place) -> str:
     """Say for people what is watched no more; "" for what others report, that a root is away, or back."""
     if before.identity is None:
         return ""
-    if now.identity is None:
+    if now.identity is None and now.mounted == before.mounted:
         return "The watched folder is gone."
     if now.identity != before.identity:
         return "The watched folder was replaced, or something was mounted on it."
