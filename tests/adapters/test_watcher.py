@@ -421,6 +421,34 @@ def test_overflow_is_told_and_mended(root: Path, tmp_path: Path) -> None:
     watcher.close()
 
 
+def test_a_probe_whose_event_is_lost_in_a_full_queue(root: Path, tmp_path: Path) -> None:
+    """A burst leaves no room for it; the session that replaces the lost one is proven anew."""
+    queue_length = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text(encoding="ascii"))
+    if queue_length > 100_000:
+        pytest.skip("the kernel's queue is too long to fill")
+    wakeups, go_on, blocked = Wakeups(), threading.Event(), threading.Event()
+
+    def wake() -> None:
+        blocked.set()
+        assert go_on.wait(BOUND_SECONDS)
+        wakeups()
+
+    watcher = EventWatcher(root, wake)
+    inside, outside = root / "chair.glb", tmp_path / "chair.glb"
+    inside.touch()
+    assert blocked.wait(BOUND_SECONDS)
+    for _ in range(queue_length // 2 + 1):
+        inside.rename(outside)
+        outside.rename(inside)
+    assert not watcher.prove(0.0)
+    go_on.set()
+    assert "lost" in wakeups.until(watcher.take_trouble)
+    watcher.rearm()
+    assert (watcher.defect, watcher.take_trouble()) == ("", None)
+    assert watcher.description == "native (inotify), proven by a probe file in the inbox"
+    watcher.close()
+
+
 def test_dead_thread_is_told_and_replaced(root: Path, watcher: EventWatcher) -> None:
     """A watching thread that has ended is noticed without any event, and re-arming starts another."""
     session = watcher._session

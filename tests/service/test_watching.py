@@ -75,7 +75,10 @@ def test_an_inbox_that_is_away_at_the_start(tmp_path: Path, vendor: Vendor) -> N
         shop.ticks(2, step_seconds=1.0)
         assert "AWAY" in shop.status()
         assert shop.daemon.watching == "native (inotify)"
-        assert list(disk.place.iterdir()) == []
+        bare = disk.place.stat().st_mtime_ns
+        assert "AWAY" in shop.told("status")
+        assert "an empty folder is there now" in shop.told("check", "--offline")
+        assert (list(disk.place.iterdir()), disk.place.stat().st_mtime_ns) == ([], bare)
         disk.come()
         shop.ticks(3, step_seconds=1.0)
         assert shop.daemon.watching == NATIVE
@@ -137,3 +140,20 @@ def test_check_names_each_filesystem_in_the_inbox(tmp_path: Path, vendor: Vendor
         through = f"In {shop.path('inbox/nas')} the kernel says which files a program of this machine has open through this mount"
         assert through in told
         assert f"In {shop.path('inbox/disk')} the kernel" not in told
+
+
+def test_a_disk_that_reports_some_events_and_not_others(tmp_path: Path, vendor: Vendor) -> None:
+    """A probe file in its top folder is seen, and nothing of its other folders: the rescan finds what comes there."""
+    intake = {"watcher": "auto", "rescan_seconds": 60}
+    with (
+        workshop(tmp_path / "one", vendor.emulator.base_url, intake=intake) as shop,
+        forgetful(tmp_path / "disk", shop.path("inbox/team")) as team,
+    ):
+        (team / "a/b").mkdir(parents=True)
+        shop.ticks(2, step_seconds=60.0)
+        assert shop.daemon.watching == f"{NATIVE}, 'team'"
+        for number, folder in enumerate((team / "a", team / "a/b")):
+            drop(folder, f"chair{number}")
+        shop.ticks(3, step_seconds=60.0)
+        assert delivered(shop) == ["chair0", "chair1"]
+        assert vendor.charges == 2

@@ -49,7 +49,7 @@ _MOST_NAMES: Final = 5
 
 def folder_findings(path: Path, config: Config) -> Iterator[Finding]:
     """Compare the folders with those that the journal remembers; then look at those that are there."""
-    away, walls = tuple(_away(config)), tuple(folder_walls(path, config))
+    away, walls = tuple(away_findings(config)), tuple(folder_walls(path, config))
     yield from away
     yield from walls
     if away:
@@ -237,12 +237,12 @@ def _user() -> str:
 def mount_findings(config: Config) -> Iterator[Finding]:
     """Say that all folders are those that the journal knows; what is wrong was reported with the folders."""
     known = _remembered(config).known
-    if known and not any(_away(config)):
+    if known and not any(away_findings(config)):
         own = ", ".join(mount.value for mount in known if known[mount].own) or "none"
         yield Finding("mounts", f"All folders are those that the journal knows; separate mounts: {own}.")
 
 
-def _away(config: Config) -> Iterator[Finding]:
+def away_findings(config: Config) -> Iterator[Finding]:
     """Give what keeps the folders from being believed."""
     memory, journal = _remembered(config), journal_of(config)
     mounts = Mounts(config.folders.root)
